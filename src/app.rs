@@ -1,0 +1,106 @@
+//! Everything a flow needs, in one place, and how it starts.
+
+use std::sync::Arc;
+
+use licentia_verify::KeySet;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::domain::plan::Catalog;
+use crate::domain::time::Timestamp;
+use crate::error::{Error, Result};
+use crate::keys::KeyRing;
+use crate::passwords::Passwords;
+use crate::plans;
+use crate::random::Random;
+use crate::store::{IfMissing, Store};
+
+/// The running service. Cheap to clone.
+#[derive(Clone)]
+pub struct App(Arc<Parts>);
+
+/// What an [`App`] is made of.
+pub struct Parts {
+    /// The database.
+    pub store: Store,
+    /// The signing keys.
+    pub keys: KeyRing,
+    /// What the server itself verifies licenses with: the keys that it publishes.
+    pub trusted: KeySet,
+    /// What is sold.
+    pub plans: Catalog,
+    /// The `iss` of every license.
+    pub issuer: String,
+    /// Password hashing.
+    pub passwords: Passwords,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub random: Random,
+}
+
+impl App {
+    /// Opens the database, brings its schema up, loads the plans and the keys, and makes the first
+    /// key when there is none and never was.
+    ///
+    /// # Errors
+    /// [`Error::Setup`] with what must be mended before the server can run.
+    pub async fn start(
+        config: &Config,
+        if_missing: IfMissing,
+        clock: Arc<dyn Clock>,
+        random: Random,
+    ) -> Result<Self> {
+        let plans = plans::load(config.plans_file.as_deref())?;
+        let store = Store::open(&config.database_url, if_missing).await?;
+        store.migrate_up().await?;
+        let keys = load_keys(config, &store, clock.now(), &random).await?;
+        let issuer = plans.issuer.clone().unwrap_or_else(|| config.public_url.to_string());
+        let trusted = keys.key_set(plans.product.as_str(), &issuer)?;
+        let passwords = Passwords::new(&random)?;
+        let parts = Parts { store, keys, trusted, plans, issuer, passwords, clock, random };
+        Ok(Self(Arc::new(parts)))
+    }
+
+    /// The time now.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+}
+
+impl std::ops::Deref for App {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+/// A key that is missing while licenses are in the field is never replaced silently: that would
+/// leave them all unverifiable.
+async fn load_keys(
+    config: &Config,
+    store: &Store,
+    now: Timestamp,
+    random: &Random,
+) -> Result<KeyRing> {
+    let mut tx = store.read().await?;
+    let in_the_field = tx.keys_in_the_field(now).await?;
+    let directory = &config.keys_dir;
+    if let Some(ring) = KeyRing::load(config)? {
+        ring.must_hold(&in_the_field, directory)?;
+        return Ok(ring);
+    }
+    if tx.has_licenses().await? {
+        return Err(Error::setup(format!(
+            "there is no signing key in {0}, but licenses were issued: restore the key files to \
+             {0} from a backup. To give them up, run `licentia keys generate`",
+            directory.display()
+        )));
+    }
+    let path = KeyRing::generate(config, now, random)?;
+    tracing::info!(path = %path.display(), "made the first signing key; keep a backup of it");
+    let ring = KeyRing::load(config)?;
+    ring.ok_or_else(|| Error::Internal("the key just made is not there".into()))
+}

@@ -1,0 +1,98 @@
+//! `licentia keys`.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::print;
+use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
+use crate::error::Result;
+use crate::keys::{KeyRing, KeyState, PUBLISHED_BEFORE_SIGNING};
+use crate::random::Random;
+
+pub const EXAMPLES: &str = "Examples:
+  licentia keys list
+  licentia keys generate         rotate: the new key signs from tomorrow
+  licentia keys generate --now   the key in use is lost or known to others";
+
+#[derive(Debug, Args)]
+pub struct Keys {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Make a signing key
+    ///
+    /// The first one signs at once. A later one is published at once and signs a day later, when
+    /// every app that refreshes its key set daily knows it. Older keys stay published, so that
+    /// their licenses verify.
+    #[command(after_help = "Examples:\n  licentia keys generate\n  licentia keys generate --now")]
+    Generate {
+        /// Let it sign at once; apps that have not fetched it yet will refuse its licenses
+        #[arg(long)]
+        now: bool,
+    },
+    /// List the signing keys, the oldest first
+    #[command(after_help = "Examples:\n  licentia keys list\n  licentia keys list --json")]
+    List {
+        /// Answer in JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+impl Keys {
+    pub fn run(self, config: &Config) -> Result<ExitCode> {
+        match self.action {
+            Action::Generate { now } => generate(config, now),
+            Action::List { json } => list(config, json),
+        }
+    }
+}
+
+fn generate(config: &Config, at_once: bool) -> Result<ExitCode> {
+    let now = SystemClock.now();
+    let first = KeyRing::load(config)?.is_none();
+    let from = if first || at_once { now } else { now.plus(PUBLISHED_BEFORE_SIGNING) };
+    let path = KeyRing::generate(config, from, &Random::from_system()?)?;
+    let path = path.display();
+    let then = if first { "Keep a backup of it." } else { "Restart the servers to publish it." };
+    print(format_args!("Made {path}; it signs from {from}. {then}\n"))
+}
+
+fn list(config: &Config, as_json: bool) -> Result<ExitCode> {
+    let ring = KeyRing::load(config)?;
+    let states: Vec<_> = ring.iter().flat_map(|ring| ring.states(SystemClock.now())).collect();
+    if as_json {
+        let keys: Vec<_> = states
+            .iter()
+            .map(|(key, state)| {
+                let (kid, from) = (&key.kid, key.signs_from.to_string());
+                json!({ "kid": kid, "state": state, "signs_from": from, "file": key.file })
+            })
+            .collect();
+        return print(format_args!("{:#}\n", json!({ "keys": keys })));
+    }
+    if states.is_empty() {
+        let directory = config.keys_dir.display();
+        return print(format_args!(
+            "There is no key in {directory}. `licentia serve` makes one, or `licentia keys generate`.\n"
+        ));
+    }
+    let mut text = String::new();
+    for (key, state) in states {
+        let state = match state {
+            KeyState::Next => "next",
+            KeyState::Signing => "signing",
+            KeyState::Retired => "retired",
+        };
+        let file =
+            key.file.as_ref().map_or("the environment".into(), |file| file.to_string_lossy());
+        text.push_str(&format!("{state:<7}  {}  from {}  {file}\n", key.kid, key.signs_from));
+    }
+    print(text)
+}

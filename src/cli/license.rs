@@ -1,0 +1,264 @@
+//! `licentia license`.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Args, Subcommand};
+use licentia_verify::{KeySet, MAX_JWKS_BYTES, MAX_TOKEN_BYTES, Status};
+use serde_json::{Value, json};
+
+use super::{NO, WRONG_CALL, print, wait};
+use crate::app::App;
+use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
+use crate::domain::contact::Email;
+use crate::domain::ids::CustomerId;
+use crate::domain::license::{Entitlement, Source};
+use crate::domain::time::{DAY, Timestamp};
+use crate::error::{Error, Result};
+use crate::flows::license::grant;
+use crate::random::Random;
+use crate::store::IfMissing;
+
+pub const EXAMPLES: &str = "Examples:
+  curl -s http://127.0.0.1:3100/.well-known/jwks.json > jwks.json
+  licentia license verify --jwks jwks.json --audience acme-app eyJhbGciOi…
+  licentia license inspect eyJhbGciOi…
+  licentia license issue --email ada@example.com --plan professional --days 365";
+
+/// The longest grant, in days: a hundred years.
+const MAX_DAYS: i64 = 36_525;
+
+#[derive(Debug, Args)]
+pub struct LicenseCommand {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Say whether a license is valid, offline, as an app would
+    ///
+    /// Prints the verdict as JSON. Exits with 0 when the license is valid, with 1 when it is not
+    /// (`reason` says why), with 2 when the call is wrong.
+    #[command(after_help = "Examples:
+  licentia license verify --jwks jwks.json --audience acme-app eyJhbGciOi…
+  licentia license verify --jwks jwks.json --audience acme-app - < license.jwt
+  licentia license verify --jwks jwks.json --audience acme-app --now 1798761600 eyJhbGciOi…")]
+    Verify(Verify),
+    /// Show what a license says, without verifying it
+    #[command(after_help = "Example:\n  licentia license inspect eyJhbGciOi…")]
+    Inspect {
+        /// The license, or `-` to read it from standard input
+        token: String,
+    },
+    /// Give a customer a license by hand, and print it
+    ///
+    /// For a gift, a partner, or a sale made elsewhere. It takes the place of the current one.
+    #[command(after_help = "Examples:
+  licentia license issue --email ada@example.com --plan professional --days 365
+  licentia license issue --customer cust_… --plan professional --forever --json")]
+    Issue(Issue),
+}
+
+#[derive(Debug, Args)]
+struct Verify {
+    /// The public keys, as published under /.well-known/jwks.json
+    #[arg(long, value_name = "FILE")]
+    jwks: PathBuf,
+    /// The product that the license must be for
+    #[arg(long, value_name = "AUD")]
+    audience: String,
+    /// Who must have issued it [default: anybody with these keys]
+    #[arg(long, value_name = "ISS")]
+    issuer: Option<String>,
+    /// The time at which to judge, in seconds since 1970 [default: now]
+    #[arg(long, value_name = "EPOCH")]
+    now: Option<u64>,
+    /// The license, or `-` to read it from standard input
+    token: String,
+}
+
+#[derive(Debug, Args)]
+struct Issue {
+    #[command(flatten)]
+    who: Who,
+    /// The plan's id
+    #[arg(long, value_name = "PLAN")]
+    plan: String,
+    #[command(flatten)]
+    until: Until,
+    /// Answer in JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Who {
+    /// The customer's id
+    #[arg(long, value_name = "CUSTOMER")]
+    customer: Option<CustomerId>,
+    /// The customer's email address
+    #[arg(long, value_name = "EMAIL")]
+    email: Option<Email>,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Until {
+    /// How many days it lasts
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(i64).range(1..=MAX_DAYS))]
+    days: Option<i64>,
+    /// It has no end
+    #[arg(long)]
+    forever: bool,
+}
+
+impl LicenseCommand {
+    pub fn run(self, config: impl FnOnce() -> Result<Config>) -> Result<ExitCode> {
+        match self.action {
+            Action::Verify(verify) => verify.run(),
+            Action::Inspect { token } => inspect(&token),
+            Action::Issue(issue) => issue.run(&config()?),
+        }
+    }
+}
+
+impl Verify {
+    fn run(self) -> Result<ExitCode> {
+        let inputs = read_keys(&self.jwks, &self.audience)
+            .and_then(|keys| read_token(&self.token).map(|token| (keys, token)));
+        let (mut keys, token) = match inputs {
+            Ok(inputs) => inputs,
+            Err(problem) => {
+                eprintln!("error: {problem}");
+                return Ok(ExitCode::from(WRONG_CALL));
+            }
+        };
+        if let Some(issuer) = &self.issuer {
+            keys = keys.issued_by(issuer);
+        }
+        let now = self.now.map(|now| Timestamp::saturating(i64::try_from(now).unwrap_or(i64::MAX)));
+        let now = now.unwrap_or_else(|| SystemClock.now());
+        let (verdict, code) = verdict(&token, &keys, now);
+        print(format_args!("{verdict:#}\n"))?;
+        Ok(code)
+    }
+}
+
+fn verdict(token: &str, keys: &KeySet, now: Timestamp) -> (Value, ExitCode) {
+    let changes = |time| Timestamp::from(time).to_string();
+    match licentia_verify::verify(token, keys, now.to_system_time()) {
+        Ok(license) => {
+            let status = match license.status() {
+                Status::Active => "active",
+                Status::Grace => "grace",
+            };
+            let verdict = json!({
+                "valid": true,
+                "status": status,
+                "changes_at": changes(license.changes_at()),
+                "claims": license.claims(),
+            });
+            (verdict, ExitCode::SUCCESS)
+        }
+        Err(rejection) => {
+            let verdict = json!({
+                "valid": false,
+                "reason": rejection.code(),
+                "message": rejection.to_string(),
+                "changes_at": rejection.changes_at().map(changes),
+            });
+            (verdict, ExitCode::from(NO))
+        }
+    }
+}
+
+fn read_keys(path: &Path, audience: &str) -> std::result::Result<KeySet, String> {
+    let shown = path.display();
+    let size = std::fs::metadata(path).map_err(|error| format!("{shown}: {error}"))?.len();
+    if size > MAX_JWKS_BYTES as u64 {
+        return Err(format!("{shown} is larger than {MAX_JWKS_BYTES} bytes: this is no key set"));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| format!("{shown}: {error}"))?;
+    KeySet::from_jwks(&text, audience).map_err(|error| format!("{shown}: {error}"))
+}
+
+/// The license on the command line, or on standard input for `-`.
+fn read_token(argument: &str) -> std::result::Result<String, String> {
+    if argument != "-" {
+        return Ok(argument.to_owned());
+    }
+    let mut text = String::new();
+    // One byte more than a license may have, so that a longer one is told from a whole one.
+    let most = MAX_TOKEN_BYTES as u64 + 1;
+    let read = std::io::stdin().take(most).read_to_string(&mut text);
+    read.map_err(|error| format!("standard input: {error}"))?;
+    Ok(text.trim().to_owned())
+}
+
+fn inspect(argument: &str) -> Result<ExitCode> {
+    let inspected = read_token(argument)
+        .and_then(|token| licentia_verify::inspect(&token).map_err(|error| error.to_string()));
+    match inspected {
+        Ok((header, claims)) => {
+            let shown = json!({ "verified": false, "header": header, "claims": claims });
+            print(format_args!("{shown:#}\n"))
+        }
+        Err(problem) => {
+            eprintln!("error: {problem}");
+            Ok(ExitCode::from(NO))
+        }
+    }
+}
+
+impl Issue {
+    fn run(self, config: &Config) -> Result<ExitCode> {
+        wait(async {
+            let clock = Arc::new(SystemClock);
+            let app = App::start(config, IfMissing::Refuse, clock, Random::from_system()?).await?;
+            let issued = self.issue(&app).await;
+            app.store.close().await;
+            issued
+        })
+    }
+
+    async fn issue(&self, app: &App) -> Result<ExitCode> {
+        let customer_id = match (&self.who.customer, &self.who.email) {
+            (Some(id), _) => Some(id.clone()),
+            (None, Some(email)) => {
+                let customer = app.store.read().await?.customer_by_email(email).await?;
+                customer.map(|customer| customer.customer_id)
+            }
+            (None, None) => None,
+        };
+        let customer_id = customer_id.ok_or(Error::NotFound("customer"))?;
+        let plan = app.plans.plan(&self.plan).ok_or_else(|| {
+            let known: Vec<_> = app.plans.plans.iter().map(|plan| plan.id.as_str()).collect();
+            Error::setup(format!(
+                "there is no plan {:?}; there are: {}",
+                self.plan,
+                known.join(", ")
+            ))
+        })?;
+        let expires = self.until.days.map(|days| app.now().plus(days * DAY));
+        let entitlement =
+            Entitlement { plan, source: Source::Operator, expires, grace_until: None };
+        let license = grant(app, &customer_id, &entitlement).await?;
+        if !self.json {
+            return print(format_args!("{}\n", license.token));
+        }
+        let issued = json!({
+            "license_id": license.license_id.as_str(),
+            "customer_id": license.customer_id.as_str(),
+            "plan": license.plan,
+            "expires_at": license.expires_at.map(|time| time.to_string()),
+            "token_expires_at": license.token_expires_at.to_string(),
+            "token": license.token,
+        });
+        print(format_args!("{issued:#}\n"))
+    }
+}

@@ -1,0 +1,118 @@
+//! `licentia migrate`: the server migrates by itself at its start; this is for doing it ahead of
+//! time, for looking, and for going back.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+
+use super::{print, wait};
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::store::migrate::Step;
+use crate::store::{IfMissing, Store};
+
+pub const EXAMPLES: &str = "Examples:
+  licentia migrate              bring the schema up (the same as `up`)
+  licentia migrate status
+  licentia migrate down         take the newest migration back
+  licentia migrate down --to 0  take everything back";
+
+#[derive(Debug, Args)]
+pub struct Migrate {
+    #[command(subcommand)]
+    action: Option<Action>,
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+enum Action {
+    /// Apply every migration that is missing (the default)
+    #[command(after_help = "Example:\n  licentia migrate up")]
+    Up,
+    /// Take migrations back; what their tables held is lost
+    #[command(after_help = "Examples:\n  licentia migrate down\n  licentia migrate down --to 0")]
+    Down {
+        /// Keep the migrations up to this one [default: all but the newest]
+        #[arg(long, value_name = "VERSION")]
+        to: Option<i64>,
+        /// Go on although customers will be lost
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Show which migrations the database has
+    #[command(after_help = "Example:\n  licentia migrate status --json")]
+    Status {
+        /// Answer in JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+impl Migrate {
+    pub fn run(self, config: &Config) -> Result<ExitCode> {
+        wait(async {
+            let action = self.action.unwrap_or(Action::Up);
+            let if_missing = match action {
+                Action::Up => IfMissing::Create,
+                Action::Down { .. } | Action::Status { .. } => IfMissing::Refuse,
+            };
+            let store = Store::open(&config.database_url, if_missing).await?;
+            let done = match action {
+                Action::Up => up(&store).await,
+                Action::Down { to, yes } => down(&store, to, yes).await,
+                Action::Status { json } => status(&store, json).await,
+            };
+            store.close().await;
+            done
+        })
+    }
+}
+
+async fn up(store: &Store) -> Result<ExitCode> {
+    let before = newest(&store.migration_status().await?);
+    store.migrate_up().await?;
+    let after = newest(&store.migration_status().await?);
+    if before == after {
+        return print(format_args!("The schema is up to date, at version {after}.\n"));
+    }
+    print(format_args!("The schema went up from version {before} to {after}.\n"))
+}
+
+async fn down(store: &Store, to: Option<i64>, yes: bool) -> Result<ExitCode> {
+    let steps = store.migration_status().await?;
+    let before = newest(&steps);
+    let earlier = steps.iter().map(|step| step.version).filter(|version| *version < before);
+    let to = to.unwrap_or_else(|| earlier.max().unwrap_or(0)).max(0);
+    if to >= before {
+        return print(format_args!("Nothing to take back: the schema is at version {before}.\n"));
+    }
+    let customers = match steps.first() {
+        Some(first) if first.applied => store.read().await?.count_customers().await?,
+        _ => 0,
+    };
+    if customers > 0 && !yes {
+        return Err(Error::setup(format!(
+            "going down from version {before} to {to} deletes data of {customers} customers for \
+             good; take a backup, then add --yes"
+        )));
+    }
+    store.migrate_down_to(to).await?;
+    print(format_args!("The schema went down from version {before} to {to}.\n"))
+}
+
+async fn status(store: &Store, json: bool) -> Result<ExitCode> {
+    let steps = store.migration_status().await?;
+    if json {
+        let migrations = serde_json::json!({ "version": newest(&steps), "migrations": steps });
+        return print(format_args!("{migrations:#}\n"));
+    }
+    let mut text = String::new();
+    for Step { version, description, applied } in &steps {
+        let state = if *applied { "applied" } else { "missing" };
+        text.push_str(&format!("{version:>4}  {state}  {description}\n"));
+    }
+    print(text)
+}
+
+fn newest(steps: &[Step]) -> i64 {
+    steps.iter().filter(|step| step.applied).map(|step| step.version).max().unwrap_or(0)
+}

@@ -1,0 +1,126 @@
+//! The command line: one subcommand, one function. Each calls the same flows as the API.
+//!
+//! Exit codes: 0 it worked, 1 it did not (the reason is on standard error), 2 the call was wrong.
+
+mod keys;
+mod license;
+mod migrate;
+mod serve;
+
+use std::fmt::Display;
+use std::future::Future;
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::Config;
+use crate::error::{Error, Result};
+
+/// It worked, and the answer is no.
+const NO: u8 = 1;
+/// The call was wrong.
+const WRONG_CALL: u8 = 2;
+
+/// A licensing backend that you run yourself.
+///
+/// Customers sign up and get a signed license; their apps verify it offline. With nothing
+/// configured it uses a SQLite file, and makes its signing key on the first start.
+#[derive(Debug, Parser)]
+#[command(
+    name = "licentia",
+    version,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "Examples:\n  licentia serve\n  licentia --config /etc/licentia.toml serve\n\n\
+        Every setting can also be an environment variable: LICENTIA_LISTEN=0.0.0.0:3100"
+)]
+pub struct Cli {
+    /// The configuration file [default: licentia.toml, if it is there]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start the server
+    #[command(after_help = serve::EXAMPLES)]
+    Serve,
+    /// Bring the database schema up or down, or show where it is
+    #[command(after_help = migrate::EXAMPLES)]
+    Migrate(migrate::Migrate),
+    /// Make and list signing keys
+    #[command(after_help = keys::EXAMPLES, subcommand_required = true)]
+    Keys(keys::Keys),
+    /// Verify, read or issue licenses
+    #[command(after_help = license::EXAMPLES, subcommand_required = true)]
+    License(license::LicenseCommand),
+    /// Print the API description (OpenAPI 3.0, JSON)
+    #[command(after_help = "Example:\n  licentia openapi > openapi.json")]
+    Openapi,
+}
+
+impl Cli {
+    /// Runs the command. Answers the exit code.
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        let config = || Config::load(self.config.as_deref(), std::env::vars());
+        let done = match self.command {
+            Command::Serve => config().and_then(|config| serve::run(&config)),
+            Command::Migrate(migrate) => config().and_then(|config| migrate.run(&config)),
+            Command::Keys(keys) => config().and_then(|config| keys.run(&config)),
+            Command::License(license) => license.run(config),
+            Command::Openapi => print(&crate::http::openapi::text()),
+        };
+        done.unwrap_or_else(|error| fail(&error))
+    }
+}
+
+/// Says what went wrong, every problem on a line of its own.
+fn fail(error: &Error) -> ExitCode {
+    let text = error.to_string();
+    let problems = match error {
+        Error::Setup(problems) => problems.iter().map(String::as_str).collect(),
+        _ => vec![text.as_str()],
+    };
+    for problem in problems {
+        eprintln!("error: {problem}");
+    }
+    ExitCode::from(NO)
+}
+
+/// Writes to standard output. A reader that has gone away is no error.
+fn print(text: impl Display) -> Result<ExitCode> {
+    let mut out = std::io::stdout().lock();
+    match write!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::Internal(format!("standard output cannot be written: {error}")))
+        }
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// Runs what needs to wait for databases and networks.
+fn wait<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Error::Internal(format!("no runtime: {error}")))?;
+    runtime.block_on(work)
+}
+
+/// Logs to standard error.
+fn log(filter: &str) -> Result<()> {
+    let filter = EnvFilter::try_new(filter).map_err(|error| {
+        Error::setup(format!("`log`: {filter:?}: {error}; use for example \"info\" or \"debug\""))
+    })?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+    Ok(())
+}

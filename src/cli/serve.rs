@@ -1,0 +1,86 @@
+//! `licentia serve`.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{log, print, wait};
+use crate::app::App;
+use crate::clock::SystemClock;
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::http;
+use crate::random::Random;
+use crate::store::{IfMissing, Store};
+
+pub const EXAMPLES: &str = "Examples:
+  licentia serve
+  LICENTIA_LISTEN=0.0.0.0:3100 LICENTIA_PUBLIC_URL=https://licenses.acme.example licentia serve
+  LICENTIA_DATABASE_URL=postgres://licentia@db/licentia licentia serve
+
+It stops on Ctrl-C or SIGTERM, after finishing what is under way.";
+
+pub fn run(config: &Config) -> Result<ExitCode> {
+    log(&config.log)?;
+    wait(serve(config))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(config: &Config) -> Result<()> {
+    for name in &config.unused {
+        tracing::warn!("`{name}` is set, and this version does not use it yet");
+    }
+    let app = App::start(config, IfMissing::Create, Arc::new(SystemClock), Random::from_system()?)
+        .await?;
+    let listener = TcpListener::bind(config.listen).await.map_err(|error| {
+        Error::setup(format!(
+            "cannot listen on {}: {error}; set `listen` (LICENTIA_LISTEN) to a free address",
+            config.listen
+        ))
+    })?;
+    let address = listener.local_addr().unwrap_or(config.listen);
+    if !address.ip().is_loopback() && !config.public_url.is_https() {
+        tracing::warn!(
+            "listening for other machines without TLS: put a proxy with TLS in front, and set \
+             `public_url` to its https:// address"
+        );
+    }
+    greet(&app, config, &address.to_string())?;
+    let served = http::serve(listener, &app, config, stop_signal()).await;
+    app.store.close().await;
+    served.map_err(|error| Error::Internal(format!("the server stopped: {error}")))
+}
+
+fn greet(app: &App, config: &Config, address: &str) -> Result<()> {
+    let (version, url) = (env!("CARGO_PKG_VERSION"), format!("http://{address}"));
+    let (product, keys) = (&app.plans.product, config.keys_dir.display());
+    let plans = config.plans_file.as_ref();
+    let plans = plans.map_or("built-in examples".into(), |path| path.display().to_string());
+    let database = match &app.store {
+        Store::Sqlite { .. } => "SQLite",
+        Store::Postgres(_) => "PostgreSQL",
+    };
+    print(format_args!(
+        "Licentia {version} listens on {url}\n\
+         \x20 Swagger UI  {url}/docs\n\
+         \x20 Product     {product} (plans: {plans})\n\
+         \x20 Database    {database}\n\
+         \x20 Keys        {keys}\n"
+    ))?;
+    Ok(())
+}
+
+/// Until Ctrl-C or SIGTERM. Without the means to hear them, the process is stopped by its default.
+async fn stop_signal() {
+    let (interrupt, terminate) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    if let (Ok(mut interrupt), Ok(mut terminate)) = (interrupt, terminate) {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    } else {
+        std::future::pending::<()>().await;
+    }
+}

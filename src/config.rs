@@ -1,0 +1,374 @@
+//! The configuration: one documented struct, validated once, from a TOML file with the
+//! environment on top. Reading values is done by [`crate::settings`].
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use ipnet::IpNet;
+use licentia_verify::Algorithm;
+use secrecy::{ExposeSecret, SecretString};
+use toml::{Table, Value};
+
+use crate::error::{Error, Result};
+use crate::settings::Section;
+
+/// The configuration file that is read when it is there and no other is named.
+pub const DEFAULT_FILE: &str = "licentia.toml";
+
+/// The plans file that is read when it is there and no other is named.
+const DEFAULT_PLANS_FILE: &str = "plans.toml";
+
+/// What the environment's names begin with; `__` stands between levels.
+const PREFIX: &str = "LICENTIA_";
+
+/// The settings that are secrets. Each may also be given as the path of a file that holds it, by
+/// the same name and `_FILE`.
+const SECRETS: [&str; 6] = [
+    "database_url",
+    "signing_key",
+    "keys_passphrase",
+    "stripe.secret_key",
+    "stripe.webhook_secret",
+    "email.smtp_url",
+];
+
+/// The longest secret file, in bytes: an encrypted key in PEM has a few hundred.
+const MAX_SECRET_FILE_BYTES: u64 = 16 * 1024;
+
+/// Everything that can be set. Each field is the setting of the same name.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the server listens. Default `127.0.0.1:3100`.
+    pub listen: SocketAddr,
+    /// The URL under which the world reaches the server, without a path. Default
+    /// `http://` and `listen`.
+    pub public_url: PublicUrl,
+    /// `sqlite://FILE` or `postgres://USER:PASSWORD@HOST/DATABASE`. Default
+    /// `sqlite://licentia.db`. A secret: it may hold a password.
+    pub database_url: SecretString,
+    /// The directory of the signing keys. Default `keys`.
+    pub keys_dir: PathBuf,
+    /// A signing key in PEM, instead of the newest one in `keys_dir`. A secret.
+    pub signing_key: Option<SecretString>,
+    /// Opens encrypted keys, and encrypts new ones. A secret.
+    pub keys_passphrase: Option<SecretString>,
+    /// What licenses call their signature: `EdDSA` (default) or `Ed25519` (RFC 9864).
+    pub license_algorithm: Algorithm,
+    /// The plans file. Default `plans.toml` if it is there, else built-in example plans.
+    pub plans_file: Option<PathBuf>,
+    /// The proxies (addresses or networks) whose `X-Forwarded-For` is believed. Default none.
+    pub trusted_proxies: Vec<IpNet>,
+    /// What is logged, in the syntax of `RUST_LOG`. Default `info`.
+    pub log: String,
+    /// What is set, and read only by versions that sell: told at the start, so that nobody
+    /// believes it works.
+    pub unused: Vec<String>,
+}
+
+impl Config {
+    /// Reads the file (`licentia.toml` if `file` is `None` and it is there) and the environment.
+    ///
+    /// # Errors
+    /// [`Error::Setup`] with every problem: unknown names, wrong values, unreadable files.
+    pub fn load(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self> {
+        let mut table = read_file(file)?;
+        let (origins, mut problems) = overlay(&mut table, environment);
+        let mut root = Section::root(table, origins);
+        let config = Self::read(&mut root);
+        problems.extend(root.problems());
+        match config {
+            Some(config) if problems.is_empty() => Ok(config),
+            _ => Err(Error::Setup(problems)),
+        }
+    }
+
+    fn read(root: &mut Section) -> Option<Self> {
+        let listen = root
+            .parsed::<Listen>("listen")
+            .map_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 3100)), |listen| listen.0);
+        let public_url = root.parsed("public_url");
+        let public_url = public_url.unwrap_or_else(|| PublicUrl(format!("http://{listen}")));
+        let database_url = root.secret("database_url");
+        let database_url = database_url.unwrap_or_else(|| "sqlite://licentia.db".into());
+        let known = ["sqlite:", "postgres:", "postgresql:"];
+        if !known.iter().any(|scheme| database_url.expose_secret().starts_with(scheme)) {
+            root.problem("database_url", "use sqlite://FILE or postgres://USER:PASSWORD@HOST/NAME");
+        }
+        let plans_file = root.text("plans_file").map(PathBuf::from);
+        let there = || Some(PathBuf::from(DEFAULT_PLANS_FILE)).filter(|path| path.exists());
+        let config = Self {
+            listen,
+            public_url,
+            database_url,
+            keys_dir: root.text("keys_dir").map_or_else(|| "keys".into(), PathBuf::from),
+            signing_key: root.secret("signing_key"),
+            keys_passphrase: root.secret("keys_passphrase"),
+            license_algorithm: root
+                .parsed::<AlgorithmName>("license_algorithm")
+                .map_or_else(Algorithm::default, |name| name.0),
+            plans_file: plans_file.or_else(there),
+            trusted_proxies: root
+                .list::<Proxy>("trusted_proxies")
+                .into_iter()
+                .map(|p| p.0)
+                .collect(),
+            log: root.text("log").unwrap_or_else(|| "info".into()),
+            unused: unused(root),
+        };
+        root.finish();
+        Some(config)
+    }
+}
+
+/// The settings of the sale: known, so that one configuration serves every version, and not used.
+fn unused(root: &mut Section) -> Vec<String> {
+    let mut found = Vec::new();
+    for (name, keys) in [
+        ("stripe", &["secret_key", "webhook_secret", "api_url", "create_customer"][..]),
+        ("email", &["smtp_url", "from"][..]),
+    ] {
+        let mut section = root.section(name);
+        let set = keys.iter().filter(|key| section.secret(key).is_some());
+        found.extend(set.map(|key| format!("{name}.{key}")).collect::<Vec<_>>());
+        section.finish();
+    }
+    if !root.list::<String>("return_origins").is_empty() {
+        found.push("return_origins".into());
+    }
+    found
+}
+
+fn read_file(file: Option<&Path>) -> Result<Table> {
+    let path = file.unwrap_or(Path::new(DEFAULT_FILE));
+    if file.is_none() && !path.exists() {
+        return Ok(Table::new());
+    }
+    let shown = path.display();
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Error::setup(format!("{shown} cannot be read: {error}")))?;
+    text.parse().map_err(|error| Error::setup(format!("{shown}: {error}")))
+}
+
+/// Lays the environment over the file. Answers where each value came from, and what is wrong.
+fn overlay(
+    table: &mut Table,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> (HashMap<String, String>, Vec<String>) {
+    let mut origins = HashMap::new();
+    let mut problems = Vec::new();
+    let mut variables: Vec<_> = environment
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.strip_prefix(PREFIX)?.to_lowercase(), name, value)))
+        .collect();
+    variables.sort();
+    for (key, variable, value) in variables {
+        let key = key.replace("__", ".");
+        let (key, value) = match key.strip_suffix("_file").filter(|key| SECRETS.contains(key)) {
+            None => (key, value),
+            Some(secret) => match read_secret_file(&value) {
+                Ok(content) => (secret.to_owned(), content),
+                Err(problem) => {
+                    problems.push(format!("`{secret}` ({variable}): {value}: {problem}"));
+                    continue;
+                }
+            },
+        };
+        if let Some(other) = origins.get(&key) {
+            problems.push(format!("`{key}`: both {other} and {variable} are set; unset one"));
+            continue;
+        }
+        set(table, &key, value);
+        origins.insert(key, variable);
+    }
+    (origins, problems)
+}
+
+fn read_secret_file(path: &str) -> std::result::Result<String, String> {
+    let size = std::fs::metadata(path).map_err(|error| error.to_string())?.len();
+    if size > MAX_SECRET_FILE_BYTES {
+        return Err(format!("this file is larger than {MAX_SECRET_FILE_BYTES} bytes"));
+    }
+    let content = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+    Ok(content.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// Sets `a.b` in a table, making the tables between.
+fn set(table: &mut Table, key: &str, value: String) {
+    match key.split_once('.') {
+        None => {
+            table.insert(key.to_owned(), Value::String(value));
+        }
+        Some((section, rest)) => {
+            let entry = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
+            if let Value::Table(inner) = entry {
+                set(inner, rest, value);
+            }
+        }
+    }
+}
+
+/// A URL of scheme, host and perhaps port, without a slash at the end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicUrl(String);
+
+impl PublicUrl {
+    /// Whether browsers reach the server over TLS.
+    #[must_use]
+    pub fn is_https(&self) -> bool {
+        self.0.starts_with("https://")
+    }
+}
+
+impl FromStr for PublicUrl {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
+        const ADVICE: &str = "use a URL without a path, like \"https://licenses.acme.example\"";
+        let url = url::Url::parse(text).map_err(|_| ADVICE)?;
+        let web = matches!(url.scheme(), "http" | "https");
+        let plain = url.username().is_empty() && url.password().is_none();
+        let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+        if web && plain && bare {
+            Ok(Self(url.origin().ascii_serialization()))
+        } else {
+            Err(ADVICE)
+        }
+    }
+}
+
+impl fmt::Display for PublicUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+struct Listen(SocketAddr);
+
+impl FromStr for Listen {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
+        let advice = "use an address and a port, like \"127.0.0.1:3100\" or \"[::]:3100\"";
+        text.parse().map(Self).map_err(|_| advice)
+    }
+}
+
+struct AlgorithmName(Algorithm);
+
+impl FromStr for AlgorithmName {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
+        match text {
+            "EdDSA" => Ok(Self(Algorithm::EdDSA)),
+            "Ed25519" => Ok(Self(Algorithm::Ed25519)),
+            _ => Err("use \"EdDSA\" or \"Ed25519\""),
+        }
+    }
+}
+
+struct Proxy(IpNet);
+
+impl FromStr for Proxy {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
+        let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        network
+            .map(Self)
+            .map_err(|_| "use an address or a network, like \"10.0.0.7\" or \"10.0.0.0/8\"")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(environment: &[(&str, &str)]) -> Result<Config> {
+        let pairs = environment.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+        let directory = tempfile::tempdir().unwrap();
+        let empty = directory.path().join("licentia.toml");
+        std::fs::write(&empty, "").unwrap();
+        Config::load(Some(&empty), pairs.collect::<Vec<_>>())
+    }
+
+    fn problems(environment: &[(&str, &str)]) -> Vec<String> {
+        match load(environment) {
+            Err(Error::Setup(problems)) => problems,
+            other => panic!("no problem was found: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn nothing_set_is_enough() {
+        let config = load(&[]).unwrap();
+        assert_eq!(config.listen.to_string(), "127.0.0.1:3100");
+        assert_eq!(config.public_url.to_string(), "http://127.0.0.1:3100");
+        assert_eq!(config.database_url.expose_secret(), "sqlite://licentia.db");
+        assert_eq!(config.keys_dir, Path::new("keys"));
+    }
+
+    #[test]
+    fn every_problem_is_told_at_once_with_its_fix() {
+        let found = problems(&[
+            ("LICENTIA_LISTN", "127.0.0.1:1"),
+            ("LICENTIA_PUBLIC_URL", "licenses.acme.example/path"),
+            ("LICENTIA_DATABASE_URL", "mysql://root:hunter2@db/x"),
+            ("LICENTIA_TRUSTED_PROXIES", "10.0.0.0/8, proxy"),
+            ("LICENTIA_STRIPE__SECRET_KEI", "x"),
+            ("LICENTIA_SIGNING_KEY_FILE", "/nowhere/key.pem"),
+        ]);
+        let text = found.join("\n");
+        assert_eq!(found.len(), 6, "{text}");
+        for expected in [
+            "`listn` (LICENTIA_LISTN): there is no such setting; did you mean `listen`?",
+            "`public_url` (LICENTIA_PUBLIC_URL): \"licenses.acme.example/path\": use a URL",
+            "`database_url` (LICENTIA_DATABASE_URL): use sqlite://FILE or postgres://",
+            "`trusted_proxies` (LICENTIA_TRUSTED_PROXIES): \"proxy\": use an address",
+            "`stripe.secret_kei` (LICENTIA_STRIPE__SECRET_KEI): there is no such setting; \
+             did you mean `secret_key`?",
+            "`signing_key` (LICENTIA_SIGNING_KEY_FILE): /nowhere/key.pem: No such file",
+        ] {
+            assert!(text.contains(expected), "{expected}\nis not in\n{text}");
+        }
+        assert!(!text.contains("hunter2"), "a secret is shown: {text}");
+    }
+
+    #[test]
+    fn a_secret_may_come_from_a_file_but_not_twice() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("url");
+        std::fs::write(&path, "postgres://db/licentia\n").unwrap();
+        let file = path.to_str().unwrap();
+        let config = load(&[("LICENTIA_DATABASE_URL_FILE", file)]).unwrap();
+        assert_eq!(config.database_url.expose_secret(), "postgres://db/licentia");
+        let both = [("LICENTIA_DATABASE_URL_FILE", file), ("LICENTIA_DATABASE_URL", "sqlite://x")];
+        assert!(problems(&both)[0].contains("unset one"));
+        assert!(!format!("{config:?}").contains("postgres://db"), "a secret is in Debug");
+    }
+
+    #[test]
+    fn the_environment_lies_over_the_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("licentia.toml");
+        std::fs::write(&path, "listen = \"0.0.0.0:80\"\ntrusted_proxies = [\"10.0.0.7\"]\n")
+            .unwrap();
+        let config = Config::load(Some(&path), Vec::new()).unwrap();
+        assert_eq!(config.listen.to_string(), "0.0.0.0:80");
+        assert_eq!(config.trusted_proxies[0].to_string(), "10.0.0.7/32");
+        let port = ("LICENTIA_LISTEN".to_owned(), "0.0.0.0:81".to_owned());
+        assert_eq!(Config::load(Some(&path), [port]).unwrap().listen.to_string(), "0.0.0.0:81");
+    }
+
+    #[test]
+    fn a_broken_or_missing_file_is_named() {
+        let missing = Config::load(Some(Path::new("/nowhere/licentia.toml")), Vec::new());
+        assert!(missing.unwrap_err().to_string().contains("/nowhere/licentia.toml cannot be read"));
+    }
+}

@@ -1,0 +1,162 @@
+//! Who somebody is: an email address, and the name of a person or a company.
+
+use std::fmt;
+use std::str::FromStr;
+
+use email_address::{EmailAddress, Options};
+
+/// The longest address that mail can carry, in bytes (RFC 5321, section 4.5.3.1, erratum 1690).
+pub const MAX_EMAIL_BYTES: usize = 254;
+
+/// The longest name, in characters: generous for people and companies, small in a mail header.
+pub const MAX_NAME_CHARACTERS: usize = 200;
+
+/// An email address in lower case, so that one mailbox has one account.
+///
+/// Plain mailboxes only: no display name, no quoted local part, no address literal, and a domain
+/// of two labels or more.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Email(String);
+
+impl Email {
+    /// The address as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Email {
+    type Err = InvalidEmail;
+
+    fn from_str(text: &str) -> Result<Self, InvalidEmail> {
+        let address = text.trim_matches(' ').to_lowercase();
+        let options =
+            Options::default().without_display_text().without_domain_literal().with_required_tld();
+        let parsed =
+            EmailAddress::parse_with_options(&address, options).map_err(|_| InvalidEmail)?;
+        let plain = address.is_ascii() && !parsed.local_part().starts_with('"');
+        if plain && address.len() <= MAX_EMAIL_BYTES {
+            Ok(Self(address))
+        } else {
+            Err(InvalidEmail)
+        }
+    }
+}
+
+impl fmt::Display for Email {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// Shows the domain only: an address in a log says who somebody is.
+impl fmt::Debug for Email {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let domain = self.0.rsplit_once('@').map_or("", |(_, domain)| domain);
+        write!(formatter, "Email(…@{domain})")
+    }
+}
+
+/// A text that is no plain email address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this is not an email address; it looks like \"name@example.com\"")]
+pub struct InvalidEmail;
+
+/// The name of a person or a company: one line of visible text, trimmed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DisplayName(String);
+
+impl DisplayName {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for DisplayName {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        if text.chars().any(breaks_a_line_or_hides) {
+            return Err(InvalidName::Invisible);
+        }
+        let name = text.trim();
+        match name.chars().count() {
+            0 => Err(InvalidName::Empty),
+            1..=MAX_NAME_CHARACTERS => Ok(Self(name.to_owned())),
+            _ => Err(InvalidName::TooLong),
+        }
+    }
+}
+
+/// Control characters (they could end a mail header), and the marks that reverse or hide text.
+fn breaks_a_line_or_hides(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{2028}' | '\u{2029}' | '\u{202A}'..='\u{202E}')
+        || matches!(character, '\u{2066}'..='\u{2069}' | '\u{FEFF}')
+}
+
+/// Why a text is no name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidName {
+    /// Nothing but spaces.
+    #[error("it is empty; leave the field out instead")]
+    Empty,
+    /// More than [`MAX_NAME_CHARACTERS`].
+    #[error("it is longer than {MAX_NAME_CHARACTERS} characters")]
+    TooLong,
+    /// It has a line break, another control character, or text-direction marks.
+    #[error("it has a line break or another invisible control character")]
+    Invisible,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_email_is_lower_cased_and_shown_in_full_only_on_purpose() {
+        let email: Email = "Ada.Lovelace@Example.COM".parse().unwrap();
+        assert_eq!(email.as_str(), "ada.lovelace@example.com");
+        assert_eq!(format!("{email:?}"), "Email(…@example.com)");
+    }
+
+    #[test]
+    fn what_is_no_plain_mailbox_is_refused() {
+        let long = format!("{}@example.com", "a".repeat(65));
+        for wrong in [
+            "",
+            "ada",
+            "@example.com",
+            "ada@",
+            "ada@localhost",
+            "ada@[127.0.0.1]",
+            "a@b@c.example",
+            "Ada <ada@example.com>",
+            "\"ada\"@example.com",
+            "ada@example.com\r\nBcc: eve@example.com",
+            "ada lovelace@example.com",
+            "ada@exa mple.com",
+            "ada\0@example.com",
+            "adä@example.com",
+            "ada@example..com",
+            ".ada@example.com",
+            long.as_str(),
+        ] {
+            assert!(wrong.parse::<Email>().is_err(), "{wrong:?} was accepted");
+        }
+    }
+
+    #[test]
+    fn a_name_is_one_visible_line_security_30() {
+        assert_eq!("  Ada Lovelace ".parse::<DisplayName>().unwrap().as_str(), "Ada Lovelace");
+        assert_eq!("小島 秀夫".parse::<DisplayName>().unwrap().as_str(), "小島 秀夫");
+        for wrong in ["Ada\r\nBcc: eve@example.com", "Ada\0", "\u{202E}adA", "Ada\u{2028}"] {
+            assert_eq!(wrong.parse::<DisplayName>(), Err(InvalidName::Invisible), "{wrong:?}");
+        }
+        assert_eq!(" ".parse::<DisplayName>(), Err(InvalidName::Empty));
+        assert_eq!("x".repeat(201).parse::<DisplayName>(), Err(InvalidName::TooLong));
+    }
+}

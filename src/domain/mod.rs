@@ -1,0 +1,10 @@
+//! The rules of the product, pure: no I/O, no async, no clock, no randomness.
+//!
+//! A value of one of these types has been checked; what parses is what may exist.
+
+pub mod contact;
+pub mod ids;
+pub mod license;
+pub mod password;
+pub mod plan;
+pub mod time;

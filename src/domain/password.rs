@@ -1,0 +1,124 @@
+//! What makes a password acceptable (NIST SP 800-63B-4, section 3.1.1.2): long enough, and not
+//! among the first that an attacker tries. No composition rules. Hashing is not done here.
+
+use zeroize::Zeroizing;
+use zxcvbn::zxcvbn;
+
+/// The shortest password, in bytes.
+pub const MIN_PASSWORD_BYTES: usize = 12;
+
+/// The longest password, in bytes: room for any passphrase, and a bound on the hashing work.
+pub const MAX_PASSWORD_BYTES: usize = 1024;
+
+/// A password that fewer guesses than this would find is on an attacker's first list. A million
+/// is what a throttled login could be tried in years, and what a leaked list holds.
+const MIN_GUESSES: u64 = 1_000_000;
+
+/// How much of a password the estimate looks at, in characters; its work grows faster than that.
+const ESTIMATED_CHARACTERS: usize = 100;
+
+/// A password as somebody typed it: wiped from memory when it is dropped, and never shown.
+#[derive(Clone)]
+pub struct Password(Zeroizing<String>);
+
+impl Password {
+    /// Takes a password at login: any text, since only the comparison counts.
+    #[must_use]
+    pub fn typed(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+
+    /// Takes a new password. `about` are words that an attacker would try first for this account
+    /// here: the email address, the names, the product.
+    ///
+    /// # Errors
+    /// When it is too short, too long, or too easily guessed.
+    pub fn chosen(text: String, about: &[&str]) -> Result<Self, UnfitPassword> {
+        let password = Self::typed(text);
+        match password.as_bytes().len() {
+            0..MIN_PASSWORD_BYTES => return Err(UnfitPassword::TooShort),
+            MIN_PASSWORD_BYTES..=MAX_PASSWORD_BYTES => {}
+            _ => return Err(UnfitPassword::TooLong),
+        }
+        let head: Zeroizing<String> =
+            Zeroizing::new(password.0.chars().take(ESTIMATED_CHARACTERS).collect());
+        if zxcvbn(&head, about).guesses() < MIN_GUESSES {
+            return Err(UnfitPassword::Common);
+        }
+        Ok(password)
+    }
+
+    /// The password's bytes, for hashing.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl std::fmt::Debug for Password {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Password(…)")
+    }
+}
+
+/// Why a new password is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UnfitPassword {
+    /// Fewer than [`MIN_PASSWORD_BYTES`].
+    #[error("it is too short; use {MIN_PASSWORD_BYTES} characters or more, a few words will do")]
+    TooShort,
+    /// More than [`MAX_PASSWORD_BYTES`].
+    #[error("it is too long; use at most {MAX_PASSWORD_BYTES} bytes")]
+    TooLong,
+    /// It would be among the first guesses.
+    #[error("it is among the first that an attacker would try; choose a less common one")]
+    Common,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ABOUT: [&str; 2] = ["ada.lovelace@example.com", "acme-app"];
+
+    fn verdict(text: &str) -> Result<(), UnfitPassword> {
+        Password::chosen(text.to_owned(), &ABOUT).map(|_| ())
+    }
+
+    #[test]
+    fn long_and_uncommon_is_enough_security_11() {
+        for good in [
+            "SecurePass123",
+            "correct horse battery staple",
+            "пароль который длинный",
+            "x8#kQ2!vLm0z",
+        ] {
+            assert_eq!(verdict(good), Ok(()), "{good:?}");
+        }
+        assert_eq!(verdict(&"long passphrase ".repeat(64)), Ok(()));
+    }
+
+    #[test]
+    fn short_long_common_and_personal_ones_are_refused_security_11() {
+        assert_eq!(verdict("SecurePas12"), Err(UnfitPassword::TooShort));
+        assert_eq!(verdict(&"long passphrase!".repeat(65)), Err(UnfitPassword::TooLong));
+        for common in [
+            "password1234",
+            "passwordpassword",
+            "123456789012",
+            "aaaaaaaaaaaa",
+            "qwertyuiop12",
+            "ada.lovelace@example.com",
+            "acme-app1234",
+            "abcdefghijkl",
+            "iloveyou1234",
+        ] {
+            assert_eq!(verdict(common), Err(UnfitPassword::Common), "{common:?}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_never_shown() {
+        assert_eq!(format!("{:?}", Password::typed("hunter2".into())), "Password(…)");
+    }
+}

@@ -1,0 +1,148 @@
+//! The plans that a vendor sells: what each grants, and what it costs. Read from the plans file
+//! by [`crate::plans`]; nothing here reads files.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+/// The longest id of a product, plan, feature or limit, in characters.
+pub const MAX_SLUG_CHARACTERS: usize = 64;
+
+/// A short name for machines: letters, digits, `-`, `_`, `.` and `:`, beginning with a letter or
+/// a digit, for example `professional`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Slug(String);
+
+impl Slug {
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Slug {
+    type Err = InvalidSlug;
+
+    fn from_str(text: &str) -> Result<Self, InvalidSlug> {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
+        let begins_well = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+        if begins_well && text.len() <= MAX_SLUG_CHARACTERS && text.bytes().all(fits) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidSlug)
+        }
+    }
+}
+
+impl fmt::Display for Slug {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// A text that is no [`Slug`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "use 1 to {MAX_SLUG_CHARACTERS} letters, digits, \"-\", \"_\", \".\" or \":\", \
+     beginning with a letter or a digit"
+)]
+pub struct InvalidSlug;
+
+/// How often a price is charged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Interval {
+    /// Each month.
+    Month,
+    /// Each year.
+    Year,
+}
+
+impl Interval {
+    /// The name in the plans file, in the API and at Stripe.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Month => "month",
+            Self::Year => "year",
+        }
+    }
+}
+
+impl FromStr for Interval {
+    type Err = InvalidInterval;
+
+    fn from_str(text: &str) -> Result<Self, InvalidInterval> {
+        match text {
+            "month" => Ok(Self::Month),
+            "year" => Ok(Self::Year),
+            _ => Err(InvalidInterval),
+        }
+    }
+}
+
+/// A text that is no [`Interval`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("use \"month\" or \"year\"")]
+pub struct InvalidInterval;
+
+/// What a plan costs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Price {
+    /// The price's id at Stripe; customers never see it.
+    pub id: String,
+    /// How often it is charged.
+    pub interval: Interval,
+    /// In the currency's smallest unit, for example cents.
+    pub amount: u32,
+    /// ISO 4217, lower case, for example `usd`.
+    pub currency: String,
+}
+
+/// What somebody may have: features, limits, and prices if it is for sale.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The id that licenses carry.
+    pub id: Slug,
+    /// What people see.
+    pub name: String,
+    /// What it grants.
+    pub features: Vec<Slug>,
+    /// How much of it.
+    pub limits: BTreeMap<Slug, u64>,
+    /// How many days a license still works after a payment failed.
+    pub grace_days: u32,
+    /// What it costs; none for a plan that is not for sale, such as the trial.
+    pub prices: Vec<Price>,
+}
+
+/// Everything that the plans file says, checked: ids are unique, and the trial's plan exists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Catalog {
+    /// The product that licenses are for: their `aud`.
+    pub product: Slug,
+    /// Who issues licenses: their `iss`. `None` stands for the service's public URL.
+    pub issuer: Option<String>,
+    /// The longest life of one license token, in days. An app that is online refreshes before.
+    pub token_days: u32,
+    /// How long a trial lasts, in days.
+    pub trial_days: u32,
+    /// The place of the trial's plan in `plans`.
+    pub(crate) trial_plan: usize,
+    /// In the order of the file: from the lowest to the highest.
+    pub plans: Vec<Plan>,
+}
+
+impl Catalog {
+    /// The plan of a trial.
+    #[must_use]
+    pub fn trial(&self) -> &Plan {
+        &self.plans[self.trial_plan]
+    }
+
+    /// The plan with this id.
+    #[must_use]
+    pub fn plan(&self, id: &str) -> Option<&Plan> {
+        self.plans.iter().find(|plan| plan.id.as_str() == id)
+    }
+}

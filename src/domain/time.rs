@@ -1,0 +1,81 @@
+//! Points in time, in whole seconds: the unit of JWT, of Stripe and of the database.
+
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+
+/// Seconds in a day, for plans and trials that are counted in days.
+pub const DAY: i64 = 86_400;
+
+/// Seconds since 1970-01-01T00:00:00Z, from 1970 to 9999 (the range of RFC 3339).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// 9999-12-31T23:59:59Z.
+    pub const MAX: Self = Self(253_402_300_799);
+
+    /// This many seconds since 1970, moved into the range if it is outside.
+    #[must_use]
+    pub fn saturating(epoch_seconds: i64) -> Self {
+        Self(epoch_seconds.clamp(0, Self::MAX.0))
+    }
+
+    /// Seconds since 1970.
+    #[must_use]
+    pub fn epoch_seconds(self) -> i64 {
+        self.0
+    }
+
+    /// The time this many seconds later (or earlier), within the range.
+    #[must_use]
+    pub fn plus(self, seconds: i64) -> Self {
+        Self::saturating(self.0.saturating_add(seconds))
+    }
+
+    /// For the verifier, which speaks the standard library's time.
+    #[must_use]
+    pub fn to_system_time(self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(self.0.unsigned_abs())
+    }
+
+    /// For JSON answers and for people.
+    #[must_use]
+    pub fn to_datetime(self) -> DateTime<Utc> {
+        DateTime::from_timestamp(self.0, 0).unwrap_or(DateTime::UNIX_EPOCH)
+    }
+}
+
+impl TryFrom<i64> for Timestamp {
+    type Error = OutOfRange;
+
+    fn try_from(epoch_seconds: i64) -> Result<Self, OutOfRange> {
+        let time = Self::saturating(epoch_seconds);
+        if time.0 == epoch_seconds { Ok(time) } else { Err(OutOfRange) }
+    }
+}
+
+impl From<DateTime<Utc>> for Timestamp {
+    fn from(time: DateTime<Utc>) -> Self {
+        Self::saturating(time.timestamp())
+    }
+}
+
+impl From<SystemTime> for Timestamp {
+    fn from(time: SystemTime) -> Self {
+        Self::from(DateTime::<Utc>::from(time))
+    }
+}
+
+/// RFC 3339 in UTC, for example `2026-11-20T15:00:00Z`.
+impl fmt::Display for Timestamp {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.to_datetime().to_rfc3339_opts(SecondsFormat::Secs, true))
+    }
+}
+
+/// A time before 1970 or after 9999.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this time is before 1970 or after 9999")]
+pub struct OutOfRange;

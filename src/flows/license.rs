@@ -1,0 +1,130 @@
+//! Issuing licenses, showing them, and answering whether one is valid.
+
+use licentia_verify::{License, Rejection};
+use serde_json::json;
+
+use crate::app::App;
+use crate::domain::ids::{AuditId, CustomerId, LicenseId};
+use crate::domain::license::{Entitlement, Holder, claims};
+use crate::domain::time::Timestamp;
+use crate::error::{Error, Result};
+use crate::flows::session::SignedIn;
+use crate::store::{AuditEntry, IssuedLicense, Tx};
+
+/// Signs a license for what a customer is entitled to and writes it as the current one, within
+/// the transaction of what called for it.
+pub(super) async fn issue(
+    app: &App,
+    tx: &mut Tx,
+    customer_id: &CustomerId,
+    entitlement: &Entitlement<'_>,
+    now: Timestamp,
+) -> Result<IssuedLicense> {
+    let license_id = LicenseId::from_random(app.random.bits());
+    let seq = tx.next_license_seq(customer_id).await?;
+    let holder = Holder { customer_id, license_id: &license_id, seq: seq.unsigned_abs() };
+    let claims = claims(entitlement, &holder, &app.plans, &app.issuer, now);
+    let key = app.keys.signing(now);
+    let license = IssuedLicense {
+        token: app.keys.sign(&claims, key)?,
+        license_id,
+        customer_id: customer_id.clone(),
+        seq,
+        source: entitlement.source,
+        plan: claims.plan,
+        key_id: key.kid.clone(),
+        issued_at: now,
+        token_expires_at: Timestamp::saturating(claims.exp),
+        expires_at: entitlement.expires,
+        grace_until: entitlement.grace_until,
+        superseded_at: None,
+        revoked_at: None,
+    };
+    tx.insert_license(&license).await?;
+    Ok(license)
+}
+
+/// Gives a customer a license by hand: for a gift, a partner, or a sale made elsewhere.
+///
+/// # Errors
+/// [`Error::NotFound`] when there is no such customer.
+pub async fn grant(
+    app: &App,
+    customer_id: &CustomerId,
+    entitlement: &Entitlement<'_>,
+) -> Result<IssuedLicense> {
+    let now = app.now();
+    let mut tx = app.store.write().await?;
+    if tx.lock_customer(customer_id).await?.is_none() {
+        return Err(Error::NotFound("customer"));
+    }
+    let license = issue(app, &mut tx, customer_id, entitlement, now).await?;
+    let entry = AuditEntry {
+        audit_id: AuditId::from_random(app.random.bits()),
+        actor: "operator",
+        action: "license.granted",
+        customer_id,
+        detail: json!({ "license_id": license.license_id.as_str(), "plan": license.plan }),
+    };
+    tx.audit(entry, now).await?;
+    tx.commit().await?;
+    Ok(license)
+}
+
+/// The caller's current license.
+///
+/// # Errors
+/// [`Error::NotFound`] when there is none.
+pub async fn current(app: &App, caller: &SignedIn) -> Result<IssuedLicense> {
+    let license = app.store.read().await?.current_license(&caller.customer.customer_id).await?;
+    license.ok_or(Error::NotFound("license"))
+}
+
+/// The caller's licenses, the newest first: `most` at the most, from below the number `before`.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn history(
+    app: &App,
+    caller: &SignedIn,
+    before: Option<i64>,
+    most: i64,
+) -> Result<Vec<IssuedLicense>> {
+    let before = before.unwrap_or(i64::MAX);
+    app.store.read().await?.licenses_of(&caller.customer.customer_id, before, most).await
+}
+
+/// The answer about a license: what the signature says, and what has happened since.
+#[derive(Debug)]
+pub enum Verdict {
+    /// It is valid now.
+    Valid {
+        /// What it says.
+        license: License,
+        /// Whether a newer one has taken its place; refreshing gets that one.
+        superseded: bool,
+    },
+    /// Its own text rules it out: an app sees the same offline.
+    Rejected(Rejection),
+    /// It was issued here and taken back.
+    Revoked,
+    /// Signed by us, and not on record: the customer was deleted.
+    Unknown,
+}
+
+/// Judges a license now, with what only the server knows.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn verify(app: &App, token: &str) -> Result<Verdict> {
+    let license = match licentia_verify::verify(token, &app.trusted, app.now().to_system_time()) {
+        Ok(license) => license,
+        Err(rejection) => return Ok(Verdict::Rejected(rejection)),
+    };
+    let Ok(license_id) = license.claims().jti.parse() else { return Ok(Verdict::Unknown) };
+    Ok(match app.store.read().await?.license(&license_id).await? {
+        None => Verdict::Unknown,
+        Some(issued) if issued.revoked_at.is_some() => Verdict::Revoked,
+        Some(issued) => Verdict::Valid { license, superseded: issued.superseded_at.is_some() },
+    })
+}

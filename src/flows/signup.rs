@@ -1,0 +1,75 @@
+//! Somebody signs up: a user, a customer, a trial license and a session, all or nothing.
+//! Stripe is not called; it is not even configured.
+
+use serde_json::json;
+
+use crate::app::App;
+use crate::domain::contact::{DisplayName, Email};
+use crate::domain::ids::{CustomerId, UserId};
+use crate::domain::license::Entitlement;
+use crate::domain::password::Password;
+use crate::error::Result;
+use crate::flows::{account, license, session};
+use crate::store::{Customer, IssuedLicense, NewAccount};
+
+/// What somebody signs up with.
+#[derive(Debug)]
+pub struct Signup {
+    /// The login.
+    pub email: Email,
+    /// The new password, not judged yet.
+    pub password: String,
+    /// The person's name.
+    pub name: Option<DisplayName>,
+    /// The company's name.
+    pub company_name: Option<DisplayName>,
+}
+
+/// What a signup makes.
+#[derive(Debug)]
+pub struct SignedUp {
+    /// The new customer.
+    pub customer: Customer,
+    /// The trial.
+    pub license: IssuedLicense,
+    /// The session's token; it is not kept here.
+    pub access_token: String,
+}
+
+/// Signs somebody up. `client` is what the caller's software calls itself.
+///
+/// # Errors
+/// [`crate::error::Error::UnfitPassword`], [`crate::error::Error::EmailTaken`], or a failure.
+pub async fn signup(app: &App, request: Signup, client: Option<String>) -> Result<SignedUp> {
+    let Signup { email, password, name, company_name } = request;
+    let password = Password::chosen(
+        password,
+        &[
+            email.as_str(),
+            name.as_ref().map_or("", DisplayName::as_str),
+            company_name.as_ref().map_or("", DisplayName::as_str),
+            app.plans.product.as_str(),
+            "licentia",
+        ],
+    )?;
+    let password_hash = app.passwords.hash(password, app.random.bytes()).await?;
+    let account = NewAccount {
+        user_id: UserId::from_random(app.random.bits()),
+        customer_id: CustomerId::from_random(app.random.bits()),
+        email,
+        password_hash,
+        name,
+        company_name,
+    };
+
+    let now = app.now();
+    let mut tx = app.store.write().await?;
+    let customer = tx.insert_account(account, now).await?;
+    let trial = Entitlement::trial(&app.plans, now);
+    let license = license::issue(app, &mut tx, &customer.customer_id, &trial, now).await?;
+    let opened = session::open(app, &mut tx, &customer.user_id, client, now).await?;
+    let detail = json!({ "plan": license.plan });
+    account::audit(app, &mut tx, &customer.customer_id, "customer.signed_up", detail, now).await?;
+    tx.commit().await?;
+    Ok(SignedUp { customer, license, access_token: opened.access_token })
+}

@@ -1,0 +1,242 @@
+//! Sign up, and the customer's own record.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use poem::web::Data;
+use poem_openapi::payload::Json;
+use poem_openapi::types::{Example, MaybeUndefined};
+use poem_openapi::{ApiResponse, Object, OpenApi};
+
+use super::Tag;
+use super::caller::{Caller, Client};
+use super::licenses::LicenseView;
+use super::problem::{Failure, NothingMore, documented};
+use super::throttle::Throttle;
+use crate::app::App;
+use crate::domain::contact::{DisplayName, Email};
+use crate::error::{Error, Result};
+use crate::flows::account::{self, AccountChange, Change};
+use crate::flows::signup::{self, Signup};
+use crate::store::Customer;
+
+pub struct CustomersApi;
+
+documented!(SignUpCodes: EmailTaken, InvalidEmail, InvalidName, WeakPassword, TooManyRequests);
+documented!(UpdateCodes: EmailTaken, InvalidEmail, InvalidName);
+
+/// Who signs up.
+#[derive(Object)]
+#[oai(rename = "SignUp", deny_unknown_fields, example)]
+struct SignUpRequest {
+    /// The login, and where licenses are mailed.
+    #[oai(validator(max_length = 254))]
+    email: String,
+    /// 12 to 1,024 bytes, any characters; common ones are refused.
+    #[oai(validator(min_length = 12, max_length = 1024))]
+    password: String,
+    /// The person's name, one line.
+    #[oai(validator(max_length = 200))]
+    name: Option<String>,
+    /// The company's name, one line.
+    #[oai(validator(max_length = 200))]
+    company_name: Option<String>,
+}
+
+impl Example for SignUpRequest {
+    fn example() -> Self {
+        Self {
+            email: "ada@example.com".into(),
+            password: "SecurePass123".into(),
+            name: Some("Ada Lovelace".into()),
+            company_name: Some("Analytical Engines Ltd".into()),
+        }
+    }
+}
+
+/// A customer.
+#[derive(Object)]
+#[oai(rename = "Customer", example)]
+pub struct CustomerView {
+    /// The id that everything else uses; it never changes.
+    customer_id: String,
+    /// The login, and where licenses are mailed.
+    email: String,
+    /// The person's name.
+    #[oai(nullable)]
+    name: Option<String>,
+    /// The company's name.
+    #[oai(nullable)]
+    company_name: Option<String>,
+    /// When they signed up.
+    created_at: DateTime<Utc>,
+    /// When this record changed last.
+    updated_at: DateTime<Utc>,
+}
+
+impl From<Customer> for CustomerView {
+    fn from(customer: Customer) -> Self {
+        let text = |name: DisplayName| name.as_str().to_owned();
+        Self {
+            customer_id: customer.customer_id.to_string(),
+            email: customer.email.to_string(),
+            name: customer.name.map(text),
+            company_name: customer.company_name.map(text),
+            created_at: customer.created_at.to_datetime(),
+            updated_at: customer.updated_at.to_datetime(),
+        }
+    }
+}
+
+impl Example for CustomerView {
+    fn example() -> Self {
+        let created_at = DateTime::from_timestamp(1_795_186_800, 0).unwrap_or_default();
+        Self {
+            customer_id: "cust_0123456789abcdef0123456789abcdef".into(),
+            email: "ada@example.com".into(),
+            name: Some("Ada Lovelace".into()),
+            company_name: Some("Analytical Engines Ltd".into()),
+            created_at,
+            updated_at: created_at,
+        }
+    }
+}
+
+/// What signing up makes.
+#[derive(Object)]
+struct SignedUp {
+    /// The new customer.
+    customer: CustomerView,
+    /// The trial license; give `token` to the app.
+    license: LicenseView,
+    /// The session token: send it as `Authorization: Bearer …`.
+    access_token: String,
+}
+
+#[derive(ApiResponse)]
+enum SignUpResponse {
+    /// Signed up: the customer, a trial license and a session.
+    #[oai(status = 201)]
+    Created(Json<SignedUp>),
+}
+
+/// What to change. A field that is absent stays as it is; `null` empties it.
+#[derive(Object)]
+#[oai(rename = "CustomerChange", deny_unknown_fields, example)]
+struct ChangeRequest {
+    /// A new address; it is also the new login.
+    #[oai(validator(max_length = 254))]
+    email: Option<String>,
+    /// The person's name.
+    #[oai(nullable, validator(max_length = 200))]
+    name: MaybeUndefined<String>,
+    /// The company's name.
+    #[oai(nullable, validator(max_length = 200))]
+    company_name: MaybeUndefined<String>,
+}
+
+impl Example for ChangeRequest {
+    fn example() -> Self {
+        Self {
+            email: None,
+            name: MaybeUndefined::Value("Ada King".into()),
+            company_name: MaybeUndefined::Undefined,
+        }
+    }
+}
+
+#[derive(ApiResponse)]
+enum DeletedResponse {
+    /// Deleted, with every session and license.
+    #[oai(status = 204)]
+    Deleted,
+}
+
+#[OpenApi(prefix_path = "/api/customers", tag = "Tag::Customers")]
+impl CustomersApi {
+    /// Sign up
+    ///
+    /// Makes a customer, a trial license and a session. The license in `license.token` is a signed
+    /// JWT that an app verifies offline; `access_token` is for the calls of this API.
+    #[oai(path = "/signup", method = "post", operation_id = "signUp")]
+    async fn sign_up(
+        &self,
+        Data(app): Data<&App>,
+        Data(throttle): Data<&Arc<Throttle>>,
+        client: Client,
+        Json(request): Json<SignUpRequest>,
+    ) -> std::result::Result<SignUpResponse, Failure<SignUpCodes>> {
+        throttle.attempt(&request.email, client.address)?;
+        let request = Signup {
+            email: request.email.parse().map_err(Error::InvalidEmail)?,
+            password: request.password,
+            name: optional_name("name", request.name)?,
+            company_name: optional_name("company_name", request.company_name)?,
+        };
+        let made = signup::signup(app, request, client.name).await?;
+        let license = LicenseView::new(made.license, app.now());
+        Ok(SignUpResponse::Created(Json(SignedUp {
+            customer: made.customer.into(),
+            license,
+            access_token: made.access_token,
+        })))
+    }
+
+    /// Show the own record
+    #[oai(path = "/me", method = "get", operation_id = "getMe")]
+    async fn me(
+        &self,
+        Caller(caller): Caller,
+    ) -> std::result::Result<Json<CustomerView>, Failure<NothingMore>> {
+        Ok(Json(caller.customer.into()))
+    }
+
+    /// Change the own record
+    ///
+    /// A new email address is also the new login.
+    #[oai(path = "/me", method = "patch", operation_id = "updateMe")]
+    async fn update(
+        &self,
+        Data(app): Data<&App>,
+        Caller(caller): Caller,
+        Json(request): Json<ChangeRequest>,
+    ) -> std::result::Result<Json<CustomerView>, Failure<UpdateCodes>> {
+        let email = request.email.map(|email| email.parse::<Email>()).transpose();
+        let change = AccountChange {
+            email: email.map_err(Error::InvalidEmail)?,
+            name: name_change("name", request.name)?,
+            company_name: name_change("company_name", request.company_name)?,
+        };
+        Ok(Json(account::update(app, &caller, change).await?.into()))
+    }
+
+    /// Delete the own record
+    ///
+    /// Deletes the customer with every session and license, for good. Licenses in the field still
+    /// verify offline until they expire.
+    #[oai(path = "/me", method = "delete", operation_id = "deleteMe")]
+    async fn delete(
+        &self,
+        Data(app): Data<&App>,
+        Caller(caller): Caller,
+    ) -> std::result::Result<DeletedResponse, Failure<NothingMore>> {
+        account::delete(app, &caller).await?;
+        Ok(DeletedResponse::Deleted)
+    }
+}
+
+fn name(field: &'static str, text: &str) -> Result<DisplayName> {
+    text.parse().map_err(|problem| Error::InvalidName { field, problem })
+}
+
+fn optional_name(field: &'static str, text: Option<String>) -> Result<Option<DisplayName>> {
+    text.map(|text| name(field, &text)).transpose()
+}
+
+fn name_change(field: &'static str, to: MaybeUndefined<String>) -> Result<Change<DisplayName>> {
+    Ok(match to {
+        MaybeUndefined::Undefined => Change::Keep,
+        MaybeUndefined::Null => Change::Clear,
+        MaybeUndefined::Value(text) => Change::Set(name(field, &text)?),
+    })
+}

@@ -1,0 +1,88 @@
+//! Swagger UI, from the files that poem-openapi carries, without inline scripts, so that the
+//! page's Content-Security-Policy can forbid them.
+
+use bytes::Bytes;
+use poem::endpoint::make_sync;
+use poem::http::header;
+use poem::{Endpoint, IntoEndpoint, Response, Route, get};
+
+use super::service;
+
+const PAGE: &str = r#"<!doctype html>
+<html lang="en">
+<head>
+  <meta charset="utf-8">
+  <meta name="viewport" content="width=device-width, initial-scale=1">
+  <title>Licentia API</title>
+  <link rel="icon" href="data:,">
+  <link rel="stylesheet" href="/docs/swagger-ui.css">
+</head>
+<body>
+  <div id="ui"><noscript>This page needs JavaScript. The API is described at
+    <a href="/openapi.json">/openapi.json</a>.</noscript></div>
+  <script src="/docs/swagger-ui.js"></script>
+  <script src="/docs/start.js"></script>
+</body>
+</html>
+"#;
+
+const START: &str = r##"SwaggerUIBundle({
+  dom_id: "#ui",
+  url: "/openapi.json",
+  deepLinking: true,
+  displayRequestDuration: true,
+  persistAuthorization: true,
+  tryItOutEnabled: true,
+  validatorUrl: null,
+});
+"##;
+
+/// Swagger UI draws icons from data URLs and sets style attributes; scripts come from here only.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; connect-src 'self'; \
+     style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'; \
+     base-uri 'none'; form-action 'none'";
+
+/// The files change only with the binary.
+const CACHE_CONTROL: &str = "public, max-age=3600";
+
+/// The page and its files, to be nested under `/docs`.
+pub fn pages() -> impl IntoEndpoint {
+    // The library offers its files only within a page of its own; take them out of it.
+    let page = service().swagger_ui_html();
+    let style = between(&page, "<style charset=\"UTF-8\">", "</style>").to_owned();
+    let script = between(&page, "<script charset=\"UTF-8\">", "</script>").to_owned();
+    Route::new()
+        .at("/", file("text/html; charset=utf-8", PAGE.to_owned()))
+        .at("/start.js", file("text/javascript; charset=utf-8", START.to_owned()))
+        .at("/swagger-ui.css", file("text/css; charset=utf-8", style))
+        .at("/swagger-ui.js", file("text/javascript; charset=utf-8", script))
+}
+
+fn file(content_type: &'static str, content: String) -> impl Endpoint<Output = Response> {
+    let content = Bytes::from(content);
+    get(make_sync(move |_| {
+        Response::builder()
+            .header(header::CONTENT_TYPE, content_type)
+            .header(header::CACHE_CONTROL, CACHE_CONTROL)
+            .header(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY)
+            .body(content.clone())
+    }))
+}
+
+fn between<'a>(text: &'a str, open: &str, close: &str) -> &'a str {
+    let rest = text.split_once(open).map_or("", |(_, rest)| rest);
+    rest.split_once(close).map_or("", |(inner, _)| inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_library_still_carries_the_files() {
+        let page = service().swagger_ui_html();
+        assert!(between(&page, "<style charset=\"UTF-8\">", "</style>").contains(".swagger-ui"));
+        let script = between(&page, "<script charset=\"UTF-8\">", "</script>");
+        assert!(script.contains("SwaggerUIBundle") && script.len() > 500_000);
+    }
+}

@@ -1,0 +1,271 @@
+//! The customer's licenses, and the online answer about any license.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use licentia_verify::{Claims, Status};
+use poem::web::Data;
+use poem_openapi::param::Query;
+use poem_openapi::payload::Json;
+use poem_openapi::types::Example;
+use poem_openapi::{Enum, Object, OpenApi};
+
+use super::Tag;
+use super::caller::Caller;
+use super::problem::{Failure, NothingMore, documented};
+use crate::app::App;
+use crate::domain::time::Timestamp;
+use crate::flows::license::{self, Verdict};
+use crate::store::IssuedLicense;
+
+pub struct LicensesApi;
+
+documented!(CurrentCodes: NotFound);
+
+/// The most licenses in one answer.
+const MAX_PAGE: i64 = 100;
+
+/// Where a license stands now.
+#[derive(Enum)]
+#[oai(rename = "LicenseStatus", rename_all = "snake_case")]
+enum LicenseStatus {
+    /// It works.
+    Active,
+    /// What was bought is over; it works a little longer.
+    Grace,
+    /// It is over.
+    Expired,
+    /// A newer one has taken its place; it verifies offline until it expires.
+    Superseded,
+    /// It was taken back.
+    Revoked,
+}
+
+/// A license.
+#[derive(Object)]
+#[oai(rename = "License")]
+pub struct LicenseView {
+    /// The claim `jti`.
+    license_id: String,
+    /// The signed JWT that an app keeps and verifies offline.
+    token: String,
+    /// The plan's id.
+    plan: String,
+    /// Whether it is a trial.
+    trial: bool,
+    /// Where it stands now.
+    status: LicenseStatus,
+    /// When it was issued.
+    issued_at: DateTime<Utc>,
+    /// The end of what was bought, or of the trial; none for a license without end.
+    #[oai(nullable)]
+    expires_at: Option<DateTime<Utc>>,
+    /// Until when it still works after that.
+    #[oai(nullable)]
+    grace_until: Option<DateTime<Utc>>,
+    /// When the token itself runs out; an app that is online refreshes it before.
+    token_expires_at: DateTime<Utc>,
+}
+
+impl LicenseView {
+    pub fn new(license: IssuedLicense, now: Timestamp) -> Self {
+        let ended = |end: Option<Timestamp>| end.is_some_and(|end| end <= now);
+        let status = if license.revoked_at.is_some() {
+            LicenseStatus::Revoked
+        } else if license.superseded_at.is_some() {
+            LicenseStatus::Superseded
+        } else if !ended(license.expires_at) {
+            LicenseStatus::Active
+        } else if license.grace_until.is_some() && !ended(license.grace_until) {
+            LicenseStatus::Grace
+        } else {
+            LicenseStatus::Expired
+        };
+        Self {
+            status,
+            license_id: license.license_id.to_string(),
+            token: license.token,
+            plan: license.plan,
+            trial: license.source == crate::domain::license::Source::Trial,
+            issued_at: license.issued_at.to_datetime(),
+            expires_at: license.expires_at.map(Timestamp::to_datetime),
+            grace_until: license.grace_until.map(Timestamp::to_datetime),
+            token_expires_at: license.token_expires_at.to_datetime(),
+        }
+    }
+}
+
+/// A page of licenses.
+#[derive(Object)]
+struct Licenses {
+    /// The newest first.
+    licenses: Vec<LicenseView>,
+    /// Ask with `before` set to this for the next ones; none when these are the last.
+    #[oai(nullable)]
+    next_before: Option<i64>,
+}
+
+/// The license to judge.
+#[derive(Object)]
+#[oai(rename = "VerifyLicense", deny_unknown_fields, example)]
+struct VerifyRequest {
+    /// The signed JWT.
+    #[oai(validator(max_length = 8192))]
+    token: String,
+}
+
+impl Example for VerifyRequest {
+    fn example() -> Self {
+        Self { token: "eyJhbGciOiJFZERTQSJ9.e30.c2lnbmF0dXJl".into() }
+    }
+}
+
+/// The answer about a license.
+#[derive(Object, Default)]
+#[oai(rename = "LicenseVerdict")]
+struct VerdictView {
+    /// Whether it works now.
+    valid: bool,
+    /// Why not, a stable name: `malformed`, `bad_signature`, `unknown_key`, `wrong_type`,
+    /// `wrong_audience`, `wrong_issuer`, `not_yet_valid`, `token_expired`, `license_expired`,
+    /// `revoked`, `unknown_license`, …
+    #[oai(nullable)]
+    reason: Option<String>,
+    /// Why not, for people.
+    #[oai(nullable)]
+    message: Option<String>,
+    /// Whether a newer license has taken its place.
+    #[oai(nullable)]
+    superseded: Option<bool>,
+    /// Whether it works only in the grace after what was bought.
+    #[oai(nullable)]
+    grace: Option<bool>,
+    /// When the answer will change next.
+    #[oai(nullable)]
+    changes_at: Option<DateTime<Utc>>,
+    /// What a valid license says.
+    #[oai(nullable)]
+    license: Option<VerifiedLicense>,
+}
+
+/// What a valid license says.
+#[derive(Object)]
+struct VerifiedLicense {
+    /// The claim `jti`.
+    license_id: String,
+    /// Whose it is.
+    customer_id: String,
+    /// The plan's id.
+    plan: String,
+    /// Whether it is a trial.
+    trial: bool,
+    /// What it grants.
+    features: Vec<String>,
+    /// How much of it.
+    limits: BTreeMap<String, u64>,
+    /// The end of what was bought, or of the trial; none for a license without end.
+    #[oai(nullable)]
+    expires_at: Option<DateTime<Utc>>,
+}
+
+impl From<&Claims> for VerifiedLicense {
+    fn from(claims: &Claims) -> Self {
+        let time = |seconds| Timestamp::saturating(seconds).to_datetime();
+        Self {
+            license_id: claims.jti.clone(),
+            customer_id: claims.sub.clone(),
+            plan: claims.plan.clone(),
+            trial: claims.trial,
+            features: claims.features.clone(),
+            limits: claims.limits.clone(),
+            expires_at: claims.license_expires.map(time),
+        }
+    }
+}
+
+impl From<Verdict> for VerdictView {
+    fn from(verdict: Verdict) -> Self {
+        let time = |time| Timestamp::from(time).to_datetime();
+        let (reason, message, changes_at) = match verdict {
+            Verdict::Valid { license, superseded } => {
+                return Self {
+                    valid: true,
+                    superseded: Some(superseded),
+                    grace: Some(license.status() == Status::Grace),
+                    changes_at: Some(time(license.changes_at())),
+                    license: Some(license.claims().into()),
+                    ..Self::default()
+                };
+            }
+            Verdict::Rejected(why) => (why.code(), why.to_string(), why.changes_at()),
+            Verdict::Revoked => ("revoked", "the license was taken back".into(), None),
+            Verdict::Unknown => {
+                ("unknown_license", "the customer of this license was deleted".into(), None)
+            }
+        };
+        Self {
+            reason: Some(reason.into()),
+            message: Some(message),
+            changes_at: changes_at.map(time),
+            ..Self::default()
+        }
+    }
+}
+
+#[OpenApi(prefix_path = "/api/licenses", tag = "Tag::Licenses")]
+impl LicensesApi {
+    /// Show the current license
+    ///
+    /// The newest license of the caller. Give its `token` to the app.
+    #[oai(path = "/current", method = "get", operation_id = "getCurrentLicense")]
+    async fn current(
+        &self,
+        Data(app): Data<&App>,
+        Caller(caller): Caller,
+    ) -> Result<Json<LicenseView>, Failure<CurrentCodes>> {
+        let license = license::current(app, &caller).await?;
+        Ok(Json(LicenseView::new(license, app.now())))
+    }
+
+    /// List all licenses
+    ///
+    /// Every license that the caller was ever given, the newest first.
+    #[oai(path = "/", method = "get", operation_id = "listLicenses")]
+    async fn history(
+        &self,
+        Data(app): Data<&App>,
+        Caller(caller): Caller,
+        /// Only those before this place; take it from `next_before` of the page before.
+        #[oai(validator(minimum(value = "1")))]
+        before: Query<Option<i64>>,
+        /// How many at the most.
+        #[oai(default = "max_page", validator(minimum(value = "1"), maximum(value = "100")))]
+        limit: Query<i64>,
+    ) -> Result<Json<Licenses>, Failure<NothingMore>> {
+        let found = license::history(app, &caller, before.0, limit.0).await?;
+        let last = found.last().map(|license| license.seq).filter(|seq| *seq > 1);
+        let full = i64::try_from(found.len()).is_ok_and(|count| count == limit.0);
+        let now = app.now();
+        Ok(Json(Licenses {
+            next_before: last.filter(|_| full),
+            licenses: found.into_iter().map(|license| LicenseView::new(license, now)).collect(),
+        }))
+    }
+
+    /// Verify a license online
+    ///
+    /// Says whether a license works now, with what only the server knows: whether it was taken
+    /// back or replaced. Apps need this only for that; everything else they verify offline.
+    #[oai(path = "/verify", method = "post", operation_id = "verifyLicense")]
+    async fn verify(
+        &self,
+        Data(app): Data<&App>,
+        Json(request): Json<VerifyRequest>,
+    ) -> Result<Json<VerdictView>, Failure<NothingMore>> {
+        Ok(Json(license::verify(app, &request.token).await?.into()))
+    }
+}
+
+fn max_page() -> i64 {
+    MAX_PAGE
+}

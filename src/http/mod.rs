@@ -1,0 +1,111 @@
+//! The only place that names poem: the API of the product, its description, and the server.
+//! Handlers parse, call one flow, and shape the answer; they decide nothing.
+
+mod caller;
+mod customers;
+mod docs;
+mod edge;
+mod health;
+mod keys;
+mod licenses;
+mod metrics;
+pub mod openapi;
+mod plans;
+mod problem;
+mod server;
+mod sessions;
+mod throttle;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use poem::middleware::CatchPanic;
+use poem::{Endpoint, EndpointExt, Response, Route};
+use poem_openapi::{OpenApiService, Tags};
+use tokio::net::TcpListener;
+
+use crate::app::App;
+use crate::config::Config;
+use crate::error::Error;
+
+pub use edge::{MAX_BODY_BYTES, REQUEST_TIMEOUT};
+
+/// The chapters of the API description.
+#[derive(Tags)]
+enum Tag {
+    /// Sign up, log in, and look after the own record. Start here: `signUp` answers a license and
+    /// the session token for *Authorize*.
+    Customers,
+    /// What is sold.
+    Plans,
+    /// The signed licenses that apps verify offline.
+    Licenses,
+    /// The public keys that licenses are verified with.
+    Keys,
+    /// Whether the service works, for machines that watch it.
+    Operations,
+}
+
+/// Every operation.
+type Api = (
+    customers::CustomersApi,
+    sessions::SessionsApi,
+    plans::PlansApi,
+    licenses::LicensesApi,
+    keys::KeysApi,
+    health::HealthApi,
+    metrics::MetricsApi,
+);
+
+fn service() -> OpenApiService<Api, ()> {
+    let api = (
+        customers::CustomersApi,
+        sessions::SessionsApi,
+        plans::PlansApi,
+        licenses::LicensesApi,
+        keys::KeysApi,
+        health::HealthApi,
+        metrics::MetricsApi,
+    );
+    OpenApiService::new(api, "Licentia", env!("CARGO_PKG_VERSION"))
+}
+
+/// Everything that the server answers.
+pub fn routes(app: &App, config: &Config) -> impl Endpoint<Output = Response> + 'static {
+    let description = openapi::document();
+    let methods = openapi::methods(&description);
+    let inner = Route::new()
+        .nest("/docs", docs::pages())
+        .at("/openapi.json", openapi::endpoint(&description))
+        .nest("/", service())
+        .data(app.clone())
+        .data(caller::TrustedProxies(config.trusted_proxies.clone().into()))
+        .data(Arc::new(throttle::Throttle::default()))
+        .with(CatchPanic::new().with_handler(|_| {
+            // The panic's own message is on standard error already.
+            problem::response(&Error::Internal("a panic".into()), "")
+        }))
+        .map_to_response();
+    edge::Edge {
+        inner,
+        app: app.clone(),
+        methods: Arc::new(methods),
+        over_tls: config.public_url.is_https(),
+    }
+}
+
+/// Serves the API on a listener until `shutdown`.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn serve(
+    listener: TcpListener,
+    app: &App,
+    config: &Config,
+    shutdown: impl Future<Output = ()>,
+) -> std::io::Result<()> {
+    let upkeep = tokio::spawn(metrics::upkeep());
+    let served = server::serve(listener, routes(app, config), shutdown).await;
+    upkeep.abort();
+    served
+}

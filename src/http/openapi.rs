@@ -1,0 +1,154 @@
+//! The API description: what poem-openapi generates from the handlers, and what holds for every
+//! operation of a kind, added here once.
+
+use bytes::Bytes;
+use poem::endpoint::make_sync;
+use poem::{Endpoint, Response, get};
+use serde_json::{Map, Value, json};
+
+use super::problem::description;
+use super::service;
+use crate::error::Code;
+
+/// What any request can meet.
+const ALWAYS: [Code; 4] = [Code::RequestTimeout, Code::Internal, Code::Unavailable, Code::Busy];
+/// What a request with a body or parameters can meet.
+const WITH_INPUT: [Code; 1] = [Code::InvalidRequest];
+/// What a request with a body can meet.
+const WITH_BODY: [Code; 2] = [Code::PayloadTooLarge, Code::UnsupportedMediaType];
+/// What a request that needs a session can meet.
+const WITH_SESSION: [Code; 1] = [Code::Unauthenticated];
+
+const INTRODUCTION: &str = "\
+The licensing service of a software vendor: customers sign up and get a signed license, which \
+their apps verify offline.
+
+**Try it here.** Open *Sign up*, press *Execute*, copy `access_token` from the answer, press \
+*Authorize* and paste it. Now *Show the current license* answers yours; *Verify a license online* \
+judges its `token`.
+
+**Errors** are [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problems \
+(`application/problem+json`). Their `code` is stable; `request_id`, also in the header \
+`X-Request-Id`, finds the request in the server's log. After a 429 or a 503, wait as many \
+seconds as `Retry-After` says.";
+
+/// The whole description, an OpenAPI 3.0 document.
+#[must_use]
+pub fn document() -> Value {
+    let service = service().description(INTRODUCTION);
+    let mut document: Value = serde_json::from_str(&service.spec()).unwrap_or_default();
+    document["servers"] = json!([{ "url": "/", "description": "This server" }]);
+    for (_, _, operation) in operations(&mut document) {
+        complete(operation);
+    }
+    plain_media_types(&mut document);
+    document
+}
+
+/// The description as text, as it is committed and served.
+#[must_use]
+pub fn text() -> String {
+    format!("{:#}\n", document())
+}
+
+/// Serves the description.
+pub fn endpoint(document: &Value) -> impl Endpoint<Output = Response> + 'static + use<> {
+    let text = Bytes::from(document.to_string());
+    get(make_sync(move |_| {
+        Response::builder()
+            .content_type("application/json")
+            .header("Cache-Control", "no-cache")
+            .body(text.clone())
+    }))
+}
+
+/// What each path answers, by the description; for `Allow`.
+pub fn methods(document: &Value) -> impl Fn(&str) -> Vec<String> + Send + Sync + 'static + use<> {
+    let mut document = document.clone();
+    let known: Vec<(String, String)> = operations(&mut document)
+        .map(|(path, method, _)| (path.to_owned(), method.to_uppercase()))
+        .collect();
+    move |path| {
+        let of_path = known.iter().filter(|(template, _)| matches_template(template, path));
+        let mut allowed: Vec<String> = of_path.map(|(_, method)| method.clone()).collect();
+        if allowed.is_empty() {
+            // The pages outside the description are only read.
+            allowed.push("GET".to_owned());
+        }
+        if allowed.iter().any(|method| method == "GET") {
+            allowed.push("HEAD".to_owned());
+        }
+        allowed
+    }
+}
+
+fn matches_template(template: &str, path: &str) -> bool {
+    let (template, path) = (template.trim_end_matches('/'), path.trim_end_matches('/'));
+    let (wanted, found) = (template.split('/'), path.split('/'));
+    wanted.clone().count() == found.clone().count()
+        && wanted.zip(found).all(|(wanted, found)| wanted.starts_with('{') || wanted == found)
+}
+
+/// Every operation: its path, its method, and its description.
+fn operations(document: &mut Value) -> impl Iterator<Item = (&String, &String, &mut Value)> {
+    let paths = document["paths"].as_object_mut().into_iter().flatten();
+    paths.flat_map(|(path, item)| {
+        let methods = item.as_object_mut().into_iter().flatten();
+        methods.map(move |(method, operation)| (path, method, operation))
+    })
+}
+
+/// Adds the errors that follow from what an operation takes.
+fn complete(operation: &mut Value) {
+    let mut codes: Vec<Code> = ALWAYS.to_vec();
+    if operation.get("requestBody").is_some() {
+        codes.extend(WITH_BODY);
+    }
+    if operation.get("requestBody").is_some() || operation.get("parameters").is_some() {
+        codes.extend(WITH_INPUT);
+    }
+    if operation.get("security").is_some() {
+        codes.extend(WITH_SESSION);
+    }
+    let Some(responses) = operation["responses"].as_object_mut() else { return };
+    for (status, response) in responses.iter_mut() {
+        if response["description"] == "" {
+            response["description"] = json!(if status == "200" { "Done." } else { "Answered." });
+        }
+    }
+    codes.sort_unstable();
+    for code in &codes {
+        let status = code.status();
+        let entry = responses.entry(status.to_string()).or_insert_with(problem_response);
+        let more = description(status, &codes);
+        let said = entry["description"].as_str().unwrap_or_default();
+        if !said.contains(&more) {
+            entry["description"] = json!(format!("{said} {more}").trim());
+        }
+    }
+    let mut sorted: Vec<_> = std::mem::take(responses).into_iter().collect();
+    sorted.sort_by(|(a, _), (b, _)| a.cmp(b));
+    *responses = Map::from_iter(sorted);
+}
+
+fn problem_response() -> Value {
+    let schema = json!({ "$ref": "#/components/schemas/Problem" });
+    json!({ "description": "", "content": { "application/problem+json": { "schema": schema } } })
+}
+
+/// `application/json; charset=utf-8` is one media type with a needless parameter (RFC 8259,
+/// section 11); tools look for the plain name.
+fn plain_media_types(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            if let Some(content) = members.get_mut("content").and_then(Value::as_object_mut) {
+                let plain = |name: &str| name.split(';').next().unwrap_or_default().to_owned();
+                let taken = std::mem::take(content).into_iter();
+                *content = taken.map(|(name, media)| (plain(&name), media)).collect();
+            }
+            members.values_mut().for_each(plain_media_types);
+        }
+        Value::Array(items) => items.iter_mut().for_each(plain_media_types),
+        _ => {}
+    }
+}

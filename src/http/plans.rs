@@ -1,0 +1,83 @@
+//! What is sold. Price ids are Stripe's and stay inside.
+
+use std::collections::BTreeMap;
+
+use poem::web::Data;
+use poem_openapi::payload::Json;
+use poem_openapi::{Object, OpenApi};
+
+use super::Tag;
+use super::problem::{Failure, NothingMore};
+use crate::app::App;
+use crate::domain::plan::{Plan, Price};
+
+pub struct PlansApi;
+
+/// What a plan costs.
+#[derive(Object)]
+#[oai(rename = "Price")]
+struct PriceView {
+    /// How often it is charged: `month` or `year`.
+    interval: String,
+    /// In the currency's smallest unit, for example cents.
+    amount: u32,
+    /// ISO 4217, lower case.
+    currency: String,
+}
+
+/// What a plan grants, and what it costs.
+#[derive(Object)]
+#[oai(rename = "Plan")]
+struct PlanView {
+    /// The id that licenses carry.
+    id: String,
+    /// What people see.
+    name: String,
+    /// What it grants.
+    features: Vec<String>,
+    /// How much of it.
+    limits: BTreeMap<String, u64>,
+    /// Empty for a plan that is not for sale, such as the trial.
+    prices: Vec<PriceView>,
+}
+
+/// What is sold.
+#[derive(Object)]
+struct Plans {
+    /// From the lowest to the highest.
+    plans: Vec<PlanView>,
+}
+
+impl From<&Price> for PriceView {
+    fn from(price: &Price) -> Self {
+        Self {
+            interval: price.interval.as_str().into(),
+            amount: price.amount,
+            currency: price.currency.clone(),
+        }
+    }
+}
+
+impl From<&Plan> for PlanView {
+    fn from(plan: &Plan) -> Self {
+        let limits = plan.limits.iter();
+        Self {
+            id: plan.id.to_string(),
+            name: plan.name.clone(),
+            features: plan.features.iter().map(ToString::to_string).collect(),
+            limits: limits.map(|(name, limit)| (name.to_string(), *limit)).collect(),
+            prices: plan.prices.iter().map(PriceView::from).collect(),
+        }
+    }
+}
+
+#[OpenApi(prefix_path = "/api/plans", tag = "Tag::Plans")]
+impl PlansApi {
+    /// List the plans
+    ///
+    /// What is sold, from the lowest to the highest, for a pricing page.
+    #[oai(path = "/", method = "get", operation_id = "listPlans")]
+    async fn list(&self, Data(app): Data<&App>) -> Result<Json<Plans>, Failure<NothingMore>> {
+        Ok(Json(Plans { plans: app.plans.plans.iter().map(PlanView::from).collect() }))
+    }
+}

@@ -1,0 +1,260 @@
+//! The signing keys: load, make, sign, publish. `keys/README.md` tells the layout and the modes.
+//!
+//! A key is one file, `<time>.pem`, and the time in its name is when it begins to sign: of the
+//! keys whose time has come, the newest signs; all are published. So rotating is adding a file.
+
+mod files;
+mod jose;
+
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ed25519_dalek::SigningKey;
+use ed25519_dalek::pkcs8::{DecodePrivateKey, EncodePrivateKey, spki::der::pem::LineEnding};
+use licentia_verify::{Algorithm, Claims, Header, Jwk, KeySet, LICENSE_TYPE};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use crate::config::Config;
+use crate::domain::time::{DAY, Timestamp};
+use crate::error::{Error, Result};
+use crate::random::Random;
+
+/// How long a new key is published before it signs, in seconds: an app that fetches the key set
+/// once a day knows it by then.
+pub const PUBLISHED_BEFORE_SIGNING: i64 = DAY;
+
+/// The most keys that are loaded: years of monthly rotation. More is a wrong directory.
+const MAX_KEYS: usize = 100;
+
+/// The keys, the oldest first. There is always at least one.
+pub struct KeyRing {
+    keys: Vec<Key>,
+    algorithm: Algorithm,
+}
+
+/// One signing key.
+pub struct Key {
+    /// The RFC 7638 thumbprint of its public half.
+    pub kid: String,
+    /// When it begins to sign.
+    pub signs_from: Timestamp,
+    /// Where it came from; `None` is the environment.
+    pub file: Option<PathBuf>,
+    public: Jwk,
+    private: jsonwebtoken::EncodingKey,
+}
+
+/// What a key does now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyState {
+    /// Published, and will sign later.
+    Next,
+    /// Signs now.
+    Signing,
+    /// Signs no more; its licenses still verify.
+    Retired,
+}
+
+/// The published keys (RFC 7517).
+#[derive(Clone, Debug, Serialize)]
+pub struct Jwks {
+    /// The public halves.
+    pub keys: Vec<Jwk>,
+}
+
+impl KeyRing {
+    /// Loads every key that the configuration names; `None` when there is no key at all.
+    ///
+    /// # Errors
+    /// [`Error::Setup`] when a file is readable by others, damaged, misnamed, or encrypted without
+    /// the right passphrase.
+    pub fn load(config: &Config) -> Result<Option<Self>> {
+        let passphrase = config.keys_passphrase.as_ref();
+        let mut keys = Vec::new();
+        for file in files::list(&config.keys_dir)? {
+            let pem = files::read(&file.path)?;
+            let shown = file.path.display().to_string();
+            keys.push(Key::from_pem(&pem, &shown, file.signs_from, Some(file.path), passphrase)?);
+        }
+        if let Some(pem) = &config.signing_key {
+            // Last, and from the beginning of time: it signs whatever the files say.
+            let from = Timestamp::saturating(0);
+            let shown = "LICENTIA_SIGNING_KEY";
+            keys.push(Key::from_pem(pem.expose_secret(), shown, from, None, passphrase)?);
+        }
+        if keys.len() > MAX_KEYS {
+            let directory = config.keys_dir.display();
+            return Err(Error::setup(format!("{directory} holds more than {MAX_KEYS} keys")));
+        }
+        distinct(&keys)?;
+        let ring = Self { keys, algorithm: config.license_algorithm };
+        Ok(Some(ring).filter(|ring| !ring.keys.is_empty()))
+    }
+
+    /// Makes a key that signs from the given time, and writes its file. Answers the file's path.
+    ///
+    /// # Errors
+    /// [`Error::Setup`] when the directory cannot be made or written, or has loose modes.
+    pub fn generate(config: &Config, signs_from: Timestamp, random: &Random) -> Result<PathBuf> {
+        let secret = Zeroizing::new(random.bytes::<32>());
+        let key = SigningKey::from_bytes(&secret);
+        let pem = match &config.keys_passphrase {
+            None => key.to_pkcs8_pem(LineEnding::LF),
+            Some(passphrase) => {
+                key.to_pkcs8_encrypted_pem(passphrase.expose_secret(), LineEnding::LF)
+            }
+        };
+        let pem =
+            pem.map_err(|error| Error::Internal(format!("a key cannot be written: {error}")))?;
+        files::write(&config.keys_dir, signs_from, &pem)
+    }
+
+    /// The keys, the oldest first, each with what it does at `now`.
+    pub fn states(&self, now: Timestamp) -> impl Iterator<Item = (&Key, KeyState)> {
+        let signing = self.signing_place(now);
+        self.keys.iter().enumerate().map(move |(place, key)| {
+            let state = match place.cmp(&signing) {
+                std::cmp::Ordering::Less => KeyState::Retired,
+                std::cmp::Ordering::Equal => KeyState::Signing,
+                std::cmp::Ordering::Greater => KeyState::Next,
+            };
+            (key, state)
+        })
+    }
+
+    /// The key that signs at `now`.
+    #[must_use]
+    pub fn signing(&self, now: Timestamp) -> &Key {
+        &self.keys[self.signing_place(now)]
+    }
+
+    /// Signs a license with a key of this ring. Answers the token.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when the claims or the key cannot be written, which must not happen.
+    pub fn sign(&self, claims: &Claims, key: &Key) -> Result<String> {
+        let header =
+            Header { alg: self.algorithm, typ: LICENSE_TYPE.to_owned(), kid: key.kid.clone() };
+        jose::sign(&header, claims, &key.private)
+    }
+
+    /// The public halves of all keys, as published. `alg` is left out when licenses use its newer
+    /// name: those issued before still carry the older one, and a key may name only one.
+    #[must_use]
+    pub fn jwks(&self) -> Jwks {
+        let alg = Some(Algorithm::EdDSA).filter(|older| self.algorithm == *older);
+        Jwks { keys: self.keys.iter().map(|key| Jwk { alg, ..key.public.clone() }).collect() }
+    }
+
+    /// What the server itself verifies with: the same that is published.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when our own key set does not parse, which must not happen.
+    pub fn key_set(&self, audience: &str, issuer: &str) -> Result<KeySet> {
+        let json = serde_json::to_string(&self.jwks())
+            .map_err(|error| Error::Internal(error.to_string()))?;
+        let keys = KeySet::from_jwks(&json, audience);
+        let keys = keys.map_err(|error| Error::Internal(error.to_string()))?;
+        Ok(keys.issued_by(issuer))
+    }
+
+    /// Makes sure that licenses in the field, signed with these keys, still verify.
+    ///
+    /// # Errors
+    /// [`Error::Setup`] that names the keys that are missing.
+    pub fn must_hold(&self, kids: &[String], directory: &Path) -> Result<()> {
+        let missing = kids.iter().filter(|kid| !self.keys.iter().any(|key| key.kid == **kid));
+        let missing: Vec<_> = missing.map(String::as_str).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(Error::setup(format!(
+            "licenses in the field are signed with keys that are missing: {}\n  \
+             restore their files to {} from a backup",
+            missing.join(", "),
+            directory.display(),
+        )))
+    }
+
+    fn signing_place(&self, now: Timestamp) -> usize {
+        // With a clock that is behind every key, the oldest signs.
+        self.keys.iter().rposition(|key| key.signs_from <= now).unwrap_or(0)
+    }
+}
+
+impl Key {
+    fn from_pem(
+        pem: &str,
+        shown: &str,
+        signs_from: Timestamp,
+        file: Option<PathBuf>,
+        passphrase: Option<&SecretString>,
+    ) -> Result<Self> {
+        let encrypted = pem.contains("BEGIN ENCRYPTED PRIVATE KEY");
+        let key = match passphrase {
+            Some(passphrase) if encrypted => {
+                SigningKey::from_pkcs8_encrypted_pem(pem, passphrase.expose_secret())
+            }
+            None if encrypted => {
+                return Err(Error::setup(format!(
+                    "the key {shown} is encrypted; set LICENTIA_KEYS_PASSPHRASE or …_FILE"
+                )));
+            }
+            _ => SigningKey::from_pkcs8_pem(pem),
+        };
+        let key = key.map_err(|_| {
+            let wrong =
+                if encrypted { "cannot be opened with this passphrase" } else { "is damaged" };
+            Error::setup(format!(
+                "the key {shown} {wrong}: an Ed25519 key in PKCS#8 PEM is expected; restore it \
+                 from a backup"
+            ))
+        })?;
+        let x = URL_SAFE_NO_PAD.encode(key.verifying_key().as_bytes());
+        let kid = thumbprint(&x);
+        let public = Jwk {
+            kty: "OKP".into(),
+            crv: "Ed25519".into(),
+            x,
+            kid: kid.clone(),
+            alg: None,
+            public_key_use: Some("sig".into()),
+        };
+        Ok(Self { kid, signs_from, file, public, private: jose::private_key(&key) })
+    }
+}
+
+/// RFC 7638, section 3: the SHA-256 of the required members in order, without white space.
+fn thumbprint(x: &str) -> String {
+    let members = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#);
+    URL_SAFE_NO_PAD.encode(Sha256::digest(members))
+}
+
+fn distinct(keys: &[Key]) -> Result<()> {
+    for (place, key) in keys.iter().enumerate() {
+        if keys[..place].iter().any(|earlier| earlier.kid == key.kid) {
+            let file =
+                key.file.as_deref().map_or("LICENTIA_SIGNING_KEY".into(), Path::to_string_lossy);
+            return Err(Error::setup(format!(
+                "the same key is there twice ({file} repeats another); remove one"
+            )));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_thumbprint_is_that_of_rfc_8037_appendix_a_3() {
+        let x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+        assert_eq!(thumbprint(x), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
+    }
+}

@@ -1,0 +1,134 @@
+//! Key files on disk: their names, their modes, and writing one so that a crash leaves either no
+//! key or a whole one.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use chrono::NaiveDateTime;
+use zeroize::Zeroizing;
+
+use crate::domain::time::Timestamp;
+use crate::error::{Error, Result};
+
+/// A key's file name: when it begins to sign, in UTC.
+const NAME_FORMAT: &str = "%Y%m%dT%H%M%SZ";
+
+/// The longest key file, in bytes; an encrypted Ed25519 key has about 400.
+const MAX_KEY_BYTES: u64 = 16 * 1024;
+
+const DIRECTORY_MODE: u32 = 0o700;
+const FILE_MODE: u32 = 0o600;
+/// The bits that let anybody but the owner in.
+const OTHERS: u32 = 0o077;
+
+/// A key file that is there.
+pub struct KeyFile {
+    pub path: PathBuf,
+    pub signs_from: Timestamp,
+}
+
+/// The key files of a directory, in the order in which they sign. A directory that is not there
+/// has none.
+pub fn list(directory: &Path) -> Result<Vec<KeyFile>> {
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(unreadable(directory, &error)),
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|error| unreadable(directory, &error))?.path();
+        if path.extension().is_some_and(|extension| extension == "pem") {
+            files.push(KeyFile { signs_from: time_in_name(&path)?, path });
+        }
+    }
+    if !files.is_empty() {
+        must_be_private(directory, DIRECTORY_MODE)?;
+    }
+    files.sort_by_key(|file| file.signs_from);
+    Ok(files)
+}
+
+/// The text of a key file, which nobody else may read.
+pub fn read(path: &Path) -> Result<Zeroizing<String>> {
+    must_be_private(path, FILE_MODE)?;
+    let size = fs::metadata(path).map_err(|error| unreadable(path, &error))?.len();
+    if size > MAX_KEY_BYTES {
+        return Err(Error::setup(format!("{} is too large to be a key", path.display())));
+    }
+    fs::read_to_string(path).map(Zeroizing::new).map_err(|error| unreadable(path, &error))
+}
+
+/// Writes a key under the time from which it signs: to a temporary file first, then by a rename
+/// that never replaces another key.
+pub fn write(directory: &Path, signs_from: Timestamp, pem: &str) -> Result<PathBuf> {
+    make_private(directory)?;
+    let name = signs_from.to_datetime().format(NAME_FORMAT);
+    let path = directory.join(format!("{name}.pem"));
+    let temporary = directory.join(format!("{name}.tmp"));
+    let written = (|| {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(FILE_MODE)
+            .open(&temporary)?;
+        file.write_all(pem.as_bytes())?;
+        file.sync_all()?;
+        fs::hard_link(&temporary, &path)?;
+        fs::remove_file(&temporary)?;
+        File::open(directory)?.sync_all()
+    })();
+    written.map(|()| path.clone()).map_err(|error| {
+        if error.kind() == ErrorKind::AlreadyExists {
+            Error::setup(format!("there is already a key {}; try again", path.display()))
+        } else {
+            Error::setup(format!("the key {} cannot be written: {error}", path.display()))
+        }
+    })
+}
+
+/// Makes the directory, or closes one that holds no key yet. One with keys that others could read
+/// is refused: those keys may be known already.
+fn make_private(directory: &Path) -> Result<()> {
+    let refused = |error| Error::setup(format!("{} cannot be made: {error}", directory.display()));
+    if directory.exists() {
+        if list(directory)?.is_empty() {
+            let closed = Permissions::from_mode(DIRECTORY_MODE);
+            fs::set_permissions(directory, closed).map_err(refused)?;
+        }
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory).map_err(refused)
+}
+
+fn must_be_private(path: &Path, mode: u32) -> Result<()> {
+    let found = fs::metadata(path).map_err(|error| unreadable(path, &error))?.permissions().mode();
+    if found & OTHERS == 0 {
+        return Ok(());
+    }
+    let path = path.display();
+    let found = found & 0o777;
+    Err(Error::setup(format!(
+        "{path} has mode {found:03o}: others can read the signing keys\n  \
+         run: chmod {mode:o} {path}\n  \
+         and if somebody may have read them, make a new key: licentia keys generate"
+    )))
+}
+
+fn time_in_name(path: &Path) -> Result<Timestamp> {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let time = NaiveDateTime::parse_from_str(&stem, NAME_FORMAT);
+    time.map(|time| time.and_utc().into()).map_err(|_| {
+        Error::setup(format!(
+            "{} is not named after the time from which it signs, like 20261120T150000Z.pem",
+            path.display()
+        ))
+    })
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Error {
+    Error::setup(format!("{} cannot be read: {error}", path.display()))
+}

@@ -1,0 +1,22 @@
+//! Licentia: a licensing backend that a software vendor runs for itself.
+//!
+//! Dependencies point one way: [`cli`] and [`http`] call [`flows`]; flows use [`store`] and
+//! [`keys`]; all of them use [`domain`], which is pure. `ARCHITECTURE.md` tells the whole.
+
+pub mod cli;
+pub mod http;
+
+pub mod flows;
+
+pub mod app;
+pub mod clock;
+pub mod config;
+pub mod keys;
+pub mod passwords;
+pub mod plans;
+pub mod random;
+pub mod settings;
+pub mod store;
+
+pub mod domain;
+pub mod error;

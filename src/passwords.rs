@@ -1,0 +1,148 @@
+//! Hashes and checks passwords with Argon2id, a bounded number at a time. What makes a password
+//! acceptable is said in [`crate::domain::password`].
+
+use std::num::NonZero;
+use std::sync::Arc;
+use std::time::Duration;
+
+use argon2::password_hash::phc::PasswordHash;
+use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+use argon2::{Algorithm, Argon2, Params, Version};
+use tokio::sync::Semaphore;
+
+use crate::domain::password::Password;
+use crate::error::{Error, Result};
+use crate::random::Random;
+
+/// The work of one hash: OWASP's first choice for Argon2id (Password Storage Cheat Sheet).
+const MEMORY_KIB: u32 = 19 * 1024;
+const PASSES: u32 = 2;
+const LANES: u32 = 1;
+
+/// How long a caller waits for a turn. Longer than a queue of honest people, shorter than the
+/// patience of a browser.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
+/// Hashes passwords; as many at once as there are cores, since each fills one.
+#[derive(Clone)]
+pub struct Passwords {
+    turns: Arc<Semaphore>,
+    /// Checked when there is no such account, so that both answers take the same time.
+    nobody: Arc<str>,
+}
+
+/// The answer to a login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Wrong, or there is no such account.
+    Wrong,
+    /// Right.
+    Right,
+    /// Right, and hashed with less work than is usual now: hash it again.
+    Outdated,
+}
+
+impl Passwords {
+    /// Ready to hash.
+    ///
+    /// # Errors
+    /// When the hash for absent accounts cannot be made.
+    pub fn new(random: &Random) -> Result<Self> {
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let absent = Password::typed("nobody has this password".into());
+        let nobody = hash_now(&absent, random.bytes())?.into();
+        Ok(Self { turns: Arc::new(Semaphore::new(cores)), nobody })
+    }
+
+    /// The hash of a password, as a PHC string with its parameters and salt.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when too many are waiting.
+    pub async fn hash(&self, password: Password, salt: [u8; 16]) -> Result<String> {
+        self.in_turn(move || hash_now(&password, salt)).await
+    }
+
+    /// Whether the password belongs to the hash. No hash takes as long as a wrong one.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when too many are waiting.
+    pub async fn check(&self, password: Password, hash: Option<String>) -> Result<Verdict> {
+        let nobody = Arc::clone(&self.nobody);
+        self.in_turn(move || {
+            let (hash, there) = hash.as_deref().map_or((&*nobody, false), |hash| (hash, true));
+            let right = argon2().verify_password(password.as_bytes(), hash).is_ok();
+            Ok(match (there && right, is_current(hash)) {
+                (false, _) => Verdict::Wrong,
+                (true, true) => Verdict::Right,
+                (true, false) => Verdict::Outdated,
+            })
+        })
+        .await
+    }
+
+    async fn in_turn<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let turn = tokio::time::timeout(LONGEST_WAIT, Arc::clone(&self.turns).acquire_owned());
+        let Ok(Ok(turn)) = turn.await else { return Err(Error::Busy) };
+        let done = tokio::task::spawn_blocking(move || {
+            let result = work();
+            drop(turn);
+            result
+        });
+        done.await.map_err(|error| Error::Internal(format!("hashing stopped: {error}")))?
+    }
+}
+
+fn argon2() -> Argon2<'static> {
+    // The constants are within the algorithm's bounds, as the tests show; the default is the same.
+    let params = Params::new(MEMORY_KIB, PASSES, LANES, None).unwrap_or_default();
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+}
+
+fn hash_now(password: &Password, salt: [u8; 16]) -> Result<String> {
+    let hash: std::result::Result<PasswordHash, _> =
+        argon2().hash_password_with_salt(password.as_bytes(), &salt);
+    let hash = hash.map_err(|error| Error::Internal(format!("hashing failed: {error}")))?;
+    Ok(hash.to_string())
+}
+
+fn is_current(hash: &str) -> bool {
+    let usual = format!("$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p={LANES}$");
+    hash.starts_with(&usual)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_right_password_is_told_from_the_wrong_one_security_10() {
+        let passwords = Passwords::new(&Random::seeded(1)).unwrap();
+        let typed = |text: &str| Password::typed(text.to_owned());
+        let hash = passwords.hash(typed("SecurePass123"), [7; 16]).await.unwrap();
+        assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
+
+        let right = passwords.check(typed("SecurePass123"), Some(hash.clone())).await.unwrap();
+        assert_eq!(right, Verdict::Right);
+        let wrong = passwords.check(typed("SecurePass124"), Some(hash)).await.unwrap();
+        assert_eq!(wrong, Verdict::Wrong);
+        let nobody = passwords.check(typed("nobody has this password"), None).await.unwrap();
+        assert_eq!(nobody, Verdict::Wrong);
+    }
+
+    #[tokio::test]
+    async fn a_hash_of_less_work_is_right_and_outdated_security_10() {
+        let passwords = Passwords::new(&Random::seeded(1)).unwrap();
+        let weak = Argon2::new(
+            Algorithm::Argon2id,
+            Version::V0x13,
+            Params::new(8 * 1024, 1, 1, None).unwrap(),
+        );
+        let hash: PasswordHash = weak.hash_password_with_salt(b"SecurePass123", &[7; 16]).unwrap();
+        let password = Password::typed("SecurePass123".into());
+        let verdict = passwords.check(password, Some(hash.to_string())).await.unwrap();
+        assert_eq!(verdict, Verdict::Outdated);
+    }
+}

@@ -1,0 +1,218 @@
+//! Reads the plans file into a [`Catalog`], and says everything that is wrong with it at once.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::RangeInclusive;
+use std::path::Path;
+
+use licentia_verify::MAX_TOKEN_BYTES;
+
+use crate::domain::contact::DisplayName;
+use crate::domain::ids::{CustomerId, LicenseId};
+use crate::domain::license::{Entitlement, Holder, Source, claims};
+use crate::domain::plan::{Catalog, Plan, Price, Slug};
+use crate::domain::time::Timestamp;
+use crate::error::{Error, Result};
+use crate::settings::Section;
+
+/// The plans when there is no file: the example of the documentation.
+const BUILT_IN: &str = include_str!("../plans.toml");
+
+/// The longest plans file, in bytes: hundreds of plans.
+const MAX_FILE_BYTES: usize = 256 * 1024;
+
+const TRIAL_DAYS: RangeInclusive<u64> = 1..=365;
+/// At most a leap year and a day, so that a yearly license can last offline.
+const TOKEN_DAYS: RangeInclusive<u64> = 1..=367;
+const DEFAULT_TOKEN_DAYS: u64 = 30;
+const GRACE_DAYS: RangeInclusive<u64> = 0..=90;
+/// The largest integer that every JSON reader keeps exactly (RFC 8259, section 6).
+const LIMITS: RangeInclusive<u64> = 0..=(1 << 53) - 1;
+/// Stripe's largest amount has eight digits.
+const AMOUNTS: RangeInclusive<u64> = 0..=99_999_999;
+/// What a license carries beside its claims, in bytes: header, signature, two dots.
+const TOKEN_FRAME_BYTES: usize = 256;
+/// Room for an issuer of the longest allowed length, in bytes.
+const MAX_ISSUER_BYTES: usize = 200;
+
+/// Reads the plans file; the built-in plans when `path` is `None`.
+///
+/// # Errors
+/// [`Error::Setup`] with every problem of the file.
+pub fn load(path: Option<&Path>) -> Result<Catalog> {
+    let Some(path) = path else { return parse("the built-in plans", BUILT_IN) };
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Error::setup(format!("the plans file {} cannot be read: {error}", path.display()))
+    })?;
+    parse(&path.display().to_string(), &text)
+}
+
+/// Reads the text of a plans file; `file` is its name, for messages.
+///
+/// # Errors
+/// [`Error::Setup`] with every problem of the text.
+pub fn parse(file: &str, text: &str) -> Result<Catalog> {
+    if text.len() > MAX_FILE_BYTES {
+        return Err(Error::setup(format!("{file} is larger than {MAX_FILE_BYTES} bytes")));
+    }
+    let table = text.parse().map_err(|error| Error::setup(format!("{file}: {error}")))?;
+    let mut root = Section::root(table, HashMap::new());
+    let catalog = catalog(&mut root);
+    root.finish();
+    let problems = root.problems().into_iter();
+    let problems: Vec<_> = problems.map(|problem| format!("{file}: {problem}")).collect();
+    match catalog {
+        Some(catalog) if problems.is_empty() => Ok(catalog),
+        _ => Err(Error::Setup(problems)),
+    }
+}
+
+fn catalog(root: &mut Section) -> Option<Catalog> {
+    let product = root.parsed("product");
+    let product = root.require("product", product, "\"acme-app\"");
+    let issuer = issuer(root);
+    let token_days = root.integer("token_days", TOKEN_DAYS).unwrap_or(DEFAULT_TOKEN_DAYS);
+
+    let mut trial = root.section("trial");
+    let trial_plan: Option<Slug> = trial.parsed("plan");
+    let trial_plan = trial.require("plan", trial_plan, "\"trial\"");
+    let trial_days = trial.integer("days", TRIAL_DAYS);
+    let trial_days = trial.require("days", trial_days, "14");
+
+    let plans: Vec<Option<Plan>> = root.sections("plan").into_iter().map(plan).collect();
+    let plans: Vec<Plan> = plans.into_iter().collect::<Option<_>>().unwrap_or_default();
+    unique_ids(root, &plans);
+
+    let place = plans.iter().position(|plan| Some(&plan.id) == trial_plan.as_ref());
+    if let (Some(id), None, true) = (&trial_plan, place, root.problems().is_empty()) {
+        trial.problem(
+            "plan",
+            format_args!("there is no [[plan]] with the id {id:?}", id = id.as_str()),
+        );
+    }
+    trial.finish();
+    let catalog = Catalog {
+        product: product?,
+        issuer,
+        token_days: days(token_days),
+        trial_days: days(trial_days?),
+        trial_plan: place?,
+        plans,
+    };
+    fits_a_token(root, &catalog);
+    Some(catalog)
+}
+
+fn issuer(root: &mut Section) -> Option<String> {
+    let issuer = root.text("issuer")?;
+    let visible = issuer.bytes().all(|byte| byte.is_ascii_graphic());
+    if !visible || issuer.is_empty() || issuer.len() > MAX_ISSUER_BYTES {
+        root.problem("issuer", "use a URL, like \"https://licenses.acme.example\"");
+    }
+    Some(issuer)
+}
+
+fn plan(mut section: Section) -> Option<Plan> {
+    let id = section.parsed("id");
+    let id = section.require("id", id, "\"professional\"");
+    let name: Option<DisplayName> = section.parsed("name");
+    let name = section.require("name", name, "\"Professional\"");
+    let features: Vec<Slug> = section.list("features");
+    if features.iter().collect::<BTreeSet<_>>().len() < features.len() {
+        section.problem("features", "a feature is there twice; remove one");
+    }
+    let limits: BTreeMap<_, _> = section.numbers("limits", LIMITS).into_iter().collect();
+    let grace_days = section.integer("grace_days", GRACE_DAYS).unwrap_or(0);
+    let prices: Vec<Option<Price>> = section.sections("prices").into_iter().map(price).collect();
+    section.finish();
+    Some(Plan {
+        id: id?,
+        name: name?.as_str().to_owned(),
+        features,
+        limits,
+        grace_days: days(grace_days),
+        prices: prices.into_iter().collect::<Option<_>>()?,
+    })
+}
+
+fn price(mut section: Section) -> Option<Price> {
+    let id: Option<Slug> = section.parsed("id");
+    let id = section.require("id", id, "\"price_pro_monthly\"");
+    let interval = section.parsed("interval");
+    let interval = section.require("interval", interval, "\"month\"");
+    let amount = section.integer("amount", AMOUNTS);
+    let amount = section.require("amount", amount, "4900");
+    let currency = section.text("currency");
+    let currency = section.require("currency", currency, "\"usd\"");
+    if let Some(currency) = &currency
+        && !(currency.len() == 3 && currency.bytes().all(|byte| byte.is_ascii_lowercase()))
+    {
+        section.problem("currency", "use the three letters of ISO 4217, lower case, like \"usd\"");
+    }
+    section.finish();
+    Some(Price {
+        id: id?.to_string(),
+        interval: interval?,
+        amount: u32::try_from(amount?).unwrap_or(u32::MAX),
+        currency: currency?,
+    })
+}
+
+/// A plan is found by its id and, at Stripe, by its price: neither may be there twice.
+fn unique_ids(root: &Section, plans: &[Plan]) {
+    let mut seen = BTreeSet::new();
+    for plan in plans {
+        if !seen.insert(plan.id.as_str()) {
+            root.problem("plan", format_args!("two plans have the id {:?}", plan.id.as_str()));
+        }
+    }
+    let mut seen = BTreeSet::new();
+    for price in plans.iter().flat_map(|plan| &plan.prices) {
+        if !seen.insert(price.id.as_str()) {
+            root.problem("plan", format_args!("two prices have the id {:?}", price.id));
+        }
+    }
+    for plan in plans {
+        let mut seen = BTreeSet::new();
+        for price in &plan.prices {
+            if !seen.insert((price.interval, price.currency.as_str())) {
+                let plan = plan.id.as_str();
+                let (interval, currency) = (price.interval.as_str(), &price.currency);
+                root.problem(
+                    "plan",
+                    format_args!("the plan {plan:?} has two prices per {interval} in {currency}"),
+                );
+            }
+        }
+    }
+}
+
+/// Whether a license of each plan stays within what verifiers read.
+fn fits_a_token(root: &Section, catalog: &Catalog) {
+    let (customer_id, license_id) = (CustomerId::from_random(0), LicenseId::from_random(0));
+    let issuer = "x".repeat(MAX_ISSUER_BYTES);
+    let end = Some(Timestamp::MAX);
+    for plan in &catalog.plans {
+        let entitlement =
+            Entitlement { plan, source: Source::Operator, expires: end, grace_until: end };
+        let holder =
+            Holder { customer_id: &customer_id, license_id: &license_id, seq: *LIMITS.end() };
+        let claims = claims(&entitlement, &holder, catalog, &issuer, Timestamp::MAX);
+        let json = serde_json::to_string(&claims).unwrap_or_default();
+        let bytes = json.len().div_ceil(3) * 4 + TOKEN_FRAME_BYTES;
+        if bytes > MAX_TOKEN_BYTES {
+            let plan = plan.id.as_str();
+            root.problem(
+                "plan",
+                format_args!(
+                    "the features and limits of {plan:?} make a license of {bytes} bytes; at most \
+                     {MAX_TOKEN_BYTES} can be read: use fewer or shorter names"
+                ),
+            );
+        }
+    }
+}
+
+/// A number of days from a range that fits.
+fn days(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}

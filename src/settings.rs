@@ -1,0 +1,230 @@
+//! Reads settings out of a TOML table and collects every problem, so that somebody who made three
+//! mistakes is told of three. What the settings mean is said by [`crate::config`] and
+//! [`crate::plans`].
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::rc::Rc;
+use std::str::FromStr;
+
+use secrecy::SecretString;
+use toml::{Table, Value};
+
+/// How alike two names must be (0 to 1, Jaro-Winkler) for one to be offered for the other.
+const SIMILAR: f64 = 0.8;
+
+/// One table of settings. Each value is taken out by name; [`Section::finish`] complains about
+/// what nobody asked for.
+pub struct Section {
+    path: String,
+    table: Table,
+    known: Vec<&'static str>,
+    shared: Rc<Shared>,
+}
+
+/// What all sections of one file share.
+struct Shared {
+    /// Where a value came from when it was not the file, by its full name.
+    origins: HashMap<String, String>,
+    problems: RefCell<Vec<String>>,
+}
+
+impl Section {
+    /// The whole file. `origins` names, by the value's full name, what overrode the file.
+    #[must_use]
+    pub fn root(table: Table, origins: HashMap<String, String>) -> Self {
+        let shared = Shared { origins, problems: RefCell::default() };
+        Self { path: String::new(), table, known: Vec::new(), shared: Rc::new(shared) }
+    }
+
+    /// Notes a problem with one value: what is wrong, and the fix.
+    pub fn problem(&self, key: &str, problem: impl Display) {
+        let name = self.name(key);
+        let origin = self.shared.origins.get(&name);
+        let origin = origin.map(|origin| format!(" ({origin})")).unwrap_or_default();
+        self.shared.problems.borrow_mut().push(format!("`{name}`{origin}: {problem}"));
+    }
+
+    /// The value parsed, or `None` when it is not set or wrong.
+    pub fn parsed<T: FromStr>(&mut self, key: &'static str) -> Option<T>
+    where
+        T::Err: Display,
+    {
+        let text = self.text(key)?;
+        let parsed = text.parse();
+        parsed.map_err(|error| self.problem(key, format_args!("{text:?}: {error}"))).ok()
+    }
+
+    /// The value as text.
+    pub fn text(&mut self, key: &'static str) -> Option<String> {
+        match self.take(key)? {
+            Value::String(text) => Some(text),
+            other => self.wrong(key, &other, "a text in quotes"),
+        }
+    }
+
+    /// The value as a secret; a problem with it does not show it.
+    pub fn secret(&mut self, key: &'static str) -> Option<SecretString> {
+        let Value::String(text) = self.take(key)? else {
+            self.problem(key, "this is not a text; put it in quotes");
+            return None;
+        };
+        Some(SecretString::from(text))
+    }
+
+    /// The value as a whole number within a range.
+    pub fn integer(&mut self, key: &'static str, range: RangeInclusive<u64>) -> Option<u64> {
+        let value = self.take(key)?;
+        let number = match &value {
+            Value::Integer(number) => u64::try_from(*number).ok(),
+            Value::String(text) => text.parse().ok(),
+            _ => None,
+        };
+        match number.filter(|number| range.contains(number)) {
+            Some(number) => Some(number),
+            None => {
+                let expected = format!("a whole number from {} to {}", range.start(), range.end());
+                self.wrong(key, &value, &expected)
+            }
+        }
+    }
+
+    /// The values of a list, parsed: an array of texts, or one text with commas (from the
+    /// environment).
+    pub fn list<T: FromStr>(&mut self, key: &'static str) -> Vec<T>
+    where
+        T::Err: Display,
+    {
+        let texts: Vec<String> = match self.take(key) {
+            None => return Vec::new(),
+            Some(Value::String(text)) => {
+                text.split(',').map(|item| item.trim().to_owned()).collect()
+            }
+            Some(Value::Array(items)) if items.iter().all(Value::is_str) => {
+                items.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+            }
+            Some(other) => {
+                self.wrong::<()>(key, &other, "a list of texts, like [\"one\", \"two\"]");
+                return Vec::new();
+            }
+        };
+        let parse = |text: &String| {
+            let parsed = text.parse();
+            parsed.map_err(|error| self.problem(key, format_args!("{text:?}: {error}"))).ok()
+        };
+        texts.iter().filter_map(parse).collect()
+    }
+
+    /// A table of numbers by name, as in `limits = { seats = 5 }`.
+    pub fn numbers<K: FromStr + Ord>(
+        &mut self,
+        key: &'static str,
+        range: RangeInclusive<u64>,
+    ) -> Vec<(K, u64)>
+    where
+        K::Err: Display,
+    {
+        let table = match self.take(key) {
+            None => return Vec::new(),
+            Some(Value::Table(table)) => table,
+            Some(other) => {
+                self.wrong::<()>(key, &other, "a table of numbers, like { seats = 5 }");
+                return Vec::new();
+            }
+        };
+        let mut numbers = Vec::new();
+        for (name, value) in table {
+            let number = value.as_integer().and_then(|number| u64::try_from(number).ok());
+            match (name.parse(), number.filter(|number| range.contains(number))) {
+                (Ok(name), Some(number)) => numbers.push((name, number)),
+                (Err(error), _) => self.problem(key, format_args!("{name:?}: {error}")),
+                (_, None) => {
+                    let expected =
+                        format!("a whole number from {} to {}", range.start(), range.end());
+                    self.problem(key, format_args!("`{name}` is {value}; use {expected}"));
+                }
+            }
+        }
+        numbers
+    }
+
+    /// The table under a name; empty when it is not set.
+    pub fn section(&mut self, key: &'static str) -> Self {
+        let table = match self.take(key) {
+            None => Table::new(),
+            Some(Value::Table(table)) => table,
+            Some(other) => {
+                self.wrong::<()>(key, &other, &format!("a table, [{key}]"));
+                Table::new()
+            }
+        };
+        self.child(self.name(key), table)
+    }
+
+    /// The tables of an array under a name, as in `[[plan]]`.
+    pub fn sections(&mut self, key: &'static str) -> Vec<Self> {
+        let items = match self.take(key) {
+            None => return Vec::new(),
+            Some(Value::Array(items)) if items.iter().all(Value::is_table) => items,
+            Some(other) => {
+                self.wrong::<()>(key, &other, &format!("a list of tables, [[{key}]]"));
+                return Vec::new();
+            }
+        };
+        let tables = items.into_iter().filter_map(|item| match item {
+            Value::Table(table) => Some(table),
+            _ => None,
+        });
+        let numbered = tables.enumerate();
+        numbered.map(|(n, table)| self.child(format!("{}[{n}]", self.name(key)), table)).collect()
+    }
+
+    /// Notes that a value which must be there is not.
+    pub fn require<T>(&self, key: &str, value: Option<T>, example: &str) -> Option<T> {
+        let said = format!("`{}`", self.name(key));
+        let wrong = self.shared.problems.borrow().iter().any(|problem| problem.starts_with(&said));
+        if value.is_none() && !wrong {
+            self.problem(key, format_args!("it is missing; for example {key} = {example}"));
+        }
+        value
+    }
+
+    /// Complains about every name that nobody asked for, with the one that was probably meant.
+    pub fn finish(&self) {
+        for name in self.table.keys() {
+            let alike = |known: &&&str| strsim::jaro_winkler(name, known);
+            let nearest = self.known.iter().max_by(|a, b| alike(a).total_cmp(&alike(b)));
+            let advice = match nearest.filter(|known| alike(known) >= SIMILAR) {
+                Some(known) => format!("did you mean `{known}`?"),
+                None => format!("known here: {}", self.known.join(", ")),
+            };
+            self.problem(name, format_args!("there is no such setting; {advice}"));
+        }
+    }
+
+    /// Every problem found so far, in all sections.
+    #[must_use]
+    pub fn problems(&self) -> Vec<String> {
+        self.shared.problems.borrow().clone()
+    }
+
+    fn take(&mut self, key: &'static str) -> Option<Value> {
+        self.known.push(key);
+        self.table.remove(key)
+    }
+
+    fn name(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+
+    fn child(&self, path: String, table: Table) -> Self {
+        Self { path, table, known: Vec::new(), shared: Rc::clone(&self.shared) }
+    }
+
+    fn wrong<T>(&self, key: &str, value: &Value, expected: &str) -> Option<T> {
+        self.problem(key, format_args!("{value} does not fit; use {expected}"));
+        None
+    }
+}

@@ -1,0 +1,171 @@
+//! Users and customers: who logs in, and who is billed and licensed. One of each, always.
+
+use super::{Tx, sql};
+use crate::domain::contact::{DisplayName, Email};
+use crate::domain::ids::{CustomerId, UserId};
+use crate::domain::time::Timestamp;
+use crate::error::Result;
+
+/// A customer, as far as flows need it. Stripe's ids stay in the database.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct Customer {
+    /// The id that everything else uses.
+    pub customer_id: CustomerId,
+    /// Who logs in.
+    pub user_id: UserId,
+    /// Where licenses and bills go.
+    pub email: Email,
+    /// The person's name.
+    pub name: Option<DisplayName>,
+    /// The company's name.
+    pub company_name: Option<DisplayName>,
+    /// When they signed up.
+    pub created_at: Timestamp,
+    /// When this record changed last.
+    pub updated_at: Timestamp,
+}
+
+/// A user and customer that are about to exist.
+#[derive(Debug)]
+pub struct NewAccount {
+    /// The new user.
+    pub user_id: UserId,
+    /// The new customer.
+    pub customer_id: CustomerId,
+    /// The login, and where mail goes.
+    pub email: Email,
+    /// The password's hash, a PHC string.
+    pub password_hash: String,
+    /// The person's name.
+    pub name: Option<DisplayName>,
+    /// The company's name.
+    pub company_name: Option<DisplayName>,
+}
+
+impl Tx {
+    /// Writes a new user and its customer.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::EmailTaken`].
+    pub async fn insert_account(&mut self, new: NewAccount, now: Timestamp) -> Result<Customer> {
+        sql!(
+            &mut *self,
+            execute,
+            "INSERT INTO users (user_id, email, password_hash, created_at, updated_at)
+             VALUES ($1, $2, $3, $4, $4)",
+            &new.user_id,
+            &new.email,
+            &new.password_hash,
+            now,
+        )?;
+        sql!(
+            self,
+            fetch_one: Customer,
+            "INSERT INTO customers
+                 (customer_id, user_id, email, name, company_name, created_at, updated_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $6)
+             RETURNING *",
+            &new.customer_id,
+            &new.user_id,
+            &new.email,
+            &new.name,
+            &new.company_name,
+            now,
+        )
+    }
+
+    /// The customer who logs in with this email address, and the password's hash.
+    pub async fn login_of(&mut self, email: &Email) -> Result<Option<(Customer, String)>> {
+        let hash = sql!(
+            &mut *self,
+            fetch_optional: (UserId, String),
+            "SELECT user_id, password_hash FROM users WHERE email = $1",
+            email,
+        )?;
+        let Some((user_id, hash)) = hash else { return Ok(None) };
+        let customer = sql!(
+            self,
+            fetch_optional: Customer,
+            "SELECT * FROM customers WHERE user_id = $1",
+            &user_id,
+        )?;
+        Ok(customer.map(|customer| (customer, hash)))
+    }
+
+    /// The customer with this email address, for operators.
+    pub async fn customer_by_email(&mut self, email: &Email) -> Result<Option<Customer>> {
+        sql!(self, fetch_optional: Customer, "SELECT * FROM customers WHERE email = $1", email)
+    }
+
+    /// The customer with this id, locked until the transaction ends: whoever else wants to change
+    /// what belongs to this customer waits. The update that changes nothing is the row lock that
+    /// both databases know.
+    pub async fn lock_customer(&mut self, id: &CustomerId) -> Result<Option<Customer>> {
+        sql!(
+            self,
+            fetch_optional: Customer,
+            "UPDATE customers SET customer_id = customer_id WHERE customer_id = $1 RETURNING *",
+            id,
+        )
+    }
+
+    /// Writes what may change of a customer; the login follows the email address.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::EmailTaken`].
+    pub async fn update_customer(
+        &mut self,
+        customer: &Customer,
+        now: Timestamp,
+    ) -> Result<Customer> {
+        sql!(
+            &mut *self,
+            execute,
+            "UPDATE users SET email = $2, updated_at = $3 WHERE user_id = $1 AND email <> $2",
+            &customer.user_id,
+            &customer.email,
+            now,
+        )?;
+        sql!(
+            self,
+            fetch_one: Customer,
+            "UPDATE customers SET email = $2, name = $3, company_name = $4, updated_at = $5
+             WHERE customer_id = $1 RETURNING *",
+            &customer.customer_id,
+            &customer.email,
+            &customer.name,
+            &customer.company_name,
+            now,
+        )
+    }
+
+    /// Replaces the password's hash.
+    pub async fn set_password_hash(
+        &mut self,
+        user_id: &UserId,
+        hash: &str,
+        now: Timestamp,
+    ) -> Result<()> {
+        sql!(
+            self,
+            execute,
+            "UPDATE users SET password_hash = $2, updated_at = $3 WHERE user_id = $1",
+            user_id,
+            hash,
+            now,
+        )?;
+        Ok(())
+    }
+
+    /// Deletes a user, and with it the customer, sessions and licenses.
+    pub async fn delete_user(&mut self, user_id: &UserId) -> Result<()> {
+        sql!(self, execute, "DELETE FROM users WHERE user_id = $1", user_id)?;
+        Ok(())
+    }
+
+    /// How many customers there are.
+    pub async fn count_customers(&mut self) -> Result<i64> {
+        let (count,) = sql!(self, fetch_one: (i64,), "SELECT COUNT(*) FROM customers")?;
+        Ok(count)
+    }
+}

@@ -1,0 +1,52 @@
+//! What a failed statement means: the rule that it would have broken, or a database that is busy
+//! or gone.
+
+use sqlx::error::ErrorKind;
+
+use crate::error::Error;
+
+/// SQLite's primary result codes BUSY and LOCKED (<https://sqlite.org/rescode.html>): somebody
+/// else has the lock. The low byte of an extended code is the primary one.
+const SQLITE_LOCKS: [i64; 2] = [5, 6];
+
+/// PostgreSQL's classes of errors that trying again can mend: serialization failure, deadlock,
+/// too many connections, starting up or shutting down
+/// (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
+const POSTGRES_PASSING: [&str; 5] = ["40001", "40P01", "53300", "57P01", "57P03"];
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::PoolTimedOut => Self::Busy,
+            sqlx::Error::Database(failure) if passing(failure.as_ref()) => Self::Busy,
+            sqlx::Error::Database(failure) if failure.kind() == ErrorKind::UniqueViolation => {
+                match constraint(failure.as_ref()).as_str() {
+                    "users_email_key" => Self::EmailTaken,
+                    other => Self::Internal(format!("{other} does not hold")),
+                }
+            }
+            _ => Self::Database(error.to_string()),
+        }
+    }
+}
+
+fn passing(failure: &dyn sqlx::error::DatabaseError) -> bool {
+    let code = failure.code().unwrap_or_default();
+    if failure.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some() {
+        return POSTGRES_PASSING.contains(&code.as_ref());
+    }
+    code.parse::<i64>().is_ok_and(|code| SQLITE_LOCKS.contains(&(code & 0xff)))
+}
+
+/// The constraint's name. SQLite names the columns instead (`users.email`); by the naming rule of
+/// the migrations that is `users_email_key`.
+fn constraint(failure: &dyn sqlx::error::DatabaseError) -> String {
+    if let Some(name) = failure.constraint() {
+        return name.to_owned();
+    }
+    let columns = failure.message().rsplit(": ").next().unwrap_or_default();
+    let mut names = columns.split(", ").filter_map(|column| column.split_once('.'));
+    let Some((table, first)) = names.next() else { return failure.message().to_owned() };
+    let rest = names.map(|(_, column)| format!("_{column}"));
+    format!("{table}_{first}{}_key", rest.collect::<String>())
+}

@@ -1,0 +1,135 @@
+//! Licenses: every one ever issued, and which of a customer's is current.
+
+use super::{Tx, sql};
+use crate::domain::ids::{CustomerId, LicenseId};
+use crate::domain::license::Source;
+use crate::domain::time::Timestamp;
+use crate::error::Result;
+
+/// A license that was issued.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct IssuedLicense {
+    /// The claim `jti`.
+    pub license_id: LicenseId,
+    /// Whose it is.
+    pub customer_id: CustomerId,
+    /// Its place in the row of this customer's licenses, from 1.
+    pub seq: i64,
+    /// Why it was issued.
+    pub source: Source,
+    /// The plan's id.
+    pub plan: String,
+    /// The key that signed it.
+    pub key_id: String,
+    /// The signed token.
+    pub token: String,
+    /// When it was issued.
+    pub issued_at: Timestamp,
+    /// When the token runs out.
+    pub token_expires_at: Timestamp,
+    /// The end of what was bought, or of the trial.
+    pub expires_at: Option<Timestamp>,
+    /// Until when it still works after that.
+    pub grace_until: Option<Timestamp>,
+    /// When a newer one took its place.
+    pub superseded_at: Option<Timestamp>,
+    /// When it was taken back.
+    pub revoked_at: Option<Timestamp>,
+}
+
+impl Tx {
+    /// The number that a customer's next license gets.
+    pub async fn next_license_seq(&mut self, customer_id: &CustomerId) -> Result<i64> {
+        let (seq,) = sql!(
+            self,
+            fetch_one: (i64,),
+            "SELECT COALESCE(MAX(seq), 0) + 1 FROM licenses WHERE customer_id = $1",
+            customer_id,
+        )?;
+        Ok(seq)
+    }
+
+    /// Writes a license that takes the place of the customer's current one.
+    pub async fn insert_license(&mut self, license: &IssuedLicense) -> Result<()> {
+        sql!(
+            &mut *self,
+            execute,
+            "UPDATE licenses SET superseded_by = $2, superseded_at = $3
+             WHERE customer_id = $1 AND superseded_at IS NULL",
+            &license.customer_id,
+            &license.license_id,
+            license.issued_at,
+        )?;
+        sql!(
+            self,
+            execute,
+            "INSERT INTO licenses
+                 (license_id, customer_id, seq, source, plan, key_id, token,
+                  issued_at, token_expires_at, expires_at, grace_until)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+            &license.license_id,
+            &license.customer_id,
+            license.seq,
+            license.source,
+            &license.plan,
+            &license.key_id,
+            &license.token,
+            license.issued_at,
+            license.token_expires_at,
+            license.expires_at,
+            license.grace_until,
+        )?;
+        Ok(())
+    }
+
+    /// The customer's current license.
+    pub async fn current_license(&mut self, id: &CustomerId) -> Result<Option<IssuedLicense>> {
+        sql!(
+            self,
+            fetch_optional: IssuedLicense,
+            "SELECT * FROM licenses WHERE customer_id = $1 AND superseded_at IS NULL",
+            id,
+        )
+    }
+
+    /// The license with this id, whoever's it is.
+    pub async fn license(&mut self, id: &LicenseId) -> Result<Option<IssuedLicense>> {
+        sql!(self, fetch_optional: IssuedLicense, "SELECT * FROM licenses WHERE license_id = $1", id)
+    }
+
+    /// The customer's licenses, the newest first, `most` of them at the most, from below the
+    /// number `before`.
+    pub async fn licenses_of(
+        &mut self,
+        id: &CustomerId,
+        before: i64,
+        most: i64,
+    ) -> Result<Vec<IssuedLicense>> {
+        sql!(
+            self,
+            fetch_all: IssuedLicense,
+            "SELECT * FROM licenses WHERE customer_id = $1 AND seq < $2
+             ORDER BY seq DESC LIMIT $3",
+            id,
+            before,
+            most,
+        )
+    }
+
+    /// The keys that signed licenses whose tokens have not run out.
+    pub async fn keys_in_the_field(&mut self, now: Timestamp) -> Result<Vec<String>> {
+        let keys = sql!(
+            self,
+            fetch_all: (String,),
+            "SELECT DISTINCT key_id FROM licenses WHERE token_expires_at > $1",
+            now,
+        )?;
+        Ok(keys.into_iter().map(|(key,)| key).collect())
+    }
+
+    /// Whether any license was ever issued.
+    pub async fn has_licenses(&mut self) -> Result<bool> {
+        let any = sql!(self, fetch_optional: (i64,), "SELECT seq FROM licenses LIMIT 1")?;
+        Ok(any.is_some())
+    }
+}

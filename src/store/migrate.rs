@@ -1,0 +1,130 @@
+//! Brings the schema up and down. Each migration is one transaction, so a kill midway leaves the
+//! database as it was before that migration, and the next start goes on from there.
+
+use std::time::Duration;
+
+use sqlx::migrate::{Migrate, MigrateError, Migrator};
+
+use super::Store;
+use crate::error::{Error, Result};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+
+/// Several servers may start at once on one database. The one that loses the race finds its
+/// migration rolled back; by its next try the other one has done it.
+const TRIES: u32 = 20;
+const BETWEEN_TRIES: Duration = Duration::from_millis(250);
+
+/// What the bookkeeping table is called.
+const TABLE: &str = "_sqlx_migrations";
+
+/// One migration, and whether the database has it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Step {
+    /// Its number.
+    pub version: i64,
+    /// What it does.
+    pub description: String,
+    /// Whether the database has it.
+    pub applied: bool,
+}
+
+impl Store {
+    /// Applies every migration that is missing.
+    ///
+    /// # Errors
+    /// [`Error::Setup`] when the schema is newer than this binary, was changed by hand, or a
+    /// migration fails.
+    pub async fn migrate_up(&self) -> Result<()> {
+        let mut tries = 1;
+        loop {
+            let migrator = unlocked();
+            let done = match self {
+                Self::Sqlite { writer, .. } => migrator.run(writer).await,
+                Self::Postgres(pool) => migrator.run(pool).await,
+            };
+            match done {
+                Ok(()) => return Ok(()),
+                Err(error) if tries < TRIES && may_be_a_race(&error) => {
+                    tracing::debug!(%error, tries, "another server may be migrating");
+                    tokio::time::sleep(BETWEEN_TRIES).await;
+                    tries += 1;
+                }
+                Err(error) => return Err(explain(error)),
+            }
+        }
+    }
+
+    /// Takes back every migration above `version`, the newest first. What they held is lost.
+    ///
+    /// # Errors
+    /// As [`Store::migrate_up`].
+    pub async fn migrate_down_to(&self, version: i64) -> Result<()> {
+        let migrator = unlocked();
+        let done = match self {
+            Self::Sqlite { writer, .. } => migrator.undo(writer, version).await,
+            Self::Postgres(pool) => migrator.undo(pool, version).await,
+        };
+        done.map_err(explain)
+    }
+
+    /// Every migration that this binary knows, in order, and whether the database has it.
+    ///
+    /// # Errors
+    /// When the schema is newer than this binary, or cannot be read.
+    pub async fn migration_status(&self) -> Result<Vec<Step>> {
+        let applied = match self {
+            Self::Sqlite { writer, .. } => applied(&mut *writer.acquire().await?).await,
+            Self::Postgres(pool) => applied(&mut *pool.acquire().await?).await,
+        };
+        let applied = applied.map_err(explain)?;
+        let known =
+            MIGRATIONS.iter().filter(|migration| migration.migration_type.is_up_migration());
+        let steps: Vec<Step> = known
+            .map(|migration| Step {
+                version: migration.version,
+                description: migration.description.to_string(),
+                applied: applied.contains(&migration.version),
+            })
+            .collect();
+        let unknown = applied.iter().find(|version| !MIGRATIONS.version_exists(**version));
+        unknown.map_or(Ok(steps), |version| Err(explain(MigrateError::VersionMissing(*version))))
+    }
+}
+
+async fn applied<C: Migrate>(connection: &mut C) -> std::result::Result<Vec<i64>, MigrateError> {
+    connection.ensure_migrations_table(TABLE).await?;
+    let applied = connection.list_applied_migrations(TABLE).await?;
+    Ok(applied.into_iter().map(|migration| migration.version).collect())
+}
+
+/// Without sqlx's own lock: on PostgreSQL it is an advisory lock, which not every engine that
+/// speaks its protocol has.
+fn unlocked() -> Migrator {
+    let mut migrator = Migrator::with_migrations(MIGRATIONS.iter().cloned().collect());
+    migrator.set_locking(false);
+    migrator
+}
+
+fn may_be_a_race(error: &MigrateError) -> bool {
+    matches!(error, MigrateError::Execute(_) | MigrateError::ExecuteMigration(..))
+}
+
+fn explain(error: MigrateError) -> Error {
+    let newest = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
+    Error::setup(match error {
+        MigrateError::VersionMissing(version) => format!(
+            "the database has schema version {version}, this binary knows up to {newest}: a newer \
+             licentia has used it. Start that newer version, or restore a backup from before"
+        ),
+        MigrateError::VersionMismatch(version) => format!(
+            "migration {version} was applied in another form than this binary has it: the database \
+             belongs to another build of licentia. Use that build, or restore a backup"
+        ),
+        MigrateError::Dirty(version) => format!(
+            "migration {version} stopped midway and was not rolled back. Restore a backup, then \
+             run `licentia migrate up`"
+        ),
+        other => format!("the schema cannot be migrated: {other}"),
+    })
+}

@@ -1,0 +1,246 @@
+//! The only place that names a database. Each statement is written once, in the portable subset
+//! that `migrations/README.md` describes, and runs on SQLite and on PostgreSQL.
+//!
+//! A flow begins a transaction, calls the methods that the files here add to [`Tx`], and commits.
+//! What is dropped without a commit is undone. No transaction is held across a network call.
+
+mod audit;
+mod columns;
+mod customers;
+mod failure;
+mod licenses;
+pub mod migrate;
+mod sessions;
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{ConnectOptions, Postgres, Sqlite};
+
+use crate::error::{Error, Result};
+
+pub use audit::AuditEntry;
+pub use customers::{Customer, NewAccount};
+pub use licenses::IssuedLicense;
+pub use sessions::Session;
+
+/// How long a request waits for a connection or for a lock before it is told to come back.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// Readers of one SQLite file at once: a few more than small machines have cores.
+const SQLITE_READERS: u32 = 8;
+
+/// Connections to PostgreSQL: several servers together stay below its default of 100.
+const POSTGRES_CONNECTIONS: u32 = 20;
+
+/// The first SQLite whose write-ahead log cannot be corrupted by a checkpoint that meets a
+/// reset (<https://sqlite.org/wal.html#the_wal_reset_bug>).
+const OLDEST_SQLITE: &str = "3.51.3";
+
+/// The database.
+#[derive(Clone)]
+pub enum Store {
+    /// One file. SQLite has one writer at a time, so writers queue for one connection, in order,
+    /// instead of polling a lock.
+    Sqlite {
+        /// The connection that writes.
+        writer: SqlitePool,
+        /// The connections that only read.
+        readers: SqlitePool,
+    },
+    /// A server.
+    Postgres(PgPool),
+}
+
+/// A transaction on whichever database it is.
+pub enum Tx {
+    /// On SQLite.
+    Sqlite(sqlx::Transaction<'static, Sqlite>),
+    /// On PostgreSQL.
+    Postgres(sqlx::Transaction<'static, Postgres>),
+}
+
+/// Runs one statement on whichever database the transaction is.
+///
+/// `sql!(tx, execute, "…", arguments)` gives the number of rows; `sql!(tx, fetch_one: Row, …)`
+/// and its like give rows.
+macro_rules! sql {
+    ($tx:expr, execute, $sql:expr $(, $argument:expr)* $(,)?) => {
+        match $tx {
+            $crate::store::Tx::Sqlite(tx) => sqlx::query($sql)$(.bind($argument))*
+                .execute(&mut **tx).await.map(|done| done.rows_affected()),
+            $crate::store::Tx::Postgres(tx) => sqlx::query($sql)$(.bind($argument))*
+                .execute(&mut **tx).await.map(|done| done.rows_affected()),
+        }
+        .map_err($crate::error::Error::from)
+    };
+    ($tx:expr, $fetch:ident: $row:ty, $sql:expr $(, $argument:expr)* $(,)?) => {
+        match $tx {
+            $crate::store::Tx::Sqlite(tx) => sqlx::query_as::<_, $row>($sql)$(.bind($argument))*
+                .$fetch(&mut **tx).await,
+            $crate::store::Tx::Postgres(tx) => sqlx::query_as::<_, $row>($sql)$(.bind($argument))*
+                .$fetch(&mut **tx).await,
+        }
+        .map_err($crate::error::Error::from)
+    };
+}
+use sql;
+
+/// Whether a SQLite file that is not there is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IfMissing {
+    /// Make it.
+    Create,
+    /// Say so.
+    Refuse,
+}
+
+impl Store {
+    /// Connects. The schema is left as it is; see [`migrate`].
+    ///
+    /// # Errors
+    /// [`Error::Setup`] when the URL is wrong or the database cannot be reached.
+    pub async fn open(url: &SecretString, if_missing: IfMissing) -> Result<Self> {
+        let url = url.expose_secret();
+        if url.starts_with("sqlite:") {
+            return open_sqlite(url, if_missing).await;
+        }
+        let options = PgConnectOptions::from_str(url).map_err(|error| unreachable(&error))?;
+        let pool = PgPoolOptions::new()
+            .max_connections(POSTGRES_CONNECTIONS)
+            .acquire_timeout(LONGEST_WAIT)
+            .connect_with(options.application_name("licentia").disable_statement_logging());
+        Ok(Self::Postgres(pool.await.map_err(|error| unreachable(&error))?))
+    }
+
+    /// Begins a transaction that will write.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when another writer holds the lock too long, [`Error::Database`] otherwise.
+    pub async fn write(&self) -> Result<Tx> {
+        Ok(match self {
+            Self::Sqlite { writer, .. } => Tx::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
+            Self::Postgres(pool) => Tx::Postgres(pool.begin().await?),
+        })
+    }
+
+    /// Begins a transaction that only reads.
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    pub async fn read(&self) -> Result<Tx> {
+        Ok(match self {
+            Self::Sqlite { readers, .. } => Tx::Sqlite(readers.begin().await?),
+            Self::Postgres(pool) => Tx::Postgres(pool.begin().await?),
+        })
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ping(&self) -> Result<()> {
+        let mut tx = self.read().await?;
+        sql!(&mut tx, fetch_one: (i64,), "SELECT CAST(1 AS BIGINT)")?;
+        Ok(())
+    }
+
+    /// Closes every connection, so that nothing is left half done.
+    pub async fn close(&self) {
+        match self {
+            Self::Sqlite { writer, readers } => {
+                readers.close().await;
+                writer.close().await;
+            }
+            Self::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+impl Tx {
+    /// Makes everything that was done durable.
+    ///
+    /// # Errors
+    /// When the database did not confirm it.
+    pub async fn commit(self) -> Result<()> {
+        match self {
+            Self::Sqlite(tx) => tx.commit().await?,
+            Self::Postgres(tx) => tx.commit().await?,
+        }
+        Ok(())
+    }
+}
+
+async fn open_sqlite(url: &str, if_missing: IfMissing) -> Result<Store> {
+    let options = SqliteConnectOptions::from_str(url)
+        .map_err(|error| unreachable(&error))?
+        .journal_mode(SqliteJournalMode::Wal)
+        // A 2xx means durable: every commit reaches the disk before it is answered.
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(LONGEST_WAIT)
+        .disable_statement_logging();
+    let in_memory = url.contains(":memory:") || url.contains("mode=memory");
+    if !in_memory && !options.get_filename().exists() {
+        if if_missing == IfMissing::Refuse {
+            let file = options.get_filename().display();
+            return Err(Error::setup(format!(
+                "there is no database {file}; `licentia migrate up` or `licentia serve` makes it"
+            )));
+        }
+        create_private(options.get_filename())?;
+    }
+    let pool = |connections| {
+        SqlitePoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(LONGEST_WAIT)
+            .idle_timeout(None)
+            .max_lifetime(None)
+    };
+    let writer =
+        pool(1).connect_with(options.clone()).await.map_err(|error| unreachable(&error))?;
+    new_enough(&writer).await?;
+    // A database in memory belongs to its one connection.
+    let readers =
+        if in_memory { writer.clone() } else { pool(SQLITE_READERS).connect_lazy_with(options) };
+    Ok(Store::Sqlite { writer, readers })
+}
+
+/// Only the owner may read the file: it holds password hashes and licenses.
+fn create_private(path: &std::path::Path) -> Result<()> {
+    let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    match created {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            let file = path.display();
+            Err(Error::setup(format!("the database {file} cannot be created: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn new_enough(pool: &SqlitePool) -> Result<()> {
+    let (version,): (String,) = sqlx::query_as("SELECT sqlite_version()").fetch_one(pool).await?;
+    let numbers = |text: &str| -> Vec<u32> { text.split('.').flat_map(str::parse).collect() };
+    if numbers(&version) < numbers(OLDEST_SQLITE) {
+        return Err(Error::setup(format!(
+            "this binary was built with SQLite {version}, whose write-ahead log can be corrupted; \
+             build it with {OLDEST_SQLITE} or newer"
+        )));
+    }
+    Ok(())
+}
+
+/// A database that cannot be used at the start. The URL is not shown: it may hold a password.
+fn unreachable(error: &sqlx::Error) -> Error {
+    Error::setup(format!(
+        "the database cannot be opened: {error}\n  \
+         check `database_url` (LICENTIA_DATABASE_URL), and that the file or the server is there"
+    ))
+}

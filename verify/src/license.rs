@@ -1,0 +1,118 @@
+//! A verified license, and the rules by which its claims are judged at a given time.
+
+use std::time::{Duration, SystemTime};
+
+use crate::{CLAIMS_VERSION, CLOCK_LEEWAY_SECONDS, Claims, KeySet, MAX_TIME, Rejection};
+
+/// A license that is valid now. Only [`crate::verify`] makes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct License {
+    claims: Claims,
+    status: Status,
+}
+
+/// What a valid license rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Within what was bought, or within the trial.
+    Active,
+    /// Past it, within the grace that the vendor allows: the app works, and should say so.
+    Grace,
+}
+
+impl License {
+    pub(crate) fn judge(claims: Claims, keys: &KeySet, now: i64) -> Result<Self, Rejection> {
+        well_formed(&claims)?;
+        if claims.aud != keys.audience() {
+            return Err(Rejection::WrongAudience { found: claims.aud });
+        }
+        if keys.issuer().is_some_and(|issuer| issuer != claims.iss) {
+            return Err(Rejection::WrongIssuer { found: claims.iss });
+        }
+        let valid_from = claims.nbf.max(claims.iat).saturating_sub(CLOCK_LEEWAY_SECONDS);
+        if now < valid_from {
+            return Err(Rejection::NotYetValid { valid_from: time(valid_from) });
+        }
+        let bought_until = claims.license_expires.unwrap_or(i64::MAX);
+        let works_until = claims.grace_until.unwrap_or(bought_until).max(bought_until);
+        if now >= works_until {
+            return Err(Rejection::LicenseExpired { at: time(works_until) });
+        }
+        if now >= claims.exp {
+            return Err(Rejection::TokenExpired { at: time(claims.exp) });
+        }
+        let status = if now < bought_until { Status::Active } else { Status::Grace };
+        Ok(Self { claims, status })
+    }
+
+    /// Whether the plan grants a feature, for example `"sso"`.
+    #[must_use]
+    pub fn allows(&self, feature: &str) -> bool {
+        self.claims.features.iter().any(|granted| granted == feature)
+    }
+
+    /// The plan's limit of that name, for example `"seats"`; `None` when the plan sets none.
+    #[must_use]
+    pub fn limit(&self, name: &str) -> Option<u64> {
+        self.claims.limits.get(name).copied()
+    }
+
+    /// The plan's id.
+    #[must_use]
+    pub fn plan(&self) -> &str {
+        &self.claims.plan
+    }
+
+    /// Whether this is a trial.
+    #[must_use]
+    pub fn is_trial(&self) -> bool {
+        self.claims.trial
+    }
+
+    /// Whether the license is within what was bought, or in grace.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.status
+    }
+
+    /// Everything that the license says.
+    #[must_use]
+    pub fn claims(&self) -> &Claims {
+        &self.claims
+    }
+
+    /// When the answer will change next if nothing new is fetched: the end of what was bought
+    /// (grace begins), the end of grace, or the token's own expiry, whichever is first.
+    #[must_use]
+    pub fn changes_at(&self) -> SystemTime {
+        let end = match self.status {
+            Status::Active => self.claims.license_expires,
+            Status::Grace => self.claims.grace_until,
+        };
+        time(end.map_or(self.claims.exp, |end| end.min(self.claims.exp)))
+    }
+}
+
+/// What must hold of the claims at any time, for anybody.
+fn well_formed(claims: &Claims) -> Result<(), Rejection> {
+    if claims.ver != CLAIMS_VERSION {
+        return Err(Rejection::UnsupportedVersion { found: claims.ver });
+    }
+    let empty = [("iss", &claims.iss), ("sub", &claims.sub), ("jti", &claims.jti)]
+        .into_iter()
+        .find(|(_, value)| value.is_empty());
+    if let Some((name, _)) = empty {
+        return Err(Rejection::InvalidClaims(format!("the claim {name:?} is empty")));
+    }
+    let times = [Some(claims.iat), Some(claims.nbf), Some(claims.exp)];
+    let times = times.into_iter().chain([claims.license_expires, claims.grace_until]);
+    if times.flatten().any(|time| !(0..=MAX_TIME).contains(&time)) {
+        return Err(Rejection::InvalidClaims("a time is before 1970 or after 9999".into()));
+    }
+    Ok(())
+}
+
+fn time(epoch_seconds: i64) -> SystemTime {
+    let seconds = u64::try_from(epoch_seconds.min(MAX_TIME)).unwrap_or(0);
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+}
