@@ -10,6 +10,7 @@ use poem_openapi::{ApiResponse, Object, OpenApi};
 
 use super::Tag;
 use super::caller::{Caller, Client};
+use super::input::Input;
 use super::licenses::LicenseView;
 use super::problem::{Failure, NothingMore, documented};
 use super::throttle::Throttle;
@@ -164,7 +165,7 @@ impl CustomersApi {
         Data(app): Data<&App>,
         Data(throttle): Data<&Arc<Throttle>>,
         client: Client,
-        Json(request): Json<SignUpRequest>,
+        Input(request): Input<SignUpRequest>,
     ) -> std::result::Result<SignUpResponse, Failure<SignUpCodes>> {
         throttle.attempt(&request.email, client.address)?;
         let request = Signup {
@@ -174,7 +175,7 @@ impl CustomersApi {
             company_name: optional_name("company_name", request.company_name)?,
         };
         let made = signup::signup(app, request, client.name).await?;
-        let license = LicenseView::new(made.license, app.now());
+        let license = LicenseView::new(made.license, app.now())?;
         Ok(SignUpResponse::Created(Json(SignedUp {
             customer: made.customer.into(),
             license,
@@ -199,7 +200,7 @@ impl CustomersApi {
         &self,
         Data(app): Data<&App>,
         Caller(caller): Caller,
-        Json(request): Json<ChangeRequest>,
+        Input(request): Input<ChangeRequest>,
     ) -> std::result::Result<Json<CustomerView>, Failure<UpdateCodes>> {
         let email = request.email.map(|email| email.parse::<Email>()).transpose();
         let change = AccountChange {

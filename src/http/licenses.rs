@@ -12,9 +12,11 @@ use poem_openapi::{Enum, Object, OpenApi};
 
 use super::Tag;
 use super::caller::Caller;
+use super::input::Input;
 use super::problem::{Failure, NothingMore, documented};
 use crate::app::App;
 use crate::domain::time::Timestamp;
+use crate::error::Error;
 use crate::flows::license::{self, Verdict};
 use crate::store::IssuedLicense;
 
@@ -55,6 +57,10 @@ pub struct LicenseView {
     trial: bool,
     /// Where it stands now.
     status: LicenseStatus,
+    /// What it grants.
+    features: Vec<String>,
+    /// How much of it.
+    limits: BTreeMap<String, u64>,
     /// When it was issued.
     issued_at: DateTime<Utc>,
     /// The end of what was bought, or of the trial; none for a license without end.
@@ -68,7 +74,12 @@ pub struct LicenseView {
 }
 
 impl LicenseView {
-    pub fn new(license: IssuedLicense, now: Timestamp) -> Self {
+    /// The license as the API shows it at `now`.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when the token in the database is no license, which must not happen.
+    pub fn new(license: IssuedLicense, now: Timestamp) -> crate::error::Result<Self> {
+        let claims = claims_of(&license)?;
         let ended = |end: Option<Timestamp>| end.is_some_and(|end| end <= now);
         let status = if license.revoked_at.is_some() {
             LicenseStatus::Revoked
@@ -81,18 +92,27 @@ impl LicenseView {
         } else {
             LicenseStatus::Expired
         };
-        Self {
+        Ok(Self {
             status,
+            features: claims.features,
+            limits: claims.limits,
             license_id: license.license_id.to_string(),
             token: license.token,
             plan: license.plan,
-            trial: license.source == crate::domain::license::Source::Trial,
+            trial: claims.trial,
             issued_at: license.issued_at.to_datetime(),
             expires_at: license.expires_at.map(Timestamp::to_datetime),
             grace_until: license.grace_until.map(Timestamp::to_datetime),
             token_expires_at: license.token_expires_at.to_datetime(),
-        }
+        })
     }
+}
+
+/// What a license that we signed says.
+fn claims_of(license: &IssuedLicense) -> crate::error::Result<Claims> {
+    let damaged = || Error::Internal(format!("the token of {} is damaged", license.license_id));
+    let (_, claims) = licentia_verify::inspect(&license.token).map_err(|_| damaged())?;
+    serde_json::from_value(claims.into()).map_err(|_| damaged())
 }
 
 /// A page of licenses.
@@ -224,7 +244,7 @@ impl LicensesApi {
         Caller(caller): Caller,
     ) -> Result<Json<LicenseView>, Failure<CurrentCodes>> {
         let license = license::current(app, &caller).await?;
-        Ok(Json(LicenseView::new(license, app.now())))
+        Ok(Json(LicenseView::new(license, app.now())?))
     }
 
     /// List all licenses
@@ -246,10 +266,9 @@ impl LicensesApi {
         let last = found.last().map(|license| license.seq).filter(|seq| *seq > 1);
         let full = i64::try_from(found.len()).is_ok_and(|count| count == limit.0);
         let now = app.now();
-        Ok(Json(Licenses {
-            next_before: last.filter(|_| full),
-            licenses: found.into_iter().map(|license| LicenseView::new(license, now)).collect(),
-        }))
+        let licenses = found.into_iter().map(|license| LicenseView::new(license, now));
+        let licenses = licenses.collect::<crate::error::Result<_>>()?;
+        Ok(Json(Licenses { licenses, next_before: last.filter(|_| full) }))
     }
 
     /// Verify a license online
@@ -260,7 +279,7 @@ impl LicensesApi {
     async fn verify(
         &self,
         Data(app): Data<&App>,
-        Json(request): Json<VerifyRequest>,
+        Input(request): Input<VerifyRequest>,
     ) -> Result<Json<VerdictView>, Failure<NothingMore>> {
         Ok(Json(license::verify(app, &request.token).await?.into()))
     }

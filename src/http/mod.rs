@@ -6,6 +6,7 @@ mod customers;
 mod docs;
 mod edge;
 mod health;
+mod input;
 mod keys;
 mod licenses;
 mod metrics;

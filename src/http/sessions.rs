@@ -12,6 +12,7 @@ use poem_openapi::{ApiResponse, Object, OpenApi};
 use super::Tag;
 use super::caller::{Caller, Client};
 use super::customers::CustomerView;
+use super::input::Input;
 use super::problem::{Failure, NothingMore, documented};
 use super::throttle::Throttle;
 use crate::app::App;
@@ -108,7 +109,7 @@ impl SessionsApi {
         Data(app): Data<&App>,
         Data(throttle): Data<&Arc<Throttle>>,
         client: Client,
-        Json(request): Json<LoginRequest>,
+        Input(request): Input<LoginRequest>,
     ) -> Result<Json<LoggedIn>, Failure<LoginCodes>> {
         throttle.attempt(&request.email, client.address)?;
         // An address that cannot be one is simply unknown.

@@ -1,0 +1,168 @@
+//! A JSON body that is held to the API description, field by field, before it is read: every
+//! problem at once, each with the field's name. The framework's own JSON would take the number 7
+//! for `"7"`, stop at the first problem, and not always say where it is.
+
+use poem::{FromRequest, Request, RequestBody};
+use poem_openapi::impl_apirequest_for_payload;
+use poem_openapi::payload::{Json, ParsePayload, Payload};
+use poem_openapi::registry::{MetaSchema, MetaSchemaRef, Registry};
+use poem_openapi::types::{ParseFromJSON, Type};
+use serde_json::Value;
+
+use crate::error::Error;
+
+/// The body of a request.
+pub struct Input<T>(pub T);
+
+impl<T: Type> Payload for Input<T> {
+    const CONTENT_TYPE: &'static str = "application/json";
+
+    fn check_content_type(content_type: &str) -> bool {
+        Json::<T>::check_content_type(content_type)
+    }
+
+    fn schema_ref() -> MetaSchemaRef {
+        T::schema_ref()
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+}
+
+impl<T: ParseFromJSON> ParsePayload for Input<T> {
+    const IS_REQUIRED: bool = true;
+
+    async fn from_request(request: &Request, body: &mut RequestBody) -> poem::Result<Self> {
+        let bytes = Vec::<u8>::from_request(request, body).await?;
+        let malformed = |problem: String| Error::InvalidRequest(problem);
+        let value: Value = serde_json::from_slice(&bytes)
+            .map_err(|error| malformed(format!("the body is not JSON: {error}")))?;
+        let problems = problems::<T>(&value);
+        if !problems.is_empty() {
+            return Err(malformed(problems.join("; ")).into());
+        }
+        let parsed = T::parse_from_json(Some(value));
+        Ok(Self(parsed.map_err(|error| malformed(error.into_message()))?))
+    }
+}
+
+impl_apirequest_for_payload!(Input<T>, T: ParseFromJSON);
+
+/// Everything about a body that is not as the description of `T` says.
+fn problems<T: Type>(body: &Value) -> Vec<String> {
+    let mut registry = Registry::new();
+    T::register(&mut registry);
+    let MetaSchemaRef::Reference(name) = T::schema_ref() else { return Vec::new() };
+    let Some(schema) = registry.schemas.get(&name) else { return Vec::new() };
+    let Value::Object(members) = body else {
+        return vec![format!("the body is {}; an object is expected", kind(body))];
+    };
+    let known = || schema.properties.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+    let mut problems = Vec::new();
+    for name in &schema.required {
+        if !members.contains_key(*name) {
+            problems.push(format!("`{name}` is missing"));
+        }
+    }
+    for (name, value) in members {
+        match schema.properties.iter().find(|(property, _)| property == name) {
+            None => problems.push(format!("there is no field `{name}`; known are {}", known())),
+            Some((_, MetaSchemaRef::Inline(property))) => {
+                let problem = problem(property, value);
+                problems.extend(problem.map(|problem| format!("`{name}` {problem}")));
+            }
+            Some((_, MetaSchemaRef::Reference(_))) => {}
+        }
+    }
+    problems
+}
+
+/// What is wrong with the value of one field. The value itself is not repeated: it may be secret.
+fn problem(schema: &MetaSchema, value: &Value) -> Option<String> {
+    if value.is_null() && schema.nullable {
+        return None;
+    }
+    let found = kind(value);
+    match (schema.ty, value) {
+        ("string", Value::String(text)) => {
+            let length = text.chars().count();
+            let short = schema.min_length.filter(|least| length < *least);
+            let long = schema.max_length.filter(|most| length > *most);
+            short
+                .map(|least| format!("is too short; use {least} characters or more"))
+                .or(long.map(|most| format!("is too long; use at most {most} characters")))
+        }
+        ("string", _) => Some(format!("is {found}; a text is expected")),
+        ("integer", value) if !value.is_i64() && !value.is_u64() => {
+            Some(format!("is {found}; a whole number is expected"))
+        }
+        ("boolean", value) if !value.is_boolean() => {
+            Some(format!("is {found}; true or false is expected"))
+        }
+        _ => None,
+    }
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[derive(Debug, poem_openapi::Object)]
+    #[oai(deny_unknown_fields)]
+    struct Order {
+        #[oai(validator(min_length = 2, max_length = 4))]
+        name: String,
+        count: i64,
+        #[oai(nullable)]
+        note: Option<String>,
+        gift: Option<bool>,
+    }
+
+    #[test]
+    fn what_fits_the_description_passes() {
+        for good in [
+            json!({ "name": "book", "count": 1 }),
+            json!({ "name": "äöüß", "count": -1, "note": null, "gift": true }),
+        ] {
+            assert_eq!(problems::<Order>(&good), Vec::<String>::new(), "{good}");
+        }
+    }
+
+    #[test]
+    fn every_problem_is_told_at_once_with_its_field() {
+        let bad = json!({ "name": 7, "gift": "yes", "note": [], "coupon": "x" });
+        assert_eq!(
+            problems::<Order>(&bad),
+            [
+                "`count` is missing",
+                "there is no field `coupon`; known are name, count, note, gift",
+                "`gift` is a text; true or false is expected",
+                "`name` is a number; a text is expected",
+                "`note` is a list; a text is expected",
+            ]
+        );
+        let bad = json!({ "name": "b", "count": 1.5, "gift": null });
+        assert_eq!(
+            problems::<Order>(&bad),
+            [
+                "`count` is a number; a whole number is expected",
+                "`gift` is null; true or false is expected",
+                "`name` is too short; use 2 characters or more",
+            ]
+        );
+        assert_eq!(problems::<Order>(&json!([])), ["the body is a list; an object is expected"]);
+    }
+}

@@ -1,0 +1,62 @@
+// Walks through Swagger UI as a newcomer would: swagger_ui.mjs BASE_URL SCREENSHOT_FOLDER.
+// Sign up with the example as it stands, authorize with the token of the answer, see the license.
+
+import { chromium } from "playwright-core";
+
+const [base, screenshots] = process.argv.slice(2, 4);
+const browser = await chromium.launch({
+  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+});
+
+try {
+  const page = await browser.newPage({ viewport: { width: 1200, height: 1600 } });
+  const complaints = [];
+  page.on("pageerror", (error) => complaints.push(String(error)));
+  page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
+  const picture = (name) => page.screenshot({ path: `${screenshots}/${name}.png`, fullPage: true });
+  const operation = (id) => page.locator(`[id$="-${id}"].opblock`);
+
+  // Presses Execute and waits for the server's answer: its status and body.
+  const execute = async (id) => {
+    const block = operation(id);
+    if (!(await block.getAttribute("class")).includes("is-open")) {
+      await block.locator(".opblock-summary-control").click();
+    }
+    await block.getByRole("button", { name: "Execute" }).click();
+    const row = block.locator(".live-responses-table tbody tr.response").first();
+    await row.waitFor();
+    const status = (await row.locator(".response-col_status").innerText()).trim().split(/\s/)[0];
+    const body = await row.locator(".response-col_description pre").first().innerText();
+    return { status, body: JSON.parse(body) };
+  };
+
+  await page.goto(`${base}/docs`);
+  await operation("signUp").waitFor();
+  await picture("1-docs");
+
+  const before = await execute("getCurrentLicense");
+  if (before.status !== "401") throw new Error(`without a token: ${before.status}`);
+
+  const made = await execute("signUp");
+  console.log("signed up:", made.status);
+  await picture("2-signed-up");
+
+  await page.getByRole("button", { name: "Authorize" }).first().click();
+  await page.locator(".modal-ux input").fill(made.body.access_token);
+  await page.locator(".modal-ux").getByRole("button", { name: "Apply credentials" }).click();
+  await page.locator(".modal-ux").getByRole("button", { name: "Close" }).click();
+  console.log("authorized");
+
+  const license = await execute("getCurrentLicense");
+  console.log("current license:", license.status, license.body.plan);
+  await picture("3-license");
+  if (license.body.token !== made.body.license.token) throw new Error("another license is shown");
+
+  // The 401 is the one that was asked for.
+  const unexpected = complaints.filter((complaint) => !complaint.includes("401"));
+  if (unexpected.length > 0) throw new Error(`the page complains: ${unexpected.join("\n")}`);
+} finally {
+  await browser.close();
+}

@@ -1,0 +1,93 @@
+//! The customer's own record: change it, delete it.
+
+use serde_json::json;
+
+use crate::harness::{PASSWORD, TestApp};
+
+#[tokio::test]
+async fn what_is_sent_changes_and_the_rest_stays() {
+    let app = TestApp::start().await;
+    let request = json!({
+        "email": "ada@example.com", "password": PASSWORD,
+        "name": "Ada", "company_name": "Engines",
+    });
+    let signed_up = app.client.post("/api/customers/signup", &request).await;
+    let me = app.client.with_token(signed_up.text("/access_token"));
+    app.clock.advance_days(1);
+
+    let change = json!({ "name": "Ada King", "company_name": null });
+    let answer = me.patch("/api/customers/me", &change).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.body["name"], "Ada King");
+    assert!(answer.body["company_name"].is_null());
+    assert_eq!(answer.body["email"], "ada@example.com");
+    assert_eq!(answer.body["updated_at"], "2026-11-21T15:00:00+00:00");
+    assert_eq!(answer.body["customer_id"], signed_up.body["customer"]["customer_id"]);
+    assert_eq!(me.get("/api/customers/me").await.body, answer.body);
+}
+
+#[tokio::test]
+async fn a_change_of_nothing_writes_nothing() {
+    let app = TestApp::start().await;
+    let me = app.signed_in("ada@example.com").await;
+    app.clock.advance_days(1);
+    let before = me.get("/api/customers/me").await.body;
+    assert_eq!(me.patch("/api/customers/me", &json!({})).await.body, before);
+    assert_eq!(app.count("audit_log").await, 1);
+}
+
+#[tokio::test]
+async fn a_new_email_is_the_new_login() {
+    let app = TestApp::start().await;
+    let me = app.signed_in("ada@example.com").await;
+    let answer = me.patch("/api/customers/me", &json!({ "email": "Ada.King@example.com" })).await;
+    assert_eq!(answer.body["email"], "ada.king@example.com");
+    let login = |email: &str| json!({ "email": email, "password": PASSWORD });
+    let old = app.client.post("/api/customers/login", &login("ada@example.com")).await;
+    assert_eq!(old.problem(), (401, "invalid_credentials"));
+    let new = app.client.post("/api/customers/login", &login("ada.king@example.com")).await;
+    assert_eq!(new.status, 200);
+    // The old address is free again.
+    app.sign_up("ada@example.com").await;
+}
+
+#[tokio::test]
+async fn bad_changes_are_named_and_change_nothing() {
+    let app = TestApp::start().await;
+    app.sign_up("bob@example.com").await;
+    let me = app.signed_in("ada@example.com").await;
+    let before = me.get("/api/customers/me").await.body;
+    for (change, status, code) in [
+        (json!({ "email": "bob@example.com" }), 409, "email_taken"),
+        (json!({ "email": "bob" }), 422, "invalid_email"),
+        (json!({ "name": "Ada\nBcc: x" }), 422, "invalid_name"),
+        (json!({ "customer_id": "cust_1" }), 400, "invalid_request"),
+        (json!({ "name": 7 }), 400, "invalid_request"),
+    ] {
+        let answer = me.patch("/api/customers/me", &change).await;
+        assert_eq!(answer.problem(), (status, code), "{change}");
+    }
+    assert_eq!(me.get("/api/customers/me").await.body, before);
+}
+
+#[tokio::test]
+async fn deleting_takes_everything_below_and_leaves_others() {
+    let app = TestApp::start().await;
+    let bob = app.signed_in("bob@example.com").await;
+    let signed_up = app.sign_up("ada@example.com").await;
+    let me = app.client.with_token(signed_up.text("/access_token"));
+    assert_eq!(me.delete("/api/customers/me").await.status, 204);
+    assert_eq!(me.get("/api/customers/me").await.problem(), (401, "unauthenticated"));
+    for table in ["users", "customers", "licenses", "sessions"] {
+        assert_eq!(app.count(table).await, 1, "{table}");
+    }
+    assert_eq!(bob.get("/api/customers/me").await.status, 200);
+
+    // The audit log still tells of it, and online the license is known to be gone.
+    assert_eq!(app.count("audit_log").await, 3);
+    let token = json!({ "token": signed_up.text("/license/token") });
+    let verdict = app.client.post("/api/licenses/verify", &token).await;
+    assert_eq!(verdict.body["valid"], false);
+    assert_eq!(verdict.body["reason"], "unknown_license");
+    app.sign_up("ada@example.com").await;
+}

@@ -1,0 +1,171 @@
+//! What holds for every request: limits, methods, headers, and a server that stops well.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::harness::{PASSWORD, TestApp};
+
+async fn connect(app: &TestApp) -> TcpStream {
+    TcpStream::connect(app.client.base.strip_prefix("http://").unwrap()).await.unwrap()
+}
+
+/// Sends text as it is and reads until the server closes.
+async fn exchange(app: &TestApp, request: &str) -> String {
+    let mut stream = connect(app).await;
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    String::from_utf8(answer).unwrap()
+}
+
+#[tokio::test]
+async fn unknown_paths_and_methods_are_problems_security_28() {
+    let app = TestApp::start().await;
+    assert_eq!(app.client.get("/api/nothing").await.problem(), (404, "not_found"));
+    assert_eq!(app.client.get("/").await.problem(), (404, "not_found"));
+    let put = app.client.send(Method::PUT, "/api/customers/signup", None).await;
+    assert_eq!(put.problem(), (405, "method_not_allowed"));
+    assert_eq!(put.header("allow"), "POST");
+    let post = app.client.post("/api/plans", &json!({})).await;
+    assert_eq!((post.problem(), post.header("allow")), ((405, "method_not_allowed"), "GET, HEAD"));
+    let docs = app.client.post("/docs", &json!({})).await;
+    assert_eq!((docs.problem(), docs.header("allow")), ((405, "method_not_allowed"), "GET, HEAD"));
+    let one = "/api/customers/me/sessions/sess_0";
+    let get = app.client.get(one).await;
+    assert_eq!((get.problem(), get.header("allow")), ((405, "method_not_allowed"), "DELETE"));
+}
+
+#[tokio::test]
+async fn head_answers_like_get_without_a_body() {
+    let app = TestApp::start().await;
+    for path in ["/api/plans", "/.well-known/jwks.json", "/openapi.json", "/docs", "/health/live"] {
+        let head = app.client.send(Method::HEAD, path, None).await;
+        assert_eq!((head.status, head.text.as_str()), (200, ""), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_over_64_kib_is_413_with_a_length_or_in_chunks_security_29() {
+    let app = TestApp::start().await;
+    let path = "/api/customers/login";
+    let fits = format!("{{\"email\":\"{}\"", "a".repeat(64 * 1024 - 11));
+    let fits = app.client.post_raw(path, "application/json", fits).await;
+    assert_eq!(fits.problem(), (400, "invalid_request"));
+    let over = app.client.post_raw(path, "application/json", "a".repeat(64 * 1024 + 1)).await;
+    assert_eq!(over.problem(), (413, "payload_too_large"));
+
+    let chunk = format!("1000\r\n{}\r\n", "a".repeat(0x1000));
+    let head = "POST /api/customers/login HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+                transfer-encoding: chunked\r\nconnection: close\r\n\r\n";
+    let answer = exchange(&app, &format!("{head}{}0\r\n\r\n", chunk.repeat(17))).await;
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+    assert!(answer.contains("payload_too_large"), "{answer}");
+}
+
+#[tokio::test]
+async fn headers_that_are_too_large_or_broken_are_refused_security_29() {
+    let app = TestApp::start().await;
+    let large =
+        format!("GET /health/live HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "a".repeat(200_000));
+    let answer = exchange(&app, &large).await;
+    assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+    let answer = exchange(&app, "GET / HTTP/1.1\r\nhost x\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_sender_that_stalls_is_cut_and_others_are_served_meanwhile_security_29() {
+    let app = TestApp::start().await;
+    let mut stalled = Vec::new();
+    for _ in 0..50 {
+        let mut stream = connect(&app).await;
+        stream.write_all(b"GET /health/live HTTP/1.1\r\nhost:").await.unwrap();
+        stalled.push(stream);
+    }
+    assert_eq!(app.client.get("/health/live").await.status, 200);
+    // The server closes it by itself; the bound is far above the ten seconds that it allows.
+    let closed = async {
+        let mut rest = Vec::new();
+        let _ = stalled[0].read_to_end(&mut rest).await;
+    };
+    tokio::time::timeout(Duration::from_secs(60), closed).await.expect("it was not cut");
+}
+
+#[tokio::test]
+async fn what_may_be_kept_says_so_and_nothing_else_security_20() {
+    let app = TestApp::start().await;
+    let signed_up = app.sign_up("ada@example.com").await;
+    let me = app.client.with_token(signed_up.text("/access_token"));
+    assert_eq!(me.get("/api/licenses/current").await.header("cache-control"), "no-store");
+    let jwks = app.client.get("/.well-known/jwks.json").await;
+    assert_eq!(jwks.header("cache-control"), "public, max-age=3600");
+    let page = app.client.get("/docs").await;
+    let policy = page.header("content-security-policy");
+    assert!(policy.contains("script-src 'self';"), "{policy}");
+    assert_eq!(page.header("strict-transport-security"), "");
+
+    let tls = [("LICENTIA_PUBLIC_URL", "https://licenses.acme.example")];
+    let app = TestApp::start_with(&tls).await;
+    let answer = app.client.get("/api/plans").await;
+    assert!(answer.header("strict-transport-security").starts_with("max-age="));
+}
+
+#[tokio::test]
+async fn stopping_finishes_what_is_under_way() {
+    let app = TestApp::start().await;
+    // Hashing takes long enough that the server is asked to stop before it is done.
+    let body = json!({ "email": "ada@example.com", "password": PASSWORD }).to_string();
+    let request = format!(
+        "POST /api/customers/signup HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut stream = connect(&app).await;
+    stream.write_all(request.as_bytes()).await.unwrap();
+    // It is under way once the server has read it; nothing shows that but time given to others.
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(app.client.get("/health/live").await.status, 200);
+    let store = app.app.store.clone();
+    let read = tokio::spawn(async move {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    });
+    let directory = app.directory.path().to_owned();
+    app.stop().await;
+    let answer = read.await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+    drop((store, directory));
+}
+
+#[tokio::test]
+async fn readiness_tells_the_truth_and_keys_go_on_without_the_database() {
+    let app = TestApp::start().await;
+    assert_eq!(app.client.get("/health/ready").await.status, 200);
+    app.app.store.close().await;
+    assert_eq!(app.client.get("/health/ready").await.status, 503);
+    assert_eq!(app.client.get("/health/live").await.status, 200);
+    assert_eq!(app.client.get("/.well-known/jwks.json").await.status, 200);
+    let request = json!({ "email": "ada@example.com", "password": PASSWORD });
+    let answer = app.client.post("/api/customers/signup", &request).await;
+    assert_eq!(answer.problem(), (503, "unavailable"));
+    assert!(!answer.header("retry-after").is_empty());
+}
+
+#[tokio::test]
+async fn figures_are_counted_by_operation_never_by_path() {
+    let app = TestApp::start().await;
+    app.client.get("/api/plans").await;
+    app.client.get("/api/customers/me/sessions/secret-in-a-path").await;
+    let figures = app.client.get("/metrics").await.text;
+    let counted =
+        "licentia_http_requests_total{operation=\"listPlans\",method=\"GET\",status=\"200\"}";
+    assert!(figures.contains(counted), "{figures}");
+    assert!(!figures.contains("secret-in-a-path"), "{figures}");
+}

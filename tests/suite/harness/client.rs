@@ -1,0 +1,142 @@
+//! A client that holds every answer to what the API description promises: its status is
+//! documented for that operation, and an error is a problem with a stable code.
+
+use std::sync::OnceLock;
+
+use licentia::http::openapi;
+use reqwest::Method;
+use reqwest::header::HeaderMap;
+use serde_json::Value;
+
+/// Sends requests to a service, perhaps as somebody.
+#[derive(Clone, Debug)]
+pub struct Client {
+    pub base: String,
+    http: reqwest::Client,
+    token: Option<String>,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub text: String,
+    pub body: Value,
+}
+
+impl Client {
+    pub fn new(base: String) -> Self {
+        Self { base, http: reqwest::Client::new(), token: None }
+    }
+
+    pub fn with_token(&self, token: &str) -> Self {
+        Self { token: Some(token.to_owned()), ..self.clone() }
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send(Method::GET, path, None).await
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.send(Method::POST, path, Some(body)).await
+    }
+
+    pub async fn patch(&self, path: &str, body: &Value) -> Answer {
+        self.send(Method::PATCH, path, Some(body)).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.send(Method::DELETE, path, None).await
+    }
+
+    pub async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Answer {
+        let mut request = self.http.request(method.clone(), format!("{}{path}", self.base));
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        self.finish(method, path, request).await
+    }
+
+    /// Sends a body as it is, with this content type.
+    pub async fn post_raw(
+        &self,
+        path: &str,
+        content_type: &str,
+        body: impl Into<String>,
+    ) -> Answer {
+        let request = self.http.post(format!("{}{path}", self.base));
+        let request = request.header("content-type", content_type).body(body.into());
+        self.finish(Method::POST, path, request).await
+    }
+
+    async fn finish(&self, method: Method, path: &str, request: reqwest::RequestBuilder) -> Answer {
+        let response = request.send().await.unwrap();
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let text = response.text().await.unwrap();
+        let body = serde_json::from_str(&text).unwrap_or(Value::Null);
+        let answer = Answer { status, headers, text, body };
+        answer.must_keep_the_promises(method.as_str(), path);
+        answer
+    }
+}
+
+impl Answer {
+    /// The text at a place of the body, for example `/license/token`.
+    #[track_caller]
+    pub fn text(&self, pointer: &str) -> &str {
+        let found = self.body.pointer(pointer).and_then(Value::as_str);
+        found.unwrap_or_else(|| panic!("no text at {pointer} in {}", self.text))
+    }
+
+    /// The problem's status and code.
+    #[track_caller]
+    pub fn problem(&self) -> (u16, &str) {
+        (self.status, self.text("/code"))
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    fn must_keep_the_promises(&self, method: &str, path: &str) {
+        let shown = format!("{method} {path}: {} {}", self.status, self.text);
+        assert_eq!(self.header("x-content-type-options"), "nosniff", "{shown}");
+        assert!(!self.header("content-security-policy").is_empty(), "{shown}");
+        assert_eq!(self.header("x-request-id").len(), 32, "{shown}");
+        if self.status >= 400 {
+            assert_eq!(self.header("content-type"), "application/problem+json", "{shown}");
+            assert_eq!(self.body["status"], self.status, "{shown}");
+            assert_eq!(self.body["request_id"], self.header("x-request-id"), "{shown}");
+            assert!(!self.text("/code").is_empty() && !self.text("/detail").is_empty(), "{shown}");
+        }
+        if let Some(documented) = documented(method, path) {
+            let response = documented.get(self.status.to_string());
+            let response =
+                response.unwrap_or_else(|| panic!("this status is not documented: {shown}"));
+            if self.status >= 400 {
+                let said = response["description"].as_str().unwrap();
+                let code = format!("`{}`", self.text("/code"));
+                assert!(said.contains(&code), "the code {code} is not documented: {shown}\n{said}");
+            }
+        }
+    }
+}
+
+/// What the API description says of the answers of an operation.
+fn documented(method: &str, path: &str) -> Option<&'static Value> {
+    static DOCUMENT: OnceLock<Value> = OnceLock::new();
+    let document = DOCUMENT.get_or_init(openapi::document);
+    let path = path.split('?').next().unwrap();
+    let matches = |template: &str| {
+        let (template, path) = (template.trim_end_matches('/'), path.trim_end_matches('/'));
+        template.split('/').count() == path.split('/').count()
+            && template.split('/').zip(path.split('/')).all(|(a, b)| a.starts_with('{') || a == b)
+    };
+    let (_, item) =
+        document["paths"].as_object()?.iter().find(|(template, _)| matches(template))?;
+    item.get(method.to_lowercase())?.get("responses")
+}

@@ -1,0 +1,82 @@
+//! A database of its own for each test: a SQLite file, or a database in a throwaway PostgreSQL
+//! cluster.
+
+use std::path::Path;
+
+use licentia::store::{IfMissing, Store};
+use secrecy::SecretString;
+use sqlx::AssertSqlSafe;
+
+use super::postgres;
+
+/// A database that nobody else uses.
+pub struct TestDatabase {
+    pub url: String,
+}
+
+/// Which database the tests run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Sqlite,
+    Postgres,
+}
+
+/// Which database the tests run on: `TEST_DATABASE=postgres`, or SQLite.
+pub fn kind() -> Kind {
+    match std::env::var("TEST_DATABASE").as_deref() {
+        Ok("postgres") => Kind::Postgres,
+        Ok("sqlite") | Err(_) => Kind::Sqlite,
+        Ok(other) => panic!("TEST_DATABASE={other}: use sqlite or postgres"),
+    }
+}
+
+impl TestDatabase {
+    /// With the schema of this version.
+    pub async fn new(directory: &Path) -> Self {
+        match kind() {
+            Kind::Sqlite => Self::empty(directory).await,
+            Kind::Postgres => Self { url: postgres::database(true).await },
+        }
+    }
+
+    /// With nothing in it.
+    pub async fn empty(directory: &Path) -> Self {
+        match kind() {
+            Kind::Sqlite => {
+                Self { url: format!("sqlite://{}", directory.join("licentia.db").display()) }
+            }
+            Kind::Postgres => Self { url: postgres::database(false).await },
+        }
+    }
+
+    pub fn secret(&self) -> SecretString {
+        self.url.clone().into()
+    }
+
+    pub async fn open(&self) -> Store {
+        Store::open(&self.secret(), IfMissing::Create).await.unwrap()
+    }
+}
+
+/// How many rows a table has.
+pub async fn count(store: &Store, table: &str) -> i64 {
+    // The name is a literal of a test.
+    let sql = AssertSqlSafe(format!("SELECT COUNT(*) FROM {table}"));
+    let (count,) = match store {
+        Store::Sqlite { writer, .. } => sqlx::query_as(sql).fetch_one(writer).await.unwrap(),
+        Store::Postgres(pool) => sqlx::query_as(sql).fetch_one(pool).await.unwrap(),
+    };
+    count
+}
+
+/// Runs a statement behind the service's back.
+pub async fn execute(store: &Store, statement: &str) -> Result<u64, sqlx::Error> {
+    // The statement is a literal of a test.
+    let sql = AssertSqlSafe(statement.to_owned());
+    match store {
+        Store::Sqlite { writer, .. } => {
+            Ok(sqlx::raw_sql(sql).execute(writer).await?.rows_affected())
+        }
+        Store::Postgres(pool) => Ok(sqlx::raw_sql(sql).execute(pool).await?.rows_affected()),
+    }
+}

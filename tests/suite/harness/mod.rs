@@ -1,0 +1,135 @@
+//! One harness: a whole service per test, on a database of its own, reached over a real socket.
+
+pub mod client;
+pub mod database;
+mod postgres;
+pub mod process;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use licentia::app::App;
+use licentia::clock::Clock;
+use licentia::config::Config;
+use licentia::domain::time::Timestamp;
+use licentia::http;
+use licentia::random::Random;
+use licentia::store::IfMissing;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+pub use client::{Answer, Client};
+pub use database::TestDatabase;
+
+/// When every test begins: 2026-11-20T15:00:00Z.
+pub const START: i64 = 1_795_186_800;
+
+/// A password that is accepted.
+pub const PASSWORD: &str = "SecurePass123";
+
+/// A running service.
+pub struct TestApp {
+    pub client: Client,
+    pub app: App,
+    pub clock: Arc<ManualClock>,
+    pub config: Config,
+    pub directory: TempDir,
+    _database: TestDatabase,
+    stop: Option<oneshot::Sender<()>>,
+    served: JoinHandle<std::io::Result<()>>,
+}
+
+/// A clock that stands until a test moves it.
+#[derive(Debug)]
+pub struct ManualClock(AtomicI64);
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::saturating(self.0.load(Ordering::SeqCst))
+    }
+}
+
+impl ManualClock {
+    pub fn advance_days(&self, days: i64) {
+        self.0.fetch_add(days * 86_400, Ordering::SeqCst);
+    }
+}
+
+impl TestApp {
+    /// The service with nothing configured but what must differ between tests.
+    pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// The service with more settings, by their names in the environment.
+    pub async fn start_with(settings: &[(&str, &str)]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let database = TestDatabase::new(directory.path()).await;
+        let config = config(directory.path(), &database, settings);
+        let clock = Arc::new(ManualClock(AtomicI64::new(START)));
+        let random = Random::from_system().unwrap();
+        let app = App::start(&config, IfMissing::Create, clock.clone(), random).await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let served = tokio::spawn({
+            let (app, config) = (app.clone(), config.clone());
+            async move {
+                let stopped = async { drop(stopped.await) };
+                http::serve(listener, &app, &config, stopped).await
+            }
+        });
+        let client = Client::new(format!("http://{address}"));
+        let stop = Some(stop);
+        Self { client, app, clock, config, directory, _database: database, stop, served }
+    }
+
+    /// Signs a customer up. Answers the whole answer; it was 201.
+    pub async fn sign_up(&self, email: &str) -> Answer {
+        let request = serde_json::json!({ "email": email, "password": PASSWORD });
+        let answer = self.client.post("/api/customers/signup", &request).await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+        answer
+    }
+
+    /// A client that is signed in as a new customer.
+    pub async fn signed_in(&self, email: &str) -> Client {
+        let answer = self.sign_up(email).await;
+        self.client.with_token(answer.text("/access_token"))
+    }
+
+    /// How many rows a table has.
+    pub async fn count(&self, table: &str) -> i64 {
+        database::count(&self.app.store, table).await
+    }
+
+    /// Asks the server to stop, and waits until it has.
+    pub async fn stop(mut self) {
+        drop(self.stop.take());
+        (&mut self.served).await.unwrap().unwrap();
+    }
+}
+
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        self.served.abort();
+    }
+}
+
+/// The configuration of a test.
+pub fn config(directory: &Path, database: &TestDatabase, settings: &[(&str, &str)]) -> Config {
+    let keys = directory.join("keys");
+    let file = directory.join("licentia.toml");
+    if !file.exists() {
+        std::fs::write(&file, "").unwrap();
+    }
+    let mut environment = vec![
+        ("LICENTIA_DATABASE_URL".to_owned(), database.url.clone()),
+        ("LICENTIA_KEYS_DIR".to_owned(), keys.display().to_string()),
+    ];
+    environment.extend(settings.iter().map(|(name, value)| ((*name).into(), (*value).into())));
+    Config::load(Some(&file), environment).unwrap()
+}

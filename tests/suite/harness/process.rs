@@ -1,0 +1,82 @@
+//! The binary itself, as its user runs it.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use super::{Client, TestDatabase};
+
+/// What a command did.
+#[derive(Debug)]
+pub struct Done {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+/// The binary, in a directory of its own, with nothing of this process's environment but the path.
+pub fn licentia(directory: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_licentia"));
+    command.current_dir(directory).env_clear().stdin(Stdio::null());
+    command
+}
+
+/// Runs to the end.
+pub fn run(command: &mut Command) -> Done {
+    let output = command.output().unwrap();
+    Done {
+        code: output.status.code().unwrap_or(-1),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// A server in a process of its own.
+pub struct Server {
+    pub child: Child,
+    pub client: Client,
+    /// What it said until it was ready.
+    pub greeting: String,
+}
+
+impl Server {
+    /// Starts one on a free port, and waits until it says where it listens.
+    pub fn start(directory: &Path, database: &TestDatabase, settings: &[(&str, &str)]) -> Self {
+        let mut command = licentia(directory);
+        command
+            .arg("serve")
+            .env("LICENTIA_LISTEN", "127.0.0.1:0")
+            .env("LICENTIA_DATABASE_URL", &database.url)
+            .envs(settings.iter().copied())
+            .stdout(Stdio::piped())
+            .stderr(std::fs::File::create(directory.join("server.log")).unwrap());
+        let mut child = command.spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut greeting = String::new();
+        while let Some(Ok(line)) = lines.next() {
+            greeting.push_str(&line);
+            greeting.push('\n');
+            if line.trim_start().starts_with("Keys") {
+                break;
+            }
+        }
+        let url = greeting.split_whitespace().find(|word| word.starts_with("http://"));
+        let log = || std::fs::read_to_string(directory.join("server.log")).unwrap();
+        let url = url.unwrap_or_else(|| panic!("it did not start: {greeting}{}", log()));
+        Self { client: Client::new(url.to_owned()), child, greeting }
+    }
+
+    /// Asks it to stop (SIGTERM) and waits. Answers its exit code.
+    pub fn stop(mut self) -> Option<i32> {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").arg(&pid).status().unwrap().success());
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

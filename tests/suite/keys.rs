@@ -1,0 +1,220 @@
+//! Signing keys on disk: made once, private, never replaced silently, rotated by adding one.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use licentia::app::App;
+use licentia::clock::{Clock, SystemClock};
+use licentia::config::Config;
+use licentia::domain::time::Timestamp;
+use licentia::keys::{KeyRing, KeyState};
+use licentia::random::Random;
+use licentia::store::IfMissing;
+
+use crate::harness::process::{licentia, run};
+use crate::harness::{TestDatabase, config};
+
+struct Place {
+    directory: tempfile::TempDir,
+    config: Config,
+}
+
+impl Place {
+    async fn new(settings: &[(&str, &str)]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let database = TestDatabase::new(directory.path()).await;
+        let config = config(directory.path(), &database, settings);
+        Self { directory, config }
+    }
+
+    async fn start(&self) -> licentia::error::Result<App> {
+        let random = Random::from_system().unwrap();
+        App::start(&self.config, IfMissing::Create, Arc::new(SystemClock), random).await
+    }
+
+    async fn refusal(&self) -> String {
+        self.start().await.err().expect("it started").to_string()
+    }
+
+    fn keys(&self) -> PathBuf {
+        self.directory.path().join("keys")
+    }
+
+    fn key_file(&self) -> PathBuf {
+        let files = fs::read_dir(self.keys()).unwrap().map(|entry| entry.unwrap().path());
+        files.max().unwrap()
+    }
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+async fn issue_a_license(app: &App) {
+    let signup = licentia::flows::signup::Signup {
+        email: "ada@example.com".parse().unwrap(),
+        password: "SecurePass123".into(),
+        name: None,
+        company_name: None,
+    };
+    licentia::flows::signup::signup(app, signup, None).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_first_start_makes_one_private_key_and_the_next_uses_it_security_7() {
+    let place = Place::new(&[]).await;
+    let kid = place.start().await.unwrap().keys.jwks().keys[0].kid.clone();
+    assert_eq!((mode(&place.keys()), mode(&place.key_file())), (0o700, 0o600));
+    let again = place.start().await.unwrap();
+    assert_eq!(again.keys.jwks().keys.len(), 1);
+    assert_eq!(again.keys.jwks().keys[0].kid, kid);
+}
+
+#[tokio::test]
+async fn a_directory_from_a_checkout_is_closed_when_it_gets_its_first_key() {
+    let place = Place::new(&[]).await;
+    fs::create_dir(place.keys()).unwrap();
+    fs::write(place.keys().join("README.md"), "about keys").unwrap();
+    fs::set_permissions(place.keys(), Permissions::from_mode(0o755)).unwrap();
+    place.start().await.unwrap();
+    assert_eq!(mode(&place.keys()), 0o700);
+}
+
+#[tokio::test]
+async fn loose_modes_stop_the_start_with_the_command_that_mends_it_security_7() {
+    let place = Place::new(&[]).await;
+    place.start().await.unwrap();
+    let file = place.key_file();
+    fs::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
+    let refusal = place.refusal().await;
+    assert!(refusal.contains(&format!("chmod 600 {}", file.display())), "{refusal}");
+    fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+    fs::set_permissions(place.keys(), Permissions::from_mode(0o755)).unwrap();
+    let refusal = place.refusal().await;
+    assert!(refusal.contains(&format!("chmod 700 {}", place.keys().display())), "{refusal}");
+}
+
+#[tokio::test]
+async fn a_lost_or_damaged_key_is_never_replaced_once_licenses_exist_security_7() {
+    let place = Place::new(&[]).await;
+    let app = place.start().await.unwrap();
+    issue_a_license(&app).await;
+    let file = place.key_file();
+    let whole = fs::read_to_string(&file).unwrap();
+
+    fs::write(&file, &whole[..whole.len() / 2]).unwrap();
+    let refusal = place.refusal().await;
+    assert!(refusal.contains("is damaged") && refusal.contains("backup"), "{refusal}");
+
+    fs::remove_file(&file).unwrap();
+    let refusal = place.refusal().await;
+    assert!(refusal.contains("licenses were issued: restore"), "{refusal}");
+    assert_eq!(fs::read_dir(place.keys()).unwrap().count(), 0, "a key was made silently");
+
+    // Another key does not stand in for the one that the field needs.
+    KeyRing::generate(&place.config, SystemClock.now(), &Random::from_system().unwrap()).unwrap();
+    let refusal = place.refusal().await;
+    assert!(
+        refusal.contains("keys that are missing") && refusal.contains(&app.keys.jwks().keys[0].kid)
+    );
+
+    fs::write(&file, whole).unwrap();
+    fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+    place.start().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_new_key_is_published_before_it_signs_and_the_old_one_stays_security_9() {
+    let place = Place::new(&[]).await;
+    let now = SystemClock.now();
+    let random = Random::from_system().unwrap();
+    KeyRing::generate(&place.config, now, &random).unwrap();
+    KeyRing::generate(&place.config, now.plus(86_400), &random).unwrap();
+    let ring = KeyRing::load(&place.config).unwrap().unwrap();
+    let states = |at: Timestamp| ring.states(at).map(|(_, state)| state).collect::<Vec<_>>();
+    assert_eq!(ring.jwks().keys.len(), 2);
+    assert_eq!(states(now), [KeyState::Signing, KeyState::Next]);
+    assert_eq!(states(now.plus(86_399)), [KeyState::Signing, KeyState::Next]);
+    assert_eq!(states(now.plus(86_400)), [KeyState::Retired, KeyState::Signing]);
+    // A clock that is a year behind still signs, with the oldest.
+    assert_eq!(states(now.plus(-365 * 86_400)), [KeyState::Signing, KeyState::Next]);
+}
+
+#[tokio::test]
+async fn an_encrypted_key_needs_its_passphrase_security_8() {
+    let secret = [("LICENTIA_KEYS_PASSPHRASE", "correct horse battery staple")];
+    let place = Place::new(&secret).await;
+    place.start().await.unwrap();
+    let pem = fs::read_to_string(place.key_file()).unwrap();
+    assert!(pem.starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----"), "{pem}");
+    place.start().await.unwrap();
+
+    let mut without = place.config.clone();
+    without.keys_passphrase = None;
+    let error = KeyRing::load(&without).err().unwrap().to_string();
+    assert!(error.contains("is encrypted; set LICENTIA_KEYS_PASSPHRASE"), "{error}");
+    without.keys_passphrase = Some("wrong".into());
+    let error = KeyRing::load(&without).err().unwrap().to_string();
+    assert!(error.contains("cannot be opened with this passphrase"), "{error}");
+}
+
+#[tokio::test]
+async fn a_key_from_the_environment_signs_and_files_stay_published_security_8() {
+    let other = Place::new(&[]).await;
+    other.start().await.unwrap();
+    let pem = fs::read_to_string(other.key_file()).unwrap();
+    let place = Place::new(&[("LICENTIA_SIGNING_KEY", &pem)]).await;
+    let app = place.start().await.unwrap();
+    assert!(!place.keys().exists(), "a key file was made");
+    let now = SystemClock.now();
+    assert_eq!(app.keys.signing(now).file, None);
+
+    KeyRing::generate(&place.config, now, &Random::from_system().unwrap()).unwrap();
+    let ring = KeyRing::load(&place.config).unwrap().unwrap();
+    assert_eq!((ring.jwks().keys.len(), &ring.signing(now).file), (2, &None));
+    // The same key twice is a mistake.
+    fs::write(place.key_file(), &pem).unwrap();
+    let error = KeyRing::load(&place.config).err().unwrap().to_string();
+    assert!(error.contains("the same key is there twice"), "{error}");
+}
+
+#[tokio::test]
+async fn what_is_no_key_is_named() {
+    let place = Place::new(&[]).await;
+    place.start().await.unwrap();
+    let misnamed = place.keys().join("my-key.pem");
+    fs::copy(place.key_file(), &misnamed).unwrap();
+    let refusal = place.refusal().await;
+    assert!(refusal.contains("my-key.pem is not named after the time"), "{refusal}");
+    fs::rename(&misnamed, place.keys().join("20200101T000000Z.pem")).unwrap();
+    assert!(place.refusal().await.contains("the same key is there twice"));
+}
+
+#[tokio::test]
+async fn what_a_kill_leaves_behind_is_no_key() {
+    let place = Place::new(&[]).await;
+    place.start().await.unwrap();
+    fs::write(place.keys().join("20301120T150000Z.tmp"), "-----BEGIN PRIV").unwrap();
+    assert_eq!(place.start().await.unwrap().keys.jwks().keys.len(), 1);
+}
+
+#[tokio::test]
+async fn the_command_line_makes_and_lists_keys() {
+    let directory = tempfile::tempdir().unwrap();
+    let keys = |arguments: &[&str]| run(licentia(directory.path()).arg("keys").args(arguments));
+    assert!(keys(&["list"]).out.contains("There is no key in keys"));
+    let made = keys(&["generate"]);
+    assert_eq!(made.code, 0, "{}", made.err);
+    assert!(made.out.contains("Keep a backup"), "{}", made.out);
+    let next = keys(&["generate"]);
+    assert!(next.out.contains("Restart the servers"), "{}{}", next.out, next.err);
+    let list: serde_json::Value = serde_json::from_str(&keys(&["list", "--json"]).out).unwrap();
+    assert_eq!(
+        (&list["keys"][0]["state"], &list["keys"][1]["state"]),
+        (&"signing".into(), &"next".into())
+    );
+    let text = keys(&["list"]).out;
+    assert!(text.starts_with("signing  ") && text.contains("\nnext     "), "{text}");
+}

@@ -1,0 +1,173 @@
+//! Licenses over the API: the current one, the history, and the online verdict.
+
+use licentia::domain::ids::CustomerId;
+use licentia::domain::license::{Entitlement, Source};
+use licentia::flows::license::grant;
+use licentia::store::IssuedLicense;
+use serde_json::json;
+
+use crate::harness::{Answer, TestApp, database};
+
+async fn granted(app: &TestApp, signed_up: &Answer, plan: &str) -> IssuedLicense {
+    let customer: CustomerId = signed_up.text("/customer/customer_id").parse().unwrap();
+    let plan = app.app.plans.plan(plan).unwrap();
+    let entitlement =
+        Entitlement { plan, source: Source::Operator, expires: None, grace_until: None };
+    grant(&app.app, &customer, &entitlement).await.unwrap()
+}
+
+async fn verdict(app: &TestApp, token: &str) -> Answer {
+    app.client.post("/api/licenses/verify", &json!({ "token": token })).await
+}
+
+#[tokio::test]
+async fn a_newer_license_takes_the_place_of_the_trial() {
+    let app = TestApp::start().await;
+    let signed_up = app.sign_up("ada@example.com").await;
+    let me = app.client.with_token(signed_up.text("/access_token"));
+    let paid = granted(&app, &signed_up, "professional").await;
+
+    let current = me.get("/api/licenses/current").await;
+    assert_eq!(current.text("/license_id"), paid.license_id.as_str());
+    assert_eq!(current.body["features"], json!(["editor", "export", "sso"]));
+    assert_eq!(current.body["limits"], json!({ "seats": 5, "devices": 3 }));
+    assert!(current.body["expires_at"].is_null());
+
+    let history = me.get("/api/licenses").await;
+    let plans: Vec<_> = history.body["licenses"].as_array().unwrap().iter().collect();
+    assert_eq!(plans.len(), 2);
+    assert_eq!(
+        (&plans[0]["plan"], &plans[0]["status"]),
+        (&json!("professional"), &json!("active"))
+    );
+    assert_eq!((&plans[1]["plan"], &plans[1]["status"]), (&json!("trial"), &json!("superseded")));
+
+    // Both verify until they expire; online, the old one is told to be replaced.
+    let old = verdict(&app, signed_up.text("/license/token")).await;
+    assert_eq!((&old.body["valid"], &old.body["superseded"]), (&json!(true), &json!(true)));
+    let new = verdict(&app, &paid.token).await;
+    assert_eq!((&new.body["valid"], &new.body["superseded"]), (&json!(true), &json!(false)));
+    assert_eq!(new.body["license"]["plan"], "professional");
+}
+
+#[tokio::test]
+async fn many_grants_at_once_leave_one_current_license_and_no_number_twice() {
+    let app = TestApp::start().await;
+    let signed_up = app.sign_up("ada@example.com").await;
+    let grants = (0..8).map(|_| granted(&app, &signed_up, "professional"));
+    let licenses = futures_util::future::join_all(grants).await;
+    let mut numbers: Vec<_> = licenses.iter().map(|license| license.seq).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (2..=9).collect::<Vec<_>>());
+    let current = "DELETE FROM licenses WHERE superseded_at IS NULL";
+    assert_eq!(database::execute(&app.app.store, current).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn history_comes_in_pages() {
+    let app = TestApp::start().await;
+    let signed_up = app.sign_up("ada@example.com").await;
+    let me = app.client.with_token(signed_up.text("/access_token"));
+    for _ in 0..4 {
+        granted(&app, &signed_up, "starter").await;
+    }
+    let first = me.get("/api/licenses?limit=2").await;
+    assert_eq!(first.body["licenses"].as_array().unwrap().len(), 2);
+    let before = first.body["next_before"].as_i64().unwrap();
+    let second = me.get(&format!("/api/licenses?limit=2&before={before}")).await;
+    let before = second.body["next_before"].as_i64().unwrap();
+    let third = me.get(&format!("/api/licenses?limit=2&before={before}")).await;
+    assert_eq!(third.body["licenses"].as_array().unwrap().len(), 1);
+    assert!(third.body["next_before"].is_null());
+    assert_eq!(third.text("/licenses/0/plan"), "trial");
+
+    for query in ["limit=0", "limit=101", "limit=x", "before=0", "before=-1"] {
+        let answer = me.get(&format!("/api/licenses?{query}")).await;
+        assert_eq!(answer.problem(), (400, "invalid_request"), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn the_verdict_tells_why_a_license_does_not_hold() {
+    let app = TestApp::start().await;
+    let other = TestApp::start().await;
+    let signed_up = app.sign_up("ada@example.com").await;
+    let token = signed_up.text("/license/token").to_owned();
+    let foreign = other.sign_up("ada@example.com").await;
+
+    let valid = verdict(&app, &token).await;
+    assert_eq!(valid.body["valid"], true);
+    assert_eq!(valid.text("/changes_at"), "2026-12-04T15:00:00+00:00");
+    assert_eq!(valid.body["license"]["customer_id"], signed_up.body["customer"]["customer_id"]);
+
+    let mut forged = token.clone();
+    forged.replace_range(
+        forged.len() - 10..forged.len() - 9,
+        if forged.ends_with('A') { "B" } else { "-" },
+    );
+    for (token, reason) in [
+        (foreign.text("/license/token"), "unknown_key"),
+        (signed_up.text("/access_token"), "malformed"),
+        ("", "malformed"),
+        (forged.as_str(), "bad_signature"),
+    ] {
+        let answer = verdict(&app, token).await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(
+            (&answer.body["valid"], answer.text("/reason")),
+            (&json!(false), reason),
+            "{token}"
+        );
+        assert!(!answer.text("/message").is_empty());
+    }
+
+    app.clock.advance_days(14);
+    assert_eq!(verdict(&app, &token).await.text("/reason"), "license_expired");
+    let me = app.client.with_token(signed_up.text("/access_token"));
+    assert_eq!(me.get("/api/licenses/current").await.text("/status"), "expired");
+}
+
+#[tokio::test]
+async fn a_license_taken_back_is_told_online() {
+    let app = TestApp::start().await;
+    let signed_up = app.sign_up("ada@example.com").await;
+    database::execute(&app.app.store, "UPDATE licenses SET revoked_at = 1").await.unwrap();
+    let answer = verdict(&app, signed_up.text("/license/token")).await;
+    assert_eq!(answer.text("/reason"), "revoked");
+    let me = app.client.with_token(signed_up.text("/access_token"));
+    assert_eq!(me.get("/api/licenses/current").await.text("/status"), "revoked");
+}
+
+#[tokio::test]
+async fn a_token_that_is_too_long_is_refused_before_it_is_read_security_6() {
+    let app = TestApp::start().await;
+    let answer = verdict(&app, &"a".repeat(8193)).await;
+    assert_eq!(answer.problem(), (400, "invalid_request"));
+}
+
+#[tokio::test]
+async fn the_plans_are_listed_without_stripe_ids() {
+    let app = TestApp::start().await;
+    let answer = app.client.get("/api/plans").await;
+    let plans = answer.body["plans"].as_array().unwrap();
+    let ids: Vec<_> = plans.iter().map(|plan| plan["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["trial", "starter", "professional"]);
+    assert_eq!(plans[0]["prices"], json!([]));
+    let price = json!({ "interval": "month", "amount": 4900, "currency": "usd" });
+    assert_eq!(plans[2]["prices"][0], price);
+    assert!(!answer.text.contains("price_"), "{}", answer.text);
+}
+
+#[tokio::test]
+async fn the_older_or_the_newer_name_of_the_algorithm() {
+    for (setting, in_jwks) in [("EdDSA", Some("EdDSA")), ("Ed25519", None)] {
+        let app = TestApp::start_with(&[("LICENTIA_LICENSE_ALGORITHM", setting)]).await;
+        let signed_up = app.sign_up("ada@example.com").await;
+        let token = signed_up.text("/license/token");
+        let (header, _) = licentia_verify::inspect(token).unwrap();
+        assert_eq!(header["alg"], setting);
+        let jwks = app.client.get("/.well-known/jwks.json").await;
+        assert_eq!(jwks.body["keys"][0].get("alg").and_then(|alg| alg.as_str()), in_jwks);
+        assert_eq!(verdict(&app, token).await.body["valid"], true);
+    }
+}

@@ -1,0 +1,21 @@
+//! The tests of the service, through its own front door: HTTP, the command line, and the tools of
+//! others. The same tests run on SQLite and, with `TEST_DATABASE=postgres`, on PostgreSQL.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod harness;
+
+mod account;
+mod cli;
+mod edge;
+mod keys;
+mod licenses;
+mod logs;
+mod migrations;
+mod openapi;
+mod oracles;
+mod ownership;
+mod plans_file;
+mod sessions;
+mod signup;
+mod starting;

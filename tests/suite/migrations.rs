@@ -1,0 +1,174 @@
+//! The schema goes up and down, survives a kill midway, and refuses what it does not know.
+
+use std::process::Stdio;
+
+use licentia::store::Store;
+
+use crate::harness::database::{TestDatabase, execute};
+use crate::harness::process::{licentia, run};
+
+async fn versions(store: &Store) -> Vec<(i64, bool)> {
+    let steps = store.migration_status().await.unwrap();
+    steps.into_iter().map(|step| (step.version, step.applied)).collect()
+}
+
+#[tokio::test]
+async fn up_and_down_and_up_again_step_by_step() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = TestDatabase::empty(directory.path()).await.open().await;
+    assert_eq!(versions(&store).await, [(1, false), (2, false), (3, false)]);
+    store.migrate_up().await.unwrap();
+    store.migrate_up().await.unwrap();
+    for version in (0..3).rev() {
+        store.migrate_down_to(version).await.unwrap();
+        let expected = [(1, version >= 1), (2, version >= 2), (3, false)];
+        assert_eq!(versions(&store).await, expected);
+    }
+    store.migrate_up().await.unwrap();
+    assert_eq!(versions(&store).await, [(1, true), (2, true), (3, true)]);
+}
+
+#[tokio::test]
+async fn several_servers_may_migrate_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = TestDatabase::empty(directory.path()).await;
+    let servers = (0..4).map(|_| async { database.open().await.migrate_up().await });
+    for done in futures_util::future::join_all(servers).await {
+        done.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_newer_or_changed_schema_is_refused_with_the_way_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = TestDatabase::new(directory.path()).await.open().await;
+    store.migrate_up().await.unwrap();
+    execute(&store, "UPDATE _sqlx_migrations SET version = 9999 WHERE version = 3").await.unwrap();
+    let error = store.migrate_up().await.unwrap_err().to_string();
+    assert!(error.contains("schema version 9999, this binary knows up to 3"), "{error}");
+    assert!(error.contains("newer version"), "{error}");
+    assert!(store.migration_status().await.is_err());
+
+    let changed = "UPDATE _sqlx_migrations SET version = 3, checksum = (SELECT checksum FROM \
+                   _sqlx_migrations WHERE version = 1) WHERE version = 9999";
+    execute(&store, changed).await.unwrap();
+    let error = store.migrate_up().await.unwrap_err().to_string();
+    assert!(error.contains("migration 3 was applied in another form"), "{error}");
+}
+
+#[tokio::test]
+async fn a_kill_at_any_moment_leaves_what_the_next_start_repairs() {
+    for delay in 0..12 {
+        let directory = tempfile::tempdir().unwrap();
+        let database = TestDatabase::empty(directory.path()).await;
+        let mut child = licentia(directory.path())
+            .args(["migrate", "up"])
+            .env("LICENTIA_DATABASE_URL", &database.url)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        // The moment is what this test varies; nothing is awaited.
+        std::thread::sleep(std::time::Duration::from_millis(delay * 3));
+        child.kill().unwrap();
+        child.wait().unwrap();
+
+        let again = run(licentia(directory.path())
+            .args(["migrate", "up"])
+            .env("LICENTIA_DATABASE_URL", &database.url));
+        assert_eq!(again.code, 0, "after {} ms: {}", delay * 3, again.err);
+        assert_eq!(versions(&database.open().await).await, [(1, true), (2, true), (3, true)]);
+    }
+}
+
+#[tokio::test]
+async fn a_migration_cut_short_is_rolled_back_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = TestDatabase::empty(directory.path()).await.open().await;
+    // The second migration fails at its last statement: its table is not to stay behind.
+    execute(&store, "CREATE TABLE blocker (token_expires_at BIGINT, key_id TEXT)").await.unwrap();
+    let index = "CREATE INDEX licenses_token_expires_at_index ON blocker (key_id)";
+    execute(&store, index).await.unwrap();
+    assert!(store.migrate_up().await.is_err());
+    assert_eq!(versions(&store).await, [(1, true), (2, false), (3, false)]);
+    assert!(execute(&store, "SELECT * FROM licenses").await.is_err(), "half a migration stayed");
+    execute(&store, "DROP TABLE blocker").await.unwrap();
+    store.migrate_up().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_command_line_migrates_and_guards_what_would_be_lost() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = TestDatabase::empty(directory.path()).await;
+    let migrate = |arguments: &[&str]| {
+        run(licentia(directory.path())
+            .arg("migrate")
+            .args(arguments)
+            .env("LICENTIA_DATABASE_URL", &database.url))
+    };
+    assert_eq!(migrate(&[]).out, "The schema went up from version 0 to 3.\n");
+    assert_eq!(migrate(&["up"]).out, "The schema is up to date, at version 3.\n");
+    let status = migrate(&["status"]);
+    assert!(status.out.contains("1  applied  accounts"), "{}", status.out);
+    let status: serde_json::Value =
+        serde_json::from_str(&migrate(&["status", "--json"]).out).unwrap();
+    assert_eq!(
+        (&status["version"], &status["migrations"][2]["applied"]),
+        (&3.into(), &true.into())
+    );
+    assert_eq!(migrate(&["down"]).out, "The schema went down from version 3 to 2.\n");
+    assert_eq!(migrate(&["up"]).code, 0);
+
+    let id = "0123456789abcdef0123456789abcdef";
+    let store = database.open().await;
+    let user = format!("INSERT INTO users VALUES ('user_{id}', 'ada@example.com', 'x', 1, 1)");
+    execute(&store, &user).await.unwrap();
+    let customer = format!(
+        "INSERT INTO customers (customer_id, user_id, email, created_at, updated_at)
+         VALUES ('cust_{id}', 'user_{id}', 'ada@example.com', 1, 1)"
+    );
+    execute(&store, &customer).await.unwrap();
+    let refused = migrate(&["down", "--to", "0"]);
+    assert_eq!(refused.code, 1);
+    assert!(refused.err.contains("deletes data of 1 customers"), "{}", refused.err);
+    store.close().await;
+    assert_eq!(migrate(&["down", "--to", "0", "--yes"]).code, 0);
+    assert_eq!(migrate(&["down"]).out, "Nothing to take back: the schema is at version 0.\n");
+}
+
+#[tokio::test]
+async fn the_database_itself_keeps_the_rules() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = TestDatabase::new(directory.path()).await.open().await;
+    store.migrate_up().await.unwrap();
+    let id = "0123456789abcdef0123456789abcdef";
+    let user = format!("INSERT INTO users VALUES ('user_{id}', 'ada@example.com', 'x', 1, 1)");
+    execute(&store, &user).await.unwrap();
+    let customer = |customer: &str, user: &str, stripe: &str| {
+        format!(
+            "INSERT INTO customers
+             (customer_id, user_id, email, stripe_customer_id, created_at, updated_at)
+             VALUES ('{customer}', '{user}', 'ada@example.com', {stripe}, 1, 1)"
+        )
+    };
+    let (ours, user) = (format!("cust_{id}"), format!("user_{id}"));
+    for wrong in [
+        customer("cust_1", &user, "NULL"),
+        customer(&ours, "user_nobody", "NULL"),
+        customer(&ours, &user, "'sub_1'"),
+        customer(&ours, &user, "'cus_'"),
+    ] {
+        assert!(execute(&store, &wrong).await.is_err(), "{wrong}");
+    }
+    execute(&store, &customer(&ours, &user, "'cus_1'")).await.unwrap();
+    let second = customer(&ours.replace('0', "1"), &user, "NULL");
+    assert!(execute(&store, &second).await.is_err(), "two customers of one user");
+
+    let license = |id: u8, seq: u8| {
+        format!(
+            "INSERT INTO licenses (license_id, customer_id, seq, source, plan, key_id, token,
+             issued_at, token_expires_at) VALUES ('{id}', '{ours}', {seq}, 'trial', 'p', 'k', 't', 1, 2)"
+        )
+    };
+    execute(&store, &license(1, 1)).await.unwrap();
+    assert!(execute(&store, &license(2, 2)).await.is_err(), "two current licenses");
+}

@@ -1,0 +1,59 @@
+//! The API description: committed, complete, and true.
+
+use licentia::http::openapi;
+use serde_json::Value;
+
+const COMMITTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi/openapi.json");
+
+#[test]
+fn the_committed_description_is_the_generated_one() {
+    let committed = std::fs::read_to_string(COMMITTED).unwrap_or_default();
+    assert!(
+        committed == openapi::text(),
+        "openapi/openapi.json is stale; run: cargo run -- openapi > openapi/openapi.json"
+    );
+}
+
+#[test]
+fn every_operation_is_described_to_the_end() {
+    let document = openapi::document();
+    let mut ids = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let shown = format!("{method} {path}");
+            ids.push(operation["operationId"].as_str().expect(&shown));
+            assert!(!operation["summary"].as_str().expect(&shown).is_empty(), "{shown}");
+            assert_eq!(operation["tags"].as_array().expect(&shown).len(), 1, "{shown}");
+            let responses = operation["responses"].as_object().unwrap();
+            assert!(responses.keys().any(|status| status.starts_with('2')), "{shown}");
+            assert!(responses.contains_key("500") && responses.contains_key("503"), "{shown}");
+            for (status, response) in responses {
+                let said = response["description"].as_str().unwrap_or_default();
+                assert!(!said.is_empty(), "{shown} {status} says nothing");
+            }
+            if operation.get("security").is_some() {
+                assert!(responses.contains_key("401"), "{shown}");
+            }
+            if let Some(body) = operation.get("requestBody") {
+                let schema = &body["content"]["application/json"]["schema"];
+                let name = schema["$ref"].as_str().unwrap().rsplit('/').next().unwrap();
+                let schema = &document["components"]["schemas"][name];
+                assert!(schema.get("example").is_some(), "{shown} has no example");
+                for (field, schema) in schema["properties"].as_object().unwrap() {
+                    assert!(schema.get("description").is_some(), "{name}.{field} says nothing");
+                }
+            }
+        }
+    }
+    let before = ids.len();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), before, "an operationId is there twice");
+}
+
+#[test]
+fn no_stripe_id_is_in_any_answer() {
+    let document = openapi::document();
+    let schemas: &Value = &document["components"]["schemas"];
+    assert!(!schemas.to_string().contains("stripe"), "a schema names Stripe");
+}

@@ -1,0 +1,119 @@
+//! The tools of others, against a running server: PyJWT and jose verify a license with no word
+//! from us, schemathesis tries the whole API, and a browser walks through Swagger UI.
+//!
+//! They need Python, Node and Chromium, which `./scripts/test` installs before it runs these.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::harness::TestDatabase;
+use crate::harness::process::{Server, run};
+
+const WHY: &str = "needs Python, Node and Chromium: run ./scripts/test";
+
+fn oracles() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracles")
+}
+
+struct Place {
+    server: Server,
+    directory: tempfile::TempDir,
+}
+
+impl Place {
+    async fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let database = TestDatabase::empty(directory.path()).await;
+        let server = Server::start(directory.path(), &database, &[]);
+        Self { server, directory }
+    }
+
+    /// Writes a license and the key set to files, as an app would keep them.
+    async fn license(&self) -> (PathBuf, PathBuf) {
+        let request =
+            serde_json::json!({ "email": "ada@example.com", "password": "SecurePass123" });
+        let answer = self.server.client.post("/api/customers/signup", &request).await;
+        let (token, jwks) =
+            (self.directory.path().join("license.jwt"), self.directory.path().join("jwks.json"));
+        std::fs::write(&token, answer.text("/license/token")).unwrap();
+        let published = self.server.client.get("/.well-known/jwks.json").await.text;
+        std::fs::write(&jwks, published).unwrap();
+        (token, jwks)
+    }
+}
+
+fn must_succeed(command: &mut Command) -> String {
+    let done = run(command);
+    assert_eq!(done.code, 0, "{WHY}\n{}{}", done.out, done.err);
+    done.out
+}
+
+#[tokio::test]
+#[ignore = "needs Python: run ./scripts/test"]
+async fn pyjwt_verifies_a_license_and_refuses_a_forged_one() {
+    let place = Place::new().await;
+    let (token, jwks) = place.license().await;
+    let python = oracles().join(".venv/bin/python");
+    let said = must_succeed(
+        Command::new(python).arg(oracles().join("verify_pyjwt.py")).args([jwks, token]),
+    );
+    assert_eq!(
+        said,
+        "valid: trial\nrefused: InvalidSignatureError\nrefused: InvalidAudienceError\n"
+    );
+}
+
+#[tokio::test]
+#[ignore = "needs Node: run ./scripts/test"]
+async fn jose_verifies_a_license_and_refuses_a_forged_one() {
+    let place = Place::new().await;
+    let (token, jwks) = place.license().await;
+    let said = must_succeed(
+        Command::new("node").arg(oracles().join("verify_jose.mjs")).args([jwks, token]),
+    );
+    assert_eq!(
+        said,
+        "valid: trial\nrefused: ERR_JWS_SIGNATURE_VERIFICATION_FAILED\n\
+         refused: ERR_JWT_CLAIM_VALIDATION_FAILED\n"
+    );
+}
+
+#[tokio::test]
+#[ignore = "needs Node and Chromium: run ./scripts/test"]
+async fn a_browser_signs_up_in_swagger_ui_and_sees_the_license() {
+    let place = Place::new().await;
+    let screenshots = Path::new(env!("CARGO_TARGET_TMPDIR")).join("screenshots");
+    std::fs::create_dir_all(&screenshots).unwrap();
+    let said = must_succeed(
+        Command::new("node")
+            .arg(oracles().join("swagger_ui.mjs"))
+            .arg(&place.server.client.base)
+            .arg(&screenshots),
+    );
+    assert!(said.contains("signed up: 201\n"), "{said}");
+    assert!(said.contains("authorized\n"), "{said}");
+    assert!(said.contains("current license: 200 trial\n"), "{said}");
+}
+
+#[tokio::test]
+#[ignore = "needs Python: run ./scripts/test"]
+async fn schemathesis_finds_nothing() {
+    let place = Place::new().await;
+    let token = {
+        let request =
+            serde_json::json!({ "email": "ada@example.com", "password": "SecurePass123" });
+        let answer = place.server.client.post("/api/customers/signup", &request).await;
+        answer.text("/access_token").to_owned()
+    };
+    let schemathesis = oracles().join(".venv/bin/schemathesis");
+    must_succeed(
+        Command::new(schemathesis)
+            .arg("--config-file")
+            .arg(oracles().join("schemathesis.toml"))
+            .arg("run")
+            .arg(format!("{}/openapi.json", place.server.client.base))
+            .env("SESSION_TOKEN", token)
+            .env("NO_COLOR", "1")
+            .current_dir(place.directory.path()),
+    );
+}

@@ -1,0 +1,77 @@
+//! Nobody reaches what belongs to somebody else: every operation of the API description, called
+//! by one customer with another customer's ids.
+
+use licentia::http::openapi;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::harness::TestApp;
+
+/// Operations whose answer does not depend on who asks, or that make somebody new.
+const PUBLIC: [&str; 9] = [
+    "signUp",
+    "logIn",
+    "listPlans",
+    "verifyLicense",
+    "getJwks",
+    "getLiveness",
+    "getReadiness",
+    "getMetrics",
+    "logOut",
+];
+
+#[tokio::test]
+async fn every_operation_with_the_ids_of_another_customer_security_22() {
+    let app = TestApp::start().await;
+    let victim = app.sign_up("ada@example.com").await;
+    let ada = app.client.with_token(victim.text("/access_token"));
+    let sessions = ada.get("/api/customers/me/sessions").await;
+    let ids = [
+        ("session_id", sessions.text("/sessions/0/session_id").to_owned()),
+        ("customer_id", victim.text("/customer/customer_id").to_owned()),
+        ("license_id", victim.text("/license/license_id").to_owned()),
+    ];
+    let before = ada.get("/api/customers/me").await.body;
+
+    let document = openapi::document();
+    let mut checked = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let name = operation["operationId"].as_str().unwrap();
+            if PUBLIC.contains(&name) {
+                continue;
+            }
+            assert!(operation.get("security").is_some(), "{name} asks for no session");
+            // A new attacker each time: one of the operations deletes the caller.
+            let eve = app.signed_in(&format!("eve{checked}@example.com")).await;
+            let mut target = path.clone();
+            for (parameter, id) in &ids {
+                target = target.replace(&format!("{{{parameter}}}"), id);
+            }
+            assert!(!target.contains('{'), "{path}: this test does not know its parameters");
+            let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+            let body = operation.get("requestBody").map(|_| json!({}));
+            let answer = eve.send(method, &target, body.as_ref()).await;
+            if target != *path {
+                assert_eq!(answer.problem(), (404, "not_found"), "{name}");
+            }
+            for (_, id) in &ids {
+                assert!(!answer.text.contains(id.as_str()), "{name} shows {id}: {}", answer.text);
+            }
+            checked += 1;
+        }
+    }
+    assert!(checked >= 7, "only {checked} operations were checked");
+    assert_eq!(ada.get("/api/customers/me").await.body, before);
+    assert_eq!(ada.get("/api/licenses/current").await.status, 200);
+}
+
+#[tokio::test]
+async fn ids_in_a_body_are_refused_security_22() {
+    let app = TestApp::start().await;
+    let victim = app.sign_up("ada@example.com").await;
+    let eve = app.signed_in("eve@example.com").await;
+    let id = victim.body["customer"]["customer_id"].clone();
+    let change: Value = json!({ "customer_id": id, "name": "Eve" });
+    assert_eq!(eve.patch("/api/customers/me", &change).await.problem(), (400, "invalid_request"));
+}

@@ -1,0 +1,122 @@
+//! The plans file: what it means, and every mistake in it told at once.
+
+use licentia::error::Error;
+use licentia::plans;
+
+const GOOD: &str = r#"
+product = "acme-app"
+issuer = "https://licenses.acme.example"
+[trial]
+plan = "trial"
+days = 14
+[[plan]]
+id = "trial"
+name = "Trial"
+features = ["editor"]
+limits = { seats = 1, devices = 1 }
+[[plan]]
+id = "professional"
+name = "Professional"
+features = ["editor", "export", "sso"]
+limits = { seats = 5, devices = 3 }
+grace_days = 7
+prices = [{ id = "price_pro_monthly", interval = "month", amount = 4900, currency = "usd" }]
+"#;
+
+fn problems(text: &str) -> Vec<String> {
+    match plans::parse("plans.toml", text) {
+        Err(Error::Setup(problems)) => problems,
+        other => panic!("no problem was found: {other:?}"),
+    }
+}
+
+#[test]
+fn the_example_of_the_design_is_read() {
+    let catalog = plans::parse("plans.toml", GOOD).unwrap();
+    assert_eq!(catalog.product.as_str(), "acme-app");
+    assert_eq!(catalog.issuer.as_deref(), Some("https://licenses.acme.example"));
+    assert_eq!((catalog.trial().id.as_str(), catalog.trial_days), ("trial", 14));
+    let plan = catalog.plan("professional").unwrap();
+    assert_eq!((plan.grace_days, plan.prices[0].amount), (7, 4900));
+    assert!(catalog.plan("enterprise").is_none());
+}
+
+#[test]
+fn the_built_in_plans_are_good() {
+    assert!(plans::load(None).unwrap().plans.len() >= 2);
+}
+
+#[test]
+fn every_mistake_is_told_at_once() {
+    let broken = GOOD
+        .replace("days = 14", "days = 0")
+        .replace("grace_days = 7", "grace_dais = 7")
+        .replace("seats = 5", "seats = -5")
+        .replace("interval = \"month\"", "interval = \"week\"")
+        .replace("currency = \"usd\"", "currency = \"US$\"")
+        .replace("features = [\"editor\"]", "features = [\"edit or\"]");
+    let found = problems(&broken).join("\n");
+    for expected in [
+        "plans.toml: `trial.days`: 0 does not fit; use a whole number from 1 to 365",
+        "`plan[1].grace_dais`: there is no such setting; did you mean `grace_days`?",
+        "`plan[1].limits`: `seats` is -5; use a whole number from 0 to",
+        "`plan[1].prices[0].interval`: \"week\": use \"month\" or \"year\"",
+        "`plan[1].prices[0].currency`: use the three letters of ISO 4217",
+        "`plan[0].features`: \"edit or\": use 1 to 64 letters",
+    ] {
+        assert!(found.contains(expected), "{expected}\nis not in\n{found}");
+    }
+    assert_eq!(problems(&broken).len(), 6, "{found}");
+}
+
+#[test]
+fn what_is_missing_or_there_twice_is_named() {
+    let cases = [
+        (
+            GOOD.replace("product = \"acme-app\"", ""),
+            "`product`: it is missing; for example product = \"acme-app\"",
+        ),
+        (
+            GOOD.replace("plan = \"trial\"", "plan = \"tryal\""),
+            "`trial.plan`: there is no [[plan]] with the id \"tryal\"",
+        ),
+        (
+            GOOD.replace("id = \"professional\"", "id = \"trial\""),
+            "two plans have the id \"trial\"",
+        ),
+        (GOOD.replace("\"sso\"", "\"editor\""), "`plan[1].features`: a feature is there twice"),
+        (GOOD.replace("days = 14", ""), "`trial.days`: it is missing"),
+        (GOOD.replace("name = \"Trial\"", "name = \"Tri\\nal\""), "`plan[0].name`"),
+        (GOOD.replace("amount = 4900", "amount = \"much\""), "`plan[1].prices[0].amount`"),
+        (GOOD.replace("https://licenses.acme.example", ""), "`issuer`: use a URL"),
+    ];
+    for (text, expected) in cases {
+        let found = problems(&text).join("\n");
+        assert!(found.contains(expected), "{expected}\nis not in\n{found}");
+    }
+    assert!(problems("product = ")[0].starts_with("plans.toml: TOML parse error"));
+}
+
+#[test]
+fn a_plan_whose_license_nobody_could_read_is_refused() {
+    let many: Vec<_> = (0..150).map(|n| format!("\"{n:0>60}\"")).collect();
+    let text = GOOD.replace("[\"editor\"]", &format!("[{}]", many.join(", ")));
+    let found = problems(&text).join("\n");
+    assert!(found.contains("the features and limits of \"trial\" make a license of"), "{found}");
+}
+
+#[test]
+fn prices_are_unique_by_id_and_by_interval() {
+    let price =
+        "{ id = \"price_pro_monthly\", interval = \"month\", amount = 4900, currency = \"usd\" }";
+    let twice = GOOD.replace(price, &format!("{price}, {price}"));
+    let found = problems(&twice).join("\n");
+    assert!(found.contains("two prices have the id \"price_pro_monthly\""), "{found}");
+    assert!(found.contains("the plan \"professional\" has two prices per month in usd"), "{found}");
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let error = plans::load(Some(std::path::Path::new("/nowhere/plans.toml"))).unwrap_err();
+    assert!(error.to_string().contains("/nowhere/plans.toml cannot be read"), "{error}");
+}

@@ -1,0 +1,166 @@
+//! Logging in and out, and what a session token opens.
+
+use serde_json::json;
+
+use crate::harness::{PASSWORD, TestApp, database};
+
+#[tokio::test]
+async fn the_right_password_opens_a_session() {
+    let app = TestApp::start().await;
+    let signed_up = app.sign_up("ada@example.com").await;
+    let request = json!({ "email": " ADA@example.com", "password": PASSWORD });
+    let answer = app.client.post("/api/customers/login", &request).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.body["customer"], signed_up.body["customer"]);
+    assert_eq!(answer.text("/expires_at"), "2026-12-20T15:00:00+00:00");
+    assert_ne!(answer.text("/access_token"), signed_up.text("/access_token"));
+    let me = app.client.with_token(answer.text("/access_token"));
+    assert_eq!(me.get("/api/customers/me").await.status, 200);
+}
+
+#[tokio::test]
+async fn unknown_address_and_wrong_password_get_the_same_answer_security_12() {
+    let app = TestApp::start().await;
+    app.sign_up("ada@example.com").await;
+    let mut answers = Vec::new();
+    for (email, password) in [
+        ("ada@example.com", "another password"),
+        ("eve@example.com", PASSWORD),
+        ("not an address", PASSWORD),
+    ] {
+        let request = json!({ "email": email, "password": password });
+        let mut answer = app.client.post("/api/customers/login", &request).await;
+        assert_eq!(answer.problem(), (401, "invalid_credentials"));
+        answer.body["request_id"].take();
+        answers.push(answer.body);
+    }
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
+    assert_eq!(app.count("sessions").await, 1);
+}
+
+#[tokio::test]
+async fn guessing_is_stopped_with_429_and_a_time_security_13() {
+    let app = TestApp::start().await;
+    app.sign_up("ada@example.com").await;
+    let guess = json!({ "email": "ada@example.com", "password": "another password" });
+    let mut statuses = Vec::new();
+    for _ in 0..15 {
+        let answer = app.client.post("/api/customers/login", &guess).await;
+        if answer.status == 429 {
+            assert_eq!(answer.problem(), (429, "too_many_requests"));
+            let wait: u64 = answer.header("retry-after").parse().unwrap();
+            assert!((1..=11).contains(&wait), "{wait}");
+        }
+        statuses.push(answer.status);
+    }
+    assert_eq!(statuses.last(), Some(&429), "{statuses:?}");
+    assert_eq!(statuses[0], 401);
+}
+
+#[tokio::test]
+async fn without_a_valid_token_nothing_is_shown() {
+    let app = TestApp::start().await;
+    let signed_up = app.sign_up("ada@example.com").await;
+    let license = signed_up.text("/license/token");
+    let half = &signed_up.text("/access_token")[..20];
+    for token in ["lses_wrong", "", "not a token", license, half, "lses_"] {
+        let answer = app.client.with_token(token).get("/api/customers/me").await;
+        assert_eq!(answer.problem(), (401, "unauthenticated"), "{token}");
+        assert_eq!(answer.header("www-authenticate"), "Bearer");
+    }
+    assert_eq!(app.client.get("/api/customers/me").await.problem(), (401, "unauthenticated"));
+}
+
+#[tokio::test]
+async fn logging_out_ends_this_session_only() {
+    let app = TestApp::start().await;
+    let one = app.signed_in("ada@example.com").await;
+    let login = json!({ "email": "ada@example.com", "password": PASSWORD });
+    let answer = app.client.post("/api/customers/login", &login).await;
+    let two = app.client.with_token(answer.text("/access_token"));
+
+    assert_eq!(one.post("/api/customers/logout", &json!({})).await.status, 204);
+    assert_eq!(one.get("/api/customers/me").await.status, 401);
+    assert_eq!(two.get("/api/customers/me").await.status, 200);
+}
+
+#[tokio::test]
+async fn sessions_are_listed_and_ended_one_by_one_security_18() {
+    let app = TestApp::start().await;
+    let one = app.signed_in("ada@example.com").await;
+    let login = json!({ "email": "ada@example.com", "password": PASSWORD });
+    app.client.post("/api/customers/login", &login).await;
+
+    let list = one.get("/api/customers/me/sessions").await;
+    let sessions = list.body["sessions"].as_array().unwrap();
+    assert_eq!(sessions.len(), 2);
+    let other = sessions.iter().find(|session| session["current"] == false).unwrap();
+    let path = format!("/api/customers/me/sessions/{}", other["session_id"].as_str().unwrap());
+    assert_eq!(one.delete(&path).await.status, 204);
+    assert_eq!(one.delete(&path).await.problem(), (404, "not_found"));
+    assert_eq!(one.delete("/api/customers/me/sessions/1").await.problem(), (404, "not_found"));
+    assert_eq!(app.count("sessions").await, 1);
+}
+
+#[tokio::test]
+async fn a_session_ends_by_itself_after_thirty_days() {
+    let app = TestApp::start().await;
+    let me = app.signed_in("ada@example.com").await;
+    app.clock.advance_days(29);
+    assert_eq!(me.get("/api/customers/me").await.status, 200);
+    app.clock.advance_days(1);
+    assert_eq!(me.get("/api/customers/me").await.problem(), (401, "unauthenticated"));
+}
+
+#[tokio::test]
+async fn the_fifty_first_session_ends_the_oldest() {
+    let app = TestApp::start().await;
+    let signed_up = app.sign_up("ada@example.com").await;
+    let filler = "INSERT INTO sessions (session_id, user_id, token_hash, created_at, expires_at)
+        SELECT 'sess_0000000000000000000000000000000' || n, user_id, 'hash' || n, 1, 9999999999
+        FROM users, (SELECT 1 AS n UNION SELECT 2 UNION SELECT 3) AS numbers";
+    database::execute(&app.app.store, filler).await.unwrap();
+    let more = (0..48)
+        .map(|n| format!("('sess_{n:032x}', (SELECT user_id FROM users), 'h{n}', 2, 9999999999)"));
+    let more = format!(
+        "INSERT INTO sessions (session_id, user_id, token_hash, created_at, expires_at) VALUES {}",
+        more.skip(4).collect::<Vec<_>>().join(", ")
+    );
+    database::execute(&app.app.store, &more).await.unwrap();
+    assert_eq!(app.count("sessions").await, 1 + 3 + 44);
+
+    for _ in 0..4 {
+        let login = json!({ "email": "ada@example.com", "password": PASSWORD });
+        assert_eq!(app.client.post("/api/customers/login", &login).await.status, 200);
+    }
+    assert_eq!(app.count("sessions").await, 50);
+    let first = app.client.with_token(signed_up.text("/access_token"));
+    assert_eq!(first.get("/api/customers/me").await.status, 200, "a newer one was ended");
+}
+
+#[tokio::test]
+async fn a_password_hashed_with_less_work_is_hashed_again_at_login_security_10() {
+    let app = TestApp::start().await;
+    app.sign_up("ada@example.com").await;
+    // SecurePass123 with m=8192, t=1, p=1 and the salt "saltsaltsaltsalt".
+    let weak = weak_hash();
+    let statement = format!("UPDATE users SET password_hash = '{weak}'");
+    database::execute(&app.app.store, &statement).await.unwrap();
+    let login = json!({ "email": "ada@example.com", "password": PASSWORD });
+    assert_eq!(app.client.post("/api/customers/login", &login).await.status, 200);
+
+    let email = "ada@example.com".parse().unwrap();
+    let (_, hash) = app.app.store.read().await.unwrap().login_of(&email).await.unwrap().unwrap();
+    assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
+    assert_eq!(app.client.post("/api/customers/login", &login).await.status, 200);
+}
+
+fn weak_hash() -> String {
+    use argon2::password_hash::PasswordHasher;
+    use argon2::password_hash::phc::PasswordHash;
+    let params = argon2::Params::new(8192, 1, 1, None).unwrap();
+    let weak = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
+    let hash: PasswordHash =
+        weak.hash_password_with_salt(PASSWORD.as_bytes(), b"saltsaltsaltsalt").unwrap();
+    hash.to_string()
+}

@@ -1,0 +1,145 @@
+//! Signing up: a customer, a trial license that verifies offline, and a session; all or nothing.
+
+use std::time::{Duration, SystemTime};
+
+use licentia_verify::{KeySet, Rejection, verify};
+use serde_json::json;
+
+use crate::harness::{PASSWORD, START, TestApp};
+
+#[tokio::test]
+async fn signing_up_makes_a_customer_a_trial_and_a_session() {
+    let app = TestApp::start().await;
+    let request = json!({
+        "email": "Ada@Example.com", "password": PASSWORD,
+        "name": "Ada Lovelace", "company_name": "Analytical Engines Ltd",
+    });
+    let answer = app.client.post("/api/customers/signup", &request).await;
+    assert_eq!(answer.status, 201);
+    assert_eq!(answer.header("cache-control"), "no-store");
+
+    let customer = &answer.body["customer"];
+    let id = answer.text("/customer/customer_id");
+    assert!(id.starts_with("cust_") && id.len() == 37, "{id}");
+    assert_eq!(customer["email"], "ada@example.com");
+    assert_eq!(customer["name"], "Ada Lovelace");
+    assert_eq!(customer["company_name"], "Analytical Engines Ltd");
+    assert!(!answer.text.contains("stripe"), "Stripe is shown: {}", answer.text);
+
+    assert_eq!(answer.body["license"]["plan"], "trial");
+    assert_eq!(answer.body["license"]["trial"], true);
+    assert_eq!(answer.text("/license/expires_at"), "2026-12-04T15:00:00+00:00");
+
+    let me = app.client.with_token(answer.text("/access_token"));
+    assert_eq!(me.get("/api/customers/me").await.body, *customer);
+    let current = me.get("/api/licenses/current").await;
+    assert_eq!(current.body, answer.body["license"]);
+}
+
+#[tokio::test]
+async fn the_trial_license_verifies_offline_from_the_published_keys() {
+    let app = TestApp::start().await;
+    let answer = app.sign_up("ada@example.com").await;
+    let token = answer.text("/license/token");
+    let jwks = app.client.get("/.well-known/jwks.json").await.text;
+    let keys = KeySet::from_jwks(&jwks, "acme-app").unwrap();
+
+    let at = |days: i64| {
+        let seconds = u64::try_from(START + days * 86_400).unwrap();
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    };
+    let license = verify(token, &keys, at(0)).unwrap();
+    assert!(license.is_trial() && license.allows("editor") && !license.allows("sso"));
+    assert_eq!((license.plan(), license.limit("seats")), ("trial", Some(1)));
+    assert_eq!(license.changes_at(), at(14));
+    let claims = license.claims();
+    assert_eq!(claims.sub, answer.text("/customer/customer_id"));
+    assert_eq!(claims.jti, answer.text("/license/license_id"));
+    assert_eq!((claims.seq, claims.ver), (1, 1));
+
+    assert_eq!(verify(token, &keys, at(14)), Err(Rejection::LicenseExpired { at: at(14) }));
+    let other = KeySet::from_jwks(&jwks, "other-app").unwrap();
+    assert!(matches!(verify(token, &other, at(0)), Err(Rejection::WrongAudience { .. })));
+}
+
+#[tokio::test]
+async fn a_taken_email_is_409_whatever_its_case_security_15() {
+    let app = TestApp::start().await;
+    app.sign_up("ada@example.com").await;
+    let again = json!({ "email": "ADA@example.com", "password": PASSWORD });
+    let answer = app.client.post("/api/customers/signup", &again).await;
+    assert_eq!(answer.problem(), (409, "email_taken"));
+    assert_eq!((app.count("users").await, app.count("licenses").await), (1, 1));
+}
+
+#[tokio::test]
+async fn of_many_sign_ups_with_one_email_at_once_one_wins() {
+    let app = TestApp::start().await;
+    let request = json!({ "email": "ada@example.com", "password": PASSWORD });
+    let tries = (0..8).map(|_| {
+        let (client, request) = (app.client.clone(), request.clone());
+        tokio::spawn(async move { client.post("/api/customers/signup", &request).await.status })
+    });
+    let mut statuses = Vec::new();
+    for attempt in tries.collect::<Vec<_>>() {
+        statuses.push(attempt.await.unwrap());
+    }
+    statuses.sort_unstable();
+    assert_eq!(statuses, [201, 409, 409, 409, 409, 409, 409, 409]);
+    for table in ["users", "customers", "licenses", "sessions", "audit_log"] {
+        assert_eq!(app.count(table).await, 1, "{table}");
+    }
+}
+
+#[tokio::test]
+async fn bad_input_is_named_and_writes_nothing() {
+    let app = TestApp::start().await;
+    let good = json!({ "email": "ada@example.com", "password": PASSWORD });
+    let long = "x".repeat(201);
+    let cases = [
+        (json!({ "plan": "professional" }), 400, "invalid_request", "plan"), // SECURITY 23
+        (json!({ "stripe_customer_id": "cus_1" }), 400, "invalid_request", "stripe_customer_id"),
+        (json!({ "email": 7 }), 400, "invalid_request", "email"),
+        (json!({ "email": null }), 400, "invalid_request", "email"),
+        (json!({ "email": "ada" }), 422, "invalid_email", "`email`"),
+        (
+            json!({ "email": "ada@example.com\r\nBcc: x@y.example" }),
+            422,
+            "invalid_email",
+            "`email`",
+        ),
+        (json!({ "email": format!("{long}@example.com") }), 422, "invalid_email", "`email`"),
+        (json!({ "password": "short" }), 400, "invalid_request", "password"),
+        (json!({ "password": "password1234" }), 422, "weak_password", "`password`"),
+        (json!({ "password": "ada@example.com" }), 422, "weak_password", "`password`"),
+        (json!({ "password": "x".repeat(1025) }), 400, "invalid_request", "password"),
+        (json!({ "name": "Ada\r\nBcc: eve@example.com" }), 422, "invalid_name", "`name`"), // SECURITY 30
+        (json!({ "name": " " }), 422, "invalid_name", "`name`"),
+        (json!({ "company_name": "A\u{0}" }), 422, "invalid_name", "`company_name`"),
+        (json!({ "name": long }), 400, "invalid_request", "name"),
+    ];
+    for (change, status, code, names) in cases {
+        let mut request = good.clone();
+        request.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        let answer = app.client.post("/api/customers/signup", &request).await;
+        assert_eq!(answer.problem(), (status, code), "{change}: {}", answer.text);
+        assert!(answer.text("/detail").contains(names), "{change}: {}", answer.text);
+    }
+    for table in ["users", "customers", "licenses", "sessions", "audit_log"] {
+        assert_eq!(app.count(table).await, 0, "{table}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_json_is_named() {
+    let app = TestApp::start().await;
+    let path = "/api/customers/signup";
+    let broken = app.client.post_raw(path, "application/json", "{\"email\":").await;
+    assert_eq!(broken.problem(), (400, "invalid_request"));
+    let list = app.client.post_raw(path, "application/json", "[]").await;
+    assert_eq!(list.problem(), (400, "invalid_request"));
+    let nothing = app.client.post_raw(path, "application/json", "").await;
+    assert_eq!(nothing.problem(), (400, "invalid_request"));
+    let form = app.client.post_raw(path, "application/x-www-form-urlencoded", "email=a").await;
+    assert_eq!(form.problem(), (415, "unsupported_media_type"));
+}
