@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
-use licentia_verify::{KeySet, MAX_JWKS_BYTES, MAX_TOKEN_BYTES, Status};
+use licentia_verify::{KeySet, MAX_JWKS_BYTES, MAX_TOKEN_BYTES, Status, Unverified};
 use serde_json::{Value, json};
 
 use super::{NO, WRONG_CALL, print, wait};
@@ -204,7 +204,7 @@ fn inspect(argument: &str) -> Result<ExitCode> {
     let inspected = read_token(argument)
         .and_then(|token| licentia_verify::inspect(&token).map_err(|error| error.to_string()));
     match inspected {
-        Ok((header, claims)) => {
+        Ok(Unverified { header, claims }) => {
             let shown = json!({ "verified": false, "header": header, "claims": claims });
             print(format_args!("{shown:#}\n"))
         }

@@ -75,7 +75,7 @@ impl Cli {
             Command::Migrate(migrate) => config().and_then(|config| migrate.run(&config)),
             Command::Keys(keys) => config().and_then(|config| keys.run(&config)),
             Command::License(license) => license.run(config),
-            Command::Openapi => print(&crate::http::openapi::text()),
+            Command::Openapi => print(crate::http::openapi::text()),
         };
         done.unwrap_or_else(|error| fail(&error))
     }

@@ -100,7 +100,7 @@ pub enum Verdict {
     /// It is valid now.
     Valid {
         /// What it says.
-        license: License,
+        license: Box<License>,
         /// Whether a newer one has taken its place; refreshing gets that one.
         superseded: bool,
     },
@@ -125,6 +125,9 @@ pub async fn verify(app: &App, token: &str) -> Result<Verdict> {
     Ok(match app.store.read().await?.license(&license_id).await? {
         None => Verdict::Unknown,
         Some(issued) if issued.revoked_at.is_some() => Verdict::Revoked,
-        Some(issued) => Verdict::Valid { license, superseded: issued.superseded_at.is_some() },
+        Some(issued) => Verdict::Valid {
+            license: Box::new(license),
+            superseded: issued.superseded_at.is_some(),
+        },
     })
 }

@@ -24,6 +24,9 @@ pub struct LicensesApi;
 
 documented!(CurrentCodes: NotFound);
 
+/// For the API description: three parts, and no license.
+const EXAMPLE_TOKEN: &str = "eyJhbGciOiJFZERTQSJ9.e30.c2lnbmF0dXJl";
+
 /// The most licenses in one answer.
 const MAX_PAGE: i64 = 100;
 
@@ -45,7 +48,7 @@ enum LicenseStatus {
 
 /// A license.
 #[derive(Object)]
-#[oai(rename = "License")]
+#[oai(rename = "License", example)]
 pub struct LicenseView {
     /// The claim `jti`.
     license_id: String,
@@ -71,6 +74,25 @@ pub struct LicenseView {
     grace_until: Option<DateTime<Utc>>,
     /// When the token itself runs out; an app that is online refreshes it before.
     token_expires_at: DateTime<Utc>,
+}
+
+impl Example for LicenseView {
+    fn example() -> Self {
+        let time = |seconds| Timestamp::saturating(seconds).to_datetime();
+        Self {
+            license_id: "lic_0123456789abcdef0123456789abcdef".into(),
+            token: EXAMPLE_TOKEN.into(),
+            plan: "trial".into(),
+            trial: true,
+            status: LicenseStatus::Active,
+            features: vec!["editor".into()],
+            limits: BTreeMap::from([("seats".into(), 1)]),
+            issued_at: time(1_795_186_800),
+            expires_at: Some(time(1_796_396_400)),
+            grace_until: None,
+            token_expires_at: time(1_796_396_400),
+        }
+    }
 }
 
 impl LicenseView {
@@ -111,8 +133,8 @@ impl LicenseView {
 /// What a license that we signed says.
 fn claims_of(license: &IssuedLicense) -> crate::error::Result<Claims> {
     let damaged = || Error::Internal(format!("the token of {} is damaged", license.license_id));
-    let (_, claims) = licentia_verify::inspect(&license.token).map_err(|_| damaged())?;
-    serde_json::from_value(claims.into()).map_err(|_| damaged())
+    let said = licentia_verify::inspect(&license.token).map_err(|_| damaged())?;
+    serde_json::from_value(said.claims.into()).map_err(|_| damaged())
 }
 
 /// A page of licenses.
@@ -136,7 +158,7 @@ struct VerifyRequest {
 
 impl Example for VerifyRequest {
     fn example() -> Self {
-        Self { token: "eyJhbGciOiJFZERTQSJ9.e30.c2lnbmF0dXJl".into() }
+        Self { token: EXAMPLE_TOKEN.into() }
     }
 }
 

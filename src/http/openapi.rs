@@ -38,8 +38,16 @@ pub fn document() -> Value {
     let service = service().description(INTRODUCTION);
     let mut document: Value = serde_json::from_str(&service.spec()).unwrap_or_default();
     document["servers"] = json!([{ "url": "/", "description": "This server" }]);
+    let mut bodies = Vec::new();
     for (_, _, operation) in operations(&mut document) {
         complete(operation);
+        let body = operation.pointer("/requestBody/content").and_then(Value::as_object);
+        let schemas =
+            body.into_iter().flatten().filter_map(|(_, media)| media["schema"]["$ref"].as_str());
+        bodies.extend(schemas.filter_map(|name| name.rsplit('/').next().map(str::to_owned)));
+    }
+    for name in bodies {
+        close(&mut document["components"]["schemas"][name]);
     }
     plain_media_types(&mut document);
     document
@@ -129,6 +137,17 @@ fn complete(operation: &mut Value) {
     let mut sorted: Vec<_> = std::mem::take(responses).into_iter().collect();
     sorted.sort_by(|(a, _), (b, _)| a.cmp(b));
     *responses = Map::from_iter(sorted);
+}
+
+/// Says of a request body what the generator cannot: that unknown fields are refused, and what
+/// kind of text a field holds.
+fn close(schema: &mut Value) {
+    schema["additionalProperties"] = json!(false);
+    for (field, format) in [("email", "email"), ("password", "password")] {
+        if let Some(property) = schema["properties"].get_mut(field) {
+            property["format"] = json!(format);
+        }
+    }
 }
 
 fn problem_response() -> Value {

@@ -7,7 +7,7 @@ use poem::error::ResponseError;
 use poem::http::{HeaderValue, StatusCode, header};
 use poem::{IntoResponse, Response};
 use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, MetaSchemaRef, Registry};
-use poem_openapi::types::Type;
+use poem_openapi::types::{Example, Type};
 use poem_openapi::{ApiResponse, Object};
 
 use crate::error::{Code, Error};
@@ -17,7 +17,7 @@ const MEDIA_TYPE: &str = "application/problem+json";
 
 /// What went wrong (RFC 9457). `code` is stable: programs branch on it.
 #[derive(Debug, Object)]
-#[oai(rename = "Problem")]
+#[oai(rename = "Problem", example)]
 pub struct ProblemDetails {
     /// Where this kind of problem is described; always `about:blank`, the code says it all.
     #[oai(rename = "type")]
@@ -34,25 +34,38 @@ pub struct ProblemDetails {
     pub request_id: String,
 }
 
+impl Example for ProblemDetails {
+    fn example() -> Self {
+        Self::new(&Error::EmailTaken, "0123456789abcdef0123456789abcdef")
+    }
+}
+
+impl ProblemDetails {
+    fn new(error: &Error, request_id: &str) -> Self {
+        let code = error.code();
+        Self {
+            kind: "about:blank".into(),
+            title: code.title().into(),
+            status: code.status(),
+            code: code.as_str().into(),
+            detail: detail(error),
+            request_id: request_id.into(),
+        }
+    }
+}
+
 /// The answer to a request that failed. `request_id` names it in the log.
 pub fn response(error: &Error, request_id: &str) -> Response {
-    let code = error.code();
-    let details = ProblemDetails {
-        kind: "about:blank".into(),
-        title: code.title().into(),
-        status: code.status(),
-        code: code.as_str().into(),
-        detail: detail(error),
-        request_id: request_id.into(),
-    };
+    let details = ProblemDetails::new(error, request_id);
+    let status = details.status;
     let mut response = poem_openapi::payload::Json(details).into_response();
-    response.set_status(StatusCode::from_u16(code.status()).unwrap_or_default());
+    response.set_status(StatusCode::from_u16(status).unwrap_or_default());
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
     if let Some(wait) = error.retry_after() {
         headers.insert(header::RETRY_AFTER, wait.as_secs().max(1).into());
     }
-    if code.status() == 401 {
+    if status == 401 {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     if let Error::MethodNotAllowed { allowed, .. } = error

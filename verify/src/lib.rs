@@ -28,6 +28,10 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod claims;
 mod keys;
 mod license;
@@ -65,13 +69,22 @@ pub fn verify(token: &str, keys: &KeySet, now: SystemTime) -> Result<License, Re
     License::judge(claims, keys, epoch_seconds(now))
 }
 
-/// A license's header and claims as they stand, **unverified**: for showing, never for trusting.
+/// What a license says, **unverified**: for showing, never for trusting.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unverified {
+    /// The members of the header.
+    pub header: Map<String, Value>,
+    /// The members of the claims.
+    pub claims: Map<String, Value>,
+}
+
+/// Reads a license without verifying it.
 ///
 /// # Errors
 /// [`Rejection::TooLarge`] or [`Rejection::Malformed`] when the text is no license at all.
-pub fn inspect(token: &str) -> Result<(Map<String, Value>, Map<String, Value>), Rejection> {
+pub fn inspect(token: &str) -> Result<Unverified, Rejection> {
     let parts = Parts::split(token)?;
-    Ok((parts.header()?, parts.claims()?))
+    Ok(Unverified { header: parts.header()?, claims: parts.claims()? })
 }
 
 /// The claims of a license whose signature holds, whatever they say.

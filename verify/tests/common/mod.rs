@@ -1,0 +1,70 @@
+//! Licenses made by hand, so that each test can break one thing.
+
+use std::time::{Duration, SystemTime};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ed25519_dalek::{Signer, SigningKey};
+use licentia_verify::KeySet;
+use serde_json::{Value, json};
+
+pub const NOW: i64 = 1_795_186_800;
+pub const DAY: i64 = 86_400;
+
+pub fn at(epoch_seconds: i64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(epoch_seconds.try_into().unwrap())
+}
+
+/// The key number `n`.
+pub fn key(n: u8) -> SigningKey {
+    SigningKey::from_bytes(&[n; 32])
+}
+
+pub fn jwk(n: u8) -> Value {
+    let x = URL_SAFE_NO_PAD.encode(key(n).verifying_key().as_bytes());
+    json!({ "kty": "OKP", "crv": "Ed25519", "kid": format!("key-{n}"), "x": x, "alg": "EdDSA", "use": "sig" })
+}
+
+/// A key set with the key number 1, for `acme-app`.
+pub fn keys() -> KeySet {
+    KeySet::from_jwks(&json!({ "keys": [jwk(1)] }).to_string(), "acme-app").unwrap()
+}
+
+pub fn header() -> Value {
+    json!({ "alg": "EdDSA", "typ": "license+jwt", "kid": "key-1" })
+}
+
+/// A paid license: issued now, the token good for 30 days, paid for 20, and 7 of grace.
+pub fn claims() -> Value {
+    json!({
+        "iss": "https://licenses.acme.example", "sub": "cust_1", "aud": "acme-app",
+        "iat": NOW, "nbf": NOW, "exp": NOW + 30 * DAY, "jti": "lic_1",
+        "plan": "professional", "trial": false,
+        "features": ["export", "sso"], "limits": { "seats": 5 },
+        "license_expires": NOW + 20 * DAY, "grace_until": NOW + 27 * DAY, "seq": 3, "ver": 1,
+    })
+}
+
+/// One value with some members replaced, or removed where the new one is null.
+pub fn with(mut value: Value, change: &Value) -> Value {
+    for (name, new) in change.as_object().unwrap() {
+        if new.is_null() {
+            value.as_object_mut().unwrap().remove(name);
+        } else {
+            value[name] = new.clone();
+        }
+    }
+    value
+}
+
+/// Texts signed as they are.
+pub fn sign_text(header: &str, claims: &str, key: &SigningKey) -> String {
+    let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+    let signature = URL_SAFE_NO_PAD.encode(key.sign(signed.as_bytes()).to_bytes());
+    format!("{signed}.{signature}")
+}
+
+/// A header and claims signed with the key number 1.
+pub fn sign(header: &Value, claims: &Value) -> String {
+    sign_text(&header.to_string(), &claims.to_string(), &key(1))
+}
