@@ -1,0 +1,341 @@
+//! How fast, how large: each figure beside a baseline that is measured in the same run, in turns,
+//! so that a busy machine slows both. Run by `./scripts/bench`; `--json` for machines.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod load;
+
+use std::hint::black_box;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use argon2::Argon2;
+use ed25519_dalek::{Signer, SigningKey};
+use licentia::app::App;
+use licentia::clock::{Clock, SystemClock};
+use licentia::config::Config;
+use licentia::domain::ids::{CustomerId, LicenseId};
+use licentia::domain::license::{Entitlement, Holder, claims};
+use licentia::random::Random;
+use licentia::store::IfMissing;
+use poem::listener::{Acceptor, Listener, TcpListener};
+use poem::{Route, get, handler};
+use serde_json::json;
+use tokio::runtime::Runtime;
+
+/// How often each pair is measured; the median counts.
+const ROUNDS: usize = 9;
+
+/// How long one side of a round runs.
+const ROUND: Duration = Duration::from_millis(200);
+
+/// Connections at once for the requests that are only read.
+const CONNECTIONS: usize = 8;
+
+/// One line of the table.
+#[derive(serde::Serialize)]
+struct Row {
+    name: &'static str,
+    /// Ours.
+    value: f64,
+    unit: &'static str,
+    baseline: Option<Baseline>,
+}
+
+/// What ours is measured against.
+#[derive(serde::Serialize)]
+struct Baseline {
+    name: &'static str,
+    /// In the unit of the row.
+    value: f64,
+    /// How many times this ours is: the median over the rounds.
+    ratio: f64,
+}
+
+fn main() {
+    let as_json = std::env::args().any(|argument| argument == "--json");
+    let runtime = Runtime::new().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let (app, config) = runtime.block_on(start(directory.path()));
+
+    let rows = vec![
+        verify_row(&app),
+        sign_row(&app),
+        jwks_row(&runtime, &app, &config),
+        signup_row(&runtime, &app, &config),
+        cold_start_row(directory.path()),
+        memory_row(directory.path()),
+        size_row(),
+    ];
+    if as_json {
+        println!("{:#}", json!({ "rounds": ROUNDS, "rows": rows }));
+        return;
+    }
+    println!("{:<34} {:>10} {:<5} {:>8}   baseline", "", "ours", "", "ratio");
+    for Row { name, value, unit, baseline } in &rows {
+        print!("{name:<34} {value:>10.2} {unit:<5}");
+        match baseline {
+            Some(Baseline { name, value, ratio }) => {
+                println!(" {ratio:>7.2}x   {value:.2} {unit}: {name}");
+            }
+            None => println!("        -"),
+        }
+    }
+}
+
+async fn start(directory: &Path) -> (App, Config) {
+    let file = directory.join("licentia.toml");
+    std::fs::write(&file, "").unwrap();
+    let settings = [
+        ("LICENTIA_DATABASE_URL", format!("sqlite://{}", directory.join("licentia.db").display())),
+        ("LICENTIA_KEYS_DIR", directory.join("keys").display().to_string()),
+    ];
+    let settings = settings.map(|(name, value)| (name.to_owned(), value));
+    let config = Config::load(Some(&file), settings).unwrap();
+    let random = Random::from_system().unwrap();
+    let app = App::start(&config, IfMissing::Create, Arc::new(SystemClock), random).await.unwrap();
+    (app, config)
+}
+
+/// Measures both sides in turns. Each answers the time of one operation, in the row's unit.
+fn compare(
+    name: &'static str,
+    unit: &'static str,
+    mut ours: impl FnMut() -> f64,
+    baseline: &'static str,
+    mut theirs: impl FnMut() -> f64,
+) -> Row {
+    // Once to warm up.
+    (ours(), theirs());
+    let rounds: Vec<(f64, f64)> = (0..ROUNDS).map(|_| (ours(), theirs())).collect();
+    let ratio = median(rounds.iter().map(|(ours, theirs)| ours / theirs));
+    let value = median(rounds.iter().map(|(ours, _)| *ours));
+    let theirs = median(rounds.iter().map(|(_, theirs)| *theirs));
+    Row { name, value, unit, baseline: Some(Baseline { name: baseline, value: theirs, ratio }) }
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// The time of one call, in microseconds.
+fn microseconds(mut work: impl FnMut()) -> f64 {
+    let (begun, mut count) = (Instant::now(), 0_u32);
+    while begun.elapsed() < ROUND {
+        for _ in 0..20 {
+            work();
+        }
+        count += 20;
+    }
+    begun.elapsed().as_secs_f64() * 1e6 / f64::from(count)
+}
+
+fn a_token(app: &App) -> (licentia_verify::Claims, String) {
+    let now = app.now();
+    let entitlement = Entitlement::trial(&app.plans, now);
+    let (customer_id, license_id) = (CustomerId::from_random(1), LicenseId::from_random(1));
+    let holder = Holder { customer_id: &customer_id, license_id: &license_id, seq: 1 };
+    let claims = claims(&entitlement, &holder, &app.plans, &app.issuer, now);
+    let token = app.keys.sign(&claims, app.keys.signing(now)).unwrap();
+    (claims, token)
+}
+
+fn verify_row(app: &App) -> Row {
+    let (_, token) = a_token(app);
+    let now = SystemClock.now().to_system_time();
+    let (key, message) = (SigningKey::from_bytes(&[7; 32]), token.as_bytes());
+    let (public, signature) = (key.verifying_key(), key.sign(message));
+    compare(
+        "verify a license",
+        "µs",
+        || microseconds(|| drop(black_box(licentia_verify::verify(&token, &app.trusted, now)))),
+        "a bare verify_strict of as many bytes",
+        || microseconds(|| drop(black_box(public.verify_strict(message, &signature)))),
+    )
+}
+
+fn sign_row(app: &App) -> Row {
+    let (claims, token) = a_token(app);
+    let signing = app.keys.signing(app.now());
+    let key = SigningKey::from_bytes(&[7; 32]);
+    compare(
+        "sign a license",
+        "µs",
+        || microseconds(|| drop(black_box(app.keys.sign(&claims, signing)))),
+        "a bare Ed25519 signature of as many bytes",
+        || {
+            microseconds(|| {
+                black_box(key.sign(token.as_bytes()));
+            })
+        },
+    )
+}
+
+/// Our server on a free port. It stops with the runtime.
+fn serve(runtime: &Runtime, app: &App, config: &Config) -> String {
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (app, config) = (app.clone(), config.clone());
+    runtime.spawn(async move {
+        licentia::http::serve(listener, &app, &config, std::future::pending()).await.unwrap();
+    });
+    address
+}
+
+fn jwks_row(runtime: &Runtime, app: &App, config: &Config) -> Row {
+    #[handler]
+    fn bare(bytes: poem::web::Data<&bytes::Bytes>) -> bytes::Bytes {
+        (*bytes).clone()
+    }
+    let ours = serve(runtime, app, config);
+    let acceptor = runtime.block_on(TcpListener::bind("127.0.0.1:0").into_acceptor()).unwrap();
+    let theirs = acceptor.local_addr()[0].as_socket_addr().unwrap().to_string();
+    let body = serde_json::to_vec(&app.keys.jwks()).unwrap();
+    let routes = poem::EndpointExt::data(Route::new().at("/", get(bare)), bytes::Bytes::from(body));
+    runtime.spawn(poem::Server::new_with_acceptor(acceptor).run(routes));
+    let ask = |address: &str, path: &str| {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
+        runtime.block_on(load::microseconds(address, CONNECTIONS, ROUND, || request.clone()))
+    };
+    compare(
+        "GET /.well-known/jwks.json",
+        "µs",
+        || ask(&ours, "/.well-known/jwks.json"),
+        "a bare poem handler with the same bytes",
+        || ask(&theirs, "/"),
+    )
+}
+
+fn signup_row(runtime: &Runtime, app: &App, config: &Config) -> Row {
+    let cores = std::thread::available_parallelism().unwrap().get();
+    let address = serve(runtime, app, config);
+    let next = AtomicU64::new(0);
+    let request = || {
+        let n = next.fetch_add(1, Ordering::Relaxed);
+        let body = json!({ "email": format!("{n:012}@example.com"), "password": "SecurePass123" });
+        let body = body.to_string();
+        format!(
+            "POST /api/customers/signup HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    let hash = || {
+        let begun = Instant::now();
+        let count: u32 = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..cores)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let (mut count, mut out) = (0, [0; 32]);
+                        while begun.elapsed() < ROUND {
+                            let argon2 = Argon2::default();
+                            argon2
+                                .hash_password_into(b"SecurePass123", &[7; 16], &mut out)
+                                .unwrap();
+                            count += 1;
+                        }
+                        count
+                    })
+                })
+                .collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        });
+        begun.elapsed().as_secs_f64() * 1e6 / f64::from(count)
+    };
+    compare(
+        "POST /api/customers/signup",
+        "µs",
+        || runtime.block_on(load::microseconds(&address, cores * 2, ROUND, request)),
+        "a bare Argon2id loop on as many cores",
+        hash,
+    )
+}
+
+fn binary() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_licentia"))
+}
+
+/// Starts the server as its user does. Answers the process, once it has said where it listens.
+fn start_process(directory: &Path) -> std::process::Child {
+    let mut child = binary()
+        .arg("serve")
+        .current_dir(directory)
+        .env("LICENTIA_LISTEN", "127.0.0.1:0")
+        .env("LICENTIA_LOG", "off")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.contains("listens on"), "{line}");
+    child
+}
+
+fn cold_start_row(directory: &Path) -> Row {
+    let milliseconds = |begun: Instant| begun.elapsed().as_secs_f64() * 1e3;
+    compare(
+        "cold start on an existing database",
+        "ms",
+        || {
+            let begun = Instant::now();
+            let mut child = start_process(directory);
+            let elapsed = milliseconds(begun);
+            child.kill().unwrap();
+            child.wait().unwrap();
+            elapsed
+        },
+        "the same binary with --version",
+        || {
+            let begun = Instant::now();
+            binary().arg("--version").output().unwrap();
+            milliseconds(begun)
+        },
+    )
+}
+
+fn memory_row(directory: &Path) -> Row {
+    let resident = |pid: u32| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        let kib: f64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+        kib / 1024.0
+    };
+    compare(
+        "resident memory, idle",
+        "MiB",
+        || {
+            let mut child = start_process(directory);
+            let mebibytes = resident(child.id());
+            child.kill().unwrap();
+            child.wait().unwrap();
+            mebibytes
+        },
+        "a sleeping /bin/sh",
+        || {
+            let mut child = Command::new("sh")
+                .args(["-c", "echo; read line"])
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap();
+            BufReader::new(child.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
+            let mebibytes = resident(child.id());
+            child.kill().unwrap();
+            child.wait().unwrap();
+            mebibytes
+        },
+    )
+}
+
+/// It has no baseline; it is compared with itself from release to release.
+fn size_row() -> Row {
+    let bytes = std::fs::metadata(env!("CARGO_BIN_EXE_licentia")).unwrap().len();
+    let value = f64::from(u32::try_from(bytes).unwrap()) / (1024.0 * 1024.0);
+    Row { name: "binary size", value, unit: "MiB", baseline: None }
+}
