@@ -51,13 +51,13 @@ impl App {
         clock: Arc<dyn Clock>,
         random: Random,
     ) -> Result<Self> {
-        let plans = plans::load(config.plans_file.as_deref())?;
+        let (plans, keys) = read_files(config)?;
         let store = Store::open(&config.database_url, if_missing).await?;
         store.migrate_up().await?;
-        let keys = load_keys(config, &store, clock.now(), &random).await?;
+        let keys = usable_keys(config, keys, &store, clock.now(), &random).await?;
         let issuer = plans.issuer.clone().unwrap_or_else(|| config.public_url.to_string());
         let trusted = keys.key_set(plans.product.as_str(), &issuer)?;
-        let passwords = Passwords::new(&random)?;
+        let passwords = Passwords::default();
         let parts = Parts { store, keys, trusted, plans, issuer, passwords, clock, random };
         Ok(Self(Arc::new(parts)))
     }
@@ -77,10 +77,23 @@ impl std::ops::Deref for App {
     }
 }
 
+/// The plans and the keys, or every problem of both at once.
+fn read_files(config: &Config) -> Result<(Catalog, Option<KeyRing>)> {
+    match (plans::load(config.plans_file.as_deref()), KeyRing::load(config)) {
+        (Ok(plans), Ok(keys)) => Ok((plans, keys)),
+        (Err(Error::Setup(mut problems)), Err(Error::Setup(more))) => {
+            problems.extend(more);
+            Err(Error::Setup(problems))
+        }
+        (Err(error), _) | (_, Err(error)) => Err(error),
+    }
+}
+
 /// A key that is missing while licenses are in the field is never replaced silently: that would
 /// leave them all unverifiable.
-async fn load_keys(
+async fn usable_keys(
     config: &Config,
+    keys: Option<KeyRing>,
     store: &Store,
     now: Timestamp,
     random: &Random,
@@ -88,7 +101,7 @@ async fn load_keys(
     let mut tx = store.read().await?;
     let in_the_field = tx.keys_in_the_field(now).await?;
     let directory = &config.keys_dir;
-    if let Some(ring) = KeyRing::load(config)? {
+    if let Some(ring) = keys {
         ring.must_hold(&in_the_field, directory)?;
         return Ok(ring);
     }

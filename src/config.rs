@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use licentia_verify::Algorithm;
 use secrecy::{ExposeSecret, SecretString};
 use toml::{Table, Value};
+use tracing_subscriber::EnvFilter;
 
 use crate::error::{Error, Result};
 use crate::settings::Section;
@@ -118,7 +119,7 @@ impl Config {
                 .into_iter()
                 .map(|p| p.0)
                 .collect(),
-            log: root.text("log").unwrap_or_else(|| "info".into()),
+            log: root.parsed::<LogFilter>("log").map_or_else(|| "info".into(), |log| log.0),
             unused: unused(root),
         };
         root.finish();
@@ -273,6 +274,19 @@ impl FromStr for AlgorithmName {
     }
 }
 
+struct LogFilter(String);
+
+impl FromStr for LogFilter {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
+        let filter = EnvFilter::try_new(text).map(|_| Self(text.to_owned()));
+        filter.map_err(
+            |_| "use a level like \"info\" or \"debug\", or filters like \"licentia=debug\"",
+        )
+    }
+}
+
 struct Proxy(IpNet);
 
 impl FromStr for Proxy {
@@ -321,15 +335,17 @@ mod tests {
             ("LICENTIA_PUBLIC_URL", "licenses.acme.example/path"),
             ("LICENTIA_DATABASE_URL", "mysql://root:hunter2@db/x"),
             ("LICENTIA_TRUSTED_PROXIES", "10.0.0.0/8, proxy"),
+            ("LICENTIA_LOG", "licentia=loud"),
             ("LICENTIA_STRIPE__SECRET_KEI", "x"),
             ("LICENTIA_SIGNING_KEY_FILE", "/nowhere/key.pem"),
         ]);
         let text = found.join("\n");
-        assert_eq!(found.len(), 6, "{text}");
+        assert_eq!(found.len(), 7, "{text}");
         for expected in [
             "`listn` (LICENTIA_LISTN): there is no such setting; did you mean `listen`?",
             "`public_url` (LICENTIA_PUBLIC_URL): \"licenses.acme.example/path\": use a URL",
             "`database_url` (LICENTIA_DATABASE_URL): use sqlite://FILE or postgres://",
+            "`log` (LICENTIA_LOG): \"licentia=loud\": use a level",
             "`trusted_proxies` (LICENTIA_TRUSTED_PROXIES): \"proxy\": use an address",
             "`stripe.secret_kei` (LICENTIA_STRIPE__SECRET_KEI): there is no such setting; \
              did you mean `secret_key`?",

@@ -12,7 +12,6 @@ use tokio::sync::Semaphore;
 
 use crate::domain::password::Password;
 use crate::error::{Error, Result};
-use crate::random::Random;
 
 /// The work of one hash: OWASP's first choice for Argon2id (Password Storage Cheat Sheet).
 const MEMORY_KIB: u32 = 19 * 1024;
@@ -27,9 +26,12 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct Passwords {
     turns: Arc<Semaphore>,
-    /// Checked when there is no such account, so that both answers take the same time.
-    nobody: Arc<str>,
 }
+
+/// Checked when there is no such account, so that both answers take the same time. No password is
+/// right for it: the answer is not looked at.
+const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5IGlzIGhlcmUuLg$\
+                      Y4KzzIgUErd7/K7tAmABwA2eMCXmbCD25+kvB5hRRio";
 
 /// The answer to a login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,16 +44,24 @@ pub enum Verdict {
     Outdated,
 }
 
+impl Default for Passwords {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        Self { turns: Arc::new(Semaphore::new(cores)) }
+    }
+}
+
 impl Passwords {
-    /// Ready to hash.
+    /// The hash of a new password, if it is acceptable; see [`Password::chosen`].
     ///
     /// # Errors
-    /// When the hash for absent accounts cannot be made.
-    pub fn new(random: &Random) -> Result<Self> {
-        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-        let absent = Password::typed("nobody has this password".into());
-        let nobody = hash_now(&absent, random.bytes())?.into();
-        Ok(Self { turns: Arc::new(Semaphore::new(cores)), nobody })
+    /// [`Error::UnfitPassword`], or [`Error::Busy`] when too many are waiting.
+    pub async fn choose(&self, text: String, about: Vec<String>, salt: [u8; 16]) -> Result<String> {
+        self.in_turn(move || {
+            let about: Vec<&str> = about.iter().map(String::as_str).collect();
+            hash_now(&Password::chosen(text, &about)?, salt)
+        })
+        .await
     }
 
     /// The hash of a password, as a PHC string with its parameters and salt.
@@ -67,9 +77,8 @@ impl Passwords {
     /// # Errors
     /// [`Error::Busy`] when too many are waiting.
     pub async fn check(&self, password: Password, hash: Option<String>) -> Result<Verdict> {
-        let nobody = Arc::clone(&self.nobody);
         self.in_turn(move || {
-            let (hash, there) = hash.as_deref().map_or((&*nobody, false), |hash| (hash, true));
+            let (hash, there) = hash.as_deref().map_or((NOBODY, false), |hash| (hash, true));
             let right = argon2().verify_password(password.as_bytes(), hash).is_ok();
             Ok(match (there && right, is_current(hash)) {
                 (false, _) => Verdict::Wrong,
@@ -119,7 +128,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_right_password_is_told_from_the_wrong_one_security_10() {
-        let passwords = Passwords::new(&Random::seeded(1)).unwrap();
+        let passwords = Passwords::default();
         let typed = |text: &str| Password::typed(text.to_owned());
         let hash = passwords.hash(typed("SecurePass123"), [7; 16]).await.unwrap();
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
@@ -128,13 +137,25 @@ mod tests {
         assert_eq!(right, Verdict::Right);
         let wrong = passwords.check(typed("SecurePass124"), Some(hash)).await.unwrap();
         assert_eq!(wrong, Verdict::Wrong);
-        let nobody = passwords.check(typed("nobody has this password"), None).await.unwrap();
+        let nobody = passwords.check(typed("SecurePass123"), None).await.unwrap();
         assert_eq!(nobody, Verdict::Wrong);
+    }
+
+    #[test]
+    fn checking_nobody_is_as_much_work_as_checking_somebody_security_12() {
+        let nobody = PasswordHash::new(NOBODY).unwrap();
+        assert!(is_current(NOBODY) && nobody.salt.is_some());
+        let ours = hash_now(&Password::typed("SecurePass123".into()), [7; 16]).unwrap();
+        assert_eq!(
+            nobody.hash.unwrap().len(),
+            PasswordHash::new(&ours).unwrap().hash.unwrap().len()
+        );
+        assert_eq!(NOBODY.len(), ours.len());
     }
 
     #[tokio::test]
     async fn a_hash_of_less_work_is_right_and_outdated_security_10() {
-        let passwords = Passwords::new(&Random::seeded(1)).unwrap();
+        let passwords = Passwords::default();
         let weak = Argon2::new(
             Algorithm::Argon2id,
             Version::V0x13,

@@ -110,7 +110,8 @@ fn compare(
     mut theirs: impl FnMut() -> f64,
 ) -> Row {
     // Once to warm up.
-    (ours(), theirs());
+    ours();
+    theirs();
     let rounds: Vec<(f64, f64)> = (0..ROUNDS).map(|_| (ours(), theirs())).collect();
     let ratio = median(rounds.iter().map(|(ours, theirs)| ours / theirs));
     let value = median(rounds.iter().map(|(ours, _)| *ours));

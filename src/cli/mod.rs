@@ -113,14 +113,10 @@ fn wait<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
 }
 
 /// Logs to standard error.
-fn log(filter: &str) -> Result<()> {
-    let filter = EnvFilter::try_new(filter).map_err(|error| {
-        Error::setup(format!("`log`: {filter:?}: {error}; use for example \"info\" or \"debug\""))
-    })?;
+fn log(filter: &str) {
     tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(EnvFilter::new(filter))
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
-    Ok(())
 }

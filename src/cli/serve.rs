@@ -23,7 +23,7 @@ pub const EXAMPLES: &str = "Examples:
 It stops on Ctrl-C or SIGTERM, after finishing what is under way.";
 
 pub fn run(config: &Config) -> Result<ExitCode> {
-    log(&config.log)?;
+    log(&config.log);
     wait(serve(config))?;
     Ok(ExitCode::SUCCESS)
 }

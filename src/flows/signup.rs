@@ -7,7 +7,6 @@ use crate::app::App;
 use crate::domain::contact::{DisplayName, Email};
 use crate::domain::ids::{CustomerId, UserId};
 use crate::domain::license::Entitlement;
-use crate::domain::password::Password;
 use crate::error::Result;
 use crate::flows::{account, license, session};
 use crate::store::{Customer, IssuedLicense, NewAccount};
@@ -42,17 +41,10 @@ pub struct SignedUp {
 /// [`crate::error::Error::UnfitPassword`], [`crate::error::Error::EmailTaken`], or a failure.
 pub async fn signup(app: &App, request: Signup, client: Option<String>) -> Result<SignedUp> {
     let Signup { email, password, name, company_name } = request;
-    let password = Password::chosen(
-        password,
-        &[
-            email.as_str(),
-            name.as_ref().map_or("", DisplayName::as_str),
-            company_name.as_ref().map_or("", DisplayName::as_str),
-            app.plans.product.as_str(),
-            "licentia",
-        ],
-    )?;
-    let password_hash = app.passwords.hash(password, app.random.bytes()).await?;
+    let names = [&name, &company_name].into_iter().flatten().map(DisplayName::as_str);
+    let about = [email.as_str(), app.plans.product.as_str(), "licentia"].into_iter().chain(names);
+    let about = about.map(str::to_owned).collect();
+    let password_hash = app.passwords.choose(password, about, app.random.bytes()).await?;
     let account = NewAccount {
         user_id: UserId::from_random(app.random.bits()),
         customer_id: CustomerId::from_random(app.random.bits()),

@@ -44,6 +44,24 @@ fn every_mistake_is_told_at_once_and_nothing_is_made() {
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
 }
 
+#[test]
+fn mistakes_in_plans_and_keys_are_told_together() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("plans.toml"), "product = 7").unwrap();
+    std::fs::create_dir(directory.path().join("keys")).unwrap();
+    std::fs::write(directory.path().join("keys/mine.pem"), "no key").unwrap();
+    let refused = run(licentia(directory.path()).arg("serve"));
+    assert_eq!(refused.code, 1);
+    for expected in [
+        "plans.toml: `product`: 7 does not fit",
+        "plans.toml: `trial.plan`: it is missing",
+        "keys/mine.pem is not named after the time",
+    ] {
+        assert!(refused.err.contains(expected), "{expected}\nis not in\n{}", refused.err);
+    }
+    assert!(!directory.path().join("licentia.db").exists(), "a database was made");
+}
+
 #[tokio::test]
 async fn an_address_in_use_is_named_with_the_setting() {
     let directory = tempfile::tempdir().unwrap();
