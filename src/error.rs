@@ -40,6 +40,15 @@ pub enum Error {
     /// No session, or one that has ended.
     #[error("this call needs a valid session token: log in and send `Authorization: Bearer …`")]
     Unauthenticated,
+    /// The license that was sent as a credential is none of ours, or too old to be one.
+    #[error("this license cannot be refreshed: {0}")]
+    InvalidLicense(String),
+    /// What the customer bought, or the trial, is over.
+    #[error("the customer's license has ended; a new one begins with a new subscription")]
+    LicenseEnded,
+    /// The customer's license was taken back.
+    #[error("the customer's license was taken back")]
+    LicenseRevoked,
     /// What was asked for does not exist, or belongs to somebody else.
     #[error("there is no such {0}")]
     NotFound(&'static str),
@@ -100,6 +109,9 @@ impl Error {
             Self::EmailTaken => Code::EmailTaken,
             Self::InvalidCredentials => Code::InvalidCredentials,
             Self::Unauthenticated => Code::Unauthenticated,
+            Self::InvalidLicense(_) => Code::InvalidLicense,
+            Self::LicenseEnded => Code::LicenseEnded,
+            Self::LicenseRevoked => Code::LicenseRevoked,
             Self::NotFound(_) => Code::NotFound,
             Self::MethodNotAllowed { .. } => Code::MethodNotAllowed,
             Self::RequestTimeout(_) => Code::RequestTimeout,
@@ -135,6 +147,12 @@ pub enum Code {
     Unauthenticated,
     /// The email address or the password is wrong.
     InvalidCredentials,
+    /// The license sent as a credential is none.
+    InvalidLicense,
+    /// The license is over.
+    LicenseEnded,
+    /// The license was taken back.
+    LicenseRevoked,
     /// It does not exist.
     NotFound,
     /// The path does not answer this method.
@@ -171,6 +189,9 @@ impl Code {
             Self::InvalidRequest => "invalid_request",
             Self::Unauthenticated => "unauthenticated",
             Self::InvalidCredentials => "invalid_credentials",
+            Self::InvalidLicense => "invalid_license",
+            Self::LicenseEnded => "license_ended",
+            Self::LicenseRevoked => "license_revoked",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::RequestTimeout => "request_timeout",
@@ -193,7 +214,8 @@ impl Code {
     pub fn status(self) -> u16 {
         match self {
             Self::InvalidRequest => 400,
-            Self::Unauthenticated | Self::InvalidCredentials => 401,
+            Self::Unauthenticated | Self::InvalidCredentials | Self::InvalidLicense => 401,
+            Self::LicenseEnded | Self::LicenseRevoked => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::RequestTimeout => 408,
@@ -214,6 +236,9 @@ impl Code {
             Self::InvalidRequest => "The request is malformed",
             Self::Unauthenticated => "Not signed in",
             Self::InvalidCredentials => "Wrong email address or password",
+            Self::InvalidLicense => "The license is not valid",
+            Self::LicenseEnded => "The license has ended",
+            Self::LicenseRevoked => "The license was taken back",
             Self::NotFound => "Not found",
             Self::MethodNotAllowed => "Method not allowed",
             Self::RequestTimeout => "The request took too long",

@@ -8,7 +8,7 @@ use licentia_verify::MAX_TOKEN_BYTES;
 
 use crate::domain::contact::DisplayName;
 use crate::domain::ids::{CustomerId, LicenseId};
-use crate::domain::license::{Entitlement, Holder, Source, claims};
+use crate::domain::license::{Entitlement, Holder, Source, Term, claims};
 use crate::domain::plan::{Catalog, Plan, Price, Slug};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
@@ -192,8 +192,8 @@ fn fits_a_token(root: &Section, catalog: &Catalog) {
     let issuer = "x".repeat(MAX_ISSUER_BYTES);
     let end = Some(Timestamp::MAX);
     for plan in &catalog.plans {
-        let entitlement =
-            Entitlement { plan, source: Source::Operator, expires: end, grace_until: end };
+        let term = Term { expires: end, grace_until: end };
+        let entitlement = Entitlement { plan, source: Source::Operator, term };
         let holder =
             Holder { customer_id: &customer_id, license_id: &license_id, seq: *LIMITS.end() };
         let claims = claims(&entitlement, &holder, catalog, &issuer, Timestamp::MAX);

@@ -15,7 +15,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::domain::contact::Email;
 use crate::domain::ids::CustomerId;
-use crate::domain::license::{Entitlement, Source};
+use crate::domain::license::{Entitlement, Source, Term};
 use crate::domain::time::{DAY, Timestamp};
 use crate::error::{Error, Result};
 use crate::flows::license::grant;
@@ -245,8 +245,8 @@ impl Issue {
             ))
         })?;
         let expires = self.until.days.map(|days| app.now().plus(days * DAY));
-        let entitlement =
-            Entitlement { plan, source: Source::Operator, expires, grace_until: None };
+        let term = Term { expires, grace_until: None };
+        let entitlement = Entitlement { plan, source: Source::Operator, term };
         let license = grant(app, &customer_id, &entitlement).await?;
         if !self.json {
             return print(format_args!("{}\n", license.token));

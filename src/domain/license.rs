@@ -53,6 +53,45 @@ impl FromStr for Source {
 #[error("this names no reason for which a license is issued")]
 pub struct UnknownSource;
 
+/// How long something that was bought, or tried, works.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Term {
+    /// The end of what was bought; `None` is without end.
+    pub expires: Option<Timestamp>,
+    /// Until when it still works after that.
+    pub grace_until: Option<Timestamp>,
+}
+
+/// Where a [`Term`] stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Within what was bought.
+    Active,
+    /// Past it, within the grace.
+    Grace,
+    /// Over.
+    Over,
+}
+
+impl Term {
+    /// When it stops working for good; `None` is never.
+    #[must_use]
+    pub fn ends(self) -> Option<Timestamp> {
+        self.expires.map(|expires| self.grace_until.map_or(expires, |grace| grace.max(expires)))
+    }
+
+    /// Where it stands at `now`.
+    #[must_use]
+    pub fn phase(self, now: Timestamp) -> Phase {
+        let reached = |time: Option<Timestamp>| time.is_some_and(|time| time <= now);
+        match (reached(self.expires), reached(self.ends())) {
+            (false, _) => Phase::Active,
+            (true, false) => Phase::Grace,
+            (true, true) => Phase::Over,
+        }
+    }
+}
+
 /// What somebody is entitled to.
 #[derive(Clone, Debug)]
 pub struct Entitlement<'a> {
@@ -60,28 +99,17 @@ pub struct Entitlement<'a> {
     pub plan: &'a Plan,
     /// Why.
     pub source: Source,
-    /// Until when; `None` is without end.
-    pub expires: Option<Timestamp>,
-    /// Until when it still works after that.
-    pub grace_until: Option<Timestamp>,
+    /// How long.
+    pub term: Term,
 }
 
 impl<'a> Entitlement<'a> {
     /// The trial of somebody who signs up now.
     #[must_use]
     pub fn trial(catalog: &'a Catalog, now: Timestamp) -> Self {
-        let expires = now.plus(i64::from(catalog.trial_days) * DAY);
-        Self {
-            plan: catalog.trial(),
-            source: Source::Trial,
-            expires: Some(expires),
-            grace_until: None,
-        }
-    }
-
-    /// When it stops working for good.
-    fn ends(&self) -> Option<Timestamp> {
-        self.expires.map(|expires| self.grace_until.map_or(expires, |grace| grace.max(expires)))
+        let expires = Some(now.plus(i64::from(catalog.trial_days) * DAY));
+        let term = Term { expires, grace_until: None };
+        Self { plan: catalog.trial(), source: Source::Trial, term }
     }
 }
 
@@ -107,7 +135,7 @@ pub fn claims(
     now: Timestamp,
 ) -> Claims {
     let longest = now.plus(i64::from(catalog.token_days) * DAY);
-    let token_expires = entitlement.ends().map_or(longest, |ends| ends.min(longest));
+    let token_expires = entitlement.term.ends().map_or(longest, |ends| ends.min(longest));
     let plan = entitlement.plan;
     let limits = plan.limits.iter();
     Claims {
@@ -122,9 +150,29 @@ pub fn claims(
         trial: entitlement.source == Source::Trial,
         features: plan.features.iter().map(ToString::to_string).collect(),
         limits: limits.map(|(name, limit)| (name.to_string(), *limit)).collect(),
-        license_expires: entitlement.expires.map(Timestamp::epoch_seconds),
-        grace_until: entitlement.grace_until.map(Timestamp::epoch_seconds),
+        license_expires: entitlement.term.expires.map(Timestamp::epoch_seconds),
+        grace_until: entitlement.term.grace_until.map(Timestamp::epoch_seconds),
         seq: holder.seq,
         ver: CLAIMS_VERSION,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_term_is_active_then_in_grace_then_over_to_the_second() {
+        let at = Timestamp::saturating;
+        let phases = |expires, grace_until, times: [i64; 4]| {
+            let term = Term { expires, grace_until };
+            times.map(|time| term.phase(at(time)))
+        };
+        use Phase::{Active, Grace, Over};
+        let both = phases(Some(at(10)), Some(at(20)), [9, 10, 19, 20]);
+        assert_eq!(both, [Active, Grace, Grace, Over]);
+        assert_eq!(phases(Some(at(10)), None, [9, 10, 11, 20]), [Active, Over, Over, Over]);
+        assert_eq!(phases(Some(at(10)), Some(at(5)), [5, 9, 10, 11]), [Active, Active, Over, Over]);
+        assert_eq!(phases(None, None, [0, 1, 2, i64::MAX]), [Active; 4]);
     }
 }

@@ -5,11 +5,15 @@ use serde_json::json;
 
 use crate::app::App;
 use crate::domain::ids::{AuditId, CustomerId, LicenseId};
-use crate::domain::license::{Entitlement, Holder, claims};
-use crate::domain::time::Timestamp;
+use crate::domain::license::{Entitlement, Holder, Phase, claims};
+use crate::domain::time::{DAY, Timestamp};
 use crate::error::{Error, Result};
 use crate::flows::session::SignedIn;
 use crate::store::{AuditEntry, IssuedLicense, Tx};
+
+/// How long after its end a license still fetches its successor, in seconds: a season in which the
+/// device was not used. Afterwards the password is asked for.
+const REFRESH_SECONDS: i64 = 90 * DAY;
 
 /// Signs a license for what a customer is entitled to and writes it as the current one, within
 /// the transaction of what called for it.
@@ -35,8 +39,8 @@ pub(super) async fn issue(
         key_id: key.kid.clone(),
         issued_at: now,
         token_expires_at: Timestamp::saturating(claims.exp),
-        expires_at: entitlement.expires,
-        grace_until: entitlement.grace_until,
+        expires_at: entitlement.term.expires,
+        grace_until: entitlement.term.grace_until,
         superseded_at: None,
         revoked_at: None,
     };
@@ -92,6 +96,55 @@ pub async fn history(
 ) -> Result<Vec<IssuedLicense>> {
     let before = before.unwrap_or(i64::MAX);
     app.store.read().await?.licenses_of(&caller.customer.customer_id, before, most).await
+}
+
+/// The newest license of whoever holds this one, so that an app picks up an upgrade or a renewal
+/// without a password. A token that has run out will do, for [`REFRESH_SECONDS`]. A fresh license
+/// is issued when less than half of the current token's life is left.
+///
+/// # Errors
+/// [`Error::InvalidLicense`], [`Error::LicenseEnded`], [`Error::LicenseRevoked`], or a failure.
+pub async fn refresh(app: &App, token: &str) -> Result<IssuedLicense> {
+    let now = app.now();
+    let license_id = authentic(app, token, now)?;
+    let mut tx = app.store.write().await?;
+    let unknown = || Error::InvalidLicense("its customer was deleted".into());
+    let held = tx.license(&license_id).await?.ok_or_else(unknown)?;
+    tx.lock_customer(&held.customer_id).await?.ok_or_else(unknown)?;
+    let current = tx.current_license(&held.customer_id).await?.ok_or_else(unknown)?;
+    if current.revoked_at.is_some() {
+        return Err(Error::LicenseRevoked);
+    }
+    let term = current.term();
+    if term.phase(now) == Phase::Over {
+        return Err(Error::LicenseEnded);
+    }
+    let Some(plan) = app.plans.plan(&current.plan).filter(|_| current.is_half_used(now)) else {
+        return Ok(current);
+    };
+    if term.ends() == Some(current.token_expires_at) {
+        // The token lasts as long as what was bought: a fresh one would say the same.
+        return Ok(current);
+    }
+    let entitlement = Entitlement { plan, source: current.source, term };
+    let license = issue(app, &mut tx, &held.customer_id, &entitlement, now).await?;
+    tx.commit().await?;
+    Ok(license)
+}
+
+/// The id of a license that we signed and that is, or was not long ago, valid.
+fn authentic(app: &App, token: &str, now: Timestamp) -> Result<LicenseId> {
+    let refused = |rejection: &Rejection| Error::InvalidLicense(rejection.to_string());
+    match licentia_verify::verify(token, &app.trusted, now.to_system_time()) {
+        Ok(_) => {}
+        // These two are said only of licenses whose signature and claims hold.
+        Err(Rejection::TokenExpired { at } | Rejection::LicenseExpired { at })
+            if now < Timestamp::from(at).plus(REFRESH_SECONDS) => {}
+        Err(rejection) => return Err(refused(&rejection)),
+    }
+    let said = licentia_verify::inspect(token).map_err(|rejection| refused(&rejection))?;
+    let id = said.claims.get("jti").and_then(|jti| jti.as_str()).and_then(|jti| jti.parse().ok());
+    id.ok_or_else(|| Error::InvalidLicense("its id is none of ours".into()))
 }
 
 /// The answer about a license: what the signature says, and what has happened since.

@@ -18,6 +18,11 @@ use crate::flows::session::{self, SignedIn};
 #[oai(rename = "session", ty = "bearer", checker = "signed_in")]
 pub struct Caller(pub SignedIn);
 
+/// A license, as the app sends it to fetch a newer one.
+#[derive(SecurityScheme)]
+#[oai(rename = "license", ty = "bearer", bearer_format = "JWT")]
+pub struct HeldLicense(pub Bearer);
+
 async fn signed_in(request: &Request, bearer: Bearer) -> poem::Result<SignedIn> {
     let app = request.data::<App>().ok_or(Error::Unauthenticated)?;
     Ok(session::sign_in(app, &bearer.token).await?)

@@ -11,10 +11,11 @@ use poem_openapi::types::Example;
 use poem_openapi::{Enum, Object, OpenApi};
 
 use super::Tag;
-use super::caller::Caller;
+use super::caller::{Caller, HeldLicense};
 use super::input::Input;
 use super::problem::{Failure, NothingMore, documented};
 use crate::app::App;
+use crate::domain::license::Phase;
 use crate::domain::time::Timestamp;
 use crate::error::Error;
 use crate::flows::license::{self, Verdict};
@@ -23,6 +24,7 @@ use crate::store::IssuedLicense;
 pub struct LicensesApi;
 
 documented!(CurrentCodes: NotFound);
+documented!(RefreshCodes: InvalidLicense, LicenseEnded, LicenseRevoked);
 
 /// For the API description: three parts, and no license.
 const EXAMPLE_TOKEN: &str = "eyJhbGciOiJFZERTQSJ9.e30.c2lnbmF0dXJl";
@@ -102,17 +104,12 @@ impl LicenseView {
     /// [`Error::Internal`] when the token in the database is no license, which must not happen.
     pub fn new(license: IssuedLicense, now: Timestamp) -> crate::error::Result<Self> {
         let claims = claims_of(&license)?;
-        let ended = |end: Option<Timestamp>| end.is_some_and(|end| end <= now);
-        let status = if license.revoked_at.is_some() {
-            LicenseStatus::Revoked
-        } else if license.superseded_at.is_some() {
-            LicenseStatus::Superseded
-        } else if !ended(license.expires_at) {
-            LicenseStatus::Active
-        } else if license.grace_until.is_some() && !ended(license.grace_until) {
-            LicenseStatus::Grace
-        } else {
-            LicenseStatus::Expired
+        let status = match license.term().phase(now) {
+            _ if license.revoked_at.is_some() => LicenseStatus::Revoked,
+            _ if license.superseded_at.is_some() => LicenseStatus::Superseded,
+            Phase::Active => LicenseStatus::Active,
+            Phase::Grace => LicenseStatus::Grace,
+            Phase::Over => LicenseStatus::Expired,
         };
         Ok(Self {
             status,
@@ -291,6 +288,20 @@ impl LicensesApi {
         let licenses = found.into_iter().map(|license| LicenseView::new(license, now));
         let licenses = licenses.collect::<crate::error::Result<_>>()?;
         Ok(Json(Licenses { licenses, next_before: last.filter(|_| full) }))
+    }
+
+    /// Refresh a license
+    ///
+    /// For the app: send the license that it holds as `Authorization: Bearer`, and get the
+    /// customer's newest one. It may have run out up to 90 days ago. No password is needed.
+    #[oai(path = "/refresh", method = "post", operation_id = "refreshLicense")]
+    async fn refresh(
+        &self,
+        Data(app): Data<&App>,
+        HeldLicense(held): HeldLicense,
+    ) -> Result<Json<LicenseView>, Failure<RefreshCodes>> {
+        let license = license::refresh(app, &held.token).await?;
+        Ok(Json(LicenseView::new(license, app.now())?))
     }
 
     /// Verify a license online

@@ -2,7 +2,7 @@
 
 use super::{Tx, sql};
 use crate::domain::ids::{CustomerId, LicenseId};
-use crate::domain::license::Source;
+use crate::domain::license::{Source, Term};
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 
@@ -35,6 +35,21 @@ pub struct IssuedLicense {
     pub superseded_at: Option<Timestamp>,
     /// When it was taken back.
     pub revoked_at: Option<Timestamp>,
+}
+
+impl IssuedLicense {
+    /// How long what it stands for works.
+    #[must_use]
+    pub fn term(&self) -> Term {
+        Term { expires: self.expires_at, grace_until: self.grace_until }
+    }
+
+    /// Whether half of the token's life, or more, is over.
+    #[must_use]
+    pub fn is_half_used(&self, now: Timestamp) -> bool {
+        let life = self.token_expires_at.epoch_seconds() - self.issued_at.epoch_seconds();
+        now >= self.issued_at.plus(life / 2)
+    }
 }
 
 impl Tx {

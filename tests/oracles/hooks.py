@@ -10,6 +10,7 @@ import schemathesis
 @schemathesis.auth(refresh_interval=None)
 class Session:
     token = None
+    license = None
 
     def get(self, case, context):
         base = case.operation.base_url.rstrip("/")
@@ -18,6 +19,8 @@ class Session:
         return self.token
 
     def set(self, case, token, context):
+        if "license" in str(case.operation.definition.raw.get("security", "")):
+            case.headers = {**(case.headers or {}), "Authorization": f"Bearer {self.license}"}
         if "session" in str(case.operation.definition.raw.get("security", "")):
             case.headers = {**(case.headers or {}), **self.headers()}
 
@@ -29,6 +32,7 @@ class Session:
             request = {"email": f"{uuid.uuid4()}@example.com", "password": "SecurePass123"}
             answer = requests.post(f"{base}/api/customers/signup", json=request)
             if answer.status_code == 201:
+                self.license = answer.json()["license"]["token"]
                 return answer.json()["access_token"]
             assert answer.status_code == 429, answer.text
             time.sleep(int(answer.headers["Retry-After"]))

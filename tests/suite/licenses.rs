@@ -1,9 +1,10 @@
 //! Licenses over the API: the current one, the history, and the online verdict.
 
 use licentia::domain::ids::CustomerId;
-use licentia::domain::license::{Entitlement, Source};
+use licentia::domain::license::{Entitlement, Source, Term};
 use licentia::flows::license::grant;
 use licentia::store::IssuedLicense;
+use reqwest::Method;
 use serde_json::json;
 
 use crate::harness::{Answer, TestApp, database};
@@ -11,8 +12,7 @@ use crate::harness::{Answer, TestApp, database};
 async fn granted(app: &TestApp, signed_up: &Answer, plan: &str) -> IssuedLicense {
     let customer: CustomerId = signed_up.text("/customer/customer_id").parse().unwrap();
     let plan = app.app.plans.plan(plan).unwrap();
-    let entitlement =
-        Entitlement { plan, source: Source::Operator, expires: None, grace_until: None };
+    let entitlement = Entitlement { plan, source: Source::Operator, term: Term::default() };
     grant(&app.app, &customer, &entitlement).await.unwrap()
 }
 
@@ -170,4 +170,85 @@ async fn the_older_or_the_newer_name_of_the_algorithm() {
         assert_eq!(jwks.body["keys"][0].get("alg").and_then(|alg| alg.as_str()), in_jwks);
         assert_eq!(verdict(&app, token).await.body["valid"], true);
     }
+}
+
+async fn refresh(app: &TestApp, token: &str) -> Answer {
+    app.client.with_token(token).send(Method::POST, "/api/licenses/refresh", None).await
+}
+
+#[tokio::test]
+async fn an_app_picks_an_upgrade_up_with_the_license_that_it_has() {
+    let app = TestApp::start().await;
+    let signed_up = app.sign_up("ada@example.com").await;
+    let trial = signed_up.text("/license/token");
+    assert_eq!(refresh(&app, trial).await.text("/token"), trial);
+
+    let paid = granted(&app, &signed_up, "professional").await;
+    assert_eq!(refresh(&app, trial).await.text("/token"), paid.token);
+    // The trial is over by now, and its token still fetches what came after it.
+    app.clock.advance_days(14);
+    assert_eq!(refresh(&app, trial).await.text("/plan"), "professional");
+    assert_eq!(app.count("licenses").await, 2);
+}
+
+#[tokio::test]
+async fn a_token_that_has_run_out_is_renewed_while_what_was_bought_is_not_over() {
+    let app = TestApp::start().await;
+    let signed_up = app.sign_up("ada@example.com").await;
+    let first = granted(&app, &signed_up, "professional").await;
+    app.clock.advance_days(14);
+    assert_eq!(refresh(&app, &first.token).await.text("/token"), first.token);
+    app.clock.advance_days(17);
+    assert_eq!(verdict(&app, &first.token).await.text("/reason"), "token_expired");
+
+    let second = refresh(&app, &first.token).await;
+    assert_eq!(second.text("/plan"), "professional");
+    assert_eq!(second.text("/token_expires_at"), "2027-01-20T15:00:00+00:00");
+    assert_eq!(verdict(&app, second.text("/token")).await.body["valid"], true);
+    // Asked again, it is the same one; nothing piles up.
+    assert_eq!(refresh(&app, &first.token).await.text("/token"), second.text("/token"));
+    assert_eq!(app.count("licenses").await, 3);
+}
+
+#[tokio::test]
+async fn a_license_that_is_over_taken_back_or_none_refreshes_nothing() {
+    let app = TestApp::start().await;
+    let other = TestApp::start().await;
+    let signed_up = app.sign_up("ada@example.com").await;
+    let trial = signed_up.text("/license/token").to_owned();
+    let foreign = other.sign_up("ada@example.com").await;
+    for token in [foreign.text("/license/token"), signed_up.text("/access_token"), "nonsense"] {
+        assert_eq!(refresh(&app, token).await.problem(), (401, "invalid_license"), "{token}");
+    }
+    let nothing = app.client.send(Method::POST, "/api/licenses/refresh", None).await;
+    assert_eq!(nothing.problem(), (401, "unauthenticated"));
+
+    app.clock.advance_days(14);
+    assert_eq!(refresh(&app, &trial).await.problem(), (403, "license_ended"));
+    let paid = granted(&app, &signed_up, "professional").await;
+    database::execute(&app.app.store, "UPDATE licenses SET revoked_at = 1").await.unwrap();
+    assert_eq!(refresh(&app, &paid.token).await.problem(), (403, "license_revoked"));
+    database::execute(&app.app.store, "UPDATE licenses SET revoked_at = NULL").await.unwrap();
+
+    // A token that has lain about for more than a season is no credential any more.
+    app.clock.advance_days(89);
+    assert_eq!(refresh(&app, &trial).await.status, 200);
+    app.clock.advance_days(1);
+    assert_eq!(refresh(&app, &trial).await.problem(), (401, "invalid_license"));
+
+    let me = app.client.with_token(signed_up.text("/access_token"));
+    assert_eq!(me.delete("/api/customers/me").await.problem(), (401, "unauthenticated"));
+}
+
+#[tokio::test]
+async fn many_refreshes_at_once_issue_one_license() {
+    let app = TestApp::start().await;
+    let signed_up = app.sign_up("ada@example.com").await;
+    let first = granted(&app, &signed_up, "professional").await;
+    app.clock.advance_days(20);
+    let answers = (0..8).map(|_| refresh(&app, &first.token));
+    let answers = futures_util::future::join_all(answers).await;
+    let tokens: Vec<_> = answers.iter().map(|answer| answer.text("/token")).collect();
+    assert!(tokens.iter().all(|token| *token == tokens[0] && *token != first.token));
+    assert_eq!(app.count("licenses").await, 3);
 }
