@@ -25,3 +25,6 @@ CREATE UNIQUE INDEX licenses_current_key ON licenses (customer_id) WHERE superse
 
 -- Which keys still have licenses in the field: asked at every start.
 CREATE INDEX licenses_token_expires_at_index ON licenses (token_expires_at, key_id);
+
+-- What a key signed, for when it is lost or known to others.
+CREATE INDEX licenses_key_id_index ON licenses (key_id);

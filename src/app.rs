@@ -25,7 +25,8 @@ pub struct Parts {
     pub store: Store,
     /// The signing keys.
     pub keys: KeyRing,
-    /// What the server itself verifies licenses with: the keys that it publishes.
+    /// What the server itself verifies licenses with: the keys that it publishes. Whoever they
+    /// were issued by, under whatever URL, these keys are ours.
     pub trusted: KeySet,
     /// What is sold.
     pub plans: Catalog,
@@ -40,23 +41,46 @@ pub struct Parts {
 }
 
 impl App {
-    /// Opens the database, brings its schema up, loads the plans and the keys, and makes the first
-    /// key when there is none and never was.
+    /// For the server: opens the database, brings its schema up, loads the plans and the keys, and
+    /// makes the first key when there is none and never was.
     ///
     /// # Errors
     /// [`Error::Setup`] with what must be mended before the server can run.
-    pub async fn start(
+    pub async fn start(config: &Config, clock: Arc<dyn Clock>, random: Random) -> Result<Self> {
+        let (plans, keys) = read_files(config)?;
+        let store = Store::open(&config.database_url, IfMissing::Create).await?;
+        store.migrate_up().await?;
+        let keys = usable_keys(config, keys, &store, clock.now(), &random).await?;
+        Self::new(config, plans, keys, store, clock, random)
+    }
+
+    /// For an operator's command: uses what is there, and makes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Setup`] when the database, its newest schema, or a key is missing.
+    pub async fn open(config: &Config, clock: Arc<dyn Clock>, random: Random) -> Result<Self> {
+        let (plans, keys) = read_files(config)?;
+        let store = Store::open(&config.database_url, IfMissing::Refuse).await?;
+        store.must_be_current().await?;
+        let keys = keys.ok_or_else(|| {
+            let directory = config.keys_dir.display();
+            Error::setup(format!(
+                "there is no signing key in {directory}; `licentia serve` makes it"
+            ))
+        })?;
+        Self::new(config, plans, keys, store, clock, random)
+    }
+
+    fn new(
         config: &Config,
-        if_missing: IfMissing,
+        plans: Catalog,
+        keys: KeyRing,
+        store: Store,
         clock: Arc<dyn Clock>,
         random: Random,
     ) -> Result<Self> {
-        let (plans, keys) = read_files(config)?;
-        let store = Store::open(&config.database_url, if_missing).await?;
-        store.migrate_up().await?;
-        let keys = usable_keys(config, keys, &store, clock.now(), &random).await?;
         let issuer = plans.issuer.clone().unwrap_or_else(|| config.public_url.to_string());
-        let trusted = keys.key_set(plans.product.as_str(), &issuer)?;
+        let trusted = keys.key_set(plans.product.as_str())?;
         let passwords = Passwords::default();
         let parts = Parts { store, keys, trusted, plans, issuer, passwords, clock, random };
         Ok(Self(Arc::new(parts)))
@@ -108,7 +132,8 @@ async fn usable_keys(
     if tx.has_licenses().await? {
         return Err(Error::setup(format!(
             "there is no signing key in {0}, but licenses were issued: restore the key files to \
-             {0} from a backup. To give them up, run `licentia keys generate`",
+             {0} from a backup. If they are lost for good, `licentia keys generate` makes a new \
+             one, and the next start says which to revoke",
             directory.display()
         )));
     }

@@ -25,6 +25,9 @@ const DEFAULT_PLANS_FILE: &str = "plans.toml";
 /// What the environment's names begin with; `__` stands between levels.
 const PREFIX: &str = "LICENTIA_";
 
+/// The tables of settings within the configuration.
+const LEVELS: [&str; 2] = ["stripe", "email"];
+
 /// The settings that are secrets. Each may also be given as the path of a file that holds it, by
 /// the same name and `_FILE`.
 const SECRETS: [&str; 6] = [
@@ -35,6 +38,9 @@ const SECRETS: [&str; 6] = [
     "stripe.webhook_secret",
     "email.smtp_url",
 ];
+
+/// The longest configuration file, in bytes: every setting with a page of comments each.
+const MAX_FILE_BYTES: u64 = 256 * 1024;
 
 /// The longest secret file, in bytes: an encrypted key in PEM has a few hundred.
 const MAX_SECRET_FILE_BYTES: u64 = 16 * 1024;
@@ -78,18 +84,18 @@ impl Config {
         file: Option<&Path>,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self> {
-        let mut table = read_file(file)?;
-        let (origins, mut problems) = overlay(&mut table, environment);
+        let (mut table, unreadable) = match read_file(file) {
+            Ok(table) => (table, None),
+            Err(problem) => (Table::new(), Some(problem)),
+        };
+        let (origins, wrong) = overlay(&mut table, environment);
         let mut root = Section::root(table, origins);
         let config = Self::read(&mut root);
-        problems.extend(root.problems());
-        match config {
-            Some(config) if problems.is_empty() => Ok(config),
-            _ => Err(Error::Setup(problems)),
-        }
+        let problems: Vec<_> = unreadable.into_iter().chain(wrong).chain(root.problems()).collect();
+        if problems.is_empty() { Ok(config) } else { Err(Error::Setup(problems)) }
     }
 
-    fn read(root: &mut Section) -> Option<Self> {
+    fn read(root: &mut Section) -> Self {
         let listen = root
             .parsed::<Listen>("listen")
             .map_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 3100)), |listen| listen.0);
@@ -123,7 +129,7 @@ impl Config {
             unused: unused(root),
         };
         root.finish();
-        Some(config)
+        config
     }
 }
 
@@ -145,15 +151,32 @@ fn unused(root: &mut Section) -> Vec<String> {
     found
 }
 
-fn read_file(file: Option<&Path>) -> Result<Table> {
+/// The file's table, or what is wrong with the file. Its lines are not shown: they may hold secrets.
+fn read_file(file: Option<&Path>) -> std::result::Result<Table, String> {
     let path = file.unwrap_or(Path::new(DEFAULT_FILE));
     if file.is_none() && !path.exists() {
         return Ok(Table::new());
     }
     let shown = path.display();
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Error::setup(format!("{shown} cannot be read: {error}")))?;
-    text.parse().map_err(|error| Error::setup(format!("{shown}: {error}")))
+    let text = read_text(path, MAX_FILE_BYTES)
+        .map_err(|problem| format!("{shown} cannot be read: {problem}"))?;
+    text.parse().map_err(|error: toml::de::Error| {
+        let before = error.span().map_or("", |span| text.get(..span.start).unwrap_or(&text));
+        let line = before.matches('\n').count() + 1;
+        format!("{shown}, line {line}: {}", error.message())
+    })
+}
+
+/// A file's text, unless it is larger than it can sensibly be.
+///
+/// # Errors
+/// Why it cannot be read.
+pub fn read_text(path: &Path, most: u64) -> std::result::Result<String, String> {
+    let size = std::fs::metadata(path).map_err(|error| error.to_string())?.len();
+    if size > most {
+        return Err(format!("this file is larger than {most} bytes"));
+    }
+    std::fs::read_to_string(path).map_err(|error| error.to_string())
 }
 
 /// Lays the environment over the file. Answers where each value came from, and what is wrong.
@@ -169,11 +192,26 @@ fn overlay(
         .collect();
     variables.sort();
     for (key, variable, value) in variables {
+        if value.is_empty() {
+            // As in most programs: set to nothing is not set.
+            continue;
+        }
+        let level = LEVELS.iter().find(|level| key.starts_with(&format!("{level}_")));
+        if let Some(level) = level.filter(|level| !key.starts_with(&format!("{level}__"))) {
+            let meant = variable.replacen('_', "__", 2).replacen("__", "_", 1);
+            problems.push(format!(
+                "`{variable}`: there is no such setting; two underscores stand between levels: \
+                 did you mean {meant} (`{level}.…`)?"
+            ));
+            continue;
+        }
         let key = key.replace("__", ".");
         let (key, value) = match key.strip_suffix("_file").filter(|key| SECRETS.contains(key)) {
             None => (key, value),
-            Some(secret) => match read_secret_file(&value) {
-                Ok(content) => (secret.to_owned(), content),
+            Some(secret) => match read_text(Path::new(&value), MAX_SECRET_FILE_BYTES) {
+                Ok(content) => {
+                    (secret.to_owned(), content.trim_end_matches(['\r', '\n']).to_owned())
+                }
                 Err(problem) => {
                     problems.push(format!("`{secret}` ({variable}): {value}: {problem}"));
                     continue;
@@ -188,15 +226,6 @@ fn overlay(
         origins.insert(key, variable);
     }
     (origins, problems)
-}
-
-fn read_secret_file(path: &str) -> std::result::Result<String, String> {
-    let size = std::fs::metadata(path).map_err(|error| error.to_string())?.len();
-    if size > MAX_SECRET_FILE_BYTES {
-        return Err(format!("this file is larger than {MAX_SECRET_FILE_BYTES} bytes"));
-    }
-    let content = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
-    Ok(content.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 /// Sets `a.b` in a table, making the tables between.
@@ -266,11 +295,7 @@ impl FromStr for AlgorithmName {
     type Err = &'static str;
 
     fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
-        match text {
-            "EdDSA" => Ok(Self(Algorithm::EdDSA)),
-            "Ed25519" => Ok(Self(Algorithm::Ed25519)),
-            _ => Err("use \"EdDSA\" or \"Ed25519\""),
-        }
+        Algorithm::from_name(text).map(Self).ok_or("use \"EdDSA\" or \"Ed25519\"")
     }
 }
 
@@ -380,6 +405,31 @@ mod tests {
         assert_eq!(config.trusted_proxies[0].to_string(), "10.0.0.7/32");
         let port = ("LICENTIA_LISTEN".to_owned(), "0.0.0.0:81".to_owned());
         assert_eq!(Config::load(Some(&path), [port]).unwrap().listen.to_string(), "0.0.0.0:81");
+    }
+
+    #[test]
+    fn set_to_nothing_is_not_set() {
+        let config = load(&[("LICENTIA_KEYS_PASSPHRASE", ""), ("LICENTIA_TRUSTED_PROXIES", "")]);
+        assert!(config.unwrap().keys_passphrase.is_none());
+    }
+
+    #[test]
+    fn one_underscore_for_two_is_understood_as_a_mistake() {
+        let found = problems(&[("LICENTIA_STRIPE_SECRET_KEY", "sk_test_1")]);
+        assert!(found[0].contains("did you mean LICENTIA_STRIPE__SECRET_KEY"), "{found:?}");
+    }
+
+    #[test]
+    fn a_broken_file_shows_its_line_and_none_of_its_secrets() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("licentia.toml");
+        std::fs::write(&path, "listen = \"[::]:1\"\ndatabase_url = \"postgres://u:hunter2@db")
+            .unwrap();
+        let bad = [("LICENTIA_LOG".to_owned(), "licentia=loud".to_owned())];
+        let error = Config::load(Some(&path), bad).unwrap_err().to_string();
+        assert!(error.contains("licentia.toml, line 2: "), "{error}");
+        assert!(error.contains("`log`"), "the environment's problem is missing: {error}");
+        assert!(!error.contains("hunter2"), "{error}");
     }
 
     #[test]

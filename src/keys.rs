@@ -75,23 +75,27 @@ impl KeyRing {
     /// the right passphrase.
     pub fn load(config: &Config) -> Result<Option<Self>> {
         let passphrase = config.keys_passphrase.as_ref();
+        let (files, mut problems) = files::list(&config.keys_dir)?;
         let mut keys = Vec::new();
-        for file in files::list(&config.keys_dir)? {
-            let pem = files::read(&file.path)?;
+        let mut keep = |key: Result<Key>| match key {
+            Ok(key) => keys.push(key),
+            Err(error) => problems.push(error.to_string()),
+        };
+        for file in files {
             let shown = file.path.display().to_string();
-            keys.push(Key::from_pem(&pem, &shown, file.signs_from, Some(file.path), passphrase)?);
+            keep(files::read(&file.path).and_then(|pem| {
+                Key::from_pem(&pem, &shown, file.signs_from, Some(file.path), passphrase)
+            }));
         }
         if let Some(pem) = &config.signing_key {
             // Last, and from the beginning of time: it signs whatever the files say.
-            let from = Timestamp::saturating(0);
-            let shown = "LICENTIA_SIGNING_KEY";
-            keys.push(Key::from_pem(pem.expose_secret(), shown, from, None, passphrase)?);
+            let (shown, from) = ("LICENTIA_SIGNING_KEY", Timestamp::saturating(0));
+            keep(Key::from_pem(pem.expose_secret(), shown, from, None, passphrase));
         }
-        if keys.len() > MAX_KEYS {
-            let directory = config.keys_dir.display();
-            return Err(Error::setup(format!("{directory} holds more than {MAX_KEYS} keys")));
+        problems.extend(repeated(&keys));
+        if !problems.is_empty() {
+            return Err(Error::Setup(problems));
         }
-        distinct(&keys)?;
         let ring = Self { keys, algorithm: config.license_algorithm };
         Ok(Some(ring).filter(|ring| !ring.keys.is_empty()))
     }
@@ -111,7 +115,21 @@ impl KeyRing {
         };
         let pem =
             pem.map_err(|error| Error::Internal(format!("a key cannot be written: {error}")))?;
-        files::write(&config.keys_dir, signs_from, &pem)
+        files::write(&config.keys_dir, signs_from, &pem, random.bits())
+    }
+
+    /// Puts the file of a key out of use, so that it is neither published nor signs. Answers
+    /// whether there was one.
+    ///
+    /// # Errors
+    /// [`Error::Setup`] when the key comes from the environment, or its file cannot be renamed.
+    pub fn put_away(&self, kid: &str) -> Result<bool> {
+        let Some(key) = self.keys.iter().find(|key| key.kid == kid) else { return Ok(false) };
+        let Some(file) = &key.file else {
+            return Err(Error::setup("this key is set as LICENTIA_SIGNING_KEY; unset it first"));
+        };
+        files::put_away(file)?;
+        Ok(true)
     }
 
     /// The keys, the oldest first, each with what it does at `now`.
@@ -155,12 +173,10 @@ impl KeyRing {
     ///
     /// # Errors
     /// [`Error::Internal`] when our own key set does not parse, which must not happen.
-    pub fn key_set(&self, audience: &str, issuer: &str) -> Result<KeySet> {
+    pub fn key_set(&self, audience: &str) -> Result<KeySet> {
         let json = serde_json::to_string(&self.jwks())
             .map_err(|error| Error::Internal(error.to_string()))?;
-        let keys = KeySet::from_jwks(&json, audience);
-        let keys = keys.map_err(|error| Error::Internal(error.to_string()))?;
-        Ok(keys.issued_by(issuer))
+        KeySet::from_jwks(&json, audience).map_err(|error| Error::Internal(error.to_string()))
     }
 
     /// Makes sure that licenses in the field, signed with these keys, still verify.
@@ -175,7 +191,8 @@ impl KeyRing {
         }
         Err(Error::setup(format!(
             "licenses in the field are signed with keys that are missing: {}\n  \
-             restore their files to {} from a backup",
+             restore their files to {} from a backup; for one that is lost for good, run \
+             `licentia keys revoke`, which issues its licenses anew",
             missing.join(", "),
             directory.display(),
         )))
@@ -235,17 +252,21 @@ fn thumbprint(x: &str) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(members))
 }
 
-fn distinct(keys: &[Key]) -> Result<()> {
+/// The keys that are there twice, or too many of them.
+fn repeated(keys: &[Key]) -> Vec<String> {
+    let mut problems = Vec::new();
     for (place, key) in keys.iter().enumerate() {
         if keys[..place].iter().any(|earlier| earlier.kid == key.kid) {
-            let file =
-                key.file.as_deref().map_or("LICENTIA_SIGNING_KEY".into(), Path::to_string_lossy);
-            return Err(Error::setup(format!(
-                "the same key is there twice ({file} repeats another); remove one"
-            )));
+            let file = key.file.as_deref();
+            let file = file.map_or("LICENTIA_SIGNING_KEY".into(), Path::to_string_lossy);
+            problems
+                .push(format!("the same key is there twice ({file} repeats another); remove one"));
         }
     }
-    Ok(())
+    if keys.len() > MAX_KEYS {
+        problems.push(format!("there are more than {MAX_KEYS} keys; put away the oldest"));
+    }
+    problems
 }
 
 #[cfg(test)]

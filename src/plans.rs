@@ -6,6 +6,7 @@ use std::path::Path;
 
 use licentia_verify::MAX_TOKEN_BYTES;
 
+use crate::config::read_text;
 use crate::domain::contact::DisplayName;
 use crate::domain::ids::{CustomerId, LicenseId};
 use crate::domain::license::{Entitlement, Holder, Source, Term, claims};
@@ -18,7 +19,7 @@ use crate::settings::Section;
 const BUILT_IN: &str = include_str!("../plans.toml");
 
 /// The longest plans file, in bytes: hundreds of plans.
-const MAX_FILE_BYTES: usize = 256 * 1024;
+const MAX_FILE_BYTES: u64 = 256 * 1024;
 
 const TRIAL_DAYS: RangeInclusive<u64> = 1..=365;
 /// At most a leap year and a day, so that a yearly license can last offline.
@@ -40,8 +41,8 @@ const MAX_ISSUER_BYTES: usize = 200;
 /// [`Error::Setup`] with every problem of the file.
 pub fn load(path: Option<&Path>) -> Result<Catalog> {
     let Some(path) = path else { return parse("the built-in plans", BUILT_IN) };
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        Error::setup(format!("the plans file {} cannot be read: {error}", path.display()))
+    let text = read_text(path, MAX_FILE_BYTES).map_err(|problem| {
+        Error::setup(format!("the plans file {} cannot be read: {problem}", path.display()))
     })?;
     parse(&path.display().to_string(), &text)
 }
@@ -51,9 +52,6 @@ pub fn load(path: Option<&Path>) -> Result<Catalog> {
 /// # Errors
 /// [`Error::Setup`] with every problem of the text.
 pub fn parse(file: &str, text: &str) -> Result<Catalog> {
-    if text.len() > MAX_FILE_BYTES {
-        return Err(Error::setup(format!("{file} is larger than {MAX_FILE_BYTES} bytes")));
-    }
     let table = text.parse().map_err(|error| Error::setup(format!("{file}: {error}")))?;
     let mut root = Section::root(table, HashMap::new());
     let catalog = catalog(&mut root);
@@ -79,11 +77,13 @@ fn catalog(root: &mut Section) -> Option<Catalog> {
     let trial_days = trial.require("days", trial_days, "14");
 
     let plans: Vec<Option<Plan>> = root.sections("plan").into_iter().map(plan).collect();
-    let plans: Vec<Plan> = plans.into_iter().collect::<Option<_>>().unwrap_or_default();
+    let all_are_readable = plans.iter().all(Option::is_some);
+    let plans: Vec<Plan> = plans.into_iter().flatten().collect();
     unique_ids(root, &plans);
 
     let place = plans.iter().position(|plan| Some(&plan.id) == trial_plan.as_ref());
-    if let (Some(id), None, true) = (&trial_plan, place, root.problems().is_empty()) {
+    // One that could not be read may be the one that is missed.
+    if let (Some(id), None, true) = (&trial_plan, place, all_are_readable) {
         trial.problem(
             "plan",
             format_args!("there is no [[plan]] with the id {id:?}", id = id.as_str()),

@@ -17,14 +17,8 @@ impl Random {
     /// When the system gives no randomness.
     pub fn from_system() -> Result<Self> {
         StdRng::try_from_rng(&mut SysRng)
-            .map(Self::from)
+            .map(|generator| Self(Mutex::new(generator)))
             .map_err(|error| Error::Internal(format!("the system gives no randomness: {error}")))
-    }
-
-    /// The same numbers for the same seed: for simulations and tests only.
-    #[must_use]
-    pub fn seeded(seed: u64) -> Self {
-        StdRng::seed_from_u64(seed).into()
     }
 
     /// 128 random bits, for an id.
@@ -37,11 +31,5 @@ impl Random {
         let mut bytes = [0; N];
         self.0.lock().unwrap_or_else(PoisonError::into_inner).fill_bytes(&mut bytes);
         bytes
-    }
-}
-
-impl From<StdRng> for Random {
-    fn from(generator: StdRng) -> Self {
-        Self(Mutex::new(generator))
     }
 }

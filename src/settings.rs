@@ -3,7 +3,7 @@
 //! [`crate::plans`].
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::rc::Rc;
@@ -29,13 +29,15 @@ struct Shared {
     /// Where a value came from when it was not the file, by its full name.
     origins: HashMap<String, String>,
     problems: RefCell<Vec<String>>,
+    /// The names of the values that have problems.
+    wrong: RefCell<HashSet<String>>,
 }
 
 impl Section {
     /// The whole file. `origins` names, by the value's full name, what overrode the file.
     #[must_use]
     pub fn root(table: Table, origins: HashMap<String, String>) -> Self {
-        let shared = Shared { origins, problems: RefCell::default() };
+        let shared = Shared { origins, problems: RefCell::default(), wrong: RefCell::default() };
         Self { path: String::new(), table, known: Vec::new(), shared: Rc::new(shared) }
     }
 
@@ -45,6 +47,7 @@ impl Section {
         let origin = self.shared.origins.get(&name);
         let origin = origin.map(|origin| format!(" ({origin})")).unwrap_or_default();
         self.shared.problems.borrow_mut().push(format!("`{name}`{origin}: {problem}"));
+        self.shared.wrong.borrow_mut().insert(name);
     }
 
     /// The value parsed, or `None` when it is not set or wrong.
@@ -183,8 +186,7 @@ impl Section {
 
     /// Notes that a value which must be there is not.
     pub fn require<T>(&self, key: &str, value: Option<T>, example: &str) -> Option<T> {
-        let said = format!("`{}`", self.name(key));
-        let wrong = self.shared.problems.borrow().iter().any(|problem| problem.starts_with(&said));
+        let wrong = self.shared.wrong.borrow().contains(&self.name(key));
         if value.is_none() && !wrong {
             self.problem(key, format_args!("it is missing; for example {key} = {example}"));
         }

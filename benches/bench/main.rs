@@ -7,6 +7,7 @@ mod load;
 
 use std::hint::black_box;
 use std::io::{BufRead, BufReader};
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -21,7 +22,6 @@ use licentia::config::Config;
 use licentia::domain::ids::{CustomerId, LicenseId};
 use licentia::domain::license::{Entitlement, Holder, claims};
 use licentia::random::Random;
-use licentia::store::IfMissing;
 use poem::listener::{Acceptor, Listener, TcpListener};
 use poem::{Route, get, handler};
 use serde_json::json;
@@ -93,11 +93,13 @@ async fn start(directory: &Path) -> (App, Config) {
     let settings = [
         ("LICENTIA_DATABASE_URL", format!("sqlite://{}", directory.join("licentia.db").display())),
         ("LICENTIA_KEYS_DIR", directory.join("keys").display().to_string()),
+        // So that each sign-up can come from an address of its own, and none is throttled.
+        ("LICENTIA_TRUSTED_PROXIES", "127.0.0.1".to_owned()),
     ];
     let settings = settings.map(|(name, value)| (name.to_owned(), value));
     let config = Config::load(Some(&file), settings).unwrap();
     let random = Random::from_system().unwrap();
-    let app = App::start(&config, IfMissing::Create, Arc::new(SystemClock), random).await.unwrap();
+    let app = App::start(&config, Arc::new(SystemClock), random).await.unwrap();
     (app, config)
 }
 
@@ -223,7 +225,8 @@ fn signup_row(runtime: &Runtime, app: &App, config: &Config) -> Row {
         let body = body.to_string();
         format!(
             "POST /api/customers/signup HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
-             content-length: {}\r\n\r\n{body}",
+             x-forwarded-for: {}\r\ncontent-length: {}\r\n\r\n{body}",
+            Ipv4Addr::from(u32::try_from(n % (1 << 24)).unwrap()),
             body.len()
         )
     };

@@ -1,21 +1,24 @@
 //! `licentia keys`.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::print;
+use super::{print, wait};
+use crate::app::App;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::flows::license::revoke_key;
 use crate::keys::{KeyRing, KeyState, PUBLISHED_BEFORE_SIGNING};
 use crate::random::Random;
 
 pub const EXAMPLES: &str = "Examples:
   licentia keys list
   licentia keys generate         rotate: the new key signs from tomorrow
-  licentia keys generate --now   the key in use is lost or known to others";
+  licentia keys revoke Pkl-m-8B… the key is lost or known to others";
 
 #[derive(Debug, Args)]
 pub struct Keys {
@@ -36,6 +39,19 @@ enum Action {
         #[arg(long)]
         now: bool,
     },
+    /// Give up a key that is lost, or known to others
+    ///
+    /// Stop the servers first. Its file is put away, every license that it signed is taken back, and
+    /// the current ones are issued anew with the key that signs now, which is made if there is none.
+    /// Apps get theirs from the API; ship the new key set to those that are offline. Cut short, it
+    /// goes on when it is run again.
+    #[command(
+        after_help = "Example:\n  licentia keys revoke Pkl-m-8BFxeJXJmk2rRpV2dlgfcbwrk8vIA3wtEZAbE"
+    )]
+    Revoke {
+        /// The key's id, as `licentia keys list` or the refusal to start shows it
+        kid: String,
+    },
     /// List the signing keys, the oldest first
     #[command(after_help = "Examples:\n  licentia keys list\n  licentia keys list --json")]
     List {
@@ -49,6 +65,7 @@ impl Keys {
     pub fn run(self, config: &Config) -> Result<ExitCode> {
         match self.action {
             Action::Generate { now } => generate(config, now),
+            Action::Revoke { kid } => revoke(config, &kid),
             Action::List { json } => list(config, json),
         }
     }
@@ -62,6 +79,33 @@ fn generate(config: &Config, at_once: bool) -> Result<ExitCode> {
     let path = path.display();
     let then = if first { "Keep a backup of it." } else { "Restart the servers to publish it." };
     print(format_args!("Made {path}; it signs from {from}. {then}\n"))
+}
+
+fn revoke(config: &Config, kid: &str) -> Result<ExitCode> {
+    let random = Random::from_system()?;
+    let had_file = match KeyRing::load(config)? {
+        Some(ring) => ring.put_away(kid)?,
+        None => false,
+    };
+    let now = SystemClock.now();
+    let rest = KeyRing::load(config)?;
+    let signs = rest.is_some_and(|ring| ring.signing(now).signs_from <= now);
+    if !signs {
+        KeyRing::generate(config, now, &random)?;
+    }
+    let (renewed, revoked) = wait(async {
+        let app = App::open(config, Arc::new(SystemClock), random).await?;
+        let done = revoke_key(&app, kid).await;
+        app.store.close().await;
+        done
+    })?;
+    if !had_file && revoked == 0 {
+        return Err(Error::setup(format!("no key {kid:?} is here, and it signed no license")));
+    }
+    print(format_args!(
+        "Took back {revoked} licenses of the key {kid}; issued {renewed} anew. Start the servers, \
+         and ship the new key set to apps that are offline.\n"
+    ))
 }
 
 fn list(config: &Config, as_json: bool) -> Result<ExitCode> {

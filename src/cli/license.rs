@@ -18,9 +18,8 @@ use crate::domain::ids::CustomerId;
 use crate::domain::license::{Entitlement, Source, Term};
 use crate::domain::time::{DAY, Timestamp};
 use crate::error::{Error, Result};
-use crate::flows::license::grant;
+use crate::flows::license::{customer_of, grant};
 use crate::random::Random;
-use crate::store::IfMissing;
 
 pub const EXAMPLES: &str = "Examples:
   curl -s http://127.0.0.1:3100/.well-known/jwks.json > jwks.json
@@ -218,8 +217,7 @@ fn inspect(argument: &str) -> Result<ExitCode> {
 impl Issue {
     fn run(self, config: &Config) -> Result<ExitCode> {
         wait(async {
-            let clock = Arc::new(SystemClock);
-            let app = App::start(config, IfMissing::Refuse, clock, Random::from_system()?).await?;
+            let app = App::open(config, Arc::new(SystemClock), Random::from_system()?).await?;
             let issued = self.issue(&app).await;
             app.store.close().await;
             issued
@@ -228,14 +226,10 @@ impl Issue {
 
     async fn issue(&self, app: &App) -> Result<ExitCode> {
         let customer_id = match (&self.who.customer, &self.who.email) {
-            (Some(id), _) => Some(id.clone()),
-            (None, Some(email)) => {
-                let customer = app.store.read().await?.customer_by_email(email).await?;
-                customer.map(|customer| customer.customer_id)
-            }
-            (None, None) => None,
+            (Some(id), _) => id.clone(),
+            (None, Some(email)) => customer_of(app, email).await?,
+            (None, None) => return Err(Error::NotFound("customer")),
         };
-        let customer_id = customer_id.ok_or(Error::NotFound("customer"))?;
         let plan = app.plans.plan(&self.plan).ok_or_else(|| {
             let known: Vec<_> = app.plans.plans.iter().map(|plan| plan.id.as_str()).collect();
             Error::setup(format!(
@@ -249,6 +243,10 @@ impl Issue {
         let entitlement = Entitlement { plan, source: Source::Operator, term };
         let license = grant(app, &customer_id, &entitlement).await?;
         if !self.json {
+            if license.term().ends() != Some(license.token_expires_at) {
+                let until = license.token_expires_at;
+                eprintln!("This token runs out on {until}; the app refreshes it online before.");
+            }
             return print(format_args!("{}\n", license.token));
         }
         let issued = json!({

@@ -69,7 +69,7 @@ impl Cli {
     /// Runs the command. Answers the exit code.
     #[must_use]
     pub fn run(self) -> ExitCode {
-        let config = || Config::load(self.config.as_deref(), std::env::vars());
+        let config = || Config::load(self.config.as_deref(), environment());
         let done = match self.command {
             Command::Serve => config().and_then(|config| serve::run(&config)),
             Command::Migrate(migrate) => config().and_then(|config| migrate.run(&config)),
@@ -79,6 +79,12 @@ impl Cli {
         };
         done.unwrap_or_else(|error| fail(&error))
     }
+}
+
+/// The environment. A variable of ours that is not Unicode reads as one that fits nothing.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+    std::env::vars_os().map(move |(name, value)| (text(name), text(value)))
 }
 
 /// Says what went wrong, every problem on a line of its own.

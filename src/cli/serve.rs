@@ -1,5 +1,6 @@
 //! `licentia serve`.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::http;
 use crate::random::Random;
-use crate::store::{IfMissing, Store};
+use crate::store::Store;
 
 pub const EXAMPLES: &str = "Examples:
   licentia serve
@@ -32,8 +33,7 @@ async fn serve(config: &Config) -> Result<()> {
     for name in &config.unused {
         tracing::warn!("`{name}` is set, and this version does not use it yet");
     }
-    let app = App::start(config, IfMissing::Create, Arc::new(SystemClock), Random::from_system()?)
-        .await?;
+    let app = App::start(config, Arc::new(SystemClock), Random::from_system()?).await?;
     let listener = TcpListener::bind(config.listen).await.map_err(|error| {
         Error::setup(format!(
             "cannot listen on {}: {error}; set `listen` (LICENTIA_LISTEN) to a free address",
@@ -47,13 +47,17 @@ async fn serve(config: &Config) -> Result<()> {
              `public_url` to its https:// address"
         );
     }
-    greet(&app, config, &address.to_string())?;
+    greet(&app, config, address)?;
     let served = http::serve(listener, &app, config, stop_signal()).await;
     app.store.close().await;
     served.map_err(|error| Error::Internal(format!("the server stopped: {error}")))
 }
 
-fn greet(app: &App, config: &Config, address: &str) -> Result<()> {
+fn greet(app: &App, config: &Config, mut address: SocketAddr) -> Result<()> {
+    if address.ip().is_unspecified() {
+        // All addresses: show one that a browser on this machine can open.
+        address.set_ip(Ipv4Addr::LOCALHOST.into());
+    }
     let (version, url) = (env!("CARGO_PKG_VERSION"), format!("http://{address}"));
     let (product, keys) = (&app.plans.product, config.keys_dir.display());
     let plans = config.plans_file.as_ref();

@@ -30,12 +30,16 @@ impl FromStr for Email {
     type Err = InvalidEmail;
 
     fn from_str(text: &str) -> Result<Self, InvalidEmail> {
-        let address = text.trim_matches(' ').to_lowercase();
+        if !text.is_ascii() {
+            // Before lower-casing: some letters outside ASCII become letters within.
+            return Err(InvalidEmail);
+        }
+        let address = text.trim_matches(' ').to_ascii_lowercase();
         let options =
             Options::default().without_display_text().without_domain_literal().with_required_tld();
         let parsed =
             EmailAddress::parse_with_options(&address, options).map_err(|_| InvalidEmail)?;
-        let plain = address.is_ascii() && !parsed.local_part().starts_with('"');
+        let plain = !parsed.local_part().starts_with('"');
         if plain && address.len() <= MAX_EMAIL_BYTES {
             Ok(Self(address))
         } else {
@@ -141,6 +145,7 @@ mod tests {
             "ada@exa mple.com",
             "ada\0@example.com",
             "adä@example.com",
+            "\u{212A}ate@example.com",
             "ada@example..com",
             ".ada@example.com",
             long.as_str(),

@@ -4,11 +4,11 @@ use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::domain::contact::{DisplayName, Email};
-use crate::domain::ids::{AuditId, CustomerId};
-use crate::domain::time::Timestamp;
-use crate::error::Result;
+use crate::domain::ids::CustomerId;
+use crate::error::{Error, Result};
+use crate::flows::audit;
 use crate::flows::session::SignedIn;
-use crate::store::{AuditEntry, Customer, Tx};
+use crate::store::{Actor, AuditEntry, Customer};
 
 /// What to do with an optional field.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,13 +45,13 @@ pub struct AccountChange {
 /// Changes the caller's record. Answers how it is now.
 ///
 /// # Errors
-/// [`crate::error::Error::EmailTaken`], or a failure.
+/// [`Error::EmailTaken`], or a failure.
 pub async fn update(app: &App, caller: &SignedIn, change: AccountChange) -> Result<Customer> {
     let now = app.now();
     let mut tx = app.store.write().await?;
     // Read again under the lock: another change may have come between.
     let Some(before) = tx.lock_customer(&caller.customer.customer_id).await? else {
-        return Err(crate::error::Error::Unauthenticated);
+        return Err(Error::Unauthenticated);
     };
     let mut after = before.clone();
     if let Some(email) = change.email {
@@ -70,7 +70,8 @@ pub async fn update(app: &App, caller: &SignedIn, change: AccountChange) -> Resu
     let changed: Vec<_> = changed.iter().filter(|(_, yes)| *yes).map(|(name, _)| name).collect();
     let after = tx.update_customer(&after, now).await?;
     let detail = json!({ "changed": changed });
-    audit(app, &mut tx, &after.customer_id, "customer.changed", detail, now).await?;
+    let entry = by_customer(&after.customer_id, "customer.changed", detail);
+    audit(app, &mut tx, entry, now).await?;
     tx.commit().await?;
     Ok(after)
 }
@@ -83,20 +84,21 @@ pub async fn delete(app: &App, caller: &SignedIn) -> Result<()> {
     let now = app.now();
     let customer = &caller.customer;
     let mut tx = app.store.write().await?;
+    // In the order of every other flow, customer first; and of two deletions, one tells of it.
+    if tx.lock_customer(&customer.customer_id).await?.is_none() {
+        return Err(Error::Unauthenticated);
+    }
     tx.delete_user(&customer.user_id).await?;
-    audit(app, &mut tx, &customer.customer_id, "customer.deleted", json!({}), now).await?;
+    let entry = by_customer(&customer.customer_id, "customer.deleted", json!({}));
+    audit(app, &mut tx, entry, now).await?;
     tx.commit().await
 }
 
-/// Notes what the customer did, in the transaction that did it.
-pub(super) async fn audit(
-    app: &App,
-    tx: &mut Tx,
-    customer_id: &CustomerId,
+/// Something that a customer did.
+pub(super) fn by_customer<'a>(
+    customer_id: &'a CustomerId,
     action: &'static str,
     detail: Value,
-    now: Timestamp,
-) -> Result<()> {
-    let audit_id = AuditId::from_random(app.random.bits());
-    tx.audit(AuditEntry { audit_id, actor: "customer", action, customer_id, detail }, now).await
+) -> AuditEntry<'a> {
+    AuditEntry { actor: Actor::Customer, action, customer_id, detail }
 }

@@ -1,19 +1,24 @@
 //! Issuing licenses, showing them, and answering whether one is valid.
 
 use licentia_verify::{License, Rejection};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::app::App;
-use crate::domain::ids::{AuditId, CustomerId, LicenseId};
+use crate::domain::contact::Email;
+use crate::domain::ids::{CustomerId, LicenseId};
 use crate::domain::license::{Entitlement, Holder, Phase, claims};
 use crate::domain::time::{DAY, Timestamp};
 use crate::error::{Error, Result};
+use crate::flows::audit;
 use crate::flows::session::SignedIn;
-use crate::store::{AuditEntry, IssuedLicense, Tx};
+use crate::store::{Actor, AuditEntry, IssuedLicense, Tx};
 
 /// How long after its end a license still fetches its successor, in seconds: a season in which the
 /// device was not used. Afterwards the password is asked for.
 const REFRESH_SECONDS: i64 = 90 * DAY;
+
+/// How many licenses of a revoked key are looked up at once.
+const RENEWED_AT_ONCE: i64 = 500;
 
 /// Signs a license for what a customer is entitled to and writes it as the current one, within
 /// the transaction of what called for it.
@@ -63,25 +68,84 @@ pub async fn grant(
         return Err(Error::NotFound("customer"));
     }
     let license = issue(app, &mut tx, customer_id, entitlement, now).await?;
-    let entry = AuditEntry {
-        audit_id: AuditId::from_random(app.random.bits()),
-        actor: "operator",
-        action: "license.granted",
-        customer_id,
-        detail: json!({ "license_id": license.license_id.as_str(), "plan": license.plan }),
-    };
-    tx.audit(entry, now).await?;
+    let detail = json!({ "license_id": license.license_id.as_str(), "plan": license.plan });
+    audit(app, &mut tx, by_operator(customer_id, "license.granted", detail), now).await?;
     tx.commit().await?;
     Ok(license)
 }
 
-/// The caller's current license.
+/// Something that an operator did.
+fn by_operator<'a>(
+    customer_id: &'a CustomerId,
+    action: &'static str,
+    detail: Value,
+) -> AuditEntry<'a> {
+    AuditEntry { actor: Actor::Operator, action, customer_id, detail }
+}
+
+/// The customer with this email address.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub async fn customer_of(app: &App, email: &Email) -> Result<CustomerId> {
+    let customer = app.store.read().await?.customer_by_email(email).await?;
+    Ok(customer.ok_or(Error::NotFound("customer"))?.customer_id)
+}
+
+/// Takes back every license that a key signed, because the key is lost or known to others, and
+/// issues the current ones anew with the key that signs now. Answers how many were issued anew and
+/// how many taken back. Cut short, it goes on when it is called again.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn revoke_key(app: &App, kid: &str) -> Result<(u64, u64)> {
+    let mut renewed = 0;
+    loop {
+        let customers = app.store.read().await?.customers_of_key(kid, RENEWED_AT_ONCE).await?;
+        if customers.is_empty() {
+            break;
+        }
+        for customer_id in customers {
+            renewed += u64::from(renew(app, &customer_id, kid).await?);
+        }
+    }
+    let mut tx = app.store.write().await?;
+    let revoked = tx.revoke_licenses_of_key(kid, app.now()).await?;
+    tx.commit().await?;
+    Ok((renewed, revoked))
+}
+
+/// Issues a customer's license anew if a key signed it. Answers whether it did.
+async fn renew(app: &App, customer_id: &CustomerId, kid: &str) -> Result<bool> {
+    let now = app.now();
+    let mut tx = app.store.write().await?;
+    tx.lock_customer(customer_id).await?;
+    let current = tx.current_license(customer_id).await?;
+    let Some(current) = current.filter(|license| license.key_id == kid) else { return Ok(false) };
+    let gone = || Error::setup(format!("the plan {:?} is not in the plans file", current.plan));
+    let plan = app.plans.plan(&current.plan).ok_or_else(gone)?;
+    let entitlement = Entitlement { plan, source: current.source, term: current.term() };
+    let license = issue(app, &mut tx, customer_id, &entitlement, now).await?;
+    let detail = json!({ "license_id": license.license_id.as_str(), "instead_of_key": kid });
+    audit(app, &mut tx, by_operator(customer_id, "license.renewed", detail), now).await?;
+    tx.commit().await?;
+    Ok(true)
+}
+
+/// The caller's current license, with a fresh token when the old one is half used.
 ///
 /// # Errors
 /// [`Error::NotFound`] when there is none.
 pub async fn current(app: &App, caller: &SignedIn) -> Result<IssuedLicense> {
-    let license = app.store.read().await?.current_license(&caller.customer.customer_id).await?;
-    license.ok_or(Error::NotFound("license"))
+    let customer_id = &caller.customer.customer_id;
+    let current = app.store.read().await?.current_license(customer_id).await?;
+    let current = current.ok_or(Error::NotFound("license"))?;
+    if is_due(app, &current, app.now()).is_none() {
+        return Ok(current);
+    }
+    let mut tx = app.store.write().await?;
+    tx.lock_customer(customer_id).await?;
+    fresh(app, tx, customer_id).await
 }
 
 /// The caller's licenses, the newest first: `most` at the most, from below the number `before`.
@@ -108,28 +172,38 @@ pub async fn refresh(app: &App, token: &str) -> Result<IssuedLicense> {
     let now = app.now();
     let license_id = authentic(app, token, now)?;
     let mut tx = app.store.write().await?;
-    let unknown = || Error::InvalidLicense("its customer was deleted".into());
+    let unknown = || Error::InvalidLicense("it is not on record".into());
     let held = tx.license(&license_id).await?.ok_or_else(unknown)?;
     tx.lock_customer(&held.customer_id).await?.ok_or_else(unknown)?;
-    let current = tx.current_license(&held.customer_id).await?.ok_or_else(unknown)?;
-    if current.revoked_at.is_some() {
+    let license = fresh(app, tx, &held.customer_id).await?;
+    if license.revoked_at.is_some() {
         return Err(Error::LicenseRevoked);
     }
-    let term = current.term();
-    if term.phase(now) == Phase::Over {
+    if license.term().phase(now) == Phase::Over {
         return Err(Error::LicenseEnded);
     }
-    let Some(plan) = app.plans.plan(&current.plan).filter(|_| current.is_half_used(now)) else {
-        return Ok(current);
-    };
-    if term.ends() == Some(current.token_expires_at) {
-        // The token lasts as long as what was bought: a fresh one would say the same.
-        return Ok(current);
-    }
-    let entitlement = Entitlement { plan, source: current.source, term };
-    let license = issue(app, &mut tx, &held.customer_id, &entitlement, now).await?;
+    Ok(license)
+}
+
+/// The current license of a locked customer, issued anew if that is due.
+async fn fresh(app: &App, mut tx: Tx, customer_id: &CustomerId) -> Result<IssuedLicense> {
+    let now = app.now();
+    let current = tx.current_license(customer_id).await?.ok_or(Error::NotFound("license"))?;
+    let Some(entitlement) = is_due(app, &current, now) else { return Ok(current) };
+    let license = issue(app, &mut tx, customer_id, &entitlement, now).await?;
     tx.commit().await?;
     Ok(license)
+}
+
+/// What a fresh license would stand for, if one is due: half of the token's life is over, and a
+/// fresh token would live longer. A plan that is sold no more keeps its last token.
+fn is_due<'a>(app: &'a App, current: &IssuedLicense, now: Timestamp) -> Option<Entitlement<'a>> {
+    let term = current.term();
+    let works = current.revoked_at.is_none() && term.phase(now) != Phase::Over;
+    let lasts = term.ends() == Some(current.token_expires_at);
+    let plan = app.plans.plan(&current.plan)?;
+    let due = works && !lasts && current.is_half_used(now);
+    due.then_some(Entitlement { plan, source: current.source, term })
 }
 
 /// The id of a license that we signed and that is, or was not long ago, valid.
@@ -161,7 +235,7 @@ pub enum Verdict {
     Rejected(Rejection),
     /// It was issued here and taken back.
     Revoked,
-    /// Signed by us, and not on record: the customer was deleted.
+    /// Signed by us, and not on record: its customer was deleted, or the database is another one.
     Unknown,
 }
 

@@ -4,3 +4,14 @@ pub mod account;
 pub mod license;
 pub mod session;
 pub mod signup;
+
+use crate::app::App;
+use crate::domain::ids::AuditId;
+use crate::domain::time::Timestamp;
+use crate::error::Result;
+use crate::store::{AuditEntry, Tx};
+
+/// Notes what was done, in the transaction that did it.
+async fn audit(app: &App, tx: &mut Tx, entry: AuditEntry<'_>, now: Timestamp) -> Result<()> {
+    tx.insert_audit_entry(AuditId::from_random(app.random.bits()), entry, now).await
+}

@@ -8,7 +8,7 @@ use crate::domain::contact::{DisplayName, Email};
 use crate::domain::ids::{CustomerId, UserId};
 use crate::domain::license::Entitlement;
 use crate::error::Result;
-use crate::flows::{account, license, session};
+use crate::flows::{account, audit, license, session};
 use crate::store::{Customer, IssuedLicense, NewAccount};
 
 /// What somebody signs up with.
@@ -61,7 +61,8 @@ pub async fn signup(app: &App, request: Signup, client: Option<String>) -> Resul
     let license = license::issue(app, &mut tx, &customer.customer_id, &trial, now).await?;
     let opened = session::open(app, &mut tx, &customer.user_id, client, now).await?;
     let detail = json!({ "plan": license.plan });
-    account::audit(app, &mut tx, &customer.customer_id, "customer.signed_up", detail, now).await?;
+    let entry = account::by_customer(&customer.customer_id, "customer.signed_up", detail);
+    audit(app, &mut tx, entry, now).await?;
     tx.commit().await?;
     Ok(SignedUp { customer, license, access_token: opened.access_token })
 }

@@ -34,7 +34,6 @@ struct SignUpRequest {
     #[oai(validator(max_length = 254))]
     email: String,
     /// 12 to 1,024 bytes, any characters; common ones are refused.
-    #[oai(validator(min_length = 12, max_length = 1024))]
     password: String,
     /// The person's name, one line.
     #[oai(validator(max_length = 200))]
@@ -121,12 +120,12 @@ enum SignUpResponse {
     Created(Json<SignedUp>),
 }
 
-/// What to change. A field that is absent stays as it is; `null` empties it.
+/// What to change. A field that is absent stays as it is; `null` empties a name.
 #[derive(Object)]
 #[oai(rename = "CustomerChange", deny_unknown_fields, example)]
 struct ChangeRequest {
     /// A new address; it is also the new login.
-    #[oai(validator(max_length = 254))]
+    #[oai(validator(max_length = 254), skip_serializing_if_is_none)]
     email: Option<String>,
     /// The person's name.
     #[oai(nullable, validator(max_length = 200))]
@@ -167,7 +166,8 @@ impl CustomersApi {
         client: Client,
         Input(request): Input<SignUpRequest>,
     ) -> std::result::Result<SignUpResponse, Failure<SignUpCodes>> {
-        throttle.attempt(&request.email, client.address)?;
+        throttle.sign_up(client.address)?;
+        let account = request.email.clone();
         let request = Signup {
             email: request.email.parse().map_err(Error::InvalidEmail)?,
             password: request.password,
@@ -175,6 +175,7 @@ impl CustomersApi {
             company_name: optional_name("company_name", request.company_name)?,
         };
         let made = signup::signup(app, request, client.name).await?;
+        throttle.succeeded(&account, client.address);
         let license = LicenseView::new(made.license, app.now())?;
         Ok(SignUpResponse::Created(Json(SignedUp {
             customer: made.customer.into(),
@@ -184,6 +185,8 @@ impl CustomersApi {
     }
 
     /// Show the own record
+    ///
+    /// Who is signed in: the customer, as the server knows them.
     #[oai(path = "/me", method = "get", operation_id = "getMe")]
     async fn me(
         &self,

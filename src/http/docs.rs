@@ -31,7 +31,6 @@ const START: &str = r##"SwaggerUIBundle({
   url: "/openapi.json",
   deepLinking: true,
   displayRequestDuration: true,
-  persistAuthorization: true,
   tryItOutEnabled: true,
   validatorUrl: null,
 });

@@ -1,16 +1,16 @@
 //! What holds for every request, whatever it asks for: a bounded body, a time limit, a request
 //! id, headers that keep browsers out of trouble, a line in the log, and errors as problems.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use poem::error::{MethodNotAllowedError, NotFoundError, ReadBodyError};
 use poem::http::header::{self, HeaderName, HeaderValue};
 use poem::{Body, Endpoint, Request, Response, Result};
 use poem_openapi::OperationId;
-use poem_openapi::error::{
-    AuthorizationError, ContentTypeError, ParseParamError, ParsePathError, ParseRequestPayloadError,
-};
+use poem_openapi::error::{AuthorizationError, ContentTypeError};
 use tracing::Instrument;
 
 use crate::app::App;
@@ -51,7 +51,8 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
         let begun = Instant::now();
         let request_id = format!("{:032x}", self.app.random.bits());
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let span = tracing::info_span!("request", request_id, %method, path);
+        // At the level of errors, so that it names the request of any event that is logged.
+        let span = tracing::error_span!("request", request_id, %method, path);
         let answer = async {
             let answer = tokio::time::timeout(REQUEST_TIMEOUT, self.answer(request)).await;
             let answer = answer.unwrap_or(Err(Error::RequestTimeout(REQUEST_TIMEOUT)));
@@ -78,7 +79,10 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
             other => Error::InvalidRequest(format!("the body did not arrive: {other}")),
         })?));
         let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
-        self.inner.call(request).await.map_err(|error| {
+        let answer = AssertUnwindSafe(self.inner.call(request)).catch_unwind().await;
+        // The panic itself is on standard error already.
+        let answer = answer.map_err(|_| Error::Internal("a handler panicked".into()))?;
+        answer.map_err(|error| {
             if error.is::<MethodNotAllowedError>() {
                 let allowed = (self.methods)(&path);
                 return Error::MethodNotAllowed { method, allowed };
@@ -111,9 +115,6 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
 /// An error of the framework, as one of ours.
 fn ours(error: poem::Error) -> Error {
     let status = error.status();
-    let malformed = error.is::<ParseRequestPayloadError>()
-        || error.is::<ParseParamError>()
-        || error.is::<ParsePathError>();
     if error.is::<Carried>() {
         let carried = error.downcast::<Carried>();
         carried.map_or_else(|other| Error::Internal(other.to_string()), |carried| carried.0)
@@ -123,7 +124,7 @@ fn ours(error: poem::Error) -> Error {
         Error::UnsupportedMediaType
     } else if error.is::<NotFoundError>() {
         Error::NotFound("path; the API is described at /docs")
-    } else if malformed || status.is_client_error() {
+    } else if status.is_client_error() {
         Error::InvalidRequest(error.to_string())
     } else {
         Error::Internal(error.to_string())

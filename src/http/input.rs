@@ -11,6 +11,12 @@ use serde_json::Value;
 
 use crate::error::Error;
 
+/// The most problems that are told of one body; who sends more is not reading them.
+const MAX_PROBLEMS: usize = 10;
+
+/// The longest name of an unknown field that is repeated, in characters.
+const MAX_NAME: usize = 40;
+
 /// The body of a request.
 pub struct Input<T>(pub T);
 
@@ -59,7 +65,7 @@ fn problems<T: Type>(body: &Value) -> Vec<String> {
         return vec![format!("the body is {}; an object is expected", kind(body))];
     };
     let known = || schema.properties.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
-    let mut problems = Vec::new();
+    let (mut problems, mut unknown) = (Vec::new(), false);
     for name in &schema.required {
         if !members.contains_key(*name) {
             problems.push(format!("`{name}` is missing"));
@@ -67,13 +73,21 @@ fn problems<T: Type>(body: &Value) -> Vec<String> {
     }
     for (name, value) in members {
         match schema.properties.iter().find(|(property, _)| property == name) {
-            None => problems.push(format!("there is no field `{name}`; known are {}", known())),
+            None => {
+                let name: String = name.chars().take(MAX_NAME).collect();
+                problems.push(format!("there is no field `{name}`"));
+                unknown = true;
+            }
             Some((_, MetaSchemaRef::Inline(property))) => {
                 let problem = problem(property, value);
                 problems.extend(problem.map(|problem| format!("`{name}` {problem}")));
             }
             Some((_, MetaSchemaRef::Reference(_))) => {}
         }
+    }
+    problems.truncate(MAX_PROBLEMS);
+    if unknown {
+        problems.push(format!("known fields are {}", known()));
     }
     problems
 }
@@ -148,10 +162,11 @@ mod tests {
             problems::<Order>(&bad),
             [
                 "`count` is missing",
-                "there is no field `coupon`; known are name, count, note, gift",
+                "there is no field `coupon`",
                 "`gift` is a text; true or false is expected",
                 "`name` is a number; a text is expected",
                 "`note` is a list; a text is expected",
+                "known fields are name, count, note, gift",
             ]
         );
         let bad = json!({ "name": "b", "count": 1.5, "gift": null });
@@ -163,6 +178,11 @@ mod tests {
                 "`name` is too short; use 2 characters or more",
             ]
         );
+        let many: serde_json::Map<_, _> =
+            (0..5000).map(|n| (format!("{n:060}"), Value::Null)).collect();
+        let told = problems::<Order>(&many.into());
+        assert_eq!(told.len(), MAX_PROBLEMS + 1);
+        assert!(told.join("; ").len() < 1000, "{told:?}");
         assert_eq!(problems::<Order>(&json!([])), ["the body is a list; an object is expected"]);
     }
 }

@@ -45,7 +45,7 @@ struct JwksView {
 
 impl From<Jwk> for JwkView {
     fn from(jwk: Jwk) -> Self {
-        let alg = jwk.alg.map(|alg| format!("{alg:?}"));
+        let alg = jwk.alg.map(|alg| alg.as_str().to_owned());
         let Jwk { kty, crv, x, kid, public_key_use, .. } = jwk;
         Self { kty, crv, x, kid, alg, public_key_use }
     }
@@ -56,7 +56,7 @@ impl KeysApi {
     /// Show the public keys
     ///
     /// The key set (JWKS) that apps ship with, and refresh once a day when they are online. A new
-    /// key is here a day before it signs.
+    /// key is here before it signs, a day by default.
     #[oai(path = "/jwks.json", method = "get", operation_id = "getJwks")]
     async fn jwks(
         &self,

@@ -239,7 +239,7 @@ impl From<Verdict> for VerdictView {
             Verdict::Rejected(why) => (why.code(), why.to_string(), why.changes_at()),
             Verdict::Revoked => ("revoked", "the license was taken back".into(), None),
             Verdict::Unknown => {
-                ("unknown_license", "the customer of this license was deleted".into(), None)
+                ("unknown_license", "the license is not on record; was it deleted?".into(), None)
             }
         };
         Self {

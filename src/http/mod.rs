@@ -20,14 +20,12 @@ mod throttle;
 use std::future::Future;
 use std::sync::Arc;
 
-use poem::middleware::CatchPanic;
 use poem::{Endpoint, EndpointExt, Response, Route};
 use poem_openapi::{OpenApiService, Tags};
 use tokio::net::TcpListener;
 
 use crate::app::App;
 use crate::config::Config;
-use crate::error::Error;
 
 pub use edge::{MAX_BODY_BYTES, REQUEST_TIMEOUT};
 
@@ -82,10 +80,6 @@ pub fn routes(app: &App, config: &Config) -> impl Endpoint<Output = Response> + 
         .data(app.clone())
         .data(caller::TrustedProxies(config.trusted_proxies.clone().into()))
         .data(Arc::new(throttle::Throttle::default()))
-        .with(CatchPanic::new().with_handler(|_| {
-            // The panic's own message is on standard error already.
-            problem::response(&Error::Internal("a panic".into()), "")
-        }))
         .map_to_response();
     edge::Edge {
         inner,

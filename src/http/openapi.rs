@@ -90,7 +90,9 @@ pub fn methods(document: &Value) -> impl Fn(&str) -> Vec<String> + Send + Sync +
     }
 }
 
-fn matches_template(template: &str, path: &str) -> bool {
+/// Whether a path is one of a template's, like `/sessions/{id}`.
+#[must_use]
+pub fn matches_template(template: &str, path: &str) -> bool {
     let (template, path) = (template.trim_end_matches('/'), path.trim_end_matches('/'));
     let (wanted, found) = (template.split('/'), path.split('/'));
     wanted.clone().count() == found.clone().count()

@@ -175,7 +175,7 @@ pub fn description(status: u16, codes: &[Code]) -> String {
     lines.join(" ")
 }
 
-/// The registry wants a text that lives for ever. It is asked for once, when the server starts.
+/// The registry wants a text that lives for ever. It is asked for a few times, when the server starts.
 fn described(status: u16, codes: &[Code]) -> &'static str {
     Box::leak(description(status, codes).into_boxed_str())
 }

@@ -1,12 +1,15 @@
 //! Accepts connections and feeds them to the routes, with the limits that the framework lacks:
 //! how many, how long their headers may take, how large those may be, how long one may live.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -22,6 +25,10 @@ use crate::http::edge::REQUEST_TIMEOUT;
 
 /// Connections at once; the next ones wait in the system's queue. Each may hold a body of 64 KiB.
 const MAX_CONNECTIONS: usize = 1024;
+
+/// Connections at once from one address: half of all, so that one slow sender never takes the rest
+/// from the others. A proxy in front is one address too, and needs far fewer.
+const MAX_CONNECTIONS_OF_ONE: usize = MAX_CONNECTIONS / 2;
 
 /// The longest time that the headers of a request may take.
 const HEADERS_TIMEOUT: Duration = Duration::from_secs(10);
@@ -52,6 +59,7 @@ pub async fn serve<E: Endpoint<Output = Response> + 'static>(
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let (stop, stopped) = watch::channel(());
     let mut connections = JoinSet::new();
+    let mut by_address: HashMap<IpAddr, usize> = HashMap::new();
     tokio::pin!(shutdown);
     loop {
         let accepted = async {
@@ -60,14 +68,24 @@ pub async fn serve<E: Endpoint<Output = Response> + 'static>(
         };
         tokio::select! {
             () = &mut shutdown => break,
-            Some(_) = connections.join_next() => {}
+            Some(ended) = connections.join_next() => if let Ok(address) = ended {
+                forget(&mut by_address, address);
+            },
             (place, accepted) = accepted => match accepted {
                 Ok((stream, peer)) => {
-                    let connection =
-                        serve_connection(stream, local, peer, Arc::clone(&routes), stopped.clone());
+                    let open = by_address.entry(peer.ip()).or_default();
+                    if *open >= MAX_CONNECTIONS_OF_ONE {
+                        // Dropped, and so closed: there is nobody to answer yet.
+                        continue;
+                    }
+                    *open += 1;
+                    let (routes, stopped) = (Arc::clone(&routes), stopped.clone());
                     connections.spawn(async move {
-                        connection.await;
+                        let connection = serve_connection(stream, local, peer, routes, stopped);
+                        // A panic ends the connection, not the count.
+                        let _ = AssertUnwindSafe(connection).catch_unwind().await;
                         drop(place);
+                        peer.ip()
                     });
                 }
                 Err(error) => {
@@ -85,6 +103,16 @@ pub async fn serve<E: Endpoint<Output = Response> + 'static>(
         tracing::warn!("some connections did not finish in time and were cut");
     }
     Ok(())
+}
+
+/// Counts one connection of an address less.
+fn forget(by_address: &mut HashMap<IpAddr, usize>, address: IpAddr) {
+    if let Some(open) = by_address.get_mut(&address) {
+        *open -= 1;
+        if *open == 0 {
+            by_address.remove(&address);
+        }
+    }
 }
 
 async fn serve_connection<E: Endpoint<Output = Response> + 'static>(

@@ -111,10 +111,11 @@ impl SessionsApi {
         client: Client,
         Input(request): Input<LoginRequest>,
     ) -> Result<Json<LoggedIn>, Failure<LoginCodes>> {
-        throttle.attempt(&request.email, client.address)?;
+        throttle.log_in(&request.email, client.address)?;
         // An address that cannot be one is simply unknown.
         let email = request.email.parse().ok();
         let (opened, customer) = session::login(app, email, request.password, client.name).await?;
+        throttle.succeeded(customer.email.as_str(), client.address);
         Ok(Json(LoggedIn {
             access_token: opened.access_token,
             expires_at: opened.session.expires_at.to_datetime(),
@@ -136,6 +137,8 @@ impl SessionsApi {
     }
 
     /// List the open sessions
+    ///
+    /// Every device that is signed in, the newest first.
     #[oai(path = "/me/sessions", method = "get", operation_id = "listSessions")]
     async fn list(
         &self,

@@ -29,26 +29,33 @@ pub struct KeyFile {
     pub signs_from: Timestamp,
 }
 
-/// The key files of a directory, in the order in which they sign. A directory that is not there
-/// has none.
-pub fn list(directory: &Path) -> Result<Vec<KeyFile>> {
+/// The key files of a directory, in the order in which they sign, and what is wrong with the
+/// directory and the names. A directory that is not there has none.
+pub fn list(directory: &Path) -> Result<(Vec<KeyFile>, Vec<String>)> {
+    let (mut files, mut problems) = (Vec::new(), Vec::new());
+    for path in entries(directory)? {
+        if path.extension().is_some_and(|extension| extension == "pem") {
+            match time_in_name(&path) {
+                Ok(signs_from) => files.push(KeyFile { signs_from, path }),
+                Err(error) => problems.push(error.to_string()),
+            }
+        }
+    }
+    if !files.is_empty() {
+        problems.extend(must_be_private(directory, DIRECTORY_MODE).err().map(|e| e.to_string()));
+    }
+    files.sort_by_key(|file| file.signs_from);
+    Ok((files, problems))
+}
+
+fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(unreadable(directory, &error)),
     };
-    let mut files = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(|error| unreadable(directory, &error))?.path();
-        if path.extension().is_some_and(|extension| extension == "pem") {
-            files.push(KeyFile { signs_from: time_in_name(&path)?, path });
-        }
-    }
-    if !files.is_empty() {
-        must_be_private(directory, DIRECTORY_MODE)?;
-    }
-    files.sort_by_key(|file| file.signs_from);
-    Ok(files)
+    let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+    paths.collect::<std::io::Result<_>>().map_err(|error| unreadable(directory, &error))
 }
 
 /// The text of a key file, which nobody else may read.
@@ -61,26 +68,22 @@ pub fn read(path: &Path) -> Result<Zeroizing<String>> {
     fs::read_to_string(path).map(Zeroizing::new).map_err(|error| unreadable(path, &error))
 }
 
-/// Writes a key under the time from which it signs: to a temporary file first, then by a rename
-/// that never replaces another key.
-pub fn write(directory: &Path, signs_from: Timestamp, pem: &str) -> Result<PathBuf> {
+/// Writes a key under the time from which it signs: to a temporary file of its own first, then by a
+/// link that never replaces another key.
+pub fn write(directory: &Path, signs_from: Timestamp, pem: &str, unique: u128) -> Result<PathBuf> {
     make_private(directory)?;
-    let name = signs_from.to_datetime().format(NAME_FORMAT);
-    let path = directory.join(format!("{name}.pem"));
-    let temporary = directory.join(format!("{name}.tmp"));
+    let path = directory.join(format!("{}.pem", signs_from.to_datetime().format(NAME_FORMAT)));
+    let temporary = directory.join(format!("{unique:032x}.tmp"));
     let written = (|| {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(FILE_MODE)
-            .open(&temporary)?;
+        let mut file =
+            OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(&temporary)?;
         file.write_all(pem.as_bytes())?;
         file.sync_all()?;
-        fs::hard_link(&temporary, &path)?;
-        fs::remove_file(&temporary)?;
-        File::open(directory)?.sync_all()
+        fs::hard_link(&temporary, &path)
     })();
+    // Whatever happened, the temporary file has done its part.
+    let _ = fs::remove_file(&temporary);
+    let written = written.and_then(|()| File::open(directory)?.sync_all());
     written.map(|()| path.clone()).map_err(|error| {
         if error.kind() == ErrorKind::AlreadyExists {
             Error::setup(format!("there is already a key {}; try again", path.display()))
@@ -90,18 +93,27 @@ pub fn write(directory: &Path, signs_from: Timestamp, pem: &str) -> Result<PathB
     })
 }
 
-/// Makes the directory, or closes one that holds no key yet. One with keys that others could read
-/// is refused: those keys may be known already.
+/// Renames a key's file, so that it is no key any more and not lost either.
+pub fn put_away(path: &Path) -> Result<()> {
+    fs::rename(path, path.with_extension("revoked")).map_err(|error| {
+        Error::setup(format!("the key {} cannot be renamed: {error}", path.display()))
+    })
+}
+
+/// Makes the directory, or closes one as a checkout leaves it. Any other directory that lets others
+/// in is refused: it may be somebody's for another purpose, or its keys may be known already.
 fn make_private(directory: &Path) -> Result<()> {
     let refused = |error| Error::setup(format!("{} cannot be made: {error}", directory.display()));
-    if directory.exists() {
-        if list(directory)?.is_empty() {
-            let closed = Permissions::from_mode(DIRECTORY_MODE);
-            fs::set_permissions(directory, closed).map_err(refused)?;
-        }
-        return Ok(());
+    if !directory.exists() {
+        let mut builder = DirBuilder::new();
+        return builder.recursive(true).mode(DIRECTORY_MODE).create(directory).map_err(refused);
     }
-    DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(directory).map_err(refused)
+    let only_readme = entries(directory)?.iter().all(|path| path.ends_with("README.md"));
+    if only_readme {
+        let closed = Permissions::from_mode(DIRECTORY_MODE);
+        return fs::set_permissions(directory, closed).map_err(refused);
+    }
+    must_be_private(directory, DIRECTORY_MODE)
 }
 
 fn must_be_private(path: &Path, mode: u32) -> Result<()> {

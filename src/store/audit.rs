@@ -5,13 +5,29 @@ use crate::domain::ids::{AuditId, CustomerId};
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 
+/// Who does things.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Actor {
+    /// The customer, signed in.
+    Customer,
+    /// An operator, on the command line.
+    Operator,
+}
+
+impl Actor {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Customer => "customer",
+            Self::Operator => "operator",
+        }
+    }
+}
+
 /// Something that was done.
 #[derive(Debug)]
 pub struct AuditEntry<'a> {
-    /// The entry's own id.
-    pub audit_id: AuditId,
-    /// Who did it: `customer` or `operator`.
-    pub actor: &'static str,
+    /// Who did it.
+    pub actor: Actor,
     /// What was done, for example `customer.signed_up`.
     pub action: &'static str,
     /// To whom.
@@ -22,15 +38,20 @@ pub struct AuditEntry<'a> {
 
 impl Tx {
     /// Writes an entry, in the transaction of what it tells.
-    pub async fn audit(&mut self, entry: AuditEntry<'_>, now: Timestamp) -> Result<()> {
+    pub async fn insert_audit_entry(
+        &mut self,
+        id: AuditId,
+        entry: AuditEntry<'_>,
+        now: Timestamp,
+    ) -> Result<()> {
         sql!(
             self,
             execute,
             "INSERT INTO audit_log (audit_id, at, actor, action, customer_id, detail)
              VALUES ($1, $2, $3, $4, $5, $6)",
-            &entry.audit_id,
+            id,
             now,
-            entry.actor,
+            entry.actor.as_str(),
             entry.action,
             entry.customer_id,
             entry.detail.to_string(),

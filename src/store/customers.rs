@@ -6,6 +6,15 @@ use crate::domain::ids::{CustomerId, UserId};
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 
+/// The columns of [`Customer`], by name: a server that runs on while a newer one adds a column must not
+/// meet it.
+macro_rules! customer_columns {
+    () => {
+        "customer_id, user_id, email, name, company_name, created_at, updated_at"
+    };
+}
+pub(super) use customer_columns;
+
 /// A customer, as far as flows need it. Stripe's ids stay in the database.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct Customer {
@@ -61,10 +70,13 @@ impl Tx {
         sql!(
             self,
             fetch_one: Customer,
-            "INSERT INTO customers
+            concat!(
+                "INSERT INTO customers
                  (customer_id, user_id, email, name, company_name, created_at, updated_at)
              VALUES ($1, $2, $3, $4, $5, $6, $6)
-             RETURNING *",
+             RETURNING ",
+                customer_columns!()
+            ),
             &new.customer_id,
             &new.user_id,
             &new.email,
@@ -86,7 +98,7 @@ impl Tx {
         let customer = sql!(
             self,
             fetch_optional: Customer,
-            "SELECT * FROM customers WHERE user_id = $1",
+            concat!("SELECT ", customer_columns!(), " FROM customers WHERE user_id = $1"),
             &user_id,
         )?;
         Ok(customer.map(|customer| (customer, hash)))
@@ -94,7 +106,7 @@ impl Tx {
 
     /// The customer with this email address, for operators.
     pub async fn customer_by_email(&mut self, email: &Email) -> Result<Option<Customer>> {
-        sql!(self, fetch_optional: Customer, "SELECT * FROM customers WHERE email = $1", email)
+        sql!(self, fetch_optional: Customer, concat!("SELECT ", customer_columns!(), " FROM customers WHERE email = $1"), email)
     }
 
     /// The customer with this id, locked until the transaction ends: whoever else wants to change
@@ -104,7 +116,10 @@ impl Tx {
         sql!(
             self,
             fetch_optional: Customer,
-            "UPDATE customers SET customer_id = customer_id WHERE customer_id = $1 RETURNING *",
+            concat!(
+                "UPDATE customers SET customer_id = customer_id WHERE customer_id = $1 RETURNING ",
+                customer_columns!()
+            ),
             id,
         )
     }
@@ -129,8 +144,11 @@ impl Tx {
         sql!(
             self,
             fetch_one: Customer,
-            "UPDATE customers SET email = $2, name = $3, company_name = $4, updated_at = $5
-             WHERE customer_id = $1 RETURNING *",
+            concat!(
+                "UPDATE customers SET email = $2, name = $3, company_name = $4, updated_at = $5
+                 WHERE customer_id = $1 RETURNING ",
+                customer_columns!()
+            ),
             &customer.customer_id,
             &customer.email,
             &customer.name,

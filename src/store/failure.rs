@@ -9,28 +9,44 @@ use crate::error::Error;
 /// else has the lock. The low byte of an extended code is the primary one.
 const SQLITE_LOCKS: [i64; 2] = [5, 6];
 
-/// PostgreSQL's classes of errors that trying again can mend: serialization failure, deadlock,
-/// too many connections, starting up or shutting down
+/// PostgreSQL's errors that trying again can mend: serialization failure, deadlock, a lock or a
+/// statement that took too long, too many connections, starting up or shutting down
 /// (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
-const POSTGRES_PASSING: [&str; 5] = ["40001", "40P01", "53300", "57P01", "57P03"];
+const POSTGRES_PASSING: [&str; 8] =
+    ["40001", "40P01", "55P03", "57014", "53300", "57P01", "57P02", "57P03"];
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
-        match &error {
-            sqlx::Error::PoolTimedOut => Self::Busy,
-            sqlx::Error::Database(failure) if passing(failure.as_ref()) => Self::Busy,
-            sqlx::Error::Database(failure) if failure.kind() == ErrorKind::UniqueViolation => {
-                match constraint(failure.as_ref()).as_str() {
-                    "users_email_key" => Self::EmailTaken,
-                    other => Self::Internal(format!("{other} does not hold")),
-                }
-            }
-            _ => Self::Database(error.to_string()),
+        if is_passing(&error) {
+            return Self::Busy;
+        }
+        let sqlx::Error::Database(failure) = &error else {
+            // A row that must be there is a mistake of ours; the rest is a database that is gone.
+            return match error {
+                sqlx::Error::RowNotFound
+                | sqlx::Error::ColumnDecode { .. }
+                | sqlx::Error::ColumnNotFound(_)
+                | sqlx::Error::Decode(_) => Self::Internal(error.to_string()),
+                _ => Self::Database(error.to_string()),
+            };
+        };
+        match (failure.kind(), constraint(failure.as_ref()).as_str()) {
+            (ErrorKind::UniqueViolation, "users_email_key") => Self::EmailTaken,
+            // What the row belongs to was deleted meanwhile.
+            (ErrorKind::ForeignKeyViolation, _) => Self::Unauthenticated,
+            (ErrorKind::Other, _) => Self::Database(error.to_string()),
+            (_, rule) => Self::Internal(format!("{rule} does not hold")),
         }
     }
 }
 
-fn passing(failure: &dyn sqlx::error::DatabaseError) -> bool {
+/// Whether trying again will help: another writer has the lock, or the server is restarting.
+pub fn is_passing(error: &sqlx::Error) -> bool {
+    let failure = match error {
+        sqlx::Error::PoolTimedOut => return true,
+        sqlx::Error::Database(failure) => failure,
+        _ => return false,
+    };
     let code = failure.code().unwrap_or_default();
     if failure.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some() {
         return POSTGRES_PASSING.contains(&code.as_ref());

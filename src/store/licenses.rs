@@ -6,6 +6,15 @@ use crate::domain::license::{Source, Term};
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 
+/// The columns of [`IssuedLicense`], by name: a server that runs on while a newer one adds a column must not
+/// meet it.
+macro_rules! license_columns {
+    () => {
+        "license_id, customer_id, seq, source, plan, key_id, token, \
+         issued_at, token_expires_at, expires_at, grace_until, superseded_at, revoked_at"
+    };
+}
+
 /// A license that was issued.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct IssuedLicense {
@@ -102,14 +111,18 @@ impl Tx {
         sql!(
             self,
             fetch_optional: IssuedLicense,
-            "SELECT * FROM licenses WHERE customer_id = $1 AND superseded_at IS NULL",
+            concat!(
+                "SELECT ",
+                license_columns!(),
+                " FROM licenses WHERE customer_id = $1 AND superseded_at IS NULL"
+            ),
             id,
         )
     }
 
     /// The license with this id, whoever's it is.
     pub async fn license(&mut self, id: &LicenseId) -> Result<Option<IssuedLicense>> {
-        sql!(self, fetch_optional: IssuedLicense, "SELECT * FROM licenses WHERE license_id = $1", id)
+        sql!(self, fetch_optional: IssuedLicense, concat!("SELECT ", license_columns!(), " FROM licenses WHERE license_id = $1"), id)
     }
 
     /// The customer's licenses, the newest first, `most` of them at the most, from below the
@@ -123,23 +136,50 @@ impl Tx {
         sql!(
             self,
             fetch_all: IssuedLicense,
-            "SELECT * FROM licenses WHERE customer_id = $1 AND seq < $2
-             ORDER BY seq DESC LIMIT $3",
+            concat!(
+                "SELECT ",
+                license_columns!(),
+                " FROM licenses WHERE customer_id = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3"
+            ),
             id,
             before,
             most,
         )
     }
 
-    /// The keys that signed licenses whose tokens have not run out.
+    /// The keys that signed licenses whose tokens have not run out and were not taken back.
     pub async fn keys_in_the_field(&mut self, now: Timestamp) -> Result<Vec<String>> {
         let keys = sql!(
             self,
             fetch_all: (String,),
-            "SELECT DISTINCT key_id FROM licenses WHERE token_expires_at > $1",
+            "SELECT DISTINCT key_id FROM licenses WHERE token_expires_at > $1 AND revoked_at IS NULL",
             now,
         )?;
         Ok(keys.into_iter().map(|(key,)| key).collect())
+    }
+
+    /// Some of the customers whose current license a key signed, `most` at the most.
+    pub async fn customers_of_key(&mut self, kid: &str, most: i64) -> Result<Vec<CustomerId>> {
+        let found = sql!(
+            self,
+            fetch_all: (CustomerId,),
+            "SELECT customer_id FROM licenses
+             WHERE key_id = $1 AND superseded_at IS NULL AND revoked_at IS NULL LIMIT $2",
+            kid,
+            most,
+        )?;
+        Ok(found.into_iter().map(|(id,)| id).collect())
+    }
+
+    /// Takes back every license that a key signed. Answers how many there were.
+    pub async fn revoke_licenses_of_key(&mut self, kid: &str, now: Timestamp) -> Result<u64> {
+        sql!(
+            self,
+            execute,
+            "UPDATE licenses SET revoked_at = $2 WHERE key_id = $1 AND revoked_at IS NULL",
+            kid,
+            now,
+        )
     }
 
     /// Whether any license was ever issued.

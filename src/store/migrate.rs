@@ -1,19 +1,12 @@
 //! Brings the schema up and down. Each migration is one transaction, so a kill midway leaves the
 //! database as it was before that migration, and the next start goes on from there.
 
-use std::time::Duration;
-
 use sqlx::migrate::{Migrate, MigrateError, Migrator};
 
-use super::Store;
+use super::{BETWEEN_TRIES, Store, TRIES};
 use crate::error::{Error, Result};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
-
-/// Several servers may start at once on one database. The one that loses the race finds its
-/// migration rolled back; by its next try the other one has done it.
-const TRIES: u32 = 20;
-const BETWEEN_TRIES: Duration = Duration::from_millis(250);
 
 /// What the bookkeeping table is called.
 const TABLE: &str = "_sqlx_migrations";
@@ -30,7 +23,8 @@ pub struct Step {
 }
 
 impl Store {
-    /// Applies every migration that is missing.
+    /// Applies every migration that is missing. Several servers may start at once on one database:
+    /// one that loses the race finds its migration rolled back, and tries again.
     ///
     /// # Errors
     /// [`Error::Setup`] when the schema is newer than this binary, was changed by hand, or a
@@ -66,6 +60,17 @@ impl Store {
             Self::Postgres(pool) => migrator.undo(pool, version).await,
         };
         done.map_err(explain)
+    }
+
+    /// Whether the database has the schema that this binary works with.
+    ///
+    /// # Errors
+    /// [`Error::Setup`] when it is older or newer.
+    pub async fn must_be_current(&self) -> Result<()> {
+        if self.migration_status().await?.iter().all(|step| step.applied) {
+            return Ok(());
+        }
+        Err(Error::setup("the database has an older schema; run `licentia migrate up` first"))
     }
 
     /// Every migration that this binary knows, in order, and whether the database has it.

@@ -22,17 +22,26 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, Postgres, Sqlite};
+use sqlx::{ConnectOptions, Executor, Postgres, Sqlite};
 
 use crate::error::{Error, Result};
 
-pub use audit::AuditEntry;
+pub use audit::{Actor, AuditEntry};
 pub use customers::{Customer, NewAccount};
 pub use licenses::IssuedLicense;
 pub use sessions::Session;
 
 /// How long a request waits for a connection or for a lock before it is told to come back.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// The same for PostgreSQL, which by itself waits for a lock for ever. A statement that runs longer
+/// than the second time is stuck: the longest of ours reads one index.
+const POSTGRES_WAITS: &str = "SET lock_timeout = '5s'; SET statement_timeout = '20s'";
+
+/// How often, and how long apart, something is tried that another process may be doing at the same
+/// moment: making the file, migrating. Five seconds in all, like [`LONGEST_WAIT`].
+const TRIES: u32 = 20;
+const BETWEEN_TRIES: Duration = Duration::from_millis(250);
 
 /// Readers of one SQLite file at once: a few more than small machines have cores.
 const SQLITE_READERS: u32 = 8;
@@ -116,6 +125,9 @@ impl Store {
         let pool = PgPoolOptions::new()
             .max_connections(POSTGRES_CONNECTIONS)
             .acquire_timeout(LONGEST_WAIT)
+            .after_connect(|connection, _| {
+                Box::pin(async move { connection.execute(POSTGRES_WAITS).await.map(drop) })
+            })
             .connect_with(options.application_name("licentia").disable_statement_logging());
         Ok(Self::Postgres(pool.await.map_err(|error| unreachable(&error))?))
     }
@@ -142,13 +154,14 @@ impl Store {
         })
     }
 
-    /// Whether the database answers.
+    /// Whether the database answers with what this service keeps in it.
     ///
     /// # Errors
     /// When it does not.
     pub async fn ping(&self) -> Result<()> {
         let mut tx = self.read().await?;
-        sql!(&mut tx, fetch_one: (i64,), "SELECT CAST(1 AS BIGINT)")?;
+        // From a table: SQLite answers a bare value without looking at its file.
+        sql!(&mut tx, fetch_one: (i64,), "SELECT MAX(version) FROM _sqlx_migrations")?;
         Ok(())
     }
 
@@ -204,13 +217,31 @@ async fn open_sqlite(url: &str, if_missing: IfMissing) -> Result<Store> {
             .idle_timeout(None)
             .max_lifetime(None)
     };
-    let writer =
-        pool(1).connect_with(options.clone()).await.map_err(|error| unreachable(&error))?;
+    let writer = connect_writer(|| pool(1).connect_with(options.clone())).await?;
     new_enough(&writer).await?;
     // A database in memory belongs to its one connection.
     let readers =
         if in_memory { writer.clone() } else { pool(SQLITE_READERS).connect_lazy_with(options) };
     Ok(Store::Sqlite { writer, readers })
+}
+
+/// Of several processes that open a new file at once, one switches it to the write-ahead log, and
+/// the others are told that it is locked, without SQLite waiting for it.
+async fn connect_writer<F>(connect: impl Fn() -> F) -> Result<SqlitePool>
+where
+    F: Future<Output = std::result::Result<SqlitePool, sqlx::Error>>,
+{
+    let mut tries = 1;
+    loop {
+        match connect().await {
+            Ok(pool) => return Ok(pool),
+            Err(error) if tries < TRIES && failure::is_passing(&error) => {
+                tokio::time::sleep(BETWEEN_TRIES).await;
+                tries += 1;
+            }
+            Err(error) => return Err(unreachable(&error)),
+        }
+    }
 }
 
 /// Only the owner may read the file: it holds password hashes and licenses.

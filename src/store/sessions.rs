@@ -1,9 +1,22 @@
 //! Sessions: who is logged in, and until when. Only the hash of a session's token is kept.
 
+use super::customers::customer_columns;
 use super::{Customer, Tx, sql};
 use crate::domain::ids::{SessionId, UserId};
 use crate::domain::time::Timestamp;
 use crate::error::Result;
+
+/// How many sessions that are over are forgotten when one is opened: more than one, so that their
+/// number falls, and few, so that nobody waits.
+const SWEPT_AT_ONCE: i64 = 10;
+
+/// The columns of [`Session`], by name: a server that runs on while a newer one adds a column must not
+/// meet it.
+macro_rules! session_columns {
+    () => {
+        "session_id, user_id, client, created_at, expires_at"
+    };
+}
 
 /// Somebody who is logged in.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
@@ -47,7 +60,11 @@ impl Tx {
         let session = sql!(
             &mut *self,
             fetch_optional: Session,
-            "SELECT * FROM sessions WHERE token_hash = $1 AND expires_at > $2",
+            concat!(
+                "SELECT ",
+                session_columns!(),
+                " FROM sessions WHERE token_hash = $1 AND expires_at > $2"
+            ),
             token_hash,
             now,
         )?;
@@ -55,7 +72,7 @@ impl Tx {
         let customer = sql!(
             self,
             fetch_optional: Customer,
-            "SELECT * FROM customers WHERE user_id = $1",
+            concat!("SELECT ", customer_columns!(), " FROM customers WHERE user_id = $1"),
             &session.user_id,
         )?;
         Ok(customer.map(|customer| (session, customer)))
@@ -66,8 +83,12 @@ impl Tx {
         sql!(
             self,
             fetch_all: Session,
-            "SELECT * FROM sessions WHERE user_id = $1 AND expires_at > $2
-             ORDER BY created_at DESC, session_id",
+            concat!(
+                "SELECT ",
+                session_columns!(),
+                " FROM sessions WHERE user_id = $1 AND expires_at > $2
+                 ORDER BY created_at DESC, session_id"
+            ),
             user_id,
             now,
         )
@@ -85,7 +106,8 @@ impl Tx {
         Ok(deleted > 0)
     }
 
-    /// Forgets the sessions of a user that are over, and the oldest ones beyond `most`.
+    /// Forgets the oldest sessions of a user beyond `most`, and a few of anybody's that are over, so
+    /// that those of people who never return do not pile up.
     pub async fn trim_sessions(
         &mut self,
         user_id: &UserId,
@@ -93,14 +115,22 @@ impl Tx {
         now: Timestamp,
     ) -> Result<()> {
         sql!(
+            &mut *self,
+            execute,
+            "DELETE FROM sessions WHERE user_id = $1 AND session_id NOT IN (
+                 SELECT session_id FROM sessions WHERE user_id = $1
+                 ORDER BY created_at DESC, session_id LIMIT $2)",
+            user_id,
+            most,
+        )?;
+        sql!(
             self,
             execute,
-            "DELETE FROM sessions WHERE user_id = $1 AND (expires_at <= $2 OR session_id NOT IN (
-                 SELECT session_id FROM sessions WHERE user_id = $1
-                 ORDER BY created_at DESC, session_id LIMIT $3))",
-            user_id,
+            "DELETE FROM sessions WHERE session_id IN (
+                 SELECT session_id FROM sessions WHERE expires_at <= $1
+                 ORDER BY expires_at LIMIT $2)",
             now,
-            most,
+            SWEPT_AT_ONCE,
         )?;
         Ok(())
     }

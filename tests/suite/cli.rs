@@ -184,6 +184,7 @@ fn every_command_has_help_with_an_example() {
         "migrate status",
         "keys",
         "keys generate",
+        "keys revoke",
         "keys list",
         "license",
         "license verify",

@@ -5,7 +5,9 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use crate::harness::{PASSWORD, TestApp};
 
@@ -117,31 +119,97 @@ async fn what_may_be_kept_says_so_and_nothing_else_security_20() {
 #[tokio::test]
 async fn stopping_finishes_what_is_under_way() {
     let app = TestApp::start().await;
-    // Hashing takes long enough that the server is asked to stop before it is done.
     let body = json!({ "email": "ada@example.com", "password": PASSWORD }).to_string();
-    let request = format!(
+    let head = format!(
         "POST /api/customers/signup HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
-         content-length: {}\r\n\r\n{body}",
+         expect: 100-continue\r\ncontent-length: {}\r\n\r\n",
         body.len()
     );
     let mut stream = connect(&app).await;
-    stream.write_all(request.as_bytes()).await.unwrap();
-    // It is under way once the server has read it; nothing shows that but time given to others.
-    for _ in 0..20 {
-        tokio::task::yield_now().await;
-    }
-    assert_eq!(app.client.get("/health/live").await.status, 200);
-    let store = app.app.store.clone();
-    let read = tokio::spawn(async move {
+    stream.write_all(head.as_bytes()).await.unwrap();
+    // The server asks for the body: the request is under way.
+    let mut go_on = [0; 25];
+    stream.read_exact(&mut go_on).await.unwrap();
+    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+
+    let address = app.client.base.strip_prefix("http://").unwrap().to_owned();
+    let finished = async {
+        // It listens no more, and the request that it has is answered.
+        while TcpStream::connect(&address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        stream.write_all(body.as_bytes()).await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
         answer
-    });
-    let directory = app.directory.path().to_owned();
-    app.stop().await;
-    let answer = read.await.unwrap();
+    };
+    let ((), answer) = tokio::join!(app.stop(), finished);
     assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
-    drop((store, directory));
+}
+
+#[tokio::test]
+async fn one_address_does_not_take_every_connection_security_29() {
+    let app = TestApp::start().await;
+    let mut open = Vec::new();
+    for _ in 0..512 {
+        open.push(connect(&app).await);
+    }
+    // One more from here is closed at once; from another address of this machine it is served.
+    let mut refused = connect(&app).await;
+    let _ = refused.write_all(b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let mut answer = Vec::new();
+    let _ = refused.read_to_end(&mut answer).await;
+    assert_eq!(answer, b"", "a connection beyond the limit was answered");
+
+    let other = TcpSocket::new_v4().unwrap();
+    other.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let address = app.client.base.strip_prefix("http://").unwrap().parse().unwrap();
+    let mut served = other.connect(address).await.unwrap();
+    let request = b"GET /health/live HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    served.write_all(request).await.unwrap();
+    let mut answer = String::new();
+    served.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_lock_that_lasts_is_503_with_a_time_and_then_all_is_well() {
+    let app = TestApp::start().await;
+    let (held, release) = hold_the_write_lock(&app).await;
+    let request = json!({ "email": "ada@example.com", "password": PASSWORD });
+    let answer = app.client.post("/api/customers/signup", &request).await;
+    assert_eq!(answer.problem(), (503, "busy"));
+    assert!(!answer.header("retry-after").is_empty());
+    assert_eq!(app.client.get("/.well-known/jwks.json").await.status, 200);
+    release.send(()).unwrap();
+    held.await.unwrap();
+    app.sign_up("ada@example.com").await;
+}
+
+/// Holds what a sign-up needs to write, in a connection of its own, until told to let go.
+async fn hold_the_write_lock(app: &TestApp) -> (JoinHandle<()>, oneshot::Sender<()>) {
+    use secrecy::ExposeSecret;
+    use sqlx::{Connection, Executor, PgConnection, SqliteConnection};
+    let url = app.config.database_url.expose_secret().to_owned();
+    let (held, is_held) = oneshot::channel();
+    let (release, released) = oneshot::channel::<()>();
+    let holder = tokio::spawn(async move {
+        if url.starts_with("sqlite:") {
+            let mut other = SqliteConnection::connect(&url).await.unwrap();
+            other.execute("BEGIN IMMEDIATE").await.unwrap();
+            held.send(()).unwrap();
+            let _ = released.await;
+            other.execute("ROLLBACK").await.unwrap();
+        } else {
+            let mut other = PgConnection::connect(&url).await.unwrap();
+            other.execute("BEGIN; LOCK TABLE users").await.unwrap();
+            held.send(()).unwrap();
+            let _ = released.await;
+            other.execute("ROLLBACK").await.unwrap();
+        }
+    });
+    is_held.await.unwrap();
+    (holder, release)
 }
 
 #[tokio::test]

@@ -11,7 +11,6 @@ use licentia::config::Config;
 use licentia::domain::time::Timestamp;
 use licentia::keys::{KeyRing, KeyState};
 use licentia::random::Random;
-use licentia::store::IfMissing;
 
 use crate::harness::process::{licentia, run};
 use crate::harness::{TestDatabase, config};
@@ -31,7 +30,7 @@ impl Place {
 
     async fn start(&self) -> licentia::error::Result<App> {
         let random = Random::from_system().unwrap();
-        App::start(&self.config, IfMissing::Create, Arc::new(SystemClock), random).await
+        App::start(&self.config, Arc::new(SystemClock), random).await
     }
 
     async fn refusal(&self) -> String {
@@ -111,6 +110,7 @@ async fn a_lost_or_damaged_key_is_never_replaced_once_licenses_exist_security_7(
     fs::remove_file(&file).unwrap();
     let refusal = place.refusal().await;
     assert!(refusal.contains("licenses were issued: restore"), "{refusal}");
+    assert!(refusal.contains("the next start says which to revoke"), "{refusal}");
     assert_eq!(fs::read_dir(place.keys()).unwrap().count(), 0, "a key was made silently");
 
     // Another key does not stand in for the one that the field needs.
@@ -198,6 +198,95 @@ async fn what_a_kill_leaves_behind_is_no_key() {
     place.start().await.unwrap();
     fs::write(place.keys().join("20301120T150000Z.tmp"), "-----BEGIN PRIV").unwrap();
     assert_eq!(place.start().await.unwrap().keys.jwks().keys.len(), 1);
+}
+
+#[tokio::test]
+async fn every_problem_with_keys_is_told_at_once() {
+    let place = Place::new(&[]).await;
+    place.start().await.unwrap();
+    fs::write(place.keys().join("mine.pem"), "no key").unwrap();
+    fs::write(place.keys().join("20300101T000000Z.pem"), "no key").unwrap();
+    for path in [place.key_file(), place.keys()] {
+        fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
+    }
+    let refusal = place.refusal().await;
+    for expected in [
+        "chmod 700",
+        "chmod 600",
+        "mine.pem is not named after the time",
+        "20300101T000000Z.pem has mode",
+    ] {
+        assert!(refusal.contains(expected), "{expected}\nis not in\n{refusal}");
+    }
+}
+
+#[tokio::test]
+async fn a_directory_for_something_else_is_not_closed() {
+    let place = Place::new(&[]).await;
+    fs::create_dir(place.keys()).unwrap();
+    fs::write(place.keys().join("holiday.jpg"), "").unwrap();
+    fs::set_permissions(place.keys(), Permissions::from_mode(0o755)).unwrap();
+    let refusal = place.refusal().await;
+    assert!(refusal.contains("chmod 700"), "{refusal}");
+    assert_eq!(mode(&place.keys()), 0o755);
+}
+
+#[tokio::test]
+async fn of_many_keys_made_in_the_same_second_one_is_whole() {
+    let place = Place::new(&[]).await;
+    let now = SystemClock.now();
+    std::thread::scope(|scope| {
+        let makers: Vec<_> = (0..8)
+            .map(|_| {
+                scope.spawn(|| {
+                    KeyRing::generate(&place.config, now, &Random::from_system().unwrap())
+                })
+            })
+            .collect();
+        let made = makers.into_iter().map(|maker| maker.join().unwrap());
+        assert_eq!(made.filter(|made| made.is_ok()).count(), 1);
+    });
+    assert_eq!(fs::read_dir(place.keys()).unwrap().count(), 1, "a temporary file stayed");
+    assert_eq!(KeyRing::load(&place.config).unwrap().unwrap().jwks().keys.len(), 1);
+}
+
+#[tokio::test]
+async fn a_lost_or_known_key_is_revoked_and_its_licenses_issued_anew() {
+    for lost in [true, false] {
+        let place = Place::new(&[]).await;
+        let app = place.start().await.unwrap();
+        issue_a_license(&app).await;
+        let kid = app.keys.jwks().keys[0].kid.clone();
+        app.store.close().await;
+        if lost {
+            fs::remove_file(place.key_file()).unwrap();
+        }
+        let url = secrecy::ExposeSecret::expose_secret(&place.config.database_url).to_owned();
+        let revoke = || {
+            run(licentia(place.directory.path())
+                .args(["keys", "revoke", &kid])
+                .env("LICENTIA_DATABASE_URL", &url))
+        };
+        let done = revoke();
+        assert_eq!(done.code, 0, "{}", done.err);
+        assert!(
+            done.out.contains("Took back 1 licenses") && done.out.contains("issued 1 anew"),
+            "{}",
+            done.out
+        );
+        assert_eq!(revoke().code, 1, "a second time there is nothing to revoke");
+
+        let app = place.start().await.unwrap();
+        assert!(!app.keys.jwks().keys.iter().any(|key| key.kid == kid), "it is still published");
+        let email = "ada@example.com".parse().unwrap();
+        let mut tx = app.store.read().await.unwrap();
+        let customer = tx.customer_by_email(&email).await.unwrap().unwrap();
+        let license = tx.current_license(&customer.customer_id).await.unwrap().unwrap();
+        assert_ne!(license.key_id, kid);
+        assert_eq!((license.seq, license.revoked_at), (2, None));
+        let now = app.now().to_system_time();
+        licentia_verify::verify(&license.token, &app.trusted, now).unwrap();
+    }
 }
 
 #[tokio::test]

@@ -25,6 +25,8 @@ async fn canaries_at_the_finest_level_security_31() {
     me.get("/api/customers/me").await;
     me.patch("/api/customers/me", &json!({ "email": "canary.second@example.com" })).await;
     me.post("/api/licenses/verify", &json!({ "token": license })).await;
+    let app = server.client.with_token(&license);
+    assert_eq!(app.post("/api/licenses/refresh", &json!({})).await.status, 200);
     server.client.post("/api/customers/signup", &signup).await;
     let wrong = json!({ "email": email, "password": "canary-password-2" });
     server.client.post("/api/customers/login", &wrong).await;

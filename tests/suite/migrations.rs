@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use licentia::store::Store;
 
-use crate::harness::database::{TestDatabase, execute};
+use crate::harness::database::{Kind, TestDatabase, execute, kind};
 use crate::harness::process::{licentia, run};
 
 async fn versions(store: &Store) -> Vec<(i64, bool)> {
@@ -58,7 +58,9 @@ async fn a_newer_or_changed_schema_is_refused_with_the_way_out() {
 
 #[tokio::test]
 async fn a_kill_at_any_moment_leaves_what_the_next_start_repairs() {
-    for delay in 0..12 {
+    let mut killed = 0;
+    // Each millisecond of a whole run, from its start to where it ends by itself.
+    for milliseconds in 0.. {
         let directory = tempfile::tempdir().unwrap();
         let database = TestDatabase::empty(directory.path()).await;
         let mut child = licentia(directory.path())
@@ -68,16 +70,55 @@ async fn a_kill_at_any_moment_leaves_what_the_next_start_repairs() {
             .spawn()
             .unwrap();
         // The moment is what this test varies; nothing is awaited.
-        std::thread::sleep(std::time::Duration::from_millis(delay * 3));
+        std::thread::sleep(std::time::Duration::from_millis(milliseconds));
         child.kill().unwrap();
-        child.wait().unwrap();
+        let finished = child.wait().unwrap().success();
 
         let again = run(licentia(directory.path())
             .args(["migrate", "up"])
             .env("LICENTIA_DATABASE_URL", &database.url));
-        assert_eq!(again.code, 0, "after {} ms: {}", delay * 3, again.err);
+        assert_eq!(again.code, 0, "after {milliseconds} ms: {}", again.err);
         assert_eq!(versions(&database.open().await).await, [(1, true), (2, true), (3, true)]);
+        if finished {
+            break;
+        }
+        killed += 1;
     }
+    assert!(killed > 0, "it was never killed");
+}
+
+#[tokio::test]
+async fn a_kill_within_a_migration_leaves_the_one_before_it() {
+    if kind() == Kind::Sqlite {
+        return; // It has one writer: nothing can hold a migration up halfway.
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let database = TestDatabase::empty(directory.path()).await;
+    let store = database.open().await;
+    // A table of the same name, not committed: the second migration waits for what becomes of it.
+    let Store::Postgres(pool) = &store else { panic!("not PostgreSQL") };
+    let mut blocker = pool.begin().await.unwrap();
+    sqlx::query("CREATE TABLE licenses (x BIGINT)").execute(&mut *blocker).await.unwrap();
+    let mut child = licentia(directory.path())
+        .args(["migrate", "up"])
+        .env("LICENTIA_DATABASE_URL", &database.url)
+        .spawn()
+        .unwrap();
+    let waiting = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() \
+                   AND wait_event_type = 'Lock'";
+    loop {
+        let (count,): (i64,) = sqlx::query_as(waiting).fetch_one(pool).await.unwrap();
+        if count > 0 {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    blocker.rollback().await.unwrap();
+    assert_eq!(versions(&store).await, [(1, true), (2, false), (3, false)]);
+    store.migrate_up().await.unwrap();
+    assert_eq!(versions(&store).await, [(1, true), (2, true), (3, true)]);
 }
 
 #[tokio::test]

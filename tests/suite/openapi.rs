@@ -1,7 +1,10 @@
 //! The API description: committed, complete, and true.
 
 use licentia::http::openapi;
+use reqwest::Method;
 use serde_json::Value;
+
+use crate::harness::TestApp;
 
 const COMMITTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi/openapi.json");
 
@@ -22,7 +25,14 @@ fn every_operation_is_described_to_the_end() {
         for (method, operation) in item.as_object().unwrap() {
             let shown = format!("{method} {path}");
             ids.push(operation["operationId"].as_str().expect(&shown));
-            assert!(!operation["summary"].as_str().expect(&shown).is_empty(), "{shown}");
+            for text in ["summary", "description"] {
+                let said = operation[text].as_str().unwrap_or_default();
+                assert!(!said.is_empty(), "{shown} has no {text}");
+            }
+            for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                let said = parameter["description"].as_str().unwrap_or_default();
+                assert!(!said.is_empty(), "{shown}: {} says nothing", parameter["name"]);
+            }
             assert_eq!(operation["tags"].as_array().expect(&shown).len(), 1, "{shown}");
             let responses = operation["responses"].as_object().unwrap();
             assert!(responses.keys().any(|status| status.starts_with('2')), "{shown}");
@@ -56,4 +66,34 @@ fn no_stripe_id_is_in_any_answer() {
     let document = openapi::document();
     let schemas: &Value = &document["components"]["schemas"];
     assert!(!schemas.to_string().contains("stripe"), "a schema names Stripe");
+}
+
+/// What Swagger UI sends when somebody presses *Execute* and changes nothing.
+#[tokio::test]
+async fn every_example_of_a_request_works_when_pasted() {
+    let app = TestApp::start().await;
+    let document = openapi::document();
+    let example = |operation: &Value| {
+        let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
+        let name = schema["$ref"].as_str().unwrap().rsplit('/').next().unwrap();
+        document["components"]["schemas"][name]["example"].clone()
+    };
+    // Signing up comes first: the other examples are about the customer that its example makes.
+    let signup = example(&document["paths"]["/api/customers/signup"]["post"]);
+    let signed_up = app.client.post("/api/customers/signup", &signup).await;
+    assert_eq!(signed_up.status, 201, "{}", signed_up.text);
+    let me = app.client.with_token(signed_up.text("/access_token"));
+    let mut tried = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            if operation.get("requestBody").is_none() || path.ends_with("/signup") {
+                continue;
+            }
+            let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+            let answer = me.send(method, path, Some(&example(operation))).await;
+            assert_eq!(answer.status, 200, "{path}: {}", answer.text);
+            tried += 1;
+        }
+    }
+    assert!(tried >= 3, "only {tried} examples were tried");
 }

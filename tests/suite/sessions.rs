@@ -116,26 +116,33 @@ async fn a_session_ends_by_itself_after_thirty_days() {
 async fn the_fifty_first_session_ends_the_oldest() {
     let app = TestApp::start().await;
     let signed_up = app.sign_up("ada@example.com").await;
-    let filler = "INSERT INTO sessions (session_id, user_id, token_hash, created_at, expires_at)
-        SELECT 'sess_0000000000000000000000000000000' || n, user_id, 'hash' || n, 1, 9999999999
-        FROM users, (SELECT 1 AS n UNION SELECT 2 UNION SELECT 3) AS numbers";
-    database::execute(&app.app.store, filler).await.unwrap();
-    let more = (0..48)
-        .map(|n| format!("('sess_{n:032x}', (SELECT user_id FROM users), 'h{n}', 2, 9999999999)"));
-    let more = format!(
+    // Fifty-four open ones beside it, opened at the seconds 1 to 54.
+    let rows = (1..=54).map(|n| {
+        format!("('sess_{n:032x}', (SELECT user_id FROM users), 'hash {n}', {n}, 9999999999)")
+    });
+    let filler = format!(
         "INSERT INTO sessions (session_id, user_id, token_hash, created_at, expires_at) VALUES {}",
-        more.skip(4).collect::<Vec<_>>().join(", ")
+        rows.collect::<Vec<_>>().join(", ")
     );
-    database::execute(&app.app.store, &more).await.unwrap();
-    assert_eq!(app.count("sessions").await, 1 + 3 + 44);
+    database::execute(&app.app.store, &filler).await.unwrap();
 
-    for _ in 0..4 {
-        let login = json!({ "email": "ada@example.com", "password": PASSWORD });
-        assert_eq!(app.client.post("/api/customers/login", &login).await.status, 200);
-    }
+    let login = json!({ "email": "ada@example.com", "password": PASSWORD });
+    assert_eq!(app.client.post("/api/customers/login", &login).await.status, 200);
     assert_eq!(app.count("sessions").await, 50);
+    // The two real ones are the newest; of the others, those of the seconds 7 to 54 are left.
+    let oldest = "DELETE FROM sessions WHERE created_at < 8";
+    assert_eq!(database::execute(&app.app.store, oldest).await.unwrap(), 1);
     let first = app.client.with_token(signed_up.text("/access_token"));
     assert_eq!(first.get("/api/customers/me").await.status, 200, "a newer one was ended");
+}
+
+#[tokio::test]
+async fn sessions_that_are_over_are_forgotten_whosever_they_are() {
+    let app = TestApp::start().await;
+    app.sign_up("ada@example.com").await;
+    app.clock.advance_days(30);
+    app.sign_up("bob@example.com").await;
+    assert_eq!(app.count("sessions").await, 1);
 }
 
 #[tokio::test]

@@ -101,6 +101,7 @@ async fn bad_input_is_named_and_writes_nothing() {
         (json!({ "stripe_customer_id": "cus_1" }), 400, "invalid_request", "stripe_customer_id"),
         (json!({ "email": 7 }), 400, "invalid_request", "email"),
         (json!({ "email": null }), 400, "invalid_request", "email"),
+        (json!({ "password": { "a": 1 } }), 400, "invalid_request", "`password` is an object"),
         (json!({ "email": "ada" }), 422, "invalid_email", "`email`"),
         (
             json!({ "email": "ada@example.com\r\nBcc: x@y.example" }),
@@ -109,10 +110,10 @@ async fn bad_input_is_named_and_writes_nothing() {
             "`email`",
         ),
         (json!({ "email": format!("{long}@example.com") }), 422, "invalid_email", "`email`"),
-        (json!({ "password": "short" }), 400, "invalid_request", "password"),
+        (json!({ "password": "short" }), 422, "weak_password", "too short"),
         (json!({ "password": "password1234" }), 422, "weak_password", "`password`"),
         (json!({ "password": "ada@example.com" }), 422, "weak_password", "`password`"),
-        (json!({ "password": "x".repeat(1025) }), 400, "invalid_request", "password"),
+        (json!({ "password": "x".repeat(1025) }), 422, "weak_password", "too long"),
         (json!({ "name": "Ada\r\nBcc: eve@example.com" }), 422, "invalid_name", "`name`"), // SECURITY 30
         (json!({ "name": " " }), 422, "invalid_name", "`name`"),
         (json!({ "company_name": "A\u{0}" }), 422, "invalid_name", "`company_name`"),

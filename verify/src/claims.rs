@@ -1,6 +1,6 @@
 //! What a license says: the JOSE header and the claims, exactly as they travel.
 //!
-//! The server signs these types and the verifier reads them back; there is no second copy.
+//! The server signs these types and the verifier reads the claims back; there is no second copy.
 //! Nothing here judges a license: see [`crate::verify`].
 
 use std::collections::BTreeMap;
@@ -23,6 +23,23 @@ pub enum Algorithm {
     EdDSA,
     /// RFC 9864.
     Ed25519,
+}
+
+impl Algorithm {
+    /// The name as it stands in a header.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::EdDSA => "EdDSA",
+            Self::Ed25519 => "Ed25519",
+        }
+    }
+
+    /// The algorithm of this name, if it is one that is accepted.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::EdDSA, Self::Ed25519].into_iter().find(|algorithm| algorithm.as_str() == name)
+    }
 }
 
 /// The JOSE header of a license (RFC 7515, section 4).
@@ -61,9 +78,13 @@ pub struct Claims {
     pub features: Vec<String>,
     /// The plan's numeric limits, by name.
     pub limits: BTreeMap<String, u64>,
-    /// The end of what the customer bought (or of the trial); none for a license without end.
+    /// The end of what the customer bought (or of the trial); `null` for a license without end.
+    /// A license that says nothing of it is refused.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub license_expires: Option<i64>,
-    /// Until when the license still works after `license_expires`, while a payment is late.
+    /// Until when the license still works after `license_expires`, while a payment is late; `null`
+    /// for no longer.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub grace_until: Option<i64>,
     /// Counts up with each license issued to the same customer: the higher one is the newer one.
     pub seq: u64,

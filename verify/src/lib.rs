@@ -7,9 +7,8 @@
 //! use licentia_verify::{KeySet, Rejection, verify};
 //! use std::time::SystemTime;
 //!
-//! const JWKS: &str = r#"{"keys":[]}"#; // include_str!("jwks.json")
-//!
-//! let keys = KeySet::from_jwks(JWKS, "acme-app")?;
+//! let jwks = std::fs::read_to_string("jwks.json")?; // or include_str!("jwks.json")
+//! let keys = KeySet::from_jwks(&jwks, "acme-app")?;
 //! let token = std::fs::read_to_string("license.jwt")?;
 //! match verify(token.trim(), &keys, SystemTime::now()) {
 //!     Ok(license) if license.allows("export") => {
@@ -30,7 +29,8 @@
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
-struct Readme;
+#[doc = include_str!("../../README.md")]
+struct Readmes;
 
 mod claims;
 mod keys;
@@ -98,7 +98,7 @@ fn authenticate(token: &str, keys: &KeySet) -> Result<Claims, Rejection> {
     if !text("typ").is_some_and(|typ| typ.eq_ignore_ascii_case(LICENSE_TYPE)) {
         return Err(Rejection::WrongType);
     }
-    if !matches!(text("alg"), Some("EdDSA" | "Ed25519")) {
+    if text("alg").and_then(Algorithm::from_name).is_none() {
         return Err(Rejection::UnsupportedAlgorithm);
     }
     let kid = text("kid").ok_or(Rejection::Malformed("its header names no key (\"kid\")"))?;
@@ -108,8 +108,17 @@ fn authenticate(token: &str, keys: &KeySet) -> Result<Claims, Rejection> {
     let signature = Signature::from_slice(&signature).map_err(|_| Rejection::BadSignature)?;
     key.verify_strict(parts.signed.as_bytes(), &signature).map_err(|_| Rejection::BadSignature)?;
 
-    let claims = Value::Object(parts.claims()?);
-    serde_json::from_value(claims).map_err(|error| Rejection::InvalidClaims(error.to_string()))
+    let claims = parts.claims()?;
+    // Before anything else is read: a newer version may have other claims.
+    match claims.get("ver").map(Value::as_u64) {
+        Some(Some(found)) if found == u64::from(CLAIMS_VERSION) => {}
+        Some(Some(found)) if found > u64::from(CLAIMS_VERSION) => {
+            return Err(Rejection::UnsupportedVersion { found });
+        }
+        _ => return Err(Rejection::InvalidClaims("the claim \"ver\" is not a version".into())),
+    }
+    let claims = serde_json::from_value(Value::Object(claims));
+    claims.map_err(|error| Rejection::InvalidClaims(error.to_string()))
 }
 
 /// The three parts of a JWS in compact form (RFC 7515, section 7.1), still encoded.

@@ -29,7 +29,7 @@ pub enum Rejection {
     /// Written for a newer version of this crate.
     UnsupportedVersion {
         /// The version that the license has.
-        found: u32,
+        found: u64,
     },
     /// A license of another issuer.
     WrongIssuer {

@@ -131,11 +131,7 @@ fn documented(method: &str, path: &str) -> Option<&'static Value> {
     static DOCUMENT: OnceLock<Value> = OnceLock::new();
     let document = DOCUMENT.get_or_init(openapi::document);
     let path = path.split('?').next().unwrap();
-    let matches = |template: &str| {
-        let (template, path) = (template.trim_end_matches('/'), path.trim_end_matches('/'));
-        template.split('/').count() == path.split('/').count()
-            && template.split('/').zip(path.split('/')).all(|(a, b)| a.starts_with('{') || a == b)
-    };
+    let matches = |template: &str| openapi::matches_template(template, path);
     let (_, item) =
         document["paths"].as_object()?.iter().find(|(template, _)| matches(template))?;
     item.get(method.to_lowercase())?.get("responses")

@@ -31,7 +31,8 @@ pub fn kind() -> Kind {
 }
 
 impl TestDatabase {
-    /// With the schema of this version.
+    /// As a service meets it: an empty place for SQLite, this version's schema on PostgreSQL (made
+    /// once and copied, for speed).
     pub async fn new(directory: &Path) -> Self {
         match kind() {
             Kind::Sqlite => Self::empty(directory).await,

@@ -15,7 +15,6 @@ use licentia::config::Config;
 use licentia::domain::time::Timestamp;
 use licentia::http;
 use licentia::random::Random;
-use licentia::store::IfMissing;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -71,7 +70,7 @@ impl TestApp {
         let config = config(directory.path(), &database, settings);
         let clock = Arc::new(ManualClock(AtomicI64::new(START)));
         let random = Random::from_system().unwrap();
-        let app = App::start(&config, IfMissing::Create, clock.clone(), random).await.unwrap();
+        let app = App::start(&config, clock.clone(), random).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();

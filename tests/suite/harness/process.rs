@@ -14,7 +14,7 @@ pub struct Done {
     pub err: String,
 }
 
-/// The binary, in a directory of its own, with nothing of this process's environment but the path.
+/// The binary, in a directory of its own, with nothing of this process's environment.
 pub fn licentia(directory: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_licentia"));
     command.current_dir(directory).env_clear().stdin(Stdio::null());

@@ -45,10 +45,10 @@ pub fn claims() -> Value {
     })
 }
 
-/// One value with some members replaced, or removed where the new one is null.
+/// One value with some members replaced, or removed where the new one is `"absent"`.
 pub fn with(mut value: Value, change: &Value) -> Value {
     for (name, new) in change.as_object().unwrap() {
-        if new.is_null() {
+        if new == "absent" {
             value.as_object_mut().unwrap().remove(name);
         } else {
             value[name] = new.clone();
