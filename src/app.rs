@@ -137,8 +137,7 @@ async fn usable_keys(
             directory.display()
         )));
     }
-    let path = KeyRing::generate(config, now, random)?;
-    tracing::info!(path = %path.display(), "made the first signing key; keep a backup of it");
+    KeyRing::generate_first(config, now, random)?;
     let ring = KeyRing::load(config)?;
     ring.ok_or_else(|| Error::Internal("the key just made is not there".into()))
 }

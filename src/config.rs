@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -172,11 +173,14 @@ fn read_file(file: Option<&Path>) -> std::result::Result<Table, String> {
 /// # Errors
 /// Why it cannot be read.
 pub fn read_text(path: &Path, most: u64) -> std::result::Result<String, String> {
-    let size = std::fs::metadata(path).map_err(|error| error.to_string())?.len();
-    if size > most {
+    // Not by the size that is told beforehand: a pipe or a device tells none.
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
+    let read = file.take(most + 1).read_to_string(&mut text).map_err(|error| error.to_string())?;
+    if read as u64 > most {
         return Err(format!("this file is larger than {most} bytes"));
     }
-    std::fs::read_to_string(path).map_err(|error| error.to_string())
+    Ok(text)
 }
 
 /// Lays the environment over the file. Answers where each value came from, and what is wrong.
@@ -222,25 +226,23 @@ fn overlay(
             problems.push(format!("`{key}`: both {other} and {variable} are set; unset one"));
             continue;
         }
-        set(table, &key, value);
+        if !set(table, &key, value) {
+            problems.push(format!("`{key}` ({variable}): there is no such setting"));
+        }
         origins.insert(key, variable);
     }
     (origins, problems)
 }
 
-/// Sets `a.b` in a table, making the tables between.
-fn set(table: &mut Table, key: &str, value: String) {
-    match key.split_once('.') {
-        None => {
-            table.insert(key.to_owned(), Value::String(value));
-        }
-        Some((section, rest)) => {
-            let entry = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
-            if let Value::Table(inner) = entry {
-                set(inner, rest, value);
-            }
-        }
-    }
+/// Sets `a.b` in a table, making the tables between. Answers whether there was room for it: `a` may
+/// be a value already.
+fn set(table: &mut Table, key: &str, value: String) -> bool {
+    let Some((section, rest)) = key.split_once('.') else {
+        table.insert(key.to_owned(), Value::String(value));
+        return true;
+    };
+    let entry = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
+    entry.as_table_mut().is_some_and(|inner| set(inner, rest, value))
 }
 
 /// A URL of scheme, host and perhaps port, without a slash at the end.
@@ -405,6 +407,19 @@ mod tests {
         assert_eq!(config.trusted_proxies[0].to_string(), "10.0.0.7/32");
         let port = ("LICENTIA_LISTEN".to_owned(), "0.0.0.0:81".to_owned());
         assert_eq!(Config::load(Some(&path), [port]).unwrap().listen.to_string(), "0.0.0.0:81");
+    }
+
+    #[test]
+    fn a_secret_in_the_wrong_place_is_not_shown() {
+        let found = problems(&[
+            ("LICENTIA_STRIPE", "sk_live_canary"),
+            ("LICENTIA_LISTEN", "127.0.0.1:1"),
+            ("LICENTIA_LISTEN__FOO", "canary"),
+        ]);
+        let text = found.join("\n");
+        assert!(text.contains("`stripe` (LICENTIA_STRIPE): this is a table of settings"), "{text}");
+        assert!(text.contains("LICENTIA_LISTEN__FOO"), "{text}");
+        assert!(!text.contains("canary"), "{text}");
     }
 
     #[test]

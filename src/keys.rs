@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::SigningKey;
-use ed25519_dalek::pkcs8::{DecodePrivateKey, EncodePrivateKey, spki::der::pem::LineEnding};
+use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
+use ed25519_dalek::pkcs8::{DecodePrivateKey, EncodePrivateKey, KeypairBytes};
 use licentia_verify::{Algorithm, Claims, Header, Jwk, KeySet, LICENSE_TYPE};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
@@ -100,13 +101,27 @@ impl KeyRing {
         Ok(Some(ring).filter(|ring| !ring.keys.is_empty()))
     }
 
+    /// Makes the first key, unless another process was faster; then that one's is the first.
+    ///
+    /// # Errors
+    /// As [`KeyRing::generate`].
+    pub fn generate_first(config: &Config, now: Timestamp, random: &Random) -> Result<()> {
+        let _one_at_a_time = files::lock(&config.keys_dir)?;
+        if Self::load(config)?.is_none() {
+            let path = Self::generate(config, now, random)?;
+            tracing::info!(path = %path.display(), "made the first signing key; keep a backup");
+        }
+        Ok(())
+    }
+
     /// Makes a key that signs from the given time, and writes its file. Answers the file's path.
     ///
     /// # Errors
     /// [`Error::Setup`] when the directory cannot be made or written, or has loose modes.
     pub fn generate(config: &Config, signs_from: Timestamp, random: &Random) -> Result<PathBuf> {
         let secret = Zeroizing::new(random.bytes::<32>());
-        let key = SigningKey::from_bytes(&secret);
+        // Without the public half beside it (RFC 5958, version 1): what OpenSSL reads.
+        let key = KeypairBytes { secret_key: *secret, public_key: None };
         let pem = match &config.keys_passphrase {
             None => key.to_pkcs8_pem(LineEnding::LF),
             Some(passphrase) => {
@@ -136,10 +151,10 @@ impl KeyRing {
     pub fn states(&self, now: Timestamp) -> impl Iterator<Item = (&Key, KeyState)> {
         let signing = self.signing_place(now);
         self.keys.iter().enumerate().map(move |(place, key)| {
-            let state = match place.cmp(&signing) {
-                std::cmp::Ordering::Less => KeyState::Retired,
-                std::cmp::Ordering::Equal => KeyState::Signing,
-                std::cmp::Ordering::Greater => KeyState::Next,
+            let state = match key.signs_from > now {
+                _ if place == signing => KeyState::Signing,
+                true => KeyState::Next,
+                false => KeyState::Retired,
             };
             (key, state)
         })

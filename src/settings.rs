@@ -158,8 +158,12 @@ impl Section {
         let table = match self.take(key) {
             None => Table::new(),
             Some(Value::Table(table)) => table,
-            Some(other) => {
-                self.wrong::<()>(key, &other, &format!("a table, [{key}]"));
+            Some(_) => {
+                // What it is instead is not shown: it may be a secret that was meant for within.
+                self.problem(
+                    key,
+                    format_args!("this is a table of settings, [{key}], not one value"),
+                );
                 Table::new()
             }
         };

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::{NO, WRONG_CALL, print, wait};
 use crate::app::App;
 use crate::clock::{Clock, SystemClock};
-use crate::config::Config;
+use crate::config::{Config, read_text};
 use crate::domain::contact::Email;
 use crate::domain::ids::CustomerId;
 use crate::domain::license::{Entitlement, Source, Term};
@@ -178,11 +178,8 @@ fn verdict(token: &str, keys: &KeySet, now: Timestamp) -> (Value, ExitCode) {
 
 fn read_keys(path: &Path, audience: &str) -> std::result::Result<KeySet, String> {
     let shown = path.display();
-    let size = std::fs::metadata(path).map_err(|error| format!("{shown}: {error}"))?.len();
-    if size > MAX_JWKS_BYTES as u64 {
-        return Err(format!("{shown} is larger than {MAX_JWKS_BYTES} bytes: this is no key set"));
-    }
-    let text = std::fs::read_to_string(path).map_err(|error| format!("{shown}: {error}"))?;
+    let text =
+        read_text(path, MAX_JWKS_BYTES as u64).map_err(|error| format!("{shown}: {error}"))?;
     KeySet::from_jwks(&text, audience).map_err(|error| format!("{shown}: {error}"))
 }
 

@@ -84,6 +84,14 @@ async fn stop_signal() {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
+        // Who asks a second time does not want to wait for what is under way.
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            std::process::exit(i32::from(super::NO));
+        });
     } else {
         std::future::pending::<()>().await;
     }

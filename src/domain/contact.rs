@@ -39,7 +39,10 @@ impl FromStr for Email {
             Options::default().without_display_text().without_domain_literal().with_required_tld();
         let parsed =
             EmailAddress::parse_with_options(&address, options).map_err(|_| InvalidEmail)?;
-        let plain = !parsed.local_part().starts_with('"');
+        // The last label of a domain is never a number: that would be an IP address.
+        let last = address.rsplit('.').next().unwrap_or_default();
+        let named = !last.bytes().all(|byte| byte.is_ascii_digit());
+        let plain = named && !parsed.local_part().starts_with('"');
         if plain && address.len() <= MAX_EMAIL_BYTES {
             Ok(Self(address))
         } else {
@@ -98,8 +101,10 @@ impl FromStr for DisplayName {
 /// Control characters (they could end a mail header), and the marks that reverse or hide text.
 fn breaks_a_line_or_hides(character: char) -> bool {
     character.is_control()
-        || matches!(character, '\u{2028}' | '\u{2029}' | '\u{202A}'..='\u{202E}')
-        || matches!(character, '\u{2066}'..='\u{2069}' | '\u{FEFF}')
+        || matches!(character, '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}')
+        || matches!(character, '\u{61C}' | '\u{200B}' | '\u{200E}' | '\u{200F}' | '\u{FEFF}')
+        || matches!(character, '\u{115F}' | '\u{1160}' | '\u{3164}' | '\u{FFA0}')
+        || matches!(character, '\u{E0000}'..='\u{E007F}')
 }
 
 /// Why a text is no name.
@@ -145,6 +150,7 @@ mod tests {
             "ada@exa mple.com",
             "ada\0@example.com",
             "adä@example.com",
+            "ada@1.2.3.4",
             "\u{212A}ate@example.com",
             "ada@example..com",
             ".ada@example.com",
@@ -158,7 +164,14 @@ mod tests {
     fn a_name_is_one_visible_line_security_30() {
         assert_eq!("  Ada Lovelace ".parse::<DisplayName>().unwrap().as_str(), "Ada Lovelace");
         assert_eq!("小島 秀夫".parse::<DisplayName>().unwrap().as_str(), "小島 秀夫");
-        for wrong in ["Ada\r\nBcc: eve@example.com", "Ada\0", "\u{202E}adA", "Ada\u{2028}"] {
+        for wrong in [
+            "Ada\r\nBcc: eve@example.com",
+            "Ada\0",
+            "\u{202E}adA",
+            "Ada\u{2028}",
+            "\u{200B}",
+            "\u{3164}",
+        ] {
             assert_eq!(wrong.parse::<DisplayName>(), Err(InvalidName::Invisible), "{wrong:?}");
         }
         assert_eq!(" ".parse::<DisplayName>(), Err(InvalidName::Empty));

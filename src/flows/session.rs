@@ -72,6 +72,10 @@ pub async fn login(
 
     let now = app.now();
     let mut tx = app.store.write().await?;
+    if tx.lock_customer(&customer.customer_id).await?.is_none() {
+        // Deleted while the password was checked.
+        return Err(Error::InvalidCredentials);
+    }
     if let Some(hash) = rehashed {
         tx.set_password_hash(&customer.user_id, &hash, now).await?;
     }
@@ -99,7 +103,7 @@ pub(super) async fn open(
         expires_at: now.plus(SESSION_SECONDS),
     };
     tx.insert_session(&session, &token_hash(&access_token)).await?;
-    tx.trim_sessions(user_id, MAX_SESSIONS, now).await?;
+    tx.trim_sessions(&session, MAX_SESSIONS, now).await?;
     Ok(Opened { session, access_token })
 }
 
@@ -134,6 +138,17 @@ pub async fn end(app: &App, caller: &SignedIn, session_id: &SessionId) -> Result
     let ended = tx.delete_session(&caller.customer.user_id, session_id).await?;
     tx.commit().await?;
     if ended { Ok(()) } else { Err(Error::NotFound("session")) }
+}
+
+/// Ends the caller's own session. That it has ended meanwhile is what was asked for.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn log_out(app: &App, caller: &SignedIn) -> Result<()> {
+    match end(app, caller, &caller.session.session_id).await {
+        Err(Error::NotFound(_)) => Ok(()),
+        done => done,
+    }
 }
 
 /// What is kept of a token. It has 256 random bits, so a plain hash cannot be turned back.

@@ -24,7 +24,7 @@ use crate::store::Customer;
 pub struct CustomersApi;
 
 documented!(SignUpCodes: EmailTaken, InvalidEmail, InvalidName, WeakPassword, TooManyRequests);
-documented!(UpdateCodes: EmailTaken, InvalidEmail, InvalidName);
+documented!(UpdateCodes: EmailTaken, InvalidEmail, InvalidName, TooManyRequests);
 
 /// Who signs up.
 #[derive(Object)]
@@ -167,6 +167,7 @@ impl CustomersApi {
         Input(request): Input<SignUpRequest>,
     ) -> std::result::Result<SignUpResponse, Failure<SignUpCodes>> {
         throttle.sign_up(client.address)?;
+        let _turn = throttle.turn(client.address).await?;
         let account = request.email.clone();
         let request = Signup {
             email: request.email.parse().map_err(Error::InvalidEmail)?,
@@ -202,9 +203,15 @@ impl CustomersApi {
     async fn update(
         &self,
         Data(app): Data<&App>,
+        Data(throttle): Data<&Arc<Throttle>>,
+        client: Client,
         Caller(caller): Caller,
         Input(request): Input<ChangeRequest>,
     ) -> std::result::Result<Json<CustomerView>, Failure<UpdateCodes>> {
+        if request.email.is_some() {
+            // It would tell, like signing up, which addresses have accounts.
+            throttle.sign_up(client.address)?;
+        }
         let email = request.email.map(|email| email.parse::<Email>()).transpose();
         let change = AccountChange {
             email: email.map_err(Error::InvalidEmail)?,

@@ -2,11 +2,11 @@
 //! id, headers that keep browsers out of trouble, a line in the log, and errors as problems.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use poem::error::{MethodNotAllowedError, NotFoundError, ReadBodyError};
+use poem::http::Version;
 use poem::http::header::{self, HeaderName, HeaderValue};
 use poem::{Body, Endpoint, Request, Response, Result};
 use poem_openapi::OperationId;
@@ -15,6 +15,7 @@ use tracing::Instrument;
 
 use crate::app::App;
 use crate::error::Error;
+use crate::http::openapi::Paths;
 use crate::http::problem::{self, Carried};
 
 /// The largest body, in bytes: every request of ours is a few hundred.
@@ -29,17 +30,14 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// A year, the usual life of the promise to speak TLS only (RFC 6797).
 const STRICT_TRANSPORT_SECURITY: &str = "max-age=31536000";
 
-/// Answers by path what methods it knows; for `Allow`.
-pub type Methods = Arc<dyn Fn(&str) -> Vec<String> + Send + Sync>;
-
 /// Wraps the routes.
 pub struct Edge<E> {
     /// The routes.
     pub inner: E,
     /// The service, for request ids.
     pub app: App,
-    /// What each path answers.
-    pub methods: Methods,
+    /// The paths that are described.
+    pub paths: Paths,
     /// Whether browsers reach the server over TLS.
     pub over_tls: bool,
 }
@@ -50,7 +48,8 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
     async fn call(&self, request: Request) -> Result<Response> {
         let begun = Instant::now();
         let request_id = format!("{:032x}", self.app.random.bits());
-        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let method = request.method().clone();
+        let path = self.paths.template(request.uri().path());
         // At the level of errors, so that it names the request of any event that is logged.
         let span = tracing::error_span!("request", request_id, %method, path);
         let answer = async {
@@ -73,6 +72,10 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
 
 impl<E: Endpoint<Output = Response>> Edge<E> {
     async fn answer(&self, mut request: Request) -> std::result::Result<Response, Error> {
+        if request.version() == Version::HTTP_11 && !request.headers().contains_key(header::HOST) {
+            // RFC 9112, section 3.2.
+            return Err(Error::InvalidRequest("the header `Host` is missing".into()));
+        }
         let body = request.take_body().into_bytes_limit(MAX_BODY_BYTES).await;
         request.set_body(Body::from_bytes(body.map_err(|error| match error {
             ReadBodyError::PayloadTooLarge => Error::PayloadTooLarge { limit: MAX_BODY_BYTES },
@@ -84,7 +87,7 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         let answer = answer.map_err(|_| Error::Internal("a handler panicked".into()))?;
         answer.map_err(|error| {
             if error.is::<MethodNotAllowedError>() {
-                let allowed = (self.methods)(&path);
+                let allowed = self.paths.allowed(&path);
                 return Error::MethodNotAllowed { method, allowed };
             }
             ours(error)

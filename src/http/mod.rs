@@ -72,7 +72,7 @@ fn service() -> OpenApiService<Api, ()> {
 /// Everything that the server answers.
 pub fn routes(app: &App, config: &Config) -> impl Endpoint<Output = Response> + 'static {
     let description = openapi::document();
-    let methods = openapi::methods(&description);
+    let paths = openapi::Paths::of(&description);
     let inner = Route::new()
         .nest("/docs", docs::pages())
         .at("/openapi.json", openapi::endpoint(&description))
@@ -81,12 +81,7 @@ pub fn routes(app: &App, config: &Config) -> impl Endpoint<Output = Response> + 
         .data(caller::TrustedProxies(config.trusted_proxies.clone().into()))
         .data(Arc::new(throttle::Throttle::default()))
         .map_to_response();
-    edge::Edge {
-        inner,
-        app: app.clone(),
-        methods: Arc::new(methods),
-        over_tls: config.public_url.is_https(),
-    }
+    edge::Edge { inner, app: app.clone(), paths, over_tls: config.public_url.is_https() }
 }
 
 /// Serves the API on a listener until `shutdown`.

@@ -70,14 +70,23 @@ pub fn endpoint(document: &Value) -> impl Endpoint<Output = Response> + 'static 
     }))
 }
 
-/// What each path answers, by the description; for `Allow`.
-pub fn methods(document: &Value) -> impl Fn(&str) -> Vec<String> + Send + Sync + 'static + use<> {
-    let mut document = document.clone();
-    let known: Vec<(String, String)> = operations(&mut document)
-        .map(|(path, method, _)| (path.to_owned(), method.to_uppercase()))
-        .collect();
-    move |path| {
-        let of_path = known.iter().filter(|(template, _)| matches_template(template, path));
+/// The paths of the description, and what each answers.
+#[derive(Clone, Debug)]
+pub struct Paths(Vec<(String, String)>);
+
+impl Paths {
+    /// As the description has them.
+    #[must_use]
+    pub fn of(document: &Value) -> Self {
+        let mut document = document.clone();
+        let known = operations(&mut document);
+        Self(known.map(|(path, method, _)| (path.clone(), method.to_uppercase())).collect())
+    }
+
+    /// The methods that a path answers; for `Allow`.
+    #[must_use]
+    pub fn allowed(&self, path: &str) -> Vec<String> {
+        let of_path = self.0.iter().filter(|(template, _)| matches_template(template, path));
         let mut allowed: Vec<String> = of_path.map(|(_, method)| method.clone()).collect();
         if allowed.is_empty() {
             // The pages outside the description are only read.
@@ -87,6 +96,14 @@ pub fn methods(document: &Value) -> impl Fn(&str) -> Vec<String> + Send + Sync +
             allowed.push("HEAD".to_owned());
         }
         allowed
+    }
+
+    /// The path as the description has it; for the log, which must not show what somebody put into
+    /// a path by mistake.
+    #[must_use]
+    pub fn template(&self, path: &str) -> &str {
+        let known = self.0.iter().find(|(template, _)| matches_template(template, path));
+        known.map_or("(not described)", |(template, _)| template)
     }
 }
 

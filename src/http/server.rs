@@ -23,12 +23,13 @@ use tokio::task::JoinSet;
 
 use crate::http::edge::REQUEST_TIMEOUT;
 
-/// Connections at once; the next ones wait in the system's queue. Each may hold a body of 64 KiB.
-const MAX_CONNECTIONS: usize = 1024;
+/// Connections at once; the next ones wait in the system's queue. Each may hold a body of 64 KiB,
+/// and a file descriptor: the usual limit of those is 1,024.
+const MAX_CONNECTIONS: usize = 800;
 
-/// Connections at once from one address: half of all, so that one slow sender never takes the rest
-/// from the others. A proxy in front is one address too, and needs far fewer.
-const MAX_CONNECTIONS_OF_ONE: usize = MAX_CONNECTIONS / 2;
+/// Connections at once from one address: a quarter of all, so that a slow sender leaves room for
+/// others. A proxy in front is one address too, and keeps fewer open.
+const MAX_CONNECTIONS_OF_ONE: usize = MAX_CONNECTIONS / 4;
 
 /// The longest time that the headers of a request may take.
 const HEADERS_TIMEOUT: Duration = Duration::from_secs(10);

@@ -112,6 +112,7 @@ impl SessionsApi {
         Input(request): Input<LoginRequest>,
     ) -> Result<Json<LoggedIn>, Failure<LoginCodes>> {
         throttle.log_in(&request.email, client.address)?;
+        let _turn = throttle.turn(client.address).await?;
         // An address that cannot be one is simply unknown.
         let email = request.email.parse().ok();
         let (opened, customer) = session::login(app, email, request.password, client.name).await?;
@@ -132,7 +133,7 @@ impl SessionsApi {
         Data(app): Data<&App>,
         Caller(caller): Caller,
     ) -> Result<EndedResponse, Failure<NothingMore>> {
-        session::end(app, &caller, &caller.session.session_id).await?;
+        session::log_out(app, &caller).await?;
         Ok(EndedResponse::Ended)
     }
 

@@ -2,16 +2,17 @@
 //! so that nobody floods the service. A bucket that is empty fills again: nobody is locked out
 //! for good. Kept in memory, per server.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::{Error, Result};
 
@@ -27,6 +28,12 @@ const ACCOUNT: (u32, Duration) = (100, Duration::from_secs(60));
 /// costs is bounded by the hashing turns as well.
 const ADDRESS: (u32, Duration) = (600, Duration::from_millis(500));
 
+/// Passwords hashed at once for one address: enough for an office on a Monday morning.
+const AT_WORK_FROM_ADDRESS: usize = 8;
+
+/// How long somebody waits behind others from the same address.
+const LONGEST_WAIT: Duration = Duration::from_secs(20);
+
 /// Buckets that are full again are forgotten when there are this many more than after the last time.
 const FORGET_AFTER: usize = 10_000;
 
@@ -39,6 +46,7 @@ pub struct Throttle {
     account: Buckets<String>,
     address: Buckets<IpAddr>,
     owners: Mutex<HashSet<(String, IpAddr)>>,
+    turns: Mutex<HashMap<IpAddr, Arc<Semaphore>>>,
 }
 
 impl Default for Throttle {
@@ -48,12 +56,13 @@ impl Default for Throttle {
             account: Buckets::new(ACCOUNT),
             address: Buckets::new(ADDRESS),
             owners: Mutex::default(),
+            turns: Mutex::default(),
         }
     }
 }
 
 impl Throttle {
-    /// Counts a sign-up from an address.
+    /// Counts a sign-up, or another question about an email address, from an address.
     ///
     /// # Errors
     /// [`Error::TooManyRequests`] with the time until the next try.
@@ -71,6 +80,24 @@ impl Throttle {
         self.account_from_address.take(&pair)?;
         let owner = self.owners.lock().unwrap_or_else(PoisonError::into_inner).contains(&pair);
         if owner { Ok(()) } else { self.account.take(&pair.0) }
+    }
+
+    /// Waits until not too many from this address are at work; hold on to the turn while working.
+    /// Who sends many at once waits behind their own, and not everybody behind them.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when it takes too long.
+    pub async fn turn(&self, address: IpAddr) -> Result<OwnedSemaphorePermit> {
+        let turns = {
+            let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+            if turns.len() > FORGET_AFTER {
+                turns.retain(|_, turns| Arc::strong_count(turns) > 1);
+            }
+            let turns = turns.entry(network(address));
+            Arc::clone(turns.or_insert_with(|| Arc::new(Semaphore::new(AT_WORK_FROM_ADDRESS))))
+        };
+        let turn = tokio::time::timeout(LONGEST_WAIT, turns.acquire_owned()).await;
+        turn.map_err(|_| Error::Busy)?.map_err(|_| Error::Busy)
     }
 
     /// Remembers that the owner of an account logs in from an address.
@@ -167,6 +194,20 @@ mod tests {
         assert!((600..1000).contains(&allowed), "{allowed} tries were allowed");
         assert!(throttle.sign_up(HOME).is_err());
         assert!(throttle.sign_up(ELSEWHERE).is_ok());
+    }
+
+    #[tokio::test]
+    async fn who_sends_many_at_once_waits_behind_their_own() {
+        let throttle = Throttle::default();
+        let mut turns = Vec::new();
+        for _ in 0..AT_WORK_FROM_ADDRESS {
+            turns.push(throttle.turn(HOME).await.unwrap());
+        }
+        let mut next = Box::pin(throttle.turn(HOME));
+        assert!(futures_util::poll!(&mut next).is_pending());
+        assert!(futures_util::poll!(Box::pin(throttle.turn(ELSEWHERE))).is_ready());
+        drop(turns.pop());
+        drop(next.await.unwrap());
     }
 
     #[test]

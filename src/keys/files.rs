@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use chrono::NaiveDateTime;
 use zeroize::Zeroizing;
 
+use crate::config::read_text;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 
@@ -36,6 +37,7 @@ pub fn list(directory: &Path) -> Result<(Vec<KeyFile>, Vec<String>)> {
     for path in entries(directory)? {
         if path.extension().is_some_and(|extension| extension == "pem") {
             match time_in_name(&path) {
+                _ if !path.is_file() => problems.push(format!("{} is no file", path.display())),
                 Ok(signs_from) => files.push(KeyFile { signs_from, path }),
                 Err(error) => problems.push(error.to_string()),
             }
@@ -61,11 +63,15 @@ fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
 /// The text of a key file, which nobody else may read.
 pub fn read(path: &Path) -> Result<Zeroizing<String>> {
     must_be_private(path, FILE_MODE)?;
-    let size = fs::metadata(path).map_err(|error| unreadable(path, &error))?.len();
-    if size > MAX_KEY_BYTES {
-        return Err(Error::setup(format!("{} is too large to be a key", path.display())));
-    }
-    fs::read_to_string(path).map(Zeroizing::new).map_err(|error| unreadable(path, &error))
+    let text = read_text(path, MAX_KEY_BYTES);
+    text.map(Zeroizing::new).map_err(|problem| unreadable(path, &problem))
+}
+
+/// Lets one process at a time make the first key of a directory: held until it is dropped.
+pub fn lock(directory: &Path) -> Result<File> {
+    make_private(directory)?;
+    let locked = File::open(directory).and_then(|opened| opened.lock().map(|()| opened));
+    locked.map_err(|error| unreadable(directory, &error))
 }
 
 /// Writes a key under the time from which it signs: to a temporary file of its own first, then by a
@@ -141,6 +147,6 @@ fn time_in_name(path: &Path) -> Result<Timestamp> {
     })
 }
 
-fn unreadable(path: &Path, error: &std::io::Error) -> Error {
+fn unreadable(path: &Path, error: &dyn std::fmt::Display) -> Error {
     Error::setup(format!("{} cannot be read: {error}", path.display()))
 }

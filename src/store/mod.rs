@@ -13,7 +13,8 @@ pub mod migrate;
 mod sessions;
 
 use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, Executor, Postgres, Sqlite};
+use sqlx::{ConnectOptions, Connection, Executor, PgConnection, Postgres, Sqlite};
 
 use crate::error::{Error, Result};
 
@@ -63,9 +64,33 @@ pub enum Store {
         writer: SqlitePool,
         /// The connections that only read.
         readers: SqlitePool,
+        /// The file; none for a database in memory.
+        file: Option<OpenedFile>,
     },
     /// A server.
     Postgres(PgPool),
+}
+
+/// A file that was opened, and how to tell whether it is still the one at its path.
+#[derive(Clone, Debug)]
+pub struct OpenedFile {
+    path: PathBuf,
+    inode: u64,
+}
+
+impl OpenedFile {
+    fn at(path: &Path) -> Result<Self> {
+        let inode = std::fs::metadata(path).map_err(|error| Error::setup(error.to_string()))?.ino();
+        Ok(Self { path: path.to_owned(), inode })
+    }
+
+    /// A file that was removed or replaced takes writes that nobody will ever read.
+    fn must_be_there(&self) -> Result<()> {
+        match std::fs::metadata(&self.path) {
+            Ok(found) if found.ino() == self.inode => Ok(()),
+            _ => Err(Error::Database(format!("{} was removed or replaced", self.path.display()))),
+        }
+    }
 }
 
 /// A transaction on whichever database it is.
@@ -122,6 +147,9 @@ impl Store {
             return open_sqlite(url, if_missing).await;
         }
         let options = PgConnectOptions::from_str(url).map_err(|error| unreachable(&error))?;
+        // One by itself first: it says why it fails, where the pool would say that time ran out.
+        let first = PgConnection::connect_with(&options).await;
+        first.map_err(|error| unreachable(&error))?.close().await?;
         let pool = PgPoolOptions::new()
             .max_connections(POSTGRES_CONNECTIONS)
             .acquire_timeout(LONGEST_WAIT)
@@ -159,6 +187,9 @@ impl Store {
     /// # Errors
     /// When it does not.
     pub async fn ping(&self) -> Result<()> {
+        if let Self::Sqlite { file: Some(file), .. } = self {
+            file.must_be_there()?;
+        }
         let mut tx = self.read().await?;
         // From a table: SQLite answers a bare value without looking at its file.
         sql!(&mut tx, fetch_one: (i64,), "SELECT MAX(version) FROM _sqlx_migrations")?;
@@ -168,7 +199,7 @@ impl Store {
     /// Closes every connection, so that nothing is left half done.
     pub async fn close(&self) {
         match self {
-            Self::Sqlite { writer, readers } => {
+            Self::Sqlite { writer, readers, .. } => {
                 readers.close().await;
                 writer.close().await;
             }
@@ -200,15 +231,16 @@ async fn open_sqlite(url: &str, if_missing: IfMissing) -> Result<Store> {
         .foreign_keys(true)
         .busy_timeout(LONGEST_WAIT)
         .disable_statement_logging();
+    let path = options.get_filename().to_owned();
     let in_memory = url.contains(":memory:") || url.contains("mode=memory");
-    if !in_memory && !options.get_filename().exists() {
+    if !in_memory && !path.exists() {
         if if_missing == IfMissing::Refuse {
-            let file = options.get_filename().display();
+            let file = path.display();
             return Err(Error::setup(format!(
                 "there is no database {file}; `licentia migrate up` or `licentia serve` makes it"
             )));
         }
-        create_private(options.get_filename())?;
+        create_private(&path)?;
     }
     let pool = |connections| {
         SqlitePoolOptions::new()
@@ -216,13 +248,20 @@ async fn open_sqlite(url: &str, if_missing: IfMissing) -> Result<Store> {
             .acquire_timeout(LONGEST_WAIT)
             .idle_timeout(None)
             .max_lifetime(None)
+            // When a disk is full, SQLite ends the transaction by itself, the driver's rollback
+            // fails, and it believes for ever that one is open. Such a connection is thrown away.
+            .before_acquire(|connection, _| {
+                let usable = !connection.is_in_transaction();
+                Box::pin(async move { Ok(usable) })
+            })
     };
     let writer = connect_writer(|| pool(1).connect_with(options.clone())).await?;
     new_enough(&writer).await?;
     // A database in memory belongs to its one connection.
     let readers =
         if in_memory { writer.clone() } else { pool(SQLITE_READERS).connect_lazy_with(options) };
-    Ok(Store::Sqlite { writer, readers })
+    let file = if in_memory { None } else { Some(OpenedFile::at(&path)?) };
+    Ok(Store::Sqlite { writer, readers, file })
 }
 
 /// Of several processes that open a new file at once, one switches it to the write-ahead log, and
@@ -245,7 +284,7 @@ where
 }
 
 /// Only the owner may read the file: it holds password hashes and licenses.
-fn create_private(path: &std::path::Path) -> Result<()> {
+fn create_private(path: &Path) -> Result<()> {
     let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     match created {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {

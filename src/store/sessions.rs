@@ -106,22 +106,26 @@ impl Tx {
         Ok(deleted > 0)
     }
 
-    /// Forgets the oldest sessions of a user beyond `most`, and a few of anybody's that are over, so
+    /// Forgets the oldest sessions of a user beyond `most` (those from the future first: a clock was
+    /// wrong), but for the one just opened, and a few of anybody's that are over, so
     /// that those of people who never return do not pile up.
     pub async fn trim_sessions(
         &mut self,
-        user_id: &UserId,
+        opened: &Session,
         most: i64,
         now: Timestamp,
     ) -> Result<()> {
         sql!(
             &mut *self,
             execute,
-            "DELETE FROM sessions WHERE user_id = $1 AND session_id NOT IN (
-                 SELECT session_id FROM sessions WHERE user_id = $1
-                 ORDER BY created_at DESC, session_id LIMIT $2)",
-            user_id,
-            most,
+            "DELETE FROM sessions WHERE user_id = $1 AND session_id <> $2 AND session_id NOT IN (
+                 SELECT session_id FROM sessions WHERE user_id = $1 AND session_id <> $2
+                 ORDER BY CASE WHEN created_at > $3 THEN 0 ELSE created_at END DESC, session_id
+                 LIMIT $4)",
+            &opened.user_id,
+            &opened.session_id,
+            now,
+            most - 1,
         )?;
         sql!(
             self,

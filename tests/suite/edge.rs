@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use licentia::store::Store;
 use reqwest::Method;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -151,7 +152,7 @@ async fn stopping_finishes_what_is_under_way() {
 async fn one_address_does_not_take_every_connection_security_29() {
     let app = TestApp::start().await;
     let mut open = Vec::new();
-    for _ in 0..512 {
+    for _ in 0..200 {
         open.push(connect(&app).await);
     }
     // One more from here is closed at once; from another address of this machine it is served.
@@ -224,6 +225,35 @@ async fn readiness_tells_the_truth_and_keys_go_on_without_the_database() {
     let answer = app.client.post("/api/customers/signup", &request).await;
     assert_eq!(answer.problem(), (503, "unavailable"));
     assert!(!answer.header("retry-after").is_empty());
+}
+
+#[tokio::test]
+async fn after_a_full_disk_writing_goes_on_by_itself() {
+    let app = TestApp::start().await;
+    let Store::Sqlite { writer, .. } = &app.app.store else {
+        return; // PostgreSQL looks after its own disk.
+    };
+    // The connection that writes may not let the file grow any more: the same error as a full disk.
+    sqlx::query("PRAGMA max_page_count = 1").fetch_all(writer).await.unwrap();
+    let mut statuses = Vec::new();
+    for n in 0..50 {
+        let request = json!({ "email": format!("ada{n}@example.com"), "password": PASSWORD });
+        statuses.push(app.client.post("/api/customers/signup", &request).await.status);
+        if statuses.contains(&503) {
+            break;
+        }
+    }
+    assert_eq!(statuses.last(), Some(&503), "the disk was never full: {statuses:?}");
+    app.sign_up("after@example.com").await;
+    assert_eq!(app.client.get("/health/ready").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_database_file_that_is_gone_is_not_ready() {
+    let app = TestApp::start().await;
+    let Store::Sqlite { .. } = &app.app.store else { return };
+    std::fs::remove_file(app.directory.path().join("licentia.db")).unwrap();
+    assert_eq!(app.client.get("/health/ready").await.problem(), (503, "unavailable"));
 }
 
 #[tokio::test]

@@ -251,6 +251,36 @@ async fn of_many_keys_made_in_the_same_second_one_is_whole() {
 }
 
 #[tokio::test]
+async fn of_many_first_starts_on_one_directory_one_makes_the_key() {
+    let place = Place::new(&[]).await;
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let random = Random::from_system().unwrap();
+                KeyRing::generate_first(&place.config, SystemClock.now(), &random).unwrap();
+            });
+        }
+    });
+    assert_eq!(fs::read_dir(place.keys()).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn openssl_reads_our_keys_and_we_read_its() {
+    let place = Place::new(&[]).await;
+    place.start().await.unwrap();
+    let mut openssl = std::process::Command::new("openssl");
+    let read = run(openssl.args(["pkey", "-noout", "-text", "-in"]).arg(place.key_file()));
+    assert!(read.out.contains("ED25519 Private-Key"), "{}", read.err);
+
+    let theirs = place.keys().join("20300101T000000Z.pem");
+    let mut openssl = std::process::Command::new("openssl");
+    let made = run(openssl.args(["genpkey", "-algorithm", "ed25519", "-out"]).arg(&theirs));
+    assert_eq!(made.code, 0, "{}", made.err);
+    fs::set_permissions(&theirs, Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(place.start().await.unwrap().keys.jwks().keys.len(), 2);
+}
+
+#[tokio::test]
 async fn a_lost_or_known_key_is_revoked_and_its_licenses_issued_anew() {
     for lost in [true, false] {
         let place = Place::new(&[]).await;

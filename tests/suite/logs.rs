@@ -32,6 +32,7 @@ async fn canaries_at_the_finest_level_security_31() {
     server.client.post("/api/customers/login", &wrong).await;
     let malformed = json!({ "email": email, "password": { "canary-password-3": 1 } });
     server.client.post("/api/customers/login", &malformed).await;
+    me.delete(&format!("/api/customers/me/sessions/{token}")).await;
     let request_id = signed_up.header("x-request-id").to_owned();
     assert_eq!(server.stop(), Some(0));
 

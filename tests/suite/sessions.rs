@@ -171,3 +171,23 @@ fn weak_hash() -> String {
         weak.hash_password_with_salt(PASSWORD.as_bytes(), b"saltsaltsaltsalt").unwrap();
     hash.to_string()
 }
+
+#[tokio::test]
+async fn sessions_from_a_wrong_clock_do_not_end_the_new_one() {
+    let app = TestApp::start().await;
+    app.sign_up("ada@example.com").await;
+    let login = json!({ "email": "ada@example.com", "password": PASSWORD });
+    let rows = (1..=50).map(|n| {
+        format!(
+            "('sess_{n:032x}', (SELECT user_id FROM users), 'hash {n}', 9999999998, 9999999999)"
+        )
+    });
+    let filler = format!(
+        "INSERT INTO sessions (session_id, user_id, token_hash, created_at, expires_at) VALUES {}",
+        rows.collect::<Vec<_>>().join(", ")
+    );
+    database::execute(&app.app.store, &filler).await.unwrap();
+    let answer = app.client.post("/api/customers/login", &login).await;
+    let me = app.client.with_token(answer.text("/access_token"));
+    assert_eq!(me.get("/api/customers/me").await.status, 200);
+}

@@ -54,11 +54,12 @@ impl KeySet {
     /// Reads a JWKS as published under `/.well-known/jwks.json`. `audience` is the product that
     /// licenses must name in `aud`.
     ///
-    /// Keys of other types are passed over, as RFC 7517 (section 5) asks.
+    /// Keys of other types, and keys that cannot be used, are passed over, as RFC 7517 (section 5)
+    /// asks.
     ///
     /// # Errors
     /// When the text is not a JWKS, is longer than [`MAX_JWKS_BYTES`], holds a private key or the
-    /// same `kid` twice, or holds no Ed25519 key at all.
+    /// same `kid` twice, or holds no usable Ed25519 key.
     pub fn from_jwks(jwks: &str, audience: &str) -> Result<Self, KeySetError> {
         if jwks.len() > MAX_JWKS_BYTES {
             return Err(KeySetError(format!("it is longer than {MAX_JWKS_BYTES} bytes")));
@@ -76,7 +77,7 @@ impl KeySet {
             }
         }
         if keys.is_empty() {
-            return Err(KeySetError("it holds no Ed25519 key".into()));
+            return Err(KeySetError("it holds no usable Ed25519 key".into()));
         }
         Ok(Self { keys, audience: audience.to_owned(), issuer: None })
     }
@@ -100,28 +101,23 @@ impl KeySet {
     }
 }
 
-/// The Ed25519 key in one entry of a JWKS; `None` for a key of another type or purpose.
+/// The Ed25519 key in one entry of a JWKS; `None` for a key of another type or purpose, or one that
+/// cannot be used (RFC 7517, section 5). A private key is an error: it must not be there.
 fn ed25519_key(entry: Value) -> Result<Option<(String, VerifyingKey)>, KeySetError> {
     let text = |name: &str| entry.get(name).and_then(Value::as_str);
     if text("kty") != Some("OKP") || text("crv") != Some("Ed25519") {
         return Ok(None);
     }
-    if entry.get("use").is_some() && text("use") != Some("sig") {
-        return Ok(None);
-    }
     if entry.get("d").is_some() {
         return Err(KeySetError("it holds a private key (\"d\"); publish only the JWKS".into()));
     }
-    let jwk: Jwk = serde_json::from_value(entry)
-        .map_err(|error| KeySetError(format!("an Ed25519 key is malformed: {error}")))?;
-    let malformed = || KeySetError(format!("the key {:?} is not an Ed25519 public key", jwk.kid));
-    let bytes = URL_SAFE_NO_PAD.decode(&jwk.x).map_err(|_| malformed())?;
-    let bytes = <[u8; 32]>::try_from(bytes).map_err(|_| malformed())?;
-    let key = VerifyingKey::from_bytes(&bytes).map_err(|_| malformed())?;
-    if key.is_weak() {
-        return Err(malformed());
+    if entry.get("use").is_some() && text("use") != Some("sig") {
+        return Ok(None);
     }
-    Ok(Some((jwk.kid, key)))
+    let Ok(jwk) = serde_json::from_value::<Jwk>(entry) else { return Ok(None) };
+    let bytes = URL_SAFE_NO_PAD.decode(&jwk.x).ok().and_then(|bytes| bytes.try_into().ok());
+    let key = bytes.and_then(|bytes| VerifyingKey::from_bytes(&bytes).ok());
+    Ok(key.filter(|key| !key.is_weak()).map(|key| (jwk.kid, key)))
 }
 
 /// Why a text is no usable JWKS.
