@@ -19,7 +19,7 @@ use crate::http::openapi::Paths;
 use crate::http::problem::{self, Carried};
 
 /// The largest body, in bytes: every request of ours is a few hundred.
-pub const MAX_BODY_BYTES: usize = 64 * 1024;
+const MAX_BODY_BYTES: usize = 64 * 1024;
 
 /// The longest time from the end of a request's headers to the beginning of its answer.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);

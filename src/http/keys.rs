@@ -2,6 +2,7 @@
 
 use poem::web::Data;
 use poem_openapi::payload::{Json, Response};
+use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 
 use super::Tag;
@@ -17,7 +18,7 @@ const CACHE_CONTROL: &str = "public, max-age=3600";
 
 /// A public Ed25519 key (RFC 8037).
 #[derive(Object)]
-#[oai(rename = "Jwk")]
+#[oai(rename = "Jwk", example)]
 struct JwkView {
     /// Always `OKP`.
     kty: String,
@@ -41,6 +42,20 @@ struct JwkView {
 struct JwksView {
     /// Those that signed before, the one that signs, and those that will.
     keys: Vec<JwkView>,
+}
+
+impl Example for JwkView {
+    /// The key of RFC 8037, appendix A.
+    fn example() -> Self {
+        Self {
+            kty: "OKP".into(),
+            crv: "Ed25519".into(),
+            x: "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo".into(),
+            kid: "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k".into(),
+            alg: Some("EdDSA".into()),
+            public_key_use: Some("sig".into()),
+        }
+    }
 }
 
 impl From<Jwk> for JwkView {

@@ -161,7 +161,7 @@ impl Example for VerifyRequest {
 
 /// The answer about a license.
 #[derive(Object, Default)]
-#[oai(rename = "LicenseVerdict")]
+#[oai(rename = "LicenseVerdict", example)]
 struct VerdictView {
     /// Whether it works now.
     valid: bool,
@@ -185,6 +185,24 @@ struct VerdictView {
     /// What a valid license says.
     #[oai(nullable)]
     license: Option<VerifiedLicense>,
+}
+
+impl Example for VerdictView {
+    fn example() -> Self {
+        let LicenseView { license_id, plan, trial, features, limits, expires_at, .. } =
+            LicenseView::example();
+        let customer_id = "cust_0123456789abcdef0123456789abcdef".into();
+        let license =
+            VerifiedLicense { license_id, customer_id, plan, trial, features, limits, expires_at };
+        Self {
+            valid: true,
+            superseded: Some(false),
+            grace: Some(false),
+            changes_at: expires_at,
+            license: Some(license),
+            ..Self::default()
+        }
+    }
 }
 
 /// What a valid license says.
@@ -275,10 +293,14 @@ impl LicensesApi {
         Data(app): Data<&App>,
         Caller(caller): Caller,
         /// Only those before this place; take it from `next_before` of the page before.
-        #[oai(validator(minimum(value = "1")))]
+        #[oai(example = "example_before", validator(minimum(value = "1")))]
         before: Query<Option<i64>>,
         /// How many at the most.
-        #[oai(default = "max_page", validator(minimum(value = "1"), maximum(value = "100")))]
+        #[oai(
+            default = "max_page",
+            example = "max_page",
+            validator(minimum(value = "1"), maximum(value = "100"))
+        )]
         limit: Query<i64>,
     ) -> Result<Json<Licenses>, Failure<NothingMore>> {
         let found = license::history(app, &caller, before.0, limit.0).await?;
@@ -316,6 +338,10 @@ impl LicensesApi {
     ) -> Result<Json<VerdictView>, Failure<NothingMore>> {
         Ok(Json(license::verify(app, &request.token).await?.into()))
     }
+}
+
+fn example_before() -> Option<i64> {
+    Some(100)
 }
 
 fn max_page() -> i64 {

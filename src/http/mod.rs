@@ -27,8 +27,6 @@ use tokio::net::TcpListener;
 use crate::app::App;
 use crate::config::Config;
 
-pub use edge::{MAX_BODY_BYTES, REQUEST_TIMEOUT};
-
 /// The chapters of the API description.
 #[derive(Tags)]
 enum Tag {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use poem::web::Data;
 use poem_openapi::payload::Json;
+use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 
 use super::Tag;
@@ -27,7 +28,7 @@ struct PriceView {
 
 /// What a plan grants, and what it costs.
 #[derive(Object)]
-#[oai(rename = "Plan")]
+#[oai(rename = "Plan", example)]
 struct PlanView {
     /// The id that licenses carry.
     id: String,
@@ -46,6 +47,19 @@ struct PlanView {
 struct Plans {
     /// From the lowest to the highest.
     plans: Vec<PlanView>,
+}
+
+impl Example for PlanView {
+    fn example() -> Self {
+        let price = PriceView { interval: "month".into(), amount: 4900, currency: "usd".into() };
+        Self {
+            id: "professional".into(),
+            name: "Professional".into(),
+            features: vec!["editor".into(), "export".into(), "sso".into()],
+            limits: BTreeMap::from([("devices".into(), 3), ("seats".into(), 5)]),
+            prices: vec![price],
+        }
+    }
 }
 
 impl From<&Price> for PriceView {

@@ -57,7 +57,7 @@ struct LoggedIn {
 
 /// An open session.
 #[derive(Object)]
-#[oai(rename = "Session")]
+#[oai(rename = "Session", example)]
 struct SessionView {
     /// For ending it.
     session_id: String,
@@ -70,6 +70,26 @@ struct SessionView {
     expires_at: DateTime<Utc>,
     /// Whether this very request came with it.
     current: bool,
+}
+
+impl Example for SessionView {
+    fn example() -> Self {
+        let time = |seconds| DateTime::from_timestamp(seconds, 0).unwrap_or_default();
+        Self {
+            session_id: EXAMPLE_SESSION.into(),
+            client: Some("Mozilla/5.0".into()),
+            created_at: time(1_795_186_800),
+            expires_at: time(1_797_778_800),
+            current: true,
+        }
+    }
+}
+
+/// For the API description.
+const EXAMPLE_SESSION: &str = "sess_0123456789abcdef0123456789abcdef";
+
+fn example_session() -> String {
+    EXAMPLE_SESSION.into()
 }
 
 impl SessionView {
@@ -162,6 +182,7 @@ impl SessionsApi {
         Data(app): Data<&App>,
         Caller(caller): Caller,
         /// As `GET /api/customers/me/sessions` tells it.
+        #[oai(example = "example_session")]
         Path(session_id): Path<String>,
     ) -> Result<EndedResponse, Failure<EndCodes>> {
         let id = session_id.parse().map_err(|_| Error::NotFound("session"))?;

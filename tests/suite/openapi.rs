@@ -32,6 +32,8 @@ fn every_operation_is_described_to_the_end() {
             for parameter in operation["parameters"].as_array().into_iter().flatten() {
                 let said = parameter["description"].as_str().unwrap_or_default();
                 assert!(!said.is_empty(), "{shown}: {} says nothing", parameter["name"]);
+                let example = parameter.get("example").or(parameter["schema"].get("example"));
+                assert!(example.is_some(), "{shown}: {} has no example", parameter["name"]);
             }
             assert_eq!(operation["tags"].as_array().expect(&shown).len(), 1, "{shown}");
             let responses = operation["responses"].as_object().unwrap();
@@ -59,6 +61,25 @@ fn every_operation_is_described_to_the_end() {
     ids.sort_unstable();
     ids.dedup();
     assert_eq!(ids.len(), before, "an operationId is there twice");
+}
+
+/// Objects that only hold others are shown by the examples of those.
+#[test]
+fn every_answer_has_an_example() {
+    let document = openapi::document();
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    let is_shown = |schema: &Value| schema.get("example").is_some() || schema.get("$ref").is_some();
+    for (name, schema) in schemas {
+        let properties = schema["properties"].as_object().into_iter().flatten();
+        let refers = |property: &Value| {
+            let text = property.to_string();
+            text.contains("$ref")
+        };
+        let holds_others = properties.map(|(_, property)| property).any(refers);
+        let is_value = schema.get("properties").is_none();
+        let small = matches!(name.as_str(), "Price" | "Health" | "VerifiedLicense");
+        assert!(is_shown(schema) || holds_others || is_value || small, "{name} has no example");
+    }
 }
 
 #[test]
