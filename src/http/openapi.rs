@@ -24,7 +24,7 @@ The licensing service of a software vendor: customers sign up and get a signed l
 their apps verify offline.
 
 **Try it here.** Open *Sign up*, press *Execute*, copy `access_token` from the answer, press \
-*Authorize* and paste it. Now *Show the current license* answers yours; *Verify a license online* \
+*Authorize* and paste it under *session*. Now *Show the current license* answers yours; *Verify a license online* \
 judges its `token`.
 
 **Errors** are [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problems \

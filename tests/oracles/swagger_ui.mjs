@@ -44,9 +44,10 @@ try {
   await picture("2-signed-up");
 
   await page.getByRole("button", { name: "Authorize" }).first().click();
-  await page.locator(".modal-ux input").fill(made.body.access_token);
-  await page.locator(".modal-ux").getByRole("button", { name: "Apply credentials" }).click();
-  await page.locator(".modal-ux").getByRole("button", { name: "Close" }).click();
+  const session = page.locator(".modal-ux form", { hasText: "session" });
+  await session.locator("input").fill(made.body.access_token);
+  await session.getByRole("button", { name: "Apply credentials" }).click();
+  await session.getByRole("button", { name: "Close" }).click();
   console.log("authorized");
 
   const license = await execute("getCurrentLicense");
