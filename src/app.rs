@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use licentia_verify::KeySet;
+use tokio::sync::Notify;
 
 use crate::clock::Clock;
 use crate::config::Config;
@@ -10,6 +11,7 @@ use crate::domain::plan::Catalog;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::keys::KeyRing;
+use crate::mailer::Mailer;
 use crate::passwords::Passwords;
 use crate::plans;
 use crate::random::Random;
@@ -32,6 +34,10 @@ pub struct Parts {
     pub plans: Catalog,
     /// The `iss` of every license.
     pub issuer: String,
+    /// Where mails go.
+    pub mailer: Mailer,
+    /// Told when something was written into the outbox.
+    pub mail_due: Notify,
     /// Password hashing.
     pub passwords: Passwords,
     /// The time.
@@ -81,9 +87,18 @@ impl App {
     ) -> Result<Self> {
         let issuer = plans.issuer.clone().unwrap_or_else(|| config.public_url.to_string());
         let trusted = keys.key_set(plans.product.as_str())?;
-        let passwords = Passwords::default();
-        let parts = Parts { store, keys, trusted, plans, issuer, passwords, clock, random };
-        Ok(Self(Arc::new(parts)))
+        Ok(Self(Arc::new(Parts {
+            store,
+            keys,
+            trusted,
+            plans,
+            issuer,
+            mailer: Mailer::new(config)?,
+            mail_due: Notify::new(),
+            passwords: Passwords::default(),
+            clock,
+            random,
+        })))
     }
 
     /// The time now.

@@ -15,6 +15,7 @@ use toml::{Table, Value};
 use tracing_subscriber::EnvFilter;
 
 use crate::error::{Error, Result};
+use crate::mailer::Sender;
 use crate::settings::Section;
 
 /// The configuration file that is read when it is there and no other is named.
@@ -71,9 +72,36 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// What is logged, in the syntax of `RUST_LOG`. Default `info`.
     pub log: String,
+    /// Where mails go, and from whom.
+    pub email: EmailConfig,
     /// What is set, and read only by versions that sell: told at the start, so that nobody
     /// believes it works.
     pub unused: Vec<String>,
+}
+
+/// Where mails go, and from whom.
+#[derive(Clone, Debug)]
+pub struct EmailConfig {
+    /// `smtps://USER:PASSWORD@HOST` or `smtp://HOST:25`. Default none: mails go into `folder`. A
+    /// secret.
+    pub smtp_url: Option<SecretString>,
+    /// Who mails come from. To be set together with `smtp_url`.
+    pub from: Sender,
+    /// The folder for mails while there is no SMTP server. Default `mail`.
+    pub folder: PathBuf,
+}
+
+impl EmailConfig {
+    fn read(mut section: Section) -> Self {
+        let smtp_url = section.secret("smtp_url");
+        let from = section.parsed("from");
+        if smtp_url.is_some() && from.is_none() {
+            section.require("from", from.as_ref(), "\"Acme Licenses <licenses@acme.example>\"");
+        }
+        let folder = section.text("folder").map_or_else(|| "mail".into(), PathBuf::from);
+        section.finish();
+        Self { smtp_url, from: from.unwrap_or_default(), folder }
+    }
 }
 
 impl Config {
@@ -127,6 +155,7 @@ impl Config {
                 .map(|p| p.0)
                 .collect(),
             log: root.parsed::<LogFilter>("log").map_or_else(|| "info".into(), |log| log.0),
+            email: EmailConfig::read(root.section("email")),
             unused: unused(root),
         };
         root.finish();
@@ -137,15 +166,13 @@ impl Config {
 /// The settings of the sale: known, so that one configuration serves every version, and not used.
 fn unused(root: &mut Section) -> Vec<String> {
     let mut found = Vec::new();
-    for (name, keys) in [
-        ("stripe", &["secret_key", "webhook_secret", "api_url", "create_customer"][..]),
-        ("email", &["smtp_url", "from"][..]),
-    ] {
-        let mut section = root.section(name);
-        let set = keys.iter().filter(|key| section.secret(key).is_some());
-        found.extend(set.map(|key| format!("{name}.{key}")).collect::<Vec<_>>());
-        section.finish();
+    let mut section = root.section("stripe");
+    for key in ["secret_key", "webhook_secret", "api_url", "create_customer"] {
+        if section.secret(key).is_some() {
+            found.push(format!("stripe.{key}"));
+        }
     }
+    section.finish();
     if !root.list::<String>("return_origins").is_empty() {
         found.push("return_origins".into());
     }

@@ -7,11 +7,13 @@ pub mod cli;
 pub mod http;
 
 pub mod flows;
+pub mod worker;
 
 pub mod app;
 pub mod clock;
 pub mod config;
 pub mod keys;
+pub mod mailer;
 pub mod passwords;
 pub mod plans;
 pub mod random;

@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 it worked, 1 it did not (the reason is on standard error), 2 the call was wrong.
 
+mod email;
 mod keys;
 mod license;
 mod migrate;
@@ -57,6 +58,9 @@ enum Command {
     /// Make and list signing keys
     #[command(after_help = keys::EXAMPLES, subcommand_required = true)]
     Keys(keys::Keys),
+    /// Show what the mails look like, or send one to see whether it arrives
+    #[command(after_help = email::EXAMPLES)]
+    Email(email::EmailCommand),
     /// Verify, read or issue licenses
     #[command(after_help = license::EXAMPLES, subcommand_required = true)]
     License(license::LicenseCommand),
@@ -74,6 +78,7 @@ impl Cli {
             Command::Serve => config().and_then(|config| serve::run(&config)),
             Command::Migrate(migrate) => config().and_then(|config| migrate.run(&config)),
             Command::Keys(keys) => config().and_then(|config| keys.run(&config)),
+            Command::Email(email) => config().and_then(|config| email.run(&config)),
             Command::License(license) => license.run(config),
             Command::Openapi => print(crate::http::openapi::text()),
         };

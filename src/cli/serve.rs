@@ -3,9 +3,11 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 use super::{log, print, wait};
 use crate::app::App;
@@ -15,6 +17,10 @@ use crate::error::{Error, Result};
 use crate::http;
 use crate::random::Random;
 use crate::store::Store;
+use crate::worker;
+
+/// How long a mail that is being sent holds up the end.
+const WORKER_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub const EXAMPLES: &str = "Examples:
   licentia serve
@@ -48,7 +54,14 @@ async fn serve(config: &Config) -> Result<()> {
         );
     }
     greet(&app, config, address)?;
+    let (stop, stopped) = watch::channel(());
+    let worker = tokio::spawn(worker::run(app.clone(), stopped));
     let served = http::serve(listener, &app, config, stop_signal()).await;
+    stop.send_replace(());
+    // A mail under way is finished; if that takes too long, the next start sends it again.
+    if tokio::time::timeout(WORKER_TIMEOUT, worker).await.is_err() {
+        tracing::warn!("a mail was still under way and will be sent again");
+    }
     app.store.close().await;
     served.map_err(|error| Error::Internal(format!("the server stopped: {error}")))
 }
@@ -60,6 +73,10 @@ fn greet(app: &App, config: &Config, mut address: SocketAddr) -> Result<()> {
     }
     let (version, url) = (env!("CARGO_PKG_VERSION"), format!("http://{address}"));
     let (product, keys) = (&app.plans.product, config.keys_dir.display());
+    let mail = match &config.email.smtp_url {
+        Some(_) => "SMTP".to_owned(),
+        None => format!("the folder {}", config.email.folder.display()),
+    };
     let plans = config.plans_file.as_ref();
     let plans = plans.map_or("built-in examples".into(), |path| path.display().to_string());
     let database = match &app.store {
@@ -71,6 +88,7 @@ fn greet(app: &App, config: &Config, mut address: SocketAddr) -> Result<()> {
          \x20 Swagger UI  {url}/docs\n\
          \x20 Product     {product} (plans: {plans})\n\
          \x20 Database    {database}\n\
+         \x20 Mail        {mail}\n\
          \x20 Keys        {keys}\n"
     ))?;
     Ok(())

@@ -84,6 +84,11 @@ id!(
     "sess_"
 );
 id!(
+    /// A mail: also its Message-ID, by which a repeat is recognised.
+    MailId,
+    "mail_"
+);
+id!(
     /// An entry of the audit log.
     AuditId,
     "audit_"

@@ -5,6 +5,7 @@
 pub mod contact;
 pub mod ids;
 pub mod license;
+pub mod message;
 pub mod password;
 pub mod plan;
 pub mod time;

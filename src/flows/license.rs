@@ -7,10 +7,11 @@ use crate::app::App;
 use crate::domain::contact::Email;
 use crate::domain::ids::{CustomerId, LicenseId};
 use crate::domain::license::{Entitlement, Holder, Phase, claims};
+use crate::domain::message::Kind;
 use crate::domain::time::{DAY, Timestamp};
 use crate::error::{Error, Result};
-use crate::flows::audit;
 use crate::flows::session::SignedIn;
+use crate::flows::{audit, mail};
 use crate::store::{Actor, AuditEntry, IssuedLicense, Tx};
 
 /// How long after its end a license still fetches its successor, in seconds: a season in which the
@@ -70,7 +71,9 @@ pub async fn grant(
     let license = issue(app, &mut tx, customer_id, entitlement, now).await?;
     let detail = json!({ "license_id": license.license_id.as_str(), "plan": license.plan });
     audit(app, &mut tx, by_operator(customer_id, "license.granted", detail), now).await?;
+    mail::due(app, &mut tx, Kind::Granted, customer_id, &license.license_id, now).await?;
     tx.commit().await?;
+    app.mail_due.notify_one();
     Ok(license)
 }
 

@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod license;
+pub mod mail;
 pub mod session;
 pub mod signup;
 

@@ -7,8 +7,9 @@ use crate::app::App;
 use crate::domain::contact::{DisplayName, Email};
 use crate::domain::ids::{CustomerId, UserId};
 use crate::domain::license::Entitlement;
+use crate::domain::message::Kind;
 use crate::error::Result;
-use crate::flows::{account, audit, license, session};
+use crate::flows::{account, audit, license, mail, session};
 use crate::store::{Customer, IssuedLicense, NewAccount};
 
 /// What somebody signs up with.
@@ -59,10 +60,13 @@ pub async fn signup(app: &App, request: Signup, client: Option<String>) -> Resul
     let customer = tx.insert_account(account, now).await?;
     let trial = Entitlement::trial(&app.plans, now);
     let license = license::issue(app, &mut tx, &customer.customer_id, &trial, now).await?;
+    let license_id = &license.license_id;
+    mail::due(app, &mut tx, Kind::Trial, &customer.customer_id, license_id, now).await?;
     let opened = session::open(app, &mut tx, &customer.user_id, client, now).await?;
     let detail = json!({ "plan": license.plan });
     let entry = account::by_customer(&customer.customer_id, "customer.signed_up", detail);
     audit(app, &mut tx, entry, now).await?;
     tx.commit().await?;
+    app.mail_due.notify_one();
     Ok(SignedUp { customer, license, access_token: opened.access_token })
 }

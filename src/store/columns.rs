@@ -6,8 +6,9 @@ use sqlx::error::BoxDynError;
 use sqlx::{Database, Decode, Encode, Type};
 
 use crate::domain::contact::{DisplayName, Email};
-use crate::domain::ids::{AuditId, CustomerId, LicenseId, SessionId, UserId};
+use crate::domain::ids::{AuditId, CustomerId, LicenseId, MailId, SessionId, UserId};
 use crate::domain::license::Source;
+use crate::domain::message::Kind;
 use crate::domain::time::Timestamp;
 
 macro_rules! column {
@@ -52,6 +53,8 @@ column! {
     UserId as String: |id| id.to_string(), |text| Ok(text.parse()?);
     LicenseId as String: |id| id.to_string(), |text| Ok(text.parse()?);
     SessionId as String: |id| id.to_string(), |text| Ok(text.parse()?);
+    MailId as String: |id| id.to_string(), |text| Ok(text.parse()?);
+    Kind as String: |kind| kind.to_string(), |text| Ok(text.parse()?);
     AuditId as String: |id| id.to_string(), |text| Ok(text.parse()?);
     Email as String: |email| email.to_string(), |text| Ok(text.parse()?);
     DisplayName as String: |name| name.as_str().to_owned(), |text| Ok(text.parse()?);

@@ -109,6 +109,16 @@ impl Tx {
         sql!(self, fetch_optional: Customer, concat!("SELECT ", customer_columns!(), " FROM customers WHERE email = $1"), email)
     }
 
+    /// The customer with this id.
+    pub async fn customer(&mut self, id: &CustomerId) -> Result<Option<Customer>> {
+        sql!(
+            self,
+            fetch_optional: Customer,
+            concat!("SELECT ", customer_columns!(), " FROM customers WHERE customer_id = $1"),
+            id,
+        )
+    }
+
     /// The customer with this id, locked until the transaction ends: whoever else wants to change
     /// what belongs to this customer waits. The update that changes nothing is the row lock that
     /// both databases know.

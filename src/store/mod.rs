@@ -10,6 +10,7 @@ mod customers;
 mod failure;
 mod licenses;
 pub mod migrate;
+mod outbox;
 mod sessions;
 
 use std::fs::OpenOptions;
@@ -30,6 +31,7 @@ use crate::error::{Error, Result};
 pub use audit::{Actor, AuditEntry};
 pub use customers::{Customer, NewAccount};
 pub use licenses::IssuedLicense;
+pub use outbox::{LeasedMail, NewMail};
 pub use sessions::Session;
 
 /// How long a request waits for a connection or for a lock before it is told to come back.

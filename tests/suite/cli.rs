@@ -186,6 +186,7 @@ fn every_command_has_help_with_an_example() {
         "keys generate",
         "keys revoke",
         "keys list",
+        "email",
         "license",
         "license verify",
         "license inspect",

@@ -11,6 +11,7 @@ mod edge;
 mod keys;
 mod licenses;
 mod logs;
+mod mail;
 mod migrations;
 mod openapi;
 mod oracles;

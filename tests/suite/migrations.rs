@@ -12,20 +12,24 @@ async fn versions(store: &Store) -> Vec<(i64, bool)> {
     steps.into_iter().map(|step| (step.version, step.applied)).collect()
 }
 
+/// Every migration, applied up to this one.
+fn all(applied: i64) -> Vec<(i64, bool)> {
+    (1..=4).map(|version| (version, version <= applied)).collect()
+}
+
 #[tokio::test]
 async fn up_and_down_and_up_again_step_by_step() {
     let directory = tempfile::tempdir().unwrap();
     let store = TestDatabase::empty(directory.path()).await.open().await;
-    assert_eq!(versions(&store).await, [(1, false), (2, false), (3, false)]);
+    assert_eq!(versions(&store).await, all(0));
     store.migrate_up().await.unwrap();
     store.migrate_up().await.unwrap();
-    for version in (0..3).rev() {
+    for version in (0..4).rev() {
         store.migrate_down_to(version).await.unwrap();
-        let expected = [(1, version >= 1), (2, version >= 2), (3, false)];
-        assert_eq!(versions(&store).await, expected);
+        assert_eq!(versions(&store).await, all(version));
     }
     store.migrate_up().await.unwrap();
-    assert_eq!(versions(&store).await, [(1, true), (2, true), (3, true)]);
+    assert_eq!(versions(&store).await, all(4));
 }
 
 #[tokio::test]
@@ -43,17 +47,17 @@ async fn a_newer_or_changed_schema_is_refused_with_the_way_out() {
     let directory = tempfile::tempdir().unwrap();
     let store = TestDatabase::new(directory.path()).await.open().await;
     store.migrate_up().await.unwrap();
-    execute(&store, "UPDATE _sqlx_migrations SET version = 9999 WHERE version = 3").await.unwrap();
+    execute(&store, "UPDATE _sqlx_migrations SET version = 9999 WHERE version = 4").await.unwrap();
     let error = store.migrate_up().await.unwrap_err().to_string();
-    assert!(error.contains("schema version 9999, this binary knows up to 3"), "{error}");
+    assert!(error.contains("schema version 9999, this binary knows up to 4"), "{error}");
     assert!(error.contains("newer version"), "{error}");
     assert!(store.migration_status().await.is_err());
 
-    let changed = "UPDATE _sqlx_migrations SET version = 3, checksum = (SELECT checksum FROM \
+    let changed = "UPDATE _sqlx_migrations SET version = 4, checksum = (SELECT checksum FROM \
                    _sqlx_migrations WHERE version = 1) WHERE version = 9999";
     execute(&store, changed).await.unwrap();
     let error = store.migrate_up().await.unwrap_err().to_string();
-    assert!(error.contains("migration 3 was applied in another form"), "{error}");
+    assert!(error.contains("migration 4 was applied in another form"), "{error}");
 }
 
 #[tokio::test]
@@ -78,7 +82,7 @@ async fn a_kill_at_any_moment_leaves_what_the_next_start_repairs() {
             .args(["migrate", "up"])
             .env("LICENTIA_DATABASE_URL", &database.url));
         assert_eq!(again.code, 0, "after {milliseconds} ms: {}", again.err);
-        assert_eq!(versions(&database.open().await).await, [(1, true), (2, true), (3, true)]);
+        assert_eq!(versions(&database.open().await).await, all(4));
         if finished {
             break;
         }
@@ -116,9 +120,9 @@ async fn a_kill_within_a_migration_leaves_the_one_before_it() {
     child.kill().unwrap();
     child.wait().unwrap();
     blocker.rollback().await.unwrap();
-    assert_eq!(versions(&store).await, [(1, true), (2, false), (3, false)]);
+    assert_eq!(versions(&store).await, all(1));
     store.migrate_up().await.unwrap();
-    assert_eq!(versions(&store).await, [(1, true), (2, true), (3, true)]);
+    assert_eq!(versions(&store).await, all(4));
 }
 
 #[tokio::test]
@@ -130,7 +134,7 @@ async fn a_migration_cut_short_is_rolled_back_whole() {
     let index = "CREATE INDEX licenses_token_expires_at_index ON blocker (key_id)";
     execute(&store, index).await.unwrap();
     assert!(store.migrate_up().await.is_err());
-    assert_eq!(versions(&store).await, [(1, true), (2, false), (3, false)]);
+    assert_eq!(versions(&store).await, all(1));
     assert!(execute(&store, "SELECT * FROM licenses").await.is_err(), "half a migration stayed");
     execute(&store, "DROP TABLE blocker").await.unwrap();
     store.migrate_up().await.unwrap();
@@ -146,17 +150,17 @@ async fn the_command_line_migrates_and_guards_what_would_be_lost() {
             .args(arguments)
             .env("LICENTIA_DATABASE_URL", &database.url))
     };
-    assert_eq!(migrate(&[]).out, "The schema went up from version 0 to 3.\n");
-    assert_eq!(migrate(&["up"]).out, "The schema is up to date, at version 3.\n");
+    assert_eq!(migrate(&[]).out, "The schema went up from version 0 to 4.\n");
+    assert_eq!(migrate(&["up"]).out, "The schema is up to date, at version 4.\n");
     let status = migrate(&["status"]);
     assert!(status.out.contains("1  applied  accounts"), "{}", status.out);
     let status: serde_json::Value =
         serde_json::from_str(&migrate(&["status", "--json"]).out).unwrap();
     assert_eq!(
         (&status["version"], &status["migrations"][2]["applied"]),
-        (&3.into(), &true.into())
+        (&4.into(), &true.into())
     );
-    assert_eq!(migrate(&["down"]).out, "The schema went down from version 3 to 2.\n");
+    assert_eq!(migrate(&["down"]).out, "The schema went down from version 4 to 3.\n");
     assert_eq!(migrate(&["up"]).code, 0);
 
     let id = "0123456789abcdef0123456789abcdef";

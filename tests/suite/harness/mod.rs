@@ -53,7 +53,11 @@ impl Clock for ManualClock {
 
 impl ManualClock {
     pub fn advance_days(&self, days: i64) {
-        self.0.fetch_add(days * 86_400, Ordering::SeqCst);
+        self.advance_seconds(days * 86_400);
+    }
+
+    pub fn advance_seconds(&self, seconds: i64) {
+        self.0.fetch_add(seconds, Ordering::SeqCst);
     }
 }
 
@@ -128,6 +132,7 @@ pub fn config(directory: &Path, database: &TestDatabase, settings: &[(&str, &str
     let mut environment = vec![
         ("LICENTIA_DATABASE_URL".to_owned(), database.url.clone()),
         ("LICENTIA_KEYS_DIR".to_owned(), keys.display().to_string()),
+        ("LICENTIA_EMAIL__FOLDER".to_owned(), directory.join("mail").display().to_string()),
     ];
     environment.extend(settings.iter().map(|(name, value)| ((*name).into(), (*value).into())));
     Config::load(Some(&file), environment).unwrap()

@@ -1,0 +1,65 @@
+//! `licentia email`: what the mails look like, and whether they arrive.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::{print, wait};
+use crate::app::App;
+use crate::clock::SystemClock;
+use crate::config::Config;
+use crate::domain::contact::Email;
+use crate::domain::message::Kind;
+use crate::error::Result;
+use crate::flows::mail;
+use crate::random::Random;
+
+pub const EXAMPLES: &str = "Examples:
+  licentia email --preview trial
+  licentia email --preview trial --html > trial.html
+  licentia email --send-test ada@example.com";
+
+#[derive(Debug, Args)]
+pub struct EmailCommand {
+    #[command(flatten)]
+    action: Action,
+    /// With --preview: the HTML instead of the text
+    #[arg(long, requires = "preview")]
+    html: bool,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Action {
+    /// Show a mail: trial or granted
+    #[arg(long, value_name = "KIND")]
+    preview: Option<Kind>,
+    /// Send a trial mail, with a license that is none, to this address
+    #[arg(long, value_name = "EMAIL")]
+    send_test: Option<Email>,
+}
+
+impl EmailCommand {
+    pub fn run(self, config: &Config) -> Result<ExitCode> {
+        wait(async {
+            let app = App::open(config, Arc::new(SystemClock), Random::from_system()?).await?;
+            let done = self.act(&app).await;
+            app.store.close().await;
+            done
+        })
+    }
+
+    async fn act(self, app: &App) -> Result<ExitCode> {
+        if let Some(to) = self.action.send_test {
+            mail::send_test(app, Kind::Trial, to.clone()).await?;
+            return print(format_args!("The mail to {to} was accepted.\n"));
+        }
+        let kind = self.action.preview.unwrap_or(Kind::Trial);
+        let letter = mail::preview(app, kind)?;
+        if self.html {
+            return print(letter.html);
+        }
+        print(format_args!("Subject: {}\n\n{}", letter.subject, letter.text))
+    }
+}

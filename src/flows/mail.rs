@@ -1,0 +1,139 @@
+//! Mail: written into the outbox by the transaction of what it tells, and sent from there, at least
+//! once. A repeat carries the same Message-ID.
+
+use futures_util::future::join_all;
+
+use crate::app::App;
+use crate::domain::contact::Email;
+use crate::domain::ids::{CustomerId, LicenseId, MailId};
+use crate::domain::message::{Facts, Kind, Letter, wait_before_retry};
+use crate::domain::time::{DAY, Timestamp};
+use crate::error::{Error, Result};
+use crate::mailer::Recipient;
+use crate::store::{LeasedMail, NewMail, Tx};
+
+/// Mails that are sent at once; each has a connection to the SMTP server of its own.
+const AT_ONCE: i64 = 10;
+
+/// How long a worker has for what it leased, in seconds: more than the time limits of one sending
+/// add up to. One that takes longer has died, and another sends it again.
+const LEASE_SECONDS: i64 = 300;
+
+/// A mail that nobody accepted for this long, in seconds, is given up; an operator sees it.
+const GIVE_UP_AFTER: i64 = 3 * DAY;
+
+/// The most that is kept of an error, in characters.
+const MAX_ERROR_CHARACTERS: usize = 500;
+
+/// Writes a mail with a license into the outbox, within the transaction that issued the license.
+pub(super) async fn due(
+    app: &App,
+    tx: &mut Tx,
+    kind: Kind,
+    customer_id: &CustomerId,
+    license_id: &LicenseId,
+    now: Timestamp,
+) -> Result<()> {
+    let mail_id = MailId::from_random(app.random.bits());
+    tx.insert_mail(NewMail { mail_id, customer_id, license_id, kind }, now).await
+}
+
+/// Sends what is due. Answers how many mails were tried; zero when nothing is due.
+///
+/// # Errors
+/// A failure of the database. That a mail is not accepted is none: it is tried again later.
+pub async fn send_due(app: &App) -> Result<usize> {
+    let now = app.now();
+    let mut tx = app.store.write().await?;
+    let leased = tx.lease_mail(now, now.plus(LEASE_SECONDS), AT_ONCE).await?;
+    tx.commit().await?;
+    for done in join_all(leased.iter().map(|mail| send(app, mail))).await {
+        done?;
+    }
+    Ok(leased.len())
+}
+
+async fn send(app: &App, mail: &LeasedMail) -> Result<()> {
+    let sent = match compose(app, mail).await? {
+        Some((to, letter)) => app.mailer.send(&mail.mail_id, &to, &letter, mail.created_at).await,
+        // The customer was deleted meanwhile, and the mail with it.
+        None => return Ok(()),
+    };
+    let now = app.now();
+    let mut tx = app.store.write().await?;
+    match sent {
+        Ok(()) => {
+            tx.mail_sent(mail, now).await?;
+            metrics::counter!("licentia_mails_total", "result" => "sent").increment(1);
+        }
+        Err(error) => {
+            let error: String = error.chars().take(MAX_ERROR_CHARACTERS).collect();
+            let age = now.epoch_seconds() - mail.created_at.epoch_seconds();
+            let wait = wait_before_retry(mail.attempts + 1, age);
+            let due = Some(now.plus(jittered(app, wait))).filter(|_| age < GIVE_UP_AFTER);
+            tracing::warn!(mail_id = %mail.mail_id, error, given_up = due.is_none(), "not accepted");
+            tx.mail_failed(mail, &error, due, now).await?;
+            metrics::counter!("licentia_mails_total", "result" => "failed").increment(1);
+        }
+    }
+    tx.commit().await
+}
+
+/// Up to half as long again, so that a thousand mails do not come back in the same second.
+fn jittered(app: &App, seconds: i64) -> i64 {
+    let half = u128::try_from(seconds / 2 + 1).unwrap_or(1);
+    seconds + i64::try_from(app.random.bits() % half).unwrap_or(0)
+}
+
+/// Who a mail goes to, and what it says.
+async fn compose(app: &App, mail: &LeasedMail) -> Result<Option<(Recipient, Letter)>> {
+    let mut tx = app.store.read().await?;
+    let customer = tx.customer(&mail.customer_id).await?;
+    let license = tx.license(&mail.license_id).await?;
+    let (Some(customer), Some(license)) = (customer, license) else { return Ok(None) };
+    let plan = app.plans.plan(&license.plan).map_or(&*license.plan, |plan| &plan.name);
+    let letter = write(app, mail.kind, &customer.name, plan, license.expires_at, &license.token)?;
+    Ok(Some((Recipient { email: customer.email, name: customer.name }, letter)))
+}
+
+fn write(
+    app: &App,
+    kind: Kind,
+    name: &Option<crate::domain::contact::DisplayName>,
+    plan: &str,
+    expires: Option<Timestamp>,
+    token: &str,
+) -> Result<Letter> {
+    let (product, name) = (app.plans.product.as_str(), name.as_ref().map(|name| name.as_str()));
+    let facts = Facts { kind, product, name, plan, expires, token };
+    Letter::write(&facts)
+        .map_err(|error| Error::Internal(format!("a mail cannot be written: {error}")))
+}
+
+/// A mail as it would look, with a license that is none.
+///
+/// # Errors
+/// [`Error::Internal`], which must not happen.
+pub fn preview(app: &App, kind: Kind) -> Result<Letter> {
+    let end = app.now().plus(i64::from(app.plans.trial_days) * DAY);
+    write(
+        app,
+        kind,
+        &None,
+        &app.plans.trial().name,
+        Some(end),
+        "eyJhbGciOiJFZERTQSJ9.e30.c2lnbmF0dXJl",
+    )
+}
+
+/// Sends such a mail at once.
+///
+/// # Errors
+/// [`Error::Setup`] with what the SMTP server said.
+pub async fn send_test(app: &App, kind: Kind, to: Email) -> Result<()> {
+    let letter = preview(app, kind)?;
+    let mail_id = MailId::from_random(app.random.bits());
+    let to = Recipient { email: to, name: None };
+    let sent = app.mailer.send(&mail_id, &to, &letter, app.now()).await;
+    sent.map_err(|error| Error::setup(format!("the mail was not accepted: {error}")))
+}

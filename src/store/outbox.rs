@@ -1,0 +1,124 @@
+//! The outbox: mail that is due, and who is sending it. A worker leases what it sends; the lease
+//! carries a number that counts up, so that a worker which slept past its lease cannot write.
+
+use super::{Tx, sql};
+use crate::domain::ids::{CustomerId, LicenseId, MailId};
+use crate::domain::message::Kind;
+use crate::domain::time::Timestamp;
+use crate::error::Result;
+
+/// A mail that is about to be due.
+#[derive(Debug)]
+pub struct NewMail<'a> {
+    /// Its own id, and its Message-ID.
+    pub mail_id: MailId,
+    /// Who gets it.
+    pub customer_id: &'a CustomerId,
+    /// What it carries.
+    pub license_id: &'a LicenseId,
+    /// What it is about.
+    pub kind: Kind,
+}
+
+/// A mail that this worker may send until its lease ends.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct LeasedMail {
+    /// Its own id, and its Message-ID.
+    pub mail_id: MailId,
+    /// Who gets it.
+    pub customer_id: CustomerId,
+    /// What it carries.
+    pub license_id: LicenseId,
+    /// What it is about.
+    pub kind: Kind,
+    /// When it was written.
+    pub created_at: Timestamp,
+    /// How often it was tried before.
+    pub attempts: i64,
+    /// The number of this lease.
+    pub fence: i64,
+}
+
+impl Tx {
+    /// Writes a mail that is due now, in the transaction of what it tells.
+    pub async fn insert_mail(&mut self, mail: NewMail<'_>, now: Timestamp) -> Result<()> {
+        sql!(
+            self,
+            execute,
+            "INSERT INTO outbox (mail_id, customer_id, license_id, kind, created_at, due_at)
+             VALUES ($1, $2, $3, $4, $5, $5)",
+            mail.mail_id,
+            mail.customer_id,
+            mail.license_id,
+            mail.kind,
+            now,
+        )?;
+        Ok(())
+    }
+
+    /// Leases what is due, `most` at the most, the oldest first.
+    pub async fn lease_mail(
+        &mut self,
+        now: Timestamp,
+        until: Timestamp,
+        most: i64,
+    ) -> Result<Vec<LeasedMail>> {
+        // The conditions stand twice: of two workers that chose the same rows, the second looks
+        // again when it gets the row.
+        sql!(
+            self,
+            fetch_all: LeasedMail,
+            "UPDATE outbox SET leased_until = $2, fence = fence + 1
+             WHERE sent_at IS NULL AND given_up_at IS NULL AND due_at <= $1
+               AND (leased_until IS NULL OR leased_until <= $1)
+               AND mail_id IN (
+                   SELECT mail_id FROM outbox
+                   WHERE sent_at IS NULL AND given_up_at IS NULL AND due_at <= $1
+                     AND (leased_until IS NULL OR leased_until <= $1)
+                   ORDER BY due_at LIMIT $3)
+             RETURNING mail_id, customer_id, license_id, kind, created_at, attempts, fence",
+            now,
+            until,
+            most,
+        )
+    }
+
+    /// Notes that a mail was accepted. Answers whether the lease still held.
+    pub async fn mail_sent(&mut self, mail: &LeasedMail, now: Timestamp) -> Result<bool> {
+        let written = sql!(
+            self,
+            execute,
+            "UPDATE outbox SET sent_at = $3, leased_until = NULL, last_error = NULL,
+                 attempts = attempts + 1
+             WHERE mail_id = $1 AND fence = $2 AND sent_at IS NULL",
+            &mail.mail_id,
+            mail.fence,
+            now,
+        )?;
+        Ok(written > 0)
+    }
+
+    /// Notes that a mail was not accepted, and when to try again; never, if `due` is `None`.
+    pub async fn mail_failed(
+        &mut self,
+        mail: &LeasedMail,
+        error: &str,
+        due: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<()> {
+        sql!(
+            self,
+            execute,
+            "UPDATE outbox SET leased_until = NULL, last_error = $3, attempts = attempts + 1,
+                 due_at = COALESCE($4, due_at),
+                 given_up_at = CASE WHEN CAST($4 AS BIGINT) IS NULL THEN CAST($5 AS BIGINT) END
+             WHERE mail_id = $1 AND fence = $2 AND sent_at IS NULL",
+            &mail.mail_id,
+            mail.fence,
+            error,
+            due,
+            now,
+        )?;
+        Ok(())
+    }
+}

@@ -1,0 +1,168 @@
+//! Mail: what arrives, that it arrives once, and what happens while nobody accepts it.
+
+use std::fs;
+use std::path::PathBuf;
+
+use licentia::flows::mail::send_due;
+
+use crate::harness::database::execute;
+use crate::harness::process::{Server, licentia, run};
+use crate::harness::{TestApp, TestDatabase};
+
+fn mails(app: &TestApp) -> Vec<PathBuf> {
+    let folder = fs::read_dir(app.directory.path().join("mail")).into_iter().flatten();
+    folder.map(|entry| entry.unwrap().path()).collect()
+}
+
+/// A part of a mail, with its transfer encoding undone.
+fn decoded(part: &str) -> String {
+    let joined = part.replace("=\r\n", "");
+    joined.replace("=3D", "=")
+}
+
+#[tokio::test]
+async fn signing_up_mails_the_trial_license() {
+    let app = TestApp::start().await;
+    let signed_up = app.sign_up("ada@example.com").await;
+    assert_eq!(send_due(&app.app).await.unwrap(), 1);
+    let [mail] = mails(&app).try_into().unwrap();
+    let text = fs::read_to_string(&mail).unwrap();
+    let id = mail.file_stem().unwrap().to_str().unwrap();
+    for expected in [
+        "To: ada@example.com",
+        "From: ",
+        "Subject: Your trial of acme-app",
+        &format!("Message-ID: <{id}@localhost>"),
+        "List-Id: <licenses.localhost>",
+        "Auto-Submitted: auto-generated",
+        "Content-Disposition: attachment; filename=\"license.jwt\"",
+        "Content-Type: application/jwt",
+        "Content-Type: text/html",
+    ] {
+        assert!(text.contains(expected), "{expected}\nis not in\n{text}");
+    }
+    let license = signed_up.text("/license/token");
+    assert_eq!(decoded(&text).replace("\r\n", "").matches(license).count(), 3, "{text}");
+    // It is sent once.
+    assert_eq!(send_due(&app.app).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn nothing_is_mailed_when_the_sign_up_failed() {
+    let app = TestApp::start().await;
+    app.sign_up("ada@example.com").await;
+    let again = serde_json::json!({ "email": "ada@example.com", "password": "SecurePass123" });
+    assert_eq!(app.client.post("/api/customers/signup", &again).await.status, 409);
+    assert_eq!(app.count("outbox").await, 1);
+}
+
+#[tokio::test]
+async fn what_nobody_accepts_is_tried_again_with_the_same_message_id() {
+    let app = TestApp::start().await;
+    app.sign_up("ada@example.com").await;
+    // A file stands where the folder should be.
+    let folder = app.directory.path().join("mail");
+    fs::write(&folder, "").unwrap();
+    let mut tried = 0;
+    for _ in 0..3600 {
+        tried += send_due(&app.app).await.unwrap();
+        app.clock.advance_seconds(1);
+    }
+    // After 1, 2, 4 … 60, 60 seconds and some jitter: never more than once a minute for long, and
+    // never less than once in two.
+    assert!((30..70).contains(&tried), "{tried} tries in an hour");
+
+    fs::remove_file(&folder).unwrap();
+    app.clock.advance_seconds(90);
+    assert_eq!(send_due(&app.app).await.unwrap(), 1);
+    assert_eq!(mails(&app).len(), 1);
+    app.clock.advance_days(10);
+    assert_eq!(send_due(&app.app).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn after_three_days_a_mail_is_given_up_and_kept() {
+    let app = TestApp::start().await;
+    app.sign_up("ada@example.com").await;
+    fs::write(app.directory.path().join("mail"), "").unwrap();
+    app.clock.advance_days(3);
+    assert_eq!(send_due(&app.app).await.unwrap(), 1);
+    app.clock.advance_days(3);
+    assert_eq!(send_due(&app.app).await.unwrap(), 0);
+    let kept = "DELETE FROM outbox WHERE given_up_at IS NOT NULL AND last_error IS NOT NULL";
+    assert_eq!(execute(&app.app.store, kept).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn two_workers_send_each_mail_once() {
+    let app = TestApp::start().await;
+    for n in 0..30 {
+        app.sign_up(&format!("ada{n}@example.com")).await;
+    }
+    let workers = (0..4).map(|_| async {
+        let mut sent = 0;
+        loop {
+            match send_due(&app.app).await.unwrap() {
+                0 => return sent,
+                tried => sent += tried,
+            }
+        }
+    });
+    let sent: usize = futures_util::future::join_all(workers).await.iter().sum();
+    assert_eq!((sent, mails(&app).len()), (30, 30));
+}
+
+#[tokio::test]
+async fn a_worker_that_died_is_replaced_when_its_lease_ends_and_cannot_write_any_more() {
+    let app = TestApp::start().await;
+    app.sign_up("ada@example.com").await;
+    let now = app.app.now();
+    let mut tx = app.app.store.write().await.unwrap();
+    let dead = tx.lease_mail(now, now.plus(300), 10).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(send_due(&app.app).await.unwrap(), 0, "it was sent under the lease of another");
+    app.clock.advance_seconds(300);
+    assert_eq!(send_due(&app.app).await.unwrap(), 1);
+    // It wakes up and believes that it still may.
+    let mut tx = app.app.store.write().await.unwrap();
+    assert!(!tx.mail_sent(&dead[0], app.app.now()).await.unwrap());
+}
+
+#[tokio::test]
+async fn the_server_sends_mail_by_itself() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = TestDatabase::empty(directory.path()).await;
+    let server = Server::start(directory.path(), &database, &[]);
+    let request = serde_json::json!({ "email": "ada@example.com", "password": "SecurePass123" });
+    assert_eq!(server.client.post("/api/customers/signup", &request).await.status, 201);
+    let folder = directory.path().join("mail");
+    while fs::read_dir(&folder).map_or(0, Iterator::count) == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[tokio::test]
+async fn mails_are_previewed_and_tested_on_the_command_line() {
+    let app = TestApp::start().await;
+    let url = secrecy::ExposeSecret::expose_secret(&app.config.database_url).to_owned();
+    let email = |arguments: &[&str]| {
+        run(licentia(app.directory.path())
+            .arg("email")
+            .args(arguments)
+            .env("LICENTIA_DATABASE_URL", &url))
+    };
+    let preview = email(&["--preview", "trial"]);
+    assert!(
+        preview.out.starts_with("Subject: Your trial of acme-app\n\nHello,"),
+        "{}",
+        preview.err
+    );
+    assert!(email(&["--preview", "granted", "--html"]).out.starts_with("<!doctype html>"));
+    let sent = email(&["--send-test", "ada@example.com"]);
+    assert_eq!(sent.out, "The mail to ada@example.com was accepted.\n");
+    assert_eq!(mails(&app).len(), 1);
+    for wrong in [&["--preview", "birthday"][..], &["--send-test", "ada"], &[], &["--html"]] {
+        assert_eq!(email(wrong).code, 2, "{wrong:?}");
+    }
+}
