@@ -80,7 +80,7 @@ impl Card {
     pub fn charge_details(self) -> Value {
         if self.is_delayed() {
             let bank = json!({ "bank_name": "SANDBOX BANK", "last4": "6789" });
-            return json!({ "type": self.method_type(), "us_bank_account": bank });
+            return json!({ "type": self.method_type(), "card": null, "us_bank_account": bank });
         }
         let unavailable = json!({ "status": "unavailable" });
         json!({

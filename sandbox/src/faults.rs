@@ -68,6 +68,10 @@ struct Rule<F> {
 }
 
 impl<F: Copy> Rule<F> {
+    fn is_on(&self) -> bool {
+        self.left != Times::Next(0)
+    }
+
     fn strike(&mut self) -> Option<F> {
         match &mut self.left {
             Times::Always => Some(self.fault),
@@ -128,18 +132,17 @@ impl FaultRules {
         self.delay
     }
 
-    /// What is switched on, for the index page.
+    /// What is switched on, in words.
     pub fn describe(&self) -> Vec<String> {
-        let api = self.api.iter().map(|(rule, calls)| {
+        let api = self.api.iter().filter(|(rule, _)| rule.is_on()).map(|(rule, calls)| {
             let calls = if calls.is_empty() { "every call" } else { calls };
             format!("API, {calls}: {:?}, {:?}", rule.fault, rule.left)
         });
-        let deliveries = self
-            .deliveries
-            .iter()
-            .map(|rule| format!("delivery: {:?}, {:?}", rule.fault, rule.left));
-        let mails =
-            self.mails.iter().map(|rule| format!("mail: {:?}, {:?}", rule.fault, rule.left));
+        let deliveries = self.deliveries.iter().filter(|rule| rule.is_on());
+        let deliveries =
+            deliveries.map(|rule| format!("delivery: {:?}, {:?}", rule.fault, rule.left));
+        let mails = self.mails.iter().filter(|rule| rule.is_on());
+        let mails = mails.map(|rule| format!("mail: {:?}, {:?}", rule.fault, rule.left));
         let delay = (self.delay > 0).then(|| format!("deliveries wait {} s", self.delay));
         api.chain(deliveries).chain(mails).chain(delay).collect()
     }

@@ -63,4 +63,10 @@ impl Faults {
     pub fn clear(&self) {
         self.0.write(|world| world.faults.clear());
     }
+
+    /// What is switched on and can still strike, in words.
+    #[must_use]
+    pub fn active(&self) -> Vec<String> {
+        self.0.read(|world| world.faults.describe())
+    }
 }

@@ -105,6 +105,8 @@ pub fn payment_settled(world: &mut World, invoice: &str, paid: bool) {
             } else {
                 ("unpaid", "checkout.session.async_payment_failed")
             };
+            // It is settled; later attempts are the invoice's own business.
+            world.sessions.remove(&sub);
             world.set(Kind::CheckoutSession, &session, json!({ "payment_status": status }));
             world.announce(Kind::CheckoutSession, &session, event);
         }

@@ -191,8 +191,6 @@ fn decode_word(text: &str) -> Option<(String, usize)> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     #[test]
     fn a_mail_with_alternatives_and_an_attachment_comes_apart() {
         let raw = b"Subject: =?utf-8?B?R3LDvMOfZQ==?= =?utf-8?Q?_an_alle?=\r\n\
