@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::list::{list, whole};
 use super::resource::{require, require_param, retrieve, take_metadata, take_texts};
 use super::{ApiError, ApiResult, Params};
-use crate::billing::checkout::expire;
+use crate::billing::checkout::{customer_details, expire};
 use crate::objects::{self, Kind, integer, text};
 use crate::world::{Offer, Timer, World};
 
@@ -86,7 +86,12 @@ fn add(world: &mut World, mut fields: Map<String, Value>, offer: Offer, expires_
         offer.lines.iter().map(|line| integer(price(line), "unit_amount") * line.1).sum();
     let total = if offer.trial_days > 0 { 0 } else { full };
     let currency = offer.lines.first().map_or(Value::Null, |line| price(line)["currency"].clone());
+    let own_email = json!({ "email": fields.get("customer_email") });
+    let customer = fields.get("customer").and_then(Value::as_str);
+    let customer = customer.map_or(&own_email, |id| world.get(Kind::Customer, id));
+    let details = customer["email"].is_string().then(|| customer_details(customer));
     let own = json!({
+        "customer_details": details,
         "amount_subtotal": total,
         "amount_total": total,
         "currency": currency,

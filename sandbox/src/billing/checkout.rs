@@ -1,6 +1,6 @@
 //! Checkout sessions: an attempt to pay, completion, expiry.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::invoice;
 use super::payment::Presence;
@@ -119,16 +119,7 @@ fn complete(world: &mut World, session: &str, sub: &str, payment_status: &str) {
     let customer = world.get(Kind::Customer, text(subscription, "customer"));
     let fields = json!({
         "customer": subscription["customer"],
-        "customer_details": {
-            "address": null,
-            "business_name": null,
-            "email": customer["email"],
-            "individual_name": null,
-            "name": customer["name"],
-            "phone": null,
-            "tax_exempt": "none",
-            "tax_ids": [],
-        },
+        "customer_details": customer_details(customer),
         "invoice": subscription["latest_invoice"],
         "payment_status": payment_status,
         "status": "complete",
@@ -137,6 +128,20 @@ fn complete(world: &mut World, session: &str, sub: &str, payment_status: &str) {
     });
     world.set(Kind::CheckoutSession, session, fields);
     world.announce(Kind::CheckoutSession, session, "checkout.session.completed");
+}
+
+/// What a session says of its customer.
+pub fn customer_details(customer: &Value) -> Value {
+    json!({
+        "address": null,
+        "business_name": null,
+        "email": customer["email"],
+        "individual_name": null,
+        "name": customer["name"],
+        "phone": null,
+        "tax_exempt": "none",
+        "tax_ids": [],
+    })
 }
 
 /// Closes a session that nobody completed.

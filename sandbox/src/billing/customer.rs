@@ -10,8 +10,10 @@ use crate::world::World;
 /// Stores a way to pay with a customer and gives its id.
 pub fn attach_card(world: &mut World, customer: &str, card: Card) -> String {
     let method = world.insert(Kind::PaymentMethod, card.payment_method());
+    let email = world.get(Kind::Customer, customer)["email"].clone();
     world.update(Kind::PaymentMethod, &method, |method| {
         put(method, json!({ "customer": customer }));
+        put(&mut method["billing_details"], json!({ "email": email }));
         if method["card"].is_object() {
             put(&mut method["card"], json!({ "last4": card.last4() }));
         }

@@ -61,6 +61,7 @@ fn draft_fields(world: &mut World, id: &str, sub: &str, reason: &str, lines: &[L
         "subtotal_excluding_tax": total,
         "total": total,
         "total_excluding_tax": total,
+        "webhooks_delivered_at": world.now,
     })
 }
 

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{checkout, invoice, subscription};
 use crate::card::Card;
-use crate::objects::{Kind, integer, text};
+use crate::objects::{Kind, integer, list, text};
 use crate::world::{Timer, World};
 
 /// How long a bank debit takes.
@@ -130,6 +130,10 @@ fn charge(world: &mut World, intent: &str, failure: Option<&str>) -> String {
     let event = if paid { "charge.succeeded" } else { "charge.failed" };
     let id = world.id(Kind::Charge.prefix());
     fields["receipt_url"] = Value::from(format!("{}/receipt/{id}", world.url));
+    fields["refunds"] = list(Vec::new(), false, &format!("/v1/charges/{id}/refunds"));
+    if paid {
+        fields["balance_transaction"] = Value::from(world.id("txn_"));
+    }
     world.insert_as(Kind::Charge, &id, fields);
     world.announce(Kind::Charge, &id, event);
     id

@@ -27,7 +27,12 @@ pub fn refund(
     });
     let id = world.create(Kind::Refund, fields, "refund.created");
     let refunded = integer(&paid, "amount_refunded") + amount;
+    let mut refunds = paid["refunds"].clone();
+    if let Some(refunds) = refunds["data"].as_array_mut() {
+        refunds.insert(0, world.get(Kind::Refund, &id).clone());
+    }
     let fields = json!({
+        "refunds": refunds,
         "amount_refunded": refunded,
         "refunded": refunded == integer(&paid, "amount"),
     });

@@ -48,9 +48,11 @@ pub fn create(world: &mut World, new: NewSubscription) -> String {
         })
         .collect();
     let url = format!("/v1/subscription_items?subscription={id}");
+    let currency = prices.first().map_or(Value::Null, |(price, _)| price["currency"].clone());
+    world.set(Kind::Customer, &new.customer, json!({ "currency": currency }));
     let fields = json!({
         "billing_cycle_anchor": anchor,
-        "currency": prices.first().map_or(Value::Null, |(price, _)| price["currency"].clone()),
+        "currency": currency,
         "customer": new.customer,
         "default_payment_method": new.method,
         "items": list(items, false, &url),

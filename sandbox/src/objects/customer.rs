@@ -5,7 +5,14 @@ use serde_json::{Value, json};
 
 pub fn customer() -> Value {
     json!({
-        "address": null,
+        "address": {
+            "city": null,
+            "country": null,
+            "line1": null,
+            "line2": null,
+            "postal_code": null,
+            "state": null,
+        },
         "balance": 0,
         "created": 0,
         "currency": null,

@@ -38,7 +38,9 @@ pub fn show(world: &World, id: &str, problem: Option<&str>) -> Page {
     let session = world.get(Kind::CheckoutSession, id);
     match text(session, "status") {
         "open" => {}
-        "complete" => return message("Done", "This checkout is complete. You can close this page."),
+        "complete" => {
+            return message("Done", "This checkout is complete. You can close this page.");
+        }
         "expired" => return message("Too late", "This checkout has expired. Start a new one."),
         _ => return Page::NotFound,
     }

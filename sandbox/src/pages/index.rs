@@ -83,7 +83,10 @@ pub fn show(world: &World) -> Page {
     html(&IndexPage {
         now: readable(world.now),
         customers: customers
-            .map(|customer| CustomerRow { id: text(customer, "id"), email: text(customer, "email") })
+            .map(|customer| CustomerRow {
+                id: text(customer, "id"),
+                email: text(customer, "email"),
+            })
             .collect(),
         sessions: sessions.take(MAX_ROWS).map(|session| text(session, "id")).collect(),
         deliveries: world.deliveries.all().iter().rev().take(MAX_ROWS).map(delivery_row).collect(),

@@ -23,8 +23,7 @@ use crate::world::World;
 
 /// Nothing but our own style sheet. There is no `form-action`, since browsers apply it to where a
 /// form's answer redirects to, and checkout returns to the vendor's site.
-const CONTENT_SECURITY_POLICY: &str =
-    "default-src 'none'; style-src 'self'; img-src 'self' data:; base-uri 'none'; \
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self' data:; base-uri 'none'; \
      frame-ancestors 'none'";
 
 /// A mail's HTML runs nothing, loads nothing, and cannot reach the sandbox's pages.
@@ -48,7 +47,11 @@ enum Page {
     Html(String),
     /// A mail's own HTML.
     MailHtml(String),
-    File { content_type: String, name: String, bytes: Vec<u8> },
+    File {
+        content_type: String,
+        name: String,
+        bytes: Vec<u8>,
+    },
     Style,
     Redirect(String),
     NotFound,
@@ -91,7 +94,9 @@ fn post(shared: &Shared, path: &[&str], form: &Form) -> Page {
         ["clock"] => index::move_clock(shared, form),
         ["deliveries"] => shared.write(|world| index::deliveries(world, form)),
         ["faults", rest @ ..] => shared.write(|world| index::faults(world, rest, form)),
-        ["checkout", id] => shared.write(|world| checkout::submit(world, id, field(form, "card"), form)),
+        ["checkout", id] => {
+            shared.write(|world| checkout::submit(world, id, field(form, "card"), form))
+        }
         ["checkout", id, card] => shared.write(|world| checkout::submit(world, id, card, form)),
         ["authenticate", id] => shared.write(|world| checkout::authenticate(world, id, form)),
         ["portal", id, action] => shared.write(|world| portal::act(world, id, action, form)),
@@ -154,9 +159,16 @@ fn respond(page: Page) -> Response<Full<Bytes>> {
         Page::File { content_type, name, bytes } => {
             let name = name.replace(['"', '\\'], "_");
             let disposition = format!("attachment; filename=\"{name}\"");
-            (content_type, MAIL_SECURITY_POLICY, bytes, Some((header::CONTENT_DISPOSITION, disposition)))
+            (
+                content_type,
+                MAIL_SECURITY_POLICY,
+                bytes,
+                Some((header::CONTENT_DISPOSITION, disposition)),
+            )
         }
-        Page::Redirect(to) => (html, CONTENT_SECURITY_POLICY, Vec::new(), Some((header::LOCATION, to))),
+        Page::Redirect(to) => {
+            (html, CONTENT_SECURITY_POLICY, Vec::new(), Some((header::LOCATION, to)))
+        }
         Page::Style => {
             let style = include_bytes!("../../templates/style.css").to_vec();
             ("text/css; charset=utf-8".to_owned(), CONTENT_SECURITY_POLICY, style, None)

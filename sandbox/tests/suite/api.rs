@@ -39,17 +39,29 @@ async fn errors_have_stripes_shape() {
     let stripe = Stripe::start().await;
     let cases = [
         (stripe.get("/v1/customers/cus_no").await, 404, "resource_missing", "id"),
-        (stripe.get("/v1/subscriptions?customer=cus_no").await, 400, "resource_missing", "customer"),
+        (
+            stripe.get("/v1/subscriptions?customer=cus_no").await,
+            400,
+            "resource_missing",
+            "customer",
+        ),
         (stripe.post("/v1/customers", "emial=a").await, 400, "parameter_unknown", "emial"),
         (stripe.post("/v1/products", "").await, 400, "parameter_missing", "name"),
         (stripe.get("/v1/customers?limit=101").await, 400, "parameter_invalid_integer", "limit"),
         (stripe.get("/v1/customers?limit=x").await, 400, "parameter_invalid_integer", "limit"),
         (stripe.get("/v1/customers?expand[]=data.nothing.x").await, 200, "", ""),
-        (stripe.post("/v1/prices", "currency=usd&unit_amount=1&product=prod_no").await,
-            400, "resource_missing", "product"),
+        (
+            stripe.post("/v1/prices", "currency=usd&unit_amount=1&product=prod_no").await,
+            400,
+            "resource_missing",
+            "product",
+        ),
     ];
     for (answer, status, code, param) in cases {
-        assert_eq!((answer.status, answer.error("code"), answer.error("param")), (status, code, param));
+        assert_eq!(
+            (answer.status, answer.error("code"), answer.error("param")),
+            (status, code, param)
+        );
         assert!(answer.request_id.starts_with("req_"));
         if status != 200 {
             assert_eq!(answer.error("type"), "invalid_request_error");

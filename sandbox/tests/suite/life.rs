@@ -119,7 +119,10 @@ async fn a_subscription_renews_month_after_month() {
     assert_eq!(body["items"]["data"][0]["current_period_start"], START + 61 * DAY);
     assert_eq!(body["items"]["data"][0]["current_period_end"], START + 92 * DAY);
     let invoices = stripe.get(&format!("/v1/invoices?customer={customer}&status=paid")).await;
-    let reasons: Vec<&str> = invoices.body["data"].as_array().unwrap().iter()
+    let reasons: Vec<&str> = invoices.body["data"]
+        .as_array()
+        .unwrap()
+        .iter()
         .map(|invoice| invoice["billing_reason"].as_str().unwrap())
         .collect();
     assert_eq!(reasons, ["subscription_cycle", "subscription_cycle", "subscription_create"]);

@@ -5,6 +5,7 @@ mod faults;
 mod harness;
 mod life;
 mod mail;
+mod oracles;
 mod pages;
 mod shapes;
 mod webhooks;

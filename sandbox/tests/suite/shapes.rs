@@ -23,7 +23,98 @@ fn examples() -> Option<Value> {
 }
 
 /// What the examples show and Stripe answers as null while there is nothing to say.
-const MAY_BE_NULL: &[&str] = &[];
+const MAY_BE_NULL: &[&str] = &[
+    "billing_portal.configuration/business_profile/privacy_policy_url",
+    "billing_portal.configuration/business_profile/terms_of_service_url",
+    "billing_portal.session/flow",
+    "charge/balance_transaction",
+    "charge/billing_details/name",
+    "charge/payment_method_details/card",
+    "charge/payment_method_details/card/installments",
+    "charge/payment_method_details/card/three_d_secure",
+    "charge/payment_method_details/card/wallet",
+    "charge/shipping",
+    "charge/source",
+    "charge/transfer_data",
+    "checkout.session/after_expiration",
+    "checkout.session/automatic_tax/liability",
+    "checkout.session/collected_information",
+    "checkout.session/consent",
+    "checkout.session/consent_collection",
+    "checkout.session/currency_conversion",
+    "checkout.session/custom_text/after_submit",
+    "checkout.session/custom_text/shipping_address",
+    "checkout.session/custom_text/submit",
+    "checkout.session/custom_text/terms_of_service_acceptance",
+    "checkout.session/customer_details/address",
+    "checkout.session/invoice_creation",
+    "checkout.session/payment_intent",
+    "checkout.session/payment_method_configuration_details",
+    "checkout.session/permissions",
+    "checkout.session/shipping_address_collection",
+    "checkout.session/shipping_cost",
+    "checkout.session/url",
+    "checkout.session/wallet_options",
+    "customer/currency",
+    "customer/discount",
+    "customer/invoice_settings/rendering_options",
+    "customer/shipping",
+    "invoice/automatic_tax/liability",
+    "invoice/customer_address",
+    "invoice/customer_shipping",
+    "invoice/due_date",
+    "invoice/effective_at",
+    "invoice/from_invoice",
+    "invoice/last_finalization_error",
+    "invoice/next_payment_attempt",
+    "invoice/parent/quote_details",
+    "invoice/payment_settings/payment_method_options",
+    "invoice/rendering",
+    "invoice/shipping_cost",
+    "invoice/shipping_details",
+    "item/adjustable_quantity",
+    "line_item/parent/invoice_item_details",
+    "line_item/parent/subscription_item_details/proration_details/credited_items",
+    "payment_intent/automatic_payment_methods",
+    "payment_intent/canceled_at",
+    "payment_intent/last_payment_error",
+    "payment_intent/next_action",
+    "payment_intent/payment_method_configuration_details",
+    "payment_intent/processing",
+    "payment_intent/shipping",
+    "payment_intent/transfer_data",
+    "payment_method/billing_details/address/city",
+    "payment_method/billing_details/address/country",
+    "payment_method/billing_details/address/line1",
+    "payment_method/billing_details/address/postal_code",
+    "payment_method/billing_details/address/state",
+    "payment_method/billing_details/phone",
+    "payment_method/card",
+    "payment_method/card/generated_from",
+    "payment_method/card/wallet",
+    "plan/transform_usage",
+    "price/custom_unit_amount",
+    "price/transform_quantity",
+    "product/default_price",
+    "product/description",
+    "product/package_dimensions",
+    "subscription/automatic_tax/liability",
+    "subscription/billing_cycle_anchor_config",
+    "subscription/billing_thresholds",
+    "subscription/cancel_at",
+    "subscription/canceled_at",
+    "subscription/ended_at",
+    "subscription/next_pending_invoice_item_invoice",
+    "subscription/pause_collection",
+    "subscription/payment_settings/payment_method_options",
+    "subscription/pending_invoice_item_interval",
+    "subscription/pending_update",
+    "subscription/transfer_data",
+    "subscription/trial_end",
+    "subscription/trial_start",
+    "subscription_item/billing_thresholds",
+    "webhook_endpoint/description",
+];
 
 #[derive(Default)]
 struct Report {
@@ -54,19 +145,20 @@ impl Report {
     }
 
     fn compare(&mut self, path: &str, example: &Value, ours: &Value) {
+        let has_a_kind = |value: &Value| value["object"].is_string() && value["object"] != "list";
         match (example, ours) {
             (Value::Null, _) => {}
+            // What has a kind of its own is compared as that.
+            _ if path.contains('/') && has_a_kind(ours) => {}
             (_, Value::Null) => {
                 self.nulls.insert(path.to_owned());
             }
             (Value::Object(example), Value::Object(ours)) => {
                 for (key, example) in example {
-                    let path = format!("{path}.{key}");
+                    let path = format!("{path}/{key}");
                     match ours.get(key) {
-                        // An event shows any kind of object, which is compared as what it is.
-                        Some(_) if path == "event.data.object" => {}
                         Some(ours) => self.compare(&path, example, ours),
-                        None if path.contains(".metadata.") => {}
+                        None if path.contains("/metadata/") => {}
                         None => {
                             self.problems.insert(format!("{path} is missing"));
                         }
@@ -144,28 +236,31 @@ async fn every_object_has_the_shape_of_stripes_example() {
     }
     assert_eq!(report.problems, BTreeSet::new());
     let expected: BTreeSet<String> = MAY_BE_NULL.iter().map(|path| (*path).to_owned()).collect();
-    assert_eq!(report.nulls.difference(&expected).collect::<Vec<_>>(), [""; 0]);
+    assert_eq!(report.nulls, expected);
     let kinds: Vec<&str> = report.kinds.iter().map(String::as_str).collect();
-    assert_eq!(kinds, [
-        "billing_portal.configuration",
-        "billing_portal.session",
-        "charge",
-        "checkout.session",
-        "customer",
-        "dispute",
-        "event",
-        "invoice",
-        "invoice_payment",
-        "item",
-        "line_item",
-        "payment_intent",
-        "payment_method",
-        "plan",
-        "price",
-        "product",
-        "refund",
-        "subscription",
-        "subscription_item",
-        "webhook_endpoint",
-    ]);
+    assert_eq!(
+        kinds,
+        [
+            "billing_portal.configuration",
+            "billing_portal.session",
+            "charge",
+            "checkout.session",
+            "customer",
+            "dispute",
+            "event",
+            "invoice",
+            "invoice_payment",
+            "item",
+            "line_item",
+            "payment_intent",
+            "payment_method",
+            "plan",
+            "price",
+            "product",
+            "refund",
+            "subscription",
+            "subscription_item",
+            "webhook_endpoint",
+        ]
+    );
 }
