@@ -256,6 +256,35 @@ impl Sandbox {
         self.shared.write(|world| actions::close_dispute(world, dispute, won))
     }
 
+    /// Puts `fields` over an object's own and makes an event of it: for what nobody can bring
+    /// about here, such as a paused subscription or a status that does not exist yet. It is left
+    /// to the caller to write what makes sense.
+    ///
+    /// # Errors
+    /// When nothing has this id.
+    pub fn edit(&self, id: &str, fields: Value, event: &str) -> Result<(), ActionError> {
+        self.shared.write(|world| match world.kind_of(id) {
+            Some(kind) => {
+                world.change(kind, id, fields, event);
+                Ok(())
+            }
+            None => Err(ActionError::NoSuch { what: "object", id: id.to_owned() }),
+        })
+    }
+
+    /// The payment intent behind a checkout session, a subscription's latest invoice, or an
+    /// invoice; none if nothing was due.
+    #[must_use]
+    pub fn payment_intent(&self, id: &str) -> Option<String> {
+        self.shared.read(|world| {
+            let object = world.find(id)?;
+            let offered = world.offers.get(id).and_then(|offer| offer.subscription.as_deref());
+            let subscription = offered.map_or(object, |sub| world.get(Kind::Subscription, sub));
+            let invoice = subscription["latest_invoice"].as_str().unwrap_or(id);
+            world.payment_of(invoice).map(|payment| payment.intent.clone())
+        })
+    }
+
     /// An object as the API would answer it; null if nothing has this id.
     #[must_use]
     pub fn object(&self, id: &str) -> Value {

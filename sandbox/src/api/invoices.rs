@@ -58,7 +58,9 @@ fn lines(world: &World, id: &str, params: &mut Params) -> ApiResult {
 fn pay(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
     params.ignore(&["off_session"]);
     params.finish()?;
-    require_open(world, id)?;
+    if world.get(Kind::Invoice, id)["status"] != "draft" {
+        require_open(world, id)?;
+    }
     billing::pay_invoice(world, id, Presence::OffSession);
     let invoice = world.get(Kind::Invoice, id);
     if invoice["status"] == "open" { Err(ApiError::declined()) } else { Ok(invoice.clone()) }

@@ -62,9 +62,11 @@ pub fn settle(world: &mut World, intent: &str, succeeds: bool) -> Result<(), Act
     Ok(())
 }
 
-/// Pays an open invoice now, with the method that its subscription has.
+/// Pays an open invoice or a draft now, with the method that its subscription has.
 pub fn pay_invoice(world: &mut World, id: &str) -> Result<(), ActionError> {
-    require(world, Kind::Invoice, "invoice", id, "open")?;
+    if world.get(Kind::Invoice, id)["status"] != "draft" {
+        require(world, Kind::Invoice, "invoice", id, "open")?;
+    }
     invoice::pay(world, id, Presence::OffSession);
     Ok(())
 }

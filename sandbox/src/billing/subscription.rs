@@ -222,8 +222,13 @@ fn renew(world: &mut World, sub: &str) {
     let status = text(&subscription, "status");
     let anchor = integer(&subscription, "billing_cycle_anchor");
     let mut items = subscription["items"].clone();
+    let mut renewed = Vec::new();
     for item in items["data"].as_array_mut().into_iter().flatten() {
         let start = integer(item, "current_period_end");
+        if start > world.now {
+            continue; // Items of another interval have periods of their own.
+        }
+        renewed.push(item["id"].clone());
         let end = period::end_after(anchor, &item["price"]["recurring"], start);
         put(item, json!({ "current_period_start": start, "current_period_end": end }));
     }
@@ -231,7 +236,8 @@ fn renew(world: &mut World, sub: &str) {
     let fields = json!({ "items": items, "status": status });
     world.change(Kind::Subscription, sub, fields, "customer.subscription.updated");
     world.schedule(period_end(world, sub), Timer::SubscriptionDue(sub.to_owned()));
-    let lines = lines(world, sub, false);
+    let mut lines = lines(world, sub, false);
+    lines.retain(|line| renewed.contains(&line.item["id"]));
     let unpaid = status == "unpaid";
     let invoice = invoice::open(world, sub, "subscription_cycle", &lines, unpaid);
     if !unpaid {

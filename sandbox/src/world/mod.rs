@@ -168,6 +168,11 @@ impl World {
         self.tables.values().map(|table| table.get(id)).find(|object| !object.is_null())
     }
 
+    /// The kind of the object that has this id.
+    pub fn kind_of(&self, id: &str) -> Option<Kind> {
+        self.tables.iter().find(|(_, table)| !table.get(id).is_null()).map(|(kind, _)| *kind)
+    }
+
     /// Puts `fields` over an object's own. No event is made.
     pub fn set(&mut self, kind: Kind, id: &str, fields: Value) {
         self.table(kind).update(id, |object| put(object, fields));

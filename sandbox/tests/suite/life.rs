@@ -97,6 +97,8 @@ async fn a_bank_debit_completes_unpaid_and_is_decided_days_later() {
         assert_eq!(stripe.sandbox.pay(&session, card), Ok(Paid::Completed));
         assert_eq!(stripe.status(&session), "complete");
         assert_eq!(stripe.sandbox.object(&session)["payment_status"], "unpaid");
+        let intent = stripe.sandbox.payment_intent(&session).unwrap();
+        assert_eq!(stripe.status(&intent), "processing");
         assert_eq!(stripe.sandbox.events(event).len(), 0);
         stripe.sandbox.advance_days(3);
         assert_eq!(stripe.sandbox.events(event).len(), 1);
@@ -160,6 +162,16 @@ async fn when_every_retry_fails_the_setting_decides() {
         stripe.sandbox.advance_days(50);
         assert_eq!(stripe.status(&subscription), status);
         assert_eq!(stripe.sandbox.events("invoice.payment_failed").len(), 4);
+        if after_retries == AfterRetries::Unpaid {
+            // From then on there are only drafts, which the customer can pay.
+            stripe.sandbox.advance_days(20);
+            stripe.sandbox.replace_card(&customer, Card::Paid).unwrap();
+            let draft = stripe.sandbox.object(&subscription)["latest_invoice"].clone();
+            let draft = draft.as_str().unwrap();
+            assert_eq!(stripe.status(draft), "draft");
+            stripe.sandbox.pay_invoice(draft).unwrap();
+            assert_eq!(stripe.status(&subscription), "active");
+        }
     }
 }
 
@@ -267,4 +279,33 @@ async fn deleting_a_customer_ends_its_subscription_first() {
     let form = format!("customer={customer}");
     let portal = stripe.post("/v1/billing_portal/sessions", &form).await;
     assert_eq!((portal.status, portal.error("code")), (400, "resource_missing"));
+}
+
+#[tokio::test]
+async fn items_of_different_intervals_renew_each_in_its_own_time() {
+    let stripe = Stripe::start().await;
+    let customer = stripe.customer().await;
+    stripe.sandbox.replace_card(&customer, Card::Paid).unwrap();
+    let form = format!(
+        "customer={customer}&items[0][price]=price_pro_yearly&items[1][price]=price_team_monthly"
+    );
+    let subscription = stripe.post("/v1/subscriptions", &form).await.id();
+    assert_eq!(stripe.status(&subscription), "active");
+    stripe.sandbox.advance_days(31);
+    let items = stripe.sandbox.object(&subscription)["items"]["data"].clone();
+    assert_eq!(items[0]["current_period_end"], START + 365 * DAY);
+    assert_eq!(items[1]["current_period_end"], START + 61 * DAY);
+    let (invoice, _) = stripe.payment(&subscription).await;
+    assert_eq!(stripe.sandbox.object(&invoice)["amount_paid"], 9900);
+}
+
+#[tokio::test]
+async fn a_state_that_nobody_can_bring_about_can_be_written() {
+    let stripe = Stripe::start().await;
+    let (_, subscription) = stripe.subscriber().await;
+    let fields = serde_json::json!({ "status": "paused" });
+    stripe.sandbox.edit(&subscription, fields, "customer.subscription.paused").unwrap();
+    assert_eq!(stripe.status(&subscription), "paused");
+    assert_eq!(stripe.sandbox.events("customer.subscription.paused").len(), 1);
+    assert!(stripe.sandbox.edit("sub_no", serde_json::json!({}), "x").is_err());
 }
