@@ -168,6 +168,26 @@ impl Sandbox {
         self.shared.write(|world| api::add_webhook_endpoint(world, fields))
     }
 
+    /// Gives an endpoint a new secret. Webhooks carry signatures by both, until the old one is
+    /// ended; none if there is no such endpoint.
+    #[must_use]
+    pub fn roll_webhook_secret(&self, endpoint: &str) -> Option<String> {
+        self.shared.write(|world| {
+            let new = world.id("whsec_");
+            world.webhook_secrets.get_mut(endpoint)?.insert(0, new.clone());
+            Some(new)
+        })
+    }
+
+    /// Ends every secret of an endpoint but the newest.
+    pub fn end_old_webhook_secrets(&self, endpoint: &str) {
+        self.shared.write(|world| {
+            if let Some(secrets) = world.webhook_secrets.get_mut(endpoint) {
+                secrets.truncate(1);
+            }
+        });
+    }
+
     /// Pays an open checkout session, as the page does.
     ///
     /// # Errors

@@ -126,7 +126,7 @@ async fn deliver(shared: Arc<Shared>, place: usize, delivery: Delivery) {
 pub fn webhook(world: &World, event: &str, endpoint: &str, time: i64) -> Option<Webhook> {
     let event = world.get(Kind::Event, event);
     let target = world.get(Kind::WebhookEndpoint, endpoint);
-    let secret = world.webhook_secrets.get(endpoint).filter(|_| target["deleted"] != true)?;
+    let secrets = world.webhook_secrets.get(endpoint).filter(|_| target["deleted"] != true)?;
     if event.is_null() {
         return None;
     }
@@ -135,7 +135,7 @@ pub fn webhook(world: &World, event: &str, endpoint: &str, time: i64) -> Option<
         event["api_version"] = target["api_version"].clone();
     }
     let body = Bytes::from(pretty(&event));
-    let signature = sign(secret, time, &body);
+    let signature = sign(secrets, time, &body);
     Some(Webhook { url: text(target, "url").to_owned(), signature, body })
 }
 

@@ -9,8 +9,11 @@ use crate::billing::checkout::{customer_details, expire};
 use crate::objects::{self, Kind, integer, text};
 use crate::world::{Offer, Timer, World};
 
-/// A session is open for a day, unless its maker says otherwise.
+/// A session is open for a day, unless its maker chooses a shorter time.
 const EXPIRES_AFTER: i64 = 86_400;
+
+/// The shortest time that a session may be open.
+const EXPIRES_AT_LEAST_AFTER: i64 = 30 * 60;
 
 /// What Stripe knows of a session and the sandbox has no use for.
 const IGNORED: [&str; 18] = [
@@ -61,6 +64,10 @@ fn create(world: &mut World, params: &mut Params) -> ApiResult {
     }
     let offer = offer(world, params)?;
     let expires_at = params.integer("expires_at")?.unwrap_or(world.now + EXPIRES_AFTER);
+    if !(EXPIRES_AT_LEAST_AFTER..=EXPIRES_AFTER).contains(&(expires_at - world.now)) {
+        let message = "The `expires_at` timestamp must be from 30 minutes to 24 hours from now.";
+        return Err(ApiError::invalid(message, "expires_at"));
+    }
     let mut fields = Map::new();
     fields.insert("success_url".to_owned(), params.required("success_url")?.into());
     let texts = ["cancel_url", "client_reference_id", "customer", "customer_email", "locale"];

@@ -20,7 +20,8 @@ pub fn list(
     params: &mut Params,
     keep: impl Fn(&Value) -> bool,
 ) -> ApiResult {
-    let customer = params.text("customer")?;
+    let of_customers = kind.blank().get("customer").is_some();
+    let customer = if of_customers { params.text("customer")? } else { None };
     if let Some(customer) = &customer
         && world.get(Kind::Customer, customer).is_null()
     {

@@ -40,7 +40,7 @@ fn create(world: &mut World, params: &mut Params) -> ApiResult {
 pub fn add(world: &mut World, fields: Value) -> (String, String) {
     let id = world.insert(Kind::WebhookEndpoint, fields);
     let secret = world.id("whsec_");
-    world.webhook_secrets.insert(id.clone(), secret.clone());
+    world.webhook_secrets.insert(id.clone(), vec![secret.clone()]);
     (id, secret)
 }
 

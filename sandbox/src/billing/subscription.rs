@@ -207,7 +207,8 @@ pub fn expire_incomplete(world: &mut World, sub: &str) {
 /// Looks whether a cancellation or the end of a period or trial has come.
 pub fn due(world: &mut World, sub: &str) {
     let subscription = world.get(Kind::Subscription, sub);
-    if has_ended(subscription) || subscription["status"] == "incomplete" {
+    let waits = matches!(text(subscription, "status"), "incomplete" | "paused");
+    if has_ended(subscription) || waits {
         return;
     }
     if subscription["cancel_at"].as_i64().is_some_and(|at| at <= world.now) {

@@ -81,8 +81,8 @@ pub struct World {
     pub offers: HashMap<String, Offer>,
     /// How each payment method behaves.
     pub cards: HashMap<String, Card>,
-    /// The secret of each webhook endpoint.
-    pub webhook_secrets: HashMap<String, String>,
+    /// The secrets of each webhook endpoint, the newest first: two while one is rolled.
+    pub webhook_secrets: HashMap<String, Vec<String>>,
     /// The events on their way.
     pub deliveries: Deliveries,
     /// The faults that are switched on.

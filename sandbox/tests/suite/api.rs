@@ -47,6 +47,7 @@ async fn errors_have_stripes_shape() {
         ),
         (stripe.post("/v1/customers", "emial=a").await, 400, "parameter_unknown", "emial"),
         (stripe.post("/v1/products", "").await, 400, "parameter_missing", "name"),
+        (stripe.get("/v1/products?customer=cus_no").await, 400, "parameter_unknown", "customer"),
         (stripe.get("/v1/customers?limit=101").await, 400, "parameter_invalid_integer", "limit"),
         (stripe.get("/v1/customers?limit=x").await, 400, "parameter_invalid_integer", "limit"),
         (stripe.get("/v1/customers?expand[]=data.nothing.x").await, 200, "", ""),

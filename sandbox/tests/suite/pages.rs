@@ -53,6 +53,20 @@ async fn a_customer_pays_and_comes_back() {
 }
 
 #[tokio::test]
+async fn somebody_new_gives_an_email_and_becomes_a_customer() {
+    let stripe = Stripe::start().await;
+    let form = "mode=subscription&line_items[0][price]=price_pro_monthly&success_url=http://x/";
+    let session = stripe.post("/v1/checkout/sessions", form).await.id();
+    let path = format!("/checkout/{session}");
+    assert!(stripe.page(&path).await.text.contains("type=\"email\""));
+    stripe.submit(&path, "card=4242424242424242&email=new@example.com").await;
+    let session = stripe.sandbox.object(&session);
+    assert_eq!(session["customer_details"]["email"], "new@example.com");
+    let customer = session["customer"].as_str().unwrap();
+    assert_eq!(stripe.sandbox.object(customer)["email"], "new@example.com");
+}
+
+#[tokio::test]
 async fn the_bank_asks_and_either_answer_leads_on() {
     let stripe = Stripe::start().await;
     let customer = stripe.customer().await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use licentia_sandbox::{DeliveryState, Options, Sending};
+use licentia_sandbox::{DeliveryState, Options, Sending, sign};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -36,6 +36,22 @@ async fn every_delivery_carries_a_signature_that_others_can_compute() {
         let signed = [format!("{START}.").as_bytes(), &webhook.body].concat();
         assert_eq!(signature, hmac(secret.as_bytes(), &signed));
     }
+}
+
+#[tokio::test]
+async fn while_a_secret_is_rolled_both_sign() {
+    let stripe = Stripe::start().await;
+    let (endpoint, old) = stripe.sandbox.add_webhook_endpoint("http://127.0.0.1:1/", &["*"]);
+    let new = stripe.sandbox.roll_webhook_secret(&endpoint).unwrap();
+    let event = stripe.sandbox.events("price.created").pop().unwrap();
+    let sent = stripe.sandbox.webhook(&event, &endpoint, START).unwrap();
+    let signed = [format!("{START}.").as_bytes(), &sent.body].concat();
+    let by = |secret: &str| format!("v1={}", hmac(secret.as_bytes(), &signed));
+    assert_eq!(sent.signature, format!("t={START},{},{}", by(&new), by(&old)));
+    assert_eq!(sent.signature, sign(&[&new, &old], START, &sent.body));
+    stripe.sandbox.end_old_webhook_secrets(&endpoint);
+    let sent = stripe.sandbox.webhook(&event, &endpoint, START).unwrap();
+    assert_eq!(sent.signature, format!("t={START},{}", by(&new)));
 }
 
 #[tokio::test]
