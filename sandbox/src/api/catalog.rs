@@ -8,6 +8,7 @@ use super::{ApiError, ApiResult, Params};
 use crate::objects::{Kind, put, text, with};
 use crate::world::World;
 
+/// Answers `/v1/products`; nothing if there is no such address.
 pub fn products(
     world: &mut World,
     method: &str,
@@ -23,6 +24,7 @@ pub fn products(
     })
 }
 
+/// Answers `/v1/prices`; nothing if there is no such address.
 pub fn prices(
     world: &mut World,
     method: &str,

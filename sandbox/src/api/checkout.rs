@@ -37,6 +37,7 @@ const IGNORED: [&str; 18] = [
     "ui_mode",
 ];
 
+/// Answers the calls of this resource; nothing if there is no such address.
 pub fn route(
     world: &mut World,
     method: &str,

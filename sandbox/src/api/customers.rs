@@ -13,6 +13,7 @@ use crate::world::World;
 const IGNORED: [&str; 7] =
     ["address", "balance", "phone", "preferred_locales", "shipping", "tax", "tax_exempt"];
 
+/// Answers the calls of this resource; nothing if there is no such address.
 pub fn route(
     world: &mut World,
     method: &str,

@@ -6,6 +6,7 @@ use super::{ApiResult, Params};
 use crate::objects::{Kind, integer, text};
 use crate::world::{EVENTS_KEPT, World};
 
+/// Answers the calls of this resource; nothing if there is no such address.
 pub fn route(
     world: &mut World,
     method: &str,

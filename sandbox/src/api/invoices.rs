@@ -9,6 +9,7 @@ use crate::billing::{self, Presence};
 use crate::objects::{self, Kind, text};
 use crate::world::World;
 
+/// Answers the calls of this resource; nothing if there is no such address.
 pub fn route(
     world: &mut World,
     method: &str,
@@ -25,6 +26,7 @@ pub fn route(
     })
 }
 
+/// Answers `/v1/invoice_payments`; nothing if there is no such address.
 pub fn payments(
     world: &mut World,
     method: &str,

@@ -9,6 +9,7 @@ use crate::billing;
 use crate::objects::{Kind, integer, text};
 use crate::world::World;
 
+/// Answers `/v1/payment_intents`; nothing if there is no such address.
 pub fn intents(
     world: &mut World,
     method: &str,
@@ -22,6 +23,7 @@ pub fn intents(
     })
 }
 
+/// Answers `/v1/payment_methods`; nothing if there is no such address.
 pub fn methods(
     world: &mut World,
     method: &str,
@@ -35,6 +37,7 @@ pub fn methods(
     })
 }
 
+/// Answers `/v1/charges`; nothing if there is no such address.
 pub fn charges(
     world: &mut World,
     method: &str,
@@ -48,6 +51,7 @@ pub fn charges(
     })
 }
 
+/// Answers `/v1/refunds`; nothing if there is no such address.
 pub fn refunds(
     world: &mut World,
     method: &str,
@@ -62,6 +66,7 @@ pub fn refunds(
     })
 }
 
+/// Answers `/v1/disputes`; nothing if there is no such address.
 pub fn disputes(
     world: &mut World,
     method: &str,

@@ -11,6 +11,7 @@ use crate::objects::{Kind, integer, text};
 use crate::options::CancelField;
 use crate::world::World;
 
+/// Answers the calls of this resource; nothing if there is no such address.
 pub fn route(
     world: &mut World,
     method: &str,
@@ -27,6 +28,7 @@ pub fn route(
     })
 }
 
+/// Answers `/v1/subscription_items`; nothing if there is no such address.
 pub fn items(
     world: &mut World,
     method: &str,

@@ -8,6 +8,7 @@ use super::{ApiError, ApiResult, Params};
 use crate::objects::{Kind, with};
 use crate::world::World;
 
+/// Answers the calls of this resource; nothing if there is no such address.
 pub fn route(
     world: &mut World,
     method: &str,

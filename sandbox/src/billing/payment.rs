@@ -97,7 +97,7 @@ pub fn fail(world: &mut World, intent: &str) {
     world.change(Kind::PaymentIntent, intent, fields, "payment_intent.payment_failed");
     if let Some(id) = world.invoice_of(intent) {
         let sub = invoice::subscription_of(world, &id);
-        subscription::payment_failed(world, &sub, &id, delayed);
+        subscription::payment_failed(world, &sub, &id);
         if delayed {
             checkout::payment_settled(world, &id, false);
         }

@@ -160,7 +160,7 @@ pub fn payment_is_processing(world: &mut World, sub: &str) {
 
 /// A payment of one of its invoices failed. A first payment is left to the customer, any other
 /// is tried again, and in the end the account's setting decides.
-pub fn payment_failed(world: &mut World, sub: &str, invoice: &str, delayed: bool) {
+pub fn payment_failed(world: &mut World, sub: &str, invoice: &str) {
     let status = text(world.get(Kind::Subscription, sub), "status").to_owned();
     let attempts = integer(world.get(Kind::Invoice, invoice), "attempt_count");
     let retry = usize::try_from(attempts - 1).ok().and_then(|made| RETRY_AFTER_DAYS.get(made));
@@ -177,7 +177,6 @@ pub fn payment_failed(world: &mut World, sub: &str, invoice: &str, delayed: bool
         return;
     }
     match world.behavior.after_retries {
-        _ if delayed => set_status(world, sub, "past_due"),
         AfterRetries::PastDue => set_status(world, sub, "past_due"),
         AfterRetries::Unpaid => set_status(world, sub, "unpaid"),
         AfterRetries::Cancel => end(world, sub, "payment_failed"),

@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+/// A blank product.
 pub fn product() -> Value {
     json!({
         "active": true,
@@ -27,6 +28,7 @@ pub fn product() -> Value {
     })
 }
 
+/// A blank price.
 pub fn price() -> Value {
     json!({
         "active": true,
@@ -57,6 +59,7 @@ pub fn price() -> Value {
     })
 }
 
+/// A blank plan.
 pub fn plan() -> Value {
     json!({
         "active": true,

@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+/// A blank checkout session.
 pub fn checkout_session() -> Value {
     json!({
         "adaptive_pricing": {

@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+/// A blank customer.
 pub fn customer() -> Value {
     json!({
         "address": {
@@ -42,6 +43,7 @@ pub fn customer() -> Value {
     })
 }
 
+/// A blank payment method.
 pub fn payment_method() -> Value {
     json!({
         "allow_redisplay": "always",

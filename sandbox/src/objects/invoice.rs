@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+/// A blank invoice.
 pub fn invoice() -> Value {
     json!({
         "account_country": "US",
@@ -100,6 +101,7 @@ pub fn invoice() -> Value {
     })
 }
 
+/// A blank line item.
 pub fn line_item() -> Value {
     json!({
         "amount": 0,
@@ -125,6 +127,7 @@ pub fn line_item() -> Value {
     })
 }
 
+/// A blank invoice payment.
 pub fn invoice_payment() -> Value {
     json!({
         "amount_paid": null,

@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+/// A blank payment intent.
 pub fn payment_intent() -> Value {
     json!({
         "amount": 0,
@@ -61,6 +62,7 @@ pub fn payment_intent() -> Value {
     })
 }
 
+/// A blank charge.
 pub fn charge() -> Value {
     json!({
         "amount": 0,
@@ -130,6 +132,7 @@ pub fn charge() -> Value {
     })
 }
 
+/// A blank refund.
 pub fn refund() -> Value {
     json!({
         "amount": 0,
@@ -158,6 +161,7 @@ pub fn refund() -> Value {
     })
 }
 
+/// A blank dispute.
 pub fn dispute() -> Value {
     json!({
         "amount": 0,

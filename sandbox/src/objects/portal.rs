@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+/// A blank portal session.
 pub fn portal_session() -> Value {
     json!({
         "configuration": "",
@@ -20,6 +21,7 @@ pub fn portal_session() -> Value {
     })
 }
 
+/// A blank portal configuration.
 pub fn portal_configuration() -> Value {
     json!({
         "active": true,

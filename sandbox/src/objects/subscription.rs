@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+/// A blank subscription.
 pub fn subscription() -> Value {
     json!({
         "application": null,
@@ -86,6 +87,7 @@ pub fn subscription() -> Value {
     })
 }
 
+/// A blank subscription item.
 pub fn subscription_item() -> Value {
     json!({
         "billing_thresholds": null,

@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+/// A blank event.
 pub fn event() -> Value {
     json!({
         "api_version": null,
@@ -20,6 +21,7 @@ pub fn event() -> Value {
     })
 }
 
+/// A blank webhook endpoint.
 pub fn webhook_endpoint() -> Value {
     json!({
         "api_version": null,

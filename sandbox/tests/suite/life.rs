@@ -87,9 +87,11 @@ async fn three_d_secure_completed_pays_and_failed_leaves_the_session_open() {
 
 #[tokio::test]
 async fn a_bank_debit_completes_unpaid_and_is_decided_days_later() {
-    for (card, event, payment_status, status) in [
-        (Card::DelayedPaid, "checkout.session.async_payment_succeeded", "paid", "active"),
-        (Card::DelayedFailed, "checkout.session.async_payment_failed", "unpaid", "past_due"),
+    let (succeeded, failed) =
+        ("checkout.session.async_payment_succeeded", "checkout.session.async_payment_failed");
+    for (card, event, payment_status, [at_first, at_last]) in [
+        (Card::DelayedPaid, succeeded, "paid", ["active", "active"]),
+        (Card::DelayedFailed, failed, "unpaid", ["past_due", "canceled"]),
     ] {
         let stripe = Stripe::start().await;
         let customer = stripe.customer().await;
@@ -104,8 +106,10 @@ async fn a_bank_debit_completes_unpaid_and_is_decided_days_later() {
         assert_eq!(stripe.sandbox.events(event).len(), 1);
         assert_eq!(stripe.sandbox.object(&session)["payment_status"], payment_status);
         let subscription = stripe.sandbox.object(&session)["subscription"].clone();
-        assert_eq!(stripe.status(subscription.as_str().unwrap()), status);
-        stripe.sandbox.advance_days(20);
+        let subscription = subscription.as_str().unwrap();
+        assert_eq!(stripe.status(subscription), at_first);
+        stripe.sandbox.advance_days(25); // Three retries, each of which takes days.
+        assert_eq!(stripe.status(subscription), at_last);
         assert_eq!(stripe.sandbox.events(event).len(), 1);
     }
 }
