@@ -1,4 +1,4 @@
-//! A customer, a payment method, and what a deleted object leaves.
+//! A customer and a payment method.
 //! Only the shape: every key that Stripe answers, with what it says when there is nothing to say.
 
 use serde_json::{Value, json};
