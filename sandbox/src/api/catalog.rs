@@ -1,0 +1,158 @@
+//! `/v1/products` and `/v1/prices`.
+
+use serde_json::{Map, Value, json};
+
+use super::list::list;
+use super::resource::{require, require_param, retrieve, take_metadata, take_texts};
+use super::{ApiError, ApiResult, Params};
+use crate::objects::{Kind, put, text, with};
+use crate::world::World;
+
+/// Answers `/v1/products`; nothing if there is no such address.
+pub fn products(
+    world: &mut World,
+    method: &str,
+    rest: &[&str],
+    params: &mut Params,
+) -> Option<ApiResult> {
+    Some(match (method, rest) {
+        ("POST", []) => create_product(world, params),
+        ("GET", []) => list_by_active(world, Kind::Product, params, |_| true),
+        ("GET", [id]) => retrieve(world, Kind::Product, id, params),
+        ("POST", [id]) => update(world, Kind::Product, id, params, "product.updated"),
+        _ => return None,
+    })
+}
+
+/// Answers `/v1/prices`; nothing if there is no such address.
+pub fn prices(
+    world: &mut World,
+    method: &str,
+    rest: &[&str],
+    params: &mut Params,
+) -> Option<ApiResult> {
+    Some(match (method, rest) {
+        ("POST", []) => create_price(world, params),
+        ("GET", []) => list_prices(world, params),
+        ("GET", [id]) => retrieve(world, Kind::Price, id, params),
+        ("POST", [id]) => update(world, Kind::Price, id, params, "price.updated"),
+        _ => return None,
+    })
+}
+
+fn list_prices(world: &World, params: &mut Params) -> ApiResult {
+    let product = params.text("product")?;
+    let lookup_keys = params.texts("lookup_keys")?;
+    params.ignore(&["type", "currency"]);
+    list_by_active(world, Kind::Price, params, |price| {
+        let key = text(price, "lookup_key");
+        product.as_deref().is_none_or(|product| price["product"] == product)
+            && (lookup_keys.is_empty() || lookup_keys.iter().any(|wanted| wanted == key))
+    })
+}
+
+fn list_by_active(
+    world: &World,
+    kind: Kind,
+    params: &mut Params,
+    keep: impl Fn(&Value) -> bool,
+) -> ApiResult {
+    let active = params.boolean("active")?;
+    list(world, kind, params, |object| {
+        active.is_none_or(|active| object["active"] == active) && keep(object)
+    })
+}
+
+fn create_product(world: &mut World, params: &mut Params) -> ApiResult {
+    let name = params.required("name")?;
+    let id = params.text("id")?;
+    let mut fields = Map::from_iter([("name".to_owned(), name.into())]);
+    take_texts(params, &["description", "unit_label", "url"], &mut fields)?;
+    take_metadata(params, &Value::Null, &mut fields)?;
+    params.ignore(&["tax_code", "type", "shippable", "images"]);
+    params.finish()?;
+    if let Some(id) = id.as_deref().filter(|id| world.exists(Kind::Product, id)) {
+        let message = format!("Product already exists with id: {id}");
+        return Err(ApiError::coded("resource_already_exists", message, "id"));
+    }
+    Ok(add_product(world, id, fields.into()))
+}
+
+fn add_product(world: &mut World, id: Option<String>, fields: Value) -> Value {
+    let id = id.unwrap_or_else(|| world.id(Kind::Product.prefix()));
+    world.insert_as(Kind::Product, &id, with(json!({ "updated": world.now }), fields));
+    world.announce(Kind::Product, &id, "product.created");
+    world.get(Kind::Product, &id).clone()
+}
+
+fn create_price(world: &mut World, params: &mut Params) -> ApiResult {
+    let currency = params.required("currency")?;
+    let amount = params.integer("unit_amount")?.ok_or_else(|| ApiError::missing("unit_amount"))?;
+    let recurring = recurring(params)?;
+    let product = params.text("product")?;
+    let mut product_data = params.group("product_data");
+    let product_name = product_data.text("name")?;
+    let mut fields = Map::new();
+    take_texts(params, &["lookup_key", "nickname"], &mut fields)?;
+    take_metadata(params, &Value::Null, &mut fields)?;
+    params.ignore(&["active", "billing_scheme", "tax_behavior", "transfer_lookup_key"]);
+    product_data.finish()?;
+    params.finish()?;
+    let product = match (product, product_name) {
+        (Some(product), _) => {
+            require_param(world, Kind::Product, &product, "product")?;
+            product
+        }
+        (None, Some(name)) => {
+            text(&add_product(world, None, json!({ "name": name })), "id").to_owned()
+        }
+        (None, None) => return Err(ApiError::missing("product")),
+    };
+    let own = json!({
+        "currency": currency,
+        "product": product,
+        "recurring": recurring,
+        "type": if recurring.is_null() { "one_time" } else { "recurring" },
+        "unit_amount": amount,
+        "unit_amount_decimal": amount.to_string(),
+    });
+    let id = world.create(Kind::Price, with(own, fields.into()), "price.created");
+    Ok(world.get(Kind::Price, &id).clone())
+}
+
+fn recurring(params: &mut Params) -> Result<Value, ApiError> {
+    if !params.has("recurring") {
+        return Ok(Value::Null);
+    }
+    let mut group = params.group("recurring");
+    let interval = group.required("interval")?;
+    if !matches!(interval.as_str(), "day" | "week" | "month" | "year") {
+        let message = format!(
+            "Invalid recurring[interval]: must be one of day, week, month, or year; not {interval}"
+        );
+        return Err(ApiError::invalid(message, "recurring[interval]"));
+    }
+    let count = group.integer("interval_count")?.unwrap_or(1);
+    group.ignore(&["usage_type", "trial_period_days"]);
+    group.finish()?;
+    let mut recurring = Kind::Price.blank()["recurring"].take();
+    put(&mut recurring, json!({ "interval": interval, "interval_count": count }));
+    Ok(recurring)
+}
+
+fn update(world: &mut World, kind: Kind, id: &str, params: &mut Params, event: &str) -> ApiResult {
+    require(world, kind, id)?;
+    let mut fields = Map::new();
+    let own: &[&str] = match kind {
+        Kind::Product => &["name", "description", "default_price"],
+        _ => &["nickname", "lookup_key"],
+    };
+    take_texts(params, own, &mut fields)?;
+    take_metadata(params, world.get(kind, id), &mut fields)?;
+    if let Some(active) = params.boolean("active")? {
+        fields.insert("active".to_owned(), active.into());
+    }
+    params.finish()?;
+    world.change(kind, id, fields.into(), event);
+    Ok(world.get(kind, id).clone())
+}

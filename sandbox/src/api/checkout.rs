@@ -1,0 +1,207 @@
+//! `/v1/checkout/sessions`, in subscription mode.
+
+use serde_json::{Map, Value, json};
+
+use super::list::{list, whole};
+use super::resource::{require, require_param, retrieve, take_metadata, take_texts};
+use super::{ApiError, ApiResult, Params};
+use crate::billing::checkout::{customer_details, expire};
+use crate::objects::{self, Kind, integer, text};
+use crate::world::{Offer, Timer, World};
+
+/// A session is open for a day, unless its maker chooses a shorter time.
+const EXPIRES_AFTER: i64 = 86_400;
+
+/// The shortest time that a session may be open.
+const EXPIRES_AT_LEAST_AFTER: i64 = 30 * 60;
+
+/// What Stripe knows of a session and the sandbox has no use for.
+const IGNORED: [&str; 18] = [
+    "adaptive_pricing",
+    "allow_promotion_codes",
+    "automatic_tax",
+    "billing_address_collection",
+    "branding_settings",
+    "consent_collection",
+    "custom_fields",
+    "custom_text",
+    "customer_update",
+    "managed_payments",
+    "origin_context",
+    "payment_method_collection",
+    "payment_method_options",
+    "payment_method_types",
+    "phone_number_collection",
+    "saved_payment_method_options",
+    "tax_id_collection",
+    "ui_mode",
+];
+
+/// Answers the calls of this resource; nothing if there is no such address.
+pub fn route(
+    world: &mut World,
+    method: &str,
+    rest: &[&str],
+    params: &mut Params,
+) -> Option<ApiResult> {
+    Some(match (method, rest) {
+        ("POST", []) => create(world, params),
+        ("GET", []) => list_all(world, params),
+        ("GET", [id]) => retrieve(world, Kind::CheckoutSession, id, params),
+        ("POST", [id]) => update(world, id, params),
+        ("POST", [id, "expire"]) => expire_now(world, id, params),
+        ("GET", [id, "line_items"]) => line_items(world, id, params),
+        _ => return None,
+    })
+}
+
+fn create(world: &mut World, params: &mut Params) -> ApiResult {
+    let mode = params.required("mode")?;
+    if mode != "subscription" {
+        return Err(ApiError::invalid(
+            "The sandbox knows only sessions in subscription mode.",
+            "mode",
+        ));
+    }
+    let offer = offer(world, params)?;
+    let expires_at = params.integer("expires_at")?.unwrap_or(world.now + EXPIRES_AFTER);
+    if !(EXPIRES_AT_LEAST_AFTER..=EXPIRES_AFTER).contains(&(expires_at - world.now)) {
+        let message = "The `expires_at` timestamp must be from 30 minutes to 24 hours from now.";
+        return Err(ApiError::invalid(message, "expires_at"));
+    }
+    let mut fields = Map::new();
+    fields.insert("success_url".to_owned(), params.required("success_url")?.into());
+    let texts = ["cancel_url", "client_reference_id", "customer", "customer_email", "locale"];
+    take_texts(params, &texts, &mut fields)?;
+    take_metadata(params, &Value::Null, &mut fields)?;
+    params.ignore(&IGNORED);
+    params.finish()?;
+    if let Some(customer) = fields.get("customer").and_then(Value::as_str) {
+        require_param(world, Kind::Customer, customer, "customer")?;
+        if fields.contains_key("customer_email") {
+            let message = "You may only specify one of these parameters: customer, customer_email.";
+            return Err(ApiError::invalid(message, "customer_email"));
+        }
+    }
+    let id = add(world, fields, offer, expires_at);
+    Ok(world.get(Kind::CheckoutSession, &id).clone())
+}
+
+fn add(world: &mut World, mut fields: Map<String, Value>, offer: Offer, expires_at: i64) -> String {
+    let id = world.id(Kind::CheckoutSession.prefix());
+    let price = |line: &(String, i64)| world.get(Kind::Price, &line.0);
+    let full: i64 =
+        offer.lines.iter().map(|line| integer(price(line), "unit_amount") * line.1).sum();
+    let total = if offer.trial_days > 0 { 0 } else { full };
+    let currency = offer.lines.first().map_or(Value::Null, |line| price(line)["currency"].clone());
+    let own_email = json!({ "email": fields.get("customer_email") });
+    let customer = fields.get("customer").and_then(Value::as_str);
+    let customer = customer.map_or(&own_email, |id| world.get(Kind::Customer, id));
+    let details = customer["email"].is_string().then(|| customer_details(customer));
+    let own = json!({
+        "customer_details": details,
+        "amount_subtotal": total,
+        "amount_total": total,
+        "currency": currency,
+        "expires_at": expires_at,
+        "url": format!("{}/checkout/{id}", world.url),
+    });
+    fields.extend(own.as_object().cloned().unwrap_or_default());
+    world.insert_as(Kind::CheckoutSession, &id, fields.into());
+    world.offers.insert(id.clone(), offer);
+    world.schedule(expires_at, Timer::SessionExpires(id.clone()));
+    id
+}
+
+fn offer(world: &World, params: &mut Params) -> Result<Offer, ApiError> {
+    let mut lines = Vec::new();
+    for mut line in params.groups("line_items") {
+        let price = line.required("price")?;
+        let quantity = line.integer("quantity")?.unwrap_or(1);
+        let at = line.full("price");
+        line.ignore(&["adjustable_quantity"]);
+        line.finish()?;
+        require_param(world, Kind::Price, &price, &at)?;
+        if world.get(Kind::Price, &price)["recurring"].is_null() {
+            let message = "You must provide at least one recurring price in `subscription` mode.";
+            return Err(ApiError::invalid(message, &at));
+        }
+        lines.push((price, quantity));
+    }
+    if lines.is_empty() {
+        return Err(ApiError::missing("line_items"));
+    }
+    let mut data = params.group("subscription_data");
+    let metadata = data.metadata("metadata")?.unwrap_or_default();
+    let trial_days = data.integer("trial_period_days")?.unwrap_or(0);
+    data.ignore(&["description", "proration_behavior", "billing_mode", "trial_settings"]);
+    data.finish()?;
+    Ok(Offer { lines, metadata, trial_days, subscription: None })
+}
+
+fn update(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
+    require(world, Kind::CheckoutSession, id)?;
+    let mut fields = Map::new();
+    take_metadata(params, world.get(Kind::CheckoutSession, id), &mut fields)?;
+    params.finish()?;
+    world.set(Kind::CheckoutSession, id, fields.into());
+    Ok(world.get(Kind::CheckoutSession, id).clone())
+}
+
+fn list_all(world: &World, params: &mut Params) -> ApiResult {
+    let subscription = params.text("subscription")?;
+    let status = params.text("status")?;
+    let email = params.group("customer_details").text("email")?;
+    list(world, Kind::CheckoutSession, params, |session| {
+        subscription.as_deref().is_none_or(|wanted| session["subscription"] == wanted)
+            && status.as_deref().is_none_or(|wanted| session["status"] == wanted)
+            && email.as_deref().is_none_or(|wanted| session["customer_details"]["email"] == wanted)
+    })
+}
+
+fn expire_now(world: &mut World, id: &str, params: &Params) -> ApiResult {
+    require(world, Kind::CheckoutSession, id)?;
+    params.finish()?;
+    let status = text(world.get(Kind::CheckoutSession, id), "status");
+    if status != "open" {
+        let message = format!(
+            "Only Checkout Sessions with a status in [\"open\"] can be expired. This Checkout \
+             Session has a status of {status}."
+        );
+        return Err(ApiError::invalid(message, "id"));
+    }
+    expire(world, id);
+    Ok(world.get(Kind::CheckoutSession, id).clone())
+}
+
+fn line_items(world: &World, id: &str, params: &mut Params) -> ApiResult {
+    require(world, Kind::CheckoutSession, id)?;
+    let items = line_items_of(world, id)["data"].take();
+    let items = if let Value::Array(items) = items { items } else { Vec::new() };
+    whole(items, &format!("/v1/checkout/sessions/{id}/line_items"), params)
+}
+
+/// What a session sells, as the list that it shows when asked for.
+pub fn line_items_of(world: &World, session: &str) -> Value {
+    let lines = world.offers.get(session).map(|offer| offer.lines.as_slice()).unwrap_or_default();
+    let item = |(price, quantity): &(String, i64)| {
+        let price = world.get(Kind::Price, price);
+        let amount = integer(price, "unit_amount") * quantity;
+        json!({
+            "adjustable_quantity": null,
+            "amount_discount": 0,
+            "amount_subtotal": amount,
+            "amount_tax": 0,
+            "amount_total": amount,
+            "currency": price["currency"],
+            "description": world.get(Kind::Product, text(price, "product"))["name"],
+            "id": format!("li_{}", text(price, "id").trim_start_matches("price_")),
+            "metadata": {},
+            "object": "item",
+            "price": price,
+            "quantity": quantity,
+        })
+    };
+    let url = format!("/v1/checkout/sessions/{session}/line_items");
+    objects::list(lines.iter().map(item).collect(), false, &url)
+}

@@ -1,0 +1,117 @@
+//! `/v1/customers`.
+
+use serde_json::{Map, Value, json};
+
+use super::list::list;
+use super::resource::{require, retrieve, take_metadata, take_texts};
+use super::{ApiError, ApiResult, Params};
+use crate::billing;
+use crate::objects::{Kind, put};
+use crate::world::World;
+
+/// What Stripe knows of a customer and the sandbox has no use for.
+const IGNORED: [&str; 7] =
+    ["address", "balance", "phone", "preferred_locales", "shipping", "tax", "tax_exempt"];
+
+/// Answers the calls of this resource; nothing if there is no such address.
+pub fn route(
+    world: &mut World,
+    method: &str,
+    rest: &[&str],
+    params: &mut Params,
+) -> Option<ApiResult> {
+    Some(match (method, rest) {
+        ("POST", []) => create(world, params),
+        ("GET", []) => list_all(world, params),
+        ("GET", ["search"]) => search(world, params),
+        ("GET", [id]) => retrieve(world, Kind::Customer, id, params),
+        ("POST", [id]) => update(world, id, params),
+        ("DELETE", [id]) => delete(world, id, params),
+        _ => return None,
+    })
+}
+
+fn create(world: &mut World, params: &mut Params) -> ApiResult {
+    let fields = fields(params, &Value::Null)?;
+    let id = billing::create_customer(world, fields.into());
+    Ok(world.get(Kind::Customer, &id).clone())
+}
+
+fn update(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
+    require(world, Kind::Customer, id)?;
+    let fields = fields(params, world.get(Kind::Customer, id))?;
+    world.change(Kind::Customer, id, fields.into(), "customer.updated");
+    Ok(world.get(Kind::Customer, id).clone())
+}
+
+fn fields(params: &mut Params, before: &Value) -> Result<Map<String, Value>, ApiError> {
+    let mut fields = Map::new();
+    take_texts(params, &["description", "email", "name"], &mut fields)?;
+    take_metadata(params, before, &mut fields)?;
+    let mut settings = params.group("invoice_settings");
+    if let Some(method) = settings.text("default_payment_method")? {
+        let mut settings = Kind::Customer.blank()["invoice_settings"].take();
+        put(&mut settings, json!({ "default_payment_method": method }));
+        fields.insert("invoice_settings".to_owned(), settings);
+    }
+    settings.finish()?;
+    params.ignore(&IGNORED);
+    params.finish()?;
+    Ok(fields)
+}
+
+fn delete(world: &mut World, id: &str, params: &Params) -> ApiResult {
+    require(world, Kind::Customer, id)?;
+    params.finish()?;
+    Ok(billing::delete_customer(world, id))
+}
+
+fn list_all(world: &World, params: &mut Params) -> ApiResult {
+    let email = params.text("email")?;
+    list(world, Kind::Customer, params, |customer| {
+        email.as_deref().is_none_or(|email| customer["email"] == email)
+    })
+}
+
+/// Knows the one kind of query that a licensing backend needs: exact values, joined by `AND`.
+fn search(world: &World, params: &mut Params) -> ApiResult {
+    let query = params.required("query")?;
+    params.ignore(&["limit", "page"]);
+    params.finish()?;
+    let clauses: Option<Vec<(String, String)>> = query.split(" AND ").map(clause).collect();
+    let clauses = clauses.ok_or_else(|| {
+        let message = "The sandbox understands only metadata['key']:'value', email:'…' and \
+                       name:'…', joined by AND.";
+        ApiError::invalid(message, "query")
+    })?;
+    let fits = |customer: &&Value| {
+        clauses.iter().all(|(pointer, wanted)| {
+            customer.pointer(pointer).and_then(Value::as_str) == Some(wanted.as_str())
+        })
+    };
+    let found: Vec<Value> =
+        world.newest_first(Kind::Customer, None).filter(fits).cloned().collect();
+    Ok(json!({
+        "object": "search_result",
+        "url": "/v1/customers/search",
+        "has_more": false,
+        "next_page": null,
+        "data": found,
+    }))
+}
+
+/// `metadata['key']:'value'` as a JSON pointer and a value.
+fn clause(clause: &str) -> Option<(String, String)> {
+    let (field, value) = clause.trim().split_once(':')?;
+    let unquote = |text: &str| {
+        let text = text.trim();
+        let quote = text.chars().next().filter(|quote| matches!(quote, '\'' | '"'))?;
+        Some(text.strip_prefix(quote)?.strip_suffix(quote)?.replace('\\', ""))
+    };
+    let pointer = match field.strip_prefix("metadata[") {
+        Some(key) => format!("/metadata/{}", unquote(key.strip_suffix(']')?)?),
+        None if matches!(field, "email" | "name") => format!("/{field}"),
+        None => return None,
+    };
+    Some((pointer, unquote(value)?))
+}

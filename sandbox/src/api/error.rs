@@ -1,0 +1,117 @@
+//! Stripe's error objects.
+
+use serde_json::{Value, json};
+
+/// An error as Stripe words it.
+#[derive(Clone, Debug)]
+pub struct ApiError {
+    /// The HTTP status.
+    pub status: u16,
+    kind: &'static str,
+    code: Option<&'static str>,
+    param: Option<String>,
+    message: String,
+}
+
+impl ApiError {
+    /// The call is not right: `param` says where, unless it is empty.
+    pub fn invalid(message: impl Into<String>, param: &str) -> Self {
+        Self {
+            status: 400,
+            kind: "invalid_request_error",
+            code: None,
+            param: (!param.is_empty()).then(|| param.to_owned()),
+            message: message.into(),
+        }
+    }
+
+    /// The same, with Stripe's code for it.
+    pub fn coded(code: &'static str, message: impl Into<String>, param: &str) -> Self {
+        Self { code: Some(code), ..Self::invalid(message, param) }
+    }
+
+    /// A required parameter is not there.
+    pub fn missing(param: &str) -> Self {
+        Self::coded("parameter_missing", format!("Missing required param: {param}."), param)
+    }
+
+    /// A parameter that the endpoint does not know.
+    pub fn unknown(param: &str) -> Self {
+        Self::coded("parameter_unknown", format!("Received unknown parameter: {param}"), param)
+    }
+
+    /// Nothing has this id. In the path that is a 404, in a parameter a 400.
+    pub fn no_such(noun: &str, id: &str, param: &str) -> Self {
+        let message = format!("No such {noun}: '{id}'");
+        let status = if param == "id" { 404 } else { 400 };
+        Self { status, ..Self::coded("resource_missing", message, param) }
+    }
+
+    /// No such address.
+    pub fn no_such_url(method: &str, path: &str) -> Self {
+        let message = format!("Unrecognized request URL ({method}: {path}).");
+        Self { status: 404, ..Self::invalid(message, "") }
+    }
+
+    /// The key is missing or not the sandbox's.
+    pub fn unauthorized() -> Self {
+        let message = "Invalid API Key provided: the sandbox accepts only the secret key that it was \
+                       started with.";
+        Self { status: 401, ..Self::invalid(message, "") }
+    }
+
+    /// Too many calls.
+    pub fn rate_limited() -> Self {
+        let message = "Too many requests hit the API too quickly.";
+        Self { status: 429, ..Self::coded("rate_limit", message, "") }
+    }
+
+    /// Stripe itself failed.
+    pub fn internal() -> Self {
+        let message = "An unknown error occurred in the sandbox (a fault is switched on).";
+        Self { status: 500, kind: "api_error", ..Self::invalid(message, "") }
+    }
+
+    /// A payment was declined.
+    pub fn declined() -> Self {
+        let message = "Your card was declined.";
+        Self { status: 402, kind: "card_error", ..Self::coded("card_declined", message, "") }
+    }
+
+    /// The idempotency key belongs to a call with other parameters.
+    pub fn key_of_another_call(key: &str) -> Self {
+        let message = format!(
+            "Keys for idempotent requests can only be used with the same parameters they were \
+             first used with. Try using a key other than '{key}' if you meant to execute a \
+             different request."
+        );
+        Self { kind: "idempotency_error", ..Self::invalid(message, "") }
+    }
+
+    /// The idempotency key belongs to a call that is under way.
+    pub fn key_in_use(key: &str) -> Self {
+        let message = format!(
+            "There is currently another in-progress request using this Idempotent Key '{key}'."
+        );
+        let error = Self::coded("idempotency_key_in_use", message, "");
+        Self { status: 409, kind: "idempotency_error", ..error }
+    }
+
+    /// Whether Stripe keeps this answer under the idempotency key: only once the call had begun.
+    pub fn is_kept(&self) -> bool {
+        matches!(self.status, 402 | 500)
+    }
+
+    /// The body.
+    pub fn body(&self) -> Value {
+        let mut error = json!({ "message": self.message, "type": self.kind });
+        if let Some(code) = self.code {
+            error["code"] = code.into();
+            error["doc_url"] = format!("https://docs.stripe.com/error-codes/{code}").into();
+        }
+        if let Some(param) = &self.param {
+            error["param"] = param.as_str().into();
+        }
+        json!({ "error": error })
+    }
+}

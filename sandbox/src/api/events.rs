@@ -1,0 +1,37 @@
+//! `/v1/events`: what happened in the last 30 days.
+
+use super::list::list;
+use super::resource::retrieve;
+use super::{ApiResult, Params};
+use crate::objects::{Kind, integer, text};
+use crate::world::{EVENTS_KEPT, World};
+
+/// Answers the calls of this resource; nothing if there is no such address.
+pub fn route(
+    world: &mut World,
+    method: &str,
+    rest: &[&str],
+    params: &mut Params,
+) -> Option<ApiResult> {
+    Some(match (method, rest) {
+        ("GET", []) => list_all(world, params),
+        ("GET", [id]) => retrieve(world, Kind::Event, id, params),
+        _ => return None,
+    })
+}
+
+fn list_all(world: &World, params: &mut Params) -> ApiResult {
+    let mut types = params.texts("types")?;
+    types.extend(params.text("type")?);
+    let succeeded = params.boolean("delivery_success")?;
+    list(world, Kind::Event, params, |event| {
+        let fits = |wanted: &String| match wanted.strip_suffix(".*") {
+            Some(family) => text(event, "type").starts_with(family),
+            None => text(event, "type") == wanted,
+        };
+        (types.is_empty() || types.iter().any(fits))
+            && succeeded
+                .is_none_or(|wanted| world.deliveries.succeeded(text(event, "id")) == wanted)
+            && integer(event, "created") > world.now - EVENTS_KEPT
+    })
+}

@@ -1,0 +1,67 @@
+//! `expand[]`: ids replaced by what they name, and the lists that are answered only if asked for.
+
+use serde_json::{Value, json};
+
+use super::ApiError;
+use super::{checkout, invoices};
+use crate::objects::{Kind, list, text};
+use crate::world::World;
+
+/// Stripe's limit on the levels of one expansion.
+const MAX_LEVELS: usize = 4;
+
+/// Expands one path, such as `latest_invoice.payments`, in an answer.
+pub fn expand(world: &World, body: &mut Value, path: &str) -> Result<(), ApiError> {
+    let levels: Vec<&str> = path.split('.').collect();
+    // A list's own `data` is not a level.
+    let depth = levels.iter().filter(|level| **level != "data").count();
+    if depth > MAX_LEVELS {
+        let message = format!("You cannot expand more than {MAX_LEVELS} levels of a property.");
+        return Err(ApiError::invalid(message, "expand"));
+    }
+    expand_levels(world, body, &levels, path)
+}
+
+fn expand_levels(
+    world: &World,
+    value: &mut Value,
+    levels: &[&str],
+    path: &str,
+) -> Result<(), ApiError> {
+    let Some((level, rest)) = levels.split_first() else { return Ok(()) };
+    match value {
+        Value::Null => Ok(()),
+        Value::Array(elements) => {
+            elements.iter_mut().try_for_each(|element| expand_levels(world, element, levels, path))
+        }
+        Value::Object(_) => {
+            if let Some(list) = list_on_request(world, value, level) {
+                value[*level] = list;
+            }
+            let Some(child) = value.get_mut(*level) else {
+                let message = format!("This property cannot be expanded ({path}).");
+                return Err(ApiError::invalid(message, "expand"));
+            };
+            if let Some(id) = child.as_str() {
+                *child = world.find(id).cloned().unwrap_or_else(|| json!(id));
+            }
+            expand_levels(world, child, rest, path)
+        }
+        _ => {
+            Err(ApiError::invalid(format!("This property cannot be expanded ({path})."), "expand"))
+        }
+    }
+}
+
+fn list_on_request(world: &World, object: &Value, name: &str) -> Option<Value> {
+    let id = text(object, "id");
+    match (text(object, "object"), name) {
+        ("invoice", "payments") => Some(invoices::payments_of(world, id)),
+        ("checkout.session", "line_items") => Some(checkout::line_items_of(world, id)),
+        ("customer", "subscriptions") => {
+            let subscriptions = world.newest_first(Kind::Subscription, Some(id)).cloned().collect();
+            Some(list(subscriptions, false, &format!("/v1/customers/{id}/subscriptions")))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,100 @@
+//! Lists: newest first, filtered, a page at a time.
+
+use serde_json::Value;
+
+use super::resource::{noun, require_param};
+use super::{ApiError, ApiResult, Params};
+use crate::objects::{self, Kind, integer, text};
+use crate::world::World;
+
+/// Stripe's page, unless another size is asked for.
+const DEFAULT_LIMIT: i64 = 10;
+
+/// Stripe's largest page.
+const MAX_LIMIT: i64 = 100;
+
+/// Takes the parameters that every list has, and gives the page of what `keep` keeps.
+pub fn list(
+    world: &World,
+    kind: Kind,
+    params: &mut Params,
+    keep: impl Fn(&Value) -> bool,
+) -> ApiResult {
+    let of_customers = kind.blank().get("customer").is_some();
+    let customer = if of_customers { params.text("customer")? } else { None };
+    if let Some(customer) = &customer
+        && world.get(Kind::Customer, customer).is_null()
+    {
+        return Err(ApiError::no_such(&noun(Kind::Customer), customer, "customer"));
+    }
+    let limit = params.integer("limit")?.unwrap_or(DEFAULT_LIMIT);
+    if !(1..=MAX_LIMIT).contains(&limit) {
+        let message = format!("Invalid integer: limit must be from 1 to {MAX_LIMIT}");
+        return Err(ApiError::coded("parameter_invalid_integer", message, "limit"));
+    }
+    let limit = usize::try_from(limit).unwrap_or_default();
+    let created = Created::take(params)?;
+    let after = cursor(world, kind, params, "starting_after")?;
+    let before = cursor(world, kind, params, "ending_before")?;
+    params.finish()?;
+    let all = world.newest_first(kind, customer.as_deref());
+    let wanted = |object: &&Value| created.holds(integer(object, "created")) && keep(object);
+    let (page, has_more): (Vec<&Value>, bool) = if let Some(before) = before {
+        let newer = all.take_while(|object| text(object, "id") != before);
+        let newer: Vec<&Value> = newer.filter(wanted).collect();
+        let first = newer.len().saturating_sub(limit);
+        (newer[first..].to_vec(), first > 0)
+    } else {
+        let skip = after.is_some();
+        let older = all.skip_while(|object| skip && Some(text(object, "id")) != after.as_deref());
+        let mut page: Vec<&Value> =
+            older.skip(usize::from(skip)).filter(wanted).take(limit + 1).collect();
+        let has_more = page.len() > limit;
+        page.truncate(limit);
+        (page, has_more)
+    };
+    Ok(objects::list(page.into_iter().cloned().collect(), has_more, kind.path()))
+}
+
+/// A list whose length is known to be small, such as the lines of one invoice.
+pub fn whole(data: Vec<Value>, url: &str, params: &mut Params) -> ApiResult {
+    params.ignore(&["limit"]);
+    params.finish()?;
+    Ok(objects::list(data, false, url))
+}
+
+fn cursor(
+    world: &World,
+    kind: Kind,
+    params: &mut Params,
+    name: &str,
+) -> Result<Option<String>, ApiError> {
+    let cursor = params.text(name)?.filter(|id| !id.is_empty());
+    if let Some(id) = &cursor {
+        require_param(world, kind, id, name)?;
+    }
+    Ok(cursor)
+}
+
+/// The `created` filter.
+#[derive(Default)]
+struct Created {
+    from: Option<i64>,
+    until: Option<i64>,
+}
+
+impl Created {
+    fn take(params: &mut Params) -> Result<Self, ApiError> {
+        let mut group = params.group("created");
+        let exact = group.integer("")?;
+        let from = group.integer("gte")?.or(group.integer("gt")?.map(|time| time + 1)).or(exact);
+        let until = group.integer("lte")?.or(group.integer("lt")?.map(|time| time - 1)).or(exact);
+        group.finish()?;
+        Ok(Self { from, until })
+    }
+
+    fn holds(&self, created: i64) -> bool {
+        self.from.is_none_or(|from| created >= from)
+            && self.until.is_none_or(|until| created <= until)
+    }
+}

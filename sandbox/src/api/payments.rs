@@ -1,0 +1,144 @@
+//! `/v1/payment_intents`, `/v1/payment_methods`, `/v1/charges`, `/v1/refunds` and `/v1/disputes`.
+
+use serde_json::{Map, Value, json};
+
+use super::list::list;
+use super::resource::{require_param, retrieve, take_metadata};
+use super::{ApiError, ApiResult, Params};
+use crate::billing;
+use crate::objects::{Kind, integer, text};
+use crate::world::World;
+
+/// Answers `/v1/payment_intents`; nothing if there is no such address.
+pub fn intents(
+    world: &mut World,
+    method: &str,
+    rest: &[&str],
+    params: &mut Params,
+) -> Option<ApiResult> {
+    Some(match (method, rest) {
+        ("GET", []) => list(world, Kind::PaymentIntent, params, |_| true),
+        ("GET", [id]) => retrieve(world, Kind::PaymentIntent, id, params),
+        _ => return None,
+    })
+}
+
+/// Answers `/v1/payment_methods`; nothing if there is no such address.
+pub fn methods(
+    world: &mut World,
+    method: &str,
+    rest: &[&str],
+    params: &mut Params,
+) -> Option<ApiResult> {
+    Some(match (method, rest) {
+        ("GET", []) => list_methods(world, params),
+        ("GET", [id]) => retrieve(world, Kind::PaymentMethod, id, params),
+        _ => return None,
+    })
+}
+
+/// Answers `/v1/charges`; nothing if there is no such address.
+pub fn charges(
+    world: &mut World,
+    method: &str,
+    rest: &[&str],
+    params: &mut Params,
+) -> Option<ApiResult> {
+    Some(match (method, rest) {
+        ("GET", []) => list_by_payment(world, Kind::Charge, params),
+        ("GET", [id]) => retrieve(world, Kind::Charge, id, params),
+        _ => return None,
+    })
+}
+
+/// Answers `/v1/refunds`; nothing if there is no such address.
+pub fn refunds(
+    world: &mut World,
+    method: &str,
+    rest: &[&str],
+    params: &mut Params,
+) -> Option<ApiResult> {
+    Some(match (method, rest) {
+        ("POST", []) => create_refund(world, params),
+        ("GET", []) => list_by_payment(world, Kind::Refund, params),
+        ("GET", [id]) => retrieve(world, Kind::Refund, id, params),
+        _ => return None,
+    })
+}
+
+/// Answers `/v1/disputes`; nothing if there is no such address.
+pub fn disputes(
+    world: &mut World,
+    method: &str,
+    rest: &[&str],
+    params: &mut Params,
+) -> Option<ApiResult> {
+    Some(match (method, rest) {
+        ("GET", []) => list_by_payment(world, Kind::Dispute, params),
+        ("GET", [id]) => retrieve(world, Kind::Dispute, id, params),
+        _ => return None,
+    })
+}
+
+fn list_methods(world: &World, params: &mut Params) -> ApiResult {
+    let kind = params.text("type")?;
+    list(world, Kind::PaymentMethod, params, |method| {
+        kind.as_deref().is_none_or(|wanted| method["type"] == wanted)
+    })
+}
+
+fn list_by_payment(world: &World, kind: Kind, params: &mut Params) -> ApiResult {
+    let intent = params.text("payment_intent")?;
+    let charge = params.text("charge")?;
+    list(world, kind, params, |object| {
+        intent.as_deref().is_none_or(|wanted| object["payment_intent"] == wanted)
+            && charge.as_deref().is_none_or(|wanted| object["charge"] == wanted)
+    })
+}
+
+fn create_refund(world: &mut World, params: &mut Params) -> ApiResult {
+    let intent = params.text("payment_intent")?;
+    let charge = params.text("charge")?;
+    let amount = params.integer("amount")?;
+    let reason = params.text("reason")?;
+    let mut fields = Map::new();
+    take_metadata(params, &Value::Null, &mut fields)?;
+    params.finish()?;
+    let charge = charge_to_refund(world, intent, charge)?;
+    let object = world.get(Kind::Charge, &charge);
+    let left = integer(object, "amount") - integer(object, "amount_refunded");
+    if left == 0 {
+        let message = format!("Charge {charge} has already been refunded.");
+        return Err(ApiError::coded("charge_already_refunded", message, ""));
+    }
+    let amount = amount.unwrap_or(left);
+    if !(1..=left).contains(&amount) {
+        let message =
+            format!("Refund amount ({amount}) must be from 1 to the unrefunded amount ({left}).");
+        return Err(ApiError::invalid(message, "amount"));
+    }
+    let metadata = fields.remove("metadata").unwrap_or_else(|| json!({}));
+    let id = billing::refund(world, &charge, amount, json!(reason), metadata);
+    Ok(world.get(Kind::Refund, &id).clone())
+}
+
+fn charge_to_refund(
+    world: &World,
+    intent: Option<String>,
+    charge: Option<String>,
+) -> Result<String, ApiError> {
+    let charge = match (intent, charge) {
+        (_, Some(charge)) => charge,
+        (Some(intent), None) => {
+            require_param(world, Kind::PaymentIntent, &intent, "payment_intent")?;
+            let payment = world.get(Kind::PaymentIntent, &intent);
+            text(payment, "latest_charge").to_owned()
+        }
+        (None, None) => return Err(ApiError::missing("payment_intent")),
+    };
+    if world.get(Kind::Charge, &charge)["paid"] == true {
+        return Ok(charge);
+    }
+    let message = "This PaymentIntent does not have a successful charge to refund.";
+    Err(ApiError::invalid(message, "payment_intent"))
+}

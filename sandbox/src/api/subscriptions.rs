@@ -1,0 +1,200 @@
+//! `/v1/subscriptions` and `/v1/subscription_items`.
+
+use serde_json::{Map, Value};
+
+use super::list::{list, whole};
+use super::resource::{require, require_param, retrieve, take_metadata, take_texts};
+use super::{ApiError, ApiResult, Params};
+use crate::billing::subscription::{self, NewSubscription};
+use crate::billing::{self, Presence};
+use crate::objects::{Kind, integer, text};
+use crate::options::CancelField;
+use crate::world::World;
+
+/// Answers the calls of this resource; nothing if there is no such address.
+pub fn route(
+    world: &mut World,
+    method: &str,
+    rest: &[&str],
+    params: &mut Params,
+) -> Option<ApiResult> {
+    Some(match (method, rest) {
+        ("POST", []) => create(world, params),
+        ("GET", []) => list_all(world, params),
+        ("GET", [id]) => retrieve(world, Kind::Subscription, id, params),
+        ("POST", [id]) => update(world, id, params),
+        ("DELETE", [id]) => cancel(world, id, params),
+        _ => return None,
+    })
+}
+
+/// Answers `/v1/subscription_items`; nothing if there is no such address.
+pub fn items(
+    world: &mut World,
+    method: &str,
+    rest: &[&str],
+    params: &mut Params,
+) -> Option<ApiResult> {
+    Some(match (method, rest) {
+        ("GET", []) => list_items(world, params),
+        ("GET", [id]) => retrieve_item(world, id, params),
+        _ => return None,
+    })
+}
+
+fn create(world: &mut World, params: &mut Params) -> ApiResult {
+    let customer = params.required("customer")?;
+    require_param(world, Kind::Customer, &customer, "customer")?;
+    let mut lines = Vec::new();
+    for mut item in params.groups("items") {
+        let price = item.required("price")?;
+        require_param(world, Kind::Price, &price, &item.full("price"))?;
+        lines.push((price, item.integer("quantity")?.unwrap_or(1)));
+        item.finish()?;
+    }
+    if lines.is_empty() {
+        return Err(ApiError::missing("items"));
+    }
+    let metadata = params.metadata("metadata")?.unwrap_or_default();
+    let trial_days = params.integer("trial_period_days")?;
+    let trial_end =
+        params.integer("trial_end")?.or(trial_days.map(|days| world.now + days * 86_400));
+    let method = params.text("default_payment_method")?;
+    params.ignore(&["payment_behavior", "payment_settings", "billing_mode", "collection_method"]);
+    params.finish()?;
+    let new = NewSubscription { customer, lines, metadata, trial_end, method };
+    let id = subscription::create(world, new);
+    let invoice = text(world.get(Kind::Subscription, &id), "latest_invoice").to_owned();
+    if world.get(Kind::Invoice, &invoice)["status"] == "open" {
+        billing::pay_invoice(world, &invoice, Presence::OnSession);
+    }
+    Ok(world.get(Kind::Subscription, &id).clone())
+}
+
+/// What a call wants to become of a subscription's cancellation.
+enum Cancellation {
+    WithPeriod(bool),
+    At(Option<i64>),
+}
+
+/// What a call wants to become of an item.
+struct ItemChange {
+    item: String,
+    price: String,
+    quantity: i64,
+}
+
+fn update(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
+    require(world, Kind::Subscription, id)?;
+    let mut fields = Map::new();
+    take_texts(params, &["default_payment_method", "description"], &mut fields)?;
+    take_metadata(params, world.get(Kind::Subscription, id), &mut fields)?;
+    let changes = item_changes(world, id, params)?;
+    let cancellation = cancellation(params)?;
+    let prorate = params.text("proration_behavior")?.as_deref() != Some("none");
+    params.ignore(&["payment_behavior", "cancellation_details", "trial_from_plan"]);
+    params.finish()?;
+    if subscription::has_ended(world.get(Kind::Subscription, id)) {
+        let message =
+            "A canceled subscription can only update its cancellation_details and metadata.";
+        return Err(ApiError::invalid(message, ""));
+    }
+    if !fields.is_empty() {
+        world.change(Kind::Subscription, id, fields.into(), "customer.subscription.updated");
+    }
+    for ItemChange { item, price, quantity } in changes {
+        billing::change_price(world, id, &item, &price, quantity, prorate);
+    }
+    match cancellation {
+        Some(Cancellation::WithPeriod(cancel)) => {
+            subscription::cancel_with_period(world, id, cancel, CancelField::PeriodEnd);
+        }
+        Some(Cancellation::At(at)) => subscription::cancel_at(world, id, at, false),
+        None => {}
+    }
+    Ok(world.get(Kind::Subscription, id).clone())
+}
+
+fn cancellation(params: &mut Params) -> Result<Option<Cancellation>, ApiError> {
+    let with_period = params.boolean("cancel_at_period_end")?;
+    let unset = params.has("cancel_at");
+    let at = params.integer("cancel_at")?;
+    if with_period.is_some() && at.is_some() {
+        let message =
+            "You may only specify one of these parameters: cancel_at, cancel_at_period_end.";
+        return Err(ApiError::invalid(message, "cancel_at"));
+    }
+    let with_period = with_period.map(Cancellation::WithPeriod);
+    Ok(with_period.or(unset.then_some(Cancellation::At(at))))
+}
+
+fn item_changes(
+    world: &World,
+    sub: &str,
+    params: &mut Params,
+) -> Result<Vec<ItemChange>, ApiError> {
+    let mut changes = Vec::new();
+    for mut change in params.groups("items") {
+        let at = change.full("id");
+        let id = change.required("id")?;
+        let price = change.text("price")?;
+        let quantity = change.integer("quantity")?;
+        change.finish()?;
+        let items = subscription::items(world, sub);
+        let Some(item) = items.iter().find(|item| item["id"] == id.as_str()) else {
+            return Err(ApiError::no_such("subscription_item", &id, &at));
+        };
+        let price = price.unwrap_or_else(|| text(&item["price"], "id").to_owned());
+        require_param(world, Kind::Price, &price, "items[0][price]")?;
+        let quantity = quantity.unwrap_or_else(|| integer(item, "quantity"));
+        changes.push(ItemChange { item: id, price, quantity });
+    }
+    Ok(changes)
+}
+
+fn cancel(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
+    params.ignore(&["cancellation_details", "invoice_now", "prorate"]);
+    params.finish()?;
+    require(world, Kind::Subscription, id)?;
+    if subscription::has_ended(world.get(Kind::Subscription, id)) {
+        return Err(ApiError::no_such("subscription", id, "id"));
+    }
+    subscription::end(world, id, "cancellation_requested");
+    Ok(world.get(Kind::Subscription, id).clone())
+}
+
+/// Without a `status`, Stripe leaves out what was canceled.
+fn list_all(world: &World, params: &mut Params) -> ApiResult {
+    let status = params.text("status")?;
+    let price = params.text("price")?;
+    params.ignore(&["collection_method", "current_period_end", "current_period_start"]);
+    list(world, Kind::Subscription, params, |subscription| {
+        let own = text(subscription, "status");
+        let items = || subscription["items"]["data"].as_array().into_iter().flatten();
+        let fits = match status.as_deref() {
+            None => own != "canceled",
+            Some("all") => true,
+            Some("ended") => subscription::has_ended(subscription),
+            Some(status) => own == status,
+        };
+        fits && price
+            .as_deref()
+            .is_none_or(|price| items().any(|item| item["price"]["id"] == price))
+    })
+}
+
+fn list_items(world: &World, params: &mut Params) -> ApiResult {
+    let sub = params.required("subscription")?;
+    require_param(world, Kind::Subscription, &sub, "subscription")?;
+    let items = subscription::items(world, &sub).to_vec();
+    whole(items, &format!("/v1/subscription_items?subscription={sub}"), params)
+}
+
+fn retrieve_item(world: &World, id: &str, params: &Params) -> ApiResult {
+    params.finish()?;
+    let subscriptions = world.newest_first(Kind::Subscription, None);
+    let mut items = subscriptions
+        .flat_map(|subscription| subscription["items"]["data"].as_array().into_iter().flatten());
+    let item: Option<&Value> = items.find(|item| item["id"] == id);
+    item.cloned().ok_or_else(|| ApiError::no_such("subscription_item", id, "id"))
+}

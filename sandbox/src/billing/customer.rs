@@ -1,0 +1,60 @@
+//! Customers: their cards, and their end.
+
+use serde_json::{Value, json};
+
+use super::subscription;
+use crate::card::Card;
+use crate::objects::{Kind, put, text};
+use crate::world::World;
+
+/// Stores a way to pay with a customer and gives its id.
+pub fn attach_card(world: &mut World, customer: &str, card: Card) -> String {
+    let method = world.insert(Kind::PaymentMethod, card.payment_method());
+    let email = world.get(Kind::Customer, customer)["email"].clone();
+    world.update(Kind::PaymentMethod, &method, |method| {
+        put(method, json!({ "customer": customer }));
+        put(&mut method["billing_details"], json!({ "email": email }));
+        if method["card"].is_object() {
+            put(&mut method["card"], json!({ "last4": card.last4() }));
+        }
+    });
+    world.cards.insert(method.clone(), card);
+    world.announce(Kind::PaymentMethod, &method, "payment_method.attached");
+    method
+}
+
+/// Makes a payment method the one that the customer's invoices are paid with.
+pub fn set_default_method(world: &mut World, customer: &str, method: &str) {
+    let mut settings = world.get(Kind::Customer, customer)["invoice_settings"].clone();
+    put(&mut settings, json!({ "default_payment_method": method }));
+    let fields = json!({ "invoice_settings": settings });
+    world.change(Kind::Customer, customer, fields, "customer.updated");
+}
+
+/// Deletes a customer; its subscriptions end at once.
+pub fn delete(world: &mut World, customer: &str) -> Value {
+    for id in subscription::live_of(world, customer) {
+        subscription::end(world, &id, "cancellation_requested");
+    }
+    world.announce(Kind::Customer, customer, "customer.deleted");
+    let gone = json!({ "id": customer, "object": "customer", "deleted": true });
+    world.update(Kind::Customer, customer, |object| *object = gone.clone());
+    gone
+}
+
+/// The method that pays a subscription's invoices: its own, or else the customer's.
+pub fn paying_method(world: &World, subscription: &str) -> Option<String> {
+    let subscription = world.get(Kind::Subscription, subscription);
+    let customer = world.get(Kind::Customer, text(subscription, "customer"));
+    let own = subscription["default_payment_method"].as_str();
+    own.or(customer["invoice_settings"]["default_payment_method"].as_str()).map(str::to_owned)
+}
+
+/// Makes a customer.
+pub fn create(world: &mut World, fields: Value) -> String {
+    let invoice_prefix = world.id("")[..8].to_uppercase();
+    let id = world.insert(Kind::Customer, json!({ "invoice_prefix": invoice_prefix }));
+    world.set(Kind::Customer, &id, fields);
+    world.announce(Kind::Customer, &id, "customer.created");
+    id
+}

@@ -1,0 +1,91 @@
+//! A change of an item's price. What is left of the old price is set against the new one, and
+//! the difference is billed at once; what would have to be paid back is not carried over.
+
+use serde_json::{Value, json};
+
+use super::invoice::{self, Line};
+use super::payment::Presence;
+use super::{period, subscription};
+use crate::objects::{Kind, integer, put, text};
+use crate::world::{Timer, World};
+
+/// Puts an item of a subscription on another price, and bills the difference if `prorate`.
+/// Another interval begins a new period now.
+pub fn change_price(
+    world: &mut World,
+    sub: &str,
+    item: &str,
+    price: &str,
+    quantity: i64,
+    prorate: bool,
+) {
+    let subscription = world.get(Kind::Subscription, sub).clone();
+    let price = world.get(Kind::Price, price).clone();
+    let Some(before) =
+        subscription::items(world, sub).iter().find(|candidate| candidate["id"] == item).cloned()
+    else {
+        return;
+    };
+    let trialing = subscription["status"] == "trialing";
+    let same_interval = ["interval", "interval_count"]
+        .iter()
+        .all(|key| before["price"]["recurring"][*key] == price["recurring"][*key]);
+    let keeps_period = same_interval || trialing;
+    let now = world.now;
+    let period = if keeps_period {
+        (integer(&before, "current_period_start"), integer(&before, "current_period_end"))
+    } else {
+        (now, period::end_after(now, &price["recurring"], now))
+    };
+    let mut after = before.clone();
+    let fields = json!({
+        "current_period_start": period.0,
+        "current_period_end": period.1,
+        "plan": subscription::plan_of(&price),
+        "price": price,
+        "quantity": quantity,
+    });
+    put(&mut after, fields);
+    replace_item(world, sub, &after, (!keeps_period).then_some(now));
+    world.schedule(period.1, Timer::SubscriptionDue(sub.to_owned()));
+    if prorate && !trialing {
+        bill_difference(world, sub, &before, after);
+    }
+}
+
+fn replace_item(world: &mut World, sub: &str, after: &Value, anchor: Option<i64>) {
+    let subscription = world.get(Kind::Subscription, sub);
+    let mut items = subscription["items"].clone();
+    for item in items["data"].as_array_mut().into_iter().flatten() {
+        if item["id"] == after["id"] {
+            *item = after.clone();
+        }
+    }
+    let anchor = anchor.unwrap_or_else(|| integer(subscription, "billing_cycle_anchor"));
+    let fields = json!({ "billing_cycle_anchor": anchor, "items": items });
+    world.change(Kind::Subscription, sub, fields, "customer.subscription.updated");
+}
+
+fn bill_difference(world: &mut World, sub: &str, before: &Value, after: Value) {
+    let given_back = -left_of(before, world.now);
+    let billed = left_of(&after, world.now);
+    if billed + given_back <= 0 {
+        return;
+    }
+    let ends = |item: &Value| (world.now, integer(item, "current_period_end"));
+    let lines = [
+        Line { amount: given_back, proration: true, period: ends(before), item: before.clone() },
+        Line { amount: billed, proration: true, period: ends(&after), item: after },
+    ];
+    let invoice = invoice::open(world, sub, "subscription_update", &lines, false);
+    if text(world.get(Kind::Invoice, &invoice), "status") == "open" {
+        invoice::pay(world, &invoice, Presence::OffSession);
+    }
+}
+
+/// What the rest of an item's period is worth.
+fn left_of(item: &Value, now: i64) -> i64 {
+    let (start, end) = (integer(item, "current_period_start"), integer(item, "current_period_end"));
+    let whole = integer(&item["price"], "unit_amount") * integer(item, "quantity");
+    whole * (end - now).max(0) / (end - start).max(1)
+}

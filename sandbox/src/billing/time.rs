@@ -1,0 +1,40 @@
+//! The passing of time: what falls due happens at its own time, in order.
+
+use super::{checkout, payment, subscription};
+use crate::card::Card;
+use crate::objects::{Kind, text};
+use crate::world::{Timer, World};
+
+/// Lets time pass until `until`.
+pub fn catch_up(world: &mut World, until: i64) {
+    let cause = std::mem::take(&mut world.cause);
+    while let Some((at, timer)) = world.take_timer(until) {
+        world.now = world.now.max(at);
+        fire(world, &timer);
+    }
+    world.now = world.now.max(until);
+    world.cause = cause;
+}
+
+fn fire(world: &mut World, timer: &Timer) {
+    match timer {
+        Timer::SessionExpires(session) => checkout::expire_if_due(world, session),
+        Timer::SubscriptionDue(sub) => subscription::due(world, sub),
+        Timer::IncompleteExpires(sub) => subscription::expire_incomplete(world, sub),
+        Timer::RetryPayment(invoice) => subscription::retry(world, invoice),
+        Timer::PaymentSettles(intent) => settle(world, intent),
+    }
+}
+
+/// The bank's word on a debit, unless it came before.
+fn settle(world: &mut World, intent: &str) {
+    let payment = world.get(Kind::PaymentIntent, intent);
+    if payment["status"] != "processing" {
+        return;
+    }
+    if world.cards.get(text(payment, "payment_method")) == Some(&Card::DelayedPaid) {
+        payment::succeed(world, intent);
+    } else {
+        payment::fail(world, intent);
+    }
+}

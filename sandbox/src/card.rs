@@ -1,0 +1,135 @@
+//! The ways to pay that the sandbox knows: Stripe's test cards, and a bank debit that takes days.
+
+use std::fmt;
+
+use serde_json::{Value, json};
+
+/// A way to pay, named by what happens with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Card {
+    /// 4242 4242 4242 4242: every payment succeeds.
+    Paid,
+    /// 4000 0000 0000 0002: every payment is declined.
+    Declined,
+    /// 4000 0025 0000 3155: the first payment needs 3-D Secure, later ones succeed.
+    Authenticate,
+    /// 4000 0000 0000 0341: can be stored, but every payment is declined.
+    DeclinedLater,
+    /// A bank debit that succeeds days later.
+    DelayedPaid,
+    /// A bank debit that fails days later.
+    DelayedFailed,
+}
+
+impl Card {
+    /// Every way to pay, in the order in which the pages offer them.
+    pub const ALL: [Self; 6] = [
+        Self::Paid,
+        Self::Declined,
+        Self::Authenticate,
+        Self::DeclinedLater,
+        Self::DelayedPaid,
+        Self::DelayedFailed,
+    ];
+
+    /// What the pages call it, and what a form sends: a card number without spaces, or a word.
+    pub const fn number(self) -> &'static str {
+        match self {
+            Self::Paid => "4242424242424242",
+            Self::Declined => "4000000000000002",
+            Self::Authenticate => "4000002500003155",
+            Self::DeclinedLater => "4000000000000341",
+            Self::DelayedPaid => "bank-debit",
+            Self::DelayedFailed => "bank-debit-fails",
+        }
+    }
+
+    /// What happens with it, in a few words.
+    pub const fn description(self) -> &'static str {
+        match self {
+            Self::Paid => "pays",
+            Self::Declined => "is declined",
+            Self::Authenticate => "asks for 3-D Secure",
+            Self::DeclinedLater => "can be stored, then is declined",
+            Self::DelayedPaid => "a bank debit, pays after three days",
+            Self::DelayedFailed => "a bank debit, fails after three days",
+        }
+    }
+
+    /// The card that has this number, spaces aside.
+    pub fn from_number(number: &str) -> Option<Self> {
+        let number: String = number.chars().filter(|character| *character != ' ').collect();
+        Self::ALL.into_iter().find(|card| card.number() == number)
+    }
+
+    /// Whether its payments take days.
+    pub const fn is_delayed(self) -> bool {
+        matches!(self, Self::DelayedPaid | Self::DelayedFailed)
+    }
+
+    /// The fields of a payment method of this kind, over the blank one's.
+    pub fn payment_method(self) -> Value {
+        if self.is_delayed() {
+            let bank = json!({ "bank_name": "SANDBOX BANK", "last4": "6789" });
+            return json!({ "type": self.method_type(), "card": null, "us_bank_account": bank });
+        }
+        json!({ "type": self.method_type() })
+    }
+
+    /// What a charge says of it.
+    pub fn charge_details(self) -> Value {
+        if self.is_delayed() {
+            let bank = json!({ "bank_name": "SANDBOX BANK", "last4": "6789" });
+            return json!({ "type": self.method_type(), "card": null, "us_bank_account": bank });
+        }
+        let unavailable = json!({ "status": "unavailable" });
+        json!({
+            "type": self.method_type(),
+            "card": {
+                "amount_authorized": null,
+                "authorization_code": null,
+                "brand": "visa",
+                "checks": {
+                    "address_line1_check": null,
+                    "address_postal_code_check": null,
+                    "cvc_check": "pass",
+                },
+                "country": "US",
+                "exp_month": 12,
+                "exp_year": 2034,
+                "extended_authorization": { "status": "disabled" },
+                "fingerprint": "sandbox",
+                "funding": "credit",
+                "incremental_authorization": unavailable,
+                "installments": null,
+                "last4": self.last4(),
+                "mandate": null,
+                "multicapture": unavailable,
+                "network": "visa",
+                "network_token": { "used": false },
+                "network_transaction_id": null,
+                "overcapture": { "maximum_amount_capturable": 0, "status": "unavailable" },
+                "regulated_status": null,
+                "three_d_secure": null,
+                "transaction_link_id": null,
+                "wallet": null,
+            },
+        })
+    }
+
+    /// The last four digits of its number.
+    pub fn last4(self) -> &'static str {
+        if self.is_delayed() { "6789" } else { &self.number()[12..] }
+    }
+
+    /// Stripe's word for the kind of payment method.
+    pub const fn method_type(self) -> &'static str {
+        if self.is_delayed() { "us_bank_account" } else { "card" }
+    }
+}
+
+impl fmt::Display for Card {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} ({})", self.number(), self.description())
+    }
+}

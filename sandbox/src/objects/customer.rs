@@ -1,0 +1,98 @@
+//! A customer and a payment method.
+//! Only the shape: every key that Stripe answers, with what it says when there is nothing to say.
+
+use serde_json::{Value, json};
+
+/// A blank customer.
+pub fn customer() -> Value {
+    json!({
+        "address": {
+            "city": null,
+            "country": null,
+            "line1": null,
+            "line2": null,
+            "postal_code": null,
+            "state": null,
+        },
+        "balance": 0,
+        "created": 0,
+        "currency": null,
+        "default_source": null,
+        "delinquent": false,
+        "description": null,
+        "discount": null,
+        "email": null,
+        "id": "",
+        "invoice_prefix": "",
+        "invoice_settings": {
+            "custom_fields": null,
+            "default_payment_method": null,
+            "footer": null,
+            "rendering_options": null,
+        },
+        "livemode": false,
+        "metadata": {},
+        "name": null,
+        "next_invoice_sequence": 1,
+        "object": "customer",
+        "phone": null,
+        "preferred_locales": [],
+        "shipping": null,
+        "tax_exempt": "none",
+        "test_clock": null,
+    })
+}
+
+/// A blank payment method.
+pub fn payment_method() -> Value {
+    json!({
+        "allow_redisplay": "always",
+        "billing_details": {
+            "address": {
+                "city": null,
+                "country": null,
+                "line1": null,
+                "line2": null,
+                "postal_code": null,
+                "state": null,
+            },
+            "email": null,
+            "name": null,
+            "phone": null,
+            "tax_id": null,
+        },
+        "card": {
+            "brand": "visa",
+            "checks": {
+                "address_line1_check": null,
+                "address_postal_code_check": null,
+                "cvc_check": "pass",
+            },
+            "country": "US",
+            "display_brand": "visa",
+            "exp_month": 12,
+            "exp_year": 2034,
+            "fingerprint": "sandbox",
+            "funding": "credit",
+            "generated_from": null,
+            "last4": "4242",
+            "networks": {
+                "available": ["visa"],
+                "preferred": null,
+            },
+            "three_d_secure_usage": {
+                "supported": true,
+            },
+            "wallet": null,
+            "regulated_status": null,
+        },
+        "created": 0,
+        "customer": null,
+        "customer_account": null,
+        "id": "",
+        "livemode": false,
+        "metadata": {},
+        "object": "payment_method",
+        "type": "card",
+    })
+}

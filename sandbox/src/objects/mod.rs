@@ -1,0 +1,46 @@
+//! The shape of every Stripe object that the sandbox answers; no rule of Stripe's is here.
+
+mod catalog;
+mod checkout;
+mod customer;
+mod invoice;
+mod kind;
+mod payment;
+mod portal;
+mod subscription;
+mod webhook;
+
+pub use catalog::plan;
+pub use invoice::line_item;
+pub use kind::Kind;
+pub use subscription::subscription_item;
+
+use serde_json::{Value, json};
+
+/// Puts `fields` over `object`'s own, key by key.
+pub fn with(mut object: Value, fields: Value) -> Value {
+    put(&mut object, fields);
+    object
+}
+
+/// Puts `fields` over `object`'s own, in place.
+pub fn put(object: &mut Value, fields: Value) {
+    if let (Value::Object(object), Value::Object(fields)) = (object, fields) {
+        object.extend(fields);
+    }
+}
+
+/// A text of an object, or nothing at all: what is null or missing reads as empty.
+pub fn text<'a>(object: &'a Value, key: &str) -> &'a str {
+    object[key].as_str().unwrap_or_default()
+}
+
+/// A number of an object; what is null or missing reads as zero.
+pub fn integer(object: &Value, key: &str) -> i64 {
+    object[key].as_i64().unwrap_or_default()
+}
+
+/// Stripe's list object.
+pub fn list(data: Vec<Value>, has_more: bool, url: &str) -> Value {
+    json!({ "object": "list", "data": data, "has_more": has_more, "url": url })
+}

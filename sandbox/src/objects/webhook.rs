@@ -1,0 +1,39 @@
+//! Events, and the endpoints that they are delivered to.
+//! Only the shape: every key that Stripe answers, with what it says when there is nothing to say.
+
+use serde_json::{Value, json};
+
+/// A blank event.
+pub fn event() -> Value {
+    json!({
+        "api_version": null,
+        "created": 0,
+        "data": null,
+        "id": "",
+        "livemode": false,
+        "object": "event",
+        "pending_webhooks": 0,
+        "request": {
+            "id": null,
+            "idempotency_key": null,
+        },
+        "type": "",
+    })
+}
+
+/// A blank webhook endpoint.
+pub fn webhook_endpoint() -> Value {
+    json!({
+        "api_version": null,
+        "application": null,
+        "created": 0,
+        "description": null,
+        "enabled_events": [],
+        "id": "",
+        "livemode": false,
+        "metadata": {},
+        "object": "webhook_endpoint",
+        "status": "enabled",
+        "url": "",
+    })
+}

@@ -1,0 +1,129 @@
+//! The hosted checkout, and the bank's page for 3-D Secure.
+
+use askama::Template;
+use serde_json::Value;
+
+use super::rows::{amount, product_name};
+use super::{Form, Page, field, html, message};
+use crate::billing::actions;
+use crate::billing::checkout::Paid;
+use crate::card::Card;
+use crate::objects::{Kind, integer, text};
+use crate::world::World;
+
+const DECLINED: &str = "The payment was declined. Try another card.";
+
+#[derive(Template)]
+#[template(path = "checkout.html")]
+struct CheckoutPage<'a> {
+    id: &'a str,
+    lines: Vec<LineRow>,
+    trial_days: i64,
+    due: String,
+    known_email: Option<&'a str>,
+    problem: Option<&'a str>,
+    cards: &'static [Card],
+    cancel_url: Option<&'a str>,
+}
+
+struct LineRow {
+    name: String,
+    quantity: i64,
+    amount: String,
+    interval: String,
+}
+
+/// The page of a session.
+pub fn show(world: &World, id: &str, problem: Option<&str>) -> Page {
+    let session = world.get(Kind::CheckoutSession, id);
+    match text(session, "status") {
+        "open" => {}
+        "complete" => {
+            return message("Done", "This checkout is complete. You can close this page.");
+        }
+        "expired" => return message("Too late", "This checkout has expired. Start a new one."),
+        _ => return Page::NotFound,
+    }
+    let offer = world.offers.get(id).cloned().unwrap_or_default();
+    let lines = offer.lines.iter().map(|(price, quantity)| {
+        let price = world.get(Kind::Price, price);
+        LineRow {
+            name: product_name(world, price),
+            quantity: *quantity,
+            amount: amount(integer(price, "unit_amount"), price),
+            interval: text(&price["recurring"], "interval").to_owned(),
+        }
+    });
+    let customer = world.get(Kind::Customer, text(session, "customer"));
+    html(&CheckoutPage {
+        id,
+        lines: lines.collect(),
+        trial_days: offer.trial_days,
+        due: amount(integer(session, "amount_total"), session),
+        known_email: customer["email"].as_str().or(session["customer_email"].as_str()),
+        problem,
+        cards: &Card::ALL,
+        cancel_url: session["cancel_url"].as_str(),
+    })
+}
+
+/// Somebody pays.
+pub fn submit(world: &mut World, id: &str, card: &str, form: &Form) -> Page {
+    if !world.exists(Kind::CheckoutSession, id) {
+        return Page::NotFound;
+    }
+    let Some(card) = Card::from_number(card) else {
+        return show(world, id, Some("This is no test card. Use one of those below."));
+    };
+    match actions::pay(world, id, card, field(form, "email")) {
+        Ok(Paid::Completed) => Page::Redirect(success_url(world, id)),
+        Ok(Paid::Declined) => show(world, id, Some(DECLINED)),
+        Ok(Paid::AuthenticationRequired { payment_intent }) => {
+            Page::Redirect(format!("/authenticate/{payment_intent}"))
+        }
+        Err(_) => show(world, id, None), // Not open any more: the page says why.
+    }
+}
+
+fn success_url(world: &World, session: &str) -> String {
+    let url = text(world.get(Kind::CheckoutSession, session), "success_url");
+    url.replace("{CHECKOUT_SESSION_ID}", session)
+}
+
+#[derive(Template)]
+#[template(path = "authenticate.html")]
+struct AuthenticatePage {
+    amount: String,
+}
+
+/// The bank's page.
+pub fn show_authentication(world: &World, intent: &str) -> Page {
+    let payment = world.get(Kind::PaymentIntent, intent);
+    match text(payment, "status") {
+        "requires_action" => {
+            html(&AuthenticatePage { amount: amount(integer(payment, "amount"), payment) })
+        }
+        "" => Page::NotFound,
+        _ => message("Done", "The bank has its answer. You can close this page."),
+    }
+}
+
+/// The answer to the bank's question.
+pub fn authenticate(world: &mut World, intent: &str, form: &Form) -> Page {
+    let succeeds = field(form, "answer") == "complete";
+    if actions::authenticate(world, intent, succeeds).is_err() {
+        return show_authentication(world, intent);
+    }
+    match session_of(world, intent) {
+        Some(session) if succeeds => Page::Redirect(success_url(world, &session)),
+        Some(session) => show(world, &session, Some(DECLINED)),
+        None => Page::Redirect("/".to_owned()),
+    }
+}
+
+/// The session that a payment completes.
+fn session_of(world: &World, intent: &str) -> Option<String> {
+    let invoice: &Value = world.get(Kind::Invoice, &world.invoice_of(intent)?);
+    let sub = text(&invoice["parent"]["subscription_details"], "subscription");
+    world.sessions.get(sub).cloned()
+}

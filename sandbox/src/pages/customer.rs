@@ -1,0 +1,115 @@
+//! One customer as the vendor sees it: subscriptions, payments, and what can be done with them.
+
+use askama::Template;
+use serde_json::{Value, json};
+
+use super::rows::{SubscriptionRow, amount, subscriptions};
+use super::{Form, Page, field, html};
+use crate::billing::actions;
+use crate::clock::readable;
+use crate::objects::{Kind, integer, text};
+use crate::world::World;
+
+#[derive(Template)]
+#[template(path = "customer.html")]
+struct CustomerPage<'a> {
+    id: &'a str,
+    name: &'a str,
+    problem: Option<&'a str>,
+    subscriptions: Vec<SubscriptionRow>,
+    payments: Vec<PaymentRow>,
+}
+
+struct PaymentRow {
+    id: String,
+    date: String,
+    amount: String,
+    status: String,
+    actions: Vec<Action>,
+}
+
+struct Action {
+    path: &'static str,
+    id: String,
+    label: &'static str,
+}
+
+/// The page of a customer.
+pub fn show(world: &World, id: &str, problem: Option<&str>) -> Page {
+    let customer = world.get(Kind::Customer, id);
+    if customer.is_null() {
+        return Page::NotFound;
+    }
+    let payment = |payment: &Value| {
+        let charge = world.get(Kind::Charge, text(payment, "latest_charge"));
+        PaymentRow {
+            id: text(payment, "id").to_owned(),
+            date: readable(integer(payment, "created")),
+            amount: amount(integer(payment, "amount"), payment),
+            status: match (charge["refunded"] == true, charge["disputed"] == true) {
+                (true, _) => "refunded".to_owned(),
+                (_, true) => "disputed".to_owned(),
+                _ => text(payment, "status").to_owned(),
+            },
+            actions: actions_for(world, payment, charge),
+        }
+    };
+    html(&CustomerPage {
+        id,
+        name: customer["email"].as_str().unwrap_or(id),
+        problem,
+        subscriptions: subscriptions(world, id),
+        payments: world.newest_first(Kind::PaymentIntent, Some(id)).map(payment).collect(),
+    })
+}
+
+fn actions_for(world: &World, payment: &Value, charge: &Value) -> Vec<Action> {
+    let id = text(payment, "id");
+    let action = |path, label| Action { path, id: id.to_owned(), label };
+    let mut actions = match text(payment, "status") {
+        "succeeded" if charge["refunded"] == true => vec![],
+        "succeeded" => vec![action("refund", "Refund")],
+        "processing" => vec![action("settle", "Bank pays"), action("bounce", "Bank refuses")],
+        _ => vec![],
+    };
+    let mut disputes = world.newest_first(Kind::Dispute, None);
+    match disputes.find(|dispute| dispute["payment_intent"] == id) {
+        Some(dispute) if dispute["status"] == "needs_response" => {
+            let dispute = text(dispute, "id").to_owned();
+            actions.push(Action { path: "win", id: dispute.clone(), label: "Win the dispute" });
+            actions.push(Action { path: "lose", id: dispute, label: "Lose the dispute" });
+        }
+        None if charge["paid"] == true => actions.push(action("dispute", "Dispute")),
+        _ => {}
+    }
+    actions
+}
+
+/// Something is done with one of the customer's things.
+pub fn act(world: &mut World, customer: &str, action: &str, form: &Form) -> Page {
+    if !world.exists(Kind::Customer, customer) {
+        return Page::NotFound;
+    }
+    let id = field(form, "id");
+    let done = match action {
+        "portal" => return open_portal(world, customer),
+        "end" => actions::cancel_now(world, id),
+        "refund" => actions::refund(world, id, None).map(|_| ()),
+        "settle" => actions::settle(world, id, true),
+        "bounce" => actions::settle(world, id, false),
+        "dispute" => actions::open_dispute(world, id).map(|_| ()),
+        "win" => actions::close_dispute(world, id, true),
+        "lose" => actions::close_dispute(world, id, false),
+        _ => return Page::NotFound,
+    };
+    match done {
+        Ok(()) => Page::Redirect(format!("/customer/{customer}")),
+        Err(problem) => show(world, customer, Some(&problem.to_string())),
+    }
+}
+
+fn open_portal(world: &mut World, customer: &str) -> Page {
+    let return_url = format!("{}/customer/{customer}", world.url);
+    let fields = json!({ "customer": customer, "return_url": return_url });
+    Page::Redirect(format!("/portal/{}", world.insert(Kind::PortalSession, fields)))
+}

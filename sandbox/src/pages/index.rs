@@ -1,0 +1,163 @@
+//! The overview: the clock, the customers, what happened, what was delivered, the faults.
+
+use std::time::Duration;
+
+use askama::Template;
+
+use super::{Form, Page, field, html};
+use crate::clock::readable;
+use crate::deliveries::{Delivery, DeliveryState};
+use crate::faults::{ApiFault, DeliveryFault, MailFault, Times};
+use crate::objects::{Kind, integer, text};
+use crate::shared::Shared;
+use crate::world::World;
+
+/// Rows of each table: what fits on a page.
+const MAX_ROWS: usize = 50;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// The longest single move of the clock: ten years.
+const MAX_DAYS: u32 = 3_650;
+
+#[derive(Clone, Copy)]
+enum Fault {
+    Api(ApiFault),
+    Delivery(DeliveryFault),
+    Mail(MailFault),
+}
+
+/// The faults that the page offers: a form's word, what people read, what it switches on.
+const FAULTS: [(&str, &str, Fault); 12] = [
+    ("answer-lost", "API: the answer is lost after the write", Fault::Api(ApiFault::AnswerLost)),
+    ("rate-limited", "API: 429", Fault::Api(ApiFault::RateLimited)),
+    ("error-before", "API: 500 before the write", Fault::Api(ApiFault::ErrorBefore)),
+    ("error-after", "API: 500 after the write", Fault::Api(ApiFault::ErrorAfter)),
+    ("silence", "API: silence", Fault::Api(ApiFault::Silence)),
+    ("slow-bytes", "API: one byte a second", Fault::Api(ApiFault::SlowBytes)),
+    ("drop", "Webhooks: dropped", Fault::Delivery(DeliveryFault::Drop)),
+    ("repeat", "Webhooks: sent three times", Fault::Delivery(DeliveryFault::Repeat(3))),
+    ("mail-later", "Mail: refused for now", Fault::Mail(MailFault::RefuseForNow)),
+    ("mail-never", "Mail: refused for good", Fault::Mail(MailFault::RefuseForGood)),
+    ("mail-hangs", "Mail: taken, then silence", Fault::Mail(MailFault::HangAfterData)),
+    ("mail-drop", "Mail: the connection breaks", Fault::Mail(MailFault::Drop)),
+];
+
+#[derive(Template)]
+#[template(path = "index.html")]
+struct IndexPage<'a> {
+    now: String,
+    customers: Vec<CustomerRow<'a>>,
+    sessions: Vec<&'a str>,
+    deliveries: Vec<DeliveryRow<'a>>,
+    events: Vec<EventRow<'a>>,
+    faults: Vec<String>,
+    known_faults: Vec<(&'static str, &'static str)>,
+}
+
+struct CustomerRow<'a> {
+    id: &'a str,
+    email: &'a str,
+}
+
+struct EventRow<'a> {
+    id: &'a str,
+    event_type: &'a str,
+    date: String,
+}
+
+struct DeliveryRow<'a> {
+    event: &'a str,
+    endpoint: &'a str,
+    state: String,
+    attempts: usize,
+    last: &'a str,
+}
+
+/// The page.
+pub fn show(world: &World) -> Page {
+    let newest = |kind| world.newest_first(kind, None);
+    let customers = newest(Kind::Customer).take(MAX_ROWS);
+    let sessions = newest(Kind::CheckoutSession).filter(|session| session["status"] == "open");
+    let events = newest(Kind::Event).take(MAX_ROWS);
+    html(&IndexPage {
+        now: readable(world.now),
+        customers: customers
+            .map(|customer| CustomerRow {
+                id: text(customer, "id"),
+                email: text(customer, "email"),
+            })
+            .collect(),
+        sessions: sessions.take(MAX_ROWS).map(|session| text(session, "id")).collect(),
+        deliveries: world.deliveries.all().iter().rev().take(MAX_ROWS).map(delivery_row).collect(),
+        events: events
+            .map(|event| EventRow {
+                id: text(event, "id"),
+                event_type: text(event, "type"),
+                date: readable(integer(event, "created")),
+            })
+            .collect(),
+        faults: world.faults.describe(),
+        known_faults: FAULTS.map(|(name, description, _)| (name, description)).to_vec(),
+    })
+}
+
+fn delivery_row(delivery: &Delivery) -> DeliveryRow<'_> {
+    DeliveryRow {
+        event: &delivery.event,
+        endpoint: &delivery.endpoint,
+        state: match delivery.state {
+            DeliveryState::Pending { due } => format!("due {}", readable(due)),
+            DeliveryState::Sending => "under way".to_owned(),
+            DeliveryState::Delivered => "delivered".to_owned(),
+            DeliveryState::Failed => "failed".to_owned(),
+        },
+        attempts: delivery.attempts,
+        last: &delivery.last,
+    }
+}
+
+fn back() -> Page {
+    Page::Redirect("/".to_owned())
+}
+
+/// Moves the clock by days.
+pub fn move_clock(shared: &Shared, form: &Form) -> Page {
+    if let Ok(days) = field(form, "days").parse::<u32>() {
+        shared.advance(DAY * days.min(MAX_DAYS));
+    }
+    back()
+}
+
+/// Retries, holds or releases the deliveries.
+pub fn deliveries(world: &mut World, form: &Form) -> Page {
+    let mut waiting = world.deliveries.waiting();
+    match field(form, "action") {
+        "retry" => world.deliveries.retry_all(world.now),
+        "hold" => world.deliveries.hold(),
+        "release" => world.deliveries.release(&waiting, world.now),
+        "release-reversed" => {
+            waiting.reverse();
+            world.deliveries.release(&waiting, world.now);
+        }
+        _ => return Page::NotFound,
+    }
+    back()
+}
+
+/// Switches a fault on, or all off.
+pub fn faults(world: &mut World, rest: &[&str], form: &Form) -> Page {
+    if rest == ["clear"] {
+        world.faults.clear();
+        return back();
+    }
+    let named = FAULTS.iter().find(|(name, ..)| *name == field(form, "fault"));
+    let Some((_, _, fault)) = named else { return Page::NotFound };
+    let times = if field(form, "times") == "always" { Times::Always } else { Times::Next(1) };
+    match *fault {
+        Fault::Api(fault) => world.faults.add_api(fault, "", times),
+        Fault::Delivery(fault) => world.faults.add_delivery(fault, times),
+        Fault::Mail(fault) => world.faults.add_mail(fault, times),
+    }
+    back()
+}

@@ -1,0 +1,48 @@
+//! What several pages show of the same things, in words.
+
+use serde_json::Value;
+
+use crate::billing::subscription;
+use crate::clock::readable;
+use crate::objects::{Kind, integer, text};
+use crate::world::World;
+
+/// A subscription.
+pub struct SubscriptionRow {
+    pub id: String,
+    pub plan: String,
+    pub amount: String,
+    pub status: String,
+    pub period_end: String,
+    pub cancel_at: Option<String>,
+    pub ended: bool,
+}
+
+/// The subscriptions of a customer, the newest first.
+pub fn subscriptions(world: &World, customer: &str) -> Vec<SubscriptionRow> {
+    let row = |object: &Value| {
+        let id = text(object, "id");
+        let item = &object["items"]["data"][0];
+        SubscriptionRow {
+            id: id.to_owned(),
+            plan: product_name(world, &item["price"]),
+            amount: amount(integer(&item["price"], "unit_amount"), &item["price"]),
+            status: text(object, "status").to_owned(),
+            period_end: readable(subscription::period_end(world, id)),
+            cancel_at: object["cancel_at"].as_i64().map(readable),
+            ended: subscription::has_ended(object),
+        }
+    };
+    world.newest_first(Kind::Subscription, Some(customer)).map(row).collect()
+}
+
+/// The name of what a price sells.
+pub fn product_name(world: &World, price: &Value) -> String {
+    text(world.get(Kind::Product, text(price, "product")), "name").to_owned()
+}
+
+/// An amount in the currency of an object. All the currencies of the sandbox have cents.
+pub fn amount(amount: i64, object: &Value) -> String {
+    let currency = text(object, "currency").to_uppercase();
+    format!("{}.{:02} {currency}", amount / 100, amount % 100)
+}

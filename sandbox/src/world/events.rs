@@ -1,0 +1,79 @@
+//! Events: every change is written down with a snapshot of what changed, and queued for the
+//! webhook endpoints that asked for it.
+
+use serde_json::{Map, Value, json};
+
+use super::World;
+use crate::objects::{Kind, put, text};
+use crate::options::API_VERSION;
+
+/// Stripe lists events for 30 days.
+pub const EVENTS_KEPT: i64 = 30 * 86_400;
+
+impl World {
+    /// Makes an object and the event that says so; gives its id.
+    pub fn create(&mut self, kind: Kind, fields: Value, event: &str) -> String {
+        let id = self.insert(kind, fields);
+        self.announce(kind, &id, event);
+        id
+    }
+
+    /// Changes an object and makes the event that says so, with what the fields were before.
+    pub fn change(&mut self, kind: Kind, id: &str, fields: Value, event: &str) {
+        let previous = previous_attributes(self.get(kind, id), &fields);
+        self.set(kind, id, fields);
+        let data = json!({ "object": self.get(kind, id), "previous_attributes": previous });
+        self.emit(event, data);
+    }
+
+    /// Makes an event that shows the object as it is now.
+    pub fn announce(&mut self, kind: Kind, id: &str, event: &str) {
+        let data = json!({ "object": self.get(kind, id) });
+        self.emit(event, data);
+    }
+
+    fn emit(&mut self, event: &str, data: Value) {
+        let endpoints = self.endpoints_for(event);
+        let request = json!({
+            "id": self.cause.request_id,
+            "idempotency_key": self.cause.idempotency_key,
+        });
+        let id = self.insert(
+            Kind::Event,
+            json!({
+                "api_version": API_VERSION,
+                "data": data,
+                "pending_webhooks": endpoints.len(),
+                "request": request,
+                "type": event,
+            }),
+        );
+        for endpoint in endpoints {
+            self.deliveries.queue(&id, &endpoint, self.now + self.faults.delivery_delay());
+        }
+    }
+
+    fn endpoints_for(&self, event: &str) -> Vec<String> {
+        let wants = |endpoint: &&Value| {
+            let types = endpoint["enabled_events"].as_array().into_iter().flatten();
+            let mut types = types.filter_map(Value::as_str);
+            endpoint["status"] == "enabled" && types.any(|wanted| wanted == "*" || wanted == event)
+        };
+        let endpoints = self.newest_first(Kind::WebhookEndpoint, None).filter(wants);
+        endpoints.map(|endpoint| text(endpoint, "id").to_owned()).collect()
+    }
+
+    /// Notes in the event how many endpoints still wait for it.
+    pub fn note_pending(&mut self, event: &str) {
+        let pending = self.deliveries.pending_for(event);
+        self.update(Kind::Event, event, |event| {
+            put(event, json!({ "pending_webhooks": pending }));
+        });
+    }
+}
+
+fn previous_attributes(object: &Value, fields: &Value) -> Map<String, Value> {
+    let changed = fields.as_object().into_iter().flatten();
+    let changed = changed.filter(|(key, value)| object[key.as_str()] != **value);
+    changed.map(|(key, _)| (key.clone(), object[key.as_str()].clone())).collect()
+}

@@ -1,0 +1,33 @@
+//! Ids like Stripe's, from a seeded generator: the same seed and the same calls give the same ids.
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+/// As many as Stripe's newer ids have after their prefix.
+const ID_CHARACTERS: usize = 24;
+
+const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/// Makes ids and secrets.
+pub struct Ids(StdRng);
+
+impl Ids {
+    /// A generator that `seed` decides.
+    pub fn seeded(seed: u64) -> Self {
+        Self(StdRng::seed_from_u64(seed))
+    }
+
+    /// A new id.
+    pub fn next(&mut self, prefix: &str) -> String {
+        let mut id = prefix.to_owned();
+        for _ in 0..ID_CHARACTERS {
+            id.push(char::from(ALPHABET[self.0.random_range(0..ALPHABET.len())]));
+        }
+        id
+    }
+
+    /// A number below `bound`, to put things into a random order; `bound` must not be zero.
+    pub fn below(&mut self, bound: usize) -> usize {
+        self.0.random_range(0..bound)
+    }
+}

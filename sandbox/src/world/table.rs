@@ -1,0 +1,61 @@
+//! The objects of one kind, in the order of their creation, found by id and by customer.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+use crate::objects::text;
+
+/// What a look-up of nothing gives: reading on from it gives nulls, never a panic.
+static NOTHING: Value = Value::Null;
+
+/// The objects of one kind.
+#[derive(Default)]
+pub struct Table {
+    rows: Vec<Value>,
+    by_id: HashMap<String, usize>,
+    by_customer: HashMap<String, Vec<usize>>,
+}
+
+impl Table {
+    /// Adds an object at the end.
+    pub fn insert(&mut self, object: Value) {
+        let place = self.rows.len();
+        self.by_id.insert(text(&object, "id").to_owned(), place);
+        if let Some(customer) = object["customer"].as_str() {
+            self.by_customer.entry(customer.to_owned()).or_default().push(place);
+        }
+        self.rows.push(object);
+    }
+
+    /// The object, or null.
+    pub fn get(&self, id: &str) -> &Value {
+        self.by_id.get(id).map_or(&NOTHING, |place| &self.rows[*place])
+    }
+
+    /// Changes an object; its id stays. A customer that it gains is indexed.
+    pub fn update(&mut self, id: &str, change: impl FnOnce(&mut Value)) {
+        let Some(place) = self.by_id.get(id).copied() else { return };
+        let row = &mut self.rows[place];
+        let before = row["customer"].as_str().map(str::to_owned);
+        change(row);
+        if let (None, Some(customer)) = (before, row["customer"].as_str()) {
+            self.by_customer.entry(customer.to_owned()).or_default().push(place);
+        }
+    }
+
+    /// All that exist, the newest first; of one customer only, if one is named.
+    pub fn newest_first<'a>(
+        &'a self,
+        customer: Option<&str>,
+    ) -> Box<dyn Iterator<Item = &'a Value> + 'a> {
+        let exists = |row: &&Value| row["deleted"] != true;
+        match customer {
+            None => Box::new(self.rows.iter().rev().filter(exists)),
+            Some(customer) => {
+                let places = self.by_customer.get(customer).map_or(&[][..], Vec::as_slice);
+                Box::new(places.iter().rev().map(|place| &self.rows[*place]).filter(exists))
+            }
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! The hosted pages, as a browser without scripts sees them.
+
+use crate::harness::{START, Stripe};
+
+struct Page {
+    status: u16,
+    location: String,
+    policy: String,
+    text: String,
+}
+
+impl Stripe {
+    async fn page(&self, path: &str) -> Page {
+        read(self.http.get(format!("{}{path}", self.sandbox.url()))).await
+    }
+
+    async fn submit(&self, path: &str, form: &str) -> Page {
+        let origin = self.sandbox.url().to_owned();
+        read(self.request(path, form).header("Origin", origin)).await
+    }
+}
+
+async fn read(request: reqwest::RequestBuilder) -> Page {
+    let response = request.send().await.unwrap();
+    let header = |name: &str| {
+        let value = response.headers().get(name);
+        value.map_or("", |value| value.to_str().unwrap()).to_owned()
+    };
+    let (location, policy) = (header("location"), header("content-security-policy"));
+    let status = response.status().as_u16();
+    Page { status, location, policy, text: response.text().await.unwrap() }
+}
+
+#[tokio::test]
+async fn a_customer_pays_and_comes_back() {
+    let stripe = Stripe::start().await;
+    let customer = stripe.customer().await;
+    let session = stripe.session(&customer, "").await;
+    let path = format!("/checkout/{session}");
+    let url = stripe.sandbox.object(&session)["url"].clone();
+    assert_eq!(url, format!("{}{path}", stripe.sandbox.url()));
+    let page = stripe.page(&path).await;
+    assert!(page.text.contains("49.00 USD") && page.text.contains("http://localhost/no"));
+    assert!(page.policy.contains("default-src 'none'") && !page.policy.contains("unsafe"));
+    let declined = stripe.submit(&path, "card=4000000000000002").await;
+    assert!(declined.text.contains("declined"));
+    let unknown = stripe.submit(&path, "card=1234").await;
+    assert!(unknown.text.contains("no test card"));
+    let paid = stripe.submit(&path, "card=4242+4242+4242+4242").await;
+    assert_eq!((paid.status, paid.location), (303, format!("http://localhost/ok?s={session}")));
+    assert!(stripe.page(&path).await.text.contains("complete"));
+    assert_eq!(stripe.page("/checkout/cs_test_no").await.status, 404);
+}
+
+#[tokio::test]
+async fn somebody_new_gives_an_email_and_becomes_a_customer() {
+    let stripe = Stripe::start().await;
+    let form = "mode=subscription&line_items[0][price]=price_pro_monthly&success_url=http://x/";
+    let session = stripe.post("/v1/checkout/sessions", form).await.id();
+    let path = format!("/checkout/{session}");
+    assert!(stripe.page(&path).await.text.contains("type=\"email\""));
+    stripe.submit(&path, "card=4242424242424242&email=new@example.com").await;
+    let session = stripe.sandbox.object(&session);
+    assert_eq!(session["customer_details"]["email"], "new@example.com");
+    let customer = session["customer"].as_str().unwrap();
+    assert_eq!(stripe.sandbox.object(customer)["email"], "new@example.com");
+}
+
+#[tokio::test]
+async fn the_bank_asks_and_either_answer_leads_on() {
+    let stripe = Stripe::start().await;
+    let customer = stripe.customer().await;
+    let session = stripe.session(&customer, "").await;
+    let path = format!("/checkout/{session}/4000002500003155");
+    let asked = stripe.submit(&path, "").await;
+    assert!(asked.location.starts_with("/authenticate/pi_"));
+    assert!(stripe.page(&asked.location).await.text.contains("Complete"));
+    let failed = stripe.submit(&asked.location, "answer=fail").await;
+    assert!(failed.text.contains("declined"));
+    let asked = stripe.submit(&path, "").await;
+    let completed = stripe.submit(&asked.location, "answer=complete").await;
+    assert_eq!(completed.location, format!("http://localhost/ok?s={session}"));
+}
+
+#[tokio::test]
+async fn the_portal_changes_cancels_and_takes_a_new_card() {
+    let stripe = Stripe::start().await;
+    let (customer, subscription) = stripe.subscriber().await;
+    let form = format!("customer={customer}&return_url=http://localhost/account");
+    let portal = stripe.post("/v1/billing_portal/sessions", &form).await;
+    let path = format!("/portal/{}", portal.id());
+    assert_eq!(portal.body["url"], format!("{}{path}", stripe.sandbox.url()));
+    assert!(stripe.page(&path).await.text.contains("http://localhost/account"));
+    let sub = format!("subscription={subscription}");
+    let plan = format!("{sub}&price=price_team_monthly");
+    assert_eq!(stripe.submit(&format!("{path}/plan"), &plan).await.location, path);
+    stripe.submit(&format!("{path}/cancel"), &sub).await;
+    assert!(stripe.page(&path).await.text.contains("Do not cancel"));
+    stripe.submit(&format!("{path}/uncancel"), &sub).await;
+    assert!(stripe.sandbox.object(&subscription)["cancel_at"].is_null());
+    stripe.submit(&format!("{path}/card"), "card=4000000000000341").await;
+    stripe.sandbox.advance_days(31);
+    assert_eq!(stripe.status(&subscription), "past_due");
+    stripe.submit(&format!("{path}/card"), "card=4242424242424242").await;
+    let (invoice, _) = stripe.payment(&subscription).await;
+    stripe.submit(&format!("{path}/pay"), &format!("invoice={invoice}")).await;
+    assert_eq!(stripe.status(&subscription), "active");
+}
+
+#[tokio::test]
+async fn a_portal_reaches_only_its_own_customer() {
+    let stripe = Stripe::start().await;
+    let (_, subscription) = stripe.subscriber().await;
+    let other = stripe.customer().await;
+    let portal = stripe.post("/v1/billing_portal/sessions", &format!("customer={other}")).await;
+    let path = format!("/portal/{}/cancel", portal.id());
+    let refused = stripe.submit(&path, &format!("subscription={subscription}")).await;
+    assert_eq!(refused.status, 404);
+    assert!(stripe.sandbox.object(&subscription)["cancel_at"].is_null());
+}
+
+#[tokio::test]
+async fn the_overview_moves_the_clock_and_switches_faults() {
+    let stripe = Stripe::start().await;
+    let (customer, subscription) = stripe.subscriber().await;
+    stripe.submit("/clock", "days=31").await;
+    assert_eq!(stripe.sandbox.clock().now(), START + 31 * 86_400);
+    stripe.submit("/faults", "fault=rate-limited&times=always").await;
+    assert_eq!(stripe.get("/v1/customers").await.status, 429);
+    let page = stripe.page("/").await.text;
+    assert!(page.contains("RateLimited") && page.contains(&customer));
+    stripe.submit("/faults/clear", "").await;
+    let (_, intent) = stripe.payment(&subscription).await;
+    stripe.submit(&format!("/customer/{customer}/refund"), &format!("id={intent}")).await;
+    assert!(stripe.page(&format!("/customer/{customer}")).await.text.contains("refunded"));
+    let event = stripe.sandbox.events("charge.refunded").pop().unwrap();
+    assert!(stripe.page(&format!("/object/{event}")).await.text.contains("charge.refunded"));
+    assert!(stripe.page("/style.css").await.text.contains("font"));
+}
+
+#[tokio::test]
+async fn a_form_from_another_site_is_refused_and_what_people_write_is_escaped() {
+    let stripe = Stripe::start().await;
+    let foreign = stripe.request("/clock", "days=31").header("Origin", "http://evil.example");
+    assert_eq!(read(foreign).await.status, 403);
+    assert_eq!(stripe.sandbox.clock().now(), START);
+    stripe.post("/v1/customers", "email=%3Cscript%3Ealert(1)%3C/script%3E").await;
+    assert!(!stripe.page("/").await.text.contains("<script>"));
+}

@@ -1,0 +1,266 @@
+//! Every object has the keys, and the JSON types, of Stripe's own example of its kind.
+//!
+//! The examples are Stripe's (`fixtures3.json` of its public API description) and no part of this
+//! project: the test reads them where `STRIPE_FIXTURES` says, or beside the workspace,
+//! and passes with a note where they are not.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use licentia_sandbox::Card;
+use serde_json::Value;
+
+use crate::harness::{Receiver, Stripe};
+
+fn examples() -> Option<Value> {
+    let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/stripe/fixtures3.json");
+    let path = std::env::var_os("STRIPE_FIXTURES").map_or(beside.into(), PathBuf::from);
+    let Ok(text) = std::fs::read(&path) else {
+        println!("not checked: Stripe's examples are not at {}", path.display());
+        return None;
+    };
+    Some(serde_json::from_slice::<Value>(&text).unwrap()["resources"].take())
+}
+
+/// What the examples show and Stripe answers as null while there is nothing to say.
+const MAY_BE_NULL: &[&str] = &[
+    "billing_portal.configuration/business_profile/privacy_policy_url",
+    "billing_portal.configuration/business_profile/terms_of_service_url",
+    "billing_portal.session/flow",
+    "charge/balance_transaction",
+    "charge/billing_details/name",
+    "charge/payment_method_details/card",
+    "charge/payment_method_details/card/installments",
+    "charge/payment_method_details/card/three_d_secure",
+    "charge/payment_method_details/card/wallet",
+    "charge/shipping",
+    "charge/source",
+    "charge/transfer_data",
+    "checkout.session/after_expiration",
+    "checkout.session/automatic_tax/liability",
+    "checkout.session/collected_information",
+    "checkout.session/consent",
+    "checkout.session/consent_collection",
+    "checkout.session/currency_conversion",
+    "checkout.session/custom_text/after_submit",
+    "checkout.session/custom_text/shipping_address",
+    "checkout.session/custom_text/submit",
+    "checkout.session/custom_text/terms_of_service_acceptance",
+    "checkout.session/customer_details/address",
+    "checkout.session/invoice_creation",
+    "checkout.session/payment_intent",
+    "checkout.session/payment_method_configuration_details",
+    "checkout.session/permissions",
+    "checkout.session/shipping_address_collection",
+    "checkout.session/shipping_cost",
+    "checkout.session/url",
+    "checkout.session/wallet_options",
+    "customer/currency",
+    "customer/discount",
+    "customer/invoice_settings/rendering_options",
+    "customer/shipping",
+    "invoice/automatic_tax/liability",
+    "invoice/customer_address",
+    "invoice/customer_shipping",
+    "invoice/due_date",
+    "invoice/effective_at",
+    "invoice/from_invoice",
+    "invoice/last_finalization_error",
+    "invoice/next_payment_attempt",
+    "invoice/parent/quote_details",
+    "invoice/payment_settings/payment_method_options",
+    "invoice/rendering",
+    "invoice/shipping_cost",
+    "invoice/shipping_details",
+    "item/adjustable_quantity",
+    "line_item/parent/invoice_item_details",
+    "line_item/parent/subscription_item_details/proration_details/credited_items",
+    "payment_intent/automatic_payment_methods",
+    "payment_intent/canceled_at",
+    "payment_intent/last_payment_error",
+    "payment_intent/next_action",
+    "payment_intent/payment_method_configuration_details",
+    "payment_intent/processing",
+    "payment_intent/shipping",
+    "payment_intent/transfer_data",
+    "payment_method/billing_details/address/city",
+    "payment_method/billing_details/address/country",
+    "payment_method/billing_details/address/line1",
+    "payment_method/billing_details/address/postal_code",
+    "payment_method/billing_details/address/state",
+    "payment_method/billing_details/phone",
+    "payment_method/card",
+    "payment_method/card/generated_from",
+    "payment_method/card/wallet",
+    "plan/transform_usage",
+    "price/custom_unit_amount",
+    "price/transform_quantity",
+    "product/default_price",
+    "product/description",
+    "product/package_dimensions",
+    "subscription/automatic_tax/liability",
+    "subscription/billing_cycle_anchor_config",
+    "subscription/billing_thresholds",
+    "subscription/cancel_at",
+    "subscription/canceled_at",
+    "subscription/ended_at",
+    "subscription/next_pending_invoice_item_invoice",
+    "subscription/pause_collection",
+    "subscription/payment_settings/payment_method_options",
+    "subscription/pending_invoice_item_interval",
+    "subscription/pending_update",
+    "subscription/transfer_data",
+    "subscription/trial_end",
+    "subscription/trial_start",
+    "subscription_item/billing_thresholds",
+    "webhook_endpoint/description",
+];
+
+#[derive(Default)]
+struct Report {
+    kinds: BTreeSet<String>,
+    problems: BTreeSet<String>,
+    nulls: BTreeSet<String>,
+}
+
+impl Report {
+    /// Compares an object, and every object within it that has a kind of its own.
+    fn check(&mut self, examples: &Value, object: &Value) {
+        match object {
+            Value::Array(elements) => {
+                elements.iter().for_each(|element| self.check(examples, element));
+            }
+            Value::Object(fields) => {
+                let kind = fields.get("object").and_then(Value::as_str).unwrap_or_default();
+                if object["deleted"] != true
+                    && let Some(example) = examples.get(kind)
+                {
+                    self.kinds.insert(kind.to_owned());
+                    self.compare(kind, example, object);
+                }
+                fields.values().for_each(|field| self.check(examples, field));
+            }
+            _ => {}
+        }
+    }
+
+    fn compare(&mut self, path: &str, example: &Value, ours: &Value) {
+        let has_a_kind = |value: &Value| value["object"].is_string() && value["object"] != "list";
+        match (example, ours) {
+            (Value::Null, _) => {}
+            // What has a kind of its own is compared as that.
+            _ if path.contains('/') && has_a_kind(ours) => {}
+            (_, Value::Null) => {
+                self.nulls.insert(path.to_owned());
+            }
+            (Value::Object(example), Value::Object(ours)) => {
+                for (key, example) in example {
+                    let path = format!("{path}/{key}");
+                    match ours.get(key) {
+                        Some(ours) => self.compare(&path, example, ours),
+                        None if path.contains("/metadata/") => {}
+                        None => {
+                            self.problems.insert(format!("{path} is missing"));
+                        }
+                    }
+                }
+            }
+            (Value::Array(example), Value::Array(ours)) => {
+                if let (Some(example), Some(ours)) = (example.first(), ours.first()) {
+                    self.compare(path, example, ours);
+                }
+            }
+            _ if std::mem::discriminant(example) == std::mem::discriminant(ours) => {}
+            _ => {
+                self.problems.insert(format!("{path} is {ours}, not like {example}"));
+            }
+        }
+    }
+}
+
+/// Has something of every kind happen.
+async fn eventful_life(stripe: &Stripe) {
+    let receiver = Receiver::start().await;
+    stripe.sandbox.add_webhook_endpoint(&receiver.url, &["*"]);
+    let (customer, subscription) = stripe.subscriber().await;
+    stripe.post(&format!("/v1/customers/{customer}"), "name=Ada&description=x").await;
+    let (_, intent) = stripe.payment(&subscription).await;
+    let dispute = stripe.sandbox.open_dispute(&intent).unwrap();
+    stripe.sandbox.close_dispute(&dispute, false).unwrap();
+    stripe.sandbox.refund(&intent, Some(100)).unwrap();
+    stripe.sandbox.change_plan(&subscription, "price_team_monthly").unwrap();
+    stripe.sandbox.cancel(&subscription, true).unwrap();
+    let portal = stripe.post("/v1/billing_portal/sessions", &format!("customer={customer}")).await;
+    assert_eq!(portal.status, 200);
+    for card in Card::ALL {
+        let customer = stripe.customer().await;
+        let session = stripe.session(&customer, "").await;
+        stripe.sandbox.pay(&session, card).unwrap();
+    }
+    let trial = stripe.session(&customer, "&subscription_data[trial_period_days]=7").await;
+    stripe.sandbox.pay(&trial, Card::DeclinedLater).unwrap();
+    stripe.sandbox.advance_days(40);
+    stripe.sandbox.settled().await;
+}
+
+#[tokio::test]
+async fn every_object_has_the_shape_of_stripes_example() {
+    let Some(examples) = examples() else { return };
+    let stripe = Stripe::start().await;
+    eventful_life(&stripe).await;
+    let mut report = Report::default();
+    for path in [
+        "customers",
+        "products",
+        "prices",
+        "checkout/sessions",
+        "subscriptions?status=all",
+        "invoices",
+        "invoice_payments",
+        "payment_intents",
+        "payment_methods",
+        "charges",
+        "refunds",
+        "disputes",
+        "billing_portal/configurations",
+        "webhook_endpoints",
+    ] {
+        let list = stripe.get(&format!("/v1/{path}")).await;
+        assert!(!list.ids().is_empty(), "no {path}");
+        report.check(&examples, &list.body);
+    }
+    let sessions = stripe.get("/v1/checkout/sessions?expand[]=data.line_items").await;
+    report.check(&examples, &sessions.body);
+    for event in stripe.sandbox.events("") {
+        report.check(&examples, &stripe.sandbox.object(&event));
+    }
+    assert_eq!(report.problems, BTreeSet::new());
+    let expected: BTreeSet<String> = MAY_BE_NULL.iter().map(|path| (*path).to_owned()).collect();
+    assert_eq!(report.nulls, expected);
+    let kinds: Vec<&str> = report.kinds.iter().map(String::as_str).collect();
+    assert_eq!(
+        kinds,
+        [
+            "billing_portal.configuration",
+            "billing_portal.session",
+            "charge",
+            "checkout.session",
+            "customer",
+            "dispute",
+            "event",
+            "invoice",
+            "invoice_payment",
+            "item",
+            "line_item",
+            "payment_intent",
+            "payment_method",
+            "plan",
+            "price",
+            "product",
+            "refund",
+            "subscription",
+            "subscription_item",
+            "webhook_endpoint",
+        ]
+    );
+}

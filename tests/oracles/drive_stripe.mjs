@@ -1,0 +1,114 @@
+// Drives the sandbox with Stripe's own package: drive_stripe.mjs URL SECRET_KEY.
+
+import assert from "node:assert/strict";
+import { createServer } from "node:http";
+import { once } from "node:events";
+
+import Stripe from "stripe";
+
+const [url, key] = process.argv.slice(2);
+const { hostname, port } = new URL(url);
+const stripe = new Stripe(key, { protocol: "http", host: hostname, port });
+
+const arrived = [];
+const server = createServer(async (request, response) => {
+  const chunks = [];
+  for await (const chunk of request) chunks.push(chunk);
+  arrived.push([Buffer.concat(chunks), request.headers["stripe-signature"]]);
+  response.end();
+  server.emit("arrived");
+}).listen(0, "127.0.0.1");
+await once(server, "listening");
+
+const submit = async (path, form) => {
+  const body = new URLSearchParams(form);
+  return (await fetch(url + path, { method: "POST", body, redirect: "manual" })).status;
+};
+
+const endpoint = await stripe.webhookEndpoints.create({
+  url: `http://127.0.0.1:${server.address().port}/`,
+  enabled_events: ["checkout.session.completed"],
+});
+const product = await stripe.products.create({ name: "Professional" });
+const price = await stripe.prices.create({
+  product: product.id,
+  currency: "usd",
+  unit_amount: 4900,
+  recurring: { interval: "month" },
+});
+const customers = [];
+for (let n = 0; n < 12; n++) {
+  const metadata = { customer_id: `cust_${n}` };
+  customers.push(await stripe.customers.create({ email: `c${n}@example.com`, metadata }));
+}
+const customer = customers[7];
+const changed = await stripe.customers.update(customer.id, { name: "Ada" });
+assert.equal(changed.metadata.customer_id, "cust_7");
+const found = await stripe.customers.search({ query: "metadata['customer_id']:'cust_7'" });
+assert.deepEqual(found.data.map((one) => one.id), [customer.id]);
+const listed = [];
+for await (const one of stripe.customers.list({ limit: 5 })) listed.push(one.id);
+assert.deepEqual(listed, customers.map((one) => one.id).reverse());
+console.log("customers: created, changed, found, listed");
+
+const wanted = {
+  mode: "subscription",
+  customer: customer.id,
+  line_items: [{ price: price.id, quantity: 1 }],
+  success_url: "http://localhost/ok?session={CHECKOUT_SESSION_ID}",
+  cancel_url: "http://localhost/no",
+  subscription_data: { metadata: { customer_id: "cust_7" } },
+};
+const idempotent = { idempotencyKey: "checkout" };
+let session = await stripe.checkout.sessions.create(wanted, idempotent);
+const again = await stripe.checkout.sessions.create(wanted, idempotent);
+assert.equal(again.id, session.id);
+await assert.rejects(
+  stripe.checkout.sessions.create({ ...wanted, locale: "de" }, idempotent),
+  { type: "StripeIdempotencyError" },
+);
+assert.equal(await submit(`/checkout/${session.id}`, { card: "4000000000000002" }), 200);
+assert.equal((await stripe.checkout.sessions.retrieve(session.id)).status, "open");
+assert.equal(await submit(`/checkout/${session.id}`, { card: "4242424242424242" }), 303);
+session = await stripe.checkout.sessions.retrieve(session.id, { expand: ["subscription"] });
+assert.deepEqual([session.status, session.payment_status], ["complete", "paid"]);
+console.log("checkout: declined, then paid, under one idempotency key");
+
+const { subscription } = session;
+assert.equal(subscription.status, "active");
+const end = subscription.items.data[0].current_period_end;
+const ending = await stripe.subscriptions.update(subscription.id, { cancel_at_period_end: true });
+assert.equal(ending.cancel_at, end);
+await stripe.subscriptions.update(subscription.id, { cancel_at_period_end: false });
+const portal = await stripe.billingPortal.sessions.create({ customer: customer.id });
+assert.equal((await fetch(portal.url)).status, 200);
+console.log("subscription: active, ending, going on, in the portal");
+
+const invoices = await stripe.invoices.list({
+  subscription: subscription.id,
+  expand: ["data.payments"],
+});
+const intent = invoices.data[0].payments.data[0].payment.payment_intent;
+assert.equal(invoices.data[0].amount_paid, 4900);
+const refund = await stripe.refunds.create({ payment_intent: intent, amount: 900 });
+assert.equal(refund.status, "succeeded");
+assert.equal((await stripe.subscriptions.cancel(subscription.id)).status, "canceled");
+console.log("invoice: paid, refunded in part; subscription: canceled");
+
+if (arrived.length === 0) await once(server, "arrived");
+const [body, signature] = arrived[0];
+const event = stripe.webhooks.constructEvent(body, signature, endpoint.secret);
+assert.equal(event.data.object.id, session.id);
+const altered = body.toString().replace("paid", "void");
+assert.throws(() => stripe.webhooks.constructEvent(altered, signature, endpoint.secret), {
+  type: "StripeSignatureVerificationError",
+});
+const types = new Set();
+for await (const one of stripe.events.list({ limit: 100 })) types.add(one.type);
+assert(types.has("charge.refunded") && types.has("invoice.paid"));
+console.log("webhook: accepted; altered: refused; events: listed");
+
+await assert.rejects(stripe.customers.retrieve("cus_no"), { code: "resource_missing" });
+await assert.rejects(stripe.customers.create({ emial: "x" }), { code: "parameter_unknown" });
+console.log("errors: as Stripe's");
+server.close();

@@ -1,0 +1,134 @@
+"""Drives the sandbox with Stripe's own package: drive_stripe.py URL SECRET_KEY."""
+
+import queue
+import sys
+import threading
+import urllib.parse
+import urllib.request
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import stripe
+
+url, stripe.api_key = sys.argv[1:3]
+stripe.api_base = url
+arrived = queue.Queue()
+
+
+class Hook(BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        arrived.put((body, self.headers["Stripe-Signature"]))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+server = HTTPServer(("127.0.0.1", 0), Hook)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+
+
+class Stay(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_):
+        return None
+
+
+def submit(path: str, **form: str) -> int:
+    data = urllib.parse.urlencode(form).encode()
+    try:
+        return urllib.request.build_opener(Stay).open(url + path, data).status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+endpoint = stripe.WebhookEndpoint.create(
+    url=f"http://127.0.0.1:{server.server_port}/",
+    enabled_events=["checkout.session.completed"],
+    api_version="2026-09-30.endive",
+)
+product = stripe.Product.create(name="Professional")
+price = stripe.Price.create(
+    product=product.id, currency="usd", unit_amount=4900, recurring={"interval": "month"}
+)
+customers = [
+    stripe.Customer.create(email=f"c{n}@example.com", metadata={"customer_id": f"cust_{n}"})
+    for n in range(12)
+]
+customer = customers[7]
+assert stripe.Customer.retrieve(customer.id).email == "c7@example.com"
+assert stripe.Customer.modify(customer.id, name="Ada").metadata["customer_id"] == "cust_7"
+found = stripe.Customer.search(query="metadata['customer_id']:'cust_7'")
+assert [c.id for c in found.data] == [customer.id]
+listed = [c.id for c in stripe.Customer.list(limit=5).auto_paging_iter()]
+assert listed == [c.id for c in reversed(customers)], listed
+print("customers: created, changed, found, listed")
+
+wanted = dict(
+    mode="subscription",
+    customer=customer.id,
+    line_items=[{"price": price.id, "quantity": 1}],
+    success_url="http://localhost/ok?session={CHECKOUT_SESSION_ID}",
+    cancel_url="http://localhost/no",
+    subscription_data={"metadata": {"customer_id": "cust_7"}},
+)
+session = stripe.checkout.Session.create(**wanted, idempotency_key="checkout")
+again = stripe.checkout.Session.create(**wanted, idempotency_key="checkout")
+assert again.id == session.id and again.last_response.headers["Idempotent-Replayed"] == "true"
+try:
+    stripe.checkout.Session.create(**wanted | {"locale": "de"}, idempotency_key="checkout")
+    sys.exit("one key was taken for two calls")
+except stripe.IdempotencyError:
+    pass
+assert submit(f"/checkout/{session.id}", card="4000000000000002") == 200
+assert stripe.checkout.Session.retrieve(session.id).status == "open"
+assert submit(f"/checkout/{session.id}", card="4242424242424242") == 303
+session = stripe.checkout.Session.retrieve(session.id, expand=["subscription", "line_items"])
+assert (session.status, session.payment_status) == ("complete", "paid")
+assert session.line_items.data[0].price.id == price.id
+print("checkout: declined, then paid, under one idempotency key")
+
+subscription = session.subscription
+assert subscription.status == "active" and subscription.metadata["customer_id"] == "cust_7"
+item = subscription["items"].data[0]
+assert item.current_period_end > item.current_period_start
+ending = stripe.Subscription.modify(subscription.id, cancel_at_period_end=True)
+assert ending.cancel_at == item.current_period_end
+stripe.Subscription.modify(subscription.id, cancel_at_period_end=False)
+portal = stripe.billing_portal.Session.create(customer=customer.id, return_url="http://localhost/")
+assert urllib.request.urlopen(portal.url).status == 200
+print("subscription: active, ending, going on, in the portal")
+
+invoice = stripe.Invoice.list(subscription=subscription.id, expand=["data.payments"]).data[0]
+intent = invoice.payments.data[0].payment.payment_intent
+assert invoice.status == "paid" and invoice.amount_paid == 4900
+refund = stripe.Refund.create(payment_intent=intent, amount=900)
+assert refund.status == "succeeded"
+assert stripe.Charge.list(payment_intent=intent).data[0].amount_refunded == 900
+assert stripe.Subscription.cancel(subscription.id).status == "canceled"
+print("invoice: paid, refunded in part; subscription: canceled")
+
+body, signature = arrived.get(timeout=30)
+event = stripe.Webhook.construct_event(body, signature, endpoint.secret)
+assert event.type == "checkout.session.completed" and event.data.object.id == session.id
+try:
+    stripe.Webhook.construct_event(body.replace(b"paid", b"void"), signature, endpoint.secret)
+    sys.exit("an altered webhook was accepted")
+except stripe.SignatureVerificationError:
+    pass
+types = {event.type for event in stripe.Event.list(limit=100).auto_paging_iter()}
+assert {"customer.subscription.deleted", "charge.refunded", "invoice.paid"} <= types, types
+print("webhook: accepted; altered: refused; events: listed")
+
+for attempt, error, code in [
+    (lambda: stripe.Customer.retrieve("cus_no"), stripe.InvalidRequestError, "resource_missing"),
+    (lambda: stripe.Customer.create(emial="x"), stripe.InvalidRequestError, "parameter_unknown"),
+    (lambda: stripe.Customer.list(api_key="sk_test_no"), stripe.AuthenticationError, None),
+]:
+    try:
+        attempt()
+        sys.exit("accepted what must be refused")
+    except error as refused:
+        assert refused.code == code and refused.request_id, refused
+print("errors: as Stripe's")

@@ -1,0 +1,102 @@
+// Uses the sandbox's pages as people do: sandbox_pages.mjs URL SECRET_KEY SCREENSHOT_FOLDER.
+// Pays with the keyboard alone, is declined, answers 3-D Secure, and changes its mind in the
+// portal on a phone; scripts are switched off.
+
+import { chromium } from "playwright-core";
+import Stripe from "stripe";
+
+const [base, key, screenshots] = process.argv.slice(2, 5);
+const { hostname, port } = new URL(base);
+const stripe = new Stripe(key, { protocol: "http", host: hostname, port });
+const browser = await chromium.launch({
+  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+});
+
+const must = (holds, what) => {
+  if (!holds) throw new Error(`${what} does not hold`);
+  console.log(what);
+};
+
+try {
+  const options = { javaScriptEnabled: false, viewport: { width: 1000, height: 800 } };
+  const page = await (await browser.newContext(options)).newPage();
+  const complaints = [];
+  page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
+  const picture = (name) => page.screenshot({ path: `${screenshots}/${name}.png`, fullPage: true });
+
+  const customer = await stripe.customers.create({ email: "ada@example.com" });
+  const open = async () => {
+    const session = await stripe.checkout.sessions.create({
+      mode: "subscription",
+      customer: customer.id,
+      line_items: [{ price: "price_pro_monthly", quantity: 1 }],
+      success_url: `${base}/mail?paid={CHECKOUT_SESSION_ID}`,
+      cancel_url: `${base}/mail?cancelled`,
+    });
+    await page.goto(session.url);
+    return session.id;
+  };
+  const status = async (id) => (await stripe.checkout.sessions.retrieve(id)).payment_status;
+
+  let session = await open();
+  await picture("sandbox-1-checkout");
+  await page.getByLabel("Card number").fill("4000 0000 0000 0002");
+  await page.getByRole("button", { name: "Subscribe" }).click();
+  await picture("sandbox-2-declined");
+  must(await page.getByRole("alert").isVisible(), "declined: the page says so");
+  await page.getByLabel("Card number").focus();
+  await page.keyboard.press("Control+A");
+  await page.keyboard.type("4242 4242 4242 4242");
+  await page.keyboard.press("Enter");
+  await page.waitForURL(`**/mail?paid=${session}`);
+  must(await status(session) === "paid", "paid by keyboard: back at the vendor's page");
+
+  session = await open();
+  await page.getByRole("button", { name: "4000002500003155" }).click();
+  await page.getByRole("button", { name: "Complete" }).waitFor();
+  await picture("sandbox-3-authenticate");
+  must(await status(session) === "unpaid", "3-D Secure: unpaid while it is open");
+  await page.getByRole("button", { name: "Fail" }).click();
+  must(await page.getByRole("alert").isVisible(), "3-D Secure: failed, and asked again");
+  await page.getByRole("button", { name: "4000002500003155" }).click();
+  await page.getByRole("button", { name: "Complete" }).click();
+  await page.waitForURL(`**/mail?paid=${session}`);
+  must(await status(session) === "paid", "3-D Secure: completed");
+
+  session = await open();
+  await page.getByRole("link", { name: "Back without subscribing" }).click();
+  must(page.url().endsWith("/mail?cancelled"), "cancelled: back at the vendor's page");
+
+  await page.setViewportSize({ width: 390, height: 844 });
+  const portal = await stripe.billingPortal.sessions.create({ customer: customer.id });
+  await page.goto(portal.url);
+  const section = page.getByRole("region", { name: "Subscription" }).first();
+  await section.getByRole("button", { name: "Cancel at the end of the period" }).click();
+  must(await section.getByText("Ends on").isVisible(), "portal: cancelled");
+  await picture("sandbox-4-portal-on-a-phone");
+  const { x, width } = await page.getByRole("combobox", { name: /^Card/ }).boundingBox();
+  must(x + width <= 390, "portal: fits on a phone");
+  await section.getByRole("button", { name: "Do not cancel" }).click();
+  must(!await section.getByText("Ends on").isVisible(), "portal: not cancelled any more");
+  await section.getByLabel("Change the plan to").selectOption("price_team_monthly");
+  await section.getByRole("button", { name: "Change plan" }).click();
+  await page.getByRole("combobox", { name: /^Card/ }).selectOption("4000000000000341");
+  await page.getByRole("button", { name: "Use this card" }).click();
+  const { data } = await stripe.subscriptions.list({ customer: customer.id });
+  const prices = data.map((one) => one.items.data[0].price.id);
+  must(prices.includes("price_team_monthly"), "portal: another plan, another card");
+
+  await page.setViewportSize({ width: 1000, height: 800 });
+  await page.goto(base);
+  await page.getByRole("button", { name: "A month ahead" }).click();
+  await picture("sandbox-5-overview");
+  const after = await stripe.subscriptions.list({ customer: customer.id });
+  must(after.data.every((one) => one.status === "past_due"), "clock: renewals failed with that card");
+  await page.goto(`${base}/mail`);
+  await picture("sandbox-6-mail");
+  must(complaints.length === 0, `complaints of the browser: ${complaints.length}`);
+} finally {
+  await browser.close();
+}
