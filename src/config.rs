@@ -85,22 +85,19 @@ pub struct EmailConfig {
     /// `smtps://USER:PASSWORD@HOST` or `smtp://HOST:25`. Default none: mails go into `folder`. A
     /// secret.
     pub smtp_url: Option<SecretString>,
-    /// Who mails come from. To be set together with `smtp_url`.
+    /// Who mails come from. Default `licenses@` the host of `public_url`.
     pub from: Sender,
     /// The folder for mails while there is no SMTP server. Default `mail`.
     pub folder: PathBuf,
 }
 
 impl EmailConfig {
-    fn read(mut section: Section) -> Self {
+    fn read(mut section: Section, public_url: &PublicUrl) -> Self {
         let smtp_url = section.secret("smtp_url");
         let from = section.parsed("from");
-        if smtp_url.is_some() && from.is_none() {
-            section.require("from", from.as_ref(), "\"Acme Licenses <licenses@acme.example>\"");
-        }
         let folder = section.text("folder").map_or_else(|| "mail".into(), PathBuf::from);
         section.finish();
-        Self { smtp_url, from: from.unwrap_or_default(), folder }
+        Self { smtp_url, from: from.unwrap_or_else(|| Sender::of(public_url.host())), folder }
     }
 }
 
@@ -140,6 +137,7 @@ impl Config {
         let there = || Some(PathBuf::from(DEFAULT_PLANS_FILE)).filter(|path| path.exists());
         let config = Self {
             listen,
+            email: EmailConfig::read(root.section("email"), &public_url),
             public_url,
             database_url,
             keys_dir: root.text("keys_dir").map_or_else(|| "keys".into(), PathBuf::from),
@@ -155,7 +153,6 @@ impl Config {
                 .map(|p| p.0)
                 .collect(),
             log: root.parsed::<LogFilter>("log").map_or_else(|| "info".into(), |log| log.0),
-            email: EmailConfig::read(root.section("email")),
             unused: unused(root),
         };
         root.finish();
@@ -277,6 +274,12 @@ fn set(table: &mut Table, key: &str, value: String) -> bool {
 pub struct PublicUrl(String);
 
 impl PublicUrl {
+    /// The host's name; none when it is an IP address.
+    fn host(&self) -> Option<String> {
+        let url = url::Url::parse(&self.0).ok()?;
+        url.domain().map(str::to_owned)
+    }
+
     /// Whether browsers reach the server over TLS.
     #[must_use]
     pub fn is_https(&self) -> bool {
@@ -434,6 +437,17 @@ mod tests {
         assert_eq!(config.trusted_proxies[0].to_string(), "10.0.0.7/32");
         let port = ("LICENTIA_LISTEN".to_owned(), "0.0.0.0:81".to_owned());
         assert_eq!(Config::load(Some(&path), [port]).unwrap().listen.to_string(), "0.0.0.0:81");
+    }
+
+    #[test]
+    fn mail_comes_from_the_public_host_unless_said() {
+        let from = |settings: &[(&str, &str)]| load(settings).unwrap().email.from.to_string();
+        assert_eq!(from(&[]), "Licentia <licenses@localhost>");
+        let url = ("LICENTIA_PUBLIC_URL", "https://licenses.acme.example");
+        assert_eq!(from(&[url]), "Licentia <licenses@licenses.acme.example>");
+        let said = ("LICENTIA_EMAIL__FROM", "Acme <sales@acme.example>");
+        assert_eq!(from(&[url, said]), "Acme <sales@acme.example>");
+        assert!(problems(&[("LICENTIA_EMAIL__FROM", "Acme")])[0].contains("use an address"));
     }
 
     #[test]

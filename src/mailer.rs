@@ -2,6 +2,7 @@
 //! What the mails say is written by [`crate::domain::message`]; when they are sent, by
 //! [`crate::flows::mail`].
 
+use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -26,11 +27,20 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sender(Mailbox);
 
-impl Default for Sender {
-    fn default() -> Self {
-        // For the folder; an SMTP server wants a real one.
-        let name = Some("Licentia".to_owned());
-        Self(Mailbox::new(name, Address::new_dangerous("licenses", "localhost")))
+impl Sender {
+    /// `licenses@` a host; without a host, this machine.
+    #[must_use]
+    pub fn of(host: Option<String>) -> Self {
+        let host = host.unwrap_or_else(|| "localhost".into());
+        // The host comes out of a URL, so it is one.
+        let address = Address::new_dangerous("licenses", host);
+        Self(Mailbox::new(Some("Licentia".to_owned()), address))
+    }
+}
+
+impl fmt::Display for Sender {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
     }
 }
 
