@@ -17,3 +17,4 @@ CREATE TABLE outbox (
 
 CREATE INDEX outbox_due_index ON outbox (due_at) WHERE sent_at IS NULL AND given_up_at IS NULL;
 CREATE INDEX outbox_customer_id_index ON outbox (customer_id);
+CREATE INDEX outbox_license_id_index ON outbox (license_id);

@@ -237,11 +237,16 @@ fn overlay(
         let (key, value) = match key.strip_suffix("_file").filter(|key| SECRETS.contains(key)) {
             None => (key, value),
             Some(secret) => match read_text(Path::new(&value), MAX_SECRET_FILE_BYTES) {
+                Ok(content) if content.trim().is_empty() => {
+                    problems.push(format!("`{secret}` ({variable}): this file is empty"));
+                    continue;
+                }
                 Ok(content) => {
                     (secret.to_owned(), content.trim_end_matches(['\r', '\n']).to_owned())
                 }
                 Err(problem) => {
-                    problems.push(format!("`{secret}` ({variable}): {value}: {problem}"));
+                    // Its path is not shown: it may be the secret itself, put there by mistake.
+                    problems.push(format!("`{secret}` ({variable}): {problem}"));
                     continue;
                 }
             },
@@ -406,7 +411,7 @@ mod tests {
             "`trusted_proxies` (LICENTIA_TRUSTED_PROXIES): \"proxy\": use an address",
             "`stripe.secret_kei` (LICENTIA_STRIPE__SECRET_KEI): there is no such setting; \
              did you mean `secret_key`?",
-            "`signing_key` (LICENTIA_SIGNING_KEY_FILE): /nowhere/key.pem: No such file",
+            "`signing_key` (LICENTIA_SIGNING_KEY_FILE): No such file",
         ] {
             assert!(text.contains(expected), "{expected}\nis not in\n{text}");
         }

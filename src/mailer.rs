@@ -9,8 +9,11 @@ use std::time::Duration;
 
 use lettre::message::header::{ContentType, Header, HeaderName, HeaderValue};
 use lettre::message::{Attachment, Mailbox, MultiPart, SinglePart};
+use lettre::transport::smtp::PoolConfig;
 use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 use secrecy::ExposeSecret;
+use tokio::fs::{DirBuilder, OpenOptions};
+use tokio::io::AsyncWriteExt;
 
 use crate::config::Config;
 use crate::domain::contact::{DisplayName, Email};
@@ -91,6 +94,9 @@ impl Mailer {
                          smtp://USER:PASSWORD@HOST:587?tls=required, or smtp://HOST:25",
                     )
                 })?;
+                // A connection for each mail: one that was left in the middle of a dialogue must not
+                // be used again, or the answers to the last mail count for the next.
+                let smtp = smtp.pool_config(PoolConfig::new().max_size(0));
                 Transport::Smtp(Box::new(smtp.timeout(Some(SEND_TIMEOUT)).build()))
             }
         };
@@ -117,9 +123,14 @@ impl Mailer {
             }
             Transport::Folder(folder) => {
                 let path = folder.join(format!("{id}.eml"));
+                // For the owner's eyes only: whoever has a license can use it.
                 let written = async {
-                    tokio::fs::create_dir_all(folder).await?;
-                    tokio::fs::write(&path, message.formatted()).await
+                    DirBuilder::new().recursive(true).mode(0o700).create(folder).await?;
+                    let mut options = OpenOptions::new();
+                    options.write(true).create(true).truncate(true).mode(0o600);
+                    let mut file = options.open(&path).await?;
+                    file.write_all(&message.formatted()).await?;
+                    file.sync_all().await
                 };
                 written.await.map_err(|error| format!("{}: {error}", path.display()))
             }

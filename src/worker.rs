@@ -1,11 +1,14 @@
 //! What happens in the background: the outbox is drained, at once when something was written into
 //! it, and every second for what is to be tried again.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::watch;
 
 use crate::app::App;
+use crate::error::Error;
 use crate::flows::mail;
 
 /// How often the outbox is looked at without having been told.
@@ -14,7 +17,9 @@ const POLL: Duration = Duration::from_secs(1);
 /// Works until `stopped` changes, and finishes what is under way.
 pub async fn run(app: App, mut stopped: watch::Receiver<()>) {
     loop {
-        match mail::send_due(&app).await {
+        let tried = AssertUnwindSafe(mail::send_due(&app)).catch_unwind().await;
+        // A panic is told on standard error; what it was about is tried again when its lease ends.
+        match tried.unwrap_or_else(|_| Err(Error::Internal("the worker panicked".into()))) {
             // There may be more.
             Ok(tried) if tried > 0 => {}
             Ok(_) => {

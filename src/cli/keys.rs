@@ -50,6 +50,8 @@ enum Action {
     )]
     Revoke {
         /// The key's id, as `licentia keys list` or the refusal to start shows it
+        // One in 64 begins with a hyphen.
+        #[arg(allow_hyphen_values = true)]
         kid: String,
     },
     /// List the signing keys, the oldest first

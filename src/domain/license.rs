@@ -124,8 +124,15 @@ pub struct Holder<'a> {
     pub seq: u64,
 }
 
-/// The claims of a license issued at `now`. Its token never outlives the entitlement, nor the
-/// catalog's longest token life.
+/// When a token issued at `now` runs out: it never outlives what it stands for, nor the catalog's
+/// longest token life.
+#[must_use]
+pub fn token_expires(term: Term, catalog: &Catalog, now: Timestamp) -> Timestamp {
+    let longest = now.plus(i64::from(catalog.token_days) * DAY);
+    term.ends().map_or(longest, |ends| ends.min(longest))
+}
+
+/// The claims of a license issued at `now`.
 #[must_use]
 pub fn claims(
     entitlement: &Entitlement<'_>,
@@ -134,8 +141,7 @@ pub fn claims(
     issuer: &str,
     now: Timestamp,
 ) -> Claims {
-    let longest = now.plus(i64::from(catalog.token_days) * DAY);
-    let token_expires = entitlement.term.ends().map_or(longest, |ends| ends.min(longest));
+    let token_expires = token_expires(entitlement.term, catalog, now);
     let plan = entitlement.plan;
     let limits = plan.limits.iter();
     Claims {

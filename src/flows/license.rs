@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::app::App;
 use crate::domain::contact::Email;
 use crate::domain::ids::{CustomerId, LicenseId};
-use crate::domain::license::{Entitlement, Holder, Phase, claims};
+use crate::domain::license::{Entitlement, Holder, Phase, claims, token_expires};
 use crate::domain::message::Kind;
 use crate::domain::time::{DAY, Timestamp};
 use crate::error::{Error, Result};
@@ -18,8 +18,8 @@ use crate::store::{Actor, AuditEntry, IssuedLicense, Tx};
 /// device was not used. Afterwards the password is asked for.
 const REFRESH_SECONDS: i64 = 90 * DAY;
 
-/// How many licenses of a revoked key are looked up at once.
-const RENEWED_AT_ONCE: i64 = 500;
+/// How many licenses of a revoked key are looked up, or taken back, at once.
+const AT_ONCE: i64 = 500;
 
 /// Signs a license for what a customer is entitled to and writes it as the current one, within
 /// the transaction of what called for it.
@@ -102,20 +102,27 @@ pub async fn customer_of(app: &App, email: &Email) -> Result<CustomerId> {
 /// # Errors
 /// A failure of the database.
 pub async fn revoke_key(app: &App, kid: &str) -> Result<(u64, u64)> {
-    let mut renewed = 0;
+    let (mut renewed, mut revoked) = (0, 0);
+    let mut last = None;
     loop {
-        let customers = app.store.read().await?.customers_of_key(kid, RENEWED_AT_ONCE).await?;
-        if customers.is_empty() {
-            break;
-        }
-        for customer_id in customers {
-            renewed += u64::from(renew(app, &customer_id, kid).await?);
+        let mut tx = app.store.read().await?;
+        let customers = tx.customers_of_key(kid, app.now(), last.as_ref(), AT_ONCE).await?;
+        drop(tx);
+        let Some(newest) = customers.last() else { break };
+        last = Some(newest.clone());
+        for customer_id in &customers {
+            renewed += u64::from(renew(app, customer_id, kid).await?);
         }
     }
-    let mut tx = app.store.write().await?;
-    let revoked = tx.revoke_licenses_of_key(kid, app.now()).await?;
-    tx.commit().await?;
-    Ok((renewed, revoked))
+    loop {
+        let mut tx = app.store.write().await?;
+        let batch = tx.revoke_licenses_of_key(kid, app.now(), AT_ONCE).await?;
+        tx.commit().await?;
+        if batch == 0 {
+            return Ok((renewed, revoked));
+        }
+        revoked += batch;
+    }
 }
 
 /// Issues a customer's license anew if a key signed it. Answers whether it did.
@@ -125,8 +132,10 @@ async fn renew(app: &App, customer_id: &CustomerId, kid: &str) -> Result<bool> {
     tx.lock_customer(customer_id).await?;
     let current = tx.current_license(customer_id).await?;
     let Some(current) = current.filter(|license| license.key_id == kid) else { return Ok(false) };
-    let gone = || Error::setup(format!("the plan {:?} is not in the plans file", current.plan));
-    let plan = app.plans.plan(&current.plan).ok_or_else(gone)?;
+    let Some(plan) = app.plans.plan(&current.plan) else {
+        tracing::warn!(%customer_id, plan = current.plan, "not issued anew: this plan is gone");
+        return Ok(false);
+    };
     let entitlement = Entitlement { plan, source: current.source, term: current.term() };
     let license = issue(app, &mut tx, customer_id, &entitlement, now).await?;
     let detail = json!({ "license_id": license.license_id.as_str(), "instead_of_key": kid });
@@ -203,9 +212,9 @@ async fn fresh(app: &App, mut tx: Tx, customer_id: &CustomerId) -> Result<Issued
 fn is_due<'a>(app: &'a App, current: &IssuedLicense, now: Timestamp) -> Option<Entitlement<'a>> {
     let term = current.term();
     let works = current.revoked_at.is_none() && term.phase(now) != Phase::Over;
-    let lasts = term.ends() == Some(current.token_expires_at);
     let plan = app.plans.plan(&current.plan)?;
-    let due = works && !lasts && current.is_half_used(now);
+    let longer = token_expires(term, &app.plans, now) > current.token_expires_at;
+    let due = works && longer && current.is_half_used(now);
     due.then_some(Entitlement { plan, source: current.source, term })
 }
 

@@ -22,6 +22,9 @@ const LEASE_SECONDS: i64 = 300;
 /// A mail that nobody accepted for this long, in seconds, is given up; an operator sees it.
 const GIVE_UP_AFTER: i64 = 3 * DAY;
 
+/// Before that it was tried this often, even if the server was down all the while.
+const LEAST_TRIES: i64 = 5;
+
 /// The most that is kept of an error, in characters.
 const MAX_ERROR_CHARACTERS: usize = 500;
 
@@ -54,10 +57,15 @@ pub async fn send_due(app: &App) -> Result<usize> {
 }
 
 async fn send(app: &App, mail: &LeasedMail) -> Result<()> {
-    let sent = match compose(app, mail).await? {
-        Some((to, letter)) => app.mailer.send(&mail.mail_id, &to, &letter, mail.created_at).await,
+    let sent = match compose(app, mail).await {
+        Ok(Some((to, letter))) => {
+            app.mailer.send(&mail.mail_id, &to, &letter, mail.created_at).await
+        }
         // The customer was deleted meanwhile, and the mail with it.
-        None => return Ok(()),
+        Ok(None) => return Ok(()),
+        // A mail that cannot be written must not be tried for ever, nor hold up the others.
+        Err(Error::Internal(problem)) => Err(problem),
+        Err(error) => return Err(error),
     };
     let now = app.now();
     let mut tx = app.store.write().await?;
@@ -70,7 +78,8 @@ async fn send(app: &App, mail: &LeasedMail) -> Result<()> {
             let error: String = error.chars().take(MAX_ERROR_CHARACTERS).collect();
             let age = now.epoch_seconds() - mail.created_at.epoch_seconds();
             let wait = wait_before_retry(mail.attempts + 1, age);
-            let due = Some(now.plus(jittered(app, wait))).filter(|_| age < GIVE_UP_AFTER);
+            let again = age < GIVE_UP_AFTER || mail.attempts < LEAST_TRIES;
+            let due = Some(now.plus(jittered(app, wait))).filter(|_| again);
             tracing::warn!(mail_id = %mail.mail_id, error, given_up = due.is_none(), "not accepted");
             tx.mail_failed(mail, &error, due, now).await?;
             metrics::counter!("licentia_mails_total", "result" => "failed").increment(1);
@@ -89,10 +98,19 @@ fn jittered(app: &App, seconds: i64) -> i64 {
 async fn compose(app: &App, mail: &LeasedMail) -> Result<Option<(Recipient, Letter)>> {
     let mut tx = app.store.read().await?;
     let customer = tx.customer(&mail.customer_id).await?;
-    let license = tx.license(&mail.license_id).await?;
+    let license = match tx.license(&mail.license_id).await? {
+        // Taken back since, because its key was: the one in its place is what works.
+        Some(license) if license.revoked_at.is_some() => {
+            tx.current_license(&mail.customer_id).await?
+        }
+        license => license,
+    };
     let (Some(customer), Some(license)) = (customer, license) else { return Ok(None) };
+    let kind = mail.kind.parse().map_err(|_| {
+        Error::Internal(format!("this version does not know mails of the kind {:?}", mail.kind))
+    })?;
     let plan = app.plans.plan(&license.plan).map_or(&*license.plan, |plan| &plan.name);
-    let letter = write(app, mail.kind, &customer.name, plan, license.expires_at, &license.token)?;
+    let letter = write(app, kind, &customer.name, plan, license.expires_at, &license.token)?;
     Ok(Some((Recipient { email: customer.email, name: customer.name }, letter)))
 }
 

@@ -22,6 +22,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::http::edge::REQUEST_TIMEOUT;
+use crate::http::throttle::network;
 
 /// Connections at once; the next ones wait in the system's queue. Each may hold a body of 64 KiB,
 /// and a file descriptor: the usual limit of those is 1,024.
@@ -74,7 +75,7 @@ pub async fn serve<E: Endpoint<Output = Response> + 'static>(
             },
             (place, accepted) = accepted => match accepted {
                 Ok((stream, peer)) => {
-                    let open = by_address.entry(peer.ip()).or_default();
+                    let open = by_address.entry(network(peer.ip())).or_default();
                     if *open >= MAX_CONNECTIONS_OF_ONE {
                         // Dropped, and so closed: there is nobody to answer yet.
                         continue;
@@ -86,7 +87,7 @@ pub async fn serve<E: Endpoint<Output = Response> + 'static>(
                         // A panic ends the connection, not the count.
                         let _ = AssertUnwindSafe(connection).catch_unwind().await;
                         drop(place);
-                        peer.ip()
+                        network(peer.ip())
                     });
                 }
                 Err(error) => {

@@ -144,7 +144,7 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
 }
 
 /// One household has one IPv4 address, or one IPv6 network of 64 bits.
-fn network(address: IpAddr) -> IpAddr {
+pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),
         IpAddr::V6(address) => {

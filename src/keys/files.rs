@@ -101,7 +101,11 @@ pub fn write(directory: &Path, signs_from: Timestamp, pem: &str, unique: u128) -
 
 /// Renames a key's file, so that it is no key any more and not lost either.
 pub fn put_away(path: &Path) -> Result<()> {
-    fs::rename(path, path.with_extension("revoked")).map_err(|error| {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let renamed = fs::rename(path, path.with_extension("revoked"))
+        // Durable: a key that was revoked must not come back with a crash.
+        .and_then(|()| File::open(directory)?.sync_all());
+    renamed.map_err(|error| {
         Error::setup(format!("the key {} cannot be renamed: {error}", path.display()))
     })
 }

@@ -158,27 +158,47 @@ impl Tx {
         Ok(keys.into_iter().map(|(key,)| key).collect())
     }
 
-    /// Some of the customers whose current license a key signed, `most` at the most.
-    pub async fn customers_of_key(&mut self, kid: &str, most: i64) -> Result<Vec<CustomerId>> {
+    /// The customers whose current license a key signed and still works at `now`, in the order of
+    /// their ids, from after `after`, `most` at the most.
+    pub async fn customers_of_key(
+        &mut self,
+        kid: &str,
+        now: Timestamp,
+        after: Option<&CustomerId>,
+        most: i64,
+    ) -> Result<Vec<CustomerId>> {
         let found = sql!(
             self,
             fetch_all: (CustomerId,),
             "SELECT customer_id FROM licenses
-             WHERE key_id = $1 AND superseded_at IS NULL AND revoked_at IS NULL LIMIT $2",
+             WHERE key_id = $1 AND superseded_at IS NULL AND revoked_at IS NULL
+               AND (expires_at IS NULL OR expires_at > $2 OR grace_until > $2)
+               AND customer_id > $3
+             ORDER BY customer_id LIMIT $4",
             kid,
+            now,
+            after.map_or("", CustomerId::as_str),
             most,
         )?;
         Ok(found.into_iter().map(|(id,)| id).collect())
     }
 
-    /// Takes back every license that a key signed. Answers how many there were.
-    pub async fn revoke_licenses_of_key(&mut self, kid: &str, now: Timestamp) -> Result<u64> {
+    /// Takes back licenses that a key signed, `most` at the most. Answers how many there were.
+    pub async fn revoke_licenses_of_key(
+        &mut self,
+        kid: &str,
+        now: Timestamp,
+        most: i64,
+    ) -> Result<u64> {
         sql!(
             self,
             execute,
-            "UPDATE licenses SET revoked_at = $2 WHERE key_id = $1 AND revoked_at IS NULL",
+            "UPDATE licenses SET revoked_at = $2 WHERE license_id IN (
+                 SELECT license_id FROM licenses
+                 WHERE key_id = $1 AND revoked_at IS NULL LIMIT $3)",
             kid,
             now,
+            most,
         )
     }
 

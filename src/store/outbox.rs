@@ -29,8 +29,8 @@ pub struct LeasedMail {
     pub customer_id: CustomerId,
     /// What it carries.
     pub license_id: LicenseId,
-    /// What it is about.
-    pub kind: Kind,
+    /// What it is about: a [`Kind`], or one of a newer version.
+    pub kind: String,
     /// When it was written.
     pub created_at: Timestamp,
     /// How often it was tried before.

@@ -201,6 +201,18 @@ async fn what_a_kill_leaves_behind_is_no_key() {
 }
 
 #[tokio::test]
+async fn a_key_id_may_begin_with_a_hyphen() {
+    let place = Place::new(&[]).await;
+    place.start().await.unwrap();
+    let url = secrecy::ExposeSecret::expose_secret(&place.config.database_url).to_owned();
+    let revoke = run(licentia(place.directory.path())
+        .args(["keys", "revoke", "-W8m-BFxeJXJmk2rRpV2dlgfcbwrk8vIA3wtEZAbEx"])
+        .env("LICENTIA_DATABASE_URL", url));
+    assert_eq!(revoke.code, 1);
+    assert!(revoke.err.contains("no key \"-W8m"), "{}", revoke.err);
+}
+
+#[tokio::test]
 async fn every_problem_with_keys_is_told_at_once() {
     let place = Place::new(&[]).await;
     place.start().await.unwrap();
