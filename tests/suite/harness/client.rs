@@ -2,6 +2,7 @@
 //! documented for that operation, and an error is a problem with a stable code.
 
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use licentia::http::openapi;
 use reqwest::Method;
@@ -27,7 +28,10 @@ pub struct Answer {
 
 impl Client {
     pub fn new(base: String) -> Self {
-        Self { base, http: reqwest::Client::new(), token: None }
+        // Shorter than the ten seconds after which the server closes an idle connection, so that no
+        // request is sent into one that is being closed.
+        let http = reqwest::Client::builder().pool_idle_timeout(Duration::from_secs(5));
+        Self { base, http: http.build().unwrap(), token: None }
     }
 
     pub fn with_token(&self, token: &str) -> Self {
