@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -15,6 +14,7 @@ use toml::{Table, Value};
 use tracing_subscriber::EnvFilter;
 
 use crate::error::{Error, Result};
+use crate::files::read_text;
 use crate::mailer::Sender;
 use crate::settings::Section;
 
@@ -192,21 +192,6 @@ fn read_file(file: Option<&Path>) -> std::result::Result<Table, String> {
     })
 }
 
-/// A file's text, unless it is larger than it can sensibly be.
-///
-/// # Errors
-/// Why it cannot be read.
-pub fn read_text(path: &Path, most: u64) -> std::result::Result<String, String> {
-    // Not by the size that is told beforehand: a pipe or a device tells none.
-    let mut text = String::new();
-    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
-    let read = file.take(most + 1).read_to_string(&mut text).map_err(|error| error.to_string())?;
-    if read as u64 > most {
-        return Err(format!("this file is larger than {most} bytes"));
-    }
-    Ok(text)
-}
-
 /// Lays the environment over the file. Answers where each value came from, and what is wrong.
 fn overlay(
     table: &mut Table,
@@ -226,7 +211,8 @@ fn overlay(
         }
         let level = LEVELS.iter().find(|level| key.starts_with(&format!("{level}_")));
         if let Some(level) = level.filter(|level| !key.starts_with(&format!("{level}__"))) {
-            let meant = variable.replacen('_', "__", 2).replacen("__", "_", 1);
+            let rest = key.trim_start_matches(level).to_uppercase();
+            let meant = format!("{PREFIX}{}_{rest}", level.to_uppercase());
             problems.push(format!(
                 "`{variable}`: there is no such setting; two underscores stand between levels: \
                  did you mean {meant} (`{level}.…`)?"

@@ -12,6 +12,7 @@ pub mod worker;
 pub mod app;
 pub mod clock;
 pub mod config;
+pub mod files;
 pub mod keys;
 pub mod mailer;
 pub mod passwords;

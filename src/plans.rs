@@ -6,13 +6,13 @@ use std::path::Path;
 
 use licentia_verify::MAX_TOKEN_BYTES;
 
-use crate::config::read_text;
 use crate::domain::contact::DisplayName;
 use crate::domain::ids::{CustomerId, LicenseId};
 use crate::domain::license::{Entitlement, Holder, Source, Term, claims};
 use crate::domain::plan::{Catalog, Plan, Price, Slug};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
+use crate::files::read_text;
 use crate::settings::Section;
 
 /// The plans when there is no file: the example of the documentation.

@@ -12,12 +12,13 @@ use serde_json::{Value, json};
 use super::{NO, WRONG_CALL, print, wait};
 use crate::app::App;
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, read_text};
+use crate::config::Config;
 use crate::domain::contact::Email;
 use crate::domain::ids::CustomerId;
 use crate::domain::license::{Entitlement, Source, Term};
 use crate::domain::time::{DAY, Timestamp};
 use crate::error::{Error, Result};
+use crate::files::read_text;
 use crate::flows::license::{customer_of, grant};
 use crate::random::Random;
 

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use chrono::NaiveDateTime;
 use zeroize::Zeroizing;
 
-use crate::config::read_text;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
+use crate::files::read_text;
 
 /// A key's file name: when it begins to sign, in UTC.
 const NAME_FORMAT: &str = "%Y%m%dT%H%M%SZ";
