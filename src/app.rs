@@ -6,16 +6,18 @@ use licentia_verify::KeySet;
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Origin};
 use crate::domain::plan::Catalog;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
+use crate::flows::webhook::Intake;
 use crate::keys::KeyRing;
 use crate::mailer::Mailer;
 use crate::passwords::Passwords;
 use crate::plans;
 use crate::random::Random;
 use crate::store::{IfMissing, Store};
+use crate::stripe::Stripe;
 
 /// The running service. Cheap to clone.
 #[derive(Clone)]
@@ -38,6 +40,14 @@ pub struct Parts {
     pub mailer: Mailer,
     /// Told when something was written into the outbox.
     pub mail_due: Notify,
+    /// The account at Stripe; none sells nothing.
+    pub stripe: Option<Stripe>,
+    /// Where checkout and portal may return to; the first is the server's own.
+    pub return_origins: Vec<Origin>,
+    /// Takes webhooks in.
+    pub intake: Intake,
+    /// Told when something was written into the inbox.
+    pub events_due: Notify,
     /// Password hashing.
     pub passwords: Passwords,
     /// The time.
@@ -87,6 +97,7 @@ impl App {
     ) -> Result<Self> {
         let issuer = plans.issuer.clone().unwrap_or_else(|| config.public_url.to_string());
         let trusted = keys.key_set(plans.product.as_str())?;
+        let own = [config.public_url.clone()];
         Ok(Self(Arc::new(Parts {
             store,
             keys,
@@ -95,10 +106,22 @@ impl App {
             issuer,
             mailer: Mailer::new(config)?,
             mail_due: Notify::new(),
+            stripe: config.stripe.as_ref().map(Stripe::new).transpose()?,
+            return_origins: own.into_iter().chain(config.return_origins.clone()).collect(),
+            intake: Intake::default(),
+            events_due: Notify::new(),
             passwords: Passwords::default(),
             clock,
             random,
         })))
+    }
+
+    /// The account at Stripe.
+    ///
+    /// # Errors
+    /// [`Error::BillingNotConfigured`].
+    pub fn stripe(&self) -> Result<&Stripe> {
+        self.0.stripe.as_ref().ok_or(Error::BillingNotConfigured)
     }
 
     /// The time now.

@@ -1,8 +1,10 @@
 //! The configuration: one documented struct, validated once, from a TOML file with the
 //! environment on top. Reading values is done by [`crate::settings`].
 
+mod origin;
+mod stripe;
+
 use std::collections::HashMap;
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -17,6 +19,9 @@ use crate::error::{Error, Result};
 use crate::files::read_text;
 use crate::mailer::Sender;
 use crate::settings::Section;
+
+pub use origin::Origin;
+pub use stripe::{CreateCustomer, Mode, StripeConfig};
 
 /// The configuration file that is read when it is there and no other is named.
 pub const DEFAULT_FILE: &str = "licentia.toml";
@@ -54,7 +59,7 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The URL under which the world reaches the server, without a path. Default
     /// `http://` and `listen`.
-    pub public_url: PublicUrl,
+    pub public_url: Origin,
     /// `sqlite://FILE` or `postgres://USER:PASSWORD@HOST/DATABASE`. Default
     /// `sqlite://licentia.db`. A secret: it may hold a password.
     pub database_url: SecretString,
@@ -74,9 +79,10 @@ pub struct Config {
     pub log: String,
     /// Where mails go, and from whom.
     pub email: EmailConfig,
-    /// What is set, and read only by versions that sell: told at the start, so that nobody
-    /// believes it works.
-    pub unused: Vec<String>,
+    /// The account at Stripe; none sells nothing.
+    pub stripe: Option<StripeConfig>,
+    /// Where checkout and portal may return to, beside `public_url`. Default none.
+    pub return_origins: Vec<Origin>,
 }
 
 /// Where mails go, and from whom.
@@ -92,7 +98,7 @@ pub struct EmailConfig {
 }
 
 impl EmailConfig {
-    fn read(mut section: Section, public_url: &PublicUrl) -> Self {
+    fn read(mut section: Section, public_url: &Origin) -> Self {
         let smtp_url = section.secret("smtp_url");
         let from = section.parsed("from");
         let folder = section.text("folder").map_or_else(|| "mail".into(), PathBuf::from);
@@ -126,7 +132,7 @@ impl Config {
             .parsed::<Listen>("listen")
             .map_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 3100)), |listen| listen.0);
         let public_url = root.parsed("public_url");
-        let public_url = public_url.unwrap_or_else(|| PublicUrl(format!("http://{listen}")));
+        let public_url = public_url.unwrap_or_else(|| Origin::of(listen));
         let database_url = root.secret("database_url");
         let database_url = database_url.unwrap_or_else(|| "sqlite://licentia.db".into());
         let known = ["sqlite:", "postgres:", "postgresql:"];
@@ -153,27 +159,12 @@ impl Config {
                 .map(|p| p.0)
                 .collect(),
             log: root.parsed::<LogFilter>("log").map_or_else(|| "info".into(), |log| log.0),
-            unused: unused(root),
+            stripe: StripeConfig::read(root.section("stripe")),
+            return_origins: root.list("return_origins"),
         };
         root.finish();
         config
     }
-}
-
-/// The settings of the sale: known, so that one configuration serves every version, and not used.
-fn unused(root: &mut Section) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut section = root.section("stripe");
-    for key in ["secret_key", "webhook_secret", "api_url", "create_customer"] {
-        if section.secret(key).is_some() {
-            found.push(format!("stripe.{key}"));
-        }
-    }
-    section.finish();
-    if !root.list::<String>("return_origins").is_empty() {
-        found.push("return_origins".into());
-    }
-    found
 }
 
 /// The file's table, or what is wrong with the file. Its lines are not shown: they may hold secrets.
@@ -258,47 +249,6 @@ fn set(table: &mut Table, key: &str, value: String) -> bool {
     };
     let entry = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
     entry.as_table_mut().is_some_and(|inner| set(inner, rest, value))
-}
-
-/// A URL of scheme, host and perhaps port, without a slash at the end.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PublicUrl(String);
-
-impl PublicUrl {
-    /// The host's name; none when it is an IP address.
-    fn host(&self) -> Option<String> {
-        let url = url::Url::parse(&self.0).ok()?;
-        url.domain().map(str::to_owned)
-    }
-
-    /// Whether browsers reach the server over TLS.
-    #[must_use]
-    pub fn is_https(&self) -> bool {
-        self.0.starts_with("https://")
-    }
-}
-
-impl FromStr for PublicUrl {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
-        const ADVICE: &str = "use a URL without a path, like \"https://licenses.acme.example\"";
-        let url = url::Url::parse(text).map_err(|_| ADVICE)?;
-        let web = matches!(url.scheme(), "http" | "https");
-        let plain = url.username().is_empty() && url.password().is_none();
-        let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
-        if web && plain && bare {
-            Ok(Self(url.origin().ascii_serialization()))
-        } else {
-            Err(ADVICE)
-        }
-    }
-}
-
-impl fmt::Display for PublicUrl {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
-    }
 }
 
 struct Listen(SocketAddr);
@@ -458,6 +408,32 @@ mod tests {
     fn set_to_nothing_is_not_set() {
         let config = load(&[("LICENTIA_KEYS_PASSPHRASE", ""), ("LICENTIA_TRUSTED_PROXIES", "")]);
         assert!(config.unwrap().keys_passphrase.is_none());
+    }
+
+    #[test]
+    fn a_stripe_key_must_be_one_and_of_the_configured_mode() {
+        let set = |settings: &[(&str, &str)]| {
+            let named = settings.iter().map(|(key, value)| (format!("LICENTIA_STRIPE__{key}"), *value));
+            let named: Vec<_> = named.collect();
+            let named: Vec<_> = named.iter().map(|(key, value)| (key.as_str(), *value)).collect();
+            load(&named).map_err(|error| error.to_string())
+        };
+        let mode = |key: &str| set(&[("SECRET_KEY", key)]).unwrap().stripe.unwrap().mode;
+        assert_eq!(mode("sk_test_1"), Mode::Test);
+        assert_eq!(mode("rk_live_1"), Mode::Live);
+        for (settings, expected) in [
+            (&[("SECRET_KEY", "pk_test_canary")][..], "use an API key of Stripe's"),
+            (&[("SECRET_KEY", "sk_test_")], "use an API key of Stripe's"),
+            (&[("SECRET_KEY", "sk_live_1"), ("MODE", "test")], "`mode` is test, and this is a live"),
+            (&[("SECRET_KEY", "sk_test_1"), ("API_URL", "http://stripe.example")], "https:// URL"),
+            (&[("SECRET_KEY", "sk_live_1"), ("API_URL", "http://127.0.0.1:1")], "https:// only"),
+            (&[("SECRET_KEY", "sk_test_1"), ("WEBHOOK_SECRET", "whsec_1,,")], "one of the secrets is"),
+            (&[("WEBHOOK_SECRET", "whsec_1")], "`stripe.secret_key`: it is missing"),
+        ] {
+            let problem = set(settings).expect_err("no problem was found");
+            assert!(problem.contains(expected), "{expected}\nis not in\n{problem}");
+            assert!(!problem.contains("canary"), "a secret is shown: {problem}");
+        }
     }
 
     #[test]

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use crate::domain::contact::{InvalidEmail, InvalidName};
 use crate::domain::password::UnfitPassword;
+use crate::domain::webhook::BadWebhook;
+use crate::stripe::StripeFailure;
 
 /// The result of everything that can fail here.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -49,6 +51,26 @@ pub enum Error {
     /// The customer's license was taken back.
     #[error("the customer's license was taken back")]
     LicenseRevoked,
+    /// No such plan, or it is not for sale at that interval.
+    #[error("`plan`: there is no such plan for sale; GET /api/plans lists the plans and intervals")]
+    UnknownPlan,
+    /// A URL that checkout or portal must not return to.
+    #[error(
+        "`{0}`: this URL is not within an allowed origin; the vendor lists them as `return_origins`"
+    )]
+    InvalidReturnUrl(&'static str),
+    /// The customer has a subscription already.
+    #[error("there is a subscription already; POST /api/subscriptions/portal is where it is changed")]
+    AlreadySubscribed,
+    /// No account at Stripe is configured.
+    #[error("nothing is sold here yet: the vendor has not configured `stripe.secret_key`")]
+    BillingNotConfigured,
+    /// Stripe did not do what it should.
+    #[error("{0}")]
+    Stripe(#[from] StripeFailure),
+    /// A webhook that is not from Stripe.
+    #[error("{0}")]
+    BadWebhook(#[from] BadWebhook),
     /// What was asked for does not exist, or belongs to somebody else.
     #[error("there is no such {0}")]
     NotFound(&'static str),
@@ -112,6 +134,13 @@ impl Error {
             Self::InvalidLicense(_) => Code::InvalidLicense,
             Self::LicenseEnded => Code::LicenseEnded,
             Self::LicenseRevoked => Code::LicenseRevoked,
+            Self::UnknownPlan => Code::UnknownPlan,
+            Self::InvalidReturnUrl(_) => Code::InvalidReturnUrl,
+            Self::AlreadySubscribed => Code::AlreadySubscribed,
+            Self::BillingNotConfigured => Code::BillingNotConfigured,
+            Self::Stripe(StripeFailure::Refused { .. }) => Code::BillingRefused,
+            Self::Stripe(_) => Code::BillingUnavailable,
+            Self::BadWebhook(_) => Code::BadWebhook,
             Self::NotFound(_) => Code::NotFound,
             Self::MethodNotAllowed { .. } => Code::MethodNotAllowed,
             Self::RequestTimeout(_) => Code::RequestTimeout,
@@ -130,6 +159,7 @@ impl Error {
         match self {
             Self::TooManyRequests { retry_after } => Some(*retry_after),
             Self::Busy | Self::Database(_) => Some(BUSY_RETRY_AFTER),
+            Self::Stripe(_) if self.code() == Code::BillingUnavailable => Some(BUSY_RETRY_AFTER),
             _ => None,
         }
     }
@@ -153,6 +183,20 @@ pub enum Code {
     LicenseEnded,
     /// The license was taken back.
     LicenseRevoked,
+    /// No such plan is for sale.
+    UnknownPlan,
+    /// The URL must not be returned to.
+    InvalidReturnUrl,
+    /// There is a subscription already.
+    AlreadySubscribed,
+    /// Nothing is sold.
+    BillingNotConfigured,
+    /// Stripe refused.
+    BillingRefused,
+    /// Stripe cannot be reached.
+    BillingUnavailable,
+    /// The webhook is not from Stripe.
+    BadWebhook,
     /// It does not exist.
     NotFound,
     /// The path does not answer this method.
@@ -192,6 +236,13 @@ impl Code {
             Self::InvalidLicense => "invalid_license",
             Self::LicenseEnded => "license_ended",
             Self::LicenseRevoked => "license_revoked",
+            Self::UnknownPlan => "unknown_plan",
+            Self::InvalidReturnUrl => "invalid_return_url",
+            Self::AlreadySubscribed => "already_subscribed",
+            Self::BillingNotConfigured => "billing_not_configured",
+            Self::BillingRefused => "billing_refused",
+            Self::BillingUnavailable => "billing_unavailable",
+            Self::BadWebhook => "bad_webhook",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::RequestTimeout => "request_timeout",
@@ -213,19 +264,22 @@ impl Code {
     #[must_use]
     pub fn status(self) -> u16 {
         match self {
-            Self::InvalidRequest => 400,
+            Self::InvalidRequest | Self::BadWebhook => 400,
             Self::Unauthenticated | Self::InvalidCredentials | Self::InvalidLicense => 401,
             Self::LicenseEnded | Self::LicenseRevoked => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::RequestTimeout => 408,
-            Self::EmailTaken => 409,
+            Self::EmailTaken | Self::AlreadySubscribed => 409,
             Self::PayloadTooLarge => 413,
             Self::UnsupportedMediaType => 415,
             Self::InvalidEmail | Self::InvalidName | Self::WeakPassword => 422,
+            Self::UnknownPlan | Self::InvalidReturnUrl => 422,
             Self::TooManyRequests => 429,
             Self::Internal => 500,
+            Self::BillingRefused => 502,
             Self::Unavailable | Self::Busy => 503,
+            Self::BillingNotConfigured | Self::BillingUnavailable => 503,
         }
     }
 
@@ -239,6 +293,13 @@ impl Code {
             Self::InvalidLicense => "The license is not valid",
             Self::LicenseEnded => "The license has ended",
             Self::LicenseRevoked => "The license was taken back",
+            Self::UnknownPlan => "No such plan is for sale",
+            Self::InvalidReturnUrl => "The return URL is not allowed",
+            Self::AlreadySubscribed => "There is a subscription already",
+            Self::BillingNotConfigured => "Nothing is sold here yet",
+            Self::BillingRefused => "The payment provider refused",
+            Self::BillingUnavailable => "The payment provider cannot be reached",
+            Self::BadWebhook => "The webhook is not from Stripe",
             Self::NotFound => "Not found",
             Self::MethodNotAllowed => "Method not allowed",
             Self::RequestTimeout => "The request took too long",

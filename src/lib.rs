@@ -3,6 +3,9 @@
 //! Dependencies point one way: [`cli`] and [`http`] call [`flows`]; flows use [`store`] and
 //! [`keys`]; all of them use [`domain`], which is pure. `ARCHITECTURE.md` tells the whole.
 
+// Whether a call to Stripe may move between threads is asked of every type that an error could hold.
+#![recursion_limit = "256"]
+
 pub mod cli;
 pub mod http;
 
@@ -20,6 +23,7 @@ pub mod plans;
 pub mod random;
 pub mod settings;
 pub mod store;
+pub mod stripe;
 
 pub mod domain;
 pub mod error;

@@ -148,13 +148,15 @@ impl Mailer {
         let domain = sender.domain();
         let address: Address = to.email.as_str().parse().map_err(|_| "not an address")?;
         let name = to.name.as_ref().map(|name| name.as_str().to_owned());
-        let attached = Attachment::new("license.jwt".to_owned()).body(
-            letter.license.clone(),
-            ContentType::parse("application/jwt").map_err(|error| error.to_string())?,
-        );
         let both = MultiPart::alternative()
             .singlepart(SinglePart::plain(letter.text.clone()))
             .singlepart(SinglePart::html(letter.html.clone()));
+        let mut parts = MultiPart::mixed().multipart(both);
+        if let Some(license) = &letter.license {
+            let kind = ContentType::parse("application/jwt").map_err(|error| error.to_string())?;
+            let attached = Attachment::new("license.jwt".to_owned());
+            parts = parts.singlepart(attached.body(license.clone(), kind));
+        }
         Message::builder()
             .from(self.sender.0.clone())
             .to(Mailbox::new(name, address))
@@ -163,7 +165,7 @@ impl Mailer {
             .message_id(Some(format!("<{id}@{domain}>")))
             .header(ListId(format!("<licenses.{domain}>")))
             .header(AutoSubmitted)
-            .multipart(MultiPart::mixed().multipart(both).singlepart(attached))
+            .multipart(parts)
             .map_err(|error| error.to_string())
     }
 }

@@ -36,9 +36,6 @@ pub fn run(config: &Config) -> Result<ExitCode> {
 }
 
 async fn serve(config: &Config) -> Result<()> {
-    for name in &config.unused {
-        tracing::warn!("`{name}` is set, and this version does not use it yet");
-    }
     let app = App::start(config, Arc::new(SystemClock), Random::from_system()?).await?;
     let listener = TcpListener::bind(config.listen).await.map_err(|error| {
         Error::setup(format!(

@@ -89,6 +89,21 @@ id!(
     "mail_"
 );
 id!(
+    /// An order.
+    OrderId,
+    "ord_"
+);
+id!(
+    /// A call to Stripe that must not happen twice: its idempotency key.
+    AttemptId,
+    "att_"
+);
+id!(
+    /// Work for the inbox that came from here, not from Stripe.
+    TaskId,
+    "task_"
+);
+id!(
     /// An entry of the audit log.
     AuditId,
     "audit_"

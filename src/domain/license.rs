@@ -17,15 +17,21 @@ pub enum Source {
     Trial,
     /// An operator granted it by hand.
     Operator,
+    /// A subscription was paid for.
+    Subscription,
 }
 
 impl Source {
+    /// Every reason.
+    pub const ALL: [Self; 3] = [Self::Trial, Self::Operator, Self::Subscription];
+
     /// The name in the database.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Trial => "trial",
             Self::Operator => "operator",
+            Self::Subscription => "subscription",
         }
     }
 }
@@ -40,11 +46,7 @@ impl FromStr for Source {
     type Err = UnknownSource;
 
     fn from_str(text: &str) -> Result<Self, UnknownSource> {
-        match text {
-            "trial" => Ok(Self::Trial),
-            "operator" => Ok(Self::Operator),
-            _ => Err(UnknownSource),
-        }
+        Self::ALL.into_iter().find(|source| source.as_str() == text).ok_or(UnknownSource)
     }
 }
 

@@ -15,11 +15,26 @@ pub enum Kind {
     Trial,
     /// An operator granted a license.
     Granted,
+    /// Something was bought: the first license for it, or one for another plan.
+    Upgrade,
+    /// The subscription goes on: the license for the next period.
+    Renewal,
+    /// A payment could not be collected; the license works for now.
+    PaymentProblem,
+    /// The subscription ends, or has ended; the license with its last day, if it has one.
+    Cancellation,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 2] = [Self::Trial, Self::Granted];
+    pub const ALL: [Self; 6] = [
+        Self::Trial,
+        Self::Granted,
+        Self::Upgrade,
+        Self::Renewal,
+        Self::PaymentProblem,
+        Self::Cancellation,
+    ];
 
     /// The name in the database and on the command line.
     #[must_use]
@@ -27,6 +42,10 @@ impl Kind {
         match self {
             Self::Trial => "trial",
             Self::Granted => "granted",
+            Self::Upgrade => "upgrade",
+            Self::Renewal => "renewal",
+            Self::PaymentProblem => "payment_problem",
+            Self::Cancellation => "cancellation",
         }
     }
 }
@@ -47,7 +66,7 @@ impl FromStr for Kind {
 
 /// A text that names no [`Kind`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("use \"trial\" or \"granted\"")]
+#[error("use trial, granted, upgrade, renewal, payment_problem or cancellation")]
 pub struct UnknownKind;
 
 /// What a mail is made of.
@@ -63,8 +82,8 @@ pub struct Facts<'a> {
     pub plan: &'a str,
     /// The end of what was granted.
     pub expires: Option<Timestamp>,
-    /// The license.
-    pub token: &'a str,
+    /// The license; none when there is none any more.
+    pub token: Option<&'a str>,
 }
 
 /// A mail, before it has an address.
@@ -77,7 +96,7 @@ pub struct Letter {
     /// The same for the others.
     pub html: String,
     /// What is attached as `license.jwt`.
-    pub license: String,
+    pub license: Option<String>,
 }
 
 #[derive(Template)]
@@ -87,7 +106,7 @@ struct Text<'a> {
     opening: &'a str,
     plan: &'a str,
     expires: Option<&'a str>,
-    token: &'a str,
+    token: Option<&'a str>,
 }
 
 #[derive(Template)]
@@ -98,7 +117,7 @@ struct Html<'a> {
     opening: &'a str,
     plan: &'a str,
     expires: Option<&'a str>,
-    token: &'a str,
+    token: Option<&'a str>,
 }
 
 impl Letter {
@@ -108,37 +127,69 @@ impl Letter {
     /// When a template cannot be rendered, which must not happen.
     pub fn write(facts: &Facts<'_>) -> Result<Self, askama::Error> {
         let &Facts { kind, product, name, plan, expires, token } = facts;
-        let (subject, opening) = match kind {
-            Kind::Trial => (
-                format!("Your trial of {product}"),
-                format!("thank you for trying {product}. This is your trial license."),
-            ),
-            Kind::Granted => (
-                format!("Your license for {product}"),
-                format!("here is your license for {product}."),
-            ),
-        };
+        let (subject, opening) = opening(kind, product, token.is_some());
         let expires = expires.map(|time| time.to_datetime().format("%-d %B %Y, %H:%M").to_string());
         let (subject, opening, expires) = (&subject, &opening, expires.as_deref());
         Ok(Self {
             text: Text { name, opening, plan, expires, token }.render()?,
             html: Html { subject, name, opening, plan, expires, token }.render()?,
             subject: subject.clone(),
-            license: token.to_owned(),
+            license: token.map(str::to_owned),
         })
     }
 }
 
-/// How long to wait before a mail is tried again, in seconds: from a second, doubling to a minute
-/// while it is younger than an hour, then to an hour.
-#[must_use]
-pub fn wait_before_retry(attempts: i64, age: i64) -> i64 {
-    const FRESH: i64 = 3600;
-    let longest = if age < FRESH { 60 } else { 3600 };
-    1_i64
-        .checked_shl(u32::try_from(attempts.clamp(1, 13) - 1).unwrap_or(0))
-        .unwrap_or(1)
-        .min(longest)
+/// The subject, and the sentence under the greeting.
+fn opening(kind: Kind, product: &str, works: bool) -> (String, String) {
+    match (kind, works) {
+        (Kind::Trial, _) => (
+            format!("Your trial of {product}"),
+            format!("thank you for trying {product}. This is your trial license."),
+        ),
+        (Kind::Granted, _) => (
+            format!("Your license for {product}"),
+            format!("here is your license for {product}."),
+        ),
+        (Kind::Upgrade, _) => (
+            format!("Your new license for {product}"),
+            format!(
+                "thank you for your purchase. This is your new license for {product}; it takes the \
+                 place of the one before. An app that is online finds it by itself."
+            ),
+        ),
+        (Kind::Renewal, _) => (
+            format!("Your license for {product} goes on"),
+            format!(
+                "your subscription to {product} goes on, and this is your license for it. An app \
+                 that is online finds it by itself."
+            ),
+        ),
+        (Kind::PaymentProblem, true) => (
+            format!("A payment for {product} did not go through"),
+            format!(
+                "a payment for {product} did not go through, and will be tried again. Please look \
+                 at how you pay. Your license works until the day below."
+            ),
+        ),
+        (Kind::PaymentProblem, false) => (
+            format!("A payment for {product} did not go through"),
+            format!("a payment for {product} did not go through. Please look at how you pay."),
+        ),
+        (Kind::Cancellation, true) => (
+            format!("Your subscription to {product} ends"),
+            format!(
+                "your subscription to {product} is cancelled. Your license works until the day \
+                 below, and nothing will be charged any more."
+            ),
+        ),
+        (Kind::Cancellation, false) => (
+            format!("Your subscription to {product} has ended"),
+            format!(
+                "your subscription to {product} has ended, and with it your license. You are \
+                 welcome back at any time."
+            ),
+        ),
+    }
 }
 
 #[cfg(test)]
@@ -151,7 +202,7 @@ mod tests {
         name: Some("Ada <script>"),
         plan: "Trial",
         expires: None,
-        token: "a.b.c",
+        token: Some("a.b.c"),
     };
 
     #[test]
@@ -169,16 +220,26 @@ mod tests {
     }
 
     #[test]
+    fn every_kind_says_what_happened_and_a_license_that_is_gone_is_not_sent() {
+        for kind in Kind::ALL {
+            let with = Letter::write(&Facts { kind, ..FACTS }).unwrap();
+            assert!(with.subject.contains("acme-app"), "{kind}: {}", with.subject);
+            assert_eq!(with.license.as_deref(), Some("a.b.c"));
+            assert_eq!(kind.as_str().parse(), Ok(kind));
+            let without = Letter::write(&Facts { kind, token: None, ..FACTS }).unwrap();
+            assert_eq!(without.license, None);
+            for text in [without.text, without.html] {
+                assert!(!text.contains("Valid") && !text.contains("license.jwt"), "{text}");
+            }
+        }
+        let ended = Letter::write(&Facts { kind: Kind::Cancellation, token: None, ..FACTS });
+        assert_eq!(ended.unwrap().subject, "Your subscription to acme-app has ended");
+    }
+
+    #[test]
     fn what_a_customer_typed_is_escaped_security_21() {
         let letter = Letter::write(&FACTS).unwrap();
         assert!(letter.text.contains("Hello Ada <script>,"), "{}", letter.text);
         assert!(!letter.html.contains("<script>"), "{}", letter.html);
-    }
-
-    #[test]
-    fn waiting_begins_at_a_second_and_is_capped_at_a_minute_for_an_hour() {
-        let waits = |age| [1, 2, 3, 6, 7, 8, 20].map(|attempts| wait_before_retry(attempts, age));
-        assert_eq!(waits(0), [1, 2, 4, 32, 60, 60, 60]);
-        assert_eq!(waits(3600), [1, 2, 4, 32, 64, 128, 3600]);
     }
 }

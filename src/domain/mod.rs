@@ -4,8 +4,13 @@
 
 pub mod contact;
 pub mod ids;
+pub mod invoice;
 pub mod license;
 pub mod message;
 pub mod password;
 pub mod plan;
+pub mod retry;
+pub mod stripe_ids;
+pub mod subscription;
 pub mod time;
+pub mod webhook;

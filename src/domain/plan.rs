@@ -116,6 +116,18 @@ pub struct Plan {
     pub prices: Vec<Price>,
 }
 
+impl Plan {
+    /// The price for this interval; without one, the price per month, or else the first.
+    #[must_use]
+    pub fn price(&self, interval: Option<Interval>) -> Option<&Price> {
+        let per = |interval| self.prices.iter().find(|price| price.interval == interval);
+        match interval {
+            Some(interval) => per(interval),
+            None => per(Interval::Month).or(self.prices.first()),
+        }
+    }
+}
+
 /// Everything that the plans file says, checked: ids are unique, and the trial's plan exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Catalog {
@@ -144,5 +156,18 @@ impl Catalog {
     #[must_use]
     pub fn plan(&self, id: &str) -> Option<&Plan> {
         self.plans.iter().find(|plan| plan.id.as_str() == id)
+    }
+
+    /// The plan that is sold at this price of Stripe's, and its rank.
+    #[must_use]
+    pub fn by_price(&self, price: &str) -> Option<(usize, &Plan)> {
+        let has = |plan: &Plan| plan.prices.iter().any(|sold| sold.id == price);
+        self.plans.iter().enumerate().find(|(_, plan)| has(plan))
+    }
+
+    /// The place of a plan in the file: the higher, the more it is. A plan that is gone is lowest.
+    #[must_use]
+    pub fn rank(&self, id: &str) -> usize {
+        self.plans.iter().position(|plan| plan.id.as_str() == id).unwrap_or(0)
     }
 }

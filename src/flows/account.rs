@@ -6,8 +6,9 @@ use crate::app::App;
 use crate::domain::contact::{DisplayName, Email};
 use crate::domain::ids::CustomerId;
 use crate::error::{Error, Result};
-use crate::flows::audit;
+use crate::flows::lease::Lease;
 use crate::flows::session::SignedIn;
+use crate::flows::{audit, counterpart, inbox};
 use crate::store::{Actor, AuditEntry, Customer};
 
 /// What to do with an optional field.
@@ -72,17 +73,35 @@ pub async fn update(app: &App, caller: &SignedIn, change: AccountChange) -> Resu
     let detail = json!({ "changed": changed });
     let entry = by_customer(&after.customer_id, "customer.changed", detail);
     audit(app, &mut tx, entry, now).await?;
+    if after.stripe_customer_id.is_some() {
+        inbox::tell_of_change(app, &mut tx, &after.customer_id, now).await?;
+    }
     tx.commit().await?;
+    app.events_due.notify_one();
     Ok(after)
 }
 
-/// Deletes the caller: the user, the customer, every session and license.
+/// Deletes the caller: the user, the customer, every session and license. A subscription is ended
+/// first, so that nobody is charged for an account that is gone.
 ///
 /// # Errors
-/// A failure of the database.
+/// [`Error::Stripe`] when a subscription could not be ended: then nothing is deleted. A failure of
+/// the database.
 pub async fn delete(app: &App, caller: &SignedIn) -> Result<()> {
-    let now = app.now();
     let customer = &caller.customer;
+    if customer.stripe_customer_id.is_none() {
+        return delete_here(app, customer).await;
+    }
+    let lease = Lease::take(app, &customer.customer_id).await?;
+    let work = async {
+        counterpart::close(app, &lease).await?;
+        delete_here(app, customer).await
+    };
+    lease.during(app, work).await
+}
+
+async fn delete_here(app: &App, customer: &Customer) -> Result<()> {
+    let now = app.now();
     let mut tx = app.store.write().await?;
     // In the order of every other flow, customer first; and of two deletions, one tells of it.
     if tx.lock_customer(&customer.customer_id).await?.is_none() {

@@ -4,9 +4,11 @@
 use futures_util::future::join_all;
 
 use crate::app::App;
-use crate::domain::contact::Email;
+use crate::domain::contact::{DisplayName, Email};
 use crate::domain::ids::{CustomerId, LicenseId, MailId};
-use crate::domain::message::{Facts, Kind, Letter, wait_before_retry};
+use crate::domain::license::Phase;
+use crate::domain::message::{Facts, Kind, Letter};
+use crate::domain::retry;
 use crate::domain::time::{DAY, Timestamp};
 use crate::error::{Error, Result};
 use crate::mailer::Recipient;
@@ -77,21 +79,15 @@ async fn send(app: &App, mail: &LeasedMail) -> Result<()> {
         Err(error) => {
             let error: String = error.chars().take(MAX_ERROR_CHARACTERS).collect();
             let age = now.epoch_seconds() - mail.created_at.epoch_seconds();
-            let wait = wait_before_retry(mail.attempts + 1, age);
+            let wait = retry::wait(mail.attempts + 1, age, app.random.bits());
             let again = age < GIVE_UP_AFTER || mail.attempts < LEAST_TRIES;
-            let due = Some(now.plus(jittered(app, wait))).filter(|_| again);
+            let due = Some(now.plus(wait)).filter(|_| again);
             tracing::warn!(mail_id = %mail.mail_id, error, given_up = due.is_none(), "not accepted");
             tx.mail_failed(mail, &error, due, now).await?;
             metrics::counter!("licentia_mails_total", "result" => "failed").increment(1);
         }
     }
     tx.commit().await
-}
-
-/// Up to half as long again, so that a thousand mails do not come back in the same second.
-fn jittered(app: &App, seconds: i64) -> i64 {
-    let half = u128::try_from(seconds / 2 + 1).unwrap_or(1);
-    seconds + i64::try_from(app.random.bits() % half).unwrap_or(0)
 }
 
 /// Who a mail goes to, and what it says.
@@ -109,22 +105,22 @@ async fn compose(app: &App, mail: &LeasedMail) -> Result<Option<(Recipient, Lett
     let kind = mail.kind.parse().map_err(|_| {
         Error::Internal(format!("this version does not know mails of the kind {:?}", mail.kind))
     })?;
-    let plan = app.plans.plan(&license.plan).map_or(&*license.plan, |plan| &plan.name);
-    let letter = write(app, kind, &customer.name, plan, license.expires_at, &license.token)?;
+    let term = license.term();
+    let works = license.revoked_at.is_none() && term.phase(app.now()) != Phase::Over;
+    let facts = Facts {
+        kind,
+        product: app.plans.product.as_str(),
+        name: customer.name.as_ref().map(DisplayName::as_str),
+        plan: app.plans.plan(&license.plan).map_or(&*license.plan, |plan| &plan.name),
+        expires: if kind == Kind::PaymentProblem { term.ends() } else { term.expires },
+        token: Some(license.token.as_str()).filter(|_| works),
+    };
+    let letter = write(&facts)?;
     Ok(Some((Recipient { email: customer.email, name: customer.name }, letter)))
 }
 
-fn write(
-    app: &App,
-    kind: Kind,
-    name: &Option<crate::domain::contact::DisplayName>,
-    plan: &str,
-    expires: Option<Timestamp>,
-    token: &str,
-) -> Result<Letter> {
-    let (product, name) = (app.plans.product.as_str(), name.as_ref().map(|name| name.as_str()));
-    let facts = Facts { kind, product, name, plan, expires, token };
-    Letter::write(&facts)
+fn write(facts: &Facts<'_>) -> Result<Letter> {
+    Letter::write(facts)
         .map_err(|error| Error::Internal(format!("a mail cannot be written: {error}")))
 }
 
@@ -133,15 +129,18 @@ fn write(
 /// # Errors
 /// [`Error::Internal`], which must not happen.
 pub fn preview(app: &App, kind: Kind) -> Result<Letter> {
-    let end = app.now().plus(i64::from(app.plans.trial_days) * DAY);
-    write(
-        app,
+    let plan = match kind {
+        Kind::Trial => app.plans.trial(),
+        _ => app.plans.plans.last().unwrap_or(app.plans.trial()),
+    };
+    write(&Facts {
         kind,
-        &None,
-        &app.plans.trial().name,
-        Some(end),
-        "eyJhbGciOiJFZERTQSJ9.e30.c2lnbmF0dXJl",
-    )
+        product: app.plans.product.as_str(),
+        name: None,
+        plan: &plan.name,
+        expires: Some(app.now().plus(i64::from(app.plans.trial_days) * DAY)),
+        token: Some("eyJhbGciOiJFZERTQSJ9.e30.c2lnbmF0dXJl"),
+    })
 }
 
 /// Sends such a mail at once.

@@ -1,10 +1,19 @@
 //! The use cases. HTTP, the command line and tests call the same ones.
 
 pub mod account;
+pub mod checkout;
+mod counterpart;
+pub mod inbox;
+mod lease;
 pub mod license;
 pub mod mail;
+pub mod order;
 pub mod session;
+mod settle;
 pub mod signup;
+pub mod subscription;
+pub mod sync;
+pub mod webhook;
 
 use crate::app::App;
 use crate::domain::ids::AuditId;

@@ -1,5 +1,5 @@
 //! Somebody signs up: a user, a customer, a trial license and a session, all or nothing.
-//! Stripe is not called; it is not even configured.
+//! Stripe is not called; if it is to know of every sign-up, it is told later.
 
 use serde_json::json;
 
@@ -9,8 +9,9 @@ use crate::domain::ids::{CustomerId, UserId};
 use crate::domain::license::Entitlement;
 use crate::domain::message::Kind;
 use crate::error::Result;
-use crate::flows::{account, audit, license, mail, session};
+use crate::flows::{account, audit, inbox, license, mail, session};
 use crate::store::{Customer, IssuedLicense, NewAccount};
+use crate::stripe::Stripe;
 
 /// What somebody signs up with.
 #[derive(Debug)]
@@ -66,7 +67,11 @@ pub async fn signup(app: &App, request: Signup, client: Option<String>) -> Resul
     let detail = json!({ "plan": license.plan });
     let entry = account::by_customer(&customer.customer_id, "customer.signed_up", detail);
     audit(app, &mut tx, entry, now).await?;
+    if app.stripe.as_ref().is_some_and(Stripe::wants_customers_at_signup) {
+        inbox::ask_for_counterpart(app, &mut tx, &customer.customer_id, now).await?;
+    }
     tx.commit().await?;
+    app.events_due.notify_one();
     app.mail_due.notify_one();
     Ok(SignedUp { customer, license, access_token: opened.access_token })
 }

@@ -17,9 +17,13 @@ use crate::app::App;
 use crate::error::Error;
 use crate::http::openapi::Paths;
 use crate::http::problem::{self, Carried};
+use crate::http::webhooks;
 
 /// The largest body, in bytes: every request of ours is a few hundred.
 const MAX_BODY_BYTES: usize = 64 * 1024;
+
+/// The largest event of Stripe's, in bytes: those with many line items have a few hundred thousand.
+const MAX_EVENT_BYTES: usize = 1024 * 1024;
 
 /// The longest time from the end of a request's headers to the beginning of its answer.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -76,9 +80,11 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
             // RFC 9112, section 3.2.
             return Err(Error::InvalidRequest("the header `Host` is missing".into()));
         }
-        let body = request.take_body().into_bytes_limit(MAX_BODY_BYTES).await;
+        let is_event = request.uri().path() == webhooks::PATH;
+        let limit = if is_event { MAX_EVENT_BYTES } else { MAX_BODY_BYTES };
+        let body = request.take_body().into_bytes_limit(limit).await;
         request.set_body(Body::from_bytes(body.map_err(|error| match error {
-            ReadBodyError::PayloadTooLarge => Error::PayloadTooLarge { limit: MAX_BODY_BYTES },
+            ReadBodyError::PayloadTooLarge => Error::PayloadTooLarge { limit },
             other => Error::InvalidRequest(format!("the body did not arrive: {other}")),
         })?));
         let (method, path) = (request.method().to_string(), request.uri().path().to_owned());

@@ -3,9 +3,11 @@
 //! for `"7"`, stop at the first problem, and not always say where it is.
 
 use poem::{FromRequest, Request, RequestBody};
-use poem_openapi::impl_apirequest_for_payload;
+use poem_openapi::{
+    ApiExtractor, ApiExtractorType, ExtractParamOptions, impl_apirequest_for_payload,
+};
 use poem_openapi::payload::{Json, ParsePayload, Payload};
-use poem_openapi::registry::{MetaSchema, MetaSchemaRef, Registry};
+use poem_openapi::registry::{MetaRequest, MetaSchema, MetaSchemaRef, Registry};
 use poem_openapi::types::{ParseFromJSON, Type};
 use serde_json::Value;
 
@@ -40,7 +42,7 @@ impl<T: ParseFromJSON> ParsePayload for Input<T> {
     const IS_REQUIRED: bool = true;
 
     async fn from_request(request: &Request, body: &mut RequestBody) -> poem::Result<Self> {
-        let bytes = Vec::<u8>::from_request(request, body).await?;
+        let bytes = <Vec<u8> as FromRequest>::from_request(request, body).await?;
         let malformed = |problem: String| Error::InvalidRequest(problem);
         let value: Value = serde_json::from_slice(&bytes)
             .map_err(|error| malformed(format!("the body is not JSON: {error}")))?;
@@ -54,6 +56,39 @@ impl<T: ParseFromJSON> ParsePayload for Input<T> {
 }
 
 impl_apirequest_for_payload!(Input<T>, T: ParseFromJSON);
+
+/// The body of a request that may be left out.
+pub struct OptionalInput<T>(pub Option<T>);
+
+impl<'a, T: ParseFromJSON> ApiExtractor<'a> for OptionalInput<T> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        let meta = <Input<T> as ApiExtractor>::request_meta();
+        meta.map(|meta| MetaRequest { required: false, ..meta })
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        options: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        let bytes = <Vec<u8> as FromRequest>::from_request(request, body).await?;
+        if bytes.is_empty() {
+            return Ok(Self(None));
+        }
+        let mut body = RequestBody::new(bytes.into());
+        let input = <Input<T> as ApiExtractor>::from_request(request, &mut body, options).await?;
+        Ok(Self(Some(input.0)))
+    }
+}
 
 /// Everything about a body that is not as the description of `T` says.
 fn problems<T: Type>(body: &Value) -> Vec<String> {

@@ -11,11 +11,14 @@ mod keys;
 mod licenses;
 mod metrics;
 pub mod openapi;
+mod orders;
 mod plans;
 mod problem;
 mod server;
 mod sessions;
+mod subscriptions;
 mod throttle;
+mod webhooks;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -37,6 +40,10 @@ enum Tag {
     Plans,
     /// The signed licenses that apps verify offline.
     Licenses,
+    /// Buy a plan, change it, and see what was paid. Cards are entered at the payment provider only.
+    Subscriptions,
+    /// For the payment provider.
+    Webhooks,
     /// The public keys that licenses are verified with.
     Keys,
     /// Whether the service works, for machines that watch it.
@@ -49,6 +56,9 @@ type Api = (
     sessions::SessionsApi,
     plans::PlansApi,
     licenses::LicensesApi,
+    subscriptions::SubscriptionsApi,
+    orders::OrdersApi,
+    webhooks::WebhooksApi,
     keys::KeysApi,
     health::HealthApi,
     metrics::MetricsApi,
@@ -60,6 +70,9 @@ fn service() -> OpenApiService<Api, ()> {
         sessions::SessionsApi,
         plans::PlansApi,
         licenses::LicensesApi,
+        subscriptions::SubscriptionsApi,
+        orders::OrdersApi,
+        webhooks::WebhooksApi,
         keys::KeysApi,
         health::HealthApi,
         metrics::MetricsApi,

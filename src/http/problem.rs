@@ -83,6 +83,12 @@ fn detail(error: &Error) -> String {
             "this is a fault of the server; the request id finds it in the log".into()
         }
         Code::Unavailable => "the database cannot be reached; try again in a few seconds".into(),
+        Code::BillingUnavailable => {
+            "the payment provider cannot be reached; try again in a few seconds".into()
+        }
+        Code::BillingRefused => {
+            "the payment provider refused; the vendor finds out why by the request id".into()
+        }
         _ => error.to_string(),
     }
 }

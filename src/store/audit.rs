@@ -12,6 +12,8 @@ pub enum Actor {
     Customer,
     /// An operator, on the command line.
     Operator,
+    /// The service itself, after what Stripe said.
+    System,
 }
 
 impl Actor {
@@ -19,6 +21,7 @@ impl Actor {
         match self {
             Self::Customer => "customer",
             Self::Operator => "operator",
+            Self::System => "system",
         }
     }
 }

@@ -6,10 +6,18 @@ use sqlx::error::BoxDynError;
 use sqlx::{Database, Decode, Encode, Type};
 
 use crate::domain::contact::{DisplayName, Email};
-use crate::domain::ids::{AuditId, CustomerId, LicenseId, MailId, SessionId, UserId};
+use crate::domain::ids::{
+    AttemptId, AuditId, CustomerId, LicenseId, MailId, OrderId, SessionId, TaskId, UserId,
+};
+use crate::domain::invoice::OrderStatus;
 use crate::domain::license::Source;
 use crate::domain::message::Kind;
+use crate::domain::stripe_ids::{
+    CheckoutSessionId, InvoiceId, PaymentIntentId, StripeCustomerId, StripeSubscriptionId,
+};
+use crate::domain::subscription::Status;
 use crate::domain::time::Timestamp;
+use super::customers::SyncStatus;
 
 macro_rules! column {
     ($($name:ident as $stored:ty: $store:expr, $read:expr;)*) => {$(
@@ -56,6 +64,17 @@ column! {
     MailId as String: |id| id.to_string(), |text| Ok(text.parse()?);
     Kind as String: |kind| kind.to_string(), |text| Ok(text.parse()?);
     AuditId as String: |id| id.to_string(), |text| Ok(text.parse()?);
+    OrderId as String: |id| id.to_string(), |text| Ok(text.parse()?);
+    AttemptId as String: |id| id.to_string(), |text| Ok(text.parse()?);
+    TaskId as String: |id| id.to_string(), |text| Ok(text.parse()?);
+    StripeCustomerId as String: |id| id.to_string(), |text| Ok(text.parse()?);
+    StripeSubscriptionId as String: |id| id.to_string(), |text| Ok(text.parse()?);
+    CheckoutSessionId as String: |id| id.to_string(), |text| Ok(text.parse()?);
+    InvoiceId as String: |id| id.to_string(), |text| Ok(text.parse()?);
+    PaymentIntentId as String: |id| id.to_string(), |text| Ok(text.parse()?);
+    OrderStatus as String: |status| status.to_string(), |text| Ok(text.parse()?);
+    SyncStatus as String: |status| status.to_string(), |text| Ok(Self::from_name(&text));
+    Status as String: |status| status.to_string(), |text| Ok(Self::from_name(&text));
     Email as String: |email| email.to_string(), |text| Ok(text.parse()?);
     DisplayName as String: |name| name.as_str().to_owned(), |text| Ok(text.parse()?);
     Source as String: |source| source.to_string(), |text| Ok(text.parse()?);

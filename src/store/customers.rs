@@ -1,8 +1,11 @@
 //! Users and customers: who logs in, and who is billed and licensed. One of each, always.
 
+use std::fmt;
+
 use super::{Tx, sql};
 use crate::domain::contact::{DisplayName, Email};
 use crate::domain::ids::{CustomerId, UserId};
+use crate::domain::stripe_ids::StripeCustomerId;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 
@@ -10,12 +13,13 @@ use crate::error::Result;
 /// meet it.
 macro_rules! customer_columns {
     () => {
-        "customer_id, user_id, email, name, company_name, created_at, updated_at"
+        "customer_id, user_id, email, name, company_name, stripe_customer_id, \
+         stripe_sync_status, created_at, updated_at"
     };
 }
 pub(super) use customer_columns;
 
-/// A customer, as far as flows need it. Stripe's ids stay in the database.
+/// A customer, as far as flows need it.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct Customer {
     /// The id that everything else uses.
@@ -28,10 +32,40 @@ pub struct Customer {
     pub name: Option<DisplayName>,
     /// The company's name.
     pub company_name: Option<DisplayName>,
+    /// The customer at Stripe; none before the first checkout. Never shown to them.
+    pub stripe_customer_id: Option<StripeCustomerId>,
+    /// Whether Stripe knows what this record says; none while there is nobody at Stripe.
+    pub stripe_sync_status: Option<SyncStatus>,
     /// When they signed up.
     pub created_at: Timestamp,
     /// When this record changed last.
     pub updated_at: Timestamp,
+}
+
+/// Whether Stripe knows a customer's name and address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SyncStatus {
+    /// They changed here, and Stripe is to be told.
+    Due,
+    /// Stripe was told.
+    Synced,
+}
+
+impl fmt::Display for SyncStatus {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Due => "due",
+            Self::Synced => "synced",
+        })
+    }
+}
+
+impl SyncStatus {
+    /// From its name in the database; what is not known is to be told again.
+    #[must_use]
+    pub fn from_name(name: &str) -> Self {
+        if name == "synced" { Self::Synced } else { Self::Due }
+    }
 }
 
 /// A user and customer that are about to exist.
@@ -165,6 +199,74 @@ impl Tx {
             &customer.company_name,
             now,
         )
+    }
+
+    /// The customer whom Stripe calls so.
+    pub async fn customer_by_stripe_id(
+        &mut self,
+        id: &StripeCustomerId,
+    ) -> Result<Option<CustomerId>> {
+        let found = sql!(
+            self,
+            fetch_optional: (CustomerId,),
+            "SELECT customer_id FROM customers WHERE stripe_customer_id = $1",
+            id,
+        )?;
+        Ok(found.map(|(id,)| id))
+    }
+
+    /// Writes the link to Stripe, or takes it away.
+    pub async fn link_stripe_customer(
+        &mut self,
+        id: &CustomerId,
+        stripe_id: Option<&StripeCustomerId>,
+        now: Timestamp,
+    ) -> Result<()> {
+        let status = stripe_id.map(|_| SyncStatus::Synced);
+        sql!(
+            self,
+            execute,
+            "UPDATE customers SET stripe_customer_id = $2, stripe_sync_status = $3,
+                 stripe_synced_at = $4, default_payment_method = NULL WHERE customer_id = $1",
+            id,
+            stripe_id,
+            status,
+            now,
+        )?;
+        Ok(())
+    }
+
+    /// Notes that Stripe is to be told of a changed name or address.
+    pub async fn stripe_sync_due(&mut self, id: &CustomerId) -> Result<()> {
+        sql!(
+            self,
+            execute,
+            "UPDATE customers SET stripe_sync_status = $2 WHERE customer_id = $1",
+            id,
+            SyncStatus::Due,
+        )?;
+        Ok(())
+    }
+
+    /// Notes what a sync found, and whether Stripe knows the record as it is.
+    pub async fn stripe_synced(
+        &mut self,
+        id: &CustomerId,
+        default_payment_method: Option<&str>,
+        status: Option<SyncStatus>,
+        now: Timestamp,
+    ) -> Result<()> {
+        sql!(
+            self,
+            execute,
+            "UPDATE customers SET stripe_synced_at = $4, default_payment_method = $2,
+                 stripe_sync_status = $3 WHERE customer_id = $1",
+            id,
+            default_payment_method,
+            status,
+            now,
+        )?;
+        Ok(())
     }
 
     /// Replaces the password's hash.

@@ -183,6 +183,18 @@ impl Tx {
         Ok(found.into_iter().map(|(id,)| id).collect())
     }
 
+    /// Takes one license back.
+    pub async fn revoke_license(&mut self, id: &LicenseId, now: Timestamp) -> Result<()> {
+        sql!(
+            self,
+            execute,
+            "UPDATE licenses SET revoked_at = $2 WHERE license_id = $1 AND revoked_at IS NULL",
+            id,
+            now,
+        )?;
+        Ok(())
+    }
+
     /// Takes back licenses that a key signed, `most` at the most. Answers how many there were.
     pub async fn revoke_licenses_of_key(
         &mut self,

@@ -4,14 +4,19 @@
 //! A flow begins a transaction, calls the methods that the files here add to [`Tx`], and commits.
 //! What is dropped without a commit is undone. No transaction is held across a network call.
 
+mod attempts;
 mod audit;
 mod columns;
 mod customers;
 mod failure;
+mod inbox;
+mod leases;
 mod licenses;
 pub mod migrate;
+mod orders;
 mod outbox;
 mod sessions;
+mod subscriptions;
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -28,11 +33,15 @@ use sqlx::{ConnectOptions, Connection, Executor, PgConnection, Postgres, Sqlite}
 
 use crate::error::{Error, Result};
 
+pub use attempts::{Attempt, Purpose};
 pub use audit::{Actor, AuditEntry};
-pub use customers::{Customer, NewAccount};
+pub use customers::{Customer, NewAccount, SyncStatus};
+pub use inbox::LeasedEvent;
 pub use licenses::IssuedLicense;
+pub use orders::Order;
 pub use outbox::{LeasedMail, NewMail};
 pub use sessions::Session;
+pub use subscriptions::SubscriptionRow;
 
 /// How long a request waits for a connection or for a lock before it is told to come back.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);

@@ -7,6 +7,9 @@ use licentia::store::Store;
 use crate::harness::database::{Kind, TestDatabase, execute, kind};
 use crate::harness::process::{licentia, run};
 
+/// This version's newest migration.
+const NEWEST: i64 = 6;
+
 async fn versions(store: &Store) -> Vec<(i64, bool)> {
     let steps = store.migration_status().await.unwrap();
     steps.into_iter().map(|step| (step.version, step.applied)).collect()
@@ -14,7 +17,7 @@ async fn versions(store: &Store) -> Vec<(i64, bool)> {
 
 /// Every migration, applied up to this one.
 fn all(applied: i64) -> Vec<(i64, bool)> {
-    (1..=4).map(|version| (version, version <= applied)).collect()
+    (1..=NEWEST).map(|version| (version, version <= applied)).collect()
 }
 
 #[tokio::test]
@@ -24,12 +27,12 @@ async fn up_and_down_and_up_again_step_by_step() {
     assert_eq!(versions(&store).await, all(0));
     store.migrate_up().await.unwrap();
     store.migrate_up().await.unwrap();
-    for version in (0..4).rev() {
+    for version in (0..NEWEST).rev() {
         store.migrate_down_to(version).await.unwrap();
         assert_eq!(versions(&store).await, all(version));
     }
     store.migrate_up().await.unwrap();
-    assert_eq!(versions(&store).await, all(4));
+    assert_eq!(versions(&store).await, all(NEWEST));
 }
 
 #[tokio::test]
@@ -47,17 +50,17 @@ async fn a_newer_or_changed_schema_is_refused_with_the_way_out() {
     let directory = tempfile::tempdir().unwrap();
     let store = TestDatabase::new(directory.path()).await.open().await;
     store.migrate_up().await.unwrap();
-    execute(&store, "UPDATE _sqlx_migrations SET version = 9999 WHERE version = 4").await.unwrap();
+    execute(&store, "UPDATE _sqlx_migrations SET version = 9999 WHERE version = 6").await.unwrap();
     let error = store.migrate_up().await.unwrap_err().to_string();
-    assert!(error.contains("schema version 9999, this binary knows up to 4"), "{error}");
+    assert!(error.contains("schema version 9999, this binary knows up to 6"), "{error}");
     assert!(error.contains("newer version"), "{error}");
     assert!(store.migration_status().await.is_err());
 
-    let changed = "UPDATE _sqlx_migrations SET version = 4, checksum = (SELECT checksum FROM \
+    let changed = "UPDATE _sqlx_migrations SET version = 6, checksum = (SELECT checksum FROM \
                    _sqlx_migrations WHERE version = 1) WHERE version = 9999";
     execute(&store, changed).await.unwrap();
     let error = store.migrate_up().await.unwrap_err().to_string();
-    assert!(error.contains("migration 4 was applied in another form"), "{error}");
+    assert!(error.contains("migration 6 was applied in another form"), "{error}");
 }
 
 #[tokio::test]
@@ -82,7 +85,7 @@ async fn a_kill_at_any_moment_leaves_what_the_next_start_repairs() {
             .args(["migrate", "up"])
             .env("LICENTIA_DATABASE_URL", &database.url));
         assert_eq!(again.code, 0, "after {milliseconds} ms: {}", again.err);
-        assert_eq!(versions(&database.open().await).await, all(4));
+        assert_eq!(versions(&database.open().await).await, all(NEWEST));
         if finished {
             break;
         }
@@ -122,7 +125,7 @@ async fn a_kill_within_a_migration_leaves_the_one_before_it() {
     blocker.rollback().await.unwrap();
     assert_eq!(versions(&store).await, all(1));
     store.migrate_up().await.unwrap();
-    assert_eq!(versions(&store).await, all(4));
+    assert_eq!(versions(&store).await, all(NEWEST));
 }
 
 #[tokio::test]
@@ -150,17 +153,17 @@ async fn the_command_line_migrates_and_guards_what_would_be_lost() {
             .args(arguments)
             .env("LICENTIA_DATABASE_URL", &database.url))
     };
-    assert_eq!(migrate(&[]).out, "The schema went up from version 0 to 4.\n");
-    assert_eq!(migrate(&["up"]).out, "The schema is up to date, at version 4.\n");
+    assert_eq!(migrate(&[]).out, "The schema went up from version 0 to 6.\n");
+    assert_eq!(migrate(&["up"]).out, "The schema is up to date, at version 6.\n");
     let status = migrate(&["status"]);
     assert!(status.out.contains("1  applied  accounts"), "{}", status.out);
     let status: serde_json::Value =
         serde_json::from_str(&migrate(&["status", "--json"]).out).unwrap();
     assert_eq!(
         (&status["version"], &status["migrations"][2]["applied"]),
-        (&4.into(), &true.into())
+        (&NEWEST.into(), &true.into())
     );
-    assert_eq!(migrate(&["down"]).out, "The schema went down from version 4 to 3.\n");
+    assert_eq!(migrate(&["down"]).out, "The schema went down from version 6 to 5.\n");
     assert_eq!(migrate(&["up"]).code, 0);
 
     let id = "0123456789abcdef0123456789abcdef";

@@ -1,0 +1,4 @@
+DROP TABLE customer_leases;
+DROP TABLE stripe_attempts;
+DROP TABLE orders;
+DROP TABLE subscriptions;

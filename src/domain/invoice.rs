@@ -1,0 +1,168 @@
+//! Invoices as Stripe has them, and what an order of ours says about one. Pure.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::domain::stripe_ids::{InvoiceId, PaymentIntentId, StripeSubscriptionId};
+use crate::domain::time::Timestamp;
+
+/// Where an invoice stands (<https://docs.stripe.com/invoicing/overview#invoice-statuses>).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InvoiceStatus {
+    /// Not final yet.
+    Draft,
+    /// Waits for its payment.
+    Open,
+    /// Paid, or nothing was due.
+    Paid,
+    /// Given up, or never valid; or a state that this version does not know.
+    Dead,
+}
+
+impl InvoiceStatus {
+    /// From Stripe's name for it.
+    #[must_use]
+    pub fn from_name(name: &str) -> Self {
+        match name {
+            "draft" => Self::Draft,
+            "open" => Self::Open,
+            "paid" => Self::Paid,
+            _ => Self::Dead,
+        }
+    }
+}
+
+/// What became of the payment for an invoice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Payment {
+    /// Nothing is known beyond the invoice's own state.
+    #[default]
+    Unremarkable,
+    /// It was tried, and failed; it may be tried again.
+    Failed,
+    /// All of it was given back.
+    Refunded,
+    /// The customer's bank took it back, or is about to.
+    Disputed,
+}
+
+/// One line of an invoice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// The price that it bills.
+    pub price: Option<String>,
+    /// The end of the time that it covers.
+    pub period_end: Option<Timestamp>,
+    /// In the currency's smallest unit; negative for what is given back.
+    pub amount: i64,
+}
+
+/// An invoice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invoice {
+    /// Its id.
+    pub id: InvoiceId,
+    /// The subscription that it bills.
+    pub subscription: Option<StripeSubscriptionId>,
+    /// Where it stands.
+    pub status: InvoiceStatus,
+    /// What it asks for, in the currency's smallest unit.
+    pub amount: i64,
+    /// ISO 4217, lower case.
+    pub currency: String,
+    /// When it was made.
+    pub created: Timestamp,
+    /// When it was paid.
+    pub paid_at: Option<Timestamp>,
+    /// The payment behind it.
+    pub payment_intent: Option<PaymentIntentId>,
+    /// What became of that.
+    pub payment: Payment,
+    /// What it bills.
+    pub lines: Vec<Line>,
+}
+
+impl Invoice {
+    /// Whether it bills this subscription.
+    #[must_use]
+    pub fn is_of(&self, subscription: &StripeSubscriptionId) -> bool {
+        self.subscription.as_ref() == Some(subscription)
+    }
+
+    /// Whether it was paid, and the money was not given back.
+    #[must_use]
+    pub fn is_paid(&self) -> bool {
+        self.status == InvoiceStatus::Paid && self.payment != Payment::Refunded
+    }
+
+    /// Whether it was paid, and all of it was given back.
+    #[must_use]
+    pub fn was_given_back(&self) -> bool {
+        self.status == InvoiceStatus::Paid && self.payment == Payment::Refunded
+    }
+
+    /// What an order says about it; `None` for a draft, which is no order yet.
+    #[must_use]
+    pub fn order_status(&self) -> Option<OrderStatus> {
+        Some(match (self.status, self.payment) {
+            (InvoiceStatus::Draft, _) => return None,
+            (InvoiceStatus::Paid, Payment::Refunded) => OrderStatus::Refunded,
+            (InvoiceStatus::Paid, Payment::Disputed) => OrderStatus::Disputed,
+            (InvoiceStatus::Paid, _) => OrderStatus::Succeeded,
+            (InvoiceStatus::Open, Payment::Failed) | (InvoiceStatus::Dead, _) => OrderStatus::Failed,
+            (InvoiceStatus::Open, _) => OrderStatus::Pending,
+        })
+    }
+}
+
+/// Where an order stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OrderStatus {
+    /// Not paid yet.
+    Pending,
+    /// Paid.
+    Succeeded,
+    /// Not paid: the payment failed, or the checkout was left.
+    Failed,
+    /// Paid, and all of it given back.
+    Refunded,
+    /// Paid, and disputed by the customer's bank.
+    Disputed,
+}
+
+impl OrderStatus {
+    /// Every state.
+    pub const ALL: [Self; 5] =
+        [Self::Pending, Self::Succeeded, Self::Failed, Self::Refunded, Self::Disputed];
+
+    /// The name in the database and in the API.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Refunded => "refunded",
+            Self::Disputed => "disputed",
+        }
+    }
+}
+
+impl fmt::Display for OrderStatus {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+impl FromStr for OrderStatus {
+    type Err = UnknownOrderStatus;
+
+    fn from_str(text: &str) -> Result<Self, UnknownOrderStatus> {
+        Self::ALL.into_iter().find(|status| status.as_str() == text).ok_or(UnknownOrderStatus)
+    }
+}
+
+/// A text that names no [`OrderStatus`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this names no state of an order")]
+pub struct UnknownOrderStatus;

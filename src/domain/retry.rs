@@ -1,0 +1,39 @@
+//! When to try again what did not work. Pure; who tries is in [`crate::flows`].
+
+/// How long something counts as fresh, in seconds: within it, the wait stays short, so that what a
+/// fault held up is done within a minute of its end.
+const FRESH: i64 = 3600;
+
+/// The longest wait while fresh, and afterwards, in seconds.
+const LONGEST: (i64, i64) = (60, 3600);
+
+/// How long to wait before the next try, in seconds: from a second, doubling to a minute while the
+/// work is younger than an hour, then to an hour. `jitter` is random: it adds up to half as much
+/// again, so that a thousand do not come back in the same second.
+#[must_use]
+pub fn wait(attempts: i64, age: i64, jitter: u128) -> i64 {
+    let longest = if age < FRESH { LONGEST.0 } else { LONGEST.1 };
+    let doublings = u32::try_from(attempts.clamp(1, 13) - 1).unwrap_or(0);
+    let wait = 1_i64.checked_shl(doublings).unwrap_or(1).min(longest);
+    let half = u128::try_from(wait / 2 + 1).unwrap_or(1);
+    // While fresh, the wait and its jitter together stay below the longest.
+    (wait + i64::try_from(jitter % half).unwrap_or(0)).min(longest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waiting_begins_at_a_second_and_is_capped_at_a_minute_for_an_hour() {
+        let waits = |age| [1, 2, 3, 6, 7, 8, 20].map(|attempts| wait(attempts, age, 0));
+        assert_eq!(waits(0), [1, 2, 4, 32, 60, 60, 60]);
+        assert_eq!(waits(3600), [1, 2, 4, 32, 64, 128, 3600]);
+    }
+
+    #[test]
+    fn jitter_adds_up_to_half_and_never_passes_the_longest() {
+        assert_eq!((0..9).map(|jitter| wait(4, 0, jitter)).max(), Some(12));
+        assert!((0..100).all(|jitter| wait(20, 0, jitter) <= 60));
+    }
+}

@@ -1,0 +1,309 @@
+//! What a customer's subscriptions at Stripe come to: which one governs, and what license is due.
+//! Pure: Stripe's state goes in as [`Seen`], a [`Judgement`] comes out. Fetching and writing are done
+//! by [`crate::flows::sync`].
+//!
+//! The state is read as a whole and judged anew each time; no event adds to what an earlier one
+//! said, so lost, repeated and reordered events come to the same end.
+
+use std::fmt;
+
+use crate::domain::invoice::Invoice;
+use crate::domain::license::{Entitlement, Phase, Source, Term};
+use crate::domain::plan::{Catalog, Plan};
+use crate::domain::stripe_ids::StripeSubscriptionId;
+use crate::domain::time::{DAY, Timestamp};
+
+/// How long a license goes on at the least, in seconds, while Stripe still collects a renewal and
+/// calls the subscription active: an invoice is a draft for an hour, a bank debit takes up to
+/// fourteen days (<https://docs.stripe.com/payments/sepa-debit>).
+const COLLECTING: i64 = 14 * DAY;
+
+/// Where a subscription stands (<https://docs.stripe.com/api/subscriptions/object>).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// In a trial of Stripe's.
+    Trialing,
+    /// In good standing.
+    Active,
+    /// A renewal could not be collected yet.
+    PastDue,
+    /// The first payment was not made yet.
+    Incomplete,
+    /// The first payment was never made.
+    IncompleteExpired,
+    /// A renewal could not be collected, and is not tried any more.
+    Unpaid,
+    /// It is over.
+    Canceled,
+    /// Its trial ended without a way to pay.
+    Paused,
+    /// One that this version does not know.
+    Unknown(String),
+}
+
+impl Status {
+    /// From Stripe's name for it.
+    #[must_use]
+    pub fn from_name(name: &str) -> Self {
+        match name {
+            "trialing" => Self::Trialing,
+            "active" => Self::Active,
+            "past_due" => Self::PastDue,
+            "incomplete" => Self::Incomplete,
+            "incomplete_expired" => Self::IncompleteExpired,
+            "unpaid" => Self::Unpaid,
+            "canceled" => Self::Canceled,
+            "paused" => Self::Paused,
+            other => Self::Unknown(other.to_owned()),
+        }
+    }
+
+    /// Stripe's name for it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Trialing => "trialing",
+            Self::Active => "active",
+            Self::PastDue => "past_due",
+            Self::Incomplete => "incomplete",
+            Self::IncompleteExpired => "incomplete_expired",
+            Self::Unpaid => "unpaid",
+            Self::Canceled => "canceled",
+            Self::Paused => "paused",
+            Self::Unknown(name) => name,
+        }
+    }
+
+    /// Whether it may still charge the customer, so that a second one must not be sold.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        !matches!(self, Self::Incomplete | Self::IncompleteExpired | Self::Canceled)
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+/// One thing that a subscription bills.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// The price's id, by which a plan is found.
+    pub price: String,
+    /// When the current period began.
+    pub period_start: Option<Timestamp>,
+    /// When it ends (on the item since API version 2025-03-31).
+    pub period_end: Option<Timestamp>,
+}
+
+/// A subscription as Stripe has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscription {
+    /// Its id.
+    pub id: StripeSubscriptionId,
+    /// Where it stands.
+    pub status: Status,
+    /// What it bills.
+    pub items: Vec<Item>,
+    /// When it is to end, if that is set.
+    pub cancel_at: Option<Timestamp>,
+    /// Whether it is to end with its period.
+    pub cancel_at_period_end: bool,
+    /// When Stripe's trial ends.
+    pub trial_end: Option<Timestamp>,
+    /// When it began.
+    pub created: Timestamp,
+}
+
+impl Subscription {
+    /// The highest plan among its items, and the item that it comes from. With several items the
+    /// answer does not depend on their order.
+    #[must_use]
+    pub fn plan<'c>(&self, catalog: &'c Catalog) -> Option<(&'c Plan, &Item)> {
+        let known = self.items.iter().filter_map(|item| Some((catalog.by_price(&item.price)?, item)));
+        known
+            .max_by_key(|((rank, _), item)| (*rank, item.period_end, &item.price))
+            .map(|((_, plan), item)| (plan, item))
+    }
+
+    /// The end of the current period: of the item that decides the plan, or the latest.
+    #[must_use]
+    pub fn period_end(&self, catalog: &Catalog) -> Option<Timestamp> {
+        let deciding = self.plan(catalog).and_then(|(_, item)| item.period_end);
+        deciding.or_else(|| self.items.iter().filter_map(|item| item.period_end).max())
+    }
+
+    /// When it is to end, by whichever field says so (a cancellation in the portal sets only
+    /// `cancel_at` since 2025-09-30).
+    #[must_use]
+    pub fn ends_at(&self, catalog: &Catalog) -> Option<Timestamp> {
+        let with_period = self.period_end(catalog).filter(|_| self.cancel_at_period_end);
+        [self.cancel_at, with_period].into_iter().flatten().min()
+    }
+}
+
+/// All that Stripe says about one customer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Whether the customer was deleted there.
+    pub deleted: bool,
+    /// Every subscription, ended ones too.
+    pub subscriptions: Vec<Subscription>,
+    /// Every invoice, newest or oldest first.
+    pub invoices: Vec<Invoice>,
+}
+
+/// What an operator should look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Alert {
+    /// More than one subscription grants something: somebody pays twice.
+    SeveralLive,
+    /// No plan has any of these prices.
+    UnknownPrice(String),
+    /// A state that this version does not know.
+    UnknownStatus(String),
+}
+
+impl fmt::Display for Alert {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SeveralLive => formatter.write_str("several subscriptions are live"),
+            Self::UnknownPrice(price) => write!(formatter, "no plan has the price {price}"),
+            Self::UnknownStatus(status) => write!(formatter, "the state {status:?} is not known"),
+        }
+    }
+}
+
+/// What the state at Stripe comes to.
+#[derive(Clone, Debug)]
+pub struct Judgement<'a> {
+    /// The subscription to show and to speak of; none if there never was one.
+    pub governing: Option<&'a Subscription>,
+    /// The license that is due; `None` is no paid one: a trial, or what an operator granted, stays.
+    pub due: Option<Entitlement<'a>>,
+    /// Whether something is there that this version or the plans file does not know: then nothing
+    /// that the customer has is taken away.
+    pub unclear: bool,
+    /// What an operator should look at.
+    pub alerts: Vec<Alert>,
+}
+
+/// What one subscription grants.
+enum Standing<'c> {
+    Grants(usize, &'c Plan, Term),
+    Nothing,
+    Unclear,
+}
+
+/// Judges everything that Stripe says about a customer, at `now`.
+#[must_use]
+pub fn judge<'a>(seen: &'a Seen, catalog: &'a Catalog, now: Timestamp) -> Judgement<'a> {
+    let mut alerts = Vec::new();
+    let mut unclear = None;
+    let mut granting: Vec<(usize, &Plan, Term, &Subscription)> = Vec::new();
+    for subscription in &seen.subscriptions {
+        match standing(subscription, &seen.invoices, catalog, now, &mut alerts) {
+            Standing::Grants(rank, plan, term) => granting.push((rank, plan, term, subscription)),
+            Standing::Unclear => unclear = Some(subscription),
+            Standing::Nothing => {}
+        }
+    }
+    if granting.len() > 1 {
+        alerts.push(Alert::SeveralLive);
+    }
+    let best = granting.into_iter().max_by_key(|(rank, _, term, subscription)| {
+        (*rank, term.ends().unwrap_or(Timestamp::MAX), subscription.created, &subscription.id)
+    });
+    let best = best.filter(|_| !seen.deleted);
+    let governing = best.map(|(.., subscription)| subscription).or(unclear);
+    let due = best.map(|(_, plan, term, _)| Entitlement { plan, source: Source::Subscription, term });
+    Judgement {
+        governing: governing.or_else(|| newest(seen)),
+        due,
+        unclear: unclear.is_some() && !seen.deleted,
+        alerts,
+    }
+}
+
+/// The subscription to speak of when none grants anything: a live one, else the newest.
+fn newest(seen: &Seen) -> Option<&Subscription> {
+    let all = seen.subscriptions.iter();
+    all.max_by_key(|subscription| (subscription.status.is_live(), subscription.created, &subscription.id))
+}
+
+fn standing<'c>(
+    subscription: &Subscription,
+    invoices: &[Invoice],
+    catalog: &'c Catalog,
+    now: Timestamp,
+    alerts: &mut Vec<Alert>,
+) -> Standing<'c> {
+    match &subscription.status {
+        Status::Trialing | Status::Active | Status::PastDue => {}
+        Status::Unknown(status) => {
+            alerts.push(Alert::UnknownStatus(status.clone()));
+            return Standing::Unclear;
+        }
+        _ => return Standing::Nothing,
+    }
+    let Some((plan, item)) = subscription.plan(catalog) else {
+        let prices = subscription.items.iter().map(|item| item.price.as_str());
+        alerts.push(Alert::UnknownPrice(prices.collect::<Vec<_>>().join(", ")));
+        return Standing::Unclear;
+    };
+    let own: Vec<&Invoice> = invoices.iter().filter(|i| i.is_of(&subscription.id)).collect();
+    let rank = catalog.rank(plan.id.as_str());
+    match term(subscription, item, &own, plan, catalog) {
+        Some(term) if term.phase(now) != Phase::Over => Standing::Grants(rank, plan, term),
+        _ => Standing::Nothing,
+    }
+}
+
+/// How long a subscription in good standing, or past due, grants its plan; `None` when nothing of
+/// it was ever paid, or what was paid was given back.
+fn term(
+    subscription: &Subscription,
+    item: &Item,
+    own: &[&Invoice],
+    plan: &Plan,
+    catalog: &Catalog,
+) -> Option<Term> {
+    let scheduled = subscription.ends_at(catalog);
+    let period_end = item.period_end?;
+    let paid = match subscription.status {
+        Status::Trialing => subscription.trial_end.unwrap_or(period_end),
+        // A subscription that bills nothing yet has no invoice.
+        Status::Active if own.is_empty() => period_end,
+        _ => paid_through(own, item)?.min(period_end),
+    };
+    let grace = i64::from(plan.grace_days) * DAY;
+    let collecting = subscription.status == Status::Active && paid < period_end;
+    let grace = if collecting { grace.max(COLLECTING) } else { grace };
+    let expires = scheduled.map_or(paid, |end| end.min(paid));
+    // Grace bridges a payment; after a cancellation there is none to come.
+    let latest = scheduled.unwrap_or(Timestamp::MAX);
+    let grace_until = Some(paid.plus(grace).min(latest)).filter(|until| *until > expires);
+    Some(Term { expires: Some(expires), grace_until })
+}
+
+/// The end of what was paid for.
+fn paid_through(own: &[&Invoice], item: &Item) -> Option<Timestamp> {
+    let newest = own.iter().filter(|invoice| invoice.amount > 0).max_by_key(|i| (i.created, &i.id));
+    if newest.is_some_and(|invoice| invoice.was_given_back()) {
+        return None;
+    }
+    let mut paid = own.iter().filter(|invoice| invoice.is_paid()).peekable();
+    paid.peek()?;
+    // What a line with a negative amount covers is what was given back.
+    let lines = paid.flat_map(|invoice| &invoice.lines).filter(|line| line.amount >= 0);
+    let covered = lines.filter_map(|line| line.period_end).max();
+    // Without lines: a paid newest invoice stands for the current period.
+    let of_period = if newest.is_none_or(|invoice| invoice.is_paid()) {
+        item.period_end
+    } else {
+        item.period_start
+    };
+    covered.or(of_period)
+}

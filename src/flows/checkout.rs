@@ -1,0 +1,202 @@
+//! An upgrade begins: the customer's counterpart at Stripe, and a checkout session. What comes of it
+//! is found out by [`crate::flows::sync`], never here.
+
+use crate::app::App;
+use crate::domain::ids::{CustomerId, OrderId};
+use crate::domain::invoice::OrderStatus;
+use crate::domain::plan::{Interval, Plan, Price};
+use crate::domain::stripe_ids::StripeCustomerId;
+use crate::error::{Error, Result};
+use crate::flows::lease::Lease;
+use crate::flows::session::SignedIn;
+use crate::flows::{counterpart, sync};
+use crate::store::{Attempt, Customer, Order, Purpose};
+use crate::stripe::{Session, SessionParameters, SessionStatus, StripeFailure};
+
+/// What somebody wants to buy.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The plan's id.
+    pub plan: String,
+    /// How often to pay; without it, per month if that is offered.
+    pub interval: Option<Interval>,
+    /// Where to go afterwards.
+    pub success_url: String,
+    /// Where to go instead.
+    pub cancel_url: String,
+}
+
+/// Opens a checkout for the caller, or finds the one that is open for the same. Answers its address.
+///
+/// # Errors
+/// [`Error::UnknownPlan`], [`Error::InvalidReturnUrl`], [`Error::AlreadySubscribed`],
+/// [`Error::BillingNotConfigured`], [`Error::Stripe`], or a failure.
+pub async fn open(app: &App, caller: &SignedIn, wanted: Wanted) -> Result<String> {
+    sold(app, &wanted)?;
+    for (field, url) in [("success_url", &wanted.success_url), ("cancel_url", &wanted.cancel_url)] {
+        may_return_to(app, field, url)?;
+    }
+    app.stripe()?;
+    // On its own: a caller who hangs up must not leave it half done, and the lease taken.
+    let (app, customer_id) = (app.clone(), caller.customer.customer_id.clone());
+    let opened = tokio::spawn(async move {
+        let lease = Lease::take(&app, &customer_id).await?;
+        lease.during(&app, open_held(&app, &lease, &wanted)).await
+    });
+    opened.await.map_err(|error| Error::Internal(format!("a checkout ended: {error}")))?
+}
+
+/// Whether people may be sent back to a URL.
+pub(super) fn may_return_to(app: &App, field: &'static str, url: &str) -> Result<()> {
+    let allowed = app.return_origins.iter().any(|origin| origin.holds(url));
+    if allowed { Ok(()) } else { Err(Error::InvalidReturnUrl(field)) }
+}
+
+fn sold<'a>(app: &'a App, wanted: &Wanted) -> Result<(&'a Plan, &'a Price)> {
+    let plan = app.plans.plan(&wanted.plan).ok_or(Error::UnknownPlan)?;
+    let price = plan.price(wanted.interval).ok_or(Error::UnknownPlan)?;
+    Ok((plan, price))
+}
+
+async fn open_held(app: &App, lease: &Lease, wanted: &Wanted) -> Result<String> {
+    let mut customer = load(app, &lease.customer_id).await?;
+    if customer.stripe_customer_id.is_some() {
+        // What was bought meanwhile counts, whether its webhook has come or not.
+        sync::sync_held(app, lease, &[]).await?;
+        refuse_a_second(app, &lease.customer_id).await?;
+        customer = load(app, &lease.customer_id).await?;
+    }
+    let stripe_id = counterpart::ensure(app, lease, &customer).await?;
+    let (plan, price) = sold(app, wanted)?;
+    let parameters = SessionParameters {
+        customer_id: lease.customer_id.to_string(),
+        stripe_customer_id: stripe_id.to_string(),
+        plan: plan.id.to_string(),
+        price: price.id.clone(),
+        success_url: wanted.success_url.clone(),
+        cancel_url: wanted.cancel_url.clone(),
+    };
+    if let Some((session, before)) = last(app, lease, &stripe_id).await? {
+        match (session.status, session.url) {
+            (SessionStatus::Open, Some(url)) if before == parameters => return Ok(url),
+            (SessionStatus::Open, _) => match app.stripe()?.expire_session(&session.id).await {
+                Ok(_) => {}
+                // It was paid at this very moment.
+                Err(StripeFailure::Refused { .. }) => return look_again(app, lease).await,
+                Err(error) => return Err(error.into()),
+            },
+            (SessionStatus::Complete, _) => {
+                // Completed after the look at the subscriptions, or long over.
+                sync::sync_held(app, lease, &[]).await?;
+                refuse_a_second(app, &lease.customer_id).await?;
+            }
+            (SessionStatus::Expired, _) => {}
+        }
+    }
+    let attempt = counterpart::store_attempt(app, lease, Purpose::Checkout, &parameters).await?;
+    let session = create(app, &attempt, &parameters).await?;
+    record(app, lease, attempt, &session, &parameters).await?;
+    session.url.ok_or_else(|| StripeFailure::Unreadable("a session without a URL".into()).into())
+}
+
+async fn load(app: &App, id: &CustomerId) -> Result<Customer> {
+    app.store.read().await?.customer(id).await?.ok_or(Error::Unauthenticated)
+}
+
+async fn refuse_a_second(app: &App, id: &CustomerId) -> Result<()> {
+    let row = app.store.read().await?.subscription(id).await?;
+    let live = row.is_some_and(|row| row.status.is_live());
+    if live { Err(Error::AlreadySubscribed) } else { Ok(()) }
+}
+
+/// A session could not be closed: finds out what became of it.
+async fn look_again(app: &App, lease: &Lease) -> Result<String> {
+    sync::sync_held(app, lease, &[]).await?;
+    refuse_a_second(app, &lease.customer_id).await?;
+    Err(Error::Busy)
+}
+
+/// The session of the last attempt, as it is now, and what it was for. An attempt whose answer was
+/// lost is repeated, which gives the session that it made.
+async fn last(
+    app: &App,
+    lease: &Lease,
+    stripe_id: &StripeCustomerId,
+) -> Result<Option<(Session, SessionParameters)>> {
+    let stored = app.store.read().await?.attempt(&lease.customer_id, Purpose::Checkout).await?;
+    let Some(attempt) = stored else { return Ok(None) };
+    let Ok(parameters) = serde_json::from_str::<SessionParameters>(&attempt.parameters) else {
+        return Ok(None);
+    };
+    if parameters.stripe_customer_id != stripe_id.as_str() {
+        // Of a counterpart that was deleted, and the session with it.
+        return Ok(None);
+    }
+    let known = attempt.result.as_ref().and_then(|id| id.parse().ok());
+    let id = match known {
+        Some(id) => id,
+        // A session lives for a day, a little longer than a key is relied on.
+        None if !counterpart::is_fresh(&attempt, app.now()) => return Ok(None),
+        None => match create(app, &attempt, &parameters).await {
+            Ok(session) => {
+                record(app, lease, attempt, &session, &parameters).await?;
+                session.id
+            }
+            Err(Error::Stripe(StripeFailure::Refused { .. } | StripeFailure::Broken(_))) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        },
+    };
+    match app.stripe()?.session(&id).await {
+        Ok(session) => Ok(Some((session, parameters))),
+        Err(StripeFailure::Refused { status: 404, .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Opens the session of an attempt, or finds it where Stripe repeats a failure.
+async fn create(app: &App, attempt: &Attempt, parameters: &SessionParameters) -> Result<Session> {
+    let stripe = app.stripe()?;
+    let broken = match stripe.create_session(&attempt.attempt_id, parameters).await {
+        Err(StripeFailure::Broken(broken)) => broken,
+        done => return Ok(done?),
+    };
+    let found =
+        stripe.find_session(&parameters.stripe_customer_id, &attempt.attempt_id).await?;
+    Ok(found.ok_or(StripeFailure::Broken(broken))?)
+}
+
+/// Writes what an attempt made, and the order that is now pending.
+async fn record(
+    app: &App,
+    lease: &Lease,
+    attempt: Attempt,
+    session: &Session,
+    parameters: &SessionParameters,
+) -> Result<()> {
+    let now = app.now();
+    let price = app.plans.by_price(&parameters.price).and_then(|(_, plan)| {
+        plan.prices.iter().find(|price| price.id == parameters.price)
+    });
+    let order = Order {
+        order_id: OrderId::from_random(app.random.bits()),
+        customer_id: Some(lease.customer_id.clone()),
+        plan: parameters.plan.clone(),
+        amount: price.map_or(0, |price| price.amount.into()),
+        currency: price.map(|price| price.currency.clone()).unwrap_or_default(),
+        status: OrderStatus::Pending,
+        stripe_checkout_session_id: Some(session.id.clone()),
+        stripe_invoice_id: None,
+        stripe_payment_intent_id: None,
+        created_at: now,
+        purchased_at: None,
+        updated_at: now,
+    };
+    let attempt = Attempt { result: Some(session.id.to_string()), ..attempt };
+    let mut tx = app.store.write().await?;
+    lease.lock(&mut tx).await?;
+    tx.put_attempt(&lease.customer_id, Purpose::Checkout, &attempt).await?;
+    tx.put_order(&order).await?;
+    tx.commit().await
+}

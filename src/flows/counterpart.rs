@@ -1,0 +1,176 @@
+//! A customer's counterpart at Stripe: made once, linked, kept up to date, and left in order when the
+//! customer is deleted. Everything here runs under the customer's lease.
+
+use crate::app::App;
+use crate::domain::contact::DisplayName;
+use crate::domain::ids::AttemptId;
+use crate::domain::stripe_ids::StripeCustomerId;
+use crate::domain::time::Timestamp;
+use crate::error::{Error, Result};
+use crate::flows::lease::Lease;
+use crate::store::{Attempt, Customer, Purpose, SyncStatus};
+use crate::stripe::{CustomerParameters, StripeFailure};
+
+/// How long an idempotency key is relied on, in seconds: Stripe forgets keys after a day
+/// (<https://docs.stripe.com/api/idempotent_requests>).
+const KEY_SECONDS: i64 = 23 * 3600;
+
+/// The name that Stripe shows: the person's, or else the company's.
+pub(super) fn name_of(customer: &Customer) -> Option<&str> {
+    let name = customer.name.as_ref().or(customer.company_name.as_ref());
+    name.map(DisplayName::as_str)
+}
+
+/// Whether Stripe still knows the key of an attempt.
+pub(super) fn is_fresh(attempt: &Attempt, now: Timestamp) -> bool {
+    now < attempt.created_at.plus(KEY_SECONDS)
+}
+
+/// The customer's counterpart, made and linked if there is none. After a lost answer, or a crash, the
+/// same call is made again, so that there are never two.
+pub(super) async fn ensure(
+    app: &App,
+    lease: &Lease,
+    customer: &Customer,
+) -> Result<StripeCustomerId> {
+    if let Some(id) = &customer.stripe_customer_id {
+        return Ok(id.clone());
+    }
+    let stripe = app.stripe()?;
+    let stored = app.store.read().await?.attempt(&lease.customer_id, Purpose::Customer).await?;
+    let stored = stored.and_then(|attempt| {
+        let parameters = serde_json::from_str(&attempt.parameters).ok()?;
+        Some((attempt, parameters))
+    });
+    let (attempt, parameters) = match stored {
+        Some((attempt, parameters)) if is_fresh(&attempt, app.now()) => (attempt, parameters),
+        Some((_, parameters)) => {
+            // Stripe has forgotten the key, but not what it may have made.
+            if let Some(found) = find(app, lease, &parameters).await? {
+                return Ok(found);
+            }
+            begin(app, lease, customer).await?
+        }
+        None => begin(app, lease, customer).await?,
+    };
+    match stripe.create_customer(&attempt.attempt_id, &parameters).await {
+        Ok(made) => link(app, lease, &made, &parameters).await,
+        Err(StripeFailure::Broken(_)) => {
+            // Stripe repeats this failure for as long as it knows the key, whether the customer was
+            // made or not.
+            if let Some(found) = find(app, lease, &parameters).await? {
+                return Ok(found);
+            }
+            let (attempt, parameters) = begin(app, lease, customer).await?;
+            let made = stripe.create_customer(&attempt.attempt_id, &parameters).await?;
+            link(app, lease, &made, &parameters).await
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Writes down what is about to be asked for.
+async fn begin(
+    app: &App,
+    lease: &Lease,
+    customer: &Customer,
+) -> Result<(Attempt, CustomerParameters)> {
+    let parameters = CustomerParameters {
+        customer_id: customer.customer_id.to_string(),
+        email: customer.email.to_string(),
+        name: name_of(customer).map(str::to_owned),
+    };
+    let attempt = store_attempt(app, lease, Purpose::Customer, &parameters).await?;
+    Ok((attempt, parameters))
+}
+
+/// Writes an attempt with a new key and these parameters, before the call is made.
+pub(super) async fn store_attempt(
+    app: &App,
+    lease: &Lease,
+    purpose: Purpose,
+    parameters: &impl serde::Serialize,
+) -> Result<Attempt> {
+    let parameters = serde_json::to_string(parameters)
+        .map_err(|error| Error::Internal(format!("an attempt cannot be written: {error}")))?;
+    let attempt = Attempt {
+        attempt_id: AttemptId::from_random(app.random.bits()),
+        parameters,
+        created_at: app.now(),
+        result: None,
+    };
+    let mut tx = app.store.write().await?;
+    lease.lock(&mut tx).await?;
+    tx.put_attempt(&lease.customer_id, purpose, &attempt).await?;
+    tx.commit().await?;
+    Ok(attempt)
+}
+
+/// Looks whether an earlier call made the counterpart after all, and links it.
+async fn find(
+    app: &App,
+    lease: &Lease,
+    parameters: &CustomerParameters,
+) -> Result<Option<StripeCustomerId>> {
+    let found = app.stripe()?.find_customer(&parameters.email, &lease.customer_id).await?;
+    let Some(found) = found else { return Ok(None) };
+    link(app, lease, &found, parameters).await.map(Some)
+}
+
+async fn link(
+    app: &App,
+    lease: &Lease,
+    made: &StripeCustomerId,
+    parameters: &CustomerParameters,
+) -> Result<StripeCustomerId> {
+    let now = app.now();
+    let id = &lease.customer_id;
+    let mut tx = app.store.write().await?;
+    let customer = lease.lock(&mut tx).await?;
+    tx.link_stripe_customer(id, Some(made), now).await?;
+    tx.delete_attempt(id, Purpose::Customer).await?;
+    let told = (parameters.email.as_str(), parameters.name.as_deref());
+    if told != (customer.email.as_str(), name_of(&customer)) {
+        // It changed since the call was written down.
+        tx.stripe_sync_due(id).await?;
+    }
+    tx.commit().await?;
+    Ok(made.clone())
+}
+
+/// Tells Stripe of a changed name or address, if it has not been told.
+pub(super) async fn push(app: &App, customer: &Customer, id: &StripeCustomerId) -> Result<()> {
+    if customer.stripe_sync_status == Some(SyncStatus::Due) {
+        app.stripe()?.update_customer(id, customer.email.as_str(), name_of(customer)).await?;
+    }
+    Ok(())
+}
+
+/// Leaves nothing at Stripe that would charge somebody whose account is about to be deleted: closes
+/// the open checkout, and ends the subscription.
+///
+/// # Errors
+/// [`Error::Stripe`]: then nothing must be deleted.
+pub(super) async fn close(app: &App, lease: &Lease) -> Result<()> {
+    let Some(stripe) = &app.stripe else { return Ok(()) };
+    let mut tx = app.store.read().await?;
+    let checkout = tx.attempt(&lease.customer_id, Purpose::Checkout).await?;
+    let subscription = tx.subscription(&lease.customer_id).await?;
+    drop(tx);
+    let session = checkout.and_then(|attempt| attempt.result?.parse().ok());
+    let mut done = Vec::new();
+    if let Some(session) = session {
+        done.push(stripe.expire_session(&session).await.map(drop));
+    }
+    if let Some(row) = subscription.filter(|row| row.status.is_live()) {
+        done.push(stripe.cancel_subscription(&row.stripe_subscription_id).await);
+    }
+    for done in done {
+        match done {
+            // It was paid, closed or ended before.
+            Ok(()) | Err(StripeFailure::Refused { status: 400 | 404, .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,162 @@
+//! Works on what came in: finds out whom it is about, and brings them in line with Stripe. Events of
+//! one customer are worked on together: one look at Stripe answers them all.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::join_all;
+
+use crate::app::App;
+use crate::domain::ids::{CustomerId, TaskId};
+use crate::domain::retry;
+use crate::domain::time::{DAY, Timestamp};
+use crate::error::{Error, Result};
+use crate::flows::sync;
+use crate::store::{LeasedEvent, Tx};
+
+/// Events that are taken at once.
+const AT_ONCE: i64 = 100;
+
+/// How long a worker has for what it took, in seconds: longer than it waits for a customer's lease and
+/// works under it, and short enough that what a dead one held up is done within a minute.
+const LEASE_SECONDS: i64 = 45;
+
+/// An event that could not be worked on for this long, in seconds, is given up; an operator sees it.
+const GIVE_UP_AFTER: i64 = 3 * DAY;
+
+/// Before that it was tried this often, even if nothing worked all the while.
+const LEAST_TRIES: i64 = 5;
+
+/// The most that is kept of an error, in characters.
+const MAX_ERROR_CHARACTERS: usize = 500;
+
+/// A customer's name or address changed.
+const CHANGED: &str = "licentia.customer_changed";
+
+/// A customer signed up who is to have a counterpart at once.
+const SIGNED_UP: &str = "licentia.customer_signed_up";
+
+impl LeasedEvent {
+    /// Whether it asks for a counterpart at Stripe, if there is none.
+    pub(super) fn asks_for_counterpart(&self) -> bool {
+        self.kind == SIGNED_UP
+    }
+}
+
+/// Has a changed name or address told to Stripe, within the transaction that changes it.
+pub(super) async fn tell_of_change(
+    app: &App,
+    tx: &mut Tx,
+    id: &CustomerId,
+    now: Timestamp,
+) -> Result<()> {
+    tx.stripe_sync_due(id).await?;
+    tx.insert_task(&TaskId::from_random(app.random.bits()), CHANGED, id, now).await
+}
+
+/// Has a counterpart made for a customer, within the transaction of the sign-up.
+pub(super) async fn ask_for_counterpart(
+    app: &App,
+    tx: &mut Tx,
+    id: &CustomerId,
+    now: Timestamp,
+) -> Result<()> {
+    tx.insert_task(&TaskId::from_random(app.random.bits()), SIGNED_UP, id, now).await
+}
+
+/// Works on what is due. Answers how many events were tried; zero when nothing is due.
+///
+/// # Errors
+/// A failure of the database. That Stripe does not answer is none: it is tried again later.
+pub async fn work_on_due(app: &App) -> Result<usize> {
+    let now = app.now();
+    if !app.store.read().await?.has_due_events(now).await? {
+        return Ok(0);
+    }
+    let mut tx = app.store.write().await?;
+    let leased = tx.lease_events(now, now.plus(LEASE_SECONDS), AT_ONCE).await?;
+    tx.sweep_events(now).await?;
+    tx.commit().await?;
+    let tried = leased.len();
+    let mut of_customers: BTreeMap<CustomerId, Vec<LeasedEvent>> = BTreeMap::new();
+    let mut of_nobody = Vec::new();
+    let mut tx = app.store.read().await?;
+    for event in leased {
+        match customer_of(&mut tx, &event).await? {
+            Some(id) => of_customers.entry(id).or_default().push(event),
+            None => of_nobody.push(event),
+        }
+    }
+    drop(tx);
+    finish(app, &of_nobody, "foreign").await?;
+    for done in join_all(of_customers.iter().map(|(id, events)| work(app, id, events))).await {
+        done?;
+    }
+    Ok(tried)
+}
+
+/// Whom an event is about, by the links that we have; never by what the event's metadata says.
+async fn customer_of(tx: &mut Tx, event: &LeasedEvent) -> Result<Option<CustomerId>> {
+    if event.customer_id.is_some() {
+        return Ok(event.customer_id.clone());
+    }
+    if let Some(id) = &event.stripe_customer_id {
+        return tx.customer_by_stripe_id(id).await;
+    }
+    match &event.stripe_payment_intent_id {
+        Some(id) => tx.customer_by_payment(id).await,
+        None => Ok(None),
+    }
+}
+
+async fn work(app: &App, id: &CustomerId, events: &[LeasedEvent]) -> Result<()> {
+    match sync::sync(app, id, events).await {
+        Ok(()) => {
+            count("done", events.len());
+            Ok(())
+        }
+        // Deleted meanwhile.
+        Err(Error::NotFound(_)) => finish(app, events, "foreign").await,
+        Err(error) => try_again(app, id, events, &error).await,
+    }
+}
+
+fn count(result: &'static str, events: usize) {
+    metrics::counter!("licentia_events_total", "result" => result).increment(events as u64);
+}
+
+/// Marks events done that change nothing here.
+async fn finish(app: &App, events: &[LeasedEvent], result: &'static str) -> Result<()> {
+    if events.is_empty() {
+        return Ok(());
+    }
+    let mut tx = app.store.write().await?;
+    for event in events {
+        tx.event_done(event, app.now()).await?;
+    }
+    tx.commit().await?;
+    count(result, events.len());
+    Ok(())
+}
+
+async fn try_again(
+    app: &App,
+    id: &CustomerId,
+    events: &[LeasedEvent],
+    error: &Error,
+) -> Result<()> {
+    let now = app.now();
+    let text: String = error.to_string().chars().take(MAX_ERROR_CHARACTERS).collect();
+    let mut tx = app.store.write().await?;
+    for event in events {
+        let age = now.epoch_seconds() - event.received_at.epoch_seconds();
+        let wait = retry::wait(event.attempts + 1, age, app.random.bits());
+        let again = age < GIVE_UP_AFTER || event.attempts < LEAST_TRIES;
+        let due = Some(now.plus(wait)).filter(|_| again);
+        tx.event_failed(event, &text, due, now).await?;
+        let given_up = due.is_none();
+        tracing::warn!(event = event.event_id, customer_id = %id, error = text, given_up, "not done");
+    }
+    tx.commit().await?;
+    count("failed", events.len());
+    Ok(())
+}

@@ -1,0 +1,89 @@
+//! Working on one customer with Stripe, and nobody else at the same time: on this server or another.
+
+use std::time::Duration;
+
+use crate::app::App;
+use crate::domain::ids::CustomerId;
+use crate::error::{Error, Result};
+use crate::store::{Customer, Tx};
+use crate::stripe::StripeFailure;
+
+/// How long a lease is held at the most, in seconds. One that is held longer is that of a process
+/// that died, and what it held up is done within a minute.
+const LEASE_SECONDS: i64 = 30;
+
+/// How long the work under a lease may take: less than the lease.
+const WORK_TIMEOUT: Duration = Duration::from_secs(25);
+
+/// How long somebody waits for another's work on the same customer.
+const LONGEST_WAIT: Duration = Duration::from_secs(15);
+
+/// How often they look.
+const POLL: Duration = Duration::from_millis(25);
+
+/// The right to work on a customer.
+pub(super) struct Lease {
+    pub customer_id: CustomerId,
+    fence: i64,
+}
+
+impl Lease {
+    /// Takes the lease, waiting for whoever holds it.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when that takes too long, [`Error::NotFound`] when there is no such customer.
+    pub async fn take(app: &App, customer_id: &CustomerId) -> Result<Self> {
+        let taken = tokio::time::timeout(LONGEST_WAIT, async {
+            loop {
+                let now = app.now();
+                let mut tx = app.store.write().await?;
+                if tx.lock_customer(customer_id).await?.is_none() {
+                    return Err(Error::NotFound("customer"));
+                }
+                let fence = tx.take_lease(customer_id, now, now.plus(LEASE_SECONDS)).await?;
+                tx.commit().await?;
+                if let Some(fence) = fence {
+                    return Ok(Self { customer_id: customer_id.clone(), fence });
+                }
+                tokio::time::sleep(POLL).await;
+            }
+        });
+        taken.await.unwrap_or(Err(Error::Busy))
+    }
+
+    /// Works under the lease, then gives it back.
+    ///
+    /// # Errors
+    /// Those of the work, and [`Error::Stripe`] when it takes too long.
+    pub async fn during<T>(&self, app: &App, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let slow = |_| {
+            let seconds = WORK_TIMEOUT.as_secs();
+            let slow = StripeFailure::Unreachable(format!("it took longer than {seconds} seconds"));
+            Err(Error::Stripe(slow))
+        };
+        let done = tokio::time::timeout(WORK_TIMEOUT, work).await.unwrap_or_else(slow);
+        if let Err(error) = self.release(app).await {
+            tracing::warn!(%error, "a lease was not given back; it ends by itself");
+        }
+        done
+    }
+
+    /// Locks the customer in a transaction that is about to write, and makes sure that the lease
+    /// still holds.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when somebody has taken it since: this work was too slow.
+    /// [`Error::NotFound`] when the customer was deleted.
+    pub async fn lock(&self, tx: &mut Tx) -> Result<Customer> {
+        let customer = tx.lock_customer(&self.customer_id).await?;
+        let customer = customer.ok_or(Error::NotFound("customer"))?;
+        let held = tx.holds_lease(&self.customer_id, self.fence).await?;
+        if held { Ok(customer) } else { Err(Error::Busy) }
+    }
+
+    async fn release(&self, app: &App) -> Result<()> {
+        let mut tx = app.store.write().await?;
+        tx.release_lease(&self.customer_id, self.fence).await?;
+        tx.commit().await
+    }
+}

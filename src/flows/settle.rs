@@ -1,0 +1,243 @@
+//! Writes what Stripe's state comes to: subscription, orders, license, mail, audit and the events that
+//! are done, in one transaction, under the customer's lease. A license is issued anew only if what it
+//! says would change.
+
+use serde_json::{Value, json};
+
+use crate::app::App;
+use crate::domain::ids::CustomerId;
+use crate::domain::license::{Entitlement, Phase, Source};
+use crate::domain::message::Kind;
+use crate::domain::plan::Catalog;
+use crate::domain::subscription::{Judgement, Status, judge};
+use crate::domain::time::Timestamp;
+use crate::error::{Error, Result};
+use crate::flows::lease::Lease;
+use crate::flows::sync::Found;
+use crate::flows::{audit, counterpart, license, mail, order};
+use crate::store::{
+    Actor, AuditEntry, IssuedLicense, LeasedEvent, SubscriptionRow, SyncStatus, Tx,
+};
+
+/// Marks events done that had nothing to change.
+pub(super) async fn nothing(app: &App, lease: &Lease, events: &[LeasedEvent]) -> Result<()> {
+    if events.is_empty() {
+        return Ok(());
+    }
+    let mut tx = app.store.write().await?;
+    lease.lock(&mut tx).await?;
+    for event in events {
+        tx.event_done(event, app.now()).await?;
+    }
+    tx.commit().await
+}
+
+/// Writes what was found, all or nothing.
+pub(super) async fn settle(
+    app: &App,
+    lease: &Lease,
+    found: &Found,
+    events: &[LeasedEvent],
+) -> Result<()> {
+    let now = app.now();
+    let id = &lease.customer_id;
+    let mut tx = app.store.write().await?;
+    let customer = lease.lock(&mut tx).await?;
+    if customer.stripe_customer_id.as_ref() != Some(&found.stripe_id) {
+        // What was found is somebody else's by now.
+        return Err(Error::Busy);
+    }
+    let judgement = judge(&found.seen, &app.plans, now);
+    for alert in &judgement.alerts {
+        tracing::warn!(customer_id = %id, %alert, "Stripe says what needs a look");
+        metrics::counter!("licentia_sync_alerts_total").increment(1);
+    }
+    let before = tx.subscription(id).await?;
+    let after = write_subscription(&mut tx, id, &judgement, before.as_ref(), found, app).await?;
+    order::write(app, &mut tx, id, found, now).await?;
+    let changed = write_license(app, &mut tx, id, &judgement, now).await?;
+    if let Some((kind, license)) = news(before.as_ref(), after.as_ref(), &changed, now) {
+        mail::due(app, &mut tx, kind, id, &license.license_id, now).await?;
+    }
+    if found.seen.deleted {
+        tx.link_stripe_customer(id, None, now).await?;
+        audit(app, &mut tx, by_stripe(id, "stripe.unlinked", json!({})), now).await?;
+    } else {
+        let told = &found.customer;
+        let same = (&told.email, counterpart::name_of(told))
+            == (&customer.email, counterpart::name_of(&customer));
+        let status = if same { Some(SyncStatus::Synced) } else { customer.stripe_sync_status };
+        let method = found.default_payment_method.as_deref();
+        tx.stripe_synced(id, method, status, now).await?;
+    }
+    for event in events {
+        tx.event_done(event, now).await?;
+    }
+    tx.commit().await?;
+    app.mail_due.notify_one();
+    Ok(())
+}
+
+/// Something that followed from what Stripe said.
+fn by_stripe<'a>(
+    customer_id: &'a CustomerId,
+    action: &'static str,
+    detail: Value,
+) -> AuditEntry<'a> {
+    AuditEntry { actor: Actor::System, action, customer_id, detail }
+}
+
+/// Writes the subscription that governs. Answers how it is now.
+async fn write_subscription(
+    tx: &mut Tx,
+    id: &CustomerId,
+    judgement: &Judgement<'_>,
+    before: Option<&SubscriptionRow>,
+    found: &Found,
+    app: &App,
+) -> Result<Option<SubscriptionRow>> {
+    let now = app.now();
+    let after = match judgement.governing {
+        Some(governing) => Some(SubscriptionRow {
+            customer_id: id.clone(),
+            stripe_subscription_id: governing.id.clone(),
+            plan: governing.plan(&app.plans).map(|(plan, _)| plan.id.to_string()),
+            status: governing.status.clone(),
+            current_period_end: governing.period_end(&app.plans),
+            cancel_at: governing.ends_at(&app.plans),
+            trial_end: governing.trial_end,
+            created_at: governing.created,
+            updated_at: now,
+        }),
+        // The customer is gone at Stripe, and every subscription with them.
+        None => before.filter(|_| found.seen.deleted).map(|row| SubscriptionRow {
+            status: Status::Canceled,
+            updated_at: now,
+            ..row.clone()
+        }),
+    };
+    let Some(after) = after else { return Ok(before.cloned()) };
+    let same = before.is_some_and(|row| {
+        *row == SubscriptionRow { updated_at: row.updated_at, ..after.clone() }
+    });
+    if same {
+        return Ok(before.cloned());
+    }
+    tx.put_subscription(&after).await?;
+    let status = |row: &SubscriptionRow| row.status.to_string();
+    let detail = json!({
+        "from": before.map(status),
+        "to": status(&after),
+        "plan": after.plan,
+        "cancel_at": after.cancel_at.map(Timestamp::epoch_seconds),
+    });
+    audit(app, tx, by_stripe(id, "subscription.changed", detail), now).await?;
+    Ok(Some(after))
+}
+
+/// What became of the customer's license.
+struct Changed {
+    before: Option<IssuedLicense>,
+    issued: Option<IssuedLicense>,
+    revoked: bool,
+}
+
+/// Issues the license that is due, unless the current one says so already; takes back what is not
+/// due any more.
+async fn write_license(
+    app: &App,
+    tx: &mut Tx,
+    id: &CustomerId,
+    judgement: &Judgement<'_>,
+    now: Timestamp,
+) -> Result<Changed> {
+    let before = tx.current_license(id).await?;
+    let (mut issued, mut revoked) = (None, false);
+    match &judgement.due {
+        Some(due) if is_news(due, before.as_ref(), judgement.unclear, &app.plans, now) => {
+            let license = license::issue(app, tx, id, due, now).await?;
+            let detail = json!({ "license_id": license.license_id.as_str(), "plan": license.plan });
+            audit(app, tx, by_stripe(id, "license.issued", detail), now).await?;
+            issued = Some(license);
+        }
+        Some(_) => {}
+        None => {
+            let paid = before.as_ref().filter(|license| license.source == Source::Subscription);
+            if let Some(license) = paid.filter(|held| works(held, now) && !judgement.unclear) {
+                tx.revoke_license(&license.license_id, now).await?;
+                let detail = json!({ "license_id": license.license_id.as_str() });
+                audit(app, tx, by_stripe(id, "license.revoked", detail), now).await?;
+                revoked = true;
+            }
+        }
+    }
+    Ok(Changed { before, issued, revoked })
+}
+
+fn works(license: &IssuedLicense, now: Timestamp) -> bool {
+    license.revoked_at.is_none() && license.term().phase(now) != Phase::Over
+}
+
+/// Whether a license that is due differs from the one that the customer has, and may take its place.
+fn is_news(
+    due: &Entitlement<'_>,
+    held: Option<&IssuedLicense>,
+    unclear: bool,
+    catalog: &Catalog,
+    now: Timestamp,
+) -> bool {
+    let Some(held) = held.filter(|held| held.revoked_at.is_none()) else { return true };
+    let rank = |plan: &str| catalog.rank(plan);
+    let (held_rank, due_rank) = (rank(&held.plan), rank(due.plan.id.as_str()));
+    match held.source {
+        Source::Trial => true,
+        Source::Subscription if held.plan == due.plan.id.as_str() && held.term() == due.term => {
+            false
+        }
+        Source::Subscription => !(unclear && works(held, now) && held_rank > due_rank),
+        // What an operator gave stays where it is worth more.
+        Source::Operator => {
+            let end = |ends: Option<Timestamp>| ends.unwrap_or(Timestamp::MAX);
+            let held_worth = (held_rank, end(held.term().ends()));
+            !works(held, now) || held_worth < (due_rank, end(due.term.ends()))
+        }
+    }
+}
+
+/// What the customer is told by mail, and the license that goes with it.
+fn news<'c>(
+    before: Option<&SubscriptionRow>,
+    after: Option<&SubscriptionRow>,
+    changed: &'c Changed,
+    now: Timestamp,
+) -> Option<(Kind, &'c IssuedLicense)> {
+    let held = changed.before.as_ref();
+    let newly = |holds: fn(&SubscriptionRow) -> bool| {
+        after.is_some_and(holds) && !before.is_some_and(holds)
+    };
+    let ending = newly(|row| row.cancel_at.is_some() && row.status.is_live());
+    let past_due = newly(|row| row.status == Status::PastDue);
+    if let Some(issued) = &changed.issued {
+        let goes_on = held.is_some_and(|held| {
+            let paid = held.source == Source::Subscription && held.revoked_at.is_none();
+            paid && held.plan == issued.plan
+        });
+        let kind = match (goes_on, ending, past_due) {
+            (false, ..) => Kind::Upgrade,
+            (true, true, _) => Kind::Cancellation,
+            (true, false, true) => Kind::PaymentProblem,
+            (true, false, false) => Kind::Renewal,
+        };
+        return Some((kind, issued));
+    }
+    let held = held?;
+    if changed.revoked {
+        return Some((Kind::Cancellation, held));
+    }
+    let paid = held.source == Source::Subscription && works(held, now);
+    match (past_due, ending && paid) {
+        (true, _) => Some((Kind::PaymentProblem, held)),
+        (false, true) => Some((Kind::Cancellation, held)),
+        (false, false) => None,
+    }
+}

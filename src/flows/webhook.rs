@@ -1,0 +1,120 @@
+//! Webhooks come in: believed only if Stripe signed them, stored, answered. Nothing else happens here:
+//! what is not in the inbox does not exist, and what is, is worked on by [`crate::flows::inbox`].
+//!
+//! Deliveries that come at the same time are stored in one transaction: a disk confirms a few hundred
+//! writes a second, and a busy day at Stripe brings more events than that.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use secrecy::ExposeSecret;
+use tokio::sync::{Mutex as Turn, oneshot};
+
+use crate::app::App;
+use crate::config::Mode;
+use crate::domain::webhook::{BadWebhook, Envelope, authenticate};
+use crate::error::{Error, Result};
+use crate::store::Store;
+
+/// Events that are stored at once; more would keep other writers waiting.
+const MAX_BATCH: usize = 256;
+
+/// What came, and who waits for its being stored.
+struct Arrival {
+    event: Envelope,
+    body: String,
+    stored: oneshot::Sender<Result<bool>>,
+}
+
+/// Where deliveries wait for each other.
+#[derive(Default)]
+pub struct Intake {
+    waiting: Mutex<Vec<Arrival>>,
+    /// Whoever has it stores for all that wait.
+    turn: Arc<Turn<()>>,
+}
+
+impl Intake {
+    fn queue(&self) -> MutexGuard<'_, Vec<Arrival>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn next_batch(&self) -> Vec<Arrival> {
+        let mut queue = self.queue();
+        let most = queue.len().min(MAX_BATCH);
+        queue.drain(..most).collect()
+    }
+}
+
+/// Takes a webhook in: when it answers, it is durable, or it is none of ours.
+///
+/// # Errors
+/// [`Error::BadWebhook`] when it is not from Stripe; a failure when it could not be stored, and Stripe
+/// is to send it again.
+pub async fn receive(app: &App, signature: &str, body: &[u8]) -> Result<()> {
+    let config = app.stripe.as_ref().map(crate::stripe::Stripe::config);
+    let secrets = config.iter().flat_map(|config| &config.webhook_secrets);
+    let secrets = secrets.map(ExposeSecret::expose_secret);
+    authenticate(signature, body, secrets, app.now())?;
+    let body = std::str::from_utf8(body).map_err(|_| BadWebhook::Body)?;
+    let event = Envelope::parse(body)?;
+    let live = config.is_some_and(|config| config.mode == Mode::Live);
+    if event.livemode != live || !event.is_of_interest() {
+        count("ignored");
+        tracing::debug!(event = event.id, kind = event.kind, "an event that is not for us");
+        return Ok(());
+    }
+    let new = store(app, event, body.to_owned()).await?;
+    count(if new { "stored" } else { "repeated" });
+    app.events_due.notify_one();
+    Ok(())
+}
+
+fn count(result: &'static str) {
+    metrics::counter!("licentia_webhooks_total", "result" => result).increment(1);
+}
+
+/// Stores an event, together with those that wait at the same time. Answers whether it was new.
+async fn store(app: &App, event: Envelope, body: String) -> Result<bool> {
+    let (stored, mut answer) = oneshot::channel();
+    app.intake.queue().push(Arrival { event, body, stored });
+    let gone = |_| Err(Error::Busy);
+    let turn = tokio::select! {
+        // Another one's turn covered it.
+        answered = &mut answer => return answered.unwrap_or_else(gone),
+        turn = app.intake.turn.clone().lock_owned() => turn,
+    };
+    let batch = app.intake.next_batch();
+    if !batch.is_empty() {
+        // On its own: if this sender hangs up, the others still get their answers.
+        let app = app.clone();
+        tokio::spawn(async move {
+            store_all(&app, batch).await;
+            drop(turn);
+        });
+    }
+    answer.await.unwrap_or_else(gone)
+}
+
+async fn store_all(app: &App, batch: Vec<Arrival>) {
+    let written = write(&app.store, &batch, app).await;
+    for (place, arrival) in batch.into_iter().enumerate() {
+        let answer = match &written {
+            Ok(new) => Ok(new.get(place).copied().unwrap_or(false)),
+            Err(Error::Busy) => Err(Error::Busy),
+            Err(error) => Err(Error::Database(error.to_string())),
+        };
+        // Who hung up gets it again from Stripe, and then it is there already.
+        let _ = arrival.stored.send(answer);
+    }
+}
+
+async fn write(store: &Store, batch: &[Arrival], app: &App) -> Result<Vec<bool>> {
+    let now = app.now();
+    let mut tx = store.write().await?;
+    let mut new = Vec::with_capacity(batch.len());
+    for arrival in batch {
+        new.push(tx.insert_event(&arrival.event, &arrival.body, now).await?);
+    }
+    tx.commit().await?;
+    Ok(new)
+}

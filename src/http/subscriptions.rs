@@ -1,0 +1,215 @@
+//! Buying a plan, and what was bought. Stripe's ids stay inside.
+
+use chrono::{DateTime, Utc};
+use poem::web::Data;
+use poem_openapi::payload::Json;
+use poem_openapi::types::Example;
+use poem_openapi::{Object, OpenApi};
+
+use super::Tag;
+use super::caller::Caller;
+use super::input::{Input, OptionalInput};
+use super::problem::{Failure, documented};
+use crate::app::App;
+use crate::domain::plan::Interval;
+use crate::domain::time::Timestamp;
+use crate::error::Error;
+use crate::flows::checkout::{self, Wanted};
+use crate::flows::subscription;
+use crate::store::SubscriptionRow;
+
+pub struct SubscriptionsApi;
+
+documented!(CheckoutCodes: NotFound, UnknownPlan, InvalidReturnUrl, AlreadySubscribed,
+    BillingNotConfigured, BillingRefused, BillingUnavailable);
+documented!(CurrentCodes: NotFound);
+documented!(PortalCodes: NotFound, InvalidReturnUrl, BillingNotConfigured, BillingRefused,
+    BillingUnavailable);
+
+/// What to buy, and where to go afterwards.
+#[derive(Object)]
+#[oai(rename = "Checkout", deny_unknown_fields, example)]
+struct CheckoutRequest {
+    /// The plan's id, as `GET /api/plans` lists it.
+    plan: String,
+    /// How often to pay: `month` or `year`. Without it, per month if that is offered.
+    #[oai(skip_serializing_if_is_none)]
+    interval: Option<String>,
+    /// Where the browser goes after paying. Its origin must be allowed.
+    #[oai(validator(max_length = 2000))]
+    success_url: String,
+    /// Where the browser goes instead. Its origin must be allowed.
+    #[oai(validator(max_length = 2000))]
+    cancel_url: String,
+    /// The caller's own id; it may be left out.
+    #[oai(skip_serializing_if_is_none)]
+    customer_id: Option<String>,
+}
+
+impl Example for CheckoutRequest {
+    fn example() -> Self {
+        Self {
+            plan: "professional".into(),
+            interval: Some("month".into()),
+            success_url: "http://127.0.0.1:3100/docs".into(),
+            cancel_url: "http://127.0.0.1:3100/docs".into(),
+            customer_id: None,
+        }
+    }
+}
+
+/// Where to pay.
+#[derive(Object)]
+#[oai(example)]
+struct CheckoutOpened {
+    /// Open it in a browser. It is good for a day; asking again answers the same one.
+    checkout_url: String,
+}
+
+impl Example for CheckoutOpened {
+    fn example() -> Self {
+        Self { checkout_url: "https://checkout.stripe.com/c/pay/cs_test_a1b2c3".into() }
+    }
+}
+
+/// Where to come back to.
+#[derive(Object)]
+#[oai(rename = "Portal", deny_unknown_fields, example)]
+struct PortalRequest {
+    /// Where the browser goes afterwards; without it, to this server. Its origin must be allowed.
+    #[oai(validator(max_length = 2000), skip_serializing_if_is_none)]
+    return_url: Option<String>,
+}
+
+impl Example for PortalRequest {
+    fn example() -> Self {
+        Self { return_url: Some("http://127.0.0.1:3100/docs".into()) }
+    }
+}
+
+/// Where to change or cancel the subscription.
+#[derive(Object)]
+#[oai(example)]
+struct PortalOpened {
+    /// Open it in a browser soon.
+    portal_url: String,
+}
+
+impl Example for PortalOpened {
+    fn example() -> Self {
+        Self { portal_url: "https://billing.stripe.com/p/session/test_a1b2c3".into() }
+    }
+}
+
+/// A subscription.
+#[derive(Object)]
+#[oai(rename = "Subscription", example)]
+struct SubscriptionView {
+    /// The plan's id; none for one that is sold no more.
+    #[oai(nullable)]
+    plan: Option<String>,
+    /// Where it stands: `trialing`, `active`, `past_due`, `incomplete`, `incomplete_expired`,
+    /// `unpaid`, `canceled` or `paused`.
+    status: String,
+    /// The end of the current period.
+    #[oai(nullable)]
+    current_period_end: Option<DateTime<Utc>>,
+    /// When it is to end, once it was cancelled.
+    #[oai(nullable)]
+    cancel_at: Option<DateTime<Utc>>,
+    /// The end of a trial that the payment provider grants.
+    #[oai(nullable)]
+    trial_end: Option<DateTime<Utc>>,
+    /// When it began.
+    created_at: DateTime<Utc>,
+    /// When this record changed last.
+    updated_at: DateTime<Utc>,
+}
+
+impl Example for SubscriptionView {
+    fn example() -> Self {
+        let time = |seconds| Timestamp::saturating(seconds).to_datetime();
+        Self {
+            plan: Some("professional".into()),
+            status: "active".into(),
+            current_period_end: Some(time(1_797_778_800)),
+            cancel_at: None,
+            trial_end: None,
+            created_at: time(1_795_186_800),
+            updated_at: time(1_795_186_800),
+        }
+    }
+}
+
+impl From<SubscriptionRow> for SubscriptionView {
+    fn from(row: SubscriptionRow) -> Self {
+        let time = |time: Option<Timestamp>| time.map(Timestamp::to_datetime);
+        Self {
+            plan: row.plan,
+            status: row.status.to_string(),
+            current_period_end: time(row.current_period_end),
+            cancel_at: time(row.cancel_at),
+            trial_end: time(row.trial_end),
+            created_at: row.created_at.to_datetime(),
+            updated_at: row.updated_at.to_datetime(),
+        }
+    }
+}
+
+#[OpenApi(prefix_path = "/api/subscriptions", tag = "Tag::Subscriptions")]
+impl SubscriptionsApi {
+    /// Buy a plan
+    ///
+    /// Answers the address of a page to pay at. When the payment has arrived, the customer gets a
+    /// new license by mail, and `GET /api/licenses/current` answers it. Asking twice opens one
+    /// checkout; asking for another plan closes the one before.
+    #[oai(path = "/checkout", method = "post", operation_id = "openCheckout")]
+    async fn checkout(
+        &self,
+        Data(app): Data<&App>,
+        Caller(caller): Caller,
+        Input(request): Input<CheckoutRequest>,
+    ) -> Result<Json<CheckoutOpened>, Failure<CheckoutCodes>> {
+        let own = caller.customer.customer_id.as_str();
+        if request.customer_id.is_some_and(|id| id != own) {
+            return Err(Error::NotFound("customer").into());
+        }
+        let interval = request.interval.map(|interval| interval.parse::<Interval>());
+        let wanted = Wanted {
+            plan: request.plan,
+            interval: interval.transpose().map_err(|_| Error::UnknownPlan)?,
+            success_url: request.success_url,
+            cancel_url: request.cancel_url,
+        };
+        let checkout_url = checkout::open(app, &caller, wanted).await?;
+        Ok(Json(CheckoutOpened { checkout_url }))
+    }
+
+    /// Show the own subscription
+    ///
+    /// What the payment provider said last. Whether an app may run is said by the license.
+    #[oai(path = "/current", method = "get", operation_id = "getCurrentSubscription")]
+    async fn current(
+        &self,
+        Data(app): Data<&App>,
+        Caller(caller): Caller,
+    ) -> Result<Json<SubscriptionView>, Failure<CurrentCodes>> {
+        Ok(Json(subscription::current(app, &caller).await?.into()))
+    }
+
+    /// Change or cancel the own subscription
+    ///
+    /// Answers the address of a page where the customer changes the plan, cancels, sees invoices and
+    /// pays otherwise. The body may be left out.
+    #[oai(path = "/portal", method = "post", operation_id = "openPortal")]
+    async fn portal(
+        &self,
+        Data(app): Data<&App>,
+        Caller(caller): Caller,
+        OptionalInput(request): OptionalInput<PortalRequest>,
+    ) -> Result<Json<PortalOpened>, Failure<PortalCodes>> {
+        let return_url = request.and_then(|request| request.return_url);
+        let portal_url = subscription::portal(app, &caller, return_url).await?;
+        Ok(Json(PortalOpened { portal_url }))
+    }
+}

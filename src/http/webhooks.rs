@@ -1,0 +1,98 @@
+//! Where Stripe reports what happened. The body is taken as it came, since the signature is over its
+//! bytes; the description shows its outline only.
+
+use poem::web::Data;
+use poem::{FromRequest, Request, RequestBody};
+use poem_openapi::param::Header;
+use poem_openapi::payload::Json;
+use poem_openapi::registry::{MetaMediaType, MetaRequest, Registry};
+use poem_openapi::types::{Example, Type};
+use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions, Object, OpenApi};
+
+use super::Tag;
+use super::problem::{Failure, documented};
+use crate::app::App;
+use crate::flows::webhook;
+
+pub struct WebhooksApi;
+
+/// The path that is registered with Stripe.
+pub const PATH: &str = "/api/webhooks/stripe";
+
+documented!(ReceiveCodes: BadWebhook, PayloadTooLarge);
+
+/// An event, in outline (<https://docs.stripe.com/api/events/object>).
+#[derive(Object)]
+#[oai(example)]
+struct StripeEvent {
+    /// Its id; a repeat changes nothing.
+    id: String,
+    /// What happened.
+    #[oai(rename = "type")]
+    kind: String,
+}
+
+impl Example for StripeEvent {
+    fn example() -> Self {
+        Self { id: "evt_1a2b3c".into(), kind: "invoice.paid".into() }
+    }
+}
+
+/// A body as it came.
+struct RawEvent(Vec<u8>);
+
+impl<'a> ApiExtractor<'a> for RawEvent {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        StripeEvent::register(registry);
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        let schema = StripeEvent::schema_ref();
+        let content = vec![MetaMediaType { content_type: "application/json", schema }];
+        Some(MetaRequest { description: None, content, required: true })
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        _: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        Ok(Self(<Vec<u8> as FromRequest>::from_request(request, body).await?))
+    }
+}
+
+/// That it was received.
+#[derive(Object)]
+struct Received {
+    /// Always true.
+    received: bool,
+}
+
+#[OpenApi(tag = "Tag::Webhooks")]
+impl WebhooksApi {
+    /// Take an event from Stripe
+    ///
+    /// For Stripe only: the body must be signed with the endpoint's secret. 200 says that the event
+    /// is stored durably, or is none that concerns this server; after a 5xx Stripe sends it again.
+    #[oai(path = "/api/webhooks/stripe", method = "post", operation_id = "receiveStripeEvent")]
+    async fn receive(
+        &self,
+        Data(app): Data<&App>,
+        /// Stripe's signature of the body, `t=…,v1=…`.
+        #[oai(name = "Stripe-Signature", example = "example_signature")]
+        signature: Header<Option<String>>,
+        body: RawEvent,
+    ) -> Result<Json<Received>, Failure<ReceiveCodes>> {
+        webhook::receive(app, signature.0.as_deref().unwrap_or_default(), &body.0).await?;
+        Ok(Json(Received { received: true }))
+    }
+}
+
+fn example_signature() -> Option<String> {
+    Some("t=1795186800,v1=5257a869e7ecebeda32affa62cdca3fa51cad7e77a0e56ff536d0ce8e108d8bd".into())
+}

@@ -1,0 +1,177 @@
+//! The inbox: what came from Stripe, and work of our own that needs Stripe. A worker leases what it
+//! does; an event is done in the transaction that wrote its effect.
+
+use super::{Tx, sql};
+use crate::domain::ids::{CustomerId, TaskId};
+use crate::domain::stripe_ids::{PaymentIntentId, StripeCustomerId};
+use crate::domain::time::{DAY, Timestamp};
+use crate::domain::webhook::Envelope;
+use crate::error::Result;
+
+/// How long what is done is kept, in seconds: longer than Stripe keeps events, so that none comes
+/// back that is not recognised (<https://docs.stripe.com/api/events>).
+const KEPT_SECONDS: i64 = 35 * DAY;
+
+/// How many old ones are forgotten at once: more than one, so that their number falls, and few, so
+/// that nobody waits.
+const SWEPT_AT_ONCE: i64 = 20;
+
+/// An event that this worker may work on until its lease ends.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct LeasedEvent {
+    /// Stripe's id for it, or that of a task of ours.
+    pub event_id: String,
+    /// Its type.
+    pub kind: String,
+    /// Whom it is about, by Stripe's name.
+    pub stripe_customer_id: Option<StripeCustomerId>,
+    /// Which payment it is about.
+    pub stripe_payment_intent_id: Option<PaymentIntentId>,
+    /// Whom it is about, by ours.
+    pub customer_id: Option<CustomerId>,
+    /// When it came.
+    pub received_at: Timestamp,
+    /// How often it was tried before.
+    pub attempts: i64,
+    /// The number of this lease.
+    pub fence: i64,
+}
+
+impl Tx {
+    /// Writes an event that came, unless it is there already. Answers whether it was new.
+    pub async fn insert_event(
+        &mut self,
+        event: &Envelope,
+        body: &str,
+        now: Timestamp,
+    ) -> Result<bool> {
+        let written = sql!(
+            self,
+            execute,
+            "INSERT INTO inbox (event_id, kind, stripe_customer_id, stripe_payment_intent_id,
+                                body, happened_at, received_at, due_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $7)
+             ON CONFLICT (event_id) DO NOTHING",
+            &event.id,
+            &event.kind,
+            &event.customer,
+            &event.payment_intent,
+            body,
+            event.created,
+            now,
+        )?;
+        Ok(written > 0)
+    }
+
+    /// Writes work of our own on a customer.
+    pub async fn insert_task(
+        &mut self,
+        id: &TaskId,
+        kind: &'static str,
+        customer_id: &CustomerId,
+        now: Timestamp,
+    ) -> Result<()> {
+        sql!(
+            self,
+            execute,
+            "INSERT INTO inbox (event_id, kind, customer_id, body, happened_at, received_at, due_at)
+             VALUES ($1, $2, $3, '', $4, $4, $4)",
+            id,
+            kind,
+            customer_id,
+            now,
+        )?;
+        Ok(())
+    }
+
+    /// Leases what is due, `most` at the most, the oldest first.
+    pub async fn lease_events(
+        &mut self,
+        now: Timestamp,
+        until: Timestamp,
+        most: i64,
+    ) -> Result<Vec<LeasedEvent>> {
+        // The conditions stand twice: of two workers that chose the same rows, the second looks
+        // again when it gets the row.
+        sql!(
+            self,
+            fetch_all: LeasedEvent,
+            "UPDATE inbox SET leased_until = $2, fence = fence + 1
+             WHERE done_at IS NULL AND given_up_at IS NULL AND due_at <= $1
+               AND (leased_until IS NULL OR leased_until <= $1)
+               AND event_id IN (
+                   SELECT event_id FROM inbox
+                   WHERE done_at IS NULL AND given_up_at IS NULL AND due_at <= $1
+                     AND (leased_until IS NULL OR leased_until <= $1)
+                   ORDER BY due_at LIMIT $3)
+             RETURNING event_id, kind, stripe_customer_id, stripe_payment_intent_id, customer_id,
+                       received_at, attempts, fence",
+            now,
+            until,
+            most,
+        )
+    }
+
+    /// Whether anything is due, without writing.
+    pub async fn has_due_events(&mut self, now: Timestamp) -> Result<bool> {
+        let due = sql!(
+            self,
+            fetch_optional: (i64,),
+            "SELECT attempts FROM inbox
+             WHERE done_at IS NULL AND given_up_at IS NULL AND due_at <= $1
+               AND (leased_until IS NULL OR leased_until <= $1) LIMIT 1",
+            now,
+        )?;
+        Ok(due.is_some())
+    }
+
+    /// Notes that an event took effect, in the transaction of that effect.
+    pub async fn event_done(&mut self, event: &LeasedEvent, now: Timestamp) -> Result<()> {
+        sql!(
+            self,
+            execute,
+            "UPDATE inbox SET done_at = $2, leased_until = NULL, last_error = NULL
+             WHERE event_id = $1 AND done_at IS NULL",
+            &event.event_id,
+            now,
+        )?;
+        Ok(())
+    }
+
+    /// Notes that an event could not be worked on, and when to try again; never, if `due` is `None`.
+    pub async fn event_failed(
+        &mut self,
+        event: &LeasedEvent,
+        error: &str,
+        due: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<()> {
+        sql!(
+            self,
+            execute,
+            "UPDATE inbox SET leased_until = NULL, last_error = $3, attempts = attempts + 1,
+                 due_at = COALESCE($4, due_at),
+                 given_up_at = CASE WHEN CAST($4 AS BIGINT) IS NULL THEN CAST($5 AS BIGINT) END
+             WHERE event_id = $1 AND fence = $2 AND done_at IS NULL",
+            &event.event_id,
+            event.fence,
+            error,
+            due,
+            now,
+        )?;
+        Ok(())
+    }
+
+    /// Forgets a few events that were done long ago.
+    pub async fn sweep_events(&mut self, now: Timestamp) -> Result<()> {
+        sql!(
+            self,
+            execute,
+            "DELETE FROM inbox WHERE event_id IN (
+                 SELECT event_id FROM inbox WHERE done_at <= $1 ORDER BY done_at LIMIT $2)",
+            now.plus(-KEPT_SECONDS),
+            SWEPT_AT_ONCE,
+        )?;
+        Ok(())
+    }
+}

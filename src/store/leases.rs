@@ -1,0 +1,58 @@
+//! Who is working on a customer with Stripe. No transaction is held across a network call, so what
+//! must exclude others for longer is a lease with a number that counts up: whoever slept past the end
+//! of theirs finds another number, and cannot write.
+
+use super::{Tx, sql};
+use crate::domain::ids::CustomerId;
+use crate::domain::time::Timestamp;
+use crate::error::Result;
+
+impl Tx {
+    /// Takes the customer's lease until `until`, unless somebody holds it at `now`. Answers its
+    /// number.
+    pub async fn take_lease(
+        &mut self,
+        id: &CustomerId,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Option<i64>> {
+        let taken = sql!(
+            self,
+            fetch_optional: (i64,),
+            "INSERT INTO customer_leases (customer_id, fence, leased_until) VALUES ($1, 1, $3)
+             ON CONFLICT (customer_id) DO UPDATE
+                 SET fence = customer_leases.fence + 1, leased_until = $3
+                 WHERE customer_leases.leased_until IS NULL OR customer_leases.leased_until <= $2
+             RETURNING fence",
+            id,
+            now,
+            until,
+        )?;
+        Ok(taken.map(|(fence,)| fence))
+    }
+
+    /// Whether nobody has taken the lease since it got this number; until the transaction ends,
+    /// nobody will.
+    pub async fn holds_lease(&mut self, id: &CustomerId, fence: i64) -> Result<bool> {
+        let held = sql!(
+            self,
+            execute,
+            "UPDATE customer_leases SET fence = fence WHERE customer_id = $1 AND fence = $2",
+            id,
+            fence,
+        )?;
+        Ok(held > 0)
+    }
+
+    /// Gives the lease back.
+    pub async fn release_lease(&mut self, id: &CustomerId, fence: i64) -> Result<()> {
+        sql!(
+            self,
+            execute,
+            "UPDATE customer_leases SET leased_until = NULL WHERE customer_id = $1 AND fence = $2",
+            id,
+            fence,
+        )?;
+        Ok(())
+    }
+}

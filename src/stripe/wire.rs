@@ -1,0 +1,275 @@
+//! The shapes of Stripe's objects, as far as we read them: everything but the id may be missing, so
+//! that an object which lacks a field we do not need stops nothing. Turned into the types of
+//! [`crate::domain`] here; fetched by [`super`].
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::Value;
+
+use crate::domain::invoice::{Invoice, InvoiceStatus, Line, Payment};
+use crate::domain::stripe_ids::PaymentIntentId;
+use crate::domain::subscription::{Item, Status, Subscription};
+use crate::domain::time::Timestamp;
+
+/// A page of a list.
+#[derive(Debug, Deserialize)]
+pub struct List<T> {
+    pub data: Vec<T>,
+    #[serde(default)]
+    pub has_more: bool,
+}
+
+/// Another object: its id, or itself.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub enum Link {
+    Id(String),
+    Object { id: String },
+}
+
+impl Link {
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Id(id) | Self::Object { id } => id,
+        }
+    }
+}
+
+/// What is there of an object that is named by id only.
+#[derive(Debug, Deserialize)]
+pub struct Identified {
+    pub id: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct WireCustomer {
+    pub id: String,
+    #[serde(default)]
+    pub deleted: bool,
+    #[serde(default)]
+    pub metadata: HashMap<String, String>,
+    pub invoice_settings: Option<InvoiceSettings>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct InvoiceSettings {
+    pub default_payment_method: Option<Link>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct WireSubscription {
+    pub id: String,
+    status: Option<String>,
+    pub items: Option<List<WireItem>>,
+    cancel_at: Option<i64>,
+    cancel_at_period_end: Option<bool>,
+    trial_end: Option<i64>,
+    created: Option<i64>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct WireItem {
+    pub id: String,
+    price: Option<Link>,
+    current_period_start: Option<i64>,
+    current_period_end: Option<i64>,
+}
+
+fn time(seconds: Option<i64>) -> Option<Timestamp> {
+    seconds.map(Timestamp::saturating)
+}
+
+impl WireSubscription {
+    /// `None` when the id is not one.
+    pub fn into_domain(self) -> Option<Subscription> {
+        let items = self.items.into_iter().flat_map(|items| items.data);
+        Some(Subscription {
+            id: self.id.parse().ok()?,
+            status: Status::from_name(self.status.as_deref().unwrap_or_default()),
+            items: items.filter_map(WireItem::into_domain).collect(),
+            cancel_at: time(self.cancel_at),
+            cancel_at_period_end: self.cancel_at_period_end.unwrap_or(false),
+            trial_end: time(self.trial_end),
+            created: Timestamp::saturating(self.created.unwrap_or(0)),
+        })
+    }
+}
+
+impl WireItem {
+    fn into_domain(self) -> Option<Item> {
+        Some(Item {
+            price: self.price?.id().to_owned(),
+            period_start: time(self.current_period_start),
+            period_end: time(self.current_period_end),
+        })
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub struct WireInvoice {
+    pub id: String,
+    parent: Option<Parent>,
+    status: Option<String>,
+    amount_due: Option<i64>,
+    amount_paid: Option<i64>,
+    currency: Option<String>,
+    created: Option<i64>,
+    status_transitions: Option<Transitions>,
+    payments: Option<List<WirePayment>>,
+    lines: Option<List<WireLine>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Parent {
+    subscription_details: Option<SubscriptionDetails>,
+}
+
+#[derive(Debug, Deserialize)]
+struct SubscriptionDetails {
+    subscription: Option<Link>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Transitions {
+    paid_at: Option<i64>,
+}
+
+#[derive(Debug, Deserialize)]
+struct WirePayment {
+    status: Option<String>,
+    payment: Option<PaymentLink>,
+}
+
+#[derive(Debug, Deserialize)]
+struct PaymentLink {
+    payment_intent: Option<Link>,
+}
+
+#[derive(Debug, Deserialize)]
+struct WireLine {
+    amount: Option<i64>,
+    period: Option<Period>,
+    pricing: Option<Pricing>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Period {
+    end: Option<i64>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Pricing {
+    price_details: Option<PriceDetails>,
+}
+
+#[derive(Debug, Deserialize)]
+struct PriceDetails {
+    price: Option<Link>,
+}
+
+impl WireInvoice {
+    /// `None` when the id is not one. `payments` is what became of the payments.
+    pub fn into_domain(self, payments: &HashMap<PaymentIntentId, Payment>) -> Option<Invoice> {
+        let intent = self.payment_intent();
+        let status = InvoiceStatus::from_name(self.status.as_deref().unwrap_or_default());
+        let paid = status == InvoiceStatus::Paid;
+        let details = self.parent.and_then(|parent| parent.subscription_details);
+        let subscription = details.and_then(|details| details.subscription);
+        let lines = self.lines.into_iter().flat_map(|lines| lines.data);
+        Some(Invoice {
+            id: self.id.parse().ok()?,
+            subscription: subscription.and_then(|link| link.id().parse().ok()),
+            status,
+            amount: if paid { self.amount_paid } else { self.amount_due }.unwrap_or(0),
+            currency: self.currency.unwrap_or_default(),
+            created: Timestamp::saturating(self.created.unwrap_or(0)),
+            paid_at: time(self.status_transitions.and_then(|transitions| transitions.paid_at)),
+            payment: intent.as_ref().and_then(|id| payments.get(id)).copied().unwrap_or_default(),
+            payment_intent: intent,
+            lines: lines.map(WireLine::into_domain).collect(),
+        })
+    }
+
+    /// The payment that paid it, or else the last one that is to.
+    fn payment_intent(&self) -> Option<PaymentIntentId> {
+        let payments = &self.payments.as_ref()?.data;
+        let paid = payments.iter().find(|payment| payment.status.as_deref() == Some("paid"));
+        let payment = paid.or(payments.last())?.payment.as_ref()?;
+        payment.payment_intent.as_ref()?.id().parse().ok()
+    }
+}
+
+impl WireLine {
+    fn into_domain(self) -> Line {
+        let details = self.pricing.and_then(|pricing| pricing.price_details);
+        let price = details.and_then(|details| details.price);
+        Line {
+            price: price.map(|price| price.id().to_owned()),
+            period_end: time(self.period.and_then(|period| period.end)),
+            amount: self.amount.unwrap_or(0),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub struct WirePaymentIntent {
+    pub id: String,
+    status: Option<String>,
+    last_payment_error: Option<Value>,
+    latest_charge: Option<WireCharge>,
+}
+
+/// A charge: its id, or itself.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum WireCharge {
+    Object { refunded: Option<bool>, disputed: Option<bool> },
+    Other(IgnoredAny),
+}
+
+impl WirePaymentIntent {
+    /// The payment, and what became of it. `None` when the id is not one.
+    pub fn into_domain(self) -> Option<(PaymentIntentId, Payment)> {
+        let (refunded, disputed) = match self.latest_charge {
+            Some(WireCharge::Object { refunded, disputed }) => (refunded, disputed),
+            Some(WireCharge::Other(_)) | None => (None, None),
+        };
+        let failed = match self.status.as_deref() {
+            Some("requires_payment_method") => self.last_payment_error.is_some(),
+            Some("canceled") => true,
+            _ => false,
+        };
+        let payment = match (refunded, disputed, failed) {
+            (Some(true), ..) => Payment::Refunded,
+            (_, Some(true), _) => Payment::Disputed,
+            (.., true) => Payment::Failed,
+            _ => Payment::Unremarkable,
+        };
+        Some((self.id.parse().ok()?, payment))
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub struct WireSession {
+    pub id: String,
+    pub url: Option<String>,
+    pub status: Option<String>,
+    pub invoice: Option<Link>,
+    #[serde(default)]
+    pub metadata: HashMap<String, String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct WirePortal {
+    pub url: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct WireEndpoint {
+    pub id: String,
+    #[serde(default)]
+    pub url: String,
+    pub secret: Option<String>,
+}
