@@ -413,7 +413,8 @@ mod tests {
     #[test]
     fn a_stripe_key_must_be_one_and_of_the_configured_mode() {
         let set = |settings: &[(&str, &str)]| {
-            let named = settings.iter().map(|(key, value)| (format!("LICENTIA_STRIPE__{key}"), *value));
+            let named =
+                settings.iter().map(|(key, value)| (format!("LICENTIA_STRIPE__{key}"), *value));
             let named: Vec<_> = named.collect();
             let named: Vec<_> = named.iter().map(|(key, value)| (key.as_str(), *value)).collect();
             load(&named).map_err(|error| error.to_string())
@@ -424,10 +425,16 @@ mod tests {
         for (settings, expected) in [
             (&[("SECRET_KEY", "pk_test_canary")][..], "use an API key of Stripe's"),
             (&[("SECRET_KEY", "sk_test_")], "use an API key of Stripe's"),
-            (&[("SECRET_KEY", "sk_live_1"), ("MODE", "test")], "`mode` is test, and this is a live"),
+            (
+                &[("SECRET_KEY", "sk_live_1"), ("MODE", "test")],
+                "`mode` is test, and this is a live",
+            ),
             (&[("SECRET_KEY", "sk_test_1"), ("API_URL", "http://stripe.example")], "https:// URL"),
             (&[("SECRET_KEY", "sk_live_1"), ("API_URL", "http://127.0.0.1:1")], "https:// only"),
-            (&[("SECRET_KEY", "sk_test_1"), ("WEBHOOK_SECRET", "whsec_1,,")], "one of the secrets is"),
+            (
+                &[("SECRET_KEY", "sk_test_1"), ("WEBHOOK_SECRET", "whsec_1,,")],
+                "one of the secrets is",
+            ),
             (&[("WEBHOOK_SECRET", "whsec_1")], "`stripe.secret_key`: it is missing"),
         ] {
             let problem = set(settings).expect_err("no problem was found");

@@ -60,7 +60,9 @@ pub enum Error {
     )]
     InvalidReturnUrl(&'static str),
     /// The customer has a subscription already.
-    #[error("there is a subscription already; POST /api/subscriptions/portal is where it is changed")]
+    #[error(
+        "there is a subscription already; POST /api/subscriptions/portal is where it is changed"
+    )]
     AlreadySubscribed,
     /// No account at Stripe is configured.
     #[error("nothing is sold here yet: the vendor has not configured `stripe.secret_key`")]

@@ -169,7 +169,8 @@ impl Stripe {
         if let Some(url) = &config.api_url {
             let url = url.as_str();
             // The client appends `v1/…` as it is.
-            builder = builder.url(if url.ends_with('/') { url.to_owned() } else { format!("{url}/") });
+            builder =
+                builder.url(if url.ends_with('/') { url.to_owned() } else { format!("{url}/") });
         }
         let client = builder.build().map_err(|_| {
             Error::setup("`stripe.secret_key` or `stripe.api_url` cannot be used; check both")
@@ -212,7 +213,8 @@ impl Stripe {
         customer_id: &CustomerId,
     ) -> Answer<Option<StripeCustomerId>> {
         let query = vec![field("email", email)];
-        let found: Vec<WireCustomer> = self.all("/customers", query, |customer: &WireCustomer| &customer.id).await?;
+        let found: Vec<WireCustomer> =
+            self.all("/customers", query, |customer: &WireCustomer| &customer.id).await?;
         let ours = |customer: &&WireCustomer| {
             let named = customer.metadata.get("customer_id");
             !customer.deleted && named.is_some_and(|named| named == customer_id.as_str())
@@ -249,26 +251,37 @@ impl Stripe {
             query
         };
         let (subscriptions, invoices, payments) = futures_util::try_join!(
-            self.all("/subscriptions", of_customer(&[("status", "all")]), |found: &WireSubscription| &found.id),
-            self.all("/invoices", of_customer(&[("expand[]", "data.payments")]), |found: &WireInvoice| &found.id),
+            self.all(
+                "/subscriptions",
+                of_customer(&[("status", "all")]),
+                |found: &WireSubscription| &found.id
+            ),
+            self.all(
+                "/invoices",
+                of_customer(&[("expand[]", "data.payments")]),
+                |found: &WireInvoice| &found.id
+            ),
             self.payments(of_customer(&[("expand[]", "data.latest_charge")])),
         )?;
         let mut seen = Seen::default();
         for mut subscription in subscriptions {
             if subscription.items.as_ref().is_some_and(|items| items.has_more) {
                 let query = vec![field("subscription", &subscription.id)];
-                let data = self.all("/subscription_items", query, |item: &WireItem| &item.id).await?;
+                let data =
+                    self.all("/subscription_items", query, |item: &WireItem| &item.id).await?;
                 subscription.items = Some(List { data, has_more: false });
             }
             seen.subscriptions.extend(subscription.into_domain());
         }
-        seen.invoices = invoices.into_iter().filter_map(|found| found.into_domain(&payments)).collect();
+        seen.invoices =
+            invoices.into_iter().filter_map(|found| found.into_domain(&payments)).collect();
         Ok(seen)
     }
 
     /// What became of a customer's payments.
     async fn payments(&self, query: Form) -> Answer<HashMap<PaymentIntentId, Payment>> {
-        let found = self.all("/payment_intents", query, |found: &WirePaymentIntent| &found.id).await;
+        let found =
+            self.all("/payment_intents", query, |found: &WirePaymentIntent| &found.id).await;
         let found = match found {
             // They only add to what the invoices say.
             Err(StripeFailure::Refused { status: 404, .. }) => Vec::new(),
@@ -339,7 +352,8 @@ impl Stripe {
 
     /// The webhook endpoint with this address, if there is one.
     pub async fn find_endpoint(&self, url: &str) -> Answer<Option<Endpoint>> {
-        let found = self.all("/webhook_endpoints", Vec::new(), |found: &WireEndpoint| &found.id).await?;
+        let found =
+            self.all("/webhook_endpoints", Vec::new(), |found: &WireEndpoint| &found.id).await?;
         let there = found.into_iter().find(|endpoint| endpoint.url == url);
         Ok(there.map(|endpoint| Endpoint { id: endpoint.id, secret: None }))
     }

@@ -57,7 +57,11 @@ impl FromStr for Origin {
         let web = matches!(url.scheme(), "http" | "https");
         let plain = url.username().is_empty() && url.password().is_none();
         let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
-        if web && plain && bare { Ok(Self(url.origin().ascii_serialization())) } else { Err(ADVICE) }
+        if web && plain && bare {
+            Ok(Self(url.origin().ascii_serialization()))
+        } else {
+            Err(ADVICE)
+        }
     }
 }
 

@@ -102,7 +102,8 @@ impl StripeConfig {
         section.finish();
         let Some(secret_key) = key else {
             if !webhook_secrets.is_empty() {
-                section.problem("secret_key", "it is missing; webhooks alone cannot be followed up");
+                section
+                    .problem("secret_key", "it is missing; webhooks alone cannot be followed up");
             }
             return None;
         };
@@ -112,7 +113,8 @@ impl StripeConfig {
             return None;
         };
         if let Some(wanted) = wanted.filter(|wanted| *wanted != mode) {
-            let problem = format!("`mode` is {wanted}, and this is a {mode} key; change one of them");
+            let problem =
+                format!("`mode` is {wanted}, and this is a {mode} key; change one of them");
             section.problem("secret_key", problem);
         }
         if mode == Mode::Live && api_url.as_ref().is_some_and(|url| url.scheme() != "https") {
@@ -127,7 +129,8 @@ fn webhook_secrets(section: &mut Section) -> Vec<SecretString> {
     let parts = text.expose_secret().split(',').map(str::trim);
     let secrets: Vec<SecretString> = parts.map(SecretString::from).collect();
     if secrets.iter().any(|secret| secret.expose_secret().is_empty()) {
-        section.problem("webhook_secret", "one of the secrets is empty; remove the comma beside it");
+        section
+            .problem("webhook_secret", "one of the secrets is empty; remove the comma beside it");
     }
     if secrets.len() > MAX_WEBHOOK_SECRETS {
         let problem = format!("these are more than {MAX_WEBHOOK_SECRETS}; remove old ones");

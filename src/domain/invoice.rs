@@ -109,7 +109,9 @@ impl Invoice {
             (InvoiceStatus::Paid, Payment::Refunded) => OrderStatus::Refunded,
             (InvoiceStatus::Paid, Payment::Disputed) => OrderStatus::Disputed,
             (InvoiceStatus::Paid, _) => OrderStatus::Succeeded,
-            (InvoiceStatus::Open, Payment::Failed) | (InvoiceStatus::Dead, _) => OrderStatus::Failed,
+            (InvoiceStatus::Open, Payment::Failed) | (InvoiceStatus::Dead, _) => {
+                OrderStatus::Failed
+            }
             (InvoiceStatus::Open, _) => OrderStatus::Pending,
         })
     }

@@ -146,10 +146,9 @@ fn opening(kind: Kind, product: &str, works: bool) -> (String, String) {
             format!("Your trial of {product}"),
             format!("thank you for trying {product}. This is your trial license."),
         ),
-        (Kind::Granted, _) => (
-            format!("Your license for {product}"),
-            format!("here is your license for {product}."),
-        ),
+        (Kind::Granted, _) => {
+            (format!("Your license for {product}"), format!("here is your license for {product}."))
+        }
         (Kind::Upgrade, _) => (
             format!("Your new license for {product}"),
             format!(

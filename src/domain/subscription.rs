@@ -122,7 +122,8 @@ impl Subscription {
     /// answer does not depend on their order.
     #[must_use]
     pub fn plan<'c>(&self, catalog: &'c Catalog) -> Option<(&'c Plan, &Item)> {
-        let known = self.items.iter().filter_map(|item| Some((catalog.by_price(&item.price)?, item)));
+        let known =
+            self.items.iter().filter_map(|item| Some((catalog.by_price(&item.price)?, item)));
         known
             .max_by_key(|((rank, _), item)| (*rank, item.period_end, &item.price))
             .map(|((_, plan), item)| (plan, item))
@@ -218,7 +219,8 @@ pub fn judge<'a>(seen: &'a Seen, catalog: &'a Catalog, now: Timestamp) -> Judgem
     });
     let best = best.filter(|_| !seen.deleted);
     let governing = best.map(|(.., subscription)| subscription).or(unclear);
-    let due = best.map(|(_, plan, term, _)| Entitlement { plan, source: Source::Subscription, term });
+    let due =
+        best.map(|(_, plan, term, _)| Entitlement { plan, source: Source::Subscription, term });
     Judgement {
         governing: governing.or_else(|| newest(seen)),
         due,
@@ -230,7 +232,9 @@ pub fn judge<'a>(seen: &'a Seen, catalog: &'a Catalog, now: Timestamp) -> Judgem
 /// The subscription to speak of when none grants anything: a live one, else the newest.
 fn newest(seen: &Seen) -> Option<&Subscription> {
     let all = seen.subscriptions.iter();
-    all.max_by_key(|subscription| (subscription.status.is_live(), subscription.created, &subscription.id))
+    all.max_by_key(|subscription| {
+        (subscription.status.is_live(), subscription.created, &subscription.id)
+    })
 }
 
 fn standing<'c>(

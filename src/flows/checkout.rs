@@ -162,8 +162,7 @@ async fn create(app: &App, attempt: &Attempt, parameters: &SessionParameters) ->
         Err(StripeFailure::Broken(broken)) => broken,
         done => return Ok(done?),
     };
-    let found =
-        stripe.find_session(&parameters.stripe_customer_id, &attempt.attempt_id).await?;
+    let found = stripe.find_session(&parameters.stripe_customer_id, &attempt.attempt_id).await?;
     Ok(found.ok_or(StripeFailure::Broken(broken))?)
 }
 
@@ -176,9 +175,10 @@ async fn record(
     parameters: &SessionParameters,
 ) -> Result<()> {
     let now = app.now();
-    let price = app.plans.by_price(&parameters.price).and_then(|(_, plan)| {
-        plan.prices.iter().find(|price| price.id == parameters.price)
-    });
+    let price = app
+        .plans
+        .by_price(&parameters.price)
+        .and_then(|(_, plan)| plan.prices.iter().find(|price| price.id == parameters.price));
     let order = Order {
         order_id: OrderId::from_random(app.random.bits()),
         customer_id: Some(lease.customer_id.clone()),

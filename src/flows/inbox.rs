@@ -3,8 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::future::join_all;
-
 use crate::app::App;
 use crate::domain::ids::{CustomerId, TaskId};
 use crate::domain::retry;
@@ -12,9 +10,6 @@ use crate::domain::time::{DAY, Timestamp};
 use crate::error::{Error, Result};
 use crate::flows::sync;
 use crate::store::{LeasedEvent, Tx};
-
-/// Events that are taken at once.
-const AT_ONCE: i64 = 100;
 
 /// How long a worker has for what it took, in seconds: longer than it waits for a customer's lease and
 /// works under it, and short enough that what a dead one held up is done within a minute.
@@ -63,20 +58,21 @@ pub(super) async fn ask_for_counterpart(
     tx.insert_task(&TaskId::from_random(app.random.bits()), SIGNED_UP, id, now).await
 }
 
-/// Works on what is due. Answers how many events were tried; zero when nothing is due.
+/// Takes what is due, `most` events at the most, each customer's together. What is about nobody here
+/// is done with that.
 ///
 /// # Errors
-/// A failure of the database. That Stripe does not answer is none: it is tried again later.
-pub async fn work_on_due(app: &App) -> Result<usize> {
+/// A failure of the database.
+pub async fn take_due(app: &App, most: usize) -> Result<Vec<(CustomerId, Vec<LeasedEvent>)>> {
     let now = app.now();
     if !app.store.read().await?.has_due_events(now).await? {
-        return Ok(0);
+        return Ok(Vec::new());
     }
     let mut tx = app.store.write().await?;
-    let leased = tx.lease_events(now, now.plus(LEASE_SECONDS), AT_ONCE).await?;
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let leased = tx.lease_events(now, now.plus(LEASE_SECONDS), most).await?;
     tx.sweep_events(now).await?;
     tx.commit().await?;
-    let tried = leased.len();
     let mut of_customers: BTreeMap<CustomerId, Vec<LeasedEvent>> = BTreeMap::new();
     let mut of_nobody = Vec::new();
     let mut tx = app.store.read().await?;
@@ -88,10 +84,7 @@ pub async fn work_on_due(app: &App) -> Result<usize> {
     }
     drop(tx);
     finish(app, &of_nobody, "foreign").await?;
-    for done in join_all(of_customers.iter().map(|(id, events)| work(app, id, events))).await {
-        done?;
-    }
-    Ok(tried)
+    Ok(of_customers.into_iter().collect())
 }
 
 /// Whom an event is about, by the links that we have; never by what the event's metadata says.
@@ -108,7 +101,11 @@ async fn customer_of(tx: &mut Tx, event: &LeasedEvent) -> Result<Option<Customer
     }
 }
 
-async fn work(app: &App, id: &CustomerId, events: &[LeasedEvent]) -> Result<()> {
+/// Brings a customer in line with Stripe, for the sake of these events.
+///
+/// # Errors
+/// A failure of the database. That Stripe does not answer is none: it is tried again later.
+pub async fn work(app: &App, id: &CustomerId, events: &[LeasedEvent]) -> Result<()> {
     match sync::sync(app, id, events).await {
         Ok(()) => {
             count("done", events.len());

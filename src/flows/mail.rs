@@ -1,8 +1,6 @@
 //! Mail: written into the outbox by the transaction of what it tells, and sent from there, at least
 //! once. A repeat carries the same Message-ID.
 
-use futures_util::future::join_all;
-
 use crate::app::App;
 use crate::domain::contact::{DisplayName, Email};
 use crate::domain::ids::{CustomerId, LicenseId, MailId};
@@ -13,9 +11,6 @@ use crate::domain::time::{DAY, Timestamp};
 use crate::error::{Error, Result};
 use crate::mailer::Recipient;
 use crate::store::{LeasedMail, NewMail, Tx};
-
-/// Mails that are sent at once; each has a connection to the SMTP server of its own.
-const AT_ONCE: i64 = 10;
 
 /// How long a worker has for what it leased, in seconds: more than the time limits of one sending
 /// add up to. One that takes longer has died, and another sends it again.
@@ -43,22 +38,27 @@ pub(super) async fn due(
     tx.insert_mail(NewMail { mail_id, customer_id, license_id, kind }, now).await
 }
 
-/// Sends what is due. Answers how many mails were tried; zero when nothing is due.
+/// Takes mails that are due, `most` at the most.
 ///
 /// # Errors
-/// A failure of the database. That a mail is not accepted is none: it is tried again later.
-pub async fn send_due(app: &App) -> Result<usize> {
+/// A failure of the database.
+pub async fn take_due(app: &App, most: usize) -> Result<Vec<LeasedMail>> {
     let now = app.now();
-    let mut tx = app.store.write().await?;
-    let leased = tx.lease_mail(now, now.plus(LEASE_SECONDS), AT_ONCE).await?;
-    tx.commit().await?;
-    for done in join_all(leased.iter().map(|mail| send(app, mail))).await {
-        done?;
+    if !app.store.read().await?.has_due_mail(now).await? {
+        return Ok(Vec::new());
     }
-    Ok(leased.len())
+    let mut tx = app.store.write().await?;
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let leased = tx.lease_mail(now, now.plus(LEASE_SECONDS), most).await?;
+    tx.commit().await?;
+    Ok(leased)
 }
 
-async fn send(app: &App, mail: &LeasedMail) -> Result<()> {
+/// Sends a mail that was taken.
+///
+/// # Errors
+/// A failure of the database. That the mail is not accepted is none: it is tried again later.
+pub async fn send(app: &App, mail: &LeasedMail) -> Result<()> {
     let sent = match compose(app, mail).await {
         Ok(Some((to, letter))) => {
             app.mailer.send(&mail.mail_id, &to, &letter, mail.created_at).await

@@ -31,7 +31,8 @@ pub(super) async fn write(
 ) -> Result<()> {
     let mut orders = tx.orders_of(id, MAX_ORDERS).await?;
     for session in &found.sessions {
-        let of_session = |order: &Order| order.stripe_checkout_session_id.as_ref() == Some(&session.id);
+        let of_session =
+            |order: &Order| order.stripe_checkout_session_id.as_ref() == Some(&session.id);
         let Some(place) = orders.iter().position(of_session) else { continue };
         adopt(tx, &mut orders, place, session).await?;
         if session.status == SessionStatus::Expired {
@@ -76,12 +77,7 @@ async fn put(tx: &mut Tx, before: &mut Order, after: Order, now: Timestamp) -> R
 
 /// Gives the order of a checkout its invoice. If an earlier look made an order of that invoice, the
 /// two become one.
-async fn adopt(
-    tx: &mut Tx,
-    orders: &mut [Order],
-    place: usize,
-    session: &Session,
-) -> Result<()> {
+async fn adopt(tx: &mut Tx, orders: &mut [Order], place: usize, session: &Session) -> Result<()> {
     let Some(invoice) = &session.invoice else { return Ok(()) };
     let other = orders.iter().position(|o| o.stripe_invoice_id.as_ref() == Some(invoice));
     if let Some(other) = other.filter(|other| *other != place) {

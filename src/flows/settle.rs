@@ -117,9 +117,8 @@ async fn write_subscription(
         }),
     };
     let Some(after) = after else { return Ok(before.cloned()) };
-    let same = before.is_some_and(|row| {
-        *row == SubscriptionRow { updated_at: row.updated_at, ..after.clone() }
-    });
+    let same = before
+        .is_some_and(|row| *row == SubscriptionRow { updated_at: row.updated_at, ..after.clone() });
     if same {
         return Ok(before.cloned());
     }

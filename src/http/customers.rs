@@ -24,6 +24,7 @@ use crate::store::Customer;
 pub struct CustomersApi;
 
 documented!(SignUpCodes: EmailTaken, InvalidEmail, InvalidName, WeakPassword, TooManyRequests);
+documented!(DeleteCodes: BillingRefused, BillingUnavailable);
 documented!(UpdateCodes: EmailTaken, InvalidEmail, InvalidName, TooManyRequests);
 
 /// Who signs up.
@@ -223,14 +224,15 @@ impl CustomersApi {
 
     /// Delete the own record
     ///
-    /// Deletes the customer with every session and license, for good. Licenses in the field still
-    /// verify offline until they expire.
+    /// Deletes the customer with every session and license, for good. A subscription is ended first;
+    /// if that fails, nothing is deleted. Licenses in the field still verify offline until they
+    /// expire.
     #[oai(path = "/me", method = "delete", operation_id = "deleteMe")]
     async fn delete(
         &self,
         Data(app): Data<&App>,
         Caller(caller): Caller,
-    ) -> std::result::Result<DeletedResponse, Failure<NothingMore>> {
+    ) -> std::result::Result<DeletedResponse, Failure<DeleteCodes>> {
         account::delete(app, &caller).await?;
         Ok(DeletedResponse::Deleted)
     }

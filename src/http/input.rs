@@ -3,12 +3,12 @@
 //! for `"7"`, stop at the first problem, and not always say where it is.
 
 use poem::{FromRequest, Request, RequestBody};
-use poem_openapi::{
-    ApiExtractor, ApiExtractorType, ExtractParamOptions, impl_apirequest_for_payload,
-};
 use poem_openapi::payload::{Json, ParsePayload, Payload};
 use poem_openapi::registry::{MetaRequest, MetaSchema, MetaSchemaRef, Registry};
 use poem_openapi::types::{ParseFromJSON, Type};
+use poem_openapi::{
+    ApiExtractor, ApiExtractorType, ExtractParamOptions, impl_apirequest_for_payload,
+};
 use serde_json::Value;
 
 use crate::error::Error;

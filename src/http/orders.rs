@@ -117,7 +117,11 @@ impl OrdersApi {
         Data(app): Data<&App>,
         Caller(caller): Caller,
         /// How many to answer at the most.
-        #[oai(default = "max_orders", validator(minimum(value = "1"), maximum(value = "300")))]
+        #[oai(
+            default = "max_orders",
+            example = "max_orders",
+            validator(minimum(value = "1"), maximum(value = "300"))
+        )]
         limit: Query<i64>,
     ) -> Result<Json<Orders>, Failure<NothingMore>> {
         let orders = order::list(app, &caller, limit.0).await?;

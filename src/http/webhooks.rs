@@ -68,9 +68,16 @@ impl<'a> ApiExtractor<'a> for RawEvent {
 
 /// That it was received.
 #[derive(Object)]
+#[oai(example)]
 struct Received {
     /// Always true.
     received: bool,
+}
+
+impl Example for Received {
+    fn example() -> Self {
+        Self { received: true }
+    }
 }
 
 #[OpenApi(tag = "Tag::Webhooks")]

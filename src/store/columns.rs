@@ -5,6 +5,7 @@ use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
 use sqlx::{Database, Decode, Encode, Type};
 
+use super::customers::SyncStatus;
 use crate::domain::contact::{DisplayName, Email};
 use crate::domain::ids::{
     AttemptId, AuditId, CustomerId, LicenseId, MailId, OrderId, SessionId, TaskId, UserId,
@@ -17,7 +18,6 @@ use crate::domain::stripe_ids::{
 };
 use crate::domain::subscription::Status;
 use crate::domain::time::Timestamp;
-use super::customers::SyncStatus;
 
 macro_rules! column {
     ($($name:ident as $stored:ty: $store:expr, $read:expr;)*) => {$(

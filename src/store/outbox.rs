@@ -56,6 +56,19 @@ impl Tx {
         Ok(())
     }
 
+    /// Whether anything is due, without writing.
+    pub async fn has_due_mail(&mut self, now: Timestamp) -> Result<bool> {
+        let due = sql!(
+            self,
+            fetch_optional: (i64,),
+            "SELECT attempts FROM outbox
+             WHERE sent_at IS NULL AND given_up_at IS NULL AND due_at <= $1
+               AND (leased_until IS NULL OR leased_until <= $1) LIMIT 1",
+            now,
+        )?;
+        Ok(due.is_some())
+    }
+
     /// Leases what is due, `most` at the most, the oldest first.
     pub async fn lease_mail(
         &mut self,

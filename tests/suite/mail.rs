@@ -3,8 +3,6 @@
 use std::fs;
 use std::path::PathBuf;
 
-use licentia::flows::mail::send_due;
-
 use crate::harness::database::execute;
 use crate::harness::process::{Server, licentia, run};
 use crate::harness::{TestApp, TestDatabase};
@@ -24,7 +22,7 @@ fn decoded(part: &str) -> String {
 async fn signing_up_mails_the_trial_license() {
     let app = TestApp::start().await;
     let signed_up = app.sign_up("ada@example.com").await;
-    assert_eq!(send_due(&app.app).await.unwrap(), 1);
+    assert_eq!(app.send_due().await, 1);
     let [mail] = mails(&app).try_into().unwrap();
     let text = fs::read_to_string(&mail).unwrap();
     let id = mail.file_stem().unwrap().to_str().unwrap();
@@ -44,7 +42,7 @@ async fn signing_up_mails_the_trial_license() {
     let license = signed_up.text("/license/token");
     assert_eq!(decoded(&text).replace("\r\n", "").matches(license).count(), 3, "{text}");
     // It is sent once.
-    assert_eq!(send_due(&app.app).await.unwrap(), 0);
+    assert_eq!(app.send_due().await, 0);
 }
 
 #[tokio::test]
@@ -65,7 +63,7 @@ async fn what_nobody_accepts_is_tried_again_with_the_same_message_id() {
     fs::write(&folder, "").unwrap();
     let mut tried = 0;
     for _ in 0..3600 {
-        tried += send_due(&app.app).await.unwrap();
+        tried += app.send_due().await;
         app.clock.advance_seconds(1);
     }
     // After 1, 2, 4 … 60, 60 seconds and some jitter: never more than once a minute for long, and
@@ -74,10 +72,10 @@ async fn what_nobody_accepts_is_tried_again_with_the_same_message_id() {
 
     fs::remove_file(&folder).unwrap();
     app.clock.advance_seconds(90);
-    assert_eq!(send_due(&app.app).await.unwrap(), 1);
+    assert_eq!(app.send_due().await, 1);
     assert_eq!(mails(&app).len(), 1);
     app.clock.advance_days(10);
-    assert_eq!(send_due(&app.app).await.unwrap(), 0);
+    assert_eq!(app.send_due().await, 0);
 }
 
 #[tokio::test]
@@ -88,10 +86,10 @@ async fn after_three_days_a_mail_is_given_up_and_kept() {
     app.clock.advance_days(3);
     // Six tries, even if nobody could try before; then no more.
     for _ in 0..6 {
-        assert_eq!(send_due(&app.app).await.unwrap(), 1);
+        assert_eq!(app.send_due().await, 1);
         app.clock.advance_days(1);
     }
-    assert_eq!(send_due(&app.app).await.unwrap(), 0);
+    assert_eq!(app.send_due().await, 0);
     let kept = "DELETE FROM outbox WHERE given_up_at IS NOT NULL AND last_error IS NOT NULL";
     assert_eq!(execute(&app.app.store, kept).await.unwrap(), 1);
 }
@@ -102,7 +100,7 @@ async fn a_mail_of_a_newer_version_does_not_hold_up_the_others() {
     app.sign_up("ada@example.com").await;
     execute(&app.app.store, "UPDATE outbox SET kind = 'birthday'").await.unwrap();
     app.sign_up("bob@example.com").await;
-    assert_eq!(send_due(&app.app).await.unwrap(), 2);
+    assert_eq!(app.send_due().await, 2);
     assert_eq!(mails(&app).len(), 1);
     let told = "DELETE FROM outbox WHERE last_error LIKE '%birthday%' AND attempts = 1";
     assert_eq!(execute(&app.app.store, told).await.unwrap(), 1);
@@ -117,7 +115,7 @@ async fn two_workers_send_each_mail_once() {
     let workers = (0..4).map(|_| async {
         let mut sent = 0;
         loop {
-            match send_due(&app.app).await.unwrap() {
+            match app.send_due().await {
                 0 => return sent,
                 tried => sent += tried,
             }
@@ -135,9 +133,9 @@ async fn a_worker_that_died_is_replaced_when_its_lease_ends_and_cannot_write_any
     let mut tx = app.app.store.write().await.unwrap();
     let dead = tx.lease_mail(now, now.plus(300), 10).await.unwrap();
     tx.commit().await.unwrap();
-    assert_eq!(send_due(&app.app).await.unwrap(), 0, "it was sent under the lease of another");
+    assert_eq!(app.send_due().await, 0, "it was sent under the lease of another");
     app.clock.advance_seconds(300);
-    assert_eq!(send_due(&app.app).await.unwrap(), 1);
+    assert_eq!(app.send_due().await, 1);
     // It wakes up and believes that it still may.
     let mut tx = app.app.store.write().await.unwrap();
     assert!(!tx.mail_sent(&dead[0], app.app.now()).await.unwrap());

@@ -17,6 +17,8 @@ mod openapi;
 mod oracles;
 mod ownership;
 mod plans_file;
+mod sales;
+mod scenarios;
 mod sessions;
 mod signup;
 mod starting;

@@ -4,7 +4,9 @@ use licentia::http::openapi;
 use reqwest::Method;
 use serde_json::Value;
 
-use crate::harness::TestApp;
+use licentia_sandbox::Options;
+
+use crate::harness::shop::Shop;
 
 const COMMITTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi/openapi.json");
 
@@ -83,16 +85,25 @@ fn every_answer_has_an_example() {
 }
 
 #[test]
-fn no_stripe_id_is_in_any_answer() {
+fn no_answer_has_a_field_for_a_stripe_id() {
     let document = openapi::document();
-    let schemas: &Value = &document["components"]["schemas"];
-    assert!(!schemas.to_string().contains("stripe"), "a schema names Stripe");
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    let mut fields = 0;
+    for (name, schema) in schemas {
+        for (field, _) in schema["properties"].as_object().into_iter().flatten() {
+            assert!(!field.contains("stripe"), "{name}.{field}");
+            fields += 1;
+        }
+    }
+    assert!(fields > 50, "only {fields} fields were looked at");
 }
 
 /// What Swagger UI sends when somebody presses *Execute* and changes nothing.
 #[tokio::test]
 async fn every_example_of_a_request_works_when_pasted() {
-    let app = TestApp::start().await;
+    let usual = [("LICENTIA_RETURN_ORIGINS", "http://127.0.0.1:3100")];
+    let shop = Shop::open_with(Options::default(), &usual).await;
+    let app = &shop.app;
     let document = openapi::document();
     let example = |operation: &Value| {
         let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
@@ -107,7 +118,9 @@ async fn every_example_of_a_request_works_when_pasted() {
     let mut tried = 0;
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
-            if operation.get("requestBody").is_none() || path.ends_with("/signup") {
+            // Only Stripe can sign an event.
+            let done = path.ends_with("/signup") || path.ends_with("/webhooks/stripe");
+            if operation.get("requestBody").is_none() || done {
                 continue;
             }
             let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
@@ -116,5 +129,5 @@ async fn every_example_of_a_request_works_when_pasted() {
             tried += 1;
         }
     }
-    assert!(tried >= 3, "only {tried} examples were tried");
+    assert!(tried >= 5, "only {tried} examples were tried");
 }

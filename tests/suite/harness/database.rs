@@ -61,13 +61,29 @@ impl TestDatabase {
 
 /// How many rows a table has.
 pub async fn count(store: &Store, table: &str) -> i64 {
-    // The name is a literal of a test.
-    let sql = AssertSqlSafe(format!("SELECT COUNT(*) FROM {table}"));
-    let (count,) = match store {
-        Store::Sqlite { writer, .. } => sqlx::query_as(sql).fetch_one(writer).await.unwrap(),
+    number(store, &format!("SELECT COUNT(*) FROM {table}")).await
+}
+
+/// The one number that a query answers.
+pub async fn number(store: &Store, query: &str) -> i64 {
+    // The query is a literal of a test.
+    let sql = AssertSqlSafe(query.to_owned());
+    let (number,) = match store {
+        Store::Sqlite { readers, .. } => sqlx::query_as(sql).fetch_one(readers).await.unwrap(),
         Store::Postgres(pool) => sqlx::query_as(sql).fetch_one(pool).await.unwrap(),
     };
-    count
+    number
+}
+
+/// The texts that a query answers.
+pub async fn texts(store: &Store, query: &str) -> Vec<String> {
+    // The query is a literal of a test.
+    let sql = AssertSqlSafe(query.to_owned());
+    let rows: Vec<(String,)> = match store {
+        Store::Sqlite { readers, .. } => sqlx::query_as(sql).fetch_all(readers).await.unwrap(),
+        Store::Postgres(pool) => sqlx::query_as(sql).fetch_all(pool).await.unwrap(),
+    };
+    rows.into_iter().map(|(text,)| text).collect()
 }
 
 /// Runs a statement behind the service's back.

@@ -4,6 +4,7 @@ pub mod client;
 pub mod database;
 mod postgres;
 pub mod process;
+pub mod shop;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use licentia::app::App;
 use licentia::clock::Clock;
 use licentia::config::Config;
 use licentia::domain::time::Timestamp;
+use licentia::flows::mail;
 use licentia::http;
 use licentia::random::Random;
 use tempfile::TempDir;
@@ -69,13 +71,24 @@ impl TestApp {
 
     /// The service with more settings, by their names in the environment.
     pub async fn start_with(settings: &[(&str, &str)]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let clock = Arc::new(ManualClock(AtomicI64::new(START)));
+        Self::start_at(listener, settings, clock.clone(), clock).await
+    }
+
+    /// The service at this address, by this clock. `own` is what the test moves.
+    async fn start_at(
+        listener: TcpListener,
+        settings: &[(&str, &str)],
+        clock: Arc<dyn Clock>,
+        own: Arc<ManualClock>,
+    ) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let database = TestDatabase::new(directory.path()).await;
         let config = config(directory.path(), &database, settings);
-        let clock = Arc::new(ManualClock(AtomicI64::new(START)));
         let random = Random::from_system().unwrap();
-        let app = App::start(&config, clock.clone(), random).await.unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let app = App::start(&config, clock, random).await.unwrap();
+        let clock = own;
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
         let served = tokio::spawn({
@@ -102,6 +115,15 @@ impl TestApp {
     pub async fn signed_in(&self, email: &str) -> Client {
         let answer = self.sign_up(email).await;
         self.client.with_token(answer.text("/access_token"))
+    }
+
+    /// Sends the mails that are due, as the worker does. Answers how many were tried.
+    pub async fn send_due(&self) -> usize {
+        let taken = mail::take_due(&self.app, 10).await.unwrap();
+        for each in &taken {
+            mail::send(&self.app, each).await.unwrap();
+        }
+        taken.len()
     }
 
     /// How many rows a table has.

@@ -1,0 +1,207 @@
+//! A service that sells: with Stripe's double, its mail inbox, its clock, and the worker running.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use std::time::Duration;
+
+use licentia::clock::Clock;
+use licentia::domain::time::Timestamp;
+use licentia::worker;
+use licentia_sandbox::{Card, Interval, Mail, NewPrice, Options, Paid, Sandbox, StartTime};
+use licentia_verify::{KeySet, License, Rejection};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use super::{Answer, Client, ManualClock, PASSWORD, START, TestApp, database};
+
+/// How long a condition may take to come true.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What the built-in plans sell.
+const PRICES: [(&str, i64, Interval); 4] = [
+    ("price_starter_monthly", 1900, Interval::Month),
+    ("price_starter_yearly", 19000, Interval::Year),
+    ("price_pro_monthly", 4900, Interval::Month),
+    ("price_pro_yearly", 49000, Interval::Year),
+];
+
+/// The service and what is around it.
+pub struct Shop {
+    pub app: TestApp,
+    pub sandbox: Sandbox,
+    /// Its secret.
+    pub secret: String,
+    _stop: watch::Sender<()>,
+}
+
+/// A customer who is signed in.
+pub struct Buyer {
+    pub email: String,
+    pub client: Client,
+    pub customer_id: String,
+    pub trial: String,
+}
+
+struct SandboxClock(licentia_sandbox::Clock);
+
+impl Clock for SandboxClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::saturating(self.0.now())
+    }
+}
+
+impl Shop {
+    pub async fn open() -> Self {
+        Self::open_with(Options::default(), &[]).await
+    }
+
+    /// With more options for the double, and more settings for the service.
+    pub async fn open_with(options: Options, settings: &[(&str, &str)]) -> Self {
+        let options = Options { start: StartTime::At(START), ..options };
+        let sandbox = Sandbox::start(options).await.unwrap();
+        for (id, amount, interval) in PRICES {
+            let product = id.split('_').nth(1).unwrap();
+            sandbox.add_price(&NewPrice { id, product, amount, currency: "usd", interval });
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (_, secret) =
+            sandbox.add_webhook_endpoint(&format!("{url}/api/webhooks/stripe"), &["*"]);
+        let smtp = sandbox.smtp_url();
+        let mut all = vec![
+            ("LICENTIA_PUBLIC_URL", url.as_str()),
+            ("LICENTIA_STRIPE__SECRET_KEY", sandbox.secret_key()),
+            ("LICENTIA_STRIPE__API_URL", sandbox.url()),
+            ("LICENTIA_STRIPE__WEBHOOK_SECRET", &secret),
+            ("LICENTIA_EMAIL__SMTP_URL", &smtp),
+        ];
+        all.retain(|(name, _)| settings.iter().all(|(other, _)| other != name));
+        all.extend(settings);
+        let clock = Arc::new(SandboxClock(sandbox.clock()));
+        let unused = Arc::new(ManualClock(AtomicI64::new(START)));
+        let app = TestApp::start_at(listener, &all, clock, unused).await;
+        let (stop, stopped) = watch::channel(());
+        tokio::spawn(worker::run(app.app.clone(), stopped));
+        Self { app, sandbox, secret, _stop: stop }
+    }
+
+    pub async fn buyer(&self, email: &str) -> Buyer {
+        let answer = self.app.sign_up(email).await;
+        Buyer {
+            email: email.to_owned(),
+            client: self.app.client.with_token(answer.text("/access_token")),
+            customer_id: answer.text("/customer/customer_id").to_owned(),
+            trial: answer.text("/license/token").to_owned(),
+        }
+    }
+
+    /// Logs a buyer in anew: a session lasts for a month.
+    pub async fn log_in(&self, buyer: &mut Buyer) {
+        let login = json!({ "email": buyer.email, "password": PASSWORD });
+        let answer = self.app.client.post("/api/customers/login", &login).await;
+        buyer.client = self.app.client.with_token(answer.text("/access_token"));
+    }
+
+    /// Asks for a checkout. Answers the whole answer.
+    pub async fn ask(&self, buyer: &Buyer, plan: &str) -> Answer {
+        let back = format!("{}/docs", self.app.client.base);
+        let request = json!({ "plan": plan, "success_url": back, "cancel_url": back });
+        buyer.client.post("/api/subscriptions/checkout", &request).await
+    }
+
+    /// Opens a checkout. Answers the session's id.
+    pub async fn checkout(&self, buyer: &Buyer, plan: &str) -> String {
+        let answer = self.ask(buyer, plan).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        session_of(answer.text("/checkout_url"))
+    }
+
+    /// Buys a plan, and waits until all is settled.
+    pub async fn buy(&self, buyer: &Buyer, plan: &str) -> String {
+        let session = self.checkout(buyer, plan).await;
+        assert_eq!(self.sandbox.pay(&session, Card::Paid).unwrap(), Paid::Completed);
+        self.settled().await;
+        session
+    }
+
+    /// Waits until every webhook was delivered and worked on, and every mail is out.
+    pub async fn settled(&self) {
+        tokio::time::timeout(PATIENCE, self.sandbox.settled()).await.expect("webhooks hang");
+        self.until("all work is done", async || self.open_work().await == 0).await;
+    }
+
+    /// Waits until a condition holds.
+    pub async fn until(&self, what: &str, holds: impl AsyncFn() -> bool) {
+        let waited = tokio::time::timeout(PATIENCE, async {
+            while !holds().await {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        });
+        if waited.await.is_err() {
+            let errors = database::texts(&self.app.app.store, ERRORS).await;
+            panic!("it never came true that {what}; left in the inbox: {errors:?}");
+        }
+    }
+
+    /// Events and mails that are not done.
+    pub async fn open_work(&self) -> i64 {
+        let store = &self.app.app.store;
+        database::number(store, "SELECT COUNT(*) FROM inbox WHERE done_at IS NULL").await
+            + database::number(store, "SELECT COUNT(*) FROM outbox WHERE sent_at IS NULL").await
+    }
+
+    /// The buyer's current license, as the API shows it.
+    pub async fn license(&self, buyer: &Buyer) -> Value {
+        buyer.client.get("/api/licenses/current").await.body
+    }
+
+    /// The licenses ever issued to a buyer.
+    pub async fn licenses(&self, buyer: &Buyer) -> Vec<Value> {
+        let answer = buyer.client.get("/api/licenses").await;
+        answer.body["licenses"].as_array().unwrap().clone()
+    }
+
+    pub async fn orders(&self, buyer: &Buyer) -> Vec<Value> {
+        let answer = buyer.client.get("/api/orders").await;
+        answer.body["orders"].as_array().unwrap().clone()
+    }
+
+    pub async fn subscription(&self, buyer: &Buyer) -> Value {
+        buyer.client.get("/api/subscriptions/current").await.body
+    }
+
+    /// Verifies a license as an app does: with the published keys, and no more network.
+    pub async fn offline(&self, token: &str) -> Result<License, Rejection> {
+        let jwks = self.app.client.get("/.well-known/jwks.json").await.text;
+        let keys = KeySet::from_jwks(&jwks, "acme-app").unwrap();
+        licentia_verify::verify(token, &keys, self.app.app.now().to_system_time())
+    }
+
+    /// The customer's counterparts at Stripe.
+    pub fn counterparts(&self) -> usize {
+        self.sandbox.events("customer.created").len()
+    }
+
+    /// The mails that went to an address, without the one for the trial.
+    pub fn mails_about_sales(&self, email: &str) -> Vec<Mail> {
+        let mails = self.sandbox.mails();
+        let to = mails.into_iter().filter(|mail| mail.to.iter().any(|to| to == email));
+        to.filter(|mail| !mail.subject().starts_with("Your trial")).collect()
+    }
+
+    /// The subscription that a session made.
+    pub fn subscription_of(&self, session: &str) -> String {
+        self.sandbox.object(session)["subscription"].as_str().unwrap().to_owned()
+    }
+}
+
+const ERRORS: &str = "SELECT kind || ': ' || COALESCE(last_error, '-') FROM inbox
+     WHERE done_at IS NULL
+     UNION ALL SELECT kind || ': ' || COALESCE(last_error, '-') FROM outbox
+     WHERE sent_at IS NULL";
+
+/// The session that a checkout's address names.
+pub fn session_of(url: &str) -> String {
+    url.rsplit('/').next().unwrap().to_owned()
+}

@@ -1,0 +1,497 @@
+//! The scenarios of Stripe's side that must hold, each named by its number: forged and repeated
+//! webhooks, payments that come late or never, a Stripe that fails, an upgrade asked for twice.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use licentia_sandbox::{
+    ApiFault, Card, DeliveryFault, MailFault, Options, Order, Paid, Sending, Times, sign,
+};
+use licentia_verify::Rejection;
+use reqwest::header::{CONTENT_TYPE, HeaderValue};
+use serde_json::{Value, json};
+
+use crate::harness::database::{execute, number};
+use crate::harness::shop::{Buyer, Shop};
+
+/// Sends a body to the webhook, signed or not. Answers status and code.
+async fn deliver(shop: &Shop, body: &str, signature: Option<&str>) -> (u16, String) {
+    let mut request = reqwest::Client::new()
+        .post(format!("{}/api/webhooks/stripe", shop.app.client.base))
+        .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
+        .body(body.to_owned());
+    if let Some(signature) = signature {
+        request = request.header("stripe-signature", signature);
+    }
+    let answer = request.send().await.unwrap();
+    let status = answer.status().as_u16();
+    let body: Value = answer.json().await.unwrap();
+    (status, body["code"].as_str().unwrap_or_default().to_owned())
+}
+
+fn event(id: &str, livemode: bool, customer: &str) -> String {
+    let object = json!({ "object": "subscription", "id": "sub_1", "customer": customer });
+    let kind = "customer.subscription.updated";
+    json!({ "id": id, "object": "event", "type": kind, "created": 1_795_186_800,
+        "livemode": livemode, "data": { "object": object } })
+    .to_string()
+}
+
+fn signed(shop: &Shop, body: &str, secrets: &[&str]) -> String {
+    sign(secrets, shop.sandbox.clock().now(), body.as_bytes())
+}
+
+/// A paid professional license, verified as an app does, and the only one.
+async fn must_be_paid(shop: &Shop, buyer: &Buyer) {
+    let license = shop.license(buyer).await;
+    assert_eq!(license["plan"], "professional", "{license}");
+    let verified = shop.offline(license["token"].as_str().unwrap()).await.unwrap();
+    assert_eq!(verified.claims().plan, "professional");
+    let paid = shop.licenses(buyer).await;
+    let paid = paid.iter().filter(|license| license["trial"] == false).count();
+    assert_eq!(paid, 1, "more than one license was issued");
+    let orders = shop.orders(buyer).await;
+    let succeeded = orders.iter().filter(|order| order["status"] == "succeeded").count();
+    assert_eq!((orders.len(), succeeded), (1, 1), "{orders:?}");
+}
+
+#[tokio::test]
+async fn a_forged_unsigned_or_altered_webhook_changes_nothing_stripe_1() {
+    let shop = Shop::open().await;
+    let body = event("evt_1", false, "cus_1");
+    let now = shop.sandbox.clock().now();
+    let good = signed(&shop, &body, &[&shop.secret]);
+    let refused = (400, "bad_webhook".to_owned());
+    let signature = |secret: &str, time| sign(&[secret], time, body.as_bytes());
+    let forged = [
+        None,
+        Some(String::new()),
+        Some("t=,v1=".to_owned()),
+        Some(format!("t={now}")),
+        Some(good.replace("v1=", "v0=")),
+        Some(signature("whsec_wrong", now)),
+        Some(signature("", now)),
+        Some(signature(&shop.secret, now - 301)),
+        Some(signature(&shop.secret, now + 301)),
+        Some(good.replace("t=", "t=1")),
+    ];
+    for header in &forged {
+        assert_eq!(deliver(&shop, &body, header.as_deref()).await, refused, "{header:?}");
+    }
+    // One byte of the body, anywhere.
+    for place in [0, body.len() / 2, body.len() - 1] {
+        let mut altered = body.clone().into_bytes();
+        altered[place] ^= 1;
+        let altered = String::from_utf8(altered).unwrap();
+        assert_eq!(deliver(&shop, &altered, Some(&good)).await, refused, "{altered}");
+    }
+    for nothing in ["null", "[]", "{}", "{", "{\"id\":\"evt_1\"}"] {
+        let signature = signed(&shop, nothing, &[&shop.secret]);
+        assert_eq!(deliver(&shop, nothing, Some(&signature)).await, refused, "{nothing}");
+    }
+    assert_eq!(shop.app.count("inbox").await, 0);
+    assert_eq!(deliver(&shop, &body, Some(&good)).await.0, 200);
+    assert_eq!(shop.app.count("inbox").await, 1);
+}
+
+#[tokio::test]
+async fn a_test_event_at_a_live_server_and_a_foreign_one_do_nothing_stripe_2() {
+    let live = [
+        ("LICENTIA_STRIPE__SECRET_KEY", "sk_live_other"),
+        ("LICENTIA_STRIPE__API_URL", "https://127.0.0.1:1/"),
+    ];
+    let shop = Shop::open_with(Options::default(), &live).await;
+    let test = event("evt_test", false, "cus_1");
+    let signature = signed(&shop, &test, &[&shop.secret]);
+    assert_eq!(deliver(&shop, &test, Some(&signature)).await.0, 200);
+    assert_eq!(shop.app.count("inbox").await, 0);
+
+    // The other way round: this server is a test one.
+    let shop = Shop::open().await;
+    let body = event("evt_live", true, "cus_1");
+    let signature = signed(&shop, &body, &[&shop.secret]);
+    assert_eq!(deliver(&shop, &body, Some(&signature)).await.0, 200);
+    assert_eq!(shop.app.count("inbox").await, 0);
+    // A type that says nothing of a sale, and a customer who is not ours.
+    let unknown =
+        body.replace("customer.subscription.updated", "radar.warning").replace("true", "false");
+    let signature = signed(&shop, &unknown, &[&shop.secret]);
+    assert_eq!(deliver(&shop, &unknown, Some(&signature)).await.0, 200);
+    assert_eq!(shop.app.count("inbox").await, 0);
+    let foreign = event("evt_foreign", false, "cus_foreign");
+    let signature = signed(&shop, &foreign, &[&shop.secret]);
+    assert_eq!(deliver(&shop, &foreign, Some(&signature)).await.0, 200);
+    shop.settled().await;
+    assert_eq!(shop.app.count("licenses").await, 0);
+}
+
+#[tokio::test]
+async fn a_delayed_payment_counts_when_the_money_is_there_stripe_3() {
+    let shop = Shop::open().await;
+    for (email, card, paid) in [
+        ("ada@example.com", Card::DelayedPaid, true),
+        ("eve@example.com", Card::DelayedFailed, false),
+    ] {
+        let buyer = shop.buyer(email).await;
+        let session = shop.checkout(&buyer, "professional").await;
+        assert_eq!(shop.sandbox.pay(&session, card).unwrap(), Paid::Completed);
+        shop.settled().await;
+        // Stripe calls the subscription active, and nothing was paid.
+        assert_eq!(shop.subscription(&buyer).await["status"], "active");
+        assert_eq!(shop.license(&buyer).await["plan"], "trial");
+        assert_eq!(shop.orders(&buyer).await[0]["status"], "pending");
+        let intent = shop.sandbox.payment_intent(&session).unwrap();
+        shop.sandbox.settle(&intent, paid).unwrap();
+        shop.settled().await;
+        if paid {
+            must_be_paid(&shop, &buyer).await;
+            assert_eq!(shop.mails_about_sales(email).len(), 1);
+        } else {
+            assert_eq!(shop.license(&buyer).await["plan"], "trial");
+            assert_eq!(shop.orders(&buyer).await[0]["status"], "failed");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_failed_delayed_payment_grants_nothing_whatever_the_status_says_stripe_3() {
+    let shop = Shop::open().await;
+    let ada = shop.buyer("ada@example.com").await;
+    let session = shop.checkout(&ada, "professional").await;
+    shop.sandbox.pay(&session, Card::DelayedFailed).unwrap();
+    let intent = shop.sandbox.payment_intent(&session).unwrap();
+    shop.sandbox.settle(&intent, false).unwrap();
+    let subscription = shop.subscription_of(&session);
+    let active = json!({ "status": "active" });
+    shop.sandbox.edit(&subscription, active, "customer.subscription.updated").unwrap();
+    shop.settled().await;
+    assert_eq!(shop.license(&ada).await["plan"], "trial");
+    assert_eq!(shop.orders(&ada).await[0]["status"], "failed");
+}
+
+#[tokio::test]
+async fn while_the_database_is_away_stripe_is_told_to_come_back_stripe_5() {
+    let shop = Shop::open().await;
+    let ada = shop.buyer("ada@example.com").await;
+    let session = shop.checkout(&ada, "professional").await;
+    let store = &shop.app.app.store;
+    execute(store, "ALTER TABLE inbox RENAME TO inbox_away").await.unwrap();
+    shop.sandbox.pay(&session, Card::Paid).unwrap();
+    shop.until("every delivery was refused", async || {
+        let deliveries = shop.sandbox.deliveries();
+        let refused = deliveries.iter().filter(|delivery| delivery.last.contains('5')).count();
+        refused > 0 && deliveries.iter().all(|delivery| delivery.attempts > 0)
+    })
+    .await;
+    assert_eq!(shop.license(&ada).await["plan"], "trial");
+    execute(store, "ALTER TABLE inbox_away RENAME TO inbox").await.unwrap();
+    shop.sandbox.retry_deliveries();
+    shop.settled().await;
+    must_be_paid(&shop, &ada).await;
+}
+
+#[tokio::test]
+async fn a_stripe_that_fails_holds_up_that_customer_and_nothing_else_stripe_6() {
+    for fault in [ApiFault::ErrorBefore, ApiFault::RateLimited, ApiFault::AnswerLost] {
+        let shop = Shop::open().await;
+        let ada = shop.buyer("ada@example.com").await;
+        let session = shop.checkout(&ada, "professional").await;
+        shop.sandbox.faults().api(fault, Times::Always);
+        shop.sandbox.pay(&session, Card::Paid).unwrap();
+        shop.sandbox.settled().await;
+        let tried = "SELECT COUNT(*) FROM inbox WHERE attempts > 0";
+        shop.until("it was tried", async || number(&shop.app.app.store, tried).await > 0).await;
+        // Nothing is marked done, and other routes go on.
+        let done = "SELECT COUNT(*) FROM inbox WHERE done_at IS NOT NULL AND stripe_customer_id IS NOT NULL";
+        assert_eq!(number(&shop.app.app.store, done).await, 0, "{fault:?}");
+        assert_eq!(shop.license(&ada).await["plan"], "trial");
+        shop.buyer("eve@example.com").await;
+        shop.sandbox.faults().clear();
+        // All waits are over within a minute.
+        shop.sandbox.advance(Duration::from_secs(60));
+        shop.settled().await;
+        must_be_paid(&shop, &ada).await;
+    }
+}
+
+#[tokio::test]
+async fn a_silent_or_slow_stripe_is_given_up_and_tried_again_stripe_6() {
+    let shop = Shop::open().await;
+    let ada = shop.buyer("ada@example.com").await;
+    let session = shop.checkout(&ada, "professional").await;
+    shop.sandbox.faults().api_call(ApiFault::Silence, "GET /v1/subscriptions", Times::Next(1));
+    shop.sandbox.faults().api_call(ApiFault::SlowBytes, "GET /v1/invoices", Times::Next(1));
+    shop.sandbox.pay(&session, Card::Paid).unwrap();
+    shop.sandbox.settled().await;
+    // Meanwhile everybody else is served.
+    let eve = shop.buyer("eve@example.com").await;
+    let other = shop.checkout(&eve, "professional").await;
+    shop.sandbox.pay(&other, Card::Paid).unwrap();
+    shop.until("the other has a license", async || shop.license(&eve).await["trial"] == false)
+        .await;
+    must_be_paid(&shop, &eve).await;
+    assert_eq!(shop.license(&ada).await["plan"], "trial");
+    shop.until("it was tried again", async || {
+        shop.sandbox.advance(Duration::from_secs(1));
+        shop.open_work().await == 0
+    })
+    .await;
+    must_be_paid(&shop, &ada).await;
+}
+
+#[tokio::test]
+async fn two_upgrades_at_once_make_one_counterpart_and_one_checkout_stripe_7() {
+    let shop = Shop::open().await;
+    let ada = shop.buyer("ada@example.com").await;
+    let plans = ["professional", "starter", "professional", "starter", "professional", "starter"];
+    let answers = join_all(plans.iter().map(|plan| shop.ask(&ada, plan))).await;
+    assert!(answers.iter().all(|answer| answer.status == 200), "{answers:?}");
+    assert_eq!(shop.counterparts(), 1);
+    let sessions =
+        answers.iter().map(|a| crate::harness::shop::session_of(a.text("/checkout_url")));
+    let mut open: Vec<_> =
+        sessions.filter(|id| shop.sandbox.object(id)["status"] == "open").collect();
+    open.sort();
+    open.dedup();
+    assert_eq!(open.len(), 1, "{open:?}");
+}
+
+#[tokio::test]
+async fn lost_answers_make_no_second_counterpart_nor_checkout_stripe_7() {
+    for fault in [ApiFault::AnswerLost, ApiFault::ErrorAfter] {
+        for call in ["POST /v1/customers", "POST /v1/checkout/sessions"] {
+            let shop = Shop::open().await;
+            let ada = shop.buyer("ada@example.com").await;
+            shop.sandbox.faults().api_call(fault, call, Times::Next(3));
+            let mut answer = shop.ask(&ada, "professional").await;
+            for _ in 0..3 {
+                if answer.status == 200 {
+                    break;
+                }
+                assert_eq!(answer.problem(), (503, "billing_unavailable"));
+                answer = shop.ask(&ada, "professional").await;
+            }
+            let session = crate::harness::shop::session_of(answer.text("/checkout_url"));
+            assert_eq!(shop.counterparts(), 1, "{fault:?} {call}");
+            shop.sandbox.faults().clear();
+            assert_eq!(shop.checkout(&ada, "professional").await, session, "{fault:?} {call}");
+            shop.sandbox.pay(&session, Card::Paid).unwrap();
+            shop.settled().await;
+            must_be_paid(&shop, &ada).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn two_sessions_paid_all_the_same_are_seen_and_the_higher_plan_holds_stripe_7() {
+    let shop = Shop::open().await;
+    let ada = shop.buyer("ada@example.com").await;
+    let first = shop.buy(&ada, "starter").await;
+    // As if a second one had slipped through: made behind the service's back.
+    let stripe_id = shop.sandbox.object(&first)["customer"].as_str().unwrap().to_owned();
+    shop.sandbox.replace_card(&stripe_id, Card::Paid).unwrap();
+    let form = [("customer", stripe_id.as_str()), ("items[0][price]", "price_pro_monthly")];
+    let made: Value = reqwest::Client::new()
+        .post(format!("{}/v1/subscriptions", shop.sandbox.url()))
+        .bearer_auth(shop.sandbox.secret_key())
+        .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .body(
+            form.map(|(name, value)| {
+                format!("{}={value}", name.replace('[', "%5B").replace(']', "%5D"))
+            })
+            .join("&"),
+        )
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    assert_eq!(made["status"], "active", "{made}");
+    shop.settled().await;
+    assert_eq!(shop.license(&ada).await["plan"], "professional");
+    let metrics = shop.app.client.get("/metrics").await.text;
+    assert!(metrics.contains("licentia_sync_alerts_total"), "{metrics}");
+    // When it ends, the other takes over.
+    shop.sandbox.cancel_now(made["id"].as_str().unwrap()).unwrap();
+    shop.settled().await;
+    let license = shop.license(&ada).await;
+    assert_eq!((&license["plan"], &license["status"]), (&json!("starter"), &json!("active")));
+}
+
+#[tokio::test]
+async fn the_same_event_fifty_times_at_once_takes_effect_once_stripe_8() {
+    let shop = Shop::open().await;
+    let ada = shop.buyer("ada@example.com").await;
+    let session = shop.checkout(&ada, "professional").await;
+    shop.sandbox.faults().delivery(DeliveryFault::Repeat(50), Times::Always);
+    shop.sandbox.pay(&session, Card::Paid).unwrap();
+    shop.settled().await;
+    must_be_paid(&shop, &ada).await;
+    assert_eq!(shop.mails_about_sales("ada@example.com").len(), 1);
+    let twice = "SELECT COUNT(*) - COUNT(DISTINCT event_id) FROM inbox";
+    assert_eq!(number(&shop.app.app.store, twice).await, 0);
+}
+
+#[tokio::test]
+async fn the_events_of_a_payment_in_any_order_say_the_same_stripe_8() {
+    for order in [Order::AsCreated, Order::Reversed, Order::Shuffled] {
+        let shop = Shop::open().await;
+        let ada = shop.buyer("ada@example.com").await;
+        let session = shop.checkout(&ada, "professional").await;
+        shop.sandbox.faults().hold_deliveries();
+        shop.sandbox.pay(&session, Card::Paid).unwrap();
+        shop.sandbox.faults().release_deliveries(order);
+        shop.settled().await;
+        must_be_paid(&shop, &ada).await;
+        assert_eq!(shop.mails_about_sales("ada@example.com").len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn without_3d_secure_there_is_no_access_and_with_it_there_is_stripe_14() {
+    let shop = Shop::open().await;
+    let ada = shop.buyer("ada@example.com").await;
+    let session = shop.checkout(&ada, "professional").await;
+    let paid = shop.sandbox.pay(&session, Card::Authenticate).unwrap();
+    let Paid::AuthenticationRequired { payment_intent } = paid else { panic!("{paid:?}") };
+    shop.settled().await;
+    assert_eq!(shop.license(&ada).await["plan"], "trial");
+    // The checkout is still the open one.
+    assert_eq!(shop.checkout(&ada, "professional").await, session);
+    shop.sandbox.authenticate(&payment_intent, true).unwrap();
+    shop.settled().await;
+    must_be_paid(&shop, &ada).await;
+
+    // Left undone, it expires, and another checkout is possible.
+    let eve = shop.buyer("eve@example.com").await;
+    let left = shop.checkout(&eve, "professional").await;
+    shop.sandbox.pay(&left, Card::Authenticate).unwrap();
+    shop.sandbox.advance_days(2);
+    shop.settled().await;
+    assert_eq!(shop.license(&eve).await["plan"], "trial");
+    assert_eq!(shop.orders(&eve).await[0]["status"], "failed");
+    let again = shop.buy(&eve, "professional").await;
+    assert_ne!(again, left);
+    assert_eq!(shop.license(&eve).await["plan"], "professional");
+}
+
+#[tokio::test]
+async fn a_declined_card_changes_nothing_and_another_one_pays_stripe_14() {
+    let shop = Shop::open().await;
+    let ada = shop.buyer("ada@example.com").await;
+    let session = shop.checkout(&ada, "professional").await;
+    assert_eq!(shop.sandbox.pay(&session, Card::Declined).unwrap(), Paid::Declined);
+    shop.settled().await;
+    assert_eq!(shop.license(&ada).await["plan"], "trial");
+    assert!(shop.mails_about_sales("ada@example.com").is_empty());
+    shop.sandbox.pay(&session, Card::Paid).unwrap();
+    shop.settled().await;
+    must_be_paid(&shop, &ada).await;
+}
+
+#[tokio::test]
+async fn while_a_secret_is_rolled_both_count_whichever_comes_first_stripe_18() {
+    let shop = Shop::open_with(
+        Options { sending: Sending::Manual, ..Options::default() },
+        &[("LICENTIA_STRIPE__WEBHOOK_SECRET", "whsec_new, whsec_old")],
+    )
+    .await;
+    for (n, secrets) in [
+        &["whsec_new", "whsec_other"][..],
+        &["whsec_other", "whsec_new"],
+        &["whsec_old"],
+        &["whsec_old", "whsec_new"],
+    ]
+    .iter()
+    .enumerate()
+    {
+        let body = event(&format!("evt_{n}"), false, "cus_1");
+        let signature = signed(&shop, &body, secrets);
+        assert_eq!(deliver(&shop, &body, Some(&signature)).await.0, 200, "{secrets:?}");
+    }
+    let body = event("evt_other", false, "cus_1");
+    let signature = signed(&shop, &body, &["whsec_other"]);
+    assert_eq!(deliver(&shop, &body, Some(&signature)).await.0, 400);
+}
+
+#[tokio::test]
+async fn while_stripe_is_down_everything_but_buying_works_stripe_20() {
+    let shop = Shop::open().await;
+    shop.sandbox.faults().api(ApiFault::ErrorBefore, Times::Always);
+    let ada = shop.buyer("ada@example.com").await;
+    assert_eq!(shop.license(&ada).await["plan"], "trial");
+    let login = json!({ "email": "ada@example.com", "password": "SecurePass123" });
+    assert_eq!(shop.app.client.post("/api/customers/login", &login).await.status, 200);
+    let app = shop.app.client.with_token(&ada.trial);
+    let fresh = app.send(reqwest::Method::POST, "/api/licenses/refresh", None).await;
+    assert_eq!(fresh.status, 200);
+    let verdict =
+        shop.app.client.post("/api/licenses/verify", &json!({ "token": ada.trial })).await;
+    assert_eq!(verdict.body["valid"], true, "{verdict:?}");
+    assert_eq!(shop.ask(&ada, "starter").await.problem(), (503, "billing_unavailable"));
+    assert_eq!(shop.app.client.get("/health/ready").await.status, 200);
+    shop.sandbox.faults().clear();
+    shop.buy(&ada, "starter").await;
+    assert_eq!(shop.license(&ada).await["plan"], "starter");
+    assert_eq!(shop.counterparts(), 1);
+}
+
+#[tokio::test]
+async fn a_mail_server_that_fails_delays_the_mail_and_nothing_else_stripe_4() {
+    for fault in [MailFault::RefuseForNow, MailFault::AcceptThenDrop, MailFault::Drop] {
+        let shop = Shop::open().await;
+        let ada = shop.buyer("ada@example.com").await;
+        shop.settled().await;
+        shop.sandbox.faults().mail(fault, Times::Next(2));
+        let session = shop.checkout(&ada, "professional").await;
+        shop.sandbox.pay(&session, Card::Paid).unwrap();
+        shop.until("the mail is out", async || {
+            shop.sandbox.advance(Duration::from_secs(1));
+            let paid = "SELECT COUNT(*) FROM outbox WHERE kind = 'upgrade' AND sent_at IS NOT NULL";
+            number(&shop.app.app.store, paid).await == 1
+        })
+        .await;
+        must_be_paid(&shop, &ada).await;
+        let mails = shop.mails_about_sales("ada@example.com");
+        let ids: Vec<_> = mails.iter().map(|mail| mail.header("Message-ID")).collect();
+        assert!(!ids.is_empty() && ids.iter().all(|id| *id == ids[0]), "{fault:?}: {ids:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_year_of_a_subscription_renewed_cancelled_and_over() {
+    let shop = Shop::open().await;
+    let mut ada = shop.buyer("ada@example.com").await;
+    let session = shop.buy(&ada, "professional").await;
+    shop.sandbox.advance_days(31);
+    shop.settled().await;
+    shop.log_in(&mut ada).await;
+    let license = shop.license(&ada).await;
+    assert_eq!(license["expires_at"], "2027-01-20T15:00:00+00:00");
+    assert_eq!(shop.orders(&ada).await.len(), 2);
+    let subjects: Vec<_> = shop
+        .mails_about_sales("ada@example.com")
+        .iter()
+        .map(|mail| mail.subject().to_owned())
+        .collect();
+    assert_eq!(subjects, ["Your new license for acme-app", "Your license for acme-app goes on"]);
+
+    shop.sandbox.cancel(&shop.subscription_of(&session), true).unwrap();
+    shop.settled().await;
+    let license = shop.license(&ada).await;
+    assert_eq!(license["grace_until"], Value::Null, "there is no grace after a cancellation");
+    let token = license["token"].as_str().unwrap().to_owned();
+    assert_eq!(shop.subscription(&ada).await["cancel_at"], "2027-01-20T15:00:00+00:00");
+    shop.sandbox.advance_days(29);
+    shop.settled().await;
+    shop.log_in(&mut ada).await;
+    assert!(shop.offline(&token).await.is_ok());
+    shop.sandbox.advance_days(2);
+    shop.settled().await;
+    assert!(matches!(shop.offline(&token).await, Err(Rejection::LicenseExpired { .. })));
+    assert_eq!(shop.subscription(&ada).await["status"], "canceled");
+    let app = shop.app.client.with_token(&token);
+    let refused = app.send(reqwest::Method::POST, "/api/licenses/refresh", None).await;
+    assert_eq!(refused.problem(), (403, "license_ended"));
+}
