@@ -66,6 +66,7 @@ impl App {
         let (plans, keys) = read_files(config)?;
         let store = Store::open(&config.database_url, IfMissing::Create).await?;
         store.migrate_up().await?;
+        store.end_leases_of_the_dead().await?;
         let keys = usable_keys(config, keys, &store, clock.now(), &random).await?;
         Self::new(config, plans, keys, store, clock, random)
     }

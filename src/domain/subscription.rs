@@ -311,3 +311,6 @@ fn paid_through(own: &[&Invoice], item: &Item) -> Option<Timestamp> {
     };
     covered.or(of_period)
 }
+
+#[cfg(test)]
+mod tests;

@@ -175,3 +175,75 @@ impl Envelope {
                 .any(|family| self.kind.starts_with(family))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Signed with openssl, for the time 1700000000: `printf '1700000000.{"id":"evt_1"}' | openssl dgst -sha256 -hmac whsec_test`.
+    const BODY: &str = r#"{"id":"evt_1"}"#;
+    const SIGNATURE: &str = "c89214b5b5da833daed6f0b8c5bb6bd58cea9022bd80ccc78230f3942d632925";
+
+    fn verdict(header: &str, now: i64) -> Result<(), BadWebhook> {
+        let secrets = ["", "whsec_other", "whsec_test"].into_iter();
+        authenticate(header, BODY.as_bytes(), secrets, Timestamp::saturating(now))
+    }
+
+    #[test]
+    fn a_signature_made_by_another_tool_is_accepted_and_its_time_is_checked() {
+        let header = format!("t=1700000000,v1={SIGNATURE}");
+        for now in [1_700_000_000, 1_700_000_300, 1_699_999_700] {
+            assert_eq!(verdict(&header, now), Ok(()));
+        }
+        for now in [1_700_000_301, 1_699_999_699] {
+            assert_eq!(verdict(&header, now), Err(BadWebhook::Time));
+        }
+        let spaced = format!("v0=00, v1={}, t=1700000000, v1={SIGNATURE}", "0".repeat(64));
+        assert_eq!(verdict(&spaced, 1_700_000_000), Ok(()));
+        for malformed in ["", "t=1700000000", "v1=00", "t=-1,v1=00", "t=1e9,v1=00", "t=+1,v1=00"] {
+            assert_eq!(verdict(malformed, 1_700_000_000), Err(BadWebhook::Header), "{malformed}");
+        }
+    }
+
+    #[test]
+    fn the_envelope_names_whom_it_is_about() {
+        let parse = |object: &str| {
+            let body = format!(
+                r#"{{"id":"evt_1","type":"invoice.paid","created":7,"data":{{"object":{object}}}}}"#
+            );
+            let envelope = Envelope::parse(&body).unwrap();
+            let customer = envelope.customer.map(|id| id.to_string());
+            (customer, envelope.payment_intent.map(|id| id.to_string()))
+        };
+        let text = |text: &str| Some(text.to_owned());
+        assert_eq!(
+            parse(r#"{"customer":"cus_1","payment_intent":"pi_1"}"#),
+            (text("cus_1"), text("pi_1"))
+        );
+        assert_eq!(parse(r#"{"customer":{"id":"cus_2"}}"#), (text("cus_2"), None));
+        assert_eq!(parse(r#"{"object":"customer","id":"cus_3"}"#), (text("cus_3"), None));
+        assert_eq!(parse(r#"{"object":"payment_intent","id":"pi_3"}"#), (None, text("pi_3")));
+        assert_eq!(parse(r#"{"customer":null,"metadata":{"customer_id":"cust_1"}}"#), (None, None));
+        assert_eq!(parse("[]"), (None, None));
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_is_sent_makes_it_panic(header in ".{0,200}", body in ".{0,200}") {
+            let _ = authenticate(&header, body.as_bytes(), ["whsec"].into_iter(), Timestamp::MAX);
+            let _ = Envelope::parse(&body);
+        }
+
+        #[test]
+        fn a_changed_byte_is_never_accepted(place in 0..BODY.len(), bit in 0..8_u8) {
+            let mut body = BODY.as_bytes().to_vec();
+            body[place] ^= 1 << bit;
+            let header = format!("t=1700000000,v1={SIGNATURE}");
+            let now = Timestamp::saturating(1_700_000_000);
+            let refused = authenticate(&header, &body, ["whsec_test"].into_iter(), now);
+            prop_assert_eq!(refused, Err(BadWebhook::Signature));
+        }
+    }
+}

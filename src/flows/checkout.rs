@@ -7,6 +7,7 @@ use crate::domain::invoice::OrderStatus;
 use crate::domain::plan::{Interval, Plan, Price};
 use crate::domain::stripe_ids::StripeCustomerId;
 use crate::error::{Error, Result};
+use crate::fail_point;
 use crate::flows::lease::Lease;
 use crate::flows::session::SignedIn;
 use crate::flows::{counterpart, sync};
@@ -94,8 +95,11 @@ async fn open_held(app: &App, lease: &Lease, wanted: &Wanted) -> Result<String> 
         }
     }
     let attempt = counterpart::store_attempt(app, lease, Purpose::Checkout, &parameters).await?;
+    fail_point::reach("checkout.begun");
     let session = create(app, &attempt, &parameters).await?;
+    fail_point::reach("checkout.made");
     record(app, lease, attempt, &session, &parameters).await?;
+    fail_point::reach("checkout.recorded");
     session.url.ok_or_else(|| StripeFailure::Unreadable("a session without a URL".into()).into())
 }
 

@@ -8,6 +8,7 @@ use crate::domain::ids::{CustomerId, TaskId};
 use crate::domain::retry;
 use crate::domain::time::{DAY, Timestamp};
 use crate::error::{Error, Result};
+use crate::fail_point;
 use crate::flows::sync;
 use crate::store::{LeasedEvent, Tx};
 
@@ -73,6 +74,7 @@ pub async fn take_due(app: &App, most: usize) -> Result<Vec<(CustomerId, Vec<Lea
     let leased = tx.lease_events(now, now.plus(LEASE_SECONDS), most).await?;
     tx.sweep_events(now).await?;
     tx.commit().await?;
+    fail_point::reach("inbox.taken");
     let mut of_customers: BTreeMap<CustomerId, Vec<LeasedEvent>> = BTreeMap::new();
     let mut of_nobody = Vec::new();
     let mut tx = app.store.read().await?;

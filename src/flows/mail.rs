@@ -9,12 +9,13 @@ use crate::domain::message::{Facts, Kind, Letter};
 use crate::domain::retry;
 use crate::domain::time::{DAY, Timestamp};
 use crate::error::{Error, Result};
+use crate::fail_point;
 use crate::mailer::Recipient;
 use crate::store::{LeasedMail, NewMail, Tx};
 
-/// How long a worker has for what it leased, in seconds: more than the time limits of one sending
-/// add up to. One that takes longer has died, and another sends it again.
-const LEASE_SECONDS: i64 = 300;
+/// How long a worker has for what it took, in seconds: more than the time limits of one sending add up
+/// to, and short enough that what a dead one held up is sent within a minute.
+const LEASE_SECONDS: i64 = 45;
 
 /// A mail that nobody accepted for this long, in seconds, is given up; an operator sees it.
 const GIVE_UP_AFTER: i64 = 3 * DAY;
@@ -51,6 +52,9 @@ pub async fn take_due(app: &App, most: usize) -> Result<Vec<LeasedMail>> {
     let most = i64::try_from(most).unwrap_or(i64::MAX);
     let leased = tx.lease_mail(now, now.plus(LEASE_SECONDS), most).await?;
     tx.commit().await?;
+    if !leased.is_empty() {
+        fail_point::reach("mail.taken");
+    }
     Ok(leased)
 }
 
@@ -73,6 +77,7 @@ pub async fn send(app: &App, mail: &LeasedMail) -> Result<()> {
     let mut tx = app.store.write().await?;
     match sent {
         Ok(()) => {
+            fail_point::reach("mail.accepted");
             tx.mail_sent(mail, now).await?;
             metrics::counter!("licentia_mails_total", "result" => "sent").increment(1);
         }
@@ -87,7 +92,9 @@ pub async fn send(app: &App, mail: &LeasedMail) -> Result<()> {
             metrics::counter!("licentia_mails_total", "result" => "failed").increment(1);
         }
     }
-    tx.commit().await
+    tx.commit().await?;
+    fail_point::reach("mail.noted");
+    Ok(())
 }
 
 /// Who a mail goes to, and what it says.

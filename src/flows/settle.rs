@@ -12,6 +12,7 @@ use crate::domain::plan::Catalog;
 use crate::domain::subscription::{Judgement, Status, judge};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
+use crate::fail_point;
 use crate::flows::lease::Lease;
 use crate::flows::sync::Found;
 use crate::flows::{audit, counterpart, license, mail, order};
@@ -73,7 +74,9 @@ pub(super) async fn settle(
     for event in events {
         tx.event_done(event, now).await?;
     }
+    fail_point::reach("settle.written");
     tx.commit().await?;
+    fail_point::reach("settle.committed");
     app.mail_due.notify_one();
     Ok(())
 }

@@ -11,6 +11,7 @@ use crate::domain::invoice::OrderStatus;
 use crate::domain::stripe_ids::StripeCustomerId;
 use crate::domain::subscription::Seen;
 use crate::error::{Error, Result};
+use crate::fail_point;
 use crate::flows::lease::Lease;
 use crate::flows::{counterpart, settle};
 use crate::store::{Customer, LeasedEvent, Order};
@@ -59,6 +60,7 @@ pub(super) async fn sync_held(app: &App, lease: &Lease, events: &[LeasedEvent]) 
         None => return settle::nothing(app, lease, events).await,
     };
     let found = fetch(app, customer, stripe_id, &orders).await?;
+    fail_point::reach("sync.fetched");
     settle::settle(app, lease, &found, events).await
 }
 

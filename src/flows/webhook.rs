@@ -13,6 +13,7 @@ use crate::app::App;
 use crate::config::Mode;
 use crate::domain::webhook::{BadWebhook, Envelope, authenticate};
 use crate::error::{Error, Result};
+use crate::fail_point;
 use crate::store::Store;
 
 /// Events that are stored at once; more would keep other writers waiting.
@@ -115,6 +116,8 @@ async fn write(store: &Store, batch: &[Arrival], app: &App) -> Result<Vec<bool>>
     for arrival in batch {
         new.push(tx.insert_event(&arrival.event, &arrival.body, now).await?);
     }
+    fail_point::reach("webhook.written");
     tx.commit().await?;
+    fail_point::reach("webhook.stored");
     Ok(new)
 }

@@ -207,6 +207,30 @@ impl Store {
         Ok(())
     }
 
+    /// Ends every lease that a process held which has died: on SQLite, where one server works, all of
+    /// them, so that a restart goes on at once. Servers on PostgreSQL outlive each other; there a lease
+    /// ends by itself.
+    ///
+    /// Were another server alive all the same, its leases' numbers would tell it: what it does is
+    /// done again, and never written twice.
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    pub async fn end_leases_of_the_dead(&self) -> Result<()> {
+        if matches!(self, Self::Postgres(_)) {
+            return Ok(());
+        }
+        let mut tx = self.write().await?;
+        for end in [
+            "UPDATE customer_leases SET leased_until = NULL WHERE leased_until IS NOT NULL",
+            "UPDATE inbox SET leased_until = NULL WHERE leased_until IS NOT NULL",
+            "UPDATE outbox SET leased_until = NULL WHERE leased_until IS NOT NULL",
+        ] {
+            sql!(&mut tx, execute, end)?;
+        }
+        tx.commit().await
+    }
+
     /// Closes every connection, so that nothing is left half done.
     pub async fn close(&self) {
         match self {

@@ -7,6 +7,7 @@ mod harness;
 
 mod account;
 mod cli;
+mod crash;
 mod edge;
 mod keys;
 mod licenses;

@@ -1,0 +1,269 @@
+//! The state machine as a table and by properties.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::domain::invoice::{InvoiceStatus, Line, Payment};
+
+const NOW: i64 = 1_795_186_800;
+const MONTH: i64 = 30 * DAY;
+const PERIOD_END: i64 = NOW + MONTH / 2;
+const PERIOD_START: i64 = PERIOD_END - MONTH;
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::saturating(seconds)
+}
+
+fn catalog() -> Catalog {
+    crate::plans::load(None).unwrap()
+}
+
+fn subscription(id: &str, status: &str, prices: &[&str]) -> Subscription {
+    let item = |price: &&str| Item {
+        price: (*price).to_owned(),
+        period_start: Some(at(PERIOD_START)),
+        period_end: Some(at(PERIOD_END)),
+    };
+    Subscription {
+        id: id.parse().unwrap(),
+        status: Status::from_name(status),
+        items: prices.iter().map(item).collect(),
+        cancel_at: None,
+        cancel_at_period_end: false,
+        trial_end: None,
+        created: at(PERIOD_START),
+    }
+}
+
+/// An invoice for the time until `end`.
+fn invoice(id: &str, of: &Subscription, status: InvoiceStatus, end: i64) -> Invoice {
+    Invoice {
+        id: id.parse().unwrap(),
+        subscription: Some(of.id.clone()),
+        status,
+        amount: 4900,
+        currency: "usd".into(),
+        created: at(end - MONTH),
+        paid_at: None,
+        payment_intent: None,
+        payment: Payment::Unremarkable,
+        lines: vec![Line { price: None, period_end: Some(at(end)), amount: 4900 }],
+    }
+}
+
+/// The plan and term that are due; none if none is.
+fn due(seen: &Seen, now: i64) -> Option<(String, i64, Option<i64>)> {
+    let catalog = catalog();
+    let judgement = judge(seen, &catalog, at(now));
+    judgement.due.map(|due| {
+        let expires = due.term.expires.unwrap().epoch_seconds();
+        let grace = due.term.grace_until.map(Timestamp::epoch_seconds);
+        (due.plan.id.to_string(), expires, grace)
+    })
+}
+
+fn seen(subscription: Subscription, invoices: Vec<Invoice>) -> Seen {
+    Seen { deleted: false, subscriptions: vec![subscription], invoices }
+}
+
+/// A subscription in this state whose current period is paid.
+fn paid(status: &str) -> Seen {
+    let subscription = subscription("sub_1", status, &["price_pro_monthly"]);
+    let invoice = invoice("in_1", &subscription, InvoiceStatus::Paid, PERIOD_END);
+    seen(subscription, vec![invoice])
+}
+
+/// A subscription in this state whose current period is not paid, but the one before.
+fn unpaid_renewal(status: &str) -> Seen {
+    let subscription = subscription("sub_1", status, &["price_pro_monthly"]);
+    let before = invoice("in_1", &subscription, InvoiceStatus::Paid, PERIOD_START);
+    let renewal = invoice("in_2", &subscription, InvoiceStatus::Open, PERIOD_END);
+    seen(subscription, vec![renewal, before])
+}
+
+fn professional(expires: i64, grace: Option<i64>) -> Option<(String, i64, Option<i64>)> {
+    Some(("professional".into(), expires, grace))
+}
+
+#[test]
+fn each_state_of_a_paid_subscription() {
+    let grace = Some(PERIOD_END + 7 * DAY);
+    for (status, expected) in [
+        ("active", professional(PERIOD_END, grace)),
+        ("trialing", professional(PERIOD_END, grace)),
+        ("past_due", professional(PERIOD_END, grace)),
+        ("incomplete", None),
+        ("incomplete_expired", None),
+        ("unpaid", None),
+        ("canceled", None),
+        ("paused", None),
+    ] {
+        assert_eq!(due(&paid(status), NOW), expected, "{status}");
+    }
+}
+
+#[test]
+fn past_due_works_within_the_grace_that_counts_from_what_was_paid_stripe_11() {
+    let state = unpaid_renewal("past_due");
+    let expected = professional(PERIOD_START, Some(PERIOD_START + 7 * DAY));
+    assert_eq!(due(&state, PERIOD_START + DAY), expected);
+    assert_eq!(due(&state, PERIOD_START + 7 * DAY), None);
+}
+
+#[test]
+fn while_a_renewal_is_collected_nothing_is_cut_off_and_nothing_granted() {
+    let expected = professional(PERIOD_START, Some(PERIOD_START + 14 * DAY));
+    assert_eq!(due(&unpaid_renewal("active"), PERIOD_START + DAY), expected);
+}
+
+#[test]
+fn a_first_payment_that_is_missing_grants_nothing_whatever_the_state_stripe_3() {
+    for status in ["active", "past_due"] {
+        for status_of_invoice in [InvoiceStatus::Draft, InvoiceStatus::Open, InvoiceStatus::Dead] {
+            let mut state = paid(status);
+            state.invoices[0].status = status_of_invoice;
+            assert_eq!(due(&state, NOW), None, "{status} {status_of_invoice:?}");
+        }
+    }
+}
+
+#[test]
+fn a_cancellation_by_either_field_ends_without_grace_stripe_12() {
+    let mut by_flag = paid("active");
+    by_flag.subscriptions[0].cancel_at_period_end = true;
+    let mut by_time = paid("active");
+    by_time.subscriptions[0].cancel_at = Some(at(PERIOD_END));
+    let mut sooner = paid("active");
+    sooner.subscriptions[0].cancel_at = Some(at(NOW + DAY));
+    assert_eq!(due(&by_flag, NOW), professional(PERIOD_END, None));
+    assert_eq!(due(&by_time, NOW), professional(PERIOD_END, None));
+    assert_eq!(due(&sooner, NOW), professional(NOW + DAY, None));
+    assert_eq!(due(&by_time, PERIOD_END), None);
+    // Past due and cancelled: the grace does not reach past the end.
+    let mut late = unpaid_renewal("past_due");
+    late.subscriptions[0].cancel_at = Some(at(PERIOD_START + 2 * DAY));
+    let expected = professional(PERIOD_START, Some(PERIOD_START + 2 * DAY));
+    assert_eq!(due(&late, PERIOD_START + DAY), expected);
+}
+
+#[test]
+fn what_was_given_back_grants_nothing_stripe_15() {
+    let mut state = paid("active");
+    state.invoices[0].payment = Payment::Refunded;
+    assert_eq!(due(&state, NOW), None);
+}
+
+#[test]
+fn the_higher_of_two_holds_and_the_other_takes_over_stripe_7() {
+    let starter = subscription("sub_1", "active", &["price_starter_monthly"]);
+    let higher = subscription("sub_2", "active", &["price_pro_monthly"]);
+    let invoices = vec![
+        invoice("in_1", &starter, InvoiceStatus::Paid, PERIOD_END),
+        invoice("in_2", &higher, InvoiceStatus::Paid, PERIOD_END),
+    ];
+    let mut state = Seen { deleted: false, subscriptions: vec![starter, higher], invoices };
+    let catalog = catalog();
+    let both = judge(&state, &catalog, at(NOW));
+    assert_eq!(both.alerts, [Alert::SeveralLive]);
+    assert_eq!(both.governing.unwrap().id.as_str(), "sub_2");
+    assert_eq!(due(&state, NOW).unwrap().0, "professional");
+    state.subscriptions[1].status = Status::Canceled;
+    assert_eq!(due(&state, NOW).unwrap().0, "starter");
+}
+
+#[test]
+fn what_is_not_known_takes_nothing_away() {
+    let catalog = catalog();
+    for (status, price) in [("active", "price_gold"), ("frozen", "price_pro_monthly")] {
+        let state = seen(subscription("sub_1", status, &[price]), Vec::new());
+        let judgement = judge(&state, &catalog, at(NOW));
+        assert!(judgement.unclear && judgement.due.is_none(), "{status} {price}");
+        assert_eq!(judgement.alerts.len(), 1);
+    }
+}
+
+#[test]
+fn a_deleted_customer_has_nothing_stripe_16() {
+    let state = Seen { deleted: true, ..paid("active") };
+    assert_eq!(due(&state, NOW), None);
+}
+
+#[test]
+fn several_items_are_decided_the_same_way_in_any_order_stripe_19() {
+    let prices = ["price_starter_monthly", "price_seats", "price_pro_monthly"];
+    let mut state = seen(subscription("sub_1", "active", &prices), Vec::new());
+    let first = due(&state, NOW);
+    assert_eq!(first.as_ref().unwrap().0, "professional");
+    state.subscriptions[0].items.reverse();
+    assert_eq!(due(&state, NOW), first);
+}
+
+fn any_state() -> impl Strategy<Value = Seen> {
+    let status = prop::sample::select(vec![
+        "trialing",
+        "active",
+        "past_due",
+        "incomplete",
+        "unpaid",
+        "canceled",
+        "paused",
+        "odd",
+    ]);
+    let price = prop::sample::select(vec!["price_starter_monthly", "price_pro_monthly", "price_x"]);
+    let invoices = prop::collection::vec((0..4_u8, 0..4_i64, 0..3_u8), 0..4);
+    let one = (status, price, invoices, prop::option::of(-2..3_i64), any::<bool>());
+    prop::collection::vec(one, 0..3).prop_map(|subscriptions| {
+        let mut seen = Seen::default();
+        for (n, (status, price, invoices, cancel, flag)) in subscriptions.into_iter().enumerate() {
+            let mut made = subscription(&format!("sub_{n}"), status, &[price]);
+            made.cancel_at = cancel.map(|weeks| at(NOW + weeks * 7 * DAY));
+            made.cancel_at_period_end = flag;
+            for (m, (state, months, payment)) in invoices.into_iter().enumerate() {
+                use InvoiceStatus::{Dead, Draft, Open, Paid};
+                let state = [Draft, Open, Paid, Dead][usize::from(state)];
+                let end = PERIOD_END - months * MONTH;
+                let mut bill = invoice(&format!("in_{n}_{m}"), &made, state, end);
+                bill.payment = [Payment::Unremarkable, Payment::Failed, Payment::Refunded]
+                    [usize::from(payment)];
+                seen.invoices.push(bill);
+            }
+            seen.subscriptions.push(made);
+        }
+        seen
+    })
+}
+
+proptest! {
+    #[test]
+    fn the_order_of_what_stripe_lists_never_matters_stripe_9(state in any_state()) {
+        let mut turned = state.clone();
+        turned.subscriptions.reverse();
+        turned.invoices.reverse();
+        prop_assert_eq!(due(&state, NOW), due(&turned, NOW));
+    }
+
+    #[test]
+    fn nothing_is_granted_beyond_the_period_or_a_cancellation(state in any_state()) {
+        if let Some((_, expires, grace)) = due(&state, NOW) {
+            prop_assert!(expires <= PERIOD_END);
+            let until = grace.unwrap_or(expires);
+            prop_assert!(until > NOW, "a license that is over is due");
+            prop_assert!(until <= PERIOD_END + 14 * DAY);
+            let unending = state.subscriptions.iter().any(|s| s.cancel_at.is_none() && !s.cancel_at_period_end);
+            let latest = state.subscriptions.iter().filter_map(|s| s.cancel_at).max();
+            prop_assert!(unending || latest.is_none_or(|end| until <= end.epoch_seconds().max(PERIOD_END)));
+        }
+    }
+
+    #[test]
+    fn without_a_payment_only_a_trial_or_an_empty_bill_grants(state in any_state()) {
+        let unpaid = |s: &Subscription| {
+            let own: Vec<_> = state.invoices.iter().filter(|i| i.is_of(&s.id)).collect();
+            !own.is_empty() && own.iter().all(|i| !i.is_paid())
+        };
+        let nobody_paid = state.subscriptions.iter().all(|s| unpaid(s) && s.status != Status::Trialing);
+        if nobody_paid {
+            prop_assert_eq!(due(&state, NOW), None);
+        }
+    }
+}
