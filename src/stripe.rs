@@ -26,7 +26,7 @@ use crate::domain::webhook::EVENT_TYPES;
 use crate::error::{Error, Result};
 use wire::{
     Identified, Link, List, WireCustomer, WireEndpoint, WireInvoice, WireItem, WirePaymentIntent,
-    WirePortal, WireSession, WireSubscription,
+    WirePortal, WirePrice, WireSession, WireSubscription,
 };
 
 /// How long Stripe has for one answer, all of it: its slowest calls take a few seconds.
@@ -132,6 +132,19 @@ pub struct StripeCustomer {
     pub deleted: bool,
     /// The card, or the like, that pays invoices.
     pub default_payment_method: Option<String>,
+}
+
+/// A price, as it is at Stripe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StripePrice {
+    /// Whether it can still be sold.
+    pub active: bool,
+    /// In the currency's smallest unit; none if it depends on the quantity.
+    pub amount: Option<i64>,
+    /// ISO 4217, lower case.
+    pub currency: String,
+    /// `month`, `year`…; none if it is charged once, or every few of them.
+    pub interval: Option<String>,
 }
 
 /// A webhook endpoint.
@@ -348,6 +361,21 @@ impl Stripe {
     pub async fn cancel_subscription(&self, id: &StripeSubscriptionId) -> Answer<()> {
         let path = format!("/subscriptions/{id}");
         self.call::<Identified>(StripeMethod::Delete, &path, &[], None).await.map(drop)
+    }
+
+    /// A price; none if the account has none with this id.
+    pub async fn price(&self, id: &str) -> Answer<Option<StripePrice>> {
+        let found: WirePrice = match self.get(&format!("/prices/{id}"), Vec::new()).await {
+            Err(StripeFailure::Refused { status: 404, .. }) => return Ok(None),
+            found => found?,
+        };
+        let every = found.recurring.filter(|every| every.interval_count.unwrap_or(1) == 1);
+        Ok(Some(StripePrice {
+            active: found.active.unwrap_or(true),
+            amount: found.unit_amount,
+            currency: found.currency.unwrap_or_default(),
+            interval: every.and_then(|every| every.interval),
+        }))
     }
 
     /// The webhook endpoint with this address, if there is one.

@@ -7,6 +7,7 @@ mod keys;
 mod license;
 mod migrate;
 mod serve;
+mod stripe;
 
 use std::fmt::Display;
 use std::future::Future;
@@ -61,6 +62,9 @@ enum Command {
     /// Show what the mails look like, or send one to see whether it arrives
     #[command(after_help = email::EXAMPLES)]
     Email(email::EmailCommand),
+    /// Connect the account at Stripe
+    #[command(after_help = stripe::EXAMPLES, subcommand_required = true)]
+    Stripe(stripe::StripeCommand),
     /// Verify, read or issue licenses
     #[command(after_help = license::EXAMPLES, subcommand_required = true)]
     License(license::LicenseCommand),
@@ -79,6 +83,7 @@ impl Cli {
             Command::Migrate(migrate) => config().and_then(|config| migrate.run(&config)),
             Command::Keys(keys) => config().and_then(|config| keys.run(&config)),
             Command::Email(email) => config().and_then(|config| email.run(&config)),
+            Command::Stripe(stripe) => config().and_then(|config| stripe.run(&config)),
             Command::License(license) => license.run(config),
             Command::Openapi => print(crate::http::openapi::text()),
         };

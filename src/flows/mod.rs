@@ -10,6 +10,7 @@ pub mod mail;
 pub mod order;
 pub mod session;
 mod settle;
+pub mod setup;
 pub mod signup;
 pub mod subscription;
 pub mod sync;

@@ -30,6 +30,8 @@ use tokio::net::TcpListener;
 use crate::app::App;
 use crate::config::Config;
 
+pub use webhooks::PATH as WEBHOOK_PATH;
+
 /// The chapters of the API description.
 #[derive(Tags)]
 enum Tag {

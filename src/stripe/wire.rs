@@ -267,6 +267,20 @@ pub struct WirePortal {
 }
 
 #[derive(Debug, Deserialize)]
+pub struct WirePrice {
+    pub active: Option<bool>,
+    pub unit_amount: Option<i64>,
+    pub currency: Option<String>,
+    pub recurring: Option<Recurring>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Recurring {
+    pub interval: Option<String>,
+    pub interval_count: Option<i64>,
+}
+
+#[derive(Debug, Deserialize)]
 pub struct WireEndpoint {
     pub id: String,
     #[serde(default)]

@@ -187,6 +187,8 @@ fn every_command_has_help_with_an_example() {
         "keys revoke",
         "keys list",
         "email",
+        "stripe",
+        "stripe setup",
         "license",
         "license verify",
         "license inspect",

@@ -23,3 +23,4 @@ mod scenarios;
 mod sessions;
 mod signup;
 mod starting;
+mod stripe_setup;

@@ -1,0 +1,120 @@
+//! `licentia stripe`: connects the account at Stripe.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+use url::Url;
+
+use super::{NO, print, wait};
+use crate::config::{Config, StripeConfig};
+use crate::domain::webhook::EVENT_TYPES;
+use crate::error::{Error, Result};
+use crate::flows::setup::{self, Made};
+use crate::http::WEBHOOK_PATH;
+use crate::plans;
+use crate::stripe::{API_VERSION, Stripe};
+
+pub const EXAMPLES: &str = "Examples:
+  LICENTIA_STRIPE__SECRET_KEY=sk_test_… licentia stripe setup --url https://licenses.acme.example
+  licentia stripe setup --json";
+
+#[derive(Debug, Args)]
+pub struct StripeCommand {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Make the webhook endpoint, and compare the plans with the prices at Stripe
+    ///
+    /// The endpoint gets exactly the events that are needed, in the API version that is understood.
+    /// Its secret is shown once: set it as LICENTIA_STRIPE__WEBHOOK_SECRET. Run it again after an
+    /// update or a change of plans: an endpoint that is there is brought up to date. Exits with 1
+    /// when a price differs.
+    #[command(after_help = EXAMPLES)]
+    Setup {
+        /// The URL under which Stripe reaches the server [default: `public_url`]
+        #[arg(long)]
+        url: Option<Url>,
+        /// Answer in JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+impl StripeCommand {
+    pub fn run(self, config: &Config) -> Result<ExitCode> {
+        let Action::Setup { url, json } = self.action;
+        let stripe_config = config.stripe.as_ref().ok_or_else(|| {
+            Error::setup("`stripe.secret_key` is not set; set LICENTIA_STRIPE__SECRET_KEY")
+        })?;
+        let url = endpoint_url(url, config, stripe_config)?;
+        let catalog = plans::load(config.plans_file.as_deref())?;
+        let stripe = Stripe::new(stripe_config)?;
+        let (made, wrong) = wait(async {
+            let wrong = setup::wrong_prices(&stripe, &catalog).await?;
+            Ok((setup::endpoint(&stripe, &url).await?, wrong))
+        })?;
+        if json { tell_json(&url, &made, &wrong) } else { tell(&url, &made, &wrong) }?;
+        Ok(if wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(NO) })
+    }
+}
+
+/// Stripe calls over the internet, with TLS; its double calls on this machine.
+fn endpoint_url(url: Option<Url>, config: &Config, stripe: &StripeConfig) -> Result<String> {
+    let base = url.map_or_else(|| config.public_url.to_string(), |url| url.to_string());
+    if !base.starts_with("https://") && stripe.api_url.is_none() {
+        return Err(Error::setup(format!(
+            "Stripe cannot reach {base}; give the server's public address, \
+             --url https://licenses.acme.example, or set `public_url`"
+        )));
+    }
+    let base = base.trim_end_matches('/').trim_end_matches(WEBHOOK_PATH);
+    Ok(format!("{base}{WEBHOOK_PATH}"))
+}
+
+fn tell(url: &str, made: &Made, wrong: &[String]) -> Result<ExitCode> {
+    let events = EVENT_TYPES.len();
+    match made {
+        Made::New(endpoint) => {
+            let secret = endpoint.secret.as_deref().unwrap_or("(not shown by Stripe)");
+            print(format_args!(
+                "The webhook endpoint {url} is made: {events} events, version {API_VERSION}.\n\
+                 Its secret is shown this once:\n\n  \
+                 LICENTIA_STRIPE__WEBHOOK_SECRET={secret}\n\n"
+            ))?;
+        }
+        Made::Updated(_) => {
+            print(format_args!(
+                "The webhook endpoint {url} was there; it has the right {events} events now.\n\
+                 Its secret stays as it is; Stripe's dashboard shows it, and can roll it.\n"
+            ))?;
+        }
+    }
+    if wrong.is_empty() {
+        return print("The prices of the plans are those at Stripe.\n");
+    }
+    for problem in wrong {
+        eprintln!("error: {problem}");
+    }
+    Ok(ExitCode::from(NO))
+}
+
+fn tell_json(url: &str, made: &Made, wrong: &[String]) -> Result<ExitCode> {
+    let (new, endpoint) = match made {
+        Made::New(endpoint) => (true, endpoint),
+        Made::Updated(endpoint) => (false, endpoint),
+    };
+    let told = json!({
+        "url": url,
+        "endpoint": endpoint.id,
+        "created": new,
+        "secret": endpoint.secret,
+        "api_version": API_VERSION,
+        "events": EVENT_TYPES,
+        "wrong_prices": wrong,
+    });
+    print(format_args!("{told:#}\n"))
+}

@@ -1,0 +1,81 @@
+//! `licentia stripe setup`: the webhook endpoint, its secret, and what is wrong with the prices.
+
+use licentia::domain::webhook::EVENT_TYPES;
+use licentia_sandbox::{Interval, NewPrice, Options, Sandbox};
+use serde_json::{Value, json};
+
+use crate::harness::process::{Done, licentia, run};
+
+async fn account() -> Sandbox {
+    let sandbox = Sandbox::start(Options::default()).await.unwrap();
+    for (id, amount, interval) in [
+        ("price_starter_monthly", 1900, Interval::Month),
+        ("price_starter_yearly", 19000, Interval::Year),
+        ("price_pro_monthly", 4900, Interval::Month),
+        ("price_pro_yearly", 49000, Interval::Year),
+    ] {
+        sandbox.add_price(&NewPrice { id, product: "Acme", amount, currency: "usd", interval });
+    }
+    sandbox
+}
+
+/// In a thread of its own: the double answers from this one.
+async fn setup(sandbox: &Sandbox, more: &[&str]) -> Done {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = licentia(directory.path());
+    command
+        .args(["stripe", "setup"])
+        .args(more)
+        .env("LICENTIA_STRIPE__SECRET_KEY", sandbox.secret_key())
+        .env("LICENTIA_STRIPE__API_URL", sandbox.url());
+    tokio::task::spawn_blocking(move || run(&mut command)).await.unwrap()
+}
+
+#[tokio::test]
+async fn the_endpoint_is_made_once_with_exactly_the_events_that_are_needed() {
+    let sandbox = account().await;
+    let done = setup(&sandbox, &["--url", "http://licenses.acme.example", "--json"]).await;
+    assert_eq!(done.code, 0, "{done:?}");
+    let told: Value = serde_json::from_str(&done.out).unwrap();
+    let id = told["endpoint"].as_str().unwrap();
+    let endpoint = sandbox.object(id);
+    assert_eq!(endpoint["url"], "http://licenses.acme.example/api/webhooks/stripe");
+    assert_eq!(endpoint["enabled_events"], json!(EVENT_TYPES));
+    assert_eq!(endpoint["api_version"], "2026-09-30.endive");
+    assert!(told["secret"].as_str().unwrap().starts_with("whsec_"), "{told}");
+
+    let done = setup(&sandbox, &["--url", "http://licenses.acme.example/", "--json"]).await;
+    let again: Value = serde_json::from_str(&done.out).unwrap();
+    assert_eq!((&again["endpoint"], &again["created"]), (&told["endpoint"], &json!(false)));
+    let done = setup(&sandbox, &["--url", "http://other.acme.example"]).await;
+    assert!(done.out.contains("LICENTIA_STRIPE__WEBHOOK_SECRET=whsec_"), "{done:?}");
+    assert!(done.out.contains("The prices of the plans are those at Stripe."), "{done:?}");
+}
+
+#[tokio::test]
+async fn prices_that_differ_are_told() {
+    let sandbox = account().await;
+    let wrong = json!({ "unit_amount": 5900 });
+    sandbox.edit("price_pro_monthly", wrong, "price.updated").unwrap();
+    sandbox.edit("price_pro_yearly", json!({ "active": false }), "price.updated").unwrap();
+    let done = setup(&sandbox, &[]).await;
+    assert_eq!(done.code, 1, "{done:?}");
+    for expected in [
+        "price price_pro_monthly: at Stripe it is 5900 usd (month), here 4900 usd (month)",
+        "price price_pro_yearly: it is archived at Stripe",
+    ] {
+        assert!(done.err.contains(expected), "{expected}\nis not in\n{}", done.err);
+    }
+}
+
+#[tokio::test]
+async fn what_is_missing_is_said() {
+    let directory = tempfile::tempdir().unwrap();
+    let done = run(licentia(directory.path()).args(["stripe", "setup"]));
+    assert_eq!(done.code, 1);
+    assert!(done.err.contains("set LICENTIA_STRIPE__SECRET_KEY"), "{done:?}");
+    let mut command = licentia(directory.path());
+    let done =
+        run(command.args(["stripe", "setup"]).env("LICENTIA_STRIPE__SECRET_KEY", "sk_test_1"));
+    assert!(done.err.contains("Stripe cannot reach http://127.0.0.1:3100"), "{done:?}");
+}
