@@ -19,4 +19,5 @@ CREATE TABLE inbox (
 );
 
 CREATE INDEX inbox_due_index ON inbox (due_at) WHERE done_at IS NULL AND given_up_at IS NULL;
+CREATE INDEX inbox_stripe_customer_id_index ON inbox (stripe_customer_id);
 CREATE INDEX inbox_done_index ON inbox (done_at) WHERE done_at IS NOT NULL;

@@ -107,6 +107,7 @@ async fn delete_here(app: &App, customer: &Customer) -> Result<()> {
     if tx.lock_customer(&customer.customer_id).await?.is_none() {
         return Err(Error::Unauthenticated);
     }
+    tx.forget_events_of(customer).await?;
     tx.delete_user(&customer.user_id).await?;
     let entry = by_customer(&customer.customer_id, "customer.deleted", json!({}));
     audit(app, &mut tx, entry, now).await?;

@@ -85,7 +85,7 @@ pub async fn take_due(app: &App, most: usize) -> Result<Vec<(CustomerId, Vec<Lea
         }
     }
     drop(tx);
-    finish(app, &of_nobody, "foreign").await?;
+    finish(app, &of_nobody).await?;
     Ok(of_customers.into_iter().collect())
 }
 
@@ -114,7 +114,7 @@ pub async fn work(app: &App, id: &CustomerId, events: &[LeasedEvent]) -> Result<
             Ok(())
         }
         // Deleted meanwhile.
-        Err(Error::NotFound(_)) => finish(app, events, "foreign").await,
+        Err(Error::NotFound(_)) => finish(app, events).await,
         Err(error) => try_again(app, id, events, &error).await,
     }
 }
@@ -123,17 +123,17 @@ fn count(result: &'static str, events: usize) {
     metrics::counter!("licentia_events_total", "result" => result).increment(events as u64);
 }
 
-/// Marks events done that change nothing here.
-async fn finish(app: &App, events: &[LeasedEvent], result: &'static str) -> Result<()> {
+/// Marks events done that are about nobody here.
+async fn finish(app: &App, events: &[LeasedEvent]) -> Result<()> {
     if events.is_empty() {
         return Ok(());
     }
     let mut tx = app.store.write().await?;
     for event in events {
-        tx.event_done(event, app.now()).await?;
+        tx.event_is_foreign(event, app.now()).await?;
     }
     tx.commit().await?;
-    count(result, events.len());
+    count("foreign", events.len());
     Ok(())
 }
 

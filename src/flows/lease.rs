@@ -35,20 +35,25 @@ impl Lease {
     pub async fn take(app: &App, customer_id: &CustomerId) -> Result<Self> {
         let taken = tokio::time::timeout(LONGEST_WAIT, async {
             loop {
-                let now = app.now();
-                let mut tx = app.store.write().await?;
-                if tx.lock_customer(customer_id).await?.is_none() {
-                    return Err(Error::NotFound("customer"));
-                }
-                let fence = tx.take_lease(customer_id, now, now.plus(LEASE_SECONDS)).await?;
-                tx.commit().await?;
-                if let Some(fence) = fence {
-                    return Ok(Self { customer_id: customer_id.clone(), fence });
+                let leased = app.store.read().await?.is_leased(customer_id, app.now()).await?;
+                if !leased && let Some(lease) = Self::try_take(app, customer_id).await? {
+                    return Ok(lease);
                 }
                 tokio::time::sleep(POLL).await;
             }
         });
         taken.await.unwrap_or(Err(Error::Busy))
+    }
+
+    async fn try_take(app: &App, customer_id: &CustomerId) -> Result<Option<Self>> {
+        let now = app.now();
+        let mut tx = app.store.write().await?;
+        if tx.lock_customer(customer_id).await?.is_none() {
+            return Err(Error::NotFound("customer"));
+        }
+        let fence = tx.take_lease(customer_id, now, now.plus(LEASE_SECONDS)).await?;
+        tx.commit().await?;
+        Ok(fence.map(|fence| Self { customer_id: customer_id.clone(), fence }))
     }
 
     /// Works under the lease, then gives it back.

@@ -1,5 +1,7 @@
 //! Buying a plan, and what was bought. Stripe's ids stay inside.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use poem::web::Data;
 use poem_openapi::payload::Json;
@@ -10,6 +12,7 @@ use super::Tag;
 use super::caller::Caller;
 use super::input::{Input, OptionalInput};
 use super::problem::{Failure, documented};
+use super::throttle::Throttle;
 use crate::app::App;
 use crate::domain::plan::Interval;
 use crate::domain::time::Timestamp;
@@ -21,9 +24,9 @@ use crate::store::SubscriptionRow;
 pub struct SubscriptionsApi;
 
 documented!(CheckoutCodes: NotFound, UnknownPlan, InvalidReturnUrl, AlreadySubscribed,
-    BillingNotConfigured, BillingRefused, BillingUnavailable);
+    TooManyRequests, BillingNotConfigured, BillingRefused, BillingUnavailable);
 documented!(CurrentCodes: NotFound);
-documented!(PortalCodes: NotFound, InvalidReturnUrl, BillingNotConfigured, BillingRefused,
+documented!(PortalCodes: NotFound, InvalidReturnUrl, TooManyRequests, BillingNotConfigured, BillingRefused,
     BillingUnavailable);
 
 /// What to buy, and where to go afterwards.
@@ -167,9 +170,11 @@ impl SubscriptionsApi {
     async fn checkout(
         &self,
         Data(app): Data<&App>,
+        Data(throttle): Data<&Arc<Throttle>>,
         Caller(caller): Caller,
         Input(request): Input<CheckoutRequest>,
     ) -> Result<Json<CheckoutOpened>, Failure<CheckoutCodes>> {
+        throttle.billing(&caller.customer.customer_id)?;
         let own = caller.customer.customer_id.as_str();
         if request.customer_id.is_some_and(|id| id != own) {
             return Err(Error::NotFound("customer").into());
@@ -205,9 +210,11 @@ impl SubscriptionsApi {
     async fn portal(
         &self,
         Data(app): Data<&App>,
+        Data(throttle): Data<&Arc<Throttle>>,
         Caller(caller): Caller,
         OptionalInput(request): OptionalInput<PortalRequest>,
     ) -> Result<Json<PortalOpened>, Failure<PortalCodes>> {
+        throttle.billing(&caller.customer.customer_id)?;
         let return_url = request.and_then(|request| request.return_url);
         let portal_url = subscription::portal(app, &caller, return_url).await?;
         Ok(Json(PortalOpened { portal_url }))

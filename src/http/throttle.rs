@@ -14,6 +14,7 @@ use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::domain::ids::CustomerId;
 use crate::error::{Error, Result};
 
 /// Tries at one account from one address: ten typing errors, then one more every ten seconds.
@@ -27,6 +28,10 @@ const ACCOUNT: (u32, Duration) = (100, Duration::from_secs(60));
 /// Logins and sign-ups from one address: an office behind one address, or a test suite. What one
 /// costs is bounded by the hashing turns as well.
 const ADDRESS: (u32, Duration) = (600, Duration::from_millis(500));
+
+/// Checkouts and portals of one customer, in a row and then one every two seconds: each asks Stripe
+/// several times, and Stripe limits what a whole account asks.
+const BILLING: (u32, Duration) = (60, Duration::from_secs(2));
 
 /// Passwords hashed at once for one address: enough for an office on a Monday morning.
 const AT_WORK_FROM_ADDRESS: usize = 8;
@@ -45,6 +50,7 @@ pub struct Throttle {
     account_from_address: Buckets<(String, IpAddr)>,
     account: Buckets<String>,
     address: Buckets<IpAddr>,
+    billing: Buckets<CustomerId>,
     owners: Mutex<HashSet<(String, IpAddr)>>,
     turns: Mutex<HashMap<IpAddr, Arc<Semaphore>>>,
 }
@@ -55,6 +61,7 @@ impl Default for Throttle {
             account_from_address: Buckets::new(ACCOUNT_FROM_ADDRESS),
             account: Buckets::new(ACCOUNT),
             address: Buckets::new(ADDRESS),
+            billing: Buckets::new(BILLING),
             owners: Mutex::default(),
             turns: Mutex::default(),
         }
@@ -80,6 +87,14 @@ impl Throttle {
         self.account_from_address.take(&pair)?;
         let owner = self.owners.lock().unwrap_or_else(PoisonError::into_inner).contains(&pair);
         if owner { Ok(()) } else { self.account.take(&pair.0) }
+    }
+
+    /// Counts a customer's asking for a checkout or the portal.
+    ///
+    /// # Errors
+    /// [`Error::TooManyRequests`] with the time until the next try.
+    pub fn billing(&self, customer_id: &CustomerId) -> Result<()> {
+        self.billing.take(customer_id)
     }
 
     /// Waits until not too many from this address are at work; hold on to the turn while working.

@@ -1,7 +1,7 @@
 //! The inbox: what came from Stripe, and work of our own that needs Stripe. A worker leases what it
 //! does; an event is done in the transaction that wrote its effect.
 
-use super::{Tx, sql};
+use super::{Customer, Tx, sql};
 use crate::domain::ids::{CustomerId, TaskId};
 use crate::domain::stripe_ids::{PaymentIntentId, StripeCustomerId};
 use crate::domain::time::{DAY, Timestamp};
@@ -134,6 +134,34 @@ impl Tx {
              WHERE event_id = $1 AND done_at IS NULL",
             &event.event_id,
             now,
+        )?;
+        Ok(())
+    }
+
+    /// Notes that an event is about nobody here, and forgets what it said: it may name somebody who was
+    /// deleted, or a customer of another product.
+    pub async fn event_is_foreign(&mut self, event: &LeasedEvent, now: Timestamp) -> Result<()> {
+        sql!(
+            self,
+            execute,
+            "UPDATE inbox SET done_at = $2, leased_until = NULL, last_error = NULL, body = ''
+             WHERE event_id = $1 AND done_at IS NULL",
+            &event.event_id,
+            now,
+        )?;
+        Ok(())
+    }
+
+    /// Forgets what the events about a customer said, who is about to be deleted.
+    pub async fn forget_events_of(&mut self, customer: &Customer) -> Result<()> {
+        sql!(
+            self,
+            execute,
+            "UPDATE inbox SET body = '' WHERE customer_id = $1 OR stripe_customer_id = $2
+                 OR stripe_payment_intent_id IN (
+                     SELECT stripe_payment_intent_id FROM orders WHERE customer_id = $1)",
+            &customer.customer_id,
+            &customer.stripe_customer_id,
         )?;
         Ok(())
     }

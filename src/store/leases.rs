@@ -31,6 +31,18 @@ impl Tx {
         Ok(taken.map(|(fence,)| fence))
     }
 
+    /// Whether somebody holds the customer's lease at `now`: to wait without writing.
+    pub async fn is_leased(&mut self, id: &CustomerId, now: Timestamp) -> Result<bool> {
+        let held = sql!(
+            self,
+            fetch_optional: (i64,),
+            "SELECT fence FROM customer_leases WHERE customer_id = $1 AND leased_until > $2",
+            id,
+            now,
+        )?;
+        Ok(held.is_some())
+    }
+
     /// Whether nobody has taken the lease since it got this number; until the transaction ends,
     /// nobody will.
     pub async fn holds_lease(&mut self, id: &CustomerId, fence: i64) -> Result<bool> {

@@ -1,19 +1,45 @@
 //! No secret is in the log, at any level.
 
+use licentia_sandbox::{Card, Interval, NewPrice, Options, Sandbox, SignatureTime};
 use serde_json::json;
 
 use crate::harness::TestDatabase;
 use crate::harness::process::Server;
+use crate::harness::shop::session_of;
 
 #[tokio::test]
 async fn canaries_at_the_finest_level_security_31() {
     let directory = tempfile::tempdir().unwrap();
     let database = TestDatabase::empty(directory.path()).await;
     let passphrase = "canary-passphrase-in-the-environment";
+    let options = Options {
+        secret_key: "sk_test_canary".into(),
+        signature_time: SignatureTime::Machine,
+        ..Options::default()
+    };
+    let sandbox = Sandbox::start(options).await.unwrap();
+    let new = NewPrice {
+        id: "price_starter_monthly",
+        product: "Starter",
+        amount: 1900,
+        currency: "usd",
+        interval: Interval::Month,
+    };
+    sandbox.add_price(&new);
+    let (endpoint, webhook_secret) = sandbox.add_webhook_endpoint("http://127.0.0.1:1/", &["*"]);
+    let smtp = sandbox.smtp_url();
     let server = Server::start(
         directory.path(),
         &database,
-        &[("LICENTIA_LOG", "trace"), ("LICENTIA_KEYS_PASSPHRASE", passphrase)],
+        &[
+            ("LICENTIA_LOG", "trace"),
+            ("LICENTIA_KEYS_PASSPHRASE", passphrase),
+            ("LICENTIA_STRIPE__SECRET_KEY", sandbox.secret_key()),
+            ("LICENTIA_STRIPE__API_URL", sandbox.url()),
+            ("LICENTIA_STRIPE__WEBHOOK_SECRET", &webhook_secret),
+            ("LICENTIA_EMAIL__SMTP_URL", &smtp),
+            ("LICENTIA_RETURN_ORIGINS", "https://app.example"),
+        ],
     );
     let (email, password) = ("canary.address@example.com", "canary-password-1");
     let signup = json!({ "email": email, "password": password, "name": "Canary Name" });
@@ -32,6 +58,22 @@ async fn canaries_at_the_finest_level_security_31() {
     server.client.post("/api/customers/login", &wrong).await;
     let malformed = json!({ "email": email, "password": { "canary-password-3": 1 } });
     server.client.post("/api/customers/login", &malformed).await;
+    let wanted = json!({ "plan": "starter", "success_url": "https://app.example/?canary-url",
+        "cancel_url": "https://app.example/" });
+    let opened = me.post("/api/subscriptions/checkout", &wanted).await;
+    let session = session_of(opened.text("/checkout_url"));
+    sandbox.pay(&session, Card::Paid).unwrap();
+    for event in sandbox.events("") {
+        let webhook = sandbox.webhook(&event, &endpoint, sandbox.clock().now()).unwrap();
+        let sent = reqwest::Client::new()
+            .post(format!("{}/api/webhooks/stripe", server.client.base))
+            .header("stripe-signature", webhook.signature)
+            .body(webhook.body)
+            .send();
+        assert_eq!(sent.await.unwrap().status(), 200);
+    }
+    // The trial, and what was bought.
+    sandbox.mails_arrived(2).await;
     me.delete(&format!("/api/customers/me/sessions/{token}")).await;
     let request_id = signed_up.header("x-request-id").to_owned();
     assert_eq!(server.stop(), Some(0));
@@ -51,6 +93,9 @@ async fn canaries_at_the_finest_level_security_31() {
         token.strip_prefix("lses_").unwrap(),
         signature,
         "PRIVATE KEY",
+        sandbox.secret_key(),
+        &webhook_secret,
+        "canary-url",
     ];
     for secret in secrets {
         assert!(!log.contains(secret), "{secret} is in the log");

@@ -202,6 +202,8 @@ async fn deleting_an_account_ends_the_subscription_and_keeps_the_order_without_t
     shop.settled().await;
     let store = &shop.app.app.store;
     assert_eq!(number(store, "SELECT COUNT(*) FROM orders WHERE customer_id IS NULL").await, 1);
+    let said = texts(store, "SELECT body FROM inbox").await;
+    assert!(!said.is_empty() && said.iter().all(|body| !body.contains("ada@")), "{said:?}");
     for table in ["customers", "users", "licenses", "subscriptions", "outbox", "stripe_attempts"] {
         assert_eq!(shop.app.count(table).await, 0, "{table}");
     }
