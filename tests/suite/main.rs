@@ -7,6 +7,7 @@ mod harness;
 
 mod account;
 mod cli;
+mod demo;
 mod edge;
 mod keys;
 mod licenses;
