@@ -77,7 +77,7 @@ async fn drain<T, Taking, Working>(
             () = due.notified(), if room > 0 => {}
             () = tokio::time::sleep(POLL) => {}
             Some(done) = busy.join_next() => tell(done),
-            _ = stopped.changed() => {}
+            _ = stopped.changed() => break,
         }
     }
     while let Some(done) = busy.join_next().await {

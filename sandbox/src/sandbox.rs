@@ -325,6 +325,12 @@ impl Sandbox {
         })
     }
 
+    /// How many calls the API took so far, refused ones too: zero proves that nobody asked Stripe.
+    #[must_use]
+    pub fn api_calls(&self) -> usize {
+        self.shared.read(|world| world.calls)
+    }
+
     /// An event as it would be sent to an endpoint now, signed for `time`.
     #[must_use]
     pub fn webhook(&self, event: &str, endpoint: &str, time: i64) -> Option<Webhook> {

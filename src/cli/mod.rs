@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 it worked, 1 it did not (the reason is on standard error), 2 the call was wrong.
 
+mod demo;
 mod email;
 mod keys;
 mod license;
@@ -53,6 +54,12 @@ enum Command {
     /// Start the server
     #[command(after_help = serve::EXAMPLES)]
     Serve,
+    /// Show it all on this machine, with a double of Stripe and throw-away state
+    ///
+    /// Starts Licentia, a double of Stripe and a mail inbox in one process, on loopback. Nothing that
+    /// is configured is used but `listen` (and `log`), and nothing is left behind.
+    #[command(after_help = demo::EXAMPLES)]
+    Demo(demo::Demo),
     /// Bring the database schema up or down, or show where it is
     #[command(after_help = migrate::EXAMPLES)]
     Migrate(migrate::Migrate),
@@ -80,6 +87,7 @@ impl Cli {
         let config = || Config::load(self.config.as_deref(), environment());
         let done = match self.command {
             Command::Serve => config().and_then(|config| serve::run(&config)),
+            Command::Demo(demo) => config().and_then(|config| demo.run(&config)),
             Command::Migrate(migrate) => config().and_then(|config| migrate.run(&config)),
             Command::Keys(keys) => config().and_then(|config| keys.run(&config)),
             Command::Email(email) => config().and_then(|config| email.run(&config)),

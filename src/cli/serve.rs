@@ -22,6 +22,9 @@ use crate::worker;
 /// How long a mail that is being sent holds up the end.
 const WORKER_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Signals this close together are one: timeout(1) sends it to the process and to its group.
+const SAME_SIGNAL: Duration = Duration::from_millis(500);
+
 pub const EXAMPLES: &str = "Examples:
   licentia serve
   LICENTIA_LISTEN=0.0.0.0:3100 LICENTIA_PUBLIC_URL=https://licenses.acme.example licentia serve
@@ -51,10 +54,20 @@ async fn serve(config: &Config) -> Result<()> {
         );
     }
     greet(&app, config, address)?;
-    let (stop, stopped) = watch::channel(());
-    let worker = tokio::spawn(worker::run(app.clone(), stopped));
-    let served = http::serve(listener, &app, config, stop_signal()).await;
-    stop.send_replace(());
+    operate(listener, &app, config, stop_signal()).await
+}
+
+/// Serves and works until `stop`, then finishes what is under way.
+pub(super) async fn operate(
+    listener: TcpListener,
+    app: &App,
+    config: &Config,
+    stop: impl Future<Output = ()>,
+) -> Result<()> {
+    let (end, ended) = watch::channel(());
+    let worker = tokio::spawn(worker::run(app.clone(), ended));
+    let served = http::serve(listener, app, config, stop).await;
+    end.send_replace(());
     // A mail under way is finished; if that takes too long, the next start sends it again.
     if tokio::time::timeout(WORKER_TIMEOUT, worker).await.is_err() {
         tracing::warn!("a mail was still under way and will be sent again");
@@ -91,23 +104,33 @@ fn greet(app: &App, config: &Config, mut address: SocketAddr) -> Result<()> {
     Ok(())
 }
 
-/// Until Ctrl-C or SIGTERM. Without the means to hear them, the process is stopped by its default.
-async fn stop_signal() {
-    let (interrupt, terminate) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
-    if let (Ok(mut interrupt), Ok(mut terminate)) = (interrupt, terminate) {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+/// Until Ctrl-C or SIGTERM, which are heard from this call on. Without the means to hear them, the
+/// process is stopped by its default.
+pub(super) fn stop_signal() -> impl Future<Output = ()> {
+    let first = signalled();
+    async {
+        if !first.await {
+            std::future::pending::<()>().await;
         }
         // Who asks a second time does not want to wait for what is under way.
-        tokio::spawn(async move {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
+        tokio::spawn(async {
+            tokio::time::sleep(SAME_SIGNAL).await;
+            if signalled().await {
+                std::process::exit(i32::from(super::NO));
             }
-            std::process::exit(i32::from(super::NO));
         });
-    } else {
-        std::future::pending::<()>().await;
+    }
+}
+
+/// Waits for a signal that comes after this call. Answers whether one came; if not, there is no
+/// means to hear it.
+fn signalled() -> impl Future<Output = bool> {
+    let (interrupt, terminate) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    async {
+        let (Ok(mut interrupt), Ok(mut terminate)) = (interrupt, terminate) else { return false };
+        tokio::select! {
+            _ = interrupt.recv() => true,
+            _ = terminate.recv() => true,
+        }
     }
 }

@@ -178,6 +178,7 @@ fn every_command_has_help_with_an_example() {
     for command in [
         "",
         "serve",
+        "demo",
         "migrate",
         "migrate up",
         "migrate down",

@@ -8,6 +8,7 @@ mod harness;
 mod account;
 mod cli;
 mod crash;
+mod demo;
 mod edge;
 mod keys;
 mod licenses;

@@ -72,6 +72,7 @@ pub enum Outcome {
 
 /// Does what a call asks for.
 pub fn answer(world: &mut World, secret_key: &str, call: &Call) -> Outcome {
+    world.calls += 1;
     let request_id = world.id("req_");
     let fault = world.faults.strike_api(&format!("{} {}", call.method, call.path));
     let reply = |result: Result<(u16, Value, bool), ApiError>| {

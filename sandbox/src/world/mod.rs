@@ -91,6 +91,8 @@ pub struct World {
     pub idempotency: IdempotencyKeys,
     /// The mails that arrived.
     pub mails: Vec<Mail>,
+    /// How many calls the API took, refused ones too.
+    pub calls: usize,
     /// The checkout session that each subscription began with.
     pub sessions: HashMap<String, String>,
     payments: HashMap<String, Payment>,
@@ -116,6 +118,7 @@ impl World {
             faults: FaultRules::default(),
             idempotency: IdempotencyKeys::default(),
             mails: Vec::new(),
+            calls: 0,
             sessions: HashMap::new(),
             payments: HashMap::new(),
             invoices: HashMap::new(),

@@ -21,6 +21,7 @@ async fn only_loopback_is_listened_on() {
 #[tokio::test]
 async fn a_wrong_key_is_refused() {
     let stripe = Stripe::start().await;
+    let before = stripe.sandbox.api_calls();
     let url = format!("{}/v1/customers", stripe.sandbox.url());
     for request in [
         stripe.http.get(&url),
@@ -32,6 +33,7 @@ async fn a_wrong_key_is_refused() {
     }
     let basic = stripe.http.get(&url).basic_auth("sk_test_sandbox", None::<&str>);
     assert_eq!(Stripe::answer(basic).await.unwrap().status, 200);
+    assert_eq!(stripe.sandbox.api_calls() - before, 4, "refused calls count too");
 }
 
 #[tokio::test]

@@ -1,0 +1,165 @@
+//! `licentia demo --walk`: the steps in their order, each printed with what it proved, and what they
+//! share. The steps themselves are in `begin.rs`, `purchase.rs` and `later.rs`.
+
+use std::io::IsTerminal;
+
+use licentia_sandbox::{DeliveryState, Mail};
+use licentia_verify::{KeySet, License, Rejection};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::customer::{Customer, text};
+use super::proof::{Proven, Step, Unproven, equal, hold, in_time};
+use super::stage::Stage;
+use super::{begin, later, purchase};
+use crate::cli::print;
+use crate::domain::time::Timestamp;
+use crate::error::{Error, Result};
+
+/// What is bought.
+pub const PLAN: &str = "professional";
+
+/// What licenses are attached to mails as.
+const ATTACHMENT: &str = "license.jwt";
+
+const GREEN: &str = "\x1b[32m";
+const RED: &str = "\x1b[31m";
+const PLAIN: &str = "\x1b[0m";
+
+/// Walks from the sign-up to the refund.
+///
+/// # Errors
+/// When a step does not hold.
+pub async fn walk(stage: &Stage) -> Result<()> {
+    let begun = Instant::now();
+    let mut report = Report::default();
+    let step = begin::sign_up(stage).await;
+    let (mut ada, trial) = report.step("sign up", step)?;
+    let step = begin::trial_verifies(stage, &trial).await;
+    let keys = report.step("verify the trial license offline", step)?;
+    let checkout = report.step("open a checkout", begin::open_checkout(stage, &ada).await)?;
+    report.step("pay", purchase::pay(stage, &ada, &checkout).await)?;
+    report.step("be subscribed", purchase::subscribed(stage, &ada).await)?;
+    let paid = report.step("get the license by mail", purchase::mailed(stage, &ada).await)?;
+    let step = purchase::paid_verifies(stage, &keys, &trial, &paid).await;
+    report.step("verify the paid license offline", step)?;
+    report.step("refresh the app's license", purchase::refreshed(stage, &trial, &paid).await)?;
+    report.step("renew", later::renewed(stage, &mut ada, &keys, &paid).await)?;
+    report.step("cancel", later::cancelled(stage, &mut ada, &keys).await)?;
+    report.step("refund", later::refunded(stage, &keys).await)?;
+    let seconds = begun.elapsed().as_secs_f64();
+    print(format_args!("All {} steps hold, in {seconds:.1} seconds.\n", report.steps))?;
+    Ok(())
+}
+
+/// Prints each step as it is done.
+#[derive(Default)]
+struct Report {
+    steps: usize,
+}
+
+impl Report {
+    /// A step was done. Gives what the next ones need.
+    fn step<T>(&mut self, name: &str, step: Step<T>) -> Result<T> {
+        self.steps += 1;
+        let number = self.steps;
+        match step {
+            Ok(done) => {
+                print(format_args!("{number:>2} {} {}\n", mark("✓", GREEN), done.said))?;
+                Ok(done.gained)
+            }
+            Err(unproven) => {
+                print(format_args!("{number:>2} {} {name}: {unproven}\n", mark("✗", RED)))?;
+                Err(Error::setup(format!(
+                    "step {number} ({name}) does not hold: {unproven}; LICENTIA_LOG=debug shows more"
+                )))
+            }
+        }
+    }
+}
+
+/// In colour on a terminal only.
+fn mark(mark: &str, colour: &str) -> String {
+    if std::io::stdout().is_terminal() { format!("{colour}{mark}{PLAIN}") } else { mark.to_owned() }
+}
+
+/// Waits until every webhook is answered, with 200 each. Gives how many there were so far.
+pub async fn webhooks_answered(stage: &Stage) -> Proven<usize> {
+    in_time("every webhook to be answered", stage.sandbox.settled()).await?;
+    let deliveries = stage.sandbox.deliveries();
+    for delivery in &deliveries {
+        let fine = delivery.state == DeliveryState::Delivered && delivery.last == "HTTP 200";
+        let found = format!("{:?}, {}", delivery.state, delivery.last);
+        hold(fine, format!("the webhook {} to be answered 200", delivery.event), found)?;
+    }
+    Ok(deliveries.len())
+}
+
+/// Waits until so many mails have arrived, and no more. Gives the last one, which is for `to`.
+pub async fn mail(stage: &Stage, count: usize, to: &Customer<'_>) -> Proven<Mail> {
+    let arrived = in_time("mails", stage.sandbox.mails_arrived(count)).await;
+    // Too few, and what there is will be told, or too many.
+    let mut mails = arrived.unwrap_or_else(|_| stage.sandbox.mails());
+    equal("the number of mails", count, mails.len())?;
+    let mail = mails.pop().ok_or_else(|| Unproven::new("a mail", "none"))?;
+    equal("the mail's recipients", vec![to.email.to_owned()], mail.to.clone())?;
+    Ok(mail)
+}
+
+/// The license that is attached to a mail.
+pub fn attached(mail: &Mail) -> Option<String> {
+    let file = mail.attachments.iter().find(|attachment| attachment.name == ATTACHMENT)?;
+    Some(String::from_utf8_lossy(&file.bytes).trim().to_owned())
+}
+
+/// The mail has a license attached, and it is the one that the API answers. Gives its token.
+pub fn same_license(mail: &Mail, license: &Value) -> Proven<String> {
+    let attached = attached(mail).ok_or_else(|| {
+        let found = format!("none in {:?}", mail.subject());
+        Unproven::new(format!("a {ATTACHMENT} attached"), found)
+    })?;
+    equal("the attached license", text(license, "token")?, attached.as_str())?;
+    Ok(attached)
+}
+
+/// Judges a license as an app does: by the published keys, without asking anybody.
+pub fn offline(
+    keys: &KeySet,
+    token: &str,
+    at: Timestamp,
+) -> std::result::Result<License, Rejection> {
+    licentia_verify::verify(token, keys, at.to_system_time())
+}
+
+/// The license is valid now, offline, and for this plan.
+pub fn verifies(stage: &Stage, keys: &KeySet, token: &str, plan: &str) -> Proven<License> {
+    let license = offline(keys, token, stage.now()).map_err(|rejection| {
+        let found = format!("{} ({rejection})", rejection.code());
+        Unproven::new(format!("a {plan} license that verifies offline"), found)
+    })?;
+    equal("the license's plan", plan, license.plan())?;
+    Ok(license)
+}
+
+/// The license is refused at this time, offline, for this reason.
+pub fn refused(keys: &KeySet, token: &str, at: Timestamp, reason: &str) -> Proven<()> {
+    let found = offline(keys, token, at).map_or_else(|rejection| rejection.code(), |_| "valid");
+    equal(&format!("the license at {at}"), reason, found)
+}
+
+/// The day that a license ends, for people.
+pub fn until_day(license: &License) -> String {
+    let end = license.claims().license_expires.map(Timestamp::saturating);
+    end.map_or_else(|| "no end".to_owned(), day)
+}
+
+/// A day, for people.
+pub fn day(time: Timestamp) -> String {
+    time.to_datetime().format("%Y-%m-%d").to_string()
+}
+
+/// When a license ends; it must have an end.
+pub fn end_of(license: &License) -> Proven<Timestamp> {
+    let end = license.claims().license_expires.map(Timestamp::saturating);
+    end.ok_or_else(|| Unproven::new("a license with an end", "one without"))
+}

@@ -1,0 +1,143 @@
+//! `licentia demo`: the walk proves every step, plain `demo` starts and stops, and neither runs where
+//! it could do harm. What the steps prove is in `src/cli/demo`.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use crate::harness::process::{licentia, run};
+
+/// The demo, with its throw-away state where the test can see whether it is thrown away.
+fn demo(directory: &Path, arguments: &[&str]) -> Command {
+    let mut command = licentia(directory);
+    command.arg("demo").args(arguments).env("TMPDIR", directory);
+    command
+}
+
+fn is_empty(directory: &Path) -> bool {
+    std::fs::read_dir(directory).unwrap().next().is_none()
+}
+
+#[test]
+fn the_walk_proves_every_step_and_leaves_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    // What is configured is neither needed nor touched.
+    let done = run(demo(directory.path(), &["--walk"])
+        .env("LICENTIA_DATABASE_URL", "postgres://nobody@127.0.0.1:1/nothing")
+        .env("LICENTIA_EMAIL__SMTP_URL", "smtp://127.0.0.1:1")
+        .env("LICENTIA_STRIPE__SECRET_KEY", "sk_test_1")
+        .env("LICENTIA_STRIPE__API_URL", "http://127.0.0.1:1")
+        .env("LICENTIA_SIGNING_KEY", "no key"));
+    assert_eq!(done.code, 0, "{}{}", done.out, done.err);
+    let steps = [
+        "signed up ada@example.com: trial license, Stripe was not called",
+        "the trial license verifies offline with the published keys (plan trial, until 20",
+        "asked for `professional`: checkout opened; asked again: the same one",
+        "paid with 4242 4242 4242 4242: ",
+        "the subscription is active, the order of 49.00 usd succeeded",
+        "mail arrived (\"Your new license for acme-app\") with license.jwt attached, the same as",
+        "the paid license verifies offline (plan professional, until 20",
+        "the app refreshed its old license without a password and got the new one",
+        "a month later: renewed, a second order, license until 20",
+        "cancelled in the portal: cancel_at 20",
+        "bob@example.com bought and was refunded in full: the order is `refunded`",
+    ];
+    let mut lines = done.out.lines();
+    for (place, step) in steps.iter().enumerate() {
+        let expected = format!("{:>2} ✓ {step}", place + 1);
+        let line = lines.next().unwrap_or_default();
+        assert!(line.starts_with(&expected), "{expected}\nis not the line\n{line}");
+    }
+    let last = lines.next().unwrap_or_default();
+    assert!(last.starts_with("All 11 steps hold, in "), "{last}");
+    assert_eq!(lines.next(), None);
+    assert_eq!(done.err, "", "nothing is worth a warning");
+    assert!(is_empty(directory.path()), "something was left");
+}
+
+#[test]
+fn it_does_not_run_where_it_could_do_harm() {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, value, says) in [
+        ("LICENTIA_STRIPE__SECRET_KEY", "sk_live_canary", "LICENTIA_STRIPE__SECRET_KEY"),
+        ("LICENTIA_STRIPE__SECRET_KEY", "rk_live_canary", "is a live key"),
+        ("LICENTIA_LISTEN", "0.0.0.0:0", "loopback address, like 127.0.0.1:3100"),
+        ("LICENTIA_LISTEN", "[::]:0", "(LICENTIA_LISTEN)"),
+    ] {
+        for arguments in [&["--walk"][..], &[]] {
+            let refused = run(demo(directory.path(), arguments).env(name, value));
+            assert_eq!((refused.code, refused.out.as_str()), (1, ""), "{value}");
+            assert!(refused.err.contains(says), "{value}: {}", refused.err);
+            assert!(!refused.err.contains("canary"), "a secret is shown: {}", refused.err);
+        }
+    }
+    assert!(is_empty(directory.path()));
+}
+
+#[test]
+fn a_port_in_use_is_named_with_the_setting() {
+    let directory = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap();
+    // As Licentia's own port, and as the next one, which is the sandbox's.
+    for port in [taken.port(), taken.port() - 1] {
+        let listen = format!("127.0.0.1:{port}");
+        let refused = run(demo(directory.path(), &[]).env("LICENTIA_LISTEN", listen));
+        assert_eq!(refused.code, 1, "{}", refused.out);
+        assert!(refused.err.contains("LICENTIA_LISTEN"), "{}", refused.err);
+    }
+    assert!(is_empty(directory.path()));
+}
+
+/// A demo that runs; it does not outlive the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test]
+async fn it_starts_tells_where_everything_is_and_stops_on_sigterm() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = demo(directory.path(), &[]);
+    command.env("LICENTIA_LISTEN", "127.0.0.1:0").stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut running = Running(command.spawn().unwrap());
+    let mut out = BufReader::new(running.0.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut address = |name: &str| {
+        let line = out.find(|line| line.trim_start().starts_with(name));
+        let line = line.unwrap_or_else(|| panic!("{name} is not told"));
+        line.split_whitespace().find(|word| word.starts_with("http://")).unwrap().to_owned()
+    };
+    let (docs, stripe, mail) = (address("Swagger UI"), address("Stripe"), address("Mail"));
+    let service = docs.trim_end_matches("/docs");
+
+    let http = reqwest::Client::new();
+    let ask = async |url: &str| {
+        let answer = http.get(url).send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    assert_eq!(ask(&format!("{service}/health/live")).await.0, 200);
+    assert_eq!(ask(&docs).await.0, 200);
+    assert!(ask(&stripe).await.1.contains("A month ahead"));
+    assert_eq!(ask(&mail).await.0, 200);
+    let login = serde_json::json!({ "email": "ada@example.com", "password": "SecurePass123" });
+    let login = http.post(format!("{service}/api/customers/login")).json(&login);
+    let session: serde_json::Value = login.send().await.unwrap().json().await.unwrap();
+    let wanted = serde_json::json!({
+        "plan": "professional", "success_url": &stripe, "cancel_url": &docs,
+    });
+    let checkout = http.post(format!("{service}/api/subscriptions/checkout")).json(&wanted);
+    let opened = checkout.bearer_auth(session["access_token"].as_str().unwrap());
+    assert_eq!(opened.send().await.unwrap().status(), 200);
+
+    let pid = running.0.id().to_string();
+    assert!(Command::new("kill").arg(&pid).status().unwrap().success());
+    assert_eq!(running.0.wait().unwrap().code(), Some(0));
+    let mut err = String::new();
+    running.0.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+    assert_eq!(err, "");
+    assert!(is_empty(directory.path()), "something was left");
+}
