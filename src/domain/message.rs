@@ -182,10 +182,10 @@ fn opening(kind: Kind, product: &str, works: bool) -> (String, String) {
             ),
         ),
         (Kind::Cancellation, false) => (
-            format!("Your subscription to {product} has ended"),
+            format!("Your license for {product} has ended"),
             format!(
-                "your subscription to {product} has ended, and with it your license. You are \
-                 welcome back at any time."
+                "your license for {product} has ended: the subscription is over, or its payment was \
+                 given back. You are welcome back at any time."
             ),
         ),
     }
@@ -232,7 +232,7 @@ mod tests {
             }
         }
         let ended = Letter::write(&Facts { kind: Kind::Cancellation, token: None, ..FACTS });
-        assert_eq!(ended.unwrap().subject, "Your subscription to acme-app has ended");
+        assert_eq!(ended.unwrap().subject, "Your license for acme-app has ended");
     }
 
     #[test]
