@@ -19,5 +19,11 @@ CREATE TABLE inbox (
 );
 
 CREATE INDEX inbox_due_index ON inbox (due_at) WHERE done_at IS NULL AND given_up_at IS NULL;
-CREATE INDEX inbox_stripe_customer_id_index ON inbox (stripe_customer_id);
 CREATE INDEX inbox_done_index ON inbox (done_at) WHERE done_at IS NOT NULL;
+CREATE INDEX inbox_given_up_index ON inbox (given_up_at) WHERE given_up_at IS NOT NULL;
+
+-- For forgetting what was said about somebody who is deleted.
+CREATE INDEX inbox_stripe_customer_id_index ON inbox (stripe_customer_id)
+    WHERE stripe_customer_id IS NOT NULL;
+CREATE INDEX inbox_stripe_payment_intent_id_index ON inbox (stripe_payment_intent_id)
+    WHERE stripe_payment_intent_id IS NOT NULL;

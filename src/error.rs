@@ -65,7 +65,10 @@ pub enum Error {
     )]
     AlreadySubscribed,
     /// No account at Stripe is configured.
-    #[error("nothing is sold here yet: the vendor has not configured `stripe.secret_key`")]
+    #[error(
+        "nothing is sold here yet: the vendor has not configured `stripe.secret_key` and \
+         `stripe.webhook_secret`"
+    )]
     BillingNotConfigured,
     /// Stripe did not do what it should.
     #[error("{0}")]

@@ -123,6 +123,7 @@ fn plan(mut section: Section) -> Option<Plan> {
     let limits: BTreeMap<_, _> = section.numbers("limits", LIMITS).into_iter().collect();
     let grace_days = section.integer("grace_days", GRACE_DAYS).unwrap_or(0);
     let prices: Vec<Option<Price>> = section.sections("prices").into_iter().map(price).collect();
+    let former_prices: Vec<Slug> = section.list("former_prices");
     section.finish();
     Some(Plan {
         id: id?,
@@ -131,6 +132,7 @@ fn plan(mut section: Section) -> Option<Plan> {
         limits,
         grace_days: days(grace_days),
         prices: prices.into_iter().collect::<Option<_>>()?,
+        former_prices: former_prices.iter().map(ToString::to_string).collect(),
     })
 }
 
@@ -166,9 +168,9 @@ fn unique_ids(root: &Section, plans: &[Plan]) {
         }
     }
     let mut seen = BTreeSet::new();
-    for price in plans.iter().flat_map(|plan| &plan.prices) {
-        if !seen.insert(price.id.as_str()) {
-            root.problem("plan", format_args!("two prices have the id {:?}", price.id));
+    for id in plans.iter().flat_map(Plan::price_ids) {
+        if !seen.insert(id) {
+            root.problem("plan", format_args!("two prices have the id {id:?}"));
         }
     }
     for plan in plans {

@@ -53,6 +53,12 @@ async fn serve(config: &Config) -> Result<()> {
              `public_url` to its https:// address"
         );
     }
+    if config.stripe.as_ref().is_some_and(|stripe| stripe.webhook_secrets.is_empty()) {
+        tracing::warn!(
+            "nothing is sold: `stripe.webhook_secret` is not set, and payments would never be heard \
+             of; `licentia stripe setup` makes the endpoint and shows its secret"
+        );
+    }
     greet(&app, config, address)?;
     operate(listener, &app, config, stop_signal()).await
 }

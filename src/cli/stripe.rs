@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use secrecy::ExposeSecret;
 use serde_json::json;
 use url::Url;
 
@@ -13,7 +14,8 @@ use crate::error::{Error, Result};
 use crate::flows::setup::{self, Made};
 use crate::http::WEBHOOK_PATH;
 use crate::plans;
-use crate::stripe::{API_VERSION, Stripe};
+use crate::random::Random;
+use crate::stripe::{API_VERSION, Endpoint, Stripe};
 
 pub const EXAMPLES: &str = "Examples:
   LICENTIA_STRIPE__SECRET_KEY=sk_test_… licentia stripe setup --url https://licenses.acme.example
@@ -32,7 +34,7 @@ enum Action {
     /// The endpoint gets exactly the events that are needed, in the API version that is understood.
     /// Its secret is shown once: set it as LICENTIA_STRIPE__WEBHOOK_SECRET. Run it again after an
     /// update or a change of plans: an endpoint that is there is brought up to date. Exits with 1
-    /// when a price differs.
+    /// when a price differs, or the key may not do what a sale needs.
     #[command(after_help = EXAMPLES)]
     Setup {
         /// The URL under which Stripe reaches the server [default: `public_url`]
@@ -54,8 +56,9 @@ impl StripeCommand {
         let catalog = plans::load(config.plans_file.as_deref())?;
         let stripe = Stripe::new(stripe_config)?;
         let (made, wrong) = wait(async {
-            let wrong = setup::wrong_prices(&stripe, &catalog).await?;
-            Ok((setup::endpoint(&stripe, &url).await?, wrong))
+            let mut wrong = setup::missing_rights(&stripe).await?;
+            wrong.extend(setup::wrong_prices(&stripe, &catalog).await?);
+            Ok((setup::endpoint(&stripe, &Random::from_system()?, &url).await?, wrong))
         })?;
         if json { tell_json(&url, &made, &wrong) } else { tell(&url, &made, &wrong) }?;
         Ok(if wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(NO) })
@@ -79,7 +82,7 @@ fn tell(url: &str, made: &Made, wrong: &[String]) -> Result<ExitCode> {
     let events = EVENT_TYPES.len();
     match made {
         Made::New(endpoint) => {
-            let secret = endpoint.secret.as_deref().unwrap_or("(not shown by Stripe)");
+            let secret = secret_of(endpoint).unwrap_or("(not shown by Stripe)");
             print(format_args!(
                 "The webhook endpoint {url} is made: {events} events, version {API_VERSION}.\n\
                  Its secret is shown this once:\n\n  \
@@ -94,12 +97,19 @@ fn tell(url: &str, made: &Made, wrong: &[String]) -> Result<ExitCode> {
         }
     }
     if wrong.is_empty() {
-        return print("The prices of the plans are those at Stripe.\n");
+        return print(
+            "The key may read what it must, and the prices of the plans are those at Stripe.\n",
+        );
     }
     for problem in wrong {
         eprintln!("error: {problem}");
     }
     Ok(ExitCode::from(NO))
+}
+
+/// The one time that it is shown.
+fn secret_of(endpoint: &Endpoint) -> Option<&str> {
+    endpoint.secret.as_ref().map(ExposeSecret::expose_secret)
 }
 
 fn tell_json(url: &str, made: &Made, wrong: &[String]) -> Result<ExitCode> {
@@ -111,10 +121,10 @@ fn tell_json(url: &str, made: &Made, wrong: &[String]) -> Result<ExitCode> {
         "url": url,
         "endpoint": endpoint.id,
         "created": new,
-        "secret": endpoint.secret,
+        "secret": secret_of(endpoint),
         "api_version": API_VERSION,
         "events": EVENT_TYPES,
-        "wrong_prices": wrong,
+        "problems": wrong,
     });
     print(format_args!("{told:#}\n"))
 }

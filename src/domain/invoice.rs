@@ -38,12 +38,16 @@ pub enum Payment {
     /// Nothing is known beyond the invoice's own state.
     #[default]
     Unremarkable,
+    /// It is on its way, as a bank debit is for days.
+    Processing,
     /// It was tried, and failed; it may be tried again.
     Failed,
     /// All of it was given back.
     Refunded,
-    /// The customer's bank took it back, or is about to.
+    /// The customer's bank asks for it back.
     Disputed,
+    /// The customer's bank took it back for good.
+    DisputeLost,
 }
 
 /// One line of an invoice.
@@ -92,13 +96,14 @@ impl Invoice {
     /// Whether it was paid, and the money was not given back.
     #[must_use]
     pub fn is_paid(&self) -> bool {
-        self.status == InvoiceStatus::Paid && self.payment != Payment::Refunded
+        self.status == InvoiceStatus::Paid && !self.was_given_back()
     }
 
-    /// Whether it was paid, and all of it was given back.
+    /// Whether it was paid, and all of it was given back, or taken back.
     #[must_use]
     pub fn was_given_back(&self) -> bool {
-        self.status == InvoiceStatus::Paid && self.payment == Payment::Refunded
+        let back = matches!(self.payment, Payment::Refunded | Payment::DisputeLost);
+        self.status == InvoiceStatus::Paid && back
     }
 
     /// What an order says about it; `None` for a draft, which is no order yet.
@@ -107,7 +112,9 @@ impl Invoice {
         Some(match (self.status, self.payment) {
             (InvoiceStatus::Draft, _) => return None,
             (InvoiceStatus::Paid, Payment::Refunded) => OrderStatus::Refunded,
-            (InvoiceStatus::Paid, Payment::Disputed) => OrderStatus::Disputed,
+            (InvoiceStatus::Paid, Payment::Disputed | Payment::DisputeLost) => {
+                OrderStatus::Disputed
+            }
             (InvoiceStatus::Paid, _) => OrderStatus::Succeeded,
             (InvoiceStatus::Open, Payment::Failed) | (InvoiceStatus::Dead, _) => {
                 OrderStatus::Failed

@@ -152,8 +152,8 @@ fn opening(kind: Kind, product: &str, works: bool) -> (String, String) {
         (Kind::Upgrade, _) => (
             format!("Your new license for {product}"),
             format!(
-                "thank you for your purchase. This is your new license for {product}; it takes the \
-                 place of the one before. An app that is online finds it by itself."
+                "thank you. This is your new license for {product}; it takes the place of the one \
+                 before. An app that is online finds it by itself."
             ),
         ),
         (Kind::Renewal, _) => (

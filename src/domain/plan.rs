@@ -114,9 +114,17 @@ pub struct Plan {
     pub grace_days: u32,
     /// What it costs; none for a plan that is not for sale, such as the trial.
     pub prices: Vec<Price>,
+    /// Ids of prices at Stripe that it was sold at before: who pays one of them keeps the plan.
+    pub former_prices: Vec<String>,
 }
 
 impl Plan {
+    /// The ids of every price at Stripe that stands for it, former ones too.
+    pub fn price_ids(&self) -> impl Iterator<Item = &str> {
+        let sold = self.prices.iter().map(|price| price.id.as_str());
+        sold.chain(self.former_prices.iter().map(String::as_str))
+    }
+
     /// The price for this interval; without one, the price per month, or else the first.
     #[must_use]
     pub fn price(&self, interval: Option<Interval>) -> Option<&Price> {
@@ -158,10 +166,10 @@ impl Catalog {
         self.plans.iter().find(|plan| plan.id.as_str() == id)
     }
 
-    /// The plan that is sold at this price of Stripe's, and its rank.
+    /// The plan that is, or was, sold at this price of Stripe's, and its rank.
     #[must_use]
     pub fn by_price(&self, price: &str) -> Option<(usize, &Plan)> {
-        let has = |plan: &Plan| plan.prices.iter().any(|sold| sold.id == price);
+        let has = |plan: &Plan| plan.price_ids().any(|id| id == price);
         self.plans.iter().enumerate().find(|(_, plan)| has(plan))
     }
 

@@ -7,16 +7,22 @@
 
 use std::fmt;
 
-use crate::domain::invoice::Invoice;
+use crate::domain::invoice::{Invoice, Line, Payment};
 use crate::domain::license::{Entitlement, Phase, Source, Term};
 use crate::domain::plan::{Catalog, Plan};
 use crate::domain::stripe_ids::StripeSubscriptionId;
 use crate::domain::time::{DAY, Timestamp};
 
-/// How long a license goes on at the least, in seconds, while Stripe still collects a renewal and
-/// calls the subscription active: an invoice is a draft for an hour, a bank debit takes up to
-/// fourteen days (<https://docs.stripe.com/payments/sepa-debit>).
-const COLLECTING: i64 = 14 * DAY;
+/// How long a license goes on at the least, in seconds, while a bank debit for a renewal is on its way
+/// and Stripe calls the subscription active (<https://docs.stripe.com/payments/sepa-debit>).
+const PROCESSING: i64 = 14 * DAY;
+
+/// The same while a renewal is only about to be collected: its invoice is a draft for an hour, or for as
+/// long as Stripe has trouble (<https://docs.stripe.com/billing/invoices/subscription>).
+const DRAFT: i64 = 3 * DAY;
+
+/// The grace after a trial of Stripe's, in seconds: nothing was ever paid.
+const AFTER_TRIAL: i64 = DAY;
 
 /// Where a subscription stands (<https://docs.stripe.com/api/subscriptions/object>).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,6 +119,12 @@ pub struct Subscription {
     pub cancel_at_period_end: bool,
     /// When Stripe's trial ends.
     pub trial_end: Option<Timestamp>,
+    /// Whether it has billed anything yet.
+    pub has_invoice: bool,
+    /// Whether our checkout made it, by its metadata; it is believed only where a price says nothing.
+    pub ours: bool,
+    /// The card, or the like, that pays it.
+    pub default_payment_method: Option<String>,
     /// When it began.
     pub created: Timestamp,
 }
@@ -218,11 +230,13 @@ pub fn judge<'a>(seen: &'a Seen, catalog: &'a Catalog, now: Timestamp) -> Judgem
         (*rank, term.ends().unwrap_or(Timestamp::MAX), subscription.created, &subscription.id)
     });
     let best = best.filter(|_| !seen.deleted);
-    let governing = best.map(|(.., subscription)| subscription).or(unclear);
+    // What is sold beside the plans is left alone, and nothing of it governs.
+    let unclear_here = unclear.filter(|subscription| concerns(subscription, catalog));
+    let governing = best.map(|(.., subscription)| subscription).or(unclear_here);
     let due =
         best.map(|(_, plan, term, _)| Entitlement { plan, source: Source::Subscription, term });
     Judgement {
-        governing: governing.or_else(|| newest(seen)),
+        governing: governing.or_else(|| newest(seen, catalog)),
         due,
         unclear: unclear.is_some() && !seen.deleted,
         alerts,
@@ -230,11 +244,16 @@ pub fn judge<'a>(seen: &'a Seen, catalog: &'a Catalog, now: Timestamp) -> Judgem
 }
 
 /// The subscription to speak of when none grants anything: a live one, else the newest.
-fn newest(seen: &Seen) -> Option<&Subscription> {
-    let all = seen.subscriptions.iter();
-    all.max_by_key(|subscription| {
+fn newest<'a>(seen: &'a Seen, catalog: &Catalog) -> Option<&'a Subscription> {
+    let ours = seen.subscriptions.iter().filter(|subscription| concerns(subscription, catalog));
+    ours.max_by_key(|subscription| {
         (subscription.status.is_live(), subscription.created, &subscription.id)
     })
+}
+
+/// Whether it sells a plan, or came from our checkout and sold one once.
+fn concerns(subscription: &Subscription, catalog: &Catalog) -> bool {
+    subscription.ours || subscription.plan(catalog).is_some()
 }
 
 fn standing<'c>(
@@ -258,58 +277,93 @@ fn standing<'c>(
         return Standing::Unclear;
     };
     let own: Vec<&Invoice> = invoices.iter().filter(|i| i.is_of(&subscription.id)).collect();
-    let rank = catalog.rank(plan.id.as_str());
-    match term(subscription, item, &own, plan, catalog) {
-        Some(term) if term.phase(now) != Phase::Over => Standing::Grants(rank, plan, term),
+    if own.is_empty() && subscription.has_invoice {
+        // They were listed at another moment than the subscription.
+        return Standing::Unclear;
+    }
+    match granted(subscription, (plan, item), &own, catalog) {
+        Some((plan, term)) if term.phase(now) != Phase::Over => {
+            Standing::Grants(catalog.rank(plan.id.as_str()), plan, term)
+        }
         _ => Standing::Nothing,
     }
 }
 
-/// How long a subscription in good standing, or past due, grants its plan; `None` when nothing of
-/// it was ever paid, or what was paid was given back.
-fn term(
+/// What a subscription in good standing, or past due, grants, and how long; `None` when nothing of it
+/// was ever paid, or what was paid was given back.
+fn granted<'c>(
     subscription: &Subscription,
-    item: &Item,
+    (plan, item): (&'c Plan, &Item),
     own: &[&Invoice],
-    plan: &Plan,
-    catalog: &Catalog,
-) -> Option<Term> {
-    let scheduled = subscription.ends_at(catalog);
+    catalog: &'c Catalog,
+) -> Option<(&'c Plan, Term)> {
     let period_end = item.period_end?;
-    let paid = match subscription.status {
-        Status::Trialing => subscription.trial_end.unwrap_or(period_end),
+    let newest = own.iter().filter(|invoice| invoice.amount > 0).max_by_key(|i| (i.created, &i.id));
+    let open = newest.filter(|invoice| !invoice.is_paid()).copied();
+    let (plan, paid) = match subscription.status {
+        Status::Trialing => (plan, subscription.trial_end.unwrap_or(period_end)),
         // A subscription that bills nothing yet has no invoice.
-        Status::Active if own.is_empty() => period_end,
-        _ => paid_through(own, item)?.min(period_end),
+        Status::Active if own.is_empty() => (plan, period_end),
+        _ => {
+            let (of_plan, until) = paid_through(own, catalog)?;
+            let of_period = if open.is_some() { item.period_start } else { Some(period_end) };
+            // What was changed to is granted once it is paid.
+            let unpaid = subscription.status == Status::PastDue || open.is_some();
+            let rank = |plan: &Plan| catalog.rank(plan.id.as_str());
+            let lower = of_plan.filter(|of_plan| unpaid && rank(of_plan) < rank(plan));
+            (lower.unwrap_or(plan), until.or(of_period)?.min(period_end))
+        }
     };
-    let grace = i64::from(plan.grace_days) * DAY;
-    let collecting = subscription.status == Status::Active && paid < period_end;
-    let grace = if collecting { grace.max(COLLECTING) } else { grace };
+    let grace = grace(subscription, plan, open, paid < period_end);
+    let scheduled = subscription.ends_at(catalog);
     let expires = scheduled.map_or(paid, |end| end.min(paid));
     // Grace bridges a payment; after a cancellation there is none to come.
     let latest = scheduled.unwrap_or(Timestamp::MAX);
     let grace_until = Some(paid.plus(grace).min(latest)).filter(|until| *until > expires);
-    Some(Term { expires: Some(expires), grace_until })
+    Some((plan, Term { expires: Some(expires), grace_until }))
 }
 
-/// The end of what was paid for.
-fn paid_through(own: &[&Invoice], item: &Item) -> Option<Timestamp> {
-    let newest = own.iter().filter(|invoice| invoice.amount > 0).max_by_key(|i| (i.created, &i.id));
-    if newest.is_some_and(|invoice| invoice.was_given_back()) {
-        return None;
+/// How long the plan works beyond what was paid, in seconds. `open` is the newest invoice if it is not
+/// paid, `behind` whether the current period is not.
+fn grace(subscription: &Subscription, plan: &Plan, open: Option<&Invoice>, behind: bool) -> i64 {
+    let usual = i64::from(plan.grace_days) * DAY;
+    let processing = |invoice: &Invoice| invoice.payment == Payment::Processing;
+    match (&subscription.status, open) {
+        (Status::Trialing, _) => usual.min(AFTER_TRIAL),
+        (_, Some(invoice)) if invoice.was_given_back() => 0,
+        (Status::Active, Some(invoice)) if processing(invoice) => usual.max(PROCESSING),
+        (Status::Active, _) if behind => usual.max(DRAFT),
+        _ => usual,
     }
+}
+
+/// The plan that was paid for last and the end of what was paid, each if the lines of the invoices tell
+/// it; `None` if no invoice was paid.
+fn paid_through<'c>(
+    own: &[&Invoice],
+    catalog: &'c Catalog,
+) -> Option<(Option<&'c Plan>, Option<Timestamp>)> {
     let mut paid = own.iter().filter(|invoice| invoice.is_paid()).peekable();
     paid.peek()?;
-    // What a line with a negative amount covers is what was given back.
-    let lines = paid.flat_map(|invoice| &invoice.lines).filter(|line| line.amount >= 0);
-    let covered = lines.filter_map(|line| line.period_end).max();
-    // Without lines: a paid newest invoice stands for the current period.
-    let of_period = if newest.is_none_or(|invoice| invoice.is_paid()) {
-        item.period_end
-    } else {
-        item.period_start
+    let lines: Vec<&Line> = paid.flat_map(|invoice| &invoice.lines).collect();
+    // After a change, the rest of what was paid before is credited, and covers nothing any more.
+    let credited = |line: &Line| {
+        let same = |other: &Line| other.price == line.price && other.period_end == line.period_end;
+        lines.iter().any(|other| other.amount < 0 && same(other))
     };
-    covered.or(of_period)
+    let covering = lines.iter().filter(|line| line.amount >= 0 && !credited(line));
+    let covering = covering.filter_map(|line| {
+        let plan = match &line.price {
+            Some(price) => Some(catalog.by_price(price)?),
+            None => None,
+        };
+        Some((line.period_end?, plan))
+    });
+    let last = covering.max_by_key(|(end, plan)| (*end, plan.map(|(rank, _)| rank)));
+    Some(match last {
+        Some((end, plan)) => (plan.map(|(_, plan)| plan), Some(end)),
+        None => (None, None),
+    })
 }
 
 #[cfg(test)]

@@ -88,28 +88,36 @@ pub async fn update(app: &App, caller: &SignedIn, change: AccountChange) -> Resu
 /// [`Error::Stripe`] when a subscription could not be ended: then nothing is deleted. A failure of
 /// the database.
 pub async fn delete(app: &App, caller: &SignedIn) -> Result<()> {
-    let customer = &caller.customer;
-    if customer.stripe_customer_id.is_none() {
-        return delete_here(app, customer).await;
+    let customer_id = caller.customer.customer_id.clone();
+    if app.stripe.is_none() && caller.customer.stripe_customer_id.is_none() {
+        return delete_here(app, &customer_id).await;
     }
-    let lease = Lease::take(app, &customer.customer_id).await?;
-    let work = async {
-        counterpart::close(app, &lease).await?;
-        delete_here(app, customer).await
-    };
-    lease.during(app, work).await
+    // On its own: a caller who hangs up must not leave it half done, and the lease taken.
+    let app = app.clone();
+    let deleted = tokio::spawn(async move {
+        let lease = Lease::take(&app, &customer_id).await.map_err(gone)?;
+        let work = async {
+            counterpart::close(&app, &lease).await.map_err(gone)?;
+            delete_here(&app, &customer_id).await
+        };
+        lease.during(&app, work).await
+    });
+    deleted.await.map_err(|error| Error::Internal(format!("a deletion ended: {error}")))?
 }
 
-async fn delete_here(app: &App, customer: &Customer) -> Result<()> {
+/// Of two deletions, the second finds nobody.
+fn gone(error: Error) -> Error {
+    if matches!(error, Error::NotFound(_)) { Error::Unauthenticated } else { error }
+}
+
+async fn delete_here(app: &App, customer_id: &CustomerId) -> Result<()> {
     let now = app.now();
     let mut tx = app.store.write().await?;
     // In the order of every other flow, customer first; and of two deletions, one tells of it.
-    if tx.lock_customer(&customer.customer_id).await?.is_none() {
-        return Err(Error::Unauthenticated);
-    }
-    tx.forget_events_of(customer).await?;
+    let customer = tx.lock_customer(customer_id).await?.ok_or(Error::Unauthenticated)?;
+    tx.forget_events_of(&customer).await?;
     tx.delete_user(&customer.user_id).await?;
-    let entry = by_customer(&customer.customer_id, "customer.deleted", json!({}));
+    let entry = by_customer(customer_id, "customer.deleted", json!({}));
     audit(app, &mut tx, entry, now).await?;
     tx.commit().await
 }

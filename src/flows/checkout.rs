@@ -37,7 +37,10 @@ pub async fn open(app: &App, caller: &SignedIn, wanted: Wanted) -> Result<String
     for (field, url) in [("success_url", &wanted.success_url), ("cancel_url", &wanted.cancel_url)] {
         may_return_to(app, field, url)?;
     }
-    app.stripe()?;
+    if app.stripe()?.config().webhook_secrets.is_empty() {
+        // What is paid would never be heard of.
+        return Err(Error::BillingNotConfigured);
+    }
     // On its own: a caller who hangs up must not leave it half done, and the lease taken.
     let (app, customer_id) = (app.clone(), caller.customer.customer_id.clone());
     let opened = tokio::spawn(async move {
@@ -129,14 +132,18 @@ async fn last(
 ) -> Result<Option<(Session, SessionParameters)>> {
     let stored = app.store.read().await?.attempt(&lease.customer_id, Purpose::Checkout).await?;
     let Some(attempt) = stored else { return Ok(None) };
+    let known = attempt.result.as_ref().and_then(|id| id.parse().ok());
     let Ok(parameters) = serde_json::from_str::<SessionParameters>(&attempt.parameters) else {
+        // Of another version: closed, so that there are never two that can be paid.
+        if let Some(id) = known {
+            counterpart::ended(app.stripe()?.expire_session(&id).await.map(drop))?;
+        }
         return Ok(None);
     };
     if parameters.stripe_customer_id != stripe_id.as_str() {
         // Of a counterpart that was deleted, and the session with it.
         return Ok(None);
     }
-    let known = attempt.result.as_ref().and_then(|id| id.parse().ok());
     let id = match known {
         Some(id) => id,
         // A session lives for a day, a little longer than a key is relied on.

@@ -5,12 +5,13 @@ use crate::app::App;
 use crate::domain::contact::DisplayName;
 use crate::domain::ids::AttemptId;
 use crate::domain::stripe_ids::StripeCustomerId;
+use crate::domain::subscription::Status;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point;
 use crate::flows::lease::Lease;
 use crate::store::{Attempt, Customer, Purpose, SyncStatus};
-use crate::stripe::{CustomerParameters, StripeFailure};
+use crate::stripe::{Answer, CustomerParameters, StripeFailure};
 
 /// How long an idempotency key is relied on, in seconds: Stripe forgets keys after a day
 /// (<https://docs.stripe.com/api/idempotent_requests>).
@@ -66,6 +67,14 @@ pub(super) async fn ensure(
             let (attempt, parameters) = begin(app, lease, customer).await?;
             let made = stripe.create_customer(&attempt.attempt_id, &parameters).await?;
             link(app, lease, &made, &parameters).await
+        }
+        Err(error @ StripeFailure::Refused { .. }) => {
+            // The next attempt is made with what the record says then.
+            let mut tx = app.store.write().await?;
+            lease.lock(&mut tx).await?;
+            tx.delete_attempt(&lease.customer_id, Purpose::Customer).await?;
+            tx.commit().await?;
+            Err(error.into())
         }
         Err(error) => Err(error.into()),
     }
@@ -142,39 +151,52 @@ async fn link(
     Ok(made.clone())
 }
 
-/// Tells Stripe of a changed name or address, if it has not been told.
-pub(super) async fn push(app: &App, customer: &Customer, id: &StripeCustomerId) -> Result<()> {
-    if customer.stripe_sync_status == Some(SyncStatus::Due) {
-        app.stripe()?.update_customer(id, customer.email.as_str(), name_of(customer)).await?;
+/// Tells Stripe of a changed name or address, if it has not been told. Answers whether Stripe knows the
+/// record now: one that it refuses (it may be stricter about addresses) must not hold up a license.
+pub(super) async fn push(app: &App, customer: &Customer, id: &StripeCustomerId) -> Result<bool> {
+    if customer.stripe_sync_status != Some(SyncStatus::Due) {
+        return Ok(true);
+    }
+    let stripe = app.stripe()?;
+    match stripe.update_customer(id, customer.email.as_str(), name_of(customer)).await {
+        Ok(()) => Ok(true),
+        Err(error @ StripeFailure::Refused { .. }) => {
+            let customer_id = &customer.customer_id;
+            tracing::warn!(%customer_id, %error, "Stripe does not take the name or the address");
+            Ok(false)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Leaves nothing at Stripe that would charge somebody whose account is about to be deleted: closes
+/// the open checkout, and ends every subscription that Stripe has, whatever is known of it here.
+///
+/// # Errors
+/// [`Error::Stripe`], [`Error::BillingNotConfigured`]: then nothing must be deleted.
+pub(super) async fn close(app: &App, lease: &Lease) -> Result<()> {
+    let mut tx = app.store.read().await?;
+    let customer = tx.customer(&lease.customer_id).await?.ok_or(Error::NotFound("customer"))?;
+    let checkout = tx.attempt(&lease.customer_id, Purpose::Checkout).await?;
+    drop(tx);
+    let Some(stripe_id) = &customer.stripe_customer_id else { return Ok(()) };
+    let stripe = app.stripe()?;
+    if let Some(session) = checkout.and_then(|attempt| attempt.result?.parse().ok()) {
+        ended(stripe.expire_session(&session).await.map(drop))?;
+    }
+    // After the checkout is closed, nothing is added to them.
+    for subscription in stripe.subscriptions(stripe_id).await? {
+        if !matches!(subscription.status, Status::Canceled | Status::IncompleteExpired) {
+            ended(stripe.cancel_subscription(&subscription.id).await)?;
+        }
     }
     Ok(())
 }
 
-/// Leaves nothing at Stripe that would charge somebody whose account is about to be deleted: closes
-/// the open checkout, and ends the subscription.
-///
-/// # Errors
-/// [`Error::Stripe`]: then nothing must be deleted.
-pub(super) async fn close(app: &App, lease: &Lease) -> Result<()> {
-    let Some(stripe) = &app.stripe else { return Ok(()) };
-    let mut tx = app.store.read().await?;
-    let checkout = tx.attempt(&lease.customer_id, Purpose::Checkout).await?;
-    let subscription = tx.subscription(&lease.customer_id).await?;
-    drop(tx);
-    let session = checkout.and_then(|attempt| attempt.result?.parse().ok());
-    let mut done = Vec::new();
-    if let Some(session) = session {
-        done.push(stripe.expire_session(&session).await.map(drop));
+/// That something was paid, closed or ended before is no failure to end it.
+pub(super) fn ended(done: Answer<()>) -> Result<()> {
+    match done {
+        Ok(()) | Err(StripeFailure::Refused { status: 400 | 404, .. }) => Ok(()),
+        Err(error) => Err(error.into()),
     }
-    if let Some(row) = subscription.filter(|row| row.status.is_live()) {
-        done.push(stripe.cancel_subscription(&row.stripe_subscription_id).await);
-    }
-    for done in done {
-        match done {
-            // It was paid, closed or ended before.
-            Ok(()) | Err(StripeFailure::Refused { status: 400 | 404, .. }) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(())
 }

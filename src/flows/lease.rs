@@ -12,6 +12,10 @@ use crate::stripe::StripeFailure;
 /// that died, and what it held up is done within a minute.
 const LEASE_SECONDS: i64 = 30;
 
+/// How far the clocks of two servers may be apart, in seconds: a lease that ends later than one taken
+/// now and this was taken by a clock that was wrong.
+const SKEW: i64 = 120;
+
 /// How long the work under a lease may take: less than the lease.
 const WORK_TIMEOUT: Duration = Duration::from_secs(25);
 
@@ -35,7 +39,10 @@ impl Lease {
     pub async fn take(app: &App, customer_id: &CustomerId) -> Result<Self> {
         let taken = tokio::time::timeout(LONGEST_WAIT, async {
             loop {
-                let leased = app.store.read().await?.is_leased(customer_id, app.now()).await?;
+                let now = app.now();
+                let mut tx = app.store.read().await?;
+                let leased = tx.is_leased(customer_id, now, now.plus(LEASE_SECONDS + SKEW)).await?;
+                drop(tx);
                 if !leased && let Some(lease) = Self::try_take(app, customer_id).await? {
                     return Ok(lease);
                 }
@@ -51,7 +58,8 @@ impl Lease {
         if tx.lock_customer(customer_id).await?.is_none() {
             return Err(Error::NotFound("customer"));
         }
-        let fence = tx.take_lease(customer_id, now, now.plus(LEASE_SECONDS)).await?;
+        let (until, latest) = (now.plus(LEASE_SECONDS), now.plus(LEASE_SECONDS + SKEW));
+        let fence = tx.take_lease(customer_id, now, until, latest).await?;
         tx.commit().await?;
         Ok(fence.map(|fence| Self { customer_id: customer_id.clone(), fence }))
     }

@@ -11,7 +11,7 @@ use crate::domain::message::Kind;
 use crate::domain::time::{DAY, Timestamp};
 use crate::error::{Error, Result};
 use crate::flows::session::SignedIn;
-use crate::flows::{audit, mail};
+use crate::flows::{audit, mail, sync};
 use crate::store::{Actor, AuditEntry, IssuedLicense, Tx};
 
 /// How long after its end a license still fetches its successor, in seconds: a season in which the
@@ -131,7 +131,8 @@ async fn renew(app: &App, customer_id: &CustomerId, kid: &str) -> Result<bool> {
     let mut tx = app.store.write().await?;
     tx.lock_customer(customer_id).await?;
     let current = tx.current_license(customer_id).await?;
-    let Some(current) = current.filter(|license| license.key_id == kid) else { return Ok(false) };
+    let current = current.filter(|held| held.key_id == kid && held.revoked_at.is_none());
+    let Some(current) = current else { return Ok(false) };
     let Some(plan) = app.plans.plan(&current.plan) else {
         tracing::warn!(%customer_id, plan = current.plan, "not issued anew: this plan is gone");
         return Ok(false);
@@ -150,14 +151,20 @@ async fn renew(app: &App, customer_id: &CustomerId, kid: &str) -> Result<bool> {
 /// [`Error::NotFound`] when there is none.
 pub async fn current(app: &App, caller: &SignedIn) -> Result<IssuedLicense> {
     let customer_id = &caller.customer.customer_id;
-    let current = app.store.read().await?.current_license(customer_id).await?;
-    let current = current.ok_or(Error::NotFound("license"))?;
+    let current = newest(app, customer_id).await?;
+    sync::catch_up(app, &caller.customer, &current).await?;
+    let current = newest(app, customer_id).await?;
     if is_due(app, &current, app.now()).is_none() {
         return Ok(current);
     }
     let mut tx = app.store.write().await?;
     tx.lock_customer(customer_id).await?;
     fresh(app, tx, customer_id).await
+}
+
+async fn newest(app: &App, customer_id: &CustomerId) -> Result<IssuedLicense> {
+    let current = app.store.read().await?.current_license(customer_id).await?;
+    current.ok_or(Error::NotFound("license"))
 }
 
 /// The caller's licenses, the newest first: `most` at the most, from below the number `before`.
@@ -183,9 +190,14 @@ pub async fn history(
 pub async fn refresh(app: &App, token: &str) -> Result<IssuedLicense> {
     let now = app.now();
     let license_id = authentic(app, token, now)?;
-    let mut tx = app.store.write().await?;
     let unknown = || Error::InvalidLicense("it is not on record".into());
+    let mut tx = app.store.read().await?;
     let held = tx.license(&license_id).await?.ok_or_else(unknown)?;
+    let customer = tx.customer(&held.customer_id).await?.ok_or_else(unknown)?;
+    let current = tx.current_license(&held.customer_id).await?.ok_or_else(unknown)?;
+    drop(tx);
+    sync::catch_up(app, &customer, &current).await?;
+    let mut tx = app.store.write().await?;
     tx.lock_customer(&held.customer_id).await?.ok_or_else(unknown)?;
     let license = fresh(app, tx, &held.customer_id).await?;
     if license.revoked_at.is_some() {

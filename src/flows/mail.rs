@@ -101,19 +101,22 @@ pub async fn send(app: &App, mail: &LeasedMail) -> Result<()> {
 async fn compose(app: &App, mail: &LeasedMail) -> Result<Option<(Recipient, Letter)>> {
     let mut tx = app.store.read().await?;
     let customer = tx.customer(&mail.customer_id).await?;
-    let license = match tx.license(&mail.license_id).await? {
-        // Taken back since, because its key was: the one in its place is what works.
-        Some(license) if license.revoked_at.is_some() => {
-            tx.current_license(&mail.customer_id).await?
-        }
-        license => license,
-    };
-    let (Some(customer), Some(license)) = (customer, license) else { return Ok(None) };
-    let kind = mail.kind.parse().map_err(|_| {
+    let license = tx.license(&mail.license_id).await?;
+    let (Some(customer), Some(mut license)) = (customer, license) else { return Ok(None) };
+    let mut kind = mail.kind.parse().map_err(|_| {
         Error::Internal(format!("this version does not know mails of the kind {:?}", mail.kind))
     })?;
+    let carries = !matches!(kind, Kind::PaymentProblem | Kind::Cancellation);
+    if carries && license.revoked_at.is_some() {
+        // Taken back since, because its key was: the one in its place is what works.
+        license = tx.current_license(&mail.customer_id).await?.unwrap_or(license);
+    }
     let term = license.term();
     let works = license.revoked_at.is_none() && term.phase(app.now()) != Phase::Over;
+    if carries && !works {
+        // It ended while nobody accepted the mail.
+        kind = Kind::Cancellation;
+    }
     let facts = Facts {
         kind,
         product: app.plans.product.as_str(),

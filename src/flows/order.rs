@@ -29,7 +29,7 @@ pub(super) async fn write(
     found: &Found,
     now: Timestamp,
 ) -> Result<()> {
-    let mut orders = tx.orders_of(id, MAX_ORDERS).await?;
+    let mut orders = tx.orders_to_settle(id, MAX_ORDERS).await?;
     for session in &found.sessions {
         let of_session =
             |order: &Order| order.stripe_checkout_session_id.as_ref() == Some(&session.id);

@@ -64,11 +64,14 @@ pub(super) async fn settle(
         tx.link_stripe_customer(id, None, now).await?;
         audit(app, &mut tx, by_stripe(id, "stripe.unlinked", json!({})), now).await?;
     } else {
-        let told = &found.customer;
-        let same = (&told.email, counterpart::name_of(told))
+        let first = &found.customer;
+        let same = (&first.email, counterpart::name_of(first))
             == (&customer.email, counterpart::name_of(&customer));
-        let status = if same { Some(SyncStatus::Synced) } else { customer.stripe_sync_status };
-        let method = found.default_payment_method.as_deref();
+        let told = same && found.told;
+        let status = if told { Some(SyncStatus::Synced) } else { customer.stripe_sync_status };
+        // A checkout leaves the card at the subscription.
+        let governing = judgement.governing.and_then(|s| s.default_payment_method.as_deref());
+        let method = found.default_payment_method.as_deref().or(governing);
         tx.stripe_synced(id, method, status, now).await?;
     }
     for event in events {
@@ -171,9 +174,30 @@ async fn write_license(
                 audit(app, tx, by_stripe(id, "license.revoked", detail), now).await?;
                 revoked = true;
             }
+            if paid.is_some_and(|license| revoked || !works(license, now)) {
+                issued = bring_back_a_grant(app, tx, id, now).await?;
+            }
         }
     }
     Ok(Changed { before, issued, revoked })
+}
+
+/// What an operator granted last takes its place again when nothing paid is left.
+async fn bring_back_a_grant(
+    app: &App,
+    tx: &mut Tx,
+    id: &CustomerId,
+    now: Timestamp,
+) -> Result<Option<IssuedLicense>> {
+    let Some(granted) = tx.last_grant(id).await?.filter(|granted| works(granted, now)) else {
+        return Ok(None);
+    };
+    let Some(plan) = app.plans.plan(&granted.plan) else { return Ok(None) };
+    let due = Entitlement { plan, source: Source::Operator, term: granted.term() };
+    let license = license::issue(app, tx, id, &due, now).await?;
+    let detail = json!({ "license_id": license.license_id.as_str(), "plan": license.plan });
+    audit(app, tx, by_stripe(id, "license.issued", detail), now).await?;
+    Ok(Some(license))
 }
 
 fn works(license: &IssuedLicense, now: Timestamp) -> bool {
@@ -225,6 +249,7 @@ fn news<'c>(
             paid && held.plan == issued.plan
         });
         let kind = match (goes_on, ending, past_due) {
+            _ if issued.source == Source::Operator => Kind::Granted,
             (false, ..) => Kind::Upgrade,
             (true, true, _) => Kind::Cancellation,
             (true, false, true) => Kind::PaymentProblem,

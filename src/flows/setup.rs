@@ -2,8 +2,10 @@
 
 use futures_util::future::try_join_all;
 
+use crate::domain::ids::AttemptId;
 use crate::domain::plan::{Catalog, Plan, Price};
 use crate::error::Result;
+use crate::random::Random;
 use crate::stripe::{Endpoint, Stripe, StripePrice};
 
 /// What became of the webhook endpoint.
@@ -20,14 +22,26 @@ pub enum Made {
 ///
 /// # Errors
 /// [`crate::error::Error::Stripe`].
-pub async fn endpoint(stripe: &Stripe, url: &str) -> Result<Made> {
+pub async fn endpoint(stripe: &Stripe, random: &Random, url: &str) -> Result<Made> {
     match stripe.find_endpoint(url).await? {
         Some(endpoint) => {
             stripe.update_endpoint(&endpoint.id, url).await?;
             Ok(Made::Updated(endpoint))
         }
-        None => Ok(Made::New(stripe.create_endpoint(url).await?)),
+        None => {
+            let attempt = AttemptId::from_random(random.bits());
+            Ok(Made::New(stripe.create_endpoint(&attempt, url).await?))
+        }
     }
+}
+
+/// What the key may not do, in words; nothing if it may do everything that a sale reads.
+///
+/// # Errors
+/// [`crate::error::Error::Stripe`].
+pub async fn missing_rights(stripe: &Stripe) -> Result<Vec<String>> {
+    let unreadable = stripe.unreadable().await?.into_iter();
+    Ok(unreadable.map(|what| format!("the key may not read {what}; give it that right")).collect())
 }
 
 /// Everything in which the prices of the plans differ from those at Stripe, in words; nothing if they

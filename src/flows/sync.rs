@@ -3,30 +3,45 @@
 //! second time. What the state comes to is judged by [`crate::domain::subscription`], and written by
 //! [`crate::flows::settle`].
 
+use std::time::Duration;
+
 use futures_util::future::try_join_all;
 
 use crate::app::App;
 use crate::domain::ids::CustomerId;
 use crate::domain::invoice::OrderStatus;
-use crate::domain::stripe_ids::StripeCustomerId;
+use crate::domain::license::{Phase, Source};
+use crate::domain::stripe_ids::{CheckoutSessionId, StripeCustomerId};
 use crate::domain::subscription::Seen;
+use crate::domain::time::DAY;
 use crate::error::{Error, Result};
 use crate::fail_point;
 use crate::flows::lease::Lease;
 use crate::flows::{counterpart, settle};
-use crate::store::{Customer, LeasedEvent, Order};
-use crate::stripe::Session;
+use crate::store::{Customer, IssuedLicense, LeasedEvent, Order};
+use crate::stripe::{Session, Stripe, StripeFailure};
 
-/// Orders of one customer that are looked at: more than twenty years of months.
-pub(super) const MAX_ORDERS: i64 = 300;
+/// Orders of one customer that are looked at: more than eighty years of months.
+pub(super) const MAX_ORDERS: i64 = 1000;
+
+/// How long apart a customer who fetches a license makes us look at Stripe, in seconds.
+const BETWEEN_LOOKS: i64 = 30;
+
+/// How long such a customer waits for it.
+const LONGEST_LOOK: Duration = Duration::from_secs(3);
+
+/// How long a checkout can be paid, in seconds.
+const CHECKOUT_SECONDS: i64 = DAY;
 
 /// Open checkouts that are asked after at once; by the rules there is one.
 const MAX_SESSIONS: usize = 10;
 
 /// What Stripe says about a customer.
 pub(super) struct Found {
-    /// The record that Stripe was told of.
+    /// The record at the beginning.
     pub customer: Customer,
+    /// Whether Stripe knows it.
+    pub told: bool,
     /// Who that is at Stripe.
     pub stripe_id: StripeCustomerId,
     /// What was bought.
@@ -46,11 +61,44 @@ pub async fn sync(app: &App, customer_id: &CustomerId, events: &[LeasedEvent]) -
     lease.during(app, sync_held(app, &lease, events)).await
 }
 
+/// Brings a customer in line with Stripe who comes to fetch a license, if something may have happened of
+/// which no webhook came: a checkout is open, or a renewal is overdue. Waits a little; whatever goes
+/// wrong, the customer gets the license that is there.
+///
+/// # Errors
+/// A failure of the database.
+pub(super) async fn catch_up(app: &App, customer: &Customer, held: &IssuedLicense) -> Result<()> {
+    let now = app.now();
+    let recently = customer.stripe_synced_at.is_some_and(|at| now < at.plus(BETWEEN_LOOKS));
+    if app.stripe.is_none() || customer.stripe_customer_id.is_none() || recently {
+        return Ok(());
+    }
+    let overdue = held.source == Source::Subscription
+        && held.revoked_at.is_none()
+        && held.term().phase(now) != Phase::Active;
+    let id = customer.customer_id.clone();
+    if !overdue {
+        let since = now.plus(-CHECKOUT_SECONDS);
+        if !app.store.read().await?.has_pending_checkout(&id, since).await? {
+            return Ok(());
+        }
+    }
+    let own = app.clone();
+    let looked = tokio::spawn(async move { sync(&own, &id, &[]).await });
+    match tokio::time::timeout(LONGEST_LOOK, looked).await {
+        Ok(Ok(Ok(()))) => {}
+        Ok(Ok(Err(error))) => tracing::debug!(%error, "no look at Stripe"),
+        Ok(Err(error)) => tracing::error!(%error, "a look at Stripe ended"),
+        Err(_) => tracing::debug!("a look at Stripe takes longer"),
+    }
+    Ok(())
+}
+
 /// The same, by who holds the lease already.
 pub(super) async fn sync_held(app: &App, lease: &Lease, events: &[LeasedEvent]) -> Result<()> {
     let mut tx = app.store.read().await?;
     let customer = tx.customer(&lease.customer_id).await?.ok_or(Error::NotFound("customer"))?;
-    let orders = tx.orders_of(&lease.customer_id, MAX_ORDERS).await?;
+    let orders = tx.orders_to_settle(&lease.customer_id, MAX_ORDERS).await?;
     drop(tx);
     let stripe_id = match &customer.stripe_customer_id {
         Some(id) => id.clone(),
@@ -74,18 +122,29 @@ async fn fetch(
     let record = stripe.customer(&stripe_id).await?;
     if record.deleted {
         let seen = Seen { deleted: true, ..Seen::default() };
-        let (sessions, default_payment_method) = (Vec::new(), None);
-        return Ok(Found { customer, stripe_id, seen, sessions, default_payment_method });
+        // The open checkouts went with them.
+        let pending = orders.iter().filter(|order| order.status == OrderStatus::Pending);
+        let pending = pending.filter_map(|order| order.stripe_checkout_session_id.as_ref());
+        let sessions = pending.map(Session::forgotten).collect();
+        let (told, default_payment_method) = (false, None);
+        return Ok(Found { customer, told, stripe_id, seen, sessions, default_payment_method });
     }
-    counterpart::push(app, &customer, &stripe_id).await?;
+    let told = counterpart::push(app, &customer, &stripe_id).await?;
     let seen = stripe.purchases(&stripe_id).await?;
     // After the invoices: a checkout that is complete by now may have none among them yet, never
     // the other way round.
     let pending = orders.iter().filter(|order| order.status == OrderStatus::Pending);
     let pending = pending.filter(|order| order.stripe_invoice_id.is_none());
     let pending = pending.filter_map(|order| order.stripe_checkout_session_id.as_ref());
-    let asked = pending.take(MAX_SESSIONS).map(|id| stripe.session(id));
-    let sessions = try_join_all(asked).await?;
+    let sessions = try_join_all(pending.take(MAX_SESSIONS).map(|id| session(stripe, id))).await?;
     let default_payment_method = record.default_payment_method;
-    Ok(Found { customer, stripe_id, seen, sessions, default_payment_method })
+    Ok(Found { customer, told, stripe_id, seen, sessions, default_payment_method })
+}
+
+/// A checkout as it is now; one that Stripe does not know any more is over.
+async fn session(stripe: &Stripe, id: &CheckoutSessionId) -> Result<Session> {
+    match stripe.session(id).await {
+        Err(StripeFailure::Refused { status: 404, .. }) => Ok(Session::forgotten(id)),
+        found => Ok(found?),
+    }
 }

@@ -24,7 +24,7 @@ use crate::store::Customer;
 pub struct CustomersApi;
 
 documented!(SignUpCodes: EmailTaken, InvalidEmail, InvalidName, WeakPassword, TooManyRequests);
-documented!(DeleteCodes: BillingRefused, BillingUnavailable);
+documented!(DeleteCodes: BillingNotConfigured, BillingRefused, BillingUnavailable);
 documented!(UpdateCodes: EmailTaken, InvalidEmail, InvalidName, TooManyRequests);
 
 /// Who signs up.
@@ -212,6 +212,10 @@ impl CustomersApi {
         if request.email.is_some() {
             // It would tell, like signing up, which addresses have accounts.
             throttle.sign_up(client.address)?;
+        }
+        if caller.customer.stripe_customer_id.is_some() {
+            // Stripe is told of each change.
+            throttle.billing(&caller.customer.customer_id)?;
         }
         let email = request.email.map(|email| email.parse::<Email>()).transpose();
         let change = AccountChange {

@@ -155,13 +155,17 @@ impl Tx {
     /// Forgets what the events about a customer said, who is about to be deleted.
     pub async fn forget_events_of(&mut self, customer: &Customer) -> Result<()> {
         sql!(
+            &mut *self,
+            execute,
+            "UPDATE inbox SET body = '' WHERE stripe_customer_id = $1",
+            &customer.stripe_customer_id,
+        )?;
+        sql!(
             self,
             execute,
-            "UPDATE inbox SET body = '' WHERE customer_id = $1 OR stripe_customer_id = $2
-                 OR stripe_payment_intent_id IN (
-                     SELECT stripe_payment_intent_id FROM orders WHERE customer_id = $1)",
+            "UPDATE inbox SET body = '' WHERE stripe_payment_intent_id IN (
+                 SELECT stripe_payment_intent_id FROM orders WHERE customer_id = $1)",
             &customer.customer_id,
-            &customer.stripe_customer_id,
         )?;
         Ok(())
     }
@@ -190,13 +194,14 @@ impl Tx {
         Ok(())
     }
 
-    /// Forgets a few events that were done long ago.
+    /// Forgets a few events that were done, or given up, long ago.
     pub async fn sweep_events(&mut self, now: Timestamp) -> Result<()> {
         sql!(
             self,
             execute,
             "DELETE FROM inbox WHERE event_id IN (
-                 SELECT event_id FROM inbox WHERE done_at <= $1 ORDER BY done_at LIMIT $2)",
+                 SELECT event_id FROM inbox WHERE done_at <= $1 OR given_up_at <= $1
+                 ORDER BY received_at LIMIT $2)",
             now.plus(-KEPT_SECONDS),
             SWEPT_AT_ONCE,
         )?;

@@ -8,13 +8,14 @@ use crate::domain::time::Timestamp;
 use crate::error::Result;
 
 impl Tx {
-    /// Takes the customer's lease until `until`, unless somebody holds it at `now`. Answers its
-    /// number.
+    /// Takes the customer's lease until `until`, unless somebody holds it at `now`. One that reaches
+    /// further than `latest` was taken by a wrong clock, and does not count. Answers its number.
     pub async fn take_lease(
         &mut self,
         id: &CustomerId,
         now: Timestamp,
         until: Timestamp,
+        latest: Timestamp,
     ) -> Result<Option<i64>> {
         let taken = sql!(
             self,
@@ -23,22 +24,32 @@ impl Tx {
              ON CONFLICT (customer_id) DO UPDATE
                  SET fence = customer_leases.fence + 1, leased_until = $3
                  WHERE customer_leases.leased_until IS NULL OR customer_leases.leased_until <= $2
+                    OR customer_leases.leased_until > $4
              RETURNING fence",
             id,
             now,
             until,
+            latest,
         )?;
         Ok(taken.map(|(fence,)| fence))
     }
 
-    /// Whether somebody holds the customer's lease at `now`: to wait without writing.
-    pub async fn is_leased(&mut self, id: &CustomerId, now: Timestamp) -> Result<bool> {
+    /// Whether somebody holds the customer's lease at `now`, as [`Tx::take_lease`] sees it: to wait
+    /// without writing.
+    pub async fn is_leased(
+        &mut self,
+        id: &CustomerId,
+        now: Timestamp,
+        latest: Timestamp,
+    ) -> Result<bool> {
         let held = sql!(
             self,
             fetch_optional: (i64,),
-            "SELECT fence FROM customer_leases WHERE customer_id = $1 AND leased_until > $2",
+            "SELECT fence FROM customer_leases
+             WHERE customer_id = $1 AND leased_until > $2 AND leased_until <= $3",
             id,
             now,
+            latest,
         )?;
         Ok(held.is_some())
     }

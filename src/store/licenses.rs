@@ -183,6 +183,22 @@ impl Tx {
         Ok(found.into_iter().map(|(id,)| id).collect())
     }
 
+    /// What an operator granted a customer last, if it was not taken back.
+    pub async fn last_grant(&mut self, id: &CustomerId) -> Result<Option<IssuedLicense>> {
+        let last = sql!(
+            self,
+            fetch_optional: IssuedLicense,
+            concat!(
+                "SELECT ",
+                license_columns!(),
+                " FROM licenses WHERE customer_id = $1 AND source = 'operator'
+                 ORDER BY seq DESC LIMIT 1"
+            ),
+            id,
+        )?;
+        Ok(last.filter(|license| license.revoked_at.is_none()))
+    }
+
     /// Takes one license back.
     pub async fn revoke_license(&mut self, id: &LicenseId, now: Timestamp) -> Result<()> {
         sql!(

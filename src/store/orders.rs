@@ -97,6 +97,41 @@ impl Tx {
         )
     }
 
+    /// The customer's orders that Stripe may still say something about: those that have an invoice, and
+    /// those that wait for one. The newest first, `most` at the most.
+    pub async fn orders_to_settle(&mut self, id: &CustomerId, most: i64) -> Result<Vec<Order>> {
+        sql!(
+            self,
+            fetch_all: Order,
+            concat!(
+                "SELECT ",
+                order_columns!(),
+                " FROM orders WHERE customer_id = $1
+                     AND (stripe_invoice_id IS NOT NULL OR status = 'pending')
+                 ORDER BY created_at DESC, order_id LIMIT $2"
+            ),
+            id,
+            most,
+        )
+    }
+
+    /// Whether a customer has a checkout that was opened after `since` and is not settled.
+    pub async fn has_pending_checkout(
+        &mut self,
+        id: &CustomerId,
+        since: Timestamp,
+    ) -> Result<bool> {
+        let pending = sql!(
+            self,
+            fetch_optional: (i64,),
+            "SELECT amount FROM orders
+             WHERE customer_id = $1 AND status = 'pending' AND created_at > $2 LIMIT 1",
+            id,
+            since,
+        )?;
+        Ok(pending.is_some())
+    }
+
     /// The customer who made this payment.
     pub async fn customer_by_payment(
         &mut self,

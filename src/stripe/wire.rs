@@ -48,9 +48,19 @@ pub struct WireCustomer {
     pub id: String,
     #[serde(default)]
     pub deleted: bool,
-    #[serde(default)]
-    pub metadata: HashMap<String, String>,
+    metadata: Option<HashMap<String, String>>,
     pub invoice_settings: Option<InvoiceSettings>,
+}
+
+impl WireCustomer {
+    pub fn metadata(&self, key: &str) -> Option<&str> {
+        named(&self.metadata, key)
+    }
+}
+
+/// Metadata is an object, or null.
+fn named<'a>(metadata: &'a Option<HashMap<String, String>>, key: &str) -> Option<&'a str> {
+    metadata.as_ref()?.get(key).map(String::as_str)
 }
 
 #[derive(Debug, Deserialize)]
@@ -66,6 +76,9 @@ pub struct WireSubscription {
     cancel_at: Option<i64>,
     cancel_at_period_end: Option<bool>,
     trial_end: Option<i64>,
+    latest_invoice: Option<Link>,
+    default_payment_method: Option<Link>,
+    metadata: Option<HashMap<String, String>>,
     created: Option<i64>,
 }
 
@@ -92,6 +105,9 @@ impl WireSubscription {
             cancel_at: time(self.cancel_at),
             cancel_at_period_end: self.cancel_at_period_end.unwrap_or(false),
             trial_end: time(self.trial_end),
+            has_invoice: self.latest_invoice.is_some(),
+            ours: named(&self.metadata, "customer_id").is_some(),
+            default_payment_method: self.default_payment_method.map(|link| link.id().to_owned()),
             created: Timestamp::saturating(self.created.unwrap_or(0)),
         })
     }
@@ -118,7 +134,7 @@ pub struct WireInvoice {
     created: Option<i64>,
     status_transitions: Option<Transitions>,
     payments: Option<List<WirePayment>>,
-    lines: Option<List<WireLine>>,
+    pub lines: Option<List<WireLine>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -148,7 +164,8 @@ struct PaymentLink {
 }
 
 #[derive(Debug, Deserialize)]
-struct WireLine {
+pub struct WireLine {
+    pub id: String,
     amount: Option<i64>,
     period: Option<Period>,
     pricing: Option<Pricing>,
@@ -236,18 +253,34 @@ impl WirePaymentIntent {
             Some(WireCharge::Object { refunded, disputed }) => (refunded, disputed),
             Some(WireCharge::Other(_)) | None => (None, None),
         };
-        let failed = match self.status.as_deref() {
-            Some("requires_payment_method") => self.last_payment_error.is_some(),
-            Some("canceled") => true,
-            _ => false,
-        };
-        let payment = match (refunded, disputed, failed) {
+        let failed = self.last_payment_error.is_some();
+        let payment = match (refunded, disputed, self.status.as_deref()) {
             (Some(true), ..) => Payment::Refunded,
             (_, Some(true), _) => Payment::Disputed,
-            (.., true) => Payment::Failed,
+            (.., Some("processing")) => Payment::Processing,
+            (.., Some("canceled")) => Payment::Failed,
+            (.., Some("requires_payment_method")) if failed => Payment::Failed,
             _ => Payment::Unremarkable,
         };
         Some((self.id.parse().ok()?, payment))
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub struct WireDispute {
+    pub id: String,
+    status: Option<String>,
+}
+
+impl WireDispute {
+    /// What the payment comes to by this dispute
+    /// (<https://docs.stripe.com/api/disputes/object#dispute_object-status>).
+    pub fn payment(&self) -> Payment {
+        match self.status.as_deref() {
+            Some("lost") => Payment::DisputeLost,
+            Some("won" | "warning_closed" | "prevented") => Payment::Unremarkable,
+            _ => Payment::Disputed,
+        }
     }
 }
 
@@ -257,8 +290,13 @@ pub struct WireSession {
     pub url: Option<String>,
     pub status: Option<String>,
     pub invoice: Option<Link>,
-    #[serde(default)]
-    pub metadata: HashMap<String, String>,
+    metadata: Option<HashMap<String, String>>,
+}
+
+impl WireSession {
+    pub fn metadata(&self, key: &str) -> Option<&str> {
+        named(&self.metadata, key)
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -280,7 +318,8 @@ pub struct Recurring {
     pub interval_count: Option<i64>,
 }
 
-#[derive(Debug, Deserialize)]
+/// Not shown in logs: it may hold the endpoint's secret.
+#[derive(Deserialize)]
 pub struct WireEndpoint {
     pub id: String,
     #[serde(default)]

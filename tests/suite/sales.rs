@@ -225,3 +225,101 @@ async fn without_stripe_everything_but_buying_works_stripe_20() {
     assert_eq!(ada.get("/api/licenses/current").await.status, 200);
     assert_eq!(app.count("inbox").await, 0);
 }
+
+#[tokio::test]
+async fn deleting_an_account_ends_what_was_just_paid_and_is_not_known_here_yet() {
+    let shop = Shop::open().await;
+    let ada = shop.buyer("ada@example.com").await;
+    let session = shop.checkout(&ada, "starter").await;
+    shop.sandbox.faults().hold_deliveries();
+    shop.sandbox.pay(&session, licentia_sandbox::Card::Paid).unwrap();
+    assert_eq!(ada.client.delete("/api/customers/me").await.status, 204);
+    let sub = shop.sandbox.object(&shop.subscription_of(&session));
+    assert_eq!(sub["status"], "canceled");
+    // An open checkout cannot be paid any more either.
+    let eve = shop.buyer("eve@example.com").await;
+    let open = shop.checkout(&eve, "starter").await;
+    assert_eq!(eve.client.delete("/api/customers/me").await.status, 204);
+    assert_eq!(shop.sandbox.object(&open)["status"], "expired");
+}
+
+#[tokio::test]
+async fn who_fetches_a_license_gets_what_was_paid_though_no_webhook_came() {
+    let shop = Shop::open().await;
+    let ada = shop.buyer("ada@example.com").await;
+    let session = shop.checkout(&ada, "professional").await;
+    shop.sandbox.faults().hold_deliveries();
+    shop.sandbox.pay(&session, licentia_sandbox::Card::Paid).unwrap();
+    shop.sandbox.advance(std::time::Duration::from_secs(31));
+    let app = shop.app.client.with_token(&ada.trial);
+    let fresh = app.send(reqwest::Method::POST, "/api/licenses/refresh", None).await;
+    assert_eq!(fresh.text("/plan"), "professional");
+    assert_eq!(shop.license(&ada).await["plan"], "professional");
+    // A renewal of which nobody heard, too.
+    shop.sandbox.advance_days(31);
+    let paid = shop.app.client.with_token(fresh.text("/token"));
+    let renewed = paid.send(reqwest::Method::POST, "/api/licenses/refresh", None).await;
+    assert_eq!(renewed.text("/expires_at"), "2027-01-20T15:00:00+00:00");
+}
+
+#[tokio::test]
+async fn nothing_is_sold_without_a_webhook_secret() {
+    let shop =
+        Shop::open_with(Options::default(), &[("LICENTIA_STRIPE__WEBHOOK_SECRET", "")]).await;
+    let ada = shop.buyer("ada@example.com").await;
+    assert_eq!(shop.ask(&ada, "starter").await.problem(), (503, "billing_not_configured"));
+    assert_eq!(shop.counterparts(), 0);
+}
+
+#[tokio::test]
+async fn what_an_operator_granted_comes_back_when_nothing_paid_is_left() {
+    let shop = Shop::open().await;
+    let ada = shop.buyer("ada@example.com").await;
+    let app = &shop.app.app;
+    let plan = app.plans.plan("starter").unwrap();
+    let term = licentia::domain::license::Term::default();
+    let source = licentia::domain::license::Source::Operator;
+    let grant = licentia::domain::license::Entitlement { plan, source, term };
+    let id = ada.customer_id.parse().unwrap();
+    licentia::flows::license::grant(app, &id, &grant).await.unwrap();
+    let session = shop.buy(&ada, "professional").await;
+    assert_eq!(shop.license(&ada).await["plan"], "professional");
+    shop.sandbox.cancel_now(&shop.subscription_of(&session)).unwrap();
+    shop.settled().await;
+    let license = shop.license(&ada).await;
+    assert_eq!((&license["plan"], &license["status"]), (&json!("starter"), &json!("active")));
+    assert_eq!(license["expires_at"], serde_json::Value::Null);
+    let paid = &shop.licenses(&ada).await[1];
+    assert_eq!((&paid["plan"], &paid["status"]), (&json!("professional"), &json!("revoked")));
+}
+
+#[tokio::test]
+async fn a_refund_and_a_dispute_are_followed_to_their_end_stripe_15() {
+    let shop = Shop::open().await;
+    let ada = shop.buyer("ada@example.com").await;
+    let session = shop.buy(&ada, "professional").await;
+    let intent = shop.sandbox.payment_intent(&session).unwrap();
+    let look = async || {
+        shop.settled().await;
+        let order = shop.orders(&ada).await[0]["status"].as_str().unwrap().to_owned();
+        (order, shop.license(&ada).await["status"].as_str().unwrap().to_owned())
+    };
+    let seen = |order: &str, license: &str| (order.to_owned(), license.to_owned());
+    let dispute = shop.sandbox.open_dispute(&intent).unwrap();
+    assert_eq!(look().await, seen("disputed", "active"));
+    shop.sandbox.close_dispute(&dispute, true).unwrap();
+    assert_eq!(look().await, seen("succeeded", "active"));
+    shop.sandbox.refund(&intent, Some(100)).unwrap();
+    assert_eq!(look().await, seen("succeeded", "active"));
+    shop.sandbox.refund(&intent, None).unwrap();
+    assert_eq!(look().await, seen("refunded", "revoked"));
+
+    let eve = shop.buyer("eve@example.com").await;
+    let session = shop.buy(&eve, "professional").await;
+    let intent = shop.sandbox.payment_intent(&session).unwrap();
+    let dispute = shop.sandbox.open_dispute(&intent).unwrap();
+    shop.sandbox.close_dispute(&dispute, false).unwrap();
+    shop.settled().await;
+    assert_eq!(shop.license(&eve).await["status"], "revoked");
+    assert_eq!(shop.orders(&eve).await[0]["status"], "disputed");
+}

@@ -31,6 +31,9 @@ fn subscription(id: &str, status: &str, prices: &[&str]) -> Subscription {
         cancel_at: None,
         cancel_at_period_end: false,
         trial_end: None,
+        has_invoice: false,
+        ours: true,
+        default_payment_method: None,
         created: at(PERIOD_START),
     }
 }
@@ -90,7 +93,7 @@ fn each_state_of_a_paid_subscription() {
     let grace = Some(PERIOD_END + 7 * DAY);
     for (status, expected) in [
         ("active", professional(PERIOD_END, grace)),
-        ("trialing", professional(PERIOD_END, grace)),
+        ("trialing", professional(PERIOD_END, Some(PERIOD_END + DAY))),
         ("past_due", professional(PERIOD_END, grace)),
         ("incomplete", None),
         ("incomplete_expired", None),
@@ -112,8 +115,98 @@ fn past_due_works_within_the_grace_that_counts_from_what_was_paid_stripe_11() {
 
 #[test]
 fn while_a_renewal_is_collected_nothing_is_cut_off_and_nothing_granted() {
-    let expected = professional(PERIOD_START, Some(PERIOD_START + 14 * DAY));
-    assert_eq!(due(&unpaid_renewal("active"), PERIOD_START + DAY), expected);
+    // The hour of the draft changes nothing, so no license is issued for it.
+    let usual = professional(PERIOD_START, Some(PERIOD_START + 7 * DAY));
+    for status in [InvoiceStatus::Draft, InvoiceStatus::Open] {
+        let mut state = unpaid_renewal("active");
+        state.invoices[0].status = status;
+        assert_eq!(due(&state, PERIOD_START + DAY), usual, "{status:?}");
+    }
+    // A bank debit takes longer.
+    let mut debit = unpaid_renewal("active");
+    debit.invoices[0].payment = Payment::Processing;
+    let longer = professional(PERIOD_START, Some(PERIOD_START + 14 * DAY));
+    assert_eq!(due(&debit, PERIOD_START + DAY), longer);
+}
+
+/// A line for a price until a time.
+fn line(price: &str, end: i64, amount: i64) -> Line {
+    Line { price: Some(price.to_owned()), period_end: Some(at(end)), amount }
+}
+
+#[test]
+fn an_upgrade_that_was_not_paid_grants_what_was_paid() {
+    let mut state = paid("past_due");
+    state.invoices[0].lines = vec![line("price_starter_monthly", PERIOD_END, 1900)];
+    let mut upgrade =
+        invoice("in_2", &state.subscriptions[0], InvoiceStatus::Open, PERIOD_END + MONTH);
+    upgrade.lines = vec![line("price_pro_monthly", PERIOD_END, 1500)];
+    state.invoices.push(upgrade);
+    assert_eq!(due(&state, NOW).unwrap().0, "starter");
+    state.invoices[1].status = InvoiceStatus::Paid;
+    state.subscriptions[0].status = Status::Active;
+    assert_eq!(due(&state, NOW).unwrap().0, "professional");
+    // Billed with the next renewal, it is in good standing: the plan follows the price.
+    state.invoices.truncate(1);
+    assert_eq!(due(&state, NOW).unwrap().0, "professional");
+}
+
+#[test]
+fn a_refunded_change_leaves_what_else_was_paid() {
+    let mut state = paid("active");
+    state.subscriptions[0].items[0].price = "price_starter_monthly".into();
+    state.invoices[0].lines = vec![line("price_starter_monthly", PERIOD_END, 1900)];
+    let mut change =
+        invoice("in_2", &state.subscriptions[0], InvoiceStatus::Paid, PERIOD_END + MONTH);
+    change.lines = vec![line("price_pro_monthly", PERIOD_END, 1500)];
+    change.payment = Payment::Refunded;
+    state.invoices.push(change);
+    assert_eq!(due(&state, NOW), Some(("starter".into(), PERIOD_END, None)));
+}
+
+#[test]
+fn what_was_credited_and_what_is_no_plan_covers_nothing() {
+    let year = PERIOD_END + 300 * DAY;
+    let mut state = unpaid_renewal("past_due");
+    // A year was paid, changed to a month and credited; an add-on is paid for a year.
+    state.invoices[1].lines = vec![
+        line("price_starter_yearly", year, 19000),
+        line("price_starter_yearly", year, -18000),
+        line("price_pro_monthly", PERIOD_START, 4900),
+        line("price_support_yearly", year, 9900),
+    ];
+    let expected = professional(PERIOD_START, Some(PERIOD_START + 7 * DAY));
+    assert_eq!(due(&state, PERIOD_START + DAY), expected);
+}
+
+#[test]
+fn invoices_that_are_missing_take_nothing_and_grant_nothing() {
+    let mut state = paid("active");
+    state.invoices.clear();
+    assert_eq!(due(&state, NOW), professional(PERIOD_END, Some(PERIOD_END + 7 * DAY)));
+    state.subscriptions[0].has_invoice = true;
+    let catalog = catalog();
+    let judgement = judge(&state, &catalog, at(NOW));
+    assert!(judgement.unclear && judgement.due.is_none());
+}
+
+#[test]
+fn a_subscription_to_something_else_is_left_alone() {
+    let mut state = seen(subscription("sub_1", "active", &["price_support"]), Vec::new());
+    state.subscriptions[0].ours = false;
+    let catalog = catalog();
+    let judgement = judge(&state, &catalog, at(NOW));
+    assert!(judgement.governing.is_none(), "it would stand in the way of a checkout");
+}
+
+#[test]
+fn a_former_price_keeps_the_plan() {
+    let mut catalog = catalog();
+    catalog.plans[2].former_prices.push("price_pro_2025".into());
+    let state = seen(subscription("sub_1", "active", &["price_pro_2025"]), Vec::new());
+    let judgement = judge(&state, &catalog, at(NOW));
+    assert_eq!(judgement.due.unwrap().plan.id.as_str(), "professional");
+    assert!(judgement.alerts.is_empty());
 }
 
 #[test]
@@ -149,8 +242,12 @@ fn a_cancellation_by_either_field_ends_without_grace_stripe_12() {
 #[test]
 fn what_was_given_back_grants_nothing_stripe_15() {
     let mut state = paid("active");
-    state.invoices[0].payment = Payment::Refunded;
-    assert_eq!(due(&state, NOW), None);
+    for back in [Payment::Refunded, Payment::DisputeLost] {
+        state.invoices[0].payment = back;
+        assert_eq!(due(&state, NOW), None);
+    }
+    state.invoices[0].payment = Payment::Disputed;
+    assert!(due(&state, NOW).is_some(), "a dispute that is only opened takes nothing");
 }
 
 #[test]

@@ -38,6 +38,10 @@ impl Client {
         Self { token: Some(token.to_owned()), ..self.clone() }
     }
 
+    pub fn token(&self) -> &str {
+        self.token.as_deref().unwrap_or_default()
+    }
+
     pub async fn get(&self, path: &str) -> Answer {
         self.send(Method::GET, path, None).await
     }

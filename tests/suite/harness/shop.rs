@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
+use licentia::app::App;
 use licentia::clock::Clock;
 use licentia::domain::time::Timestamp;
-use licentia::worker;
+use licentia::random::Random;
+use licentia::{http, worker};
 use licentia_sandbox::{Card, Interval, Mail, NewPrice, Options, Paid, Sandbox, StartTime};
 use licentia_verify::{KeySet, License, Rejection};
 use serde_json::{Value, json};
@@ -32,10 +34,11 @@ pub struct Shop {
     pub sandbox: Sandbox,
     /// Its secret.
     pub secret: String,
-    _stop: watch::Sender<()>,
+    stop: watch::Sender<()>,
 }
 
 /// A customer who is signed in.
+#[derive(Clone)]
 pub struct Buyer {
     pub email: String,
     pub client: Client,
@@ -83,7 +86,25 @@ impl Shop {
         let app = TestApp::start_at(listener, &all, clock, unused).await;
         let (stop, stopped) = watch::channel(());
         tokio::spawn(worker::run(app.app.clone(), stopped));
-        Self { app, sandbox, secret, _stop: stop }
+        Self { app, sandbox, secret, stop }
+    }
+
+    /// One more server on the same database, with a worker and a webhook endpoint of its own.
+    pub async fn second_server(&self) -> Client {
+        let clock = Arc::new(SandboxClock(self.sandbox.clock()));
+        let random = Random::from_system().unwrap();
+        let mut config = self.app.config.clone();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let url = format!("{base}/api/webhooks/stripe");
+        let (_, secret) = self.sandbox.add_webhook_endpoint(&url, &["*"]);
+        config.stripe.as_mut().unwrap().webhook_secrets.push(secret.into());
+        let app = App::start(&config, clock, random).await.unwrap();
+        tokio::spawn(worker::run(app.clone(), self.stop.subscribe()));
+        tokio::spawn(
+            async move { http::serve(listener, &app, &config, std::future::pending()).await },
+        );
+        Client::new(base)
     }
 
     pub async fn buyer(&self, email: &str) -> Buyer {

@@ -1,0 +1,275 @@
+//! The calls that a sale needs: customers, checkout sessions, the portal, and what somebody bought.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::wire::{
+    Identified, Link, List, WireCustomer, WireDispute, WireInvoice, WireItem, WireLine,
+    WirePaymentIntent, WirePortal, WireSession, WireSubscription,
+};
+use super::{Answer, Stripe, StripeFailure, field, read_id};
+use crate::domain::ids::{AttemptId, CustomerId};
+use crate::domain::invoice::Payment;
+use crate::domain::stripe_ids::{
+    CheckoutSessionId, InvoiceId, PaymentIntentId, StripeCustomerId, StripeSubscriptionId,
+};
+use crate::domain::subscription::{Seen, Subscription};
+
+/// How a customer is made at Stripe; kept as it is until the answer has come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CustomerParameters {
+    /// Ours, for the metadata.
+    pub customer_id: String,
+    /// The address.
+    pub email: String,
+    /// The person's name, or the company's.
+    pub name: Option<String>,
+}
+
+/// How a checkout session is made; kept as it is until the answer has come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionParameters {
+    /// Ours, for the metadata.
+    pub customer_id: String,
+    /// Who pays.
+    pub stripe_customer_id: String,
+    /// The plan's id, for the metadata.
+    pub plan: String,
+    /// What is sold.
+    pub price: String,
+    /// Where the customer goes afterwards.
+    pub success_url: String,
+    /// Where the customer goes instead.
+    pub cancel_url: String,
+}
+
+/// Where a checkout session stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionStatus {
+    /// It can be paid.
+    Open,
+    /// It was completed; the money may still be on its way.
+    Complete,
+    /// It was closed without.
+    Expired,
+}
+
+/// A checkout session.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// Its id.
+    pub id: CheckoutSessionId,
+    /// The page, while it is open.
+    pub url: Option<String>,
+    /// Where it stands.
+    pub status: SessionStatus,
+    /// The first invoice of what it sold.
+    pub invoice: Option<InvoiceId>,
+    /// The attempt that made it.
+    attempt_id: Option<String>,
+}
+
+/// What Stripe says about a customer's own record.
+#[derive(Clone, Debug, Default)]
+pub struct StripeCustomer {
+    /// Whether it was deleted.
+    pub deleted: bool,
+    /// The card, or the like, that pays invoices.
+    pub default_payment_method: Option<String>,
+}
+
+impl Session {
+    /// One that Stripe does not know any more.
+    pub(crate) fn forgotten(id: &CheckoutSessionId) -> Self {
+        let status = SessionStatus::Expired;
+        Self { id: id.clone(), url: None, status, invoice: None, attempt_id: None }
+    }
+}
+
+impl Stripe {
+    /// Makes a customer. The same attempt makes the same one.
+    pub async fn create_customer(
+        &self,
+        attempt: &AttemptId,
+        parameters: &CustomerParameters,
+    ) -> Answer<StripeCustomerId> {
+        let mut form = vec![
+            field("email", &parameters.email),
+            field("metadata[customer_id]", &parameters.customer_id),
+        ];
+        form.extend(parameters.name.as_ref().map(|name| field("name", name)));
+        let made: Identified = self.post("/customers", form, Some(attempt)).await?;
+        read_id(&made.id)
+    }
+
+    /// The customer whose metadata names one of ours, among those with this address: the list, unlike
+    /// Stripe's search, knows at once what was made.
+    pub async fn find_customer(
+        &self,
+        email: &str,
+        customer_id: &CustomerId,
+    ) -> Answer<Option<StripeCustomerId>> {
+        let query = vec![field("email", email)];
+        let found: Vec<WireCustomer> =
+            self.all("/customers", query, |customer: &WireCustomer| &customer.id).await?;
+        let ours = |customer: &&WireCustomer| {
+            !customer.deleted && customer.metadata("customer_id") == Some(customer_id.as_str())
+        };
+        found.iter().find(ours).map(|customer| read_id(&customer.id)).transpose()
+    }
+
+    /// Tells of a changed name or address.
+    pub async fn update_customer(
+        &self,
+        id: &StripeCustomerId,
+        email: &str,
+        name: Option<&str>,
+    ) -> Answer<()> {
+        // An empty value empties the field.
+        let form = vec![field("email", email), field("name", name.unwrap_or_default())];
+        self.post::<Identified>(&format!("/customers/{id}"), form, None).await.map(drop)
+    }
+
+    /// A customer's own record.
+    pub async fn customer(&self, id: &StripeCustomerId) -> Answer<StripeCustomer> {
+        let found: WireCustomer = self.get(&format!("/customers/{id}"), Vec::new()).await?;
+        let settings = found.invoice_settings;
+        let method = settings.and_then(|settings| settings.default_payment_method);
+        let default_payment_method = method.map(|method| method.id().to_owned());
+        Ok(StripeCustomer { deleted: found.deleted, default_payment_method })
+    }
+
+    /// Everything that Stripe says about what a customer bought. Read anew each time, as a whole, and one
+    /// after the other: what a subscription bills is listed after it, and what was paid after that.
+    pub async fn purchases(&self, id: &StripeCustomerId) -> Answer<Seen> {
+        let subscriptions = self.subscriptions(id).await?;
+        let query = vec![field("customer", id.as_str()), field("expand[]", "data.payments")];
+        let mut invoices = self.all("/invoices", query, |found: &WireInvoice| &found.id).await?;
+        for invoice in &mut invoices {
+            if invoice.lines.as_ref().is_some_and(|lines| lines.has_more) {
+                let path = format!("/invoices/{}/lines", invoice.id);
+                let data = self.all(&path, Vec::new(), |line: &WireLine| &line.id).await?;
+                invoice.lines = Some(List { data, has_more: false });
+            }
+        }
+        let payments = self.payments(id).await?;
+        let invoices = invoices.into_iter().filter_map(|found| found.into_domain(&payments));
+        Ok(Seen { deleted: false, subscriptions, invoices: invoices.collect() })
+    }
+
+    /// Every subscription of a customer, ended ones too.
+    pub async fn subscriptions(&self, id: &StripeCustomerId) -> Answer<Vec<Subscription>> {
+        let query = vec![field("customer", id.as_str()), field("status", "all")];
+        let mut found =
+            self.all("/subscriptions", query, |found: &WireSubscription| &found.id).await?;
+        for subscription in &mut found {
+            if subscription.items.as_ref().is_some_and(|items| items.has_more) {
+                let query = vec![field("subscription", &subscription.id)];
+                let data =
+                    self.all("/subscription_items", query, |item: &WireItem| &item.id).await?;
+                subscription.items = Some(List { data, has_more: false });
+            }
+        }
+        Ok(found.into_iter().filter_map(WireSubscription::into_domain).collect())
+    }
+
+    /// What became of a customer's payments.
+    async fn payments(&self, id: &StripeCustomerId) -> Answer<HashMap<PaymentIntentId, Payment>> {
+        let query = vec![field("customer", id.as_str()), field("expand[]", "data.latest_charge")];
+        let found =
+            self.all("/payment_intents", query, |found: &WirePaymentIntent| &found.id).await;
+        let found = match found {
+            // They only add to what the invoices say.
+            Err(StripeFailure::Refused { status: 404, .. }) => Vec::new(),
+            found => found?,
+        };
+        let mut payments: HashMap<_, _> =
+            found.into_iter().filter_map(WirePaymentIntent::into_domain).collect();
+        for (intent, payment) in &mut payments {
+            if *payment == Payment::Disputed {
+                let query = vec![field("payment_intent", intent.as_str())];
+                let disputes =
+                    self.all("/disputes", query, |found: &WireDispute| &found.id).await?;
+                // The newest comes first.
+                *payment = disputes.first().map_or(Payment::Disputed, WireDispute::payment);
+            }
+        }
+        Ok(payments)
+    }
+
+    /// Opens a checkout session for a subscription. The same attempt opens the same one.
+    pub async fn create_session(
+        &self,
+        attempt: &AttemptId,
+        parameters: &SessionParameters,
+    ) -> Answer<Session> {
+        let mut form = vec![
+            field("mode", "subscription"),
+            field("customer", &parameters.stripe_customer_id),
+            field("client_reference_id", &parameters.customer_id),
+            field("line_items[0][price]", &parameters.price),
+            field("line_items[0][quantity]", "1"),
+            field("success_url", &parameters.success_url),
+            field("cancel_url", &parameters.cancel_url),
+        ];
+        for place in ["metadata", "subscription_data[metadata]"] {
+            form.push(field(format!("{place}[customer_id]"), &parameters.customer_id));
+            form.push(field(format!("{place}[plan]"), &parameters.plan));
+            form.push(field(format!("{place}[attempt_id]"), attempt.as_str()));
+        }
+        read_session(self.post("/checkout/sessions", form, Some(attempt)).await?)
+    }
+
+    /// A checkout session.
+    pub async fn session(&self, id: &CheckoutSessionId) -> Answer<Session> {
+        read_session(self.get(&format!("/checkout/sessions/{id}"), Vec::new()).await?)
+    }
+
+    /// The checkout session that an attempt made, if it made one.
+    pub async fn find_session(
+        &self,
+        customer: &str,
+        attempt: &AttemptId,
+    ) -> Answer<Option<Session>> {
+        let query = vec![field("customer", customer)];
+        let found = self.all("/checkout/sessions", query, |found: &WireSession| &found.id).await?;
+        let sessions = found.into_iter().map(read_session).collect::<Answer<Vec<_>>>()?;
+        let made = |session: &Session| session.attempt_id.as_deref() == Some(attempt.as_str());
+        Ok(sessions.into_iter().find(made))
+    }
+
+    /// Closes a checkout session, so that nobody can pay it any more.
+    pub async fn expire_session(&self, id: &CheckoutSessionId) -> Answer<Session> {
+        let path = format!("/checkout/sessions/{id}/expire");
+        read_session(self.post(&path, Vec::new(), None).await?)
+    }
+
+    /// The address of a page where the customer manages the subscription.
+    pub async fn portal(&self, id: &StripeCustomerId, return_url: &str) -> Answer<String> {
+        let form = vec![field("customer", id.as_str()), field("return_url", return_url)];
+        let made: WirePortal = self.post("/billing_portal/sessions", form, None).await?;
+        Ok(made.url)
+    }
+
+    /// Ends a subscription at once.
+    pub async fn cancel_subscription(&self, id: &StripeSubscriptionId) -> Answer<()> {
+        let path = format!("/subscriptions/{id}");
+        self.delete::<Identified>(&path).await.map(drop)
+    }
+}
+
+fn read_session(found: WireSession) -> Answer<Session> {
+    let attempt_id = found.metadata("attempt_id").map(str::to_owned);
+    Ok(Session {
+        id: read_id(&found.id)?,
+        url: found.url,
+        status: match found.status.as_deref() {
+            Some("complete") => SessionStatus::Complete,
+            Some("expired") => SessionStatus::Expired,
+            _ => SessionStatus::Open,
+        },
+        invoice: found.invoice.as_ref().map(Link::id).map(read_id).transpose()?,
+        attempt_id,
+    })
+}
