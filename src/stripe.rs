@@ -119,7 +119,7 @@ impl Stripe {
         &self,
         path: &str,
         query: Form,
-        id: impl Fn(&T) -> &String,
+        id: impl Fn(&T) -> &str,
     ) -> Answer<Vec<T>> {
         let mut all: Vec<T> = Vec::new();
         for _ in 0..MAX_PAGES {

@@ -1,5 +1,6 @@
 //! What happens in the background: the inbox and the outbox are drained, at once when something was
-//! written into them, and every second for what is to be tried again. Whatever is slow (one customer's
+//! written into them, and every second for what is to be tried again; and once a day everybody is compared
+//! with Stripe. Whatever is slow (one customer's
 //! sync, one mail) holds up nothing but itself.
 
 use std::time::Duration;
@@ -9,7 +10,8 @@ use tokio::task::JoinSet;
 
 use crate::app::App;
 use crate::error::Result;
-use crate::flows::{inbox, mail};
+use crate::flows::settle::Intent;
+use crate::flows::{inbox, mail, reconcile};
 
 /// How often the boxes are looked at without having been told.
 const POLL: Duration = Duration::from_secs(1);
@@ -18,12 +20,16 @@ const POLL: Duration = Duration::from_secs(1);
 /// (<https://docs.stripe.com/rate-limits>).
 const EVENTS_AT_ONCE: usize = 32;
 
+/// How long after one comparison with Stripe the next one begins, and after one that failed.
+const BETWEEN_COMPARISONS: Duration = Duration::from_secs(24 * 3600);
+const BEFORE_COMPARING_AGAIN: Duration = Duration::from_secs(600);
+
 /// Mails that are sent at once; each has a connection to the SMTP server of its own.
 const MAILS_AT_ONCE: usize = 10;
 
 /// Works until `stopped` changes, and finishes what is under way.
 pub async fn run(app: App, stopped: watch::Receiver<()>) {
-    let (events, mails) = (app.clone(), app.clone());
+    let (events, mails, told) = (app.clone(), app.clone(), stopped.clone());
     let inbox = drain(
         EVENTS_AT_ONCE,
         &app.events_due,
@@ -44,7 +50,42 @@ pub async fn run(app: App, stopped: watch::Receiver<()>) {
             async move { mail::send(&app, &due).await }
         },
     );
-    tokio::join!(inbox, outbox);
+    tokio::join!(inbox, outbox, compare_daily(&app, told));
+}
+
+/// Compares everybody with Stripe at the start and once a day, whatever the events said.
+async fn compare_daily(app: &App, mut stopped: watch::Receiver<()>) {
+    if app.stripe.is_none() {
+        return;
+    }
+    loop {
+        let compared = tokio::select! {
+            compared = reconcile::everybody(app, Intent::Repair, |_| {}) => compared,
+            _ = stopped.changed() => return,
+        };
+        let pause = match compared {
+            Ok(report) if report.failed.is_empty() => {
+                let (checked, drifted) = (report.checked, report.drifted.len());
+                tracing::info!(checked, drifted, "compared with Stripe");
+                BETWEEN_COMPARISONS
+            }
+            Ok(report) => {
+                tracing::warn!(
+                    failed = report.failed.len(),
+                    "some could not be compared with Stripe"
+                );
+                BEFORE_COMPARING_AGAIN
+            }
+            Err(error) => {
+                tracing::warn!(%error, "nobody could be compared with Stripe");
+                BEFORE_COMPARING_AGAIN
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            _ = stopped.changed() => return,
+        }
+    }
 }
 
 /// Takes what is due, as much as there is room for, and works on each by itself.

@@ -7,6 +7,7 @@ mod email;
 mod keys;
 mod license;
 mod migrate;
+mod reconcile;
 mod serve;
 mod stripe;
 
@@ -69,6 +70,9 @@ enum Command {
     /// Show what the mails look like, or send one to see whether it arrives
     #[command(after_help = email::EXAMPLES)]
     Email(email::EmailCommand),
+    /// Compare every customer with Stripe, and repair what differs
+    #[command(after_help = reconcile::EXAMPLES)]
+    Reconcile(reconcile::Reconcile),
     /// Connect the account at Stripe
     #[command(after_help = stripe::EXAMPLES, subcommand_required = true)]
     Stripe(stripe::StripeCommand),
@@ -91,6 +95,7 @@ impl Cli {
             Command::Migrate(migrate) => config().and_then(|config| migrate.run(&config)),
             Command::Keys(keys) => config().and_then(|config| keys.run(&config)),
             Command::Email(email) => config().and_then(|config| email.run(&config)),
+            Command::Reconcile(reconcile) => config().and_then(|config| reconcile.run(&config)),
             Command::Stripe(stripe) => config().and_then(|config| stripe.run(&config)),
             Command::License(license) => license.run(config),
             Command::Openapi => print(crate::http::openapi::text()),

@@ -21,14 +21,15 @@ pub async fn list(app: &App, caller: &SignedIn, most: i64) -> Result<Vec<Order>>
     app.store.read().await?.orders_of(&caller.customer.customer_id, most).await
 }
 
-/// Brings a customer's orders in line with what was found.
+/// Brings a customer's orders in line with what was found. Answers what changed, in words.
 pub(super) async fn write(
     app: &App,
     tx: &mut Tx,
     id: &CustomerId,
     found: &Found,
     now: Timestamp,
-) -> Result<()> {
+) -> Result<Vec<String>> {
+    let mut changes = Vec::new();
     let mut orders = tx.orders_to_settle(id, MAX_ORDERS).await?;
     for session in &found.sessions {
         let of_session =
@@ -37,7 +38,7 @@ pub(super) async fn write(
         adopt(tx, &mut orders, place, session).await?;
         if session.status == SessionStatus::Expired {
             let order = Order { status: OrderStatus::Failed, ..orders[place].clone() };
-            put(tx, &mut orders[place], order, now).await?;
+            changes.extend(put(tx, &mut orders[place], order, now).await?);
         }
     }
     for invoice in &found.seen.invoices {
@@ -61,18 +62,25 @@ pub(super) async fn write(
             purchased_at: invoice.paid_at.or(before.purchased_at),
             ..before.clone()
         };
-        put(tx, before, after, now).await?;
+        changes.extend(put(tx, before, after, now).await?);
     }
-    Ok(())
+    Ok(changes)
 }
 
-/// Writes an order if it changed.
-async fn put(tx: &mut Tx, before: &mut Order, after: Order, now: Timestamp) -> Result<()> {
-    if *before != after {
-        *before = Order { updated_at: now, ..after };
-        tx.put_order(before).await?;
+/// Writes an order if it changed. Answers the change, in words.
+async fn put(
+    tx: &mut Tx,
+    before: &mut Order,
+    after: Order,
+    now: Timestamp,
+) -> Result<Option<String>> {
+    if *before == after {
+        return Ok(None);
     }
-    Ok(())
+    let change = format!("order {}: {} -> {}", before.order_id, before.status, after.status);
+    *before = Order { updated_at: now, ..after };
+    tx.put_order(before).await?;
+    Ok(Some(change))
 }
 
 /// Gives the order of a checkout its invoice. If an earlier look made an order of that invoice, the

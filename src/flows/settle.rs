@@ -20,6 +20,15 @@ use crate::store::{
     Actor, AuditEntry, IssuedLicense, LeasedEvent, SubscriptionRow, SyncStatus, Tx,
 };
 
+/// Whether what was found is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Intent {
+    /// It is.
+    Repair,
+    /// It is only told.
+    Look,
+}
+
 /// Marks events done that had nothing to change.
 pub(super) async fn nothing(app: &App, lease: &Lease, events: &[LeasedEvent]) -> Result<()> {
     if events.is_empty() {
@@ -33,13 +42,15 @@ pub(super) async fn nothing(app: &App, lease: &Lease, events: &[LeasedEvent]) ->
     tx.commit().await
 }
 
-/// Writes what was found, all or nothing.
+/// Writes what was found, all or nothing; or only finds out what it would write. Answers what was not as
+/// Stripe has it, in words.
 pub(super) async fn settle(
     app: &App,
     lease: &Lease,
     found: &Found,
     events: &[LeasedEvent],
-) -> Result<()> {
+    intent: Intent,
+) -> Result<Vec<String>> {
     let now = app.now();
     let id = &lease.customer_id;
     let mut tx = app.store.write().await?;
@@ -55,7 +66,7 @@ pub(super) async fn settle(
     }
     let before = tx.subscription(id).await?;
     let after = write_subscription(&mut tx, id, &judgement, before.as_ref(), found, app).await?;
-    order::write(app, &mut tx, id, found, now).await?;
+    let orders = order::write(app, &mut tx, id, found, now).await?;
     let changed = write_license(app, &mut tx, id, &judgement, now).await?;
     if let Some((kind, license)) = news(before.as_ref(), after.as_ref(), &changed, now) {
         mail::due(app, &mut tx, kind, id, &license.license_id, now).await?;
@@ -77,11 +88,46 @@ pub(super) async fn settle(
     for event in events {
         tx.event_done(event, now).await?;
     }
+    let drift = drift(before.as_ref(), after.as_ref(), &orders, &changed, found.seen.deleted);
+    if intent == Intent::Look {
+        // Dropped without a commit: nothing happened.
+        return Ok(drift);
+    }
     fail_point::reach("settle.written");
     tx.commit().await?;
     fail_point::reach("settle.committed");
     app.mail_due.notify_one();
-    Ok(())
+    Ok(drift)
+}
+
+/// What was not as Stripe has it, in words.
+fn drift(
+    before: Option<&SubscriptionRow>,
+    after: Option<&SubscriptionRow>,
+    orders: &[String],
+    changed: &Changed,
+    unlinked: bool,
+) -> Vec<String> {
+    let mut drift = Vec::new();
+    if before != after {
+        let shown = |row: Option<&SubscriptionRow>| match row {
+            Some(row) => format!("{} ({})", row.status, row.plan.as_deref().unwrap_or("no plan")),
+            None => "none".to_owned(),
+        };
+        drift.push(format!("subscription: {} -> {}", shown(before), shown(after)));
+    }
+    drift.extend_from_slice(orders);
+    if changed.revoked {
+        drift.push("license: taken back".to_owned());
+    }
+    if let Some(license) = &changed.issued {
+        let until = license.expires_at.map_or("for ever".into(), |end| format!("until {end}"));
+        drift.push(format!("license: {} {until}", license.plan));
+    }
+    if unlinked {
+        drift.push("Stripe's customer: deleted there, unlinked here".to_owned());
+    }
+    drift
 }
 
 /// Something that followed from what Stripe said.

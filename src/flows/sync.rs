@@ -17,6 +17,7 @@ use crate::domain::time::DAY;
 use crate::error::{Error, Result};
 use crate::fail_point;
 use crate::flows::lease::Lease;
+use crate::flows::settle::Intent;
 use crate::flows::{counterpart, settle};
 use crate::store::{Customer, IssuedLicense, LeasedEvent, Order};
 use crate::stripe::{Session, Stripe, StripeFailure};
@@ -61,6 +62,15 @@ pub async fn sync(app: &App, customer_id: &CustomerId, events: &[LeasedEvent]) -
     lease.during(app, sync_held(app, &lease, events)).await
 }
 
+/// Finds out what is not as Stripe has it, and repairs it if that is the intent. Answers it in words.
+///
+/// # Errors
+/// As [`sync`].
+pub async fn compare(app: &App, customer_id: &CustomerId, intent: Intent) -> Result<Vec<String>> {
+    let lease = Lease::take(app, customer_id).await?;
+    lease.during(app, look(app, &lease, &[], intent)).await
+}
+
 /// Brings a customer in line with Stripe who comes to fetch a license, if something may have happened of
 /// which no webhook came: a checkout is open, or a renewal is overdue. Waits a little; whatever goes
 /// wrong, the customer gets the license that is there.
@@ -96,6 +106,15 @@ pub(super) async fn catch_up(app: &App, customer: &Customer, held: &IssuedLicens
 
 /// The same, by who holds the lease already.
 pub(super) async fn sync_held(app: &App, lease: &Lease, events: &[LeasedEvent]) -> Result<()> {
+    look(app, lease, events, Intent::Repair).await.map(drop)
+}
+
+async fn look(
+    app: &App,
+    lease: &Lease,
+    events: &[LeasedEvent],
+    intent: Intent,
+) -> Result<Vec<String>> {
     let mut tx = app.store.read().await?;
     let customer = tx.customer(&lease.customer_id).await?.ok_or(Error::NotFound("customer"))?;
     let orders = tx.orders_to_settle(&lease.customer_id, MAX_ORDERS).await?;
@@ -105,11 +124,14 @@ pub(super) async fn sync_held(app: &App, lease: &Lease, events: &[LeasedEvent]) 
         None if events.iter().any(LeasedEvent::asks_for_counterpart) => {
             counterpart::ensure(app, lease, &customer).await?
         }
-        None => return settle::nothing(app, lease, events).await,
+        None => {
+            settle::nothing(app, lease, events).await?;
+            return Ok(Vec::new());
+        }
     };
-    let found = fetch(app, customer, stripe_id, &orders).await?;
+    let found = fetch(app, customer, stripe_id, &orders, intent).await?;
     fail_point::reach("sync.fetched");
-    settle::settle(app, lease, &found, events).await
+    settle::settle(app, lease, &found, events, intent).await
 }
 
 async fn fetch(
@@ -117,6 +139,7 @@ async fn fetch(
     customer: Customer,
     stripe_id: StripeCustomerId,
     orders: &[Order],
+    intent: Intent,
 ) -> Result<Found> {
     let stripe = app.stripe()?;
     let record = stripe.customer(&stripe_id).await?;
@@ -129,7 +152,7 @@ async fn fetch(
         let (told, default_payment_method) = (false, None);
         return Ok(Found { customer, told, stripe_id, seen, sessions, default_payment_method });
     }
-    let told = counterpart::push(app, &customer, &stripe_id).await?;
+    let told = intent == Intent::Repair && counterpart::push(app, &customer, &stripe_id).await?;
     let seen = stripe.purchases(&stripe_id).await?;
     // After the invoices: a checkout that is complete by now may have none among them yet, never
     // the other way round.

@@ -217,6 +217,25 @@ impl Tx {
         Ok(found.map(|(id,)| id))
     }
 
+    /// The customers who are linked to Stripe, in the order of their ids, from after `after`, `most` at
+    /// the most.
+    pub async fn linked_customers(
+        &mut self,
+        after: Option<&CustomerId>,
+        most: i64,
+    ) -> Result<Vec<CustomerId>> {
+        let found = sql!(
+            self,
+            fetch_all: (CustomerId,),
+            "SELECT customer_id FROM customers
+             WHERE stripe_customer_id IS NOT NULL AND customer_id > $1
+             ORDER BY customer_id LIMIT $2",
+            after.map_or("", CustomerId::as_str),
+            most,
+        )?;
+        Ok(found.into_iter().map(|(id,)| id).collect())
+    }
+
     /// Writes the link to Stripe, or takes it away.
     pub async fn link_stripe_customer(
         &mut self,

@@ -51,8 +51,9 @@ impl Stripe {
 
     /// The webhook endpoint with this address, if there is one.
     pub async fn find_endpoint(&self, url: &str) -> Answer<Option<Endpoint>> {
-        let found =
-            self.all("/webhook_endpoints", Vec::new(), |found: &WireEndpoint| &found.id).await?;
+        let found = self
+            .all("/webhook_endpoints", Vec::new(), |found: &WireEndpoint| found.id.as_str())
+            .await?;
         let there = found.into_iter().find(|endpoint| endpoint.url == url);
         Ok(there.map(|endpoint| Endpoint { id: endpoint.id, secret: None }))
     }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::wire::{
     Identified, Link, List, WireCustomer, WireDispute, WireInvoice, WireItem, WireLine,
@@ -112,7 +113,7 @@ impl Stripe {
     ) -> Answer<Option<StripeCustomerId>> {
         let query = vec![field("email", email)];
         let found: Vec<WireCustomer> =
-            self.all("/customers", query, |customer: &WireCustomer| &customer.id).await?;
+            self.all("/customers", query, |customer: &WireCustomer| customer.id.as_str()).await?;
         let ours = |customer: &&WireCustomer| {
             !customer.deleted && customer.metadata("customer_id") == Some(customer_id.as_str())
         };
@@ -145,11 +146,12 @@ impl Stripe {
     pub async fn purchases(&self, id: &StripeCustomerId) -> Answer<Seen> {
         let subscriptions = self.subscriptions(id).await?;
         let query = vec![field("customer", id.as_str()), field("expand[]", "data.payments")];
-        let mut invoices = self.all("/invoices", query, |found: &WireInvoice| &found.id).await?;
+        let mut invoices =
+            self.all("/invoices", query, |found: &WireInvoice| found.id.as_str()).await?;
         for invoice in &mut invoices {
             if invoice.lines.as_ref().is_some_and(|lines| lines.has_more) {
                 let path = format!("/invoices/{}/lines", invoice.id);
-                let data = self.all(&path, Vec::new(), |line: &WireLine| &line.id).await?;
+                let data = self.all(&path, Vec::new(), |line: &WireLine| line.id.as_str()).await?;
                 invoice.lines = Some(List { data, has_more: false });
             }
         }
@@ -158,16 +160,23 @@ impl Stripe {
         Ok(Seen { deleted: false, subscriptions, invoices: invoices.collect() })
     }
 
+    /// The events that Stripe could not deliver, of the last thirty days, as it would have sent them.
+    pub async fn undelivered_events(&self) -> Answer<Vec<Value>> {
+        let query = vec![field("delivery_success", "false")];
+        self.all("/events", query, |event: &Value| event["id"].as_str().unwrap_or_default()).await
+    }
+
     /// Every subscription of a customer, ended ones too.
     pub async fn subscriptions(&self, id: &StripeCustomerId) -> Answer<Vec<Subscription>> {
         let query = vec![field("customer", id.as_str()), field("status", "all")];
         let mut found =
-            self.all("/subscriptions", query, |found: &WireSubscription| &found.id).await?;
+            self.all("/subscriptions", query, |found: &WireSubscription| found.id.as_str()).await?;
         for subscription in &mut found {
             if subscription.items.as_ref().is_some_and(|items| items.has_more) {
                 let query = vec![field("subscription", &subscription.id)];
-                let data =
-                    self.all("/subscription_items", query, |item: &WireItem| &item.id).await?;
+                let data = self
+                    .all("/subscription_items", query, |item: &WireItem| item.id.as_str())
+                    .await?;
                 subscription.items = Some(List { data, has_more: false });
             }
         }
@@ -177,8 +186,9 @@ impl Stripe {
     /// What became of a customer's payments.
     async fn payments(&self, id: &StripeCustomerId) -> Answer<HashMap<PaymentIntentId, Payment>> {
         let query = vec![field("customer", id.as_str()), field("expand[]", "data.latest_charge")];
-        let found =
-            self.all("/payment_intents", query, |found: &WirePaymentIntent| &found.id).await;
+        let found = self
+            .all("/payment_intents", query, |found: &WirePaymentIntent| found.id.as_str())
+            .await;
         let found = match found {
             // They only add to what the invoices say.
             Err(StripeFailure::Refused { status: 404, .. }) => Vec::new(),
@@ -190,7 +200,7 @@ impl Stripe {
             if *payment == Payment::Disputed {
                 let query = vec![field("payment_intent", intent.as_str())];
                 let disputes =
-                    self.all("/disputes", query, |found: &WireDispute| &found.id).await?;
+                    self.all("/disputes", query, |found: &WireDispute| found.id.as_str()).await?;
                 // The newest comes first.
                 *payment = disputes.first().map_or(Payment::Disputed, WireDispute::payment);
             }
@@ -233,7 +243,8 @@ impl Stripe {
         attempt: &AttemptId,
     ) -> Answer<Option<Session>> {
         let query = vec![field("customer", customer)];
-        let found = self.all("/checkout/sessions", query, |found: &WireSession| &found.id).await?;
+        let found =
+            self.all("/checkout/sessions", query, |found: &WireSession| found.id.as_str()).await?;
         let sessions = found.into_iter().map(read_session).collect::<Answer<Vec<_>>>()?;
         let made = |session: &Session| session.attempt_id.as_deref() == Some(attempt.as_str());
         Ok(sessions.into_iter().find(made))

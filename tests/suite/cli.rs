@@ -190,6 +190,7 @@ fn every_command_has_help_with_an_example() {
         "email",
         "stripe",
         "stripe setup",
+        "reconcile",
         "license",
         "license verify",
         "license inspect",

@@ -19,6 +19,7 @@ mod openapi;
 mod oracles;
 mod ownership;
 mod plans_file;
+mod reconcile;
 mod sales;
 mod scenarios;
 mod sessions;

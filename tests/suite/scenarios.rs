@@ -4,6 +4,8 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use licentia::flows::reconcile::everybody;
+use licentia::flows::settle::Intent;
 use licentia_sandbox::{
     ApiFault, Card, DeliveryFault, MailFault, Options, Order, Paid, Sending, Times, sign,
 };
@@ -223,27 +225,30 @@ async fn a_stripe_that_fails_holds_up_that_customer_and_nothing_else_stripe_6() 
 
 #[tokio::test]
 async fn a_silent_or_slow_stripe_is_given_up_and_tried_again_stripe_6() {
-    let shop = Shop::open().await;
-    let ada = shop.buyer("ada@example.com").await;
-    let session = shop.checkout(&ada, "professional").await;
-    shop.sandbox.faults().api_call(ApiFault::Silence, "GET /v1/subscriptions", Times::Next(1));
-    shop.sandbox.faults().api_call(ApiFault::SlowBytes, "GET /v1/invoices", Times::Next(1));
-    shop.sandbox.pay(&session, Card::Paid).unwrap();
-    shop.sandbox.settled().await;
-    // Meanwhile everybody else is served.
-    let eve = shop.buyer("eve@example.com").await;
-    let other = shop.checkout(&eve, "professional").await;
-    shop.sandbox.pay(&other, Card::Paid).unwrap();
-    shop.until("the other has a license", async || shop.license(&eve).await["trial"] == false)
+    let held_up = async |fault| {
+        let shop = Shop::open().await;
+        let ada = shop.buyer("ada@example.com").await;
+        let session = shop.checkout(&ada, "professional").await;
+        shop.sandbox.faults().api_call(fault, "GET /v1/subscriptions", Times::Next(1));
+        shop.sandbox.pay(&session, Card::Paid).unwrap();
+        shop.sandbox.settled().await;
+        shop.until("somebody waits", async || shop.sandbox.faults().active().is_empty()).await;
+        // Meanwhile everybody else is served.
+        let eve = shop.buyer("eve@example.com").await;
+        let other = shop.checkout(&eve, "professional").await;
+        shop.sandbox.pay(&other, Card::Paid).unwrap();
+        let served = async || shop.license(&eve).await["trial"] == false;
+        shop.until("the other has a license", served).await;
+        must_be_paid(&shop, &eve).await;
+        assert_eq!(shop.license(&ada).await["plan"], "trial", "{fault:?}");
+        shop.until("it was tried again", async || {
+            shop.sandbox.advance(Duration::from_secs(1));
+            shop.open_work().await == 0
+        })
         .await;
-    must_be_paid(&shop, &eve).await;
-    assert_eq!(shop.license(&ada).await["plan"], "trial");
-    shop.until("it was tried again", async || {
-        shop.sandbox.advance(Duration::from_secs(1));
-        shop.open_work().await == 0
-    })
-    .await;
-    must_be_paid(&shop, &ada).await;
+        must_be_paid(&shop, &ada).await;
+    };
+    tokio::join!(held_up(ApiFault::Silence), held_up(ApiFault::SlowBytes));
 }
 
 #[tokio::test]
@@ -520,4 +525,67 @@ async fn a_year_of_a_subscription_renewed_cancelled_and_over() {
     let app = shop.app.client.with_token(&token);
     let refused = app.send(reqwest::Method::POST, "/api/licenses/refresh", None).await;
     assert_eq!(refused.problem(), (403, "license_ended"));
+}
+
+#[tokio::test]
+async fn with_every_webhook_lost_a_comparison_finds_and_repairs_it_all_stripe_17() {
+    let shop = Shop::open().await;
+    shop.sandbox.faults().delivery(DeliveryFault::Drop, Times::Always);
+    let mut ada = shop.buyer("ada@example.com").await;
+    let eve = shop.buyer("eve@example.com").await;
+    let ended = shop.checkout(&eve, "starter").await;
+    shop.sandbox.pay(&ended, Card::Paid).unwrap();
+    let session = shop.checkout(&ada, "professional").await;
+    shop.sandbox.pay(&session, Card::Paid).unwrap();
+    let app = &shop.app.app;
+    let compare = async |intent| everybody(app, intent, |_| {}).await.unwrap();
+
+    // To look changes nothing.
+    let looked = compare(Intent::Look).await;
+    assert_eq!((looked.checked, looked.drifted.len(), looked.failed.len()), (2, 2, 0));
+    assert_eq!(compare(Intent::Look).await.drifted.len(), 2);
+    assert_eq!(shop.app.count("inbox").await, 0);
+    assert_eq!(shop.app.count("subscriptions").await, 0);
+
+    let repaired = compare(Intent::Repair).await;
+    assert_eq!(repaired.drifted.len(), 2, "{repaired:?}");
+    assert!(repaired.missed_events > 5, "{repaired:?}");
+    must_be_paid(&shop, &ada).await;
+    let again = compare(Intent::Repair).await;
+    assert_eq!((again.drifted.len(), again.missed_events), (0, 0), "{again:?}");
+
+    // Renewed, and cancelled: of neither anybody heard.
+    shop.sandbox.cancel_now(&shop.subscription_of(&ended)).unwrap();
+    shop.sandbox.advance_days(31);
+    assert_eq!(compare(Intent::Repair).await.drifted.len(), 2);
+    shop.log_in(&mut ada).await;
+    assert_eq!(shop.license(&ada).await["expires_at"], "2027-01-20T15:00:00+00:00");
+    let store = &app.store;
+    let revoked = "SELECT COUNT(*) FROM licenses WHERE revoked_at IS NOT NULL";
+    assert_eq!(number(store, revoked).await, 1);
+    assert_eq!(compare(Intent::Repair).await.drifted.len(), 0);
+}
+
+#[tokio::test]
+async fn a_customer_deleted_at_stripe_is_unlinked_and_can_buy_again_stripe_16() {
+    for order in [Order::AsCreated, Order::Reversed] {
+        let shop = Shop::open().await;
+        let ada = shop.buyer("ada@example.com").await;
+        let session = shop.buy(&ada, "professional").await;
+        let stripe_id = shop.sandbox.object(&session)["customer"].as_str().unwrap().to_owned();
+        shop.sandbox.faults().hold_deliveries();
+        let deleted = reqwest::Client::new()
+            .delete(format!("{}/v1/customers/{stripe_id}", shop.sandbox.url()))
+            .bearer_auth(shop.sandbox.secret_key())
+            .send();
+        assert_eq!(deleted.await.unwrap().status(), 200);
+        shop.sandbox.faults().release_deliveries(order);
+        shop.settled().await;
+        assert_eq!(shop.license(&ada).await["status"], "revoked", "{order:?}");
+        assert_eq!(shop.subscription(&ada).await["status"], "canceled");
+        let again = shop.buy(&ada, "starter").await;
+        assert_ne!(shop.sandbox.object(&again)["customer"], stripe_id.as_str());
+        let license = shop.license(&ada).await;
+        assert_eq!((&license["plan"], &license["status"]), (&json!("starter"), &json!("active")));
+    }
 }

@@ -1,0 +1,84 @@
+//! `licentia reconcile`: compares everybody with Stripe.
+
+use std::cell::Cell;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::{NO, print, wait};
+use crate::app::App;
+use crate::clock::SystemClock;
+use crate::config::Config;
+use crate::error::Result;
+use crate::flows::reconcile::{Report, everybody};
+use crate::flows::settle::Intent;
+use crate::random::Random;
+
+pub const EXAMPLES: &str = "Examples:
+  licentia reconcile --dry-run      only look
+  licentia reconcile --json
+
+Exits with 0 when nothing was found or everything is repaired, with 1 when something is left.";
+
+/// How often progress is shown, in customers.
+const SHOWN_EVERY: usize = 10;
+
+#[derive(Debug, Args)]
+pub struct Reconcile {
+    /// Change nothing; exit with 1 if something differs
+    #[arg(long)]
+    dry_run: bool,
+    /// Answer in JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Reconcile {
+    pub fn run(&self, config: &Config) -> Result<ExitCode> {
+        let intent = if self.dry_run { Intent::Look } else { Intent::Repair };
+        let report = wait(async {
+            let app = App::open(config, Arc::new(SystemClock), Random::from_system()?).await?;
+            let report = everybody(&app, intent, show_progress()).await;
+            app.store.close().await;
+            report
+        })?;
+        if self.json {
+            let text = serde_json::to_string_pretty(&report).unwrap_or_default();
+            print(format_args!("{text}\n"))?;
+        } else {
+            self.tell(&report)?;
+        }
+        let left = !report.failed.is_empty() || (self.dry_run && !report.drifted.is_empty());
+        Ok(if left { ExitCode::from(NO) } else { ExitCode::SUCCESS })
+    }
+
+    fn tell(&self, report: &Report) -> Result<ExitCode> {
+        for drifted in &report.drifted {
+            print(format_args!("{}: {}\n", drifted.customer_id, drifted.changes.join("; ")))?;
+        }
+        for failed in &report.failed {
+            eprintln!("error: {}: {}", failed.customer_id, failed.error);
+        }
+        let done = if self.dry_run { "would be repaired" } else { "repaired" };
+        print(format_args!(
+            "{} customers compared with Stripe: {} {done}, {} failed; {} events had been missed.\n",
+            report.checked,
+            report.drifted.len(),
+            report.failed.len(),
+            report.missed_events
+        ))
+    }
+}
+
+/// On a terminal, how far it is.
+fn show_progress() -> impl Fn(usize) {
+    let (shown, terminal) = (Cell::new(0), std::io::stderr().is_terminal());
+    move |checked| {
+        if terminal && checked >= shown.get() + SHOWN_EVERY {
+            shown.set(checked);
+            eprint!("\r{checked} customers compared");
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Trusts no event: fetches those that were never delivered, then brings every linked customer in line
+//! with Stripe. At the start, once a day, and by command. Finding nothing is the normal answer.
+
+use futures_util::{StreamExt, stream};
+use serde::Serialize;
+
+use crate::app::App;
+use crate::config::Mode;
+use crate::domain::ids::CustomerId;
+use crate::domain::webhook::Envelope;
+use crate::error::{Error, Result};
+use crate::flows::settle::Intent;
+use crate::flows::sync;
+
+/// Customers that are looked at at once: a fifth of what Stripe takes from one account in test mode, so
+/// that sales go on meanwhile (<https://docs.stripe.com/rate-limits>).
+const AT_ONCE: usize = 4;
+
+/// Customers that are looked up at once.
+const PAGE: i64 = 500;
+
+/// What a look at everybody found.
+#[derive(Debug, Default, Serialize)]
+pub struct Report {
+    /// Events that Stripe could not deliver, and that were not here.
+    pub missed_events: usize,
+    /// Customers that were compared with Stripe.
+    pub checked: usize,
+    /// Those who were not as Stripe has them.
+    pub drifted: Vec<Drifted>,
+    /// Those who could not be compared.
+    pub failed: Vec<Failed>,
+}
+
+/// A customer who was not as Stripe has them.
+#[derive(Debug, Serialize)]
+pub struct Drifted {
+    /// Who.
+    pub customer_id: String,
+    /// What was wrong, in words.
+    pub changes: Vec<String>,
+}
+
+/// A customer who could not be compared.
+#[derive(Debug, Serialize)]
+pub struct Failed {
+    /// Who.
+    pub customer_id: String,
+    /// Why.
+    pub error: String,
+}
+
+/// Compares everybody with Stripe, and repairs what differs if that is the intent. `progress` is told how
+/// many were compared so far.
+///
+/// # Errors
+/// [`Error::BillingNotConfigured`], [`Error::Stripe`] when the events cannot be listed, or a failure of
+/// the database. A customer who cannot be compared is in the report.
+pub async fn everybody(app: &App, intent: Intent, progress: impl Fn(usize)) -> Result<Report> {
+    let mut report = Report::default();
+    let mut last: Option<CustomerId> = None;
+    loop {
+        let page = app.store.read().await?.linked_customers(last.as_ref(), PAGE).await?;
+        let Some(newest) = page.last() else { return Ok(report) };
+        if last.is_none() {
+            // Who has sold nothing yet asks Stripe nothing.
+            report.missed_events = missed(app, intent).await?;
+        }
+        last = Some(newest.clone());
+        let compared = page.into_iter().map(async |id| {
+            let compared = sync::compare(app, &id, intent).await;
+            (id, compared)
+        });
+        let mut compared = stream::iter(compared).buffered(AT_ONCE);
+        while let Some((id, compared)) = compared.next().await {
+            let customer_id = id.to_string();
+            match compared {
+                Ok(changes) if changes.is_empty() => {}
+                Ok(changes) => {
+                    tracing::warn!(customer_id, ?changes, "was not as Stripe has it");
+                    report.drifted.push(Drifted { customer_id, changes });
+                }
+                // Deleted meanwhile.
+                Err(Error::NotFound(_)) => continue,
+                Err(error) => report.failed.push(Failed { customer_id, error: error.to_string() }),
+            }
+            report.checked += 1;
+            progress(report.checked);
+        }
+        metrics::gauge!("licentia_drifted_customers").set(report.drifted.len() as f64);
+    }
+}
+
+/// Takes in what Stripe could not deliver; the worker works on it as on any event. Answers how many were
+/// new.
+async fn missed(app: &App, intent: Intent) -> Result<usize> {
+    let stripe = app.stripe()?;
+    let live = stripe.config().mode == Mode::Live;
+    let mut missed = 0;
+    for event in stripe.undelivered_events().await? {
+        let body = event.to_string();
+        let Ok(event) = Envelope::parse(&body) else { continue };
+        if event.livemode != live || !event.is_of_interest() {
+            continue;
+        }
+        let mut tx = app.store.write().await?;
+        missed += usize::from(tx.insert_event(&event, &body, app.now()).await?);
+        if intent == Intent::Repair {
+            tx.commit().await?;
+        }
+    }
+    app.events_due.notify_one();
+    Ok(missed)
+}
