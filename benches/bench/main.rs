@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod load;
+mod sale;
 
 use std::hint::black_box;
 use std::io::{BufRead, BufReader};
@@ -43,7 +44,16 @@ struct Row {
     /// Ours.
     value: f64,
     unit: &'static str,
+    better: Better,
     baseline: Option<Baseline>,
+}
+
+/// Which way a value, and with it the ratio, is good: times and sizes are to be small, rates large.
+#[derive(Clone, Copy, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Better {
+    Less,
+    More,
 }
 
 /// What ours is measured against.
@@ -62,7 +72,7 @@ fn main() {
     let directory = tempfile::tempdir().unwrap();
     let (app, config) = runtime.block_on(start(directory.path()));
 
-    let rows = vec![
+    let mut rows = vec![
         verify_row(&app),
         sign_row(&app),
         jwks_row(&runtime, &app, &config),
@@ -71,13 +81,22 @@ fn main() {
         memory_row(directory.path()),
         size_row(),
     ];
+    rows.extend(sale::rows(&runtime));
     if as_json {
         println!("{:#}", json!({ "rounds": ROUNDS, "rows": rows }));
         return;
     }
-    println!("{:<34} {:>10} {:<5} {:>8}   baseline", "", "ours", "", "ratio");
-    for Row { name, value, unit, baseline } in &rows {
-        print!("{name:<34} {value:>10.2} {unit:<5}");
+    print_table(&rows);
+}
+
+fn print_table(rows: &[Row]) {
+    println!("{:<34} {:>10} {:<5} {:<6} {:>8}   baseline", "", "ours", "", "better", "ratio");
+    for Row { name, value, unit, better, baseline } in rows {
+        let better = match better {
+            Better::Less => "less",
+            Better::More => "more",
+        };
+        print!("{name:<34} {value:>10.2} {unit:<5} {better:<6}");
         match baseline {
             Some(Baseline { name, value, ratio }) => {
                 println!(" {ratio:>7.2}x   {value:.2} {unit}: {name}");
@@ -103,10 +122,11 @@ async fn start(directory: &Path) -> (App, Config) {
     (app, config)
 }
 
-/// Measures both sides in turns. Each answers the time of one operation, in the row's unit.
+/// Measures both sides in turns. Each answers in the row's unit.
 fn compare(
     name: &'static str,
     unit: &'static str,
+    better: Better,
     mut ours: impl FnMut() -> f64,
     baseline: &'static str,
     mut theirs: impl FnMut() -> f64,
@@ -118,7 +138,8 @@ fn compare(
     let ratio = median(rounds.iter().map(|(ours, theirs)| ours / theirs));
     let value = median(rounds.iter().map(|(ours, _)| *ours));
     let theirs = median(rounds.iter().map(|(_, theirs)| *theirs));
-    Row { name, value, unit, baseline: Some(Baseline { name: baseline, value: theirs, ratio }) }
+    let baseline = Baseline { name: baseline, value: theirs, ratio };
+    Row { name, value, unit, better, baseline: Some(baseline) }
 }
 
 fn median(values: impl Iterator<Item = f64>) -> f64 {
@@ -157,6 +178,7 @@ fn verify_row(app: &App) -> Row {
     compare(
         "verify a license",
         "µs",
+        Better::Less,
         || microseconds(|| drop(black_box(licentia_verify::verify(&token, &app.trusted, now)))),
         "a bare verify_strict of as many bytes",
         || microseconds(|| drop(black_box(public.verify_strict(message, &signature)))),
@@ -170,6 +192,7 @@ fn sign_row(app: &App) -> Row {
     compare(
         "sign a license",
         "µs",
+        Better::Less,
         || microseconds(|| drop(black_box(app.keys.sign(&claims, signing)))),
         "a bare Ed25519 signature of as many bytes",
         || {
@@ -209,6 +232,7 @@ fn jwks_row(runtime: &Runtime, app: &App, config: &Config) -> Row {
     compare(
         "GET /.well-known/jwks.json",
         "µs",
+        Better::Less,
         || ask(&ours, "/.well-known/jwks.json"),
         "a bare poem handler with the same bytes",
         || ask(&theirs, "/"),
@@ -255,6 +279,7 @@ fn signup_row(runtime: &Runtime, app: &App, config: &Config) -> Row {
     compare(
         "POST /api/customers/signup",
         "µs",
+        Better::Less,
         || runtime.block_on(load::microseconds(&address, cores * 2, ROUND, request)),
         "a bare Argon2id loop on as many cores",
         hash,
@@ -286,6 +311,7 @@ fn cold_start_row(directory: &Path) -> Row {
     compare(
         "cold start on an existing database",
         "ms",
+        Better::Less,
         || {
             let begun = Instant::now();
             let mut child = start_process(directory);
@@ -313,6 +339,7 @@ fn memory_row(directory: &Path) -> Row {
     compare(
         "resident memory, idle",
         "MiB",
+        Better::Less,
         || {
             let mut child = start_process(directory);
             let mebibytes = resident(child.id());
@@ -341,5 +368,5 @@ fn memory_row(directory: &Path) -> Row {
 fn size_row() -> Row {
     let bytes = std::fs::metadata(env!("CARGO_BIN_EXE_licentia")).unwrap().len();
     let value = f64::from(u32::try_from(bytes).unwrap()) / (1024.0 * 1024.0);
-    Row { name: "binary size", value, unit: "MiB", baseline: None }
+    Row { name: "binary size", value, unit: "MiB", better: Better::Less, baseline: None }
 }

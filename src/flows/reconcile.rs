@@ -19,11 +19,14 @@ const AT_ONCE: usize = 4;
 /// Customers that are looked up at once.
 const PAGE: i64 = 500;
 
+/// Events that are stored at once.
+const BATCH: usize = 256;
+
 /// What a look at everybody found.
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
     /// Events that Stripe could not deliver, and that were not here.
-    pub missed_events: usize,
+    pub missed_events: u64,
     /// Customers that were compared with Stripe.
     pub checked: usize,
     /// Those who were not as Stripe has them.
@@ -93,18 +96,20 @@ pub async fn everybody(app: &App, intent: Intent, progress: impl Fn(usize)) -> R
 
 /// Takes in what Stripe could not deliver; the worker works on it as on any event. Answers how many were
 /// new.
-async fn missed(app: &App, intent: Intent) -> Result<usize> {
+async fn missed(app: &App, intent: Intent) -> Result<u64> {
     let stripe = app.stripe()?;
     let live = stripe.config().mode == Mode::Live;
+    let listed = stripe.undelivered_events().await?.into_iter().map(|event| event.to_string());
+    let ours = listed.filter_map(|body| {
+        let event = Envelope::parse(&body).ok()?;
+        (event.livemode == live && event.is_of_interest()).then_some((event, body))
+    });
+    let ours: Vec<(Envelope, String)> = ours.collect();
     let mut missed = 0;
-    for event in stripe.undelivered_events().await? {
-        let body = event.to_string();
-        let Ok(event) = Envelope::parse(&body) else { continue };
-        if event.livemode != live || !event.is_of_interest() {
-            continue;
-        }
+    for batch in ours.chunks(BATCH) {
+        let events = batch.iter().map(|(event, body)| (event, body.as_str()));
         let mut tx = app.store.write().await?;
-        missed += usize::from(tx.insert_event(&event, &body, app.now()).await?);
+        missed += tx.insert_events(events, app.now()).await?;
         if intent == Intent::Repair {
             tx.commit().await?;
         }

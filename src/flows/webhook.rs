@@ -14,16 +14,16 @@ use crate::config::Mode;
 use crate::domain::webhook::{BadWebhook, Envelope, authenticate};
 use crate::error::{Error, Result};
 use crate::fail_point;
-use crate::store::Store;
 
-/// Events that are stored at once; more would keep other writers waiting.
+/// Events that are stored at once, by one statement; more would keep other writers waiting, and both
+/// databases take several times the parameters of so many.
 const MAX_BATCH: usize = 256;
 
 /// What came, and who waits for its being stored.
 struct Arrival {
     event: Envelope,
     body: String,
-    stored: oneshot::Sender<Result<bool>>,
+    stored: oneshot::Sender<Result<()>>,
 }
 
 /// Where deliveries wait for each other.
@@ -60,22 +60,19 @@ pub async fn receive(app: &App, signature: &str, body: &[u8]) -> Result<()> {
     let event = Envelope::parse(body)?;
     let live = config.is_some_and(|config| config.mode == Mode::Live);
     if event.livemode != live || !event.is_of_interest() {
-        count("ignored");
+        count("ignored", 1);
         tracing::debug!(event = event.id, kind = event.kind, "an event that is not for us");
         return Ok(());
     }
-    let new = store(app, event, body.to_owned()).await?;
-    count(if new { "stored" } else { "repeated" });
-    app.events_due.notify_one();
-    Ok(())
+    store(app, event, body.to_owned()).await
 }
 
-fn count(result: &'static str) {
-    metrics::counter!("licentia_webhooks_total", "result" => result).increment(1);
+fn count(result: &'static str, events: u64) {
+    metrics::counter!("licentia_webhooks_total", "result" => result).increment(events);
 }
 
-/// Stores an event, together with those that wait at the same time. Answers whether it was new.
-async fn store(app: &App, event: Envelope, body: String) -> Result<bool> {
+/// Stores an event, together with those that wait at the same time.
+async fn store(app: &App, event: Envelope, body: String) -> Result<()> {
     let (stored, mut answer) = oneshot::channel();
     app.intake.queue().push(Arrival { event, body, stored });
     let gone = |_| Err(Error::Busy);
@@ -100,10 +97,10 @@ async fn store(app: &App, event: Envelope, body: String) -> Result<bool> {
 }
 
 async fn store_all(app: &App, batch: Vec<Arrival>) {
-    let written = write(&app.store, &batch, app).await;
-    for (place, arrival) in batch.into_iter().enumerate() {
+    let written = write(app, &batch).await;
+    for arrival in batch {
         let answer = match &written {
-            Ok(new) => Ok(new.get(place).copied().unwrap_or(false)),
+            Ok(()) => Ok(()),
             Err(Error::Busy) => Err(Error::Busy),
             Err(error) => Err(Error::Database(error.to_string())),
         };
@@ -112,15 +109,15 @@ async fn store_all(app: &App, batch: Vec<Arrival>) {
     }
 }
 
-async fn write(store: &Store, batch: &[Arrival], app: &App) -> Result<Vec<bool>> {
-    let now = app.now();
-    let mut tx = store.write().await?;
-    let mut new = Vec::with_capacity(batch.len());
-    for arrival in batch {
-        new.push(tx.insert_event(&arrival.event, &arrival.body, now).await?);
-    }
+async fn write(app: &App, batch: &[Arrival]) -> Result<()> {
+    let events = batch.iter().map(|arrival| (&arrival.event, arrival.body.as_str()));
+    let mut tx = app.store.write().await?;
+    let new = tx.insert_events(events, app.now()).await?;
     fail_point::reach("webhook.written");
     tx.commit().await?;
     fail_point::reach("webhook.stored");
-    Ok(new)
+    count("stored", new);
+    count("repeated", (batch.len() as u64).saturating_sub(new));
+    app.events_due.notify_one();
+    Ok(())
 }

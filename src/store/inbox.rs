@@ -1,6 +1,8 @@
 //! The inbox: what came from Stripe, and work of our own that needs Stripe. A worker leases what it
 //! does; an event is done in the transaction that wrote its effect.
 
+use sqlx::{Postgres, QueryBuilder, Sqlite};
+
 use super::{Customer, Tx, sql};
 use crate::domain::ids::{CustomerId, TaskId};
 use crate::domain::stripe_ids::{PaymentIntentId, StripeCustomerId};
@@ -38,29 +40,36 @@ pub struct LeasedEvent {
 }
 
 impl Tx {
-    /// Writes an event that came, unless it is there already. Answers whether it was new.
-    pub async fn insert_event(
+    /// Writes events that came, except those that are there already. Answers how many were new.
+    ///
+    /// One statement for all: asking the driver for each of them takes longer than writing it.
+    pub async fn insert_events<'e>(
         &mut self,
-        event: &Envelope,
-        body: &str,
+        events: impl Iterator<Item = (&'e Envelope, &'e str)>,
         now: Timestamp,
-    ) -> Result<bool> {
-        let written = sql!(
-            self,
-            execute,
-            "INSERT INTO inbox (event_id, kind, stripe_customer_id, stripe_payment_intent_id,
-                                body, happened_at, received_at, due_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $7)
-             ON CONFLICT (event_id) DO NOTHING",
-            &event.id,
-            &event.kind,
-            &event.customer,
-            &event.payment_intent,
-            body,
-            event.created,
-            now,
-        )?;
-        Ok(written > 0)
+    ) -> Result<u64> {
+        macro_rules! insert {
+            ($database:ty, $tx:expr) => {{
+                let mut insert = QueryBuilder::<$database>::new(
+                    "INSERT INTO inbox (event_id, kind, stripe_customer_id,
+                         stripe_payment_intent_id, body, happened_at, received_at, due_at) ",
+                );
+                insert.push_values(events, |mut row, (event, body)| {
+                    row.push_bind(&event.id).push_bind(&event.kind);
+                    row.push_bind(&event.customer).push_bind(&event.payment_intent);
+                    row.push_bind(body).push_bind(event.created).push_bind(now).push_bind(now);
+                });
+                insert.push(" ON CONFLICT (event_id) DO NOTHING");
+                // Its text depends on how many there are: not worth being kept.
+                let insert = insert.build().persistent(false);
+                insert.execute(&mut **$tx).await.map(|done| done.rows_affected())
+            }};
+        }
+        let written = match self {
+            Self::Sqlite(tx) => insert!(Sqlite, tx),
+            Self::Postgres(tx) => insert!(Postgres, tx),
+        };
+        Ok(written?)
     }
 
     /// Writes work of our own on a customer.
