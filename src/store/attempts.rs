@@ -1,7 +1,7 @@
 //! Calls to Stripe that make something: written down before they are made, with the idempotency key
 //! and the parameters, so that whoever finds one unanswered repeats exactly it.
 
-use super::{Tx, sql};
+use super::{Tx, row, sql};
 use crate::domain::ids::{AttemptId, CustomerId};
 use crate::domain::time::Timestamp;
 use crate::error::Result;
@@ -24,17 +24,19 @@ impl Purpose {
     }
 }
 
-/// A call that was made, or was about to be.
-#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
-pub struct Attempt {
-    /// Its idempotency key.
-    pub attempt_id: AttemptId,
-    /// Its parameters, JSON.
-    pub parameters: String,
-    /// When it was written down.
-    pub created_at: Timestamp,
-    /// The id of what Stripe made; none while the answer is not known.
-    pub result: Option<String>,
+row! {
+    /// A call that was made, or was about to be.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Attempt {
+        /// Its idempotency key.
+        pub attempt_id: AttemptId,
+        /// Its parameters, JSON.
+        pub parameters: String,
+        /// When it was written down.
+        pub created_at: Timestamp,
+        /// The id of what Stripe made; none while the answer is not known.
+        pub result: Option<String>,
+    }
 }
 
 impl Tx {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Tx, sql};
+use super::{Tx, row, sql};
 use crate::domain::contact::{DisplayName, Email};
 use crate::domain::ids::{CustomerId, UserId};
 use crate::domain::stripe_ids::StripeCustomerId;
@@ -19,29 +19,31 @@ macro_rules! customer_columns {
 }
 pub(super) use customer_columns;
 
-/// A customer, as far as flows need it.
-#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
-pub struct Customer {
-    /// The id that everything else uses.
-    pub customer_id: CustomerId,
-    /// Who logs in.
-    pub user_id: UserId,
-    /// Where licenses and bills go.
-    pub email: Email,
-    /// The person's name.
-    pub name: Option<DisplayName>,
-    /// The company's name.
-    pub company_name: Option<DisplayName>,
-    /// The customer at Stripe; none before the first checkout. Never shown to them.
-    pub stripe_customer_id: Option<StripeCustomerId>,
-    /// Whether Stripe knows what this record says; none while there is nobody at Stripe.
-    pub stripe_sync_status: Option<SyncStatus>,
-    /// When this customer was last brought in line with Stripe.
-    pub stripe_synced_at: Option<Timestamp>,
-    /// When they signed up.
-    pub created_at: Timestamp,
-    /// When this record changed last.
-    pub updated_at: Timestamp,
+row! {
+    /// A customer, as far as flows need it.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Customer {
+        /// The id that everything else uses.
+        pub customer_id: CustomerId,
+        /// Who logs in.
+        pub user_id: UserId,
+        /// Where licenses and bills go.
+        pub email: Email,
+        /// The person's name.
+        pub name: Option<DisplayName>,
+        /// The company's name.
+        pub company_name: Option<DisplayName>,
+        /// The customer at Stripe; none before the first checkout. Never shown to them.
+        pub stripe_customer_id: Option<StripeCustomerId>,
+        /// Whether Stripe knows what this record says; none while there is nobody at Stripe.
+        pub stripe_sync_status: Option<SyncStatus>,
+        /// When this customer was last brought in line with Stripe.
+        pub stripe_synced_at: Option<Timestamp>,
+        /// When they signed up.
+        pub created_at: Timestamp,
+        /// When this record changed last.
+        pub updated_at: Timestamp,
+    }
 }
 
 /// Whether Stripe knows a customer's name and address.

@@ -3,7 +3,7 @@
 
 use sqlx::{Postgres, QueryBuilder, Sqlite};
 
-use super::{Customer, Tx, sql};
+use super::{Customer, Tx, row, sql};
 use crate::domain::ids::{CustomerId, TaskId};
 use crate::domain::stripe_ids::{PaymentIntentId, StripeCustomerId};
 use crate::domain::time::{DAY, Timestamp};
@@ -18,25 +18,27 @@ const KEPT_SECONDS: i64 = 35 * DAY;
 /// that nobody waits.
 const SWEPT_AT_ONCE: i64 = 20;
 
-/// An event that this worker may work on until its lease ends.
-#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
-pub struct LeasedEvent {
-    /// Stripe's id for it, or that of a task of ours.
-    pub event_id: String,
-    /// Its type.
-    pub kind: String,
-    /// Whom it is about, by Stripe's name.
-    pub stripe_customer_id: Option<StripeCustomerId>,
-    /// Which payment it is about.
-    pub stripe_payment_intent_id: Option<PaymentIntentId>,
-    /// Whom it is about, by ours.
-    pub customer_id: Option<CustomerId>,
-    /// When it came.
-    pub received_at: Timestamp,
-    /// How often it was tried before.
-    pub attempts: i64,
-    /// The number of this lease.
-    pub fence: i64,
+row! {
+    /// An event that this worker may work on until its lease ends.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct LeasedEvent {
+        /// Stripe's id for it, or that of a task of ours.
+        pub event_id: String,
+        /// Its type.
+        pub kind: String,
+        /// Whom it is about, by Stripe's name.
+        pub stripe_customer_id: Option<StripeCustomerId>,
+        /// Which payment it is about.
+        pub stripe_payment_intent_id: Option<PaymentIntentId>,
+        /// Whom it is about, by ours.
+        pub customer_id: Option<CustomerId>,
+        /// When it came.
+        pub received_at: Timestamp,
+        /// How often it was tried before.
+        pub attempts: i64,
+        /// The number of this lease.
+        pub fence: i64,
+    }
 }
 
 impl Tx {

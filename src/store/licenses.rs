@@ -1,6 +1,6 @@
 //! Licenses: every one ever issued, and which of a customer's is current.
 
-use super::{Tx, sql};
+use super::{Tx, row, sql};
 use crate::domain::ids::{CustomerId, LicenseId};
 use crate::domain::license::{Source, Term};
 use crate::domain::time::Timestamp;
@@ -15,35 +15,37 @@ macro_rules! license_columns {
     };
 }
 
-/// A license that was issued.
-#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
-pub struct IssuedLicense {
-    /// The claim `jti`.
-    pub license_id: LicenseId,
-    /// Whose it is.
-    pub customer_id: CustomerId,
-    /// Its place in the row of this customer's licenses, from 1.
-    pub seq: i64,
-    /// Why it was issued.
-    pub source: Source,
-    /// The plan's id.
-    pub plan: String,
-    /// The key that signed it.
-    pub key_id: String,
-    /// The signed token.
-    pub token: String,
-    /// When it was issued.
-    pub issued_at: Timestamp,
-    /// When the token runs out.
-    pub token_expires_at: Timestamp,
-    /// The end of what was bought, or of the trial.
-    pub expires_at: Option<Timestamp>,
-    /// Until when it still works after that.
-    pub grace_until: Option<Timestamp>,
-    /// When a newer one took its place.
-    pub superseded_at: Option<Timestamp>,
-    /// When it was taken back.
-    pub revoked_at: Option<Timestamp>,
+row! {
+    /// A license that was issued.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct IssuedLicense {
+        /// The claim `jti`.
+        pub license_id: LicenseId,
+        /// Whose it is.
+        pub customer_id: CustomerId,
+        /// Its place in the row of this customer's licenses, from 1.
+        pub seq: i64,
+        /// Why it was issued.
+        pub source: Source,
+        /// The plan's id.
+        pub plan: String,
+        /// The key that signed it.
+        pub key_id: String,
+        /// The signed token.
+        pub token: String,
+        /// When it was issued.
+        pub issued_at: Timestamp,
+        /// When the token runs out.
+        pub token_expires_at: Timestamp,
+        /// The end of what was bought, or of the trial.
+        pub expires_at: Option<Timestamp>,
+        /// Until when it still works after that.
+        pub grace_until: Option<Timestamp>,
+        /// When a newer one took its place.
+        pub superseded_at: Option<Timestamp>,
+        /// When it was taken back.
+        pub revoked_at: Option<Timestamp>,
+    }
 }
 
 impl IssuedLicense {

@@ -1,12 +1,39 @@
 //! Brings the schema up and down. Each migration is one transaction, so a kill midway leaves the
 //! database as it was before that migration, and the next start goes on from there.
 
-use sqlx::migrate::{Migrate, MigrateError, Migrator};
+use std::sync::LazyLock;
+
+use sqlx::SqlStr;
+use sqlx::migrate::MigrationType::{ReversibleDown, ReversibleUp};
+use sqlx::migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator};
 
 use super::{BETWEEN_TRIES, Store, TRIES};
 use crate::error::{Error, Result};
 
-static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+/// The pairs in the folder `migrations`, built into the binary; a test compares.
+static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
+    macro_rules! pairs {
+        ($($version:literal $file:literal),* $(,)?) => {
+            Migrator::with_migrations(vec![$(
+                step($version, $file, ReversibleUp, include_str!(concat!("../../migrations/", $file, ".up.sql"))),
+                step($version, $file, ReversibleDown, include_str!(concat!("../../migrations/", $file, ".down.sql"))),
+            )*])
+        };
+    }
+    pairs! {
+        1 "0001_accounts",
+        2 "0002_licenses",
+        3 "0003_audit_log",
+        4 "0004_outbox",
+        5 "0005_sales",
+        6 "0006_inbox",
+    }
+});
+
+fn step(version: i64, file: &'static str, kind: MigrationType, sql: &'static str) -> Migration {
+    let description = file.split_once('_').map_or(file, |(_, name)| name).replace('_', " ");
+    Migration::new(version, description.into(), kind, SqlStr::from_static(sql), false)
+}
 
 /// What the bookkeeping table is called.
 const TABLE: &str = "_sqlx_migrations";

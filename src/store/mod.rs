@@ -138,6 +138,33 @@ macro_rules! sql {
 }
 use sql;
 
+/// Defines a struct that is read from the columns of the same names, on either database.
+macro_rules! row {
+    (
+        $(#[$about:meta])*
+        pub struct $name:ident {
+            $($(#[$about_field:meta])* pub $field:ident: $kind:ty,)*
+        }
+    ) => {
+        $(#[$about])*
+        pub struct $name {
+            $($(#[$about_field])* pub $field: $kind,)*
+        }
+
+        $crate::store::row!(@read $name, sqlx::sqlite::SqliteRow, $($field)*);
+        $crate::store::row!(@read $name, sqlx::postgres::PgRow, $($field)*);
+    };
+    (@read $name:ident, $row:ty, $($field:ident)*) => {
+        impl sqlx::FromRow<'_, $row> for $name {
+            fn from_row(row: &$row) -> std::result::Result<Self, sqlx::Error> {
+                use sqlx::Row;
+                Ok(Self { $($field: row.try_get(stringify!($field))?,)* })
+            }
+        }
+    };
+}
+use row;
+
 /// Whether a SQLite file that is not there is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IfMissing {

@@ -1,7 +1,7 @@
 //! The outbox: mail that is due, and who is sending it. A worker leases what it sends; the lease
 //! carries a number that counts up, so that a worker which slept past its lease cannot write.
 
-use super::{Tx, sql};
+use super::{Tx, row, sql};
 use crate::domain::ids::{CustomerId, LicenseId, MailId};
 use crate::domain::message::Kind;
 use crate::domain::time::Timestamp;
@@ -20,23 +20,25 @@ pub struct NewMail<'a> {
     pub kind: Kind,
 }
 
-/// A mail that this worker may send until its lease ends.
-#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
-pub struct LeasedMail {
-    /// Its own id, and its Message-ID.
-    pub mail_id: MailId,
-    /// Who gets it.
-    pub customer_id: CustomerId,
-    /// What it carries.
-    pub license_id: LicenseId,
-    /// What it is about: a [`Kind`], or one of a newer version.
-    pub kind: String,
-    /// When it was written.
-    pub created_at: Timestamp,
-    /// How often it was tried before.
-    pub attempts: i64,
-    /// The number of this lease.
-    pub fence: i64,
+row! {
+    /// A mail that this worker may send until its lease ends.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct LeasedMail {
+        /// Its own id, and its Message-ID.
+        pub mail_id: MailId,
+        /// Who gets it.
+        pub customer_id: CustomerId,
+        /// What it carries.
+        pub license_id: LicenseId,
+        /// What it is about: a [`Kind`], or one of a newer version.
+        pub kind: String,
+        /// When it was written.
+        pub created_at: Timestamp,
+        /// How often it was tried before.
+        pub attempts: i64,
+        /// The number of this lease.
+        pub fence: i64,
+    }
 }
 
 impl Tx {

@@ -1,7 +1,7 @@
 //! Sessions: who is logged in, and until when. Only the hash of a session's token is kept.
 
 use super::customers::customer_columns;
-use super::{Customer, Tx, sql};
+use super::{Customer, Tx, row, sql};
 use crate::domain::ids::{SessionId, UserId};
 use crate::domain::time::Timestamp;
 use crate::error::Result;
@@ -18,19 +18,21 @@ macro_rules! session_columns {
     };
 }
 
-/// Somebody who is logged in.
-#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
-pub struct Session {
-    /// For listing and ending it.
-    pub session_id: SessionId,
-    /// Whose it is.
-    pub user_id: UserId,
-    /// What the client called itself at login.
-    pub client: Option<String>,
-    /// When it began.
-    pub created_at: Timestamp,
-    /// When it ends by itself.
-    pub expires_at: Timestamp,
+row! {
+    /// Somebody who is logged in.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Session {
+        /// For listing and ending it.
+        pub session_id: SessionId,
+        /// Whose it is.
+        pub user_id: UserId,
+        /// What the client called itself at login.
+        pub client: Option<String>,
+        /// When it began.
+        pub created_at: Timestamp,
+        /// When it ends by itself.
+        pub expires_at: Timestamp,
+    }
 }
 
 impl Tx {

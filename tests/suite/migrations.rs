@@ -10,6 +10,28 @@ use crate::harness::process::{licentia, run};
 /// This version's newest migration.
 const NEWEST: i64 = 6;
 
+#[tokio::test]
+async fn every_pair_in_the_folder_is_built_in() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations");
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+    let names = files.filter_map(|name| {
+        let name = name.to_str().unwrap().strip_suffix(".up.sql")?.to_owned();
+        assert!(
+            std::fs::exists(format!("{folder}/{name}.down.sql")).unwrap(),
+            "{name} has no way back"
+        );
+        let (version, what) = name.split_once('_').unwrap();
+        Some((version.parse().unwrap(), what.replace('_', " ")))
+    });
+    let mut names: Vec<(i64, String)> = names.collect();
+    names.sort();
+    let directory = tempfile::tempdir().unwrap();
+    let store = TestDatabase::empty(directory.path()).await.open().await;
+    let built_in = store.migration_status().await.unwrap();
+    let built_in: Vec<_> = built_in.into_iter().map(|s| (s.version, s.description)).collect();
+    assert_eq!(built_in, names);
+}
+
 async fn versions(store: &Store) -> Vec<(i64, bool)> {
     let steps = store.migration_status().await.unwrap();
     steps.into_iter().map(|step| (step.version, step.applied)).collect()
