@@ -40,7 +40,10 @@ pub enum Error {
     #[error("the email address or the password is wrong")]
     InvalidCredentials,
     /// No session, or one that has ended.
-    #[error("this call needs a valid session token: log in and send `Authorization: Bearer …`")]
+    #[error(
+        "this call needs `Authorization: Bearer …` with a valid session token, which login answers; a \
+         refresh needs the license instead"
+    )]
     Unauthenticated,
     /// The license that was sent as a credential is none of ours, or too old to be one.
     #[error("this license cannot be refreshed: {0}")]
@@ -52,11 +55,14 @@ pub enum Error {
     #[error("the customer's license was taken back")]
     LicenseRevoked,
     /// No such plan, or it is not for sale at that interval.
-    #[error("`plan`: there is no such plan for sale; GET /api/plans lists the plans and intervals")]
+    #[error(
+        "`plan`: there is no such plan for sale, or not at this `interval`; GET /api/plans lists both"
+    )]
     UnknownPlan,
     /// A URL that checkout or portal must not return to.
     #[error(
-        "`{0}`: this URL is not within an allowed origin; the vendor lists them as `return_origins`"
+        "`{0}`: this URL is not within an allowed origin, which the vendor lists as `return_origins`, \
+         or not plain ASCII; percent-encode the rest"
     )]
     InvalidReturnUrl(&'static str),
     /// The customer has a subscription already.

@@ -51,7 +51,7 @@ pub enum StripeFailure {
     #[error("Stripe failed: {0}")]
     Broken(String),
     /// A 4xx: the call is wrong, or the account is set up otherwise.
-    #[error("Stripe refused ({status}): {problem}")]
+    #[error("Stripe refused ({status}): {problem}{}", advice(*status))]
     Refused {
         /// The HTTP status.
         status: u16,
@@ -201,6 +201,15 @@ impl Stripe {
         let text = miniserde::json::to_string(&answer);
         serde_json::from_str(&text)
             .map_err(|error| StripeFailure::Unreadable(format!("{path}: {error}")))
+    }
+}
+
+/// The way out, where the status tells it.
+fn advice(status: u16) -> &'static str {
+    match status {
+        401 => "; check that `stripe.secret_key` is a key of this account that was not rolled",
+        403 => "; the key lacks a right that this needs",
+        _ => "",
     }
 }
 

@@ -105,6 +105,7 @@ fn must_be_harmless(config: &Config) -> Result<()> {
 fn guide(stage: &Stage) -> String {
     let (version, url, stripe) = (env!("CARGO_PKG_VERSION"), &stage.url, stage.sandbox.url());
     let product = &stage.app.plans.product;
+    let program = std::env::args().next().unwrap_or_else(|| "licentia".to_owned());
     // The example in Swagger UI comes back to the default address.
     let example = SocketAddr::from((Ipv4Addr::LOCALHOST, 3100));
     let urls = if *url == format!("http://{example}") {
@@ -127,13 +128,15 @@ fn guide(stage: &Stage) -> String {
          \x20 2. Buy `professional` (openCheckout){urls}.\n\
          \x20 3. Open the `checkout_url` and pay with 4242 4242 4242 4242.\n\
          \x20 4. Read the mail: the new license is attached. getCurrentLicense answers the same one.\n\
-         \x20 5. Verify it offline:\n\
+         \x20 5. Verify it offline: save license.jwt from the mail's page, then\n\
          \x20      curl -s {url}/.well-known/jwks.json > jwks.json\n\
-         \x20      licentia license verify --jwks jwks.json --audience {product} - < license.jwt\n\
+         \x20      {program} license verify --jwks jwks.json --audience {product} - < license.jwt\n\
          \x20 6. Move the clock a month ahead, on Stripe's page: it renews, and a mail says so.\n\
-         \x20    Sessions end after a month; log in again.\n\
-         \x20 7. Cancel in the portal (openPortal). The license works until the end of the period.\n\
-         \x20 8. Refund a payment: Stripe's page, the customer, Refund. The license is taken back, as\n\
-         \x20    verifyLicense says.\n"
+         \x20    Sessions end after a month: log in again. A license of then needs --now EPOCH to\n\
+         \x20    verify, for this machine's clock has not moved.\n\
+         \x20 7. Refund the newest payment: Stripe's page, the customer, Refund. The license is taken\n\
+         \x20    back, as verifyLicense says.\n\
+         \x20 8. Sign up as somebody else, buy, and cancel in the portal (openPortal): the license works\n\
+         \x20    until the end of the period.\n"
     )
 }

@@ -7,17 +7,19 @@ use clap::Args;
 
 use super::{print, wait};
 use crate::app::App;
-use crate::clock::SystemClock;
+use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::domain::contact::Email;
 use crate::domain::message::Kind;
 use crate::error::Result;
 use crate::flows::mail;
+use crate::plans;
 use crate::random::Random;
 
 pub const EXAMPLES: &str = "Examples:
   licentia email --preview trial
   licentia email --preview trial --html > trial.html
+  licentia email --preview cancellation --ended
   licentia email --send-test ada@example.com";
 
 #[derive(Debug, Args)]
@@ -27,6 +29,9 @@ pub struct EmailCommand {
     /// With --preview: the HTML instead of the text
     #[arg(long, requires = "preview")]
     html: bool,
+    /// With --preview: as it looks when the license does not work any more
+    #[arg(long, requires = "preview")]
+    ended: bool,
 }
 
 #[derive(Debug, Args)]
@@ -42,24 +47,29 @@ struct Action {
 
 impl EmailCommand {
     pub fn run(self, config: &Config) -> Result<ExitCode> {
-        wait(async {
-            let app = App::open(config, Arc::new(SystemClock), Random::from_system()?).await?;
-            let done = self.act(&app).await;
-            app.store.close().await;
-            done
-        })
+        match self.action.send_test {
+            Some(to) => send_test(config, to),
+            None => self.show(config),
+        }
     }
 
-    async fn act(self, app: &App) -> Result<ExitCode> {
-        if let Some(to) = self.action.send_test {
-            mail::send_test(app, Kind::Trial, to.clone()).await?;
-            return print(format_args!("The mail to {to} was accepted.\n"));
-        }
+    fn show(self, config: &Config) -> Result<ExitCode> {
+        let catalog = plans::load(config.plans_file.as_deref())?;
         let kind = self.action.preview.unwrap_or(Kind::Trial);
-        let letter = mail::preview(app, kind)?;
+        let letter = mail::preview(&catalog, kind, self.ended, SystemClock.now())?;
         if self.html {
             return print(letter.html);
         }
         print(format_args!("Subject: {}\n\n{}", letter.subject, letter.text))
     }
+}
+
+fn send_test(config: &Config, to: Email) -> Result<ExitCode> {
+    wait(async {
+        let app = App::open(config, Arc::new(SystemClock), Random::from_system()?).await?;
+        let done = mail::send_test(&app, Kind::Trial, to.clone()).await;
+        app.store.close().await;
+        done
+    })?;
+    print(format_args!("The mail to {to} was accepted.\n"))
 }

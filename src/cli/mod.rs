@@ -4,6 +4,7 @@
 
 mod demo;
 mod email;
+mod events;
 mod keys;
 mod license;
 mod migrate;
@@ -70,6 +71,9 @@ enum Command {
     /// Show what the mails look like, or send one to see whether it arrives
     #[command(after_help = email::EXAMPLES)]
     Email(email::EmailCommand),
+    /// Show and replay the events from Stripe that could not be worked on
+    #[command(after_help = events::EXAMPLES, subcommand_required = true)]
+    Events(events::Events),
     /// Compare every customer with Stripe, and repair what differs
     #[command(after_help = reconcile::EXAMPLES)]
     Reconcile(reconcile::Reconcile),
@@ -95,6 +99,7 @@ impl Cli {
             Command::Migrate(migrate) => config().and_then(|config| migrate.run(&config)),
             Command::Keys(keys) => config().and_then(|config| keys.run(&config)),
             Command::Email(email) => config().and_then(|config| email.run(&config)),
+            Command::Events(events) => config().and_then(|config| events.run(&config)),
             Command::Reconcile(reconcile) => config().and_then(|config| reconcile.run(&config)),
             Command::Stripe(stripe) => config().and_then(|config| stripe.run(&config)),
             Command::License(license) => license.run(config),

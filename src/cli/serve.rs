@@ -99,11 +99,17 @@ fn greet(app: &App, config: &Config, mut address: SocketAddr) -> Result<()> {
         Store::Sqlite { .. } => "SQLite",
         Store::Postgres(_) => "PostgreSQL",
     };
+    let stripe = match &config.stripe {
+        Some(stripe) if !stripe.webhook_secrets.is_empty() => format!("{} mode", stripe.mode),
+        Some(_) => "no webhook secret: nothing is sold".to_owned(),
+        None => "not connected: nothing is sold".to_owned(),
+    };
     print(format_args!(
         "Licentia {version} listens on {url}\n\
          \x20 Swagger UI  {url}/docs\n\
          \x20 Product     {product} (plans: {plans})\n\
          \x20 Database    {database}\n\
+         \x20 Stripe      {stripe}\n\
          \x20 Mail        {mail}\n\
          \x20 Keys        {keys}\n"
     ))?;

@@ -5,10 +5,9 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use secrecy::ExposeSecret;
 use serde_json::json;
-use url::Url;
 
 use super::{NO, print, wait};
-use crate::config::{Config, StripeConfig};
+use crate::config::{Config, Origin, StripeConfig};
 use crate::domain::webhook::EVENT_TYPES;
 use crate::error::{Error, Result};
 use crate::flows::setup::{self, Made};
@@ -39,7 +38,7 @@ enum Action {
     Setup {
         /// The URL under which Stripe reaches the server [default: `public_url`]
         #[arg(long)]
-        url: Option<Url>,
+        url: Option<Origin>,
         /// Answer in JSON
         #[arg(long)]
         json: bool,
@@ -66,15 +65,14 @@ impl StripeCommand {
 }
 
 /// Stripe calls over the internet, with TLS; its double calls on this machine.
-fn endpoint_url(url: Option<Url>, config: &Config, stripe: &StripeConfig) -> Result<String> {
-    let base = url.map_or_else(|| config.public_url.to_string(), |url| url.to_string());
-    if !base.starts_with("https://") && stripe.api_url.is_none() {
+fn endpoint_url(url: Option<Origin>, config: &Config, stripe: &StripeConfig) -> Result<String> {
+    let base = url.unwrap_or_else(|| config.public_url.clone());
+    if !base.is_https() && stripe.api_url.is_none() {
         return Err(Error::setup(format!(
             "Stripe cannot reach {base}; give the server's public address, \
              --url https://licenses.acme.example, or set `public_url`"
         )));
     }
-    let base = base.trim_end_matches('/').trim_end_matches(WEBHOOK_PATH);
     Ok(format!("{base}{WEBHOOK_PATH}"))
 }
 

@@ -57,6 +57,8 @@ impl FromStr for Origin {
         let web = matches!(url.scheme(), "http" | "https");
         let plain = url.username().is_empty() && url.password().is_none();
         let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+        // A pattern would look as if it matched more than one.
+        let bare = bare && !text.contains('*');
         if web && plain && bare {
             Ok(Self(url.origin().ascii_serialization()))
         } else {

@@ -126,11 +126,18 @@ impl StripeConfig {
 
 fn webhook_secrets(section: &mut Section) -> Vec<SecretString> {
     let Some(text) = section.secret("webhook_secret") else { return Vec::new() };
-    let parts = text.expose_secret().split(',').map(str::trim);
+    // A comma between them, or a line each.
+    let parts = text.expose_secret().trim().split([',', '\n']).map(str::trim);
     let secrets: Vec<SecretString> = parts.map(SecretString::from).collect();
-    if secrets.iter().any(|secret| secret.expose_secret().is_empty()) {
+    let plain = |secret: &str| secret.bytes().all(|byte| byte.is_ascii_graphic());
+    if secrets.iter().any(|secret| matches!(secret.expose_secret(), "" | "whsec_")) {
         section
             .problem("webhook_secret", "one of the secrets is empty; remove the comma beside it");
+    } else if secrets.iter().any(|secret| !plain(secret.expose_secret())) {
+        section.problem(
+            "webhook_secret",
+            "use whsec_…, several with a comma and nothing else between",
+        );
     }
     if secrets.len() > MAX_WEBHOOK_SECRETS {
         let problem = format!("these are more than {MAX_WEBHOOK_SECRETS}; remove old ones");

@@ -127,7 +127,7 @@ impl Letter {
     /// When a template cannot be rendered, which must not happen.
     pub fn write(facts: &Facts<'_>) -> Result<Self, askama::Error> {
         let &Facts { kind, product, name, plan, expires, token } = facts;
-        let (subject, opening) = opening(kind, product, token.is_some());
+        let (subject, opening) = opening(kind, product, plan, token.is_some());
         let expires = expires.map(|time| time.to_datetime().format("%-d %B %Y, %H:%M").to_string());
         let (subject, opening, expires) = (&subject, &opening, expires.as_deref());
         Ok(Self {
@@ -140,51 +140,51 @@ impl Letter {
 }
 
 /// The subject, and the sentence under the greeting.
-fn opening(kind: Kind, product: &str, works: bool) -> (String, String) {
+fn opening(kind: Kind, product: &str, plan: &str, works: bool) -> (String, String) {
     match (kind, works) {
         (Kind::Trial, _) => (
             format!("Your trial of {product}"),
-            format!("thank you for trying {product}. This is your trial license."),
+            format!("Thank you for trying {product}. This is your trial license."),
         ),
         (Kind::Granted, _) => {
-            (format!("Your license for {product}"), format!("here is your license for {product}."))
+            (format!("Your license for {product}"), format!("Here is your license for {product}."))
         }
         (Kind::Upgrade, _) => (
             format!("Your new license for {product}"),
             format!(
-                "thank you. This is your new license for {product}; it takes the place of the one \
-                 before. An app that is online finds it by itself."
+                "Your plan for {product} is {plan} now. This is your license for it; it takes the \
+                 place of the one before. An app that is online finds it by itself."
             ),
         ),
         (Kind::Renewal, _) => (
             format!("Your license for {product} goes on"),
             format!(
-                "your subscription to {product} goes on, and this is your license for it. An app \
+                "Your subscription to {product} goes on, and this is your license for it. An app \
                  that is online finds it by itself."
             ),
         ),
         (Kind::PaymentProblem, true) => (
             format!("A payment for {product} did not go through"),
             format!(
-                "a payment for {product} did not go through, and will be tried again. Please look \
+                "A payment for {product} did not go through, and will be tried again. Please look \
                  at how you pay. Your license works until the day below."
             ),
         ),
         (Kind::PaymentProblem, false) => (
             format!("A payment for {product} did not go through"),
-            format!("a payment for {product} did not go through. Please look at how you pay."),
+            format!("A payment for {product} did not go through. Please look at how you pay."),
         ),
         (Kind::Cancellation, true) => (
             format!("Your subscription to {product} ends"),
             format!(
-                "your subscription to {product} is cancelled. Your license works until the day \
+                "Your subscription to {product} is cancelled. Your license works until the day \
                  below, and nothing will be charged any more."
             ),
         ),
         (Kind::Cancellation, false) => (
             format!("Your license for {product} has ended"),
             format!(
-                "your license for {product} has ended: the subscription is over, or its payment was \
+                "Your license for {product} has ended: the subscription is over, or its payment was \
                  given back. You are welcome back at any time."
             ),
         ),
@@ -209,7 +209,7 @@ mod tests {
         let end = Timestamp::saturating(1_796_396_400);
         let letter = Letter::write(&Facts { expires: Some(end), name: None, ..FACTS }).unwrap();
         assert_eq!(letter.subject, "Your trial of acme-app");
-        assert!(letter.text.starts_with("Hello,\n\nthank you for trying acme-app."));
+        assert!(letter.text.starts_with("Hello,\n\nThank you for trying acme-app."));
         for text in [&letter.text, &letter.html] {
             assert!(text.contains("4 December 2026, 15:00"), "{text}");
             assert!(text.contains("a.b.c"), "{text}");

@@ -58,7 +58,9 @@ pub enum BadWebhook {
     #[error("the signature's time is more than {TOLERANCE} seconds off; check the server's clock")]
     Time,
     /// By no secret of ours.
-    #[error("no signature fits; check that `stripe.webhook_secret` is this endpoint's secret")]
+    #[error(
+        "no signature fits; check that `stripe.webhook_secret` is set, to this endpoint's secret"
+    )]
     Signature,
     /// Signed, and no event.
     #[error("the body is not an event")]

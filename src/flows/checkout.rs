@@ -81,10 +81,11 @@ async fn open_held(app: &App, lease: &Lease, wanted: &Wanted) -> Result<String> 
         cancel_url: wanted.cancel_url.clone(),
     };
     if let Some((session, before)) = last(app, lease, &stripe_id).await? {
-        match (session.status, session.url) {
+        match (session.status, session.url.clone()) {
             (SessionStatus::Open, Some(url)) if before == parameters => return Ok(url),
             (SessionStatus::Open, _) => match app.stripe()?.expire_session(&session.id).await {
-                Ok(_) => {}
+                // Replaced before anybody paid: no order that a customer would want to see.
+                Ok(_) => forget(app, lease, &session).await?,
                 // It was paid at this very moment.
                 Err(StripeFailure::Refused { .. }) => return look_again(app, lease).await,
                 Err(error) => return Err(error.into()),
@@ -104,6 +105,14 @@ async fn open_held(app: &App, lease: &Lease, wanted: &Wanted) -> Result<String> 
     record(app, lease, attempt, &session, &parameters).await?;
     fail_point::reach("checkout.recorded");
     session.url.ok_or_else(|| StripeFailure::Unreadable("a session without a URL".into()).into())
+}
+
+/// Deletes the order of a checkout that was closed.
+async fn forget(app: &App, lease: &Lease, session: &Session) -> Result<()> {
+    let mut tx = app.store.write().await?;
+    lease.lock(&mut tx).await?;
+    tx.delete_pending_order(&session.id).await?;
+    tx.commit().await
 }
 
 async fn load(app: &App, id: &CustomerId) -> Result<Customer> {

@@ -10,7 +10,7 @@ use crate::domain::time::{DAY, Timestamp};
 use crate::error::{Error, Result};
 use crate::fail_point;
 use crate::flows::sync;
-use crate::store::{LeasedEvent, Tx};
+use crate::store::{LeasedEvent, StoredEvent, Tx};
 
 /// How long a worker has for what it took, in seconds: longer than it waits for a customer's lease and
 /// works under it, and short enough that what a dead one held up is done within a minute.
@@ -57,6 +57,38 @@ pub(super) async fn ask_for_counterpart(
     now: Timestamp,
 ) -> Result<()> {
     tx.insert_task(&TaskId::from_random(app.random.bits()), SIGNED_UP, id, now).await
+}
+
+/// Events that are listed at once; who has more has one cause for all of them.
+const LISTED: i64 = 1000;
+
+/// The events that were given up, and those that did not work yet, the oldest first.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn troubled(app: &App) -> Result<Vec<StoredEvent>> {
+    app.store.read().await?.troubled_events(LISTED).await
+}
+
+/// An event.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub async fn event(app: &App, id: &str) -> Result<StoredEvent> {
+    app.store.read().await?.event(id).await?.ok_or(Error::NotFound("event"))
+}
+
+/// Has an event worked on anew by the server, as if it had just come: what it is about is looked up at
+/// Stripe, so a replay never does harm.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub async fn replay(app: &App, id: &str) -> Result<()> {
+    let mut tx = app.store.write().await?;
+    let found = tx.replay_event(id, app.now()).await?;
+    tx.commit().await?;
+    app.events_due.notify_one();
+    if found { Ok(()) } else { Err(Error::NotFound("event")) }
 }
 
 /// Takes what is due, `most` events at the most, each customer's together. What is about nobody here

@@ -240,7 +240,13 @@ fn authentic(app: &App, token: &str, now: Timestamp) -> Result<LicenseId> {
             if now < Timestamp::from(at).plus(REFRESH_SECONDS) => {}
         Err(rejection) => return Err(refused(&rejection)),
     }
-    let said = licentia_verify::inspect(token).map_err(|rejection| refused(&rejection))?;
+    id_of(token)
+}
+
+/// The id that a license names.
+fn id_of(token: &str) -> Result<LicenseId> {
+    let said = licentia_verify::inspect(token)
+        .map_err(|rejection| Error::InvalidLicense(rejection.to_string()))?;
     let id = said.claims.get("jti").and_then(|jti| jti.as_str()).and_then(|jti| jti.parse().ok());
     id.ok_or_else(|| Error::InvalidLicense("its id is none of ours".into()))
 }
@@ -263,6 +269,18 @@ pub enum Verdict {
     Unknown,
 }
 
+/// A license that has run out may have been taken back as well, which says more.
+async fn rejected(app: &App, token: &str, rejection: Rejection) -> Result<Verdict> {
+    if !matches!(rejection, Rejection::TokenExpired { .. } | Rejection::LicenseExpired { .. }) {
+        return Ok(Verdict::Rejected(rejection));
+    }
+    // These two are said only of licenses whose signature and claims hold.
+    let Ok(id) = id_of(token) else { return Ok(Verdict::Rejected(rejection)) };
+    let issued = app.store.read().await?.license(&id).await?;
+    let revoked = issued.is_some_and(|license| license.revoked_at.is_some());
+    Ok(if revoked { Verdict::Revoked } else { Verdict::Rejected(rejection) })
+}
+
 /// Judges a license now, with what only the server knows.
 ///
 /// # Errors
@@ -270,7 +288,7 @@ pub enum Verdict {
 pub async fn verify(app: &App, token: &str) -> Result<Verdict> {
     let license = match licentia_verify::verify(token, &app.trusted, app.now().to_system_time()) {
         Ok(license) => license,
-        Err(rejection) => return Ok(Verdict::Rejected(rejection)),
+        Err(rejection) => return rejected(app, token, rejection).await,
     };
     let Ok(license_id) = license.claims().jti.parse() else { return Ok(Verdict::Unknown) };
     Ok(match app.store.read().await?.license(&license_id).await? {

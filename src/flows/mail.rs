@@ -4,8 +4,9 @@
 use crate::app::App;
 use crate::domain::contact::{DisplayName, Email};
 use crate::domain::ids::{CustomerId, LicenseId, MailId};
-use crate::domain::license::Phase;
+use crate::domain::license::{Phase, Source};
 use crate::domain::message::{Facts, Kind, Letter};
+use crate::domain::plan::Catalog;
 use crate::domain::retry;
 use crate::domain::time::{DAY, Timestamp};
 use crate::error::{Error, Result};
@@ -113,6 +114,8 @@ async fn compose(app: &App, mail: &LeasedMail) -> Result<Option<(Recipient, Lett
     }
     let term = license.term();
     let works = license.revoked_at.is_none() && term.phase(app.now()) != Phase::Over;
+    // Somebody whose first payment failed has nothing that it could be about.
+    let works = works && (kind != Kind::PaymentProblem || license.source == Source::Subscription);
     if carries && !works {
         // It ended while nobody accepted the mail.
         kind = Kind::Cancellation;
@@ -134,22 +137,22 @@ fn write(facts: &Facts<'_>) -> Result<Letter> {
         .map_err(|error| Error::Internal(format!("a mail cannot be written: {error}")))
 }
 
-/// A mail as it would look, with a license that is none.
+/// A mail as it would look, with a license that is none, or as it looks without one.
 ///
 /// # Errors
 /// [`Error::Internal`], which must not happen.
-pub fn preview(app: &App, kind: Kind) -> Result<Letter> {
+pub fn preview(catalog: &Catalog, kind: Kind, ended: bool, now: Timestamp) -> Result<Letter> {
     let plan = match kind {
-        Kind::Trial => app.plans.trial(),
-        _ => app.plans.plans.last().unwrap_or(app.plans.trial()),
+        Kind::Trial => catalog.trial(),
+        _ => catalog.plans.last().unwrap_or(catalog.trial()),
     };
     write(&Facts {
         kind,
-        product: app.plans.product.as_str(),
+        product: catalog.product.as_str(),
         name: None,
         plan: &plan.name,
-        expires: Some(app.now().plus(i64::from(app.plans.trial_days) * DAY)),
-        token: Some("eyJhbGciOiJFZERTQSJ9.e30.c2lnbmF0dXJl"),
+        expires: Some(now.plus(i64::from(catalog.trial_days) * DAY)),
+        token: Some("eyJhbGciOiJFZERTQSJ9.e30.c2lnbmF0dXJl").filter(|_| !ended),
     })
 }
 
@@ -158,7 +161,7 @@ pub fn preview(app: &App, kind: Kind) -> Result<Letter> {
 /// # Errors
 /// [`Error::Setup`] with what the SMTP server said.
 pub async fn send_test(app: &App, kind: Kind, to: Email) -> Result<()> {
-    let letter = preview(app, kind)?;
+    let letter = preview(&app.plans, kind, false, app.now())?;
     let mail_id = MailId::from_random(app.random.bits());
     let to = Recipient { email: to, name: None };
     let sent = app.mailer.send(&mail_id, &to, &letter, app.now()).await;

@@ -215,7 +215,8 @@ async fn write_license(
         None => {
             let paid = before.as_ref().filter(|license| license.source == Source::Subscription);
             if let Some(license) = paid.filter(|held| works(held, now) && !judgement.unclear) {
-                tx.revoke_license(&license.license_id, now).await?;
+                // With those before it: the online verdict is asked about any of them.
+                tx.revoke_paid_licenses(id, now).await?;
                 let detail = json!({ "license_id": license.license_id.as_str() });
                 audit(app, tx, by_stripe(id, "license.revoked", detail), now).await?;
                 revoked = true;
@@ -289,6 +290,8 @@ fn news<'c>(
     };
     let ending = newly(|row| row.cancel_at.is_some() && row.status.is_live());
     let past_due = newly(|row| row.status == Status::PastDue);
+    let over = newly(|row| matches!(row.status, Status::Canceled | Status::Unpaid));
+    let announced = before.is_some_and(|row| row.cancel_at.is_some());
     if let Some(issued) = &changed.issued {
         let goes_on = held.is_some_and(|held| {
             let paid = held.source == Source::Subscription && held.revoked_at.is_none();
@@ -307,8 +310,9 @@ fn news<'c>(
     if changed.revoked {
         return Some((Kind::Cancellation, held));
     }
-    let paid = held.source == Source::Subscription && works(held, now);
-    match (past_due, ending && paid) {
+    let bought = held.source == Source::Subscription;
+    let ended = over && !announced && bought;
+    match (past_due, (ending && bought && works(held, now)) || ended) {
         (true, _) => Some((Kind::PaymentProblem, held)),
         (false, true) => Some((Kind::Cancellation, held)),
         (false, false) => None,

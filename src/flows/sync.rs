@@ -26,7 +26,7 @@ use crate::stripe::{Session, Stripe, StripeFailure};
 pub(super) const MAX_ORDERS: i64 = 1000;
 
 /// How long apart a customer who fetches a license makes us look at Stripe, in seconds.
-const BETWEEN_LOOKS: i64 = 30;
+const BETWEEN_LOOKS: i64 = 5;
 
 /// How long such a customer waits for it.
 const LONGEST_LOOK: Duration = Duration::from_secs(3);

@@ -82,6 +82,12 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         }
         let is_event = request.uri().path() == webhooks::PATH;
         let limit = if is_event { MAX_EVENT_BYTES } else { MAX_BODY_BYTES };
+        let announced =
+            request.header("content-length").and_then(|text| text.parse::<usize>().ok());
+        if announced.is_some_and(|length| length > limit) {
+            // Told before it is sent.
+            return Err(Error::PayloadTooLarge { limit });
+        }
         let body = request.take_body().into_bytes_limit(limit).await;
         request.set_body(Body::from_bytes(body.map_err(|error| match error {
             ReadBodyError::PayloadTooLarge => Error::PayloadTooLarge { limit },

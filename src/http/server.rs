@@ -21,7 +21,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use crate::http::edge::REQUEST_TIMEOUT;
 use crate::http::throttle::network;
 
 /// Connections at once; the next ones wait in the system's queue. Each may hold a body of 64 KiB,
@@ -41,8 +40,9 @@ const MAX_HEAD_BYTES: usize = 32 * 1024;
 /// A connection is closed after this time, between two requests: no reader is slow for ever.
 const CONNECTION_LIFE: Duration = Duration::from_secs(300);
 
-/// What is under way at the end gets this long: a whole request.
-const DRAIN_TIMEOUT: Duration = REQUEST_TIMEOUT;
+/// How long requests that are under way have to finish when the server stops: less than the ten seconds
+/// after which most supervisors kill.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// After a failure to accept (too many open files), for the system to recover.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -41,7 +41,85 @@ row! {
     }
 }
 
+/// The columns of [`StoredEvent`], by name.
+macro_rules! event_columns {
+    () => {
+        "event_id, kind, stripe_customer_id, customer_id, body, happened_at, received_at, due_at, \
+         attempts, done_at, given_up_at, last_error"
+    };
+}
+
+row! {
+    /// An event as it is kept, for operators.
+    #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+    pub struct StoredEvent {
+        /// Stripe's id for it, or that of a task of ours.
+        pub event_id: String,
+        /// Its type.
+        pub kind: String,
+        /// Whom it is about, by Stripe's name.
+        pub stripe_customer_id: Option<String>,
+        /// Whom it is about, by ours; only work of our own says so.
+        pub customer_id: Option<String>,
+        /// As it came; empty once it is known to be about nobody here.
+        pub body: String,
+        /// When it happened, in epoch seconds, as all times here.
+        pub happened_at: i64,
+        /// When it came.
+        pub received_at: i64,
+        /// When it is tried next, or was tried last.
+        pub due_at: i64,
+        /// How often it was tried in vain.
+        pub attempts: i64,
+        /// When it took effect.
+        pub done_at: Option<i64>,
+        /// When it was given up.
+        pub given_up_at: Option<i64>,
+        /// Why it did not work the last time.
+        pub last_error: Option<String>,
+    }
+}
+
 impl Tx {
+    /// The events that were given up, and those that did not work yet; the oldest first, `most` at the
+    /// most.
+    pub async fn troubled_events(&mut self, most: i64) -> Result<Vec<StoredEvent>> {
+        sql!(
+            self,
+            fetch_all: StoredEvent,
+            concat!(
+                "SELECT ",
+                event_columns!(),
+                " FROM inbox WHERE done_at IS NULL AND attempts > 0 ORDER BY received_at LIMIT $1"
+            ),
+            most,
+        )
+    }
+
+    /// An event.
+    pub async fn event(&mut self, id: &str) -> Result<Option<StoredEvent>> {
+        sql!(
+            self,
+            fetch_optional: StoredEvent,
+            concat!("SELECT ", event_columns!(), " FROM inbox WHERE event_id = $1"),
+            id,
+        )
+    }
+
+    /// Has an event worked on anew, as if it had just come. Answers whether it is there.
+    pub async fn replay_event(&mut self, id: &str, now: Timestamp) -> Result<bool> {
+        let found = sql!(
+            self,
+            execute,
+            "UPDATE inbox SET done_at = NULL, given_up_at = NULL, last_error = NULL, attempts = 0,
+                 due_at = $2, received_at = $2, leased_until = NULL, fence = fence + 1
+             WHERE event_id = $1",
+            id,
+            now,
+        )?;
+        Ok(found > 0)
+    }
+
     /// Writes events that came, except those that are there already. Answers how many were new.
     ///
     /// One statement for all: asking the driver for each of them takes longer than writing it.

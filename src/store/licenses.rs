@@ -201,12 +201,13 @@ impl Tx {
         Ok(last.filter(|license| license.revoked_at.is_none()))
     }
 
-    /// Takes one license back.
-    pub async fn revoke_license(&mut self, id: &LicenseId, now: Timestamp) -> Result<()> {
+    /// Takes back every license that a customer was given for a subscription.
+    pub async fn revoke_paid_licenses(&mut self, id: &CustomerId, now: Timestamp) -> Result<()> {
         sql!(
             self,
             execute,
-            "UPDATE licenses SET revoked_at = $2 WHERE license_id = $1 AND revoked_at IS NULL",
+            "UPDATE licenses SET revoked_at = $2
+             WHERE customer_id = $1 AND source = 'subscription' AND revoked_at IS NULL",
             id,
             now,
         )?;

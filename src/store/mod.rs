@@ -36,7 +36,7 @@ use crate::error::{Error, Result};
 pub use attempts::{Attempt, Purpose};
 pub use audit::{Actor, AuditEntry};
 pub use customers::{Customer, NewAccount, SyncStatus};
-pub use inbox::LeasedEvent;
+pub use inbox::{LeasedEvent, StoredEvent};
 pub use licenses::IssuedLicense;
 pub use orders::Order;
 pub use outbox::{LeasedMail, NewMail};

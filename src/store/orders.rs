@@ -84,6 +84,18 @@ impl Tx {
         Ok(())
     }
 
+    /// Deletes the order of a checkout that nobody can pay any more.
+    pub async fn delete_pending_order(&mut self, session: &CheckoutSessionId) -> Result<()> {
+        sql!(
+            self,
+            execute,
+            "DELETE FROM orders WHERE stripe_checkout_session_id = $1 AND status = 'pending'
+                 AND stripe_invoice_id IS NULL",
+            session,
+        )?;
+        Ok(())
+    }
+
     /// The customer's orders, the newest first, `most` at the most.
     pub async fn orders_of(&mut self, id: &CustomerId, most: i64) -> Result<Vec<Order>> {
         sql!(

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use licentia::flows::inbox;
 use licentia::flows::reconcile::everybody;
 use licentia::flows::settle::Intent;
 use licentia_sandbox::{
@@ -588,4 +589,41 @@ async fn a_customer_deleted_at_stripe_is_unlinked_and_can_buy_again_stripe_16() 
         let license = shop.license(&ada).await;
         assert_eq!((&license["plan"], &license["status"]), (&json!("starter"), &json!("active")));
     }
+}
+
+#[tokio::test]
+async fn an_event_that_never_works_is_given_up_seen_and_replayed() {
+    let shop = Shop::open().await;
+    let ada = shop.buyer("ada@example.com").await;
+    let session = shop.checkout(&ada, "professional").await;
+    let faults = shop.sandbox.faults();
+    faults.api_call(ApiFault::ErrorBefore, "GET /v1/customers", Times::Always);
+    shop.sandbox.pay(&session, Card::Paid).unwrap();
+    shop.sandbox.settled().await;
+    let store = &shop.app.app.store;
+    let given_up = "SELECT COUNT(*) FROM inbox WHERE given_up_at IS NOT NULL";
+    let open = "SELECT COUNT(*) FROM inbox WHERE given_up_at IS NULL AND done_at IS NULL";
+    let tried = "SELECT COUNT(*) FROM inbox WHERE attempts = 0";
+    shop.until("all were tried", async || number(store, tried).await == 0).await;
+    // As if that had been going on for four days.
+    let age = "UPDATE inbox SET received_at = received_at - 345600, attempts = 50";
+    execute(store, age).await.unwrap();
+    shop.sandbox.advance(Duration::from_secs(60));
+    shop.until("all are given up", async || {
+        number(store, open).await == 0 && number(store, given_up).await > 0
+    })
+    .await;
+    let troubled = inbox::troubled(&shop.app.app).await.unwrap();
+    assert!(troubled.len() >= 5, "{troubled:?}");
+    let why = troubled[0].last_error.as_deref().unwrap();
+    assert!(why.starts_with("Stripe failed: 500"), "{why}");
+    // It stays given up, whatever time passes.
+    faults.clear();
+    shop.sandbox.advance(Duration::from_secs(3600));
+    assert_eq!(number(store, open).await, 0);
+    inbox::replay(&shop.app.app, &troubled[0].event_id).await.unwrap();
+    shop.until("it was worked on", async || number(store, open).await == 0).await;
+    must_be_paid(&shop, &ada).await;
+    let missing = inbox::replay(&shop.app.app, "evt_none").await.unwrap_err();
+    assert_eq!(missing.to_string(), "there is no such event");
 }

@@ -80,7 +80,10 @@ impl Report {
 
 /// In colour on a terminal only.
 fn mark(mark: &str, colour: &str) -> String {
-    if std::io::stdout().is_terminal() { format!("{colour}{mark}{PLAIN}") } else { mark.to_owned() }
+    // https://no-color.org
+    let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let coloured = wanted && std::io::stdout().is_terminal();
+    if coloured { format!("{colour}{mark}{PLAIN}") } else { mark.to_owned() }
 }
 
 /// Waits until every webhook is answered, with 200 each. Gives how many there were so far.
