@@ -10,6 +10,7 @@ use crate::config::{Config, Origin};
 use crate::domain::plan::Catalog;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
+use crate::flows::sync::Looks;
 use crate::flows::webhook::Intake;
 use crate::keys::KeyRing;
 use crate::mailer::Mailer;
@@ -46,6 +47,8 @@ pub struct Parts {
     pub return_origins: Vec<Origin>,
     /// Takes webhooks in.
     pub intake: Intake,
+    /// When customers last made us look at Stripe.
+    pub looks: Looks,
     /// Told when something was written into the inbox.
     pub events_due: Notify,
     /// Password hashing.
@@ -110,6 +113,7 @@ impl App {
             stripe: config.stripe.as_ref().map(Stripe::new).transpose()?,
             return_origins: own.into_iter().chain(config.return_origins.clone()).collect(),
             intake: Intake::default(),
+            looks: Looks::default(),
             events_due: Notify::new(),
             passwords: Passwords::default(),
             clock,

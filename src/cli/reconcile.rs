@@ -58,6 +58,9 @@ impl Reconcile {
         for drifted in &report.drifted {
             print(format_args!("{}: {}\n", drifted.customer_id, drifted.changes.join("; ")))?;
         }
+        if let Some(error) = &report.events_error {
+            eprintln!("error: the events that were missed cannot be listed: {error}");
+        }
         for failed in &report.failed {
             eprintln!("error: {}: {}", failed.customer_id, failed.error);
         }

@@ -72,6 +72,11 @@ pub(super) async fn operate(
 ) -> Result<()> {
     let (end, ended) = watch::channel(());
     let worker = tokio::spawn(worker::run(app.clone(), ended));
+    // Both finish at the same time; what comes in meanwhile is worked on after the next start.
+    let stop = async {
+        stop.await;
+        end.send_replace(());
+    };
     let served = http::serve(listener, app, config, stop).await;
     end.send_replace(());
     // A mail under way is finished; if that takes too long, the next start sends it again.

@@ -21,7 +21,7 @@ const PROCESSING: i64 = 14 * DAY;
 /// long as Stripe has trouble (<https://docs.stripe.com/billing/invoices/subscription>).
 const DRAFT: i64 = 3 * DAY;
 
-/// The grace after a trial of Stripe's, in seconds: nothing was ever paid.
+/// The most grace while nothing was ever paid, in seconds: after a trial of Stripe's.
 const AFTER_TRIAL: i64 = DAY;
 
 /// Where a subscription stands (<https://docs.stripe.com/api/subscriptions/object>).
@@ -119,6 +119,8 @@ pub struct Subscription {
     pub cancel_at_period_end: bool,
     /// When Stripe's trial ends.
     pub trial_end: Option<Timestamp>,
+    /// Whether the vendor does not collect for now; the status stays what it is.
+    pub collection_paused: bool,
     /// Whether it has billed anything yet.
     pub has_invoice: bool,
     /// Whether our checkout made it, by its metadata; it is believed only where a price says nothing.
@@ -304,17 +306,29 @@ fn granted<'c>(
         Status::Trialing => (plan, subscription.trial_end.unwrap_or(period_end)),
         // A subscription that bills nothing yet has no invoice.
         Status::Active if own.is_empty() => (plan, period_end),
+        // The vendor chose not to collect for a while.
+        Status::Active
+            if subscription.collection_paused && paid_through(own, catalog).is_some() =>
+        {
+            (plan, period_end)
+        }
         _ => {
             let (of_plan, until) = paid_through(own, catalog)?;
             let of_period = if open.is_some() { item.period_start } else { Some(period_end) };
-            // What was changed to is granted once it is paid.
-            let unpaid = subscription.status == Status::PastDue || open.is_some();
+            // What was changed to within a period is granted once it is paid. While a renewal is
+            // collected, the plan follows the price, as it did before.
+            let within = until.is_some_and(|until| Some(until) > item.period_start);
+            let unpaid = subscription.status == Status::PastDue || (open.is_some() && within);
             let rank = |plan: &Plan| catalog.rank(plan.id.as_str());
             let lower = of_plan.filter(|of_plan| unpaid && rank(of_plan) < rank(plan));
             (lower.unwrap_or(plan), until.or(of_period)?.min(period_end))
         }
     };
+    let trialing = subscription.status == Status::Trialing;
+    let tried_only =
+        trialing || !own.is_empty() && !own.iter().any(|i| i.amount > 0 && i.is_paid());
     let grace = grace(subscription, plan, open, paid < period_end);
+    let grace = if tried_only { grace.min(AFTER_TRIAL) } else { grace };
     let scheduled = subscription.ends_at(catalog);
     let expires = scheduled.map_or(paid, |end| end.min(paid));
     // Grace bridges a payment; after a cancellation there is none to come.
@@ -329,7 +343,6 @@ fn grace(subscription: &Subscription, plan: &Plan, open: Option<&Invoice>, behin
     let usual = i64::from(plan.grace_days) * DAY;
     let processing = |invoice: &Invoice| invoice.payment == Payment::Processing;
     match (&subscription.status, open) {
-        (Status::Trialing, _) => usual.min(AFTER_TRIAL),
         (_, Some(invoice)) if invoice.was_given_back() => 0,
         (Status::Active, Some(invoice)) if processing(invoice) => usual.max(PROCESSING),
         (Status::Active, _) if behind => usual.max(DRAFT),
@@ -343,23 +356,30 @@ fn paid_through<'c>(
     own: &[&Invoice],
     catalog: &'c Catalog,
 ) -> Option<(Option<&'c Plan>, Option<Timestamp>)> {
-    let mut paid = own.iter().filter(|invoice| invoice.is_paid()).peekable();
-    paid.peek()?;
-    let lines: Vec<&Line> = paid.flat_map(|invoice| &invoice.lines).collect();
-    // After a change, the rest of what was paid before is credited, and covers nothing any more.
-    let credited = |line: &Line| {
-        let same = |other: &Line| other.price == line.price && other.period_end == line.period_end;
-        lines.iter().any(|other| other.amount < 0 && same(other))
-    };
-    let covering = lines.iter().filter(|line| line.amount >= 0 && !credited(line));
-    let covering = covering.filter_map(|line| {
+    let mut paid: Vec<&&Invoice> = own.iter().filter(|invoice| invoice.is_paid()).collect();
+    if paid.is_empty() {
+        return None;
+    }
+    paid.sort_by_key(|invoice| (invoice.created, &invoice.id));
+    let mut covering: Vec<&Line> = Vec::new();
+    for invoice in paid {
+        // After a change, the rest of what was paid before is credited, and covers nothing any more.
+        let credits = |line: &&Line| {
+            let same =
+                |other: &Line| other.price == line.price && other.period_end == line.period_end;
+            invoice.lines.iter().any(|other| other.amount < 0 && same(other))
+        };
+        covering.retain(|line| !credits(line));
+        covering.extend(invoice.lines.iter().filter(|line| line.amount >= 0));
+    }
+    let of_plans = covering.into_iter().filter_map(|line| {
         let plan = match &line.price {
             Some(price) => Some(catalog.by_price(price)?),
             None => None,
         };
         Some((line.period_end?, plan))
     });
-    let last = covering.max_by_key(|(end, plan)| (*end, plan.map(|(rank, _)| rank)));
+    let last = of_plans.max_by_key(|(end, plan)| (*end, plan.map(|(rank, _)| rank)));
     Some(match last {
         Some((end, plan)) => (plan.map(|(_, plan)| plan), Some(end)),
         None => (None, None),

@@ -125,7 +125,8 @@ async fn compose(app: &App, mail: &LeasedMail) -> Result<Option<(Recipient, Lett
         product: app.plans.product.as_str(),
         name: customer.name.as_ref().map(DisplayName::as_str),
         plan: app.plans.plan(&license.plan).map_or(&*license.plan, |plan| &plan.name),
-        expires: if kind == Kind::PaymentProblem { term.ends() } else { term.expires },
+        // Past what was paid, the day that counts is the last of the grace.
+        expires: if term.phase(app.now()) == Phase::Active { term.expires } else { term.ends() },
         token: Some(license.token.as_str()).filter(|_| works),
     };
     let letter = write(&facts)?;

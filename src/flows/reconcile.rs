@@ -27,6 +27,8 @@ const BATCH: usize = 256;
 pub struct Report {
     /// Events that Stripe could not deliver, and that were not here.
     pub missed_events: u64,
+    /// Why those could not be listed, if so.
+    pub events_error: Option<String>,
     /// Customers that were compared with Stripe.
     pub checked: usize,
     /// Those who were not as Stripe has them.
@@ -57,7 +59,7 @@ pub struct Failed {
 /// many were compared so far.
 ///
 /// # Errors
-/// [`Error::BillingNotConfigured`], [`Error::Stripe`] when the events cannot be listed, or a failure of
+/// [`Error::BillingNotConfigured`], [`Error::Stripe`] or a failure of
 /// the database. A customer who cannot be compared is in the report.
 pub async fn everybody(app: &App, intent: Intent, progress: impl Fn(usize)) -> Result<Report> {
     let mut report = Report::default();
@@ -67,12 +69,23 @@ pub async fn everybody(app: &App, intent: Intent, progress: impl Fn(usize)) -> R
         let Some(newest) = page.last() else { return Ok(report) };
         if last.is_none() {
             // Who has sold nothing yet asks Stripe nothing.
-            report.missed_events = missed(app, intent).await?;
+            // The comparison does not need them.
+            match missed(app, intent).await {
+                Ok(missed) => report.missed_events = missed,
+                Err(error @ Error::Stripe(_)) => {
+                    tracing::warn!(%error, "undelivered events cannot be listed");
+                    report.events_error = Some(error.to_string());
+                }
+                Err(error) => return Err(error),
+            }
         }
         last = Some(newest.clone());
         let compared = page.into_iter().map(async |id| {
-            let compared = sync::compare(app, &id, intent).await;
-            (id, compared)
+            // On its own: if the server stops meanwhile, its lease is still given back.
+            let (own, about) = (app.clone(), id.clone());
+            let compared = tokio::spawn(async move { sync::compare(&own, &about, intent).await });
+            let ended = |error| Err(Error::Internal(format!("a comparison ended: {error}")));
+            (id, compared.await.unwrap_or_else(ended))
         });
         let mut compared = stream::iter(compared).buffered(AT_ONCE);
         while let Some((id, compared)) = compared.next().await {
@@ -104,7 +117,9 @@ async fn missed(app: &App, intent: Intent) -> Result<u64> {
         let event = Envelope::parse(&body).ok()?;
         (event.livemode == live && event.is_of_interest()).then_some((event, body))
     });
-    let ours: Vec<(Envelope, String)> = ours.collect();
+    let mut ours: Vec<(Envelope, String)> = ours.collect();
+    // In the order in which webhooks are stored, so that neither waits for the other for ever.
+    ours.sort_by(|(a, _), (b, _)| a.id.cmp(&b.id));
     let mut missed = 0;
     for batch in ours.chunks(BATCH) {
         let events = batch.iter().map(|(event, body)| (event, body.as_str()));

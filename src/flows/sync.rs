@@ -3,6 +3,8 @@
 //! second time. What the state comes to is judged by [`crate::domain::subscription`], and written by
 //! [`crate::flows::settle`].
 
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
@@ -13,7 +15,7 @@ use crate::domain::invoice::OrderStatus;
 use crate::domain::license::{Phase, Source};
 use crate::domain::stripe_ids::{CheckoutSessionId, StripeCustomerId};
 use crate::domain::subscription::Seen;
-use crate::domain::time::DAY;
+use crate::domain::time::{DAY, Timestamp};
 use crate::error::{Error, Result};
 use crate::fail_point;
 use crate::flows::lease::Lease;
@@ -27,6 +29,9 @@ pub(super) const MAX_ORDERS: i64 = 1000;
 
 /// How long apart a customer who fetches a license makes us look at Stripe, in seconds.
 const BETWEEN_LOOKS: i64 = 5;
+
+/// Customers that are remembered before those of long ago are forgotten.
+const MAX_LOOKS: usize = 10_000;
 
 /// How long such a customer waits for it.
 const LONGEST_LOOK: Duration = Duration::from_secs(3);
@@ -71,6 +76,25 @@ pub async fn compare(app: &App, customer_id: &CustomerId, intent: Intent) -> Res
     lease.during(app, look(app, &lease, &[], intent)).await
 }
 
+/// When customers who fetched a license last made us look at Stripe, on this server.
+#[derive(Default)]
+pub struct Looks(Mutex<HashMap<CustomerId, Timestamp>>);
+
+impl Looks {
+    /// Whether it is time for another look, which is then noted: also one that will fail.
+    fn may_look(&self, id: &CustomerId, now: Timestamp) -> bool {
+        let mut looks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if looks.len() >= MAX_LOOKS {
+            looks.retain(|_, at| now < at.plus(BETWEEN_LOOKS));
+        }
+        let recently = looks.get(id).is_some_and(|at| *at <= now && now < at.plus(BETWEEN_LOOKS));
+        if !recently {
+            looks.insert(id.clone(), now);
+        }
+        !recently
+    }
+}
+
 /// Brings a customer in line with Stripe who comes to fetch a license, if something may have happened of
 /// which no webhook came: a checkout is open, or a renewal is overdue. Waits a little; whatever goes
 /// wrong, the customer gets the license that is there.
@@ -79,19 +103,18 @@ pub async fn compare(app: &App, customer_id: &CustomerId, intent: Intent) -> Res
 /// A failure of the database.
 pub(super) async fn catch_up(app: &App, customer: &Customer, held: &IssuedLicense) -> Result<()> {
     let now = app.now();
-    let recently = customer.stripe_synced_at.is_some_and(|at| now < at.plus(BETWEEN_LOOKS));
-    if app.stripe.is_none() || customer.stripe_customer_id.is_none() || recently {
+    if app.stripe.is_none() || customer.stripe_customer_id.is_none() {
         return Ok(());
     }
-    let overdue = held.source == Source::Subscription
-        && held.revoked_at.is_none()
-        && held.term().phase(now) != Phase::Active;
     let id = customer.customer_id.clone();
-    if !overdue {
-        let since = now.plus(-CHECKOUT_SECONDS);
-        if !app.store.read().await?.has_pending_checkout(&id, since).await? {
-            return Ok(());
-        }
+    let mut tx = app.store.read().await?;
+    let live = tx.subscription(&id).await?.is_some_and(|row| row.status.is_live());
+    let works = held.revoked_at.is_none() && held.term().phase(now) == Phase::Active;
+    let overdue = live && held.source != Source::Trial && !works;
+    let due = overdue || tx.has_pending_checkout(&id, now.plus(-CHECKOUT_SECONDS)).await?;
+    drop(tx);
+    if !due || !app.looks.may_look(&id, now) {
+        return Ok(());
     }
     let own = app.clone();
     let looked = tokio::spawn(async move { sync(&own, &id, &[]).await });

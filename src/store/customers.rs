@@ -14,7 +14,7 @@ use crate::error::Result;
 macro_rules! customer_columns {
     () => {
         "customer_id, user_id, email, name, company_name, stripe_customer_id, \
-         stripe_sync_status, stripe_synced_at, created_at, updated_at"
+         stripe_sync_status, created_at, updated_at"
     };
 }
 pub(super) use customer_columns;
@@ -37,8 +37,6 @@ row! {
         pub stripe_customer_id: Option<StripeCustomerId>,
         /// Whether Stripe knows what this record says; none while there is nobody at Stripe.
         pub stripe_sync_status: Option<SyncStatus>,
-        /// When this customer was last brought in line with Stripe.
-        pub stripe_synced_at: Option<Timestamp>,
         /// When they signed up.
         pub created_at: Timestamp,
         /// When this record changed last.

@@ -8,8 +8,15 @@ use crate::domain::ids::AttemptId;
 use crate::domain::webhook::EVENT_TYPES;
 
 /// What a sale reads.
-const READ: [&str; 6] =
-    ["customers", "subscriptions", "invoices", "payment_intents", "disputes", "checkout/sessions"];
+const READ: [&str; 7] = [
+    "customers",
+    "subscriptions",
+    "invoices",
+    "payment_intents",
+    "disputes",
+    "checkout/sessions",
+    "events",
+];
 
 /// A price, as it is at Stripe.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -32,6 +32,7 @@ fn subscription(id: &str, status: &str, prices: &[&str]) -> Subscription {
         cancel_at_period_end: false,
         trial_end: None,
         has_invoice: false,
+        collection_paused: false,
         ours: true,
         default_payment_method: None,
         created: at(PERIOD_START),
@@ -169,14 +170,77 @@ fn what_was_credited_and_what_is_no_plan_covers_nothing() {
     let year = PERIOD_END + 300 * DAY;
     let mut state = unpaid_renewal("past_due");
     // A year was paid, changed to a month and credited; an add-on is paid for a year.
+    let mut first =
+        invoice("in_0", &state.subscriptions[0], InvoiceStatus::Paid, PERIOD_START - MONTH);
+    first.lines = vec![line("price_starter_yearly", year, 19000)];
+    state.invoices.push(first);
     state.invoices[1].lines = vec![
-        line("price_starter_yearly", year, 19000),
         line("price_starter_yearly", year, -18000),
         line("price_pro_monthly", PERIOD_START, 4900),
         line("price_support_yearly", year, 9900),
     ];
     let expected = professional(PERIOD_START, Some(PERIOD_START + 7 * DAY));
     assert_eq!(due(&state, PERIOD_START + DAY), expected);
+}
+
+#[test]
+fn changing_there_and_back_keeps_what_was_bought_last() {
+    let mut state = paid("active");
+    let base = state.subscriptions[0].clone();
+    let before = invoice("in_0", &base, InvoiceStatus::Paid, PERIOD_START);
+    state.invoices[0].lines = vec![line("price_pro_monthly", PERIOD_END, 4900)];
+    let change = |id: &str, at: i64, lines: Vec<Line>| {
+        let mut made = invoice(id, &base, InvoiceStatus::Paid, at + MONTH);
+        made.lines = lines;
+        made
+    };
+    let down = vec![
+        line("price_pro_monthly", PERIOD_END, -4000),
+        line("price_starter_monthly", PERIOD_END, 1500),
+    ];
+    let up = vec![
+        line("price_starter_monthly", PERIOD_END, -1400),
+        line("price_pro_monthly", PERIOD_END, 3900),
+    ];
+    let twice = vec![
+        line("price_pro_monthly", PERIOD_END, -3800),
+        line("price_pro_monthly", PERIOD_END, 7600),
+    ];
+    let day = PERIOD_START + DAY;
+    state.invoices.push(before);
+    state.invoices.push(change("in_2", day, down));
+    state.invoices.push(change("in_3", day + 1, up));
+    state.invoices.push(change("in_4", day + 2, twice));
+    assert_eq!(due(&state, NOW), professional(PERIOD_END, Some(PERIOD_END + 7 * DAY)));
+}
+
+#[test]
+fn an_upgrade_billed_with_the_renewal_stays_while_that_is_collected() {
+    let mut state = unpaid_renewal("active");
+    state.invoices[0].status = InvoiceStatus::Draft;
+    state.invoices[1].lines = vec![line("price_starter_monthly", PERIOD_START, 1900)];
+    assert_eq!(due(&state, PERIOD_START + DAY).unwrap().0, "professional");
+    state.subscriptions[0].status = Status::PastDue;
+    assert_eq!(due(&state, PERIOD_START + DAY).unwrap().0, "starter");
+}
+
+#[test]
+fn while_collection_is_paused_the_status_decides() {
+    let mut state = unpaid_renewal("active");
+    state.invoices[0].status = InvoiceStatus::Dead;
+    state.subscriptions[0].collection_paused = true;
+    assert_eq!(due(&state, NOW), professional(PERIOD_END, Some(PERIOD_END + 7 * DAY)));
+    state.subscriptions[0].status = Status::Paused;
+    assert_eq!(due(&state, NOW), None);
+}
+
+#[test]
+fn after_a_trial_of_stripes_there_is_a_day_until_something_is_paid() {
+    let mut state = unpaid_renewal("active");
+    state.invoices[1].amount = 0;
+    state.invoices[0].status = InvoiceStatus::Draft;
+    let expected = professional(PERIOD_START, Some(PERIOD_START + DAY));
+    assert_eq!(due(&state, PERIOD_START + 1), expected);
 }
 
 #[test]
