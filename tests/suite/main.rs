@@ -12,6 +12,7 @@ mod demo;
 mod edge;
 mod keys;
 mod licenses;
+mod lifecycle;
 mod logs;
 mod mail;
 mod migrations;

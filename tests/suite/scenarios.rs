@@ -4,13 +4,9 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use licentia::flows::inbox;
-use licentia::flows::reconcile::everybody;
-use licentia::flows::settle::Intent;
 use licentia_sandbox::{
     ApiFault, Card, DeliveryFault, MailFault, Options, Order, Paid, Sending, Times, sign,
 };
-use licentia_verify::Rejection;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use serde_json::{Value, json};
 
@@ -42,20 +38,6 @@ fn event(id: &str, livemode: bool, customer: &str) -> String {
 
 fn signed(shop: &Shop, body: &str, secrets: &[&str]) -> String {
     sign(secrets, shop.sandbox.clock().now(), body.as_bytes())
-}
-
-/// A paid professional license, verified as an app does, and the only one.
-async fn must_be_paid(shop: &Shop, buyer: &Buyer) {
-    let license = shop.license(buyer).await;
-    assert_eq!(license["plan"], "professional", "{license}");
-    let verified = shop.offline(license["token"].as_str().unwrap()).await.unwrap();
-    assert_eq!(verified.claims().plan, "professional");
-    let paid = shop.licenses(buyer).await;
-    let paid = paid.iter().filter(|license| license["trial"] == false).count();
-    assert_eq!(paid, 1, "more than one license was issued");
-    let orders = shop.orders(buyer).await;
-    let succeeded = orders.iter().filter(|order| order["status"] == "succeeded").count();
-    assert_eq!((orders.len(), succeeded), (1, 1), "{orders:?}");
 }
 
 #[tokio::test]
@@ -153,7 +135,7 @@ async fn a_delayed_payment_counts_when_the_money_is_there_stripe_3() {
         shop.sandbox.settle(&intent, paid).unwrap();
         shop.settled().await;
         if paid {
-            must_be_paid(&shop, &buyer).await;
+            shop.must_be_paid(&buyer).await;
             assert_eq!(shop.mails_about_sales(email).len(), 1);
         } else {
             assert_eq!(shop.license(&buyer).await["plan"], "trial");
@@ -198,7 +180,7 @@ async fn while_the_database_is_away_stripe_is_told_to_come_back_stripe_5() {
     execute(store, "ALTER TABLE inbox_away RENAME TO inbox").await.unwrap();
     shop.sandbox.retry_deliveries();
     shop.settled().await;
-    must_be_paid(&shop, &ada).await;
+    shop.must_be_paid(&ada).await;
 }
 
 #[tokio::test]
@@ -221,7 +203,7 @@ async fn a_stripe_that_fails_holds_up_that_customer_and_nothing_else_stripe_6() 
         // All waits are over within a minute.
         shop.sandbox.advance(Duration::from_secs(60));
         shop.settled().await;
-        must_be_paid(&shop, &ada).await;
+        shop.must_be_paid(&ada).await;
     }
 }
 
@@ -241,14 +223,14 @@ async fn a_silent_or_slow_stripe_is_given_up_and_tried_again_stripe_6() {
         shop.sandbox.pay(&other, Card::Paid).unwrap();
         let served = async || shop.license(&eve).await["trial"] == false;
         shop.until("the other has a license", served).await;
-        must_be_paid(&shop, &eve).await;
+        shop.must_be_paid(&eve).await;
         assert_eq!(shop.license(&ada).await["plan"], "trial", "{fault:?}");
         shop.until("it was tried again", async || {
             shop.sandbox.advance(Duration::from_secs(1));
             shop.open_work().await == 0
         })
         .await;
-        must_be_paid(&shop, &ada).await;
+        shop.must_be_paid(&ada).await;
     };
     tokio::join!(held_up(ApiFault::Silence), held_up(ApiFault::SlowBytes));
 }
@@ -285,7 +267,7 @@ async fn two_servers_on_one_database_make_one_of_everything_stripe_7() {
     shop.sandbox.faults().delivery(DeliveryFault::Repeat(5), Times::Always);
     shop.sandbox.pay(&crate::harness::shop::session_of(urls[0]), Card::Paid).unwrap();
     shop.settled().await;
-    must_be_paid(&shop, &ada).await;
+    shop.must_be_paid(&ada).await;
     assert_eq!(shop.mails_about_sales("ada@example.com").len(), 1);
 }
 
@@ -310,7 +292,7 @@ async fn lost_answers_make_no_second_counterpart_nor_checkout_stripe_7() {
             assert_eq!(shop.checkout(&ada, "professional").await, session, "{fault:?} {call}");
             shop.sandbox.pay(&session, Card::Paid).unwrap();
             shop.settled().await;
-            must_be_paid(&shop, &ada).await;
+            shop.must_be_paid(&ada).await;
         }
     }
 }
@@ -360,7 +342,7 @@ async fn the_same_event_fifty_times_at_once_takes_effect_once_stripe_8() {
     shop.sandbox.faults().delivery(DeliveryFault::Repeat(50), Times::Always);
     shop.sandbox.pay(&session, Card::Paid).unwrap();
     shop.settled().await;
-    must_be_paid(&shop, &ada).await;
+    shop.must_be_paid(&ada).await;
     assert_eq!(shop.mails_about_sales("ada@example.com").len(), 1);
     let twice = "SELECT COUNT(*) - COUNT(DISTINCT event_id) FROM inbox";
     assert_eq!(number(&shop.app.app.store, twice).await, 0);
@@ -376,7 +358,7 @@ async fn the_events_of_a_payment_in_any_order_say_the_same_stripe_8() {
         shop.sandbox.pay(&session, Card::Paid).unwrap();
         shop.sandbox.faults().release_deliveries(order);
         shop.settled().await;
-        must_be_paid(&shop, &ada).await;
+        shop.must_be_paid(&ada).await;
         assert_eq!(shop.mails_about_sales("ada@example.com").len(), 1);
     }
 }
@@ -394,7 +376,7 @@ async fn without_3d_secure_there_is_no_access_and_with_it_there_is_stripe_14() {
     assert_eq!(shop.checkout(&ada, "professional").await, session);
     shop.sandbox.authenticate(&payment_intent, true).unwrap();
     shop.settled().await;
-    must_be_paid(&shop, &ada).await;
+    shop.must_be_paid(&ada).await;
 
     // Left undone, it expires, and another checkout is possible.
     let eve = shop.buyer("eve@example.com").await;
@@ -420,7 +402,7 @@ async fn a_declined_card_changes_nothing_and_another_one_pays_stripe_14() {
     assert!(shop.mails_about_sales("ada@example.com").is_empty());
     shop.sandbox.pay(&session, Card::Paid).unwrap();
     shop.settled().await;
-    must_be_paid(&shop, &ada).await;
+    shop.must_be_paid(&ada).await;
 }
 
 #[tokio::test]
@@ -485,146 +467,9 @@ async fn a_mail_server_that_fails_delays_the_mail_and_nothing_else_stripe_4() {
             number(&shop.app.app.store, paid).await == 1
         })
         .await;
-        must_be_paid(&shop, &ada).await;
+        shop.must_be_paid(&ada).await;
         let mails = shop.mails_about_sales("ada@example.com");
         let ids: Vec<_> = mails.iter().map(|mail| mail.header("Message-ID")).collect();
         assert!(!ids.is_empty() && ids.iter().all(|id| *id == ids[0]), "{fault:?}: {ids:?}");
     }
-}
-
-#[tokio::test]
-async fn a_year_of_a_subscription_renewed_cancelled_and_over() {
-    let shop = Shop::open().await;
-    let mut ada = shop.buyer("ada@example.com").await;
-    let session = shop.buy(&ada, "professional").await;
-    shop.sandbox.advance_days(31);
-    shop.settled().await;
-    shop.log_in(&mut ada).await;
-    let license = shop.license(&ada).await;
-    assert_eq!(license["expires_at"], "2027-01-20T15:00:00+00:00");
-    assert_eq!(shop.orders(&ada).await.len(), 2);
-    let subjects: Vec<_> = shop
-        .mails_about_sales("ada@example.com")
-        .iter()
-        .map(|mail| mail.subject().to_owned())
-        .collect();
-    assert_eq!(subjects, ["Your new license for acme-app", "Your license for acme-app goes on"]);
-
-    shop.sandbox.cancel(&shop.subscription_of(&session), true).unwrap();
-    shop.settled().await;
-    let license = shop.license(&ada).await;
-    assert_eq!(license["grace_until"], Value::Null, "there is no grace after a cancellation");
-    let token = license["token"].as_str().unwrap().to_owned();
-    assert_eq!(shop.subscription(&ada).await["cancel_at"], "2027-01-20T15:00:00+00:00");
-    shop.sandbox.advance_days(29);
-    shop.settled().await;
-    shop.log_in(&mut ada).await;
-    assert!(shop.offline(&token).await.is_ok());
-    shop.sandbox.advance_days(2);
-    shop.settled().await;
-    assert!(matches!(shop.offline(&token).await, Err(Rejection::LicenseExpired { .. })));
-    assert_eq!(shop.subscription(&ada).await["status"], "canceled");
-    let app = shop.app.client.with_token(&token);
-    let refused = app.send(reqwest::Method::POST, "/api/licenses/refresh", None).await;
-    assert_eq!(refused.problem(), (403, "license_ended"));
-}
-
-#[tokio::test]
-async fn with_every_webhook_lost_a_comparison_finds_and_repairs_it_all_stripe_17() {
-    let shop = Shop::open().await;
-    shop.sandbox.faults().delivery(DeliveryFault::Drop, Times::Always);
-    let mut ada = shop.buyer("ada@example.com").await;
-    let eve = shop.buyer("eve@example.com").await;
-    let ended = shop.checkout(&eve, "starter").await;
-    shop.sandbox.pay(&ended, Card::Paid).unwrap();
-    let session = shop.checkout(&ada, "professional").await;
-    shop.sandbox.pay(&session, Card::Paid).unwrap();
-    let app = &shop.app.app;
-    let compare = async |intent| everybody(app, intent, |_| {}).await.unwrap();
-
-    // To look changes nothing.
-    let looked = compare(Intent::Look).await;
-    assert_eq!((looked.checked, looked.drifted.len(), looked.failed.len()), (2, 2, 0));
-    assert_eq!(compare(Intent::Look).await.drifted.len(), 2);
-    assert_eq!(shop.app.count("inbox").await, 0);
-    assert_eq!(shop.app.count("subscriptions").await, 0);
-
-    let repaired = compare(Intent::Repair).await;
-    assert_eq!(repaired.drifted.len(), 2, "{repaired:?}");
-    assert!(repaired.missed_events > 5, "{repaired:?}");
-    must_be_paid(&shop, &ada).await;
-    let again = compare(Intent::Repair).await;
-    assert_eq!((again.drifted.len(), again.missed_events), (0, 0), "{again:?}");
-
-    // Renewed, and cancelled: of neither anybody heard.
-    shop.sandbox.cancel_now(&shop.subscription_of(&ended)).unwrap();
-    shop.sandbox.advance_days(31);
-    assert_eq!(compare(Intent::Repair).await.drifted.len(), 2);
-    shop.log_in(&mut ada).await;
-    assert_eq!(shop.license(&ada).await["expires_at"], "2027-01-20T15:00:00+00:00");
-    let store = &app.store;
-    let revoked = "SELECT COUNT(*) FROM licenses WHERE revoked_at IS NOT NULL";
-    assert_eq!(number(store, revoked).await, 1);
-    assert_eq!(compare(Intent::Repair).await.drifted.len(), 0);
-}
-
-#[tokio::test]
-async fn a_customer_deleted_at_stripe_is_unlinked_and_can_buy_again_stripe_16() {
-    for order in [Order::AsCreated, Order::Reversed] {
-        let shop = Shop::open().await;
-        let ada = shop.buyer("ada@example.com").await;
-        let session = shop.buy(&ada, "professional").await;
-        let stripe_id = shop.sandbox.object(&session)["customer"].as_str().unwrap().to_owned();
-        shop.sandbox.faults().hold_deliveries();
-        let deleted = reqwest::Client::new()
-            .delete(format!("{}/v1/customers/{stripe_id}", shop.sandbox.url()))
-            .bearer_auth(shop.sandbox.secret_key())
-            .send();
-        assert_eq!(deleted.await.unwrap().status(), 200);
-        shop.sandbox.faults().release_deliveries(order);
-        shop.settled().await;
-        assert_eq!(shop.license(&ada).await["status"], "revoked", "{order:?}");
-        assert_eq!(shop.subscription(&ada).await["status"], "canceled");
-        let again = shop.buy(&ada, "starter").await;
-        assert_ne!(shop.sandbox.object(&again)["customer"], stripe_id.as_str());
-        let license = shop.license(&ada).await;
-        assert_eq!((&license["plan"], &license["status"]), (&json!("starter"), &json!("active")));
-    }
-}
-
-#[tokio::test]
-async fn an_event_that_never_works_is_given_up_seen_and_replayed() {
-    let shop = Shop::open().await;
-    let ada = shop.buyer("ada@example.com").await;
-    let session = shop.checkout(&ada, "professional").await;
-    let faults = shop.sandbox.faults();
-    faults.api_call(ApiFault::ErrorBefore, "GET /v1/customers", Times::Always);
-    shop.sandbox.pay(&session, Card::Paid).unwrap();
-    shop.sandbox.settled().await;
-    let store = &shop.app.app.store;
-    let given_up = "SELECT COUNT(*) FROM inbox WHERE given_up_at IS NOT NULL";
-    let open = "SELECT COUNT(*) FROM inbox WHERE given_up_at IS NULL AND done_at IS NULL";
-    let tried = "SELECT COUNT(*) FROM inbox WHERE attempts = 0";
-    shop.until("all were tried", async || number(store, tried).await == 0).await;
-    // As if that had been going on for four days.
-    let age = "UPDATE inbox SET received_at = received_at - 345600, attempts = 50";
-    execute(store, age).await.unwrap();
-    shop.sandbox.advance(Duration::from_secs(60));
-    shop.until("all are given up", async || {
-        number(store, open).await == 0 && number(store, given_up).await > 0
-    })
-    .await;
-    let troubled = inbox::troubled(&shop.app.app).await.unwrap();
-    assert!(troubled.len() >= 5, "{troubled:?}");
-    let why = troubled[0].last_error.as_deref().unwrap();
-    assert!(why.starts_with("Stripe failed: 500"), "{why}");
-    // It stays given up, whatever time passes.
-    faults.clear();
-    shop.sandbox.advance(Duration::from_secs(3600));
-    assert_eq!(number(store, open).await, 0);
-    inbox::replay(&shop.app.app, &troubled[0].event_id).await.unwrap();
-    shop.until("it was worked on", async || number(store, open).await == 0).await;
-    must_be_paid(&shop, &ada).await;
-    let missing = inbox::replay(&shop.app.app, "evt_none").await.unwrap_err();
-    assert_eq!(missing.to_string(), "there is no such event");
 }

@@ -199,6 +199,21 @@ impl Shop {
         licentia_verify::verify(token, &keys, self.app.app.now().to_system_time())
     }
 
+    /// Asserts that a buyer has a paid professional license, that it verifies as an app does it, and that
+    /// it is the only one, with one order.
+    pub async fn must_be_paid(&self, buyer: &Buyer) {
+        let license = self.license(buyer).await;
+        assert_eq!(license["plan"], "professional", "{license}");
+        let verified = self.offline(license["token"].as_str().unwrap()).await.unwrap();
+        assert_eq!(verified.claims().plan, "professional");
+        let licenses = self.licenses(buyer).await;
+        let paid = licenses.iter().filter(|license| license["trial"] == false).count();
+        assert_eq!(paid, 1, "more than one license was issued: {licenses:?}");
+        let orders = self.orders(buyer).await;
+        let succeeded = orders.iter().filter(|order| order["status"] == "succeeded").count();
+        assert_eq!((orders.len(), succeeded), (1, 1), "{orders:?}");
+    }
+
     /// The customer's counterparts at Stripe.
     pub fn counterparts(&self) -> usize {
         self.sandbox.events("customer.created").len()
