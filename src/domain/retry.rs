@@ -1,5 +1,13 @@
 //! When to try again what did not work. Pure; who tries is in [`crate::flows`].
 
+use crate::domain::time::{DAY, Timestamp};
+
+/// What did not work for this long, in seconds, is given up; an operator sees it.
+const GIVE_UP_AFTER: i64 = 3 * DAY;
+
+/// Before that it was tried this often, even if nothing worked all the while.
+const LEAST_TRIES: i64 = 5;
+
 /// How long something counts as fresh, in seconds: within it, the wait stays short, so that what a
 /// fault held up is done within a minute of its end.
 const FRESH: i64 = 3600;
@@ -7,11 +15,20 @@ const FRESH: i64 = 3600;
 /// The longest wait while fresh, and afterwards, in seconds.
 const LONGEST: (i64, i64) = (60, 3600);
 
+/// When to try again, at `now`, what came at `since` and was tried `attempts` times in vain, this time not
+/// counted; never, if it is to be given up. `jitter` is random.
+#[must_use]
+pub fn next(since: Timestamp, attempts: i64, now: Timestamp, jitter: u128) -> Option<Timestamp> {
+    let age = now.epoch_seconds() - since.epoch_seconds();
+    let again = age < GIVE_UP_AFTER || attempts < LEAST_TRIES;
+    again.then(|| now.plus(wait(attempts + 1, age, jitter)))
+}
+
 /// How long to wait before the next try, in seconds: from a second, doubling to a minute while the
 /// work is younger than an hour, then to an hour. `jitter` is random: it adds up to half as much
 /// again, so that a thousand do not come back in the same second.
 #[must_use]
-pub fn wait(attempts: i64, age: i64, jitter: u128) -> i64 {
+fn wait(attempts: i64, age: i64, jitter: u128) -> i64 {
     let longest = if age < FRESH { LONGEST.0 } else { LONGEST.1 };
     let doublings = u32::try_from(attempts.clamp(1, 13) - 1).unwrap_or(0);
     let wait = 1_i64.checked_shl(doublings).unwrap_or(1).min(longest);
@@ -29,6 +46,15 @@ mod tests {
         let waits = |age| [1, 2, 3, 6, 7, 8, 20].map(|attempts| wait(attempts, age, 0));
         assert_eq!(waits(0), [1, 2, 4, 32, 60, 60, 60]);
         assert_eq!(waits(3600), [1, 2, 4, 32, 64, 128, 3600]);
+    }
+
+    #[test]
+    fn what_is_three_days_old_and_was_tried_often_is_given_up() {
+        let at = Timestamp::saturating;
+        assert_eq!(next(at(0), 0, at(10), 0), Some(at(11)));
+        assert_eq!(next(at(0), 90, at(3 * DAY - 1), 0), Some(at(3 * DAY + 3599)));
+        assert_eq!(next(at(0), 4, at(3 * DAY), 0), Some(at(3 * DAY + 16)));
+        assert_eq!(next(at(0), 5, at(3 * DAY), 0), None);
     }
 
     #[test]

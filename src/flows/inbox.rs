@@ -6,24 +6,15 @@ use std::collections::BTreeMap;
 use crate::app::App;
 use crate::domain::ids::{CustomerId, TaskId};
 use crate::domain::retry;
-use crate::domain::time::{DAY, Timestamp};
+use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point;
-use crate::flows::sync;
+use crate::flows::{brief, sync};
 use crate::store::{LeasedEvent, StoredEvent, Tx};
 
 /// How long a worker has for what it took, in seconds: longer than it waits for a customer's lease and
 /// works under it, and short enough that what a dead one held up is done within a minute.
 const LEASE_SECONDS: i64 = 45;
-
-/// An event that could not be worked on for this long, in seconds, is given up; an operator sees it.
-const GIVE_UP_AFTER: i64 = 3 * DAY;
-
-/// Before that it was tried this often, even if nothing worked all the while.
-const LEAST_TRIES: i64 = 5;
-
-/// The most that is kept of an error, in characters.
-const MAX_ERROR_CHARACTERS: usize = 500;
 
 /// A customer's name or address changed.
 const CHANGED: &str = "licentia.customer_changed";
@@ -176,13 +167,10 @@ async fn try_again(
     error: &Error,
 ) -> Result<()> {
     let now = app.now();
-    let text: String = error.to_string().chars().take(MAX_ERROR_CHARACTERS).collect();
+    let text = brief(&error.to_string());
     let mut tx = app.store.write().await?;
     for event in events {
-        let age = now.epoch_seconds() - event.received_at.epoch_seconds();
-        let wait = retry::wait(event.attempts + 1, age, app.random.bits());
-        let again = age < GIVE_UP_AFTER || event.attempts < LEAST_TRIES;
-        let due = Some(now.plus(wait)).filter(|_| again);
+        let due = retry::next(event.received_at, event.attempts, now, app.random.bits());
         tx.event_failed(event, &text, due, now).await?;
         let given_up = due.is_none();
         tracing::warn!(event = event.event_id, customer_id = %id, error = text, given_up, "not done");

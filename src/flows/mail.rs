@@ -11,21 +11,13 @@ use crate::domain::retry;
 use crate::domain::time::{DAY, Timestamp};
 use crate::error::{Error, Result};
 use crate::fail_point;
+use crate::flows::brief;
 use crate::mailer::Recipient;
 use crate::store::{LeasedMail, NewMail, Tx};
 
 /// How long a worker has for what it took, in seconds: more than the time limits of one sending add up
 /// to, and short enough that what a dead one held up is sent within a minute.
 const LEASE_SECONDS: i64 = 45;
-
-/// A mail that nobody accepted for this long, in seconds, is given up; an operator sees it.
-const GIVE_UP_AFTER: i64 = 3 * DAY;
-
-/// Before that it was tried this often, even if the server was down all the while.
-const LEAST_TRIES: i64 = 5;
-
-/// The most that is kept of an error, in characters.
-const MAX_ERROR_CHARACTERS: usize = 500;
 
 /// Writes a mail with a license into the outbox, within the transaction that issued the license.
 pub(super) async fn due(
@@ -83,11 +75,8 @@ pub async fn send(app: &App, mail: &LeasedMail) -> Result<()> {
             metrics::counter!("licentia_mails_total", "result" => "sent").increment(1);
         }
         Err(error) => {
-            let error: String = error.chars().take(MAX_ERROR_CHARACTERS).collect();
-            let age = now.epoch_seconds() - mail.created_at.epoch_seconds();
-            let wait = retry::wait(mail.attempts + 1, age, app.random.bits());
-            let again = age < GIVE_UP_AFTER || mail.attempts < LEAST_TRIES;
-            let due = Some(now.plus(wait)).filter(|_| again);
+            let error = brief(&error);
+            let due = retry::next(mail.created_at, mail.attempts, now, app.random.bits());
             tracing::warn!(mail_id = %mail.mail_id, error, given_up = due.is_none(), "not accepted");
             tx.mail_failed(mail, &error, due, now).await?;
             metrics::counter!("licentia_mails_total", "result" => "failed").increment(1);

@@ -27,3 +27,11 @@ use crate::store::{AuditEntry, Tx};
 async fn audit(app: &App, tx: &mut Tx, entry: AuditEntry<'_>, now: Timestamp) -> Result<()> {
     tx.insert_audit_entry(AuditId::from_random(app.random.bits()), entry, now).await
 }
+
+/// The most that is kept of an error, in characters.
+const MAX_ERROR_CHARACTERS: usize = 500;
+
+/// As much of an error as is kept in the database.
+fn brief(error: &str) -> String {
+    error.chars().take(MAX_ERROR_CHARACTERS).collect()
+}

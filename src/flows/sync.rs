@@ -63,8 +63,7 @@ pub(super) struct Found {
 /// # Errors
 /// [`Error::Stripe`], [`Error::Busy`], or a failure: nothing was written, and no event is done.
 pub async fn sync(app: &App, customer_id: &CustomerId, events: &[LeasedEvent]) -> Result<()> {
-    let lease = Lease::take(app, customer_id).await?;
-    lease.during(app, sync_held(app, &lease, events)).await
+    look_alone(app, customer_id, events, Intent::Repair).await.map(drop)
 }
 
 /// Finds out what is not as Stripe has it, and repairs it if that is the intent. Answers it in words.
@@ -72,8 +71,17 @@ pub async fn sync(app: &App, customer_id: &CustomerId, events: &[LeasedEvent]) -
 /// # Errors
 /// As [`sync`].
 pub async fn compare(app: &App, customer_id: &CustomerId, intent: Intent) -> Result<Vec<String>> {
+    look_alone(app, customer_id, &[], intent).await
+}
+
+async fn look_alone(
+    app: &App,
+    customer_id: &CustomerId,
+    events: &[LeasedEvent],
+    intent: Intent,
+) -> Result<Vec<String>> {
     let lease = Lease::take(app, customer_id).await?;
-    lease.during(app, look(app, &lease, &[], intent)).await
+    lease.during(app, look(app, &lease, events, intent)).await
 }
 
 /// When customers who fetched a license last made us look at Stripe, on this server.
