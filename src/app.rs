@@ -10,6 +10,7 @@ use crate::config::{Config, Origin};
 use crate::domain::plan::Catalog;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
+use crate::fail_point::FailPoints;
 use crate::flows::sync::Looks;
 use crate::flows::webhook::Intake;
 use crate::keys::KeyRing;
@@ -19,6 +20,7 @@ use crate::plans;
 use crate::random::Random;
 use crate::store::{IfMissing, Store};
 use crate::stripe::Stripe;
+use crate::tasks::Tasks;
 
 /// The running service. Cheap to clone.
 #[derive(Clone)]
@@ -57,6 +59,46 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Randomness.
     pub random: Random,
+    /// Work that goes on when whoever asked for it hangs up.
+    pub tasks: Tasks,
+    /// Where it may die, in a test.
+    pub fail_points: FailPoints,
+}
+
+/// What is around an [`App`] and shared with others, or stood in for by a double.
+pub struct Surroundings {
+    /// The database.
+    pub store: Store,
+    /// The account at Stripe, if there is one.
+    pub stripe: Option<Stripe>,
+    /// Where mails go.
+    pub mailer: Mailer,
+    /// Password hashing.
+    pub passwords: Passwords,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub random: Random,
+    /// Work that goes on when whoever asked for it hangs up.
+    pub tasks: Tasks,
+    /// Where it may die, in a test.
+    pub fail_points: FailPoints,
+}
+
+impl Surroundings {
+    /// The real ones, as configured.
+    fn real(config: &Config, store: Store, clock: Arc<dyn Clock>, random: Random) -> Result<Self> {
+        Ok(Self {
+            store,
+            stripe: config.stripe.as_ref().map(Stripe::new).transpose()?,
+            mailer: Mailer::new(config)?,
+            passwords: Passwords::default(),
+            clock,
+            random,
+            tasks: Tasks::default(),
+            fail_points: FailPoints::from_environment(),
+        })
+    }
 }
 
 impl App {
@@ -71,7 +113,7 @@ impl App {
         store.migrate_up().await?;
         store.end_leases_of_the_dead().await?;
         let keys = usable_keys(config, keys, &store, clock.now(), &random).await?;
-        Self::new(config, plans, keys, store, clock, random)
+        Self::new(config, plans, keys, Surroundings::real(config, store, clock, random)?)
     }
 
     /// For an operator's command: uses what is there, and makes nothing.
@@ -88,36 +130,40 @@ impl App {
                 "there is no signing key in {directory}; `licentia serve` makes it"
             ))
         })?;
-        Self::new(config, plans, keys, store, clock, random)
+        Self::new(config, plans, keys, Surroundings::real(config, store, clock, random)?)
     }
 
-    fn new(
+    /// Of these parts.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when our own key set does not parse, which must not happen.
+    pub fn new(
         config: &Config,
         plans: Catalog,
         keys: KeyRing,
-        store: Store,
-        clock: Arc<dyn Clock>,
-        random: Random,
+        around: Surroundings,
     ) -> Result<Self> {
         let issuer = plans.issuer.clone().unwrap_or_else(|| config.public_url.to_string());
         let trusted = keys.key_set(plans.product.as_str())?;
         let own = [config.public_url.clone()];
         Ok(Self(Arc::new(Parts {
-            store,
+            store: around.store,
             keys,
             trusted,
             plans,
             issuer,
-            mailer: Mailer::new(config)?,
+            mailer: around.mailer,
             mail_due: Notify::new(),
-            stripe: config.stripe.as_ref().map(Stripe::new).transpose()?,
+            stripe: around.stripe,
             return_origins: own.into_iter().chain(config.return_origins.clone()).collect(),
             intake: Intake::default(),
             looks: Looks::default(),
             events_due: Notify::new(),
-            passwords: Passwords::default(),
-            clock,
-            random,
+            passwords: around.passwords,
+            clock: around.clock,
+            random: around.random,
+            tasks: around.tasks,
+            fail_points: around.fail_points,
         })))
     }
 

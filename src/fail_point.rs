@@ -1,19 +1,38 @@
-//! Places where a test lets the process die, as by a power cut: each stands between two steps that
-//! write, here or elsewhere. In release builds there is nothing of it.
+//! Places where the process may die in a test, as by a power cut: each stands between two steps that
+//! write, here or elsewhere. In a running server nothing happens there.
 
-/// Ends the process here, without a word to anybody, if the environment's `FAIL_POINT` names this
-/// place.
-pub fn reach(place: &'static str) {
-    #[cfg(debug_assertions)]
-    {
-        use std::sync::OnceLock;
-        static ARMED: OnceLock<Option<String>> = OnceLock::new();
-        if ARMED.get_or_init(|| std::env::var("FAIL_POINT").ok()).as_deref() == Some(place) {
-            std::process::abort();
+/// What happens at each place: a parameter, as the time is.
+#[derive(Default)]
+pub struct FailPoints(Option<Box<dyn Fn(&'static str) + Send + Sync>>);
+
+impl FailPoints {
+    /// Calls `die` at each place.
+    pub fn calling(die: impl Fn(&'static str) + Send + Sync + 'static) -> Self {
+        Self(Some(Box::new(die)))
+    }
+
+    /// Ends the process at the place that the environment's `FAIL_POINT` names, without a word to
+    /// anybody. In release builds there is nothing of it.
+    #[must_use]
+    pub fn from_environment() -> Self {
+        if cfg!(debug_assertions)
+            && let Ok(named) = std::env::var("FAIL_POINT")
+        {
+            return Self::calling(move |place| {
+                if place == named {
+                    std::process::abort();
+                }
+            });
+        }
+        Self::default()
+    }
+
+    /// Somebody comes by a place.
+    pub fn reach(&self, place: &'static str) {
+        if let Some(die) = &self.0 {
+            die(place);
         }
     }
-    #[cfg(not(debug_assertions))]
-    let _ = place;
 }
 
 /// Every place, in the order in which a sale comes by.

@@ -32,12 +32,14 @@ pub const PUBLISHED_BEFORE_SIGNING: i64 = DAY;
 const MAX_KEYS: usize = 100;
 
 /// The keys, the oldest first. There is always at least one.
+#[derive(Clone)]
 pub struct KeyRing {
     keys: Vec<Key>,
     algorithm: Algorithm,
 }
 
 /// One signing key.
+#[derive(Clone)]
 pub struct Key {
     /// The RFC 7638 thumbprint of its public half.
     pub kid: String,

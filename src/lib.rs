@@ -25,6 +25,7 @@ pub mod random;
 pub mod settings;
 pub mod store;
 pub mod stripe;
+pub mod tasks;
 
 pub mod domain;
 pub mod error;

@@ -26,6 +26,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct Passwords {
     turns: Arc<Semaphore>,
+    params: Params,
 }
 
 /// Checked when there is no such account, so that both answers take the same time. No password is
@@ -47,19 +48,29 @@ pub enum Verdict {
 impl Default for Passwords {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-        Self { turns: Arc::new(Semaphore::new(cores)) }
+        // The constants are within the algorithm's bounds, as the tests show; the default is the same.
+        let params = Params::new(MEMORY_KIB, PASSES, LANES, None).unwrap_or_default();
+        Self { turns: Arc::new(Semaphore::new(cores)), params }
     }
 }
 
 impl Passwords {
+    /// With next to no work, for a simulation whose passwords nobody guesses.
+    #[must_use]
+    pub fn without_work() -> Self {
+        let least = Params::new(Params::MIN_M_COST, Params::MIN_T_COST, LANES, None);
+        Self { params: least.unwrap_or_default(), ..Self::default() }
+    }
+
     /// The hash of a new password, if it is acceptable; see [`Password::chosen`].
     ///
     /// # Errors
     /// [`Error::UnfitPassword`], or [`Error::Busy`] when too many are waiting.
     pub async fn choose(&self, text: String, about: Vec<String>, salt: [u8; 16]) -> Result<String> {
+        let argon2 = self.argon2();
         self.in_turn(move || {
             let about: Vec<&str> = about.iter().map(String::as_str).collect();
-            hash_now(&Password::chosen(text, &about)?, salt)
+            hash_now(&argon2, &Password::chosen(text, &about)?, salt)
         })
         .await
     }
@@ -69,7 +80,8 @@ impl Passwords {
     /// # Errors
     /// [`Error::Busy`] when too many are waiting.
     pub async fn hash(&self, password: Password, salt: [u8; 16]) -> Result<String> {
-        self.in_turn(move || hash_now(&password, salt)).await
+        let argon2 = self.argon2();
+        self.in_turn(move || hash_now(&argon2, &password, salt)).await
     }
 
     /// Whether the password belongs to the hash. No hash takes as long as a wrong one.
@@ -77,9 +89,10 @@ impl Passwords {
     /// # Errors
     /// [`Error::Busy`] when too many are waiting.
     pub async fn check(&self, password: Password, hash: Option<String>) -> Result<Verdict> {
+        let argon2 = self.argon2();
         self.in_turn(move || {
             let (hash, there) = hash.as_deref().map_or((NOBODY, false), |hash| (hash, true));
-            let right = argon2().verify_password(password.as_bytes(), hash).is_ok();
+            let right = argon2.verify_password(password.as_bytes(), hash).is_ok();
             Ok(match (there && right, is_current(hash)) {
                 (false, _) => Verdict::Wrong,
                 (true, true) => Verdict::Right,
@@ -87,6 +100,10 @@ impl Passwords {
             })
         })
         .await
+    }
+
+    fn argon2(&self) -> Argon2<'static> {
+        Argon2::new(Algorithm::Argon2id, Version::V0x13, self.params.clone())
     }
 
     async fn in_turn<T: Send + 'static>(
@@ -104,15 +121,9 @@ impl Passwords {
     }
 }
 
-fn argon2() -> Argon2<'static> {
-    // The constants are within the algorithm's bounds, as the tests show; the default is the same.
-    let params = Params::new(MEMORY_KIB, PASSES, LANES, None).unwrap_or_default();
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-}
-
-fn hash_now(password: &Password, salt: [u8; 16]) -> Result<String> {
+fn hash_now(argon2: &Argon2<'_>, password: &Password, salt: [u8; 16]) -> Result<String> {
     let hash: std::result::Result<PasswordHash, _> =
-        argon2().hash_password_with_salt(password.as_bytes(), &salt);
+        argon2.hash_password_with_salt(password.as_bytes(), &salt);
     let hash = hash.map_err(|error| Error::Internal(format!("hashing failed: {error}")))?;
     Ok(hash.to_string())
 }
@@ -145,7 +156,8 @@ mod tests {
     fn checking_nobody_is_as_much_work_as_checking_somebody_security_12() {
         let nobody = PasswordHash::new(NOBODY).unwrap();
         assert!(is_current(NOBODY) && nobody.salt.is_some());
-        let ours = hash_now(&Password::typed("SecurePass123".into()), [7; 16]).unwrap();
+        let argon2 = Passwords::default().argon2();
+        let ours = hash_now(&argon2, &Password::typed("SecurePass123".into()), [7; 16]).unwrap();
         assert_eq!(
             nobody.hash.unwrap().len(),
             PasswordHash::new(&ours).unwrap().hash.unwrap().len()

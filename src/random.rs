@@ -21,6 +21,12 @@ impl Random {
             .map_err(|error| Error::Internal(format!("the system gives no randomness: {error}")))
     }
 
+    /// Decided by a seed, for a simulation: nobody may guess what a server draws.
+    #[must_use]
+    pub fn seeded(seed: u64) -> Self {
+        Self(Mutex::new(StdRng::seed_from_u64(seed)))
+    }
+
     /// 128 random bits, for an id.
     pub fn bits(&self) -> u128 {
         u128::from_le_bytes(self.bytes())

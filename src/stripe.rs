@@ -4,6 +4,7 @@
 //! What a call is for, and what happens when it fails, is decided by [`crate::flows`].
 
 mod account;
+mod double;
 mod sale;
 mod wire;
 
@@ -22,6 +23,7 @@ use crate::error::{Error, Result};
 use wire::List;
 
 pub use account::{Endpoint, StripePrice};
+pub use double::{Call, Double};
 pub use sale::{CustomerParameters, Session, SessionParameters, SessionStatus, StripeCustomer};
 
 /// How long Stripe has for one answer, all of it: its slowest calls take a few seconds.
@@ -69,8 +71,13 @@ pub type Answer<T> = std::result::Result<T, StripeFailure>;
 
 /// The account at Stripe.
 pub struct Stripe {
-    client: stripe::Client,
+    line: Line,
     config: StripeConfig,
+}
+
+enum Line {
+    Client(Box<stripe::Client>),
+    Double(Double),
 }
 
 type Form = Vec<(String, String)>;
@@ -99,7 +106,13 @@ impl Stripe {
         let client = builder.build().map_err(|_| {
             Error::setup("`stripe.secret_key` or `stripe.api_url` cannot be used; check both")
         })?;
-        Ok(Self { client, config: config.clone() })
+        Ok(Self { line: Line::Client(Box::new(client)), config: config.clone() })
+    }
+
+    /// Hands every call to a double.
+    #[must_use]
+    pub fn double(config: &StripeConfig, double: Double) -> Self {
+        Self { line: Line::Double(double), config: config.clone() }
     }
 
     /// How it is configured.
@@ -183,6 +196,12 @@ impl Stripe {
         form: &[(String, String)],
         attempt: Option<&AttemptId>,
     ) -> Answer<T> {
+        let client = match &self.line {
+            Line::Client(client) => client.as_ref(),
+            Line::Double(line) => {
+                return double::call(line, Call::new(method, path, form, attempt)).await;
+            }
+        };
         let encoded = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
         let in_query = matches!(method, StripeMethod::Get);
         let encoded = Some(encoded).filter(|text| !text.is_empty() || !in_query);
@@ -195,7 +214,7 @@ impl Stripe {
             request = request.request_strategy(RequestStrategy::Idempotent(key));
         }
         // Boxed, so that the compiler looks at the client's large types once, here.
-        let sent = async { request.send(&self.client).await.map_err(failure) };
+        let sent = async { request.send(client).await.map_err(failure) };
         let answer = sent.boxed().await?;
         // The client reads JSON by its own library only.
         let text = miniserde::json::to_string(&answer);
@@ -217,16 +236,21 @@ fn failure(error: StripeError) -> StripeFailure {
     match error {
         StripeError::Stripe(said, status) => {
             let code = said.code.as_ref().map_or(said.type_.as_str(), |code| code.as_str());
-            let of = said.param.map(|param| format!(" ({param})")).unwrap_or_default();
-            let problem = format!("{code}{of}");
-            match status {
-                409 | 424 | 429 => StripeFailure::Unreachable(format!("{status}: {problem}")),
-                500.. => StripeFailure::Broken(format!("{status}: {problem}")),
-                _ => StripeFailure::Refused { status, problem },
-            }
+            refused(status, code, said.param.as_deref())
         }
         // An error page of a proxy in between, or a connection that ended early.
         other => StripeFailure::Unreachable(other.to_string()),
+    }
+}
+
+/// What an error of Stripe's means, by its status, code and parameter.
+fn refused(status: u16, code: &str, param: Option<&str>) -> StripeFailure {
+    let of = param.map(|param| format!(" ({param})")).unwrap_or_default();
+    let problem = format!("{code}{of}");
+    match status {
+        409 | 424 | 429 => StripeFailure::Unreachable(format!("{status}: {problem}")),
+        500.. => StripeFailure::Broken(format!("{status}: {problem}")),
+        _ => StripeFailure::Refused { status, problem },
     }
 }
 

@@ -109,8 +109,8 @@ impl Deliveries {
         Some((place, delivery.clone()))
     }
 
-    /// Notes what came of an attempt, and queues the next one if it failed.
-    pub fn note(&mut self, place: usize, outcome: Result<u16, String>, now: i64) {
+    /// Notes what came of an attempt, and queues the next one if it failed. Answers the event.
+    pub fn note(&mut self, place: usize, outcome: Result<u16, String>, now: i64) -> String {
         self.sending -= 1;
         let delivery = &mut self.all[place];
         delivery.attempts += 1;
@@ -128,6 +128,7 @@ impl Deliveries {
             delivery.state = DeliveryState::Pending { due };
             self.pending.insert((due, place, place));
         }
+        self.all[place].event.clone()
     }
 
     /// Gives a delivery up without an attempt.

@@ -26,6 +26,7 @@ mod billing;
 mod card;
 mod clock;
 mod deliveries;
+mod double;
 mod faults;
 mod idempotency;
 mod mail;
@@ -41,18 +42,20 @@ mod smtp;
 mod switches;
 mod world;
 
+pub use api::Call;
 pub use billing::actions::ActionError;
 pub use billing::checkout::Paid;
 pub use card::Card;
 pub use clock::Clock;
 pub use deliveries::{Delivery, DeliveryState, Order};
+pub use double::{Double, Interval, NewPrice};
 pub use faults::{ApiFault, DeliveryFault, MailFault, Times};
 pub use mail::{Attachment, Mail};
 pub use options::{
     API_VERSION, AfterRetries, Behavior, CancelField, Options, SECRET_KEY, Sending, SignatureTime,
     StartTime,
 };
-pub use sandbox::{Interval, NewPrice, Sandbox, StartError};
+pub use sandbox::{Sandbox, StartError};
 pub use sender::Webhook;
 pub use signature::sign;
 pub use smtp::MAX_MAIL_BYTES;

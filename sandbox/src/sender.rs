@@ -116,10 +116,13 @@ async fn deliver(shared: Arc<Shared>, place: usize, delivery: Delivery) {
     let outcomes = posts.join_all().await;
     let failed = outcomes.iter().find(|outcome| !matches!(outcome, Ok(200..=299)));
     let outcome = failed.or(outcomes.first()).cloned().unwrap_or(Ok(200));
-    shared.write(|world| {
-        world.deliveries.note(place, outcome, world.now);
-        world.note_pending(&delivery.event);
-    });
+    shared.write(|world| note(world, place, outcome));
+}
+
+/// Notes what came of an attempt.
+pub fn note(world: &mut World, place: usize, outcome: Result<u16, String>) {
+    let event = world.deliveries.note(place, outcome, world.now);
+    world.note_pending(&event);
 }
 
 /// An event as it is sent to an endpoint at `time`; nothing if either does not exist.

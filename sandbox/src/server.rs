@@ -21,10 +21,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::Interval;
 
-use crate::api::{self, Call, Outcome, Reply};
+use crate::api::{Call, Outcome, Reply};
 use crate::options::API_VERSION;
 use crate::pages::{self, PageRequest};
-use crate::shared::Shared;
+use crate::shared::{HeldKey, Shared};
 
 /// The largest form, in bytes; Stripe's own limit is of this order.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
@@ -88,18 +88,15 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Answe
 }
 
 async fn answer_call(shared: &Arc<Shared>, call: &Call) -> Result<Answer, Lost> {
-    let secret_key = shared.options.secret_key.as_str();
-    match shared.write(|world| api::answer(world, secret_key, call)) {
+    let (outcome, _held) = HeldKey::answer(shared, call);
+    match outcome {
         Outcome::Answered(reply) => Ok(json(reply, call).map(|body| Either::Left(Full::new(body)))),
         Outcome::AnsweredSlowly(reply) => {
             Ok(json(reply, call).map(|body| Either::Right(SlowBody::new(body))))
         }
         Outcome::Lost => Err(Lost),
-        Outcome::Silent(key) => {
-            // Dropped, with this future, when the caller goes.
-            let _held = HeldKey { shared: Arc::clone(shared), key };
-            std::future::pending().await
-        }
+        // The key is dropped, with this future, when the caller goes.
+        Outcome::Silent(_) => std::future::pending().await,
     }
 }
 
@@ -141,20 +138,6 @@ fn api_key(headers: &HeaderMap) -> Option<String> {
     }
     let decoded = String::from_utf8(STANDARD.decode(credentials.trim()).ok()?).ok()?;
     decoded.split(':').next().map(str::to_owned)
-}
-
-/// The idempotency key of a call that is never answered: in use until the caller goes.
-struct HeldKey {
-    shared: Arc<Shared>,
-    key: Option<String>,
-}
-
-impl Drop for HeldKey {
-    fn drop(&mut self) {
-        if let Some(key) = self.key.take() {
-            self.shared.write(|world| world.idempotency.release(&key));
-        }
-    }
 }
 
 /// A body that comes at one byte a second.

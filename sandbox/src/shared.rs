@@ -1,11 +1,12 @@
 //! The world behind its lock: every part of the sandbox reads and changes it through here, so that
 //! time is caught up with first and whoever waits for a change is woken.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::api::{self, Call, Outcome};
 use crate::billing::time::catch_up;
 use crate::clock::Clock;
 use crate::options::Options;
@@ -70,5 +71,32 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, World> {
         // A panic in a test's closure says nothing about the world.
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The idempotency key of a call that is never answered: in use until the caller goes.
+pub struct HeldKey {
+    shared: Arc<Shared>,
+    key: String,
+}
+
+impl HeldKey {
+    /// Answers a call; with the key, if that is never.
+    pub fn answer(shared: &Arc<Shared>, call: &Call) -> (Outcome, Option<Self>) {
+        let secret_key = shared.options.secret_key.as_str();
+        let outcome = shared.write(|world| api::answer(world, secret_key, call));
+        let held = match &outcome {
+            Outcome::Silent(Some(key)) => {
+                Some(Self { shared: Arc::clone(shared), key: key.clone() })
+            }
+            _ => None,
+        };
+        (outcome, held)
+    }
+}
+
+impl Drop for HeldKey {
+    fn drop(&mut self) {
+        self.shared.write(|world| world.idempotency.release(&self.key));
     }
 }

@@ -19,7 +19,7 @@ use crate::random::Random;
 use crate::store::Store;
 use crate::worker;
 
-/// How long a mail that is being sent holds up the end.
+/// How long a mail that is being sent, or a call to Stripe, holds up the end.
 const WORKER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Signals this close together are one: timeout(1) sends it to the process and to its group.
@@ -79,9 +79,13 @@ pub(super) async fn operate(
     };
     let served = http::serve(listener, app, config, stop).await;
     end.send_replace(());
-    // A mail under way is finished; if that takes too long, the next start sends it again.
-    if tokio::time::timeout(WORKER_TIMEOUT, worker).await.is_err() {
-        tracing::warn!("a mail was still under way and will be sent again");
+    // What is under way is finished; if that takes too long, the next start does it again.
+    let finished = async {
+        let _ = worker.await;
+        app.tasks.finished().await;
+    };
+    if tokio::time::timeout(WORKER_TIMEOUT, finished).await.is_err() {
+        tracing::warn!("a mail, or a call to Stripe, was still under way and will be made again");
     }
     app.store.close().await;
     served.map_err(|error| Error::Internal(format!("the server stopped: {error}")))

@@ -93,16 +93,17 @@ pub async fn delete(app: &App, caller: &SignedIn) -> Result<()> {
         return delete_here(app, &customer_id).await;
     }
     // On its own: a caller who hangs up must not leave it half done, and the lease taken.
-    let app = app.clone();
-    let deleted = tokio::spawn(async move {
-        let lease = Lease::take(&app, &customer_id).await.map_err(gone)?;
-        let work = async {
-            counterpart::close(&app, &lease).await.map_err(gone)?;
-            delete_here(&app, &customer_id).await
-        };
-        lease.during(&app, work).await
-    });
-    deleted.await.map_err(|error| Error::Internal(format!("a deletion ended: {error}")))?
+    let own = app.clone();
+    app.tasks
+        .run(async move {
+            let lease = Lease::take(&own, &customer_id).await.map_err(gone)?;
+            let work = async {
+                counterpart::close(&own, &lease).await.map_err(gone)?;
+                delete_here(&own, &customer_id).await
+            };
+            lease.during(&own, work).await
+        })
+        .await
 }
 
 /// Of two deletions, the second finds nobody.

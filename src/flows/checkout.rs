@@ -7,7 +7,6 @@ use crate::domain::invoice::OrderStatus;
 use crate::domain::plan::{Interval, Plan, Price};
 use crate::domain::stripe_ids::StripeCustomerId;
 use crate::error::{Error, Result};
-use crate::fail_point;
 use crate::flows::lease::Lease;
 use crate::flows::session::SignedIn;
 use crate::flows::{counterpart, sync};
@@ -42,12 +41,13 @@ pub async fn open(app: &App, caller: &SignedIn, wanted: Wanted) -> Result<String
         return Err(Error::BillingNotConfigured);
     }
     // On its own: a caller who hangs up must not leave it half done, and the lease taken.
-    let (app, customer_id) = (app.clone(), caller.customer.customer_id.clone());
-    let opened = tokio::spawn(async move {
-        let lease = Lease::take(&app, &customer_id).await?;
-        lease.during(&app, open_held(&app, &lease, &wanted)).await
-    });
-    opened.await.map_err(|error| Error::Internal(format!("a checkout ended: {error}")))?
+    let (own, customer_id) = (app.clone(), caller.customer.customer_id.clone());
+    app.tasks
+        .run(async move {
+            let lease = Lease::take(&own, &customer_id).await?;
+            lease.during(&own, open_held(&own, &lease, &wanted)).await
+        })
+        .await
 }
 
 /// Whether people may be sent back to a URL.
@@ -99,11 +99,11 @@ async fn open_held(app: &App, lease: &Lease, wanted: &Wanted) -> Result<String> 
         }
     }
     let attempt = counterpart::store_attempt(app, lease, Purpose::Checkout, &parameters).await?;
-    fail_point::reach("checkout.begun");
+    app.fail_points.reach("checkout.begun");
     let session = create(app, &attempt, &parameters).await?;
-    fail_point::reach("checkout.made");
+    app.fail_points.reach("checkout.made");
     record(app, lease, attempt, &session, &parameters).await?;
-    fail_point::reach("checkout.recorded");
+    app.fail_points.reach("checkout.recorded");
     session.url.ok_or_else(|| StripeFailure::Unreadable("a session without a URL".into()).into())
 }
 

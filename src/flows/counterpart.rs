@@ -8,7 +8,6 @@ use crate::domain::stripe_ids::StripeCustomerId;
 use crate::domain::subscription::Status;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
-use crate::fail_point;
 use crate::flows::lease::Lease;
 use crate::store::{Attempt, Customer, Purpose, SyncStatus};
 use crate::stripe::{Answer, CustomerParameters, StripeFailure};
@@ -55,7 +54,7 @@ pub(super) async fn ensure(
         }
         None => begin(app, lease, customer).await?,
     };
-    fail_point::reach("counterpart.begun");
+    app.fail_points.reach("counterpart.begun");
     match stripe.create_customer(&attempt.attempt_id, &parameters).await {
         Ok(made) => link(app, lease, &made, &parameters).await,
         Err(StripeFailure::Broken(_)) => {
@@ -134,7 +133,7 @@ async fn link(
     made: &StripeCustomerId,
     parameters: &CustomerParameters,
 ) -> Result<StripeCustomerId> {
-    fail_point::reach("counterpart.made");
+    app.fail_points.reach("counterpart.made");
     let now = app.now();
     let id = &lease.customer_id;
     let mut tx = app.store.write().await?;
@@ -147,7 +146,7 @@ async fn link(
         tx.stripe_sync_due(id).await?;
     }
     tx.commit().await?;
-    fail_point::reach("counterpart.linked");
+    app.fail_points.reach("counterpart.linked");
     Ok(made.clone())
 }
 

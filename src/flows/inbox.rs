@@ -8,7 +8,6 @@ use crate::domain::ids::{CustomerId, TaskId};
 use crate::domain::retry;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
-use crate::fail_point;
 use crate::flows::{brief, sync};
 use crate::store::{LeasedEvent, StoredEvent, Tx};
 
@@ -97,7 +96,7 @@ pub async fn take_due(app: &App, most: usize) -> Result<Vec<(CustomerId, Vec<Lea
     let leased = tx.lease_events(now, now.plus(LEASE_SECONDS), most).await?;
     tx.sweep_events(now).await?;
     tx.commit().await?;
-    fail_point::reach("inbox.taken");
+    app.fail_points.reach("inbox.taken");
     let mut of_customers: BTreeMap<CustomerId, Vec<LeasedEvent>> = BTreeMap::new();
     let mut of_nobody = Vec::new();
     let mut tx = app.store.read().await?;

@@ -10,7 +10,6 @@ use crate::domain::plan::Catalog;
 use crate::domain::retry;
 use crate::domain::time::{DAY, Timestamp};
 use crate::error::{Error, Result};
-use crate::fail_point;
 use crate::flows::brief;
 use crate::mailer::Recipient;
 use crate::store::{LeasedMail, NewMail, Tx};
@@ -46,7 +45,7 @@ pub async fn take_due(app: &App, most: usize) -> Result<Vec<LeasedMail>> {
     let leased = tx.lease_mail(now, now.plus(LEASE_SECONDS), most).await?;
     tx.commit().await?;
     if !leased.is_empty() {
-        fail_point::reach("mail.taken");
+        app.fail_points.reach("mail.taken");
     }
     Ok(leased)
 }
@@ -70,7 +69,7 @@ pub async fn send(app: &App, mail: &LeasedMail) -> Result<()> {
     let mut tx = app.store.write().await?;
     match sent {
         Ok(()) => {
-            fail_point::reach("mail.accepted");
+            app.fail_points.reach("mail.accepted");
             tx.mail_sent(mail, now).await?;
             metrics::counter!("licentia_mails_total", "result" => "sent").increment(1);
         }
@@ -83,7 +82,7 @@ pub async fn send(app: &App, mail: &LeasedMail) -> Result<()> {
         }
     }
     tx.commit().await?;
-    fail_point::reach("mail.noted");
+    app.fail_points.reach("mail.noted");
     Ok(())
 }
 

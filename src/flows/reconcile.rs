@@ -83,9 +83,7 @@ pub async fn everybody(app: &App, intent: Intent, progress: impl Fn(usize)) -> R
         let compared = page.into_iter().map(async |id| {
             // On its own: if the server stops meanwhile, its lease is still given back.
             let (own, about) = (app.clone(), id.clone());
-            let compared = tokio::spawn(async move { sync::compare(&own, &about, intent).await });
-            let ended = |error| Err(Error::Internal(format!("a comparison ended: {error}")));
-            (id, compared.await.unwrap_or_else(ended))
+            (id, app.tasks.run(async move { sync::compare(&own, &about, intent).await }).await)
         });
         let mut compared = stream::iter(compared).buffered(AT_ONCE);
         while let Some((id, compared)) = compared.next().await {

@@ -12,7 +12,6 @@ use crate::domain::plan::Catalog;
 use crate::domain::subscription::{Judgement, Status, judge};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
-use crate::fail_point;
 use crate::flows::lease::Lease;
 use crate::flows::sync::Found;
 use crate::flows::{audit, counterpart, license, mail, order};
@@ -93,9 +92,9 @@ pub(super) async fn settle(
         // Dropped without a commit: nothing happened.
         return Ok(drift);
     }
-    fail_point::reach("settle.written");
+    app.fail_points.reach("settle.written");
     tx.commit().await?;
-    fail_point::reach("settle.committed");
+    app.fail_points.reach("settle.committed");
     app.mail_due.notify_one();
     Ok(drift)
 }

@@ -9,7 +9,6 @@ use crate::domain::ids::{CustomerId, UserId};
 use crate::domain::license::Entitlement;
 use crate::domain::message::Kind;
 use crate::error::Result;
-use crate::fail_point;
 use crate::flows::{account, audit, inbox, license, mail, session};
 use crate::store::{Customer, IssuedLicense, NewAccount};
 use crate::stripe::Stripe;
@@ -71,9 +70,9 @@ pub async fn signup(app: &App, request: Signup, client: Option<String>) -> Resul
     if app.stripe.as_ref().is_some_and(Stripe::wants_customers_at_signup) {
         inbox::ask_for_counterpart(app, &mut tx, &customer.customer_id, now).await?;
     }
-    fail_point::reach("signup.written");
+    app.fail_points.reach("signup.written");
     tx.commit().await?;
-    fail_point::reach("signup.committed");
+    app.fail_points.reach("signup.committed");
     app.events_due.notify_one();
     app.mail_due.notify_one();
     Ok(SignedUp { customer, license, access_token: opened.access_token })

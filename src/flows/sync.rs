@@ -17,7 +17,6 @@ use crate::domain::stripe_ids::{CheckoutSessionId, StripeCustomerId};
 use crate::domain::subscription::Seen;
 use crate::domain::time::{DAY, Timestamp};
 use crate::error::{Error, Result};
-use crate::fail_point;
 use crate::flows::lease::Lease;
 use crate::flows::settle::Intent;
 use crate::flows::{counterpart, settle};
@@ -125,11 +124,10 @@ pub(super) async fn catch_up(app: &App, customer: &Customer, held: &IssuedLicens
         return Ok(());
     }
     let own = app.clone();
-    let looked = tokio::spawn(async move { sync(&own, &id, &[]).await });
+    let looked = app.tasks.run(async move { sync(&own, &id, &[]).await });
     match tokio::time::timeout(LONGEST_LOOK, looked).await {
-        Ok(Ok(Ok(()))) => {}
-        Ok(Ok(Err(error))) => tracing::debug!(%error, "no look at Stripe"),
-        Ok(Err(error)) => tracing::error!(%error, "a look at Stripe ended"),
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "no look at Stripe"),
         Err(_) => tracing::debug!("a look at Stripe takes longer"),
     }
     Ok(())
@@ -161,7 +159,7 @@ async fn look(
         }
     };
     let found = fetch(app, customer, stripe_id, &orders, intent).await?;
-    fail_point::reach("sync.fetched");
+    app.fail_points.reach("sync.fetched");
     settle::settle(app, lease, &found, events, intent).await
 }
 

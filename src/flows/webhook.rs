@@ -13,7 +13,6 @@ use crate::app::App;
 use crate::config::Mode;
 use crate::domain::webhook::{BadWebhook, Envelope, authenticate};
 use crate::error::{Error, Result};
-use crate::fail_point;
 
 /// Events that are stored at once, by one statement; more would keep other writers waiting, and both
 /// databases take several times the parameters of so many.
@@ -87,9 +86,9 @@ async fn store(app: &App, event: Envelope, body: String) -> Result<()> {
         // In one order everywhere, so that two servers that store the same never wait for each other.
         batch.sort_by(|a, b| a.event.id.cmp(&b.event.id));
         // On its own: if this sender hangs up, the others still get their answers.
-        let app = app.clone();
-        tokio::spawn(async move {
-            store_all(&app, batch).await;
+        let own = app.clone();
+        app.tasks.spawn(async move {
+            store_all(&own, batch).await;
             drop(turn);
         });
     }
@@ -113,9 +112,9 @@ async fn write(app: &App, batch: &[Arrival]) -> Result<()> {
     let events = batch.iter().map(|arrival| (&arrival.event, arrival.body.as_str()));
     let mut tx = app.store.write().await?;
     let new = tx.insert_events(events, app.now()).await?;
-    fail_point::reach("webhook.written");
+    app.fail_points.reach("webhook.written");
     tx.commit().await?;
-    fail_point::reach("webhook.stored");
+    app.fail_points.reach("webhook.stored");
     count("stored", new);
     count("repeated", (batch.len() as u64).saturating_sub(new));
     app.events_due.notify_one();

@@ -310,6 +310,8 @@ async fn open_sqlite(url: &str, if_missing: IfMissing) -> Result<Store> {
             .acquire_timeout(LONGEST_WAIT)
             .idle_timeout(None)
             .max_lifetime(None)
+            // A file does not go away as a server does.
+            .test_before_acquire(false)
             // When a disk is full, SQLite ends the transaction by itself, the driver's rollback
             // fails, and it believes for ever that one is open. Such a connection is thrown away.
             .before_acquire(|connection, _| {
