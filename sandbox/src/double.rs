@@ -81,17 +81,8 @@ impl Double {
 
     /// Takes the next delivery that is due, to be sent; its number names it in [`Double::note_delivery`].
     #[must_use]
-    pub fn take_delivery(&self) -> Option<(usize, Webhook)> {
-        self.shared.write(|world| {
-            let (place, delivery) = world.deliveries.take_due(world.now)?;
-            match sender::webhook(world, &delivery.event, &delivery.endpoint, world.now) {
-                Some(webhook) => Some((place, webhook)),
-                None => {
-                    world.deliveries.give_up(place, "the endpoint is gone");
-                    None
-                }
-            }
-        })
+    pub fn take_delivery(&self) -> Option<(usize, Delivery)> {
+        self.shared.write(|world| world.deliveries.take_due(world.now))
     }
 
     /// Notes what the endpoint answered: a status, or why there was none. It is tried again where that

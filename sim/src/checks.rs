@@ -1,0 +1,334 @@
+//! What must hold when everything has settled: the invariants A to G.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::PoisonError;
+
+use licentia::domain::ids::CustomerId;
+use licentia::domain::license::{Phase, Source};
+use licentia::domain::time::Timestamp;
+use licentia::error::Result;
+use licentia::store::IssuedLicense;
+use licentia_verify::Rejection;
+
+use crate::database;
+use crate::history::History;
+use crate::truth::Truth;
+
+/// Events are kept for 35 days; those of the last few are certainly there.
+const KEPT: i64 = 30 * 86_400;
+
+/// More licenses than a history issues to anybody.
+const MANY: i64 = 10_000;
+
+/// What was young enough when the calm began to be done within a minute.
+const FRESH: i64 = 3000;
+
+/// Whether anything could be done now.
+pub async fn work_is_due(history: &History) -> Result<bool> {
+    let now = Timestamp::saturating(history.world.now());
+    let mut tx = history.ground.store.read().await?;
+    Ok(tx.has_due_events(now).await? || tx.has_due_mail(now).await?)
+}
+
+/// Whether anything is to be done, now or later.
+pub async fn work_is_left(history: &History) -> Result<bool> {
+    let store = &history.ground.store;
+    let events = database::events(store).await?;
+    let mails = database::mails(store).await?;
+    let undone = events.iter().any(|event| !event.done && !event.given_up);
+    Ok(undone || mails.iter().any(|mail| !mail.sent && !mail.given_up))
+}
+
+/// How many events were given up.
+pub async fn given_up(history: &History) -> Result<usize> {
+    let events = database::events(&history.ground.store).await?;
+    Ok(events.iter().filter(|event| event.given_up).count())
+}
+
+/// What a fault held up is done within a minute or two of its end.
+pub async fn fresh_work_is_done(history: &mut History, since: i64) -> Result<()> {
+    let store = &history.ground.store;
+    let mut late = Vec::new();
+    for event in database::events(store).await? {
+        if !event.done && !event.given_up && event.received_at > since - FRESH {
+            late.push(format!("{} {}: {:?}", event.id, event.kind, event.last_error));
+        }
+    }
+    for mail in database::mails(store).await? {
+        if !mail.sent && !mail.given_up && mail.created_at > since - FRESH {
+            late.push(format!("{} {}: {:?}", mail.id, mail.kind, mail.last_error));
+        }
+    }
+    for late in late {
+        history.violation(format!("not done two minutes after the faults ended: {late}"));
+    }
+    Ok(())
+}
+
+/// All that must hold.
+pub async fn everything(history: &mut History) -> Result<()> {
+    if work_is_left(history).await? {
+        history.violation("work is left that nobody does".to_owned());
+    }
+    for who in 0..history.people.len() {
+        person(history, who).await?;
+    }
+    orders(history).await?;
+    mails(history).await?;
+    acknowledged(history).await?;
+    silence(history).await
+}
+
+async fn person(history: &mut History, who: usize) -> Result<()> {
+    let Some(id) = history.people[who].customer_id.clone() else { return Ok(()) };
+    let mut tx = history.ground.store.read().await?;
+    let customer = tx.customer(&id).await?;
+    let licenses = tx.licenses_of(&id, i64::MAX, MANY).await?;
+    drop(tx);
+    let counterparts = history.list("/v1/customers", "");
+    let counterparts: Vec<String> = counterparts
+        .iter()
+        .filter(|found| found["metadata"]["customer_id"] == id.as_str())
+        .map(crate::people::id_of)
+        .collect();
+    if counterparts.len() > 1 {
+        history.violation(format!("{who} has several customers at Stripe: {counterparts:?}"));
+    }
+    let truth = counterparts.first().map(|stripe_id| Truth::of(history, stripe_id));
+    let Some(customer) = customer else {
+        deleted(history, who, truth.as_ref());
+        return Ok(());
+    };
+    let linked = customer.stripe_customer_id.as_ref().map(ToString::to_string);
+    if linked.is_some() && linked.as_ref() != counterparts.first() {
+        let found = counterparts.first();
+        history.violation(format!("{who} is linked to {linked:?}, and Stripe has {found:?}"));
+    }
+    sessions(history, who, counterparts.first());
+    series(history, who, &id, &licenses);
+    entitlement(history, who, licenses.first(), truth.as_ref());
+    for license in &licenses {
+        verifies(history, who, license);
+    }
+    Ok(())
+}
+
+/// Nobody is charged for an account that is gone.
+fn deleted(history: &mut History, who: usize, truth: Option<&Truth>) {
+    let live = truth.into_iter().flat_map(|truth| &truth.subscriptions);
+    let live: Vec<_> = live
+        .filter(|s| !matches!(s["status"].as_str(), Some("canceled" | "incomplete_expired")))
+        .map(crate::people::id_of)
+        .collect();
+    if !live.is_empty() {
+        history.violation(format!("{who} was deleted, and is still charged by {live:?}"));
+    }
+}
+
+/// One open checkout at the most.
+fn sessions(history: &mut History, who: usize, stripe_id: Option<&String>) {
+    let Some(stripe_id) = stripe_id else { return };
+    let query = format!("customer={stripe_id}&status=open");
+    let open = history.list("/v1/checkout/sessions", &query).len();
+    if open > 1 {
+        history.violation(format!("{who} has {open} open checkouts"));
+    }
+}
+
+/// One current license, numbered without a gap, none issued that says what the one before said (A, E).
+fn series(history: &mut History, who: usize, id: &CustomerId, licenses: &[IssuedLicense]) {
+    let current = licenses.iter().filter(|license| license.superseded_at.is_none()).count();
+    if current != 1 {
+        history.violation(format!("A: {who} ({id}) has {current} current licenses"));
+    }
+    for (place, license) in licenses.iter().rev().enumerate() {
+        if license.seq != i64::try_from(place + 1).unwrap_or(0) {
+            history.violation(format!(
+                "E: {who}: the license {} is numbered {}",
+                place + 1,
+                license.seq
+            ));
+        }
+    }
+    for pair in licenses.windows(2) {
+        let [newer, older] = pair else { continue };
+        let says = |license: &IssuedLicense| (license.source, license.plan.clone(), license.term());
+        let refreshed = older.is_half_used(newer.issued_at);
+        let taken_back = older.revoked_at.is_some_and(|at| at <= newer.issued_at);
+        if says(newer) == says(older) && !refreshed && !taken_back {
+            let (newer, older) = (newer.seq, older.seq);
+            history.violation(format!("E: {who}: license {newer} says what {older} said"));
+        }
+    }
+}
+
+/// What is licensed is what was paid: not less (A), and not more (B).
+fn entitlement(
+    history: &mut History,
+    who: usize,
+    held: Option<&IssuedLicense>,
+    truth: Option<&Truth>,
+) {
+    let now = history.world.now();
+    let catalog = history.ground.plans.clone();
+    let works = |license: &&IssuedLicense| {
+        let phase = license.term().phase(Timestamp::saturating(now));
+        license.revoked_at.is_none() && phase != Phase::Over
+    };
+    let held = held.filter(works);
+    let shown = held.map(|l| (l.seq, l.plan.clone(), l.source, l.expires_at, l.grace_until));
+    let due = truth.and_then(|truth| truth.due(&catalog, now));
+    if let Some(due) = due {
+        let enough = held.is_some_and(|license| {
+            let until = license.expires_at.map_or(i64::MAX, Timestamp::epoch_seconds);
+            catalog.rank(&license.plan) >= due.rank && until >= due.until
+        });
+        if !enough {
+            history.violation(format!("A: {who} paid for {due:?} and has {shown:?} at {now}"));
+        }
+    }
+    let Some(license) = held.filter(|license| license.source == Source::Subscription) else {
+        return;
+    };
+    let rank = catalog.rank(&license.plan);
+    let until = license.expires_at.map_or(i64::MAX, Timestamp::epoch_seconds);
+    let grace = license.grace_until.map_or(until, Timestamp::epoch_seconds);
+    let allowed = truth.is_some_and(|truth| {
+        truth.allows(&catalog, rank, until) && grace <= truth.latest_grace().max(until)
+    });
+    if !allowed {
+        history.violation(format!("B: {who} has {shown:?} at {now}, which was not paid"));
+    }
+    if let Some(due) = due
+        && rank > due.rank
+        && until > now
+    {
+        history.violation(format!("B: {who} paid for {due:?} and has {shown:?} at {now}"));
+    }
+}
+
+/// Every license that has not run out verifies with the published keys (F).
+fn verifies(history: &mut History, who: usize, license: &IssuedLicense) {
+    let app = &history.servers[0].app;
+    let issued = license.issued_at.plus(60).to_system_time();
+    match licentia_verify::verify(&license.token, &app.trusted, issued) {
+        Ok(_) | Err(Rejection::TokenExpired { .. } | Rejection::LicenseExpired { .. }) => {}
+        Err(rejection) => {
+            let seq = license.seq;
+            history.violation(format!("F: {who}: license {seq} does not verify: {rejection}"));
+        }
+    }
+}
+
+/// One order for each payment, and it says what became of it (E).
+async fn orders(history: &mut History) -> Result<()> {
+    let orders = database::orders(&history.ground.store).await?;
+    let mut of_invoices: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (_, invoice, status) in orders {
+        if let Some(invoice) = invoice {
+            of_invoices.entry(invoice).or_default().push(status);
+        }
+    }
+    for who in 0..history.people.len() {
+        let id = history.people[who].customer_id.clone();
+        let there = match id {
+            Some(id) => history.ground.store.read().await?.customer(&id).await?.is_some(),
+            None => false,
+        };
+        let Some(stripe_id) = history.stripe_customer(who).filter(|_| there) else { continue };
+        let truth = Truth::of(history, &stripe_id);
+        for invoice in truth.invoices.iter().filter(|invoice| invoice.amount > 0) {
+            let found = of_invoices.get(&invoice.id).map_or(&[][..], Vec::as_slice);
+            let wanted = if !invoice.is_paid() {
+                None
+            } else if invoice.refunded {
+                Some("refunded")
+            } else if invoice.disputed {
+                Some("disputed")
+            } else {
+                Some("succeeded")
+            };
+            let right = match (wanted, found) {
+                (Some(wanted), [status]) => status == wanted,
+                (None, found) => found.iter().all(|s| s == "pending" || s == "failed"),
+                (Some(_), _) => false,
+            };
+            if !right {
+                let (id, status) = (&invoice.id, &invoice.status);
+                let what =
+                    format!("E: {who}: {id} is {status}, {wanted:?}; its orders are {found:?}");
+                history.violation(what);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Every license that was issued because of Stripe was mailed, and every mail arrived (C).
+async fn mails(history: &mut History) -> Result<()> {
+    let mails = database::mails(&history.ground.store).await?;
+    let issued = database::issued(&history.ground.store).await?;
+    let arrived = history.world.mails.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let mut licenses = BTreeSet::new();
+    for id in history.people.iter().filter_map(|person| person.customer_id.clone()) {
+        let found = history.ground.store.read().await?.licenses_of(&id, i64::MAX, MANY).await?;
+        licenses.extend(found.into_iter().map(|license| license.license_id.to_string()));
+    }
+    for detail in issued {
+        let detail: serde_json::Value = serde_json::from_str(&detail).unwrap_or_default();
+        let id = detail["license_id"].as_str().unwrap_or_default();
+        let mailed = mails.iter().any(|mail| mail.license_id == id);
+        if licenses.contains(id) && !mailed {
+            history.violation(format!("C: {id} was issued, and no mail is due"));
+        }
+    }
+    let mut told = BTreeSet::new();
+    for mail in mails {
+        if mail.sent && !arrived.contains_key(&mail.id) {
+            history.violation(format!("C: {} is noted as sent, and never arrived", mail.id));
+        }
+        let once = !matches!(&*mail.kind, "payment_problem" | "cancellation");
+        if once && !told.insert((mail.license_id.clone(), mail.kind.clone())) {
+            history.violation(format!("E: {} is told twice by {}", mail.license_id, mail.kind));
+        }
+    }
+    Ok(())
+}
+
+/// What was answered 200 is there (D).
+async fn acknowledged(history: &mut History) -> Result<()> {
+    let stored = database::events(&history.ground.store).await?;
+    let stored: BTreeSet<String> = stored.into_iter().map(|event| event.id).collect();
+    let since = history.world.now() - KEPT;
+    let answered: Vec<String> = history
+        .acknowledged
+        .iter()
+        .filter(|(_, at)| *at > since)
+        .map(|(event, _)| event.clone())
+        .collect();
+    for event in answered {
+        let kind = history.world.stripe.object(&event)["type"].clone();
+        let kind = kind.as_str().unwrap_or_default();
+        let ours = licentia::domain::webhook::EVENT_TYPES.contains(&kind);
+        if ours && !stored.contains(&event) {
+            history
+                .violation(format!("D: {event} ({kind}) was answered with 200 and is not there"));
+        }
+    }
+    Ok(())
+}
+
+/// Who compares everybody with Stripe now finds nothing, and changes nothing (A, E).
+async fn silence(history: &mut History) -> Result<()> {
+    let before = database::mails(&history.ground.store).await?.len();
+    let report = history.compare_now().await?;
+    let silent = report.drifted.is_empty() && report.failed.is_empty() && report.missed_events == 0;
+    if !silent {
+        history.violation(format!("A: not as Stripe has it: {report:?}"));
+    }
+    let after = database::mails(&history.ground.store).await?.len();
+    if silent && before != after {
+        history.violation("E: a comparison that found nothing wrote a mail".to_owned());
+    }
+    Ok(())
+}

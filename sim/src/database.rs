@@ -1,0 +1,134 @@
+//! The database of a history: empty at its beginning, and looked at from outside. The only file here that
+//! names sqlx.
+
+use licentia::error::Result;
+use licentia::store::{IfMissing, Store, Tx};
+use secrecy::SecretString;
+use sqlx::AssertSqlSafe;
+
+/// In memory, when no other is named.
+const IN_MEMORY: &str = "sqlite::memory:";
+
+/// Emptied in this order; what hangs on these goes with them.
+const TABLES: [&str; 4] = ["users", "orders", "inbox", "audit_log"];
+
+/// Rows of a statement, on whichever database it is.
+macro_rules! rows {
+    ($store:expr, $row:ty, $sql:expr) => {
+        match &mut $store.read().await? {
+            Tx::Sqlite(tx) => sqlx::query_as::<_, $row>($sql).fetch_all(&mut **tx).await?,
+            Tx::Postgres(tx) => sqlx::query_as::<_, $row>($sql).fetch_all(&mut **tx).await?,
+        }
+    };
+}
+
+/// An event in the inbox.
+pub struct Event {
+    pub id: String,
+    pub kind: String,
+    pub received_at: i64,
+    pub done: bool,
+    pub given_up: bool,
+    pub last_error: Option<String>,
+}
+
+/// A mail in the outbox.
+pub struct Mail {
+    pub id: String,
+    pub license_id: String,
+    pub kind: String,
+    pub created_at: i64,
+    pub sent: bool,
+    pub given_up: bool,
+    pub last_error: Option<String>,
+}
+
+/// Opens the database, with this version's schema.
+pub async fn open(url: Option<&str>) -> Result<Store> {
+    let url = SecretString::from(url.unwrap_or(IN_MEMORY));
+    let store = Store::open(&url, IfMissing::Create).await?;
+    store.migrate_up().await?;
+    Ok(store)
+}
+
+/// Empties it for the next history.
+pub async fn empty(store: &Store) -> Result<()> {
+    let mut tx = store.write().await?;
+    for table in TABLES {
+        let delete = AssertSqlSafe(format!("DELETE FROM {table}")); // One of the names above.
+        match &mut tx {
+            Tx::Sqlite(tx) => drop(sqlx::query(delete).execute(&mut **tx).await?),
+            Tx::Postgres(tx) => drop(sqlx::query(delete).execute(&mut **tx).await?),
+        }
+    }
+    tx.commit().await
+}
+
+/// Whether a transaction is open: then something is running.
+pub fn is_busy(store: &Store) -> bool {
+    match store {
+        Store::Sqlite { writer, .. } => writer.num_idle() < writer.size() as usize,
+        Store::Postgres(pool) => pool.num_idle() < pool.size() as usize,
+    }
+}
+
+/// Every event that was stored, the oldest first.
+pub async fn events(store: &Store) -> Result<Vec<Event>> {
+    let rows = rows!(
+        store,
+        (String, String, i64, Option<i64>, Option<i64>, Option<String>),
+        "SELECT event_id, kind, received_at, done_at, given_up_at, last_error FROM inbox
+         ORDER BY received_at, event_id"
+    );
+    let event = |(id, kind, received_at, done, given_up, last_error): (
+        _,
+        _,
+        _,
+        Option<_>,
+        Option<_>,
+        _,
+    )| {
+        let (done, given_up) = (done.is_some(), given_up.is_some());
+        Event { id, kind, received_at, done, given_up, last_error }
+    };
+    Ok(rows.into_iter().map(event).collect())
+}
+
+/// Every mail, the oldest first.
+pub async fn mails(store: &Store) -> Result<Vec<Mail>> {
+    let rows = rows!(
+        store,
+        (String, String, String, i64, Option<i64>, Option<i64>, Option<String>),
+        "SELECT mail_id, license_id, kind, created_at, sent_at, given_up_at, last_error FROM outbox
+         ORDER BY created_at, mail_id"
+    );
+    let mail = |(id, license_id, kind, created_at, sent, given_up, last_error): (
+        _,
+        _,
+        _,
+        _,
+        Option<_>,
+        Option<_>,
+        _,
+    )| {
+        let (sent, given_up) = (sent.is_some(), given_up.is_some());
+        Mail { id, license_id, kind, created_at, sent, given_up, last_error }
+    };
+    Ok(rows.into_iter().map(mail).collect())
+}
+
+/// The licenses that were issued because of Stripe, by the audit log: its details, as JSON.
+pub async fn issued(store: &Store) -> Result<Vec<String>> {
+    let rows =
+        rows!(store, (String,), "SELECT detail FROM audit_log WHERE action = 'license.issued'");
+    Ok(rows.into_iter().map(|(detail,)| detail).collect())
+}
+
+/// Every order's customer, invoice and status.
+pub async fn orders(store: &Store) -> Result<Vec<(Option<String>, Option<String>, String)>> {
+    Ok(rows!(
+        store,
+        (Option<String>, Option<String>, String),
+        "SELECT customer_id, stripe_invoice_id, status FROM orders ORDER BY order_id"
+    ))
+}

@@ -1,0 +1,322 @@
+//! What people do: customers, by the service's API and on Stripe's pages; banks; and the vendor, in
+//! Stripe's dashboard.
+
+use licentia::domain::contact::{DisplayName, Email};
+use licentia::domain::ids::{CustomerId, SessionId};
+use licentia::domain::plan::Interval;
+use licentia::domain::time::Timestamp;
+use licentia::error::Result;
+use licentia::flows::account::{self, AccountChange, Change};
+use licentia::flows::checkout::{self, Wanted};
+use licentia::flows::session::SignedIn;
+use licentia::flows::signup::{self, Signup};
+use licentia::flows::{license, subscription};
+use licentia::store::Session;
+use licentia_sandbox::{Call, Card, SECRET_KEY};
+use serde_json::{Value, json};
+
+use crate::history::{History, Outcome};
+use crate::world::PRICES;
+
+/// The most people of one history: few, so that much happens to each.
+const PEOPLE: usize = 4;
+
+/// Somebody.
+pub struct Person {
+    email: String,
+    pub customer_id: Option<CustomerId>,
+    /// The first license.
+    token: Option<String>,
+    /// The checkouts whose address they were given.
+    sessions: Vec<String>,
+    pub deleted: bool,
+}
+
+impl Person {
+    pub fn signed_up(&mut self, id: CustomerId, token: String) {
+        (self.customer_id, self.token) = (Some(id), Some(token));
+    }
+
+    pub fn got(&mut self, url: &str) {
+        let session = url.rsplit('/').next().unwrap_or_default().to_owned();
+        if !self.sessions.contains(&session) {
+            self.sessions.push(session);
+        }
+    }
+}
+
+impl History {
+    /// Somebody calls the service.
+    pub async fn act(&mut self) -> Result<()> {
+        let Some(server) = self.any_server() else { return Ok(()) };
+        let dice = self.world.dice.clone();
+        if self.people.is_empty() || (self.people.len() < PEOPLE && dice.happens(150)) {
+            self.sign_up(server);
+            return Ok(());
+        }
+        let who = dice.below(self.people.len());
+        if self.people[who].customer_id.is_none() && dice.happens(700) {
+            self.sign_up_again(server, who);
+            return Ok(());
+        }
+        let Some(caller) = self.caller(who).await? else { return Ok(()) };
+        let app = self.servers[server].app.clone();
+        match dice.below(20) {
+            0..=9 => self.check_out(server, who, caller),
+            10..=13 => {
+                self.tell(|| format!("{who} fetches the license from {server}"));
+                self.begin(server, async move {
+                    Outcome::Done("license", license::current(&app, &caller).await.map(drop))
+                });
+            }
+            14 | 15 => {
+                let token = self.people[who].token.clone().unwrap_or_default();
+                self.tell(|| format!("{who} refreshes at {server}"));
+                self.begin(server, async move {
+                    Outcome::Done("refresh", license::refresh(&app, &token).await.map(drop))
+                });
+            }
+            16 | 17 => {
+                let name = format!("Name {}", dice.below(100)).parse::<DisplayName>().ok();
+                self.tell(|| format!("{who} changes the name"));
+                let name = name.map_or(Change::Clear, Change::Set);
+                let change = AccountChange { email: None, name, company_name: Change::Keep };
+                self.begin(server, async move {
+                    Outcome::Done("update", account::update(&app, &caller, change).await.map(drop))
+                });
+            }
+            18 => {
+                self.tell(|| format!("{who} opens the portal"));
+                self.begin(server, async move {
+                    let opened = subscription::portal(&app, &caller, None).await;
+                    Outcome::Done("portal", opened.map(drop))
+                });
+            }
+            _ if dice.happens(200) => {
+                self.tell(|| format!("{who} deletes the account"));
+                self.begin(server, async move {
+                    Outcome::Deleted(who, account::delete(&app, &caller).await)
+                });
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn sign_up(&mut self, server: usize) {
+        let email = format!("person{}@example.com", self.people.len());
+        let new =
+            Person { email, customer_id: None, token: None, sessions: Vec::new(), deleted: false };
+        self.people.push(new);
+        self.sign_up_again(server, self.people.len() - 1);
+    }
+
+    fn sign_up_again(&mut self, server: usize, who: usize) {
+        let Ok(email) = self.people[who].email.parse::<Email>() else { return };
+        self.tell(|| format!("{who} signs up at {server}"));
+        let password = "SecurePass123".to_owned();
+        let request = Signup { email: email.clone(), password, name: None, company_name: None };
+        let app = self.servers[server].app.clone();
+        self.begin_hashing(server, async move {
+            let signed_up = match signup::signup(&app, request, None).await {
+                Ok(made) => Ok((made.customer.customer_id, made.license.token)),
+                // Written before the server died, and never answered: the person logs in.
+                Err(licentia::error::Error::EmailTaken) => log_in(&app, &email).await,
+                Err(error) => Err(error),
+            };
+            Outcome::SignedUp(who, signed_up)
+        });
+    }
+
+    /// Somebody who is signed in, if they have an account.
+    async fn caller(&self, who: usize) -> Result<Option<SignedIn>> {
+        let person = &self.people[who];
+        let Some(id) = person.customer_id.as_ref().filter(|_| !person.deleted) else {
+            return Ok(None);
+        };
+        let customer = self.ground.store.read().await?.customer(id).await?;
+        let now = Timestamp::saturating(self.world.now());
+        Ok(customer.map(|customer| {
+            let session = Session {
+                session_id: SessionId::from_random(0),
+                user_id: customer.user_id.clone(),
+                client: None,
+                created_at: now,
+                expires_at: now,
+            };
+            SignedIn { session, customer }
+        }))
+    }
+
+    fn check_out(&mut self, server: usize, who: usize, caller: SignedIn) {
+        let dice = &self.world.dice;
+        let plan = if dice.happens(600) { "professional" } else { "starter" };
+        let interval = if dice.happens(800) { Interval::Month } else { Interval::Year };
+        let back = format!("{}/docs", self.ground.config.public_url);
+        let wanted = Wanted {
+            plan: plan.to_owned(),
+            interval: Some(interval),
+            success_url: back.clone(),
+            cancel_url: back,
+        };
+        self.tell(|| format!("{who} checks out {plan} at {server}"));
+        let app = self.servers[server].app.clone();
+        self.begin(server, async move {
+            Outcome::Opened(who, checkout::open(&app, &caller, wanted).await)
+        });
+    }
+
+    /// Somebody does something on Stripe's pages, or a bank or the vendor does.
+    pub fn buy(&mut self) {
+        if self.people.is_empty() {
+            return;
+        }
+        let who = self.world.dice.below(self.people.len());
+        if self.world.dice.happens(400) && self.pay(who) {
+            return;
+        }
+        let Some(stripe_id) = self.stripe_customer(who) else { return };
+        let live = self.live_subscriptions(&stripe_id);
+        match self.world.dice.pick(&live).cloned() {
+            Some(subscription) => self.change(who, &stripe_id, &subscription),
+            None => self.reverse(who, &stripe_id),
+        }
+    }
+
+    /// Pays the checkout that is open, if one is.
+    fn pay(&mut self, who: usize) -> bool {
+        let stripe = &self.world.stripe;
+        let open = |id: &&String| stripe.object(id)["status"] == "open";
+        let open: Vec<String> = self.people[who].sessions.iter().filter(open).cloned().collect();
+        let Some(session) = self.world.dice.pick(&open).cloned() else { return false };
+        let cards = [(8, Card::Paid), (1, Card::Declined), (2, Card::Authenticate)];
+        let late = [(1, Card::DeclinedLater), (2, Card::DelayedPaid), (1, Card::DelayedFailed)];
+        let cards: Vec<_> = cards.into_iter().chain(late).collect();
+        let card = self.world.dice.weighted(&cards).unwrap_or(Card::Paid);
+        let paid = self.world.stripe.pay(&session, card);
+        self.tell(|| format!("{who} pays {session}: {card:?}, {paid:?}"));
+        true
+    }
+
+    fn change(&mut self, who: usize, stripe_id: &str, subscription: &str) {
+        let (stripe, dice) = (self.world.stripe.clone(), self.world.dice.clone());
+        let done = match dice.below(16) {
+            0..=2 => {
+                let cancel = dice.happens(600);
+                format!("cancels {cancel}: {:?}", stripe.cancel(subscription, cancel))
+            }
+            3 => format!("cancels now: {:?}", stripe.cancel_now(subscription)),
+            4..=6 => {
+                let (price, ..) = *dice.pick(&PRICES).unwrap_or(&PRICES[0]);
+                format!("changes to {price}: {:?}", stripe.change_plan(subscription, price))
+            }
+            7 | 8 => {
+                let cards =
+                    [Card::Paid, Card::DeclinedLater, Card::DelayedPaid, Card::DelayedFailed];
+                let card = *dice.pick(&cards).unwrap_or(&Card::Paid);
+                format!("pays by {card:?} from now on: {:?}", stripe.replace_card(stripe_id, card))
+            }
+            9 => {
+                let pause = dice.happens(500);
+                let pause = if pause { json!({ "behavior": "void" }) } else { Value::Null };
+                let fields = json!({ "pause_collection": pause });
+                let event = "customer.subscription.updated";
+                let told = format!("collection {fields}");
+                format!("{told}: {:?}", stripe.edit(subscription, fields, event))
+            }
+            10 if dice.happens(150) => {
+                let gone = self.call("DELETE", &format!("/v1/customers/{stripe_id}"), "");
+                format!("is deleted at Stripe: {}", gone["deleted"])
+            }
+            _ => return self.reverse(who, stripe_id),
+        };
+        self.tell(|| format!("{who} {subscription} {done}"));
+    }
+
+    /// A payment is completed, tried again, refunded, disputed.
+    fn reverse(&mut self, who: usize, stripe_id: &str) {
+        let (stripe, dice) = (self.world.stripe.clone(), self.world.dice.clone());
+        let of = format!("customer={stripe_id}");
+        let disputes = self.list("/v1/disputes", "");
+        let open: Vec<String> = disputes
+            .iter()
+            .filter(|dispute| dispute["status"] == "needs_response")
+            .map(id_of)
+            .collect();
+        if let Some(dispute) = dice.pick(&open).filter(|_| dice.happens(500)) {
+            let won = dice.happens(500);
+            self.tell(|| format!("{dispute} won {won}"));
+            let _ = stripe.close_dispute(dispute, won);
+            return;
+        }
+        let intents = self.list("/v1/payment_intents", &of);
+        let Some(intent) = dice.pick(&intents) else { return };
+        let (id, status) = (id_of(intent), intent["status"].as_str().unwrap_or_default());
+        let good = dice.happens(700);
+        let done = match status {
+            "requires_action" => format!("3-D Secure {good}: {:?}", stripe.authenticate(&id, good)),
+            "processing" => format!("the debit {good}: {:?}", stripe.settle(&id, good)),
+            "requires_payment_method" => {
+                let invoices = self.list("/v1/invoices", &of);
+                let open = invoices.iter().find(|invoice| invoice["status"] == "open").map(id_of);
+                let Some(invoice) = open else { return };
+                format!("pays {invoice}: {:?}", stripe.pay_invoice(&invoice))
+            }
+            "succeeded" if dice.happens(150) => {
+                format!("disputes: {:?}", stripe.open_dispute(&id))
+            }
+            "succeeded" if dice.happens(250) => {
+                let part = Some(500).filter(|_| dice.happens(500));
+                format!("refund of {part:?}: {:?}", stripe.refund(&id, part))
+            }
+            _ => return,
+        };
+        self.tell(|| format!("{who} {id} {done}"));
+    }
+
+    /// Whom Stripe has for somebody.
+    pub fn stripe_customer(&self, who: usize) -> Option<String> {
+        let customer_id = self.people[who].customer_id.as_ref()?;
+        let all = self.list("/v1/customers", "");
+        let ours = |found: &&Value| found["metadata"]["customer_id"] == customer_id.as_str();
+        all.iter().find(ours).map(id_of)
+    }
+
+    fn live_subscriptions(&self, stripe_id: &str) -> Vec<String> {
+        let all = self.list("/v1/subscriptions", &format!("customer={stripe_id}"));
+        all.iter().map(id_of).collect()
+    }
+
+    /// A list of Stripe's, by a call that nothing befalls.
+    pub fn list(&self, path: &str, query: &str) -> Vec<Value> {
+        let mut body = self.call("GET", path, &format!("limit=100&{query}"));
+        body["data"].as_array_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    fn call(&self, method: &str, path: &str, form: &str) -> Value {
+        let call = Call {
+            method: method.to_owned(),
+            path: path.to_owned(),
+            form: form.trim_end_matches('&').as_bytes().to_vec(),
+            key: Some(SECRET_KEY.to_owned()),
+            idempotency_key: None,
+        };
+        let answer = self.world.stripe.call(&call);
+        futures_util::FutureExt::now_or_never(answer)
+            .flatten()
+            .map_or(Value::Null, |(_, body)| body)
+    }
+}
+
+/// As after a login, without its password.
+async fn log_in(app: &licentia::app::App, email: &Email) -> Result<(CustomerId, String)> {
+    let mut tx = app.store.read().await?;
+    let gone = || licentia::error::Error::NotFound("customer");
+    let customer = tx.customer_by_email(email).await?.ok_or_else(gone)?;
+    let license = tx.current_license(&customer.customer_id).await?.ok_or_else(gone)?;
+    Ok((customer.customer_id, license.token))
+}
+
+pub fn id_of(object: &Value) -> String {
+    object["id"].as_str().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,100 @@
+//! A server: the real flows, keys and store, with the doubles around them. It dies as a process does: what
+//! is under way ends where it stands, and what was committed stays.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
+
+use licentia::app::{App, Surroundings};
+use licentia::clock::Clock;
+use licentia::config::Config;
+use licentia::domain::plan::Catalog;
+use licentia::domain::time::Timestamp;
+use licentia::error::Result;
+use licentia::fail_point::FailPoints;
+use licentia::keys::KeyRing;
+use licentia::mailer::Mailer;
+use licentia::passwords::Passwords;
+use licentia::random::Random;
+use licentia::store::Store;
+use licentia::stripe::Stripe;
+use licentia::tasks::Tasks;
+
+use crate::world::World;
+
+/// What every server of a history is started with.
+#[derive(Clone)]
+pub struct Ground {
+    pub config: Config,
+    pub plans: Catalog,
+    pub keys: KeyRing,
+    pub store: Store,
+}
+
+/// The clock of one server, which may be wrong by some seconds.
+struct OwnClock {
+    right: licentia_sandbox::Clock,
+    ahead: i64,
+}
+
+impl Clock for OwnClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::saturating(self.right.now() + self.ahead)
+    }
+}
+
+/// A running server, or one that has died.
+pub struct Server {
+    pub app: App,
+    dead: Arc<AtomicBool>,
+}
+
+/// What ends a task when its server dies.
+struct Death;
+
+impl Server {
+    pub fn start(ground: &Ground, world: &World, number: usize, ahead: i64) -> Result<Self> {
+        let tasks = Tasks::default();
+        let dead = Arc::new(AtomicBool::new(false));
+        let config = ground.config.stripe.as_ref();
+        let around = Surroundings {
+            store: ground.store.clone(),
+            stripe: config.map(|config| Stripe::double(config, world.line(number))),
+            mailer: Mailer::double(&ground.config, world.post(number)),
+            passwords: Passwords::without_work(),
+            clock: Arc::new(OwnClock { right: world.stripe.clock(), ahead }),
+            random: Random::seeded(world.dice.seed()),
+            fail_points: mortal(world, &tasks, &dead),
+            tasks,
+        };
+        let app = App::new(&ground.config, ground.plans.clone(), ground.keys.clone(), around)?;
+        Ok(Self { app, dead })
+    }
+
+    /// Whether it died.
+    pub fn is_dead(&self) -> bool {
+        self.dead.load(Ordering::SeqCst)
+    }
+
+    /// Lets it die now, wherever it stands.
+    pub fn kill(&self) {
+        self.dead.store(true, Ordering::SeqCst);
+        self.app.tasks.abort();
+    }
+}
+
+/// Dies at some of the fail points.
+fn mortal(world: &World, tasks: &Tasks, dead: &Arc<AtomicBool>) -> FailPoints {
+    let (world, tasks, dead) = (world.clone(), tasks.clone(), Arc::clone(dead));
+    FailPoints::calling(move |place| {
+        if !world.dice.happens(world.weather.death.load(Ordering::SeqCst)) {
+            return;
+        }
+        let mut deaths = world.deaths.lock().unwrap_or_else(PoisonError::into_inner);
+        *deaths.entry(place).or_default() += 1;
+        drop(deaths);
+        dead.store(true, Ordering::SeqCst);
+        tasks.abort();
+        // Not a panic: nobody is told, and this task ends here.
+        std::panic::resume_unwind(Box::new(Death));
+    })
+}

@@ -1,0 +1,186 @@
+//! What was paid, read from Stripe's objects in another way than the service does: by the days that paid
+//! lines cover. It decides what must be licensed, and above what nothing may be.
+
+use licentia::domain::plan::Catalog;
+use serde_json::Value;
+
+use crate::history::History;
+use crate::people::id_of;
+
+const DAY: i64 = 86_400;
+
+/// The longest that anything works past what was paid: a bank debit on its way.
+const LONGEST_GRACE: i64 = 14 * DAY;
+
+/// What Stripe knows of somebody.
+pub struct Truth {
+    pub subscriptions: Vec<Value>,
+    pub invoices: Vec<Invoice>,
+}
+
+/// An invoice, and what became of its money.
+pub struct Invoice {
+    pub id: String,
+    pub subscription: String,
+    pub status: String,
+    pub amount: i64,
+    created: i64,
+    lines: Vec<Line>,
+    /// Given back in full, or disputed and lost.
+    pub given_back: bool,
+    pub refunded: bool,
+    pub disputed: bool,
+}
+
+#[derive(Clone)]
+struct Line {
+    price: String,
+    amount: i64,
+    start: i64,
+    end: i64,
+}
+
+impl Invoice {
+    pub fn is_paid(&self) -> bool {
+        self.status == "paid"
+    }
+
+    fn is_good(&self) -> bool {
+        self.is_paid() && !self.given_back
+    }
+}
+
+/// What must be licensed at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// The rank of the plan.
+    pub rank: usize,
+    /// Until when, grace aside.
+    pub until: i64,
+}
+
+impl Truth {
+    /// Of the counterpart with this id.
+    pub fn of(history: &History, stripe_id: &str) -> Self {
+        let of = format!("customer={stripe_id}");
+        let subscriptions = history.list("/v1/subscriptions", &format!("{of}&status=all"));
+        let invoices = history.list("/v1/invoices", &of);
+        let disputes = history.list("/v1/disputes", "");
+        let invoices = invoices.iter().map(|found| invoice(history, found, &disputes)).collect();
+        Self { subscriptions, invoices }
+    }
+
+    fn lines<'a>(&'a self, subscription: &'a Value) -> impl Iterator<Item = &'a Line> {
+        let id = id_of(subscription);
+        let own: Vec<&Invoice> =
+            self.invoices.iter().filter(|i| i.is_good() && i.subscription == id).collect();
+        let credits: Vec<(i64, &Line)> = own
+            .iter()
+            .flat_map(|i| i.lines.iter().filter(|l| l.amount < 0).map(|l| (i.created, l)))
+            .collect();
+        own.into_iter().flat_map(move |invoice| {
+            let credits = credits.clone();
+            invoice.lines.iter().filter(move |line| {
+                let credited = credits.iter().any(|(at, credit)| {
+                    *at >= invoice.created && credit.price == line.price && credit.end == line.end
+                });
+                line.amount > 0 && !credited
+            })
+        })
+    }
+
+    /// What was certainly paid for `now`: the least that must be licensed.
+    pub fn due(&self, catalog: &Catalog, now: i64) -> Option<Due> {
+        let live = self.subscriptions.iter().filter(|s| s["status"] == "active");
+        let due = live.filter_map(|subscription| {
+            let covering: Vec<&Line> =
+                self.lines(subscription).filter(|l| l.start <= now && now < l.end).collect();
+            let paid = covering.iter().filter_map(|line| rank(catalog, &line.price)).max()?;
+            let wanted = items(subscription).filter_map(|price| rank(catalog, price)).max()?;
+            let until = covering.iter().map(|line| line.end).max()?;
+            let until = ends(subscription).map_or(until, |end| end.min(until));
+            (now < until).then_some(Due { rank: paid.min(wanted), until })
+        });
+        due.max_by_key(|due| (due.rank, due.until))
+    }
+
+    /// Whether something of this rank was paid that reaches to `until`, or nearly: what a license may
+    /// say at the most.
+    pub fn allows(&self, catalog: &Catalog, at_rank: usize, until: i64) -> bool {
+        let live = self.subscriptions.iter().filter(|subscription| is_live(subscription));
+        let mut live = live.filter(|subscription| {
+            ends(subscription).is_none_or(|end| until <= end)
+                && items(subscription).filter_map(|price| rank(catalog, price)).max() >= Some(0)
+        });
+        live.any(|subscription| {
+            let paused = !subscription["pause_collection"].is_null();
+            let lines: Vec<&Line> = self.lines(subscription).collect();
+            let best = lines.iter().filter_map(|line| rank(catalog, &line.price)).max();
+            let end = lines.iter().map(|line| line.end).max();
+            best >= Some(at_rank) && (paused || end.is_some_and(|end| until <= end))
+        })
+    }
+
+    /// The end of the longest grace that anything here could have.
+    pub fn latest_grace(&self) -> i64 {
+        let ends = self.subscriptions.iter().filter(|s| is_live(s)).filter_map(|subscription| {
+            let paused = !subscription["pause_collection"].is_null();
+            let period = subscription["items"]["data"][0]["current_period_end"].as_i64();
+            let paid = self.lines(subscription).map(|line| line.end).max()?;
+            Some(if paused { period.map_or(paid, |period| period.max(paid)) } else { paid })
+        });
+        ends.max().map_or(0, |end| end + LONGEST_GRACE)
+    }
+}
+
+fn is_live(subscription: &Value) -> bool {
+    matches!(subscription["status"].as_str(), Some("active" | "past_due" | "trialing"))
+}
+
+fn items(subscription: &Value) -> impl Iterator<Item = &str> {
+    let items = subscription["items"]["data"].as_array().into_iter().flatten();
+    items.filter_map(|item| item["price"]["id"].as_str())
+}
+
+/// When a subscription is to end, by either field.
+fn ends(subscription: &Value) -> Option<i64> {
+    let period = subscription["items"]["data"][0]["current_period_end"].as_i64();
+    let with_period = period.filter(|_| subscription["cancel_at_period_end"] == true);
+    [subscription["cancel_at"].as_i64(), with_period].into_iter().flatten().min()
+}
+
+fn rank(catalog: &Catalog, price: &str) -> Option<usize> {
+    catalog.by_price(price).map(|(rank, _)| rank)
+}
+
+fn invoice(history: &History, found: &Value, disputes: &[Value]) -> Invoice {
+    let stripe = &history.world.stripe;
+    let id = id_of(found);
+    let intent = stripe.payment_intent(&id).unwrap_or_default();
+    let charge = stripe.object(&intent)["latest_charge"].as_str().unwrap_or_default().to_owned();
+    let refunded = stripe.object(&charge)["refunded"] == true;
+    let of_it = |dispute: &&Value| dispute["payment_intent"] == intent.as_str();
+    let disputed: Vec<&str> =
+        disputes.iter().filter(of_it).filter_map(|dispute| dispute["status"].as_str()).collect();
+    let number = |value: &Value| value.as_i64().unwrap_or_default();
+    let lines = found["lines"]["data"].as_array().into_iter().flatten().map(|line| Line {
+        price: line["pricing"]["price_details"]["price"].as_str().unwrap_or_default().to_owned(),
+        amount: number(&line["amount"]),
+        start: number(&line["period"]["start"]),
+        end: number(&line["period"]["end"]),
+    });
+    Invoice {
+        subscription: found["parent"]["subscription_details"]["subscription"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned(),
+        status: found["status"].as_str().unwrap_or_default().to_owned(),
+        amount: number(&found["total"]),
+        created: number(&found["created"]),
+        lines: lines.collect(),
+        given_back: refunded || disputed.contains(&"lost"),
+        refunded,
+        disputed: disputed.iter().any(|status| *status != "won"),
+        id,
+    }
+}

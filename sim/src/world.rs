@@ -1,0 +1,180 @@
+//! What surrounds the servers: Stripe, the mail server, the calls on their way, and what goes wrong.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use licentia::{mailer, stripe};
+use licentia_sandbox::{
+    ApiFault, Behavior, Call, Double, Interval, NewPrice, Options, SECRET_KEY, StartTime, Times,
+};
+
+use crate::dice::Dice;
+use crate::gate::Gate;
+
+/// When every history begins: 2026-11-20T15:00:00Z.
+pub const START: i64 = 1_795_186_800;
+
+/// What the built-in plans sell.
+pub const PRICES: [(&str, i64, Interval); 4] = [
+    ("price_starter_monthly", 1900, Interval::Month),
+    ("price_starter_yearly", 19000, Interval::Year),
+    ("price_pro_monthly", 4900, Interval::Month),
+    ("price_pro_yearly", 49000, Interval::Year),
+];
+
+/// How often something goes wrong, in a thousand times.
+#[derive(Default)]
+pub struct Weather {
+    /// Calls to Stripe.
+    pub stripe: AtomicUsize,
+    /// Mails.
+    pub mail: AtomicUsize,
+    /// Steps between which a server dies.
+    pub death: AtomicUsize,
+    /// Calls that wait on their way.
+    pub waits: AtomicUsize,
+}
+
+impl Weather {
+    /// From now on nothing goes wrong.
+    pub fn calm(&self) {
+        for each in [&self.stripe, &self.mail, &self.death, &self.waits] {
+            each.store(0, Ordering::SeqCst);
+        }
+    }
+}
+
+/// All of it. Clones share it.
+#[derive(Clone)]
+pub struct World {
+    pub dice: Dice,
+    pub gate: Gate,
+    pub stripe: Arc<Double>,
+    pub weather: Arc<Weather>,
+    /// The Message-IDs that the mail server took, and how often.
+    pub mails: Arc<Mutex<BTreeMap<String, usize>>>,
+    /// Where servers died, and how often.
+    pub deaths: Arc<Mutex<BTreeMap<&'static str, usize>>>,
+}
+
+impl World {
+    /// A new one, with a webhook endpoint; answers its secret, too.
+    pub fn new(dice: Dice, behavior: Behavior) -> (Self, String) {
+        let options = Options {
+            seed: dice.seed(),
+            start: StartTime::At(START),
+            behavior,
+            ..Options::default()
+        };
+        let stripe = Double::new(options, "https://stripe.example".to_owned());
+        for (id, amount, interval) in PRICES {
+            let product = id.split('_').nth(1).unwrap_or_default();
+            stripe.add_price(&NewPrice { id, product, amount, currency: "usd", interval });
+        }
+        let (_, secret) = stripe.add_webhook_endpoint("https://licentia.example/", &["*"]);
+        let world = Self {
+            dice,
+            gate: Gate::default(),
+            stripe: Arc::new(stripe),
+            weather: Arc::default(),
+            mails: Arc::default(),
+            deaths: Arc::default(),
+        };
+        (world, secret)
+    }
+
+    /// The time, in epoch seconds.
+    pub fn now(&self) -> i64 {
+        self.stripe.clock().now()
+    }
+
+    /// Lets time pass, for everybody and for what waits for it.
+    pub async fn pass(&self, time: Duration) {
+        self.stripe.advance(time);
+        tokio::time::advance(time).await;
+    }
+
+    async fn may_wait(&self, server: usize) {
+        if self.dice.happens(self.weather.waits.load(Ordering::SeqCst)) {
+            self.gate.pass(server).await;
+        }
+    }
+
+    /// The way of a server to Stripe.
+    pub fn line(&self, server: usize) -> stripe::Double {
+        let world = self.clone();
+        Box::new(move |call| {
+            let world = world.clone();
+            async move {
+                world.may_wait(server).await;
+                world.may_fail();
+                let call = Call {
+                    method: call.method.to_owned(),
+                    path: call.path,
+                    form: call.form.into_bytes(),
+                    key: Some(SECRET_KEY.to_owned()),
+                    idempotency_key: call.idempotency_key,
+                };
+                let answer = world.stripe.call(&call).await;
+                world.may_wait(server).await;
+                answer
+            }
+            .boxed()
+        })
+    }
+
+    fn may_fail(&self) {
+        const FAULTS: [ApiFault; 6] = [
+            ApiFault::AnswerLost,
+            ApiFault::RateLimited,
+            ApiFault::ErrorBefore,
+            ApiFault::ErrorAfter,
+            ApiFault::Silence,
+            ApiFault::SlowBytes,
+        ];
+        if self.dice.happens(self.weather.stripe.load(Ordering::SeqCst))
+            && let Some(fault) = self.dice.pick(&FAULTS)
+        {
+            self.stripe.faults().api(*fault, Times::Next(1));
+        }
+    }
+
+    /// The way of a server to the mail server.
+    pub fn post(&self, server: usize) -> mailer::Double {
+        let world = self.clone();
+        Box::new(move |mail| {
+            let world = world.clone();
+            async move {
+                world.may_wait(server).await;
+                let fails = world.dice.happens(world.weather.mail.load(Ordering::SeqCst));
+                match if fails { world.dice.below(4) } else { usize::MAX } {
+                    0 => return Err("451 not now".to_owned()),
+                    1 => return Err("550 never".to_owned()),
+                    2 => {
+                        world.take(&mail);
+                        return Err("the connection was closed after the data".to_owned());
+                    }
+                    3 => {
+                        world.take(&mail);
+                        std::future::pending::<()>().await;
+                    }
+                    _ => world.take(&mail),
+                }
+                world.may_wait(server).await;
+                Ok(())
+            }
+            .boxed()
+        })
+    }
+
+    fn take(&self, mail: &[u8]) {
+        let text = String::from_utf8_lossy(mail);
+        let id = text.lines().find_map(|line| line.strip_prefix("Message-ID: <"));
+        let id = id.and_then(|id| id.split('@').next()).unwrap_or_default();
+        let mut mails = self.mails.lock().unwrap_or_else(PoisonError::into_inner);
+        *mails.entry(id.to_owned()).or_default() += 1;
+    }
+}
