@@ -88,9 +88,10 @@ pub struct Surroundings {
 impl Surroundings {
     /// The real ones, as configured.
     fn real(config: &Config, store: Store, clock: Arc<dyn Clock>, random: Random) -> Result<Self> {
+        let stripe = config.stripe.as_ref().map(|stripe| Stripe::new(stripe, clock.clone()));
         Ok(Self {
             store,
-            stripe: config.stripe.as_ref().map(Stripe::new).transpose()?,
+            stripe: stripe.transpose()?,
             mailer: Mailer::new(config)?,
             passwords: Passwords::default(),
             clock,

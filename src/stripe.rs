@@ -8,6 +8,7 @@ mod double;
 mod sale;
 mod wire;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -17,6 +18,7 @@ use stripe::{ClientBuilder, IdempotencyKey, RequestStrategy, StripeError};
 use stripe_client_core::{RequestBuilder, StripeMethod};
 use url::form_urlencoded;
 
+use crate::clock::Clock;
 use crate::config::{CreateCustomer, StripeConfig};
 use crate::domain::ids::AttemptId;
 use crate::error::{Error, Result};
@@ -73,6 +75,7 @@ pub type Answer<T> = std::result::Result<T, StripeFailure>;
 pub struct Stripe {
     line: Line,
     config: StripeConfig,
+    clock: Arc<dyn Clock>,
 }
 
 enum Line {
@@ -92,7 +95,7 @@ impl Stripe {
     ///
     /// # Errors
     /// [`Error::Setup`] when the key cannot stand in a header.
-    pub fn new(config: &StripeConfig) -> Result<Self> {
+    pub fn new(config: &StripeConfig, clock: Arc<dyn Clock>) -> Result<Self> {
         let mut builder = ClientBuilder::new(config.secret_key.expose_secret())
             .request_strategy(RequestStrategy::Once)
             .timeout(CALL_TIMEOUT)
@@ -106,13 +109,13 @@ impl Stripe {
         let client = builder.build().map_err(|_| {
             Error::setup("`stripe.secret_key` or `stripe.api_url` cannot be used; check both")
         })?;
-        Ok(Self { line: Line::Client(Box::new(client)), config: config.clone() })
+        Ok(Self { line: Line::Client(Box::new(client)), config: config.clone(), clock })
     }
 
     /// Hands every call to a double.
     #[must_use]
-    pub fn double(config: &StripeConfig, double: Double) -> Self {
-        Self { line: Line::Double(double), config: config.clone() }
+    pub fn double(config: &StripeConfig, double: Double, clock: Arc<dyn Clock>) -> Self {
+        Self { line: Line::Double(double), config: config.clone(), clock }
     }
 
     /// How it is configured.
@@ -177,13 +180,14 @@ impl Stripe {
     ) -> Answer<T> {
         let mut pause = BETWEEN_TRIES;
         for _ in 1..TRIES {
-            let begun = tokio::time::Instant::now();
-            match self.call_once(method, path, form, attempt).await {
-                Err(StripeFailure::Unreachable(_) | StripeFailure::Broken(_))
-                    if begun.elapsed() < CALL_TIMEOUT / 2 => {}
-                done => return done,
+            let mut long = self.clock.sleep(CALL_TIMEOUT / 2);
+            let answer = self.call_once(method, path, form, attempt).await;
+            let failed =
+                matches!(answer, Err(StripeFailure::Unreachable(_) | StripeFailure::Broken(_)));
+            if !failed || (&mut long).now_or_never().is_some() {
+                return answer;
             }
-            tokio::time::sleep(pause).await;
+            self.clock.sleep(pause).await;
             pause *= 2;
         }
         self.call_once(method, path, form, attempt).await

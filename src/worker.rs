@@ -60,7 +60,7 @@ async fn compare_daily(app: &App, mut stopped: watch::Receiver<()>) {
     }
     loop {
         let compared = tokio::select! {
-            compared = reconcile::everybody(app, Intent::Repair, |_| {}) => compared,
+            compared = reconcile::everybody(app, Intent::Repair, reconcile::AT_ONCE, |_| {}) => compared,
             _ = stopped.changed() => return,
         };
         let pause = match compared {

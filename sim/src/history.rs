@@ -17,6 +17,7 @@ use licentia_sandbox::{AfterRetries, Behavior, CancelField, Delivery, DeliverySt
 use crate::dice::Dice;
 use crate::people::Person;
 use crate::server::{Ground, Server};
+use crate::timers::millis;
 use crate::world::{START, World};
 use crate::{checks, database};
 
@@ -112,6 +113,9 @@ pub async fn run(ground: &Ground, seed: u64, told: bool) -> Result<Ending> {
         history.step().await?;
     }
     history.settle().await?;
+    // Nothing of it may reach into the next one.
+    history.servers.iter().for_each(Server::kill);
+    history.nothing_runs().await;
     let world = &history.world;
     history.ending.deaths =
         std::mem::take(&mut *world.deaths.lock().unwrap_or_else(PoisonError::into_inner));
@@ -275,6 +279,9 @@ impl History {
     pub async fn quiet(&mut self) {
         loop {
             self.nothing_runs().await;
+            for note in self.world.notes() {
+                self.tell(|| note);
+            }
             if !self.hear() {
                 return;
             }
@@ -394,9 +401,10 @@ impl History {
     fn work_on(&mut self, server: usize, taken: Vec<(CustomerId, Vec<LeasedEvent>)>) -> bool {
         let any = !taken.is_empty();
         for (id, events) in taken {
-            let app = self.servers[server].app.clone();
+            let (app, gate) = (self.servers[server].app.clone(), self.world.gate.clone());
             self.tell(|| format!("  work on {} events of {id}", events.len()));
             self.begin(server, async move {
+                gate.pass(server).await;
                 Outcome::Done("work", inbox::work(&app, &id, &events).await)
             });
         }
@@ -406,9 +414,12 @@ impl History {
     fn send(&mut self, server: usize, taken: Vec<LeasedMail>) -> bool {
         let any = !taken.is_empty();
         for due in taken {
-            let app = self.servers[server].app.clone();
+            let (app, gate) = (self.servers[server].app.clone(), self.world.gate.clone());
             self.tell(|| format!("  send {} ({})", due.mail_id, due.kind));
-            self.begin(server, async move { Outcome::Done("mail", mail::send(&app, &due).await) });
+            self.begin(server, async move {
+                gate.pass(server).await;
+                Outcome::Done("mail", mail::send(&app, &due).await)
+            });
         }
         any
     }
@@ -489,13 +500,18 @@ impl History {
         self.tell(|| format!("{server} compares everybody"));
         let app = self.servers[server].app.clone();
         self.begin(server, async move {
-            Outcome::Compared(reconcile::everybody(&app, Intent::Repair, |_| {}).await)
+            Outcome::Compared(reconcile::everybody(&app, Intent::Repair, 1, |_| {}).await)
         });
     }
 
-    /// Seconds, hours or weeks. While a server is frozen, time passes for the others' clocks only.
+    /// A moment, seconds, hours or weeks.
     async fn let_time_pass(&mut self) {
         let dice = self.world.dice.clone();
+        if dice.happens(300) {
+            self.tell(|| "a moment passes".to_owned());
+            self.pass(Duration::from_millis(50)).await;
+            return;
+        }
         let seconds = match dice.below(10) {
             0..=3 => 1 + dice.below(3),
             4 | 5 => 10 + dice.below(60),
@@ -505,10 +521,32 @@ impl History {
         };
         self.tell(|| format!("{seconds} seconds pass"));
         let time = Duration::from_secs(seconds as u64);
-        if self.frozen.is_some() || (seconds > 3600 && dice.happens(500)) {
+        if seconds > 3600 && dice.happens(300) {
+            // Every machine stood still, or every clock was set.
             self.world.stripe.advance(time);
         } else {
-            self.world.pass(time).await;
+            self.pass(time).await;
+        }
+    }
+
+    /// Lets time pass: whoever waits for it is woken, each at their time.
+    async fn pass(&mut self, time: Duration) {
+        let until = self.world.timers.now() + millis(time);
+        while let Some(due) = self.world.timers.next(self.frozen).filter(|due| due.0 <= until) {
+            self.advance(due.0);
+            self.world.timers.wake(due);
+            self.nothing_runs().await;
+        }
+        self.advance(until);
+    }
+
+    fn advance(&mut self, until: u64) {
+        let before = self.world.timers.now();
+        self.world.timers.advance(until);
+        // Clocks tell seconds.
+        let seconds = self.world.timers.now() / 1000 - before / 1000;
+        if seconds > 0 {
+            self.world.stripe.advance(Duration::from_secs(seconds));
         }
     }
 
@@ -558,7 +596,7 @@ impl History {
             if !checks::work_is_left(self).await? {
                 break;
             }
-            self.world.pass(Duration::from_secs(61)).await;
+            self.pass(Duration::from_secs(61)).await;
         }
         let lost = self.world.stripe.deliveries().into_iter();
         let lost = lost.filter(|delivery| delivery.state == DeliveryState::Failed).count();
@@ -574,7 +612,7 @@ impl History {
     /// Compares everybody with Stripe while nothing else happens.
     pub async fn compare_now(&mut self) -> Result<reconcile::Report> {
         let app = self.servers[0].app.clone();
-        reconcile::everybody(&app, Intent::Repair, |_| {}).await
+        reconcile::everybody(&app, Intent::Repair, 1, |_| {}).await
     }
 
     /// Delivers and works, until nothing is due.
@@ -583,15 +621,17 @@ impl History {
             self.take_from_stripe();
             self.quiet().await;
             let waiting = self.world.gate.waiting(None);
-            if !waiting.is_empty() {
-                waiting.iter().for_each(|number| self.world.gate.open(*number));
+            if let Some(number) = waiting.first() {
+                self.world.gate.open(*number);
             } else if let Some((number, delivery)) = self.air.pop() {
                 self.arrive(number, delivery, true);
             } else if self.stripe_waits() {
                 self.world.stripe.faults().release_deliveries(licentia_sandbox::Order::Shuffled);
             } else if !self.begun.is_empty() {
                 // Somebody waits for a lease, or for an answer that never comes.
-                self.world.pass(Duration::from_secs(1)).await;
+                let now = self.world.timers.now();
+                let next = self.world.timers.next(None).map_or(now + 1000, |due| due.0.max(now));
+                self.pass(Duration::from_millis(next - now)).await;
             } else if checks::work_is_due(self).await? {
                 self.work_on_events();
                 self.send_mails();

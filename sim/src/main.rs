@@ -10,6 +10,7 @@ mod gate;
 mod history;
 mod people;
 mod server;
+mod timers;
 mod truth;
 mod world;
 
@@ -126,12 +127,14 @@ fn one_after_the_other(
     total: &Total,
     began: Instant,
 ) -> Result<()> {
-    let runtime = Builder::new_current_thread().enable_all().start_paused(true).build();
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        // What can run here runs before it is looked what the database's thread answered, or the order
+        // would depend on how fast that was.
+        .global_queue_interval(u32::MAX)
+        .build();
     let runtime = runtime.map_err(|error| Error::setup(error.to_string()))?;
-    let (end, ended) = std::sync::mpsc::channel::<()>();
     runtime.block_on(async {
-        // While this waits, no timer fires by itself: the database's thread is not seen to work.
-        let held = tokio::task::spawn_blocking(move || ended.recv().is_err());
         let store = database::open(arguments.database.as_deref()).await?;
         let plans = plans::load(None)?;
         let missing = || Error::Internal("the keys just made are not there".into());
@@ -147,8 +150,6 @@ fn one_after_the_other(
                 eprintln!("{number} histories in {} seconds", began.elapsed().as_secs());
             }
         }
-        drop(end);
-        let _ = held.await;
         Ok(())
     })
 }

@@ -3,7 +3,9 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use licentia::app::{App, Surroundings};
 use licentia::clock::Clock;
 use licentia::config::Config;
@@ -19,6 +21,7 @@ use licentia::store::Store;
 use licentia::stripe::Stripe;
 use licentia::tasks::Tasks;
 
+use crate::timers::Timers;
 use crate::world::World;
 
 /// What every server of a history is started with.
@@ -32,6 +35,8 @@ pub struct Ground {
 
 /// The clock of one server, which may be wrong by some seconds.
 struct OwnClock {
+    server: usize,
+    timers: Timers,
     right: licentia_sandbox::Clock,
     ahead: i64,
 }
@@ -39,6 +44,10 @@ struct OwnClock {
 impl Clock for OwnClock {
     fn now(&self) -> Timestamp {
         Timestamp::saturating(self.right.now() + self.ahead)
+    }
+
+    fn sleep(&self, time: Duration) -> BoxFuture<'static, ()> {
+        self.timers.sleep(self.server, time)
     }
 }
 
@@ -55,13 +64,15 @@ impl Server {
     pub fn start(ground: &Ground, world: &World, number: usize, ahead: i64) -> Result<Self> {
         let tasks = Tasks::default();
         let dead = Arc::new(AtomicBool::new(false));
-        let config = ground.config.stripe.as_ref();
+        let (timers, right) = (world.timers.clone(), world.stripe.clock());
+        let clock: Arc<dyn Clock> = Arc::new(OwnClock { server: number, timers, right, ahead });
+        let line = |config| Stripe::double(config, world.line(number), Arc::clone(&clock));
         let around = Surroundings {
             store: ground.store.clone(),
-            stripe: config.map(|config| Stripe::double(config, world.line(number))),
+            stripe: ground.config.stripe.as_ref().map(line),
             mailer: Mailer::double(&ground.config, world.post(number)),
             passwords: Passwords::without_work(),
-            clock: Arc::new(OwnClock { right: world.stripe.clock(), ahead }),
+            clock,
             random: Random::seeded(world.dice.seed()),
             fail_points: mortal(world, &tasks, &dead),
             tasks,
@@ -86,12 +97,14 @@ impl Server {
 fn mortal(world: &World, tasks: &Tasks, dead: &Arc<AtomicBool>) -> FailPoints {
     let (world, tasks, dead) = (world.clone(), tasks.clone(), Arc::clone(dead));
     FailPoints::calling(move |place| {
+        world.note(format!("    {place}"));
         if !world.dice.happens(world.weather.death.load(Ordering::SeqCst)) {
             return;
         }
         let mut deaths = world.deaths.lock().unwrap_or_else(PoisonError::into_inner);
         *deaths.entry(place).or_default() += 1;
         drop(deaths);
+        world.note("      and dies there");
         dead.store(true, Ordering::SeqCst);
         tasks.abort();
         // Not a panic: nobody is told, and this task ends here.

@@ -1,11 +1,13 @@
 //! What surrounds the servers: Stripe, the mail server, the calls on their way, and what goes wrong.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use futures_util::future::{Either, select};
 use licentia::{mailer, stripe};
 use licentia_sandbox::{
     ApiFault, Behavior, Call, Double, Interval, NewPrice, Options, SECRET_KEY, StartTime, Times,
@@ -13,6 +15,7 @@ use licentia_sandbox::{
 
 use crate::dice::Dice;
 use crate::gate::Gate;
+use crate::timers::Timers;
 
 /// When every history begins: 2026-11-20T15:00:00Z.
 pub const START: i64 = 1_795_186_800;
@@ -24,6 +27,10 @@ pub const PRICES: [(&str, i64, Interval); 4] = [
     ("price_pro_monthly", 4900, Interval::Month),
     ("price_pro_yearly", 49000, Interval::Year),
 ];
+
+/// How long servers wait for Stripe and for the mail server.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How often something goes wrong, in a thousand times.
 #[derive(Default)]
@@ -52,12 +59,15 @@ impl Weather {
 pub struct World {
     pub dice: Dice,
     pub gate: Gate,
+    pub timers: Timers,
     pub stripe: Arc<Double>,
     pub weather: Arc<Weather>,
     /// The Message-IDs that the mail server took, and how often.
     pub mails: Arc<Mutex<BTreeMap<String, usize>>>,
     /// Where servers died, and how often.
     pub deaths: Arc<Mutex<BTreeMap<&'static str, usize>>>,
+    /// What happened since it was last looked at.
+    diary: Arc<Mutex<Vec<String>>>,
 }
 
 impl World {
@@ -78,10 +88,12 @@ impl World {
         let world = Self {
             dice,
             gate: Gate::default(),
+            timers: Timers::default(),
             stripe: Arc::new(stripe),
             weather: Arc::default(),
             mails: Arc::default(),
             deaths: Arc::default(),
+            diary: Arc::default(),
         };
         (world, secret)
     }
@@ -91,10 +103,14 @@ impl World {
         self.stripe.clock().now()
     }
 
-    /// Lets time pass, for everybody and for what waits for it.
-    pub async fn pass(&self, time: Duration) {
-        self.stripe.advance(time);
-        tokio::time::advance(time).await;
+    /// Writes down what happens where a server works.
+    pub fn note(&self, what: impl Into<String>) {
+        self.diary.lock().unwrap_or_else(PoisonError::into_inner).push(what.into());
+    }
+
+    /// What was written down.
+    pub fn notes(&self) -> Vec<String> {
+        std::mem::take(&mut *self.diary.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     async fn may_wait(&self, server: usize) {
@@ -110,6 +126,7 @@ impl World {
             let world = world.clone();
             async move {
                 world.may_wait(server).await;
+                world.note(format!("    {server} calls {} {}", call.method, call.path));
                 world.may_fail();
                 let call = Call {
                     method: call.method.to_owned(),
@@ -118,7 +135,11 @@ impl World {
                     key: Some(SECRET_KEY.to_owned()),
                     idempotency_key: call.idempotency_key,
                 };
-                let answer = world.stripe.call(&call).await;
+                let late = world.timers.sleep(server, CALL_TIMEOUT);
+                let answer = match select(pin!(world.stripe.call(&call)), late).await {
+                    Either::Left((answer, _)) => answer,
+                    Either::Right(((), _)) => None,
+                };
                 world.may_wait(server).await;
                 answer
             }
@@ -138,6 +159,7 @@ impl World {
         if self.dice.happens(self.weather.stripe.load(Ordering::SeqCst))
             && let Some(fault) = self.dice.pick(&FAULTS)
         {
+            self.note(format!("      {fault:?}"));
             self.stripe.faults().api(*fault, Times::Next(1));
         }
     }
@@ -159,7 +181,8 @@ impl World {
                     }
                     3 => {
                         world.take(&mail);
-                        std::future::pending::<()>().await;
+                        world.timers.sleep(server, SEND_TIMEOUT).await;
+                        return Err("no answer".to_owned());
                     }
                     _ => world.take(&mail),
                 }

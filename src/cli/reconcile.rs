@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::error::Result;
-use crate::flows::reconcile::{Report, everybody};
+use crate::flows::reconcile::{AT_ONCE, Report, everybody};
 use crate::flows::settle::Intent;
 use crate::random::Random;
 
@@ -40,7 +40,7 @@ impl Reconcile {
         let intent = if self.dry_run { Intent::Look } else { Intent::Repair };
         let report = wait(async {
             let app = App::open(config, Arc::new(SystemClock), Random::from_system()?).await?;
-            let report = everybody(&app, intent, show_progress()).await;
+            let report = everybody(&app, intent, AT_ONCE, show_progress()).await;
             app.store.close().await;
             report
         })?;

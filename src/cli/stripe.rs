@@ -1,12 +1,14 @@
 //! `licentia stripe`: connects the account at Stripe.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use secrecy::ExposeSecret;
 use serde_json::json;
 
 use super::{NO, print, wait};
+use crate::clock::SystemClock;
 use crate::config::{Config, Origin, StripeConfig};
 use crate::domain::webhook::EVENT_TYPES;
 use crate::error::{Error, Result};
@@ -53,7 +55,7 @@ impl StripeCommand {
         })?;
         let url = endpoint_url(url, config, stripe_config)?;
         let catalog = plans::load(config.plans_file.as_deref())?;
-        let stripe = Stripe::new(stripe_config)?;
+        let stripe = Stripe::new(stripe_config, Arc::new(SystemClock))?;
         let (made, wrong) = wait(async {
             let mut wrong = setup::missing_rights(&stripe).await?;
             wrong.extend(setup::wrong_prices(&stripe, &catalog).await?);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::app::App;
+use crate::clock::within;
 use crate::domain::ids::CustomerId;
 use crate::error::{Error, Result};
 use crate::store::{Customer, Tx};
@@ -22,8 +23,9 @@ const WORK_TIMEOUT: Duration = Duration::from_secs(25);
 /// How long somebody waits for another's work on the same customer.
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
 
-/// How often they look.
-const POLL: Duration = Duration::from_millis(25);
+/// How often they look: at first often, since most work is short.
+const SHORTEST_POLL: Duration = Duration::from_millis(20);
+const LONGEST_POLL: Duration = Duration::from_millis(200);
 
 /// The right to work on a customer.
 pub(super) struct Lease {
@@ -37,7 +39,8 @@ impl Lease {
     /// # Errors
     /// [`Error::Busy`] when that takes too long, [`Error::NotFound`] when there is no such customer.
     pub async fn take(app: &App, customer_id: &CustomerId) -> Result<Self> {
-        let taken = tokio::time::timeout(LONGEST_WAIT, async {
+        let taken = within(&*app.clock, LONGEST_WAIT, async {
+            let mut pause = SHORTEST_POLL;
             loop {
                 let now = app.now();
                 let mut tx = app.store.read().await?;
@@ -46,7 +49,8 @@ impl Lease {
                 if !leased && let Some(lease) = Self::try_take(app, customer_id).await? {
                     return Ok(lease);
                 }
-                tokio::time::sleep(POLL).await;
+                app.clock.sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_POLL);
             }
         });
         taken.await.unwrap_or(Err(Error::Busy))
@@ -69,12 +73,12 @@ impl Lease {
     /// # Errors
     /// Those of the work, and [`Error::Stripe`] when it takes too long.
     pub async fn during<T>(&self, app: &App, work: impl Future<Output = Result<T>>) -> Result<T> {
-        let slow = |_| {
+        let slow = || {
             let seconds = WORK_TIMEOUT.as_secs();
             let slow = StripeFailure::Unreachable(format!("it took longer than {seconds} seconds"));
             Err(Error::Stripe(slow))
         };
-        let done = tokio::time::timeout(WORK_TIMEOUT, work).await.unwrap_or_else(slow);
+        let done = within(&*app.clock, WORK_TIMEOUT, work).await.unwrap_or_else(slow);
         if let Err(error) = self.release(app).await {
             tracing::warn!(%error, "a lease was not given back; it ends by itself");
         }

@@ -14,7 +14,7 @@ use crate::flows::sync;
 
 /// Customers that are looked at at once: a fifth of what Stripe takes from one account in test mode, so
 /// that sales go on meanwhile (<https://docs.stripe.com/rate-limits>).
-const AT_ONCE: usize = 4;
+pub const AT_ONCE: usize = 4;
 
 /// Customers that are looked up at once.
 const PAGE: i64 = 500;
@@ -55,13 +55,18 @@ pub struct Failed {
     pub error: String,
 }
 
-/// Compares everybody with Stripe, and repairs what differs if that is the intent. `progress` is told how
-/// many were compared so far.
+/// Compares everybody with Stripe, `at_once` at the same time, and repairs what differs if that is the
+/// intent. `progress` is told how many were compared so far.
 ///
 /// # Errors
 /// [`Error::BillingNotConfigured`], [`Error::Stripe`] or a failure of
 /// the database. A customer who cannot be compared is in the report.
-pub async fn everybody(app: &App, intent: Intent, progress: impl Fn(usize)) -> Result<Report> {
+pub async fn everybody(
+    app: &App,
+    intent: Intent,
+    at_once: usize,
+    progress: impl Fn(usize),
+) -> Result<Report> {
     let mut report = Report::default();
     let mut last: Option<CustomerId> = None;
     loop {
@@ -85,7 +90,7 @@ pub async fn everybody(app: &App, intent: Intent, progress: impl Fn(usize)) -> R
             let (own, about) = (app.clone(), id.clone());
             (id, app.tasks.run(async move { sync::compare(&own, &about, intent).await }).await)
         });
-        let mut compared = stream::iter(compared).buffered(AT_ONCE);
+        let mut compared = stream::iter(compared).buffered(at_once);
         while let Some((id, compared)) = compared.next().await {
             let customer_id = id.to_string();
             match compared {

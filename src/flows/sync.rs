@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures_util::future::try_join_all;
 
 use crate::app::App;
+use crate::clock::within;
 use crate::domain::ids::CustomerId;
 use crate::domain::invoice::OrderStatus;
 use crate::domain::license::{Phase, Source};
@@ -125,10 +126,10 @@ pub(super) async fn catch_up(app: &App, customer: &Customer, held: &IssuedLicens
     }
     let own = app.clone();
     let looked = app.tasks.run(async move { sync(&own, &id, &[]).await });
-    match tokio::time::timeout(LONGEST_LOOK, looked).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "no look at Stripe"),
-        Err(_) => tracing::debug!("a look at Stripe takes longer"),
+    match within(&*app.clock, LONGEST_LOOK, looked).await {
+        Some(Ok(())) => {}
+        Some(Err(error)) => tracing::debug!(%error, "no look at Stripe"),
+        None => tracing::debug!("a look at Stripe takes longer"),
     }
     Ok(())
 }

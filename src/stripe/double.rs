@@ -7,10 +7,10 @@ use serde_json::Value;
 use stripe_client_core::StripeMethod;
 use url::form_urlencoded;
 
-use super::{Answer, CALL_TIMEOUT, StripeFailure, refused};
+use super::{Answer, StripeFailure, refused};
 use crate::domain::ids::AttemptId;
 
-/// Gets a call, and answers with a status and a body; with nothing, where the answer was lost.
+/// Gets a call, and answers with a status and a body; with nothing, where no answer came.
 pub type Double = Box<dyn Fn(Call) -> BoxFuture<'static, Option<(u16, Value)>> + Send + Sync>;
 
 /// A call as a double gets it.
@@ -44,18 +44,17 @@ impl Call {
     }
 }
 
-/// Calls a double, with Stripe's patience.
+/// Calls a double, which is as patient as it likes.
 pub(super) async fn call<T: DeserializeOwned>(double: &Double, call: Call) -> Answer<T> {
     let path = call.path.clone();
-    match tokio::time::timeout(CALL_TIMEOUT, double(call)).await {
-        Ok(Some((200..=299, body))) => serde_json::from_value(body)
+    match double(call).await {
+        Some((200..=299, body)) => serde_json::from_value(body)
             .map_err(|error| StripeFailure::Unreadable(format!("{path}: {error}"))),
-        Ok(Some((status, body))) => {
+        Some((status, body)) => {
             let said = |name: &str| body["error"][name].as_str();
             let code = said("code").or(said("type")).unwrap_or("api_error");
             Err(refused(status, code, said("param")))
         }
-        Ok(None) => Err(StripeFailure::Unreachable("the connection was closed".into())),
-        Err(_) => Err(StripeFailure::Unreachable("it did not answer in time".into())),
+        None => Err(StripeFailure::Unreachable("no answer came".into())),
     }
 }
