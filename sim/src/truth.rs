@@ -98,6 +98,8 @@ impl Truth {
             let paid = covering.iter().filter_map(|line| rank(catalog, &line.price)).max()?;
             let wanted = items(subscription).filter_map(|price| rank(catalog, price)).max()?;
             let until = covering.iter().map(|line| line.end).max()?;
+            // Another interval begins a period of its own.
+            let until = period_end(subscription).map_or(until, |end| end.min(until));
             let until = ends(subscription).map_or(until, |end| end.min(until));
             (now < until).then_some(Due { rank: paid.min(wanted), until })
         });
@@ -125,7 +127,7 @@ impl Truth {
     pub fn latest_grace(&self) -> i64 {
         let ends = self.subscriptions.iter().filter(|s| is_live(s)).filter_map(|subscription| {
             let paused = !subscription["pause_collection"].is_null();
-            let period = subscription["items"]["data"][0]["current_period_end"].as_i64();
+            let period = period_end(subscription);
             let paid = self.lines(subscription).map(|line| line.end).max()?;
             Some(if paused { period.map_or(paid, |period| period.max(paid)) } else { paid })
         });
@@ -142,10 +144,14 @@ fn items(subscription: &Value) -> impl Iterator<Item = &str> {
     items.filter_map(|item| item["price"]["id"].as_str())
 }
 
+fn period_end(subscription: &Value) -> Option<i64> {
+    subscription["items"]["data"][0]["current_period_end"].as_i64()
+}
+
 /// When a subscription is to end, by either field.
 fn ends(subscription: &Value) -> Option<i64> {
-    let period = subscription["items"]["data"][0]["current_period_end"].as_i64();
-    let with_period = period.filter(|_| subscription["cancel_at_period_end"] == true);
+    let with_period =
+        period_end(subscription).filter(|_| subscription["cancel_at_period_end"] == true);
     [subscription["cancel_at"].as_i64(), with_period].into_iter().flatten().min()
 }
 
