@@ -25,7 +25,7 @@ const FRESH: i64 = 3000;
 
 /// Whether anything could be done now.
 pub async fn work_is_due(history: &History) -> Result<bool> {
-    let now = Timestamp::saturating(history.world.now());
+    let now = Timestamp::saturating(history.latest_clock());
     let mut tx = history.ground.store.read().await?;
     Ok(tx.has_due_events(now).await? || tx.has_due_mail(now).await?)
 }

@@ -262,7 +262,11 @@ impl History {
                 let Some(invoice) = open else { return };
                 format!("pays {invoice}: {:?}", stripe.pay_invoice(&invoice))
             }
-            "succeeded" if dice.happens(150) => {
+            // A bank asks once.
+            "succeeded"
+                if dice.happens(150)
+                    && !disputes.iter().any(|d| d["payment_intent"] == id.as_str()) =>
+            {
                 format!("disputes: {:?}", stripe.open_dispute(&id))
             }
             "succeeded" if dice.happens(250) => {

@@ -15,6 +15,7 @@ const LONGEST_GRACE: i64 = 14 * DAY;
 /// What Stripe knows of somebody.
 pub struct Truth {
     pub subscriptions: Vec<Value>,
+    /// The newest first, as Stripe lists them.
     pub invoices: Vec<Invoice>,
 }
 
@@ -24,7 +25,6 @@ pub struct Invoice {
     pub subscription: String,
     pub status: String,
     pub amount: i64,
-    created: i64,
     lines: Vec<Line>,
     /// Given back in full, or disputed and lost.
     pub given_back: bool,
@@ -32,7 +32,6 @@ pub struct Invoice {
     pub disputed: bool,
 }
 
-#[derive(Clone)]
 struct Line {
     price: String,
     amount: i64,
@@ -70,31 +69,28 @@ impl Truth {
         Self { subscriptions, invoices }
     }
 
-    fn lines<'a>(&'a self, subscription: &'a Value) -> impl Iterator<Item = &'a Line> {
+    /// The lines that were paid and not given back or credited since.
+    fn lines(&self, subscription: &Value) -> Vec<&Line> {
         let id = id_of(subscription);
-        let own: Vec<&Invoice> =
-            self.invoices.iter().filter(|i| i.is_good() && i.subscription == id).collect();
-        let credits: Vec<(i64, &Line)> = own
-            .iter()
-            .flat_map(|i| i.lines.iter().filter(|l| l.amount < 0).map(|l| (i.created, l)))
-            .collect();
-        own.into_iter().flat_map(move |invoice| {
-            let credits = credits.clone();
-            invoice.lines.iter().filter(move |line| {
-                let credited = credits.iter().any(|(at, credit)| {
-                    *at >= invoice.created && credit.price == line.price && credit.end == line.end
-                });
-                line.amount > 0 && !credited
-            })
-        })
+        let mut credits: Vec<&Line> = Vec::new();
+        let mut lines = Vec::new();
+        // The newest first.
+        for invoice in self.invoices.iter().filter(|i| i.is_good() && i.subscription == id) {
+            lines.extend(invoice.lines.iter().filter(|line| {
+                let credited = |by: &&Line| by.price == line.price && by.end == line.end;
+                line.amount >= 0 && !credits.iter().any(credited)
+            }));
+            credits.extend(invoice.lines.iter().filter(|line| line.amount < 0));
+        }
+        lines
     }
 
     /// What was certainly paid for `now`: the least that must be licensed.
     pub fn due(&self, catalog: &Catalog, now: i64) -> Option<Due> {
         let live = self.subscriptions.iter().filter(|s| s["status"] == "active");
         let due = live.filter_map(|subscription| {
-            let covering: Vec<&Line> =
-                self.lines(subscription).filter(|l| l.start <= now && now < l.end).collect();
+            let mut covering = self.lines(subscription);
+            covering.retain(|line| line.start <= now && now < line.end);
             let paid = covering.iter().filter_map(|line| rank(catalog, &line.price)).max()?;
             let wanted = items(subscription).filter_map(|price| rank(catalog, price)).max()?;
             let until = covering.iter().map(|line| line.end).max()?;
@@ -116,7 +112,7 @@ impl Truth {
         });
         live.any(|subscription| {
             let paused = !subscription["pause_collection"].is_null();
-            let lines: Vec<&Line> = self.lines(subscription).collect();
+            let lines = self.lines(subscription);
             let best = lines.iter().filter_map(|line| rank(catalog, &line.price)).max();
             let end = lines.iter().map(|line| line.end).max();
             best >= Some(at_rank) && (paused || end.is_some_and(|end| until <= end))
@@ -128,7 +124,7 @@ impl Truth {
         let ends = self.subscriptions.iter().filter(|s| is_live(s)).filter_map(|subscription| {
             let paused = !subscription["pause_collection"].is_null();
             let period = period_end(subscription);
-            let paid = self.lines(subscription).map(|line| line.end).max()?;
+            let paid = self.lines(subscription).iter().map(|line| line.end).max()?;
             Some(if paused { period.map_or(paid, |period| period.max(paid)) } else { paid })
         });
         ends.max().map_or(0, |end| end + LONGEST_GRACE)
@@ -182,7 +178,6 @@ fn invoice(history: &History, found: &Value, disputes: &[Value]) -> Invoice {
             .to_owned(),
         status: found["status"].as_str().unwrap_or_default().to_owned(),
         amount: number(&found["total"]),
-        created: number(&found["created"]),
         lines: lines.collect(),
         given_back: refunded || disputed.contains(&"lost"),
         refunded,

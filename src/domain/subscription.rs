@@ -166,7 +166,8 @@ pub struct Seen {
     pub deleted: bool,
     /// Every subscription, ended ones too.
     pub subscriptions: Vec<Subscription>,
-    /// Every invoice, newest or oldest first.
+    /// Every invoice, in the order in which they were made: of two that were made in the same second,
+    /// nothing else tells which came first.
     pub invoices: Vec<Invoice>,
 }
 
@@ -300,7 +301,7 @@ fn granted<'c>(
     catalog: &'c Catalog,
 ) -> Option<(&'c Plan, Term)> {
     let period_end = item.period_end?;
-    let newest = own.iter().filter(|invoice| invoice.amount > 0).max_by_key(|i| (i.created, &i.id));
+    let newest = own.iter().filter(|invoice| invoice.amount > 0).max_by_key(|i| i.created);
     let open = newest.filter(|invoice| !invoice.is_paid()).copied();
     let (plan, paid) = match subscription.status {
         Status::Trialing => (plan, subscription.trial_end.unwrap_or(period_end)),
@@ -360,7 +361,7 @@ fn paid_through<'c>(
     if paid.is_empty() {
         return None;
     }
-    paid.sort_by_key(|invoice| (invoice.created, &invoice.id));
+    paid.sort_by_key(|invoice| invoice.created);
     let mut covering: Vec<&Line> = Vec::new();
     for invoice in paid {
         // After a change, the rest of what was paid before is credited, and covers nothing any more.

@@ -148,6 +148,8 @@ impl Stripe {
         let query = vec![field("customer", id.as_str()), field("expand[]", "data.payments")];
         let mut invoices =
             self.all("/invoices", query, |found: &WireInvoice| found.id.as_str()).await?;
+        // Stripe lists the newest first.
+        invoices.reverse();
         for invoice in &mut invoices {
             if invoice.lines.as_ref().is_some_and(|lines| lines.has_more) {
                 let path = format!("/invoices/{}/lines", invoice.id);

@@ -49,7 +49,7 @@ pub fn change_price(
     replace_item(world, sub, &after, (!keeps_period).then_some(now));
     world.schedule(period.1, Timer::SubscriptionDue(sub.to_owned()));
     if prorate && !trialing {
-        bill_difference(world, sub, &before, after);
+        bill_difference(world, sub, &before, after, !keeps_period);
     }
 }
 
@@ -66,10 +66,11 @@ fn replace_item(world: &mut World, sub: &str, after: &Value, anchor: Option<i64>
     world.change(Kind::Subscription, sub, fields, "customer.subscription.updated");
 }
 
-fn bill_difference(world: &mut World, sub: &str, before: &Value, after: Value) {
+/// A period that begins now is invoiced now, even where nothing is left to pay.
+fn bill_difference(world: &mut World, sub: &str, before: &Value, after: Value, begins: bool) {
     let given_back = -left_of(before, world.now);
     let billed = left_of(&after, world.now);
-    if billed + given_back <= 0 {
+    if billed + given_back <= 0 && !begins {
         return;
     }
     let ends = |item: &Value| (world.now, integer(item, "current_period_end"));
