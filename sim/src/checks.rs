@@ -180,7 +180,8 @@ fn entitlement(
     let due = truth.and_then(|truth| truth.due(&catalog, now));
     if let Some(due) = due {
         let enough = held.is_some_and(|license| {
-            let until = license.expires_at.map_or(i64::MAX, Timestamp::epoch_seconds);
+            // Of two subscriptions, one may end a little later, and the other have grace.
+            let until = license.term().ends().map_or(i64::MAX, Timestamp::epoch_seconds);
             catalog.rank(&license.plan) >= due.rank && until >= due.until
         });
         if !enough {
@@ -303,7 +304,7 @@ async fn acknowledged(history: &mut History) -> Result<()> {
     let answered: Vec<String> = history
         .acknowledged
         .iter()
-        .filter(|(_, at)| *at > since)
+        .filter(|(_, at)| **at > since)
         .map(|(event, _)| event.clone())
         .collect();
     for event in answered {

@@ -1,6 +1,7 @@
 //! One history: a few hundred steps that the seed draws, then calm until everything has settled, and what
 //! must hold then. Between two steps nothing runs but what waits.
 
+use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::Ordering;
@@ -71,7 +72,7 @@ pub struct Ending {
     pub digest: u64,
     /// What happened, in words, if it was asked for.
     pub trace: Vec<String>,
-    pub deaths: std::collections::BTreeMap<&'static str, usize>,
+    pub deaths: BTreeMap<&'static str, usize>,
 }
 
 /// A history under way.
@@ -86,8 +87,8 @@ pub struct History {
     begun: Vec<Begun>,
     /// Deliveries that were taken from Stripe and are on their way.
     air: Vec<(usize, Delivery)>,
-    /// Events that were answered with 200, and when.
-    pub acknowledged: Vec<(String, i64)>,
+    /// Events that were answered with 200, and when for the first time.
+    pub acknowledged: BTreeMap<String, i64>,
     /// What the last comparison with Stripe found.
     report: Option<reconcile::Report>,
     ahead: Vec<i64>,
@@ -162,7 +163,7 @@ impl History {
             frozen: None,
             begun: Vec::new(),
             air: Vec::new(),
-            acknowledged: Vec::new(),
+            acknowledged: BTreeMap::new(),
             report: None,
             ahead,
             ending: Ending::default(),
@@ -197,7 +198,7 @@ impl History {
         let weather = Arc::clone(&self.world.weather);
         let pick = |from: &[usize]| *dice.pick(from).unwrap_or(&0);
         let new = [
-            (&weather.stripe, pick(&[0, 0, 50, 300, 900])),
+            (&weather.stripe, pick(&[0, 0, 0, 50, 200, 900])),
             (&weather.mail, pick(&[0, 0, 300, 1000])),
             (&weather.death, pick(&[0, 5, 20])),
             (&weather.waits, pick(&[0, 200, 500])),
@@ -363,7 +364,8 @@ impl History {
                     Err(_) => 400,
                 };
                 if received.is_ok() {
-                    self.acknowledged.push((delivery.event.clone(), self.world.now()));
+                    let now = self.world.now();
+                    self.acknowledged.entry(delivery.event.clone()).or_insert(now);
                 }
                 if noted {
                     self.world.stripe.note_delivery(number, Ok(status));

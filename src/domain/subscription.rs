@@ -303,15 +303,20 @@ fn granted<'c>(
     let period_end = item.period_end?;
     let newest = own.iter().filter(|invoice| invoice.amount > 0).max_by_key(|i| i.created);
     let open = newest.filter(|invoice| !invoice.is_paid()).copied();
+    let rank = |plan: &Plan| catalog.rank(plan.id.as_str());
+    let no_more_than =
+        |most: Option<&'c Plan>| most.filter(|most| rank(most) < rank(plan)).unwrap_or(plan);
     let (plan, paid) = match subscription.status {
         Status::Trialing => (plan, subscription.trial_end.unwrap_or(period_end)),
         // A subscription that bills nothing yet has no invoice.
         Status::Active if own.is_empty() => (plan, period_end),
-        // The vendor chose not to collect for a while.
+        // The vendor chose not to collect for a while: it goes on, but nobody changes to a higher plan
+        // without paying for it.
         Status::Active
             if subscription.collection_paused && paid_through(own, catalog).is_some() =>
         {
-            (plan, period_end)
+            let (of_plan, _) = paid_through(own, catalog)?;
+            (no_more_than(of_plan), period_end)
         }
         _ => {
             let (of_plan, until) = paid_through(own, catalog)?;
@@ -320,9 +325,8 @@ fn granted<'c>(
             // collected, the plan follows the price, as it did before.
             let within = until.is_some_and(|until| Some(until) > item.period_start);
             let unpaid = subscription.status == Status::PastDue || (open.is_some() && within);
-            let rank = |plan: &Plan| catalog.rank(plan.id.as_str());
-            let lower = of_plan.filter(|of_plan| unpaid && rank(of_plan) < rank(plan));
-            (lower.unwrap_or(plan), until.or(of_period)?.min(period_end))
+            let plan = no_more_than(of_plan.filter(|_| unpaid));
+            (plan, until.or(of_period)?.min(period_end))
         }
     };
     let trialing = subscription.status == Status::Trialing;

@@ -230,6 +230,13 @@ fn while_collection_is_paused_the_status_decides() {
     state.invoices[0].status = InvoiceStatus::Dead;
     state.subscriptions[0].collection_paused = true;
     assert_eq!(due(&state, NOW), professional(PERIOD_END, Some(PERIOD_END + 7 * DAY)));
+    // Nobody gets a higher plan for nothing.
+    let lines = std::mem::replace(
+        &mut state.invoices[1].lines,
+        vec![line("price_starter_monthly", PERIOD_START, 1900)],
+    );
+    assert_eq!(due(&state, NOW).unwrap().0, "starter");
+    state.invoices[1].lines = lines;
     state.subscriptions[0].status = Status::Paused;
     assert_eq!(due(&state, NOW), None);
 }
