@@ -92,10 +92,10 @@ pub fn parse(text: &str) -> Result<CustomerFile> {
         ReaderBuilder::new().delimiter(delimiter).flexible(true).from_reader(text.as_bytes());
     let unreadable = |error: csv::Error| Error::setup(format!("this is not CSV: {error}"));
     let columns = columns(reader.headers().map_err(unreadable)?)?;
-    let mut file = CustomerFile::default();
+    let (mut file, mut lines) = (CustomerFile::default(), Lines { text, at: 0, line: 1 });
     for record in reader.records() {
         let record = record.map_err(unreadable)?;
-        let line = record.position().map_or(0, csv::Position::line);
+        let line = lines.of(&record);
         match row(&columns, &record) {
             Ok(newcomer) => file.rows.push((line, newcomer)),
             Err(wrong) => {
@@ -112,6 +112,27 @@ pub fn parse(text: &str) -> Result<CustomerFile> {
     twice.extend(repeated(&file.rows, "stripe_customer_id", |row| row.stripe_customer_id.as_ref()));
     file.problems.extend(twice);
     Ok(file)
+}
+
+/// Counts lines: the reader's own number is that of the line end before the record.
+struct Lines<'a> {
+    text: &'a str,
+    at: usize,
+    line: u64,
+}
+
+impl Lines<'_> {
+    /// The line that a record begins on; records come in order.
+    fn of(&mut self, record: &StringRecord) -> u64 {
+        let start = record.position().map_or(0, csv::Position::byte);
+        let start = usize::try_from(start).unwrap_or(usize::MAX);
+        let rest = self.text.as_bytes().get(start..).unwrap_or_default();
+        let ends = rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        let passed = self.text.as_bytes().get(self.at..start + ends).unwrap_or_default();
+        self.line += passed.iter().filter(|byte| **byte == b'\n').count() as u64;
+        self.at = start + ends;
+        self.line
+    }
 }
 
 /// What each column is, by the first line.
@@ -159,7 +180,7 @@ fn row(
     let mut problems = Vec::new();
     let text = |column: &str| {
         let place = columns.iter().position(|known| *known == column)?;
-        record.get(place).map(str::trim).filter(|text| !text.is_empty())
+        record.get(place).map(|text| text.trim_matches(' ')).filter(|text| !text.is_empty())
     };
     let email = parsed(text(COLUMNS[0]).or(Some("")), COLUMNS[0], &mut problems);
     let name = parsed(text("name"), "name", &mut problems);
@@ -275,6 +296,7 @@ mod tests {
              nobody,\"two\nlines\",sub_1,perhaps\n\
              ,,,\n\
              bob@example.com\n\
+             \r\n\
              ADA@example.com,,cus_1,no\n",
         );
         let expected = [
@@ -285,8 +307,8 @@ mod tests {
             "line 5: `email`: this is not an email address",
             "line 5: `email_verified`: say yes or no",
             "line 6: it has 1 fields instead of 4",
-            "line 7: `email`: line 2 has the same",
-            "line 7: `stripe_customer_id`: line 2 has the same",
+            "line 8: `email`: line 2 has the same",
+            "line 8: `stripe_customer_id`: line 2 has the same",
         ];
         assert_eq!(told.len(), expected.len(), "{told:#?}");
         for (told, expected) in told.iter().zip(expected) {

@@ -165,6 +165,10 @@ pub(super) async fn adopt(app: &App, lease: &Lease, theirs: &Theirs, sign: Sign)
     let id = &lease.customer_id;
     let mut tx = app.store.write().await?;
     let mut customer = lease.lock(&mut tx).await?;
+    if customer.stripe_customer_id.as_ref() == Some(&theirs.id) {
+        // By another run at the same time.
+        return Ok(());
+    }
     let same_email = theirs.email.as_ref() == Some(&customer.email);
     let sure = match sign {
         Sign::Metadata => true,
