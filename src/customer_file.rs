@@ -231,14 +231,11 @@ impl FromStr for YesNo {
 }
 
 /// Every value that stands in two rows.
-fn repeated<'a, T: Eq + Hash>(
+fn repeated<'a, T: Eq + Hash + 'a>(
     rows: &'a [(u64, Newcomer)],
     column: &str,
     value: impl Fn(&'a Newcomer) -> Option<&'a T>,
-) -> Vec<Problem>
-where
-    T: 'a,
-{
+) -> Vec<Problem> {
     let mut seen = HashMap::new();
     let again = rows.iter().filter_map(|(line, row)| {
         let first = seen.insert(value(row)?, *line)?;

@@ -20,8 +20,8 @@ pub const EXAMPLES: &str = "Examples:
   licentia stripe backfill --create --dry-run   who would get an account?
   licentia stripe backfill --json
 
-Exits with 0 when nobody who pays is left without a link, with 1 when somebody is, when something failed,
-or when --dry-run found something to do.";
+Exits with 0 when nobody who pays is left without a link; with 1 when somebody is, when
+something failed, or when --dry-run found something to do.";
 
 #[derive(Debug, Args)]
 pub struct Backfill {
@@ -70,22 +70,35 @@ impl Backfill {
         for failed in &report.failed {
             eprintln!("error: {}: {}", failed.stripe_customer_id, failed.error);
         }
+        for (price, count) in &report.unknown_prices {
+            print(format_args!(
+                "note: {count} live subscriptions are to {price}, which no plan has; if it sells one, \
+                 put it under the plan's `prices` or `former_prices` and run this again\n"
+            ))?;
+        }
+        let (done, then) = if self.dry_run {
+            ("would be worked on", "Licenses that are due would be issued and mailed.\n")
+        } else {
+            ("worked on", "The server mails the licenses that were issued.\n")
+        };
         let paying = report.paying_left().count();
-        let done = if self.dry_run { "would be worked on" } else { "worked on" };
         print(format_args!(
-            "{} customers at Stripe: {} linked already, {} {done}, {} failed; {paying} who pay are \
-             left to you",
+            "{} customers at Stripe: {} linked already, {} {done}, {} failed, {paying} left to you.\n",
             report.customers,
             report.settled,
             report.done.len(),
             report.failed.len(),
         ))?;
-        match report.left.len() - paying {
-            0 => print(".\n"),
-            idle => print(format_args!(
-                "; {idle} who pay for no plan are nobody here for sure (--json lists them).\n"
-            )),
+        if report.left.len() > paying {
+            let idle = report.left.len() - paying;
+            print(format_args!(
+                "{idle} more pay for no plan and cannot be linked for sure; --json lists them.\n"
+            ))?;
         }
+        if report.done.iter().any(|done| done.plan.is_some()) {
+            print(then)?;
+        }
+        Ok(ExitCode::SUCCESS)
     }
 }
 

@@ -29,7 +29,7 @@ The file is CSV in UTF-8. Its first line names the columns, in any order:
 
   email               required; also the login
   name, company_name  the person's and the company's
-  stripe_customer_id  cus_…, looked up at Stripe; `licentia stripe backfill` then fetches what they pay for
+  stripe_customer_id  cus_…, which is looked up at Stripe
   email_verified      yes or no [default: yes, you know the address to be theirs]";
 
 #[derive(Debug, Args)]
@@ -44,10 +44,11 @@ enum Action {
     ///
     /// The whole file is checked first, and every problem told with its line; if there is one, nobody is
     /// imported. Who has an account already is skipped and told, and nothing of theirs is changed.
-    /// Imported customers have no password, no license and no trial, and nobody is mailed; a license
-    /// comes by `licentia stripe backfill` with what they pay for, by `licentia license issue`, or when
-    /// they buy. Who has a `stripe_customer_id` is compared with Stripe like everybody who is linked:
-    /// also by the server, at its start and daily.
+    /// Imported customers have no password, so that nobody can log in to their accounts, no license and no
+    /// trial, and nobody is mailed. Who pays at Stripe gets license and mail by
+    /// `licentia stripe backfill`; who has a `stripe_customer_id` also when the server next compares
+    /// everybody with Stripe, which it does at its start and daily. For others there is
+    /// `licentia license issue`.
     #[command(after_help = FORMAT)]
     Customers {
         /// The CSV file

@@ -279,6 +279,8 @@ fn linked_already(linked: &Ours, tag: &Tag) -> Decision {
 
 #[cfg(test)]
 mod tests {
+    use std::slice::from_ref;
+
     use super::*;
 
     fn id(number: u128) -> CustomerId {
@@ -317,12 +319,12 @@ mod tests {
         let email = "ada@example.com";
         let verified = ours(1, email, None);
         let plain = theirs("cus_1", email, Tag::None);
-        assert_eq!(one(plain.clone(), &[verified.clone()]), Decision::Link(id(1), Sign::Email));
+        assert_eq!(one(plain.clone(), from_ref(&verified)), Decision::Link(id(1), Sign::Email));
         let unverified = Ours { is_email_verified: false, ..verified.clone() };
         assert_eq!(one(plain.clone(), &[unverified]), Decision::Leave(Doubt::Unverified(id(1))));
         // The vendor's own number in the metadata is no obstacle.
         let numbered = theirs("cus_1", email, Tag::Foreign);
-        assert_eq!(one(numbered, &[verified.clone()]), Decision::Link(id(1), Sign::Email));
+        assert_eq!(one(numbered, from_ref(&verified)), Decision::Link(id(1), Sign::Email));
         let twin = theirs("cus_2", email, Tag::None);
         let shared = Decision::Leave(Doubt::SharedEmail(Some(id(1))));
         assert_eq!(decide(&[plain.clone(), twin.clone()], &[verified]), [shared.clone(), shared]);
@@ -370,7 +372,7 @@ mod tests {
             (Tag::Foreign, &synced, &Decision::Settled),
         ] {
             let theirs = theirs("cus_1", email, tag);
-            assert_eq!(one(theirs.clone(), &[ours.clone()]), *expected, "{theirs:?} {ours:?}");
+            assert_eq!(one(theirs.clone(), from_ref(ours)), *expected, "{theirs:?} {ours:?}");
         }
     }
 }

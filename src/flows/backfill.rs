@@ -2,7 +2,7 @@
 //! sure ([`crate::domain::matching`]), makes accounts for who pays and has none if that is wanted, and
 //! tells what a person must decide. Run again, it goes on where it was cut short, and then finds nothing.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
@@ -12,7 +12,7 @@ use crate::domain::contact::{Email, Newcomer};
 use crate::domain::ids::CustomerId;
 use crate::domain::matching::{Decision, Doubt, Ours, Sign, Tag, Theirs, decide};
 use crate::domain::stripe_ids::StripeCustomerId;
-use crate::domain::subscription::Status;
+use crate::domain::subscription::{Status, Subscription};
 use crate::error::Result;
 use crate::flows::lease::Lease;
 use crate::flows::reconcile::AT_ONCE;
@@ -53,6 +53,9 @@ pub struct Report {
     pub left: Vec<Left>,
     /// Those about whom something should have been done, and it did not work.
     pub failed: Vec<Failed>,
+    /// Prices of live subscriptions that no plan has, and how many there are of each: sold beside the
+    /// plans, or missing in the plans file.
+    pub unknown_prices: BTreeMap<String, usize>,
 }
 
 /// A customer about whom something was done.
@@ -143,11 +146,11 @@ pub async fn everybody(
     newcomers: Newcomers,
     progress: impl Fn(Progress),
 ) -> Result<Report> {
-    let theirs = listed(app, |count| progress(Progress::Listed(count))).await?;
+    let (theirs, unknown_prices) = listed(app, |count| progress(Progress::Listed(count))).await?;
     let ours = ours(app).await?;
     let decisions = decide(&theirs, &ours);
     drop(ours);
-    let mut report = Report { customers: theirs.len(), ..Report::default() };
+    let mut report = Report { customers: theirs.len(), unknown_prices, ..Report::default() };
     let mut steps = Vec::new();
     for (one, decision) in theirs.into_iter().zip(decisions) {
         match step(app, &one, decision, newcomers).await? {
@@ -181,29 +184,36 @@ pub async fn everybody(
     Ok(report)
 }
 
-/// Every customer that Stripe has, with the plan that they pay for.
-async fn listed(app: &App, progress: impl Fn(usize)) -> Result<Vec<Theirs>> {
+/// Every customer that Stripe has, with the plan that they pay for; and the prices that no plan has.
+async fn listed(
+    app: &App,
+    progress: impl Fn(usize),
+) -> Result<(Vec<Theirs>, BTreeMap<String, usize>)> {
     let stripe = app.stripe()?;
     let mut plans: HashMap<StripeCustomerId, (usize, &str)> = HashMap::new();
-    let live = [Status::Trialing, Status::Active, Status::PastDue];
+    let mut unknown_prices = BTreeMap::new();
     let mut count = 0;
-    stripe
-        .every_subscription(|whose, subscription| {
-            count += 1;
-            progress(count);
-            let Some((plan, _)) = subscription.plan(&app.plans) else { return };
-            if live.contains(&subscription.status) {
-                let plan = plan.id.as_str();
-                let held = plans.entry(whose).or_default();
-                *held = (*held).max((app.plans.rank(plan), plan));
-            }
-        })
-        .await?;
+    let take = |whose, subscription: Subscription| {
+        count += 1;
+        progress(count);
+        if !matches!(subscription.status, Status::Trialing | Status::Active | Status::PastDue) {
+            return;
+        }
+        if let Some((plan, _)) = subscription.plan(&app.plans) {
+            let held = plans.entry(whose).or_default();
+            *held = (*held).max((app.plans.rank(plan.id.as_str()), plan.id.as_str()));
+            return;
+        }
+        for item in subscription.items {
+            *unknown_prices.entry(item.price).or_default() += 1;
+        }
+    };
+    stripe.every_subscription(take).await?;
     let mut theirs = stripe.every_customer(|customers| progress(count + customers)).await?;
     for one in &mut theirs {
         one.plan = plans.get(&one.id).map(|(_, plan)| (*plan).to_owned());
     }
-    Ok(theirs)
+    Ok((theirs, unknown_prices))
 }
 
 /// Everybody who is here.

@@ -28,4 +28,5 @@ mod scenarios;
 mod sessions;
 mod signup;
 mod starting;
+mod stripe_backfill;
 mod stripe_setup;
