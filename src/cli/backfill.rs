@@ -42,14 +42,9 @@ impl Backfill {
     pub fn run(&self, config: &Config) -> Result<ExitCode> {
         let intent = if self.dry_run { Intent::Look } else { Intent::Repair };
         let newcomers = if self.create { Newcomers::Create } else { Newcomers::Tell };
-        let (listed, linked) = (progress("listed at Stripe"), progress("worked on       "));
         let report = wait(async {
             let app = App::open(config, Arc::new(SystemClock), Random::from_system()?).await?;
-            let show = |progress| match progress {
-                Progress::Listed(count) => listed(count),
-                Progress::Done(count) => linked(count),
-            };
-            let report = everybody(&app, intent, newcomers, show).await;
+            let report = everybody(&app, intent, newcomers, show_progress()).await;
             app.store.close().await;
             report
         })?;
@@ -99,6 +94,15 @@ impl Backfill {
             print(then)?;
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// On a terminal, how far it is.
+pub fn show_progress() -> impl Fn(Progress) {
+    let (listed, done) = (progress("listed at Stripe"), progress("worked on       "));
+    move |progress| match progress {
+        Progress::Listed(count) => listed(count),
+        Progress::Done(count) => done(count),
     }
 }
 

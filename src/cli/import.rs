@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 
-use super::{print, print_json, progress, wait};
+use super::backfill::show_progress;
+use super::{print, print_json, wait};
 use crate::app::App;
 use crate::clock::SystemClock;
 use crate::config::Config;
@@ -31,6 +32,9 @@ The file is CSV in UTF-8. Its first line names the columns, in any order:
   name, company_name  the person's and the company's
   stripe_customer_id  cus_…, which is looked up at Stripe
   email_verified      yes or no [default: yes, you know the address to be theirs]";
+
+/// Skipped rows that are shown: who runs a file a second time skips all of it.
+const MAX_SHOWN: usize = 100;
 
 #[derive(Debug, Args)]
 pub struct Import {
@@ -69,7 +73,7 @@ impl Import {
         let rows = customer_file::load(&file)?;
         let report = wait(async {
             let app = App::open(config, Arc::new(SystemClock), Random::from_system()?).await?;
-            let report = customers(&app, rows, intent, progress("rows imported")).await;
+            let report = customers(&app, rows, intent, show_progress()).await;
             app.store.close().await;
             report
         })?;
@@ -78,8 +82,11 @@ impl Import {
 }
 
 fn tell(report: &Report, dry_run: bool) -> Result<ExitCode> {
-    for skipped in &report.skipped {
+    for skipped in report.skipped.iter().take(MAX_SHOWN) {
         print(format_args!("line {}: {} has an account, skipped\n", skipped.line, skipped.email))?;
+    }
+    if let Some(more) = report.skipped.len().checked_sub(MAX_SHOWN).filter(|more| *more > 0) {
+        print(format_args!("… and {more} more; --json lists them\n"))?;
     }
     let done = if dry_run { "would be imported" } else { "imported" };
     let (imported, skipped) = (report.imported, report.skipped.len());

@@ -36,7 +36,7 @@ pub enum Newcomers {
 pub enum Progress {
     /// So many subscriptions and customers were listed.
     Listed(usize),
-    /// Something was done about so many.
+    /// So many customers were worked on.
     Done(usize),
 }
 
@@ -138,8 +138,11 @@ impl Step {
 /// Looks at every customer that Stripe has, and links whom it recognises if that is the intent.
 ///
 /// # Errors
-/// [`crate::error::Error::BillingNotConfigured`]; [`crate::error::Error::Stripe`] when they cannot be listed: then nothing was done;
+/// [`Error::BillingNotConfigured`]; [`Error::Stripe`] when they cannot be listed: then nothing was done;
 /// or a failure of the database. A customer with whom it does not work is in the report.
+///
+/// [`Error::BillingNotConfigured`]: crate::error::Error::BillingNotConfigured
+/// [`Error::Stripe`]: crate::error::Error::Stripe
 pub async fn everybody(
     app: &App,
     intent: Intent,
@@ -254,7 +257,7 @@ async fn step(
 }
 
 /// Takes a step, each part of which is found done or undone by the next run: the link first, then the
-/// name at Stripe, then what they bought.
+/// metadata at Stripe, then what they bought.
 async fn take(
     app: &App,
     theirs: &Theirs,

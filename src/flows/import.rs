@@ -13,7 +13,7 @@ use crate::domain::ids::{CustomerId, UserId};
 use crate::domain::matching::{Tag, Theirs};
 use crate::error::{Error, Result};
 use crate::flows::audit;
-use crate::flows::backfill::ours;
+use crate::flows::backfill::{Progress, ours};
 use crate::flows::settle::Intent;
 use crate::passwords::NO_PASSWORD;
 use crate::store::{Actor, AuditEntry, NewAccount, Tx};
@@ -43,7 +43,7 @@ pub struct Skipped {
 }
 
 /// Imports the customers of a file, all of whom are checked before anybody is written. Who has an account
-/// already is skipped, so that it can be run again. `progress` is told how many rows were worked on.
+/// already is skipped, so that it can be run again.
 ///
 /// # Errors
 /// [`Error::Setup`] with every problem: then nobody was imported. [`Error::Stripe`] or a failure of the
@@ -52,10 +52,11 @@ pub async fn customers(
     app: &App,
     file: CustomerFile,
     intent: Intent,
-    progress: impl Fn(usize),
+    progress: impl Fn(Progress),
 ) -> Result<Report> {
     let CustomerFile { rows, mut problems } = file;
-    problems.extend(conflicts(app, &rows).await?);
+    let listed = |count| progress(Progress::Listed(count));
+    problems.extend(conflicts(app, &rows, listed).await?);
     if !problems.is_empty() {
         return Err(Problem::all(problems));
     }
@@ -76,7 +77,7 @@ pub async fn customers(
         if intent == Intent::Repair {
             tx.commit().await?;
         }
-        progress(worked_on);
+        progress(Progress::Done(worked_on));
     }
     Ok(report)
 }
@@ -116,7 +117,11 @@ pub(super) async fn add(
 
 /// What stands against linking the rows that name a customer at Stripe. Those are looked up there: a wrong
 /// link would give somebody another's subscription, or nobody theirs.
-async fn conflicts(app: &App, rows: &[(u64, Newcomer)]) -> Result<Vec<Problem>> {
+async fn conflicts(
+    app: &App,
+    rows: &[(u64, Newcomer)],
+    progress: impl Fn(usize),
+) -> Result<Vec<Problem>> {
     let named =
         rows.iter().filter_map(|(line, row)| Some((*line, row, row.stripe_customer_id.as_ref()?)));
     let mut named = named.peekable();
@@ -125,7 +130,7 @@ async fn conflicts(app: &App, rows: &[(u64, Newcomer)]) -> Result<Vec<Problem>> 
         let what = "a `stripe_customer_id` is looked up at Stripe; set LICENTIA_STRIPE__SECRET_KEY";
         return Ok(vec![Problem::new(*first, what)]);
     };
-    let (ours, theirs) = (ours(app).await?, stripe.every_customer(|_| {}).await?);
+    let (ours, theirs) = (ours(app).await?, stripe.every_customer(progress).await?);
     let here: HashMap<_, _> = ours.iter().map(|one| (&one.email, one)).collect();
     let links = ours.iter().filter_map(|one| Some((one.stripe_customer_id.as_ref()?, one)));
     let links: HashMap<_, _> = links.collect();

@@ -128,6 +128,8 @@ async fn who_signs_up_with_anothers_address_does_not_get_their_subscription() {
     let shop = Shop::open().await;
     let thief = shop.buyer("ada@example.com").await;
     let stripe_id = shop.old_buyer("ada@example.com", &[]).await;
+    // An import says whose an address is, not whose the account that somebody made with it.
+    import(&shop, "email,email_verified\nada@example.com,yes\n").await;
     shop.settled().await;
     let before = everything(&shop).await;
     let report = backfill(&shop, Intent::Repair, Newcomers::Create).await;
@@ -316,9 +318,15 @@ async fn every_page_is_read() {
     for number in 0..230 {
         shop.old_customer(&format!("idle{number}@example.com"), &[]).await;
     }
+    // More than are looked up at once here.
+    let rows: String = (0..700).map(|number| format!("c{number}@example.com\n")).collect();
+    import(&shop, &format!("email\n{rows}")).await;
+    for number in [0, 350, 699] {
+        shop.old_customer(&format!("c{number}@example.com"), &[]).await;
+    }
     let report = linking(&shop).await;
-    assert_eq!((report.customers, report.left.len()), (231, 230));
-    assert_eq!(report.done.len(), 1);
+    assert_eq!((report.customers, report.left.len()), (234, 230));
+    assert_eq!(report.done.len(), 4);
     shop.must_be_paid(&ada).await;
 }
 

@@ -1,6 +1,7 @@
 //! `licentia stripe backfill`, as an operator runs it: what it says, its exit codes, and a death on the way.
 //! What it does is tested in `backfill`.
 
+use licentia::fail_point::BACKFILL;
 use licentia_sandbox::{Card, Interval, NewPrice, Options, Sandbox};
 use serde_json::Value;
 
@@ -110,7 +111,7 @@ async fn the_command_tells_what_it_does_and_what_is_left() {
 
 #[tokio::test]
 async fn a_death_on_the_way_changes_nothing_in_the_end() {
-    for point in ["backfill.linked", "backfill.tagged", "sync.fetched", "settle.written"] {
+    for point in BACKFILL.into_iter().chain(["sync.fetched", "settle.written"]) {
         let vendor = Vendor::new().await;
         let ada = vendor.buyer("ada@example.com").await;
         let create = ["stripe", "backfill", "--create"];
