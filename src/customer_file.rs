@@ -70,10 +70,7 @@ impl Problem {
 /// [`Error::Setup`] when it cannot be read at all, or its first line does not name the columns.
 pub fn load(path: &Path) -> Result<CustomerFile> {
     let text = read_text(path, MAX_FILE_BYTES).map_err(|problem| {
-        Error::setup(format!(
-            "{} cannot be read: {problem}; it must be CSV in UTF-8",
-            path.display()
-        ))
+        Error::setup(format!("{} cannot be read as CSV in UTF-8: {problem}", path.display()))
     })?;
     parse(&text)
 }

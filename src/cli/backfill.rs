@@ -109,11 +109,12 @@ pub fn show_progress() -> impl Fn(Progress) {
 fn shown(done: &Done) -> String {
     let who = named(&done.stripe_customer_id, done.email.as_deref());
     let plan = paid(done.plan.as_deref());
-    let whom = done.customer_id.as_deref().unwrap_or("a new account");
+    let whom = done.customer_id.as_deref().unwrap_or("cust_…");
     let action = match done.action {
         "linked_by_metadata" => "linked by its metadata",
         "linked_by_email" => "linked by its verified address",
-        other => other,
+        "created" => "a new account",
+        _ => "linked before, and brought in line now",
     };
     let changes: Vec<_> = done.changes.iter().map(|change| format!("; {change}")).collect();
     format!("{who}{plan} -> {whom}: {action}{}", changes.concat())

@@ -175,9 +175,8 @@ impl fmt::Display for Doubt {
             Self::NoEmail => {
                 formatter.write_str("it has no usable email address; set one at Stripe")
             }
-            Self::NoAccount => {
-                formatter.write_str("nobody here has its address; --create makes an account")
-            }
+            Self::NoAccount => formatter
+                .write_str("nobody here has its address; --create makes accounts for who pays"),
         }
     }
 }

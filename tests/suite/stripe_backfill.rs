@@ -74,7 +74,7 @@ async fn the_command_tells_what_it_does_and_what_is_left() {
     assert_eq!(looked.code, 1, "{looked:?}");
     let line = format!("left: {ada} (ada@example.com), who pays for professional: nobody here");
     assert!(looked.out.contains(&line), "{looked:?}");
-    assert!(looked.out.contains("--create makes an account"), "{looked:?}");
+    assert!(looked.out.contains("--create makes accounts"), "{looked:?}");
     assert!(looked.out.contains("1 customers at Stripe: 0 linked already, 0 would be worked on"));
 
     let looked = vendor.backfill(&["--create", "--dry-run", "--json"]).await;
@@ -85,7 +85,7 @@ async fn the_command_tells_what_it_does_and_what_is_left() {
 
     let done = vendor.backfill(&["--create"]).await;
     assert_eq!(done.code, 0, "{done:?}");
-    assert!(done.out.contains("created; subscription: none -> active"), "{done:?}");
+    assert!(done.out.contains("a new account; subscription: none -> active"), "{done:?}");
     assert!(done.out.contains("license: professional until"), "{done:?}");
     let again = vendor.backfill(&["--create"]).await;
     assert_eq!(again.code, 0, "{again:?}");
