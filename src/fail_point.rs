@@ -35,6 +35,9 @@ impl FailPoints {
     }
 }
 
+/// Every place that only `licentia stripe backfill` comes by.
+pub const BACKFILL: [&str; 2] = ["backfill.linked", "backfill.tagged"];
+
 /// Every place, in the order in which a sale comes by.
 pub const ALL: [&str; 17] = [
     "signup.written",

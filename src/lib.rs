@@ -15,6 +15,7 @@ pub mod worker;
 pub mod app;
 pub mod clock;
 pub mod config;
+pub mod customer_file;
 pub mod fail_point;
 pub mod files;
 pub mod keys;

@@ -29,9 +29,9 @@ pub struct Passwords {
     params: Params,
 }
 
-/// Checked when there is no such account, so that both answers take the same time. No password is
-/// right for it: the answer is not looked at.
-const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5IGlzIGhlcmUuLg$\
+/// The hash of an account without a password. Also checked when there is no such account: both answers
+/// take the same time. No password is right for it: the answer is not looked at.
+pub const NO_PASSWORD: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5IGlzIGhlcmUuLg$\
                       Y4KzzIgUErd7/K7tAmABwA2eMCXmbCD25+kvB5hRRio";
 
 /// The answer to a login.
@@ -91,7 +91,8 @@ impl Passwords {
     pub async fn check(&self, password: Password, hash: Option<String>) -> Result<Verdict> {
         let argon2 = self.argon2();
         self.in_turn(move || {
-            let (hash, there) = hash.as_deref().map_or((NOBODY, false), |hash| (hash, true));
+            let hash = hash.as_deref().unwrap_or(NO_PASSWORD);
+            let there = hash != NO_PASSWORD;
             let right = argon2.verify_password(password.as_bytes(), hash).is_ok();
             Ok(match (there && right, is_current(hash)) {
                 (false, _) => Verdict::Wrong,
@@ -154,15 +155,25 @@ mod tests {
 
     #[test]
     fn checking_nobody_is_as_much_work_as_checking_somebody_security_12() {
-        let nobody = PasswordHash::new(NOBODY).unwrap();
-        assert!(is_current(NOBODY) && nobody.salt.is_some());
+        let nobody = PasswordHash::new(NO_PASSWORD).unwrap();
+        assert!(is_current(NO_PASSWORD) && nobody.salt.is_some());
         let argon2 = Passwords::default().argon2();
         let ours = hash_now(&argon2, &Password::typed("SecurePass123".into()), [7; 16]).unwrap();
         assert_eq!(
             nobody.hash.unwrap().len(),
             PasswordHash::new(&ours).unwrap().hash.unwrap().len()
         );
-        assert_eq!(NOBODY.len(), ours.len());
+        assert_eq!(NO_PASSWORD.len(), ours.len());
+    }
+
+    #[tokio::test]
+    async fn no_password_is_right_for_an_account_without_one_security_12() {
+        for typed in ["", "SecurePass123", "nobody", NO_PASSWORD] {
+            let typed = Password::typed(typed.to_owned());
+            let hash = Some(NO_PASSWORD.to_owned());
+            let verdict = Passwords::default().check(typed, hash).await.unwrap();
+            assert_eq!(verdict, Verdict::Wrong);
+        }
     }
 
     #[tokio::test]

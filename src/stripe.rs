@@ -5,6 +5,7 @@
 
 mod account;
 mod double;
+mod listing;
 mod sale;
 mod wire;
 
@@ -137,19 +138,33 @@ impl Stripe {
         query: Form,
         id: impl Fn(&T) -> &str,
     ) -> Answer<Vec<T>> {
-        let mut all: Vec<T> = Vec::new();
-        for _ in 0..MAX_PAGES {
+        let mut all = Vec::new();
+        self.each(path, query, MAX_PAGES, id, |page| all.extend(page)).await?;
+        Ok(all)
+    }
+
+    /// Every page of a list, one after the other, `most` at the most.
+    async fn each<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: Form,
+        most: usize,
+        id: impl Fn(&T) -> &str,
+        mut take: impl FnMut(Vec<T>),
+    ) -> Answer<()> {
+        let mut after = None;
+        for _ in 0..most {
             let mut query = query.clone();
             query.push(field("limit", PAGE));
-            query.extend(all.last().map(|last| field("starting_after", id(last))));
+            query.extend(after.take());
             let page: List<T> = self.get(path, query).await?;
-            let more = page.has_more && !page.data.is_empty();
-            all.extend(page.data);
-            if !more {
-                return Ok(all);
+            after = page.data.last().map(|last| field("starting_after", id(last)));
+            take(page.data);
+            if !page.has_more || after.is_none() {
+                return Ok(());
             }
         }
-        Err(StripeFailure::Unreadable(format!("{path} has more than {MAX_PAGES} pages")))
+        Err(StripeFailure::Unreadable(format!("{path} has more than {most} pages")))
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str, query: Form) -> Answer<T> {

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 
-use super::{print, wait};
+use super::{print, print_json, wait};
 use crate::app::App;
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::domain::time::Timestamp;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::flows::inbox;
 use crate::random::Random;
 use crate::store::StoredEvent;
@@ -86,12 +86,6 @@ impl Events {
             }
         }
     }
-}
-
-fn print_json(value: &impl serde::Serialize) -> Result<ExitCode> {
-    let text = serde_json::to_string_pretty(value);
-    let text = text.map_err(|error| Error::Internal(format!("no JSON: {error}")))?;
-    print(format_args!("{text}\n"))
 }
 
 fn tell(events: &[StoredEvent]) -> Result<ExitCode> {

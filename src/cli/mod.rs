@@ -2,9 +2,11 @@
 //!
 //! Exit codes: 0 it worked, 1 it did not (the reason is on standard error), 2 the call was wrong.
 
+mod backfill;
 mod demo;
 mod email;
 mod events;
+mod import;
 mod keys;
 mod license;
 mod migrate;
@@ -12,6 +14,7 @@ mod reconcile;
 mod serve;
 mod stripe;
 
+use std::cell::Cell;
 use std::fmt::Display;
 use std::future::Future;
 use std::io::{IsTerminal, Write};
@@ -77,7 +80,10 @@ enum Command {
     /// Compare every customer with Stripe, and repair what differs
     #[command(after_help = reconcile::EXAMPLES)]
     Reconcile(reconcile::Reconcile),
-    /// Connect the account at Stripe
+    /// Bring in customers whom you have already
+    #[command(after_help = import::EXAMPLES, subcommand_required = true)]
+    Import(import::Import),
+    /// Connect the account at Stripe, and the customers that it has
     #[command(after_help = stripe::EXAMPLES, subcommand_required = true)]
     Stripe(stripe::StripeCommand),
     /// Verify, read or issue licenses
@@ -101,6 +107,7 @@ impl Cli {
             Command::Email(email) => config().and_then(|config| email.run(&config)),
             Command::Events(events) => config().and_then(|config| events.run(&config)),
             Command::Reconcile(reconcile) => config().and_then(|config| reconcile.run(&config)),
+            Command::Import(import) => config().and_then(|config| import.run(&config)),
             Command::Stripe(stripe) => config().and_then(|config| stripe.run(&config)),
             Command::License(license) => license.run(config),
             Command::Openapi => print(crate::http::openapi::text()),
@@ -137,6 +144,27 @@ fn print(text: impl Display) -> Result<ExitCode> {
         }
         _ => Ok(ExitCode::SUCCESS),
     }
+}
+
+/// How often progress is shown, in pieces of work.
+const SHOWN_EVERY: usize = 10;
+
+/// On a terminal, shows how far something is.
+fn progress(what: &'static str) -> impl Fn(usize) {
+    let (shown, terminal) = (Cell::new(0), std::io::stderr().is_terminal());
+    move |count| {
+        if terminal && count >= shown.get() + SHOWN_EVERY {
+            shown.set(count);
+            eprint!("\r{count} {what}");
+        }
+    }
+}
+
+/// Writes as JSON, for machines.
+fn print_json(value: &impl serde::Serialize) -> Result<ExitCode> {
+    let text = serde_json::to_string_pretty(value);
+    let text = text.map_err(|error| Error::Internal(format!("no JSON: {error}")))?;
+    print(format_args!("{text}\n"))
 }
 
 /// Runs what needs to wait for databases and networks.

@@ -1,13 +1,11 @@
 //! `licentia reconcile`: compares everybody with Stripe.
 
-use std::cell::Cell;
-use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
 
-use super::{NO, print, wait};
+use super::{NO, print, progress, wait};
 use crate::app::App;
 use crate::clock::SystemClock;
 use crate::config::Config;
@@ -21,9 +19,6 @@ pub const EXAMPLES: &str = "Examples:
   licentia reconcile --json
 
 Exits with 0 when nothing was found or everything is repaired, with 1 when something is left.";
-
-/// How often progress is shown, in customers.
-const SHOWN_EVERY: usize = 10;
 
 #[derive(Debug, Args)]
 pub struct Reconcile {
@@ -40,7 +35,7 @@ impl Reconcile {
         let intent = if self.dry_run { Intent::Look } else { Intent::Repair };
         let report = wait(async {
             let app = App::open(config, Arc::new(SystemClock), Random::from_system()?).await?;
-            let report = everybody(&app, intent, AT_ONCE, show_progress()).await;
+            let report = everybody(&app, intent, AT_ONCE, progress("customers compared")).await;
             app.store.close().await;
             report
         })?;
@@ -72,16 +67,5 @@ impl Reconcile {
             report.failed.len(),
             report.missed_events
         ))
-    }
-}
-
-/// On a terminal, how far it is.
-fn show_progress() -> impl Fn(usize) {
-    let (shown, terminal) = (Cell::new(0), std::io::stderr().is_terminal());
-    move |checked| {
-        if terminal && checked >= shown.get() + SHOWN_EVERY {
-            shown.set(checked);
-            eprint!("\r{checked} customers compared");
-        }
     }
 }

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use secrecy::ExposeSecret;
 use serde_json::json;
 
+use super::backfill::{self, Backfill};
 use super::{NO, print, wait};
 use crate::clock::SystemClock;
 use crate::config::{Config, Origin, StripeConfig};
@@ -19,6 +20,11 @@ use crate::random::Random;
 use crate::stripe::{API_VERSION, Endpoint, Stripe};
 
 pub const EXAMPLES: &str = "Examples:
+  LICENTIA_STRIPE__SECRET_KEY=sk_test_… licentia stripe setup --url https://licenses.acme.example
+  licentia stripe setup --json
+  licentia stripe backfill --dry-run";
+
+const SETUP_EXAMPLES: &str = "Examples:
   LICENTIA_STRIPE__SECRET_KEY=sk_test_… licentia stripe setup --url https://licenses.acme.example
   licentia stripe setup --json";
 
@@ -36,7 +42,7 @@ enum Action {
     /// Its secret is shown once: set it as LICENTIA_STRIPE__WEBHOOK_SECRET. Run it again after an
     /// update or a change of plans: an endpoint that is there is brought up to date. Exits with 1
     /// when a price differs, or the key may not do what a sale needs.
-    #[command(after_help = EXAMPLES)]
+    #[command(after_help = SETUP_EXAMPLES)]
     Setup {
         /// The URL under which Stripe reaches the server [default: `public_url`]
         #[arg(long)]
@@ -45,14 +51,28 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
+    /// Link the customers whom Stripe has to those who are here
+    ///
+    /// For customers who are at Stripe and not here, or here without a link: you sold by Stripe before,
+    /// or restored a backup. A customer at Stripe is linked to the one here whom `metadata.customer_id`
+    /// names at Stripe, or else to the one with the same email address, if it is verified here: imported,
+    /// not merely signed up with. Who is linked gets what they pay for: the license is issued and
+    /// mailed. `metadata.customer_id` is set at Stripe, unless you use it for something else. Nothing is
+    /// guessed: who cannot be recognised for sure is listed, with what you can do. Run it again as often
+    /// as you like; it goes on where it was cut short.
+    #[command(after_help = backfill::EXAMPLES)]
+    Backfill(Backfill),
 }
 
 impl StripeCommand {
     pub fn run(self, config: &Config) -> Result<ExitCode> {
-        let Action::Setup { url, json } = self.action;
         let stripe_config = config.stripe.as_ref().ok_or_else(|| {
             Error::setup("`stripe.secret_key` is not set; set LICENTIA_STRIPE__SECRET_KEY")
         })?;
+        let (url, json) = match self.action {
+            Action::Setup { url, json } => (url, json),
+            Action::Backfill(backfill) => return backfill.run(config),
+        };
         let url = endpoint_url(url, config, stripe_config)?;
         let catalog = plans::load(config.plans_file.as_deref())?;
         let stripe = Stripe::new(stripe_config, Arc::new(SystemClock))?;

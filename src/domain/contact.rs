@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use email_address::{EmailAddress, Options};
 
+use crate::domain::stripe_ids::StripeCustomerId;
+
 /// The longest address that mail can carry, in bytes (RFC 5321, section 4.5.3.1, erratum 1690).
 pub const MAX_EMAIL_BYTES: usize = 254;
 
@@ -105,6 +107,21 @@ fn breaks_a_line_or_hides(character: char) -> bool {
         || matches!(character, '\u{61C}' | '\u{200B}' | '\u{200E}' | '\u{200F}' | '\u{FEFF}')
         || matches!(character, '\u{115F}' | '\u{1160}' | '\u{3164}' | '\u{FFA0}')
         || matches!(character, '\u{E0000}'..='\u{E007F}')
+}
+
+/// Somebody who was a customer before they were here, and is to get an account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Newcomer {
+    /// The login, and where mail goes.
+    pub email: Email,
+    /// Whether the vendor knows the address to be theirs.
+    pub email_verified: bool,
+    /// The person's name.
+    pub name: Option<DisplayName>,
+    /// The company's name.
+    pub company_name: Option<DisplayName>,
+    /// Who that is at Stripe.
+    pub stripe_customer_id: Option<StripeCustomerId>,
 }
 
 /// Why a text is no name.

@@ -6,6 +6,7 @@ pub mod contact;
 pub mod ids;
 pub mod invoice;
 pub mod license;
+pub mod matching;
 pub mod message;
 pub mod password;
 pub mod plan;

@@ -66,7 +66,7 @@ async fn open_held(app: &App, lease: &Lease, wanted: &Wanted) -> Result<String> 
     let mut customer = load(app, &lease.customer_id).await?;
     if customer.stripe_customer_id.is_some() {
         // What was bought meanwhile counts, whether its webhook has come or not.
-        sync::sync_held(app, lease, &[]).await?;
+        sync::sync_held(app, lease).await?;
         refuse_a_second(app, &lease.customer_id).await?;
         customer = load(app, &lease.customer_id).await?;
     }
@@ -92,7 +92,7 @@ async fn open_held(app: &App, lease: &Lease, wanted: &Wanted) -> Result<String> 
             },
             (SessionStatus::Complete, _) => {
                 // Completed after the look at the subscriptions, or long over.
-                sync::sync_held(app, lease, &[]).await?;
+                sync::sync_held(app, lease).await?;
                 refuse_a_second(app, &lease.customer_id).await?;
             }
             (SessionStatus::Expired, _) => {}
@@ -127,7 +127,7 @@ async fn refuse_a_second(app: &App, id: &CustomerId) -> Result<()> {
 
 /// A session could not be closed: finds out what became of it.
 async fn look_again(app: &App, lease: &Lease) -> Result<String> {
-    sync::sync_held(app, lease, &[]).await?;
+    sync::sync_held(app, lease).await?;
     refuse_a_second(app, &lease.customer_id).await?;
     Err(Error::Busy)
 }

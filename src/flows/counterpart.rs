@@ -1,15 +1,19 @@
 //! A customer's counterpart at Stripe: made once, linked, kept up to date, and left in order when the
 //! customer is deleted. Everything here runs under the customer's lease.
 
+use serde_json::json;
+
 use crate::app::App;
 use crate::domain::contact::DisplayName;
 use crate::domain::ids::AttemptId;
+use crate::domain::matching::{Sign, Theirs};
 use crate::domain::stripe_ids::StripeCustomerId;
 use crate::domain::subscription::Status;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
+use crate::flows::audit;
 use crate::flows::lease::Lease;
-use crate::store::{Attempt, Customer, Purpose, SyncStatus};
+use crate::store::{Actor, Attempt, AuditEntry, Customer, Purpose, SyncStatus};
 use crate::stripe::{Answer, CustomerParameters, StripeFailure};
 
 /// How long an idempotency key is relied on, in seconds: Stripe forgets keys after a day
@@ -138,7 +142,7 @@ async fn link(
     let id = &lease.customer_id;
     let mut tx = app.store.write().await?;
     let customer = lease.lock(&mut tx).await?;
-    tx.link_stripe_customer(id, Some(made), now).await?;
+    tx.link_stripe_customer(id, Some(made), Some(now)).await?;
     tx.delete_attempt(id, Purpose::Customer).await?;
     let told = (parameters.email.as_str(), parameters.name.as_deref());
     if told != (customer.email.as_str(), name_of(&customer)) {
@@ -148,6 +152,48 @@ async fn link(
     tx.commit().await?;
     app.fail_points.reach("counterpart.linked");
     Ok(made.clone())
+}
+
+/// Links a counterpart that was there before, recognised by this sign. What Stripe says about them is
+/// fetched by the next sync; a name that is missing here is taken over, or telling Stripe of the next change
+/// would empty it there.
+///
+/// # Errors
+/// [`Error::Setup`] when it is not sure any more: something changed since they were recognised.
+pub(super) async fn adopt(app: &App, lease: &Lease, theirs: &Theirs, sign: Sign) -> Result<()> {
+    let now = app.now();
+    let id = &lease.customer_id;
+    let mut tx = app.store.write().await?;
+    let mut customer = lease.lock(&mut tx).await?;
+    if customer.stripe_customer_id.as_ref() == Some(&theirs.id) {
+        // By another run at the same time.
+        return Ok(());
+    }
+    let same_email = theirs.email.as_ref() == Some(&customer.email);
+    let sure = match sign {
+        Sign::Metadata => true,
+        Sign::Email => same_email && tx.is_email_verified(&customer.user_id).await?,
+    };
+    let free = customer.stripe_customer_id.is_none()
+        && tx.customer_by_stripe_id(&theirs.id).await?.is_none();
+    if !(sure && free) {
+        return Err(Error::setup("it changed meanwhile; run this again"));
+    }
+    if name_of(&customer).is_none() && theirs.name.is_some() {
+        customer.name.clone_from(&theirs.name);
+        tx.update_customer(&customer, now).await?;
+    }
+    tx.link_stripe_customer(id, Some(&theirs.id), None).await?;
+    tx.delete_attempt(id, Purpose::Customer).await?;
+    let by = match sign {
+        Sign::Metadata => "metadata",
+        Sign::Email => "email",
+    };
+    let detail = json!({ "by": by, "stripe_customer_id": theirs.id.as_str() });
+    let action = "stripe.linked";
+    let entry = AuditEntry { actor: Actor::Operator, action, customer_id: id, detail };
+    audit(app, &mut tx, entry, now).await?;
+    tx.commit().await
 }
 
 /// Tells Stripe of a changed name or address, if it has not been told. Answers whether Stripe knows the

@@ -1,8 +1,10 @@
 //! The use cases. HTTP, the command line and tests call the same ones.
 
 pub mod account;
+pub mod backfill;
 pub mod checkout;
 mod counterpart;
+pub mod import;
 pub mod inbox;
 mod lease;
 pub mod license;

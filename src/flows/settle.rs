@@ -71,7 +71,7 @@ pub(super) async fn settle(
         mail::due(app, &mut tx, kind, id, &license.license_id, now).await?;
     }
     if found.seen.deleted {
-        tx.link_stripe_customer(id, None, now).await?;
+        tx.link_stripe_customer(id, None, Some(now)).await?;
         audit(app, &mut tx, by_stripe(id, "stripe.unlinked", json!({})), now).await?;
     } else {
         let first = &found.customer;
@@ -297,7 +297,8 @@ fn news<'c>(
             paid && held.plan == issued.plan
         });
         let kind = match (goes_on, ending, past_due) {
-            _ if issued.source == Source::Operator => Kind::Granted,
+            // The first one takes no other's place: they bought before they were here.
+            _ if issued.source == Source::Operator || held.is_none() => Kind::Granted,
             (false, ..) => Kind::Upgrade,
             (true, true, _) => Kind::Cancellation,
             (true, false, true) => Kind::PaymentProblem,

@@ -54,6 +54,7 @@ pub async fn signup(app: &App, request: Signup, client: Option<String>) -> Resul
         password_hash,
         name,
         company_name,
+        email_verified_at: None,
     };
 
     let now = app.now();

@@ -134,9 +134,9 @@ pub(super) async fn catch_up(app: &App, customer: &Customer, held: &IssuedLicens
     Ok(())
 }
 
-/// The same, by who holds the lease already.
-pub(super) async fn sync_held(app: &App, lease: &Lease, events: &[LeasedEvent]) -> Result<()> {
-    look(app, lease, events, Intent::Repair).await.map(drop)
+/// The same, by who holds the lease already. Answers what was not as Stripe has it, in words.
+pub(super) async fn sync_held(app: &App, lease: &Lease) -> Result<Vec<String>> {
+    look(app, lease, &[], Intent::Repair).await
 }
 
 async fn look(

@@ -40,6 +40,18 @@ pub struct AuditEntry<'a> {
 }
 
 impl Tx {
+    /// Whether this customer was ever done this.
+    pub async fn has_audit_entry(&mut self, id: &CustomerId, action: &str) -> Result<bool> {
+        let found = sql!(
+            &mut *self,
+            fetch_optional: (String,),
+            "SELECT audit_id FROM audit_log WHERE customer_id = $1 AND action = $2 LIMIT 1",
+            id,
+            action,
+        )?;
+        Ok(found.is_some())
+    }
+
     /// Writes an entry, in the transaction of what it tells.
     pub async fn insert_audit_entry(
         &mut self,

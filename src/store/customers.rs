@@ -5,6 +5,7 @@ use std::fmt;
 use super::{Tx, row, sql};
 use crate::domain::contact::{DisplayName, Email};
 use crate::domain::ids::{CustomerId, UserId};
+use crate::domain::matching::Ours;
 use crate::domain::stripe_ids::StripeCustomerId;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
@@ -85,6 +86,8 @@ pub struct NewAccount {
     pub name: Option<DisplayName>,
     /// The company's name.
     pub company_name: Option<DisplayName>,
+    /// When the address was found to be theirs, if it was.
+    pub email_verified_at: Option<Timestamp>,
 }
 
 impl Tx {
@@ -96,12 +99,14 @@ impl Tx {
         sql!(
             &mut *self,
             execute,
-            "INSERT INTO users (user_id, email, password_hash, created_at, updated_at)
-             VALUES ($1, $2, $3, $4, $4)",
+            "INSERT INTO users
+                 (user_id, email, password_hash, created_at, updated_at, email_verified_at)
+             VALUES ($1, $2, $3, $4, $4, $5)",
             &new.user_id,
             &new.email,
             &new.password_hash,
             now,
+            new.email_verified_at,
         )?;
         sql!(
             self,
@@ -170,7 +175,8 @@ impl Tx {
         )
     }
 
-    /// Writes what may change of a customer; the login follows the email address.
+    /// Writes what may change of a customer; the login follows the email address, and a new one is not
+    /// verified.
     ///
     /// # Errors
     /// [`crate::error::Error::EmailTaken`].
@@ -182,7 +188,8 @@ impl Tx {
         sql!(
             &mut *self,
             execute,
-            "UPDATE users SET email = $2, updated_at = $3 WHERE user_id = $1 AND email <> $2",
+            "UPDATE users SET email = $2, email_verified_at = NULL, updated_at = $3
+             WHERE user_id = $1 AND email <> $2",
             &customer.user_id,
             &customer.email,
             now,
@@ -236,12 +243,54 @@ impl Tx {
         Ok(found.into_iter().map(|(id,)| id).collect())
     }
 
-    /// Writes the link to Stripe, or takes it away.
+    /// Every customer in the order of their ids, from after `after`, `most` at the most, by what they are
+    /// recognised at Stripe.
+    pub async fn customers_to_match(
+        &mut self,
+        after: Option<&CustomerId>,
+        most: i64,
+    ) -> Result<Vec<Ours>> {
+        type Row =
+            (CustomerId, Email, Option<StripeCustomerId>, Option<Timestamp>, Option<Timestamp>);
+        let found = sql!(
+            self,
+            fetch_all: Row,
+            "SELECT c.customer_id, c.email, c.stripe_customer_id, c.stripe_synced_at,
+                 u.email_verified_at
+             FROM customers c JOIN users u ON u.user_id = c.user_id
+             WHERE c.customer_id > $1 ORDER BY c.customer_id LIMIT $2",
+            after.map_or("", CustomerId::as_str),
+            most,
+        )?;
+        let ours =
+            found.into_iter().map(|(customer_id, email, link, synced_at, verified_at)| Ours {
+                customer_id,
+                email,
+                is_email_verified: verified_at.is_some(),
+                stripe_customer_id: link,
+                is_synced: synced_at.is_some(),
+            });
+        Ok(ours.collect())
+    }
+
+    /// Whether the user's address is known to be theirs.
+    pub async fn is_email_verified(&mut self, user_id: &UserId) -> Result<bool> {
+        let verified = sql!(
+            self,
+            fetch_optional: (String,),
+            "SELECT user_id FROM users WHERE user_id = $1 AND email_verified_at IS NOT NULL",
+            user_id,
+        )?;
+        Ok(verified.is_some())
+    }
+
+    /// Writes the link to Stripe, or takes it away. `synced_at` is none while what Stripe says about
+    /// them is still to be fetched.
     pub async fn link_stripe_customer(
         &mut self,
         id: &CustomerId,
         stripe_id: Option<&StripeCustomerId>,
-        now: Timestamp,
+        synced_at: Option<Timestamp>,
     ) -> Result<()> {
         let status = stripe_id.map(|_| SyncStatus::Synced);
         sql!(
@@ -252,7 +301,7 @@ impl Tx {
             id,
             stripe_id,
             status,
-            now,
+            synced_at,
         )?;
         Ok(())
     }

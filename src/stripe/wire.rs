@@ -9,6 +9,7 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use crate::domain::invoice::{Invoice, InvoiceStatus, Line, Payment};
+use crate::domain::matching::{Tag, Theirs};
 use crate::domain::stripe_ids::PaymentIntentId;
 use crate::domain::subscription::{Item, Status, Subscription};
 use crate::domain::time::Timestamp;
@@ -48,6 +49,8 @@ pub struct WireCustomer {
     pub id: String,
     #[serde(default)]
     pub deleted: bool,
+    email: Option<String>,
+    name: Option<String>,
     metadata: Option<HashMap<String, String>>,
     pub invoice_settings: Option<InvoiceSettings>,
 }
@@ -55,6 +58,24 @@ pub struct WireCustomer {
 impl WireCustomer {
     pub fn metadata(&self, key: &str) -> Option<&str> {
         named(&self.metadata, key)
+    }
+
+    /// `None` when the id is not one, or they were deleted.
+    pub fn into_domain(self) -> Option<Theirs> {
+        if self.deleted {
+            return None;
+        }
+        let tag = match self.metadata("customer_id").filter(|named| !named.is_empty()) {
+            Some(named) => named.parse().map_or(Tag::Foreign, Tag::Ours),
+            None => Tag::None,
+        };
+        Some(Theirs {
+            id: self.id.parse().ok()?,
+            email: self.email.and_then(|email| email.parse().ok()),
+            name: self.name.and_then(|name| name.parse().ok()),
+            tag,
+            plan: None,
+        })
     }
 }
 
@@ -71,6 +92,7 @@ pub struct InvoiceSettings {
 #[derive(Debug, Deserialize)]
 pub struct WireSubscription {
     pub id: String,
+    pub customer: Option<Link>,
     status: Option<String>,
     pub items: Option<List<WireItem>>,
     cancel_at: Option<i64>,

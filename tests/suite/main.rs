@@ -6,10 +6,12 @@
 mod harness;
 
 mod account;
+mod backfill;
 mod cli;
 mod crash;
 mod demo;
 mod edge;
+mod import;
 mod keys;
 mod licenses;
 mod lifecycle;
@@ -26,4 +28,5 @@ mod scenarios;
 mod sessions;
 mod signup;
 mod starting;
+mod stripe_backfill;
 mod stripe_setup;

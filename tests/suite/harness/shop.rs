@@ -226,6 +226,34 @@ impl Shop {
         to.filter(|mail| !mail.subject().starts_with("Your trial")).collect()
     }
 
+    /// Does something at Stripe, as the vendor did before us. Answers the object.
+    pub async fn at_stripe(&self, path: &str, form: &[(&str, &str)]) -> Value {
+        let url = format!("{}/v1/{path}", self.sandbox.url());
+        let request = reqwest::Client::new().post(url).bearer_auth(self.sandbox.secret_key());
+        let answer = request.form(form).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{path} {form:?}");
+        answer.json().await.unwrap()
+    }
+
+    /// Makes a customer at Stripe, as the vendor did before us. Answers their id.
+    pub async fn old_customer(&self, email: &str, metadata: &[(&str, &str)]) -> String {
+        let metadata = metadata.iter().map(|(key, value)| (format!("metadata[{key}]"), *value));
+        let metadata: Vec<_> = metadata.collect();
+        let mut form = vec![("email", email)];
+        form.extend(metadata.iter().map(|(key, value)| (key.as_str(), *value)));
+        self.at_stripe("customers", &form).await["id"].as_str().unwrap().to_owned()
+    }
+
+    /// The same, with a subscription to the professional plan, which is paid.
+    pub async fn old_buyer(&self, email: &str, metadata: &[(&str, &str)]) -> String {
+        let id = self.old_customer(email, metadata).await;
+        self.sandbox.replace_card(&id, Card::Paid).unwrap();
+        let form = [("customer", id.as_str()), ("items[0][price]", "price_pro_monthly")];
+        let made = self.at_stripe("subscriptions", &form).await;
+        assert_eq!(made["status"], "active", "{made}");
+        id
+    }
+
     /// The subscription that a session made.
     pub fn subscription_of(&self, session: &str) -> String {
         self.sandbox.object(session)["subscription"].as_str().unwrap().to_owned()

@@ -1,0 +1,332 @@
+//! Reads a CSV file of customers (RFC 4180, UTF-8), and says everything that is wrong with it at once.
+//! Importing them is [`crate::flows::import`].
+
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::hash::Hash;
+use std::path::Path;
+use std::str::FromStr;
+
+use csv::{ReaderBuilder, StringRecord};
+
+use crate::domain::contact::Newcomer;
+use crate::error::{Error, Result};
+use crate::files::read_text;
+
+/// The largest file, in bytes: [`MAX_ROWS`] with room to spare.
+const MAX_FILE_BYTES: u64 = 32 * 1024 * 1024;
+
+/// The most customers in one file: they are held in memory. Who has more imports several files.
+const MAX_ROWS: usize = 100_000;
+
+/// Problems that are shown: a hundred show what is wrong with a thousand.
+const MAX_SHOWN: usize = 100;
+
+/// The columns; the first is required.
+pub const COLUMNS: [&str; 5] =
+    ["email", "name", "company_name", "stripe_customer_id", "email_verified"];
+
+/// What a file says.
+#[derive(Debug, Default)]
+pub struct CustomerFile {
+    /// The rows that can be read, each with its line.
+    pub rows: Vec<(u64, Newcomer)>,
+    /// What is wrong with the others.
+    pub problems: Vec<Problem>,
+}
+
+/// Something wrong with a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    line: u64,
+    text: String,
+}
+
+impl Problem {
+    /// With this line.
+    pub fn new(line: u64, text: impl Into<String>) -> Self {
+        Self { line, text: text.into() }
+    }
+
+    /// All of them as one error, in the order of their lines.
+    #[must_use]
+    pub fn all(mut problems: Vec<Self>) -> Error {
+        problems.sort_by_key(|problem| problem.line);
+        let more = problems.len().saturating_sub(MAX_SHOWN);
+        let shown = problems.into_iter().take(MAX_SHOWN);
+        let mut shown: Vec<_> =
+            shown.map(|Self { line, text }| format!("line {line}: {text}")).collect();
+        if more > 0 {
+            shown.push(format!("… and {more} more"));
+        }
+        shown.push("nobody was imported; mend the file and run this again".to_owned());
+        Error::Setup(shown)
+    }
+}
+
+/// Reads the file at `path`.
+///
+/// # Errors
+/// [`Error::Setup`] when it cannot be read at all, or its first line does not name the columns.
+pub fn load(path: &Path) -> Result<CustomerFile> {
+    let text = read_text(path, MAX_FILE_BYTES).map_err(|problem| {
+        Error::setup(format!("{} cannot be read as CSV in UTF-8: {problem}", path.display()))
+    })?;
+    parse(&text)
+}
+
+/// Reads the text of a file.
+///
+/// # Errors
+/// As [`load`].
+pub fn parse(text: &str) -> Result<CustomerFile> {
+    // What spreadsheets write before the first column's name.
+    let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
+    let first = text.lines().next().unwrap_or_default();
+    // Where the comma is the decimal point, spreadsheets write semicolons.
+    let delimiter = if first.contains(';') && !first.contains(',') { b';' } else { b',' };
+    let mut reader =
+        ReaderBuilder::new().delimiter(delimiter).flexible(true).from_reader(text.as_bytes());
+    let unreadable = |error: csv::Error| Error::setup(format!("this is not CSV: {error}"));
+    let columns = columns(reader.headers().map_err(unreadable)?)?;
+    let (mut file, mut lines) = (CustomerFile::default(), Lines { text, at: 0, line: 1 });
+    for record in reader.records() {
+        let record = record.map_err(unreadable)?;
+        let line = lines.of(&record);
+        match row(&columns, &record) {
+            Ok(newcomer) => file.rows.push((line, newcomer)),
+            Err(wrong) => {
+                file.problems.extend(wrong.into_iter().map(|text| Problem::new(line, text)));
+            }
+        }
+        if file.rows.len() > MAX_ROWS {
+            return Err(Error::setup(format!(
+                "the file has more than {MAX_ROWS} customers; import several smaller ones"
+            )));
+        }
+    }
+    let mut twice = repeated(&file.rows, "email", |row| Some(&row.email));
+    twice.extend(repeated(&file.rows, "stripe_customer_id", |row| row.stripe_customer_id.as_ref()));
+    file.problems.extend(twice);
+    Ok(file)
+}
+
+/// Counts lines: the reader's own number is that of the line end before the record.
+struct Lines<'a> {
+    text: &'a str,
+    at: usize,
+    line: u64,
+}
+
+impl Lines<'_> {
+    /// The line that a record begins on; records come in order.
+    fn of(&mut self, record: &StringRecord) -> u64 {
+        let start = record.position().map_or(0, csv::Position::byte);
+        let start = usize::try_from(start).unwrap_or(usize::MAX);
+        let rest = self.text.as_bytes().get(start..).unwrap_or_default();
+        let ends = rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        let passed = self.text.as_bytes().get(self.at..start + ends).unwrap_or_default();
+        self.line += passed.iter().filter(|byte| **byte == b'\n').count() as u64;
+        self.at = start + ends;
+        self.line
+    }
+}
+
+/// What each column is, by the first line.
+fn columns(header: &StringRecord) -> Result<Vec<&'static str>> {
+    let (mut columns, mut problems) = (Vec::new(), Vec::new());
+    for name in header {
+        let name = name.trim().to_lowercase();
+        let known = COLUMNS.into_iter().find(|column| *column == name);
+        match known {
+            Some(column) if columns.contains(&column) => {
+                problems.push(format!("line 1: there are two columns {column:?}"));
+            }
+            Some(column) => columns.push(column),
+            None => {
+                let close = |column: &&str| strsim::jaro_winkler(column, &name);
+                let closest = COLUMNS.into_iter().max_by(|a, b| close(a).total_cmp(&close(b)));
+                let hint = closest.filter(|column| close(column) > 0.8);
+                let hint = hint.map_or("remove it".to_owned(), |it| format!("is it {it:?}?"));
+                problems.push(format!("line 1: there is no column {name:?}; {hint}"));
+            }
+        }
+    }
+    if !columns.contains(&COLUMNS[0]) {
+        problems.push("line 1: the column \"email\" is missing".to_owned());
+    }
+    if problems.is_empty() {
+        return Ok(columns);
+    }
+    problems.push(format!("the first line names the columns: {}", COLUMNS.join(",")));
+    Err(Error::Setup(problems))
+}
+
+/// One customer, or everything that is wrong with the row.
+fn row(
+    columns: &[&'static str],
+    record: &StringRecord,
+) -> std::result::Result<Newcomer, Vec<String>> {
+    if record.len() != columns.len() {
+        let (found, wanted) = (record.len(), columns.len());
+        return Err(vec![format!(
+            "it has {found} fields instead of {wanted}; a value with a comma or a quote stands \
+             within quotes"
+        )]);
+    }
+    let mut problems = Vec::new();
+    let text = |column: &str| {
+        let place = columns.iter().position(|known| *known == column)?;
+        record.get(place).map(|text| text.trim_matches(' ')).filter(|text| !text.is_empty())
+    };
+    let email = parsed(text(COLUMNS[0]).or(Some("")), COLUMNS[0], &mut problems);
+    let name = parsed(text("name"), "name", &mut problems);
+    let company_name = parsed(text("company_name"), "company_name", &mut problems);
+    let stripe_customer_id =
+        parsed(text("stripe_customer_id"), "stripe_customer_id", &mut problems);
+    let email_verified = if columns.contains(&"email_verified") {
+        let text = text("email_verified").unwrap_or_default();
+        parsed(Some(text), "email_verified", &mut problems).is_some_and(|YesNo(yes)| yes)
+    } else {
+        true
+    };
+    match email {
+        Some(email) if problems.is_empty() => {
+            Ok(Newcomer { email, email_verified, name, company_name, stripe_customer_id })
+        }
+        _ => Err(problems),
+    }
+}
+
+/// A value, if there is one; a problem, if it is none.
+fn parsed<T: FromStr<Err: Display>>(
+    text: Option<&str>,
+    column: &str,
+    problems: &mut Vec<String>,
+) -> Option<T> {
+    match text?.parse() {
+        Ok(value) => Some(value),
+        Err(error) => {
+            problems.push(format!("`{column}`: {error}"));
+            None
+        }
+    }
+}
+
+struct YesNo(bool);
+
+impl FromStr for YesNo {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
+        match text.to_lowercase().as_str() {
+            "yes" | "true" | "1" => Ok(Self(true)),
+            "no" | "false" | "0" => Ok(Self(false)),
+            _ => Err("say yes or no"),
+        }
+    }
+}
+
+/// Every value that stands in two rows.
+fn repeated<'a, T: Eq + Hash + 'a>(
+    rows: &'a [(u64, Newcomer)],
+    column: &str,
+    value: impl Fn(&'a Newcomer) -> Option<&'a T>,
+) -> Vec<Problem> {
+    let mut seen = HashMap::new();
+    let again = rows.iter().filter_map(|(line, row)| {
+        let first = seen.insert(value(row)?, *line)?;
+        Some(Problem::new(*line, format!("`{column}`: line {first} has the same")))
+    });
+    again.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems(text: &str) -> Vec<String> {
+        match parse(text).map(|file| Problem::all(file.problems)) {
+            Ok(Error::Setup(mut problems)) => {
+                problems.pop();
+                problems
+            }
+            Err(Error::Setup(problems)) => problems,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_spreadsheets_write_is_read() {
+        let plain = "email,name\nada@example.com,\"Lovelace, Ada\"\n";
+        for text in [
+            plain.to_owned(),
+            format!("\u{FEFF}{plain}"),
+            plain.replace('\n', "\r\n"),
+            "Email ;NAME\nADA@example.com;Lovelace, Ada".to_owned(),
+            "name,email\n\"Lovelace, Ada\", ada@example.com \n\n".to_owned(),
+        ] {
+            let file = parse(&text).unwrap();
+            assert_eq!((file.rows.len(), &*file.problems), (1, &[][..]), "{text}");
+            let (line, row) = &file.rows[0];
+            assert_eq!((*line, row.email.as_str()), (2, "ada@example.com"));
+            assert_eq!(row.name.as_ref().unwrap().as_str(), "Lovelace, Ada");
+            assert!(row.email_verified && row.company_name.is_none());
+        }
+        assert!(parse("email\n").unwrap().rows.is_empty());
+    }
+
+    #[test]
+    fn a_text_that_would_be_a_formula_is_kept_as_a_text_security_21() {
+        let file = parse("email,name\nada@example.com,\"=HYPERLINK(\"\"x\"\")\"\n").unwrap();
+        assert_eq!(file.rows[0].1.name.as_ref().unwrap().as_str(), "=HYPERLINK(\"x\")");
+    }
+
+    #[test]
+    fn every_problem_is_told_with_its_line() {
+        let told = problems(
+            "email,name,stripe_customer_id,email_verified\n\
+             ada@example.com,Ada,cus_1,yes\n\
+             nobody,\"two\nlines\",sub_1,perhaps\n\
+             ,,,\n\
+             bob@example.com\n\
+             \r\n\
+             ADA@example.com,,cus_1,no\n",
+        );
+        let expected = [
+            "line 3: `email`: this is not an email address",
+            "line 3: `name`: it has a line break",
+            "line 3: `stripe_customer_id`: an id of this kind begins with \"cus_\"",
+            "line 3: `email_verified`: say yes or no",
+            "line 5: `email`: this is not an email address",
+            "line 5: `email_verified`: say yes or no",
+            "line 6: it has 1 fields instead of 4",
+            "line 8: `email`: line 2 has the same",
+            "line 8: `stripe_customer_id`: line 2 has the same",
+        ];
+        assert_eq!(told.len(), expected.len(), "{told:#?}");
+        for (told, expected) in told.iter().zip(expected) {
+            assert!(told.starts_with(expected), "{told}\nis not\n{expected}");
+        }
+    }
+
+    #[test]
+    fn a_first_line_that_names_no_columns_is_told_with_those_there_are() {
+        let told = problems("ada@example.com,Ada\n").join("\n");
+        assert!(told.contains("no column \"ada@example.com\"; remove it"), "{told}");
+        assert!(told.contains("the column \"email\" is missing"), "{told}");
+        assert!(told.contains("email,name,company_name,stripe_customer_id,email_verified"));
+        let told = problems("email,compnay_name,email\n").join("\n");
+        assert!(told.contains("is it \"company_name\"?"), "{told}");
+        assert!(told.contains("two columns \"email\""), "{told}");
+        assert!(problems("").join("\n").contains("is missing"));
+    }
+
+    #[test]
+    fn a_file_of_mistakes_is_not_told_in_full() {
+        let told = problems(&format!("email\n{}", "nobody\n".repeat(1000)));
+        assert_eq!((told.len(), told[100].as_str()), (101, "… and 900 more"));
+        let many = format!("email\n{}", "a@example.com\n".repeat(MAX_ROWS + 1));
+        assert!(problems(&many)[0].contains("more than 100000 customers"));
+    }
+}

@@ -1,0 +1,414 @@
+//! Customers who are at Stripe and not here, or here without a link: whom a vendor brings along, and whom
+//! a restored backup has lost.
+
+use licentia::customer_file;
+use licentia::flows::backfill::{self, Newcomers, Report};
+use licentia::flows::import;
+use licentia::flows::settle::Intent;
+use licentia_sandbox::{ApiFault, Card, Interval, NewPrice, Times};
+use serde_json::{Value, json};
+
+use crate::harness::PASSWORD;
+use crate::harness::database::{execute, number, texts};
+use crate::harness::shop::Shop;
+
+async fn backfill(shop: &Shop, intent: Intent, newcomers: Newcomers) -> Report {
+    let report = backfill::everybody(&shop.app.app, intent, newcomers, |_| {}).await.unwrap();
+    shop.settled().await;
+    report
+}
+
+async fn linking(shop: &Shop) -> Report {
+    backfill(shop, Intent::Repair, Newcomers::Tell).await
+}
+
+async fn import(shop: &Shop, csv: &str) {
+    let file = customer_file::parse(csv).unwrap();
+    import::customers(&shop.app.app, file, Intent::Repair, |_| {}).await.unwrap();
+}
+
+/// What was done, and why what was left.
+fn summary(report: &Report) -> (Vec<&str>, Vec<&str>) {
+    let mut done: Vec<_> = report.done.iter().map(|done| done.action).collect();
+    let mut left: Vec<_> = report.left.iter().map(|left| left.reason).collect();
+    done.sort();
+    left.sort();
+    assert!(report.failed.is_empty(), "{:?}", report.failed);
+    (done, left)
+}
+
+/// The plan of somebody's current license, by their address.
+async fn plan_of(shop: &Shop, email: &str) -> Vec<String> {
+    let current = format!(
+        "SELECT l.plan FROM licenses l JOIN customers c ON c.customer_id = l.customer_id
+         WHERE c.email = '{email}' AND l.superseded_at IS NULL AND l.revoked_at IS NULL"
+    );
+    texts(&shop.app.app.store, &current).await
+}
+
+/// Everything that a look must not change.
+async fn everything(shop: &Shop) -> (Vec<String>, usize, usize) {
+    let rows = "SELECT customer_id || email || COALESCE(stripe_customer_id, '-') ||
+                COALESCE(stripe_sync_status, '-') || updated_at FROM customers
+                UNION ALL SELECT audit_id FROM audit_log UNION ALL SELECT license_id FROM licenses
+                UNION ALL SELECT order_id FROM orders UNION ALL SELECT mail_id FROM outbox
+                UNION ALL SELECT customer_id || fence FROM customer_leases ORDER BY 1";
+    let rows = texts(&shop.app.app.store, rows).await;
+    (rows, shop.sandbox.events("").len(), shop.sandbox.mails().len())
+}
+
+#[tokio::test]
+async fn whom_the_metadata_names_is_linked_and_gets_what_they_pay_for() {
+    let shop = Shop::open().await;
+    let ada = shop.buyer("ada@example.com").await;
+    let tag = [("customer_id", ada.customer_id.as_str())];
+    // The address at Stripe is another: billing@, say.
+    let stripe_id = shop.old_buyer("billing@example.com", &tag).await;
+    shop.settled().await;
+    assert_eq!(shop.license(&ada).await["plan"], "trial");
+
+    let report = linking(&shop).await;
+    assert_eq!(summary(&report), (vec!["linked_by_metadata"], vec![]));
+    assert_eq!(report.done[0].plan.as_deref(), Some("professional"));
+    assert!(report.done[0].changes.join(";").contains("license: professional"));
+    shop.must_be_paid(&ada).await;
+    let mails = shop.mails_about_sales("ada@example.com");
+    assert_eq!(mails.len(), 1);
+    assert_eq!(mails[0].subject(), "Your new license for acme-app");
+    let linked =
+        "SELECT detail FROM audit_log WHERE action = 'stripe.linked' AND actor = 'operator'";
+    let linked: Value = serde_json::from_str(&texts(&shop.app.app.store, linked).await[0]).unwrap();
+    assert_eq!(linked, json!({ "by": "metadata", "stripe_customer_id": stripe_id }));
+
+    // Once more: nothing is written, here or there.
+    let before = everything(&shop).await;
+    let report = linking(&shop).await;
+    assert_eq!((summary(&report), report.settled), ((vec![], vec![]), 1));
+    assert_eq!(everything(&shop).await, before);
+    // From now on it is a customer like any other.
+    shop.sandbox.advance_days(32);
+    shop.settled().await;
+    assert_eq!(shop.mails_about_sales("ada@example.com").len(), 2, "no renewal");
+}
+
+#[tokio::test]
+async fn a_verified_address_is_linked_and_named_at_stripe() {
+    let shop = Shop::open().await;
+    import(&shop, "email,email_verified\nada@example.com,yes\nbob@example.com,1\n").await;
+    let ada = shop.old_buyer("Ada@Example.com", &[]).await;
+    let bob = shop.old_buyer("bob@example.com", &[("customer_id", "12345"), ("a", "b")]).await;
+    shop.at_stripe(&format!("customers/{ada}"), &[("name", "Ada Lovelace")]).await;
+
+    let report = linking(&shop).await;
+    assert_eq!(summary(&report), (vec!["linked_by_email"; 2], vec![]));
+    for email in ["ada@example.com", "bob@example.com"] {
+        assert_eq!(plan_of(&shop, email).await, ["professional"]);
+        let mails = shop.mails_about_sales(email);
+        assert_eq!(mails.len(), 1, "{email}");
+        assert_eq!(mails[0].subject(), "Your license for acme-app");
+    }
+    let of_ada = "SELECT customer_id FROM customers WHERE email = 'ada@example.com'";
+    let of_ada = texts(&shop.app.app.store, of_ada).await;
+    assert_eq!(shop.sandbox.object(&ada)["metadata"], json!({ "customer_id": of_ada[0] }));
+    // The vendor's own number stays.
+    let metadata = json!({ "customer_id": "12345", "a": "b" });
+    assert_eq!(shop.sandbox.object(&bob)["metadata"], metadata);
+    // A name that is not known here is taken over, and never emptied there.
+    assert_eq!(shop.sandbox.object(&ada)["name"], "Ada Lovelace");
+    let names = "SELECT name FROM customers WHERE name IS NOT NULL";
+    assert_eq!(texts(&shop.app.app.store, names).await, ["Ada Lovelace"]);
+
+    let before = everything(&shop).await;
+    assert_eq!(summary(&linking(&shop).await), (vec![], vec![]));
+    assert_eq!(everything(&shop).await, before);
+}
+
+#[tokio::test]
+async fn who_signs_up_with_anothers_address_does_not_get_their_subscription() {
+    let shop = Shop::open().await;
+    let thief = shop.buyer("ada@example.com").await;
+    let stripe_id = shop.old_buyer("ada@example.com", &[]).await;
+    // An import says whose an address is, not whose the account that somebody made with it.
+    import(&shop, "email,email_verified\nada@example.com,yes\n").await;
+    shop.settled().await;
+    let before = everything(&shop).await;
+    let report = backfill(&shop, Intent::Repair, Newcomers::Create).await;
+    assert_eq!(summary(&report), (vec![], vec!["unverified_email"]));
+    assert_eq!(report.paying_left().count(), 1);
+    assert!(report.left[0].message.contains(&thief.customer_id), "{}", report.left[0].message);
+    assert_eq!(everything(&shop).await, before);
+    assert_eq!(shop.license(&thief).await["plan"], "trial");
+
+    // The vendor asked, and it is Ada after all.
+    let tag = [("metadata[customer_id]", thief.customer_id.as_str())];
+    shop.at_stripe(&format!("customers/{stripe_id}"), &tag).await;
+    assert_eq!(summary(&linking(&shop).await), (vec!["linked_by_metadata"], vec![]));
+    shop.must_be_paid(&thief).await;
+}
+
+#[tokio::test]
+async fn a_new_address_is_not_verified_by_the_old_one() {
+    let shop = Shop::open().await;
+    let ada = shop.buyer("ada@example.com").await;
+    let verify = "UPDATE users SET email_verified_at = 1";
+    execute(&shop.app.app.store, verify).await.unwrap();
+    ada.client.patch("/api/customers/me", &json!({ "name": "Ada" })).await;
+    let verified = "SELECT COUNT(*) FROM users WHERE email_verified_at IS NOT NULL";
+    assert_eq!(number(&shop.app.app.store, verified).await, 1);
+    ada.client.patch("/api/customers/me", &json!({ "email": "bob@example.com" })).await;
+    assert_eq!(number(&shop.app.app.store, verified).await, 0);
+    shop.old_buyer("bob@example.com", &[]).await;
+    assert_eq!(summary(&linking(&shop).await), (vec![], vec!["unverified_email"]));
+}
+
+#[tokio::test]
+async fn what_is_ambiguous_is_told_and_left() {
+    let shop = Shop::open().await;
+    // Linked by a sale, and there is another customer at Stripe with the address, or the name.
+    let ada = shop.buyer("ada@example.com").await;
+    shop.buy(&ada, "professional").await;
+    shop.old_buyer("ada@example.com", &[]).await;
+    shop.old_customer("x@example.com", &[("customer_id", &ada.customer_id)]).await;
+    // Twice at Stripe, here once, or not at all.
+    import(&shop, "email\nbob@example.com\n").await;
+    for email in ["bob@example.com", "bob@example.com", "eve@example.com", "eve@example.com"] {
+        shop.old_buyer(email, &[]).await;
+    }
+    // Two name one.
+    let carl = shop.buyer("carl@example.com").await;
+    for _ in 0..2 {
+        shop.old_customer("carl@example.com", &[("customer_id", &carl.customer_id)]).await;
+    }
+    shop.old_customer("not an address", &[]).await;
+    shop.settled().await;
+    let before = everything(&shop).await;
+    let report = backfill(&shop, Intent::Repair, Newcomers::Create).await;
+    let left = [
+        "named_twice",
+        "named_twice",
+        "no_email",
+        "shared_email",
+        "shared_email",
+        "shared_email",
+        "shared_email",
+        "taken",
+        "taken",
+    ];
+    assert_eq!(summary(&report), (vec![], left.to_vec()));
+    assert_eq!((report.settled, report.paying_left().count()), (1, 5));
+    assert_eq!(everything(&shop).await, before);
+
+    // Linked here to one, and named another there.
+    let linked = "SELECT stripe_customer_id FROM customers WHERE stripe_customer_id IS NOT NULL";
+    let stripe_id = texts(&shop.app.app.store, linked).await.remove(0);
+    let tag = [("metadata[customer_id]", carl.customer_id.as_str())];
+    shop.at_stripe(&format!("customers/{stripe_id}"), &tag).await;
+    let report = linking(&shop).await;
+    assert!(report.left.iter().any(|left| left.reason == "contradiction"), "{:?}", report.left);
+    assert_eq!(texts(&shop.app.app.store, linked).await, [stripe_id]);
+}
+
+#[tokio::test]
+async fn who_pays_and_has_no_account_gets_one_if_that_is_wanted() {
+    let shop = Shop::open().await;
+    let stripe_id = shop.old_buyer("ada@example.com", &[]).await;
+    shop.old_customer("idle@example.com", &[]).await;
+    let gone = shop.old_buyer("gone@example.com", &[]).await;
+    let delete = format!("{}/v1/customers/{gone}", shop.sandbox.url());
+    let delete = reqwest::Client::new().delete(delete).bearer_auth(shop.sandbox.secret_key());
+    assert_eq!(delete.send().await.unwrap().status(), 200);
+
+    let report = linking(&shop).await;
+    assert_eq!(summary(&report), (vec![], vec!["no_account", "no_account"]));
+    assert_eq!(report.paying_left().count(), 1, "who pays for nothing can wait");
+    assert_eq!(shop.app.count("customers").await, 0);
+
+    let report = backfill(&shop, Intent::Repair, Newcomers::Create).await;
+    assert_eq!(summary(&report), (vec!["created"], vec!["no_account"]));
+    assert_eq!(shop.app.count("customers").await, 1);
+    assert_eq!(plan_of(&shop, "ada@example.com").await, ["professional"]);
+    let id = report.done[0].customer_id.as_deref().unwrap();
+    assert_eq!(shop.sandbox.object(&stripe_id)["metadata"]["customer_id"], id);
+    let mails = shop.mails_about_sales("ada@example.com");
+    assert_eq!((mails.len(), mails[0].subject()), (1, "Your license for acme-app"));
+    assert_eq!(shop.sandbox.mails().len(), 1, "nobody else was mailed");
+
+    // The license refreshes itself; the account has no password, and tells nobody so.
+    let text = mails[0].text.as_deref().unwrap();
+    let token = text.split_whitespace().find(|word| word.starts_with("eyJ")).unwrap();
+    let refreshed =
+        shop.app.client.with_token(token).post("/api/licenses/refresh", &json!({})).await;
+    assert_eq!((refreshed.status, refreshed.text("/plan")), (200, "professional"));
+    let login = json!({ "email": "ada@example.com", "password": PASSWORD });
+    let answer = shop.app.client.post("/api/customers/login", &login).await;
+    let stranger = json!({ "email": "nobody@example.com", "password": PASSWORD });
+    let same = shop.app.client.post("/api/customers/login", &stranger).await;
+    assert_eq!((answer.status, &answer.body["code"]), (401, &json!("invalid_credentials")));
+    assert_eq!(answer.body["detail"], same.body["detail"]);
+
+    let before = everything(&shop).await;
+    let report = backfill(&shop, Intent::Repair, Newcomers::Create).await;
+    assert_eq!(summary(&report), (vec![], vec!["no_account"]));
+    assert_eq!(everything(&shop).await, before);
+}
+
+#[tokio::test]
+async fn a_look_changes_nothing_and_says_what_would_be_done() {
+    let shop = Shop::open().await;
+    let ada = shop.buyer("ada@example.com").await;
+    shop.old_buyer("ada@example.com", &[("customer_id", &ada.customer_id)]).await;
+    import(&shop, "email\nbob@example.com\n").await;
+    shop.old_customer("bob@example.com", &[]).await;
+    shop.old_buyer("eve@example.com", &[]).await;
+    shop.settled().await;
+    let before = everything(&shop).await;
+    let looked = backfill(&shop, Intent::Look, Newcomers::Create).await;
+    let would = vec!["created", "linked_by_email", "linked_by_metadata"];
+    assert_eq!(summary(&looked), (would.clone(), vec![]));
+    assert_eq!(everything(&shop).await, before);
+    let done = backfill(&shop, Intent::Repair, Newcomers::Create).await;
+    assert_eq!(summary(&done), (would, vec![]));
+}
+
+#[tokio::test]
+async fn two_runs_at_once_link_everybody_once() {
+    let shop = Shop::open().await;
+    let emails: Vec<String> = (0..6).map(|number| format!("c{number}@example.com")).collect();
+    import(&shop, &format!("email\n{}", emails.join("\n"))).await;
+    for email in &emails {
+        shop.old_buyer(email, &[]).await;
+    }
+    let (one, other) = tokio::join!(linking(&shop), linking(&shop));
+    assert_eq!((one.failed.len(), other.failed.len()), (0, 0), "{one:?} {other:?}");
+    for email in &emails {
+        assert_eq!(plan_of(&shop, email).await, ["professional"]);
+        assert_eq!(shop.mails_about_sales(email).len(), 1);
+    }
+    assert_eq!(shop.app.count("licenses").await, 6);
+}
+
+#[tokio::test]
+async fn a_price_that_no_plan_has_is_told() {
+    let shop = Shop::open().await;
+    let new = NewPrice {
+        id: "price_of_long_ago",
+        product: "Professional",
+        amount: 2900,
+        currency: "usd",
+        interval: Interval::Month,
+    };
+    shop.sandbox.add_price(&new);
+    for email in ["ada@example.com", "bob@example.com"] {
+        let id = shop.old_customer(email, &[]).await;
+        shop.sandbox.replace_card(&id, Card::Paid).unwrap();
+        let form = [("customer", id.as_str()), ("items[0][price]", new.id)];
+        shop.at_stripe("subscriptions", &form).await;
+    }
+    let report = backfill(&shop, Intent::Repair, Newcomers::Create).await;
+    assert_eq!(summary(&report), (vec![], vec!["no_account"; 2]));
+    assert_eq!(report.unknown_prices.into_iter().collect::<Vec<_>>(), [(new.id.to_owned(), 2)]);
+}
+
+#[tokio::test]
+async fn every_page_is_read() {
+    let shop = Shop::open().await;
+    let ada = shop.buyer("ada@example.com").await;
+    // Listed last: Stripe begins with the newest.
+    shop.old_buyer("ada@example.com", &[("customer_id", &ada.customer_id)]).await;
+    for number in 0..230 {
+        shop.old_customer(&format!("idle{number}@example.com"), &[]).await;
+    }
+    // More than are looked up at once here.
+    let rows: String = (0..700).map(|number| format!("c{number}@example.com\n")).collect();
+    import(&shop, &format!("email\n{rows}")).await;
+    for number in [0, 350, 699] {
+        shop.old_customer(&format!("c{number}@example.com"), &[]).await;
+    }
+    let report = linking(&shop).await;
+    assert_eq!((report.customers, report.left.len()), (234, 230));
+    assert_eq!(report.done.len(), 4);
+    shop.must_be_paid(&ada).await;
+}
+
+#[tokio::test]
+async fn what_stripe_did_not_answer_is_done_by_the_next_run() {
+    for failing in ["POST /v1/customers/", "GET /v1/customers/", "GET /v1/invoices"] {
+        let shop = Shop::open().await;
+        import(&shop, "email\nada@example.com\n").await;
+        shop.old_buyer("ada@example.com", &[]).await;
+        shop.old_buyer("eve@example.com", &[]).await;
+        shop.settled().await;
+        shop.sandbox.faults().api_call(ApiFault::ErrorBefore, failing, Times::Always);
+        let app = &shop.app.app;
+        let failed = backfill::everybody(app, Intent::Repair, Newcomers::Create, |_| {}).await;
+        let failed = failed.unwrap();
+        assert_eq!((failed.done.len(), failed.failed.len()), (0, 2), "{failing}");
+        assert!(failed.failed[0].error.contains("Stripe"), "{}", failed.failed[0].error);
+        shop.sandbox.faults().clear();
+        let report = backfill(&shop, Intent::Repair, Newcomers::Create).await;
+        assert_eq!(summary(&report), (vec!["finished"; 2], vec![]), "{failing}");
+        for email in ["ada@example.com", "eve@example.com"] {
+            assert_eq!(plan_of(&shop, email).await, ["professional"], "{failing}");
+            assert_eq!(shop.mails_about_sales(email).len(), 1, "{failing}");
+        }
+        assert_eq!(shop.app.count("licenses").await, 2, "{failing}");
+        assert_eq!(summary(&linking(&shop).await), (vec![], vec![]), "{failing}");
+    }
+}
+
+#[tokio::test]
+async fn when_they_cannot_be_listed_nothing_is_done() {
+    let shop = Shop::open().await;
+    import(&shop, "email\nada@example.com\n").await;
+    shop.old_buyer("ada@example.com", &[]).await;
+    shop.settled().await;
+    let before = everything(&shop).await;
+    for listing in ["GET /v1/customers", "GET /v1/subscriptions"] {
+        shop.sandbox.faults().api_call(ApiFault::RateLimited, listing, Times::Next(3));
+        let app = &shop.app.app;
+        let failed = backfill::everybody(app, Intent::Repair, Newcomers::Tell, |_| {}).await;
+        assert!(failed.unwrap_err().to_string().contains("Stripe cannot be reached: 429"));
+        assert_eq!(everything(&shop).await, before);
+    }
+    assert_eq!(linking(&shop).await.done.len(), 1);
+}
+
+#[tokio::test]
+async fn after_an_old_backup_the_links_come_back() {
+    let shop = Shop::open().await;
+    let ada = shop.buyer("ada@example.com").await;
+    let bob = shop.buyer("bob@example.com").await;
+    let eve = shop.buyer("eve@example.com").await;
+    for buyer in [&ada, &bob, &eve] {
+        shop.buy(buyer, "professional").await;
+    }
+    assert_eq!(eve.client.delete("/api/customers/me").await.status, 204);
+    // The backup is from before Ada bought, and before Bob came.
+    for back in [
+        "DELETE FROM users WHERE email = 'bob@example.com'",
+        "DELETE FROM licenses WHERE source = 'subscription'",
+        "UPDATE licenses SET superseded_at = NULL, superseded_by = NULL",
+        "DELETE FROM orders",
+        "DELETE FROM subscriptions",
+        "DELETE FROM stripe_attempts",
+        "DELETE FROM outbox",
+        "UPDATE customers SET stripe_customer_id = NULL, stripe_sync_status = NULL,
+             stripe_synced_at = NULL",
+    ] {
+        execute(&shop.app.app.store, back).await.unwrap();
+    }
+    let report = backfill(&shop, Intent::Repair, Newcomers::Create).await;
+    assert_eq!(summary(&report), (vec!["linked_by_metadata"], vec!["deleted", "not_here"]));
+    let left: Vec<_> = report.paying_left().collect();
+    assert_eq!((left.len(), left[0].reason), (1, "not_here"), "Eve's subscription was ended");
+    assert!(left[0].message.contains(&bob.customer_id), "{}", left[0].message);
+    shop.must_be_paid(&ada).await;
+    assert_eq!(shop.counterparts(), 3, "nobody was made anew");
+
+    // Told apart by the vendor, Bob gets a new account.
+    let untag = [("metadata[customer_id]", "")];
+    shop.at_stripe(&format!("customers/{}", left[0].stripe_customer_id), &untag).await;
+    let report = backfill(&shop, Intent::Repair, Newcomers::Create).await;
+    assert_eq!(summary(&report), (vec!["created"], vec!["deleted"]));
+    assert_eq!(plan_of(&shop, "bob@example.com").await, ["professional"]);
+}
