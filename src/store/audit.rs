@@ -33,8 +33,8 @@ pub struct AuditEntry<'a> {
     pub actor: Actor,
     /// What was done, for example `customer.signed_up`.
     pub action: &'static str,
-    /// To whom.
-    pub customer_id: &'a CustomerId,
+    /// To whom; none when it is about no customer, or about several.
+    pub customer_id: Option<&'a CustomerId>,
     /// What else is worth knowing.
     pub detail: serde_json::Value,
 }
