@@ -27,6 +27,7 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
         4 "0004_outbox",
         5 "0005_sales",
         6 "0006_inbox",
+        7 "0007_admin_keys",
     }
 });
 

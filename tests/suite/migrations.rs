@@ -8,7 +8,7 @@ use crate::harness::database::{Kind, TestDatabase, execute, kind};
 use crate::harness::process::{licentia, run};
 
 /// This version's newest migration.
-const NEWEST: i64 = 6;
+const NEWEST: i64 = 7;
 
 #[tokio::test]
 async fn every_pair_in_the_folder_is_built_in() {
@@ -72,17 +72,17 @@ async fn a_newer_or_changed_schema_is_refused_with_the_way_out() {
     let directory = tempfile::tempdir().unwrap();
     let store = TestDatabase::new(directory.path()).await.open().await;
     store.migrate_up().await.unwrap();
-    execute(&store, "UPDATE _sqlx_migrations SET version = 9999 WHERE version = 6").await.unwrap();
+    execute(&store, "UPDATE _sqlx_migrations SET version = 9999 WHERE version = 7").await.unwrap();
     let error = store.migrate_up().await.unwrap_err().to_string();
-    assert!(error.contains("schema version 9999, this binary knows up to 6"), "{error}");
+    assert!(error.contains("schema version 9999, this binary knows up to 7"), "{error}");
     assert!(error.contains("newer version"), "{error}");
     assert!(store.migration_status().await.is_err());
 
-    let changed = "UPDATE _sqlx_migrations SET version = 6, checksum = (SELECT checksum FROM \
+    let changed = "UPDATE _sqlx_migrations SET version = 7, checksum = (SELECT checksum FROM \
                    _sqlx_migrations WHERE version = 1) WHERE version = 9999";
     execute(&store, changed).await.unwrap();
     let error = store.migrate_up().await.unwrap_err().to_string();
-    assert!(error.contains("migration 6 was applied in another form"), "{error}");
+    assert!(error.contains("migration 7 was applied in another form"), "{error}");
 }
 
 #[tokio::test]
@@ -175,8 +175,8 @@ async fn the_command_line_migrates_and_guards_what_would_be_lost() {
             .args(arguments)
             .env("LICENTIA_DATABASE_URL", &database.url))
     };
-    assert_eq!(migrate(&[]).out, "The schema went up from version 0 to 6.\n");
-    assert_eq!(migrate(&["up"]).out, "The schema is up to date, at version 6.\n");
+    assert_eq!(migrate(&[]).out, "The schema went up from version 0 to 7.\n");
+    assert_eq!(migrate(&["up"]).out, "The schema is up to date, at version 7.\n");
     let status = migrate(&["status"]);
     assert!(status.out.contains("1  applied  accounts"), "{}", status.out);
     let status: serde_json::Value =
@@ -185,7 +185,7 @@ async fn the_command_line_migrates_and_guards_what_would_be_lost() {
         (&status["version"], &status["migrations"][2]["applied"]),
         (&NEWEST.into(), &true.into())
     );
-    assert_eq!(migrate(&["down"]).out, "The schema went down from version 6 to 5.\n");
+    assert_eq!(migrate(&["down"]).out, "The schema went down from version 7 to 6.\n");
     assert_eq!(migrate(&["up"]).code, 0);
 
     let id = "0123456789abcdef0123456789abcdef";
