@@ -4,6 +4,7 @@ pub mod account;
 pub mod admin;
 pub mod checkout;
 mod counterpart;
+pub mod drift;
 pub mod events;
 pub mod inbox;
 mod lease;

@@ -67,4 +67,14 @@ impl Tx {
         )?;
         Ok(())
     }
+
+    /// When everybody was last compared with Stripe, and the detail of that entry.
+    pub async fn last_comparison(&mut self) -> Result<Option<(Timestamp, String)>> {
+        sql!(
+            self,
+            fetch_optional: (Timestamp, String),
+            "SELECT at, detail FROM audit_log WHERE action = 'stripe.compared'
+             ORDER BY at DESC LIMIT 1",
+        )
+    }
 }

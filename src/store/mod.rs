@@ -43,7 +43,7 @@ pub use licenses::IssuedLicense;
 pub use orders::Order;
 pub use outbox::{LeasedMail, NewMail};
 pub use sessions::Session;
-pub use subscriptions::SubscriptionRow;
+pub use subscriptions::{PaidWithoutLicense, SubscriptionRow};
 
 /// How long a request waits for a connection or for a lock before it is told to come back.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);

@@ -6,9 +6,11 @@
 mod harness;
 
 mod account;
+mod admin;
 mod cli;
 mod crash;
 mod demo;
+mod drift;
 mod edge;
 mod keys;
 mod licenses;
