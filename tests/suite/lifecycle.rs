@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use licentia::flows::events;
-use licentia::flows::reconcile::everybody;
+use licentia::flows::reconcile::{AT_ONCE, everybody};
 use licentia::flows::settle::Intent;
 use licentia::store::Actor;
 use licentia_sandbox::{ApiFault, Card, DeliveryFault, Order, Times};
@@ -62,7 +62,7 @@ async fn with_every_webhook_lost_a_comparison_finds_and_repairs_it_all_stripe_17
     let session = shop.checkout(&ada, "professional").await;
     shop.sandbox.pay(&session, Card::Paid).unwrap();
     let app = &shop.app.app;
-    let compare = async |intent| everybody(app, intent, |_| {}).await.unwrap();
+    let compare = async |intent| everybody(app, intent, AT_ONCE, |_| {}).await.unwrap();
 
     // To look changes nothing.
     let looked = compare(Intent::Look).await;
