@@ -5,6 +5,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::domain::admin_key::Scope;
 use crate::domain::contact::{InvalidEmail, InvalidName};
 use crate::domain::password::UnfitPassword;
 use crate::domain::webhook::BadWebhook;
@@ -42,9 +43,17 @@ pub enum Error {
     /// No session, or one that has ended.
     #[error(
         "this call needs `Authorization: Bearer …` with a valid session token, which login answers; a \
-         refresh needs the license instead"
+         refresh needs the license instead, and /api/admin an admin key"
     )]
     Unauthenticated,
+    /// The admin key may not do this.
+    #[error("this needs an admin key of the scope {needed}; this one has {held}")]
+    InsufficientScope {
+        /// The least that is needed.
+        needed: Scope,
+        /// What the key has.
+        held: Scope,
+    },
     /// The license that was sent as a credential is none of ours, or too old to be one.
     #[error("this license cannot be refreshed: {0}")]
     InvalidLicense(String),
@@ -142,6 +151,7 @@ impl Error {
             Self::EmailTaken => Code::EmailTaken,
             Self::InvalidCredentials => Code::InvalidCredentials,
             Self::Unauthenticated => Code::Unauthenticated,
+            Self::InsufficientScope { .. } => Code::InsufficientScope,
             Self::InvalidLicense(_) => Code::InvalidLicense,
             Self::LicenseEnded => Code::LicenseEnded,
             Self::LicenseRevoked => Code::LicenseRevoked,
@@ -186,6 +196,8 @@ pub enum Code {
     InvalidRequest,
     /// The credential is missing or has ended.
     Unauthenticated,
+    /// The admin key may not do this.
+    InsufficientScope,
     /// The email address or the password is wrong.
     InvalidCredentials,
     /// The license sent as a credential is none.
@@ -243,6 +255,7 @@ impl Code {
         match self {
             Self::InvalidRequest => "invalid_request",
             Self::Unauthenticated => "unauthenticated",
+            Self::InsufficientScope => "insufficient_scope",
             Self::InvalidCredentials => "invalid_credentials",
             Self::InvalidLicense => "invalid_license",
             Self::LicenseEnded => "license_ended",
@@ -277,7 +290,7 @@ impl Code {
         match self {
             Self::InvalidRequest | Self::BadWebhook => 400,
             Self::Unauthenticated | Self::InvalidCredentials | Self::InvalidLicense => 401,
-            Self::LicenseEnded | Self::LicenseRevoked => 403,
+            Self::InsufficientScope | Self::LicenseEnded | Self::LicenseRevoked => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::RequestTimeout => 408,
@@ -300,6 +313,7 @@ impl Code {
         match self {
             Self::InvalidRequest => "The request is malformed",
             Self::Unauthenticated => "Not signed in",
+            Self::InsufficientScope => "The admin key may not do this",
             Self::InvalidCredentials => "Wrong email address or password",
             Self::InvalidLicense => "The license is not valid",
             Self::LicenseEnded => "The license has ended",

@@ -1,7 +1,7 @@
 //! What happens in the background: the inbox and the outbox are drained, at once when something was
-//! written into them, and every second for what is to be tried again; and once a day everybody is compared
-//! with Stripe. Whatever is slow (one customer's
-//! sync, one mail) holds up nothing but itself.
+//! written into them, and every second for what is to be tried again; once a day everybody is compared with
+//! Stripe; and what an alarm can hang on is counted. Whatever is slow (one customer's sync, one mail) holds
+//! up nothing but itself.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use crate::app::App;
 use crate::error::Result;
 use crate::flows::settle::Intent;
-use crate::flows::{inbox, mail, reconcile};
+use crate::flows::{drift, inbox, mail, reconcile};
 
 /// How often the boxes are looked at without having been told.
 const POLL: Duration = Duration::from_secs(1);
@@ -23,6 +23,10 @@ const EVENTS_AT_ONCE: usize = 32;
 /// How long after one comparison with Stripe the next one begins, and after one that failed.
 const BETWEEN_COMPARISONS: Duration = Duration::from_secs(24 * 3600);
 const BEFORE_COMPARING_AGAIN: Duration = Duration::from_secs(600);
+
+/// How often what an alarm can hang on is counted: as often as figures are usually fetched, and seldom
+/// enough to cost nothing where there are many customers.
+const BETWEEN_COUNTS: Duration = Duration::from_secs(30);
 
 /// Mails that are sent at once; each has a connection to the SMTP server of its own.
 const MAILS_AT_ONCE: usize = 10;
@@ -50,7 +54,20 @@ pub async fn run(app: App, stopped: watch::Receiver<()>) {
             async move { mail::send(&app, &due).await }
         },
     );
-    tokio::join!(inbox, outbox, compare_daily(&app, told));
+    tokio::join!(inbox, outbox, compare_daily(&app, told.clone()), count(&app, told));
+}
+
+/// Counts what an alarm can hang on, at the start and regularly.
+async fn count(app: &App, mut stopped: watch::Receiver<()>) {
+    loop {
+        if let Err(error) = drift::measure(app).await {
+            tracing::warn!(%error, "who lacks a license could not be counted");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(BETWEEN_COUNTS) => {}
+            _ = stopped.changed() => return,
+        }
+    }
 }
 
 /// Compares everybody with Stripe at the start and once a day, whatever the events said.

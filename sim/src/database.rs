@@ -57,9 +57,9 @@ pub async fn empty(store: &Store) -> Result<()> {
     for table in TABLES {
         let delete = AssertSqlSafe(format!("DELETE FROM {table}")); // One of the names above.
         match &mut tx {
-            Tx::Sqlite(tx) => drop(sqlx::query(delete).execute(&mut **tx).await?),
-            Tx::Postgres(tx) => drop(sqlx::query(delete).execute(&mut **tx).await?),
-        }
+            Tx::Sqlite(tx) => sqlx::query(delete).execute(&mut **tx).await?.rows_affected(),
+            Tx::Postgres(tx) => sqlx::query(delete).execute(&mut **tx).await?.rows_affected(),
+        };
     }
     tx.commit().await
 }

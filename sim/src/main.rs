@@ -146,7 +146,7 @@ fn one_after_the_other(
                 break;
             }
             one(arguments, first + number, &ground, total).await?;
-            if began.elapsed() > BETWEEN_WORDS && number % 500 == 0 {
+            if began.elapsed() > BETWEEN_WORDS && number.is_multiple_of(500) {
                 eprintln!("{number} histories in {} seconds", began.elapsed().as_secs());
             }
         }

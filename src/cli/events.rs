@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
+use serde_json::{Value, json};
 
 use super::{print, print_json, wait};
 use crate::app::App;
@@ -11,9 +12,9 @@ use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
-use crate::flows::inbox;
+use crate::flows::events::{self, Explained, MAX_LISTED, State};
 use crate::random::Random;
-use crate::store::StoredEvent;
+use crate::store::Actor;
 
 pub const EXAMPLES: &str = "Examples:
   licentia events list
@@ -69,36 +70,66 @@ impl Events {
     async fn act(self, app: &App) -> Result<ExitCode> {
         match self.action {
             Action::List { json } => {
-                let events = inbox::troubled(app).await?;
-                if json { print_json(&events) } else { tell(&events) }
+                let troubled = events::troubled(app, MAX_LISTED).await?;
+                if !json {
+                    return tell(&troubled);
+                }
+                let shown: Vec<Value> = troubled.iter().map(shown).collect();
+                print_json(&Value::Array(shown))
             }
-            Action::Show { id } => print_json(&inbox::event(app, &id).await?),
+            Action::Show { id } => {
+                let mut event = shown(&events::explain(app, &id).await?);
+                event["body"] = events::body(app, &id).await?.into();
+                print_json(&event)
+            }
             Action::Replay { id: Some(id), .. } => {
-                inbox::replay(app, &id).await?;
+                events::replay(app, &id, Actor::Operator).await?;
                 print(format_args!("{id} is due again; the server works on it.\n"))
             }
             Action::Replay { id: None, .. } => {
-                let events = inbox::troubled(app).await?;
-                for event in &events {
-                    inbox::replay(app, &event.event_id).await?;
+                let troubled = events::troubled(app, MAX_LISTED).await?;
+                for explained in &troubled {
+                    events::replay(app, &explained.event.event_id, Actor::Operator).await?;
                 }
-                print(format_args!("{} events are due again.\n", events.len()))
+                print(format_args!("{} events are due again.\n", troubled.len()))
             }
         }
     }
 }
 
-fn tell(events: &[StoredEvent]) -> Result<ExitCode> {
-    for event in events {
-        let state = match event.given_up_at {
-            Some(at) => format!("given up {}", Timestamp::saturating(at)),
-            None => format!("tried again {}", Timestamp::saturating(event.due_at)),
+/// An event as JSON, with the names that the API has.
+fn shown(explained: &Explained) -> Value {
+    let Explained { event, customer_id, state } = explained;
+    let time = |time: Option<Timestamp>| time.map(|time| time.to_string());
+    json!({
+        "event_id": event.event_id,
+        "kind": event.kind,
+        "customer_id": customer_id.as_ref().map(ToString::to_string),
+        "stripe_customer_id": event.stripe_customer_id.as_ref().map(ToString::to_string),
+        "stripe_payment_intent_id": event.stripe_payment_intent_id.as_ref().map(ToString::to_string),
+        "happened_at": event.happened_at.to_string(),
+        "received_at": event.received_at.to_string(),
+        "state": state.as_str(),
+        "attempts": event.attempts,
+        "last_error": event.last_error,
+        "due_at": event.due_at.to_string(),
+        "done_at": time(event.done_at),
+        "given_up_at": time(event.given_up_at),
+        "next": explained.next(),
+    })
+}
+
+fn tell(troubled: &[Explained]) -> Result<ExitCode> {
+    for Explained { event, state, .. } in troubled {
+        let state = match (state, event.given_up_at) {
+            (State::GivenUp, Some(at)) => format!("given up {at}"),
+            _ => format!("tried again {}", event.due_at),
         };
         let why = event.last_error.as_deref().unwrap_or("no reason is known");
         let (id, kind, tries) = (&event.event_id, &event.kind, event.attempts);
         print(format_args!("{id}  {kind}  {state}, after {tries} tries: {why}\n"))?;
     }
-    if events.is_empty() {
+    if troubled.is_empty() {
         return print("Every event was worked on.\n");
     }
     Ok(ExitCode::SUCCESS)

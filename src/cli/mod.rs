@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 it worked, 1 it did not (the reason is on standard error), 2 the call was wrong.
 
+mod admin_key;
 mod backfill;
 mod demo;
 mod email;
@@ -71,6 +72,9 @@ enum Command {
     /// Make and list signing keys
     #[command(after_help = keys::EXAMPLES, subcommand_required = true)]
     Keys(keys::Keys),
+    /// Make, list and revoke the keys that open /api/admin
+    #[command(name = "admin-key", after_help = admin_key::EXAMPLES, subcommand_required = true)]
+    AdminKey(admin_key::AdminKeyCommand),
     /// Show what the mails look like, or send one to see whether it arrives
     #[command(after_help = email::EXAMPLES)]
     Email(email::EmailCommand),
@@ -104,6 +108,7 @@ impl Cli {
             Command::Demo(demo) => config().and_then(|config| demo.run(&config)),
             Command::Migrate(migrate) => config().and_then(|config| migrate.run(&config)),
             Command::Keys(keys) => config().and_then(|config| keys.run(&config)),
+            Command::AdminKey(admin_key) => config().and_then(|config| admin_key.run(&config)),
             Command::Email(email) => config().and_then(|config| email.run(&config)),
             Command::Events(events) => config().and_then(|config| events.run(&config)),
             Command::Reconcile(reconcile) => config().and_then(|config| reconcile.run(&config)),

@@ -70,6 +70,7 @@ pub(super) async fn operate(
     config: &Config,
     stop: impl Future<Output = ()>,
 ) -> Result<()> {
+    http::take_figures();
     let (end, ended) = watch::channel(());
     let worker = tokio::spawn(worker::run(app.clone(), ended));
     // Both finish at the same time; what comes in meanwhile is worked on after the next start.

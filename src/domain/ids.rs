@@ -104,6 +104,11 @@ id!(
     "task_"
 );
 id!(
+    /// An admin key, for listing and revoking it; the key itself is another secret.
+    AdminKeyId,
+    "akey_"
+);
+id!(
     /// An entry of the audit log.
     AuditId,
     "audit_"

@@ -2,6 +2,7 @@
 //!
 //! A value of one of these types has been checked; what parses is what may exist.
 
+pub mod admin_key;
 pub mod contact;
 pub mod ids;
 pub mod invoice;

@@ -3,7 +3,7 @@
 use crate::domain::time::{DAY, Timestamp};
 
 /// What did not work for this long, in seconds, is given up; an operator sees it.
-const GIVE_UP_AFTER: i64 = 3 * DAY;
+pub const GIVE_UP_AFTER: i64 = 3 * DAY;
 
 /// Before that it was tried this often, even if nothing worked all the while.
 const LEAST_TRIES: i64 = 5;

@@ -129,5 +129,5 @@ pub(super) fn by_customer<'a>(
     action: &'static str,
     detail: Value,
 ) -> AuditEntry<'a> {
-    AuditEntry { actor: Actor::Customer, action, customer_id, detail }
+    AuditEntry { actor: Actor::Customer, action, customer_id: Some(customer_id), detail }
 }

@@ -191,7 +191,7 @@ pub(super) async fn adopt(app: &App, lease: &Lease, theirs: &Theirs, sign: Sign)
     };
     let detail = json!({ "by": by, "stripe_customer_id": theirs.id.as_str() });
     let action = "stripe.linked";
-    let entry = AuditEntry { actor: Actor::Operator, action, customer_id: id, detail };
+    let entry = AuditEntry { actor: Actor::Operator, action, customer_id: Some(id), detail };
     audit(app, &mut tx, entry, now).await?;
     tx.commit().await
 }

@@ -110,7 +110,7 @@ pub(super) async fn add(
         tx.link_stripe_customer(&id, stripe_customer_id.as_ref(), None).await?;
     }
     let detail = json!({ "stripe_customer_id": stripe_customer_id.map(|id| id.to_string()) });
-    let entry = AuditEntry { actor: Actor::Operator, action, customer_id: &id, detail };
+    let entry = AuditEntry { actor: Actor::Operator, action, customer_id: Some(&id), detail };
     audit(app, tx, entry, now).await?;
     Ok(id)
 }

@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use crate::app::App;
 use crate::domain::ids::{CustomerId, TaskId};
 use crate::domain::retry;
+use crate::domain::stripe_ids::{PaymentIntentId, StripeCustomerId};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::flows::{brief, sync};
-use crate::store::{LeasedEvent, StoredEvent, Tx};
+use crate::store::{LeasedEvent, Tx};
 
 /// How long a worker has for what it took, in seconds: longer than it waits for a customer's lease and
 /// works under it, and short enough that what a dead one held up is done within a minute.
@@ -49,38 +50,6 @@ pub(super) async fn ask_for_counterpart(
     tx.insert_task(&TaskId::from_random(app.random.bits()), SIGNED_UP, id, now).await
 }
 
-/// Events that are listed at once; who has more has one cause for all of them.
-const LISTED: i64 = 1000;
-
-/// The events that were given up, and those that did not work yet, the oldest first.
-///
-/// # Errors
-/// A failure of the database.
-pub async fn troubled(app: &App) -> Result<Vec<StoredEvent>> {
-    app.store.read().await?.troubled_events(LISTED).await
-}
-
-/// An event.
-///
-/// # Errors
-/// [`Error::NotFound`].
-pub async fn event(app: &App, id: &str) -> Result<StoredEvent> {
-    app.store.read().await?.event(id).await?.ok_or(Error::NotFound("event"))
-}
-
-/// Has an event worked on anew by the server, as if it had just come: what it is about is looked up at
-/// Stripe, so a replay never does harm.
-///
-/// # Errors
-/// [`Error::NotFound`].
-pub async fn replay(app: &App, id: &str) -> Result<()> {
-    let mut tx = app.store.write().await?;
-    let found = tx.replay_event(id, app.now()).await?;
-    tx.commit().await?;
-    app.events_due.notify_one();
-    if found { Ok(()) } else { Err(Error::NotFound("event")) }
-}
-
 /// Takes what is due, `most` events at the most, each customer's together. What is about nobody here
 /// is done with that.
 ///
@@ -101,7 +70,9 @@ pub async fn take_due(app: &App, most: usize) -> Result<Vec<(CustomerId, Vec<Lea
     let mut of_nobody = Vec::new();
     let mut tx = app.store.read().await?;
     for event in leased {
-        match customer_of(&mut tx, &event).await? {
+        let LeasedEvent { customer_id, stripe_customer_id, stripe_payment_intent_id, .. } = &event;
+        let about = (customer_id, stripe_customer_id, stripe_payment_intent_id);
+        match customer_of(&mut tx, about).await? {
             Some(id) => of_customers.entry(id).or_default().push(event),
             None => of_nobody.push(event),
         }
@@ -111,17 +82,17 @@ pub async fn take_due(app: &App, most: usize) -> Result<Vec<(CustomerId, Vec<Lea
     Ok(of_customers.into_iter().collect())
 }
 
+/// How an event names whom it is about: by our id, by Stripe's, by a payment.
+pub(super) type About<'e> =
+    (&'e Option<CustomerId>, &'e Option<StripeCustomerId>, &'e Option<PaymentIntentId>);
+
 /// Whom an event is about, by the links that we have; never by what the event's metadata says.
-async fn customer_of(tx: &mut Tx, event: &LeasedEvent) -> Result<Option<CustomerId>> {
-    if event.customer_id.is_some() {
-        return Ok(event.customer_id.clone());
-    }
-    if let Some(id) = &event.stripe_customer_id {
-        return tx.customer_by_stripe_id(id).await;
-    }
-    match &event.stripe_payment_intent_id {
-        Some(id) => tx.customer_by_payment(id).await,
-        None => Ok(None),
+pub(super) async fn customer_of(tx: &mut Tx, about: About<'_>) -> Result<Option<CustomerId>> {
+    match about {
+        (Some(id), ..) => Ok(Some(id.clone())),
+        (None, Some(id), _) => tx.customer_by_stripe_id(id).await,
+        (None, None, Some(id)) => tx.customer_by_payment(id).await,
+        (None, None, None) => Ok(None),
     }
 }
 

@@ -83,7 +83,7 @@ fn by_operator<'a>(
     action: &'static str,
     detail: Value,
 ) -> AuditEntry<'a> {
-    AuditEntry { actor: Actor::Operator, action, customer_id, detail }
+    AuditEntry { actor: Actor::Operator, action, customer_id: Some(customer_id), detail }
 }
 
 /// The customer with this email address.

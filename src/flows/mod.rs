@@ -1,9 +1,12 @@
 //! The use cases. HTTP, the command line and tests call the same ones.
 
 pub mod account;
+pub mod admin;
 pub mod backfill;
 pub mod checkout;
 mod counterpart;
+pub mod drift;
+pub mod events;
 pub mod import;
 pub mod inbox;
 mod lease;
@@ -19,6 +22,10 @@ pub mod subscription;
 pub mod sync;
 pub mod webhook;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
+
 use crate::app::App;
 use crate::domain::ids::AuditId;
 use crate::domain::time::Timestamp;
@@ -30,10 +37,16 @@ async fn audit(app: &App, tx: &mut Tx, entry: AuditEntry<'_>, now: Timestamp) ->
     tx.insert_audit_entry(AuditId::from_random(app.random.bits()), entry, now).await
 }
 
-/// The most that is kept of an error, in characters.
-const MAX_ERROR_CHARACTERS: usize = 500;
+/// The most that is kept of an error, or of another text that may be long, in characters.
+const MAX_CHARACTERS: usize = 500;
 
-/// As much of an error as is kept in the database.
-fn brief(error: &str) -> String {
-    error.chars().take(MAX_ERROR_CHARACTERS).collect()
+/// As much of such a text as is kept in the database.
+fn brief(text: &str) -> String {
+    text.chars().take(MAX_CHARACTERS).collect()
+}
+
+/// What is kept of a session token or an admin key. It has 256 random bits, so a plain hash cannot be
+/// turned back.
+fn secret_hash(secret: &str) -> String {
+    URL_SAFE_NO_PAD.encode(Sha256::digest(secret))
 }

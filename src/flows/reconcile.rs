@@ -2,15 +2,18 @@
 //! with Stripe. At the start, once a day, and by command. Finding nothing is the normal answer.
 
 use futures_util::{StreamExt, stream};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::app::App;
 use crate::config::Mode;
 use crate::domain::ids::CustomerId;
+use crate::domain::time::Timestamp;
 use crate::domain::webhook::Envelope;
 use crate::error::{Error, Result};
 use crate::flows::settle::Intent;
-use crate::flows::sync;
+use crate::flows::{audit, sync};
+use crate::store::{Actor, AuditEntry, Tx};
 
 /// Customers that are looked at at once: a fifth of what Stripe takes from one account in test mode, so
 /// that sales go on meanwhile (<https://docs.stripe.com/rate-limits>).
@@ -55,6 +58,17 @@ pub struct Failed {
     pub error: String,
 }
 
+/// What is kept of a look at everybody that repaired what differed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// Customers that were compared with Stripe.
+    pub checked: usize,
+    /// How many of them were not as Stripe has them.
+    pub drifted: usize,
+    /// How many could not be compared.
+    pub failed: usize,
+}
+
 /// Compares everybody with Stripe, `at_once` at the same time, and repairs what differs if that is the
 /// intent. `progress` is told how many were compared so far.
 ///
@@ -71,7 +85,7 @@ pub async fn everybody(
     let mut last: Option<CustomerId> = None;
     loop {
         let page = app.store.read().await?.linked_customers(last.as_ref(), PAGE).await?;
-        let Some(newest) = page.last() else { return Ok(report) };
+        let Some(newest) = page.last() else { break };
         if last.is_none() {
             // Who has sold nothing yet asks Stripe nothing.
             // The comparison does not need them.
@@ -108,6 +122,34 @@ pub async fn everybody(
         }
         metrics::gauge!("licentia_drifted_customers").set(report.drifted.len() as f64);
     }
+    if intent == Intent::Repair {
+        note(app, &report).await?;
+    }
+    Ok(report)
+}
+
+/// Writes down that everybody was compared, for [`last`].
+async fn note(app: &App, report: &Report) -> Result<()> {
+    let (drifted, failed) = (report.drifted.len(), report.failed.len());
+    let comparison = Comparison { checked: report.checked, drifted, failed };
+    let entry = AuditEntry {
+        actor: Actor::System,
+        action: "stripe.compared",
+        customer_id: None,
+        detail: json!(comparison),
+    };
+    let mut tx = app.store.write().await?;
+    audit(app, &mut tx, entry, app.now()).await?;
+    tx.commit().await
+}
+
+/// When everybody was last compared with Stripe to the end, by whichever server or command, and what was
+/// found.
+pub(super) async fn last(tx: &mut Tx) -> Result<Option<(Timestamp, Comparison)>> {
+    let Some((at, detail)) = tx.last_comparison().await? else { return Ok(None) };
+    let comparison = serde_json::from_str(&detail);
+    let unread = |error| Error::Internal(format!("a comparison cannot be read: {error}"));
+    Ok(Some((at, comparison.map_err(unread)?)))
 }
 
 /// Takes in what Stripe could not deliver; the worker works on it as on any event. Answers how many were

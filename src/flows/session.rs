@@ -2,7 +2,6 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use sha2::{Digest, Sha256};
 
 use crate::app::App;
 use crate::domain::contact::Email;
@@ -10,6 +9,7 @@ use crate::domain::ids::{SessionId, UserId};
 use crate::domain::password::Password;
 use crate::domain::time::{DAY, Timestamp};
 use crate::error::{Error, Result};
+use crate::flows::secret_hash;
 use crate::passwords::Verdict;
 use crate::store::{Customer, Session, Tx};
 
@@ -102,7 +102,7 @@ pub(super) async fn open(
         created_at: now,
         expires_at: now.plus(SESSION_SECONDS),
     };
-    tx.insert_session(&session, &token_hash(&access_token)).await?;
+    tx.insert_session(&session, &secret_hash(&access_token)).await?;
     tx.trim_sessions(&session, MAX_SESSIONS, now).await?;
     Ok(Opened { session, access_token })
 }
@@ -115,7 +115,7 @@ pub async fn sign_in(app: &App, access_token: &str) -> Result<SignedIn> {
     if !access_token.starts_with(TOKEN_PREFIX) {
         return Err(Error::Unauthenticated);
     }
-    let hash = token_hash(access_token);
+    let hash = secret_hash(access_token);
     let found = app.store.read().await?.session_by_token(&hash, app.now()).await?;
     let (session, customer) = found.ok_or(Error::Unauthenticated)?;
     Ok(SignedIn { session, customer })
@@ -149,9 +149,4 @@ pub async fn log_out(app: &App, caller: &SignedIn) -> Result<()> {
         Err(Error::NotFound(_)) => Ok(()),
         done => done,
     }
-}
-
-/// What is kept of a token. It has 256 random bits, so a plain hash cannot be turned back.
-fn token_hash(access_token: &str) -> String {
-    URL_SAFE_NO_PAD.encode(Sha256::digest(access_token))
 }

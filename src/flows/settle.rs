@@ -135,7 +135,7 @@ fn by_stripe<'a>(
     action: &'static str,
     detail: Value,
 ) -> AuditEntry<'a> {
-    AuditEntry { actor: Actor::System, action, customer_id, detail }
+    AuditEntry { actor: Actor::System, action, customer_id: Some(customer_id), detail }
 }
 
 /// Writes the subscription that governs. Answers how it is now.

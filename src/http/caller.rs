@@ -1,4 +1,4 @@
-//! Who calls: the session behind a bearer token, and the address that a connection comes from.
+//! Who calls: the session or the admin key behind a bearer token, and the address that a connection comes from.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -11,7 +11,9 @@ use poem_openapi::auth::Bearer;
 
 use crate::app::App;
 use crate::error::Error;
+use crate::flows::admin;
 use crate::flows::session::{self, SignedIn};
+use crate::store::StoredAdminKey;
 
 /// The session token that sign-up and login answer as `access_token`.
 #[derive(SecurityScheme)]
@@ -22,6 +24,16 @@ pub struct Caller(pub SignedIn);
 #[derive(SecurityScheme)]
 #[oai(rename = "license", ty = "bearer", bearer_format = "JWT")]
 pub struct HeldLicense(pub Bearer);
+
+/// The key of an operator, from `licentia admin-key create`.
+#[derive(SecurityScheme)]
+#[oai(rename = "admin_key", ty = "bearer", checker = "recognised")]
+pub struct AdminCaller(pub StoredAdminKey);
+
+async fn recognised(request: &Request, bearer: Bearer) -> poem::Result<StoredAdminKey> {
+    let app = request.data::<App>().ok_or(Error::Unauthenticated)?;
+    Ok(admin::recognise(app, &bearer.token).await?)
+}
 
 async fn signed_in(request: &Request, bearer: Bearer) -> poem::Result<SignedIn> {
     let app = request.data::<App>().ok_or(Error::Unauthenticated)?;

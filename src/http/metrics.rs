@@ -20,7 +20,7 @@ const UPKEEP: Duration = Duration::from_secs(5);
 
 static RECORDER: OnceLock<Result<PrometheusHandle, BuildError>> = OnceLock::new();
 
-/// The process's one recorder, installed on first use.
+/// The process's one recorder, installed on first use; what is counted before that is lost.
 pub fn recorder() -> Option<&'static PrometheusHandle> {
     let install = || {
         PrometheusBuilder::new()

@@ -1,6 +1,7 @@
 //! The only place that names poem: the API of the product, its description, and the server.
 //! Handlers parse, call one flow, and shape the answer; they decide nothing.
 
+mod admin;
 mod caller;
 mod customers;
 mod docs;
@@ -48,6 +49,8 @@ enum Tag {
     Webhooks,
     /// The public keys that licenses are verified with.
     Keys,
+    /// For the people who run this service, with an admin key that `licentia admin-key create` makes.
+    Administration,
     /// Whether the service works, for machines that watch it.
     Operations,
 }
@@ -62,6 +65,7 @@ type Api = (
     orders::OrdersApi,
     webhooks::WebhooksApi,
     keys::KeysApi,
+    admin::AdminApi,
     health::HealthApi,
     metrics::MetricsApi,
 );
@@ -76,6 +80,7 @@ fn service() -> OpenApiService<Api, ()> {
         orders::OrdersApi,
         webhooks::WebhooksApi,
         keys::KeysApi,
+        admin::AdminApi,
         health::HealthApi,
         metrics::MetricsApi,
     );
@@ -95,6 +100,11 @@ pub fn routes(app: &App, config: &Config) -> impl Endpoint<Output = Response> + 
         .data(Arc::new(throttle::Throttle::default()))
         .map_to_response();
     edge::Edge { inner, app: app.clone(), paths, over_tls: config.public_url.is_https() }
+}
+
+/// Begins to take figures, for whatever counts before the API is served.
+pub fn take_figures() {
+    let _ = metrics::recorder();
 }
 
 /// Serves the API on a listener until `shutdown`.

@@ -28,7 +28,7 @@ their apps verify offline.
 
 **Try it here.** Open *Sign up*, press *Execute*, copy `access_token` from the answer, press \
 *Authorize* and paste it under *session*. Now *Show the current license* answers yours; *Verify a license online* \
-judges its `token`.
+judges its `token`. *Administration* needs an admin key instead, which the vendor makes.
 
 **Errors** are [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problems \
 (`application/problem+json`). Their `code` is stable; `request_id`, also in the header \

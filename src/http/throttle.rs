@@ -14,7 +14,7 @@ use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::domain::ids::CustomerId;
+use crate::domain::ids::{AdminKeyId, CustomerId};
 use crate::error::{Error, Result};
 
 /// Tries at one account from one address: ten typing errors, then one more every ten seconds.
@@ -32,6 +32,11 @@ const ADDRESS: (u32, Duration) = (600, Duration::from_millis(500));
 /// Checkouts and portals of one customer, in a row and then one every two seconds: each asks Stripe
 /// several times, and Stripe limits what a whole account asks.
 const BILLING: (u32, Duration) = (60, Duration::from_secs(2));
+
+/// Calls with one admin key: one for each event that can be listed, and then two a second. Guessing a key
+/// is hopeless without this (it has 256 bits); but each call writes into the audit log, which a key that
+/// somebody stole, or a loop without a pause, must not fill.
+const ADMIN: (u32, Duration) = (1000, Duration::from_millis(500));
 
 /// Passwords hashed at once for one address: enough for an office on a Monday morning.
 const AT_WORK_FROM_ADDRESS: usize = 8;
@@ -51,6 +56,7 @@ pub struct Throttle {
     account: Buckets<String>,
     address: Buckets<IpAddr>,
     billing: Buckets<CustomerId>,
+    admin: Buckets<AdminKeyId>,
     owners: Mutex<HashSet<(String, IpAddr)>>,
     turns: Mutex<HashMap<IpAddr, Arc<Semaphore>>>,
 }
@@ -62,6 +68,7 @@ impl Default for Throttle {
             account: Buckets::new(ACCOUNT),
             address: Buckets::new(ADDRESS),
             billing: Buckets::new(BILLING),
+            admin: Buckets::new(ADMIN),
             owners: Mutex::default(),
             turns: Mutex::default(),
         }
@@ -95,6 +102,14 @@ impl Throttle {
     /// [`Error::TooManyRequests`] with the time until the next try.
     pub fn billing(&self, customer_id: &CustomerId) -> Result<()> {
         self.billing.take(customer_id)
+    }
+
+    /// Counts a call with an admin key.
+    ///
+    /// # Errors
+    /// [`Error::TooManyRequests`] with the time until the next try.
+    pub fn admin(&self, id: &AdminKeyId) -> Result<()> {
+        self.admin.take(id)
     }
 
     /// Waits until not too many from this address are at work; hold on to the turn while working.

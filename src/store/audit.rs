@@ -1,27 +1,33 @@
 //! The audit log: who did what, append-only. It names customers by id, never by address.
 
+use std::fmt;
+
 use super::{Tx, sql};
-use crate::domain::ids::{AuditId, CustomerId};
+use crate::domain::ids::{AdminKeyId, AuditId, CustomerId};
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 
 /// Who does things.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Actor {
+pub enum Actor<'a> {
     /// The customer, signed in.
     Customer,
     /// An operator, on the command line.
     Operator,
     /// The service itself, after what Stripe said.
     System,
+    /// Whoever holds this admin key.
+    Admin(&'a AdminKeyId),
 }
 
-impl Actor {
-    fn as_str(self) -> &'static str {
+/// As it stands in the log; an admin key by its id: `admin:akey_…`.
+impl fmt::Display for Actor<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Customer => "customer",
-            Self::Operator => "operator",
-            Self::System => "system",
+            Self::Customer => formatter.write_str("customer"),
+            Self::Operator => formatter.write_str("operator"),
+            Self::System => formatter.write_str("system"),
+            Self::Admin(id) => write!(formatter, "admin:{id}"),
         }
     }
 }
@@ -30,11 +36,11 @@ impl Actor {
 #[derive(Debug)]
 pub struct AuditEntry<'a> {
     /// Who did it.
-    pub actor: Actor,
+    pub actor: Actor<'a>,
     /// What was done, for example `customer.signed_up`.
     pub action: &'static str,
-    /// To whom.
-    pub customer_id: &'a CustomerId,
+    /// To whom; none when it is about no customer, or about several.
+    pub customer_id: Option<&'a CustomerId>,
     /// What else is worth knowing.
     pub detail: serde_json::Value,
 }
@@ -66,11 +72,21 @@ impl Tx {
              VALUES ($1, $2, $3, $4, $5, $6)",
             id,
             now,
-            entry.actor.as_str(),
+            entry.actor.to_string(),
             entry.action,
             entry.customer_id,
             entry.detail.to_string(),
         )?;
         Ok(())
+    }
+
+    /// When everybody was last compared with Stripe, and the detail of that entry.
+    pub async fn last_comparison(&mut self) -> Result<Option<(Timestamp, String)>> {
+        sql!(
+            self,
+            fetch_optional: (Timestamp, String),
+            "SELECT at, detail FROM audit_log WHERE action = 'stripe.compared'
+             ORDER BY at DESC LIMIT 1",
+        )
     }
 }

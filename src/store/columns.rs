@@ -6,9 +6,11 @@ use sqlx::error::BoxDynError;
 use sqlx::{Database, Decode, Encode, Type};
 
 use super::customers::SyncStatus;
+use crate::domain::admin_key::Scope;
 use crate::domain::contact::{DisplayName, Email};
 use crate::domain::ids::{
-    AttemptId, AuditId, CustomerId, LicenseId, MailId, OrderId, SessionId, TaskId, UserId,
+    AdminKeyId, AttemptId, AuditId, CustomerId, LicenseId, MailId, OrderId, SessionId, TaskId,
+    UserId,
 };
 use crate::domain::invoice::OrderStatus;
 use crate::domain::license::Source;
@@ -63,6 +65,7 @@ column! {
     SessionId as String: |id| id.to_string(), |text| Ok(text.parse()?);
     MailId as String: |id| id.to_string(), |text| Ok(text.parse()?);
     Kind as String: |kind| kind.to_string(), |text| Ok(text.parse()?);
+    AdminKeyId as String: |id| id.to_string(), |text| Ok(text.parse()?);
     AuditId as String: |id| id.to_string(), |text| Ok(text.parse()?);
     OrderId as String: |id| id.to_string(), |text| Ok(text.parse()?);
     AttemptId as String: |id| id.to_string(), |text| Ok(text.parse()?);
@@ -75,6 +78,7 @@ column! {
     OrderStatus as String: |status| status.to_string(), |text| Ok(text.parse()?);
     SyncStatus as String: |status| status.to_string(), |text| Ok(Self::from_name(&text));
     Status as String: |status| status.to_string(), |text| Ok(Self::from_name(&text));
+    Scope as String: |scope| scope.to_string(), |text| Ok(text.parse()?);
     Email as String: |email| email.to_string(), |text| Ok(text.parse()?);
     DisplayName as String: |name| name.as_str().to_owned(), |text| Ok(text.parse()?);
     Source as String: |source| source.to_string(), |text| Ok(text.parse()?);

@@ -44,37 +44,37 @@ row! {
 /// The columns of [`StoredEvent`], by name.
 macro_rules! event_columns {
     () => {
-        "event_id, kind, stripe_customer_id, customer_id, body, happened_at, received_at, due_at, \
-         attempts, done_at, given_up_at, last_error"
+        "event_id, kind, stripe_customer_id, stripe_payment_intent_id, customer_id, happened_at, \
+         received_at, due_at, attempts, done_at, given_up_at, last_error"
     };
 }
 
 row! {
-    /// An event as it is kept, for operators.
-    #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+    /// An event as it is kept, for operators; its body is read by itself, since it may be long.
+    #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct StoredEvent {
         /// Stripe's id for it, or that of a task of ours.
         pub event_id: String,
         /// Its type.
         pub kind: String,
         /// Whom it is about, by Stripe's name.
-        pub stripe_customer_id: Option<String>,
+        pub stripe_customer_id: Option<StripeCustomerId>,
+        /// Which payment it is about.
+        pub stripe_payment_intent_id: Option<PaymentIntentId>,
         /// Whom it is about, by ours; only work of our own says so.
-        pub customer_id: Option<String>,
-        /// As it came; empty once it is known to be about nobody here.
-        pub body: String,
-        /// When it happened, in epoch seconds, as all times here.
-        pub happened_at: i64,
+        pub customer_id: Option<CustomerId>,
+        /// When it happened.
+        pub happened_at: Timestamp,
         /// When it came.
-        pub received_at: i64,
+        pub received_at: Timestamp,
         /// When it is tried next, or was tried last.
-        pub due_at: i64,
+        pub due_at: Timestamp,
         /// How often it was tried in vain.
         pub attempts: i64,
         /// When it took effect.
-        pub done_at: Option<i64>,
+        pub done_at: Option<Timestamp>,
         /// When it was given up.
-        pub given_up_at: Option<i64>,
+        pub given_up_at: Option<Timestamp>,
         /// Why it did not work the last time.
         pub last_error: Option<String>,
     }
@@ -82,7 +82,7 @@ row! {
 
 impl Tx {
     /// The events that were given up, and those that did not work yet; the oldest first, `most` at the
-    /// most.
+    /// most. Each half has an index of its own, so that those that are done cost nothing.
     pub async fn troubled_events(&mut self, most: i64) -> Result<Vec<StoredEvent>> {
         sql!(
             self,
@@ -90,7 +90,11 @@ impl Tx {
             concat!(
                 "SELECT ",
                 event_columns!(),
-                " FROM inbox WHERE done_at IS NULL AND attempts > 0 ORDER BY received_at LIMIT $1"
+                " FROM inbox WHERE event_id IN (
+                     SELECT event_id FROM inbox
+                     WHERE done_at IS NULL AND given_up_at IS NULL AND attempts > 0
+                     UNION ALL SELECT event_id FROM inbox WHERE given_up_at IS NOT NULL)
+                 ORDER BY received_at, event_id LIMIT $1"
             ),
             most,
         )
@@ -104,6 +108,27 @@ impl Tx {
             concat!("SELECT ", event_columns!(), " FROM inbox WHERE event_id = $1"),
             id,
         )
+    }
+
+    /// How many events wait, those that did not work yet among them, and how many were given up.
+    pub async fn count_events(&mut self) -> Result<(i64, i64)> {
+        sql!(
+            self,
+            fetch_one: (i64, i64),
+            "SELECT (SELECT COUNT(*) FROM inbox WHERE done_at IS NULL AND given_up_at IS NULL),
+                    (SELECT COUNT(*) FROM inbox WHERE given_up_at IS NOT NULL)",
+        )
+    }
+
+    /// An event as it came; empty once it is known to be about nobody here.
+    pub async fn event_body(&mut self, id: &str) -> Result<Option<String>> {
+        let body = sql!(
+            self,
+            fetch_optional: (String,),
+            "SELECT body FROM inbox WHERE event_id = $1",
+            id,
+        )?;
+        Ok(body.map(|(body,)| body))
     }
 
     /// Has an event worked on anew, as if it had just come. Answers whether it is there.

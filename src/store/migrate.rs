@@ -27,7 +27,8 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
         4 "0004_outbox",
         5 "0005_sales",
         6 "0006_inbox",
-        7 "0007_verified_emails",
+        7 "0007_admin_keys",
+        8 "0008_verified_emails",
     }
 });
 
@@ -58,23 +59,14 @@ impl Store {
     /// [`Error::Setup`] when the schema is newer than this binary, was changed by hand, or a
     /// migration fails.
     pub async fn migrate_up(&self) -> Result<()> {
-        let mut tries = 1;
-        loop {
+        unless_it_was_a_race(async || {
             let migrator = unlocked();
-            let done = match self {
+            match self {
                 Self::Sqlite { writer, .. } => migrator.run(writer).await,
                 Self::Postgres(pool) => migrator.run(pool).await,
-            };
-            match done {
-                Ok(()) => return Ok(()),
-                Err(error) if tries < TRIES && may_be_a_race(&error) => {
-                    tracing::debug!(%error, tries, "another server may be migrating");
-                    tokio::time::sleep(BETWEEN_TRIES).await;
-                    tries += 1;
-                }
-                Err(error) => return Err(explain(error)),
             }
-        }
+        })
+        .await
     }
 
     /// Takes back every migration above `version`, the newest first. What they held is lost.
@@ -106,11 +98,11 @@ impl Store {
     /// # Errors
     /// When the schema is newer than this binary, or cannot be read.
     pub async fn migration_status(&self) -> Result<Vec<Step>> {
-        let applied = match self {
+        let applied = unless_it_was_a_race(async || match self {
             Self::Sqlite { writer, .. } => applied(&mut *writer.acquire().await?).await,
             Self::Postgres(pool) => applied(&mut *pool.acquire().await?).await,
-        };
-        let applied = applied.map_err(explain)?;
+        });
+        let applied = applied.await?;
         let known =
             MIGRATIONS.iter().filter(|migration| migration.migration_type.is_up_migration());
         let steps: Vec<Step> = known
@@ -122,6 +114,25 @@ impl Store {
             .collect();
         let unknown = applied.iter().find(|version| !MIGRATIONS.version_exists(**version));
         unknown.map_or(Ok(steps), |version| Err(explain(MigrateError::VersionMissing(*version))))
+    }
+}
+
+/// Does it again for a while if it fails as it does when another process migrates at the same moment;
+/// also to look makes the bookkeeping table if it is not there.
+async fn unless_it_was_a_race<T>(
+    work: impl AsyncFn() -> std::result::Result<T, MigrateError>,
+) -> Result<T> {
+    let mut tries = 1;
+    loop {
+        match work().await {
+            Ok(done) => return Ok(done),
+            Err(error) if tries < TRIES && may_be_a_race(&error) => {
+                tracing::debug!(%error, tries, "another server may be migrating");
+                tokio::time::sleep(BETWEEN_TRIES).await;
+                tries += 1;
+            }
+            Err(error) => return Err(explain(error)),
+        }
     }
 }
 

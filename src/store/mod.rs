@@ -4,6 +4,7 @@
 //! A flow begins a transaction, calls the methods that the files here add to [`Tx`], and commits.
 //! What is dropped without a commit is undone. No transaction is held across a network call.
 
+mod admin_keys;
 mod attempts;
 mod audit;
 mod columns;
@@ -33,6 +34,7 @@ use sqlx::{ConnectOptions, Connection, Executor, PgConnection, Postgres, Sqlite}
 
 use crate::error::{Error, Result};
 
+pub use admin_keys::StoredAdminKey;
 pub use attempts::{Attempt, Purpose};
 pub use audit::{Actor, AuditEntry};
 pub use customers::{Customer, NewAccount, SyncStatus};
@@ -41,7 +43,7 @@ pub use licenses::IssuedLicense;
 pub use orders::Order;
 pub use outbox::{LeasedMail, NewMail};
 pub use sessions::Session;
-pub use subscriptions::SubscriptionRow;
+pub use subscriptions::{PaidWithoutLicense, SubscriptionRow};
 
 /// How long a request waits for a connection or for a lock before it is told to come back.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);

@@ -58,6 +58,16 @@ impl Tx {
         Ok(())
     }
 
+    /// How many mails wait, those that were not accepted yet among them, and how many were given up.
+    pub async fn count_mails(&mut self) -> Result<(i64, i64)> {
+        sql!(
+            self,
+            fetch_one: (i64, i64),
+            "SELECT (SELECT COUNT(*) FROM outbox WHERE sent_at IS NULL AND given_up_at IS NULL),
+                    (SELECT COUNT(*) FROM outbox WHERE given_up_at IS NOT NULL)",
+        )
+    }
+
     /// Whether anything is due, without writing.
     pub async fn has_due_mail(&mut self, now: Timestamp) -> Result<bool> {
         let due = sql!(

@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
-use licentia::flows::inbox;
+use licentia::flows::events;
 use licentia::flows::reconcile::{AT_ONCE, everybody};
 use licentia::flows::settle::Intent;
+use licentia::store::Actor;
 use licentia_sandbox::{ApiFault, Card, DeliveryFault, Order, Times};
 use licentia_verify::Rejection;
 use serde_json::{Value, json};
@@ -135,17 +136,18 @@ async fn an_event_that_never_works_is_given_up_seen_and_replayed() {
         number(store, open).await == 0 && number(store, given_up).await > 0
     })
     .await;
-    let troubled = inbox::troubled(&shop.app.app).await.unwrap();
+    let troubled = events::troubled(&shop.app.app, 1000).await.unwrap();
     assert!(troubled.len() >= 5, "{troubled:?}");
-    let why = troubled[0].last_error.as_deref().unwrap();
+    let why = troubled[0].event.last_error.as_deref().unwrap();
     assert!(why.starts_with("Stripe failed: 500"), "{why}");
     // It stays given up, whatever time passes.
     faults.clear();
     shop.sandbox.advance(Duration::from_secs(3600));
     assert_eq!(number(store, open).await, 0);
-    inbox::replay(&shop.app.app, &troubled[0].event_id).await.unwrap();
+    let id = &troubled[0].event.event_id;
+    events::replay(&shop.app.app, id, Actor::Operator).await.unwrap();
     shop.until("it was worked on", async || number(store, open).await == 0).await;
     shop.must_be_paid(&ada).await;
-    let missing = inbox::replay(&shop.app.app, "evt_none").await.unwrap_err();
+    let missing = events::replay(&shop.app.app, "evt_none", Actor::Operator).await.unwrap_err();
     assert_eq!(missing.to_string(), "there is no such event");
 }

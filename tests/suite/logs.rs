@@ -4,7 +4,7 @@ use licentia_sandbox::{Card, Interval, NewPrice, Options, Sandbox, SignatureTime
 use serde_json::json;
 
 use crate::harness::TestDatabase;
-use crate::harness::process::Server;
+use crate::harness::process::{Server, licentia, run};
 use crate::harness::shop::session_of;
 
 #[tokio::test]
@@ -72,6 +72,17 @@ async fn canaries_at_the_finest_level_security_31() {
             .send();
         assert_eq!(sent.await.unwrap().status(), 200);
     }
+    let mut make = licentia(directory.path());
+    make.args(["admin-key", "create", "--name", "canary"]);
+    make.env("LICENTIA_LOG", "trace").env("LICENTIA_DATABASE_URL", &database.url);
+    make.env("LICENTIA_KEYS_PASSPHRASE", passphrase);
+    let made = run(&mut make);
+    assert_eq!(made.code, 0, "{made:?}");
+    let admin_key = made.out.trim();
+    let admin = server.client.with_token(admin_key);
+    assert_eq!(admin.get("/api/admin/drift").await.status, 200);
+    assert_eq!(admin.get("/api/customers/me").await.status, 401);
+    assert_eq!(me.get("/api/admin/drift").await.status, 401);
     // The trial, and what was bought.
     sandbox.mails_arrived(2).await;
     me.delete(&format!("/api/customers/me/sessions/{token}")).await;
@@ -92,6 +103,7 @@ async fn canaries_at_the_finest_level_security_31() {
         &token,
         token.strip_prefix("lses_").unwrap(),
         signature,
+        admin_key.strip_prefix("ladm_").unwrap(),
         "PRIVATE KEY",
         sandbox.secret_key(),
         &webhook_secret,

@@ -6,10 +6,12 @@
 mod harness;
 
 mod account;
+mod admin;
 mod backfill;
 mod cli;
 mod crash;
 mod demo;
+mod drift;
 mod edge;
 mod import;
 mod keys;

@@ -11,7 +11,7 @@ use std::process::Command;
 use licentia_sandbox::{Options, Sandbox};
 
 use crate::harness::TestDatabase;
-use crate::harness::process::{Server, run};
+use crate::harness::process::{Server, licentia, run};
 
 const WHY: &str = "needs Python, Node and Chromium: run ./scripts/test";
 
@@ -21,6 +21,7 @@ fn oracles() -> PathBuf {
 
 struct Place {
     server: Server,
+    database: TestDatabase,
     directory: tempfile::TempDir,
 }
 
@@ -33,7 +34,14 @@ impl Place {
         let directory = tempfile::tempdir().unwrap();
         let database = TestDatabase::empty(directory.path()).await;
         let server = Server::start(directory.path(), &database, settings);
-        Self { server, directory }
+        Self { server, database, directory }
+    }
+
+    /// Makes an admin key that may do everything.
+    fn admin_key(&self) -> String {
+        let mut make = licentia(self.directory.path());
+        make.args(["admin-key", "create", "--name", "schemathesis", "--scope", "admin"]);
+        must_succeed(make.env("LICENTIA_DATABASE_URL", &self.database.url)).trim().to_owned()
     }
 
     /// Writes a license and the key set to files, as an app would keep them.
@@ -210,6 +218,7 @@ async fn schemathesis_finds_nothing() {
         .arg("run")
         .arg(format!("{}/openapi.json", place.server.client.base))
         .env("NO_COLOR", "1")
+        .env("ADMIN_KEY", place.admin_key())
         .env("PYTHONPATH", oracles())
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .current_dir(place.directory.path());

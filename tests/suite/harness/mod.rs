@@ -13,8 +13,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use licentia::app::App;
 use licentia::clock::Clock;
 use licentia::config::Config;
+use licentia::domain::admin_key::Scope;
 use licentia::domain::time::Timestamp;
-use licentia::flows::mail;
+use licentia::flows::{admin, mail};
 use licentia::http;
 use licentia::random::Random;
 use tempfile::TempDir;
@@ -115,6 +116,13 @@ impl TestApp {
     pub async fn signed_in(&self, email: &str) -> Client {
         let answer = self.sign_up(email).await;
         self.client.with_token(answer.text("/access_token"))
+    }
+
+    /// A client with a new admin key of this scope.
+    pub async fn admin(&self, scope: Scope) -> Client {
+        let name = format!("a test's, {scope}").parse().unwrap();
+        let (_, key) = admin::create(&self.app, name, scope, None).await.unwrap();
+        self.client.with_token(key.expose())
     }
 
     /// Sends the mails that are due, as the worker does. Answers how many were tried.

@@ -1,0 +1,179 @@
+//! `licentia admin-key`: what opens `/api/admin`.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::{print, wait};
+use crate::app::App;
+use crate::clock::SystemClock;
+use crate::config::Config;
+use crate::domain::admin_key::Scope;
+use crate::domain::contact::DisplayName;
+use crate::domain::ids::AdminKeyId;
+use crate::domain::time::{DAY, Timestamp};
+use crate::error::Result;
+use crate::flows::admin;
+use crate::random::Random;
+use crate::store::StoredAdminKey;
+
+pub const EXAMPLES: &str = "Examples:
+  licentia admin-key create --name 'Ada, support' --scope support
+  licentia admin-key list
+  licentia admin-key revoke akey_0123456789abcdef0123456789abcdef
+
+  curl -H \"Authorization: Bearer $ADMIN_KEY\" http://127.0.0.1:3100/api/admin/drift";
+
+/// The longest life of a key that ends, in days: ten years.
+const MAX_DAYS: i64 = 3650;
+
+#[derive(Debug, Args)]
+pub struct AdminKeyCommand {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Make an admin key; it is shown once
+    ///
+    /// The key alone goes to standard output. Only its hash is kept, so whoever loses it makes
+    /// another one.
+    #[command(after_help = "Examples:
+  licentia admin-key create --name 'Ada, support' --scope support
+  licentia admin-key create --name monitoring --expires-in-days 30 > /run/secrets/admin_key
+  licentia admin-key create --name 'Break glass' --scope admin --forever --json")]
+    Create {
+        /// What it is for, or who has it
+        #[arg(long)]
+        name: DisplayName,
+        /// How much it may do: read sees how things stand; support also replays events; admin does
+        /// everything
+        #[arg(long, default_value_t = Scope::Read)]
+        scope: Scope,
+        /// How many days it works
+        #[arg(long, value_name = "DAYS", default_value_t = 365, conflicts_with = "forever",
+            value_parser = clap::value_parser!(i64).range(1..=MAX_DAYS))]
+        expires_in_days: i64,
+        /// It works until it is revoked
+        #[arg(long)]
+        forever: bool,
+        /// Answer in JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the admin keys, the newest first
+    #[command(
+        after_help = "Examples:\n  licentia admin-key list\n  licentia admin-key list --json"
+    )]
+    List {
+        /// Answer in JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Revoke an admin key: no server takes it from that moment on
+    #[command(
+        after_help = "Example:\n  licentia admin-key revoke akey_0123456789abcdef0123456789abcdef"
+    )]
+    Revoke {
+        /// The key's id, as `licentia admin-key list` shows it; not the key itself
+        id: AdminKeyId,
+        /// Answer in JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+impl AdminKeyCommand {
+    pub fn run(self, config: &Config) -> Result<ExitCode> {
+        wait(async {
+            let app = App::open(config, Arc::new(SystemClock), Random::from_system()?).await?;
+            let done = self.act(&app).await;
+            app.store.close().await;
+            done
+        })
+    }
+
+    async fn act(self, app: &App) -> Result<ExitCode> {
+        match self.action {
+            Action::Create { name, scope, expires_in_days, forever, json } => {
+                let end = (!forever).then(|| app.now().plus(expires_in_days * DAY));
+                let (stored, key) = admin::create(app, name, scope, end).await?;
+                if json {
+                    let mut made = shown(&stored, app.now());
+                    made["key"] = key.expose().into();
+                    return print(format_args!("{made:#}\n"));
+                }
+                let (id, until) = (&stored.admin_key_id, until(&stored));
+                eprintln!("Made the admin key {id} ({scope}, {until}). It is shown this once:");
+                print(format_args!("{}\n", key.expose()))
+            }
+            Action::List { json } => list(&admin::list(app).await?, app.now(), json),
+            Action::Revoke { id, json } => {
+                let revoked = admin::revoke(app, &id).await?;
+                if json {
+                    return print(format_args!("{:#}\n", shown(&revoked, app.now())));
+                }
+                print(format_args!(
+                    "Revoked {id} ({}); no server takes it.\n",
+                    revoked.name.as_str()
+                ))
+            }
+        }
+    }
+}
+
+fn list(keys: &[StoredAdminKey], now: Timestamp, as_json: bool) -> Result<ExitCode> {
+    if as_json {
+        let keys: Vec<Value> = keys.iter().map(|key| shown(key, now)).collect();
+        return print(format_args!("{:#}\n", json!({ "admin_keys": keys })));
+    }
+    for key in keys {
+        let used = key.last_used_at.map_or("never used".into(), |at| format!("used {at}"));
+        let (id, prefix, name) = (&key.admin_key_id, &key.visible_prefix, key.name.as_str());
+        let state = match (state(key, now), key.revoked_at) {
+            ("revoked", Some(at)) => format!("revoked {at}"),
+            ("expired", _) => "expired".to_owned(),
+            _ => until(key),
+        };
+        print(format_args!(
+            "{id}  {prefix}…  {:<7}  {state}, {used}  {name}\n",
+            key.scope.as_str()
+        ))?;
+    }
+    if keys.is_empty() {
+        return print(
+            "There is no admin key. `licentia admin-key create --name NAME` makes one.\n",
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn until(key: &StoredAdminKey) -> String {
+    key.expires_at.map_or("until it is revoked".into(), |end| format!("until {end}"))
+}
+
+fn state(key: &StoredAdminKey, now: Timestamp) -> &'static str {
+    match (key.revoked_at, key.works(now)) {
+        (Some(_), _) => "revoked",
+        (None, true) => "working",
+        (None, false) => "expired",
+    }
+}
+
+fn shown(key: &StoredAdminKey, now: Timestamp) -> Value {
+    let time = |time: Option<Timestamp>| time.map(|time| time.to_string());
+    json!({
+        "admin_key_id": key.admin_key_id.as_str(),
+        "name": key.name.as_str(),
+        "scope": key.scope.as_str(),
+        "visible_prefix": key.visible_prefix,
+        "state": state(key, now),
+        "created_at": key.created_at.to_string(),
+        "expires_at": time(key.expires_at),
+        "revoked_at": time(key.revoked_at),
+        "last_used_at": time(key.last_used_at),
+    })
+}

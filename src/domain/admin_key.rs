@@ -1,0 +1,185 @@
+//! Admin keys: what they look like, and what each may do. Pure; making and knowing them is in
+//! [`crate::flows::admin`].
+
+use std::fmt;
+use std::str::FromStr;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use secrecy::{ExposeSecret, SecretString};
+
+/// What every admin key begins with, so that scanners for leaked secrets recognise one, and people
+/// tell it from session tokens and licenses.
+const PREFIX: &str = "ladm_";
+
+/// Random bytes in a key: 256 bits that nobody is shown again, and the 24 that [`AdminKey::visible`]
+/// shows.
+pub const RANDOM_BYTES: usize = 32 + 3;
+
+/// Characters after the prefix that are shown in lists: those of the 24 bits.
+const VISIBLE_CHARACTERS: usize = 4;
+
+/// An admin key as its holder has it. It has 256 bits beyond what is ever shown of it: nobody
+/// guesses one, so that tries need no throttle.
+#[derive(Clone, Debug)]
+pub struct AdminKey(SecretString);
+
+impl AdminKey {
+    /// The key made of these random bytes.
+    #[must_use]
+    pub fn from_random(bytes: [u8; RANDOM_BYTES]) -> Self {
+        Self(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes)).into())
+    }
+
+    /// The whole key.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+
+    /// Its first characters, by which a key that was found somewhere is recognised in a list.
+    #[must_use]
+    pub fn visible(&self) -> &str {
+        let key = self.expose();
+        key.get(..PREFIX.len() + VISIBLE_CHARACTERS).unwrap_or(key)
+    }
+}
+
+impl FromStr for AdminKey {
+    type Err = NoAdminKey;
+
+    fn from_str(text: &str) -> Result<Self, NoAdminKey> {
+        let rest = text.strip_prefix(PREFIX).ok_or(NoAdminKey)?;
+        let bytes = URL_SAFE_NO_PAD.decode(rest).map_err(|_| NoAdminKey)?;
+        if bytes.len() == RANDOM_BYTES { Ok(Self(text.into())) } else { Err(NoAdminKey) }
+    }
+}
+
+/// A text that is no admin key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this is no admin key; one begins with {PREFIX:?}")]
+pub struct NoAdminKey;
+
+/// How much an admin key may do, from the least to the most: each may do what those before it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// See how things stand.
+    Read,
+    /// Help customers, by what does no harm and can be done again.
+    Support,
+    /// Everything.
+    Admin,
+}
+
+impl Scope {
+    /// Every scope.
+    pub const ALL: [Self; 3] = [Self::Read, Self::Support, Self::Admin];
+
+    /// Its name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Support => "support",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Scope {
+    type Err = UnknownScope;
+
+    fn from_str(text: &str) -> Result<Self, UnknownScope> {
+        Self::ALL.into_iter().find(|scope| scope.as_str() == text).ok_or(UnknownScope)
+    }
+}
+
+/// A text that names no [`Scope`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a scope is read, support or admin")]
+pub struct UnknownScope;
+
+/// What can be done with an admin key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// See how many paid customers lack a license.
+    GetDrift,
+    /// See the events that did not work.
+    ListEvents,
+    /// See one event.
+    GetEvent,
+    /// Have an event worked on again.
+    ReplayEvent,
+}
+
+impl Operation {
+    /// The name in the API description, and in the audit log.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::GetDrift => "getDrift",
+            Self::ListEvents => "listEvents",
+            Self::GetEvent => "getEvent",
+            Self::ReplayEvent => "replayEvent",
+        }
+    }
+
+    /// The least scope that it needs.
+    #[must_use]
+    pub fn needs(self) -> Scope {
+        match self {
+            Self::GetDrift | Self::ListEvents | Self::GetEvent => Scope::Read,
+            // It looks at Stripe again, which never does harm.
+            Self::ReplayEvent => Scope::Support,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_recognised_and_shows_its_beginning_only_security_26() {
+        let key = AdminKey::from_random([7; RANDOM_BYTES]);
+        let text = key.expose().to_owned();
+        assert_eq!((text.len(), key.visible()), (52, "ladm_BwcH"));
+        assert_eq!(text.parse::<AdminKey>().unwrap().expose(), text);
+        let (shown, secret) = (format!("{key:?}"), &text[9..]);
+        assert!(!shown.contains(secret) && !shown.contains("BwcH"), "{shown}");
+        // What is not shown has 256 bits.
+        assert_eq!(URL_SAFE_NO_PAD.decode(secret).unwrap().len() * 8, 256);
+    }
+
+    #[test]
+    fn what_is_no_admin_key_is_refused() {
+        let good = AdminKey::from_random([0; RANDOM_BYTES]).expose().to_owned();
+        for wrong in [
+            "",
+            "ladm_",
+            &good[..51],
+            &format!("{good}A"),
+            &format!(" {good}"),
+            &good.replace("ladm_", "lses_"),
+            &good.replace("ladm_A", "ladm_="),
+            // The last character has two bits that stand for nothing.
+            &format!("{}B", &good[..51]),
+        ] {
+            assert_eq!(wrong.parse::<AdminKey>().err(), Some(NoAdminKey), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn each_scope_may_do_what_those_before_it_may() {
+        use Scope::{Admin, Read, Support};
+        assert!(Read < Support && Support < Admin);
+        assert_eq!(Scope::ALL.map(|scope| scope.to_string().parse()), Scope::ALL.map(Ok));
+        assert_eq!("root".parse::<Scope>(), Err(UnknownScope));
+    }
+}

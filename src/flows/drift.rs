@@ -1,0 +1,81 @@
+//! Whether everything is as it should be, by our own database: who paid and lacks a license, what waits,
+//! what was given up, and when Stripe was last compared. Comparing with Stripe is in
+//! [`crate::flows::reconcile`].
+
+use crate::app::App;
+use crate::domain::time::Timestamp;
+use crate::error::Result;
+use crate::flows::reconcile::{self, Comparison};
+use crate::store::PaidWithoutLicense;
+
+/// The most customers who are named; who has more has one cause for all of them.
+const MOST: i64 = 100;
+
+/// What is still to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backlog {
+    /// How many wait, those that are tried again among them.
+    pub waiting: i64,
+    /// How many were given up.
+    pub given_up: i64,
+}
+
+impl From<(i64, i64)> for Backlog {
+    fn from((waiting, given_up): (i64, i64)) -> Self {
+        Self { waiting, given_up }
+    }
+}
+
+/// How everything stands.
+#[derive(Clone, Debug)]
+pub struct Drift {
+    /// How many customers who paid lack a license that works.
+    pub paid_without_license: i64,
+    /// Who they are, [`MOST`] of them at the most.
+    pub customers: Vec<PaidWithoutLicense>,
+    /// What came from Stripe.
+    pub events: Backlog,
+    /// The mails.
+    pub mails: Backlog,
+    /// When everybody was last compared with Stripe, and what was found.
+    pub compared: Option<(Timestamp, Comparison)>,
+}
+
+/// Looks how everything stands.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn look(app: &App) -> Result<Drift> {
+    let mut tx = app.store.read().await?;
+    let customers = tx.paid_without_license(app.now(), MOST).await?;
+    Ok(Drift {
+        paid_without_license: total(&customers),
+        customers,
+        events: tx.count_events().await?.into(),
+        mails: tx.count_mails().await?.into(),
+        compared: reconcile::last(&mut tx).await?,
+    })
+}
+
+fn total(customers: &[PaidWithoutLicense]) -> i64 {
+    customers.first().map_or(0, |row| row.total)
+}
+
+/// Tells Prometheus how everything stands.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn measure(app: &App) -> Result<()> {
+    let mut tx = app.store.read().await?;
+    let lacking = total(&tx.paid_without_license(app.now(), 1).await?);
+    let (events, mails) = (tx.count_events().await?.into(), tx.count_mails().await?.into());
+    drop(tx);
+    metrics::gauge!("licentia_paid_customers_without_license").set(lacking as f64);
+    let tell = |name: &'static str, Backlog { waiting, given_up }: Backlog| {
+        metrics::gauge!(name, "state" => "waiting").set(waiting as f64);
+        metrics::gauge!(name, "state" => "given_up").set(given_up as f64);
+    };
+    tell("licentia_inbox_events", events);
+    tell("licentia_outbox_mails", mails);
+    Ok(())
+}

@@ -1,0 +1,143 @@
+//! What came from Stripe, as an operator sees it: what did not work, why, and what happens next; and
+//! working on it anew. Working itself is in [`crate::flows::inbox`].
+
+use serde_json::json;
+
+use crate::app::App;
+use crate::domain::ids::CustomerId;
+use crate::domain::retry;
+use crate::domain::time::DAY;
+use crate::error::{Error, Result};
+use crate::flows::audit;
+use crate::flows::inbox::customer_of;
+use crate::store::{Actor, AuditEntry, StoredEvent, Tx};
+
+/// Events that are listed at once; who has more has one cause for all of them.
+pub const MAX_LISTED: i64 = 1000;
+
+/// Where an event stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It came, and was not tried yet.
+    Waiting,
+    /// It did not work, and is tried again.
+    Retrying,
+    /// It did not work for days.
+    GivenUp,
+    /// It took effect, or is about nobody here.
+    Done,
+}
+
+impl State {
+    /// The name in answers.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Retrying => "retrying",
+            Self::GivenUp => "given_up",
+            Self::Done => "done",
+        }
+    }
+}
+
+/// An event, explained.
+#[derive(Clone, Debug)]
+pub struct Explained {
+    /// As it is kept.
+    pub event: StoredEvent,
+    /// Whose it is; none if it is about nobody here.
+    pub customer_id: Option<CustomerId>,
+    /// Where it stands.
+    pub state: State,
+}
+
+impl Explained {
+    async fn new(tx: &mut Tx, event: StoredEvent) -> Result<Self> {
+        let StoredEvent { customer_id, stripe_customer_id, stripe_payment_intent_id, .. } = &event;
+        let about = (customer_id, stripe_customer_id, stripe_payment_intent_id);
+        let customer_id = customer_of(tx, about).await?;
+        let state = match (event.done_at, event.given_up_at, event.attempts) {
+            (Some(_), ..) => State::Done,
+            (None, Some(_), _) => State::GivenUp,
+            (None, None, 1..) => State::Retrying,
+            (None, None, _) => State::Waiting,
+        };
+        Ok(Self { event, customer_id, state })
+    }
+
+    /// What happens to it next, in words.
+    #[must_use]
+    pub fn next(&self) -> String {
+        match (self.state, &self.customer_id) {
+            (State::Waiting, _) => "it is worked on as soon as a server gets to it".to_owned(),
+            (State::Retrying, _) => format!(
+                "it is tried again at {}; what does not work for {} days is given up",
+                self.event.due_at,
+                retry::GIVE_UP_AFTER / DAY
+            ),
+            (State::GivenUp, _) => {
+                "nothing, until it is replayed; the daily comparison with Stripe \
+                 looks at its customer all the same"
+                    .to_owned()
+            }
+            (State::Done, Some(_)) => "nothing: it took effect".to_owned(),
+            (State::Done, None) => "nothing: it is about nobody here".to_owned(),
+        }
+    }
+}
+
+/// The events that were given up, and those that did not work yet, the oldest first, `most` at the
+/// most.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn troubled(app: &App, most: i64) -> Result<Vec<Explained>> {
+    let mut tx = app.store.read().await?;
+    let mut explained = Vec::new();
+    for event in tx.troubled_events(most).await? {
+        explained.push(Explained::new(&mut tx, event).await?);
+    }
+    Ok(explained)
+}
+
+/// An event.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub async fn explain(app: &App, id: &str) -> Result<Explained> {
+    let mut tx = app.store.read().await?;
+    let event = tx.event(id).await?.ok_or(Error::NotFound("event"))?;
+    Explained::new(&mut tx, event).await
+}
+
+/// An event as Stripe sent it; empty once it is known to be about nobody here. It names people.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub async fn body(app: &App, id: &str) -> Result<String> {
+    app.store.read().await?.event_body(id).await?.ok_or(Error::NotFound("event"))
+}
+
+/// Has an event worked on anew by the server, as if it had just come: what it is about is looked up at
+/// Stripe, so a replay never does harm. Answers how it stands then.
+///
+/// # Errors
+/// [`Error::NotFound`].
+pub async fn replay(app: &App, id: &str, by: Actor<'_>) -> Result<Explained> {
+    let now = app.now();
+    let mut tx = app.store.write().await?;
+    tx.replay_event(id, now).await?;
+    let event = tx.event(id).await?.ok_or(Error::NotFound("event"))?;
+    let explained = Explained::new(&mut tx, event).await?;
+    let entry = AuditEntry {
+        actor: by,
+        action: "event.replayed",
+        customer_id: explained.customer_id.as_ref(),
+        detail: json!({ "event_id": id }),
+    };
+    audit(app, &mut tx, entry, now).await?;
+    tx.commit().await?;
+    app.events_due.notify_one();
+    Ok(explained)
+}

@@ -1,0 +1,302 @@
+//! Admin keys and what they open: made, scoped, ending, revoked, written down; and the dead letters that
+//! are seen, explained and replayed with them. Whether everything is as it should be is in `drift.rs`.
+
+use std::time::Duration;
+
+use licentia::domain::admin_key::Scope;
+use licentia::flows::admin;
+use licentia::http::openapi;
+use licentia_sandbox::{ApiFault, Card, Times};
+use reqwest::Method;
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+
+use crate::harness::database::{execute, number, texts};
+use crate::harness::process::{Done, licentia, run};
+use crate::harness::shop::Shop;
+use crate::harness::{Client, TestApp};
+
+/// Runs `licentia admin-key`, as an operator beside the running server.
+fn admin_key(app: &TestApp, arguments: &[&str]) -> Done {
+    let url = app.config.database_url.expose_secret();
+    let mut command = licentia(app.directory.path());
+    run(command.arg("admin-key").args(arguments).env("LICENTIA_DATABASE_URL", url))
+}
+
+/// The operations of the admin API: method, path with an id filled in, and name.
+fn operations() -> Vec<(Method, String, String)> {
+    let document = openapi::document();
+    let mut operations = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            if !path.starts_with("/api/admin/") {
+                continue;
+            }
+            let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+            let name = operation["operationId"].as_str().unwrap().to_owned();
+            operations.push((method, path.replace("{event_id}", "evt_1"), name));
+        }
+    }
+    assert!(operations.len() >= 4, "{operations:?}");
+    operations
+}
+
+async fn must_be_refused(client: &Client, why: &str) {
+    for (method, path, _) in operations() {
+        let answer = client.send(method, &path, None).await;
+        assert_eq!(answer.problem(), (401, "unauthenticated"), "{path} with {why}");
+        assert_eq!(answer.header("www-authenticate"), "Bearer");
+    }
+}
+
+#[tokio::test]
+async fn there_is_no_admin_key_until_somebody_makes_one_security_26() {
+    let app = TestApp::start().await;
+    assert_eq!(app.count("admin_keys").await, 0);
+    let none = admin_key(&app, &["list"]);
+    assert!(none.out.starts_with("There is no admin key."), "{none:?}");
+    must_be_refused(&app.client, "nothing").await;
+}
+
+#[tokio::test]
+async fn a_key_is_shown_once_and_only_its_hash_is_kept_security_26() {
+    let app = TestApp::start().await;
+    let made = admin_key(&app, &["create", "--name", "Ada, support", "--scope", "support"]);
+    assert_eq!(made.code, 0, "{made:?}");
+    let key = made.out.trim();
+    assert!(key.starts_with("ladm_") && key.len() == 52, "{key}");
+    assert!(made.err.contains("(support, until 20"), "{made:?}");
+    let admin = app.client.with_token(key);
+    assert_eq!(admin.get("/api/admin/events").await.status, 200);
+
+    let listed = admin_key(&app, &["list", "--json"]);
+    let listed: Value = serde_json::from_str(&listed.out).unwrap();
+    let [listed] = listed["admin_keys"].as_array().unwrap().as_slice() else { panic!("{listed}") };
+    assert_eq!((&listed["name"], &listed["scope"]), (&json!("Ada, support"), &json!("support")));
+    assert_eq!(
+        (&listed["visible_prefix"], &listed["state"]),
+        (&json!(key[..9]), &json!("working"))
+    );
+    let shown = admin_key(&app, &["list"]).out;
+    let store = &app.app.store;
+    let kept = "SELECT admin_key_id || name || scope || visible_prefix || key_hash FROM admin_keys
+                UNION ALL SELECT actor || action || detail FROM audit_log";
+    let kept = texts(store, kept).await.join("\n");
+    assert!(kept.contains("admin_key.created") && kept.contains("admin_key.used"), "{kept}");
+    for text in [&shown, &listed.to_string(), &kept] {
+        assert!(!text.contains(&key[9..]) && !text.contains(key), "{text}");
+    }
+
+    let json = admin_key(&app, &["create", "--name", "Break glass", "--forever", "--json"]);
+    let json: Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!((&json["scope"], &json["expires_at"]), (&json!("read"), &Value::Null));
+    let admin = app.client.with_token(json["key"].as_str().unwrap());
+    assert_eq!(admin.get("/api/admin/drift").await.status, 200);
+}
+
+#[tokio::test]
+async fn whatever_is_no_working_admin_key_opens_nothing_security_3_26() {
+    let app = TestApp::start().await;
+    let signed_up = app.sign_up("ada@example.com").await;
+    let admin = app.admin(Scope::Admin).await;
+    let key = admin.token().to_owned();
+    let (head, last) = key.split_at(key.len() - 1);
+    let other = format!("{head}{}", if last == "g" { "w" } else { "g" });
+    for (why, token) in [
+        ("a session token", signed_up.text("/access_token")),
+        ("a license", signed_up.text("/license/token")),
+        ("a half", &key[..30]),
+        ("another one", &other),
+        ("its hash", &texts(&app.app.store, "SELECT key_hash FROM admin_keys").await[0]),
+    ] {
+        must_be_refused(&app.client.with_token(token), why).await;
+    }
+    // And the other way round.
+    assert_eq!(admin.get("/api/customers/me").await.problem(), (401, "unauthenticated"));
+    assert_eq!(admin.get("/api/licenses/current").await.problem(), (401, "unauthenticated"));
+    let refreshed = admin.send(Method::POST, "/api/licenses/refresh", None).await;
+    assert_eq!(refreshed.problem(), (401, "invalid_license"));
+    let refused = "SELECT COUNT(*) FROM audit_log WHERE action = 'admin_key.used'";
+    assert_eq!(number(&app.app.store, refused).await, 0, "who was refused wrote something");
+}
+
+#[tokio::test]
+async fn a_key_ends_by_itself_and_is_revoked_at_once_security_26() {
+    let app = TestApp::start().await;
+    let end = app.app.now().plus(86_400);
+    let name = "for a day".parse().unwrap();
+    let made = admin::create(&app.app, name, Scope::Read, Some(end)).await;
+    let (_, key) = made.unwrap();
+    let for_a_day = app.client.with_token(key.expose());
+    let lasting = app.admin(Scope::Read).await;
+    for admin in [&for_a_day, &lasting] {
+        assert_eq!(admin.get("/api/admin/drift").await.status, 200);
+    }
+    app.clock.advance_seconds(86_399);
+    assert_eq!(for_a_day.get("/api/admin/drift").await.status, 200);
+    app.clock.advance_seconds(1);
+    must_be_refused(&for_a_day, "a key that has expired").await;
+
+    let id = "SELECT admin_key_id FROM admin_keys WHERE expires_at IS NULL";
+    let id = &texts(&app.app.store, id).await[0];
+    assert_eq!(lasting.get("/api/admin/drift").await.status, 200);
+    let revoked = admin_key(&app, &["revoke", id]);
+    assert_eq!(revoked.code, 0, "{revoked:?}");
+    must_be_refused(&lasting, "a key that was revoked").await;
+    assert_eq!(admin_key(&app, &["revoke", id]).code, 0, "revoking twice does no harm");
+    let listed = admin_key(&app, &["list"]).out;
+    assert!(listed.contains(&format!("{id}  {}…  read     revoked", &lasting.token()[..9])));
+
+    let nobody = admin_key(&app, &["revoke", "akey_0123456789abcdef0123456789abcdef"]);
+    assert_eq!(nobody.code, 1);
+    assert!(nobody.err.contains("there is no such admin key"), "{nobody:?}");
+    // What is no id of a key is a wrong call.
+    let pasted = admin_key(&app, &["revoke", "akey_1"]);
+    assert_eq!(pasted.code, 2, "{pasted:?}");
+}
+
+#[tokio::test]
+async fn each_scope_opens_what_it_says_and_each_use_is_written_down_security_26() {
+    let app = TestApp::start().await;
+    let store = &app.app.store;
+    for scope in Scope::ALL {
+        let admin = app.admin(scope).await;
+        for (method, path, name) in operations() {
+            let needs = if name == "replayEvent" { Scope::Support } else { Scope::Read };
+            let answer = admin.send(method, &path, None).await;
+            if scope < needs {
+                assert_eq!(answer.problem(), (403, "insufficient_scope"), "{name} with {scope}");
+            } else {
+                let known = if path.contains("evt_1") { 404 } else { 200 };
+                assert_eq!(answer.status, known, "{name} with {scope}: {}", answer.text);
+            }
+            // Whether it was let or not, the newest entry tells of it, and of nothing else.
+            let entries =
+                "SELECT actor || ' ' || detail FROM audit_log WHERE action = 'admin_key.used'";
+            let [entry] = texts(store, entries).await.try_into().unwrap();
+            let (actor, detail) = entry.split_once(' ').unwrap();
+            assert!(actor.starts_with("admin:akey_"), "{actor}");
+            let mut told = json!({ "operation": name });
+            if path.contains("evt_1") {
+                told["target"] = "evt_1".into();
+            }
+            if scope < needs {
+                told["refused"] = true.into();
+            }
+            assert_eq!(serde_json::from_str::<Value>(detail).unwrap(), told);
+            let seen = "DELETE FROM audit_log WHERE action = 'admin_key.used'";
+            assert_eq!(execute(store, seen).await.unwrap(), 1);
+        }
+    }
+    let unused = "SELECT COUNT(*) FROM admin_keys WHERE last_used_at IS NULL";
+    assert_eq!(number(store, unused).await, 0);
+}
+
+#[tokio::test]
+async fn a_key_in_a_loop_is_slowed_down() {
+    let app = TestApp::start().await;
+    let admin = app.admin(Scope::Read).await;
+    let mut statuses = Vec::new();
+    for _ in 0..5000 {
+        statuses.push(admin.get("/api/admin/events?limit=1").await.status);
+        if statuses.last() == Some(&429) {
+            break;
+        }
+    }
+    assert_eq!(statuses.last(), Some(&429));
+    assert!(statuses.len() > 1000, "{}", statuses.len());
+    let other = app.admin(Scope::Read).await;
+    assert_eq!(other.get("/api/admin/events").await.status, 200);
+}
+
+#[test]
+fn a_wrong_call_says_what_is_wrong() {
+    let directory = tempfile::tempdir().unwrap();
+    let create = |arguments: &[&str]| {
+        run(licentia(directory.path()).args(["admin-key", "create"]).args(arguments))
+    };
+    for (arguments, says) in [
+        (&["--scope", "read"][..], "--name"),
+        (&["--name", "ops", "--scope", "root"], "a scope is read, support or admin"),
+        (&["--name", "ops", "--expires-in-days", "0"], "--expires-in-days"),
+        (&["--name", "ops", "--expires-in-days", "9", "--forever"], "--forever"),
+        (&["--name", " "], "it is empty"),
+    ] {
+        let done = create(arguments);
+        assert_eq!(done.code, 2, "{arguments:?}: {done:?}");
+        assert!(done.err.contains(says), "{arguments:?}: {}", done.err);
+    }
+}
+
+#[tokio::test]
+async fn a_dead_letter_is_seen_explained_and_replayed() {
+    let shop = Shop::open().await;
+    let ada = shop.buyer("ada@example.com").await;
+    let session = shop.checkout(&ada, "professional").await;
+    let faults = shop.sandbox.faults();
+    faults.api_call(ApiFault::ErrorBefore, "GET /v1/customers", Times::Always);
+    shop.sandbox.pay(&session, Card::Paid).unwrap();
+    shop.sandbox.settled().await;
+    let store = &shop.app.app.store;
+    let admin = shop.app.admin(Scope::Support).await;
+    let list = async || admin.get("/api/admin/events").await.body["events"].clone();
+    let all = async |state: &str| {
+        let events = list().await;
+        let events = events.as_array().unwrap();
+        !events.is_empty() && events.iter().all(|event| event["state"] == state)
+    };
+    let untried = "SELECT COUNT(*) FROM inbox WHERE attempts = 0";
+    shop.until("all were tried", async || number(store, untried).await == 0).await;
+    assert!(all("retrying").await, "{}", list().await);
+    let retried = list().await[0]["next"].as_str().unwrap().to_owned();
+    assert!(retried.starts_with("it is tried again at 2026-11-20T"), "{retried}");
+    assert!(retried.ends_with("for 3 days is given up"), "{retried}");
+    // As if that had been going on for four days.
+    let age = "UPDATE inbox SET received_at = received_at - 345600, attempts = 50";
+    execute(store, age).await.unwrap();
+    shop.sandbox.advance(Duration::from_secs(60));
+    shop.until("all are given up", async || all("given_up").await).await;
+    let backlog = admin.get("/api/admin/drift").await.body["events"].clone();
+    assert_eq!(backlog["waiting"], 0);
+    assert_eq!(backlog["given_up"], list().await.as_array().unwrap().len());
+
+    let id = list().await[0]["event_id"].as_str().unwrap().to_owned();
+    let path = format!("/api/admin/events/{id}");
+    let explained = admin.get(&path).await.body;
+    assert_eq!(explained, list().await[0]);
+    assert_eq!(explained["customer_id"], ada.customer_id.as_str());
+    let stripe_id = shop.sandbox.object(&session)["customer"].clone();
+    assert_eq!(explained["stripe_customer_id"], stripe_id);
+    assert_eq!(explained["attempts"], 51);
+    let why = explained["last_error"].as_str().unwrap();
+    assert!(why.starts_with("Stripe failed: 500"), "{why}");
+    assert!(explained["next"].as_str().unwrap().starts_with("nothing, until it is replayed"));
+    assert!(!explained.to_string().contains("ada@example.com"), "{explained}");
+
+    faults.clear();
+    let replay = format!("{path}/replay");
+    let replayed = admin.send(Method::POST, &replay, None).await;
+    assert_eq!(replayed.status, 200, "{}", replayed.text);
+    assert_eq!(
+        (&replayed.body["state"], &replayed.body["attempts"]),
+        (&json!("waiting"), &json!(0))
+    );
+    let done = async || admin.get(&path).await.body["state"] == "done";
+    shop.until("it was worked on", done).await;
+    shop.must_be_paid(&ada).await;
+    assert_eq!(admin.get(&path).await.text("/next"), "nothing: it took effect");
+    let told = "SELECT customer_id || detail FROM audit_log
+                WHERE action = 'event.replayed' AND actor LIKE 'admin:akey_%'";
+    assert_eq!(
+        texts(store, told).await,
+        [format!("{}{}", ada.customer_id, json!({ "event_id": id }))]
+    );
+
+    let nothing = admin.send(Method::POST, "/api/admin/events/evt_none/replay", None).await;
+    assert_eq!(nothing.problem(), (404, "not_found"));
+    assert_eq!(admin.get("/api/admin/events/evt_none").await.problem(), (404, "not_found"));
+    let limited = admin.get("/api/admin/events?limit=1").await;
+    assert!(limited.body["events"].as_array().unwrap().len() <= 1);
+    let wrong = admin.get("/api/admin/events?limit=0").await;
+    assert_eq!(wrong.problem(), (400, "invalid_request"));
+}

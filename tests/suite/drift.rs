@@ -1,0 +1,251 @@
+//! Whether everything is as it should be: who paid and lacks a license. 0 is the normal answer.
+
+use std::time::Duration;
+
+use licentia::domain::admin_key::Scope;
+use licentia::domain::license::{Entitlement, Source, Term};
+use licentia::flows::license;
+use licentia::flows::reconcile::{AT_ONCE, everybody};
+use licentia::flows::settle::Intent;
+use licentia_sandbox::{Card, Paid};
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+
+use crate::harness::database::{TestDatabase, execute};
+use crate::harness::process::Server;
+use crate::harness::shop::{Buyer, Shop};
+use crate::harness::{Client, TestApp};
+
+/// How many customers who paid lack a license, and who they are.
+async fn lacking(admin: &Client) -> (i64, Vec<String>) {
+    let answer = admin.get("/api/admin/drift").await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let customers = answer.body["customers"].as_array().unwrap().iter();
+    let ids = customers.map(|customer| customer["customer_id"].as_str().unwrap().to_owned());
+    (answer.body["paid_customers_without_license"].as_i64().unwrap(), ids.collect())
+}
+
+const NOBODY: (i64, Vec<String>) = (0, Vec::new());
+
+async fn compare(shop: &Shop) {
+    let report = everybody(&shop.app.app, Intent::Repair, AT_ONCE, |_| {}).await.unwrap();
+    assert!(report.failed.is_empty(), "{report:?}");
+}
+
+/// A buyer with a paid plan, and the session that it was bought in.
+async fn paid(shop: &Shop, email: &str) -> (Buyer, String) {
+    let buyer = shop.buyer(email).await;
+    let session = shop.buy(&buyer, "professional").await;
+    (buyer, session)
+}
+
+#[tokio::test]
+async fn nothing_is_missing_where_nothing_happened() {
+    let app = TestApp::start().await;
+    app.sign_up("ada@example.com").await;
+    let admin = app.admin(Scope::Read).await;
+    let answer = admin.get("/api/admin/drift").await;
+    assert_eq!(
+        answer.body,
+        json!({ "paid_customers_without_license": 0, "customers": [],
+            "events": { "waiting": 0, "given_up": 0 },
+            "mails": { "waiting": 1, "given_up": 0 }, "compared": null })
+    );
+    execute(&app.app.store, "UPDATE outbox SET given_up_at = 1").await.unwrap();
+    let mails = admin.get("/api/admin/drift").await.body["mails"].clone();
+    assert_eq!(mails, json!({ "waiting": 0, "given_up": 1 }));
+}
+
+#[tokio::test]
+async fn a_license_that_vanished_is_counted_until_a_comparison_repairs_it_reliability_a() {
+    let shop = Shop::open().await;
+    let admin = shop.app.admin(Scope::Read).await;
+    let (ada, _) = paid(&shop, "ada@example.com").await;
+    let (eve, _) = paid(&shop, "eve@example.com").await;
+    shop.buyer("mallory@example.com").await;
+    assert_eq!(lacking(&admin).await, NOBODY);
+    let store = &shop.app.app.store;
+    let ours = format!("WHERE source = 'subscription' AND customer_id = '{}'", ada.customer_id);
+    for harm in [
+        format!("DELETE FROM licenses {ours}"),
+        format!("UPDATE licenses SET revoked_at = 1 {ours}"),
+        format!("UPDATE licenses SET superseded_by = 'lic_1', superseded_at = 1 {ours}"),
+        format!("UPDATE licenses SET expires_at = 1, grace_until = 2 {ours}"),
+        // The trial still works, and is not what was paid for.
+        format!("UPDATE licenses SET source = 'trial' {ours} AND superseded_at IS NULL"),
+    ] {
+        assert!(execute(store, &harm).await.unwrap() > 0, "{harm}");
+        assert_eq!(lacking(&admin).await, (1, vec![ada.customer_id.clone()]), "{harm}");
+        compare(&shop).await;
+        assert_eq!(lacking(&admin).await, NOBODY, "{harm}");
+        let license = shop.license(&ada).await;
+        assert_eq!((&license["plan"], &license["trial"]), (&json!("professional"), &json!(false)));
+    }
+    // What the last comparison found is told, also after a restart: it is in the database.
+    execute(store, "DELETE FROM licenses").await.unwrap();
+    assert_eq!(lacking(&admin).await.0, 2);
+    compare(&shop).await;
+    assert_eq!(shop.license(&eve).await["plan"], "professional");
+    let compared = admin.get("/api/admin/drift").await.body["compared"].clone();
+    let at = "2026-11-20T15:00:00+00:00";
+    assert_eq!(compared, json!({ "at": at, "checked": 2, "drifted": 2, "failed": 0 }));
+    shop.sandbox.advance(Duration::from_secs(60));
+    everybody(&shop.app.app, Intent::Look, AT_ONCE, |_| {}).await.unwrap();
+    let looked = admin.get("/api/admin/drift").await.body["compared"].clone();
+    assert_eq!(looked, compared, "to look is no comparison that repairs");
+}
+
+#[tokio::test]
+async fn a_payment_on_its_way_counts_when_it_has_arrived() {
+    let shop = Shop::open().await;
+    let admin = shop.app.admin(Scope::Read).await;
+    let ada = shop.buyer("ada@example.com").await;
+    let session = shop.checkout(&ada, "professional").await;
+    assert_eq!(shop.sandbox.pay(&session, Card::DelayedPaid).unwrap(), Paid::Completed);
+    shop.settled().await;
+    // Stripe calls the subscription active; the license is the trial's, and nobody paid.
+    assert_eq!(shop.subscription(&ada).await["status"], "active");
+    assert_eq!(lacking(&admin).await, NOBODY);
+    let intent = shop.sandbox.payment_intent(&session).unwrap();
+    shop.sandbox.settle(&intent, true).unwrap();
+    shop.settled().await;
+    assert_eq!(lacking(&admin).await, NOBODY);
+    execute(&shop.app.app.store, "DELETE FROM licenses").await.unwrap();
+    assert_eq!(lacking(&admin).await.0, 1);
+}
+
+#[tokio::test]
+async fn an_earlier_subscription_does_not_pay_for_a_later_one() {
+    let shop = Shop::open().await;
+    let admin = shop.app.admin(Scope::Read).await;
+    let (ada, session) = paid(&shop, "ada@example.com").await;
+    shop.sandbox.cancel_now(&shop.subscription_of(&session)).unwrap();
+    shop.settled().await;
+    assert_eq!(lacking(&admin).await, NOBODY, "a subscription that was ended");
+    shop.sandbox.advance(Duration::from_secs(3600));
+    let again = shop.checkout(&ada, "professional").await;
+    assert_eq!(shop.sandbox.pay(&again, Card::DelayedPaid).unwrap(), Paid::Completed);
+    shop.settled().await;
+    assert_eq!(shop.subscription(&ada).await["status"], "active");
+    assert_eq!(shop.license(&ada).await["status"], "revoked");
+    assert_eq!(lacking(&admin).await, NOBODY, "its payment is on its way");
+}
+
+#[tokio::test]
+async fn who_has_their_money_back_or_has_left_lacks_nothing() {
+    let shop = Shop::open().await;
+    let admin = shop.app.admin(Scope::Read).await;
+    let (ada, refunded) = paid(&shop, "ada@example.com").await;
+    let intent = shop.sandbox.payment_intent(&refunded).unwrap();
+    shop.sandbox.refund(&intent, None).unwrap();
+    shop.settled().await;
+    // The subscription itself goes on until it is cancelled at Stripe.
+    assert_eq!(shop.subscription(&ada).await["status"], "active");
+    assert_eq!(shop.license(&ada).await["status"], "revoked");
+    assert_eq!(lacking(&admin).await, NOBODY, "refunded");
+
+    let (eve, cancelled) = paid(&shop, "eve@example.com").await;
+    shop.sandbox.cancel(&shop.subscription_of(&cancelled), true).unwrap();
+    shop.settled().await;
+    let ends = "UPDATE licenses SET expires_at = 1, grace_until = NULL";
+    execute(&shop.app.app.store, ends).await.unwrap();
+    assert_eq!(lacking(&admin).await, (1, vec![eve.customer_id]), "it was paid until its end");
+    shop.sandbox.advance_days(31);
+    shop.settled().await;
+    assert_eq!(lacking(&admin).await, NOBODY, "it has ended");
+}
+
+#[tokio::test]
+async fn a_renewal_that_is_not_paid_is_over_with_its_grace() {
+    let shop = Shop::open().await;
+    let admin = shop.app.admin(Scope::Read).await;
+    let (mut ada, session) = paid(&shop, "ada@example.com").await;
+    let stripe_id = shop.sandbox.object(&session)["customer"].as_str().unwrap().to_owned();
+    shop.sandbox.replace_card(&stripe_id, Card::DeclinedLater).unwrap();
+    shop.sandbox.advance_days(31);
+    shop.settled().await;
+    shop.log_in(&mut ada).await;
+    assert_eq!(shop.subscription(&ada).await["status"], "past_due");
+    assert_eq!(lacking(&admin).await, NOBODY, "within the grace");
+    shop.sandbox.advance_days(8);
+    shop.settled().await;
+    assert_eq!(shop.license(&ada).await["status"], "expired");
+    assert_eq!(lacking(&admin).await, NOBODY, "nobody paid for this");
+    shop.sandbox.replace_card(&stripe_id, Card::Paid).unwrap();
+    let invoice = shop.sandbox.object(&shop.subscription_of(&session))["latest_invoice"].clone();
+    shop.sandbox.pay_invoice(invoice.as_str().unwrap()).unwrap();
+    shop.settled().await;
+    assert_eq!(lacking(&admin).await, NOBODY);
+    execute(&shop.app.app.store, "DELETE FROM licenses").await.unwrap();
+    assert_eq!(lacking(&admin).await.0, 1, "paid after all, and nothing for it");
+}
+
+#[tokio::test]
+async fn a_renewal_on_its_way_is_nothing_that_was_paid() {
+    let shop = Shop::open().await;
+    let admin = shop.app.admin(Scope::Read).await;
+    let (mut ada, session) = paid(&shop, "ada@example.com").await;
+    let stripe_id = shop.sandbox.object(&session)["customer"].as_str().unwrap().to_owned();
+    shop.sandbox.replace_card(&stripe_id, Card::DelayedPaid).unwrap();
+    shop.sandbox.advance_days(31);
+    shop.settled().await;
+    shop.log_in(&mut ada).await;
+    assert_eq!(shop.subscription(&ada).await["status"], "active");
+    assert_eq!(shop.orders(&ada).await[0]["status"], "pending");
+    let store = &shop.app.app.store;
+    execute(store, "UPDATE licenses SET expires_at = 1, grace_until = 2").await.unwrap();
+    assert_eq!(lacking(&admin).await, NOBODY);
+}
+
+#[tokio::test]
+async fn what_an_operator_granted_is_a_license() {
+    let shop = Shop::open().await;
+    let admin = shop.app.admin(Scope::Read).await;
+    let ada = shop.buyer("ada@example.com").await;
+    let plan = shop.app.app.plans.plan("professional").unwrap();
+    let forever = Entitlement { plan, source: Source::Operator, term: Term::default() };
+    let id = ada.customer_id.parse().unwrap();
+    license::grant(&shop.app.app, &id, &forever).await.unwrap();
+    // Worth less than the grant, which stays.
+    shop.buy(&ada, "starter").await;
+    assert_eq!(shop.subscription(&ada).await["plan"], "starter");
+    assert_eq!(shop.license(&ada).await["plan"], "professional");
+    assert_eq!(lacking(&admin).await, NOBODY);
+}
+
+#[tokio::test]
+async fn a_figure_says_the_same_without_a_key() {
+    let shop = Shop::open().await;
+    paid(&shop, "ada@example.com").await;
+    let store = &shop.app.app.store;
+    execute(store, "DELETE FROM licenses").await.unwrap();
+    execute(store, "UPDATE outbox SET sent_at = NULL, given_up_at = 1").await.unwrap();
+    execute(store, "UPDATE inbox SET done_at = NULL, given_up_at = 1").await.unwrap();
+    let events = shop.app.count("inbox").await;
+    // A server of its own, with figures of its own, which does not know Stripe and repairs nothing.
+    let url = shop.app.config.database_url.expose_secret().to_owned();
+    let keys = shop.app.directory.path().join("keys");
+    let server = Server::start(
+        shop.app.directory.path(),
+        &TestDatabase { url },
+        &[("LICENTIA_KEYS_DIR", keys.to_str().unwrap())],
+    );
+    let figure = async |name: &str| -> Option<Value> {
+        let figures = server.client.get("/metrics").await.text;
+        let line = figures.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.and_then(|number| number.parse().ok())
+    };
+    let lacking = "licentia_paid_customers_without_license";
+    shop.until("it is counted", async || figure(lacking).await.is_some()).await;
+    assert_eq!(figure(lacking).await, Some(json!(1)));
+    for (name, count) in [
+        ("licentia_inbox_events{state=\"waiting\"}", 0),
+        ("licentia_inbox_events{state=\"given_up\"}", events),
+        ("licentia_outbox_mails{state=\"waiting\"}", 0),
+        // The mails went with their licenses.
+        ("licentia_outbox_mails{state=\"given_up\"}", 0),
+    ] {
+        shop.until(name, async || figure(name).await.is_some()).await;
+        assert_eq!(figure(name).await, Some(json!(count)), "{name}");
+    }
+}
