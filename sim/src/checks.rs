@@ -6,6 +6,7 @@ use std::sync::PoisonError;
 use licentia::domain::ids::CustomerId;
 use licentia::domain::license::{Phase, Source};
 use licentia::domain::time::Timestamp;
+use licentia::domain::webhook::EVENT_TYPES;
 use licentia::error::Result;
 use licentia::store::IssuedLicense;
 use licentia_verify::Rejection;
@@ -19,6 +20,9 @@ const KEPT: i64 = 30 * 86_400;
 
 /// More licenses than a history issues to anybody.
 const MANY: i64 = 10_000;
+
+/// The most that the clock of a server is wrong, in seconds.
+const WRONG_CLOCK: i64 = 60;
 
 /// What was young enough when the calm began to be done within a minute.
 const FRESH: i64 = 3000;
@@ -107,6 +111,12 @@ async fn person(history: &mut History, who: usize) -> Result<()> {
     sessions(history, who, counterparts.first());
     series(history, who, &id, &licenses);
     entitlement(history, who, licenses.first(), truth.as_ref());
+    let former = history.people[who].former.clone();
+    let former = former.iter().map(|stripe_id| Truth::of(history, stripe_id));
+    let truths: Vec<Truth> = former.chain(truth).collect();
+    for license in &licenses {
+        was_paid(history, who, license, &truths);
+    }
     for license in &licenses {
         verifies(history, who, license);
     }
@@ -208,6 +218,22 @@ fn entitlement(
     }
 }
 
+/// Every license that was ever issued was paid for when it was, whatever became of the money since (B).
+fn was_paid(history: &mut History, who: usize, license: &IssuedLicense, truths: &[Truth]) {
+    if license.source != Source::Subscription {
+        return;
+    }
+    let rank = history.ground.plans.rank(&license.plan);
+    let until = license.expires_at.map_or(i64::MAX, Timestamp::epoch_seconds);
+    let issued = license.issued_at.epoch_seconds() + WRONG_CLOCK;
+    let plans = &history.ground.plans;
+    if !truths.iter().any(|truth| truth.ever_paid(plans, rank, until, issued)) {
+        let (seq, plan) = (license.seq, &license.plan);
+        let what = format!("B: {who}: license {seq} ({plan} until {until}) was never paid");
+        history.violation(what);
+    }
+}
+
 /// Every license that has not run out verifies with the published keys (F).
 fn verifies(history: &mut History, who: usize, license: &IssuedLicense) {
     let app = &history.servers[0].app;
@@ -296,24 +322,17 @@ async fn mails(history: &mut History) -> Result<()> {
     Ok(())
 }
 
-/// What was answered 200 is there (D).
+/// What was answered 200 is there (D), if it is not so old that it may be forgotten.
 async fn acknowledged(history: &mut History) -> Result<()> {
     let stored = database::events(&history.ground.store).await?;
     let stored: BTreeSet<String> = stored.into_iter().map(|event| event.id).collect();
     let since = history.world.now() - KEPT;
-    let answered: Vec<String> = history
-        .acknowledged
-        .iter()
-        .filter(|(_, at)| **at > since)
-        .map(|(event, _)| event.clone())
-        .collect();
-    for event in answered {
-        let kind = history.world.stripe.object(&event)["type"].clone();
-        let kind = kind.as_str().unwrap_or_default();
-        let ours = licentia::domain::webhook::EVENT_TYPES.contains(&kind);
-        if ours && !stored.contains(&event) {
-            history
-                .violation(format!("D: {event} ({kind}) was answered with 200 and is not there"));
+    for id in history.acknowledged.clone() {
+        let event = history.world.stripe.object(&id);
+        let kind = event["type"].as_str().unwrap_or_default();
+        let ours = EVENT_TYPES.contains(&kind) && event["created"].as_i64() > Some(since);
+        if ours && !stored.contains(&id) {
+            history.violation(format!("D: {id} ({kind}) was answered with 200 and is not there"));
         }
     }
     Ok(())

@@ -1,8 +1,8 @@
 //! One history: a few hundred steps that the seed draws, then calm until everything has settled, and what
 //! must hold then. Between two steps nothing runs but what waits.
 
-use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -87,8 +87,10 @@ pub struct History {
     begun: Vec<Begun>,
     /// Deliveries that were taken from Stripe and are on their way.
     air: Vec<(usize, Delivery)>,
-    /// Events that were answered with 200, and when for the first time.
-    pub acknowledged: BTreeMap<String, i64>,
+    /// Events that were answered with 200.
+    pub acknowledged: BTreeSet<String>,
+    /// Subscriptions that were not collected for a while.
+    pub paused: BTreeSet<String>,
     /// What the last comparison with Stripe found.
     report: Option<reconcile::Report>,
     ahead: Vec<i64>,
@@ -163,7 +165,8 @@ impl History {
             frozen: None,
             begun: Vec::new(),
             air: Vec::new(),
-            acknowledged: BTreeMap::new(),
+            acknowledged: BTreeSet::new(),
+            paused: BTreeSet::new(),
             report: None,
             ahead,
             ending: Ending::default(),
@@ -364,8 +367,7 @@ impl History {
                     Err(_) => 400,
                 };
                 if received.is_ok() {
-                    let now = self.world.now();
-                    self.acknowledged.entry(delivery.event.clone()).or_insert(now);
+                    self.acknowledged.insert(delivery.event.clone());
                 }
                 if noted {
                     self.world.stripe.note_delivery(number, Ok(status));

@@ -29,6 +29,8 @@ pub struct Person {
     token: Option<String>,
     /// The checkouts whose address they were given.
     sessions: Vec<String>,
+    /// The counterparts at Stripe that were deleted there.
+    pub former: Vec<String>,
     pub deleted: bool,
 }
 
@@ -105,8 +107,14 @@ impl History {
 
     fn sign_up(&mut self, server: usize) {
         let email = format!("person{}@example.com", self.people.len());
-        let new =
-            Person { email, customer_id: None, token: None, sessions: Vec::new(), deleted: false };
+        let new = Person {
+            email,
+            customer_id: None,
+            token: None,
+            sessions: Vec::new(),
+            former: Vec::new(),
+            deleted: false,
+        };
         self.people.push(new);
         self.sign_up_again(server, self.people.len() - 1);
     }
@@ -221,10 +229,12 @@ impl History {
                 let pause = if pause { json!({ "behavior": "void" }) } else { Value::Null };
                 let fields = json!({ "pause_collection": pause });
                 let event = "customer.subscription.updated";
+                self.paused.insert(subscription.to_owned());
                 let told = format!("collection {fields}");
                 format!("{told}: {:?}", stripe.edit(subscription, fields, event))
             }
             10 if dice.happens(150) => {
+                self.people[who].former.push(stripe_id.to_owned());
                 let gone = self.call("DELETE", &format!("/v1/customers/{stripe_id}"), "");
                 format!("is deleted at Stripe: {}", gone["deleted"])
             }

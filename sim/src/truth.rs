@@ -25,6 +25,9 @@ pub struct Invoice {
     pub subscription: String,
     pub status: String,
     pub amount: i64,
+    paid_at: Option<i64>,
+    /// Whether its subscription went on without being collected at some time.
+    was_paused: bool,
     lines: Vec<Line>,
     /// Given back in full, or disputed and lost.
     pub given_back: bool,
@@ -119,6 +122,18 @@ impl Truth {
         })
     }
 
+    /// Whether something of this rank, that reaches to `until`, was paid before `at`, or not collected
+    /// because the vendor did not want to.
+    pub fn ever_paid(&self, catalog: &Catalog, at_rank: usize, until: i64, at: i64) -> bool {
+        let mut paid = self.invoices.iter().filter(|i| i.paid_at.is_some_and(|paid| paid <= at));
+        paid.any(|invoice| {
+            invoice.lines.iter().any(|line| {
+                let enough = until <= line.end || invoice.was_paused;
+                line.amount >= 0 && rank(catalog, &line.price) >= Some(at_rank) && enough
+            })
+        })
+    }
+
     /// The end of the longest grace that anything here could have.
     pub fn latest_grace(&self) -> i64 {
         let ends = self.subscriptions.iter().filter(|s| is_live(s)).filter_map(|subscription| {
@@ -171,11 +186,12 @@ fn invoice(history: &History, found: &Value, disputes: &[Value]) -> Invoice {
         start: number(&line["period"]["start"]),
         end: number(&line["period"]["end"]),
     });
+    let subscription = found["parent"]["subscription_details"]["subscription"].as_str();
+    let subscription = subscription.unwrap_or_default().to_owned();
     Invoice {
-        subscription: found["parent"]["subscription_details"]["subscription"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned(),
+        was_paused: history.paused.contains(&subscription),
+        paid_at: found["status_transitions"]["paid_at"].as_i64(),
+        subscription,
         status: found["status"].as_str().unwrap_or_default().to_owned(),
         amount: number(&found["total"]),
         lines: lines.collect(),
