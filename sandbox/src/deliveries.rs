@@ -160,6 +160,12 @@ impl Deliveries {
         }
     }
 
+    /// How many wait for their time, and how many were given up.
+    pub fn undelivered(&self) -> (usize, usize) {
+        let failed = self.all.iter().filter(|delivery| delivery.state == DeliveryState::Failed);
+        (self.pending.len(), failed.count())
+    }
+
     /// Keeps everything back until it is released.
     pub fn hold(&mut self) {
         self.held = true;

@@ -328,6 +328,12 @@ impl Double {
         self.shared.read(|world| world.deliveries.all().to_vec())
     }
 
+    /// How many deliveries wait for their time, and how many were given up.
+    #[must_use]
+    pub fn undelivered(&self) -> (usize, usize) {
+        self.shared.read(|world| world.deliveries.undelivered())
+    }
+
     /// Sends everything that is due; gives how many deliveries were tried.
     pub async fn deliver_pending(&self) -> usize {
         sender::deliver_due(&self.shared).await

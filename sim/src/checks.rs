@@ -13,7 +13,7 @@ use licentia_verify::Rejection;
 
 use crate::database;
 use crate::history::History;
-use crate::truth::Truth;
+use crate::truth::{Invoice, Truth};
 
 /// Events are kept for 35 days; those of the last few are certainly there.
 const KEPT: i64 = 30 * 86_400;
@@ -74,16 +74,29 @@ pub async fn everything(history: &mut History) -> Result<()> {
     if work_is_left(history).await? {
         history.violation("work is left that nobody does".to_owned());
     }
+    let orders = orders(history).await?;
     for who in 0..history.people.len() {
-        person(history, who).await?;
+        person(history, who, &orders).await?;
     }
-    orders(history).await?;
     mails(history).await?;
     acknowledged(history).await?;
     silence(history).await
 }
 
-async fn person(history: &mut History, who: usize) -> Result<()> {
+/// What became of the orders of each invoice.
+type Orders = BTreeMap<String, Vec<String>>;
+
+async fn orders(history: &History) -> Result<Orders> {
+    let mut of_invoices = Orders::new();
+    for (_, invoice, status) in database::orders(&history.ground.store).await? {
+        if let Some(invoice) = invoice {
+            of_invoices.entry(invoice).or_default().push(status);
+        }
+    }
+    Ok(of_invoices)
+}
+
+async fn person(history: &mut History, who: usize, orders: &Orders) -> Result<()> {
     let Some(id) = history.people[who].customer_id.clone() else { return Ok(()) };
     let mut tx = history.ground.store.read().await?;
     let customer = tx.customer(&id).await?;
@@ -111,6 +124,9 @@ async fn person(history: &mut History, who: usize) -> Result<()> {
     sessions(history, who, counterparts.first());
     series(history, who, &id, &licenses);
     entitlement(history, who, licenses.first(), truth.as_ref());
+    for invoice in truth.iter().flat_map(|truth| &truth.invoices) {
+        ordered(history, who, invoice, orders);
+    }
     let former = history.people[who].former.clone();
     let former = former.iter().map(|stripe_id| Truth::of(history, stripe_id));
     let truths: Vec<Truth> = former.chain(truth).collect();
@@ -248,47 +264,30 @@ fn verifies(history: &mut History, who: usize, license: &IssuedLicense) {
 }
 
 /// One order for each payment, and it says what became of it (E).
-async fn orders(history: &mut History) -> Result<()> {
-    let orders = database::orders(&history.ground.store).await?;
-    let mut of_invoices: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (_, invoice, status) in orders {
-        if let Some(invoice) = invoice {
-            of_invoices.entry(invoice).or_default().push(status);
-        }
+fn ordered(history: &mut History, who: usize, invoice: &Invoice, orders: &Orders) {
+    if invoice.amount == 0 {
+        return;
     }
-    for who in 0..history.people.len() {
-        let id = history.people[who].customer_id.clone();
-        let there = match id {
-            Some(id) => history.ground.store.read().await?.customer(&id).await?.is_some(),
-            None => false,
-        };
-        let Some(stripe_id) = history.stripe_customer(who).filter(|_| there) else { continue };
-        let truth = Truth::of(history, &stripe_id);
-        for invoice in truth.invoices.iter().filter(|invoice| invoice.amount > 0) {
-            let found = of_invoices.get(&invoice.id).map_or(&[][..], Vec::as_slice);
-            let wanted = if !invoice.is_paid() {
-                None
-            } else if invoice.refunded {
-                Some("refunded")
-            } else if invoice.disputed {
-                Some("disputed")
-            } else {
-                Some("succeeded")
-            };
-            let right = match (wanted, found) {
-                (Some(wanted), [status]) => status == wanted,
-                (None, found) => found.iter().all(|s| s == "pending" || s == "failed"),
-                (Some(_), _) => false,
-            };
-            if !right {
-                let (id, status) = (&invoice.id, &invoice.status);
-                let what =
-                    format!("E: {who}: {id} is {status}, {wanted:?}; its orders are {found:?}");
-                history.violation(what);
-            }
-        }
+    let found = orders.get(&invoice.id).map_or(&[][..], Vec::as_slice);
+    let wanted = if !invoice.is_paid() {
+        None
+    } else if invoice.refunded {
+        Some("refunded")
+    } else if invoice.disputed {
+        Some("disputed")
+    } else {
+        Some("succeeded")
+    };
+    let right = match (wanted, found) {
+        (Some(wanted), [status]) => status == wanted,
+        (None, found) => found.iter().all(|s| s == "pending" || s == "failed"),
+        (Some(_), _) => false,
+    };
+    if !right {
+        let (id, status) = (&invoice.id, &invoice.status);
+        let what = format!("E: {who}: {id} is {status}, {wanted:?}; its orders are {found:?}");
+        history.violation(what);
     }
-    Ok(())
 }
 
 /// Every license that was issued because of Stripe was mailed, and every mail arrived (C).

@@ -13,7 +13,7 @@ use licentia::error::{Error, Result};
 use licentia::flows::settle::Intent;
 use licentia::flows::{inbox, mail, reconcile, webhook};
 use licentia::store::{LeasedEvent, LeasedMail};
-use licentia_sandbox::{AfterRetries, Behavior, CancelField, Delivery, DeliveryState};
+use licentia_sandbox::{AfterRetries, Behavior, CancelField, Delivery};
 
 use crate::dice::Dice;
 use crate::people::Person;
@@ -23,7 +23,7 @@ use crate::world::{START, World};
 use crate::{checks, database};
 
 /// How often in a row nothing may be seen to run, until nothing does: more than one thing wakes another.
-const CALM: usize = 12;
+const CALM: usize = 6;
 
 /// How often that is looked at before it is said that a transaction waits for something else.
 const PATIENCE: usize = 5_000_000;
@@ -607,8 +607,7 @@ impl History {
         self.rest(2).await?;
         checks::fresh_work_is_done(self, since).await?;
         self.rest(ROUNDS).await?;
-        let lost = self.world.stripe.deliveries().into_iter();
-        let lost = lost.filter(|delivery| delivery.state == DeliveryState::Failed).count();
+        let (_, lost) = self.world.stripe.undelivered();
         let dead = checks::given_up(self).await?;
         if lost + dead > 0 {
             self.tell(|| format!("{lost} lost, {dead} given up"));
@@ -660,7 +659,7 @@ impl History {
                 self.world.gate.open(*number);
             } else if let Some((number, delivery)) = self.air.pop() {
                 self.arrive(number, delivery, true);
-            } else if self.stripe_waits() {
+            } else if self.world.stripe.undelivered().0 > 0 {
                 self.world.stripe.faults().release_deliveries(licentia_sandbox::Order::Shuffled);
             } else if !self.begun.is_empty() {
                 // Somebody waits for a lease, or for an answer that never comes.
@@ -675,11 +674,5 @@ impl History {
             }
             self.quiet().await;
         }
-    }
-
-    /// Whether Stripe waits to try a delivery again.
-    fn stripe_waits(&self) -> bool {
-        let deliveries = self.world.stripe.deliveries().into_iter();
-        deliveries.into_iter().any(|d| matches!(d.state, DeliveryState::Pending { .. }))
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{Either, select};
+use licentia::domain::webhook::EVENT_TYPES;
 use licentia::{mailer, stripe};
 use licentia_sandbox::{
     ApiFault, Behavior, Call, Double, Interval, NewPrice, Options, SECRET_KEY, StartTime, Times,
@@ -84,7 +85,7 @@ impl World {
             let product = id.split('_').nth(1).unwrap_or_default();
             stripe.add_price(&NewPrice { id, product, amount, currency: "usd", interval });
         }
-        let (_, secret) = stripe.add_webhook_endpoint("https://licentia.example/", &["*"]);
+        let (_, secret) = stripe.add_webhook_endpoint("https://licentia.example/", &EVENT_TYPES);
         let world = Self {
             dice,
             gate: Gate::default(),
