@@ -1,0 +1,151 @@
+//! What holds for every state that Stripe can be in, and for every policy.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::domain::policy::Bought::{Keep, Revoke};
+
+const PRICES: [&str; 3] = ["price_starter_monthly", "price_pro_monthly", "price_x"];
+
+const PAYMENTS: [Payment; 5] = [
+    Payment::Unremarkable,
+    Payment::Failed,
+    Payment::Refunded,
+    Payment::Disputed,
+    Payment::DisputeLost,
+];
+
+fn any_state() -> impl Strategy<Value = Seen> {
+    let status = prop::sample::select(vec![
+        "trialing",
+        "active",
+        "past_due",
+        "incomplete",
+        "unpaid",
+        "canceled",
+        "paused",
+        "odd",
+    ]);
+    let price = prop::sample::select(&PRICES);
+    let bills = prop::option::of(prop::sample::select(&PRICES));
+    let invoices = prop::collection::vec((0..4_u8, 0..4_i64, 0..5_usize, bills), 0..4);
+    let cancel = (prop::option::of(-2..3_i64), any::<bool>());
+    let one = (status, price, invoices, cancel, any::<bool>());
+    prop::collection::vec(one, 0..3).prop_map(|subscriptions| {
+        let mut seen = Seen::default();
+        for (n, (status, price, invoices, (cancel, flag), paused)) in
+            subscriptions.into_iter().enumerate()
+        {
+            let mut made = subscription(&format!("sub_{n}"), status, &[price]);
+            made.cancel_at = cancel.map(|weeks| at(NOW + weeks * 7 * DAY));
+            made.cancel_at_period_end = flag;
+            made.collection_paused = paused;
+            for (m, (state, months, payment, bills)) in invoices.into_iter().enumerate() {
+                use InvoiceStatus::{Dead, Draft, Open, Paid};
+                let state = [Draft, Open, Paid, Dead][usize::from(state)];
+                let end = PERIOD_END - months * MONTH;
+                let mut bill = invoice(&format!("in_{n}_{m}"), &made, state, end);
+                bill.payment = PAYMENTS[payment];
+                bill.lines[0].price = bills.map(str::to_owned);
+                seen.invoices.push(bill);
+            }
+            seen.subscriptions.push(made);
+        }
+        seen
+    })
+}
+
+fn any_policy() -> impl Strategy<Value = Policy> {
+    let bought = || prop::sample::select(vec![Keep, Revoke]);
+    (bought(), bought(), bought()).prop_map(|(refund, dispute, dispute_lost)| Policy {
+        refund,
+        dispute,
+        dispute_lost,
+    })
+}
+
+/// What is due, as something to compare: the plan's rank, then the end.
+fn worth(policy: Policy, seen: &Seen, now: i64) -> Option<(usize, i64)> {
+    let (plan, expires, grace) = due_by(policy, seen, now)?;
+    Some((catalog().rank(&plan), grace.unwrap_or(expires)))
+}
+
+/// The same state, with another outcome of what was `before`.
+fn with_outcome(seen: &Seen, before: Payment, after: Payment) -> Seen {
+    let mut seen = seen.clone();
+    for invoice in seen.invoices.iter_mut().filter(|invoice| invoice.payment == before) {
+        invoice.payment = after;
+    }
+    seen
+}
+
+proptest! {
+    #[test]
+    fn the_order_of_what_stripe_lists_never_matters_stripe_9(state in any_state()) {
+        let mut turned = state.clone();
+        turned.subscriptions.reverse();
+        turned.invoices.reverse();
+        prop_assert_eq!(due(&state, NOW), due(&turned, NOW));
+    }
+
+    #[test]
+    fn nothing_is_granted_beyond_the_period_or_a_cancellation(state in any_state()) {
+        if let Some((_, expires, grace)) = due(&state, NOW) {
+            prop_assert!(expires <= PERIOD_END);
+            let until = grace.unwrap_or(expires);
+            prop_assert!(until > NOW, "a license that is over is due");
+            prop_assert!(until <= PERIOD_END + 14 * DAY);
+            let unending = state.subscriptions.iter().any(|s| s.cancel_at.is_none() && !s.cancel_at_period_end);
+            let latest = state.subscriptions.iter().filter_map(|s| s.cancel_at).max();
+            prop_assert!(unending || latest.is_none_or(|end| until <= end.epoch_seconds().max(PERIOD_END)));
+        }
+    }
+
+    #[test]
+    fn without_a_payment_only_a_trial_or_an_empty_bill_grants(state in any_state()) {
+        let unpaid = |s: &Subscription| {
+            let own: Vec<_> = state.invoices.iter().filter(|i| i.is_of(&s.id)).collect();
+            !own.is_empty() && own.iter().all(|i| !i.is_paid(&Policy::default()))
+        };
+        let nobody_paid = state.subscriptions.iter().all(|s| unpaid(s) && s.status != Status::Trialing);
+        if nobody_paid {
+            prop_assert_eq!(due(&state, NOW), None);
+        }
+    }
+
+    #[test]
+    fn a_stricter_policy_never_grants_more_stripe_15(
+        state in any_state(),
+        one in any_policy(),
+        other in any_policy(),
+        day in -20..20_i64,
+    ) {
+        let now = NOW + day * DAY;
+        let stricter = Policy {
+            refund: one.refund.max(other.refund),
+            dispute: one.dispute.max(other.dispute),
+            dispute_lost: one.dispute_lost.max(other.dispute_lost),
+        };
+        prop_assert!(worth(stricter, &state, now) <= worth(one, &state, now));
+    }
+
+    #[test]
+    fn a_dispute_that_is_won_leaves_no_trace_stripe_15(state in any_state(), policy in any_policy()) {
+        let open = with_outcome(&state, Payment::DisputeLost, Payment::Disputed);
+        let won = with_outcome(&open, Payment::Disputed, Payment::Unremarkable);
+        let kept = Policy { dispute: Keep, ..policy };
+        prop_assert_eq!(due_by(kept, &open, NOW), due_by(policy, &won, NOW));
+        let revoked = Policy { dispute: Revoke, ..policy };
+        prop_assert!(worth(revoked, &open, NOW) <= worth(policy, &won, NOW));
+    }
+
+    #[test]
+    fn the_policy_is_about_money_that_goes_back_and_nothing_else(
+        state in any_state(),
+        policy in any_policy(),
+    ) {
+        let mut state = state;
+        state.invoices.iter_mut().for_each(|invoice| invoice.payment = Payment::Unremarkable);
+        prop_assert_eq!(due_by(policy, &state, NOW), due(&state, NOW));
+    }
+}
