@@ -6,7 +6,7 @@ use super::list::{list, whole};
 use super::resource::{require, require_param, retrieve, take_metadata, take_texts};
 use super::{ApiError, ApiResult, Params};
 use crate::billing::subscription::{self, NewSubscription};
-use crate::billing::{self, Presence};
+use crate::billing::{self, Presence, schedule};
 use crate::objects::{Kind, integer, text};
 use crate::options::CancelField;
 use crate::world::World;
@@ -97,6 +97,13 @@ fn update(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
     if subscription::has_ended(world.get(Kind::Subscription, id)) {
         let message =
             "A canceled subscription can only update its cancellation_details and metadata.";
+        return Err(ApiError::invalid(message, ""));
+    }
+    if let (Some(schedule), Some(_)) = (schedule::attached(world, id), &cancellation) {
+        let message = format!(
+            "The subscription is managed by the subscription schedule `{schedule}`, and updating any \
+             cancelation behavior directly is not allowed. Please update the schedule instead."
+        );
         return Err(ApiError::invalid(message, ""));
     }
     if !fields.is_empty() {
