@@ -238,10 +238,17 @@ fn renew(world: &mut World, sub: &str) {
     }
     let mut lines = lines(world, sub, false);
     lines.retain(|line| renewed.contains(&line.item["id"]));
-    let unpaid = status == "unpaid";
-    let invoice = invoice::open(world, sub, "subscription_cycle", &lines, unpaid);
-    if !unpaid {
-        invoice::pay(world, &invoice, Presence::OffSession);
+    let pause = text(&subscription["pause_collection"], "behavior");
+    let draft = status == "unpaid" || pause == "keep_as_draft";
+    let invoice = invoice::open(world, sub, "subscription_cycle", &lines, draft);
+    match pause {
+        "void" => invoice::void(world, &invoice),
+        "mark_uncollectible" => {
+            let fields = json!({ "auto_advance": false, "status": "uncollectible" });
+            world.change(Kind::Invoice, &invoice, fields, "invoice.marked_uncollectible");
+        }
+        _ if draft => {}
+        _ => invoice::pay(world, &invoice, Presence::OffSession),
     }
 }
 
