@@ -117,6 +117,56 @@ async fn a_renewal_that_recovers_within_its_grace_is_never_cut_off_stripe_11() {
 }
 
 #[tokio::test]
+async fn while_a_bank_debit_for_a_renewal_is_on_its_way_the_license_works_stripe_11() {
+    for pays in [true, false] {
+        let shop = Shop::open().await;
+        let mut ada = shop.buyer("ada@example.com").await;
+        let session = shop.buy(&ada, "professional").await;
+        let customer = shop.stripe_customer_of(&session);
+        let card = if pays { Card::DelayedPaid } else { Card::DelayedFailed };
+        shop.sandbox.replace_card(&customer, card).unwrap();
+        shop.pass_days(&mut ada, 31).await;
+        // Stripe calls it active; what was paid ends where it ended.
+        assert_eq!(shop.subscription(&ada).await["status"], "active");
+        let longer = "2027-01-03T15:00:00+00:00";
+        must_have(&shop, &ada, "professional", "grace", (FIRST.0, longer)).await;
+        assert_eq!(shop.orders(&ada).await[0]["status"], "pending");
+        shop.pass_days(&mut ada, 3).await;
+        if pays {
+            must_have(&shop, &ada, "professional", "active", SECOND).await;
+        } else {
+            assert_eq!(shop.subscription(&ada).await["status"], "past_due");
+            must_have(&shop, &ada, "professional", "grace", FIRST).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_trial_of_stripes_works_to_its_end_and_then_what_is_paid_counts() {
+    let shop = Shop::open().await;
+    let mut ada = shop.buyer("ada@example.com").await;
+    let session = shop.checkout(&ada, "professional").await;
+    let customer = shop.stripe_customer_of(&session);
+    shop.sandbox.replace_card(&customer, Card::Paid).unwrap();
+    // The vendor gives a month from the dashboard.
+    let form = [
+        ("customer", customer.as_str()),
+        ("items[0][price]", "price_pro_monthly"),
+        ("trial_period_days", "30"),
+    ];
+    shop.at_stripe("subscriptions", &form).await;
+    shop.settled().await;
+    assert_eq!(shop.subscription(&ada).await["status"], "trialing");
+    let a_day_more = "2026-12-21T15:00:00+00:00";
+    must_have(&shop, &ada, "professional", "active", (FIRST.0, a_day_more)).await;
+    shop.pass_days(&mut ada, 31).await;
+    must_have(&shop, &ada, "professional", "active", SECOND).await;
+    let orders = shop.orders(&ada).await;
+    let paid = orders.iter().filter(|order| order["status"] == "succeeded").count();
+    assert_eq!(paid, 1, "the trial costs nothing: {orders:?}");
+}
+
+#[tokio::test]
 async fn when_every_try_fails_nothing_paid_is_left_whatever_the_account_does_stripe_11() {
     for (after_retries, status) in [
         (AfterRetries::Cancel, "canceled"),

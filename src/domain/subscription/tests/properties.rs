@@ -114,6 +114,36 @@ proptest! {
     }
 
     #[test]
+    fn time_alone_takes_and_never_gives(
+        state in any_state(),
+        policy in any_policy(),
+        one in -40..40_i64,
+        other in -40..40_i64,
+    ) {
+        let (sooner, later) = (NOW + one.min(other) * DAY, NOW + one.max(other) * DAY);
+        prop_assert!(worth(policy, &state, later) <= worth(policy, &state, sooner));
+    }
+
+    #[test]
+    fn an_end_that_is_set_never_grants_more_stripe_12(
+        state in any_state(),
+        day in -40..40_i64,
+        by_flag in any::<bool>(),
+    ) {
+        let mut ending = state.clone();
+        for subscription in &mut ending.subscriptions {
+            if by_flag {
+                subscription.cancel_at_period_end = true;
+            } else {
+                let end = at(NOW + day * DAY);
+                subscription.cancel_at = Some(subscription.cancel_at.map_or(end, |at| at.min(end)));
+            }
+        }
+        let policy = Policy::default();
+        prop_assert!(worth(policy, &ending, NOW) <= worth(policy, &state, NOW));
+    }
+
+    #[test]
     fn a_stricter_policy_never_grants_more_stripe_15(
         state in any_state(),
         one in any_policy(),
