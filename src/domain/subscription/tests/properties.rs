@@ -7,8 +7,9 @@ use crate::domain::policy::Bought::{Keep, Revoke};
 
 const PRICES: [&str; 3] = ["price_starter_monthly", "price_pro_monthly", "price_x"];
 
-const PAYMENTS: [Payment; 5] = [
+const PAYMENTS: [Payment; 6] = [
     Payment::Unremarkable,
+    Payment::Processing,
     Payment::Failed,
     Payment::Refunded,
     Payment::Disputed,
@@ -28,7 +29,7 @@ fn any_state() -> impl Strategy<Value = Seen> {
     ]);
     let price = prop::sample::select(&PRICES);
     let bills = prop::option::of(prop::sample::select(&PRICES));
-    let invoices = prop::collection::vec((0..4_u8, 0..4_i64, 0..5_usize, bills), 0..4);
+    let invoices = prop::collection::vec((0..4_u8, 0..4_i64, 0..6_usize, bills, any::<bool>()), 0..4);
     let cancel = (prop::option::of(-2..3_i64), any::<bool>());
     let one = (status, price, invoices, cancel, any::<bool>());
     prop::collection::vec(one, 0..3).prop_map(|subscriptions| {
@@ -40,12 +41,15 @@ fn any_state() -> impl Strategy<Value = Seen> {
             made.cancel_at = cancel.map(|weeks| at(NOW + weeks * 7 * DAY));
             made.cancel_at_period_end = flag;
             made.collection_paused = paused;
-            for (m, (state, months, payment, bills)) in invoices.into_iter().enumerate() {
+            for (m, (state, months, payment, bills, free)) in invoices.into_iter().enumerate() {
                 use InvoiceStatus::{Dead, Draft, Open, Paid};
                 let state = [Draft, Open, Paid, Dead][usize::from(state)];
                 let end = PERIOD_END - months * MONTH;
                 let mut bill = invoice(&format!("in_{n}_{m}"), &made, state, end);
                 bill.payment = PAYMENTS[payment];
+                if free {
+                    bill.amount = 0;
+                }
                 bill.lines[0].price = bills.map(str::to_owned);
                 seen.invoices.push(bill);
             }
