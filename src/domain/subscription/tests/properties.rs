@@ -29,7 +29,8 @@ fn any_state() -> impl Strategy<Value = Seen> {
     ]);
     let price = prop::sample::select(&PRICES);
     let bills = prop::option::of(prop::sample::select(&PRICES));
-    let invoices = prop::collection::vec((0..4_u8, 0..4_i64, 0..6_usize, bills, any::<bool>()), 0..4);
+    let invoices =
+        prop::collection::vec((0..4_u8, 0..4_i64, 0..6_usize, bills, any::<bool>()), 0..4);
     let cancel = (prop::option::of(-2..3_i64), any::<bool>());
     let one = (status, price, invoices, cancel, any::<bool>());
     prop::collection::vec(one, 0..3).prop_map(|subscriptions| {
@@ -72,6 +73,21 @@ fn any_policy() -> impl Strategy<Value = Policy> {
 fn worth(policy: Policy, seen: &Seen, now: i64) -> Option<(usize, i64)> {
     let (plan, expires, grace) = due_by(policy, seen, now)?;
     Some((catalog().rank(&plan), grace.unwrap_or(expires)))
+}
+
+/// What takes back whatever one of the two does.
+fn stricter(one: Policy, other: Policy) -> Policy {
+    Policy {
+        refund: one.refund.max(other.refund),
+        dispute: one.dispute.max(other.dispute),
+        dispute_lost: one.dispute_lost.max(other.dispute_lost),
+    }
+}
+
+/// The same state, where every invoice bills what the subscription is for.
+fn without_changes(mut seen: Seen) -> Seen {
+    seen.invoices.iter_mut().for_each(|invoice| invoice.lines[0].price = None);
+    seen
 }
 
 /// The same state, with another outcome of what was `before`.
@@ -160,11 +176,15 @@ proptest! {
         day in -20..20_i64,
     ) {
         let now = NOW + day * DAY;
-        let stricter = Policy {
-            refund: one.refund.max(other.refund),
-            dispute: one.dispute.max(other.dispute),
-            dispute_lost: one.dispute_lost.max(other.dispute_lost),
-        };
+        let stricter = stricter(one, other);
+        // Of one subscription never longer, whatever was changed meanwhile.
+        for subscription in &state.subscriptions {
+            let alone = Seen { subscriptions: vec![subscription.clone()], ..state.clone() };
+            let ends = |policy| worth(policy, &alone, now).map(|(_, ends)| ends);
+            prop_assert!(ends(stricter) <= ends(one));
+        }
+        // Without changes never a higher plan either. (A change that is taken back leaves the plan before.)
+        let state = without_changes(state);
         prop_assert!(worth(stricter, &state, now) <= worth(one, &state, now));
     }
 
@@ -174,6 +194,7 @@ proptest! {
         let won = with_outcome(&open, Payment::Disputed, Payment::Unremarkable);
         let kept = Policy { dispute: Keep, ..policy };
         prop_assert_eq!(due_by(kept, &open, NOW), due_by(policy, &won, NOW));
+        let (open, won) = (without_changes(open), without_changes(won));
         let revoked = Policy { dispute: Revoke, ..policy };
         prop_assert!(worth(revoked, &open, NOW) <= worth(policy, &won, NOW));
     }
