@@ -10,6 +10,7 @@ use crate::domain::contact::DisplayName;
 use crate::domain::ids::{CustomerId, LicenseId};
 use crate::domain::license::{Entitlement, Holder, Source, Term, claims};
 use crate::domain::plan::{Catalog, Plan, Price, Slug};
+use crate::domain::policy::{Bought, Policy};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::files::read_text;
@@ -76,6 +77,7 @@ fn catalog(root: &mut Section) -> Option<Catalog> {
     let trial_days = trial.integer("days", TRIAL_DAYS);
     let trial_days = trial.require("days", trial_days, "14");
 
+    let policy = policy(root.section("policy"));
     let plans: Vec<Option<Plan>> = root.sections("plan").into_iter().map(plan).collect();
     let all_are_readable = plans.iter().all(Option::is_some);
     let plans: Vec<Plan> = plans.into_iter().flatten().collect();
@@ -97,6 +99,7 @@ fn catalog(root: &mut Section) -> Option<Catalog> {
         trial_days: days(trial_days?),
         trial_plan: place?,
         plans,
+        policy,
     };
     fits_a_token(root, &catalog);
     Some(catalog)
@@ -109,6 +112,24 @@ fn issuer(root: &mut Section) -> Option<String> {
         root.problem("issuer", "use a URL, like \"https://licenses.acme.example\"");
     }
     Some(issuer)
+}
+
+fn policy(mut section: Section) -> Policy {
+    let usual = Policy::default();
+    let policy = Policy {
+        refund: section.parsed("refund").unwrap_or(usual.refund),
+        dispute: section.parsed("dispute").unwrap_or(usual.dispute),
+        dispute_lost: section.parsed("dispute_lost").unwrap_or(usual.dispute_lost),
+    };
+    if (policy.dispute, policy.dispute_lost) == (Bought::Revoke, Bought::Keep) {
+        section.problem(
+            "dispute_lost",
+            "what is taken back while a dispute is open would come back when it is lost; use \
+             \"revoke\", or dispute = \"keep\"",
+        );
+    }
+    section.finish();
+    policy
 }
 
 fn plan(mut section: Section) -> Option<Plan> {

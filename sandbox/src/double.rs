@@ -237,6 +237,23 @@ impl Double {
         self.shared.write(|world| actions::change_plan(world, subscription, price))
     }
 
+    /// Has a subscription change to another price when its period ends, as the portal does for a
+    /// downgrade: a subscription schedule.
+    ///
+    /// # Errors
+    /// When it has ended already or is about to, or there is no such price.
+    pub fn schedule_change(&self, subscription: &str, price: &str) -> Result<(), ActionError> {
+        self.shared.write(|world| actions::schedule_change(world, subscription, price))
+    }
+
+    /// Takes a scheduled change back.
+    ///
+    /// # Errors
+    /// When the subscription has ended already.
+    pub fn unschedule(&self, subscription: &str) -> Result<(), ActionError> {
+        self.shared.write(|world| actions::unschedule(world, subscription))
+    }
+
     /// Gives a payment back, in part or what is left of it; gives the refund's id.
     ///
     /// # Errors

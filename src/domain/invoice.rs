@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::domain::policy::{Bought, Policy};
 use crate::domain::stripe_ids::{InvoiceId, PaymentIntentId, StripeSubscriptionId};
 use crate::domain::time::Timestamp;
 
@@ -93,17 +94,22 @@ impl Invoice {
         self.subscription.as_ref() == Some(subscription)
     }
 
-    /// Whether it was paid, and the money was not given back.
+    /// Whether it was paid, and what it bought is the customer's.
     #[must_use]
-    pub fn is_paid(&self) -> bool {
-        self.status == InvoiceStatus::Paid && !self.was_given_back()
+    pub fn is_paid(&self, policy: &Policy) -> bool {
+        self.status == InvoiceStatus::Paid && !self.is_revoked(policy)
     }
 
-    /// Whether it was paid, and all of it was given back, or taken back.
+    /// Whether it was paid, and what it bought is taken back since the money went back.
     #[must_use]
-    pub fn was_given_back(&self) -> bool {
-        let back = matches!(self.payment, Payment::Refunded | Payment::DisputeLost);
-        self.status == InvoiceStatus::Paid && back
+    pub fn is_revoked(&self, policy: &Policy) -> bool {
+        let bought = match self.payment {
+            Payment::Refunded => policy.refund,
+            Payment::Disputed => policy.dispute,
+            Payment::DisputeLost => policy.dispute_lost,
+            Payment::Unremarkable | Payment::Processing | Payment::Failed => Bought::Keep,
+        };
+        self.status == InvoiceStatus::Paid && bought == Bought::Revoke
     }
 
     /// What an order says about it; `None` for a draft, which is no order yet.

@@ -185,7 +185,7 @@ fn opening(kind: Kind, product: &str, plan: &str, works: bool) -> (String, Strin
             format!("Your license for {product} has ended"),
             format!(
                 "Your license for {product} has ended: the subscription is over, or its payment was \
-                 given back. You are welcome back at any time."
+                 given back or disputed. You are welcome back at any time."
             ),
         ),
     }

@@ -11,6 +11,7 @@ pub mod matching;
 pub mod message;
 pub mod password;
 pub mod plan;
+pub mod policy;
 pub mod retry;
 pub mod stripe_ids;
 pub mod subscription;

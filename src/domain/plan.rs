@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use crate::domain::policy::Policy;
+
 /// The longest id of a product, plan, feature or limit, in characters.
 pub const MAX_SLUG_CHARACTERS: usize = 64;
 
@@ -151,6 +153,8 @@ pub struct Catalog {
     pub(crate) trial_plan: usize,
     /// In the order of the file: from the lowest to the highest.
     pub plans: Vec<Plan>,
+    /// What becomes of a license when the money goes back.
+    pub policy: Policy,
 }
 
 impl Catalog {

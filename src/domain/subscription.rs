@@ -10,6 +10,7 @@ use std::fmt;
 use crate::domain::invoice::{Invoice, Line, Payment};
 use crate::domain::license::{Entitlement, Phase, Source, Term};
 use crate::domain::plan::{Catalog, Plan};
+use crate::domain::policy::Policy;
 use crate::domain::stripe_ids::StripeSubscriptionId;
 use crate::domain::time::{DAY, Timestamp};
 
@@ -301,8 +302,10 @@ fn granted<'c>(
     catalog: &'c Catalog,
 ) -> Option<(&'c Plan, Term)> {
     let period_end = item.period_end?;
+    let policy = &catalog.policy;
     let newest = own.iter().filter(|invoice| invoice.amount > 0).max_by_key(|i| i.created);
-    let open = newest.filter(|invoice| !invoice.is_paid()).copied();
+    let open = newest.filter(|invoice| !invoice.is_paid(policy)).copied();
+    let revoked = open.is_some_and(|invoice| invoice.is_revoked(policy));
     let rank = |plan: &Plan| catalog.rank(plan.id.as_str());
     let no_more_than =
         |most: Option<&'c Plan>| most.filter(|most| rank(most) < rank(plan)).unwrap_or(plan);
@@ -312,18 +315,17 @@ fn granted<'c>(
         Status::Active if own.is_empty() => (plan, period_end),
         // The vendor chose not to collect for a while: it goes on, but nobody changes to a higher plan
         // without paying for it.
-        Status::Active
-            if subscription.collection_paused && paid_through(own, catalog).is_some() =>
-        {
-            let (of_plan, _) = paid_through(own, catalog)?;
+        Status::Active if subscription.collection_paused && !revoked => {
+            let (of_plan, _) = paid_through(own, catalog, policy)?;
             (no_more_than(of_plan), period_end)
         }
         _ => {
-            let (of_plan, until) = paid_through(own, catalog)?;
+            let (of_plan, until) = paid_through(own, catalog, policy)?;
             let of_period = if open.is_some() { item.period_start } else { Some(period_end) };
             // What was changed to within a period is granted once it is paid. While a renewal is
             // collected, the plan follows the price, as it did before.
-            let within = until.is_some_and(|until| Some(until) > item.period_start);
+            let billed = paid_through(own, catalog, &Policy::KEEP_ALL).and_then(|(_, until)| until);
+            let within = billed.is_some_and(|until| Some(until) > item.period_start);
             let unpaid = subscription.status == Status::PastDue || (open.is_some() && within);
             let plan = no_more_than(of_plan.filter(|_| unpaid));
             (plan, until.or(of_period)?.min(period_end))
@@ -331,8 +333,8 @@ fn granted<'c>(
     };
     let trialing = subscription.status == Status::Trialing;
     let tried_only =
-        trialing || !own.is_empty() && !own.iter().any(|i| i.amount > 0 && i.is_paid());
-    let grace = grace(subscription, plan, open, paid < period_end);
+        trialing || !own.is_empty() && !own.iter().any(|i| i.amount > 0 && i.is_paid(policy));
+    let grace = if revoked { 0 } else { grace(subscription, plan, open, paid < period_end) };
     let grace = if tried_only { grace.min(AFTER_TRIAL) } else { grace };
     let scheduled = subscription.ends_at(catalog);
     let expires = scheduled.map_or(paid, |end| end.min(paid));
@@ -348,7 +350,6 @@ fn grace(subscription: &Subscription, plan: &Plan, open: Option<&Invoice>, behin
     let usual = i64::from(plan.grace_days) * DAY;
     let processing = |invoice: &Invoice| invoice.payment == Payment::Processing;
     match (&subscription.status, open) {
-        (_, Some(invoice)) if invoice.was_given_back() => 0,
         (Status::Active, Some(invoice)) if processing(invoice) => usual.max(PROCESSING),
         (Status::Active, _) if behind => usual.max(DRAFT),
         _ => usual,
@@ -356,12 +357,14 @@ fn grace(subscription: &Subscription, plan: &Plan, open: Option<&Invoice>, behin
 }
 
 /// The plan that was paid for last and the end of what was paid, each if the lines of the invoices tell
-/// it; `None` if no invoice was paid.
+/// it; `None` if no invoice was paid, or only ones for something else than the plan, whose own was taken
+/// back by the policy.
 fn paid_through<'c>(
     own: &[&Invoice],
     catalog: &'c Catalog,
+    policy: &Policy,
 ) -> Option<(Option<&'c Plan>, Option<Timestamp>)> {
-    let mut paid: Vec<&&Invoice> = own.iter().filter(|invoice| invoice.is_paid()).collect();
+    let mut paid: Vec<&&Invoice> = own.iter().filter(|invoice| invoice.is_paid(policy)).collect();
     if paid.is_empty() {
         return None;
     }
@@ -377,18 +380,25 @@ fn paid_through<'c>(
         covering.retain(|line| !credits(line));
         covering.extend(invoice.lines.iter().filter(|line| line.amount >= 0));
     }
-    let of_plans = covering.into_iter().filter_map(|line| {
-        let plan = match &line.price {
-            Some(price) => Some(catalog.by_price(price)?),
-            None => None,
-        };
-        Some((line.period_end?, plan))
-    });
+    let of_plans = covering.into_iter().filter_map(|line| covers(line, catalog));
     let last = of_plans.max_by_key(|(end, plan)| (*end, plan.map(|(rank, _)| rank)));
-    Some(match last {
-        Some((end, plan)) => (plan.map(|(_, plan)| plan), Some(end)),
-        None => (None, None),
-    })
+    if let Some((end, plan)) = last {
+        return Some((plan.map(|(_, plan)| plan), Some(end)));
+    }
+    let mut revoked = own.iter().filter(|invoice| invoice.is_revoked(policy));
+    let plan_is_revoked =
+        revoked.any(|invoice| invoice.lines.iter().any(|line| covers(line, catalog).is_some()));
+    (!plan_is_revoked).then_some((None, None))
+}
+
+/// Until when a line of an invoice covers a plan, and which, with its rank, if the line tells that;
+/// `None` if it bills something else.
+fn covers<'c>(line: &Line, catalog: &'c Catalog) -> Option<(Timestamp, Option<(usize, &'c Plan)>)> {
+    let plan = match &line.price {
+        Some(price) => Some(catalog.by_price(price)?),
+        None => None,
+    };
+    Some((line.period_end?, plan))
 }
 
 #[cfg(test)]

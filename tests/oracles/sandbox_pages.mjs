@@ -81,6 +81,11 @@ try {
   await section.getByRole("button", { name: "Do not cancel" }).click();
   must(!await section.getByText("Ends on").isVisible(), "portal: not cancelled any more");
   await section.getByLabel("Change the plan to").selectOption("price_team_monthly");
+  await section.getByRole("button", { name: "Change at the end of the period" }).click();
+  must(await section.getByText("price_team_monthly from").isVisible(), "portal: a change is scheduled");
+  await section.getByRole("button", { name: "Do not change" }).click();
+  must(!await section.getByText("price_team_monthly from").isVisible(), "portal: not scheduled any more");
+  await section.getByLabel("Change the plan to").selectOption("price_team_monthly");
   await section.getByRole("button", { name: "Change plan" }).click();
   await page.getByRole("combobox", { name: /^Card/ }).selectOption("4000000000000341");
   await page.getByRole("button", { name: "Use this card" }).click();

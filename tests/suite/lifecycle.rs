@@ -1,36 +1,53 @@
-//! The life of a subscription after the sale: renewals, cancellations, deletions, webhooks that never come
-//! and events that never work.
+//! The life of a subscription after the sale: renewals, payments that fail and recover, pauses,
+//! cancellations, deletions, and beginning again.
 
-use std::time::Duration;
-
-use licentia::flows::events;
-use licentia::flows::reconcile::{AT_ONCE, everybody};
-use licentia::flows::settle::Intent;
-use licentia::store::Actor;
-use licentia_sandbox::{ApiFault, Card, DeliveryFault, Order, Times};
+use licentia_sandbox::{AfterRetries, Behavior, CancelField, Card, Options, Order};
 use licentia_verify::Rejection;
 use serde_json::{Value, json};
 
-use crate::harness::database::{execute, number};
-use crate::harness::shop::Shop;
+use crate::harness::shop::{Buyer, Shop};
+
+/// The end of the first period, of the second, and of the grace after each.
+const FIRST: (&str, &str) = ("2026-12-20T15:00:00+00:00", "2026-12-27T15:00:00+00:00");
+const SECOND: (&str, &str) = ("2027-01-20T15:00:00+00:00", "2027-01-27T15:00:00+00:00");
+
+/// Asserts what plan the current license has, where it stands, and until when it works.
+async fn must_have(shop: &Shop, buyer: &Buyer, plan: &str, status: &str, ends: (&str, &str)) {
+    let license = shop.license(buyer).await;
+    assert_eq!((&license["plan"], &license["status"]), (&json!(plan), &json!(status)), "{license}");
+    assert_eq!((&license["expires_at"], &license["grace_until"]), (&json!(ends.0), &json!(ends.1)));
+}
+
+async fn shop_where(behavior: Behavior) -> Shop {
+    Shop::open_with(Options { behavior, ..Options::default() }, &[]).await
+}
+
+/// Has an app fetch a fresh license with the current one. Answers the problem's code, or nothing.
+async fn refresh(shop: &Shop, buyer: &Buyer) -> String {
+    let token = shop.license(buyer).await["token"].as_str().unwrap().to_owned();
+    let app = shop.app.client.with_token(&token);
+    let answer = app.send(reqwest::Method::POST, "/api/licenses/refresh", None).await;
+    answer.body["code"].as_str().unwrap_or_default().to_owned()
+}
+
+fn subjects(shop: &Shop) -> Vec<String> {
+    let mails = shop.mails_about_sales("ada@example.com");
+    mails.iter().map(|mail| mail.subject().to_owned()).collect()
+}
 
 #[tokio::test]
-async fn a_year_of_a_subscription_renewed_cancelled_and_over() {
+async fn a_year_of_a_subscription_renewed_cancelled_and_over_stripe_11() {
     let shop = Shop::open().await;
     let mut ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "professional").await;
-    shop.sandbox.advance_days(31);
-    shop.settled().await;
-    shop.log_in(&mut ada).await;
+    shop.pass_days(&mut ada, 31).await;
     let license = shop.license(&ada).await;
     assert_eq!(license["expires_at"], "2027-01-20T15:00:00+00:00");
     assert_eq!(shop.orders(&ada).await.len(), 2);
-    let subjects: Vec<_> = shop
-        .mails_about_sales("ada@example.com")
-        .iter()
-        .map(|mail| mail.subject().to_owned())
-        .collect();
-    assert_eq!(subjects, ["Your new license for acme-app", "Your license for acme-app goes on"]);
+    assert_eq!(
+        subjects(&shop),
+        ["Your new license for acme-app", "Your license for acme-app goes on"]
+    );
 
     shop.sandbox.cancel(&shop.subscription_of(&session), true).unwrap();
     shop.settled().await;
@@ -38,9 +55,7 @@ async fn a_year_of_a_subscription_renewed_cancelled_and_over() {
     assert_eq!(license["grace_until"], Value::Null, "there is no grace after a cancellation");
     let token = license["token"].as_str().unwrap().to_owned();
     assert_eq!(shop.subscription(&ada).await["cancel_at"], "2027-01-20T15:00:00+00:00");
-    shop.sandbox.advance_days(29);
-    shop.settled().await;
-    shop.log_in(&mut ada).await;
+    shop.pass_days(&mut ada, 29).await;
     assert!(shop.offline(&token).await.is_ok());
     shop.sandbox.advance_days(2);
     shop.settled().await;
@@ -52,42 +67,248 @@ async fn a_year_of_a_subscription_renewed_cancelled_and_over() {
 }
 
 #[tokio::test]
-async fn with_every_webhook_lost_a_comparison_finds_and_repairs_it_all_stripe_17() {
+async fn a_renewal_that_fails_has_its_grace_and_is_over_until_it_is_paid_stripe_11() {
     let shop = Shop::open().await;
-    shop.sandbox.faults().delivery(DeliveryFault::Drop, Times::Always);
     let mut ada = shop.buyer("ada@example.com").await;
-    let eve = shop.buyer("eve@example.com").await;
-    let ended = shop.checkout(&eve, "starter").await;
-    shop.sandbox.pay(&ended, Card::Paid).unwrap();
+    let session = shop.buy(&ada, "professional").await;
+    let subscription = shop.subscription_of(&session);
+    shop.sandbox.replace_card(&shop.stripe_customer_of(&session), Card::DeclinedLater).unwrap();
+    shop.pass_days(&mut ada, 31).await;
+    assert_eq!(shop.subscription(&ada).await["status"], "past_due");
+    must_have(&shop, &ada, "professional", "grace", FIRST).await;
+    let token = shop.license(&ada).await["token"].as_str().unwrap().to_owned();
+    assert!(shop.offline(&token).await.is_ok());
+    assert_eq!(subjects(&shop).len(), 2, "{:?}", subjects(&shop));
+    assert_eq!(shop.orders(&ada).await[0]["status"], "failed");
+
+    // The grace is counted from the end of what was paid, not from the failure.
+    shop.pass_days(&mut ada, 7).await;
+    must_have(&shop, &ada, "professional", "expired", FIRST).await;
+    assert!(shop.offline(&token).await.is_err());
+    assert_eq!(refresh(&shop, &ada).await, "license_ended");
+    assert_eq!(shop.subscription(&ada).await["status"], "past_due");
+
+    shop.sandbox.replace_card(&shop.stripe_customer_of(&session), Card::Paid).unwrap();
+    let invoice = shop.sandbox.object(&subscription)["latest_invoice"].clone();
+    shop.sandbox.pay_invoice(invoice.as_str().unwrap()).unwrap();
+    shop.settled().await;
+    must_have(&shop, &ada, "professional", "active", SECOND).await;
+    assert_eq!(refresh(&shop, &ada).await, "");
+    let orders = shop.orders(&ada).await;
+    assert_eq!(orders.len(), 2, "{orders:?}");
+    assert!(orders.iter().all(|order| order["status"] == "succeeded"), "{orders:?}");
+}
+
+#[tokio::test]
+async fn a_renewal_that_recovers_within_its_grace_is_never_cut_off_stripe_11() {
+    let shop = Shop::open().await;
+    let mut ada = shop.buyer("ada@example.com").await;
+    let session = shop.buy(&ada, "professional").await;
+    let customer = shop.stripe_customer_of(&session);
+    shop.sandbox.replace_card(&customer, Card::DeclinedLater).unwrap();
+    shop.pass_days(&mut ada, 31).await;
+    must_have(&shop, &ada, "professional", "grace", FIRST).await;
+    // The new card pays with Stripe's next try.
+    shop.sandbox.replace_card(&customer, Card::Paid).unwrap();
+    shop.pass_days(&mut ada, 3).await;
+    must_have(&shop, &ada, "professional", "active", SECOND).await;
+    let licenses = shop.licenses(&ada).await;
+    assert!(licenses.iter().all(|license| license["status"] != "revoked"), "{licenses:?}");
+}
+
+#[tokio::test]
+async fn while_a_bank_debit_for_a_renewal_is_on_its_way_the_license_works_stripe_11() {
+    for pays in [true, false] {
+        let shop = Shop::open().await;
+        let mut ada = shop.buyer("ada@example.com").await;
+        let session = shop.buy(&ada, "professional").await;
+        let customer = shop.stripe_customer_of(&session);
+        let card = if pays { Card::DelayedPaid } else { Card::DelayedFailed };
+        shop.sandbox.replace_card(&customer, card).unwrap();
+        shop.pass_days(&mut ada, 31).await;
+        // Stripe calls it active; what was paid ends where it ended.
+        assert_eq!(shop.subscription(&ada).await["status"], "active");
+        let longer = "2027-01-03T15:00:00+00:00";
+        must_have(&shop, &ada, "professional", "grace", (FIRST.0, longer)).await;
+        assert_eq!(shop.orders(&ada).await[0]["status"], "pending");
+        shop.pass_days(&mut ada, 3).await;
+        if pays {
+            must_have(&shop, &ada, "professional", "active", SECOND).await;
+        } else {
+            assert_eq!(shop.subscription(&ada).await["status"], "past_due");
+            must_have(&shop, &ada, "professional", "grace", FIRST).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_trial_of_stripes_works_to_its_end_and_then_what_is_paid_counts() {
+    let shop = Shop::open().await;
+    let mut ada = shop.buyer("ada@example.com").await;
     let session = shop.checkout(&ada, "professional").await;
-    shop.sandbox.pay(&session, Card::Paid).unwrap();
-    let app = &shop.app.app;
-    let compare = async |intent| everybody(app, intent, AT_ONCE, |_| {}).await.unwrap();
+    let customer = shop.stripe_customer_of(&session);
+    shop.sandbox.replace_card(&customer, Card::Paid).unwrap();
+    // The vendor gives a month from the dashboard.
+    let form = [
+        ("customer", customer.as_str()),
+        ("items[0][price]", "price_pro_monthly"),
+        ("trial_period_days", "30"),
+    ];
+    shop.at_stripe("subscriptions", &form).await;
+    shop.settled().await;
+    assert_eq!(shop.subscription(&ada).await["status"], "trialing");
+    let a_day_more = "2026-12-21T15:00:00+00:00";
+    must_have(&shop, &ada, "professional", "active", (FIRST.0, a_day_more)).await;
+    shop.pass_days(&mut ada, 31).await;
+    must_have(&shop, &ada, "professional", "active", SECOND).await;
+    let orders = shop.orders(&ada).await;
+    let paid = orders.iter().filter(|order| order["status"] == "succeeded").count();
+    assert_eq!(paid, 1, "the trial costs nothing: {orders:?}");
+}
 
-    // To look changes nothing.
-    let looked = compare(Intent::Look).await;
-    assert_eq!((looked.checked, looked.drifted.len(), looked.failed.len()), (2, 2, 0));
-    assert_eq!(compare(Intent::Look).await.drifted.len(), 2);
-    assert_eq!(shop.app.count("inbox").await, 0);
-    assert_eq!(shop.app.count("subscriptions").await, 0);
+#[tokio::test]
+async fn when_every_try_fails_nothing_paid_is_left_whatever_the_account_does_stripe_11() {
+    for (after_retries, status) in [
+        (AfterRetries::Cancel, "canceled"),
+        (AfterRetries::Unpaid, "unpaid"),
+        (AfterRetries::PastDue, "past_due"),
+    ] {
+        let shop = shop_where(Behavior { after_retries, ..Behavior::default() }).await;
+        let mut ada = shop.buyer("ada@example.com").await;
+        let session = shop.buy(&ada, "professional").await;
+        let customer = shop.stripe_customer_of(&session);
+        shop.sandbox.replace_card(&customer, Card::DeclinedLater).unwrap();
+        shop.pass_days(&mut ada, 50).await;
+        assert_eq!(shop.subscription(&ada).await["status"], status);
+        assert_eq!(shop.license(&ada).await["status"], "expired");
+        assert_eq!(refresh(&shop, &ada).await, "license_ended");
+        shop.sandbox.replace_card(&customer, Card::Paid).unwrap();
+        if after_retries == AfterRetries::Cancel {
+            // Over is over: another subscription is bought.
+            shop.buy(&ada, "starter").await;
+            assert_eq!(shop.license(&ada).await["plan"], "starter");
+        } else {
+            // It may charge again, so a second one is refused; what is owed brings it back.
+            assert_eq!(shop.ask(&ada, "starter").await.problem(), (409, "already_subscribed"));
+            let subscription = shop.sandbox.object(&shop.subscription_of(&session));
+            shop.sandbox.pay_invoice(subscription["latest_invoice"].as_str().unwrap()).unwrap();
+            shop.settled().await;
+            must_have(&shop, &ada, "professional", "active", SECOND).await;
+        }
+        assert_eq!(shop.license(&ada).await["status"], "active");
+        assert_eq!(shop.counterparts(), 1);
+    }
+}
 
-    let repaired = compare(Intent::Repair).await;
-    assert_eq!(repaired.drifted.len(), 2, "{repaired:?}");
-    assert!(repaired.missed_events > 5, "{repaired:?}");
-    shop.must_be_paid(&ada).await;
-    let again = compare(Intent::Repair).await;
-    assert_eq!((again.drifted.len(), again.missed_events), (0, 0), "{again:?}");
+#[tokio::test]
+async fn a_payment_for_a_subscription_that_is_over_does_not_revive_it_stripe_10() {
+    let shop = Shop::open().await;
+    let mut ada = shop.buyer("ada@example.com").await;
+    let session = shop.buy(&ada, "professional").await;
+    let (customer, subscription) =
+        (shop.stripe_customer_of(&session), shop.subscription_of(&session));
+    let first = shop.sandbox.events("invoice.paid").remove(0);
+    shop.sandbox.replace_card(&customer, Card::DeclinedLater).unwrap();
+    shop.pass_days(&mut ada, 31).await;
+    let owed = shop.sandbox.object(&subscription)["latest_invoice"].as_str().unwrap().to_owned();
+    shop.sandbox.replace_card(&customer, Card::Paid).unwrap();
+    shop.sandbox.cancel_now(&subscription).unwrap();
+    shop.settled().await;
+    assert_eq!(shop.license(&ada).await["status"], "revoked");
+    // The bill is paid afterwards, and what was said of the first one is said once more.
+    shop.sandbox.pay_invoice(&owed).unwrap();
+    assert_eq!(shop.sandbox.events("invoice.paid").len(), 2);
+    shop.redeliver(&first).await;
+    shop.settled().await;
+    assert_eq!(shop.subscription(&ada).await["status"], "canceled");
+    assert_eq!(shop.license(&ada).await["status"], "revoked");
+    assert_eq!(shop.orders(&ada).await[0]["status"], "succeeded", "the money came");
+    let licenses = shop.licenses(&ada).await;
+    let working = licenses.iter().filter(|license| license["status"] == "active");
+    assert_eq!(working.count(), 0, "{licenses:?}");
+}
 
-    // Renewed, and cancelled: of neither anybody heard.
-    shop.sandbox.cancel_now(&shop.subscription_of(&ended)).unwrap();
-    shop.sandbox.advance_days(31);
-    assert_eq!(compare(Intent::Repair).await.drifted.len(), 2);
-    shop.log_in(&mut ada).await;
-    assert_eq!(shop.license(&ada).await["expires_at"], "2027-01-20T15:00:00+00:00");
-    let store = &app.store;
-    let revoked = "SELECT COUNT(*) FROM licenses WHERE revoked_at IS NOT NULL";
-    assert_eq!(number(store, revoked).await, 1);
-    assert_eq!(compare(Intent::Repair).await.drifted.len(), 0);
+#[tokio::test]
+async fn a_cancellation_by_either_field_works_to_its_date_and_can_be_taken_back_stripe_12() {
+    for portal_cancels_by in [CancelField::CancelAt, CancelField::PeriodEnd] {
+        let shop = shop_where(Behavior { portal_cancels_by, ..Behavior::default() }).await;
+        let mut ada = shop.buyer("ada@example.com").await;
+        let session = shop.buy(&ada, "professional").await;
+        let subscription = shop.subscription_of(&session);
+        shop.sandbox.cancel(&subscription, true).unwrap();
+        shop.settled().await;
+        let by_flag = shop.sandbox.object(&subscription)["cancel_at_period_end"] == true;
+        assert_eq!(by_flag, portal_cancels_by == CancelField::PeriodEnd);
+        assert_eq!(shop.subscription(&ada).await["cancel_at"], FIRST.0);
+        let license = shop.license(&ada).await;
+        assert_eq!(
+            (&license["expires_at"], &license["grace_until"]),
+            (&json!(FIRST.0), &Value::Null)
+        );
+        // Taken back: the grace is back too.
+        shop.sandbox.cancel(&subscription, false).unwrap();
+        shop.settled().await;
+        assert_eq!(shop.subscription(&ada).await["cancel_at"], Value::Null);
+        must_have(&shop, &ada, "professional", "active", FIRST).await;
+
+        shop.sandbox.cancel(&subscription, true).unwrap();
+        shop.pass_days(&mut ada, 29).await;
+        let token = shop.license(&ada).await["token"].as_str().unwrap().to_owned();
+        assert!(shop.offline(&token).await.is_ok());
+        shop.pass_days(&mut ada, 1).await;
+        assert_eq!(shop.subscription(&ada).await["status"], "canceled");
+        assert_eq!(shop.license(&ada).await["status"], "expired");
+        assert!(shop.offline(&token).await.is_err());
+        assert_eq!(refresh(&shop, &ada).await, "license_ended");
+        assert_eq!(shop.orders(&ada).await.len(), 1);
+
+        // Much later, the same customer begins again.
+        shop.pass_days(&mut ada, 20).await;
+        shop.buy(&ada, "starter").await;
+        let license = shop.license(&ada).await;
+        assert_eq!((&license["plan"], &license["status"]), (&json!("starter"), &json!("active")));
+        assert_eq!(shop.counterparts(), 1);
+    }
+}
+
+#[tokio::test]
+async fn while_the_vendor_does_not_collect_the_license_goes_on() {
+    for behavior in ["void", "keep_as_draft", "mark_uncollectible"] {
+        let shop = Shop::open().await;
+        let mut ada = shop.buyer("ada@example.com").await;
+        let session = shop.buy(&ada, "professional").await;
+        let path = format!("subscriptions/{}", shop.subscription_of(&session));
+        shop.at_stripe(&path, &[("pause_collection[behavior]", behavior)]).await;
+        shop.pass_days(&mut ada, 31).await;
+        assert_eq!(shop.subscription(&ada).await["status"], "active");
+        must_have(&shop, &ada, "professional", "active", SECOND).await;
+        // It is collected again from the next period on.
+        shop.at_stripe(&path, &[("pause_collection", "")]).await;
+        shop.pass_days(&mut ada, 31).await;
+        let license = shop.license(&ada).await;
+        assert_eq!(license["expires_at"], "2027-02-20T15:00:00+00:00", "{behavior}");
+        let orders = shop.orders(&ada).await;
+        let paid = orders.iter().filter(|order| order["status"] == "succeeded").count();
+        assert_eq!(paid, 2, "{behavior}: {orders:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_paused_subscription_grants_nothing_and_a_resumed_one_does() {
+    let shop = Shop::open().await;
+    let ada = shop.buyer("ada@example.com").await;
+    let session = shop.buy(&ada, "professional").await;
+    let subscription = shop.subscription_of(&session);
+    for (status, event, license) in [
+        ("paused", "customer.subscription.paused", "revoked"),
+        ("active", "customer.subscription.resumed", "active"),
+    ] {
+        shop.sandbox.edit(&subscription, json!({ "status": status }), event).unwrap();
+        shop.settled().await;
+        assert_eq!(shop.subscription(&ada).await["status"], status);
+        assert_eq!(shop.license(&ada).await["status"], license);
+    }
+    must_have(&shop, &ada, "professional", "active", FIRST).await;
 }
 
 #[tokio::test]
@@ -96,7 +317,7 @@ async fn a_customer_deleted_at_stripe_is_unlinked_and_can_buy_again_stripe_16() 
         let shop = Shop::open().await;
         let ada = shop.buyer("ada@example.com").await;
         let session = shop.buy(&ada, "professional").await;
-        let stripe_id = shop.sandbox.object(&session)["customer"].as_str().unwrap().to_owned();
+        let stripe_id = shop.stripe_customer_of(&session);
         shop.sandbox.faults().hold_deliveries();
         let deleted = reqwest::Client::new()
             .delete(format!("{}/v1/customers/{stripe_id}", shop.sandbox.url()))
@@ -112,42 +333,4 @@ async fn a_customer_deleted_at_stripe_is_unlinked_and_can_buy_again_stripe_16() 
         let license = shop.license(&ada).await;
         assert_eq!((&license["plan"], &license["status"]), (&json!("starter"), &json!("active")));
     }
-}
-
-#[tokio::test]
-async fn an_event_that_never_works_is_given_up_seen_and_replayed() {
-    let shop = Shop::open().await;
-    let ada = shop.buyer("ada@example.com").await;
-    let session = shop.checkout(&ada, "professional").await;
-    let faults = shop.sandbox.faults();
-    faults.api_call(ApiFault::ErrorBefore, "GET /v1/customers", Times::Always);
-    shop.sandbox.pay(&session, Card::Paid).unwrap();
-    shop.sandbox.settled().await;
-    let store = &shop.app.app.store;
-    let given_up = "SELECT COUNT(*) FROM inbox WHERE given_up_at IS NOT NULL";
-    let open = "SELECT COUNT(*) FROM inbox WHERE given_up_at IS NULL AND done_at IS NULL";
-    let tried = "SELECT COUNT(*) FROM inbox WHERE attempts = 0";
-    shop.until("all were tried", async || number(store, tried).await == 0).await;
-    // As if that had been going on for four days.
-    let age = "UPDATE inbox SET received_at = received_at - 345600, attempts = 50";
-    execute(store, age).await.unwrap();
-    shop.sandbox.advance(Duration::from_secs(60));
-    shop.until("all are given up", async || {
-        number(store, open).await == 0 && number(store, given_up).await > 0
-    })
-    .await;
-    let troubled = events::troubled(&shop.app.app, 1000).await.unwrap();
-    assert!(troubled.len() >= 5, "{troubled:?}");
-    let why = troubled[0].event.last_error.as_deref().unwrap();
-    assert!(why.starts_with("Stripe failed: 500"), "{why}");
-    // It stays given up, whatever time passes.
-    faults.clear();
-    shop.sandbox.advance(Duration::from_secs(3600));
-    assert_eq!(number(store, open).await, 0);
-    let id = &troubled[0].event.event_id;
-    events::replay(&shop.app.app, id, Actor::Operator).await.unwrap();
-    shop.until("it was worked on", async || number(store, open).await == 0).await;
-    shop.must_be_paid(&ada).await;
-    let missing = events::replay(&shop.app.app, "evt_none", Actor::Operator).await.unwrap_err();
-    assert_eq!(missing.to_string(), "there is no such event");
 }

@@ -72,17 +72,22 @@ async fn a_newer_or_changed_schema_is_refused_with_the_way_out() {
     let directory = tempfile::tempdir().unwrap();
     let store = TestDatabase::new(directory.path()).await.open().await;
     store.migrate_up().await.unwrap();
-    execute(&store, "UPDATE _sqlx_migrations SET version = 9999 WHERE version = 7").await.unwrap();
+    let newer = format!("UPDATE _sqlx_migrations SET version = 9999 WHERE version = {NEWEST}");
+    execute(&store, &newer).await.unwrap();
     let error = store.migrate_up().await.unwrap_err().to_string();
-    assert!(error.contains("schema version 9999, this binary knows up to 7"), "{error}");
+    let named = format!("schema version 9999, this binary knows up to {NEWEST}");
+    assert!(error.contains(&named), "{error}");
     assert!(error.contains("newer version"), "{error}");
     assert!(store.migration_status().await.is_err());
 
-    let changed = "UPDATE _sqlx_migrations SET version = 7, checksum = (SELECT checksum FROM \
-                   _sqlx_migrations WHERE version = 1) WHERE version = 9999";
-    execute(&store, changed).await.unwrap();
+    let changed = format!(
+        "UPDATE _sqlx_migrations SET version = {NEWEST}, checksum = (SELECT checksum FROM \
+         _sqlx_migrations WHERE version = 1) WHERE version = 9999"
+    );
+    execute(&store, &changed).await.unwrap();
     let error = store.migrate_up().await.unwrap_err().to_string();
-    assert!(error.contains("migration 7 was applied in another form"), "{error}");
+    let named = format!("migration {NEWEST} was applied in another form");
+    assert!(error.contains(&named), "{error}");
 }
 
 #[tokio::test]
@@ -175,8 +180,10 @@ async fn the_command_line_migrates_and_guards_what_would_be_lost() {
             .args(arguments)
             .env("LICENTIA_DATABASE_URL", &database.url))
     };
-    assert_eq!(migrate(&[]).out, "The schema went up from version 0 to 7.\n");
-    assert_eq!(migrate(&["up"]).out, "The schema is up to date, at version 7.\n");
+    let went_up = format!("The schema went up from version 0 to {NEWEST}.\n");
+    assert_eq!(migrate(&[]).out, went_up);
+    let current = format!("The schema is up to date, at version {NEWEST}.\n");
+    assert_eq!(migrate(&["up"]).out, current);
     let status = migrate(&["status"]);
     assert!(status.out.contains("1  applied  accounts"), "{}", status.out);
     let status: serde_json::Value =
@@ -185,7 +192,8 @@ async fn the_command_line_migrates_and_guards_what_would_be_lost() {
         (&status["version"], &status["migrations"][2]["applied"]),
         (&NEWEST.into(), &true.into())
     );
-    assert_eq!(migrate(&["down"]).out, "The schema went down from version 7 to 6.\n");
+    let went_down = format!("The schema went down from version {NEWEST} to {}.\n", NEWEST - 1);
+    assert_eq!(migrate(&["down"]).out, went_down);
     assert_eq!(migrate(&["up"]).code, 0);
 
     let id = "0123456789abcdef0123456789abcdef";

@@ -1,5 +1,7 @@
 //! The plans file: what it means, and every mistake in it told at once.
 
+use licentia::domain::policy::Bought::{Keep, Revoke};
+use licentia::domain::policy::Policy;
 use licentia::error::Error;
 use licentia::plans;
 
@@ -44,6 +46,39 @@ fn the_example_of_the_design_is_read() {
 #[test]
 fn the_built_in_plans_are_good() {
     assert!(plans::load(None).unwrap().plans.len() >= 2);
+}
+
+#[test]
+fn what_becomes_of_refunds_and_disputes_is_the_vendors_choice() {
+    let policy =
+        |text: &str| plans::parse("plans.toml", &format!("{GOOD}\n{text}")).unwrap().policy;
+    let usual = Policy { refund: Revoke, dispute: Keep, dispute_lost: Revoke };
+    assert_eq!(policy(""), usual);
+    assert_eq!(policy("[policy]\nrefund = \"keep\""), Policy { refund: Keep, ..usual });
+    let strict = policy("[policy]\ndispute = \"revoke\"\ndispute_lost = \"revoke\"");
+    assert_eq!(strict, Policy { dispute: Revoke, ..usual });
+    for (text, expected) in [
+        (
+            "refunds = \"keep\"",
+            "`policy.refunds`: there is no such setting; did you mean `refund`?",
+        ),
+        ("refund = \"cancel\"", "`policy.refund`: \"cancel\": use \"keep\" or \"revoke\""),
+        ("refund = true", "`policy.refund`: true does not fit; use a text in quotes"),
+        (
+            "dispute = \"revoke\"\ndispute_lost = \"keep\"",
+            "`policy.dispute_lost`: what is taken back while a dispute is open would come back",
+        ),
+    ] {
+        let found = problems(&format!("{GOOD}\n[policy]\n{text}")).join("\n");
+        assert!(found.contains(expected), "{expected}\nis not in\n{found}");
+    }
+    // The example shows the defaults, and they may be uncommented.
+    let example = include_str!("../../plans.toml").replace("# [policy]", "[policy]");
+    let example = ["refund", "dispute", "dispute_lost"]
+        .iter()
+        .fold(example, |text, name| text.replace(&format!("# {name} ="), &format!("{name} =")));
+    assert!(example.contains("\n[policy]\nrefund = "), "{example}");
+    assert_eq!(plans::parse("plans.toml", &example).unwrap().policy, usual);
 }
 
 #[test]

@@ -40,6 +40,26 @@ fn signed(shop: &Shop, body: &str, secrets: &[&str]) -> String {
     sign(secrets, shop.sandbox.clock().now(), body.as_bytes())
 }
 
+/// There are so many scenarios.
+const SCENARIOS: usize = 20;
+
+#[test]
+fn every_scenario_has_a_test_that_names_its_number() {
+    let mut suite = String::new();
+    for file in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/suite")).unwrap() {
+        let path = file.unwrap().path();
+        if path.is_file() {
+            suite.push_str(&std::fs::read_to_string(path).unwrap());
+        }
+    }
+    let named = |number: usize| {
+        let tests = suite.lines().filter(|line| line.contains("fn "));
+        tests.filter(|line| line.contains(&format!("_stripe_{number}()"))).count() > 0
+    };
+    let missing: Vec<_> = (1..=SCENARIOS).filter(|number| !named(*number)).collect();
+    assert!(missing.is_empty(), "no test names the scenarios {missing:?}");
+}
+
 #[tokio::test]
 async fn a_forged_unsigned_or_altered_webhook_changes_nothing_stripe_1() {
     let shop = Shop::open().await;
@@ -303,25 +323,10 @@ async fn two_sessions_paid_all_the_same_are_seen_and_the_higher_plan_holds_strip
     let ada = shop.buyer("ada@example.com").await;
     let first = shop.buy(&ada, "starter").await;
     // As if a second one had slipped through: made behind the service's back.
-    let stripe_id = shop.sandbox.object(&first)["customer"].as_str().unwrap().to_owned();
+    let stripe_id = shop.stripe_customer_of(&first);
     shop.sandbox.replace_card(&stripe_id, Card::Paid).unwrap();
     let form = [("customer", stripe_id.as_str()), ("items[0][price]", "price_pro_monthly")];
-    let made: Value = reqwest::Client::new()
-        .post(format!("{}/v1/subscriptions", shop.sandbox.url()))
-        .bearer_auth(shop.sandbox.secret_key())
-        .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-        .body(
-            form.map(|(name, value)| {
-                format!("{}={value}", name.replace('[', "%5B").replace(']', "%5D"))
-            })
-            .join("&"),
-        )
-        .send()
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
+    let made = shop.at_stripe("subscriptions", &form).await;
     assert_eq!(made["status"], "active", "{made}");
     shop.settled().await;
     assert_eq!(shop.license(&ada).await["plan"], "professional");

@@ -14,6 +14,7 @@ mod params;
 mod payments;
 mod portal;
 mod resource;
+mod schedules;
 mod subscriptions;
 mod webhooks;
 
@@ -146,6 +147,7 @@ fn dispatch(world: &mut World, call: &Call) -> ApiResult {
         ["checkout", "sessions", rest @ ..] => checkout::route(world, method, rest, &mut params),
         ["subscriptions", rest @ ..] => subscriptions::route(world, method, rest, &mut params),
         ["subscription_items", rest @ ..] => subscriptions::items(world, method, rest, &mut params),
+        ["subscription_schedules", rest @ ..] => schedules::route(world, method, rest, &mut params),
         ["invoices", rest @ ..] => invoices::route(world, method, rest, &mut params),
         ["invoice_payments", rest @ ..] => invoices::payments(world, method, rest, &mut params),
         ["payment_intents", rest @ ..] => payments::intents(world, method, rest, &mut params),

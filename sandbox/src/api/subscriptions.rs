@@ -1,12 +1,12 @@
 //! `/v1/subscriptions` and `/v1/subscription_items`.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::list::{list, whole};
 use super::resource::{require, require_param, retrieve, take_metadata, take_texts};
 use super::{ApiError, ApiResult, Params};
 use crate::billing::subscription::{self, NewSubscription};
-use crate::billing::{self, Presence};
+use crate::billing::{self, Presence, schedule};
 use crate::objects::{Kind, integer, text};
 use crate::options::CancelField;
 use crate::world::World;
@@ -89,6 +89,7 @@ fn update(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
     let mut fields = Map::new();
     take_texts(params, &["default_payment_method", "description"], &mut fields)?;
     take_metadata(params, world.get(Kind::Subscription, id), &mut fields)?;
+    take_pause(params, &mut fields)?;
     let changes = item_changes(world, id, params)?;
     let cancellation = cancellation(params)?;
     let prorate = params.text("proration_behavior")?.as_deref() != Some("none");
@@ -97,6 +98,13 @@ fn update(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
     if subscription::has_ended(world.get(Kind::Subscription, id)) {
         let message =
             "A canceled subscription can only update its cancellation_details and metadata.";
+        return Err(ApiError::invalid(message, ""));
+    }
+    if let (Some(schedule), Some(_)) = (schedule::attached(world, id), &cancellation) {
+        let message = format!(
+            "The subscription is managed by the subscription schedule `{schedule}`, and updating any \
+             cancelation behavior directly is not allowed. Please update the schedule instead."
+        );
         return Err(ApiError::invalid(message, ""));
     }
     if !fields.is_empty() {
@@ -113,6 +121,26 @@ fn update(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
         None => {}
     }
     Ok(world.get(Kind::Subscription, id).clone())
+}
+
+/// Takes what becomes of the collection of payments into a subscription's fields; empty, it goes on.
+fn take_pause(params: &mut Params, fields: &mut Map<String, Value>) -> Result<(), ApiError> {
+    if !params.has("pause_collection") {
+        return Ok(());
+    }
+    let mut pause = params.group("pause_collection");
+    let value = if pause.text("")?.is_some() {
+        Value::Null
+    } else {
+        let behavior = pause.required("behavior")?;
+        if !["keep_as_draft", "mark_uncollectible", "void"].contains(&behavior.as_str()) {
+            return Err(ApiError::invalid("Invalid behavior", &pause.full("behavior")));
+        }
+        json!({ "behavior": behavior, "resumes_at": null })
+    };
+    pause.finish()?;
+    fields.insert("pause_collection".to_owned(), value);
+    Ok(())
 }
 
 fn cancellation(params: &mut Params) -> Result<Option<Cancellation>, ApiError> {

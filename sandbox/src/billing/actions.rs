@@ -6,7 +6,7 @@ use serde_json::json;
 use super::checkout::{self, Paid};
 use super::payment::{self, Presence};
 use super::plan_change::change_price;
-use super::{attach_card, customer, invoice, reversal, subscription};
+use super::{attach_card, customer, invoice, reversal, schedule, subscription};
 use crate::card::Card;
 use crate::objects::{Kind, integer, text};
 use crate::world::World;
@@ -83,9 +83,13 @@ pub fn replace_card(world: &mut World, customer: &str, card: Card) -> Result<(),
     Ok(())
 }
 
-/// Has a subscription end with its period, as the portal does, or takes that back.
+/// Has a subscription end with its period, as the portal does, or takes that back. What was scheduled
+/// will not come.
 pub fn cancel(world: &mut World, sub: &str, cancel: bool) -> Result<(), ActionError> {
     live(world, sub)?;
+    if cancel {
+        schedule::release(world, sub);
+    }
     let by = world.behavior.portal_cancels_by;
     subscription::cancel_with_period(world, sub, cancel, by);
     Ok(())
@@ -98,14 +102,35 @@ pub fn cancel_now(world: &mut World, sub: &str) -> Result<(), ActionError> {
     Ok(())
 }
 
-/// Puts the first item of a subscription on another price and bills the difference.
+/// Puts the first item of a subscription on another price and bills the difference. What was scheduled
+/// will not come.
 pub fn change_plan(world: &mut World, sub: &str, price: &str) -> Result<(), ActionError> {
     live(world, sub)?;
     exists(world, Kind::Price, "price", price)?;
+    schedule::release(world, sub);
     if let Some(item) = subscription::items(world, sub).first().cloned() {
         let quantity = integer(&item, "quantity");
         change_price(world, sub, text(&item, "id"), price, quantity, true);
     }
+    Ok(())
+}
+
+/// Has the first item of a subscription put on another price when its period ends.
+pub fn schedule_change(world: &mut World, sub: &str, price: &str) -> Result<(), ActionError> {
+    live(world, sub)?;
+    exists(world, Kind::Price, "price", price)?;
+    if world.get(Kind::Subscription, sub)["cancel_at"].is_i64() {
+        let (id, state) = (sub.to_owned(), "about to end".to_owned());
+        return Err(ActionError::WrongState { id, state, needed: "to go on" });
+    }
+    schedule::change_at_period_end(world, sub, price);
+    Ok(())
+}
+
+/// Takes back what was scheduled: the subscription goes on as it is.
+pub fn unschedule(world: &mut World, sub: &str) -> Result<(), ActionError> {
+    live(world, sub)?;
+    schedule::release(world, sub);
     Ok(())
 }
 

@@ -9,6 +9,7 @@ mod payment;
 mod period;
 mod plan_change;
 mod reversal;
+pub mod schedule;
 pub mod subscription;
 pub mod time;
 
@@ -17,3 +18,4 @@ pub use invoice::{pay as pay_invoice, void as void_invoice};
 pub use payment::Presence;
 pub use plan_change::change_price;
 pub use reversal::refund;
+pub use schedule::release as release_schedule;

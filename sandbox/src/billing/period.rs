@@ -21,6 +21,12 @@ pub fn end_after(anchor: i64, recurring: &Value, after: i64) -> i64 {
     i64::MAX
 }
 
+/// Whether two prices are billed equally often.
+pub fn same_interval(one: &Value, other: &Value) -> bool {
+    let keys = ["interval", "interval_count"];
+    keys.iter().all(|key| one["recurring"][*key] == other["recurring"][*key])
+}
+
 fn add(start: i64, interval: &str, count: i64) -> Option<i64> {
     let start = DateTime::from_timestamp(start, 0)?;
     let count = u32::try_from(count).ok()?;

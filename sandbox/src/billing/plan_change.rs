@@ -27,10 +27,7 @@ pub fn change_price(
         return;
     };
     let trialing = subscription["status"] == "trialing";
-    let same_interval = ["interval", "interval_count"]
-        .iter()
-        .all(|key| before["price"]["recurring"][*key] == price["recurring"][*key]);
-    let keeps_period = same_interval || trialing;
+    let keeps_period = period::same_interval(&before["price"], &price) || trialing;
     let now = world.now;
     let period = if keeps_period {
         (integer(&before, "current_period_start"), integer(&before, "current_period_end"))

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::invoice::{self, Line};
 use super::payment::Presence;
-use super::period;
+use super::{period, schedule};
 use crate::objects::{Kind, integer, list, plan, put, subscription_item, text, with};
 use crate::options::{AfterRetries, CancelField};
 use crate::world::{Timer, World};
@@ -220,29 +220,58 @@ pub fn due(world: &mut World, sub: &str) {
 fn renew(world: &mut World, sub: &str) {
     let subscription = world.get(Kind::Subscription, sub).clone();
     let status = text(&subscription, "status");
-    let anchor = integer(&subscription, "billing_cycle_anchor");
-    let mut items = subscription["items"].clone();
-    let mut renewed = Vec::new();
-    for item in items["data"].as_array_mut().into_iter().flatten() {
-        let start = integer(item, "current_period_end");
-        if start > world.now {
-            continue; // Items of another interval have periods of their own.
-        }
-        renewed.push(item["id"].clone());
-        let end = period::end_after(anchor, &item["price"]["recurring"], start);
-        put(item, json!({ "current_period_start": start, "current_period_end": end }));
-    }
     let status = if status == "trialing" { "active" } else { status };
-    let fields = json!({ "items": items, "status": status });
+    let scheduled = schedule::step(world, sub);
+    let mut fields = json!({
+        "billing_cycle_anchor": subscription["billing_cycle_anchor"],
+        "items": subscription["items"],
+        "status": status,
+    });
+    if let Some(step) = &scheduled {
+        step.apply(world, &mut fields);
+    }
+    let renewed = begin_periods(world.now, &subscription, &mut fields);
     world.change(Kind::Subscription, sub, fields, "customer.subscription.updated");
     world.schedule(period_end(world, sub), Timer::SubscriptionDue(sub.to_owned()));
+    if let (Some(step), Some(schedule)) = (scheduled, subscription["schedule"].as_str()) {
+        step.note(world, schedule);
+    }
     let mut lines = lines(world, sub, false);
     lines.retain(|line| renewed.contains(&line.item["id"]));
-    let unpaid = status == "unpaid";
-    let invoice = invoice::open(world, sub, "subscription_cycle", &lines, unpaid);
-    if !unpaid {
-        invoice::pay(world, &invoice, Presence::OffSession);
+    let pause = text(&subscription["pause_collection"], "behavior");
+    let draft = status == "unpaid" || pause == "keep_as_draft";
+    let invoice = invoice::open(world, sub, "subscription_cycle", &lines, draft);
+    match pause {
+        "void" => invoice::void(world, &invoice),
+        "mark_uncollectible" => {
+            let fields = json!({ "auto_advance": false, "status": "uncollectible" });
+            world.change(Kind::Invoice, &invoice, fields, "invoice.marked_uncollectible");
+        }
+        _ if draft => {}
+        _ => invoice::pay(world, &invoice, Presence::OffSession),
     }
+}
+
+/// Begins the next period of every item whose period is over; gives their ids. `fields` is what the
+/// subscription is to become.
+fn begin_periods(now: i64, before: &Value, fields: &mut Value) -> Vec<Value> {
+    let mut anchor = integer(fields, "billing_cycle_anchor");
+    let mut renewed = Vec::new();
+    let items = fields["items"]["data"].as_array_mut().into_iter().flatten();
+    for (item, before) in items.zip(before["items"]["data"].as_array().into_iter().flatten()) {
+        let start = integer(item, "current_period_end");
+        if start > now {
+            continue; // Items of another interval have periods of their own.
+        }
+        if !period::same_interval(&before["price"], &item["price"]) {
+            anchor = start; // Another interval is counted anew.
+        }
+        let end = period::end_after(anchor, &item["price"]["recurring"], start);
+        put(item, json!({ "current_period_start": start, "current_period_end": end }));
+        renewed.push(item["id"].clone());
+    }
+    fields["billing_cycle_anchor"] = anchor.into();
+    renewed
 }
 
 /// Has it end with its period, or takes that back.
@@ -282,6 +311,7 @@ pub fn end(world: &mut World, sub: &str, reason: &str) {
     });
     world.set(Kind::Subscription, sub, fields);
     world.announce(Kind::Subscription, sub, "customer.subscription.deleted");
+    schedule::cancel(world, sub, reason == "payment_failed");
     let latest = text(&subscription, "latest_invoice");
     if world.get(Kind::Invoice, latest)["status"] != "open" {
         return;

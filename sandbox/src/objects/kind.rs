@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 
-use super::{catalog, checkout, customer, invoice, payment, portal, subscription, webhook};
+use super::{
+    catalog, checkout, customer, invoice, payment, portal, schedule, subscription, webhook,
+};
 
 /// A kind of object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,6 +15,7 @@ pub enum Kind {
     Price,
     CheckoutSession,
     Subscription,
+    SubscriptionSchedule,
     Invoice,
     InvoicePayment,
     PaymentIntent,
@@ -27,13 +30,14 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Customer,
         Self::PaymentMethod,
         Self::Product,
         Self::Price,
         Self::CheckoutSession,
         Self::Subscription,
+        Self::SubscriptionSchedule,
         Self::Invoice,
         Self::InvoicePayment,
         Self::PaymentIntent,
@@ -55,6 +59,7 @@ impl Kind {
             Self::Price => "price_",
             Self::CheckoutSession => "cs_test_",
             Self::Subscription => "sub_",
+            Self::SubscriptionSchedule => "sub_sched_",
             Self::Invoice => "in_",
             Self::InvoicePayment => "inpay_",
             Self::PaymentIntent => "pi_",
@@ -77,6 +82,7 @@ impl Kind {
             Self::Price => "/v1/prices",
             Self::CheckoutSession => "/v1/checkout/sessions",
             Self::Subscription => "/v1/subscriptions",
+            Self::SubscriptionSchedule => "/v1/subscription_schedules",
             Self::Invoice => "/v1/invoices",
             Self::InvoicePayment => "/v1/invoice_payments",
             Self::PaymentIntent => "/v1/payment_intents",
@@ -99,6 +105,7 @@ impl Kind {
             Self::Price => catalog::price(),
             Self::CheckoutSession => checkout::checkout_session(),
             Self::Subscription => subscription::subscription(),
+            Self::SubscriptionSchedule => schedule::subscription_schedule(),
             Self::Invoice => invoice::invoice(),
             Self::InvoicePayment => invoice::invoice_payment(),
             Self::PaymentIntent => payment::payment_intent(),

@@ -7,12 +7,14 @@ mod invoice;
 mod kind;
 mod payment;
 mod portal;
+mod schedule;
 mod subscription;
 mod webhook;
 
 pub use catalog::plan;
 pub use invoice::line_item;
 pub use kind::Kind;
+pub use schedule::{schedule_item, schedule_phase};
 pub use subscription::subscription_item;
 
 use serde_json::{Value, json};

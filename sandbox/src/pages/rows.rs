@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::billing::subscription;
+use crate::billing::{schedule, subscription};
 use crate::clock::readable;
 use crate::objects::{Kind, integer, text};
 use crate::world::World;
@@ -15,11 +15,23 @@ pub struct SubscriptionRow {
     pub status: String,
     pub period_end: String,
     pub cancel_at: Option<String>,
+    /// What comes next, if a change is scheduled.
+    pub scheduled: Option<Scheduled>,
     pub ended: bool,
+}
+
+/// A change that is scheduled.
+pub struct Scheduled {
+    pub plan: String,
+    pub at: String,
 }
 
 /// The subscriptions of a customer, the newest first.
 pub fn subscriptions(world: &World, customer: &str) -> Vec<SubscriptionRow> {
+    let scheduled = |phase: Value| {
+        let price = world.get(Kind::Price, text(&phase["items"][0], "price"));
+        Scheduled { plan: product_name(world, price), at: readable(integer(&phase, "start_date")) }
+    };
     let row = |object: &Value| {
         let id = text(object, "id");
         let item = &object["items"]["data"][0];
@@ -30,6 +42,7 @@ pub fn subscriptions(world: &World, customer: &str) -> Vec<SubscriptionRow> {
             status: text(object, "status").to_owned(),
             period_end: readable(subscription::period_end(world, id)),
             cancel_at: object["cancel_at"].as_i64().map(readable),
+            scheduled: schedule::next_phase(world, id).map(scheduled),
             ended: subscription::has_ended(object),
         }
     };

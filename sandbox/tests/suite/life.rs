@@ -206,6 +206,32 @@ async fn a_cancellation_takes_effect_at_the_end_of_the_period_by_either_field() 
 }
 
 #[tokio::test]
+async fn while_collection_is_paused_periods_begin_and_nothing_is_charged() {
+    for (behavior, status) in
+        [("void", "void"), ("keep_as_draft", "draft"), ("mark_uncollectible", "uncollectible")]
+    {
+        let stripe = Stripe::start().await;
+        let (_, subscription) = stripe.subscriber().await;
+        let path = format!("/v1/subscriptions/{subscription}");
+        let paused = stripe.post(&path, &format!("pause_collection[behavior]={behavior}")).await;
+        assert_eq!(paused.body["pause_collection"]["behavior"], behavior);
+        stripe.sandbox.advance_days(31);
+        let (invoice, _) = stripe.payment(&subscription).await;
+        assert_eq!(stripe.status(&invoice), status);
+        assert_eq!(stripe.status(&subscription), "active");
+        assert_eq!(stripe.sandbox.events("invoice.paid").len(), 1);
+        assert!(stripe.post(&path, "pause_collection=").await.body["pause_collection"].is_null());
+        stripe.sandbox.advance_days(31);
+        assert_eq!(stripe.sandbox.events("invoice.paid").len(), 2);
+    }
+    let stripe = Stripe::start().await;
+    let (_, subscription) = stripe.subscriber().await;
+    let path = format!("/v1/subscriptions/{subscription}");
+    let unknown = stripe.post(&path, "pause_collection[behavior]=sleep").await;
+    assert_eq!((unknown.status, unknown.error("param")), (400, "pause_collection[behavior]"));
+}
+
+#[tokio::test]
 async fn a_trial_is_free_and_ends_in_a_payment() {
     let stripe = Stripe::start().await;
     let customer = stripe.customer().await;

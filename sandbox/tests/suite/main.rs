@@ -9,5 +9,6 @@ mod life;
 mod mail;
 mod oracles;
 mod pages;
+mod schedules;
 mod shapes;
 mod webhooks;

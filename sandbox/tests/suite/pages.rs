@@ -94,6 +94,11 @@ async fn the_portal_changes_cancels_and_takes_a_new_card() {
     let sub = format!("subscription={subscription}");
     let plan = format!("{sub}&price=price_team_monthly");
     assert_eq!(stripe.submit(&format!("{path}/plan"), &plan).await.location, path);
+    let later = format!("{sub}&price=price_pro_monthly");
+    stripe.submit(&format!("{path}/schedule"), &later).await;
+    assert!(stripe.page(&path).await.text.contains("Do not change"));
+    stripe.submit(&format!("{path}/unschedule"), &sub).await;
+    assert!(!stripe.page(&path).await.text.contains("Do not change"));
     stripe.submit(&format!("{path}/cancel"), &sub).await;
     assert!(stripe.page(&path).await.text.contains("Do not cancel"));
     stripe.submit(&format!("{path}/uncancel"), &sub).await;

@@ -113,6 +113,17 @@ const MAY_BE_NULL: &[&str] = &[
     "subscription/trial_end",
     "subscription/trial_start",
     "subscription_item/billing_thresholds",
+    "subscription_schedule/canceled_at",
+    "subscription_schedule/completed_at",
+    "subscription_schedule/current_phase",
+    "subscription_schedule/default_settings/automatic_tax/liability",
+    "subscription_schedule/default_settings/billing_thresholds",
+    "subscription_schedule/default_settings/transfer_data",
+    "subscription_schedule/phases/billing_thresholds",
+    "subscription_schedule/phases/invoice_settings",
+    "subscription_schedule/phases/items/billing_thresholds",
+    "subscription_schedule/phases/transfer_data",
+    "subscription_schedule/released_at",
     "webhook_endpoint/description",
 ];
 
@@ -189,6 +200,7 @@ async fn eventful_life(stripe: &Stripe) {
     stripe.sandbox.close_dispute(&dispute, false).unwrap();
     stripe.sandbox.refund(&intent, Some(100)).unwrap();
     stripe.sandbox.change_plan(&subscription, "price_team_monthly").unwrap();
+    stripe.sandbox.schedule_change(&subscription, "price_pro_monthly").unwrap();
     stripe.sandbox.cancel(&subscription, true).unwrap();
     let portal = stripe.post("/v1/billing_portal/sessions", &format!("customer={customer}")).await;
     assert_eq!(portal.status, 200);
@@ -215,6 +227,7 @@ async fn every_object_has_the_shape_of_stripes_example() {
         "prices",
         "checkout/sessions",
         "subscriptions?status=all",
+        "subscription_schedules",
         "invoices",
         "invoice_payments",
         "payment_intents",
@@ -260,6 +273,7 @@ async fn every_object_has_the_shape_of_stripes_example() {
             "refund",
             "subscription",
             "subscription_item",
+            "subscription_schedule",
             "webhook_endpoint",
         ]
     );

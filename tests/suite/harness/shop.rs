@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use licentia::app::App;
 use licentia::clock::Clock;
+use licentia::config::Config;
 use licentia::domain::time::Timestamp;
 use licentia::random::Random;
 use licentia::{http, worker};
 use licentia_sandbox::{Card, Interval, Mail, NewPrice, Options, Paid, Sandbox, StartTime};
 use licentia_verify::{KeySet, License, Rejection};
+use reqwest::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -32,6 +34,8 @@ const PRICES: [(&str, i64, Interval); 4] = [
 pub struct Shop {
     pub app: TestApp,
     pub sandbox: Sandbox,
+    /// The webhook endpoint's id.
+    pub endpoint: String,
     /// Its secret.
     pub secret: String,
     stop: watch::Sender<()>,
@@ -69,7 +73,7 @@ impl Shop {
         }
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let (_, secret) =
+        let (endpoint, secret) =
             sandbox.add_webhook_endpoint(&format!("{url}/api/webhooks/stripe"), &["*"]);
         let smtp = sandbox.smtp_url();
         let mut all = vec![
@@ -86,7 +90,7 @@ impl Shop {
         let app = TestApp::start_at(listener, &all, clock, unused).await;
         let (stop, stopped) = watch::channel(());
         tokio::spawn(worker::run(app.app.clone(), stopped));
-        Self { app, sandbox, secret, stop }
+        Self { app, sandbox, endpoint, secret, stop }
     }
 
     /// One more server on the same database, with a worker and a webhook endpoint of its own.
@@ -107,6 +111,13 @@ impl Shop {
         Client::new(base)
     }
 
+    /// The service with another plans file, on the same database; nobody reaches it from outside.
+    pub async fn another_app(&self, plans_file: String) -> App {
+        let config = Config { plans_file: Some(plans_file.into()), ..self.app.config.clone() };
+        let clock = Arc::new(SandboxClock(self.sandbox.clock()));
+        App::start(&config, clock, Random::from_system().unwrap()).await.unwrap()
+    }
+
     pub async fn buyer(&self, email: &str) -> Buyer {
         let answer = self.app.sign_up(email).await;
         Buyer {
@@ -122,6 +133,13 @@ impl Shop {
         let login = json!({ "email": buyer.email, "password": PASSWORD });
         let answer = self.app.client.post("/api/customers/login", &login).await;
         buyer.client = self.app.client.with_token(answer.text("/access_token"));
+    }
+
+    /// Lets days pass, settles what fell due, and logs the buyer in anew.
+    pub async fn pass_days(&self, buyer: &mut Buyer, days: u32) {
+        self.sandbox.advance_days(days);
+        self.settled().await;
+        self.log_in(buyer).await;
     }
 
     /// Asks for a checkout. Answers the whole answer.
@@ -226,7 +244,12 @@ impl Shop {
         to.filter(|mail| !mail.subject().starts_with("Your trial")).collect()
     }
 
-    /// Does something at Stripe, as the vendor did before us. Answers the object.
+    /// Who paid a session, by Stripe's id.
+    pub fn stripe_customer_of(&self, session: &str) -> String {
+        self.sandbox.object(session)["customer"].as_str().unwrap().to_owned()
+    }
+
+    /// Does something at Stripe behind the service's back, as the vendor does. Answers the object.
     pub async fn at_stripe(&self, path: &str, form: &[(&str, &str)]) -> Value {
         let url = format!("{}/v1/{path}", self.sandbox.url());
         let request = reqwest::Client::new().post(url).bearer_auth(self.sandbox.secret_key());
@@ -252,6 +275,18 @@ impl Shop {
         let made = self.at_stripe("subscriptions", &form).await;
         assert_eq!(made["status"], "active", "{made}");
         id
+    }
+
+    /// Delivers an event, whether it was delivered before or not.
+    pub async fn redeliver(&self, event: &str) {
+        let now = self.sandbox.clock().now();
+        let webhook = self.sandbox.webhook(event, &self.endpoint, now).unwrap();
+        let request = reqwest::Client::new()
+            .post(webhook.url)
+            .header("stripe-signature", webhook.signature)
+            .header(CONTENT_TYPE, "application/json")
+            .body(webhook.body);
+        assert_eq!(request.send().await.unwrap().status(), 200, "{event}");
     }
 
     /// The subscription that a session made.

@@ -1,0 +1,39 @@
+//! `/v1/subscription_schedules`: those that the portal made are listed, shown and released. None is
+//! made here.
+
+use super::list::list;
+use super::resource::{require, retrieve};
+use super::{ApiError, ApiResult, Params};
+use crate::billing;
+use crate::objects::{Kind, text};
+use crate::world::World;
+
+/// Answers the calls of this resource; nothing if there is no such address.
+pub fn route(
+    world: &mut World,
+    method: &str,
+    rest: &[&str],
+    params: &mut Params,
+) -> Option<ApiResult> {
+    Some(match (method, rest) {
+        ("GET", []) => list(world, Kind::SubscriptionSchedule, params, |_| true),
+        ("GET", [id]) => retrieve(world, Kind::SubscriptionSchedule, id, params),
+        ("POST", [id, "release"]) => release(world, id, params),
+        _ => return None,
+    })
+}
+
+fn release(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
+    params.ignore(&["preserve_cancel_date"]);
+    params.finish()?;
+    require(world, Kind::SubscriptionSchedule, id)?;
+    let schedule = world.get(Kind::SubscriptionSchedule, id);
+    let status = text(schedule, "status");
+    if status != "active" {
+        let message = format!("You cannot release a subscription schedule that is {status}.");
+        return Err(ApiError::invalid(message, ""));
+    }
+    let sub = text(schedule, "subscription").to_owned();
+    billing::release_schedule(world, &sub);
+    Ok(world.get(Kind::SubscriptionSchedule, id).clone())
+}

@@ -1,0 +1,149 @@
+//! Subscription schedules, as the portal makes them: a change of plan that waits for the end of the
+//! period. The schedule has two phases, what is billed now and what comes next, and goes when the
+//! second is over; what calls of the API could build beyond that is not here.
+
+use serde_json::{Value, json};
+
+use super::{period, subscription};
+use crate::objects::{Kind, integer, put, schedule_item, schedule_phase, text, with};
+use crate::world::World;
+
+/// Has the first item of a subscription billed at another price from its next period on.
+pub fn change_at_period_end(world: &mut World, sub: &str, price: &str) {
+    let mut items = subscription::items(world, sub).to_vec();
+    let Some(first) = items.first() else { return };
+    let current = (integer(first, "current_period_start"), integer(first, "current_period_end"));
+    let now = phase(world, &items, current);
+    let price = world.get(Kind::Price, price).clone();
+    let next = (current.1, period::end_after(current.1, &price["recurring"], current.1));
+    items[0]["price"] = price;
+    let later = phase(world, &items, next);
+    let schedule = attached(world, sub).unwrap_or_else(|| attach(world, sub, &now));
+    let phases = json!({ "phases": [now, later] });
+    world.change(Kind::SubscriptionSchedule, &schedule, phases, "subscription_schedule.updated");
+}
+
+/// Makes the schedule of a subscription, which says no more than what is.
+fn attach(world: &mut World, sub: &str, phase: &Value) -> String {
+    let fields = json!({
+        "current_phase": dates(phase),
+        "customer": world.get(Kind::Subscription, sub)["customer"],
+        "phases": [phase],
+        "status": "active",
+        "subscription": sub,
+    });
+    let id = world.create(Kind::SubscriptionSchedule, fields, "subscription_schedule.created");
+    let fields = json!({ "schedule": id });
+    world.change(Kind::Subscription, sub, fields, "customer.subscription.updated");
+    id
+}
+
+fn phase(world: &World, items: &[Value], (start, end): (i64, i64)) -> Value {
+    let item = |item: &Value| {
+        let price = &item["price"];
+        let plan = subscription::plan_of(price);
+        let fields = json!({ "plan": plan, "price": price["id"], "quantity": item["quantity"] });
+        with(schedule_item(), fields)
+    };
+    let sub = items.first().map_or("", |item| text(item, "subscription"));
+    let fields = json!({
+        "currency": world.get(Kind::Subscription, sub)["currency"],
+        "end_date": end,
+        "items": items.iter().map(item).collect::<Vec<_>>(),
+        "start_date": start,
+    });
+    with(schedule_phase(), fields)
+}
+
+fn dates(phase: &Value) -> Value {
+    json!({ "end_date": phase["end_date"], "start_date": phase["start_date"] })
+}
+
+/// The schedule that a subscription follows, if any.
+pub fn attached(world: &World, sub: &str) -> Option<String> {
+    world.get(Kind::Subscription, sub)["schedule"].as_str().map(str::to_owned)
+}
+
+/// The phase of a subscription's schedule that is still to come.
+pub fn next_phase(world: &World, sub: &str) -> Option<Value> {
+    let schedule = world.get(Kind::SubscriptionSchedule, &attached(world, sub)?);
+    let began = integer(&schedule["current_phase"], "start_date");
+    let mut phases = schedule["phases"].as_array().into_iter().flatten();
+    phases.find(|phase| integer(phase, "start_date") > began).cloned()
+}
+
+/// Where a renewal leads a schedule.
+pub enum Step {
+    /// Its next phase begins.
+    Begin(Value),
+    /// Its last phase is over.
+    Complete,
+}
+
+/// What becomes of a subscription's schedule now that a period is over; nothing if it has none, or
+/// its phase goes on.
+pub fn step(world: &World, sub: &str) -> Option<Step> {
+    let schedule = world.get(Kind::SubscriptionSchedule, &attached(world, sub)?);
+    if integer(&schedule["current_phase"], "end_date") > world.now {
+        return None;
+    }
+    Some(next_phase(world, sub).map_or(Step::Complete, Step::Begin))
+}
+
+impl Step {
+    /// Changes what the subscription is to become by its renewal.
+    pub fn apply(&self, world: &World, fields: &mut Value) {
+        let Self::Begin(phase) = self else {
+            fields["schedule"] = Value::Null;
+            return;
+        };
+        let items = fields["items"]["data"].as_array_mut().into_iter().flatten();
+        for (item, next) in items.zip(phase["items"].as_array().into_iter().flatten()) {
+            let price = world.get(Kind::Price, text(next, "price")).clone();
+            let plan = subscription::plan_of(&price);
+            put(item, json!({ "plan": plan, "price": price, "quantity": next["quantity"] }));
+        }
+    }
+
+    /// Notes in the schedule that it was done.
+    pub fn note(&self, world: &mut World, schedule: &str) {
+        let (fields, event) = match self {
+            Self::Begin(phase) => {
+                (json!({ "current_phase": dates(phase) }), "subscription_schedule.updated")
+            }
+            Self::Complete => {
+                let fields = json!({
+                    "completed_at": world.now,
+                    "current_phase": null,
+                    "status": "completed",
+                });
+                (fields, "subscription_schedule.completed")
+            }
+        };
+        world.change(Kind::SubscriptionSchedule, schedule, fields, event);
+    }
+}
+
+/// Takes a subscription out of its schedule, if it has one: it goes on as it is.
+pub fn release(world: &mut World, sub: &str) {
+    let Some(schedule) = attached(world, sub) else { return };
+    let fields = json!({
+        "current_phase": null,
+        "released_at": world.now,
+        "released_subscription": sub,
+        "status": "released",
+        "subscription": null,
+    });
+    world.change(Kind::SubscriptionSchedule, &schedule, fields, "subscription_schedule.released");
+    let fields = json!({ "schedule": null });
+    world.change(Kind::Subscription, sub, fields, "customer.subscription.updated");
+}
+
+/// The subscription has ended, and its schedule with it.
+pub fn cancel(world: &mut World, sub: &str, for_debt: bool) {
+    let Some(schedule) = attached(world, sub) else { return };
+    let fields = json!({ "canceled_at": world.now, "current_phase": null, "status": "canceled" });
+    let event =
+        if for_debt { "subscription_schedule.aborted" } else { "subscription_schedule.canceled" };
+    world.change(Kind::SubscriptionSchedule, &schedule, fields, event);
+}

@@ -1,0 +1,194 @@
+//! Webhooks come in any order, late, and many of one second. Whatever the order, the end is the same.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use licentia_sandbox::{Card, Options, Sending};
+
+use crate::harness::database::texts;
+use crate::harness::shop::{Buyer, Shop};
+
+/// What the database says of a customer, without ids: subscription, current license, orders. Read
+/// there, since asking the API may make the service look at Stripe.
+async fn state(shop: &Shop, buyer: &Buyer) -> Vec<String> {
+    let id = &buyer.customer_id;
+    let store = &shop.app.app.store;
+    let end = |column: &str| format!("COALESCE({column}, 0)");
+    let subscription = format!(
+        "SELECT status || ' ' || plan || ' ' || {} || ' ' || {} FROM subscriptions
+         WHERE customer_id = '{id}'",
+        end("current_period_end"),
+        end("cancel_at")
+    );
+    let license = format!(
+        "SELECT source || ' ' || plan || ' ' || {} || ' ' || {} || ' ' || CASE WHEN revoked_at IS NULL
+         THEN '' ELSE 'revoked' END FROM licenses
+         WHERE customer_id = '{id}' AND superseded_at IS NULL",
+        end("expires_at"),
+        end("grace_until")
+    );
+    let orders = format!(
+        "SELECT plan || ' ' || amount || ' ' || status FROM orders WHERE customer_id = '{id}'
+         ORDER BY created_at, amount, status"
+    );
+    let mut state = texts(store, &subscription).await;
+    state.extend(texts(store, &license).await);
+    state.extend(texts(store, &orders).await);
+    state
+}
+
+/// A shop where nothing is delivered by itself.
+async fn quiet_shop() -> Shop {
+    Shop::open_with(Options { sending: Sending::Manual, ..Options::default() }, &[]).await
+}
+
+/// The events that were made after the first `count`.
+fn events_after(shop: &Shop, count: usize) -> Vec<String> {
+    shop.sandbox.events("").split_off(count)
+}
+
+/// Delivers events one after the other, each worked on before the next one comes.
+async fn deliver(shop: &Shop, events: &[String]) {
+    for event in events {
+        shop.redeliver(event).await;
+        shop.until("it is worked on", async || shop.open_work().await == 0).await;
+    }
+}
+
+/// An order that the seed decides.
+fn shuffled(events: &[String], seed: usize) -> Vec<String> {
+    let mut events = events.to_vec();
+    events.sort_by_key(|event| {
+        let mut hasher = DefaultHasher::new();
+        (seed, event).hash(&mut hasher);
+        hasher.finish()
+    });
+    events
+}
+
+/// Every order of these.
+fn permutations<T: Clone>(items: &[T]) -> Vec<Vec<T>> {
+    if items.is_empty() {
+        return vec![Vec::new()];
+    }
+    let with_first = |place: usize| {
+        let mut rest = items.to_vec();
+        let first = rest.remove(place);
+        permutations(&rest).into_iter().map(move |mut order| {
+            order.insert(0, first.clone());
+            order
+        })
+    };
+    (0..items.len()).flat_map(with_first).collect()
+}
+
+/// Has a buyer pay for the lower plan, change to the higher one and back out of a cancellation: all in
+/// one second. Answers the subscription.
+async fn hasty_life(shop: &Shop, buyer: &Buyer) -> String {
+    let session = shop.checkout(buyer, "starter").await;
+    shop.sandbox.pay(&session, Card::Paid).unwrap();
+    let subscription = shop.subscription_of(&session);
+    shop.sandbox.change_plan(&subscription, "price_pro_monthly").unwrap();
+    shop.sandbox.cancel(&subscription, true).unwrap();
+    shop.sandbox.cancel(&subscription, false).unwrap();
+    subscription
+}
+
+#[tokio::test]
+async fn every_order_of_the_events_of_a_life_comes_to_the_same_end_stripe_9() {
+    let shop = quiet_shop().await;
+    let kinds = [
+        "customer.subscription.created",
+        "customer.subscription.updated",
+        "invoice.paid",
+        "customer.subscription.deleted",
+    ];
+    let mut ends = Vec::new();
+    for (n, order) in permutations(&kinds).into_iter().enumerate() {
+        let buyer = shop.buyer(&format!("ada{n}@example.com")).await;
+        let before = shop.sandbox.events("").len();
+        let subscription = hasty_life(&shop, &buyer).await;
+        shop.sandbox.cancel_now(&subscription).unwrap();
+        let events = events_after(&shop, before);
+        // Of each kind all that there are: some types come more than once.
+        for kind in order {
+            let of_kind: Vec<_> = events
+                .iter()
+                .filter(|event| shop.sandbox.object(event)["type"] == kind)
+                .cloned()
+                .collect();
+            assert!(!of_kind.is_empty(), "{kind}");
+            deliver(&shop, &of_kind).await;
+        }
+        ends.push(state(&shop, &buyer).await);
+    }
+    assert_eq!(ends.len(), 24);
+    assert!(ends[0][0].starts_with("canceled professional"), "{:?}", ends[0]);
+    assert!(ends.iter().all(|end| *end == ends[0]), "{ends:#?}");
+}
+
+#[tokio::test]
+async fn all_events_of_one_second_in_any_order_come_to_the_same_end_stripe_9() {
+    let shop = quiet_shop().await;
+    let mut ends = Vec::new();
+    for seed in 0..12 {
+        let buyer = shop.buyer(&format!("ada{seed}@example.com")).await;
+        let before = shop.sandbox.events("").len();
+        hasty_life(&shop, &buyer).await;
+        let events = events_after(&shop, before);
+        let seconds: Vec<_> =
+            events.iter().map(|event| shop.sandbox.object(event)["created"].clone()).collect();
+        assert!(seconds.iter().all(|second| *second == seconds[0]));
+        let order = match seed {
+            0 => events,
+            1 => events.into_iter().rev().collect(),
+            _ => shuffled(&events, seed),
+        };
+        deliver(&shop, &order).await;
+        ends.push(state(&shop, &buyer).await);
+    }
+    assert!(ends[0][0].starts_with("active professional"), "{:?}", ends[0]);
+    assert!(ends[0][1].starts_with("subscription professional"), "{:?}", ends[0]);
+    assert!(ends.iter().all(|end| *end == ends[0]), "{ends:#?}");
+}
+
+#[tokio::test]
+async fn what_is_told_late_turns_nothing_back_stripe_9() {
+    // A life over months; after each step some of the events are delivered, and others much later.
+    let mut ends = Vec::new();
+    for seed in 0..6 {
+        let shop = quiet_shop().await;
+        let ada = shop.buyer("ada@example.com").await;
+        let session = shop.checkout(&ada, "starter").await;
+        let (mut subscription, mut customer) = (String::new(), String::new());
+        let mut told = 0;
+        let mut late: Vec<String> = Vec::new();
+        for step in 0..8 {
+            match step {
+                0 => {
+                    shop.sandbox.pay(&session, Card::Paid).unwrap();
+                    subscription = shop.subscription_of(&session);
+                    customer = shop.stripe_customer_of(&session);
+                }
+                1 => shop.sandbox.change_plan(&subscription, "price_pro_monthly").unwrap(),
+                2 => shop.sandbox.replace_card(&customer, Card::DeclinedLater).unwrap(),
+                3 => shop.sandbox.advance_days(31),
+                4 => shop.sandbox.replace_card(&customer, Card::Paid).unwrap(),
+                5 => shop.sandbox.advance_days(3),
+                6 => shop.sandbox.schedule_change(&subscription, "price_starter_monthly").unwrap(),
+                _ => shop.sandbox.advance_days(31),
+            }
+            late.extend(events_after(&shop, told));
+            told = shop.sandbox.events("").len();
+            let order = if seed == 0 { late.clone() } else { shuffled(&late, seed + step) };
+            // In order, all of them; else about half of what waits, whatever it is.
+            let now = if seed == 0 { order.len() } else { order.len() / 2 };
+            deliver(&shop, &order[..now]).await;
+            late = order[now..].to_vec();
+        }
+        deliver(&shop, &late).await;
+        ends.push(state(&shop, &ada).await);
+    }
+    assert!(ends[0][0].starts_with("active starter"), "{:?}", ends[0]);
+    assert_eq!(ends[0].len(), 2 + 4, "a first payment, a change, two renewals: {:?}", ends[0]);
+    assert!(ends.iter().all(|end| *end == ends[0]), "{ends:#?}");
+}

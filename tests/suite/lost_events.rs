@@ -1,0 +1,89 @@
+//! What Stripe says and nobody hears: webhooks that never come, and events that never work.
+
+use std::time::Duration;
+
+use licentia::flows::events;
+use licentia::flows::reconcile::{AT_ONCE, everybody};
+use licentia::flows::settle::Intent;
+use licentia::store::Actor;
+use licentia_sandbox::{ApiFault, Card, DeliveryFault, Times};
+
+use crate::harness::database::{execute, number};
+use crate::harness::shop::Shop;
+
+#[tokio::test]
+async fn with_every_webhook_lost_a_comparison_finds_and_repairs_it_all_stripe_17() {
+    let shop = Shop::open().await;
+    shop.sandbox.faults().delivery(DeliveryFault::Drop, Times::Always);
+    let mut ada = shop.buyer("ada@example.com").await;
+    let eve = shop.buyer("eve@example.com").await;
+    let ended = shop.checkout(&eve, "starter").await;
+    shop.sandbox.pay(&ended, Card::Paid).unwrap();
+    let session = shop.checkout(&ada, "professional").await;
+    shop.sandbox.pay(&session, Card::Paid).unwrap();
+    let app = &shop.app.app;
+    let compare = async |intent| everybody(app, intent, AT_ONCE, |_| {}).await.unwrap();
+
+    // To look changes nothing.
+    let looked = compare(Intent::Look).await;
+    assert_eq!((looked.checked, looked.drifted.len(), looked.failed.len()), (2, 2, 0));
+    assert_eq!(compare(Intent::Look).await.drifted.len(), 2);
+    assert_eq!(shop.app.count("inbox").await, 0);
+    assert_eq!(shop.app.count("subscriptions").await, 0);
+
+    let repaired = compare(Intent::Repair).await;
+    assert_eq!(repaired.drifted.len(), 2, "{repaired:?}");
+    assert!(repaired.missed_events > 5, "{repaired:?}");
+    shop.must_be_paid(&ada).await;
+    let again = compare(Intent::Repair).await;
+    assert_eq!((again.drifted.len(), again.missed_events), (0, 0), "{again:?}");
+
+    // Renewed, and cancelled: of neither anybody heard.
+    shop.sandbox.cancel_now(&shop.subscription_of(&ended)).unwrap();
+    shop.sandbox.advance_days(31);
+    assert_eq!(compare(Intent::Repair).await.drifted.len(), 2);
+    shop.log_in(&mut ada).await;
+    assert_eq!(shop.license(&ada).await["expires_at"], "2027-01-20T15:00:00+00:00");
+    let store = &app.store;
+    let revoked = "SELECT COUNT(*) FROM licenses WHERE revoked_at IS NOT NULL";
+    assert_eq!(number(store, revoked).await, 1);
+    assert_eq!(compare(Intent::Repair).await.drifted.len(), 0);
+}
+
+#[tokio::test]
+async fn an_event_that_never_works_is_given_up_seen_and_replayed() {
+    let shop = Shop::open().await;
+    let ada = shop.buyer("ada@example.com").await;
+    let session = shop.checkout(&ada, "professional").await;
+    let faults = shop.sandbox.faults();
+    faults.api_call(ApiFault::ErrorBefore, "GET /v1/customers", Times::Always);
+    shop.sandbox.pay(&session, Card::Paid).unwrap();
+    shop.sandbox.settled().await;
+    let store = &shop.app.app.store;
+    let given_up = "SELECT COUNT(*) FROM inbox WHERE given_up_at IS NOT NULL";
+    let open = "SELECT COUNT(*) FROM inbox WHERE given_up_at IS NULL AND done_at IS NULL";
+    let tried = "SELECT COUNT(*) FROM inbox WHERE attempts = 0";
+    shop.until("all were tried", async || number(store, tried).await == 0).await;
+    // As if that had been going on for four days.
+    let age = "UPDATE inbox SET received_at = received_at - 345600, attempts = 50";
+    execute(store, age).await.unwrap();
+    shop.sandbox.advance(Duration::from_secs(60));
+    shop.until("all are given up", async || {
+        number(store, open).await == 0 && number(store, given_up).await > 0
+    })
+    .await;
+    let troubled = events::troubled(&shop.app.app, 1000).await.unwrap();
+    assert!(troubled.len() >= 5, "{troubled:?}");
+    let why = troubled[0].event.last_error.as_deref().unwrap();
+    assert!(why.starts_with("Stripe failed: 500"), "{why}");
+    // It stays given up, whatever time passes.
+    faults.clear();
+    shop.sandbox.advance(Duration::from_secs(3600));
+    assert_eq!(number(store, open).await, 0);
+    let id = &troubled[0].event.event_id;
+    events::replay(&shop.app.app, id, Actor::Operator).await.unwrap();
+    shop.until("it was worked on", async || number(store, open).await == 0).await;
+    shop.must_be_paid(&ada).await;
+    let missing = events::replay(&shop.app.app, "evt_none", Actor::Operator).await.unwrap_err();
+    assert_eq!(missing.to_string(), "there is no such event");
+}

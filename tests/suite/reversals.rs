@@ -1,0 +1,196 @@
+//! Money that goes back: refunds, disputes, and what the vendor's policy makes of them.
+
+use licentia::flows::reconcile::{AT_ONCE, everybody};
+use licentia::flows::settle::Intent;
+use licentia_sandbox::{DeliveryFault, Options, Times};
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::harness::database::number;
+use crate::harness::shop::{Buyer, Shop};
+
+/// The built-in plans with a policy, as a file; it lasts as long as the directory.
+fn plans_with(policy: &str) -> (TempDir, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("plans.toml");
+    let text = format!("{}\n[policy]\n{policy}\n", include_str!("../../plans.toml"));
+    std::fs::write(&file, text).unwrap();
+    let path = file.display().to_string();
+    (directory, path)
+}
+
+async fn shop_with(policy: &str) -> Shop {
+    let (_directory, file) = plans_with(policy);
+    Shop::open_with(Options::default(), &[("LICENTIA_PLANS_FILE", &file)]).await
+}
+
+/// The states of the newest order and of the license, once all is settled.
+async fn look(shop: &Shop, buyer: &Buyer) -> (String, String) {
+    shop.settled().await;
+    let order = shop.orders(buyer).await[0]["status"].as_str().unwrap().to_owned();
+    (order, shop.license(buyer).await["status"].as_str().unwrap().to_owned())
+}
+
+fn seen(order: &str, license: &str) -> (String, String) {
+    (order.to_owned(), license.to_owned())
+}
+
+#[tokio::test]
+async fn a_refund_and_a_dispute_are_followed_to_their_end_stripe_15() {
+    let shop = Shop::open().await;
+    let ada = shop.buyer("ada@example.com").await;
+    let session = shop.buy(&ada, "professional").await;
+    let intent = shop.sandbox.payment_intent(&session).unwrap();
+    let look = async || {
+        shop.settled().await;
+        let order = shop.orders(&ada).await[0]["status"].as_str().unwrap().to_owned();
+        (order, shop.license(&ada).await["status"].as_str().unwrap().to_owned())
+    };
+    let seen = |order: &str, license: &str| (order.to_owned(), license.to_owned());
+    let dispute = shop.sandbox.open_dispute(&intent).unwrap();
+    assert_eq!(look().await, seen("disputed", "active"));
+    shop.sandbox.close_dispute(&dispute, true).unwrap();
+    assert_eq!(look().await, seen("succeeded", "active"));
+    shop.sandbox.refund(&intent, Some(100)).unwrap();
+    assert_eq!(look().await, seen("succeeded", "active"));
+    shop.sandbox.refund(&intent, None).unwrap();
+    assert_eq!(look().await, seen("refunded", "revoked"));
+
+    let eve = shop.buyer("eve@example.com").await;
+    let session = shop.buy(&eve, "professional").await;
+    let intent = shop.sandbox.payment_intent(&session).unwrap();
+    let dispute = shop.sandbox.open_dispute(&intent).unwrap();
+    shop.sandbox.close_dispute(&dispute, false).unwrap();
+    shop.settled().await;
+    assert_eq!(shop.license(&eve).await["status"], "revoked");
+    assert_eq!(shop.orders(&eve).await[0]["status"], "disputed");
+}
+
+#[tokio::test]
+async fn what_is_taken_back_is_taken_back_with_everything_paid_before_stripe_15() {
+    let shop = Shop::open().await;
+    let ada = shop.buyer("ada@example.com").await;
+    let session = shop.buy(&ada, "professional").await;
+    let first = shop.license(&ada).await["token"].as_str().unwrap().to_owned();
+    // A cancellation issues another license; a refund takes back both.
+    shop.sandbox.cancel(&shop.subscription_of(&session), true).unwrap();
+    shop.settled().await;
+    let second = shop.license(&ada).await["token"].as_str().unwrap().to_owned();
+    assert_ne!(first, second);
+    let intent = shop.sandbox.payment_intent(&session).unwrap();
+    shop.sandbox.refund(&intent, None).unwrap();
+    shop.settled().await;
+    let verdict = async |token: &str| {
+        let asked = json!({ "token": token });
+        let answer = shop.app.client.post("/api/licenses/verify", &asked).await;
+        answer.body["reason"].as_str().unwrap_or("valid").to_owned()
+    };
+    assert_eq!(verdict(&first).await, "revoked");
+    assert_eq!(verdict(&second).await, "revoked");
+    assert_eq!(verdict(&ada.trial).await, "valid");
+    // Also once its token has run out.
+    shop.sandbox.advance_days(60);
+    assert_eq!(verdict(&first).await, "revoked");
+}
+
+#[tokio::test]
+async fn a_vendor_may_keep_what_was_refunded_until_its_period_ends_stripe_15() {
+    let shop = shop_with("refund = \"keep\"\ndispute_lost = \"keep\"").await;
+    let mut ada = shop.buyer("ada@example.com").await;
+    let session = shop.buy(&ada, "professional").await;
+    let intent = shop.sandbox.payment_intent(&session).unwrap();
+    shop.sandbox.refund(&intent, None).unwrap();
+    assert_eq!(look(&shop, &ada).await, seen("refunded", "active"));
+    shop.sandbox.cancel(&shop.subscription_of(&session), true).unwrap();
+    assert_eq!(look(&shop, &ada).await, seen("refunded", "active"));
+    shop.pass_days(&mut ada, 31).await;
+    assert_eq!(shop.license(&ada).await["status"], "expired");
+
+    let eve = shop.buyer("eve@example.com").await;
+    let session = shop.buy(&eve, "professional").await;
+    let dispute =
+        shop.sandbox.open_dispute(&shop.sandbox.payment_intent(&session).unwrap()).unwrap();
+    assert_eq!(look(&shop, &eve).await, seen("disputed", "active"));
+    shop.sandbox.close_dispute(&dispute, false).unwrap();
+    assert_eq!(look(&shop, &eve).await, seen("disputed", "active"));
+}
+
+#[tokio::test]
+async fn a_vendor_may_revoke_while_a_dispute_is_open_and_winning_it_restores_stripe_15() {
+    let shop = shop_with("dispute = \"revoke\"").await;
+    let ada = shop.buyer("ada@example.com").await;
+    let session = shop.buy(&ada, "professional").await;
+    let before = shop.license(&ada).await;
+    let intent = shop.sandbox.payment_intent(&session).unwrap();
+    let dispute = shop.sandbox.open_dispute(&intent).unwrap();
+    assert_eq!(look(&shop, &ada).await, seen("disputed", "revoked"));
+    shop.sandbox.close_dispute(&dispute, true).unwrap();
+    assert_eq!(look(&shop, &ada).await, seen("succeeded", "active"));
+    let restored = shop.license(&ada).await;
+    assert_ne!(restored["license_id"], before["license_id"], "what was revoked stays revoked");
+    for field in ["plan", "expires_at", "grace_until"] {
+        assert_eq!(restored[field], before[field], "{field}");
+    }
+    assert!(shop.offline(restored["token"].as_str().unwrap()).await.is_ok());
+
+    let eve = shop.buyer("eve@example.com").await;
+    let session = shop.buy(&eve, "starter").await;
+    let intent = shop.sandbox.payment_intent(&session).unwrap();
+    let dispute = shop.sandbox.open_dispute(&intent).unwrap();
+    assert_eq!(look(&shop, &eve).await, seen("disputed", "revoked"));
+    shop.sandbox.close_dispute(&dispute, false).unwrap();
+    assert_eq!(look(&shop, &eve).await, seen("disputed", "revoked"));
+}
+
+#[tokio::test]
+async fn a_policy_is_applied_once_however_often_it_is_told_stripe_15() {
+    let shop = Shop::open().await;
+    let ada = shop.buyer("ada@example.com").await;
+    let session = shop.buy(&ada, "professional").await;
+    shop.sandbox.faults().delivery(DeliveryFault::Repeat(5), Times::Always);
+    let intent = shop.sandbox.payment_intent(&session).unwrap();
+    // In parts: only the last one makes it whole.
+    for amount in [Some(900), Some(1000), None] {
+        shop.sandbox.refund(&intent, amount).unwrap();
+    }
+    assert_eq!(look(&shop, &ada).await, seen("refunded", "revoked"));
+    let again = everybody(&shop.app.app, Intent::Repair, AT_ONCE, |_| {}).await.unwrap();
+    assert_eq!(again.drifted.len(), 0, "{again:?}");
+    let store = &shop.app.app.store;
+    let revoked = "SELECT COUNT(*) FROM audit_log WHERE action = 'license.revoked'";
+    assert_eq!(number(store, revoked).await, 1);
+    let subjects: Vec<_> = shop
+        .mails_about_sales("ada@example.com")
+        .iter()
+        .map(|mail| mail.subject().to_owned())
+        .collect();
+    assert_eq!(subjects, ["Your new license for acme-app", "Your license for acme-app has ended"]);
+}
+
+#[tokio::test]
+async fn a_refunded_subscription_goes_on_and_its_next_payment_counts_stripe_15() {
+    let shop = Shop::open().await;
+    let mut ada = shop.buyer("ada@example.com").await;
+    let session = shop.buy(&ada, "professional").await;
+    let intent = shop.sandbox.payment_intent(&session).unwrap();
+    shop.sandbox.refund(&intent, None).unwrap();
+    assert_eq!(look(&shop, &ada).await, seen("refunded", "revoked"));
+    assert_eq!(shop.subscription(&ada).await["status"], "active");
+    shop.pass_days(&mut ada, 31).await;
+    assert_eq!(look(&shop, &ada).await, seen("succeeded", "active"));
+}
+
+#[tokio::test]
+async fn a_changed_policy_is_applied_by_the_next_comparison_stripe_15() {
+    let shop = Shop::open().await;
+    let ada = shop.buyer("ada@example.com").await;
+    let session = shop.buy(&ada, "professional").await;
+    let intent = shop.sandbox.payment_intent(&session).unwrap();
+    shop.sandbox.refund(&intent, None).unwrap();
+    assert_eq!(look(&shop, &ada).await, seen("refunded", "revoked"));
+    let (_directory, file) = plans_with("refund = \"keep\"");
+    let changed = shop.another_app(file).await;
+    let compared = everybody(&changed, Intent::Repair, AT_ONCE, |_| {}).await.unwrap();
+    assert_eq!(compared.drifted.len(), 1, "{compared:?}");
+    assert_eq!(look(&shop, &ada).await, seen("refunded", "active"));
+}
