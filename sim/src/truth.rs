@@ -96,11 +96,13 @@ impl Truth {
             covering.retain(|line| line.start <= now && now < line.end);
             let paid = covering.iter().filter_map(|line| rank(catalog, &line.price)).max()?;
             let wanted = items(subscription).filter_map(|price| rank(catalog, price)).max()?;
+            let rank_due = paid.min(wanted);
+            covering.retain(|line| rank(catalog, &line.price) >= Some(rank_due));
             let until = covering.iter().map(|line| line.end).max()?;
             // Another interval begins a period of its own.
             let until = period_end(subscription).map_or(until, |end| end.min(until));
             let until = ends(subscription).map_or(until, |end| end.min(until));
-            (now < until).then_some(Due { rank: paid.min(wanted), until })
+            (now < until).then_some(Due { rank: rank_due, until })
         });
         due.max_by_key(|due| (due.rank, due.until))
     }
