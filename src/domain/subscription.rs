@@ -317,16 +317,16 @@ fn granted<'c>(
         // The vendor chose not to collect for a while: it goes on, but nobody changes to a higher plan
         // without paying for it.
         Status::Active if subscription.collection_paused && !revoked => {
-            let (of_plan, _) = paid_through(own, catalog, policy, now)?;
+            let (of_plan, _) = paid_through(own, catalog, policy, (rank(plan), now))?;
             (no_more_than(of_plan), period_end)
         }
         _ => {
-            let (of_plan, until) = paid_through(own, catalog, policy, now)?;
+            let (of_plan, until) = paid_through(own, catalog, policy, (rank(plan), now))?;
             let of_period = if open.is_some() { item.period_start } else { Some(period_end) };
             // What was changed to within a period is granted once it is paid. While a renewal is
             // collected, the plan follows the price, as it did before.
-            let billed =
-                paid_through(own, catalog, &Policy::KEEP_ALL, now).and_then(|(_, until)| until);
+            let billed = paid_through(own, catalog, &Policy::KEEP_ALL, (rank(plan), now))
+                .and_then(|(_, until)| until);
             let within = billed.is_some_and(|until| Some(until) > item.period_start);
             let unpaid = subscription.status == Status::PastDue || (open.is_some() && within);
             let plan = no_more_than(of_plan.filter(|_| unpaid));
@@ -358,14 +358,14 @@ fn grace(subscription: &Subscription, plan: &Plan, open: Option<&Invoice>, behin
     }
 }
 
-/// The plan that was paid for and the end of that, each if the lines of the invoices tell
+/// The plan that was paid for, up to the rank that is `wanted`, and the end of that, each if the lines of the invoices tell
 /// it; `None` if no invoice was paid, or only ones for something else than the plan, whose own was taken
 /// back by the policy.
 fn paid_through<'c>(
     own: &[&Invoice],
     catalog: &'c Catalog,
     policy: &Policy,
-    now: Timestamp,
+    (wanted, now): (usize, Timestamp),
 ) -> Option<(Option<&'c Plan>, Option<Timestamp>)> {
     let mut paid: Vec<&&Invoice> = own.iter().filter(|invoice| invoice.is_paid(policy)).collect();
     if paid.is_empty() {
@@ -384,10 +384,10 @@ fn paid_through<'c>(
         covering.extend(invoice.lines.iter().filter(|line| line.amount >= 0));
     }
     let of_plans = covering.into_iter().filter_map(|line| covers(line, catalog));
-    // Of what still runs, the highest; what is over tells until when something was paid.
+    // Of what still runs, the highest that is of use; what is over tells until when something was paid.
     let best = of_plans.max_by_key(|(end, plan)| {
         let rank = plan.map(|(rank, _)| rank);
-        (rank.filter(|_| *end > now), *end, rank)
+        (rank.filter(|_| *end > now).map(|rank| rank.min(wanted)), *end, rank)
     });
     if let Some((end, plan)) = best {
         return Some((plan.map(|(_, plan)| plan), Some(end)));
