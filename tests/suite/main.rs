@@ -33,6 +33,7 @@ mod sales;
 mod scenarios;
 mod sessions;
 mod signup;
+mod simulation;
 mod starting;
 mod stripe_backfill;
 mod stripe_setup;

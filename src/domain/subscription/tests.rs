@@ -230,6 +230,66 @@ fn an_upgrade_billed_with_the_renewal_stays_while_that_is_collected() {
     assert_eq!(due(&state, PERIOD_START + DAY).unwrap().0, "starter");
 }
 
+/// A change of plan: what is left of one is set against the other.
+fn change(id: &str, status: InvoiceStatus, second: i64, lines: [Line; 2]) -> Invoice {
+    let state = paid("active");
+    let amount = lines.iter().map(|line| line.amount).sum::<i64>().max(0);
+    let invoice = invoice(id, &state.subscriptions[0], status, PERIOD_END);
+    Invoice { created: at(PERIOD_START + DAY + second), amount, lines: lines.into(), ..invoice }
+}
+
+#[test]
+fn what_was_paid_for_stays_where_changes_that_were_not_paid_credited_it() {
+    let mut state = paid("active");
+    state.invoices[0].lines = vec![line("price_pro_monthly", PERIOD_END, 4900)];
+    let (year, month) = (PERIOD_START + 365 * DAY, PERIOD_END + DAY);
+    // To a year, which is not paid; to something lower, for nothing, out of what the year would have
+    // left; and back.
+    let to_year =
+        [line("price_pro_monthly", PERIOD_END, -4800), line("price_pro_yearly", year, 49000)];
+    let lower =
+        [line("price_pro_yearly", year, -49000), line("price_starter_monthly", month, 1900)];
+    let back =
+        [line("price_starter_monthly", month, -1900), line("price_pro_monthly", month, 4900)];
+    state.invoices.push(change("in_2", InvoiceStatus::Open, 0, to_year));
+    state.invoices.push(change("in_3", InvoiceStatus::Paid, 1, lower));
+    state.invoices.push(change("in_4", InvoiceStatus::Open, 2, back));
+    state.subscriptions[0].items[0].period_end = Some(at(month));
+    assert_eq!(due(&state, NOW), professional(PERIOD_END, Some(PERIOD_END + 7 * DAY)));
+}
+
+#[test]
+fn what_is_left_of_a_higher_plan_does_not_cut_short_a_lower_one_that_was_paid() {
+    let mut state = paid("active");
+    state.invoices[0].lines = vec![line("price_pro_monthly", PERIOD_END, 4900)];
+    let year = PERIOD_START + 365 * DAY;
+    // Lower within the month, for which Stripe bills nothing, and then to a year of that.
+    let to_year = [
+        line("price_starter_monthly", PERIOD_END, -1800),
+        line("price_starter_yearly", year, 19000),
+    ];
+    state.invoices.push(change("in_2", InvoiceStatus::Paid, 0, to_year));
+    let item = &mut state.subscriptions[0].items[0];
+    (item.price, item.period_end) = ("price_starter_yearly".into(), Some(at(year)));
+    assert_eq!(due(&state, NOW), Some(("starter".into(), year, Some(year + 7 * DAY))));
+}
+
+#[test]
+fn of_changes_in_one_second_the_last_that_was_made_counts() {
+    let mut state = paid("active");
+    state.invoices[0].lines = vec![line("price_starter_monthly", PERIOD_END, 1900)];
+    let swap = |from: &str, to: &str| [line(from, PERIOD_END, -1800), line(to, PERIOD_END, 4800)];
+    let (starter, pro) = ("price_starter_monthly", "price_pro_monthly");
+    // Ids say nothing about the order.
+    state.invoices.push(change("in_9", InvoiceStatus::Paid, 0, swap(starter, pro)));
+    state.invoices.push(change("in_3", InvoiceStatus::Paid, 0, swap(pro, starter)));
+    state.invoices.push(change("in_5", InvoiceStatus::Paid, 0, swap(starter, pro)));
+    assert_eq!(due(&state, NOW), professional(PERIOD_END, Some(PERIOD_END + 7 * DAY)));
+    state.subscriptions[0].status = Status::PastDue;
+    state.invoices.push(change("in_1", InvoiceStatus::Paid, 0, swap(pro, starter)));
+    assert_eq!(due(&state, NOW).unwrap().0, "starter");
+}
+
 #[test]
 fn while_collection_is_paused_the_status_decides() {
     let mut state = unpaid_renewal("active");
