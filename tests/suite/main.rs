@@ -14,6 +14,7 @@ mod demo;
 mod drift;
 mod edge;
 mod event_order;
+mod fail_points;
 mod import;
 mod keys;
 mod licenses;

@@ -4,8 +4,10 @@
 use std::path::Path;
 
 use licentia::store::{IfMissing, Store};
-use secrecy::SecretString;
-use sqlx::AssertSqlSafe;
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqliteConnection};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use super::postgres;
 
@@ -84,6 +86,47 @@ pub async fn texts(store: &Store, query: &str) -> Vec<String> {
         Store::Postgres(pool) => sqlx::query_as(sql).fetch_all(pool).await.unwrap(),
     };
     rows.into_iter().map(|(text,)| text).collect()
+}
+
+/// Keeps everybody from writing, until it is released, as another program that has the database open does:
+/// with SQLite's one write lock, or with PostgreSQL's locks on these tables. Reading goes on.
+pub struct HeldLock {
+    release: oneshot::Sender<()>,
+    holder: JoinHandle<()>,
+}
+
+impl HeldLock {
+    /// Takes the lock, in a connection of its own.
+    pub async fn take(url: &SecretString, tables: &str) -> Self {
+        let (url, tables) = (url.expose_secret().to_owned(), tables.to_owned());
+        let (held, is_held) = oneshot::channel();
+        let (release, released) = oneshot::channel::<()>();
+        let holder = tokio::spawn(async move {
+            if url.starts_with("sqlite:") {
+                let mut other = SqliteConnection::connect(&url).await.unwrap();
+                other.execute("BEGIN IMMEDIATE").await.unwrap();
+                held.send(()).unwrap();
+                let _ = released.await;
+                other.execute("ROLLBACK").await.unwrap();
+            } else {
+                let mut other = PgConnection::connect(&url).await.unwrap();
+                // The tables are a literal of a test.
+                let lock = format!("BEGIN; LOCK TABLE {tables} IN EXCLUSIVE MODE");
+                other.execute(AssertSqlSafe(lock)).await.unwrap();
+                held.send(()).unwrap();
+                let _ = released.await;
+                other.execute("ROLLBACK").await.unwrap();
+            }
+        });
+        is_held.await.unwrap();
+        Self { release, holder }
+    }
+
+    /// Lets go.
+    pub async fn release(self) {
+        self.release.send(()).unwrap();
+        self.holder.await.unwrap();
+    }
 }
 
 /// Runs a statement behind the service's back.

@@ -2,7 +2,7 @@
 
 pub mod client;
 pub mod database;
-mod postgres;
+pub mod postgres;
 pub mod process;
 pub mod shop;
 
