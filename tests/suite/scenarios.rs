@@ -11,7 +11,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use serde_json::{Value, json};
 
 use crate::harness::database::{execute, number};
-use crate::harness::shop::{Buyer, Shop};
+use crate::harness::shop::Shop;
 
 /// Sends a body to the webhook, signed or not. Answers status and code.
 async fn deliver(shop: &Shop, body: &str, signature: Option<&str>) -> (u16, String) {

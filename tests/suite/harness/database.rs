@@ -129,6 +129,21 @@ impl HeldLock {
     }
 }
 
+/// Lets a database on PostgreSQL take no writes, as a standby does, or take them again; and ends every
+/// connection to it, since the switch counts for those that begin later.
+pub async fn read_only_database(url: &SecretString, on: bool) {
+    let mut own = PgConnection::connect(url.expose_secret()).await.unwrap();
+    own.execute("SET default_transaction_read_only = off").await.unwrap();
+    let switch = format!(
+        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = {on}',
+             current_database()); END $$"
+    );
+    own.execute(AssertSqlSafe(switch)).await.unwrap();
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+         WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    own.execute(end).await.unwrap();
+}
+
 /// Runs a statement behind the service's back.
 pub async fn execute(store: &Store, statement: &str) -> Result<u64, sqlx::Error> {
     // The statement is a literal of a test.

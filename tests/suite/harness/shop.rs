@@ -192,7 +192,12 @@ impl Shop {
 
     /// Asks for a checkout. Answers the whole answer.
     pub async fn ask(&self, buyer: &Buyer, plan: &str) -> Answer {
-        let back = format!("{}/docs", self.app.client.base);
+        Self::ask_to_return(buyer, plan, &self.app.client.base).await
+    }
+
+    /// The same, by somebody who does not hold the shop.
+    pub async fn ask_to_return(buyer: &Buyer, plan: &str, base: &str) -> Answer {
+        let back = format!("{base}/docs");
         let request = json!({ "plan": plan, "success_url": back, "cancel_url": back });
         buyer.client.post("/api/subscriptions/checkout", &request).await
     }
