@@ -29,6 +29,7 @@ mod oracles;
 mod ownership;
 mod plan_changes;
 mod plans_file;
+mod races;
 mod reconcile;
 mod reversals;
 mod sales;
