@@ -87,7 +87,15 @@ pub struct Surroundings {
 
 impl Surroundings {
     /// The real ones, as configured.
-    fn real(config: &Config, store: Store, clock: Arc<dyn Clock>, random: Random) -> Result<Self> {
+    ///
+    /// # Errors
+    /// [`Error::Setup`] when what is configured cannot be.
+    pub fn real(
+        config: &Config,
+        store: Store,
+        clock: Arc<dyn Clock>,
+        random: Random,
+    ) -> Result<Self> {
         let stripe = config.stripe.as_ref().map(|stripe| Stripe::new(stripe, clock.clone()));
         Ok(Self {
             store,

@@ -11,8 +11,8 @@ impl FailPoints {
         Self(Some(Box::new(die)))
     }
 
-    /// Ends the process at the place that the environment's `FAIL_POINT` names, without a word to
-    /// anybody. In release builds there is nothing of it.
+    /// Ends the process at the place that the environment's `FAIL_POINT` names, by SIGKILL, as a
+    /// supervisor or the kernel does it. In release builds there is nothing of it.
     #[must_use]
     pub fn from_environment() -> Self {
         if cfg!(debug_assertions)
@@ -20,7 +20,7 @@ impl FailPoints {
         {
             return Self::calling(move |place| {
                 if place == named {
-                    std::process::abort();
+                    kill_this_process();
                 }
             });
         }
@@ -35,23 +35,39 @@ impl FailPoints {
     }
 }
 
+fn kill_this_process() -> ! {
+    let own = std::process::id().to_string();
+    let _ = std::process::Command::new("kill").args(["-KILL", &own]).status();
+    // Only where there is no `kill`; what waits for the other signal will say so.
+    std::process::abort();
+}
+
 /// Every place that only `licentia stripe backfill` comes by.
 pub const BACKFILL: [&str; 2] = ["backfill.linked", "backfill.tagged"];
 
 /// Every place, in the order in which a sale comes by.
-pub const ALL: [&str; 17] = [
+pub const ALL: [&str; 26] = [
     "signup.written",
     "signup.committed",
+    "lease.taken",
+    "lease.released",
     "counterpart.begun",
+    "counterpart.refused",
     "counterpart.made",
     "counterpart.linked",
+    "counterpart.told",
     "checkout.begun",
     "checkout.made",
     "checkout.recorded",
+    "checkout.closed",
+    "checkout.forgotten",
     "webhook.written",
     "webhook.stored",
     "inbox.taken",
+    "inbox.foreign",
+    "inbox.failed",
     "sync.fetched",
+    "settle.nothing",
     "settle.written",
     "settle.committed",
     "mail.taken",

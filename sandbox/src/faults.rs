@@ -18,6 +18,8 @@ pub enum ApiFault {
     AnswerLost,
     /// 429; the call takes no effect.
     RateLimited,
+    /// 400, as if its parameters were wrong; the call takes no effect.
+    Refused,
     /// 500; the call takes no effect, and nothing is kept under its idempotency key.
     ErrorBefore,
     /// The call takes effect, the answer is 500, and it is that which the idempotency key keeps.

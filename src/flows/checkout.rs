@@ -83,13 +83,15 @@ async fn open_held(app: &App, lease: &Lease, wanted: &Wanted) -> Result<String> 
     if let Some((session, before)) = last(app, lease, &stripe_id).await? {
         match (session.status, session.url.clone()) {
             (SessionStatus::Open, Some(url)) if before == parameters => return Ok(url),
-            (SessionStatus::Open, _) => match app.stripe()?.expire_session(&session.id).await {
-                // Replaced before anybody paid: no order that a customer would want to see.
-                Ok(_) => forget(app, lease, &session).await?,
-                // It was paid at this very moment.
-                Err(StripeFailure::Refused { .. }) => return look_again(app, lease).await,
-                Err(error) => return Err(error.into()),
-            },
+            (SessionStatus::Open, _) => {
+                match counterpart::expire(app, app.stripe()?, &session.id).await {
+                    // Replaced before anybody paid: no order that a customer would want to see.
+                    Ok(()) => forget(app, lease, &session).await?,
+                    // It was paid at this very moment.
+                    Err(StripeFailure::Refused { .. }) => return look_again(app, lease).await,
+                    Err(error) => return Err(error.into()),
+                }
+            }
             (SessionStatus::Complete, _) => {
                 // Completed after the look at the subscriptions, or long over.
                 sync::sync_held(app, lease).await?;
@@ -99,11 +101,8 @@ async fn open_held(app: &App, lease: &Lease, wanted: &Wanted) -> Result<String> 
         }
     }
     let attempt = counterpart::store_attempt(app, lease, Purpose::Checkout, &parameters).await?;
-    app.fail_points.reach("checkout.begun");
     let session = create(app, &attempt, &parameters).await?;
-    app.fail_points.reach("checkout.made");
     record(app, lease, attempt, &session, &parameters).await?;
-    app.fail_points.reach("checkout.recorded");
     session.url.ok_or_else(|| StripeFailure::Unreadable("a session without a URL".into()).into())
 }
 
@@ -112,7 +111,9 @@ async fn forget(app: &App, lease: &Lease, session: &Session) -> Result<()> {
     let mut tx = app.store.write().await?;
     lease.lock(&mut tx).await?;
     tx.delete_pending_order(&session.id).await?;
-    tx.commit().await
+    tx.commit().await?;
+    app.fail_points.reach("checkout.forgotten");
+    Ok(())
 }
 
 async fn load(app: &App, id: &CustomerId) -> Result<Customer> {
@@ -145,7 +146,7 @@ async fn last(
     let Ok(parameters) = serde_json::from_str::<SessionParameters>(&attempt.parameters) else {
         // Of another version: closed, so that there are never two that can be paid.
         if let Some(id) = known {
-            counterpart::ended(app.stripe()?.expire_session(&id).await.map(drop))?;
+            counterpart::ended(counterpart::expire(app, app.stripe()?, &id).await)?;
         }
         return Ok(None);
     };
@@ -180,7 +181,11 @@ async fn create(app: &App, attempt: &Attempt, parameters: &SessionParameters) ->
     let stripe = app.stripe()?;
     let broken = match stripe.create_session(&attempt.attempt_id, parameters).await {
         Err(StripeFailure::Broken(broken)) => broken,
-        done => return Ok(done?),
+        done => {
+            let session = done?;
+            app.fail_points.reach("checkout.made");
+            return Ok(session);
+        }
     };
     let found = stripe.find_session(&parameters.stripe_customer_id, &attempt.attempt_id).await?;
     Ok(found.ok_or(StripeFailure::Broken(broken))?)
@@ -218,5 +223,7 @@ async fn record(
     lease.lock(&mut tx).await?;
     tx.put_attempt(&lease.customer_id, Purpose::Checkout, &attempt).await?;
     tx.put_order(&order).await?;
-    tx.commit().await
+    tx.commit().await?;
+    app.fail_points.reach("checkout.recorded");
+    Ok(())
 }

@@ -7,14 +7,14 @@ use crate::app::App;
 use crate::domain::contact::DisplayName;
 use crate::domain::ids::AttemptId;
 use crate::domain::matching::{Sign, Theirs};
-use crate::domain::stripe_ids::StripeCustomerId;
+use crate::domain::stripe_ids::{CheckoutSessionId, StripeCustomerId};
 use crate::domain::subscription::Status;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::flows::audit;
 use crate::flows::lease::Lease;
 use crate::store::{Actor, Attempt, AuditEntry, Customer, Purpose, SyncStatus};
-use crate::stripe::{Answer, CustomerParameters, StripeFailure};
+use crate::stripe::{Answer, CustomerParameters, Stripe, StripeFailure};
 
 /// How long an idempotency key is relied on, in seconds: Stripe forgets keys after a day
 /// (<https://docs.stripe.com/api/idempotent_requests>).
@@ -58,8 +58,7 @@ pub(super) async fn ensure(
         }
         None => begin(app, lease, customer).await?,
     };
-    app.fail_points.reach("counterpart.begun");
-    match stripe.create_customer(&attempt.attempt_id, &parameters).await {
+    match make(app, stripe, &attempt, &parameters).await {
         Ok(made) => link(app, lease, &made, &parameters).await,
         Err(StripeFailure::Broken(_)) => {
             // Stripe repeats this failure for as long as it knows the key, whether the customer was
@@ -68,7 +67,7 @@ pub(super) async fn ensure(
                 return Ok(found);
             }
             let (attempt, parameters) = begin(app, lease, customer).await?;
-            let made = stripe.create_customer(&attempt.attempt_id, &parameters).await?;
+            let made = make(app, stripe, &attempt, &parameters).await?;
             link(app, lease, &made, &parameters).await
         }
         Err(error @ StripeFailure::Refused { .. }) => {
@@ -77,6 +76,7 @@ pub(super) async fn ensure(
             lease.lock(&mut tx).await?;
             tx.delete_attempt(&lease.customer_id, Purpose::Customer).await?;
             tx.commit().await?;
+            app.fail_points.reach("counterpart.refused");
             Err(error.into())
         }
         Err(error) => Err(error.into()),
@@ -117,7 +117,22 @@ pub(super) async fn store_attempt(
     lease.lock(&mut tx).await?;
     tx.put_attempt(&lease.customer_id, purpose, &attempt).await?;
     tx.commit().await?;
+    app.fail_points.reach(match purpose {
+        Purpose::Customer => "counterpart.begun",
+        Purpose::Checkout => "checkout.begun",
+    });
     Ok(attempt)
+}
+
+async fn make(
+    app: &App,
+    stripe: &Stripe,
+    attempt: &Attempt,
+    parameters: &CustomerParameters,
+) -> Answer<StripeCustomerId> {
+    let made = stripe.create_customer(&attempt.attempt_id, parameters).await?;
+    app.fail_points.reach("counterpart.made");
+    Ok(made)
 }
 
 /// Looks whether an earlier call made the counterpart after all, and links it.
@@ -137,7 +152,6 @@ async fn link(
     made: &StripeCustomerId,
     parameters: &CustomerParameters,
 ) -> Result<StripeCustomerId> {
-    app.fail_points.reach("counterpart.made");
     let now = app.now();
     let id = &lease.customer_id;
     let mut tx = app.store.write().await?;
@@ -204,7 +218,10 @@ pub(super) async fn push(app: &App, customer: &Customer, id: &StripeCustomerId) 
     }
     let stripe = app.stripe()?;
     match stripe.update_customer(id, customer.email.as_str(), name_of(customer)).await {
-        Ok(()) => Ok(true),
+        Ok(()) => {
+            app.fail_points.reach("counterpart.told");
+            Ok(true)
+        }
         Err(error @ StripeFailure::Refused { .. }) => {
             let customer_id = &customer.customer_id;
             tracing::warn!(%customer_id, %error, "Stripe does not take the name or the address");
@@ -227,7 +244,7 @@ pub(super) async fn close(app: &App, lease: &Lease) -> Result<()> {
     let Some(stripe_id) = &customer.stripe_customer_id else { return Ok(()) };
     let stripe = app.stripe()?;
     if let Some(session) = checkout.and_then(|attempt| attempt.result?.parse().ok()) {
-        ended(stripe.expire_session(&session).await.map(drop))?;
+        ended(expire(app, stripe, &session).await)?;
     }
     // After the checkout is closed, nothing is added to them.
     for subscription in stripe.subscriptions(stripe_id).await? {
@@ -235,6 +252,13 @@ pub(super) async fn close(app: &App, lease: &Lease) -> Result<()> {
             ended(stripe.cancel_subscription(&subscription.id).await)?;
         }
     }
+    Ok(())
+}
+
+/// Closes a checkout, so that nobody can pay it any more.
+pub(super) async fn expire(app: &App, stripe: &Stripe, id: &CheckoutSessionId) -> Answer<()> {
+    stripe.expire_session(id).await?;
+    app.fail_points.reach("checkout.closed");
     Ok(())
 }
 

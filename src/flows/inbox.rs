@@ -126,6 +126,7 @@ async fn finish(app: &App, events: &[LeasedEvent]) -> Result<()> {
         tx.event_is_foreign(event, app.now()).await?;
     }
     tx.commit().await?;
+    app.fail_points.reach("inbox.foreign");
     count("foreign", events.len());
     Ok(())
 }
@@ -146,6 +147,7 @@ async fn try_again(
         tracing::warn!(event = event.event_id, customer_id = %id, error = text, given_up, "not done");
     }
     tx.commit().await?;
+    app.fail_points.reach("inbox.failed");
     count("failed", events.len());
     Ok(())
 }

@@ -65,6 +65,7 @@ impl Lease {
         let (until, latest) = (now.plus(LEASE_SECONDS), now.plus(LEASE_SECONDS + SKEW));
         let fence = tx.take_lease(customer_id, now, until, latest).await?;
         tx.commit().await?;
+        app.fail_points.reach("lease.taken");
         Ok(fence.map(|fence| Self { customer_id: customer_id.clone(), fence }))
     }
 
@@ -101,6 +102,8 @@ impl Lease {
     async fn release(&self, app: &App) -> Result<()> {
         let mut tx = app.store.write().await?;
         tx.release_lease(&self.customer_id, self.fence).await?;
-        tx.commit().await
+        tx.commit().await?;
+        app.fail_points.reach("lease.released");
+        Ok(())
     }
 }

@@ -38,7 +38,9 @@ pub(super) async fn nothing(app: &App, lease: &Lease, events: &[LeasedEvent]) ->
     for event in events {
         tx.event_done(event, app.now()).await?;
     }
-    tx.commit().await
+    tx.commit().await?;
+    app.fail_points.reach("settle.nothing");
+    Ok(())
 }
 
 /// Writes what was found, all or nothing; or only finds out what it would write. Answers what was not as

@@ -37,7 +37,8 @@ impl HealthApi {
 
     /// Can it serve?
     ///
-    /// For a load balancer: 503 while the database does not answer.
+    /// For a load balancer: 503 while the database does not answer. A database that answers and takes
+    /// no writes is enough: keys and licenses are served from it, and what would write is 503 by itself.
     #[oai(path = "/ready", method = "get", operation_id = "getReadiness")]
     async fn ready(&self, Data(app): Data<&App>) -> Result<Json<Health>, Failure<NothingMore>> {
         app.store.ping().await?;

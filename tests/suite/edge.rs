@@ -7,9 +7,8 @@ use reqwest::Method;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 
+use crate::harness::database::HeldLock;
 use crate::harness::{PASSWORD, TestApp};
 
 async fn connect(app: &TestApp) -> TcpStream {
@@ -176,41 +175,14 @@ async fn one_address_does_not_take_every_connection_security_29() {
 #[tokio::test]
 async fn a_lock_that_lasts_is_503_with_a_time_and_then_all_is_well() {
     let app = TestApp::start().await;
-    let (held, release) = hold_the_write_lock(&app).await;
+    let lock = HeldLock::take(&app.config.database_url, "users").await;
     let request = json!({ "email": "ada@example.com", "password": PASSWORD });
     let answer = app.client.post("/api/customers/signup", &request).await;
     assert_eq!(answer.problem(), (503, "busy"));
     assert!(!answer.header("retry-after").is_empty());
     assert_eq!(app.client.get("/.well-known/jwks.json").await.status, 200);
-    release.send(()).unwrap();
-    held.await.unwrap();
+    lock.release().await;
     app.sign_up("ada@example.com").await;
-}
-
-/// Holds what a sign-up needs to write, in a connection of its own, until told to let go.
-async fn hold_the_write_lock(app: &TestApp) -> (JoinHandle<()>, oneshot::Sender<()>) {
-    use secrecy::ExposeSecret;
-    use sqlx::{Connection, Executor, PgConnection, SqliteConnection};
-    let url = app.config.database_url.expose_secret().to_owned();
-    let (held, is_held) = oneshot::channel();
-    let (release, released) = oneshot::channel::<()>();
-    let holder = tokio::spawn(async move {
-        if url.starts_with("sqlite:") {
-            let mut other = SqliteConnection::connect(&url).await.unwrap();
-            other.execute("BEGIN IMMEDIATE").await.unwrap();
-            held.send(()).unwrap();
-            let _ = released.await;
-            other.execute("ROLLBACK").await.unwrap();
-        } else {
-            let mut other = PgConnection::connect(&url).await.unwrap();
-            other.execute("BEGIN; LOCK TABLE users").await.unwrap();
-            held.send(()).unwrap();
-            let _ = released.await;
-            other.execute("ROLLBACK").await.unwrap();
-        }
-    });
-    is_held.await.unwrap();
-    (holder, release)
 }
 
 #[tokio::test]

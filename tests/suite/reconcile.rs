@@ -3,6 +3,7 @@
 use licentia_sandbox::{Card, Interval, NewPrice, Options, Sandbox};
 use serde_json::{Value, json};
 
+use crate::harness::database::count;
 use crate::harness::process::{Done, Server, licentia, run};
 use crate::harness::shop::session_of;
 use crate::harness::{PASSWORD, TestDatabase};
@@ -52,9 +53,19 @@ async fn it_tells_what_differs_repairs_it_and_then_finds_nothing() {
     assert!(changes.contains("subscription: none -> active (professional)"), "{changes}");
     assert!(changes.contains("license: professional until"), "{changes}");
 
-    let repaired = reconcile(&[]).await;
-    assert_eq!(repaired.code, 0, "{repaired:?}");
-    assert!(repaired.out.contains("1 customers compared with Stripe: 1 repaired, 0 failed"));
+    // Two operators at once: one of them repairs it.
+    let both: [Done; 2] = tokio::join!(reconcile(&[]), reconcile(&[])).into();
+    assert!(both.iter().all(|done| done.code == 0), "{both:?}");
+    let repaired = |many: usize| {
+        let line = format!("1 customers compared with Stripe: {many} repaired, 0 failed");
+        both.iter().filter(|done| done.out.contains(&line)).count()
+    };
+    assert_eq!((repaired(1), repaired(0)), (1, 1), "{both:?}");
+    let licenses = me.get("/api/licenses").await.body;
+    assert_eq!(licenses["licenses"].as_array().unwrap().len(), 2, "with the trial: {licenses}");
+    let store = database.open().await;
+    assert_eq!(count(&store, "outbox").await, 2, "with the trial's");
+    store.close().await;
     assert_eq!(me.get("/api/licenses/current").await.text("/plan"), "professional");
     let again = reconcile(&[]).await;
     assert!(again.out.contains("1 customers compared with Stripe: 0 repaired, 0 failed"));

@@ -11,7 +11,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use serde_json::{Value, json};
 
 use crate::harness::database::{execute, number};
-use crate::harness::shop::{Buyer, Shop};
+use crate::harness::shop::Shop;
 
 /// Sends a body to the webhook, signed or not. Answers status and code.
 async fn deliver(shop: &Shop, body: &str, signature: Option<&str>) -> (u16, String) {
@@ -277,7 +277,7 @@ async fn two_servers_on_one_database_make_one_of_everything_stripe_7() {
     let shop = Shop::open().await;
     let other = shop.second_server().await;
     let ada = shop.buyer("ada@example.com").await;
-    let there = Buyer { client: other.with_token(ada.client.token()), ..ada.clone() };
+    let there = other.serves(&ada);
     let asked = (0..8).map(|n| shop.ask(if n % 2 == 0 { &ada } else { &there }, "professional"));
     let answers = join_all(asked).await;
     let urls: Vec<_> = answers.iter().map(|answer| answer.text("/checkout_url")).collect();

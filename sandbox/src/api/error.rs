@@ -66,6 +66,11 @@ impl ApiError {
         Self { status: 429, ..Self::coded("rate_limit", message, "") }
     }
 
+    /// Something is wrong with the call, whatever it is.
+    pub fn refused() -> Self {
+        Self::invalid("The sandbox refuses this call (a fault is switched on).", "")
+    }
+
     /// Stripe itself failed.
     pub fn internal() -> Self {
         let message = "An unknown error occurred in the sandbox (a fault is switched on).";

@@ -88,6 +88,7 @@ pub fn answer(world: &mut World, secret_key: &str, call: &Call) -> Outcome {
         Some(ApiFault::RateLimited) => {
             return Outcome::Answered(reply(Err(ApiError::rate_limited())));
         }
+        Some(ApiFault::Refused) => return Outcome::Answered(reply(Err(ApiError::refused()))),
         Some(ApiFault::ErrorBefore) => return Outcome::Answered(reply(Err(ApiError::internal()))),
         _ => {}
     }

@@ -28,9 +28,10 @@ enum Fault {
 }
 
 /// The faults that the page offers: a form's word, what people read, what it switches on.
-const FAULTS: [(&str, &str, Fault); 12] = [
+const FAULTS: [(&str, &str, Fault); 13] = [
     ("answer-lost", "API: the answer is lost after the write", Fault::Api(ApiFault::AnswerLost)),
     ("rate-limited", "API: 429", Fault::Api(ApiFault::RateLimited)),
+    ("refused", "API: 400", Fault::Api(ApiFault::Refused)),
     ("error-before", "API: 500 before the write", Fault::Api(ApiFault::ErrorBefore)),
     ("error-after", "API: 500 after the write", Fault::Api(ApiFault::ErrorAfter)),
     ("silence", "API: silence", Fault::Api(ApiFault::Silence)),

@@ -18,9 +18,11 @@ async fn an_answer_is_lost_after_the_write_and_the_key_gives_it_again() {
 }
 
 #[tokio::test]
-async fn too_many_requests_and_failures_before_the_write_change_nothing() {
+async fn what_fails_before_the_write_changes_nothing() {
     let stripe = Stripe::start().await;
-    for (fault, status) in [(ApiFault::RateLimited, 429), (ApiFault::ErrorBefore, 500)] {
+    for (fault, status) in
+        [(ApiFault::RateLimited, 429), (ApiFault::Refused, 400), (ApiFault::ErrorBefore, 500)]
+    {
         stripe.sandbox.faults().api(fault, Times::Always);
         let failed = stripe.post_with_key("key", "/v1/customers", CREATE).await;
         assert_eq!(failed.status, status);

@@ -4,8 +4,10 @@
 use std::path::Path;
 
 use licentia::store::{IfMissing, Store};
-use secrecy::SecretString;
-use sqlx::AssertSqlSafe;
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqliteConnection};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use super::postgres;
 
@@ -84,6 +86,62 @@ pub async fn texts(store: &Store, query: &str) -> Vec<String> {
         Store::Postgres(pool) => sqlx::query_as(sql).fetch_all(pool).await.unwrap(),
     };
     rows.into_iter().map(|(text,)| text).collect()
+}
+
+/// Keeps everybody from writing, until it is released, as another program that has the database open does:
+/// with SQLite's one write lock, or with PostgreSQL's locks on these tables. Reading goes on.
+pub struct HeldLock {
+    release: oneshot::Sender<()>,
+    holder: JoinHandle<()>,
+}
+
+impl HeldLock {
+    /// Takes the lock, in a connection of its own.
+    pub async fn take(url: &SecretString, tables: &str) -> Self {
+        let (url, tables) = (url.expose_secret().to_owned(), tables.to_owned());
+        let (held, is_held) = oneshot::channel();
+        let (release, released) = oneshot::channel::<()>();
+        let holder = tokio::spawn(async move {
+            if url.starts_with("sqlite:") {
+                let mut other = SqliteConnection::connect(&url).await.unwrap();
+                other.execute("BEGIN IMMEDIATE").await.unwrap();
+                held.send(()).unwrap();
+                let _ = released.await;
+                other.execute("ROLLBACK").await.unwrap();
+            } else {
+                let mut other = PgConnection::connect(&url).await.unwrap();
+                // The tables are a literal of a test.
+                let lock = format!("BEGIN; LOCK TABLE {tables} IN EXCLUSIVE MODE");
+                other.execute(AssertSqlSafe(lock)).await.unwrap();
+                held.send(()).unwrap();
+                let _ = released.await;
+                other.execute("ROLLBACK").await.unwrap();
+            }
+        });
+        is_held.await.unwrap();
+        Self { release, holder }
+    }
+
+    /// Lets go.
+    pub async fn release(self) {
+        self.release.send(()).unwrap();
+        self.holder.await.unwrap();
+    }
+}
+
+/// Lets a database on PostgreSQL take no writes, as a standby does, or take them again; and ends every
+/// connection to it, since the switch counts for those that begin later.
+pub async fn read_only_database(url: &SecretString, on: bool) {
+    let mut own = PgConnection::connect(url.expose_secret()).await.unwrap();
+    own.execute("SET default_transaction_read_only = off").await.unwrap();
+    let switch = format!(
+        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = {on}',
+             current_database()); END $$"
+    );
+    own.execute(AssertSqlSafe(switch)).await.unwrap();
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+         WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    own.execute(end).await.unwrap();
 }
 
 /// Runs a statement behind the service's back.

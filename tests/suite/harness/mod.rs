@@ -2,7 +2,7 @@
 
 pub mod client;
 pub mod database;
-mod postgres;
+pub mod postgres;
 pub mod process;
 pub mod shop;
 
@@ -164,6 +164,7 @@ pub fn config(directory: &Path, database: &TestDatabase, settings: &[(&str, &str
         ("LICENTIA_KEYS_DIR".to_owned(), keys.display().to_string()),
         ("LICENTIA_EMAIL__FOLDER".to_owned(), directory.join("mail").display().to_string()),
     ];
+    environment.retain(|(name, _)| settings.iter().all(|(other, _)| other != name));
     environment.extend(settings.iter().map(|(name, value)| ((*name).into(), (*value).into())));
     Config::load(Some(&file), environment).unwrap()
 }

@@ -20,17 +20,46 @@ const TEMPLATE: &str = "template_licentia";
 const KEEPER: &str = r#"
 "$1/postgres" -D "$2/data" -k "$2" -c listen_addresses='' -c max_connections=300 \
     -c fsync=off -c synchronous_commit=off >"$2/log" 2>&1 &
-server=$!
 cat >/dev/null
-kill -INT "$server"
-wait "$server"
+"$1/pg_ctl" -D "$2/data" -m fast stop >/dev/null 2>&1
 rm -rf "$2"
 "#;
 
-struct Cluster {
+/// A cluster, and its server.
+pub struct Cluster {
     socket: PathBuf,
     /// Holds the pipe; never read, only kept.
     _keeper: Child,
+}
+
+impl Cluster {
+    /// The URL of an empty database in a cluster of its own, whose server may be stopped.
+    pub async fn with_database() -> (Self, String) {
+        let cluster = start();
+        create(&cluster.socket, "test", "template0").await;
+        let url = url(&cluster.socket, "test");
+        (cluster, url)
+    }
+
+    /// Stops the server as a restart does: every connection ends.
+    pub fn stop_server(&self) {
+        self.control("stop");
+    }
+
+    /// Starts it again.
+    pub fn start_server(&self) {
+        // What it was started with is taken from the file that it left.
+        self.control("restart");
+    }
+
+    fn control(&self, what: &str) {
+        let program = binaries().join("pg_ctl");
+        let data = format!("--pgdata={}/data", self.socket.display());
+        let log = format!("--log={}/log", self.socket.display());
+        let mut command = as_owner(&[program.to_str().unwrap(), what, "--mode=fast", &data, &log]);
+        let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        assert!(quiet.status().unwrap().success(), "pg_ctl {what}");
+    }
 }
 
 /// The URL of a new database, with this version's schema or empty.
@@ -85,21 +114,13 @@ fn start() -> Cluster {
     let binaries = binaries();
     // Kept by hand: the keeper removes it after the server has stopped.
     let directory = tempfile::Builder::new().prefix("licentia-pg-").tempdir().unwrap().keep();
-    let mut user = Vec::new();
     if is_root() {
         let owner =
             id("-u", "postgres").expect("there is no user postgres, and root may not run it");
         chown(&directory, Some(owner), id("-g", "postgres")).unwrap();
-        user = vec!["runuser", "-u", "postgres", "--"];
     }
-    let run = |arguments: &[&str]| {
-        let words: Vec<&str> = user.iter().chain(arguments).copied().collect();
-        let mut command = Command::new(words[0]);
-        command.args(&words[1..]).current_dir("/");
-        command
-    };
     let (bin, dir) = (binaries.to_str().unwrap(), directory.to_str().unwrap());
-    let initdb = run(&[
+    let initdb = as_owner(&[
         &format!("{bin}/initdb"),
         &format!("--pgdata={dir}/data"),
         "--username=licentia",
@@ -111,13 +132,25 @@ fn start() -> Cluster {
     .output()
     .unwrap();
     assert!(initdb.status.success(), "{}", shown(&initdb));
-    let keeper = run(&["sh", "-c", KEEPER, "keeper", bin, dir])
+    let keeper = as_owner(&["sh", "-c", KEEPER, "keeper", bin, dir])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
     Cluster { socket: directory, _keeper: keeper }
+}
+
+/// A command, run by whom the cluster belongs to: PostgreSQL does not let root do it.
+fn as_owner(words: &[&str]) -> Command {
+    let mut command = if is_root() { Command::new("runuser") } else { Command::new(words[0]) };
+    if is_root() {
+        command.args(["-u", "postgres", "--"]).args(words);
+    } else {
+        command.args(&words[1..]);
+    }
+    command.current_dir("/");
+    command
 }
 
 /// Where the server's programs are: Debian keeps them out of the path.

@@ -4,18 +4,22 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
-use licentia::app::App;
+use licentia::app::{App, Surroundings};
 use licentia::clock::Clock;
 use licentia::config::Config;
 use licentia::domain::time::Timestamp;
+use licentia::fail_point::FailPoints;
+use licentia::keys::KeyRing;
 use licentia::random::Random;
-use licentia::{http, worker};
+use licentia::store::{IfMissing, Store};
+use licentia::{http, plans, worker};
 use licentia_sandbox::{Card, Interval, Mail, NewPrice, Options, Paid, Sandbox, StartTime};
 use licentia_verify::{KeySet, License, Rejection};
 use reqwest::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use super::{Answer, Client, ManualClock, PASSWORD, START, TestApp, database};
 
@@ -39,6 +43,28 @@ pub struct Shop {
     /// Its secret.
     pub secret: String,
     stop: watch::Sender<()>,
+    worker: JoinHandle<()>,
+}
+
+/// One more server.
+pub struct Peer {
+    pub client: Client,
+    pub app: App,
+    stop: watch::Sender<()>,
+    worker: JoinHandle<()>,
+}
+
+impl Peer {
+    /// A buyer who calls this server.
+    pub fn serves(&self, buyer: &Buyer) -> Buyer {
+        Buyer { client: self.client.with_token(buyer.client.token()), ..buyer.clone() }
+    }
+
+    /// Ends its worker when it has finished what is under way.
+    pub async fn end_worker(self) {
+        self.stop.send(()).unwrap();
+        self.worker.await.unwrap();
+    }
 }
 
 /// A customer who is signed in.
@@ -89,26 +115,48 @@ impl Shop {
         let unused = Arc::new(ManualClock(AtomicI64::new(START)));
         let app = TestApp::start_at(listener, &all, clock, unused).await;
         let (stop, stopped) = watch::channel(());
-        tokio::spawn(worker::run(app.app.clone(), stopped));
-        Self { app, sandbox, endpoint, secret, stop }
+        let worker = tokio::spawn(worker::run(app.app.clone(), stopped));
+        Self { app, sandbox, endpoint, secret, stop, worker }
     }
 
     /// One more server on the same database, with a worker and a webhook endpoint of its own.
-    pub async fn second_server(&self) -> Client {
-        let clock = Arc::new(SandboxClock(self.sandbox.clock()));
-        let random = Random::from_system().unwrap();
+    pub async fn second_server(&self) -> Peer {
+        self.server_with(FailPoints::default()).await
+    }
+
+    /// The same, where something happens at the fail points.
+    pub async fn server_with(&self, fail_points: FailPoints) -> Peer {
         let mut config = self.app.config.clone();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let url = format!("{base}/api/webhooks/stripe");
         let (_, secret) = self.sandbox.add_webhook_endpoint(&url, &["*"]);
         config.stripe.as_mut().unwrap().webhook_secrets.push(secret.into());
-        let app = App::start(&config, clock, random).await.unwrap();
-        tokio::spawn(worker::run(app.clone(), self.stop.subscribe()));
-        tokio::spawn(
-            async move { http::serve(listener, &app, &config, std::future::pending()).await },
-        );
-        Client::new(base)
+        let app = self.parts_with(&config, fail_points).await;
+        let (stop, stopped) = watch::channel(());
+        let worker = tokio::spawn(worker::run(app.clone(), stopped));
+        let server = app.clone();
+        tokio::spawn(async move {
+            http::serve(listener, &server, &config, std::future::pending()).await
+        });
+        Peer { client: Client::new(base), app, stop, worker }
+    }
+
+    /// What a server works with, and nobody who works.
+    async fn parts_with(&self, config: &Config, fail_points: FailPoints) -> App {
+        let store = Store::open(&config.database_url, IfMissing::Refuse).await.unwrap();
+        let clock = Arc::new(SandboxClock(self.sandbox.clock()));
+        let random = Random::from_system().unwrap();
+        let real = Surroundings::real(config, store, clock, random).unwrap();
+        let plans = plans::load(config.plans_file.as_deref()).unwrap();
+        let keys = KeyRing::load(config).unwrap().unwrap();
+        App::new(config, plans, keys, Surroundings { fail_points, ..real }).unwrap()
+    }
+
+    /// Ends this server's worker when it has finished what is under way; it answers requests all the same.
+    pub async fn end_worker(&mut self) {
+        self.stop.send(()).unwrap();
+        (&mut self.worker).await.unwrap();
     }
 
     /// The service with another plans file, on the same database; nobody reaches it from outside.
@@ -144,7 +192,12 @@ impl Shop {
 
     /// Asks for a checkout. Answers the whole answer.
     pub async fn ask(&self, buyer: &Buyer, plan: &str) -> Answer {
-        let back = format!("{}/docs", self.app.client.base);
+        Self::ask_to_return(buyer, plan, &self.app.client.base).await
+    }
+
+    /// The same, by somebody who does not hold the shop.
+    pub async fn ask_to_return(buyer: &Buyer, plan: &str, base: &str) -> Answer {
+        let back = format!("{base}/docs");
         let request = json!({ "plan": plan, "success_url": back, "cancel_url": back });
         buyer.client.post("/api/subscriptions/checkout", &request).await
     }

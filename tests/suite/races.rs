@@ -1,0 +1,217 @@
+//! Two servers on one database, at the same moment: whatever both do, there is one of everything. A server
+//! that pauses for so long that the other does its work writes nothing when it goes on.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::future::join_all;
+use futures_util::stream;
+use licentia::fail_point::FailPoints;
+use licentia::flows::reconcile;
+use licentia::flows::settle::Intent;
+use licentia_sandbox::{Card, DeliveryFault, Times};
+
+use crate::harness::database::{number, texts};
+use crate::harness::shop::{Buyer, Shop, session_of};
+
+const ISSUED: &str = "SELECT COUNT(*) FROM audit_log WHERE action = 'license.issued'";
+
+impl Shop {
+    /// That a sale took effect once: one counterpart, license and order, and one mail about it, whose
+    /// repeats have its Message-ID.
+    async fn must_have_sold_once(&self, ada: &Buyer, what: &str) {
+        self.must_be_paid(ada).await;
+        assert_eq!(self.counterparts(), 1, "{what}");
+        assert_eq!(number(&self.app.app.store, ISSUED).await, 1, "{what}");
+        assert_eq!(self.app.count("licenses").await, 2, "{what}: with the trial");
+        assert_eq!(self.app.count("orders").await, 1, "{what}");
+        assert_eq!(self.app.count("outbox").await, 2, "{what}: with the trial's");
+        let mails = self.mails_about_sales(&ada.email);
+        let mut ids: Vec<_> = mails.iter().map(|mail| mail.header("Message-ID")).collect();
+        ids.dedup();
+        assert_eq!(ids.len(), 1, "{what}: {ids:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_same_event_50_times_at_two_servers_counts_once_stripe_8() {
+    let shop = Shop::open().await;
+    let _other = shop.second_server().await;
+    let ada = shop.buyer("ada@example.com").await;
+    let session = shop.checkout(&ada, "professional").await;
+    shop.settled().await;
+    let before = shop.sandbox.events("").len();
+    // To each of both.
+    shop.sandbox.faults().delivery(DeliveryFault::Repeat(50), Times::Always);
+    shop.sandbox.pay(&session, Card::Paid).unwrap();
+    shop.settled().await;
+    assert!(shop.sandbox.events("").len() > before);
+    shop.must_have_sold_once(&ada, "50 times").await;
+    assert_eq!(shop.mails_about_sales(&ada.email).len(), 1);
+}
+
+#[tokio::test]
+async fn two_plans_at_two_servers_at_once_leave_one_checkout_to_pay_stripe_7() {
+    let shop = Shop::open().await;
+    let other = shop.second_server().await;
+    let ada = shop.buyer("ada@example.com").await;
+    let there = other.serves(&ada);
+    let asked = (0..8).map(|n| {
+        let plan = if n / 2 % 2 == 0 { "professional" } else { "starter" };
+        shop.ask(if n % 2 == 0 { &ada } else { &there }, plan)
+    });
+    let answers = join_all(asked).await;
+    assert!(answers.iter().all(|answer| answer.status == 200), "{answers:?}");
+    // The last word is hers.
+    let last = shop.checkout(&there, "professional").await;
+    let sessions = answers.iter().map(|answer| session_of(answer.text("/checkout_url")));
+    let open = sessions.filter(|id| shop.sandbox.object(id)["status"] == "open" && *id != last);
+    assert_eq!(open.count(), 0, "a second checkout can be paid");
+    shop.sandbox.pay(&last, Card::Paid).unwrap();
+    shop.settled().await;
+    shop.must_have_sold_once(&ada, "two plans").await;
+}
+
+#[tokio::test]
+async fn two_comparisons_with_stripe_at_once_repair_each_customer_once() {
+    let mut shop = Shop::open().await;
+    let other = shop.second_server().await;
+    // Nobody hears of the sale, until both servers look.
+    shop.sandbox.faults().delivery(DeliveryFault::Drop, Times::Always);
+    let mut buyers = Vec::new();
+    for n in 0..4 {
+        let buyer = shop.buyer(&format!("ada{n}@example.com")).await;
+        let session = shop.checkout(&buyer, "professional").await;
+        shop.sandbox.pay(&session, Card::Paid).unwrap();
+        buyers.push(buyer);
+    }
+    let look = |app| reconcile::everybody(app, Intent::Repair, 2, |_| {});
+    let (one, two) = tokio::join!(look(&shop.app.app), look(&other.app));
+    let (one, two) = (one.unwrap(), two.unwrap());
+    assert_eq!((one.failed.len(), two.failed.len()), (0, 0), "{one:?} {two:?}");
+    assert_eq!((one.checked, two.checked), (4, 4));
+    shop.sandbox.faults().clear();
+    shop.settled().await;
+    for buyer in &buyers {
+        shop.must_be_paid(buyer).await;
+        assert_eq!(shop.mails_about_sales(&buyer.email).len(), 1);
+    }
+    assert_eq!(number(&shop.app.app.store, ISSUED).await, 4);
+    shop.end_worker().await;
+    other.end_worker().await;
+}
+
+/// A pause of the first who comes by a place, until it is ended.
+struct Pause {
+    passed: Arc<AtomicBool>,
+    end: mpsc::Sender<()>,
+}
+
+impl Pause {
+    /// And what two servers are started with.
+    fn at(place: &'static str) -> (Self, [FailPoints; 2]) {
+        let (end, ended) = mpsc::channel();
+        let passed = Arc::new(AtomicBool::new(false));
+        let ended = Arc::new(std::sync::Mutex::new(ended));
+        let points = [(); 2].map(|()| {
+            let (passed, ended) = (passed.clone(), ended.clone());
+            FailPoints::calling(move |here| {
+                if here == place && !passed.swap(true, Ordering::SeqCst) {
+                    tokio::task::block_in_place(|| ended.lock().unwrap().recv().unwrap_or(()));
+                }
+            })
+        });
+        (Self { passed, end }, points)
+    }
+
+    fn has_begun(&self) -> bool {
+        self.passed.load(Ordering::SeqCst)
+    }
+}
+
+/// Everywhere where a server can pause while others go on; in a transaction, the database itself makes
+/// them wait.
+const OUTSIDE_OF_TRANSACTIONS: [&str; 14] = [
+    "lease.taken",
+    "lease.released",
+    "counterpart.begun",
+    "counterpart.made",
+    "counterpart.linked",
+    "checkout.begun",
+    "checkout.made",
+    "checkout.recorded",
+    "webhook.stored",
+    "inbox.taken",
+    "sync.fetched",
+    "settle.committed",
+    "mail.taken",
+    "mail.noted",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_pauses_past_the_lease_writes_nothing_when_going_on_stripe_7() {
+    // A few at a time, for each has three servers.
+    stream::iter(OUTSIDE_OF_TRANSACTIONS).for_each_concurrent(4, one_pauses).await;
+}
+
+async fn one_pauses(place: &'static str) {
+    let mut shop = Shop::open().await;
+    shop.end_worker().await;
+    let (pause, [here, there]) = Pause::at(place);
+    let (one, other) = (shop.server_with(here).await, shop.server_with(there).await);
+    let ada = shop.buyer("ada@example.com").await;
+
+    // Whatever is held by the one that pauses is over.
+    let past_the_leases = |seconds| {
+        if pause.has_begun() {
+            shop.sandbox.advance(Duration::from_secs(seconds));
+        }
+    };
+    let (mut session, mut late) = (String::new(), Vec::new());
+    for server in [&one, &other, &one] {
+        let (buyer, base) = (server.serves(&ada), shop.app.client.base.clone());
+        let paused = pause.has_begun();
+        let asked =
+            tokio::spawn(async move { Shop::ask_to_return(&buyer, "professional", &base).await });
+        let over = async || asked.is_finished() || pause.has_begun() != paused;
+        shop.until("there is an answer, or somebody pauses", over).await;
+        if asked.is_finished() {
+            session = session_of(asked.await.unwrap().text("/checkout_url"));
+        } else {
+            late.push(asked);
+            past_the_leases(60);
+        }
+    }
+    shop.sandbox.pay(&session, Card::Paid).unwrap();
+    // The one that pauses with a delivery answers it too late; the other has the event all the same.
+    let told = tokio::time::timeout(Duration::from_secs(60), shop.sandbox.settled());
+    told.await.expect("webhooks hang");
+    shop.until("the other did everything", async || {
+        past_the_leases(2);
+        shop.license(&ada).await["plan"] == "professional" && shop.open_work().await == 0
+    })
+    .await;
+    assert!(pause.has_begun(), "nobody came by {place}");
+    let written = texts(&shop.app.app.store, WRITTEN).await;
+    pause.end.send(()).unwrap();
+    for asked in late {
+        let answer = asked.await.unwrap();
+        assert!([200, 409, 503].contains(&answer.status), "{place}: {answer:?}");
+    }
+    one.end_worker().await;
+    other.end_worker().await;
+    assert_eq!(texts(&shop.app.app.store, WRITTEN).await, written, "{place}");
+    shop.must_have_sold_once(&ada, place).await;
+}
+
+/// What a sale leaves.
+const WRITTEN: &str = "SELECT 'license ' || license_id FROM licenses
+     UNION ALL SELECT 'order ' || order_id || status FROM orders
+     UNION ALL SELECT 'event ' || event_id || attempts FROM inbox WHERE done_at IS NOT NULL
+     UNION ALL SELECT 'mail ' || mail_id || attempts FROM outbox WHERE sent_at IS NOT NULL
+     UNION ALL SELECT 'attempt ' || attempt_id || COALESCE(result, '') FROM stripe_attempts
+     UNION ALL SELECT 'linked ' || stripe_customer_id FROM customers
+     ORDER BY 1";
