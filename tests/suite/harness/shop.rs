@@ -116,7 +116,15 @@ impl Shop {
         let app = TestApp::start_at(listener, &all, clock, unused).await;
         let (stop, stopped) = watch::channel(());
         let worker = tokio::spawn(worker::run(app.app.clone(), stopped));
-        Self { app, sandbox, endpoint, secret, stop, worker }
+        let shop = Self { app, sandbox, endpoint, secret, stop, worker };
+        // The worker compares everybody at its start: while nobody is there, and no test is under way.
+        let compared = "SELECT COUNT(*) FROM audit_log WHERE action = 'stripe.compared'";
+        let store = &shop.app.app.store;
+        if shop.app.app.stripe.is_some() {
+            let done = async || database::number(store, compared).await > 0;
+            shop.until("the comparison at the start", done).await;
+        }
+        shop
     }
 
     /// One more server on the same database, with a worker and a webhook endpoint of its own.
