@@ -13,7 +13,9 @@ use crate::harness::shop::Shop;
 
 #[tokio::test]
 async fn with_every_webhook_lost_a_comparison_finds_and_repairs_it_all_stripe_17() {
-    let shop = Shop::open().await;
+    let mut shop = Shop::open().await;
+    // It would work on the events that a comparison takes in, and leave it less to repair.
+    shop.end_worker().await;
     shop.sandbox.faults().delivery(DeliveryFault::Drop, Times::Always);
     let mut ada = shop.buyer("ada@example.com").await;
     let eve = shop.buyer("eve@example.com").await;

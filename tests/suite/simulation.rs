@@ -7,7 +7,7 @@ use crate::harness::TestDatabase;
 use crate::harness::database::{Kind, kind};
 
 /// On SQLite in memory, and on PostgreSQL, where each takes many times as long.
-const ON_SQLITE: u64 = 300;
+const ON_SQLITE: u64 = 200;
 const ON_POSTGRES: u64 = 10;
 
 /// How many are run a second time: each must be the same again.
