@@ -3,15 +3,18 @@
 //! the mail server fail, servers die at any fail point, and two of them work at once. Then calm: and what
 //! must hold is checked.
 
+mod calm;
 mod checks;
 mod database;
 mod dice;
 mod gate;
 mod history;
+mod mishaps;
 mod people;
 mod server;
 mod timers;
 mod truth;
+mod work;
 mod world;
 
 use std::collections::BTreeMap;

@@ -15,7 +15,8 @@ use licentia::store::Session;
 use licentia_sandbox::{Call, Card, SECRET_KEY};
 use serde_json::{Value, json};
 
-use crate::history::{History, Outcome};
+use crate::history::History;
+use crate::work::Outcome;
 use crate::world::PRICES;
 
 /// The most people of one history: few, so that much happens to each.

@@ -1,0 +1,97 @@
+//! The end of a history: nothing goes wrong any more, and everything comes to rest.
+
+use std::time::Duration;
+
+use licentia::error::{Error, Result};
+use licentia::flows::reconcile;
+
+use crate::checks;
+use crate::history::History;
+
+/// How long it may take until everything is settled, in rounds of a minute: what failed for long is tried
+/// again after an hour.
+const ROUNDS: usize = 75;
+
+/// How often everybody is compared with Stripe until nobody is left out, in rounds of a minute.
+const TRIES: usize = 3;
+
+impl History {
+    /// Calm: whatever is under way comes to its end, everything that is due is done.
+    pub async fn settle(&mut self) -> Result<()> {
+        self.world.weather.calm();
+        self.frozen = None;
+        self.tell(|| "calm".to_owned());
+        let since = self.world.now();
+        self.restart().await?;
+        self.rest(2).await?;
+        checks::fresh_work_is_done(self, since).await?;
+        self.rest(ROUNDS).await?;
+        let (_, lost) = self.world.stripe.undelivered();
+        let dead = checks::given_up(self).await?;
+        if lost + dead > 0 {
+            self.tell(|| format!("{lost} lost, {dead} given up"));
+            self.compare_now().await?;
+            self.rest(ROUNDS).await?;
+        }
+        checks::everything(self).await
+    }
+
+    /// Lets rounds of a minute pass, until there is nothing to do.
+    pub async fn rest(&mut self, rounds: usize) -> Result<()> {
+        for _ in 0..rounds {
+            self.drain().await?;
+            if !checks::work_is_left(self).await? {
+                break;
+            }
+            self.pass(Duration::from_secs(61)).await;
+        }
+        self.drain().await
+    }
+
+    /// The time by the clock that is most ahead.
+    pub fn latest_clock(&self) -> i64 {
+        self.world.now() + self.ahead.iter().max().copied().unwrap_or(0)
+    }
+
+    /// Compares everybody with Stripe while nothing goes wrong, and works on what that brought.
+    pub async fn compare_now(&mut self) -> Result<reconcile::Report> {
+        let missing = || Error::Internal("the comparison did not end".into());
+        for _ in 0..TRIES {
+            self.compare();
+            self.drain().await?;
+            if self.report.as_ref().is_some_and(|report| report.failed.is_empty()) {
+                break;
+            }
+            // Somebody who died still held a lease.
+            self.pass(Duration::from_secs(61)).await;
+        }
+        self.report.take().ok_or_else(missing)
+    }
+
+    /// Delivers and works, until nothing is due.
+    pub async fn drain(&mut self) -> Result<()> {
+        loop {
+            self.take_from_stripe();
+            self.quiet().await;
+            let waiting = self.world.gate.waiting(None);
+            if let Some(number) = waiting.first() {
+                self.world.gate.open(*number);
+            } else if let Some((number, delivery)) = self.air.pop() {
+                self.arrive(number, delivery, true);
+            } else if self.world.stripe.undelivered().0 > 0 {
+                self.world.stripe.faults().release_deliveries(licentia_sandbox::Order::Shuffled);
+            } else if !self.begun.is_empty() {
+                // Somebody waits for a lease, or for an answer that never comes.
+                let now = self.world.timers.now();
+                let next = self.world.timers.next(None).map_or(now + 1000, |due| due.0.max(now));
+                self.pass(Duration::from_millis(next - now)).await;
+            } else if checks::work_is_due(self).await? {
+                self.work_on_events();
+                self.send_mails();
+            } else {
+                return Ok(());
+            }
+            self.quiet().await;
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! What happens besides what people do: deliveries and calls arrive or do not, time passes, servers work,
+//! die, stand still, and start again.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use licentia::error::Result;
+use licentia::flows::settle::Intent;
+use licentia::flows::{inbox, mail, reconcile, webhook};
+use licentia_sandbox::Delivery;
+
+use crate::history::History;
+use crate::server::Server;
+use crate::timers::millis;
+use crate::work::Outcome;
+
+/// The most that a worker takes at once.
+const TAKEN: usize = 8;
+
+/// The longest that a server stands still in the middle of something, in seconds.
+const LONGEST_STANDSTILL: usize = 3000;
+
+impl History {
+    pub fn change_weather(&mut self) {
+        let dice = self.world.dice.clone();
+        let weather = Arc::clone(&self.world.weather);
+        let pick = |from: &[usize]| *dice.pick(from).unwrap_or(&0);
+        let new = [
+            (&weather.stripe, pick(&[0, 0, 0, 50, 200, 900])),
+            (&weather.mail, pick(&[0, 0, 300, 1000])),
+            (&weather.death, pick(&[0, 5, 20])),
+            (&weather.waits, pick(&[0, 200, 500])),
+        ];
+        for (what, often) in new {
+            what.store(often, Ordering::SeqCst);
+        }
+        let now: Vec<usize> = new.iter().map(|(_, often)| *often).collect();
+        self.tell(|| format!("weather {now:?}"));
+    }
+
+    pub fn go_on(&mut self) {
+        let waiting = self.world.gate.waiting(self.frozen);
+        if let Some(number) = self.world.dice.pick(&waiting).copied() {
+            self.tell(|| format!("call {number} goes on"));
+            self.world.gate.open(number);
+        }
+    }
+
+    pub fn take_from_stripe(&mut self) {
+        while let Some((number, delivery)) = self.world.stripe.take_delivery() {
+            self.air.push((number, delivery));
+        }
+    }
+
+    /// A delivery arrives: any of those on their way, or it is lost, or it arrives and comes again.
+    pub fn deliver(&mut self) {
+        let place = self.world.dice.below(self.air.len().max(1));
+        if place >= self.air.len() {
+            return;
+        }
+        match self.world.dice.below(20) {
+            0 => {
+                let (number, delivery) = self.air.swap_remove(place);
+                self.tell(|| format!("{} is lost", delivery.event));
+                self.world.stripe.drop_delivery(number);
+            }
+            1 | 2 => {
+                let (number, delivery) = self.air[place].clone();
+                self.arrive(number, delivery, false);
+            }
+            _ => {
+                let (number, delivery) = self.air.swap_remove(place);
+                self.arrive(number, delivery, true);
+            }
+        }
+    }
+
+    /// `noted` is whether Stripe waits for the answer.
+    pub fn arrive(&mut self, number: usize, delivery: Delivery, noted: bool) {
+        let stripe = &self.world.stripe;
+        let sent = stripe.webhook(&delivery.event, &delivery.endpoint, self.world.now());
+        let (Some(webhook), Some(server)) = (sent, self.any_server()) else {
+            if noted {
+                self.world.stripe.note_delivery(number, Err("nobody answers".into()));
+            }
+            return;
+        };
+        let kind = self.world.stripe.object(&delivery.event)["type"].clone();
+        self.tell(|| format!("{} {kind} arrives at {server}", delivery.event));
+        let app = self.servers[server].app.clone();
+        let pending = noted.then_some(number);
+        self.begin_noted(server, pending, false, async move {
+            let received = webhook::receive(&app, &webhook.signature, &webhook.body).await;
+            Outcome::Received(number, delivery, noted, received)
+        });
+    }
+
+    pub fn work_on_events(&mut self) {
+        let Some(server) = self.any_server() else { return };
+        self.tell(|| format!("{server} takes events"));
+        let app = self.servers[server].app.clone();
+        self.begin(server, async move { Outcome::Events(inbox::take_due(&app, TAKEN).await) });
+    }
+
+    pub fn send_mails(&mut self) {
+        let Some(server) = self.any_server() else { return };
+        self.tell(|| format!("{server} takes mails"));
+        let app = self.servers[server].app.clone();
+        self.begin(server, async move { Outcome::Mails(mail::take_due(&app, TAKEN).await) });
+    }
+
+    pub fn compare(&mut self) {
+        let Some(server) = self.any_server() else { return };
+        self.tell(|| format!("{server} compares everybody"));
+        let app = self.servers[server].app.clone();
+        self.begin(server, async move {
+            Outcome::Compared(reconcile::everybody(&app, Intent::Repair, 1, |_| {}).await)
+        });
+    }
+
+    /// A moment, seconds, hours or weeks.
+    pub async fn let_time_pass(&mut self) {
+        let dice = self.world.dice.clone();
+        if dice.happens(300) {
+            self.tell(|| "a moment passes".to_owned());
+            self.pass(Duration::from_millis(50)).await;
+            return;
+        }
+        let seconds = match dice.below(10) {
+            0..=3 => 1 + dice.below(3),
+            4 | 5 => 10 + dice.below(60),
+            6 => 600 + dice.below(7000),
+            7 | 8 => 86_400 + dice.below(3 * 86_400),
+            _ => 86_400 * (5 + dice.below(28)),
+        };
+        if self.frozen.is_some() || (!self.begun.is_empty() && dice.happens(200)) {
+            // Machines stand still, or clocks are set, while calls are under way: for less than the day
+            // for which Stripe knows a key.
+            let seconds = seconds.min(LONGEST_STANDSTILL);
+            self.tell(|| format!("clocks move by {seconds} seconds"));
+            self.world.stripe.advance(Duration::from_secs(seconds as u64));
+            return;
+        }
+        self.tell(|| format!("{seconds} seconds pass"));
+        self.pass(Duration::from_secs(seconds as u64)).await;
+    }
+
+    /// Lets time pass: whoever waits for it is woken, each at their time.
+    pub async fn pass(&mut self, time: Duration) {
+        let until = self.world.timers.now() + millis(time);
+        while let Some(due) = self.world.timers.next(self.frozen).filter(|due| due.0 <= until) {
+            self.advance(due.0);
+            self.world.timers.wake(due);
+            self.nothing_runs().await;
+        }
+        self.advance(until);
+    }
+
+    pub fn advance(&mut self, until: u64) {
+        let before = self.world.timers.now();
+        self.world.timers.advance(until);
+        // Clocks tell seconds.
+        let seconds = self.world.timers.now() / 1000 - before / 1000;
+        if seconds > 0 {
+            self.world.stripe.advance(Duration::from_secs(seconds));
+        }
+    }
+
+    pub async fn restart(&mut self) -> Result<()> {
+        for number in 0..self.servers.len() {
+            if !self.servers[number].is_dead() {
+                continue;
+            }
+            self.tell(|| format!("{number} starts again"));
+            if self.world.dice.happens(500) || self.servers.len() == 1 {
+                self.ground.store.end_leases_of_the_dead().await?;
+            }
+            let ahead = self.ahead[number];
+            self.servers[number] = Server::start(&self.ground, &self.world, number, ahead)?;
+        }
+        Ok(())
+    }
+
+    pub fn kill(&mut self) {
+        let Some(server) = self.any_server() else { return };
+        self.tell(|| format!("{server} is killed"));
+        self.servers[server].kill();
+    }
+
+    pub fn freeze(&mut self) {
+        self.frozen = match self.frozen {
+            Some(_) => None,
+            None if self.servers.len() > 1 => self.any_server(),
+            None => None,
+        };
+        let frozen = self.frozen;
+        self.tell(|| format!("frozen is {frozen:?}"));
+    }
+}

@@ -1,0 +1,231 @@
+//! What runs on the servers: it is begun, waited for until nothing runs but what waits, and what came of it
+//! is heard.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use licentia::domain::ids::CustomerId;
+use licentia::error::{Error, Result};
+use licentia::flows::{inbox, mail, reconcile};
+use licentia::store::{LeasedEvent, LeasedMail};
+use licentia_sandbox::Delivery;
+
+use crate::database;
+use crate::history::History;
+
+/// How often in a row nothing may be seen to run, until nothing does: more than one thing wakes another.
+const CALM: usize = 6;
+
+/// How often that is looked at before it is said that a transaction waits for something else.
+const PATIENCE: usize = 5_000_000;
+
+/// What came of something that was begun on a server.
+pub enum Outcome {
+    SignedUp(usize, Result<(CustomerId, String)>),
+    Opened(usize, Result<String>),
+    Received(usize, Delivery, bool, Result<()>),
+    Events(Result<Vec<(CustomerId, Vec<LeasedEvent>)>>),
+    Mails(Result<Vec<LeasedMail>>),
+    Compared(Result<reconcile::Report>),
+    Deleted(usize, Result<()>),
+    Done(&'static str, Result<()>),
+}
+
+/// Something that was begun and has not come to its end.
+pub struct Begun {
+    server: usize,
+    /// The delivery that it takes in, to be noted as failed if the server dies.
+    delivery: Option<usize>,
+    /// Whether it hashes a password, in a thread of its own.
+    hashes: bool,
+    outcome: Arc<Mutex<Option<Outcome>>>,
+}
+
+impl History {
+    /// Begins something on a server.
+    pub fn begin(&mut self, server: usize, work: impl Future<Output = Outcome> + Send + 'static) {
+        self.begin_noted(server, None, false, work);
+    }
+
+    /// Begins something that hashes a password.
+    pub fn begin_hashing(
+        &mut self,
+        server: usize,
+        work: impl Future<Output = Outcome> + Send + 'static,
+    ) {
+        self.begin_noted(server, None, true, work);
+    }
+
+    pub fn begin_noted(
+        &mut self,
+        server: usize,
+        delivery: Option<usize>,
+        hashes: bool,
+        work: impl Future<Output = Outcome> + Send + 'static,
+    ) {
+        let outcome = Arc::default();
+        let slot: Arc<Mutex<Option<Outcome>>> = Arc::clone(&outcome);
+        self.servers[server].app.tasks.spawn(async move {
+            let came = work.await;
+            *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(came);
+        });
+        self.begun.push(Begun { server, delivery, hashes, outcome });
+    }
+
+    /// A server that could do something now.
+    pub fn any_server(&self) -> Option<usize> {
+        let able =
+            |number: &usize| Some(*number) != self.frozen && !self.servers[*number].is_dead();
+        let able: Vec<usize> = (0..self.servers.len()).filter(able).collect();
+        self.world.dice.pick(&able).copied()
+    }
+
+    /// Waits until nothing runs, and looks what came of what did.
+    pub async fn quiet(&mut self) {
+        loop {
+            self.nothing_runs().await;
+            for note in self.world.notes() {
+                self.tell(|| note);
+            }
+            if !self.hear() {
+                return;
+            }
+        }
+    }
+
+    pub async fn nothing_runs(&mut self) {
+        let (mut calm, mut looks) = (0, 0);
+        while calm < CALM {
+            tokio::task::yield_now().await;
+            if database::is_busy(&self.ground.store) || self.hashes() {
+                calm = 0;
+                // Both are done in other threads.
+                std::thread::yield_now();
+            } else {
+                calm += 1;
+            }
+            looks += 1;
+            if looks == PATIENCE {
+                self.violation("a transaction waits for something else than the database".into());
+                return;
+            }
+        }
+    }
+
+    pub fn hashes(&self) -> bool {
+        self.begun.iter().any(|begun| {
+            let ended = || begun.outcome.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+            begun.hashes && !self.servers[begun.server].is_dead() && !ended()
+        })
+    }
+
+    /// Takes in what came of things; whether that began others.
+    pub fn hear(&mut self) -> bool {
+        let (mut came, mut lost, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
+        for begun in std::mem::take(&mut self.begun) {
+            let outcome = begun.outcome.lock().unwrap_or_else(PoisonError::into_inner).take();
+            match outcome {
+                Some(outcome) => came.push((begun.server, outcome)),
+                None if self.servers[begun.server].is_dead() => lost.extend(begun.delivery),
+                None => waiting.push(begun),
+            }
+        }
+        self.begun = waiting;
+        for delivery in lost {
+            self.world.stripe.note_delivery(delivery, Err("the connection was closed".into()));
+        }
+        let mut more = false;
+        for (server, outcome) in came {
+            more |= self.hear_one(server, outcome);
+        }
+        more
+    }
+
+    pub fn hear_one(&mut self, server: usize, outcome: Outcome) -> bool {
+        match outcome {
+            Outcome::SignedUp(person, Ok((id, token))) => {
+                self.tell(|| format!("  {person} is {id}"));
+                self.people[person].signed_up(id, token);
+            }
+            Outcome::Opened(person, Ok(url)) => {
+                self.tell(|| format!("  {person} got {url}"));
+                self.people[person].got(&url);
+            }
+            Outcome::Deleted(person, Ok(())) => self.people[person].deleted = true,
+            Outcome::Received(number, delivery, noted, received) => {
+                let status = match &received {
+                    Ok(()) => 200,
+                    Err(Error::Busy) => 503,
+                    Err(_) => 400,
+                };
+                if received.is_ok() {
+                    self.acknowledged.insert(delivery.event.clone());
+                }
+                if noted {
+                    self.world.stripe.note_delivery(number, Ok(status));
+                }
+                self.must_be_usual("webhook", received);
+            }
+            Outcome::Events(Ok(taken)) => return self.work_on(server, taken),
+            Outcome::Mails(Ok(taken)) => return self.send(server, taken),
+            Outcome::Compared(Ok(report)) => {
+                self.tell(|| format!("  compared: {report:?}"));
+                self.report = Some(report);
+            }
+            Outcome::Done(what, done) => self.must_be_usual(what, done),
+            Outcome::SignedUp(_, Err(error)) => self.must_be_usual("signup", Err(error)),
+            Outcome::Opened(_, Err(error)) => self.must_be_usual("checkout", Err(error)),
+            Outcome::Deleted(_, Err(error)) => self.must_be_usual("delete", Err(error)),
+            Outcome::Events(Err(error)) => self.must_be_usual("take events", Err(error)),
+            Outcome::Mails(Err(error)) => self.must_be_usual("take mails", Err(error)),
+            Outcome::Compared(Err(error)) => self.must_be_usual("compare", Err(error)),
+        }
+        false
+    }
+
+    /// Whether something failed in a way that it may (G): with a word on what is wrong.
+    pub fn must_be_usual(&mut self, what: &str, done: Result<()>) {
+        let Err(error) = done else { return };
+        self.tell(|| format!("  {what}: {error}"));
+        let usual = matches!(
+            error,
+            Error::Busy
+                | Error::Stripe(_)
+                | Error::AlreadySubscribed
+                | Error::NotFound(_)
+                | Error::Unauthenticated
+                | Error::EmailTaken
+                | Error::LicenseEnded
+                | Error::LicenseRevoked
+                | Error::InvalidLicense(_)
+        );
+        if !usual {
+            self.violation(format!("G: {what} failed with {error:?}"));
+        }
+    }
+
+    pub fn work_on(&mut self, server: usize, taken: Vec<(CustomerId, Vec<LeasedEvent>)>) -> bool {
+        let any = !taken.is_empty();
+        for (id, events) in taken {
+            let (app, gate) = (self.servers[server].app.clone(), self.world.gate.clone());
+            self.tell(|| format!("  work on {} events of {id}", events.len()));
+            self.begin(server, async move {
+                gate.pass(server).await;
+                Outcome::Done("work", inbox::work(&app, &id, &events).await)
+            });
+        }
+        any
+    }
+
+    pub fn send(&mut self, server: usize, taken: Vec<LeasedMail>) -> bool {
+        let any = !taken.is_empty();
+        for due in taken {
+            let (app, gate) = (self.servers[server].app.clone(), self.world.gate.clone());
+            self.tell(|| format!("  send {} ({})", due.mail_id, due.kind));
+            self.begin(server, async move {
+                gate.pass(server).await;
+                Outcome::Done("mail", mail::send(&app, &due).await)
+            });
+        }
+        any
+    }
+}
