@@ -79,6 +79,12 @@ pub enum Error {
         "there is a subscription already; POST /api/subscriptions/portal is where it is changed"
     )]
     AlreadySubscribed,
+    /// A checkout was completed, and the bank decides about the payment.
+    #[error(
+        "a payment for the last checkout is under way, as a bank debit is for days; when it is decided, \
+         the license comes by mail, or another checkout is possible"
+    )]
+    PaymentUnderWay,
     /// No account at Stripe is configured.
     #[error(
         "nothing is sold here yet: the vendor has not configured `stripe.secret_key` and \
@@ -158,6 +164,7 @@ impl Error {
             Self::UnknownPlan => Code::UnknownPlan,
             Self::InvalidReturnUrl(_) => Code::InvalidReturnUrl,
             Self::AlreadySubscribed => Code::AlreadySubscribed,
+            Self::PaymentUnderWay => Code::PaymentUnderWay,
             Self::BillingNotConfigured => Code::BillingNotConfigured,
             Self::Stripe(StripeFailure::Refused { .. }) => Code::BillingRefused,
             Self::Stripe(_) => Code::BillingUnavailable,
@@ -212,6 +219,8 @@ pub enum Code {
     InvalidReturnUrl,
     /// There is a subscription already.
     AlreadySubscribed,
+    /// A payment is under way.
+    PaymentUnderWay,
     /// Nothing is sold.
     BillingNotConfigured,
     /// Stripe refused.
@@ -263,6 +272,7 @@ impl Code {
             Self::UnknownPlan => "unknown_plan",
             Self::InvalidReturnUrl => "invalid_return_url",
             Self::AlreadySubscribed => "already_subscribed",
+            Self::PaymentUnderWay => "payment_under_way",
             Self::BillingNotConfigured => "billing_not_configured",
             Self::BillingRefused => "billing_refused",
             Self::BillingUnavailable => "billing_unavailable",
@@ -294,7 +304,7 @@ impl Code {
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::RequestTimeout => 408,
-            Self::EmailTaken | Self::AlreadySubscribed => 409,
+            Self::EmailTaken | Self::AlreadySubscribed | Self::PaymentUnderWay => 409,
             Self::PayloadTooLarge => 413,
             Self::UnsupportedMediaType => 415,
             Self::InvalidEmail | Self::InvalidName | Self::WeakPassword => 422,
@@ -321,6 +331,7 @@ impl Code {
             Self::UnknownPlan => "No such plan is for sale",
             Self::InvalidReturnUrl => "The return URL is not allowed",
             Self::AlreadySubscribed => "There is a subscription already",
+            Self::PaymentUnderWay => "A payment is under way",
             Self::BillingNotConfigured => "Nothing is sold here yet",
             Self::BillingRefused => "The payment provider refused",
             Self::BillingUnavailable => "The payment provider cannot be reached",

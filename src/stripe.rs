@@ -197,9 +197,8 @@ impl Stripe {
         for _ in 1..TRIES {
             let mut long = self.clock.sleep(CALL_TIMEOUT / 2);
             let answer = self.call_once(method, path, form, attempt).await;
-            let failed =
-                matches!(answer, Err(StripeFailure::Unreachable(_) | StripeFailure::Broken(_)));
-            if !failed || (&mut long).now_or_never().is_some() {
+            let settled = matches!(answer, Ok(_) | Err(StripeFailure::Refused { .. }));
+            if settled || (&mut long).now_or_never().is_some() {
                 return answer;
             }
             self.clock.sleep(pause).await;
@@ -257,7 +256,9 @@ fn failure(error: StripeError) -> StripeFailure {
             let code = said.code.as_ref().map_or(said.type_.as_str(), |code| code.as_str());
             refused(status, code, said.param.as_deref())
         }
-        // An error page of a proxy in between, or a connection that ended early.
+        // An error page, of Stripe's or of a proxy in between.
+        StripeError::JSONDeserialize(problem) => StripeFailure::Unreadable(problem),
+        // A connection that ended early.
         other => StripeFailure::Unreachable(other.to_string()),
     }
 }

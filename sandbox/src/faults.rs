@@ -24,6 +24,8 @@ pub enum ApiFault {
     ErrorBefore,
     /// The call takes effect, the answer is 500, and it is that which the idempotency key keeps.
     ErrorAfter,
+    /// The same, with a page of text instead of Stripe's error.
+    ErrorPage,
     /// The call is accepted and never answered; it takes no effect, but its idempotency key is
     /// in use for as long as the caller waits.
     Silence,

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 use std::sync::PoisonError;
 
+use licentia::config::CreateCustomer;
 use licentia::error::Result;
 use licentia::flows::reconcile;
 use licentia_sandbox::{AfterRetries, Behavior, CancelField, Delivery};
@@ -100,6 +101,9 @@ impl History {
         let mut ground = ground.clone();
         if let Some(stripe) = &mut ground.config.stripe {
             stripe.webhook_secrets = vec![secret.into()];
+            if dice.happens(300) {
+                stripe.create_customer = CreateCustomer::Signup;
+            }
         }
         let ahead: Vec<i64> = match dice.below(3) {
             0 => vec![0],

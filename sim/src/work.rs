@@ -191,6 +191,7 @@ impl History {
             Error::Busy
                 | Error::Stripe(_)
                 | Error::AlreadySubscribed
+                | Error::PaymentUnderWay
                 | Error::NotFound(_)
                 | Error::Unauthenticated
                 | Error::EmailTaken

@@ -128,7 +128,7 @@ impl World {
             async move {
                 world.may_wait(server).await;
                 world.note(format!("    {server} calls {} {}", call.method, call.path));
-                world.may_fail();
+                world.may_fail(call.method, &call.path);
                 let call = Call {
                     method: call.method.to_owned(),
                     path: call.path,
@@ -148,17 +148,22 @@ impl World {
         })
     }
 
-    fn may_fail(&self) {
-        const FAULTS: [ApiFault; 6] = [
+    fn may_fail(&self, method: &str, path: &str) {
+        const FAULTS: [ApiFault; 8] = [
             ApiFault::AnswerLost,
             ApiFault::RateLimited,
             ApiFault::ErrorBefore,
             ApiFault::ErrorAfter,
+            ApiFault::ErrorPage,
             ApiFault::Silence,
             ApiFault::SlowBytes,
+            // Stripe may dislike the name or the address of a customer. What else we ask it does not refuse.
+            ApiFault::Refused,
         ];
+        let refusable = (method, path) == ("POST", "/v1/customers");
+        let possible = if refusable { &FAULTS[..] } else { &FAULTS[..7] };
         if self.dice.happens(self.weather.stripe.load(Ordering::SeqCst))
-            && let Some(fault) = self.dice.pick(&FAULTS)
+            && let Some(fault) = self.dice.pick(possible)
         {
             self.note(format!("      {fault:?}"));
             self.stripe.faults().api(*fault, Times::Next(1));

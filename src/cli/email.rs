@@ -37,7 +37,7 @@ pub struct EmailCommand {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 struct Action {
-    /// Show a mail: trial, granted, upgrade, renewal, payment_problem or cancellation
+    /// Show a mail: trial, granted, upgrade, renewal, payment_pending, payment_problem or cancellation
     #[arg(long, value_name = "KIND")]
     preview: Option<Kind>,
     /// Send a trial mail, with a license that is none, to this address

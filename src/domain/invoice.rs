@@ -77,6 +77,8 @@ pub struct Invoice {
     pub currency: String,
     /// When it was made.
     pub created: Timestamp,
+    /// Until when it is to be paid, if it is sent to the customer instead of collected.
+    pub due: Option<Timestamp>,
     /// When it was paid.
     pub paid_at: Option<Timestamp>,
     /// The payment behind it.

@@ -19,6 +19,8 @@ pub enum Kind {
     Upgrade,
     /// The subscription goes on: the license for the next period.
     Renewal,
+    /// A payment is under way, and the license works meanwhile.
+    PaymentPending,
     /// A payment could not be collected; the license works for now.
     PaymentProblem,
     /// The subscription ends, or has ended; the license with its last day, if it has one.
@@ -27,11 +29,12 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Trial,
         Self::Granted,
         Self::Upgrade,
         Self::Renewal,
+        Self::PaymentPending,
         Self::PaymentProblem,
         Self::Cancellation,
     ];
@@ -44,6 +47,7 @@ impl Kind {
             Self::Granted => "granted",
             Self::Upgrade => "upgrade",
             Self::Renewal => "renewal",
+            Self::PaymentPending => "payment_pending",
             Self::PaymentProblem => "payment_problem",
             Self::Cancellation => "cancellation",
         }
@@ -66,7 +70,7 @@ impl FromStr for Kind {
 
 /// A text that names no [`Kind`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("use trial, granted, upgrade, renewal, payment_problem or cancellation")]
+#[error("use trial, granted, upgrade, renewal, payment_pending, payment_problem or cancellation")]
 pub struct UnknownKind;
 
 /// What a mail is made of.
@@ -161,6 +165,13 @@ fn opening(kind: Kind, product: &str, plan: &str, works: bool) -> (String, Strin
             format!(
                 "Your subscription to {product} goes on, and this is your license for it. An app \
                  that is online finds it by itself."
+            ),
+        ),
+        (Kind::PaymentPending, _) => (
+            format!("A payment for {product} is under way"),
+            format!(
+                "A payment for {product} is under way, and there is nothing for you to do. This license \
+                 works meanwhile; another comes with the payment."
             ),
         ),
         (Kind::PaymentProblem, true) => (

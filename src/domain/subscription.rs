@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use crate::domain::invoice::{Invoice, Line, Payment};
+use crate::domain::invoice::{Invoice, InvoiceStatus, Line, Payment};
 use crate::domain::license::{Entitlement, Phase, Source, Term};
 use crate::domain::plan::{Catalog, Plan};
 use crate::domain::policy::Policy;
@@ -214,16 +214,26 @@ enum Standing<'c> {
     Unclear,
 }
 
-/// Judges everything that Stripe says about a customer, at `now`.
+/// Judges everything that Stripe says about a customer, at `now`. `held` is the subscription that governed
+/// the last time.
 #[must_use]
-pub fn judge<'a>(seen: &'a Seen, catalog: &'a Catalog, now: Timestamp) -> Judgement<'a> {
+pub fn judge<'a>(
+    seen: &'a Seen,
+    held: Option<&StripeSubscriptionId>,
+    catalog: &'a Catalog,
+    now: Timestamp,
+) -> Judgement<'a> {
+    // What is sold beside the plans is left alone: nothing of it governs, or holds anything up.
+    let concerns = |subscription: &&Subscription| {
+        subscription.ours || held == Some(&subscription.id) || subscription.plan(catalog).is_some()
+    };
     let mut alerts = Vec::new();
     let mut unclear = None;
     let mut granting: Vec<(usize, &Plan, Term, &Subscription)> = Vec::new();
     for subscription in &seen.subscriptions {
         match standing(subscription, &seen.invoices, catalog, now, &mut alerts) {
             Standing::Grants(rank, plan, term) => granting.push((rank, plan, term, subscription)),
-            Standing::Unclear => unclear = Some(subscription),
+            Standing::Unclear => unclear = Some(subscription).filter(concerns).or(unclear),
             Standing::Nothing => {}
         }
     }
@@ -234,13 +244,11 @@ pub fn judge<'a>(seen: &'a Seen, catalog: &'a Catalog, now: Timestamp) -> Judgem
         (*rank, term.ends().unwrap_or(Timestamp::MAX), subscription.created, &subscription.id)
     });
     let best = best.filter(|_| !seen.deleted);
-    // What is sold beside the plans is left alone, and nothing of it governs.
-    let unclear_here = unclear.filter(|subscription| concerns(subscription, catalog));
-    let governing = best.map(|(.., subscription)| subscription).or(unclear_here);
+    let governing = best.map(|(.., subscription)| subscription).or(unclear);
     let due =
         best.map(|(_, plan, term, _)| Entitlement { plan, source: Source::Subscription, term });
     Judgement {
-        governing: governing.or_else(|| newest(seen, catalog)),
+        governing: governing.or_else(|| newest(seen.subscriptions.iter().filter(concerns))),
         due,
         unclear: unclear.is_some() && !seen.deleted,
         alerts,
@@ -248,16 +256,10 @@ pub fn judge<'a>(seen: &'a Seen, catalog: &'a Catalog, now: Timestamp) -> Judgem
 }
 
 /// The subscription to speak of when none grants anything: a live one, else the newest.
-fn newest<'a>(seen: &'a Seen, catalog: &Catalog) -> Option<&'a Subscription> {
-    let ours = seen.subscriptions.iter().filter(|subscription| concerns(subscription, catalog));
-    ours.max_by_key(|subscription| {
+fn newest<'a>(all: impl Iterator<Item = &'a Subscription>) -> Option<&'a Subscription> {
+    all.max_by_key(|subscription| {
         (subscription.status.is_live(), subscription.created, &subscription.id)
     })
-}
-
-/// Whether it sells a plan, or came from our checkout and sold one once.
-fn concerns(subscription: &Subscription, catalog: &Catalog) -> bool {
-    subscription.ours || subscription.plan(catalog).is_some()
 }
 
 fn standing<'c>(
@@ -333,10 +335,16 @@ fn granted<'c>(
             (plan, until.or(of_period)?.min(period_end))
         }
     };
+    let bought = own.iter().any(|invoice| invoice.amount > 0 && invoice.is_paid(policy));
     let trialing = subscription.status == Status::Trialing;
-    let tried_only =
-        trialing || !own.is_empty() && !own.iter().any(|i| i.amount > 0 && i.is_paid(policy));
-    let grace = if revoked { 0 } else { grace(subscription, plan, open, paid < period_end) };
+    let tried_only = trialing || (subscription.trial_end.is_some() && !bought);
+    // Money that went back is not waited for.
+    let given_back = |invoice: &&Invoice| {
+        let ends = invoice.lines.iter().filter_map(|line| covers(line, catalog));
+        invoice.is_revoked(policy) && ends.map(|(end, _)| end).any(|end| end > paid)
+    };
+    let revoked = revoked || own.iter().any(given_back);
+    let grace = if revoked { 0 } else { grace(subscription, plan, open, paid, period_end) };
     let grace = if tried_only { grace.min(AFTER_TRIAL) } else { grace };
     let scheduled = subscription.ends_at(catalog);
     let expires = scheduled.map_or(paid, |end| end.min(paid));
@@ -346,16 +354,29 @@ fn granted<'c>(
     Some((plan, Term { expires: Some(expires), grace_until }))
 }
 
-/// How long the plan works beyond what was paid, in seconds. `open` is the newest invoice if it is not
-/// paid, `behind` whether the current period is not.
-fn grace(subscription: &Subscription, plan: &Plan, open: Option<&Invoice>, behind: bool) -> i64 {
+/// How long the plan works beyond what was `paid`, in seconds. `open` is the newest invoice if it is not
+/// paid.
+fn grace(
+    subscription: &Subscription,
+    plan: &Plan,
+    open: Option<&Invoice>,
+    paid: Timestamp,
+    period_end: Timestamp,
+) -> i64 {
     let usual = i64::from(plan.grace_days) * DAY;
-    let processing = |invoice: &Invoice| invoice.payment == Payment::Processing;
-    match (&subscription.status, open) {
-        (Status::Active, Some(invoice)) if processing(invoice) => usual.max(PROCESSING),
-        (Status::Active, _) if behind => usual.max(DRAFT),
-        _ => usual,
+    if subscription.status != Status::Active {
+        return usual;
     }
+    let processing = open.is_some_and(|invoice| invoice.payment == Payment::Processing);
+    // An invoice that is sent has weeks; Stripe calls the subscription past due once they are over.
+    let due = open.filter(|invoice| invoice.status == InvoiceStatus::Open);
+    let due = due.and_then(|invoice| invoice.due).unwrap_or(paid);
+    let needed = match (processing, paid < period_end) {
+        (true, _) => PROCESSING,
+        (false, true) => DRAFT,
+        (false, false) => 0,
+    };
+    usual.max(needed).max(due.epoch_seconds() - paid.epoch_seconds())
 }
 
 /// The plan that was paid for, up to the rank that is `wanted`, and the end of that, each if the lines of the invoices tell

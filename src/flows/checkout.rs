@@ -29,7 +29,7 @@ pub struct Wanted {
 /// Opens a checkout for the caller, or finds the one that is open for the same. Answers its address.
 ///
 /// # Errors
-/// [`Error::UnknownPlan`], [`Error::InvalidReturnUrl`], [`Error::AlreadySubscribed`],
+/// [`Error::UnknownPlan`], [`Error::InvalidReturnUrl`], [`Error::AlreadySubscribed`], [`Error::PaymentUnderWay`],
 /// [`Error::BillingNotConfigured`], [`Error::Stripe`], or a failure.
 pub async fn open(app: &App, caller: &SignedIn, wanted: Wanted) -> Result<String> {
     sold(app, &wanted)?;
@@ -96,6 +96,9 @@ async fn open_held(app: &App, lease: &Lease, wanted: &Wanted) -> Result<String> 
                 // Completed after the look at the subscriptions, or long over.
                 sync::sync_held(app, lease).await?;
                 refuse_a_second(app, &lease.customer_id).await?;
+                if app.store.read().await?.is_being_paid(&session.id).await? {
+                    return Err(Error::PaymentUnderWay);
+                }
             }
             (SessionStatus::Expired, _) => {}
         }
@@ -179,8 +182,8 @@ async fn last(
 /// Opens the session of an attempt, or finds it where Stripe repeats a failure.
 async fn create(app: &App, attempt: &Attempt, parameters: &SessionParameters) -> Result<Session> {
     let stripe = app.stripe()?;
-    let broken = match stripe.create_session(&attempt.attempt_id, parameters).await {
-        Err(StripeFailure::Broken(broken)) => broken,
+    let failure = match stripe.create_session(&attempt.attempt_id, parameters).await {
+        Err(failure @ (StripeFailure::Broken(_) | StripeFailure::Unreadable(_))) => failure,
         done => {
             let session = done?;
             app.fail_points.reach("checkout.made");
@@ -188,7 +191,7 @@ async fn create(app: &App, attempt: &Attempt, parameters: &SessionParameters) ->
         }
     };
     let found = stripe.find_session(&parameters.stripe_customer_id, &attempt.attempt_id).await?;
-    Ok(found.ok_or(StripeFailure::Broken(broken))?)
+    Ok(found.ok_or(failure)?)
 }
 
 /// Writes what an attempt made, and the order that is now pending.

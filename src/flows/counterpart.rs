@@ -60,6 +60,11 @@ pub(super) async fn ensure(
     };
     match make(app, stripe, &attempt, &parameters).await {
         Ok(made) => link(app, lease, &made, &parameters).await,
+        Err(error @ StripeFailure::Unreadable(_)) => {
+            // It may be an answer that Stripe repeats for as long as it knows the key. Of one that is only
+            // late, a second call with another key could make a second customer.
+            find(app, lease, &parameters).await?.ok_or(Error::Stripe(error))
+        }
         Err(StripeFailure::Broken(_)) => {
             // Stripe repeats this failure for as long as it knows the key, whether the customer was
             // made or not.
@@ -71,6 +76,10 @@ pub(super) async fn ensure(
             link(app, lease, &made, &parameters).await
         }
         Err(error @ StripeFailure::Refused { .. }) => {
+            // An earlier call of this attempt may have made it, before a key was rolled, say.
+            if let Some(found) = find(app, lease, &parameters).await? {
+                return Ok(found);
+            }
             // The next attempt is made with what the record says then.
             let mut tx = app.store.write().await?;
             lease.lock(&mut tx).await?;

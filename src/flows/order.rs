@@ -47,8 +47,19 @@ pub(super) async fn write(
         let before = match known {
             Some(order) => order,
             None => {
-                let Some(plan) = plan_of(invoice, &found.seen, &app.plans) else { continue };
-                orders.push(new(app, id, invoice, plan, now));
+                let order = match tx.order_of_invoice(&invoice.id).await? {
+                    // Of an account that was deleted, whose counterpart this one has now; or too long ago
+                    // to be among those looked at.
+                    Some(order) if order.customer_id.as_ref().is_none_or(|owner| owner == id) => {
+                        Order { customer_id: Some(id.clone()), ..order }
+                    }
+                    Some(_) => continue,
+                    None => match plan_of(invoice, &found.seen, &app.plans) {
+                        Some(plan) => new(app, id, invoice, plan, now),
+                        None => continue,
+                    },
+                };
+                orders.push(order);
                 let Some(order) = orders.last_mut() else { continue };
                 tx.put_order(order).await?;
                 order

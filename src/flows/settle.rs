@@ -60,12 +60,13 @@ pub(super) async fn settle(
         // What was found is somebody else's by now.
         return Err(Error::Busy);
     }
-    let judgement = judge(&found.seen, &app.plans, now);
+    let before = tx.subscription(id).await?;
+    let held = before.as_ref().map(|row| &row.stripe_subscription_id);
+    let judgement = judge(&found.seen, held, &app.plans, now);
     for alert in &judgement.alerts {
         tracing::warn!(customer_id = %id, %alert, "Stripe says what needs a look");
         metrics::counter!("licentia_sync_alerts_total").increment(1);
     }
-    let before = tx.subscription(id).await?;
     let after = write_subscription(&mut tx, id, &judgement, before.as_ref(), found, app).await?;
     let orders = order::write(app, &mut tx, id, found, now).await?;
     let changed = write_license(app, &mut tx, id, &judgement, now).await?;
@@ -215,19 +216,37 @@ async fn write_license(
         Some(_) => {}
         None => {
             let paid = before.as_ref().filter(|license| license.source == Source::Subscription);
-            if let Some(license) = paid.filter(|held| works(held, now) && !judgement.unclear) {
-                // With those before it: the online verdict is asked about any of them.
-                tx.revoke_paid_licenses(id, now).await?;
-                let detail = json!({ "license_id": license.license_id.as_str() });
-                audit(app, tx, by_stripe(id, "license.revoked", detail), now).await?;
-                revoked = true;
-            }
+            revoked = paid.is_some_and(|held| works(held, now) && !judgement.unclear);
             if paid.is_some_and(|license| revoked || !works(license, now)) {
                 issued = bring_back_a_grant(app, tx, id, now).await?;
             }
         }
     }
+    if !judgement.unclear {
+        take_back(app, tx, id, judgement.due.as_ref(), now).await?;
+    }
     Ok(Changed { before, issued, revoked })
+}
+
+/// Takes back every license for a subscription that says more than what is due, former ones too: the online
+/// verdict is asked about any of them. One of the same plan that says a later end is true while the plan is
+/// due, and taken back when nothing is.
+async fn take_back(
+    app: &App,
+    tx: &mut Tx,
+    id: &CustomerId,
+    due: Option<&Entitlement<'_>>,
+    now: Timestamp,
+) -> Result<()> {
+    let rank = |plan: &str| app.plans.rank(plan);
+    for license in tx.paid_licenses(id, now).await? {
+        if due.is_none_or(|due| rank(&license.plan) > rank(due.plan.id.as_str())) {
+            tx.revoke_license(&license.license_id, now).await?;
+            let detail = json!({ "license_id": license.license_id.as_str() });
+            audit(app, tx, by_stripe(id, "license.revoked", detail), now).await?;
+        }
+    }
+    Ok(())
 }
 
 /// What an operator granted last takes its place again when nothing paid is left.
@@ -304,6 +323,9 @@ fn news<'c>(
             (false, ..) => Kind::Upgrade,
             (true, true, _) => Kind::Cancellation,
             (true, false, true) => Kind::PaymentProblem,
+            (true, false, false) if issued.term().phase(now) == Phase::Grace => {
+                Kind::PaymentPending
+            }
             (true, false, false) => Kind::Renewal,
         };
         return Some((kind, issued));

@@ -23,7 +23,7 @@ use crate::store::SubscriptionRow;
 
 pub struct SubscriptionsApi;
 
-documented!(CheckoutCodes: NotFound, UnknownPlan, InvalidReturnUrl, AlreadySubscribed,
+documented!(CheckoutCodes: NotFound, UnknownPlan, InvalidReturnUrl, AlreadySubscribed, PaymentUnderWay,
     TooManyRequests, BillingNotConfigured, BillingRefused, BillingUnavailable);
 documented!(CurrentCodes: NotFound);
 documented!(PortalCodes: NotFound, InvalidReturnUrl, TooManyRequests, BillingNotConfigured, BillingRefused,

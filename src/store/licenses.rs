@@ -201,16 +201,31 @@ impl Tx {
         Ok(last.filter(|license| license.revoked_at.is_none()))
     }
 
-    /// Takes back every license that a customer was given for a subscription.
-    pub async fn revoke_paid_licenses(&mut self, id: &CustomerId, now: Timestamp) -> Result<()> {
+    /// Every license that a customer was given for a subscription, current or not, that still works.
+    pub async fn paid_licenses(
+        &mut self,
+        id: &CustomerId,
+        now: Timestamp,
+    ) -> Result<Vec<IssuedLicense>> {
         sql!(
             self,
-            execute,
-            "UPDATE licenses SET revoked_at = $2
-             WHERE customer_id = $1 AND source = 'subscription' AND revoked_at IS NULL",
+            fetch_all: IssuedLicense,
+            concat!(
+                "SELECT ",
+                license_columns!(),
+                " FROM licenses WHERE customer_id = $1 AND source = 'subscription'
+                     AND revoked_at IS NULL
+                     AND (expires_at IS NULL OR expires_at > $2 OR grace_until > $2)
+                 ORDER BY seq"
+            ),
             id,
             now,
-        )?;
+        )
+    }
+
+    /// Takes a license back.
+    pub async fn revoke_license(&mut self, id: &LicenseId, now: Timestamp) -> Result<()> {
+        sql!(self, execute, "UPDATE licenses SET revoked_at = $2 WHERE license_id = $1", id, now,)?;
         Ok(())
     }
 

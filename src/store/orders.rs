@@ -59,7 +59,7 @@ impl Tx {
                   created_at, purchased_at, updated_at)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
              ON CONFLICT (order_id) DO UPDATE SET
-                 plan = $3, amount = $4, currency = $5, status = $6,
+                 customer_id = $2, plan = $3, amount = $4, currency = $5, status = $6,
                  stripe_checkout_session_id = $7, stripe_invoice_id = $8,
                  stripe_payment_intent_id = $9, purchased_at = $11, updated_at = $12",
             &order.order_id,
@@ -127,6 +127,28 @@ impl Tx {
             id,
             most,
         )
+    }
+
+    /// The order of an invoice, whoever's it is.
+    pub async fn order_of_invoice(&mut self, id: &InvoiceId) -> Result<Option<Order>> {
+        sql!(
+            self,
+            fetch_optional: Order,
+            concat!("SELECT ", order_columns!(), " FROM orders WHERE stripe_invoice_id = $1"),
+            id,
+        )
+    }
+
+    /// Whether the payment for a checkout is under way: somebody completed it, and their bank decides.
+    pub async fn is_being_paid(&mut self, session: &CheckoutSessionId) -> Result<bool> {
+        let pending = sql!(
+            self,
+            fetch_optional: (i64,),
+            "SELECT amount FROM orders WHERE stripe_checkout_session_id = $1
+                 AND status = 'pending' AND stripe_invoice_id IS NOT NULL",
+            session,
+        )?;
+        Ok(pending.is_some())
     }
 
     /// Whether a customer has a checkout that was opened after `since` and is not settled.

@@ -50,6 +50,7 @@ pub(super) async fn call<T: DeserializeOwned>(double: &Double, call: Call) -> An
     match double(call).await {
         Some((200..=299, body)) => serde_json::from_value(body)
             .map_err(|error| StripeFailure::Unreadable(format!("{path}: {error}"))),
+        Some((_, Value::String(page))) => Err(StripeFailure::Unreadable(page)),
         Some((status, body)) => {
             let said = |name: &str| body["error"][name].as_str();
             let code = said("code").or(said("type")).unwrap_or("api_error");

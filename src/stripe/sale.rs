@@ -203,8 +203,7 @@ impl Stripe {
                 let query = vec![field("payment_intent", intent.as_str())];
                 let disputes =
                     self.all("/disputes", query, |found: &WireDispute| found.id.as_str()).await?;
-                // The newest comes first.
-                *payment = disputes.first().map_or(Payment::Disputed, WireDispute::payment);
+                *payment = WireDispute::outcome(&disputes);
             }
         }
         Ok(payments)

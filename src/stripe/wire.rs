@@ -156,6 +156,7 @@ pub struct WireInvoice {
     amount_paid: Option<i64>,
     currency: Option<String>,
     created: Option<i64>,
+    due_date: Option<i64>,
     status_transitions: Option<Transitions>,
     payments: Option<List<WirePayment>>,
     pub lines: Option<List<WireLine>>,
@@ -226,6 +227,7 @@ impl WireInvoice {
             amount: if paid { self.amount_paid } else { self.amount_due }.unwrap_or(0),
             currency: self.currency.unwrap_or_default(),
             created: Timestamp::saturating(self.created.unwrap_or(0)),
+            due: time(self.due_date),
             paid_at: time(self.status_transitions.and_then(|transitions| transitions.paid_at)),
             payment: intent.as_ref().and_then(|id| payments.get(id)).copied().unwrap_or_default(),
             payment_intent: intent,
@@ -299,12 +301,22 @@ pub struct WireDispute {
 impl WireDispute {
     /// What the payment comes to by this dispute
     /// (<https://docs.stripe.com/api/disputes/object#dispute_object-status>).
-    pub fn payment(&self) -> Payment {
+    fn payment(&self) -> Payment {
         match self.status.as_deref() {
             Some("lost") => Payment::DisputeLost,
-            Some("won" | "warning_closed" | "prevented") => Payment::Unremarkable,
+            Some("won" | "prevented") => Payment::Unremarkable,
+            // A bank that only inquires has taken nothing.
+            Some(status) if status.starts_with("warning_") => Payment::Unremarkable,
             _ => Payment::Disputed,
         }
+    }
+
+    /// What a disputed payment comes to by all of its disputes: one that was won takes nothing from one
+    /// that was lost.
+    pub fn outcome(disputes: &[Self]) -> Payment {
+        let all: Vec<Payment> = disputes.iter().map(Self::payment).collect();
+        let worst = [Payment::DisputeLost, Payment::Disputed, Payment::Unremarkable];
+        worst.into_iter().find(|payment| all.contains(payment)).unwrap_or(Payment::Disputed)
     }
 }
 

@@ -412,3 +412,24 @@ async fn after_an_old_backup_the_links_come_back() {
     assert_eq!(summary(&report), (vec!["created"], vec!["deleted"]));
     assert_eq!(plan_of(&shop, "bob@example.com").await, ["professional"]);
 }
+
+#[tokio::test]
+async fn who_deleted_the_account_and_came_back_gets_what_they_pay_for() {
+    let shop = Shop::open().await;
+    let ada = shop.buyer("ada@example.com").await;
+    let session = shop.buy(&ada, "starter").await;
+    let stripe_id = shop.stripe_customer_of(&session);
+    assert_eq!(ada.client.delete("/api/customers/me").await.status, 204);
+    shop.settled().await;
+    // The vendor names the new account at Stripe's customer, who pays again.
+    let again = shop.buyer("ada@example.com").await;
+    let named = [("metadata[customer_id]", again.customer_id.as_str())];
+    shop.at_stripe(&format!("customers/{stripe_id}"), &named).await;
+    shop.sandbox.replace_card(&stripe_id, Card::Paid).unwrap();
+    let form = [("customer", stripe_id.as_str()), ("items[0][price]", "price_pro_monthly")];
+    assert_eq!(shop.at_stripe("subscriptions", &form).await["status"], "active");
+    assert_eq!(summary(&linking(&shop).await), (vec!["linked_by_metadata"], vec![]));
+    assert_eq!(plan_of(&shop, "ada@example.com").await, ["professional"]);
+    let plans: Vec<_> = shop.orders(&again).await.iter().map(|o| o["plan"].clone()).collect();
+    assert_eq!(plans.len(), 2, "what they bought before is theirs, too: {plans:?}");
+}

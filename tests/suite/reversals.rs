@@ -80,17 +80,53 @@ async fn what_is_taken_back_is_taken_back_with_everything_paid_before_stripe_15(
     let intent = shop.sandbox.payment_intent(&session).unwrap();
     shop.sandbox.refund(&intent, None).unwrap();
     shop.settled().await;
-    let verdict = async |token: &str| {
-        let asked = json!({ "token": token });
-        let answer = shop.app.client.post("/api/licenses/verify", &asked).await;
-        answer.body["reason"].as_str().unwrap_or("valid").to_owned()
-    };
-    assert_eq!(verdict(&first).await, "revoked");
-    assert_eq!(verdict(&second).await, "revoked");
-    assert_eq!(verdict(&ada.trial).await, "valid");
+    assert_eq!(verdict(&shop, &first).await, "revoked");
+    assert_eq!(verdict(&shop, &second).await, "revoked");
+    assert_eq!(verdict(&shop, &ada.trial).await, "valid");
     // Also once its token has run out.
     shop.sandbox.advance_days(60);
-    assert_eq!(verdict(&first).await, "revoked");
+    assert_eq!(verdict(&shop, &first).await, "revoked");
+}
+
+/// What the server says about a license.
+async fn verdict(shop: &Shop, token: &str) -> String {
+    let answer = shop.app.client.post("/api/licenses/verify", &json!({ "token": token })).await;
+    answer.body["reason"].as_str().unwrap_or("valid").to_owned()
+}
+
+#[tokio::test]
+async fn a_license_for_more_than_what_is_left_is_taken_back_and_others_are_not_stripe_15() {
+    let shop = Shop::open().await;
+    let ada = shop.buyer("ada@example.com").await;
+    let session = shop.buy(&ada, "starter").await;
+    let token = async || shop.license(&ada).await["token"].as_str().unwrap().to_owned();
+    let starter = token().await;
+    let subscription = shop.subscription_of(&session);
+    shop.sandbox.change_plan(&subscription, "price_pro_monthly").unwrap();
+    shop.settled().await;
+    let professional = token().await;
+    assert_eq!(verdict(&shop, &starter).await, "valid");
+    let upgrade = shop.sandbox.payment_intent(&subscription).unwrap();
+    shop.sandbox.refund(&upgrade, None).unwrap();
+    shop.settled().await;
+    assert_eq!(shop.license(&ada).await["plan"], "starter");
+    assert_eq!(verdict(&shop, &professional).await, "revoked");
+    assert_eq!(verdict(&shop, &starter).await, "valid");
+}
+
+#[tokio::test]
+async fn after_a_cancellation_no_former_license_goes_on_stripe_12() {
+    let shop = Shop::open().await;
+    let mut ada = shop.buyer("ada@example.com").await;
+    let session = shop.buy(&ada, "professional").await;
+    let with_grace = shop.license(&ada).await["token"].as_str().unwrap().to_owned();
+    shop.sandbox.cancel(&shop.subscription_of(&session), true).unwrap();
+    shop.settled().await;
+    assert_eq!(verdict(&shop, &with_grace).await, "valid");
+    shop.pass_days(&mut ada, 31).await;
+    shop.settled().await;
+    assert_eq!(shop.license(&ada).await["status"], "expired");
+    assert_eq!(verdict(&shop, &with_grace).await, "revoked");
 }
 
 #[tokio::test]
@@ -193,4 +229,24 @@ async fn a_changed_policy_is_applied_by_the_next_comparison_stripe_15() {
     let compared = everybody(&changed, Intent::Repair, AT_ONCE, |_| {}).await.unwrap();
     assert_eq!(compared.drifted.len(), 1, "{compared:?}");
     assert_eq!(look(&shop, &ada).await, seen("refunded", "active"));
+}
+
+#[tokio::test]
+async fn an_inquiry_is_no_dispute_and_what_was_lost_is_not_won_back_by_another_stripe_15() {
+    let shop = shop_with("dispute = \"revoke\"").await;
+    let ada = shop.buyer("ada@example.com").await;
+    let session = shop.buy(&ada, "professional").await;
+    let intent = shop.sandbox.payment_intent(&session).unwrap();
+    let is_now = async |dispute: &str, status: &str| {
+        let event = "charge.dispute.updated";
+        shop.sandbox.edit(dispute, json!({ "status": status }), event).unwrap();
+        look(&shop, &ada).await
+    };
+    let first = shop.sandbox.open_dispute(&intent).unwrap();
+    assert_eq!(look(&shop, &ada).await, seen("disputed", "revoked"));
+    assert_eq!(is_now(&first, "warning_needs_response").await, seen("succeeded", "active"));
+    assert_eq!(is_now(&first, "lost").await, seen("disputed", "revoked"));
+    let second = shop.sandbox.open_dispute(&intent).unwrap();
+    assert_eq!(is_now(&second, "won").await, seen("disputed", "revoked"));
+    assert_eq!(is_now(&first, "won").await, seen("succeeded", "active"));
 }

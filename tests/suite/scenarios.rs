@@ -165,6 +165,40 @@ async fn a_delayed_payment_counts_when_the_money_is_there_stripe_3() {
 }
 
 #[tokio::test]
+async fn while_a_first_debit_is_on_its_way_nobody_is_asked_to_pay_again_stripe_3() {
+    let shop = Shop::open().await;
+    for (email, card, paid) in [
+        ("ada@example.com", Card::DelayedPaid, true),
+        ("eve@example.com", Card::DelayedFailed, false),
+    ] {
+        let buyer = shop.buyer(email).await;
+        let session = shop.checkout(&buyer, "professional").await;
+        shop.sandbox.pay(&session, card).unwrap();
+        // Stripe may call such a subscription incomplete, too.
+        let subscription = shop.subscription_of(&session);
+        let incomplete = json!({ "status": "incomplete" });
+        shop.sandbox.edit(&subscription, incomplete, "customer.subscription.updated").unwrap();
+        shop.settled().await;
+        for plan in ["professional", "starter"] {
+            let answer = shop.ask(&buyer, plan).await;
+            assert_eq!(answer.problem(), (409, "payment_under_way"), "{email} {plan}");
+        }
+        let intent = shop.sandbox.payment_intent(&session).unwrap();
+        shop.sandbox.settle(&intent, paid).unwrap();
+        let status = if paid { "active" } else { "incomplete_expired" };
+        let status = json!({ "status": status });
+        shop.sandbox.edit(&subscription, status, "customer.subscription.updated").unwrap();
+        shop.settled().await;
+        match paid {
+            true => {
+                assert_eq!(shop.ask(&buyer, "starter").await.problem(), (409, "already_subscribed"))
+            }
+            false => assert_ne!(shop.checkout(&buyer, "starter").await, session),
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_failed_delayed_payment_grants_nothing_whatever_the_status_says_stripe_3() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
@@ -293,7 +327,7 @@ async fn two_servers_on_one_database_make_one_of_everything_stripe_7() {
 
 #[tokio::test]
 async fn lost_answers_make_no_second_counterpart_nor_checkout_stripe_7() {
-    for fault in [ApiFault::AnswerLost, ApiFault::ErrorAfter] {
+    for fault in [ApiFault::AnswerLost, ApiFault::ErrorAfter, ApiFault::ErrorPage] {
         for call in ["POST /v1/customers", "POST /v1/checkout/sessions"] {
             let shop = Shop::open().await;
             let ada = shop.buyer("ada@example.com").await;
@@ -315,6 +349,21 @@ async fn lost_answers_make_no_second_counterpart_nor_checkout_stripe_7() {
             shop.must_be_paid(&ada).await;
         }
     }
+}
+
+#[tokio::test]
+async fn a_refusal_after_a_lost_answer_makes_no_second_counterpart_stripe_7() {
+    let shop = Shop::open().await;
+    let ada = shop.buyer("ada@example.com").await;
+    let call = "POST /v1/customers";
+    shop.sandbox.faults().api_call(ApiFault::AnswerLost, call, Times::Always);
+    assert_eq!(shop.ask(&ada, "professional").await.problem(), (503, "billing_unavailable"));
+    assert_eq!(shop.counterparts(), 1);
+    // As when the key has lost a right, or was rolled.
+    shop.sandbox.faults().clear();
+    shop.sandbox.faults().api_call(ApiFault::Refused, call, Times::Next(1));
+    shop.checkout(&ada, "professional").await;
+    assert_eq!(shop.counterparts(), 1);
 }
 
 #[tokio::test]

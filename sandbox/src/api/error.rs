@@ -77,6 +77,12 @@ impl ApiError {
         Self { status: 500, kind: "api_error", ..Self::invalid(message, "") }
     }
 
+    /// What stands before Stripe failed, and answers by a page.
+    pub fn page() -> Self {
+        let message = "An error occurred before the sandbox (a fault is switched on).";
+        Self { status: 500, kind: "page", ..Self::invalid(message, "") }
+    }
+
     /// A payment was declined.
     pub fn declined() -> Self {
         let message = "Your card was declined.";
@@ -109,6 +115,9 @@ impl ApiError {
 
     /// The body.
     pub fn body(&self) -> Value {
+        if self.kind == "page" {
+            return self.message.as_str().into();
+        }
         let mut error = json!({ "message": self.message, "type": self.kind });
         if let Some(code) = self.code {
             error["code"] = code.into();

@@ -105,8 +105,10 @@ pub fn answer(world: &mut World, secret_key: &str, call: &Call) -> Outcome {
         Cause { request_id: Some(request_id.clone()), idempotency_key: key.map(str::to_owned) };
     let mut result = dispatch(world, call);
     world.cause = Cause::default();
-    if fault == Some(ApiFault::ErrorAfter) && result.is_ok() {
-        result = Err(ApiError::internal());
+    match fault {
+        Some(ApiFault::ErrorAfter) if result.is_ok() => result = Err(ApiError::internal()),
+        Some(ApiFault::ErrorPage) if result.is_ok() => result = Err(ApiError::page()),
+        _ => {}
     }
     keep(world, key, &result);
     let reply = reply(result.map(|body| (200, body, false)));

@@ -28,12 +28,13 @@ enum Fault {
 }
 
 /// The faults that the page offers: a form's word, what people read, what it switches on.
-const FAULTS: [(&str, &str, Fault); 13] = [
+const FAULTS: [(&str, &str, Fault); 14] = [
     ("answer-lost", "API: the answer is lost after the write", Fault::Api(ApiFault::AnswerLost)),
     ("rate-limited", "API: 429", Fault::Api(ApiFault::RateLimited)),
     ("refused", "API: 400", Fault::Api(ApiFault::Refused)),
     ("error-before", "API: 500 before the write", Fault::Api(ApiFault::ErrorBefore)),
     ("error-after", "API: 500 after the write", Fault::Api(ApiFault::ErrorAfter)),
+    ("error-page", "API: an error page after the write", Fault::Api(ApiFault::ErrorPage)),
     ("silence", "API: silence", Fault::Api(ApiFault::Silence)),
     ("slow-bytes", "API: one byte a second", Fault::Api(ApiFault::SlowBytes)),
     ("drop", "Webhooks: dropped", Fault::Delivery(DeliveryFault::Drop)),

@@ -49,6 +49,7 @@ fn invoice(id: &str, of: &Subscription, status: InvoiceStatus, end: i64) -> Invo
         amount: 4900,
         currency: "usd".into(),
         created: at(end - MONTH),
+        due: None,
         paid_at: None,
         payment_intent: None,
         payment: Payment::Unremarkable,
@@ -64,7 +65,7 @@ fn due(seen: &Seen, now: i64) -> Option<(String, i64, Option<i64>)> {
 /// The same, by another policy than the usual one.
 fn due_by(policy: Policy, seen: &Seen, now: i64) -> Option<(String, i64, Option<i64>)> {
     let catalog = Catalog { policy, ..catalog() };
-    let judgement = judge(seen, &catalog, at(now));
+    let judgement = judge(seen, None, &catalog, at(now));
     judgement.due.map(|due| {
         let expires = due.term.expires.unwrap().epoch_seconds();
         let grace = due.term.grace_until.map(Timestamp::epoch_seconds);
@@ -312,8 +313,42 @@ fn after_a_trial_of_stripes_there_is_a_day_until_something_is_paid() {
     let mut state = unpaid_renewal("active");
     state.invoices[1].amount = 0;
     state.invoices[0].status = InvoiceStatus::Draft;
+    state.subscriptions[0].trial_end = Some(at(PERIOD_START));
     let expected = professional(PERIOD_START, Some(PERIOD_START + DAY));
     assert_eq!(due(&state, PERIOD_START + 1), expected);
+}
+
+#[test]
+fn a_month_that_a_coupon_paid_has_the_grace_of_one_that_was_paid() {
+    let mut state = unpaid_renewal("past_due");
+    state.invoices[1].amount = 0;
+    let expected = professional(PERIOD_START, Some(PERIOD_START + 7 * DAY));
+    assert_eq!(due(&state, PERIOD_START + 2 * DAY), expected);
+}
+
+#[test]
+fn a_renewal_by_an_invoice_that_is_sent_has_until_that_is_due() {
+    let mut state = unpaid_renewal("active");
+    state.invoices[0].due = Some(at(PERIOD_START + 30 * DAY));
+    let expected = professional(PERIOD_START, Some(PERIOD_START + 30 * DAY));
+    assert_eq!(due(&state, PERIOD_START + 20 * DAY), expected);
+    state.subscriptions[0].status = Status::PastDue;
+    assert_eq!(due(&state, PERIOD_START + 20 * DAY), None);
+}
+
+#[test]
+fn a_refunded_renewal_has_no_grace_whatever_was_paid_since() {
+    let mut state = paid("active");
+    let of = state.subscriptions[0].clone();
+    let before = invoice("in_0", &of, InvoiceStatus::Paid, PERIOD_START);
+    state.invoices[0].payment = Payment::Refunded;
+    let beside = Invoice {
+        created: at(PERIOD_START + DAY),
+        lines: vec![line("price_of_support", PERIOD_END, 500)],
+        ..invoice("in_2", &of, InvoiceStatus::Paid, PERIOD_END)
+    };
+    state.invoices.extend([before, beside]);
+    assert_eq!(due(&state, NOW), None);
 }
 
 #[test]
@@ -323,7 +358,7 @@ fn invoices_that_are_missing_take_nothing_and_grant_nothing() {
     assert_eq!(due(&state, NOW), professional(PERIOD_END, Some(PERIOD_END + 7 * DAY)));
     state.subscriptions[0].has_invoice = true;
     let catalog = catalog();
-    let judgement = judge(&state, &catalog, at(NOW));
+    let judgement = judge(&state, None, &catalog, at(NOW));
     assert!(judgement.unclear && judgement.due.is_none());
 }
 
@@ -332,8 +367,22 @@ fn a_subscription_to_something_else_is_left_alone() {
     let mut state = seen(subscription("sub_1", "active", &["price_support"]), Vec::new());
     state.subscriptions[0].ours = false;
     let catalog = catalog();
-    let judgement = judge(&state, &catalog, at(NOW));
+    let judgement = judge(&state, None, &catalog, at(NOW));
     assert!(judgement.governing.is_none(), "it would stand in the way of a checkout");
+    assert!(!judgement.unclear, "it would hold up what the other subscriptions come to");
+}
+
+#[test]
+fn the_subscription_that_governed_goes_on_to_whatever_becomes_of_its_price() {
+    let mut state = seen(subscription("sub_1", "active", &["price_gone"]), Vec::new());
+    state.subscriptions[0].ours = false;
+    let (catalog, held) = (catalog(), state.subscriptions[0].id.clone());
+    let judgement = judge(&state, Some(&held), &catalog, at(NOW));
+    assert!(judgement.unclear && judgement.governing.is_some());
+    state.subscriptions[0].status = Status::Canceled;
+    let judgement = judge(&state, Some(&held), &catalog, at(NOW));
+    assert_eq!(judgement.governing.map(|governing| &governing.status), Some(&Status::Canceled));
+    assert!(!judgement.unclear && judgement.due.is_none());
 }
 
 #[test]
@@ -341,7 +390,7 @@ fn a_former_price_keeps_the_plan() {
     let mut catalog = catalog();
     catalog.plans[2].former_prices.push("price_pro_2025".into());
     let state = seen(subscription("sub_1", "active", &["price_pro_2025"]), Vec::new());
-    let judgement = judge(&state, &catalog, at(NOW));
+    let judgement = judge(&state, None, &catalog, at(NOW));
     assert_eq!(judgement.due.unwrap().plan.id.as_str(), "professional");
     assert!(judgement.alerts.is_empty());
 }
@@ -386,7 +435,7 @@ fn the_higher_of_two_holds_and_the_other_takes_over_stripe_7() {
     ];
     let mut state = Seen { deleted: false, subscriptions: vec![starter, higher], invoices };
     let catalog = catalog();
-    let both = judge(&state, &catalog, at(NOW));
+    let both = judge(&state, None, &catalog, at(NOW));
     assert_eq!(both.alerts, [Alert::SeveralLive]);
     assert_eq!(both.governing.unwrap().id.as_str(), "sub_2");
     assert_eq!(due(&state, NOW).unwrap().0, "professional");
@@ -399,7 +448,7 @@ fn what_is_not_known_takes_nothing_away() {
     let catalog = catalog();
     for (status, price) in [("active", "price_gold"), ("frozen", "price_pro_monthly")] {
         let state = seen(subscription("sub_1", status, &[price]), Vec::new());
-        let judgement = judge(&state, &catalog, at(NOW));
+        let judgement = judge(&state, None, &catalog, at(NOW));
         assert!(judgement.unclear && judgement.due.is_none(), "{status} {price}");
         assert_eq!(judgement.alerts.len(), 1);
     }
