@@ -82,6 +82,9 @@ struct ComparisonView {
     drifted: usize,
     /// How many could not be compared.
     failed: usize,
+    /// How many are left to an operator: they pay for what no plan has, or twice. `licentia reconcile` says
+    /// who.
+    left: usize,
 }
 
 /// Whether everything is as it should be.
@@ -110,7 +113,7 @@ impl Example for DriftView {
             customers: Vec::new(),
             events: BacklogView { waiting: 2, given_up: 0 },
             mails: BacklogView { waiting: 1, given_up: 0 },
-            compared: Some(ComparisonView { at, checked: 1200, drifted: 0, failed: 0 }),
+            compared: Some(ComparisonView { at, checked: 1200, drifted: 0, failed: 0, left: 0 }),
         }
     }
 }
@@ -133,6 +136,7 @@ impl From<Drift> for DriftView {
                 checked: found.checked,
                 drifted: found.drifted,
                 failed: found.failed,
+                left: found.left,
             }),
         }
     }
