@@ -20,7 +20,7 @@ use crate::domain::time::Timestamp;
 use crate::error::Result as Outcome;
 use crate::flows::admin;
 use crate::flows::drift::{self, Backlog, Drift};
-use crate::flows::events::{self, Explained, MAX_LISTED, State};
+use crate::flows::events::{self, Explained, MAX_LISTED, State, Troubled};
 use crate::store::Actor;
 
 pub struct AdminApi;
@@ -267,6 +267,8 @@ impl From<Explained> for EventView {
 struct Events {
     /// The oldest first.
     events: Vec<EventView>,
+    /// Whether there are more than were asked for.
+    more: bool,
 }
 
 /// Counts a call against its key's limit, and lets it pass if the key may; the use is written down.
@@ -319,8 +321,8 @@ impl AdminApi {
         limit: Query<i64>,
     ) -> Result<Json<Events>, Failure<AdminCodes>> {
         permit(app, throttle, &caller, Operation::ListEvents, None).await?;
-        let troubled = events::troubled(app, limit.0).await?;
-        Ok(Json(Events { events: troubled.into_iter().map(EventView::from).collect() }))
+        let Troubled { events, more } = events::troubled(app, limit.0).await?;
+        Ok(Json(Events { events: events.into_iter().map(EventView::from).collect(), more }))
     }
 
     /// Show an event
