@@ -135,7 +135,7 @@ fn tell(troubled: &Troubled) -> Result<ExitCode> {
     if troubled.more {
         let first = troubled.events.len();
         return print(format_args!(
-            "… and more: these are the first {first}. `licentia events replay --all` takes all.\n"
+            "… and more: these are the first {first}. `licentia events replay --all` replays all.\n"
         ));
     }
     Ok(ExitCode::SUCCESS)

@@ -14,9 +14,10 @@ pub const EXAMPLES: &str = "Examples:
   licentia reconcile --dry-run      only look
   licentia reconcile --json
 
-Exits with 0 when nothing was found or everything is repaired. Exits with 1 when something is left:
-somebody could not be compared, the events that were missed could not be listed, or somebody pays twice,
-or pays for what no plan has and has no license for it (`left to you`; the notes say what to do).";
+Exits with 0 when nothing was found or everything is repaired, with 1 when something is left:
+somebody could not be compared; the events that were missed could not be listed; or somebody is
+left to you, who pays twice, or pays for what no plan has and has no license for it. Notes say
+what to do about them.";
 
 #[derive(Debug, Args)]
 pub struct Reconcile {
