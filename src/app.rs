@@ -136,7 +136,8 @@ impl App {
         let keys = keys.ok_or_else(|| {
             let directory = config.keys_dir.display();
             Error::setup(format!(
-                "there is no signing key in {directory}; `licentia serve` makes it"
+                "there is no signing key in {directory}; `licentia keys generate` or \
+                 `licentia serve` makes it"
             ))
         })?;
         Self::new(config, plans, keys, Surroundings::real(config, store, clock, random)?)

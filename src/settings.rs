@@ -31,13 +31,20 @@ struct Shared {
     problems: RefCell<Vec<String>>,
     /// The names of the values that have problems.
     wrong: RefCell<HashSet<String>>,
+    /// What was asked for outside of every table, so far.
+    outside: RefCell<HashSet<&'static str>>,
 }
 
 impl Section {
     /// The whole file. `origins` names, by the value's full name, what overrode the file.
     #[must_use]
     pub fn root(table: Table, origins: HashMap<String, String>) -> Self {
-        let shared = Shared { origins, problems: RefCell::default(), wrong: RefCell::default() };
+        let shared = Shared {
+            origins,
+            problems: RefCell::default(),
+            wrong: RefCell::default(),
+            outside: RefCell::default(),
+        };
         Self { path: String::new(), table, known: Vec::new(), shared: Rc::new(shared) }
     }
 
@@ -202,7 +209,11 @@ impl Section {
         for name in self.table.keys() {
             let alike = |known: &&&str| strsim::jaro_winkler(name, known);
             let nearest = self.known.iter().max_by(|a, b| alike(a).total_cmp(&alike(b)));
+            let outside = self.shared.outside.borrow().contains(name.as_str());
             let advice = match nearest.filter(|known| alike(known) >= SIMILAR) {
+                _ if outside => format!(
+                    "`{name}` is known outside of this table: above all of them, or as one, [{name}]"
+                ),
                 Some(known) => format!("did you mean `{known}`?"),
                 None => format!("known here: {}", self.known.join(", ")),
             };
@@ -218,6 +229,9 @@ impl Section {
 
     fn take(&mut self, key: &'static str) -> Option<Value> {
         self.known.push(key);
+        if self.path.is_empty() {
+            self.shared.outside.borrow_mut().insert(key);
+        }
         self.table.remove(key)
     }
 

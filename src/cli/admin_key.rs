@@ -1,22 +1,20 @@
 //! `licentia admin-key`: what opens `/api/admin`.
 
+use std::fmt::Display;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{print, wait};
+use super::{print, with_app, write_out};
 use crate::app::App;
-use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::domain::admin_key::Scope;
 use crate::domain::contact::DisplayName;
 use crate::domain::ids::AdminKeyId;
 use crate::domain::time::{DAY, Timestamp};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::flows::admin;
-use crate::random::Random;
 use crate::store::StoredAdminKey;
 
 pub const EXAMPLES: &str = "Examples:
@@ -88,12 +86,7 @@ enum Action {
 
 impl AdminKeyCommand {
     pub fn run(self, config: &Config) -> Result<ExitCode> {
-        wait(async {
-            let app = App::open(config, Arc::new(SystemClock), Random::from_system()?).await?;
-            let done = self.act(&app).await;
-            app.store.close().await;
-            done
-        })
+        with_app(config, async |app| self.act(app).await)
     }
 
     async fn act(self, app: &App) -> Result<ExitCode> {
@@ -104,11 +97,11 @@ impl AdminKeyCommand {
                 if json {
                     let mut made = shown(&stored, app.now());
                     made["key"] = key.expose().into();
-                    return print(format_args!("{made:#}\n"));
+                    return hand_over(&stored.admin_key_id, format_args!("{made:#}\n"));
                 }
                 let (id, until) = (&stored.admin_key_id, until(&stored));
                 eprintln!("Made the admin key {id} ({scope}, {until}). It is shown this once:");
-                print(format_args!("{}\n", key.expose()))
+                hand_over(id, format_args!("{}\n", key.expose()))
             }
             Action::List { json } => list(&admin::list(app).await?, app.now(), json),
             Action::Revoke { id, json } => {
@@ -125,6 +118,17 @@ impl AdminKeyCommand {
     }
 }
 
+/// Writes a new key out. Nobody has it if that fails, a reader that has gone away included.
+fn hand_over(id: &AdminKeyId, text: impl Display) -> Result<ExitCode> {
+    write_out(text).map_err(|error| {
+        Error::setup(format!(
+            "the admin key could not be written to standard output ({error}), so nobody has it; \
+             `licentia admin-key revoke {id}` ends it, then make another one"
+        ))
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
 fn list(keys: &[StoredAdminKey], now: Timestamp, as_json: bool) -> Result<ExitCode> {
     if as_json {
         let keys: Vec<Value> = keys.iter().map(|key| shown(key, now)).collect();
@@ -139,8 +143,9 @@ fn list(keys: &[StoredAdminKey], now: Timestamp, as_json: bool) -> Result<ExitCo
             _ => until(key),
         };
         print(format_args!(
-            "{id}  {prefix}…  {:<7}  {state}, {used}  {name}\n",
-            key.scope.as_str()
+            "{id}  {prefix}…  {:<7}  {state}, made {}, {used}  {name}\n",
+            key.scope.as_str(),
+            key.created_at
         ))?;
     }
     if keys.is_empty() {

@@ -1,18 +1,14 @@
 //! `licentia stripe backfill`: links the customers whom Stripe has to those who are here.
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::Args;
 
-use super::{NO, print, print_json, progress, wait};
-use crate::app::App;
-use crate::clock::SystemClock;
+use super::{NO, print, print_json, progress, with_app};
 use crate::config::Config;
 use crate::error::Result;
 use crate::flows::backfill::{Done, Left, Newcomers, Progress, Report, everybody};
 use crate::flows::settle::Intent;
-use crate::random::Random;
 
 pub const EXAMPLES: &str = "Examples:
   licentia stripe backfill --dry-run            only look
@@ -42,11 +38,9 @@ impl Backfill {
     pub fn run(&self, config: &Config) -> Result<ExitCode> {
         let intent = if self.dry_run { Intent::Look } else { Intent::Repair };
         let newcomers = if self.create { Newcomers::Create } else { Newcomers::Tell };
-        let report = wait(async {
-            let app = App::open(config, Arc::new(SystemClock), Random::from_system()?).await?;
-            let report = everybody(&app, intent, newcomers, show_progress()).await;
-            app.store.close().await;
-            report
+        let report = with_app(config, async |app| {
+            let progress = show_progress("customers and subscriptions listed at Stripe");
+            everybody(app, intent, newcomers, progress).await
         })?;
         if self.json { print_json(&report) } else { self.tell(&report) }?;
         let to_do = self.dry_run && !report.done.is_empty();
@@ -57,6 +51,9 @@ impl Backfill {
     fn tell(&self, report: &Report) -> Result<ExitCode> {
         for done in &report.done {
             print(format_args!("{}\n", shown(done)))?;
+            for alert in &done.alerts {
+                print(format_args!("note: {}: {alert}\n", done.stripe_customer_id))?;
+            }
         }
         for Left { stripe_customer_id, email, plan, message, .. } in report.paying_left() {
             let (who, plan) = (named(stripe_customer_id, email.as_deref()), paid(plan.as_deref()));
@@ -98,8 +95,8 @@ impl Backfill {
 }
 
 /// On a terminal, how far it is.
-pub fn show_progress() -> impl Fn(Progress) {
-    let (listed, done) = (progress("listed at Stripe"), progress("worked on       "));
+pub fn show_progress(listed: &'static str) -> impl Fn(Progress) {
+    let (listed, done) = (progress(listed), progress("customers worked on"));
     move |progress| match progress {
         Progress::Listed(count) => listed(count),
         Progress::Done(count) => done(count),

@@ -1,12 +1,10 @@
 //! `licentia email`: what the mails look like, and whether they arrive.
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::Args;
 
-use super::{print, wait};
-use crate::app::App;
+use super::{print, with_app};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::domain::contact::Email;
@@ -14,7 +12,6 @@ use crate::domain::message::Kind;
 use crate::error::Result;
 use crate::flows::mail;
 use crate::plans;
-use crate::random::Random;
 
 pub const EXAMPLES: &str = "Examples:
   licentia email --preview trial
@@ -65,11 +62,6 @@ impl EmailCommand {
 }
 
 fn send_test(config: &Config, to: Email) -> Result<ExitCode> {
-    wait(async {
-        let app = App::open(config, Arc::new(SystemClock), Random::from_system()?).await?;
-        let done = mail::send_test(&app, Kind::Trial, to.clone()).await;
-        app.store.close().await;
-        done
-    })?;
+    with_app(config, async |app| mail::send_test(app, Kind::Trial, to.clone()).await)?;
     print(format_args!("The mail to {to} was accepted.\n"))
 }

@@ -1,19 +1,16 @@
 //! `licentia events`: what came from Stripe and could not be worked on.
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{print, print_json, wait};
+use super::{print, print_json, progress, with_app};
 use crate::app::App;
-use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
-use crate::flows::events::{self, Explained, MAX_LISTED, State};
-use crate::random::Random;
+use crate::flows::events::{self, Explained, MAX_LISTED, State, Troubled};
 use crate::store::Actor;
 
 pub const EXAMPLES: &str = "Examples:
@@ -54,17 +51,15 @@ enum Action {
         /// Every event that did not work
         #[arg(long)]
         all: bool,
+        /// Answer in JSON
+        #[arg(long)]
+        json: bool,
     },
 }
 
 impl Events {
     pub fn run(self, config: &Config) -> Result<ExitCode> {
-        wait(async {
-            let app = App::open(config, Arc::new(SystemClock), Random::from_system()?).await?;
-            let done = self.act(&app).await;
-            app.store.close().await;
-            done
-        })
+        with_app(config, async |app| self.act(app).await)
     }
 
     async fn act(self, app: &App) -> Result<ExitCode> {
@@ -74,24 +69,29 @@ impl Events {
                 if !json {
                     return tell(&troubled);
                 }
-                let shown: Vec<Value> = troubled.iter().map(shown).collect();
-                print_json(&Value::Array(shown))
+                let Troubled { events, more } = troubled;
+                let events: Vec<Value> = events.iter().map(shown).collect();
+                print_json(&json!({ "events": events, "more": more }))
             }
             Action::Show { id } => {
                 let mut event = shown(&events::explain(app, &id).await?);
                 event["body"] = events::body(app, &id).await?.into();
                 print_json(&event)
             }
-            Action::Replay { id: Some(id), .. } => {
-                events::replay(app, &id, Actor::Operator).await?;
+            Action::Replay { id: Some(id), json, .. } => {
+                let replayed = events::replay(app, &id, Actor::Operator).await?;
+                if json {
+                    return print_json(&shown(&replayed));
+                }
                 print(format_args!("{id} is due again; the server works on it.\n"))
             }
-            Action::Replay { id: None, .. } => {
-                let troubled = events::troubled(app, MAX_LISTED).await?;
-                for explained in &troubled {
-                    events::replay(app, &explained.event.event_id, Actor::Operator).await?;
+            Action::Replay { id: None, json, .. } => {
+                let progress = progress("events are due again");
+                let replayed = events::replay_all(app, Actor::Operator, progress).await?;
+                if json {
+                    return print_json(&json!({ "replayed": replayed }));
                 }
-                print(format_args!("{} events are due again.\n", troubled.len()))
+                print(format_args!("{replayed} events are due again.\n"))
             }
         }
     }
@@ -119,8 +119,8 @@ fn shown(explained: &Explained) -> Value {
     })
 }
 
-fn tell(troubled: &[Explained]) -> Result<ExitCode> {
-    for Explained { event, state, .. } in troubled {
+fn tell(troubled: &Troubled) -> Result<ExitCode> {
+    for Explained { event, state, .. } in &troubled.events {
         let state = match (state, event.given_up_at) {
             (State::GivenUp, Some(at)) => format!("given up {at}"),
             _ => format!("tried again {}", event.due_at),
@@ -129,8 +129,14 @@ fn tell(troubled: &[Explained]) -> Result<ExitCode> {
         let (id, kind, tries) = (&event.event_id, &event.kind, event.attempts);
         print(format_args!("{id}  {kind}  {state}, after {tries} tries: {why}\n"))?;
     }
-    if troubled.is_empty() {
+    if troubled.events.is_empty() {
         return print("Every event was worked on.\n");
+    }
+    if troubled.more {
+        let first = troubled.events.len();
+        return print(format_args!(
+            "… and more: these are the first {first}. `licentia events replay --all` replays all.\n"
+        ));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -2,20 +2,17 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::{Args, Subcommand};
+use serde_json::json;
 
 use super::backfill::show_progress;
-use super::{print, print_json, wait};
-use crate::app::App;
-use crate::clock::SystemClock;
+use super::{print, print_json, with_app};
 use crate::config::Config;
 use crate::customer_file;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::flows::import::{Report, customers};
 use crate::flows::settle::Intent;
-use crate::random::Random;
 
 pub const EXAMPLES: &str = "Examples:
   licentia import customers customers.csv --dry-run
@@ -60,7 +57,7 @@ enum Action {
         /// Only check the file, and change nothing
         #[arg(long)]
         dry_run: bool,
-        /// Answer in JSON
+        /// Answer in JSON, the problems of a file too
         #[arg(long)]
         json: bool,
     },
@@ -70,14 +67,20 @@ impl Import {
     pub fn run(self, config: &Config) -> Result<ExitCode> {
         let Action::Customers { file, dry_run, json } = self.action;
         let intent = if dry_run { Intent::Look } else { Intent::Repair };
-        let rows = customer_file::load(&file)?;
-        let report = wait(async {
-            let app = App::open(config, Arc::new(SystemClock), Random::from_system()?).await?;
-            let report = customers(&app, rows, intent, show_progress()).await;
-            app.store.close().await;
-            report
-        })?;
-        if json { print_json(&report) } else { tell(&report, dry_run) }
+        let imported = customer_file::load(&file).and_then(|rows| {
+            with_app(config, async |app| {
+                customers(app, rows, intent, show_progress("customers listed at Stripe")).await
+            })
+        });
+        match (imported, json) {
+            (Ok(report), true) => print_json(&report),
+            (Ok(report), false) => tell(&report, dry_run),
+            (Err(Error::Setup(problems)), true) => {
+                print_json(&json!({ "problems": problems }))?;
+                Err(Error::Setup(problems))
+            }
+            (Err(error), _) => Err(error),
+        }
     }
 }
 

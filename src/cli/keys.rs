@@ -1,13 +1,11 @@
 //! `licentia keys`.
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::{print, wait};
-use crate::app::App;
+use super::{print, with_app};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -84,7 +82,6 @@ fn generate(config: &Config, at_once: bool) -> Result<ExitCode> {
 }
 
 fn revoke(config: &Config, kid: &str) -> Result<ExitCode> {
-    let random = Random::from_system()?;
     let had_file = match KeyRing::load(config)? {
         Some(ring) => ring.put_away(kid)?,
         None => false,
@@ -93,14 +90,9 @@ fn revoke(config: &Config, kid: &str) -> Result<ExitCode> {
     let rest = KeyRing::load(config)?;
     let signs = rest.is_some_and(|ring| ring.signing(now).signs_from <= now);
     if !signs {
-        KeyRing::generate(config, now, &random)?;
+        KeyRing::generate(config, now, &Random::from_system()?)?;
     }
-    let (renewed, revoked) = wait(async {
-        let app = App::open(config, Arc::new(SystemClock), random).await?;
-        let done = revoke_key(&app, kid).await;
-        app.store.close().await;
-        done
-    })?;
+    let (renewed, revoked) = with_app(config, async |app| revoke_key(app, kid).await)?;
     if !had_file && revoked == 0 {
         return Err(Error::setup(format!("no key {kid:?} is here, and it signed no license")));
     }

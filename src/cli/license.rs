@@ -3,13 +3,12 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use licentia_verify::{KeySet, MAX_JWKS_BYTES, MAX_TOKEN_BYTES, Status, Unverified};
 use serde_json::{Value, json};
 
-use super::{NO, WRONG_CALL, print, wait};
+use super::{NO, WRONG_CALL, print, with_app};
 use crate::app::App;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
@@ -20,7 +19,6 @@ use crate::domain::time::{DAY, Timestamp};
 use crate::error::{Error, Result};
 use crate::files::read_text;
 use crate::flows::license::{customer_of, grant};
-use crate::random::Random;
 
 pub const EXAMPLES: &str = "Examples:
   curl -s http://127.0.0.1:3100/.well-known/jwks.json > jwks.json
@@ -214,12 +212,7 @@ fn inspect(argument: &str) -> Result<ExitCode> {
 
 impl Issue {
     fn run(self, config: &Config) -> Result<ExitCode> {
-        wait(async {
-            let app = App::open(config, Arc::new(SystemClock), Random::from_system()?).await?;
-            let issued = self.issue(&app).await;
-            app.store.close().await;
-            issued
-        })
+        with_app(config, async |app| self.issue(app).await)
     }
 
     async fn issue(&self, app: &App) -> Result<ExitCode> {

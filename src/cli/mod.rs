@@ -18,15 +18,19 @@ mod stripe;
 use std::cell::Cell;
 use std::fmt::Display;
 use std::future::Future;
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use crate::config::Config;
+use crate::app::App;
+use crate::clock::SystemClock;
+use crate::config::{Config, StripeConfig};
 use crate::error::{Error, Result};
+use crate::random::Random;
 
 /// It worked, and the answer is no.
 const NO: u8 = 1;
@@ -142,27 +146,56 @@ fn fail(error: &Error) -> ExitCode {
 
 /// Writes to standard output. A reader that has gone away is no error.
 fn print(text: impl Display) -> Result<ExitCode> {
-    let mut out = std::io::stdout().lock();
-    match write!(out, "{text}").and_then(|()| out.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+    match write_out(text) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(Error::Internal(format!("standard output cannot be written: {error}")))
         }
         _ => Ok(ExitCode::SUCCESS),
     }
 }
 
+/// Writes to standard output, all the way.
+fn write_out(text: impl Display) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    write!(out, "{text}")?;
+    out.flush()
+}
+
 /// How often progress is shown, in pieces of work.
 const SHOWN_EVERY: usize = 10;
 
-/// On a terminal, shows how far something is.
-fn progress(what: &'static str) -> impl Fn(usize) {
-    let (shown, terminal) = (Cell::new(0), std::io::stderr().is_terminal());
-    move |count| {
-        if terminal && count >= shown.get() + SHOWN_EVERY {
-            shown.set(count);
-            eprint!("\r{count} {what}");
+/// On a terminal, shows how far something is; what is dropped leaves an empty line for what comes next.
+struct Progress {
+    what: &'static str,
+    shown: Cell<usize>,
+    terminal: bool,
+}
+
+impl Progress {
+    fn show(&self, count: usize) {
+        if self.terminal && count >= self.shown.get() + SHOWN_EVERY {
+            self.shown.set(count);
+            eprint!("{START_OF_EMPTY_LINE}{count} {}", self.what);
         }
     }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if self.shown.get() > 0 {
+            eprint!("{START_OF_EMPTY_LINE}");
+        }
+    }
+}
+
+/// Back to the beginning, and erase to the end (ECMA-48: CR, EL).
+const START_OF_EMPTY_LINE: &str = "\r\x1b[K";
+
+/// On a terminal, shows how far something is while the answer lives.
+fn progress(what: &'static str) -> impl Fn(usize) {
+    let terminal = std::io::stderr().is_terminal();
+    let progress = Progress { what, shown: Cell::new(0), terminal };
+    move |count| progress.show(count)
 }
 
 /// Writes as JSON, for machines.
@@ -177,6 +210,23 @@ fn wait<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Error::Internal(format!("no runtime: {error}")))?;
     runtime.block_on(work)
+}
+
+/// Opens what is there, acts on it, and closes the database whatever came of that.
+fn with_app<T>(config: &Config, act: impl AsyncFnOnce(&App) -> Result<T>) -> Result<T> {
+    wait(async {
+        let app = App::open(config, Arc::new(SystemClock), Random::from_system()?).await?;
+        let done = act(&app).await;
+        app.store.close().await;
+        done
+    })
+}
+
+/// The account at Stripe, for a command that is nothing without it.
+fn stripe_of(config: &Config) -> Result<&StripeConfig> {
+    config.stripe.as_ref().ok_or_else(|| {
+        Error::setup("`stripe.secret_key` is not set; set LICENTIA_STRIPE__SECRET_KEY")
+    })
 }
 
 /// Logs to standard error.

@@ -1,28 +1,27 @@
 //! `licentia reconcile`: compares everybody with Stripe.
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::Args;
 
-use super::{NO, print, progress, wait};
-use crate::app::App;
-use crate::clock::SystemClock;
+use super::{NO, print, print_json, progress, stripe_of, with_app};
 use crate::config::Config;
 use crate::error::Result;
-use crate::flows::reconcile::{AT_ONCE, Report, everybody};
+use crate::flows::reconcile::{AT_ONCE, Alerted, Report, everybody};
 use crate::flows::settle::Intent;
-use crate::random::Random;
 
 pub const EXAMPLES: &str = "Examples:
   licentia reconcile --dry-run      only look
   licentia reconcile --json
 
-Exits with 0 when nothing was found or everything is repaired, with 1 when something is left.";
+Exits with 0 when nothing was found or everything is repaired, with 1 when something is left:
+somebody could not be compared; the events that were missed could not be listed; or somebody is
+left to you, who pays twice, or pays for what no plan has and has no license for it. Notes say
+what to do about them.";
 
 #[derive(Debug, Args)]
 pub struct Reconcile {
-    /// Change nothing; exit with 1 if something differs
+    /// Change nothing; exit with 1 if something differs, or an event was missed
     #[arg(long)]
     dry_run: bool,
     /// Answer in JSON
@@ -33,39 +32,46 @@ pub struct Reconcile {
 impl Reconcile {
     pub fn run(&self, config: &Config) -> Result<ExitCode> {
         let intent = if self.dry_run { Intent::Look } else { Intent::Repair };
-        let report = wait(async {
-            let app = App::open(config, Arc::new(SystemClock), Random::from_system()?).await?;
-            let report = everybody(&app, intent, AT_ONCE, progress("customers compared")).await;
-            app.store.close().await;
-            report
+        stripe_of(config)?;
+        let report = with_app(config, async |app| {
+            everybody(app, intent, AT_ONCE, progress("customers compared")).await
         })?;
-        if self.json {
-            let text = serde_json::to_string_pretty(&report).unwrap_or_default();
-            print(format_args!("{text}\n"))?;
-        } else {
-            self.tell(&report)?;
-        }
-        let left = !report.failed.is_empty() || (self.dry_run && !report.drifted.is_empty());
-        Ok(if left { ExitCode::from(NO) } else { ExitCode::SUCCESS })
+        if self.json { print_json(&report) } else { self.tell(&report) }?;
+        Ok(if self.is_done(&report) { ExitCode::SUCCESS } else { ExitCode::from(NO) })
+    }
+
+    fn is_done(&self, report: &Report) -> bool {
+        let whole = report.failed.is_empty() && report.events_error.is_none();
+        let differs = !report.drifted.is_empty() || report.missed_events > 0;
+        whole && report.left() == 0 && !(self.dry_run && differs)
     }
 
     fn tell(&self, report: &Report) -> Result<ExitCode> {
         for drifted in &report.drifted {
             print(format_args!("{}: {}\n", drifted.customer_id, drifted.changes.join("; ")))?;
         }
-        if let Some(error) = &report.events_error {
-            eprintln!("error: the events that were missed cannot be listed: {error}");
+        for Alerted { customer_id, alerts, .. } in &report.alerts {
+            for alert in alerts {
+                print(format_args!("note: {customer_id}: {alert}\n"))?;
+            }
         }
         for failed in &report.failed {
             eprintln!("error: {}: {}", failed.customer_id, failed.error);
         }
         let done = if self.dry_run { "would be repaired" } else { "repaired" };
+        let missed = match &report.events_error {
+            Some(error) => {
+                eprintln!("error: the events that were missed cannot be listed: {error}");
+                String::new()
+            }
+            None => format!("; {} events had been missed", report.missed_events),
+        };
         print(format_args!(
-            "{} customers compared with Stripe: {} {done}, {} failed; {} events had been missed.\n",
+            "{} customers compared with Stripe: {} {done}, {} failed, {} left to you{missed}.\n",
             report.checked,
             report.drifted.len(),
             report.failed.len(),
-            report.missed_events
+            report.left(),
         ))
     }
 }

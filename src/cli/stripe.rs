@@ -8,7 +8,7 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 
 use super::backfill::{self, Backfill};
-use super::{NO, print, wait};
+use super::{NO, print, stripe_of, wait};
 use crate::clock::SystemClock;
 use crate::config::{Config, Origin, StripeConfig};
 use crate::domain::webhook::EVENT_TYPES;
@@ -66,9 +66,7 @@ enum Action {
 
 impl StripeCommand {
     pub fn run(self, config: &Config) -> Result<ExitCode> {
-        let stripe_config = config.stripe.as_ref().ok_or_else(|| {
-            Error::setup("`stripe.secret_key` is not set; set LICENTIA_STRIPE__SECRET_KEY")
-        })?;
+        let stripe_config = stripe_of(config)?;
         let (url, json) = match self.action {
             Action::Setup { url, json } => (url, json),
             Action::Backfill(backfill) => return backfill.run(config),

@@ -135,8 +135,10 @@ impl fmt::Display for Doubt {
         match self {
             Self::Taken(id, other) => write!(
                 formatter,
-                "it seems to be {id}, who belongs to {other}; if they are one person, end one of \
-                 the two at Stripe"
+                "it seems to be {id}, who belongs to {other}; if they are one person, who pays twice, \
+                 end one of the two subscriptions at Stripe; if not, import an account with its \
+                 `stripe_customer_id` and another address (first remove its `metadata.customer_id`, \
+                 if it has one)"
             ),
             Self::Contradiction(linked, named) => write!(
                 formatter,
@@ -164,8 +166,8 @@ impl fmt::Display for Doubt {
                  the right one to {id}"
             ),
             Self::SharedEmail(None) => formatter.write_str(
-                "another customer at Stripe has the same address; delete the wrong one there, or \
-                 import an account with the `stripe_customer_id` of the right one",
+                "another customer at Stripe has the same address; import an account for each of \
+                 them who pays, with its `stripe_customer_id` and an address of its own",
             ),
             Self::Unverified(id) => write!(
                 formatter,

@@ -186,9 +186,19 @@ pub enum Alert {
 impl fmt::Display for Alert {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::SeveralLive => formatter.write_str("several subscriptions are live"),
-            Self::UnknownPrice(price) => write!(formatter, "no plan has the price {price}"),
-            Self::UnknownStatus(status) => write!(formatter, "the state {status:?} is not known"),
+            Self::SeveralLive => formatter.write_str(
+                "several subscriptions are live, and each is charged; end all but one at Stripe",
+            ),
+            Self::UnknownPrice(price) => write!(
+                formatter,
+                "no plan has {price}, which they have a live subscription to; if it sells one, put \
+                 it under the plan's `prices` or `former_prices`"
+            ),
+            Self::UnknownStatus(status) => write!(
+                formatter,
+                "a subscription is in the state {status:?}, which this version does not know; what \
+                 they have stays as it is"
+            ),
         }
     }
 }

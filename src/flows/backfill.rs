@@ -16,7 +16,7 @@ use crate::domain::subscription::{Status, Subscription};
 use crate::error::Result;
 use crate::flows::lease::Lease;
 use crate::flows::reconcile::AT_ONCE;
-use crate::flows::settle::Intent;
+use crate::flows::settle::{Intent, Looked};
 use crate::flows::{counterpart, import, sync};
 
 /// Customers that are looked up at once.
@@ -74,6 +74,8 @@ pub struct Done {
     pub action: &'static str,
     /// What was not as Stripe has it, in words.
     pub changes: Vec<String>,
+    /// What needs a look, in words.
+    pub alerts: Vec<String>,
 }
 
 /// A customer who is left to a person.
@@ -164,7 +166,7 @@ pub async fn everybody(
     }
     let taken = steps.into_iter().map(async |(one, step)| {
         let taken = match intent {
-            Intent::Look => Ok((step.customer_id().cloned(), Vec::new())),
+            Intent::Look => Ok((step.customer_id().cloned(), Looked::default())),
             Intent::Repair => {
                 // On its own: if the command stops meanwhile, the lease is still given back.
                 let (own, about, step) = (app.clone(), one.clone(), step.clone());
@@ -176,7 +178,7 @@ pub async fn everybody(
     let mut taken = stream::iter(taken).buffered(AT_ONCE);
     while let Some((one, step, taken)) = taken.next().await {
         match taken {
-            Ok((id, changes)) => report.done.push(done(&one, &step, id, changes)),
+            Ok((id, looked)) => report.done.push(done(&one, &step, id, looked)),
             Err(error) => {
                 let (stripe_customer_id, error) = (one.id.to_string(), error.to_string());
                 report.failed.push(Failed { stripe_customer_id, error });
@@ -258,11 +260,7 @@ async fn step(
 
 /// Takes a step, each part of which is found done or undone by the next run: the link first, then the
 /// metadata at Stripe, then what they bought.
-async fn take(
-    app: &App,
-    theirs: &Theirs,
-    step: &Step,
-) -> Result<(Option<CustomerId>, Vec<String>)> {
+async fn take(app: &App, theirs: &Theirs, step: &Step) -> Result<(Option<CustomerId>, Looked)> {
     let customer_id = match step {
         Step::Finish(id) | Step::Link(id, _) => id.clone(),
         Step::Create(email) => create(app, theirs, email).await?,
@@ -279,8 +277,8 @@ async fn take(
         app.fail_points.reach("backfill.tagged");
         sync::sync_held(app, &lease).await
     };
-    let changes = lease.during(app, work).await?;
-    Ok((Some(customer_id), changes))
+    let looked = lease.during(app, work).await?;
+    Ok((Some(customer_id), looked))
 }
 
 async fn create(app: &App, theirs: &Theirs, email: &Email) -> Result<CustomerId> {
@@ -297,14 +295,15 @@ async fn create(app: &App, theirs: &Theirs, email: &Email) -> Result<CustomerId>
     Ok(customer_id)
 }
 
-fn done(one: &Theirs, step: &Step, id: Option<CustomerId>, changes: Vec<String>) -> Done {
+fn done(one: &Theirs, step: &Step, id: Option<CustomerId>, looked: Looked) -> Done {
     Done {
         stripe_customer_id: one.id.to_string(),
         customer_id: id.map(|id| id.to_string()),
         email: one.email.as_ref().map(Email::to_string),
         plan: one.plan.clone(),
         action: step.action(),
-        changes,
+        changes: looked.changes,
+        alerts: looked.alerts,
     }
 }
 

@@ -1,6 +1,8 @@
 //! What came from Stripe, as an operator sees it: what did not work, why, and what happens next; and
 //! working on it anew. Working itself is in [`crate::flows::inbox`].
 
+use std::collections::HashSet;
+
 use serde_json::json;
 
 use crate::app::App;
@@ -87,18 +89,33 @@ impl Explained {
     }
 }
 
+/// Events that did not work.
+#[derive(Clone, Debug)]
+pub struct Troubled {
+    /// The oldest first.
+    pub events: Vec<Explained>,
+    /// Whether there are more.
+    pub more: bool,
+}
+
 /// The events that were given up, and those that did not work yet, the oldest first, `most` at the
 /// most.
 ///
 /// # Errors
 /// A failure of the database.
-pub async fn troubled(app: &App, most: i64) -> Result<Vec<Explained>> {
+pub async fn troubled(app: &App, most: i64) -> Result<Troubled> {
     let mut tx = app.store.read().await?;
-    let mut explained = Vec::new();
-    for event in tx.troubled_events(most).await? {
-        explained.push(Explained::new(&mut tx, event).await?);
+    // One more, which says that there are more.
+    let mut found = tx.troubled_events(most.saturating_add(1)).await?;
+    let more = i64::try_from(found.len()).is_ok_and(|found| found > most);
+    if more {
+        found.pop();
     }
-    Ok(explained)
+    let mut events = Vec::with_capacity(found.len());
+    for event in found {
+        events.push(Explained::new(&mut tx, event).await?);
+    }
+    Ok(Troubled { events, more })
 }
 
 /// An event.
@@ -140,4 +157,33 @@ pub async fn replay(app: &App, id: &str, by: Actor<'_>) -> Result<Explained> {
     tx.commit().await?;
     app.events_due.notify_one();
     Ok(explained)
+}
+
+/// Has every event worked on anew that did not work, each once: one that fails again meanwhile is left to its
+/// next try. `progress` is told how many there were so far. Answers how many there were.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn replay_all(app: &App, by: Actor<'_>, progress: impl Fn(usize)) -> Result<usize> {
+    let mut seen = HashSet::new();
+    let mut replayed = 0;
+    loop {
+        // Those that failed again may stand before the others.
+        let most = MAX_LISTED.saturating_add(i64::try_from(seen.len()).unwrap_or(i64::MAX));
+        let mut troubled = app.store.read().await?.troubled_events(most).await?;
+        troubled.retain(|event| !seen.contains(&event.event_id));
+        if troubled.is_empty() {
+            return Ok(replayed);
+        }
+        for event in troubled {
+            match replay(app, &event.event_id, by).await {
+                Ok(_) => replayed += 1,
+                // Forgotten meanwhile.
+                Err(Error::NotFound(_)) => {}
+                Err(error) => return Err(error),
+            }
+            seen.insert(event.event_id);
+            progress(replayed);
+        }
+    }
 }

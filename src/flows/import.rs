@@ -102,7 +102,9 @@ pub(super) async fn add(
         email_verified_at: email_verified.then_some(now),
     };
     let made = tx.insert_account(account, now).await.map_err(|error| match error {
-        Error::EmailTaken => Error::setup("somebody signed up meanwhile; run this again"),
+        Error::EmailTaken => {
+            Error::setup("an account with this address was made meanwhile; run this again")
+        }
         error => error,
     })?;
     let id = made.customer_id;

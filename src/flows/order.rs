@@ -37,15 +37,19 @@ pub(super) async fn write(
         let Some(place) = orders.iter().position(of_session) else { continue };
         adopt(tx, &mut orders, place, session).await?;
         if session.status == SessionStatus::Expired {
+            let was = Some(orders[place].status);
             let order = Order { status: OrderStatus::Failed, ..orders[place].clone() };
-            changes.extend(put(tx, &mut orders[place], order, now).await?);
+            changes.extend(put(tx, &mut orders[place], was, order, now).await?);
         }
     }
     for invoice in &found.seen.invoices {
         let Some(status) = invoice.order_status() else { continue };
         let known = orders.iter_mut().find(|o| o.stripe_invoice_id.as_ref() == Some(&invoice.id));
-        let before = match known {
-            Some(order) => order,
+        let (before, was) = match known {
+            Some(order) => {
+                let was = Some(order.status);
+                (order, was)
+            }
             None => {
                 let order = match tx.order_of_invoice(&invoice.id).await? {
                     // Of an account that was deleted, whose counterpart this one has now; or too long ago
@@ -61,8 +65,7 @@ pub(super) async fn write(
                 };
                 orders.push(order);
                 let Some(order) = orders.last_mut() else { continue };
-                tx.put_order(order).await?;
-                order
+                (order, None)
             }
         };
         let after = Order {
@@ -73,22 +76,24 @@ pub(super) async fn write(
             purchased_at: invoice.paid_at.or(before.purchased_at),
             ..before.clone()
         };
-        changes.extend(put(tx, before, after, now).await?);
+        changes.extend(put(tx, before, was, after, now).await?);
     }
     Ok(changes)
 }
 
-/// Writes an order if it changed. Answers the change, in words.
+/// Writes an order if it changed. `was` is where it stood; none for a new one. Answers the change, in words.
 async fn put(
     tx: &mut Tx,
     before: &mut Order,
+    was: Option<OrderStatus>,
     after: Order,
     now: Timestamp,
 ) -> Result<Option<String>> {
-    if *before == after {
+    if was.is_some() && *before == after {
         return Ok(None);
     }
-    let change = format!("order {}: {} -> {}", before.order_id, before.status, after.status);
+    let was = was.map_or("none", OrderStatus::as_str);
+    let change = format!("order {}: {was} -> {}", before.order_id, after.status);
     *before = Order { updated_at: now, ..after };
     tx.put_order(before).await?;
     Ok(Some(change))

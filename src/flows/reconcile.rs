@@ -11,7 +11,7 @@ use crate::domain::ids::CustomerId;
 use crate::domain::time::Timestamp;
 use crate::domain::webhook::Envelope;
 use crate::error::{Error, Result};
-use crate::flows::settle::Intent;
+use crate::flows::settle::{Intent, Looked};
 use crate::flows::{audit, sync};
 use crate::store::{Actor, AuditEntry, Tx};
 
@@ -38,6 +38,45 @@ pub struct Report {
     pub drifted: Vec<Drifted>,
     /// Those who could not be compared.
     pub failed: Vec<Failed>,
+    /// Those about whom something needs a look.
+    pub alerts: Vec<Alerted>,
+}
+
+impl Report {
+    /// How many must be acted on, whom a comparison cannot repair.
+    #[must_use]
+    pub fn left(&self) -> usize {
+        self.alerts.iter().filter(|alerted| alerted.is_left).count()
+    }
+
+    fn add(&mut self, customer_id: String, compared: Result<Looked>) {
+        self.checked += 1;
+        let Looked { changes, alerts, is_left } = match compared {
+            Ok(looked) => looked,
+            Err(error) => {
+                self.failed.push(Failed { customer_id, error: error.to_string() });
+                return;
+            }
+        };
+        if !alerts.is_empty() {
+            self.alerts.push(Alerted { customer_id: customer_id.clone(), alerts, is_left });
+        }
+        if !changes.is_empty() {
+            tracing::warn!(customer_id, ?changes, "was not as Stripe has it");
+            self.drifted.push(Drifted { customer_id, changes });
+        }
+    }
+}
+
+/// A customer about whom something needs a look.
+#[derive(Debug, Serialize)]
+pub struct Alerted {
+    /// Who.
+    pub customer_id: String,
+    /// What it is, in words.
+    pub alerts: Vec<String>,
+    /// Whether somebody must act: they pay twice, or pay and are granted nothing for it.
+    pub is_left: bool,
 }
 
 /// A customer who was not as Stripe has them.
@@ -67,6 +106,9 @@ pub struct Comparison {
     pub drifted: usize,
     /// How many could not be compared.
     pub failed: usize,
+    /// How many somebody must act on. Older entries do not say.
+    #[serde(default)]
+    pub left: usize,
 }
 
 /// Compares everybody with Stripe, `at_once` at the same time, and repairs what differs if that is the
@@ -106,22 +148,16 @@ pub async fn everybody(
         });
         let mut compared = stream::iter(compared).buffered(at_once);
         while let Some((id, compared)) = compared.next().await {
-            let customer_id = id.to_string();
-            match compared {
-                Ok(changes) if changes.is_empty() => {}
-                Ok(changes) => {
-                    tracing::warn!(customer_id, ?changes, "was not as Stripe has it");
-                    report.drifted.push(Drifted { customer_id, changes });
-                }
-                // Deleted meanwhile.
-                Err(Error::NotFound(_)) => continue,
-                Err(error) => report.failed.push(Failed { customer_id, error: error.to_string() }),
+            // Deleted meanwhile.
+            if let Err(Error::NotFound(_)) = compared {
+                continue;
             }
-            report.checked += 1;
+            report.add(id.to_string(), compared);
             progress(report.checked);
         }
-        metrics::gauge!("licentia_drifted_customers").set(report.drifted.len() as f64);
     }
+    metrics::gauge!("licentia_drifted_customers").set(report.drifted.len() as f64);
+    metrics::gauge!("licentia_uncompared_customers").set(report.failed.len() as f64);
     if intent == Intent::Repair {
         note(app, &report).await?;
     }
@@ -130,8 +166,12 @@ pub async fn everybody(
 
 /// Writes down that everybody was compared, for [`last`].
 async fn note(app: &App, report: &Report) -> Result<()> {
-    let (drifted, failed) = (report.drifted.len(), report.failed.len());
-    let comparison = Comparison { checked: report.checked, drifted, failed };
+    let comparison = Comparison {
+        checked: report.checked,
+        drifted: report.drifted.len(),
+        failed: report.failed.len(),
+        left: report.left(),
+    };
     let entry = AuditEntry {
         actor: Actor::System,
         action: "stripe.compared",

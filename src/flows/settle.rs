@@ -9,7 +9,7 @@ use crate::domain::ids::CustomerId;
 use crate::domain::license::{Entitlement, Phase, Source};
 use crate::domain::message::Kind;
 use crate::domain::plan::Catalog;
-use crate::domain::subscription::{Judgement, Status, judge};
+use crate::domain::subscription::{Alert, Judgement, Status, judge};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::flows::lease::Lease;
@@ -28,6 +28,20 @@ pub enum Intent {
     Look,
 }
 
+/// Counts what an operator should look at, whenever a look at a customer finds it.
+pub(super) const ALERTS: &str = "licentia_sync_alerts_total";
+
+/// What a look at a customer found.
+#[derive(Debug, Default)]
+pub struct Looked {
+    /// What was not as Stripe has it, in words.
+    pub changes: Vec<String>,
+    /// What an operator should look at, in words.
+    pub alerts: Vec<String>,
+    /// Whether somebody must act on those: the customer pays twice, or pays and is granted nothing for it.
+    pub is_left: bool,
+}
+
 /// Marks events done that had nothing to change.
 pub(super) async fn nothing(app: &App, lease: &Lease, events: &[LeasedEvent]) -> Result<()> {
     if events.is_empty() {
@@ -43,15 +57,14 @@ pub(super) async fn nothing(app: &App, lease: &Lease, events: &[LeasedEvent]) ->
     Ok(())
 }
 
-/// Writes what was found, all or nothing; or only finds out what it would write. Answers what was not as
-/// Stripe has it, in words.
+/// Writes what was found, all or nothing; or only finds out what it would write.
 pub(super) async fn settle(
     app: &App,
     lease: &Lease,
     found: &Found,
     events: &[LeasedEvent],
     intent: Intent,
-) -> Result<Vec<String>> {
+) -> Result<Looked> {
     let now = app.now();
     let id = &lease.customer_id;
     let mut tx = app.store.write().await?;
@@ -65,7 +78,7 @@ pub(super) async fn settle(
     let judgement = judge(&found.seen, held, &app.plans, now);
     for alert in &judgement.alerts {
         tracing::warn!(customer_id = %id, %alert, "Stripe says what needs a look");
-        metrics::counter!("licentia_sync_alerts_total").increment(1);
+        metrics::counter!(ALERTS).increment(1);
     }
     let after = write_subscription(&mut tx, id, &judgement, before.as_ref(), found, app).await?;
     let orders = order::write(app, &mut tx, id, found, now).await?;
@@ -90,16 +103,31 @@ pub(super) async fn settle(
     for event in events {
         tx.event_done(event, now).await?;
     }
-    let drift = drift(before.as_ref(), after.as_ref(), &orders, &changed, found.seen.deleted);
+    let looked = Looked {
+        changes: drift(before.as_ref(), after.as_ref(), &orders, &changed, found.seen.deleted),
+        alerts: judgement.alerts.iter().map(Alert::to_string).collect(),
+        is_left: is_left(&judgement, &changed, now),
+    };
     if intent == Intent::Look {
         // Dropped without a commit: nothing happened.
-        return Ok(drift);
+        return Ok(looked);
     }
     app.fail_points.reach("settle.written");
     tx.commit().await?;
     app.fail_points.reach("settle.committed");
     app.mail_due.notify_one();
-    Ok(drift)
+    Ok(looked)
+}
+
+/// Whether what the judgement alerts to must be acted on. What is sold beside a plan, or to somebody who was
+/// granted a license by hand, need not be.
+fn is_left(judgement: &Judgement<'_>, changed: &Changed, now: Timestamp) -> bool {
+    let held = changed.issued.as_ref().or(changed.before.as_ref());
+    let granted = held.is_some_and(|held| held.source == Source::Operator && works(held, now));
+    judgement.alerts.iter().any(|alert| match alert {
+        Alert::SeveralLive => true,
+        Alert::UnknownPrice(_) | Alert::UnknownStatus(_) => judgement.due.is_none() && !granted,
+    })
 }
 
 /// What was not as Stripe has it, in words.
@@ -112,11 +140,7 @@ fn drift(
 ) -> Vec<String> {
     let mut drift = Vec::new();
     if before != after {
-        let shown = |row: Option<&SubscriptionRow>| match row {
-            Some(row) => format!("{} ({})", row.status, row.plan.as_deref().unwrap_or("no plan")),
-            None => "none".to_owned(),
-        };
-        drift.push(format!("subscription: {} -> {}", shown(before), shown(after)));
+        drift.push(format!("subscription: {}", subscription_change(before, after)));
     }
     drift.extend_from_slice(orders);
     if changed.revoked {
@@ -130,6 +154,37 @@ fn drift(
         drift.push("Stripe's customer: deleted there, unlinked here".to_owned());
     }
     drift
+}
+
+/// How a subscription changed: its state, and of the rest what differs.
+fn subscription_change(
+    before: Option<&SubscriptionRow>,
+    after: Option<&SubscriptionRow>,
+) -> String {
+    let state = |row: Option<&SubscriptionRow>| match row {
+        Some(row) => format!("{} ({})", row.status, row.plan.as_deref().unwrap_or("no plan")),
+        None => "none".to_owned(),
+    };
+    let mut change = arrow(state(before), state(after));
+    let (Some(before), Some(after)) = (before, after) else { return change };
+    let time = |time: Option<Timestamp>| time.map_or("none".to_owned(), |time| time.to_string());
+    let id = |row: &SubscriptionRow| row.stripe_subscription_id.to_string();
+    for (what, before, after) in [
+        ("id", id(before), id(after)),
+        ("end of the period", time(before.current_period_end), time(after.current_period_end)),
+        ("to end at", time(before.cancel_at), time(after.cancel_at)),
+        ("end of the trial", time(before.trial_end), time(after.trial_end)),
+    ] {
+        if before != after {
+            change.push_str(&format!(", {what} {}", arrow(before, after)));
+        }
+    }
+    change
+}
+
+/// From one to the other; only one if they are the same.
+fn arrow(before: String, after: String) -> String {
+    if before == after { after } else { format!("{before} -> {after}") }
 }
 
 /// Something that followed from what Stripe said.

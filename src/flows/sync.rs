@@ -19,7 +19,7 @@ use crate::domain::subscription::Seen;
 use crate::domain::time::{DAY, Timestamp};
 use crate::error::{Error, Result};
 use crate::flows::lease::Lease;
-use crate::flows::settle::Intent;
+use crate::flows::settle::{Intent, Looked};
 use crate::flows::{counterpart, settle};
 use crate::store::{Customer, IssuedLicense, LeasedEvent, Order};
 use crate::stripe::{Session, Stripe, StripeFailure};
@@ -66,11 +66,11 @@ pub async fn sync(app: &App, customer_id: &CustomerId, events: &[LeasedEvent]) -
     look_alone(app, customer_id, events, Intent::Repair).await.map(drop)
 }
 
-/// Finds out what is not as Stripe has it, and repairs it if that is the intent. Answers it in words.
+/// Finds out what is not as Stripe has it, and repairs it if that is the intent.
 ///
 /// # Errors
 /// As [`sync`].
-pub async fn compare(app: &App, customer_id: &CustomerId, intent: Intent) -> Result<Vec<String>> {
+pub async fn compare(app: &App, customer_id: &CustomerId, intent: Intent) -> Result<Looked> {
     look_alone(app, customer_id, &[], intent).await
 }
 
@@ -79,7 +79,7 @@ async fn look_alone(
     customer_id: &CustomerId,
     events: &[LeasedEvent],
     intent: Intent,
-) -> Result<Vec<String>> {
+) -> Result<Looked> {
     let lease = Lease::take(app, customer_id).await?;
     lease.during(app, look(app, &lease, events, intent)).await
 }
@@ -134,17 +134,12 @@ pub(super) async fn catch_up(app: &App, customer: &Customer, held: &IssuedLicens
     Ok(())
 }
 
-/// The same, by who holds the lease already. Answers what was not as Stripe has it, in words.
-pub(super) async fn sync_held(app: &App, lease: &Lease) -> Result<Vec<String>> {
+/// The same, by who holds the lease already.
+pub(super) async fn sync_held(app: &App, lease: &Lease) -> Result<Looked> {
     look(app, lease, &[], Intent::Repair).await
 }
 
-async fn look(
-    app: &App,
-    lease: &Lease,
-    events: &[LeasedEvent],
-    intent: Intent,
-) -> Result<Vec<String>> {
+async fn look(app: &App, lease: &Lease, events: &[LeasedEvent], intent: Intent) -> Result<Looked> {
     let mut tx = app.store.read().await?;
     let customer = tx.customer(&lease.customer_id).await?.ok_or(Error::NotFound("customer"))?;
     let orders = tx.orders_to_settle(&lease.customer_id, MAX_ORDERS).await?;
@@ -156,7 +151,7 @@ async fn look(
         }
         None => {
             settle::nothing(app, lease, events).await?;
-            return Ok(Vec::new());
+            return Ok(Looked::default());
         }
     };
     let found = fetch(app, customer, stripe_id, &orders, intent).await?;

@@ -20,7 +20,7 @@ use crate::domain::time::Timestamp;
 use crate::error::Result as Outcome;
 use crate::flows::admin;
 use crate::flows::drift::{self, Backlog, Drift};
-use crate::flows::events::{self, Explained, MAX_LISTED, State};
+use crate::flows::events::{self, Explained, MAX_LISTED, State, Troubled};
 use crate::store::Actor;
 
 pub struct AdminApi;
@@ -82,6 +82,9 @@ struct ComparisonView {
     drifted: usize,
     /// How many could not be compared.
     failed: usize,
+    /// How many are left to an operator: they pay for what no plan has, or twice. `licentia reconcile` says
+    /// who.
+    left: usize,
 }
 
 /// Whether everything is as it should be.
@@ -110,7 +113,7 @@ impl Example for DriftView {
             customers: Vec::new(),
             events: BacklogView { waiting: 2, given_up: 0 },
             mails: BacklogView { waiting: 1, given_up: 0 },
-            compared: Some(ComparisonView { at, checked: 1200, drifted: 0, failed: 0 }),
+            compared: Some(ComparisonView { at, checked: 1200, drifted: 0, failed: 0, left: 0 }),
         }
     }
 }
@@ -133,6 +136,7 @@ impl From<Drift> for DriftView {
                 checked: found.checked,
                 drifted: found.drifted,
                 failed: found.failed,
+                left: found.left,
             }),
         }
     }
@@ -263,6 +267,8 @@ impl From<Explained> for EventView {
 struct Events {
     /// The oldest first.
     events: Vec<EventView>,
+    /// Whether there are more than were asked for.
+    more: bool,
 }
 
 /// Counts a call against its key's limit, and lets it pass if the key may; the use is written down.
@@ -315,8 +321,8 @@ impl AdminApi {
         limit: Query<i64>,
     ) -> Result<Json<Events>, Failure<AdminCodes>> {
         permit(app, throttle, &caller, Operation::ListEvents, None).await?;
-        let troubled = events::troubled(app, limit.0).await?;
-        Ok(Json(Events { events: troubled.into_iter().map(EventView::from).collect() }))
+        let Troubled { events, more } = events::troubled(app, limit.0).await?;
+        Ok(Json(Events { events: events.into_iter().map(EventView::from).collect(), more }))
     }
 
     /// Show an event

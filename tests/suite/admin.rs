@@ -1,6 +1,7 @@
 //! Admin keys and what they open: made, scoped, ending, revoked, written down; and the dead letters that
 //! are seen, explained and replayed with them. Whether everything is as it should be is in `drift.rs`.
 
+use std::process::Stdio;
 use std::time::Duration;
 
 use licentia::domain::admin_key::Scope;
@@ -78,6 +79,8 @@ async fn a_key_is_shown_once_and_only_its_hash_is_kept_security_26() {
         (&json!(key[..9]), &json!("working"))
     );
     let shown = admin_key(&app, &["list"]).out;
+    let made_at = listed["created_at"].as_str().unwrap();
+    assert!(shown.contains(&format!("made {made_at}, used ")), "{shown}");
     let store = &app.app.store;
     let kept = "SELECT admin_key_id || name || scope || visible_prefix || key_hash FROM admin_keys
                 UNION ALL SELECT actor || action || detail FROM audit_log";
@@ -92,6 +95,29 @@ async fn a_key_is_shown_once_and_only_its_hash_is_kept_security_26() {
     assert_eq!((&json["scope"], &json["expires_at"]), (&json!("read"), &Value::Null));
     let admin = app.client.with_token(json["key"].as_str().unwrap());
     assert_eq!(admin.get("/api/admin/drift").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_key_that_nobody_got_is_an_error_that_names_it() {
+    let app = TestApp::start().await;
+    for arguments in [&["--name", "ops"][..], &["--name", "ops", "--json"]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let (reader, gone) = std::io::pipe().unwrap();
+        drop(reader);
+        for out in [Stdio::from(full), Stdio::from(gone)] {
+            let mut command = licentia(app.directory.path());
+            let url = app.config.database_url.expose_secret();
+            command.args(["admin-key", "create"]).args(arguments).stdout(out);
+            let lost = command.env("LICENTIA_DATABASE_URL", url).stderr(Stdio::piped());
+            let lost = lost.spawn().unwrap().wait_with_output().unwrap();
+            assert_eq!(lost.status.code(), Some(1), "{lost:?}");
+            let told = String::from_utf8(lost.stderr).unwrap();
+            let newest = "SELECT admin_key_id FROM admin_keys WHERE revoked_at IS NULL";
+            let newest = texts(&app.app.store, newest).await.remove(0);
+            assert!(told.contains(&format!("`licentia admin-key revoke {newest}`")), "{told}");
+            assert_eq!(admin_key(&app, &["revoke", &newest]).code, 0);
+        }
+    }
 }
 
 #[tokio::test]

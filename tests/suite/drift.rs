@@ -88,7 +88,7 @@ async fn a_license_that_vanished_is_counted_until_a_comparison_repairs_it_reliab
     assert_eq!(shop.license(&eve).await["plan"], "professional");
     let compared = admin.get("/api/admin/drift").await.body["compared"].clone();
     let at = "2026-11-20T15:00:00+00:00";
-    assert_eq!(compared, json!({ "at": at, "checked": 2, "drifted": 2, "failed": 0 }));
+    assert_eq!(compared, json!({ "at": at, "checked": 2, "drifted": 2, "failed": 0, "left": 0 }));
     shop.sandbox.advance(Duration::from_secs(60));
     everybody(&shop.app.app, Intent::Look, AT_ONCE, |_| {}).await.unwrap();
     let looked = admin.get("/api/admin/drift").await.body["compared"].clone();
@@ -214,6 +214,57 @@ async fn what_an_operator_granted_is_a_license() {
 }
 
 #[tokio::test]
+async fn the_last_comparison_tells_how_many_are_left_to_an_operator() {
+    let shop = Shop::open().await;
+    let admin = shop.app.admin(Scope::Read).await;
+    let (_, session) = paid(&shop, "ada@example.com").await;
+    let stripe_id = shop.stripe_customer_of(&session);
+    shop.sandbox.replace_card(&stripe_id, Card::Paid).unwrap();
+    let form = [("customer", stripe_id.as_str()), ("items[0][price]", "price_starter_monthly")];
+    shop.at_stripe("subscriptions", &form).await;
+    shop.settled().await;
+    compare(&shop).await;
+    let left = async || admin.get("/api/admin/drift").await.body["compared"]["left"].clone();
+    assert_eq!(left().await, 1, "they pay twice");
+    // An entry of before this was counted.
+    let old = "UPDATE audit_log SET detail = '{\"checked\":1,\"drifted\":0,\"failed\":0}'
+               WHERE action = 'stripe.compared'";
+    execute(&shop.app.app.store, old).await.unwrap();
+    assert_eq!(left().await, 0);
+}
+
+#[tokio::test]
+async fn a_comparison_in_which_everybody_failed_does_not_look_healthy() {
+    let shop = Shop::open().await;
+    let url = shop.app.config.database_url.expose_secret().to_owned();
+    let keys = shop.app.directory.path().join("keys");
+    // Servers with figures of their own, which reach no Stripe.
+    let compared = async || {
+        let server = Server::start(
+            shop.app.directory.path(),
+            &TestDatabase { url: url.clone() },
+            &[
+                ("LICENTIA_KEYS_DIR", keys.to_str().unwrap()),
+                ("LICENTIA_STRIPE__SECRET_KEY", "sk_test_1"),
+                ("LICENTIA_STRIPE__WEBHOOK_SECRET", "whsec_1"),
+                ("LICENTIA_STRIPE__API_URL", "http://127.0.0.1:1"),
+            ],
+        );
+        let names = ["licentia_drifted_customers ", "licentia_uncompared_customers "];
+        let figures = async || {
+            let figures = server.client.get("/metrics").await.text;
+            let figure = |name| figures.lines().find_map(|line| line.strip_prefix(name));
+            names.map(|name| figure(name).and_then(|number| number.parse::<i64>().ok()))
+        };
+        shop.until("it has compared", async || figures().await[1].is_some()).await;
+        figures().await
+    };
+    assert_eq!(compared().await, [Some(0), Some(0)], "nobody is linked");
+    paid(&shop, "ada@example.com").await;
+    assert_eq!(compared().await, [Some(0), Some(1)]);
+}
+
+#[tokio::test]
 async fn a_figure_says_the_same_without_a_key() {
     let shop = Shop::open().await;
     paid(&shop, "ada@example.com").await;
@@ -244,6 +295,7 @@ async fn a_figure_says_the_same_without_a_key() {
         ("licentia_outbox_mails{state=\"waiting\"}", 0),
         // The mails went with their licenses.
         ("licentia_outbox_mails{state=\"given_up\"}", 0),
+        ("licentia_sync_alerts_total", 0),
     ] {
         shop.until(name, async || figure(name).await.is_some()).await;
         assert_eq!(figure(name).await, Some(json!(count)), "{name}");

@@ -98,6 +98,9 @@ async fn a_file_with_problems_changes_nothing_and_every_problem_is_told() {
     assert!(done.err.contains("error: line 3: `email`: this is not an email address"), "{done:?}");
     assert!(done.err.contains("error: line 4: `name`: it has a line break"), "{done:?}");
     assert!(done.err.contains("nobody was imported"), "{done:?}");
+    let json = command(&app, csv, &["--json"]);
+    let told: Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!((json.code, told["problems"].as_array().unwrap().len()), (1, 3), "{json:?}");
     assert_eq!(app.count("users").await, 0);
 
     let wrong = command(&app, "e-mail;name\n", &[]);

@@ -2,13 +2,18 @@
 
 use std::time::Duration;
 
-use licentia::flows::events;
+use licentia::domain::admin_key::Scope;
+use licentia::flows::events::{self, MAX_LISTED};
 use licentia::flows::reconcile::{AT_ONCE, everybody};
 use licentia::flows::settle::Intent;
 use licentia::store::Actor;
 use licentia_sandbox::{ApiFault, Card, DeliveryFault, Times};
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
 
+use crate::harness::TestApp;
 use crate::harness::database::{execute, number};
+use crate::harness::process::{licentia, run};
 use crate::harness::shop::Shop;
 
 #[tokio::test]
@@ -74,7 +79,7 @@ async fn an_event_that_never_works_is_given_up_seen_and_replayed() {
         number(store, open).await == 0 && number(store, given_up).await > 0
     })
     .await;
-    let troubled = events::troubled(&shop.app.app, 1000).await.unwrap();
+    let troubled = events::troubled(&shop.app.app, 1000).await.unwrap().events;
     assert!(troubled.len() >= 5, "{troubled:?}");
     let why = troubled[0].event.last_error.as_deref().unwrap();
     assert!(why.starts_with("Stripe failed: 500"), "{why}");
@@ -88,4 +93,47 @@ async fn an_event_that_never_works_is_given_up_seen_and_replayed() {
     shop.must_be_paid(&ada).await;
     let missing = events::replay(&shop.app.app, "evt_none", Actor::Operator).await.unwrap_err();
     assert_eq!(missing.to_string(), "there is no such event");
+}
+
+#[tokio::test]
+async fn however_many_did_not_work_all_are_replayed_once_and_a_list_says_that_it_is_cut() {
+    let app = TestApp::start().await;
+    let store = &app.app.store;
+    let many = MAX_LISTED + 500;
+    for first in (0..many).step_by(500) {
+        let rows: Vec<_> = (first..first + 500)
+            .map(|n| format!("('evt_{n}', 'invoice.paid', '', 1, {n}, 1, 84, 1)"))
+            .collect();
+        let rows = rows.join(",");
+        let insert = format!(
+            "INSERT INTO inbox (event_id, kind, body, happened_at, received_at, due_at, attempts,
+                 given_up_at) VALUES {rows}"
+        );
+        execute(store, &insert).await.unwrap();
+    }
+    let listed = events::troubled(&app.app, MAX_LISTED).await.unwrap();
+    assert_eq!((listed.events.len(), listed.more), (1000, true));
+    let admin = app.admin(Scope::Support).await;
+    assert_eq!(admin.get("/api/admin/events?limit=2").await.body["more"], true);
+    let events = async |arguments: &[&str]| {
+        let mut command = licentia(app.directory.path());
+        let url = app.config.database_url.expose_secret();
+        command.arg("events").args(arguments).env("LICENTIA_DATABASE_URL", url);
+        let done = run(&mut command);
+        assert_eq!(done.code, 0, "{done:?}");
+        done.out
+    };
+    let told = events(&["list"]).await;
+    assert!(told.contains("… and more: these are the first 1000."), "{}", told.len());
+    let json: Value = serde_json::from_str(&events(&["list", "--json"]).await).unwrap();
+    assert_eq!((json["events"].as_array().unwrap().len(), &json["more"]), (1000, &json!(true)));
+
+    let one: Value = serde_json::from_str(&events(&["replay", "evt_7", "--json"]).await).unwrap();
+    assert_eq!((&one["event_id"], &one["state"]), (&json!("evt_7"), &json!("waiting")));
+    assert_eq!(events(&["replay", "--all"]).await, format!("{} events are due again.\n", many - 1));
+    let replayed = "SELECT COUNT(*) FROM audit_log WHERE action = 'event.replayed'";
+    assert_eq!(number(store, replayed).await, many);
+    assert_eq!(events(&["replay", "--all", "--json"]).await, "{\n  \"replayed\": 0\n}\n");
+    let none = admin.get("/api/admin/events").await.body;
+    assert_eq!(none, json!({ "events": [], "more": false }));
 }

@@ -105,6 +105,19 @@ fn every_mistake_is_told_at_once() {
 }
 
 #[test]
+fn what_stands_in_the_wrong_table_is_told_where_it_belongs() {
+    for misplaced in ["policy = 3", "token_days = 7"] {
+        let name = misplaced.split(' ').next().unwrap();
+        let found = problems(&GOOD.replace("days = 14", &format!("days = 14\n{misplaced}")));
+        let expected = format!(
+            "plans.toml: `trial.{name}`: there is no such setting; `{name}` is known outside of this \
+             table: above all of them, or as one, [{name}]"
+        );
+        assert_eq!(found, [expected]);
+    }
+}
+
+#[test]
 fn what_is_missing_or_there_twice_is_named() {
     let cases = [
         (

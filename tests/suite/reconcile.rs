@@ -1,11 +1,14 @@
 //! `licentia reconcile`, as an operator runs it.
 
-use licentia_sandbox::{Card, Interval, NewPrice, Options, Sandbox};
+use licentia_sandbox::{
+    ApiFault, Card, DeliveryFault, Interval, NewPrice, Options, Sandbox, Times,
+};
 use serde_json::{Value, json};
 
 use crate::harness::database::count;
 use crate::harness::process::{Done, Server, licentia, run};
 use crate::harness::shop::session_of;
+use crate::harness::vendor::Vendor;
 use crate::harness::{PASSWORD, TestDatabase};
 
 #[tokio::test]
@@ -52,6 +55,7 @@ async fn it_tells_what_differs_repairs_it_and_then_finds_nothing() {
     assert_eq!(report["drifted"][0]["customer_id"], answer.text("/customer/customer_id"));
     assert!(changes.contains("subscription: none -> active (professional)"), "{changes}");
     assert!(changes.contains("license: professional until"), "{changes}");
+    assert!(changes.contains(": pending -> succeeded"), "the order of the checkout: {changes}");
 
     // Two operators at once: one of them repairs it.
     let both: [Done; 2] = tokio::join!(reconcile(&[]), reconcile(&[])).into();
@@ -77,12 +81,87 @@ async fn it_tells_what_differs_repairs_it_and_then_finds_nothing() {
     assert!(failed.err.contains("Stripe cannot be reached"), "{failed:?}");
 }
 
+#[tokio::test]
+async fn who_pays_for_what_no_plan_has_or_twice_is_told_and_left() {
+    let vendor = Vendor::new().await;
+    vendor.add_price("price_of_long_ago");
+    let (ada, bob) =
+        (vendor.buyer("ada@example.com").await, vendor.customer("bob@example.com").await);
+    vendor.subscribe(&bob, "price_of_long_ago").await;
+    let csv = format!("email,stripe_customer_id\nada@example.com,{ada}\nbob@example.com,{bob}\n");
+    vendor.import(&csv).await;
+    let unknown = "no plan has price_of_long_ago, which they have a live subscription to; if it sells \
+                   one, put it under the plan's `prices` or `former_prices`";
+    for arguments in [&[][..], &["--dry-run"]] {
+        let done = vendor.reconcile(arguments).await;
+        assert_eq!(done.code, 1, "{done:?}");
+        assert!(done.out.contains(&format!(": {unknown}\n")), "{done:?}");
+        assert!(done.out.contains("0 failed, 1 left to you;"), "{done:?}");
+    }
+
+    // Given a license by hand, or a plan beside it, nothing is left to do, and it is told all the same.
+    let issue =
+        ["license", "issue", "--email", "bob@example.com", "--plan", "starter", "--forever"];
+    assert_eq!(vendor.run(&issue).await.code, 0);
+    vendor.subscribe(&ada, "price_of_long_ago").await;
+    let beside = vendor.reconcile(&[]).await;
+    assert_eq!((beside.code, beside.out.matches(unknown).count()), (0, 2), "{beside:?}");
+    assert!(beside.out.contains("0 failed, 0 left to you;"), "{beside:?}");
+
+    vendor.subscribe(&ada, "price_pro_monthly").await;
+    let twice = vendor.reconcile(&["--json"]).await;
+    assert_eq!(twice.code, 1, "{twice:?}");
+    let report: Value = serde_json::from_str(&twice.out).unwrap();
+    let alerts = report["alerts"].as_array().unwrap().iter();
+    let left: Vec<_> = alerts.filter(|alerted| alerted["is_left"] == true).collect();
+    let [left] = left.as_slice() else { panic!("{report}") };
+    assert!(left["customer_id"].as_str().unwrap().starts_with("cust_"), "{report}");
+    assert!(left["alerts"][1].as_str().unwrap().starts_with("several subscriptions are live"));
+}
+
+#[tokio::test]
+async fn events_that_were_missed_or_cannot_be_listed_are_not_passed_over() {
+    let vendor = Vendor::new().await;
+    let ada = vendor.buyer("ada@example.com").await;
+    assert_eq!(vendor.backfill(&["--create"]).await.code, 0);
+    let faults = vendor.sandbox.faults();
+    faults.api_call(ApiFault::Refused, "GET /v1/events", Times::Always);
+    let refused = vendor.reconcile(&[]).await;
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.err.contains("the events that were missed cannot be listed"), "{refused:?}");
+    assert!(!refused.out.contains("had been missed"), "{refused:?}");
+    faults.clear();
+    assert_eq!(vendor.reconcile(&[]).await.code, 0);
+
+    // Everybody is as Stripe has them, and yet something was not heard.
+    vendor.sandbox.add_webhook_endpoint("http://127.0.0.1:1/", &["*"]);
+    faults.delivery(DeliveryFault::Drop, Times::Always);
+    vendor.at_stripe(&format!("customers/{ada}"), &[("metadata[a]", "b")]).await;
+    vendor.sandbox.settled().await;
+    let looked = vendor.reconcile(&["--dry-run"]).await;
+    assert_eq!(looked.code, 1, "{looked:?}");
+    assert!(looked.out.contains(" 0 would be repaired, 0 failed"), "{looked:?}");
+    assert!(looked.out.contains("; 1 events had been missed"), "{looked:?}");
+    assert_eq!(vendor.reconcile(&[]).await.code, 0);
+    assert_eq!(vendor.reconcile(&["--dry-run"]).await.code, 0);
+}
+
+#[tokio::test]
+async fn it_says_what_of_a_subscription_differs() {
+    let vendor = Vendor::new().await;
+    let ada = vendor.customer("ada@example.com").await;
+    let subscription = vendor.subscribe(&ada, "price_pro_monthly").await;
+    assert_eq!(vendor.backfill(&["--create"]).await.code, 0);
+    vendor.sandbox.cancel(&subscription, true).unwrap();
+    let done = vendor.reconcile(&[]).await;
+    assert_eq!(done.code, 0, "{done:?}");
+    assert!(done.out.contains("subscription: active (professional), to end at none -> 20"));
+}
+
 #[test]
 fn without_an_account_it_says_so() {
     let directory = tempfile::tempdir().unwrap();
-    let database = format!("sqlite://{}/licentia.db", directory.path().display());
-    let mut command = licentia(directory.path());
-    let done = run(command.arg("reconcile").env("LICENTIA_DATABASE_URL", database));
+    let done = run(licentia(directory.path()).arg("reconcile"));
     assert_eq!(done.code, 1, "{done:?}");
-    assert!(done.err.contains("there is no database"), "{done:?}");
+    assert!(done.err.contains("set LICENTIA_STRIPE__SECRET_KEY"), "{done:?}");
 }

@@ -2,69 +2,11 @@
 //! What it does is tested in `backfill`.
 
 use licentia::fail_point::BACKFILL;
-use licentia_sandbox::{Card, Interval, NewPrice, Options, Sandbox};
 use serde_json::Value;
 
-use crate::harness::TestDatabase;
 use crate::harness::database::{execute, number, texts};
-use crate::harness::process::{Done, licentia, run};
-
-/// What a vendor has. Everything lives by the machine's clock.
-struct Vendor {
-    directory: tempfile::TempDir,
-    database: TestDatabase,
-    sandbox: Sandbox,
-}
-
-impl Vendor {
-    async fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let database = TestDatabase::empty(directory.path()).await;
-        let sandbox = Sandbox::start(Options::default()).await.unwrap();
-        sandbox.add_price(&NewPrice {
-            id: "price_pro_monthly",
-            product: "Professional",
-            amount: 4900,
-            currency: "usd",
-            interval: Interval::Month,
-        });
-        let vendor = Self { directory, database, sandbox };
-        for setting_up in [&["migrate"][..], &["keys", "generate"]] {
-            assert_eq!(vendor.run(setting_up, &[]).await.code, 0);
-        }
-        vendor
-    }
-
-    /// In a thread of its own: the double answers from this one.
-    async fn run(&self, arguments: &[&str], more: &[(&str, &str)]) -> Done {
-        let mut command = licentia(self.directory.path());
-        command
-            .args(arguments)
-            .env("LICENTIA_DATABASE_URL", &self.database.url)
-            .env("LICENTIA_STRIPE__SECRET_KEY", self.sandbox.secret_key())
-            .env("LICENTIA_STRIPE__API_URL", self.sandbox.url())
-            .envs(more.iter().copied());
-        tokio::task::spawn_blocking(move || run(&mut command)).await.unwrap()
-    }
-
-    async fn backfill(&self, more: &[&str]) -> Done {
-        self.run(&[&["stripe", "backfill"], more].concat(), &[]).await
-    }
-
-    async fn buyer(&self, email: &str) -> String {
-        let post = async |path: &str, form: &[(&str, &str)]| -> Value {
-            let url = format!("{}/v1/{path}", self.sandbox.url());
-            let request = reqwest::Client::new().post(url).bearer_auth(self.sandbox.secret_key());
-            request.form(form).send().await.unwrap().json().await.unwrap()
-        };
-        let customer = post("customers", &[("email", email)]).await;
-        let id = customer["id"].as_str().unwrap().to_owned();
-        self.sandbox.replace_card(&id, Card::Paid).unwrap();
-        let form = [("customer", id.as_str()), ("items[0][price]", "price_pro_monthly")];
-        assert_eq!(post("subscriptions", &form).await["status"], "active");
-        id
-    }
-}
+use crate::harness::process::{licentia, run};
+use crate::harness::vendor::Vendor;
 
 #[tokio::test]
 async fn the_command_tells_what_it_does_and_what_is_left() {
@@ -86,6 +28,7 @@ async fn the_command_tells_what_it_does_and_what_is_left() {
     let done = vendor.backfill(&["--create"]).await;
     assert_eq!(done.code, 0, "{done:?}");
     assert!(done.out.contains("a new account; subscription: none -> active"), "{done:?}");
+    assert!(done.out.contains(": none -> succeeded"), "the order is new: {done:?}");
     assert!(done.out.contains("license: professional until"), "{done:?}");
     let again = vendor.backfill(&["--create"]).await;
     assert_eq!(again.code, 0, "{again:?}");
@@ -110,17 +53,50 @@ async fn the_command_tells_what_it_does_and_what_is_left() {
 }
 
 #[tokio::test]
+async fn who_pays_twice_is_told_when_they_are_linked() {
+    let vendor = Vendor::new().await;
+    let ada = vendor.buyer("ada@example.com").await;
+    vendor.subscribe(&ada, "price_pro_monthly").await;
+    let done = vendor.backfill(&["--create"]).await;
+    let told = format!("note: {ada}: several subscriptions are live");
+    assert!(done.out.contains(&told), "{done:?}");
+}
+
+#[tokio::test]
+async fn who_pay_apart_under_one_address_are_imported_each_with_an_address_of_its_own() {
+    let vendor = Vendor::new().await;
+    let one = vendor.buyer("office@example.com").await;
+    let other = vendor.buyer("office@example.com").await;
+    let left = vendor.backfill(&["--create"]).await;
+    assert_eq!(left.code, 1, "{left:?}");
+    let advice = "import an account for each of them who pays, with its `stripe_customer_id` and \
+                  an address of its own";
+    assert_eq!(left.out.matches(advice).count(), 2, "{left:?}");
+    vendor.import(&format!("email,stripe_customer_id\noffice@example.com,{one}\n")).await;
+    let taken = vendor.backfill(&[]).await;
+    assert_eq!(taken.code, 1, "{taken:?}");
+    let advice = "import an account with its `stripe_customer_id` and another address";
+    assert!(taken.out.contains(advice), "{taken:?}");
+    vendor.import(&format!("email,stripe_customer_id\nbob@example.com,{other}\n")).await;
+    let done = vendor.backfill(&[]).await;
+    assert_eq!(done.code, 0, "{done:?}");
+    for done in [taken, done] {
+        assert_eq!(done.out.matches("license: professional until").count(), 1, "{done:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_death_on_the_way_changes_nothing_in_the_end() {
     for point in BACKFILL.into_iter().chain(["sync.fetched", "settle.written"]) {
         let vendor = Vendor::new().await;
         let ada = vendor.buyer("ada@example.com").await;
         let create = ["stripe", "backfill", "--create"];
-        let died = vendor.run(&create, &[("FAIL_POINT", point)]).await;
+        let died = vendor.run_with(&create, &[("FAIL_POINT", point)]).await;
         assert_eq!(died.code, -1, "{point}: {died:?}");
         // A minute later.
         let store = vendor.database.open().await;
         execute(&store, "UPDATE customer_leases SET leased_until = NULL").await.unwrap();
-        let done = vendor.run(&create, &[]).await;
+        let done = vendor.run(&create).await;
         assert_eq!(done.code, 0, "{point}: {done:?}");
         for (rows, expected) in [
             ("customers WHERE stripe_synced_at IS NOT NULL", 1),

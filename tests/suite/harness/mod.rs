@@ -5,6 +5,7 @@ pub mod database;
 pub mod postgres;
 pub mod process;
 pub mod shop;
+pub mod vendor;
 
 use std::path::Path;
 use std::sync::Arc;
