@@ -327,9 +327,10 @@ async fn acknowledged(history: &mut History) -> Result<()> {
     let stored: BTreeSet<String> = stored.into_iter().map(|event| event.id).collect();
     let since = history.world.now() - KEPT;
     for id in history.acknowledged.clone() {
-        let event = history.world.stripe.object(&id);
-        let kind = event["type"].as_str().unwrap_or_default();
-        let ours = EVENT_TYPES.contains(&kind) && event["created"].as_i64() > Some(since);
+        let (kind, created) = history.world.stripe.look(&id, |event| {
+            (event["type"].as_str().unwrap_or_default().to_owned(), event["created"].as_i64())
+        });
+        let ours = EVENT_TYPES.contains(&&*kind) && created > Some(since);
         if ours && !stored.contains(&id) {
             history.violation(format!("D: {id} ({kind}) was answered with 200 and is not there"));
         }

@@ -15,9 +15,11 @@ const TABLES: [&str; 4] = ["users", "orders", "inbox", "audit_log"];
 /// Rows of a statement, on whichever database it is.
 macro_rules! rows {
     ($store:expr, $row:ty, $sql:expr) => {
-        match &mut $store.read().await? {
-            Tx::Sqlite(tx) => sqlx::query_as::<_, $row>($sql).fetch_all(&mut **tx).await?,
-            Tx::Postgres(tx) => sqlx::query_as::<_, $row>($sql).fetch_all(&mut **tx).await?,
+        match $store {
+            Store::Sqlite { readers, .. } => {
+                sqlx::query_as::<_, $row>($sql).fetch_all(readers).await?
+            }
+            Store::Postgres(pool) => sqlx::query_as::<_, $row>($sql).fetch_all(pool).await?,
         }
     };
 }
