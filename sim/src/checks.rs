@@ -36,11 +36,7 @@ pub async fn work_is_due(history: &History) -> Result<bool> {
 
 /// Whether anything is to be done, now or later.
 pub async fn work_is_left(history: &History) -> Result<bool> {
-    let store = &history.ground.store;
-    let events = database::events(store).await?;
-    let mails = database::mails(store).await?;
-    let undone = events.iter().any(|event| !event.done && !event.given_up);
-    Ok(undone || mails.iter().any(|mail| !mail.sent && !mail.given_up))
+    Ok(database::undone(&history.ground.store).await? > 0)
 }
 
 /// How many events were given up.

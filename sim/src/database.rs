@@ -74,6 +74,17 @@ pub fn is_busy(store: &Store) -> bool {
     }
 }
 
+/// How many events and mails are neither done nor given up.
+pub async fn undone(store: &Store) -> Result<i64> {
+    let counts = rows!(
+        store,
+        (i64,),
+        "SELECT (SELECT COUNT(*) FROM inbox WHERE done_at IS NULL AND given_up_at IS NULL)
+              + (SELECT COUNT(*) FROM outbox WHERE sent_at IS NULL AND given_up_at IS NULL)"
+    );
+    Ok(counts.into_iter().map(|(count,)| count).sum())
+}
+
 /// Every event that was stored, the oldest first.
 pub async fn events(store: &Store) -> Result<Vec<Event>> {
     let rows = rows!(

@@ -57,6 +57,8 @@ impl History {
     ) {
         let outcome = Arc::default();
         let slot: Arc<Mutex<Option<Outcome>>> = Arc::clone(&outcome);
+        // Flows are large, and are moved several times until they run.
+        let work = Box::pin(work);
         self.servers[server].app.tasks.spawn(async move {
             let came = work.await;
             *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(came);
