@@ -310,7 +310,12 @@ impl Double {
     /// An object as the API would answer it; null if nothing has this id.
     #[must_use]
     pub fn object(&self, id: &str) -> Value {
-        self.shared.read(|world| world.find(id).cloned().unwrap_or_default())
+        self.look(id, Value::clone)
+    }
+
+    /// Looks at an object without copying it; at null if nothing has this id.
+    pub fn look<T>(&self, id: &str, look: impl FnOnce(&Value) -> T) -> T {
+        self.shared.read(|world| look(world.find(id).unwrap_or(&Value::Null)))
     }
 
     /// The ids of all events of a type, the oldest first; an empty type means all.

@@ -36,11 +36,7 @@ pub async fn work_is_due(history: &History) -> Result<bool> {
 
 /// Whether anything is to be done, now or later.
 pub async fn work_is_left(history: &History) -> Result<bool> {
-    let store = &history.ground.store;
-    let events = database::events(store).await?;
-    let mails = database::mails(store).await?;
-    let undone = events.iter().any(|event| !event.done && !event.given_up);
-    Ok(undone || mails.iter().any(|mail| !mail.sent && !mail.given_up))
+    Ok(database::undone(&history.ground.store).await? > 0)
 }
 
 /// How many events were given up.
@@ -327,9 +323,10 @@ async fn acknowledged(history: &mut History) -> Result<()> {
     let stored: BTreeSet<String> = stored.into_iter().map(|event| event.id).collect();
     let since = history.world.now() - KEPT;
     for id in history.acknowledged.clone() {
-        let event = history.world.stripe.object(&id);
-        let kind = event["type"].as_str().unwrap_or_default();
-        let ours = EVENT_TYPES.contains(&kind) && event["created"].as_i64() > Some(since);
+        let (kind, created) = history.world.stripe.look(&id, |event| {
+            (event["type"].as_str().unwrap_or_default().to_owned(), event["created"].as_i64())
+        });
+        let ours = EVENT_TYPES.contains(&&*kind) && created > Some(since);
         if ours && !stored.contains(&id) {
             history.violation(format!("D: {id} ({kind}) was answered with 200 and is not there"));
         }

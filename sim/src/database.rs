@@ -15,9 +15,11 @@ const TABLES: [&str; 4] = ["users", "orders", "inbox", "audit_log"];
 /// Rows of a statement, on whichever database it is.
 macro_rules! rows {
     ($store:expr, $row:ty, $sql:expr) => {
-        match &mut $store.read().await? {
-            Tx::Sqlite(tx) => sqlx::query_as::<_, $row>($sql).fetch_all(&mut **tx).await?,
-            Tx::Postgres(tx) => sqlx::query_as::<_, $row>($sql).fetch_all(&mut **tx).await?,
+        match $store {
+            Store::Sqlite { readers, .. } => {
+                sqlx::query_as::<_, $row>($sql).fetch_all(readers).await?
+            }
+            Store::Postgres(pool) => sqlx::query_as::<_, $row>($sql).fetch_all(pool).await?,
         }
     };
 }
@@ -70,6 +72,17 @@ pub fn is_busy(store: &Store) -> bool {
         Store::Sqlite { writer, .. } => writer.num_idle() < writer.size() as usize,
         Store::Postgres(pool) => pool.num_idle() < pool.size() as usize,
     }
+}
+
+/// How many events and mails are neither done nor given up.
+pub async fn undone(store: &Store) -> Result<i64> {
+    let counts = rows!(
+        store,
+        (i64,),
+        "SELECT (SELECT COUNT(*) FROM inbox WHERE done_at IS NULL AND given_up_at IS NULL)
+              + (SELECT COUNT(*) FROM outbox WHERE sent_at IS NULL AND given_up_at IS NULL)"
+    );
+    Ok(counts.into_iter().map(|(count,)| count).sum())
 }
 
 /// Every event that was stored, the oldest first.

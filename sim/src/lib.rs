@@ -9,6 +9,7 @@ mod database;
 mod dice;
 mod gate;
 mod history;
+mod idle;
 mod mishaps;
 mod people;
 mod server;
@@ -23,6 +24,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use idle::Idle;
 use licentia::config::Config;
 use licentia::domain::time::Timestamp;
 use licentia::error::{Error, Result};
@@ -115,8 +117,16 @@ fn one_after_the_other(
     next: &AtomicUsize,
     total: &Mutex<Total>,
 ) -> Result<()> {
-    let runtime = Builder::new_current_thread()
-        .enable_all()
+    let idle = Idle::default();
+    let watching = idle.clone();
+    let mut builder = Builder::new_current_thread();
+    if plan.database.is_some() {
+        // Memory has no sockets, and a thread that looks after none waits at less cost.
+        builder.enable_io();
+    }
+    let runtime = builder
+        .enable_time()
+        .on_thread_park(move || watching.about_to_wait())
         // What can run here runs before it is looked what the database's thread answered, or the order
         // would depend on how fast that was.
         .global_queue_interval(u32::MAX)
@@ -127,7 +137,8 @@ fn one_after_the_other(
         let plans = plans::load(None)?;
         let missing = || Error::Internal("the keys just made are not there".into());
         let keys = KeyRing::load(config)?.ok_or_else(missing)?;
-        let ground = Ground { config: config.clone(), plans, keys, store };
+        idle.watch(&store);
+        let ground = Ground { config: config.clone(), plans, keys, store, idle };
         let mut told = Instant::now();
         while let Some(seed) = plan.seeds.get(next.fetch_add(1, Ordering::SeqCst)) {
             one(plan, *seed, &ground, total).await?;

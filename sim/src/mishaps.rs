@@ -86,7 +86,7 @@ impl History {
             }
             return;
         };
-        let kind = self.world.stripe.object(&delivery.event)["type"].clone();
+        let kind = stripe.look(&delivery.event, |event| event["type"].clone());
         self.tell(|| format!("{} {kind} arrives at {server}", delivery.event));
         let app = self.servers[server].app.clone();
         let pending = noted.then_some(number);

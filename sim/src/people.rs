@@ -195,7 +195,7 @@ impl History {
     /// Pays the checkout that is open, if one is.
     fn pay(&mut self, who: usize) -> bool {
         let stripe = &self.world.stripe;
-        let open = |id: &&String| stripe.object(id)["status"] == "open";
+        let open = |id: &&String| stripe.look(id, |found| found["status"] == "open");
         let open: Vec<String> = self.people[who].sessions.iter().filter(open).cloned().collect();
         let Some(session) = self.world.dice.pick(&open).cloned() else { return false };
         let cards = [(8, Card::Paid), (1, Card::Declined), (2, Card::Authenticate)];

@@ -21,6 +21,7 @@ use licentia::store::Store;
 use licentia::stripe::Stripe;
 use licentia::tasks::Tasks;
 
+use crate::idle::Idle;
 use crate::timers::Timers;
 use crate::world::World;
 
@@ -31,6 +32,7 @@ pub struct Ground {
     pub plans: Catalog,
     pub keys: KeyRing,
     pub store: Store,
+    pub idle: Idle,
 }
 
 /// The clock of one server, which may be wrong by some seconds.

@@ -176,8 +176,9 @@ fn invoice(history: &History, found: &Value, disputes: &[Value]) -> Invoice {
     let stripe = &history.world.stripe;
     let id = id_of(found);
     let intent = stripe.payment_intent(&id).unwrap_or_default();
-    let charge = stripe.object(&intent)["latest_charge"].as_str().unwrap_or_default().to_owned();
-    let refunded = stripe.object(&charge)["refunded"] == true;
+    let charge = stripe.look(&intent, |intent| intent["latest_charge"].as_str().map(str::to_owned));
+    let charge = charge.unwrap_or_default();
+    let refunded = stripe.look(&charge, |charge| charge["refunded"] == true);
     let of_it = |dispute: &&Value| dispute["payment_intent"] == intent.as_str();
     let disputed: Vec<&str> =
         disputes.iter().filter(of_it).filter_map(|dispute| dispute["status"].as_str()).collect();

@@ -9,14 +9,7 @@ use licentia::flows::{inbox, mail, reconcile};
 use licentia::store::{LeasedEvent, LeasedMail};
 use licentia_sandbox::Delivery;
 
-use crate::database;
 use crate::history::History;
-
-/// How often in a row nothing may be seen to run, until nothing does: more than one thing wakes another.
-const CALM: usize = 6;
-
-/// How often that is looked at before it is said that a transaction waits for something else.
-const PATIENCE: usize = 5_000_000;
 
 /// What came of something that was begun on a server.
 pub enum Outcome {
@@ -64,6 +57,8 @@ impl History {
     ) {
         let outcome = Arc::default();
         let slot: Arc<Mutex<Option<Outcome>>> = Arc::clone(&outcome);
+        // Flows are large, and are moved several times until they run.
+        let work = Box::pin(work);
         self.servers[server].app.tasks.spawn(async move {
             let came = work.await;
             *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(came);
@@ -93,22 +88,14 @@ impl History {
     }
 
     pub async fn nothing_runs(&mut self) {
-        let (mut calm, mut looks) = (0, 0);
-        while calm < CALM {
-            tokio::task::yield_now().await;
-            if database::is_busy(&self.ground.store) || self.hashes() {
-                calm = 0;
-                // Both are done in other threads.
-                std::thread::yield_now();
-            } else {
-                calm += 1;
-            }
-            looks += 1;
-            if looks == PATIENCE {
-                self.violation("a transaction waits for something else than the database".into());
+        while self.ground.idle.reached().await {
+            if !self.hashes() {
                 return;
             }
+            // That is done in another thread.
+            std::thread::yield_now();
         }
+        self.violation("a transaction waits for something else than the database".into());
     }
 
     pub fn hashes(&self) -> bool {

@@ -43,9 +43,8 @@ impl Lease {
             let mut pause = SHORTEST_POLL;
             loop {
                 let now = app.now();
-                let mut tx = app.store.read().await?;
-                let leased = tx.is_leased(customer_id, now, now.plus(LEASE_SECONDS + SKEW)).await?;
-                drop(tx);
+                let latest = now.plus(LEASE_SECONDS + SKEW);
+                let leased = app.store.is_leased(customer_id, now, latest).await?;
                 if !leased && let Some(lease) = Self::try_take(app, customer_id).await? {
                     return Ok(lease);
                 }

@@ -2,10 +2,33 @@
 //! must exclude others for longer is a lease with a number that counts up: whoever slept past the end
 //! of theirs finds another number, and cannot write.
 
-use super::{Tx, sql};
+use super::{Store, Tx, sql};
 use crate::domain::ids::CustomerId;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
+
+impl Store {
+    /// Whether somebody holds the customer's lease at `now`, as [`Tx::take_lease`] sees it: to wait
+    /// without writing. It is asked again and again, so without a transaction around it.
+    pub async fn is_leased(
+        &self,
+        id: &CustomerId,
+        now: Timestamp,
+        latest: Timestamp,
+    ) -> Result<bool> {
+        let held = sql!(
+            self,
+            alone,
+            fetch_optional: (i64,),
+            "SELECT fence FROM customer_leases
+             WHERE customer_id = $1 AND leased_until > $2 AND leased_until <= $3",
+            id,
+            now,
+            latest,
+        )?;
+        Ok(held.is_some())
+    }
+}
 
 impl Tx {
     /// Takes the customer's lease until `until`, unless somebody holds it at `now`. One that reaches
@@ -32,26 +55,6 @@ impl Tx {
             latest,
         )?;
         Ok(taken.map(|(fence,)| fence))
-    }
-
-    /// Whether somebody holds the customer's lease at `now`, as [`Tx::take_lease`] sees it: to wait
-    /// without writing.
-    pub async fn is_leased(
-        &mut self,
-        id: &CustomerId,
-        now: Timestamp,
-        latest: Timestamp,
-    ) -> Result<bool> {
-        let held = sql!(
-            self,
-            fetch_optional: (i64,),
-            "SELECT fence FROM customer_leases
-             WHERE customer_id = $1 AND leased_until > $2 AND leased_until <= $3",
-            id,
-            now,
-            latest,
-        )?;
-        Ok(held.is_some())
     }
 
     /// Whether nobody has taken the lease since it got this number; until the transaction ends,

@@ -117,8 +117,20 @@ pub enum Tx {
 /// Runs one statement on whichever database the transaction is.
 ///
 /// `sql!(tx, execute, "…", arguments)` gives the number of rows; `sql!(tx, fetch_one: Row, …)`
-/// and its like give rows.
+/// and its like give rows. `sql!(store, alone, fetch_one: Row, …)` reads without a transaction: one
+/// statement sees one state anyway, and is answered without asking for a beginning and an end first.
 macro_rules! sql {
+    ($store:expr, alone, $fetch:ident: $row:ty, $sql:expr $(, $argument:expr)* $(,)?) => {
+        match $store {
+            $crate::store::Store::Sqlite { readers, .. } => {
+                sqlx::query_as::<_, $row>($sql)$(.bind($argument))*.$fetch(readers).await
+            }
+            $crate::store::Store::Postgres(pool) => {
+                sqlx::query_as::<_, $row>($sql)$(.bind($argument))*.$fetch(pool).await
+            }
+        }
+        .map_err($crate::error::Error::from)
+    };
     ($tx:expr, execute, $sql:expr $(, $argument:expr)* $(,)?) => {
         match $tx {
             $crate::store::Tx::Sqlite(tx) => sqlx::query($sql)$(.bind($argument))*
@@ -230,9 +242,8 @@ impl Store {
         if let Self::Sqlite { file: Some(file), .. } = self {
             file.must_be_there()?;
         }
-        let mut tx = self.read().await?;
         // From a table: SQLite answers a bare value without looking at its file.
-        sql!(&mut tx, fetch_one: (i64,), "SELECT MAX(version) FROM _sqlx_migrations")?;
+        sql!(self, alone, fetch_one: (i64,), "SELECT MAX(version) FROM _sqlx_migrations")?;
         Ok(())
     }
 

@@ -20,8 +20,7 @@ pub fn list(
     params: &mut Params,
     keep: impl Fn(&Value) -> bool,
 ) -> ApiResult {
-    let of_customers = kind.blank().get("customer").is_some();
-    let customer = if of_customers { params.text("customer")? } else { None };
+    let customer = if kind.names_customers() { params.text("customer")? } else { None };
     if let Some(customer) = &customer
         && world.get(Kind::Customer, customer).is_null()
     {

@@ -1,5 +1,7 @@
 //! The kinds of object that have an id and a place of their own.
 
+use std::sync::LazyLock;
+
 use serde_json::Value;
 
 use super::{
@@ -94,6 +96,15 @@ impl Kind {
             Self::Event => "/v1/events",
             Self::WebhookEndpoint => "/v1/webhook_endpoints",
         }
+    }
+
+    /// Whether its objects are somebody's.
+    pub fn names_customers(self) -> bool {
+        static THESE: LazyLock<Vec<Kind>> = LazyLock::new(|| {
+            let named = |kind: &Kind| kind.blank().get("customer").is_some();
+            Kind::ALL.into_iter().filter(named).collect()
+        });
+        THESE.contains(&self)
     }
 
     /// An object of this kind that says nothing yet; its `object` names the kind.

@@ -44,5 +44,8 @@ pub fn integer(object: &Value, key: &str) -> i64 {
 
 /// Stripe's list object.
 pub fn list(data: Vec<Value>, has_more: bool, url: &str) -> Value {
-    json!({ "object": "list", "data": data, "has_more": has_more, "url": url })
+    let mut list = json!({ "object": "list", "has_more": has_more, "url": url });
+    // Moved, where `json!` would copy all of it.
+    list["data"] = data.into();
+    list
 }

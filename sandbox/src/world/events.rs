@@ -22,32 +22,32 @@ impl World {
     pub fn change(&mut self, kind: Kind, id: &str, fields: Value, event: &str) {
         let previous = previous_attributes(self.get(kind, id), &fields);
         self.set(kind, id, fields);
-        let data = json!({ "object": self.get(kind, id), "previous_attributes": previous });
-        self.emit(event, data);
+        let object = self.get(kind, id).clone();
+        let previous = ("previous_attributes".to_owned(), previous.into());
+        self.emit(event, Map::from_iter([("object".to_owned(), object), previous]));
     }
 
     /// Makes an event that shows the object as it is now.
     pub fn announce(&mut self, kind: Kind, id: &str, event: &str) {
-        let data = json!({ "object": self.get(kind, id) });
-        self.emit(event, data);
+        let object = self.get(kind, id).clone();
+        self.emit(event, Map::from_iter([("object".to_owned(), object)]));
     }
 
-    fn emit(&mut self, event: &str, data: Value) {
+    fn emit(&mut self, event: &str, data: Map<String, Value>) {
         let endpoints = self.endpoints_for(event);
         let request = json!({
             "id": self.cause.request_id,
             "idempotency_key": self.cause.idempotency_key,
         });
-        let id = self.insert(
-            Kind::Event,
-            json!({
-                "api_version": API_VERSION,
-                "data": data,
-                "pending_webhooks": endpoints.len(),
-                "request": request,
-                "type": event,
-            }),
-        );
+        let mut fields = json!({
+            "api_version": API_VERSION,
+            "pending_webhooks": endpoints.len(),
+            "request": request,
+            "type": event,
+        });
+        // Moved, where `json!` would copy all of it.
+        fields["data"] = data.into();
+        let id = self.insert(Kind::Event, fields);
         for endpoint in endpoints {
             self.deliveries.queue(&id, &endpoint, self.now + self.faults.delivery_delay());
         }

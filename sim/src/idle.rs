@@ -1,0 +1,54 @@
+//! When nothing runs any more: the thread of a history has nothing left to do but to wait, and waits for
+//! no answer of the database.
+
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use licentia::store::Store;
+use tokio::sync::oneshot;
+
+use crate::database;
+
+/// How long that may take, on the machine's clock: a transaction that is open for longer waits for
+/// something else than the database.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Tells it. Clones share it.
+#[derive(Clone, Default)]
+pub struct Idle(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    store: OnceLock<Store>,
+    waiting: Mutex<Option<oneshot::Sender<()>>>,
+}
+
+impl Idle {
+    /// The database whose answers count as running.
+    pub fn watch(&self, store: &Store) {
+        // It is set once, for all histories of the thread.
+        let _ = self.0.store.set(store.clone());
+    }
+
+    /// To be called when the thread is about to wait.
+    pub fn about_to_wait(&self) {
+        if self.0.store.get().is_some_and(database::is_busy) {
+            return;
+        }
+        if let Some(waiting) = self.lock().take() {
+            // Whoever waited may have gone.
+            let _ = waiting.send(());
+        }
+    }
+
+    /// Waits until nothing runs; whether that came.
+    pub async fn reached(&self) -> bool {
+        let (tell, told) = oneshot::channel();
+        *self.lock() = Some(tell);
+        tokio::time::timeout(PATIENCE, told).await.is_ok()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<oneshot::Sender<()>>> {
+        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
