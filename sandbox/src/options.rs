@@ -79,11 +79,18 @@ pub struct Behavior {
     pub after_retries: AfterRetries,
     /// How the portal says that a subscription ends with its period.
     pub portal_cancels_by: CancelField,
+    /// Whether a renewal's invoice stays a draft for an hour, as it does at Stripe. Without it, a renewal is
+    /// collected at once.
+    pub drafts_renewals: bool,
 }
 
 impl Default for Behavior {
     fn default() -> Self {
-        Self { after_retries: AfterRetries::Cancel, portal_cancels_by: CancelField::CancelAt }
+        Self {
+            after_retries: AfterRetries::Cancel,
+            portal_cancels_by: CancelField::CancelAt,
+            drafts_renewals: false,
+        }
     }
 }
 

@@ -24,25 +24,28 @@ macro_rules! rows {
     };
 }
 
-/// An event in the inbox.
-pub struct Event {
+/// Work that waits, was done or was given up: an event in the inbox, or a mail in the outbox.
+pub struct Item {
     pub id: String,
     pub kind: String,
-    pub received_at: i64,
+    pub since: i64,
     pub done: bool,
-    pub given_up: bool,
+    pub given_up_at: Option<i64>,
+    pub attempts: i64,
     pub last_error: Option<String>,
 }
 
-/// A mail in the outbox.
-pub struct Mail {
-    pub id: String,
-    pub license_id: String,
-    pub kind: String,
-    pub created_at: i64,
-    pub sent: bool,
-    pub given_up: bool,
-    pub last_error: Option<String>,
+impl Item {
+    pub fn is_open(&self) -> bool {
+        !self.done && self.given_up_at.is_none()
+    }
+}
+
+/// A row of one.
+type Row = (String, String, i64, Option<i64>, Option<i64>, i64, Option<String>);
+
+fn item((id, kind, since, done, given_up_at, attempts, last_error): Row) -> Item {
+    Item { id, kind, since, done: done.is_some(), given_up_at, attempts, last_error }
 }
 
 /// Opens the database, with this version's schema.
@@ -86,55 +89,27 @@ pub async fn undone(store: &Store) -> Result<i64> {
 }
 
 /// Every event that was stored, the oldest first.
-pub async fn events(store: &Store) -> Result<Vec<Event>> {
+pub async fn events(store: &Store) -> Result<Vec<Item>> {
     let rows = rows!(
         store,
-        (String, String, i64, Option<i64>, Option<i64>, Option<String>),
-        "SELECT event_id, kind, received_at, done_at, given_up_at, last_error FROM inbox
+        Row,
+        "SELECT event_id, kind, received_at, done_at, given_up_at, attempts, last_error FROM inbox
          ORDER BY received_at, event_id"
     );
-    let event = |(id, kind, received_at, done, given_up, last_error): (
-        _,
-        _,
-        _,
-        Option<_>,
-        Option<_>,
-        _,
-    )| {
-        let (done, given_up) = (done.is_some(), given_up.is_some());
-        Event { id, kind, received_at, done, given_up, last_error }
-    };
-    Ok(rows.into_iter().map(event).collect())
+    Ok(rows.into_iter().map(item).collect())
 }
 
-/// Every mail, the oldest first.
-pub async fn mails(store: &Store) -> Result<Vec<Mail>> {
+/// Every mail, the oldest first, with the license that it is about.
+pub async fn mails(store: &Store) -> Result<Vec<(Item, String)>> {
     let rows = rows!(
         store,
-        (String, String, String, i64, Option<i64>, Option<i64>, Option<String>),
-        "SELECT mail_id, license_id, kind, created_at, sent_at, given_up_at, last_error FROM outbox
+        Row,
+        "SELECT mail_id, kind, created_at, sent_at, given_up_at, attempts, last_error FROM outbox
          ORDER BY created_at, mail_id"
     );
-    let mail = |(id, license_id, kind, created_at, sent, given_up, last_error): (
-        _,
-        _,
-        _,
-        _,
-        Option<_>,
-        Option<_>,
-        _,
-    )| {
-        let (sent, given_up) = (sent.is_some(), given_up.is_some());
-        Mail { id, license_id, kind, created_at, sent, given_up, last_error }
-    };
-    Ok(rows.into_iter().map(mail).collect())
-}
-
-/// The licenses that were issued because of Stripe, by the audit log: its details, as JSON.
-pub async fn issued(store: &Store) -> Result<Vec<String>> {
-    let rows =
-        rows!(store, (String,), "SELECT detail FROM audit_log WHERE action = 'license.issued'");
-    Ok(rows.into_iter().map(|(detail,)| detail).collect())
+    let licenses =
+        rows!(store, (String,), "SELECT license_id FROM outbox ORDER BY created_at, mail_id");
+    Ok(rows.into_iter().map(item).zip(licenses.into_iter().map(|(id,)| id)).collect())
 }
 
 /// Every order's customer, invoice and status.

@@ -7,6 +7,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::PoisonError;
 
 use licentia::config::CreateCustomer;
+use licentia::domain::policy::{Bought, Policy};
 use licentia::error::Result;
 use licentia::flows::reconcile;
 use licentia_sandbox::{AfterRetries, Behavior, CancelField, Delivery};
@@ -35,6 +36,9 @@ pub struct History {
     pub ground: Ground,
     pub servers: Vec<Server>,
     pub people: Vec<Person>,
+    /// Whether events may be lost, and everybody be compared with Stripe: if not, the inbox alone must bring
+    /// everything about.
+    pub lossy: bool,
     /// The server that stands still, if one does.
     pub frozen: Option<usize>,
     /// What was begun.
@@ -88,6 +92,17 @@ pub async fn run(ground: &Ground, seed: u64, told: bool) -> Result<Ending> {
     Ok(history.ending)
 }
 
+/// The usual policy, or any other.
+fn policy(dice: &Dice) -> Policy {
+    if dice.happens(600) {
+        return Policy::default();
+    }
+    let either = || if dice.happens(500) { Bought::Keep } else { Bought::Revoke };
+    let (refund, dispute, dispute_lost) = (either(), either(), either());
+    // Who takes back what is only disputed takes back what was lost: the plans file demands it.
+    Policy { refund, dispute, dispute_lost: dispute_lost.max(dispute) }
+}
+
 impl History {
     fn new(ground: &Ground, seed: u64, told: bool) -> Result<Self> {
         let dice = Dice::seeded(seed);
@@ -96,6 +111,7 @@ impl History {
         let behavior = Behavior {
             after_retries: *dice.pick(&after_retries).unwrap_or(&AfterRetries::Cancel),
             portal_cancels_by: *dice.pick(&fields).unwrap_or(&CancelField::CancelAt),
+            drafts_renewals: dice.happens(700),
         };
         let (world, secret) = World::new(dice.clone(), behavior);
         let mut ground = ground.clone();
@@ -110,6 +126,8 @@ impl History {
             1 => vec![0, 0],
             _ => vec![0, i64::try_from(dice.below(120)).unwrap_or(0) - 60],
         };
+        let lossy = dice.happens(400);
+        ground.plans.policy = policy(&dice);
         let mut servers = Vec::new();
         for (number, ahead) in ahead.iter().enumerate() {
             servers.push(Server::start(&ground, &world, number, *ahead)?);
@@ -119,6 +137,7 @@ impl History {
             ground,
             servers,
             people: Vec::new(),
+            lossy,
             frozen: None,
             begun: Vec::new(),
             air: Vec::new(),
@@ -170,7 +189,7 @@ impl History {
             (1, Step::Kill),
             (1, Step::Freeze),
             (2, Step::Weather),
-            (1, Step::Compare),
+            (usize::from(self.lossy), Step::Compare),
         ];
         match self.world.dice.weighted(&steps).unwrap_or(Step::Time) {
             Step::GoOn => self.go_on(),

@@ -10,6 +10,7 @@ mod dice;
 mod gate;
 mod history;
 mod idle;
+mod mails;
 mod mishaps;
 mod people;
 mod server;
@@ -19,11 +20,14 @@ mod work;
 mod world;
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
+use history::Ending;
 use idle::Idle;
 use licentia::config::Config;
 use licentia::domain::time::Timestamp;
@@ -155,9 +159,16 @@ fn one_after_the_other(
 }
 
 async fn one(plan: &Plan, seed: u64, ground: &Ground, total: &Mutex<Total>) -> Result<()> {
+    // What stops a history is a violation too, and has its seed.
     let once = async || {
         database::empty(&ground.store).await?;
-        history::run(ground, seed, plan.trace).await
+        let run = AssertUnwindSafe(history::run(ground, seed, plan.trace)).catch_unwind().await;
+        let stopped = |why: String| Ending { violations: vec![why], ..Ending::default() };
+        Ok::<_, Error>(match run {
+            Ok(Ok(ending)) => ending,
+            Ok(Err(error)) => stopped(format!("it stopped: {error}")),
+            Err(_) => stopped("a panic, told on standard error".to_owned()),
+        })
     };
     let mut ending = once().await?;
     if plan.twice && once().await?.digest != ending.digest {

@@ -60,7 +60,7 @@ impl History {
             return;
         }
         match self.world.dice.below(20) {
-            0 => {
+            0 if self.lossy => {
                 let (number, delivery) = self.air.swap_remove(place);
                 self.tell(|| format!("{} is lost", delivery.event));
                 self.world.stripe.drop_delivery(number);

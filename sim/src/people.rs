@@ -24,7 +24,7 @@ const PEOPLE: usize = 4;
 
 /// Somebody.
 pub struct Person {
-    email: String,
+    pub email: String,
     pub customer_id: Option<CustomerId>,
     /// The first license.
     token: Option<String>,
@@ -32,6 +32,8 @@ pub struct Person {
     sessions: Vec<String>,
     /// The counterparts at Stripe that were deleted there.
     pub former: Vec<String>,
+    /// Whether they asked for the account to be deleted, and whether that was answered.
+    pub leaving: bool,
     pub deleted: bool,
 }
 
@@ -97,6 +99,7 @@ impl History {
             }
             _ if dice.happens(200) => {
                 self.tell(|| format!("{who} deletes the account"));
+                self.people[who].leaving = true;
                 self.begin(server, async move {
                     Outcome::Deleted(who, account::delete(&app, &caller).await)
                 });
@@ -114,6 +117,7 @@ impl History {
             token: None,
             sessions: Vec::new(),
             former: Vec::new(),
+            leaving: false,
             deleted: false,
         };
         self.people.push(new);
@@ -209,7 +213,7 @@ impl History {
 
     fn change(&mut self, who: usize, stripe_id: &str, subscription: &str) {
         let (stripe, dice) = (self.world.stripe.clone(), self.world.dice.clone());
-        let done = match dice.below(16) {
+        let done = match dice.below(17) {
             0..=2 => {
                 let cancel = dice.happens(600);
                 format!("cancels {cancel}: {:?}", stripe.cancel(subscription, cancel))
@@ -219,13 +223,23 @@ impl History {
                 let (price, ..) = *dice.pick(&PRICES).unwrap_or(&PRICES[0]);
                 format!("changes to {price}: {:?}", stripe.change_plan(subscription, price))
             }
-            7 | 8 => {
+            7 => {
+                let (price, ..) = *dice.pick(&PRICES).unwrap_or(&PRICES[0]);
+                let then = dice.happens(700);
+                let done = if then {
+                    stripe.schedule_change(subscription, price)
+                } else {
+                    stripe.unschedule(subscription)
+                };
+                format!("has {price} from the next period on, {then}: {done:?}")
+            }
+            8 | 9 => {
                 let cards =
                     [Card::Paid, Card::DeclinedLater, Card::DelayedPaid, Card::DelayedFailed];
                 let card = *dice.pick(&cards).unwrap_or(&Card::Paid);
                 format!("pays by {card:?} from now on: {:?}", stripe.replace_card(stripe_id, card))
             }
-            9 => {
+            10 => {
                 let pause = dice.happens(500);
                 let pause = if pause { json!({ "behavior": "void" }) } else { Value::Null };
                 let fields = json!({ "pause_collection": pause });
@@ -234,7 +248,7 @@ impl History {
                 let told = format!("collection {fields}");
                 format!("{told}: {:?}", stripe.edit(subscription, fields, event))
             }
-            10 if dice.happens(150) => {
+            11 if dice.happens(150) => {
                 self.people[who].former.push(stripe_id.to_owned());
                 let gone = self.call("DELETE", &format!("/v1/customers/{stripe_id}"), "");
                 format!("is deleted at Stripe: {}", gone["deleted"])

@@ -60,7 +60,7 @@ pub struct Server {
 }
 
 /// What ends a task when its server dies.
-struct Death;
+pub struct Death;
 
 impl Server {
     pub fn start(ground: &Ground, world: &World, number: usize, ahead: i64) -> Result<Self> {

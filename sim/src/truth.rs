@@ -2,6 +2,7 @@
 //! lines cover. It decides what must be licensed, and above what nothing may be.
 
 use licentia::domain::plan::Catalog;
+use licentia::domain::policy::Bought;
 use serde_json::Value;
 
 use crate::history::History;
@@ -9,8 +10,10 @@ use crate::people::id_of;
 
 const DAY: i64 = 86_400;
 
-/// The longest that anything works past what was paid: a bank debit on its way.
-const LONGEST_GRACE: i64 = 14 * DAY;
+/// How long something works past what was paid while a bank debit is on its way, and while a renewal is about
+/// to be collected.
+const DEBIT: i64 = 14 * DAY;
+const DRAFT: i64 = 3 * DAY;
 
 /// What Stripe knows of somebody.
 pub struct Truth {
@@ -29,7 +32,9 @@ pub struct Invoice {
     /// Whether its subscription went on without being collected at some time.
     was_paused: bool,
     lines: Vec<Line>,
-    /// Given back in full, or disputed and lost.
+    /// Whether a bank debit for it is on its way.
+    is_processing: bool,
+    /// Whether what it bought is taken back, by the vendor's policy.
     pub given_back: bool,
     pub refunded: bool,
     pub disputed: bool,
@@ -59,6 +64,8 @@ pub struct Due {
     pub rank: usize,
     /// Until when, grace aside.
     pub until: i64,
+    /// Whether nothing else could be what is licensed.
+    pub alone: bool,
 }
 
 impl Truth {
@@ -102,9 +109,30 @@ impl Truth {
             // Another interval begins a period of its own.
             let until = period_end(subscription).map_or(until, |end| end.min(until));
             let until = ends(subscription).map_or(until, |end| end.min(until));
-            (now < until).then_some(Due { rank: rank_due, until })
+            let alone = self.subscriptions.iter().filter(|other| is_live(other)).count() == 1;
+            (now < until).then_some(Due { rank: rank_due, until, alone })
         });
         due.max_by_key(|due| (due.rank, due.until))
+    }
+
+    /// What goes on by grace at the least: the last that was paid, if it is over and nothing ended it.
+    pub fn bridged(&self, catalog: &Catalog, now: i64) -> Option<Due> {
+        let live = self.subscriptions.iter().filter(|s| is_live(s) && ends(s).is_none());
+        let bridged = live.filter_map(|subscription| {
+            let id = id_of(subscription);
+            let mut own = self.invoices.iter().filter(|invoice| invoice.subscription == id);
+            if own.any(|invoice| invoice.given_back || invoice.was_paused) {
+                return None;
+            }
+            let lines = self.lines(subscription);
+            let ranked = |line: &&Line| Some((line.end, rank(catalog, &line.price)?));
+            let (end, paid) = lines.iter().filter_map(ranked).max()?;
+            let wanted = items(subscription).filter_map(|price| rank(catalog, price)).max()?;
+            let rank = paid.min(wanted);
+            let until = end + i64::from(catalog.plans.get(rank)?.grace_days) * DAY;
+            (end <= now && now < until).then_some(Due { rank, until, alone: false })
+        });
+        bridged.max_by_key(|due| (due.rank, due.until))
     }
 
     /// Whether something of this rank was paid that reaches to `until`, or nearly: what a license may
@@ -137,14 +165,27 @@ impl Truth {
     }
 
     /// The end of the longest grace that anything here could have.
-    pub fn latest_grace(&self) -> i64 {
+    pub fn latest_grace(&self, catalog: &Catalog, now: i64) -> i64 {
         let ends = self.subscriptions.iter().filter(|s| is_live(s)).filter_map(|subscription| {
             let paused = !subscription["pause_collection"].is_null();
             let period = period_end(subscription);
             let paid = self.lines(subscription).iter().map(|line| line.end).max()?;
-            Some(if paused { period.map_or(paid, |period| period.max(paid)) } else { paid })
+            let paid = if paused { period.map_or(paid, |period| period.max(paid)) } else { paid };
+            Some(paid + self.grace(subscription, catalog, paid <= now))
         });
-        ends.max().map_or(0, |end| end + LONGEST_GRACE)
+        ends.max().unwrap_or(0)
+    }
+
+    fn grace(&self, subscription: &Value, catalog: &Catalog, behind: bool) -> i64 {
+        let usual = catalog.plans.iter().map(|plan| i64::from(plan.grace_days)).max().unwrap_or(0);
+        let id = id_of(subscription);
+        let mut own = self.invoices.iter().filter(|invoice| invoice.subscription == id);
+        let debit = own.any(|invoice| invoice.status == "open" && invoice.is_processing);
+        match subscription["status"] == "active" {
+            true if debit => DEBIT.max(usual * DAY),
+            true if behind => DRAFT.max(usual * DAY),
+            _ => usual * DAY,
+        }
     }
 }
 
@@ -179,9 +220,20 @@ fn invoice(history: &History, found: &Value, disputes: &[Value]) -> Invoice {
     let charge = stripe.look(&intent, |intent| intent["latest_charge"].as_str().map(str::to_owned));
     let charge = charge.unwrap_or_default();
     let refunded = stripe.look(&charge, |charge| charge["refunded"] == true);
+    let is_processing = stripe.look(&intent, |intent| intent["status"] == "processing");
     let of_it = |dispute: &&Value| dispute["payment_intent"] == intent.as_str();
     let disputed: Vec<&str> =
         disputes.iter().filter(of_it).filter_map(|dispute| dispute["status"].as_str()).collect();
+    let policy = history.ground.plans.policy;
+    let bought = if refunded {
+        policy.refund
+    } else if disputed.contains(&"lost") {
+        policy.dispute_lost
+    } else if disputed.iter().any(|status| *status != "won") {
+        policy.dispute
+    } else {
+        Bought::Keep
+    };
     let number = |value: &Value| value.as_i64().unwrap_or_default();
     let lines = found["lines"]["data"].as_array().into_iter().flatten().map(|line| Line {
         price: line["pricing"]["price_details"]["price"].as_str().unwrap_or_default().to_owned(),
@@ -198,7 +250,8 @@ fn invoice(history: &History, found: &Value, disputes: &[Value]) -> Invoice {
         status: found["status"].as_str().unwrap_or_default().to_owned(),
         amount: number(&found["total"]),
         lines: lines.collect(),
-        given_back: refunded || disputed.contains(&"lost"),
+        is_processing,
+        given_back: bought == Bought::Revoke,
         refunded,
         disputed: disputed.iter().any(|status| *status != "won"),
         id,

@@ -1,7 +1,10 @@
 //! What runs on the servers: it is begun, waited for until nothing runs but what waits, and what came of it
 //! is heard.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::FutureExt;
 
 use licentia::domain::ids::CustomerId;
 use licentia::error::{Error, Result};
@@ -10,6 +13,7 @@ use licentia::store::{LeasedEvent, LeasedMail};
 use licentia_sandbox::Delivery;
 
 use crate::history::History;
+use crate::server::Death;
 
 /// What came of something that was begun on a server.
 pub enum Outcome {
@@ -21,6 +25,7 @@ pub enum Outcome {
     Compared(Result<reconcile::Report>),
     Deleted(usize, Result<()>),
     Done(&'static str, Result<()>),
+    Panicked,
 }
 
 /// Something that was begun and has not come to its end.
@@ -60,7 +65,11 @@ impl History {
         // Flows are large, and are moved several times until they run.
         let work = Box::pin(work);
         self.servers[server].app.tasks.spawn(async move {
-            let came = work.await;
+            let came = match AssertUnwindSafe(work).catch_unwind().await {
+                Ok(came) => came,
+                Err(death) if death.is::<Death>() => return,
+                Err(_) => Outcome::Panicked,
+            };
             *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(came);
         });
         self.begun.push(Begun { server, delivery, hashes, outcome });
@@ -158,6 +167,7 @@ impl History {
                 self.tell(|| format!("  compared: {report:?}"));
                 self.report = Some(report);
             }
+            Outcome::Panicked => self.violation("G: a panic, told on standard error".to_owned()),
             Outcome::Done(what, done) => self.must_be_usual(what, done),
             Outcome::SignedUp(_, Err(error)) => self.must_be_usual("signup", Err(error)),
             Outcome::Opened(_, Err(error)) => self.must_be_usual("checkout", Err(error)),

@@ -11,7 +11,8 @@ use futures_util::future::{Either, select};
 use licentia::domain::webhook::EVENT_TYPES;
 use licentia::{mailer, stripe};
 use licentia_sandbox::{
-    ApiFault, Behavior, Call, Double, Interval, NewPrice, Options, SECRET_KEY, StartTime, Times,
+    ApiFault, Behavior, Call, Double, Interval, Mail, NewPrice, Options, SECRET_KEY, StartTime,
+    Times,
 };
 
 use crate::dice::Dice;
@@ -55,6 +56,14 @@ impl Weather {
     }
 }
 
+/// A mail that arrived, as its reader has it.
+#[derive(Clone)]
+pub struct Arrived {
+    pub to: String,
+    /// What is attached.
+    pub license: Option<String>,
+}
+
 /// All of it. Clones share it.
 #[derive(Clone)]
 pub struct World {
@@ -63,8 +72,8 @@ pub struct World {
     pub timers: Timers,
     pub stripe: Arc<Double>,
     pub weather: Arc<Weather>,
-    /// The Message-IDs that the mail server took, and how often.
-    pub mails: Arc<Mutex<BTreeMap<String, usize>>>,
+    /// What the mail server took, by Message-ID.
+    pub mails: Arc<Mutex<BTreeMap<String, Arrived>>>,
     /// Where servers died, and how often.
     pub deaths: Arc<Mutex<BTreeMap<&'static str, usize>>>,
     /// What happened since it was last looked at.
@@ -200,10 +209,12 @@ impl World {
     }
 
     fn take(&self, mail: &[u8]) {
-        let text = String::from_utf8_lossy(mail);
-        let id = text.lines().find_map(|line| line.strip_prefix("Message-ID: <"));
-        let id = id.and_then(|id| id.split('@').next()).unwrap_or_default();
-        let mut mails = self.mails.lock().unwrap_or_else(PoisonError::into_inner);
-        *mails.entry(id.to_owned()).or_default() += 1;
+        let mail = Mail::received(0, self.now(), String::new(), Vec::new(), mail.to_vec());
+        let id = mail.header("Message-ID").trim_start_matches('<').split('@').next();
+        let id = id.unwrap_or_default().to_owned();
+        let license = mail.attachments.first();
+        let license = license.map(|file| String::from_utf8_lossy(&file.bytes).trim().to_owned());
+        let arrived = Arrived { to: mail.header("To").to_owned(), license };
+        self.mails.lock().unwrap_or_else(PoisonError::into_inner).insert(id, arrived);
     }
 }

@@ -1,4 +1,4 @@
-//! Invoices: opened and finalized in one go (Stripe leaves an hour between the two), paid, voided.
+//! Invoices: opened, finalized (in one go, but for renewals where Stripe's hour is kept), paid, voided.
 
 use serde_json::{Value, json};
 

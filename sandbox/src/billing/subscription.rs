@@ -14,6 +14,9 @@ const DAY: i64 = 86_400;
 /// Stripe gives up on a first payment after this time.
 pub const INCOMPLETE_EXPIRES_AFTER: i64 = 23 * 3_600;
 
+/// How long the invoice of a renewal is a draft.
+const DRAFT: i64 = 3_600;
+
 /// A failed payment is tried again after so many days each.
 const RETRY_AFTER_DAYS: [i64; 3] = [3, 5, 7];
 
@@ -239,7 +242,8 @@ fn renew(world: &mut World, sub: &str) {
     let mut lines = lines(world, sub, false);
     lines.retain(|line| renewed.contains(&line.item["id"]));
     let pause = text(&subscription["pause_collection"], "behavior");
-    let draft = status == "unpaid" || pause == "keep_as_draft";
+    let waits = world.behavior.drafts_renewals && pause.is_empty();
+    let draft = status == "unpaid" || pause == "keep_as_draft" || waits;
     let invoice = invoice::open(world, sub, "subscription_cycle", &lines, draft);
     match pause {
         "void" => invoice::void(world, &invoice),
@@ -247,8 +251,25 @@ fn renew(world: &mut World, sub: &str) {
             let fields = json!({ "auto_advance": false, "status": "uncollectible" });
             world.change(Kind::Invoice, &invoice, fields, "invoice.marked_uncollectible");
         }
+        _ if waits && status != "unpaid" => {
+            world.schedule(world.now + DRAFT, Timer::InvoiceDue(invoice));
+        }
         _ if draft => {}
         _ => invoice::pay(world, &invoice, Presence::OffSession),
+    }
+}
+
+/// The invoice of a renewal was a draft for long enough: it is finalized, and collected.
+pub fn collect(world: &mut World, invoice: &str) {
+    let subscription = world.get(Kind::Subscription, &invoice::subscription_of(world, invoice));
+    let paused = !subscription["pause_collection"].is_null();
+    let ended = has_ended(subscription);
+    if world.get(Kind::Invoice, invoice)["status"] != "draft" || ended {
+        return;
+    }
+    match paused {
+        true => invoice::void(world, invoice),
+        false => invoice::pay(world, invoice, Presence::OffSession),
     }
 }
 

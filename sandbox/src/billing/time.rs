@@ -21,6 +21,7 @@ fn fire(world: &mut World, timer: &Timer) {
         Timer::SessionExpires(session) => checkout::expire_if_due(world, session),
         Timer::SubscriptionDue(sub) => subscription::due(world, sub),
         Timer::IncompleteExpires(sub) => subscription::expire_incomplete(world, sub),
+        Timer::InvoiceDue(invoice) => subscription::collect(world, invoice),
         Timer::RetryPayment(invoice) => subscription::retry(world, invoice),
         Timer::PaymentSettles(intent) => settle(world, intent),
     }

@@ -39,7 +39,9 @@ pub struct Attachment {
 }
 
 impl Mail {
-    pub(crate) fn received(
+    /// A mail from what was sent.
+    #[must_use]
+    pub fn received(
         number: usize,
         arrived: i64,
         from: String,

@@ -30,6 +30,8 @@ pub enum Timer {
     SubscriptionDue(String),
     /// A first payment that nobody completed.
     IncompleteExpires(String),
+    /// The invoice of a renewal, which is a draft until then.
+    InvoiceDue(String),
     /// An invoice whose payment failed.
     RetryPayment(String),
     /// A payment by a method that takes days.

@@ -1,0 +1,96 @@
+//! Whether everybody was told what they were given: every license is mailed, arrives, and is the one that
+//! works (C).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::PoisonError;
+
+use licentia::domain::license::Source;
+use licentia::error::Result;
+use licentia::store::IssuedLicense;
+
+use crate::checks::MANY;
+use crate::database::{self, Item};
+use crate::history::History;
+use crate::world::Arrived;
+
+/// Mails that may be about a license more than once, and need not carry it.
+const NOTICES: [&str; 2] = ["payment_problem", "cancellation"];
+
+/// Checks all of them.
+pub async fn all(history: &mut History) -> Result<()> {
+    let mails = database::mails(&history.ground.store).await?;
+    let arrived = history.world.mails.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let mut owners = BTreeMap::new();
+    for who in 0..history.people.len() {
+        let Some(id) = history.people[who].customer_id.clone() else { continue };
+        let licenses = history.ground.store.read().await?.licenses_of(&id, i64::MAX, MANY).await?;
+        every_license_is_mailed(history, who, &licenses, &mails);
+        for license in licenses {
+            owners.insert(license.license_id.to_string(), (who, license.token));
+        }
+    }
+    let mut told = BTreeSet::new();
+    for (mail, license_id) in mails {
+        match arrived.get(&mail.id) {
+            Some(arrived) => reads(history, &mail, arrived, &owners),
+            None if mail.done => {
+                history.violation(format!("C: {} is noted as sent, and never arrived", mail.id));
+            }
+            None => {}
+        }
+        let once = !NOTICES.contains(&&*mail.kind);
+        if once && !told.insert((license_id.clone(), mail.kind.clone())) {
+            history.violation(format!("E: {license_id} is told twice by {}", mail.kind));
+        }
+    }
+    Ok(())
+}
+
+/// But for those that only refresh a token: they say what the one before said, and an app fetched them.
+fn every_license_is_mailed(
+    history: &mut History,
+    who: usize,
+    licenses: &[IssuedLicense],
+    mails: &[(Item, String)],
+) {
+    let says = |license: &IssuedLicense| (license.source, license.plan.clone(), license.term());
+    for (place, license) in licenses.iter().enumerate() {
+        let before = licenses.get(place + 1);
+        let refreshed = before.is_some_and(|before| {
+            let running = before.revoked_at.is_none_or(|at| at > license.issued_at);
+            says(before) == says(license) && running
+        });
+        let mailed = mails.iter().any(|(_, about)| *about == license.license_id.as_str());
+        if !refreshed && !mailed {
+            let (seq, plan) = (license.seq, &license.plan);
+            history.violation(format!("C: {who}: license {seq} ({plan}) was never mailed"));
+        }
+        let trial = &history.ground.plans.trial().id;
+        if license.source == Source::Trial && license.plan != trial.as_str() {
+            let what = format!("B: {who}: a trial of {}", license.plan);
+            history.violation(what);
+        }
+    }
+}
+
+/// Whom a mail reached, and what it carried.
+fn reads(
+    history: &mut History,
+    mail: &Item,
+    arrived: &Arrived,
+    owners: &BTreeMap<String, (usize, String)>,
+) {
+    let reader = history.people.iter().position(|person| arrived.to.contains(&person.email));
+    let carried = match &arrived.license {
+        Some(token) => owners.values().find(|(_, of)| of == token).map(|(who, _)| *who),
+        // A notice of something that ended.
+        None => return,
+    };
+    // Who was deleted meanwhile has no licenses here any more.
+    let gone = reader.is_some_and(|who| history.people[who].leaving);
+    if !gone && (carried.is_none() || carried != reader) {
+        let what =
+            format!("C: {} ({}) reached {:?} with {carried:?}'s", mail.id, mail.kind, arrived.to);
+        history.violation(what);
+    }
+}
