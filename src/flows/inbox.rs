@@ -12,10 +12,6 @@ use crate::error::{Error, Result};
 use crate::flows::{brief, sync};
 use crate::store::{LeasedEvent, Tx};
 
-/// How long a worker has for what it took, in seconds: longer than it waits for a customer's lease and
-/// works under it, and short enough that what a dead one held up is done within a minute.
-const LEASE_SECONDS: i64 = 45;
-
 /// A customer's name or address changed.
 const CHANGED: &str = "licentia.customer_changed";
 
@@ -62,7 +58,7 @@ pub async fn take_due(app: &App, most: usize) -> Result<Vec<(CustomerId, Vec<Lea
     }
     let mut tx = app.store.write().await?;
     let most = i64::try_from(most).unwrap_or(i64::MAX);
-    let leased = tx.lease_events(now, now.plus(LEASE_SECONDS), most).await?;
+    let leased = tx.lease_events(now, most).await?;
     tx.sweep_events(now).await?;
     tx.commit().await?;
     app.fail_points.reach("inbox.taken");
@@ -141,7 +137,7 @@ async fn try_again(
     let text = brief(&error.to_string());
     let mut tx = app.store.write().await?;
     for event in events {
-        let due = retry::next(event.received_at, event.attempts, now, app.random.bits());
+        let due = retry::next(event.tried_since, event.attempts, now, app.random.bits());
         tx.event_failed(event, &text, due, now).await?;
         let given_up = due.is_none();
         tracing::warn!(event = event.event_id, customer_id = %id, error = text, given_up, "not done");

@@ -102,12 +102,12 @@ async fn however_many_did_not_work_all_are_replayed_once_and_a_list_says_that_it
     let many = MAX_LISTED + 500;
     for first in (0..many).step_by(500) {
         let rows: Vec<_> = (first..first + 500)
-            .map(|n| format!("('evt_{n}', 'invoice.paid', '', 1, {n}, 1, 84, 1)"))
+            .map(|n| format!("('evt_{n}', 'invoice.paid', '', 1, {n}, {n}, 1, 84, 1)"))
             .collect();
         let rows = rows.join(",");
         let insert = format!(
-            "INSERT INTO inbox (event_id, kind, body, happened_at, received_at, due_at, attempts,
-                 given_up_at) VALUES {rows}"
+            "INSERT INTO inbox (event_id, kind, body, happened_at, received_at, tried_since, due_at,
+                 attempts, given_up_at) VALUES {rows}"
         );
         execute(store, &insert).await.unwrap();
     }
