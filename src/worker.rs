@@ -43,9 +43,9 @@ pub async fn run(app: App, stopped: watch::Receiver<()>) {
         &app.events_due,
         stopped.clone(),
         |room| inbox::take_due(&app, room),
-        move |(id, about)| {
+        move |(whose, about)| {
             let app = events.clone();
-            async move { inbox::work(&app, &id, &about).await }
+            async move { inbox::work(&app, &whose, &about).await }
         },
     );
     let outbox = drain(

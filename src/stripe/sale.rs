@@ -191,6 +191,16 @@ impl Stripe {
         }
     }
 
+    /// Who made a payment; nobody, if Stripe does not know it, or not whose it is.
+    pub async fn payer(&self, payment: &PaymentIntentId) -> Answer<Option<StripeCustomerId>> {
+        let path = format!("/payment_intents/{payment}");
+        match self.get::<WirePaymentIntent>(&path, Vec::new()).await {
+            Ok(found) => Ok(found.customer()),
+            Err(StripeFailure::Refused { status: 404, .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Every subscription of a customer, ended ones too.
     pub async fn subscriptions(&self, id: &StripeCustomerId) -> Answer<Vec<Subscription>> {
         let query = vec![field("customer", id.as_str()), field("status", "all")];

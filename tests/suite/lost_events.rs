@@ -8,8 +8,10 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use licentia::clock::SystemClock;
 use licentia::domain::admin_key::Scope;
+use licentia::domain::ids::CustomerId;
 use licentia::domain::time::DAY;
 use licentia::flows::events::{self, MAX_LISTED};
+use licentia::flows::inbox::{self, Whose};
 use licentia::flows::reconcile::{AT_ONCE, again, everybody};
 use licentia::flows::settle::Intent;
 use licentia::store::Actor;
@@ -18,7 +20,7 @@ use licentia_sandbox::{ApiFault, Card, DeliveryFault, Times};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
-use crate::harness::database::{execute, number};
+use crate::harness::database::{execute, number, texts};
 use crate::harness::process::{licentia, run};
 use crate::harness::shop::Shop;
 use crate::harness::{TestApp, TestDatabase, config};
@@ -107,6 +109,39 @@ async fn what_was_given_up_stays_and_what_is_done_is_forgotten_in_the_end() {
     assert_eq!(number(store, done).await, 0);
     let left = events::troubled(&shop.app.app, 1000).await.unwrap().events;
     assert_eq!(left.len(), troubled.len() - 1);
+}
+
+#[tokio::test]
+async fn an_event_that_is_replayed_while_somebody_works_on_it_is_worked_on_once_more() {
+    let mut shop = Shop::open().await;
+    shop.end_worker().await;
+    let ada = shop.buyer("ada@example.com").await;
+    let session = shop.checkout(&ada, "professional").await;
+    shop.sandbox.pay(&session, Card::Paid).unwrap();
+    shop.sandbox.settled().await;
+    let app = &shop.app.app;
+    let taken = inbox::take_due(app, 100).await.unwrap();
+    let replayed = &taken[0].1[0].event_id;
+    events::replay(app, replayed, Actor::Operator).await.unwrap();
+    for (whose, about) in &taken {
+        inbox::work(app, whose, about).await.unwrap();
+    }
+    let left = "SELECT event_id FROM inbox WHERE done_at IS NULL";
+    assert_eq!(texts(&app.store, left).await, [replayed.as_str()]);
+    // Nor is it called foreign by whoever held it before.
+    let taken = inbox::take_due(app, 100).await.unwrap();
+    events::replay(app, replayed, Actor::Operator).await.unwrap();
+    let gone = CustomerId::from_random(1);
+    inbox::work(app, &Whose::Customer(gone), &taken[0].1).await.unwrap();
+    assert_eq!(texts(&app.store, left).await, [replayed.as_str()]);
+    let body = events::body(app, replayed).await.unwrap();
+    assert!(body.contains(replayed), "{body}");
+
+    for (whose, about) in inbox::take_due(app, 100).await.unwrap() {
+        inbox::work(app, &whose, &about).await.unwrap();
+    }
+    assert_eq!(shop.open_work().await, 2, "the two mails");
+    shop.must_be_paid(&ada).await;
 }
 
 #[tokio::test]
