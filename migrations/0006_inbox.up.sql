@@ -9,6 +9,8 @@ CREATE TABLE inbox (
     body                     TEXT   NOT NULL,
     happened_at              BIGINT NOT NULL,
     received_at              BIGINT NOT NULL,
+    -- Since when it is tried: it came then, or was replayed.
+    tried_since              BIGINT NOT NULL,
     due_at                   BIGINT NOT NULL,
     attempts                 BIGINT NOT NULL DEFAULT 0,
     fence                    BIGINT NOT NULL DEFAULT 0,

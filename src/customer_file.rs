@@ -16,11 +16,12 @@ use crate::files::read_text;
 /// The largest file, in bytes: [`MAX_ROWS`] with room to spare.
 const MAX_FILE_BYTES: u64 = 32 * 1024 * 1024;
 
-/// The most customers in one file: they are held in memory. Who has more imports several files.
+/// The most rows in one file, whatever is wrong with them: they are held in memory. Who has more customers
+/// imports several files.
 const MAX_ROWS: usize = 100_000;
 
-/// Problems that are shown: a hundred show what is wrong with a thousand.
-const MAX_SHOWN: usize = 100;
+/// Problems that are kept, and shown: a hundred show what is wrong with a thousand.
+const MAX_PROBLEMS: usize = 100;
 
 /// The columns; the first is required.
 pub const COLUMNS: [&str; 5] =
@@ -32,7 +33,46 @@ pub struct CustomerFile {
     /// The rows that can be read, each with its line.
     pub rows: Vec<(u64, Newcomer)>,
     /// What is wrong with the others.
-    pub problems: Vec<Problem>,
+    pub problems: Problems,
+}
+
+/// What is wrong with a file: the first few, and how many more there are.
+#[derive(Debug, Default)]
+pub struct Problems {
+    kept: Vec<Problem>,
+    more: usize,
+}
+
+impl Extend<Problem> for Problems {
+    fn extend<T: IntoIterator<Item = Problem>>(&mut self, found: T) {
+        for problem in found {
+            if self.kept.len() < MAX_PROBLEMS {
+                self.kept.push(problem);
+            } else {
+                self.more += 1;
+            }
+        }
+    }
+}
+
+impl Problems {
+    /// All of them as one error, in the order of their lines.
+    ///
+    /// # Errors
+    /// [`Error::Setup`], if there are any.
+    pub fn none(mut self) -> Result<()> {
+        if self.kept.is_empty() {
+            return Ok(());
+        }
+        self.kept.sort_by_key(|problem| problem.line);
+        let mut told: Vec<_> =
+            self.kept.iter().map(|Problem { line, text }| format!("line {line}: {text}")).collect();
+        if self.more > 0 {
+            told.push(format!("… and {} more", self.more));
+        }
+        told.push("nobody was imported; mend the file and run this again".to_owned());
+        Err(Error::Setup(told))
+    }
 }
 
 /// Something wrong with a line.
@@ -46,21 +86,6 @@ impl Problem {
     /// With this line.
     pub fn new(line: u64, text: impl Into<String>) -> Self {
         Self { line, text: text.into() }
-    }
-
-    /// All of them as one error, in the order of their lines.
-    #[must_use]
-    pub fn all(mut problems: Vec<Self>) -> Error {
-        problems.sort_by_key(|problem| problem.line);
-        let more = problems.len().saturating_sub(MAX_SHOWN);
-        let shown = problems.into_iter().take(MAX_SHOWN);
-        let mut shown: Vec<_> =
-            shown.map(|Self { line, text }| format!("line {line}: {text}")).collect();
-        if more > 0 {
-            shown.push(format!("… and {more} more"));
-        }
-        shown.push("nobody was imported; mend the file and run this again".to_owned());
-        Error::Setup(shown)
     }
 }
 
@@ -90,7 +115,12 @@ pub fn parse(text: &str) -> Result<CustomerFile> {
     let unreadable = |error: csv::Error| Error::setup(format!("this is not CSV: {error}"));
     let columns = columns(reader.headers().map_err(unreadable)?)?;
     let (mut file, mut lines) = (CustomerFile::default(), Lines { text, at: 0, line: 1 });
-    for record in reader.records() {
+    for (number, record) in reader.records().enumerate() {
+        if number == MAX_ROWS {
+            return Err(Error::setup(format!(
+                "the file has more than {MAX_ROWS} customers; import several smaller ones"
+            )));
+        }
         let record = record.map_err(unreadable)?;
         let line = lines.of(&record);
         match row(&columns, &record) {
@@ -99,15 +129,10 @@ pub fn parse(text: &str) -> Result<CustomerFile> {
                 file.problems.extend(wrong.into_iter().map(|text| Problem::new(line, text)));
             }
         }
-        if file.rows.len() > MAX_ROWS {
-            return Err(Error::setup(format!(
-                "the file has more than {MAX_ROWS} customers; import several smaller ones"
-            )));
-        }
     }
-    let mut twice = repeated(&file.rows, "email", |row| Some(&row.email));
-    twice.extend(repeated(&file.rows, "stripe_customer_id", |row| row.stripe_customer_id.as_ref()));
-    file.problems.extend(twice);
+    file.problems.extend(repeated(&file.rows, "email", |row| Some(&row.email)));
+    let stripe_ids = repeated(&file.rows, COLUMNS[3], |row| row.stripe_customer_id.as_ref());
+    file.problems.extend(stripe_ids);
     Ok(file)
 }
 
@@ -230,15 +255,14 @@ impl FromStr for YesNo {
 /// Every value that stands in two rows.
 fn repeated<'a, T: Eq + Hash + 'a>(
     rows: &'a [(u64, Newcomer)],
-    column: &str,
+    column: &'a str,
     value: impl Fn(&'a Newcomer) -> Option<&'a T>,
-) -> Vec<Problem> {
+) -> impl Iterator<Item = Problem> {
     let mut seen = HashMap::new();
-    let again = rows.iter().filter_map(|(line, row)| {
+    rows.iter().filter_map(move |(line, row)| {
         let first = seen.insert(value(row)?, *line)?;
         Some(Problem::new(*line, format!("`{column}`: line {first} has the same")))
-    });
-    again.collect()
+    })
 }
 
 #[cfg(test)]
@@ -246,8 +270,8 @@ mod tests {
     use super::*;
 
     fn problems(text: &str) -> Vec<String> {
-        match parse(text).map(|file| Problem::all(file.problems)) {
-            Ok(Error::Setup(mut problems)) => {
+        match parse(text).map(|file| file.problems.none()) {
+            Ok(Err(Error::Setup(mut problems))) => {
                 problems.pop();
                 problems
             }
@@ -267,7 +291,8 @@ mod tests {
             "name,email\n\"Lovelace, Ada\", ada@example.com \n\n".to_owned(),
         ] {
             let file = parse(&text).unwrap();
-            assert_eq!((file.rows.len(), &*file.problems), (1, &[][..]), "{text}");
+            assert_eq!(file.rows.len(), 1, "{text}");
+            file.problems.none().unwrap();
             let (line, row) = &file.rows[0];
             assert_eq!((*line, row.email.as_str()), (2, "ada@example.com"));
             assert_eq!(row.name.as_ref().unwrap().as_str(), "Lovelace, Ada");
@@ -326,7 +351,19 @@ mod tests {
     fn a_file_of_mistakes_is_not_told_in_full() {
         let told = problems(&format!("email\n{}", "nobody\n".repeat(1000)));
         assert_eq!((told.len(), told[100].as_str()), (101, "… and 900 more"));
-        let many = format!("email\n{}", "a@example.com\n".repeat(MAX_ROWS + 1));
-        assert!(problems(&many)[0].contains("more than 100000 customers"));
+    }
+
+    #[test]
+    fn a_file_that_is_too_long_is_not_read_to_its_end_whatever_it_says() {
+        for row in ["a@example.com\n", "x\n", "a,b,c\n"] {
+            let many = format!("email\n{}", row.repeat(MAX_ROWS + 1));
+            let told = problems(&many);
+            assert_eq!(told.len(), 1, "{told:#?}");
+            assert!(told[0].contains("more than 100000 customers"), "{told:#?}");
+        }
+        let full = format!("email\n{}", "x\n".repeat(MAX_ROWS));
+        let file = parse(&full).unwrap();
+        assert_eq!(file.problems.kept.len(), MAX_PROBLEMS);
+        assert_eq!(file.problems.kept.len() + file.problems.more, MAX_ROWS);
     }
 }

@@ -27,7 +27,9 @@ use wire::List;
 
 pub use account::{Endpoint, StripePrice};
 pub use double::{Call, Double};
-pub use sale::{CustomerParameters, Session, SessionParameters, SessionStatus, StripeCustomer};
+pub use sale::{
+    CustomerParameters, Session, SessionParameters, SessionStatus, StripeCustomer, Undelivered,
+};
 
 /// How long Stripe has for one answer, all of it: its slowest calls take a few seconds.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -63,6 +65,14 @@ pub enum StripeFailure {
         /// Stripe's names for the problem and the parameter. Not its message, which repeats what was
         /// sent: an address, say.
         problem: String,
+    },
+    /// A list that is longer than is read.
+    #[error("Stripe's list {path} has more than {most} pages")]
+    TooLong {
+        /// Which.
+        path: String,
+        /// How many pages were read.
+        most: usize,
     },
     /// An answer of another shape than Stripe's.
     #[error("Stripe's answer cannot be read: {0}")]
@@ -164,7 +174,7 @@ impl Stripe {
                 return Ok(());
             }
         }
-        Err(StripeFailure::Unreadable(format!("{path} has more than {most} pages")))
+        Err(StripeFailure::TooLong { path: path.to_owned(), most })
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str, query: Form) -> Answer<T> {

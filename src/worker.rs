@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 
 use crate::app::App;
 use crate::error::Result;
+use crate::flows::reconcile::Report;
 use crate::flows::settle::Intent;
 use crate::flows::{drift, inbox, mail, reconcile};
 
@@ -20,8 +21,11 @@ const POLL: Duration = Duration::from_secs(1);
 /// (<https://docs.stripe.com/rate-limits>).
 const EVENTS_AT_ONCE: usize = 32;
 
-/// How long after one comparison with Stripe the next one begins, and after one that failed.
+/// How long after one comparison with Stripe the next one begins.
 const BETWEEN_COMPARISONS: Duration = Duration::from_secs(24 * 3600);
+
+/// How long after one that failed, and before those who were left out are looked at again: at first. Each
+/// time that somebody still is, it doubles.
 const BEFORE_COMPARING_AGAIN: Duration = Duration::from_secs(600);
 
 /// How often what an alarm can hang on is counted: as often as figures are usually fetched, and seldom
@@ -39,9 +43,9 @@ pub async fn run(app: App, stopped: watch::Receiver<()>) {
         &app.events_due,
         stopped.clone(),
         |room| inbox::take_due(&app, room),
-        move |(id, about)| {
+        move |(whose, about)| {
             let app = events.clone();
-            async move { inbox::work(&app, &id, &about).await }
+            async move { inbox::work(&app, &whose, &about).await }
         },
     );
     let outbox = drain(
@@ -80,27 +84,47 @@ async fn compare_daily(app: &App, mut stopped: watch::Receiver<()>) {
             compared = reconcile::everybody(app, Intent::Repair, reconcile::AT_ONCE, |_| {}) => compared,
             _ = stopped.changed() => return,
         };
-        let pause = match compared {
-            Ok(report) if report.failed.is_empty() => {
-                let (checked, drifted) = (report.checked, report.drifted.len());
-                tracing::info!(checked, drifted, "compared with Stripe");
-                BETWEEN_COMPARISONS
-            }
+        let (pause, unfinished) = match compared {
             Ok(report) => {
-                tracing::warn!(
+                let (checked, drifted) = (report.checked, report.drifted.len());
+                tracing::info!(
+                    checked,
+                    drifted,
                     failed = report.failed.len(),
-                    "some could not be compared with Stripe"
+                    "compared with Stripe"
                 );
-                BEFORE_COMPARING_AGAIN
+                (BETWEEN_COMPARISONS, Some(report))
             }
             Err(error) => {
-                tracing::warn!(%error, "nobody could be compared with Stripe");
-                BEFORE_COMPARING_AGAIN
+                tracing::warn!(%error, "the comparison with Stripe did not end");
+                (BEFORE_COMPARING_AGAIN, None)
             }
         };
+        // Until then, only those who were left out.
+        let next = async {
+            tokio::join!(
+                tokio::time::sleep(pause),
+                tokio::time::timeout(pause, finish(app, unfinished))
+            )
+        };
         tokio::select! {
-            () = tokio::time::sleep(pause) => {}
+            _ = next => {}
             _ = stopped.changed() => return,
+        }
+    }
+}
+
+/// Looks again at those whom a comparison left out, more and more seldom, and at nobody else: one who can
+/// never be compared must not have everybody compared for ever.
+async fn finish(app: &App, unfinished: Option<Report>) {
+    let Some(mut report) = unfinished else { return };
+    let mut pause = BEFORE_COMPARING_AGAIN;
+    while report.is_unfinished() {
+        tracing::warn!(failed = report.failed.len(), "some could not be compared with Stripe");
+        tokio::time::sleep(pause).await;
+        pause *= 2;
+        if let Err(error) = reconcile::again(app, &mut report).await {
+            tracing::warn!(%error, "those who were left out could not be looked at again");
         }
     }
 }

@@ -8,7 +8,8 @@ use futures_util::FutureExt;
 
 use licentia::domain::ids::CustomerId;
 use licentia::error::{Error, Result};
-use licentia::flows::{inbox, mail, reconcile};
+use licentia::flows::inbox::{self, Whose};
+use licentia::flows::{mail, reconcile};
 use licentia::store::{LeasedEvent, LeasedMail};
 use licentia_sandbox::Delivery;
 
@@ -20,7 +21,7 @@ pub enum Outcome {
     SignedUp(usize, Result<(CustomerId, String)>),
     Opened(usize, Result<String>),
     Received(usize, Delivery, bool, Result<()>),
-    Events(Result<Vec<(CustomerId, Vec<LeasedEvent>)>>),
+    Events(Result<Vec<(Whose, Vec<LeasedEvent>)>>),
     Mails(Result<Vec<LeasedMail>>),
     Compared(Result<reconcile::Report>),
     Deleted(usize, Result<()>),
@@ -201,14 +202,14 @@ impl History {
         }
     }
 
-    pub fn work_on(&mut self, server: usize, taken: Vec<(CustomerId, Vec<LeasedEvent>)>) -> bool {
+    pub fn work_on(&mut self, server: usize, taken: Vec<(Whose, Vec<LeasedEvent>)>) -> bool {
         let any = !taken.is_empty();
-        for (id, events) in taken {
+        for (whose, events) in taken {
             let (app, gate) = (self.servers[server].app.clone(), self.world.gate.clone());
-            self.tell(|| format!("  work on {} events of {id}", events.len()));
+            self.tell(|| format!("  work on {} events of {whose}", events.len()));
             self.begin(server, async move {
                 gate.pass(server).await;
-                Outcome::Done("work", inbox::work(&app, &id, &events).await)
+                Outcome::Done("work", inbox::work(&app, &whose, &events).await)
             });
         }
         any

@@ -1,12 +1,13 @@
 //! When to try again what did not work. Pure; who tries is in [`crate::flows`].
 
-use crate::domain::time::{DAY, Timestamp};
+use crate::domain::time::{DAY, SKEW, Timestamp};
 
 /// What did not work for this long, in seconds, is given up; an operator sees it.
 pub const GIVE_UP_AFTER: i64 = 3 * DAY;
 
-/// Before that it was tried this often, even if nothing worked all the while.
-const LEAST_TRIES: i64 = 5;
+/// Before that it was tried this often, however old it seems: the waits between come to nine hours, so that
+/// a clock that is ahead, or a server that was off for days, does not give up in a minute.
+const LEAST_TRIES: i64 = 20;
 
 /// How long something counts as fresh, in seconds: within it, the wait stays short, so that what a
 /// fault held up is done within a minute of its end.
@@ -14,6 +15,44 @@ const FRESH: i64 = 3600;
 
 /// The longest wait while fresh, and afterwards, in seconds.
 const LONGEST: (i64, i64) = (60, 3600);
+
+/// How long a worker has for what it took, in seconds: longer than it waits for a customer's lease and works
+/// under it, or than the time limits of one mail add up to; and short enough that what a dead one held up
+/// is done within a minute.
+const LEASE_SECONDS: i64 = 45;
+
+/// What may be taken at a moment: what is due and nobody holds. What waits, or is held, for longer than is
+/// ever waited or held was put off by a clock that was ahead, and may be taken as well.
+#[derive(Clone, Copy, Debug)]
+pub struct Due {
+    /// The moment.
+    pub now: Timestamp,
+    /// Nothing waits for longer than until then.
+    pub latest: Timestamp,
+    /// What is fresh does not wait for longer than until then;
+    pub latest_fresh: Timestamp,
+    /// that is what came later than this.
+    pub fresh_since: Timestamp,
+    /// Nothing is held for longer than until then.
+    pub latest_lease: Timestamp,
+    /// Until when what is taken now is held.
+    pub until: Timestamp,
+}
+
+impl Due {
+    /// At this moment.
+    #[must_use]
+    pub fn at(now: Timestamp) -> Self {
+        Self {
+            now,
+            latest: now.plus(LONGEST.1 + SKEW),
+            latest_fresh: now.plus(LONGEST.0 + SKEW),
+            fresh_since: now.plus(SKEW - FRESH),
+            latest_lease: now.plus(LEASE_SECONDS + SKEW),
+            until: now.plus(LEASE_SECONDS),
+        }
+    }
+}
 
 /// When to try again, at `now`, what came at `since` and was tried `attempts` times in vain, this time not
 /// counted; never, if it is to be given up. `jitter` is random.
@@ -54,7 +93,18 @@ mod tests {
         assert_eq!(next(at(0), 0, at(10), 0), Some(at(11)));
         assert_eq!(next(at(0), 90, at(3 * DAY - 1), 0), Some(at(3 * DAY + 3599)));
         assert_eq!(next(at(0), 4, at(3 * DAY), 0), Some(at(3 * DAY + 16)));
-        assert_eq!(next(at(0), 5, at(3 * DAY), 0), None);
+        assert_eq!(next(at(0), 19, at(3 * DAY), 0), Some(at(3 * DAY + 3600)));
+        assert_eq!(next(at(0), 20, at(3 * DAY), 0), None);
+    }
+
+    #[test]
+    fn a_clock_that_is_a_year_ahead_gives_nothing_up_within_nine_hours() {
+        let came = Timestamp::saturating(0);
+        let (mut now, mut attempts) = (came.plus(365 * DAY), 0);
+        while let Some(again) = next(came, attempts, now, 0) {
+            (now, attempts) = (again, attempts + 1);
+        }
+        assert!(now >= came.plus(365 * DAY + 9 * 3600), "{now}");
     }
 
     #[test]

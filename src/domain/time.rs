@@ -8,6 +8,10 @@ use chrono::{DateTime, SecondsFormat, Utc};
 /// Seconds in a day, for plans and trials that are counted in days.
 pub const DAY: i64 = 86_400;
 
+/// How far the clocks of two servers may be apart, in seconds: a time that is further ahead than this and
+/// what is meant was written by a clock that was wrong, and does not count.
+pub const SKEW: i64 = 120;
+
 /// Seconds since 1970-01-01T00:00:00Z, from 1970 to 9999 (the range of RFC 3339).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);

@@ -133,6 +133,13 @@ pub struct Envelope {
     pub payment_intent: Option<PaymentIntentId>,
 }
 
+/// Whether a text may be the id or the type of an event.
+#[must_use]
+pub fn is_name(text: &str) -> bool {
+    let plain = text.bytes().all(|byte| byte.is_ascii_graphic());
+    plain && (1..=MAX_NAME_BYTES).contains(&text.len())
+}
+
 impl Envelope {
     /// Reads the envelope and nothing else: what is inside follows the account's API version, not
     /// ours.
@@ -141,12 +148,8 @@ impl Envelope {
     /// [`BadWebhook::Body`].
     pub fn parse(body: &str) -> Result<Self, BadWebhook> {
         let event: Value = serde_json::from_str(body).map_err(|_| BadWebhook::Body)?;
-        let named = |name: &str| {
-            let text = event[name].as_str()?;
-            let plain = text.bytes().all(|byte| byte.is_ascii_graphic());
-            let short = (1..=MAX_NAME_BYTES).contains(&text.len());
-            (plain && short).then(|| text.to_owned())
-        };
+        let named =
+            |name: &str| event[name].as_str().filter(|text| is_name(text)).map(str::to_owned);
         let object = &event["data"]["object"];
         let kind = named("type").ok_or(BadWebhook::Body)?;
         // An object is named by its id, or is there in full.

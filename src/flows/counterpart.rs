@@ -9,7 +9,7 @@ use crate::domain::ids::AttemptId;
 use crate::domain::matching::{Sign, Theirs};
 use crate::domain::stripe_ids::{CheckoutSessionId, StripeCustomerId};
 use crate::domain::subscription::Status;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{SKEW, Timestamp};
 use crate::error::{Error, Result};
 use crate::flows::audit;
 use crate::flows::lease::Lease;
@@ -26,9 +26,10 @@ pub(super) fn name_of(customer: &Customer) -> Option<&str> {
     name.map(DisplayName::as_str)
 }
 
-/// Whether Stripe still knows the key of an attempt.
+/// Whether Stripe certainly still knows the key of an attempt. Nobody knows how old one is that was written
+/// by a clock that was ahead.
 pub(super) fn is_fresh(attempt: &Attempt, now: Timestamp) -> bool {
-    now < attempt.created_at.plus(KEY_SECONDS)
+    attempt.created_at <= now.plus(SKEW) && now < attempt.created_at.plus(KEY_SECONDS)
 }
 
 /// The customer's counterpart, made and linked if there is none. After a lost answer, or a crash, the

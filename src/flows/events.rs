@@ -9,6 +9,7 @@ use crate::app::App;
 use crate::domain::ids::CustomerId;
 use crate::domain::retry;
 use crate::domain::time::DAY;
+use crate::domain::webhook::is_name;
 use crate::error::{Error, Result};
 use crate::flows::audit;
 use crate::flows::inbox::customer_of;
@@ -31,6 +32,15 @@ pub enum State {
 }
 
 impl State {
+    fn of(event: &StoredEvent) -> Self {
+        match (event.done_at, event.given_up_at, event.attempts) {
+            (Some(_), ..) => Self::Done,
+            (None, Some(_), _) => Self::GivenUp,
+            (None, None, 1..) => Self::Retrying,
+            (None, None, _) => Self::Waiting,
+        }
+    }
+
     /// The name in answers.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -59,12 +69,7 @@ impl Explained {
         let StoredEvent { customer_id, stripe_customer_id, stripe_payment_intent_id, .. } = &event;
         let about = (customer_id, stripe_customer_id, stripe_payment_intent_id);
         let customer_id = customer_of(tx, about).await?;
-        let state = match (event.done_at, event.given_up_at, event.attempts) {
-            (Some(_), ..) => State::Done,
-            (None, Some(_), _) => State::GivenUp,
-            (None, None, 1..) => State::Retrying,
-            (None, None, _) => State::Waiting,
-        };
+        let state = State::of(&event);
         Ok(Self { event, customer_id, state })
     }
 
@@ -118,11 +123,17 @@ pub async fn troubled(app: &App, most: i64) -> Result<Troubled> {
     Ok(Troubled { events, more })
 }
 
+/// What cannot be the id of an event is not there; a database may not even be asked for it.
+fn must_be_id(text: &str) -> Result<()> {
+    if is_name(text) { Ok(()) } else { Err(Error::NotFound("event")) }
+}
+
 /// An event.
 ///
 /// # Errors
 /// [`Error::NotFound`].
 pub async fn explain(app: &App, id: &str) -> Result<Explained> {
+    must_be_id(id)?;
     let mut tx = app.store.read().await?;
     let event = tx.event(id).await?.ok_or(Error::NotFound("event"))?;
     Explained::new(&mut tx, event).await
@@ -133,25 +144,33 @@ pub async fn explain(app: &App, id: &str) -> Result<Explained> {
 /// # Errors
 /// [`Error::NotFound`].
 pub async fn body(app: &App, id: &str) -> Result<String> {
+    must_be_id(id)?;
     app.store.read().await?.event_body(id).await?.ok_or(Error::NotFound("event"))
 }
 
 /// Has an event worked on anew by the server, as if it had just come: what it is about is looked up at
-/// Stripe, so a replay never does harm. Answers how it stands then.
+/// Stripe, so a replay never does harm. How it stood before is written down. Answers how it stands then.
 ///
 /// # Errors
 /// [`Error::NotFound`].
 pub async fn replay(app: &App, id: &str, by: Actor<'_>) -> Result<Explained> {
+    must_be_id(id)?;
     let now = app.now();
     let mut tx = app.store.write().await?;
-    tx.replay_event(id, now).await?;
+    let before = tx.replay_event(id, now).await?.ok_or(Error::NotFound("event"))?;
     let event = tx.event(id).await?.ok_or(Error::NotFound("event"))?;
     let explained = Explained::new(&mut tx, event).await?;
+    let detail = json!({
+        "event_id": id,
+        "state": State::of(&before).as_str(),
+        "attempts": before.attempts,
+        "last_error": before.last_error,
+    });
     let entry = AuditEntry {
         actor: by,
         action: "event.replayed",
         customer_id: explained.customer_id.as_ref(),
-        detail: json!({ "event_id": id }),
+        detail,
     };
     audit(app, &mut tx, entry, now).await?;
     tx.commit().await?;

@@ -57,9 +57,7 @@ pub async fn customers(
     let CustomerFile { rows, mut problems } = file;
     let listed = |count| progress(Progress::Listed(count));
     problems.extend(conflicts(app, &rows, listed).await?);
-    if !problems.is_empty() {
-        return Err(Problem::all(problems));
-    }
+    problems.none()?;
     let (mut report, mut worked_on) = (Report::default(), 0);
     let mut rows = rows.into_iter().peekable();
     while rows.peek().is_some() {

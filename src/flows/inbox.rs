@@ -2,6 +2,7 @@
 //! one customer are worked on together: one look at Stripe answers them all.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use crate::app::App;
 use crate::domain::ids::{CustomerId, TaskId};
@@ -11,10 +12,6 @@ use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::flows::{brief, sync};
 use crate::store::{LeasedEvent, Tx};
-
-/// How long a worker has for what it took, in seconds: longer than it waits for a customer's lease and
-/// works under it, and short enough that what a dead one held up is done within a minute.
-const LEASE_SECONDS: i64 = 45;
 
 /// A customer's name or address changed.
 const CHANGED: &str = "licentia.customer_changed";
@@ -50,36 +47,70 @@ pub(super) async fn ask_for_counterpart(
     tx.insert_task(&TaskId::from_random(app.random.bits()), SIGNED_UP, id, now).await
 }
 
+/// Whom events are about, as far as it is known here.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Whose {
+    /// A customer.
+    Customer(CustomerId),
+    /// Whoever made this payment, of which nothing is known here: its order may not be written yet.
+    Payer(PaymentIntentId),
+}
+
+impl fmt::Display for Whose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Customer(id) => id.fmt(f),
+            Self::Payer(id) => write!(f, "who paid {id}"),
+        }
+    }
+}
+
 /// Takes what is due, `most` events at the most, each customer's together. What is about nobody here
 /// is done with that.
 ///
 /// # Errors
 /// A failure of the database.
-pub async fn take_due(app: &App, most: usize) -> Result<Vec<(CustomerId, Vec<LeasedEvent>)>> {
+pub async fn take_due(app: &App, most: usize) -> Result<Vec<(Whose, Vec<LeasedEvent>)>> {
     let now = app.now();
     if !app.store.read().await?.has_due_events(now).await? {
         return Ok(Vec::new());
     }
     let mut tx = app.store.write().await?;
     let most = i64::try_from(most).unwrap_or(i64::MAX);
-    let leased = tx.lease_events(now, now.plus(LEASE_SECONDS), most).await?;
+    let leased = tx.lease_events(now, most).await?;
     tx.sweep_events(now).await?;
     tx.commit().await?;
     app.fail_points.reach("inbox.taken");
-    let mut of_customers: BTreeMap<CustomerId, Vec<LeasedEvent>> = BTreeMap::new();
+    let mut of_somebody: BTreeMap<Whose, Vec<LeasedEvent>> = BTreeMap::new();
     let mut of_nobody = Vec::new();
     let mut tx = app.store.read().await?;
     for event in leased {
-        let LeasedEvent { customer_id, stripe_customer_id, stripe_payment_intent_id, .. } = &event;
-        let about = (customer_id, stripe_customer_id, stripe_payment_intent_id);
-        match customer_of(&mut tx, about).await? {
-            Some(id) => of_customers.entry(id).or_default().push(event),
+        match whose(app, &mut tx, &event).await? {
+            Some(whose) => of_somebody.entry(whose).or_default().push(event),
             None => of_nobody.push(event),
         }
     }
     drop(tx);
     finish(app, &of_nobody).await?;
-    Ok(of_customers.into_iter().collect())
+    Ok(of_somebody.into_iter().collect())
+}
+
+/// Whom an event is about; nobody here, if that is certain.
+async fn whose(app: &App, tx: &mut Tx, event: &LeasedEvent) -> Result<Option<Whose>> {
+    let LeasedEvent { customer_id, stripe_customer_id, stripe_payment_intent_id, .. } = event;
+    let about = (customer_id, stripe_customer_id, stripe_payment_intent_id);
+    if let Some(id) = customer_of(tx, about).await? {
+        return Ok(Some(Whose::Customer(id)));
+    }
+    match about {
+        // Where nobody is linked, no payment can be of anybody here.
+        (None, None, Some(payment))
+            if app.stripe.is_some() && !tx.linked_customers(None, 1).await?.is_empty() =>
+        {
+            Ok(Some(Whose::Payer(payment.clone())))
+        }
+        _ => Ok(None),
+    }
 }
 
 /// How an event names whom it is about: by our id, by Stripe's, by a payment.
@@ -96,11 +127,42 @@ pub(super) async fn customer_of(tx: &mut Tx, about: About<'_>) -> Result<Option<
     }
 }
 
-/// Brings a customer in line with Stripe, for the sake of these events.
+/// Brings a customer in line with Stripe, for the sake of these events. Who paid is asked of Stripe, if
+/// it is not known here.
 ///
 /// # Errors
 /// A failure of the database. That Stripe does not answer is none: it is tried again later.
-pub async fn work(app: &App, id: &CustomerId, events: &[LeasedEvent]) -> Result<()> {
+pub async fn work(app: &App, whose: &Whose, events: &[LeasedEvent]) -> Result<()> {
+    let payment = match whose {
+        Whose::Customer(id) => return work_on(app, id, events).await,
+        Whose::Payer(payment) => payment,
+    };
+    match payer(app, payment).await {
+        Ok(Some((id, stripe_id))) => {
+            // Written with what becomes of them, so that nobody asks twice.
+            let named = |event: &LeasedEvent| {
+                let stripe_customer_id = Some(stripe_id.clone());
+                LeasedEvent { stripe_customer_id, ..event.clone() }
+            };
+            let events: Vec<_> = events.iter().map(named).collect();
+            work_on(app, &id, &events).await
+        }
+        Ok(None) => finish(app, events).await,
+        Err(error) => try_again(app, whose, events, &error).await,
+    }
+}
+
+/// Who made a payment, by what Stripe says; nothing, if it is nobody here.
+async fn payer(
+    app: &App,
+    payment: &PaymentIntentId,
+) -> Result<Option<(CustomerId, StripeCustomerId)>> {
+    let Some(stripe_id) = app.stripe()?.payer(payment).await? else { return Ok(None) };
+    let id = app.store.read().await?.customer_by_stripe_id(&stripe_id).await?;
+    Ok(id.map(|id| (id, stripe_id)))
+}
+
+async fn work_on(app: &App, id: &CustomerId, events: &[LeasedEvent]) -> Result<()> {
     match sync::sync(app, id, events).await {
         Ok(()) => {
             count("done", events.len());
@@ -108,7 +170,7 @@ pub async fn work(app: &App, id: &CustomerId, events: &[LeasedEvent]) -> Result<
         }
         // Deleted meanwhile.
         Err(Error::NotFound(_)) => finish(app, events).await,
-        Err(error) => try_again(app, id, events, &error).await,
+        Err(error) => try_again(app, &Whose::Customer(id.clone()), events, &error).await,
     }
 }
 
@@ -131,20 +193,15 @@ async fn finish(app: &App, events: &[LeasedEvent]) -> Result<()> {
     Ok(())
 }
 
-async fn try_again(
-    app: &App,
-    id: &CustomerId,
-    events: &[LeasedEvent],
-    error: &Error,
-) -> Result<()> {
+async fn try_again(app: &App, whose: &Whose, events: &[LeasedEvent], error: &Error) -> Result<()> {
     let now = app.now();
     let text = brief(&error.to_string());
     let mut tx = app.store.write().await?;
     for event in events {
-        let due = retry::next(event.received_at, event.attempts, now, app.random.bits());
+        let due = retry::next(event.tried_since, event.attempts, now, app.random.bits());
         tx.event_failed(event, &text, due, now).await?;
         let given_up = due.is_none();
-        tracing::warn!(event = event.event_id, customer_id = %id, error = text, given_up, "not done");
+        tracing::warn!(event = event.event_id, %whose, error = text, given_up, "not done");
     }
     tx.commit().await?;
     app.fail_points.reach("inbox.failed");

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::app::App;
 use crate::clock::within;
 use crate::domain::ids::CustomerId;
+use crate::domain::time::SKEW;
 use crate::error::{Error, Result};
 use crate::store::{Customer, Tx};
 use crate::stripe::StripeFailure;
@@ -12,10 +13,6 @@ use crate::stripe::StripeFailure;
 /// How long a lease is held at the most, in seconds. One that is held longer is that of a process
 /// that died, and what it held up is done within a minute.
 const LEASE_SECONDS: i64 = 30;
-
-/// How far the clocks of two servers may be apart, in seconds: a lease that ends later than one taken
-/// now and this was taken by a clock that was wrong.
-const SKEW: i64 = 120;
 
 /// How long the work under a lease may take: less than the lease.
 const WORK_TIMEOUT: Duration = Duration::from_secs(25);

@@ -14,10 +14,6 @@ use crate::flows::brief;
 use crate::mailer::Recipient;
 use crate::store::{LeasedMail, NewMail, Tx};
 
-/// How long a worker has for what it took, in seconds: more than the time limits of one sending add up
-/// to, and short enough that what a dead one held up is sent within a minute.
-const LEASE_SECONDS: i64 = 45;
-
 /// Writes a mail with a license into the outbox, within the transaction that issued the license.
 pub(super) async fn due(
     app: &App,
@@ -42,7 +38,7 @@ pub async fn take_due(app: &App, most: usize) -> Result<Vec<LeasedMail>> {
     }
     let mut tx = app.store.write().await?;
     let most = i64::try_from(most).unwrap_or(i64::MAX);
-    let leased = tx.lease_mail(now, now.plus(LEASE_SECONDS), most).await?;
+    let leased = tx.lease_mail(now, most).await?;
     tx.commit().await?;
     if !leased.is_empty() {
         app.fail_points.reach("mail.taken");

@@ -2,7 +2,7 @@
 //! with Stripe. At the start, once a day, and by command. Finding nothing is the normal answer.
 
 use futures_util::{StreamExt, stream};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::json;
 
 use crate::app::App;
@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::flows::settle::{Intent, Looked};
 use crate::flows::{audit, sync};
 use crate::store::{Actor, AuditEntry, Tx};
+use crate::stripe::Undelivered;
 
 /// Customers that are looked at at once: a fifth of what Stripe takes from one account in test mode, so
 /// that sales go on meanwhile (<https://docs.stripe.com/rate-limits>).
@@ -49,7 +50,13 @@ impl Report {
         self.alerts.iter().filter(|alerted| alerted.is_left).count()
     }
 
-    fn add(&mut self, customer_id: String, compared: Result<Looked>) {
+    /// Whether something of the comparison is left to do.
+    #[must_use]
+    pub fn is_unfinished(&self) -> bool {
+        self.events_error.is_some() || !self.failed.is_empty()
+    }
+
+    fn add(&mut self, customer_id: CustomerId, compared: Result<Looked>) {
         self.checked += 1;
         let Looked { changes, alerts, is_left } = match compared {
             Ok(looked) => looked,
@@ -58,6 +65,7 @@ impl Report {
                 return;
             }
         };
+        let customer_id = customer_id.to_string();
         if !alerts.is_empty() {
             self.alerts.push(Alerted { customer_id: customer_id.clone(), alerts, is_left });
         }
@@ -92,9 +100,14 @@ pub struct Drifted {
 #[derive(Debug, Serialize)]
 pub struct Failed {
     /// Who.
-    pub customer_id: String,
+    #[serde(serialize_with = "as_text")]
+    pub customer_id: CustomerId,
     /// Why.
     pub error: String,
+}
+
+fn as_text<S: Serializer>(id: &CustomerId, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    serializer.collect_str(id)
 }
 
 /// What is kept of a look at everybody that repaired what differed.
@@ -130,38 +143,68 @@ pub async fn everybody(
         let Some(newest) = page.last() else { break };
         if last.is_none() {
             // Who has sold nothing yet asks Stripe nothing.
-            // The comparison does not need them.
-            match missed(app, intent).await {
-                Ok(missed) => report.missed_events = missed,
-                Err(error @ Error::Stripe(_)) => {
-                    tracing::warn!(%error, "undelivered events cannot be listed");
-                    report.events_error = Some(error.to_string());
-                }
-                Err(error) => return Err(error),
-            }
+            list_missed(app, intent, &mut report).await?;
         }
         last = Some(newest.clone());
-        let compared = page.into_iter().map(async |id| {
-            // On its own: if the server stops meanwhile, its lease is still given back.
-            let (own, about) = (app.clone(), id.clone());
-            (id, app.tasks.run(async move { sync::compare(&own, &about, intent).await }).await)
-        });
-        let mut compared = stream::iter(compared).buffered(at_once);
-        while let Some((id, compared)) = compared.next().await {
-            // Deleted meanwhile.
-            if let Err(Error::NotFound(_)) = compared {
-                continue;
-            }
-            report.add(id.to_string(), compared);
-            progress(report.checked);
-        }
+        compare_each(app, page, intent, at_once, &mut report, &progress).await;
     }
-    metrics::gauge!("licentia_drifted_customers").set(report.drifted.len() as f64);
-    metrics::gauge!("licentia_uncompared_customers").set(report.failed.len() as f64);
+    count(&report);
     if intent == Intent::Repair {
         note(app, &report).await?;
     }
     Ok(report)
+}
+
+/// Looks once more at what a comparison that repairs could not do: who was left out, and what could not be
+/// listed. The others are left alone. What comes of it stands in the report.
+///
+/// # Errors
+/// As [`everybody`].
+pub async fn again(app: &App, report: &mut Report) -> Result<()> {
+    if report.events_error.is_some() {
+        list_missed(app, Intent::Repair, report).await?;
+    }
+    let left_out = std::mem::take(&mut report.failed);
+    let before = left_out.len();
+    report.checked -= before;
+    let ids = left_out.into_iter().map(|failed| failed.customer_id).collect();
+    compare_each(app, ids, Intent::Repair, AT_ONCE, report, |_| {}).await;
+    count(report);
+    if report.failed.len() < before {
+        note(app, report).await?;
+    }
+    Ok(())
+}
+
+/// Compares each of these with Stripe.
+async fn compare_each(
+    app: &App,
+    ids: Vec<CustomerId>,
+    intent: Intent,
+    at_once: usize,
+    report: &mut Report,
+    progress: impl Fn(usize),
+) {
+    let compared = ids.into_iter().map(async |id| {
+        // On its own: if the server stops meanwhile, its lease is still given back.
+        let (own, about) = (app.clone(), id.clone());
+        (id, app.tasks.run(async move { sync::compare(&own, &about, intent).await }).await)
+    });
+    let mut compared = stream::iter(compared).buffered(at_once);
+    while let Some((customer_id, compared)) = compared.next().await {
+        // Deleted meanwhile.
+        if let Err(Error::NotFound(_)) = compared {
+            continue;
+        }
+        report.add(customer_id, compared);
+        progress(report.checked);
+    }
+}
+
+/// For alarms.
+fn count(report: &Report) {
+    metrics::gauge!("licentia_drifted_customers").set(report.drifted.len() as f64);
+    metrics::gauge!("licentia_uncompared_customers").set(report.failed.len() as f64);
 }
 
 /// Writes down that everybody was compared, for [`last`].
@@ -192,12 +235,30 @@ pub(super) async fn last(tx: &mut Tx) -> Result<Option<(Timestamp, Comparison)>>
     Ok(Some((at, comparison.map_err(unread)?)))
 }
 
+/// Takes in what Stripe could not deliver, if it can be listed: the comparison does not need it.
+async fn list_missed(app: &App, intent: Intent, report: &mut Report) -> Result<()> {
+    match missed(app, intent).await {
+        Ok(missed) => (report.missed_events, report.events_error) = (missed, None),
+        Err(error @ Error::Stripe(_)) => {
+            tracing::warn!(%error, "undelivered events cannot be listed");
+            report.events_error = Some(error.to_string());
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
+
 /// Takes in what Stripe could not deliver; the worker works on it as on any event. Answers how many were
 /// new.
 async fn missed(app: &App, intent: Intent) -> Result<u64> {
     let stripe = app.stripe()?;
     let live = stripe.config().mode == Mode::Live;
-    let listed = stripe.undelivered_events().await?.into_iter().map(|event| event.to_string());
+    let Undelivered { events, more } = stripe.undelivered_events().await?;
+    if more {
+        let listed = events.len();
+        tracing::warn!(listed, "Stripe has more undelivered events; the newest are taken in");
+    }
+    let listed = events.into_iter().map(|event| event.to_string());
     let ours = listed.filter_map(|body| {
         let event = Envelope::parse(&body).ok()?;
         (event.livemode == live && event.is_of_interest()).then_some((event, body))

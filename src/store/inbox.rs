@@ -3,8 +3,9 @@
 
 use sqlx::{Postgres, QueryBuilder, Sqlite};
 
-use super::{Customer, Tx, row, sql};
+use super::{Customer, Tx, due, row, sql};
 use crate::domain::ids::{CustomerId, TaskId};
+use crate::domain::retry::Due;
 use crate::domain::stripe_ids::{PaymentIntentId, StripeCustomerId};
 use crate::domain::time::{DAY, Timestamp};
 use crate::domain::webhook::Envelope;
@@ -32,8 +33,8 @@ row! {
         pub stripe_payment_intent_id: Option<PaymentIntentId>,
         /// Whom it is about, by ours.
         pub customer_id: Option<CustomerId>,
-        /// When it came.
-        pub received_at: Timestamp,
+        /// Since when it is tried: it came then, or was replayed.
+        pub tried_since: Timestamp,
         /// How often it was tried before.
         pub attempts: i64,
         /// The number of this lease.
@@ -131,18 +132,22 @@ impl Tx {
         Ok(body.map(|(body,)| body))
     }
 
-    /// Has an event worked on anew, as if it had just come. Answers whether it is there.
-    pub async fn replay_event(&mut self, id: &str, now: Timestamp) -> Result<bool> {
-        let found = sql!(
+    /// Has an event worked on anew, as if it had just come. Answers how it stood before, if it is there.
+    pub async fn replay_event(&mut self, id: &str, now: Timestamp) -> Result<Option<StoredEvent>> {
+        // From here on whoever works on it writes nothing into it.
+        let taken = "UPDATE inbox SET fence = fence + 1, leased_until = NULL WHERE event_id = $1";
+        sql!(&mut *self, execute, taken, id)?;
+        let before = self.event(id).await?;
+        sql!(
             self,
             execute,
             "UPDATE inbox SET done_at = NULL, given_up_at = NULL, last_error = NULL, attempts = 0,
-                 due_at = $2, received_at = $2, leased_until = NULL, fence = fence + 1
+                 due_at = $2, tried_since = $2
              WHERE event_id = $1",
             id,
             now,
         )?;
-        Ok(found > 0)
+        Ok(before)
     }
 
     /// Writes events that came, except those that are there already. Answers how many were new.
@@ -157,12 +162,14 @@ impl Tx {
             ($database:ty, $tx:expr) => {{
                 let mut insert = QueryBuilder::<$database>::new(
                     "INSERT INTO inbox (event_id, kind, stripe_customer_id,
-                         stripe_payment_intent_id, body, happened_at, received_at, due_at) ",
+                         stripe_payment_intent_id, body, happened_at, received_at, tried_since,
+                         due_at) ",
                 );
                 insert.push_values(events, |mut row, (event, body)| {
                     row.push_bind(&event.id).push_bind(&event.kind);
                     row.push_bind(&event.customer).push_bind(&event.payment_intent);
-                    row.push_bind(body).push_bind(event.created).push_bind(now).push_bind(now);
+                    row.push_bind(body).push_bind(event.created);
+                    row.push_bind(now).push_bind(now).push_bind(now);
                 });
                 insert.push(" ON CONFLICT (event_id) DO NOTHING");
                 // Its text depends on how many there are: not worth being kept.
@@ -188,8 +195,9 @@ impl Tx {
         sql!(
             self,
             execute,
-            "INSERT INTO inbox (event_id, kind, customer_id, body, happened_at, received_at, due_at)
-             VALUES ($1, $2, $3, '', $4, $4, $4)",
+            "INSERT INTO inbox (event_id, kind, customer_id, body, happened_at, received_at,
+                 tried_since, due_at)
+             VALUES ($1, $2, $3, '', $4, $4, $4, $4)",
             id,
             kind,
             customer_id,
@@ -199,55 +207,69 @@ impl Tx {
     }
 
     /// Leases what is due, `most` at the most, the oldest first.
-    pub async fn lease_events(
-        &mut self,
-        now: Timestamp,
-        until: Timestamp,
-        most: i64,
-    ) -> Result<Vec<LeasedEvent>> {
+    pub async fn lease_events(&mut self, now: Timestamp, most: i64) -> Result<Vec<LeasedEvent>> {
+        let due = Due::at(now);
         // The conditions stand twice: of two workers that chose the same rows, the second looks
         // again when it gets the row.
         sql!(
             self,
             fetch_all: LeasedEvent,
-            "UPDATE inbox SET leased_until = $2, fence = fence + 1
-             WHERE done_at IS NULL AND given_up_at IS NULL AND due_at <= $1
-               AND (leased_until IS NULL OR leased_until <= $1)
-               AND event_id IN (
-                   SELECT event_id FROM inbox
-                   WHERE done_at IS NULL AND given_up_at IS NULL AND due_at <= $1
-                     AND (leased_until IS NULL OR leased_until <= $1)
-                   ORDER BY due_at LIMIT $3)
-             RETURNING event_id, kind, stripe_customer_id, stripe_payment_intent_id, customer_id,
-                       received_at, attempts, fence",
-            now,
-            until,
+            concat!(
+                "UPDATE inbox SET leased_until = $6, fence = fence + 1
+                 WHERE done_at IS NULL AND given_up_at IS NULL AND ",
+                due!("tried_since"),
+                " AND event_id IN (
+                     SELECT event_id FROM inbox
+                     WHERE done_at IS NULL AND given_up_at IS NULL AND ",
+                due!("tried_since"),
+                " ORDER BY due_at LIMIT $7)
+                 RETURNING event_id, kind, stripe_customer_id, stripe_payment_intent_id, customer_id,
+                           tried_since, attempts, fence"
+            ),
+            due.now,
+            due.latest,
+            due.latest_fresh,
+            due.fresh_since,
+            due.latest_lease,
+            due.until,
             most,
         )
     }
 
     /// Whether anything is due, without writing.
     pub async fn has_due_events(&mut self, now: Timestamp) -> Result<bool> {
-        let due = sql!(
+        let due = Due::at(now);
+        let found = sql!(
             self,
             fetch_optional: (i64,),
-            "SELECT attempts FROM inbox
-             WHERE done_at IS NULL AND given_up_at IS NULL AND due_at <= $1
-               AND (leased_until IS NULL OR leased_until <= $1) LIMIT 1",
-            now,
+            concat!(
+                "SELECT attempts FROM inbox
+                 WHERE done_at IS NULL AND given_up_at IS NULL AND ",
+                due!("tried_since"),
+                " LIMIT 1"
+            ),
+            due.now,
+            due.latest,
+            due.latest_fresh,
+            due.fresh_since,
+            due.latest_lease,
         )?;
-        Ok(due.is_some())
+        Ok(found.is_some())
     }
 
-    /// Notes that an event took effect, in the transaction of that effect.
+    /// Notes that an event took effect, in the transaction of that effect; and whom it was about, which may
+    /// have been found out. Nothing, if somebody took it since, or it was replayed: then it is done anew.
     pub async fn event_done(&mut self, event: &LeasedEvent, now: Timestamp) -> Result<()> {
         sql!(
             self,
             execute,
-            "UPDATE inbox SET done_at = $2, leased_until = NULL, last_error = NULL
-             WHERE event_id = $1 AND done_at IS NULL",
+            "UPDATE inbox SET done_at = $3, leased_until = NULL, last_error = NULL,
+                 stripe_customer_id = $4
+             WHERE event_id = $1 AND fence = $2 AND done_at IS NULL",
             &event.event_id,
+            event.fence,
             now,
+            &event.stripe_customer_id,
         )?;
         Ok(())
     }
@@ -258,9 +280,10 @@ impl Tx {
         sql!(
             self,
             execute,
-            "UPDATE inbox SET done_at = $2, leased_until = NULL, last_error = NULL, body = ''
-             WHERE event_id = $1 AND done_at IS NULL",
+            "UPDATE inbox SET done_at = $3, leased_until = NULL, last_error = NULL, body = ''
+             WHERE event_id = $1 AND fence = $2 AND done_at IS NULL",
             &event.event_id,
+            event.fence,
             now,
         )?;
         Ok(())
@@ -296,7 +319,7 @@ impl Tx {
             self,
             execute,
             "UPDATE inbox SET leased_until = NULL, last_error = $3, attempts = attempts + 1,
-                 due_at = COALESCE($4, due_at),
+                 due_at = COALESCE($4, due_at), stripe_customer_id = $6,
                  given_up_at = CASE WHEN CAST($4 AS BIGINT) IS NULL THEN CAST($5 AS BIGINT) END
              WHERE event_id = $1 AND fence = $2 AND done_at IS NULL",
             &event.event_id,
@@ -304,18 +327,18 @@ impl Tx {
             error,
             due,
             now,
+            &event.stripe_customer_id,
         )?;
         Ok(())
     }
 
-    /// Forgets a few events that were done, or given up, long ago.
+    /// Forgets a few events that were done long ago. Those that were given up stay, for somebody to look at.
     pub async fn sweep_events(&mut self, now: Timestamp) -> Result<()> {
         sql!(
             self,
             execute,
             "DELETE FROM inbox WHERE event_id IN (
-                 SELECT event_id FROM inbox WHERE done_at <= $1 OR given_up_at <= $1
-                 ORDER BY received_at LIMIT $2)",
+                 SELECT event_id FROM inbox WHERE done_at <= $1 ORDER BY done_at LIMIT $2)",
             now.plus(-KEPT_SECONDS),
             SWEPT_AT_ONCE,
         )?;

@@ -152,6 +152,19 @@ macro_rules! sql {
 }
 use sql;
 
+/// The condition for what may be taken of a box, whose column `$since` says since when it is tried. `$1` to
+/// `$5` are those of [`crate::domain::retry::Due`], in its order.
+macro_rules! due {
+    ($since:literal) => {
+        concat!(
+            "(due_at <= $1 OR due_at > $2 OR (due_at > $3 AND ",
+            $since,
+            " > $4)) AND (leased_until IS NULL OR leased_until <= $1 OR leased_until > $5)"
+        )
+    };
+}
+use due;
+
 /// Defines a struct that is read from the columns of the same names, on either database.
 macro_rules! row {
     (

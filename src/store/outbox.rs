@@ -1,9 +1,10 @@
 //! The outbox: mail that is due, and who is sending it. A worker leases what it sends; the lease
 //! carries a number that counts up, so that a worker which slept past its lease cannot write.
 
-use super::{Tx, row, sql};
+use super::{Tx, due, row, sql};
 use crate::domain::ids::{CustomerId, LicenseId, MailId};
 use crate::domain::message::Kind;
+use crate::domain::retry::Due;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 
@@ -70,40 +71,50 @@ impl Tx {
 
     /// Whether anything is due, without writing.
     pub async fn has_due_mail(&mut self, now: Timestamp) -> Result<bool> {
-        let due = sql!(
+        let due = Due::at(now);
+        let found = sql!(
             self,
             fetch_optional: (i64,),
-            "SELECT attempts FROM outbox
-             WHERE sent_at IS NULL AND given_up_at IS NULL AND due_at <= $1
-               AND (leased_until IS NULL OR leased_until <= $1) LIMIT 1",
-            now,
+            concat!(
+                "SELECT attempts FROM outbox
+                 WHERE sent_at IS NULL AND given_up_at IS NULL AND ",
+                due!("created_at"),
+                " LIMIT 1"
+            ),
+            due.now,
+            due.latest,
+            due.latest_fresh,
+            due.fresh_since,
+            due.latest_lease,
         )?;
-        Ok(due.is_some())
+        Ok(found.is_some())
     }
 
     /// Leases what is due, `most` at the most, the oldest first.
-    pub async fn lease_mail(
-        &mut self,
-        now: Timestamp,
-        until: Timestamp,
-        most: i64,
-    ) -> Result<Vec<LeasedMail>> {
+    pub async fn lease_mail(&mut self, now: Timestamp, most: i64) -> Result<Vec<LeasedMail>> {
+        let due = Due::at(now);
         // The conditions stand twice: of two workers that chose the same rows, the second looks
         // again when it gets the row.
         sql!(
             self,
             fetch_all: LeasedMail,
-            "UPDATE outbox SET leased_until = $2, fence = fence + 1
-             WHERE sent_at IS NULL AND given_up_at IS NULL AND due_at <= $1
-               AND (leased_until IS NULL OR leased_until <= $1)
-               AND mail_id IN (
-                   SELECT mail_id FROM outbox
-                   WHERE sent_at IS NULL AND given_up_at IS NULL AND due_at <= $1
-                     AND (leased_until IS NULL OR leased_until <= $1)
-                   ORDER BY due_at LIMIT $3)
-             RETURNING mail_id, customer_id, license_id, kind, created_at, attempts, fence",
-            now,
-            until,
+            concat!(
+                "UPDATE outbox SET leased_until = $6, fence = fence + 1
+                 WHERE sent_at IS NULL AND given_up_at IS NULL AND ",
+                due!("created_at"),
+                " AND mail_id IN (
+                     SELECT mail_id FROM outbox
+                     WHERE sent_at IS NULL AND given_up_at IS NULL AND ",
+                due!("created_at"),
+                " ORDER BY due_at LIMIT $7)
+                 RETURNING mail_id, customer_id, license_id, kind, created_at, attempts, fence"
+            ),
+            due.now,
+            due.latest,
+            due.latest_fresh,
+            due.fresh_since,
+            due.latest_lease,
+            due.until,
             most,
         )
     }

@@ -9,7 +9,7 @@ use super::wire::{
     Identified, Link, List, WireCustomer, WireDispute, WireInvoice, WireItem, WireLine,
     WirePaymentIntent, WirePortal, WireSession, WireSubscription,
 };
-use super::{Answer, Stripe, StripeFailure, field, read_id};
+use super::{Answer, MAX_PAGES, Stripe, StripeFailure, field, read_id};
 use crate::domain::ids::{AttemptId, CustomerId};
 use crate::domain::invoice::Payment;
 use crate::domain::stripe_ids::{
@@ -69,6 +69,15 @@ pub struct Session {
     pub invoice: Option<InvoiceId>,
     /// The attempt that made it.
     attempt_id: Option<String>,
+}
+
+/// Events that Stripe could not deliver.
+#[derive(Debug)]
+pub struct Undelivered {
+    /// As they would have been sent, the newest first.
+    pub events: Vec<Value>,
+    /// Whether there are more than are read.
+    pub more: bool,
 }
 
 /// What Stripe says about a customer's own record.
@@ -162,10 +171,34 @@ impl Stripe {
         Ok(Seen { deleted: false, subscriptions, invoices: invoices.collect() })
     }
 
-    /// The events that Stripe could not deliver, of the last thirty days, as it would have sent them.
-    pub async fn undelivered_events(&self) -> Answer<Vec<Value>> {
+    /// The events that Stripe could not deliver, of the last thirty days, as it would have sent them: the
+    /// newest, if they are too many for one list. What is older is for the comparison, which needs none.
+    pub async fn undelivered_events(&self) -> Answer<Undelivered> {
         let query = vec![field("delivery_success", "false")];
-        self.all("/events", query, |event: &Value| event["id"].as_str().unwrap_or_default()).await
+        let mut events = Vec::new();
+        let take = |page: Vec<Value>| events.extend(page);
+        let listed = self.each(
+            "/events",
+            query,
+            MAX_PAGES,
+            |event: &Value| event["id"].as_str().unwrap_or_default(),
+            take,
+        );
+        match listed.await {
+            Ok(()) => Ok(Undelivered { events, more: false }),
+            Err(StripeFailure::TooLong { .. }) => Ok(Undelivered { events, more: true }),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Who made a payment; nobody, if Stripe does not know it, or not whose it is.
+    pub async fn payer(&self, payment: &PaymentIntentId) -> Answer<Option<StripeCustomerId>> {
+        let path = format!("/payment_intents/{payment}");
+        match self.get::<WirePaymentIntent>(&path, Vec::new()).await {
+            Ok(found) => Ok(found.customer()),
+            Err(StripeFailure::Refused { status: 404, .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Every subscription of a customer, ended ones too.

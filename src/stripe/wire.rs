@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::domain::invoice::{Invoice, InvoiceStatus, Line, Payment};
 use crate::domain::matching::{Tag, Theirs};
-use crate::domain::stripe_ids::PaymentIntentId;
+use crate::domain::stripe_ids::{PaymentIntentId, StripeCustomerId};
 use crate::domain::subscription::{Item, Status, Subscription};
 use crate::domain::time::Timestamp;
 
@@ -259,6 +259,7 @@ impl WireLine {
 #[derive(Debug, Deserialize)]
 pub struct WirePaymentIntent {
     pub id: String,
+    customer: Option<Link>,
     status: Option<String>,
     last_payment_error: Option<Value>,
     latest_charge: Option<WireCharge>,
@@ -273,6 +274,11 @@ enum WireCharge {
 }
 
 impl WirePaymentIntent {
+    /// Who made it, if Stripe knows.
+    pub fn customer(&self) -> Option<StripeCustomerId> {
+        self.customer.as_ref()?.id().parse().ok()
+    }
+
     /// The payment, and what became of it. `None` when the id is not one.
     pub fn into_domain(self) -> Option<(PaymentIntentId, Payment)> {
         let (refunded, disputed) = match self.latest_charge {

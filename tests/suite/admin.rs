@@ -2,12 +2,10 @@
 //! are seen, explained and replayed with them. Whether everything is as it should be is in `drift.rs`.
 
 use std::process::Stdio;
-use std::time::Duration;
 
 use licentia::domain::admin_key::Scope;
 use licentia::flows::admin;
 use licentia::http::openapi;
-use licentia_sandbox::{ApiFault, Card, Times};
 use reqwest::Method;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -254,42 +252,41 @@ fn a_wrong_call_says_what_is_wrong() {
     }
 }
 
+/// The events that did not work.
+async fn list(admin: &Client) -> Vec<Value> {
+    admin.get("/api/admin/events").await.body["events"].as_array().unwrap().clone()
+}
+
+#[tokio::test]
+async fn what_is_tried_again_says_when_and_for_how_long() {
+    let shop = Shop::open().await;
+    let ada = shop.buyer("ada@example.com").await;
+    shop.stuck(&ada).await;
+    let listed = list(&shop.app.admin(Scope::Read).await).await;
+    assert!(!listed.is_empty());
+    for event in listed {
+        assert_eq!(event["state"], "retrying", "{event}");
+        let next = event["next"].as_str().unwrap();
+        assert!(next.starts_with("it is tried again at 2026-11-20T"), "{next}");
+        assert!(next.ends_with("for 3 days is given up"), "{next}");
+    }
+}
+
 #[tokio::test]
 async fn a_dead_letter_is_seen_explained_and_replayed() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
-    let session = shop.checkout(&ada, "professional").await;
-    let faults = shop.sandbox.faults();
-    faults.api_call(ApiFault::ErrorBefore, "GET /v1/customers", Times::Always);
-    shop.sandbox.pay(&session, Card::Paid).unwrap();
-    shop.sandbox.settled().await;
-    let store = &shop.app.app.store;
+    let session = shop.dead_letter(&ada).await;
     let admin = shop.app.admin(Scope::Support).await;
-    let list = async || admin.get("/api/admin/events").await.body["events"].clone();
-    let all = async |state: &str| {
-        let events = list().await;
-        let events = events.as_array().unwrap();
-        !events.is_empty() && events.iter().all(|event| event["state"] == state)
-    };
-    let untried = "SELECT COUNT(*) FROM inbox WHERE attempts = 0";
-    shop.until("all were tried", async || number(store, untried).await == 0).await;
-    assert!(all("retrying").await, "{}", list().await);
-    let retried = list().await[0]["next"].as_str().unwrap().to_owned();
-    assert!(retried.starts_with("it is tried again at 2026-11-20T"), "{retried}");
-    assert!(retried.ends_with("for 3 days is given up"), "{retried}");
-    // As if that had been going on for four days.
-    let age = "UPDATE inbox SET received_at = received_at - 345600, attempts = 50";
-    execute(store, age).await.unwrap();
-    shop.sandbox.advance(Duration::from_secs(60));
-    shop.until("all are given up", async || all("given_up").await).await;
+    let listed = list(&admin).await;
+    assert!(listed.iter().all(|event| event["state"] == "given_up"), "{listed:?}");
     let backlog = admin.get("/api/admin/drift").await.body["events"].clone();
-    assert_eq!(backlog["waiting"], 0);
-    assert_eq!(backlog["given_up"], list().await.as_array().unwrap().len());
+    assert_eq!(backlog, json!({ "waiting": 0, "given_up": listed.len() }));
 
-    let id = list().await[0]["event_id"].as_str().unwrap().to_owned();
+    let id = listed[0]["event_id"].as_str().unwrap();
     let path = format!("/api/admin/events/{id}");
     let explained = admin.get(&path).await.body;
-    assert_eq!(explained, list().await[0]);
+    assert_eq!(explained, listed[0]);
     assert_eq!(explained["customer_id"], ada.customer_id.as_str());
     let stripe_id = shop.sandbox.object(&session)["customer"].clone();
     assert_eq!(explained["stripe_customer_id"], stripe_id);
@@ -299,7 +296,7 @@ async fn a_dead_letter_is_seen_explained_and_replayed() {
     assert!(explained["next"].as_str().unwrap().starts_with("nothing, until it is replayed"));
     assert!(!explained.to_string().contains("ada@example.com"), "{explained}");
 
-    faults.clear();
+    shop.sandbox.faults().clear();
     let replay = format!("{path}/replay");
     let replayed = admin.send(Method::POST, &replay, None).await;
     assert_eq!(replayed.status, 200, "{}", replayed.text);
@@ -311,16 +308,27 @@ async fn a_dead_letter_is_seen_explained_and_replayed() {
     shop.until("it was worked on", done).await;
     shop.must_be_paid(&ada).await;
     assert_eq!(admin.get(&path).await.text("/next"), "nothing: it took effect");
-    let told = "SELECT customer_id || detail FROM audit_log
-                WHERE action = 'event.replayed' AND actor LIKE 'admin:akey_%'";
-    assert_eq!(
-        texts(store, told).await,
-        [format!("{}{}", ada.customer_id, json!({ "event_id": id }))]
+    // When it came, and how it stood, is not forgotten.
+    assert_eq!(admin.get(&path).await.body["received_at"], explained["received_at"]);
+    let store = &shop.app.app.store;
+    let told = format!(
+        "SELECT detail FROM audit_log WHERE action = 'event.replayed' AND actor LIKE 'admin:akey_%'
+         AND customer_id = '{}'",
+        ada.customer_id
     );
+    let [told] = texts(store, &told).await.try_into().unwrap();
+    let before = json!({
+        "event_id": id, "state": "given_up", "attempts": 51, "last_error": explained["last_error"]
+    });
+    assert_eq!(serde_json::from_str::<Value>(&told).unwrap(), before);
 
-    let nothing = admin.send(Method::POST, "/api/admin/events/evt_none/replay", None).await;
-    assert_eq!(nothing.problem(), (404, "not_found"));
-    assert_eq!(admin.get("/api/admin/events/evt_none").await.problem(), (404, "not_found"));
+    // What is no event is not there, whatever it says.
+    for none in ["evt_none", "evt%00", "evt%20none", "%F0%9F%98%80", &"e".repeat(256)] {
+        let path = format!("/api/admin/events/{none}");
+        assert_eq!(admin.get(&path).await.problem(), (404, "not_found"), "{none}");
+        let nothing = admin.send(Method::POST, &format!("{path}/replay"), None).await;
+        assert_eq!(nothing.problem(), (404, "not_found"), "{none}");
+    }
     let limited = admin.get("/api/admin/events?limit=1").await;
     assert!(limited.body["events"].as_array().unwrap().len() <= 1);
     let wrong = admin.get("/api/admin/events?limit=0").await;

@@ -2,9 +2,12 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use licentia_sandbox::{Card, Options, Sending};
+use std::slice;
+use std::time::Duration;
 
-use crate::harness::database::texts;
+use licentia_sandbox::{ApiFault, Card, Options, Sending, Times};
+
+use crate::harness::database::{number, texts};
 use crate::harness::shop::{Buyer, Shop};
 
 /// What the database says of a customer, without ids: subscription, current license, orders. Read
@@ -191,4 +194,61 @@ async fn what_is_told_late_turns_nothing_back_stripe_9() {
     assert!(ends[0][0].starts_with("active starter"), "{:?}", ends[0]);
     assert_eq!(ends[0].len(), 2 + 4, "a first payment, a change, two renewals: {:?}", ends[0]);
     assert!(ends.iter().all(|end| *end == ends[0]), "{ends:#?}");
+}
+
+/// What is kept of an event: whose it is by Stripe's name, and whether its body is.
+async fn kept(shop: &Shop, event: &str) -> String {
+    let kept = format!(
+        "SELECT COALESCE(stripe_customer_id, 'nobody') || CASE WHEN body = '' THEN '' ELSE ' kept' END
+         FROM inbox WHERE event_id = '{event}'"
+    );
+    texts(&shop.app.app.store, &kept).await.remove(0)
+}
+
+#[tokio::test]
+async fn a_dispute_that_comes_before_the_sale_that_it_is_about_is_not_taken_for_anothers() {
+    let shop = quiet_shop().await;
+    let ada = shop.buyer("ada@example.com").await;
+    let session = shop.checkout(&ada, "professional").await;
+    shop.sandbox.pay(&session, Card::Paid).unwrap();
+    let intent = shop.sandbox.payment_intent(&session).unwrap();
+    shop.sandbox.open_dispute(&intent).unwrap();
+    // It names the payment, and nobody who paid it. While Stripe cannot be asked, it waits.
+    let [event] = shop.sandbox.events("charge.dispute.created").try_into().unwrap();
+    let asked = format!("GET /v1/payment_intents/{intent}");
+    shop.sandbox.faults().api_call(ApiFault::ErrorBefore, &asked, Times::Always);
+    shop.redeliver(&event).await;
+    let failed =
+        "SELECT COUNT(*) FROM inbox WHERE attempts > 0 AND last_error LIKE 'Stripe failed%'";
+    let store = &shop.app.app.store;
+    shop.until("it failed", async || number(store, failed).await == 1).await;
+    assert_eq!(kept(&shop, &event).await, "nobody kept");
+
+    shop.sandbox.faults().clear();
+    shop.sandbox.advance(Duration::from_secs(60));
+    shop.until("it is worked on", async || shop.open_work().await == 0).await;
+    assert_eq!(shop.orders(&ada).await[0]["status"], "disputed");
+    assert_eq!(kept(&shop, &event).await, format!("{} kept", shop.stripe_customer_of(&session)));
+}
+
+#[tokio::test]
+async fn whose_payment_it_is_is_asked_only_where_it_could_be_somebodys_here() {
+    let shop = quiet_shop().await;
+    shop.old_buyer("eve@example.com", &[]).await;
+    let [paid] = shop.sandbox.events("payment_intent.succeeded").try_into().unwrap();
+    let intent = shop.sandbox.object(&paid)["data"]["object"]["id"].as_str().unwrap().to_owned();
+    for _ in 0..2 {
+        shop.sandbox.refund(&intent, Some(100)).unwrap();
+    }
+    let [first, second] = shop.sandbox.events("refund.created").try_into().unwrap();
+    let ada = shop.buyer("ada@example.com").await;
+    // Nobody here has anything to do with Stripe.
+    let calls = shop.sandbox.api_calls();
+    deliver(&shop, slice::from_ref(&first)).await;
+    assert_eq!((shop.sandbox.api_calls(), &*kept(&shop, &first).await), (calls, "nobody"));
+
+    shop.checkout(&ada, "professional").await;
+    let calls = shop.sandbox.api_calls();
+    deliver(&shop, slice::from_ref(&second)).await;
+    assert_eq!((shop.sandbox.api_calls(), &*kept(&shop, &second).await), (calls + 1, "nobody"));
 }

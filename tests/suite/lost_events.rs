@@ -1,20 +1,29 @@
 //! What Stripe says and nobody hears: webhooks that never come, and events that never work.
 
+use std::future::ready;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use licentia::clock::SystemClock;
 use licentia::domain::admin_key::Scope;
+use licentia::domain::ids::CustomerId;
+use licentia::domain::time::DAY;
 use licentia::flows::events::{self, MAX_LISTED};
-use licentia::flows::reconcile::{AT_ONCE, everybody};
+use licentia::flows::inbox::{self, Whose};
+use licentia::flows::reconcile::{AT_ONCE, again, everybody};
 use licentia::flows::settle::Intent;
 use licentia::store::Actor;
+use licentia::stripe::{Double, Stripe};
 use licentia_sandbox::{ApiFault, Card, DeliveryFault, Times};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
-use crate::harness::TestApp;
-use crate::harness::database::{execute, number};
+use crate::harness::database::{execute, number, texts};
 use crate::harness::process::{licentia, run};
 use crate::harness::shop::Shop;
+use crate::harness::{TestApp, TestDatabase, config};
 
 #[tokio::test]
 async fn with_every_webhook_lost_a_comparison_finds_and_repairs_it_all_stripe_17() {
@@ -61,30 +70,15 @@ async fn with_every_webhook_lost_a_comparison_finds_and_repairs_it_all_stripe_17
 async fn an_event_that_never_works_is_given_up_seen_and_replayed() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
-    let session = shop.checkout(&ada, "professional").await;
-    let faults = shop.sandbox.faults();
-    faults.api_call(ApiFault::ErrorBefore, "GET /v1/customers", Times::Always);
-    shop.sandbox.pay(&session, Card::Paid).unwrap();
-    shop.sandbox.settled().await;
+    shop.dead_letter(&ada).await;
     let store = &shop.app.app.store;
-    let given_up = "SELECT COUNT(*) FROM inbox WHERE given_up_at IS NOT NULL";
     let open = "SELECT COUNT(*) FROM inbox WHERE given_up_at IS NULL AND done_at IS NULL";
-    let tried = "SELECT COUNT(*) FROM inbox WHERE attempts = 0";
-    shop.until("all were tried", async || number(store, tried).await == 0).await;
-    // As if that had been going on for four days.
-    let age = "UPDATE inbox SET received_at = received_at - 345600, attempts = 50";
-    execute(store, age).await.unwrap();
-    shop.sandbox.advance(Duration::from_secs(60));
-    shop.until("all are given up", async || {
-        number(store, open).await == 0 && number(store, given_up).await > 0
-    })
-    .await;
     let troubled = events::troubled(&shop.app.app, 1000).await.unwrap().events;
     assert!(troubled.len() >= 5, "{troubled:?}");
     let why = troubled[0].event.last_error.as_deref().unwrap();
     assert!(why.starts_with("Stripe failed: 500"), "{why}");
     // It stays given up, whatever time passes.
-    faults.clear();
+    shop.sandbox.faults().clear();
     shop.sandbox.advance(Duration::from_secs(3600));
     assert_eq!(number(store, open).await, 0);
     let id = &troubled[0].event.event_id;
@@ -93,6 +87,118 @@ async fn an_event_that_never_works_is_given_up_seen_and_replayed() {
     shop.must_be_paid(&ada).await;
     let missing = events::replay(&shop.app.app, "evt_none", Actor::Operator).await.unwrap_err();
     assert_eq!(missing.to_string(), "there is no such event");
+    // When it came is not forgotten.
+    let event = events::explain(&shop.app.app, id).await.unwrap().event;
+    assert_eq!(event.received_at, troubled[0].event.received_at);
+}
+
+#[tokio::test]
+async fn what_was_given_up_stays_and_what_is_done_is_forgotten_in_the_end() {
+    let shop = Shop::open().await;
+    let ada = shop.buyer("ada@example.com").await;
+    shop.dead_letter(&ada).await;
+    shop.sandbox.faults().clear();
+    let store = &shop.app.app.store;
+    let troubled = events::troubled(&shop.app.app, 1000).await.unwrap().events;
+    events::replay(&shop.app.app, &troubled[0].event.event_id, Actor::Operator).await.unwrap();
+    let done = "SELECT COUNT(*) FROM inbox WHERE done_at IS NOT NULL";
+    shop.until("it was worked on", async || number(store, done).await == 1).await;
+    let mut tx = store.write().await.unwrap();
+    tx.sweep_events(shop.app.app.now().plus(400 * DAY)).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(number(store, done).await, 0);
+    let left = events::troubled(&shop.app.app, 1000).await.unwrap().events;
+    assert_eq!(left.len(), troubled.len() - 1);
+}
+
+#[tokio::test]
+async fn an_event_that_is_replayed_while_somebody_works_on_it_is_worked_on_once_more() {
+    let mut shop = Shop::open().await;
+    shop.end_worker().await;
+    let ada = shop.buyer("ada@example.com").await;
+    let session = shop.checkout(&ada, "professional").await;
+    shop.sandbox.pay(&session, Card::Paid).unwrap();
+    shop.sandbox.settled().await;
+    let app = &shop.app.app;
+    let taken = inbox::take_due(app, 100).await.unwrap();
+    let replayed = &taken[0].1[0].event_id;
+    events::replay(app, replayed, Actor::Operator).await.unwrap();
+    for (whose, about) in &taken {
+        inbox::work(app, whose, about).await.unwrap();
+    }
+    let left = "SELECT event_id FROM inbox WHERE done_at IS NULL";
+    assert_eq!(texts(&app.store, left).await, [replayed.as_str()]);
+    // Nor is it called foreign by whoever held it before.
+    let taken = inbox::take_due(app, 100).await.unwrap();
+    events::replay(app, replayed, Actor::Operator).await.unwrap();
+    let gone = CustomerId::from_random(1);
+    inbox::work(app, &Whose::Customer(gone), &taken[0].1).await.unwrap();
+    assert_eq!(texts(&app.store, left).await, [replayed.as_str()]);
+    let body = events::body(app, replayed).await.unwrap();
+    assert!(body.contains(replayed), "{body}");
+
+    for (whose, about) in inbox::take_due(app, 100).await.unwrap() {
+        inbox::work(app, &whose, &about).await.unwrap();
+    }
+    assert_eq!(shop.open_work().await, 2, "the two mails");
+    shop.must_be_paid(&ada).await;
+}
+
+#[tokio::test]
+async fn who_could_not_be_compared_is_looked_at_again_and_nobody_else() {
+    let mut shop = Shop::open().await;
+    let ada = shop.buyer("ada@example.com").await;
+    let eve = shop.buyer("eve@example.com").await;
+    let adas = shop.buy(&ada, "professional").await;
+    let session = shop.buy(&eve, "professional").await;
+    shop.end_worker().await;
+    let admin = shop.app.admin(Scope::Read).await;
+    let compared = async || admin.get("/api/admin/drift").await.body["compared"].clone();
+    let faults = shop.sandbox.faults();
+    let hers = format!("GET /v1/customers/{}", shop.stripe_customer_of(&session));
+    faults.api_call(ApiFault::ErrorBefore, &hers, Times::Always);
+    faults.api_call(ApiFault::ErrorBefore, "GET /v1/events", Times::Always);
+    let app = &shop.app.app;
+    let mut report = everybody(app, Intent::Repair, AT_ONCE, |_| {}).await.unwrap();
+    assert_eq!((report.checked, report.failed.len()), (2, 1), "{report:?}");
+    assert!(report.is_unfinished() && report.events_error.is_some(), "{report:?}");
+    assert_eq!(compared().await["failed"], 1);
+
+    again(app, &mut report).await.unwrap();
+    assert_eq!((report.checked, report.failed.len()), (2, 1), "{report:?}");
+    assert_eq!(report.failed[0].customer_id.as_str(), eve.customer_id);
+
+    // Ada could not be compared now: nobody tries.
+    faults.clear();
+    let adas = format!("GET /v1/customers/{}", shop.stripe_customer_of(&adas));
+    faults.api_call(ApiFault::ErrorBefore, &adas, Times::Always);
+    again(app, &mut report).await.unwrap();
+    assert!(!report.is_unfinished(), "{report:?}");
+    assert_eq!((report.checked, report.drifted.len()), (2, 0), "{report:?}");
+    assert_eq!(compared().await["failed"], 0);
+}
+
+#[tokio::test]
+async fn of_too_many_undelivered_events_the_newest_are_taken_in() {
+    let listed = AtomicUsize::new(0);
+    let double: Double = Box::new(move |_| {
+        let first = listed.fetch_add(100, Ordering::SeqCst);
+        let page: Vec<_> =
+            (first..first + 100).map(|n| json!({ "id": format!("evt_{n}") })).collect();
+        ready(Some((200, json!({ "data": page, "has_more": true })))).boxed()
+    });
+    let settings = [
+        ("LICENTIA_STRIPE__SECRET_KEY", "sk_test_1"),
+        ("LICENTIA_STRIPE__WEBHOOK_SECRET", "whsec_1"),
+    ];
+    let directory = tempfile::tempdir().unwrap();
+    let database = TestDatabase::empty(directory.path()).await;
+    let config = config(directory.path(), &database, &settings);
+    let stripe = Stripe::double(&config.stripe.unwrap(), double, Arc::new(SystemClock));
+    let found = stripe.undelivered_events().await.unwrap();
+    assert!(found.more);
+    assert_eq!(found.events.len(), 10_000);
+    assert_eq!(found.events[9_999]["id"], "evt_9999");
 }
 
 #[tokio::test]
@@ -102,12 +208,12 @@ async fn however_many_did_not_work_all_are_replayed_once_and_a_list_says_that_it
     let many = MAX_LISTED + 500;
     for first in (0..many).step_by(500) {
         let rows: Vec<_> = (first..first + 500)
-            .map(|n| format!("('evt_{n}', 'invoice.paid', '', 1, {n}, 1, 84, 1)"))
+            .map(|n| format!("('evt_{n}', 'invoice.paid', '', 1, {n}, {n}, 1, 84, 1)"))
             .collect();
         let rows = rows.join(",");
         let insert = format!(
-            "INSERT INTO inbox (event_id, kind, body, happened_at, received_at, due_at, attempts,
-                 given_up_at) VALUES {rows}"
+            "INSERT INTO inbox (event_id, kind, body, happened_at, received_at, tried_since, due_at,
+                 attempts, given_up_at) VALUES {rows}"
         );
         execute(store, &insert).await.unwrap();
     }

@@ -9,6 +9,7 @@ mod account;
 mod admin;
 mod backfill;
 mod cli;
+mod clocks;
 mod crash;
 mod database_faults;
 mod demo;

@@ -13,7 +13,9 @@ use licentia::keys::KeyRing;
 use licentia::random::Random;
 use licentia::store::{IfMissing, Store};
 use licentia::{http, plans, worker};
-use licentia_sandbox::{Card, Interval, Mail, NewPrice, Options, Paid, Sandbox, StartTime};
+use licentia_sandbox::{
+    ApiFault, Card, Interval, Mail, NewPrice, Options, Paid, Sandbox, StartTime, Times,
+};
 use licentia_verify::{KeySet, License, Rejection};
 use reqwest::header::CONTENT_TYPE;
 use serde_json::{Value, json};
@@ -222,6 +224,32 @@ impl Shop {
         let session = self.checkout(buyer, plan).await;
         assert_eq!(self.sandbox.pay(&session, Card::Paid).unwrap(), Paid::Completed);
         self.settled().await;
+        session
+    }
+
+    /// Has a buyer pay for a plan while Stripe fails, until every event of that was tried in vain. Answers the
+    /// session.
+    pub async fn stuck(&self, buyer: &Buyer) -> String {
+        let session = self.checkout(buyer, "professional").await;
+        self.sandbox.faults().api_call(ApiFault::ErrorBefore, "GET /v1/customers", Times::Always);
+        self.sandbox.pay(&session, Card::Paid).unwrap();
+        self.sandbox.settled().await;
+        let untried = "SELECT COUNT(*) FROM inbox WHERE attempts = 0";
+        let store = &self.app.app.store;
+        self.until("all were tried", async || database::number(store, untried).await == 0).await;
+        session
+    }
+
+    /// The same, and it goes on for four days: they are given up. Stripe fails until the faults are cleared.
+    pub async fn dead_letter(&self, buyer: &Buyer) -> String {
+        let session = self.stuck(buyer).await;
+        let store = &self.app.app.store;
+        let age = "UPDATE inbox SET received_at = received_at - 345600,
+                       tried_since = tried_since - 345600, attempts = 50";
+        database::execute(store, age).await.unwrap();
+        self.sandbox.advance(Duration::from_secs(60));
+        let open = "SELECT COUNT(*) FROM inbox WHERE given_up_at IS NULL";
+        self.until("all are given up", async || database::number(store, open).await == 0).await;
         session
     }
 

@@ -1,0 +1,97 @@
+//! A clock that was ahead, by an hour or a year, and was set right: nothing that it put off stays so.
+
+use std::time::Duration;
+
+use licentia::flows::inbox;
+use licentia_sandbox::{ApiFault, Card, Times};
+
+use crate::harness::TestApp;
+use crate::harness::database::{execute, number};
+use crate::harness::shop::Shop;
+
+/// How far ahead the clock was, in seconds.
+const AHEAD: [i64; 2] = [3600, 365 * 86_400];
+
+#[tokio::test]
+async fn a_mail_that_a_clock_ahead_wrote_or_held_is_sent_when_it_is_right_again() {
+    let app = TestApp::start().await;
+    for (place, seconds) in AHEAD.into_iter().enumerate() {
+        app.clock.advance_seconds(seconds);
+        app.sign_up(&format!("ada{place}@example.com")).await;
+        app.clock.advance_seconds(-seconds);
+        assert_eq!(app.send_due().await, 1, "written {seconds} s ahead");
+
+        app.sign_up(&format!("bob{place}@example.com")).await;
+        app.clock.advance_seconds(seconds);
+        let mut tx = app.app.store.write().await.unwrap();
+        assert_eq!(tx.lease_mail(app.app.now(), 10).await.unwrap().len(), 1);
+        tx.commit().await.unwrap();
+        app.clock.advance_seconds(-seconds);
+        assert_eq!(app.send_due().await, 1, "held {seconds} s ahead");
+    }
+}
+
+#[tokio::test]
+async fn what_waits_for_its_next_try_is_not_taken_for_put_off() {
+    let app = TestApp::start().await;
+    app.sign_up("ada@example.com").await;
+    // Fresh, it waits for a minute at the most; when it is old, for an hour.
+    let wait = |due: i64, age: i64| {
+        let now = app.app.now().epoch_seconds();
+        format!("UPDATE outbox SET due_at = {}, created_at = {}", now + due, now - age)
+    };
+    for (due, age, sent) in [(60, 0, 0), (3600, 7200, 0), (3600, 600, 1)] {
+        execute(&app.app.store, &wait(due, age)).await.unwrap();
+        assert_eq!(app.send_due().await, sent, "due in {due} s, {age} s old");
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_a_clock_ahead_wrote_or_held_is_worked_on_when_it_is_right_again() {
+    let mut shop = Shop::open().await;
+    shop.end_worker().await;
+    let ada = shop.buyer("ada@example.com").await;
+    let session = shop.checkout(&ada, "professional").await;
+    shop.sandbox.pay(&session, Card::Paid).unwrap();
+    shop.sandbox.settled().await;
+    let app = &shop.app.app;
+    for seconds in AHEAD {
+        for column in ["leased_until", "received_at"] {
+            let now = app.now().epoch_seconds();
+            let late = now + seconds;
+            let ahead = if column == "leased_until" {
+                format!("UPDATE inbox SET leased_until = {late}")
+            } else {
+                format!(
+                    "UPDATE inbox SET received_at = {late}, tried_since = {late}, due_at = {late},
+                         leased_until = NULL"
+                )
+            };
+            let all = execute(&app.store, &ahead).await.unwrap();
+            let taken = inbox::take_due(app, 100).await.unwrap();
+            let taken: usize = taken.iter().map(|(_, events)| events.len()).sum();
+            assert_eq!(taken as u64, all, "{ahead}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_key_of_a_clock_ahead_is_not_relied_on_after_stripe_forgot_it() {
+    let shop = Shop::open().await;
+    let mut ada = shop.buyer("ada@example.com").await;
+    // The customer is made, and nobody hears of it.
+    let faults = shop.sandbox.faults();
+    faults.api_call(ApiFault::AnswerLost, "POST /v1/customers", Times::Next(1));
+    faults.api_call(ApiFault::RateLimited, "POST /v1/customers", Times::Always);
+    assert_eq!(shop.ask(&ada, "professional").await.status, 503);
+    assert_eq!(shop.counterparts(), 1);
+    faults.clear();
+    let ahead = "UPDATE stripe_attempts SET created_at = created_at + 31536000";
+    assert_eq!(execute(&shop.app.app.store, ahead).await.unwrap(), 1);
+    shop.sandbox.advance(Duration::from_secs(25 * 3600));
+    shop.log_in(&mut ada).await;
+    shop.checkout(&ada, "professional").await;
+    assert_eq!(shop.counterparts(), 1);
+    let attempts = "SELECT COUNT(*) FROM stripe_attempts WHERE purpose = 'customer'";
+    assert_eq!(number(&shop.app.app.store, attempts).await, 0);
+}
