@@ -25,10 +25,10 @@ const KEPT: i64 = 30 * 86_400;
 pub const MANY: i64 = 10_000;
 
 /// The most that the clock of a server is wrong, in seconds.
-const WRONG_CLOCK: i64 = 60;
+pub const WRONG_CLOCK: i64 = 60;
 
 /// Before anything is given up, it was tried this often.
-const LEAST_TRIES: i64 = 5;
+const LEAST_TRIES: i64 = 20;
 
 /// What was young enough when the calm began to be done within a minute.
 const FRESH: i64 = 3000;

@@ -74,14 +74,12 @@ enum Step {
     Compare,
 }
 
-/// Runs the history of a seed.
+/// Runs the history of a seed. What stops it is a violation, too.
 pub async fn run(ground: &Ground, seed: u64, told: bool) -> Result<Ending> {
     let mut history = History::new(ground, seed, told)?;
-    let steps = 150 + history.world.dice.below(200);
-    for _ in 0..steps {
-        history.step().await?;
+    if let Err(error) = history.live().await {
+        history.violation(format!("it stopped: {error}"));
     }
-    history.settle().await?;
     // Nothing of it may reach into the next one.
     history.servers.iter().for_each(Server::kill);
     history.nothing_runs().await;
@@ -170,6 +168,18 @@ impl History {
     pub fn violation(&mut self, what: String) {
         self.tell(|| format!("VIOLATION {what}"));
         self.ending.violations.push(what);
+    }
+
+    async fn live(&mut self) -> Result<()> {
+        let steps = 150 + self.world.dice.below(200);
+        for _ in 0..steps {
+            self.step().await?;
+        }
+        if self.world.dice.happens(500) {
+            self.pass_a_renewal().await;
+            self.quiet().await;
+        }
+        self.settle().await
     }
 
     async fn step(&mut self) -> Result<()> {

@@ -159,16 +159,13 @@ fn one_after_the_other(
 }
 
 async fn one(plan: &Plan, seed: u64, ground: &Ground, total: &Mutex<Total>) -> Result<()> {
-    // What stops a history is a violation too, and has its seed.
     let once = async || {
         database::empty(&ground.store).await?;
-        let run = AssertUnwindSafe(history::run(ground, seed, plan.trace)).catch_unwind().await;
-        let stopped = |why: String| Ending { violations: vec![why], ..Ending::default() };
-        Ok::<_, Error>(match run {
-            Ok(Ok(ending)) => ending,
-            Ok(Err(error)) => stopped(format!("it stopped: {error}")),
-            Err(_) => stopped("a panic, told on standard error".to_owned()),
-        })
+        let run = AssertUnwindSafe(history::run(ground, seed, plan.trace)).catch_unwind();
+        // It has its seed, too.
+        let panicked = "a panic, told on standard error".to_owned();
+        let panicked = Ending { violations: vec![panicked], ..Ending::default() };
+        run.await.unwrap_or(Ok(panicked))
     };
     let mut ending = once().await?;
     if plan.twice && once().await?.digest != ending.digest {

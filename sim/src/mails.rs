@@ -4,11 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
 
-use licentia::domain::license::Source;
+use licentia::domain::license::{Phase, Source};
+use licentia::domain::time::Timestamp;
 use licentia::error::Result;
 use licentia::store::IssuedLicense;
 
-use crate::checks::MANY;
+use crate::checks::{MANY, WRONG_CLOCK};
 use crate::database::{self, Item};
 use crate::history::History;
 use crate::world::Arrived;
@@ -26,13 +27,13 @@ pub async fn all(history: &mut History) -> Result<()> {
         let licenses = history.ground.store.read().await?.licenses_of(&id, i64::MAX, MANY).await?;
         every_license_is_mailed(history, who, &licenses, &mails);
         for license in licenses {
-            owners.insert(license.license_id.to_string(), (who, license.token));
+            owners.insert(license.license_id.to_string(), (who, license));
         }
     }
     let mut told = BTreeSet::new();
     for (mail, license_id) in mails {
         match arrived.get(&mail.id) {
-            Some(arrived) => reads(history, &mail, arrived, &owners),
+            Some(arrived) => reads(history, &mail, &license_id, arrived, &owners),
             None if mail.done => {
                 history.violation(format!("C: {} is noted as sent, and never arrived", mail.id));
             }
@@ -77,15 +78,25 @@ fn every_license_is_mailed(
 fn reads(
     history: &mut History,
     mail: &Item,
+    license_id: &str,
     arrived: &Arrived,
-    owners: &BTreeMap<String, (usize, String)>,
+    owners: &BTreeMap<String, (usize, IssuedLicense)>,
 ) {
     let reader = history.people.iter().position(|person| arrived.to.contains(&person.email));
-    let carried = match &arrived.license {
-        Some(token) => owners.values().find(|(_, of)| of == token).map(|(who, _)| *who),
-        // A notice of something that ended.
-        None => return,
+    let Some(token) = &arrived.license else {
+        let about = owners.get(license_id).map(|(_, license)| license);
+        let worked = about.is_some_and(|license| {
+            let then = Timestamp::saturating(arrived.at - WRONG_CLOCK);
+            license.revoked_at.is_none_or(|at| at > then.plus(2 * WRONG_CLOCK))
+                && license.term().phase(then.plus(2 * WRONG_CLOCK)) != Phase::Over
+        });
+        if worked && !NOTICES.contains(&&*mail.kind) {
+            let what = format!("C: {} ({}) arrived without its license", mail.id, mail.kind);
+            history.violation(what);
+        }
+        return;
     };
+    let carried = owners.values().find(|(_, license)| license.token == *token).map(|(who, _)| *who);
     // Who was deleted meanwhile has no licenses here any more.
     let gone = reader.is_some_and(|who| history.people[who].leaving);
     if !gone && (carried.is_none() || carried != reader) {

@@ -9,6 +9,7 @@ use licentia::error::Result;
 use licentia::flows::settle::Intent;
 use licentia::flows::{inbox, mail, reconcile, webhook};
 use licentia_sandbox::Delivery;
+use serde_json::Value;
 
 use crate::history::History;
 use crate::server::Server;
@@ -144,6 +145,19 @@ impl History {
         }
         self.tell(|| format!("{seconds} seconds pass"));
         self.pass(Duration::from_secs(seconds as u64)).await;
+    }
+
+    /// Lets time pass until somebody's period is over, or a few days longer: what is checked then is what
+    /// goes on by grace.
+    pub async fn pass_a_renewal(&mut self) {
+        let all = self.list("/v1/subscriptions", "");
+        let ends = |found: &Value| found["items"]["data"][0]["current_period_end"].as_i64();
+        let ends: Vec<i64> = all.iter().filter_map(ends).collect();
+        let Some(end) = self.world.dice.pick(&ends) else { return };
+        let later = self.world.dice.below(9 * 86_400) as i64;
+        let wait = (end + later - self.world.now()).max(0);
+        self.tell(|| format!("{wait} seconds pass, to a renewal"));
+        self.pass(Duration::from_secs(wait.unsigned_abs())).await;
     }
 
     /// Lets time pass: whoever waits for it is woken, each at their time.

@@ -59,6 +59,7 @@ impl Weather {
 /// A mail that arrived, as its reader has it.
 #[derive(Clone)]
 pub struct Arrived {
+    pub at: i64,
     pub to: String,
     /// What is attached.
     pub license: Option<String>,
@@ -214,7 +215,7 @@ impl World {
         let id = id.unwrap_or_default().to_owned();
         let license = mail.attachments.first();
         let license = license.map(|file| String::from_utf8_lossy(&file.bytes).trim().to_owned());
-        let arrived = Arrived { to: mail.header("To").to_owned(), license };
+        let arrived = Arrived { at: self.now(), to: mail.header("To").to_owned(), license };
         self.mails.lock().unwrap_or_else(PoisonError::into_inner).insert(id, arrived);
     }
 }
