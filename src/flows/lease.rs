@@ -96,9 +96,7 @@ impl Lease {
     }
 
     async fn release(&self, app: &App) -> Result<()> {
-        let mut tx = app.store.write().await?;
-        tx.release_lease(&self.customer_id, self.fence).await?;
-        tx.commit().await?;
+        app.store.release_lease(&self.customer_id, self.fence).await?;
         app.fail_points.reach("lease.released");
         Ok(())
     }

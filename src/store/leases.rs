@@ -28,6 +28,19 @@ impl Store {
         )?;
         Ok(held.is_some())
     }
+
+    /// Gives the lease back.
+    pub async fn release_lease(&self, id: &CustomerId, fence: i64) -> Result<()> {
+        sql!(
+            self,
+            alone,
+            execute,
+            "UPDATE customer_leases SET leased_until = NULL WHERE customer_id = $1 AND fence = $2",
+            id,
+            fence,
+        )?;
+        Ok(())
+    }
 }
 
 impl Tx {
@@ -68,17 +81,5 @@ impl Tx {
             fence,
         )?;
         Ok(held > 0)
-    }
-
-    /// Gives the lease back.
-    pub async fn release_lease(&mut self, id: &CustomerId, fence: i64) -> Result<()> {
-        sql!(
-            self,
-            execute,
-            "UPDATE customer_leases SET leased_until = NULL WHERE customer_id = $1 AND fence = $2",
-            id,
-            fence,
-        )?;
-        Ok(())
     }
 }

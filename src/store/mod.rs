@@ -117,17 +117,24 @@ pub enum Tx {
 /// Runs one statement on whichever database the transaction is.
 ///
 /// `sql!(tx, execute, "…", arguments)` gives the number of rows; `sql!(tx, fetch_one: Row, …)`
-/// and its like give rows. `sql!(store, alone, fetch_one: Row, …)` reads without a transaction: one
-/// statement sees one state anyway, and is answered without asking for a beginning and an end first.
+/// and its like give rows. `sql!(store, alone, …)` does the same without a transaction around it: one
+/// statement is done whole or not at all anyway, and needs no beginning and no end of its own.
 macro_rules! sql {
+    ($store:expr, alone, execute, $sql:expr $(, $argument:expr)* $(,)?) => {
+        match $store {
+            $crate::store::Store::Sqlite { writer, .. } => sqlx::query($sql)$(.bind($argument))*
+                .execute(writer).await.map(|done| done.rows_affected()),
+            $crate::store::Store::Postgres(pool) => sqlx::query($sql)$(.bind($argument))*
+                .execute(pool).await.map(|done| done.rows_affected()),
+        }
+        .map_err($crate::error::Error::from)
+    };
     ($store:expr, alone, $fetch:ident: $row:ty, $sql:expr $(, $argument:expr)* $(,)?) => {
         match $store {
-            $crate::store::Store::Sqlite { readers, .. } => {
-                sqlx::query_as::<_, $row>($sql)$(.bind($argument))*.$fetch(readers).await
-            }
-            $crate::store::Store::Postgres(pool) => {
-                sqlx::query_as::<_, $row>($sql)$(.bind($argument))*.$fetch(pool).await
-            }
+            $crate::store::Store::Sqlite { readers, .. } => sqlx::query_as::<_, $row>($sql)
+                $(.bind($argument))*.$fetch(readers).await,
+            $crate::store::Store::Postgres(pool) => sqlx::query_as::<_, $row>($sql)
+                $(.bind($argument))*.$fetch(pool).await,
         }
         .map_err($crate::error::Error::from)
     };
