@@ -9,7 +9,7 @@ use licentia::domain::time::Timestamp;
 use licentia::error::Result;
 use licentia::store::IssuedLicense;
 
-use crate::checks::{MANY, WRONG_CLOCK};
+use crate::checks::{KEPT, MANY, WRONG_CLOCK};
 use crate::database::{self, Item};
 use crate::history::History;
 use crate::world::Arrived;
@@ -62,7 +62,8 @@ fn every_license_is_mailed(
             says(before) == says(license) && running
         });
         let mailed = mails.iter().any(|(_, about)| *about == license.license_id.as_str());
-        if !refreshed && !mailed {
+        let kept = license.issued_at.epoch_seconds() > history.world.now() - KEPT;
+        if kept && !refreshed && !mailed {
             let (seq, plan) = (license.seq, &license.plan);
             history.violation(format!("C: {who}: license {seq} ({plan}) was never mailed"));
         }
@@ -97,9 +98,11 @@ fn reads(
         return;
     };
     let carried = owners.values().find(|(_, license)| license.token == *token).map(|(who, _)| *who);
-    // Who was deleted meanwhile has no licenses here any more.
-    let gone = reader.is_some_and(|who| history.people[who].leaving);
-    if !gone && (carried.is_none() || carried != reader) {
+    // Who was deleted meanwhile has no licenses here any more, and whose sign-up was never answered is nobody.
+    let unknown = reader.is_some_and(|who| {
+        history.people[who].leaving || history.people[who].customer_id.is_none()
+    });
+    if !unknown && (carried.is_none() || carried != reader) {
         let what =
             format!("C: {} ({}) reached {:?} with {carried:?}'s", mail.id, mail.kind, arrived.to);
         history.violation(what);

@@ -155,6 +155,8 @@ impl History {
         let ends: Vec<i64> = all.iter().filter_map(ends).collect();
         let Some(end) = self.world.dice.pick(&ends) else { return };
         let later = self.world.dice.below(9 * 86_400) as i64;
+        // Nobody stands still for that long in the middle of a call.
+        self.frozen = None;
         let wait = (end + later - self.world.now()).max(0);
         self.tell(|| format!("{wait} seconds pass, to a renewal"));
         self.pass(Duration::from_secs(wait.unsigned_abs())).await;
