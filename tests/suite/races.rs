@@ -1,15 +1,11 @@
 //! Two servers on one database, at the same moment: whatever both do, there is one of everything. A server
 //! that pauses for so long that the other does its work writes nothing when it goes on.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream;
-use licentia::fail_point::FailPoints;
 use licentia::flows::reconcile;
 use licentia::flows::settle::Intent;
 use licentia_sandbox::{Card, DeliveryFault, Times};
@@ -17,6 +13,7 @@ use tokio::task::JoinHandle;
 
 use crate::harness::Answer;
 use crate::harness::database::{number, texts};
+use crate::harness::pause::Pause;
 use crate::harness::shop::{Buyer, Peer, Shop, session_of};
 
 const ISSUED: &str = "SELECT COUNT(*) FROM audit_log WHERE action = 'license.issued'";
@@ -106,40 +103,6 @@ async fn two_comparisons_with_stripe_at_once_repair_each_customer_once() {
     other.end_worker().await;
 }
 
-/// A pause of the first who comes by a place once it is armed, until it is ended.
-struct Pause {
-    armed: Arc<AtomicBool>,
-    passed: Arc<AtomicBool>,
-    end: mpsc::Sender<()>,
-}
-
-impl Pause {
-    /// And what two servers are started with.
-    fn at(place: &'static str) -> (Self, [FailPoints; 2]) {
-        let (end, ended) = mpsc::channel();
-        let (armed, passed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-        let ended = Arc::new(std::sync::Mutex::new(ended));
-        let points = [(); 2].map(|()| {
-            let (armed, passed, ended) = (armed.clone(), passed.clone(), ended.clone());
-            FailPoints::calling(move |here| {
-                let counts = here == place && armed.load(Ordering::SeqCst);
-                if counts && !passed.swap(true, Ordering::SeqCst) {
-                    tokio::task::block_in_place(|| ended.lock().unwrap().recv().unwrap_or(()));
-                }
-            })
-        });
-        (Self { armed, passed, end }, points)
-    }
-
-    fn arm(&self) {
-        self.armed.store(true, Ordering::SeqCst);
-    }
-
-    fn has_begun(&self) -> bool {
-        self.passed.load(Ordering::SeqCst)
-    }
-}
-
 /// Everywhere where a server can pause while others go on; in a transaction, the database itself makes
 /// them wait.
 const OUTSIDE_OF_TRANSACTIONS: [&str; 14] = [
@@ -187,9 +150,10 @@ async fn who_pauses_past_the_lease_with_a_paid_event_writes_nothing_when_going_o
 async fn one_pauses_on_the_way_to_a_checkout(place: &'static str) {
     let mut shop = Shop::open().await;
     shop.end_worker().await;
-    let (pause, [here, there]) = Pause::at(place);
+    let pause = Pause::at(place);
     pause.arm();
-    let (one, other) = (shop.server_with(here).await, shop.server_with(there).await);
+    let one = shop.server_with(Pause::any_of(&[&pause])).await;
+    let other = shop.server_with(Pause::any_of(&[&pause])).await;
     let ada = shop.buyer("ada@example.com").await;
 
     let (mut session, mut late) = (String::new(), Vec::new());
@@ -214,15 +178,16 @@ async fn one_pauses_on_the_way_to_a_checkout(place: &'static str) {
 async fn one_pauses_with_a_paid_event(place: &'static str) {
     let mut shop = Shop::open().await;
     shop.end_worker().await;
-    let (pause, [here, there]) = Pause::at(place);
-    let servers = [shop.server_with(here).await, shop.server_with(there).await];
+    let pause = Pause::at(place);
+    let one = shop.server_with(Pause::any_of(&[&pause])).await;
+    let other = shop.server_with(Pause::any_of(&[&pause])).await;
     let ada = shop.buyer("ada@example.com").await;
     let session = shop.checkout(&ada, "professional").await;
     shop.settled().await;
     pause.arm();
     shop.sandbox.pay(&session, Card::Paid).unwrap();
     shop.until("somebody pauses", async || pause.has_begun()).await;
-    the_other_sells_meanwhile(&shop, &ada, place, pause, servers, Vec::new()).await;
+    the_other_sells_meanwhile(&shop, &ada, place, pause, [one, other], Vec::new()).await;
 }
 
 /// Longer than anything is held by who pauses.
@@ -253,7 +218,7 @@ async fn the_other_sells_meanwhile(
     .await;
     assert!(pause.has_begun(), "nobody came by {place}");
     let written = texts(&shop.app.app.store, WRITTEN).await;
-    pause.end.send(()).unwrap();
+    pause.end();
     for asked in late {
         let answer = asked.await.unwrap();
         assert!([200, 409, 503].contains(&answer.status), "{place}: {answer:?}");
