@@ -99,7 +99,7 @@ async fn compare_daily(app: &App, mut stopped: watch::Receiver<()>) {
             }
         };
         tokio::select! {
-            () = tokio::time::sleep(pause) => {}
+            () = app.clock.sleep(pause) => {}
             _ = stopped.changed() => return,
         }
     }

@@ -10,6 +10,7 @@ mod admin;
 mod backfill;
 mod cli;
 mod crash;
+mod daily;
 mod database_faults;
 mod demo;
 mod drift;
