@@ -228,27 +228,26 @@ fn a_wrong_call_says_what_is_wrong() {
     }
 }
 
-#[tokio::test]
-async fn a_dead_letter_is_seen_explained_and_replayed() {
-    let shop = Shop::open().await;
-    let ada = shop.buyer("ada@example.com").await;
-    let session = shop.checkout(&ada, "professional").await;
+/// The events that an operator is shown.
+async fn listed(admin: &Client) -> Vec<Value> {
+    admin.get("/api/admin/events").await.body["events"].as_array().unwrap().clone()
+}
+
+/// Lets what a payment brought fail at Stripe until it is given up.
+async fn leave_dead_letters(shop: &Shop, session: &str, admin: &Client) {
     let faults = shop.sandbox.faults();
     faults.api_call(ApiFault::ErrorBefore, "GET /v1/customers", Times::Always);
-    shop.sandbox.pay(&session, Card::Paid).unwrap();
+    shop.sandbox.pay(session, Card::Paid).unwrap();
     shop.sandbox.settled().await;
     let store = &shop.app.app.store;
-    let admin = shop.app.admin(Scope::Support).await;
-    let list = async || admin.get("/api/admin/events").await.body["events"].clone();
     let all = async |state: &str| {
-        let events = list().await;
-        let events = events.as_array().unwrap();
+        let events = listed(admin).await;
         !events.is_empty() && events.iter().all(|event| event["state"] == state)
     };
     let untried = "SELECT COUNT(*) FROM inbox WHERE attempts = 0";
     shop.until("all were tried", async || number(store, untried).await == 0).await;
-    assert!(all("retrying").await, "{}", list().await);
-    let retried = list().await[0]["next"].as_str().unwrap().to_owned();
+    assert!(all("retrying").await, "{:?}", listed(admin).await);
+    let retried = listed(admin).await[0]["next"].as_str().unwrap().to_owned();
     assert!(retried.starts_with("it is tried again at 2026-11-20T"), "{retried}");
     assert!(retried.ends_with("for 3 days is given up"), "{retried}");
     // As if that had been going on for four days.
@@ -258,12 +257,22 @@ async fn a_dead_letter_is_seen_explained_and_replayed() {
     shop.until("all are given up", async || all("given_up").await).await;
     let backlog = admin.get("/api/admin/drift").await.body["events"].clone();
     assert_eq!(backlog["waiting"], 0);
-    assert_eq!(backlog["given_up"], list().await.as_array().unwrap().len());
+    assert_eq!(backlog["given_up"], listed(admin).await.len());
+}
 
-    let id = list().await[0]["event_id"].as_str().unwrap().to_owned();
+#[tokio::test]
+async fn a_dead_letter_is_seen_explained_and_replayed() {
+    let shop = Shop::open().await;
+    let ada = shop.buyer("ada@example.com").await;
+    let session = shop.checkout(&ada, "professional").await;
+    let admin = shop.app.admin(Scope::Support).await;
+    leave_dead_letters(&shop, &session, &admin).await;
+
+    let letter = listed(&admin).await.remove(0);
+    let id = letter["event_id"].as_str().unwrap();
     let path = format!("/api/admin/events/{id}");
     let explained = admin.get(&path).await.body;
-    assert_eq!(explained, list().await[0]);
+    assert_eq!(explained, letter);
     assert_eq!(explained["customer_id"], ada.customer_id.as_str());
     let stripe_id = shop.sandbox.object(&session)["customer"].clone();
     assert_eq!(explained["stripe_customer_id"], stripe_id);
@@ -273,7 +282,7 @@ async fn a_dead_letter_is_seen_explained_and_replayed() {
     assert!(explained["next"].as_str().unwrap().starts_with("nothing, until it is replayed"));
     assert!(!explained.to_string().contains("ada@example.com"), "{explained}");
 
-    faults.clear();
+    shop.sandbox.faults().clear();
     let replay = format!("{path}/replay");
     let replayed = admin.send(Method::POST, &replay, None).await;
     assert_eq!(replayed.status, 200, "{}", replayed.text);
@@ -288,7 +297,7 @@ async fn a_dead_letter_is_seen_explained_and_replayed() {
     let told = "SELECT customer_id || detail FROM audit_log
                 WHERE action = 'event.replayed' AND actor LIKE 'admin:akey_%'";
     assert_eq!(
-        texts(store, told).await,
+        texts(&shop.app.app.store, told).await,
         [format!("{}{}", ada.customer_id, json!({ "event_id": id }))]
     );
 

@@ -89,8 +89,10 @@ impl Shop {
         self.until("all is done", async || {
             // Whatever was tried in vain is due again within a minute.
             self.sandbox.advance(Duration::from_secs(1));
-            // Asking for the license may be what makes us look at Stripe.
-            self.open_work().await == 0 && self.license(ada).await["trial"] == false
+            // Asking for the license may be what makes us look at Stripe, and leaves a mail to be sent.
+            self.open_work().await == 0
+                && self.license(ada).await["trial"] == false
+                && self.open_work().await == 0
         })
         .await;
         self.must_be_paid(ada).await;
