@@ -1,6 +1,8 @@
 //! Places where the process may die in a test, as by a power cut: each stands between two steps that
 //! write, here or elsewhere. In a running server nothing happens there.
 
+use std::path::Path;
+
 /// What happens at each place: a parameter, as the time is.
 #[derive(Default)]
 pub struct FailPoints(Option<Box<dyn Fn(&'static str) + Send + Sync>>);
@@ -12,14 +14,17 @@ impl FailPoints {
     }
 
     /// Ends the process at the place that the environment's `FAIL_POINT` names, by SIGKILL, as a
-    /// supervisor or the kernel does it. In release builds there is nothing of it.
+    /// supervisor or the kernel does it; with `PLACE@FILE`, at the first passage when that file is there.
+    /// In release builds there is nothing of it.
     #[must_use]
     pub fn from_environment() -> Self {
         if cfg!(debug_assertions)
             && let Ok(named) = std::env::var("FAIL_POINT")
         {
             return Self::calling(move |place| {
-                if place == named {
+                let mut parts = named.splitn(2, '@');
+                let (named, file) = (parts.next(), parts.next());
+                if named == Some(place) && file.is_none_or(|file| Path::new(file).exists()) {
                     kill_this_process();
                 }
             });

@@ -9,6 +9,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use crate::app::App;
+use crate::clock::within;
 use crate::error::Result;
 use crate::flows::reconcile::Report;
 use crate::flows::settle::Intent;
@@ -101,12 +102,8 @@ async fn compare_daily(app: &App, mut stopped: watch::Receiver<()>) {
             }
         };
         // Until then, only those who were left out.
-        let next = async {
-            tokio::join!(
-                tokio::time::sleep(pause),
-                tokio::time::timeout(pause, finish(app, unfinished))
-            )
-        };
+        let rest = within(&*app.clock, pause, finish(app, unfinished));
+        let next = async { tokio::join!(app.clock.sleep(pause), rest) };
         tokio::select! {
             _ = next => {}
             _ = stopped.changed() => return,
@@ -121,7 +118,7 @@ async fn finish(app: &App, unfinished: Option<Report>) {
     let mut pause = BEFORE_COMPARING_AGAIN;
     while report.is_unfinished() {
         tracing::warn!(failed = report.failed.len(), "some could not be compared with Stripe");
-        tokio::time::sleep(pause).await;
+        app.clock.sleep(pause).await;
         pause *= 2;
         if let Err(error) = reconcile::again(app, &mut report).await {
             tracing::warn!(%error, "those who were left out could not be looked at again");

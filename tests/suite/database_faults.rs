@@ -8,9 +8,11 @@ use licentia::store::Store;
 use licentia_sandbox::{Card, Options, sign};
 use serde_json::json;
 
+use crate::harness::PASSWORD;
 use crate::harness::database::{HeldLock, Kind, execute, kind, read_only_database};
+use crate::harness::pause::Pause;
 use crate::harness::postgres::Cluster;
-use crate::harness::shop::{Buyer, Shop};
+use crate::harness::shop::{Buyer, Peer, Shop};
 
 /// How long it may take until every delivery under way was answered or given up.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -48,6 +50,30 @@ impl Shop {
         (answer.status().as_u16(), wait.unwrap_or_default().to_owned())
     }
 
+    /// That whoever wants something written is told to come back: Stripe, and somebody who signs up.
+    async fn must_refuse_writers(&self) {
+        let (status, wait) = self.send_event("evt_1").await;
+        assert_eq!(status, 503);
+        assert!(wait.parse::<u64>().is_ok_and(|seconds| seconds > 0), "Retry-After: {wait:?}");
+        let account = json!({ "email": "late@example.com", "password": PASSWORD });
+        let refused = self.app.client.post("/api/customers/signup", &account).await;
+        assert_eq!(refused.status, 503, "{refused:?}");
+        assert!(!refused.header("retry-after").is_empty());
+    }
+
+    /// A server that pauses at these places once they are armed, and the only one that works.
+    async fn only_server_with(&mut self, pauses: &[&Pause]) -> Peer {
+        self.end_worker().await;
+        self.server_with(Pause::any_of(pauses)).await
+    }
+
+    /// Pays, and waits until whoever works on it pauses.
+    async fn pay_until(&self, session: &str, pause: &Pause) {
+        pause.arm();
+        self.sandbox.pay(session, Card::Paid).unwrap();
+        self.until("the sale pauses", async || pause.has_begun()).await;
+    }
+
     /// Waits until Stripe was told to come back.
     async fn until_a_delivery_is_refused(&self) {
         self.until("a delivery is refused", async || {
@@ -63,8 +89,10 @@ impl Shop {
         self.until("all is done", async || {
             // Whatever was tried in vain is due again within a minute.
             self.sandbox.advance(Duration::from_secs(1));
-            // Asking for the license may be what makes us look at Stripe.
-            self.license(ada).await["trial"] == false && self.open_work().await == 0
+            // Asking for the license may be what makes us look at Stripe, and leaves a mail to be sent.
+            self.open_work().await == 0
+                && self.license(ada).await["trial"] == false
+                && self.open_work().await == 0
         })
         .await;
         self.must_be_paid(ada).await;
@@ -74,20 +102,36 @@ impl Shop {
     }
 }
 
-#[tokio::test]
-async fn a_write_lock_held_for_long_delays_a_sale_and_nothing_else_stripe_5() {
-    let shop = Shop::open().await;
+/// For how long another program may keep everybody from writing: several times what anybody waits.
+const LOCK_HELD: Duration = Duration::from_secs(30);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_lock_held_for_30_seconds_delays_a_sale_and_nothing_else_stripe_5() {
+    let mut shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let session = shop.checkout(&ada, "professional").await;
     shop.settled().await;
+    let pause = Pause::at("sync.fetched");
+    let _server = shop.only_server_with(&[&pause]).await;
+    // What was paid is about to be written when the lock is taken.
+    shop.pay_until(&session, &pause).await;
+    shop.sandbox.settled().await;
     let lock =
         HeldLock::take(&shop.app.config.database_url, "users, customers, inbox, outbox").await;
-    shop.sandbox.pay(&session, Card::Paid).unwrap();
-    let (refused, ()) = tokio::join!(shop.send_event("evt_1"), shop.must_serve_readers(&ada));
-    assert_eq!(refused.0, 503);
-    assert!(refused.1.parse::<u64>().is_ok_and(|seconds| seconds > 0), "{refused:?}");
-    shop.until_a_delivery_is_refused().await;
-    assert_eq!(shop.license(&ada).await["plan"], "trial");
+    pause.end();
+    let released = tokio::time::sleep(LOCK_HELD);
+    tokio::pin!(released);
+    let mut refused = 0;
+    loop {
+        tokio::select! {
+            () = &mut released => break,
+            _ = async { tokio::join!(shop.must_refuse_writers(), shop.must_serve_readers(&ada)) } => {
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 1, "{refused}");
+    assert_eq!(shop.app.count("licenses").await, 1);
     lock.release().await;
     shop.must_recover(&ada).await;
     assert_eq!(shop.send_event("evt_1").await.0, 200);
@@ -102,10 +146,7 @@ async fn a_database_that_takes_no_writes_delays_a_sale_and_nothing_else_stripe_5
     read_only(&shop, true).await;
     shop.sandbox.pay(&session, Card::Paid).unwrap();
     shop.until_a_delivery_is_refused().await;
-    let account = json!({ "email": "eve@example.com", "password": "SecurePass123" });
-    let refused = shop.app.client.post("/api/customers/signup", &account).await;
-    assert_eq!(refused.problem(), (503, "unavailable"));
-    assert!(!refused.header("retry-after").is_empty());
+    shop.must_refuse_writers().await;
     shop.must_serve_readers(&ada).await;
     assert_eq!(shop.license(&ada).await["plan"], "trial");
     read_only(&shop, false).await;
@@ -139,19 +180,112 @@ async fn a_full_disk_delays_a_sale_and_nothing_else_stripe_5() {
     shop.must_recover(&ada).await;
 }
 
+/// What PostgreSQL does when its disk is full.
+const FULL_DISK: &str = "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+         RAISE EXCEPTION 'No space left on device' USING ERRCODE = 'disk_full';
+     END $$";
+
 /// Lets writing an event fail as on a full disk: on SQLite once, since the connection is replaced after it;
 /// on PostgreSQL, which fills a disk of its own, until the trigger is dropped.
 async fn fill_the_disk(store: &Store) {
     let full = match kind() {
         Kind::Sqlite => "PRAGMA max_page_count = 1",
         Kind::Postgres => {
-            "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-                 RAISE EXCEPTION 'No space left on device' USING ERRCODE = 'disk_full';
-             END $$;
-             CREATE TRIGGER full_disk BEFORE INSERT ON inbox EXECUTE FUNCTION full_disk()"
+            let full =
+                "CREATE TRIGGER full_disk BEFORE INSERT ON inbox EXECUTE FUNCTION full_disk()";
+            &format!("{FULL_DISK}; {full}")
         }
     };
     execute(store, full).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_stays_full_delays_what_was_under_way_and_loses_nothing_stripe_5() {
+    let mut shop = Shop::open().await;
+    let ada = shop.buyer("ada@example.com").await;
+    let session = shop.checkout(&ada, "professional").await;
+    shop.settled().await;
+    let (sale, mail) = (Pause::at("sync.fetched"), Pause::at("mail.taken"));
+    let _server = shop.only_server_with(&[&sale, &mail]).await;
+    // A license is about to be written, and a mail about to be sent and noted.
+    shop.pay_until(&session, &sale).await;
+    mail.arm();
+    shop.buyer("eve@example.com").await;
+    shop.until("the mail pauses", async || mail.has_begun()).await;
+    write_nothing(&shop.app.app.store, true).await;
+    sale.end();
+    mail.end();
+    let to_eve = || {
+        let mails = shop.sandbox.mails();
+        let to_eve = mails.iter().filter(|mail| mail.to.iter().any(|to| to == "eve@example.com"));
+        to_eve.map(|mail| mail.header("Message-ID").to_owned()).collect::<Vec<_>>()
+    };
+    shop.until("the mail is sent", async || to_eve().len() == 1).await;
+    for _ in 0..3 {
+        // Whatever was tried in vain is tried in vain again.
+        shop.sandbox.advance(Duration::from_secs(60));
+        shop.must_refuse_writers().await;
+        shop.must_serve_readers(&ada).await;
+        assert_eq!(shop.license(&ada).await["plan"], "trial");
+    }
+    write_nothing(&shop.app.app.store, false).await;
+    shop.must_recover(&ada).await;
+    // It was accepted and could not be noted.
+    let mut mails = to_eve();
+    assert!(mails.len() > 1, "{mails:?}");
+    mails.dedup();
+    assert_eq!(mails.len(), 1, "{mails:?}");
+    assert_eq!(shop.send_event("evt_1").await.0, 200);
+}
+
+/// What a sale, a sign-up and the two boxes write.
+const TABLES: [&str; 11] = [
+    "users",
+    "customers",
+    "sessions",
+    "licenses",
+    "outbox",
+    "inbox",
+    "subscriptions",
+    "orders",
+    "stripe_attempts",
+    "customer_leases",
+    "audit_log",
+];
+
+/// Lets every write fail as on a full disk, and end its transaction, for as long as it is on. A disk's own
+/// refusal is in the test before this one; it cannot be made to last for a file among others.
+async fn write_nothing(store: &Store, on: bool) {
+    let mut statements = Vec::new();
+    if let (Kind::Postgres, true) = (kind(), on) {
+        statements.push(FULL_DISK.to_owned());
+    }
+    for table in TABLES {
+        match (kind(), on) {
+            (Kind::Postgres, true) => statements.push(format!(
+                "CREATE TRIGGER full_disk BEFORE INSERT OR UPDATE OR DELETE ON {table}
+                 EXECUTE FUNCTION full_disk()"
+            )),
+            (Kind::Postgres, false) => {
+                statements.push(format!("DROP TRIGGER full_disk ON {table}"))
+            }
+            (Kind::Sqlite, _) => {
+                for what in ["INSERT", "UPDATE", "DELETE"] {
+                    let name = format!("full_disk_{table}_{what}");
+                    statements.push(if on {
+                        format!(
+                            "CREATE TRIGGER {name} BEFORE {what} ON {table} BEGIN
+                                 SELECT RAISE(ROLLBACK, 'database or disk is full'); END"
+                        )
+                    } else {
+                        format!("DROP TRIGGER {name}")
+                    });
+                }
+            }
+        }
+    }
+    let all = format!("BEGIN; {}; COMMIT", statements.join(";\n"));
+    execute(store, &all).await.unwrap();
 }
 
 #[tokio::test]
@@ -174,5 +308,29 @@ async fn a_postgresql_that_is_restarted_delays_a_sale_and_nothing_else_stripe_5(
     let verdict = shop.app.client.post("/api/licenses/verify", &asked).await;
     assert_eq!(verdict.status, 503);
     cluster.start_server();
+    shop.must_recover(&ada).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_postgresql_that_is_restarted_under_an_open_transaction_loses_nothing_stripe_5() {
+    if kind() == Kind::Sqlite {
+        return; // It has no server.
+    }
+    let (cluster, url) = Cluster::with_database().await;
+    let own = [("LICENTIA_DATABASE_URL", url.as_str())];
+    let mut shop = Shop::open_with(Options::default(), &own).await;
+    let ada = shop.buyer("ada@example.com").await;
+    let session = shop.checkout(&ada, "professional").await;
+    shop.settled().await;
+    let pause = Pause::at("settle.written");
+    let _server = shop.only_server_with(&[&pause]).await;
+    // All that the payment comes to is written, and not committed.
+    shop.pay_until(&session, &pause).await;
+    cluster.stop_server();
+    pause.end();
+    shop.must_serve_keys().await;
+    assert_eq!(shop.app.client.get("/health/ready").await.status, 503);
+    cluster.start_server();
+    assert_eq!(shop.app.count("licenses").await, 1, "what was not committed is there");
     shop.must_recover(&ada).await;
 }

@@ -2,111 +2,152 @@
 
 use licentia_sandbox::{Card, Interval, NewPrice, Options, Sandbox, SignatureTime};
 use serde_json::json;
+use tempfile::TempDir;
 
-use crate::harness::TestDatabase;
 use crate::harness::process::{Server, licentia, run};
 use crate::harness::shop::session_of;
+use crate::harness::{Answer, Client, TestDatabase};
+
+const PASSPHRASE: &str = "canary-passphrase-in-the-environment";
+const EMAIL: &str = "canary.address@example.com";
+const PASSWORD: &str = "canary-password-1";
+
+/// A service that logs at the finest level, and a Stripe that knows its address.
+struct Logged {
+    directory: TempDir,
+    database: TestDatabase,
+    sandbox: Sandbox,
+    endpoint: String,
+    webhook_secret: String,
+    server: Server,
+}
+
+impl Logged {
+    async fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let database = TestDatabase::empty(directory.path()).await;
+        let options = Options {
+            secret_key: "sk_test_canary".into(),
+            signature_time: SignatureTime::Machine,
+            ..Options::default()
+        };
+        let sandbox = Sandbox::start(options).await.unwrap();
+        let new = NewPrice {
+            id: "price_starter_monthly",
+            product: "Starter",
+            amount: 1900,
+            currency: "usd",
+            interval: Interval::Month,
+        };
+        sandbox.add_price(&new);
+        let (endpoint, webhook_secret) =
+            sandbox.add_webhook_endpoint("http://127.0.0.1:1/", &["*"]);
+        let smtp = sandbox.smtp_url();
+        let server = Server::start(
+            directory.path(),
+            &database,
+            &[
+                ("LICENTIA_LOG", "trace"),
+                ("LICENTIA_KEYS_PASSPHRASE", PASSPHRASE),
+                ("LICENTIA_STRIPE__SECRET_KEY", sandbox.secret_key()),
+                ("LICENTIA_STRIPE__API_URL", sandbox.url()),
+                ("LICENTIA_STRIPE__WEBHOOK_SECRET", &webhook_secret),
+                ("LICENTIA_EMAIL__SMTP_URL", &smtp),
+                ("LICENTIA_RETURN_ORIGINS", "https://app.example"),
+            ],
+        );
+        Self { directory, database, sandbox, endpoint, webhook_secret, server }
+    }
+
+    /// Signs up, and uses the account and the license, rightly and wrongly. Answers the sign-up's answer.
+    async fn sign_up_and_try(&self) -> Answer {
+        let client = &self.server.client;
+        let signup = json!({ "email": EMAIL, "password": PASSWORD, "name": "Canary Name" });
+        let signed_up = client.post("/api/customers/signup", &signup).await;
+        assert_eq!(signed_up.status, 201, "{}", signed_up.text);
+        let license = signed_up.text("/license/token");
+        let me = client.with_token(signed_up.text("/access_token"));
+        me.get("/api/customers/me").await;
+        me.patch("/api/customers/me", &json!({ "email": "canary.second@example.com" })).await;
+        me.post("/api/licenses/verify", &json!({ "token": license })).await;
+        let app = client.with_token(license);
+        assert_eq!(app.post("/api/licenses/refresh", &json!({})).await.status, 200);
+        client.post("/api/customers/signup", &signup).await;
+        let wrong = json!({ "email": EMAIL, "password": "canary-password-2" });
+        client.post("/api/customers/login", &wrong).await;
+        let malformed = json!({ "email": EMAIL, "password": { "canary-password-3": 1 } });
+        client.post("/api/customers/login", &malformed).await;
+        signed_up
+    }
+
+    /// Buys a plan, and waits until the mails are there.
+    async fn buy(&self, me: &Client) {
+        let wanted = json!({ "plan": "starter", "success_url": "https://app.example/?canary-url",
+            "cancel_url": "https://app.example/" });
+        let opened = me.post("/api/subscriptions/checkout", &wanted).await;
+        let session = session_of(opened.text("/checkout_url"));
+        self.sandbox.pay(&session, Card::Paid).unwrap();
+        for event in self.sandbox.events("") {
+            let now = self.sandbox.clock().now();
+            let webhook = self.sandbox.webhook(&event, &self.endpoint, now).unwrap();
+            let sent = reqwest::Client::new()
+                .post(format!("{}/api/webhooks/stripe", self.server.client.base))
+                .header("stripe-signature", webhook.signature)
+                .body(webhook.body)
+                .send();
+            assert_eq!(sent.await.unwrap().status(), 200);
+        }
+        // The trial, and what was bought.
+        self.sandbox.mails_arrived(2).await;
+    }
+
+    /// Makes an admin key and uses it, rightly and wrongly. Answers it.
+    async fn make_admin_key(&self, me: &Client) -> String {
+        let mut make = licentia(self.directory.path());
+        make.args(["admin-key", "create", "--name", "canary"]);
+        make.env("LICENTIA_LOG", "trace").env("LICENTIA_DATABASE_URL", &self.database.url);
+        make.env("LICENTIA_KEYS_PASSPHRASE", PASSPHRASE);
+        let made = run(&mut make);
+        assert_eq!(made.code, 0, "{made:?}");
+        let key = made.out.trim();
+        let admin = self.server.client.with_token(key);
+        assert_eq!(admin.get("/api/admin/drift").await.status, 200);
+        assert_eq!(admin.get("/api/customers/me").await.status, 401);
+        assert_eq!(me.get("/api/admin/drift").await.status, 401);
+        key.to_owned()
+    }
+}
 
 #[tokio::test]
 async fn canaries_at_the_finest_level_security_31() {
-    let directory = tempfile::tempdir().unwrap();
-    let database = TestDatabase::empty(directory.path()).await;
-    let passphrase = "canary-passphrase-in-the-environment";
-    let options = Options {
-        secret_key: "sk_test_canary".into(),
-        signature_time: SignatureTime::Machine,
-        ..Options::default()
-    };
-    let sandbox = Sandbox::start(options).await.unwrap();
-    let new = NewPrice {
-        id: "price_starter_monthly",
-        product: "Starter",
-        amount: 1900,
-        currency: "usd",
-        interval: Interval::Month,
-    };
-    sandbox.add_price(&new);
-    let (endpoint, webhook_secret) = sandbox.add_webhook_endpoint("http://127.0.0.1:1/", &["*"]);
-    let smtp = sandbox.smtp_url();
-    let server = Server::start(
-        directory.path(),
-        &database,
-        &[
-            ("LICENTIA_LOG", "trace"),
-            ("LICENTIA_KEYS_PASSPHRASE", passphrase),
-            ("LICENTIA_STRIPE__SECRET_KEY", sandbox.secret_key()),
-            ("LICENTIA_STRIPE__API_URL", sandbox.url()),
-            ("LICENTIA_STRIPE__WEBHOOK_SECRET", &webhook_secret),
-            ("LICENTIA_EMAIL__SMTP_URL", &smtp),
-            ("LICENTIA_RETURN_ORIGINS", "https://app.example"),
-        ],
-    );
-    let (email, password) = ("canary.address@example.com", "canary-password-1");
-    let signup = json!({ "email": email, "password": password, "name": "Canary Name" });
-    let signed_up = server.client.post("/api/customers/signup", &signup).await;
-    assert_eq!(signed_up.status, 201, "{}", signed_up.text);
-    let token = signed_up.text("/access_token").to_owned();
-    let license = signed_up.text("/license/token").to_owned();
-    let me = server.client.with_token(&token);
-    me.get("/api/customers/me").await;
-    me.patch("/api/customers/me", &json!({ "email": "canary.second@example.com" })).await;
-    me.post("/api/licenses/verify", &json!({ "token": license })).await;
-    let app = server.client.with_token(&license);
-    assert_eq!(app.post("/api/licenses/refresh", &json!({})).await.status, 200);
-    server.client.post("/api/customers/signup", &signup).await;
-    let wrong = json!({ "email": email, "password": "canary-password-2" });
-    server.client.post("/api/customers/login", &wrong).await;
-    let malformed = json!({ "email": email, "password": { "canary-password-3": 1 } });
-    server.client.post("/api/customers/login", &malformed).await;
-    let wanted = json!({ "plan": "starter", "success_url": "https://app.example/?canary-url",
-        "cancel_url": "https://app.example/" });
-    let opened = me.post("/api/subscriptions/checkout", &wanted).await;
-    let session = session_of(opened.text("/checkout_url"));
-    sandbox.pay(&session, Card::Paid).unwrap();
-    for event in sandbox.events("") {
-        let webhook = sandbox.webhook(&event, &endpoint, sandbox.clock().now()).unwrap();
-        let sent = reqwest::Client::new()
-            .post(format!("{}/api/webhooks/stripe", server.client.base))
-            .header("stripe-signature", webhook.signature)
-            .body(webhook.body)
-            .send();
-        assert_eq!(sent.await.unwrap().status(), 200);
-    }
-    let mut make = licentia(directory.path());
-    make.args(["admin-key", "create", "--name", "canary"]);
-    make.env("LICENTIA_LOG", "trace").env("LICENTIA_DATABASE_URL", &database.url);
-    make.env("LICENTIA_KEYS_PASSPHRASE", passphrase);
-    let made = run(&mut make);
-    assert_eq!(made.code, 0, "{made:?}");
-    let admin_key = made.out.trim();
-    let admin = server.client.with_token(admin_key);
-    assert_eq!(admin.get("/api/admin/drift").await.status, 200);
-    assert_eq!(admin.get("/api/customers/me").await.status, 401);
-    assert_eq!(me.get("/api/admin/drift").await.status, 401);
-    // The trial, and what was bought.
-    sandbox.mails_arrived(2).await;
+    let service = Logged::start().await;
+    let signed_up = service.sign_up_and_try().await;
+    let (token, license) = (signed_up.text("/access_token"), signed_up.text("/license/token"));
+    let me = service.server.client.with_token(token);
+    service.buy(&me).await;
+    let admin_key = service.make_admin_key(&me).await;
     me.delete(&format!("/api/customers/me/sessions/{token}")).await;
-    let request_id = signed_up.header("x-request-id").to_owned();
-    assert_eq!(server.stop(), Some(0));
+    assert_eq!(service.server.stop(), Some(0));
 
-    let log = std::fs::read_to_string(directory.path().join("server.log")).unwrap();
-    assert!(log.contains("DEBUG") && log.contains(&request_id), "the log is not at its finest");
+    let log = std::fs::read_to_string(service.directory.path().join("server.log")).unwrap();
+    let request_id = signed_up.header("x-request-id");
+    assert!(log.contains("DEBUG") && log.contains(request_id), "the log is not at its finest");
     let (_, signature) = license.rsplit_once('.').unwrap();
     let secrets = [
-        password,
+        PASSWORD,
         "canary-password",
-        email,
+        EMAIL,
         "canary.second",
         "Canary Name",
-        passphrase,
+        PASSPHRASE,
         "$argon2id",
-        &token,
+        token,
         token.strip_prefix("lses_").unwrap(),
         signature,
         admin_key.strip_prefix("ladm_").unwrap(),
         "PRIVATE KEY",
-        sandbox.secret_key(),
-        &webhook_secret,
+        service.sandbox.secret_key(),
+        &service.webhook_secret,
         "canary-url",
     ];
     for secret in secrets {

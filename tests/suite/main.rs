@@ -11,6 +11,7 @@ mod backfill;
 mod cli;
 mod clocks;
 mod crash;
+mod daily;
 mod database_faults;
 mod demo;
 mod drift;

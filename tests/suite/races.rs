@@ -1,21 +1,20 @@
 //! Two servers on one database, at the same moment: whatever both do, there is one of everything. A server
 //! that pauses for so long that the other does its work writes nothing when it goes on.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream;
-use licentia::fail_point::FailPoints;
 use licentia::flows::reconcile;
 use licentia::flows::settle::Intent;
 use licentia_sandbox::{Card, DeliveryFault, Times};
+use tokio::task::JoinHandle;
 
+use crate::harness::Answer;
 use crate::harness::database::{number, texts};
-use crate::harness::shop::{Buyer, Shop, session_of};
+use crate::harness::pause::Pause;
+use crate::harness::shop::{Buyer, Peer, Shop, session_of};
 
 const ISSUED: &str = "SELECT COUNT(*) FROM audit_log WHERE action = 'license.issued'";
 
@@ -104,34 +103,6 @@ async fn two_comparisons_with_stripe_at_once_repair_each_customer_once() {
     other.end_worker().await;
 }
 
-/// A pause of the first who comes by a place, until it is ended.
-struct Pause {
-    passed: Arc<AtomicBool>,
-    end: mpsc::Sender<()>,
-}
-
-impl Pause {
-    /// And what two servers are started with.
-    fn at(place: &'static str) -> (Self, [FailPoints; 2]) {
-        let (end, ended) = mpsc::channel();
-        let passed = Arc::new(AtomicBool::new(false));
-        let ended = Arc::new(std::sync::Mutex::new(ended));
-        let points = [(); 2].map(|()| {
-            let (passed, ended) = (passed.clone(), ended.clone());
-            FailPoints::calling(move |here| {
-                if here == place && !passed.swap(true, Ordering::SeqCst) {
-                    tokio::task::block_in_place(|| ended.lock().unwrap().recv().unwrap_or(()));
-                }
-            })
-        });
-        (Self { passed, end }, points)
-    }
-
-    fn has_begun(&self) -> bool {
-        self.passed.load(Ordering::SeqCst)
-    }
-}
-
 /// Everywhere where a server can pause while others go on; in a transaction, the database itself makes
 /// them wait.
 const OUTSIDE_OF_TRANSACTIONS: [&str; 14] = [
@@ -151,25 +122,40 @@ const OUTSIDE_OF_TRANSACTIONS: [&str; 14] = [
     "mail.noted",
 ];
 
+/// Those of them that a paid event and its mail come by.
+const ON_THE_WAY_OF_A_PAYMENT: [&str; 8] = [
+    "webhook.stored",
+    "inbox.taken",
+    "lease.taken",
+    "lease.released",
+    "sync.fetched",
+    "settle.committed",
+    "mail.taken",
+    "mail.noted",
+];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn who_pauses_past_the_lease_writes_nothing_when_going_on_stripe_7() {
     // A few at a time, for each has three servers.
-    stream::iter(OUTSIDE_OF_TRANSACTIONS).for_each_concurrent(4, one_pauses).await;
+    let all = stream::iter(OUTSIDE_OF_TRANSACTIONS);
+    all.for_each_concurrent(4, one_pauses_on_the_way_to_a_checkout).await;
 }
 
-async fn one_pauses(place: &'static str) {
+#[tokio::test(flavor = "multi_thread")]
+async fn who_pauses_past_the_lease_with_a_paid_event_writes_nothing_when_going_on_stripe_4() {
+    let all = stream::iter(ON_THE_WAY_OF_A_PAYMENT);
+    all.for_each_concurrent(4, one_pauses_with_a_paid_event).await;
+}
+
+async fn one_pauses_on_the_way_to_a_checkout(place: &'static str) {
     let mut shop = Shop::open().await;
     shop.end_worker().await;
-    let (pause, [here, there]) = Pause::at(place);
-    let (one, other) = (shop.server_with(here).await, shop.server_with(there).await);
+    let pause = Pause::at(place);
+    pause.arm();
+    let one = shop.server_with(Pause::any_of(&[&pause])).await;
+    let other = shop.server_with(Pause::any_of(&[&pause])).await;
     let ada = shop.buyer("ada@example.com").await;
 
-    // Whatever is held by the one that pauses is over.
-    let past_the_leases = |seconds| {
-        if pause.has_begun() {
-            shop.sandbox.advance(Duration::from_secs(seconds));
-        }
-    };
     let (mut session, mut late) = (String::new(), Vec::new());
     for server in [&one, &other, &one] {
         let (buyer, base) = (server.serves(&ada), shop.app.client.base.clone());
@@ -182,29 +168,66 @@ async fn one_pauses(place: &'static str) {
             session = session_of(asked.await.unwrap().text("/checkout_url"));
         } else {
             late.push(asked);
-            past_the_leases(60);
+            shop.sandbox.advance(PAST_THE_LEASES);
         }
     }
     shop.sandbox.pay(&session, Card::Paid).unwrap();
+    the_other_sells_meanwhile(&shop, &ada, place, pause, [one, other], late).await;
+}
+
+async fn one_pauses_with_a_paid_event(place: &'static str) {
+    let mut shop = Shop::open().await;
+    shop.end_worker().await;
+    let pause = Pause::at(place);
+    let one = shop.server_with(Pause::any_of(&[&pause])).await;
+    let other = shop.server_with(Pause::any_of(&[&pause])).await;
+    let ada = shop.buyer("ada@example.com").await;
+    let session = shop.checkout(&ada, "professional").await;
+    shop.settled().await;
+    pause.arm();
+    shop.sandbox.pay(&session, Card::Paid).unwrap();
+    shop.until("somebody pauses", async || pause.has_begun()).await;
+    the_other_sells_meanwhile(&shop, &ada, place, pause, [one, other], Vec::new()).await;
+}
+
+/// Longer than anything is held by who pauses.
+const PAST_THE_LEASES: Duration = Duration::from_secs(60);
+
+/// After the payment, the other server does everything before the pause ends, and nothing is written by who
+/// paused and goes on; nor is a checkout answered that is none.
+async fn the_other_sells_meanwhile(
+    shop: &Shop,
+    ada: &Buyer,
+    place: &str,
+    pause: Pause,
+    servers: [Peer; 2],
+    late: Vec<JoinHandle<Answer>>,
+) {
+    if pause.has_begun() {
+        shop.sandbox.advance(PAST_THE_LEASES);
+    }
     // The one that pauses with a delivery answers it too late; the other has the event all the same.
     let told = tokio::time::timeout(Duration::from_secs(60), shop.sandbox.settled());
     told.await.expect("webhooks hang");
     shop.until("the other did everything", async || {
-        past_the_leases(2);
-        shop.license(&ada).await["plan"] == "professional" && shop.open_work().await == 0
+        if pause.has_begun() {
+            shop.sandbox.advance(Duration::from_secs(2));
+        }
+        shop.app.count("licenses").await == 2 && shop.open_work().await == 0
     })
     .await;
     assert!(pause.has_begun(), "nobody came by {place}");
     let written = texts(&shop.app.app.store, WRITTEN).await;
-    pause.end.send(()).unwrap();
+    pause.end();
     for asked in late {
         let answer = asked.await.unwrap();
         assert!([200, 409, 503].contains(&answer.status), "{place}: {answer:?}");
     }
-    one.end_worker().await;
-    other.end_worker().await;
+    for server in servers {
+        server.end_worker().await;
+    }
     assert_eq!(texts(&shop.app.app.store, WRITTEN).await, written, "{place}");
-    shop.must_have_sold_once(&ada, place).await;
+    shop.must_have_sold_once(ada, place).await;
 }
 
 /// What a sale leaves.

@@ -68,6 +68,11 @@ impl Server {
 
     /// Asks it to stop (SIGTERM) and waits. Answers its exit code.
     pub fn stop(mut self) -> Option<i32> {
+        self.end()
+    }
+
+    /// The same, for one that is replaced.
+    pub fn end(&mut self) -> Option<i32> {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").arg(&pid).status().unwrap().success());
         self.child.wait().unwrap().code()

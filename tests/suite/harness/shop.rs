@@ -136,13 +136,18 @@ impl Shop {
 
     /// The same, where something happens at the fail points.
     pub async fn server_with(&self, fail_points: FailPoints) -> Peer {
+        self.server_by(Arc::new(SandboxClock(self.sandbox.clock())), fail_points).await
+    }
+
+    /// The same, by another clock.
+    pub async fn server_by(&self, clock: Arc<dyn Clock>, fail_points: FailPoints) -> Peer {
         let mut config = self.app.config.clone();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let url = format!("{base}/api/webhooks/stripe");
         let (_, secret) = self.sandbox.add_webhook_endpoint(&url, &["*"]);
         config.stripe.as_mut().unwrap().webhook_secrets.push(secret.into());
-        let app = self.parts_with(&config, fail_points).await;
+        let app = self.parts_with(&config, clock, fail_points).await;
         let (stop, stopped) = watch::channel(());
         let worker = tokio::spawn(worker::run(app.clone(), stopped));
         let server = app.clone();
@@ -153,9 +158,13 @@ impl Shop {
     }
 
     /// What a server works with, and nobody who works.
-    async fn parts_with(&self, config: &Config, fail_points: FailPoints) -> App {
+    async fn parts_with(
+        &self,
+        config: &Config,
+        clock: Arc<dyn Clock>,
+        fail_points: FailPoints,
+    ) -> App {
         let store = Store::open(&config.database_url, IfMissing::Refuse).await.unwrap();
-        let clock = Arc::new(SandboxClock(self.sandbox.clock()));
         let random = Random::from_system().unwrap();
         let real = Surroundings::real(config, store, clock, random).unwrap();
         let plans = plans::load(config.plans_file.as_deref()).unwrap();

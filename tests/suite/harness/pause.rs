@@ -1,0 +1,57 @@
+//! A server that pauses at a place until the test lets it go on.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+
+use licentia::fail_point::FailPoints;
+
+/// A pause of the first who comes by a place once it is armed, until it is ended. Whoever holds it needs a
+/// runtime of several threads.
+pub struct Pause {
+    meeting: Arc<Meeting>,
+    end: mpsc::Sender<()>,
+}
+
+struct Meeting {
+    place: &'static str,
+    armed: AtomicBool,
+    begun: AtomicBool,
+    ended: Mutex<mpsc::Receiver<()>>,
+}
+
+impl Pause {
+    pub fn at(place: &'static str) -> Self {
+        let (end, ended) = mpsc::channel();
+        let (armed, begun) = (AtomicBool::new(false), AtomicBool::new(false));
+        let meeting = Meeting { place, armed, begun, ended: Mutex::new(ended) };
+        Self { meeting: Arc::new(meeting), end }
+    }
+
+    /// What a server is started with that is to pause there.
+    pub fn any_of(pauses: &[&Self]) -> FailPoints {
+        let meetings: Vec<_> = pauses.iter().map(|pause| pause.meeting.clone()).collect();
+        FailPoints::calling(move |here| meetings.iter().for_each(|meeting| meeting.pass(here)))
+    }
+
+    pub fn arm(&self) {
+        self.meeting.armed.store(true, Ordering::SeqCst);
+    }
+
+    pub fn has_begun(&self) -> bool {
+        self.meeting.begun.load(Ordering::SeqCst)
+    }
+
+    pub fn end(self) {
+        self.end.send(()).unwrap();
+    }
+}
+
+impl Meeting {
+    fn pass(&self, here: &'static str) {
+        let counts = here == self.place && self.armed.load(Ordering::SeqCst);
+        if counts && !self.begun.swap(true, Ordering::SeqCst) {
+            // A test that failed meanwhile lets it go on as well.
+            tokio::task::block_in_place(|| self.ended.lock().unwrap().recv().unwrap_or(()));
+        }
+    }
+}
