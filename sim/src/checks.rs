@@ -18,8 +18,8 @@ use crate::mails;
 use crate::people::Person;
 use crate::truth::{Invoice, Truth};
 
-/// Events and mails are kept for 35 days; those of the last few are certainly there.
-pub const KEPT: i64 = 30 * 86_400;
+/// Events are kept for 35 days; those of the last few are certainly there.
+const KEPT: i64 = 30 * 86_400;
 
 /// More licenses than a history issues to anybody.
 pub const MANY: i64 = 10_000;
