@@ -8,10 +8,11 @@ use futures_util::future::BoxFuture;
 use licentia::clock::Clock;
 use licentia::domain::time::Timestamp;
 use licentia::fail_point::FailPoints;
-use licentia_sandbox::{DeliveryFault, Times};
+use licentia_sandbox::{ApiFault, DeliveryFault, Times};
+use serde_json::Value;
 
 use crate::harness::database::{number, texts};
-use crate::harness::shop::Shop;
+use crate::harness::shop::{Buyer, Peer, Shop};
 
 /// What nobody waits for by the machine's clock.
 const LONG: Duration = Duration::from_secs(600);
@@ -48,44 +49,90 @@ impl Clock for LongWaits {
     }
 }
 
+/// A shop with somebody who pays, and a worker for whom days pass as the test wants. Its first comparison is
+/// over.
+struct Days {
+    shop: Shop,
+    ada: Buyer,
+    subscription: String,
+    server: Peer,
+    somebody_waits: Arc<AtomicBool>,
+}
+
+impl Days {
+    async fn begin() -> Self {
+        let mut shop = Shop::open().await;
+        let ada = shop.buyer("ada@example.com").await;
+        let session = shop.buy(&ada, "professional").await;
+        shop.end_worker().await;
+        let somebody_waits = Arc::new(AtomicBool::new(false));
+        let clock = LongWaits { now: shop.sandbox.clock(), somebody_waits: somebody_waits.clone() };
+        let server = shop.server_by(Arc::new(clock), FailPoints::default()).await;
+        let subscription = shop.subscription_of(&session);
+        let days = Self { shop, ada, subscription, server, somebody_waits };
+        days.until_it_waits().await;
+        days
+    }
+
+    /// Waits until the worker waits for long again.
+    async fn until_it_waits(&self) {
+        let waits = async || self.somebody_waits.swap(false, Ordering::SeqCst);
+        self.shop.until("everybody was compared", waits).await;
+    }
+
+    /// Ends the subscription, and nobody hears of it.
+    fn end_unheard(&self) {
+        self.shop.sandbox.faults().delivery(DeliveryFault::Drop, Times::Always);
+        self.shop.sandbox.cancel_now(&self.subscription).unwrap();
+    }
+
+    async fn subscribed(&self) -> Value {
+        self.shop.subscription(&self.ada).await["status"].clone()
+    }
+
+    /// When everybody was compared with Stripe, the last time first.
+    async fn comparisons(&self) -> Vec<i64> {
+        let compared = texts(&self.shop.app.app.store, COMPARED).await;
+        compared.iter().map(|at| at.parse().unwrap()).collect()
+    }
+}
+
 #[tokio::test]
 async fn everybody_is_compared_again_a_day_later_stripe_17() {
-    let mut shop = Shop::open().await;
-    let ada = shop.buyer("ada@example.com").await;
-    let session = shop.buy(&ada, "professional").await;
-    shop.end_worker().await;
-    let somebody_waits = Arc::new(AtomicBool::new(false));
-    let clock = LongWaits { now: shop.sandbox.clock(), somebody_waits: somebody_waits.clone() };
-    let server = shop.server_by(Arc::new(clock), FailPoints::default()).await;
-    let waits = async || somebody_waits.swap(false, Ordering::SeqCst);
-    shop.until("the comparison at the start is over", waits).await;
-    let (first, times) = (shop.sandbox.clock().now(), shop.comparisons().await.len());
-
-    // Nobody hears of the end, for nearly a day.
-    shop.sandbox.faults().delivery(DeliveryFault::Drop, Times::Always);
-    shop.sandbox.cancel_now(&shop.subscription_of(&session)).unwrap();
-    shop.sandbox.advance(Duration::from_secs(23 * 3600));
-    shop.sandbox.settled().await;
-    assert_eq!(shop.subscription(&ada).await["status"], "active");
-    shop.sandbox.advance(Duration::from_secs(3600));
-    shop.until("the second comparison is over", waits).await;
-    assert_eq!(shop.subscription(&ada).await["status"], "canceled");
-    let compared = shop.comparisons().await;
+    let days = Days::begin().await;
+    let sandbox = &days.shop.sandbox;
+    let (first, times) = (sandbox.clock().now(), days.comparisons().await.len());
+    days.end_unheard();
+    sandbox.advance(Duration::from_secs(23 * 3600));
+    sandbox.settled().await;
+    assert_eq!(days.subscribed().await, "active");
+    sandbox.advance(Duration::from_secs(3600));
+    days.until_it_waits().await;
+    assert_eq!(days.subscribed().await, "canceled");
+    let compared = days.comparisons().await;
     assert_eq!((compared.len(), compared[0]), (times + 1, first + DAY));
 
     // And the day after that.
-    shop.sandbox.advance_days(1);
-    shop.until("the third comparison is over", waits).await;
-    assert_eq!(shop.comparisons().await[0], first + 2 * DAY);
+    sandbox.advance_days(1);
+    days.until_it_waits().await;
+    assert_eq!(days.comparisons().await[0], first + 2 * DAY);
     let drifted = "SELECT COUNT(*) FROM audit_log WHERE detail LIKE '%\"drifted\":1%'";
-    assert_eq!(number(&shop.app.app.store, drifted).await, 1);
-    server.end_worker().await;
+    assert_eq!(number(&days.shop.app.app.store, drifted).await, 1);
+    days.server.end_worker().await;
 }
 
-impl Shop {
-    /// When everybody was compared with Stripe, the last time first.
-    async fn comparisons(&self) -> Vec<i64> {
-        let compared = texts(&self.app.app.store, COMPARED).await;
-        compared.iter().map(|at| at.parse().unwrap()).collect()
-    }
+#[tokio::test]
+async fn who_could_not_be_compared_is_looked_at_again_sooner() {
+    let days = Days::begin().await;
+    let sandbox = &days.shop.sandbox;
+    days.end_unheard();
+    sandbox.faults().api_call(ApiFault::Refused, "GET /v1/subscriptions", Times::Always);
+    sandbox.advance_days(1);
+    days.until_it_waits().await;
+    assert_eq!(days.subscribed().await, "active");
+    sandbox.faults().clear();
+    sandbox.advance(LONG);
+    let canceled = async || days.subscribed().await == "canceled";
+    days.shop.until("it is looked at again", canceled).await;
+    days.server.end_worker().await;
 }
