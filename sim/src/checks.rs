@@ -265,7 +265,7 @@ fn entitlement(
     if !allowed {
         history.violation(format!("B: {who} has {shown:?} at {now}, which was not paid"));
     }
-    if let Some(due) = due
+    if let Some(due) = due.filter(|due| due.alone)
         && rank > due.rank
         && until > now
     {
