@@ -1,6 +1,8 @@
 //! The life of a subscription after the sale: renewals, payments that fail and recover, pauses,
 //! cancellations, deletions, and beginning again.
 
+use std::time::Duration;
+
 use licentia_sandbox::{AfterRetries, Behavior, CancelField, Card, Options, Order};
 use licentia_verify::Rejection;
 use serde_json::{Value, json};
@@ -335,4 +337,23 @@ async fn a_customer_deleted_at_stripe_is_unlinked_and_can_buy_again_stripe_16() 
         let license = shop.license(&ada).await;
         assert_eq!((&license["plan"], &license["status"]), (&json!("starter"), &json!("active")));
     }
+}
+
+#[tokio::test]
+async fn while_a_renewal_is_a_draft_nothing_is_cut_off_and_nobody_is_told_stripe_11() {
+    let shop = shop_where(Behavior { drafts_renewals: true, ..Behavior::default() }).await;
+    let mut ada = shop.buyer("ada@example.com").await;
+    shop.buy(&ada, "professional").await;
+    // Ten minutes into the second month.
+    shop.sandbox.advance_days(30);
+    shop.sandbox.advance(Duration::from_secs(600));
+    shop.log_in(&mut ada).await;
+    shop.settled().await;
+    assert_eq!(shop.subscription(&ada).await["current_period_end"], SECOND.0);
+    must_have(&shop, &ada, "professional", "grace", FIRST).await;
+    assert_eq!((shop.orders(&ada).await.len(), subjects(&shop).len()), (1, 1));
+    shop.sandbox.advance(Duration::from_secs(3600));
+    shop.settled().await;
+    must_have(&shop, &ada, "professional", "active", SECOND).await;
+    assert_eq!((shop.orders(&ada).await.len(), subjects(&shop).len()), (2, 2));
 }

@@ -26,6 +26,7 @@ mod logs;
 mod lost_events;
 mod mail;
 mod migrations;
+mod once;
 mod openapi;
 mod oracles;
 mod ownership;

@@ -1,13 +1,9 @@
 //! The scenarios of Stripe's side that must hold, each named by its number: forged and repeated
-//! webhooks, payments that come late or never, a Stripe that fails, an upgrade asked for twice.
+//! webhooks, payments that come late or never, a Stripe that fails. What must happen once is in `once`.
 
 use std::time::Duration;
 
-use futures_util::future::join_all;
-use licentia_sandbox::{
-    ApiFault, Card, DeliveryFault, MailFault, Options, Order, Paid, Sending, Times, sign,
-};
-use metrics_exporter_prometheus::PrometheusBuilder;
+use licentia_sandbox::{ApiFault, Card, MailFault, Options, Paid, Sending, Times, sign};
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use serde_json::{Value, json};
 
@@ -288,148 +284,6 @@ async fn a_silent_or_slow_stripe_is_given_up_and_tried_again_stripe_6() {
         shop.must_be_paid(&ada).await;
     };
     tokio::join!(held_up(ApiFault::Silence), held_up(ApiFault::SlowBytes));
-}
-
-#[tokio::test]
-async fn two_upgrades_at_once_make_one_counterpart_and_one_checkout_stripe_7() {
-    let shop = Shop::open().await;
-    let ada = shop.buyer("ada@example.com").await;
-    let plans = ["professional", "starter", "professional", "starter", "professional", "starter"];
-    let answers = join_all(plans.iter().map(|plan| shop.ask(&ada, plan))).await;
-    assert!(answers.iter().all(|answer| answer.status == 200), "{answers:?}");
-    assert_eq!(shop.counterparts(), 1);
-    let sessions =
-        answers.iter().map(|a| crate::harness::shop::session_of(a.text("/checkout_url")));
-    let mut open: Vec<_> =
-        sessions.filter(|id| shop.sandbox.object(id)["status"] == "open").collect();
-    open.sort();
-    open.dedup();
-    assert_eq!(open.len(), 1, "{open:?}");
-}
-
-#[tokio::test]
-async fn two_servers_on_one_database_make_one_of_everything_stripe_7() {
-    let shop = Shop::open().await;
-    let other = shop.second_server().await;
-    let ada = shop.buyer("ada@example.com").await;
-    let there = other.serves(&ada);
-    let asked = (0..8).map(|n| shop.ask(if n % 2 == 0 { &ada } else { &there }, "professional"));
-    let answers = join_all(asked).await;
-    let urls: Vec<_> = answers.iter().map(|answer| answer.text("/checkout_url")).collect();
-    assert!(urls.iter().all(|url| *url == urls[0]), "{urls:?}");
-    assert_eq!(shop.counterparts(), 1);
-    // Every event comes to both, several times, and both have a worker.
-    shop.sandbox.faults().delivery(DeliveryFault::Repeat(5), Times::Always);
-    shop.sandbox.pay(&crate::harness::shop::session_of(urls[0]), Card::Paid).unwrap();
-    shop.settled().await;
-    shop.must_be_paid(&ada).await;
-    assert_eq!(shop.mails_about_sales("ada@example.com").len(), 1);
-}
-
-#[tokio::test]
-async fn lost_answers_make_no_second_counterpart_nor_checkout_stripe_7() {
-    for fault in [ApiFault::AnswerLost, ApiFault::ErrorAfter, ApiFault::ErrorPage] {
-        for call in ["POST /v1/customers", "POST /v1/checkout/sessions"] {
-            let shop = Shop::open().await;
-            let ada = shop.buyer("ada@example.com").await;
-            shop.sandbox.faults().api_call(fault, call, Times::Next(3));
-            let mut answer = shop.ask(&ada, "professional").await;
-            for _ in 0..3 {
-                if answer.status == 200 {
-                    break;
-                }
-                assert_eq!(answer.problem(), (503, "billing_unavailable"));
-                answer = shop.ask(&ada, "professional").await;
-            }
-            let session = crate::harness::shop::session_of(answer.text("/checkout_url"));
-            assert_eq!(shop.counterparts(), 1, "{fault:?} {call}");
-            shop.sandbox.faults().clear();
-            assert_eq!(shop.checkout(&ada, "professional").await, session, "{fault:?} {call}");
-            shop.sandbox.pay(&session, Card::Paid).unwrap();
-            shop.settled().await;
-            shop.must_be_paid(&ada).await;
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_refusal_after_a_lost_answer_makes_no_second_counterpart_stripe_7() {
-    let shop = Shop::open().await;
-    let ada = shop.buyer("ada@example.com").await;
-    // As when the key has lost a right, or was rolled, before the call is repeated.
-    for fault in [ApiFault::AnswerLost, ApiFault::Refused] {
-        shop.sandbox.faults().api_call(fault, "POST /v1/customers", Times::Next(1));
-    }
-    shop.checkout(&ada, "professional").await;
-    assert_eq!(shop.counterparts(), 1);
-}
-
-#[tokio::test]
-async fn two_sessions_paid_all_the_same_are_seen_and_the_higher_plan_holds_stripe_7() {
-    // What is counted in this thread, where all of this test runs and nothing of another.
-    let figures = PrometheusBuilder::new().build_recorder();
-    let _counting = metrics::set_default_local_recorder(&figures);
-    let alerts = || -> u64 {
-        let figures = figures.handle().render();
-        let figure = figures.lines().find_map(|l| l.strip_prefix("licentia_sync_alerts_total "));
-        figure.map_or(0, |figure| figure.parse().unwrap())
-    };
-    let shop = Shop::open().await;
-    let ada = shop.buyer("ada@example.com").await;
-    let first = shop.checkout(&ada, "starter").await;
-    // As if a second one had slipped through: made behind the service's back.
-    let stripe_id = shop.stripe_customer_of(&first);
-    let form = [
-        ("mode", "subscription"),
-        ("customer", stripe_id.as_str()),
-        ("line_items[0][price]", "price_pro_monthly"),
-        ("line_items[0][quantity]", "1"),
-        ("success_url", "https://app.example/"),
-    ];
-    let second = shop.at_stripe("checkout/sessions", &form).await;
-    let second = second["id"].as_str().unwrap();
-    shop.sandbox.pay(&first, Card::Paid).unwrap();
-    shop.settled().await;
-    assert_eq!(shop.license(&ada).await["plan"], "starter");
-    assert_eq!(alerts(), 0, "{}", figures.handle().render());
-    shop.sandbox.pay(second, Card::Paid).unwrap();
-    shop.settled().await;
-    assert_eq!(shop.license(&ada).await["plan"], "professional");
-    assert!(alerts() > 0, "{}", figures.handle().render());
-    // When it ends, the other takes over.
-    shop.sandbox.cancel_now(&shop.subscription_of(second)).unwrap();
-    shop.settled().await;
-    let license = shop.license(&ada).await;
-    assert_eq!((&license["plan"], &license["status"]), (&json!("starter"), &json!("active")));
-}
-
-#[tokio::test]
-async fn the_same_event_fifty_times_at_once_takes_effect_once_stripe_8() {
-    let shop = Shop::open().await;
-    let ada = shop.buyer("ada@example.com").await;
-    let session = shop.checkout(&ada, "professional").await;
-    shop.sandbox.faults().delivery(DeliveryFault::Repeat(50), Times::Always);
-    shop.sandbox.pay(&session, Card::Paid).unwrap();
-    shop.settled().await;
-    shop.must_be_paid(&ada).await;
-    assert_eq!(shop.mails_about_sales("ada@example.com").len(), 1);
-    let twice = "SELECT COUNT(*) - COUNT(DISTINCT event_id) FROM inbox";
-    assert_eq!(number(&shop.app.app.store, twice).await, 0);
-}
-
-#[tokio::test]
-async fn the_events_of_a_payment_in_any_order_say_the_same_stripe_8() {
-    for order in [Order::AsCreated, Order::Reversed, Order::Shuffled] {
-        let shop = Shop::open().await;
-        let ada = shop.buyer("ada@example.com").await;
-        let session = shop.checkout(&ada, "professional").await;
-        shop.sandbox.faults().hold_deliveries();
-        shop.sandbox.pay(&session, Card::Paid).unwrap();
-        shop.sandbox.faults().release_deliveries(order);
-        shop.settled().await;
-        shop.must_be_paid(&ada).await;
-        assert_eq!(shop.mails_about_sales("ada@example.com").len(), 1);
-    }
 }
 
 #[tokio::test]

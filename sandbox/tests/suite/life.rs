@@ -1,5 +1,7 @@
 //! The life of a subscription, moved along by the sandbox's clock and by what people do.
 
+use std::time::Duration;
+
 use licentia_sandbox::{AfterRetries, Behavior, CancelField, Card, Options, Paid};
 
 use crate::harness::{START, Stripe};
@@ -177,6 +179,22 @@ async fn when_every_retry_fails_the_setting_decides() {
             assert_eq!(stripe.status(&subscription), "active");
         }
     }
+}
+
+#[tokio::test]
+async fn the_invoice_of_a_renewal_may_be_a_draft_for_an_hour() {
+    let behavior = Behavior { drafts_renewals: true, ..Behavior::default() };
+    let stripe = Stripe::with(Options { behavior, ..Options::default() }).await;
+    let (_, subscription) = stripe.subscriber().await;
+    stripe.sandbox.advance_days(30);
+    let invoice = stripe.sandbox.object(&subscription)["latest_invoice"].clone();
+    let invoice = invoice.as_str().unwrap();
+    assert_eq!(
+        (stripe.status(&subscription), stripe.status(invoice)),
+        ("active".into(), "draft".into())
+    );
+    stripe.sandbox.advance(Duration::from_secs(3600));
+    assert_eq!(stripe.status(invoice), "paid");
 }
 
 #[tokio::test]
