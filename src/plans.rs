@@ -78,6 +78,7 @@ fn catalog(root: &mut Section) -> Option<Catalog> {
     let trial_days = trial.require("days", trial_days, "14");
 
     let policy = policy(root.section("policy"));
+    let other_prices: Vec<Slug> = root.list("other_prices");
     let plans: Vec<Option<Plan>> = root.sections("plan").into_iter().map(plan).collect();
     let all_are_readable = plans.iter().all(Option::is_some);
     let plans: Vec<Plan> = plans.into_iter().flatten().collect();
@@ -100,6 +101,7 @@ fn catalog(root: &mut Section) -> Option<Catalog> {
         trial_plan: place?,
         plans,
         policy,
+        other_prices: other_prices.iter().map(ToString::to_string).collect(),
     };
     fits_a_token(root, &catalog);
     Some(catalog)

@@ -1,6 +1,6 @@
 //! What surrounds the servers: Stripe, the mail server, the calls on their way, and what goes wrong.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -77,6 +77,8 @@ pub struct World {
     pub mails: Arc<Mutex<BTreeMap<String, Arrived>>>,
     /// Where servers died, and how often.
     pub deaths: Arc<Mutex<BTreeMap<&'static str, usize>>>,
+    /// The idempotency keys of what Stripe refused.
+    refused: Arc<Mutex<BTreeSet<String>>>,
     /// What happened since it was last looked at.
     diary: Arc<Mutex<Vec<String>>>,
 }
@@ -104,6 +106,7 @@ impl World {
             weather: Arc::default(),
             mails: Arc::default(),
             deaths: Arc::default(),
+            refused: Arc::default(),
             diary: Arc::default(),
         };
         (world, secret)
@@ -138,7 +141,7 @@ impl World {
             async move {
                 world.may_wait(server).await;
                 world.note(format!("    {server} calls {} {}", call.method, call.path));
-                world.may_fail(call.method, &call.path);
+                world.may_fail(&call);
                 let call = Call {
                     method: call.method.to_owned(),
                     path: call.path,
@@ -158,7 +161,7 @@ impl World {
         })
     }
 
-    fn may_fail(&self, method: &str, path: &str) {
+    fn may_fail(&self, call: &stripe::Call) {
         const FAULTS: [ApiFault; 8] = [
             ApiFault::AnswerLost,
             ApiFault::RateLimited,
@@ -170,13 +173,22 @@ impl World {
             // Stripe may dislike the name or the address of a customer. What else we ask it does not refuse.
             ApiFault::Refused,
         ];
-        let refusable = (method, path) == ("POST", "/v1/customers");
+        let refusable = (call.method, &*call.path) == ("POST", "/v1/customers");
         let possible = if refusable { &FAULTS[..] } else { &FAULTS[..7] };
-        if self.dice.happens(self.weather.stripe.load(Ordering::SeqCst))
-            && let Some(fault) = self.dice.pick(possible)
-        {
+        let fails = self.dice.happens(self.weather.stripe.load(Ordering::SeqCst));
+        let mut fault = if fails { self.dice.pick(possible).copied() } else { None };
+        if let Some(key) = call.idempotency_key.clone().filter(|_| refusable) {
+            let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+            // It refuses the same for ever, whatever is still on its way.
+            if refused.contains(&key) {
+                fault = Some(ApiFault::Refused);
+            } else if fault == Some(ApiFault::Refused) {
+                refused.insert(key);
+            }
+        }
+        if let Some(fault) = fault {
             self.note(format!("      {fault:?}"));
-            self.stripe.faults().api(*fault, Times::Next(1));
+            self.stripe.faults().api(fault, Times::Next(1));
         }
     }
 

@@ -65,7 +65,8 @@ impl Backfill {
         for (price, count) in &report.unknown_prices {
             print(format_args!(
                 "note: {count} live subscriptions are to {price}, which no plan has; if it sells one, \
-                 put it under the plan's `prices` or `former_prices` and run this again\n"
+                 put it under the plan's `prices` or `former_prices`, else under `other_prices`, \
+                 and run this again\n"
             ))?;
         }
         let (done, then) = if self.dry_run {

@@ -19,7 +19,7 @@ pub enum Kind {
     Upgrade,
     /// The subscription goes on: the license for the next period.
     Renewal,
-    /// A payment is under way, and the license works meanwhile.
+    /// A payment is due or under way, and the license works meanwhile.
     PaymentPending,
     /// A payment could not be collected; the license works for now.
     PaymentProblem,
@@ -168,10 +168,11 @@ fn opening(kind: Kind, product: &str, plan: &str, works: bool) -> (String, Strin
             ),
         ),
         (Kind::PaymentPending, _) => (
-            format!("A payment for {product} is under way"),
+            format!("A payment for {product} is due"),
             format!(
-                "A payment for {product} is under way, and there is nothing for you to do. This license \
-                 works meanwhile; another comes with the payment."
+                "A payment for {product} is due or under way. A card or a bank debit is charged by itself; \
+                 an invoice that was sent to you is to be paid by its day. This license works until the \
+                 day below; another comes with the payment."
             ),
         ),
         (Kind::PaymentProblem, true) => (

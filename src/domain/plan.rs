@@ -155,6 +155,8 @@ pub struct Catalog {
     pub plans: Vec<Plan>,
     /// What becomes of a license when the money goes back.
     pub policy: Policy,
+    /// The ids of prices of what is sold beside the plans.
+    pub other_prices: Vec<String>,
 }
 
 impl Catalog {
@@ -162,6 +164,12 @@ impl Catalog {
     #[must_use]
     pub fn trial(&self) -> &Plan {
         &self.plans[self.trial_plan]
+    }
+
+    /// Whether a price is of something that is sold beside the plans.
+    #[must_use]
+    pub fn is_beside(&self, price: &str) -> bool {
+        self.other_prices.iter().any(|other| other == price)
     }
 
     /// The plan with this id.

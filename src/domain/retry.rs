@@ -59,6 +59,8 @@ impl Due {
 #[must_use]
 pub fn next(since: Timestamp, attempts: i64, now: Timestamp, jitter: u128) -> Option<Timestamp> {
     let age = now.epoch_seconds() - since.epoch_seconds();
+    // What came in the future came by a clock that was ahead: nothing tells how old it is.
+    let age = if age < -SKEW { GIVE_UP_AFTER } else { age };
     let again = age < GIVE_UP_AFTER || attempts < LEAST_TRIES;
     again.then(|| now.plus(wait(attempts + 1, age, jitter)))
 }
@@ -95,6 +97,8 @@ mod tests {
         assert_eq!(next(at(0), 4, at(3 * DAY), 0), Some(at(3 * DAY + 16)));
         assert_eq!(next(at(0), 19, at(3 * DAY), 0), Some(at(3 * DAY + 3600)));
         assert_eq!(next(at(0), 20, at(3 * DAY), 0), None);
+        assert_eq!(next(at(365 * DAY), 20, at(0), 0), None, "it came by a clock that was ahead");
+        assert_eq!(next(at(60), 20, at(0), 0), Some(at(60)));
     }
 
     #[test]

@@ -22,7 +22,7 @@ const PROCESSING: i64 = 14 * DAY;
 /// long as Stripe has trouble (<https://docs.stripe.com/billing/invoices/subscription>).
 const DRAFT: i64 = 3 * DAY;
 
-/// The most grace while nothing was ever paid, in seconds: after a trial of Stripe's.
+/// The most grace after a trial of Stripe's, while nothing was ever paid, in seconds.
 const AFTER_TRIAL: i64 = DAY;
 
 /// Where a subscription stands (<https://docs.stripe.com/api/subscriptions/object>).
@@ -192,7 +192,7 @@ impl fmt::Display for Alert {
             Self::UnknownPrice(price) => write!(
                 formatter,
                 "no plan has {price}, which they have a live subscription to; if it sells one, put \
-                 it under the plan's `prices` or `former_prices`"
+                 it under the plan's `prices` or `former_prices`, else under `other_prices`"
             ),
             Self::UnknownStatus(status) => write!(
                 formatter,
@@ -254,7 +254,9 @@ pub fn judge<'a>(
         (*rank, term.ends().unwrap_or(Timestamp::MAX), subscription.created, &subscription.id)
     });
     let best = best.filter(|_| !seen.deleted);
-    let governing = best.map(|(.., subscription)| subscription).or(unclear);
+    // What governed and is unclear now governs on, or the next look would not know it any more.
+    let governing = unclear.filter(|subscription| held == Some(&subscription.id));
+    let governing = governing.or(best.map(|(.., subscription)| subscription)).or(unclear);
     let due =
         best.map(|(_, plan, term, _)| Entitlement { plan, source: Source::Subscription, term });
     Judgement {
@@ -289,6 +291,9 @@ fn standing<'c>(
     }
     let Some((plan, item)) = subscription.plan(catalog) else {
         let prices = subscription.items.iter().map(|item| item.price.as_str());
+        if prices.clone().all(|price| catalog.is_beside(price)) {
+            return Standing::Nothing;
+        }
         alerts.push(Alert::UnknownPrice(prices.collect::<Vec<_>>().join(", ")));
         return Standing::Unclear;
     };
@@ -335,12 +340,15 @@ fn granted<'c>(
         _ => {
             let (of_plan, until) = paid_through(own, catalog, policy, (rank(plan), now))?;
             let of_period = if open.is_some() { item.period_start } else { Some(period_end) };
-            // What was changed to within a period is granted once it is paid. While a renewal is
-            // collected, the plan follows the price, as it did before.
-            let billed = paid_through(own, catalog, &Policy::KEEP_ALL, (rank(plan), now))
-                .and_then(|(_, until)| until);
-            let within = billed.is_some_and(|until| Some(until) > item.period_start);
-            let unpaid = subscription.status == Status::PastDue || (open.is_some() && within);
+            // What was changed to is granted once it is paid; but while a renewal is collected that bills
+            // the change for the period before, the plan follows the price, as it did then.
+            let had = |line: &Line| {
+                let plan_of_line = covers(line, catalog).and_then(|(_, plan)| plan);
+                line.period_end <= item.period_start
+                    && plan_of_line.is_some_and(|(of, _)| of >= rank(plan))
+            };
+            let unpaid = open.is_some_and(|invoice| !invoice.lines.iter().any(had));
+            let unpaid = unpaid || subscription.status == Status::PastDue;
             let plan = no_more_than(of_plan.filter(|_| unpaid));
             (plan, until.or(of_period)?.min(period_end))
         }
@@ -348,10 +356,15 @@ fn granted<'c>(
     let bought = own.iter().any(|invoice| invoice.amount > 0 && invoice.is_paid(policy));
     let trialing = subscription.status == Status::Trialing;
     let tried_only = trialing || (subscription.trial_end.is_some() && !bought);
-    // Money that went back is not waited for.
+    // Money that went back is not waited for, unless the plan was paid for anew since.
+    let of_plan = |invoice: &Invoice| invoice.lines.iter().any(|l| covers(l, catalog).is_some());
     let given_back = |invoice: &&Invoice| {
         let ends = invoice.lines.iter().filter_map(|line| covers(line, catalog));
-        invoice.is_revoked(policy) && ends.map(|(end, _)| end).any(|end| end > paid)
+        let since = |later: &&Invoice| {
+            later.created > invoice.created && later.is_paid(policy) && of_plan(later)
+        };
+        let reaches_on = ends.map(|(end, _)| end).any(|end| end > paid);
+        invoice.is_revoked(policy) && reaches_on && !own.iter().any(|later| since(&later))
     };
     let revoked = revoked || own.iter().any(given_back);
     let grace = if revoked { 0 } else { grace(subscription, plan, open, paid, period_end) };

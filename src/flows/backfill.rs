@@ -53,8 +53,7 @@ pub struct Report {
     pub left: Vec<Left>,
     /// Those about whom something should have been done, and it did not work.
     pub failed: Vec<Failed>,
-    /// Prices of live subscriptions that no plan has, and how many there are of each: sold beside the
-    /// plans, or missing in the plans file.
+    /// Prices of live subscriptions that the plans file does not name, and how many there are of each.
     pub unknown_prices: BTreeMap<String, usize>,
 }
 
@@ -209,7 +208,8 @@ async fn listed(
             *held = (*held).max((app.plans.rank(plan.id.as_str()), plan.id.as_str()));
             return;
         }
-        for item in subscription.items {
+        for item in subscription.items.into_iter().filter(|item| !app.plans.is_beside(&item.price))
+        {
             *unknown_prices.entry(item.price).or_default() += 1;
         }
     };

@@ -6,12 +6,17 @@ use crate::domain::ids::{CustomerId, OrderId};
 use crate::domain::invoice::OrderStatus;
 use crate::domain::plan::{Interval, Plan, Price};
 use crate::domain::stripe_ids::StripeCustomerId;
+use crate::domain::time::DAY;
 use crate::error::{Error, Result};
 use crate::flows::lease::Lease;
 use crate::flows::session::SignedIn;
 use crate::flows::{counterpart, sync};
 use crate::store::{Attempt, Customer, Order, Purpose};
 use crate::stripe::{Session, SessionParameters, SessionStatus, StripeFailure};
+
+/// How long a payment may be on its way until somebody may pay anew, in seconds: longer than any bank debit
+/// takes (<https://docs.stripe.com/payments/bank-debits>).
+const LONGEST_PAYMENT: i64 = 30 * DAY;
 
 /// What somebody wants to buy.
 #[derive(Clone, Debug)]
@@ -96,7 +101,8 @@ async fn open_held(app: &App, lease: &Lease, wanted: &Wanted) -> Result<String> 
                 // Completed after the look at the subscriptions, or long over.
                 sync::sync_held(app, lease).await?;
                 refuse_a_second(app, &lease.customer_id).await?;
-                if app.store.read().await?.is_being_paid(&session.id).await? {
+                let since = app.now().plus(-LONGEST_PAYMENT);
+                if app.store.read().await?.is_being_paid(&session.id, since).await? {
                     return Err(Error::PaymentUnderWay);
                 }
             }

@@ -78,8 +78,12 @@ pub(super) async fn ensure(
         }
         Err(error @ StripeFailure::Refused { .. }) => {
             // An earlier call of this attempt may have made it, before a key was rolled, say.
-            if let Some(found) = find(app, lease, &parameters).await? {
-                return Ok(found);
+            match find(app, lease, &parameters).await {
+                Ok(Some(found)) => return Ok(found),
+                Ok(None) => {}
+                // An address that Stripe takes nowhere made nobody.
+                Err(Error::Stripe(StripeFailure::Refused { status: 400, .. })) => {}
+                Err(_) => return Err(error.into()),
             }
             // The next attempt is made with what the record says then.
             let mut tx = app.store.write().await?;

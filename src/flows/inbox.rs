@@ -3,8 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use crate::app::App;
+use crate::clock::within;
 use crate::domain::ids::{CustomerId, TaskId};
 use crate::domain::retry;
 use crate::domain::stripe_ids::{PaymentIntentId, StripeCustomerId};
@@ -12,6 +14,9 @@ use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::flows::{brief, sync};
 use crate::store::{LeasedEvent, Tx};
+
+/// How long Stripe has to say who paid: the rest of an event's lease is for the work on it.
+const LONGEST_QUESTION: Duration = Duration::from_secs(4);
 
 /// A customer's name or address changed.
 const CHANGED: &str = "licentia.customer_changed";
@@ -137,7 +142,8 @@ pub async fn work(app: &App, whose: &Whose, events: &[LeasedEvent]) -> Result<()
         Whose::Customer(id) => return work_on(app, id, events).await,
         Whose::Payer(payment) => payment,
     };
-    match payer(app, payment).await {
+    let found = within(&*app.clock, LONGEST_QUESTION, payer(app, payment)).await;
+    match found.unwrap_or(Err(Error::Busy)) {
         Ok(Some((id, stripe_id))) => {
             // Written with what becomes of them, so that nobody asks twice.
             let named = |event: &LeasedEvent| {

@@ -51,21 +51,25 @@ pub(super) async fn write(
                 (order, was)
             }
             None => {
-                let order = match tx.order_of_invoice(&invoice.id).await? {
-                    // Of an account that was deleted, whose counterpart this one has now; or too long ago
-                    // to be among those looked at.
-                    Some(order) if order.customer_id.as_ref().is_none_or(|owner| owner == id) => {
-                        Order { customer_id: Some(id.clone()), ..order }
+                let (order, was) = match tx.order_of_invoice(&invoice.id).await? {
+                    // Too long ago to be among those looked at.
+                    Some(order) if order.customer_id.as_ref() == Some(id) => {
+                        let was = Some(order.status);
+                        (order, was)
+                    }
+                    // Of an account that was deleted, whose counterpart this one has now.
+                    Some(order) if order.customer_id.is_none() => {
+                        (Order { customer_id: Some(id.clone()), ..order }, None)
                     }
                     Some(_) => continue,
                     None => match plan_of(invoice, &found.seen, &app.plans) {
-                        Some(plan) => new(app, id, invoice, plan, now),
+                        Some(plan) => (new(app, id, invoice, plan, now), None),
                         None => continue,
                     },
                 };
                 orders.push(order);
                 let Some(order) = orders.last_mut() else { continue };
-                (order, None)
+                (order, was)
             }
         };
         let after = Order {

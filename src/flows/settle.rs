@@ -146,6 +146,9 @@ fn drift(
     if changed.revoked {
         drift.push("license: taken back".to_owned());
     }
+    if changed.former > 0 {
+        drift.push(format!("former licenses: {} taken back", changed.former));
+    }
     if let Some(license) = &changed.issued {
         let until = license.expires_at.map_or("for ever".into(), |end| format!("until {end}"));
         drift.push(format!("license: {} {until}", license.plan));
@@ -248,6 +251,8 @@ struct Changed {
     before: Option<IssuedLicense>,
     issued: Option<IssuedLicense>,
     revoked: bool,
+    /// How many former ones were taken back.
+    former: usize,
 }
 
 /// Issues the license that is due, unless the current one says so already; takes back what is not
@@ -277,31 +282,35 @@ async fn write_license(
             }
         }
     }
-    if !judgement.unclear {
-        take_back(app, tx, id, judgement.due.as_ref(), now).await?;
-    }
-    Ok(Changed { before, issued, revoked })
+    let taken_back = match judgement.unclear {
+        true => 0,
+        false => take_back(app, tx, id, judgement.due.as_ref(), now).await?,
+    };
+    let former = taken_back.saturating_sub(usize::from(revoked));
+    Ok(Changed { before, issued, revoked, former })
 }
 
 /// Takes back every license for a subscription that says more than what is due, former ones too: the online
 /// verdict is asked about any of them. One of the same plan that says a later end is true while the plan is
-/// due, and taken back when nothing is.
+/// due, and taken back when nothing is. Answers how many there were.
 async fn take_back(
     app: &App,
     tx: &mut Tx,
     id: &CustomerId,
     due: Option<&Entitlement<'_>>,
     now: Timestamp,
-) -> Result<()> {
+) -> Result<usize> {
+    let mut taken_back = 0;
     let rank = |plan: &str| app.plans.rank(plan);
     for license in tx.paid_licenses(id, now).await? {
         if due.is_none_or(|due| rank(&license.plan) > rank(due.plan.id.as_str())) {
             tx.revoke_license(&license.license_id, now).await?;
             let detail = json!({ "license_id": license.license_id.as_str() });
             audit(app, tx, by_stripe(id, "license.revoked", detail), now).await?;
+            taken_back += 1;
         }
     }
-    Ok(())
+    Ok(taken_back)
 }
 
 /// What an operator granted last takes its place again when nothing paid is left.
@@ -378,8 +387,9 @@ fn news<'c>(
             (false, ..) => Kind::Upgrade,
             (true, true, _) => Kind::Cancellation,
             (true, false, true) => Kind::PaymentProblem,
-            (true, false, false) if issued.term().phase(now) == Phase::Grace => {
-                Kind::PaymentPending
+            _ if issued.term().phase(now) == Phase::Grace => {
+                let failed = after.is_some_and(|row| row.status == Status::PastDue);
+                if failed { Kind::PaymentProblem } else { Kind::PaymentPending }
             }
             (true, false, false) => Kind::Renewal,
         };

@@ -139,14 +139,20 @@ impl Tx {
         )
     }
 
-    /// Whether the payment for a checkout is under way: somebody completed it, and their bank decides.
-    pub async fn is_being_paid(&mut self, session: &CheckoutSessionId) -> Result<bool> {
+    /// Whether the payment for a checkout that was opened after `since` is under way: somebody completed
+    /// it, and their bank decides.
+    pub async fn is_being_paid(
+        &mut self,
+        session: &CheckoutSessionId,
+        since: Timestamp,
+    ) -> Result<bool> {
         let pending = sql!(
             self,
             fetch_optional: (i64,),
             "SELECT amount FROM orders WHERE stripe_checkout_session_id = $1
-                 AND status = 'pending' AND stripe_invoice_id IS NOT NULL",
+                 AND status = 'pending' AND stripe_invoice_id IS NOT NULL AND created_at > $2",
             session,
+            since,
         )?;
         Ok(pending.is_some())
     }

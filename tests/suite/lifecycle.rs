@@ -133,7 +133,7 @@ async fn while_a_bank_debit_for_a_renewal_is_on_its_way_the_license_works_stripe
         let longer = "2027-01-03T15:00:00+00:00";
         must_have(&shop, &ada, "professional", "grace", (FIRST.0, longer)).await;
         assert_eq!(shop.orders(&ada).await[0]["status"], "pending");
-        assert_eq!(subjects(&shop)[1..], ["A payment for acme-app is under way"]);
+        assert_eq!(subjects(&shop)[1..], ["A payment for acme-app is due"]);
         shop.pass_days(&mut ada, 3).await;
         if pays {
             must_have(&shop, &ada, "professional", "active", SECOND).await;

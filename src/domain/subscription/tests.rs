@@ -225,10 +225,25 @@ fn changing_there_and_back_keeps_what_was_bought_last() {
 fn an_upgrade_billed_with_the_renewal_stays_while_that_is_collected() {
     let mut state = unpaid_renewal("active");
     state.invoices[0].status = InvoiceStatus::Draft;
+    state.invoices[0].lines = vec![
+        line("price_pro_monthly", PERIOD_START, 1500),
+        line("price_pro_monthly", PERIOD_END, 4900),
+    ];
     state.invoices[1].lines = vec![line("price_starter_monthly", PERIOD_START, 1900)];
     assert_eq!(due(&state, PERIOD_START + DAY).unwrap().0, "professional");
     state.subscriptions[0].status = Status::PastDue;
     assert_eq!(due(&state, PERIOD_START + DAY).unwrap().0, "starter");
+}
+
+#[test]
+fn an_upgrade_that_begins_with_the_period_is_granted_when_that_is_paid_stripe_13() {
+    let mut state = unpaid_renewal("active");
+    state.invoices[0].lines = vec![line("price_pro_monthly", PERIOD_END, 4900)];
+    state.invoices[0].payment = Payment::Processing;
+    state.invoices[1].lines = vec![line("price_starter_monthly", PERIOD_START, 1900)];
+    assert_eq!(due(&state, PERIOD_START + DAY).unwrap().0, "starter");
+    state.invoices[0].status = InvoiceStatus::Paid;
+    assert_eq!(due(&state, PERIOD_START + DAY).unwrap().0, "professional");
 }
 
 /// A change of plan: what is left of one is set against the other.
@@ -352,6 +367,17 @@ fn a_refunded_renewal_has_no_grace_whatever_was_paid_since() {
 }
 
 #[test]
+fn who_pays_by_the_month_after_a_refunded_year_has_grace() {
+    let mut state = unpaid_renewal("past_due");
+    let mut year =
+        invoice("in_0", &state.subscriptions[0], InvoiceStatus::Paid, PERIOD_END + 300 * DAY);
+    (year.created, year.payment) = (at(PERIOD_START - 2 * MONTH), Payment::Refunded);
+    state.invoices.push(year);
+    let expected = professional(PERIOD_START, Some(PERIOD_START + 7 * DAY));
+    assert_eq!(due(&state, PERIOD_START + DAY), expected);
+}
+
+#[test]
 fn invoices_that_are_missing_take_nothing_and_grant_nothing() {
     let mut state = paid("active");
     state.invoices.clear();
@@ -370,6 +396,30 @@ fn a_subscription_to_something_else_is_left_alone() {
     let judgement = judge(&state, None, &catalog, at(NOW));
     assert!(judgement.governing.is_none(), "it would stand in the way of a checkout");
     assert!(!judgement.unclear, "it would hold up what the other subscriptions come to");
+}
+
+#[test]
+fn what_the_vendor_says_is_sold_beside_the_plans_is_no_news() {
+    let mut state = seen(subscription("sub_1", "active", &["price_support"]), Vec::new());
+    state.subscriptions[0].ours = false;
+    let mut catalog = catalog();
+    let alerts = |catalog: &Catalog| judge(&state, None, catalog, at(NOW)).alerts.len();
+    assert_eq!(alerts(&catalog), 1);
+    catalog.other_prices.push("price_support".into());
+    assert_eq!(alerts(&catalog), 0);
+}
+
+#[test]
+fn what_is_unclear_about_the_one_that_governed_is_so_the_next_time_too() {
+    let mut state = paid("active");
+    let mut former = subscription("sub_0", "active", &["price_gone"]);
+    former.ours = false;
+    let held = former.id.clone();
+    state.subscriptions.push(former);
+    let catalog = catalog();
+    let judgement = judge(&state, Some(&held), &catalog, at(NOW));
+    assert_eq!(judgement.governing.map(|governing| &governing.id), Some(&held));
+    assert!(judgement.unclear && judgement.due.is_some());
 }
 
 #[test]
