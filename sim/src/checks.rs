@@ -363,6 +363,10 @@ async fn silence(history: &mut History) -> Result<()> {
 
 /// The figure that operators are told: nobody who paid lacks a license (A).
 async fn nothing_drifts(history: &mut History) -> Result<()> {
+    // It goes by the newest order, and within the seconds that clocks are apart nothing tells which that is.
+    if history.ahead.iter().any(|ahead| *ahead != 0) {
+        return Ok(());
+    }
     let drift = drift::look(&history.servers[0].app).await?;
     if drift.paid_without_license > 0 {
         history.violation(format!("A: it is told that some lack a license: {:?}", drift.customers));

@@ -8,8 +8,7 @@ use std::time::Duration;
 use licentia::error::Result;
 use licentia::flows::settle::Intent;
 use licentia::flows::{inbox, mail, reconcile, webhook};
-use licentia_sandbox::Delivery;
-use serde_json::Value;
+use licentia_sandbox::{Card, Delivery};
 
 use crate::history::History;
 use crate::server::Server;
@@ -147,13 +146,18 @@ impl History {
         self.pass(Duration::from_secs(seconds as u64)).await;
     }
 
-    /// Lets time pass until somebody's period is over, or a few days longer: what is checked then is what
-    /// goes on by grace.
+    /// Lets time pass until somebody's period is over, or a few days longer, and the renewal is often declined:
+    /// what is checked then is what goes on by grace.
     pub async fn pass_a_renewal(&mut self) {
         let all = self.list("/v1/subscriptions", "");
-        let ends = |found: &Value| found["items"]["data"][0]["current_period_end"].as_i64();
-        let ends: Vec<i64> = all.iter().filter_map(ends).collect();
-        let Some(end) = self.world.dice.pick(&ends) else { return };
+        let Some(found) = self.world.dice.pick(&all) else { return };
+        let Some(end) = found["items"]["data"][0]["current_period_end"].as_i64() else { return };
+        if self.world.dice.happens(500)
+            && let Some(customer) = found["customer"].as_str()
+        {
+            let declined = self.world.stripe.replace_card(customer, Card::DeclinedLater);
+            self.tell(|| format!("{customer} pays by a card that will be declined: {declined:?}"));
+        }
         let later = self.world.dice.below(9 * 86_400) as i64;
         // Nobody stands still for that long in the middle of a call.
         self.frozen = None;
