@@ -104,6 +104,9 @@ fn catalog(root: &mut Section) -> Option<Catalog> {
         other_prices: other_prices.iter().map(ToString::to_string).collect(),
     };
     fits_a_token(root, &catalog);
+    for price in catalog.other_prices.iter().filter(|price| catalog.by_price(price).is_some()) {
+        root.problem("other_prices", format_args!("{price} is a plan's price"));
+    }
     Some(catalog)
 }
 

@@ -243,11 +243,13 @@ fn entitlement(
     }
     if let Some(due) = due {
         let enough = held.is_some_and(|license| {
-            // Of two subscriptions, one may end a little later, and the other have grace.
+            // Of two subscriptions, the higher holds as long as it works, and may have grace.
+            let rank = catalog.rank(&license.plan);
             let until = license.term().ends().map_or(i64::MAX, Timestamp::epoch_seconds);
             let expires = license.expires_at.map_or(i64::MAX, Timestamp::epoch_seconds);
             let until = if due.alone { expires } else { until };
-            catalog.rank(&license.plan) >= due.rank && until >= due.until
+            let longer = until >= due.until || (!due.alone && rank > due.rank);
+            rank >= due.rank && longer
         });
         if !enough {
             history.violation(format!("A: {who} paid for {due:?} and has {shown:?} at {now}"));

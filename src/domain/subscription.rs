@@ -290,10 +290,11 @@ fn standing<'c>(
         _ => return Standing::Nothing,
     }
     let Some((plan, item)) = subscription.plan(catalog) else {
-        let prices = subscription.items.iter().map(|item| item.price.as_str());
-        if prices.clone().all(|price| catalog.is_beside(price)) {
+        let items = &subscription.items;
+        if !items.is_empty() && items.iter().all(|item| catalog.is_beside(&item.price)) {
             return Standing::Nothing;
         }
+        let prices = items.iter().map(|item| item.price.as_str());
         alerts.push(Alert::UnknownPrice(prices.collect::<Vec<_>>().join(", ")));
         return Standing::Unclear;
     };

@@ -168,3 +168,12 @@ fn a_missing_file_is_named() {
     let error = plans::load(Some(std::path::Path::new("/nowhere/plans.toml"))).unwrap_err();
     assert!(error.to_string().contains("/nowhere/plans.toml cannot be read"), "{error}");
 }
+
+#[test]
+fn what_is_sold_beside_the_plans_is_named_above_them_and_is_no_plans_price() {
+    let with = |price: &str| format!("other_prices = [\"{price}\"]\n{GOOD}");
+    let catalog = plans::parse("plans.toml", &with("price_support")).unwrap();
+    assert!(catalog.is_beside("price_support") && !catalog.is_beside("price_pro_monthly"));
+    let problems = problems(&with("price_pro_monthly"));
+    assert_eq!(problems, ["plans.toml: `other_prices`: price_pro_monthly is a plan's price"]);
+}

@@ -91,7 +91,7 @@ async fn who_pays_for_what_no_plan_has_or_twice_is_told_and_left() {
     let csv = format!("email,stripe_customer_id\nada@example.com,{ada}\nbob@example.com,{bob}\n");
     vendor.import(&csv).await;
     let unknown = "no plan has price_of_long_ago, which they have a live subscription to; if it sells \
-                   one, put it under the plan's `prices` or `former_prices`";
+                   one, put it under the plan's `prices` or `former_prices`, else under `other_prices`";
     for arguments in [&[][..], &["--dry-run"]] {
         let done = vendor.reconcile(arguments).await;
         assert_eq!(done.code, 1, "{done:?}");

@@ -403,10 +403,15 @@ fn what_the_vendor_says_is_sold_beside_the_plans_is_no_news() {
     let mut state = seen(subscription("sub_1", "active", &["price_support"]), Vec::new());
     state.subscriptions[0].ours = false;
     let mut catalog = catalog();
-    let alerts = |catalog: &Catalog| judge(&state, None, catalog, at(NOW)).alerts.len();
-    assert_eq!(alerts(&catalog), 1);
+    let alerts =
+        |state: &Seen, catalog: &Catalog| judge(state, None, catalog, at(NOW)).alerts.len();
+    assert_eq!(alerts(&state, &catalog), 1);
     catalog.other_prices.push("price_support".into());
-    assert_eq!(alerts(&catalog), 0);
+    assert_eq!(alerts(&state, &catalog), 0);
+    // One that is listed without its items says nothing of the kind.
+    state.subscriptions[0].items.clear();
+    state.subscriptions[0].ours = true;
+    assert!(judge(&state, None, &catalog, at(NOW)).unclear);
 }
 
 #[test]
