@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::flows::lease::Lease;
 use crate::flows::session::SignedIn;
 use crate::flows::{audit, counterpart, inbox};
-use crate::store::{Actor, AuditEntry, Customer};
+use crate::store::{Actor, AuditEntry, Customer, Tx};
 
 /// What to do with an optional field.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,7 +90,10 @@ pub async fn update(app: &App, caller: &SignedIn, change: AccountChange) -> Resu
 pub async fn delete(app: &App, caller: &SignedIn) -> Result<()> {
     let customer_id = caller.customer.customer_id.clone();
     if app.stripe.is_none() && caller.customer.stripe_customer_id.is_none() {
-        return delete_here(app, &customer_id).await;
+        let mut tx = app.store.write().await?;
+        // In the order of every other flow, customer first; and of two deletions, one tells of it.
+        let customer = tx.lock_customer(&customer_id).await?.ok_or(Error::Unauthenticated)?;
+        return delete_here(app, tx, &customer).await;
     }
     // On its own: a caller who hangs up must not leave it half done, and the lease taken.
     let own = app.clone();
@@ -99,7 +102,10 @@ pub async fn delete(app: &App, caller: &SignedIn) -> Result<()> {
             let lease = Lease::take(&own, &customer_id).await.map_err(gone)?;
             let work = async {
                 counterpart::close(&own, &lease).await.map_err(gone)?;
-                delete_here(&own, &customer_id).await
+                let mut tx = own.store.write().await?;
+                // Who slept past the end of the lease may delete somebody who opened a checkout since.
+                let customer = lease.lock(&mut tx).await.map_err(gone)?;
+                delete_here(&own, tx, &customer).await
             };
             lease.during(&own, work).await
         })
@@ -111,15 +117,12 @@ fn gone(error: Error) -> Error {
     if matches!(error, Error::NotFound(_)) { Error::Unauthenticated } else { error }
 }
 
-async fn delete_here(app: &App, customer_id: &CustomerId) -> Result<()> {
-    let now = app.now();
-    let mut tx = app.store.write().await?;
-    // In the order of every other flow, customer first; and of two deletions, one tells of it.
-    let customer = tx.lock_customer(customer_id).await?.ok_or(Error::Unauthenticated)?;
-    tx.forget_events_of(&customer).await?;
+/// Deletes a customer who is locked.
+async fn delete_here(app: &App, mut tx: Tx, customer: &Customer) -> Result<()> {
+    tx.forget_events_of(customer).await?;
     tx.delete_user(&customer.user_id).await?;
-    let entry = by_customer(customer_id, "customer.deleted", json!({}));
-    audit(app, &mut tx, entry, now).await?;
+    let entry = by_customer(&customer.customer_id, "customer.deleted", json!({}));
+    audit(app, &mut tx, entry, app.now()).await?;
     tx.commit().await
 }
 

@@ -147,6 +147,33 @@ async fn who_pauses_past_the_lease_with_a_paid_event_writes_nothing_when_going_o
     all.for_each_concurrent(4, one_pauses_with_a_paid_event).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_that_pauses_past_its_lease_leaves_who_opened_a_checkout_since() {
+    let mut shop = Shop::open().await;
+    shop.end_worker().await;
+    let pause = Pause::at("checkout.closed");
+    let one = shop.server_with(Pause::any_of(&[&pause])).await;
+    let other = shop.second_server().await;
+    let ada = shop.buyer("ada@example.com").await;
+    shop.checkout(&ada, "professional").await;
+    pause.arm();
+    let leaving = one.serves(&ada);
+    let deletion =
+        tokio::spawn(async move { leaving.client.delete("/api/customers/me").await.status });
+    shop.until("the deletion pauses", async || pause.has_begun()).await;
+    shop.sandbox.advance(PAST_THE_LEASES);
+    let base = shop.app.client.base.clone();
+    let opened = Shop::ask_to_return(&other.serves(&ada), "professional", &base).await;
+    pause.end();
+    assert_eq!(deletion.await.unwrap(), 503);
+    shop.sandbox.pay(&session_of(opened.text("/checkout_url")), Card::Paid).unwrap();
+    shop.settled().await;
+    assert_eq!(shop.license(&ada).await["plan"], "professional");
+    for server in [one, other] {
+        server.end_worker().await;
+    }
+}
+
 async fn one_pauses_on_the_way_to_a_checkout(place: &'static str) {
     let mut shop = Shop::open().await;
     shop.end_worker().await;
