@@ -365,7 +365,7 @@ fn granted<'c>(
             later.created > invoice.created && later.is_paid(policy) && of_plan(later)
         };
         let reaches_on = ends.map(|(end, _)| end).any(|end| end > paid);
-        invoice.is_revoked(policy) && reaches_on && !own.iter().any(|later| since(&later))
+        invoice.is_revoked(policy) && reaches_on && !own.iter().any(since)
     };
     let revoked = revoked || own.iter().any(given_back);
     let grace = if revoked { 0 } else { grace(subscription, plan, open, paid, period_end) };
