@@ -344,12 +344,11 @@ fn granted<'c>(
             // What was changed to is granted once it is paid; but while a renewal is collected that bills
             // the change for the period before, the plan follows the price, as it did then.
             let had = |line: &Line| {
-                let plan_of_line = covers(line, catalog).and_then(|(_, plan)| plan);
-                line.period_end <= item.period_start
-                    && plan_of_line.is_some_and(|(of, _)| of >= rank(plan))
+                let of = covers(line, catalog).and_then(|(_, of)| of);
+                line.period_end <= item.period_start && of.is_some_and(|(of, _)| of >= rank(plan))
             };
-            let unpaid = open.is_some_and(|invoice| !invoice.lines.iter().any(had));
-            let unpaid = unpaid || subscription.status == Status::PastDue;
+            let unpaid = open.is_some_and(|invoice| !invoice.lines.iter().any(had))
+                || subscription.status == Status::PastDue;
             let plan = no_more_than(of_plan.filter(|_| unpaid));
             (plan, until.or(of_period)?.min(period_end))
         }
@@ -357,17 +356,7 @@ fn granted<'c>(
     let bought = own.iter().any(|invoice| invoice.amount > 0 && invoice.is_paid(policy));
     let trialing = subscription.status == Status::Trialing;
     let tried_only = trialing || (subscription.trial_end.is_some() && !bought);
-    // Money that went back is not waited for, unless the plan was paid for anew since.
-    let of_plan = |invoice: &Invoice| invoice.lines.iter().any(|l| covers(l, catalog).is_some());
-    let given_back = |invoice: &&Invoice| {
-        let ends = invoice.lines.iter().filter_map(|line| covers(line, catalog));
-        let since = |later: &&Invoice| {
-            later.created > invoice.created && later.is_paid(policy) && of_plan(later)
-        };
-        let reaches_on = ends.map(|(end, _)| end).any(|end| end > paid);
-        invoice.is_revoked(policy) && reaches_on && !own.iter().any(since)
-    };
-    let revoked = revoked || own.iter().any(given_back);
+    let revoked = revoked || is_given_back(own, catalog, paid);
     let grace = if revoked { 0 } else { grace(subscription, plan, open, paid, period_end) };
     let grace = if tried_only { grace.min(AFTER_TRIAL) } else { grace };
     let scheduled = subscription.ends_at(catalog);
@@ -376,6 +365,19 @@ fn granted<'c>(
     let latest = scheduled.unwrap_or(Timestamp::MAX);
     let grace_until = Some(paid.plus(grace).min(latest)).filter(|until| *until > expires);
     Some((plan, Term { expires: Some(expires), grace_until }))
+}
+
+/// Whether the money for what comes after `paid` went back, and the plan was not paid for anew since: nothing
+/// is waited for then.
+fn is_given_back(own: &[&Invoice], catalog: &Catalog, paid: Timestamp) -> bool {
+    let ends = |invoice: &Invoice| {
+        invoice.lines.iter().filter_map(|line| covers(line, catalog)).map(|(end, _)| end).max()
+    };
+    own.iter().filter(|invoice| invoice.is_revoked(&catalog.policy)).any(|invoice| {
+        let since =
+            |later: &&&Invoice| later.created > invoice.created && later.is_paid(&catalog.policy);
+        ends(invoice) > Some(paid) && !own.iter().filter(since).any(|later| ends(later).is_some())
+    })
 }
 
 /// How long the plan works beyond what was `paid`, in seconds. `open` is the newest invoice if it is not

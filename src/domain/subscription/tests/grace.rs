@@ -1,0 +1,81 @@
+//! How long a plan works past what was paid.
+
+use super::*;
+
+#[test]
+fn past_due_works_within_the_grace_that_counts_from_what_was_paid_stripe_11() {
+    let state = unpaid_renewal("past_due");
+    let expected = professional(PERIOD_START, Some(PERIOD_START + 7 * DAY));
+    assert_eq!(due(&state, PERIOD_START + DAY), expected);
+    assert_eq!(due(&state, PERIOD_START + 7 * DAY), None);
+}
+
+#[test]
+fn while_a_renewal_is_collected_nothing_is_cut_off_and_nothing_granted() {
+    // The hour of the draft changes nothing, so no license is issued for it.
+    let usual = professional(PERIOD_START, Some(PERIOD_START + 7 * DAY));
+    for status in [InvoiceStatus::Draft, InvoiceStatus::Open] {
+        let mut state = unpaid_renewal("active");
+        state.invoices[0].status = status;
+        assert_eq!(due(&state, PERIOD_START + DAY), usual, "{status:?}");
+    }
+    // A bank debit takes longer.
+    let mut debit = unpaid_renewal("active");
+    debit.invoices[0].payment = Payment::Processing;
+    let longer = professional(PERIOD_START, Some(PERIOD_START + 14 * DAY));
+    assert_eq!(due(&debit, PERIOD_START + DAY), longer);
+}
+
+#[test]
+fn after_a_trial_of_stripes_there_is_a_day_until_something_is_paid() {
+    let mut state = unpaid_renewal("active");
+    state.invoices[1].amount = 0;
+    state.invoices[0].status = InvoiceStatus::Draft;
+    state.subscriptions[0].trial_end = Some(at(PERIOD_START));
+    let expected = professional(PERIOD_START, Some(PERIOD_START + DAY));
+    assert_eq!(due(&state, PERIOD_START + 1), expected);
+}
+
+#[test]
+fn a_month_that_a_coupon_paid_has_the_grace_of_one_that_was_paid() {
+    let mut state = unpaid_renewal("past_due");
+    state.invoices[1].amount = 0;
+    let expected = professional(PERIOD_START, Some(PERIOD_START + 7 * DAY));
+    assert_eq!(due(&state, PERIOD_START + 2 * DAY), expected);
+}
+
+#[test]
+fn a_renewal_by_an_invoice_that_is_sent_has_until_that_is_due() {
+    let mut state = unpaid_renewal("active");
+    state.invoices[0].due = Some(at(PERIOD_START + 30 * DAY));
+    let expected = professional(PERIOD_START, Some(PERIOD_START + 30 * DAY));
+    assert_eq!(due(&state, PERIOD_START + 20 * DAY), expected);
+    state.subscriptions[0].status = Status::PastDue;
+    assert_eq!(due(&state, PERIOD_START + 20 * DAY), None);
+}
+
+#[test]
+fn a_refunded_renewal_has_no_grace_whatever_was_paid_since() {
+    let mut state = paid("active");
+    let of = state.subscriptions[0].clone();
+    let before = invoice("in_0", &of, InvoiceStatus::Paid, PERIOD_START);
+    state.invoices[0].payment = Payment::Refunded;
+    let beside = Invoice {
+        created: at(PERIOD_START + DAY),
+        lines: vec![line("price_of_support", PERIOD_END, 500)],
+        ..invoice("in_2", &of, InvoiceStatus::Paid, PERIOD_END)
+    };
+    state.invoices.extend([before, beside]);
+    assert_eq!(due(&state, NOW), None);
+}
+
+#[test]
+fn who_pays_by_the_month_after_a_refunded_year_has_grace() {
+    let mut state = unpaid_renewal("past_due");
+    let mut year =
+        invoice("in_0", &state.subscriptions[0], InvoiceStatus::Paid, PERIOD_END + 300 * DAY);
+    (year.created, year.payment) = (at(PERIOD_START - 2 * MONTH), Payment::Refunded);
+    state.invoices.push(year);
+    let expected = professional(PERIOD_START, Some(PERIOD_START + 7 * DAY));
+    assert_eq!(due(&state, PERIOD_START + DAY), expected);
+}
