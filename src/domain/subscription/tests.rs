@@ -1,4 +1,5 @@
-//! The state machine as a table; by properties in `properties`, by the vendor's policy in `policy`.
+//! The state machine as a table; by properties in `properties`, by the vendor's policy in `policy`, past what was paid in
+//! `grace`.
 
 mod grace;
 mod policy;
