@@ -99,8 +99,17 @@ pub fn run(plan: &Plan) -> Result<Total> {
         None => std::thread::available_parallelism().map_or(1, usize::from),
     };
     let failed = std::thread::scope(|scope| {
-        let work = || one_after_the_other(plan, &config, &next, &total);
-        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let (config, next, total) = (&config, &next, &total);
+        let cores = core_affinity::get_core_ids().unwrap_or_default();
+        let threads = (0..threads).map(|number| {
+            let core = cores.get(number).copied().filter(|_| plan.database.is_none());
+            scope.spawn(move || {
+                // Its database's thread inherits it: the two take turns, and sooner on the same core.
+                core.map(core_affinity::set_for_current);
+                one_after_the_other(plan, config, next, total)
+            })
+        });
+        let threads: Vec<_> = threads.collect();
         let ended = |_| Err(Error::Internal("a thread ended".into()));
         threads.into_iter().find_map(|thread| thread.join().unwrap_or_else(ended).err())
     });
