@@ -12,7 +12,7 @@ use crate::flows::lease::Lease;
 use crate::flows::session::SignedIn;
 use crate::flows::{counterpart, sync};
 use crate::store::{Attempt, Customer, Order, Purpose};
-use crate::stripe::{Session, SessionParameters, SessionStatus, StripeFailure};
+use crate::stripe::{Answer, Session, SessionParameters, SessionStatus, StripeFailure};
 
 /// How long a payment may be on its way until somebody may pay anew, in seconds: longer than any bank debit
 /// takes (<https://docs.stripe.com/payments/bank-debits>).
@@ -110,7 +110,7 @@ async fn open_held(app: &App, lease: &Lease, wanted: &Wanted) -> Result<String> 
         }
     }
     let attempt = counterpart::store_attempt(app, lease, Purpose::Checkout, &parameters).await?;
-    let session = create(app, &attempt, &parameters).await?;
+    let session = create(app, &attempt, &parameters).await??;
     record(app, lease, attempt, &session, &parameters).await?;
     session.url.ok_or_else(|| StripeFailure::Unreadable("a session without a URL".into()).into())
 }
@@ -167,15 +167,12 @@ async fn last(
         Some(id) => id,
         // A session lives for a day, a little longer than a key is relied on.
         None if !counterpart::is_fresh(&attempt, app.now()) => return Ok(None),
-        None => match create(app, &attempt, &parameters).await {
+        None => match create(app, &attempt, &parameters).await? {
             Ok(session) => {
                 record(app, lease, attempt, &session, &parameters).await?;
                 session.id
             }
-            Err(Error::Stripe(StripeFailure::Refused { .. } | StripeFailure::Broken(_))) => {
-                return Ok(None);
-            }
-            Err(error) => return Err(error),
+            Err(_) => return Ok(None),
         },
     };
     match app.stripe()?.session(&id).await {
@@ -185,19 +182,34 @@ async fn last(
     }
 }
 
-/// Opens the session of an attempt, or finds it where Stripe repeats a failure.
-async fn create(app: &App, attempt: &Attempt, parameters: &SessionParameters) -> Result<Session> {
+/// Opens the session of an attempt, or finds the one that an earlier call made, where Stripe repeats a failure
+/// or refuses. Answers why there is certainly none.
+///
+/// # Errors
+/// When it is not known whether there is one: then the attempt must be made again, and no other.
+async fn create(
+    app: &App,
+    attempt: &Attempt,
+    parameters: &SessionParameters,
+) -> Result<Answer<Session>> {
     let stripe = app.stripe()?;
     let failure = match stripe.create_session(&attempt.attempt_id, parameters).await {
-        Err(failure @ (StripeFailure::Broken(_) | StripeFailure::Unreadable(_))) => failure,
-        done => {
-            let session = done?;
+        Ok(session) => {
             app.fail_points.reach("checkout.made");
-            return Ok(session);
+            return Ok(Ok(session));
         }
+        Err(failure @ StripeFailure::Unreachable(_)) => return Err(failure.into()),
+        Err(failure) => failure,
     };
-    let found = stripe.find_session(&parameters.stripe_customer_id, &attempt.attempt_id).await?;
-    Ok(found.ok_or(failure)?)
+    let found = stripe.find_session(&parameters.stripe_customer_id, &attempt.attempt_id).await;
+    match (found, failure) {
+        (Ok(Some(session)), _) => Ok(Ok(session)),
+        // An answer that cannot be read may be somebody else's, and the call under way yet.
+        (Ok(None), failure @ StripeFailure::Unreadable(_)) | (Err(_), failure) => {
+            Err(failure.into())
+        }
+        (Ok(None), failure) => Ok(Err(failure)),
+    }
 }
 
 /// Writes what an attempt made, and the order that is now pending.

@@ -4,7 +4,7 @@
 use futures_util::future::join_all;
 use licentia_sandbox::{ApiFault, Card, DeliveryFault, Order, Times};
 use metrics_exporter_prometheus::PrometheusBuilder;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::database::number;
 use crate::harness::shop::Shop;
@@ -81,6 +81,27 @@ async fn a_refusal_after_a_lost_answer_makes_no_second_counterpart_stripe_7() {
     }
     shop.checkout(&ada, "professional").await;
     assert_eq!(shop.counterparts(), 1);
+}
+
+#[tokio::test]
+async fn while_nobody_knows_whether_a_checkout_was_made_there_is_no_other_stripe_7() {
+    for fault in [ApiFault::ErrorAfter, ApiFault::ErrorPage] {
+        let shop = Shop::open().await;
+        let ada = shop.buyer("ada@example.com").await;
+        let faults = shop.sandbox.faults();
+        faults.api_call(fault, "POST /v1/checkout/sessions", Times::Always);
+        // Nor can it be looked up.
+        faults.api_call(ApiFault::ErrorBefore, "GET /v1/checkout/sessions", Times::Always);
+        for plan in ["professional", "starter"] {
+            assert_eq!(shop.ask(&ada, plan).await.problem(), (503, "billing_unavailable"));
+        }
+        faults.clear();
+        shop.checkout(&ada, "starter").await;
+        let listed = format!("{}/v1/checkout/sessions?status=open", shop.sandbox.url());
+        let listed = reqwest::Client::new().get(listed).bearer_auth(shop.sandbox.secret_key());
+        let open: Value = listed.send().await.unwrap().json().await.unwrap();
+        assert_eq!(open["data"].as_array().unwrap().len(), 1, "{fault:?}");
+    }
 }
 
 #[tokio::test]
