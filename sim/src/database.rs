@@ -103,13 +103,15 @@ pub async fn events(store: &Store) -> Result<Vec<Item>> {
 pub async fn mails(store: &Store) -> Result<Vec<(Item, String)>> {
     let rows = rows!(
         store,
-        Row,
-        "SELECT mail_id, kind, created_at, sent_at, given_up_at, attempts, last_error FROM outbox
-         ORDER BY created_at, mail_id"
+        (String, String, i64, Option<i64>, Option<i64>, i64, Option<String>, String),
+        "SELECT mail_id, kind, created_at, sent_at, given_up_at, attempts, last_error, license_id
+         FROM outbox ORDER BY created_at, mail_id"
     );
-    let licenses =
-        rows!(store, (String,), "SELECT license_id FROM outbox ORDER BY created_at, mail_id");
-    Ok(rows.into_iter().map(item).zip(licenses.into_iter().map(|(id,)| id)).collect())
+    let mail = |row| {
+        let (id, kind, since, sent, given_up_at, attempts, error, license_id) = row;
+        (item((id, kind, since, sent, given_up_at, attempts, error)), license_id)
+    };
+    Ok(rows.into_iter().map(mail).collect())
 }
 
 /// Every order's customer, invoice and status.

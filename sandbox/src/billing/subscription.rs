@@ -242,7 +242,7 @@ fn renew(world: &mut World, sub: &str) {
     let mut lines = lines(world, sub, false);
     lines.retain(|line| renewed.contains(&line.item["id"]));
     let pause = text(&subscription["pause_collection"], "behavior");
-    let waits = world.behavior.drafts_renewals && pause.is_empty();
+    let waits = world.behavior.drafts_renewals && pause.is_empty() && status != "unpaid";
     let draft = status == "unpaid" || pause == "keep_as_draft" || waits;
     let invoice = invoice::open(world, sub, "subscription_cycle", &lines, draft);
     match pause {
@@ -251,7 +251,7 @@ fn renew(world: &mut World, sub: &str) {
             let fields = json!({ "auto_advance": false, "status": "uncollectible" });
             world.change(Kind::Invoice, &invoice, fields, "invoice.marked_uncollectible");
         }
-        _ if waits && status != "unpaid" => {
+        _ if waits => {
             world.schedule(world.now + DRAFT, Timer::InvoiceDue(invoice));
         }
         _ if draft => {}
