@@ -1,6 +1,8 @@
 //! What was paid, read from Stripe's objects in another way than the service does: by the days that paid
 //! lines cover. It decides what must be licensed, and above what nothing may be.
 
+use std::collections::HashSet;
+
 use licentia::domain::plan::Catalog;
 use licentia::domain::policy::Bought;
 use serde_json::Value;
@@ -81,18 +83,44 @@ impl Truth {
 
     /// The lines that were paid and not given back or credited since.
     fn lines(&self, subscription: &Value) -> Vec<&Line> {
+        self.paid(subscription).0
+    }
+
+    /// Whether more of some invoice was settled by a credit for what is owed, or was given back, than by money.
+    pub fn owes(&self, subscription: &Value) -> bool {
+        self.paid(subscription).1
+    }
+
+    /// Both.
+    fn paid(&self, subscription: &Value) -> (Vec<&Line>, bool) {
         let id = id_of(subscription);
-        let mut credits: Vec<&Line> = Vec::new();
-        let mut lines = Vec::new();
-        // The newest first.
-        for invoice in self.invoices.iter().filter(|i| i.is_good() && i.subscription == id) {
-            lines.extend(invoice.lines.iter().filter(|line| {
-                let credited = |by: &&Line| by.price == line.price && by.end == line.end;
-                line.amount >= 0 && !credits.iter().any(credited)
-            }));
-            credits.extend(invoice.lines.iter().filter(|line| line.amount < 0));
+        let own = || self.invoices.iter().rev().filter(|invoice| invoice.subscription == id);
+        let about = |line: &Line| (line.price.clone(), line.end);
+        let is_owed = |invoice: &&Invoice| {
+            invoice.given_back || matches!(invoice.status.as_str(), "open" | "uncollectible")
+        };
+        let owed = own().filter(is_owed).flat_map(|invoice| &invoice.lines);
+        let mut owed: HashSet<_> = owed.filter(|line| line.amount >= 0).map(about).collect();
+        let (mut lines, mut owes) = (Vec::<&Line>::new(), false);
+        for invoice in own().filter(|invoice| invoice.is_good()) {
+            let (bought, credited): (Vec<_>, Vec<_>) =
+                invoice.lines.iter().partition(|line| line.amount >= 0);
+            let paid: HashSet<_> = lines.iter().copied().map(about).collect();
+            let credit: i64 = credited
+                .iter()
+                .filter(|line| owed.contains(&about(line)) && !paid.contains(&about(line)))
+                .map(|line| -line.amount)
+                .sum();
+            if credit > invoice.amount {
+                owed.extend(bought.into_iter().map(about));
+                owes = true;
+            } else {
+                let credited: HashSet<_> = credited.into_iter().map(about).collect();
+                lines.retain(|line| !credited.contains(&about(line)));
+                lines.extend(bought);
+            }
         }
-        lines
+        (lines, owes)
     }
 
     /// What was certainly paid for `now`: the least that must be licensed.

@@ -16,8 +16,10 @@ pub enum InvoiceStatus {
     Open,
     /// Paid, or nothing was due.
     Paid,
-    /// Given up, or never valid; or a state that this version does not know.
-    Dead,
+    /// Not to be paid any more, as the vendor or Stripe decided.
+    Void,
+    /// Given up; or a state that this version does not know.
+    Uncollectible,
 }
 
 impl InvoiceStatus {
@@ -28,7 +30,8 @@ impl InvoiceStatus {
             "draft" => Self::Draft,
             "open" => Self::Open,
             "paid" => Self::Paid,
-            _ => Self::Dead,
+            "void" => Self::Void,
+            _ => Self::Uncollectible,
         }
     }
 }
@@ -124,9 +127,8 @@ impl Invoice {
                 OrderStatus::Disputed
             }
             (InvoiceStatus::Paid, _) => OrderStatus::Succeeded,
-            (InvoiceStatus::Open, Payment::Failed) | (InvoiceStatus::Dead, _) => {
-                OrderStatus::Failed
-            }
+            (InvoiceStatus::Open, Payment::Failed)
+            | (InvoiceStatus::Void | InvoiceStatus::Uncollectible, _) => OrderStatus::Failed,
             (InvoiceStatus::Open, _) => OrderStatus::Pending,
         })
     }

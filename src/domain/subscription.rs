@@ -5,14 +5,17 @@
 //! The state is read as a whole and judged anew each time; no event adds to what an earlier one
 //! said, so lost, repeated and reordered events come to the same end.
 
+mod paid;
+
 use std::fmt;
 
 use crate::domain::invoice::{Invoice, InvoiceStatus, Line, Payment};
 use crate::domain::license::{Entitlement, Phase, Source, Term};
 use crate::domain::plan::{Catalog, Plan};
-use crate::domain::policy::Policy;
 use crate::domain::stripe_ids::StripeSubscriptionId;
 use crate::domain::time::{DAY, Timestamp};
+
+use paid::{counting, covers, is_given_back, paid_through};
 
 /// How long a license goes on at the least, in seconds, while a bank debit for a renewal is on its way
 /// and Stripe calls the subscription active (<https://docs.stripe.com/payments/sepa-debit>).
@@ -179,6 +182,8 @@ pub enum Alert {
     SeveralLive,
     /// No plan has any of these prices.
     UnknownPrice(String),
+    /// A live subscription that bills nothing.
+    NoItems(StripeSubscriptionId),
     /// A state that this version does not know.
     UnknownStatus(String),
 }
@@ -193,6 +198,11 @@ impl fmt::Display for Alert {
                 formatter,
                 "no plan has {price}, which they have a live subscription to; if it sells one, put \
                  it under the plan's `prices` or `former_prices`, else under `other_prices`"
+            ),
+            Self::NoItems(id) => write!(
+                formatter,
+                "the subscription {id} has no items; give it a plan's price at Stripe, or end it; what \
+                 they have stays as it is"
             ),
             Self::UnknownStatus(status) => write!(
                 formatter,
@@ -294,8 +304,11 @@ fn standing<'c>(
         if !items.is_empty() && items.iter().all(|item| catalog.is_beside(&item.price)) {
             return Standing::Nothing;
         }
-        let prices = items.iter().map(|item| item.price.as_str());
-        alerts.push(Alert::UnknownPrice(prices.collect::<Vec<_>>().join(", ")));
+        let prices = items.iter().map(|item| item.price.as_str()).collect::<Vec<_>>();
+        alerts.push(match prices.is_empty() {
+            true => Alert::NoItems(subscription.id.clone()),
+            false => Alert::UnknownPrice(prices.join(", ")),
+        });
         return Standing::Unclear;
     };
     let own: Vec<&Invoice> = invoices.iter().filter(|i| i.is_of(&subscription.id)).collect();
@@ -303,7 +316,7 @@ fn standing<'c>(
         // They were listed at another moment than the subscription.
         return Standing::Unclear;
     }
-    match granted(subscription, (plan, item), &own, catalog, now) {
+    match granted(subscription, (plan, item), &counting(&own, catalog), catalog, now) {
         Some((plan, term)) if term.phase(now) != Phase::Over => {
             Standing::Grants(catalog.rank(plan.id.as_str()), plan, term)
         }
@@ -335,11 +348,11 @@ fn granted<'c>(
         // The vendor chose not to collect for a while: it goes on, but nobody changes to a higher plan
         // without paying for it.
         Status::Active if subscription.collection_paused && !revoked => {
-            let (of_plan, _) = paid_through(own, catalog, policy, (rank(plan), now))?;
+            let (of_plan, _) = paid_through(own, catalog, (rank(plan), now))?;
             (no_more_than(of_plan), period_end)
         }
         _ => {
-            let (of_plan, until) = paid_through(own, catalog, policy, (rank(plan), now))?;
+            let (of_plan, until) = paid_through(own, catalog, (rank(plan), now))?;
             let of_period = if open.is_some() { item.period_start } else { Some(period_end) };
             // What was changed to is granted once it is paid; but while a renewal is collected that bills
             // the change for the period before, the plan follows the price, as it did then.
@@ -367,19 +380,6 @@ fn granted<'c>(
     Some((plan, Term { expires: Some(expires), grace_until }))
 }
 
-/// Whether the money for what comes after `paid` went back, and the plan was not paid for anew since: nothing
-/// is waited for then.
-fn is_given_back(own: &[&Invoice], catalog: &Catalog, paid: Timestamp) -> bool {
-    let ends = |invoice: &Invoice| {
-        invoice.lines.iter().filter_map(|line| covers(line, catalog)).map(|(end, _)| end).max()
-    };
-    own.iter().filter(|invoice| invoice.is_revoked(&catalog.policy)).any(|invoice| {
-        let since =
-            |later: &&&Invoice| later.created > invoice.created && later.is_paid(&catalog.policy);
-        ends(invoice) > Some(paid) && !own.iter().filter(since).any(|later| ends(later).is_some())
-    })
-}
-
 /// How long the plan works beyond what was `paid`, in seconds. `open` is the newest invoice if it is not
 /// paid.
 fn grace(
@@ -403,56 +403,6 @@ fn grace(
         (false, false) => 0,
     };
     usual.max(needed).max(due.epoch_seconds() - paid.epoch_seconds())
-}
-
-/// The plan that was paid for, up to the rank that is `wanted`, and the end of that, each if the lines of the invoices tell
-/// it; `None` if no invoice was paid, or only ones for something else than the plan, whose own was taken
-/// back by the policy.
-fn paid_through<'c>(
-    own: &[&Invoice],
-    catalog: &'c Catalog,
-    policy: &Policy,
-    (wanted, now): (usize, Timestamp),
-) -> Option<(Option<&'c Plan>, Option<Timestamp>)> {
-    let mut paid: Vec<&&Invoice> = own.iter().filter(|invoice| invoice.is_paid(policy)).collect();
-    if paid.is_empty() {
-        return None;
-    }
-    paid.sort_by_key(|invoice| invoice.created);
-    let mut covering: Vec<&Line> = Vec::new();
-    for invoice in paid {
-        // After a change, the rest of what was paid before is credited, and covers nothing any more.
-        let credits = |line: &&Line| {
-            let same =
-                |other: &Line| other.price == line.price && other.period_end == line.period_end;
-            invoice.lines.iter().any(|other| other.amount < 0 && same(other))
-        };
-        covering.retain(|line| !credits(line));
-        covering.extend(invoice.lines.iter().filter(|line| line.amount >= 0));
-    }
-    let of_plans = covering.into_iter().filter_map(|line| covers(line, catalog));
-    // Of what still runs, the highest that is of use; what is over tells until when something was paid.
-    let best = of_plans.max_by_key(|(end, plan)| {
-        let rank = plan.map(|(rank, _)| rank);
-        (rank.filter(|_| *end > now).map(|rank| rank.min(wanted)), *end, rank)
-    });
-    if let Some((end, plan)) = best {
-        return Some((plan.map(|(_, plan)| plan), Some(end)));
-    }
-    let mut revoked = own.iter().filter(|invoice| invoice.is_revoked(policy));
-    let plan_is_revoked =
-        revoked.any(|invoice| invoice.lines.iter().any(|line| covers(line, catalog).is_some()));
-    (!plan_is_revoked).then_some((None, None))
-}
-
-/// Until when a line of an invoice covers a plan, and which, with its rank, if the line tells that;
-/// `None` if it bills something else.
-fn covers<'c>(line: &Line, catalog: &'c Catalog) -> Option<(Timestamp, Option<(usize, &'c Plan)>)> {
-    let plan = match &line.price {
-        Some(price) => Some(catalog.by_price(price)?),
-        None => None,
-    };
-    Some((line.period_end?, plan))
 }
 
 #[cfg(test)]

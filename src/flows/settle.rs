@@ -126,7 +126,9 @@ fn is_left(judgement: &Judgement<'_>, changed: &Changed, now: Timestamp) -> bool
     let granted = held.is_some_and(|held| held.source == Source::Operator && works(held, now));
     judgement.alerts.iter().any(|alert| match alert {
         Alert::SeveralLive => true,
-        Alert::UnknownPrice(_) | Alert::UnknownStatus(_) => judgement.due.is_none() && !granted,
+        Alert::UnknownPrice(_) | Alert::NoItems(_) | Alert::UnknownStatus(_) => {
+            judgement.due.is_none() && !granted
+        }
     })
 }
 

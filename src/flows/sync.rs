@@ -1,5 +1,5 @@
 //! Brings a customer in line with Stripe: fetches Stripe's current state and writes it whole. The
-//! worker, the checkout and (later) the operator call the same function. Called twice, it is silent the
+//! worker, the checkout and the operator call the same function. Called twice, it is silent the
 //! second time. What the state comes to is judged by [`crate::domain::subscription`], and written by
 //! [`crate::flows::settle`].
 

@@ -34,7 +34,7 @@ row! {
         pub status: OrderStatus,
         /// The checkout that it came from; none for a renewal.
         pub stripe_checkout_session_id: Option<CheckoutSessionId>,
-        /// The invoice; none while nobody has paid.
+        /// The invoice; none while the checkout is not completed.
         pub stripe_invoice_id: Option<InvoiceId>,
         /// The payment.
         pub stripe_payment_intent_id: Option<PaymentIntentId>,

@@ -54,8 +54,9 @@ impl Tx {
     /// at the most.
     ///
     /// Who paid: a subscription in good standing or past due, within its period and not at its end,
-    /// whose newest order succeeded. So nobody is counted while a payment is on its way, or after one
-    /// that failed, was refunded or is disputed (of two of the same second, either); nor for what was paid for an earlier subscription.
+    /// whose newest order that asked for something succeeded. So nobody is counted while a payment is on its way,
+    /// or after one that failed, was refunded or is disputed (of two of the same second, either); nor for what was
+    /// paid for an earlier subscription.
     ///
     /// What works: the current license, unless it was taken back, has ended with its grace, or is of
     /// the trial. One that an operator granted will do: it stays only where it is worth more.
@@ -81,7 +82,7 @@ impl Tx {
                AND 'succeeded' = (
                    SELECT orders.status FROM orders
                    WHERE orders.customer_id = paid.customer_id
-                     AND stripe_invoice_id IS NOT NULL
+                     AND stripe_invoice_id IS NOT NULL AND orders.amount > 0
                      AND COALESCE(purchased_at, orders.created_at) >= paid.created_at
                    ORDER BY orders.created_at DESC,
                        CASE orders.status WHEN 'succeeded' THEN 1 ELSE 0 END, order_id LIMIT 1)

@@ -1,12 +1,14 @@
 //! The state machine as a table; by properties in `properties`, by the vendor's policy in `policy`, past what was paid in
-//! `grace`.
+//! `grace`, out of what was not paid in `credits`.
 
+mod credits;
 mod grace;
 mod policy;
 mod properties;
 
 use super::*;
 use crate::domain::invoice::{InvoiceStatus, Line, Payment};
+use crate::domain::policy::Policy;
 
 const NOW: i64 = 1_795_186_800;
 const MONTH: i64 = 30 * DAY;
@@ -287,7 +289,7 @@ fn of_changes_in_one_second_the_last_that_was_made_counts() {
 #[test]
 fn while_collection_is_paused_the_status_decides() {
     let mut state = unpaid_renewal("active");
-    state.invoices[0].status = InvoiceStatus::Dead;
+    state.invoices[0].status = InvoiceStatus::Uncollectible;
     state.subscriptions[0].collection_paused = true;
     assert_eq!(due(&state, NOW), professional(PERIOD_END, Some(PERIOD_END + 7 * DAY)));
     // Nobody gets a higher plan for nothing.
@@ -377,7 +379,8 @@ fn a_former_price_keeps_the_plan() {
 #[test]
 fn a_first_payment_that_is_missing_grants_nothing_whatever_the_state_stripe_3() {
     for status in ["active", "past_due"] {
-        for status_of_invoice in [InvoiceStatus::Draft, InvoiceStatus::Open, InvoiceStatus::Dead] {
+        use InvoiceStatus::{Draft, Open, Uncollectible, Void};
+        for status_of_invoice in [Draft, Open, Void, Uncollectible] {
             let mut state = paid(status);
             state.invoices[0].status = status_of_invoice;
             assert_eq!(due(&state, NOW), None, "{status} {status_of_invoice:?}");

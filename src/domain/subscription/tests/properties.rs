@@ -30,7 +30,7 @@ fn any_state() -> impl Strategy<Value = Seen> {
     let price = prop::sample::select(&PRICES);
     let bills = prop::option::of(prop::sample::select(&PRICES));
     let invoices =
-        prop::collection::vec((0..4_u8, 0..4_i64, 0..6_usize, bills, any::<bool>()), 0..4);
+        prop::collection::vec((0..5_u8, 0..4_i64, 0..6_usize, bills, any::<bool>()), 0..4);
     let cancel = (prop::option::of(-2..3_i64), any::<bool>());
     let one = (status, price, invoices, cancel, any::<bool>());
     prop::collection::vec(one, 0..3).prop_map(|subscriptions| {
@@ -43,8 +43,8 @@ fn any_state() -> impl Strategy<Value = Seen> {
             made.cancel_at_period_end = flag;
             made.collection_paused = paused;
             for (m, (state, months, payment, bills, free)) in invoices.into_iter().enumerate() {
-                use InvoiceStatus::{Dead, Draft, Open, Paid};
-                let state = [Draft, Open, Paid, Dead][usize::from(state)];
+                use InvoiceStatus::{Draft, Open, Paid, Uncollectible, Void};
+                let state = [Draft, Open, Paid, Void, Uncollectible][usize::from(state)];
                 let end = PERIOD_END - months * MONTH;
                 let mut bill = invoice(&format!("in_{n}_{m}"), &made, state, end);
                 bill.payment = PAYMENTS[payment];

@@ -1,0 +1,122 @@
+//! What of a subscription was paid for, read from the lines of its invoices, in the order in which they were
+//! made. What follows from that is in [`super`].
+
+use crate::domain::invoice::{Invoice, InvoiceStatus, Line};
+use crate::domain::plan::{Catalog, Plan};
+use crate::domain::policy::Policy;
+use crate::domain::time::Timestamp;
+
+/// The invoices that count, the oldest first: all but those that were settled by a credit for what is owed, or
+/// whose money went back, rather than by money. After a change Stripe credits the rest of the period before,
+/// whatever became of its payment, and calls an invoice paid that asks for nothing more
+/// (<https://docs.stripe.com/billing/subscriptions/prorations>). Such a one counts once what it credits is paid.
+pub(super) fn counting<'i>(own: &[&'i Invoice], catalog: &Catalog) -> Vec<&'i Invoice> {
+    let policy = &catalog.policy;
+    let mut counting = own.to_vec();
+    counting.sort_by_key(|invoice| invoice.created);
+    let owed = counting.iter().filter(|invoice| is_owed(invoice, policy));
+    let mut owed: Vec<&Line> = owed.flat_map(|invoice| bought(invoice)).collect();
+    let mut covering = Vec::new();
+    counting.retain(|invoice| {
+        if !invoice.is_paid(policy) {
+            return true;
+        }
+        let is_in = |lines: &[&Line], credit: &Line| lines.iter().any(|line| is_same(line, credit));
+        let unpaid = credits(invoice).filter(|credit| {
+            covers(credit, catalog).is_some() && !is_in(&covering, credit) && is_in(&owed, credit)
+        });
+        let unpaid = unpaid.map(|credit| credit.amount).fold(0, i64::saturating_sub);
+        // Who paid most of it has it.
+        let hollow = unpaid > invoice.amount;
+        if hollow {
+            owed.extend(bought(invoice));
+        } else {
+            enter(&mut covering, invoice);
+        }
+        !hollow
+    });
+    counting
+}
+
+/// Whether its money is owed, or was given back. Nothing is owed for what was not asked for yet, or what the
+/// vendor let go.
+fn is_owed(invoice: &Invoice, policy: &Policy) -> bool {
+    match invoice.status {
+        InvoiceStatus::Open | InvoiceStatus::Uncollectible => true,
+        InvoiceStatus::Draft | InvoiceStatus::Void => false,
+        InvoiceStatus::Paid => invoice.is_revoked(policy),
+    }
+}
+
+fn bought(invoice: &Invoice) -> impl Iterator<Item = &Line> {
+    invoice.lines.iter().filter(|line| line.amount >= 0)
+}
+
+fn credits(invoice: &Invoice) -> impl Iterator<Item = &Line> {
+    invoice.lines.iter().filter(|line| line.amount < 0)
+}
+
+/// Whether two lines are about the same: one credits what the other bought.
+fn is_same(line: &Line, other: &Line) -> bool {
+    line.price == other.price && line.period_end == other.period_end
+}
+
+/// Adds what a paid invoice covers: what it credits covers nothing any more.
+fn enter<'i>(covering: &mut Vec<&'i Line>, invoice: &'i Invoice) {
+    covering.retain(|line| !credits(invoice).any(|credit| is_same(credit, line)));
+    covering.extend(bought(invoice));
+}
+
+/// The plan that was paid for, up to the rank that is `wanted`, and the end of that, each if the lines of the
+/// invoices tell it; `None` if no invoice was paid, or only ones for something else than the plan, whose own was taken
+/// back by the policy.
+pub(super) fn paid_through<'c>(
+    own: &[&Invoice],
+    catalog: &'c Catalog,
+    (wanted, now): (usize, Timestamp),
+) -> Option<(Option<&'c Plan>, Option<Timestamp>)> {
+    let policy = &catalog.policy;
+    let mut paid = own.iter().filter(|invoice| invoice.is_paid(policy)).peekable();
+    paid.peek()?;
+    let mut covering = Vec::new();
+    paid.for_each(|invoice| enter(&mut covering, invoice));
+    let of_plans = covering.into_iter().filter_map(|line| covers(line, catalog));
+    // Of what still runs, the highest that is of use; what is over tells until when something was paid.
+    let best = of_plans.max_by_key(|(end, plan)| {
+        let rank = plan.map(|(rank, _)| rank);
+        (rank.filter(|_| *end > now).map(|rank| rank.min(wanted)), *end, rank)
+    });
+    if let Some((end, plan)) = best {
+        return Some((plan.map(|(_, plan)| plan), Some(end)));
+    }
+    let mut revoked = own.iter().filter(|invoice| invoice.is_revoked(policy));
+    let plan_is_revoked =
+        revoked.any(|invoice| invoice.lines.iter().any(|line| covers(line, catalog).is_some()));
+    (!plan_is_revoked).then_some((None, None))
+}
+
+/// Until when a line of an invoice covers a plan, and which, with its rank, if the line tells that;
+/// `None` if it bills something else.
+pub(super) fn covers<'c>(
+    line: &Line,
+    catalog: &'c Catalog,
+) -> Option<(Timestamp, Option<(usize, &'c Plan)>)> {
+    let plan = match &line.price {
+        Some(price) => Some(catalog.by_price(price)?),
+        None => None,
+    };
+    Some((line.period_end?, plan))
+}
+
+/// Whether the money for what comes after `paid` went back, and the plan was not paid for anew since: nothing
+/// is waited for then.
+pub(super) fn is_given_back(own: &[&Invoice], catalog: &Catalog, paid: Timestamp) -> bool {
+    let ends = |invoice: &Invoice| {
+        invoice.lines.iter().filter_map(|line| covers(line, catalog)).map(|(end, _)| end).max()
+    };
+    own.iter().filter(|invoice| invoice.is_revoked(&catalog.policy)).any(|invoice| {
+        let since =
+            |later: &&&Invoice| later.created > invoice.created && later.is_paid(&catalog.policy);
+        ends(invoice) > Some(paid) && !own.iter().filter(since).any(|later| ends(later).is_some())
+    })
+}

@@ -1,0 +1,116 @@
+//! Changes of plan that Stripe settles with a credit for what was not paid, or whose money went back: it calls
+//! their invoices paid, and nothing of what they bill was.
+
+use super::*;
+
+const YEAR_END: i64 = PERIOD_START + 365 * DAY;
+
+/// The usual grace.
+const WEEK: Option<i64> = Some(PERIOD_END + 7 * DAY);
+
+/// A year of the higher plan whose invoice is `first`, changed to a month of the lower one for nothing.
+fn lowered(first: InvoiceStatus, payment: Payment) -> Seen {
+    let mut state = paid("active");
+    state.invoices[0].status = first;
+    state.invoices[0].payment = payment;
+    state.invoices[0].lines = vec![line("price_pro_yearly", YEAR_END, 49000)];
+    let lower = [
+        line("price_pro_yearly", YEAR_END, -48000),
+        line("price_starter_monthly", PERIOD_END, 1900),
+    ];
+    state.invoices.push(change("in_2", InvoiceStatus::Paid, 0, lower));
+    state.subscriptions[0].items[0].price = "price_starter_monthly".into();
+    state
+}
+
+/// A month of the lower plan whose invoice is `first`, changed to the higher one by a payment of the `difference`
+/// to what is left of the first.
+fn raised(first: InvoiceStatus, payment: Payment, difference: i64) -> Seen {
+    let mut state = paid("active");
+    state.invoices[0].status = first;
+    state.invoices[0].payment = payment;
+    state.invoices[0].lines = vec![line("price_starter_monthly", PERIOD_END, 1900)];
+    let higher = [
+        line("price_starter_monthly", PERIOD_END, -1800),
+        line("price_pro_monthly", PERIOD_END, 1800 + difference),
+    ];
+    state.invoices.push(change("in_2", InvoiceStatus::Paid, 0, higher));
+    state
+}
+
+/// A difference of less than what is credited, and one of more.
+const DIFFERENCES: [i64; 2] = [1000, 2900];
+
+fn starter() -> Option<(String, i64, Option<i64>)> {
+    Some(("starter".into(), PERIOD_END, WEEK))
+}
+
+#[test]
+fn a_credit_for_what_is_owed_buys_nothing_until_that_is_paid_stripe_3() {
+    use InvoiceStatus::{Open, Paid, Uncollectible};
+    for (status, payment) in
+        [(Open, Payment::Processing), (Open, Payment::Failed), (Uncollectible, Payment::Failed)]
+    {
+        assert_eq!(due(&lowered(status, payment), NOW), None, "{status:?} {payment:?}");
+        let few = DIFFERENCES.map(|difference| due(&raised(status, payment, difference), NOW));
+        assert_eq!(few, [None, professional(PERIOD_END, WEEK)], "{status:?} {payment:?}");
+    }
+    assert_eq!(due(&lowered(Paid, Payment::Unremarkable), NOW), starter());
+    let both = DIFFERENCES.map(|more| due(&raised(Paid, Payment::Unremarkable, more), NOW));
+    assert_eq!(both, [professional(PERIOD_END, WEEK), professional(PERIOD_END, WEEK)]);
+}
+
+#[test]
+fn a_credit_for_what_was_given_back_buys_nothing_by_the_policy_stripe_15() {
+    for payment in [Payment::Refunded, Payment::DisputeLost] {
+        let by_little = raised(InvoiceStatus::Paid, payment, DIFFERENCES[0]);
+        for state in [lowered(InvoiceStatus::Paid, payment), by_little] {
+            assert_eq!(due(&state, NOW), None, "{payment:?}");
+            assert!(due_by(Policy::KEEP_ALL, &state, NOW).is_some(), "{payment:?}");
+        }
+        let mostly_paid = raised(InvoiceStatus::Paid, payment, DIFFERENCES[1]);
+        assert_eq!(due(&mostly_paid, NOW).unwrap().0, "professional", "{payment:?}");
+    }
+}
+
+#[test]
+fn a_change_counts_where_what_it_credits_is_not_asked_for_yet_or_was_let_go() {
+    for first in [InvoiceStatus::Draft, InvoiceStatus::Void] {
+        let state = raised(first, Payment::Unremarkable, DIFFERENCES[0]);
+        assert_eq!(due(&state, NOW).unwrap().0, "professional", "{first:?}");
+    }
+}
+
+#[test]
+fn a_change_out_of_one_that_bought_nothing_buys_nothing() {
+    let mut state = lowered(InvoiceStatus::Open, Payment::Failed);
+    let back = [
+        line("price_starter_monthly", PERIOD_END, -1800),
+        line("price_pro_monthly", PERIOD_END, 2800),
+    ];
+    state.invoices.push(change("in_3", InvoiceStatus::Paid, 1, back));
+    assert_eq!(due(&state, NOW), None);
+    state.invoices[0].status = InvoiceStatus::Paid;
+    assert_eq!(due(&state, NOW).unwrap().0, "starter", "the highest that is of use");
+}
+
+#[test]
+fn a_renewal_that_is_owed_is_not_paid_by_changing_to_a_lower_plan_stripe_11() {
+    let mut state = unpaid_renewal("past_due");
+    state.invoices[0].lines = vec![line("price_pro_monthly", PERIOD_END, 4900)];
+    state.invoices[1].lines = vec![line("price_pro_monthly", PERIOD_START, 4900)];
+    let lower = [
+        line("price_pro_monthly", PERIOD_END, -4700),
+        line("price_starter_monthly", PERIOD_END, 1800),
+    ];
+    state.invoices.push(change("in_3", InvoiceStatus::Paid, 0, lower));
+    state.subscriptions[0].items[0].price = "price_starter_monthly".into();
+    let grace = Some(("starter".into(), PERIOD_START, Some(PERIOD_START + 7 * DAY)));
+    assert_eq!(due(&state, PERIOD_START + 2 * DAY), grace);
+    assert_eq!(due(&state, PERIOD_START + 8 * DAY), None);
+    // Whatever Stripe calls the subscription by then.
+    state.subscriptions[0].status = Status::Active;
+    assert_eq!(due(&state, PERIOD_START + 8 * DAY), None);
+    state.invoices[0].status = InvoiceStatus::Paid;
+    assert_eq!(due(&state, PERIOD_START + 8 * DAY), starter());
+}
