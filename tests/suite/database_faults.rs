@@ -8,11 +8,11 @@ use licentia::store::Store;
 use licentia_sandbox::{Card, Options, sign};
 use serde_json::json;
 
-use crate::harness::PASSWORD;
 use crate::harness::database::{HeldLock, Kind, execute, kind, read_only_database};
 use crate::harness::pause::Pause;
 use crate::harness::postgres::Cluster;
-use crate::harness::shop::{Buyer, Peer, Shop};
+use crate::harness::shop::{Buyer, Peer, Shop, event};
+use crate::harness::{Answer, PASSWORD};
 
 /// How long it may take until every delivery under way was answered or given up.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -34,26 +34,18 @@ impl Shop {
         assert_eq!(self.app.client.get("/health/ready").await.status, 200);
     }
 
-    /// Sends an event as Stripe does. Answers the status, and after how many seconds to come back.
-    async fn send_event(&self, id: &str) -> (u16, String) {
-        let object = json!({ "object": "subscription", "id": "sub_1", "customer": "cus_stranger" });
-        let body = json!({ "id": id, "object": "event", "type": "customer.subscription.updated",
-            "created": self.sandbox.clock().now(), "livemode": false, "data": { "object": object } })
-        .to_string();
+    /// Sends an event of somebody who is not here.
+    async fn send_event(&self) -> Answer {
+        let body = event("evt_1", false, "cus_stranger");
         let signature = sign(&[&self.secret], self.sandbox.clock().now(), body.as_bytes());
-        let request = reqwest::Client::new()
-            .post(format!("{}/api/webhooks/stripe", self.app.client.base))
-            .header("content-type", "application/json")
-            .header("stripe-signature", signature);
-        let answer = request.body(body).send().await.unwrap();
-        let wait = answer.headers().get("retry-after").map(|value| value.to_str().unwrap());
-        (answer.status().as_u16(), wait.unwrap_or_default().to_owned())
+        self.app.client.deliver(&body, Some(&signature)).await
     }
 
     /// That whoever wants something written is told to come back: Stripe, and somebody who signs up.
     async fn must_refuse_writers(&self) {
-        let (status, wait) = self.send_event("evt_1").await;
-        assert_eq!(status, 503);
+        let refused = self.send_event().await;
+        assert_eq!(refused.status, 503, "{refused:?}");
+        let wait = refused.header("retry-after");
         assert!(wait.parse::<u64>().is_ok_and(|seconds| seconds > 0), "Retry-After: {wait:?}");
         let account = json!({ "email": "late@example.com", "password": PASSWORD });
         let refused = self.app.client.post("/api/customers/signup", &account).await;
@@ -134,7 +126,7 @@ async fn a_write_lock_held_for_30_seconds_delays_a_sale_and_nothing_else_stripe_
     assert_eq!(shop.app.count("licenses").await, 1);
     lock.release().await;
     shop.must_recover(&ada).await;
-    assert_eq!(shop.send_event("evt_1").await.0, 200);
+    assert_eq!(shop.send_event().await.status, 200);
 }
 
 #[tokio::test]
@@ -235,7 +227,7 @@ async fn a_disk_that_stays_full_delays_what_was_under_way_and_loses_nothing_stri
     assert!(mails.len() > 1, "{mails:?}");
     mails.dedup();
     assert_eq!(mails.len(), 1, "{mails:?}");
-    assert_eq!(shop.send_event("evt_1").await.0, 200);
+    assert_eq!(shop.send_event().await.status, 200);
 }
 
 /// What a sale, a sign-up and the two boxes write.

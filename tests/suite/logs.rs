@@ -90,12 +90,9 @@ impl Logged {
         for event in self.sandbox.events("") {
             let now = self.sandbox.clock().now();
             let webhook = self.sandbox.webhook(&event, &self.endpoint, now).unwrap();
-            let sent = reqwest::Client::new()
-                .post(format!("{}/api/webhooks/stripe", self.server.client.base))
-                .header("stripe-signature", webhook.signature)
-                .body(webhook.body)
-                .send();
-            assert_eq!(sent.await.unwrap().status(), 200);
+            let body = str::from_utf8(&webhook.body).unwrap();
+            let answer = self.server.client.deliver(body, Some(&webhook.signature)).await;
+            assert_eq!(answer.status, 200, "{answer:?}");
         }
         // The trial, and what was bought.
         self.sandbox.mails_arrived(2).await;

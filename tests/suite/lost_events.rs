@@ -67,6 +67,42 @@ async fn with_every_webhook_lost_a_comparison_finds_and_repairs_it_all_stripe_17
 }
 
 #[tokio::test]
+async fn an_endpoint_that_was_down_for_four_days_makes_up_for_it_at_its_start_stripe_17() {
+    let mut shop = Shop::open().await;
+    let mut ada = shop.buyer("ada@example.com").await;
+    let mut eve = shop.buyer("eve@example.com").await;
+    let ended = shop.subscription_of(&shop.buy(&eve, "professional").await);
+    let session = shop.checkout(&ada, "professional").await;
+    shop.settled().await;
+    shop.end_worker().await;
+    let heard = shop.app.count("inbox").await;
+    let nowhere = [("url", "http://127.0.0.1:1/")];
+    shop.at_stripe(&format!("webhook_endpoints/{}", shop.endpoint), &nowhere).await;
+    shop.sandbox.pay(&session, Card::Paid).unwrap();
+    shop.sandbox.cancel_now(&ended).unwrap();
+    // By the hour, so that each try falls due.
+    for _ in 0..4 * 24 {
+        shop.sandbox.settled().await;
+        shop.sandbox.advance(Duration::from_secs(3600));
+    }
+    let (waiting, given_up) = shop.sandbox.undelivered();
+    assert!(waiting == 0 && given_up > 5, "Stripe gave up {given_up} and waits for {waiting}");
+    assert_eq!(shop.app.count("inbox").await, heard);
+
+    let _server = shop.second_server().await;
+    shop.log_in(&mut ada).await;
+    shop.log_in(&mut eve).await;
+    let paid = async || shop.license(&ada).await["plan"] == "professional";
+    shop.until("the start makes up for it", paid).await;
+    let revoked = async || shop.subscription(&eve).await["status"] == "canceled";
+    shop.until("the end is known", revoked).await;
+    shop.until("all work is done", async || shop.open_work().await == 0).await;
+    shop.must_be_paid(&ada).await;
+    assert_eq!(shop.mails_about_sales("ada@example.com").len(), 1);
+    assert!(shop.app.count("inbox").await > heard);
+}
+
+#[tokio::test]
 async fn an_event_that_never_works_is_given_up_seen_and_replayed() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;

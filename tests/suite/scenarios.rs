@@ -4,33 +4,16 @@
 use std::time::Duration;
 
 use licentia_sandbox::{ApiFault, Card, MailFault, Options, Paid, Sending, Times, sign};
-use reqwest::header::{CONTENT_TYPE, HeaderValue};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::harness::database::{execute, number};
-use crate::harness::shop::Shop;
+use crate::harness::shop::{Shop, event, session_of};
 
 /// Sends a body to the webhook, signed or not. Answers status and code.
 async fn deliver(shop: &Shop, body: &str, signature: Option<&str>) -> (u16, String) {
-    let mut request = reqwest::Client::new()
-        .post(format!("{}/api/webhooks/stripe", shop.app.client.base))
-        .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
-        .body(body.to_owned());
-    if let Some(signature) = signature {
-        request = request.header("stripe-signature", signature);
-    }
-    let answer = request.send().await.unwrap();
-    let status = answer.status().as_u16();
-    let body: Value = answer.json().await.unwrap();
-    (status, body["code"].as_str().unwrap_or_default().to_owned())
-}
-
-fn event(id: &str, livemode: bool, customer: &str) -> String {
-    let object = json!({ "object": "subscription", "id": "sub_1", "customer": customer });
-    let kind = "customer.subscription.updated";
-    json!({ "id": id, "object": "event", "type": kind, "created": 1_795_186_800,
-        "livemode": livemode, "data": { "object": object } })
-    .to_string()
+    let answer = shop.app.client.deliver(body, signature).await;
+    let code = answer.body["code"].as_str().unwrap_or_default();
+    (answer.status, code.to_owned())
 }
 
 fn signed(shop: &Shop, body: &str, secrets: &[&str]) -> String {
@@ -209,6 +192,29 @@ async fn a_failed_delayed_payment_grants_nothing_whatever_the_status_says_stripe
     shop.settled().await;
     assert_eq!(shop.license(&ada).await["plan"], "trial");
     assert_eq!(shop.orders(&ada).await[0]["status"], "failed");
+}
+
+#[tokio::test]
+async fn a_change_to_a_lower_plan_is_not_paid_out_of_a_payment_that_failed_stripe_3() {
+    let shop = Shop::open().await;
+    let ada = shop.buyer("ada@example.com").await;
+    let back = format!("{}/docs", shop.app.client.base);
+    let yearly = json!({ "plan": "professional", "interval": "year", "success_url": back,
+        "cancel_url": back });
+    let opened = ada.client.post("/api/subscriptions/checkout", &yearly).await;
+    let session = session_of(opened.text("/checkout_url"));
+    shop.sandbox.pay(&session, Card::DelayedFailed).unwrap();
+    let (intent, subscription) =
+        (shop.sandbox.payment_intent(&session).unwrap(), shop.subscription_of(&session));
+    shop.sandbox.change_plan(&subscription, "price_starter_monthly").unwrap();
+    shop.settled().await;
+    let latest = shop.sandbox.object(&subscription)["latest_invoice"].clone();
+    let latest = shop.sandbox.object(latest.as_str().unwrap());
+    assert_eq!((&latest["status"], &latest["amount_paid"]), (&json!("paid"), &json!(0)));
+    assert_eq!(shop.license(&ada).await["plan"], "trial", "the bank decides yet");
+    shop.sandbox.settle(&intent, false).unwrap();
+    shop.settled().await;
+    assert_eq!(shop.license(&ada).await["plan"], "trial", "nothing was ever paid");
 }
 
 #[tokio::test]

@@ -1,7 +1,41 @@
 //! Starting the binary: with nothing configured, with mistakes, and stopping it again.
 
-use crate::harness::TestDatabase;
+use futures_util::future::join_all;
+use licentia::clock::{Clock, SystemClock};
+use licentia_sandbox::sign;
+use tokio::sync::watch;
+
+use crate::harness::database::texts;
 use crate::harness::process::{Server, licentia, run};
+use crate::harness::shop::event;
+use crate::harness::{Client, TestDatabase};
+
+/// The secret of a webhook endpoint.
+const SECRET: &str = "whsec_test";
+
+/// Sends one event after the other until the server is gone, and counts the answers. Answers what was
+/// confirmed.
+async fn send_without_end(
+    client: Client,
+    sender: usize,
+    answers: watch::Sender<usize>,
+) -> Vec<String> {
+    let mut confirmed = Vec::new();
+    loop {
+        let id = format!("evt_{sender}_{}", confirmed.len());
+        let body = event(&id, false, "cus_stranger");
+        let signature = sign(&[SECRET], SystemClock.now().epoch_seconds(), body.as_bytes());
+        match client.try_deliver(&body, Some(&signature)).await {
+            Ok(answer) => assert_eq!(answer.status, 200, "{answer:?}"),
+            Err(gone) => {
+                assert!(gone.is_request(), "an answer was cut: {gone:?}");
+                return confirmed;
+            }
+        }
+        confirmed.push(id);
+        answers.send_modify(|answers| *answers += 1);
+    }
+}
 
 #[tokio::test]
 async fn an_empty_folder_is_enough() {
@@ -23,6 +57,34 @@ async fn an_empty_folder_is_enough() {
     let server = Server::start(directory.path(), &database, &[]);
     let login = server.client.post("/api/customers/login", &request).await;
     assert_eq!(login.status, 200, "{}", login.text);
+}
+
+#[tokio::test]
+async fn who_is_stopped_under_load_loses_nothing_that_was_confirmed_stripe_4() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = TestDatabase::empty(directory.path()).await;
+    let settings = [
+        ("LICENTIA_STRIPE__SECRET_KEY", "sk_test_1"),
+        ("LICENTIA_STRIPE__API_URL", "http://127.0.0.1:1"),
+        ("LICENTIA_STRIPE__WEBHOOK_SECRET", SECRET),
+    ];
+    let server = Server::start(directory.path(), &database, &settings);
+    let (answers, mut answered) = watch::channel(0);
+    let senders = (0..16).map(|sender| {
+        tokio::spawn(send_without_end(server.client.clone(), sender, answers.clone()))
+    });
+    let senders: Vec<_> = senders.collect();
+    answered.wait_for(|answers| *answers >= 400).await.unwrap();
+    let code = tokio::task::spawn_blocking(|| server.stop()).await.unwrap();
+    assert_eq!(code, Some(0));
+
+    let store = database.open().await;
+    let stored = texts(&store, "SELECT event_id FROM inbox").await;
+    for confirmed in join_all(senders).await {
+        let lost: Vec<_> =
+            confirmed.unwrap().into_iter().filter(|id| !stored.contains(id)).collect();
+        assert!(lost.is_empty(), "confirmed and not there: {lost:?}");
+    }
 }
 
 #[test]

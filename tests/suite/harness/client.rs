@@ -4,9 +4,9 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use licentia::http::openapi;
-use reqwest::Method;
-use reqwest::header::HeaderMap;
+use licentia::http::{WEBHOOK_PATH, openapi};
+use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
 
 /// Sends requests to a service, perhaps as somebody.
@@ -66,7 +66,7 @@ impl Client {
         if let Some(body) = body {
             request = request.json(body);
         }
-        self.finish(method, path, request).await
+        finish(method, path, request).await.unwrap()
     }
 
     /// Sends a body as it is, with this content type.
@@ -77,19 +77,38 @@ impl Client {
         body: impl Into<String>,
     ) -> Answer {
         let request = self.http.post(format!("{}{path}", self.base));
-        let request = request.header("content-type", content_type).body(body.into());
-        self.finish(Method::POST, path, request).await
+        let request = request.header(CONTENT_TYPE, content_type).body(body.into());
+        finish(Method::POST, path, request).await.unwrap()
     }
 
-    async fn finish(&self, method: Method, path: &str, request: reqwest::RequestBuilder) -> Answer {
-        let response = request.send().await.unwrap();
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let text = response.text().await.unwrap();
-        let body = serde_json::from_str(&text).unwrap_or(Value::Null);
-        let answer = Answer { status, headers, text, body };
-        answer.must_keep_the_promises(method.as_str(), path);
-        answer
+    /// Delivers an event as Stripe does, signed or not.
+    pub async fn deliver(&self, event: &str, signature: Option<&str>) -> Answer {
+        self.try_deliver(event, signature).await.unwrap()
     }
+
+    /// The same, to a server that may be gone.
+    pub async fn try_deliver(
+        &self,
+        event: &str,
+        signature: Option<&str>,
+    ) -> reqwest::Result<Answer> {
+        let request = self.http.post(format!("{}{WEBHOOK_PATH}", self.base));
+        let mut request = request.header(CONTENT_TYPE, "application/json").body(event.to_owned());
+        if let Some(signature) = signature {
+            request = request.header("stripe-signature", signature);
+        }
+        finish(Method::POST, WEBHOOK_PATH, request).await
+    }
+}
+
+async fn finish(method: Method, path: &str, request: RequestBuilder) -> reqwest::Result<Answer> {
+    let response = request.send().await?;
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    let text = response.text().await?;
+    let body = serde_json::from_str(&text).unwrap_or(Value::Null);
+    let answer = Answer { status, headers, text, body };
+    answer.must_keep_the_promises(method.as_str(), path);
+    Ok(answer)
 }
 
 impl Answer {

@@ -17,7 +17,6 @@ use licentia_sandbox::{
     ApiFault, Card, Interval, Mail, NewPrice, Options, Paid, Sandbox, StartTime, Times,
 };
 use licentia_verify::{KeySet, License, Rejection};
-use reqwest::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -379,12 +378,9 @@ impl Shop {
     pub async fn redeliver(&self, event: &str) {
         let now = self.sandbox.clock().now();
         let webhook = self.sandbox.webhook(event, &self.endpoint, now).unwrap();
-        let request = reqwest::Client::new()
-            .post(webhook.url)
-            .header("stripe-signature", webhook.signature)
-            .header(CONTENT_TYPE, "application/json")
-            .body(webhook.body);
-        assert_eq!(request.send().await.unwrap().status(), 200, "{event}");
+        let body = str::from_utf8(&webhook.body).unwrap();
+        let answer = self.app.client.deliver(body, Some(&webhook.signature)).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
     }
 
     /// The subscription that a session made.
@@ -397,6 +393,15 @@ const ERRORS: &str = "SELECT kind || ': ' || COALESCE(last_error, '-') FROM inbo
      WHERE done_at IS NULL
      UNION ALL SELECT kind || ': ' || COALESCE(last_error, '-') FROM outbox
      WHERE sent_at IS NULL";
+
+/// An event about a customer whom Stripe knows by this id, as Stripe would send it.
+pub fn event(id: &str, livemode: bool, customer: &str) -> String {
+    let object = json!({ "object": "subscription", "id": "sub_1", "customer": customer });
+    let kind = "customer.subscription.updated";
+    json!({ "id": id, "object": "event", "type": kind, "created": START, "livemode": livemode,
+        "data": { "object": object } })
+    .to_string()
+}
 
 /// The session that a checkout's address names.
 pub fn session_of(url: &str) -> String {
