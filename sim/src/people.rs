@@ -22,6 +22,9 @@ use crate::world::PRICES;
 /// The most people of one history: few, so that much happens to each.
 const PEOPLE: usize = 4;
 
+/// How long before the end of a period the difference between two plans is less than a cent, in seconds, and more.
+const COSTS_NOTHING: i64 = 3600;
+
 /// Somebody.
 pub struct Person {
     pub email: String,
@@ -219,7 +222,7 @@ impl History {
                 format!("cancels {cancel}: {:?}", stripe.cancel(subscription, cancel))
             }
             3 => format!("cancels now: {:?}", stripe.cancel_now(subscription)),
-            4..=6 => {
+            4..=6 if self.has_time_left(subscription) => {
                 let (price, ..) = *dice.pick(&PRICES).unwrap_or(&PRICES[0]);
                 format!("changes to {price}: {:?}", stripe.change_plan(subscription, price))
             }
@@ -256,6 +259,13 @@ impl History {
             _ => return self.reverse(who, stripe_id),
         };
         self.tell(|| format!("{who} {subscription} {done}"));
+    }
+
+    /// Whether enough is left of the period for a change of plan to cost a cent: for less Stripe asks nothing.
+    fn has_time_left(&self, subscription: &str) -> bool {
+        let item = |found: &Value| found["items"]["data"][0]["current_period_end"].as_i64();
+        let end = self.world.stripe.look(subscription, item);
+        end.is_some_and(|end| end - self.world.now() > COSTS_NOTHING)
     }
 
     /// A payment is completed, tried again, refunded, disputed.

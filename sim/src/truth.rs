@@ -99,25 +99,40 @@ impl Truth {
         let is_owed = |invoice: &&Invoice| {
             invoice.given_back || matches!(invoice.status.as_str(), "open" | "uncollectible")
         };
-        let owed = own().filter(is_owed).flat_map(|invoice| &invoice.lines);
-        let mut owed: HashSet<_> = owed.filter(|line| line.amount >= 0).map(about).collect();
+        // What each was to buy, and how much of its money is missing.
+        let bought = |invoice: &Invoice| -> HashSet<_> {
+            invoice.lines.iter().filter(|line| line.amount >= 0).map(about).collect()
+        };
+        let mut owed: Vec<_> =
+            own().filter(is_owed).map(|invoice| (bought(invoice), invoice.amount)).collect();
         let (mut lines, mut owes) = (Vec::<&Line>::new(), false);
         for invoice in own().filter(|invoice| invoice.is_good()) {
-            let (bought, credited): (Vec<_>, Vec<_>) =
-                invoice.lines.iter().partition(|line| line.amount >= 0);
-            let paid: HashSet<_> = lines.iter().copied().map(about).collect();
-            let credit: i64 = credited
-                .iter()
-                .filter(|line| owed.contains(&about(line)) && !paid.contains(&about(line)))
-                .map(|line| -line.amount)
-                .sum();
-            if credit > invoice.amount {
-                owed.extend(bought.into_iter().map(about));
+            let mut missing = 0;
+            let mut left: Vec<i64> = owed.iter().map(|(_, amount)| *amount).collect();
+            for credit in invoice.lines.iter().filter(|line| line.amount < 0) {
+                let same = lines.iter().filter(|line| about(line) == about(credit));
+                let paid: i64 = same.map(|line| line.amount).sum();
+                let mut credit_left = (-credit.amount - paid).max(0);
+                for (place, _) in owed
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, (bought, _))| bought.contains(&about(credit)))
+                {
+                    let part = credit_left.min(left[place]);
+                    credit_left -= part;
+                    left[place] -= part;
+                    missing += part;
+                }
+            }
+            if missing > invoice.amount {
+                owed.push((bought(invoice), missing));
                 owes = true;
             } else {
-                let credited: HashSet<_> = credited.into_iter().map(about).collect();
-                lines.retain(|line| !credited.contains(&about(line)));
-                lines.extend(bought);
+                let credited = |line: &Line| {
+                    invoice.lines.iter().any(|by| by.amount < 0 && about(by) == about(line))
+                };
+                lines.retain(|line| !credited(line));
+                lines.extend(invoice.lines.iter().filter(|line| line.amount >= 0));
             }
         }
         (lines, owes)

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use licentia::domain::admin_key::Scope;
 use licentia_sandbox::{ApiFault, Card, MailFault, Options, Paid, Sending, Times, sign};
 use serde_json::json;
 
@@ -215,6 +216,8 @@ async fn a_change_to_a_lower_plan_is_not_paid_out_of_a_payment_that_failed_strip
     shop.sandbox.settle(&intent, false).unwrap();
     shop.settled().await;
     assert_eq!(shop.license(&ada).await["plan"], "trial", "nothing was ever paid");
+    let drift = shop.app.admin(Scope::Read).await.get("/api/admin/drift").await.body;
+    assert_eq!(drift["paid_customers_without_license"], 0, "{drift}");
 }
 
 #[tokio::test]

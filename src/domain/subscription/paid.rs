@@ -15,27 +15,46 @@ pub(super) fn counting<'i>(own: &[&'i Invoice], catalog: &Catalog) -> Vec<&'i In
     let mut counting = own.to_vec();
     counting.sort_by_key(|invoice| invoice.created);
     let owed = counting.iter().filter(|invoice| is_owed(invoice, policy));
-    let mut owed: Vec<&Line> = owed.flat_map(|invoice| bought(invoice)).collect();
+    let mut owed: Vec<Owed<'_>> = owed.map(|invoice| (*invoice, invoice.amount)).collect();
     let mut covering = Vec::new();
     counting.retain(|invoice| {
         if !invoice.is_paid(policy) {
             return true;
         }
-        let is_in = |lines: &[&Line], credit: &Line| lines.iter().any(|line| is_same(line, credit));
-        let unpaid = credits(invoice).filter(|credit| {
-            covers(credit, catalog).is_some() && !is_in(&covering, credit) && is_in(&owed, credit)
-        });
-        let unpaid = unpaid.map(|credit| credit.amount).fold(0, i64::saturating_sub);
+        let unpaid = unpaid(invoice, &owed, &covering, catalog);
         // Who paid most of it has it.
-        let hollow = unpaid > invoice.amount;
-        if hollow {
-            owed.extend(bought(invoice));
-        } else {
+        let counts = unpaid <= invoice.amount;
+        if counts {
             enter(&mut covering, invoice);
+        } else {
+            owed.push((invoice, unpaid));
         }
-        !hollow
+        counts
     });
     counting
+}
+
+/// An invoice, and how much of it is owed or was given back.
+type Owed<'i> = (&'i Invoice, i64);
+
+/// How much of an invoice was settled by credits for what is owed: of each as much as was not paid for, by another
+/// invoice or by this one's other credits.
+fn unpaid(invoice: &Invoice, owed: &[Owed<'_>], covering: &[&Line], catalog: &Catalog) -> i64 {
+    let mut owed = owed.to_vec();
+    let mut unpaid = 0;
+    for credit in credits(invoice).filter(|line| covers(line, catalog).is_some()) {
+        let paid = covering.iter().filter(|line| is_same(line, credit)).map(|line| line.amount);
+        let paid = paid.fold(0, i64::saturating_add);
+        let mut rest = credit.amount.saturating_neg().saturating_sub(paid).max(0);
+        for (owing, left) in &mut owed {
+            if bought(owing).any(|line| is_same(line, credit)) {
+                let part = rest.min(*left);
+                (rest, *left) = (rest - part, *left - part);
+                unpaid += part;
+            }
+        }
+    }
+    unpaid
 }
 
 /// Whether its money is owed, or was given back. Nothing is owed for what was not asked for yet, or what the

@@ -91,7 +91,47 @@ fn a_change_out_of_one_that_bought_nothing_buys_nothing() {
     state.invoices.push(change("in_3", InvoiceStatus::Paid, 1, back));
     assert_eq!(due(&state, NOW), None);
     state.invoices[0].status = InvoiceStatus::Paid;
-    assert_eq!(due(&state, NOW).unwrap().0, "starter", "the highest that is of use");
+    state.subscriptions[0].items[0].price = "price_pro_monthly".into();
+    assert_eq!(due(&state, NOW), professional(PERIOD_END, WEEK));
+}
+
+#[test]
+fn who_paid_more_than_what_is_owed_of_the_credit_has_what_was_changed_to() {
+    let mut state = paid("active");
+    state.invoices[0].lines = vec![line("price_starter_monthly", PERIOD_END, 1900)];
+    // To the higher plan, of which the difference of 3000 is not paid; then to a year of that, which is.
+    let higher = [
+        line("price_starter_monthly", PERIOD_END, -1900),
+        line("price_pro_monthly", PERIOD_END, 4900),
+    ];
+    let year =
+        [line("price_pro_monthly", PERIOD_END, -4900), line("price_pro_yearly", YEAR_END, 9000)];
+    state.invoices.push(change("in_2", InvoiceStatus::Open, 0, higher));
+    state.invoices.push(change("in_3", InvoiceStatus::Paid, 1, year));
+    let item = &mut state.subscriptions[0].items[0];
+    (item.price, item.period_end) = ("price_pro_yearly".into(), Some(at(YEAR_END)));
+    assert_eq!(due(&state, NOW), professional(YEAR_END, Some(YEAR_END + 7 * DAY)));
+    state.invoices[2].lines[1].amount = 7000;
+    state.invoices[2].amount = 2100;
+    assert_eq!(due(&state, NOW).unwrap().0, "starter");
+}
+
+#[test]
+fn a_credit_for_more_than_was_paid_of_the_same_is_one_for_what_is_owed() {
+    let mut state = paid("active");
+    state.invoices[0].lines = vec![line("price_starter_monthly", PERIOD_END, 1900)];
+    // Ten of it, of which nine are not paid; then one of the higher plan.
+    let ten = [
+        line("price_starter_monthly", PERIOD_END, -1900),
+        line("price_starter_monthly", PERIOD_END, 19000),
+    ];
+    let higher = [
+        line("price_starter_monthly", PERIOD_END, -19000),
+        line("price_pro_monthly", PERIOD_END, 4900),
+    ];
+    state.invoices.push(change("in_2", InvoiceStatus::Open, 0, ten));
+    state.invoices.push(change("in_3", InvoiceStatus::Paid, 1, higher));
+    assert_eq!(due(&state, NOW).unwrap().0, "starter");
 }
 
 #[test]
