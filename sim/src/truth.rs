@@ -113,15 +113,12 @@ impl Truth {
                 let same = lines.iter().filter(|line| about(line) == about(credit));
                 let paid: i64 = same.map(|line| line.amount).sum();
                 let mut credit_left = (-credit.amount - paid).max(0);
-                for (place, _) in owed
-                    .iter()
-                    .enumerate()
-                    .filter(|(_, (bought, _))| bought.contains(&about(credit)))
-                {
-                    let part = credit_left.min(left[place]);
-                    credit_left -= part;
-                    left[place] -= part;
-                    missing += part;
+                for ((bought, _), left) in owed.iter().zip(&mut left) {
+                    if bought.contains(&about(credit)) {
+                        let part = credit_left.min(*left);
+                        (credit_left, *left) = (credit_left - part, *left - part);
+                        missing += part;
+                    }
                 }
             }
             if missing > invoice.amount {

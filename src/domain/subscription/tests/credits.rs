@@ -8,12 +8,17 @@ const YEAR_END: i64 = PERIOD_START + 365 * DAY;
 /// The usual grace.
 const WEEK: Option<i64> = Some(PERIOD_END + 7 * DAY);
 
+/// A subscription whose period was paid by an invoice with this line.
+fn billed(first: Line) -> Seen {
+    let mut state = paid("active");
+    state.invoices[0].lines = vec![first];
+    state
+}
+
 /// A year of the higher plan whose invoice is `first`, changed to a month of the lower one for nothing.
 fn lowered(first: InvoiceStatus, payment: Payment) -> Seen {
-    let mut state = paid("active");
-    state.invoices[0].status = first;
-    state.invoices[0].payment = payment;
-    state.invoices[0].lines = vec![line("price_pro_yearly", YEAR_END, 49000)];
+    let mut state = billed(line("price_pro_yearly", YEAR_END, 49000));
+    (state.invoices[0].status, state.invoices[0].payment) = (first, payment);
     let lower = [
         line("price_pro_yearly", YEAR_END, -48000),
         line("price_starter_monthly", PERIOD_END, 1900),
@@ -26,10 +31,8 @@ fn lowered(first: InvoiceStatus, payment: Payment) -> Seen {
 /// A month of the lower plan whose invoice is `first`, changed to the higher one by a payment of the `difference`
 /// to what is left of the first.
 fn raised(first: InvoiceStatus, payment: Payment, difference: i64) -> Seen {
-    let mut state = paid("active");
-    state.invoices[0].status = first;
-    state.invoices[0].payment = payment;
-    state.invoices[0].lines = vec![line("price_starter_monthly", PERIOD_END, 1900)];
+    let mut state = billed(line("price_starter_monthly", PERIOD_END, 1900));
+    (state.invoices[0].status, state.invoices[0].payment) = (first, payment);
     let higher = [
         line("price_starter_monthly", PERIOD_END, -1800),
         line("price_pro_monthly", PERIOD_END, 1800 + difference),
@@ -97,8 +100,7 @@ fn a_change_out_of_one_that_bought_nothing_buys_nothing() {
 
 #[test]
 fn who_paid_more_than_what_is_owed_of_the_credit_has_what_was_changed_to() {
-    let mut state = paid("active");
-    state.invoices[0].lines = vec![line("price_starter_monthly", PERIOD_END, 1900)];
+    let mut state = billed(line("price_starter_monthly", PERIOD_END, 1900));
     // To the higher plan, of which the difference of 3000 is not paid; then to a year of that, which is.
     let higher = [
         line("price_starter_monthly", PERIOD_END, -1900),
@@ -118,8 +120,7 @@ fn who_paid_more_than_what_is_owed_of_the_credit_has_what_was_changed_to() {
 
 #[test]
 fn a_credit_for_more_than_was_paid_of_the_same_is_one_for_what_is_owed() {
-    let mut state = paid("active");
-    state.invoices[0].lines = vec![line("price_starter_monthly", PERIOD_END, 1900)];
+    let mut state = billed(line("price_starter_monthly", PERIOD_END, 1900));
     // Ten of it, of which nine are not paid; then one of the higher plan.
     let ten = [
         line("price_starter_monthly", PERIOD_END, -1900),
