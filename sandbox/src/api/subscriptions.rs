@@ -92,12 +92,18 @@ fn update(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
     take_pause(params, &mut fields)?;
     let changes = item_changes(world, id, params)?;
     let cancellation = cancellation(params)?;
+    let is_more = !changes.is_empty() || cancellation.is_some() || fields.contains_key(PAUSE);
     let prorate = params.text("proration_behavior")?.as_deref() != Some("none");
     params.ignore(&["payment_behavior", "cancellation_details", "trial_from_plan"]);
     params.finish()?;
     if subscription::has_ended(world.get(Kind::Subscription, id)) {
         let message =
             "A canceled subscription can only update its cancellation_details and metadata.";
+        return Err(ApiError::invalid(message, ""));
+    }
+    if is_more && !subscription::can_change(world.get(Kind::Subscription, id)) {
+        let message =
+            "An incomplete subscription can only update its metadata and default payment method.";
         return Err(ApiError::invalid(message, ""));
     }
     if let (Some(schedule), Some(_)) = (schedule::attached(world, id), &cancellation) {
@@ -123,12 +129,15 @@ fn update(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
     Ok(world.get(Kind::Subscription, id).clone())
 }
 
+/// The field that says what becomes of the collection of payments.
+const PAUSE: &str = "pause_collection";
+
 /// Takes what becomes of the collection of payments into a subscription's fields; empty, it goes on.
 fn take_pause(params: &mut Params, fields: &mut Map<String, Value>) -> Result<(), ApiError> {
-    if !params.has("pause_collection") {
+    if !params.has(PAUSE) {
         return Ok(());
     }
-    let mut pause = params.group("pause_collection");
+    let mut pause = params.group(PAUSE);
     let value = if pause.text("")?.is_some() {
         Value::Null
     } else {
@@ -139,7 +148,7 @@ fn take_pause(params: &mut Params, fields: &mut Map<String, Value>) -> Result<()
         json!({ "behavior": behavior, "resumes_at": null })
     };
     pause.finish()?;
-    fields.insert("pause_collection".to_owned(), value);
+    fields.insert(PAUSE.to_owned(), value);
     Ok(())
 }
 

@@ -86,7 +86,7 @@ pub fn replace_card(world: &mut World, customer: &str, card: Card) -> Result<(),
 /// Has a subscription end with its period, as the portal does, or takes that back. What was scheduled
 /// will not come.
 pub fn cancel(world: &mut World, sub: &str, cancel: bool) -> Result<(), ActionError> {
-    live(world, sub)?;
+    changeable(world, sub)?;
     if cancel {
         schedule::release(world, sub);
     }
@@ -105,7 +105,7 @@ pub fn cancel_now(world: &mut World, sub: &str) -> Result<(), ActionError> {
 /// Puts the first item of a subscription on another price and bills the difference. What was scheduled
 /// will not come.
 pub fn change_plan(world: &mut World, sub: &str, price: &str) -> Result<(), ActionError> {
-    live(world, sub)?;
+    changeable(world, sub)?;
     exists(world, Kind::Price, "price", price)?;
     schedule::release(world, sub);
     if let Some(item) = subscription::items(world, sub).first().cloned() {
@@ -117,7 +117,7 @@ pub fn change_plan(world: &mut World, sub: &str, price: &str) -> Result<(), Acti
 
 /// Has the first item of a subscription put on another price when its period ends.
 pub fn schedule_change(world: &mut World, sub: &str, price: &str) -> Result<(), ActionError> {
-    live(world, sub)?;
+    changeable(world, sub)?;
     exists(world, Kind::Price, "price", price)?;
     if world.get(Kind::Subscription, sub)["cancel_at"].is_i64() {
         let (id, state) = (sub.to_owned(), "about to end".to_owned());
@@ -129,7 +129,7 @@ pub fn schedule_change(world: &mut World, sub: &str, price: &str) -> Result<(), 
 
 /// Takes back what was scheduled: the subscription goes on as it is.
 pub fn unschedule(world: &mut World, sub: &str) -> Result<(), ActionError> {
-    live(world, sub)?;
+    changeable(world, sub)?;
     schedule::release(world, sub);
     Ok(())
 }
@@ -184,6 +184,16 @@ fn live(world: &World, sub: &str) -> Result<(), ActionError> {
     }
     let state = text(subscription, "status").to_owned();
     Err(ActionError::WrongState { id: sub.to_owned(), state, needed: "not at its end" })
+}
+
+fn changeable(world: &World, sub: &str) -> Result<(), ActionError> {
+    live(world, sub)?;
+    let subscription = world.get(Kind::Subscription, sub);
+    if subscription::can_change(subscription) {
+        return Ok(());
+    }
+    let state = text(subscription, "status").to_owned();
+    Err(ActionError::WrongState { id: sub.to_owned(), state, needed: "past its first payment" })
 }
 
 fn require(

@@ -18,6 +18,7 @@ pub struct SubscriptionRow {
     /// What comes next, if a change is scheduled.
     pub scheduled: Option<Scheduled>,
     pub ended: bool,
+    pub can_change: bool,
 }
 
 /// A change that is scheduled.
@@ -44,6 +45,7 @@ pub fn subscriptions(world: &World, customer: &str) -> Vec<SubscriptionRow> {
             cancel_at: object["cancel_at"].as_i64().map(readable),
             scheduled: schedule::next_phase(world, id).map(scheduled),
             ended: subscription::has_ended(object),
+            can_change: subscription::can_change(object),
         }
     };
     world.newest_first(Kind::Subscription, Some(customer)).map(row).collect()

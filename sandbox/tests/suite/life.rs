@@ -61,6 +61,13 @@ async fn three_d_secure_left_undone_is_incomplete_and_expires() {
     let subscription = subscriptions.ids()[0].to_owned();
     assert_eq!(stripe.status(&subscription), "incomplete");
     assert_eq!(stripe.status(&session), "open");
+    let path = format!("/v1/subscriptions/{subscription}");
+    for change in ["cancel_at_period_end=true", "pause_collection[behavior]=void"] {
+        let answer = stripe.post(&path, change).await;
+        assert_eq!(answer.status, 400, "{change}: {}", answer.body);
+    }
+    let yearly = stripe.sandbox.change_plan(&subscription, "price_pro_yearly");
+    assert!(yearly.is_err(), "{yearly:?}");
     stripe.sandbox.advance_days(1);
     assert_eq!(stripe.status(&subscription), "incomplete_expired");
     assert_eq!(stripe.status(&session), "expired");
