@@ -15,7 +15,7 @@ use crate::domain::plan::{Catalog, Plan};
 use crate::domain::stripe_ids::StripeSubscriptionId;
 use crate::domain::time::{DAY, Timestamp};
 
-use paid::{counting, covers, is_given_back, paid_through};
+use paid::{Counted, counting, covers, is_given_back, paid_through};
 
 /// How long a license goes on at the least, in seconds, while a bank debit for a renewal is on its way
 /// and Stripe calls the subscription active (<https://docs.stripe.com/payments/sepa-debit>).
@@ -329,13 +329,14 @@ fn standing<'c>(
 fn granted<'c>(
     subscription: &Subscription,
     (plan, item): (&'c Plan, &Item),
-    own: &[&Invoice],
+    own: &Counted<'_>,
     catalog: &'c Catalog,
     now: Timestamp,
 ) -> Option<(&'c Plan, Term)> {
+    let invoices = &own.invoices;
     let period_end = item.period_end?;
     let policy = &catalog.policy;
-    let newest = own.iter().filter(|invoice| invoice.amount > 0).max_by_key(|i| i.created);
+    let newest = invoices.iter().filter(|invoice| invoice.amount > 0).max_by_key(|i| i.created);
     let open = newest.filter(|invoice| !invoice.is_paid(policy)).copied();
     let revoked = open.is_some_and(|invoice| invoice.is_revoked(policy));
     let rank = |plan: &Plan| catalog.rank(plan.id.as_str());
@@ -344,7 +345,7 @@ fn granted<'c>(
     let (plan, paid) = match subscription.status {
         Status::Trialing => (plan, subscription.trial_end.unwrap_or(period_end)),
         // A subscription that bills nothing yet has no invoice.
-        Status::Active if own.is_empty() => (plan, period_end),
+        Status::Active if invoices.is_empty() => (plan, period_end),
         // The vendor chose not to collect for a while: it goes on, but nobody changes to a higher plan
         // without paying for it.
         Status::Active if subscription.collection_paused && !revoked => {
@@ -366,10 +367,10 @@ fn granted<'c>(
             (plan, until.or(of_period)?.min(period_end))
         }
     };
-    let bought = own.iter().any(|invoice| invoice.amount > 0 && invoice.is_paid(policy));
+    let bought = invoices.iter().any(|invoice| invoice.amount > 0 && invoice.is_paid(policy));
     let trialing = subscription.status == Status::Trialing;
     let tried_only = trialing || (subscription.trial_end.is_some() && !bought);
-    let revoked = revoked || is_given_back(own, catalog, paid);
+    let revoked = revoked || is_given_back(invoices, catalog, paid);
     let grace = if revoked { 0 } else { grace(subscription, plan, open, paid, period_end) };
     let grace = if tried_only { grace.min(AFTER_TRIAL) } else { grace };
     let scheduled = subscription.ends_at(catalog);

@@ -77,6 +77,8 @@ pub(super) async fn write(
             currency: invoice.currency.clone(),
             status: unless_it_failed(status, invoice, &found.seen),
             stripe_payment_intent_id: invoice.payment_intent.clone(),
+            // A checkout may be written down after it was paid, or by a clock that is ahead.
+            created_at: before.created_at.min(invoice.created),
             purchased_at: invoice.paid_at.or(before.purchased_at),
             ..before.clone()
         };

@@ -61,7 +61,8 @@ impl Tx {
              ON CONFLICT (order_id) DO UPDATE SET
                  customer_id = $2, plan = $3, amount = $4, currency = $5, status = $6,
                  stripe_checkout_session_id = $7, stripe_invoice_id = $8,
-                 stripe_payment_intent_id = $9, purchased_at = $11, updated_at = $12",
+                 stripe_payment_intent_id = $9, created_at = $10, purchased_at = $11,
+                 updated_at = $12",
             &order.order_id,
             &order.customer_id,
             &order.plan,

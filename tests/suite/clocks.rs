@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use licentia::flows::inbox;
+use licentia::flows::reconcile::{AT_ONCE, everybody};
+use licentia::flows::settle::Intent;
 use licentia_sandbox::{ApiFault, Card, Times};
 
 use crate::harness::TestApp;
@@ -94,4 +96,22 @@ async fn a_key_of_a_clock_ahead_is_not_relied_on_after_stripe_forgot_it() {
     assert_eq!(shop.counterparts(), 1);
     let attempts = "SELECT COUNT(*) FROM stripe_attempts WHERE purpose = 'customer'";
     assert_eq!(number(&shop.app.app.store, attempts).await, 0);
+}
+
+#[tokio::test]
+async fn an_order_that_a_clock_ahead_wrote_is_older_than_what_was_bought_after_it() {
+    let shop = Shop::open().await;
+    let ada = shop.buyer("ada@example.com").await;
+    let session = shop.checkout(&ada, "starter").await;
+    let ahead = "UPDATE orders SET created_at = created_at + 3600";
+    assert_eq!(execute(&shop.app.app.store, ahead).await.unwrap(), 1);
+    shop.sandbox.pay(&session, Card::Paid).unwrap();
+    shop.sandbox.advance(Duration::from_secs(60));
+    shop.sandbox.change_plan(&shop.subscription_of(&session), "price_pro_monthly").unwrap();
+    shop.settled().await;
+    let plans: Vec<_> = shop.orders(&ada).await.iter().map(|o| o["plan"].clone()).collect();
+    assert_eq!(plans, ["professional", "starter"]);
+    // And a comparison finds them as they are.
+    let report = everybody(&shop.app.app, Intent::Look, AT_ONCE, |_| {}).await.unwrap();
+    assert!(report.checked == 1 && report.drifted.is_empty(), "{report:?}");
 }

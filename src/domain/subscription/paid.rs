@@ -6,32 +6,40 @@ use crate::domain::plan::{Catalog, Plan};
 use crate::domain::policy::Policy;
 use crate::domain::time::Timestamp;
 
-/// The invoices that count, the oldest first: all but those that were settled by a credit for what is owed, or
+/// What counts of a subscription's invoices.
+pub(super) struct Counted<'i> {
+    /// The oldest first.
+    pub invoices: Vec<&'i Invoice>,
+    /// What those that are paid bought, and none of them credited since.
+    bought: Vec<&'i Line>,
+}
+
+/// The invoices that count: all but those that were settled by a credit for what is owed, or
 /// whose money went back, rather than by money. After a change Stripe credits the rest of the period before,
 /// whatever became of its payment, and calls an invoice paid that asks for nothing more
 /// (<https://docs.stripe.com/billing/subscriptions/prorations>). Such a one counts once what it credits is paid.
-pub(super) fn counting<'i>(own: &[&'i Invoice], catalog: &Catalog) -> Vec<&'i Invoice> {
+pub(super) fn counting<'i>(own: &[&'i Invoice], catalog: &Catalog) -> Counted<'i> {
     let policy = &catalog.policy;
-    let mut counting = own.to_vec();
-    counting.sort_by_key(|invoice| invoice.created);
-    let owed = counting.iter().filter(|invoice| is_owed(invoice, policy));
+    let mut invoices = own.to_vec();
+    invoices.sort_by_key(|invoice| invoice.created);
+    let owed = invoices.iter().filter(|invoice| is_owed(invoice, policy));
     let mut owed: Vec<Owed<'_>> = owed.map(|invoice| (*invoice, invoice.amount)).collect();
-    let mut covering = Vec::new();
-    counting.retain(|invoice| {
+    let mut bought = Vec::new();
+    invoices.retain(|invoice| {
         if !invoice.is_paid(policy) {
             return true;
         }
-        let unpaid = unpaid(invoice, &owed, &covering, catalog);
+        let unpaid = unpaid(invoice, &owed, &bought, catalog);
         // Who paid most of it has it.
         let counts = unpaid <= invoice.amount;
         if counts {
-            enter(&mut covering, invoice);
+            enter(&mut bought, invoice);
         } else {
             owed.push((invoice, unpaid));
         }
         counts
     });
-    counting
+    Counted { invoices, bought }
 }
 
 /// An invoice, and how much of it is owed or was given back.
@@ -39,15 +47,15 @@ type Owed<'i> = (&'i Invoice, i64);
 
 /// How much of an invoice was settled by credits for what is owed: of each as much as was not paid for, by another
 /// invoice or by this one's other credits.
-fn unpaid(invoice: &Invoice, owed: &[Owed<'_>], covering: &[&Line], catalog: &Catalog) -> i64 {
+fn unpaid(invoice: &Invoice, owed: &[Owed<'_>], bought: &[&Line], catalog: &Catalog) -> i64 {
     let mut owed = owed.to_vec();
     let mut unpaid = 0;
     for credit in credits(invoice).filter(|line| covers(line, catalog).is_some()) {
-        let paid = covering.iter().filter(|line| is_same(line, credit)).map(|line| line.amount);
+        let paid = bought.iter().filter(|line| is_same(line, credit)).map(|line| line.amount);
         let paid = paid.fold(0, i64::saturating_add);
         let mut rest = credit.amount.saturating_neg().saturating_sub(paid).max(0);
         for (owing, left) in &mut owed {
-            if bought(owing).any(|line| is_same(line, credit)) {
+            if purchases(owing).any(|line| is_same(line, credit)) {
                 let part = rest.min(*left);
                 (rest, *left) = (rest - part, *left - part);
                 unpaid += part;
@@ -67,7 +75,7 @@ fn is_owed(invoice: &Invoice, policy: &Policy) -> bool {
     }
 }
 
-fn bought(invoice: &Invoice) -> impl Iterator<Item = &Line> {
+fn purchases(invoice: &Invoice) -> impl Iterator<Item = &Line> {
     invoice.lines.iter().filter(|line| line.amount >= 0)
 }
 
@@ -80,26 +88,23 @@ fn is_same(line: &Line, other: &Line) -> bool {
     line.price == other.price && line.period_end == other.period_end
 }
 
-/// Adds what a paid invoice covers: what it credits covers nothing any more.
-fn enter<'i>(covering: &mut Vec<&'i Line>, invoice: &'i Invoice) {
-    covering.retain(|line| !credits(invoice).any(|credit| is_same(credit, line)));
-    covering.extend(bought(invoice));
+/// Adds what a paid invoice bought, and takes out what it credits.
+fn enter<'i>(bought: &mut Vec<&'i Line>, invoice: &'i Invoice) {
+    bought.retain(|line| !credits(invoice).any(|credit| is_same(credit, line)));
+    bought.extend(purchases(invoice));
 }
 
 /// The plan that was paid for, up to the rank that is `wanted`, and the end of that, each if the lines of the
 /// invoices tell it; `None` if no invoice was paid, or only ones for something else than the plan, whose own was taken
 /// back by the policy.
 pub(super) fn paid_through<'c>(
-    own: &[&Invoice],
+    own: &Counted<'_>,
     catalog: &'c Catalog,
     (wanted, now): (usize, Timestamp),
 ) -> Option<(Option<&'c Plan>, Option<Timestamp>)> {
     let policy = &catalog.policy;
-    let mut paid = own.iter().filter(|invoice| invoice.is_paid(policy)).peekable();
-    paid.peek()?;
-    let mut covering = Vec::new();
-    paid.for_each(|invoice| enter(&mut covering, invoice));
-    let of_plans = covering.into_iter().filter_map(|line| covers(line, catalog));
+    own.invoices.iter().find(|invoice| invoice.is_paid(policy))?;
+    let of_plans = own.bought.iter().filter_map(|line| covers(line, catalog));
     // Of what still runs, the highest that is of use; what is over tells until when something was paid.
     let best = of_plans.max_by_key(|(end, plan)| {
         let rank = plan.map(|(rank, _)| rank);
@@ -108,7 +113,7 @@ pub(super) fn paid_through<'c>(
     if let Some((end, plan)) = best {
         return Some((plan.map(|(_, plan)| plan), Some(end)));
     }
-    let mut revoked = own.iter().filter(|invoice| invoice.is_revoked(policy));
+    let mut revoked = own.invoices.iter().filter(|invoice| invoice.is_revoked(policy));
     let plan_is_revoked =
         revoked.any(|invoice| invoice.lines.iter().any(|line| covers(line, catalog).is_some()));
     (!plan_is_revoked).then_some((None, None))
