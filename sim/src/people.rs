@@ -13,7 +13,7 @@ use licentia::flows::signup::{self, Signup};
 use licentia::flows::{license, subscription};
 use licentia::store::Session;
 use licentia_sandbox::{Call, Card, SECRET_KEY};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::history::History;
 use crate::work::Outcome;
@@ -243,13 +243,14 @@ impl History {
                 format!("pays by {card:?} from now on: {:?}", stripe.replace_card(stripe_id, card))
             }
             10 => {
-                let pause = dice.happens(500);
-                let pause = if pause { json!({ "behavior": "void" }) } else { Value::Null };
-                let fields = json!({ "pause_collection": pause });
-                let event = "customer.subscription.updated";
-                self.paused.insert(subscription.to_owned());
-                let told = format!("collection {fields}");
-                format!("{told}: {:?}", stripe.edit(subscription, fields, event))
+                let pauses = dice.happens(500);
+                let form =
+                    if pauses { "pause_collection[behavior]=void" } else { "pause_collection=" };
+                let after = self.call("POST", &format!("/v1/subscriptions/{subscription}"), form);
+                if after["id"].is_string() {
+                    self.paused.insert(subscription.to_owned());
+                }
+                format!("{form}: {}", after["pause_collection"])
             }
             11 if dice.happens(150) => {
                 self.people[who].former.push(stripe_id.to_owned());
