@@ -216,7 +216,7 @@ impl Double {
     /// Has a subscription end with its period, as the portal does; `false` takes that back.
     ///
     /// # Errors
-    /// When it has ended already.
+    /// When it has ended already, or before its first payment.
     pub fn cancel(&self, subscription: &str, cancel: bool) -> Result<(), ActionError> {
         self.shared.write(|world| actions::cancel(world, subscription, cancel))
     }
@@ -232,7 +232,7 @@ impl Double {
     /// Puts a subscription on another price, as the portal does; the difference is billed.
     ///
     /// # Errors
-    /// When it has ended already, or there is no such price.
+    /// When it has ended already, before its first payment, or when there is no such price.
     pub fn change_plan(&self, subscription: &str, price: &str) -> Result<(), ActionError> {
         self.shared.write(|world| actions::change_plan(world, subscription, price))
     }
@@ -241,7 +241,8 @@ impl Double {
     /// downgrade: a subscription schedule.
     ///
     /// # Errors
-    /// When it has ended already or is about to, or there is no such price.
+    /// When it has ended already or is about to, before its first payment, or when there is no such
+    /// price.
     pub fn schedule_change(&self, subscription: &str, price: &str) -> Result<(), ActionError> {
         self.shared.write(|world| actions::schedule_change(world, subscription, price))
     }
@@ -249,7 +250,7 @@ impl Double {
     /// Takes a scheduled change back.
     ///
     /// # Errors
-    /// When the subscription has ended already.
+    /// When the subscription has ended already, or before its first payment.
     pub fn unschedule(&self, subscription: &str) -> Result<(), ActionError> {
         self.shared.write(|world| actions::unschedule(world, subscription))
     }

@@ -92,7 +92,8 @@ fn update(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
     take_pause(params, &mut fields)?;
     let changes = item_changes(world, id, params)?;
     let cancellation = cancellation(params)?;
-    let is_more = !changes.is_empty() || cancellation.is_some() || fields.contains_key(PAUSE);
+    let always = |field: &String| ["metadata", "default_payment_method"].contains(&field.as_str());
+    let alters_it = !changes.is_empty() || cancellation.is_some() || !fields.keys().all(always);
     let prorate = params.text("proration_behavior")?.as_deref() != Some("none");
     params.ignore(&["payment_behavior", "cancellation_details", "trial_from_plan"]);
     params.finish()?;
@@ -101,7 +102,7 @@ fn update(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
             "A canceled subscription can only update its cancellation_details and metadata.";
         return Err(ApiError::invalid(message, ""));
     }
-    if is_more && !subscription::can_change(world.get(Kind::Subscription, id)) {
+    if alters_it && !subscription::can_change(world.get(Kind::Subscription, id)) {
         let message =
             "An incomplete subscription can only update its metadata and default payment method.";
         return Err(ApiError::invalid(message, ""));
@@ -129,15 +130,12 @@ fn update(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
     Ok(world.get(Kind::Subscription, id).clone())
 }
 
-/// The field that says what becomes of the collection of payments.
-const PAUSE: &str = "pause_collection";
-
 /// Takes what becomes of the collection of payments into a subscription's fields; empty, it goes on.
 fn take_pause(params: &mut Params, fields: &mut Map<String, Value>) -> Result<(), ApiError> {
-    if !params.has(PAUSE) {
+    if !params.has("pause_collection") {
         return Ok(());
     }
-    let mut pause = params.group(PAUSE);
+    let mut pause = params.group("pause_collection");
     let value = if pause.text("")?.is_some() {
         Value::Null
     } else {
@@ -148,7 +146,7 @@ fn take_pause(params: &mut Params, fields: &mut Map<String, Value>) -> Result<()
         json!({ "behavior": behavior, "resumes_at": null })
     };
     pause.finish()?;
-    fields.insert(PAUSE.to_owned(), value);
+    fields.insert("pause_collection".to_owned(), value);
     Ok(())
 }
 

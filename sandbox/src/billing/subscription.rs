@@ -137,8 +137,8 @@ pub fn has_ended(subscription: &Value) -> bool {
     matches!(text(subscription, "status"), "canceled" | "incomplete_expired")
 }
 
-/// Whether its items and its course can be changed: neither after its end, nor before its first payment
-/// (<https://docs.stripe.com/api/subscriptions/object#subscription_object-status>).
+/// Whether its items and its course can be changed: neither after its end, nor while its first payment is
+/// asked for in vain (<https://docs.stripe.com/api/subscriptions/object#subscription_object-status>).
 pub fn can_change(subscription: &Value) -> bool {
     !has_ended(subscription) && subscription["status"] != "incomplete"
 }

@@ -62,12 +62,20 @@ async fn three_d_secure_left_undone_is_incomplete_and_expires() {
     assert_eq!(stripe.status(&subscription), "incomplete");
     assert_eq!(stripe.status(&session), "open");
     let path = format!("/v1/subscriptions/{subscription}");
-    for change in ["cancel_at_period_end=true", "pause_collection[behavior]=void"] {
+    let item = &stripe.get(&path).await.body["items"]["data"][0]["id"];
+    let yearly = format!("items[0][id]={item}&items[0][price]=price_pro_yearly").replace('"', "");
+    let changes = [
+        (yearly.as_str(), 400),
+        ("cancel_at_period_end=true", 400),
+        ("pause_collection[behavior]=void", 400),
+        ("description=x", 400),
+        ("metadata[note]=x", 200),
+    ];
+    for (change, status) in changes {
         let answer = stripe.post(&path, change).await;
-        assert_eq!(answer.status, 400, "{change}: {}", answer.body);
+        assert_eq!(answer.status, status, "{change}: {}", answer.body);
     }
-    let yearly = stripe.sandbox.change_plan(&subscription, "price_pro_yearly");
-    assert!(yearly.is_err(), "{yearly:?}");
+    assert!(stripe.sandbox.change_plan(&subscription, "price_pro_yearly").is_err());
     stripe.sandbox.advance_days(1);
     assert_eq!(stripe.status(&subscription), "incomplete_expired");
     assert_eq!(stripe.status(&session), "expired");
