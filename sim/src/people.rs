@@ -250,7 +250,7 @@ impl History {
                 if after["id"].is_string() {
                     self.paused.insert(subscription.to_owned());
                 }
-                format!("{form}: {}", after["pause_collection"])
+                format!("{form}: {} {}", after["pause_collection"], after["error"])
             }
             11 if dice.happens(150) => {
                 self.people[who].former.push(stripe_id.to_owned());

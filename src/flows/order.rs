@@ -98,8 +98,12 @@ async fn put(
     if was.is_some() && *before == after {
         return Ok(None);
     }
-    let was = was.map_or("none", OrderStatus::as_str);
-    let change = format!("order {}: {was} -> {}", before.order_id, after.status);
+    let change = if was == Some(after.status) {
+        format!("order {}: its details", before.order_id)
+    } else {
+        let was = was.map_or("none", OrderStatus::as_str);
+        format!("order {}: {was} -> {}", before.order_id, after.status)
+    };
     *before = Order { updated_at: now, ..after };
     tx.put_order(before).await?;
     Ok(Some(change))

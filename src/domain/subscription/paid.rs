@@ -10,7 +10,7 @@ use crate::domain::time::Timestamp;
 pub(super) struct Counted<'i> {
     /// The oldest first.
     pub invoices: Vec<&'i Invoice>,
-    /// What those that are paid bought, and none of them credited since.
+    /// What those that are paid bought, less what others of them credit.
     bought: Vec<&'i Line>,
 }
 
@@ -103,7 +103,9 @@ pub(super) fn paid_through<'c>(
     (wanted, now): (usize, Timestamp),
 ) -> Option<(Option<&'c Plan>, Option<Timestamp>)> {
     let policy = &catalog.policy;
-    own.invoices.iter().find(|invoice| invoice.is_paid(policy))?;
+    if !own.invoices.iter().any(|invoice| invoice.is_paid(policy)) {
+        return None;
+    }
     let of_plans = own.bought.iter().filter_map(|line| covers(line, catalog));
     // Of what still runs, the highest that is of use; what is over tells until when something was paid.
     let best = of_plans.max_by_key(|(end, plan)| {
