@@ -17,7 +17,7 @@ use crate::database::{self, Item};
 use crate::history::History;
 use crate::mails;
 use crate::people::Person;
-use crate::truth::{Invoice, Truth};
+use crate::truth::{Due, Invoice, Truth};
 
 /// Events are kept for 35 days; those of the last few are certainly there.
 const KEPT: i64 = 30 * 86_400;
@@ -233,26 +233,25 @@ fn entitlement(
     let shown = held.map(|l| (l.seq, l.plan.clone(), l.source, l.expires_at, l.grace_until));
     let due = truth.and_then(|truth| truth.due(&catalog, now));
     let bridged = truth.and_then(|truth| truth.bridged(&catalog, now));
+    let ends = |time: Option<Timestamp>| time.map_or(i64::MAX, Timestamp::epoch_seconds);
+    // Of two subscriptions, the higher holds as long as it works, and may have grace.
+    let reaches = |license: &IssuedLicense, due: &Due, until: i64| {
+        let rank = catalog.rank(&license.plan);
+        rank >= due.rank && (until >= due.until || (!due.alone && rank > due.rank))
+    };
     if let Some(grace) = bridged.filter(|_| due.is_none()) {
-        let enough = held.is_some_and(|license| {
-            let until = license.term().ends().map_or(i64::MAX, Timestamp::epoch_seconds);
-            catalog.rank(&license.plan) >= grace.rank && until >= grace.until
-        });
-        if !enough {
+        let enough = |license| reaches(license, &grace, ends(license.term().ends()));
+        if !held.is_some_and(enough) {
             history.violation(format!("A: {who} has the grace {grace:?} and {shown:?} at {now}"));
         }
     }
     if let Some(due) = due {
-        let enough = held.is_some_and(|license| {
-            // Of two subscriptions, the higher holds as long as it works, and may have grace.
-            let rank = catalog.rank(&license.plan);
-            let until = license.term().ends().map_or(i64::MAX, Timestamp::epoch_seconds);
-            let expires = license.expires_at.map_or(i64::MAX, Timestamp::epoch_seconds);
-            let until = if due.alone { expires } else { until };
-            let longer = until >= due.until || (!due.alone && rank > due.rank);
-            rank >= due.rank && longer
-        });
-        if !enough {
+        let enough = |license: &IssuedLicense| {
+            let term = license.term();
+            let until = if due.alone { license.expires_at } else { term.ends() };
+            reaches(license, &due, ends(until))
+        };
+        if !held.is_some_and(enough) {
             history.violation(format!("A: {who} paid for {due:?} and has {shown:?} at {now}"));
         }
     }

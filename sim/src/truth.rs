@@ -149,8 +149,7 @@ impl Truth {
             // Another interval begins a period of its own.
             let until = period_end(subscription).map_or(until, |end| end.min(until));
             let until = ends(subscription).map_or(until, |end| end.min(until));
-            let alone = self.subscriptions.iter().filter(|other| is_live(other)).count() == 1;
-            (now < until).then_some(Due { rank: rank_due, until, alone })
+            (now < until).then_some(Due { rank: rank_due, until, alone: self.is_alone() })
         });
         due.max_by_key(|due| (due.rank, due.until))
     }
@@ -170,9 +169,14 @@ impl Truth {
             let wanted = items(subscription).filter_map(|price| rank(catalog, price)).max()?;
             let rank = paid.min(wanted);
             let until = end + i64::from(catalog.plans.get(rank)?.grace_days) * DAY;
-            (end <= now && now < until).then_some(Due { rank, until, alone: false })
+            (end <= now && now < until).then_some(Due { rank, until, alone: self.is_alone() })
         });
         bridged.max_by_key(|due| (due.rank, due.until))
+    }
+
+    /// Whether one subscription is live, and no other.
+    fn is_alone(&self) -> bool {
+        self.subscriptions.iter().filter(|subscription| is_live(subscription)).count() == 1
     }
 
     /// Whether something of this rank was paid that reaches to `until`, or nearly: what a license may
