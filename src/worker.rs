@@ -27,7 +27,7 @@ const BETWEEN_COMPARISONS: Duration = Duration::from_secs(24 * 3600);
 
 /// How long after one that failed, and before those who were left out are looked at again: at first. Each
 /// time that somebody still is, it doubles.
-const BEFORE_COMPARING_AGAIN: Duration = Duration::from_secs(600);
+const BEFORE_COMPARING_AGAIN: Duration = Duration::from_secs(60);
 
 /// How often what an alarm can hang on is counted: as often as figures are usually fetched, and seldom
 /// enough to cost nothing where there are many customers.

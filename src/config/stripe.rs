@@ -117,9 +117,6 @@ impl StripeConfig {
                 format!("`mode` is {wanted}, and this is a {mode} key; change one of them");
             section.problem("secret_key", problem);
         }
-        if mode == Mode::Live && api_url.as_ref().is_some_and(|url| url.scheme() != "https") {
-            section.problem("api_url", "a live key is sent over https:// only");
-        }
         Some(Self { secret_key, mode, webhook_secrets, api_url, create_customer })
     }
 }

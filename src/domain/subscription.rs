@@ -127,6 +127,8 @@ pub struct Subscription {
     pub collection_paused: bool,
     /// Whether it has billed anything yet.
     pub has_invoice: bool,
+    /// Whether the checkout that made it is complete and not paid: the money is on its way.
+    pub awaits_payment: bool,
     /// Whether our checkout made it, by its metadata; it is believed only where a price says nothing.
     pub ours: bool,
     /// The card, or the like, that pays it.
@@ -345,7 +347,7 @@ fn granted<'c>(
     let (plan, paid) = match subscription.status {
         Status::Trialing => (plan, subscription.trial_end.unwrap_or(period_end)),
         // A subscription that bills nothing yet has no invoice.
-        Status::Active if invoices.is_empty() => (plan, period_end),
+        Status::Active if invoices.is_empty() && !subscription.awaits_payment => (plan, period_end),
         // The vendor chose not to collect for a while: it goes on, but nobody changes to a higher plan
         // without paying for it.
         Status::Active if subscription.collection_paused && !revoked => {

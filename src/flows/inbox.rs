@@ -29,6 +29,11 @@ impl LeasedEvent {
     pub(super) fn asks_for_counterpart(&self) -> bool {
         self.kind == SIGNED_UP
     }
+
+    /// Whether it says that this customer was deleted at Stripe.
+    pub(super) fn says_deleted(&self, id: &StripeCustomerId) -> bool {
+        self.kind == "customer.deleted" && self.stripe_customer_id.as_ref() == Some(id)
+    }
 }
 
 /// Has a changed name or address told to Stripe, within the transaction that changes it.

@@ -5,13 +5,14 @@ use crate::app::App;
 use crate::domain::ids::{CustomerId, OrderId};
 use crate::domain::invoice::{Invoice, InvoiceStatus, OrderStatus};
 use crate::domain::plan::Catalog;
+use crate::domain::stripe_ids::InvoiceId;
 use crate::domain::subscription::{Seen, Status};
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::flows::session::SignedIn;
 use crate::flows::sync::{Found, MAX_ORDERS};
 use crate::store::{Order, Tx};
-use crate::stripe::{Session, SessionStatus};
+use crate::stripe::SessionStatus;
 
 /// The caller's orders, the newest first, `most` at the most.
 ///
@@ -35,7 +36,9 @@ pub(super) async fn write(
         let of_session =
             |order: &Order| order.stripe_checkout_session_id.as_ref() == Some(&session.id);
         let Some(place) = orders.iter().position(of_session) else { continue };
-        adopt(tx, &mut orders, place, session).await?;
+        if let Some(invoice) = session.first_invoice(&found.seen) {
+            adopt(tx, &mut orders, place, invoice).await?;
+        }
         if session.status == SessionStatus::Expired {
             let was = Some(orders[place].status);
             let order = Order { status: OrderStatus::Failed, ..orders[place].clone() };
@@ -111,8 +114,7 @@ async fn put(
 
 /// Gives the order of a checkout its invoice. If an earlier look made an order of that invoice, the
 /// two become one.
-async fn adopt(tx: &mut Tx, orders: &mut [Order], place: usize, session: &Session) -> Result<()> {
-    let Some(invoice) = &session.invoice else { return Ok(()) };
+async fn adopt(tx: &mut Tx, orders: &mut [Order], place: usize, invoice: &InvoiceId) -> Result<()> {
     let other = orders.iter().position(|o| o.stripe_invoice_id.as_ref() == Some(invoice));
     if let Some(other) = other.filter(|other| *other != place) {
         tx.delete_order(&orders[other].order_id).await?;

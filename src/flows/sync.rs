@@ -22,7 +22,7 @@ use crate::flows::lease::Lease;
 use crate::flows::settle::{Intent, Looked};
 use crate::flows::{counterpart, settle};
 use crate::store::{Customer, IssuedLicense, LeasedEvent, Order};
-use crate::stripe::{Session, Stripe, StripeFailure};
+use crate::stripe::{Session, Stripe, StripeCustomer, StripeFailure};
 
 /// Orders of one customer that are looked at: more than eighty years of months.
 pub(super) const MAX_ORDERS: i64 = 1000;
@@ -154,7 +154,8 @@ async fn look(app: &App, lease: &Lease, events: &[LeasedEvent], intent: Intent) 
             return Ok(Looked::default());
         }
     };
-    let found = fetch(app, customer, stripe_id, &orders, intent).await?;
+    let told_deleted = events.iter().any(|event| event.says_deleted(&stripe_id));
+    let found = fetch(app, customer, stripe_id, &orders, (intent, told_deleted)).await?;
     app.fail_points.reach("sync.fetched");
     settle::settle(app, lease, &found, events, intent).await
 }
@@ -164,10 +165,16 @@ async fn fetch(
     customer: Customer,
     stripe_id: StripeCustomerId,
     orders: &[Order],
-    intent: Intent,
+    (intent, told_deleted): (Intent, bool),
 ) -> Result<Found> {
     let stripe = app.stripe()?;
-    let record = stripe.customer(&stripe_id).await?;
+    let record = match stripe.customer(&stripe_id).await {
+        // By itself it would say no more than that the key is another account's.
+        Err(StripeFailure::Refused { status: 404, .. }) if told_deleted => {
+            StripeCustomer::deleted()
+        }
+        record => record?,
+    };
     if record.deleted {
         let seen = Seen { deleted: true, ..Seen::default() };
         // The open checkouts went with them.
@@ -178,13 +185,17 @@ async fn fetch(
         return Ok(Found { customer, told, stripe_id, seen, sessions, default_payment_method });
     }
     let told = intent == Intent::Repair && counterpart::push(app, &customer, &stripe_id).await?;
-    let seen = stripe.purchases(&stripe_id).await?;
+    let mut seen = stripe.purchases(&stripe_id).await?;
     // After the invoices: a checkout that is complete by now may have none among them yet, never
     // the other way round.
     let pending = orders.iter().filter(|order| order.status == OrderStatus::Pending);
     let pending = pending.filter(|order| order.stripe_invoice_id.is_none());
     let pending = pending.filter_map(|order| order.stripe_checkout_session_id.as_ref());
     let sessions = try_join_all(pending.take(MAX_SESSIONS).map(|id| session(stripe, id))).await?;
+    for subscription in &mut seen.subscriptions {
+        let sold = |session: &&Session| session.subscription.as_ref() == Some(&subscription.id);
+        subscription.awaits_payment = sessions.iter().find(sold).is_some_and(|sold| sold.unpaid);
+    }
     let default_payment_method = record.default_payment_method;
     Ok(Found { customer, told, stripe_id, seen, sessions, default_payment_method })
 }

@@ -1,15 +1,16 @@
 //! The calls that a sale needs: customers, checkout sessions, the portal, and what somebody bought.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::wire::{
-    Identified, Link, List, WireCustomer, WireDispute, WireInvoice, WireItem, WireLine,
+    Identified, Link, List, WireCharge, WireCustomer, WireDispute, WireInvoice, WireItem, WireLine,
     WirePaymentIntent, WirePortal, WireSession, WireSubscription,
 };
-use super::{Answer, MAX_PAGES, Stripe, StripeFailure, field, read_id};
+use super::{Answer, Form, MAX_PAGES, Stripe, StripeFailure, field, read_id};
 use crate::domain::ids::{AttemptId, CustomerId};
 use crate::domain::invoice::Payment;
 use crate::domain::stripe_ids::{
@@ -65,7 +66,12 @@ pub struct Session {
     pub url: Option<String>,
     /// Where it stands.
     pub status: SessionStatus,
-    /// The first invoice of what it sold.
+    /// Whether the money of one that is complete is on its way yet
+    /// (<https://docs.stripe.com/api/checkout/sessions/object#checkout_session_object-payment_status>).
+    pub unpaid: bool,
+    /// What it sold.
+    pub subscription: Option<StripeSubscriptionId>,
+    /// The first invoice of that.
     pub invoice: Option<InvoiceId>,
     /// The attempt that made it.
     attempt_id: Option<String>,
@@ -89,11 +95,32 @@ pub struct StripeCustomer {
     pub default_payment_method: Option<String>,
 }
 
+impl StripeCustomer {
+    /// One that was deleted.
+    pub(crate) fn deleted() -> Self {
+        Self { deleted: true, default_payment_method: None }
+    }
+}
+
 impl Session {
     /// One that Stripe does not know any more.
     pub(crate) fn forgotten(id: &CheckoutSessionId) -> Self {
-        let status = SessionStatus::Expired;
-        Self { id: id.clone(), url: None, status, invoice: None, attempt_id: None }
+        Self {
+            id: id.clone(),
+            url: None,
+            status: SessionStatus::Expired,
+            unpaid: false,
+            subscription: None,
+            invoice: None,
+            attempt_id: None,
+        }
+    }
+
+    /// The first invoice of what it sold: the one that it names, or the oldest there is.
+    pub(crate) fn first_invoice<'s>(&'s self, seen: &'s Seen) -> Option<&'s InvoiceId> {
+        let of_it = |id| seen.invoices.iter().find(|invoice| invoice.is_of(id));
+        let oldest = || self.subscription.as_ref().and_then(of_it).map(|invoice| &invoice.id);
+        self.invoice.as_ref().or_else(oldest)
     }
 }
 
@@ -166,7 +193,7 @@ impl Stripe {
                 invoice.lines = Some(List { data, has_more: false });
             }
         }
-        let payments = self.payments(id).await?;
+        let payments = self.payments(id, &invoices).await?;
         let invoices = invoices.into_iter().filter_map(|found| found.into_domain(&payments));
         Ok(Seen { deleted: false, subscriptions, invoices: invoices.collect() })
     }
@@ -193,9 +220,20 @@ impl Stripe {
 
     /// Who made a payment; nobody, if Stripe does not know it, or not whose it is.
     pub async fn payer(&self, payment: &PaymentIntentId) -> Answer<Option<StripeCustomerId>> {
-        let path = format!("/payment_intents/{payment}");
-        match self.get::<WirePaymentIntent>(&path, Vec::new()).await {
-            Ok(found) => Ok(found.customer()),
+        let found = self.payment_intent(payment).await?;
+        Ok(found.and_then(|found| found.customer()))
+    }
+
+    /// A payment; none, if Stripe does not know it.
+    async fn payment_intent(&self, id: &PaymentIntentId) -> Answer<Option<WirePaymentIntent>> {
+        let query = vec![field("expand[]", "latest_charge")];
+        self.known(&format!("/payment_intents/{id}"), query).await
+    }
+
+    /// What is at a path; nothing, if Stripe does not know it.
+    async fn known<T: DeserializeOwned>(&self, path: &str, query: Form) -> Answer<Option<T>> {
+        match self.get(path, query).await {
+            Ok(found) => Ok(Some(found)),
             Err(StripeFailure::Refused { status: 404, .. }) => Ok(None),
             Err(error) => Err(error),
         }
@@ -218,17 +256,33 @@ impl Stripe {
         Ok(found.into_iter().filter_map(WireSubscription::into_domain).collect())
     }
 
-    /// What became of a customer's payments.
-    async fn payments(&self, id: &StripeCustomerId) -> Answer<HashMap<PaymentIntentId, Payment>> {
+    /// What became of a customer's payments. One of these invoices' that the list leaves out is asked for by
+    /// itself.
+    async fn payments(
+        &self,
+        id: &StripeCustomerId,
+        invoices: &[WireInvoice],
+    ) -> Answer<HashMap<PaymentIntentId, Payment>> {
         let query = vec![field("customer", id.as_str()), field("expand[]", "data.latest_charge")];
         let found = self
             .all("/payment_intents", query, |found: &WirePaymentIntent| found.id.as_str())
             .await;
-        let found = match found {
+        let mut found = match found {
             // They only add to what the invoices say.
             Err(StripeFailure::Refused { status: 404, .. }) => Vec::new(),
             found => found?,
         };
+        let listed: HashSet<String> = found.iter().map(|intent| intent.id.clone()).collect();
+        for intent in invoices.iter().filter_map(WireInvoice::payment_intent) {
+            if !listed.contains(intent.as_str()) {
+                found.extend(self.payment_intent(&intent).await?);
+            }
+        }
+        for intent in &mut found {
+            if let Some(WireCharge::Id(id)) = &intent.latest_charge {
+                intent.latest_charge = self.known(&format!("/charges/{id}"), Vec::new()).await?;
+            }
+        }
         let mut payments: HashMap<_, _> =
             found.into_iter().filter_map(WirePaymentIntent::into_domain).collect();
         for (intent, payment) in &mut payments {
@@ -306,14 +360,18 @@ impl Stripe {
 
 fn read_session(found: WireSession) -> Answer<Session> {
     let attempt_id = found.metadata("attempt_id").map(str::to_owned);
+    let status = match found.status.as_deref() {
+        Some("complete") => SessionStatus::Complete,
+        Some("expired") => SessionStatus::Expired,
+        _ => SessionStatus::Open,
+    };
     Ok(Session {
         id: read_id(&found.id)?,
         url: found.url,
-        status: match found.status.as_deref() {
-            Some("complete") => SessionStatus::Complete,
-            Some("expired") => SessionStatus::Expired,
-            _ => SessionStatus::Open,
-        },
+        unpaid: status == SessionStatus::Complete
+            && found.payment_status.as_deref() == Some("unpaid"),
+        status,
+        subscription: found.subscription.as_ref().map(Link::id).map(read_id).transpose()?,
         invoice: found.invoice.as_ref().map(Link::id).map(read_id).transpose()?,
         attempt_id,
     })

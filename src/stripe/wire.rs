@@ -130,6 +130,7 @@ impl WireSubscription {
             trial_end: time(self.trial_end),
             collection_paused: self.pause_collection.is_some(),
             has_invoice: self.latest_invoice.is_some(),
+            awaits_payment: false,
             ours: named(&self.metadata, "customer_id").is_some(),
             default_payment_method: self.default_payment_method.map(|link| link.id().to_owned()),
             created: Timestamp::saturating(self.created.unwrap_or(0)),
@@ -198,7 +199,15 @@ pub struct WireLine {
 
 #[derive(Debug, Deserialize)]
 struct Period {
+    start: Option<i64>,
     end: Option<i64>,
+}
+
+impl Period {
+    /// When the time ends that a line covers; what is billed once has a period of no length.
+    fn end(&self) -> Option<Timestamp> {
+        time(self.end).filter(|end| time(self.start).is_none_or(|start| start < *end))
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -236,7 +245,7 @@ impl WireInvoice {
     }
 
     /// The payment that paid it, or else the last one that is to.
-    fn payment_intent(&self) -> Option<PaymentIntentId> {
+    pub fn payment_intent(&self) -> Option<PaymentIntentId> {
         let payments = &self.payments.as_ref()?.data;
         let paid = payments.iter().find(|payment| payment.status.as_deref() == Some("paid"));
         let payment = paid.or(payments.last())?.payment.as_ref()?;
@@ -250,7 +259,7 @@ impl WireLine {
         let price = details.and_then(|details| details.price);
         Line {
             price: price.map(|price| price.id().to_owned()),
-            period_end: time(self.period.and_then(|period| period.end)),
+            period_end: self.period.and_then(|period| period.end()),
             amount: self.amount.unwrap_or(0),
         }
     }
@@ -262,15 +271,15 @@ pub struct WirePaymentIntent {
     customer: Option<Link>,
     status: Option<String>,
     last_payment_error: Option<Value>,
-    latest_charge: Option<WireCharge>,
+    pub latest_charge: Option<WireCharge>,
 }
 
 /// A charge: its id, or itself.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
-enum WireCharge {
+pub enum WireCharge {
+    Id(String),
     Object { refunded: Option<bool>, disputed: Option<bool> },
-    Other(IgnoredAny),
 }
 
 impl WirePaymentIntent {
@@ -283,7 +292,7 @@ impl WirePaymentIntent {
     pub fn into_domain(self) -> Option<(PaymentIntentId, Payment)> {
         let (refunded, disputed) = match self.latest_charge {
             Some(WireCharge::Object { refunded, disputed }) => (refunded, disputed),
-            Some(WireCharge::Other(_)) | None => (None, None),
+            Some(WireCharge::Id(_)) | None => (None, None),
         };
         let failed = self.last_payment_error.is_some();
         let payment = match (refunded, disputed, self.status.as_deref()) {
@@ -331,7 +340,9 @@ pub struct WireSession {
     pub id: String,
     pub url: Option<String>,
     pub status: Option<String>,
+    pub payment_status: Option<String>,
     pub invoice: Option<Link>,
+    pub subscription: Option<Link>,
     metadata: Option<HashMap<String, String>>,
 }
 

@@ -15,7 +15,7 @@ use crate::harness::database::texts;
 use crate::harness::shop::{Buyer, Peer, Shop};
 
 /// What nobody waits for by the machine's clock.
-const LONG: Duration = Duration::from_secs(600);
+const LONG: Duration = Duration::from_secs(60);
 
 const DAY: i64 = 86_400;
 

@@ -1,12 +1,10 @@
 //! What Stripe says and nobody hears: webhooks that never come, and events that never work.
 
 use std::future::ready;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use licentia::clock::SystemClock;
 use licentia::domain::admin_key::Scope;
 use licentia::domain::ids::CustomerId;
 use licentia::domain::time::DAY;
@@ -15,7 +13,7 @@ use licentia::flows::inbox::{self, Whose};
 use licentia::flows::reconcile::{AT_ONCE, again, everybody};
 use licentia::flows::settle::Intent;
 use licentia::store::Actor;
-use licentia::stripe::{Double, Stripe};
+use licentia::stripe::Double;
 use licentia_sandbox::{ApiFault, Card, DeliveryFault, Times};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -23,7 +21,7 @@ use serde_json::{Value, json};
 use crate::harness::database::{execute, number, texts};
 use crate::harness::process::{licentia, run};
 use crate::harness::shop::Shop;
-use crate::harness::{TestApp, TestDatabase, config};
+use crate::harness::{TestApp, stripe_of};
 
 #[tokio::test]
 async fn with_every_webhook_lost_a_comparison_finds_and_repairs_it_all_stripe_17() {
@@ -223,15 +221,7 @@ async fn of_too_many_undelivered_events_the_newest_are_taken_in() {
             (first..first + 100).map(|n| json!({ "id": format!("evt_{n}") })).collect();
         ready(Some((200, json!({ "data": page, "has_more": true })))).boxed()
     });
-    let settings = [
-        ("LICENTIA_STRIPE__SECRET_KEY", "sk_test_1"),
-        ("LICENTIA_STRIPE__WEBHOOK_SECRET", "whsec_1"),
-    ];
-    let directory = tempfile::tempdir().unwrap();
-    let database = TestDatabase::empty(directory.path()).await;
-    let config = config(directory.path(), &database, &settings);
-    let stripe = Stripe::double(&config.stripe.unwrap(), double, Arc::new(SystemClock));
-    let found = stripe.undelivered_events().await.unwrap();
+    let found = stripe_of(double).await.undelivered_events().await.unwrap();
     assert!(found.more);
     assert_eq!(found.events.len(), 10_000);
     assert_eq!(found.events[9_999]["id"], "evt_9999");

@@ -20,6 +20,7 @@ mod event_order;
 mod fail_points;
 mod import;
 mod keys;
+mod left_out;
 mod licenses;
 mod lifecycle;
 mod logs;

@@ -84,7 +84,7 @@ async fn a_forged_unsigned_or_altered_webhook_changes_nothing_stripe_1() {
 async fn a_test_event_at_a_live_server_and_a_foreign_one_do_nothing_stripe_2() {
     let live = [
         ("LICENTIA_STRIPE__SECRET_KEY", "sk_live_other"),
-        ("LICENTIA_STRIPE__API_URL", "https://127.0.0.1:1/"),
+        ("LICENTIA_STRIPE__API_URL", "http://127.0.0.1:1/"),
     ];
     let shop = Shop::open_with(Options::default(), &live).await;
     let ada = shop.buyer("ada@example.com").await;

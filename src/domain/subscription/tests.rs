@@ -37,6 +37,7 @@ fn subscription(id: &str, status: &str, prices: &[&str]) -> Subscription {
         cancel_at_period_end: false,
         trial_end: None,
         has_invoice: false,
+        awaits_payment: false,
         collection_paused: false,
         ours: true,
         default_payment_method: None,

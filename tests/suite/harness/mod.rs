@@ -13,13 +13,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use licentia::app::App;
-use licentia::clock::Clock;
+use licentia::clock::{Clock, SystemClock};
 use licentia::config::Config;
 use licentia::domain::admin_key::Scope;
 use licentia::domain::time::Timestamp;
 use licentia::flows::{admin, mail};
 use licentia::http;
 use licentia::random::Random;
+use licentia::stripe::{Double, Stripe};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -152,6 +153,18 @@ impl Drop for TestApp {
     fn drop(&mut self) {
         self.served.abort();
     }
+}
+
+/// A line to Stripe of which only this double is there.
+pub async fn stripe_of(double: Double) -> Stripe {
+    let settings = [
+        ("LICENTIA_STRIPE__SECRET_KEY", "sk_test_1"),
+        ("LICENTIA_STRIPE__WEBHOOK_SECRET", "whsec_1"),
+    ];
+    let directory = tempfile::tempdir().unwrap();
+    let database = TestDatabase::empty(directory.path()).await;
+    let config = config(directory.path(), &database, &settings);
+    Stripe::double(&config.stripe.unwrap(), double, Arc::new(SystemClock))
 }
 
 /// The configuration of a test.
