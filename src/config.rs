@@ -430,7 +430,6 @@ mod tests {
                 "`mode` is test, and this is a live",
             ),
             (&[("SECRET_KEY", "sk_test_1"), ("API_URL", "http://stripe.example")], "https:// URL"),
-            (&[("SECRET_KEY", "sk_live_1"), ("API_URL", "http://stripe.example")], "https:// URL"),
             (
                 &[("SECRET_KEY", "sk_test_1"), ("WEBHOOK_SECRET", "whsec_1,,")],
                 "one of the secrets is",

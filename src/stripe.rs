@@ -184,6 +184,15 @@ impl Stripe {
         self.call(StripeMethod::Get, path, &query, None).await
     }
 
+    /// What is at a path; nothing, if Stripe does not know it.
+    async fn known<T: DeserializeOwned>(&self, path: &str, query: Form) -> Answer<Option<T>> {
+        match self.get(path, query).await {
+            Ok(found) => Ok(Some(found)),
+            Err(StripeFailure::Refused { status: 404, .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn post<T: DeserializeOwned>(
         &self,
         path: &str,

@@ -25,8 +25,8 @@ const EVENTS_AT_ONCE: usize = 32;
 /// How long after one comparison with Stripe the next one begins.
 const BETWEEN_COMPARISONS: Duration = Duration::from_secs(24 * 3600);
 
-/// How long after one that failed, and before those who were left out are looked at again: at first. Each
-/// time that somebody still is, it doubles.
+/// How long after one that did not end, and before those whom one left out are looked at again; that doubles
+/// each time that somebody still is.
 const BEFORE_COMPARING_AGAIN: Duration = Duration::from_secs(60);
 
 /// How often what an alarm can hang on is counted: as often as figures are usually fetched, and seldom

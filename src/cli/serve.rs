@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use super::{log, print, wait};
 use crate::app::App;
 use crate::clock::SystemClock;
-use crate::config::Config;
+use crate::config::{Config, Mode};
 use crate::error::{Error, Result};
 use crate::http;
 use crate::random::Random;
@@ -57,6 +57,13 @@ async fn serve(config: &Config) -> Result<()> {
         tracing::warn!(
             "nothing is sold: `stripe.webhook_secret` is not set, and payments would never be heard \
              of; `licentia stripe setup` makes the endpoint and shows its secret"
+        );
+    }
+    let elsewhere = config.stripe.as_ref().filter(|stripe| stripe.mode == Mode::Live);
+    if let Some(url) = elsewhere.and_then(|stripe| stripe.api_url.as_ref()) {
+        tracing::warn!(
+            "live calls to Stripe go to {url} (`stripe.api_url`): who answers there gets the key, and \
+             says who paid"
         );
     }
     greet(&app, config, address)?;

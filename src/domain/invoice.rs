@@ -72,6 +72,8 @@ pub struct Invoice {
     pub id: InvoiceId,
     /// The subscription that it bills.
     pub subscription: Option<StripeSubscriptionId>,
+    /// Whether the vendor made it, rather than the course of the subscription.
+    pub by_hand: bool,
     /// Where it stands.
     pub status: InvoiceStatus,
     /// What it asks for, in the currency's smallest unit.

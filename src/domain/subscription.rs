@@ -15,7 +15,7 @@ use crate::domain::plan::{Catalog, Plan};
 use crate::domain::stripe_ids::StripeSubscriptionId;
 use crate::domain::time::{DAY, Timestamp};
 
-use paid::{Counted, counting, covers, is_given_back, paid_through};
+use paid::{Counted, counting, covers, is_given_back, of_its_course, paid_through};
 
 /// How long a license goes on at the least, in seconds, while a bank debit for a renewal is on its way
 /// and Stripe calls the subscription active (<https://docs.stripe.com/payments/sepa-debit>).
@@ -127,7 +127,7 @@ pub struct Subscription {
     pub collection_paused: bool,
     /// Whether it has billed anything yet.
     pub has_invoice: bool,
-    /// Whether the checkout that made it is complete and not paid: the money is on its way.
+    /// Whether the checkout that made it is complete and not paid, as long as no invoice of it is known.
     pub awaits_payment: bool,
     /// Whether our checkout made it, by its metadata; it is believed only where a price says nothing.
     pub ours: bool,
@@ -313,7 +313,7 @@ fn standing<'c>(
         });
         return Standing::Unclear;
     };
-    let own: Vec<&Invoice> = invoices.iter().filter(|i| i.is_of(&subscription.id)).collect();
+    let own = of_its_course(subscription, invoices, catalog);
     if own.is_empty() && subscription.has_invoice {
         // They were listed at another moment than the subscription.
         return Standing::Unclear;

@@ -155,7 +155,7 @@ async fn look(app: &App, lease: &Lease, events: &[LeasedEvent], intent: Intent) 
         }
     };
     let told_deleted = events.iter().any(|event| event.says_deleted(&stripe_id));
-    let found = fetch(app, customer, stripe_id, &orders, (intent, told_deleted)).await?;
+    let found = fetch(app, customer, stripe_id, &orders, intent, told_deleted).await?;
     app.fail_points.reach("sync.fetched");
     settle::settle(app, lease, &found, events, intent).await
 }
@@ -165,7 +165,8 @@ async fn fetch(
     customer: Customer,
     stripe_id: StripeCustomerId,
     orders: &[Order],
-    (intent, told_deleted): (Intent, bool),
+    intent: Intent,
+    told_deleted: bool,
 ) -> Result<Found> {
     let stripe = app.stripe()?;
     let record = match stripe.customer(&stripe_id).await {

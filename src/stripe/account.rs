@@ -8,11 +8,12 @@ use crate::domain::ids::AttemptId;
 use crate::domain::webhook::EVENT_TYPES;
 
 /// What a sale reads.
-const READ: [&str; 7] = [
+const READ: [&str; 8] = [
     "customers",
     "subscriptions",
     "invoices",
     "payment_intents",
+    "charges",
     "disputes",
     "checkout/sessions",
     "events",
@@ -43,10 +44,8 @@ pub struct Endpoint {
 impl Stripe {
     /// A price; none if the account has none with this id.
     pub async fn price(&self, id: &str) -> Answer<Option<StripePrice>> {
-        let found: WirePrice = match self.get(&format!("/prices/{id}"), Vec::new()).await {
-            Err(StripeFailure::Refused { status: 404, .. }) => return Ok(None),
-            found => found?,
-        };
+        let found: Option<WirePrice> = self.known(&format!("/prices/{id}"), Vec::new()).await?;
+        let Some(found) = found else { return Ok(None) };
         let every = found.recurring.filter(|every| every.interval_count.unwrap_or(1) == 1);
         Ok(Some(StripePrice {
             active: found.active.unwrap_or(true),

@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -10,7 +9,7 @@ use super::wire::{
     Identified, Link, List, WireCharge, WireCustomer, WireDispute, WireInvoice, WireItem, WireLine,
     WirePaymentIntent, WirePortal, WireSession, WireSubscription,
 };
-use super::{Answer, Form, MAX_PAGES, Stripe, StripeFailure, field, read_id};
+use super::{Answer, MAX_PAGES, Stripe, StripeFailure, field, read_id};
 use crate::domain::ids::{AttemptId, CustomerId};
 use crate::domain::invoice::Payment;
 use crate::domain::stripe_ids::{
@@ -66,8 +65,7 @@ pub struct Session {
     pub url: Option<String>,
     /// Where it stands.
     pub status: SessionStatus,
-    /// Whether the money of one that is complete is on its way yet
-    /// (<https://docs.stripe.com/api/checkout/sessions/object#checkout_session_object-payment_status>).
+    /// Whether one that is complete is not paid (<https://docs.stripe.com/api/checkout/sessions/object#checkout_session_object-payment_status>).
     pub unpaid: bool,
     /// What it sold.
     pub subscription: Option<StripeSubscriptionId>,
@@ -118,8 +116,9 @@ impl Session {
 
     /// The first invoice of what it sold: the one that it names, or the oldest there is.
     pub(crate) fn first_invoice<'s>(&'s self, seen: &'s Seen) -> Option<&'s InvoiceId> {
+        let sold = self.subscription.as_ref().filter(|_| self.status == SessionStatus::Complete);
         let of_it = |id| seen.invoices.iter().find(|invoice| invoice.is_of(id));
-        let oldest = || self.subscription.as_ref().and_then(of_it).map(|invoice| &invoice.id);
+        let oldest = || sold.and_then(of_it).map(|invoice| &invoice.id);
         self.invoice.as_ref().or_else(oldest)
     }
 }
@@ -220,23 +219,9 @@ impl Stripe {
 
     /// Who made a payment; nobody, if Stripe does not know it, or not whose it is.
     pub async fn payer(&self, payment: &PaymentIntentId) -> Answer<Option<StripeCustomerId>> {
-        let found = self.payment_intent(payment).await?;
+        let path = format!("/payment_intents/{payment}");
+        let found: Option<WirePaymentIntent> = self.known(&path, Vec::new()).await?;
         Ok(found.and_then(|found| found.customer()))
-    }
-
-    /// A payment; none, if Stripe does not know it.
-    async fn payment_intent(&self, id: &PaymentIntentId) -> Answer<Option<WirePaymentIntent>> {
-        let query = vec![field("expand[]", "latest_charge")];
-        self.known(&format!("/payment_intents/{id}"), query).await
-    }
-
-    /// What is at a path; nothing, if Stripe does not know it.
-    async fn known<T: DeserializeOwned>(&self, path: &str, query: Form) -> Answer<Option<T>> {
-        match self.get(path, query).await {
-            Ok(found) => Ok(Some(found)),
-            Err(StripeFailure::Refused { status: 404, .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
     }
 
     /// Every subscription of a customer, ended ones too.
@@ -275,7 +260,8 @@ impl Stripe {
         let listed: HashSet<String> = found.iter().map(|intent| intent.id.clone()).collect();
         for intent in invoices.iter().filter_map(WireInvoice::payment_intent) {
             if !listed.contains(intent.as_str()) {
-                found.extend(self.payment_intent(&intent).await?);
+                let query = vec![field("expand[]", "latest_charge")];
+                found.extend(self.known(&format!("/payment_intents/{intent}"), query).await?);
             }
         }
         for intent in &mut found {

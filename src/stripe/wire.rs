@@ -152,6 +152,7 @@ impl WireItem {
 pub struct WireInvoice {
     pub id: String,
     parent: Option<Parent>,
+    billing_reason: Option<String>,
     status: Option<String>,
     amount_due: Option<i64>,
     amount_paid: Option<i64>,
@@ -232,6 +233,7 @@ impl WireInvoice {
         Some(Invoice {
             id: self.id.parse().ok()?,
             subscription: subscription.and_then(|link| link.id().parse().ok()),
+            by_hand: self.billing_reason.as_deref() == Some("manual"),
             status,
             amount: if paid { self.amount_paid } else { self.amount_due }.unwrap_or(0),
             currency: self.currency.unwrap_or_default(),

@@ -1,10 +1,29 @@
 //! What of a subscription was paid for, read from the lines of its invoices, in the order in which they were
 //! made. What follows from that is in [`super`].
 
+use super::Subscription;
 use crate::domain::invoice::{Invoice, InvoiceStatus, Line};
 use crate::domain::plan::{Catalog, Plan};
 use crate::domain::policy::Policy;
 use crate::domain::time::Timestamp;
+
+/// The invoices that say something of what a subscription grants: all of its own, less what the vendor
+/// billed by hand for something else.
+pub(super) fn of_its_course<'i>(
+    subscription: &Subscription,
+    invoices: &'i [Invoice],
+    catalog: &Catalog,
+) -> Vec<&'i Invoice> {
+    let mut own: Vec<_> = invoices.iter().filter(|i| i.is_of(&subscription.id)).collect();
+    let is_beside = |invoice: &&Invoice| {
+        invoice.by_hand && !invoice.lines.iter().any(|line| covers(line, catalog).is_some())
+    };
+    // Where none tells what it is for, each may be for the plan.
+    if !own.iter().all(is_beside) {
+        own.retain(|invoice| !is_beside(invoice));
+    }
+    own
+}
 
 /// What counts of a subscription's invoices.
 pub(super) struct Counted<'i> {

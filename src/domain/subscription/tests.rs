@@ -50,6 +50,7 @@ fn invoice(id: &str, of: &Subscription, status: InvoiceStatus, end: i64) -> Invo
     Invoice {
         id: id.parse().unwrap(),
         subscription: Some(of.id.clone()),
+        by_hand: false,
         status,
         amount: 4900,
         currency: "usd".into(),

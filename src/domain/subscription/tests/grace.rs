@@ -70,6 +70,27 @@ fn a_refunded_renewal_has_no_grace_whatever_was_paid_since() {
 }
 
 #[test]
+fn what_is_billed_by_hand_for_something_else_pays_for_no_plan() {
+    let mut state = paid("active");
+    let of = state.subscriptions[0].clone();
+    let beside = Invoice {
+        by_hand: true,
+        created: at(PERIOD_START + DAY),
+        lines: vec![line("price_of_support", PERIOD_END, 500)],
+        ..invoice("in_2", &of, InvoiceStatus::Paid, PERIOD_END)
+    };
+    state.invoices[0].status = InvoiceStatus::Open;
+    state.invoices.push(beside.clone());
+    assert_eq!(due(&state, NOW), None);
+    // Unless it is for the plan, or nothing tells what any is for.
+    let lines = vec![line("price_pro_monthly", PERIOD_END, 4900)];
+    state.invoices[1] = Invoice { lines, ..beside.clone() };
+    assert_eq!(due(&state, NOW).map(|(_, until, _)| until), Some(PERIOD_END));
+    state.invoices = vec![beside];
+    assert_eq!(due(&state, NOW).map(|(_, until, _)| until), Some(PERIOD_END));
+}
+
+#[test]
 fn who_pays_by_the_month_after_a_refunded_year_has_grace() {
     let mut state = unpaid_renewal("past_due");
     let mut year =
