@@ -65,7 +65,8 @@ pub struct Session {
     pub url: Option<String>,
     /// Where it stands.
     pub status: SessionStatus,
-    /// Whether one that is complete is not paid (<https://docs.stripe.com/api/checkout/sessions/object#checkout_session_object-payment_status>).
+    /// Whether one that is complete is not paid
+    /// (<https://docs.stripe.com/api/checkout/sessions/object#checkout_session_object-payment_status>).
     pub unpaid: bool,
     /// What it sold.
     pub subscription: Option<StripeSubscriptionId>,

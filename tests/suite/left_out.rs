@@ -130,19 +130,16 @@ async fn who_was_deleted_at_stripe_and_is_not_known_there_is_unlinked_stripe_16(
     assert_eq!(licensed(&shop, &ada).await, is("professional", "active"));
     let store = &shop.app.app.store;
     execute(store, "UPDATE customers SET stripe_customer_id = 'cus_gone'").await.unwrap();
-    let tell = async |id: &str, kind: &str, object: Value| {
-        let mut told: Value = serde_json::from_str(&event(id, false, "cus_gone")).unwrap();
-        told["type"] = json!(kind);
-        told["data"]["object"] = object;
-        let (told, now) = (told.to_string(), shop.sandbox.clock().now());
-        let signature = sign(&[&shop.secret], now, told.as_bytes());
-        assert_eq!(shop.app.client.deliver(&told, Some(&signature)).await.status, 200);
-    };
     // That Stripe does not know them may be the key's fault, and takes nothing by itself.
     let report = everybody(&shop.app.app, Intent::Repair, AT_ONCE, |_| {}).await.unwrap();
     assert_eq!(report.failed.len(), 1, "{report:?}");
     assert_eq!(shop.license(&ada).await["status"], "active");
-    tell("evt_gone", "customer.deleted", json!({ "object": "customer", "id": "cus_gone" })).await;
+    let mut told: Value = serde_json::from_str(&event("evt_gone", false, "cus_gone")).unwrap();
+    told["type"] = json!("customer.deleted");
+    told["data"]["object"] = json!({ "object": "customer", "id": "cus_gone" });
+    let (told, now) = (told.to_string(), shop.sandbox.clock().now());
+    let signature = sign(&[&shop.secret], now, told.as_bytes());
+    assert_eq!(shop.app.client.deliver(&told, Some(&signature)).await.status, 200);
     assert_eq!(licensed(&shop, &ada).await, is("professional", "revoked"));
     shop.checkout(&ada, "starter").await;
 }

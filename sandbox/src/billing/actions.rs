@@ -1,7 +1,7 @@
 //! What people do on the hosted pages and banks do by themselves; each checks that it may happen
 //! now. The pages and the tests call these.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::checkout::{self, Paid};
 use super::payment::{self, Presence};
@@ -177,23 +177,29 @@ fn exists(world: &World, kind: Kind, what: &'static str, id: &str) -> Result<(),
 }
 
 fn live(world: &World, sub: &str) -> Result<(), ActionError> {
-    exists(world, Kind::Subscription, "subscription", sub)?;
-    let subscription = world.get(Kind::Subscription, sub);
-    if !subscription::has_ended(subscription) {
-        return Ok(());
-    }
-    let state = text(subscription, "status").to_owned();
-    Err(ActionError::WrongState { id: sub.to_owned(), state, needed: "not at its end" })
+    let goes_on = |subscription: &Value| !subscription::has_ended(subscription);
+    stands(world, sub, goes_on, "not at its end")
 }
 
 fn changeable(world: &World, sub: &str) -> Result<(), ActionError> {
     live(world, sub)?;
+    stands(world, sub, subscription::can_change, "past its first payment")
+}
+
+/// Whether a subscription is there, and as it is needed.
+fn stands(
+    world: &World,
+    sub: &str,
+    is: impl Fn(&Value) -> bool,
+    needed: &'static str,
+) -> Result<(), ActionError> {
+    exists(world, Kind::Subscription, "subscription", sub)?;
     let subscription = world.get(Kind::Subscription, sub);
-    if subscription::can_change(subscription) {
+    if is(subscription) {
         return Ok(());
     }
     let state = text(subscription, "status").to_owned();
-    Err(ActionError::WrongState { id: sub.to_owned(), state, needed: "past its first payment" })
+    Err(ActionError::WrongState { id: sub.to_owned(), state, needed })
 }
 
 fn require(
