@@ -3,14 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use licentia::domain::ids::CustomerId;
-use licentia::domain::license::{Phase, Source};
+use licentia::domain::license::{IssuedLicense, Phase, Source};
 use licentia::domain::retry;
 use licentia::domain::time::Timestamp;
 use licentia::domain::webhook::EVENT_TYPES;
 use licentia::error::Result;
 use licentia::flows::drift;
 use licentia::flows::reconcile::Drifted;
-use licentia::store::IssuedLicense;
 use licentia_verify::Rejection;
 
 use crate::database::{self, Item};

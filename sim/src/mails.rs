@@ -4,10 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
 
-use licentia::domain::license::{Phase, Source};
+use licentia::domain::license::{IssuedLicense, Phase, Source};
 use licentia::domain::time::Timestamp;
 use licentia::error::Result;
-use licentia::store::IssuedLicense;
 
 use crate::checks::{MANY, WRONG_CLOCK};
 use crate::database::{self, Item};

@@ -4,6 +4,7 @@
 use licentia::domain::contact::{DisplayName, Email};
 use licentia::domain::ids::{CustomerId, SessionId};
 use licentia::domain::plan::Interval;
+use licentia::domain::session::Session;
 use licentia::domain::time::Timestamp;
 use licentia::error::Result;
 use licentia::flows::account::{self, AccountChange, Change};
@@ -11,7 +12,6 @@ use licentia::flows::checkout::{self, Wanted};
 use licentia::flows::session::SignedIn;
 use licentia::flows::signup::{self, Signup};
 use licentia::flows::{license, subscription};
-use licentia::store::Session;
 use licentia_sandbox::{Call, Card, SECRET_KEY};
 use serde_json::Value;
 

@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::FutureExt;
 
 use licentia::domain::ids::CustomerId;
+use licentia::domain::inbox::LeasedEvent;
+use licentia::domain::outbox::LeasedMail;
 use licentia::error::{Error, Result};
 use licentia::flows::inbox::{self, Whose};
 use licentia::flows::{mail, reconcile};
-use licentia::store::{LeasedEvent, LeasedMail};
 use licentia_sandbox::Delivery;
 
 use crate::history::History;

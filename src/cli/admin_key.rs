@@ -9,13 +9,12 @@ use serde_json::{Value, json};
 use super::{print, with_app, write_out};
 use crate::app::App;
 use crate::config::Config;
-use crate::domain::admin_key::Scope;
+use crate::domain::admin_key::{Scope, StoredAdminKey};
 use crate::domain::contact::DisplayName;
 use crate::domain::ids::AdminKeyId;
 use crate::domain::time::{DAY, Timestamp};
 use crate::error::{Error, Result};
 use crate::flows::admin;
-use crate::store::StoredAdminKey;
 
 pub const EXAMPLES: &str = "Examples:
   licentia admin-key create --name 'Ada, support' --scope support

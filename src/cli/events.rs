@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use super::{print, print_json, progress, with_app};
 use crate::app::App;
 use crate::config::Config;
+use crate::domain::audit::Actor;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::flows::events::{self, Explained, MAX_LISTED, State, Troubled};
-use crate::store::Actor;
 
 pub const EXAMPLES: &str = "Examples:
   licentia events list

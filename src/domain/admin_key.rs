@@ -8,6 +8,11 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::domain::column::{row, text_columns};
+use crate::domain::contact::DisplayName;
+use crate::domain::ids::AdminKeyId;
+use crate::domain::time::Timestamp;
+
 /// What every admin key begins with, so that scanners for leaked secrets recognise one, and people
 /// tell it from session tokens and licenses.
 const PREFIX: &str = "ladm_";
@@ -104,6 +109,39 @@ impl FromStr for Scope {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a scope is read, support or admin")]
 pub struct UnknownScope;
+
+text_columns!(Scope);
+
+row! {
+    /// An admin key, as far as it is kept.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct StoredAdminKey {
+        /// For listing and revoking it.
+        pub admin_key_id: AdminKeyId,
+        /// What it is for.
+        pub name: DisplayName,
+        /// How much it may do.
+        pub scope: Scope,
+        /// Its first characters.
+        pub visible_prefix: String,
+        /// When it was made.
+        pub created_at: Timestamp,
+        /// When it ends by itself; none never does.
+        pub expires_at: Option<Timestamp>,
+        /// When it was revoked.
+        pub revoked_at: Option<Timestamp>,
+        /// When it was used last.
+        pub last_used_at: Option<Timestamp>,
+    }
+}
+
+impl StoredAdminKey {
+    /// Whether it opens anything at `now`.
+    #[must_use]
+    pub fn works(&self, now: Timestamp) -> bool {
+        self.revoked_at.is_none() && self.expires_at.is_none_or(|end| end > now)
+    }
+}
 
 /// What can be done with an admin key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use email_address::{EmailAddress, Options};
 
+use crate::domain::column::text_columns;
 use crate::domain::stripe_ids::StripeCustomerId;
 
 /// The longest address that mail can carry, in bytes (RFC 5321, section 4.5.3.1, erratum 1690).
@@ -67,6 +68,8 @@ impl fmt::Debug for Email {
     }
 }
 
+text_columns!(Email);
+
 /// A text that is no plain email address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this is not an email address; it looks like \"name@example.com\"")]
@@ -99,6 +102,14 @@ impl FromStr for DisplayName {
         }
     }
 }
+
+impl fmt::Display for DisplayName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+text_columns!(DisplayName);
 
 /// Control characters (they could end a mail header), and the marks that reverse or hide text.
 fn breaks_a_line_or_hides(character: char) -> bool {

@@ -49,6 +49,8 @@ macro_rules! id {
                 formatter.write_str(&self.0)
             }
         }
+
+        $crate::domain::column::text_columns!($name);
     };
 }
 

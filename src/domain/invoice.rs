@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::domain::column::text_columns;
 use crate::domain::policy::{Bought, Policy};
 use crate::domain::stripe_ids::{InvoiceId, PaymentIntentId, StripeSubscriptionId};
 use crate::domain::time::Timestamp;
@@ -187,3 +188,5 @@ impl FromStr for OrderStatus {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this names no state of an order")]
 pub struct UnknownOrderStatus;
+
+text_columns!(OrderStatus);

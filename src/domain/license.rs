@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use licentia_verify::{CLAIMS_VERSION, Claims};
 
+use crate::domain::column::{row, text_columns};
 use crate::domain::ids::{CustomerId, LicenseId};
 use crate::domain::plan::{Catalog, Plan};
 use crate::domain::time::{DAY, Timestamp};
@@ -54,6 +55,8 @@ impl FromStr for Source {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this names no reason for which a license is issued")]
 pub struct UnknownSource;
+
+text_columns!(Source);
 
 /// How long something that was bought, or tried, works.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -124,6 +127,54 @@ pub struct Holder<'a> {
     pub license_id: &'a LicenseId,
     /// One more than the customer's last license.
     pub seq: u64,
+}
+
+row! {
+    /// A license that was issued.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct IssuedLicense {
+        /// The claim `jti`.
+        pub license_id: LicenseId,
+        /// Whose it is.
+        pub customer_id: CustomerId,
+        /// Its place in the row of this customer's licenses, from 1.
+        pub seq: i64,
+        /// Why it was issued.
+        pub source: Source,
+        /// The plan's id.
+        pub plan: String,
+        /// The key that signed it.
+        pub key_id: String,
+        /// The signed token.
+        pub token: String,
+        /// When it was issued.
+        pub issued_at: Timestamp,
+        /// When the token runs out.
+        pub token_expires_at: Timestamp,
+        /// The end of what was bought, or of the trial.
+        pub expires_at: Option<Timestamp>,
+        /// Until when it still works after that.
+        pub grace_until: Option<Timestamp>,
+        /// When a newer one took its place.
+        pub superseded_at: Option<Timestamp>,
+        /// When it was taken back.
+        pub revoked_at: Option<Timestamp>,
+    }
+}
+
+impl IssuedLicense {
+    /// How long what it stands for works.
+    #[must_use]
+    pub fn term(&self) -> Term {
+        Term { expires: self.expires_at, grace_until: self.grace_until }
+    }
+
+    /// Whether half of the token's life, or more, is over.
+    #[must_use]
+    pub fn is_half_used(&self, now: Timestamp) -> bool {
+        let life = self.token_expires_at.epoch_seconds() - self.issued_at.epoch_seconds();
+        now >= self.issued_at.plus(life / 2)
+    }
 }
 
 /// When a token issued at `now` runs out: it never outlives what it stands for, nor the catalog's

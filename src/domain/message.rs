@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use askama::Template;
 
+use crate::domain::column::text_columns;
 use crate::domain::time::Timestamp;
 
 /// What a mail is about.
@@ -72,6 +73,8 @@ impl FromStr for Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("use trial, granted, upgrade, renewal, payment_pending, payment_problem or cancellation")]
 pub struct UnknownKind;
+
+text_columns!(Kind);
 
 /// What a mail is made of.
 #[derive(Clone, Debug)]

@@ -3,16 +3,24 @@
 //! A value of one of these types has been checked; what parses is what may exist.
 
 pub mod admin_key;
+pub mod attempt;
+pub mod audit;
+pub mod column;
 pub mod contact;
+pub mod customer;
 pub mod ids;
+pub mod inbox;
 pub mod invoice;
 pub mod license;
 pub mod matching;
 pub mod message;
+pub mod order;
+pub mod outbox;
 pub mod password;
 pub mod plan;
 pub mod policy;
 pub mod retry;
+pub mod session;
 pub mod stripe_ids;
 pub mod subscription;
 pub mod time;

@@ -45,6 +45,8 @@ macro_rules! stripe_id {
                 formatter.write_str(&self.0)
             }
         }
+
+        $crate::domain::column::text_columns!($name);
     };
 }
 

@@ -6,9 +6,13 @@
 //! said, so lost, repeated and reordered events come to the same end.
 
 mod paid;
+mod row;
 
+use std::convert::Infallible;
 use std::fmt;
+use std::str::FromStr;
 
+use crate::domain::column::text_columns;
 use crate::domain::invoice::{Invoice, InvoiceStatus, Line, Payment};
 use crate::domain::license::{Entitlement, Phase, Source, Term};
 use crate::domain::plan::{Catalog, Plan};
@@ -16,6 +20,7 @@ use crate::domain::stripe_ids::StripeSubscriptionId;
 use crate::domain::time::{DAY, Timestamp};
 
 use paid::{Counted, counting, covers, is_given_back, of_its_course, paid_through};
+pub use row::{PaidWithoutLicense, SubscriptionRow};
 
 /// How long a license goes on at the least, in seconds, while a bank debit for a renewal is on its way
 /// and Stripe calls the subscription active (<https://docs.stripe.com/payments/sepa-debit>).
@@ -96,6 +101,16 @@ impl fmt::Display for Status {
         formatter.write_str(self.name())
     }
 }
+
+impl FromStr for Status {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self::from_name(text))
+    }
+}
+
+text_columns!(Status);
 
 /// One thing that a subscription bills.
 #[derive(Clone, Debug, PartialEq, Eq)]

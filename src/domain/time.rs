@@ -5,6 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
+use crate::domain::column::{Column, ColumnType, Parameter, Value};
+
 /// Seconds in a day, for plans and trials that are counted in days.
 pub const DAY: i64 = 86_400;
 
@@ -69,6 +71,20 @@ impl From<DateTime<Utc>> for Timestamp {
 impl From<SystemTime> for Timestamp {
     fn from(time: SystemTime) -> Self {
         Self::from(DateTime::<Utc>::from(time))
+    }
+}
+
+impl Parameter for Timestamp {
+    const TYPE: ColumnType = i64::TYPE;
+
+    fn to_value(&self) -> Value {
+        self.0.to_value()
+    }
+}
+
+impl Column for Timestamp {
+    fn from_value(value: Value) -> Result<Self, String> {
+        i64::from_value(value)?.try_into().map_err(|error: OutOfRange| error.to_string())
     }
 }
 

@@ -3,13 +3,15 @@
 use serde_json::{Value, json};
 
 use crate::app::App;
+use crate::domain::audit::{Actor, AuditEntry};
 use crate::domain::contact::{DisplayName, Email};
+use crate::domain::customer::Customer;
 use crate::domain::ids::CustomerId;
 use crate::error::{Error, Result};
 use crate::flows::lease::Lease;
 use crate::flows::session::SignedIn;
 use crate::flows::{audit, counterpart, inbox};
-use crate::store::{Actor, AuditEntry, Customer, Tx};
+use crate::store::Tx;
 
 /// What to do with an optional field.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,13 +4,13 @@
 use serde_json::{Value, json};
 
 use crate::app::App;
-use crate::domain::admin_key::{AdminKey, Operation, Scope};
+use crate::domain::admin_key::{AdminKey, Operation, Scope, StoredAdminKey};
+use crate::domain::audit::{Actor, AuditEntry};
 use crate::domain::contact::DisplayName;
 use crate::domain::ids::AdminKeyId;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::flows::{audit, brief, secret_hash};
-use crate::store::{Actor, AuditEntry, StoredAdminKey};
 
 /// Keys that are listed at once: one for each tool and person, for years.
 const LISTED: i64 = 1000;

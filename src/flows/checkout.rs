@@ -2,8 +2,11 @@
 //! is found out by [`crate::flows::sync`], never here.
 
 use crate::app::App;
+use crate::domain::attempt::{Attempt, Purpose};
+use crate::domain::customer::Customer;
 use crate::domain::ids::{CustomerId, OrderId};
 use crate::domain::invoice::OrderStatus;
+use crate::domain::order::Order;
 use crate::domain::plan::{Interval, Plan, Price};
 use crate::domain::stripe_ids::StripeCustomerId;
 use crate::domain::time::DAY;
@@ -11,7 +14,6 @@ use crate::error::{Error, Result};
 use crate::flows::lease::Lease;
 use crate::flows::session::SignedIn;
 use crate::flows::{counterpart, sync};
-use crate::store::{Attempt, Customer, Order, Purpose};
 use crate::stripe::{Answer, Session, SessionParameters, SessionStatus, StripeFailure};
 
 /// How long a payment may be on its way until somebody may pay anew, in seconds: longer than any bank debit

@@ -4,7 +4,10 @@
 use serde_json::json;
 
 use crate::app::App;
+use crate::domain::attempt::{Attempt, Purpose};
+use crate::domain::audit::{Actor, AuditEntry};
 use crate::domain::contact::DisplayName;
+use crate::domain::customer::{Customer, SyncStatus};
 use crate::domain::ids::AttemptId;
 use crate::domain::matching::{Sign, Theirs};
 use crate::domain::stripe_ids::{CheckoutSessionId, StripeCustomerId};
@@ -13,7 +16,6 @@ use crate::domain::time::{SKEW, Timestamp};
 use crate::error::{Error, Result};
 use crate::flows::audit;
 use crate::flows::lease::Lease;
-use crate::store::{Actor, Attempt, AuditEntry, Customer, Purpose, SyncStatus};
 use crate::stripe::{Answer, CustomerParameters, Stripe, StripeFailure};
 
 /// How long an idempotency key is relied on, in seconds: Stripe forgets keys after a day

@@ -3,11 +3,11 @@
 //! [`crate::flows::reconcile`].
 
 use crate::app::App;
+use crate::domain::subscription::PaidWithoutLicense;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::flows::reconcile::{self, Comparison};
 use crate::flows::settle::ALERTS;
-use crate::store::PaidWithoutLicense;
 
 /// The most customers who are named; who has more has one cause for all of them.
 const MOST: i64 = 100;

@@ -6,14 +6,16 @@ use std::collections::HashSet;
 use serde_json::json;
 
 use crate::app::App;
+use crate::domain::audit::{Actor, AuditEntry};
 use crate::domain::ids::CustomerId;
+use crate::domain::inbox::StoredEvent;
 use crate::domain::retry;
 use crate::domain::time::DAY;
 use crate::domain::webhook::is_name;
 use crate::error::{Error, Result};
 use crate::flows::audit;
 use crate::flows::inbox::customer_of;
-use crate::store::{Actor, AuditEntry, StoredEvent, Tx};
+use crate::store::Tx;
 
 /// Events that are listed at once; who has more has one cause for all of them.
 pub const MAX_LISTED: i64 = 1000;

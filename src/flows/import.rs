@@ -8,7 +8,9 @@ use serde_json::json;
 
 use crate::app::App;
 use crate::customer_file::{CustomerFile, Problem};
+use crate::domain::audit::{Actor, AuditEntry};
 use crate::domain::contact::Newcomer;
+use crate::domain::customer::NewAccount;
 use crate::domain::ids::{CustomerId, UserId};
 use crate::domain::matching::{Tag, Theirs};
 use crate::error::{Error, Result};
@@ -16,7 +18,7 @@ use crate::flows::audit;
 use crate::flows::backfill::{Progress, ours};
 use crate::flows::settle::Intent;
 use crate::passwords::NO_PASSWORD;
-use crate::store::{Actor, AuditEntry, NewAccount, Tx};
+use crate::store::Tx;
 
 /// Customers that are written at once: the lock of the database is held for a moment only, so that a
 /// server goes on meanwhile.

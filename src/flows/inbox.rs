@@ -8,12 +8,13 @@ use std::time::Duration;
 use crate::app::App;
 use crate::clock::within;
 use crate::domain::ids::{CustomerId, TaskId};
+use crate::domain::inbox::LeasedEvent;
 use crate::domain::retry;
 use crate::domain::stripe_ids::{PaymentIntentId, StripeCustomerId};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::flows::{brief, sync};
-use crate::store::{LeasedEvent, Tx};
+use crate::store::Tx;
 
 /// How long Stripe has to say who paid: the rest of an event's lease is for the work on it.
 const LONGEST_QUESTION: Duration = Duration::from_secs(4);

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use crate::app::App;
 use crate::clock::within;
+use crate::domain::customer::Customer;
 use crate::domain::ids::CustomerId;
 use crate::domain::time::SKEW;
 use crate::error::{Error, Result};
-use crate::store::{Customer, Tx};
+use crate::store::Tx;
 use crate::stripe::StripeFailure;
 
 /// How long a lease is held at the most, in seconds. One that is held longer is that of a process

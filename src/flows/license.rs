@@ -4,15 +4,16 @@ use licentia_verify::{License, Rejection};
 use serde_json::{Value, json};
 
 use crate::app::App;
+use crate::domain::audit::{Actor, AuditEntry};
 use crate::domain::contact::Email;
 use crate::domain::ids::{CustomerId, LicenseId};
-use crate::domain::license::{Entitlement, Holder, Phase, claims, token_expires};
+use crate::domain::license::{Entitlement, Holder, IssuedLicense, Phase, claims, token_expires};
 use crate::domain::message::Kind;
 use crate::domain::time::{DAY, Timestamp};
 use crate::error::{Error, Result};
 use crate::flows::session::SignedIn;
 use crate::flows::{audit, mail, sync};
-use crate::store::{Actor, AuditEntry, IssuedLicense, Tx};
+use crate::store::Tx;
 
 /// How long after its end a license still fetches its successor, in seconds: a season in which the
 /// device was not used. Afterwards the password is asked for.

@@ -6,13 +6,14 @@ use crate::domain::contact::{DisplayName, Email};
 use crate::domain::ids::{CustomerId, LicenseId, MailId};
 use crate::domain::license::{Phase, Source};
 use crate::domain::message::{Facts, Kind, Letter};
+use crate::domain::outbox::{LeasedMail, NewMail};
 use crate::domain::plan::Catalog;
 use crate::domain::retry;
 use crate::domain::time::{DAY, Timestamp};
 use crate::error::{Error, Result};
 use crate::flows::brief;
 use crate::mailer::Recipient;
-use crate::store::{LeasedMail, NewMail, Tx};
+use crate::store::Tx;
 
 /// Writes a mail with a license into the outbox, within the transaction that issued the license.
 pub(super) async fn due(

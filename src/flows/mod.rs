@@ -27,10 +27,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
 use crate::app::App;
+use crate::domain::audit::AuditEntry;
 use crate::domain::ids::AuditId;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
-use crate::store::{AuditEntry, Tx};
+use crate::store::Tx;
 
 /// Notes what was done, in the transaction that did it.
 async fn audit(app: &App, tx: &mut Tx, entry: AuditEntry<'_>, now: Timestamp) -> Result<()> {

@@ -4,6 +4,7 @@
 use crate::app::App;
 use crate::domain::ids::{CustomerId, OrderId};
 use crate::domain::invoice::{Invoice, InvoiceStatus, OrderStatus};
+use crate::domain::order::Order;
 use crate::domain::plan::Catalog;
 use crate::domain::stripe_ids::InvoiceId;
 use crate::domain::subscription::{Seen, Status};
@@ -11,7 +12,7 @@ use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::flows::session::SignedIn;
 use crate::flows::sync::{Found, MAX_ORDERS};
-use crate::store::{Order, Tx};
+use crate::store::Tx;
 use crate::stripe::SessionStatus;
 
 /// The caller's orders, the newest first, `most` at the most.

@@ -7,13 +7,14 @@ use serde_json::json;
 
 use crate::app::App;
 use crate::config::Mode;
+use crate::domain::audit::{Actor, AuditEntry};
 use crate::domain::ids::CustomerId;
 use crate::domain::time::Timestamp;
 use crate::domain::webhook::Envelope;
 use crate::error::{Error, Result};
 use crate::flows::settle::{Intent, Looked};
 use crate::flows::{audit, sync};
-use crate::store::{Actor, AuditEntry, Tx};
+use crate::store::Tx;
 use crate::stripe::Undelivered;
 
 /// Customers that are looked at at once: a fifth of what Stripe takes from one account in test mode, so

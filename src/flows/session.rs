@@ -5,13 +5,15 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::app::App;
 use crate::domain::contact::Email;
+use crate::domain::customer::Customer;
 use crate::domain::ids::{SessionId, UserId};
 use crate::domain::password::Password;
+use crate::domain::session::Session;
 use crate::domain::time::{DAY, Timestamp};
 use crate::error::{Error, Result};
 use crate::flows::secret_hash;
 use crate::passwords::Verdict;
-use crate::store::{Customer, Session, Tx};
+use crate::store::Tx;
 
 /// How long a session lasts, in seconds: a month, then the password is asked for again.
 const SESSION_SECONDS: i64 = 30 * DAY;

@@ -5,19 +5,20 @@
 use serde_json::{Value, json};
 
 use crate::app::App;
+use crate::domain::audit::{Actor, AuditEntry};
+use crate::domain::customer::SyncStatus;
 use crate::domain::ids::CustomerId;
-use crate::domain::license::{Entitlement, Phase, Source};
+use crate::domain::inbox::LeasedEvent;
+use crate::domain::license::{Entitlement, IssuedLicense, Phase, Source};
 use crate::domain::message::Kind;
 use crate::domain::plan::Catalog;
-use crate::domain::subscription::{Alert, Judgement, Status, judge};
+use crate::domain::subscription::{Alert, Judgement, Status, SubscriptionRow, judge};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::flows::lease::Lease;
 use crate::flows::sync::Found;
 use crate::flows::{audit, counterpart, license, mail, order};
-use crate::store::{
-    Actor, AuditEntry, IssuedLicense, LeasedEvent, SubscriptionRow, SyncStatus, Tx,
-};
+use crate::store::Tx;
 
 /// Whether what was found is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

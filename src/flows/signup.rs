@@ -5,12 +5,12 @@ use serde_json::json;
 
 use crate::app::App;
 use crate::domain::contact::{DisplayName, Email};
+use crate::domain::customer::{Customer, NewAccount};
 use crate::domain::ids::{CustomerId, UserId};
-use crate::domain::license::Entitlement;
+use crate::domain::license::{Entitlement, IssuedLicense};
 use crate::domain::message::Kind;
 use crate::error::Result;
 use crate::flows::{account, audit, inbox, license, mail, session};
-use crate::store::{Customer, IssuedLicense, NewAccount};
 use crate::stripe::Stripe;
 
 /// What somebody signs up with.

@@ -1,10 +1,10 @@
 //! The caller's subscription: what it is, and the page where it is changed.
 
 use crate::app::App;
+use crate::domain::subscription::SubscriptionRow;
 use crate::error::{Error, Result};
 use crate::flows::checkout::may_return_to;
 use crate::flows::session::SignedIn;
-use crate::store::SubscriptionRow;
 
 /// The caller's subscription.
 ///

@@ -11,9 +11,12 @@ use futures_util::future::try_join_all;
 
 use crate::app::App;
 use crate::clock::within;
+use crate::domain::customer::Customer;
 use crate::domain::ids::CustomerId;
+use crate::domain::inbox::LeasedEvent;
 use crate::domain::invoice::OrderStatus;
-use crate::domain::license::{Phase, Source};
+use crate::domain::license::{IssuedLicense, Phase, Source};
+use crate::domain::order::Order;
 use crate::domain::stripe_ids::{CheckoutSessionId, StripeCustomerId};
 use crate::domain::subscription::Seen;
 use crate::domain::time::{DAY, Timestamp};
@@ -21,7 +24,6 @@ use crate::error::{Error, Result};
 use crate::flows::lease::Lease;
 use crate::flows::settle::{Intent, Looked};
 use crate::flows::{counterpart, settle};
-use crate::store::{Customer, IssuedLicense, LeasedEvent, Order};
 use crate::stripe::{Session, Stripe, StripeCustomer, StripeFailure};
 
 /// Orders of one customer that are looked at: more than eighty years of months.

@@ -16,12 +16,12 @@ use super::problem::{Failure, documented};
 use super::throttle::Throttle;
 use crate::app::App;
 use crate::domain::admin_key::Operation;
+use crate::domain::audit::Actor;
 use crate::domain::time::Timestamp;
 use crate::error::Result as Outcome;
 use crate::flows::admin;
 use crate::flows::drift::{self, Backlog, Drift};
 use crate::flows::events::{self, Explained, MAX_LISTED, State, Troubled};
-use crate::store::Actor;
 
 pub struct AdminApi;
 

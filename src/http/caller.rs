@@ -10,10 +10,10 @@ use poem_openapi::SecurityScheme;
 use poem_openapi::auth::Bearer;
 
 use crate::app::App;
+use crate::domain::admin_key::StoredAdminKey;
 use crate::error::Error;
 use crate::flows::admin;
 use crate::flows::session::{self, SignedIn};
-use crate::store::StoredAdminKey;
 
 /// The session token that sign-up and login answer as `access_token`.
 #[derive(SecurityScheme)]

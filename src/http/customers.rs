@@ -16,10 +16,10 @@ use super::problem::{Failure, NothingMore, documented};
 use super::throttle::Throttle;
 use crate::app::App;
 use crate::domain::contact::{DisplayName, Email};
+use crate::domain::customer::Customer;
 use crate::error::{Error, Result};
 use crate::flows::account::{self, AccountChange, Change};
 use crate::flows::signup::{self, Signup};
-use crate::store::Customer;
 
 pub struct CustomersApi;
 

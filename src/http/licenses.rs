@@ -15,11 +15,10 @@ use super::caller::{Caller, HeldLicense};
 use super::input::Input;
 use super::problem::{Failure, NothingMore, documented};
 use crate::app::App;
-use crate::domain::license::Phase;
+use crate::domain::license::{IssuedLicense, Phase};
 use crate::domain::time::Timestamp;
 use crate::error::Error;
 use crate::flows::license::{self, Verdict};
-use crate::store::IssuedLicense;
 
 pub struct LicensesApi;
 

@@ -12,9 +12,9 @@ use super::caller::Caller;
 use super::problem::{Failure, NothingMore};
 use crate::app::App;
 use crate::domain::invoice::OrderStatus;
+use crate::domain::order::Order;
 use crate::domain::time::Timestamp;
 use crate::flows::order;
-use crate::store::Order;
 
 pub struct OrdersApi;
 

@@ -17,9 +17,9 @@ use super::problem::{Failure, NothingMore, documented};
 use super::throttle::Throttle;
 use crate::app::App;
 use crate::domain::ids::SessionId;
+use crate::domain::session::Session;
 use crate::error::Error;
 use crate::flows::session;
-use crate::store::Session;
 
 pub struct SessionsApi;
 

@@ -15,11 +15,11 @@ use super::problem::{Failure, documented};
 use super::throttle::Throttle;
 use crate::app::App;
 use crate::domain::plan::Interval;
+use crate::domain::subscription::SubscriptionRow;
 use crate::domain::time::Timestamp;
 use crate::error::Error;
 use crate::flows::checkout::{self, Wanted};
 use crate::flows::subscription;
-use crate::store::SubscriptionRow;
 
 pub struct SubscriptionsApi;
 

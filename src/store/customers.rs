@@ -1,94 +1,14 @@
 //! Users and customers: who logs in, and who is billed and licensed. One of each, always.
 
-use std::fmt;
-
-use super::{Tx, row, sql};
-use crate::domain::contact::{DisplayName, Email};
+use super::Tx;
+use super::statement::sql;
+use crate::domain::contact::Email;
+use crate::domain::customer::{Customer, NewAccount, SyncStatus};
 use crate::domain::ids::{CustomerId, UserId};
 use crate::domain::matching::Ours;
 use crate::domain::stripe_ids::StripeCustomerId;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
-
-/// The columns of [`Customer`], by name: a server that runs on while a newer one adds a column must not
-/// meet it.
-macro_rules! customer_columns {
-    () => {
-        "customer_id, user_id, email, name, company_name, stripe_customer_id, \
-         stripe_sync_status, created_at, updated_at"
-    };
-}
-pub(super) use customer_columns;
-
-row! {
-    /// A customer, as far as flows need it.
-    #[derive(Clone, Debug, PartialEq, Eq)]
-    pub struct Customer {
-        /// The id that everything else uses.
-        pub customer_id: CustomerId,
-        /// Who logs in.
-        pub user_id: UserId,
-        /// Where licenses and bills go.
-        pub email: Email,
-        /// The person's name.
-        pub name: Option<DisplayName>,
-        /// The company's name.
-        pub company_name: Option<DisplayName>,
-        /// The customer at Stripe; none before the first checkout. Never shown to them.
-        pub stripe_customer_id: Option<StripeCustomerId>,
-        /// Whether Stripe knows what this record says; none while there is nobody at Stripe.
-        pub stripe_sync_status: Option<SyncStatus>,
-        /// When they signed up.
-        pub created_at: Timestamp,
-        /// When this record changed last.
-        pub updated_at: Timestamp,
-    }
-}
-
-/// Whether Stripe knows a customer's name and address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SyncStatus {
-    /// They changed here, and Stripe is to be told.
-    Due,
-    /// Stripe was told.
-    Synced,
-}
-
-impl fmt::Display for SyncStatus {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Due => "due",
-            Self::Synced => "synced",
-        })
-    }
-}
-
-impl SyncStatus {
-    /// From its name in the database; what is not known is to be told again.
-    #[must_use]
-    pub fn from_name(name: &str) -> Self {
-        if name == "synced" { Self::Synced } else { Self::Due }
-    }
-}
-
-/// A user and customer that are about to exist.
-#[derive(Debug)]
-pub struct NewAccount {
-    /// The new user.
-    pub user_id: UserId,
-    /// The new customer.
-    pub customer_id: CustomerId,
-    /// The login, and where mail goes.
-    pub email: Email,
-    /// The password's hash, a PHC string.
-    pub password_hash: String,
-    /// The person's name.
-    pub name: Option<DisplayName>,
-    /// The company's name.
-    pub company_name: Option<DisplayName>,
-    /// When the address was found to be theirs, if it was.
-    pub email_verified_at: Option<Timestamp>,
-}
 
 impl Tx {
     /// Writes a new user and its customer.
@@ -97,7 +17,7 @@ impl Tx {
     /// [`crate::error::Error::EmailTaken`].
     pub async fn insert_account(&mut self, new: NewAccount, now: Timestamp) -> Result<Customer> {
         sql!(
-            &mut *self,
+            self,
             execute,
             "INSERT INTO users
                  (user_id, email, password_hash, created_at, updated_at, email_verified_at)
@@ -111,13 +31,10 @@ impl Tx {
         sql!(
             self,
             fetch_one: Customer,
-            concat!(
-                "INSERT INTO customers
+            "INSERT INTO customers
                  (customer_id, user_id, email, name, company_name, created_at, updated_at)
              VALUES ($1, $2, $3, $4, $5, $6, $6)
-             RETURNING ",
-                customer_columns!()
-            ),
+             RETURNING {columns}",
             &new.customer_id,
             &new.user_id,
             &new.email,
@@ -130,7 +47,7 @@ impl Tx {
     /// The customer who logs in with this email address, and the password's hash.
     pub async fn login_of(&mut self, email: &Email) -> Result<Option<(Customer, String)>> {
         let hash = sql!(
-            &mut *self,
+            self,
             fetch_optional: (UserId, String),
             "SELECT user_id, password_hash FROM users WHERE email = $1",
             email,
@@ -139,7 +56,7 @@ impl Tx {
         let customer = sql!(
             self,
             fetch_optional: Customer,
-            concat!("SELECT ", customer_columns!(), " FROM customers WHERE user_id = $1"),
+            "SELECT {columns} FROM customers WHERE user_id = $1",
             &user_id,
         )?;
         Ok(customer.map(|customer| (customer, hash)))
@@ -147,7 +64,7 @@ impl Tx {
 
     /// The customer with this email address, for operators.
     pub async fn customer_by_email(&mut self, email: &Email) -> Result<Option<Customer>> {
-        sql!(self, fetch_optional: Customer, concat!("SELECT ", customer_columns!(), " FROM customers WHERE email = $1"), email)
+        sql!(self, fetch_optional: Customer, "SELECT {columns} FROM customers WHERE email = $1", email)
     }
 
     /// The customer with this id.
@@ -155,7 +72,7 @@ impl Tx {
         sql!(
             self,
             fetch_optional: Customer,
-            concat!("SELECT ", customer_columns!(), " FROM customers WHERE customer_id = $1"),
+            "SELECT {columns} FROM customers WHERE customer_id = $1",
             id,
         )
     }
@@ -167,10 +84,7 @@ impl Tx {
         sql!(
             self,
             fetch_optional: Customer,
-            concat!(
-                "UPDATE customers SET customer_id = customer_id WHERE customer_id = $1 RETURNING ",
-                customer_columns!()
-            ),
+            "UPDATE customers SET customer_id = customer_id WHERE customer_id = $1 RETURNING {columns}",
             id,
         )
     }
@@ -186,7 +100,7 @@ impl Tx {
         now: Timestamp,
     ) -> Result<Customer> {
         sql!(
-            &mut *self,
+            self,
             execute,
             "UPDATE users SET email = $2, email_verified_at = NULL, updated_at = $3
              WHERE user_id = $1 AND email <> $2",
@@ -197,11 +111,8 @@ impl Tx {
         sql!(
             self,
             fetch_one: Customer,
-            concat!(
-                "UPDATE customers SET email = $2, name = $3, company_name = $4, updated_at = $5
-                 WHERE customer_id = $1 RETURNING ",
-                customer_columns!()
-            ),
+            "UPDATE customers SET email = $2, name = $3, company_name = $4, updated_at = $5
+                 WHERE customer_id = $1 RETURNING {columns}",
             &customer.customer_id,
             &customer.email,
             &customer.name,

@@ -1,12 +1,13 @@
 //! The inbox: what came from Stripe, and work of our own that needs Stripe. A worker leases what it
 //! does; an event is done in the transaction that wrote its effect.
 
-use sqlx::{Postgres, QueryBuilder, Sqlite};
-
-use super::{Customer, Tx, due, row, sql};
+use super::statement::{Insert, sql};
+use super::{Tx, due};
+use crate::domain::column::Parameter;
+use crate::domain::customer::Customer;
 use crate::domain::ids::{CustomerId, TaskId};
+use crate::domain::inbox::{LeasedEvent, StoredEvent};
 use crate::domain::retry::Due;
-use crate::domain::stripe_ids::{PaymentIntentId, StripeCustomerId};
 use crate::domain::time::{DAY, Timestamp};
 use crate::domain::webhook::Envelope;
 use crate::error::Result;
@@ -19,68 +20,6 @@ const KEPT_SECONDS: i64 = 35 * DAY;
 /// that nobody waits.
 const SWEPT_AT_ONCE: i64 = 20;
 
-row! {
-    /// An event that this worker may work on until its lease ends.
-    #[derive(Clone, Debug, PartialEq, Eq)]
-    pub struct LeasedEvent {
-        /// Stripe's id for it, or that of a task of ours.
-        pub event_id: String,
-        /// Its type.
-        pub kind: String,
-        /// Whom it is about, by Stripe's name.
-        pub stripe_customer_id: Option<StripeCustomerId>,
-        /// Which payment it is about.
-        pub stripe_payment_intent_id: Option<PaymentIntentId>,
-        /// Whom it is about, by ours.
-        pub customer_id: Option<CustomerId>,
-        /// Since when it is tried: it came then, or was replayed.
-        pub tried_since: Timestamp,
-        /// How often it was tried before.
-        pub attempts: i64,
-        /// The number of this lease.
-        pub fence: i64,
-    }
-}
-
-/// The columns of [`StoredEvent`], by name.
-macro_rules! event_columns {
-    () => {
-        "event_id, kind, stripe_customer_id, stripe_payment_intent_id, customer_id, happened_at, \
-         received_at, due_at, attempts, done_at, given_up_at, last_error"
-    };
-}
-
-row! {
-    /// An event as it is kept, for operators; its body is read by itself, since it may be long.
-    #[derive(Clone, Debug, PartialEq, Eq)]
-    pub struct StoredEvent {
-        /// Stripe's id for it, or that of a task of ours.
-        pub event_id: String,
-        /// Its type.
-        pub kind: String,
-        /// Whom it is about, by Stripe's name.
-        pub stripe_customer_id: Option<StripeCustomerId>,
-        /// Which payment it is about.
-        pub stripe_payment_intent_id: Option<PaymentIntentId>,
-        /// Whom it is about, by ours; only work of our own says so.
-        pub customer_id: Option<CustomerId>,
-        /// When it happened.
-        pub happened_at: Timestamp,
-        /// When it came.
-        pub received_at: Timestamp,
-        /// When it is tried next, or was tried last.
-        pub due_at: Timestamp,
-        /// How often it was tried in vain.
-        pub attempts: i64,
-        /// When it took effect.
-        pub done_at: Option<Timestamp>,
-        /// When it was given up.
-        pub given_up_at: Option<Timestamp>,
-        /// Why it did not work the last time.
-        pub last_error: Option<String>,
-    }
-}
-
 impl Tx {
     /// The events that were given up, and those that did not work yet; the oldest first, `most` at the
     /// most. Each half has an index of its own, so that those that are done cost nothing.
@@ -88,15 +27,11 @@ impl Tx {
         sql!(
             self,
             fetch_all: StoredEvent,
-            concat!(
-                "SELECT ",
-                event_columns!(),
-                " FROM inbox WHERE event_id IN (
-                     SELECT event_id FROM inbox
-                     WHERE done_at IS NULL AND given_up_at IS NULL AND attempts > 0
-                     UNION ALL SELECT event_id FROM inbox WHERE given_up_at IS NOT NULL)
-                 ORDER BY received_at, event_id LIMIT $1"
-            ),
+            "SELECT {columns} FROM inbox WHERE event_id IN (
+                 SELECT event_id FROM inbox
+                 WHERE done_at IS NULL AND given_up_at IS NULL AND attempts > 0
+                 UNION ALL SELECT event_id FROM inbox WHERE given_up_at IS NOT NULL)
+             ORDER BY received_at, event_id LIMIT $1",
             most,
         )
     }
@@ -106,7 +41,7 @@ impl Tx {
         sql!(
             self,
             fetch_optional: StoredEvent,
-            concat!("SELECT ", event_columns!(), " FROM inbox WHERE event_id = $1"),
+            "SELECT {columns} FROM inbox WHERE event_id = $1",
             id,
         )
     }
@@ -136,7 +71,7 @@ impl Tx {
     pub async fn replay_event(&mut self, id: &str, now: Timestamp) -> Result<Option<StoredEvent>> {
         // From here on whoever works on it writes nothing into it.
         let taken = "UPDATE inbox SET fence = fence + 1, leased_until = NULL WHERE event_id = $1";
-        sql!(&mut *self, execute, taken, id)?;
+        sql!(self, execute, taken, id)?;
         let before = self.event(id).await?;
         sql!(
             self,
@@ -158,30 +93,32 @@ impl Tx {
         events: impl Iterator<Item = (&'e Envelope, &'e str)>,
         now: Timestamp,
     ) -> Result<u64> {
-        macro_rules! insert {
-            ($database:ty, $tx:expr) => {{
-                let mut insert = QueryBuilder::<$database>::new(
-                    "INSERT INTO inbox (event_id, kind, stripe_customer_id,
-                         stripe_payment_intent_id, body, happened_at, received_at, tried_since,
-                         due_at) ",
-                );
-                insert.push_values(events, |mut row, (event, body)| {
-                    row.push_bind(&event.id).push_bind(&event.kind);
-                    row.push_bind(&event.customer).push_bind(&event.payment_intent);
-                    row.push_bind(body).push_bind(event.created);
-                    row.push_bind(now).push_bind(now).push_bind(now);
-                });
-                insert.push(" ON CONFLICT (event_id) DO NOTHING");
-                // Its text depends on how many there are: not worth being kept.
-                let insert = insert.build().persistent(false);
-                insert.execute(&mut **$tx).await.map(|done| done.rows_affected())
-            }};
-        }
-        let written = match self {
-            Self::Sqlite(tx) => insert!(Sqlite, tx),
-            Self::Postgres(tx) => insert!(Postgres, tx),
+        let row = |(event, body): (&Envelope, &str)| {
+            vec![
+                event.id.to_value(),
+                event.kind.to_value(),
+                event.customer.to_value(),
+                event.payment_intent.to_value(),
+                body.to_value(),
+                event.created.to_value(),
+                now.to_value(),
+                now.to_value(),
+                now.to_value(),
+            ]
         };
-        Ok(written?)
+        let columns = [
+            "event_id",
+            "kind",
+            "stripe_customer_id",
+            "stripe_payment_intent_id",
+            "body",
+            "happened_at",
+            "received_at",
+            "tried_since",
+            "due_at",
+        ];
+        let rows = events.map(row).collect();
+        self.insert(Insert::missing("inbox", "event_id", &columns, rows)).await
     }
 
     /// Writes work of our own on a customer.
@@ -223,8 +160,7 @@ impl Tx {
                      WHERE done_at IS NULL AND given_up_at IS NULL AND ",
                 due!("tried_since"),
                 " ORDER BY due_at LIMIT $7)
-                 RETURNING event_id, kind, stripe_customer_id, stripe_payment_intent_id, customer_id,
-                           tried_since, attempts, fence"
+                 RETURNING {columns}"
             ),
             due.now,
             due.latest,
@@ -292,7 +228,7 @@ impl Tx {
     /// Forgets what the events about a customer said, who is about to be deleted.
     pub async fn forget_events_of(&mut self, customer: &Customer) -> Result<()> {
         sql!(
-            &mut *self,
+            self,
             execute,
             "UPDATE inbox SET body = '' WHERE stripe_customer_id = $1",
             &customer.stripe_customer_id,

@@ -2,7 +2,8 @@
 //! must exclude others for longer is a lease with a number that counts up: whoever slept past the end
 //! of theirs finds another number, and cannot write.
 
-use super::{Store, Tx, sql};
+use super::statement::sql;
+use super::{Store, Tx};
 use crate::domain::ids::CustomerId;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
@@ -18,7 +19,6 @@ impl Store {
     ) -> Result<bool> {
         let held = sql!(
             self,
-            alone,
             fetch_optional: (i64,),
             "SELECT fence FROM customer_leases
              WHERE customer_id = $1 AND leased_until > $2 AND leased_until <= $3",
@@ -33,7 +33,6 @@ impl Store {
     pub async fn release_lease(&self, id: &CustomerId, fence: i64) -> Result<()> {
         sql!(
             self,
-            alone,
             execute,
             "UPDATE customer_leases SET leased_until = NULL WHERE customer_id = $1 AND fence = $2",
             id,

@@ -1,67 +1,11 @@
 //! Licenses: every one ever issued, and which of a customer's is current.
 
-use super::{Tx, row, sql};
+use super::Tx;
+use super::statement::{Insert, sql};
 use crate::domain::ids::{CustomerId, LicenseId};
-use crate::domain::license::{Source, Term};
+use crate::domain::license::IssuedLicense;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
-
-/// The columns of [`IssuedLicense`], by name: a server that runs on while a newer one adds a column must not
-/// meet it.
-macro_rules! license_columns {
-    () => {
-        "license_id, customer_id, seq, source, plan, key_id, token, \
-         issued_at, token_expires_at, expires_at, grace_until, superseded_at, revoked_at"
-    };
-}
-
-row! {
-    /// A license that was issued.
-    #[derive(Clone, Debug, PartialEq, Eq)]
-    pub struct IssuedLicense {
-        /// The claim `jti`.
-        pub license_id: LicenseId,
-        /// Whose it is.
-        pub customer_id: CustomerId,
-        /// Its place in the row of this customer's licenses, from 1.
-        pub seq: i64,
-        /// Why it was issued.
-        pub source: Source,
-        /// The plan's id.
-        pub plan: String,
-        /// The key that signed it.
-        pub key_id: String,
-        /// The signed token.
-        pub token: String,
-        /// When it was issued.
-        pub issued_at: Timestamp,
-        /// When the token runs out.
-        pub token_expires_at: Timestamp,
-        /// The end of what was bought, or of the trial.
-        pub expires_at: Option<Timestamp>,
-        /// Until when it still works after that.
-        pub grace_until: Option<Timestamp>,
-        /// When a newer one took its place.
-        pub superseded_at: Option<Timestamp>,
-        /// When it was taken back.
-        pub revoked_at: Option<Timestamp>,
-    }
-}
-
-impl IssuedLicense {
-    /// How long what it stands for works.
-    #[must_use]
-    pub fn term(&self) -> Term {
-        Term { expires: self.expires_at, grace_until: self.grace_until }
-    }
-
-    /// Whether half of the token's life, or more, is over.
-    #[must_use]
-    pub fn is_half_used(&self, now: Timestamp) -> bool {
-        let life = self.token_expires_at.epoch_seconds() - self.issued_at.epoch_seconds();
-        now >= self.issued_at.plus(life / 2)
-    }
-}
 
 impl Tx {
     /// The number that a customer's next license gets.
@@ -78,7 +22,7 @@ impl Tx {
     /// Writes a license that takes the place of the customer's current one.
     pub async fn insert_license(&mut self, license: &IssuedLicense) -> Result<()> {
         sql!(
-            &mut *self,
+            self,
             execute,
             "UPDATE licenses SET superseded_by = $2, superseded_at = $3
              WHERE customer_id = $1 AND superseded_at IS NULL",
@@ -86,25 +30,7 @@ impl Tx {
             &license.license_id,
             license.issued_at,
         )?;
-        sql!(
-            self,
-            execute,
-            "INSERT INTO licenses
-                 (license_id, customer_id, seq, source, plan, key_id, token,
-                  issued_at, token_expires_at, expires_at, grace_until)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-            &license.license_id,
-            &license.customer_id,
-            license.seq,
-            license.source,
-            &license.plan,
-            &license.key_id,
-            &license.token,
-            license.issued_at,
-            license.token_expires_at,
-            license.expires_at,
-            license.grace_until,
-        )?;
+        self.insert(Insert::new("licenses", license)).await?;
         Ok(())
     }
 
@@ -113,18 +39,19 @@ impl Tx {
         sql!(
             self,
             fetch_optional: IssuedLicense,
-            concat!(
-                "SELECT ",
-                license_columns!(),
-                " FROM licenses WHERE customer_id = $1 AND superseded_at IS NULL"
-            ),
+            "SELECT {columns} FROM licenses WHERE customer_id = $1 AND superseded_at IS NULL",
             id,
         )
     }
 
     /// The license with this id, whoever's it is.
     pub async fn license(&mut self, id: &LicenseId) -> Result<Option<IssuedLicense>> {
-        sql!(self, fetch_optional: IssuedLicense, concat!("SELECT ", license_columns!(), " FROM licenses WHERE license_id = $1"), id)
+        sql!(
+            self,
+            fetch_optional: IssuedLicense,
+            "SELECT {columns} FROM licenses WHERE license_id = $1",
+            id,
+        )
     }
 
     /// The customer's licenses, the newest first, `most` of them at the most, from below the
@@ -138,11 +65,8 @@ impl Tx {
         sql!(
             self,
             fetch_all: IssuedLicense,
-            concat!(
-                "SELECT ",
-                license_columns!(),
-                " FROM licenses WHERE customer_id = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3"
-            ),
+            "SELECT {columns} FROM licenses WHERE customer_id = $1 AND seq < $2
+             ORDER BY seq DESC LIMIT $3",
             id,
             before,
             most,
@@ -190,12 +114,8 @@ impl Tx {
         let last = sql!(
             self,
             fetch_optional: IssuedLicense,
-            concat!(
-                "SELECT ",
-                license_columns!(),
-                " FROM licenses WHERE customer_id = $1 AND source = 'operator'
-                 ORDER BY seq DESC LIMIT 1"
-            ),
+            "SELECT {columns} FROM licenses WHERE customer_id = $1 AND source = 'operator'
+             ORDER BY seq DESC LIMIT 1",
             id,
         )?;
         Ok(last.filter(|license| license.revoked_at.is_none()))
@@ -210,14 +130,10 @@ impl Tx {
         sql!(
             self,
             fetch_all: IssuedLicense,
-            concat!(
-                "SELECT ",
-                license_columns!(),
-                " FROM licenses WHERE customer_id = $1 AND source = 'subscription'
-                     AND revoked_at IS NULL
-                     AND (expires_at IS NULL OR expires_at > $2 OR grace_until > $2)
-                 ORDER BY seq"
-            ),
+            "SELECT {columns} FROM licenses WHERE customer_id = $1 AND source = 'subscription'
+               AND revoked_at IS NULL
+               AND (expires_at IS NULL OR expires_at > $2 OR grace_until > $2)
+             ORDER BY seq",
             id,
             now,
         )

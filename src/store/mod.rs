@@ -7,7 +7,6 @@
 mod admin_keys;
 mod attempts;
 mod audit;
-mod columns;
 mod customers;
 mod failure;
 mod inbox;
@@ -17,6 +16,7 @@ pub mod migrate;
 mod orders;
 mod outbox;
 mod sessions;
+mod statement;
 mod subscriptions;
 
 use std::fs::OpenOptions;
@@ -34,16 +34,7 @@ use sqlx::{ConnectOptions, Connection, Executor, PgConnection, Postgres, Sqlite}
 
 use crate::error::{Error, Result};
 
-pub use admin_keys::StoredAdminKey;
-pub use attempts::{Attempt, Purpose};
-pub use audit::{Actor, AuditEntry};
-pub use customers::{Customer, NewAccount, SyncStatus};
-pub use inbox::{LeasedEvent, StoredEvent};
-pub use licenses::IssuedLicense;
-pub use orders::Order;
-pub use outbox::{LeasedMail, NewMail};
-pub use sessions::Session;
-pub use subscriptions::{PaidWithoutLicense, SubscriptionRow};
+use statement::sql;
 
 /// How long a request waits for a connection or for a lock before it is told to come back.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
@@ -114,51 +105,6 @@ pub enum Tx {
     Postgres(sqlx::Transaction<'static, Postgres>),
 }
 
-/// Runs one statement on whichever database the transaction is.
-///
-/// `sql!(tx, execute, "…", arguments)` gives the number of rows; `sql!(tx, fetch_one: Row, …)`
-/// and its like give rows. `sql!(store, alone, …)` does the same without a transaction around it: one
-/// statement is done whole or not at all anyway, and needs no beginning and no end of its own.
-macro_rules! sql {
-    ($store:expr, alone, execute, $sql:expr $(, $argument:expr)* $(,)?) => {
-        match $store {
-            $crate::store::Store::Sqlite { writer, .. } => sqlx::query($sql)$(.bind($argument))*
-                .execute(writer).await.map(|done| done.rows_affected()),
-            $crate::store::Store::Postgres(pool) => sqlx::query($sql)$(.bind($argument))*
-                .execute(pool).await.map(|done| done.rows_affected()),
-        }
-        .map_err($crate::error::Error::from)
-    };
-    ($store:expr, alone, $fetch:ident: $row:ty, $sql:expr $(, $argument:expr)* $(,)?) => {
-        match $store {
-            $crate::store::Store::Sqlite { readers, .. } => sqlx::query_as::<_, $row>($sql)
-                $(.bind($argument))*.$fetch(readers).await,
-            $crate::store::Store::Postgres(pool) => sqlx::query_as::<_, $row>($sql)
-                $(.bind($argument))*.$fetch(pool).await,
-        }
-        .map_err($crate::error::Error::from)
-    };
-    ($tx:expr, execute, $sql:expr $(, $argument:expr)* $(,)?) => {
-        match $tx {
-            $crate::store::Tx::Sqlite(tx) => sqlx::query($sql)$(.bind($argument))*
-                .execute(&mut **tx).await.map(|done| done.rows_affected()),
-            $crate::store::Tx::Postgres(tx) => sqlx::query($sql)$(.bind($argument))*
-                .execute(&mut **tx).await.map(|done| done.rows_affected()),
-        }
-        .map_err($crate::error::Error::from)
-    };
-    ($tx:expr, $fetch:ident: $row:ty, $sql:expr $(, $argument:expr)* $(,)?) => {
-        match $tx {
-            $crate::store::Tx::Sqlite(tx) => sqlx::query_as::<_, $row>($sql)$(.bind($argument))*
-                .$fetch(&mut **tx).await,
-            $crate::store::Tx::Postgres(tx) => sqlx::query_as::<_, $row>($sql)$(.bind($argument))*
-                .$fetch(&mut **tx).await,
-        }
-        .map_err($crate::error::Error::from)
-    };
-}
-use sql;
-
 /// The condition for what may be taken of a box, whose column `$since` says since when it is tried. `$1` to
 /// `$5` are those of [`crate::domain::retry::Due`], in its order.
 macro_rules! due {
@@ -171,33 +117,6 @@ macro_rules! due {
     };
 }
 use due;
-
-/// Defines a struct that is read from the columns of the same names, on either database.
-macro_rules! row {
-    (
-        $(#[$about:meta])*
-        pub struct $name:ident {
-            $($(#[$about_field:meta])* pub $field:ident: $kind:ty,)*
-        }
-    ) => {
-        $(#[$about])*
-        pub struct $name {
-            $($(#[$about_field])* pub $field: $kind,)*
-        }
-
-        $crate::store::row!(@read $name, sqlx::sqlite::SqliteRow, $($field)*);
-        $crate::store::row!(@read $name, sqlx::postgres::PgRow, $($field)*);
-    };
-    (@read $name:ident, $row:ty, $($field:ident)*) => {
-        impl sqlx::FromRow<'_, $row> for $name {
-            fn from_row(row: &$row) -> std::result::Result<Self, sqlx::Error> {
-                use sqlx::Row;
-                Ok(Self { $($field: row.try_get(stringify!($field))?,)* })
-            }
-        }
-    };
-}
-use row;
 
 /// Whether a SQLite file that is not there is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -263,7 +182,7 @@ impl Store {
             file.must_be_there()?;
         }
         // From a table: SQLite answers a bare value without looking at its file.
-        sql!(self, alone, fetch_one: (i64,), "SELECT MAX(version) FROM _sqlx_migrations")?;
+        sql!(self, fetch_optional: (i64,), "SELECT MAX(version) FROM _sqlx_migrations")?;
         Ok(())
     }
 
@@ -286,7 +205,7 @@ impl Store {
             "UPDATE inbox SET leased_until = NULL WHERE leased_until IS NOT NULL",
             "UPDATE outbox SET leased_until = NULL WHERE leased_until IS NOT NULL",
         ] {
-            sql!(&mut tx, execute, end)?;
+            sql!(tx, execute, end)?;
         }
         tx.commit().await
     }

@@ -1,46 +1,12 @@
 //! The outbox: mail that is due, and who is sending it. A worker leases what it sends; the lease
 //! carries a number that counts up, so that a worker which slept past its lease cannot write.
 
-use super::{Tx, due, row, sql};
-use crate::domain::ids::{CustomerId, LicenseId, MailId};
-use crate::domain::message::Kind;
+use super::statement::sql;
+use super::{Tx, due};
+use crate::domain::outbox::{LeasedMail, NewMail};
 use crate::domain::retry::Due;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
-
-/// A mail that is about to be due.
-#[derive(Debug)]
-pub struct NewMail<'a> {
-    /// Its own id, and its Message-ID.
-    pub mail_id: MailId,
-    /// Who gets it.
-    pub customer_id: &'a CustomerId,
-    /// What it carries.
-    pub license_id: &'a LicenseId,
-    /// What it is about.
-    pub kind: Kind,
-}
-
-row! {
-    /// A mail that this worker may send until its lease ends.
-    #[derive(Clone, Debug, PartialEq, Eq)]
-    pub struct LeasedMail {
-        /// Its own id, and its Message-ID.
-        pub mail_id: MailId,
-        /// Who gets it.
-        pub customer_id: CustomerId,
-        /// What it carries.
-        pub license_id: LicenseId,
-        /// What it is about: a [`Kind`], or one of a newer version.
-        pub kind: String,
-        /// When it was written.
-        pub created_at: Timestamp,
-        /// How often it was tried before.
-        pub attempts: i64,
-        /// The number of this lease.
-        pub fence: i64,
-    }
-}
 
 impl Tx {
     /// Writes a mail that is due now, in the transaction of what it tells.
@@ -107,7 +73,7 @@ impl Tx {
                      WHERE sent_at IS NULL AND given_up_at IS NULL AND ",
                 due!("created_at"),
                 " ORDER BY due_at LIMIT $7)
-                 RETURNING mail_id, customer_id, license_id, kind, created_at, attempts, fence"
+                 RETURNING {columns}"
             ),
             due.now,
             due.latest,

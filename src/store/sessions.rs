@@ -1,8 +1,10 @@
 //! Sessions: who is logged in, and until when. Only the hash of a session's token is kept.
 
-use super::customers::customer_columns;
-use super::{Customer, Tx, row, sql};
+use super::Tx;
+use super::statement::{Insert, sql};
+use crate::domain::customer::Customer;
 use crate::domain::ids::{SessionId, UserId};
+use crate::domain::session::Session;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 
@@ -10,46 +12,11 @@ use crate::error::Result;
 /// number falls, and few, so that nobody waits.
 const SWEPT_AT_ONCE: i64 = 10;
 
-/// The columns of [`Session`], by name: a server that runs on while a newer one adds a column must not
-/// meet it.
-macro_rules! session_columns {
-    () => {
-        "session_id, user_id, client, created_at, expires_at"
-    };
-}
-
-row! {
-    /// Somebody who is logged in.
-    #[derive(Clone, Debug, PartialEq, Eq)]
-    pub struct Session {
-        /// For listing and ending it.
-        pub session_id: SessionId,
-        /// Whose it is.
-        pub user_id: UserId,
-        /// What the client called itself at login.
-        pub client: Option<String>,
-        /// When it began.
-        pub created_at: Timestamp,
-        /// When it ends by itself.
-        pub expires_at: Timestamp,
-    }
-}
-
 impl Tx {
     /// Writes a new session; `token_hash` is all that is kept of its token.
     pub async fn insert_session(&mut self, session: &Session, token_hash: &str) -> Result<()> {
-        sql!(
-            self,
-            execute,
-            "INSERT INTO sessions (session_id, user_id, token_hash, client, created_at, expires_at)
-             VALUES ($1, $2, $3, $4, $5, $6)",
-            &session.session_id,
-            &session.user_id,
-            token_hash,
-            &session.client,
-            session.created_at,
-            session.expires_at,
-        )?;
+        let insert = Insert::new("sessions", session).with("token_hash", token_hash);
+        self.insert(insert).await?;
         Ok(())
     }
 
@@ -60,13 +27,9 @@ impl Tx {
         now: Timestamp,
     ) -> Result<Option<(Session, Customer)>> {
         let session = sql!(
-            &mut *self,
+            self,
             fetch_optional: Session,
-            concat!(
-                "SELECT ",
-                session_columns!(),
-                " FROM sessions WHERE token_hash = $1 AND expires_at > $2"
-            ),
+            "SELECT {columns} FROM sessions WHERE token_hash = $1 AND expires_at > $2",
             token_hash,
             now,
         )?;
@@ -74,7 +37,7 @@ impl Tx {
         let customer = sql!(
             self,
             fetch_optional: Customer,
-            concat!("SELECT ", customer_columns!(), " FROM customers WHERE user_id = $1"),
+            "SELECT {columns} FROM customers WHERE user_id = $1",
             &session.user_id,
         )?;
         Ok(customer.map(|customer| (session, customer)))
@@ -85,12 +48,8 @@ impl Tx {
         sql!(
             self,
             fetch_all: Session,
-            concat!(
-                "SELECT ",
-                session_columns!(),
-                " FROM sessions WHERE user_id = $1 AND expires_at > $2
-                 ORDER BY created_at DESC, session_id"
-            ),
+            "SELECT {columns} FROM sessions WHERE user_id = $1 AND expires_at > $2
+                 ORDER BY created_at DESC, session_id",
             user_id,
             now,
         )
@@ -118,7 +77,7 @@ impl Tx {
         now: Timestamp,
     ) -> Result<()> {
         sql!(
-            &mut *self,
+            self,
             execute,
             "DELETE FROM sessions WHERE user_id = $1 AND session_id <> $2 AND session_id NOT IN (
                  SELECT session_id FROM sessions WHERE user_id = $1 AND session_id <> $2

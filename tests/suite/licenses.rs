@@ -1,9 +1,8 @@
 //! Licenses over the API: the current one, the history, and the online verdict.
 
 use licentia::domain::ids::CustomerId;
-use licentia::domain::license::{Entitlement, Source, Term};
+use licentia::domain::license::{Entitlement, IssuedLicense, Source, Term};
 use licentia::flows::license::grant;
-use licentia::store::IssuedLicense;
 use reqwest::Method;
 use serde_json::json;
 

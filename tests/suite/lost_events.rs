@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use licentia::domain::admin_key::Scope;
+use licentia::domain::audit::Actor;
 use licentia::domain::ids::CustomerId;
 use licentia::domain::time::DAY;
 use licentia::flows::events::{self, MAX_LISTED};
 use licentia::flows::inbox::{self, Whose};
 use licentia::flows::reconcile::{AT_ONCE, again, everybody};
 use licentia::flows::settle::Intent;
-use licentia::store::Actor;
 use licentia::stripe::Double;
 use licentia_sandbox::{ApiFault, Card, DeliveryFault, Times};
 use secrecy::ExposeSecret;

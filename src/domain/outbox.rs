@@ -1,0 +1,40 @@
+//! What the outbox keeps: mails that are due.
+
+use crate::domain::column::row;
+use crate::domain::ids::{CustomerId, LicenseId, MailId};
+use crate::domain::message::Kind;
+use crate::domain::time::Timestamp;
+
+/// A mail that is about to be due.
+#[derive(Debug)]
+pub struct NewMail<'a> {
+    /// Its own id, and its Message-ID.
+    pub mail_id: MailId,
+    /// Who gets it.
+    pub customer_id: &'a CustomerId,
+    /// What it carries.
+    pub license_id: &'a LicenseId,
+    /// What it is about.
+    pub kind: Kind,
+}
+
+row! {
+    /// A mail that this worker may send until its lease ends.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct LeasedMail {
+        /// Its own id, and its Message-ID.
+        pub mail_id: MailId,
+        /// Who gets it.
+        pub customer_id: CustomerId,
+        /// What it carries.
+        pub license_id: LicenseId,
+        /// What it is about: a [`Kind`], or one of a newer version.
+        pub kind: String,
+        /// When it was written.
+        pub created_at: Timestamp,
+        /// How often it was tried before.
+        pub attempts: i64,
+        /// The number of this lease.
+        pub fence: i64,
+    }
+}
