@@ -27,9 +27,7 @@ use wire::List;
 
 pub use account::{Endpoint, StripePrice};
 pub use double::{Call, Double};
-pub use sale::{
-    CustomerParameters, Session, SessionParameters, SessionStatus, StripeCustomer, Undelivered,
-};
+pub use sale::{CustomerParameters, SessionParameters, StripeCustomer, Undelivered};
 
 /// How long Stripe has for one answer, all of it: its slowest calls take a few seconds.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);

@@ -11,8 +11,8 @@ use tokio::task::JoinSet;
 use crate::app::App;
 use crate::clock::within;
 use crate::error::Result;
+use crate::flows::Mode;
 use crate::flows::reconcile::Report;
-use crate::flows::settle::Intent;
 use crate::flows::{drift, inbox, mail, reconcile};
 
 /// How often the boxes are looked at without having been told.
@@ -82,7 +82,7 @@ async fn compare_daily(app: &App, mut stopped: watch::Receiver<()>) {
     }
     loop {
         let compared = tokio::select! {
-            compared = reconcile::everybody(app, Intent::Repair, reconcile::AT_ONCE, |_| {}) => compared,
+            compared = reconcile::everybody(app, Mode::Apply, reconcile::AT_ONCE, |_| {}) => compared,
             _ = stopped.changed() => return,
         };
         let (pause, unfinished) = match compared {

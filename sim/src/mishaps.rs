@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use licentia::error::Result;
-use licentia::flows::settle::Intent;
+use licentia::flows::Mode;
 use licentia::flows::{inbox, mail, reconcile, webhook};
 use licentia_sandbox::{Card, Delivery};
 
@@ -115,7 +115,7 @@ impl History {
         self.tell(|| format!("{server} compares everybody"));
         let app = self.servers[server].app.clone();
         self.begin(server, async move {
-            Outcome::Compared(reconcile::everybody(&app, Intent::Repair, 1, |_| {}).await)
+            Outcome::Compared(reconcile::everybody(&app, Mode::Apply, 1, |_| {}).await)
         });
     }
 

@@ -7,8 +7,8 @@ use clap::Args;
 use super::{NO, print, print_json, progress, with_app};
 use crate::config::Config;
 use crate::error::Result;
+use crate::flows::Mode;
 use crate::flows::backfill::{Done, Left, Newcomers, Progress, Report, everybody};
-use crate::flows::settle::Intent;
 
 pub const EXAMPLES: &str = "Examples:
   licentia stripe backfill --dry-run            only look
@@ -36,11 +36,11 @@ pub struct Backfill {
 
 impl Backfill {
     pub fn run(&self, config: &Config) -> Result<ExitCode> {
-        let intent = if self.dry_run { Intent::Look } else { Intent::Repair };
+        let mode = if self.dry_run { Mode::DryRun } else { Mode::Apply };
         let newcomers = if self.create { Newcomers::Create } else { Newcomers::Tell };
         let report = with_app(config, async |app| {
             let progress = show_progress("customers and subscriptions listed at Stripe");
-            everybody(app, intent, newcomers, progress).await
+            everybody(app, mode, newcomers, progress).await
         })?;
         if self.json { print_json(&report) } else { self.tell(&report) }?;
         let to_do = self.dry_run && !report.done.is_empty();

@@ -11,8 +11,8 @@ use super::{print, print_json, with_app};
 use crate::config::Config;
 use crate::customer_file;
 use crate::error::{Error, Result};
+use crate::flows::Mode;
 use crate::flows::import::{Report, customers};
-use crate::flows::settle::Intent;
 
 pub const EXAMPLES: &str = "Examples:
   licentia import customers customers.csv --dry-run
@@ -66,10 +66,10 @@ enum Action {
 impl Import {
     pub fn run(self, config: &Config) -> Result<ExitCode> {
         let Action::Customers { file, dry_run, json } = self.action;
-        let intent = if dry_run { Intent::Look } else { Intent::Repair };
+        let mode = if dry_run { Mode::DryRun } else { Mode::Apply };
         let imported = customer_file::load(&file).and_then(|rows| {
             with_app(config, async |app| {
-                customers(app, rows, intent, show_progress("customers listed at Stripe")).await
+                customers(app, rows, mode, show_progress("customers listed at Stripe")).await
             })
         });
         match (imported, json) {

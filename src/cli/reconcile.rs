@@ -7,8 +7,8 @@ use clap::Args;
 use super::{NO, print, print_json, progress, stripe_of, with_app};
 use crate::config::Config;
 use crate::error::Result;
+use crate::flows::Mode;
 use crate::flows::reconcile::{AT_ONCE, Alerted, Report, everybody};
-use crate::flows::settle::Intent;
 
 pub const EXAMPLES: &str = "Examples:
   licentia reconcile --dry-run      only look
@@ -31,10 +31,10 @@ pub struct Reconcile {
 
 impl Reconcile {
     pub fn run(&self, config: &Config) -> Result<ExitCode> {
-        let intent = if self.dry_run { Intent::Look } else { Intent::Repair };
+        let mode = if self.dry_run { Mode::DryRun } else { Mode::Apply };
         stripe_of(config)?;
         let report = with_app(config, async |app| {
-            everybody(app, intent, AT_ONCE, progress("customers compared")).await
+            everybody(app, mode, AT_ONCE, progress("customers compared")).await
         })?;
         if self.json { print_json(&report) } else { self.tell(&report) }?;
         Ok(if self.is_done(&report) { ExitCode::SUCCESS } else { ExitCode::from(NO) })

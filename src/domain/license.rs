@@ -98,7 +98,7 @@ impl Term {
 }
 
 /// What somebody is entitled to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Entitlement<'a> {
     /// What it grants.
     pub plan: &'a Plan,
@@ -167,6 +167,12 @@ impl IssuedLicense {
     #[must_use]
     pub fn term(&self) -> Term {
         Term { expires: self.expires_at, grace_until: self.grace_until }
+    }
+
+    /// Whether the license works at `now`: it is not revoked, and neither it nor its grace is over.
+    #[must_use]
+    pub fn works(&self, now: Timestamp) -> bool {
+        self.revoked_at.is_none() && self.term().phase(now) != Phase::Over
     }
 
     /// Whether half of the token's life, or more, is over.

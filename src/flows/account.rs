@@ -10,7 +10,7 @@ use crate::domain::ids::CustomerId;
 use crate::error::{Error, Result};
 use crate::flows::lease::Lease;
 use crate::flows::session::SignedIn;
-use crate::flows::{audit, counterpart, inbox};
+use crate::flows::{audit, inbox, stripe_customer};
 use crate::store::Tx;
 
 /// What to do with an optional field.
@@ -103,7 +103,7 @@ pub async fn delete(app: &App, caller: &SignedIn) -> Result<()> {
         .run(async move {
             let lease = Lease::take(&own, &customer_id).await.map_err(gone)?;
             let work = async {
-                counterpart::close(&own, &lease).await.map_err(gone)?;
+                stripe_customer::close(&own, &lease).await.map_err(gone)?;
                 let mut tx = own.store.write().await?;
                 // Who slept past the end of the lease may delete somebody who opened a checkout since.
                 let customer = lease.lock(&mut tx).await.map_err(gone)?;

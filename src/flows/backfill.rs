@@ -11,15 +11,15 @@ use crate::app::App;
 use crate::domain::contact::{Email, Newcomer};
 use crate::domain::ids::CustomerId;
 use crate::domain::matching::{Decision, Doubt, Ours, Sign, Tag, Theirs, decide};
+use crate::domain::settlement::SyncReport;
 use crate::domain::stripe_ids::StripeCustomerId;
 use crate::domain::subscription::{Status, Subscription};
 use crate::error::Result;
 use crate::flows::lease::Lease;
 use crate::flows::reconcile::AT_ONCE;
-use crate::flows::settle::{Intent, Looked};
-use crate::flows::{counterpart, import, sync};
+use crate::flows::{Mode, import, stripe_customer, sync};
 
-/// Customers that are looked up at once.
+/// Customers that are report up at once.
 const PAGE: i64 = 500;
 
 /// Whether who pays and has no account gets one.
@@ -136,7 +136,7 @@ impl Step {
     }
 }
 
-/// Looks at every customer that Stripe has, and links whom it recognises if that is the intent.
+/// Looks at every customer that Stripe has, and links whom it recognises if that is the mode.
 ///
 /// # Errors
 /// [`Error::BillingNotConfigured`]; [`Error::Stripe`] when they cannot be listed: then nothing was done;
@@ -146,7 +146,7 @@ impl Step {
 /// [`Error::Stripe`]: crate::error::Error::Stripe
 pub async fn everybody(
     app: &App,
-    intent: Intent,
+    mode: Mode,
     newcomers: Newcomers,
     progress: impl Fn(Progress),
 ) -> Result<Report> {
@@ -164,9 +164,9 @@ pub async fn everybody(
         }
     }
     let taken = steps.into_iter().map(async |(one, step)| {
-        let taken = match intent {
-            Intent::Look => Ok((step.customer_id().cloned(), Looked::default())),
-            Intent::Repair => {
+        let taken = match mode {
+            Mode::DryRun => Ok((step.customer_id().cloned(), SyncReport::default())),
+            Mode::Apply => {
                 // On its own: if the command stops meanwhile, the lease is still given back.
                 let (own, about, step) = (app.clone(), one.clone(), step.clone());
                 app.tasks.run(async move { take(&own, &about, &step).await }).await
@@ -177,7 +177,7 @@ pub async fn everybody(
     let mut taken = stream::iter(taken).buffered(AT_ONCE);
     while let Some((one, step, taken)) = taken.next().await {
         match taken {
-            Ok((id, looked)) => report.done.push(done(&one, &step, id, looked)),
+            Ok((id, synced)) => report.done.push(done(&one, &step, id, synced)),
             Err(error) => {
                 let (stripe_customer_id, error) = (one.id.to_string(), error.to_string());
                 report.failed.push(Failed { stripe_customer_id, error });
@@ -260,7 +260,7 @@ async fn step(
 
 /// Takes a step, each part of which is found done or undone by the next run: the link first, then the
 /// metadata at Stripe, then what they bought.
-async fn take(app: &App, theirs: &Theirs, step: &Step) -> Result<(Option<CustomerId>, Looked)> {
+async fn take(app: &App, theirs: &Theirs, step: &Step) -> Result<(Option<CustomerId>, SyncReport)> {
     let customer_id = match step {
         Step::Finish(id) | Step::Link(id, _) => id.clone(),
         Step::Create(email) => create(app, theirs, email).await?,
@@ -268,7 +268,7 @@ async fn take(app: &App, theirs: &Theirs, step: &Step) -> Result<(Option<Custome
     let lease = Lease::take(app, &customer_id).await?;
     let work = async {
         if let Step::Link(_, sign) = step {
-            counterpart::adopt(app, &lease, theirs, *sign).await?;
+            stripe_customer::adopt(app, &lease, theirs, *sign).await?;
         }
         app.fail_points.reach("backfill.linked");
         if theirs.tag == Tag::None {
@@ -277,8 +277,8 @@ async fn take(app: &App, theirs: &Theirs, step: &Step) -> Result<(Option<Custome
         app.fail_points.reach("backfill.tagged");
         sync::sync_held(app, &lease).await
     };
-    let looked = lease.during(app, work).await?;
-    Ok((Some(customer_id), looked))
+    let report = lease.during(app, work).await?;
+    Ok((Some(customer_id), report))
 }
 
 async fn create(app: &App, theirs: &Theirs, email: &Email) -> Result<CustomerId> {
@@ -295,15 +295,15 @@ async fn create(app: &App, theirs: &Theirs, email: &Email) -> Result<CustomerId>
     Ok(customer_id)
 }
 
-fn done(one: &Theirs, step: &Step, id: Option<CustomerId>, looked: Looked) -> Done {
+fn done(one: &Theirs, step: &Step, id: Option<CustomerId>, report: SyncReport) -> Done {
     Done {
         stripe_customer_id: one.id.to_string(),
         customer_id: id.map(|id| id.to_string()),
         email: one.email.as_ref().map(Email::to_string),
         plan: one.plan.clone(),
         action: step.action(),
-        changes: looked.changes,
-        alerts: looked.alerts,
+        changes: report.changes,
+        alerts: report.alerts,
     }
 }
 

@@ -9,12 +9,13 @@ use crate::domain::invoice::OrderStatus;
 use crate::domain::order::Order;
 use crate::domain::plan::{Interval, Plan, Price};
 use crate::domain::stripe_ids::StripeCustomerId;
+use crate::domain::stripe_state::{CheckoutSession, CheckoutStatus};
 use crate::domain::time::DAY;
 use crate::error::{Error, Result};
 use crate::flows::lease::Lease;
 use crate::flows::session::SignedIn;
-use crate::flows::{counterpart, sync};
-use crate::stripe::{Answer, Session, SessionParameters, SessionStatus, StripeFailure};
+use crate::flows::{stripe_customer, sync};
+use crate::stripe::{Answer, SessionParameters, StripeFailure};
 
 /// How long a payment may be on its way until somebody may pay anew, in seconds: longer than any bank debit
 /// takes (<https://docs.stripe.com/payments/bank-debits>).
@@ -77,7 +78,7 @@ async fn open_held(app: &App, lease: &Lease, wanted: &Wanted) -> Result<String> 
         refuse_a_second(app, &lease.customer_id).await?;
         customer = load(app, &lease.customer_id).await?;
     }
-    let stripe_id = counterpart::ensure(app, lease, &customer).await?;
+    let stripe_id = stripe_customer::ensure(app, lease, &customer).await?;
     let (plan, price) = sold(app, wanted)?;
     let parameters = SessionParameters {
         customer_id: lease.customer_id.to_string(),
@@ -89,9 +90,9 @@ async fn open_held(app: &App, lease: &Lease, wanted: &Wanted) -> Result<String> 
     };
     if let Some((session, before)) = last(app, lease, &stripe_id).await? {
         match (session.status, session.url.clone()) {
-            (SessionStatus::Open, Some(url)) if before == parameters => return Ok(url),
-            (SessionStatus::Open, _) => {
-                match counterpart::expire(app, app.stripe()?, &session.id).await {
+            (CheckoutStatus::Open, Some(url)) if before == parameters => return Ok(url),
+            (CheckoutStatus::Open, _) => {
+                match stripe_customer::expire(app, app.stripe()?, &session.id).await {
                     // Replaced before anybody paid: no order that a customer would want to see.
                     Ok(()) => forget(app, lease, &session).await?,
                     // It was paid at this very moment.
@@ -99,7 +100,7 @@ async fn open_held(app: &App, lease: &Lease, wanted: &Wanted) -> Result<String> 
                     Err(error) => return Err(error.into()),
                 }
             }
-            (SessionStatus::Complete, _) => {
+            (CheckoutStatus::Complete, _) => {
                 // Completed after the look at the subscriptions, or long over.
                 sync::sync_held(app, lease).await?;
                 refuse_a_second(app, &lease.customer_id).await?;
@@ -108,17 +109,18 @@ async fn open_held(app: &App, lease: &Lease, wanted: &Wanted) -> Result<String> 
                     return Err(Error::PaymentUnderWay);
                 }
             }
-            (SessionStatus::Expired, _) => {}
+            (CheckoutStatus::Expired, _) => {}
         }
     }
-    let attempt = counterpart::store_attempt(app, lease, Purpose::Checkout, &parameters).await?;
+    let attempt =
+        stripe_customer::store_attempt(app, lease, Purpose::Checkout, &parameters).await?;
     let session = create(app, &attempt, &parameters).await??;
     record(app, lease, attempt, &session, &parameters).await?;
     session.url.ok_or_else(|| StripeFailure::Unreadable("a session without a URL".into()).into())
 }
 
 /// Deletes the order of a checkout that was closed.
-async fn forget(app: &App, lease: &Lease, session: &Session) -> Result<()> {
+async fn forget(app: &App, lease: &Lease, session: &CheckoutSession) -> Result<()> {
     let mut tx = app.store.write().await?;
     lease.lock(&mut tx).await?;
     tx.delete_pending_order(&session.id).await?;
@@ -150,14 +152,14 @@ async fn last(
     app: &App,
     lease: &Lease,
     stripe_id: &StripeCustomerId,
-) -> Result<Option<(Session, SessionParameters)>> {
+) -> Result<Option<(CheckoutSession, SessionParameters)>> {
     let stored = app.store.read().await?.attempt(&lease.customer_id, Purpose::Checkout).await?;
     let Some(attempt) = stored else { return Ok(None) };
     let known = attempt.result.as_ref().and_then(|id| id.parse().ok());
     let Ok(parameters) = serde_json::from_str::<SessionParameters>(&attempt.parameters) else {
         // Of another version: closed, so that there are never two that can be paid.
         if let Some(id) = known {
-            counterpart::ended(counterpart::expire(app, app.stripe()?, &id).await)?;
+            stripe_customer::ended(stripe_customer::expire(app, app.stripe()?, &id).await)?;
         }
         return Ok(None);
     };
@@ -168,7 +170,7 @@ async fn last(
     let id = match known {
         Some(id) => id,
         // A session lives for a day, a little longer than a key is relied on.
-        None if !counterpart::is_fresh(&attempt, app.now()) => return Ok(None),
+        None if !stripe_customer::is_fresh(&attempt, app.now()) => return Ok(None),
         None => match create(app, &attempt, &parameters).await? {
             Ok(session) => {
                 record(app, lease, attempt, &session, &parameters).await?;
@@ -193,7 +195,7 @@ async fn create(
     app: &App,
     attempt: &Attempt,
     parameters: &SessionParameters,
-) -> Result<Answer<Session>> {
+) -> Result<Answer<CheckoutSession>> {
     let stripe = app.stripe()?;
     let failure = match stripe.create_session(&attempt.attempt_id, parameters).await {
         Ok(session) => {
@@ -219,7 +221,7 @@ async fn record(
     app: &App,
     lease: &Lease,
     attempt: Attempt,
-    session: &Session,
+    session: &CheckoutSession,
     parameters: &SessionParameters,
 ) -> Result<()> {
     let now = app.now();

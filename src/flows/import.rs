@@ -14,9 +14,9 @@ use crate::domain::customer::NewAccount;
 use crate::domain::ids::{CustomerId, UserId};
 use crate::domain::matching::{Tag, Theirs};
 use crate::error::{Error, Result};
+use crate::flows::Mode;
 use crate::flows::audit;
 use crate::flows::backfill::{Progress, ours};
-use crate::flows::settle::Intent;
 use crate::passwords::NO_PASSWORD;
 use crate::store::Tx;
 
@@ -53,7 +53,7 @@ pub struct Skipped {
 pub async fn customers(
     app: &App,
     file: CustomerFile,
-    intent: Intent,
+    mode: Mode,
     progress: impl Fn(Progress),
 ) -> Result<Report> {
     let CustomerFile { rows, mut problems } = file;
@@ -74,7 +74,7 @@ pub async fn customers(
             report.linked += usize::from(newcomer.stripe_customer_id.is_some());
             add(app, &mut tx, newcomer, "customer.imported").await?;
         }
-        if intent == Intent::Repair {
+        if mode == Mode::Apply {
             tx.commit().await?;
         }
         progress(Progress::Done(worked_on));

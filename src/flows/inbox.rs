@@ -27,7 +27,7 @@ const SIGNED_UP: &str = "licentia.customer_signed_up";
 
 impl LeasedEvent {
     /// Whether it asks for a counterpart at Stripe, if there is none.
-    pub(super) fn asks_for_counterpart(&self) -> bool {
+    pub(super) fn asks_for_stripe_customer(&self) -> bool {
         self.kind == SIGNED_UP
     }
 
@@ -49,7 +49,7 @@ pub(super) async fn tell_of_change(
 }
 
 /// Has a counterpart made for a customer, within the transaction of the sign-up.
-pub(super) async fn ask_for_counterpart(
+pub(super) async fn ask_for_stripe_customer(
     app: &App,
     tx: &mut Tx,
     id: &CustomerId,

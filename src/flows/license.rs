@@ -32,6 +32,18 @@ pub(super) async fn issue(
     now: Timestamp,
 ) -> Result<IssuedLicense> {
     let license_id = LicenseId::from_random(app.random.bits());
+    issue_as(app, tx, license_id, customer_id, entitlement, now).await
+}
+
+/// Issues a license with an id that was drawn before, as [`issue`] does.
+pub(super) async fn issue_as(
+    app: &App,
+    tx: &mut Tx,
+    license_id: LicenseId,
+    customer_id: &CustomerId,
+    entitlement: &Entitlement<'_>,
+    now: Timestamp,
+) -> Result<IssuedLicense> {
     let seq = tx.next_license_seq(customer_id).await?;
     let holder = Holder { customer_id, license_id: &license_id, seq: seq.unsigned_abs() };
     let claims = claims(entitlement, &holder, &app.plans, &app.issuer, now);

@@ -4,7 +4,6 @@ pub mod account;
 pub mod admin;
 pub mod backfill;
 pub mod checkout;
-mod counterpart;
 pub mod drift;
 pub mod events;
 pub mod import;
@@ -18,6 +17,7 @@ pub mod session;
 pub mod settle;
 pub mod setup;
 pub mod signup;
+mod stripe_customer;
 pub mod subscription;
 pub mod sync;
 pub mod webhook;
@@ -32,6 +32,15 @@ use crate::domain::ids::AuditId;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::store::Tx;
+
+/// Whether what was decided is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// It is written.
+    Apply,
+    /// It is only reported.
+    DryRun,
+}
 
 /// Notes what was done, in the transaction that did it.
 async fn audit(app: &App, tx: &mut Tx, entry: AuditEntry<'_>, now: Timestamp) -> Result<()> {

@@ -6,14 +6,13 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::json;
 
 use crate::app::App;
-use crate::config::Mode;
 use crate::domain::audit::{Actor, AuditEntry};
 use crate::domain::ids::CustomerId;
+use crate::domain::settlement::SyncReport;
 use crate::domain::time::Timestamp;
 use crate::domain::webhook::Envelope;
 use crate::error::{Error, Result};
-use crate::flows::settle::{Intent, Looked};
-use crate::flows::{audit, sync};
+use crate::flows::{Mode, audit, sync};
 use crate::store::Tx;
 use crate::stripe::Undelivered;
 
@@ -48,7 +47,7 @@ impl Report {
     /// How many must be acted on, whom a comparison cannot repair.
     #[must_use]
     pub fn left(&self) -> usize {
-        self.alerts.iter().filter(|alerted| alerted.is_left).count()
+        self.alerts.iter().filter(|alerted| alerted.needs_action).count()
     }
 
     /// Whether something of the comparison is left to do.
@@ -57,9 +56,9 @@ impl Report {
         self.events_error.is_some() || !self.failed.is_empty()
     }
 
-    fn add(&mut self, customer_id: CustomerId, compared: Result<Looked>) {
+    fn add(&mut self, customer_id: CustomerId, compared: Result<SyncReport>) {
         self.checked += 1;
-        let Looked { changes, alerts, is_left } = match compared {
+        let SyncReport { changes, alerts, needs_action } = match compared {
             Ok(looked) => looked,
             Err(error) => {
                 self.failed.push(Failed { customer_id, error: error.to_string() });
@@ -68,7 +67,7 @@ impl Report {
         };
         let customer_id = customer_id.to_string();
         if !alerts.is_empty() {
-            self.alerts.push(Alerted { customer_id: customer_id.clone(), alerts, is_left });
+            self.alerts.push(Alerted { customer_id: customer_id.clone(), alerts, needs_action });
         }
         if !changes.is_empty() {
             tracing::warn!(customer_id, ?changes, "was not as Stripe has it");
@@ -85,7 +84,7 @@ pub struct Alerted {
     /// What it is, in words.
     pub alerts: Vec<String>,
     /// Whether somebody must act: they pay twice, or pay and are granted nothing for it.
-    pub is_left: bool,
+    pub needs_action: bool,
 }
 
 /// A customer who was not as Stripe has them.
@@ -126,14 +125,14 @@ pub struct Comparison {
 }
 
 /// Compares everybody with Stripe, `at_once` at the same time, and repairs what differs if that is the
-/// intent. `progress` is told how many were compared so far.
+/// mode. `progress` is told how many were compared so far.
 ///
 /// # Errors
 /// [`Error::BillingNotConfigured`], [`Error::Stripe`] or a failure of
 /// the database. A customer who cannot be compared is in the report.
 pub async fn everybody(
     app: &App,
-    intent: Intent,
+    mode: Mode,
     at_once: usize,
     progress: impl Fn(usize),
 ) -> Result<Report> {
@@ -144,13 +143,13 @@ pub async fn everybody(
         let Some(newest) = page.last() else { break };
         if last.is_none() {
             // Who has sold nothing yet asks Stripe nothing.
-            list_missed(app, intent, &mut report).await?;
+            list_missed(app, mode, &mut report).await?;
         }
         last = Some(newest.clone());
-        compare_each(app, page, intent, at_once, &mut report, &progress).await;
+        compare_each(app, page, mode, at_once, &mut report, &progress).await;
     }
     count(&report);
-    if intent == Intent::Repair {
+    if mode == Mode::Apply {
         note(app, &report).await?;
     }
     Ok(report)
@@ -163,13 +162,13 @@ pub async fn everybody(
 /// As [`everybody`].
 pub async fn again(app: &App, report: &mut Report) -> Result<()> {
     if report.events_error.is_some() {
-        list_missed(app, Intent::Repair, report).await?;
+        list_missed(app, Mode::Apply, report).await?;
     }
     let left_out = std::mem::take(&mut report.failed);
     let before = left_out.len();
     report.checked -= before;
     let ids = left_out.into_iter().map(|failed| failed.customer_id).collect();
-    compare_each(app, ids, Intent::Repair, AT_ONCE, report, |_| {}).await;
+    compare_each(app, ids, Mode::Apply, AT_ONCE, report, |_| {}).await;
     count(report);
     if report.failed.len() < before {
         note(app, report).await?;
@@ -181,7 +180,7 @@ pub async fn again(app: &App, report: &mut Report) -> Result<()> {
 async fn compare_each(
     app: &App,
     ids: Vec<CustomerId>,
-    intent: Intent,
+    mode: Mode,
     at_once: usize,
     report: &mut Report,
     progress: impl Fn(usize),
@@ -189,7 +188,7 @@ async fn compare_each(
     let compared = ids.into_iter().map(async |id| {
         // On its own: if the server stops meanwhile, its lease is still given back.
         let (own, about) = (app.clone(), id.clone());
-        (id, app.tasks.run(async move { sync::compare(&own, &about, intent).await }).await)
+        (id, app.tasks.run(async move { sync::compare(&own, &about, mode).await }).await)
     });
     let mut compared = stream::iter(compared).buffered(at_once);
     while let Some((customer_id, compared)) = compared.next().await {
@@ -237,8 +236,8 @@ pub(super) async fn last(tx: &mut Tx) -> Result<Option<(Timestamp, Comparison)>>
 }
 
 /// Takes in what Stripe could not deliver, if it can be listed: the comparison does not need it.
-async fn list_missed(app: &App, intent: Intent, report: &mut Report) -> Result<()> {
-    match missed(app, intent).await {
+async fn list_missed(app: &App, mode: Mode, report: &mut Report) -> Result<()> {
+    match missed(app, mode).await {
         Ok(missed) => (report.missed_events, report.events_error) = (missed, None),
         Err(error @ Error::Stripe(_)) => {
             tracing::warn!(%error, "undelivered events cannot be listed");
@@ -251,9 +250,9 @@ async fn list_missed(app: &App, intent: Intent, report: &mut Report) -> Result<(
 
 /// Takes in what Stripe could not deliver; the worker works on it as on any event. Answers how many were
 /// new.
-async fn missed(app: &App, intent: Intent) -> Result<u64> {
+async fn missed(app: &App, mode: Mode) -> Result<u64> {
     let stripe = app.stripe()?;
-    let live = stripe.config().mode == Mode::Live;
+    let live = stripe.config().mode == crate::config::Mode::Live;
     let Undelivered { events, more } = stripe.undelivered_events().await?;
     if more {
         let listed = events.len();
@@ -272,7 +271,7 @@ async fn missed(app: &App, intent: Intent) -> Result<u64> {
         let events = batch.iter().map(|(event, body)| (event, body.as_str()));
         let mut tx = app.store.write().await?;
         missed += tx.insert_events(events, app.now()).await?;
-        if intent == Intent::Repair {
+        if mode == Mode::Apply {
             tx.commit().await?;
         }
     }

@@ -69,7 +69,7 @@ pub async fn signup(app: &App, request: Signup, client: Option<String>) -> Resul
     let entry = account::by_customer(&customer.customer_id, "customer.signed_up", detail);
     audit(app, &mut tx, entry, now).await?;
     if app.stripe.as_ref().is_some_and(Stripe::wants_customers_at_signup) {
-        inbox::ask_for_counterpart(app, &mut tx, &customer.customer_id, now).await?;
+        inbox::ask_for_stripe_customer(app, &mut tx, &customer.customer_id, now).await?;
     }
     app.fail_points.reach("signup.written");
     tx.commit().await?;

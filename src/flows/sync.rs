@@ -1,6 +1,6 @@
-//! Brings a customer in line with Stripe: fetches Stripe's current state and writes it whole. The
-//! worker, the checkout and the operator call the same function. Called twice, it is silent the
-//! second time. What the state comes to is judged by [`crate::domain::subscription`], and written by
+//! Brings a customer in line with Stripe: fetches Stripe's current state and settles it as a whole. The
+//! worker, the checkout, a license refresh, reconcile and the operator call the same function. What
+//! follows from the state is decided by [`crate::domain::settlement`] and written by
 //! [`crate::flows::settle`].
 
 use std::collections::HashMap;
@@ -17,17 +17,15 @@ use crate::domain::inbox::LeasedEvent;
 use crate::domain::invoice::OrderStatus;
 use crate::domain::license::{IssuedLicense, Phase, Source};
 use crate::domain::order::Order;
+use crate::domain::settlement::SyncReport;
 use crate::domain::stripe_ids::{CheckoutSessionId, StripeCustomerId};
-use crate::domain::subscription::Seen;
+use crate::domain::stripe_state::{CheckoutSession, StripeState};
 use crate::domain::time::{DAY, Timestamp};
 use crate::error::{Error, Result};
 use crate::flows::lease::Lease;
-use crate::flows::settle::{Intent, Looked};
-use crate::flows::{counterpart, settle};
-use crate::stripe::{Session, Stripe, StripeCustomer, StripeFailure};
-
-/// Orders of one customer that are looked at: more than eighty years of months.
-pub(super) const MAX_ORDERS: i64 = 1000;
+use crate::flows::settle::{Fetched, MAX_ORDERS};
+use crate::flows::{Mode, settle, stripe_customer};
+use crate::stripe::{Stripe, StripeCustomer, StripeFailure};
 
 /// How long apart a customer who fetches a license makes us look at Stripe, in seconds.
 const BETWEEN_LOOKS: i64 = 5;
@@ -44,46 +42,30 @@ const CHECKOUT_SECONDS: i64 = DAY;
 /// Open checkouts that are asked after at once; by the rules there is one.
 const MAX_SESSIONS: usize = 10;
 
-/// What Stripe says about a customer.
-pub(super) struct Found {
-    /// The record at the beginning.
-    pub customer: Customer,
-    /// Whether Stripe knows it.
-    pub told: bool,
-    /// Who that is at Stripe.
-    pub stripe_id: StripeCustomerId,
-    /// What was bought.
-    pub seen: Seen,
-    /// The checkouts that were still pending here, as they are now.
-    pub sessions: Vec<Session>,
-    /// The card, or the like, that pays invoices.
-    pub default_payment_method: Option<String>,
-}
-
 /// Brings a customer in line with Stripe, and marks the events done that called for it.
 ///
 /// # Errors
 /// [`Error::Stripe`], [`Error::Busy`], or a failure: nothing was written, and no event is done.
 pub async fn sync(app: &App, customer_id: &CustomerId, events: &[LeasedEvent]) -> Result<()> {
-    look_alone(app, customer_id, events, Intent::Repair).await.map(drop)
+    sync_alone(app, customer_id, events, Mode::Apply).await.map(drop)
 }
 
-/// Finds out what is not as Stripe has it, and repairs it if that is the intent.
+/// Returns what differs from Stripe, and repairs it unless it is a dry run.
 ///
 /// # Errors
 /// As [`sync`].
-pub async fn compare(app: &App, customer_id: &CustomerId, intent: Intent) -> Result<Looked> {
-    look_alone(app, customer_id, &[], intent).await
+pub async fn compare(app: &App, customer_id: &CustomerId, mode: Mode) -> Result<SyncReport> {
+    sync_alone(app, customer_id, &[], mode).await
 }
 
-async fn look_alone(
+async fn sync_alone(
     app: &App,
     customer_id: &CustomerId,
     events: &[LeasedEvent],
-    intent: Intent,
-) -> Result<Looked> {
+    mode: Mode,
+) -> Result<SyncReport> {
     let lease = Lease::take(app, customer_id).await?;
-    lease.during(app, look(app, &lease, events, intent)).await
+    lease.during(app, sync_leased(app, &lease, events, mode)).await
 }
 
 /// When customers who fetched a license last made us look at Stripe, on this server.
@@ -136,77 +118,88 @@ pub(super) async fn catch_up(app: &App, customer: &Customer, held: &IssuedLicens
     Ok(())
 }
 
-/// The same, by who holds the lease already.
-pub(super) async fn sync_held(app: &App, lease: &Lease) -> Result<Looked> {
-    look(app, lease, &[], Intent::Repair).await
+/// Brings a customer in line with Stripe, for a flow that holds the lease already.
+pub(super) async fn sync_held(app: &App, lease: &Lease) -> Result<SyncReport> {
+    sync_leased(app, lease, &[], Mode::Apply).await
 }
 
-async fn look(app: &App, lease: &Lease, events: &[LeasedEvent], intent: Intent) -> Result<Looked> {
+async fn sync_leased(
+    app: &App,
+    lease: &Lease,
+    events: &[LeasedEvent],
+    mode: Mode,
+) -> Result<SyncReport> {
     let mut tx = app.store.read().await?;
     let customer = tx.customer(&lease.customer_id).await?.ok_or(Error::NotFound("customer"))?;
     let orders = tx.orders_to_settle(&lease.customer_id, MAX_ORDERS).await?;
     drop(tx);
     let stripe_id = match &customer.stripe_customer_id {
         Some(id) => id.clone(),
-        None if events.iter().any(LeasedEvent::asks_for_counterpart) => {
-            counterpart::ensure(app, lease, &customer).await?
+        None if events.iter().any(LeasedEvent::asks_for_stripe_customer) => {
+            stripe_customer::ensure(app, lease, &customer).await?
         }
         None => {
             settle::nothing(app, lease, events).await?;
-            return Ok(Looked::default());
+            return Ok(SyncReport::default());
         }
     };
-    let told_deleted = events.iter().any(|event| event.says_deleted(&stripe_id));
-    let found = fetch(app, customer, stripe_id, &orders, intent, told_deleted).await?;
+    let is_said_deleted = events.iter().any(|event| event.says_deleted(&stripe_id));
+    let fetched = fetch(app, customer, stripe_id, &orders, mode, is_said_deleted).await?;
     app.fail_points.reach("sync.fetched");
-    settle::settle(app, lease, &found, events, intent).await
+    settle::settle(app, lease, &fetched, events, mode).await
 }
 
+/// Fetches everything that Stripe says about a customer, and first sends Stripe a changed name or
+/// address. `is_said_deleted`: an event says that the Stripe customer was deleted.
 async fn fetch(
     app: &App,
     customer: Customer,
     stripe_id: StripeCustomerId,
     orders: &[Order],
-    intent: Intent,
-    told_deleted: bool,
-) -> Result<Found> {
+    mode: Mode,
+    is_said_deleted: bool,
+) -> Result<Fetched> {
     let stripe = app.stripe()?;
-    let record = match stripe.customer(&stripe_id).await {
-        // By itself it would say no more than that the key is another account's.
-        Err(StripeFailure::Refused { status: 404, .. }) if told_deleted => {
+    let stripe_customer = match stripe.customer(&stripe_id).await {
+        // A 404 alone proves nothing: the key may belong to another account.
+        Err(StripeFailure::Refused { status: 404, .. }) if is_said_deleted => {
             StripeCustomer::deleted()
         }
-        record => record?,
+        found => found?,
     };
-    if record.deleted {
-        let seen = Seen { deleted: true, ..Seen::default() };
-        // The open checkouts went with them.
-        let pending = orders.iter().filter(|order| order.status == OrderStatus::Pending);
-        let pending = pending.filter_map(|order| order.stripe_checkout_session_id.as_ref());
-        let sessions = pending.map(Session::forgotten).collect();
-        let (told, default_payment_method) = (false, None);
-        return Ok(Found { customer, told, stripe_id, seen, sessions, default_payment_method });
-    }
-    let told = intent == Intent::Repair && counterpart::push(app, &customer, &stripe_id).await?;
-    let mut seen = stripe.purchases(&stripe_id).await?;
-    // After the invoices: a checkout that is complete by now may have none among them yet, never
-    // the other way round.
     let pending = orders.iter().filter(|order| order.status == OrderStatus::Pending);
-    let pending = pending.filter(|order| order.stripe_invoice_id.is_none());
-    let pending = pending.filter_map(|order| order.stripe_checkout_session_id.as_ref());
-    let sessions = try_join_all(pending.take(MAX_SESSIONS).map(|id| session(stripe, id))).await?;
-    for subscription in &mut seen.subscriptions {
-        let sold = |session: &&Session| session.subscription.as_ref() == Some(&subscription.id);
-        subscription.awaits_payment = sessions.iter().find(sold).is_some_and(|sold| sold.unpaid);
+    if stripe_customer.deleted {
+        // Nobody can pay the checkouts of a deleted customer.
+        let sessions = pending.filter_map(|order| order.stripe_checkout_session_id.as_ref());
+        let checkout_sessions = sessions.map(CheckoutSession::unknown_to_stripe).collect();
+        let state = StripeState { is_deleted: true, checkout_sessions, ..StripeState::default() };
+        return Ok(Fetched { customer, is_pushed: false, stripe_id, state });
     }
-    let default_payment_method = record.default_payment_method;
-    Ok(Found { customer, told, stripe_id, seen, sessions, default_payment_method })
+    let is_pushed =
+        mode == Mode::Apply && stripe_customer::push(app, &customer, &stripe_id).await?;
+    let mut state = stripe.purchases(&stripe_id).await?;
+    // Fetched after the invoices: a session that is complete by now may have an invoice that was not
+    // listed yet, never the other way round.
+    let open = pending.filter(|order| order.stripe_invoice_id.is_none());
+    let open = open.filter_map(|order| order.stripe_checkout_session_id.as_ref());
+    let sessions = open.take(MAX_SESSIONS).map(|id| checkout_session(stripe, id));
+    state.checkout_sessions = try_join_all(sessions).await?;
+    for subscription in &mut state.subscriptions {
+        let mut sessions = state.checkout_sessions.iter();
+        let created_it =
+            sessions.find(|found| found.subscription.as_ref() == Some(&subscription.id));
+        subscription.awaits_payment = created_it.is_some_and(|session| session.is_unpaid);
+    }
+    state.default_payment_method = stripe_customer.default_payment_method;
+    Ok(Fetched { customer, is_pushed, stripe_id, state })
 }
 
-/// A checkout as it is now; one that Stripe does not know any more is over.
-async fn session(stripe: &Stripe, id: &CheckoutSessionId) -> Result<Session> {
+/// Returns a Checkout session as it is now. One that Stripe no longer knows is over.
+async fn checkout_session(stripe: &Stripe, id: &CheckoutSessionId) -> Result<CheckoutSession> {
     match stripe.session(id).await {
-        Err(StripeFailure::Refused { status: 404, .. }) => Ok(Session::forgotten(id)),
+        Err(StripeFailure::Refused { status: 404, .. }) => {
+            Ok(CheckoutSession::unknown_to_stripe(id))
+        }
         found => Ok(found?),
     }
 }

@@ -13,9 +13,10 @@ use super::{Answer, MAX_PAGES, Stripe, StripeFailure, field, read_id};
 use crate::domain::ids::{AttemptId, CustomerId};
 use crate::domain::invoice::Payment;
 use crate::domain::stripe_ids::{
-    CheckoutSessionId, InvoiceId, PaymentIntentId, StripeCustomerId, StripeSubscriptionId,
+    CheckoutSessionId, PaymentIntentId, StripeCustomerId, StripeSubscriptionId,
 };
-use crate::domain::subscription::{Seen, Subscription};
+use crate::domain::stripe_state::{CheckoutSession, CheckoutStatus, StripeState};
+use crate::domain::subscription::Subscription;
 
 /// How a customer is made at Stripe; kept as it is until the answer has come.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,37 +46,6 @@ pub struct SessionParameters {
     pub cancel_url: String,
 }
 
-/// Where a checkout session stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SessionStatus {
-    /// It can be paid.
-    Open,
-    /// It was completed; the money may still be on its way.
-    Complete,
-    /// It was closed without.
-    Expired,
-}
-
-/// A checkout session.
-#[derive(Clone, Debug)]
-pub struct Session {
-    /// Its id.
-    pub id: CheckoutSessionId,
-    /// The page, while it is open.
-    pub url: Option<String>,
-    /// Where it stands.
-    pub status: SessionStatus,
-    /// Whether one that is complete is not paid
-    /// (<https://docs.stripe.com/api/checkout/sessions/object#checkout_session_object-payment_status>).
-    pub unpaid: bool,
-    /// What it sold.
-    pub subscription: Option<StripeSubscriptionId>,
-    /// The first invoice of that.
-    pub invoice: Option<InvoiceId>,
-    /// The attempt that made it.
-    attempt_id: Option<String>,
-}
-
 /// Events that Stripe could not deliver.
 #[derive(Debug)]
 pub struct Undelivered {
@@ -98,29 +68,6 @@ impl StripeCustomer {
     /// One that was deleted.
     pub(crate) fn deleted() -> Self {
         Self { deleted: true, default_payment_method: None }
-    }
-}
-
-impl Session {
-    /// One that Stripe does not know any more.
-    pub(crate) fn forgotten(id: &CheckoutSessionId) -> Self {
-        Self {
-            id: id.clone(),
-            url: None,
-            status: SessionStatus::Expired,
-            unpaid: false,
-            subscription: None,
-            invoice: None,
-            attempt_id: None,
-        }
-    }
-
-    /// The first invoice of what it sold: the one that it names, or the oldest there is.
-    pub(crate) fn first_invoice<'s>(&'s self, seen: &'s Seen) -> Option<&'s InvoiceId> {
-        let sold = self.subscription.as_ref().filter(|_| self.status == SessionStatus::Complete);
-        let of_it = |id| seen.invoices.iter().find(|invoice| invoice.is_of(id));
-        let oldest = || sold.and_then(of_it).map(|invoice| &invoice.id);
-        self.invoice.as_ref().or_else(oldest)
     }
 }
 
@@ -179,7 +126,7 @@ impl Stripe {
 
     /// Everything that Stripe says about what a customer bought. Read anew each time, as a whole, and one
     /// after the other: what a subscription bills is listed after it, and what was paid after that.
-    pub async fn purchases(&self, id: &StripeCustomerId) -> Answer<Seen> {
+    pub async fn purchases(&self, id: &StripeCustomerId) -> Answer<StripeState> {
         let subscriptions = self.subscriptions(id).await?;
         let query = vec![field("customer", id.as_str()), field("expand[]", "data.payments")];
         let mut invoices =
@@ -195,7 +142,8 @@ impl Stripe {
         }
         let payments = self.payments(id, &invoices).await?;
         let invoices = invoices.into_iter().filter_map(|found| found.into_domain(&payments));
-        Ok(Seen { deleted: false, subscriptions, invoices: invoices.collect() })
+        let invoices = invoices.collect();
+        Ok(StripeState { subscriptions, invoices, ..StripeState::default() })
     }
 
     /// The events that Stripe could not deliver, of the last thirty days, as it would have sent them: the
@@ -288,7 +236,7 @@ impl Stripe {
         &self,
         attempt: &AttemptId,
         parameters: &SessionParameters,
-    ) -> Answer<Session> {
+    ) -> Answer<CheckoutSession> {
         let mut form = vec![
             field("mode", "subscription"),
             field("customer", &parameters.stripe_customer_id),
@@ -307,7 +255,7 @@ impl Stripe {
     }
 
     /// A checkout session.
-    pub async fn session(&self, id: &CheckoutSessionId) -> Answer<Session> {
+    pub async fn session(&self, id: &CheckoutSessionId) -> Answer<CheckoutSession> {
         read_session(self.get(&format!("/checkout/sessions/{id}"), Vec::new()).await?)
     }
 
@@ -316,17 +264,18 @@ impl Stripe {
         &self,
         customer: &str,
         attempt: &AttemptId,
-    ) -> Answer<Option<Session>> {
+    ) -> Answer<Option<CheckoutSession>> {
         let query = vec![field("customer", customer)];
         let found =
             self.all("/checkout/sessions", query, |found: &WireSession| found.id.as_str()).await?;
         let sessions = found.into_iter().map(read_session).collect::<Answer<Vec<_>>>()?;
-        let made = |session: &Session| session.attempt_id.as_deref() == Some(attempt.as_str());
+        let made =
+            |session: &CheckoutSession| session.attempt_id.as_deref() == Some(attempt.as_str());
         Ok(sessions.into_iter().find(made))
     }
 
     /// Closes a checkout session, so that nobody can pay it any more.
-    pub async fn expire_session(&self, id: &CheckoutSessionId) -> Answer<Session> {
+    pub async fn expire_session(&self, id: &CheckoutSessionId) -> Answer<CheckoutSession> {
         let path = format!("/checkout/sessions/{id}/expire");
         read_session(self.post(&path, Vec::new(), None).await?)
     }
@@ -345,17 +294,17 @@ impl Stripe {
     }
 }
 
-fn read_session(found: WireSession) -> Answer<Session> {
+fn read_session(found: WireSession) -> Answer<CheckoutSession> {
     let attempt_id = found.metadata("attempt_id").map(str::to_owned);
     let status = match found.status.as_deref() {
-        Some("complete") => SessionStatus::Complete,
-        Some("expired") => SessionStatus::Expired,
-        _ => SessionStatus::Open,
+        Some("complete") => CheckoutStatus::Complete,
+        Some("expired") => CheckoutStatus::Expired,
+        _ => CheckoutStatus::Open,
     };
-    Ok(Session {
+    Ok(CheckoutSession {
         id: read_id(&found.id)?,
         url: found.url,
-        unpaid: status == SessionStatus::Complete
+        is_unpaid: status == CheckoutStatus::Complete
             && found.payment_status.as_deref() == Some("unpaid"),
         status,
         subscription: found.subscription.as_ref().map(Link::id).map(read_id).transpose()?,

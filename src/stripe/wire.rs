@@ -131,7 +131,7 @@ impl WireSubscription {
             collection_paused: self.pause_collection.is_some(),
             has_invoice: self.latest_invoice.is_some(),
             awaits_payment: false,
-            ours: named(&self.metadata, "customer_id").is_some(),
+            is_ours: named(&self.metadata, "customer_id").is_some(),
             default_payment_method: self.default_payment_method.map(|link| link.id().to_owned()),
             created: Timestamp::saturating(self.created.unwrap_or(0)),
         })

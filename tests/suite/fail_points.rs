@@ -21,7 +21,7 @@ const NO_STEP_OF_A_SALE: [(&str, &[&str], &str); 12] = [
     ("account", &["update", "delete_here"], "one transaction; what follows from it is a task"),
     ("admin", &["create", "revoke", "permit"], "one transaction, and nothing follows"),
     ("backfill", &["create"], "its command has places of its own"),
-    ("counterpart", &["adopt", "close"], "of the backfill; of a deletion, which is begun anew"),
+    ("stripe_customer", &["adopt", "close"], "of the backfill; of a deletion, which is begun anew"),
     ("events", &["replay"], "one transaction; the worker finds what it wrote"),
     ("import", &["customers"], "all or nothing, and begun anew"),
     ("license", &["grant", "revoke_key", "renew", "fresh"], "one transaction each"),

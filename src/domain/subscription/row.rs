@@ -1,4 +1,4 @@
-//! Subscriptions as they are kept: the one that governs each customer's license, as Stripe said it last.
+//! Subscriptions as they are stored: the current one of each customer, as of the last sync.
 
 use super::Status;
 use crate::domain::column::row;

@@ -39,7 +39,7 @@ fn subscription(id: &str, status: &str, prices: &[&str]) -> Subscription {
         has_invoice: false,
         awaits_payment: false,
         collection_paused: false,
-        ours: true,
+        is_ours: true,
         default_payment_method: None,
         created: at(PERIOD_START),
     }
@@ -64,38 +64,38 @@ fn invoice(id: &str, of: &Subscription, status: InvoiceStatus, end: i64) -> Invo
 }
 
 /// The plan and term that are due; none if none is.
-fn due(seen: &Seen, now: i64) -> Option<(String, i64, Option<i64>)> {
-    due_by(Policy::default(), seen, now)
+fn due(state: &StripeState, now: i64) -> Option<(String, i64, Option<i64>)> {
+    due_by(Policy::default(), state, now)
 }
 
 /// The same, by another policy than the usual one.
-fn due_by(policy: Policy, seen: &Seen, now: i64) -> Option<(String, i64, Option<i64>)> {
+fn due_by(policy: Policy, state: &StripeState, now: i64) -> Option<(String, i64, Option<i64>)> {
     let catalog = Catalog { policy, ..catalog() };
-    let judgement = judge(seen, None, &catalog, at(now));
-    judgement.due.map(|due| {
+    let assessment = assess(state, None, &catalog, at(now));
+    assessment.entitlement.map(|due| {
         let expires = due.term.expires.unwrap().epoch_seconds();
         let grace = due.term.grace_until.map(Timestamp::epoch_seconds);
         (due.plan.id.to_string(), expires, grace)
     })
 }
 
-fn seen(subscription: Subscription, invoices: Vec<Invoice>) -> Seen {
-    Seen { deleted: false, subscriptions: vec![subscription], invoices }
+fn state(subscription: Subscription, invoices: Vec<Invoice>) -> StripeState {
+    StripeState { subscriptions: vec![subscription], invoices, ..StripeState::default() }
 }
 
 /// A subscription in this state whose current period is paid.
-fn paid(status: &str) -> Seen {
+fn paid(status: &str) -> StripeState {
     let subscription = subscription("sub_1", status, &["price_pro_monthly"]);
     let invoice = invoice("in_1", &subscription, InvoiceStatus::Paid, PERIOD_END);
-    seen(subscription, vec![invoice])
+    state(subscription, vec![invoice])
 }
 
 /// A subscription in this state whose current period is not paid, but the one before.
-fn unpaid_renewal(status: &str) -> Seen {
+fn unpaid_renewal(status: &str) -> StripeState {
     let subscription = subscription("sub_1", status, &["price_pro_monthly"]);
     let before = invoice("in_1", &subscription, InvoiceStatus::Paid, PERIOD_START);
     let renewal = invoice("in_2", &subscription, InvoiceStatus::Open, PERIOD_END);
-    seen(subscription, vec![renewal, before])
+    state(subscription, vec![renewal, before])
 }
 
 fn professional(expires: i64, grace: Option<i64>) -> Option<(String, i64, Option<i64>)> {
@@ -312,70 +312,70 @@ fn invoices_that_are_missing_take_nothing_and_grant_nothing() {
     assert_eq!(due(&state, NOW), professional(PERIOD_END, Some(PERIOD_END + 7 * DAY)));
     state.subscriptions[0].has_invoice = true;
     let catalog = catalog();
-    let judgement = judge(&state, None, &catalog, at(NOW));
-    assert!(judgement.unclear && judgement.due.is_none());
+    let assessment = assess(&state, None, &catalog, at(NOW));
+    assert!(assessment.is_unclear && assessment.entitlement.is_none());
 }
 
 #[test]
 fn a_subscription_to_something_else_is_left_alone() {
-    let mut state = seen(subscription("sub_1", "active", &["price_support"]), Vec::new());
-    state.subscriptions[0].ours = false;
+    let mut state = state(subscription("sub_1", "active", &["price_support"]), Vec::new());
+    state.subscriptions[0].is_ours = false;
     let catalog = catalog();
-    let judgement = judge(&state, None, &catalog, at(NOW));
-    assert!(judgement.governing.is_none(), "it would stand in the way of a checkout");
-    assert!(!judgement.unclear, "it would hold up what the other subscriptions come to");
+    let assessment = assess(&state, None, &catalog, at(NOW));
+    assert!(assessment.subscription.is_none(), "it would stand in the way of a checkout");
+    assert!(!assessment.is_unclear, "it would hold up what the other subscriptions come to");
 }
 
 #[test]
 fn what_the_vendor_says_is_sold_beside_the_plans_is_no_news() {
-    let mut state = seen(subscription("sub_1", "active", &["price_support"]), Vec::new());
-    state.subscriptions[0].ours = false;
+    let mut state = state(subscription("sub_1", "active", &["price_support"]), Vec::new());
+    state.subscriptions[0].is_ours = false;
     let mut catalog = catalog();
     let alerts =
-        |state: &Seen, catalog: &Catalog| judge(state, None, catalog, at(NOW)).alerts.len();
+        |state: &StripeState, catalog: &Catalog| assess(state, None, catalog, at(NOW)).alerts.len();
     assert_eq!(alerts(&state, &catalog), 1);
     catalog.other_prices.push("price_support".into());
     assert_eq!(alerts(&state, &catalog), 0);
     // One that is listed without its items says nothing of the kind.
     state.subscriptions[0].items.clear();
-    state.subscriptions[0].ours = true;
-    assert!(judge(&state, None, &catalog, at(NOW)).unclear);
+    state.subscriptions[0].is_ours = true;
+    assert!(assess(&state, None, &catalog, at(NOW)).is_unclear);
 }
 
 #[test]
 fn what_is_unclear_about_the_one_that_governed_is_so_the_next_time_too() {
     let mut state = paid("active");
     let mut former = subscription("sub_0", "active", &["price_gone"]);
-    former.ours = false;
+    former.is_ours = false;
     let held = former.id.clone();
     state.subscriptions.push(former);
     let catalog = catalog();
-    let judgement = judge(&state, Some(&held), &catalog, at(NOW));
-    assert_eq!(judgement.governing.map(|governing| &governing.id), Some(&held));
-    assert!(judgement.unclear && judgement.due.is_some());
+    let assessment = assess(&state, Some(&held), &catalog, at(NOW));
+    assert_eq!(assessment.subscription.map(|governing| &governing.id), Some(&held));
+    assert!(assessment.is_unclear && assessment.entitlement.is_some());
 }
 
 #[test]
 fn the_subscription_that_governed_goes_on_to_whatever_becomes_of_its_price() {
-    let mut state = seen(subscription("sub_1", "active", &["price_gone"]), Vec::new());
-    state.subscriptions[0].ours = false;
+    let mut state = state(subscription("sub_1", "active", &["price_gone"]), Vec::new());
+    state.subscriptions[0].is_ours = false;
     let (catalog, held) = (catalog(), state.subscriptions[0].id.clone());
-    let judgement = judge(&state, Some(&held), &catalog, at(NOW));
-    assert!(judgement.unclear && judgement.governing.is_some());
+    let assessment = assess(&state, Some(&held), &catalog, at(NOW));
+    assert!(assessment.is_unclear && assessment.subscription.is_some());
     state.subscriptions[0].status = Status::Canceled;
-    let judgement = judge(&state, Some(&held), &catalog, at(NOW));
-    assert_eq!(judgement.governing.map(|governing| &governing.status), Some(&Status::Canceled));
-    assert!(!judgement.unclear && judgement.due.is_none());
+    let assessment = assess(&state, Some(&held), &catalog, at(NOW));
+    assert_eq!(assessment.subscription.map(|governing| &governing.status), Some(&Status::Canceled));
+    assert!(!assessment.is_unclear && assessment.entitlement.is_none());
 }
 
 #[test]
 fn a_former_price_keeps_the_plan() {
     let mut catalog = catalog();
     catalog.plans[2].former_prices.push("price_pro_2025".into());
-    let state = seen(subscription("sub_1", "active", &["price_pro_2025"]), Vec::new());
-    let judgement = judge(&state, None, &catalog, at(NOW));
-    assert_eq!(judgement.due.unwrap().plan.id.as_str(), "professional");
-    assert!(judgement.alerts.is_empty());
+    let state = state(subscription("sub_1", "active", &["price_pro_2025"]), Vec::new());
+    let assessment = assess(&state, None, &catalog, at(NOW));
+    assert_eq!(assessment.entitlement.unwrap().plan.id.as_str(), "professional");
+    assert!(assessment.alerts.is_empty());
 }
 
 #[test]
@@ -417,11 +417,12 @@ fn the_higher_of_two_holds_and_the_other_takes_over_stripe_7() {
         invoice("in_1", &starter, InvoiceStatus::Paid, PERIOD_END),
         invoice("in_2", &higher, InvoiceStatus::Paid, PERIOD_END),
     ];
-    let mut state = Seen { deleted: false, subscriptions: vec![starter, higher], invoices };
+    let mut state =
+        StripeState { subscriptions: vec![starter, higher], invoices, ..StripeState::default() };
     let catalog = catalog();
-    let both = judge(&state, None, &catalog, at(NOW));
+    let both = assess(&state, None, &catalog, at(NOW));
     assert_eq!(both.alerts, [Alert::SeveralLive]);
-    assert_eq!(both.governing.unwrap().id.as_str(), "sub_2");
+    assert_eq!(both.subscription.unwrap().id.as_str(), "sub_2");
     assert_eq!(due(&state, NOW).unwrap().0, "professional");
     state.subscriptions[1].status = Status::Canceled;
     assert_eq!(due(&state, NOW).unwrap().0, "starter");
@@ -431,23 +432,23 @@ fn the_higher_of_two_holds_and_the_other_takes_over_stripe_7() {
 fn what_is_not_known_takes_nothing_away() {
     let catalog = catalog();
     for (status, price) in [("active", "price_gold"), ("frozen", "price_pro_monthly")] {
-        let state = seen(subscription("sub_1", status, &[price]), Vec::new());
-        let judgement = judge(&state, None, &catalog, at(NOW));
-        assert!(judgement.unclear && judgement.due.is_none(), "{status} {price}");
-        assert_eq!(judgement.alerts.len(), 1);
+        let state = state(subscription("sub_1", status, &[price]), Vec::new());
+        let assessment = assess(&state, None, &catalog, at(NOW));
+        assert!(assessment.is_unclear && assessment.entitlement.is_none(), "{status} {price}");
+        assert_eq!(assessment.alerts.len(), 1);
     }
 }
 
 #[test]
 fn a_deleted_customer_has_nothing_stripe_16() {
-    let state = Seen { deleted: true, ..paid("active") };
+    let state = StripeState { is_deleted: true, ..paid("active") };
     assert_eq!(due(&state, NOW), None);
 }
 
 #[test]
 fn several_items_are_decided_the_same_way_in_any_order_stripe_19() {
     let prices = ["price_starter_monthly", "price_seats", "price_pro_monthly"];
-    let mut state = seen(subscription("sub_1", "active", &prices), Vec::new());
+    let mut state = state(subscription("sub_1", "active", &prices), Vec::new());
     let first = due(&state, NOW);
     assert_eq!(first.as_ref().unwrap().0, "professional");
     state.subscriptions[0].items.reverse();

@@ -16,7 +16,7 @@ const PAYMENTS: [Payment; 6] = [
     Payment::DisputeLost,
 ];
 
-fn any_state() -> impl Strategy<Value = Seen> {
+fn any_state() -> impl Strategy<Value = StripeState> {
     let status = prop::sample::select(vec![
         "trialing",
         "active",
@@ -34,7 +34,7 @@ fn any_state() -> impl Strategy<Value = Seen> {
     let cancel = (prop::option::of(-2..3_i64), any::<bool>());
     let one = (status, price, invoices, cancel, any::<bool>());
     prop::collection::vec(one, 0..3).prop_map(|subscriptions| {
-        let mut seen = Seen::default();
+        let mut state = StripeState::default();
         for (n, (status, price, invoices, (cancel, flag), paused)) in
             subscriptions.into_iter().enumerate()
         {
@@ -42,21 +42,21 @@ fn any_state() -> impl Strategy<Value = Seen> {
             made.cancel_at = cancel.map(|weeks| at(NOW + weeks * 7 * DAY));
             made.cancel_at_period_end = flag;
             made.collection_paused = paused;
-            for (m, (state, months, payment, bills, free)) in invoices.into_iter().enumerate() {
+            for (m, (standing, months, payment, bills, free)) in invoices.into_iter().enumerate() {
                 use InvoiceStatus::{Draft, Open, Paid, Uncollectible, Void};
-                let state = [Draft, Open, Paid, Void, Uncollectible][usize::from(state)];
+                let status = [Draft, Open, Paid, Void, Uncollectible][usize::from(standing)];
                 let end = PERIOD_END - months * MONTH;
-                let mut bill = invoice(&format!("in_{n}_{m}"), &made, state, end);
+                let mut bill = invoice(&format!("in_{n}_{m}"), &made, status, end);
                 bill.payment = PAYMENTS[payment];
                 if free {
                     bill.amount = 0;
                 }
                 bill.lines[0].price = bills.map(str::to_owned);
-                seen.invoices.push(bill);
+                state.invoices.push(bill);
             }
-            seen.subscriptions.push(made);
+            state.subscriptions.push(made);
         }
-        seen
+        state
     })
 }
 
@@ -70,8 +70,8 @@ fn any_policy() -> impl Strategy<Value = Policy> {
 }
 
 /// What is due, as something to compare: the plan's rank, then the end.
-fn worth(policy: Policy, seen: &Seen, now: i64) -> Option<(usize, i64)> {
-    let (plan, expires, grace) = due_by(policy, seen, now)?;
+fn worth(policy: Policy, state: &StripeState, now: i64) -> Option<(usize, i64)> {
+    let (plan, expires, grace) = due_by(policy, state, now)?;
     Some((catalog().rank(&plan), grace.unwrap_or(expires)))
 }
 
@@ -85,18 +85,18 @@ fn stricter(one: Policy, other: Policy) -> Policy {
 }
 
 /// The same state, where every invoice bills what the subscription is for.
-fn without_changes(mut seen: Seen) -> Seen {
-    seen.invoices.iter_mut().for_each(|invoice| invoice.lines[0].price = None);
-    seen
+fn without_changes(mut state: StripeState) -> StripeState {
+    state.invoices.iter_mut().for_each(|invoice| invoice.lines[0].price = None);
+    state
 }
 
 /// The same state, with another outcome of what was `before`.
-fn with_outcome(seen: &Seen, before: Payment, after: Payment) -> Seen {
-    let mut seen = seen.clone();
-    for invoice in seen.invoices.iter_mut().filter(|invoice| invoice.payment == before) {
+fn with_outcome(state: &StripeState, before: Payment, after: Payment) -> StripeState {
+    let mut state = state.clone();
+    for invoice in state.invoices.iter_mut().filter(|invoice| invoice.payment == before) {
         invoice.payment = after;
     }
-    seen
+    state
 }
 
 proptest! {
@@ -179,7 +179,7 @@ proptest! {
         let stricter = stricter(one, other);
         // Of one subscription never longer, whatever was changed meanwhile.
         for subscription in &state.subscriptions {
-            let alone = Seen { subscriptions: vec![subscription.clone()], ..state.clone() };
+            let alone = StripeState { subscriptions: vec![subscription.clone()], ..state.clone() };
             let ends = |policy| worth(policy, &alone, now).map(|(_, ends)| ends);
             prop_assert!(ends(stricter) <= ends(one));
         }

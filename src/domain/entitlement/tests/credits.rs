@@ -9,14 +9,14 @@ const YEAR_END: i64 = PERIOD_START + 365 * DAY;
 const WEEK: Option<i64> = Some(PERIOD_END + 7 * DAY);
 
 /// A subscription whose period was paid by an invoice with this line.
-fn billed(first: Line) -> Seen {
+fn billed(first: Line) -> StripeState {
     let mut state = paid("active");
     state.invoices[0].lines = vec![first];
     state
 }
 
 /// A year of the higher plan whose invoice is `first`, changed to a month of the lower one for nothing.
-fn lowered(first: InvoiceStatus, payment: Payment) -> Seen {
+fn lowered(first: InvoiceStatus, payment: Payment) -> StripeState {
     let mut state = billed(line("price_pro_yearly", YEAR_END, 49000));
     (state.invoices[0].status, state.invoices[0].payment) = (first, payment);
     let lower = [
@@ -30,7 +30,7 @@ fn lowered(first: InvoiceStatus, payment: Payment) -> Seen {
 
 /// A month of the lower plan whose invoice is `first`, changed to the higher one by a payment of the `difference`
 /// to what is left of the first.
-fn raised(first: InvoiceStatus, payment: Payment, difference: i64) -> Seen {
+fn raised(first: InvoiceStatus, payment: Payment, difference: i64) -> StripeState {
     let mut state = billed(line("price_starter_monthly", PERIOD_END, 1900));
     (state.invoices[0].status, state.invoices[0].payment) = (first, payment);
     let higher = [

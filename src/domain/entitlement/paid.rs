@@ -1,10 +1,10 @@
 //! What of a subscription was paid for, read from the lines of its invoices, in the order in which they were
 //! made. What follows from that is in [`super`].
 
-use super::Subscription;
 use crate::domain::invoice::{Invoice, InvoiceStatus, Line};
 use crate::domain::plan::{Catalog, Plan};
 use crate::domain::policy::Policy;
+use crate::domain::subscription::Subscription;
 use crate::domain::time::Timestamp;
 
 /// The invoices that say something of what a subscription grants: all of its own, less what the vendor

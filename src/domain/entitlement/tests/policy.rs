@@ -4,7 +4,7 @@ use super::*;
 use crate::domain::policy::Bought::{Keep, Revoke};
 
 /// The current period is paid, and this became of the payment.
-fn paid_and(payment: Payment) -> Seen {
+fn paid_and(payment: Payment) -> StripeState {
     let mut state = paid("active");
     state.invoices[0].payment = payment;
     state
