@@ -271,4 +271,4 @@ fn grace(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -2,9 +2,9 @@
 //! a restored backup has lost.
 
 use licentia::customer_file;
+use licentia::flows::Mode;
 use licentia::flows::backfill::{self, Newcomers, Report};
 use licentia::flows::import;
-use licentia::flows::settle::Intent;
 use licentia_sandbox::{ApiFault, Card, Interval, NewPrice, Times};
 use serde_json::{Value, json};
 
@@ -12,19 +12,19 @@ use crate::harness::PASSWORD;
 use crate::harness::database::{execute, number, texts};
 use crate::harness::shop::Shop;
 
-async fn backfill(shop: &Shop, intent: Intent, newcomers: Newcomers) -> Report {
-    let report = backfill::everybody(&shop.app.app, intent, newcomers, |_| {}).await.unwrap();
+async fn backfill(shop: &Shop, mode: Mode, newcomers: Newcomers) -> Report {
+    let report = backfill::everybody(&shop.app.app, mode, newcomers, |_| {}).await.unwrap();
     shop.settled().await;
     report
 }
 
 async fn linking(shop: &Shop) -> Report {
-    backfill(shop, Intent::Repair, Newcomers::Tell).await
+    backfill(shop, Mode::Apply, Newcomers::Tell).await
 }
 
 async fn import(shop: &Shop, csv: &str) {
     let file = customer_file::parse(csv).unwrap();
-    import::customers(&shop.app.app, file, Intent::Repair, |_| {}).await.unwrap();
+    import::customers(&shop.app.app, file, Mode::Apply, |_| {}).await.unwrap();
 }
 
 /// What was done, and why what was left.
@@ -132,7 +132,7 @@ async fn who_signs_up_with_anothers_address_does_not_get_their_subscription() {
     import(&shop, "email,email_verified\nada@example.com,yes\n").await;
     shop.settled().await;
     let before = everything(&shop).await;
-    let report = backfill(&shop, Intent::Repair, Newcomers::Create).await;
+    let report = backfill(&shop, Mode::Apply, Newcomers::Create).await;
     assert_eq!(summary(&report), (vec![], vec!["unverified_email"]));
     assert_eq!(report.paying_left().count(), 1);
     assert!(report.left[0].message.contains(&thief.customer_id), "{}", report.left[0].message);
@@ -182,7 +182,7 @@ async fn what_is_ambiguous_is_told_and_left() {
     shop.old_customer("not an address", &[]).await;
     shop.settled().await;
     let before = everything(&shop).await;
-    let report = backfill(&shop, Intent::Repair, Newcomers::Create).await;
+    let report = backfill(&shop, Mode::Apply, Newcomers::Create).await;
     let left = [
         "named_twice",
         "named_twice",
@@ -223,7 +223,7 @@ async fn who_pays_and_has_no_account_gets_one_if_that_is_wanted() {
     assert_eq!(report.paying_left().count(), 1, "who pays for nothing can wait");
     assert_eq!(shop.app.count("customers").await, 0);
 
-    let report = backfill(&shop, Intent::Repair, Newcomers::Create).await;
+    let report = backfill(&shop, Mode::Apply, Newcomers::Create).await;
     assert_eq!(summary(&report), (vec!["created"], vec!["no_account"]));
     assert_eq!(shop.app.count("customers").await, 1);
     assert_eq!(plan_of(&shop, "ada@example.com").await, ["professional"]);
@@ -247,7 +247,7 @@ async fn who_pays_and_has_no_account_gets_one_if_that_is_wanted() {
     assert_eq!(answer.body["detail"], same.body["detail"]);
 
     let before = everything(&shop).await;
-    let report = backfill(&shop, Intent::Repair, Newcomers::Create).await;
+    let report = backfill(&shop, Mode::Apply, Newcomers::Create).await;
     assert_eq!(summary(&report), (vec![], vec!["no_account"]));
     assert_eq!(everything(&shop).await, before);
 }
@@ -262,11 +262,11 @@ async fn a_look_changes_nothing_and_says_what_would_be_done() {
     shop.old_buyer("eve@example.com", &[]).await;
     shop.settled().await;
     let before = everything(&shop).await;
-    let looked = backfill(&shop, Intent::Look, Newcomers::Create).await;
+    let looked = backfill(&shop, Mode::DryRun, Newcomers::Create).await;
     let would = vec!["created", "linked_by_email", "linked_by_metadata"];
     assert_eq!(summary(&looked), (would.clone(), vec![]));
     assert_eq!(everything(&shop).await, before);
-    let done = backfill(&shop, Intent::Repair, Newcomers::Create).await;
+    let done = backfill(&shop, Mode::Apply, Newcomers::Create).await;
     assert_eq!(summary(&done), (would, vec![]));
 }
 
@@ -304,7 +304,7 @@ async fn a_price_that_no_plan_has_is_told() {
         let form = [("customer", id.as_str()), ("items[0][price]", new.id)];
         shop.at_stripe("subscriptions", &form).await;
     }
-    let report = backfill(&shop, Intent::Repair, Newcomers::Create).await;
+    let report = backfill(&shop, Mode::Apply, Newcomers::Create).await;
     assert_eq!(summary(&report), (vec![], vec!["no_account"; 2]));
     assert_eq!(report.unknown_prices.into_iter().collect::<Vec<_>>(), [(new.id.to_owned(), 2)]);
 }
@@ -340,12 +340,12 @@ async fn what_stripe_did_not_answer_is_done_by_the_next_run() {
         shop.settled().await;
         shop.sandbox.faults().api_call(ApiFault::ErrorBefore, failing, Times::Always);
         let app = &shop.app.app;
-        let failed = backfill::everybody(app, Intent::Repair, Newcomers::Create, |_| {}).await;
+        let failed = backfill::everybody(app, Mode::Apply, Newcomers::Create, |_| {}).await;
         let failed = failed.unwrap();
         assert_eq!((failed.done.len(), failed.failed.len()), (0, 2), "{failing}");
         assert!(failed.failed[0].error.contains("Stripe"), "{}", failed.failed[0].error);
         shop.sandbox.faults().clear();
-        let report = backfill(&shop, Intent::Repair, Newcomers::Create).await;
+        let report = backfill(&shop, Mode::Apply, Newcomers::Create).await;
         assert_eq!(summary(&report), (vec!["finished"; 2], vec![]), "{failing}");
         for email in ["ada@example.com", "eve@example.com"] {
             assert_eq!(plan_of(&shop, email).await, ["professional"], "{failing}");
@@ -366,7 +366,7 @@ async fn when_they_cannot_be_listed_nothing_is_done() {
     for listing in ["GET /v1/customers", "GET /v1/subscriptions"] {
         shop.sandbox.faults().api_call(ApiFault::RateLimited, listing, Times::Next(3));
         let app = &shop.app.app;
-        let failed = backfill::everybody(app, Intent::Repair, Newcomers::Tell, |_| {}).await;
+        let failed = backfill::everybody(app, Mode::Apply, Newcomers::Tell, |_| {}).await;
         assert!(failed.unwrap_err().to_string().contains("Stripe cannot be reached: 429"));
         assert_eq!(everything(&shop).await, before);
     }
@@ -397,7 +397,7 @@ async fn after_an_old_backup_the_links_come_back() {
     ] {
         execute(&shop.app.app.store, back).await.unwrap();
     }
-    let report = backfill(&shop, Intent::Repair, Newcomers::Create).await;
+    let report = backfill(&shop, Mode::Apply, Newcomers::Create).await;
     assert_eq!(summary(&report), (vec!["linked_by_metadata"], vec!["deleted", "not_here"]));
     let left: Vec<_> = report.paying_left().collect();
     assert_eq!((left.len(), left[0].reason), (1, "not_here"), "Eve's subscription was ended");
@@ -408,7 +408,7 @@ async fn after_an_old_backup_the_links_come_back() {
     // Told apart by the vendor, Bob gets a new account.
     let untag = [("metadata[customer_id]", "")];
     shop.at_stripe(&format!("customers/{}", left[0].stripe_customer_id), &untag).await;
-    let report = backfill(&shop, Intent::Repair, Newcomers::Create).await;
+    let report = backfill(&shop, Mode::Apply, Newcomers::Create).await;
     assert_eq!(summary(&report), (vec!["created"], vec!["deleted"]));
     assert_eq!(plan_of(&shop, "bob@example.com").await, ["professional"]);
 }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use licentia::domain::admin_key::Scope;
 use licentia::domain::license::{Entitlement, Source, Term};
+use licentia::flows::Mode;
 use licentia::flows::license;
 use licentia::flows::reconcile::{AT_ONCE, everybody};
-use licentia::flows::settle::Intent;
 use licentia_sandbox::{Card, Paid};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -28,7 +28,7 @@ async fn lacking(admin: &Client) -> (i64, Vec<String>) {
 const NOBODY: (i64, Vec<String>) = (0, Vec::new());
 
 async fn compare(shop: &Shop) {
-    let report = everybody(&shop.app.app, Intent::Repair, AT_ONCE, |_| {}).await.unwrap();
+    let report = everybody(&shop.app.app, Mode::Apply, AT_ONCE, |_| {}).await.unwrap();
     assert!(report.failed.is_empty(), "{report:?}");
 }
 
@@ -90,7 +90,7 @@ async fn a_license_that_vanished_is_counted_until_a_comparison_repairs_it_reliab
     let at = "2026-11-20T15:00:00+00:00";
     assert_eq!(compared, json!({ "at": at, "checked": 2, "drifted": 2, "failed": 0, "left": 0 }));
     shop.sandbox.advance(Duration::from_secs(60));
-    everybody(&shop.app.app, Intent::Look, AT_ONCE, |_| {}).await.unwrap();
+    everybody(&shop.app.app, Mode::DryRun, AT_ONCE, |_| {}).await.unwrap();
     let looked = admin.get("/api/admin/drift").await.body["compared"].clone();
     assert_eq!(looked, compared, "to look is no comparison that repairs");
 }

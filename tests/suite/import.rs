@@ -1,9 +1,9 @@
 //! `licentia import customers`: those whom a vendor has already.
 
 use licentia::customer_file;
+use licentia::flows::Mode;
 use licentia::flows::backfill::{self, Newcomers};
 use licentia::flows::import::{self, Report};
-use licentia::flows::settle::Intent;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
@@ -24,7 +24,7 @@ fn command(app: &TestApp, csv: &str, more: &[&str]) -> Done {
 
 async fn import(shop: &Shop, csv: &str) -> licentia::error::Result<Report> {
     let file = customer_file::parse(csv).unwrap();
-    import::customers(&shop.app.app, file, Intent::Repair, |_| {}).await
+    import::customers(&shop.app.app, file, Mode::Apply, |_| {}).await
 }
 
 const FILE: &str = "email,name,company_name,email_verified\r\n\
@@ -167,7 +167,7 @@ async fn who_is_named_at_stripe_is_looked_up_and_then_gets_what_they_pay_for() {
     assert_eq!((report.imported, report.linked), (1, 1));
     assert_eq!(shop.mails_about_sales("ada@example.com").len(), 0);
     let app = &shop.app.app;
-    let report = backfill::everybody(app, Intent::Repair, Newcomers::Tell, |_| {}).await.unwrap();
+    let report = backfill::everybody(app, Mode::Apply, Newcomers::Tell, |_| {}).await.unwrap();
     assert_eq!((report.done.len(), report.done[0].action), (1, "finished"), "{report:?}");
     shop.settled().await;
     let mails = shop.mails_about_sales("ada@example.com");

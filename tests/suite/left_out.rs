@@ -5,8 +5,8 @@ use std::future::ready;
 
 use futures_util::FutureExt;
 use licentia::domain::invoice::Payment;
+use licentia::flows::Mode;
 use licentia::flows::reconcile::{AT_ONCE, everybody};
-use licentia::flows::settle::Intent;
 use licentia::stripe::Double;
 use licentia_sandbox::{Card, Order, sign};
 use serde_json::{Value, json};
@@ -131,7 +131,7 @@ async fn who_was_deleted_at_stripe_and_is_not_known_there_is_unlinked_stripe_16(
     let store = &shop.app.app.store;
     execute(store, "UPDATE customers SET stripe_customer_id = 'cus_gone'").await.unwrap();
     // That Stripe does not know them may be the key's fault, and takes nothing by itself.
-    let report = everybody(&shop.app.app, Intent::Repair, AT_ONCE, |_| {}).await.unwrap();
+    let report = everybody(&shop.app.app, Mode::Apply, AT_ONCE, |_| {}).await.unwrap();
     assert_eq!(report.failed.len(), 1, "{report:?}");
     assert_eq!(shop.license(&ada).await["status"], "active");
     let mut told: Value = serde_json::from_str(&event("evt_gone", false, "cus_gone")).unwrap();

@@ -9,10 +9,10 @@ use licentia::domain::admin_key::Scope;
 use licentia::domain::audit::Actor;
 use licentia::domain::ids::CustomerId;
 use licentia::domain::time::DAY;
+use licentia::flows::Mode;
 use licentia::flows::events::{self, MAX_LISTED};
 use licentia::flows::inbox::{self, Whose};
 use licentia::flows::reconcile::{AT_ONCE, again, everybody};
-use licentia::flows::settle::Intent;
 use licentia::stripe::Double;
 use licentia_sandbox::{ApiFault, Card, DeliveryFault, Times};
 use secrecy::ExposeSecret;
@@ -39,29 +39,29 @@ async fn with_every_webhook_lost_a_comparison_finds_and_repairs_it_all_stripe_17
     let compare = async |intent| everybody(app, intent, AT_ONCE, |_| {}).await.unwrap();
 
     // To look changes nothing.
-    let looked = compare(Intent::Look).await;
+    let looked = compare(Mode::DryRun).await;
     assert_eq!((looked.checked, looked.drifted.len(), looked.failed.len()), (2, 2, 0));
-    assert_eq!(compare(Intent::Look).await.drifted.len(), 2);
+    assert_eq!(compare(Mode::DryRun).await.drifted.len(), 2);
     assert_eq!(shop.app.count("inbox").await, 0);
     assert_eq!(shop.app.count("subscriptions").await, 0);
 
-    let repaired = compare(Intent::Repair).await;
+    let repaired = compare(Mode::Apply).await;
     assert_eq!(repaired.drifted.len(), 2, "{repaired:?}");
     assert!(repaired.missed_events > 5, "{repaired:?}");
     shop.must_be_paid(&ada).await;
-    let again = compare(Intent::Repair).await;
+    let again = compare(Mode::Apply).await;
     assert_eq!((again.drifted.len(), again.missed_events), (0, 0), "{again:?}");
 
     // Renewed, and cancelled: of neither anybody heard.
     shop.sandbox.cancel_now(&shop.subscription_of(&ended)).unwrap();
     shop.sandbox.advance_days(31);
-    assert_eq!(compare(Intent::Repair).await.drifted.len(), 2);
+    assert_eq!(compare(Mode::Apply).await.drifted.len(), 2);
     shop.log_in(&mut ada).await;
     assert_eq!(shop.license(&ada).await["expires_at"], "2027-01-20T15:00:00+00:00");
     let store = &app.store;
     let revoked = "SELECT COUNT(*) FROM licenses WHERE revoked_at IS NOT NULL";
     assert_eq!(number(store, revoked).await, 1);
-    assert_eq!(compare(Intent::Repair).await.drifted.len(), 0);
+    assert_eq!(compare(Mode::Apply).await.drifted.len(), 0);
 }
 
 #[tokio::test]
@@ -193,7 +193,7 @@ async fn who_could_not_be_compared_is_looked_at_again_and_nobody_else() {
     faults.api_call(ApiFault::ErrorBefore, &hers, Times::Always);
     faults.api_call(ApiFault::ErrorBefore, "GET /v1/events", Times::Always);
     let app = &shop.app.app;
-    let mut report = everybody(app, Intent::Repair, AT_ONCE, |_| {}).await.unwrap();
+    let mut report = everybody(app, Mode::Apply, AT_ONCE, |_| {}).await.unwrap();
     assert_eq!((report.checked, report.failed.len()), (2, 1), "{report:?}");
     assert!(report.is_unfinished() && report.events_error.is_some(), "{report:?}");
     assert_eq!(compared().await["failed"], 1);

@@ -6,8 +6,8 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream;
+use licentia::flows::Mode;
 use licentia::flows::reconcile;
-use licentia::flows::settle::Intent;
 use licentia_sandbox::{Card, DeliveryFault, Times};
 use tokio::task::JoinHandle;
 
@@ -87,7 +87,7 @@ async fn two_comparisons_with_stripe_at_once_repair_each_customer_once() {
         shop.sandbox.pay(&session, Card::Paid).unwrap();
         buyers.push(buyer);
     }
-    let look = |app| reconcile::everybody(app, Intent::Repair, 2, |_| {});
+    let look = |app| reconcile::everybody(app, Mode::Apply, 2, |_| {});
     let (one, two) = tokio::join!(look(&shop.app.app), look(&other.app));
     let (one, two) = (one.unwrap(), two.unwrap());
     assert_eq!((one.failed.len(), two.failed.len()), (0, 0), "{one:?} {two:?}");

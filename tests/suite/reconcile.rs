@@ -90,8 +90,8 @@ async fn who_pays_for_what_no_plan_has_or_twice_is_told_and_left() {
     vendor.subscribe(&bob, "price_of_long_ago").await;
     let csv = format!("email,stripe_customer_id\nada@example.com,{ada}\nbob@example.com,{bob}\n");
     vendor.import(&csv).await;
-    let unknown = "no plan has price_of_long_ago, which they have a live subscription to; if it sells \
-                   one, put it under the plan's `prices` or `former_prices`, else under `other_prices`";
+    let unknown = "the customer has a live subscription to price_of_long_ago, which no plan has; add it \
+                   to the plan's `prices` or `former_prices`, or to `other_prices` if it sells no plan";
     for arguments in [&[][..], &["--dry-run"]] {
         let done = vendor.reconcile(arguments).await;
         assert_eq!(done.code, 1, "{done:?}");
@@ -113,10 +113,15 @@ async fn who_pays_for_what_no_plan_has_or_twice_is_told_and_left() {
     assert_eq!(twice.code, 1, "{twice:?}");
     let report: Value = serde_json::from_str(&twice.out).unwrap();
     let alerts = report["alerts"].as_array().unwrap().iter();
-    let left: Vec<_> = alerts.filter(|alerted| alerted["is_left"] == true).collect();
+    let left: Vec<_> = alerts.filter(|alerted| alerted["needs_action"] == true).collect();
     let [left] = left.as_slice() else { panic!("{report}") };
     assert!(left["customer_id"].as_str().unwrap().starts_with("cust_"), "{report}");
-    assert!(left["alerts"][1].as_str().unwrap().starts_with("several subscriptions are live"));
+    assert!(
+        left["alerts"][1]
+            .as_str()
+            .unwrap()
+            .starts_with("the customer has several live subscriptions")
+    );
 }
 
 #[tokio::test]
@@ -155,7 +160,7 @@ async fn it_says_what_of_a_subscription_differs() {
     vendor.sandbox.cancel(&subscription, true).unwrap();
     let done = vendor.reconcile(&[]).await;
     assert_eq!(done.code, 0, "{done:?}");
-    assert!(done.out.contains("subscription: active (professional), to end at none -> 20"));
+    assert!(done.out.contains("subscription: active (professional), scheduled end none -> 20"));
 }
 
 #[test]

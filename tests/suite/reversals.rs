@@ -1,7 +1,7 @@
 //! Money that goes back: refunds, disputes, and what the vendor's policy makes of them.
 
+use licentia::flows::Mode;
 use licentia::flows::reconcile::{AT_ONCE, everybody};
-use licentia::flows::settle::Intent;
 use licentia_sandbox::{DeliveryFault, Options, Times};
 use serde_json::json;
 use tempfile::TempDir;
@@ -190,7 +190,7 @@ async fn a_policy_is_applied_once_however_often_it_is_told_stripe_15() {
         shop.sandbox.refund(&intent, amount).unwrap();
     }
     assert_eq!(look(&shop, &ada).await, seen("refunded", "revoked"));
-    let again = everybody(&shop.app.app, Intent::Repair, AT_ONCE, |_| {}).await.unwrap();
+    let again = everybody(&shop.app.app, Mode::Apply, AT_ONCE, |_| {}).await.unwrap();
     assert_eq!(again.drifted.len(), 0, "{again:?}");
     let store = &shop.app.app.store;
     let revoked = "SELECT COUNT(*) FROM audit_log WHERE action = 'license.revoked'";
@@ -226,7 +226,7 @@ async fn a_changed_policy_is_applied_by_the_next_comparison_stripe_15() {
     assert_eq!(look(&shop, &ada).await, seen("refunded", "revoked"));
     let (_directory, file) = plans_with("refund = \"keep\"");
     let changed = shop.another_app(file).await;
-    let compared = everybody(&changed, Intent::Repair, AT_ONCE, |_| {}).await.unwrap();
+    let compared = everybody(&changed, Mode::Apply, AT_ONCE, |_| {}).await.unwrap();
     assert_eq!(compared.drifted.len(), 1, "{compared:?}");
     assert_eq!(look(&shop, &ada).await, seen("refunded", "active"));
 }

@@ -58,7 +58,7 @@ async fn who_pays_twice_is_told_when_they_are_linked() {
     let ada = vendor.buyer("ada@example.com").await;
     vendor.subscribe(&ada, "price_pro_monthly").await;
     let done = vendor.backfill(&["--create"]).await;
-    let told = format!("note: {ada}: several subscriptions are live");
+    let told = format!("note: {ada}: the customer has several live subscriptions");
     assert!(done.out.contains(&told), "{done:?}");
 }
 

@@ -4,26 +4,26 @@
 mod credits;
 mod grace;
 mod policy;
-mod properties;
+pub(crate) mod properties;
 
 use super::*;
 use crate::domain::invoice::{InvoiceStatus, Line, Payment};
 use crate::domain::policy::Policy;
 
-const NOW: i64 = 1_795_186_800;
-const MONTH: i64 = 30 * DAY;
-const PERIOD_END: i64 = NOW + MONTH / 2;
-const PERIOD_START: i64 = PERIOD_END - MONTH;
+pub(crate) const NOW: i64 = 1_795_186_800;
+pub(crate) const MONTH: i64 = 30 * DAY;
+pub(crate) const PERIOD_END: i64 = NOW + MONTH / 2;
+pub(crate) const PERIOD_START: i64 = PERIOD_END - MONTH;
 
-fn at(seconds: i64) -> Timestamp {
+pub(crate) fn at(seconds: i64) -> Timestamp {
     Timestamp::saturating(seconds)
 }
 
-fn catalog() -> Catalog {
+pub(crate) fn catalog() -> Catalog {
     crate::plans::load(None).unwrap()
 }
 
-fn subscription(id: &str, status: &str, prices: &[&str]) -> Subscription {
+pub(crate) fn subscription(id: &str, status: &str, prices: &[&str]) -> Subscription {
     let item = |price: &&str| Item {
         price: (*price).to_owned(),
         period_start: Some(at(PERIOD_START)),
@@ -46,7 +46,7 @@ fn subscription(id: &str, status: &str, prices: &[&str]) -> Subscription {
 }
 
 /// An invoice for the time until `end`.
-fn invoice(id: &str, of: &Subscription, status: InvoiceStatus, end: i64) -> Invoice {
+pub(crate) fn invoice(id: &str, of: &Subscription, status: InvoiceStatus, end: i64) -> Invoice {
     Invoice {
         id: id.parse().unwrap(),
         subscription: Some(of.id.clone()),
@@ -84,14 +84,14 @@ fn state(subscription: Subscription, invoices: Vec<Invoice>) -> StripeState {
 }
 
 /// A subscription in this state whose current period is paid.
-fn paid(status: &str) -> StripeState {
+pub(crate) fn paid(status: &str) -> StripeState {
     let subscription = subscription("sub_1", status, &["price_pro_monthly"]);
     let invoice = invoice("in_1", &subscription, InvoiceStatus::Paid, PERIOD_END);
     state(subscription, vec![invoice])
 }
 
 /// A subscription in this state whose current period is not paid, but the one before.
-fn unpaid_renewal(status: &str) -> StripeState {
+pub(crate) fn unpaid_renewal(status: &str) -> StripeState {
     let subscription = subscription("sub_1", status, &["price_pro_monthly"]);
     let before = invoice("in_1", &subscription, InvoiceStatus::Paid, PERIOD_START);
     let renewal = invoice("in_2", &subscription, InvoiceStatus::Open, PERIOD_END);
@@ -120,7 +120,7 @@ fn each_state_of_a_paid_subscription() {
 }
 
 /// A line for a price until a time.
-fn line(price: &str, end: i64, amount: i64) -> Line {
+pub(crate) fn line(price: &str, end: i64, amount: i64) -> Line {
     Line { price: Some(price.to_owned()), period_end: Some(at(end)), amount }
 }
 

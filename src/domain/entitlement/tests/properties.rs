@@ -16,7 +16,7 @@ const PAYMENTS: [Payment; 6] = [
     Payment::DisputeLost,
 ];
 
-fn any_state() -> impl Strategy<Value = StripeState> {
+pub(crate) fn any_state() -> impl Strategy<Value = StripeState> {
     let status = prop::sample::select(vec![
         "trialing",
         "active",
@@ -60,7 +60,7 @@ fn any_state() -> impl Strategy<Value = StripeState> {
     })
 }
 
-fn any_policy() -> impl Strategy<Value = Policy> {
+pub(crate) fn any_policy() -> impl Strategy<Value = Policy> {
     let bought = || prop::sample::select(vec![Keep, Revoke]);
     (bought(), bought(), bought()).prop_map(|(refund, dispute, dispute_lost)| Policy {
         refund,
