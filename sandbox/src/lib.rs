@@ -22,6 +22,7 @@
 #![recursion_limit = "256"]
 
 mod api;
+mod api_error;
 mod billing;
 mod card;
 mod clock;

@@ -3,9 +3,10 @@
 use serde_json::{Map, Value, json};
 
 use super::list::{list, whole};
+use super::params::Params;
 use super::resource::{require, require_param, retrieve, take_metadata, take_texts};
-use super::{ApiError, ApiResult, Params};
-use crate::billing::checkout::{customer_details, expire};
+use crate::api_error::{ApiError, ApiResult};
+use crate::billing::session::{customer_details, expire};
 use crate::objects::{self, Kind, integer, text};
 use crate::world::{Offer, Timer, World};
 

@@ -3,9 +3,10 @@
 use serde_json::{Map, Value, json};
 
 use super::list::list;
+use super::params::Params;
 use super::resource::{require, retrieve, take_metadata, take_texts};
-use super::{ApiError, ApiResult, Params};
-use crate::billing;
+use crate::api_error::{ApiError, ApiResult};
+use crate::billing::{customer, ending};
 use crate::objects::{Kind, put};
 use crate::world::World;
 
@@ -33,7 +34,7 @@ pub fn route(
 
 fn create(world: &mut World, params: &mut Params) -> ApiResult {
     let fields = fields(params, &Value::Null)?;
-    let id = billing::create_customer(world, fields.into());
+    let id = customer::create(world, fields.into());
     Ok(world.get(Kind::Customer, &id).clone())
 }
 
@@ -63,7 +64,7 @@ fn fields(params: &mut Params, before: &Value) -> Result<Map<String, Value>, Api
 fn delete(world: &mut World, id: &str, params: &Params) -> ApiResult {
     require(world, Kind::Customer, id)?;
     params.finish()?;
-    Ok(billing::delete_customer(world, id))
+    Ok(ending::delete_customer(world, id))
 }
 
 fn list_all(world: &World, params: &mut Params) -> ApiResult {

@@ -1,10 +1,14 @@
 //! `/v1/events`: what happened in the last 30 days.
 
 use super::list::list;
+use super::params::Params;
 use super::resource::retrieve;
-use super::{ApiResult, Params};
+use crate::api_error::ApiResult;
 use crate::objects::{Kind, integer, text};
-use crate::world::{EVENTS_KEPT, World};
+use crate::world::World;
+
+/// Stripe lists events for 30 days.
+const EVENTS_KEPT: i64 = 30 * 86_400;
 
 /// Answers the calls of this resource; nothing if there is no such address.
 pub fn route(

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::ApiError;
 use super::{checkout, invoices};
+use crate::api_error::ApiError;
 use crate::objects::{Kind, list, text};
 use crate::world::World;
 

@@ -3,9 +3,11 @@
 use serde_json::Value;
 
 use super::list::{list, whole};
+use super::params::Params;
 use super::resource::{require, require_param, retrieve};
-use super::{ApiError, ApiResult, Params};
-use crate::billing::{self, Presence};
+use crate::api_error::{ApiError, ApiResult};
+use crate::billing::payment::Presence;
+use crate::billing::{collection, invoice};
 use crate::objects::{self, Kind, text};
 use crate::world::World;
 
@@ -63,7 +65,7 @@ fn pay(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
     if world.get(Kind::Invoice, id)["status"] != "draft" {
         require_open(world, id)?;
     }
-    billing::pay_invoice(world, id, Presence::OffSession);
+    collection::pay(world, id, Presence::OffSession);
     let invoice = world.get(Kind::Invoice, id);
     if invoice["status"] == "open" { Err(ApiError::declined()) } else { Ok(invoice.clone()) }
 }
@@ -71,7 +73,7 @@ fn pay(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
 fn void(world: &mut World, id: &str, params: &Params) -> ApiResult {
     params.finish()?;
     require_open(world, id)?;
-    billing::void_invoice(world, id);
+    invoice::void(world, id);
     Ok(world.get(Kind::Invoice, id).clone())
 }
 

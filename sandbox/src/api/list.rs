@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 
+use super::params::Params;
 use super::resource::{noun, require_param};
-use super::{ApiError, ApiResult, Params};
+use crate::api_error::{ApiError, ApiResult};
 use crate::objects::{self, Kind, integer, text};
 use crate::world::World;
 

@@ -5,7 +5,6 @@
 mod catalog;
 mod checkout;
 mod customers;
-mod error;
 mod events;
 mod expand;
 mod invoices;
@@ -20,15 +19,12 @@ mod webhooks;
 
 use serde_json::Value;
 
+use crate::api_error::{ApiError, ApiResult};
 use crate::faults::ApiFault;
 use crate::world::{Cause, World};
+use params::Params;
 
-pub use error::ApiError;
-pub use params::Params;
 pub use webhooks::add as add_webhook_endpoint;
-
-/// What a handler gives.
-pub type ApiResult = Result<Value, ApiError>;
 
 /// A call as it came in.
 #[derive(Clone, Debug)]

@@ -3,9 +3,10 @@
 use serde_json::{Map, Value, json};
 
 use super::list::list;
+use super::params::Params;
 use super::resource::{require_param, retrieve, take_metadata};
-use super::{ApiError, ApiResult, Params};
-use crate::billing;
+use crate::api_error::{ApiError, ApiResult};
+use crate::billing::reversal;
 use crate::objects::{Kind, integer, text};
 use crate::world::World;
 
@@ -118,7 +119,7 @@ fn create_refund(world: &mut World, params: &mut Params) -> ApiResult {
         return Err(ApiError::invalid(message, "amount"));
     }
     let metadata = fields.remove("metadata").unwrap_or_else(|| json!({}));
-    let id = billing::refund(world, &charge, amount, json!(reason), metadata);
+    let id = reversal::refund(world, &charge, amount, json!(reason), metadata);
     Ok(world.get(Kind::Refund, &id).clone())
 }
 

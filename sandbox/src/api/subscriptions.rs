@@ -3,10 +3,13 @@
 use serde_json::{Map, Value, json};
 
 use super::list::{list, whole};
+use super::params::Params;
 use super::resource::{require, require_param, retrieve, take_metadata, take_texts};
-use super::{ApiError, ApiResult, Params};
+use crate::api_error::{ApiError, ApiResult};
+use crate::billing::payment::Presence;
+use crate::billing::plan_change::change_price;
 use crate::billing::subscription::{self, NewSubscription};
-use crate::billing::{self, Presence, schedule};
+use crate::billing::{collection, ending, schedule};
 use crate::objects::{Kind, integer, text};
 use crate::options::CancelField;
 use crate::world::World;
@@ -66,7 +69,7 @@ fn create(world: &mut World, params: &mut Params) -> ApiResult {
     let id = subscription::create(world, new);
     let invoice = text(world.get(Kind::Subscription, &id), "latest_invoice").to_owned();
     if world.get(Kind::Invoice, &invoice)["status"] == "open" {
-        billing::pay_invoice(world, &invoice, Presence::OnSession);
+        collection::pay(world, &invoice, Presence::OnSession);
     }
     Ok(world.get(Kind::Subscription, &id).clone())
 }
@@ -118,13 +121,13 @@ fn update(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
         world.change(Kind::Subscription, id, fields.into(), "customer.subscription.updated");
     }
     for ItemChange { item, price, quantity } in changes {
-        billing::change_price(world, id, &item, &price, quantity, prorate);
+        change_price(world, id, &item, &price, quantity, prorate);
     }
     match cancellation {
         Some(Cancellation::WithPeriod(cancel)) => {
-            subscription::cancel_with_period(world, id, cancel, CancelField::PeriodEnd);
+            ending::cancel_with_period(world, id, cancel, CancelField::PeriodEnd);
         }
-        Some(Cancellation::At(at)) => subscription::cancel_at(world, id, at, false),
+        Some(Cancellation::At(at)) => ending::cancel_at(world, id, at, false),
         None => {}
     }
     Ok(world.get(Kind::Subscription, id).clone())
@@ -194,7 +197,7 @@ fn cancel(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
     if subscription::has_ended(world.get(Kind::Subscription, id)) {
         return Err(ApiError::no_such("subscription", id, "id"));
     }
-    subscription::end(world, id, "cancellation_requested");
+    ending::end(world, id, "cancellation_requested");
     Ok(world.get(Kind::Subscription, id).clone())
 }
 

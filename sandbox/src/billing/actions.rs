@@ -4,9 +4,10 @@
 use serde_json::{Value, json};
 
 use super::checkout::{self, Paid};
-use super::payment::{self, Presence};
+use super::customer::{self, attach_card};
+use super::payment::Presence;
 use super::plan_change::change_price;
-use super::{attach_card, customer, invoice, reversal, schedule, subscription};
+use super::{collection, ending, reversal, schedule, subscription};
 use crate::card::Card;
 use crate::objects::{Kind, integer, text};
 use crate::world::World;
@@ -43,22 +44,14 @@ pub fn pay(world: &mut World, session: &str, card: Card, email: &str) -> Result<
 /// Answers the 3-D Secure page of a payment intent.
 pub fn authenticate(world: &mut World, intent: &str, succeeds: bool) -> Result<(), ActionError> {
     require(world, Kind::PaymentIntent, "payment intent", intent, "requires_action")?;
-    if succeeds {
-        payment::succeed(world, intent)
-    } else {
-        payment::fail(world, intent)
-    }
+    collection::settle(world, intent, succeeds);
     Ok(())
 }
 
 /// Has the bank decide on a debit now.
 pub fn settle(world: &mut World, intent: &str, succeeds: bool) -> Result<(), ActionError> {
     require(world, Kind::PaymentIntent, "payment intent", intent, "processing")?;
-    if succeeds {
-        payment::succeed(world, intent)
-    } else {
-        payment::fail(world, intent)
-    }
+    collection::settle(world, intent, succeeds);
     Ok(())
 }
 
@@ -67,7 +60,7 @@ pub fn pay_invoice(world: &mut World, id: &str) -> Result<(), ActionError> {
     if world.get(Kind::Invoice, id)["status"] != "draft" {
         require(world, Kind::Invoice, "invoice", id, "open")?;
     }
-    invoice::pay(world, id, Presence::OffSession);
+    collection::pay(world, id, Presence::OffSession);
     Ok(())
 }
 
@@ -91,14 +84,14 @@ pub fn cancel(world: &mut World, sub: &str, cancel: bool) -> Result<(), ActionEr
         schedule::release(world, sub);
     }
     let by = world.behavior.portal_cancels_by;
-    subscription::cancel_with_period(world, sub, cancel, by);
+    ending::cancel_with_period(world, sub, cancel, by);
     Ok(())
 }
 
 /// Ends a subscription now.
 pub fn cancel_now(world: &mut World, sub: &str) -> Result<(), ActionError> {
     live(world, sub)?;
-    subscription::end(world, sub, "cancellation_requested");
+    ending::end(world, sub, "cancellation_requested");
     Ok(())
 }
 

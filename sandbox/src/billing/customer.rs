@@ -2,7 +2,6 @@
 
 use serde_json::{Value, json};
 
-use super::subscription;
 use crate::card::Card;
 use crate::objects::{Kind, put, text};
 use crate::world::World;
@@ -29,17 +28,6 @@ pub fn set_default_method(world: &mut World, customer: &str, method: &str) {
     put(&mut settings, json!({ "default_payment_method": method }));
     let fields = json!({ "invoice_settings": settings });
     world.change(Kind::Customer, customer, fields, "customer.updated");
-}
-
-/// Deletes a customer; its subscriptions end at once.
-pub fn delete(world: &mut World, customer: &str) -> Value {
-    for id in subscription::live_of(world, customer) {
-        subscription::end(world, &id, "cancellation_requested");
-    }
-    world.announce(Kind::Customer, customer, "customer.deleted");
-    let gone = json!({ "id": customer, "object": "customer", "deleted": true });
-    world.update(Kind::Customer, customer, |object| *object = gone.clone());
-    gone
 }
 
 /// The method that pays a subscription's invoices: its own, or else the customer's.

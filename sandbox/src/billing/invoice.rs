@@ -2,8 +2,6 @@
 
 use serde_json::{Value, json};
 
-use super::payment::{self, Presence};
-use super::{customer, subscription};
 use crate::objects::{Kind, integer, line_item, list, put, text, with};
 use crate::world::{Payment, World};
 
@@ -103,7 +101,8 @@ fn line_of(world: &mut World, invoice: &str, sub: &str, line: &Line) -> Value {
     with(line_item(), fields)
 }
 
-fn finalize(world: &mut World, id: &str) {
+/// Finalizes a draft; it is paid if nothing is due, or else a payment intent waits for the payment.
+pub fn finalize(world: &mut World, id: &str) {
     let customer = text(world.get(Kind::Invoice, id), "customer").to_owned();
     let number = next_number(world, &customer);
     let page = format!("{}/invoice/{id}", world.url);
@@ -164,21 +163,6 @@ pub fn payment_intent(world: &World, invoice: &str) -> Option<String> {
     world.payment_of(invoice).map(|payment| payment.intent.clone())
 }
 
-/// Tries to pay an open invoice with the method that its subscription has.
-pub fn pay(world: &mut World, id: &str, presence: Presence) {
-    let sub = subscription_of(world, id);
-    if text(world.get(Kind::Invoice, id), "status") == "draft" {
-        finalize(world, id);
-    }
-    let Some(intent) = payment_intent(world, id) else { return };
-    let attempts = integer(world.get(Kind::Invoice, id), "attempt_count") + 1;
-    world.set(Kind::Invoice, id, json!({ "attempt_count": attempts, "attempted": true }));
-    match customer::paying_method(world, &sub) {
-        Some(method) => payment::attempt(world, &intent, &method, presence),
-        None => payment::fail(world, &intent),
-    }
-}
-
 /// The subscription that an invoice bills.
 pub fn subscription_of(world: &World, invoice: &str) -> String {
     let parent = &world.get(Kind::Invoice, invoice)["parent"];
@@ -209,8 +193,6 @@ pub fn mark_paid(world: &mut World, id: &str) {
     }
     world.announce(Kind::Invoice, id, "invoice.paid");
     world.announce(Kind::Invoice, id, "invoice.payment_succeeded");
-    let sub = subscription_of(world, id);
-    subscription::invoice_paid(world, &sub);
 }
 
 /// The invoice will not be paid any more.

@@ -3,9 +3,9 @@
 
 use serde_json::{Value, json};
 
-use super::invoice::{self, Line};
+use super::invoice::Line;
 use super::payment::Presence;
-use super::{period, subscription};
+use super::{collection, period, subscription};
 use crate::objects::{Kind, integer, put, text};
 use crate::world::{Timer, World};
 
@@ -75,9 +75,9 @@ fn bill_difference(world: &mut World, sub: &str, before: &Value, after: Value, b
         Line { amount: given_back, proration: true, period: ends(before), item: before.clone() },
         Line { amount: billed, proration: true, period: ends(&after), item: after },
     ];
-    let invoice = invoice::open(world, sub, "subscription_update", &lines, false);
+    let invoice = subscription::bill(world, sub, "subscription_update", &lines, false);
     if text(world.get(Kind::Invoice, &invoice), "status") == "open" {
-        invoice::pay(world, &invoice, Presence::OffSession);
+        collection::pay(world, &invoice, Presence::OffSession);
     }
 }
 

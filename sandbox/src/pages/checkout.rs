@@ -3,8 +3,8 @@
 use askama::Template;
 use serde_json::Value;
 
+use super::page::{Form, Page, field, html, message};
 use super::rows::{amount, product_name};
-use super::{Form, Page, field, html, message};
 use crate::billing::actions;
 use crate::billing::checkout::Paid;
 use crate::card::Card;

@@ -3,8 +3,8 @@
 use askama::Template;
 use serde_json::{Value, json};
 
+use super::page::{Form, Page, field, html};
 use super::rows::{SubscriptionRow, amount, subscriptions};
-use super::{Form, Page, field, html};
 use crate::billing::actions;
 use crate::clock::readable;
 use crate::objects::{Kind, integer, text};

@@ -7,9 +7,6 @@ use super::World;
 use crate::objects::{Kind, put, text};
 use crate::options::API_VERSION;
 
-/// Stripe lists events for 30 days.
-pub const EVENTS_KEPT: i64 = 30 * 86_400;
-
 impl World {
     /// Makes an object and the event that says so; gives its id.
     pub fn create(&mut self, kind: Kind, fields: Value, event: &str) -> String {

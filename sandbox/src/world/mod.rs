@@ -17,7 +17,6 @@ use crate::mail::Mail;
 use crate::objects::{Kind, put, with};
 use crate::options::Behavior;
 
-pub use events::EVENTS_KEPT;
 use ids::Ids;
 use table::Table;
 
