@@ -113,3 +113,55 @@ pub enum CancelField {
     /// `cancel_at_period_end`, with `cancel_at` beside it.
     PeriodEnd,
 }
+
+/// What becomes of invoices while the collection of payments is paused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pause {
+    /// They stay drafts.
+    KeepAsDraft,
+    /// They are written off.
+    MarkUncollectible,
+    /// They are voided.
+    Void,
+}
+
+impl Pause {
+    /// Stripe's word for it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::KeepAsDraft => "keep_as_draft",
+            Self::MarkUncollectible => "mark_uncollectible",
+            Self::Void => "void",
+        }
+    }
+}
+
+/// How long a coupon applies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Duration {
+    /// To one invoice.
+    Once,
+    /// For so many months.
+    Months(i64),
+    /// To every invoice.
+    Forever,
+}
+
+impl Duration {
+    /// Stripe's word for it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Once => "once",
+            Self::Months(_) => "repeating",
+            Self::Forever => "forever",
+        }
+    }
+
+    /// How many months, where that matters.
+    pub(crate) const fn months(self) -> Option<i64> {
+        match self {
+            Self::Months(months) => Some(months),
+            Self::Once | Self::Forever => None,
+        }
+    }
+}

@@ -6,13 +6,13 @@ use super::list::list;
 use super::params::Params;
 use super::resource::{require, retrieve, take_metadata, take_texts};
 use crate::api_error::{ApiError, ApiResult};
-use crate::billing::{customer, ending};
+use crate::billing::{balance, customer, ending};
 use crate::objects::{Kind, put};
 use crate::world::World;
 
 /// What Stripe knows of a customer and the sandbox has no use for.
-const IGNORED: [&str; 7] =
-    ["address", "balance", "phone", "preferred_locales", "shipping", "tax", "tax_exempt"];
+const IGNORED: [&str; 6] =
+    ["address", "phone", "preferred_locales", "shipping", "tax", "tax_exempt"];
 
 /// Answers the calls of this resource; nothing if there is no such address.
 pub fn route(
@@ -27,14 +27,20 @@ pub fn route(
         ("GET", ["search"]) => search(world, params),
         ("GET", [id]) => retrieve(world, Kind::Customer, id, params),
         ("POST", [id]) => update(world, id, params),
+        ("GET", [id, "balance_transactions"]) => list_transactions(world, id, params),
+        ("POST", [id, "balance_transactions"]) => adjust_balance(world, id, params),
         ("DELETE", [id]) => delete(world, id, params),
         _ => return None,
     })
 }
 
 fn create(world: &mut World, params: &mut Params) -> ApiResult {
+    let balance = params.integer("balance")?;
     let fields = fields(params, &Value::Null)?;
     let id = customer::create(world, fields.into());
+    if let Some(balance) = balance {
+        balance::change(world, &id, balance, "initial", json!({}));
+    }
     Ok(world.get(Kind::Customer, &id).clone())
 }
 
@@ -65,6 +71,25 @@ fn delete(world: &mut World, id: &str, params: &Params) -> ApiResult {
     require(world, Kind::Customer, id)?;
     params.finish()?;
     Ok(ending::delete_customer(world, id))
+}
+
+fn adjust_balance(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
+    require(world, Kind::Customer, id)?;
+    let amount = params.integer("amount")?.ok_or_else(|| ApiError::missing("amount"))?;
+    let mut fields = Map::new();
+    fields.insert("currency".to_owned(), params.required("currency")?.into());
+    take_texts(params, &["description"], &mut fields)?;
+    take_metadata(params, &Value::Null, &mut fields)?;
+    params.finish()?;
+    let id = balance::change(world, id, amount, "adjustment", fields.into());
+    Ok(world.get(Kind::CustomerBalanceTransaction, &id).clone())
+}
+
+fn list_transactions(world: &World, id: &str, params: &mut Params) -> ApiResult {
+    require(world, Kind::Customer, id)?;
+    list(world, Kind::CustomerBalanceTransaction, params, |transaction| {
+        transaction["customer"] == id
+    })
 }
 
 fn list_all(world: &World, params: &mut Params) -> ApiResult {

@@ -24,6 +24,11 @@ pub fn route(
     })
 }
 
+/// Answers a thin event; nothing if the call is another.
+pub fn thin(world: &World, method: &str, id: &str, params: &Params) -> Option<ApiResult> {
+    (method == "GET").then(|| retrieve(world, Kind::ThinEvent, id, params))
+}
+
 fn list_all(world: &World, params: &mut Params) -> ApiResult {
     let mut types = params.texts("types")?;
     types.extend(params.text("type")?);

@@ -47,6 +47,8 @@ pub fn submit(world: &mut World, session: &str, card: Card, email: &str) -> Paid
                 metadata: offer.metadata,
                 trial_end: (offer.trial_days > 0).then(|| world.now + offer.trial_days * 86_400),
                 method: Some(method),
+                discounts: offer.discounts,
+                days_until_due: None,
             };
             begin(world, session, new)
         }
@@ -66,7 +68,10 @@ fn begin(world: &mut World, session: &str, new: NewSubscription) -> String {
 fn pay_first_invoice(world: &mut World, session: &str, sub: &str) -> Paid {
     let invoice = text(world.get(Kind::Subscription, sub), "latest_invoice").to_owned();
     let Some(intent) = invoice::payment_intent(world, &invoice) else {
-        session::complete(world, session, sub, "no_payment_required");
+        // A trial delays the payment; what a discount or a credit covers is paid.
+        let trials = world.get(Kind::Subscription, sub)["status"] == "trialing";
+        let payment_status = if trials { "no_payment_required" } else { "paid" };
+        session::complete(world, session, sub, payment_status);
         return Paid::Completed;
     };
     collection::pay(world, &invoice, Presence::OnSession);

@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use super::payment::{self, Outcome, Presence};
-use super::{customer, ending, invoice, session, subscription};
+use super::{customer, ending, invoice, invoice_payment, session, subscription};
 use crate::objects::{Kind, integer, text};
 use crate::options::AfterRetries;
 use crate::world::{Timer, World};
@@ -14,21 +14,108 @@ const DAY: i64 = 86_400;
 /// A failed payment is tried again after so many days each.
 const RETRY_AFTER_DAYS: [i64; 3] = [3, 5, 7];
 
-/// Tries to pay an invoice, finalizing it if it is a draft, with the method that its subscription has.
-pub fn pay(world: &mut World, id: &str, presence: Presence) {
-    let sub = invoice::subscription_of(world, id);
+/// Finalizes a draft; nothing is charged.
+pub fn finalize(world: &mut World, id: &str) {
     if text(world.get(Kind::Invoice, id), "status") == "draft" {
         invoice::finalize(world, id);
-        subscription::invoice_paid(world, &sub);
+        follow(world, id);
+    }
+}
+
+/// Finalizes an invoice if it is a draft, and charges it unless it is sent to the customer.
+pub fn advance(world: &mut World, id: &str) {
+    finalize(world, id);
+    let invoice = world.get(Kind::Invoice, id);
+    if invoice["status"] == "open" && invoice["collection_method"] != "send_invoice" {
+        pay(world, id, Presence::OffSession);
+    }
+}
+
+/// Tries to pay an invoice, finalizing it if it is a draft, with the method that its subscription has.
+pub fn pay(world: &mut World, id: &str, presence: Presence) {
+    let method = customer::paying_method(world, id);
+    pay_by(world, id, method.as_deref(), presence);
+}
+
+/// Tries to pay what is left of an invoice with a certain method.
+pub fn pay_by(world: &mut World, id: &str, method: Option<&str>, presence: Presence) {
+    finalize(world, id);
+    if !invoice::is_unpaid(world.get(Kind::Invoice, id)) {
+        return;
     }
     let Some(intent) = invoice::payment_intent(world, id) else { return };
     let attempts = integer(world.get(Kind::Invoice, id), "attempt_count") + 1;
     world.set(Kind::Invoice, id, json!({ "attempt_count": attempts, "attempted": true }));
-    let outcome = match customer::paying_method(world, &sub) {
-        Some(method) => payment::attempt(world, &intent, &method, presence),
+    let outcome = match method {
+        Some(method) => payment::attempt(world, &intent, method, presence),
         None => payment::fail(world, &intent),
     };
     note(world, &intent, outcome);
+}
+
+/// Pays a part of an invoice by a payment of its own; returns the payment intent.
+pub fn pay_part(world: &mut World, id: &str, amount: i64, method: &str) -> String {
+    let object = world.get(Kind::Invoice, id).clone();
+    let (customer, currency) = (text(&object, "customer"), text(&object, "currency"));
+    let intent = payment::create(world, customer, (amount, currency), "Part of an invoice");
+    attach(world, id, &intent);
+    let outcome = payment::attempt(world, &intent, method, Presence::OnSession);
+    note(world, &intent, outcome);
+    intent
+}
+
+/// Has a payment intent pay an invoice; at once, if its money is here.
+pub fn attach(world: &mut World, id: &str, intent: &str) {
+    let payment = world.get(Kind::PaymentIntent, intent);
+    let (amount, is_paid) = (integer(payment, "amount"), payment["status"] == "succeeded");
+    let named = json!({ "type": "payment_intent", "payment_intent": intent });
+    invoice_payment::attach(world, id, (named, intent), amount, false);
+    if is_paid {
+        note(world, intent, Outcome::Succeeded);
+    }
+}
+
+/// An invoice is paid outside of Stripe, which records that as a payment of its own
+/// (<https://docs.stripe.com/changelog/dahlia/2026-05-27/invoice-object-amount-paid-off-stripe-property>).
+pub fn pay_out_of_band(world: &mut World, id: &str, amount: i64) {
+    let money = json!({ "currency": world.get(Kind::Invoice, id)["currency"], "value": amount });
+    let fields = json!({
+        "amount": money,
+        "amount_guaranteed": money,
+        "amount_requested": money,
+        "customer_details": {
+            "customer": world.get(Kind::Invoice, id)["customer"],
+            "email": null,
+            "name": null,
+            "phone": null,
+        },
+    });
+    let record = world.insert(Kind::PaymentRecord, fields);
+    let named = json!({ "type": "payment_record", "payment_record": record });
+    invoice_payment::attach(world, id, (named, &record), amount, false);
+    received(world, id, &record);
+}
+
+/// The vendor forgives an invoice: it is void.
+pub fn void(world: &mut World, id: &str) {
+    invoice::void(world, id);
+    let sub = invoice::subscription_of(world, id);
+    if world.get(Kind::Subscription, &sub)["status"] == "incomplete" {
+        ending::expire_incomplete(world, &sub);
+    }
+    follow(world, id);
+}
+
+/// The vendor writes an invoice off.
+pub fn write_off(world: &mut World, id: &str) {
+    invoice::mark_uncollectible(world, id, "user_forgiven");
+    follow(world, id);
+}
+
+/// A credit note lowers an invoice.
+pub fn lower(world: &mut World, id: &str, by: i64) {
+    invoice::lower(world, id, by);
+    follow(world, id);
 }
 
 /// The bank or the customer decides a payment that waits for that.
@@ -46,17 +133,41 @@ pub fn settle(world: &mut World, intent: &str, succeeds: bool) {
 fn note(world: &mut World, intent: &str, outcome: Outcome) {
     let Some(id) = world.invoice_of(intent) else { return };
     let sub = invoice::subscription_of(world, &id);
+    // A payment that was added is the vendor's own business: nothing is retried.
+    let is_default = invoice_payment::is_default(world, &id, intent);
     match outcome {
-        Outcome::Succeeded => {
-            invoice::mark_paid(world, &id);
-            subscription::invoice_paid(world, &sub);
-            session::payment_settled(world, &id, true);
-        }
-        Outcome::ActionRequired => {
+        Outcome::Succeeded => received(world, &id, intent),
+        Outcome::ActionRequired if is_default => {
             world.announce(Kind::Invoice, &id, "invoice.payment_action_required");
         }
-        Outcome::Processing => subscription::payment_is_processing(world, &sub),
-        Outcome::Failed => payment_failed(world, &sub, &id),
+        Outcome::Processing if is_default => subscription::payment_is_processing(world, &sub),
+        Outcome::Failed if is_default => payment_failed(world, &sub, &id),
+        Outcome::ActionRequired | Outcome::Processing | Outcome::Failed => {}
+    }
+}
+
+fn received(world: &mut World, id: &str, intent: &str) {
+    invoice::received(world, id, intent);
+    follow(world, id);
+    if world.get(Kind::Invoice, id)["status"] == "paid" {
+        session::payment_settled(world, id, true);
+    }
+}
+
+fn follow(world: &mut World, id: &str) {
+    let sub = invoice::subscription_of(world, id);
+    subscription::follow_invoices(world, &sub);
+}
+
+/// A sent invoice was not paid when it was due
+/// (<https://docs.stripe.com/api/subscriptions/object#subscription_object-status>).
+pub fn overdue(world: &mut World, id: &str) {
+    let invoice = world.get(Kind::Invoice, id);
+    let sub = invoice::subscription_of(world, id);
+    let subscription = world.get(Kind::Subscription, &sub);
+    let is_latest = subscription["latest_invoice"] == id;
+    if invoice["status"] == "open" && is_latest && subscription["status"] == "active" {
+        subscription::set_status(world, &sub, "past_due");
     }
 }
 
@@ -77,6 +188,9 @@ fn payment_failed(world: &mut World, sub: &str, invoice: &str) {
         world.schedule(at, Timer::RetryPayment(invoice.to_owned()));
         subscription::set_status(world, sub, "past_due");
         return;
+    }
+    if world.writes_off_after_retries {
+        invoice::mark_uncollectible(world, invoice, "max_payment_attempts");
     }
     match world.behavior.after_retries {
         AfterRetries::PastDue => subscription::set_status(world, sub, "past_due"),

@@ -30,10 +30,12 @@ pub fn set_default_method(world: &mut World, customer: &str, method: &str) {
     world.change(Kind::Customer, customer, fields, "customer.updated");
 }
 
-/// The method that pays a subscription's invoices: its own, or else the customer's.
-pub fn paying_method(world: &World, subscription: &str) -> Option<String> {
+/// The method that pays an invoice: its subscription's own, or else the customer's.
+pub fn paying_method(world: &World, invoice: &str) -> Option<String> {
+    let invoice = world.get(Kind::Invoice, invoice);
+    let subscription = text(&invoice["parent"]["subscription_details"], "subscription");
     let subscription = world.get(Kind::Subscription, subscription);
-    let customer = world.get(Kind::Customer, text(subscription, "customer"));
+    let customer = world.get(Kind::Customer, text(invoice, "customer"));
     let own = subscription["default_payment_method"].as_str();
     own.or(customer["invoice_settings"]["default_payment_method"].as_str()).map(str::to_owned)
 }

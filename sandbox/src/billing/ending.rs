@@ -11,10 +11,9 @@ use crate::world::{Timer, World};
 pub fn expire_incomplete(world: &mut World, sub: &str) {
     let subscription = world.get(Kind::Subscription, sub);
     if subscription["status"] == "incomplete" {
-        let invoice = text(subscription, "latest_invoice").to_owned();
         let fields = json!({ "status": "incomplete_expired", "ended_at": world.now });
         world.change(Kind::Subscription, sub, fields, "customer.subscription.updated");
-        invoice::void(world, &invoice);
+        void_first(world, sub);
     }
 }
 
@@ -56,15 +55,32 @@ pub fn end(world: &mut World, sub: &str, reason: &str) {
     world.set(Kind::Subscription, sub, fields);
     world.announce(Kind::Subscription, sub, "customer.subscription.deleted");
     schedule::cancel(world, sub, reason == "payment_failed");
-    let latest = text(&subscription, "latest_invoice");
-    if world.get(Kind::Invoice, latest)["status"] != "open" {
-        return;
-    }
     if subscription["status"] == "incomplete" {
-        invoice::void(world, latest);
+        void_first(world, sub);
     } else {
+        stop_collection(world, sub, text(&subscription, "customer"));
+    }
+}
+
+/// What a subscription still bills is not collected any more, but can be paid
+/// (<https://docs.stripe.com/billing/subscriptions/cancel>).
+fn stop_collection(world: &mut World, sub: &str, customer: &str) {
+    let invoices = world.newest_first(Kind::Invoice, Some(customer));
+    let unpaid = invoices.filter(|invoice| {
+        invoice["parent"]["subscription_details"]["subscription"] == sub
+            && matches!(text(invoice, "status"), "draft" | "open")
+    });
+    let unpaid: Vec<String> = unpaid.map(|invoice| text(invoice, "id").to_owned()).collect();
+    for invoice in unpaid {
         let fields = json!({ "auto_advance": false, "next_payment_attempt": null });
-        world.change(Kind::Invoice, latest, fields, "invoice.updated");
+        world.change(Kind::Invoice, &invoice, fields, "invoice.updated");
+    }
+}
+
+fn void_first(world: &mut World, sub: &str) {
+    let latest = text(world.get(Kind::Subscription, sub), "latest_invoice").to_owned();
+    if invoice::is_unpaid(world.get(Kind::Invoice, &latest)) {
+        invoice::void(world, &latest);
     }
 }
 

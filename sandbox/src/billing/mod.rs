@@ -4,16 +4,26 @@
 //! what uses that is above it.
 
 pub mod actions;
+pub mod balance;
 pub mod checkout;
+pub mod checks;
 pub mod collection;
+pub mod credit;
 pub mod customer;
+pub mod discount;
+pub mod dispute;
 pub mod ending;
 pub mod invoice;
+pub mod invoice_actions;
+mod invoice_payment;
+pub mod money_actions;
+pub mod offer;
 pub mod payment;
 mod period;
 pub mod plan_change;
-mod renewal;
+pub mod renewal;
 pub mod reversal;
+pub mod sales_actions;
 pub mod schedule;
 pub mod session;
 pub mod subscription;

@@ -18,6 +18,27 @@ pub enum Presence {
     OffSession,
 }
 
+/// Makes a payment intent; returns its id.
+pub fn create(
+    world: &mut World,
+    customer: &str,
+    (amount, currency): (i64, &str),
+    description: &str,
+) -> String {
+    let intent = world.id(Kind::PaymentIntent.prefix());
+    let secret = world.id(&format!("{intent}_secret_"));
+    let fields = json!({
+        "amount": amount,
+        "client_secret": secret,
+        "currency": currency,
+        "customer": customer,
+        "description": description,
+    });
+    world.insert_as(Kind::PaymentIntent, &intent, fields);
+    world.announce(Kind::PaymentIntent, &intent, "payment_intent.created");
+    intent
+}
+
 /// What came of an attempt to pay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {

@@ -2,16 +2,14 @@
 
 use serde_json::{Value, json};
 
-use super::payment::Presence;
+use super::invoice::{DRAFT, Opening};
 use super::{collection, ending, invoice, period, schedule, subscription};
 use crate::objects::{Kind, integer, put, text};
 use crate::world::{Timer, World};
 
-/// How long the invoice of a renewal is a draft.
-const DRAFT: i64 = 3_600;
-
 /// Looks whether a cancellation or the end of a period or trial has come.
 pub fn due(world: &mut World, sub: &str) {
+    resume_if_due(world, sub);
     let subscription = world.get(Kind::Subscription, sub);
     let waits = matches!(text(subscription, "status"), "incomplete" | "paused");
     if subscription::has_ended(subscription) || waits {
@@ -21,6 +19,23 @@ pub fn due(world: &mut World, sub: &str) {
         ending::end(world, sub, "cancellation_requested");
     } else if subscription::period_end(world, sub) <= world.now {
         renew(world, sub);
+    }
+}
+
+/// Has a pause end when it is to, if it is.
+pub fn resume_later(world: &mut World, sub: &str) {
+    let pause = &world.get(Kind::Subscription, sub)["pause_collection"];
+    if let Some(at) = pause["resumes_at"].as_i64() {
+        world.schedule(at, Timer::SubscriptionDue(sub.to_owned()));
+    }
+}
+
+/// A pause may have an end.
+fn resume_if_due(world: &mut World, sub: &str) {
+    let pause = &world.get(Kind::Subscription, sub)["pause_collection"];
+    if pause["resumes_at"].as_i64().is_some_and(|at| at <= world.now) {
+        let fields = json!({ "pause_collection": null });
+        world.change(Kind::Subscription, sub, fields, "customer.subscription.updated");
     }
 }
 
@@ -45,35 +60,52 @@ fn renew(world: &mut World, sub: &str) {
     }
     let mut lines = subscription::lines(world, sub, false);
     lines.retain(|line| renewed.contains(&line.item["id"]));
-    let pause = text(&subscription["pause_collection"], "behavior");
-    let waits = world.behavior.drafts_renewals && pause.is_empty() && status != "unpaid";
-    let draft = status == "unpaid" || pause == "keep_as_draft" || waits;
-    let invoice = subscription::bill(world, sub, "subscription_cycle", &lines, draft);
-    match pause {
-        "void" => invoice::void(world, &invoice),
-        "mark_uncollectible" => {
-            let fields = json!({ "auto_advance": false, "status": "uncollectible" });
-            world.change(Kind::Invoice, &invoice, fields, "invoice.marked_uncollectible");
-        }
-        _ if waits => {
+    let pause = subscription["pause_collection"]["behavior"].as_str();
+    let opening = match pause {
+        Some("keep_as_draft") => Opening::KeptAsDraft,
+        _ if status == "unpaid" => Opening::KeptAsDraft,
+        None if world.behavior.drafts_renewals => Opening::Draft,
+        _ => Opening::Finalized,
+    };
+    let invoice = subscription::bill(world, sub, "subscription_cycle", &lines, opening);
+    match (pause, opening) {
+        (Some(pause), _) => leave_uncollected(world, &invoice, pause),
+        (None, Opening::Finalized) => collection::advance(world, &invoice),
+        (None, Opening::Draft) => {
             world.schedule(world.now + DRAFT, Timer::InvoiceDue(invoice));
         }
-        _ if draft => {}
-        _ => collection::pay(world, &invoice, Presence::OffSession),
+        (None, Opening::KeptAsDraft) => {}
+    }
+}
+
+/// What becomes of an invoice while collection is paused
+/// (<https://docs.stripe.com/billing/subscriptions/pause-payment>).
+fn leave_uncollected(world: &mut World, invoice: &str, pause: &str) {
+    if pause == "keep_as_draft" {
+        world.set(Kind::Invoice, invoice, json!({ "auto_advance": false }));
+        return;
+    }
+    collection::finalize(world, invoice);
+    if world.get(Kind::Invoice, invoice)["status"] != "open" {
+        return; // Nothing was due.
+    }
+    match pause {
+        "void" => invoice::void(world, invoice),
+        _ => invoice::mark_uncollectible(world, invoice, "subscription_paused"),
     }
 }
 
 /// The invoice of a renewal was a draft for long enough: it is finalized, and collected.
 pub fn collect(world: &mut World, invoice: &str) {
     let subscription = world.get(Kind::Subscription, &invoice::subscription_of(world, invoice));
-    let paused = !subscription["pause_collection"].is_null();
+    let pause = subscription["pause_collection"]["behavior"].as_str().map(str::to_owned);
     let ended = subscription::has_ended(subscription);
     if world.get(Kind::Invoice, invoice)["status"] != "draft" || ended {
         return;
     }
-    match paused {
-        true => invoice::void(world, invoice),
-        false => collection::pay(world, invoice, Presence::OffSession),
+    match pause {
+        Some(pause) => leave_uncollected(world, invoice, &pause),
+        None => collection::advance(world, invoice),
     }
 }
 

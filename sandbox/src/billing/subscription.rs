@@ -3,10 +3,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::invoice::{self, Line};
-use super::period;
+use super::invoice::{self, Line, Opening};
+use super::{discount, period};
 use crate::objects::{Kind, integer, list, plan, subscription_item, text, with};
-use crate::world::{Timer, World};
+use crate::world::{Redeemed, Timer, World};
 
 /// Stripe gives up on a first payment after this time.
 pub const INCOMPLETE_EXPIRES_AFTER: i64 = 23 * 3_600;
@@ -23,6 +23,10 @@ pub struct NewSubscription {
     pub trial_end: Option<i64>,
     /// The payment method, if it has one of its own.
     pub method: Option<String>,
+    /// What is redeemed with it.
+    pub discounts: Vec<Redeemed>,
+    /// How many days a customer has to pay each invoice that is sent; none if a method is charged.
+    pub days_until_due: Option<i64>,
 }
 
 /// Makes a subscription and its first invoice, which is not paid yet unless nothing is due.
@@ -44,23 +48,35 @@ pub fn create(world: &mut World, new: NewSubscription) -> String {
     let url = format!("/v1/subscription_items?subscription={id}");
     let currency = prices.first().map_or(Value::Null, |(price, _)| price["currency"].clone());
     world.set(Kind::Customer, &new.customer, json!({ "currency": currency }));
+    let status = match (new.trial_end, new.days_until_due) {
+        (Some(_), _) => "trialing",
+        // What is sent by invoice begins before it is paid.
+        (None, Some(_)) => "active",
+        (None, None) => "incomplete",
+    };
+    let sent = new.days_until_due.is_some();
     let fields = json!({
         "billing_cycle_anchor": anchor,
+        "collection_method": if sent { "send_invoice" } else { "charge_automatically" },
+        "days_until_due": new.days_until_due,
         "currency": currency,
         "customer": new.customer,
         "default_payment_method": new.method,
         "items": list(items, false, &url),
         "metadata": new.metadata,
         "start_date": now,
-        "status": if new.trial_end.is_some() { "trialing" } else { "incomplete" },
+        "status": status,
         "trial_start": new.trial_end.map(|_| now),
         "trial_end": new.trial_end,
     });
     world.insert_as(Kind::Subscription, &id, fields);
+    for redeemed in &new.discounts {
+        discount::redeem(world, &id, redeemed);
+    }
     world.schedule(period_end(world, &id), Timer::SubscriptionDue(id.clone()));
     world.schedule(now + INCOMPLETE_EXPIRES_AFTER, Timer::IncompleteExpires(id.clone()));
     let lines = lines(world, &id, new.trial_end.is_some());
-    bill(world, &id, "subscription_create", &lines, false);
+    bill(world, &id, "subscription_create", &lines, Opening::Finalized);
     world.announce(Kind::Subscription, &id, "customer.subscription.created");
     id
 }
@@ -95,9 +111,15 @@ pub fn plan_of(price: &Value) -> Value {
 }
 
 /// Makes an invoice for a subscription, which is finalized unless it stays a draft; gives its id.
-pub fn bill(world: &mut World, sub: &str, reason: &str, lines: &[Line], draft: bool) -> String {
-    let invoice = invoice::open(world, sub, reason, lines, draft);
-    invoice_paid(world, sub);
+pub fn bill(
+    world: &mut World,
+    sub: &str,
+    reason: &str,
+    lines: &[Line],
+    opening: Opening,
+) -> String {
+    let invoice = invoice::open(world, sub, reason, lines, opening);
+    follow_invoices(world, sub);
     invoice
 }
 
@@ -149,12 +171,23 @@ pub fn set_status(world: &mut World, sub: &str, status: &str) {
     }
 }
 
-/// One of its invoices is paid.
-pub fn invoice_paid(world: &mut World, sub: &str) {
+/// One of its invoices was paid, voided or written off: if it owes money, its newest invoice that is
+/// not void decides (<https://docs.stripe.com/billing/subscriptions/overview#voiding-invoice>).
+pub fn follow_invoices(world: &mut World, sub: &str) {
     let subscription = world.get(Kind::Subscription, sub);
-    let latest = world.get(Kind::Invoice, text(subscription, "latest_invoice"));
-    let owing = matches!(text(subscription, "status"), "incomplete" | "past_due" | "unpaid");
-    if owing && latest["status"] == "paid" {
+    let mut invoices = world.newest_first(Kind::Invoice, subscription["customer"].as_str());
+    let newest = invoices.find(|invoice| {
+        invoice["parent"]["subscription_details"]["subscription"] == sub
+            && invoice["status"] != "void"
+    });
+    let state = newest.map_or("void", |invoice| text(invoice, "status")).to_owned();
+    drop(invoices);
+    let is_clear = match text(subscription, "status") {
+        "incomplete" => state == "paid",
+        "past_due" | "unpaid" => matches!(state.as_str(), "paid" | "uncollectible" | "void"),
+        _ => false,
+    };
+    if is_clear {
         set_status(world, sub, "active");
     }
 }

@@ -22,6 +22,7 @@ fn fire(world: &mut World, timer: &Timer) {
         Timer::SubscriptionDue(sub) => renewal::due(world, sub),
         Timer::IncompleteExpires(sub) => ending::expire_incomplete(world, sub),
         Timer::InvoiceDue(invoice) => renewal::collect(world, invoice),
+        Timer::InvoiceOverdue(invoice) => collection::overdue(world, invoice),
         Timer::RetryPayment(invoice) => collection::retry(world, invoice),
         Timer::PaymentSettles(intent) => settle(world, intent),
     }

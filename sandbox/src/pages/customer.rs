@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use super::page::{Form, Page, field, html};
 use super::rows::{SubscriptionRow, amount, subscriptions};
-use crate::billing::actions;
+use crate::billing::dispute::Opening;
+use crate::billing::{actions, money_actions};
 use crate::clock::readable;
 use crate::objects::{Kind, integer, text};
 use crate::world::World;
@@ -94,12 +95,12 @@ pub fn act(world: &mut World, customer: &str, action: &str, form: &Form) -> Page
     let done = match action {
         "portal" => return open_portal(world, customer),
         "end" => actions::cancel_now(world, id),
-        "refund" => actions::refund(world, id, None).map(|_| ()),
+        "refund" => money_actions::refund(world, id, None, false).map(|_| ()),
         "settle" => actions::settle(world, id, true),
         "bounce" => actions::settle(world, id, false),
-        "dispute" => actions::open_dispute(world, id).map(|_| ()),
-        "win" => actions::close_dispute(world, id, true),
-        "lose" => actions::close_dispute(world, id, false),
+        "dispute" => money_actions::open_dispute(world, id, None, Opening::Chargeback).map(|_| ()),
+        "win" => money_actions::close_dispute(world, id, true),
+        "lose" => money_actions::close_dispute(world, id, false),
         _ => return Page::NotFound,
     };
     match done {
