@@ -7,7 +7,7 @@ use super::customer::attach_card;
 use super::payment::{self, Presence};
 use super::{collection, invoice};
 use crate::card::Card;
-use crate::objects::{Kind, integer, list, put, text};
+use crate::objects::{Kind, integer, list, text, with};
 use crate::options::Pause;
 use crate::world::World;
 
@@ -115,30 +115,34 @@ pub fn add_paid(world: &mut World, customer: &str, count: usize) -> Result<(), A
     let span = i64::try_from(count).unwrap_or(i64::MAX);
     for place in 0..span {
         let created = (world.now - span + place).max(oldest_possible);
-        let id = world.insert(Kind::Invoice, json!({}));
-        world.update(Kind::Invoice, &id, |invoice| fill_paid(invoice, customer, created));
+        let id = world.id(Kind::Invoice.prefix());
+        let fields = paid_fields(&id, customer, created);
+        world.insert_as(Kind::Invoice, &id, fields);
     }
     Ok(())
 }
 
-fn fill_paid(invoice: &mut Value, customer: &str, created: i64) {
-    let id = text(invoice, "id").to_owned();
-    let lines = list(Vec::new(), false, &format!("/v1/invoices/{id}/lines"));
-    let fields = json!({
+/// A paid invoice of nothing.
+fn paid_fields(id: &str, customer: &str, at: i64) -> Value {
+    let url = format!("{}/{id}/lines", Kind::Invoice.path());
+    json!({
         "attempted": true,
         "auto_advance": false,
         "billing_reason": "manual",
-        "created": created,
+        "created": at,
         "currency": "usd",
         "customer": customer,
-        "effective_at": created,
+        "effective_at": at,
         "ending_balance": 0,
-        "lines": lines,
+        "lines": with(list(Vec::new(), false, &url), json!({ "total_count": 0 })),
         "status": "paid",
-    });
-    invoice["status_transitions"]["finalized_at"] = created.into();
-    invoice["status_transitions"]["paid_at"] = created.into();
-    put(invoice, fields);
+        "status_transitions": {
+            "finalized_at": at,
+            "marked_uncollectible_at": null,
+            "paid_at": at,
+            "voided_at": null,
+        },
+    })
 }
 
 /// How much of an invoice is to be paid: what is left of it, or less.
