@@ -212,7 +212,18 @@ impl World {
         kind: Kind,
         customer: Option<&str>,
     ) -> impl Iterator<Item = &'a Value> + use<'a> {
-        self.tables.get(&kind).map(|table| table.newest_first(customer)).into_iter().flatten()
+        self.older_than(kind, customer, None)
+    }
+
+    /// The same from after `cursor` on.
+    pub fn older_than<'a>(
+        &'a self,
+        kind: Kind,
+        customer: Option<&str>,
+        cursor: Option<&str>,
+    ) -> impl Iterator<Item = &'a Value> + use<'a> {
+        let table = self.tables.get(&kind);
+        table.map(|table| table.newest_first(customer, cursor)).into_iter().flatten()
     }
 
     /// Notes what pays an invoice.
