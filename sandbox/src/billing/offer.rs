@@ -38,7 +38,8 @@ pub fn open_link(world: &mut World, link: &str, client_reference_id: Option<&str
         "client_reference_id": client_reference_id,
         "metadata": object["metadata"],
         "payment_link": link,
-        "success_url": object["url"],
+        // The page of a session that is complete says so.
+        "success_url": format!("{}/checkout/{{CHECKOUT_SESSION_ID}}", world.url),
     });
     let fields = fields.as_object().cloned().unwrap_or_default();
     let terms = world.offers.get(link).cloned().unwrap_or_default();

@@ -4,6 +4,7 @@
 mod checkout;
 mod customer;
 mod index;
+mod invoice;
 mod mail;
 mod page;
 mod portal;
@@ -47,7 +48,7 @@ pub fn answer(shared: &Arc<Shared>, request: PageRequest) -> Response<Full<Bytes
     respond(page)
 }
 
-fn get(world: &World, path: &[&str]) -> Page {
+fn get(world: &mut World, path: &[&str]) -> Page {
     match path {
         [] => index::show(world),
         ["style.css"] => Page::Style,
@@ -55,7 +56,9 @@ fn get(world: &World, path: &[&str]) -> Page {
         ["authenticate", id] => checkout::show_authentication(world, id),
         ["portal", id] => portal::show(world, id, None),
         ["customer", id] => customer::show(world, id, None),
-        ["object" | "invoice" | "receipt", id] => show_object(world, id),
+        ["invoice", id] => invoice::show(world, id, None),
+        ["buy", link] => checkout::open_link(world, link),
+        ["object" | "receipt", id] => show_object(world, id),
         ["mail", rest @ ..] => mail::show(world, rest),
         _ => Page::NotFound,
     }
@@ -69,6 +72,8 @@ fn post(shared: &Shared, path: &[&str], form: &Form) -> Page {
         ["checkout", id] => {
             shared.write(|world| checkout::submit(world, id, field(form, "card"), form))
         }
+        ["checkout", id, "code"] => shared.write(|world| checkout::enter_code(world, id, form)),
+        ["invoice", id] => shared.write(|world| invoice::pay(world, id, form)),
         ["checkout", id, card] => shared.write(|world| checkout::submit(world, id, card, form)),
         ["authenticate", id] => shared.write(|world| checkout::authenticate(world, id, form)),
         ["portal", id, action] => shared.write(|world| portal::act(world, id, action, form)),
