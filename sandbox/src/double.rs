@@ -308,6 +308,13 @@ impl Double {
         })
     }
 
+    /// Has searches find what was made only so much later, as Stripe's do
+    /// (<https://docs.stripe.com/search#data-freshness>); lists know it at once.
+    pub fn delay_search(&self, lag: Duration) {
+        let seconds = i64::try_from(lag.as_secs()).unwrap_or(i64::MAX);
+        self.shared.write(|world| world.search_lag = seconds);
+    }
+
     /// How many calls the API took so far, refused ones too: zero proves that nobody asked Stripe.
     #[must_use]
     pub fn api_calls(&self) -> usize {

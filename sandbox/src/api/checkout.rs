@@ -108,10 +108,12 @@ fn update(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
 fn list_all(world: &World, params: &mut Params) -> ApiResult {
     let subscription = params.text("subscription")?;
     let status = params.text("status")?;
+    let link = params.text("payment_link")?;
     let email = params.group("customer_details").text("email")?;
     list(world, Kind::CheckoutSession, params, |session| {
         subscription.as_deref().is_none_or(|wanted| session["subscription"] == wanted)
             && status.as_deref().is_none_or(|wanted| session["status"] == wanted)
+            && link.as_deref().is_none_or(|wanted| session["payment_link"] == wanted)
             && email.as_deref().is_none_or(|wanted| session["customer_details"]["email"] == wanted)
     })
 }

@@ -7,7 +7,7 @@ use super::params::Params;
 use super::resource::{require, retrieve, take_metadata, take_texts};
 use crate::api_error::{ApiError, ApiResult};
 use crate::billing::{balance, customer, ending};
-use crate::objects::{Kind, put};
+use crate::objects::{Kind, integer, put};
 use crate::world::World;
 
 /// What Stripe knows of a customer and the sandbox has no use for.
@@ -111,9 +111,11 @@ fn search(world: &World, params: &mut Params) -> ApiResult {
         ApiError::invalid(message, "query")
     })?;
     let fits = |customer: &&Value| {
-        clauses.iter().all(|(pointer, wanted)| {
-            customer.pointer(pointer).and_then(Value::as_str) == Some(wanted.as_str())
-        })
+        let age = world.now - integer(customer, "created");
+        age >= world.search_lag
+            && clauses.iter().all(|(pointer, wanted)| {
+                customer.pointer(pointer).and_then(Value::as_str) == Some(wanted.as_str())
+            })
     };
     let found: Vec<Value> =
         world.newest_first(Kind::Customer, None).filter(fits).cloned().collect();

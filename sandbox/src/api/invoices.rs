@@ -6,8 +6,9 @@ use super::list::{list, whole};
 use super::params::Params;
 use super::resource::{require, require_param, retrieve, take_metadata, take_texts};
 use crate::api_error::{ApiError, ApiResult};
+use crate::billing::collection::{self, Attempt};
+use crate::billing::invoice;
 use crate::billing::payment::Presence;
-use crate::billing::{collection, invoice};
 use crate::deliveries::Order;
 use crate::objects::{self, Kind, integer, text};
 use crate::world::{Payment, World};
@@ -89,8 +90,8 @@ fn pay(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
     }
     let presence = if off_session { Presence::OffSession } else { Presence::OnSession };
     match method {
-        Some(method) => collection::pay_by(world, id, Some(&method), presence),
-        None => collection::pay(world, id, presence),
+        Some(method) => collection::pay_by(world, id, Some(&method), presence, Attempt::ByHand),
+        None => collection::pay(world, id, presence, Attempt::ByHand),
     }
     let invoice = world.get(Kind::Invoice, id);
     if invoice::is_unpaid(invoice) { Err(ApiError::declined()) } else { Ok(invoice.clone()) }

@@ -7,10 +7,11 @@ use super::params::Params;
 use super::resource::{require, require_param, retrieve, take_metadata, take_texts};
 use super::terms::discounts;
 use crate::api_error::{ApiError, ApiResult};
+use crate::billing::collection::{self, Attempt};
 use crate::billing::payment::Presence;
 use crate::billing::plan_change::change_price;
 use crate::billing::subscription::{self, NewSubscription};
-use crate::billing::{collection, discount, ending, renewal, schedule};
+use crate::billing::{discount, ending, renewal, schedule};
 use crate::objects::{Kind, integer, text};
 use crate::options::CancelField;
 use crate::world::World;
@@ -84,7 +85,7 @@ fn create(world: &mut World, params: &mut Params) -> ApiResult {
     let id = subscription::create(world, new);
     let invoice = text(world.get(Kind::Subscription, &id), "latest_invoice").to_owned();
     if world.get(Kind::Invoice, &invoice)["status"] == "open" && !sent {
-        collection::pay(world, &invoice, Presence::OnSession);
+        collection::pay(world, &invoice, Presence::OnSession, Attempt::Scheduled);
     }
     Ok(world.get(Kind::Subscription, &id).clone())
 }

@@ -6,10 +6,11 @@ use serde_json::json;
 
 use super::checkout::{self, Paid};
 use super::checks::{ActionError, changeable, exists, live, require};
+use super::collection::{self, Attempt};
 use super::customer::{self, attach_card};
 use super::payment::Presence;
 use super::plan_change::change_price;
-use super::{collection, ending, schedule, subscription};
+use super::{ending, schedule, subscription};
 use crate::card::Card;
 use crate::objects::{Kind, integer, text};
 use crate::world::World;
@@ -39,7 +40,7 @@ pub fn pay_invoice(world: &mut World, id: &str) -> Result<(), ActionError> {
     if world.get(Kind::Invoice, id)["status"] != "draft" {
         require(world, Kind::Invoice, "invoice", id, "open")?;
     }
-    collection::pay(world, id, Presence::OffSession);
+    collection::pay(world, id, Presence::OffSession, Attempt::ByHand);
     Ok(())
 }
 

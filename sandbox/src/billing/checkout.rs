@@ -2,10 +2,11 @@
 
 use serde_json::json;
 
+use super::collection::{self, Attempt};
 use super::customer::{self, attach_card};
 use super::payment::Presence;
 use super::subscription::{self, NewSubscription};
-use super::{collection, invoice, session};
+use super::{invoice, session};
 use crate::card::Card;
 use crate::objects::{Kind, text};
 use crate::world::World;
@@ -74,7 +75,7 @@ fn pay_first_invoice(world: &mut World, session: &str, sub: &str) -> Paid {
         session::complete(world, session, sub, payment_status);
         return Paid::Completed;
     };
-    collection::pay(world, &invoice, Presence::OnSession);
+    collection::pay(world, &invoice, Presence::OnSession, Attempt::ByHand);
     match text(world.get(Kind::PaymentIntent, &intent), "status") {
         "succeeded" => Paid::Completed,
         "requires_action" => Paid::AuthenticationRequired { payment_intent: intent },

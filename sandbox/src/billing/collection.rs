@@ -14,6 +14,16 @@ const DAY: i64 = 86_400;
 /// A failed payment is tried again after so many days each.
 const RETRY_AFTER_DAYS: [i64; 3] = [3, 5, 7];
 
+/// Who tries to pay. What people do after the first attempt leaves the schedule of retries alone
+/// (<https://docs.stripe.com/api/invoices/object#invoice_object-attempt_count>).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attempt {
+    /// Stripe does, when it is time.
+    Scheduled,
+    /// Somebody does, on a page or by the API.
+    ByHand,
+}
+
 /// Finalizes a draft; nothing is charged.
 pub fn finalize(world: &mut World, id: &str) {
     if text(world.get(Kind::Invoice, id), "status") == "draft" {
@@ -27,29 +37,42 @@ pub fn advance(world: &mut World, id: &str) {
     finalize(world, id);
     let invoice = world.get(Kind::Invoice, id);
     if invoice["status"] == "open" && invoice["collection_method"] != "send_invoice" {
-        pay(world, id, Presence::OffSession);
+        pay(world, id, Presence::OffSession, Attempt::Scheduled);
     }
 }
 
 /// Tries to pay an invoice, finalizing it if it is a draft, with the method that its subscription has.
-pub fn pay(world: &mut World, id: &str, presence: Presence) {
+pub fn pay(world: &mut World, id: &str, presence: Presence, attempt: Attempt) {
     let method = customer::paying_method(world, id);
-    pay_by(world, id, method.as_deref(), presence);
+    pay_by(world, id, method.as_deref(), presence, attempt);
 }
 
 /// Tries to pay what is left of an invoice with a certain method.
-pub fn pay_by(world: &mut World, id: &str, method: Option<&str>, presence: Presence) {
+pub fn pay_by(
+    world: &mut World,
+    id: &str,
+    method: Option<&str>,
+    presence: Presence,
+    attempt: Attempt,
+) {
     finalize(world, id);
     if !invoice::is_unpaid(world.get(Kind::Invoice, id)) {
         return;
     }
     let Some(intent) = invoice::payment_intent(world, id) else { return };
-    let attempts = integer(world.get(Kind::Invoice, id), "attempt_count") + 1;
+    let attempts = integer(world.get(Kind::Invoice, id), "attempt_count");
+    // The first attempt counts in any case.
+    let counts = attempts == 0 || attempt == Attempt::Scheduled;
+    let attempts = attempts + i64::from(counts);
     world.set(Kind::Invoice, id, json!({ "attempt_count": attempts, "attempted": true }));
     let outcome = match method {
         Some(method) => payment::attempt(world, &intent, method, presence),
         None => payment::fail(world, &intent),
     };
+    if outcome == Outcome::Failed && !counts {
+        world.announce(Kind::Invoice, id, "invoice.payment_failed");
+        return;
+    }
     note(world, &intent, outcome);
 }
 
@@ -175,9 +198,14 @@ pub fn overdue(world: &mut World, id: &str) {
 /// is tried again, and in the end the account's setting decides.
 fn payment_failed(world: &mut World, sub: &str, invoice: &str) {
     let status = text(world.get(Kind::Subscription, sub), "status").to_owned();
-    let attempts = integer(world.get(Kind::Invoice, invoice), "attempt_count");
+    let object = world.get(Kind::Invoice, invoice);
+    let attempts = integer(object, "attempt_count");
+    // What is sent, forgiven or left to the vendor is not retried.
+    let is_collected = object["status"] == "open"
+        && object["collection_method"] != "send_invoice"
+        && object["auto_advance"] == true;
     let retry = usize::try_from(attempts - 1).ok().and_then(|made| RETRY_AFTER_DAYS.get(made));
-    let retries = matches!(status.as_str(), "active" | "past_due" | "trialing");
+    let retries = is_collected && matches!(status.as_str(), "active" | "past_due" | "trialing");
     let next = retry.filter(|_| retries).map(|days| world.now + days * DAY);
     world.set(Kind::Invoice, invoice, json!({ "next_payment_attempt": next }));
     world.announce(Kind::Invoice, invoice, "invoice.payment_failed");
@@ -204,6 +232,6 @@ pub fn retry(world: &mut World, invoice: &str) {
     let object = world.get(Kind::Invoice, invoice);
     let due = object["next_payment_attempt"].as_i64().is_some_and(|at| at <= world.now);
     if object["status"] == "open" && due {
-        pay(world, invoice, Presence::OffSession);
+        pay(world, invoice, Presence::OffSession, Attempt::Scheduled);
     }
 }

@@ -3,9 +3,10 @@
 use serde_json::{Value, json};
 
 use super::checks::{ActionError, changeable, exists, require};
+use super::collection::{self, Attempt};
 use super::customer::attach_card;
+use super::invoice;
 use super::payment::{self, Presence};
-use super::{collection, invoice};
 use crate::card::Card;
 use crate::objects::{Kind, integer, list, text, with};
 use crate::options::Pause;
@@ -16,7 +17,7 @@ use crate::world::World;
 pub fn pay_with(world: &mut World, id: &str, card: Card) -> Result<(), ActionError> {
     unpaid(world, id)?;
     let method = attach_to_payer(world, id, card);
-    collection::pay_by(world, id, Some(&method), Presence::OnSession);
+    collection::pay_by(world, id, Some(&method), Presence::OnSession, Attempt::ByHand);
     Ok(())
 }
 
@@ -118,6 +119,22 @@ pub fn add_paid(world: &mut World, customer: &str, count: usize) -> Result<(), A
         let id = world.id(Kind::Invoice.prefix());
         let fields = paid_fields(&id, customer, created);
         world.insert_as(Kind::Invoice, &id, fields);
+    }
+    Ok(())
+}
+
+/// Makes so many payments of a customer at once, for no invoice and without events.
+pub fn add_payments(world: &mut World, customer: &str, count: usize) -> Result<(), ActionError> {
+    exists(world, Kind::Customer, "customer", customer)?;
+    for _ in 0..count {
+        let fields = json!({
+            "amount": 100,
+            "amount_received": 100,
+            "currency": "usd",
+            "customer": customer,
+            "status": "succeeded",
+        });
+        world.insert(Kind::PaymentIntent, fields);
     }
     Ok(())
 }

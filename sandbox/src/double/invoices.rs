@@ -117,4 +117,12 @@ impl Double {
     pub fn add_invoices(&self, customer: &str, count: usize) -> Result<(), ActionError> {
         self.shared.write(|world| invoice_actions::add_paid(world, customer, count))
     }
+
+    /// The same of payments for no invoice, which have succeeded.
+    ///
+    /// # Errors
+    /// When there is no such customer.
+    pub fn add_payments(&self, customer: &str, count: usize) -> Result<(), ActionError> {
+        self.shared.write(|world| invoice_actions::add_payments(world, customer, count))
+    }
 }

@@ -111,6 +111,8 @@ pub struct World {
     pub payments_listed: Order,
     /// Whether an invoice is written off when every retry of its payment has failed.
     pub writes_off_after_retries: bool,
+    /// For so many seconds, searches do not find what was made.
+    pub search_lag: i64,
     /// The checkout session that each subscription began with.
     pub sessions: HashMap<String, String>,
     payments: HashMap<String, Vec<Payment>>,
@@ -139,6 +141,7 @@ impl World {
             calls: 0,
             payments_listed: Order::Reversed,
             writes_off_after_retries: false,
+            search_lag: 0,
             sessions: HashMap::new(),
             payments: HashMap::new(),
             invoices: HashMap::new(),

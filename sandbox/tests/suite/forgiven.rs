@@ -160,3 +160,22 @@ async fn stripe_31_a_pause_may_end_by_itself() {
     stripe.sandbox.advance_days(30);
     assert_eq!(stripe.sandbox.events("invoice.paid").len(), 2);
 }
+
+#[tokio::test]
+async fn what_people_try_leaves_the_schedule_of_retries_alone() {
+    // https://docs.stripe.com/api/invoices/object#invoice_object-attempt_count
+    let stripe = Stripe::start().await;
+    let (_, subscription, invoice) = past_due(&stripe).await;
+    let before = stripe.sandbox.object(&invoice);
+    stripe.sandbox.pay_invoice_with(&invoice, Card::Declined).unwrap();
+    let after = stripe.sandbox.object(&invoice);
+    assert_eq!(after["attempt_count"], before["attempt_count"]);
+    assert_eq!(after["next_payment_attempt"], before["next_payment_attempt"]);
+    assert_eq!(stripe.sandbox.events("invoice.payment_failed").len(), 2);
+    stripe.sandbox.write_off_invoice(&invoice).unwrap();
+    stripe.sandbox.pay_invoice_with(&invoice, Card::Declined).unwrap();
+    assert_eq!(stripe.status(&invoice), "uncollectible");
+    assert_eq!(stripe.status(&subscription), "active");
+    stripe.sandbox.advance_days(20);
+    assert_eq!(stripe.sandbox.object(&invoice)["attempt_count"], 1);
+}

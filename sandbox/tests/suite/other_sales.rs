@@ -1,5 +1,7 @@
 //! What is sold beside the vendor's own checkout sessions, and Stripe customers that somebody else made.
 
+use std::time::Duration;
+
 use licentia_sandbox::{Card, Paid};
 
 use crate::harness::{START, Stripe};
@@ -31,6 +33,8 @@ async fn stripe_28_a_payment_link_sells_to_somebody_who_is_unknown() {
     assert_eq!(subscription["status"], "active");
     // The next buyer with the same address is another customer.
     let session = stripe.sandbox.open_payment_link(&link, Some("ref-1")).unwrap();
+    let of_link = stripe.get(&format!("/v1/checkout/sessions?payment_link={link}")).await;
+    assert_eq!(of_link.ids().len(), 2);
     assert_eq!(stripe.sandbox.object(&session)["client_reference_id"], "ref-1");
     stripe.sandbox.pay_as(&session, Card::Paid, "grace@example.com").unwrap();
     let found = stripe.get("/v1/customers?email=grace@example.com").await;
@@ -87,6 +91,13 @@ async fn stripe_21_several_customers_may_carry_the_same_metadata_and_address() {
     let query = "metadata%5B%27customer_id%27%5D%3A%27cust_1%27";
     let found = stripe.get(&format!("/v1/customers/search?query={query}")).await;
     assert_eq!(found.ids(), [third.as_str(), second.as_str(), first.as_str()]);
+    // https://docs.stripe.com/search#data-freshness: lists know at once what searches find later.
+    stripe.sandbox.delay_search(Duration::from_secs(60));
+    let path = format!("/v1/customers/search?query={query}");
+    assert_eq!(stripe.get(&path).await.ids().len(), 0);
+    assert_eq!(stripe.get("/v1/customers?email=ada@example.com").await.ids().len(), 2);
+    stripe.sandbox.advance(Duration::from_secs(60));
+    assert_eq!(stripe.get(&path).await.ids().len(), 3);
 }
 
 #[tokio::test]
@@ -108,6 +119,9 @@ async fn stripe_33_a_long_history_is_listed_page_by_page() {
         }
     }
     assert_eq!(seen, COUNT + 1);
+    stripe.sandbox.add_payments(&customer, 250).unwrap();
+    let path = format!("/v1/payment_intents?customer={customer}&limit=100");
+    assert_eq!(stripe.get(&path).await.body["has_more"], true);
     let since = START + 5 * 86_400 - 99;
     let path = format!("/v1/invoices?customer={customer}&limit=100&created[gte]={since}");
     let recent = stripe.get(&path).await;

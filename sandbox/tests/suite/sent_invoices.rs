@@ -34,6 +34,8 @@ async fn stripe_23_a_sent_invoice_is_due_after_days_and_nothing_is_charged() {
     );
     assert_eq!(stripe.status(&intent), "requires_payment_method");
     assert_eq!(stripe.sandbox.events("invoice.sent").len(), 1);
+    stripe.sandbox.pay_invoice_with(&invoice, Card::Declined).unwrap();
+    assert!(stripe.sandbox.object(&invoice)["next_payment_attempt"].is_null());
     stripe.sandbox.advance_days(13);
     assert_eq!(stripe.status(&subscription), "active");
     stripe.sandbox.advance_days(1);
