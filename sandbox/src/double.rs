@@ -1,6 +1,6 @@
-//! Stripe's double itself, without a network: what callers, people and banks can do with it. A simulation
-//! uses it as it is; [`crate::Sandbox`] puts a server before it. What vendors and banks do with invoices,
-//! money, sales and events is in the files of those names.
+//! Stripe's double itself, without a network: what callers, people and banks can do with it. A
+//! simulation uses it as it is; [`crate::Sandbox`] puts a server before it. What vendors and banks
+//! do with invoices, money, sales and events is in the files of those names.
 
 mod events;
 mod invoices;
@@ -71,8 +71,8 @@ impl Double {
         &self.shared
     }
 
-    /// Answers a call with a status and a body; with nothing where a fault loses the answer, and never
-    /// where it keeps silent.
+    /// Answers a call with a status and a body; with nothing where a fault loses the answer, and
+    /// never where it keeps silent.
     pub fn call(&self, call: &Call) -> impl Future<Output = Option<(u16, Value)>> + Send + use<> {
         let (outcome, held) = HeldKey::answer(&self.shared, call);
         async move {
@@ -86,14 +86,15 @@ impl Double {
         }
     }
 
-    /// Takes the next delivery that is due, to be sent; its number names it in [`Double::note_delivery`].
+    /// Takes the next delivery that is due, to be sent; its number names it in
+    /// [`Double::note_delivery`].
     #[must_use]
     pub fn take_delivery(&self) -> Option<(usize, Delivery)> {
         self.shared.write(|world| world.deliveries.take_due(world.now))
     }
 
-    /// Notes what the endpoint answered: a status, or why there was none. It is tried again where that
-    /// is no 2xx.
+    /// Notes what the endpoint answered: a status, or why there was none. It is tried again where
+    /// that is no 2xx.
     pub fn note_delivery(&self, delivery: usize, outcome: Result<u16, String>) {
         self.shared.write(|world| sender::note(world, delivery, outcome));
     }

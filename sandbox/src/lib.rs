@@ -54,7 +54,7 @@ pub use double::{Double, Interval, NewPrice};
 pub use faults::{ApiFault, DeliveryFault, MailFault, Times};
 pub use mail::{Attachment, Mail};
 pub use options::{
-    API_VERSION, AfterRetries, Behavior, CancelField, Duration, Options, Pause, SECRET_KEY,
+    API_VERSION, AfterRetries, Behavior, CancelField, CouponDuration, Options, Pause, SECRET_KEY,
     Sending, SignatureTime, StartTime,
 };
 pub use sandbox::{Sandbox, StartError};

@@ -79,8 +79,8 @@ pub struct Behavior {
     pub after_retries: AfterRetries,
     /// How the portal says that a subscription ends with its period.
     pub portal_cancels_by: CancelField,
-    /// Whether a renewal's invoice stays a draft for an hour, as it does at Stripe. Without it, a renewal is
-    /// collected at once.
+    /// Whether a renewal's invoice stays a draft for an hour, as it does at Stripe. Without it, a
+    /// renewal is collected at once.
     pub drafts_renewals: bool,
 }
 
@@ -138,7 +138,7 @@ impl Pause {
 
 /// How long a coupon applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Duration {
+pub enum CouponDuration {
     /// To one invoice.
     Once,
     /// For so many months.
@@ -147,7 +147,7 @@ pub enum Duration {
     Forever,
 }
 
-impl Duration {
+impl CouponDuration {
     /// Stripe's word for it.
     pub(crate) const fn name(self) -> &'static str {
         match self {

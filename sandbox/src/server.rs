@@ -1,5 +1,5 @@
-//! HTTP on a loopback address: the API under `/v1/` and `/v2/`, the pages elsewhere. It speaks to hyper
-//! itself, since some faults are below what a framework lets one say: no answer at all, a
+//! HTTP on a loopback address: the API under `/v1/` and `/v2/`, the pages elsewhere. It speaks to
+//! hyper itself, since some faults are below what a framework lets one say: no answer at all, a
 //! connection that closes, a body at one byte a second.
 
 use std::pin::Pin;

@@ -177,7 +177,8 @@ fn take_collection(
     Ok(())
 }
 
-/// Takes what becomes of the collection of payments into a subscription's fields; empty, it goes on.
+/// Takes what becomes of the collection of payments into a subscription's fields; empty, it goes
+/// on.
 fn take_pause(params: &mut Params, fields: &mut Map<String, Value>) -> Result<(), ApiError> {
     if !params.has("pause_collection") {
         return Ok(());

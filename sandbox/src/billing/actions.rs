@@ -56,8 +56,8 @@ pub fn replace_card(world: &mut World, customer: &str, card: Card) -> Result<(),
     Ok(())
 }
 
-/// Has a subscription end with its period, as the portal does, or takes that back. What was scheduled
-/// will not come.
+/// Has a subscription end with its period, as the portal does, or takes that back. What was
+/// scheduled will not come.
 pub fn cancel(world: &mut World, sub: &str, cancel: bool) -> Result<(), ActionError> {
     changeable(world, sub)?;
     if cancel {
@@ -75,8 +75,8 @@ pub fn cancel_now(world: &mut World, sub: &str) -> Result<(), ActionError> {
     Ok(())
 }
 
-/// Puts the first item of a subscription on another price and bills the difference. What was scheduled
-/// will not come.
+/// Puts the first item of a subscription on another price and bills the difference. What was
+/// scheduled will not come.
 pub fn change_plan(world: &mut World, sub: &str, price: &str) -> Result<(), ActionError> {
     changeable(world, sub)?;
     exists(world, Kind::Price, "price", price)?;

@@ -1,5 +1,5 @@
-//! Collection: invoices are paid, and what a payment means for the invoice, its subscription and the
-//! checkout session that it began with.
+//! Collection: invoices are paid, and what a payment means for the invoice, its subscription and
+//! the checkout session that it began with.
 
 use serde_json::json;
 
@@ -41,7 +41,8 @@ pub fn advance(world: &mut World, id: &str) {
     }
 }
 
-/// Tries to pay an invoice, finalizing it if it is a draft, with the method that its subscription has.
+/// Tries to pay an invoice, finalizing it if it is a draft, with the method that its subscription
+/// has.
 pub fn pay(world: &mut World, id: &str, presence: Presence, attempt: Attempt) {
     let method = customer::paying_method(world, id);
     pay_by(world, id, method.as_deref(), presence, attempt);

@@ -1,5 +1,6 @@
-//! Credit notes: they lower what is due of an invoice first; what is beyond that goes back by refunds,
-//! to the customer's balance, or outside of Stripe (<https://docs.stripe.com/api/credit_notes/create>).
+//! Credit notes: they lower what is due of an invoice first; what is beyond that goes back by
+//! refunds, to the customer's balance, or outside of Stripe
+//! (<https://docs.stripe.com/api/credit_notes/create>).
 
 use serde_json::{Value, json};
 

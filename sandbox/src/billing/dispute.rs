@@ -12,7 +12,8 @@ const DUE_AFTER: i64 = 21 * 86_400;
 /// What a bank begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opening {
-    /// It only asks; no money moves (<https://docs.stripe.com/disputes/how-disputes-work#inquiries>).
+    /// It only asks; no money moves
+    /// (<https://docs.stripe.com/disputes/how-disputes-work#inquiries>).
     Inquiry,
     /// It takes the money.
     Chargeback,

@@ -1,5 +1,5 @@
-//! Invoices: opened, finalized (in one go, but for renewals where Stripe's hour is kept), paid, credited,
-//! voided, written off.
+//! Invoices: opened, finalized (in one go, but for renewals where Stripe's hour is kept), paid,
+//! credited, voided, written off.
 
 use serde_json::{Value, json};
 

@@ -107,8 +107,8 @@ fn attach_to_payer(world: &mut World, id: &str, card: Card) -> String {
     attach_card(world, &customer, card)
 }
 
-/// Makes so many paid invoices of a customer at once, for no subscription and without events: a long
-/// history. They are the newest of the customer's invoices.
+/// Makes so many paid invoices of a customer at once, for no subscription and without events: a
+/// long history. They are the newest of the customer's invoices.
 pub fn add_paid(world: &mut World, customer: &str, count: usize) -> Result<(), ActionError> {
     exists(world, Kind::Customer, "customer", customer)?;
     let newest = world.newest_first(Kind::Invoice, Some(customer)).next();

@@ -30,8 +30,8 @@ pub fn is_default(world: &World, invoice: &str, intent: &str) -> bool {
     world.payment_of(invoice).is_some_and(|payment| payment.intent == intent)
 }
 
-/// The money of a payment came in, of which an invoice needs `needed` at the most. Returns what it took,
-/// and what was left over.
+/// The money of a payment came in, of which an invoice needs `needed` at the most. Returns what it
+/// took, and what was left over.
 pub fn receive(world: &mut World, invoice: &str, intent: &str, needed: i64) -> (i64, i64) {
     let payments = world.payments_of(invoice);
     let Some(payment) = payments.iter().find(|payment| payment.intent == intent).cloned() else {

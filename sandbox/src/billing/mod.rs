@@ -1,7 +1,7 @@
 //! What Stripe does with money and time: subscriptions, their invoices, and the payments of those.
-//! Every function changes the world and makes the events that Stripe would make. No file uses one that
-//! uses it: payments know no invoices, invoices no subscriptions; `collection` ties them together, and
-//! what uses that is above it.
+//! Every function changes the world and makes the events that Stripe would make. No file uses one
+//! that uses it: payments know no invoices, invoices no subscriptions; `collection` ties them
+//! together, and what uses that is above it.
 
 pub mod actions;
 pub mod balance;

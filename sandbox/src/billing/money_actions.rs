@@ -97,7 +97,8 @@ pub fn void_credit_note(world: &mut World, id: &str) -> Result<(), ActionError> 
     Ok(())
 }
 
-/// Credits a customer (a negative amount) or charges one on the next invoice; returns the transaction.
+/// Credits a customer (a negative amount) or charges one on the next invoice; returns the
+/// transaction.
 pub fn adjust_balance(
     world: &mut World,
     customer: &str,

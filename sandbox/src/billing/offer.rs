@@ -1,5 +1,5 @@
-//! Payment links and quotes: what comes of them is a checkout session or a subscription like any other
-//! (<https://docs.stripe.com/payment-links>, <https://docs.stripe.com/quotes>).
+//! Payment links and quotes: what comes of them is a checkout session or a subscription like any
+//! other (<https://docs.stripe.com/payment-links>, <https://docs.stripe.com/quotes>).
 
 use serde_json::{Value, json};
 

@@ -46,8 +46,8 @@ pub fn refund(world: &mut World, charge: &str, new: NewRefund) -> String {
     id
 }
 
-/// The bank says what became of a refund: a pending one succeeds or fails, and one that seemed to have
-/// succeeded may fail later. What failed is the account's again.
+/// The bank says what became of a refund: a pending one succeeds or fails, and one that seemed to
+/// have succeeded may fail later. What failed is the account's again.
 pub fn settle_refund(world: &mut World, id: &str, succeeds: bool) {
     let charge = text(world.get(Kind::Refund, id), "charge").to_owned();
     if succeeds {

@@ -1,5 +1,5 @@
-//! How vendors sell beside checkout sessions: customers and subscriptions made by hand, sent invoices,
-//! quotes, payment links, coupons. Each action checks that it may happen now.
+//! How vendors sell beside checkout sessions: customers and subscriptions made by hand, sent
+//! invoices, quotes, payment links, coupons. Each action checks that it may happen now.
 
 use serde_json::{Map, Value, json};
 
@@ -9,7 +9,7 @@ use super::subscription::{self, NewSubscription};
 use super::{collection, discount, offer, session};
 use crate::card::Card;
 use crate::objects::{Kind, text};
-use crate::options::Duration;
+use crate::options::CouponDuration;
 use crate::world::{Offer, Redeemed, World};
 
 /// Who pays for a subscription that a vendor makes by hand, and how.
@@ -89,7 +89,7 @@ pub fn open_payment_link(
 }
 
 /// Makes a coupon that takes so many percent off.
-pub fn add_coupon(world: &mut World, id: &str, percent_off: i64, duration: Duration) {
+pub fn add_coupon(world: &mut World, id: &str, percent_off: i64, duration: CouponDuration) {
     let fields = json!({
         "duration": duration.name(),
         "duration_in_months": duration.months(),

@@ -1,5 +1,5 @@
-//! Checkout sessions themselves: completed, settled later, expired. What an attempt to pay one does is
-//! in `checkout`.
+//! Checkout sessions themselves: completed, settled later, expired. What an attempt to pay one does
+//! is in `checkout`.
 
 use serde_json::{Map, Value, json};
 

@@ -157,8 +157,9 @@ pub fn has_ended(subscription: &Value) -> bool {
     matches!(text(subscription, "status"), "canceled" | "incomplete_expired")
 }
 
-/// Whether its items and its course can be changed: neither after its end, nor while its first payment is
-/// asked for in vain (<https://docs.stripe.com/api/subscriptions/object#subscription_object-status>).
+/// Whether its items and its course can be changed: neither after its end, nor while its first
+/// payment is asked for in vain
+/// (<https://docs.stripe.com/api/subscriptions/object#subscription_object-status>).
 pub fn can_change(subscription: &Value) -> bool {
     !has_ended(subscription) && subscription["status"] != "incomplete"
 }
@@ -171,8 +172,8 @@ pub fn set_status(world: &mut World, sub: &str, status: &str) {
     }
 }
 
-/// One of its invoices was paid, voided or written off: if it owes money, its newest invoice that is
-/// not void decides (<https://docs.stripe.com/billing/subscriptions/overview#voiding-invoice>).
+/// One of its invoices was paid, voided or written off: if it owes money, its newest invoice that
+/// is not void decides (<https://docs.stripe.com/billing/subscriptions/overview#voiding-invoice>).
 pub fn follow_invoices(world: &mut World, sub: &str) {
     let subscription = world.get(Kind::Subscription, sub);
     let mut invoices = world.newest_first(Kind::Invoice, subscription["customer"].as_str());

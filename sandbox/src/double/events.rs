@@ -18,8 +18,8 @@ impl Double {
         })
     }
 
-    /// Sends a thin event to an endpoint: its type, and where the object is, but not the object. An id
-    /// that nothing has is an event destination's, as in Stripe's pings. Returns the event's id.
+    /// Sends a thin event to an endpoint: its type, and where the object is, but not the object. An
+    /// id that nothing has is an event destination's, as in Stripe's pings. Returns the event's id.
     ///
     /// # Errors
     /// When there is no such endpoint.

@@ -25,8 +25,8 @@ impl Double {
         self.shared.write(|world| invoice_actions::pay_with(world, invoice, card))
     }
 
-    /// Pays a part of an invoice by a payment of its own, as the dashboard does; returns the payment
-    /// intent.
+    /// Pays a part of an invoice by a payment of its own, as the dashboard does; returns the
+    /// payment intent.
     ///
     /// # Errors
     /// When it is not open, or owes less than that.

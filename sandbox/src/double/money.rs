@@ -92,8 +92,8 @@ impl Double {
         self.shared.write(|world| money_actions::close_dispute(world, dispute, won))
     }
 
-    /// Issues a credit note for an invoice; returns its id. It lowers what is due first; the parts of
-    /// `note` must add up to the rest.
+    /// Issues a credit note for an invoice; returns its id. It lowers what is due first; the parts
+    /// of `note` must add up to the rest.
     ///
     /// # Errors
     /// When the invoice is a draft or void, or the amounts do not add up.
@@ -109,8 +109,8 @@ impl Double {
         self.shared.write(|world| money_actions::void_credit_note(world, credit_note))
     }
 
-    /// Changes a customer's balance: a negative amount is a credit for the next invoice. Returns the
-    /// transaction's id.
+    /// Changes a customer's balance: a negative amount is a credit for the next invoice. Returns
+    /// the transaction's id.
     ///
     /// # Errors
     /// When there is no such customer.

@@ -8,7 +8,7 @@ use crate::billing::checks::ActionError;
 use crate::billing::sales_actions::By;
 use crate::billing::{actions, customer, sales_actions};
 use crate::card::Card;
-use crate::options::Duration;
+use crate::options::CouponDuration;
 
 impl Double {
     /// Makes a customer by hand; returns the id.
@@ -48,8 +48,8 @@ impl Double {
         self.shared.write(|world| sales_actions::subscribe(world, customer, price, &by))
     }
 
-    /// Makes a quote that the customer accepts; returns the subscription. Without days until due, the
-    /// card that [`Double::replace_card`] gave the customer pays at once.
+    /// Makes a quote that the customer accepts; returns the subscription. Without days until due,
+    /// the card that [`Double::replace_card`] gave the customer pays at once.
     ///
     /// # Errors
     /// When there is no such customer or price.
@@ -93,7 +93,7 @@ impl Double {
     }
 
     /// Makes a coupon that takes so many percent off.
-    pub fn add_coupon(&self, id: &str, percent_off: i64, duration: Duration) {
+    pub fn add_coupon(&self, id: &str, percent_off: i64, duration: CouponDuration) {
         self.shared.write(|world| sales_actions::add_coupon(world, id, percent_off, duration));
     }
 

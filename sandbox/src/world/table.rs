@@ -45,8 +45,8 @@ impl Table {
         }
     }
 
-    /// All that exist and are older than `cursor`, if there is one, the newest first; of one customer
-    /// only, if one is named.
+    /// All that exist and are older than `cursor`, if there is one, the newest first; of one
+    /// customer only, if one is named.
     pub fn newest_first<'a>(
         &'a self,
         customer: Option<&str>,

@@ -1,9 +1,9 @@
 //! Credit notes and the customer's balance.
 //!
-//! <https://docs.stripe.com/api/credit_notes/create>: a note lowers what is due of an invoice first, and
-//! what is beyond that must be refunded, credited to the balance, or given back outside of Stripe.
-//! <https://docs.stripe.com/billing/customer/balance>: the balance is applied to the next invoice that is
-//! finalized.
+//! <https://docs.stripe.com/api/credit_notes/create>: a note lowers what is due of an invoice
+//! first, and what is beyond that must be refunded, credited to the balance, or given back outside
+//! of Stripe. <https://docs.stripe.com/billing/customer/balance>: the balance is applied to the
+//! next invoice that is finalized.
 
 use licentia_sandbox::{Card, CreditNote};
 

@@ -1,6 +1,6 @@
 //! Coupons and promotion codes (<https://docs.stripe.com/billing/subscriptions/coupons>).
 
-use licentia_sandbox::{Card, Duration, Paid};
+use licentia_sandbox::{Card, CouponDuration, Paid};
 
 use crate::harness::Stripe;
 
@@ -13,6 +13,7 @@ async fn stripe_36_a_whole_discount_pays_the_invoice_without_a_payment() {
     let body = stripe.sandbox.object(&session);
     assert_eq!((&body["amount_subtotal"], &body["amount_total"]), (&4900.into(), &0.into()));
     assert_eq!(body["discounts"][0]["coupon"], "FREE");
+    assert_eq!(stripe.sandbox.pay(&session, Card::Declined), Ok(Paid::Declined));
     assert_eq!(stripe.sandbox.pay(&session, Card::Paid), Ok(Paid::Completed));
     let body = stripe.sandbox.object(&session);
     assert_eq!((&body["status"], &body["payment_status"]), (&"complete".into(), &"paid".into()));
@@ -34,7 +35,7 @@ async fn stripe_36_a_whole_discount_pays_the_invoice_without_a_payment() {
 #[tokio::test]
 async fn stripe_36_a_code_is_entered_at_the_checkout() {
     let stripe = Stripe::start().await;
-    stripe.sandbox.add_coupon("HALF", 50, Duration::Once);
+    stripe.sandbox.add_coupon("HALF", 50, CouponDuration::Once);
     let form = "promotion[type]=coupon&promotion[coupon]=HALF&code=FALL";
     let code = stripe.post("/v1/promotion_codes", form).await.id();
     let customer = stripe.customer().await;
@@ -70,7 +71,7 @@ async fn stripe_36_a_code_is_entered_at_the_checkout() {
 #[tokio::test]
 async fn stripe_36_a_coupon_applies_for_its_months() {
     let stripe = Stripe::start().await;
-    stripe.sandbox.add_coupon("START", 20, Duration::Months(2));
+    stripe.sandbox.add_coupon("START", 20, CouponDuration::Months(2));
     let (_, subscription) = stripe.subscriber().await;
     stripe.sandbox.discount(&subscription, "START").unwrap();
     let mut paid = Vec::new();
@@ -86,7 +87,7 @@ async fn stripe_36_a_coupon_applies_for_its_months() {
 #[tokio::test]
 async fn stripe_36_a_trial_does_not_use_a_coupon_up() {
     let stripe = Stripe::start().await;
-    stripe.sandbox.add_coupon("HALF", 50, Duration::Once);
+    stripe.sandbox.add_coupon("HALF", 50, CouponDuration::Once);
     let customer = stripe.customer().await;
     let more = "&discounts[0][coupon]=HALF&subscription_data[trial_period_days]=7";
     let session = stripe.session(&customer, more).await;

@@ -1,5 +1,5 @@
-//! Renewals that are not paid: forgiven by the vendor, given up by dunning, paid late after all, or not
-//! collected while that is paused.
+//! Renewals that are not paid: forgiven by the vendor, given up by dunning, paid late after all, or
+//! not collected while that is paused.
 
 use licentia_sandbox::{AfterRetries, Behavior, Card, Options, Pause};
 

@@ -72,8 +72,8 @@ fn moved(dispute: &Value) -> Vec<i64> {
 
 #[tokio::test]
 async fn stripe_24_a_dispute_has_an_amount_of_its_own() {
-    // https://docs.stripe.com/api/disputes/object#dispute_object-amount: usually the charge's, but it
-    // differs by exchange rates, or when a part is disputed.
+    // https://docs.stripe.com/api/disputes/object#dispute_object-amount: usually the charge's, but
+    // it differs by exchange rates, or when a part is disputed.
     for amount in [1200, 4900, 4900 - 97, 4900 + 97] {
         let stripe = Stripe::start().await;
         let (intent, charge) = paid(&stripe).await;
@@ -134,7 +134,8 @@ async fn stripe_24_an_inquiry_takes_no_money_and_may_become_a_dispute() {
 
 #[tokio::test]
 async fn a_first_debit_that_fails_leaves_a_subscription_that_counted_on_it() {
-    // https://docs.stripe.com/billing/subscriptions/overview: with a bank debit, it is active meanwhile.
+    // https://docs.stripe.com/billing/subscriptions/overview: with a bank debit, it is active
+    // meanwhile.
     let stripe = Stripe::start().await;
     let customer = stripe.customer().await;
     let session = stripe.session(&customer, "").await;

@@ -1,4 +1,5 @@
-//! What is sold beside the vendor's own checkout sessions, and Stripe customers that somebody else made.
+//! What is sold beside the vendor's own checkout sessions, and Stripe customers that somebody else
+//! made.
 
 use std::time::Duration;
 
@@ -8,7 +9,8 @@ use crate::harness::{START, Stripe};
 
 #[tokio::test]
 async fn stripe_28_a_payment_link_sells_to_somebody_who_is_unknown() {
-    // https://docs.stripe.com/payment-links: each opening is a checkout session with the link's metadata.
+    // https://docs.stripe.com/payment-links: each opening is a checkout session with the link's
+    // metadata.
     let stripe = Stripe::start().await;
     let link = stripe.sandbox.add_payment_link("price_pro_monthly").unwrap();
     let session = stripe.sandbox.open_payment_link(&link, None).unwrap();

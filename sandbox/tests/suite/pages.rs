@@ -1,6 +1,6 @@
 //! The hosted pages, as a browser without scripts sees them.
 
-use licentia_sandbox::Duration;
+use licentia_sandbox::CouponDuration;
 
 use crate::harness::{START, Stripe};
 
@@ -178,7 +178,7 @@ async fn an_invoice_has_a_page_of_its_own_and_the_vendor_one_of_all() {
 #[tokio::test]
 async fn a_payment_link_leads_to_a_checkout_that_takes_codes() {
     let stripe = Stripe::start().await;
-    stripe.sandbox.add_coupon("HALF", 50, Duration::Once);
+    stripe.sandbox.add_coupon("HALF", 50, CouponDuration::Once);
     stripe.sandbox.add_promotion_code("HALF", "FALL").unwrap();
     let form = "line_items[0][price]=price_pro_monthly&allow_promotion_codes=true";
     let link = stripe.post("/v1/payment_links", form).await.id();

@@ -1,8 +1,8 @@
 //! Invoices that are sent to the customer instead of charged.
 //!
 //! <https://docs.stripe.com/api/subscriptions/object#subscription_object-status>: with
-//! `collection_method=send_invoice`, a subscription is past due when its invoice is not paid by the due
-//! date; paying the most recent invoice makes it active, whatever is older.
+//! `collection_method=send_invoice`, a subscription is past due when its invoice is not paid by the
+//! due date; paying the most recent invoice makes it active, whatever is older.
 
 use licentia_sandbox::Card;
 

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use licentia_sandbox::{Card, CreditNote, Duration};
+use licentia_sandbox::{Card, CouponDuration, CreditNote};
 use serde_json::Value;
 
 use crate::harness::{Receiver, Stripe};
@@ -245,7 +245,7 @@ async fn eventful_life(stripe: &Stripe) {
 /// Something of what vendors do beside their own checkout sessions.
 async fn sold_otherwise(stripe: &Stripe) {
     let sandbox = &stripe.sandbox;
-    sandbox.add_coupon("HALF", 50, Duration::Forever);
+    sandbox.add_coupon("HALF", 50, CouponDuration::Forever);
     sandbox.add_promotion_code("HALF", "FALL").unwrap();
     let form = "line_items[0][price]=price_pro_monthly&line_items[0][quantity]=1\
                 &allow_promotion_codes=true&metadata[from]=page";

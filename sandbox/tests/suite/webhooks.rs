@@ -154,7 +154,8 @@ async fn webhooks_are_sent_by_themselves_where_that_is_wanted() {
 
 #[tokio::test]
 async fn stripe_32_thin_events_and_unknown_types_are_delivered() {
-    // https://docs.stripe.com/events/how-events-work#thin-events: the type, and where the object is.
+    // https://docs.stripe.com/events/how-events-work#thin-events: the type, and where the object
+    // is.
     let stripe = Stripe::start().await;
     let receiver = Receiver::start().await;
     let (endpoint, _) = stripe.sandbox.add_webhook_endpoint(&receiver.url, &["invented.later"]);
