@@ -1,5 +1,11 @@
-//! Stripe's double itself, without a network: what callers, people and banks can do with it. A simulation
-//! uses it as it is; [`crate::Sandbox`] puts a server before it.
+//! Stripe's double itself, without a network: what callers, people and banks can do with it. A
+//! simulation uses it as it is; [`crate::Sandbox`] puts a server before it. What vendors and banks
+//! do with invoices, money, sales and events is in the files of those names.
+
+mod events;
+mod invoices;
+mod money;
+mod sales;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,8 +13,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::api::{self, Call, Outcome};
-use crate::billing::actions::{self, ActionError};
+use crate::billing::actions;
 use crate::billing::checkout::Paid;
+use crate::billing::checks::ActionError;
 use crate::card::Card;
 use crate::clock::Clock;
 use crate::deliveries::Delivery;
@@ -64,8 +71,8 @@ impl Double {
         &self.shared
     }
 
-    /// Answers a call with a status and a body; with nothing where a fault loses the answer, and never
-    /// where it keeps silent.
+    /// Answers a call with a status and a body; with nothing where a fault loses the answer, and
+    /// never where it keeps silent.
     pub fn call(&self, call: &Call) -> impl Future<Output = Option<(u16, Value)>> + Send + use<> {
         let (outcome, held) = HeldKey::answer(&self.shared, call);
         async move {
@@ -79,14 +86,15 @@ impl Double {
         }
     }
 
-    /// Takes the next delivery that is due, to be sent; its number names it in [`Double::note_delivery`].
+    /// Takes the next delivery that is due, to be sent; its number names it in
+    /// [`Double::note_delivery`].
     #[must_use]
     pub fn take_delivery(&self) -> Option<(usize, Delivery)> {
         self.shared.write(|world| world.deliveries.take_due(world.now))
     }
 
-    /// Notes what the endpoint answered: a status, or why there was none. It is tried again where that
-    /// is no 2xx.
+    /// Notes what the endpoint answered: a status, or why there was none. It is tried again where
+    /// that is no 2xx.
     pub fn note_delivery(&self, delivery: usize, outcome: Result<u16, String>) {
         self.shared.write(|world| sender::note(world, delivery, outcome));
     }
@@ -205,14 +213,6 @@ impl Double {
         self.shared.write(|world| actions::replace_card(world, customer, card))
     }
 
-    /// Pays an open invoice now, with the card that the subscription has.
-    ///
-    /// # Errors
-    /// When it is not open. A declined card is no error; look at the invoice.
-    pub fn pay_invoice(&self, invoice: &str) -> Result<(), ActionError> {
-        self.shared.write(|world| actions::pay_invoice(world, invoice))
-    }
-
     /// Has a subscription end with its period, as the portal does; `false` takes that back.
     ///
     /// # Errors
@@ -253,30 +253,6 @@ impl Double {
     /// When the subscription has ended already, or before its first payment.
     pub fn unschedule(&self, subscription: &str) -> Result<(), ActionError> {
         self.shared.write(|world| actions::unschedule(world, subscription))
-    }
-
-    /// Gives a payment back, in part or what is left of it; gives the refund's id.
-    ///
-    /// # Errors
-    /// When it did not succeed, or nothing is left of it.
-    pub fn refund(&self, payment_intent: &str, amount: Option<i64>) -> Result<String, ActionError> {
-        self.shared.write(|world| actions::refund(world, payment_intent, amount))
-    }
-
-    /// Has the bank open a dispute about a payment; gives its id.
-    ///
-    /// # Errors
-    /// When the payment did not succeed.
-    pub fn open_dispute(&self, payment_intent: &str) -> Result<String, ActionError> {
-        self.shared.write(|world| actions::open_dispute(world, payment_intent))
-    }
-
-    /// Has the bank decide a dispute.
-    ///
-    /// # Errors
-    /// When it is decided already.
-    pub fn close_dispute(&self, dispute: &str, won: bool) -> Result<(), ActionError> {
-        self.shared.write(|world| actions::close_dispute(world, dispute, won))
     }
 
     /// Puts `fields` over an object's own and makes an event of it: for what nobody can bring
@@ -331,6 +307,13 @@ impl Double {
             ids.reverse();
             ids
         })
+    }
+
+    /// Has searches find what was made only so much later, as Stripe's do
+    /// (<https://docs.stripe.com/search#data-freshness>); lists know it at once.
+    pub fn delay_search(&self, lag: Duration) {
+        let seconds = i64::try_from(lag.as_secs()).unwrap_or(i64::MAX);
+        self.shared.write(|world| world.search_lag = seconds);
     }
 
     /// How many calls the API took so far, refused ones too: zero proves that nobody asked Stripe.

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use serde_json::Value;
 
-use crate::api::ApiError;
+use crate::api_error::ApiError;
 
 /// Stripe forgets a key after a day.
 const KEPT: i64 = 86_400;

@@ -22,6 +22,7 @@
 #![recursion_limit = "256"]
 
 mod api;
+mod api_error;
 mod billing;
 mod card;
 mod clock;
@@ -43,8 +44,9 @@ mod switches;
 mod world;
 
 pub use api::Call;
-pub use billing::actions::ActionError;
 pub use billing::checkout::Paid;
+pub use billing::checks::ActionError;
+pub use billing::credit::CreditNote;
 pub use card::Card;
 pub use clock::Clock;
 pub use deliveries::{Delivery, DeliveryState, Order};
@@ -52,8 +54,8 @@ pub use double::{Double, Interval, NewPrice};
 pub use faults::{ApiFault, DeliveryFault, MailFault, Times};
 pub use mail::{Attachment, Mail};
 pub use options::{
-    API_VERSION, AfterRetries, Behavior, CancelField, Options, SECRET_KEY, Sending, SignatureTime,
-    StartTime,
+    API_VERSION, AfterRetries, Behavior, CancelField, CouponDuration, Options, Pause, SECRET_KEY,
+    Sending, SignatureTime, StartTime,
 };
 pub use sandbox::{Sandbox, StartError};
 pub use sender::Webhook;

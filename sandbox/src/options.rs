@@ -79,8 +79,8 @@ pub struct Behavior {
     pub after_retries: AfterRetries,
     /// How the portal says that a subscription ends with its period.
     pub portal_cancels_by: CancelField,
-    /// Whether a renewal's invoice stays a draft for an hour, as it does at Stripe. Without it, a renewal is
-    /// collected at once.
+    /// Whether a renewal's invoice stays a draft for an hour, as it does at Stripe. Without it, a
+    /// renewal is collected at once.
     pub drafts_renewals: bool,
 }
 
@@ -112,4 +112,56 @@ pub enum CancelField {
     CancelAt,
     /// `cancel_at_period_end`, with `cancel_at` beside it.
     PeriodEnd,
+}
+
+/// What becomes of invoices while the collection of payments is paused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pause {
+    /// They stay drafts.
+    KeepAsDraft,
+    /// They are written off.
+    MarkUncollectible,
+    /// They are voided.
+    Void,
+}
+
+impl Pause {
+    /// Stripe's word for it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::KeepAsDraft => "keep_as_draft",
+            Self::MarkUncollectible => "mark_uncollectible",
+            Self::Void => "void",
+        }
+    }
+}
+
+/// How long a coupon applies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CouponDuration {
+    /// To one invoice.
+    Once,
+    /// For so many months.
+    Months(i64),
+    /// To every invoice.
+    Forever,
+}
+
+impl CouponDuration {
+    /// Stripe's word for it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Once => "once",
+            Self::Months(_) => "repeating",
+            Self::Forever => "forever",
+        }
+    }
+
+    /// How many months, where that matters.
+    pub(crate) const fn months(self) -> Option<i64> {
+        match self {
+            Self::Months(months) => Some(months),
+            Self::Once | Self::Forever => None,
+        }
+    }
 }

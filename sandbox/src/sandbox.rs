@@ -1,5 +1,5 @@
-//! A running sandbox: the double behind an HTTP server, and a mail inbox. What a test can do with the
-//! double is in `double`.
+//! A running sandbox: the double behind an HTTP server, and a mail inbox. What a test can do with
+//! the double is in `double`.
 
 use std::net::SocketAddr;
 use std::ops::Deref;

@@ -128,14 +128,13 @@ pub fn note(world: &mut World, place: usize, outcome: Result<u16, String>) {
 
 /// An event as it is sent to an endpoint at `time`; nothing if either does not exist.
 pub fn webhook(world: &World, event: &str, endpoint: &str, time: i64) -> Option<Webhook> {
-    let event = world.get(Kind::Event, event);
+    let kinds = [Kind::Event, Kind::ThinEvent];
+    let event = kinds.iter().map(|kind| world.get(*kind, event)).find(|event| !event.is_null())?;
     let target = world.get(Kind::WebhookEndpoint, endpoint);
     let secrets = world.webhook_secrets.get(endpoint).filter(|_| target["deleted"] != true)?;
-    if event.is_null() {
-        return None;
-    }
     let mut event = Cow::Borrowed(event);
-    if target["api_version"].is_string() {
+    // Thin events have no version.
+    if target["api_version"].is_string() && event["object"] == "event" {
         event.to_mut()["api_version"] = target["api_version"].clone();
     }
     let body = Bytes::from(pretty(&event));

@@ -1,5 +1,5 @@
-//! HTTP on a loopback address: the API under `/v1/`, the pages elsewhere. It speaks to hyper
-//! itself, since some faults are below what a framework lets one say: no answer at all, a
+//! HTTP on a loopback address: the API under `/v1/` and `/v2/`, the pages elsewhere. It speaks to
+//! hyper itself, since some faults are below what a framework lets one say: no answer at all, a
 //! connection that closes, a body at one byte a second.
 
 use std::pin::Pin;
@@ -71,7 +71,7 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Answe
     let query = head.uri.query().unwrap_or_default().as_bytes().to_vec();
     let body = body.to_bytes().to_vec();
     let method = head.method.as_str().to_owned();
-    if path.starts_with("/v1/") {
+    if ["/v1/", "/v2/"].iter().any(|api| path.starts_with(api)) {
         let form =
             if method == "POST" || (method == "DELETE" && !body.is_empty()) { body } else { query };
         let call = Call {

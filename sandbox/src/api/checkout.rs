@@ -3,11 +3,13 @@
 use serde_json::{Map, Value, json};
 
 use super::list::{list, whole};
+use super::params::Params;
 use super::resource::{require, require_param, retrieve, take_metadata, take_texts};
-use super::{ApiError, ApiResult, Params};
-use crate::billing::checkout::{customer_details, expire};
+use super::terms::terms;
+use crate::api_error::{ApiError, ApiResult};
+use crate::billing::session::{self, expire};
 use crate::objects::{self, Kind, integer, text};
-use crate::world::{Offer, Timer, World};
+use crate::world::World;
 
 /// A session is open for a day, unless its maker chooses a shorter time.
 const EXPIRES_AFTER: i64 = 86_400;
@@ -16,9 +18,8 @@ const EXPIRES_AFTER: i64 = 86_400;
 const EXPIRES_AT_LEAST_AFTER: i64 = 30 * 60;
 
 /// What Stripe knows of a session and the sandbox has no use for.
-const IGNORED: [&str; 18] = [
+const IGNORED: [&str; 17] = [
     "adaptive_pricing",
-    "allow_promotion_codes",
     "automatic_tax",
     "billing_address_collection",
     "branding_settings",
@@ -63,7 +64,7 @@ fn create(world: &mut World, params: &mut Params) -> ApiResult {
             "mode",
         ));
     }
-    let offer = offer(world, params)?;
+    let offer = terms(world, params)?;
     let expires_at = params.integer("expires_at")?.unwrap_or(world.now + EXPIRES_AFTER);
     if !(EXPIRES_AT_LEAST_AFTER..=EXPIRES_AFTER).contains(&(expires_at - world.now)) {
         let message = "The `expires_at` timestamp must be from 30 minutes to 24 hours from now.";
@@ -74,6 +75,14 @@ fn create(world: &mut World, params: &mut Params) -> ApiResult {
     let texts = ["cancel_url", "client_reference_id", "customer", "customer_email", "locale"];
     take_texts(params, &texts, &mut fields)?;
     take_metadata(params, &Value::Null, &mut fields)?;
+    if let Some(allow) = params.boolean("allow_promotion_codes")? {
+        if allow && !offer.discounts.is_empty() {
+            let message =
+                "You may only specify one of these parameters: allow_promotion_codes, discounts.";
+            return Err(ApiError::invalid(message, "allow_promotion_codes"));
+        }
+        fields.insert("allow_promotion_codes".to_owned(), allow.into());
+    }
     params.ignore(&IGNORED);
     params.finish()?;
     if let Some(customer) = fields.get("customer").and_then(Value::as_str) {
@@ -83,60 +92,8 @@ fn create(world: &mut World, params: &mut Params) -> ApiResult {
             return Err(ApiError::invalid(message, "customer_email"));
         }
     }
-    let id = add(world, fields, offer, expires_at);
+    let id = session::open(world, fields, offer, expires_at);
     Ok(world.get(Kind::CheckoutSession, &id).clone())
-}
-
-fn add(world: &mut World, mut fields: Map<String, Value>, offer: Offer, expires_at: i64) -> String {
-    let id = world.id(Kind::CheckoutSession.prefix());
-    let price = |line: &(String, i64)| world.get(Kind::Price, &line.0);
-    let full: i64 =
-        offer.lines.iter().map(|line| integer(price(line), "unit_amount") * line.1).sum();
-    let total = if offer.trial_days > 0 { 0 } else { full };
-    let currency = offer.lines.first().map_or(Value::Null, |line| price(line)["currency"].clone());
-    let own_email = json!({ "email": fields.get("customer_email") });
-    let customer = fields.get("customer").and_then(Value::as_str);
-    let customer = customer.map_or(&own_email, |id| world.get(Kind::Customer, id));
-    let details = customer["email"].is_string().then(|| customer_details(customer));
-    let own = json!({
-        "customer_details": details,
-        "amount_subtotal": total,
-        "amount_total": total,
-        "currency": currency,
-        "expires_at": expires_at,
-        "url": format!("{}/checkout/{id}", world.url),
-    });
-    fields.extend(own.as_object().cloned().unwrap_or_default());
-    world.insert_as(Kind::CheckoutSession, &id, fields.into());
-    world.offers.insert(id.clone(), offer);
-    world.schedule(expires_at, Timer::SessionExpires(id.clone()));
-    id
-}
-
-fn offer(world: &World, params: &mut Params) -> Result<Offer, ApiError> {
-    let mut lines = Vec::new();
-    for mut line in params.groups("line_items") {
-        let price = line.required("price")?;
-        let quantity = line.integer("quantity")?.unwrap_or(1);
-        let at = line.full("price");
-        line.ignore(&["adjustable_quantity"]);
-        line.finish()?;
-        require_param(world, Kind::Price, &price, &at)?;
-        if world.get(Kind::Price, &price)["recurring"].is_null() {
-            let message = "You must provide at least one recurring price in `subscription` mode.";
-            return Err(ApiError::invalid(message, &at));
-        }
-        lines.push((price, quantity));
-    }
-    if lines.is_empty() {
-        return Err(ApiError::missing("line_items"));
-    }
-    let mut data = params.group("subscription_data");
-    let metadata = data.metadata("metadata")?.unwrap_or_default();
-    let trial_days = data.integer("trial_period_days")?.unwrap_or(0);
-    data.ignore(&["description", "proration_behavior", "billing_mode", "trial_settings"]);
-    data.finish()?;
-    Ok(Offer { lines, metadata, trial_days, subscription: None })
 }
 
 fn update(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
@@ -151,10 +108,12 @@ fn update(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
 fn list_all(world: &World, params: &mut Params) -> ApiResult {
     let subscription = params.text("subscription")?;
     let status = params.text("status")?;
+    let link = params.text("payment_link")?;
     let email = params.group("customer_details").text("email")?;
     list(world, Kind::CheckoutSession, params, |session| {
         subscription.as_deref().is_none_or(|wanted| session["subscription"] == wanted)
             && status.as_deref().is_none_or(|wanted| session["status"] == wanted)
+            && link.as_deref().is_none_or(|wanted| session["payment_link"] == wanted)
             && email.as_deref().is_none_or(|wanted| session["customer_details"]["email"] == wanted)
     })
 }

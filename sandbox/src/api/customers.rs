@@ -3,15 +3,16 @@
 use serde_json::{Map, Value, json};
 
 use super::list::list;
+use super::params::Params;
 use super::resource::{require, retrieve, take_metadata, take_texts};
-use super::{ApiError, ApiResult, Params};
-use crate::billing;
-use crate::objects::{Kind, put};
+use crate::api_error::{ApiError, ApiResult};
+use crate::billing::{balance, customer, ending};
+use crate::objects::{Kind, integer, put};
 use crate::world::World;
 
 /// What Stripe knows of a customer and the sandbox has no use for.
-const IGNORED: [&str; 7] =
-    ["address", "balance", "phone", "preferred_locales", "shipping", "tax", "tax_exempt"];
+const IGNORED: [&str; 6] =
+    ["address", "phone", "preferred_locales", "shipping", "tax", "tax_exempt"];
 
 /// Answers the calls of this resource; nothing if there is no such address.
 pub fn route(
@@ -26,14 +27,20 @@ pub fn route(
         ("GET", ["search"]) => search(world, params),
         ("GET", [id]) => retrieve(world, Kind::Customer, id, params),
         ("POST", [id]) => update(world, id, params),
+        ("GET", [id, "balance_transactions"]) => list_transactions(world, id, params),
+        ("POST", [id, "balance_transactions"]) => adjust_balance(world, id, params),
         ("DELETE", [id]) => delete(world, id, params),
         _ => return None,
     })
 }
 
 fn create(world: &mut World, params: &mut Params) -> ApiResult {
+    let balance = params.integer("balance")?;
     let fields = fields(params, &Value::Null)?;
-    let id = billing::create_customer(world, fields.into());
+    let id = customer::create(world, fields.into());
+    if let Some(balance) = balance {
+        balance::change(world, &id, balance, "initial", json!({}));
+    }
     Ok(world.get(Kind::Customer, &id).clone())
 }
 
@@ -63,7 +70,26 @@ fn fields(params: &mut Params, before: &Value) -> Result<Map<String, Value>, Api
 fn delete(world: &mut World, id: &str, params: &Params) -> ApiResult {
     require(world, Kind::Customer, id)?;
     params.finish()?;
-    Ok(billing::delete_customer(world, id))
+    Ok(ending::delete_customer(world, id))
+}
+
+fn adjust_balance(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
+    require(world, Kind::Customer, id)?;
+    let amount = params.integer("amount")?.ok_or_else(|| ApiError::missing("amount"))?;
+    let mut fields = Map::new();
+    fields.insert("currency".to_owned(), params.required("currency")?.into());
+    take_texts(params, &["description"], &mut fields)?;
+    take_metadata(params, &Value::Null, &mut fields)?;
+    params.finish()?;
+    let id = balance::change(world, id, amount, "adjustment", fields.into());
+    Ok(world.get(Kind::CustomerBalanceTransaction, &id).clone())
+}
+
+fn list_transactions(world: &World, id: &str, params: &mut Params) -> ApiResult {
+    require(world, Kind::Customer, id)?;
+    list(world, Kind::CustomerBalanceTransaction, params, |transaction| {
+        transaction["customer"] == id
+    })
 }
 
 fn list_all(world: &World, params: &mut Params) -> ApiResult {
@@ -85,9 +111,11 @@ fn search(world: &World, params: &mut Params) -> ApiResult {
         ApiError::invalid(message, "query")
     })?;
     let fits = |customer: &&Value| {
-        clauses.iter().all(|(pointer, wanted)| {
-            customer.pointer(pointer).and_then(Value::as_str) == Some(wanted.as_str())
-        })
+        let age = world.now - integer(customer, "created");
+        age >= world.search_lag
+            && clauses.iter().all(|(pointer, wanted)| {
+                customer.pointer(pointer).and_then(Value::as_str) == Some(wanted.as_str())
+            })
     };
     let found: Vec<Value> =
         world.newest_first(Kind::Customer, None).filter(fits).cloned().collect();

@@ -1,10 +1,14 @@
 //! `/v1/events`: what happened in the last 30 days.
 
 use super::list::list;
+use super::params::Params;
 use super::resource::retrieve;
-use super::{ApiResult, Params};
+use crate::api_error::ApiResult;
 use crate::objects::{Kind, integer, text};
-use crate::world::{EVENTS_KEPT, World};
+use crate::world::World;
+
+/// Stripe lists events for 30 days.
+const EVENTS_KEPT: i64 = 30 * 86_400;
 
 /// Answers the calls of this resource; nothing if there is no such address.
 pub fn route(
@@ -18,6 +22,11 @@ pub fn route(
         ("GET", [id]) => retrieve(world, Kind::Event, id, params),
         _ => return None,
     })
+}
+
+/// Answers a thin event; nothing if the call is another.
+pub fn thin(world: &World, method: &str, id: &str, params: &Params) -> Option<ApiResult> {
+    (method == "GET").then(|| retrieve(world, Kind::ThinEvent, id, params))
 }
 
 fn list_all(world: &World, params: &mut Params) -> ApiResult {

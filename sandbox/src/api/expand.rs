@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::ApiError;
 use super::{checkout, invoices};
+use crate::api_error::ApiError;
 use crate::objects::{Kind, list, text};
 use crate::world::World;
 
@@ -42,14 +42,21 @@ fn expand_levels(
                 let message = format!("This property cannot be expanded ({path}).");
                 return Err(ApiError::invalid(message, "expand"));
             };
-            if let Some(id) = child.as_str() {
-                *child = world.find(id).cloned().unwrap_or_else(|| json!(id));
-            }
+            name_in_full(world, child);
             expand_levels(world, child, rest, path)
         }
         _ => {
             Err(ApiError::invalid(format!("This property cannot be expanded ({path})."), "expand"))
         }
+    }
+}
+
+/// Puts what an id names in its place; in a list of ids, for each.
+fn name_in_full(world: &World, value: &mut Value) {
+    match value {
+        Value::String(id) => *value = world.find(id).cloned().unwrap_or_else(|| json!(id)),
+        Value::Array(ids) => ids.iter_mut().for_each(|id| name_in_full(world, id)),
+        _ => {}
     }
 }
 

@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 
+use super::params::Params;
 use super::resource::{noun, require_param};
-use super::{ApiError, ApiResult, Params};
+use crate::api_error::{ApiError, ApiResult};
 use crate::objects::{self, Kind, integer, text};
 use crate::world::World;
 
@@ -36,18 +37,16 @@ pub fn list(
     let after = cursor(world, kind, params, "starting_after")?;
     let before = cursor(world, kind, params, "ending_before")?;
     params.finish()?;
-    let all = world.newest_first(kind, customer.as_deref());
     let wanted = |object: &&Value| created.holds(integer(object, "created")) && keep(object);
     let (page, has_more): (Vec<&Value>, bool) = if let Some(before) = before {
+        let all = world.newest_first(kind, customer.as_deref());
         let newer = all.take_while(|object| text(object, "id") != before);
         let newer: Vec<&Value> = newer.filter(wanted).collect();
         let first = newer.len().saturating_sub(limit);
         (newer[first..].to_vec(), first > 0)
     } else {
-        let skip = after.is_some();
-        let older = all.skip_while(|object| skip && Some(text(object, "id")) != after.as_deref());
-        let mut page: Vec<&Value> =
-            older.skip(usize::from(skip)).filter(wanted).take(limit + 1).collect();
+        let older = world.older_than(kind, customer.as_deref(), after.as_deref());
+        let mut page: Vec<&Value> = older.filter(wanted).take(limit + 1).collect();
         let has_more = page.len() > limit;
         page.truncate(limit);
         (page, has_more)

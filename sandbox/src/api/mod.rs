@@ -4,31 +4,31 @@
 
 mod catalog;
 mod checkout;
+mod credit_notes;
 mod customers;
-mod error;
+mod discounts;
 mod events;
 mod expand;
 mod invoices;
 mod list;
+mod offers;
 mod params;
 mod payments;
 mod portal;
 mod resource;
 mod schedules;
 mod subscriptions;
+mod terms;
 mod webhooks;
 
 use serde_json::Value;
 
+use crate::api_error::{ApiError, ApiResult};
 use crate::faults::ApiFault;
 use crate::world::{Cause, World};
+use params::Params;
 
-pub use error::ApiError;
-pub use params::Params;
 pub use webhooks::add as add_webhook_endpoint;
-
-/// What a handler gives.
-pub type ApiResult = Result<Value, ApiError>;
 
 /// A call as it came in.
 #[derive(Clone, Debug)]
@@ -157,8 +157,15 @@ fn dispatch(world: &mut World, call: &Call) -> ApiResult {
         ["payment_methods", rest @ ..] => payments::methods(world, method, rest, &mut params),
         ["charges", rest @ ..] => payments::charges(world, method, rest, &mut params),
         ["refunds", rest @ ..] => payments::refunds(world, method, rest, &mut params),
+        ["payment_records", rest @ ..] => payments::records(world, method, rest, &params),
         ["disputes", rest @ ..] => payments::disputes(world, method, rest, &mut params),
         ["billing_portal", rest @ ..] => portal::route(world, method, rest, &mut params),
+        ["credit_notes", rest @ ..] => credit_notes::route(world, method, rest, &mut params),
+        ["coupons", rest @ ..] => discounts::coupons(world, method, rest, &mut params),
+        ["promotion_codes", rest @ ..] => discounts::codes(world, method, rest, &mut params),
+        ["payment_links", rest @ ..] => offers::links(world, method, rest, &mut params),
+        ["quotes", rest @ ..] => offers::quotes(world, method, rest, &mut params),
+        ["", "v2", "core", "events", id] => events::thin(world, method, id, &params),
         ["events", rest @ ..] => events::route(world, method, rest, &mut params),
         ["webhook_endpoints", rest @ ..] => webhooks::route(world, method, rest, &mut params),
         _ => None,

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 use url::form_urlencoded;
 
-use super::ApiError;
+use crate::api_error::ApiError;
 
 /// A whole form may have so many fields; Stripe's largest calls have a few hundred.
 const MAX_FIELDS: usize = 1_000;

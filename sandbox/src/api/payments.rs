@@ -3,9 +3,12 @@
 use serde_json::{Map, Value, json};
 
 use super::list::list;
+use super::params::Params;
 use super::resource::{require_param, retrieve, take_metadata};
-use super::{ApiError, ApiResult, Params};
-use crate::billing;
+use crate::api_error::{ApiError, ApiResult};
+use crate::billing::dispute;
+use crate::billing::payment::{self, Outcome, Presence};
+use crate::billing::reversal::{self, NewRefund};
 use crate::objects::{Kind, integer, text};
 use crate::world::World;
 
@@ -17,6 +20,7 @@ pub fn intents(
     params: &mut Params,
 ) -> Option<ApiResult> {
     Some(match (method, rest) {
+        ("POST", []) => create_intent(world, params),
         ("GET", []) => list(world, Kind::PaymentIntent, params, |_| true),
         ("GET", [id]) => retrieve(world, Kind::PaymentIntent, id, params),
         _ => return None,
@@ -76,8 +80,52 @@ pub fn disputes(
     Some(match (method, rest) {
         ("GET", []) => list_by_payment(world, Kind::Dispute, params),
         ("GET", [id]) => retrieve(world, Kind::Dispute, id, params),
+        ("POST", [id, "close"]) => close_dispute(world, id, params),
         _ => return None,
     })
+}
+
+/// Answers `/v1/payment_records`; nothing if there is no such address.
+pub fn records(world: &World, method: &str, rest: &[&str], params: &Params) -> Option<ApiResult> {
+    match (method, rest) {
+        ("GET", [id]) => Some(retrieve(world, Kind::PaymentRecord, id, params)),
+        _ => None,
+    }
+}
+
+/// Makes a payment for no invoice, which may be attached to one later.
+fn create_intent(world: &mut World, params: &mut Params) -> ApiResult {
+    let amount = params.integer("amount")?.ok_or_else(|| ApiError::missing("amount"))?;
+    let currency = params.required("currency")?;
+    let customer = params.required("customer")?;
+    let method = params.text("payment_method")?;
+    let confirm = params.boolean("confirm")?.unwrap_or(false);
+    let off_session = params.boolean("off_session")?.unwrap_or(false);
+    let description = params.text("description")?.unwrap_or_default();
+    params.ignore(&["automatic_payment_methods", "payment_method_types", "setup_future_usage"]);
+    params.finish()?;
+    require_param(world, Kind::Customer, &customer, "customer")?;
+    let intent = payment::create(world, &customer, (amount, &currency), &description);
+    if let Some(method) = method.filter(|_| confirm) {
+        require_param(world, Kind::PaymentMethod, &method, "payment_method")?;
+        let presence = if off_session { Presence::OffSession } else { Presence::OnSession };
+        if payment::attempt(world, &intent, &method, presence) == Outcome::Failed {
+            return Err(ApiError::declined());
+        }
+    }
+    Ok(world.get(Kind::PaymentIntent, &intent).clone())
+}
+
+/// The vendor accepts a dispute: it is lost.
+fn close_dispute(world: &mut World, id: &str, params: &Params) -> ApiResult {
+    params.finish()?;
+    require_param(world, Kind::Dispute, id, "id")?;
+    let status = text(world.get(Kind::Dispute, id), "status");
+    if !matches!(status, "needs_response" | "warning_needs_response") {
+        return Err(ApiError::invalid(format!("This dispute is {status}."), ""));
+    }
+    dispute::close(world, id, false);
+    Ok(world.get(Kind::Dispute, id).clone())
 }
 
 fn list_methods(world: &World, params: &mut Params) -> ApiResult {
@@ -118,7 +166,8 @@ fn create_refund(world: &mut World, params: &mut Params) -> ApiResult {
         return Err(ApiError::invalid(message, "amount"));
     }
     let metadata = fields.remove("metadata").unwrap_or_else(|| json!({}));
-    let id = billing::refund(world, &charge, amount, json!(reason), metadata);
+    let new = NewRefund { reason: json!(reason), metadata, ..NewRefund::of(amount) };
+    let id = reversal::refund(world, &charge, new);
     Ok(world.get(Kind::Refund, &id).clone())
 }
 

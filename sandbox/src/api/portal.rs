@@ -3,8 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use super::list::list;
+use super::params::Params;
 use super::resource::{require, require_param, retrieve, take_metadata, take_texts};
-use super::{ApiError, ApiResult, Params};
+use crate::api_error::{ApiError, ApiResult};
 use crate::objects::{Kind, text};
 use crate::world::World;
 

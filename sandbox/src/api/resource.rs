@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::{ApiError, ApiResult, Params};
+use super::params::Params;
+use crate::api_error::{ApiError, ApiResult};
 use crate::objects::{Kind, text};
 use crate::world::World;
 

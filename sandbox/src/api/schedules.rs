@@ -2,9 +2,10 @@
 //! made here.
 
 use super::list::list;
+use super::params::Params;
 use super::resource::{require, retrieve};
-use super::{ApiError, ApiResult, Params};
-use crate::billing;
+use crate::api_error::{ApiError, ApiResult};
+use crate::billing::schedule;
 use crate::objects::{Kind, text};
 use crate::world::World;
 
@@ -34,6 +35,6 @@ fn release(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
         return Err(ApiError::invalid(message, ""));
     }
     let sub = text(schedule, "subscription").to_owned();
-    billing::release_schedule(world, &sub);
+    schedule::release(world, &sub);
     Ok(world.get(Kind::SubscriptionSchedule, id).clone())
 }

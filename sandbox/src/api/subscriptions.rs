@@ -3,10 +3,15 @@
 use serde_json::{Map, Value, json};
 
 use super::list::{list, whole};
+use super::params::Params;
 use super::resource::{require, require_param, retrieve, take_metadata, take_texts};
-use super::{ApiError, ApiResult, Params};
+use super::terms::discounts;
+use crate::api_error::{ApiError, ApiResult};
+use crate::billing::collection::{self, Attempt};
+use crate::billing::payment::Presence;
+use crate::billing::plan_change::change_price;
 use crate::billing::subscription::{self, NewSubscription};
-use crate::billing::{self, Presence, schedule};
+use crate::billing::{discount, ending, renewal, schedule};
 use crate::objects::{Kind, integer, text};
 use crate::options::CancelField;
 use crate::world::World;
@@ -60,13 +65,27 @@ fn create(world: &mut World, params: &mut Params) -> ApiResult {
     let trial_end =
         params.integer("trial_end")?.or(trial_days.map(|days| world.now + days * 86_400));
     let method = params.text("default_payment_method")?;
-    params.ignore(&["payment_behavior", "payment_settings", "billing_mode", "collection_method"]);
+    let sent = params.text("collection_method")?.as_deref() == Some("send_invoice");
+    let days_until_due = params.integer("days_until_due")?;
+    if sent && days_until_due.is_none() {
+        return Err(ApiError::missing("days_until_due"));
+    }
+    let discounts = discounts(world, params)?;
+    params.ignore(&["payment_behavior", "payment_settings", "billing_mode", "off_session"]);
     params.finish()?;
-    let new = NewSubscription { customer, lines, metadata, trial_end, method };
+    let new = NewSubscription {
+        customer,
+        lines,
+        metadata,
+        trial_end,
+        method,
+        discounts,
+        days_until_due: days_until_due.filter(|_| sent),
+    };
     let id = subscription::create(world, new);
     let invoice = text(world.get(Kind::Subscription, &id), "latest_invoice").to_owned();
-    if world.get(Kind::Invoice, &invoice)["status"] == "open" {
-        billing::pay_invoice(world, &invoice, Presence::OnSession);
+    if world.get(Kind::Invoice, &invoice)["status"] == "open" && !sent {
+        collection::pay(world, &invoice, Presence::OnSession, Attempt::Scheduled);
     }
     Ok(world.get(Kind::Subscription, &id).clone())
 }
@@ -90,6 +109,8 @@ fn update(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
     take_texts(params, &["default_payment_method", "description"], &mut fields)?;
     take_metadata(params, world.get(Kind::Subscription, id), &mut fields)?;
     take_pause(params, &mut fields)?;
+    take_collection(world, id, params, &mut fields)?;
+    let discounts = discounts(world, params)?;
     let changes = item_changes(world, id, params)?;
     let cancellation = cancellation(params)?;
     let always = |field: &String| ["metadata", "default_payment_method"].contains(&field.as_str());
@@ -116,21 +137,48 @@ fn update(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
     }
     if !fields.is_empty() {
         world.change(Kind::Subscription, id, fields.into(), "customer.subscription.updated");
+        renewal::resume_later(world, id);
+    }
+    for redeemed in discounts {
+        discount::redeem(world, id, &redeemed);
     }
     for ItemChange { item, price, quantity } in changes {
-        billing::change_price(world, id, &item, &price, quantity, prorate);
+        change_price(world, id, &item, &price, quantity, prorate);
     }
     match cancellation {
         Some(Cancellation::WithPeriod(cancel)) => {
-            subscription::cancel_with_period(world, id, cancel, CancelField::PeriodEnd);
+            ending::cancel_with_period(world, id, cancel, CancelField::PeriodEnd);
         }
-        Some(Cancellation::At(at)) => subscription::cancel_at(world, id, at, false),
+        Some(Cancellation::At(at)) => ending::cancel_at(world, id, at, false),
         None => {}
     }
     Ok(world.get(Kind::Subscription, id).clone())
 }
 
-/// Takes what becomes of the collection of payments into a subscription's fields; empty, it goes on.
+/// Takes how invoices are paid into a subscription's fields: charged, or sent.
+fn take_collection(
+    world: &World,
+    id: &str,
+    params: &mut Params,
+    fields: &mut Map<String, Value>,
+) -> Result<(), ApiError> {
+    if let Some(days) = params.integer("days_until_due")? {
+        fields.insert("days_until_due".to_owned(), days.into());
+    }
+    let Some(method) = params.text("collection_method")? else { return Ok(()) };
+    let days = world.get(Kind::Subscription, id)["days_until_due"].is_i64();
+    if method == "send_invoice" && !days && !fields.contains_key("days_until_due") {
+        return Err(ApiError::missing("days_until_due"));
+    }
+    if method != "send_invoice" {
+        fields.insert("days_until_due".to_owned(), Value::Null);
+    }
+    fields.insert("collection_method".to_owned(), method.into());
+    Ok(())
+}
+
+/// Takes what becomes of the collection of payments into a subscription's fields; empty, it goes
+/// on.
 fn take_pause(params: &mut Params, fields: &mut Map<String, Value>) -> Result<(), ApiError> {
     if !params.has("pause_collection") {
         return Ok(());
@@ -143,7 +191,7 @@ fn take_pause(params: &mut Params, fields: &mut Map<String, Value>) -> Result<()
         if !["keep_as_draft", "mark_uncollectible", "void"].contains(&behavior.as_str()) {
             return Err(ApiError::invalid("Invalid behavior", &pause.full("behavior")));
         }
-        json!({ "behavior": behavior, "resumes_at": null })
+        json!({ "behavior": behavior, "resumes_at": pause.integer("resumes_at")? })
     };
     pause.finish()?;
     fields.insert("pause_collection".to_owned(), value);
@@ -194,7 +242,7 @@ fn cancel(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
     if subscription::has_ended(world.get(Kind::Subscription, id)) {
         return Err(ApiError::no_such("subscription", id, "id"));
     }
-    subscription::end(world, id, "cancellation_requested");
+    ending::end(world, id, "cancellation_requested");
     Ok(world.get(Kind::Subscription, id).clone())
 }
 

@@ -1,13 +1,14 @@
-//! Checkout sessions: an attempt to pay, completion, expiry.
+//! An attempt to pay a checkout session.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::invoice;
+use super::collection::{self, Attempt};
+use super::customer::{self, attach_card};
 use super::payment::Presence;
 use super::subscription::{self, NewSubscription};
-use super::{attach_card, customer};
+use super::{invoice, session};
 use crate::card::Card;
-use crate::objects::{Kind, integer, text};
+use crate::objects::{Kind, text};
 use crate::world::World;
 
 /// What came of an attempt to pay.
@@ -27,7 +28,7 @@ pub enum Paid {
 /// Tries to pay an open session. The email is the customer's, if the session has none yet.
 pub fn submit(world: &mut World, session: &str, card: Card, email: &str) -> Paid {
     let offer = world.offers.get(session).cloned().unwrap_or_default();
-    if card == Card::Declined && offer.trial_days > 0 {
+    if card == Card::Declined && world.get(Kind::CheckoutSession, session)["amount_total"] == 0 {
         return Paid::Declined; // Nothing is due, but a card that is declined cannot be stored.
     }
     let customer = ensure_customer(world, session, email);
@@ -47,6 +48,8 @@ pub fn submit(world: &mut World, session: &str, card: Card, email: &str) -> Paid
                 metadata: offer.metadata,
                 trial_end: (offer.trial_days > 0).then(|| world.now + offer.trial_days * 86_400),
                 method: Some(method),
+                discounts: offer.discounts,
+                days_until_due: None,
             };
             begin(world, session, new)
         }
@@ -66,15 +69,18 @@ fn begin(world: &mut World, session: &str, new: NewSubscription) -> String {
 fn pay_first_invoice(world: &mut World, session: &str, sub: &str) -> Paid {
     let invoice = text(world.get(Kind::Subscription, sub), "latest_invoice").to_owned();
     let Some(intent) = invoice::payment_intent(world, &invoice) else {
-        complete(world, session, sub, "no_payment_required");
+        // A trial delays the payment; what a discount or a credit covers is paid.
+        let trials = world.get(Kind::Subscription, sub)["status"] == "trialing";
+        let payment_status = if trials { "no_payment_required" } else { "paid" };
+        session::complete(world, session, sub, payment_status);
         return Paid::Completed;
     };
-    invoice::pay(world, &invoice, Presence::OnSession);
+    collection::pay(world, &invoice, Presence::OnSession, Attempt::ByHand);
     match text(world.get(Kind::PaymentIntent, &intent), "status") {
         "succeeded" => Paid::Completed,
         "requires_action" => Paid::AuthenticationRequired { payment_intent: intent },
         "processing" => {
-            complete(world, session, sub, "unpaid");
+            session::complete(world, session, sub, "unpaid");
             Paid::Completed
         }
         _ => Paid::Declined,
@@ -90,71 +96,4 @@ fn ensure_customer(world: &mut World, session: &str, email: &str) -> String {
     let id = customer::create(world, json!({ "email": email }));
     world.set(Kind::CheckoutSession, session, json!({ "customer": id }));
     id
-}
-
-/// The first invoice of a subscription was paid, or a bank debit for it failed.
-pub fn payment_settled(world: &mut World, invoice: &str, paid: bool) {
-    let sub = invoice::subscription_of(world, invoice);
-    let Some(session) = world.sessions.get(&sub).cloned() else { return };
-    let object = world.get(Kind::CheckoutSession, &session);
-    match (text(object, "status"), text(object, "payment_status")) {
-        ("open", _) if paid => complete(world, &session, &sub, "paid"),
-        ("complete", "unpaid") if object["invoice"] == invoice => {
-            let (status, event) = if paid {
-                ("paid", "checkout.session.async_payment_succeeded")
-            } else {
-                ("unpaid", "checkout.session.async_payment_failed")
-            };
-            // It is settled; later attempts are the invoice's own business.
-            world.sessions.remove(&sub);
-            world.set(Kind::CheckoutSession, &session, json!({ "payment_status": status }));
-            world.announce(Kind::CheckoutSession, &session, event);
-        }
-        _ => {}
-    }
-}
-
-fn complete(world: &mut World, session: &str, sub: &str, payment_status: &str) {
-    let subscription = world.get(Kind::Subscription, sub);
-    let customer = world.get(Kind::Customer, text(subscription, "customer"));
-    let fields = json!({
-        "customer": subscription["customer"],
-        "customer_details": customer_details(customer),
-        "invoice": subscription["latest_invoice"],
-        "payment_status": payment_status,
-        "status": "complete",
-        "subscription": sub,
-        "url": null,
-    });
-    world.set(Kind::CheckoutSession, session, fields);
-    world.announce(Kind::CheckoutSession, session, "checkout.session.completed");
-}
-
-/// What a session says of its customer.
-pub fn customer_details(customer: &Value) -> Value {
-    json!({
-        "address": null,
-        "business_name": null,
-        "email": customer["email"],
-        "individual_name": null,
-        "name": customer["name"],
-        "phone": null,
-        "tax_exempt": "none",
-        "tax_ids": [],
-    })
-}
-
-/// Closes a session that nobody completed.
-pub fn expire(world: &mut World, session: &str) {
-    let fields = json!({ "expires_at": world.now, "status": "expired", "url": null });
-    world.set(Kind::CheckoutSession, session, fields);
-    world.announce(Kind::CheckoutSession, session, "checkout.session.expired");
-}
-
-/// Closes a session whose time has come.
-pub fn expire_if_due(world: &mut World, session: &str) {
-    let object = world.get(Kind::CheckoutSession, session);
-    if object["status"] == "open" && integer(object, "expires_at") <= world.now {
-        expire(world, session);
-    }
 }

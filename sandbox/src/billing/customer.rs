@@ -2,7 +2,6 @@
 
 use serde_json::{Value, json};
 
-use super::subscription;
 use crate::card::Card;
 use crate::objects::{Kind, put, text};
 use crate::world::World;
@@ -31,21 +30,12 @@ pub fn set_default_method(world: &mut World, customer: &str, method: &str) {
     world.change(Kind::Customer, customer, fields, "customer.updated");
 }
 
-/// Deletes a customer; its subscriptions end at once.
-pub fn delete(world: &mut World, customer: &str) -> Value {
-    for id in subscription::live_of(world, customer) {
-        subscription::end(world, &id, "cancellation_requested");
-    }
-    world.announce(Kind::Customer, customer, "customer.deleted");
-    let gone = json!({ "id": customer, "object": "customer", "deleted": true });
-    world.update(Kind::Customer, customer, |object| *object = gone.clone());
-    gone
-}
-
-/// The method that pays a subscription's invoices: its own, or else the customer's.
-pub fn paying_method(world: &World, subscription: &str) -> Option<String> {
+/// The method that pays an invoice: its subscription's own, or else the customer's.
+pub fn paying_method(world: &World, invoice: &str) -> Option<String> {
+    let invoice = world.get(Kind::Invoice, invoice);
+    let subscription = text(&invoice["parent"]["subscription_details"], "subscription");
     let subscription = world.get(Kind::Subscription, subscription);
-    let customer = world.get(Kind::Customer, text(subscription, "customer"));
+    let customer = world.get(Kind::Customer, text(invoice, "customer"));
     let own = subscription["default_payment_method"].as_str();
     own.or(customer["invoice_settings"]["default_payment_method"].as_str()).map(str::to_owned)
 }

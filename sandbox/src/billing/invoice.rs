@@ -1,11 +1,27 @@
-//! Invoices: opened, finalized (in one go, but for renewals where Stripe's hour is kept), paid, voided.
+//! Invoices: opened, finalized (in one go, but for renewals where Stripe's hour is kept), paid,
+//! credited, voided, written off.
 
 use serde_json::{Value, json};
 
-use super::payment::{self, Presence};
-use super::{customer, subscription};
+use super::{balance, discount, invoice_payment, payment};
 use crate::objects::{Kind, integer, line_item, list, put, text, with};
-use crate::world::{Payment, World};
+use crate::world::{Timer, World};
+
+const DAY: i64 = 86_400;
+
+/// How long the invoice of a renewal is a draft.
+pub const DRAFT: i64 = 3_600;
+
+/// What becomes of an invoice that is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opening {
+    /// It is finalized at once.
+    Finalized,
+    /// It is a draft for an hour.
+    Draft,
+    /// It stays a draft until somebody finalizes it.
+    KeptAsDraft,
+}
 
 /// One line of an invoice to be.
 pub struct Line {
@@ -21,22 +37,40 @@ pub struct Line {
 
 /// Makes an invoice for a subscription. Unless it stays a draft, it is finalized, and paid if
 /// nothing is due; otherwise a payment intent waits for the payment. Gives the invoice's id.
-pub fn open(world: &mut World, sub: &str, reason: &str, lines: &[Line], draft: bool) -> String {
+pub fn open(
+    world: &mut World,
+    sub: &str,
+    reason: &str,
+    lines: &[Line],
+    opening: Opening,
+) -> String {
     let id = world.id(Kind::Invoice.prefix());
     let fields = draft_fields(world, &id, sub, reason, lines);
     world.insert_as(Kind::Invoice, &id, fields);
+    let fields = json!({
+        "auto_advance": opening != Opening::KeptAsDraft,
+        "automatically_finalizes_at": (opening == Opening::Draft).then_some(world.now + DRAFT),
+    });
+    world.set(Kind::Invoice, &id, fields);
     world.set(Kind::Subscription, sub, json!({ "latest_invoice": id }));
     world.announce(Kind::Invoice, &id, "invoice.created");
-    if !draft {
+    if opening == Opening::Finalized {
         finalize(world, &id);
     }
     id
 }
 
 fn draft_fields(world: &mut World, id: &str, sub: &str, reason: &str, lines: &[Line]) -> Value {
-    let total: i64 = lines.iter().map(|line| line.amount).sum::<i64>().max(0);
+    let subtotal: i64 = lines.iter().map(|line| line.amount).sum::<i64>().max(0);
+    let discounts = discount::amounts(world, sub, subtotal);
+    let total = subtotal - discounts.iter().map(|(_, amount)| amount).sum::<i64>();
+    if subtotal > 0 {
+        // A coupon is not used up by an invoice that is free anyway.
+        discount::used(world, sub);
+    }
     let period = lines.first().map_or((world.now, world.now), |line| line.period);
     let lines: Vec<Value> = lines.iter().map(|line| line_of(world, id, sub, line)).collect();
+    let count = lines.len();
     let url = format!("{}/{id}/lines", Kind::Invoice.path());
     let subscription = world.get(Kind::Subscription, sub);
     let customer = world.get(Kind::Customer, text(subscription, "customer"));
@@ -45,21 +79,29 @@ fn draft_fields(world: &mut World, id: &str, sub: &str, reason: &str, lines: &[L
         "quote_details": null,
         "subscription_details": { "metadata": subscription["metadata"], "subscription": sub },
     });
+    let balance = integer(customer, "balance");
+    let due = (total + balance).max(0);
+    let each =
+        |(discount, amount): &(String, i64)| json!({ "amount": amount, "discount": discount });
     json!({
-        "amount_due": total,
-        "amount_remaining": total,
+        "amount_due": due,
+        "amount_remaining": due,
         "billing_reason": reason,
+        "collection_method": subscription["collection_method"],
         "currency": subscription["currency"],
         "customer": subscription["customer"],
         "customer_email": customer["email"],
         "customer_name": customer["name"],
-        "lines": with(list(lines, false, &url), json!({ "total_count": 1 })),
+        "lines": with(list(lines, false, &url), json!({ "total_count": count })),
         "parent": parent,
         "period_end": period.1,
         "period_start": period.0,
-        "subtotal": total,
-        "subtotal_excluding_tax": total,
+        "discounts": discounts.iter().map(|(discount, _)| discount).collect::<Vec<_>>(),
+        "starting_balance": balance,
+        "subtotal": subtotal,
+        "subtotal_excluding_tax": subtotal,
         "total": total,
+        "total_discount_amounts": discounts.iter().map(each).collect::<Vec<_>>(),
         "total_excluding_tax": total,
         "webhooks_delivered_at": world.now,
     })
@@ -103,7 +145,40 @@ fn line_of(world: &mut World, invoice: &str, sub: &str, line: &Line) -> Value {
     with(line_item(), fields)
 }
 
-fn finalize(world: &mut World, id: &str) {
+/// The customer's balance is applied when an invoice is finalized; returns what is due then.
+fn apply_balance(world: &mut World, id: &str) -> i64 {
+    let invoice = world.get(Kind::Invoice, id);
+    let (customer, total) = (text(invoice, "customer").to_owned(), integer(invoice, "total"));
+    let starting = integer(world.get(Kind::Customer, &customer), "balance");
+    let due = (total + starting).max(0);
+    let ending = (total + starting).min(0);
+    if ending != starting {
+        let links = json!({ "invoice": id });
+        balance::change(world, &customer, ending - starting, "applied_to_invoice", links);
+    }
+    let fields = json!({
+        "amount_due": due,
+        "amount_remaining": due,
+        "ending_balance": ending,
+        "starting_balance": starting,
+    });
+    world.set(Kind::Invoice, id, fields);
+    due
+}
+
+/// A sent invoice is due after so many days; from then on, it is overdue.
+fn due_date(world: &mut World, id: &str) -> Option<i64> {
+    let subscription = world.get(Kind::Subscription, &subscription_of(world, id));
+    let sent = world.get(Kind::Invoice, id)["collection_method"] == "send_invoice";
+    let due = sent.then(|| world.now + integer(subscription, "days_until_due") * DAY)?;
+    world.schedule(due, Timer::InvoiceOverdue(id.to_owned()));
+    Some(due)
+}
+
+/// Finalizes a draft; it is paid if nothing is due, or else a payment intent waits for the payment.
+pub fn finalize(world: &mut World, id: &str) {
+    let due = apply_balance(world, id);
+    let due_date = due_date(world, id);
     let customer = text(world.get(Kind::Invoice, id), "customer").to_owned();
     let number = next_number(world, &customer);
     let page = format!("{}/invoice/{id}", world.url);
@@ -111,6 +186,8 @@ fn finalize(world: &mut World, id: &str) {
     world.update(Kind::Invoice, id, |invoice| {
         put(&mut invoice["status_transitions"], json!({ "finalized_at": now }));
         let fields = json!({
+            "automatically_finalizes_at": null,
+            "due_date": due_date,
             "effective_at": now,
             "hosted_invoice_url": page,
             "invoice_pdf": page,
@@ -119,12 +196,14 @@ fn finalize(world: &mut World, id: &str) {
         });
         put(invoice, fields);
     });
-    if integer(world.get(Kind::Invoice, id), "amount_due") > 0 {
+    if due > 0 {
         open_payment(world, id);
     }
     world.announce(Kind::Invoice, id, "invoice.finalized");
-    if integer(world.get(Kind::Invoice, id), "amount_due") == 0 {
-        mark_paid(world, id);
+    if due == 0 {
+        mark_paid(world, id, true);
+    } else if due_date.is_some() {
+        world.announce(Kind::Invoice, id, "invoice.sent");
     }
 }
 
@@ -138,45 +217,17 @@ fn next_number(world: &mut World, customer: &str) -> String {
 
 fn open_payment(world: &mut World, id: &str) {
     let invoice = world.get(Kind::Invoice, id).clone();
-    let intent = world.id(Kind::PaymentIntent.prefix());
-    let secret = world.id(&format!("{intent}_secret_"));
-    let fields = json!({
-        "amount": invoice["amount_due"],
-        "client_secret": secret,
-        "currency": invoice["currency"],
-        "customer": invoice["customer"],
-        "description": "Subscription",
-    });
-    world.insert_as(Kind::PaymentIntent, &intent, fields);
-    world.announce(Kind::PaymentIntent, &intent, "payment_intent.created");
-    let fields = json!({
-        "amount_requested": invoice["amount_due"],
-        "currency": invoice["currency"],
-        "invoice": id,
-        "payment": { "type": "payment_intent", "payment_intent": intent },
-    });
-    let invoice_payment = world.insert(Kind::InvoicePayment, fields);
-    world.link_payment(id, Payment { intent, invoice_payment });
+    let due = integer(&invoice, "amount_due");
+    let customer = text(&invoice, "customer");
+    let intent =
+        payment::create(world, customer, (due, text(&invoice, "currency")), "Subscription");
+    let named = json!({ "type": "payment_intent", "payment_intent": intent });
+    invoice_payment::attach(world, id, (named, &intent), due, true);
 }
 
 /// The payment intent that pays an invoice; none if nothing was due.
 pub fn payment_intent(world: &World, invoice: &str) -> Option<String> {
     world.payment_of(invoice).map(|payment| payment.intent.clone())
-}
-
-/// Tries to pay an open invoice with the method that its subscription has.
-pub fn pay(world: &mut World, id: &str, presence: Presence) {
-    let sub = subscription_of(world, id);
-    if text(world.get(Kind::Invoice, id), "status") == "draft" {
-        finalize(world, id);
-    }
-    let Some(intent) = payment_intent(world, id) else { return };
-    let attempts = integer(world.get(Kind::Invoice, id), "attempt_count") + 1;
-    world.set(Kind::Invoice, id, json!({ "attempt_count": attempts, "attempted": true }));
-    match customer::paying_method(world, &sub) {
-        Some(method) => payment::attempt(world, &intent, &method, presence),
-        None => payment::fail(world, &intent),
-    }
 }
 
 /// The subscription that an invoice bills.
@@ -185,47 +236,107 @@ pub fn subscription_of(world: &World, invoice: &str) -> String {
     text(&parent["subscription_details"], "subscription").to_owned()
 }
 
-/// The invoice is paid, by its payment intent or because nothing was due.
-pub fn mark_paid(world: &mut World, id: &str) {
-    let now = world.now;
-    world.update(Kind::Invoice, id, |invoice| {
-        put(&mut invoice["status_transitions"], json!({ "paid_at": now }));
-        let fields = json!({
-            "amount_paid": invoice["amount_due"],
-            "amount_remaining": 0,
-            "attempted": true,
-            "auto_advance": false,
-            "next_payment_attempt": null,
-            "status": "paid",
-        });
-        put(invoice, fields);
+/// The money of one of its payments came in; whatever is too much goes to the customer's balance.
+pub fn received(world: &mut World, id: &str, intent: &str) {
+    let invoice = world.get(Kind::Invoice, id).clone();
+    let needed = if is_unpaid(&invoice) { integer(&invoice, "amount_remaining") } else { 0 };
+    let (taken, over) = invoice_payment::receive(world, id, intent, needed);
+    let remaining = needed - taken;
+    let fields = json!({
+        "amount_overpaid": integer(&invoice, "amount_overpaid") + over,
+        "amount_paid": integer(&invoice, "amount_paid") + taken,
+        "amount_remaining": remaining,
     });
-    if let Some(Payment { invoice_payment: payment, .. }) = world.payment_of(id).cloned() {
-        world.update(Kind::InvoicePayment, &payment, |payment| {
-            put(&mut payment["status_transitions"], json!({ "paid_at": now }));
-            put(payment, json!({ "amount_paid": payment["amount_requested"], "status": "paid" }));
-        });
-        world.announce(Kind::InvoicePayment, &payment, "invoice_payment.paid");
+    world.set(Kind::Invoice, id, fields);
+    if over > 0 {
+        let links = json!({ "invoice": id });
+        balance::change(world, text(&invoice, "customer"), -over, "invoice_overpaid", links);
     }
-    world.announce(Kind::Invoice, id, "invoice.paid");
-    world.announce(Kind::Invoice, id, "invoice.payment_succeeded");
-    let sub = subscription_of(world, id);
-    subscription::invoice_paid(world, &sub);
+    if !is_unpaid(&invoice) {
+        return;
+    }
+    if remaining > 0 {
+        invoice_payment::resize(world, id, remaining);
+        world.announce(Kind::Invoice, id, "invoice.updated");
+        return;
+    }
+    // What is paid outside of Stripe is paid, but no payment of Stripe's succeeded.
+    let by_stripe = world.exists(Kind::PaymentIntent, intent);
+    mark_paid(world, id, by_stripe);
 }
 
-/// The invoice will not be paid any more.
-pub fn void(world: &mut World, id: &str) {
+/// Less is due than before, by a credit note; it is paid once nothing is.
+pub fn lower(world: &mut World, id: &str, by: i64) {
+    let invoice = world.get(Kind::Invoice, id);
+    let remaining = integer(invoice, "amount_remaining") - by;
+    let credited = integer(invoice, "pre_payment_credit_notes_amount") + by;
+    let fields = json!({
+        "amount_due": integer(invoice, "amount_due") - by,
+        "amount_remaining": remaining,
+        "pre_payment_credit_notes_amount": credited,
+    });
+    world.change(Kind::Invoice, id, fields, "invoice.updated");
+    if remaining == 0 {
+        mark_paid(world, id, false);
+    } else {
+        invoice_payment::resize(world, id, remaining);
+    }
+}
+
+/// Whether it can still be paid (<https://docs.stripe.com/invoicing/overview#invoice-statuses>).
+pub fn is_unpaid(invoice: &Value) -> bool {
+    matches!(text(invoice, "status"), "open" | "uncollectible")
+}
+
+/// Nothing is left to pay.
+fn mark_paid(world: &mut World, id: &str, by_payment: bool) {
+    close(
+        world,
+        id,
+        "paid_at",
+        json!({ "amount_remaining": 0, "attempted": true, "status": "paid" }),
+    );
+    invoice_payment::cancel(world, id, "automatic");
+    world.announce(Kind::Invoice, id, "invoice.paid");
+    if by_payment {
+        world.announce(Kind::Invoice, id, "invoice.payment_succeeded");
+    }
+}
+
+/// Nobody asks for its payment any more; `at` is when that came about.
+fn close(world: &mut World, id: &str, at: &str, fields: Value) {
     let now = world.now;
     world.update(Kind::Invoice, id, |invoice| {
-        put(&mut invoice["status_transitions"], json!({ "voided_at": now }));
-        put(
-            invoice,
-            json!({ "auto_advance": false, "next_payment_attempt": null, "status": "void" }),
-        );
+        invoice["status_transitions"][at] = now.into();
+        // It is shown only while the invoice is uncollectible.
+        invoice.as_object_mut().and_then(|invoice| invoice.remove("status_details"));
+        put(invoice, json!({ "auto_advance": false, "next_payment_attempt": null }));
+        put(invoice, fields);
     });
-    if let Some(intent) = payment_intent(world, id) {
-        let fields = json!({ "canceled_at": now, "cancellation_reason": "void_invoice", "status": "canceled" });
-        world.change(Kind::PaymentIntent, &intent, fields, "payment_intent.canceled");
+}
+
+/// The invoice will not be paid any more; what it took of the customer's balance goes back
+/// (<https://docs.stripe.com/changelog/2019-12-03/customer-balances-returned-voided-invoices>).
+pub fn void(world: &mut World, id: &str) {
+    close(world, id, "voided_at", json!({ "status": "void" }));
+    invoice_payment::cancel(world, id, "void_invoice");
+    let invoice = world.get(Kind::Invoice, id).clone();
+    let applied = invoice["ending_balance"]
+        .as_i64()
+        .map_or(0, |ending| ending - integer(&invoice, "starting_balance"));
+    if applied != 0 {
+        let links = json!({ "invoice": id });
+        let customer = text(&invoice, "customer");
+        balance::change(world, customer, -applied, "unapplied_from_invoice", links);
     }
     world.announce(Kind::Invoice, id, "invoice.voided");
+}
+
+/// Nobody expects that it will be paid, but it can be. `reason` is Stripe's word for why
+/// (<https://docs.stripe.com/changelog/endive/2026-09-30/invoice-uncollectible-status-detail>).
+pub fn mark_uncollectible(world: &mut World, id: &str, reason: &str) {
+    let details = json!({ "uncollectible": { "reason": reason } });
+    let fields = json!({ "status": "uncollectible", "status_details": details });
+    close(world, id, "marked_uncollectible_at", fields);
+    world.announce(Kind::Invoice, id, "invoice.marked_uncollectible");
 }

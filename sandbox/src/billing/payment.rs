@@ -2,7 +2,6 @@
 
 use serde_json::{Value, json};
 
-use super::{checkout, invoice, subscription};
 use crate::card::Card;
 use crate::objects::{Kind, integer, list, text};
 use crate::world::{Timer, World};
@@ -19,18 +18,56 @@ pub enum Presence {
     OffSession,
 }
 
+/// Makes a payment intent; returns its id.
+pub fn create(
+    world: &mut World,
+    customer: &str,
+    (amount, currency): (i64, &str),
+    description: &str,
+) -> String {
+    let intent = world.id(Kind::PaymentIntent.prefix());
+    let secret = world.id(&format!("{intent}_secret_"));
+    let fields = json!({
+        "amount": amount,
+        "client_secret": secret,
+        "currency": currency,
+        "customer": customer,
+        "description": description,
+    });
+    world.insert_as(Kind::PaymentIntent, &intent, fields);
+    world.announce(Kind::PaymentIntent, &intent, "payment_intent.created");
+    intent
+}
+
+/// What came of an attempt to pay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The money came in.
+    Succeeded,
+    /// The customer must authenticate.
+    ActionRequired,
+    /// The bank decides in a few days.
+    Processing,
+    /// It was declined, not authenticated, or returned by the bank.
+    Failed,
+}
+
 /// Tries a payment with a method.
-pub fn attempt(world: &mut World, intent: &str, method: &str, presence: Presence) {
+pub fn attempt(world: &mut World, intent: &str, method: &str, presence: Presence) -> Outcome {
     let card = world.cards.get(method).copied().unwrap_or(Card::Declined);
     let fields = json!({ "payment_method": method, "payment_method_types": [card.method_type()] });
     world.set(Kind::PaymentIntent, intent, fields);
     match card {
         Card::Authenticate if presence == Presence::OnSession => {
-            ask_for_authentication(world, intent)
+            ask_for_authentication(world, intent);
+            Outcome::ActionRequired
         }
         Card::Paid | Card::Authenticate => succeed(world, intent),
         Card::Declined | Card::DeclinedLater => fail(world, intent),
-        Card::DelayedPaid | Card::DelayedFailed => start_processing(world, intent),
+        Card::DelayedPaid | Card::DelayedFailed => {
+            start_processing(world, intent);
+            Outcome::Processing
+        }
     }
 }
 
@@ -42,9 +79,6 @@ fn ask_for_authentication(world: &mut World, intent: &str) {
     });
     let fields = json!({ "next_action": next_action, "status": "requires_action" });
     world.change(Kind::PaymentIntent, intent, fields, "payment_intent.requires_action");
-    if let Some(id) = world.invoice_of(intent) {
-        world.announce(Kind::Invoice, &id, "invoice.payment_action_required");
-    }
 }
 
 fn start_processing(world: &mut World, intent: &str) {
@@ -52,14 +86,10 @@ fn start_processing(world: &mut World, intent: &str) {
     world.change(Kind::PaymentIntent, intent, fields, "payment_intent.processing");
     let settles = world.now + DELAYED_SETTLES_AFTER;
     world.schedule(settles, Timer::PaymentSettles(intent.to_owned()));
-    if let Some(id) = world.invoice_of(intent) {
-        let sub = invoice::subscription_of(world, &id);
-        subscription::payment_is_processing(world, &sub);
-    }
 }
 
 /// The money came in.
-pub fn succeed(world: &mut World, intent: &str) {
+pub fn succeed(world: &mut World, intent: &str) -> Outcome {
     let charge = charge(world, intent, None);
     let fields = json!({
         "amount_received": world.get(Kind::PaymentIntent, intent)["amount"],
@@ -69,15 +99,11 @@ pub fn succeed(world: &mut World, intent: &str) {
         "status": "succeeded",
     });
     world.change(Kind::PaymentIntent, intent, fields, "payment_intent.succeeded");
-    if let Some(id) = world.invoice_of(intent) {
-        invoice::mark_paid(world, &id);
-        checkout::payment_settled(world, &id, true);
-    }
+    Outcome::Succeeded
 }
 
 /// The payment failed: declined, not authenticated, or returned by the bank.
-pub fn fail(world: &mut World, intent: &str) {
-    let delayed = text(world.get(Kind::PaymentIntent, intent), "status") == "processing";
+pub fn fail(world: &mut World, intent: &str) -> Outcome {
     let charge = charge(world, intent, Some("card_declined"));
     let error = json!({
         "charge": charge,
@@ -95,13 +121,7 @@ pub fn fail(world: &mut World, intent: &str) {
         "status": "requires_payment_method",
     });
     world.change(Kind::PaymentIntent, intent, fields, "payment_intent.payment_failed");
-    if let Some(id) = world.invoice_of(intent) {
-        let sub = invoice::subscription_of(world, &id);
-        subscription::payment_failed(world, &sub, &id);
-        if delayed {
-            checkout::payment_settled(world, &id, false);
-        }
-    }
+    Outcome::Failed
 }
 
 fn charge(world: &mut World, intent: &str, failure: Option<&str>) -> String {

@@ -3,10 +3,9 @@
 
 use serde_json::{Value, json};
 
-use super::invoice::{self, Line};
-use super::payment::Presence;
-use super::{period, subscription};
-use crate::objects::{Kind, integer, put, text};
+use super::invoice::{Line, Opening};
+use super::{collection, period, subscription};
+use crate::objects::{Kind, integer, put};
 use crate::world::{Timer, World};
 
 /// Puts an item of a subscription on another price, and bills the difference if `prorate`.
@@ -75,10 +74,8 @@ fn bill_difference(world: &mut World, sub: &str, before: &Value, after: Value, b
         Line { amount: given_back, proration: true, period: ends(before), item: before.clone() },
         Line { amount: billed, proration: true, period: ends(&after), item: after },
     ];
-    let invoice = invoice::open(world, sub, "subscription_update", &lines, false);
-    if text(world.get(Kind::Invoice, &invoice), "status") == "open" {
-        invoice::pay(world, &invoice, Presence::OffSession);
-    }
+    let invoice = subscription::bill(world, sub, "subscription_update", &lines, Opening::Finalized);
+    collection::advance(world, &invoice);
 }
 
 /// What the rest of an item's period is worth.

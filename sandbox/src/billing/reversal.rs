@@ -1,74 +1,93 @@
-//! Money that goes back: refunds, and disputes that a bank opens.
+//! Refunds: all of a payment or a part of it, at once or after days, and some that fail
+//! (<https://docs.stripe.com/refunds>).
 
 use serde_json::{Value, json};
 
 use crate::objects::{Kind, integer, text};
 use crate::world::World;
 
-/// Banks give so long to answer a dispute.
-const DISPUTE_DUE_AFTER: i64 = 21 * 86_400;
+/// What is refunded, and how.
+pub struct NewRefund {
+    /// In the currency's smallest unit; the caller has checked that so much is left.
+    pub amount: i64,
+    /// Stripe's word for why, or null.
+    pub reason: Value,
+    /// The refund's metadata.
+    pub metadata: Value,
+    /// Whether the bank needs days for it.
+    pub is_slow: bool,
+}
 
-/// Gives money of a charge back; the caller has checked that so much is left.
-pub fn refund(
-    world: &mut World,
-    charge: &str,
-    amount: i64,
-    reason: Value,
-    metadata: Value,
-) -> String {
+impl NewRefund {
+    /// A refund at once, without a reason.
+    pub fn of(amount: i64) -> Self {
+        Self { amount, reason: Value::Null, metadata: json!({}), is_slow: false }
+    }
+}
+
+/// Gives money of a charge back; returns the refund's id.
+pub fn refund(world: &mut World, charge: &str, new: NewRefund) -> String {
     let paid = world.get(Kind::Charge, charge).clone();
     let fields = json!({
-        "amount": amount,
+        "amount": new.amount,
+        "balance_transaction": world.id("txn_"),
         "charge": charge,
         "currency": paid["currency"],
-        "metadata": metadata,
+        "customer": paid["customer"],
+        "metadata": new.metadata,
         "payment_intent": paid["payment_intent"],
-        "reason": reason,
+        "reason": new.reason,
+        "status": if new.is_slow { "pending" } else { "succeeded" },
     });
     let id = world.create(Kind::Refund, fields, "refund.created");
-    let refunded = integer(&paid, "amount_refunded") + amount;
-    let mut refunds = paid["refunds"].clone();
-    if let Some(refunds) = refunds["data"].as_array_mut() {
-        refunds.insert(0, world.get(Kind::Refund, &id).clone());
-    }
-    let fields = json!({
-        "refunds": refunds,
-        "amount_refunded": refunded,
-        "refunded": refunded == integer(&paid, "amount"),
-    });
-    world.change(Kind::Charge, charge, fields, "charge.refunded");
+    let counted = refunds_of(world, charge);
+    world.change(Kind::Charge, charge, counted, "charge.refunded");
     world.announce(Kind::Refund, &id, "refund.updated");
     id
 }
 
-/// A bank takes the money of a charge back; gives the dispute's id.
-pub fn open_dispute(world: &mut World, charge: &str, reason: &str) -> String {
-    let paid = world.get(Kind::Charge, charge).clone();
-    let id = world.insert(
-        Kind::Dispute,
-        json!({
-            "amount": paid["amount"],
-            "charge": charge,
-            "currency": paid["currency"],
-            "payment_intent": paid["payment_intent"],
-            "reason": reason,
-        }),
-    );
-    let due = world.now + DISPUTE_DUE_AFTER;
-    world.update(Kind::Dispute, &id, |dispute| dispute["evidence_details"]["due_by"] = due.into());
-    world.set(Kind::Charge, charge, json!({ "disputed": true }));
-    world.announce(Kind::Dispute, &id, "charge.dispute.created");
-    world.announce(Kind::Dispute, &id, "charge.dispute.funds_withdrawn");
-    id
+/// The bank says what became of a refund: a pending one succeeds or fails, and one that seemed to
+/// have succeeded may fail later. What failed is the account's again.
+pub fn settle_refund(world: &mut World, id: &str, succeeds: bool) {
+    let charge = text(world.get(Kind::Refund, id), "charge").to_owned();
+    if succeeds {
+        world.change(Kind::Refund, id, json!({ "status": "succeeded" }), "refund.updated");
+        let counted = refunds_of(world, &charge);
+        world.set(Kind::Charge, &charge, counted);
+        return;
+    }
+    let fields = json!({
+        "failure_balance_transaction": world.id("txn_"),
+        "failure_reason": "lost_or_stolen_card",
+        "status": "failed",
+    });
+    world.change(Kind::Refund, id, fields, "refund.failed");
+    let counted = refunds_of(world, &charge);
+    world.set(Kind::Charge, &charge, counted);
+    world.announce(Kind::Refund, id, "refund.updated");
+    world.announce(Kind::Refund, id, "charge.refund.updated");
 }
 
-/// The bank decides a dispute.
-pub fn close_dispute(world: &mut World, id: &str, won: bool) {
-    let status = if won { "won" } else { "lost" };
-    world.change(Kind::Dispute, id, json!({ "status": status }), "charge.dispute.closed");
-    if won {
-        world.announce(Kind::Dispute, id, "charge.dispute.funds_reinstated");
-    }
+/// What a charge says of its refunds.
+fn refunds_of(world: &World, charge: &str) -> Value {
+    let refunds = world.newest_first(Kind::Refund, None);
+    let refunds: Vec<Value> =
+        refunds.filter(|refund| refund["charge"] == charge).cloned().collect();
+    let counts = |refund: &&Value| !matches!(text(refund, "status"), "failed" | "canceled");
+    let refunded: i64 = refunds.iter().filter(counts).map(|refund| integer(refund, "amount")).sum();
+    let paid = world.get(Kind::Charge, charge);
+    let mut list = paid["refunds"].clone();
+    list["data"] = refunds.into();
+    json!({
+        "amount_refunded": refunded,
+        "refunded": refunded == integer(paid, "amount"),
+        "refunds": list,
+    })
+}
+
+/// What of a charge can still be refunded.
+pub fn left_of(charge: &Value) -> i64 {
+    integer(charge, "amount") - integer(charge, "amount_refunded")
 }
 
 /// The charge that paid a payment intent, if one did.

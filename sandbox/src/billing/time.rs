@@ -1,6 +1,6 @@
 //! The passing of time: what falls due happens at its own time, in order.
 
-use super::{checkout, payment, subscription};
+use super::{collection, ending, renewal, session};
 use crate::card::Card;
 use crate::objects::{Kind, text};
 use crate::world::{Timer, World};
@@ -18,11 +18,12 @@ pub fn catch_up(world: &mut World, until: i64) {
 
 fn fire(world: &mut World, timer: &Timer) {
     match timer {
-        Timer::SessionExpires(session) => checkout::expire_if_due(world, session),
-        Timer::SubscriptionDue(sub) => subscription::due(world, sub),
-        Timer::IncompleteExpires(sub) => subscription::expire_incomplete(world, sub),
-        Timer::InvoiceDue(invoice) => subscription::collect(world, invoice),
-        Timer::RetryPayment(invoice) => subscription::retry(world, invoice),
+        Timer::SessionExpires(session) => session::expire_if_due(world, session),
+        Timer::SubscriptionDue(sub) => renewal::due(world, sub),
+        Timer::IncompleteExpires(sub) => ending::expire_incomplete(world, sub),
+        Timer::InvoiceDue(invoice) => renewal::collect(world, invoice),
+        Timer::InvoiceOverdue(invoice) => collection::overdue(world, invoice),
+        Timer::RetryPayment(invoice) => collection::retry(world, invoice),
         Timer::PaymentSettles(intent) => settle(world, intent),
     }
 }
@@ -33,9 +34,6 @@ fn settle(world: &mut World, intent: &str) {
     if payment["status"] != "processing" {
         return;
     }
-    if world.cards.get(text(payment, "payment_method")) == Some(&Card::DelayedPaid) {
-        payment::succeed(world, intent);
-    } else {
-        payment::fail(world, intent);
-    }
+    let pays = world.cards.get(text(payment, "payment_method")) == Some(&Card::DelayedPaid);
+    collection::settle(world, intent, pays);
 }

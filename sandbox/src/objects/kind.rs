@@ -5,7 +5,8 @@ use std::sync::LazyLock;
 use serde_json::Value;
 
 use super::{
-    catalog, checkout, customer, invoice, payment, portal, schedule, subscription, webhook,
+    catalog, checkout, credit, customer, discount, invoice, offer, payment, payment_record, portal,
+    schedule, subscription, webhook,
 };
 
 /// A kind of object.
@@ -28,11 +29,20 @@ pub enum Kind {
     PortalConfiguration,
     Event,
     WebhookEndpoint,
+    CustomerBalanceTransaction,
+    Coupon,
+    PromotionCode,
+    Discount,
+    PaymentLink,
+    Quote,
+    CreditNote,
+    PaymentRecord,
+    ThinEvent,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 26] = [
         Self::Customer,
         Self::PaymentMethod,
         Self::Product,
@@ -50,6 +60,15 @@ impl Kind {
         Self::PortalConfiguration,
         Self::Event,
         Self::WebhookEndpoint,
+        Self::CustomerBalanceTransaction,
+        Self::Coupon,
+        Self::PromotionCode,
+        Self::Discount,
+        Self::PaymentLink,
+        Self::Quote,
+        Self::CreditNote,
+        Self::PaymentRecord,
+        Self::ThinEvent,
     ];
 
     /// What its ids begin with.
@@ -70,8 +89,16 @@ impl Kind {
             Self::Dispute => "du_",
             Self::PortalSession => "bps_",
             Self::PortalConfiguration => "bpc_",
-            Self::Event => "evt_",
+            Self::Event | Self::ThinEvent => "evt_",
             Self::WebhookEndpoint => "we_",
+            Self::CustomerBalanceTransaction => "cbtxn_",
+            Self::Coupon => "",
+            Self::PromotionCode => "promo_",
+            Self::Discount => "di_",
+            Self::PaymentLink => "plink_",
+            Self::Quote => "qt_",
+            Self::CreditNote => "cn_",
+            Self::PaymentRecord => "pr_",
         }
     }
 
@@ -95,6 +122,15 @@ impl Kind {
             Self::PortalConfiguration => "/v1/billing_portal/configurations",
             Self::Event => "/v1/events",
             Self::WebhookEndpoint => "/v1/webhook_endpoints",
+            Self::CustomerBalanceTransaction => "/v1/customer_balance_transactions",
+            Self::Coupon => "/v1/coupons",
+            Self::PromotionCode => "/v1/promotion_codes",
+            Self::Discount => "/v1/discounts",
+            Self::PaymentLink => "/v1/payment_links",
+            Self::Quote => "/v1/quotes",
+            Self::CreditNote => "/v1/credit_notes",
+            Self::PaymentRecord => "/v1/payment_records",
+            Self::ThinEvent => "/v2/core/events",
         }
     }
 
@@ -127,6 +163,15 @@ impl Kind {
             Self::PortalConfiguration => portal::portal_configuration(),
             Self::Event => webhook::event(),
             Self::WebhookEndpoint => webhook::webhook_endpoint(),
+            Self::CustomerBalanceTransaction => credit::customer_balance_transaction(),
+            Self::Coupon => discount::coupon(),
+            Self::PromotionCode => discount::promotion_code(),
+            Self::Discount => discount::discount(),
+            Self::PaymentLink => offer::payment_link(),
+            Self::Quote => offer::quote(),
+            Self::CreditNote => credit::credit_note(),
+            Self::PaymentRecord => payment_record::payment_record(),
+            Self::ThinEvent => webhook::thin_event(),
         }
     }
 }

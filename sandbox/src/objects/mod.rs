@@ -2,16 +2,21 @@
 
 mod catalog;
 mod checkout;
+mod credit;
 mod customer;
+mod discount;
 mod invoice;
 mod kind;
+mod offer;
 mod payment;
+mod payment_record;
 mod portal;
 mod schedule;
 mod subscription;
 mod webhook;
 
 pub use catalog::plan;
+pub use credit::{balance_transaction, credit_note_line_item};
 pub use invoice::line_item;
 pub use kind::Kind;
 pub use schedule::{schedule_item, schedule_phase};

@@ -21,6 +21,21 @@ pub fn event() -> Value {
     })
 }
 
+/// A blank thin event: no object, only where it is. Its time is a text
+/// (<https://docs.stripe.com/events/how-events-work#thin-events>).
+pub fn thin_event() -> Value {
+    json!({
+        "context": null,
+        "created": "",
+        "id": "",
+        "livemode": false,
+        "object": "v2.core.event",
+        "reason": null,
+        "related_object": null,
+        "type": "",
+    })
+}
+
 /// A blank webhook endpoint.
 pub fn webhook_endpoint() -> Value {
     json!({

@@ -3,10 +3,10 @@
 use askama::Template;
 use serde_json::Value;
 
+use super::page::{Form, Page, field, html, message};
 use super::rows::{amount, product_name};
-use super::{Form, Page, field, html, message};
-use crate::billing::actions;
 use crate::billing::checkout::Paid;
+use crate::billing::{actions, sales_actions};
 use crate::card::Card;
 use crate::objects::{Kind, integer, text};
 use crate::world::World;
@@ -22,6 +22,7 @@ struct CheckoutPage<'a> {
     due: String,
     known_email: Option<&'a str>,
     problem: Option<&'a str>,
+    takes_codes: bool,
     cards: &'static [Card],
     cancel_url: Option<&'a str>,
 }
@@ -62,6 +63,7 @@ pub fn show(world: &World, id: &str, problem: Option<&str>) -> Page {
         due: amount(integer(session, "amount_total"), session),
         known_email: customer["email"].as_str().or(session["customer_email"].as_str()),
         problem,
+        takes_codes: session["allow_promotion_codes"] == true,
         cards: &Card::ALL,
         cancel_url: session["cancel_url"].as_str(),
     })
@@ -82,6 +84,22 @@ pub fn submit(world: &mut World, id: &str, card: &str, form: &Form) -> Page {
             Page::Redirect(format!("/authenticate/{payment_intent}"))
         }
         Err(_) => show(world, id, None), // Not open any more: the page says why.
+    }
+}
+
+/// A payment link opens a session for whoever follows it.
+pub fn open_link(world: &mut World, link: &str) -> Page {
+    match sales_actions::open_payment_link(world, link, None) {
+        Ok(session) => Page::Redirect(format!("/checkout/{session}")),
+        Err(_) => Page::NotFound,
+    }
+}
+
+/// Somebody enters a promotion code.
+pub fn enter_code(world: &mut World, id: &str, form: &Form) -> Page {
+    match sales_actions::enter_promotion_code(world, id, field(form, "code")) {
+        Ok(()) => Page::Redirect(format!("/checkout/{id}")),
+        Err(problem) => show(world, id, Some(&problem.to_string())),
     }
 }
 

@@ -3,12 +3,18 @@
 use askama::Template;
 use serde_json::{Value, json};
 
+use super::page::{Form, Page, field, html};
 use super::rows::{SubscriptionRow, amount, subscriptions};
-use super::{Form, Page, field, html};
-use crate::billing::actions;
+use crate::billing::checks::ActionError;
+use crate::billing::credit::CreditNote;
+use crate::billing::dispute::Opening;
+use crate::billing::{actions, invoice_actions, money_actions};
 use crate::clock::readable;
 use crate::objects::{Kind, integer, text};
 use crate::world::World;
+
+/// Invoices of a customer: what fits on a page.
+const MAX_ROWS: usize = 50;
 
 #[derive(Template)]
 #[template(path = "customer.html")]
@@ -17,10 +23,10 @@ struct CustomerPage<'a> {
     name: &'a str,
     problem: Option<&'a str>,
     subscriptions: Vec<SubscriptionRow>,
-    payments: Vec<PaymentRow>,
+    tables: [(&'static str, Vec<Row>); 2],
 }
 
-struct PaymentRow {
+struct Row {
     id: String,
     date: String,
     amount: String,
@@ -42,7 +48,7 @@ pub fn show(world: &World, id: &str, problem: Option<&str>) -> Page {
     }
     let payment = |payment: &Value| {
         let charge = world.get(Kind::Charge, text(payment, "latest_charge"));
-        PaymentRow {
+        Row {
             id: text(payment, "id").to_owned(),
             date: readable(integer(payment, "created")),
             amount: amount(integer(payment, "amount"), payment),
@@ -54,13 +60,43 @@ pub fn show(world: &World, id: &str, problem: Option<&str>) -> Page {
             actions: actions_for(world, payment, charge),
         }
     };
+    let invoice = |invoice: &Value| Row {
+        id: text(invoice, "id").to_owned(),
+        date: readable(integer(invoice, "created")),
+        amount: amount(integer(invoice, "amount_due"), invoice),
+        status: text(invoice, "status").to_owned(),
+        actions: actions_for_invoice(invoice),
+    };
+    let invoices = world.newest_first(Kind::Invoice, Some(id));
+    let payments = world.newest_first(Kind::PaymentIntent, Some(id));
     html(&CustomerPage {
         id,
         name: customer["email"].as_str().unwrap_or(id),
         problem,
         subscriptions: subscriptions(world, id),
-        payments: world.newest_first(Kind::PaymentIntent, Some(id)).map(payment).collect(),
+        tables: [
+            ("Invoices", invoices.take(MAX_ROWS).map(invoice).collect()),
+            ("Payments", payments.map(payment).collect()),
+        ],
     })
+}
+
+/// What the vendor can do about an invoice.
+fn actions_for_invoice(invoice: &Value) -> Vec<Action> {
+    let action = |path, label| Action { path, id: text(invoice, "id").to_owned(), label };
+    let forgiven = [
+        action("void", "Void"),
+        action("credit", "Credit"),
+        action("paid-outside", "Paid outside of Stripe"),
+        action("write-off", "Write off"),
+    ];
+    match text(invoice, "status") {
+        "draft" => vec![action("finalize", "Finalize")],
+        "open" => Vec::from(forgiven),
+        // It is written off already.
+        "uncollectible" => forgiven.into_iter().take(3).collect(),
+        _ => vec![],
+    }
 }
 
 fn actions_for(world: &World, payment: &Value, charge: &Value) -> Vec<Action> {
@@ -79,7 +115,15 @@ fn actions_for(world: &World, payment: &Value, charge: &Value) -> Vec<Action> {
             actions.push(Action { path: "win", id: dispute.clone(), label: "Win the dispute" });
             actions.push(Action { path: "lose", id: dispute, label: "Lose the dispute" });
         }
-        None if charge["paid"] == true => actions.push(action("dispute", "Dispute")),
+        Some(dispute) if text(dispute, "status").starts_with("warning_n") => {
+            let dispute = text(dispute, "id").to_owned();
+            actions.push(Action { path: "escalate", id: dispute.clone(), label: "Escalate" });
+            actions.push(Action { path: "drop", id: dispute, label: "Close the inquiry" });
+        }
+        None if charge["paid"] == true => {
+            actions.push(action("dispute", "Dispute"));
+            actions.push(action("inquire", "Inquire"));
+        }
         _ => {}
     }
     actions
@@ -94,18 +138,33 @@ pub fn act(world: &mut World, customer: &str, action: &str, form: &Form) -> Page
     let done = match action {
         "portal" => return open_portal(world, customer),
         "end" => actions::cancel_now(world, id),
-        "refund" => actions::refund(world, id, None).map(|_| ()),
+        "refund" => money_actions::refund(world, id, None, false).map(|_| ()),
         "settle" => actions::settle(world, id, true),
         "bounce" => actions::settle(world, id, false),
-        "dispute" => actions::open_dispute(world, id).map(|_| ()),
-        "win" => actions::close_dispute(world, id, true),
-        "lose" => actions::close_dispute(world, id, false),
+        "dispute" => money_actions::open_dispute(world, id, None, Opening::Chargeback).map(|_| ()),
+        "inquire" => money_actions::open_dispute(world, id, None, Opening::Inquiry).map(|_| ()),
+        "escalate" => money_actions::escalate_inquiry(world, id),
+        "drop" => money_actions::close_inquiry(world, id),
+        "finalize" => invoice_actions::finalize(world, id),
+        "void" => invoice_actions::void(world, id),
+        "credit" => credit_all(world, id),
+        "paid-outside" => invoice_actions::pay_out_of_band(world, id, None),
+        "write-off" => invoice_actions::write_off(world, id),
+        "win" => money_actions::close_dispute(world, id, true),
+        "lose" => money_actions::close_dispute(world, id, false),
         _ => return Page::NotFound,
     };
     match done {
         Ok(()) => Page::Redirect(format!("/customer/{customer}")),
         Err(problem) => show(world, customer, Some(&problem.to_string())),
     }
+}
+
+/// Credits all that is still due of an invoice.
+fn credit_all(world: &mut World, id: &str) -> Result<(), ActionError> {
+    let amount = integer(world.get(Kind::Invoice, id), "amount_remaining");
+    let note = CreditNote { amount, ..CreditNote::default() };
+    money_actions::credit(world, id, &note).map(|_| ())
 }
 
 fn open_portal(world: &mut World, customer: &str) -> Page {

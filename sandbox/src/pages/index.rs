@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use askama::Template;
 
-use super::{Form, Page, field, html};
+use super::page::{Form, Page, field, html};
 use crate::clock::readable;
 use crate::deliveries::{Delivery, DeliveryState};
 use crate::faults::{ApiFault, DeliveryFault, MailFault, Times};

@@ -2,7 +2,7 @@
 
 use askama::Template;
 
-use super::{Page, html};
+use super::page::{Page, html};
 use crate::clock::readable;
 use crate::mail::Mail;
 use crate::world::World;

@@ -4,31 +4,23 @@
 mod checkout;
 mod customer;
 mod index;
+mod invoice;
 mod mail;
+mod page;
 mod portal;
 mod rows;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use askama::Template;
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{self, HeaderValue};
-use hyper::{Response, StatusCode};
+use hyper::Response;
 use url::form_urlencoded;
 
 use crate::shared::Shared;
 use crate::world::World;
-
-/// Nothing but our own style sheet. There is no `form-action`, since browsers apply it to where a
-/// form's answer redirects to, and checkout returns to the vendor's site.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self' data:; base-uri 'none'; \
-     frame-ancestors 'none'";
-
-/// A mail's HTML runs nothing, loads nothing, and cannot reach the sandbox's pages.
-const MAIL_SECURITY_POLICY: &str =
-    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox";
+use page::{Form, Page, field, html, respond};
 
 /// A request for a page.
 pub struct PageRequest {
@@ -41,25 +33,6 @@ pub struct PageRequest {
     /// Where the form was, as the browser says.
     pub origin: Option<String>,
 }
-
-/// The answer to a request for a page.
-enum Page {
-    Html(String),
-    /// A mail's own HTML.
-    MailHtml(String),
-    File {
-        content_type: String,
-        name: String,
-        bytes: Vec<u8>,
-    },
-    Style,
-    Redirect(String),
-    NotFound,
-    Foreign,
-}
-
-/// The fields of a form.
-type Form = HashMap<String, String>;
 
 /// Answers a request for a page.
 pub fn answer(shared: &Arc<Shared>, request: PageRequest) -> Response<Full<Bytes>> {
@@ -75,7 +48,7 @@ pub fn answer(shared: &Arc<Shared>, request: PageRequest) -> Response<Full<Bytes
     respond(page)
 }
 
-fn get(world: &World, path: &[&str]) -> Page {
+fn get(world: &mut World, path: &[&str]) -> Page {
     match path {
         [] => index::show(world),
         ["style.css"] => Page::Style,
@@ -83,7 +56,9 @@ fn get(world: &World, path: &[&str]) -> Page {
         ["authenticate", id] => checkout::show_authentication(world, id),
         ["portal", id] => portal::show(world, id, None),
         ["customer", id] => customer::show(world, id, None),
-        ["object" | "invoice" | "receipt", id] => show_object(world, id),
+        ["invoice", id] => invoice::show(world, id, None),
+        ["buy", link] => checkout::open_link(world, link),
+        ["object" | "receipt", id] => show_object(world, id),
         ["mail", rest @ ..] => mail::show(world, rest),
         _ => Page::NotFound,
     }
@@ -97,16 +72,14 @@ fn post(shared: &Shared, path: &[&str], form: &Form) -> Page {
         ["checkout", id] => {
             shared.write(|world| checkout::submit(world, id, field(form, "card"), form))
         }
+        ["checkout", id, "code"] => shared.write(|world| checkout::enter_code(world, id, form)),
+        ["invoice", id] => shared.write(|world| invoice::pay(world, id, form)),
         ["checkout", id, card] => shared.write(|world| checkout::submit(world, id, card, form)),
         ["authenticate", id] => shared.write(|world| checkout::authenticate(world, id, form)),
         ["portal", id, action] => shared.write(|world| portal::act(world, id, action, form)),
         ["customer", id, action] => shared.write(|world| customer::act(world, id, action, form)),
         _ => Page::NotFound,
     }
-}
-
-fn field<'a>(form: &'a Form, name: &str) -> &'a str {
-    form.get(name).map_or("", String::as_str)
 }
 
 #[derive(Template)]
@@ -121,70 +94,4 @@ fn show_object(world: &World, id: &str) -> Page {
         Some(object) => html(&ObjectPage { id, json: format!("{object:#}") }),
         None => Page::NotFound,
     }
-}
-
-#[derive(Template)]
-#[template(path = "message.html")]
-struct MessagePage<'a> {
-    title: &'a str,
-    text: &'a str,
-}
-
-fn message(title: &str, text: &str) -> Page {
-    html(&MessagePage { title, text })
-}
-
-fn html(template: &impl Template) -> Page {
-    // A template fails only when writing to memory does.
-    Page::Html(template.render().unwrap_or_default())
-}
-
-fn respond(page: Page) -> Response<Full<Bytes>> {
-    let (status, page) = match page {
-        Page::NotFound => {
-            let text = "There is nothing here. The overview links to everything that is.";
-            (StatusCode::NOT_FOUND, message("Not found", text))
-        }
-        Page::Foreign => {
-            let text = "This form came from another site; the sandbox takes only its own.";
-            (StatusCode::FORBIDDEN, message("Refused", text))
-        }
-        Page::Redirect(_) => (StatusCode::SEE_OTHER, page),
-        page => (StatusCode::OK, page),
-    };
-    let html = "text/html; charset=utf-8".to_owned();
-    let (content_type, policy, body, extra) = match page {
-        Page::Html(body) => (html, CONTENT_SECURITY_POLICY, body.into_bytes(), None),
-        Page::MailHtml(body) => (html, MAIL_SECURITY_POLICY, body.into_bytes(), None),
-        Page::File { content_type, name, bytes } => {
-            let name = name.replace(['"', '\\'], "_");
-            let disposition = format!("attachment; filename=\"{name}\"");
-            (
-                content_type,
-                MAIL_SECURITY_POLICY,
-                bytes,
-                Some((header::CONTENT_DISPOSITION, disposition)),
-            )
-        }
-        Page::Redirect(to) => {
-            (html, CONTENT_SECURITY_POLICY, Vec::new(), Some((header::LOCATION, to)))
-        }
-        Page::Style => {
-            let style = include_bytes!("../../templates/style.css").to_vec();
-            ("text/css; charset=utf-8".to_owned(), CONTENT_SECURITY_POLICY, style, None)
-        }
-        Page::NotFound | Page::Foreign => (html, CONTENT_SECURITY_POLICY, Vec::new(), None),
-    };
-    let mut response = Response::new(Full::from(body));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    let own = [Some((header::CONTENT_TYPE, content_type)), extra];
-    for (name, value) in own.into_iter().flatten() {
-        if let Ok(value) = HeaderValue::try_from(value) {
-            headers.insert(name, value);
-        }
-    }
-    response
 }

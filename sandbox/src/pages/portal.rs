@@ -3,9 +3,10 @@
 use askama::Template;
 use serde_json::Value;
 
+use super::page::{Form, Page, field, html};
 use super::rows::{SubscriptionRow, amount, product_name, subscriptions};
-use super::{Form, Page, field, html};
-use crate::billing::actions::{self, ActionError};
+use crate::billing::actions;
+use crate::billing::checks::ActionError;
 use crate::card::Card;
 use crate::clock::readable;
 use crate::objects::{Kind, integer, text};

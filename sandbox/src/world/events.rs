@@ -1,14 +1,12 @@
 //! Events: every change is written down with a snapshot of what changed, and queued for the
 //! webhook endpoints that asked for it.
 
+use chrono::{DateTime, SecondsFormat};
 use serde_json::{Map, Value, json};
 
 use super::World;
 use crate::objects::{Kind, put, text};
 use crate::options::API_VERSION;
-
-/// Stripe lists events for 30 days.
-pub const EVENTS_KEPT: i64 = 30 * 86_400;
 
 impl World {
     /// Makes an object and the event that says so; gives its id.
@@ -51,6 +49,22 @@ impl World {
         for endpoint in endpoints {
             self.deliveries.queue(&id, &endpoint, self.now + self.faults.delivery_delay());
         }
+    }
+
+    /// Sends an endpoint an event that names an object and does not hold it; returns the event's id
+    /// (<https://docs.stripe.com/events/how-events-work#thin-events>).
+    pub fn send_thin(&mut self, endpoint: &str, event: &str, related: &str) -> String {
+        let (object, path) = match self.kind_of(related) {
+            Some(kind) => (text(&kind.blank(), "object").to_owned(), kind.path()),
+            None => ("v2.core.event_destination".to_owned(), "/v2/core/event_destinations"),
+        };
+        let related = json!({ "id": related, "type": object, "url": format!("{path}/{related}") });
+        let created = DateTime::from_timestamp(self.now, 0)
+            .map(|time| time.to_rfc3339_opts(SecondsFormat::Millis, true));
+        let fields = json!({ "created": created, "related_object": related, "type": event });
+        let id = self.insert(Kind::ThinEvent, fields);
+        self.deliveries.queue(&id, endpoint, self.now + self.faults.delivery_delay());
+        id
     }
 
     fn endpoints_for(&self, event: &str) -> Vec<String> {

@@ -10,14 +10,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde_json::{Map, Value, json};
 
 use crate::card::Card;
-use crate::deliveries::Deliveries;
+use crate::deliveries::{Deliveries, Order};
 use crate::faults::FaultRules;
 use crate::idempotency::IdempotencyKeys;
 use crate::mail::Mail;
 use crate::objects::{Kind, put, with};
 use crate::options::Behavior;
 
-pub use events::EVENTS_KEPT;
 use ids::Ids;
 use table::Table;
 
@@ -32,6 +31,8 @@ pub enum Timer {
     IncompleteExpires(String),
     /// The invoice of a renewal, which is a draft until then.
     InvoiceDue(String),
+    /// A sent invoice that is due.
+    InvoiceOverdue(String),
     /// An invoice whose payment failed.
     RetryPayment(String),
     /// A payment by a method that takes days.
@@ -47,14 +48,25 @@ pub struct Offer {
     pub metadata: Map<String, Value>,
     /// The days of its trial.
     pub trial_days: i64,
+    /// What is redeemed with it: coupons and promotion codes.
+    pub discounts: Vec<Redeemed>,
     /// The subscription that the last attempt to pay made.
     pub subscription: Option<String>,
+}
+
+/// A coupon that is redeemed.
+#[derive(Clone, Debug)]
+pub struct Redeemed {
+    /// The coupon.
+    pub coupon: String,
+    /// The promotion code that stands for it, if the customer entered one.
+    pub promotion_code: Option<String>,
 }
 
 /// What pays an invoice.
 #[derive(Clone, Debug)]
 pub struct Payment {
-    /// The payment intent.
+    /// The payment intent, or the record of a payment outside of Stripe.
     pub intent: String,
     /// The object that ties it to the invoice.
     pub invoice_payment: String,
@@ -95,9 +107,15 @@ pub struct World {
     pub mails: Vec<Mail>,
     /// How many calls the API took, refused ones too.
     pub calls: usize,
+    /// The order in which the payments of an invoice are listed.
+    pub payments_listed: Order,
+    /// Whether an invoice is written off when every retry of its payment has failed.
+    pub writes_off_after_retries: bool,
+    /// For so many seconds, searches do not find what was made.
+    pub search_lag: i64,
     /// The checkout session that each subscription began with.
     pub sessions: HashMap<String, String>,
-    payments: HashMap<String, Payment>,
+    payments: HashMap<String, Vec<Payment>>,
     invoices: HashMap<String, String>,
     tables: BTreeMap<Kind, Table>,
     timers: BTreeSet<(i64, u64, Timer)>,
@@ -121,6 +139,9 @@ impl World {
             idempotency: IdempotencyKeys::default(),
             mails: Vec::new(),
             calls: 0,
+            payments_listed: Order::Reversed,
+            writes_off_after_retries: false,
+            search_lag: 0,
             sessions: HashMap::new(),
             payments: HashMap::new(),
             invoices: HashMap::new(),
@@ -194,18 +215,34 @@ impl World {
         kind: Kind,
         customer: Option<&str>,
     ) -> impl Iterator<Item = &'a Value> + use<'a> {
-        self.tables.get(&kind).map(|table| table.newest_first(customer)).into_iter().flatten()
+        self.older_than(kind, customer, None)
+    }
+
+    /// The same from after `cursor` on.
+    pub fn older_than<'a>(
+        &'a self,
+        kind: Kind,
+        customer: Option<&str>,
+        cursor: Option<&str>,
+    ) -> impl Iterator<Item = &'a Value> + use<'a> {
+        let table = self.tables.get(&kind);
+        table.map(|table| table.newest_first(customer, cursor)).into_iter().flatten()
     }
 
     /// Notes what pays an invoice.
     pub fn link_payment(&mut self, invoice: &str, payment: Payment) {
         self.invoices.insert(payment.intent.clone(), invoice.to_owned());
-        self.payments.insert(invoice.to_owned(), payment);
+        self.payments.entry(invoice.to_owned()).or_default().push(payment);
     }
 
-    /// What pays an invoice; nothing if nothing was due.
+    /// What pays an invoice by default; nothing if nothing was due.
     pub fn payment_of(&self, invoice: &str) -> Option<&Payment> {
-        self.payments.get(invoice)
+        self.payments_of(invoice).first()
+    }
+
+    /// Everything that pays an invoice, the default first.
+    pub fn payments_of(&self, invoice: &str) -> &[Payment] {
+        self.payments.get(invoice).map_or(&[], Vec::as_slice)
     }
 
     /// The invoice that a payment intent pays.

@@ -40,20 +40,25 @@ impl Table {
         let before = row["customer"].as_str().map(str::to_owned);
         change(row);
         if let (None, Some(customer)) = (before, row["customer"].as_str()) {
-            self.by_customer.entry(customer.to_owned()).or_default().push(place);
+            let places = self.by_customer.entry(customer.to_owned()).or_default();
+            places.insert(places.partition_point(|other| *other < place), place);
         }
     }
 
-    /// All that exist, the newest first; of one customer only, if one is named.
+    /// All that exist and are older than `cursor`, if there is one, the newest first; of one
+    /// customer only, if one is named.
     pub fn newest_first<'a>(
         &'a self,
         customer: Option<&str>,
+        cursor: Option<&str>,
     ) -> Box<dyn Iterator<Item = &'a Value> + 'a> {
         let exists = |row: &&Value| row["deleted"] != true;
+        let end = cursor.and_then(|id| self.by_id.get(id)).copied().unwrap_or(self.rows.len());
         match customer {
-            None => Box::new(self.rows.iter().rev().filter(exists)),
+            None => Box::new(self.rows[..end].iter().rev().filter(exists)),
             Some(customer) => {
                 let places = self.by_customer.get(customer).map_or(&[][..], Vec::as_slice);
+                let places = &places[..places.partition_point(|place| *place < end)];
                 Box::new(places.iter().rev().map(|place| &self.rows[*place]).filter(exists))
             }
         }

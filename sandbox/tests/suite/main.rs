@@ -3,12 +3,19 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod api;
+mod credit_notes;
+mod discounts;
 mod faults;
+mod forgiven;
 mod harness;
 mod life;
 mod mail;
+mod money_back;
 mod oracles;
+mod other_sales;
 mod pages;
+mod part_payments;
 mod schedules;
+mod sent_invoices;
 mod shapes;
 mod webhooks;

@@ -1,5 +1,7 @@
 //! The hosted pages, as a browser without scripts sees them.
 
+use licentia_sandbox::CouponDuration;
+
 use crate::harness::{START, Stripe};
 
 struct Page {
@@ -141,6 +143,52 @@ async fn the_overview_moves_the_clock_and_switches_faults() {
     let event = stripe.sandbox.events("charge.refunded").pop().unwrap();
     assert!(stripe.page(&format!("/object/{event}")).await.text.contains("charge.refunded"));
     assert!(stripe.page("/style.css").await.text.contains("font"));
+}
+
+#[tokio::test]
+async fn an_invoice_has_a_page_of_its_own_and_the_vendor_one_of_all() {
+    let stripe = Stripe::start().await;
+    let customer = stripe.sandbox.add_customer("ada@example.com", &[]);
+    let price = "price_pro_monthly";
+    let subscription = stripe.sandbox.subscribe_by_invoice(&customer, price, 14).unwrap();
+    let (invoice, _) = stripe.payment(&subscription).await;
+    let path = format!("/invoice/{invoice}");
+    assert!(stripe.page(&path).await.text.contains("49.00 USD"));
+    let declined = stripe.submit(&path, "card=4000000000000002").await;
+    assert!(declined.text.contains("declined"));
+    stripe.submit(&path, "card=4242424242424242").await;
+    assert_eq!(stripe.status(&invoice), "paid");
+    assert!(!stripe.page(&path).await.text.contains("<form"));
+
+    let path = format!("/customer/{customer}");
+    for (action, status) in [
+        ("void", "void"),
+        ("credit", "paid"),
+        ("paid-outside", "paid"),
+        ("write-off", "uncollectible"),
+    ] {
+        stripe.sandbox.advance_days(31);
+        let (invoice, _) = stripe.payment(&subscription).await;
+        assert!(stripe.page(&path).await.text.contains("Write off"));
+        stripe.submit(&format!("{path}/{action}"), &format!("id={invoice}")).await;
+        assert_eq!(stripe.status(&invoice), status, "{action}");
+    }
+}
+
+#[tokio::test]
+async fn a_payment_link_leads_to_a_checkout_that_takes_codes() {
+    let stripe = Stripe::start().await;
+    stripe.sandbox.add_coupon("HALF", 50, CouponDuration::Once);
+    stripe.sandbox.add_promotion_code("HALF", "FALL").unwrap();
+    let form = "line_items[0][price]=price_pro_monthly&allow_promotion_codes=true";
+    let link = stripe.post("/v1/payment_links", form).await.id();
+    let opened = stripe.page(&format!("/buy/{link}")).await;
+    let path = opened.location;
+    let wrong = stripe.submit(&format!("{path}/code"), "code=SPRING").await;
+    assert!(wrong.text.contains("no such promotion code"));
+    stripe.submit(&format!("{path}/code"), "code=FALL").await;
+    assert!(stripe.page(&path).await.text.contains("24.50 USD"));
+    assert_eq!(stripe.page("/buy/plink_no").await.status, 404);
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use licentia_sandbox::Card;
+use licentia_sandbox::{Card, CouponDuration, CreditNote};
 use serde_json::Value;
 
 use crate::harness::{Receiver, Stripe};
@@ -55,10 +55,18 @@ const MAY_BE_NULL: &[&str] = &[
     "checkout.session/shipping_cost",
     "checkout.session/url",
     "checkout.session/wallet_options",
+    "coupon/currency",
+    "coupon/duration_in_months",
+    "coupon/redeem_by",
+    "credit_note/refunds/payment_record_refund",
+    "credit_note/shipping_cost",
+    "credit_note/voided_at",
+    "credit_note_line_item/invoice_line_item",
     "customer/currency",
     "customer/discount",
     "customer/invoice_settings/rendering_options",
     "customer/shipping",
+    "discount/end",
     "invoice/automatic_tax/liability",
     "invoice/customer_address",
     "invoice/customer_shipping",
@@ -83,6 +91,19 @@ const MAY_BE_NULL: &[&str] = &[
     "payment_intent/processing",
     "payment_intent/shipping",
     "payment_intent/transfer_data",
+    "payment_link/automatic_tax/liability",
+    "payment_link/consent_collection",
+    "payment_link/custom_text/after_submit",
+    "payment_link/custom_text/shipping_address",
+    "payment_link/custom_text/submit",
+    "payment_link/custom_text/terms_of_service_acceptance",
+    "payment_link/invoice_creation",
+    "payment_link/payment_intent_data",
+    "payment_link/payment_method_options",
+    "payment_link/restrictions",
+    "payment_link/shipping_address_collection",
+    "payment_link/subscription_data/trial_settings",
+    "payment_link/transfer_data",
     "payment_method/billing_details/address/city",
     "payment_method/billing_details/address/country",
     "payment_method/billing_details/address/line1",
@@ -92,12 +113,17 @@ const MAY_BE_NULL: &[&str] = &[
     "payment_method/card",
     "payment_method/card/generated_from",
     "payment_method/card/wallet",
+    "payment_record/shipping_details",
     "plan/transform_usage",
     "price/custom_unit_amount",
     "price/transform_quantity",
     "product/default_price",
     "product/description",
     "product/package_dimensions",
+    "promotion_code/expires_at",
+    "quote/automatic_tax/liability",
+    "quote/from_quote",
+    "quote/transfer_data",
     "subscription/automatic_tax/liability",
     "subscription/billing_cycle_anchor_config",
     "subscription/billing_thresholds",
@@ -211,8 +237,38 @@ async fn eventful_life(stripe: &Stripe) {
     }
     let trial = stripe.session(&customer, "&subscription_data[trial_period_days]=7").await;
     stripe.sandbox.pay(&trial, Card::DeclinedLater).unwrap();
+    sold_otherwise(stripe).await;
     stripe.sandbox.advance_days(40);
     stripe.sandbox.settled().await;
+}
+
+/// Something of what vendors do beside their own checkout sessions.
+async fn sold_otherwise(stripe: &Stripe) {
+    let sandbox = &stripe.sandbox;
+    sandbox.add_coupon("HALF", 50, CouponDuration::Forever);
+    sandbox.add_promotion_code("HALF", "FALL").unwrap();
+    let form = "line_items[0][price]=price_pro_monthly&line_items[0][quantity]=1\
+                &allow_promotion_codes=true&metadata[from]=page";
+    let link = stripe.post("/v1/payment_links", form).await.id();
+    let session = sandbox.open_payment_link(&link, None).unwrap();
+    sandbox.enter_promotion_code(&session, "FALL").unwrap();
+    sandbox.pay_as(&session, Card::Paid, "link@example.com").unwrap();
+    let customer = sandbox.add_customer("quote@example.com", &[]);
+    let quoted = sandbox.sell_by_quote(&customer, "price_pro_monthly", Some(14)).unwrap();
+    let invoice = sandbox.object(&quoted)["latest_invoice"].as_str().unwrap().to_owned();
+    sandbox.pay_part(&invoice, 1900, Card::Paid).unwrap();
+    let note = CreditNote { amount: 1000, ..CreditNote::default() };
+    sandbox.credit(&invoice, note).unwrap();
+    sandbox.pay_out_of_band(&invoice, None).unwrap();
+    let note = CreditNote { amount: 1000, refund: 500, balance: 500, out_of_band: 0 };
+    sandbox.credit(&invoice, note).unwrap();
+}
+
+/// What was paid outside of Stripe.
+async fn invoice_payments(stripe: &Stripe) -> Vec<String> {
+    let list = stripe.get("/v1/invoice_payments?limit=100").await.body;
+    let records = list["data"].as_array().unwrap().iter();
+    records.filter_map(|of| of["payment"]["payment_record"].as_str().map(str::to_owned)).collect()
 }
 
 #[tokio::test]
@@ -235,6 +291,11 @@ async fn every_object_has_the_shape_of_stripes_example() {
         "charges",
         "refunds",
         "disputes",
+        "coupons",
+        "credit_notes",
+        "payment_links",
+        "promotion_codes",
+        "quotes",
         "billing_portal/configurations",
         "webhook_endpoints",
     ] {
@@ -244,6 +305,11 @@ async fn every_object_has_the_shape_of_stripes_example() {
     }
     let sessions = stripe.get("/v1/checkout/sessions?expand[]=data.line_items").await;
     report.check(&examples, &sessions.body);
+    let subscriptions = stripe.get("/v1/subscriptions?expand[]=data.discounts").await;
+    report.check(&examples, &subscriptions.body);
+    for record in invoice_payments(&stripe).await {
+        report.check(&examples, &stripe.sandbox.object(&record));
+    }
     for event in stripe.sandbox.events("") {
         report.check(&examples, &stripe.sandbox.object(&event));
     }
@@ -254,11 +320,17 @@ async fn every_object_has_the_shape_of_stripes_example() {
     assert_eq!(
         kinds,
         [
+            "balance_transaction",
             "billing_portal.configuration",
             "billing_portal.session",
             "charge",
             "checkout.session",
+            "coupon",
+            "credit_note",
+            "credit_note_line_item",
             "customer",
+            "customer_balance_transaction",
+            "discount",
             "dispute",
             "event",
             "invoice",
@@ -266,10 +338,14 @@ async fn every_object_has_the_shape_of_stripes_example() {
             "item",
             "line_item",
             "payment_intent",
+            "payment_link",
             "payment_method",
+            "payment_record",
             "plan",
             "price",
             "product",
+            "promotion_code",
+            "quote",
             "refund",
             "subscription",
             "subscription_item",

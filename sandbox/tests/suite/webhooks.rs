@@ -6,7 +6,7 @@ use licentia_sandbox::{DeliveryState, Options, Sending, sign};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::harness::{Receiver, START, Stripe};
+use crate::harness::{Received, Receiver, START, Stripe};
 
 /// HMAC-SHA256 by its definition (RFC 2104), to check the sandbox's with other code.
 fn hmac(key: &[u8], message: &[u8]) -> String {
@@ -150,4 +150,37 @@ async fn webhooks_are_sent_by_themselves_where_that_is_wanted() {
     sandbox.settled().await;
     assert_eq!(receiver.types(), ["product.created"]);
     sandbox.stop().await;
+}
+
+#[tokio::test]
+async fn stripe_32_thin_events_and_unknown_types_are_delivered() {
+    // https://docs.stripe.com/events/how-events-work#thin-events: the type, and where the object
+    // is.
+    let stripe = Stripe::start().await;
+    let receiver = Receiver::start().await;
+    let (endpoint, _) = stripe.sandbox.add_webhook_endpoint(&receiver.url, &["invented.later"]);
+    let customer = stripe.customer().await;
+    let created = "v1.customer.created";
+    let thin = stripe.sandbox.send_thin_event(&endpoint, created, &customer).unwrap();
+    let ping = "v2.core.event_destination.ping";
+    stripe.sandbox.send_thin_event(&endpoint, ping, "ed_1").unwrap();
+    stripe.sandbox.announce(&customer, "invented.later").unwrap();
+    stripe.sandbox.settled().await;
+    let mut received: Vec<_> = receiver.received().iter().map(Received::event).collect();
+    received.sort_by_key(|event| event["type"].as_str().unwrap().to_owned());
+    assert_eq!(received[0]["type"], "invented.later");
+    assert_eq!(received[0]["data"]["object"]["id"], customer.as_str());
+    let event = &received[1];
+    assert_eq!((&event["object"], &event["type"]), (&"v2.core.event".into(), &created.into()));
+    assert_eq!(event["id"], thin.as_str());
+    assert!(event["data"].is_null() && event["api_version"].is_null());
+    assert_eq!(event["created"], "2026-11-20T15:00:00.000Z");
+    let related = &event["related_object"];
+    assert_eq!((&related["id"], &related["type"]), (&customer.as_str().into(), &"customer".into()));
+    assert_eq!(related["url"], format!("/v1/customers/{customer}"));
+    assert_eq!(received[2]["related_object"]["type"], "v2.core.event_destination");
+    assert_eq!(stripe.get(&format!("/v2/core/events/{thin}")).await.body["id"], thin.as_str());
+    let listed = stripe.get("/v1/events?limit=100").await;
+    assert!(!listed.ids().contains(&thin.as_str()), "thin events are no events of the first API");
+    assert!(stripe.sandbox.send_thin_event("we_no", created, &customer).is_err());
 }

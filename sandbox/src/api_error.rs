@@ -2,6 +2,9 @@
 
 use serde_json::{Value, json};
 
+/// What a handler of the API returns.
+pub type ApiResult = Result<Value, ApiError>;
+
 /// An error as Stripe words it.
 #[derive(Clone, Debug)]
 pub struct ApiError {

@@ -1,0 +1,120 @@
+//! `/v1/credit_notes`.
+
+use serde_json::{Map, Value};
+
+use super::list::{list, whole};
+use super::params::Params;
+use super::resource::{require, require_param, retrieve, take_metadata, take_texts};
+use crate::api_error::{ApiError, ApiResult};
+use crate::billing::credit::{self, CreditNote, Particulars};
+use crate::objects::{Kind, integer, text};
+use crate::world::World;
+
+/// Answers the calls of this resource; nothing if there is no such address.
+pub fn route(
+    world: &mut World,
+    method: &str,
+    rest: &[&str],
+    params: &mut Params,
+) -> Option<ApiResult> {
+    Some(match (method, rest) {
+        ("POST", []) => create(world, params),
+        ("GET", []) => list_all(world, params),
+        ("GET", [id]) => retrieve(world, Kind::CreditNote, id, params),
+        ("GET", [id, "lines"]) => lines(world, id, params),
+        ("POST", [id, "void"]) => void(world, id, params),
+        _ => return None,
+    })
+}
+
+fn create(world: &mut World, params: &mut Params) -> ApiResult {
+    let invoice = params.required("invoice")?;
+    let amount = take_amount(world, &invoice, params)?;
+    let note = CreditNote {
+        amount,
+        refund: params.integer("refund_amount")?.unwrap_or(0),
+        balance: params.integer("credit_amount")?.unwrap_or(0),
+        out_of_band: params.integer("out_of_band_amount")?.unwrap_or(0),
+    };
+    let linked = take_refunds(world, params)?;
+    let mut fields = Map::new();
+    take_texts(params, &["memo", "reason"], &mut fields)?;
+    take_metadata(params, &Value::Null, &mut fields)?;
+    params.ignore(&["email_type", "effective_at"]);
+    params.finish()?;
+    require_param(world, Kind::Invoice, &invoice, "invoice")?;
+    let sum = linked.iter().map(|(_, amount)| amount).sum();
+    if let Some(problem) = credit::problem(world, &invoice, &note, sum) {
+        return Err(ApiError::invalid(problem, "amount"));
+    }
+    let id = credit::issue(world, &invoice, &note, Particulars { linked, fields: fields.into() });
+    Ok(world.get(Kind::CreditNote, &id).clone())
+}
+
+/// The amount of a note, or the sum of its lines: an amount of its own each, or all of an invoice's
+/// line.
+fn take_amount(world: &World, invoice: &str, params: &mut Params) -> Result<i64, ApiError> {
+    let mut lines = 0;
+    let mut has_lines = false;
+    for mut line in params.groups("lines") {
+        let own = line.integer("amount")?;
+        let unit = line.integer("unit_amount")?;
+        let quantity = line.integer("quantity")?.unwrap_or(1);
+        let named = line.text("invoice_line_item")?;
+        line.ignore(&["type", "description"]);
+        line.finish()?;
+        let all = world.get(Kind::Invoice, invoice)["lines"]["data"].as_array();
+        let billed = all.into_iter().flatten().find(|line| line["id"].as_str() == named.as_deref());
+        let billed = billed.map(|line| integer(line, "amount"));
+        let unit = unit.map(|unit| unit * quantity);
+        lines += own.or(unit).or(billed).unwrap_or(0);
+        has_lines = true;
+    }
+    match params.integer("amount")? {
+        Some(amount) => Ok(amount),
+        None if has_lines => Ok(lines),
+        None => Err(ApiError::missing("amount")),
+    }
+}
+
+/// Refunds that were made before, which the note explains.
+fn take_refunds(world: &World, params: &mut Params) -> Result<Vec<(String, i64)>, ApiError> {
+    let mut refunds = Vec::new();
+    for mut refund in params.groups("refunds") {
+        let at = refund.full("refund");
+        let id = refund.required("refund")?;
+        let amount = refund.integer("amount_refunded")?;
+        refund.ignore(&["type"]);
+        refund.finish()?;
+        require_param(world, Kind::Refund, &id, &at)?;
+        let amount = amount.unwrap_or_else(|| integer(world.get(Kind::Refund, &id), "amount"));
+        refunds.push((id, amount));
+    }
+    Ok(refunds)
+}
+
+fn list_all(world: &World, params: &mut Params) -> ApiResult {
+    let invoice = params.text("invoice")?;
+    list(world, Kind::CreditNote, params, |note| {
+        invoice.as_deref().is_none_or(|wanted| note["invoice"] == wanted)
+    })
+}
+
+fn lines(world: &World, id: &str, params: &mut Params) -> ApiResult {
+    require(world, Kind::CreditNote, id)?;
+    let lines = world.get(Kind::CreditNote, id)["lines"]["data"].as_array().cloned();
+    whole(lines.unwrap_or_default(), &format!("/v1/credit_notes/{id}/lines"), params)
+}
+
+fn void(world: &mut World, id: &str, params: &Params) -> ApiResult {
+    params.finish()?;
+    require(world, Kind::CreditNote, id)?;
+    let note = world.get(Kind::CreditNote, id);
+    let open = world.get(Kind::Invoice, text(note, "invoice"))["status"] == "open";
+    if note["status"] != "issued" || !open {
+        let message = "Only a credit note that is issued, for an open invoice, can be voided.";
+        return Err(ApiError::invalid(message, "id"));
+    }
+    credit::void(world, id);
+    Ok(world.get(Kind::CreditNote, id).clone())
+}

@@ -1,0 +1,93 @@
+//! Discounts: a coupon or a promotion code is redeemed for a subscription, and lowers its invoices
+//! (<https://docs.stripe.com/billing/subscriptions/coupons>).
+
+use serde_json::{Value, json};
+
+use super::period;
+use crate::objects::{Kind, integer, text};
+use crate::world::{Redeemed, World};
+
+/// Redeems a coupon for a subscription; returns the id of the discount.
+pub fn redeem(world: &mut World, sub: &str, redeemed: &Redeemed) -> String {
+    let coupon = world.get(Kind::Coupon, &redeemed.coupon).clone();
+    let months = json!({ "interval": "month", "interval_count": coupon["duration_in_months"] });
+    let end = (coupon["duration"] == "repeating")
+        .then(|| period::end_after(world.now, &months, world.now));
+    let fields = json!({
+        "customer": world.get(Kind::Subscription, sub)["customer"],
+        "end": end,
+        "promotion_code": redeemed.promotion_code,
+        "source": { "coupon": redeemed.coupon, "type": "coupon" },
+        "start": world.now,
+        "subscription": sub,
+    });
+    let id = world.insert(Kind::Discount, fields);
+    world.update(Kind::Discount, &id, |discount| {
+        // The one object that has a start, but no time of creation.
+        discount.as_object_mut().and_then(|fields| fields.remove("created"));
+    });
+    count(world, Kind::Coupon, &redeemed.coupon);
+    if let Some(code) = &redeemed.promotion_code {
+        count(world, Kind::PromotionCode, code);
+    }
+    let mut discounts = ids(world, sub);
+    discounts.push(id.clone());
+    world.set(Kind::Subscription, sub, json!({ "discounts": discounts }));
+    world.announce(Kind::Discount, &id, "customer.discount.created");
+    id
+}
+
+fn count(world: &mut World, kind: Kind, id: &str) {
+    let times = integer(world.get(kind, id), "times_redeemed") + 1;
+    world.set(kind, id, json!({ "times_redeemed": times }));
+}
+
+/// The discounts of a subscription.
+fn ids(world: &World, sub: &str) -> Vec<String> {
+    let discounts = world.get(Kind::Subscription, sub)["discounts"].as_array();
+    let ids = discounts.into_iter().flatten().filter_map(Value::as_str);
+    ids.map(str::to_owned).collect()
+}
+
+/// What each discount of a subscription takes off an amount.
+pub fn amounts(world: &World, sub: &str, amount: i64) -> Vec<(String, i64)> {
+    let mut left = amount;
+    let mut amounts = Vec::new();
+    for id in ids(world, sub) {
+        let discount = world.get(Kind::Discount, &id);
+        if discount["end"].as_i64().is_some_and(|end| end <= world.now) {
+            continue;
+        }
+        let off = off(world.get(Kind::Coupon, text(&discount["source"], "coupon")), left);
+        left -= off;
+        amounts.push((id, off));
+    }
+    amounts
+}
+
+/// What a coupon takes off an amount: never more than that.
+pub fn off(coupon: &Value, amount: i64) -> i64 {
+    let percent = coupon["percent_off"].as_f64().unwrap_or_default();
+    // Percentages have two decimals at most, so that whole numbers do.
+    #[allow(clippy::cast_possible_truncation)]
+    let hundredths = (percent * 100.0).round() as i64;
+    let by_percent = (amount * hundredths + 5_000) / 10_000;
+    (by_percent + integer(coupon, "amount_off")).clamp(0, amount.max(0))
+}
+
+/// An invoice was made: what is redeemed once, or is over, applies to no other.
+pub fn used(world: &mut World, sub: &str) {
+    let (over, kept): (Vec<String>, Vec<String>) = ids(world, sub).into_iter().partition(|id| {
+        let discount = world.get(Kind::Discount, id);
+        let coupon = world.get(Kind::Coupon, text(&discount["source"], "coupon"));
+        let ended = discount["end"].as_i64().is_some_and(|end| end <= world.now);
+        coupon["duration"] == "once" || ended
+    });
+    if over.is_empty() {
+        return;
+    }
+    world.set(Kind::Subscription, sub, json!({ "discounts": kept }));
+    for id in over {
+        world.announce(Kind::Discount, &id, "customer.discount.deleted");
+    }
+}

@@ -1,0 +1,126 @@
+//! Payment links and quotes: what comes of them is a checkout session or a subscription like any
+//! other (<https://docs.stripe.com/payment-links>, <https://docs.stripe.com/quotes>).
+
+use serde_json::{Value, json};
+
+use super::subscription::{self, NewSubscription};
+use super::{collection, session};
+use crate::objects::{Kind, put, text, with};
+use crate::world::{Offer, World};
+
+/// A session of a payment link is open for a day.
+const SESSION_EXPIRES_AFTER: i64 = 86_400;
+
+/// A quote is good for thirty days.
+const QUOTE_EXPIRES_AFTER: i64 = 30 * 86_400;
+
+/// Makes a payment link; returns its id.
+pub fn add_link(world: &mut World, terms: Offer, fields: Value) -> String {
+    let id = world.id(Kind::PaymentLink.prefix());
+    let own = json!({
+        "currency": session::totals(world, &terms).currency,
+        "url": format!("{}/buy/{id}", world.url),
+    });
+    world.insert_as(Kind::PaymentLink, &id, with(own, fields));
+    let metadata = Value::from(terms.metadata.clone());
+    world.update(Kind::PaymentLink, &id, |link| link["subscription_data"]["metadata"] = metadata);
+    world.offers.insert(id.clone(), terms);
+    world.announce(Kind::PaymentLink, &id, "payment_link.created");
+    id
+}
+
+/// Opens a payment link: a checkout session that carries the link's metadata; returns its id.
+pub fn open_link(world: &mut World, link: &str, client_reference_id: Option<&str>) -> String {
+    let object = world.get(Kind::PaymentLink, link);
+    let fields = json!({
+        "allow_promotion_codes": object["allow_promotion_codes"],
+        "cancel_url": object["url"],
+        "client_reference_id": client_reference_id,
+        "metadata": object["metadata"],
+        "payment_link": link,
+        // The page of a session that is complete says so.
+        "success_url": format!("{}/checkout/{{CHECKOUT_SESSION_ID}}", world.url),
+    });
+    let fields = fields.as_object().cloned().unwrap_or_default();
+    let terms = world.offers.get(link).cloned().unwrap_or_default();
+    let expires_at = world.now + SESSION_EXPIRES_AFTER;
+    session::open(world, fields, terms, expires_at)
+}
+
+/// Makes a quote; returns its id.
+pub fn add_quote(
+    world: &mut World,
+    customer: &str,
+    terms: Offer,
+    days_until_due: Option<i64>,
+    fields: Value,
+) -> String {
+    let totals = session::totals(world, &terms);
+    let sent = days_until_due.is_some();
+    let own = json!({
+        "amount_subtotal": totals.subtotal,
+        "amount_total": totals.total,
+        "collection_method": if sent { "send_invoice" } else { "charge_automatically" },
+        "currency": totals.currency,
+        "customer": customer,
+        "expires_at": world.now + QUOTE_EXPIRES_AFTER,
+    });
+    let id = world.insert(Kind::Quote, with(own, fields));
+    let metadata = Value::from(terms.metadata.clone());
+    let recurring = terms.lines.first().map_or(Value::Null, |(price, _)| {
+        let recurring = &world.get(Kind::Price, price)["recurring"];
+        json!({
+            "amount_subtotal": totals.subtotal,
+            "amount_total": totals.total,
+            "interval": recurring["interval"],
+            "interval_count": recurring["interval_count"],
+            "total_details": world.get(Kind::Quote, &id)["total_details"],
+        })
+    });
+    world.update(Kind::Quote, &id, |quote| {
+        quote["computed"]["recurring"] = recurring;
+        quote["invoice_settings"]["days_until_due"] = days_until_due.into();
+        quote["subscription_data"]["metadata"] = metadata;
+    });
+    world.offers.insert(id.clone(), terms);
+    world.announce(Kind::Quote, &id, "quote.created");
+    id
+}
+
+/// Finalizes a quote: it can be accepted.
+pub fn finalize_quote(world: &mut World, id: &str) {
+    let number = format!("QT-{}-0001-1", &id[id.len() - 8..].to_uppercase());
+    advance_quote(world, id, "open", "finalized_at", json!({ "number": number }));
+    world.announce(Kind::Quote, id, "quote.finalized");
+}
+
+/// The customer accepts a quote; returns the subscription that comes of it.
+pub fn accept_quote(world: &mut World, id: &str) -> String {
+    let quote = world.get(Kind::Quote, id).clone();
+    let terms = world.offers.get(id).cloned().unwrap_or_default();
+    let new = NewSubscription {
+        customer: text(&quote, "customer").to_owned(),
+        lines: terms.lines,
+        metadata: terms.metadata,
+        trial_end: (terms.trial_days > 0).then(|| world.now + terms.trial_days * 86_400),
+        method: None,
+        discounts: terms.discounts,
+        days_until_due: quote["invoice_settings"]["days_until_due"].as_i64(),
+    };
+    let sub = subscription::create(world, new);
+    let invoice = world.get(Kind::Subscription, &sub)["latest_invoice"].clone();
+    let made = json!({ "invoice": invoice, "subscription": sub });
+    advance_quote(world, id, "accepted", "accepted_at", made);
+    world.announce(Kind::Quote, id, "quote.accepted");
+    collection::advance(world, invoice.as_str().unwrap_or_default());
+    sub
+}
+
+fn advance_quote(world: &mut World, id: &str, status: &str, at: &str, fields: Value) {
+    let now = world.now;
+    world.update(Kind::Quote, id, |quote| {
+        quote["status_transitions"][at] = now.into();
+        put(quote, json!({ "status": status }));
+        put(quote, fields);
+    });
+}

@@ -1,0 +1,154 @@
+//! Checkout sessions themselves: completed, settled later, expired. What an attempt to pay one does
+//! is in `checkout`.
+
+use serde_json::{Map, Value, json};
+
+use super::{discount, invoice};
+use crate::objects::{Kind, integer, text};
+use crate::world::{Offer, Redeemed, Timer, World};
+
+/// What an offer costs.
+pub struct Totals {
+    /// The currency, or null.
+    pub currency: Value,
+    /// Before discounts; nothing while a trial lasts.
+    pub subtotal: i64,
+    /// After them.
+    pub total: i64,
+}
+
+/// Adds up what an offer costs today.
+pub fn totals(world: &World, offer: &Offer) -> Totals {
+    let price = |line: &(String, i64)| world.get(Kind::Price, &line.0);
+    let full: i64 =
+        offer.lines.iter().map(|line| integer(price(line), "unit_amount") * line.1).sum();
+    let subtotal = if offer.trial_days > 0 { 0 } else { full };
+    let total = offer.discounts.iter().fold(subtotal, |left, redeemed| {
+        left - discount::off(world.get(Kind::Coupon, &redeemed.coupon), left)
+    });
+    let currency = offer.lines.first().map_or(Value::Null, |line| price(line)["currency"].clone());
+    Totals { currency, subtotal, total }
+}
+
+/// Opens a session that sells an offer; returns its id.
+pub fn open(
+    world: &mut World,
+    mut fields: Map<String, Value>,
+    offer: Offer,
+    expires_at: i64,
+) -> String {
+    let id = world.id(Kind::CheckoutSession.prefix());
+    let own_email = json!({ "email": fields.get("customer_email") });
+    let customer = fields.get("customer").and_then(Value::as_str);
+    let customer = customer.map_or(&own_email, |id| world.get(Kind::Customer, id));
+    let details = customer["email"].is_string().then(|| customer_details(customer));
+    let own = json!({
+        "customer_details": details,
+        "expires_at": expires_at,
+        "url": format!("{}/checkout/{id}", world.url),
+    });
+    fields.extend(own.as_object().cloned().unwrap_or_default());
+    world.insert_as(Kind::CheckoutSession, &id, fields.into());
+    world.offers.insert(id.clone(), offer);
+    add_up(world, &id);
+    world.schedule(expires_at, Timer::SessionExpires(id.clone()));
+    id
+}
+
+/// Redeems a coupon for what a session sells, instead of any other.
+pub fn redeem(world: &mut World, session: &str, redeemed: Redeemed) {
+    if let Some(offer) = world.offers.get_mut(session) {
+        offer.discounts = vec![redeemed];
+    }
+    add_up(world, session);
+}
+
+/// Says in a session what it costs.
+fn add_up(world: &mut World, session: &str) {
+    let offer = world.offers.get(session).cloned().unwrap_or_default();
+    let totals = totals(world, &offer);
+    let each = |redeemed: &Redeemed| {
+        let code = &redeemed.promotion_code;
+        // A promotion code stands for its coupon.
+        let coupon = code.is_none().then_some(&redeemed.coupon);
+        json!({ "coupon": coupon, "promotion_code": code })
+    };
+    let discounts: Vec<Value> = offer.discounts.iter().map(each).collect();
+    let off = totals.subtotal - totals.total;
+    let fields = json!({
+        "amount_subtotal": totals.subtotal,
+        "amount_total": totals.total,
+        "currency": totals.currency,
+        "discounts": if discounts.is_empty() { Value::Null } else { discounts.into() },
+        "total_details": { "amount_discount": off, "amount_shipping": 0, "amount_tax": 0 },
+    });
+    world.set(Kind::CheckoutSession, session, fields);
+}
+
+/// The first invoice of a subscription was paid, or a bank debit for it failed.
+pub fn payment_settled(world: &mut World, invoice: &str, paid: bool) {
+    let sub = invoice::subscription_of(world, invoice);
+    let Some(session) = world.sessions.get(&sub).cloned() else { return };
+    let object = world.get(Kind::CheckoutSession, &session);
+    match (text(object, "status"), text(object, "payment_status")) {
+        ("open", _) if paid => complete(world, &session, &sub, "paid"),
+        ("complete", "unpaid") if object["invoice"] == invoice => {
+            let (status, event) = if paid {
+                ("paid", "checkout.session.async_payment_succeeded")
+            } else {
+                ("unpaid", "checkout.session.async_payment_failed")
+            };
+            // It is settled; later attempts are the invoice's own business.
+            world.sessions.remove(&sub);
+            world.set(Kind::CheckoutSession, &session, json!({ "payment_status": status }));
+            world.announce(Kind::CheckoutSession, &session, event);
+        }
+        _ => {}
+    }
+}
+
+/// The subscription of a session has begun.
+pub fn complete(world: &mut World, session: &str, sub: &str, payment_status: &str) {
+    let subscription = world.get(Kind::Subscription, sub);
+    let customer = world.get(Kind::Customer, text(subscription, "customer"));
+    let fields = json!({
+        "customer": subscription["customer"],
+        "customer_details": customer_details(customer),
+        "invoice": subscription["latest_invoice"],
+        "payment_status": payment_status,
+        "status": "complete",
+        "subscription": sub,
+        "url": null,
+    });
+    world.set(Kind::CheckoutSession, session, fields);
+    world.announce(Kind::CheckoutSession, session, "checkout.session.completed");
+}
+
+/// What a session says of its customer.
+pub fn customer_details(customer: &Value) -> Value {
+    json!({
+        "address": null,
+        "business_name": null,
+        "email": customer["email"],
+        "individual_name": null,
+        "name": customer["name"],
+        "phone": null,
+        "tax_exempt": "none",
+        "tax_ids": [],
+    })
+}
+
+/// Closes a session that nobody completed.
+pub fn expire(world: &mut World, session: &str) {
+    let fields = json!({ "expires_at": world.now, "status": "expired", "url": null });
+    world.set(Kind::CheckoutSession, session, fields);
+    world.announce(Kind::CheckoutSession, session, "checkout.session.expired");
+}
+
+/// Closes a session whose time has come.
+pub fn expire_if_due(world: &mut World, session: &str) {
+    let object = world.get(Kind::CheckoutSession, session);
+    if object["status"] == "open" && integer(object, "expires_at") <= world.now {
+        expire(world, session);
+    }
+}
