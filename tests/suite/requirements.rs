@@ -1,5 +1,5 @@
-//! docs/requirements.md and the tests agree: a number that a test has in its name is listed there, and
-//! "(no test yet)" stands exactly where no test has the number.
+//! docs/requirements.md and the tests agree: a number that a test has in its name is listed there,
+//! and "(no test yet)" stands exactly where no test has the number.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -1,13 +1,13 @@
-//! Random histories with every fault (the crate `sim`): fixed seeds, so that this test never fails by
-//! chance, and every seed that failed once. `scripts/soak` runs fresh ones. A failure names its seed:
-//! `cargo run --release -p licentia-sim -- --seed N --trace` repeats it.
+//! Random histories with every fault (the crate `sim`): fixed seeds, so that this test never fails
+//! by chance, and every seed that failed once. `scripts/soak` runs fresh ones. A failure names its
+//! seed: `cargo run --release -p licentia-sim -- --seed N --trace` repeats it.
 
 use licentia_sim::{Plan, SEEDS_THAT_FAILED, Total};
 
 use crate::harness::TestDatabase;
 use crate::harness::database::{Kind, kind};
 
-/// The number of fixed seeds on SQLite in memory, and on PostgreSQL, where each takes many times as long.
+/// The number of fixed seeds on SQLite in memory, and on PostgreSQL, where each takes far longer.
 const ON_SQLITE: u64 = 200;
 const ON_POSTGRES: u64 = 10;
 
