@@ -192,7 +192,12 @@ async fn one(plan: &Plan, seed: u64, ground: &Ground, total: &Mutex<Total>) -> R
     let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
     total.histories += 1;
     total.steps += ending.steps as u64;
-    total.violations.extend(ending.violations.iter().map(|what| format!("seed {seed}: {what}")));
+    for violation in &ending.violations {
+        let violation = format!("seed {seed}: {violation}");
+        // At once: a long run may be stopped before it ends.
+        eprintln!("{violation}");
+        total.violations.push(violation);
+    }
     for (place, times) in ending.deaths {
         *total.deaths.entry(place).or_default() += times;
     }

