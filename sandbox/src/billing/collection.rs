@@ -147,7 +147,16 @@ pub fn settle(world: &mut World, intent: &str, succeeds: bool) {
     let delayed = text(world.get(Kind::PaymentIntent, intent), "status") == "processing";
     let outcome =
         if succeeds { payment::succeed(world, intent) } else { payment::fail(world, intent) };
-    note(world, intent, outcome);
+    let first = world
+        .invoice_of(intent)
+        .filter(|id| world.get(Kind::Invoice, id)["billing_reason"] == "subscription_create");
+    match first {
+        Some(id) if delayed && !succeeds && world.voids_failed_first_debits => {
+            world.announce(Kind::Invoice, &id, "invoice.payment_failed");
+            invoice::void(world, &id);
+        }
+        _ => note(world, intent, outcome),
+    }
     if let Some(id) = world.invoice_of(intent).filter(|_| delayed && !succeeds) {
         session::payment_settled(world, &id, false);
     }

@@ -33,7 +33,6 @@ pub fn refund(world: &mut World, charge: &str, new: NewRefund) -> String {
         "balance_transaction": world.id("txn_"),
         "charge": charge,
         "currency": paid["currency"],
-        "customer": paid["customer"],
         "metadata": new.metadata,
         "payment_intent": paid["payment_intent"],
         "reason": new.reason,

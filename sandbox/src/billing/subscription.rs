@@ -172,8 +172,9 @@ pub fn set_status(world: &mut World, sub: &str, status: &str) {
     }
 }
 
-/// One of its invoices was paid, voided or written off: if it owes money, its newest invoice that
-/// is not void decides (<https://docs.stripe.com/billing/subscriptions/overview#voiding-invoice>).
+/// One of its invoices was paid, voided or written off: its newest invoice that is not void decides
+/// whether it owes money
+/// (<https://docs.stripe.com/billing/subscriptions/overview#voiding-invoice>).
 pub fn follow_invoices(world: &mut World, sub: &str) {
     let subscription = world.get(Kind::Subscription, sub);
     let mut invoices = world.newest_first(Kind::Invoice, subscription["customer"].as_str());
@@ -181,15 +182,20 @@ pub fn follow_invoices(world: &mut World, sub: &str) {
         invoice["parent"]["subscription_details"]["subscription"] == sub
             && invoice["status"] != "void"
     });
-    let state = newest.map_or("void", |invoice| text(invoice, "status")).to_owned();
-    drop(invoices);
-    let is_clear = match text(subscription, "status") {
-        "incomplete" => state == "paid",
-        "past_due" | "unpaid" => matches!(state.as_str(), "paid" | "uncollectible" | "void"),
-        _ => false,
+    let state = newest.map_or("void", |invoice| text(invoice, "status"));
+    let is_overdue = newest.is_some_and(|invoice| {
+        invoice["status"] == "open"
+            && invoice["due_date"].as_i64().is_some_and(|due| due <= world.now)
+    });
+    let next = match (text(subscription, "status"), state) {
+        ("incomplete", "paid") => Some("active"),
+        ("past_due" | "unpaid", "paid" | "uncollectible" | "void") => Some("active"),
+        ("active", _) if is_overdue => Some("past_due"),
+        _ => None,
     };
-    if is_clear {
-        set_status(world, sub, "active");
+    drop(invoices);
+    if let Some(next) = next {
+        set_status(world, sub, next);
     }
 }
 

@@ -93,6 +93,14 @@ impl Double {
         self.shared.write(|world| world.writes_off_after_retries = writes_off);
     }
 
+    /// Chooses what becomes of a subscription that is active while its first bank debit is under
+    /// way, once that fails: its invoice is voided and it stays active, or it is past due and
+    /// dunning begins. Stripe knows both
+    /// (<https://docs.stripe.com/billing/subscriptions/overview>).
+    pub fn void_failed_first_debits(&self, voids: bool) {
+        self.shared.write(|world| world.voids_failed_first_debits = voids);
+    }
+
     /// Pauses the collection of a subscription's payments.
     ///
     /// # Errors

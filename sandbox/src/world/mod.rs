@@ -111,6 +111,8 @@ pub struct World {
     pub payments_listed: Order,
     /// Whether an invoice is written off when every retry of its payment has failed.
     pub writes_off_after_retries: bool,
+    /// Whether a first invoice is voided when the bank debit that was to pay it fails.
+    pub voids_failed_first_debits: bool,
     /// For so many seconds, searches do not find what was made.
     pub search_lag: i64,
     /// The checkout session that each subscription began with.
@@ -141,6 +143,7 @@ impl World {
             calls: 0,
             payments_listed: Order::Reversed,
             writes_off_after_retries: false,
+            voids_failed_first_debits: false,
             search_lag: 0,
             sessions: HashMap::new(),
             payments: HashMap::new(),

@@ -156,3 +156,24 @@ async fn a_first_debit_that_fails_leaves_a_subscription_that_counted_on_it() {
         ("active".into(), "paid".into())
     );
 }
+
+#[tokio::test]
+async fn a_first_debit_that_fails_may_leave_an_active_subscription_without_a_payment() {
+    // https://docs.stripe.com/billing/subscriptions/overview: the invoice is voided, and the
+    // subscription stays active.
+    let stripe = Stripe::start().await;
+    stripe.sandbox.void_failed_first_debits(true);
+    let customer = stripe.customer().await;
+    let session = stripe.session(&customer, "").await;
+    stripe.sandbox.pay(&session, Card::DelayedFailed).unwrap();
+    stripe.sandbox.advance_days(3);
+    let subscription = stripe.sandbox.object(&session)["subscription"].as_str().unwrap().to_owned();
+    let (invoice, intent) = stripe.payment(&subscription).await;
+    assert_eq!(stripe.status(&subscription), "active");
+    assert_eq!(
+        (stripe.status(&invoice), stripe.status(&intent)),
+        ("void".into(), "canceled".into())
+    );
+    assert_eq!(stripe.sandbox.object(&session)["payment_status"], "unpaid");
+    assert_eq!(stripe.sandbox.events("checkout.session.async_payment_failed").len(), 1);
+}

@@ -95,3 +95,17 @@ async fn stripe_23_a_subscription_can_change_to_sent_invoices() {
     assert_eq!(stripe.status(&invoice), "open");
     assert_eq!(stripe.sandbox.object(&invoice)["due_date"], START + 37 * DAY);
 }
+
+#[tokio::test]
+async fn stripe_23_voiding_the_newest_invoice_leaves_the_older_one_to_decide() {
+    // https://docs.stripe.com/billing/subscriptions/overview#voiding-invoice
+    let stripe = Stripe::start().await;
+    let customer = stripe.customer().await;
+    let subscription =
+        stripe.sandbox.subscribe_by_invoice(&customer, "price_pro_monthly", 45).unwrap();
+    stripe.sandbox.advance_days(50);
+    assert_eq!(stripe.status(&subscription), "active");
+    let (newest, _) = stripe.payment(&subscription).await;
+    stripe.sandbox.void_invoice(&newest).unwrap();
+    assert_eq!(stripe.status(&subscription), "past_due");
+}
