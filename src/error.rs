@@ -132,6 +132,11 @@ pub enum Error {
     /// The database cannot be reached or did not do what it was told.
     #[error("the database failed: {0}")]
     Database(String),
+    /// Background work ended, and is restarted.
+    #[error(
+        "a background task is not running: {0}; it restarts by itself, and the log says why it ended"
+    )]
+    BackgroundTaskDown(String),
     /// Something that must not happen. The text is for the log, not for the caller.
     #[error("internal error: {0}")]
     Internal(String),
@@ -177,6 +182,7 @@ impl Error {
             Self::TooManyRequests { .. } => Code::TooManyRequests,
             Self::Busy => Code::Busy,
             Self::Database(_) => Code::Unavailable,
+            Self::BackgroundTaskDown(_) => Code::BackgroundTaskDown,
             Self::Internal(_) | Self::Setup(_) => Code::Internal,
         }
     }
@@ -186,7 +192,7 @@ impl Error {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::TooManyRequests { retry_after } => Some(*retry_after),
-            Self::Busy | Self::Database(_) => Some(BUSY_RETRY_AFTER),
+            Self::Busy | Self::Database(_) | Self::BackgroundTaskDown(_) => Some(BUSY_RETRY_AFTER),
             Self::Stripe(_) if self.code() == Code::BillingUnavailable => Some(BUSY_RETRY_AFTER),
             _ => None,
         }
@@ -255,6 +261,8 @@ pub enum Code {
     Unavailable,
     /// The server is too busy.
     Busy,
+    /// A background task is not running.
+    BackgroundTaskDown,
 }
 
 impl Code {
@@ -290,6 +298,7 @@ impl Code {
             Self::Internal => "internal",
             Self::Unavailable => "unavailable",
             Self::Busy => "busy",
+            Self::BackgroundTaskDown => "background_task_down",
         }
     }
 
@@ -312,7 +321,7 @@ impl Code {
             Self::TooManyRequests => 429,
             Self::Internal => 500,
             Self::BillingRefused => 502,
-            Self::Unavailable | Self::Busy => 503,
+            Self::Unavailable | Self::Busy | Self::BackgroundTaskDown => 503,
             Self::BillingNotConfigured | Self::BillingUnavailable => 503,
         }
     }
@@ -349,6 +358,7 @@ impl Code {
             Self::Internal => "Something went wrong here",
             Self::Unavailable => "The service is unavailable",
             Self::Busy => "The service is busy",
+            Self::BackgroundTaskDown => "A background task is not running",
         }
     }
 }
