@@ -21,6 +21,7 @@ pub mod plan;
 pub mod policy;
 pub mod retry;
 pub mod session;
+pub mod stripe_failure;
 pub mod stripe_ids;
 pub mod subscription;
 pub mod time;

@@ -3,8 +3,6 @@
 //! second time. What the state comes to is judged by [`crate::domain::subscription`], and written by
 //! [`crate::flows::settle`].
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
@@ -19,7 +17,7 @@ use crate::domain::license::{IssuedLicense, Phase, Source};
 use crate::domain::order::Order;
 use crate::domain::stripe_ids::{CheckoutSessionId, StripeCustomerId};
 use crate::domain::subscription::Seen;
-use crate::domain::time::{DAY, Timestamp};
+use crate::domain::time::DAY;
 use crate::error::{Error, Result};
 use crate::flows::lease::Lease;
 use crate::flows::settle::{Intent, Looked};
@@ -28,12 +26,6 @@ use crate::stripe::{Session, Stripe, StripeCustomer, StripeFailure};
 
 /// Orders of one customer that are looked at: more than eighty years of months.
 pub(super) const MAX_ORDERS: i64 = 1000;
-
-/// How long apart a customer who fetches a license makes us look at Stripe, in seconds.
-const BETWEEN_LOOKS: i64 = 5;
-
-/// Customers that are remembered before those of long ago are forgotten.
-const MAX_LOOKS: usize = 10_000;
 
 /// How long such a customer waits for it.
 const LONGEST_LOOK: Duration = Duration::from_secs(3);
@@ -84,25 +76,6 @@ async fn look_alone(
 ) -> Result<Looked> {
     let lease = Lease::take(app, customer_id).await?;
     lease.during(app, look(app, &lease, events, intent)).await
-}
-
-/// When customers who fetched a license last made us look at Stripe, on this server.
-#[derive(Default)]
-pub struct Looks(Mutex<HashMap<CustomerId, Timestamp>>);
-
-impl Looks {
-    /// Whether it is time for another look, which is then noted: also one that will fail.
-    fn may_look(&self, id: &CustomerId, now: Timestamp) -> bool {
-        let mut looks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if looks.len() >= MAX_LOOKS {
-            looks.retain(|_, at| now < at.plus(BETWEEN_LOOKS));
-        }
-        let recently = looks.get(id).is_some_and(|at| *at <= now && now < at.plus(BETWEEN_LOOKS));
-        if !recently {
-            looks.insert(id.clone(), now);
-        }
-        !recently
-    }
 }
 
 /// Brings a customer in line with Stripe who comes to fetch a license, if something may have happened of
