@@ -11,9 +11,9 @@ use crate::domain::plan::Catalog;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::FailPoints;
-use crate::flows::sync::Looks;
-use crate::flows::webhook::Intake;
+use crate::intake::Intake;
 use crate::keys::KeyRing;
+use crate::looks::Looks;
 use crate::mailer::Mailer;
 use crate::passwords::Passwords;
 use crate::plans;
@@ -117,12 +117,7 @@ impl App {
     /// # Errors
     /// [`Error::Setup`] with what must be mended before the server can run.
     pub async fn start(config: &Config, clock: Arc<dyn Clock>, random: Random) -> Result<Self> {
-        let (plans, keys) = read_files(config)?;
-        let store = Store::open(&config.database_url, IfMissing::Create).await?;
-        store.migrate_up().await?;
-        store.end_leases_of_the_dead().await?;
-        let keys = usable_keys(config, keys, &store, clock.now(), &random).await?;
-        Self::new(config, plans, keys, Surroundings::real(config, store, clock, random)?)
+        Files::read(config)?.start(config, clock, random).await
     }
 
     /// For an operator's command: uses what is there, and makes nothing.
@@ -130,7 +125,7 @@ impl App {
     /// # Errors
     /// [`Error::Setup`] when the database, its newest schema, or a key is missing.
     pub async fn open(config: &Config, clock: Arc<dyn Clock>, random: Random) -> Result<Self> {
-        let (plans, keys) = read_files(config)?;
+        let Files { plans, keys } = Files::read(config)?;
         let store = Store::open(&config.database_url, IfMissing::Refuse).await?;
         store.must_be_current().await?;
         let keys = keys.ok_or_else(|| {
@@ -200,15 +195,44 @@ impl std::ops::Deref for App {
     }
 }
 
-/// The plans and the keys, or every problem of both at once.
-fn read_files(config: &Config) -> Result<(Catalog, Option<KeyRing>)> {
-    match (plans::load(config.plans_file.as_deref()), KeyRing::load(config)) {
-        (Ok(plans), Ok(keys)) => Ok((plans, keys)),
-        (Err(Error::Setup(mut problems)), Err(Error::Setup(more))) => {
-            problems.extend(more);
-            Err(Error::Setup(problems))
+/// The files that a server is started from.
+pub struct Files {
+    plans: Catalog,
+    /// None when there is no key yet.
+    keys: Option<KeyRing>,
+}
+
+impl Files {
+    /// Reads the plans and the keys. Nothing is written.
+    ///
+    /// # Errors
+    /// [`Error::Setup`] with every problem of both at once.
+    pub fn read(config: &Config) -> Result<Self> {
+        match (plans::load(config.plans_file.as_deref()), KeyRing::load(config)) {
+            (Ok(plans), Ok(keys)) => Ok(Self { plans, keys }),
+            (Err(Error::Setup(mut problems)), Err(Error::Setup(more))) => {
+                problems.extend(more);
+                Err(Error::Setup(problems))
+            }
+            (Err(error), _) | (_, Err(error)) => Err(error),
         }
-        (Err(error), _) | (_, Err(error)) => Err(error),
+    }
+
+    /// The rest of [`App::start`].
+    ///
+    /// # Errors
+    /// As [`App::start`].
+    pub async fn start(
+        self,
+        config: &Config,
+        clock: Arc<dyn Clock>,
+        random: Random,
+    ) -> Result<App> {
+        let store = Store::open(&config.database_url, IfMissing::Create).await?;
+        store.migrate_up().await?;
+        store.end_leases_of_the_dead().await?;
+        let keys = usable_keys(config, self.keys, &store, clock.now(), &random).await?;
+        App::new(config, self.plans, keys, Surroundings::real(config, store, clock, random)?)
     }
 }
 

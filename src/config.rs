@@ -1,6 +1,7 @@
 //! The configuration: one documented struct, validated once, from a TOML file with the
 //! environment on top. Reading values is done by [`crate::settings`].
 
+mod orchestrator;
 mod origin;
 mod stripe;
 
@@ -196,8 +197,8 @@ fn overlay(
         .collect();
     variables.sort();
     for (key, variable, value) in variables {
-        if value.is_empty() {
-            // As in most programs: set to nothing is not set.
+        // As in most programs: set to nothing is not set.
+        if value.is_empty() || orchestrator::sets(&key, &value) {
             continue;
         }
         let level = LEVELS.iter().find(|level| key.starts_with(&format!("{level}_")));

@@ -5,6 +5,8 @@
 
 // Whether a call to Stripe may move between threads is asked of every type that an error could hold.
 #![recursion_limit = "256"]
+// These macros panic when standard output or standard error cannot be written.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod cli;
 pub mod http;
@@ -18,7 +20,9 @@ pub mod config;
 pub mod customer_file;
 pub mod fail_point;
 pub mod files;
+pub mod intake;
 pub mod keys;
+pub mod looks;
 pub mod mailer;
 pub mod passwords;
 pub mod plans;

@@ -1,7 +1,7 @@
 //! What happens in the background: the inbox and the outbox are drained, at once when something was
 //! written into them, and every second for what is to be tried again; once a day everybody is compared with
-//! Stripe; and what an alarm can hang on is counted. Whatever is slow (one customer's sync, one mail) holds
-//! up nothing but itself.
+//! Stripe; what an alarm can hang on is counted; and an idle SQLite file is made complete. Whatever is slow
+//! (one customer's sync, one mail) holds up nothing but itself; whatever ends is restarted.
 
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use crate::error::Result;
 use crate::flows::Mode;
 use crate::flows::reconcile::Report;
 use crate::flows::{drift, inbox, mail, reconcile};
+use crate::tasks::Background;
 
 /// How often the boxes are looked at without having been told.
 const POLL: Duration = Duration::from_secs(1);
@@ -36,30 +37,68 @@ const BETWEEN_COUNTS: Duration = Duration::from_secs(30);
 /// Mails that are sent at once; each has a connection to the SMTP server of its own.
 const MAILS_AT_ONCE: usize = 10;
 
-/// Works until `stopped` changes, and finishes what is under way.
+/// A database that nobody wrote to for this long is idle. A checkpoint costs as much as a commit.
+const IDLE: Duration = Duration::from_secs(2);
+
+/// Works until `stopped` changes, and finishes what is under way. What ends before that is restarted.
 pub async fn run(app: App, stopped: watch::Receiver<()>) {
-    let (events, mails, told) = (app.clone(), app.clone(), stopped.clone());
-    let inbox = drain(
-        EVENTS_AT_ONCE,
-        &app.events_due,
-        stopped.clone(),
-        |room| inbox::take_due(&app, room),
-        move |(whose, about)| {
-            let app = events.clone();
-            async move { inbox::work(&app, &whose, &about).await }
-        },
-    );
-    let outbox = drain(
-        MAILS_AT_ONCE,
-        &app.mail_due,
-        stopped,
-        |room| mail::take_due(&app, room),
-        move |due| {
-            let app = mails.clone();
-            async move { mail::send(&app, &due).await }
-        },
-    );
-    tokio::join!(inbox, outbox, compare_daily(&app, told.clone()), count(&app, told));
+    let (tasks, stopped) = (&app.tasks, || stopped.clone());
+    let inbox = tasks.keep(Background::Inbox, stopped(), || drain_inbox(&app, stopped()));
+    let outbox = tasks.keep(Background::Outbox, stopped(), || drain_outbox(&app, stopped()));
+    let counts = tasks.keep(Background::Counts, stopped(), || count(&app, stopped()));
+    let comparison = async {
+        if app.stripe.is_some() {
+            let begin = || compare_daily(&app, stopped());
+            tasks.keep(Background::Reconcile, stopped(), begin).await;
+        }
+    };
+    let checkpoints = async {
+        if app.store.has_log() {
+            let begin = || checkpoint_when_idle(&app, stopped());
+            tasks.keep(Background::Checkpoint, stopped(), begin).await;
+        }
+    };
+    tokio::join!(inbox, outbox, counts, comparison, checkpoints);
+}
+
+/// Works on events from Stripe.
+async fn drain_inbox(app: &App, stopped: watch::Receiver<()>) {
+    let take = |room| inbox::take_due(app, room);
+    drain(EVENTS_AT_ONCE, &app.events_due, stopped, take, |(whose, about)| {
+        let app = app.clone();
+        async move { inbox::work(&app, &whose, &about).await }
+    })
+    .await;
+}
+
+/// Sends mails.
+async fn drain_outbox(app: &App, stopped: watch::Receiver<()>) {
+    let take = |room| mail::take_due(app, room);
+    drain(MAILS_AT_ONCE, &app.mail_due, stopped, take, |due| {
+        let app = app.clone();
+        async move { mail::send(&app, &due).await }
+    })
+    .await;
+}
+
+/// Makes an idle SQLite file complete, so that a copy of it alone has everything.
+async fn checkpoint_when_idle(app: &App, mut stopped: watch::Receiver<()>) {
+    let mut before = None;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(IDLE) => {}
+            _ = stopped.changed() => return,
+        }
+        let log = app.store.log_state();
+        if log.is_some() && log == before {
+            match app.store.checkpoint().await {
+                Ok(true) => {}
+                Ok(false) => tracing::debug!("the database is in use, and is checkpointed later"),
+                Err(error) => tracing::warn!(%error, "the database cannot be checkpointed"),
+            }
+        }
+        before = log;
+    }
 }
 
 /// Counts what an alarm can hang on, at the start and regularly.
@@ -77,9 +116,6 @@ async fn count(app: &App, mut stopped: watch::Receiver<()>) {
 
 /// Compares everybody with Stripe at the start and once a day, whatever the events said.
 async fn compare_daily(app: &App, mut stopped: watch::Receiver<()>) {
-    if app.stripe.is_none() {
-        return;
-    }
     loop {
         let compared = tokio::select! {
             compared = reconcile::everybody(app, Mode::Apply, reconcile::AT_ONCE, |_| {}) => compared,
@@ -164,7 +200,7 @@ async fn drain<T, Taking, Working>(
     }
 }
 
-/// What failed here is tried again when its lease ends. A panic has been told on standard error.
+/// What failed here is tried again when its lease ends. A panic is in the log already.
 fn tell(done: std::result::Result<Result<()>, tokio::task::JoinError>) {
     match done {
         Ok(Ok(())) => {}

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{print, with_app, write_out};
+use super::{note, print, with_app, write_out};
 use crate::app::App;
 use crate::config::Config;
 use crate::domain::admin_key::{Scope, StoredAdminKey};
@@ -99,7 +99,9 @@ impl AdminKeyCommand {
                     return hand_over(&stored.admin_key_id, format_args!("{made:#}\n"));
                 }
                 let (id, until) = (&stored.admin_key_id, until(&stored));
-                eprintln!("Made the admin key {id} ({scope}, {until}). It is shown this once:");
+                note(format_args!(
+                    "Made the admin key {id} ({scope}, {until}). It is shown this once:\n"
+                ));
                 hand_over(id, format_args!("{}\n", key.expose()))
             }
             Action::List { json } => list(&admin::list(app).await?, app.now(), json),

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{NO, print, print_json, progress, with_app};
+use super::{NO, complain, print, print_json, progress, with_app};
 use crate::config::Config;
 use crate::error::Result;
 use crate::flows::Mode;
@@ -60,7 +60,7 @@ impl Backfill {
             print(format_args!("left: {who}{plan}: {message}\n"))?;
         }
         for failed in &report.failed {
-            eprintln!("error: {}: {}", failed.stripe_customer_id, failed.error);
+            complain(format_args!("{}: {}", failed.stripe_customer_id, failed.error));
         }
         for (price, count) in &report.unknown_prices {
             print(format_args!(

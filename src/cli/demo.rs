@@ -15,7 +15,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{NO, log, print, serve, wait};
+use super::log::Log;
+use super::{NO, print, serve, wait};
 use crate::config::{Config, Mode};
 use crate::error::{Error, Result};
 use customer::{Customer, PASSWORD};
@@ -47,7 +48,7 @@ pub struct Demo {
 impl Demo {
     pub fn run(self, config: &Config) -> Result<ExitCode> {
         must_be_harmless(config)?;
-        log(if config.log == CHATTY { QUIET } else { &config.log });
+        let _log = Log::start(if config.log == CHATTY { QUIET } else { &config.log })?;
         wait(self.stage(config))
     }
 

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use licentia_verify::{KeySet, MAX_JWKS_BYTES, MAX_TOKEN_BYTES, Status, Unverified};
 use serde_json::{Value, json};
 
-use super::{NO, WRONG_CALL, print, with_app};
+use super::{NO, WRONG_CALL, complain, note, print, with_app};
 use crate::app::App;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
@@ -132,7 +132,7 @@ impl Verify {
         let (mut keys, token) = match inputs {
             Ok(inputs) => inputs,
             Err(problem) => {
-                eprintln!("error: {problem}");
+                complain(problem);
                 return Ok(ExitCode::from(WRONG_CALL));
             }
         };
@@ -204,7 +204,7 @@ fn inspect(argument: &str) -> Result<ExitCode> {
             print(format_args!("{shown:#}\n"))
         }
         Err(problem) => {
-            eprintln!("error: {problem}");
+            complain(problem);
             Ok(ExitCode::from(NO))
         }
     }
@@ -236,7 +236,9 @@ impl Issue {
         if !self.json {
             if license.term().ends() != Some(license.token_expires_at) {
                 let until = license.token_expires_at;
-                eprintln!("This token runs out on {until}; the app refreshes it online before.");
+                note(format_args!(
+                    "This token runs out on {until}; the app refreshes it online before.\n"
+                ));
             }
             return print(format_args!("{}\n", license.token));
         }

@@ -11,6 +11,7 @@ mod events;
 mod import;
 mod keys;
 mod license;
+mod log;
 mod migrate;
 mod reconcile;
 mod serve;
@@ -25,7 +26,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
 
 use crate::app::App;
 use crate::clock::SystemClock;
@@ -142,9 +142,19 @@ fn fail(error: &Error) -> ExitCode {
         _ => vec![text.as_str()],
     };
     for problem in problems {
-        eprintln!("error: {problem}");
+        complain(problem);
     }
     ExitCode::from(NO)
+}
+
+/// Writes an error to standard error.
+fn complain(problem: impl Display) {
+    note(format_args!("error: {problem}\n"));
+}
+
+/// Writes to standard error. If it cannot be written, nobody can be told.
+fn note(text: impl Display) {
+    let _ = write!(std::io::stderr(), "{text}");
 }
 
 /// Writes to standard output. A reader that has gone away is no error.
@@ -178,7 +188,7 @@ impl Progress {
     fn show(&self, count: usize) {
         if self.terminal && count >= self.shown.get() + SHOWN_EVERY {
             self.shown.set(count);
-            eprint!("{START_OF_EMPTY_LINE}{count} {}", self.what);
+            note(format_args!("{START_OF_EMPTY_LINE}{count} {}", self.what));
         }
     }
 }
@@ -186,7 +196,7 @@ impl Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         if self.shown.get() > 0 {
-            eprint!("{START_OF_EMPTY_LINE}");
+            note(START_OF_EMPTY_LINE);
         }
     }
 }
@@ -230,13 +240,4 @@ fn stripe_of(config: &Config) -> Result<&StripeConfig> {
     config.stripe.as_ref().ok_or_else(|| {
         Error::setup("`stripe.secret_key` is not set; set LICENTIA_STRIPE__SECRET_KEY")
     })
-}
-
-/// Logs to standard error.
-fn log(filter: &str) {
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(filter))
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::{NO, print, print_json, progress, stripe_of, with_app};
+use super::{NO, complain, print, print_json, progress, stripe_of, with_app};
 use crate::config::Config;
 use crate::error::Result;
 use crate::flows::Mode;
@@ -56,12 +56,12 @@ impl Reconcile {
             }
         }
         for failed in &report.failed {
-            eprintln!("error: {}: {}", failed.customer_id, failed.error);
+            complain(format_args!("{}: {}", failed.customer_id, failed.error));
         }
         let done = if self.dry_run { "would be repaired" } else { "repaired" };
         let missed = match &report.events_error {
             Some(error) => {
-                eprintln!("error: the events that were missed cannot be listed: {error}");
+                complain(format_args!("the events that were missed cannot be listed: {error}"));
                 String::new()
             }
             None => format!("; {} events had been missed", report.missed_events),

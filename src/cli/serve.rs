@@ -9,8 +9,9 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::{log, print, wait};
-use crate::app::App;
+use super::log::Log;
+use super::{wait, write_out};
+use crate::app::{App, Files};
 use crate::clock::SystemClock;
 use crate::config::{Config, Mode};
 use crate::error::{Error, Result};
@@ -30,22 +31,26 @@ pub const EXAMPLES: &str = "Examples:
   LICENTIA_LISTEN=0.0.0.0:3100 LICENTIA_PUBLIC_URL=https://licenses.acme.example licentia serve
   LICENTIA_DATABASE_URL=postgres://licentia@db/licentia licentia serve
 
-It stops on Ctrl-C or SIGTERM, after finishing what is under way.";
+It stops on Ctrl-C or SIGTERM, after finishing what is under way. SIGHUP is ignored.";
 
 pub fn run(config: &Config) -> Result<ExitCode> {
-    log(&config.log);
+    let _log = Log::start(&config.log)?;
     wait(serve(config))?;
     Ok(ExitCode::SUCCESS)
 }
 
 async fn serve(config: &Config) -> Result<()> {
-    let app = App::start(config, Arc::new(SystemClock), Random::from_system()?).await?;
+    // A closed terminal, or a program that rotates logs, sends it. Once heard, it never ends the process.
+    let _ = signal(SignalKind::hangup());
+    let files = Files::read(config)?;
+    // Before anything is written: on a busy port another server works, perhaps on the same database.
     let listener = TcpListener::bind(config.listen).await.map_err(|error| {
         Error::setup(format!(
             "cannot listen on {}: {error}; set `listen` (LICENTIA_LISTEN) to a free address",
             config.listen
         ))
     })?;
+    let app = files.start(config, Arc::new(SystemClock), Random::from_system()?).await?;
     let address = listener.local_addr().unwrap_or(config.listen);
     if !address.ip().is_loopback() && !config.public_url.is_https() {
         tracing::warn!(
@@ -66,8 +71,10 @@ async fn serve(config: &Config) -> Result<()> {
              says who paid"
         );
     }
-    greet(&app, config, address)?;
-    operate(listener, &app, config, stop_signal()).await
+    // Heard before anybody is told that the server is there.
+    let stop = stop_signal();
+    greet(&app, config, address);
+    operate(listener, &app, config, stop).await
 }
 
 /// Serves and works until `stop`, then finishes what is under way.
@@ -99,7 +106,7 @@ pub(super) async fn operate(
     served.map_err(|error| Error::Internal(format!("the server stopped: {error}")))
 }
 
-fn greet(app: &App, config: &Config, mut address: SocketAddr) -> Result<()> {
+fn greet(app: &App, config: &Config, mut address: SocketAddr) {
     if address.ip().is_unspecified() {
         // All addresses: show one that a browser on this machine can open.
         address.set_ip(Ipv4Addr::LOCALHOST.into());
@@ -121,7 +128,7 @@ fn greet(app: &App, config: &Config, mut address: SocketAddr) -> Result<()> {
         Some(_) => "no webhook secret: nothing is sold".to_owned(),
         None => "not connected: nothing is sold".to_owned(),
     };
-    print(format_args!(
+    let written = write_out(format_args!(
         "Licentia {version} listens on {url}\n\
          \x20 Swagger UI  {url}/docs\n\
          \x20 Product     {product} (plans: {plans})\n\
@@ -129,8 +136,10 @@ fn greet(app: &App, config: &Config, mut address: SocketAddr) -> Result<()> {
          \x20 Stripe      {stripe}\n\
          \x20 Mail        {mail}\n\
          \x20 Keys        {keys}\n"
-    ))?;
-    Ok(())
+    ));
+    if let Err(error) = written {
+        tracing::warn!(%error, url, "listening; standard output cannot be written");
+    }
 }
 
 /// Until Ctrl-C or SIGTERM, which are heard from this call on. Without the means to hear them, the

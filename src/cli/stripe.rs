@@ -8,7 +8,7 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 
 use super::backfill::{self, Backfill};
-use super::{NO, print, stripe_of, wait};
+use super::{NO, complain, print, stripe_of, wait};
 use crate::clock::SystemClock;
 use crate::config::{Config, Origin, StripeConfig};
 use crate::domain::webhook::EVENT_TYPES;
@@ -120,7 +120,7 @@ fn tell(url: &str, made: &Made, wrong: &[String]) -> Result<ExitCode> {
         );
     }
     for problem in wrong {
-        eprintln!("error: {problem}");
+        complain(problem);
     }
     Ok(ExitCode::from(NO))
 }

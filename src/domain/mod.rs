@@ -23,6 +23,7 @@ pub mod policy;
 pub mod retry;
 pub mod session;
 pub mod settlement;
+pub mod stripe_failure;
 pub mod stripe_ids;
 pub mod stripe_state;
 pub mod subscription;

@@ -3,8 +3,6 @@
 //! follows from the state is decided by [`crate::domain::settlement`] and written by
 //! [`crate::flows::settle`].
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
@@ -20,18 +18,12 @@ use crate::domain::order::Order;
 use crate::domain::settlement::SyncReport;
 use crate::domain::stripe_ids::{CheckoutSessionId, StripeCustomerId};
 use crate::domain::stripe_state::{CheckoutSession, StripeState};
-use crate::domain::time::{DAY, Timestamp};
+use crate::domain::time::DAY;
 use crate::error::{Error, Result};
 use crate::flows::lease::Lease;
 use crate::flows::settle::{Fetched, MAX_ORDERS};
 use crate::flows::{Mode, settle, stripe_customer};
 use crate::stripe::{Stripe, StripeCustomer, StripeFailure};
-
-/// How long apart a customer who fetches a license makes us look at Stripe, in seconds.
-const BETWEEN_LOOKS: i64 = 5;
-
-/// Customers that are remembered before those of long ago are forgotten.
-const MAX_LOOKS: usize = 10_000;
 
 /// How long such a customer waits for it.
 const LONGEST_LOOK: Duration = Duration::from_secs(3);
@@ -66,25 +58,6 @@ async fn sync_alone(
 ) -> Result<SyncReport> {
     let lease = Lease::take(app, customer_id).await?;
     lease.during(app, sync_leased(app, &lease, events, mode)).await
-}
-
-/// When customers who fetched a license last made us look at Stripe, on this server.
-#[derive(Default)]
-pub struct Looks(Mutex<HashMap<CustomerId, Timestamp>>);
-
-impl Looks {
-    /// Whether it is time for another look, which is then noted: also one that will fail.
-    fn may_look(&self, id: &CustomerId, now: Timestamp) -> bool {
-        let mut looks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if looks.len() >= MAX_LOOKS {
-            looks.retain(|_, at| now < at.plus(BETWEEN_LOOKS));
-        }
-        let recently = looks.get(id).is_some_and(|at| *at <= now && now < at.plus(BETWEEN_LOOKS));
-        if !recently {
-            looks.insert(id.clone(), now);
-        }
-        !recently
-    }
 }
 
 /// Brings a customer in line with Stripe who comes to fetch a license, if something may have happened of

@@ -4,46 +4,14 @@
 //! Deliveries that come at the same time are stored in one transaction: a disk confirms a few hundred
 //! writes a second, and a busy day at Stripe brings more events than that.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
 use secrecy::ExposeSecret;
-use tokio::sync::{Mutex as Turn, oneshot};
+use tokio::sync::oneshot;
 
 use crate::app::App;
 use crate::config::Mode;
 use crate::domain::webhook::{BadWebhook, Envelope, authenticate};
 use crate::error::{Error, Result};
-
-/// Events that are stored at once, by one statement; more would keep other writers waiting, and both
-/// databases take several times the parameters of so many.
-const MAX_BATCH: usize = 256;
-
-/// What came, and who waits for its being stored.
-struct Arrival {
-    event: Envelope,
-    body: String,
-    stored: oneshot::Sender<Result<()>>,
-}
-
-/// Where deliveries wait for each other.
-#[derive(Default)]
-pub struct Intake {
-    waiting: Mutex<Vec<Arrival>>,
-    /// Whoever has it stores for all that wait.
-    turn: Arc<Turn<()>>,
-}
-
-impl Intake {
-    fn queue(&self) -> MutexGuard<'_, Vec<Arrival>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn next_batch(&self) -> Vec<Arrival> {
-        let mut queue = self.queue();
-        let most = queue.len().min(MAX_BATCH);
-        queue.drain(..most).collect()
-    }
-}
+use crate::intake::Arrival;
 
 /// Takes a webhook in: when it answers, it is durable, or it is none of ours.
 ///
@@ -73,12 +41,12 @@ fn count(result: &'static str, events: u64) {
 /// Stores an event, together with those that wait at the same time.
 async fn store(app: &App, event: Envelope, body: String) -> Result<()> {
     let (stored, mut answer) = oneshot::channel();
-    app.intake.queue().push(Arrival { event, body, stored });
+    app.intake.add(Arrival { event, body, stored });
     let gone = |_| Err(Error::Busy);
     let turn = tokio::select! {
         // Another one's turn covered it.
         answered = &mut answer => return answered.unwrap_or_else(gone),
-        turn = app.intake.turn.clone().lock_owned() => turn,
+        turn = app.intake.turn() => turn,
     };
     let batch = app.intake.next_batch();
     if !batch.is_empty() {

@@ -5,8 +5,10 @@ use poem_openapi::payload::Json;
 use poem_openapi::{Object, OpenApi};
 
 use super::Tag;
-use super::problem::{Failure, NothingMore};
+use super::problem::{Failure, NothingMore, documented};
 use crate::app::App;
+
+documented!(ReadinessCodes: BackgroundTaskDown);
 
 pub struct HealthApi;
 
@@ -37,10 +39,12 @@ impl HealthApi {
 
     /// Can it serve?
     ///
-    /// For a load balancer: 503 while the database does not answer. A database that answers and takes
-    /// no writes is enough: keys and licenses are served from it, and what would write is 503 by itself.
+    /// For a load balancer: 503 while the database does not answer, or a background task is not running. A
+    /// database that answers and takes no writes is enough: keys and licenses are served from it, and what
+    /// would write is 503 by itself.
     #[oai(path = "/ready", method = "get", operation_id = "getReadiness")]
-    async fn ready(&self, Data(app): Data<&App>) -> Result<Json<Health>, Failure<NothingMore>> {
+    async fn ready(&self, Data(app): Data<&App>) -> Result<Json<Health>, Failure<ReadinessCodes>> {
+        app.tasks.must_all_run()?;
         app.store.ping().await?;
         Ok(Health::ok())
     }

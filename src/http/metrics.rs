@@ -32,7 +32,7 @@ pub fn recorder() -> Option<&'static PrometheusHandle> {
 
 /// Folds samples into buckets for as long as the server runs.
 pub async fn upkeep() {
-    let Some(recorder) = recorder() else { return };
+    let Some(recorder) = recorder() else { return std::future::pending().await };
     let mut ticks = tokio::time::interval(UPKEEP);
     loop {
         ticks.tick().await;

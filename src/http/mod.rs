@@ -27,9 +27,11 @@ use std::sync::Arc;
 use poem::{Endpoint, EndpointExt, Response, Route};
 use poem_openapi::{OpenApiService, Tags};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use crate::app::App;
 use crate::config::Config;
+use crate::tasks::Background;
 
 pub use webhooks::PATH as WEBHOOK_PATH;
 
@@ -117,7 +119,11 @@ pub async fn serve(
     config: &Config,
     shutdown: impl Future<Output = ()>,
 ) -> std::io::Result<()> {
-    let upkeep = tokio::spawn(metrics::upkeep());
+    let (_end, ended) = watch::channel(());
+    let tasks = app.tasks.clone();
+    let upkeep = tokio::spawn(async move {
+        tasks.keep(Background::Metrics, ended, metrics::upkeep).await;
+    });
     let served = server::serve(listener, routes(app, config), shutdown).await;
     upkeep.abort();
     served

@@ -23,6 +23,12 @@ const DIRECTORY_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 /// The bits that let anybody but the owner in.
 const OTHERS: u32 = 0o077;
+/// The bit that lets the owner's group read.
+const GROUP_READS: u32 = 0o040;
+/// The bit that lets everybody write.
+const ANYBODY_WRITES: u32 = 0o002;
+/// What a volume has that is otherwise empty: our README, and what `mkfs.ext4` makes.
+const NO_KEYS: [&str; 2] = ["README.md", "lost+found"];
 
 /// A key file that is there.
 pub struct KeyFile {
@@ -44,7 +50,7 @@ pub fn list(directory: &Path) -> Result<(Vec<KeyFile>, Vec<String>)> {
         }
     }
     if !files.is_empty() {
-        problems.extend(must_be_private(directory, DIRECTORY_MODE).err().map(|e| e.to_string()));
+        problems.extend(must_be_closed(directory).err().map(|e| e.to_string()));
     }
     files.sort_by_key(|file| file.signs_from);
     Ok((files, problems))
@@ -62,7 +68,7 @@ fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
 
 /// The text of a key file, which nobody else may read.
 pub fn read(path: &Path) -> Result<Zeroizing<String>> {
-    must_be_private(path, FILE_MODE)?;
+    must_be_private(path)?;
     let text = read_text(path, MAX_KEY_BYTES);
     text.map(Zeroizing::new).map_err(|problem| unreadable(path, &problem))
 }
@@ -118,26 +124,54 @@ fn make_private(directory: &Path) -> Result<()> {
         let mut builder = DirBuilder::new();
         return builder.recursive(true).mode(DIRECTORY_MODE).create(directory).map_err(refused);
     }
-    let only_readme = entries(directory)?.iter().all(|path| path.ends_with("README.md"));
-    if only_readme {
-        let closed = Permissions::from_mode(DIRECTORY_MODE);
-        return fs::set_permissions(directory, closed).map_err(refused);
-    }
-    must_be_private(directory, DIRECTORY_MODE)
-}
-
-fn must_be_private(path: &Path, mode: u32) -> Result<()> {
-    let found = fs::metadata(path).map_err(|error| unreadable(path, &error))?.permissions().mode();
-    if found & OTHERS == 0 {
+    let no_keys = |path: &PathBuf| NO_KEYS.iter().any(|name| path.ends_with(name));
+    let closed = Permissions::from_mode(DIRECTORY_MODE);
+    if entries(directory)?.iter().all(no_keys) && fs::set_permissions(directory, closed).is_ok() {
         return Ok(());
     }
+    must_be_closed(directory)
+}
+
+/// Only the owner may use the directory. One that we do not own, such as a volume that our group may use
+/// or a mounted secret, may be listed by others: its files are private by themselves.
+fn must_be_closed(directory: &Path) -> Result<()> {
+    let mode = mode(directory)?;
+    let closed = mode & OTHERS == 0;
+    let mounted = match owned(directory, mode) {
+        Ok(()) => false,
+        Err(error) => error.kind() == ErrorKind::ReadOnlyFilesystem || mode & ANYBODY_WRITES == 0,
+    };
+    if closed || mounted { Ok(()) } else { Err(loose(directory, mode, DIRECTORY_MODE)) }
+}
+
+/// Only the owner may read the file; or the owner's group, if nobody may write it or we do not own it, as
+/// it is for a mounted secret.
+fn must_be_private(path: &Path) -> Result<()> {
+    let mode = mode(path)?;
+    let closed = mode & OTHERS == 0;
+    let for_the_group = mode & OTHERS & !GROUP_READS == 0;
+    let mounted = for_the_group && (mode & 0o222 == 0 || owned(path, mode).is_err());
+    if closed || mounted { Ok(()) } else { Err(loose(path, mode, FILE_MODE)) }
+}
+
+fn mode(path: &Path) -> Result<u32> {
+    let found = fs::metadata(path).map_err(|error| unreadable(path, &error))?;
+    Ok(found.permissions().mode() & 0o7777)
+}
+
+/// Whether we may change the mode, found out by setting it to what it is.
+fn owned(path: &Path, mode: u32) -> std::io::Result<()> {
+    fs::set_permissions(path, Permissions::from_mode(mode))
+}
+
+fn loose(path: &Path, mode: u32, wanted: u32) -> Error {
     let path = path.display();
-    let found = found & 0o777;
-    Err(Error::setup(format!(
+    let found = mode & 0o777;
+    Error::setup(format!(
         "{path} has mode {found:03o}: others can read the signing keys\n  \
-         run: chmod {mode:o} {path}\n  \
+         run: chmod {wanted:o} {path}\n  \
          and if somebody may have read them, make a new key: licentia keys generate"
-    )))
+    ))
 }
 
 fn time_in_name(path: &Path) -> Result<Timestamp> {

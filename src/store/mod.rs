@@ -15,9 +15,11 @@ mod licenses;
 pub mod migrate;
 mod orders;
 mod outbox;
+mod presence;
 mod sessions;
 mod statement;
 mod subscriptions;
+mod wal;
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -33,6 +35,7 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions, Connection, Executor, PgConnection, Postgres, Sqlite};
 
 use crate::error::{Error, Result};
+use presence::Presence;
 
 use statement::sql;
 
@@ -80,12 +83,13 @@ pub enum Store {
 pub struct OpenedFile {
     path: PathBuf,
     inode: u64,
+    presence: Presence,
 }
 
 impl OpenedFile {
     fn at(path: &Path) -> Result<Self> {
         let inode = std::fs::metadata(path).map_err(|error| Error::setup(error.to_string()))?.ino();
-        Ok(Self { path: path.to_owned(), inode })
+        Ok(Self { path: path.to_owned(), inode, presence: Presence::default() })
     }
 
     /// A file that was removed or replaced takes writes that nobody will ever read.
@@ -186,19 +190,25 @@ impl Store {
         Ok(())
     }
 
-    /// Ends every lease that a process held which has died: on SQLite, where one server works, all of
-    /// them, so that a restart goes on at once. Servers on PostgreSQL outlive each other; there a lease
-    /// ends by itself.
-    ///
-    /// Were another server alive all the same, its leases' numbers would tell it: what it does is
-    /// done again, and never written twice.
+    /// Ends every lease that a dead server held, so that a restart goes on at once: on SQLite all of
+    /// them, unless another server uses the file. Otherwise, and on PostgreSQL, a lease ends by itself.
     ///
     /// # Errors
     /// As [`Store::write`].
     pub async fn end_leases_of_the_dead(&self) -> Result<()> {
-        if matches!(self, Self::Postgres(_)) {
-            return Ok(());
-        }
+        let Self::Sqlite { file, .. } = self else { return Ok(()) };
+        let Some(OpenedFile { path, presence, .. }) = file.clone() else {
+            return self.end_all_leases().await;
+        };
+        // Waits while another server does the same.
+        let begun = tokio::task::spawn_blocking(move || (presence.begin(&path), presence)).await;
+        let (alone, presence) = begun.map_err(|error| Error::Internal(error.to_string()))?;
+        let ended = if alone { self.end_all_leases().await } else { Ok(()) };
+        presence.share();
+        ended
+    }
+
+    async fn end_all_leases(&self) -> Result<()> {
         let mut tx = self.write().await?;
         for end in [
             "UPDATE customer_leases SET leased_until = NULL WHERE leased_until IS NOT NULL",
@@ -210,12 +220,20 @@ impl Store {
         tx.commit().await
     }
 
-    /// Closes every connection, so that nothing is left half done.
+    /// Closes every connection, so that nothing is left half done, and a SQLite file is complete without
+    /// its write-ahead log.
     pub async fn close(&self) {
         match self {
-            Self::Sqlite { writer, readers, .. } => {
+            Self::Sqlite { writer, readers, file } => {
                 readers.close().await;
+                // SQLite does the same for the last who closes; another process may have it open.
+                if let Err(error) = self.checkpoint().await {
+                    tracing::debug!(%error, "the write-ahead log stays");
+                }
                 writer.close().await;
+                if let Some(file) = file {
+                    file.presence.end();
+                }
             }
             Self::Postgres(pool) => pool.close().await,
         }

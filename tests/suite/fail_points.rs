@@ -17,7 +17,7 @@ const CALLS: [&str; 4] = ["self.post(", "self.post::<", "self.delete(", "self.de
 const TRANSACTION: &str = "tx";
 
 /// The functions that write and are no step from sign-up to mail, and why each needs no place.
-const NO_STEP_OF_A_SALE: [(&str, &[&str], &str); 12] = [
+const NO_STEP_OF_A_SALE: [(&str, &[&str], &str); 13] = [
     ("account", &["update", "delete_here"], "one transaction; what follows from it is a task"),
     ("admin", &["create", "revoke", "permit"], "one transaction, and nothing follows"),
     ("backfill", &["create"], "its command has places of its own"),
@@ -30,6 +30,7 @@ const NO_STEP_OF_A_SALE: [(&str, &[&str], &str); 12] = [
     ("session", &["login", "end"], "one transaction, and nothing follows"),
     ("setup", &["endpoint"], "one call, of a command that is begun anew"),
     ("subscription", &["portal"], "one call, which makes what nobody keeps"),
+    ("worker", &["checkpoint_when_idle"], "moves what was committed, and changes nothing"),
 ];
 
 /// A function of a file, without its comments and what its literals say.

@@ -5,10 +5,10 @@ use licentia::clock::{Clock, SystemClock};
 use licentia_sandbox::sign;
 use tokio::sync::watch;
 
-use crate::harness::database::texts;
-use crate::harness::process::{Server, licentia, run};
+use crate::harness::database::{Kind, execute, kind, number, texts};
+use crate::harness::process::{Server, licentia, run, serve};
 use crate::harness::shop::event;
-use crate::harness::{Client, TestDatabase};
+use crate::harness::{Client, TestDatabase, until};
 
 /// The secret of a webhook endpoint.
 const SECRET: &str = "whsec_test";
@@ -125,16 +125,70 @@ fn mistakes_in_plans_and_keys_are_told_together() {
 }
 
 #[tokio::test]
-async fn an_address_in_use_is_named_with_the_setting() {
+async fn an_address_in_use_is_named_with_the_setting_and_nothing_is_made() {
     let directory = tempfile::tempdir().unwrap();
-    let database = TestDatabase::new(directory.path()).await;
+    let database = TestDatabase::empty(directory.path()).await;
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let refused = run(licentia(directory.path())
-        .arg("serve")
-        .env("LICENTIA_DATABASE_URL", &database.url)
-        .env("LICENTIA_LISTEN", taken.local_addr().unwrap().to_string()));
+    let address = taken.local_addr().unwrap().to_string();
+    let refused = run(&mut serve(directory.path(), &database, &[("LICENTIA_LISTEN", &address)]));
     assert_eq!(refused.code, 1);
     assert!(refused.err.contains("LICENTIA_LISTEN"), "{}", refused.err);
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
+const LEASED: &str = "SELECT COUNT(*) FROM outbox WHERE leased_until IS NOT NULL";
+
+#[tokio::test]
+async fn a_second_serve_ends_no_lease_of_the_first() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = TestDatabase::empty(directory.path()).await;
+    let mut first = Server::start(directory.path(), &database, &[]);
+    let request = serde_json::json!({ "email": "ada@example.com", "password": "SecurePass123" });
+    assert_eq!(first.client.post("/api/customers/signup", &request).await.status, 201);
+    let store = database.open().await;
+    let sent = "SELECT COUNT(*) FROM outbox WHERE sent_at IS NOT NULL";
+    until(async || number(&store, sent).await == 1).await;
+    // A lease that nobody gives back, as one of a mail that is being sent.
+    execute(&store, "UPDATE outbox SET leased_until = 1").await.unwrap();
+
+    let port = first.client.base.trim_start_matches("http://").to_owned();
+    let refused = run(&mut serve(directory.path(), &database, &[("LICENTIA_LISTEN", &port)]));
+    assert_eq!((refused.code, number(&store, LEASED).await), (1, 1), "{}", refused.err);
+    let second = Server::start(directory.path(), &database, &[]);
+    assert_eq!(number(&store, LEASED).await, 1, "the same database, another port");
+
+    // Who starts when the first has died, but the second lives, ends none either.
+    first.child.kill().unwrap();
+    first.child.wait().unwrap();
+    let third = Server::start(directory.path(), &database, &[]);
+    assert_eq!(number(&store, LEASED).await, 1, "a second is still there");
+    assert_eq!((second.stop(), third.stop()), (Some(0), Some(0)));
+
+    // Who starts alone goes on at once with what the dead held; on PostgreSQL leases end by themselves.
+    let _alone = Server::start(directory.path(), &database, &[]);
+    let left = if kind() == Kind::Sqlite { 0 } else { 1 };
+    assert_eq!(number(&store, LEASED).await, left);
+}
+
+#[tokio::test]
+async fn variables_of_orchestrators_do_not_stop_the_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = TestDatabase::empty(directory.path()).await;
+    let set = [
+        ("LICENTIA_SERVICE_HOST", "10.0.0.1"),
+        ("LICENTIA_SERVICE_PORT", "3100"),
+        ("LICENTIA_SERVICE_PORT_HTTP", "3100"),
+        ("LICENTIA_PORT", "tcp://10.0.0.1:3100"),
+        ("LICENTIA_PORT_3100_TCP", "tcp://10.0.0.1:3100"),
+        ("LICENTIA_PORT_3100_TCP_ADDR", "10.0.0.1"),
+        ("LICENTIA_PORT_3100_TCP_PORT", "3100"),
+        ("LICENTIA_PORT_3100_TCP_PROTO", "tcp"),
+        ("LICENTIA_KEYS_PASSPHRASE", ""),
+    ];
+    assert_eq!(Server::start(directory.path(), &database, &set).stop(), Some(0));
+    let misspelled = run(&mut serve(directory.path(), &database, &[("LICENTIA_PORT", "3100")]));
+    assert_eq!(misspelled.code, 1);
+    assert!(misspelled.err.contains("`port` (LICENTIA_PORT)"), "{}", misspelled.err);
 }
 
 #[test]
@@ -145,8 +199,7 @@ fn a_database_that_cannot_be_opened_is_named_without_its_password() {
         "postgres://licentia:hunter2@127.0.0.1:1/licentia",
         "postgres://licentia:hunter2@",
     ] {
-        let refused =
-            run(licentia(directory.path()).arg("serve").env("LICENTIA_DATABASE_URL", url));
+        let refused = run(&mut serve(directory.path(), &TestDatabase { url: url.to_owned() }, &[]));
         assert_eq!(refused.code, 1, "{url}");
         assert!(refused.err.contains("database"), "{}", refused.err);
         assert!(!refused.err.contains("hunter2"), "{}", refused.err);

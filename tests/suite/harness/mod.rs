@@ -11,6 +11,7 @@ pub mod vendor;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use licentia::app::App;
 use licentia::clock::{Clock, SystemClock};
@@ -153,6 +154,19 @@ impl Drop for TestApp {
     fn drop(&mut self) {
         self.served.abort();
     }
+}
+
+/// How long a condition may take to come true, with many tests on one machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until a condition holds.
+pub async fn until(holds: impl AsyncFn() -> bool) {
+    let waited = tokio::time::timeout(PATIENCE, async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    waited.await.expect("it never came true");
 }
 
 /// A line to Stripe of which only this double is there.

@@ -21,6 +21,17 @@ pub fn licentia(directory: &Path) -> Command {
     command
 }
 
+/// A server on a free port, in a directory.
+pub fn serve(directory: &Path, database: &TestDatabase, settings: &[(&str, &str)]) -> Command {
+    let mut command = licentia(directory);
+    command
+        .arg("serve")
+        .env("LICENTIA_LISTEN", "127.0.0.1:0")
+        .env("LICENTIA_DATABASE_URL", &database.url)
+        .envs(settings.iter().copied());
+    command
+}
+
 /// Runs to the end.
 pub fn run(command: &mut Command) -> Done {
     let output = command.output().unwrap();
@@ -42,15 +53,13 @@ pub struct Server {
 impl Server {
     /// Starts one on a free port, and waits until it says where it listens.
     pub fn start(directory: &Path, database: &TestDatabase, settings: &[(&str, &str)]) -> Self {
-        let mut command = licentia(directory);
-        command
-            .arg("serve")
-            .env("LICENTIA_LISTEN", "127.0.0.1:0")
-            .env("LICENTIA_DATABASE_URL", &database.url)
-            .envs(settings.iter().copied())
-            .stdout(Stdio::piped())
-            .stderr(std::fs::File::create(directory.join("server.log")).unwrap());
-        let mut child = command.spawn().unwrap();
+        let log = std::fs::File::create(directory.join("server.log")).unwrap();
+        Self::run(serve(directory, database, settings).stderr(log), directory)
+    }
+
+    /// Runs a command that serves, and waits until it says where it listens.
+    pub fn run(command: &mut Command, directory: &Path) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut greeting = String::new();
         while let Some(Ok(line)) = lines.next() {
@@ -61,9 +70,15 @@ impl Server {
             }
         }
         let url = greeting.split_whitespace().find(|word| word.starts_with("http://"));
-        let log = || std::fs::read_to_string(directory.join("server.log")).unwrap();
+        let log = || std::fs::read_to_string(directory.join("server.log")).unwrap_or_default();
         let url = url.unwrap_or_else(|| panic!("it did not start: {greeting}{}", log()));
         Self { client: Client::new(url.to_owned()), child, greeting }
+    }
+
+    /// Sends it a signal, by its name without `SIG`.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
     }
 
     /// Asks it to stop (SIGTERM) and waits. Answers its exit code.
@@ -73,8 +88,7 @@ impl Server {
 
     /// The same, for one that is replaced.
     pub fn end(&mut self) -> Option<i32> {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").arg(&pid).status().unwrap().success());
+        self.signal("TERM");
         self.child.wait().unwrap().code()
     }
 }

@@ -1,0 +1,100 @@
+//! The log: lines on standard error, written by a thread of its own. When standard error cannot be
+//! written (its disk is full, its reader is gone or does not read), lines are lost and nothing else.
+
+use std::io::{self, IsTerminal, Write};
+use std::panic::PanicHookInfo;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::error::{Error, Result};
+
+/// Lines that wait to be written; more are lost. A line has about 200 bytes, so this is 200 KB.
+const MAX_WAITING: usize = 1024;
+
+/// How long the end of the process waits for the last lines.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Keeps the log going. On drop, waits until what was logged is written.
+#[must_use]
+pub struct Log(SyncSender<Message>);
+
+enum Message {
+    Line(Vec<u8>),
+    /// Everything before this is written.
+    Flush(SyncSender<()>),
+}
+
+impl Log {
+    /// Logs events and panics from now on.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when the thread cannot be started.
+    pub fn start(filter: &str) -> Result<Self> {
+        let (sender, waiting) = sync_channel(MAX_WAITING);
+        let thread = std::thread::Builder::new().name("log".to_owned());
+        thread
+            .spawn(move || write_all(&waiting))
+            .map_err(|error| Error::Internal(format!("no thread for the log: {error}")))?;
+        let lines = sender.clone();
+        tracing_subscriber::fmt()
+            .with_env_filter(EnvFilter::new(filter))
+            .with_writer(move || Lines(lines.clone()))
+            .with_ansi(io::stderr().is_terminal())
+            .init();
+        // The default hook writes to standard error itself, and so would wait for a stuck reader.
+        std::panic::set_hook(Box::new(log_panic));
+        Ok(Self(sender))
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        let (done, written) = sync_channel(1);
+        // A full queue means that standard error is stuck.
+        if self.0.try_send(Message::Flush(done)).is_ok() {
+            let _ = written.recv_timeout(FLUSH_TIMEOUT);
+        }
+    }
+}
+
+/// Queues each event as one line; never fails, never waits.
+struct Lines(SyncSender<Message>);
+
+impl Write for Lines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if self.0.try_send(Message::Line(line.to_vec())).is_err() {
+            count_lost();
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn write_all(waiting: &Receiver<Message>) {
+    let mut out = io::stderr();
+    for message in waiting {
+        match message {
+            Message::Line(line) => {
+                if out.write_all(&line).is_err() {
+                    count_lost();
+                }
+            }
+            Message::Flush(done) => drop(done.send(())),
+        }
+    }
+}
+
+fn count_lost() {
+    metrics::counter!("licentia_log_lines_lost_total").increment(1);
+}
+
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    let message = panic.payload_as_str().unwrap_or("no message");
+    tracing::error!(place, message, "panicked");
+}

@@ -1,0 +1,80 @@
+//! The variables that orchestrators set for a service or a container of the name `licentia`. They look
+//! like settings of ours and are none.
+
+/// The transports that Kubernetes and Docker name.
+const TRANSPORTS: [&str; 3] = ["tcp", "udp", "sctp"];
+
+/// Whether an orchestrator sets this variable. `key` is its name in lower case, without `LICENTIA_`.
+///
+/// Kubernetes: <https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables>.
+/// Docker: <https://docs.docker.com/engine/network/links/#environment-variables>.
+pub fn sets(key: &str, value: &str) -> bool {
+    match key.split('_').collect::<Vec<_>>()[..] {
+        // `LICENTIA_PORT=tcp://10.0.0.1:3100`; a number would be meant for `listen`.
+        ["port"] => is_url(value),
+        ["service", "host"] | ["service", "port"] => true,
+        ["service", "port", ref name @ ..] => name.iter().all(|word| !word.is_empty()),
+        ["port", number, transport, ref rest @ ..] => {
+            let part = matches!(rest, [] | ["addr" | "port" | "proto"]);
+            number.parse::<u16>().is_ok() && TRANSPORTS.contains(&transport) && part
+        }
+        // `LICENTIA_NAME=/web/licentia`, and what a linked container has in its own environment.
+        ["name"] => value.starts_with('/'),
+        ["env", ..] => true,
+        _ => false,
+    }
+}
+
+fn is_url(value: &str) -> bool {
+    let Some((transport, address)) = value.split_once("://") else { return false };
+    let port = address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+    TRANSPORTS.contains(&transport) && port.is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_kubernetes_and_docker_set_is_recognised() {
+        for (key, value) in [
+            ("service_host", "10.0.0.1"),
+            ("service_port", "3100"),
+            ("service_port_http", "3100"),
+            ("service_port_http_metrics", "3100"),
+            ("port", "tcp://10.0.0.1:3100"),
+            ("port", "tcp://[fd00::1]:3100"),
+            ("port_3100_tcp", "tcp://10.0.0.1:3100"),
+            ("port_3100_tcp_addr", "10.0.0.1"),
+            ("port_3100_tcp_port", "3100"),
+            ("port_3100_tcp_proto", "tcp"),
+            ("port_53_udp_proto", "udp"),
+            ("name", "/web/licentia"),
+            ("env_licentia_listen", "0.0.0.0:3100"),
+        ] {
+            assert!(sets(key, value), "{key}={value}");
+        }
+    }
+
+    #[test]
+    fn a_misspelled_setting_is_not() {
+        for (key, value) in [
+            ("port", "3100"),
+            ("port", "http://10.0.0.1:3100"),
+            ("port", "tcp://10.0.0.1"),
+            ("ports", "tcp://10.0.0.1:3100"),
+            ("port_http_tcp", "tcp://10.0.0.1:3100"),
+            ("port_3100", "3100"),
+            ("port_3100_http", "3100"),
+            ("port_3100_tcp_address", "10.0.0.1"),
+            ("service", "licentia"),
+            ("service_url", "http://10.0.0.1"),
+            ("service_port_", "3100"),
+            ("name", "licentia"),
+            ("environment", "test"),
+            ("listn", "127.0.0.1:3100"),
+        ] {
+            assert!(!sets(key, value), "{key}={value}");
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! SQLite's write-ahead log: commits are appended to `FILE-wal`, and a checkpoint writes them into the
+//! file itself (<https://sqlite.org/wal.html>). A copy of the file alone has what was checkpointed.
+
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use super::Store;
+use crate::error::Result;
+
+/// How long a checkpoint waits for readers and writers of other processes: it holds up our own writers.
+const CHECKPOINT_WAIT: &str = "PRAGMA busy_timeout = 100";
+
+/// What the connection waits otherwise, as [`super::LONGEST_WAIT`].
+const USUAL_WAIT: &str = "PRAGMA busy_timeout = 5000";
+
+/// A state of the write-ahead log; equal states mean that nobody wrote in between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogState {
+    bytes: u64,
+    written_at: SystemTime,
+}
+
+impl Store {
+    /// Whether the database is a file with a write-ahead log.
+    #[must_use]
+    pub fn has_log(&self) -> bool {
+        matches!(self, Self::Sqlite { file: Some(_), .. })
+    }
+
+    /// The state of the write-ahead log, whoever wrote it; `None` when it is empty.
+    #[must_use]
+    pub fn log_state(&self) -> Option<LogState> {
+        let Self::Sqlite { file: Some(file), .. } = self else { return None };
+        let mut path = file.path.clone().into_os_string();
+        path.push("-wal");
+        let found = std::fs::metadata(PathBuf::from(path)).ok()?;
+        let state = LogState { bytes: found.len(), written_at: found.modified().ok()? };
+        Some(state).filter(|state| state.bytes > 0)
+    }
+
+    /// Writes the write-ahead log into the file, and empties it. Returns whether it did: not while
+    /// somebody reads an older state, or writes.
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    pub async fn checkpoint(&self) -> Result<bool> {
+        let Self::Sqlite { writer, file: Some(_), .. } = self else { return Ok(true) };
+        let mut writer = writer.acquire().await?;
+        sqlx::query(CHECKPOINT_WAIT).execute(&mut *writer).await?;
+        // The columns: busy, frames in the log, frames written into the file.
+        let done: std::result::Result<(i64, i64, i64), _> =
+            sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut *writer).await;
+        sqlx::query(USUAL_WAIT).execute(&mut *writer).await?;
+        Ok(done?.0 == 0)
+    }
+}
