@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::domain::admin_key::{AdminKey, Operation, Scope, StoredAdminKey};
-use crate::domain::audit::{Actor, AuditEntry};
+use crate::domain::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::contact::DisplayName;
 use crate::domain::ids::AdminKeyId;
 use crate::domain::time::Timestamp;
@@ -39,7 +39,7 @@ pub async fn create(
     };
     let mut tx = app.store.write().await?;
     tx.insert_admin_key(&stored, &secret_hash(key.expose())).await?;
-    audit(app, &mut tx, by_operator("admin_key.created", &stored), now).await?;
+    audit(app, &mut tx, by_operator(AuditAction::AdminKeyCreated, &stored), now).await?;
     tx.commit().await?;
     Ok((stored, key))
 }
@@ -60,12 +60,12 @@ pub async fn revoke(app: &App, id: &AdminKeyId) -> Result<StoredAdminKey> {
     let now = app.now();
     let mut tx = app.store.write().await?;
     let revoked = tx.revoke_admin_key(id, now).await?.ok_or(Error::NotFound("admin key"))?;
-    audit(app, &mut tx, by_operator("admin_key.revoked", &revoked), now).await?;
+    audit(app, &mut tx, by_operator(AuditAction::AdminKeyRevoked, &revoked), now).await?;
     tx.commit().await?;
     Ok(revoked)
 }
 
-fn by_operator(action: &'static str, key: &StoredAdminKey) -> AuditEntry<'static> {
+fn by_operator(action: AuditAction, key: &StoredAdminKey) -> AuditEntry<'static> {
     let (id, scope) = (key.admin_key_id.as_str(), key.scope.as_str());
     let detail = json!({ "admin_key_id": id, "name": key.name.as_str(), "scope": scope });
     AuditEntry { actor: Actor::Operator, action, customer_id: None, detail }
@@ -113,7 +113,7 @@ pub async fn permit(
     }
     let entry = AuditEntry {
         actor: Actor::Admin(&key.admin_key_id),
-        action: "admin_key.used",
+        action: AuditAction::AdminKeyUsed,
         customer_id: None,
         detail,
     };

@@ -8,6 +8,7 @@ use futures_util::{StreamExt, stream};
 use serde::Serialize;
 
 use crate::app::App;
+use crate::domain::audit::AuditAction;
 use crate::domain::contact::{Email, Newcomer};
 use crate::domain::ids::CustomerId;
 use crate::domain::matching::{Decision, Doubt, Ours, Sign, Tag, Theirs, decide};
@@ -251,7 +252,7 @@ async fn step(
         },
         Decision::Leave(Doubt::NotHere(id)) => {
             let mut tx = app.store.read().await?;
-            let deleted = tx.has_audit_entry(&id, "customer.deleted").await?;
+            let deleted = tx.has_audit_entry(&id, AuditAction::CustomerDeleted).await?;
             Err(if deleted { Doubt::Deleted(id) } else { Doubt::NotHere(id) })
         }
         Decision::Leave(doubt) => Err(doubt),
@@ -290,7 +291,7 @@ async fn create(app: &App, theirs: &Theirs, email: &Email) -> Result<CustomerId>
         stripe_customer_id: Some(theirs.id.clone()),
     };
     let mut tx = app.store.write().await?;
-    let customer_id = import::add(app, &mut tx, newcomer, "customer.created").await?;
+    let customer_id = import::add(app, &mut tx, newcomer, AuditAction::CustomerCreated).await?;
     tx.commit().await?;
     Ok(customer_id)
 }

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use serde_json::json;
 
 use crate::app::App;
-use crate::domain::audit::{Actor, AuditEntry};
+use crate::domain::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::ids::CustomerId;
 use crate::domain::inbox::StoredEvent;
 use crate::domain::retry;
@@ -170,7 +170,7 @@ pub async fn replay(app: &App, id: &str, by: Actor<'_>) -> Result<Explained> {
     });
     let entry = AuditEntry {
         actor: by,
-        action: "event.replayed",
+        action: AuditAction::EventReplayed,
         customer_id: explained.customer_id.as_ref(),
         detail,
     };

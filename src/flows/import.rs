@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::app::App;
 use crate::customer_file::{CustomerFile, Problem};
-use crate::domain::audit::{Actor, AuditEntry};
+use crate::domain::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::contact::Newcomer;
 use crate::domain::customer::NewAccount;
 use crate::domain::ids::{CustomerId, UserId};
@@ -72,7 +72,7 @@ pub async fn customers(
             }
             report.imported += 1;
             report.linked += usize::from(newcomer.stripe_customer_id.is_some());
-            add(app, &mut tx, newcomer, "customer.imported").await?;
+            add(app, &mut tx, newcomer, AuditAction::CustomerImported).await?;
         }
         if mode == Mode::Apply {
             tx.commit().await?;
@@ -88,7 +88,7 @@ pub(super) async fn add(
     app: &App,
     tx: &mut Tx,
     newcomer: Newcomer,
-    action: &'static str,
+    action: AuditAction,
 ) -> Result<CustomerId> {
     let now = app.now();
     let Newcomer { email, email_verified, name, company_name, stripe_customer_id } = newcomer;

@@ -4,7 +4,7 @@ use licentia_verify::{License, Rejection};
 use serde_json::{Value, json};
 
 use crate::app::App;
-use crate::domain::audit::{Actor, AuditEntry};
+use crate::domain::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::contact::Email;
 use crate::domain::ids::{CustomerId, LicenseId};
 use crate::domain::license::{Entitlement, Holder, IssuedLicense, Phase, claims, token_expires};
@@ -83,7 +83,7 @@ pub async fn grant(
     }
     let license = issue(app, &mut tx, customer_id, entitlement, now).await?;
     let detail = json!({ "license_id": license.license_id.as_str(), "plan": license.plan });
-    audit(app, &mut tx, by_operator(customer_id, "license.granted", detail), now).await?;
+    audit(app, &mut tx, by_operator(customer_id, AuditAction::LicenseGranted, detail), now).await?;
     mail::due(app, &mut tx, Kind::Granted, customer_id, &license.license_id, now).await?;
     tx.commit().await?;
     app.mail_due.notify_one();
@@ -93,7 +93,7 @@ pub async fn grant(
 /// Something that an operator did.
 fn by_operator<'a>(
     customer_id: &'a CustomerId,
-    action: &'static str,
+    action: AuditAction,
     detail: Value,
 ) -> AuditEntry<'a> {
     AuditEntry { actor: Actor::Operator, action, customer_id: Some(customer_id), detail }
@@ -153,7 +153,7 @@ async fn renew(app: &App, customer_id: &CustomerId, kid: &str) -> Result<bool> {
     let entitlement = Entitlement { plan, source: current.source, term: current.term() };
     let license = issue(app, &mut tx, customer_id, &entitlement, now).await?;
     let detail = json!({ "license_id": license.license_id.as_str(), "instead_of_key": kid });
-    audit(app, &mut tx, by_operator(customer_id, "license.renewed", detail), now).await?;
+    audit(app, &mut tx, by_operator(customer_id, AuditAction::LicenseRenewed, detail), now).await?;
     tx.commit().await?;
     Ok(true)
 }

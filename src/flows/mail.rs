@@ -8,10 +8,11 @@ use crate::domain::license::{Phase, Source};
 use crate::domain::message::{Facts, Kind, Letter};
 use crate::domain::outbox::{LeasedMail, NewMail};
 use crate::domain::plan::Catalog;
+use crate::domain::queue::Leased;
 use crate::domain::retry;
 use crate::domain::time::{DAY, Timestamp};
 use crate::error::{Error, Result};
-use crate::flows::brief;
+use crate::flows::{brief, queue};
 use crate::mailer::Recipient;
 use crate::store::Tx;
 
@@ -33,14 +34,7 @@ pub(super) async fn due(
 /// # Errors
 /// A failure of the database.
 pub async fn take_due(app: &App, most: usize) -> Result<Vec<LeasedMail>> {
-    let now = app.now();
-    if !app.store.read().await?.has_due_mail(now).await? {
-        return Ok(Vec::new());
-    }
-    let mut tx = app.store.write().await?;
-    let most = i64::try_from(most).unwrap_or(i64::MAX);
-    let leased = tx.lease_mail(now, most).await?;
-    tx.commit().await?;
+    let leased = queue::take(app, most).await?;
     if !leased.is_empty() {
         app.fail_points.reach("mail.taken");
     }
@@ -72,9 +66,9 @@ pub async fn send(app: &App, mail: &LeasedMail) -> Result<()> {
         }
         Err(error) => {
             let error = brief(&error);
-            let due = retry::next(mail.created_at, mail.attempts, now, app.random.bits());
+            let due = retry::next(mail.since(), mail.attempts, now, app.random.bits());
             tracing::warn!(mail_id = %mail.mail_id, error, given_up = due.is_none(), "not accepted");
-            tx.mail_failed(mail, &error, due, now).await?;
+            tx.failed(mail, &error, due, now).await?;
             metrics::counter!("licentia_mails_total", "result" => "failed").increment(1);
         }
     }

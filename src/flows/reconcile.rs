@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::json;
 
 use crate::app::App;
-use crate::domain::audit::{Actor, AuditEntry};
+use crate::domain::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::ids::CustomerId;
 use crate::domain::settlement::SyncReport;
 use crate::domain::time::Timestamp;
@@ -217,7 +217,7 @@ async fn note(app: &App, report: &Report) -> Result<()> {
     };
     let entry = AuditEntry {
         actor: Actor::System,
-        action: "stripe.compared",
+        action: AuditAction::StripeCompared,
         customer_id: None,
         detail: json!(comparison),
     };

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use crate::app::App;
-use crate::domain::audit::{Actor, AuditEntry};
+use crate::domain::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::customer::{Customer, SyncStatus};
 use crate::domain::ids::CustomerId;
 use crate::domain::inbox::LeasedEvent;
@@ -181,7 +181,7 @@ async fn note_synced(
 /// Returns an audit entry for a change that follows from Stripe's state.
 fn by_stripe<'a>(
     customer_id: &'a CustomerId,
-    action: &'static str,
+    action: AuditAction,
     detail: Value,
 ) -> AuditEntry<'a> {
     AuditEntry { actor: Actor::System, action, customer_id: Some(customer_id), detail }

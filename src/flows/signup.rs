@@ -4,6 +4,7 @@
 use serde_json::json;
 
 use crate::app::App;
+use crate::domain::audit::AuditAction;
 use crate::domain::contact::{DisplayName, Email};
 use crate::domain::customer::{Customer, NewAccount};
 use crate::domain::ids::{CustomerId, UserId};
@@ -66,7 +67,7 @@ pub async fn signup(app: &App, request: Signup, client: Option<String>) -> Resul
     mail::due(app, &mut tx, Kind::Trial, &customer.customer_id, license_id, now).await?;
     let opened = session::open(app, &mut tx, &customer.user_id, client, now).await?;
     let detail = json!({ "plan": license.plan });
-    let entry = account::by_customer(&customer.customer_id, "customer.signed_up", detail);
+    let entry = account::by_customer(&customer.customer_id, AuditAction::CustomerSignedUp, detail);
     audit(app, &mut tx, entry, now).await?;
     if app.stripe.as_ref().is_some_and(Stripe::wants_customers_at_signup) {
         inbox::ask_for_stripe_customer(app, &mut tx, &customer.customer_id, now).await?;

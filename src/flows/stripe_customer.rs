@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::app::App;
 use crate::domain::attempt::{Attempt, Purpose};
-use crate::domain::audit::{Actor, AuditEntry};
+use crate::domain::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::contact::DisplayName;
 use crate::domain::customer::{Customer, SyncStatus};
 use crate::domain::ids::AttemptId;
@@ -220,7 +220,7 @@ pub(super) async fn adopt(app: &App, lease: &Lease, theirs: &Theirs, sign: Sign)
         Sign::Email => "email",
     };
     let detail = json!({ "by": by, "stripe_customer_id": theirs.id.as_str() });
-    let action = "stripe.linked";
+    let action = AuditAction::StripeLinked;
     let entry = AuditEntry { actor: Actor::Operator, action, customer_id: Some(id), detail };
     audit(app, &mut tx, entry, now).await?;
     tx.commit().await

@@ -15,6 +15,7 @@ mod licenses;
 pub mod migrate;
 mod orders;
 mod outbox;
+mod queue;
 mod sessions;
 mod statement;
 mod subscriptions;
@@ -104,19 +105,6 @@ pub enum Tx {
     /// On PostgreSQL.
     Postgres(sqlx::Transaction<'static, Postgres>),
 }
-
-/// The condition for what may be taken of a box, whose column `$since` says since when it is tried. `$1` to
-/// `$5` are those of [`crate::domain::retry::Due`], in its order.
-macro_rules! due {
-    ($since:literal) => {
-        concat!(
-            "(due_at <= $1 OR due_at > $2 OR (due_at > $3 AND ",
-            $since,
-            " > $4)) AND (leased_until IS NULL OR leased_until <= $1 OR leased_until > $5)"
-        )
-    };
-}
-use due;
 
 /// Whether a SQLite file that is not there is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,6 +12,7 @@ use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use licentia::clock::{Clock, SystemClock};
 use licentia::domain::ids::TaskId;
+use licentia::domain::inbox::TaskKind;
 use licentia::fail_point;
 use licentia::store::Store;
 use licentia_sandbox::{
@@ -240,7 +241,7 @@ impl Patient {
         let id = texts(store, "SELECT customer_id FROM customers").await.remove(0);
         let mut tx = store.write().await.unwrap();
         let (task, now) = (TaskId::from_random(1), SystemClock.now());
-        let kind = "licentia.customer_changed";
+        let kind = TaskKind::CustomerChanged;
         tx.insert_task(&task, kind, &id.parse().unwrap(), now).await.unwrap();
         tx.commit().await.unwrap();
         while number(store, "SELECT COUNT(*) FROM inbox WHERE done_at IS NULL").await > 0 {

@@ -8,6 +8,7 @@ use futures_util::FutureExt;
 use licentia::domain::admin_key::Scope;
 use licentia::domain::audit::Actor;
 use licentia::domain::ids::CustomerId;
+use licentia::domain::inbox::LeasedEvent;
 use licentia::domain::time::DAY;
 use licentia::flows::Mode;
 use licentia::flows::events::{self, MAX_LISTED};
@@ -138,7 +139,7 @@ async fn what_was_given_up_stays_and_what_is_done_is_forgotten_in_the_end() {
     let done = "SELECT COUNT(*) FROM inbox WHERE done_at IS NOT NULL";
     shop.until("it was worked on", async || number(store, done).await == 1).await;
     let mut tx = store.write().await.unwrap();
-    tx.sweep_events(shop.app.app.now().plus(400 * DAY)).await.unwrap();
+    tx.sweep::<LeasedEvent>(shop.app.app.now().plus(400 * DAY)).await.unwrap();
     tx.commit().await.unwrap();
     assert_eq!(number(store, done).await, 0);
     let left = events::troubled(&shop.app.app, 1000).await.unwrap().events;
