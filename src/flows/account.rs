@@ -8,6 +8,7 @@ use crate::domain::contact::{DisplayName, Email};
 use crate::domain::customer::Customer;
 use crate::domain::ids::CustomerId;
 use crate::error::{Error, Result};
+use crate::fail_point::Place;
 use crate::flows::lease::Lease;
 use crate::flows::session::SignedIn;
 use crate::flows::{audit, inbox, stripe_customer};
@@ -78,7 +79,7 @@ pub async fn update(app: &App, caller: &SignedIn, change: AccountChange) -> Resu
     if after.stripe_customer_id.is_some() {
         inbox::tell_of_change(app, &mut tx, &after.customer_id, now).await?;
     }
-    tx.commit().await?;
+    tx.commit(app.fail_points.at(Place::AccountChanged)).await?;
     app.events_due.notify_one();
     Ok(after)
 }
@@ -125,7 +126,7 @@ async fn delete_here(app: &App, mut tx: Tx, customer: &Customer) -> Result<()> {
     tx.delete_user(&customer.user_id).await?;
     let entry = by_customer(&customer.customer_id, AuditAction::CustomerDeleted, json!({}));
     audit(app, &mut tx, entry, app.now()).await?;
-    tx.commit().await
+    tx.commit(app.fail_points.at(Place::AccountDeleted)).await
 }
 
 /// Something that a customer did.

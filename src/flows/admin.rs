@@ -10,6 +10,7 @@ use crate::domain::contact::DisplayName;
 use crate::domain::ids::AdminKeyId;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
+use crate::fail_point::Place;
 use crate::flows::{audit, brief, secret_hash};
 
 /// Keys that are listed at once: one for each tool and person, for years.
@@ -40,7 +41,7 @@ pub async fn create(
     let mut tx = app.store.write().await?;
     tx.insert_admin_key(&stored, &secret_hash(key.expose())).await?;
     audit(app, &mut tx, by_operator(AuditAction::AdminKeyCreated, &stored), now).await?;
-    tx.commit().await?;
+    tx.commit(app.fail_points.at(Place::AdminKeyCreated)).await?;
     Ok((stored, key))
 }
 
@@ -61,7 +62,7 @@ pub async fn revoke(app: &App, id: &AdminKeyId) -> Result<StoredAdminKey> {
     let mut tx = app.store.write().await?;
     let revoked = tx.revoke_admin_key(id, now).await?.ok_or(Error::NotFound("admin key"))?;
     audit(app, &mut tx, by_operator(AuditAction::AdminKeyRevoked, &revoked), now).await?;
-    tx.commit().await?;
+    tx.commit(app.fail_points.at(Place::AdminKeyRevoked)).await?;
     Ok(revoked)
 }
 
@@ -118,7 +119,7 @@ pub async fn permit(
         detail,
     };
     audit(app, &mut tx, entry, now).await?;
-    tx.commit().await?;
+    tx.commit(app.fail_points.at(Place::AdminKeyUsed)).await?;
     if refused {
         return Err(Error::InsufficientScope { needed: operation.needs(), held: key.scope });
     }

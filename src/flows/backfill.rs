@@ -16,6 +16,7 @@ use crate::domain::settlement::SyncReport;
 use crate::domain::stripe_ids::StripeCustomerId;
 use crate::domain::subscription::{Status, Subscription};
 use crate::error::Result;
+use crate::fail_point::Place;
 use crate::flows::lease::Lease;
 use crate::flows::reconcile::AT_ONCE;
 use crate::flows::{Mode, import, stripe_customer, sync};
@@ -271,11 +272,11 @@ async fn take(app: &App, theirs: &Theirs, step: &Step) -> Result<(Option<Custome
         if let Step::Link(_, sign) = step {
             stripe_customer::adopt(app, &lease, theirs, *sign).await?;
         }
-        app.fail_points.reach("backfill.linked");
+        app.fail_points.reach(Place::BackfillLinked);
         if theirs.tag == Tag::None {
-            app.stripe()?.tag_customer(&theirs.id, &customer_id).await?;
+            let at = app.fail_points.at(Place::BackfillTagged);
+            app.stripe()?.tag_customer(&theirs.id, &customer_id, at).await?;
         }
-        app.fail_points.reach("backfill.tagged");
         sync::sync_held(app, &lease).await
     };
     let report = lease.during(app, work).await?;
@@ -292,7 +293,7 @@ async fn create(app: &App, theirs: &Theirs, email: &Email) -> Result<CustomerId>
     };
     let mut tx = app.store.write().await?;
     let customer_id = import::add(app, &mut tx, newcomer, AuditAction::CustomerCreated).await?;
-    tx.commit().await?;
+    tx.commit(app.fail_points.at(Place::BackfillCreated)).await?;
     Ok(customer_id)
 }
 

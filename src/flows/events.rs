@@ -13,6 +13,7 @@ use crate::domain::retry;
 use crate::domain::time::DAY;
 use crate::domain::webhook::is_name;
 use crate::error::{Error, Result};
+use crate::fail_point::Place;
 use crate::flows::audit;
 use crate::flows::inbox::customer_of;
 use crate::store::Tx;
@@ -175,7 +176,7 @@ pub async fn replay(app: &App, id: &str, by: Actor<'_>) -> Result<Explained> {
         detail,
     };
     audit(app, &mut tx, entry, now).await?;
-    tx.commit().await?;
+    tx.commit(app.fail_points.at(Place::EventReplayed)).await?;
     app.events_due.notify_one();
     Ok(explained)
 }

@@ -14,6 +14,7 @@ use crate::domain::customer::NewAccount;
 use crate::domain::ids::{CustomerId, UserId};
 use crate::domain::matching::{Tag, Theirs};
 use crate::error::{Error, Result};
+use crate::fail_point::Place;
 use crate::flows::Mode;
 use crate::flows::audit;
 use crate::flows::backfill::{Progress, ours};
@@ -75,7 +76,7 @@ pub async fn customers(
             add(app, &mut tx, newcomer, AuditAction::CustomerImported).await?;
         }
         if mode == Mode::Apply {
-            tx.commit().await?;
+            tx.commit(app.fail_points.at(Place::ImportStored)).await?;
         }
         progress(Progress::Done(worked_on));
     }

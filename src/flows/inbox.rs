@@ -14,6 +14,7 @@ use crate::domain::retry;
 use crate::domain::stripe_ids::{PaymentIntentId, StripeCustomerId};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
+use crate::fail_point::Place;
 use crate::flows::{brief, queue, sync};
 use crate::store::Tx;
 
@@ -79,8 +80,7 @@ impl fmt::Display for Whose {
 /// # Errors
 /// A failure of the database.
 pub async fn take_due(app: &App, most: usize) -> Result<Vec<(Whose, Vec<LeasedEvent>)>> {
-    let leased: Vec<LeasedEvent> = queue::take(app, most).await?;
-    app.fail_points.reach("inbox.taken");
+    let leased: Vec<LeasedEvent> = queue::take(app, most, Place::InboxTaken).await?;
     let mut of_somebody: BTreeMap<Whose, Vec<LeasedEvent>> = BTreeMap::new();
     let mut of_nobody = Vec::new();
     let mut tx = app.store.read().await?;
@@ -188,8 +188,7 @@ async fn finish(app: &App, events: &[LeasedEvent]) -> Result<()> {
     for event in events {
         tx.event_is_foreign(event, app.now()).await?;
     }
-    tx.commit().await?;
-    app.fail_points.reach("inbox.foreign");
+    tx.commit(app.fail_points.at(Place::InboxForeign)).await?;
     count("foreign", events.len());
     Ok(())
 }
@@ -204,8 +203,7 @@ async fn try_again(app: &App, whose: &Whose, events: &[LeasedEvent], error: &Err
         let given_up = due.is_none();
         tracing::warn!(event = event.event_id, %whose, error = text, given_up, "not done");
     }
-    tx.commit().await?;
-    app.fail_points.reach("inbox.failed");
+    tx.commit(app.fail_points.at(Place::InboxFailed)).await?;
     count("failed", events.len());
     Ok(())
 }

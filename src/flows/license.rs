@@ -11,6 +11,7 @@ use crate::domain::license::{Entitlement, Holder, IssuedLicense, Phase, claims, 
 use crate::domain::message::Kind;
 use crate::domain::time::{DAY, Timestamp};
 use crate::error::{Error, Result};
+use crate::fail_point::Place;
 use crate::flows::session::SignedIn;
 use crate::flows::{audit, mail, sync};
 use crate::store::Tx;
@@ -85,7 +86,7 @@ pub async fn grant(
     let detail = json!({ "license_id": license.license_id.as_str(), "plan": license.plan });
     audit(app, &mut tx, by_operator(customer_id, AuditAction::LicenseGranted, detail), now).await?;
     mail::due(app, &mut tx, Kind::Granted, customer_id, &license.license_id, now).await?;
-    tx.commit().await?;
+    tx.commit(app.fail_points.at(Place::LicenseGranted)).await?;
     app.mail_due.notify_one();
     Ok(license)
 }
@@ -130,7 +131,7 @@ pub async fn revoke_key(app: &App, kid: &str) -> Result<(u64, u64)> {
     loop {
         let mut tx = app.store.write().await?;
         let batch = tx.revoke_licenses_of_key(kid, app.now(), AT_ONCE).await?;
-        tx.commit().await?;
+        tx.commit(app.fail_points.at(Place::LicenseKeyRevoked)).await?;
         if batch == 0 {
             return Ok((renewed, revoked));
         }
@@ -154,7 +155,7 @@ async fn renew(app: &App, customer_id: &CustomerId, kid: &str) -> Result<bool> {
     let license = issue(app, &mut tx, customer_id, &entitlement, now).await?;
     let detail = json!({ "license_id": license.license_id.as_str(), "instead_of_key": kid });
     audit(app, &mut tx, by_operator(customer_id, AuditAction::LicenseRenewed, detail), now).await?;
-    tx.commit().await?;
+    tx.commit(app.fail_points.at(Place::LicenseRenewed)).await?;
     Ok(true)
 }
 
@@ -228,7 +229,7 @@ async fn fresh(app: &App, mut tx: Tx, customer_id: &CustomerId) -> Result<Issued
     let current = tx.current_license(customer_id).await?.ok_or(Error::NotFound("license"))?;
     let Some(entitlement) = is_due(app, &current, now) else { return Ok(current) };
     let license = issue(app, &mut tx, customer_id, &entitlement, now).await?;
-    tx.commit().await?;
+    tx.commit(app.fail_points.at(Place::LicenseRefreshed)).await?;
     Ok(license)
 }
 

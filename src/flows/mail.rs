@@ -12,6 +12,7 @@ use crate::domain::queue::Leased;
 use crate::domain::retry;
 use crate::domain::time::{DAY, Timestamp};
 use crate::error::{Error, Result};
+use crate::fail_point::Place;
 use crate::flows::{brief, queue};
 use crate::mailer::Recipient;
 use crate::store::Tx;
@@ -34,11 +35,7 @@ pub(super) async fn due(
 /// # Errors
 /// A failure of the database.
 pub async fn take_due(app: &App, most: usize) -> Result<Vec<LeasedMail>> {
-    let leased = queue::take(app, most).await?;
-    if !leased.is_empty() {
-        app.fail_points.reach("mail.taken");
-    }
-    Ok(leased)
+    queue::take(app, most, Place::MailTaken).await
 }
 
 /// Sends a mail that was taken.
@@ -48,7 +45,8 @@ pub async fn take_due(app: &App, most: usize) -> Result<Vec<LeasedMail>> {
 pub async fn send(app: &App, mail: &LeasedMail) -> Result<()> {
     let sent = match compose(app, mail).await {
         Ok(Some((to, letter))) => {
-            app.mailer.send(&mail.mail_id, &to, &letter, mail.created_at).await
+            let at = app.fail_points.at(Place::MailAccepted);
+            app.mailer.send(&mail.mail_id, &to, &letter, mail.created_at, at).await
         }
         // The customer was deleted meanwhile, and the mail with it.
         Ok(None) => return Ok(()),
@@ -60,7 +58,6 @@ pub async fn send(app: &App, mail: &LeasedMail) -> Result<()> {
     let mut tx = app.store.write().await?;
     match sent {
         Ok(()) => {
-            app.fail_points.reach("mail.accepted");
             tx.mail_sent(mail, now).await?;
             metrics::counter!("licentia_mails_total", "result" => "sent").increment(1);
         }
@@ -72,8 +69,7 @@ pub async fn send(app: &App, mail: &LeasedMail) -> Result<()> {
             metrics::counter!("licentia_mails_total", "result" => "failed").increment(1);
         }
     }
-    tx.commit().await?;
-    app.fail_points.reach("mail.noted");
+    tx.commit(app.fail_points.at(Place::MailNoted)).await?;
     Ok(())
 }
 
@@ -144,6 +140,7 @@ pub async fn send_test(app: &App, kind: Kind, to: Email) -> Result<()> {
     let letter = preview(&app.plans, kind, false, app.now())?;
     let mail_id = MailId::from_random(app.random.bits());
     let to = Recipient { email: to, name: None };
-    let sent = app.mailer.send(&mail_id, &to, &letter, app.now()).await;
+    let at = app.fail_points.at(Place::TestMailSent);
+    let sent = app.mailer.send(&mail_id, &to, &letter, app.now(), at).await;
     sent.map_err(|error| Error::setup(format!("the mail was not accepted: {error}")))
 }

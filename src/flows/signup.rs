@@ -11,6 +11,7 @@ use crate::domain::ids::{CustomerId, UserId};
 use crate::domain::license::{Entitlement, IssuedLicense};
 use crate::domain::message::Kind;
 use crate::error::Result;
+use crate::fail_point::Place;
 use crate::flows::{account, audit, inbox, license, mail, session};
 use crate::stripe::Stripe;
 
@@ -72,9 +73,8 @@ pub async fn signup(app: &App, request: Signup, client: Option<String>) -> Resul
     if app.stripe.as_ref().is_some_and(Stripe::wants_customers_at_signup) {
         inbox::ask_for_stripe_customer(app, &mut tx, &customer.customer_id, now).await?;
     }
-    app.fail_points.reach("signup.written");
-    tx.commit().await?;
-    app.fail_points.reach("signup.committed");
+    app.fail_points.reach(Place::SignupWritten);
+    tx.commit(app.fail_points.at(Place::SignupCommitted)).await?;
     app.events_due.notify_one();
     app.mail_due.notify_one();
     Ok(SignedUp { customer, license, access_token: opened.access_token })

@@ -34,6 +34,7 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions, Connection, Executor, PgConnection, Postgres, Sqlite};
 
 use crate::error::{Error, Result};
+use crate::fail_point::FailPoint;
 
 use statement::sql;
 
@@ -183,7 +184,7 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::write`].
-    pub async fn end_leases_of_the_dead(&self) -> Result<()> {
+    pub async fn end_leases_of_the_dead(&self, at: FailPoint<'_>) -> Result<()> {
         if matches!(self, Self::Postgres(_)) {
             return Ok(());
         }
@@ -195,7 +196,7 @@ impl Store {
         ] {
             sql!(tx, execute, end)?;
         }
-        tx.commit().await
+        tx.commit(at).await
     }
 
     /// Closes every connection, so that nothing is left half done.
@@ -211,15 +212,16 @@ impl Store {
 }
 
 impl Tx {
-    /// Makes everything that was done durable.
+    /// Makes everything that was done durable, then passes the place `at`.
     ///
     /// # Errors
     /// When the database did not confirm it.
-    pub async fn commit(self) -> Result<()> {
+    pub async fn commit(self, at: FailPoint<'_>) -> Result<()> {
         match self {
             Self::Sqlite(tx) => tx.commit().await?,
             Self::Postgres(tx) => tx.commit().await?,
         }
+        at.reach();
         Ok(())
     }
 }

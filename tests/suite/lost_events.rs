@@ -10,6 +10,7 @@ use licentia::domain::audit::Actor;
 use licentia::domain::ids::CustomerId;
 use licentia::domain::inbox::LeasedEvent;
 use licentia::domain::time::DAY;
+use licentia::fail_point::{FailPoints, Place};
 use licentia::flows::Mode;
 use licentia::flows::events::{self, MAX_LISTED};
 use licentia::flows::inbox::{self, Whose};
@@ -140,7 +141,7 @@ async fn what_was_given_up_stays_and_what_is_done_is_forgotten_in_the_end() {
     shop.until("it was worked on", async || number(store, done).await == 1).await;
     let mut tx = store.write().await.unwrap();
     tx.sweep::<LeasedEvent>(shop.app.app.now().plus(400 * DAY)).await.unwrap();
-    tx.commit().await.unwrap();
+    tx.commit(FailPoints::default().at(Place::InboxTaken)).await.unwrap();
     assert_eq!(number(store, done).await, 0);
     let left = events::troubled(&shop.app.app, 1000).await.unwrap().events;
     assert_eq!(left.len(), troubled.len() - 1);

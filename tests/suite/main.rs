@@ -17,7 +17,6 @@ mod demo;
 mod drift;
 mod edge;
 mod event_order;
-mod fail_points;
 mod import;
 mod keys;
 mod left_out;

@@ -63,12 +63,17 @@ impl Change<'_> {
             Self::DeleteOrder(id) => (AuditAction::OrderMerged, json!({ "order_id": id.as_str() })),
             Self::Issue { license_id, entitlement } => {
                 let plan = entitlement.plan.id.as_str();
-                (AuditAction::LicenseIssued, json!({ "license_id": license_id.as_str(), "plan": plan }))
+                (
+                    AuditAction::LicenseIssued,
+                    json!({ "license_id": license_id.as_str(), "plan": plan }),
+                )
             }
             Self::Revoke(license) => {
                 (AuditAction::LicenseRevoked, json!({ "license_id": license.license_id.as_str() }))
             }
-            Self::Unlink(id) => (AuditAction::StripeUnlinked, json!({ "stripe_customer_id": id.as_str() })),
+            Self::Unlink(id) => {
+                (AuditAction::StripeUnlinked, json!({ "stripe_customer_id": id.as_str() }))
+            }
             Self::Mail { .. } => return None,
         })
     }
