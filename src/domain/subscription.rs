@@ -3,8 +3,6 @@
 
 mod row;
 
-use std::fmt;
-
 use crate::domain::plan::{Catalog, Plan};
 use crate::domain::stripe_ids::StripeSubscriptionId;
 use crate::domain::text_enum::text_enum;
