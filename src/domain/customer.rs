@@ -43,8 +43,7 @@ text_enum! {
     }
 }
 
-/// A user and customer that are about to exist.
-#[derive(Debug)]
+/// A user and customer that are about to exist. No `Debug`: the password's hash is a secret.
 pub struct NewAccount {
     /// The new user.
     pub user_id: UserId,

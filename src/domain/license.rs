@@ -1,6 +1,8 @@
 //! What a license will say: from what somebody is entitled to, to the claims that are signed.
 //! Signing is in [`crate::keys`]; verifying is the crate `licentia-verify`.
 
+use std::fmt;
+
 use licentia_verify::{CLAIMS_VERSION, Claims};
 
 use crate::domain::column::row;
@@ -95,7 +97,7 @@ pub struct Holder<'a> {
 
 row! {
     /// A license that was issued.
-    #[derive(Clone, Debug, PartialEq, Eq)]
+    #[derive(Clone, PartialEq, Eq)]
     pub struct IssuedLicense {
         /// The claim `jti`.
         pub license_id: LicenseId,
@@ -123,6 +125,14 @@ row! {
         pub superseded_at: Option<Timestamp>,
         /// When it was taken back.
         pub revoked_at: Option<Timestamp>,
+    }
+}
+
+/// Shows which license it is, and not its token: the token is a credential.
+impl fmt::Debug for IssuedLicense {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { license_id, customer_id, seq, plan, .. } = self;
+        write!(formatter, "IssuedLicense({license_id} of {customer_id}, seq {seq}, {plan})")
     }
 }
 

@@ -237,7 +237,7 @@ async fn fresh(app: &App, mut tx: Tx, customer_id: &CustomerId) -> Result<Issued
 /// fresh token would live longer. A plan that is sold no more keeps its last token.
 fn is_due<'a>(app: &'a App, current: &IssuedLicense, now: Timestamp) -> Option<Entitlement<'a>> {
     let term = current.term();
-    let works = current.revoked_at.is_none() && term.phase(now) != Phase::Over;
+    let works = current.works(now);
     let plan = app.plans.plan(&current.plan)?;
     let longer = token_expires(term, &app.plans, now) > current.token_expires_at;
     let due = works && longer && current.is_half_used(now);

@@ -88,7 +88,7 @@ async fn compose(app: &App, mail: &LeasedMail) -> Result<Option<(Recipient, Lett
         license = tx.current_license(&mail.customer_id).await?.unwrap_or(license);
     }
     let term = license.term();
-    let works = license.revoked_at.is_none() && term.phase(app.now()) != Phase::Over;
+    let works = license.works(app.now());
     // Somebody whose first payment failed has nothing that it could be about.
     let works = works && (kind != Kind::PaymentProblem || license.source == Source::Subscription);
     if carries && !works {
