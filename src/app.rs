@@ -10,7 +10,7 @@ use crate::config::{Config, Origin};
 use crate::domain::plan::Catalog;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
-use crate::fail_point::FailPoints;
+use crate::fail_point::{FailPoints, Place};
 use crate::intake::Intake;
 use crate::keys::KeyRing;
 use crate::looks::Looks;
@@ -230,7 +230,8 @@ impl Files {
     ) -> Result<App> {
         let store = Store::open(&config.database_url, IfMissing::Create).await?;
         store.migrate_up().await?;
-        store.end_leases_of_the_dead().await?;
+        let points = FailPoints::from_environment();
+        store.end_leases_of_the_dead(points.at(Place::LeasesEnded)).await?;
         let keys = usable_keys(config, self.keys, &store, clock.now(), &random).await?;
         App::new(config, self.plans, keys, Surroundings::real(config, store, clock, random)?)
     }

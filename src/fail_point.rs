@@ -1,21 +1,160 @@
-//! Places where the process may die in a test, as by a power cut: each stands between two steps that
-//! write, here or elsewhere. In a running server nothing happens there.
+//! Places where the process may die in a test, as in a power cut. Each stands between two steps that
+//! write: every commit, every write at Stripe and every mail takes one, so that none can be forgotten.
+//! In a running server nothing happens there.
 
 use std::path::Path;
 
+use crate::domain::text_enum::text_enum;
+
+text_enum! {
+    /// A place right after something was written, unless its description says otherwise. Those of a
+    /// sale come first, in the order in which it passes them.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+    pub enum Place {
+        /// The sign-up, before its commit.
+        SignupWritten = "signup.written",
+        /// The sign-up.
+        SignupCommitted = "signup.committed",
+        /// The lease of a customer.
+        LeaseTaken = "lease.taken",
+        /// The end of a customer's lease.
+        LeaseReleased = "lease.released",
+        /// The attempt to create a Stripe customer.
+        CounterpartBegun = "counterpart.begun",
+        /// The end of such an attempt, which Stripe refused.
+        CounterpartRefused = "counterpart.refused",
+        /// The Stripe customer, at Stripe.
+        CounterpartMade = "counterpart.made",
+        /// The link to the Stripe customer.
+        CounterpartLinked = "counterpart.linked",
+        /// A changed name or address, at Stripe.
+        CounterpartTold = "counterpart.told",
+        /// The attempt to open a Checkout session.
+        CheckoutBegun = "checkout.begun",
+        /// The Checkout session, at Stripe.
+        CheckoutMade = "checkout.made",
+        /// The Checkout session and its order.
+        CheckoutRecorded = "checkout.recorded",
+        /// The expiry of a Checkout session, at Stripe.
+        CheckoutClosed = "checkout.closed",
+        /// The deletion of an expired Checkout session's order.
+        CheckoutForgotten = "checkout.forgotten",
+        /// The events of a webhook delivery, before their commit.
+        WebhookWritten = "webhook.written",
+        /// The events of a webhook delivery.
+        WebhookStored = "webhook.stored",
+        /// The leases of events.
+        InboxTaken = "inbox.taken",
+        /// Events that concern no customer, as done.
+        InboxForeign = "inbox.foreign",
+        /// Events that failed.
+        InboxFailed = "inbox.failed",
+        /// Nothing was written: Stripe's state was fetched.
+        SyncFetched = "sync.fetched",
+        /// Events without an effect, as done.
+        SettleNothing = "settle.nothing",
+        /// What follows from Stripe's state, before its commit.
+        SettleWritten = "settle.written",
+        /// What follows from Stripe's state.
+        SettleCommitted = "settle.committed",
+        /// The leases of mails.
+        MailTaken = "mail.taken",
+        /// A mail, at the SMTP server.
+        MailAccepted = "mail.accepted",
+        /// The outcome of a mail.
+        MailNoted = "mail.noted",
+
+        /// An account that the backfill created.
+        BackfillCreated = "backfill.created",
+        /// The link that the backfill found.
+        BackfillAdopted = "backfill.adopted",
+        /// Nothing was written: the customer of the backfill is linked.
+        BackfillLinked = "backfill.linked",
+        /// The metadata of a Stripe customer, at Stripe.
+        BackfillTagged = "backfill.tagged",
+        /// A batch of imported accounts.
+        ImportStored = "import.stored",
+
+        /// A changed account.
+        AccountChanged = "account.changed",
+        /// The end of a subscription, at Stripe, before its account is deleted.
+        AccountSubscriptionEnded = "account.subscription_ended",
+        /// The deletion of an account.
+        AccountDeleted = "account.deleted",
+        /// A new login session.
+        SessionOpened = "session.opened",
+        /// The end of a login session.
+        SessionEnded = "session.ended",
+        /// A portal session, at Stripe.
+        PortalOpened = "portal.opened",
+
+        /// A license that an operator granted.
+        LicenseGranted = "license.granted",
+        /// A fresh token for a license.
+        LicenseRefreshed = "license.refreshed",
+        /// A license issued again because its key was revoked.
+        LicenseRenewed = "license.renewed",
+        /// A batch of revoked licenses of a key.
+        LicenseKeyRevoked = "license.key_revoked",
+
+        /// A new admin key.
+        AdminKeyCreated = "admin_key.created",
+        /// The end of an admin key.
+        AdminKeyRevoked = "admin_key.revoked",
+        /// The use of an admin key.
+        AdminKeyUsed = "admin_key.used",
+        /// A replayed event.
+        EventReplayed = "event.replayed",
+        /// The result of a comparison with Stripe.
+        ReconcileNoted = "reconcile.noted",
+        /// A batch of events that Stripe could not deliver.
+        ReconcileMissed = "reconcile.missed",
+        /// The end of leases that a dead process held.
+        LeasesEnded = "leases.ended",
+        /// The webhook endpoint, at Stripe.
+        EndpointWritten = "endpoint.written",
+        /// A test mail, at the SMTP server.
+        TestMailSent = "test_mail.sent",
+    }
+}
+
+impl Place {
+    /// Returns whether a sale passes here, from the sign-up to the mail. A test dies at each of these.
+    ///
+    /// The others are single transactions or calls that nothing follows, or commands that are simply
+    /// run again.
+    #[must_use]
+    pub fn is_of_a_sale(self) -> bool {
+        self <= Self::MailNoted
+    }
+}
+
 /// What happens at each place: a parameter, as the time is.
 #[derive(Default)]
-pub struct FailPoints(Option<Box<dyn Fn(&'static str) + Send + Sync>>);
+pub struct FailPoints(Option<Box<dyn Fn(Place) + Send + Sync>>);
+
+/// One place, and what happens there.
+#[derive(Clone, Copy)]
+pub struct FailPoint<'a> {
+    points: &'a FailPoints,
+    place: Place,
+}
+
+impl FailPoint<'_> {
+    /// Called after the write of this place.
+    pub fn reach(self) {
+        self.points.reach(self.place);
+    }
+}
 
 impl FailPoints {
     /// Calls `die` at each place.
-    pub fn calling(die: impl Fn(&'static str) + Send + Sync + 'static) -> Self {
+    pub fn calling(die: impl Fn(Place) + Send + Sync + 'static) -> Self {
         Self(Some(Box::new(die)))
     }
 
-    /// Ends the process at the place that the environment's `FAIL_POINT` names, by SIGKILL, as a
-    /// supervisor or the kernel does it; with `PLACE@FILE`, at the first passage when that file is there.
-    /// In release builds there is nothing of it.
+    /// Kills the process (SIGKILL) at the place that the environment variable `FAIL_POINT` names. With
+    /// `PLACE@FILE` it dies at the first passage when that file exists. Release builds ignore it.
     #[must_use]
     pub fn from_environment() -> Self {
         if cfg!(debug_assertions)
@@ -24,7 +163,8 @@ impl FailPoints {
             return Self::calling(move |place| {
                 let mut parts = named.splitn(2, '@');
                 let (named, file) = (parts.next(), parts.next());
-                if named == Some(place) && file.is_none_or(|file| Path::new(file).exists()) {
+                let is_there = file.is_none_or(|file| Path::new(file).exists());
+                if named == Some(place.as_str()) && is_there {
                     kill_this_process();
                 }
             });
@@ -32,8 +172,14 @@ impl FailPoints {
         Self::default()
     }
 
-    /// Somebody comes by a place.
-    pub fn reach(&self, place: &'static str) {
+    /// Returns this place, to hand to what writes.
+    #[must_use]
+    pub fn at(&self, place: Place) -> FailPoint<'_> {
+        FailPoint { points: self, place }
+    }
+
+    /// Called at each place.
+    pub fn reach(&self, place: Place) {
         if let Some(die) = &self.0 {
             die(place);
         }
@@ -46,36 +192,3 @@ fn kill_this_process() -> ! {
     // Only where there is no `kill`; what waits for the other signal will say so.
     std::process::abort();
 }
-
-/// Every place that only `licentia stripe backfill` comes by.
-pub const BACKFILL: [&str; 2] = ["backfill.linked", "backfill.tagged"];
-
-/// Every place, in the order in which a sale comes by.
-pub const ALL: [&str; 26] = [
-    "signup.written",
-    "signup.committed",
-    "lease.taken",
-    "lease.released",
-    "counterpart.begun",
-    "counterpart.refused",
-    "counterpart.made",
-    "counterpart.linked",
-    "counterpart.told",
-    "checkout.begun",
-    "checkout.made",
-    "checkout.recorded",
-    "checkout.closed",
-    "checkout.forgotten",
-    "webhook.written",
-    "webhook.stored",
-    "inbox.taken",
-    "inbox.foreign",
-    "inbox.failed",
-    "sync.fetched",
-    "settle.nothing",
-    "settle.written",
-    "settle.committed",
-    "mail.taken",
-    "mail.accepted",
-    "mail.noted",
-];

@@ -22,6 +22,7 @@ use crate::domain::ids::MailId;
 use crate::domain::message::Letter;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
+use crate::fail_point::FailPoint;
 
 /// The longest that handing one mail over may take, connecting included. lettre's own limit ends
 /// with the connection: a server that falls silent later would hold the mail for ever.
@@ -117,12 +118,25 @@ impl Mailer {
         Self { sender: config.email.from.clone(), transport: Transport::Double(double) }
     }
 
-    /// Hands one mail over. When it answers, the mail was accepted.
+    /// Hands one mail over, then passes the place `at`. When it returns, the mail was accepted.
     ///
     /// # Errors
     /// Why it was not accepted.
-    pub async fn send(&self, id: &MailId, to: &Recipient, letter: &Letter, now: Timestamp) -> Sent {
+    pub async fn send(
+        &self,
+        id: &MailId,
+        to: &Recipient,
+        letter: &Letter,
+        now: Timestamp,
+        at: FailPoint<'_>,
+    ) -> Sent {
         let message = self.message(id, to, letter, now)?;
+        self.hand_over(id, message).await?;
+        at.reach();
+        Ok(())
+    }
+
+    async fn hand_over(&self, id: &MailId, message: Message) -> Sent {
         match &self.transport {
             Transport::Smtp(smtp) => {
                 let sent = tokio::time::timeout(SEND_TIMEOUT, smtp.send(message)).await;

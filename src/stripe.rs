@@ -23,6 +23,7 @@ use crate::clock::Clock;
 use crate::config::{CreateCustomer, StripeConfig};
 use crate::domain::ids::AttemptId;
 use crate::error::{Error, Result};
+use crate::fail_point::FailPoint;
 use wire::List;
 
 pub use crate::domain::stripe_failure::StripeFailure;
@@ -166,12 +167,17 @@ impl Stripe {
         path: &str,
         form: Form,
         attempt: Option<&AttemptId>,
+        at: FailPoint<'_>,
     ) -> Answer<T> {
-        self.call(StripeMethod::Post, path, &form, attempt).await
+        let written = self.call(StripeMethod::Post, path, &form, attempt).await?;
+        at.reach();
+        Ok(written)
     }
 
-    async fn delete<T: DeserializeOwned>(&self, path: &str) -> Answer<T> {
-        self.call(StripeMethod::Delete, path, &[], None).await
+    async fn delete<T: DeserializeOwned>(&self, path: &str, at: FailPoint<'_>) -> Answer<T> {
+        let written = self.call(StripeMethod::Delete, path, &[], None).await?;
+        at.reach();
+        Ok(written)
     }
 
     /// Calls, and calls again what failed at once. What has no idempotency key can be repeated

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use licentia::domain::ids::CustomerId;
+use licentia::domain::inbox::LeasedEvent;
 use licentia::domain::license::{IssuedLicense, Phase, Source};
+use licentia::domain::outbox::LeasedMail;
 use licentia::domain::retry;
 use licentia::domain::time::Timestamp;
 use licentia::domain::webhook::EVENT_TYPES;
@@ -37,7 +39,7 @@ const FRESH: i64 = 3000;
 pub async fn work_is_due(history: &History) -> Result<bool> {
     let now = Timestamp::saturating(history.latest_clock());
     let mut tx = history.ground.store.read().await?;
-    Ok(tx.has_due_events(now).await? || tx.has_due_mail(now).await?)
+    Ok(tx.has_due::<LeasedEvent>(now).await? || tx.has_due::<LeasedMail>(now).await?)
 }
 
 /// Whether anything is to be done, now or later.

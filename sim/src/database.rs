@@ -2,6 +2,7 @@
 //! names sqlx.
 
 use licentia::error::Result;
+use licentia::fail_point::{FailPoints, Place};
 use licentia::store::{IfMissing, Store, Tx};
 use secrecy::SecretString;
 use sqlx::AssertSqlSafe;
@@ -66,7 +67,7 @@ pub async fn empty(store: &Store) -> Result<()> {
             Tx::Postgres(tx) => sqlx::query(delete).execute(&mut **tx).await?.rows_affected(),
         };
     }
-    tx.commit().await
+    tx.commit(FailPoints::default().at(Place::AccountDeleted)).await
 }
 
 /// Whether a transaction is open: then something is running.

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use licentia::error::Result;
+use licentia::fail_point::{FailPoints, Place};
 use licentia::flows::Mode;
 use licentia::flows::{inbox, mail, reconcile, webhook};
 use licentia_sandbox::{Card, Delivery};
@@ -194,7 +195,9 @@ impl History {
             }
             self.tell(|| format!("{number} starts again"));
             if self.world.dice.happens(500) || self.servers.len() == 1 {
-                self.ground.store.end_leases_of_the_dead().await?;
+                let points = FailPoints::default();
+                let at = points.at(Place::LeasesEnded);
+                self.ground.store.end_leases_of_the_dead(at).await?;
             }
             let ahead = self.ahead[number];
             self.servers[number] = Server::start(&self.ground, &self.world, number, ahead)?;

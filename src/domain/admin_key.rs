@@ -1,16 +1,16 @@
 //! Admin keys: what they look like, and what each may do. Pure; making and knowing them is in
 //! [`crate::flows::admin`].
 
-use std::fmt;
 use std::str::FromStr;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::domain::column::{row, text_columns};
+use crate::domain::column::row;
 use crate::domain::contact::DisplayName;
 use crate::domain::ids::AdminKeyId;
+use crate::domain::text_enum::text_enum;
 use crate::domain::time::Timestamp;
 
 /// What every admin key begins with, so that scanners for leaked secrets recognise one, and people
@@ -65,52 +65,18 @@ impl FromStr for AdminKey {
 #[error("this is no admin key; one begins with {PREFIX:?}")]
 pub struct NoAdminKey;
 
-/// How much an admin key may do, from the least to the most: each may do what those before it may.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Scope {
-    /// See how things stand.
-    Read,
-    /// Help customers, by what does no harm and can be done again.
-    Support,
-    /// Everything.
-    Admin,
-}
-
-impl Scope {
-    /// Every scope.
-    pub const ALL: [Self; 3] = [Self::Read, Self::Support, Self::Admin];
-
-    /// Its name.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::Support => "support",
-            Self::Admin => "admin",
-        }
+text_enum! {
+    /// How much an admin key may do, from the least to the most: each may do what those before it may.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+    pub enum Scope {
+        /// See how things stand.
+        Read = "read",
+        /// Help customers, by what does no harm and can be done again.
+        Support = "support",
+        /// Everything.
+        Admin = "admin",
     }
 }
-
-impl fmt::Display for Scope {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Scope {
-    type Err = UnknownScope;
-
-    fn from_str(text: &str) -> Result<Self, UnknownScope> {
-        Self::ALL.into_iter().find(|scope| scope.as_str() == text).ok_or(UnknownScope)
-    }
-}
-
-/// A text that names no [`Scope`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a scope is read, support or admin")]
-pub struct UnknownScope;
-
-text_columns!(Scope);
 
 row! {
     /// An admin key, as far as it is kept.
@@ -182,6 +148,7 @@ impl Operation {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::text_enum::UnknownText;
 
     #[test]
     fn a_key_is_recognised_and_shows_its_beginning_only_security_26() {
@@ -218,6 +185,6 @@ mod tests {
         use Scope::{Admin, Read, Support};
         assert!(Read < Support && Support < Admin);
         assert_eq!(Scope::ALL.map(|scope| scope.to_string().parse()), Scope::ALL.map(Ok));
-        assert_eq!("root".parse::<Scope>(), Err(UnknownScope));
+        assert_eq!("root".parse::<Scope>(), Err(UnknownText(&["read", "support", "admin"])));
     }
 }

@@ -3,25 +3,17 @@
 
 use crate::domain::column::row;
 use crate::domain::ids::AttemptId;
+use crate::domain::text_enum::text_enum;
 use crate::domain::time::Timestamp;
 
-/// What a call makes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
-    /// The customer at Stripe.
-    Customer,
-    /// A checkout session.
-    Checkout,
-}
-
-impl Purpose {
-    /// Its name in the database.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Customer => "customer",
-            Self::Checkout => "checkout",
-        }
+text_enum! {
+    /// What a call makes.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Purpose {
+        /// The customer at Stripe.
+        Customer = "customer",
+        /// A checkout session.
+        Checkout = "checkout",
     }
 }
 

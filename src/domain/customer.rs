@@ -1,13 +1,10 @@
 //! Customers, who are billed and licensed, and their users, who log in: one of each, always.
 
-use std::convert::Infallible;
-use std::fmt;
-use std::str::FromStr;
-
-use crate::domain::column::{row, text_columns};
+use crate::domain::column::row;
 use crate::domain::contact::{DisplayName, Email};
 use crate::domain::ids::{CustomerId, UserId};
 use crate::domain::stripe_ids::StripeCustomerId;
+use crate::domain::text_enum::text_enum;
 use crate::domain::time::Timestamp;
 
 row! {
@@ -35,37 +32,18 @@ row! {
     }
 }
 
-/// Whether Stripe knows a customer's name and address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SyncStatus {
-    /// They changed here, and Stripe is to be told.
-    Due,
-    /// Stripe was told.
-    Synced,
-}
-
-impl fmt::Display for SyncStatus {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Due => "due",
-            Self::Synced => "synced",
-        })
+text_enum! {
+    /// Whether Stripe knows a customer's name and address.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum SyncStatus {
+        /// They changed here, and Stripe is to be told.
+        Due = "due",
+        /// Stripe was told.
+        Synced = "synced",
     }
 }
 
-/// What is not known is to be told again.
-impl FromStr for SyncStatus {
-    type Err = Infallible;
-
-    fn from_str(name: &str) -> Result<Self, Infallible> {
-        Ok(if name == "synced" { Self::Synced } else { Self::Due })
-    }
-}
-
-text_columns!(SyncStatus);
-
-/// A user and customer that are about to exist.
-#[derive(Debug)]
+/// A user and customer that are about to exist. No `Debug`: the password's hash is a secret.
 pub struct NewAccount {
     /// The new user.
     pub user_id: UserId,

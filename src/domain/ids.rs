@@ -16,8 +16,9 @@ pub struct InvalidId {
 /// 128 bits: nobody guesses one, and no two are ever the same.
 const HEX_DIGITS: usize = 32;
 
-macro_rules! id {
-    ($(#[$documentation:meta])* $name:ident, $prefix:literal) => {
+/// Declares ids by their names and prefixes, with `Display`, `FromStr` and their columns.
+macro_rules! ids {
+    ($($(#[$documentation:meta])* $name:ident = $prefix:literal,)+) => {$(
         $(#[$documentation])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(String);
@@ -51,7 +52,7 @@ macro_rules! id {
         }
 
         $crate::domain::column::text_columns!($name);
-    };
+    )+};
 }
 
 fn parse(text: &str, prefix: &'static str) -> Result<String, InvalidId> {
@@ -64,57 +65,29 @@ fn parse(text: &str, prefix: &'static str) -> Result<String, InvalidId> {
     }
 }
 
-id!(
+ids! {
     /// A customer: the id that every table, every API and every license uses, and that never
     /// changes. Stripe's ids are links beside it.
-    CustomerId,
-    "cust_"
-);
-id!(
+    CustomerId = "cust_",
     /// A login identity. It stays inside; the world sees the [`CustomerId`].
-    UserId,
-    "user_"
-);
-id!(
+    UserId = "user_",
     /// A license: the claim `jti`.
-    LicenseId,
-    "lic_"
-);
-id!(
+    LicenseId = "lic_",
     /// A session, for listing and ending it; the token that opens it is another secret.
-    SessionId,
-    "sess_"
-);
-id!(
+    SessionId = "sess_",
     /// A mail: also its Message-ID, by which a repeat is recognised.
-    MailId,
-    "mail_"
-);
-id!(
+    MailId = "mail_",
     /// An order.
-    OrderId,
-    "ord_"
-);
-id!(
+    OrderId = "ord_",
     /// A call to Stripe that must not happen twice: its idempotency key.
-    AttemptId,
-    "att_"
-);
-id!(
+    AttemptId = "att_",
     /// Work for the inbox that came from here, not from Stripe.
-    TaskId,
-    "task_"
-);
-id!(
+    TaskId = "task_",
     /// An admin key, for listing and revoking it; the key itself is another secret.
-    AdminKeyId,
-    "akey_"
-);
-id!(
+    AdminKeyId = "akey_",
     /// An entry of the audit log.
-    AuditId,
-    "audit_"
-);
+    AuditId = "audit_",
+}
 
 #[cfg(test)]
 mod tests {

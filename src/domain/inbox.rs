@@ -1,9 +1,26 @@
 //! What the inbox keeps: what came from Stripe, and work of our own that needs Stripe.
 
-use crate::domain::column::row;
+use crate::domain::column::{Parameter, Value, row};
 use crate::domain::ids::CustomerId;
+use crate::domain::queue::{Leased, Queue};
 use crate::domain::stripe_ids::{PaymentIntentId, StripeCustomerId};
-use crate::domain::time::Timestamp;
+use crate::domain::text_enum::text_enum;
+use crate::domain::time::{DAY, Timestamp};
+
+/// How long a done event is kept, in seconds: longer than Stripe keeps events, so that a repeated one
+/// is recognised (<https://docs.stripe.com/api/events>).
+const KEPT_SECONDS: i64 = 35 * DAY;
+
+text_enum! {
+    /// Work of our own that waits in the inbox. Its text is stored as the event's type.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum TaskKind {
+        /// Send a changed name or address to Stripe.
+        CustomerChanged = "licentia.customer_changed",
+        /// Create the Stripe customer of a customer who signed up.
+        CustomerSignedUp = "licentia.customer_signed_up",
+    }
+}
 
 row! {
     /// An event that this worker may work on until its lease ends.
@@ -25,6 +42,41 @@ row! {
         pub attempts: i64,
         /// The number of this lease.
         pub fence: i64,
+    }
+}
+
+impl LeasedEvent {
+    /// Returns whether it is this task.
+    #[must_use]
+    pub fn is_task(&self, kind: TaskKind) -> bool {
+        self.kind == kind.as_str()
+    }
+}
+
+impl Leased for LeasedEvent {
+    const QUEUE: Queue = Queue {
+        table: "inbox",
+        id: "event_id",
+        since: "tried_since",
+        done: "done_at",
+        kept_seconds: Some(KEPT_SECONDS),
+    };
+
+    fn id(&self) -> &str {
+        &self.event_id
+    }
+
+    fn since(&self) -> Timestamp {
+        self.tried_since
+    }
+
+    fn fence(&self) -> i64 {
+        self.fence
+    }
+
+    /// The Stripe customer, which is asked of Stripe when an event names only a payment.
+    fn found_out(&self) -> Vec<(&'static str, Value)> {
+        vec![("stripe_customer_id", self.stripe_customer_id.to_value())]
     }
 }
 

@@ -1,11 +1,8 @@
 //! Invoices as Stripe has them, and what an order of ours says about one. Pure.
 
-use std::fmt;
-use std::str::FromStr;
-
-use crate::domain::column::text_columns;
 use crate::domain::policy::{Bought, Policy};
 use crate::domain::stripe_ids::{InvoiceId, PaymentIntentId, StripeSubscriptionId};
+use crate::domain::text_enum::text_enum;
 use crate::domain::time::Timestamp;
 
 /// Where an invoice stands (<https://docs.stripe.com/invoicing/overview#invoice-statuses>).
@@ -137,56 +134,19 @@ impl Invoice {
     }
 }
 
-/// Where an order stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OrderStatus {
-    /// Not paid yet.
-    Pending,
-    /// Paid.
-    Succeeded,
-    /// Not paid: the payment failed, or the checkout was left.
-    Failed,
-    /// Paid, and all of it given back.
-    Refunded,
-    /// Paid, and disputed by the customer's bank.
-    Disputed,
-}
-
-impl OrderStatus {
-    /// Every state.
-    pub const ALL: [Self; 5] =
-        [Self::Pending, Self::Succeeded, Self::Failed, Self::Refunded, Self::Disputed];
-
-    /// The name in the database and in the API.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Succeeded => "succeeded",
-            Self::Failed => "failed",
-            Self::Refunded => "refunded",
-            Self::Disputed => "disputed",
-        }
+text_enum! {
+    /// Where an order stands.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum OrderStatus {
+        /// Not paid yet.
+        Pending = "pending",
+        /// Paid.
+        Succeeded = "succeeded",
+        /// Not paid: the payment failed, or the checkout was left.
+        Failed = "failed",
+        /// Paid, and all of it given back.
+        Refunded = "refunded",
+        /// Paid, and disputed by the customer's bank.
+        Disputed = "disputed",
     }
 }
-
-impl fmt::Display for OrderStatus {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.as_str())
-    }
-}
-
-impl FromStr for OrderStatus {
-    type Err = UnknownOrderStatus;
-
-    fn from_str(text: &str) -> Result<Self, UnknownOrderStatus> {
-        Self::ALL.into_iter().find(|status| status.as_str() == text).ok_or(UnknownOrderStatus)
-    }
-}
-
-/// A text that names no [`OrderStatus`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("this names no state of an order")]
-pub struct UnknownOrderStatus;
-
-text_columns!(OrderStatus);

@@ -2,61 +2,27 @@
 //! Signing is in [`crate::keys`]; verifying is the crate `licentia-verify`.
 
 use std::fmt;
-use std::str::FromStr;
 
 use licentia_verify::{CLAIMS_VERSION, Claims};
 
-use crate::domain::column::{row, text_columns};
+use crate::domain::column::row;
 use crate::domain::ids::{CustomerId, LicenseId};
 use crate::domain::plan::{Catalog, Plan};
+use crate::domain::text_enum::text_enum;
 use crate::domain::time::{DAY, Timestamp};
 
-/// Why a license was issued.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// Somebody signed up.
-    Trial,
-    /// An operator granted it by hand.
-    Operator,
-    /// A subscription was paid for.
-    Subscription,
-}
-
-impl Source {
-    /// Every reason.
-    pub const ALL: [Self; 3] = [Self::Trial, Self::Operator, Self::Subscription];
-
-    /// The name in the database.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Trial => "trial",
-            Self::Operator => "operator",
-            Self::Subscription => "subscription",
-        }
+text_enum! {
+    /// Why a license was issued.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Source {
+        /// Somebody signed up.
+        Trial = "trial",
+        /// An operator granted it by hand.
+        Operator = "operator",
+        /// A subscription was paid for.
+        Subscription = "subscription",
     }
 }
-
-impl fmt::Display for Source {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Source {
-    type Err = UnknownSource;
-
-    fn from_str(text: &str) -> Result<Self, UnknownSource> {
-        Self::ALL.into_iter().find(|source| source.as_str() == text).ok_or(UnknownSource)
-    }
-}
-
-/// A text that names no [`Source`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("this names no reason for which a license is issued")]
-pub struct UnknownSource;
-
-text_columns!(Source);
 
 /// How long something that was bought, or tried, works.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -131,7 +97,7 @@ pub struct Holder<'a> {
 
 row! {
     /// A license that was issued.
-    #[derive(Clone, Debug, PartialEq, Eq)]
+    #[derive(Clone, PartialEq, Eq)]
     pub struct IssuedLicense {
         /// The claim `jti`.
         pub license_id: LicenseId,
@@ -159,6 +125,14 @@ row! {
         pub superseded_at: Option<Timestamp>,
         /// When it was taken back.
         pub revoked_at: Option<Timestamp>,
+    }
+}
+
+/// Shows which license it is, and not its token: the token is a credential.
+impl fmt::Debug for IssuedLicense {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { license_id, customer_id, seq, plan, .. } = self;
+        write!(formatter, "IssuedLicense({license_id} of {customer_id}, seq {seq}, {plan})")
     }
 }
 

@@ -1,80 +1,31 @@
 //! What mails say: pure, from a license and a name to subject, text and HTML. Sending them is done
 //! by [`crate::mailer`].
 
-use std::fmt;
-use std::str::FromStr;
-
 use askama::Template;
 
-use crate::domain::column::text_columns;
+use crate::domain::text_enum::text_enum;
 use crate::domain::time::Timestamp;
 
-/// What a mail is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Somebody signed up: the trial license.
-    Trial,
-    /// An operator granted a license.
-    Granted,
-    /// Something was bought: the first license for it, or one for another plan.
-    Upgrade,
-    /// The subscription goes on: the license for the next period.
-    Renewal,
-    /// A payment is due or under way, and the license works meanwhile.
-    PaymentPending,
-    /// A payment could not be collected; the license works for now.
-    PaymentProblem,
-    /// The subscription ends, or has ended; the license with its last day, if it has one.
-    Cancellation,
-}
-
-impl Kind {
-    /// Every kind.
-    pub const ALL: [Self; 7] = [
-        Self::Trial,
-        Self::Granted,
-        Self::Upgrade,
-        Self::Renewal,
-        Self::PaymentPending,
-        Self::PaymentProblem,
-        Self::Cancellation,
-    ];
-
-    /// The name in the database and on the command line.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Trial => "trial",
-            Self::Granted => "granted",
-            Self::Upgrade => "upgrade",
-            Self::Renewal => "renewal",
-            Self::PaymentPending => "payment_pending",
-            Self::PaymentProblem => "payment_problem",
-            Self::Cancellation => "cancellation",
-        }
+text_enum! {
+    /// What a mail is about.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Kind {
+        /// Somebody signed up: the trial license.
+        Trial = "trial",
+        /// An operator granted a license.
+        Granted = "granted",
+        /// Something was bought: the first license for it, or one for another plan.
+        Upgrade = "upgrade",
+        /// The subscription goes on: the license for the next period.
+        Renewal = "renewal",
+        /// A payment is due or under way, and the license works meanwhile.
+        PaymentPending = "payment_pending",
+        /// A payment could not be collected; the license works for now.
+        PaymentProblem = "payment_problem",
+        /// The subscription ends, or has ended; the license with its last day, if it has one.
+        Cancellation = "cancellation",
     }
 }
-
-impl fmt::Display for Kind {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Kind {
-    type Err = UnknownKind;
-
-    fn from_str(text: &str) -> Result<Self, UnknownKind> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or(UnknownKind)
-    }
-}
-
-/// A text that names no [`Kind`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("use trial, granted, upgrade, renewal, payment_pending, payment_problem or cancellation")]
-pub struct UnknownKind;
-
-text_columns!(Kind);
 
 /// What a mail is made of.
 #[derive(Clone, Debug)]

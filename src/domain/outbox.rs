@@ -3,6 +3,7 @@
 use crate::domain::column::row;
 use crate::domain::ids::{CustomerId, LicenseId, MailId};
 use crate::domain::message::Kind;
+use crate::domain::queue::{Leased, Queue};
 use crate::domain::time::Timestamp;
 
 /// A mail that is about to be due.
@@ -36,5 +37,27 @@ row! {
         pub attempts: i64,
         /// The number of this lease.
         pub fence: i64,
+    }
+}
+
+impl Leased for LeasedMail {
+    const QUEUE: Queue = Queue {
+        table: "outbox",
+        id: "mail_id",
+        since: "created_at",
+        done: "sent_at",
+        kept_seconds: None,
+    };
+
+    fn id(&self) -> &str {
+        self.mail_id.as_str()
+    }
+
+    fn since(&self) -> Timestamp {
+        self.created_at
+    }
+
+    fn fence(&self) -> i64 {
+        self.fence
     }
 }

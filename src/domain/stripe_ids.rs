@@ -14,8 +14,9 @@ pub struct InvalidStripeId {
     prefix: &'static str,
 }
 
-macro_rules! stripe_id {
-    ($(#[$documentation:meta])* $name:ident, $prefix:literal) => {
+/// Declares ids by their names and prefixes, with `Display`, `FromStr` and their columns.
+macro_rules! stripe_ids {
+    ($($(#[$documentation:meta])* $name:ident = $prefix:literal,)+) => {$(
         $(#[$documentation])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(String);
@@ -47,34 +48,21 @@ macro_rules! stripe_id {
         }
 
         $crate::domain::column::text_columns!($name);
-    };
+    )+};
 }
 
-stripe_id!(
+stripe_ids! {
     /// A customer at Stripe.
-    StripeCustomerId,
-    "cus_"
-);
-stripe_id!(
+    StripeCustomerId = "cus_",
     /// A subscription.
-    StripeSubscriptionId,
-    "sub_"
-);
-stripe_id!(
+    StripeSubscriptionId = "sub_",
     /// A checkout session.
-    CheckoutSessionId,
-    "cs_"
-);
-stripe_id!(
+    CheckoutSessionId = "cs_",
     /// An invoice.
-    InvoiceId,
-    "in_"
-);
-stripe_id!(
+    InvoiceId = "in_",
     /// A payment.
-    PaymentIntentId,
-    "pi_"
-);
+    PaymentIntentId = "pi_",
+}
 
 #[cfg(test)]
 mod tests {

@@ -3,95 +3,43 @@
 
 mod row;
 
-use std::convert::Infallible;
-use std::fmt;
-use std::str::FromStr;
-
-use crate::domain::column::text_columns;
 use crate::domain::plan::{Catalog, Plan};
 use crate::domain::stripe_ids::StripeSubscriptionId;
+use crate::domain::text_enum::text_enum;
 use crate::domain::time::Timestamp;
 
 pub use row::{PaidWithoutLicense, SubscriptionRow};
 
-/// Where a subscription stands (<https://docs.stripe.com/api/subscriptions/object>).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Status {
-    /// In a trial of Stripe's.
-    Trialing,
-    /// In good standing.
-    Active,
-    /// A renewal could not be collected yet.
-    PastDue,
-    /// The first payment was not made yet.
-    Incomplete,
-    /// The first payment was never made.
-    IncompleteExpired,
-    /// A renewal could not be collected, and is not tried any more.
-    Unpaid,
-    /// It is over.
-    Canceled,
-    /// Its trial ended without a way to pay.
-    Paused,
-    /// One that this version does not know.
-    Unknown(String),
+text_enum! {
+    /// Where a subscription stands (<https://docs.stripe.com/api/subscriptions/object>).
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub enum Status, or Unknown {
+        /// In a trial of Stripe's.
+        Trialing = "trialing",
+        /// In good standing.
+        Active = "active",
+        /// A renewal could not be collected yet.
+        PastDue = "past_due",
+        /// The first payment was not made yet.
+        Incomplete = "incomplete",
+        /// The first payment was never made.
+        IncompleteExpired = "incomplete_expired",
+        /// A renewal could not be collected, and is not tried any more.
+        Unpaid = "unpaid",
+        /// It is over.
+        Canceled = "canceled",
+        /// Its trial ended without a way to pay.
+        Paused = "paused",
+    }
 }
 
 impl Status {
-    /// From Stripe's name for it.
-    #[must_use]
-    pub fn from_name(name: &str) -> Self {
-        match name {
-            "trialing" => Self::Trialing,
-            "active" => Self::Active,
-            "past_due" => Self::PastDue,
-            "incomplete" => Self::Incomplete,
-            "incomplete_expired" => Self::IncompleteExpired,
-            "unpaid" => Self::Unpaid,
-            "canceled" => Self::Canceled,
-            "paused" => Self::Paused,
-            other => Self::Unknown(other.to_owned()),
-        }
-    }
-
-    /// Stripe's name for it.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        match self {
-            Self::Trialing => "trialing",
-            Self::Active => "active",
-            Self::PastDue => "past_due",
-            Self::Incomplete => "incomplete",
-            Self::IncompleteExpired => "incomplete_expired",
-            Self::Unpaid => "unpaid",
-            Self::Canceled => "canceled",
-            Self::Paused => "paused",
-            Self::Unknown(name) => name,
-        }
-    }
-
     /// Whether it may still charge the customer, so that a second one must not be sold.
     #[must_use]
     pub fn is_live(&self) -> bool {
         !matches!(self, Self::Incomplete | Self::IncompleteExpired | Self::Canceled)
     }
 }
-
-impl fmt::Display for Status {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.name())
-    }
-}
-
-impl FromStr for Status {
-    type Err = Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(Self::from_name(text))
-    }
-}
-
-text_columns!(Status);
 
 /// One thing that a subscription bills.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,11 +3,12 @@
 use serde_json::{Value, json};
 
 use crate::app::App;
-use crate::domain::audit::{Actor, AuditEntry};
+use crate::domain::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::contact::{DisplayName, Email};
 use crate::domain::customer::Customer;
 use crate::domain::ids::CustomerId;
 use crate::error::{Error, Result};
+use crate::fail_point::Place;
 use crate::flows::lease::Lease;
 use crate::flows::session::SignedIn;
 use crate::flows::{audit, inbox, stripe_customer};
@@ -73,12 +74,12 @@ pub async fn update(app: &App, caller: &SignedIn, change: AccountChange) -> Resu
     let changed: Vec<_> = changed.iter().filter(|(_, yes)| *yes).map(|(name, _)| name).collect();
     let after = tx.update_customer(&after, now).await?;
     let detail = json!({ "changed": changed });
-    let entry = by_customer(&after.customer_id, "customer.changed", detail);
+    let entry = by_customer(&after.customer_id, AuditAction::CustomerChanged, detail);
     audit(app, &mut tx, entry, now).await?;
     if after.stripe_customer_id.is_some() {
         inbox::tell_of_change(app, &mut tx, &after.customer_id, now).await?;
     }
-    tx.commit().await?;
+    tx.commit(app.fail_points.at(Place::AccountChanged)).await?;
     app.events_due.notify_one();
     Ok(after)
 }
@@ -123,15 +124,15 @@ fn gone(error: Error) -> Error {
 async fn delete_here(app: &App, mut tx: Tx, customer: &Customer) -> Result<()> {
     tx.forget_events_of(customer).await?;
     tx.delete_user(&customer.user_id).await?;
-    let entry = by_customer(&customer.customer_id, "customer.deleted", json!({}));
+    let entry = by_customer(&customer.customer_id, AuditAction::CustomerDeleted, json!({}));
     audit(app, &mut tx, entry, app.now()).await?;
-    tx.commit().await
+    tx.commit(app.fail_points.at(Place::AccountDeleted)).await
 }
 
 /// Something that a customer did.
 pub(super) fn by_customer<'a>(
     customer_id: &'a CustomerId,
-    action: &'static str,
+    action: AuditAction,
     detail: Value,
 ) -> AuditEntry<'a> {
     AuditEntry { actor: Actor::Customer, action, customer_id: Some(customer_id), detail }

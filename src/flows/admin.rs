@@ -5,11 +5,12 @@ use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::domain::admin_key::{AdminKey, Operation, Scope, StoredAdminKey};
-use crate::domain::audit::{Actor, AuditEntry};
+use crate::domain::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::contact::DisplayName;
 use crate::domain::ids::AdminKeyId;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
+use crate::fail_point::Place;
 use crate::flows::{audit, brief, secret_hash};
 
 /// Keys that are listed at once: one for each tool and person, for years.
@@ -39,8 +40,8 @@ pub async fn create(
     };
     let mut tx = app.store.write().await?;
     tx.insert_admin_key(&stored, &secret_hash(key.expose())).await?;
-    audit(app, &mut tx, by_operator("admin_key.created", &stored), now).await?;
-    tx.commit().await?;
+    audit(app, &mut tx, by_operator(AuditAction::AdminKeyCreated, &stored), now).await?;
+    tx.commit(app.fail_points.at(Place::AdminKeyCreated)).await?;
     Ok((stored, key))
 }
 
@@ -60,12 +61,12 @@ pub async fn revoke(app: &App, id: &AdminKeyId) -> Result<StoredAdminKey> {
     let now = app.now();
     let mut tx = app.store.write().await?;
     let revoked = tx.revoke_admin_key(id, now).await?.ok_or(Error::NotFound("admin key"))?;
-    audit(app, &mut tx, by_operator("admin_key.revoked", &revoked), now).await?;
-    tx.commit().await?;
+    audit(app, &mut tx, by_operator(AuditAction::AdminKeyRevoked, &revoked), now).await?;
+    tx.commit(app.fail_points.at(Place::AdminKeyRevoked)).await?;
     Ok(revoked)
 }
 
-fn by_operator(action: &'static str, key: &StoredAdminKey) -> AuditEntry<'static> {
+fn by_operator(action: AuditAction, key: &StoredAdminKey) -> AuditEntry<'static> {
     let (id, scope) = (key.admin_key_id.as_str(), key.scope.as_str());
     let detail = json!({ "admin_key_id": id, "name": key.name.as_str(), "scope": scope });
     AuditEntry { actor: Actor::Operator, action, customer_id: None, detail }
@@ -113,12 +114,12 @@ pub async fn permit(
     }
     let entry = AuditEntry {
         actor: Actor::Admin(&key.admin_key_id),
-        action: "admin_key.used",
+        action: AuditAction::AdminKeyUsed,
         customer_id: None,
         detail,
     };
     audit(app, &mut tx, entry, now).await?;
-    tx.commit().await?;
+    tx.commit(app.fail_points.at(Place::AdminKeyUsed)).await?;
     if refused {
         return Err(Error::InsufficientScope { needed: operation.needs(), held: key.scope });
     }

@@ -8,6 +8,7 @@ use futures_util::{StreamExt, stream};
 use serde::Serialize;
 
 use crate::app::App;
+use crate::domain::audit::AuditAction;
 use crate::domain::contact::{Email, Newcomer};
 use crate::domain::ids::CustomerId;
 use crate::domain::matching::{Decision, Doubt, Ours, Sign, Tag, Theirs, decide};
@@ -15,6 +16,7 @@ use crate::domain::settlement::SyncReport;
 use crate::domain::stripe_ids::StripeCustomerId;
 use crate::domain::subscription::{Status, Subscription};
 use crate::error::Result;
+use crate::fail_point::Place;
 use crate::flows::lease::Lease;
 use crate::flows::reconcile::AT_ONCE;
 use crate::flows::{Mode, import, stripe_customer, sync};
@@ -251,7 +253,7 @@ async fn step(
         },
         Decision::Leave(Doubt::NotHere(id)) => {
             let mut tx = app.store.read().await?;
-            let deleted = tx.has_audit_entry(&id, "customer.deleted").await?;
+            let deleted = tx.has_audit_entry(&id, AuditAction::CustomerDeleted).await?;
             Err(if deleted { Doubt::Deleted(id) } else { Doubt::NotHere(id) })
         }
         Decision::Leave(doubt) => Err(doubt),
@@ -270,11 +272,11 @@ async fn take(app: &App, theirs: &Theirs, step: &Step) -> Result<(Option<Custome
         if let Step::Link(_, sign) = step {
             stripe_customer::adopt(app, &lease, theirs, *sign).await?;
         }
-        app.fail_points.reach("backfill.linked");
+        app.fail_points.reach(Place::BackfillLinked);
         if theirs.tag == Tag::None {
-            app.stripe()?.tag_customer(&theirs.id, &customer_id).await?;
+            let at = app.fail_points.at(Place::BackfillTagged);
+            app.stripe()?.tag_customer(&theirs.id, &customer_id, at).await?;
         }
-        app.fail_points.reach("backfill.tagged");
         sync::sync_held(app, &lease).await
     };
     let report = lease.during(app, work).await?;
@@ -290,8 +292,8 @@ async fn create(app: &App, theirs: &Theirs, email: &Email) -> Result<CustomerId>
         stripe_customer_id: Some(theirs.id.clone()),
     };
     let mut tx = app.store.write().await?;
-    let customer_id = import::add(app, &mut tx, newcomer, "customer.created").await?;
-    tx.commit().await?;
+    let customer_id = import::add(app, &mut tx, newcomer, AuditAction::CustomerCreated).await?;
+    tx.commit(app.fail_points.at(Place::BackfillCreated)).await?;
     Ok(customer_id)
 }
 

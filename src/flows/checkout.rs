@@ -12,6 +12,7 @@ use crate::domain::stripe_ids::StripeCustomerId;
 use crate::domain::stripe_state::{CheckoutSession, CheckoutStatus};
 use crate::domain::time::DAY;
 use crate::error::{Error, Result};
+use crate::fail_point::Place;
 use crate::flows::lease::Lease;
 use crate::flows::session::SignedIn;
 use crate::flows::{stripe_customer, sync};
@@ -124,8 +125,7 @@ async fn forget(app: &App, lease: &Lease, session: &CheckoutSession) -> Result<(
     let mut tx = app.store.write().await?;
     lease.lock(&mut tx).await?;
     tx.delete_pending_order(&session.id).await?;
-    tx.commit().await?;
-    app.fail_points.reach("checkout.forgotten");
+    tx.commit(app.fail_points.at(Place::CheckoutForgotten)).await?;
     Ok(())
 }
 
@@ -197,11 +197,9 @@ async fn create(
     parameters: &SessionParameters,
 ) -> Result<Answer<CheckoutSession>> {
     let stripe = app.stripe()?;
-    let failure = match stripe.create_session(&attempt.attempt_id, parameters).await {
-        Ok(session) => {
-            app.fail_points.reach("checkout.made");
-            return Ok(Ok(session));
-        }
+    let at = app.fail_points.at(Place::CheckoutMade);
+    let failure = match stripe.create_session(&attempt.attempt_id, parameters, at).await {
+        Ok(session) => return Ok(Ok(session)),
         Err(failure @ StripeFailure::Unreachable(_)) => return Err(failure.into()),
         Err(failure) => failure,
     };
@@ -248,7 +246,6 @@ async fn record(
     lease.lock(&mut tx).await?;
     tx.put_attempt(&lease.customer_id, Purpose::Checkout, &attempt).await?;
     tx.put_order(&order).await?;
-    tx.commit().await?;
-    app.fail_points.reach("checkout.recorded");
+    tx.commit(app.fail_points.at(Place::CheckoutRecorded)).await?;
     Ok(())
 }

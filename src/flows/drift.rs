@@ -3,6 +3,9 @@
 //! [`crate::flows::reconcile`].
 
 use crate::app::App;
+use crate::domain::inbox::LeasedEvent;
+use crate::domain::outbox::LeasedMail;
+use crate::domain::queue::Backlog;
 use crate::domain::subscription::PaidWithoutLicense;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
@@ -11,21 +14,6 @@ use crate::flows::settle::ALERTS;
 
 /// The most customers who are named; who has more has one cause for all of them.
 const MOST: i64 = 100;
-
-/// What is still to be done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Backlog {
-    /// How many wait, those that are tried again among them.
-    pub waiting: i64,
-    /// How many were given up.
-    pub given_up: i64,
-}
-
-impl From<(i64, i64)> for Backlog {
-    fn from((waiting, given_up): (i64, i64)) -> Self {
-        Self { waiting, given_up }
-    }
-}
 
 /// How everything stands.
 #[derive(Clone, Debug)]
@@ -52,8 +40,8 @@ pub async fn look(app: &App) -> Result<Drift> {
     Ok(Drift {
         paid_without_license: total(&customers),
         customers,
-        events: tx.count_events().await?.into(),
-        mails: tx.count_mails().await?.into(),
+        events: tx.backlog::<LeasedEvent>().await?,
+        mails: tx.backlog::<LeasedMail>().await?,
         compared: reconcile::last(&mut tx).await?,
     })
 }
@@ -69,7 +57,7 @@ fn total(customers: &[PaidWithoutLicense]) -> i64 {
 pub async fn measure(app: &App) -> Result<()> {
     let mut tx = app.store.read().await?;
     let lacking = total(&tx.paid_without_license(app.now(), 1).await?);
-    let (events, mails) = (tx.count_events().await?.into(), tx.count_mails().await?.into());
+    let (events, mails) = (tx.backlog::<LeasedEvent>().await?, tx.backlog::<LeasedMail>().await?);
     drop(tx);
     metrics::gauge!("licentia_paid_customers_without_license").set(lacking as f64);
     let tell = |name: &'static str, Backlog { waiting, given_up }: Backlog| {

@@ -6,13 +6,14 @@ use std::collections::HashSet;
 use serde_json::json;
 
 use crate::app::App;
-use crate::domain::audit::{Actor, AuditEntry};
+use crate::domain::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::ids::CustomerId;
 use crate::domain::inbox::StoredEvent;
 use crate::domain::retry;
 use crate::domain::time::DAY;
 use crate::domain::webhook::is_name;
 use crate::error::{Error, Result};
+use crate::fail_point::Place;
 use crate::flows::audit;
 use crate::flows::inbox::customer_of;
 use crate::store::Tx;
@@ -170,12 +171,12 @@ pub async fn replay(app: &App, id: &str, by: Actor<'_>) -> Result<Explained> {
     });
     let entry = AuditEntry {
         actor: by,
-        action: "event.replayed",
+        action: AuditAction::EventReplayed,
         customer_id: explained.customer_id.as_ref(),
         detail,
     };
     audit(app, &mut tx, entry, now).await?;
-    tx.commit().await?;
+    tx.commit(app.fail_points.at(Place::EventReplayed)).await?;
     app.events_due.notify_one();
     Ok(explained)
 }

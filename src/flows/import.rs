@@ -8,12 +8,13 @@ use serde_json::json;
 
 use crate::app::App;
 use crate::customer_file::{CustomerFile, Problem};
-use crate::domain::audit::{Actor, AuditEntry};
+use crate::domain::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::contact::Newcomer;
 use crate::domain::customer::NewAccount;
 use crate::domain::ids::{CustomerId, UserId};
 use crate::domain::matching::{Tag, Theirs};
 use crate::error::{Error, Result};
+use crate::fail_point::Place;
 use crate::flows::Mode;
 use crate::flows::audit;
 use crate::flows::backfill::{Progress, ours};
@@ -72,10 +73,10 @@ pub async fn customers(
             }
             report.imported += 1;
             report.linked += usize::from(newcomer.stripe_customer_id.is_some());
-            add(app, &mut tx, newcomer, "customer.imported").await?;
+            add(app, &mut tx, newcomer, AuditAction::CustomerImported).await?;
         }
         if mode == Mode::Apply {
-            tx.commit().await?;
+            tx.commit(app.fail_points.at(Place::ImportStored)).await?;
         }
         progress(Progress::Done(worked_on));
     }
@@ -88,7 +89,7 @@ pub(super) async fn add(
     app: &App,
     tx: &mut Tx,
     newcomer: Newcomer,
-    action: &'static str,
+    action: AuditAction,
 ) -> Result<CustomerId> {
     let now = app.now();
     let Newcomer { email, email_verified, name, company_name, stripe_customer_id } = newcomer;

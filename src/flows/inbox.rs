@@ -8,27 +8,23 @@ use std::time::Duration;
 use crate::app::App;
 use crate::clock::within;
 use crate::domain::ids::{CustomerId, TaskId};
-use crate::domain::inbox::LeasedEvent;
+use crate::domain::inbox::{LeasedEvent, TaskKind};
+use crate::domain::queue::Leased;
 use crate::domain::retry;
 use crate::domain::stripe_ids::{PaymentIntentId, StripeCustomerId};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
-use crate::flows::{brief, sync};
+use crate::fail_point::Place;
+use crate::flows::{brief, queue, sync};
 use crate::store::Tx;
 
 /// How long Stripe has to say who paid: the rest of an event's lease is for the work on it.
 const LONGEST_QUESTION: Duration = Duration::from_secs(4);
 
-/// A customer's name or address changed.
-const CHANGED: &str = "licentia.customer_changed";
-
-/// A customer signed up who is to have a counterpart at once.
-const SIGNED_UP: &str = "licentia.customer_signed_up";
-
 impl LeasedEvent {
     /// Whether it asks for a counterpart at Stripe, if there is none.
     pub(super) fn asks_for_stripe_customer(&self) -> bool {
-        self.kind == SIGNED_UP
+        self.is_task(TaskKind::CustomerSignedUp)
     }
 
     /// Whether it says that this customer was deleted at Stripe.
@@ -45,7 +41,8 @@ pub(super) async fn tell_of_change(
     now: Timestamp,
 ) -> Result<()> {
     tx.stripe_sync_due(id).await?;
-    tx.insert_task(&TaskId::from_random(app.random.bits()), CHANGED, id, now).await
+    tx.insert_task(&TaskId::from_random(app.random.bits()), TaskKind::CustomerChanged, id, now)
+        .await
 }
 
 /// Has a counterpart made for a customer, within the transaction of the sign-up.
@@ -55,7 +52,8 @@ pub(super) async fn ask_for_stripe_customer(
     id: &CustomerId,
     now: Timestamp,
 ) -> Result<()> {
-    tx.insert_task(&TaskId::from_random(app.random.bits()), SIGNED_UP, id, now).await
+    tx.insert_task(&TaskId::from_random(app.random.bits()), TaskKind::CustomerSignedUp, id, now)
+        .await
 }
 
 /// Whom events are about, as far as it is known here.
@@ -82,16 +80,7 @@ impl fmt::Display for Whose {
 /// # Errors
 /// A failure of the database.
 pub async fn take_due(app: &App, most: usize) -> Result<Vec<(Whose, Vec<LeasedEvent>)>> {
-    let now = app.now();
-    if !app.store.read().await?.has_due_events(now).await? {
-        return Ok(Vec::new());
-    }
-    let mut tx = app.store.write().await?;
-    let most = i64::try_from(most).unwrap_or(i64::MAX);
-    let leased = tx.lease_events(now, most).await?;
-    tx.sweep_events(now).await?;
-    tx.commit().await?;
-    app.fail_points.reach("inbox.taken");
+    let leased: Vec<LeasedEvent> = queue::take(app, most, Place::InboxTaken).await?;
     let mut of_somebody: BTreeMap<Whose, Vec<LeasedEvent>> = BTreeMap::new();
     let mut of_nobody = Vec::new();
     let mut tx = app.store.read().await?;
@@ -199,8 +188,7 @@ async fn finish(app: &App, events: &[LeasedEvent]) -> Result<()> {
     for event in events {
         tx.event_is_foreign(event, app.now()).await?;
     }
-    tx.commit().await?;
-    app.fail_points.reach("inbox.foreign");
+    tx.commit(app.fail_points.at(Place::InboxForeign)).await?;
     count("foreign", events.len());
     Ok(())
 }
@@ -210,13 +198,12 @@ async fn try_again(app: &App, whose: &Whose, events: &[LeasedEvent], error: &Err
     let text = brief(&error.to_string());
     let mut tx = app.store.write().await?;
     for event in events {
-        let due = retry::next(event.tried_since, event.attempts, now, app.random.bits());
-        tx.event_failed(event, &text, due, now).await?;
+        let due = retry::next(event.since(), event.attempts, now, app.random.bits());
+        tx.failed(event, &text, due, now).await?;
         let given_up = due.is_none();
         tracing::warn!(event = event.event_id, %whose, error = text, given_up, "not done");
     }
-    tx.commit().await?;
-    app.fail_points.reach("inbox.failed");
+    tx.commit(app.fail_points.at(Place::InboxFailed)).await?;
     count("failed", events.len());
     Ok(())
 }

@@ -8,6 +8,7 @@ use crate::domain::customer::Customer;
 use crate::domain::ids::CustomerId;
 use crate::domain::time::SKEW;
 use crate::error::{Error, Result};
+use crate::fail_point::Place;
 use crate::store::Tx;
 use crate::stripe::StripeFailure;
 
@@ -61,8 +62,7 @@ impl Lease {
         }
         let (until, latest) = (now.plus(LEASE_SECONDS), now.plus(LEASE_SECONDS + SKEW));
         let fence = tx.take_lease(customer_id, now, until, latest).await?;
-        tx.commit().await?;
-        app.fail_points.reach("lease.taken");
+        tx.commit(app.fail_points.at(Place::LeaseTaken)).await?;
         Ok(fence.map(|fence| Self { customer_id: customer_id.clone(), fence }))
     }
 
@@ -97,8 +97,7 @@ impl Lease {
     }
 
     async fn release(&self, app: &App) -> Result<()> {
-        app.store.release_lease(&self.customer_id, self.fence).await?;
-        app.fail_points.reach("lease.released");
-        Ok(())
+        let at = app.fail_points.at(Place::LeaseReleased);
+        app.store.release_lease(&self.customer_id, self.fence, at).await
     }
 }

@@ -4,13 +4,14 @@ use licentia_verify::{License, Rejection};
 use serde_json::{Value, json};
 
 use crate::app::App;
-use crate::domain::audit::{Actor, AuditEntry};
+use crate::domain::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::contact::Email;
 use crate::domain::ids::{CustomerId, LicenseId};
 use crate::domain::license::{Entitlement, Holder, IssuedLicense, Phase, claims, token_expires};
 use crate::domain::message::Kind;
 use crate::domain::time::{DAY, Timestamp};
 use crate::error::{Error, Result};
+use crate::fail_point::Place;
 use crate::flows::session::SignedIn;
 use crate::flows::{audit, mail, sync};
 use crate::store::Tx;
@@ -83,9 +84,9 @@ pub async fn grant(
     }
     let license = issue(app, &mut tx, customer_id, entitlement, now).await?;
     let detail = json!({ "license_id": license.license_id.as_str(), "plan": license.plan });
-    audit(app, &mut tx, by_operator(customer_id, "license.granted", detail), now).await?;
+    audit(app, &mut tx, by_operator(customer_id, AuditAction::LicenseGranted, detail), now).await?;
     mail::due(app, &mut tx, Kind::Granted, customer_id, &license.license_id, now).await?;
-    tx.commit().await?;
+    tx.commit(app.fail_points.at(Place::LicenseGranted)).await?;
     app.mail_due.notify_one();
     Ok(license)
 }
@@ -93,7 +94,7 @@ pub async fn grant(
 /// Something that an operator did.
 fn by_operator<'a>(
     customer_id: &'a CustomerId,
-    action: &'static str,
+    action: AuditAction,
     detail: Value,
 ) -> AuditEntry<'a> {
     AuditEntry { actor: Actor::Operator, action, customer_id: Some(customer_id), detail }
@@ -130,7 +131,7 @@ pub async fn revoke_key(app: &App, kid: &str) -> Result<(u64, u64)> {
     loop {
         let mut tx = app.store.write().await?;
         let batch = tx.revoke_licenses_of_key(kid, app.now(), AT_ONCE).await?;
-        tx.commit().await?;
+        tx.commit(app.fail_points.at(Place::LicenseKeyRevoked)).await?;
         if batch == 0 {
             return Ok((renewed, revoked));
         }
@@ -153,8 +154,8 @@ async fn renew(app: &App, customer_id: &CustomerId, kid: &str) -> Result<bool> {
     let entitlement = Entitlement { plan, source: current.source, term: current.term() };
     let license = issue(app, &mut tx, customer_id, &entitlement, now).await?;
     let detail = json!({ "license_id": license.license_id.as_str(), "instead_of_key": kid });
-    audit(app, &mut tx, by_operator(customer_id, "license.renewed", detail), now).await?;
-    tx.commit().await?;
+    audit(app, &mut tx, by_operator(customer_id, AuditAction::LicenseRenewed, detail), now).await?;
+    tx.commit(app.fail_points.at(Place::LicenseRenewed)).await?;
     Ok(true)
 }
 
@@ -228,7 +229,7 @@ async fn fresh(app: &App, mut tx: Tx, customer_id: &CustomerId) -> Result<Issued
     let current = tx.current_license(customer_id).await?.ok_or(Error::NotFound("license"))?;
     let Some(entitlement) = is_due(app, &current, now) else { return Ok(current) };
     let license = issue(app, &mut tx, customer_id, &entitlement, now).await?;
-    tx.commit().await?;
+    tx.commit(app.fail_points.at(Place::LicenseRefreshed)).await?;
     Ok(license)
 }
 
@@ -236,7 +237,7 @@ async fn fresh(app: &App, mut tx: Tx, customer_id: &CustomerId) -> Result<Issued
 /// fresh token would live longer. A plan that is sold no more keeps its last token.
 fn is_due<'a>(app: &'a App, current: &IssuedLicense, now: Timestamp) -> Option<Entitlement<'a>> {
     let term = current.term();
-    let works = current.revoked_at.is_none() && term.phase(now) != Phase::Over;
+    let works = current.works(now);
     let plan = app.plans.plan(&current.plan)?;
     let longer = token_expires(term, &app.plans, now) > current.token_expires_at;
     let due = works && longer && current.is_half_used(now);

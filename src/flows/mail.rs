@@ -8,10 +8,12 @@ use crate::domain::license::{Phase, Source};
 use crate::domain::message::{Facts, Kind, Letter};
 use crate::domain::outbox::{LeasedMail, NewMail};
 use crate::domain::plan::Catalog;
+use crate::domain::queue::Leased;
 use crate::domain::retry;
 use crate::domain::time::{DAY, Timestamp};
 use crate::error::{Error, Result};
-use crate::flows::brief;
+use crate::fail_point::Place;
+use crate::flows::{brief, queue};
 use crate::mailer::Recipient;
 use crate::store::Tx;
 
@@ -33,18 +35,7 @@ pub(super) async fn due(
 /// # Errors
 /// A failure of the database.
 pub async fn take_due(app: &App, most: usize) -> Result<Vec<LeasedMail>> {
-    let now = app.now();
-    if !app.store.read().await?.has_due_mail(now).await? {
-        return Ok(Vec::new());
-    }
-    let mut tx = app.store.write().await?;
-    let most = i64::try_from(most).unwrap_or(i64::MAX);
-    let leased = tx.lease_mail(now, most).await?;
-    tx.commit().await?;
-    if !leased.is_empty() {
-        app.fail_points.reach("mail.taken");
-    }
-    Ok(leased)
+    queue::take(app, most, Place::MailTaken).await
 }
 
 /// Sends a mail that was taken.
@@ -54,7 +45,8 @@ pub async fn take_due(app: &App, most: usize) -> Result<Vec<LeasedMail>> {
 pub async fn send(app: &App, mail: &LeasedMail) -> Result<()> {
     let sent = match compose(app, mail).await {
         Ok(Some((to, letter))) => {
-            app.mailer.send(&mail.mail_id, &to, &letter, mail.created_at).await
+            let at = app.fail_points.at(Place::MailAccepted);
+            app.mailer.send(&mail.mail_id, &to, &letter, mail.created_at, at).await
         }
         // The customer was deleted meanwhile, and the mail with it.
         Ok(None) => return Ok(()),
@@ -66,20 +58,18 @@ pub async fn send(app: &App, mail: &LeasedMail) -> Result<()> {
     let mut tx = app.store.write().await?;
     match sent {
         Ok(()) => {
-            app.fail_points.reach("mail.accepted");
             tx.mail_sent(mail, now).await?;
             metrics::counter!("licentia_mails_total", "result" => "sent").increment(1);
         }
         Err(error) => {
             let error = brief(&error);
-            let due = retry::next(mail.created_at, mail.attempts, now, app.random.bits());
+            let due = retry::next(mail.since(), mail.attempts, now, app.random.bits());
             tracing::warn!(mail_id = %mail.mail_id, error, given_up = due.is_none(), "not accepted");
-            tx.mail_failed(mail, &error, due, now).await?;
+            tx.failed(mail, &error, due, now).await?;
             metrics::counter!("licentia_mails_total", "result" => "failed").increment(1);
         }
     }
-    tx.commit().await?;
-    app.fail_points.reach("mail.noted");
+    tx.commit(app.fail_points.at(Place::MailNoted)).await?;
     Ok(())
 }
 
@@ -98,7 +88,7 @@ async fn compose(app: &App, mail: &LeasedMail) -> Result<Option<(Recipient, Lett
         license = tx.current_license(&mail.customer_id).await?.unwrap_or(license);
     }
     let term = license.term();
-    let works = license.revoked_at.is_none() && term.phase(app.now()) != Phase::Over;
+    let works = license.works(app.now());
     // Somebody whose first payment failed has nothing that it could be about.
     let works = works && (kind != Kind::PaymentProblem || license.source == Source::Subscription);
     if carries && !works {
@@ -150,6 +140,7 @@ pub async fn send_test(app: &App, kind: Kind, to: Email) -> Result<()> {
     let letter = preview(&app.plans, kind, false, app.now())?;
     let mail_id = MailId::from_random(app.random.bits());
     let to = Recipient { email: to, name: None };
-    let sent = app.mailer.send(&mail_id, &to, &letter, app.now()).await;
+    let at = app.fail_points.at(Place::TestMailSent);
+    let sent = app.mailer.send(&mail_id, &to, &letter, app.now(), at).await;
     sent.map_err(|error| Error::setup(format!("the mail was not accepted: {error}")))
 }

@@ -12,6 +12,7 @@ mod lease;
 pub mod license;
 pub mod mail;
 pub mod order;
+mod queue;
 pub mod reconcile;
 pub mod session;
 pub mod settle;

@@ -6,12 +6,13 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::json;
 
 use crate::app::App;
-use crate::domain::audit::{Actor, AuditEntry};
+use crate::domain::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::ids::CustomerId;
 use crate::domain::settlement::SyncReport;
 use crate::domain::time::Timestamp;
 use crate::domain::webhook::Envelope;
 use crate::error::{Error, Result};
+use crate::fail_point::Place;
 use crate::flows::{Mode, audit, sync};
 use crate::store::Tx;
 use crate::stripe::Undelivered;
@@ -217,13 +218,13 @@ async fn note(app: &App, report: &Report) -> Result<()> {
     };
     let entry = AuditEntry {
         actor: Actor::System,
-        action: "stripe.compared",
+        action: AuditAction::StripeCompared,
         customer_id: None,
         detail: json!(comparison),
     };
     let mut tx = app.store.write().await?;
     audit(app, &mut tx, entry, app.now()).await?;
-    tx.commit().await
+    tx.commit(app.fail_points.at(Place::ReconcileNoted)).await
 }
 
 /// When everybody was last compared with Stripe to the end, by whichever server or command, and what was
@@ -272,7 +273,7 @@ async fn missed(app: &App, mode: Mode) -> Result<u64> {
         let mut tx = app.store.write().await?;
         missed += tx.insert_events(events, app.now()).await?;
         if mode == Mode::Apply {
-            tx.commit().await?;
+            tx.commit(app.fail_points.at(Place::ReconcileMissed)).await?;
         }
     }
     app.events_due.notify_one();

@@ -11,6 +11,7 @@ use crate::domain::password::Password;
 use crate::domain::session::Session;
 use crate::domain::time::{DAY, Timestamp};
 use crate::error::{Error, Result};
+use crate::fail_point::Place;
 use crate::flows::secret_hash;
 use crate::passwords::Verdict;
 use crate::store::Tx;
@@ -82,7 +83,7 @@ pub async fn login(
         tx.set_password_hash(&customer.user_id, &hash, now).await?;
     }
     let opened = open(app, &mut tx, &customer.user_id, client, now).await?;
-    tx.commit().await?;
+    tx.commit(app.fail_points.at(Place::SessionOpened)).await?;
     Ok((opened, customer))
 }
 
@@ -138,7 +139,7 @@ pub async fn list(app: &App, caller: &SignedIn) -> Result<Vec<Session>> {
 pub async fn end(app: &App, caller: &SignedIn, session_id: &SessionId) -> Result<()> {
     let mut tx = app.store.write().await?;
     let ended = tx.delete_session(&caller.customer.user_id, session_id).await?;
-    tx.commit().await?;
+    tx.commit(app.fail_points.at(Place::SessionEnded)).await?;
     if ended { Ok(()) } else { Err(Error::NotFound("session")) }
 }
 

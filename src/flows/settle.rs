@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use crate::app::App;
-use crate::domain::audit::{Actor, AuditEntry};
+use crate::domain::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::customer::{Customer, SyncStatus};
 use crate::domain::ids::CustomerId;
 use crate::domain::inbox::LeasedEvent;
@@ -13,6 +13,7 @@ use crate::domain::stripe_ids::StripeCustomerId;
 use crate::domain::stripe_state::StripeState;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
+use crate::fail_point::Place;
 use crate::flows::lease::Lease;
 use crate::flows::{Mode, audit, license, mail, stripe_customer};
 use crate::store::Tx;
@@ -45,8 +46,7 @@ pub(super) async fn nothing(app: &App, lease: &Lease, events: &[LeasedEvent]) ->
     for event in events {
         tx.event_done(event, app.now()).await?;
     }
-    tx.commit().await?;
-    app.fail_points.reach("settle.nothing");
+    tx.commit(app.fail_points.at(Place::SettleNothing)).await?;
     Ok(())
 }
 
@@ -94,9 +94,8 @@ pub(super) async fn settle(
     for event in events {
         tx.event_done(event, now).await?;
     }
-    app.fail_points.reach("settle.written");
-    tx.commit().await?;
-    app.fail_points.reach("settle.committed");
+    app.fail_points.reach(Place::SettleWritten);
+    tx.commit(app.fail_points.at(Place::SettleCommitted)).await?;
     app.mail_due.notify_one();
     Ok(settlement.report())
 }
@@ -181,7 +180,7 @@ async fn note_synced(
 /// Returns an audit entry for a change that follows from Stripe's state.
 fn by_stripe<'a>(
     customer_id: &'a CustomerId,
-    action: &'static str,
+    action: AuditAction,
     detail: Value,
 ) -> AuditEntry<'a> {
     AuditEntry { actor: Actor::System, action, customer_id: Some(customer_id), detail }

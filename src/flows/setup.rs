@@ -5,6 +5,7 @@ use futures_util::future::try_join_all;
 use crate::domain::ids::AttemptId;
 use crate::domain::plan::{Catalog, Plan, Price};
 use crate::error::Result;
+use crate::fail_point::{FailPoints, Place};
 use crate::random::Random;
 use crate::stripe::{Endpoint, Stripe, StripePrice};
 
@@ -23,14 +24,16 @@ pub enum Made {
 /// # Errors
 /// [`crate::error::Error::Stripe`].
 pub async fn endpoint(stripe: &Stripe, random: &Random, url: &str) -> Result<Made> {
+    let points = FailPoints::default();
+    let at = points.at(Place::EndpointWritten);
     match stripe.find_endpoint(url).await? {
         Some(endpoint) => {
-            stripe.update_endpoint(&endpoint.id, url).await?;
+            stripe.update_endpoint(&endpoint.id, url, at).await?;
             Ok(Made::Updated(endpoint))
         }
         None => {
             let attempt = AttemptId::from_random(random.bits());
-            Ok(Made::New(stripe.create_endpoint(&attempt, url).await?))
+            Ok(Made::New(stripe.create_endpoint(&attempt, url, at).await?))
         }
     }
 }

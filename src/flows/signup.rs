@@ -4,12 +4,14 @@
 use serde_json::json;
 
 use crate::app::App;
+use crate::domain::audit::AuditAction;
 use crate::domain::contact::{DisplayName, Email};
 use crate::domain::customer::{Customer, NewAccount};
 use crate::domain::ids::{CustomerId, UserId};
 use crate::domain::license::{Entitlement, IssuedLicense};
 use crate::domain::message::Kind;
 use crate::error::Result;
+use crate::fail_point::Place;
 use crate::flows::{account, audit, inbox, license, mail, session};
 use crate::stripe::Stripe;
 
@@ -66,14 +68,13 @@ pub async fn signup(app: &App, request: Signup, client: Option<String>) -> Resul
     mail::due(app, &mut tx, Kind::Trial, &customer.customer_id, license_id, now).await?;
     let opened = session::open(app, &mut tx, &customer.user_id, client, now).await?;
     let detail = json!({ "plan": license.plan });
-    let entry = account::by_customer(&customer.customer_id, "customer.signed_up", detail);
+    let entry = account::by_customer(&customer.customer_id, AuditAction::CustomerSignedUp, detail);
     audit(app, &mut tx, entry, now).await?;
     if app.stripe.as_ref().is_some_and(Stripe::wants_customers_at_signup) {
         inbox::ask_for_stripe_customer(app, &mut tx, &customer.customer_id, now).await?;
     }
-    app.fail_points.reach("signup.written");
-    tx.commit().await?;
-    app.fail_points.reach("signup.committed");
+    app.fail_points.reach(Place::SignupWritten);
+    tx.commit(app.fail_points.at(Place::SignupCommitted)).await?;
     app.events_due.notify_one();
     app.mail_due.notify_one();
     Ok(SignedUp { customer, license, access_token: opened.access_token })

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::app::App;
 use crate::domain::attempt::{Attempt, Purpose};
-use crate::domain::audit::{Actor, AuditEntry};
+use crate::domain::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::contact::DisplayName;
 use crate::domain::customer::{Customer, SyncStatus};
 use crate::domain::ids::AttemptId;
@@ -14,6 +14,7 @@ use crate::domain::stripe_ids::{CheckoutSessionId, StripeCustomerId};
 use crate::domain::subscription::Status;
 use crate::domain::time::{SKEW, Timestamp};
 use crate::error::{Error, Result};
+use crate::fail_point::Place;
 use crate::flows::audit;
 use crate::flows::lease::Lease;
 use crate::stripe::{Answer, CustomerParameters, Stripe, StripeFailure};
@@ -91,8 +92,7 @@ pub(super) async fn ensure(
             let mut tx = app.store.write().await?;
             lease.lock(&mut tx).await?;
             tx.delete_attempt(&lease.customer_id, Purpose::Customer).await?;
-            tx.commit().await?;
-            app.fail_points.reach("counterpart.refused");
+            tx.commit(app.fail_points.at(Place::CounterpartRefused)).await?;
             Err(error.into())
         }
         Err(error) => Err(error.into()),
@@ -132,11 +132,11 @@ pub(super) async fn store_attempt(
     let mut tx = app.store.write().await?;
     lease.lock(&mut tx).await?;
     tx.put_attempt(&lease.customer_id, purpose, &attempt).await?;
-    tx.commit().await?;
-    app.fail_points.reach(match purpose {
-        Purpose::Customer => "counterpart.begun",
-        Purpose::Checkout => "checkout.begun",
-    });
+    let place = match purpose {
+        Purpose::Customer => Place::CounterpartBegun,
+        Purpose::Checkout => Place::CheckoutBegun,
+    };
+    tx.commit(app.fail_points.at(place)).await?;
     Ok(attempt)
 }
 
@@ -146,9 +146,8 @@ async fn make(
     attempt: &Attempt,
     parameters: &CustomerParameters,
 ) -> Answer<StripeCustomerId> {
-    let made = stripe.create_customer(&attempt.attempt_id, parameters).await?;
-    app.fail_points.reach("counterpart.made");
-    Ok(made)
+    let at = app.fail_points.at(Place::CounterpartMade);
+    stripe.create_customer(&attempt.attempt_id, parameters, at).await
 }
 
 /// Looks whether an earlier call made the counterpart after all, and links it.
@@ -179,8 +178,7 @@ async fn link(
         // It changed since the call was written down.
         tx.stripe_sync_due(id).await?;
     }
-    tx.commit().await?;
-    app.fail_points.reach("counterpart.linked");
+    tx.commit(app.fail_points.at(Place::CounterpartLinked)).await?;
     Ok(made.clone())
 }
 
@@ -220,10 +218,10 @@ pub(super) async fn adopt(app: &App, lease: &Lease, theirs: &Theirs, sign: Sign)
         Sign::Email => "email",
     };
     let detail = json!({ "by": by, "stripe_customer_id": theirs.id.as_str() });
-    let action = "stripe.linked";
+    let action = AuditAction::StripeLinked;
     let entry = AuditEntry { actor: Actor::Operator, action, customer_id: Some(id), detail };
     audit(app, &mut tx, entry, now).await?;
-    tx.commit().await
+    tx.commit(app.fail_points.at(Place::BackfillAdopted)).await
 }
 
 /// Tells Stripe of a changed name or address, if it has not been told. Answers whether Stripe knows the
@@ -233,11 +231,9 @@ pub(super) async fn push(app: &App, customer: &Customer, id: &StripeCustomerId) 
         return Ok(true);
     }
     let stripe = app.stripe()?;
-    match stripe.update_customer(id, customer.email.as_str(), name_of(customer)).await {
-        Ok(()) => {
-            app.fail_points.reach("counterpart.told");
-            Ok(true)
-        }
+    let at = app.fail_points.at(Place::CounterpartTold);
+    match stripe.update_customer(id, customer.email.as_str(), name_of(customer), at).await {
+        Ok(()) => Ok(true),
         Err(error @ StripeFailure::Refused { .. }) => {
             let customer_id = &customer.customer_id;
             tracing::warn!(%customer_id, %error, "Stripe does not take the name or the address");
@@ -265,7 +261,8 @@ pub(super) async fn close(app: &App, lease: &Lease) -> Result<()> {
     // After the checkout is closed, nothing is added to them.
     for subscription in stripe.subscriptions(stripe_id).await? {
         if !matches!(subscription.status, Status::Canceled | Status::IncompleteExpired) {
-            ended(stripe.cancel_subscription(&subscription.id).await)?;
+            let at = app.fail_points.at(Place::AccountSubscriptionEnded);
+            ended(stripe.cancel_subscription(&subscription.id, at).await)?;
         }
     }
     Ok(())
@@ -273,9 +270,7 @@ pub(super) async fn close(app: &App, lease: &Lease) -> Result<()> {
 
 /// Closes a checkout, so that nobody can pay it any more.
 pub(super) async fn expire(app: &App, stripe: &Stripe, id: &CheckoutSessionId) -> Answer<()> {
-    stripe.expire_session(id).await?;
-    app.fail_points.reach("checkout.closed");
-    Ok(())
+    stripe.expire_session(id, app.fail_points.at(Place::CheckoutClosed)).await.map(drop)
 }
 
 /// That something was paid, closed or ended before is no failure to end it.

@@ -3,6 +3,7 @@
 use crate::app::App;
 use crate::domain::subscription::SubscriptionRow;
 use crate::error::{Error, Result};
+use crate::fail_point::Place;
 use crate::flows::checkout::may_return_to;
 use crate::flows::session::SignedIn;
 
@@ -26,6 +27,7 @@ pub async fn portal(app: &App, caller: &SignedIn, return_url: Option<String>) ->
     }
     let stripe = app.stripe()?;
     let id = caller.customer.stripe_customer_id.as_ref().ok_or(Error::NotFound("subscription"))?;
+    let at = app.fail_points.at(Place::PortalOpened);
     let own = || app.return_origins.first().map(ToString::to_string).unwrap_or_default();
-    Ok(stripe.portal(id, &return_url.unwrap_or_else(own)).await?)
+    Ok(stripe.portal(id, &return_url.unwrap_or_else(own), at).await?)
 }

@@ -20,6 +20,7 @@ use crate::domain::stripe_ids::{CheckoutSessionId, StripeCustomerId};
 use crate::domain::stripe_state::{CheckoutSession, StripeState};
 use crate::domain::time::DAY;
 use crate::error::{Error, Result};
+use crate::fail_point::Place;
 use crate::flows::lease::Lease;
 use crate::flows::settle::{Fetched, MAX_ORDERS};
 use crate::flows::{Mode, settle, stripe_customer};
@@ -118,7 +119,7 @@ async fn sync_leased(
     };
     let is_said_deleted = events.iter().any(|event| event.says_deleted(&stripe_id));
     let fetched = fetch(app, customer, stripe_id, &orders, mode, is_said_deleted).await?;
-    app.fail_points.reach("sync.fetched");
+    app.fail_points.reach(Place::SyncFetched);
     settle::settle(app, lease, &fetched, events, mode).await
 }
 

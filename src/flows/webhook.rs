@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::config::Mode;
 use crate::domain::webhook::{BadWebhook, Envelope, authenticate};
 use crate::error::{Error, Result};
+use crate::fail_point::Place;
 use crate::intake::Arrival;
 
 /// Takes a webhook in: when it answers, it is durable, or it is none of ours.
@@ -80,9 +81,8 @@ async fn write(app: &App, batch: &[Arrival]) -> Result<()> {
     let events = batch.iter().map(|arrival| (&arrival.event, arrival.body.as_str()));
     let mut tx = app.store.write().await?;
     let new = tx.insert_events(events, app.now()).await?;
-    app.fail_points.reach("webhook.written");
-    tx.commit().await?;
-    app.fail_points.reach("webhook.stored");
+    app.fail_points.reach(Place::WebhookWritten);
+    tx.commit(app.fail_points.at(Place::WebhookStored)).await?;
     count("stored", new);
     count("repeated", (batch.len() as u64).saturating_sub(new));
     app.events_due.notify_one();

@@ -17,10 +17,11 @@ use super::throttle::Throttle;
 use crate::app::App;
 use crate::domain::admin_key::Operation;
 use crate::domain::audit::Actor;
+use crate::domain::queue::Backlog;
 use crate::domain::time::Timestamp;
 use crate::error::Result as Outcome;
 use crate::flows::admin;
-use crate::flows::drift::{self, Backlog, Drift};
+use crate::flows::drift::{self, Drift};
 use crate::flows::events::{self, Explained, MAX_LISTED, State, Troubled};
 
 pub struct AdminApi;

@@ -16,7 +16,7 @@ impl Tx {
             "SELECT {columns} FROM stripe_attempts
              WHERE customer_id = $1 AND purpose = $2",
             id,
-            purpose.as_str(),
+            purpose,
         )
     }
 
@@ -29,7 +29,7 @@ impl Tx {
     ) -> Result<()> {
         let insert = Insert::new("stripe_attempts", attempt)
             .with("customer_id", id)
-            .with("purpose", purpose.as_str())
+            .with("purpose", purpose)
             .or_replace(&["customer_id", "purpose"]);
         self.insert(insert).await?;
         Ok(())
@@ -42,7 +42,7 @@ impl Tx {
             execute,
             "DELETE FROM stripe_attempts WHERE customer_id = $1 AND purpose = $2",
             id,
-            purpose.as_str(),
+            purpose,
         )?;
         Ok(())
     }

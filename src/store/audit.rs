@@ -2,14 +2,14 @@
 
 use super::Tx;
 use super::statement::sql;
-use crate::domain::audit::AuditEntry;
+use crate::domain::audit::{AuditAction, AuditEntry};
 use crate::domain::ids::{AuditId, CustomerId};
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 
 impl Tx {
     /// Whether this customer was ever done this.
-    pub async fn has_audit_entry(&mut self, id: &CustomerId, action: &str) -> Result<bool> {
+    pub async fn has_audit_entry(&mut self, id: &CustomerId, action: AuditAction) -> Result<bool> {
         let found = sql!(
             self,
             fetch_optional: (String,),
@@ -47,6 +47,7 @@ impl Tx {
         sql!(
             self,
             fetch_optional: (Timestamp, String),
+            // A literal, so that the partial index on it is used.
             "SELECT at, detail FROM audit_log WHERE action = 'stripe.compared'
              ORDER BY at DESC LIMIT 1",
         )

@@ -7,6 +7,7 @@ use super::{Store, Tx};
 use crate::domain::ids::CustomerId;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
+use crate::fail_point::FailPoint;
 
 impl Store {
     /// Whether somebody holds the customer's lease at `now`, as [`Tx::take_lease`] sees it: to wait
@@ -30,7 +31,12 @@ impl Store {
     }
 
     /// Gives the lease back.
-    pub async fn release_lease(&self, id: &CustomerId, fence: i64) -> Result<()> {
+    pub async fn release_lease(
+        &self,
+        id: &CustomerId,
+        fence: i64,
+        at: FailPoint<'_>,
+    ) -> Result<()> {
         sql!(
             self,
             execute,
@@ -38,6 +44,7 @@ impl Store {
             id,
             fence,
         )?;
+        at.reach();
         Ok(())
     }
 }

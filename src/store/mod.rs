@@ -16,6 +16,7 @@ pub mod migrate;
 mod orders;
 mod outbox;
 mod presence;
+mod queue;
 mod sessions;
 mod statement;
 mod subscriptions;
@@ -35,6 +36,8 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions, Connection, Executor, PgConnection, Postgres, Sqlite};
 
 use crate::error::{Error, Result};
+use crate::fail_point::FailPoint;
+
 use presence::Presence;
 
 use statement::sql;
@@ -109,19 +112,6 @@ pub enum Tx {
     Postgres(sqlx::Transaction<'static, Postgres>),
 }
 
-/// The condition for what may be taken of a box, whose column `$since` says since when it is tried. `$1` to
-/// `$5` are those of [`crate::domain::retry::Due`], in its order.
-macro_rules! due {
-    ($since:literal) => {
-        concat!(
-            "(due_at <= $1 OR due_at > $2 OR (due_at > $3 AND ",
-            $since,
-            " > $4)) AND (leased_until IS NULL OR leased_until <= $1 OR leased_until > $5)"
-        )
-    };
-}
-use due;
-
 /// Whether a SQLite file that is not there is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IfMissing {
@@ -195,20 +185,20 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::write`].
-    pub async fn end_leases_of_the_dead(&self) -> Result<()> {
+    pub async fn end_leases_of_the_dead(&self, at: FailPoint<'_>) -> Result<()> {
         let Self::Sqlite { file, .. } = self else { return Ok(()) };
         let Some(OpenedFile { path, presence, .. }) = file.clone() else {
-            return self.end_all_leases().await;
+            return self.end_all_leases(at).await;
         };
         // Waits while another server does the same.
         let begun = tokio::task::spawn_blocking(move || (presence.begin(&path), presence)).await;
         let (alone, presence) = begun.map_err(|error| Error::Internal(error.to_string()))?;
-        let ended = if alone { self.end_all_leases().await } else { Ok(()) };
+        let ended = if alone { self.end_all_leases(at).await } else { Ok(()) };
         presence.share();
         ended
     }
 
-    async fn end_all_leases(&self) -> Result<()> {
+    async fn end_all_leases(&self, at: FailPoint<'_>) -> Result<()> {
         let mut tx = self.write().await?;
         for end in [
             "UPDATE customer_leases SET leased_until = NULL WHERE leased_until IS NOT NULL",
@@ -217,7 +207,7 @@ impl Store {
         ] {
             sql!(tx, execute, end)?;
         }
-        tx.commit().await
+        tx.commit(at).await
     }
 
     /// Closes every connection, so that nothing is left half done, and a SQLite file is complete without
@@ -241,15 +231,16 @@ impl Store {
 }
 
 impl Tx {
-    /// Makes everything that was done durable.
+    /// Makes everything that was done durable, then passes the place `at`.
     ///
     /// # Errors
     /// When the database did not confirm it.
-    pub async fn commit(self) -> Result<()> {
+    pub async fn commit(self, at: FailPoint<'_>) -> Result<()> {
         match self {
             Self::Sqlite(tx) => tx.commit().await?,
             Self::Postgres(tx) => tx.commit().await?,
         }
+        at.reach();
         Ok(())
     }
 }

@@ -1,10 +1,10 @@
 //! The outbox: mail that is due, and who is sending it. A worker leases what it sends; the lease
 //! carries a number that counts up, so that a worker which slept past its lease cannot write.
 
+use super::Tx;
 use super::statement::sql;
-use super::{Tx, due};
+use crate::domain::column::Parameter;
 use crate::domain::outbox::{LeasedMail, NewMail};
-use crate::domain::retry::Due;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 
@@ -25,102 +25,8 @@ impl Tx {
         Ok(())
     }
 
-    /// How many mails wait, those that were not accepted yet among them, and how many were given up.
-    pub async fn count_mails(&mut self) -> Result<(i64, i64)> {
-        sql!(
-            self,
-            fetch_one: (i64, i64),
-            "SELECT (SELECT COUNT(*) FROM outbox WHERE sent_at IS NULL AND given_up_at IS NULL),
-                    (SELECT COUNT(*) FROM outbox WHERE given_up_at IS NOT NULL)",
-        )
-    }
-
-    /// Whether anything is due, without writing.
-    pub async fn has_due_mail(&mut self, now: Timestamp) -> Result<bool> {
-        let due = Due::at(now);
-        let found = sql!(
-            self,
-            fetch_optional: (i64,),
-            concat!(
-                "SELECT attempts FROM outbox
-                 WHERE sent_at IS NULL AND given_up_at IS NULL AND ",
-                due!("created_at"),
-                " LIMIT 1"
-            ),
-            due.now,
-            due.latest,
-            due.latest_fresh,
-            due.fresh_since,
-            due.latest_lease,
-        )?;
-        Ok(found.is_some())
-    }
-
-    /// Leases what is due, `most` at the most, the oldest first.
-    pub async fn lease_mail(&mut self, now: Timestamp, most: i64) -> Result<Vec<LeasedMail>> {
-        let due = Due::at(now);
-        // The conditions stand twice: of two workers that chose the same rows, the second looks
-        // again when it gets the row.
-        sql!(
-            self,
-            fetch_all: LeasedMail,
-            concat!(
-                "UPDATE outbox SET leased_until = $6, fence = fence + 1
-                 WHERE sent_at IS NULL AND given_up_at IS NULL AND ",
-                due!("created_at"),
-                " AND mail_id IN (
-                     SELECT mail_id FROM outbox
-                     WHERE sent_at IS NULL AND given_up_at IS NULL AND ",
-                due!("created_at"),
-                " ORDER BY due_at LIMIT $7)
-                 RETURNING {columns}"
-            ),
-            due.now,
-            due.latest,
-            due.latest_fresh,
-            due.fresh_since,
-            due.latest_lease,
-            due.until,
-            most,
-        )
-    }
-
-    /// Notes that a mail was accepted. Answers whether the lease still held.
+    /// Notes that a mail was accepted. Returns whether the lease still held.
     pub async fn mail_sent(&mut self, mail: &LeasedMail, now: Timestamp) -> Result<bool> {
-        let written = sql!(
-            self,
-            execute,
-            "UPDATE outbox SET sent_at = $3, leased_until = NULL, last_error = NULL,
-                 attempts = attempts + 1
-             WHERE mail_id = $1 AND fence = $2 AND sent_at IS NULL",
-            &mail.mail_id,
-            mail.fence,
-            now,
-        )?;
-        Ok(written > 0)
-    }
-
-    /// Notes that a mail was not accepted, and when to try again; never, if `due` is `None`.
-    pub async fn mail_failed(
-        &mut self,
-        mail: &LeasedMail,
-        error: &str,
-        due: Option<Timestamp>,
-        now: Timestamp,
-    ) -> Result<()> {
-        sql!(
-            self,
-            execute,
-            "UPDATE outbox SET leased_until = NULL, last_error = $3, attempts = attempts + 1,
-                 due_at = COALESCE($4, due_at),
-                 given_up_at = CASE WHEN CAST($4 AS BIGINT) IS NULL THEN CAST($5 AS BIGINT) END
-             WHERE mail_id = $1 AND fence = $2 AND sent_at IS NULL",
-            &mail.mail_id,
-            mail.fence,
-            error,
-            due,
-            now,
-        )?;
-        Ok(())
+        self.done(mail, vec![("attempts", (mail.attempts + 1).to_value())], now).await
     }
 }

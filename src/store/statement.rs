@@ -48,6 +48,11 @@ impl Statement {
         Self { text: text.into_sql_str(), values, is_kept: true }
     }
 
+    /// Takes a text that was made of texts from the source only: never of input.
+    pub(super) fn made(text: String, values: Vec<Value>) -> Self {
+        Self { text: AssertSqlSafe(text).into_sql_str(), values, is_kept: true }
+    }
+
     /// Replaces `{columns}` by the names of a row's columns. `SELECT *` would return columns that a
     /// newer server has added meanwhile.
     fn returning(mut self, columns: &[Expected]) -> Self {

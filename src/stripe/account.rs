@@ -6,6 +6,7 @@ use super::wire::{Identified, List, WireEndpoint, WirePrice};
 use super::{API_VERSION, Answer, Form, Stripe, StripeFailure, field};
 use crate::domain::ids::AttemptId;
 use crate::domain::webhook::EVENT_TYPES;
+use crate::fail_point::FailPoint;
 
 /// What a sale reads.
 const READ: [&str; 8] = [
@@ -65,20 +66,25 @@ impl Stripe {
     }
 
     /// Makes a webhook endpoint for exactly the events that we need.
-    pub async fn create_endpoint(&self, attempt: &AttemptId, url: &str) -> Answer<Endpoint> {
+    pub async fn create_endpoint(
+        &self,
+        attempt: &AttemptId,
+        url: &str,
+        at: FailPoint<'_>,
+    ) -> Answer<Endpoint> {
         let mut form = endpoint_form(url);
         form.push(field("api_version", API_VERSION));
-        let made: WireEndpoint = self.post("/webhook_endpoints", form, Some(attempt)).await?;
+        let made: WireEndpoint = self.post("/webhook_endpoints", form, Some(attempt), at).await?;
         Ok(Endpoint { id: made.id, secret: made.secret.map(SecretString::from) })
     }
 
     /// Subscribes a webhook endpoint to exactly the events that we need.
-    pub async fn update_endpoint(&self, id: &str, url: &str) -> Answer<()> {
+    pub async fn update_endpoint(&self, id: &str, url: &str, at: FailPoint<'_>) -> Answer<()> {
         let path = format!("/webhook_endpoints/{id}");
         let mut form = endpoint_form(url);
         // Stripe switches one off that failed for days.
         form.push(field("disabled", "false"));
-        self.post::<WireEndpoint>(&path, form, None).await.map(drop)
+        self.post::<WireEndpoint>(&path, form, None, at).await.map(drop)
     }
 
     /// What the key may not read that a sale needs; a restricted key may lack something.

@@ -6,6 +6,7 @@ use crate::domain::ids::CustomerId;
 use crate::domain::matching::Theirs;
 use crate::domain::stripe_ids::StripeCustomerId;
 use crate::domain::subscription::Subscription;
+use crate::fail_point::FailPoint;
 
 /// Pages that are read of the whole account: half a million customers, in half an hour.
 const MAX_PAGES: usize = 5000;
@@ -43,8 +44,9 @@ impl Stripe {
         &self,
         id: &StripeCustomerId,
         customer_id: &CustomerId,
+        at: FailPoint<'_>,
     ) -> Answer<()> {
         let form = vec![field("metadata[customer_id]", customer_id.as_str())];
-        self.post::<Identified>(&format!("/customers/{id}"), form, None).await.map(drop)
+        self.post::<Identified>(&format!("/customers/{id}"), form, None, at).await.map(drop)
     }
 }

@@ -17,6 +17,7 @@ use crate::domain::stripe_ids::{
 };
 use crate::domain::stripe_state::{CheckoutSession, CheckoutStatus, StripeState};
 use crate::domain::subscription::Subscription;
+use crate::fail_point::FailPoint;
 
 /// How a customer is made at Stripe; kept as it is until the answer has come.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,13 +78,14 @@ impl Stripe {
         &self,
         attempt: &AttemptId,
         parameters: &CustomerParameters,
+        at: FailPoint<'_>,
     ) -> Answer<StripeCustomerId> {
         let mut form = vec![
             field("email", &parameters.email),
             field("metadata[customer_id]", &parameters.customer_id),
         ];
         form.extend(parameters.name.as_ref().map(|name| field("name", name)));
-        let made: Identified = self.post("/customers", form, Some(attempt)).await?;
+        let made: Identified = self.post("/customers", form, Some(attempt), at).await?;
         read_id(&made.id)
     }
 
@@ -109,10 +111,11 @@ impl Stripe {
         id: &StripeCustomerId,
         email: &str,
         name: Option<&str>,
+        at: FailPoint<'_>,
     ) -> Answer<()> {
         // An empty value empties the field.
         let form = vec![field("email", email), field("name", name.unwrap_or_default())];
-        self.post::<Identified>(&format!("/customers/{id}"), form, None).await.map(drop)
+        self.post::<Identified>(&format!("/customers/{id}"), form, None, at).await.map(drop)
     }
 
     /// A customer's own record.
@@ -236,6 +239,7 @@ impl Stripe {
         &self,
         attempt: &AttemptId,
         parameters: &SessionParameters,
+        at: FailPoint<'_>,
     ) -> Answer<CheckoutSession> {
         let mut form = vec![
             field("mode", "subscription"),
@@ -251,7 +255,7 @@ impl Stripe {
             form.push(field(format!("{place}[plan]"), &parameters.plan));
             form.push(field(format!("{place}[attempt_id]"), attempt.as_str()));
         }
-        read_session(self.post("/checkout/sessions", form, Some(attempt)).await?)
+        read_session(self.post("/checkout/sessions", form, Some(attempt), at).await?)
     }
 
     /// A checkout session.
@@ -275,22 +279,35 @@ impl Stripe {
     }
 
     /// Closes a checkout session, so that nobody can pay it any more.
-    pub async fn expire_session(&self, id: &CheckoutSessionId) -> Answer<CheckoutSession> {
+    pub async fn expire_session(
+        &self,
+        id: &CheckoutSessionId,
+        at: FailPoint<'_>,
+    ) -> Answer<CheckoutSession> {
         let path = format!("/checkout/sessions/{id}/expire");
-        read_session(self.post(&path, Vec::new(), None).await?)
+        read_session(self.post(&path, Vec::new(), None, at).await?)
     }
 
     /// The address of a page where the customer manages the subscription.
-    pub async fn portal(&self, id: &StripeCustomerId, return_url: &str) -> Answer<String> {
+    pub async fn portal(
+        &self,
+        id: &StripeCustomerId,
+        return_url: &str,
+        at: FailPoint<'_>,
+    ) -> Answer<String> {
         let form = vec![field("customer", id.as_str()), field("return_url", return_url)];
-        let made: WirePortal = self.post("/billing_portal/sessions", form, None).await?;
+        let made: WirePortal = self.post("/billing_portal/sessions", form, None, at).await?;
         Ok(made.url)
     }
 
     /// Ends a subscription at once.
-    pub async fn cancel_subscription(&self, id: &StripeSubscriptionId) -> Answer<()> {
+    pub async fn cancel_subscription(
+        &self,
+        id: &StripeSubscriptionId,
+        at: FailPoint<'_>,
+    ) -> Answer<()> {
         let path = format!("/subscriptions/{id}");
-        self.delete::<Identified>(&path).await.map(drop)
+        self.delete::<Identified>(&path, at).await.map(drop)
     }
 }
 

@@ -241,7 +241,7 @@ fn a_wrong_call_says_what_is_wrong() {
     };
     for (arguments, says) in [
         (&["--scope", "read"][..], "--name"),
-        (&["--name", "ops", "--scope", "root"], "a scope is read, support or admin"),
+        (&["--name", "ops", "--scope", "root"], "use read, support or admin"),
         (&["--name", "ops", "--expires-in-days", "0"], "--expires-in-days"),
         (&["--name", "ops", "--expires-in-days", "9", "--forever"], "--forever"),
         (&["--name", " "], "it is empty"),

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use licentia::domain::outbox::LeasedMail;
+use licentia::fail_point::{FailPoints, Place};
 use licentia::flows::Mode;
 use licentia::flows::inbox;
 use licentia::flows::reconcile::{AT_ONCE, everybody};
@@ -26,8 +28,8 @@ async fn a_mail_that_a_clock_ahead_wrote_or_held_is_sent_when_it_is_right_again(
         app.sign_up(&format!("bob{place}@example.com")).await;
         app.clock.advance_seconds(seconds);
         let mut tx = app.app.store.write().await.unwrap();
-        assert_eq!(tx.lease_mail(app.app.now(), 10).await.unwrap().len(), 1);
-        tx.commit().await.unwrap();
+        assert_eq!(tx.lease::<LeasedMail>(app.app.now(), 10).await.unwrap().len(), 1);
+        tx.commit(FailPoints::default().at(Place::MailTaken)).await.unwrap();
         app.clock.advance_seconds(-seconds);
         assert_eq!(app.send_due().await, 1, "held {seconds} s ahead");
     }

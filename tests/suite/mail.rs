@@ -3,6 +3,9 @@
 use std::fs;
 use std::path::PathBuf;
 
+use licentia::domain::outbox::LeasedMail;
+use licentia::fail_point::{FailPoints, Place};
+
 use crate::harness::database::execute;
 use crate::harness::process::{Server, licentia, run};
 use crate::harness::{TestApp, TestDatabase};
@@ -131,8 +134,8 @@ async fn a_worker_that_died_is_replaced_when_its_lease_ends_and_cannot_write_any
     app.sign_up("ada@example.com").await;
     let now = app.app.now();
     let mut tx = app.app.store.write().await.unwrap();
-    let dead = tx.lease_mail(now, 10).await.unwrap();
-    tx.commit().await.unwrap();
+    let dead = tx.lease::<LeasedMail>(now, 10).await.unwrap();
+    tx.commit(FailPoints::default().at(Place::MailTaken)).await.unwrap();
     assert_eq!(app.send_due().await, 0, "it was sent under the lease of another");
     app.clock.advance_seconds(45);
     assert_eq!(app.send_due().await, 1);

@@ -18,7 +18,6 @@ mod demo;
 mod drift;
 mod edge;
 mod event_order;
-mod fail_points;
 mod import;
 mod keys;
 mod left_out;

@@ -1,7 +1,7 @@
 //! `licentia stripe backfill`, as an operator runs it: what it says, its exit codes, and a death on the way.
 //! What it does is tested in `backfill`.
 
-use licentia::fail_point::BACKFILL;
+use licentia::fail_point::Place;
 use serde_json::Value;
 
 use crate::harness::database::{execute, number, texts};
@@ -87,7 +87,14 @@ async fn who_pay_apart_under_one_address_are_imported_each_with_an_address_of_it
 
 #[tokio::test]
 async fn a_death_on_the_way_changes_nothing_in_the_end() {
-    for point in BACKFILL.into_iter().chain(["sync.fetched", "settle.written"]) {
+    for place in [
+        Place::BackfillCreated,
+        Place::BackfillLinked,
+        Place::BackfillTagged,
+        Place::SyncFetched,
+        Place::SettleWritten,
+    ] {
+        let point = place.as_str();
         let vendor = Vendor::new().await;
         let ada = vendor.buyer("ada@example.com").await;
         let create = ["stripe", "backfill", "--create"];

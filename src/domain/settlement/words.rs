@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Change;
+use crate::domain::audit::AuditAction;
 use crate::domain::invoice::OrderStatus;
 use crate::domain::order::Order;
 use crate::domain::subscription::SubscriptionRow;
@@ -36,7 +37,7 @@ impl Change<'_> {
     /// Returns the action and the details for the audit log; `None` for a mail, which the outbox
     /// records, and for an order whose status stays the same.
     #[must_use]
-    pub fn audit(&self) -> Option<(&'static str, Value)> {
+    pub fn audit(&self) -> Option<(AuditAction, Value)> {
         Some(match self {
             Self::Subscription { before, after } => {
                 let detail = json!({
@@ -45,7 +46,7 @@ impl Change<'_> {
                     "plan": after.plan,
                     "cancel_at": after.cancel_at.map(Timestamp::epoch_seconds),
                 });
-                ("subscription.changed", detail)
+                (AuditAction::SubscriptionChanged, detail)
             }
             Self::Order { before, after } => {
                 let from = before.as_ref().map(|order| order.status);
@@ -57,17 +58,22 @@ impl Change<'_> {
                     "from": from.map(OrderStatus::as_str),
                     "to": after.status.as_str(),
                 });
-                ("order.changed", detail)
+                (AuditAction::OrderChanged, detail)
             }
-            Self::DeleteOrder(id) => ("order.merged", json!({ "order_id": id.as_str() })),
+            Self::DeleteOrder(id) => (AuditAction::OrderMerged, json!({ "order_id": id.as_str() })),
             Self::Issue { license_id, entitlement } => {
                 let plan = entitlement.plan.id.as_str();
-                ("license.issued", json!({ "license_id": license_id.as_str(), "plan": plan }))
+                (
+                    AuditAction::LicenseIssued,
+                    json!({ "license_id": license_id.as_str(), "plan": plan }),
+                )
             }
             Self::Revoke(license) => {
-                ("license.revoked", json!({ "license_id": license.license_id.as_str() }))
+                (AuditAction::LicenseRevoked, json!({ "license_id": license.license_id.as_str() }))
             }
-            Self::Unlink(id) => ("stripe.unlinked", json!({ "stripe_customer_id": id.as_str() })),
+            Self::Unlink(id) => {
+                (AuditAction::StripeUnlinked, json!({ "stripe_customer_id": id.as_str() }))
+            }
             Self::Mail { .. } => return None,
         })
     }

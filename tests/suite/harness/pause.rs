@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 
-use licentia::fail_point::FailPoints;
+use licentia::fail_point::{FailPoints, Place};
 
 /// A pause of the first who comes by a place once it is armed, until it is ended. Whoever holds it needs a
 /// runtime of several threads.
@@ -13,14 +13,15 @@ pub struct Pause {
 }
 
 struct Meeting {
-    place: &'static str,
+    place: Place,
     armed: AtomicBool,
     begun: AtomicBool,
     ended: Mutex<mpsc::Receiver<()>>,
 }
 
 impl Pause {
-    pub fn at(place: &'static str) -> Self {
+    pub fn at(place: &str) -> Self {
+        let place = place.parse().unwrap();
         let (end, ended) = mpsc::channel();
         let (armed, begun) = (AtomicBool::new(false), AtomicBool::new(false));
         let meeting = Meeting { place, armed, begun, ended: Mutex::new(ended) };
@@ -47,7 +48,7 @@ impl Pause {
 }
 
 impl Meeting {
-    fn pass(&self, here: &'static str) {
+    fn pass(&self, here: Place) {
         let counts = here == self.place && self.armed.load(Ordering::SeqCst);
         if counts && !self.begun.swap(true, Ordering::SeqCst) {
             // A test that failed meanwhile lets it go on as well.

@@ -1,0 +1,22 @@
+//! Taking work from a queue: the inbox or the outbox.
+
+use crate::app::App;
+use crate::domain::queue::Leased;
+use crate::error::Result;
+use crate::fail_point::Place;
+
+/// Leases entries that are due, `most` at the most, and passes `place`. When nothing is due, nothing is written.
+///
+/// # Errors
+/// A failure of the database.
+pub(super) async fn take<L: Leased>(app: &App, most: usize, place: Place) -> Result<Vec<L>> {
+    let now = app.now();
+    if !app.store.read().await?.has_due::<L>(now).await? {
+        return Ok(Vec::new());
+    }
+    let mut tx = app.store.write().await?;
+    let leased = tx.lease(now, i64::try_from(most).unwrap_or(i64::MAX)).await?;
+    tx.sweep::<L>(now).await?;
+    tx.commit(app.fail_points.at(place)).await?;
+    Ok(leased)
+}
