@@ -60,8 +60,8 @@ pub enum Error {
     /// What the customer bought, or the trial, is over.
     #[error("the customer's license has ended; a new one begins with a new subscription")]
     LicenseEnded,
-    /// The customer's license was taken back.
-    #[error("the customer's license was taken back")]
+    /// The license that was sent was revoked for good, or the customer's current one is revoked.
+    #[error("the license was revoked; log in to see the current one, or ask the vendor")]
     LicenseRevoked,
     /// No such plan, or it is not for sale at that interval.
     #[error(
@@ -211,7 +211,7 @@ pub enum Code {
     InvalidLicense,
     /// The license is over.
     LicenseEnded,
-    /// The license was taken back.
+    /// The license was revoked.
     LicenseRevoked,
     /// No such plan is for sale.
     UnknownPlan,
@@ -327,7 +327,7 @@ impl Code {
             Self::InvalidCredentials => "Wrong email address or password",
             Self::InvalidLicense => "The license is not valid",
             Self::LicenseEnded => "The license has ended",
-            Self::LicenseRevoked => "The license was taken back",
+            Self::LicenseRevoked => "The license was revoked",
             Self::UnknownPlan => "No such plan is for sale",
             Self::InvalidReturnUrl => "The return URL is not allowed",
             Self::AlreadySubscribed => "There is a subscription already",

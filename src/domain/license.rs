@@ -10,6 +10,10 @@ use crate::domain::ids::{CustomerId, LicenseId};
 use crate::domain::plan::{Catalog, Plan};
 use crate::domain::time::{DAY, Timestamp};
 
+/// How far before the time of signing `iat` and `nbf` lie, in seconds, for devices whose clocks are
+/// behind. Verifiers allow as much again (`licentia_verify::CLOCK_LEEWAY_SECONDS`).
+pub const BACKDATED_SECONDS: i64 = 60;
+
 /// Why a license was issued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -54,6 +58,51 @@ impl FromStr for Source {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this names no reason for which a license is issued")]
 pub struct UnknownSource;
+
+/// Why a license was revoked. It decides whether the license still fetches its successor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RevocationReason {
+    /// Nothing is paid for any more: a refund, a lost dispute, or an end before its time.
+    Payment,
+    /// An operator revoked it, because it leaked.
+    Operator,
+    /// The key that signed it was revoked.
+    Key,
+}
+
+impl RevocationReason {
+    /// Every reason.
+    pub const ALL: [Self; 3] = [Self::Payment, Self::Operator, Self::Key];
+
+    /// The name in the database.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Payment => "payment",
+            Self::Operator => "operator",
+            Self::Key => "key",
+        }
+    }
+}
+
+impl fmt::Display for RevocationReason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+impl FromStr for RevocationReason {
+    type Err = UnknownRevocationReason;
+
+    fn from_str(text: &str) -> Result<Self, UnknownRevocationReason> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == text).ok_or(UnknownRevocationReason)
+    }
+}
+
+/// A text that names no [`RevocationReason`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this is no reason to revoke a license")]
+pub struct UnknownRevocationReason;
 
 /// How long something that was bought, or tried, works.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -106,6 +155,19 @@ pub struct Entitlement<'a> {
 }
 
 impl<'a> Entitlement<'a> {
+    /// The same entitlement, issued with the right clock after one that was ahead. A trial ends no
+    /// later than one that begins at `now`. Every other term comes from a payment or an operator,
+    /// and stays.
+    #[must_use]
+    pub fn with_the_right_clock(self, catalog: &'a Catalog, now: Timestamp) -> Self {
+        if self.source != Source::Trial {
+            return self;
+        }
+        let full = Self::trial(catalog, now).term.expires;
+        let expires = [self.term.expires, full].into_iter().flatten().min();
+        Self { term: Term { expires, ..self.term }, ..self }
+    }
+
     /// The trial of somebody who signs up now.
     #[must_use]
     pub fn trial(catalog: &'a Catalog, now: Timestamp) -> Self {
@@ -134,7 +196,7 @@ pub fn token_expires(term: Term, catalog: &Catalog, now: Timestamp) -> Timestamp
     term.ends().map_or(longest, |ends| ends.min(longest))
 }
 
-/// The claims of a license issued at `now`.
+/// The claims of a license issued at `now`. `iat` and `nbf` are [`BACKDATED_SECONDS`] before that.
 #[must_use]
 pub fn claims(
     entitlement: &Entitlement<'_>,
@@ -146,12 +208,13 @@ pub fn claims(
     let token_expires = token_expires(entitlement.term, catalog, now);
     let plan = entitlement.plan;
     let limits = plan.limits.iter();
+    let signed_at = now.plus(-BACKDATED_SECONDS).epoch_seconds();
     Claims {
         iss: issuer.to_owned(),
         sub: holder.customer_id.to_string(),
         aud: catalog.product.to_string(),
-        iat: now.epoch_seconds(),
-        nbf: now.epoch_seconds(),
+        iat: signed_at,
+        nbf: signed_at,
         exp: token_expires.epoch_seconds(),
         jti: holder.license_id.to_string(),
         plan: plan.id.to_string(),

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::domain::ids::CustomerId;
-use crate::domain::license::{Entitlement, Phase, Source};
+use crate::domain::license::{Entitlement, Phase, RevocationReason, Source};
 use crate::domain::message::Kind;
 use crate::domain::plan::Catalog;
 use crate::domain::subscription::{Alert, Judgement, Status, judge};
@@ -306,7 +306,7 @@ async fn take_back(
     let rank = |plan: &str| app.plans.rank(plan);
     for license in tx.paid_licenses(id, now).await? {
         if due.is_none_or(|due| rank(&license.plan) > rank(due.plan.id.as_str())) {
-            tx.revoke_license(&license.license_id, now).await?;
+            tx.revoke_license(&license.license_id, RevocationReason::Payment, now).await?;
             let detail = json!({ "license_id": license.license_id.as_str() });
             audit(app, tx, by_stripe(id, "license.revoked", detail), now).await?;
             taken_back += 1;

@@ -13,7 +13,7 @@ use crate::domain::ids::{
     UserId,
 };
 use crate::domain::invoice::OrderStatus;
-use crate::domain::license::Source;
+use crate::domain::license::{RevocationReason, Source};
 use crate::domain::message::Kind;
 use crate::domain::stripe_ids::{
     CheckoutSessionId, InvoiceId, PaymentIntentId, StripeCustomerId, StripeSubscriptionId,
@@ -82,5 +82,6 @@ column! {
     Email as String: |email| email.to_string(), |text| Ok(text.parse()?);
     DisplayName as String: |name| name.as_str().to_owned(), |text| Ok(text.parse()?);
     Source as String: |source| source.to_string(), |text| Ok(text.parse()?);
+    RevocationReason as String: |reason| reason.to_string(), |text| Ok(text.parse()?);
     Timestamp as i64: |time| time.epoch_seconds(), |seconds| Ok(seconds.try_into()?);
 }

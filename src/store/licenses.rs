@@ -1,9 +1,10 @@
 //! Licenses: every one ever issued, and which of a customer's is current.
 
-use super::{Tx, row, sql};
+use super::{Both, Store, Tx, row, sql};
 use crate::domain::ids::{CustomerId, LicenseId};
-use crate::domain::license::{Source, Term};
-use crate::domain::time::Timestamp;
+use crate::domain::license::{RevocationReason, Source, Term};
+use crate::domain::stripe_ids::StripeCustomerId;
+use crate::domain::time::{SKEW, Timestamp};
 use crate::error::Result;
 
 /// The columns of [`IssuedLicense`], by name: a server that runs on while a newer one adds a column must not
@@ -11,9 +12,20 @@ use crate::error::Result;
 macro_rules! license_columns {
     () => {
         "license_id, customer_id, seq, source, plan, key_id, token, \
-         issued_at, token_expires_at, expires_at, grace_until, superseded_at, revoked_at"
+         issued_at, token_expires_at, expires_at, grace_until, superseded_at, revoked_at, \
+         revocation_reason"
     };
 }
+
+/// The license with the id `$1`.
+const BY_ID: &str = concat!("SELECT ", license_columns!(), " FROM licenses WHERE license_id = $1");
+
+/// The current license of the customer `$1`.
+const CURRENT: &str = concat!(
+    "SELECT ",
+    license_columns!(),
+    " FROM licenses WHERE customer_id = $1 AND superseded_at IS NULL"
+);
 
 row! {
     /// A license that was issued.
@@ -43,8 +55,36 @@ row! {
         pub grace_until: Option<Timestamp>,
         /// When a newer one took its place.
         pub superseded_at: Option<Timestamp>,
-        /// When it was taken back.
+        /// When it was revoked.
         pub revoked_at: Option<Timestamp>,
+        /// Why it was revoked.
+        pub revocation_reason: Option<RevocationReason>,
+    }
+}
+
+row! {
+    /// A license that an app sends to fetch its successor.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct HeldLicense {
+        /// The token on record for its id.
+        pub held_token: String,
+        /// When it was revoked.
+        pub held_revoked_at: Option<Timestamp>,
+        /// Why it was revoked.
+        pub held_revocation_reason: Option<RevocationReason>,
+        /// Its customer's Stripe customer.
+        pub holder_stripe_id: Option<StripeCustomerId>,
+    }
+}
+
+impl HeldLicense {
+    /// Whether it still fetches its successor. A license that was revoked because nothing is paid
+    /// for does, so that an app recovers without a password once something is. A leaked one, or
+    /// one of a revoked key, does not.
+    #[must_use]
+    pub fn is_credential(&self) -> bool {
+        self.held_revoked_at.is_none()
+            || self.held_revocation_reason == Some(RevocationReason::Payment)
     }
 }
 
@@ -55,11 +95,57 @@ impl IssuedLicense {
         Term { expires: self.expires_at, grace_until: self.grace_until }
     }
 
+    /// Whether a clock that was ahead issued it: its time lies further in the future than the
+    /// clocks of two servers may be apart.
+    #[must_use]
+    pub fn is_from_the_future(&self, now: Timestamp) -> bool {
+        self.issued_at > now.plus(SKEW)
+    }
+
     /// Whether half of the token's life, or more, is over.
     #[must_use]
     pub fn is_half_used(&self, now: Timestamp) -> bool {
         let life = self.token_expires_at.epoch_seconds() - self.issued_at.epoch_seconds();
         now >= self.issued_at.plus(life / 2)
+    }
+}
+
+impl Store {
+    /// Returns the customer's current license.
+    pub async fn current_license(&self, id: &CustomerId) -> Result<Option<IssuedLicense>> {
+        sql!(self, alone, fetch_optional: IssuedLicense, CURRENT, id)
+    }
+
+    /// Returns the license with this id, whoever's it is.
+    pub async fn license(&self, id: &LicenseId) -> Result<Option<IssuedLicense>> {
+        sql!(self, alone, fetch_optional: IssuedLicense, BY_ID, id)
+    }
+
+    /// Returns the license with this id, and its customer's current license.
+    pub async fn held_license(
+        &self,
+        id: &LicenseId,
+    ) -> Result<Option<(HeldLicense, IssuedLicense)>> {
+        let found = sql!(
+            self,
+            alone,
+            fetch_optional: Both<HeldLicense, IssuedLicense>,
+            concat!(
+                "SELECT held_token, held_revoked_at, held_revocation_reason,
+                     (SELECT stripe_customer_id FROM customers WHERE customer_id = holder)
+                         AS holder_stripe_id, ",
+                license_columns!(),
+                " FROM (
+                     SELECT customer_id AS holder, token AS held_token,
+                         revoked_at AS held_revoked_at,
+                         revocation_reason AS held_revocation_reason
+                     FROM licenses WHERE license_id = $1
+                 ) AS held
+                 JOIN licenses ON customer_id = holder AND superseded_at IS NULL"
+            ),
+            id,
+        )?;
+        Ok(found.map(|Both(held, current)| (held, current)))
     }
 }
 
@@ -110,21 +196,12 @@ impl Tx {
 
     /// The customer's current license.
     pub async fn current_license(&mut self, id: &CustomerId) -> Result<Option<IssuedLicense>> {
-        sql!(
-            self,
-            fetch_optional: IssuedLicense,
-            concat!(
-                "SELECT ",
-                license_columns!(),
-                " FROM licenses WHERE customer_id = $1 AND superseded_at IS NULL"
-            ),
-            id,
-        )
+        sql!(self, fetch_optional: IssuedLicense, CURRENT, id)
     }
 
     /// The license with this id, whoever's it is.
     pub async fn license(&mut self, id: &LicenseId) -> Result<Option<IssuedLicense>> {
-        sql!(self, fetch_optional: IssuedLicense, concat!("SELECT ", license_columns!(), " FROM licenses WHERE license_id = $1"), id)
+        sql!(self, fetch_optional: IssuedLicense, BY_ID, id)
     }
 
     /// The customer's licenses, the newest first, `most` of them at the most, from below the
@@ -223,13 +300,28 @@ impl Tx {
         )
     }
 
-    /// Takes a license back.
-    pub async fn revoke_license(&mut self, id: &LicenseId, now: Timestamp) -> Result<()> {
-        sql!(self, execute, "UPDATE licenses SET revoked_at = $2 WHERE license_id = $1", id, now,)?;
+    /// Revokes a license. One that was revoked because nothing is paid for may be revoked for
+    /// another reason afterwards; every other reason stays.
+    pub async fn revoke_license(
+        &mut self,
+        id: &LicenseId,
+        reason: RevocationReason,
+        now: Timestamp,
+    ) -> Result<()> {
+        sql!(
+            self,
+            execute,
+            "UPDATE licenses SET revoked_at = COALESCE(revoked_at, $2), revocation_reason = $3
+             WHERE license_id = $1 AND (revoked_at IS NULL OR revocation_reason = 'payment')",
+            id,
+            now,
+            reason,
+        )?;
         Ok(())
     }
 
-    /// Takes back licenses that a key signed, `most` at the most. Answers how many there were.
+    /// Revokes licenses that a key signed, at most `most`, also those that were revoked because
+    /// nothing is paid for. Returns how many there were.
     pub async fn revoke_licenses_of_key(
         &mut self,
         kid: &str,
@@ -239,11 +331,14 @@ impl Tx {
         sql!(
             self,
             execute,
-            "UPDATE licenses SET revoked_at = $2 WHERE license_id IN (
+            "UPDATE licenses SET revoked_at = COALESCE(revoked_at, $2), revocation_reason = $3
+             WHERE license_id IN (
                  SELECT license_id FROM licenses
-                 WHERE key_id = $1 AND revoked_at IS NULL LIMIT $3)",
+                 WHERE key_id = $1 AND (revoked_at IS NULL OR revocation_reason = 'payment')
+                 LIMIT $4)",
             kid,
             now,
+            RevocationReason::Key,
             most,
         )
     }

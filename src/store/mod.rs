@@ -39,7 +39,7 @@ pub use attempts::{Attempt, Purpose};
 pub use audit::{Actor, AuditEntry};
 pub use customers::{Customer, NewAccount, SyncStatus};
 pub use inbox::{LeasedEvent, StoredEvent};
-pub use licenses::IssuedLicense;
+pub use licenses::{HeldLicense, IssuedLicense};
 pub use orders::Order;
 pub use outbox::{LeasedMail, NewMail};
 pub use sessions::Session;
@@ -176,13 +176,13 @@ use due;
 macro_rules! row {
     (
         $(#[$about:meta])*
-        pub struct $name:ident {
-            $($(#[$about_field:meta])* pub $field:ident: $kind:ty,)*
+        $seen:vis struct $name:ident {
+            $($(#[$about_field:meta])* $field_seen:vis $field:ident: $kind:ty,)*
         }
     ) => {
         $(#[$about])*
-        pub struct $name {
-            $($(#[$about_field])* pub $field: $kind,)*
+        $seen struct $name {
+            $($(#[$about_field])* $field_seen $field: $kind,)*
         }
 
         $crate::store::row!(@read $name, sqlx::sqlite::SqliteRow, $($field)*);
@@ -198,6 +198,20 @@ macro_rules! row {
     };
 }
 use row;
+
+/// Two rows that one statement answers side by side, under different names.
+pub struct Both<A, B>(pub A, pub B);
+
+impl<'r, R, A, B> sqlx::FromRow<'r, R> for Both<A, B>
+where
+    R: sqlx::Row,
+    A: sqlx::FromRow<'r, R>,
+    B: sqlx::FromRow<'r, R>,
+{
+    fn from_row(row: &'r R) -> std::result::Result<Self, sqlx::Error> {
+        Ok(Self(A::from_row(row)?, B::from_row(row)?))
+    }
+}
 
 /// Whether a SQLite file that is not there is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Orders: one for each payment, from the checkout that asks for it on. They outlive their customer.
 
-use super::{Tx, row, sql};
+use super::{Store, Tx, row, sql};
 use crate::domain::ids::{CustomerId, OrderId};
 use crate::domain::invoice::OrderStatus;
 use crate::domain::stripe_ids::{CheckoutSessionId, InvoiceId, PaymentIntentId};
@@ -44,6 +44,22 @@ row! {
         pub purchased_at: Option<Timestamp>,
         /// When this record changed last.
         pub updated_at: Timestamp,
+    }
+}
+
+impl Store {
+    /// Whether a customer has a checkout that was opened after `since` and is not settled.
+    pub async fn has_pending_checkout(&self, id: &CustomerId, since: Timestamp) -> Result<bool> {
+        let pending = sql!(
+            self,
+            alone,
+            fetch_optional: (i64,),
+            "SELECT amount FROM orders
+             WHERE customer_id = $1 AND status = 'pending' AND created_at > $2 LIMIT 1",
+            id,
+            since,
+        )?;
+        Ok(pending.is_some())
     }
 }
 
@@ -153,23 +169,6 @@ impl Tx {
             "SELECT amount FROM orders WHERE stripe_checkout_session_id = $1
                  AND status = 'pending' AND stripe_invoice_id IS NOT NULL AND created_at > $2",
             session,
-            since,
-        )?;
-        Ok(pending.is_some())
-    }
-
-    /// Whether a customer has a checkout that was opened after `since` and is not settled.
-    pub async fn has_pending_checkout(
-        &mut self,
-        id: &CustomerId,
-        since: Timestamp,
-    ) -> Result<bool> {
-        let pending = sql!(
-            self,
-            fetch_optional: (i64,),
-            "SELECT amount FROM orders
-             WHERE customer_id = $1 AND status = 'pending' AND created_at > $2 LIMIT 1",
-            id,
             since,
         )?;
         Ok(pending.is_some())

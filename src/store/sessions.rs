@@ -1,7 +1,7 @@
 //! Sessions: who is logged in, and until when. Only the hash of a session's token is kept.
 
 use super::customers::customer_columns;
-use super::{Customer, Tx, row, sql};
+use super::{Both, Customer, Store, Tx, row, sql};
 use crate::domain::ids::{SessionId, UserId};
 use crate::domain::time::Timestamp;
 use crate::error::Result;
@@ -35,6 +35,48 @@ row! {
     }
 }
 
+row! {
+    /// A session without its user, beside the columns of the user's customer.
+    struct OpenSession {
+        session_id: SessionId,
+        client: Option<String>,
+        opened_at: Timestamp,
+        expires_at: Timestamp,
+    }
+}
+
+impl Store {
+    /// Returns the session that a token opens at `now`, and its customer.
+    pub async fn session_by_token(
+        &self,
+        token_hash: &str,
+        now: Timestamp,
+    ) -> Result<Option<(Session, Customer)>> {
+        let found = sql!(
+            self,
+            alone,
+            fetch_optional: Both<OpenSession, Customer>,
+            concat!(
+                "SELECT session_id, client, opened_at, expires_at, ",
+                customer_columns!(),
+                " FROM (
+                     SELECT session_id, user_id AS opened_by, client, created_at AS opened_at,
+                         expires_at
+                     FROM sessions WHERE token_hash = $1 AND expires_at > $2
+                 ) AS open_session
+                 JOIN customers ON user_id = opened_by"
+            ),
+            token_hash,
+            now,
+        )?;
+        Ok(found.map(|Both(open, customer)| {
+            let OpenSession { session_id, client, opened_at, expires_at } = open;
+            let user_id = customer.user_id.clone();
+            (Session { session_id, user_id, client, created_at: opened_at, expires_at }, customer)
+        }))
+    }
+}
+
 impl Tx {
     /// Writes a new session; `token_hash` is all that is kept of its token.
     pub async fn insert_session(&mut self, session: &Session, token_hash: &str) -> Result<()> {
@@ -51,33 +93,6 @@ impl Tx {
             session.expires_at,
         )?;
         Ok(())
-    }
-
-    /// The session that a token opens now, and its customer.
-    pub async fn session_by_token(
-        &mut self,
-        token_hash: &str,
-        now: Timestamp,
-    ) -> Result<Option<(Session, Customer)>> {
-        let session = sql!(
-            &mut *self,
-            fetch_optional: Session,
-            concat!(
-                "SELECT ",
-                session_columns!(),
-                " FROM sessions WHERE token_hash = $1 AND expires_at > $2"
-            ),
-            token_hash,
-            now,
-        )?;
-        let Some(session) = session else { return Ok(None) };
-        let customer = sql!(
-            self,
-            fetch_optional: Customer,
-            concat!("SELECT ", customer_columns!(), " FROM customers WHERE user_id = $1"),
-            &session.user_id,
-        )?;
-        Ok(customer.map(|customer| (session, customer)))
     }
 
     /// The sessions that a user has open, the newest first.
