@@ -226,7 +226,7 @@ async fn usable_keys(
     let directory = &config.keys_dir;
     if let Some(ring) = keys {
         ring.must_hold(&in_the_field, directory)?;
-        return Ok(ring);
+        return ring.with_the_right_clock(config, now);
     }
     if tx.has_licenses().await? {
         return Err(Error::setup(format!(
