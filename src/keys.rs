@@ -1,4 +1,5 @@
-//! The signing keys: load, make, sign, publish. `keys/README.md` describes the layout and the modes.
+//! The signing keys: load, make, sign, publish. `keys/README.md` describes the layout and the
+//! modes.
 //!
 //! A key is one file, `<time>.pem`, and the time in its name is when it begins to sign: of the
 //! keys whose time has come, the newest signs; all are published. So rotating is adding a file.
@@ -148,11 +149,11 @@ impl KeyRing {
         Ok((Self::generate(config, signs_from, random)?, signs_from))
     }
 
-    /// Returns the ring once the key that signs now has a name whose time has come. A clock that was
-    /// ahead names the first key after a time in the future. Such a key signs for want of another,
-    /// and would sign again from that time on, in place of the keys made in between. It is the
-    /// oldest key, so an earlier name changes nothing about which key signs when, whichever clock is
-    /// wrong. A file that cannot be renamed is logged.
+    /// Returns the ring once the key that signs now has a name whose time has come. A clock that
+    /// was ahead names the first key after a time in the future. Such a key signs for want of
+    /// another, and would sign again from that time on, in place of the keys made in between. It
+    /// is the oldest key, so an earlier name changes nothing about which key signs when,
+    /// whichever clock is wrong. A file that cannot be renamed is logged.
     ///
     /// # Errors
     /// As [`KeyRing::load`].

@@ -177,10 +177,10 @@ pub async fn history(
     app.store.read().await?.licenses_of(&caller.customer.customer_id, before, most).await
 }
 
-/// Returns the newest license of the customer who holds this one, so that an app picks up an upgrade
-/// or a renewal without a password. A token that has run out fetches it for [`REFRESH_SECONDS`], a
-/// token that a clock ahead issued at any time. A fresh license is issued when one is due; otherwise
-/// nothing is written.
+/// Returns the newest license of the customer who holds this one, so that an app picks up an
+/// upgrade or a renewal without a password. A token that has run out fetches it for
+/// [`REFRESH_SECONDS`], a token that a clock ahead issued at any time. A fresh license is issued
+/// when one is due; otherwise nothing is written.
 ///
 /// # Errors
 /// [`Error::InvalidLicense`], [`Error::LicenseEnded`], [`Error::LicenseRevoked`], or a failure.
@@ -189,15 +189,16 @@ pub async fn refresh(app: &App, token: &str) -> Result<IssuedLicense> {
     let license_id = authentic(app, token, now).await?;
     let unknown = || Error::InvalidLicense("it is not on record".into());
     let found = app.store.held_license(&license_id).await?;
+    let deleted = |error| if matches!(error, Error::NotFound(_)) { unknown() } else { error };
     let (held, mut current) =
         found.filter(|(held, _)| held.held_token == token).ok_or_else(unknown)?;
     if !held.is_credential() {
         return Err(Error::LicenseRevoked);
     }
     if sync::catch_up(app, held.holder_stripe_id.as_ref(), &current).await? {
-        current = newest(app, &current.customer_id).await.map_err(|_| unknown())?;
+        current = newest(app, &current.customer_id).await.map_err(deleted)?;
     }
-    let license = fresh(app, current).await?;
+    let license = fresh(app, current).await.map_err(deleted)?;
     if license.revoked_at.is_some() {
         return Err(Error::LicenseRevoked);
     }
@@ -224,9 +225,9 @@ async fn fresh(app: &App, current: IssuedLicense) -> Result<IssuedLicense> {
     Ok(license)
 }
 
-/// Returns what a fresh license would stand for, if one is due: half of the token's life is over and a
-/// fresh token would live longer, or a clock that was ahead issued the license. A plan that is not in
-/// the plans file any more keeps its last token.
+/// Returns what a fresh license would stand for, if one is due: half of the token's life is over
+/// and a fresh token would live longer, or a clock that was ahead issued the license. A plan that
+/// is not in the plans file any more keeps its last token.
 fn due<'a>(app: &'a App, current: &IssuedLicense, now: Timestamp) -> Option<Entitlement<'a>> {
     let term = current.term();
     let works = current.revoked_at.is_none() && term.phase(now) != Phase::Over;
@@ -243,8 +244,8 @@ fn due<'a>(app: &'a App, current: &IssuedLicense, now: Timestamp) -> Option<Enti
 /// issued by a clock that was ahead.
 ///
 /// # Errors
-/// [`Error::LicenseRevoked`] for one whose key was revoked, [`Error::InvalidLicense`], or a failure of
-/// the database.
+/// [`Error::LicenseRevoked`] for one whose key was revoked, [`Error::InvalidLicense`], or a
+/// failure of the database.
 async fn authentic(app: &App, token: &str, now: Timestamp) -> Result<LicenseId> {
     let refused = |rejection: &Rejection| Error::InvalidLicense(rejection.to_string());
     let id = match licentia_verify::verify(token, &app.trusted, now.to_system_time()) {

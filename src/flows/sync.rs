@@ -103,9 +103,10 @@ impl Looks {
     }
 }
 
-/// Brings a customer who fetches a license in line with Stripe, if a webhook may be missing: a checkout
-/// is open, or a renewal is overdue. Waits a little. If anything goes wrong, the customer gets the
-/// license that is there. Returns whether the license may be another one afterwards.
+/// Brings a customer who fetches a license in line with Stripe, if a webhook may be missing: a
+/// checkout is open, or a renewal is overdue. Waits a little. If anything goes wrong, the
+/// customer gets the license that is there. Returns whether the license may be another one
+/// afterwards.
 ///
 /// # Errors
 /// A failure of the database.

@@ -315,9 +315,9 @@ impl LicensesApi {
     /// Refresh a license
     ///
     /// For the app: send the license that it holds as `Authorization: Bearer`, and get the
-    /// customer's newest one. It may have run out up to 90 days ago. No password is needed. A license
-    /// that was revoked because nothing was paid for works again once something is. One that leaked,
-    /// or whose key was revoked, does not (`license_revoked`): log in instead.
+    /// customer's newest one. It may have run out up to 90 days ago. No password is needed. A
+    /// license that was revoked because nothing was paid for works again once something is. One
+    /// that leaked, or whose key was revoked, does not (`license_revoked`): log in instead.
     #[oai(path = "/refresh", method = "post", operation_id = "refreshLicense")]
     async fn refresh(
         &self,
