@@ -1,5 +1,6 @@
 //! How fast, how large: each figure beside a baseline that is measured in the same run, in turns,
-//! so that a busy machine slows both. Run by `./scripts/bench`; `--json` for machines.
+//! so that a busy machine slows both. Run by `./scripts/bench`; `--json` for machines, `--hot` for
+//! licenses and the requests of apps only.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -68,16 +69,17 @@ fn main() {
     let directory = tempfile::tempdir().unwrap();
     let (app, config) = runtime.block_on(start(directory.path()));
 
-    let mut rows = vec![
-        verify_row(&app),
-        sign_row(&app),
-        signup_row(&runtime, &app, &config),
-        cold_start_row(directory.path()),
-        memory_row(directory.path()),
-        size_row(),
-    ];
+    let mut rows = vec![verify_row(&app), sign_row(&app)];
     rows.extend(hot::rows(&runtime, &app, &config));
-    rows.extend(sale::rows(&runtime));
+    if !std::env::args().any(|argument| argument == "--hot") {
+        rows.extend([
+            signup_row(&runtime, &app, &config),
+            cold_start_row(directory.path()),
+            memory_row(directory.path()),
+            size_row(),
+        ]);
+        rows.extend(sale::rows(&runtime));
+    }
     if as_json {
         println!("{:#}", json!({ "rounds": ROUNDS, "rows": rows }));
         return;
