@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use licentia_verify::KeySet;
 use tokio::sync::Notify;
 
@@ -35,6 +36,8 @@ pub struct Parts {
     /// What the server itself verifies licenses with: the keys that it publishes. Whoever they
     /// were issued by, under whatever URL, these keys are ours.
     pub trusted: KeySet,
+    /// The key set as JSON, as it is published.
+    pub jwks: Bytes,
     /// What is sold.
     pub plans: Catalog,
     /// The `iss` of every license.
@@ -149,12 +152,15 @@ impl App {
         around: Surroundings,
     ) -> Result<Self> {
         let issuer = plans.issuer.clone().unwrap_or_else(|| config.public_url.to_string());
+        let jwks = serde_json::to_vec(&keys.jwks());
+        let jwks = jwks.map_err(|error| Error::Internal(error.to_string()))?;
         let trusted = keys.key_set(plans.product.as_str())?;
         let own = [config.public_url.clone()];
         Ok(Self(Arc::new(Parts {
             store: around.store,
             keys,
             trusted,
+            jwks: jwks.into(),
             plans,
             issuer,
             mailer: around.mailer,
@@ -251,7 +257,7 @@ async fn usable_keys(
     let directory = &config.keys_dir;
     if let Some(ring) = keys {
         ring.must_hold(&in_the_field, directory)?;
-        return Ok(ring);
+        return ring.with_the_right_clock(config, now);
     }
     if tx.has_licenses().await? {
         return Err(Error::setup(format!(

@@ -84,8 +84,8 @@ errors! {
     /// What the customer bought, or the trial, is over.
     #[error("the customer's license has ended; a new one begins with a new subscription")]
     LicenseEnded => LicenseEnded,
-    /// The customer's license was taken back.
-    #[error("the customer's license was taken back")]
+    /// The license that was sent was revoked for good, or the customer's current one is revoked.
+    #[error("the license was revoked; log in to see the current one, or ask the vendor")]
     LicenseRevoked => LicenseRevoked,
     /// No such plan, or it is not for sale at that interval.
     #[error(
@@ -243,7 +243,7 @@ codes! {
     InvalidCredentials = "invalid_credentials", 401, "Wrong email address or password";
     InvalidLicense = "invalid_license", 401, "The license is not valid";
     LicenseEnded = "license_ended", 403, "The license has ended";
-    LicenseRevoked = "license_revoked", 403, "The license was taken back";
+    LicenseRevoked = "license_revoked", 403, "The license was revoked";
     UnknownPlan = "unknown_plan", 422, "No such plan is for sale";
     InvalidReturnUrl = "invalid_return_url", 422, "The return URL is not allowed";
     AlreadySubscribed = "already_subscribed", 409, "There is a subscription already";

@@ -1,4 +1,5 @@
-//! The signing keys: load, make, sign, publish. `keys/README.md` tells the layout and the modes.
+//! The signing keys: load, make, sign, publish. `keys/README.md` describes the layout and the
+//! modes.
 //!
 //! A key is one file, `<time>.pem`, and the time in its name is when it begins to sign: of the
 //! keys whose time has come, the newest signs; all are published. So rotating is adding a file.
@@ -7,6 +8,7 @@ mod files;
 mod jose;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -20,7 +22,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::config::Config;
-use crate::domain::time::{DAY, Timestamp};
+use crate::domain::time::{DAY, SKEW, Timestamp};
 use crate::error::{Error, Result};
 use crate::random::Random;
 
@@ -48,7 +50,7 @@ pub struct Key {
     /// Where it came from; `None` is the environment.
     pub file: Option<PathBuf>,
     public: Jwk,
-    private: jsonwebtoken::EncodingKey,
+    signer: Arc<jose::Ed25519Signer>,
 }
 
 /// What a key does now.
@@ -116,7 +118,68 @@ impl KeyRing {
         Ok(())
     }
 
-    /// Makes a key that signs from the given time, and writes its file. Answers the file's path.
+    /// Makes the newest key: it signs at once if it is the first or if that is asked for, and
+    /// otherwise when apps know it ([`PUBLISHED_BEFORE_SIGNING`]). A key that is named later than a
+    /// key made now can be was made by a clock that was ahead, or by hand for a later time: it is
+    /// renamed to come before the new key. Returns the new file's path and when the key signs.
+    ///
+    /// # Errors
+    /// As [`KeyRing::load`] and [`KeyRing::generate`].
+    pub fn add(
+        config: &Config,
+        now: Timestamp,
+        at_once: bool,
+        random: &Random,
+    ) -> Result<(PathBuf, Timestamp)> {
+        let _one_at_a_time = files::lock(&config.keys_dir)?;
+        let published = now.plus(PUBLISHED_BEFORE_SIGNING);
+        let keys = Self::load(config)?.map(|ring| ring.keys);
+        let signs_from = if at_once || keys.is_none() { now } else { published };
+        let mut before = signs_from;
+        for key in keys.iter().flatten().rev().filter(|key| key.signs_from > published) {
+            if let Some(file) = &key.file {
+                before = before.plus(-1);
+                let path = files::rename(file, before)?;
+                tracing::warn!(
+                    from = %file.display(), to = %path.display(),
+                    "renamed a key from the future, so that it signs before the new one"
+                );
+            }
+        }
+        Ok((Self::generate(config, signs_from, random)?, signs_from))
+    }
+
+    /// Returns the ring once the key that signs now has a name whose time has come. A clock that
+    /// was ahead names the first key after a time in the future. Such a key signs for want of
+    /// another, and would sign again from that time on, in place of the keys made in between. It
+    /// is the oldest key, so an earlier name changes nothing about which key signs when,
+    /// whichever clock is wrong. A file that cannot be renamed is logged.
+    ///
+    /// # Errors
+    /// As [`KeyRing::load`].
+    pub fn with_the_right_clock(self, config: &Config, now: Timestamp) -> Result<Self> {
+        let signing = self.signing(now);
+        let Some(file) = signing.file.as_ref().filter(|_| signing.signs_from > now.plus(SKEW))
+        else {
+            return Ok(self);
+        };
+        let renamed = files::lock(&config.keys_dir).and_then(|_lock| files::rename(file, now));
+        match renamed {
+            Ok(path) => tracing::warn!(
+                from = %file.display(), to = %path.display(),
+                "renamed the signing key: its name was a time in the future, as a clock that is \
+                 ahead makes it"
+            ),
+            Err(error) => tracing::warn!(
+                %error,
+                "the signing key is named after a time in the future; rename it to the present, or \
+                 it signs again from that time on, in place of newer keys"
+            ),
+        }
+        Ok(Self::load(config)?.unwrap_or(self))
+    }
+
+    /// Makes a key that signs from the given time, and writes its file. Returns the file's path.
     ///
     /// # Errors
     /// [`Error::Setup`] when the directory cannot be made or written, or has loose modes.
@@ -175,7 +238,7 @@ impl KeyRing {
     pub fn sign(&self, claims: &Claims, key: &Key) -> Result<String> {
         let header =
             Header { alg: self.algorithm, typ: LICENSE_TYPE.to_owned(), kid: key.kid.clone() };
-        jose::sign(&header, claims, &key.private)
+        jose::sign(&header, claims, &*key.signer)
     }
 
     /// The public halves of all keys, as published. `alg` is left out when licenses use its newer
@@ -259,7 +322,7 @@ impl Key {
             alg: None,
             public_key_use: Some("sig".into()),
         };
-        Ok(Self { kid, signs_from, file, public, private: jose::private_key(&key) })
+        Ok(Self { kid, signs_from, file, public, signer: Arc::new(jose::Ed25519Signer::new(key)) })
     }
 }
 

@@ -1,8 +1,10 @@
 //! How fast, how large: each figure beside a baseline that is measured in the same run, in turns,
-//! so that a busy machine slows both. Run by `./scripts/bench`; `--json` for machines.
+//! so that a busy machine slows both. Run by `./scripts/bench`; `--json` for machines, `--hot` for
+//! licenses and the requests of apps only.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod hot;
 mod load;
 mod sale;
 
@@ -23,8 +25,6 @@ use licentia::config::Config;
 use licentia::domain::ids::{CustomerId, LicenseId};
 use licentia::domain::license::{Entitlement, Holder, claims};
 use licentia::random::Random;
-use poem::listener::{Acceptor, Listener, TcpListener};
-use poem::{Route, get, handler};
 use serde_json::json;
 use tokio::runtime::Runtime;
 
@@ -33,9 +33,6 @@ const ROUNDS: usize = 9;
 
 /// How long one side of a round runs.
 const ROUND: Duration = Duration::from_millis(200);
-
-/// Connections at once for the requests that are only read.
-const CONNECTIONS: usize = 8;
 
 /// One line of the table.
 #[derive(serde::Serialize)]
@@ -72,16 +69,17 @@ fn main() {
     let directory = tempfile::tempdir().unwrap();
     let (app, config) = runtime.block_on(start(directory.path()));
 
-    let mut rows = vec![
-        verify_row(&app),
-        sign_row(&app),
-        jwks_row(&runtime, &app, &config),
-        signup_row(&runtime, &app, &config),
-        cold_start_row(directory.path()),
-        memory_row(directory.path()),
-        size_row(),
-    ];
-    rows.extend(sale::rows(&runtime));
+    let mut rows = vec![verify_row(&app), sign_row(&app)];
+    rows.extend(hot::rows(&runtime, &app, &config));
+    if !std::env::args().any(|argument| argument == "--hot") {
+        rows.extend([
+            signup_row(&runtime, &app, &config),
+            cold_start_row(directory.path()),
+            memory_row(directory.path()),
+            size_row(),
+        ]);
+        rows.extend(sale::rows(&runtime));
+    }
     if as_json {
         println!("{:#}", json!({ "rounds": ROUNDS, "rows": rows }));
         return;
@@ -212,31 +210,6 @@ fn serve(runtime: &Runtime, app: &App, config: &Config) -> String {
         licentia::http::serve(listener, &app, &config, std::future::pending()).await.unwrap();
     });
     address
-}
-
-fn jwks_row(runtime: &Runtime, app: &App, config: &Config) -> Row {
-    #[handler]
-    fn bare(bytes: poem::web::Data<&bytes::Bytes>) -> bytes::Bytes {
-        (*bytes).clone()
-    }
-    let ours = serve(runtime, app, config);
-    let acceptor = runtime.block_on(TcpListener::bind("127.0.0.1:0").into_acceptor()).unwrap();
-    let theirs = acceptor.local_addr()[0].as_socket_addr().unwrap().to_string();
-    let body = serde_json::to_vec(&app.keys.jwks()).unwrap();
-    let routes = poem::EndpointExt::data(Route::new().at("/", get(bare)), bytes::Bytes::from(body));
-    runtime.spawn(poem::Server::new_with_acceptor(acceptor).run(routes));
-    let ask = |address: &str, path: &str| {
-        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
-        runtime.block_on(load::microseconds(address, CONNECTIONS, ROUND, || request.clone()))
-    };
-    compare(
-        "GET /.well-known/jwks.json",
-        "µs",
-        Better::Less,
-        || ask(&ours, "/.well-known/jwks.json"),
-        "a bare poem handler with the same bytes",
-        || ask(&theirs, "/"),
-    )
 }
 
 fn signup_row(runtime: &Runtime, app: &App, config: &Config) -> Row {

@@ -10,7 +10,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::flows::license::revoke_key;
-use crate::keys::{KeyRing, KeyState, PUBLISHED_BEFORE_SIGNING};
+use crate::keys::{KeyRing, KeyState};
 use crate::random::Random;
 
 pub const EXAMPLES: &str = "Examples:
@@ -30,7 +30,8 @@ enum Action {
     ///
     /// The first one signs at once. A later one is published at once and signs a day later, when
     /// every app that refreshes its key set daily knows it. Older keys stay published, so that
-    /// their licenses verify.
+    /// their licenses verify. A key named after a later time, as a clock that is ahead makes it, is
+    /// renamed to come before the new one.
     #[command(after_help = "Examples:\n  licentia keys generate\n  licentia keys generate --now")]
     Generate {
         /// Let it sign at once; apps that have not fetched it yet will refuse its licenses
@@ -39,10 +40,10 @@ enum Action {
     },
     /// Give up a key that is lost, or known to others
     ///
-    /// Stop the servers first. Its file is put away, every license that it signed is taken back, and
-    /// the current ones are issued anew with the key that signs now, which is made if there is none.
-    /// Apps get theirs from the API; ship the new key set to those that are offline. Cut short, it
-    /// goes on when it is run again.
+    /// Stop the servers first. The key's file is put away, every license that it signed is revoked,
+    /// and the current ones are issued anew with the key that signs now, which is made if there is
+    /// none. A revoked license cannot be refreshed: customers log in to get the new one. Ship the new
+    /// key set to apps that are offline. If the command is interrupted, run it again.
     #[command(
         after_help = "Example:\n  licentia keys revoke Pkl-m-8BFxeJXJmk2rRpV2dlgfcbwrk8vIA3wtEZAbE"
     )]
@@ -72,10 +73,9 @@ impl Keys {
 }
 
 fn generate(config: &Config, at_once: bool) -> Result<ExitCode> {
-    let now = SystemClock.now();
     let first = KeyRing::load(config)?.is_none();
-    let from = if first || at_once { now } else { now.plus(PUBLISHED_BEFORE_SIGNING) };
-    let path = KeyRing::generate(config, from, &Random::from_system()?)?;
+    let random = Random::from_system()?;
+    let (path, from) = KeyRing::add(config, SystemClock.now(), at_once, &random)?;
     let path = path.display();
     let then = if first { "Keep a backup of it." } else { "Restart the servers to publish it." };
     print(format_args!("Made {path}; it signs from {from}. {then}\n"))
@@ -90,7 +90,7 @@ fn revoke(config: &Config, kid: &str) -> Result<ExitCode> {
     let rest = KeyRing::load(config)?;
     let signs = rest.is_some_and(|ring| ring.signing(now).signs_from <= now);
     if !signs {
-        KeyRing::generate(config, now, &Random::from_system()?)?;
+        KeyRing::add(config, now, true, &Random::from_system()?)?;
     }
     let (renewed, revoked) = with_app(config, async |app| revoke_key(app, kid).await)?;
     if !had_file && revoked == 0 {

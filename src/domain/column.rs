@@ -159,7 +159,7 @@ pub struct Expected {
 /// A type that is read from one row of a statement's result.
 pub trait Row: Sized {
     /// Its columns, in the order of the values below.
-    const COLUMNS: &'static [Expected];
+    fn columns() -> Vec<Expected>;
 
     /// Returns the row; `values` has one for each column.
     ///
@@ -190,21 +190,22 @@ pub fn read<T: Column>(
 macro_rules! row {
     (
         $(#[$about:meta])*
-        pub struct $name:ident {
-            $($(#[$about_field:meta])* pub $field:ident: $kind:ty,)*
+        $seen:vis struct $name:ident {
+            $($(#[$about_field:meta])* $field_seen:vis $field:ident: $kind:ty,)*
         }
     ) => {
         $(#[$about])*
-        pub struct $name {
-            $($(#[$about_field])* pub $field: $kind,)*
+        $seen struct $name {
+            $($(#[$about_field])* $field_seen $field: $kind,)*
         }
 
         impl $crate::domain::column::Row for $name {
-            const COLUMNS: &'static [$crate::domain::column::Expected] =
-                &[$($crate::domain::column::Expected {
+            fn columns() -> Vec<$crate::domain::column::Expected> {
+                vec![$($crate::domain::column::Expected {
                     name: Some(stringify!($field)),
                     column_type: <$kind as $crate::domain::column::Parameter>::TYPE,
-                },)*];
+                },)*]
+            }
 
             fn from_values(
                 values: Vec<$crate::domain::column::Value>,
@@ -229,8 +230,9 @@ pub(crate) use row;
 macro_rules! tuples {
     ($(($($part:ident),+))+) => {$(
         impl<$($part: Column),+> Row for ($($part,)+) {
-            const COLUMNS: &'static [Expected] =
-                &[$(Expected { name: None, column_type: $part::TYPE },)+];
+            fn columns() -> Vec<Expected> {
+                vec![$(Expected { name: None, column_type: $part::TYPE },)+]
+            }
 
             fn from_values(values: Vec<Value>) -> Result<Self, InvalidColumn> {
                 let mut values = values.into_iter();
@@ -244,6 +246,22 @@ tuples! {
     (First)
     (First, Second)
     (First, Second, Third, Fourth, Fifth)
+}
+
+/// Two rows that one statement returns side by side, with different column names.
+pub struct Both<A, B>(pub A, pub B);
+
+impl<A: Row, B: Row> Row for Both<A, B> {
+    fn columns() -> Vec<Expected> {
+        let mut columns = A::columns();
+        columns.extend(B::columns());
+        columns
+    }
+
+    fn from_values(mut values: Vec<Value>) -> Result<Self, InvalidColumn> {
+        let rest = values.split_off(A::columns().len().min(values.len()));
+        Ok(Self(A::from_values(values)?, B::from_values(rest)?))
+    }
 }
 
 #[cfg(test)]

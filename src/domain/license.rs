@@ -8,8 +8,13 @@ use licentia_verify::{CLAIMS_VERSION, Claims};
 use crate::domain::column::row;
 use crate::domain::ids::{CustomerId, LicenseId};
 use crate::domain::plan::{Catalog, Plan};
+use crate::domain::stripe_ids::StripeCustomerId;
 use crate::domain::text_enum::text_enum;
-use crate::domain::time::{DAY, Timestamp};
+use crate::domain::time::{DAY, SKEW, Timestamp};
+
+/// How far before the time of signing `iat` and `nbf` lie, in seconds, for devices whose clocks are
+/// behind. Verifiers allow as much again (`licentia_verify::CLOCK_LEEWAY_SECONDS`).
+pub const BACKDATED_SECONDS: i64 = 60;
 
 text_enum! {
     /// Why a license was issued.
@@ -21,6 +26,19 @@ text_enum! {
         Operator = "operator",
         /// A subscription was paid for.
         Subscription = "subscription",
+    }
+}
+
+text_enum! {
+    /// Why a license was revoked. It decides whether the license still fetches its successor.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum RevocationReason {
+        /// Nothing is paid for any more: a refund, a lost dispute, or an end before its time.
+        Payment = "payment",
+        /// An operator revoked it, because it leaked.
+        Operator = "operator",
+        /// The key that signed it was revoked.
+        Key = "key",
     }
 }
 
@@ -75,6 +93,19 @@ pub struct Entitlement<'a> {
 }
 
 impl<'a> Entitlement<'a> {
+    /// The same entitlement, issued with the right clock after one that was ahead. A trial ends no
+    /// later than one that begins at `now`. Every other term comes from a payment or an operator,
+    /// and stays.
+    #[must_use]
+    pub fn with_the_right_clock(self, catalog: &'a Catalog, now: Timestamp) -> Self {
+        if self.source != Source::Trial {
+            return self;
+        }
+        let full = Self::trial(catalog, now).term.expires;
+        let expires = [self.term.expires, full].into_iter().flatten().min();
+        Self { term: Term { expires, ..self.term }, ..self }
+    }
+
     /// The trial of somebody who signs up now.
     #[must_use]
     pub fn trial(catalog: &'a Catalog, now: Timestamp) -> Self {
@@ -123,8 +154,36 @@ row! {
         pub grace_until: Option<Timestamp>,
         /// When a newer one took its place.
         pub superseded_at: Option<Timestamp>,
-        /// When it was taken back.
+        /// When it was revoked.
         pub revoked_at: Option<Timestamp>,
+        /// Why it was revoked.
+        pub revocation_reason: Option<RevocationReason>,
+    }
+}
+
+row! {
+    /// A license that an app sends to fetch its successor.
+    #[derive(Clone, PartialEq, Eq)]
+    pub struct HeldLicense {
+        /// The token on record for its id.
+        pub held_token: String,
+        /// When it was revoked.
+        pub held_revoked_at: Option<Timestamp>,
+        /// Why it was revoked.
+        pub held_revocation_reason: Option<RevocationReason>,
+        /// Its customer's Stripe customer.
+        pub holder_stripe_id: Option<StripeCustomerId>,
+    }
+}
+
+impl HeldLicense {
+    /// Whether it still fetches its successor. A license that was revoked because nothing is paid
+    /// for does, so that an app recovers without a password once something is. A leaked one, or
+    /// one of a revoked key, does not.
+    #[must_use]
+    pub fn is_credential(&self) -> bool {
+        self.held_revoked_at.is_none()
+            || self.held_revocation_reason == Some(RevocationReason::Payment)
     }
 }
 
@@ -149,6 +208,13 @@ impl IssuedLicense {
         self.revoked_at.is_none() && self.term().phase(now) != Phase::Over
     }
 
+    /// Whether a clock that was ahead issued it: its time lies further in the future than the
+    /// clocks of two servers may be apart.
+    #[must_use]
+    pub fn is_from_the_future(&self, now: Timestamp) -> bool {
+        self.issued_at > now.plus(SKEW)
+    }
+
     /// Whether half of the token's life, or more, is over.
     #[must_use]
     pub fn is_half_used(&self, now: Timestamp) -> bool {
@@ -165,7 +231,7 @@ pub fn token_expires(term: Term, catalog: &Catalog, now: Timestamp) -> Timestamp
     term.ends().map_or(longest, |ends| ends.min(longest))
 }
 
-/// The claims of a license issued at `now`.
+/// The claims of a license issued at `now`. `iat` and `nbf` are [`BACKDATED_SECONDS`] before that.
 #[must_use]
 pub fn claims(
     entitlement: &Entitlement<'_>,
@@ -177,12 +243,13 @@ pub fn claims(
     let token_expires = token_expires(entitlement.term, catalog, now);
     let plan = entitlement.plan;
     let limits = plan.limits.iter();
+    let signed_at = now.plus(-BACKDATED_SECONDS).epoch_seconds();
     Claims {
         iss: issuer.to_owned(),
         sub: holder.customer_id.to_string(),
         aud: catalog.product.to_string(),
-        iat: now.epoch_seconds(),
-        nbf: now.epoch_seconds(),
+        iat: signed_at,
+        nbf: signed_at,
         exp: token_expires.epoch_seconds(),
         jti: holder.license_id.to_string(),
         plan: plan.id.to_string(),

@@ -63,6 +63,7 @@ pub(super) async fn issue_as(
         grace_until: entitlement.term.grace_until,
         superseded_at: None,
         revoked_at: None,
+        revocation_reason: None,
     };
     tx.insert_license(&license).await?;
     Ok(license)
@@ -159,26 +160,21 @@ async fn renew(app: &App, customer_id: &CustomerId, kid: &str) -> Result<bool> {
     Ok(true)
 }
 
-/// The caller's current license, with a fresh token when the old one is half used.
+/// Returns the caller's current license, with a fresh token when one is due.
 ///
 /// # Errors
 /// [`Error::NotFound`] when there is none.
 pub async fn current(app: &App, caller: &SignedIn) -> Result<IssuedLicense> {
-    let customer_id = &caller.customer.customer_id;
-    let current = newest(app, customer_id).await?;
-    sync::catch_up(app, &caller.customer, &current).await?;
-    let current = newest(app, customer_id).await?;
-    if is_due(app, &current, app.now()).is_none() {
-        return Ok(current);
+    let customer = &caller.customer;
+    let mut current = newest(app, &customer.customer_id).await?;
+    if sync::catch_up(app, customer.stripe_customer_id.as_ref(), &current).await? {
+        current = newest(app, &customer.customer_id).await?;
     }
-    let mut tx = app.store.write().await?;
-    tx.lock_customer(customer_id).await?;
-    fresh(app, tx, customer_id).await
+    fresh(app, current).await
 }
 
 async fn newest(app: &App, customer_id: &CustomerId) -> Result<IssuedLicense> {
-    let current = app.store.read().await?.current_license(customer_id).await?;
-    current.ok_or(Error::NotFound("license"))
+    app.store.current_license(customer_id).await?.ok_or(Error::NotFound("license"))
 }
 
 /// The caller's licenses, the newest first: `most` at the most, from below the number `before`.
@@ -195,25 +191,28 @@ pub async fn history(
     app.store.read().await?.licenses_of(&caller.customer.customer_id, before, most).await
 }
 
-/// The newest license of whoever holds this one, so that an app picks up an upgrade or a renewal
-/// without a password. A token that has run out will do, for [`REFRESH_SECONDS`]. A fresh license
-/// is issued when less than half of the current token's life is left.
+/// Returns the newest license of the customer who holds this one, so that an app picks up an
+/// upgrade or a renewal without a password. A token that has run out fetches it for
+/// [`REFRESH_SECONDS`], a token that a clock ahead issued at any time. A fresh license is issued
+/// when one is due; otherwise nothing is written.
 ///
 /// # Errors
 /// [`Error::InvalidLicense`], [`Error::LicenseEnded`], [`Error::LicenseRevoked`], or a failure.
 pub async fn refresh(app: &App, token: &str) -> Result<IssuedLicense> {
     let now = app.now();
-    let license_id = authentic(app, token, now)?;
+    let license_id = authentic(app, token, now).await?;
     let unknown = || Error::InvalidLicense("it is not on record".into());
-    let mut tx = app.store.read().await?;
-    let held = tx.license(&license_id).await?.ok_or_else(unknown)?;
-    let customer = tx.customer(&held.customer_id).await?.ok_or_else(unknown)?;
-    let current = tx.current_license(&held.customer_id).await?.ok_or_else(unknown)?;
-    drop(tx);
-    sync::catch_up(app, &customer, &current).await?;
-    let mut tx = app.store.write().await?;
-    tx.lock_customer(&held.customer_id).await?.ok_or_else(unknown)?;
-    let license = fresh(app, tx, &held.customer_id).await?;
+    let found = app.store.held_license(&license_id).await?;
+    let deleted = |error| if matches!(error, Error::NotFound(_)) { unknown() } else { error };
+    let (held, mut current) =
+        found.filter(|(held, _)| held.held_token == token).ok_or_else(unknown)?;
+    if !held.is_credential() {
+        return Err(Error::LicenseRevoked);
+    }
+    if sync::catch_up(app, held.holder_stripe_id.as_ref(), &current).await? {
+        current = newest(app, &current.customer_id).await.map_err(deleted)?;
+    }
+    let license = fresh(app, current).await.map_err(deleted)?;
     if license.revoked_at.is_some() {
         return Err(Error::LicenseRevoked);
     }
@@ -223,46 +222,75 @@ pub async fn refresh(app: &App, token: &str) -> Result<IssuedLicense> {
     Ok(license)
 }
 
-/// The current license of a locked customer, issued anew if that is due.
-async fn fresh(app: &App, mut tx: Tx, customer_id: &CustomerId) -> Result<IssuedLicense> {
+/// Issues a customer's current license anew if that is due; writes nothing otherwise.
+async fn fresh(app: &App, current: IssuedLicense) -> Result<IssuedLicense> {
     let now = app.now();
-    let current = tx.current_license(customer_id).await?.ok_or(Error::NotFound("license"))?;
-    let Some(entitlement) = is_due(app, &current, now) else { return Ok(current) };
-    let license = issue(app, &mut tx, customer_id, &entitlement, now).await?;
+    if due(app, &current, now).is_none() {
+        return Ok(current);
+    }
+    let mut tx = app.store.write().await?;
+    tx.lock_customer(&current.customer_id).await?;
+    // Another request may have issued it meanwhile.
+    let current = tx.current_license(&current.customer_id).await?;
+    let current = current.ok_or(Error::NotFound("license"))?;
+    let Some(entitlement) = due(app, &current, now) else { return Ok(current) };
+    let license = issue(app, &mut tx, &current.customer_id, &entitlement, now).await?;
     tx.commit(app.fail_points.at(Place::LicenseRefreshed)).await?;
     Ok(license)
 }
 
-/// What a fresh license would stand for, if one is due: half of the token's life is over, and a
-/// fresh token would live longer. A plan that is sold no more keeps its last token.
-fn is_due<'a>(app: &'a App, current: &IssuedLicense, now: Timestamp) -> Option<Entitlement<'a>> {
+/// Returns what a fresh license would stand for, if one is due: half of the token's life is over
+/// and a fresh token would live longer, or a clock that was ahead issued the license. A plan that
+/// is not in the plans file any more keeps its last token.
+fn due<'a>(app: &'a App, current: &IssuedLicense, now: Timestamp) -> Option<Entitlement<'a>> {
     let term = current.term();
-    let works = current.works(now);
-    let plan = app.plans.plan(&current.plan)?;
-    let longer = token_expires(term, &app.plans, now) > current.token_expires_at;
-    let due = works && longer && current.is_half_used(now);
-    due.then_some(Entitlement { plan, source: current.source, term })
-}
-
-/// The id of a license that we signed and that is, or was not long ago, valid.
-fn authentic(app: &App, token: &str, now: Timestamp) -> Result<LicenseId> {
-    let refused = |rejection: &Rejection| Error::InvalidLicense(rejection.to_string());
-    match licentia_verify::verify(token, &app.trusted, now.to_system_time()) {
-        Ok(_) => {}
-        // These two are said only of licenses whose signature and claims hold.
-        Err(Rejection::TokenExpired { at } | Rejection::LicenseExpired { at })
-            if now < Timestamp::from(at).plus(REFRESH_SECONDS) => {}
-        Err(rejection) => return Err(refused(&rejection)),
+    let plan = app.plans.plan(&current.plan).filter(|_| current.works(now))?;
+    let entitlement = Entitlement { plan, source: current.source, term };
+    if current.is_from_the_future(now) {
+        return Some(entitlement.with_the_right_clock(&app.plans, now));
     }
-    id_of(token)
+    let lives_longer = token_expires(term, &app.plans, now) > current.token_expires_at;
+    (lives_longer && current.is_half_used(now)).then_some(entitlement)
 }
 
-/// The id that a license names.
-fn id_of(token: &str) -> Result<LicenseId> {
-    let said = licentia_verify::inspect(token)
-        .map_err(|rejection| Error::InvalidLicense(rejection.to_string()))?;
-    let id = said.claims.get("jti").and_then(|jti| jti.as_str()).and_then(|jti| jti.parse().ok());
-    id.ok_or_else(|| Error::InvalidLicense("its id is none of ours".into()))
+/// Returns the id of a license that we signed, and that is valid, was valid not long ago, or was
+/// issued by a clock that was ahead.
+///
+/// # Errors
+/// [`Error::LicenseRevoked`] for one whose key was revoked, [`Error::InvalidLicense`], or a
+/// failure of the database.
+async fn authentic(app: &App, token: &str, now: Timestamp) -> Result<LicenseId> {
+    let refused = |rejection: &Rejection| Error::InvalidLicense(rejection.to_string());
+    let id = match licentia_verify::verify(token, &app.trusted, now.to_system_time()) {
+        Ok(license) => license.claims().jti.parse().ok(),
+        // These are only returned for licenses whose signature and claims hold.
+        Err(Rejection::NotYetValid { .. }) => id_of(token),
+        Err(Rejection::TokenExpired { at } | Rejection::LicenseExpired { at })
+            if now < Timestamp::from(at).plus(REFRESH_SECONDS) =>
+        {
+            id_of(token)
+        }
+        Err(rejection @ Rejection::UnknownKey { .. }) => {
+            let issued = issued(app, id_of(token), token).await?;
+            let revoked = issued.is_some_and(|license| license.revoked_at.is_some());
+            return Err(if revoked { Error::LicenseRevoked } else { refused(&rejection) });
+        }
+        Err(rejection) => return Err(refused(&rejection)),
+    };
+    id.ok_or_else(|| Error::InvalidLicense("its id is not one of ours".into()))
+}
+
+/// Returns the id that a license names, if it is one of ours. It proves nothing.
+fn id_of(token: &str) -> Option<LicenseId> {
+    let claims = licentia_verify::inspect(token).ok()?.claims;
+    claims.get("jti")?.as_str()?.parse().ok()
+}
+
+/// Returns the license on record that has this id and this whole token. Another token with the same
+/// id was not issued here, whoever signed it.
+async fn issued(app: &App, id: Option<LicenseId>, token: &str) -> Result<Option<IssuedLicense>> {
+    let Some(id) = id else { return Ok(None) };
+    Ok(app.store.license(&id).await?.filter(|license| license.token == token))
 }
 
 /// The answer about a license: what the signature says, and what has happened since.
@@ -277,40 +305,37 @@ pub enum Verdict {
     },
     /// Its own text rules it out: an app sees the same offline.
     Rejected(Rejection),
-    /// It was issued here and taken back.
+    /// It was issued here and revoked.
     Revoked,
-    /// Signed by us, and not on record: its customer was deleted, or the database is another one.
+    /// Signed with our key, and not on record as it is: its customer was deleted, the database is
+    /// another one, or somebody else signed it.
     Unknown,
 }
 
-/// A license that has run out may have been taken back as well, which says more.
-async fn rejected(app: &App, token: &str, rejection: Rejection) -> Result<Verdict> {
-    if !matches!(rejection, Rejection::TokenExpired { .. } | Rejection::LicenseExpired { .. }) {
-        return Ok(Verdict::Rejected(rejection));
-    }
-    // These two are said only of licenses whose signature and claims hold.
-    let Ok(id) = id_of(token) else { return Ok(Verdict::Rejected(rejection)) };
-    let issued = app.store.read().await?.license(&id).await?;
-    let revoked = issued.is_some_and(|license| license.revoked_at.is_some());
-    Ok(if revoked { Verdict::Revoked } else { Verdict::Rejected(rejection) })
-}
-
-/// Judges a license now, with what only the server knows.
+/// Returns the online verdict about a license: the offline verdict, and what only the server knows.
 ///
 /// # Errors
 /// A failure of the database.
 pub async fn verify(app: &App, token: &str) -> Result<Verdict> {
-    let license = match licentia_verify::verify(token, &app.trusted, app.now().to_system_time()) {
-        Ok(license) => license,
-        Err(rejection) => return rejected(app, token, rejection).await,
-    };
-    let Ok(license_id) = license.claims().jti.parse() else { return Ok(Verdict::Unknown) };
-    Ok(match app.store.read().await?.license(&license_id).await? {
-        None => Verdict::Unknown,
-        Some(issued) if issued.revoked_at.is_some() => Verdict::Revoked,
-        Some(issued) => Verdict::Valid {
-            license: Box::new(license),
-            superseded: issued.superseded_at.is_some(),
-        },
-    })
+    match licentia_verify::verify(token, &app.trusted, app.now().to_system_time()) {
+        Ok(license) => Ok(match issued(app, license.claims().jti.parse().ok(), token).await? {
+            None => Verdict::Unknown,
+            Some(issued) if issued.revoked_at.is_some() => Verdict::Revoked,
+            Some(issued) => Verdict::Valid {
+                license: Box::new(license),
+                superseded: issued.superseded_at.is_some(),
+            },
+        }),
+        // It may have been revoked as well, or its key, which says more.
+        Err(
+            rejection @ (Rejection::TokenExpired { .. }
+            | Rejection::LicenseExpired { .. }
+            | Rejection::UnknownKey { .. }),
+        ) => {
+            let issued = issued(app, id_of(token), token).await?;
+            let revoked = issued.is_some_and(|license| license.revoked_at.is_some());
+            Ok(if revoked { Verdict::Revoked } else { Verdict::Rejected(rejection) })
+        }
+        Err(rejection) => Ok(Verdict::Rejected(rejection)),
+    }
 }

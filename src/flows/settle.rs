@@ -8,6 +8,7 @@ use crate::domain::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::customer::{Customer, SyncStatus};
 use crate::domain::ids::CustomerId;
 use crate::domain::inbox::LeasedEvent;
+use crate::domain::license::RevocationReason;
 use crate::domain::settlement::{self, Change, Record, Settlement, SyncReport};
 use crate::domain::stripe_ids::StripeCustomerId;
 use crate::domain::stripe_state::StripeState;
@@ -141,7 +142,9 @@ async fn apply(
             Change::Issue { license_id, entitlement } => {
                 license::issue_as(app, tx, license_id.clone(), id, entitlement, now).await?;
             }
-            Change::Revoke(license) => tx.revoke_license(&license.license_id, now).await?,
+            Change::Revoke(license) => {
+                tx.revoke_license(&license.license_id, RevocationReason::Payment, now).await?;
+            }
             Change::Mail { kind, license_id } => {
                 mail::due(app, tx, *kind, id, license_id, now).await?;
             }

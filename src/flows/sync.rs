@@ -61,26 +61,31 @@ async fn sync_alone(
     lease.during(app, sync_leased(app, &lease, events, mode)).await
 }
 
-/// Brings a customer in line with Stripe who comes to fetch a license, if something may have happened of
-/// which no webhook came: a checkout is open, or a renewal is overdue. Waits a little; whatever goes
-/// wrong, the customer gets the license that is there.
+/// Brings a customer who fetches a license in line with Stripe, if a webhook may be missing: a
+/// checkout is open, or a renewal is overdue. Waits a little. If anything goes wrong, the
+/// customer gets the license that is there. Returns whether the license may be another one
+/// afterwards.
 ///
 /// # Errors
 /// A failure of the database.
-pub(super) async fn catch_up(app: &App, customer: &Customer, held: &IssuedLicense) -> Result<()> {
+pub(super) async fn catch_up(
+    app: &App,
+    stripe_id: Option<&StripeCustomerId>,
+    current: &IssuedLicense,
+) -> Result<bool> {
     let now = app.now();
-    if app.stripe.is_none() || customer.stripe_customer_id.is_none() {
-        return Ok(());
+    if app.stripe.is_none() || stripe_id.is_none() {
+        return Ok(false);
     }
-    let id = customer.customer_id.clone();
-    let mut tx = app.store.read().await?;
-    let live = tx.subscription(&id).await?.is_some_and(|row| row.status.is_live());
-    let works = held.revoked_at.is_none() && held.term().phase(now) == Phase::Active;
-    let overdue = live && held.source != Source::Trial && !works;
-    let due = overdue || tx.has_pending_checkout(&id, now.plus(-CHECKOUT_SECONDS)).await?;
-    drop(tx);
+    let id = current.customer_id.clone();
+    let works = current.revoked_at.is_none() && current.term().phase(now) == Phase::Active;
+    let mut due = app.store.has_pending_checkout(&id, now.plus(-CHECKOUT_SECONDS)).await?;
+    if !due && !works && current.source != Source::Trial {
+        let subscription = app.store.read().await?.subscription(&id).await?;
+        due = subscription.is_some_and(|row| row.status.is_live());
+    }
     if !due || !app.looks.may_look(&id, now) {
-        return Ok(());
+        return Ok(false);
     }
     let own = app.clone();
     let looked = app.tasks.run(async move { sync(&own, &id, &[]).await });
@@ -89,7 +94,7 @@ pub(super) async fn catch_up(app: &App, customer: &Customer, held: &IssuedLicens
         Some(Err(error)) => tracing::debug!(%error, "no look at Stripe"),
         None => tracing::debug!("a look at Stripe takes longer"),
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Brings a customer in line with Stripe, for a flow that holds the lease already.

@@ -2,6 +2,9 @@
 //! problem at once, each with the field's name. The framework's own JSON would take the number 7
 //! for `"7"`, stop at the first problem, and not always say where it is.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
 use poem::{FromRequest, Request, RequestBody};
 use poem_openapi::payload::{Json, ParsePayload, Payload};
 use poem_openapi::registry::{MetaRequest, MetaSchema, MetaSchemaRef, Registry};
@@ -90,12 +93,24 @@ impl<'a, T: ParseFromJSON> ApiExtractor<'a> for OptionalInput<T> {
     }
 }
 
-/// Everything about a body that is not as the description of `T` says.
-fn problems<T: Type>(body: &Value) -> Vec<String> {
+/// The description of `T`, made on first use: making it takes longer than a small request does.
+fn described<T: Type>() -> Option<Arc<MetaSchema>> {
+    static KNOWN: RwLock<BTreeMap<String, Arc<MetaSchema>>> = RwLock::new(BTreeMap::new());
+    let MetaSchemaRef::Reference(name) = T::schema_ref() else { return None };
+    let known = KNOWN.read().unwrap_or_else(PoisonError::into_inner).get(&name).cloned();
+    if known.is_some() {
+        return known;
+    }
     let mut registry = Registry::new();
     T::register(&mut registry);
-    let MetaSchemaRef::Reference(name) = T::schema_ref() else { return Vec::new() };
-    let Some(schema) = registry.schemas.get(&name) else { return Vec::new() };
+    let schema = Arc::new(registry.schemas.remove(&name)?);
+    KNOWN.write().unwrap_or_else(PoisonError::into_inner).insert(name, Arc::clone(&schema));
+    Some(schema)
+}
+
+/// Everything about a body that is not as the description of `T` says.
+fn problems<T: Type>(body: &Value) -> Vec<String> {
+    let Some(schema) = described::<T>() else { return Vec::new() };
     let Value::Object(members) = body else {
         return vec![format!("the body is {}; an object is expected", kind(body))];
     };

@@ -1,14 +1,17 @@
 //! The public keys that licenses are verified with.
 
+use bytes::Bytes;
+use poem::IntoResponse;
+use poem::http::header;
 use poem::web::Data;
-use poem_openapi::payload::{Json, Response};
-use poem_openapi::types::Example;
-use poem_openapi::{Object, OpenApi};
+use poem_openapi::payload::Json;
+use poem_openapi::registry::{MetaResponses, Registry};
+use poem_openapi::types::{Example, Type};
+use poem_openapi::{ApiResponse, Object, OpenApi};
 
 use super::Tag;
 use super::problem::{Failure, NothingMore};
 use crate::app::App;
-use licentia_verify::Jwk;
 
 pub struct KeysApi;
 
@@ -58,11 +61,25 @@ impl Example for JwkView {
     }
 }
 
-impl From<Jwk> for JwkView {
-    fn from(jwk: Jwk) -> Self {
-        let alg = jwk.alg.map(|alg| alg.as_str().to_owned());
-        let Jwk { kty, crv, x, kid, public_key_use, .. } = jwk;
-        Self { kty, crv, x, kid, alg, public_key_use }
+/// The key set, ready to send: [`JwksView`], written once at the start.
+struct Published(Bytes);
+
+impl IntoResponse for Published {
+    fn into_response(self) -> poem::Response {
+        poem::Response::builder()
+            .content_type("application/json; charset=utf-8")
+            .header(header::CACHE_CONTROL, CACHE_CONTROL)
+            .body(self.0)
+    }
+}
+
+impl ApiResponse for Published {
+    fn meta() -> MetaResponses {
+        Json::<JwksView>::meta()
+    }
+
+    fn register(registry: &mut Registry) {
+        JwksView::register(registry);
     }
 }
 
@@ -73,11 +90,7 @@ impl KeysApi {
     /// The key set (JWKS) that apps ship with, and refresh once a day when they are online. A new
     /// key is here before it signs, a day by default.
     #[oai(path = "/jwks.json", method = "get", operation_id = "getJwks")]
-    async fn jwks(
-        &self,
-        Data(app): Data<&App>,
-    ) -> Result<Response<Json<JwksView>>, Failure<NothingMore>> {
-        let keys = app.keys.jwks().keys.into_iter().map(JwkView::from).collect();
-        Ok(Response::new(Json(JwksView { keys })).header("Cache-Control", CACHE_CONTROL))
+    async fn jwks(&self, Data(app): Data<&App>) -> Result<Published, Failure<NothingMore>> {
+        Ok(Published(app.jwks.clone()))
     }
 }

@@ -43,7 +43,7 @@ enum LicenseStatus {
     Expired,
     /// A newer one has taken its place; it verifies offline until it expires.
     Superseded,
-    /// It was taken back.
+    /// It was revoked.
     Revoked,
 }
 
@@ -254,7 +254,7 @@ impl From<Verdict> for VerdictView {
                 };
             }
             Verdict::Rejected(why) => (why.code(), why.to_string(), why.changes_at()),
-            Verdict::Revoked => ("revoked", "the license was taken back".into(), None),
+            Verdict::Revoked => ("revoked", "the license was revoked".into(), None),
             Verdict::Unknown => {
                 ("unknown_license", "the license is not on record; was it deleted?".into(), None)
             }
@@ -314,7 +314,9 @@ impl LicensesApi {
     /// Refresh a license
     ///
     /// For the app: send the license that it holds as `Authorization: Bearer`, and get the
-    /// customer's newest one. It may have run out up to 90 days ago. No password is needed.
+    /// customer's newest one. It may have run out up to 90 days ago. No password is needed. A
+    /// license that was revoked because nothing was paid for works again once something is. One
+    /// that leaked, or whose key was revoked, does not (`license_revoked`): log in instead.
     #[oai(path = "/refresh", method = "post", operation_id = "refreshLicense")]
     async fn refresh(
         &self,
@@ -327,8 +329,8 @@ impl LicensesApi {
 
     /// Verify a license online
     ///
-    /// Says whether a license works now, with what only the server knows: whether it was taken
-    /// back or replaced. Apps need this only for that; everything else they verify offline.
+    /// Says whether a license works now, with what only the server knows: whether it was revoked or
+    /// replaced. Apps need this only for that; everything else they verify offline.
     #[oai(path = "/verify", method = "post", operation_id = "verifyLicense")]
     async fn verify(
         &self,

@@ -105,7 +105,10 @@ impl Paths {
     /// a path by mistake.
     #[must_use]
     pub fn template(&self, path: &str) -> &str {
-        let known = self.0.iter().find(|(template, _)| matches_template(template, path));
+        // Most paths are their own template, and comparing texts takes no time.
+        let exact = self.0.iter().find(|(template, _)| template == path);
+        let known =
+            exact.or_else(|| self.0.iter().find(|(known, _)| matches_template(known, path)));
         known.map_or("(not described)", |(template, _)| template)
     }
 }

@@ -73,7 +73,7 @@ pub fn read(path: &Path) -> Result<Zeroizing<String>> {
     text.map(Zeroizing::new).map_err(|problem| unreadable(path, &problem))
 }
 
-/// Lets one process at a time make the first key of a directory: held until it is dropped.
+/// Lets one process at a time add or rename keys of a directory: held until it is dropped.
 pub fn lock(directory: &Path) -> Result<File> {
     make_private(directory)?;
     let locked = File::open(directory).and_then(|opened| opened.lock().map(|()| opened));
@@ -84,7 +84,7 @@ pub fn lock(directory: &Path) -> Result<File> {
 /// link that never replaces another key.
 pub fn write(directory: &Path, signs_from: Timestamp, pem: &str, unique: u128) -> Result<PathBuf> {
     make_private(directory)?;
-    let path = directory.join(format!("{}.pem", signs_from.to_datetime().format(NAME_FORMAT)));
+    let path = directory.join(name(signs_from));
     let temporary = directory.join(format!("{unique:032x}.tmp"));
     let written = (|| {
         let mut file =
@@ -105,10 +105,27 @@ pub fn write(directory: &Path, signs_from: Timestamp, pem: &str, unique: u128) -
     })
 }
 
+/// Renames a key's file, so that the key signs from the given time, or from a second before it for
+/// each name that is taken. Returns the new path. Call it with the [`lock`].
+pub fn rename(path: &Path, signs_from: Timestamp) -> Result<PathBuf> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let mut free = signs_from;
+    while directory.join(name(free)).exists() {
+        free = free.plus(-1);
+    }
+    let renamed = directory.join(name(free));
+    move_to(path, &renamed)?;
+    Ok(renamed)
+}
+
 /// Renames a key's file, so that it is no key any more and not lost either.
 pub fn put_away(path: &Path) -> Result<()> {
+    move_to(path, &path.with_extension("revoked"))
+}
+
+fn move_to(path: &Path, target: &Path) -> Result<()> {
     let directory = path.parent().unwrap_or(Path::new("."));
-    let renamed = fs::rename(path, path.with_extension("revoked"))
+    let renamed = fs::rename(path, target)
         // Durable: a key that was revoked must not come back with a crash.
         .and_then(|()| File::open(directory)?.sync_all());
     renamed.map_err(|error| {
@@ -172,6 +189,10 @@ fn loose(path: &Path, mode: u32, wanted: u32) -> Error {
          run: chmod {wanted:o} {path}\n  \
          and if somebody may have read them, make a new key: licentia keys generate"
     ))
+}
+
+fn name(signs_from: Timestamp) -> String {
+    format!("{}.pem", signs_from.to_datetime().format(NAME_FORMAT))
 }
 
 fn time_in_name(path: &Path) -> Result<Timestamp> {

@@ -1,11 +1,52 @@
 //! Licenses: every one ever issued, and which of a customer's is current.
 
-use super::Tx;
 use super::statement::{Insert, sql};
+use super::{Store, Tx};
+use crate::domain::column::Both;
 use crate::domain::ids::{CustomerId, LicenseId};
-use crate::domain::license::IssuedLicense;
+use crate::domain::license::{HeldLicense, IssuedLicense, RevocationReason};
 use crate::domain::time::Timestamp;
 use crate::error::Result;
+
+/// The license with the id `$1`.
+const BY_ID: &str = "SELECT {columns} FROM licenses WHERE license_id = $1";
+
+/// The current license of the customer `$1`.
+const CURRENT: &str =
+    "SELECT {columns} FROM licenses WHERE customer_id = $1 AND superseded_at IS NULL";
+
+impl Store {
+    /// Returns the customer's current license.
+    pub async fn current_license(&self, id: &CustomerId) -> Result<Option<IssuedLicense>> {
+        sql!(self, fetch_optional: IssuedLicense, CURRENT, id)
+    }
+
+    /// Returns the license with this id, whoever's it is.
+    pub async fn license(&self, id: &LicenseId) -> Result<Option<IssuedLicense>> {
+        sql!(self, fetch_optional: IssuedLicense, BY_ID, id)
+    }
+
+    /// Returns the license with this id, and its customer's current license.
+    pub async fn held_license(
+        &self,
+        id: &LicenseId,
+    ) -> Result<Option<(HeldLicense, IssuedLicense)>> {
+        let found = sql!(
+            self,
+            fetch_optional: Both<HeldLicense, IssuedLicense>,
+            "SELECT {columns} FROM (
+                 SELECT held.customer_id AS holder, token AS held_token,
+                     revoked_at AS held_revoked_at, revocation_reason AS held_revocation_reason,
+                     stripe_customer_id AS holder_stripe_id
+                 FROM licenses AS held JOIN customers ON customers.customer_id = held.customer_id
+                 WHERE license_id = $1
+             ) AS held
+             JOIN licenses ON customer_id = holder AND superseded_at IS NULL",
+            id,
+        )?;
+        Ok(found.map(|Both(held, current)| (held, current)))
+    }
+}
 
 impl Tx {
     /// The number that a customer's next license gets.
@@ -36,22 +77,12 @@ impl Tx {
 
     /// The customer's current license.
     pub async fn current_license(&mut self, id: &CustomerId) -> Result<Option<IssuedLicense>> {
-        sql!(
-            self,
-            fetch_optional: IssuedLicense,
-            "SELECT {columns} FROM licenses WHERE customer_id = $1 AND superseded_at IS NULL",
-            id,
-        )
+        sql!(self, fetch_optional: IssuedLicense, CURRENT, id)
     }
 
     /// The license with this id, whoever's it is.
     pub async fn license(&mut self, id: &LicenseId) -> Result<Option<IssuedLicense>> {
-        sql!(
-            self,
-            fetch_optional: IssuedLicense,
-            "SELECT {columns} FROM licenses WHERE license_id = $1",
-            id,
-        )
+        sql!(self, fetch_optional: IssuedLicense, BY_ID, id)
     }
 
     /// The customer's licenses, the newest first, `most` of them at the most, from below the
@@ -139,13 +170,28 @@ impl Tx {
         )
     }
 
-    /// Takes a license back.
-    pub async fn revoke_license(&mut self, id: &LicenseId, now: Timestamp) -> Result<()> {
-        sql!(self, execute, "UPDATE licenses SET revoked_at = $2 WHERE license_id = $1", id, now,)?;
+    /// Revokes a license. One that was revoked because nothing is paid for may be revoked for
+    /// another reason afterwards; every other reason stays.
+    pub async fn revoke_license(
+        &mut self,
+        id: &LicenseId,
+        reason: RevocationReason,
+        now: Timestamp,
+    ) -> Result<()> {
+        sql!(
+            self,
+            execute,
+            "UPDATE licenses SET revoked_at = COALESCE(revoked_at, $2), revocation_reason = $3
+             WHERE license_id = $1 AND (revoked_at IS NULL OR revocation_reason = 'payment')",
+            id,
+            now,
+            reason,
+        )?;
         Ok(())
     }
 
-    /// Takes back licenses that a key signed, `most` at the most. Answers how many there were.
+    /// Revokes licenses that a key signed, at most `most`, also those that were revoked because
+    /// nothing is paid for. Returns how many there were.
     pub async fn revoke_licenses_of_key(
         &mut self,
         kid: &str,
@@ -155,11 +201,14 @@ impl Tx {
         sql!(
             self,
             execute,
-            "UPDATE licenses SET revoked_at = $2 WHERE license_id IN (
+            "UPDATE licenses SET revoked_at = COALESCE(revoked_at, $2), revocation_reason = $3
+             WHERE license_id IN (
                  SELECT license_id FROM licenses
-                 WHERE key_id = $1 AND revoked_at IS NULL LIMIT $3)",
+                 WHERE key_id = $1 AND (revoked_at IS NULL OR revocation_reason = 'payment')
+                 LIMIT $4)",
             kid,
             now,
+            RevocationReason::Key,
             most,
         )
     }

@@ -29,6 +29,7 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
         6 "0006_inbox",
         7 "0007_admin_keys",
         8 "0008_verified_emails",
+        9 "0009_revocation_reasons",
     }
 });
 

@@ -1,12 +1,27 @@
 //! Orders: one for each payment, from the checkout that asks for it on. They outlive their customer.
 
-use super::Tx;
 use super::statement::{Insert, sql};
+use super::{Store, Tx};
 use crate::domain::ids::{CustomerId, OrderId};
 use crate::domain::order::Order;
 use crate::domain::stripe_ids::{CheckoutSessionId, InvoiceId, PaymentIntentId};
 use crate::domain::time::Timestamp;
 use crate::error::Result;
+
+impl Store {
+    /// Whether a customer has a checkout that was opened after `since` and is not settled.
+    pub async fn has_pending_checkout(&self, id: &CustomerId, since: Timestamp) -> Result<bool> {
+        let pending = sql!(
+            self,
+            fetch_optional: (i64,),
+            "SELECT amount FROM orders
+             WHERE customer_id = $1 AND status = 'pending' AND created_at > $2 LIMIT 1",
+            id,
+            since,
+        )?;
+        Ok(pending.is_some())
+    }
+}
 
 impl Tx {
     /// Writes an order, new or changed.
@@ -82,23 +97,6 @@ impl Tx {
             "SELECT amount FROM orders WHERE stripe_checkout_session_id = $1
                  AND status = 'pending' AND stripe_invoice_id IS NOT NULL AND created_at > $2",
             session,
-            since,
-        )?;
-        Ok(pending.is_some())
-    }
-
-    /// Whether a customer has a checkout that was opened after `since` and is not settled.
-    pub async fn has_pending_checkout(
-        &mut self,
-        id: &CustomerId,
-        since: Timestamp,
-    ) -> Result<bool> {
-        let pending = sql!(
-            self,
-            fetch_optional: (i64,),
-            "SELECT amount FROM orders
-             WHERE customer_id = $1 AND status = 'pending' AND created_at > $2 LIMIT 1",
-            id,
             since,
         )?;
         Ok(pending.is_some())

@@ -1,7 +1,8 @@
 //! Sessions: who is logged in, and until when. Only the hash of a session's token is kept.
 
-use super::Tx;
 use super::statement::{Insert, sql};
+use super::{Store, Tx};
+use crate::domain::column::{Both, row};
 use crate::domain::customer::Customer;
 use crate::domain::ids::{SessionId, UserId};
 use crate::domain::session::Session;
@@ -12,35 +13,49 @@ use crate::error::Result;
 /// number falls, and few, so that nobody waits.
 const SWEPT_AT_ONCE: i64 = 10;
 
+row! {
+    /// A login session without its user, beside the columns of the user's customer.
+    struct OpenSession {
+        session_id: SessionId,
+        client: Option<String>,
+        opened_at: Timestamp,
+        expires_at: Timestamp,
+    }
+}
+
+impl Store {
+    /// Returns the login session that a token opens at `now`, and its customer.
+    pub async fn session_by_token(
+        &self,
+        token_hash: &str,
+        now: Timestamp,
+    ) -> Result<Option<(Session, Customer)>> {
+        let found = sql!(
+            self,
+            fetch_optional: Both<OpenSession, Customer>,
+            "SELECT {columns} FROM (
+                 SELECT session_id, user_id AS opened_by, client, created_at AS opened_at,
+                     expires_at
+                 FROM sessions WHERE token_hash = $1 AND expires_at > $2
+             ) AS open_session
+             JOIN customers ON user_id = opened_by",
+            token_hash,
+            now,
+        )?;
+        Ok(found.map(|Both(open, customer)| {
+            let OpenSession { session_id, client, opened_at, expires_at } = open;
+            let user_id = customer.user_id.clone();
+            (Session { session_id, user_id, client, created_at: opened_at, expires_at }, customer)
+        }))
+    }
+}
+
 impl Tx {
     /// Writes a new session; `token_hash` is all that is kept of its token.
     pub async fn insert_session(&mut self, session: &Session, token_hash: &str) -> Result<()> {
         let insert = Insert::new("sessions", session).with("token_hash", token_hash);
         self.insert(insert).await?;
         Ok(())
-    }
-
-    /// The session that a token opens now, and its customer.
-    pub async fn session_by_token(
-        &mut self,
-        token_hash: &str,
-        now: Timestamp,
-    ) -> Result<Option<(Session, Customer)>> {
-        let session = sql!(
-            self,
-            fetch_optional: Session,
-            "SELECT {columns} FROM sessions WHERE token_hash = $1 AND expires_at > $2",
-            token_hash,
-            now,
-        )?;
-        let Some(session) = session else { return Ok(None) };
-        let customer = sql!(
-            self,
-            fetch_optional: Customer,
-            "SELECT {columns} FROM customers WHERE user_id = $1",
-            &session.user_id,
-        )?;
-        Ok(customer.map(|customer| (session, customer)))
     }
 
     /// The sessions that a user has open, the newest first.

@@ -89,7 +89,7 @@ pub(super) struct Insert {
 impl Insert {
     /// Writes all columns of a record.
     pub(super) fn new<R: Record>(table: &'static str, record: &R) -> Self {
-        let columns = R::COLUMNS.iter().filter_map(|column| column.name).collect();
+        let columns = R::columns().iter().filter_map(|column| column.name).collect();
         Self { table, columns, rows: vec![record.to_values()], conflict: String::new() }
     }
 
@@ -167,16 +167,16 @@ impl Tx {
     fn fetch(
         &mut self,
         statement: Statement,
-        columns: &'static [Expected],
+        columns: Vec<Expected>,
     ) -> BoxFuture<'_, Result<Vec<Vec<Value>>>> {
-        let statement = statement.returning(columns);
+        let statement = statement.returning(&columns);
         Box::pin(async move {
             match self {
                 Self::Sqlite(tx) => {
-                    sqlite_values(statement.query().fetch_all(&mut **tx).await?, columns)
+                    sqlite_values(statement.query().fetch_all(&mut **tx).await?, &columns)
                 }
                 Self::Postgres(tx) => {
-                    postgres_values(statement.query().fetch_all(&mut **tx).await?, columns)
+                    postgres_values(statement.query().fetch_all(&mut **tx).await?, &columns)
                 }
             }
         })
@@ -184,7 +184,7 @@ impl Tx {
 
     /// Returns every row.
     pub(super) async fn fetch_all<R: Row>(&mut self, statement: Statement) -> Result<Vec<R>> {
-        rows(self.fetch(statement, R::COLUMNS).await?)
+        rows(self.fetch(statement, R::columns()).await?)
     }
 
     /// Returns the first row, if there is one.
@@ -192,7 +192,7 @@ impl Tx {
         &mut self,
         statement: Statement,
     ) -> Result<Option<R>> {
-        first(self.fetch(statement, R::COLUMNS).await?)
+        first(self.fetch(statement, R::columns()).await?)
     }
 
     /// Returns the first row, which there must be.
@@ -218,22 +218,22 @@ impl Store {
     }
 
     pub(super) async fn fetch_optional<R: Row>(&self, statement: Statement) -> Result<Option<R>> {
-        first(self.fetch(statement, R::COLUMNS).await?)
+        first(self.fetch(statement, R::columns()).await?)
     }
 
     fn fetch(
         &self,
         statement: Statement,
-        columns: &'static [Expected],
+        columns: Vec<Expected>,
     ) -> BoxFuture<'_, Result<Vec<Vec<Value>>>> {
-        let statement = statement.returning(columns);
+        let statement = statement.returning(&columns);
         Box::pin(async move {
             match self {
                 Self::Sqlite { readers, .. } => {
-                    sqlite_values(statement.query().fetch_all(readers).await?, columns)
+                    sqlite_values(statement.query().fetch_all(readers).await?, &columns)
                 }
                 Self::Postgres(pool) => {
-                    postgres_values(statement.query().fetch_all(pool).await?, columns)
+                    postgres_values(statement.query().fetch_all(pool).await?, &columns)
                 }
             }
         })

@@ -91,7 +91,7 @@ async fn panicking_server(shop: &mut Shop, place: &'static str, on: &Arc<AtomicB
     shop.end_worker().await;
     let on = on.clone();
     shop.server_with(FailPoints::calling(move |here| {
-        assert!(here != place || !on.load(Ordering::SeqCst), "a test's panic at {place}");
+        assert!(here.as_str() != place || !on.load(Ordering::SeqCst), "a test's panic at {place}");
     }))
     .await
 }
@@ -147,7 +147,7 @@ async fn a_copy_of_an_idle_database_s_file_alone_is_complete() {
     // While somebody reads an older state, it cannot be checkpointed, and writing goes on all the same.
     let reader = database.open().await;
     let mut reading = reader.read().await.unwrap();
-    reading.count_mails().await.unwrap();
+    reading.count_customers().await.unwrap();
     must_work(&server.client, directory.path(), 2).await;
     drop(reading);
     until(async || customers_in_a_copy(directory.path()).await == Some(2)).await;

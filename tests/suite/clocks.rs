@@ -1,20 +1,103 @@
-//! A clock that was ahead, by an hour or a year, and was set right: nothing that it put off stays so.
+//! A clock that was ahead, by an hour or a year, and was set right: everything recovers by itself.
 
 use std::time::Duration;
 
+use licentia::domain::license::{Entitlement, Source, Term};
 use licentia::domain::outbox::LeasedMail;
+use licentia::domain::time::SKEW;
 use licentia::fail_point::{FailPoints, Place};
 use licentia::flows::Mode;
 use licentia::flows::inbox;
+use licentia::flows::license::grant;
 use licentia::flows::reconcile::{AT_ONCE, everybody};
 use licentia_sandbox::{ApiFault, Card, Times};
+use reqwest::Method;
+use serde_json::Value;
 
-use crate::harness::TestApp;
 use crate::harness::database::{execute, number};
 use crate::harness::shop::Shop;
+use crate::harness::{Answer, START, TestApp};
 
 /// How far ahead the clock was, in seconds.
 const AHEAD: [i64; 2] = [3600, 365 * 86_400];
+
+/// What the crate for apps says about a token at the service's time.
+fn offline(app: &TestApp, token: &str) -> Result<(), &'static str> {
+    let now = app.app.now().to_system_time();
+    let verified = licentia_verify::verify(token, &app.app.trusted, now);
+    verified.map(drop).map_err(|rejection| rejection.code())
+}
+
+async fn refresh(app: &TestApp, token: &str) -> Answer {
+    app.client.with_token(token).send(Method::POST, "/api/licenses/refresh", None).await
+}
+
+#[tokio::test]
+async fn a_license_of_a_clock_ahead_fetches_one_with_the_right_time() {
+    let app = TestApp::start().await;
+    for (place, seconds) in AHEAD.into_iter().enumerate() {
+        app.clock.advance_seconds(seconds);
+        let signed_up = app.sign_up(&format!("ada{place}@example.com")).await;
+        app.clock.advance_seconds(-seconds);
+        let early = signed_up.text("/license/token");
+        assert_eq!(offline(&app, early), Err("not_yet_valid"), "{seconds} s ahead");
+
+        let good = refresh(&app, early).await;
+        assert_eq!(good.status, 200, "{seconds} s ahead: {good:?}");
+        assert_eq!(offline(&app, good.text("/token")), Ok(()), "{seconds} s ahead");
+        assert_eq!(good.text("/issued_at"), "2026-11-20T15:00:00+00:00");
+        // A trial lasts as long as any other, from now on.
+        assert_eq!(good.text("/expires_at"), "2026-12-04T15:00:00+00:00");
+        // It is issued once, whichever of the two asks again.
+        for token in [early, good.text("/token")] {
+            assert_eq!(refresh(&app, token).await.text("/token"), good.text("/token"));
+        }
+    }
+    assert_eq!(app.count("licenses").await, 4);
+}
+
+#[tokio::test]
+async fn the_current_license_is_issued_anew_if_a_clock_ahead_issued_it() {
+    let app = TestApp::start().await;
+    for (place, seconds) in AHEAD.into_iter().enumerate() {
+        let signed_up = app.sign_up(&format!("ada{place}@example.com")).await;
+        let customer = signed_up.text("/customer/customer_id").parse().unwrap();
+        let plan = app.app.plans.plan("professional").unwrap();
+        let (source, term) = (Source::Operator, Term::default());
+        let entitlement = Entitlement { plan, source, term };
+        let first = grant(&app.app, &customer, &entitlement).await.unwrap();
+        app.clock.advance_seconds(seconds);
+        // Each grant issues at once, by the clock that is ahead.
+        let early = grant(&app.app, &customer, &entitlement).await.unwrap();
+        app.clock.advance_seconds(-seconds);
+        assert_eq!(offline(&app, &early.token), Err("not_yet_valid"));
+
+        let me = app.client.with_token(signed_up.text("/access_token"));
+        let good = me.get("/api/licenses/current").await;
+        assert_eq!(offline(&app, good.text("/token")), Ok(()), "{seconds} s ahead");
+        assert_eq!((good.text("/plan"), &good.body["expires_at"]), ("professional", &Value::Null));
+        for token in [&first.token, &early.token] {
+            assert_eq!(refresh(&app, token).await.text("/token"), good.text("/token"));
+        }
+        let numbers = "SELECT COUNT(*) FROM licenses WHERE superseded_at IS NULL AND seq = 4";
+        assert_eq!(number(&app.app.store, numbers).await, i64::try_from(place + 1).unwrap());
+    }
+}
+
+#[tokio::test]
+async fn servers_whose_clocks_differ_by_the_named_skew_issue_nothing_anew() {
+    let app = TestApp::start().await;
+    app.clock.advance_seconds(SKEW);
+    let signed_up = app.sign_up("ada@example.com").await;
+    app.clock.advance_seconds(-SKEW);
+    let token = signed_up.text("/license/token");
+    // Signed 60 s back, and accepted 60 s before that: a device may be as far behind.
+    assert_eq!(offline(&app, token), Ok(()));
+    assert_eq!(refresh(&app, token).await.text("/token"), token);
+    let claims = licentia_verify::inspect(token).unwrap().claims;
+    assert_eq!((&claims["iat"], &claims["nbf"]), (&(START + 60).into(), &(START + 60).into()));
+    assert_eq!(app.count("licenses").await, 1);
+}
 
 #[tokio::test]
 async fn a_mail_that_a_clock_ahead_wrote_or_held_is_sent_when_it_is_right_again() {

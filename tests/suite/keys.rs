@@ -9,8 +9,11 @@ use licentia::app::App;
 use licentia::clock::{Clock, SystemClock};
 use licentia::config::Config;
 use licentia::domain::time::Timestamp;
+use licentia::error::Code;
+use licentia::flows::license::{Verdict, refresh, verify};
 use licentia::keys::{KeyRing, KeyState};
 use licentia::random::Random;
+use licentia_verify::Rejection;
 
 use crate::harness::process::{licentia, run};
 use crate::harness::{TestDatabase, config};
@@ -29,8 +32,25 @@ impl Place {
     }
 
     async fn start(&self) -> licentia::error::Result<App> {
+        self.start_at(SystemClock).await
+    }
+
+    async fn start_at(&self, clock: impl Clock + 'static) -> licentia::error::Result<App> {
+        App::start(&self.config, Arc::new(clock), Random::from_system().unwrap()).await
+    }
+
+    /// Makes the newest key at this time. Returns its id.
+    fn add_key(&self, now: Timestamp, at_once: bool) -> String {
         let random = Random::from_system().unwrap();
-        App::start(&self.config, Arc::new(SystemClock), random).await
+        let (file, _) = KeyRing::add(&self.config, now, at_once, &random).unwrap();
+        let ring = KeyRing::load(&self.config).unwrap().unwrap();
+        let mut states = ring.states(now);
+        states.find(|(key, _)| key.file.as_ref() == Some(&file)).unwrap().0.kid.clone()
+    }
+
+    /// The id of the key that signs at this time.
+    fn signing(&self, now: Timestamp) -> String {
+        KeyRing::load(&self.config).unwrap().unwrap().signing(now).kid.clone()
     }
 
     async fn refusal(&self) -> String {
@@ -44,6 +64,15 @@ impl Place {
     fn key_file(&self) -> PathBuf {
         let files = fs::read_dir(self.keys()).unwrap().map(|entry| entry.unwrap().path());
         files.max().unwrap()
+    }
+}
+
+/// A clock that stands.
+struct At(Timestamp);
+
+impl Clock for At {
+    fn now(&self) -> Timestamp {
+        self.0
     }
 }
 
@@ -318,6 +347,7 @@ async fn a_lost_or_known_key_is_revoked_and_its_licenses_issued_anew() {
         );
         assert_eq!(revoke().code, 1, "a second time there is nothing to revoke");
 
+        let known = app;
         let app = place.start().await.unwrap();
         assert!(!app.keys.jwks().keys.iter().any(|key| key.kid == kid), "it is still published");
         let email = "ada@example.com".parse().unwrap();
@@ -328,6 +358,82 @@ async fn a_lost_or_known_key_is_revoked_and_its_licenses_issued_anew() {
         assert_eq!((license.seq, license.revoked_at), (2, None));
         let now = app.now().to_system_time();
         licentia_verify::verify(&license.token, &app.trusted, now).unwrap();
+
+        // The license that it signed is no credential; who has the key signs none either.
+        let first = tx.licenses_of(&customer.customer_id, 2, 1).await.unwrap().remove(0);
+        drop(tx);
+        let refused = refresh(&app, &first.token).await.unwrap_err();
+        assert_eq!(refused.code(), Code::LicenseRevoked);
+        assert!(matches!(verify(&app, &first.token).await.unwrap(), Verdict::Revoked));
+        let claims = licentia_verify::inspect(&first.token).unwrap().claims;
+        let mut claims: licentia_verify::Claims = serde_json::from_value(claims.into()).unwrap();
+        claims.plan = "professional".into();
+        let forged = known.keys.sign(&claims, known.keys.signing(known.now())).unwrap();
+        let refused = refresh(&app, &forged).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidLicense);
+        let verdict = verify(&app, &forged).await.unwrap();
+        assert!(matches!(verdict, Verdict::Rejected(Rejection::UnknownKey { .. })), "{verdict:?}");
+    }
+}
+
+const DAY: i64 = 86_400;
+
+#[tokio::test]
+async fn the_first_key_of_a_clock_ahead_signs_until_the_next_one_and_never_again() {
+    for ahead in [3600, 365 * DAY] {
+        let place = Place::new(&[]).await;
+        let now = SystemClock.now();
+        let app = place.start_at(At(now.plus(ahead))).await.unwrap();
+        issue_a_license(&app).await;
+        let first = place.signing(now);
+        // The clock is set right. The key signs, and its name says so from now on.
+        place.start_at(At(now)).await.unwrap();
+        assert_eq!(place.signing(now), first);
+        let ring = KeyRing::load(&place.config).unwrap().unwrap();
+        assert_eq!(ring.signing(now).signs_from, now, "{ahead} s ahead");
+
+        let second = place.add_key(now, false);
+        assert_eq!(place.signing(now.plus(DAY - 1)), first);
+        for later in [DAY, ahead, ahead + DAY, 3 * 365 * DAY] {
+            let signs = if later < DAY { &first } else { &second };
+            assert_eq!(place.signing(now.plus(later)), *signs, "{ahead} s ahead, {later} s later");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_newest_key_signs_whatever_a_clock_ahead_named_others() {
+    for at_once in [false, true] {
+        let place = Place::new(&[]).await;
+        let now = SystemClock.now();
+        let first = place.add_key(now.plus(-30 * DAY), false);
+        let ahead = [365, 200, 400].map(|days| place.add_key(now.plus(days * DAY), at_once));
+        assert_eq!(place.signing(now), first);
+        let newest = place.add_key(now, at_once);
+        for days in [1, 2, 201, 366, 402, 3650] {
+            assert_eq!(place.signing(now.plus(days * DAY)), newest, "{days} days later");
+        }
+        // None is lost: their licenses verify.
+        let ring = KeyRing::load(&place.config).unwrap().unwrap();
+        let published: Vec<_> = ring.jwks().keys.into_iter().map(|key| key.kid).collect();
+        assert!(ahead.iter().all(|kid| published.contains(kid)) && published.len() == 5);
+        assert_eq!(place.signing(now), if at_once { newest } else { first });
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_is_behind_changes_nothing_about_which_key_signs_when() {
+    let place = Place::new(&[]).await;
+    let now = SystemClock.now();
+    let random = Random::from_system().unwrap();
+    for days in [-60, -30, 1] {
+        KeyRing::generate(&place.config, now.plus(days * DAY), &random).unwrap();
+    }
+    let times = [-365, -60, -59, -30, 0, 1, 365].map(|days| now.plus(days * DAY));
+    let before = times.map(|at| place.signing(at));
+    for behind in [365, 20_000] {
+        place.start_at(At(now.plus(-behind * DAY))).await.unwrap();
+        assert_eq!(times.map(|at| place.signing(at)), before, "{behind} days behind");
     }
 }
 

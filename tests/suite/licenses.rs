@@ -1,11 +1,14 @@
 //! Licenses over the API: the current one, the history, and the online verdict.
 
 use licentia::domain::ids::CustomerId;
+use licentia::domain::license::RevocationReason::{self, Key, Operator, Payment};
 use licentia::domain::license::{Entitlement, IssuedLicense, Source, Term};
+use licentia::fail_point::{FailPoints, Place};
 use licentia::flows::license::grant;
 use reqwest::Method;
 use serde_json::json;
 
+use crate::harness::shop::Shop;
 use crate::harness::{Answer, TestApp, database};
 
 async fn granted(app: &TestApp, signed_up: &Answer, plan: &str) -> IssuedLicense {
@@ -250,4 +253,96 @@ async fn many_refreshes_at_once_issue_one_license() {
     let tokens: Vec<_> = answers.iter().map(|answer| answer.text("/token")).collect();
     assert!(tokens.iter().all(|token| *token == tokens[0] && *token != first.token));
     assert_eq!(app.count("licenses").await, 3);
+}
+
+async fn revoke(app: &TestApp, license: &IssuedLicense, reason: RevocationReason) {
+    let mut tx = app.app.store.write().await.unwrap();
+    tx.revoke_license(&license.license_id, reason, app.app.now()).await.unwrap();
+    tx.commit(FailPoints::default().at(Place::LicenseRefreshed)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_leaked_license_or_one_of_a_revoked_key_is_no_credential_security_39() {
+    let app = TestApp::start().await;
+    for (place, reasons, status) in [
+        (0, &[Payment][..], 200),
+        (1, &[Operator], 403),
+        (2, &[Key], 403),
+        (3, &[Payment, Operator], 403),
+        (4, &[Payment, Key], 403),
+        (5, &[Operator, Payment], 403),
+        (6, &[Key, Payment], 403),
+    ] {
+        let signed_up = app.sign_up(&format!("ada{place}@example.com")).await;
+        let first = granted(&app, &signed_up, "starter").await;
+        for reason in reasons {
+            revoke(&app, &first, *reason).await;
+        }
+        // While nothing took its place, no reason makes a difference.
+        let nothing = refresh(&app, &first.token).await;
+        assert_eq!(nothing.problem(), (403, "license_revoked"), "{reasons:?}");
+        assert_eq!(verdict(&app, &first.token).await.text("/reason"), "revoked");
+
+        let second = granted(&app, &signed_up, "professional").await;
+        let answer = refresh(&app, &first.token).await;
+        assert_eq!(answer.status, status, "{reasons:?}: {answer:?}");
+        if status == 200 {
+            assert_eq!(answer.text("/token"), second.token);
+        } else {
+            assert_eq!(answer.problem(), (403, "license_revoked"), "{reasons:?}");
+        }
+        // Whoever knows the password has the new one, and that one is a credential.
+        let me = app.client.with_token(signed_up.text("/access_token"));
+        let current = me.get("/api/licenses/current").await;
+        assert_eq!(refresh(&app, current.text("/token")).await.text("/token"), second.token);
+    }
+}
+
+#[tokio::test]
+async fn an_app_recovers_without_a_password_once_there_is_money_again_security_39() {
+    let shop = Shop::open().await;
+    let mut ada = shop.buyer("ada@example.com").await;
+    let session = shop.buy(&ada, "professional").await;
+    let held = shop.license(&ada).await["token"].as_str().unwrap().to_owned();
+    shop.sandbox.refund(&shop.sandbox.payment_intent(&session).unwrap(), None).unwrap();
+    shop.settled().await;
+    assert_eq!(refresh(&shop.app, &held).await.problem(), (403, "license_revoked"));
+
+    shop.pass_days(&mut ada, 31).await;
+    shop.settled().await;
+    let again = refresh(&shop.app, &held).await;
+    assert_eq!((again.text("/plan"), again.text("/status")), ("professional", "active"));
+    assert_eq!(again.text("/token"), shop.license(&ada).await["token"]);
+}
+
+#[tokio::test]
+async fn another_token_with_the_id_of_a_license_is_not_that_license_security_45() {
+    let app = TestApp::start().await;
+    let signed_up = app.sign_up("ada@example.com").await;
+    let token = signed_up.text("/license/token");
+    let claims = licentia_verify::inspect(token).unwrap().claims;
+    let mut claims: licentia_verify::Claims = serde_json::from_value(claims.into()).unwrap();
+    claims.plan = "professional".into();
+    // As somebody signs who has the key.
+    let forged = app.app.keys.sign(&claims, app.app.keys.signing(app.app.now())).unwrap();
+    assert_eq!(verdict(&app, token).await.body["valid"], true);
+    assert_eq!(verdict(&app, &forged).await.text("/reason"), "unknown_license");
+    assert_eq!(refresh(&app, &forged).await.problem(), (401, "invalid_license"));
+
+    // What became of the license says nothing about the other token, and the other way round.
+    database::execute(&app.app.store, "UPDATE licenses SET revoked_at = 1").await.unwrap();
+    assert_eq!(verdict(&app, &forged).await.text("/reason"), "unknown_license");
+    app.clock.advance_days(14);
+    assert_eq!(verdict(&app, token).await.text("/reason"), "revoked");
+    assert_eq!(verdict(&app, &forged).await.text("/reason"), "license_expired");
+}
+
+#[tokio::test]
+async fn a_refresh_with_nothing_to_change_needs_no_writer() {
+    let app = TestApp::start().await;
+    let signed_up = app.sign_up("ada@example.com").await;
+    let lock = database::HeldLock::take(&app.config.database_url, "customers, licenses").await;
+    let token = signed_up.text("/license/token");
+    assert_eq!(refresh(&app, token).await.text("/token"), token);
+    lock.release().await;
 }

@@ -2,13 +2,14 @@
 
 use std::process::Stdio;
 
+use licentia::domain::license::RevocationReason;
 use licentia::store::Store;
 
 use crate::harness::database::{Kind, TestDatabase, execute, kind};
 use crate::harness::process::{licentia, run};
 
 /// This version's newest migration.
-const NEWEST: i64 = 8;
+const NEWEST: i64 = 9;
 
 #[tokio::test]
 async fn every_pair_in_the_folder_is_built_in() {
@@ -255,4 +256,9 @@ async fn the_database_itself_keeps_the_rules() {
     };
     execute(&store, &license(1, 1)).await.unwrap();
     assert!(execute(&store, &license(2, 2)).await.is_err(), "two current licenses");
+    let because = |reason: &str| format!("UPDATE licenses SET revocation_reason = '{reason}'");
+    assert!(execute(&store, &because("whim")).await.is_err(), "no reason to revoke");
+    for reason in RevocationReason::ALL {
+        execute(&store, &because(reason.as_str())).await.unwrap();
+    }
 }

@@ -64,6 +64,7 @@ fn license(id: LicenseId, seq: i64, source: Source, plan: &str, term: Term) -> I
         grace_until: term.grace_until,
         superseded_at: None,
         revoked_at: None,
+        revocation_reason: None,
     }
 }
 

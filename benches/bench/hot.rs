@@ -1,0 +1,191 @@
+//! What apps ask for every day, beside bare poem handlers that do only what cannot be avoided:
+//!
+//! - the key set: the bytes, ready to send;
+//! - a refresh with nothing to change: one verification, and one signature for the answer that a
+//!   service without a database would have to sign anew;
+//! - the online verdict: one verification, and one read of a license by its id;
+//! - the current license: one hash of the session token, one read of the session with its customer,
+//!   and one read of the license.
+//!
+//! The bare handlers read from the same SQLite file by the same connections, and run on poem's own
+//! server, without our limits, headers, log, figures and OpenAPI.
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use licentia::app::App;
+use licentia::config::Config;
+use licentia::flows::signup::{SignedUp, Signup, signup};
+use licentia::store::Store;
+use poem::listener::{Acceptor, Listener, TcpListener};
+use poem::web::Data;
+use poem::{EndpointExt, Request, Route, get, handler, post};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use sqlx::SqlitePool;
+use tokio::runtime::Runtime;
+
+use crate::{Better, ROUND, Row, compare, load, serve};
+
+/// Connections at once.
+const CONNECTIONS: usize = 8;
+
+/// The rows about requests that change nothing.
+pub fn rows(runtime: &Runtime, app: &App, config: &Config) -> Vec<Row> {
+    let customer = runtime.block_on(customer(app));
+    let (license, session) = (&customer.license.token, &customer.access_token);
+    let ours = serve(runtime, app, config);
+    let theirs = serve_bare(runtime, Bare::beside(app, &customer));
+    let verdict = json!({ "token": license }).to_string();
+    let row = |name, path: &str, request: &dyn Fn(&str) -> String, baseline, bare: &str| {
+        let rate = |address: &str, request: String| {
+            let rounds = load::microseconds(address, CONNECTIONS, ROUND, || request.clone());
+            1e6 / runtime.block_on(rounds)
+        };
+        let (our_request, their_request) = (request(path), request(bare));
+        compare(
+            name,
+            "/s",
+            Better::More,
+            || rate(&ours, our_request.clone()),
+            baseline,
+            || rate(&theirs, their_request.clone()),
+        )
+    };
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
+    let with = |method: &str, path: &str, token: &str| {
+        format!("{method} {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\r\n")
+    };
+    let ask = |path: &str| {
+        format!(
+            "POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\n\r\n{verdict}",
+            verdict.len()
+        )
+    };
+    vec![
+        row(
+            "GET /.well-known/jwks.json",
+            "/.well-known/jwks.json",
+            &get,
+            "a bare poem handler with the same bytes",
+            "/bytes",
+        ),
+        row(
+            "POST /api/licenses/refresh",
+            "/api/licenses/refresh",
+            &|path| with("POST", path, license),
+            "a bare handler: a verification, a signature",
+            "/refresh",
+        ),
+        row(
+            "POST /api/licenses/verify",
+            "/api/licenses/verify",
+            &ask,
+            "a bare handler: a verification, a read",
+            "/verify",
+        ),
+        row(
+            "GET /api/licenses/current",
+            "/api/licenses/current",
+            &|path| with("GET", path, session),
+            "a bare handler: a hash, two reads",
+            "/current",
+        ),
+    ]
+}
+
+async fn customer(app: &App) -> SignedUp {
+    let request = Signup {
+        email: "hot@example.com".parse().unwrap(),
+        password: "SecurePass123".to_owned(),
+        name: None,
+        company_name: None,
+    };
+    signup(app, request, None).await.unwrap()
+}
+
+/// What the bare handlers need.
+struct Bare {
+    jwks: Bytes,
+    /// Of about as many bytes as a license; its signature is by this key.
+    license: String,
+    license_id: String,
+    signature: Signature,
+    key: SigningKey,
+    public: VerifyingKey,
+    readers: SqlitePool,
+}
+
+impl Bare {
+    fn beside(app: &App, customer: &SignedUp) -> Arc<Self> {
+        let Store::Sqlite { readers, .. } = &app.store else { panic!("the bench uses SQLite") };
+        let key = SigningKey::from_bytes(&[7; 32]);
+        let license = customer.license.token.clone();
+        Arc::new(Self {
+            jwks: serde_json::to_vec(&app.keys.jwks()).unwrap().into(),
+            license_id: customer.license.license_id.to_string(),
+            signature: key.sign(license.as_bytes()),
+            public: key.verifying_key(),
+            key,
+            license,
+            readers: readers.clone(),
+        })
+    }
+
+    fn verify(&self) {
+        self.public.verify_strict(self.license.as_bytes(), &self.signature).unwrap();
+    }
+}
+
+/// The bare handlers on a free port. They stop with the runtime.
+fn serve_bare(runtime: &Runtime, bare: Arc<Bare>) -> String {
+    #[handler]
+    fn bytes(bare: Data<&Arc<Bare>>) -> Bytes {
+        bare.jwks.clone()
+    }
+
+    #[handler]
+    fn refresh(bare: Data<&Arc<Bare>>) -> String {
+        bare.verify();
+        let signature = bare.key.sign(bare.license.as_bytes());
+        format!("{}{signature}", bare.license)
+    }
+
+    #[handler]
+    async fn verify(bare: Data<&Arc<Bare>>, _body: Bytes) -> String {
+        bare.verify();
+        let license = "SELECT token FROM licenses WHERE license_id = $1";
+        let license = sqlx::query_as(license).bind(&bare.license_id);
+        let (token,): (String,) = license.fetch_one(&bare.readers).await.unwrap();
+        token
+    }
+
+    #[handler]
+    async fn current(bare: Data<&Arc<Bare>>, request: &Request) -> String {
+        let token = request.header("authorization").unwrap().strip_prefix("Bearer ").unwrap();
+        let hash = URL_SAFE_NO_PAD.encode(Sha256::digest(token));
+        let session = "SELECT customer_id FROM sessions JOIN customers USING (user_id)
+             WHERE token_hash = $1";
+        let session = sqlx::query_as(session).bind(hash);
+        let (customer,): (String,) = session.fetch_one(&bare.readers).await.unwrap();
+        let license = "SELECT token FROM licenses WHERE customer_id = $1 AND superseded_at IS NULL";
+        let license = sqlx::query_as(license).bind(customer);
+        let (token,): (String,) = license.fetch_one(&bare.readers).await.unwrap();
+        token
+    }
+
+    let acceptor = runtime.block_on(TcpListener::bind("127.0.0.1:0").into_acceptor()).unwrap();
+    let address = acceptor.local_addr()[0].as_socket_addr().unwrap().to_string();
+    let routes = Route::new()
+        .at("/bytes", get(bytes))
+        .at("/refresh", post(refresh))
+        .at("/verify", post(verify))
+        .at("/current", get(current))
+        .data(bare);
+    runtime.spawn(poem::Server::new_with_acceptor(acceptor).run(routes));
+    address
+}
