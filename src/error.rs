@@ -117,6 +117,15 @@ pub enum Error {
         /// The most that is accepted, in bytes.
         limit: usize,
     },
+    /// The client sends the request body too slowly.
+    #[error("the request body arrives too slowly; send it at 1 KiB a second or faster")]
+    SlowBody,
+    /// The first line and the headers of the request are too large.
+    #[error("the first line and the headers of the request are larger than {limit} bytes")]
+    HeadTooLarge {
+        /// The most that is accepted, in bytes.
+        limit: usize,
+    },
     /// The request body is not JSON.
     #[error("send the body as `Content-Type: application/json`")]
     UnsupportedMediaType,
@@ -171,8 +180,9 @@ impl Error {
             Self::BadWebhook(_) => Code::BadWebhook,
             Self::NotFound(_) => Code::NotFound,
             Self::MethodNotAllowed { .. } => Code::MethodNotAllowed,
-            Self::RequestTimeout(_) => Code::RequestTimeout,
+            Self::RequestTimeout(_) | Self::SlowBody => Code::RequestTimeout,
             Self::PayloadTooLarge { .. } => Code::PayloadTooLarge,
+            Self::HeadTooLarge { .. } => Code::HeadTooLarge,
             Self::UnsupportedMediaType => Code::UnsupportedMediaType,
             Self::TooManyRequests { .. } => Code::TooManyRequests,
             Self::Busy => Code::Busy,
@@ -239,6 +249,8 @@ pub enum Code {
     EmailTaken,
     /// The body is too large.
     PayloadTooLarge,
+    /// The head is too large.
+    HeadTooLarge,
     /// The body is not JSON.
     UnsupportedMediaType,
     /// The email address is none.
@@ -282,6 +294,7 @@ impl Code {
             Self::RequestTimeout => "request_timeout",
             Self::EmailTaken => "email_taken",
             Self::PayloadTooLarge => "payload_too_large",
+            Self::HeadTooLarge => "head_too_large",
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::InvalidEmail => "invalid_email",
             Self::InvalidName => "invalid_name",
@@ -310,6 +323,7 @@ impl Code {
             Self::InvalidEmail | Self::InvalidName | Self::WeakPassword => 422,
             Self::UnknownPlan | Self::InvalidReturnUrl => 422,
             Self::TooManyRequests => 429,
+            Self::HeadTooLarge => 431,
             Self::Internal => 500,
             Self::BillingRefused => 502,
             Self::Unavailable | Self::Busy => 503,
@@ -341,6 +355,7 @@ impl Code {
             Self::RequestTimeout => "The request took too long",
             Self::EmailTaken => "The email address is taken",
             Self::PayloadTooLarge => "The request body is too large",
+            Self::HeadTooLarge => "The head of the request is too large",
             Self::UnsupportedMediaType => "The request body is not JSON",
             Self::InvalidEmail => "The email address is invalid",
             Self::InvalidName => "The name is invalid",

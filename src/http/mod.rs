@@ -2,7 +2,10 @@
 //! Handlers parse, call one flow, and shape the answer; they decide nothing.
 
 mod admin;
+mod body;
 mod caller;
+mod closing;
+mod connection;
 mod customers;
 mod docs;
 mod edge;
@@ -14,6 +17,7 @@ mod metrics;
 pub mod openapi;
 mod orders;
 mod plans;
+mod pool;
 mod problem;
 mod server;
 mod sessions;
@@ -31,6 +35,8 @@ use tokio::net::TcpListener;
 use crate::app::App;
 use crate::config::Config;
 
+use caller::TrustedProxies;
+use edge::Edge;
 pub use webhooks::PATH as WEBHOOK_PATH;
 
 /// The chapters of the API description.
@@ -88,7 +94,7 @@ fn service() -> OpenApiService<Api, ()> {
 }
 
 /// Everything that the server answers.
-pub fn routes(app: &App, config: &Config) -> impl Endpoint<Output = Response> + 'static {
+fn routes(app: &App, config: &Config) -> Edge<impl Endpoint<Output = Response> + 'static> {
     let description = openapi::document();
     let paths = openapi::Paths::of(&description);
     let inner = Route::new()
@@ -96,10 +102,9 @@ pub fn routes(app: &App, config: &Config) -> impl Endpoint<Output = Response> + 
         .at("/openapi.json", openapi::endpoint(&description))
         .nest("/", service())
         .data(app.clone())
-        .data(caller::TrustedProxies(config.trusted_proxies.clone().into()))
         .data(Arc::new(throttle::Throttle::default()))
         .map_to_response();
-    edge::Edge { inner, app: app.clone(), paths, over_tls: config.public_url.is_https() }
+    Edge::new(inner, app.clone(), paths, config.public_url.is_https())
 }
 
 /// Begins to take figures, for whatever counts before the API is served.
@@ -118,7 +123,8 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> std::io::Result<()> {
     let upkeep = tokio::spawn(metrics::upkeep());
-    let served = server::serve(listener, routes(app, config), shutdown).await;
+    let proxies = TrustedProxies(config.trusted_proxies.clone().into());
+    let served = server::serve(listener, routes(app, config), proxies, shutdown).await;
     upkeep.abort();
     served
 }
