@@ -88,8 +88,6 @@ impl LargeBodies {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::stream;
-
     use super::*;
 
     fn body(bytes: usize) -> Body {
@@ -111,26 +109,5 @@ mod tests {
         assert!(bodies.read(body(MAX_BODY_BYTES + 1), MAX_EVENT_BYTES).await.is_ok());
         let too_large = bodies.read(body(MAX_BODY_BYTES + 1), MAX_BODY_BYTES).await;
         assert!(matches!(too_large, Err(Error::PayloadTooLarge { limit: MAX_BODY_BYTES })));
-    }
-
-    /// A body of chunks of this size, one a second.
-    fn slow(chunk_bytes: usize, chunks: usize) -> Body {
-        Body::from_bytes_stream(stream::unfold(0, move |sent| async move {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            let chunk = Ok::<_, std::io::Error>(vec![b'a'; chunk_bytes]);
-            (sent < chunks).then_some((chunk, sent + 1))
-        }))
-    }
-
-    #[tokio::test]
-    async fn a_body_has_a_minimum_rate_security_36() {
-        tokio::time::pause();
-        let bodies = LargeBodies::default();
-        let read = bodies.read(slow(100, 60), MAX_BODY_BYTES).await;
-        assert!(matches!(read, Err(Error::SlowBody)));
-        let read = bodies.read(slow(1000, 60), MAX_BODY_BYTES).await.unwrap();
-        assert_eq!(read.bytes.len(), 60_000);
-        let short = bodies.read(slow(1, 5), MAX_BODY_BYTES).await.unwrap();
-        assert_eq!(short.bytes.len(), 5);
     }
 }

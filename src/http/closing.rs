@@ -18,7 +18,7 @@ const LINGER: Duration = Duration::from_secs(1);
 const MAX_LINGER_BYTES: usize = 64 * 1024 * 1024;
 
 /// Bytes that are read at once and dropped.
-const SCRAP_BYTES: usize = 16 * 1024;
+const SCRAP_BYTES: usize = 8 * 1024;
 
 /// Returns what to answer to a request of which hyper could not read the head, if there is anybody
 /// to answer.
@@ -52,8 +52,8 @@ pub struct HeadLimits {
     pub time: Duration,
 }
 
-/// Writes a response that hyper does not write, ends the stream, and reads what the client still
-/// sends, for a bounded time.
+/// Writes a response in place of hyper's own, if there is one. Then ends the stream, and reads what
+/// the client still sends, for a bounded time.
 pub async fn close(mut stream: TcpStream, response: Option<Response>) {
     let farewell = async {
         if let Some(response) = response {

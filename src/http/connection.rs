@@ -2,6 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -104,15 +105,20 @@ impl Activity {
 #[derive(Debug)]
 pub struct Connection {
     activity: Mutex<Activity>,
+    /// Whether a request was refused before its body was read.
+    has_unread_body: AtomicBool,
     close: Notify,
 }
 
-impl Connection {
+impl Default for Connection {
     /// A connection that has just been accepted.
-    pub fn new() -> Self {
-        Self { activity: Mutex::new(Activity::new(Instant::now())), close: Notify::new() }
+    fn default() -> Self {
+        let activity = Mutex::new(Activity::new(Instant::now()));
+        Self { activity, has_unread_body: AtomicBool::new(false), close: Notify::new() }
     }
+}
 
+impl Connection {
     fn lock(&self) -> MutexGuard<'_, Activity> {
         self.activity.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -145,6 +151,16 @@ impl Connection {
     /// The response is ready to be read by the client.
     pub fn responds(&self) {
         self.lock().enter(Phase::Sending, Instant::now());
+    }
+
+    /// The request is refused, and the rest of its body is not read: this is the last response.
+    pub fn leaves_body_unread(&self) {
+        self.has_unread_body.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether the client may still be sending a body that nobody reads.
+    pub fn has_unread_body(&self) -> bool {
+        self.has_unread_body.load(Ordering::Relaxed)
     }
 
     /// The connection is only waiting to be closed, and is the first to go.

@@ -4,7 +4,6 @@
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
@@ -52,21 +51,23 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
         let path = operations.first().map_or("(not described)", |operation| &operation.template);
         let method = request.method().clone();
         let operation = operations.iter().find(|operation| operation.method == method.as_str());
-        let is_unread = AtomicBool::new(false);
+        let connection = request.extensions().get::<Arc<Connection>>().cloned();
+        let connection = connection.unwrap_or_default();
         let answer = async {
             let deadline = tokio::time::Instant::now() + REQUEST_TIMEOUT;
             let body = request.take_body();
             let has_body = !body.is_empty();
-            let admitted =
-                in_time(deadline, self.admit(&mut request, body, operation.copied())).await;
-            let _turn = admitted.inspect_err(|_| is_unread.store(has_body, Ordering::Relaxed))?;
-            if let Some(connection) = request.extensions().get::<Arc<Connection>>() {
-                connection.works();
+            let admitted = self.admit(&mut request, body, operation.copied());
+            let admitted = in_time(deadline, admitted).await;
+            if admitted.is_err() && has_body {
+                connection.leaves_body_unread();
             }
+            let _turn = admitted?;
+            connection.works();
             in_time(deadline, self.dispatch(request, &operations)).await
         };
         let mut response = self.respond(method.as_str(), path, answer).await;
-        if is_unread.into_inner() {
+        if connection.has_unread_body() {
             // The rest of the body cannot be told from the next request.
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);

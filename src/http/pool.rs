@@ -173,7 +173,7 @@ impl Pool {
     /// Takes a new connection in, and closes another one if there are too many. `client` is the
     /// network of the other end, or none if that is a trusted proxy.
     pub fn admit(self: &Arc<Self>, client: Option<IpAddr>) -> Place {
-        let connection = Arc::new(Connection::new());
+        let connection = Arc::new(Connection::default());
         let id = self.lock().insert(client, Arc::clone(&connection));
         Place { pool: Arc::clone(self), id, connection }
     }

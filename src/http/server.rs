@@ -124,6 +124,7 @@ impl<E: Endpoint<Output = Response> + 'static> Server<E> {
         }
     }
 
+    /// Answers the requests of a connection, then closes it.
     async fn talk(
         &self,
         stream: TcpStream,
@@ -160,10 +161,13 @@ impl<E: Endpoint<Output = Response> + 'static> Server<E> {
             Some(error) => Some(self.edge.refuse(error).await),
             None => None,
         };
-        place.connection.ends();
-        closing::close(stream, response).await;
+        if response.is_some() || place.connection.has_unread_body() {
+            place.connection.ends();
+            closing::close(stream, response).await;
+        }
     }
 
+    /// Answers one request.
     async fn respond(
         &self,
         mut request: hyper::Request<Incoming>,
