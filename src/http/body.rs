@@ -18,8 +18,8 @@ pub const MAX_BODY_BYTES: usize = 64 * 1024;
 /// The largest event of Stripe's, in bytes: those with many line items have a few hundred thousand.
 pub const MAX_EVENT_BYTES: usize = 1024 * 1024;
 
-/// Bodies over [`MAX_BODY_BYTES`] at once, 32 MiB together. A signature can be checked only when the
-/// body is complete, so a header that looks like one buys memory. Most events are smaller and need
+/// Bodies over [`MAX_BODY_BYTES`] at once, 32 MiB together. A signature can be checked only when
+/// the body is complete, so a header that looks like one buys memory. Most events are smaller and need
 /// no turn; a larger one that gets none is answered 503, and Stripe delivers it again.
 const MAX_LARGE_BODIES: usize = 32;
 

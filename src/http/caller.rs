@@ -1,4 +1,5 @@
-//! Who calls: the session or the admin key behind a bearer token, and the address that a connection comes from.
+//! Who calls: the session or the admin key behind a bearer token, and the address that a request
+//! comes from.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
