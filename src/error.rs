@@ -141,6 +141,15 @@ errors! {
         /// The most that is accepted, in bytes.
         limit: usize,
     } => PayloadTooLarge,
+    /// The client sends the request body too slowly.
+    #[error("the request body arrives too slowly; send it at 1 KiB a second or faster")]
+    SlowBody => RequestTimeout,
+    /// The first line and the headers of the request are too large.
+    #[error("the first line and the headers of the request are larger than {limit} bytes")]
+    HeadTooLarge {
+        /// The most that is accepted, in bytes.
+        limit: usize,
+    } => HeadTooLarge,
     /// The request body is not JSON.
     #[error("send the body as `Content-Type: application/json`")]
     UnsupportedMediaType => UnsupportedMediaType,
@@ -257,6 +266,7 @@ codes! {
     RequestTimeout = "request_timeout", 408, "The request took too long";
     EmailTaken = "email_taken", 409, "The email address is taken";
     PayloadTooLarge = "payload_too_large", 413, "The request body is too large";
+    HeadTooLarge = "head_too_large", 431, "The head of the request is too large";
     UnsupportedMediaType = "unsupported_media_type", 415, "The request body is not JSON";
     InvalidEmail = "invalid_email", 422, "The email address is invalid";
     InvalidName = "invalid_name", 422, "The name is invalid";

@@ -14,6 +14,9 @@ pub const TOLERANCE: i64 = 300;
 /// Signatures that are looked at: one for each secret while one is rolled, and room to spare.
 const MAX_SIGNATURES: usize = 16;
 
+/// The length of a signature (HMAC with SHA-256), in bytes.
+const SIGNATURE_BYTES: usize = 32;
+
 /// The longest id and type of an event, in bytes.
 const MAX_NAME_BYTES: usize = 255;
 
@@ -67,53 +70,81 @@ pub enum BadWebhook {
     Body,
 }
 
-/// Whether Stripe signed this body, by any of the secrets; while one is rolled there are two, and
-/// either may come first.
-///
-/// # Errors
-/// Why not.
-pub fn authenticate<'s>(
-    header: &str,
-    body: &[u8],
-    mut secrets: impl Iterator<Item = &'s str>,
-    now: Timestamp,
-) -> Result<(), BadWebhook> {
-    let mut time = None;
-    let mut signatures = Vec::new();
-    for part in header.split(',') {
-        match part.trim().split_once('=') {
-            Some(("t", text)) if time.is_none() => time = Some(text),
-            Some(("v1", text)) if signatures.len() < MAX_SIGNATURES => signatures.push(text),
-            _ => {}
+/// The header `Stripe-Signature`, read and not yet verified.
+#[derive(Debug)]
+pub struct Signature<'h> {
+    /// When it was signed, in seconds since 1970, as the header says it: the text is signed too.
+    time_text: &'h str,
+    time: i64,
+    /// Of the scheme `v1`, one for each secret while one is rolled.
+    candidates: Vec<[u8; SIGNATURE_BYTES]>,
+}
+
+impl<'h> Signature<'h> {
+    /// Reads the header: `t=…,v1=…`, in any order, with schemes of others between.
+    ///
+    /// # Errors
+    /// [`BadWebhook::Header`] when there is no time, or no signature that may be one.
+    pub fn parse(header: &'h str) -> Result<Self, BadWebhook> {
+        let mut time_text = None;
+        let mut candidates = Vec::new();
+        for part in header.split(',') {
+            match part.trim().split_once('=') {
+                Some(("t", text)) if time_text.is_none() => time_text = Some(text),
+                Some(("v1", text)) if candidates.len() < MAX_SIGNATURES => {
+                    let mut bytes = [0; SIGNATURE_BYTES];
+                    if hex::decode_to_slice(text, &mut bytes).is_ok() {
+                        candidates.push(bytes);
+                    }
+                }
+                _ => {}
+            }
         }
+        let text = time_text.ok_or(BadWebhook::Header)?;
+        let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let time = text.parse().ok().filter(|_| plain).ok_or(BadWebhook::Header)?;
+        if candidates.is_empty() {
+            return Err(BadWebhook::Header);
+        }
+        Ok(Self { time_text: text, time, candidates })
     }
-    let text = time.ok_or(BadWebhook::Header)?;
-    let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let time: i64 = text.parse().ok().filter(|_| plain).ok_or(BadWebhook::Header)?;
-    if signatures.is_empty() {
-        return Err(BadWebhook::Header);
+
+    /// Checks that it was made within [`TOLERANCE`] of now.
+    ///
+    /// # Errors
+    /// [`BadWebhook::Time`].
+    pub fn check_time(&self, now: Timestamp) -> Result<(), BadWebhook> {
+        let off = self.time.abs_diff(now.epoch_seconds());
+        if off > TOLERANCE.unsigned_abs() { Err(BadWebhook::Time) } else { Ok(()) }
     }
-    let signed = |secret: &str| {
-        let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).ok()?;
-        mac.update(text.as_bytes());
-        mac.update(b".");
-        mac.update(body);
-        Some(mac)
-    };
-    let signatures: Vec<_> = signatures.iter().filter_map(|text| hex::decode(text).ok()).collect();
-    let fits = secrets.any(|secret| {
-        // An empty secret is everybody's.
-        let mac = Some(secret).filter(|secret| !secret.is_empty()).and_then(signed);
-        // `verify_slice` compares in constant time.
-        mac.is_some_and(|mac| signatures.iter().any(|s| mac.clone().verify_slice(s).is_ok()))
-    });
-    if !fits {
-        return Err(BadWebhook::Signature);
+
+    /// Checks that Stripe signed this body, by any of the secrets.
+    ///
+    /// # Errors
+    /// [`BadWebhook::Signature`].
+    pub fn verify<'s>(
+        &self,
+        body: &[u8],
+        mut secrets: impl Iterator<Item = &'s str>,
+    ) -> Result<(), BadWebhook> {
+        let signed = |secret: &str| {
+            let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).ok()?;
+            mac.update(self.time_text.as_bytes());
+            mac.update(b".");
+            mac.update(body);
+            Some(mac)
+        };
+        let fits = secrets.any(|secret| {
+            // An empty secret is everybody's.
+            let mac = Some(secret).filter(|secret| !secret.is_empty()).and_then(signed);
+            // `verify_slice` compares in constant time.
+            let fits = |mac: Hmac<Sha256>| {
+                self.candidates.iter().any(|bytes| mac.clone().verify_slice(bytes).is_ok())
+            };
+            mac.is_some_and(fits)
+        });
+        if fits { Ok(()) } else { Err(BadWebhook::Signature) }
     }
-    if time.abs_diff(now.epoch_seconds()) > TOLERANCE.unsigned_abs() {
-        return Err(BadWebhook::Time);
-    }
-    Ok(())
 }
 
 /// What an event is about.
@@ -193,7 +224,9 @@ mod tests {
 
     fn verdict(header: &str, now: i64) -> Result<(), BadWebhook> {
         let secrets = ["", "whsec_other", "whsec_test"].into_iter();
-        authenticate(header, BODY.as_bytes(), secrets, Timestamp::saturating(now))
+        let signature = Signature::parse(header)?;
+        signature.check_time(Timestamp::saturating(now))?;
+        signature.verify(BODY.as_bytes(), secrets)
     }
 
     #[test]
@@ -207,8 +240,13 @@ mod tests {
         }
         let spaced = format!("v0=00, v1={}, t=1700000000, v1={SIGNATURE}", "0".repeat(64));
         assert_eq!(verdict(&spaced, 1_700_000_000), Ok(()));
-        for malformed in ["", "t=1700000000", "v1=00", "t=-1,v1=00", "t=1e9,v1=00", "t=+1,v1=00"] {
-            assert_eq!(verdict(malformed, 1_700_000_000), Err(BadWebhook::Header), "{malformed}");
+        let well_formed = |time: &str| format!("t={time},v1={SIGNATURE}");
+        let mut malformed = ["-1", "1e9", "+1", ""].map(well_formed).to_vec();
+        let unsigned = ["", "t=1700000000", "t=1700000000,v1=00", "t=1700000000,v1=zz"];
+        malformed.extend(unsigned.map(str::to_owned));
+        malformed.push(format!("v1={SIGNATURE}"));
+        for header in malformed {
+            assert_eq!(verdict(&header, 1_700_000_000), Err(BadWebhook::Header), "{header}");
         }
     }
 
@@ -237,7 +275,10 @@ mod tests {
     proptest! {
         #[test]
         fn nothing_that_is_sent_makes_it_panic(header in ".{0,200}", body in ".{0,200}") {
-            let _ = authenticate(&header, body.as_bytes(), ["whsec"].into_iter(), Timestamp::MAX);
+            if let Ok(signature) = Signature::parse(&header) {
+                let _ = signature.check_time(Timestamp::MAX);
+                let _ = signature.verify(body.as_bytes(), ["whsec"].into_iter());
+            }
             let _ = Envelope::parse(&body);
         }
 
@@ -246,8 +287,8 @@ mod tests {
             let mut body = BODY.as_bytes().to_vec();
             body[place] ^= 1 << bit;
             let header = format!("t=1700000000,v1={SIGNATURE}");
-            let now = Timestamp::saturating(1_700_000_000);
-            let refused = authenticate(&header, &body, ["whsec_test"].into_iter(), now);
+            let signature = Signature::parse(&header).unwrap();
+            let refused = signature.verify(&body, ["whsec_test"].into_iter());
             prop_assert_eq!(refused, Err(BadWebhook::Signature));
         }
     }

@@ -9,21 +9,35 @@ use tokio::sync::oneshot;
 
 use crate::app::App;
 use crate::config::Mode;
-use crate::domain::webhook::{BadWebhook, Envelope, authenticate};
+use crate::domain::webhook::{BadWebhook, Envelope, Signature};
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::intake::Arrival;
+
+/// Returns the signature of a webhook, if its body is worth reading: the header is well-formed, its
+/// time is right, and there is a secret to check it with.
+///
+/// # Errors
+/// [`Error::BadWebhook`].
+pub fn admit<'h>(app: &App, header: &'h str) -> Result<Signature<'h>> {
+    let signature = Signature::parse(header)?;
+    signature.check_time(app.now())?;
+    if app.stripe.as_ref().is_none_or(|stripe| stripe.config().webhook_secrets.is_empty()) {
+        return Err(BadWebhook::Signature.into());
+    }
+    Ok(signature)
+}
 
 /// Takes a webhook in: when it answers, it is durable, or it is none of ours.
 ///
 /// # Errors
 /// [`Error::BadWebhook`] when it is not from Stripe; a failure when it could not be stored, and Stripe
 /// is to send it again.
-pub async fn receive(app: &App, signature: &str, body: &[u8]) -> Result<()> {
+pub async fn receive(app: &App, header: &str, body: &[u8]) -> Result<()> {
+    let signature = admit(app, header)?;
     let config = app.stripe.as_ref().map(crate::stripe::Stripe::config);
     let secrets = config.iter().flat_map(|config| &config.webhook_secrets);
-    let secrets = secrets.map(ExposeSecret::expose_secret);
-    authenticate(signature, body, secrets, app.now())?;
+    signature.verify(body, secrets.map(ExposeSecret::expose_secret))?;
     let body = std::str::from_utf8(body).map_err(|_| BadWebhook::Body)?;
     let event = Envelope::parse(body)?;
     let live = config.is_some_and(|config| config.mode == Mode::Live);

@@ -1,10 +1,11 @@
-//! Who calls: the session or the admin key behind a bearer token, and the address that a connection comes from.
+//! Who calls: the session or the admin key behind a bearer token, and the address that a request
+//! comes from.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use poem::web::RemoteAddr;
+use poem::http::HeaderMap;
 use poem::{FromRequest, Request, RequestBody};
 use poem_openapi::SecurityScheme;
 use poem_openapi::auth::Bearer;
@@ -14,6 +15,7 @@ use crate::domain::admin_key::StoredAdminKey;
 use crate::error::Error;
 use crate::flows::admin;
 use crate::flows::session::{self, SignedIn};
+use crate::http::throttle::network;
 
 /// The session token that sign-up and login answer as `access_token`.
 #[derive(SecurityScheme)]
@@ -44,27 +46,68 @@ async fn signed_in(request: &Request, bearer: Bearer) -> poem::Result<SignedIn> 
 #[derive(Clone, Default)]
 pub struct TrustedProxies(pub Arc<[IpNet]>);
 
+/// The address of a client that a trusted proxy forwards without a name: its hops are garbage.
+const NAMELESS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
 impl TrustedProxies {
-    /// The address that a request comes from: that of the connection, or behind a trusted proxy
-    /// the rightmost forwarded one that is not itself a trusted proxy. Anything further left was
-    /// written by the client.
-    fn origin<'a>(
-        &self,
-        peer: IpAddr,
-        forwarded: impl DoubleEndedIterator<Item = &'a str>,
-    ) -> IpAddr {
-        let trusted = |address: IpAddr| self.0.iter().any(|network| network.contains(&address));
+    /// Returns whether an address is a trusted proxy's.
+    pub fn is_trusted(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.0.iter().any(|network| network.contains(&address))
+    }
+
+    /// Returns the address that a request comes from: that of the connection, or behind a trusted
+    /// proxy the rightmost forwarded one that is not itself a trusted proxy. Anything further left
+    /// was written by the client. Hops that are no address are skipped; if nothing else is there,
+    /// the request comes from [`NAMELESS`], and not from the proxy.
+    pub fn origin(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut origin = peer.to_canonical();
-        for hop in forwarded.rev().flat_map(|header| header.rsplit(',')) {
-            if !trusted(origin) {
-                break;
-            }
-            let Ok(address) = hop.trim().parse::<IpAddr>() else { break };
-            origin = address.to_canonical();
+        if !self.is_trusted(origin) {
+            return origin;
         }
-        origin
+        let forwarded: Vec<_> = headers.get_all("x-forwarded-for").iter().collect();
+        let hops = forwarded.iter().rev().flat_map(|value| value.as_bytes().rsplit(|b| *b == b','));
+        let mut is_nameless = false;
+        for hop in hops.filter(|hop| !hop.trim_ascii().is_empty()) {
+            let Some(address) = address(hop) else {
+                is_nameless = true;
+                continue;
+            };
+            if !self.is_trusted(address) {
+                return address;
+            }
+            origin = address;
+        }
+        if is_nameless { NAMELESS } else { origin }
+    }
+
+    /// Returns the network to which the connections of an address are counted, or none: a trusted
+    /// proxy stands for many clients, and so does [`NAMELESS`].
+    pub fn client(&self, address: IpAddr) -> Option<IpAddr> {
+        let is_one = !self.is_trusted(address) && address != NAMELESS;
+        is_one.then(|| network(address))
     }
 }
+
+/// Returns the address in one hop of a forwarding header, as proxies write it: bare, with a port,
+/// in brackets, with a zone, in quotes.
+fn address(hop: &[u8]) -> Option<IpAddr> {
+    let hop = str::from_utf8(hop).ok()?.trim().trim_matches('"').trim();
+    let bare = if let Some(bracketed) = hop.strip_prefix('[') {
+        let (inside, rest) = bracketed.split_once(']')?;
+        (rest.is_empty() || rest.starts_with(':')).then_some(inside)?
+    } else {
+        // One colon separates a port. An IPv6 address has two or more.
+        hop.split_once(':').map_or(hop, |(host, port)| if port.contains(':') { hop } else { host })
+    };
+    let bare = bare.split_once('%').map_or(bare, |(bare, _zone)| bare);
+    let address = bare.parse::<IpAddr>().ok()?.to_canonical();
+    (!address.is_unspecified()).then_some(address)
+}
+
+/// The address that a request comes from; see [`TrustedProxies::origin`].
+#[derive(Clone, Copy)]
+pub struct Origin(pub IpAddr);
 
 /// What is known of the other end of the connection.
 pub struct Client {
@@ -76,36 +119,105 @@ pub struct Client {
 
 impl<'a> FromRequest<'a> for Client {
     async fn from_request(request: &'a Request, _: &mut RequestBody) -> poem::Result<Self> {
-        let RemoteAddr(peer) = request.remote_addr();
-        let peer = peer.as_socket_addr().map_or(Ipv4Addr::UNSPECIFIED.into(), |peer| peer.ip());
-        let forwarded: Vec<_> = request.headers().get_all("x-forwarded-for").iter().collect();
-        let forwarded = forwarded.iter().filter_map(|value| value.to_str().ok());
-        let trusted = request.data::<TrustedProxies>().cloned().unwrap_or_default();
+        let address = request.extensions().get::<Origin>().map_or(NAMELESS, |origin| origin.0);
         let name = request.header("user-agent").map(str::to_owned);
-        Ok(Self { address: trusted.origin(peer, forwarded), name })
+        Ok(Self { address, name })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use poem::http::HeaderValue;
+    use proptest::prelude::*;
+
     use super::*;
 
     fn origin(proxies: &[&str], peer: &str, forwarded: &[&str]) -> String {
-        let proxies = proxies.iter().map(|network| network.parse().unwrap()).collect();
-        let origin =
-            TrustedProxies(proxies).origin(peer.parse().unwrap(), forwarded.iter().copied());
-        origin.to_string()
+        let forwarded: Vec<_> = forwarded.iter().map(|text| text.as_bytes()).collect();
+        origin_of_bytes(proxies, peer, &forwarded)
     }
+
+    fn origin_of_bytes(proxies: &[&str], peer: &str, forwarded: &[&[u8]]) -> String {
+        let proxies = proxies.iter().map(|network| network.parse().unwrap()).collect();
+        let mut headers = HeaderMap::new();
+        for value in forwarded {
+            headers.append("x-forwarded-for", HeaderValue::from_bytes(value).unwrap());
+        }
+        TrustedProxies(proxies).origin(peer.parse().unwrap(), &headers).to_string()
+    }
+
+    const INSIDE: [&str; 2] = ["10.0.0.0/8", "2001:db8:aaaa::/48"];
 
     #[test]
     fn forwarded_addresses_count_only_behind_configured_proxies_security_14() {
         assert_eq!(origin(&[], "198.51.100.7", &["192.0.2.1"]), "198.51.100.7");
-        let inside = ["10.0.0.0/8"];
-        assert_eq!(origin(&inside, "198.51.100.7", &["192.0.2.1"]), "198.51.100.7");
-        assert_eq!(origin(&inside, "10.0.0.1", &["192.0.2.1"]), "192.0.2.1");
-        assert_eq!(origin(&inside, "10.0.0.1", &["203.0.113.9, 192.0.2.1, 10.0.0.2"]), "192.0.2.1");
-        assert_eq!(origin(&inside, "10.0.0.1", &["203.0.113.9", "192.0.2.1"]), "192.0.2.1");
-        assert_eq!(origin(&inside, "10.0.0.1", &["192.0.2.1, nonsense"]), "10.0.0.1");
-        assert_eq!(origin(&inside, "10.0.0.1", &[]), "10.0.0.1");
+        assert_eq!(origin(&INSIDE, "198.51.100.7", &["192.0.2.1"]), "198.51.100.7");
+        assert_eq!(origin(&INSIDE, "10.0.0.1", &["192.0.2.1"]), "192.0.2.1");
+        assert_eq!(origin(&INSIDE, "10.0.0.1", &["203.0.113.9, 192.0.2.1, 10.0.0.2"]), "192.0.2.1");
+        assert_eq!(origin(&INSIDE, "10.0.0.1", &["203.0.113.9", "192.0.2.1"]), "192.0.2.1");
+        assert_eq!(origin(&INSIDE, "::ffff:10.0.0.1", &["::ffff:192.0.2.1"]), "192.0.2.1");
+        // Programs on the proxy's own machine forward for nobody.
+        for none in [&[][..], &[""], &[" , "], &["10.0.0.1"]] {
+            assert_eq!(origin(&INSIDE, "10.0.0.1", none), "10.0.0.1", "{none:?}");
+        }
+    }
+
+    #[test]
+    fn a_hop_is_read_with_port_brackets_zone_and_quotes_security_43() {
+        let v4 =
+            ["192.0.2.1", "192.0.2.1:4711", "\"192.0.2.1:4711\"", "192.0.2.1:", "192.0.2.1:_x"];
+        let v4 = v4.into_iter().chain([" 192.0.2.1\t", "[192.0.2.1]:80", "::ffff:192.0.2.1"]);
+        for hop in v4 {
+            assert_eq!(origin(&INSIDE, "10.0.0.1", &[hop]), "192.0.2.1", "{hop}");
+            let many = format!("203.0.113.9, {hop},10.1.2.3:80,, [2001:db8:aaaa::1]:443");
+            assert_eq!(origin(&INSIDE, "10.0.0.1", &[&many]), "192.0.2.1", "{many}");
+        }
+        let v6 = ["2001:db8::1", "[2001:db8::1]", "[2001:db8::1]:443", "\"[2001:db8::1]:443\""];
+        for hop in v6.into_iter().chain(["2001:db8::1%eth0", "[2001:db8::1%25eth0]:1"]) {
+            assert_eq!(origin(&INSIDE, "10.0.0.1", &[hop]), "2001:db8::1", "{hop}");
+        }
+    }
+
+    #[test]
+    fn a_hop_that_is_no_address_is_skipped_and_is_not_the_proxy_security_43() {
+        let garbage = ["unknown", "_hidden", "unix:", "[", "[]", "[192.0.2.1]x", "300.0.0.1", "\""];
+        for hop in garbage.into_iter().chain(["192.0.2.1 192.0.2.2", "0.0.0.0", "::", "a:b:c"]) {
+            let many = format!("192.0.2.7, {hop}, 10.0.0.2");
+            assert_eq!(origin(&INSIDE, "10.0.0.1", &[&many]), "192.0.2.7", "{hop}");
+            assert_eq!(origin(&INSIDE, "10.0.0.1", &[hop]), "0.0.0.0", "{hop}");
+            let behind = format!("{hop}, 10.0.0.2");
+            assert_eq!(origin(&INSIDE, "10.0.0.1", &[&behind]), "0.0.0.0", "{hop}");
+        }
+        // A byte that is no text spoils its own hop, and not the header.
+        let spoiled = b"203.0.113.9, \xff\xfe, 192.0.2.1";
+        assert_eq!(origin_of_bytes(&INSIDE, "10.0.0.1", &[spoiled]), "192.0.2.1");
+        let spoiled = b"192.0.2.1, \xff";
+        assert_eq!(origin_of_bytes(&INSIDE, "10.0.0.1", &[spoiled]), "192.0.2.1");
+    }
+
+    #[test]
+    fn a_proxy_is_not_one_client_and_an_ipv6_household_is_security_36() {
+        let proxies = INSIDE.iter().map(|network| network.parse().unwrap()).collect();
+        let proxies = TrustedProxies(proxies);
+        let client = |text: &str| proxies.client(text.parse().unwrap());
+        assert_eq!(client("10.0.0.1"), None);
+        assert_eq!(client("0.0.0.0"), None);
+        assert_eq!(client("192.0.2.1"), client("::ffff:192.0.2.1"));
+        assert_eq!(client("2001:db8:0:1::1"), client("2001:db8:0:1::ffff:2"));
+        assert_ne!(client("2001:db8:0:1::1"), client("2001:db8:0:2::1"));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_client_sends_the_hop_that_the_proxy_added_counts(
+            sent in proptest::collection::vec(any::<u8>().prop_filter("a header's", |byte| {
+                *byte >= 32 && *byte != 127
+            }), 0..60),
+        ) {
+            let mut value = sent;
+            value.extend_from_slice(b", 192.0.2.1:4711");
+            let found = origin_of_bytes(&INSIDE, "10.0.0.1", &[&value]);
+            prop_assert_eq!(found, "192.0.2.1");
+        }
     }
 }

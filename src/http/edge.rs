@@ -1,29 +1,29 @@
 //! What holds for every request, whatever it asks for: a bounded body, a time limit, a request
 //! id, headers that keep browsers out of trouble, a line in the log, and errors as problems.
 
+use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use poem::error::{MethodNotAllowedError, NotFoundError, ReadBodyError};
+use poem::error::{MethodNotAllowedError, NotFoundError};
 use poem::http::Version;
 use poem::http::header::{self, HeaderName, HeaderValue};
 use poem::{Body, Endpoint, Request, Response, Result};
 use poem_openapi::OperationId;
+use poem_openapi::auth::{Bearer, BearerAuthorization};
 use poem_openapi::error::{AuthorizationError, ContentTypeError};
+use tokio::sync::OwnedSemaphorePermit;
 use tracing::Instrument;
 
 use crate::app::App;
 use crate::error::Error;
-use crate::http::openapi::Paths;
+use crate::http::body::{LargeBodies, MAX_BODY_BYTES, MAX_EVENT_BYTES};
+use crate::http::connection::Connection;
+use crate::http::openapi::{self, Operation, Paths};
 use crate::http::problem::{self, Carried};
 use crate::http::webhooks;
-
-/// The largest body, in bytes: every request of ours is a few hundred.
-const MAX_BODY_BYTES: usize = 64 * 1024;
-
-/// The largest event of Stripe's, in bytes: those with many line items have a few hundred thousand.
-const MAX_EVENT_BYTES: usize = 1024 * 1024;
 
 /// The longest time from the end of a request's headers to the beginning of its answer.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -36,30 +36,71 @@ const STRICT_TRANSPORT_SECURITY: &str = "max-age=31536000";
 
 /// Wraps the routes.
 pub struct Edge<E> {
-    /// The routes.
-    pub inner: E,
-    /// The service, for request ids.
-    pub app: App,
-    /// The paths that are described.
-    pub paths: Paths,
-    /// Whether browsers reach the server over TLS.
-    pub over_tls: bool,
+    inner: E,
+    app: App,
+    paths: Paths,
+    over_tls: bool,
+    large_bodies: LargeBodies,
 }
 
 impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
     type Output = Response;
 
-    async fn call(&self, request: Request) -> Result<Response> {
+    async fn call(&self, mut request: Request) -> Result<Response> {
+        let operations = self.paths.matching(request.uri().path());
+        let path = operations.first().map_or("(not described)", |operation| &operation.template);
+        let method = request.method().clone();
+        let operation = operations.iter().find(|operation| operation.method == method.as_str());
+        let connection = request.extensions().get::<Arc<Connection>>().cloned();
+        let connection = connection.unwrap_or_default();
+        let answer = async {
+            let deadline = tokio::time::Instant::now() + REQUEST_TIMEOUT;
+            let body = request.take_body();
+            let has_body = !body.is_empty();
+            let admitted = self.admit(&mut request, body, operation.copied());
+            let admitted = in_time(deadline, admitted).await;
+            if admitted.is_err() && has_body {
+                connection.leaves_body_unread();
+            }
+            let _turn = admitted?;
+            connection.works();
+            in_time(deadline, self.dispatch(request, &operations)).await
+        };
+        let mut response = self.respond(method.as_str(), path, answer).await;
+        if connection.has_unread_body() {
+            // The rest of the body cannot be told from the next request.
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
+        Ok(response)
+    }
+}
+
+impl<E: Endpoint<Output = Response>> Edge<E> {
+    /// Wraps these routes, which are described by these paths. `over_tls` says whether browsers
+    /// reach the server over TLS.
+    pub fn new(inner: E, app: App, paths: Paths, over_tls: bool) -> Self {
+        Self { inner, app, paths, over_tls, large_bodies: LargeBodies::default() }
+    }
+
+    /// Returns the response to a request whose head could not be read, logged and counted.
+    pub async fn refuse(&self, error: Error) -> Response {
+        self.respond("(unknown)", "(unreadable)", std::future::ready(Err(error))).await
+    }
+
+    /// Makes an answer a response, with a request id, and logs and counts it.
+    async fn respond(
+        &self,
+        method: &str,
+        path: &str,
+        answer: impl Future<Output = std::result::Result<Response, Error>>,
+    ) -> Response {
         let begun = Instant::now();
         let request_id = format!("{:032x}", self.app.random.bits());
-        let method = request.method().clone();
-        let path = self.paths.template(request.uri().path());
         // At the level of errors, so that it names the request of any event that is logged.
         let span = tracing::error_span!("request", request_id, %method, path);
-        let answer = async {
-            let answer = tokio::time::timeout(REQUEST_TIMEOUT, self.answer(request)).await;
-            let answer = answer.unwrap_or(Err(Error::RequestTimeout(REQUEST_TIMEOUT)));
-            let mut response = answer.unwrap_or_else(|error| {
+        let answered = async {
+            let mut response = answer.await.unwrap_or_else(|error| {
                 tell(&error);
                 problem::response(&error, &request_id)
             });
@@ -67,20 +108,25 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
             let status = response.status().as_u16();
             let elapsed = begun.elapsed();
             tracing::info!(status, milliseconds = elapsed.as_secs_f64() * 1e3, "answered");
-            measure(&method, &response, elapsed);
+            measure(method, &response, elapsed);
             response
         };
-        Ok(answer.instrument(span).await)
+        answered.instrument(span).await
     }
-}
 
-impl<E: Endpoint<Output = Response>> Edge<E> {
-    async fn answer(&self, mut request: Request) -> std::result::Result<Response, Error> {
+    /// Reads the body of a request, after the credential that its operation needs was seen. Returns
+    /// the turn of a large body.
+    async fn admit(
+        &self,
+        request: &mut Request,
+        body: Body,
+        operation: Option<&Operation>,
+    ) -> std::result::Result<Option<OwnedSemaphorePermit>, Error> {
         if request.version() == Version::HTTP_11 && !request.headers().contains_key(header::HOST) {
             // RFC 9112, section 3.2.
             return Err(Error::InvalidRequest("the header `Host` is missing".into()));
         }
-        let is_event = request.uri().path() == webhooks::PATH;
+        let is_event = operation.is_some_and(|operation| operation.template == webhooks::PATH);
         let limit = if is_event { MAX_EVENT_BYTES } else { MAX_BODY_BYTES };
         let announced =
             request.header("content-length").and_then(|text| text.parse::<usize>().ok());
@@ -88,19 +134,30 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
             // Told before it is sent.
             return Err(Error::PayloadTooLarge { limit });
         }
-        let body = request.take_body().into_bytes_limit(limit).await;
-        request.set_body(Body::from_bytes(body.map_err(|error| match error {
-            ReadBodyError::PayloadTooLarge => Error::PayloadTooLarge { limit },
-            other => Error::InvalidRequest(format!("the body did not arrive: {other}")),
-        })?));
-        let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
+        if is_event {
+            webhooks::admit(&self.app, request)?;
+        }
+        if operation.is_some_and(|operation| operation.needs_bearer) {
+            Bearer::from_request(request).map_err(|_| Error::Unauthenticated)?;
+        }
+        let body = self.large_bodies.read(body, limit).await?;
+        request.set_body(Body::from_bytes(body.bytes));
+        Ok(body.turn)
+    }
+
+    /// Answers a request whose body was read.
+    async fn dispatch(
+        &self,
+        request: Request,
+        operations: &[&Operation],
+    ) -> std::result::Result<Response, Error> {
+        let method = request.method().to_string();
         let answer = AssertUnwindSafe(self.inner.call(request)).catch_unwind().await;
         // The panic itself is on standard error already.
         let answer = answer.map_err(|_| Error::Internal("a handler panicked".into()))?;
         answer.map_err(|error| {
             if error.is::<MethodNotAllowedError>() {
-                let allowed = self.paths.allowed(&path);
-                return Error::MethodNotAllowed { method, allowed };
+                return Error::MethodNotAllowed { method, allowed: openapi::allowed(operations) };
             }
             ours(error)
         })
@@ -125,6 +182,15 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
             headers.insert(REQUEST_ID, request_id);
         }
     }
+}
+
+/// Returns what a future does, if it is done at the deadline of its request.
+async fn in_time<T>(
+    deadline: tokio::time::Instant,
+    work: impl Future<Output = std::result::Result<T, Error>>,
+) -> std::result::Result<T, Error> {
+    let done = tokio::time::timeout_at(deadline, work).await;
+    done.unwrap_or(Err(Error::RequestTimeout(REQUEST_TIMEOUT)))
 }
 
 /// An error of the framework, as one of ours.
@@ -155,10 +221,10 @@ fn tell(error: &Error) {
     }
 }
 
-fn measure(method: &poem::http::Method, response: &Response, elapsed: Duration) {
+fn measure(method: &str, response: &Response, elapsed: Duration) {
     let operation = response.data::<OperationId>().map_or("none", |operation| operation.0);
     let status = response.status().as_str().to_owned();
-    let method = match method.as_str() {
+    let method = match method {
         known @ ("GET" | "HEAD" | "POST" | "PATCH" | "PUT" | "DELETE" | "OPTIONS") => known,
         _ => "other",
     }

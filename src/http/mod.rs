@@ -2,7 +2,10 @@
 //! Handlers parse, call one flow, and shape the answer; they decide nothing.
 
 mod admin;
+mod body;
 mod caller;
+mod closing;
+mod connection;
 mod customers;
 mod docs;
 mod edge;
@@ -14,6 +17,7 @@ mod metrics;
 pub mod openapi;
 mod orders;
 mod plans;
+mod pool;
 mod problem;
 mod server;
 mod sessions;
@@ -33,6 +37,8 @@ use crate::app::App;
 use crate::config::Config;
 use crate::tasks::Background;
 
+use caller::TrustedProxies;
+use edge::Edge;
 pub use webhooks::PATH as WEBHOOK_PATH;
 
 /// The chapters of the API description.
@@ -90,7 +96,7 @@ fn service() -> OpenApiService<Api, ()> {
 }
 
 /// Everything that the server answers.
-pub fn routes(app: &App, config: &Config) -> impl Endpoint<Output = Response> + 'static {
+fn routes(app: &App, config: &Config) -> Edge<impl Endpoint<Output = Response> + 'static> {
     let description = openapi::document();
     let paths = openapi::Paths::of(&description);
     let inner = Route::new()
@@ -98,10 +104,9 @@ pub fn routes(app: &App, config: &Config) -> impl Endpoint<Output = Response> + 
         .at("/openapi.json", openapi::endpoint(&description))
         .nest("/", service())
         .data(app.clone())
-        .data(caller::TrustedProxies(config.trusted_proxies.clone().into()))
         .data(Arc::new(throttle::Throttle::default()))
         .map_to_response();
-    edge::Edge { inner, app: app.clone(), paths, over_tls: config.public_url.is_https() }
+    Edge::new(inner, app.clone(), paths, config.public_url.is_https())
 }
 
 /// Begins to take figures, for whatever counts before the API is served.
@@ -124,7 +129,8 @@ pub async fn serve(
     let upkeep = tokio::spawn(async move {
         tasks.keep(Background::Metrics, ended, metrics::upkeep).await;
     });
-    let served = server::serve(listener, routes(app, config), shutdown).await;
+    let proxies = TrustedProxies(config.trusted_proxies.clone().into());
+    let served = server::serve(listener, routes(app, config), proxies, shutdown).await;
     upkeep.abort();
     served
 }

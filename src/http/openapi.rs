@@ -11,7 +11,8 @@ use super::service;
 use crate::error::Code;
 
 /// What any request can meet.
-const ALWAYS: [Code; 4] = [Code::RequestTimeout, Code::Internal, Code::Unavailable, Code::Busy];
+const ALWAYS: [Code; 5] =
+    [Code::RequestTimeout, Code::HeadTooLarge, Code::Internal, Code::Unavailable, Code::Busy];
 /// What a request with a body or parameters can meet.
 const WITH_INPUT: [Code; 1] = [Code::InvalidRequest];
 /// What a request with a body can meet.
@@ -73,44 +74,59 @@ pub fn endpoint(document: &Value) -> impl Endpoint<Output = Response> + 'static 
     }))
 }
 
-/// The paths of the description, and what each answers.
+/// The operations of the description.
 #[derive(Clone, Debug)]
-pub struct Paths(Vec<(String, String)>);
+pub struct Paths(Vec<Operation>);
+
+/// What the server must know of an operation before it is called.
+#[derive(Clone, Debug)]
+pub struct Operation {
+    /// The path as the description has it; for the log, which must not show what somebody put into
+    /// a path by mistake.
+    pub template: String,
+    /// The method, in capitals.
+    pub method: String,
+    /// Whether it needs `Authorization: Bearer …`, as all our credentials do.
+    pub needs_bearer: bool,
+}
 
 impl Paths {
     /// As the description has them.
     #[must_use]
     pub fn of(document: &Value) -> Self {
         let mut document = document.clone();
-        let known = operations(&mut document);
-        Self(known.map(|(path, method, _)| (path.clone(), method.to_uppercase())).collect())
+        let known = operations(&mut document).map(|(path, method, operation)| Operation {
+            template: path.clone(),
+            method: method.to_uppercase(),
+            needs_bearer: operation["security"].as_array().is_some_and(|any| !any.is_empty()),
+        });
+        Self(known.collect())
     }
 
-    /// The methods that a path answers; for `Allow`.
+    /// Returns the operations of a path.
     #[must_use]
-    pub fn allowed(&self, path: &str) -> Vec<String> {
-        let of_path = self.0.iter().filter(|(template, _)| matches_template(template, path));
-        let mut allowed: Vec<String> = of_path.map(|(_, method)| method.clone()).collect();
-        if allowed.is_empty() {
-            // The pages outside the description are only read.
-            allowed.push("GET".to_owned());
-        }
-        if allowed.iter().any(|method| method == "GET") {
-            allowed.push("HEAD".to_owned());
-        }
-        allowed
-    }
-
-    /// The path as the description has it; for the log, which must not show what somebody put into
-    /// a path by mistake.
-    #[must_use]
-    pub fn template(&self, path: &str) -> &str {
+    pub fn matching(&self, path: &str) -> Vec<&Operation> {
         // Most paths are their own template, and comparing texts takes no time.
-        let exact = self.0.iter().find(|(template, _)| template == path);
-        let known =
-            exact.or_else(|| self.0.iter().find(|(known, _)| matches_template(known, path)));
-        known.map_or("(not described)", |(template, _)| template)
+        let exact: Vec<_> = self.0.iter().filter(|known| known.template == path).collect();
+        if !exact.is_empty() {
+            return exact;
+        }
+        self.0.iter().filter(|known| matches_template(&known.template, path)).collect()
     }
+}
+
+/// Returns the methods that a path with these operations answers; for `Allow`.
+#[must_use]
+pub fn allowed(operations: &[&Operation]) -> Vec<String> {
+    let mut allowed: Vec<_> = operations.iter().map(|operation| operation.method.clone()).collect();
+    if allowed.is_empty() {
+        // The pages outside the description are only read.
+        allowed.push("GET".to_owned());
+    }
+    if allowed.iter().any(|method| method == "GET") {
+        allowed.push("HEAD".to_owned());
+    }
+    allowed
 }
 
 /// Whether a path is one of a template's, like `/sessions/{id}`.

@@ -19,6 +19,18 @@ pub struct WebhooksApi;
 /// The path that is registered with Stripe.
 pub const PATH: &str = "/api/webhooks/stripe";
 
+/// The header with Stripe's signature.
+const SIGNATURE: &str = "stripe-signature";
+
+/// Refuses an event that cannot be Stripe's by its headers alone, before its body is read.
+///
+/// # Errors
+/// [`crate::error::Error::BadWebhook`].
+pub fn admit(app: &App, request: &Request) -> crate::error::Result<()> {
+    webhook::admit(app, request.header(SIGNATURE).unwrap_or_default())?;
+    Ok(())
+}
+
 documented!(ReceiveCodes: BadWebhook, PayloadTooLarge);
 
 /// An event, in outline (<https://docs.stripe.com/api/events/object>).

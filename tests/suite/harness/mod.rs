@@ -5,6 +5,7 @@ pub mod database;
 pub mod pause;
 pub mod postgres;
 pub mod process;
+pub mod raw;
 pub mod shop;
 pub mod vendor;
 

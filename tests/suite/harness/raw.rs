@@ -1,0 +1,100 @@
+//! HTTP as bytes: for what no library would send, and for clients that are slow on purpose.
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+
+use rustix::process::{Resource, getrlimit, setrlimit};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+
+use super::Client;
+
+/// A request that is answered 200 at once.
+pub const LIVE: &str = "GET /health/live HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+
+fn address(client: &Client) -> SocketAddr {
+    client.base.strip_prefix("http://").unwrap().parse().unwrap()
+}
+
+/// Connects to a service.
+pub async fn connect(client: &Client) -> TcpStream {
+    TcpStream::connect(address(client)).await.unwrap()
+}
+
+/// Connects from another address of this machine, `127.0.0.PEER`.
+pub async fn connect_from(client: &Client, peer: u8) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    // Small, so that a response which nobody reads stays with the server.
+    socket.set_recv_buffer_size(16 * 1024).unwrap();
+    socket.bind(SocketAddr::from(([127, 0, 0, peer], 0))).unwrap();
+    socket.connect(address(client)).await.unwrap()
+}
+
+/// Reads until the server closes.
+pub async fn read_all(stream: &mut TcpStream) -> String {
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    String::from_utf8(answer).unwrap()
+}
+
+/// Sends bytes as they are and reads until the server closes.
+pub async fn exchange(mut stream: TcpStream, request: impl AsRef<[u8]>) -> String {
+    stream.write_all(request.as_ref()).await.unwrap();
+    read_all(&mut stream).await
+}
+
+/// The status and the code of a problem as it came over the wire, the last on its connection.
+#[track_caller]
+pub fn problem(answer: &str) -> (u16, String) {
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{answer:?}"));
+    let head = head.to_ascii_lowercase();
+    assert!(head.contains("\r\ncontent-type: application/problem+json"), "{answer}");
+    assert!(head.contains("\r\nconnection: close"), "{answer}");
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    let body: serde_json::Value = serde_json::from_str(body).unwrap();
+    let request_id = body["request_id"].as_str().unwrap();
+    assert!(head.contains(&format!("\r\nx-request-id: {request_id}")), "{answer}");
+    assert_eq!(body["status"], status, "{answer}");
+    (status, body["code"].as_str().unwrap().to_owned())
+}
+
+/// What the server has sent on connections that nobody reads from: how many it has closed, and what
+/// it has said on any of them.
+pub fn closed(streams: Vec<TcpStream>) -> (Vec<TcpStream>, usize, String) {
+    let (mut open, mut closed, mut said) = (Vec::new(), 0, String::new());
+    for stream in streams {
+        let stream = stream.into_std().unwrap();
+        let mut bytes = [0; 16];
+        match std::io::Read::read(&mut &stream, &mut bytes) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                open.push(TcpStream::from_std(stream).unwrap());
+            }
+            Ok(0) | Err(_) => closed += 1,
+            Ok(length) => said.push_str(&String::from_utf8_lossy(&bytes[..length])),
+        }
+    }
+    (open, closed, said)
+}
+
+/// Waits until the server has closed so many of these connections; it says nothing on them.
+pub async fn must_close(mut streams: Vec<TcpStream>, wanted: usize) -> Vec<TcpStream> {
+    let mut so_far = 0;
+    let closing = async {
+        while so_far < wanted {
+            let (open, closed, said) = closed(std::mem::take(&mut streams));
+            assert_eq!(said, "");
+            (streams, so_far) = (open, so_far + closed);
+            tokio::task::yield_now().await;
+        }
+    };
+    let closing = tokio::time::timeout(std::time::Duration::from_secs(60), closing).await;
+    assert!(closing.is_ok() && so_far == wanted, "{so_far} were closed, and not {wanted}");
+    streams
+}
+
+/// Lets this process open as many files as the system allows: both ends of 800 connections.
+pub fn allow_many_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = rustix::process::Rlimit { current: limit.maximum, ..limit };
+    setrlimit(Resource::Nofile, raised).unwrap();
+}
