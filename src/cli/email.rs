@@ -1,4 +1,4 @@
-//! `licentia email`: what the mails look like, and whether they arrive.
+//! `licentia email`: shows the mails, and sends a test mail.
 
 use std::process::ExitCode;
 
@@ -23,10 +23,10 @@ pub const EXAMPLES: &str = "Examples:
 pub struct EmailCommand {
     #[command(flatten)]
     action: Action,
-    /// With --preview: the HTML instead of the text
+    /// With --preview: show the HTML instead of the plain text
     #[arg(long, requires = "preview")]
     html: bool,
-    /// With --preview: as it looks when the license does not work any more
+    /// With --preview: show the mail for a license that no longer works
     #[arg(long, requires = "preview")]
     ended: bool,
 }
@@ -34,10 +34,11 @@ pub struct EmailCommand {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 struct Action {
-    /// Show a mail: trial, granted, upgrade, renewal, payment_pending, payment_problem or cancellation
+    /// Show a mail with a sample license. KIND is trial, granted, upgrade, renewal,
+    /// payment_pending, payment_problem or cancellation
     #[arg(long, value_name = "KIND")]
     preview: Option<Kind>,
-    /// Send a trial mail, with a license that is none, to this address
+    /// Send a trial mail with a sample license to this address
     #[arg(long, value_name = "EMAIL")]
     send_test: Option<Email>,
 }
