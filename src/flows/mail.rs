@@ -1,5 +1,7 @@
-//! Mail: written into the outbox by the transaction of what it tells, and sent from there, at least
-//! once. A repeat carries the same Message-ID.
+//! Mail: the transaction that changes something writes the mail about it into the outbox. It is sent
+//! from there at least once; a repeat has the same Message-ID.
+
+use secrecy::ExposeSecret;
 
 use crate::app::App;
 use crate::domain::contact::{DisplayName, Email};
@@ -11,7 +13,7 @@ use crate::domain::retry;
 use crate::domain::time::{DAY, Timestamp};
 use crate::error::{Error, Result};
 use crate::flows::brief;
-use crate::mailer::Recipient;
+use crate::mailer::{Cause, NotSent, Recipient};
 use crate::store::{LeasedMail, NewMail, Tx};
 
 /// Writes a mail with a license into the outbox, within the transaction that issued the license.
@@ -46,10 +48,11 @@ pub async fn take_due(app: &App, most: usize) -> Result<Vec<LeasedMail>> {
     Ok(leased)
 }
 
-/// Sends a mail that was taken.
+/// Sends a leased mail. One that is not accepted is retried with backoff; one that the server
+/// refuses permanently is given up at once (SECURITY 41).
 ///
 /// # Errors
-/// A failure of the database. That the mail is not accepted is none: it is tried again later.
+/// A failure of the database only.
 pub async fn send(app: &App, mail: &LeasedMail) -> Result<()> {
     let sent = match compose(app, mail).await {
         Ok(Some((to, letter))) => {
@@ -57,8 +60,8 @@ pub async fn send(app: &App, mail: &LeasedMail) -> Result<()> {
         }
         // The customer was deleted meanwhile, and the mail with it.
         Ok(None) => return Ok(()),
-        // A mail that cannot be written must not be tried for ever, nor hold up the others.
-        Err(Error::Internal(problem)) => Err(problem),
+        // A mail that cannot be rendered must not be retried forever, nor hold up the others.
+        Err(Error::Internal(problem)) => Err(NotSent::temporary(problem)),
         Err(error) => return Err(error),
     };
     let now = app.now();
@@ -69,12 +72,18 @@ pub async fn send(app: &App, mail: &LeasedMail) -> Result<()> {
             tx.mail_sent(mail, now).await?;
             metrics::counter!("licentia_mails_total", "result" => "sent").increment(1);
         }
-        Err(error) => {
-            let error = brief(&error);
-            let due = retry::next(mail.created_at, mail.attempts, now, app.random.bits());
-            tracing::warn!(mail_id = %mail.mail_id, error, given_up = due.is_none(), "not accepted");
+        Err(not_sent) => {
+            let error = brief(&not_sent.to_string());
+            let (due, result) = match not_sent.cause() {
+                Cause::Refused => (None, "refused"),
+                Cause::Temporary | Cause::Setting(_) => {
+                    let random = app.random.bits();
+                    (retry::next(mail.created_at, mail.attempts, now, random), "failed")
+                }
+            };
+            tracing::warn!(mail_id = %mail.mail_id, error, given_up = due.is_none(), "not sent");
             tx.mail_failed(mail, &error, due, now).await?;
-            metrics::counter!("licentia_mails_total", "result" => "failed").increment(1);
+            metrics::counter!("licentia_mails_total", "result" => result).increment(1);
         }
     }
     tx.commit().await?;
@@ -82,12 +91,17 @@ pub async fn send(app: &App, mail: &LeasedMail) -> Result<()> {
     Ok(())
 }
 
-/// Who a mail goes to, and what it says.
+/// Returns the recipient and the text of a mail, or `None` if the customer was deleted.
+///
+/// A name reaches a mailbox only once its owner has verified the address: anybody can sign up with
+/// a stranger's address, and could write to them by the name (SECURITY 34).
 async fn compose(app: &App, mail: &LeasedMail) -> Result<Option<(Recipient, Letter)>> {
     let mut tx = app.store.read().await?;
     let customer = tx.customer(&mail.customer_id).await?;
     let license = tx.license(&mail.license_id).await?;
     let (Some(customer), Some(mut license)) = (customer, license) else { return Ok(None) };
+    let is_verified = tx.is_email_verified(&customer.user_id).await?;
+    let name = customer.name.filter(|_| is_verified);
     let mut kind = mail.kind.parse().map_err(|_| {
         Error::Internal(format!("this version does not know mails of the kind {:?}", mail.kind))
     })?;
@@ -107,14 +121,14 @@ async fn compose(app: &App, mail: &LeasedMail) -> Result<Option<(Recipient, Lett
     let facts = Facts {
         kind,
         product: app.plans.product.as_str(),
-        name: customer.name.as_ref().map(DisplayName::as_str),
+        name: name.as_ref().map(DisplayName::as_str),
         plan: app.plans.plan(&license.plan).map_or(&*license.plan, |plan| &plan.name),
         // Past what was paid, the day that counts is the last of the grace.
         expires: if term.phase(app.now()) == Phase::Active { term.expires } else { term.ends() },
         token: Some(license.token.as_str()).filter(|_| works),
     };
     let letter = write(&facts)?;
-    Ok(Some((Recipient { email: customer.email, name: customer.name }, letter)))
+    Ok(Some((Recipient { email: customer.email, name }, letter)))
 }
 
 fn write(facts: &Facts<'_>) -> Result<Letter> {
@@ -122,7 +136,7 @@ fn write(facts: &Facts<'_>) -> Result<Letter> {
         .map_err(|error| Error::Internal(format!("a mail cannot be written: {error}")))
 }
 
-/// A mail as it would look, with a license that is none, or as it looks without one.
+/// Returns a mail of this kind with a sample license, or as it looks once the license has ended.
 ///
 /// # Errors
 /// [`Error::Internal`], which must not happen.
@@ -141,14 +155,22 @@ pub fn preview(catalog: &Catalog, kind: Kind, ended: bool, now: Timestamp) -> Re
     })
 }
 
-/// Sends such a mail at once.
+/// Sends a mail of this kind at once, with a sample license.
 ///
 /// # Errors
-/// [`Error::Setup`] with what the SMTP server said.
+/// [`Error::Setup`] with the SMTP server's response.
 pub async fn send_test(app: &App, kind: Kind, to: Email) -> Result<()> {
     let letter = preview(&app.plans, kind, false, app.now())?;
     let mail_id = MailId::from_random(app.random.bits());
     let to = Recipient { email: to, name: None };
     let sent = app.mailer.send(&mail_id, &to, &letter, app.now()).await;
-    sent.map_err(|error| Error::setup(format!("the mail was not accepted: {error}")))
+    sent.map_err(|not_sent| {
+        let response = not_sent.response().map(|words| format!(": {:?}", words.expose_secret()));
+        let response = response.unwrap_or_default();
+        let setting = match not_sent.cause() {
+            Cause::Setting(setting) => format!("; check `{setting}`"),
+            Cause::Temporary | Cause::Refused => String::new(),
+        };
+        Error::setup(format!("the mail was not accepted ({not_sent}){response}{setting}"))
+    })
 }

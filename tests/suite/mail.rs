@@ -3,9 +3,13 @@
 use std::fs;
 use std::path::PathBuf;
 
-use crate::harness::database::execute;
+use licentia::domain::message::Kind;
+use licentia_sandbox::{MailFault, Options, Sandbox, Times};
+use serde_json::json;
+
+use crate::harness::database::{execute, number, texts};
 use crate::harness::process::{Server, licentia, run};
-use crate::harness::{TestApp, TestDatabase};
+use crate::harness::{BEHIND_A_PROXY, PASSWORD, TestApp, TestDatabase};
 
 fn mails(app: &TestApp) -> Vec<PathBuf> {
     let folder = fs::read_dir(app.directory.path().join("mail")).into_iter().flatten();
@@ -52,6 +56,115 @@ async fn nothing_is_mailed_when_the_sign_up_failed() {
     let again = serde_json::json!({ "email": "ada@example.com", "password": "SecurePass123" });
     assert_eq!(app.client.post("/api/customers/signup", &again).await.status, 409);
     assert_eq!(app.count("outbox").await, 1);
+}
+
+/// Whatever somebody types at a sign-up in a stranger's name stays here; the owner of a mailbox who
+/// verified it is greeted by name.
+#[tokio::test]
+async fn security_34_nothing_typed_reaches_a_mailbox_that_is_not_verified() {
+    let app = TestApp::start().await;
+    let request = json!({
+        "email": "ada@example.com", "password": PASSWORD,
+        "name": "Canary-Buy-Pills", "company_name": "Canary-Visit-Evil",
+    });
+    let signed_up = app.client.post("/api/customers/signup", &request).await;
+    let me = app.client.with_token(signed_up.text("/access_token"));
+    me.patch("/api/customers/me", &json!({ "name": "Canary-Later" })).await;
+    let folder = app.directory.path().join("mail");
+    for (verified, named) in [("NULL", false), ("1", true)] {
+        let verify = format!("UPDATE users SET email_verified_at = {verified}");
+        execute(&app.app.store, &verify).await.unwrap();
+        for kind in Kind::ALL {
+            let again = format!("UPDATE outbox SET kind = '{kind}', sent_at = NULL");
+            execute(&app.app.store, &again).await.unwrap();
+            assert_eq!(app.send_due().await, 1);
+            let [path] = mails(&app).try_into().unwrap();
+            let mail = decoded(&fs::read_to_string(path).unwrap());
+            assert!(mail.contains("To: ") && mail.contains("ada@example.com"), "{kind}: {mail}");
+            assert_eq!(mail.contains("Hello Canary-Later,"), named, "{kind}: {mail}");
+            assert_eq!(mail.contains("Canary"), named, "{kind}: {mail}");
+            fs::remove_dir_all(&folder).unwrap();
+        }
+    }
+    // A new address is not verified, whoever the old one belonged to.
+    me.patch("/api/customers/me", &json!({ "email": "eve@example.com" })).await;
+    execute(&app.app.store, "UPDATE outbox SET sent_at = NULL").await.unwrap();
+    assert_eq!(app.send_due().await, 1);
+    let [path] = mails(&app).try_into().unwrap();
+    let mail = decoded(&fs::read_to_string(path).unwrap());
+    assert!(mail.contains("eve@example.com") && !mail.contains("Canary"), "{mail}");
+}
+
+/// A service that sends mail to the sandbox's SMTP server.
+async fn with_smtp() -> (TestApp, Sandbox) {
+    let sandbox = Sandbox::start(Options::default()).await.unwrap();
+    let url = sandbox.smtp_url();
+    let app = TestApp::start_with(&[("LICENTIA_EMAIL__SMTP_URL", &url)]).await;
+    (app, sandbox)
+}
+
+/// The errors in the outbox.
+async fn errors(app: &TestApp) -> Vec<String> {
+    let all = "SELECT last_error FROM outbox WHERE last_error IS NOT NULL ORDER BY created_at";
+    texts(&app.app.store, all).await
+}
+
+#[tokio::test]
+async fn security_40_the_outbox_keeps_codes_and_not_what_a_mail_server_says() {
+    let (app, sandbox) = with_smtp().await;
+    app.sign_up("canary@example.com").await;
+    for (fault, code) in [
+        (MailFault::RefuseForNow, "RCPT 451 4.7.1"),
+        (MailFault::Drop, "DATA: no valid SMTP response"),
+        (MailFault::AcceptThenDrop, "DATA: no valid SMTP response"),
+        (MailFault::RefuseForGood, "RCPT 550 5.1.1"),
+    ] {
+        sandbox.faults().mail(fault, Times::Next(1));
+        assert_eq!(app.send_due().await, 1);
+        assert_eq!(errors(&app).await, [code]);
+        app.clock.advance_seconds(60);
+    }
+}
+
+#[tokio::test]
+async fn security_41_a_permanent_refusal_is_given_up_at_once_and_a_temporary_one_is_retried() {
+    let (app, sandbox) = with_smtp().await;
+    let given_up = "SELECT COUNT(*) FROM outbox WHERE given_up_at IS NOT NULL";
+    app.sign_up("ada@example.com").await;
+    sandbox.faults().mail(MailFault::RefuseForNow, Times::Next(1));
+    assert_eq!(app.send_due().await, 1);
+    app.clock.advance_seconds(60);
+    assert_eq!(app.send_due().await, 1);
+    assert_eq!((sandbox.mails().len(), number(&app.app.store, given_up).await), (1, 0));
+
+    app.sign_up("bob@example.com").await;
+    sandbox.faults().mail(MailFault::RefuseForGood, Times::Next(1));
+    assert_eq!(app.send_due().await, 1);
+    app.clock.advance_days(10);
+    assert_eq!(app.send_due().await, 0);
+    assert_eq!((sandbox.mails().len(), number(&app.app.store, given_up).await), (1, 1));
+    assert_eq!(errors(&app).await, ["RCPT 550 5.1.1"]);
+}
+
+/// A server that refuses everything says nothing about a mail: the mail waits until the operator
+/// corrects the setting.
+#[tokio::test]
+async fn security_41_a_server_that_refuses_us_gives_no_mail_up() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("smtp://{}", listener.local_addr().unwrap());
+    let refusing = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let refusal = b"554 5.7.1 canary@example.com is not welcome\r\n";
+            let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, refusal).await;
+        }
+    });
+    let app = TestApp::start_with(&[("LICENTIA_EMAIL__SMTP_URL", &url)]).await;
+    app.sign_up("canary@example.com").await;
+    assert_eq!(app.send_due().await, 1);
+    assert_eq!(errors(&app).await, ["connect 554 5.7.1"]);
+    app.clock.advance_seconds(60);
+    assert_eq!(app.send_due().await, 1, "it is not retried");
+    refusing.abort();
 }
 
 #[tokio::test]
@@ -108,7 +221,7 @@ async fn a_mail_of_a_newer_version_does_not_hold_up_the_others() {
 
 #[tokio::test]
 async fn two_workers_send_each_mail_once() {
-    let app = TestApp::start().await;
+    let app = TestApp::start_with(&[BEHIND_A_PROXY]).await;
     for n in 0..30 {
         app.sign_up(&format!("ada{n}@example.com")).await;
     }
