@@ -1,4 +1,4 @@
-//! `licentia email`: shows the mails, and sends a test mail.
+//! `licentia email`: shows the mails, sends a test mail, and retries the mails that were given up.
 
 use std::process::ExitCode;
 
@@ -12,12 +12,15 @@ use crate::domain::message::Kind;
 use crate::error::Result;
 use crate::flows::mail;
 use crate::plans;
+use crate::store::GivenUpMail;
 
 pub const EXAMPLES: &str = "Examples:
   licentia email --preview trial
   licentia email --preview trial --html > trial.html
   licentia email --preview cancellation --ended
-  licentia email --send-test ada@example.com";
+  licentia email --send-test ada@example.com
+  licentia email --list-failed
+  licentia email --retry-failed";
 
 #[derive(Debug, Args)]
 pub struct EmailCommand {
@@ -41,13 +44,24 @@ struct Action {
     /// Send a trial mail with a sample license to this address
     #[arg(long, value_name = "EMAIL")]
     send_test: Option<Email>,
+    /// List the mails that were given up: refused permanently, or not accepted for three days
+    #[arg(long)]
+    list_failed: bool,
+    /// Send every mail again that was given up; the server does it within seconds
+    #[arg(long)]
+    retry_failed: bool,
 }
 
 impl EmailCommand {
     pub fn run(self, config: &Config) -> Result<ExitCode> {
-        match self.action.send_test {
-            Some(to) => send_test(config, to),
-            None => self.show(config),
+        match self.action {
+            Action { send_test: Some(to), .. } => send_test(config, to),
+            Action { list_failed: true, .. } => list_failed(config),
+            Action { retry_failed: true, .. } => {
+                let retried = with_app(config, mail::retry_given_up)?;
+                print(format_args!("{retried} mails are due again.\n"))
+            }
+            Action { .. } => self.show(config),
         }
     }
 
@@ -65,4 +79,17 @@ impl EmailCommand {
 fn send_test(config: &Config, to: Email) -> Result<ExitCode> {
     with_app(config, async |app| mail::send_test(app, Kind::Trial, to.clone()).await)?;
     print(format_args!("The mail to {to} was accepted.\n"))
+}
+
+fn list_failed(config: &Config) -> Result<ExitCode> {
+    let failed = with_app(config, mail::given_up)?;
+    for GivenUpMail { mail_id, customer_id, kind, given_up_at, last_error } in &failed {
+        let why = last_error.as_deref().unwrap_or("no reason is known");
+        print(format_args!("{mail_id}  {customer_id}  {kind}  given up {given_up_at}: {why}\n"))?;
+    }
+    match i64::try_from(failed.len()) {
+        Ok(0) => print("No mail was given up.\n"),
+        Ok(mail::MAX_LISTED) => print("… and perhaps more: these are the oldest.\n"),
+        _ => Ok(ExitCode::SUCCESS),
+    }
 }

@@ -79,7 +79,7 @@ enum Command {
     /// Make, list and revoke the keys that open /api/admin
     #[command(name = "admin-key", after_help = admin_key::EXAMPLES, subcommand_required = true)]
     AdminKey(admin_key::AdminKeyCommand),
-    /// Preview the mails, or send a test mail
+    /// Preview the mails, send a test mail, or retry the mails that were given up
     #[command(after_help = email::EXAMPLES)]
     Email(email::EmailCommand),
     /// Show and replay the events from Stripe that could not be worked on

@@ -2,6 +2,7 @@
 //! from there at least once; a repeat has the same Message-ID.
 
 use secrecy::ExposeSecret;
+use serde_json::json;
 
 use crate::app::App;
 use crate::domain::contact::{DisplayName, Email};
@@ -12,9 +13,9 @@ use crate::domain::plan::Catalog;
 use crate::domain::retry;
 use crate::domain::time::{DAY, Timestamp};
 use crate::error::{Error, Result};
-use crate::flows::brief;
+use crate::flows::{audit, brief};
 use crate::mailer::{Cause, NotSent, Recipient};
-use crate::store::{LeasedMail, NewMail, Tx};
+use crate::store::{Actor, AuditEntry, GivenUpMail, LeasedMail, NewMail, Tx};
 
 /// Writes a mail with a license into the outbox, within the transaction that issued the license.
 pub(super) async fn due(
@@ -134,6 +135,45 @@ async fn compose(app: &App, mail: &LeasedMail) -> Result<Option<(Recipient, Lett
 fn write(facts: &Facts<'_>) -> Result<Letter> {
     Letter::write(facts)
         .map_err(|error| Error::Internal(format!("a mail cannot be written: {error}")))
+}
+
+/// Mails that are listed, or made due again in one transaction.
+pub const MAX_LISTED: i64 = 1000;
+
+/// Returns the mails that were given up, the oldest first, [`MAX_LISTED`] at the most.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn given_up(app: &App) -> Result<Vec<GivenUpMail>> {
+    app.store.read().await?.given_up_mails(MAX_LISTED).await
+}
+
+/// Makes every mail due again that was given up. Returns how many.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn retry_given_up(app: &App) -> Result<usize> {
+    let now = app.now();
+    let mut retried = 0;
+    loop {
+        let mut tx = app.store.write().await?;
+        let mails = tx.given_up_mails(MAX_LISTED).await?;
+        let is_last = i64::try_from(mails.len()).is_ok_and(|count| count < MAX_LISTED);
+        for mail in mails {
+            if !tx.retry_mail(&mail.mail_id, now).await? {
+                continue;
+            }
+            let detail = json!({ "mail_id": mail.mail_id.as_str(), "last_error": mail.last_error });
+            let (actor, action) = (Actor::Operator, "mail.retried");
+            let customer_id = Some(&mail.customer_id);
+            audit(app, &mut tx, AuditEntry { actor, action, customer_id, detail }, now).await?;
+            retried += 1;
+        }
+        tx.commit().await?;
+        if is_last {
+            return Ok(retried);
+        }
+    }
 }
 
 /// Returns a mail of this kind with a sample license, or as it looks once the license has ended.

@@ -41,7 +41,7 @@ pub use customers::{Customer, NewAccount, SyncStatus};
 pub use inbox::{LeasedEvent, StoredEvent};
 pub use licenses::IssuedLicense;
 pub use orders::Order;
-pub use outbox::{LeasedMail, NewMail};
+pub use outbox::{GivenUpMail, LeasedMail, NewMail};
 pub use sessions::Session;
 pub use subscriptions::{PaidWithoutLicense, SubscriptionRow};
 

@@ -42,6 +42,23 @@ row! {
     }
 }
 
+row! {
+    /// A mail that was given up.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct GivenUpMail {
+        /// Its own id.
+        pub mail_id: MailId,
+        /// Who should have received it.
+        pub customer_id: CustomerId,
+        /// What it is about: a [`Kind`], or one of a newer version.
+        pub kind: String,
+        /// When it was given up.
+        pub given_up_at: Timestamp,
+        /// The code of the last failure.
+        pub last_error: Option<String>,
+    }
+}
+
 impl Tx {
     /// Writes a mail that is due now, in the transaction of what it tells.
     pub async fn insert_mail(&mut self, mail: NewMail<'_>, now: Timestamp) -> Result<()> {
@@ -156,5 +173,29 @@ impl Tx {
             now,
         )?;
         Ok(())
+    }
+
+    /// Returns the mails that were given up, the oldest first, `most` at the most.
+    pub async fn given_up_mails(&mut self, most: i64) -> Result<Vec<GivenUpMail>> {
+        sql!(
+            self,
+            fetch_all: GivenUpMail,
+            "SELECT mail_id, customer_id, kind, given_up_at, last_error FROM outbox
+             WHERE given_up_at IS NOT NULL ORDER BY given_up_at, mail_id LIMIT $1",
+            most,
+        )
+    }
+
+    /// Makes a mail due again that was given up. Returns whether it still was.
+    pub async fn retry_mail(&mut self, id: &MailId, now: Timestamp) -> Result<bool> {
+        let written = sql!(
+            self,
+            execute,
+            "UPDATE outbox SET given_up_at = NULL, due_at = $2, attempts = 0
+             WHERE mail_id = $1 AND given_up_at IS NOT NULL",
+            id,
+            now,
+        )?;
+        Ok(written > 0)
     }
 }

@@ -25,7 +25,7 @@ const NO_STEP_OF_A_SALE: [(&str, &[&str], &str); 12] = [
     ("events", &["replay"], "one transaction; the worker finds what it wrote"),
     ("import", &["customers"], "all or nothing, and begun anew"),
     ("license", &["grant", "revoke_key", "renew", "fresh"], "one transaction each"),
-    ("mail", &["send_test"], "writes nothing here"),
+    ("mail", &["send_test", "retry_given_up"], "writes nothing here; a command that is begun anew"),
     ("reconcile", &["note", "missed"], "what was not noted is compared again"),
     ("session", &["login", "end"], "one transaction, and nothing follows"),
     ("setup", &["endpoint"], "one call, of a command that is begun anew"),

@@ -144,6 +144,26 @@ async fn security_41_a_permanent_refusal_is_given_up_at_once_and_a_temporary_one
     assert_eq!(app.send_due().await, 0);
     assert_eq!((sandbox.mails().len(), number(&app.app.store, given_up).await), (1, 1));
     assert_eq!(errors(&app).await, ["RCPT 550 5.1.1"]);
+
+    // The operator sees it, mends what was wrong, and sends it again.
+    let url = secrecy::ExposeSecret::expose_secret(&app.config.database_url).to_owned();
+    let email = |argument: &str| {
+        let mut command = licentia(app.directory.path());
+        run(command.args(["email", argument]).env("LICENTIA_DATABASE_URL", &url))
+    };
+    let listed = email("--list-failed");
+    assert!(
+        listed.out.starts_with("mail_") && listed.out.ends_with(": RCPT 550 5.1.1\n"),
+        "{listed:?}"
+    );
+    assert!(!listed.out.contains("bob@"), "{listed:?}");
+    assert_eq!(email("--retry-failed").out, "1 mails are due again.\n");
+    assert_eq!(email("--list-failed").out, "No mail was given up.\n");
+    app.clock.advance_days(3650);
+    assert_eq!(app.send_due().await, 1);
+    assert_eq!((sandbox.mails().len(), number(&app.app.store, given_up).await), (2, 0));
+    let audited = "SELECT COUNT(*) FROM audit_log WHERE action = 'mail.retried'";
+    assert_eq!(number(&app.app.store, audited).await, 1);
 }
 
 /// A server that refuses everything says nothing about a mail: the mail waits until the operator
