@@ -166,25 +166,71 @@ async fn security_41_a_permanent_refusal_is_given_up_at_once_and_a_temporary_one
     assert_eq!(number(&app.app.store, audited).await, 1);
 }
 
-/// A server that refuses everything says nothing about a mail: the mail waits until the operator
-/// corrects the setting.
-#[tokio::test]
-async fn security_41_a_server_that_refuses_us_gives_no_mail_up() {
+/// An SMTP server that refuses every connection, quoting an address. Returns its URL.
+async fn unwelcoming() -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("smtp://{}", listener.local_addr().unwrap());
-    let refusing = tokio::spawn(async move {
+    tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             let refusal = b"554 5.7.1 canary@example.com is not welcome\r\n";
             let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, refusal).await;
         }
     });
+    url
+}
+
+/// A server that refuses everything says nothing about a mail: the mail waits until the operator
+/// corrects the setting.
+#[tokio::test]
+async fn security_41_a_server_that_refuses_us_gives_no_mail_up() {
+    let url = unwelcoming().await;
     let app = TestApp::start_with(&[("LICENTIA_EMAIL__SMTP_URL", &url)]).await;
     app.sign_up("canary@example.com").await;
     assert_eq!(app.send_due().await, 1);
     assert_eq!(errors(&app).await, ["connect 554 5.7.1"]);
     app.clock.advance_seconds(60);
     assert_eq!(app.send_due().await, 1, "it is not retried");
-    refusing.abort();
+}
+
+#[tokio::test]
+async fn security_41_the_log_names_the_wrong_setting_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = TestDatabase::empty(directory.path()).await;
+    let url = unwelcoming().await;
+    let server = Server::start(directory.path(), &database, &[("LICENTIA_EMAIL__SMTP_URL", &url)]);
+    for email in ["canary@example.com", "canary2@example.com"] {
+        let request = json!({ "email": email, "password": PASSWORD });
+        assert_eq!(server.client.post("/api/customers/signup", &request).await.status, 201);
+    }
+    let store = database.open().await;
+    let untried = "SELECT COUNT(*) FROM outbox WHERE attempts < 2";
+    while number(&store, untried).await > 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!(server.stop(), Some(0));
+    let log = fs::read_to_string(directory.path().join("server.log")).unwrap();
+    assert_eq!(log.matches("correct this setting").count(), 1, "{log}");
+    assert!(log.contains("email.smtp_url") && log.contains("connect 554 5.7.1"), "{log}");
+    assert!(!log.contains("canary"), "{log}");
+}
+
+#[test]
+fn security_41_a_password_that_would_be_sent_in_the_clear_prevents_the_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let refused = run(licentia(directory.path())
+        .arg("serve")
+        .env("LICENTIA_EMAIL__SMTP_URL", "smtp://ada:hunter2@mail.example:587"));
+    assert_eq!(refused.code, 1);
+    for expected in [
+        "`email.smtp_url` (LICENTIA_EMAIL__SMTP_URL): ",
+        "without TLS",
+        "smtps://",
+        "?tls=required",
+    ] {
+        assert!(refused.err.contains(expected), "{expected}\nis not in\n{}", refused.err);
+    }
+    assert!(!refused.err.contains("hunter2"), "{}", refused.err);
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
 }
 
 #[tokio::test]
