@@ -30,16 +30,16 @@ use smtp::Smtp;
 /// lasts longer (`domain/retry.rs`).
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Who mails come from, like `Acme Licenses <licenses@acme.example>`.
+/// The sender of mails, like `Acme Licenses <licenses@acme.example>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sender(Mailbox);
 
 impl Sender {
-    /// `licenses@` a host; without a host, this machine.
+    /// Returns `licenses@` and the host, or `licenses@localhost` without one.
     #[must_use]
     pub fn of(host: Option<String>) -> Self {
         let host = host.unwrap_or_else(|| "localhost".into());
-        // The host comes out of a URL, so it is one.
+        // The host was parsed from a URL, so it is valid.
         let address = Address::new_dangerous("licenses", host);
         Self(Mailbox::new(Some("Licentia".to_owned()), address))
     }
@@ -247,7 +247,7 @@ impl Mailer {
     }
 }
 
-/// RFC 2919: lets people sort and filter these mails.
+/// Lets recipients filter these mails (RFC 2919).
 #[derive(Clone)]
 struct ListId(String);
 
@@ -265,7 +265,7 @@ impl Header for ListId {
     }
 }
 
-/// RFC 3834: keeps holiday notices from being answered to us.
+/// Prevents automatic replies, such as holiday notices (RFC 3834).
 #[derive(Clone)]
 struct AutoSubmitted;
 

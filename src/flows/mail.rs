@@ -17,7 +17,7 @@ use crate::flows::{audit, brief};
 use crate::mailer::{Cause, NotSent, Recipient};
 use crate::store::{Actor, AuditEntry, GivenUpMail, LeasedMail, NewMail, Tx};
 
-/// Writes a mail with a license into the outbox, within the transaction that issued the license.
+/// Writes a mail about a license into the outbox, in the transaction that changed the license.
 pub(super) async fn due(
     app: &App,
     tx: &mut Tx,
@@ -30,7 +30,7 @@ pub(super) async fn due(
     tx.insert_mail(NewMail { mail_id, customer_id, license_id, kind }, now).await
 }
 
-/// Takes mails that are due, `most` at the most.
+/// Leases the mails that are due, `most` at the most.
 ///
 /// # Errors
 /// A failure of the database.
@@ -59,7 +59,7 @@ pub async fn send(app: &App, mail: &LeasedMail) -> Result<()> {
         Ok(Some((to, letter))) => {
             app.mailer.send(&mail.mail_id, &to, &letter, mail.created_at).await
         }
-        // The customer was deleted meanwhile, and the mail with it.
+        // The customer was deleted in the meantime, and the mail with them.
         Ok(None) => return Ok(()),
         // A mail that cannot be rendered must not be retried forever, nor hold up the others.
         Err(Error::Internal(problem)) => Err(NotSent::temporary(problem)),
@@ -108,15 +108,15 @@ async fn compose(app: &App, mail: &LeasedMail) -> Result<Option<(Recipient, Lett
     })?;
     let carries = !matches!(kind, Kind::PaymentProblem | Kind::Cancellation);
     if carries && license.revoked_at.is_some() {
-        // Taken back since, because its key was: the one in its place is what works.
+        // Revoked since then, with its key: its successor works.
         license = tx.current_license(&mail.customer_id).await?.unwrap_or(license);
     }
     let term = license.term();
     let works = license.revoked_at.is_none() && term.phase(app.now()) != Phase::Over;
-    // Somebody whose first payment failed has nothing that it could be about.
+    // After a first payment that failed there is no license of a subscription.
     let works = works && (kind != Kind::PaymentProblem || license.source == Source::Subscription);
     if carries && !works {
-        // It ended while nobody accepted the mail.
+        // It ended before a mail server accepted the mail.
         kind = Kind::Cancellation;
     }
     let facts = Facts {
@@ -124,7 +124,7 @@ async fn compose(app: &App, mail: &LeasedMail) -> Result<Option<(Recipient, Lett
         product: app.plans.product.as_str(),
         name: name.as_ref().map(DisplayName::as_str),
         plan: app.plans.plan(&license.plan).map_or(&*license.plan, |plan| &plan.name),
-        // Past what was paid, the day that counts is the last of the grace.
+        // After the paid period, the license works until the end of its grace period.
         expires: if term.phase(app.now()) == Phase::Active { term.expires } else { term.ends() },
         token: Some(license.token.as_str()).filter(|_| works),
     };

@@ -180,7 +180,7 @@ async fn aiosmtpd_takes_the_mail_with_the_license() {
         (&mail["license"], &mail["filename"]),
         (&token.as_str().into(), &"license.jwt".into())
     );
-    assert!(mail["text"].as_str().unwrap().starts_with("Hello,\n"), "{mail}");
+    assert!(mail["text"].as_str().unwrap().starts_with("Hello,\r\n"), "{mail}");
     assert!(mail["message_id"].as_str().unwrap().ends_with("@acme.example>"), "{mail}");
 }
 
