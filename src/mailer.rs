@@ -303,7 +303,10 @@ mod tests {
         /// Whatever a customer's name and a text contain, a mail is ASCII in lines that end with
         /// CRLF and fit the limit of RFC 5321, and its header has the fields that we wrote.
         #[test]
-        fn security_30_no_text_adds_a_header_or_breaks_a_line(name in "\\PC{1,200}", text in any::<String>()) {
+        fn security_30_no_text_adds_a_header_or_breaks_a_line(
+            name in "\\PC{1,200}",
+            text in any::<String>(),
+        ) {
             let name = name.parse::<DisplayName>().ok();
             let letter = Letter {
                 subject: format!("Your license {}", name.as_ref().map_or("", DisplayName::as_str)),

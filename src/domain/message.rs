@@ -159,8 +159,8 @@ fn opening(kind: Kind, product: &str, plan: &str, works: bool) -> (String, Strin
         (Kind::Upgrade, _) => (
             format!("Your new license for {product}"),
             format!(
-                "You are now on the {plan} plan of {product}. Here is your new license. It replaces \
-                 your previous one. An app that is online picks it up automatically."
+                "You are now on the {plan} plan of {product}. Here is your new license. It \
+                 replaces your previous one. An app that is online picks it up automatically."
             ),
         ),
         (Kind::Renewal, _) => (
@@ -189,7 +189,8 @@ fn opening(kind: Kind, product: &str, plan: &str, works: bool) -> (String, Strin
         (Kind::PaymentProblem, false) => (
             format!("Your payment for {product} failed"),
             format!(
-                "We could not collect your payment for {product}. Please update your payment method."
+                "We could not collect your payment for {product}. Please update your payment \
+                 method."
             ),
         ),
         (Kind::Cancellation, true) => (
