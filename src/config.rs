@@ -1,6 +1,7 @@
 //! The configuration: one documented struct, validated once, from a TOML file with the
 //! environment on top. Reading values is done by [`crate::settings`].
 
+mod email;
 mod orchestrator;
 mod origin;
 mod stripe;
@@ -18,9 +19,9 @@ use tracing_subscriber::EnvFilter;
 
 use crate::error::{Error, Result};
 use crate::files::read_text;
-use crate::mailer::Sender;
 use crate::settings::Section;
 
+pub use email::{EmailConfig, Encryption, SmtpServer};
 pub use origin::Origin;
 pub use stripe::{CreateCustomer, Mode, StripeConfig};
 
@@ -78,34 +79,12 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// What is logged, in the syntax of `RUST_LOG`. Default `info`.
     pub log: String,
-    /// Where mails go, and from whom.
+    /// Where mails go, and their sender.
     pub email: EmailConfig,
     /// The account at Stripe; none sells nothing.
     pub stripe: Option<StripeConfig>,
     /// Where checkout and portal may return to, beside `public_url`. Default none.
     pub return_origins: Vec<Origin>,
-}
-
-/// Where mails go, and from whom.
-#[derive(Clone, Debug)]
-pub struct EmailConfig {
-    /// `smtps://USER:PASSWORD@HOST` or `smtp://HOST:25`. Default none: mails go into `folder`. A
-    /// secret.
-    pub smtp_url: Option<SecretString>,
-    /// Who mails come from. Default `licenses@` the host of `public_url`.
-    pub from: Sender,
-    /// The folder for mails while there is no SMTP server. Default `mail`.
-    pub folder: PathBuf,
-}
-
-impl EmailConfig {
-    fn read(mut section: Section, public_url: &Origin) -> Self {
-        let smtp_url = section.secret("smtp_url");
-        let from = section.parsed("from");
-        let folder = section.text("folder").map_or_else(|| "mail".into(), PathBuf::from);
-        section.finish();
-        Self { smtp_url, from: from.unwrap_or_else(|| Sender::of(public_url.host())), folder }
-    }
 }
 
 impl Config {

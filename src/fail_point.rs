@@ -105,6 +105,8 @@ text_enum! {
         AdminKeyUsed = "admin_key.used",
         /// A replayed event.
         EventReplayed = "event.replayed",
+        /// A batch of given-up mails, as due again.
+        MailsRetried = "mails.retried",
         /// The result of a comparison with Stripe.
         ReconcileNoted = "reconcile.noted",
         /// A batch of events that Stripe could not deliver.

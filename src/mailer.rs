@@ -1,18 +1,20 @@
-//! Hands mails to an SMTP server, or to a folder when none is set. The only file that names lettre.
-//! What the mails say is written by [`crate::domain::message`]; when they are sent, by
-//! [`crate::flows::mail`].
+//! Sends mails to an SMTP server, or to a folder when none is configured. Only this module names
+//! lettre. [`crate::domain::message`] writes the mails; [`crate::flows::mail`] decides when to send
+//! them.
+
+mod smtp;
 
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use lettre::message::header::{ContentType, Header, HeaderName, HeaderValue};
 use lettre::message::{Attachment, Mailbox, MultiPart, SinglePart};
-use lettre::transport::smtp::PoolConfig;
-use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
-use secrecy::ExposeSecret;
+use lettre::{Address, Message};
+use secrecy::SecretString;
 use tokio::fs::{DirBuilder, OpenOptions};
 use tokio::io::AsyncWriteExt;
 
@@ -21,23 +23,24 @@ use crate::domain::contact::{DisplayName, Email};
 use crate::domain::ids::MailId;
 use crate::domain::message::Letter;
 use crate::domain::time::Timestamp;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::fail_point::FailPoint;
+use smtp::Smtp;
 
-/// The longest that handing one mail over may take, connecting included. lettre's own limit ends
-/// with the connection: a server that falls silent later would hold the mail for ever.
+/// The longest time for one mail, from connecting to the server's last reply. The lease on a mail
+/// lasts longer (`domain/retry.rs`).
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Who mails come from, like `Acme Licenses <licenses@acme.example>`.
+/// The sender of mails, like `Acme Licenses <licenses@acme.example>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sender(Mailbox);
 
 impl Sender {
-    /// `licenses@` a host; without a host, this machine.
+    /// Returns `licenses@` and the host, or `licenses@localhost` without one.
     #[must_use]
     pub fn of(host: Option<String>) -> Self {
         let host = host.unwrap_or_else(|| "localhost".into());
-        // The host comes out of a URL, so it is one.
+        // The host was parsed from a URL, so it is valid.
         let address = Address::new_dangerous("licenses", host);
         Self(Mailbox::new(Some("Licentia".to_owned()), address))
     }
@@ -62,66 +65,108 @@ impl FromStr for Sender {
 pub struct Mailer {
     sender: Sender,
     transport: Transport,
+    /// Whether the log names the wrong setting since the last mail that was accepted.
+    is_setting_reported: AtomicBool,
 }
 
 enum Transport {
-    Smtp(Box<AsyncSmtpTransport<Tokio1Executor>>),
+    Smtp(Box<Smtp>),
     /// One `.eml` file per mail.
     Folder(PathBuf),
     Double(Double),
 }
 
-/// Stands in for an SMTP server: gets a mail as it would be sent, and accepts it, or says why not.
+/// Stands in for an SMTP server: receives a mail as it would be sent.
 pub type Double = Box<dyn Fn(Vec<u8>) -> BoxFuture<'static, Sent> + Send + Sync>;
 
-/// What came of handing a mail over.
-pub type Sent = std::result::Result<(), String>;
+/// The outcome of sending a mail: it was accepted, or not.
+pub type Sent = std::result::Result<(), NotSent>;
+
+/// Why a mail was not sent, as a code like `RCPT 550 5.1.1`. Logs and the database get the code
+/// only: servers quote addresses and names in their responses (SECURITY 40).
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{code}")]
+pub struct NotSent {
+    code: String,
+    cause: Cause,
+    response: Option<SecretString>,
+}
+
+/// What a mail that was not sent waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Nothing: a retry may succeed.
+    Temporary,
+    /// The server refuses this mail permanently (5xx): a retry cannot succeed.
+    Refused,
+    /// The server refuses us permanently until this setting is corrected.
+    Setting(&'static str),
+}
+
+impl NotSent {
+    /// A failure that a retry may mend.
+    #[must_use]
+    pub fn temporary(code: impl Into<String>) -> Self {
+        Self { code: code.into(), cause: Cause::Temporary, response: None }
+    }
+
+    /// A permanent refusal of this mail.
+    #[must_use]
+    pub fn refused(code: impl Into<String>) -> Self {
+        Self { code: code.into(), cause: Cause::Refused, response: None }
+    }
+
+    /// What the mail waits for.
+    #[must_use]
+    pub fn cause(&self) -> Cause {
+        self.cause
+    }
+
+    /// The server's response in its own words, for the terminal of the operator who sends a test
+    /// mail; never for a log.
+    #[must_use]
+    pub fn response(&self) -> Option<&SecretString> {
+        self.response.as_ref()
+    }
+}
 
 /// Who a mail goes to.
 #[derive(Clone, Debug)]
 pub struct Recipient {
     /// The address.
     pub email: Email,
-    /// The name beside it.
+    /// The name beside it; none unless the address is verified (SECURITY 34).
     pub name: Option<DisplayName>,
 }
 
 impl Mailer {
-    /// As the configuration says.
+    /// Returns the mailer that the configuration describes. Nothing is connected yet.
     ///
     /// # Errors
-    /// [`Error::Setup`] when the SMTP URL is none.
+    /// [`crate::error::Error::Setup`] when TLS cannot be used with the SMTP server's name.
     pub fn new(config: &Config) -> Result<Self> {
         let transport = match &config.email.smtp_url {
             None => Transport::Folder(config.email.folder.clone()),
-            Some(url) => {
-                let smtp = AsyncSmtpTransport::<Tokio1Executor>::from_url(url.expose_secret());
-                // The error is not shown: it may repeat the password.
-                let smtp = smtp.map_err(|_| {
-                    Error::setup(
-                        "`email.smtp_url`: use smtps://USER:PASSWORD@HOST, \
-                         smtp://USER:PASSWORD@HOST:587?tls=required, or smtp://HOST:25",
-                    )
-                })?;
-                // A connection for each mail: one that was left in the middle of a dialogue must not
-                // be used again, or the answers to the last mail count for the next.
-                let smtp = smtp.pool_config(PoolConfig::new().max_size(0));
-                Transport::Smtp(Box::new(smtp.timeout(Some(SEND_TIMEOUT)).build()))
-            }
+            Some(server) => Transport::Smtp(Box::new(Smtp::new(server)?)),
         };
-        Ok(Self { sender: config.email.from.clone(), transport })
+        Ok(Self::with(config, transport))
     }
 
-    /// Hands everything to a double.
+    /// Returns a mailer that gives every mail to a double.
     #[must_use]
     pub fn double(config: &Config, double: Double) -> Self {
-        Self { sender: config.email.from.clone(), transport: Transport::Double(double) }
+        Self::with(config, Transport::Double(double))
     }
 
-    /// Hands one mail over, then passes the place `at`. When it returns, the mail was accepted.
+    fn with(config: &Config, transport: Transport) -> Self {
+        let sender = config.email.from.clone();
+        Self { sender, transport, is_setting_reported: AtomicBool::new(false) }
+    }
+
+    /// Sends one mail, then passes the place `at`. It was accepted when this returns `Ok`.
     ///
     /// # Errors
-    /// Why it was not accepted.
+    /// [`NotSent`]. A wrong setting is logged as an error, once until a mail is accepted again.
     pub async fn send(
         &self,
         id: &MailId,
@@ -131,31 +176,48 @@ impl Mailer {
         at: FailPoint<'_>,
     ) -> Sent {
         let message = self.message(id, to, letter, now)?;
-        self.hand_over(id, message).await?;
-        at.reach();
-        Ok(())
+        let sent = self.transmit(id, &message).await;
+        match &sent {
+            Ok(()) => {
+                self.is_setting_reported.store(false, Ordering::Relaxed);
+                at.reach();
+            }
+            Err(NotSent { cause: Cause::Setting(setting), code, .. }) => {
+                if !self.is_setting_reported.swap(true, Ordering::Relaxed) {
+                    tracing::error!(setting, code, "no mail can be sent; correct this setting");
+                }
+            }
+            Err(_) => {}
+        }
+        sent
     }
 
-    async fn hand_over(&self, id: &MailId, message: Message) -> Sent {
+    async fn transmit(&self, id: &MailId, message: &Message) -> Sent {
+        let content = message.formatted();
         match &self.transport {
             Transport::Smtp(smtp) => {
-                let sent = tokio::time::timeout(SEND_TIMEOUT, smtp.send(message)).await;
-                let silence = |_| format!("no answer within {} seconds", SEND_TIMEOUT.as_secs());
-                sent.map_err(silence)?.map(drop).map_err(told)
+                let content = String::from_utf8(content)
+                    .map_err(|_| NotSent::temporary("the mail is not UTF-8"))?;
+                let sent = smtp.send(message.envelope(), &content);
+                tokio::time::timeout(SEND_TIMEOUT, sent).await.unwrap_or_else(|_| {
+                    let seconds = SEND_TIMEOUT.as_secs();
+                    Err(NotSent::temporary(format!("no response within {seconds} seconds")))
+                })
             }
-            Transport::Double(double) => double(message.formatted()).await,
+            Transport::Double(double) => double(content).await,
             Transport::Folder(folder) => {
                 let path = folder.join(format!("{id}.eml"));
-                // For the owner's eyes only: whoever has a license can use it.
+                // Readable by the owner only: anyone who has a license can use it.
                 let written = async {
                     DirBuilder::new().recursive(true).mode(0o700).create(folder).await?;
                     let mut options = OpenOptions::new();
                     options.write(true).create(true).truncate(true).mode(0o600);
                     let mut file = options.open(&path).await?;
-                    file.write_all(&message.formatted()).await?;
+                    file.write_all(&content).await?;
                     file.sync_all().await
                 };
-                written.await.map_err(|error| format!("{}: {error}", path.display()))
+                let failed = |error| NotSent::temporary(format!("{}: {error}", path.display()));
+                written.await.map_err(failed)
             }
         }
     }
@@ -166,17 +228,20 @@ impl Mailer {
         to: &Recipient,
         letter: &Letter,
         now: Timestamp,
-    ) -> std::result::Result<Message, String> {
+    ) -> std::result::Result<Message, NotSent> {
         let Mailbox { email: sender, .. } = &self.sender.0;
         let domain = sender.domain();
-        let address: Address = to.email.as_str().parse().map_err(|_| "not an address")?;
+        // lettre's errors may quote what they are about.
+        let unfit =
+            |part: &'static str| NotSent::temporary(format!("the mail has no valid {part}"));
+        let address: Address = to.email.as_str().parse().map_err(|_| unfit("recipient"))?;
         let name = to.name.as_ref().map(|name| name.as_str().to_owned());
         let both = MultiPart::alternative()
             .singlepart(SinglePart::plain(letter.text.clone()))
             .singlepart(SinglePart::html(letter.html.clone()));
         let mut parts = MultiPart::mixed().multipart(both);
         if let Some(license) = &letter.license {
-            let kind = ContentType::parse("application/jwt").map_err(|error| error.to_string())?;
+            let kind = ContentType::parse("application/jwt").map_err(|_| unfit("attachment"))?;
             let attached = Attachment::new("license.jwt".to_owned());
             parts = parts.singlepart(attached.body(license.clone(), kind));
         }
@@ -189,18 +254,11 @@ impl Mailer {
             .header(ListId(format!("<licenses.{domain}>")))
             .header(AutoSubmitted)
             .multipart(parts)
-            .map_err(|error| error.to_string())
+            .map_err(|_| unfit("headers"))
     }
 }
 
-/// Why the server did not accept it, on one line.
-fn told(error: lettre::transport::smtp::Error) -> String {
-    use std::error::Error;
-    let source = error.source().map(|source| format!(": {source}")).unwrap_or_default();
-    format!("{error}{source}").replace(['\r', '\n'], " ")
-}
-
-/// RFC 2919: lets people sort and filter these mails.
+/// Lets recipients filter these mails (RFC 2919).
 #[derive(Clone)]
 struct ListId(String);
 
@@ -218,7 +276,7 @@ impl Header for ListId {
     }
 }
 
-/// RFC 3834: keeps holiday notices from being answered to us.
+/// Prevents automatic replies, such as holiday notices (RFC 3834).
 #[derive(Clone)]
 struct AutoSubmitted;
 
@@ -233,5 +291,54 @@ impl Header for AutoSubmitted {
 
     fn display(&self) -> HeaderValue {
         HeaderValue::new(Self::name(), "auto-generated".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn mail(name: Option<DisplayName>, letter: &Letter) -> String {
+        let sender = "Acme Licenses <licenses@acme.example>".parse().unwrap();
+        let transport = Transport::Folder(PathBuf::new());
+        let mailer = Mailer { sender, transport, is_setting_reported: AtomicBool::new(false) };
+        let to = Recipient { email: "ada@example.com".parse().unwrap(), name };
+        let id = MailId::from_random(7);
+        let message = mailer.message(&id, &to, letter, Timestamp::saturating(0)).unwrap();
+        String::from_utf8(message.formatted()).unwrap()
+    }
+
+    proptest! {
+        /// Whatever a customer's name and a text contain, a mail is ASCII in lines that end with
+        /// CRLF and fit the limit of RFC 5321, and its header has the fields that we wrote.
+        #[test]
+        fn security_30_no_text_adds_a_header_or_breaks_a_line(
+            name in "\\PC{1,200}",
+            text in any::<String>(),
+        ) {
+            let name = name.parse::<DisplayName>().ok();
+            let letter = Letter {
+                subject: format!("Your license {}", name.as_ref().map_or("", DisplayName::as_str)),
+                text: text.clone(),
+                html: text,
+                license: Some("a.b.c".to_owned()),
+            };
+            let mail = mail(name, &letter);
+            prop_assert!(mail.is_ascii());
+            for line in mail.split("\r\n") {
+                prop_assert!(!line.contains(['\r', '\n']) && line.len() <= 998, "{line:?}");
+            }
+            let (head, _) = mail.split_once("\r\n\r\n").unwrap();
+            let fields: Vec<_> = head
+                .split("\r\n")
+                .filter(|line| !line.starts_with([' ', '\t']))
+                .map(|line| line.split(':').next().unwrap().to_ascii_lowercase())
+                .collect();
+            let expected = ["from", "to", "subject", "date", "message-id", "list-id",
+                "auto-submitted", "mime-version", "content-type"];
+            prop_assert_eq!(fields, expected);
+        }
     }
 }

@@ -233,8 +233,7 @@ impl Stripe {
         let answer = sent.boxed().await?;
         // The client reads JSON by its own library only.
         let text = miniserde::json::to_string(&answer);
-        serde_json::from_str(&text)
-            .map_err(|error| StripeFailure::Unreadable(format!("{path}: {error}")))
+        serde_json::from_str(&text).map_err(|error| unreadable(path, &error))
     }
 }
 
@@ -262,6 +261,31 @@ fn refused(status: u16, code: &str, param: Option<&str>) -> StripeFailure {
     }
 }
 
+/// The failure of an answer with another shape. serde's text quotes the value that does not fit,
+/// which may be an address; only the name of a missing field is one of ours (SECURITY 40).
+fn unreadable(path: &str, error: &serde_json::Error) -> StripeFailure {
+    let text = error.to_string();
+    let problem = if text.starts_with("missing field") { &*text } else { "unexpected JSON" };
+    StripeFailure::Unreadable(format!("{path}: {problem}"))
+}
+
 fn read_id<T: std::str::FromStr<Err: std::fmt::Display>>(id: &str) -> Answer<T> {
-    id.parse().map_err(|error: T::Err| StripeFailure::Unreadable(format!("{id:?}: {error}")))
+    id.parse().map_err(|error: T::Err| StripeFailure::Unreadable(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn security_40_an_answer_that_cannot_be_read_is_not_quoted() {
+        let failure = |json: &str| {
+            let error = serde_json::from_str::<List<String>>(json).unwrap_err();
+            unreadable("/v1/customers", &error).to_string()
+        };
+        let quoting = failure(r#"{"data": [], "has_more": "ada@example.com"}"#);
+        assert_eq!(quoting, "Stripe's answer cannot be read: /v1/customers: unexpected JSON");
+        let missing = failure(r#"{"has_more": false}"#);
+        assert!(missing.contains("/v1/customers: missing field `data`"), "{missing}");
+    }
 }

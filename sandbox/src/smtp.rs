@@ -117,8 +117,14 @@ impl Session {
     async fn recipient(&mut self, rest: &str) -> std::io::Result<()> {
         match (address(rest), self.fault) {
             _ if self.from.is_none() => self.say("503 MAIL first").await,
-            (_, Some(MailFault::RefuseForNow)) => self.say("451 Try again later").await,
-            (_, Some(MailFault::RefuseForGood)) => self.say("550 No such mailbox").await,
+            // Both quote the recipient, as most mail servers do.
+            (Some(to), Some(MailFault::RefuseForNow)) => {
+                self.say(&format!("451 4.7.1 <{to}>: Recipient address rejected: Greylisted")).await
+            }
+            (Some(to), Some(MailFault::RefuseForGood)) => {
+                self.say(&format!("550 5.1.1 <{to}>: Recipient address rejected: User unknown"))
+                    .await
+            }
             (Some(to), _) => {
                 self.to.push(to);
                 self.say("250 OK").await

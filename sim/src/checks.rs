@@ -1,6 +1,7 @@
 //! What must hold when everything has settled: the invariants A to G.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::PoisonError;
 
 use licentia::domain::ids::CustomerId;
 use licentia::domain::inbox::LeasedEvent;
@@ -73,10 +74,16 @@ pub async fn fresh_work_is_done(history: &mut History, since: i64) -> Result<()>
     Ok(())
 }
 
-/// Nothing is given up but after days, and several tries (A, C).
+/// Nothing is given up but after days, and several tries (A, C), or when the mail server refused it
+/// permanently.
 async fn given_up_late(history: &mut History) -> Result<()> {
+    let refused =
+        history.world.refused_mails.lock().unwrap_or_else(PoisonError::into_inner).clone();
     for item in items(history).await? {
         let Some(at) = item.given_up_at else { continue };
+        if refused.contains(&item.id) {
+            continue;
+        }
         let age = at - item.since;
         if age < retry::GIVE_UP_AFTER - 2 * WRONG_CLOCK || item.attempts < LEAST_TRIES {
             let Item { id, kind, attempts, .. } = item;

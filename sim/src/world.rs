@@ -9,7 +9,8 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::{Either, select};
 use licentia::domain::webhook::EVENT_TYPES;
-use licentia::{mailer, stripe};
+use licentia::mailer::{self, NotSent};
+use licentia::stripe;
 use licentia_sandbox::{
     ApiFault, Behavior, Call, Double, Interval, Mail, NewPrice, Options, SECRET_KEY, StartTime,
     Times,
@@ -75,6 +76,8 @@ pub struct World {
     pub weather: Arc<Weather>,
     /// What the mail server took, by Message-ID.
     pub mails: Arc<Mutex<BTreeMap<String, Arrived>>>,
+    /// The ids of mails that the mail server refused permanently.
+    pub refused_mails: Arc<Mutex<BTreeSet<String>>>,
     /// Where servers died, and how often.
     pub deaths: Arc<Mutex<BTreeMap<&'static str, usize>>>,
     /// The idempotency keys of what Stripe refused.
@@ -105,6 +108,7 @@ impl World {
             stripe: Arc::new(stripe),
             weather: Arc::default(),
             mails: Arc::default(),
+            refused_mails: Arc::default(),
             deaths: Arc::default(),
             refused: Arc::default(),
             diary: Arc::default(),
@@ -201,16 +205,21 @@ impl World {
                 world.may_wait(server).await;
                 let fails = world.dice.happens(world.weather.mail.load(Ordering::SeqCst));
                 match if fails { world.dice.below(4) } else { usize::MAX } {
-                    0 => return Err("451 not now".to_owned()),
-                    1 => return Err("550 never".to_owned()),
+                    0 => return Err(NotSent::temporary("RCPT 451")),
+                    1 => {
+                        let mut refused =
+                            world.refused_mails.lock().unwrap_or_else(PoisonError::into_inner);
+                        refused.insert(message_id(&mail));
+                        return Err(NotSent::refused("RCPT 550"));
+                    }
                     2 => {
                         world.take(&mail);
-                        return Err("the connection was closed after the data".to_owned());
+                        return Err(NotSent::temporary("DATA: no valid SMTP response"));
                     }
                     3 => {
                         world.take(&mail);
                         world.timers.sleep(server, SEND_TIMEOUT).await;
-                        return Err("no answer".to_owned());
+                        return Err(NotSent::temporary("no response"));
                     }
                     _ => world.take(&mail),
                 }
@@ -222,12 +231,18 @@ impl World {
     }
 
     fn take(&self, mail: &[u8]) {
+        let id = message_id(mail);
         let mail = Mail::received(0, self.now(), String::new(), Vec::new(), mail.to_vec());
-        let id = mail.header("Message-ID").trim_start_matches('<').split('@').next();
-        let id = id.unwrap_or_default().to_owned();
         let license = mail.attachments.first();
         let license = license.map(|file| String::from_utf8_lossy(&file.bytes).trim().to_owned());
         let arrived = Arrived { at: self.now(), to: mail.header("To").to_owned(), license };
         self.mails.lock().unwrap_or_else(PoisonError::into_inner).insert(id, arrived);
     }
+}
+
+/// The mail's own id, which its Message-ID begins with.
+fn message_id(mail: &[u8]) -> String {
+    let mail = Mail::received(0, 0, String::new(), Vec::new(), mail.to_vec());
+    let id = mail.header("Message-ID").trim_start_matches('<').split('@').next();
+    id.unwrap_or_default().to_owned()
 }

@@ -1,4 +1,4 @@
-//! `licentia email`: what the mails look like, and whether they arrive.
+//! `licentia email`: shows the mails, sends a test mail, and retries the mails that were given up.
 
 use std::process::ExitCode;
 
@@ -9,6 +9,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::domain::contact::Email;
 use crate::domain::message::Kind;
+use crate::domain::outbox::GivenUpMail;
 use crate::error::Result;
 use crate::flows::mail;
 use crate::plans;
@@ -17,16 +18,18 @@ pub const EXAMPLES: &str = "Examples:
   licentia email --preview trial
   licentia email --preview trial --html > trial.html
   licentia email --preview cancellation --ended
-  licentia email --send-test ada@example.com";
+  licentia email --send-test ada@example.com
+  licentia email --list-failed
+  licentia email --retry-failed";
 
 #[derive(Debug, Args)]
 pub struct EmailCommand {
     #[command(flatten)]
     action: Action,
-    /// With --preview: the HTML instead of the text
+    /// With --preview: show the HTML instead of the plain text
     #[arg(long, requires = "preview")]
     html: bool,
-    /// With --preview: as it looks when the license does not work any more
+    /// With --preview: show the mail for a license that no longer works
     #[arg(long, requires = "preview")]
     ended: bool,
 }
@@ -34,19 +37,31 @@ pub struct EmailCommand {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 struct Action {
-    /// Show a mail: trial, granted, upgrade, renewal, payment_pending, payment_problem or cancellation
+    /// Show a mail with a sample license. KIND is trial, granted, upgrade, renewal,
+    /// payment_pending, payment_problem or cancellation
     #[arg(long, value_name = "KIND")]
     preview: Option<Kind>,
-    /// Send a trial mail, with a license that is none, to this address
+    /// Send a trial mail with a sample license to this address
     #[arg(long, value_name = "EMAIL")]
     send_test: Option<Email>,
+    /// List the mails that were given up: refused permanently, or not accepted for three days
+    #[arg(long)]
+    list_failed: bool,
+    /// Send every mail again that was given up; the server does it within seconds
+    #[arg(long)]
+    retry_failed: bool,
 }
 
 impl EmailCommand {
     pub fn run(self, config: &Config) -> Result<ExitCode> {
-        match self.action.send_test {
-            Some(to) => send_test(config, to),
-            None => self.show(config),
+        match self.action {
+            Action { send_test: Some(to), .. } => send_test(config, to),
+            Action { list_failed: true, .. } => list_failed(config),
+            Action { retry_failed: true, .. } => {
+                let retried = with_app(config, mail::retry_given_up)?;
+                print(format_args!("{retried} mails are due again.\n"))
+            }
+            Action { .. } => self.show(config),
         }
     }
 
@@ -64,4 +79,17 @@ impl EmailCommand {
 fn send_test(config: &Config, to: Email) -> Result<ExitCode> {
     with_app(config, async |app| mail::send_test(app, Kind::Trial, to.clone()).await)?;
     print(format_args!("The mail to {to} was accepted.\n"))
+}
+
+fn list_failed(config: &Config) -> Result<ExitCode> {
+    let failed = with_app(config, mail::given_up)?;
+    for GivenUpMail { mail_id, customer_id, kind, given_up_at, last_error } in &failed {
+        let why = last_error.as_deref().unwrap_or("no reason is known");
+        print(format_args!("{mail_id}  {customer_id}  {kind}  given up {given_up_at}: {why}\n"))?;
+    }
+    match i64::try_from(failed.len()) {
+        Ok(0) => print("No mail was given up.\n"),
+        Ok(mail::MAX_LISTED) => print("… and perhaps more: these are the oldest.\n"),
+        _ => Ok(ExitCode::SUCCESS),
+    }
 }

@@ -81,7 +81,7 @@ enum Command {
     /// Make, list and revoke the keys that open /api/admin
     #[command(name = "admin-key", after_help = admin_key::EXAMPLES, subcommand_required = true)]
     AdminKey(admin_key::AdminKeyCommand),
-    /// Show what the mails look like, or send one to see whether it arrives
+    /// Preview the mails, send a test mail, or retry the mails that were given up
     #[command(after_help = email::EXAMPLES)]
     Email(email::EmailCommand),
     /// Show and replay the events from Stripe that could not be worked on

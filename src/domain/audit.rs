@@ -66,6 +66,8 @@ text_enum! {
         StripeCompared = "stripe.compared",
         /// An event was replayed.
         EventReplayed = "event.replayed",
+        /// A mail that was given up was made due again.
+        MailRetried = "mail.retried",
         /// An admin key was created.
         AdminKeyCreated = "admin_key.created",
         /// An admin key was revoked.

@@ -1,5 +1,5 @@
-//! What mails say: pure, from a license and a name to subject, text and HTML. Sending them is done
-//! by [`crate::mailer`].
+//! Writes mails: a pure function from a license and a name to a subject, a text and HTML.
+//! [`crate::mailer`] sends them.
 
 use askama::Template;
 
@@ -7,53 +7,53 @@ use crate::domain::text_enum::text_enum;
 use crate::domain::time::Timestamp;
 
 text_enum! {
-    /// What a mail is about.
+    /// The event that a mail reports.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum Kind {
-        /// Somebody signed up: the trial license.
+        /// A customer signed up: the trial license.
         Trial = "trial",
         /// An operator granted a license.
         Granted = "granted",
-        /// Something was bought: the first license for it, or one for another plan.
+        /// A customer bought a plan or changed to another one: the license for it.
         Upgrade = "upgrade",
-        /// The subscription goes on: the license for the next period.
+        /// The subscription was renewed: the license for the next period.
         Renewal = "renewal",
-        /// A payment is due or under way, and the license works meanwhile.
+        /// A payment is due or being processed; the license works until then.
         PaymentPending = "payment_pending",
-        /// A payment could not be collected; the license works for now.
+        /// A payment failed; the license works until the end of the grace period.
         PaymentProblem = "payment_problem",
-        /// The subscription ends, or has ended; the license with its last day, if it has one.
+        /// The subscription is canceled or has ended: the license until its last day, if there is one.
         Cancellation = "cancellation",
     }
 }
 
-/// What a mail is made of.
+/// What a mail is written from.
 #[derive(Clone, Debug)]
 pub struct Facts<'a> {
-    /// What it is about.
+    /// The event that it reports.
     pub kind: Kind,
     /// The product's name.
     pub product: &'a str,
-    /// Who it is for.
+    /// The customer's name, for the greeting; none unless the address is verified.
     pub name: Option<&'a str>,
-    /// The plan's name, for people.
+    /// The plan's display name.
     pub plan: &'a str,
-    /// The end of what was granted.
+    /// The end of the license; none if it does not expire.
     pub expires: Option<Timestamp>,
-    /// The license; none when there is none any more.
+    /// The license token; none once the license no longer works.
     pub token: Option<&'a str>,
 }
 
-/// A mail, before it has an address.
+/// A mail without its recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Letter {
     /// One line.
     pub subject: String,
-    /// For readers of plain text.
+    /// The body as plain text.
     pub text: String,
-    /// The same for the others.
+    /// The body as HTML.
     pub html: String,
-    /// What is attached as `license.jwt`.
+    /// The license token, attached as `license.jwt`.
     pub license: Option<String>,
 }
 
@@ -79,7 +79,7 @@ struct Html<'a> {
 }
 
 impl Letter {
-    /// Writes the mail.
+    /// Returns the mail.
     ///
     /// # Errors
     /// When a template cannot be rendered, which must not happen.
@@ -97,12 +97,12 @@ impl Letter {
     }
 }
 
-/// The subject, and the sentence under the greeting.
+/// Returns the subject, and the paragraph under the greeting.
 fn opening(kind: Kind, product: &str, plan: &str, works: bool) -> (String, String) {
     match (kind, works) {
         (Kind::Trial, _) => (
             format!("Your trial of {product}"),
-            format!("Thank you for trying {product}. This is your trial license."),
+            format!("Thank you for trying {product}. Here is your trial license."),
         ),
         (Kind::Granted, _) => {
             (format!("Your license for {product}"), format!("Here is your license for {product}."))
@@ -110,48 +110,52 @@ fn opening(kind: Kind, product: &str, plan: &str, works: bool) -> (String, Strin
         (Kind::Upgrade, _) => (
             format!("Your new license for {product}"),
             format!(
-                "Your plan for {product} is {plan} now. This is your license for it; it takes the \
-                 place of the one before. An app that is online finds it by itself."
+                "You are now on the {plan} plan of {product}. Here is your new license. It \
+                 replaces your previous one. An app that is online picks it up automatically."
             ),
         ),
         (Kind::Renewal, _) => (
-            format!("Your license for {product} goes on"),
+            format!("Your license for {product} has been renewed"),
             format!(
-                "Your subscription to {product} goes on, and this is your license for it. An app \
-                 that is online finds it by itself."
+                "Your subscription to {product} has been renewed. Here is your new license. An app \
+                 that is online picks it up automatically."
             ),
         ),
         (Kind::PaymentPending, _) => (
             format!("A payment for {product} is due"),
             format!(
-                "A payment for {product} is due or under way. A card or a bank debit is charged by itself; \
-                 an invoice that was sent to you is to be paid by its day. This license works until the \
-                 day below; another comes with the payment."
+                "A payment for {product} is due or being processed. If you pay by card or direct \
+                 debit, there is nothing you need to do. If you received an invoice, please pay it \
+                 by its due date. This license works until the date below. We will send you a new \
+                 one as soon as we receive the payment."
             ),
         ),
         (Kind::PaymentProblem, true) => (
-            format!("A payment for {product} did not go through"),
+            format!("Your payment for {product} failed"),
             format!(
-                "A payment for {product} did not go through, and will be tried again. Please look \
-                 at how you pay. Your license works until the day below."
+                "We could not collect your payment for {product}. Please update your payment \
+                 method; we will then try again. Your license works until the date below."
             ),
         ),
         (Kind::PaymentProblem, false) => (
-            format!("A payment for {product} did not go through"),
-            format!("A payment for {product} did not go through. Please look at how you pay."),
+            format!("Your payment for {product} failed"),
+            format!(
+                "We could not collect your payment for {product}. Please update your payment \
+                 method."
+            ),
         ),
         (Kind::Cancellation, true) => (
-            format!("Your subscription to {product} ends"),
+            format!("Your subscription to {product} has been canceled"),
             format!(
-                "Your subscription to {product} is cancelled. Your license works until the day \
-                 below, and nothing will be charged any more."
+                "Your subscription to {product} has been canceled, and you will not be charged \
+                 again. Your license works until the date below."
             ),
         ),
         (Kind::Cancellation, false) => (
             format!("Your license for {product} has ended"),
             format!(
-                "Your license for {product} has ended: the subscription is over, or its payment was \
-                 given back or disputed. You are welcome back at any time."
+                "Your license for {product} has ended, because your subscription ended, or because \
+                 its payment was refunded or disputed. You can subscribe again at any time."
             ),
         ),
     }
@@ -181,7 +185,7 @@ mod tests {
             assert!(text.contains("a.b.c"), "{text}");
         }
         let forever = Letter::write(&Facts { kind: Kind::Granted, ..FACTS }).unwrap();
-        assert!(forever.text.contains("Valid without end"), "{}", forever.text);
+        assert!(forever.text.contains("Does not expire"), "{}", forever.text);
     }
 
     #[test]
@@ -202,9 +206,14 @@ mod tests {
     }
 
     #[test]
-    fn what_a_customer_typed_is_escaped_security_21() {
-        let letter = Letter::write(&FACTS).unwrap();
-        assert!(letter.text.contains("Hello Ada <script>,"), "{}", letter.text);
-        assert!(!letter.html.contains("<script>"), "{}", letter.html);
+    fn security_21_every_text_is_escaped_in_html() {
+        for kind in Kind::ALL {
+            let typed = "<script>&\"'";
+            let facts = Facts { kind, product: typed, name: Some(typed), plan: typed, ..FACTS };
+            let letter = Letter::write(&Facts { token: Some(typed), ..facts }).unwrap();
+            assert!(letter.text.contains(&format!("Hello {typed},")), "{}", letter.text);
+            assert!(!letter.html.contains("<script>"), "{}", letter.html);
+            assert!(!letter.html.contains("&\"'"), "{}", letter.html);
+        }
     }
 }

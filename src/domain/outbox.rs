@@ -40,6 +40,23 @@ row! {
     }
 }
 
+row! {
+    /// A mail that was given up.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct GivenUpMail {
+        /// Its own id.
+        pub mail_id: MailId,
+        /// Who should have received it.
+        pub customer_id: CustomerId,
+        /// What it is about: a [`Kind`], or one of a newer version.
+        pub kind: String,
+        /// When it was given up.
+        pub given_up_at: Timestamp,
+        /// The code of the last failure.
+        pub last_error: Option<String>,
+    }
+}
+
 impl Leased for LeasedMail {
     const QUEUE: Queue = Queue {
         table: "outbox",

@@ -1,23 +1,27 @@
-//! Mail: written into the outbox by the transaction of what it tells, and sent from there, at least
-//! once. A repeat carries the same Message-ID.
+//! Mail: the transaction that changes something writes the mail about it into the outbox. It is sent
+//! from there at least once; a repeat has the same Message-ID.
+
+use secrecy::ExposeSecret;
+use serde_json::json;
 
 use crate::app::App;
+use crate::domain::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::contact::{DisplayName, Email};
 use crate::domain::ids::{CustomerId, LicenseId, MailId};
 use crate::domain::license::{Phase, Source};
 use crate::domain::message::{Facts, Kind, Letter};
-use crate::domain::outbox::{LeasedMail, NewMail};
+use crate::domain::outbox::{GivenUpMail, LeasedMail, NewMail};
 use crate::domain::plan::Catalog;
 use crate::domain::queue::Leased;
 use crate::domain::retry;
 use crate::domain::time::{DAY, Timestamp};
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
-use crate::flows::{brief, queue};
-use crate::mailer::Recipient;
+use crate::flows::{audit, brief, queue};
+use crate::mailer::{Cause, NotSent, Recipient};
 use crate::store::Tx;
 
-/// Writes a mail with a license into the outbox, within the transaction that issued the license.
+/// Writes a mail about a license into the outbox, in the transaction that changed the license.
 pub(super) async fn due(
     app: &App,
     tx: &mut Tx,
@@ -30,7 +34,7 @@ pub(super) async fn due(
     tx.insert_mail(NewMail { mail_id, customer_id, license_id, kind }, now).await
 }
 
-/// Takes mails that are due, `most` at the most.
+/// Leases the mails that are due, `most` at the most.
 ///
 /// # Errors
 /// A failure of the database.
@@ -38,20 +42,21 @@ pub async fn take_due(app: &App, most: usize) -> Result<Vec<LeasedMail>> {
     queue::take(app, most, Place::MailTaken).await
 }
 
-/// Sends a mail that was taken.
+/// Sends a leased mail. One that is not accepted is retried with backoff; one that the server
+/// refuses permanently is given up at once (SECURITY 41).
 ///
 /// # Errors
-/// A failure of the database. That the mail is not accepted is none: it is tried again later.
+/// A failure of the database only.
 pub async fn send(app: &App, mail: &LeasedMail) -> Result<()> {
     let sent = match compose(app, mail).await {
         Ok(Some((to, letter))) => {
             let at = app.fail_points.at(Place::MailAccepted);
             app.mailer.send(&mail.mail_id, &to, &letter, mail.created_at, at).await
         }
-        // The customer was deleted meanwhile, and the mail with it.
+        // The customer was deleted in the meantime, and the mail with them.
         Ok(None) => return Ok(()),
-        // A mail that cannot be written must not be tried for ever, nor hold up the others.
-        Err(Error::Internal(problem)) => Err(problem),
+        // A mail that cannot be rendered must not be retried forever, nor hold up the others.
+        Err(Error::Internal(problem)) => Err(NotSent::temporary(problem)),
         Err(error) => return Err(error),
     };
     let now = app.now();
@@ -61,51 +66,62 @@ pub async fn send(app: &App, mail: &LeasedMail) -> Result<()> {
             tx.mail_sent(mail, now).await?;
             metrics::counter!("licentia_mails_total", "result" => "sent").increment(1);
         }
-        Err(error) => {
-            let error = brief(&error);
-            let due = retry::next(mail.since(), mail.attempts, now, app.random.bits());
-            tracing::warn!(mail_id = %mail.mail_id, error, given_up = due.is_none(), "not accepted");
+        Err(not_sent) => {
+            let error = brief(&not_sent.to_string());
+            let (due, result) = match not_sent.cause() {
+                Cause::Refused => (None, "refused"),
+                Cause::Temporary | Cause::Setting(_) => {
+                    let random = app.random.bits();
+                    (retry::next(mail.since(), mail.attempts, now, random), "failed")
+                }
+            };
+            tracing::warn!(mail_id = %mail.mail_id, error, given_up = due.is_none(), "not sent");
             tx.failed(mail, &error, due, now).await?;
-            metrics::counter!("licentia_mails_total", "result" => "failed").increment(1);
+            metrics::counter!("licentia_mails_total", "result" => result).increment(1);
         }
     }
     tx.commit(app.fail_points.at(Place::MailNoted)).await?;
     Ok(())
 }
 
-/// Who a mail goes to, and what it says.
+/// Returns the recipient and the text of a mail, or `None` if the customer was deleted.
+///
+/// A name reaches a mailbox only once its owner has verified the address: anybody can sign up with
+/// a stranger's address, and could write to them by the name (SECURITY 34).
 async fn compose(app: &App, mail: &LeasedMail) -> Result<Option<(Recipient, Letter)>> {
     let mut tx = app.store.read().await?;
     let customer = tx.customer(&mail.customer_id).await?;
     let license = tx.license(&mail.license_id).await?;
     let (Some(customer), Some(mut license)) = (customer, license) else { return Ok(None) };
+    let is_verified = tx.is_email_verified(&customer.user_id).await?;
+    let name = customer.name.filter(|_| is_verified);
     let mut kind = mail.kind.parse().map_err(|_| {
         Error::Internal(format!("this version does not know mails of the kind {:?}", mail.kind))
     })?;
     let carries = !matches!(kind, Kind::PaymentProblem | Kind::Cancellation);
     if carries && license.revoked_at.is_some() {
-        // Taken back since, because its key was: the one in its place is what works.
+        // Revoked since then, with its key: its successor works.
         license = tx.current_license(&mail.customer_id).await?.unwrap_or(license);
     }
     let term = license.term();
     let works = license.works(app.now());
-    // Somebody whose first payment failed has nothing that it could be about.
+    // After a first payment that failed there is no license of a subscription.
     let works = works && (kind != Kind::PaymentProblem || license.source == Source::Subscription);
     if carries && !works {
-        // It ended while nobody accepted the mail.
+        // It ended before a mail server accepted the mail.
         kind = Kind::Cancellation;
     }
     let facts = Facts {
         kind,
         product: app.plans.product.as_str(),
-        name: customer.name.as_ref().map(DisplayName::as_str),
+        name: name.as_ref().map(DisplayName::as_str),
         plan: app.plans.plan(&license.plan).map_or(&*license.plan, |plan| &plan.name),
-        // Past what was paid, the day that counts is the last of the grace.
+        // After the paid period, the license works until the end of its grace period.
         expires: if term.phase(app.now()) == Phase::Active { term.expires } else { term.ends() },
         token: Some(license.token.as_str()).filter(|_| works),
     };
     let letter = write(&facts)?;
-    Ok(Some((Recipient { email: customer.email, name: customer.name }, letter)))
+    Ok(Some((Recipient { email: customer.email, name }, letter)))
 }
 
 fn write(facts: &Facts<'_>) -> Result<Letter> {
@@ -113,7 +129,46 @@ fn write(facts: &Facts<'_>) -> Result<Letter> {
         .map_err(|error| Error::Internal(format!("a mail cannot be written: {error}")))
 }
 
-/// A mail as it would look, with a license that is none, or as it looks without one.
+/// Mails that are listed, or made due again in one transaction.
+pub const MAX_LISTED: i64 = 1000;
+
+/// Returns the mails that were given up, the oldest first, [`MAX_LISTED`] at the most.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn given_up(app: &App) -> Result<Vec<GivenUpMail>> {
+    app.store.read().await?.given_up_mails(MAX_LISTED).await
+}
+
+/// Makes every mail due again that was given up. Returns how many.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn retry_given_up(app: &App) -> Result<usize> {
+    let now = app.now();
+    let mut retried = 0;
+    loop {
+        let mut tx = app.store.write().await?;
+        let mails = tx.given_up_mails(MAX_LISTED).await?;
+        let is_last = i64::try_from(mails.len()).is_ok_and(|count| count < MAX_LISTED);
+        for mail in mails {
+            if !tx.retry_mail(&mail.mail_id, now).await? {
+                continue;
+            }
+            let detail = json!({ "mail_id": mail.mail_id.as_str(), "last_error": mail.last_error });
+            let (actor, action) = (Actor::Operator, AuditAction::MailRetried);
+            let customer_id = Some(&mail.customer_id);
+            audit(app, &mut tx, AuditEntry { actor, action, customer_id, detail }, now).await?;
+            retried += 1;
+        }
+        tx.commit(app.fail_points.at(Place::MailsRetried)).await?;
+        if is_last {
+            return Ok(retried);
+        }
+    }
+}
+
+/// Returns a mail of this kind with a sample license, or as it looks once the license has ended.
 ///
 /// # Errors
 /// [`Error::Internal`], which must not happen.
@@ -132,15 +187,23 @@ pub fn preview(catalog: &Catalog, kind: Kind, ended: bool, now: Timestamp) -> Re
     })
 }
 
-/// Sends such a mail at once.
+/// Sends a mail of this kind at once, with a sample license.
 ///
 /// # Errors
-/// [`Error::Setup`] with what the SMTP server said.
+/// [`Error::Setup`] with the SMTP server's response.
 pub async fn send_test(app: &App, kind: Kind, to: Email) -> Result<()> {
     let letter = preview(&app.plans, kind, false, app.now())?;
     let mail_id = MailId::from_random(app.random.bits());
     let to = Recipient { email: to, name: None };
     let at = app.fail_points.at(Place::TestMailSent);
     let sent = app.mailer.send(&mail_id, &to, &letter, app.now(), at).await;
-    sent.map_err(|error| Error::setup(format!("the mail was not accepted: {error}")))
+    sent.map_err(|not_sent| {
+        let response = not_sent.response().map(|words| format!(": {:?}", words.expose_secret()));
+        let response = response.unwrap_or_default();
+        let setting = match not_sent.cause() {
+            Cause::Setting(setting) => format!("; check `{setting}`"),
+            Cause::Temporary | Cause::Refused => String::new(),
+        };
+        Error::setup(format!("the mail was not accepted ({not_sent}){response}{setting}"))
+    })
 }

@@ -176,7 +176,13 @@ impl CustomersApi {
             name: optional_name("name", request.name)?,
             company_name: optional_name("company_name", request.company_name)?,
         };
-        let made = signup::signup(app, request, client.name).await?;
+        let mail = throttle.mail_budget.reserve(client.address, app.now())?;
+        let made = signup::signup(app, request, client.name).await;
+        if made.is_err() {
+            // No account, no mail. A caller who hangs up is not known to have failed, and counts.
+            throttle.mail_budget.give_back(mail);
+        }
+        let made = made?;
         throttle.succeeded(&account, client.address);
         let license = LicenseView::new(made.license, app.now())?;
         Ok(SignUpResponse::Created(Json(SignedUp {

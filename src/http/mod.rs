@@ -13,6 +13,7 @@ mod health;
 mod input;
 mod keys;
 mod licenses;
+mod mail_budget;
 mod metrics;
 pub mod openapi;
 mod orders;

@@ -14,6 +14,7 @@ use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::mail_budget::MailBudget;
 use crate::domain::ids::{AdminKeyId, CustomerId};
 use crate::error::{Error, Result};
 
@@ -52,6 +53,8 @@ const MAX_OWNERS: usize = 100_000;
 
 /// The buckets.
 pub struct Throttle {
+    /// Mails to new mailboxes.
+    pub mail_budget: MailBudget,
     account_from_address: Buckets<(String, IpAddr)>,
     account: Buckets<String>,
     address: Buckets<IpAddr>,
@@ -64,6 +67,7 @@ pub struct Throttle {
 impl Default for Throttle {
     fn default() -> Self {
         Self {
+            mail_budget: MailBudget::default(),
             account_from_address: Buckets::new(ACCOUNT_FROM_ADDRESS),
             account: Buckets::new(ACCOUNT),
             address: Buckets::new(ADDRESS),

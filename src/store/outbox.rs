@@ -4,7 +4,8 @@
 use super::Tx;
 use super::statement::sql;
 use crate::domain::column::Parameter;
-use crate::domain::outbox::{LeasedMail, NewMail};
+use crate::domain::ids::MailId;
+use crate::domain::outbox::{GivenUpMail, LeasedMail, NewMail};
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 
@@ -28,5 +29,29 @@ impl Tx {
     /// Notes that a mail was accepted. Returns whether the lease still held.
     pub async fn mail_sent(&mut self, mail: &LeasedMail, now: Timestamp) -> Result<bool> {
         self.done(mail, vec![("attempts", (mail.attempts + 1).to_value())], now).await
+    }
+
+    /// Returns the mails that were given up, the oldest first, `most` at the most.
+    pub async fn given_up_mails(&mut self, most: i64) -> Result<Vec<GivenUpMail>> {
+        sql!(
+            self,
+            fetch_all: GivenUpMail,
+            "SELECT mail_id, customer_id, kind, given_up_at, last_error FROM outbox
+             WHERE given_up_at IS NOT NULL ORDER BY given_up_at, mail_id LIMIT $1",
+            most,
+        )
+    }
+
+    /// Makes a mail due again that was given up. Returns whether it still was.
+    pub async fn retry_mail(&mut self, id: &MailId, now: Timestamp) -> Result<bool> {
+        let written = sql!(
+            self,
+            execute,
+            "UPDATE outbox SET given_up_at = NULL, due_at = $2, attempts = 0
+             WHERE mail_id = $1 AND given_up_at IS NOT NULL",
+            id,
+            now,
+        )?;
+        Ok(written > 0)
     }
 }

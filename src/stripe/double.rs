@@ -7,7 +7,7 @@ use serde_json::Value;
 use stripe_client_core::StripeMethod;
 use url::form_urlencoded;
 
-use super::{Answer, StripeFailure, refused};
+use super::{Answer, StripeFailure, refused, unreadable};
 use crate::domain::ids::AttemptId;
 
 /// Gets a call, and answers with a status and a body; with nothing, where no answer came.
@@ -48,8 +48,9 @@ impl Call {
 pub(super) async fn call<T: DeserializeOwned>(double: &Double, call: Call) -> Answer<T> {
     let path = call.path.clone();
     match double(call).await {
-        Some((200..=299, body)) => serde_json::from_value(body)
-            .map_err(|error| StripeFailure::Unreadable(format!("{path}: {error}"))),
+        Some((200..=299, body)) => {
+            serde_json::from_value(body).map_err(|error| unreadable(&path, &error))
+        }
         Some((_, Value::String(page))) => Err(StripeFailure::Unreadable(page)),
         Some((status, body)) => {
             let said = |name: &str| body["error"][name].as_str();

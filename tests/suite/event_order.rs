@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use licentia_sandbox::{ApiFault, Card, Options, Sending, Times};
 
+use crate::harness::BEHIND_A_PROXY;
 use crate::harness::database::{number, texts};
 use crate::harness::shop::{Buyer, Shop};
 
@@ -41,7 +42,8 @@ async fn state(shop: &Shop, buyer: &Buyer) -> Vec<String> {
 
 /// A shop where nothing is delivered by itself.
 async fn quiet_shop() -> Shop {
-    Shop::open_with(Options { sending: Sending::Manual, ..Options::default() }, &[]).await
+    let options = Options { sending: Sending::Manual, ..Options::default() };
+    Shop::open_with(options, &[BEHIND_A_PROXY]).await
 }
 
 /// The events that were made after the first `count`.

@@ -48,7 +48,7 @@ async fn a_year_of_a_subscription_renewed_cancelled_and_over_stripe_11() {
     assert_eq!(shop.orders(&ada).await.len(), 2);
     assert_eq!(
         subjects(&shop),
-        ["Your new license for acme-app", "Your license for acme-app goes on"]
+        ["Your new license for acme-app", "Your license for acme-app has been renewed"]
     );
 
     shop.sandbox.cancel(&shop.subscription_of(&session), true).unwrap();
@@ -137,7 +137,7 @@ async fn while_a_bank_debit_for_a_renewal_is_on_its_way_the_license_works_stripe
         shop.pass_days(&mut ada, 3).await;
         if pays {
             must_have(&shop, &ada, "professional", "active", SECOND).await;
-            assert_eq!(subjects(&shop)[2..], ["Your license for acme-app goes on"]);
+            assert_eq!(subjects(&shop)[2..], ["Your license for acme-app has been renewed"]);
         } else {
             assert_eq!(shop.subscription(&ada).await["status"], "past_due");
             must_have(&shop, &ada, "professional", "grace", FIRST).await;

@@ -1,9 +1,14 @@
 //! No secret is in the log, at any level.
 
-use licentia_sandbox::{Card, Interval, NewPrice, Options, Sandbox, SignatureTime};
+use std::time::Duration;
+
+use licentia_sandbox::{
+    Card, Interval, MailFault, NewPrice, Options, Sandbox, SignatureTime, Times,
+};
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::harness::database::number;
 use crate::harness::process::{Server, licentia, run};
 use crate::harness::shop::session_of;
 use crate::harness::{Answer, Client, TestDatabase};
@@ -98,6 +103,21 @@ impl Logged {
         self.sandbox.mails_arrived(2).await;
     }
 
+    /// Signs up whom the mail server refuses permanently, and waits until the mail is given up.
+    async fn be_refused(&self) {
+        // The trial, which was refused for now.
+        self.sandbox.mails_arrived(1).await;
+        self.sandbox.faults().mail(MailFault::RefuseForGood, Times::Next(1));
+        let signup = json!({ "email": "canary.refused@example.com", "password": PASSWORD });
+        let client = &self.server.client;
+        assert_eq!(client.post("/api/customers/signup", &signup).await.status, 201);
+        let store = self.database.open().await;
+        let given_up = "SELECT COUNT(*) FROM outbox WHERE given_up_at IS NOT NULL";
+        while number(&store, given_up).await == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Makes an admin key and uses it, rightly and wrongly. Answers it.
     async fn make_admin_key(&self, me: &Client) -> String {
         let mut make = licentia(self.directory.path());
@@ -116,9 +136,12 @@ impl Logged {
 }
 
 #[tokio::test]
-async fn canaries_at_the_finest_level_security_31() {
+async fn security_31_40_canaries_at_the_finest_level() {
     let service = Logged::start().await;
+    // The mail server's refusals and Stripe's quote the address.
+    service.sandbox.faults().mail(MailFault::RefuseForNow, Times::Next(1));
     let signed_up = service.sign_up_and_try().await;
+    service.be_refused().await;
     let (token, license) = (signed_up.text("/access_token"), signed_up.text("/license/token"));
     let me = service.server.client.with_token(token);
     service.buy(&me).await;
@@ -129,12 +152,17 @@ async fn canaries_at_the_finest_level_security_31() {
     let log = std::fs::read_to_string(service.directory.path().join("server.log")).unwrap();
     let request_id = signed_up.header("x-request-id");
     assert!(log.contains("DEBUG") && log.contains(request_id), "the log is not at its finest");
+    for code in ["RCPT 451 4.7.1", "RCPT 550 5.1.1"] {
+        assert!(log.contains(code), "the log does not say {code}");
+    }
     let (_, signature) = license.rsplit_once('.').unwrap();
     let secrets = [
         PASSWORD,
         "canary-password",
         EMAIL,
         "canary.second",
+        "canary.refused",
+        "Recipient address rejected",
         "Canary Name",
         PASSPHRASE,
         "$argon2id",

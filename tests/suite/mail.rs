@@ -3,12 +3,15 @@
 use std::fs;
 use std::path::PathBuf;
 
+use licentia::domain::message::Kind;
 use licentia::domain::outbox::LeasedMail;
 use licentia::fail_point::{FailPoints, Place};
+use licentia_sandbox::{MailFault, Options, Sandbox, Times};
+use serde_json::json;
 
-use crate::harness::database::execute;
+use crate::harness::database::{execute, number, texts};
 use crate::harness::process::{Server, licentia, run};
-use crate::harness::{TestApp, TestDatabase};
+use crate::harness::{BEHIND_A_PROXY, PASSWORD, TestApp, TestDatabase};
 
 fn mails(app: &TestApp) -> Vec<PathBuf> {
     let folder = fs::read_dir(app.directory.path().join("mail")).into_iter().flatten();
@@ -55,6 +58,181 @@ async fn nothing_is_mailed_when_the_sign_up_failed() {
     let again = serde_json::json!({ "email": "ada@example.com", "password": "SecurePass123" });
     assert_eq!(app.client.post("/api/customers/signup", &again).await.status, 409);
     assert_eq!(app.count("outbox").await, 1);
+}
+
+/// Whatever somebody types at a sign-up in a stranger's name stays here; the owner of a mailbox who
+/// verified it is greeted by name.
+#[tokio::test]
+async fn security_34_nothing_typed_reaches_a_mailbox_that_is_not_verified() {
+    let app = TestApp::start().await;
+    let request = json!({
+        "email": "ada@example.com", "password": PASSWORD,
+        "name": "Canary-Buy-Pills", "company_name": "Canary-Visit-Evil",
+    });
+    let signed_up = app.client.post("/api/customers/signup", &request).await;
+    let me = app.client.with_token(signed_up.text("/access_token"));
+    me.patch("/api/customers/me", &json!({ "name": "Canary-Later" })).await;
+    let folder = app.directory.path().join("mail");
+    for (verified, named) in [("NULL", false), ("1", true)] {
+        let verify = format!("UPDATE users SET email_verified_at = {verified}");
+        execute(&app.app.store, &verify).await.unwrap();
+        for kind in Kind::ALL {
+            let again = format!("UPDATE outbox SET kind = '{kind}', sent_at = NULL");
+            execute(&app.app.store, &again).await.unwrap();
+            assert_eq!(app.send_due().await, 1);
+            let [path] = mails(&app).try_into().unwrap();
+            let mail = decoded(&fs::read_to_string(path).unwrap());
+            assert!(mail.contains("To: ") && mail.contains("ada@example.com"), "{kind}: {mail}");
+            assert_eq!(mail.contains("Hello Canary-Later,"), named, "{kind}: {mail}");
+            assert_eq!(mail.contains("Canary"), named, "{kind}: {mail}");
+            fs::remove_dir_all(&folder).unwrap();
+        }
+    }
+    // A new address is not verified, whoever the old one belonged to.
+    me.patch("/api/customers/me", &json!({ "email": "eve@example.com" })).await;
+    execute(&app.app.store, "UPDATE outbox SET sent_at = NULL").await.unwrap();
+    assert_eq!(app.send_due().await, 1);
+    let [path] = mails(&app).try_into().unwrap();
+    let mail = decoded(&fs::read_to_string(path).unwrap());
+    assert!(mail.contains("eve@example.com") && !mail.contains("Canary"), "{mail}");
+}
+
+/// A service that sends mail to the sandbox's SMTP server.
+async fn with_smtp() -> (TestApp, Sandbox) {
+    let sandbox = Sandbox::start(Options::default()).await.unwrap();
+    let url = sandbox.smtp_url();
+    let app = TestApp::start_with(&[("LICENTIA_EMAIL__SMTP_URL", &url)]).await;
+    (app, sandbox)
+}
+
+/// The errors in the outbox.
+async fn errors(app: &TestApp) -> Vec<String> {
+    let all = "SELECT last_error FROM outbox WHERE last_error IS NOT NULL ORDER BY created_at";
+    texts(&app.app.store, all).await
+}
+
+#[tokio::test]
+async fn security_40_the_outbox_keeps_codes_and_not_what_a_mail_server_says() {
+    let (app, sandbox) = with_smtp().await;
+    app.sign_up("canary@example.com").await;
+    for (fault, code) in [
+        (MailFault::RefuseForNow, "RCPT 451 4.7.1"),
+        (MailFault::Drop, "DATA: no valid SMTP response"),
+        (MailFault::AcceptThenDrop, "DATA: no valid SMTP response"),
+        (MailFault::RefuseForGood, "RCPT 550 5.1.1"),
+    ] {
+        sandbox.faults().mail(fault, Times::Next(1));
+        assert_eq!(app.send_due().await, 1);
+        assert_eq!(errors(&app).await, [code]);
+        app.clock.advance_seconds(60);
+    }
+}
+
+#[tokio::test]
+async fn security_41_a_permanent_refusal_is_given_up_at_once_and_a_temporary_one_is_retried() {
+    let (app, sandbox) = with_smtp().await;
+    let given_up = "SELECT COUNT(*) FROM outbox WHERE given_up_at IS NOT NULL";
+    app.sign_up("ada@example.com").await;
+    sandbox.faults().mail(MailFault::RefuseForNow, Times::Next(1));
+    assert_eq!(app.send_due().await, 1);
+    app.clock.advance_seconds(60);
+    assert_eq!(app.send_due().await, 1);
+    assert_eq!((sandbox.mails().len(), number(&app.app.store, given_up).await), (1, 0));
+
+    app.sign_up("bob@example.com").await;
+    sandbox.faults().mail(MailFault::RefuseForGood, Times::Next(1));
+    assert_eq!(app.send_due().await, 1);
+    app.clock.advance_days(10);
+    assert_eq!(app.send_due().await, 0);
+    assert_eq!((sandbox.mails().len(), number(&app.app.store, given_up).await), (1, 1));
+    assert_eq!(errors(&app).await, ["RCPT 550 5.1.1"]);
+
+    // The operator sees it, mends what was wrong, and sends it again.
+    let url = secrecy::ExposeSecret::expose_secret(&app.config.database_url).to_owned();
+    let email = |argument: &str| {
+        let mut command = licentia(app.directory.path());
+        run(command.args(["email", argument]).env("LICENTIA_DATABASE_URL", &url))
+    };
+    let listed = email("--list-failed");
+    assert!(
+        listed.out.starts_with("mail_") && listed.out.ends_with(": RCPT 550 5.1.1\n"),
+        "{listed:?}"
+    );
+    assert!(!listed.out.contains("bob@"), "{listed:?}");
+    assert_eq!(email("--retry-failed").out, "1 mails are due again.\n");
+    assert_eq!(email("--list-failed").out, "No mail was given up.\n");
+    app.clock.advance_days(3650);
+    assert_eq!(app.send_due().await, 1);
+    assert_eq!((sandbox.mails().len(), number(&app.app.store, given_up).await), (2, 0));
+    let audited = "SELECT COUNT(*) FROM audit_log WHERE action = 'mail.retried'";
+    assert_eq!(number(&app.app.store, audited).await, 1);
+}
+
+/// An SMTP server that refuses every connection, quoting an address. Returns its URL.
+async fn unwelcoming() -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("smtp://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let refusal = b"554 5.7.1 canary@example.com is not welcome\r\n";
+            let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, refusal).await;
+        }
+    });
+    url
+}
+
+/// A server that refuses everything says nothing about a mail: the mail waits until the operator
+/// corrects the setting.
+#[tokio::test]
+async fn security_41_a_server_that_refuses_us_gives_no_mail_up() {
+    let url = unwelcoming().await;
+    let app = TestApp::start_with(&[("LICENTIA_EMAIL__SMTP_URL", &url)]).await;
+    app.sign_up("canary@example.com").await;
+    assert_eq!(app.send_due().await, 1);
+    assert_eq!(errors(&app).await, ["connect 554 5.7.1"]);
+    app.clock.advance_seconds(60);
+    assert_eq!(app.send_due().await, 1, "it is not retried");
+}
+
+#[tokio::test]
+async fn security_41_the_log_names_the_wrong_setting_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = TestDatabase::empty(directory.path()).await;
+    let url = unwelcoming().await;
+    let server = Server::start(directory.path(), &database, &[("LICENTIA_EMAIL__SMTP_URL", &url)]);
+    for email in ["canary@example.com", "canary2@example.com"] {
+        let request = json!({ "email": email, "password": PASSWORD });
+        assert_eq!(server.client.post("/api/customers/signup", &request).await.status, 201);
+    }
+    let store = database.open().await;
+    let untried = "SELECT COUNT(*) FROM outbox WHERE attempts < 2";
+    while number(&store, untried).await > 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!(server.stop(), Some(0));
+    let log = fs::read_to_string(directory.path().join("server.log")).unwrap();
+    assert_eq!(log.matches("correct this setting").count(), 1, "{log}");
+    assert!(log.contains("email.smtp_url") && log.contains("connect 554 5.7.1"), "{log}");
+    assert!(!log.contains("canary"), "{log}");
+}
+
+#[test]
+fn security_41_a_password_that_would_be_sent_in_the_clear_prevents_the_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let refused = run(licentia(directory.path())
+        .arg("serve")
+        .env("LICENTIA_EMAIL__SMTP_URL", "smtp://ada:hunter2@mail.example:587"));
+    assert_eq!(refused.code, 1);
+    for expected in [
+        "`email.smtp_url` (LICENTIA_EMAIL__SMTP_URL): ",
+        "without TLS",
+        "smtps://",
+        "?tls=required",
+    ] {
+        assert!(refused.err.contains(expected), "{expected}\nis not in\n{}", refused.err);
+    }
+    assert!(!refused.err.contains("hunter2"), "{}", refused.err);
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
 }
 
 #[tokio::test]
@@ -111,7 +289,7 @@ async fn a_mail_of_a_newer_version_does_not_hold_up_the_others() {
 
 #[tokio::test]
 async fn two_workers_send_each_mail_once() {
-    let app = TestApp::start().await;
+    let app = TestApp::start_with(&[BEHIND_A_PROXY]).await;
     for n in 0..30 {
         app.sign_up(&format!("ada{n}@example.com")).await;
     }

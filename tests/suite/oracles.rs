@@ -180,16 +180,16 @@ async fn aiosmtpd_takes_the_mail_with_the_license() {
         (&mail["license"], &mail["filename"]),
         (&token.as_str().into(), &"license.jwt".into())
     );
-    assert!(mail["text"].as_str().unwrap().starts_with("Hello Ada Lövelace,"), "{mail}");
+    assert!(mail["text"].as_str().unwrap().starts_with("Hello,\r\n"), "{mail}");
     assert!(mail["message_id"].as_str().unwrap().ends_with("@acme.example>"), "{mail}");
 }
 
-/// Refused for now, refused for good, cut off, and left hanging after the data: in the end it is
-/// taken, and what was perhaps taken before has the same Message-ID.
+/// Refused for now, cut off, and left hanging after the data: in the end it is taken, and what was
+/// perhaps taken before has the same Message-ID.
 #[tokio::test]
 #[ignore = "needs Python: run ./scripts/test"]
 async fn aiosmtpd_that_refuses_drops_and_hangs_gets_it_in_the_end() {
-    let mut smtp = SmtpServer::start("451,554,drop,hang,ok");
+    let mut smtp = SmtpServer::start("451,drop,hang,ok");
     let (server, _directory, token) = sign_up_over_smtp(&smtp).await;
     let (hung, taken) = (smtp.mail(), smtp.mail());
     assert_eq!(

@@ -5,7 +5,7 @@ use licentia::http::openapi;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::harness::TestApp;
+use crate::harness::{BEHIND_A_PROXY, TestApp};
 
 /// Operations whose answer does not depend on who asks, or that make somebody new.
 const PUBLIC: [&str; 11] = [
@@ -24,7 +24,7 @@ const PUBLIC: [&str; 11] = [
 
 #[tokio::test]
 async fn every_operation_with_the_ids_of_another_customer_security_22() {
-    let app = TestApp::start().await;
+    let app = TestApp::start_with(&[BEHIND_A_PROXY]).await;
     let victim = app.sign_up("ada@example.com").await;
     let ada = app.client.with_token(victim.text("/access_token"));
     let sessions = ada.get("/api/customers/me/sessions").await;

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use licentia_verify::{KeySet, Rejection, verify};
 use serde_json::json;
 
-use crate::harness::{PASSWORD, START, TestApp};
+use crate::harness::{BEHIND_A_PROXY, PASSWORD, START, TestApp};
 
 #[tokio::test]
 async fn signing_up_makes_a_customer_a_trial_and_a_session() {
@@ -143,4 +143,44 @@ async fn what_is_not_json_is_named() {
     assert_eq!(nothing.problem(), (400, "invalid_request"));
     let form = app.client.post_raw(path, "application/x-www-form-urlencoded", "email=a").await;
     assert_eq!(form.problem(), (415, "unsupported_media_type"));
+}
+
+#[tokio::test]
+async fn security_34_one_address_causes_few_sign_ups_and_others_are_not_limited() {
+    let app = TestApp::start_with(&[BEHIND_A_PROXY]).await;
+    let sign_up = async |address: &str, email: &str, password: &str| {
+        let request = json!({ "email": email, "password": password });
+        app.client.at_address(address).post("/api/customers/signup", &request).await
+    };
+    let flood = "192.0.2.1";
+    assert_eq!(sign_up(flood, "ada@example.com", PASSWORD).await.status, 201);
+    // Only what causes a mail counts.
+    for _ in 0..10 {
+        assert_eq!(sign_up(flood, "ada@example.com", PASSWORD).await.status, 409);
+        assert_eq!(sign_up(flood, "bob@example.com", "short").await.status, 422);
+    }
+    for n in 1..10 {
+        assert_eq!(sign_up(flood, &format!("{n}@example.com"), PASSWORD).await.status, 201);
+    }
+    let refused = sign_up(flood, "eve@example.com", PASSWORD).await;
+    assert_eq!(refused.problem(), (429, "too_many_requests"));
+    assert_eq!(refused.header("retry-after"), "60");
+    assert_eq!((app.count("users").await, app.count("outbox").await), (10, 10));
+    assert_eq!(sign_up("192.0.2.2", "eve@example.com", PASSWORD).await.status, 201);
+    app.clock.advance_seconds(60);
+    assert_eq!(sign_up(flood, "mallory@example.com", PASSWORD).await.status, 201);
+    assert_eq!(sign_up(flood, "trent@example.com", PASSWORD).await.status, 429);
+}
+
+#[tokio::test]
+async fn security_34_a_forwarded_address_counts_only_behind_a_trusted_proxy() {
+    let app = TestApp::start().await;
+    let statuses = (0..11).map(async |n| {
+        let client = app.client.at_address(&format!("192.0.2.{n}"));
+        let request = json!({ "email": format!("{n}@example.com"), "password": PASSWORD });
+        client.post("/api/customers/signup", &request).await.status
+    });
+    let mut statuses = futures_util::future::join_all(statuses).await;
+    statuses.sort_unstable();
+    assert_eq!((statuses[9], statuses[10]), (201, 429), "{statuses:?}");
 }

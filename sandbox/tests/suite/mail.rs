@@ -74,7 +74,8 @@ async fn mails_are_refused_for_now_and_for_good() {
         let mut smtp = Smtp::connect(&stripe.sandbox).await;
         smtp.say("EHLO client").await;
         smtp.say("MAIL FROM:<>").await;
-        assert!(smtp.say("RCPT TO:<ada@example.com>").await.starts_with(code));
+        let refusal = smtp.say("RCPT TO:<ada@example.com>").await;
+        assert!(refusal.starts_with(code) && refusal.contains("<ada@example.com>"), "{refusal}");
         assert_eq!(smtp.say("RSET").await, "250 OK");
         assert_eq!(smtp.mail("Subject: x\r\n\r\n").await, "250 OK");
     }

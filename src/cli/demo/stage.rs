@@ -162,6 +162,8 @@ fn config(
     };
     let api_url = url::Url::parse(sandbox.url())
         .map_err(|error| Error::Internal(format!("{} is no URL: {error}", sandbox.url())))?;
+    let smtp_url =
+        sandbox.smtp_url().parse().map_err(|error| Error::setup(format!("`smtp_url`: {error}")))?;
     let database = directory.join("licentia.db");
     Ok(Config {
         listen: address,
@@ -175,7 +177,7 @@ fn config(
         trusted_proxies: Vec::new(),
         log: String::new(),
         email: EmailConfig {
-            smtp_url: Some(sandbox.smtp_url().into()),
+            smtp_url: Some(smtp_url),
             from: Sender::of(None),
             folder: directory.join("mail"),
         },

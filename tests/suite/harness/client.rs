@@ -15,6 +15,7 @@ pub struct Client {
     pub base: String,
     http: reqwest::Client,
     token: Option<String>,
+    forwarded_for: Option<String>,
 }
 
 /// What came back.
@@ -31,11 +32,16 @@ impl Client {
         // Shorter than the ten seconds after which the server closes an idle connection, so that no
         // request is sent into one that is being closed.
         let http = reqwest::Client::builder().pool_idle_timeout(Duration::from_secs(5));
-        Self { base, http: http.build().unwrap(), token: None }
+        Self { base, http: http.build().unwrap(), token: None, forwarded_for: None }
     }
 
     pub fn with_token(&self, token: &str) -> Self {
         Self { token: Some(token.to_owned()), ..self.clone() }
+    }
+
+    /// Returns a client with this address, for a service that trusts proxies on 127.0.0.1.
+    pub fn at_address(&self, address: &str) -> Self {
+        Self { forwarded_for: Some(address.to_owned()), ..self.clone() }
     }
 
     pub fn token(&self) -> &str {
@@ -62,6 +68,9 @@ impl Client {
         let mut request = self.http.request(method.clone(), format!("{}{path}", self.base));
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
+        }
+        if let Some(address) = &self.forwarded_for {
+            request = request.header("x-forwarded-for", address);
         }
         if let Some(body) = body {
             request = request.json(body);

@@ -37,6 +37,9 @@ pub const START: i64 = 1_795_186_800;
 /// A password that is accepted.
 pub const PASSWORD: &str = "SecurePass123";
 
+/// The setting with which `X-Forwarded-For` of a test is believed.
+pub const BEHIND_A_PROXY: (&str, &str) = ("LICENTIA_TRUSTED_PROXIES", "127.0.0.1");
+
 /// A running service.
 pub struct TestApp {
     pub client: Client,
@@ -110,9 +113,14 @@ impl TestApp {
     }
 
     /// Signs a customer up. Answers the whole answer; it was 201.
+    ///
+    /// One address may cause few sign-ups. Where the service trusts the proxy on 127.0.0.1
+    /// ([`BEHIND_A_PROXY`]), every customer has an address of their own.
     pub async fn sign_up(&self, email: &str) -> Answer {
         let request = serde_json::json!({ "email": email, "password": PASSWORD });
-        let answer = self.client.post("/api/customers/signup", &request).await;
+        let number = email.bytes().fold(0_u32, |sum, byte| sum * 31 % 65_521 + u32::from(byte));
+        let client = self.client.at_address(&format!("10.{}.{}.1", number >> 8, number & 255));
+        let answer = client.post("/api/customers/signup", &request).await;
         assert_eq!(answer.status, 201, "{answer:?}");
         answer
     }

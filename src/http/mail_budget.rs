@@ -1,0 +1,206 @@
+//! How many mails to new mailboxes one caller may cause: whoever signs up with a stranger's address
+//! has a mail sent to them (SECURITY 34). Kept in memory, per server.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::throttle::network;
+use crate::domain::time::{SKEW, Timestamp};
+use crate::error::{Error, Result};
+
+/// Mails that one address causes at once: a few people who share it, and their mistakes.
+const AT_ONCE: i64 = 10;
+
+/// After those, one address causes one mail in this time, in seconds.
+const REFILL_SECONDS: i64 = 60;
+
+/// Mails that one network causes in an hour: a company or a campus behind many addresses.
+const NETWORK_PER_HOUR: usize = 60;
+
+/// In seconds.
+const HOUR: i64 = 3600;
+
+/// Unused records are removed when there are this many more than after the last time.
+const FORGET_AFTER: usize = 10_000;
+
+/// The budgets of all addresses and networks.
+#[derive(Default)]
+pub struct MailBudget(Mutex<Records>);
+
+#[derive(Default)]
+struct Records {
+    /// When the budget of an address is full again, in epoch seconds.
+    addresses: HashMap<IpAddr, i64>,
+    /// When a network caused mails within the last hour, in epoch seconds, the oldest first.
+    networks: HashMap<IpAddr, VecDeque<i64>>,
+    /// How many records were left after the last removal.
+    kept: usize,
+}
+
+/// A mail that counts against the budget. It stays counted unless it is given back.
+#[must_use]
+pub struct Reserved {
+    address: IpAddr,
+    at: i64,
+}
+
+impl MailBudget {
+    /// Counts a mail to a new mailbox, before it is caused.
+    ///
+    /// # Errors
+    /// [`Error::TooManyRequests`] with the time until the next one, and counts nothing.
+    pub fn reserve(&self, address: IpAddr, now: Timestamp) -> Result<Reserved> {
+        let (address, at) = (network(address), now.epoch_seconds());
+        let mut records = self.lock();
+        records.forget(at);
+        // What lies further ahead than a budget lasts was counted by a clock that was ahead.
+        let latest = at + AT_ONCE * REFILL_SECONDS + SKEW;
+        let full_at = records.addresses.get(&address).filter(|full_at| **full_at <= latest);
+        let next = full_at.map_or(at, |full_at| at.max(*full_at)) + REFILL_SECONDS;
+        let caused = records.networks.entry(wide_network(address)).or_default();
+        caused.retain(|time| (at - HOUR + 1..=at + SKEW).contains(time));
+        let address_wait = next - at - AT_ONCE * REFILL_SECONDS;
+        let network_wait = match caused.front() {
+            Some(oldest) if caused.len() >= NETWORK_PER_HOUR => oldest + HOUR - at,
+            _ => 0,
+        };
+        let wait = address_wait.max(network_wait);
+        if wait > 0 {
+            let retry_after = Duration::from_secs(wait.unsigned_abs());
+            return Err(Error::TooManyRequests { retry_after });
+        }
+        caused.push_back(at);
+        records.addresses.insert(address, next);
+        Ok(Reserved { address, at })
+    }
+
+    /// Gives a mail back that was not caused after all.
+    pub fn give_back(&self, Reserved { address, at }: Reserved) {
+        let mut records = self.lock();
+        if let Some(full_at) = records.addresses.get_mut(&address) {
+            *full_at -= REFILL_SECONDS;
+        }
+        if let Some(caused) = records.networks.get_mut(&wide_network(address))
+            && let Some(place) = caused.iter().position(|time| *time == at)
+        {
+            caused.remove(place);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Records> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Records {
+    /// Removes what no longer limits anybody, once there is much of it.
+    fn forget(&mut self, at: i64) {
+        if self.addresses.len() + self.networks.len() > self.kept + FORGET_AFTER {
+            self.addresses.retain(|_, full_at| *full_at > at);
+            self.networks.retain(|_, caused| caused.back().is_some_and(|time| *time > at - HOUR));
+            self.kept = self.addresses.len() + self.networks.len();
+        }
+    }
+}
+
+/// The network that usually has one owner: /24 of IPv4, /48 of IPv6.
+fn wide_network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(address) => {
+            let [a, b, c, _] = address.octets();
+            Ipv4Addr::new(a, b, c, 0).into()
+        }
+        IpAddr::V6(address) => {
+            let [a, b, c, ..] = address.segments();
+            Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0).into()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many of so many mails an address may cause at once.
+    fn allowed(budget: &MailBudget, address: &str, second: i64, tries: usize) -> usize {
+        let (address, now) = (address.parse().unwrap(), Timestamp::saturating(second));
+        (0..tries).filter(|_| budget.reserve(address, now).is_ok()).count()
+    }
+
+    fn wait(budget: &MailBudget, address: &str, second: i64) -> u64 {
+        match budget.reserve(address.parse().unwrap(), Timestamp::saturating(second)) {
+            Err(Error::TooManyRequests { retry_after }) => retry_after.as_secs(),
+            _ => panic!("{address} may cause a mail"),
+        }
+    }
+
+    #[test]
+    fn security_34_an_address_causes_ten_mails_at_once_and_then_one_a_minute() {
+        let budget = MailBudget::default();
+        assert_eq!(allowed(&budget, "192.0.2.1", 0, 50), 10);
+        assert_eq!(wait(&budget, "192.0.2.1", 0), 60);
+        assert_eq!(wait(&budget, "192.0.2.1", 59), 1);
+        assert_eq!(allowed(&budget, "192.0.2.1", 60, 50), 1);
+        assert_eq!(allowed(&budget, "192.0.2.1", 240, 50), 3);
+        assert_eq!(allowed(&budget, "192.0.2.2", 240, 50), 10, "another address");
+        assert_eq!(allowed(&budget, "192.0.2.1", 7200, 50), 10, "full again");
+    }
+
+    #[test]
+    fn security_34_a_network_causes_sixty_mails_in_any_hour() {
+        for host in ["192.0.2.", "2001:db8:0:"] {
+            let budget = MailBudget::default();
+            let address = |n: usize| {
+                if host.ends_with('.') { format!("{host}{n}") } else { format!("{host}{n}::1") }
+            };
+            let at =
+                |second| (0..100).map(|n| allowed(&budget, &address(n), second, 3)).sum::<usize>();
+            assert_eq!((at(0), at(1800), at(3599)), (60, 0, 0), "{host}");
+            assert_eq!(wait(&budget, &address(99), 3599), 1);
+            assert_eq!(at(3600), 60, "{host}");
+            assert_eq!(allowed(&budget, "203.0.113.1", 3600, 3), 3, "another network");
+        }
+    }
+
+    #[test]
+    fn security_34_one_ipv6_household_is_one_address() {
+        let budget = MailBudget::default();
+        assert_eq!(allowed(&budget, "2001:db8::1", 0, 6), 6);
+        assert_eq!(allowed(&budget, "2001:db8::ffff:2", 0, 6), 4);
+        assert_eq!(allowed(&budget, "::ffff:192.0.2.1", 0, 6), 6);
+        assert_eq!(allowed(&budget, "192.0.2.1", 0, 6), 4);
+    }
+
+    #[test]
+    fn a_mail_that_was_not_caused_does_not_count() {
+        let budget = MailBudget::default();
+        let now = Timestamp::saturating(0);
+        for _ in 0..100 {
+            budget.give_back(budget.reserve("192.0.2.1".parse().unwrap(), now).unwrap());
+        }
+        assert_eq!(allowed(&budget, "192.0.2.1", 0, 50), 10);
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_limits_nobody_once_it_is_right() {
+        let budget = MailBudget::default();
+        for n in 0..7 {
+            allowed(&budget, &format!("192.0.2.{n}"), 365 * 86_400, 10);
+        }
+        assert_eq!(allowed(&budget, "192.0.2.1", 0, 50), 10);
+        assert_eq!(allowed(&budget, "192.0.2.1", -1, 50), 0, "a second is no reason to forget");
+    }
+
+    #[test]
+    fn what_limits_nobody_is_forgotten() {
+        let budget = MailBudget::default();
+        for n in 0..30_000_u32 {
+            let address = Ipv4Addr::from(n << 8).into();
+            let _ = budget.reserve(address, Timestamp::saturating(i64::from(n))).unwrap();
+        }
+        let records = budget.lock();
+        assert!(records.addresses.len() < 15_000, "{}", records.addresses.len());
+    }
+}
