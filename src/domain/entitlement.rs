@@ -219,6 +219,7 @@ fn granted<'c>(
     let newest = invoices.iter().filter(|invoice| invoice.amount > 0).max_by_key(|i| i.created);
     let open = newest.filter(|invoice| !invoice.is_paid(policy)).copied();
     let revoked = open.is_some_and(|invoice| invoice.is_revoked(policy));
+    let is_returned = open.is_some_and(|invoice| invoice.is_returned(policy));
     let rank = |plan: &Plan| catalog.rank(plan.id.as_str());
     let no_more_than =
         |most: Option<&'c Plan>| most.filter(|most| rank(most) < rank(plan)).unwrap_or(plan);
@@ -227,7 +228,7 @@ fn granted<'c>(
         // A subscription that bills nothing yet has no invoice.
         Status::Active if invoices.is_empty() && !subscription.awaits_payment => (plan, period_end),
         // The vendor paused collection: the license continues, but a higher plan must be paid for.
-        Status::Active if subscription.collection_paused && !revoked => {
+        Status::Active if subscription.collection_paused && !is_returned => {
             let (of_plan, _) = paid_through(own, catalog, (rank(plan), now))?;
             (no_more_than(of_plan), period_end)
         }

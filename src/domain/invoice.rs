@@ -182,15 +182,19 @@ impl Invoice {
     /// Whether it was paid, or forgiven, and what it bought is the customer's by the policy.
     #[must_use]
     pub fn is_paid(&self, policy: &Policy) -> bool {
-        if self.is_forgiven() {
-            return policy.forgiven == Bought::Keep;
-        }
-        self.status == InvoiceStatus::Paid && !self.is_revoked(policy)
+        (self.status == InvoiceStatus::Paid || self.is_forgiven()) && !self.is_revoked(policy)
     }
 
-    /// Whether it was paid, and what it bought is revoked by the policy, because the money went back.
+    /// Whether what it bought is revoked by the policy: the money went back, or the vendor forgave it.
     #[must_use]
     pub fn is_revoked(&self, policy: &Policy) -> bool {
+        let is_not_kept = self.is_forgiven() && policy.forgiven == Bought::Revoke;
+        is_not_kept || self.is_returned(policy)
+    }
+
+    /// Whether what it bought is revoked by the policy because the money went back.
+    #[must_use]
+    pub fn is_returned(&self, policy: &Policy) -> bool {
         let bought = match self.payment {
             Payment::Refunded => policy.refund,
             Payment::Disputed => policy.dispute,
