@@ -125,6 +125,7 @@ fn policy(mut section: Section) -> Policy {
         refund: section.parsed("refund").unwrap_or(usual.refund),
         dispute: section.parsed("dispute").unwrap_or(usual.dispute),
         dispute_lost: section.parsed("dispute_lost").unwrap_or(usual.dispute_lost),
+        forgiven: section.parsed("forgiven").unwrap_or(usual.forgiven),
     };
     if (policy.dispute, policy.dispute_lost) == (Bought::Revoke, Bought::Keep) {
         section.problem(

@@ -44,8 +44,14 @@ const BETWEEN_TRIES: Duration = Duration::from_millis(200);
 
 /// Objects in one page, the most that Stripe gives.
 const PAGE: &str = "100";
+const PAGE_SIZE: usize = 100;
 
-/// Pages that are read of one list: ten thousand invoices of one customer are a mistake.
+/// The most invoices, payments and subscriptions of one customer that a sync fetches, the newest first:
+/// more than 160 years of monthly renewals. Older ones were settled by earlier syncs, and a customer
+/// with more must not hold up a sync.
+const MAX_OBJECTS: usize = 2000;
+
+/// The most pages of any other list.
 const MAX_PAGES: usize = 100;
 
 /// The version that async-stripe is made for, and whose shapes `wire` has.
@@ -123,6 +129,23 @@ impl Stripe {
         let mut all = Vec::new();
         self.each(path, query, MAX_PAGES, id, |page| all.extend(page)).await?;
         Ok(all)
+    }
+
+    /// Returns the newest objects of a list, at most [`MAX_OBJECTS`], and whether these are all.
+    async fn newest<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: Form,
+        id: impl Fn(&T) -> &str,
+    ) -> Answer<(Vec<T>, bool)> {
+        let mut newest = Vec::new();
+        let listed =
+            self.each(path, query, MAX_OBJECTS / PAGE_SIZE, id, |page| newest.extend(page));
+        match listed.await {
+            Ok(()) => Ok((newest, true)),
+            Err(StripeFailure::TooLong { .. }) => Ok((newest, false)),
+            Err(error) => Err(error),
+        }
     }
 
     /// Every page of a list, one after the other, `most` at the most.

@@ -98,7 +98,7 @@ fn policy(dice: &Dice) -> Policy {
     let either = || if dice.happens(500) { Bought::Keep } else { Bought::Revoke };
     let (refund, dispute, dispute_lost) = (either(), either(), either());
     // Who takes back what is only disputed takes back what was lost: the plans file demands it.
-    Policy { refund, dispute, dispute_lost: dispute_lost.max(dispute) }
+    Policy { refund, dispute, dispute_lost: dispute_lost.max(dispute), ..Policy::default() }
 }
 
 impl History {

@@ -17,7 +17,7 @@ use crate::domain::stripe_state::StripeState;
 use crate::domain::subscription::{Item, Status, Subscription};
 use crate::domain::time::{DAY, Timestamp};
 
-use paid::{Counted, counting, covers, is_given_back, of_its_course, paid_through};
+use paid::{Counted, counting, covers, is_given_back, of_its_course, paid_after_end, paid_through};
 
 /// The least grace, in seconds, while a bank debit for a renewal is processing and Stripe reports the
 /// subscription as active (<https://docs.stripe.com/payments/sepa-debit>).
@@ -41,6 +41,8 @@ pub enum Alert {
     NoItems(StripeSubscriptionId),
     /// A subscription status that this version does not know.
     UnknownStatus(String),
+    /// The customer paid a renewal after this subscription had ended.
+    PaidAfterEnd(StripeSubscriptionId),
 }
 
 impl fmt::Display for Alert {
@@ -64,6 +66,11 @@ impl fmt::Display for Alert {
                 formatter,
                 "a subscription has the status {status:?}, which this version does not know; the \
                  license stays as it is"
+            ),
+            Self::PaidAfterEnd(id) => write!(
+                formatter,
+                "the customer paid a renewal after the subscription {id} had ended; the period is \
+                 licensed, and no renewal follows: ask whether they want a new subscription"
             ),
         }
     }
@@ -118,7 +125,7 @@ pub fn assess<'a>(
             Standing::Nothing => {}
         }
     }
-    if granting.len() > 1 {
+    if granting.iter().filter(|(.., subscription)| subscription.status.is_live()).count() > 1 {
         alerts.push(Alert::SeveralLive);
     }
     let best = granting.into_iter().max_by_key(|(rank, _, term, subscription)| {
@@ -162,6 +169,14 @@ fn standing<'c>(
             alerts.push(Alert::UnknownStatus(status.clone()));
             return Standing::Unclear;
         }
+        Status::Canceled => {
+            let Some((rank, plan, until)) = paid_after_end(subscription, invoices, catalog, now)
+            else {
+                return Standing::Nothing;
+            };
+            alerts.push(Alert::PaidAfterEnd(subscription.id.clone()));
+            return Standing::Grants(rank, plan, Term { expires: Some(until), grace_until: None });
+        }
         _ => return Standing::Nothing,
     }
     let Some((plan, item)) = subscription.plan(catalog) else {
@@ -204,6 +219,7 @@ fn granted<'c>(
     let newest = invoices.iter().filter(|invoice| invoice.amount > 0).max_by_key(|i| i.created);
     let open = newest.filter(|invoice| !invoice.is_paid(policy)).copied();
     let revoked = open.is_some_and(|invoice| invoice.is_revoked(policy));
+    let is_returned = open.is_some_and(|invoice| invoice.is_returned(policy));
     let rank = |plan: &Plan| catalog.rank(plan.id.as_str());
     let no_more_than =
         |most: Option<&'c Plan>| most.filter(|most| rank(most) < rank(plan)).unwrap_or(plan);
@@ -212,7 +228,7 @@ fn granted<'c>(
         // A subscription that bills nothing yet has no invoice.
         Status::Active if invoices.is_empty() && !subscription.awaits_payment => (plan, period_end),
         // The vendor paused collection: the license continues, but a higher plan must be paid for.
-        Status::Active if subscription.collection_paused && !revoked => {
+        Status::Active if subscription.collection_paused && !is_returned => {
             let (of_plan, _) = paid_through(own, catalog, (rank(plan), now))?;
             (no_more_than(of_plan), period_end)
         }
@@ -235,7 +251,7 @@ fn granted<'c>(
     let trialing = subscription.status == Status::Trialing;
     let tried_only = trialing || (subscription.trial_end.is_some() && !bought);
     let revoked = revoked || is_given_back(invoices, catalog, paid);
-    let grace = if revoked { 0 } else { grace(subscription, plan, open, paid, period_end) };
+    let grace = if revoked { 0 } else { grace(subscription, plan, own, open, (paid, period_end)) };
     let grace = if tried_only { grace.min(AFTER_TRIAL) } else { grace };
     let scheduled = subscription.ends_at(catalog);
     let expires = scheduled.map_or(paid, |end| end.min(paid));
@@ -250,24 +266,31 @@ fn granted<'c>(
 fn grace(
     subscription: &Subscription,
     plan: &Plan,
+    own: &Counted<'_>,
     open: Option<&Invoice>,
-    paid: Timestamp,
-    period_end: Timestamp,
+    (paid, period_end): (Timestamp, Timestamp),
 ) -> i64 {
     let usual = i64::from(plan.grace_days) * DAY;
+    // A sent invoice is paid by hand: the grace begins at the due date of the oldest one. Stripe may
+    // report `active` meanwhile, and newer invoices are due later.
+    let sent = own.invoices.iter().filter(|i| i.status == InvoiceStatus::Open && i.amount > 0);
+    if let Some(oldest) = sent.filter_map(|invoice| invoice.due).min() {
+        return (oldest.epoch_seconds() - paid.epoch_seconds()).saturating_add(usual).max(0);
+    }
     if subscription.status != Status::Active {
         return usual;
     }
-    let processing = open.is_some_and(|invoice| invoice.payment == Payment::Processing);
-    // A sent invoice has a due date, often weeks away. Afterwards Stripe reports `past_due`.
-    let due = open.filter(|invoice| invoice.status == InvoiceStatus::Open);
-    let due = due.and_then(|invoice| invoice.due).unwrap_or(paid);
-    let needed = match (processing, paid < period_end) {
+    // Nobody collects a voided renewal any more: no payment is due.
+    if open.is_some_and(|invoice| !invoice.is_collectible() && !subscription.collection_paused) {
+        return 0;
+    }
+    let is_processing = open.is_some_and(|invoice| invoice.payment == Payment::Processing);
+    let needed = match (is_processing, paid < period_end) {
         (true, _) => PROCESSING,
         (false, true) => DRAFT,
         (false, false) => 0,
     };
-    usual.max(needed).max(due.epoch_seconds() - paid.epoch_seconds())
+    usual.max(needed)
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ impl InvoiceStatus {
     }
 }
 
-/// What became of the payment for an invoice.
+/// What became of the payments for an invoice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Payment {
     /// Nothing is known beyond the invoice's own state.
@@ -52,15 +52,72 @@ pub enum Payment {
     DisputeLost,
 }
 
+/// The most that exchange rates make a dispute about everything differ from the payment, in percent.
+const EXCHANGE_PERCENT: i64 = 2;
+
+/// How much of the money that paid an invoice went back, in the currency's smallest unit, summed over
+/// all of its payments.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MoneyBack {
+    /// Refunded, or credited after the payment: to the customer's balance or out of band.
+    pub refunded: i64,
+    /// Held back while the customer's bank decides about a dispute.
+    pub disputed: i64,
+    /// Taken by a dispute that was lost.
+    pub dispute_lost: i64,
+}
+
+impl MoneyBack {
+    /// Returns what became of a payment of `paid`: what happened to all of it. A part that went back
+    /// changes nothing. A lost dispute about a part counts as a refund of that part.
+    #[must_use]
+    pub fn outcome(self, paid: i64) -> Payment {
+        let Self { refunded, disputed, dispute_lost } = self;
+        let refunded_all = refunded >= paid;
+        let is_all =
+            |amount: i64| amount.saturating_mul(100) >= paid.saturating_mul(100 - EXCHANGE_PERCENT);
+        let returned = refunded.saturating_add(dispute_lost);
+        if refunded > 0 && refunded_all {
+            Payment::Refunded
+        } else if dispute_lost > 0 && is_all(returned) {
+            Payment::DisputeLost
+        } else if disputed > 0 && is_all(returned.saturating_add(disputed)) {
+            Payment::Disputed
+        } else {
+            Payment::Unremarkable
+        }
+    }
+}
+
+impl std::ops::AddAssign for MoneyBack {
+    fn add_assign(&mut self, other: Self) {
+        self.refunded = self.refunded.saturating_add(other.refunded);
+        self.disputed = self.disputed.saturating_add(other.disputed);
+        self.dispute_lost = self.dispute_lost.saturating_add(other.dispute_lost);
+    }
+}
+
 /// One line of an invoice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
     /// The price that it bills.
     pub price: Option<String>,
-    /// The end of the time that it covers.
+    /// The end of the period that it covers.
     pub period_end: Option<Timestamp>,
-    /// In the currency's smallest unit; negative for what is given back.
+    /// In the currency's smallest unit; negative for a credit.
     pub amount: i64,
+}
+
+/// Why an invoice exists
+/// (<https://docs.stripe.com/api/invoices/object#invoice_object-billing_reason>).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BillingReason {
+    /// A subscription began, was changed, or anything else that is not named here.
+    Other,
+    /// A new period of a subscription began.
+    Renewal,
+    /// The vendor made it by hand.
+    Manual,
 }
 
 /// An invoice.
@@ -70,23 +127,29 @@ pub struct Invoice {
     pub id: InvoiceId,
     /// The subscription that it bills.
     pub subscription: Option<StripeSubscriptionId>,
-    /// Whether the vendor made it, rather than the course of the subscription.
-    pub by_hand: bool,
-    /// Where it stands.
+    /// Why it exists.
+    pub reason: BillingReason,
+    /// Its status.
     pub status: InvoiceStatus,
-    /// What it asks for, in the currency's smallest unit.
+    /// Whether the vendor wrote it off by hand, or while collection was paused. Dunning does so too,
+    /// when it gives up.
+    pub is_written_off_by_hand: bool,
+    /// What it asks for, less what was credited before it was paid, in the currency's smallest unit.
+    /// Money and a customer balance pay it alike.
     pub amount: i64,
+    /// What was credited before it was paid.
+    pub credited: i64,
     /// ISO 4217, lower case.
     pub currency: String,
-    /// When it was made.
+    /// When it was created.
     pub created: Timestamp,
-    /// Until when it is to be paid, if it is sent to the customer instead of collected.
+    /// The due date, if it is sent to the customer instead of charged.
     pub due: Option<Timestamp>,
     /// When it was paid.
     pub paid_at: Option<Timestamp>,
-    /// The payment behind it.
+    /// The payment that paid it, or else the latest.
     pub payment_intent: Option<PaymentIntentId>,
-    /// What became of that.
+    /// What became of its payments.
     pub payment: Payment,
     /// What it bills.
     pub lines: Vec<Line>,
@@ -99,15 +162,36 @@ impl Invoice {
         self.subscription.as_ref() == Some(subscription)
     }
 
-    /// Whether it was paid, and what it bought is the customer's.
+    /// Whether the vendor forgave it: a renewal that was voided or written off by hand, or an invoice
+    /// that was credited in full before it was paid, which Stripe then reports as paid.
     #[must_use]
-    pub fn is_paid(&self, policy: &Policy) -> bool {
-        self.status == InvoiceStatus::Paid && !self.is_revoked(policy)
+    pub fn is_forgiven(&self) -> bool {
+        match self.status {
+            InvoiceStatus::Void => self.reason == BillingReason::Renewal,
+            InvoiceStatus::Uncollectible => {
+                self.reason == BillingReason::Renewal && self.is_written_off_by_hand
+            }
+            InvoiceStatus::Paid => self.credited > 0 && self.amount == 0,
+            InvoiceStatus::Draft | InvoiceStatus::Open => false,
+        }
     }
 
-    /// Whether it was paid, and what it bought is taken back since the money went back.
+    /// Whether it was paid, or forgiven, and what it bought is the customer's by the policy.
+    #[must_use]
+    pub fn is_paid(&self, policy: &Policy) -> bool {
+        (self.status == InvoiceStatus::Paid || self.is_forgiven()) && !self.is_revoked(policy)
+    }
+
+    /// Whether what it bought is revoked by the policy: the money went back, or the vendor forgave it.
     #[must_use]
     pub fn is_revoked(&self, policy: &Policy) -> bool {
+        let is_not_kept = self.is_forgiven() && policy.forgiven == Bought::Revoke;
+        is_not_kept || self.is_returned(policy)
+    }
+
+    /// Whether what it bought is revoked by the policy because the money went back.
+    #[must_use]
+    pub fn is_returned(&self, policy: &Policy) -> bool {
         let bought = match self.payment {
             Payment::Refunded => policy.refund,
             Payment::Disputed => policy.dispute,
@@ -115,6 +199,12 @@ impl Invoice {
             Payment::Unremarkable | Payment::Processing | Payment::Failed => Bought::Keep,
         };
         self.status == InvoiceStatus::Paid && bought == Bought::Revoke
+    }
+
+    /// Whether the customer can still pay it, or Stripe still collects it.
+    #[must_use]
+    pub fn is_collectible(&self) -> bool {
+        matches!(self.status, InvoiceStatus::Draft | InvoiceStatus::Open)
     }
 
     /// What an order says about it; `None` for a draft, which is no order yet.

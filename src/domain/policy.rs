@@ -29,7 +29,8 @@ impl FromStr for Bought {
 #[error("use \"keep\" or \"revoke\"")]
 pub struct InvalidBought;
 
-/// What becomes of what a payment bought when its money goes back. A refund in part changes nothing.
+/// What becomes of what a payment bought when its money goes back, and of a renewal that the vendor
+/// forgives. Money that goes back in part changes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// When all of it was refunded.
@@ -38,17 +39,29 @@ pub struct Policy {
     pub dispute: Bought,
     /// When the bank has taken it for good.
     pub dispute_lost: Bought,
+    /// When the vendor forgives a renewal: voids its invoice, writes it off by hand, or credits all of
+    /// it before it is paid.
+    pub forgiven: Bought,
 }
 
 impl Policy {
     /// Nothing is taken back, so that what was once paid can be told.
-    pub const KEEP_ALL: Self =
-        Self { refund: Bought::Keep, dispute: Bought::Keep, dispute_lost: Bought::Keep };
+    pub const KEEP_ALL: Self = Self {
+        refund: Bought::Keep,
+        dispute: Bought::Keep,
+        dispute_lost: Bought::Keep,
+        forgiven: Bought::Keep,
+    };
 }
 
 impl Default for Policy {
-    /// What is settled takes back; what is only claimed does not.
+    /// Revokes what was finally returned. Keeps what is only disputed, and what the vendor forgave.
     fn default() -> Self {
-        Self { refund: Bought::Revoke, dispute: Bought::Keep, dispute_lost: Bought::Revoke }
+        Self {
+            refund: Bought::Revoke,
+            dispute: Bought::Keep,
+            dispute_lost: Bought::Revoke,
+            forgiven: Bought::Keep,
+        }
     }
 }

@@ -207,6 +207,7 @@ fn needs_action(
     };
     assessment.alerts.iter().any(|alert| match alert {
         Alert::SeveralLive => true,
+        Alert::PaidAfterEnd(_) => false,
         Alert::UnknownPrice(_) | Alert::NoItems(_) | Alert::UnknownStatus(_) => {
             assessment.entitlement.is_none() && !has_grant
         }

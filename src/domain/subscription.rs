@@ -65,6 +65,8 @@ pub struct Subscription {
     pub cancel_at: Option<Timestamp>,
     /// Whether it is to end with its period.
     pub cancel_at_period_end: bool,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
     /// When Stripe's trial ends.
     pub trial_end: Option<Timestamp>,
     /// Whether the vendor paused collection. The status does not tell.

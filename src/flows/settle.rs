@@ -1,6 +1,8 @@
 //! Applies a settlement: reads what we hold, lets [`crate::domain::settlement`] decide what changes, and
 //! writes all of it in one transaction, under the customer's lease. A dry run only reads.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 use crate::app::App;
@@ -10,7 +12,7 @@ use crate::domain::ids::CustomerId;
 use crate::domain::inbox::LeasedEvent;
 use crate::domain::license::RevocationReason;
 use crate::domain::settlement::{self, Change, Record, Settlement, SyncReport};
-use crate::domain::stripe_ids::StripeCustomerId;
+use crate::domain::stripe_ids::{InvoiceId, StripeCustomerId};
 use crate::domain::stripe_state::StripeState;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
@@ -22,8 +24,9 @@ use crate::store::Tx;
 /// Counts what an operator should look at, each time a sync finds it.
 pub(super) const ALERTS: &str = "licentia_sync_alerts_total";
 
-/// The most orders of one customer that a sync reads: more than eighty years of monthly renewals.
-pub(super) const MAX_ORDERS: i64 = 1000;
+/// The most orders of one customer that a sync reads: one for each invoice that it fetches, and room for
+/// orders without one.
+pub(super) const MAX_ORDERS: i64 = 3000;
 
 /// What a sync fetched from Stripe.
 pub(super) struct Fetched {
@@ -109,11 +112,11 @@ async fn read_record(
 ) -> Result<Record> {
     let id = &customer.customer_id;
     let mut orders = tx.orders_to_settle(id, MAX_ORDERS).await?;
-    for invoice in &state.invoices {
+    let listed = orders.iter().filter_map(|order| order.stripe_invoice_id.clone());
+    let listed: HashSet<InvoiceId> = listed.collect();
+    for invoice in state.invoices.iter().filter(|invoice| !listed.contains(&invoice.id)) {
         // An order of a deleted account, of another customer, or one too old to be listed.
-        if !orders.iter().any(|order| order.stripe_invoice_id.as_ref() == Some(&invoice.id)) {
-            orders.extend(tx.order_of_invoice(&invoice.id).await?);
-        }
+        orders.extend(tx.order_of_invoice(&invoice.id).await?);
     }
     Ok(Record {
         subscription: tx.subscription(id).await?,

@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::wire::{
-    Identified, Link, List, WireCharge, WireCustomer, WireDispute, WireInvoice, WireItem, WireLine,
-    WirePaymentIntent, WirePortal, WireSession, WireSubscription,
+    Identified, Link, List, PaymentFacts, WireCharge, WireCreditNote, WireCustomer, WireDispute,
+    WireInvoice, WireInvoicePayment, WireItem, WireLine, WirePaymentIntent, WirePortal,
+    WireSession, WireSubscription,
 };
 use super::{Answer, MAX_PAGES, Stripe, StripeFailure, field, read_id};
 use crate::domain::ids::{AttemptId, CustomerId};
-use crate::domain::invoice::Payment;
 use crate::domain::stripe_ids::{
     CheckoutSessionId, PaymentIntentId, StripeCustomerId, StripeSubscriptionId,
 };
@@ -127,26 +127,56 @@ impl Stripe {
         Ok(StripeCustomer { deleted: found.deleted, default_payment_method })
     }
 
-    /// Everything that Stripe says about what a customer bought. Read anew each time, as a whole, and one
-    /// after the other: what a subscription bills is listed after it, and what was paid after that.
+    /// Returns everything that Stripe says about a customer's purchases: the newest 2,000 invoices, and
+    /// every subscription. It is fetched anew each time, in this order: what a subscription bills is
+    /// listed after it, and what was paid after that.
     pub async fn purchases(&self, id: &StripeCustomerId) -> Answer<StripeState> {
         let subscriptions = self.subscriptions(id).await?;
         let query = vec![field("customer", id.as_str()), field("expand[]", "data.payments")];
-        let mut invoices =
-            self.all("/invoices", query, |found: &WireInvoice| found.id.as_str()).await?;
+        let newest = self.newest("/invoices", query, |found: &WireInvoice| found.id.as_str());
+        let (mut invoices, is_complete) = newest.await?;
         // Stripe lists the newest first.
         invoices.reverse();
+        let mut credited = Vec::with_capacity(invoices.len());
         for invoice in &mut invoices {
-            if invoice.lines.as_ref().is_some_and(|lines| lines.has_more) {
-                let path = format!("/invoices/{}/lines", invoice.id);
-                let data = self.all(&path, Vec::new(), |line: &WireLine| line.id.as_str()).await?;
-                invoice.lines = Some(List { data, has_more: false });
-            }
+            self.complete(invoice).await?;
+            credited.push(self.credited_later(invoice).await?);
         }
-        let payments = self.payments(id, &invoices).await?;
-        let invoices = invoices.into_iter().filter_map(|found| found.into_domain(&payments));
+        let since = invoices.first().and_then(|oldest| oldest.created).filter(|_| !is_complete);
+        let payments = self.payments(id, &invoices, since).await?;
+        let invoices = invoices.into_iter().zip(credited).filter_map(|(found, credited_later)| {
+            found.into_domain(&payments, credited_later, &subscriptions)
+        });
         let invoices = invoices.collect();
         Ok(StripeState { subscriptions, invoices, ..StripeState::default() })
+    }
+
+    /// Fetches the lines and payments that Stripe left out of the list of invoices.
+    async fn complete(&self, invoice: &mut WireInvoice) -> Answer<()> {
+        if invoice.lines.as_ref().is_some_and(|lines| lines.has_more) {
+            let path = format!("/invoices/{}/lines", invoice.id);
+            let data = self.all(&path, Vec::new(), |line: &WireLine| line.id.as_str()).await?;
+            invoice.lines = Some(List { data, has_more: false });
+        }
+        if invoice.payments.as_ref().is_some_and(|payments| payments.has_more) {
+            let query = vec![field("invoice", &invoice.id)];
+            let data = self
+                .all("/invoice_payments", query, |payment: &WireInvoicePayment| payment.id.as_str())
+                .await?;
+            invoice.payments = Some(List { data, has_more: false });
+        }
+        Ok(())
+    }
+
+    /// Returns what was credited after an invoice was paid and is no refund.
+    async fn credited_later(&self, invoice: &WireInvoice) -> Answer<i64> {
+        if !invoice.has_later_credit() {
+            return Ok(0);
+        }
+        let query = vec![field("invoice", &invoice.id)];
+        let notes =
+            self.all("/credit_notes", query, |note: &WireCreditNote| note.id.as_str()).await?;
+        Ok(notes.iter().map(WireCreditNote::credited_later).fold(0, i64::saturating_add))
     }
 
     /// The events that Stripe could not deliver, of the last thirty days, as it would have sent them: the
@@ -179,8 +209,9 @@ impl Stripe {
     /// Every subscription of a customer, ended ones too.
     pub async fn subscriptions(&self, id: &StripeCustomerId) -> Answer<Vec<Subscription>> {
         let query = vec![field("customer", id.as_str()), field("status", "all")];
-        let mut found =
-            self.all("/subscriptions", query, |found: &WireSubscription| found.id.as_str()).await?;
+        let newest =
+            self.newest("/subscriptions", query, |found: &WireSubscription| found.id.as_str());
+        let (mut found, _) = newest.await?;
         for subscription in &mut found {
             if subscription.items.as_ref().is_some_and(|items| items.has_more) {
                 let query = vec![field("subscription", &subscription.id)];
@@ -193,24 +224,27 @@ impl Stripe {
         Ok(found.into_iter().filter_map(WireSubscription::into_domain).collect())
     }
 
-    /// What became of a customer's payments. One of these invoices' that the list leaves out is asked for by
-    /// itself.
+    /// Returns what became of a customer's payments since a time. A payment of these invoices that the
+    /// list leaves out is fetched by its id.
     async fn payments(
         &self,
         id: &StripeCustomerId,
         invoices: &[WireInvoice],
-    ) -> Answer<HashMap<PaymentIntentId, Payment>> {
-        let query = vec![field("customer", id.as_str()), field("expand[]", "data.latest_charge")];
+        since: Option<i64>,
+    ) -> Answer<HashMap<PaymentIntentId, PaymentFacts>> {
+        let mut query =
+            vec![field("customer", id.as_str()), field("expand[]", "data.latest_charge")];
+        query.extend(since.map(|since| field("created[gte]", since.to_string())));
         let found = self
-            .all("/payment_intents", query, |found: &WirePaymentIntent| found.id.as_str())
+            .newest("/payment_intents", query, |found: &WirePaymentIntent| found.id.as_str())
             .await;
         let mut found = match found {
             // They only add to what the invoices say.
             Err(StripeFailure::Refused { status: 404, .. }) => Vec::new(),
-            found => found?,
+            found => found?.0,
         };
         let listed: HashSet<String> = found.iter().map(|intent| intent.id.clone()).collect();
-        for intent in invoices.iter().filter_map(WireInvoice::payment_intent) {
+        for intent in invoices.iter().flat_map(WireInvoice::payment_intents) {
             if !listed.contains(intent.as_str()) {
                 let query = vec![field("expand[]", "latest_charge")];
                 found.extend(self.known(&format!("/payment_intents/{intent}"), query).await?);
@@ -223,12 +257,13 @@ impl Stripe {
         }
         let mut payments: HashMap<_, _> =
             found.into_iter().filter_map(WirePaymentIntent::into_domain).collect();
-        for (intent, payment) in &mut payments {
-            if *payment == Payment::Disputed {
-                let query = vec![field("payment_intent", intent.as_str())];
-                let disputes =
-                    self.all("/disputes", query, |found: &WireDispute| found.id.as_str()).await?;
-                *payment = WireDispute::outcome(&disputes);
+        for (intent, facts) in payments.iter_mut().filter(|(_, facts)| facts.is_disputed) {
+            let query = vec![field("payment_intent", intent.as_str())];
+            let disputes =
+                self.all("/disputes", query, |found: &WireDispute| found.id.as_str()).await?;
+            disputes.iter().for_each(|dispute| dispute.add_to(facts));
+            if disputes.is_empty() {
+                WireDispute::add_unlisted(facts);
             }
         }
         Ok(payments)

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use crate::domain::invoice::{Invoice, InvoiceStatus, Line, Payment};
+use crate::domain::invoice::{BillingReason, Invoice, InvoiceStatus, Line, MoneyBack, Payment};
 use crate::domain::matching::{Tag, Theirs};
 use crate::domain::stripe_ids::{PaymentIntentId, StripeCustomerId};
 use crate::domain::subscription::{Item, Status, Subscription};
@@ -97,6 +97,7 @@ pub struct WireSubscription {
     pub items: Option<List<WireItem>>,
     cancel_at: Option<i64>,
     cancel_at_period_end: Option<bool>,
+    ended_at: Option<i64>,
     trial_end: Option<i64>,
     pause_collection: Option<IgnoredAny>,
     latest_invoice: Option<Link>,
@@ -127,6 +128,7 @@ impl WireSubscription {
             items: items.filter_map(WireItem::into_domain).collect(),
             cancel_at: time(self.cancel_at),
             cancel_at_period_end: self.cancel_at_period_end.unwrap_or(false),
+            ended_at: time(self.ended_at),
             trial_end: time(self.trial_end),
             collection_paused: self.pause_collection.is_some(),
             has_invoice: self.latest_invoice.is_some(),
@@ -154,14 +156,30 @@ pub struct WireInvoice {
     parent: Option<Parent>,
     billing_reason: Option<String>,
     status: Option<String>,
+    status_details: Option<StatusDetails>,
+    total: Option<i64>,
     amount_due: Option<i64>,
     amount_paid: Option<i64>,
+    pre_payment_credit_notes_amount: Option<i64>,
+    post_payment_credit_notes_amount: Option<i64>,
     currency: Option<String>,
-    created: Option<i64>,
+    pub created: Option<i64>,
     due_date: Option<i64>,
     status_transitions: Option<Transitions>,
-    payments: Option<List<WirePayment>>,
+    pub payments: Option<List<WireInvoicePayment>>,
     pub lines: Option<List<WireLine>>,
+}
+
+/// Why an invoice is uncollectible, since API version 2026-09-30
+/// (<https://docs.stripe.com/api/invoices/object>).
+#[derive(Debug, Deserialize)]
+struct StatusDetails {
+    uncollectible: Option<UncollectibleDetails>,
+}
+
+#[derive(Debug, Deserialize)]
+struct UncollectibleDetails {
+    reason: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -179,10 +197,24 @@ struct Transitions {
     paid_at: Option<i64>,
 }
 
+/// One of the payments of an invoice (<https://docs.stripe.com/api/invoice-payment/object>).
 #[derive(Debug, Deserialize)]
-struct WirePayment {
+pub struct WireInvoicePayment {
+    #[serde(default)]
+    pub id: String,
     status: Option<String>,
+    amount_paid: Option<i64>,
     payment: Option<PaymentLink>,
+}
+
+impl WireInvoicePayment {
+    fn is_paid(&self) -> bool {
+        self.status.as_deref() == Some("paid")
+    }
+
+    fn intent(&self) -> Option<PaymentIntentId> {
+        self.payment.as_ref()?.payment_intent.as_ref()?.id().parse().ok()
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -222,36 +254,139 @@ struct PriceDetails {
 }
 
 impl WireInvoice {
-    /// `None` when the id is not one. `payments` is what became of the payments.
-    pub fn into_domain(self, payments: &HashMap<PaymentIntentId, Payment>) -> Option<Invoice> {
-        let intent = self.payment_intent();
-        let status = InvoiceStatus::from_name(self.status.as_deref().unwrap_or_default());
-        let paid = status == InvoiceStatus::Paid;
-        let details = self.parent.and_then(|parent| parent.subscription_details);
-        let subscription = details.and_then(|details| details.subscription);
+    /// Returns the invoice; `None` when the id is not one. `payments` is what became of each payment,
+    /// `credited_later` what was credited after the payment and not refunded, and `subscriptions` are
+    /// the customer's.
+    pub fn into_domain(
+        self,
+        payments: &HashMap<PaymentIntentId, PaymentFacts>,
+        credited_later: i64,
+        subscriptions: &[Subscription],
+    ) -> Option<Invoice> {
+        let (intent, payment) = (self.payment_intent(), self.payment(payments, credited_later));
+        let is_written_off_by_hand = self.is_written_off_by_hand(subscriptions);
+        let credited = self.pre_payment_credit_notes_amount.unwrap_or(0);
+        let asked = self.total.or(self.amount_due.max(self.amount_paid)).unwrap_or(0);
+        let subscription = self.subscription().and_then(|id| id.parse().ok());
         let lines = self.lines.into_iter().flat_map(|lines| lines.data);
         Some(Invoice {
             id: self.id.parse().ok()?,
-            subscription: subscription.and_then(|link| link.id().parse().ok()),
-            by_hand: self.billing_reason.as_deref() == Some("manual"),
-            status,
-            amount: if paid { self.amount_paid } else { self.amount_due }.unwrap_or(0),
+            subscription,
+            reason: match self.billing_reason.as_deref() {
+                Some("manual") => BillingReason::Manual,
+                Some("subscription_cycle") => BillingReason::Renewal,
+                _ => BillingReason::Other,
+            },
+            status: InvoiceStatus::from_name(self.status.as_deref().unwrap_or_default()),
+            is_written_off_by_hand,
+            // Negative if a change credits more than it bills.
+            amount: asked.saturating_sub(credited).max(0),
+            credited,
             currency: self.currency.unwrap_or_default(),
             created: Timestamp::saturating(self.created.unwrap_or(0)),
             due: time(self.due_date),
             paid_at: time(self.status_transitions.and_then(|transitions| transitions.paid_at)),
-            payment: intent.as_ref().and_then(|id| payments.get(id)).copied().unwrap_or_default(),
+            payment,
             payment_intent: intent,
             lines: lines.map(WireLine::into_domain).collect(),
         })
     }
 
-    /// The payment that paid it, or else the last one that is to.
-    pub fn payment_intent(&self) -> Option<PaymentIntentId> {
+    fn subscription(&self) -> Option<&str> {
+        let details = self.parent.as_ref()?.subscription_details.as_ref()?;
+        details.subscription.as_ref().map(Link::id)
+    }
+
+    /// Whether something was credited after the invoice was paid.
+    pub fn has_later_credit(&self) -> bool {
+        self.post_payment_credit_notes_amount.unwrap_or(0) > 0
+    }
+
+    /// Whether the vendor wrote it off, and not dunning that gave up. Where Stripe gives no reason, the
+    /// status of the subscription tells: after dunning gave up, it is not active.
+    fn is_written_off_by_hand(&self, subscriptions: &[Subscription]) -> bool {
+        let details =
+            self.status_details.as_ref().and_then(|details| details.uncollectible.as_ref());
+        match details.and_then(|details| details.reason.as_deref()) {
+            Some(reason) => matches!(reason, "user_forgiven" | "subscription_paused"),
+            None => self.subscription().is_some_and(|id| {
+                let own = subscriptions.iter().find(|subscription| subscription.id.as_str() == id);
+                own.is_some_and(|subscription| subscription.status == Status::Active)
+            }),
+        }
+    }
+
+    /// The payments that belong to it.
+    pub fn payment_intents(&self) -> impl Iterator<Item = PaymentIntentId> {
+        let payments = self.payments.iter().flat_map(|payments| &payments.data);
+        payments.filter_map(WireInvoicePayment::intent)
+    }
+
+    /// Returns the payment that paid most of it, or else the latest.
+    fn payment_intent(&self) -> Option<PaymentIntentId> {
         let payments = &self.payments.as_ref()?.data;
-        let paid = payments.iter().find(|payment| payment.status.as_deref() == Some("paid"));
-        let payment = paid.or(payments.last())?.payment.as_ref()?;
-        payment.payment_intent.as_ref()?.id().parse().ok()
+        let paid = payments.iter().filter(|payment| payment.is_paid());
+        let largest = paid.max_by_key(|payment| payment.amount_paid);
+        largest.or(payments.last())?.intent()
+    }
+
+    /// Returns what became of all its payments together, in whatever order they are listed.
+    fn payment(
+        &self,
+        payments: &HashMap<PaymentIntentId, PaymentFacts>,
+        credited_later: i64,
+    ) -> Payment {
+        if self.status.as_deref() != Some("paid") {
+            let latest = self.payment_intent().and_then(|id| payments.get(&id));
+            return latest.map(|facts| facts.attempt).unwrap_or_default();
+        }
+        let mut back = MoneyBack { refunded: credited_later, ..MoneyBack::default() };
+        let mut received: i64 = 0;
+        for facts in self.payment_intents().filter_map(|id| payments.get(&id)) {
+            back += facts.back;
+            received = received.saturating_add(facts.amount);
+        }
+        back.outcome(self.amount_paid.unwrap_or(0).max(received))
+    }
+}
+
+/// What became of one payment.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PaymentFacts {
+    /// What it took, in the currency's smallest unit.
+    amount: i64,
+    /// What went back of it.
+    pub back: MoneyBack,
+    /// How the attempt to pay stands, before any money went back.
+    attempt: Payment,
+    /// Whether there are disputes about it, which must be asked for.
+    pub is_disputed: bool,
+}
+
+/// A credit note (<https://docs.stripe.com/api/credit_notes/object>).
+#[derive(Debug, Deserialize)]
+pub struct WireCreditNote {
+    pub id: String,
+    status: Option<String>,
+    post_payment_amount: Option<i64>,
+    refunds: Option<Vec<WireCreditRefund>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct WireCreditRefund {
+    amount_refunded: Option<i64>,
+}
+
+impl WireCreditNote {
+    /// Returns what it credited after the payment, to the balance or out of band. Its refunds are known
+    /// from the charges.
+    pub fn credited_later(&self) -> i64 {
+        if self.status.as_deref() == Some("void") {
+            return 0;
+        }
+        let refunds = self.refunds.iter().flatten().filter_map(|refund| refund.amount_refunded);
+        let refunded = refunds.fold(0, i64::saturating_add);
+        self.post_payment_amount.unwrap_or(0).saturating_sub(refunded).max(0)
     }
 }
 
@@ -272,6 +407,7 @@ pub struct WirePaymentIntent {
     pub id: String,
     customer: Option<Link>,
     status: Option<String>,
+    amount: Option<i64>,
     last_payment_error: Option<Value>,
     pub latest_charge: Option<WireCharge>,
 }
@@ -281,7 +417,12 @@ pub struct WirePaymentIntent {
 #[serde(untagged)]
 pub enum WireCharge {
     Id(String),
-    Object { refunded: Option<bool>, disputed: Option<bool> },
+    Object {
+        amount: Option<i64>,
+        amount_refunded: Option<i64>,
+        refunded: Option<bool>,
+        disputed: Option<bool>,
+    },
 }
 
 impl WirePaymentIntent {
@@ -290,22 +431,28 @@ impl WirePaymentIntent {
         self.customer.as_ref()?.id().parse().ok()
     }
 
-    /// The payment, and what became of it. `None` when the id is not one.
-    pub fn into_domain(self) -> Option<(PaymentIntentId, Payment)> {
-        let (refunded, disputed) = match self.latest_charge {
-            Some(WireCharge::Object { refunded, disputed }) => (refunded, disputed),
-            Some(WireCharge::Id(_)) | None => (None, None),
-        };
+    /// Returns the payment, and what became of it without its disputes. `None` when the id is not one.
+    pub fn into_domain(self) -> Option<(PaymentIntentId, PaymentFacts)> {
         let failed = self.last_payment_error.is_some();
-        let payment = match (refunded, disputed, self.status.as_deref()) {
-            (Some(true), ..) => Payment::Refunded,
-            (_, Some(true), _) => Payment::Disputed,
-            (.., Some("processing")) => Payment::Processing,
-            (.., Some("canceled")) => Payment::Failed,
-            (.., Some("requires_payment_method")) if failed => Payment::Failed,
+        let attempt = match self.status.as_deref() {
+            Some("processing") => Payment::Processing,
+            Some("canceled") => Payment::Failed,
+            Some("requires_payment_method") if failed => Payment::Failed,
             _ => Payment::Unremarkable,
         };
-        Some((self.id.parse().ok()?, payment))
+        let mut facts = PaymentFacts { attempt, ..PaymentFacts::default() };
+        if let Some(WireCharge::Object { amount, amount_refunded, refunded, disputed }) =
+            self.latest_charge
+        {
+            // An unknown amount counts as one unit, so that all of it is still all of it.
+            facts.amount = amount.or(self.amount).unwrap_or(1);
+            facts.back.refunded = match (refunded, amount_refunded) {
+                (Some(true), _) => facts.amount,
+                (_, part) => part.unwrap_or(0),
+            };
+            facts.is_disputed = disputed == Some(true);
+        }
+        Some((self.id.parse().ok()?, facts))
     }
 }
 
@@ -313,27 +460,26 @@ impl WirePaymentIntent {
 pub struct WireDispute {
     pub id: String,
     status: Option<String>,
+    amount: Option<i64>,
 }
 
 impl WireDispute {
-    /// What the payment comes to by this dispute
+    /// Adds what this dispute takes, or may take, of a payment
     /// (<https://docs.stripe.com/api/disputes/object#dispute_object-status>).
-    fn payment(&self) -> Payment {
-        match self.status.as_deref() {
-            Some("lost") => Payment::DisputeLost,
-            Some("won" | "prevented") => Payment::Unremarkable,
+    pub fn add_to(&self, facts: &mut PaymentFacts) {
+        let amount = self.amount.unwrap_or(facts.amount);
+        facts.back += match self.status.as_deref() {
+            Some("lost") => MoneyBack { dispute_lost: amount, ..MoneyBack::default() },
+            Some("won" | "prevented") => MoneyBack::default(),
             // A bank that only inquires has taken nothing.
-            Some(status) if status.starts_with("warning_") => Payment::Unremarkable,
-            _ => Payment::Disputed,
-        }
+            Some(status) if status.starts_with("warning_") => MoneyBack::default(),
+            _ => MoneyBack { disputed: amount, ..MoneyBack::default() },
+        };
     }
 
-    /// What a disputed payment comes to by all of its disputes: one that was won takes nothing from one
-    /// that was lost.
-    pub fn outcome(disputes: &[Self]) -> Payment {
-        let all: Vec<Payment> = disputes.iter().map(Self::payment).collect();
-        let worst = [Payment::DisputeLost, Payment::Disputed, Payment::Unremarkable];
-        worst.into_iter().find(|payment| all.contains(payment)).unwrap_or(Payment::Disputed)
+    /// Adds a dispute that Stripe reports and does not list: about all of a payment.
+    pub fn add_unlisted(facts: &mut PaymentFacts) {
+        facts.back.disputed = facts.amount;
     }
 }
 

@@ -52,9 +52,10 @@ fn the_built_in_plans_are_good() {
 fn what_becomes_of_refunds_and_disputes_is_the_vendors_choice() {
     let policy =
         |text: &str| plans::parse("plans.toml", &format!("{GOOD}\n{text}")).unwrap().policy;
-    let usual = Policy { refund: Revoke, dispute: Keep, dispute_lost: Revoke };
+    let usual = Policy { refund: Revoke, dispute: Keep, dispute_lost: Revoke, forgiven: Keep };
     assert_eq!(policy(""), usual);
     assert_eq!(policy("[policy]\nrefund = \"keep\""), Policy { refund: Keep, ..usual });
+    assert_eq!(policy("[policy]\nforgiven = \"revoke\""), Policy { forgiven: Revoke, ..usual });
     let strict = policy("[policy]\ndispute = \"revoke\"\ndispute_lost = \"revoke\"");
     assert_eq!(strict, Policy { dispute: Revoke, ..usual });
     for (text, expected) in [

@@ -1,7 +1,7 @@
 //! What of a subscription was paid for, read from the lines of its invoices, in the order in which they were
 //! made. What follows from that is in [`super`].
 
-use crate::domain::invoice::{Invoice, InvoiceStatus, Line};
+use crate::domain::invoice::{BillingReason, Invoice, InvoiceStatus, Line};
 use crate::domain::plan::{Catalog, Plan};
 use crate::domain::policy::Policy;
 use crate::domain::subscription::Subscription;
@@ -16,7 +16,8 @@ pub(super) fn of_its_course<'i>(
 ) -> Vec<&'i Invoice> {
     let mut own: Vec<_> = invoices.iter().filter(|i| i.is_of(&subscription.id)).collect();
     let is_beside = |invoice: &&Invoice| {
-        invoice.by_hand && !invoice.lines.iter().any(|line| covers(line, catalog).is_some())
+        invoice.reason == BillingReason::Manual
+            && !invoice.lines.iter().any(|line| covers(line, catalog).is_some())
     };
     // Where none tells what it is for, each may be for the plan.
     if !own.iter().all(is_beside) {
@@ -88,9 +89,10 @@ fn unpaid(invoice: &Invoice, owed: &[Owed<'_>], bought: &[&Line], catalog: &Cata
 /// vendor let go.
 fn is_owed(invoice: &Invoice, policy: &Policy) -> bool {
     match invoice.status {
+        _ if invoice.is_paid(policy) => false,
         InvoiceStatus::Open | InvoiceStatus::Uncollectible => true,
         InvoiceStatus::Draft | InvoiceStatus::Void => false,
-        InvoiceStatus::Paid => invoice.is_revoked(policy),
+        InvoiceStatus::Paid => true,
     }
 }
 
@@ -164,4 +166,28 @@ pub(super) fn is_given_back(own: &[&Invoice], catalog: &Catalog, paid: Timestamp
             |later: &&&Invoice| later.created > invoice.created && later.is_paid(&catalog.policy);
         ends(invoice) > Some(paid) && !own.iter().filter(since).any(|later| ends(later).is_some())
     })
+}
+
+/// Returns the highest plan that a canceled subscription's customer paid for after its end, with its rank,
+/// and until when. Dunning cancels a subscription whose renewal is not paid in time, and the invoice
+/// stays payable (<https://docs.stripe.com/billing/subscriptions/cancel>). What was paid before the end
+/// grants nothing: the vendor or the customer ended it.
+pub(super) fn paid_after_end<'c>(
+    subscription: &Subscription,
+    invoices: &[Invoice],
+    catalog: &'c Catalog,
+    now: Timestamp,
+) -> Option<(usize, &'c Plan, Timestamp)> {
+    let ended_at = subscription.ended_at?;
+    let own = of_its_course(subscription, invoices, catalog);
+    let since = own.into_iter().filter(|invoice| {
+        invoice.is_paid(&catalog.policy) && invoice.paid_at.is_some_and(|paid| paid > ended_at)
+    });
+    let of_subscription = subscription.plan(catalog).map(|(plan, _)| plan);
+    let periods = since.flat_map(purchases).filter_map(|line| {
+        let (end, plan) = covers(line, catalog)?;
+        let plan = plan.map(|(_, plan)| plan).or(of_subscription)?;
+        (end > now).then(|| (catalog.rank(plan.id.as_str()), plan, end))
+    });
+    periods.max_by_key(|(rank, _, end)| (*rank, *end))
 }

@@ -1,13 +1,14 @@
 //! The state machine as a table; by properties in `properties`, by the vendor's policy in `policy`, past what was paid in
-//! `grace`, out of what was not paid in `credits`.
+//! `grace`, out of what was not paid in `credits`, and what was forgiven or paid late in `forgiven`.
 
 mod credits;
+mod forgiven;
 mod grace;
 mod policy;
 pub(crate) mod properties;
 
 use super::*;
-use crate::domain::invoice::{InvoiceStatus, Line, Payment};
+use crate::domain::invoice::{BillingReason, InvoiceStatus, Line, Payment};
 use crate::domain::policy::Policy;
 
 pub(crate) const NOW: i64 = 1_795_186_800;
@@ -35,6 +36,7 @@ pub(crate) fn subscription(id: &str, status: &str, prices: &[&str]) -> Subscript
         items: prices.iter().map(item).collect(),
         cancel_at: None,
         cancel_at_period_end: false,
+        ended_at: None,
         trial_end: None,
         has_invoice: false,
         awaits_payment: false,
@@ -50,7 +52,9 @@ pub(crate) fn invoice(id: &str, of: &Subscription, status: InvoiceStatus, end: i
     Invoice {
         id: id.parse().unwrap(),
         subscription: Some(of.id.clone()),
-        by_hand: false,
+        reason: BillingReason::Renewal,
+        is_written_off_by_hand: false,
+        credited: 0,
         status,
         amount: 4900,
         currency: "usd".into(),
@@ -385,6 +389,7 @@ fn a_first_payment_that_is_missing_grants_nothing_whatever_the_state_stripe_3() 
         for status_of_invoice in [Draft, Open, Void, Uncollectible] {
             let mut state = paid(status);
             state.invoices[0].status = status_of_invoice;
+            state.invoices[0].reason = BillingReason::Other;
             assert_eq!(due(&state, NOW), None, "{status} {status_of_invoice:?}");
         }
     }

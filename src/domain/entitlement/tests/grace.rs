@@ -45,13 +45,31 @@ fn a_month_that_a_coupon_paid_has_the_grace_of_one_that_was_paid() {
 }
 
 #[test]
-fn a_renewal_by_an_invoice_that_is_sent_has_until_that_is_due() {
+fn the_grace_of_a_sent_invoice_begins_at_its_due_date_whatever_stripe_reports_stripe_23() {
+    for status in [Status::Active, Status::PastDue] {
+        let mut state = unpaid_renewal("active");
+        state.invoices[0].due = Some(at(PERIOD_START + 20 * DAY));
+        state.subscriptions[0].status = status;
+        let expected = professional(PERIOD_START, Some(PERIOD_START + 27 * DAY));
+        assert_eq!(due(&state, PERIOD_START + 26 * DAY), expected);
+        assert_eq!(due(&state, PERIOD_START + 27 * DAY), None);
+    }
+}
+
+#[test]
+fn the_oldest_unpaid_sent_invoice_ends_access_whatever_newer_ones_say_stripe_23() {
     let mut state = unpaid_renewal("active");
-    state.invoices[0].due = Some(at(PERIOD_START + 30 * DAY));
-    let expected = professional(PERIOD_START, Some(PERIOD_START + 30 * DAY));
-    assert_eq!(due(&state, PERIOD_START + 20 * DAY), expected);
-    state.subscriptions[0].status = Status::PastDue;
-    assert_eq!(due(&state, PERIOD_START + 20 * DAY), None);
+    state.invoices[0].due = Some(at(PERIOD_START + 14 * DAY));
+    let of = state.subscriptions[0].clone();
+    let mut newer = invoice("in_3", &of, InvoiceStatus::Open, PERIOD_END + MONTH);
+    newer.due = Some(at(PERIOD_END + 14 * DAY));
+    state.invoices.push(newer);
+    let expected = professional(PERIOD_START, Some(PERIOD_START + 21 * DAY));
+    assert_eq!(due(&state, PERIOD_START + DAY), expected);
+    assert_eq!(due(&state, PERIOD_START + 21 * DAY), None);
+    // Once the oldest is paid, the newer one counts.
+    state.invoices[0].status = InvoiceStatus::Paid;
+    assert_eq!(due(&state, NOW).map(|(_, expires, _)| expires), Some(PERIOD_END));
 }
 
 #[test]
@@ -74,7 +92,7 @@ fn what_is_billed_by_hand_for_something_else_pays_for_no_plan() {
     let mut state = paid("active");
     let of = state.subscriptions[0].clone();
     let beside = Invoice {
-        by_hand: true,
+        reason: BillingReason::Manual,
         created: at(PERIOD_START + DAY),
         lines: vec![line("price_of_support", PERIOD_END, 500)],
         ..invoice("in_2", &of, InvoiceStatus::Paid, PERIOD_END)

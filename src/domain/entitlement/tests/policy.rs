@@ -15,7 +15,7 @@ fn each_policy_decides_its_own_case_and_no_other_stripe_15() {
     let whole = professional(PERIOD_END, Some(PERIOD_END + 7 * DAY));
     for refund in [Keep, Revoke] {
         for (dispute, dispute_lost) in [(Keep, Keep), (Keep, Revoke), (Revoke, Revoke)] {
-            let policy = Policy { refund, dispute, dispute_lost };
+            let policy = Policy { refund, dispute, dispute_lost, ..Policy::default() };
             for (payment, bought) in [
                 (Payment::Unremarkable, Keep),
                 (Payment::Refunded, refund),

@@ -48,6 +48,7 @@ pub(crate) fn any_state() -> impl Strategy<Value = StripeState> {
                 let end = PERIOD_END - months * MONTH;
                 let mut bill = invoice(&format!("in_{n}_{m}"), &made, status, end);
                 bill.payment = PAYMENTS[payment];
+                bill.is_written_off_by_hand = months % 2 == 0;
                 if free {
                     bill.amount = 0;
                 }
@@ -62,10 +63,12 @@ pub(crate) fn any_state() -> impl Strategy<Value = StripeState> {
 
 pub(crate) fn any_policy() -> impl Strategy<Value = Policy> {
     let bought = || prop::sample::select(vec![Keep, Revoke]);
-    (bought(), bought(), bought()).prop_map(|(refund, dispute, dispute_lost)| Policy {
+    let four = (bought(), bought(), bought(), bought());
+    four.prop_map(|(refund, dispute, dispute_lost, forgiven)| Policy {
         refund,
         dispute,
         dispute_lost,
+        forgiven,
     })
 }
 
@@ -81,6 +84,7 @@ fn stricter(one: Policy, other: Policy) -> Policy {
         refund: one.refund.max(other.refund),
         dispute: one.dispute.max(other.dispute),
         dispute_lost: one.dispute_lost.max(other.dispute_lost),
+        forgiven: one.forgiven.max(other.forgiven),
     }
 }
 
@@ -200,12 +204,13 @@ proptest! {
     }
 
     #[test]
-    fn the_policy_is_about_money_that_goes_back_and_nothing_else(
+    fn the_policy_is_about_money_that_goes_back_and_what_is_forgiven(
         state in any_state(),
         policy in any_policy(),
     ) {
         let mut state = state;
         state.invoices.iter_mut().for_each(|invoice| invoice.payment = Payment::Unremarkable);
+        state.invoices.retain(|invoice| !invoice.is_forgiven());
         prop_assert_eq!(due_by(policy, &state, NOW), due(&state, NOW));
     }
 }
