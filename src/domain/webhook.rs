@@ -206,7 +206,7 @@ impl Envelope {
     #[must_use]
     pub fn is_of_interest(&self) -> bool {
         EVENT_TYPES.contains(&self.kind.as_str())
-            || ["customer.subscription.", "charge.dispute.", "refund."]
+            || ["customer.subscription.", "charge.dispute.", "refund.", "credit_note.", "invoice."]
                 .iter()
                 .any(|family| self.kind.starts_with(family))
     }

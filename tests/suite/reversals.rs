@@ -4,25 +4,9 @@ use licentia::flows::Mode;
 use licentia::flows::reconcile::{AT_ONCE, everybody};
 use licentia_sandbox::{DeliveryFault, Options, Times};
 use serde_json::json;
-use tempfile::TempDir;
 
 use crate::harness::database::number;
-use crate::harness::shop::{Buyer, Shop};
-
-/// The built-in plans with a policy, as a file; it lasts as long as the directory.
-fn plans_with(policy: &str) -> (TempDir, String) {
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("plans.toml");
-    let text = format!("{}\n[policy]\n{policy}\n", include_str!("../../plans.toml"));
-    std::fs::write(&file, text).unwrap();
-    let path = file.display().to_string();
-    (directory, path)
-}
-
-async fn shop_with(policy: &str) -> Shop {
-    let (_directory, file) = plans_with(policy);
-    Shop::open_with(Options::default(), &[("LICENTIA_PLANS_FILE", &file)]).await
-}
+use crate::harness::shop::{Buyer, Shop, plans_with, shop_with_policy};
 
 /// The states of the newest order and of the license, once all is settled.
 async fn look(shop: &Shop, buyer: &Buyer) -> (String, String) {
@@ -131,7 +115,7 @@ async fn after_a_cancellation_no_former_license_goes_on_stripe_12() {
 
 #[tokio::test]
 async fn a_vendor_may_keep_what_was_refunded_until_its_period_ends_stripe_15() {
-    let shop = shop_with("refund = \"keep\"\ndispute_lost = \"keep\"").await;
+    let shop = shop_with_policy("refund = \"keep\"\ndispute_lost = \"keep\"").await;
     let mut ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "professional").await;
     let intent = shop.sandbox.payment_intent(&session).unwrap();
@@ -153,7 +137,7 @@ async fn a_vendor_may_keep_what_was_refunded_until_its_period_ends_stripe_15() {
 
 #[tokio::test]
 async fn a_vendor_may_revoke_while_a_dispute_is_open_and_winning_it_restores_stripe_15() {
-    let shop = shop_with("dispute = \"revoke\"").await;
+    let shop = shop_with_policy("dispute = \"revoke\"").await;
     let ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "professional").await;
     let before = shop.license(&ada).await;
@@ -233,7 +217,7 @@ async fn a_changed_policy_is_applied_by_the_next_comparison_stripe_15() {
 
 #[tokio::test]
 async fn an_inquiry_is_no_dispute_and_what_was_lost_is_not_won_back_by_another_stripe_15() {
-    let shop = shop_with("dispute = \"revoke\"").await;
+    let shop = shop_with_policy("dispute = \"revoke\"").await;
     let ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "professional").await;
     let intent = shop.sandbox.payment_intent(&session).unwrap();

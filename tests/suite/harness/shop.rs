@@ -9,6 +9,8 @@ use licentia::clock::Clock;
 use licentia::config::Config;
 use licentia::domain::time::Timestamp;
 use licentia::fail_point::FailPoints;
+use licentia::flows::Mode;
+use licentia::flows::reconcile::{AT_ONCE, Report, everybody};
 use licentia::keys::KeyRing;
 use licentia::random::Random;
 use licentia::store::{IfMissing, Store};
@@ -18,6 +20,7 @@ use licentia_sandbox::{
 };
 use licentia_verify::{KeySet, License, Rejection};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -267,6 +270,14 @@ impl Shop {
         self.until("all work is done", async || self.open_work().await == 0).await;
     }
 
+    /// Brings every customer in line with Stripe, whatever events were sent. Returns what differed.
+    pub async fn sync_all(&self) -> Report {
+        self.settled().await;
+        let report = everybody(&self.app.app, Mode::Apply, AT_ONCE, |_| {}).await.unwrap();
+        self.settled().await;
+        report
+    }
+
     /// Waits until a condition holds.
     pub async fn until(&self, what: &str, holds: impl AsyncFn() -> bool) {
         let waited = tokio::time::timeout(PATIENCE, async {
@@ -401,6 +412,22 @@ pub fn event(id: &str, livemode: bool, customer: &str) -> String {
     json!({ "id": id, "object": "event", "type": kind, "created": START, "livemode": livemode,
         "data": { "object": object } })
     .to_string()
+}
+
+/// The built-in plans with a policy, as a file; it lasts as long as the directory.
+pub fn plans_with(policy: &str) -> (TempDir, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("plans.toml");
+    let text = format!("{}\n[policy]\n{policy}\n", include_str!("../../../plans.toml"));
+    std::fs::write(&file, text).unwrap();
+    let path = file.display().to_string();
+    (directory, path)
+}
+
+/// Opens a shop with this policy.
+pub async fn shop_with_policy(policy: &str) -> Shop {
+    let (_directory, file) = plans_with(policy);
+    Shop::open_with(Options::default(), &[("LICENTIA_PLANS_FILE", &file)]).await
 }
 
 /// The session that a checkout's address names.

@@ -1,0 +1,123 @@
+//! Money that goes back in parts, and invoices that more than one payment, a balance or a discount pays.
+
+use licentia_sandbox::{Card, CouponDuration, CreditNote, Order};
+use serde_json::json;
+
+use crate::harness::shop::{Buyer, Shop};
+
+/// A buyer of the professional plan, with the invoice and the payment.
+async fn bought(shop: &Shop) -> (Buyer, String, String) {
+    let ada = shop.buyer("ada@example.com").await;
+    let session = shop.buy(&ada, "professional").await;
+    let subscription = shop.subscription_of(&session);
+    let invoice = shop.sandbox.object(&subscription)["latest_invoice"].as_str().unwrap().to_owned();
+    (ada, invoice, shop.sandbox.payment_intent(&session).unwrap())
+}
+
+/// The status of the newest order and of the license after everybody was synced.
+async fn outcome(shop: &Shop, buyer: &Buyer) -> (String, String) {
+    shop.sync_all().await;
+    let order = shop.orders(buyer).await[0]["status"].as_str().unwrap().to_owned();
+    (order, shop.license(buyer).await["status"].as_str().unwrap().to_owned())
+}
+
+fn expected(order: &str, license: &str) -> (String, String) {
+    (order.to_owned(), license.to_owned())
+}
+
+#[tokio::test]
+async fn a_dispute_about_a_part_is_a_refund_of_that_part_stripe_24() {
+    let shop = Shop::open().await;
+    let (ada, _, payment) = bought(&shop).await;
+    let part = shop.sandbox.open_dispute_about(&payment, 2000).unwrap();
+    assert_eq!(outcome(&shop, &ada).await, expected("succeeded", "active"));
+    shop.sandbox.close_dispute(&part, false).unwrap();
+    assert_eq!(outcome(&shop, &ada).await, expected("succeeded", "active"));
+}
+
+#[tokio::test]
+async fn a_lost_dispute_about_all_but_the_exchange_rate_is_one_about_all_stripe_24() {
+    let shop = Shop::open().await;
+    let (ada, _, payment) = bought(&shop).await;
+    let all = shop.sandbox.open_dispute_about(&payment, 4850).unwrap();
+    assert_eq!(outcome(&shop, &ada).await, expected("disputed", "active"));
+    shop.sandbox.close_dispute(&all, false).unwrap();
+    assert_eq!(outcome(&shop, &ada).await, expected("disputed", "revoked"));
+}
+
+#[tokio::test]
+async fn an_inquiry_takes_nothing_stripe_24() {
+    let shop = Shop::open().await;
+    let (ada, _, payment) = bought(&shop).await;
+    shop.sandbox.open_inquiry(&payment, None).unwrap();
+    assert_eq!(outcome(&shop, &ada).await, expected("succeeded", "active"));
+}
+
+#[tokio::test]
+async fn a_full_credit_note_is_a_refund_and_a_partial_one_a_partial_refund_stripe_26() {
+    for (refund, balance, out_of_band) in
+        [(4900, 0, 0), (0, 4900, 0), (0, 0, 4900), (1900, 3000, 0)]
+    {
+        let shop = Shop::open().await;
+        let (ada, invoice, _) = bought(&shop).await;
+        let part = CreditNote { amount: 900, refund: 0, balance: 900, out_of_band: 0 };
+        let note = shop.sandbox.credit(&invoice, part).unwrap();
+        assert_eq!(outcome(&shop, &ada).await, expected("succeeded", "active"));
+        shop.sandbox.void_credit_note(&note).unwrap();
+        let all = CreditNote { amount: 4900, refund, balance, out_of_band };
+        shop.sandbox.credit(&invoice, all).unwrap();
+        let found = outcome(&shop, &ada).await;
+        assert_eq!(found, expected("refunded", "revoked"), "{refund} {balance} {out_of_band}");
+    }
+}
+
+#[tokio::test]
+async fn refunds_of_all_payments_of_an_invoice_are_summed_in_any_order_stripe_27() {
+    for order in [Order::AsCreated, Order::Reversed] {
+        let shop = Shop::open().await;
+        shop.sandbox.list_payments(order);
+        let ada = shop.buyer("ada@example.com").await;
+        let session = shop.checkout(&ada, "professional").await;
+        let customer = shop.stripe_customer_of(&session);
+        let sub = shop.sandbox.subscribe_by_invoice(&customer, "price_pro_monthly", 14).unwrap();
+        let invoice = shop.sandbox.object(&sub)["latest_invoice"].as_str().unwrap().to_owned();
+        let first = shop.sandbox.pay_part(&invoice, 1900, Card::Paid).unwrap();
+        let second = shop.sandbox.pay_part(&invoice, 3000, Card::Paid).unwrap();
+        shop.settled().await;
+        assert_eq!(outcome(&shop, &ada).await, expected("succeeded", "active"));
+        shop.sandbox.refund(&second, None).unwrap();
+        assert_eq!(outcome(&shop, &ada).await, expected("succeeded", "active"), "{order:?}");
+        shop.sandbox.refund(&first, None).unwrap();
+        assert_eq!(outcome(&shop, &ada).await, expected("refunded", "revoked"), "{order:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_balance_or_a_discount_pays_as_money_does_stripe_36() {
+    let shop = Shop::open().await;
+    // A renewal that a balance pays.
+    let (mut ada, _, payment) = bought(&shop).await;
+    let customer = shop.sandbox.object(&payment)["customer"].as_str().unwrap().to_owned();
+    shop.sandbox.adjust_balance(&customer, -4900).unwrap();
+    shop.pass_days(&mut ada, 31).await;
+    let license = shop.license(&ada).await;
+    assert_eq!(license["expires_at"], "2027-01-20T15:00:00+00:00");
+    let renewal = &shop.orders(&ada).await[0];
+    assert_eq!((&renewal["status"], &renewal["amount"]), (&json!("succeeded"), &json!(4900)));
+    // A first month and a renewal that a code makes free.
+    let mut eve = shop.buyer("eve@example.com").await;
+    shop.sandbox.add_coupon("free", 100, CouponDuration::Forever);
+    let session = shop.checkout(&eve, "professional").await;
+    let customer = shop.stripe_customer_of(&session);
+    shop.sandbox.replace_card(&customer, Card::Paid).unwrap();
+    let form = [
+        ("customer", customer.as_str()),
+        ("items[0][price]", "price_pro_monthly"),
+        ("discounts[0][coupon]", "free"),
+    ];
+    shop.at_stripe("subscriptions", &form).await;
+    shop.settled().await;
+    assert_eq!(shop.license(&eve).await["status"], "active");
+    shop.pass_days(&mut eve, 31).await;
+    assert_eq!(shop.license(&eve).await["expires_at"], "2027-02-20T15:00:00+00:00");
+}
