@@ -75,6 +75,7 @@ async fn a_renewal_that_is_paid_after_dunning_cancelled_is_licensed_and_the_oper
     shop.sandbox.cancel_now(&subscription).unwrap();
     shop.settled().await;
     assert_eq!(shop.license(&ada).await["status"], "revoked");
+    shop.sandbox.advance_days(1);
     shop.sandbox.pay_invoice_with(&renewal, Card::Paid).unwrap();
     shop.settled().await;
     let license = shop.license(&ada).await;
