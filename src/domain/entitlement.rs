@@ -19,12 +19,13 @@ use crate::domain::time::{DAY, Timestamp};
 
 use paid::{Counted, counting, covers, is_given_back, of_its_course, paid_after_end, paid_through};
 
-/// The least grace, in seconds, while a bank debit for a renewal is processing and Stripe reports the
-/// subscription as active (<https://docs.stripe.com/payments/sepa-debit>).
+/// The least grace, in seconds, while a bank debit for a renewal is processing and Stripe reports
+/// the subscription as active (<https://docs.stripe.com/payments/sepa-debit>).
 const PROCESSING: i64 = 14 * DAY;
 
 /// The least grace, in seconds, while a renewal is not collected yet: its invoice is a draft for an
-/// hour, or longer when Stripe has problems (<https://docs.stripe.com/billing/invoices/subscription>).
+/// hour, or longer when Stripe has problems
+/// (<https://docs.stripe.com/billing/invoices/subscription>).
 const DRAFT: i64 = 3 * DAY;
 
 /// The most grace after a trial at Stripe, while nothing was ever paid, in seconds.
@@ -100,8 +101,8 @@ enum Standing<'c> {
     Unclear,
 }
 
-/// Decides what a customer may use at `now`, because of everything that Stripe says. `current` is the
-/// subscription that was current at the last sync.
+/// Decides what a customer may use at `now`, because of everything that Stripe says. `current` is
+/// the subscription that was current at the last sync.
 #[must_use]
 pub fn assess<'a>(
     state: &'a StripeState,
@@ -204,8 +205,8 @@ fn standing<'c>(
     }
 }
 
-/// Returns what a subscription that is trialing, active or past due grants, and for how long; `None`
-/// when nothing of it was ever paid, or the money went back.
+/// Returns what a subscription that is trialing, active or past due grants, and for how long;
+/// `None` when nothing of it was ever paid, or the money went back.
 fn granted<'c>(
     subscription: &Subscription,
     (plan, item): (&'c Plan, &Item),
@@ -235,8 +236,8 @@ fn granted<'c>(
         _ => {
             let (of_plan, until) = paid_through(own, catalog, (rank(plan), now))?;
             let of_period = if open.is_some() { item.period_start } else { Some(period_end) };
-            // A plan change takes effect when it is paid, except while it is billed together with an
-            // open renewal.
+            // A plan change takes effect when it is paid, except while it is billed together with
+            // an open renewal.
             let had = |line: &Line| {
                 let of = covers(line, catalog).and_then(|(_, of)| of);
                 line.period_end <= item.period_start && of.is_some_and(|(of, _)| of >= rank(plan))
@@ -261,8 +262,8 @@ fn granted<'c>(
     Some((plan, Term { expires: Some(expires), grace_until }))
 }
 
-/// Returns how long the plan works after the end of what was paid for, in seconds. `open` is the newest
-/// invoice, if it is not paid.
+/// Returns how long the plan works after the end of what was paid for, in seconds. `open` is the
+/// newest invoice, if it is not paid.
 fn grace(
     subscription: &Subscription,
     plan: &Plan,
@@ -271,8 +272,8 @@ fn grace(
     (paid, period_end): (Timestamp, Timestamp),
 ) -> i64 {
     let usual = i64::from(plan.grace_days) * DAY;
-    // A sent invoice is paid by hand: the grace begins at the due date of the oldest one. Stripe may
-    // report `active` meanwhile, and newer invoices are due later.
+    // A sent invoice is paid by hand: the grace begins at the due date of the oldest one. Stripe
+    // may report `active` meanwhile, and newer invoices are due later.
     let sent = own.invoices.iter().filter(|i| i.status == InvoiceStatus::Open && i.amount > 0);
     if let Some(oldest) = sent.filter_map(|invoice| invoice.due).min() {
         return (oldest.epoch_seconds() - paid.epoch_seconds()).saturating_add(usual).max(0);

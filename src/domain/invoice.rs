@@ -1,4 +1,4 @@
-//! Invoices as Stripe has them, and what an order of ours says about one. Pure.
+//! Invoices as Stripe describes them, and the status of an order because of its invoice.
 
 use crate::domain::policy::{Bought, Policy};
 use crate::domain::stripe_ids::{InvoiceId, PaymentIntentId, StripeSubscriptionId};
@@ -52,11 +52,12 @@ pub enum Payment {
     DisputeLost,
 }
 
-/// The most that exchange rates make a dispute about everything differ from the payment, in percent.
+/// The most that exchange rates make a dispute about everything differ from the payment, in
+/// percent.
 const EXCHANGE_PERCENT: i64 = 2;
 
-/// How much of the money that paid an invoice went back, in the currency's smallest unit, summed over
-/// all of its payments.
+/// How much of the money that paid an invoice went back, in the currency's smallest unit, summed
+/// over all of its payments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MoneyBack {
     /// Refunded, or credited after the payment: to the customer's balance or out of band.
@@ -68,8 +69,8 @@ pub struct MoneyBack {
 }
 
 impl MoneyBack {
-    /// Returns what became of a payment of `paid`: what happened to all of it. A part that went back
-    /// changes nothing. A lost dispute about a part counts as a refund of that part.
+    /// Returns what became of a payment of `paid`: what happened to all of it. A part that went
+    /// back changes nothing. A lost dispute about a part counts as a refund of that part.
     #[must_use]
     pub fn outcome(self, paid: i64) -> Payment {
         let Self { refunded, disputed, dispute_lost } = self;
@@ -131,11 +132,11 @@ pub struct Invoice {
     pub reason: BillingReason,
     /// Its status.
     pub status: InvoiceStatus,
-    /// Whether the vendor wrote it off by hand, or while collection was paused. Dunning does so too,
-    /// when it gives up.
+    /// Whether the vendor wrote it off by hand, or while collection was paused. Dunning does so
+    /// too, when it gives up.
     pub is_written_off_by_hand: bool,
-    /// What it asks for, less what was credited before it was paid, in the currency's smallest unit.
-    /// Money and a customer balance pay it alike.
+    /// What it asks for, less what was credited before it was paid, in the currency's smallest
+    /// unit. Money and a customer balance pay it alike.
     pub amount: i64,
     /// What was credited before it was paid.
     pub credited: i64,
@@ -162,8 +163,8 @@ impl Invoice {
         self.subscription.as_ref() == Some(subscription)
     }
 
-    /// Whether the vendor forgave it: a renewal that was voided or written off by hand, or an invoice
-    /// that was credited in full before it was paid, which Stripe then reports as paid.
+    /// Whether the vendor forgave it: a renewal that was voided or written off by hand, or an
+    /// invoice that was credited in full before it was paid, which Stripe then reports as paid.
     #[must_use]
     pub fn is_forgiven(&self) -> bool {
         match self.status {
@@ -182,7 +183,8 @@ impl Invoice {
         (self.status == InvoiceStatus::Paid || self.is_forgiven()) && !self.is_revoked(policy)
     }
 
-    /// Whether what it bought is revoked by the policy: the money went back, or the vendor forgave it.
+    /// Whether what it bought is revoked by the policy: the money went back, or the vendor forgave
+    /// it.
     #[must_use]
     pub fn is_revoked(&self, policy: &Policy) -> bool {
         let is_not_kept = self.is_forgiven() && policy.forgiven == Bought::Revoke;

@@ -1,5 +1,5 @@
-//! What the vendor leaves to a customer whose money goes back: the `[policy]` of the plans file. How it
-//! bears on a license is decided by [`crate::domain::subscription`].
+//! What the vendor leaves to a customer whose money goes back: the `[policy]` of the plans file.
+//! How it bears on a license is decided by [`crate::domain::subscription`].
 
 use std::str::FromStr;
 
@@ -39,8 +39,8 @@ pub struct Policy {
     pub dispute: Bought,
     /// When the bank has taken it for good.
     pub dispute_lost: Bought,
-    /// When the vendor forgives a renewal: voids its invoice, writes it off by hand, or credits all of
-    /// it before it is paid.
+    /// When the vendor forgives a renewal: voids its invoice, writes it off by hand, or credits all
+    /// of it before it is paid.
     pub forgiven: Bought,
 }
 

@@ -1,5 +1,5 @@
-//! Everything that changes here because of what Stripe says about a customer. Pure: our [`Record`] and
-//! the [`StripeState`] go in, and a [`Settlement`] that lists every change comes out.
+//! Everything that changes here because of what Stripe says about a customer. Pure: our [`Record`]
+//! and the [`StripeState`] go in, and a [`Settlement`] that lists every change comes out.
 //! [`crate::flows::settle`] applies it in one transaction; a dry run prints it instead.
 //!
 //! Settling again after a settlement was applied changes nothing.
@@ -29,8 +29,8 @@ pub struct Record {
     pub customer: Customer,
     /// The current subscription, as of the last sync.
     pub subscription: Option<SubscriptionRow>,
-    /// The customer's orders that have an invoice or wait for one, and every other order whose invoice
-    /// is in Stripe's state: of a deleted account, or of another customer.
+    /// The customer's orders that have an invoice or wait for one, and every other order whose
+    /// invoice is in Stripe's state: of a deleted account, or of another customer.
     pub orders: Vec<Order>,
     /// The license that was issued last.
     pub current_license: Option<IssuedLicense>,
@@ -86,7 +86,8 @@ pub struct Settlement<'a> {
     pub changes: Vec<Change<'a>>,
     /// What an operator should look at.
     pub alerts: Vec<Alert>,
-    /// Whether an operator must act on the alerts: the customer pays twice, or pays and gets nothing.
+    /// Whether an operator must act on the alerts: the customer pays twice, or pays and gets
+    /// nothing.
     pub needs_action: bool,
     /// The payment method that pays the current subscription.
     pub default_payment_method: Option<String>,
@@ -115,8 +116,8 @@ impl Settlement<'_> {
     }
 }
 
-/// Decides everything that changes because of Stripe's state at `now`. `random` provides the bits of new
-/// ids.
+/// Decides everything that changes because of Stripe's state at `now`. `random` provides the bits
+/// of new ids.
 #[must_use]
 pub fn settle<'a>(
     record: &Record,
@@ -156,8 +157,8 @@ pub fn settle<'a>(
     Settlement { changes, alerts: assessment.alerts, needs_action, default_payment_method }
 }
 
-/// Returns the current subscription as it is to be stored; unchanged, including `updated_at`, if nothing
-/// differs from the stored one.
+/// Returns the current subscription as it is to be stored; unchanged, including `updated_at`, if
+/// nothing differs from the stored one.
 fn subscription(
     record: &Record,
     state: &StripeState,

@@ -73,7 +73,8 @@ pub struct Subscription {
     pub collection_paused: bool,
     /// Whether it has an invoice.
     pub has_invoice: bool,
-    /// Whether the Checkout session that created it is complete and unpaid, while no invoice is known.
+    /// Whether the Checkout session that created it is complete and unpaid, while no invoice is
+    /// known.
     pub awaits_payment: bool,
     /// Whether our checkout created it, by its metadata. This counts only where no price tells.
     pub is_ours: bool,

@@ -1,4 +1,4 @@
-//! The calls that a sale needs: customers, checkout sessions, the portal, and what somebody bought.
+//! The calls of a sale: Stripe customers, Checkout sessions, the portal, and purchases.
 
 use std::collections::{HashMap, HashSet};
 
@@ -19,61 +19,61 @@ use crate::domain::stripe_state::{CheckoutSession, CheckoutStatus, StripeState};
 use crate::domain::subscription::Subscription;
 use crate::fail_point::FailPoint;
 
-/// How a customer is made at Stripe; kept as it is until the answer has come.
+/// The parameters that create a Stripe customer; stored unchanged until the response has arrived.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CustomerParameters {
-    /// Ours, for the metadata.
+    /// Our id, for the metadata.
     pub customer_id: String,
-    /// The address.
+    /// The email address.
     pub email: String,
     /// The person's name, or the company's.
     pub name: Option<String>,
 }
 
-/// How a checkout session is made; kept as it is until the answer has come.
+/// The parameters that open a Checkout session; stored unchanged until the response has arrived.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionParameters {
-    /// Ours, for the metadata.
+    /// Our id, for the metadata.
     pub customer_id: String,
-    /// Who pays.
+    /// The Stripe customer.
     pub stripe_customer_id: String,
     /// The plan's id, for the metadata.
     pub plan: String,
-    /// What is sold.
+    /// The price.
     pub price: String,
-    /// Where the customer goes afterwards.
+    /// The page after the payment.
     pub success_url: String,
-    /// Where the customer goes instead.
+    /// The page after a cancelled checkout.
     pub cancel_url: String,
 }
 
 /// Events that Stripe could not deliver.
 #[derive(Debug)]
 pub struct Undelivered {
-    /// As they would have been sent, the newest first.
+    /// The events as they would have been delivered, the newest first.
     pub events: Vec<Value>,
-    /// Whether there are more than are read.
+    /// Whether Stripe has more than were read.
     pub more: bool,
 }
 
-/// What Stripe says about a customer's own record.
+/// The record of a Stripe customer.
 #[derive(Clone, Debug, Default)]
 pub struct StripeCustomer {
     /// Whether it was deleted.
     pub deleted: bool,
-    /// The card, or the like, that pays invoices.
+    /// The payment method that pays invoices.
     pub default_payment_method: Option<String>,
 }
 
 impl StripeCustomer {
-    /// One that was deleted.
+    /// Returns the record of a deleted Stripe customer.
     pub(crate) fn deleted() -> Self {
         Self { deleted: true, default_payment_method: None }
     }
 }
 
 impl Stripe {
-    /// Makes a customer. The same attempt makes the same one.
+    /// Creates a Stripe customer. Repeating an attempt returns the same one.
     pub async fn create_customer(
         &self,
         attempt: &AttemptId,
@@ -89,8 +89,8 @@ impl Stripe {
         read_id(&made.id)
     }
 
-    /// The customer whose metadata names one of ours, among those with this address: the list, unlike
-    /// Stripe's search, knows at once what was made.
+    /// Returns the Stripe customer whose metadata names one of ours, among those with this address.
+    /// Unlike Stripe's search, the list is immediately up to date.
     pub async fn find_customer(
         &self,
         email: &str,
@@ -105,7 +105,7 @@ impl Stripe {
         found.iter().find(ours).map(|customer| read_id(&customer.id)).transpose()
     }
 
-    /// Tells of a changed name or address.
+    /// Sends a changed name or address.
     pub async fn update_customer(
         &self,
         id: &StripeCustomerId,
@@ -118,7 +118,7 @@ impl Stripe {
         self.post::<Identified>(&format!("/customers/{id}"), form, None, at).await.map(drop)
     }
 
-    /// A customer's own record.
+    /// Returns the record of a Stripe customer.
     pub async fn customer(&self, id: &StripeCustomerId) -> Answer<StripeCustomer> {
         let found: WireCustomer = self.get(&format!("/customers/{id}"), Vec::new()).await?;
         let settings = found.invoice_settings;
@@ -127,9 +127,9 @@ impl Stripe {
         Ok(StripeCustomer { deleted: found.deleted, default_payment_method })
     }
 
-    /// Returns everything that Stripe says about a customer's purchases: the newest 2,000 invoices, and
-    /// every subscription. It is fetched anew each time, in this order: what a subscription bills is
-    /// listed after it, and what was paid after that.
+    /// Returns everything that Stripe says about a customer's purchases: the newest 2,000 invoices,
+    /// and every subscription. It is fetched anew each time, in this order: what a subscription
+    /// bills is listed after it, and what was paid after that.
     pub async fn purchases(&self, id: &StripeCustomerId) -> Answer<StripeState> {
         let subscriptions = self.subscriptions(id).await?;
         let query = vec![field("customer", id.as_str()), field("expand[]", "data.payments")];
@@ -179,8 +179,8 @@ impl Stripe {
         Ok(notes.iter().map(WireCreditNote::credited_later).fold(0, i64::saturating_add))
     }
 
-    /// The events that Stripe could not deliver, of the last thirty days, as it would have sent them: the
-    /// newest, if they are too many for one list. What is older is for the comparison, which needs none.
+    /// Returns the events of the last thirty days that Stripe could not deliver; only the newest if
+    /// there are too many for one list. Reconcile does not need the others.
     pub async fn undelivered_events(&self) -> Answer<Undelivered> {
         let query = vec![field("delivery_success", "false")];
         let mut events = Vec::new();
@@ -199,14 +199,14 @@ impl Stripe {
         }
     }
 
-    /// Who made a payment; nobody, if Stripe does not know it, or not whose it is.
+    /// Returns the Stripe customer who made a payment; `None` if Stripe does not know.
     pub async fn payer(&self, payment: &PaymentIntentId) -> Answer<Option<StripeCustomerId>> {
         let path = format!("/payment_intents/{payment}");
         let found: Option<WirePaymentIntent> = self.known(&path, Vec::new()).await?;
         Ok(found.and_then(|found| found.customer()))
     }
 
-    /// Every subscription of a customer, ended ones too.
+    /// Returns the newest 2,000 subscriptions of a customer, ended ones too.
     pub async fn subscriptions(&self, id: &StripeCustomerId) -> Answer<Vec<Subscription>> {
         let query = vec![field("customer", id.as_str()), field("status", "all")];
         let newest =
@@ -224,8 +224,8 @@ impl Stripe {
         Ok(found.into_iter().filter_map(WireSubscription::into_domain).collect())
     }
 
-    /// Returns what became of a customer's payments since a time. A payment of these invoices that the
-    /// list leaves out is fetched by its id.
+    /// Returns what became of a customer's payments since a time. A payment of these invoices that
+    /// the list leaves out is fetched by its id.
     async fn payments(
         &self,
         id: &StripeCustomerId,
@@ -269,7 +269,7 @@ impl Stripe {
         Ok(payments)
     }
 
-    /// Opens a checkout session for a subscription. The same attempt opens the same one.
+    /// Opens a Checkout session for a subscription. Repeating an attempt returns the same one.
     pub async fn create_session(
         &self,
         attempt: &AttemptId,
@@ -293,12 +293,12 @@ impl Stripe {
         read_session(self.post("/checkout/sessions", form, Some(attempt), at).await?)
     }
 
-    /// A checkout session.
+    /// Returns a Checkout session.
     pub async fn session(&self, id: &CheckoutSessionId) -> Answer<CheckoutSession> {
         read_session(self.get(&format!("/checkout/sessions/{id}"), Vec::new()).await?)
     }
 
-    /// The checkout session that an attempt made, if it made one.
+    /// Returns the Checkout session that an attempt opened, if it did.
     pub async fn find_session(
         &self,
         customer: &str,
@@ -313,7 +313,7 @@ impl Stripe {
         Ok(sessions.into_iter().find(made))
     }
 
-    /// Closes a checkout session, so that nobody can pay it any more.
+    /// Expires a Checkout session, so that nobody can pay it any more.
     pub async fn expire_session(
         &self,
         id: &CheckoutSessionId,
@@ -323,7 +323,7 @@ impl Stripe {
         read_session(self.post(&path, Vec::new(), None, at).await?)
     }
 
-    /// The address of a page where the customer manages the subscription.
+    /// Returns the address of a portal page where the customer manages the subscription.
     pub async fn portal(
         &self,
         id: &StripeCustomerId,
@@ -335,7 +335,7 @@ impl Stripe {
         Ok(made.url)
     }
 
-    /// Ends a subscription at once.
+    /// Cancels a subscription immediately.
     pub async fn cancel_subscription(
         &self,
         id: &StripeSubscriptionId,

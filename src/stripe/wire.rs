@@ -1,6 +1,6 @@
-//! The shapes of Stripe's objects, as far as we read them: everything but the id may be missing, so
-//! that an object which lacks a field we do not need stops nothing. Turned into the types of
-//! [`crate::domain`] here; fetched by [`super`].
+//! The fields of Stripe's objects that we read, and how they become types of [`crate::domain`]. All
+//! but the id may be missing, so that an object without a field that we do not need still works.
+//! The calls are in [`super`].
 
 use std::collections::HashMap;
 
@@ -22,7 +22,7 @@ pub struct List<T> {
     pub has_more: bool,
 }
 
-/// Another object: its id, or itself.
+/// A reference to another object: its id, or the object itself.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 pub enum Link {
@@ -38,7 +38,7 @@ impl Link {
     }
 }
 
-/// What is there of an object that is named by id only.
+/// An object of which only the id is read.
 #[derive(Debug, Deserialize)]
 pub struct Identified {
     pub id: String,
@@ -79,7 +79,7 @@ impl WireCustomer {
     }
 }
 
-/// Metadata is an object, or null.
+/// Returns a value of the metadata, which is an object or null.
 fn named<'a>(metadata: &'a Option<HashMap<String, String>>, key: &str) -> Option<&'a str> {
     metadata.as_ref()?.get(key).map(String::as_str)
 }
@@ -237,7 +237,7 @@ struct Period {
 }
 
 impl Period {
-    /// When the time ends that a line covers; what is billed once has a period of no length.
+    /// Returns the end of the period that a line covers. A one-off line has a period of no length.
     fn end(&self) -> Option<Timestamp> {
         time(self.end).filter(|end| time(self.start).is_none_or(|start| start < *end))
     }
@@ -254,9 +254,9 @@ struct PriceDetails {
 }
 
 impl WireInvoice {
-    /// Returns the invoice; `None` when the id is not one. `payments` is what became of each payment,
-    /// `credited_later` what was credited after the payment and not refunded, and `subscriptions` are
-    /// the customer's.
+    /// Returns the invoice; `None` when the id is not one. `payments` is what became of each
+    /// payment, `credited_later` what was credited after the payment and not refunded, and
+    /// `subscriptions` are the customer's.
     pub fn into_domain(
         self,
         payments: &HashMap<PaymentIntentId, PaymentFacts>,
@@ -302,8 +302,8 @@ impl WireInvoice {
         self.post_payment_credit_notes_amount.unwrap_or(0) > 0
     }
 
-    /// Whether the vendor wrote it off, and not dunning that gave up. Where Stripe gives no reason, the
-    /// status of the subscription tells: after dunning gave up, it is not active.
+    /// Whether the vendor wrote it off, and not dunning that gave up. Where Stripe gives no reason,
+    /// the status of the subscription tells: after dunning gave up, it is not active.
     fn is_written_off_by_hand(&self, subscriptions: &[Subscription]) -> bool {
         let details =
             self.status_details.as_ref().and_then(|details| details.uncollectible.as_ref());
@@ -378,8 +378,8 @@ struct WireCreditRefund {
 }
 
 impl WireCreditNote {
-    /// Returns what it credited after the payment, to the balance or out of band. Its refunds are known
-    /// from the charges.
+    /// Returns what it credited after the payment, to the balance or out of band. Its refunds are
+    /// known from the charges.
     pub fn credited_later(&self) -> i64 {
         if self.status.as_deref() == Some("void") {
             return 0;
@@ -431,7 +431,8 @@ impl WirePaymentIntent {
         self.customer.as_ref()?.id().parse().ok()
     }
 
-    /// Returns the payment, and what became of it without its disputes. `None` when the id is not one.
+    /// Returns the payment, and what became of it without its disputes. `None` when the id is not
+    /// one.
     pub fn into_domain(self) -> Option<(PaymentIntentId, PaymentFacts)> {
         let failed = self.last_payment_error.is_some();
         let attempt = match self.status.as_deref() {

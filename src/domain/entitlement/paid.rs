@@ -1,5 +1,5 @@
-//! What of a subscription was paid for, read from the lines of its invoices, in the order in which they were
-//! made. What follows from that is in [`super`].
+//! Which plans and periods of a subscription were paid for, read from the lines of its invoices,
+//! the oldest first. What the customer is entitled to because of that is decided in [`super`].
 
 use crate::domain::invoice::{BillingReason, Invoice, InvoiceStatus, Line};
 use crate::domain::plan::{Catalog, Plan};
@@ -7,8 +7,8 @@ use crate::domain::policy::Policy;
 use crate::domain::subscription::Subscription;
 use crate::domain::time::Timestamp;
 
-/// The invoices that say something of what a subscription grants: all of its own, less what the vendor
-/// billed by hand for something else.
+/// Returns the invoices that decide what a subscription grants: all of its own, except those that
+/// the vendor created by hand for something else.
 pub(super) fn of_its_course<'i>(
     subscription: &Subscription,
     invoices: &'i [Invoice],
@@ -19,25 +19,26 @@ pub(super) fn of_its_course<'i>(
         invoice.reason == BillingReason::Manual
             && !invoice.lines.iter().any(|line| covers(line, catalog).is_some())
     };
-    // Where none tells what it is for, each may be for the plan.
+    // If no invoice tells what it is for, each may be for the plan.
     if !own.iter().all(is_beside) {
         own.retain(|invoice| !is_beside(invoice));
     }
     own
 }
 
-/// What counts of a subscription's invoices.
+/// The invoices of a subscription that count.
 pub(super) struct Counted<'i> {
-    /// The oldest first.
+    /// The invoices, the oldest first.
     pub invoices: Vec<&'i Invoice>,
-    /// What those that are paid bought, less what others of them credit.
+    /// The lines that the paid ones bought, without those that later ones credit.
     bought: Vec<&'i Line>,
 }
 
-/// The invoices that count: all but those that were settled by a credit for what is owed, or
-/// whose money went back, rather than by money. After a change Stripe credits the rest of the period before,
-/// whatever became of its payment, and calls an invoice paid that asks for nothing more
-/// (<https://docs.stripe.com/billing/subscriptions/prorations>). Such a one counts once what it credits is paid.
+/// Returns the invoices that count: all except those that were paid mostly by a credit for
+/// something unpaid or refunded. After a plan change, Stripe credits the rest of the earlier period
+/// whether it was paid or not, and reports an invoice as paid if nothing else is due
+/// (<https://docs.stripe.com/billing/subscriptions/prorations>). Such an invoice counts as soon as
+/// the credited one is paid.
 pub(super) fn counting<'i>(own: &[&'i Invoice], catalog: &Catalog) -> Counted<'i> {
     let policy = &catalog.policy;
     let mut invoices = own.to_vec();
@@ -50,7 +51,7 @@ pub(super) fn counting<'i>(own: &[&'i Invoice], catalog: &Catalog) -> Counted<'i
             return true;
         }
         let unpaid = unpaid(invoice, &owed, &bought, catalog);
-        // Who paid most of it has it.
+        // Counts if at least half was paid in money.
         let counts = unpaid <= invoice.amount;
         if counts {
             enter(&mut bought, invoice);
@@ -62,11 +63,11 @@ pub(super) fn counting<'i>(own: &[&'i Invoice], catalog: &Catalog) -> Counted<'i
     Counted { invoices, bought }
 }
 
-/// An invoice, and how much of it is owed or was given back.
+/// An invoice, and the part of it that is unpaid or was refunded.
 type Owed<'i> = (&'i Invoice, i64);
 
-/// How much of an invoice was settled by credits for what is owed: of each as much as was not paid for, by another
-/// invoice or by this one's other credits.
+/// Returns how much of an invoice was paid by credits for something unpaid. A credit counts only as
+/// far as neither another invoice nor another credit of this one covers it.
 fn unpaid(invoice: &Invoice, owed: &[Owed<'_>], bought: &[&Line], catalog: &Catalog) -> i64 {
     let mut owed = owed.to_vec();
     let mut unpaid = 0;
@@ -85,8 +86,7 @@ fn unpaid(invoice: &Invoice, owed: &[Owed<'_>], bought: &[&Line], catalog: &Cata
     unpaid
 }
 
-/// Whether its money is owed, or was given back. Nothing is owed for what was not asked for yet, or what the
-/// vendor let go.
+/// Whether the invoice is unpaid or was refunded. A draft and a void invoice ask for nothing.
 fn is_owed(invoice: &Invoice, policy: &Policy) -> bool {
     match invoice.status {
         _ if invoice.is_paid(policy) => false,
@@ -104,20 +104,20 @@ fn credits(invoice: &Invoice) -> impl Iterator<Item = &Line> {
     invoice.lines.iter().filter(|line| line.amount < 0)
 }
 
-/// Whether two lines are about the same: one credits what the other bought.
+/// Whether one line credits what the other bought.
 fn is_same(line: &Line, other: &Line) -> bool {
     line.price == other.price && line.period_end == other.period_end
 }
 
-/// Adds what a paid invoice bought, and takes out what it credits.
+/// Adds the lines that a paid invoice bought, and removes those that it credits.
 fn enter<'i>(bought: &mut Vec<&'i Line>, invoice: &'i Invoice) {
     bought.retain(|line| !credits(invoice).any(|credit| is_same(credit, line)));
     bought.extend(purchases(invoice));
 }
 
-/// The plan that was paid for, up to the rank that is `wanted`, and the end of that, each if the lines of the
-/// invoices tell it; `None` if no invoice was paid, or only ones for something else than the plan, whose own was taken
-/// back by the policy.
+/// Returns the highest plan that was paid for, at most of the rank `wanted`, and the end of its
+/// period. Each is `None` if the lines of the invoices do not tell it. Returns nothing at all if no
+/// invoice was paid, or if the policy revokes the one for the plan and only others were paid.
 pub(super) fn paid_through<'c>(
     own: &Counted<'_>,
     catalog: &'c Catalog,
@@ -128,7 +128,7 @@ pub(super) fn paid_through<'c>(
         return None;
     }
     let of_plans = own.bought.iter().filter_map(|line| covers(line, catalog));
-    // Of what still runs, the highest that is of use; what is over tells until when something was paid.
+    // The highest plan whose period still runs. If none does, the latest end counts.
     let best = of_plans.max_by_key(|(end, plan)| {
         let rank = plan.map(|(rank, _)| rank);
         (rank.filter(|_| *end > now).map(|rank| rank.min(wanted)), *end, rank)
@@ -142,8 +142,8 @@ pub(super) fn paid_through<'c>(
     (!plan_is_revoked).then_some((None, None))
 }
 
-/// Until when a line of an invoice covers a plan, and which, with its rank, if the line tells that;
-/// `None` if it bills something else.
+/// Returns the end of the period that a line covers, and the plan with its rank if the line tells
+/// it; `None` if the line bills something else.
 pub(super) fn covers<'c>(
     line: &Line,
     catalog: &'c Catalog,
@@ -155,8 +155,8 @@ pub(super) fn covers<'c>(
     Some((line.period_end?, plan))
 }
 
-/// Whether the money for what comes after `paid` went back, and the plan was not paid for anew since: nothing
-/// is waited for then.
+/// Whether the money for a period after `paid` went back, and the plan was not paid for since. Then
+/// no payment is awaited.
 pub(super) fn is_given_back(own: &[&Invoice], catalog: &Catalog, paid: Timestamp) -> bool {
     let ends = |invoice: &Invoice| {
         invoice.lines.iter().filter_map(|line| covers(line, catalog)).map(|(end, _)| end).max()
@@ -168,10 +168,10 @@ pub(super) fn is_given_back(own: &[&Invoice], catalog: &Catalog, paid: Timestamp
     })
 }
 
-/// Returns the highest plan that a canceled subscription's customer paid for after its end, with its rank,
-/// and until when. Dunning cancels a subscription whose renewal is not paid in time, and the invoice
-/// stays payable (<https://docs.stripe.com/billing/subscriptions/cancel>). What was paid before the end
-/// grants nothing: the vendor or the customer ended it.
+/// Returns the highest plan that a canceled subscription's customer paid for after its end, with
+/// its rank, and until when. Dunning cancels a subscription whose renewal is not paid in time, and
+/// the invoice stays payable (<https://docs.stripe.com/billing/subscriptions/cancel>). What was
+/// paid before the end grants nothing: the vendor or the customer ended it.
 pub(super) fn paid_after_end<'c>(
     subscription: &Subscription,
     invoices: &[Invoice],

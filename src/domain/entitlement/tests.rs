@@ -1,5 +1,6 @@
-//! The state machine as a table; by properties in `properties`, by the vendor's policy in `policy`, past what was paid in
-//! `grace`, out of what was not paid in `credits`, and what was forgiven or paid late in `forgiven`.
+//! The state machine as a table; by properties in `properties`, by the vendor's policy in `policy`,
+//! past what was paid in `grace`, out of what was not paid in `credits`, and what was forgiven or
+//! paid late in `forgiven`.
 
 mod credits;
 mod forgiven;
@@ -245,8 +246,8 @@ fn what_was_paid_for_stays_where_changes_that_were_not_paid_credited_it() {
     let mut state = paid("active");
     state.invoices[0].lines = vec![line("price_pro_monthly", PERIOD_END, 4900)];
     let (year, month) = (PERIOD_START + 365 * DAY, PERIOD_END + DAY);
-    // To a year, which is not paid; to something lower, for nothing, out of what the year would have
-    // left; and back.
+    // To a year, which is not paid; to something lower, for nothing, out of what the year would
+    // have left; and back.
     let to_year =
         [line("price_pro_monthly", PERIOD_END, -4800), line("price_pro_yearly", year, 49000)];
     let lower =

@@ -48,8 +48,8 @@ pub(super) fn decide<'a>(
     Decision { issue, revoke, revokes_current }
 }
 
-/// Whether a license that is entitled to takes the place of the current one: it differs, and it is not
-/// worth less than a grant.
+/// Whether a license that is entitled to takes the place of the current one: it differs, and it is
+/// not worth less than a grant.
 fn replaces(
     entitlement: &Entitlement<'_>,
     current: Option<&IssuedLicense>,
@@ -76,9 +76,9 @@ fn replaces(
     }
 }
 
-/// Whether a license grants more than the customer is entitled to: a higher plan, or any plan if there
-/// is no entitlement. One of the same plan with a later end does not exceed: it grants the same for as
-/// long as the entitlement lasts, and is revoked when that is over.
+/// Whether a license grants more than the customer is entitled to: a higher plan, or any plan if
+/// there is no entitlement. One of the same plan with a later end does not exceed: it grants the
+/// same for as long as the entitlement lasts, and is revoked when that is over.
 fn exceeds(
     license: &IssuedLicense,
     entitlement: Option<&Entitlement<'_>>,
@@ -89,8 +89,8 @@ fn exceeds(
     })
 }
 
-/// Returns what an operator granted last, if it still works: it becomes current again when nothing paid
-/// is left.
+/// Returns what an operator granted last, if it still works: it becomes current again when nothing
+/// paid is left.
 fn restore_grant<'a>(
     record: &Record,
     catalog: &'a Catalog,

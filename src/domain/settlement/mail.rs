@@ -1,5 +1,5 @@
-//! Which mail a settlement sends. At most one: it tells the customer what matters most. It carries the
-//! license that the settlement issues, or else is about the current one.
+//! Which mail a settlement sends. At most one: it tells the customer what matters most. It carries
+//! the license that the settlement issues, or else is about the current one.
 
 use super::Record;
 use super::licenses::Decision;

@@ -90,8 +90,8 @@ impl<'r> Drafts<'r> {
         });
     }
 
-    /// Returns the order of an invoice: the customer's own, one that a deleted account left, or a new
-    /// one. `None` if the invoice is no order of this customer's.
+    /// Returns the order of an invoice: the customer's own, one that a deleted account left, or a
+    /// new one. `None` if the invoice is no order of this customer's.
     fn of_invoice(
         &mut self,
         invoice: &InvoiceId,
@@ -156,8 +156,8 @@ fn new_order(
 }
 
 /// Returns the plan that an invoice is for: that of its most expensive line, or else of its
-/// subscription. `None` if it is no order: nothing is due, it sells no plan, or it belongs to a checkout
-/// that is still open.
+/// subscription. `None` if it is no order: nothing is due, it sells no plan, or it belongs to a
+/// checkout that is still open.
 fn plan_of<'c>(invoice: &Invoice, state: &StripeState, catalog: &'c Catalog) -> Option<&'c str> {
     if invoice.amount == 0 {
         return None;
@@ -178,8 +178,8 @@ fn plan_of<'c>(invoice: &Invoice, state: &StripeState, catalog: &'c Catalog) -> 
     most_expensive.or_else(of_subscription).map(|plan| plan.id.as_str())
 }
 
-/// Returns `Failed` instead of `Pending` for an invoice that is open although its subscription no longer
-/// waits for it.
+/// Returns `Failed` instead of `Pending` for an invoice that is open although its subscription no
+/// longer waits for it.
 fn failed_if_abandoned(status: OrderStatus, invoice: &Invoice, state: &StripeState) -> OrderStatus {
     let subscription = state.subscriptions.iter().find(|s| invoice.is_of(&s.id));
     let is_abandoned = subscription.is_some_and(|subscription| {

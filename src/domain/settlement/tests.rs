@@ -1,5 +1,5 @@
-//! Settlements without a database: tables of what replaces, revokes and restores a license, what orders
-//! become and which mail is sent; properties in `properties`.
+//! Settlements without a database: tables of what replaces, revokes and restores a license, what
+//! orders become and which mail is sent; properties in `properties`.
 
 mod orders;
 mod properties;
@@ -120,8 +120,8 @@ fn settle_at(record: &Record, state: &StripeState, now: i64) -> Settlement<'stat
     settle(record, state, catalog, at(now), || NEXT_ID.fetch_add(1, Ordering::Relaxed).into())
 }
 
-/// What a settlement does with licenses and mails: the plan that it issues, how many licenses it revokes,
-/// the kind of its mail.
+/// What a settlement does with licenses and mails: the plan that it issues, how many licenses it
+/// revokes, the kind of its mail.
 fn outcome(record: &Record, state: &StripeState) -> (Option<String>, usize, Option<Kind>) {
     outcome_at(record, state, NOW)
 }
