@@ -9,7 +9,7 @@ mod paid;
 
 use std::fmt;
 
-use crate::domain::invoice::{Invoice, InvoiceStatus, Line, Payment};
+use crate::domain::invoice::{BillingReason, Invoice, InvoiceStatus, Line, Payment};
 use crate::domain::license::{Entitlement, Phase, Source, Term};
 use crate::domain::plan::{Catalog, Plan};
 use crate::domain::stripe_ids::StripeSubscriptionId;
@@ -129,19 +129,24 @@ pub fn assess<'a>(
     if granting.iter().filter(|(.., subscription)| subscription.status.is_live()).count() > 1 {
         alerts.push(Alert::SeveralLive);
     }
-    let best = granting.into_iter().max_by_key(|(rank, _, term, subscription)| {
+    if state.is_deleted {
+        granting.clear();
+    }
+    granting.sort_by_key(|(rank, _, term, subscription)| {
         (*rank, term.ends().unwrap_or(Timestamp::MAX), subscription.created, &subscription.id)
     });
-    let best = best.filter(|_| !state.is_deleted);
+    let best = granting.last();
+    // A renewal that was paid late may grant more than the subscription that is charged.
+    let live = granting.iter().rev().find(|(.., subscription)| subscription.status.is_live());
     // A current subscription that becomes unclear stays current. Otherwise the next sync would no
     // longer know that it concerns us.
     let still_current = unclear.filter(|subscription| current == Some(&subscription.id));
     let subscription = still_current
-        .or(best.map(|(.., subscription)| subscription))
+        .or(live.or(best).map(|(.., subscription)| *subscription))
         .or(unclear)
         .or_else(|| most_recent(state.subscriptions.iter().filter(concerns_us)));
     let entitlement =
-        best.map(|(_, plan, term, _)| Entitlement { plan, source: Source::Subscription, term });
+        best.map(|&(_, plan, term, _)| Entitlement { plan, source: Source::Subscription, term });
     Assessment {
         subscription,
         entitlement,
@@ -248,11 +253,16 @@ fn granted<'c>(
             (plan, until.or(of_period)?.min(period_end))
         }
     };
-    let bought = invoices.iter().any(|invoice| invoice.amount > 0 && invoice.is_paid(policy));
+    // A renewal that a discount made free was not part of a trial.
+    let bought = invoices.iter().any(|invoice| {
+        let is_after_trial = invoice.amount > 0 || invoice.reason == BillingReason::Renewal;
+        is_after_trial && invoice.is_paid(policy)
+    });
     let trialing = subscription.status == Status::Trialing;
     let tried_only = trialing || (subscription.trial_end.is_some() && !bought);
     let revoked = revoked || is_given_back(invoices, catalog, paid);
-    let grace = if revoked { 0 } else { grace(subscription, plan, own, open, (paid, period_end)) };
+    let grace =
+        if revoked { 0 } else { grace(subscription, plan, own, open, catalog, (paid, period_end)) };
     let grace = if tried_only { grace.min(AFTER_TRIAL) } else { grace };
     let scheduled = subscription.ends_at(catalog);
     let expires = scheduled.map_or(paid, |end| end.min(paid));
@@ -269,23 +279,36 @@ fn grace(
     plan: &Plan,
     own: &Counted<'_>,
     open: Option<&Invoice>,
+    catalog: &Catalog,
     (paid, period_end): (Timestamp, Timestamp),
 ) -> i64 {
     let usual = i64::from(plan.grace_days) * DAY;
-    // A sent invoice is paid by hand: the grace begins at the due date of the oldest one. Stripe
-    // may report `active` meanwhile, and newer invoices are due later.
-    let sent = own.invoices.iter().filter(|i| i.status == InvoiceStatus::Open && i.amount > 0);
+    let is_processing = open.is_some_and(|invoice| invoice.payment == Payment::Processing);
+    let bills_more = |invoice: &Invoice| {
+        let mut ends = invoice.lines.iter().filter_map(|line| covers(line, catalog));
+        ends.any(|(end, _)| end > paid)
+    };
+    // A sent invoice is paid by hand: the grace begins at the due date of the oldest unpaid one.
+    // Stripe may report `active` meanwhile, and newer invoices are due later. An older invoice for a
+    // period before the paid one does not shorten what was paid for.
+    let sent = own.invoices.iter().filter(|invoice| {
+        let is_unpaid =
+            matches!(invoice.status, InvoiceStatus::Open | InvoiceStatus::Uncollectible);
+        is_unpaid && invoice.amount > 0 && !invoice.is_paid(&catalog.policy) && bills_more(invoice)
+    });
     if let Some(oldest) = sent.filter_map(|invoice| invoice.due).min() {
-        return (oldest.epoch_seconds() - paid.epoch_seconds()).saturating_add(usual).max(0);
+        let until_due = oldest.epoch_seconds() - paid.epoch_seconds();
+        let least = if is_processing { PROCESSING } else { 0 };
+        return until_due.saturating_add(usual).max(least);
     }
     if subscription.status != Status::Active {
         return usual;
     }
     // Nobody collects a voided renewal any more: no payment is due.
-    if open.is_some_and(|invoice| !invoice.is_collectible() && !subscription.collection_paused) {
+    let is_given_up = |invoice: &Invoice| !invoice.is_collectible() && bills_more(invoice);
+    if open.is_some_and(is_given_up) && !subscription.collection_paused {
         return 0;
     }
-    let is_processing = open.is_some_and(|invoice| invoice.payment == Payment::Processing);
     let needed = match (is_processing, paid < period_end) {
         (true, _) => PROCESSING,
         (false, true) => DRAFT,

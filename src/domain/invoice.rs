@@ -69,8 +69,9 @@ pub struct MoneyBack {
 }
 
 impl MoneyBack {
-    /// Returns what became of a payment of `paid`: what happened to all of it. A part that went
-    /// back changes nothing. A lost dispute about a part counts as a refund of that part.
+    /// Returns the outcome of an invoice that a payment of `paid` paid: what happened to all of the
+    /// money. A part that went back changes nothing. A lost dispute about a part counts as a refund of
+    /// that part.
     #[must_use]
     pub fn outcome(self, paid: i64) -> Payment {
         let Self { refunded, disputed, dispute_lost } = self;
@@ -78,7 +79,9 @@ impl MoneyBack {
         let is_all =
             |amount: i64| amount.saturating_mul(100) >= paid.saturating_mul(100 - EXCHANGE_PERCENT);
         let returned = refunded.saturating_add(dispute_lost);
-        if refunded > 0 && refunded_all {
+        if dispute_lost > 0 && is_all(dispute_lost) {
+            Payment::DisputeLost
+        } else if refunded > 0 && refunded_all {
             Payment::Refunded
         } else if dispute_lost > 0 && is_all(returned) {
             Payment::DisputeLost
@@ -140,6 +143,8 @@ pub struct Invoice {
     pub amount: i64,
     /// What was credited before it was paid.
     pub credited: i64,
+    /// What of it was paid in money, not from a customer balance.
+    pub money: i64,
     /// ISO 4217, lower case.
     pub currency: String,
     /// When it was created.
@@ -175,6 +180,13 @@ impl Invoice {
             InvoiceStatus::Paid => self.credited > 0 && self.amount == 0,
             InvoiceStatus::Draft | InvoiceStatus::Open => false,
         }
+    }
+
+    /// Returns what it asked for before the vendor forgave it, in the currency's smallest unit.
+    #[must_use]
+    pub fn asked(&self) -> i64 {
+        let forgiven = if self.is_forgiven() { self.credited } else { 0 };
+        self.amount.saturating_add(forgiven)
     }
 
     /// Whether it was paid, or forgiven, and what it bought is the customer's by the policy.
@@ -214,6 +226,8 @@ impl Invoice {
     pub fn order_status(&self) -> Option<OrderStatus> {
         Some(match (self.status, self.payment) {
             (InvoiceStatus::Draft, _) => return None,
+            // Nobody paid it, whether the license is kept or not.
+            _ if self.is_forgiven() => OrderStatus::Failed,
             (InvoiceStatus::Paid, Payment::Refunded) => OrderStatus::Refunded,
             (InvoiceStatus::Paid, Payment::Disputed | Payment::DisputeLost) => {
                 OrderStatus::Disputed

@@ -1,5 +1,5 @@
 //! What the vendor leaves to a customer whose money goes back: the `[policy]` of the plans file.
-//! How it bears on a license is decided by [`crate::domain::subscription`].
+//! How it bears on a license is decided by [`crate::domain::entitlement`].
 
 use std::str::FromStr;
 

@@ -137,14 +137,14 @@ impl Stripe {
         let (mut invoices, is_complete) = newest.await?;
         // Stripe lists the newest first.
         invoices.reverse();
-        let mut credited = Vec::with_capacity(invoices.len());
         for invoice in &mut invoices {
             self.complete(invoice).await?;
-            credited.push(self.credited_later(invoice).await?);
         }
+        let credited = self.credited_later(id, &invoices).await?;
         let since = invoices.first().and_then(|oldest| oldest.created).filter(|_| !is_complete);
         let payments = self.payments(id, &invoices, since).await?;
-        let invoices = invoices.into_iter().zip(credited).filter_map(|(found, credited_later)| {
+        let invoices = invoices.into_iter().filter_map(|found| {
+            let credited_later = credited.get(&found.id).copied().unwrap_or(0);
             found.into_domain(&payments, credited_later, &subscriptions)
         });
         let invoices = invoices.collect();
@@ -168,15 +168,23 @@ impl Stripe {
         Ok(())
     }
 
-    /// Returns what was credited after an invoice was paid and is no refund.
-    async fn credited_later(&self, invoice: &WireInvoice) -> Answer<i64> {
-        if !invoice.has_later_credit() {
-            return Ok(0);
+    /// Returns what was credited after each invoice was paid and is no refund, by the invoice's id.
+    async fn credited_later(
+        &self,
+        id: &StripeCustomerId,
+        invoices: &[WireInvoice],
+    ) -> Answer<HashMap<String, i64>> {
+        let mut credited: HashMap<String, i64> = HashMap::new();
+        if !invoices.iter().any(WireInvoice::has_later_credit) {
+            return Ok(credited);
         }
-        let query = vec![field("invoice", &invoice.id)];
-        let notes =
-            self.all("/credit_notes", query, |note: &WireCreditNote| note.id.as_str()).await?;
-        Ok(notes.iter().map(WireCreditNote::credited_later).fold(0, i64::saturating_add))
+        let query = vec![field("customer", id.as_str())];
+        let newest = self.newest("/credit_notes", query, |note: &WireCreditNote| note.id.as_str());
+        for note in newest.await?.0 {
+            let sum = credited.entry(note.invoice().unwrap_or_default().to_owned()).or_default();
+            *sum = sum.saturating_add(note.credited_later());
+        }
+        Ok(credited)
     }
 
     /// Returns the events of the last thirty days that Stripe could not deliver; only the newest if

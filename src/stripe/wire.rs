@@ -203,13 +203,14 @@ pub struct WireInvoicePayment {
     #[serde(default)]
     pub id: String,
     status: Option<String>,
+    created: Option<i64>,
     amount_paid: Option<i64>,
     payment: Option<PaymentLink>,
 }
 
 impl WireInvoicePayment {
-    fn is_paid(&self) -> bool {
-        self.status.as_deref() == Some("paid")
+    fn is(&self, status: &str) -> bool {
+        self.status.as_deref() == Some(status)
     }
 
     fn intent(&self) -> Option<PaymentIntentId> {
@@ -263,10 +264,14 @@ impl WireInvoice {
         credited_later: i64,
         subscriptions: &[Subscription],
     ) -> Option<Invoice> {
-        let (intent, payment) = (self.payment_intent(), self.payment(payments, credited_later));
         let is_written_off_by_hand = self.is_written_off_by_hand(subscriptions);
         let credited = self.pre_payment_credit_notes_amount.unwrap_or(0);
-        let asked = self.total.or(self.amount_due.max(self.amount_paid)).unwrap_or(0);
+        // `amount_due` is already without what was credited; `total` never changes.
+        let uncredited = self.total.map(|total| total.saturating_sub(credited));
+        let amount = uncredited.or(self.amount_due.max(self.amount_paid)).unwrap_or(0);
+        let money = self.amount_paid.unwrap_or(0);
+        let (intent, payment) =
+            (self.payment_intent(), self.payment(payments, credited_later, amount));
         let subscription = self.subscription().and_then(|id| id.parse().ok());
         let lines = self.lines.into_iter().flat_map(|lines| lines.data);
         Some(Invoice {
@@ -280,8 +285,9 @@ impl WireInvoice {
             status: InvoiceStatus::from_name(self.status.as_deref().unwrap_or_default()),
             is_written_off_by_hand,
             // Negative if a change credits more than it bills.
-            amount: asked.saturating_sub(credited).max(0),
+            amount: amount.max(0),
             credited,
+            money,
             currency: self.currency.unwrap_or_default(),
             created: Timestamp::saturating(self.created.unwrap_or(0)),
             due: time(self.due_date),
@@ -305,8 +311,14 @@ impl WireInvoice {
     /// Whether the vendor wrote it off, and not dunning that gave up. Where Stripe gives no reason,
     /// the status of the subscription tells: after dunning gave up, it is not active.
     fn is_written_off_by_hand(&self, subscriptions: &[Subscription]) -> bool {
+        if self.status.as_deref() != Some("uncollectible") {
+            return false;
+        }
         let details =
             self.status_details.as_ref().and_then(|details| details.uncollectible.as_ref());
+        if self.status.as_deref() != Some("uncollectible") {
+            return false;
+        }
         match details.and_then(|details| details.reason.as_deref()) {
             Some(reason) => matches!(reason, "user_forgiven" | "subscription_paused"),
             None => self.subscription().is_some_and(|id| {
@@ -322,12 +334,18 @@ impl WireInvoice {
         payments.filter_map(WireInvoicePayment::intent)
     }
 
-    /// Returns the payment that paid most of it, or else the latest.
+    /// Returns the payment that paid most of it. While it is unpaid, returns the newest open payment, or
+    /// else the newest.
     fn payment_intent(&self) -> Option<PaymentIntentId> {
-        let payments = &self.payments.as_ref()?.data;
-        let paid = payments.iter().filter(|payment| payment.is_paid());
+        let payments = || self.payments.iter().flat_map(|payments| &payments.data);
+        let paid = payments().filter(|payment| payment.is("paid"));
         let largest = paid.max_by_key(|payment| payment.amount_paid);
-        largest.or(payments.last())?.intent()
+        let open = payments().filter(|payment| payment.is("open"));
+        let newest_open = open.max_by_key(|payment| payment.created);
+        let newest = || payments().max_by_key(|payment| payment.created);
+        let is_paid = self.status.as_deref() == Some("paid");
+        let first = if is_paid { largest.or(newest_open) } else { newest_open.or(largest) };
+        first.or_else(newest)?.intent()
     }
 
     /// Returns what became of all its payments together, in whatever order they are listed.
@@ -335,6 +353,7 @@ impl WireInvoice {
         &self,
         payments: &HashMap<PaymentIntentId, PaymentFacts>,
         credited_later: i64,
+        amount: i64,
     ) -> Payment {
         if self.status.as_deref() != Some("paid") {
             let latest = self.payment_intent().and_then(|id| payments.get(&id));
@@ -342,11 +361,14 @@ impl WireInvoice {
         }
         let mut back = MoneyBack { refunded: credited_later, ..MoneyBack::default() };
         let mut received: i64 = 0;
-        for facts in self.payment_intents().filter_map(|id| payments.get(&id)) {
+        let all = self.payments.iter().flat_map(|payments| &payments.data);
+        // A payment that failed or was canceled took no money.
+        let paid = all.filter(|payment| payment.is("paid") || payment.status.is_none());
+        for facts in paid.filter_map(|payment| payments.get(&payment.intent()?)) {
             back += facts.back;
             received = received.saturating_add(facts.amount);
         }
-        back.outcome(self.amount_paid.unwrap_or(0).max(received))
+        back.outcome(received.max(amount).max(self.amount_paid.unwrap_or(0)))
     }
 }
 
@@ -367,6 +389,7 @@ pub struct PaymentFacts {
 #[derive(Debug, Deserialize)]
 pub struct WireCreditNote {
     pub id: String,
+    invoice: Option<Link>,
     status: Option<String>,
     post_payment_amount: Option<i64>,
     refunds: Option<Vec<WireCreditRefund>>,
@@ -375,16 +398,27 @@ pub struct WireCreditNote {
 #[derive(Debug, Deserialize)]
 struct WireCreditRefund {
     amount_refunded: Option<i64>,
+    #[serde(rename = "type")]
+    kind: Option<String>,
 }
 
 impl WireCreditNote {
+    /// Returns the id of its invoice.
+    pub fn invoice(&self) -> Option<&str> {
+        self.invoice.as_ref().map(Link::id)
+    }
+
     /// Returns what it credited after the payment, to the balance or out of band. Its refunds are
     /// known from the charges.
     pub fn credited_later(&self) -> i64 {
         if self.status.as_deref() == Some("void") {
             return 0;
         }
-        let refunds = self.refunds.iter().flatten().filter_map(|refund| refund.amount_refunded);
+        // No charge knows the refund of a payment outside of Stripe.
+        let of_charges = self.refunds.iter().flatten();
+        let of_charges =
+            of_charges.filter(|refund| refund.kind.as_deref() != Some("payment_record_refund"));
+        let refunds = of_charges.filter_map(|refund| refund.amount_refunded);
         let refunded = refunds.fold(0, i64::saturating_add);
         self.post_payment_amount.unwrap_or(0).saturating_sub(refunded).max(0)
     }
@@ -420,6 +454,7 @@ pub enum WireCharge {
     Object {
         amount: Option<i64>,
         amount_refunded: Option<i64>,
+        paid: Option<bool>,
         refunded: Option<bool>,
         disputed: Option<bool>,
     },
@@ -442,10 +477,11 @@ impl WirePaymentIntent {
             _ => Payment::Unremarkable,
         };
         let mut facts = PaymentFacts { attempt, ..PaymentFacts::default() };
-        if let Some(WireCharge::Object { amount, amount_refunded, refunded, disputed }) =
+        if let Some(WireCharge::Object { amount, amount_refunded, paid, refunded, disputed }) =
             self.latest_charge
+            && paid != Some(false)
         {
-            // An unknown amount counts as one unit, so that all of it is still all of it.
+            // Without an amount, 1 stands for the whole, so that a full refund is still recognized.
             facts.amount = amount.or(self.amount).unwrap_or(1);
             facts.back.refunded = match (refunded, amount_refunded) {
                 (Some(true), _) => facts.amount,

@@ -122,3 +122,43 @@ async fn a_balance_or_a_discount_pays_as_money_does_stripe_36() {
     shop.pass_days(&mut eve, 31).await;
     assert_eq!(shop.license(&eve).await["expires_at"], "2027-02-21T15:00:00+00:00");
 }
+
+#[tokio::test]
+async fn a_small_credit_for_a_month_that_a_balance_paid_is_a_partial_refund_stripe_26() {
+    let shop = Shop::open().await;
+    let (mut ada, invoice, payment) = bought(&shop).await;
+    let customer = shop.sandbox.object(&payment)["customer"].as_str().unwrap().to_owned();
+    let subscription =
+        shop.sandbox.object(&invoice)["parent"]["subscription_details"]["subscription"].clone();
+    shop.sandbox.adjust_balance(&customer, -4900).unwrap();
+    shop.pass_days(&mut ada, 31).await;
+    let subscription = shop.sandbox.object(subscription.as_str().unwrap());
+    let renewal = subscription["latest_invoice"].as_str().unwrap();
+    let part = CreditNote { amount: 100, refund: 0, balance: 100, out_of_band: 0 };
+    shop.sandbox.credit(renewal, part).unwrap();
+    assert_eq!(outcome(&shop, &ada).await, expected("succeeded", "active"));
+}
+
+#[tokio::test]
+async fn a_declined_attempt_beside_the_payment_hides_no_refund_stripe_27() {
+    let shop = Shop::open().await;
+    let mut ada = shop.buyer("ada@example.com").await;
+    let session = shop.buy(&ada, "professional").await;
+    let subscription = shop.subscription_of(&session);
+    let customer = shop.stripe_customer_of(&session);
+    shop.sandbox.replace_card(&customer, Card::DeclinedLater).unwrap();
+    shop.pass_days(&mut ada, 31).await;
+    let subscription = shop.sandbox.object(&subscription);
+    let renewal = subscription["latest_invoice"].as_str().unwrap();
+    let first = shop.sandbox.pay_part(renewal, 2000, Card::Paid).unwrap();
+    let second = shop.sandbox.pay_part(renewal, 2900, Card::Paid).unwrap();
+    shop.settled().await;
+    assert_eq!(shop.license(&ada).await["status"], "active");
+    shop.sandbox.refund(&first, None).unwrap();
+    shop.sandbox.refund(&second, None).unwrap();
+    shop.sync_all().await;
+    let statuses: Vec<_> =
+        shop.orders(&ada).await.iter().map(|order| order["status"].clone()).collect();
+    assert!(statuses.contains(&json!("refunded")), "{statuses:?}");
+    assert_ne!(shop.license(&ada).await["status"], "active");
+}

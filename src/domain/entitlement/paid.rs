@@ -44,7 +44,7 @@ pub(super) fn counting<'i>(own: &[&'i Invoice], catalog: &Catalog) -> Counted<'i
     let mut invoices = own.to_vec();
     invoices.sort_by_key(|invoice| invoice.created);
     let owed = invoices.iter().filter(|invoice| is_owed(invoice, policy));
-    let mut owed: Vec<Owed<'_>> = owed.map(|invoice| (*invoice, invoice.amount)).collect();
+    let mut owed: Vec<Owed<'_>> = owed.map(|invoice| (*invoice, invoice.asked())).collect();
     let mut bought = Vec::new();
     invoices.retain(|invoice| {
         if !invoice.is_paid(policy) {
@@ -52,7 +52,7 @@ pub(super) fn counting<'i>(own: &[&'i Invoice], catalog: &Catalog) -> Counted<'i
         }
         let unpaid = unpaid(invoice, &owed, &bought, catalog);
         // Counts if at least half was paid in money.
-        let counts = unpaid <= invoice.amount;
+        let counts = unpaid <= invoice.money;
         if counts {
             enter(&mut bought, invoice);
         } else {
@@ -86,12 +86,14 @@ fn unpaid(invoice: &Invoice, owed: &[Owed<'_>], bought: &[&Line], catalog: &Cata
     unpaid
 }
 
-/// Whether the invoice is unpaid or was refunded. A draft and a void invoice ask for nothing.
+/// Whether the invoice is unpaid, was refunded, or was forgiven against the policy. A draft, and a void
+/// invoice for a change, ask for nothing.
 fn is_owed(invoice: &Invoice, policy: &Policy) -> bool {
     match invoice.status {
         _ if invoice.is_paid(policy) => false,
         InvoiceStatus::Open | InvoiceStatus::Uncollectible => true,
-        InvoiceStatus::Draft | InvoiceStatus::Void => false,
+        InvoiceStatus::Void => invoice.is_forgiven(),
+        InvoiceStatus::Draft => false,
         InvoiceStatus::Paid => true,
     }
 }
@@ -181,7 +183,11 @@ pub(super) fn paid_after_end<'c>(
     let ended_at = subscription.ended_at?;
     let own = of_its_course(subscription, invoices, catalog);
     let since = own.into_iter().filter(|invoice| {
-        invoice.is_paid(&catalog.policy) && invoice.paid_at.is_some_and(|paid| paid > ended_at)
+        // An invoice that the end itself created bills the time before it.
+        invoice.created < ended_at
+            && invoice.paid_at.is_some_and(|paid| paid > ended_at)
+            && invoice.is_paid(&catalog.policy)
+            && !invoice.is_forgiven()
     });
     let of_subscription = subscription.plan(catalog).map(|(plan, _)| plan);
     let periods = since.flat_map(purchases).filter_map(|line| {

@@ -238,7 +238,8 @@ fn change(id: &str, status: InvoiceStatus, second: i64, lines: [Line; 2]) -> Inv
     let state = paid("active");
     let amount = lines.iter().map(|line| line.amount).sum::<i64>().max(0);
     let invoice = invoice(id, &state.subscriptions[0], status, PERIOD_END);
-    Invoice { created: at(PERIOD_START + DAY + second), amount, lines: lines.into(), ..invoice }
+    let created = at(PERIOD_START + DAY + second);
+    Invoice { created, amount, money: amount, lines: lines.into(), ..invoice }
 }
 
 #[test]

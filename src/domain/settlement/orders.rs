@@ -54,7 +54,7 @@ pub(super) fn decide<'a>(
             Some(new_order(id, &record.customer.customer_id, invoice, plan, now))
         };
         if let Some(order) = drafts.of_invoice(&invoice.id, new) {
-            order.amount = invoice.amount;
+            order.amount = invoice.asked();
             order.currency.clone_from(&invoice.currency);
             order.status = failed_if_abandoned(status, invoice, state);
             order.stripe_payment_intent_id.clone_from(&invoice.payment_intent);
@@ -143,7 +143,7 @@ fn new_order(
         order_id,
         customer_id: Some(customer_id.clone()),
         plan: plan.to_owned(),
-        amount: invoice.amount,
+        amount: invoice.asked(),
         currency: invoice.currency.clone(),
         status: OrderStatus::Pending,
         stripe_checkout_session_id: None,
@@ -159,7 +159,7 @@ fn new_order(
 /// subscription. `None` if it is no order: nothing is due, it sells no plan, or it belongs to a
 /// checkout that is still open.
 fn plan_of<'c>(invoice: &Invoice, state: &StripeState, catalog: &'c Catalog) -> Option<&'c str> {
-    if invoice.amount == 0 {
+    if invoice.asked() == 0 {
         return None;
     }
     let subscription = state.subscriptions.iter().find(|s| invoice.is_of(&s.id));

@@ -92,10 +92,47 @@ fn money_that_goes_back_in_part_changes_nothing_and_in_full_counts_whatever_its_
         ((0, 0, 2000), Payment::Unremarkable),
         ((0, 0, 4998), Payment::DisputeLost),
         ((2900, 0, 2000), Payment::DisputeLost),
+        ((4900, 0, 4900), Payment::DisputeLost),
         ((2900, 2000, 0), Payment::Disputed),
         ((4900, 0, 2000), Payment::Refunded),
     ] {
         let (refunded, disputed, lost) = money;
         assert_eq!(back(refunded, disputed, lost), expected, "{money:?}");
     }
+}
+
+#[test]
+fn a_dead_renewal_that_is_credited_in_full_is_not_paid_late_stripe_22() {
+    let mut state = unpaid_renewal("canceled");
+    state.subscriptions[0].ended_at = Some(at(PERIOD_START + 3 * DAY));
+    let renewal = &mut state.invoices[0];
+    (renewal.status, renewal.paid_at) = (InvoiceStatus::Paid, Some(at(PERIOD_START + 5 * DAY)));
+    (renewal.credited, renewal.amount, renewal.money) = (4900, 0, 0);
+    assert_eq!(due(&state, NOW), None);
+}
+
+#[test]
+fn the_final_invoice_of_a_cancellation_is_no_late_renewal_stripe_12() {
+    let mut state = paid("canceled");
+    state.subscriptions[0].ended_at = Some(at(NOW - DAY));
+    let of = state.subscriptions[0].clone();
+    let mut last = invoice("in_2", &of, InvoiceStatus::Paid, PERIOD_END);
+    (last.created, last.paid_at) = (at(NOW - DAY), Some(at(NOW - DAY + 5)));
+    state.invoices.push(last);
+    assert_eq!(due(&state, NOW), None);
+}
+
+#[test]
+fn a_late_renewal_of_a_higher_plan_leaves_the_live_subscription_current_stripe_22() {
+    let mut state = unpaid_renewal("canceled");
+    state.subscriptions[0].ended_at = Some(at(PERIOD_START + 3 * DAY));
+    (state.invoices[0].status, state.invoices[0].paid_at) =
+        (InvoiceStatus::Paid, Some(at(PERIOD_START + 5 * DAY)));
+    let live = subscription("sub_2", "active", &["price_starter_monthly"]);
+    state.invoices.push(invoice("in_9", &live, InvoiceStatus::Paid, PERIOD_END));
+    state.subscriptions.push(live);
+    let catalog = catalog();
+    let assessment = assess(&state, None, &catalog, at(NOW));
+    assert_eq!(assessment.entitlement.unwrap().plan.id.as_str(), "professional");
+    assert_eq!(assessment.subscription.unwrap().id.as_str(), "sub_2");
 }

@@ -30,6 +30,7 @@ fn while_a_renewal_is_collected_nothing_is_cut_off_and_nothing_granted() {
 fn after_a_trial_of_stripes_there_is_a_day_until_something_is_paid() {
     let mut state = unpaid_renewal("active");
     state.invoices[1].amount = 0;
+    state.invoices[1].reason = BillingReason::Other;
     state.invoices[0].status = InvoiceStatus::Draft;
     state.subscriptions[0].trial_end = Some(at(PERIOD_START));
     let expected = professional(PERIOD_START, Some(PERIOD_START + DAY));
@@ -117,4 +118,36 @@ fn who_pays_by_the_month_after_a_refunded_year_has_grace() {
     state.invoices.push(year);
     let expected = professional(PERIOD_START, Some(PERIOD_START + 7 * DAY));
     assert_eq!(due(&state, PERIOD_START + DAY), expected);
+}
+
+#[test]
+fn a_sent_invoice_that_became_uncollectible_still_ends_access_stripe_23() {
+    let mut state = unpaid_renewal("active");
+    state.invoices[0].due = Some(at(PERIOD_START + 14 * DAY));
+    state.invoices[0].status = InvoiceStatus::Uncollectible;
+    let of = state.subscriptions[0].clone();
+    let mut newer = invoice("in_3", &of, InvoiceStatus::Open, PERIOD_END + MONTH);
+    newer.due = Some(at(PERIOD_END + 14 * DAY));
+    state.invoices.push(newer);
+    assert_eq!(due(&state, PERIOD_START + 21 * DAY), None);
+}
+
+#[test]
+fn an_older_unpaid_invoice_takes_nothing_from_a_newer_one_that_is_paid_stripe_23() {
+    let mut state = paid("active");
+    let of = state.subscriptions[0].clone();
+    let mut older = invoice("in_0", &of, InvoiceStatus::Open, PERIOD_START);
+    older.due = Some(at(PERIOD_START - 14 * DAY));
+    state.invoices.push(older);
+    assert_eq!(due(&state, NOW), professional(PERIOD_END, Some(PERIOD_END + 7 * DAY)));
+}
+
+#[test]
+fn a_voided_change_of_plan_leaves_the_grace() {
+    let mut state = paid("active");
+    let of = state.subscriptions[0].clone();
+    let mut change = invoice("in_2", &of, InvoiceStatus::Void, PERIOD_END);
+    (change.created, change.reason) = (at(NOW - DAY), BillingReason::Other);
+    state.invoices.push(change);
+    assert_eq!(due(&state, NOW), professional(PERIOD_END, Some(PERIOD_END + 7 * DAY)));
 }
