@@ -2,7 +2,7 @@
 
 use licentia::flows::Mode;
 use licentia::flows::reconcile::{AT_ONCE, everybody};
-use licentia_sandbox::{DeliveryFault, Options, Times};
+use licentia_sandbox::{DeliveryFault, Times};
 use serde_json::json;
 
 use crate::harness::database::number;

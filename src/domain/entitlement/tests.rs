@@ -56,6 +56,7 @@ pub(crate) fn invoice(id: &str, of: &Subscription, status: InvoiceStatus, end: i
         reason: BillingReason::Renewal,
         is_written_off_by_hand: false,
         credited: 0,
+        money: 4900,
         status,
         amount: 4900,
         currency: "usd".into(),
