@@ -72,6 +72,18 @@ text_enum! {
         BackfillLinked = "backfill.linked",
         /// The metadata of a Stripe customer, at Stripe.
         BackfillTagged = "backfill.tagged",
+        /// A Stripe customer who is unknown here, as a buyer or not.
+        BuyerNoted = "buyer.noted",
+        /// The unknown buyers that a comparison found.
+        BuyersFound = "buyers.found",
+        /// The link that an operator asked for.
+        ClaimLinked = "claim.linked",
+        /// The metadata of the Stripe customer that a claim replaces, at Stripe.
+        ClaimUntagged = "claim.untagged",
+        /// The metadata of a claimed Stripe customer, at Stripe.
+        ClaimTagged = "claim.tagged",
+        /// An event that is of no use.
+        WebhookIgnored = "webhook.ignored",
         /// A batch of imported accounts.
         ImportStored = "import.stored",
 

@@ -78,6 +78,9 @@ fn catalog(root: &mut Section) -> Option<Catalog> {
     let trial_days = trial.require("days", trial_days, "14");
 
     let policy = policy(root.section("policy"));
+    let mut checkout = root.section("checkout");
+    let allow_unknown_buyers = checkout.flag("allow_unknown_buyers").unwrap_or(false);
+    checkout.finish();
     let other_prices: Vec<Slug> = root.list("other_prices");
     let plans: Vec<Option<Plan>> = root.sections("plan").into_iter().map(plan).collect();
     let all_are_readable = plans.iter().all(Option::is_some);
@@ -102,6 +105,7 @@ fn catalog(root: &mut Section) -> Option<Catalog> {
         plans,
         policy,
         other_prices: other_prices.iter().map(ToString::to_string).collect(),
+        allow_unknown_buyers,
     };
     fits_a_token(root, &catalog);
     for price in catalog.other_prices.iter().filter(|price| catalog.by_price(price).is_some()) {

@@ -84,6 +84,14 @@ impl Section {
         Some(SecretString::from(text))
     }
 
+    /// Returns the value as true or false.
+    pub fn flag(&mut self, key: &'static str) -> Option<bool> {
+        match self.take(key)? {
+            Value::Boolean(flag) => Some(flag),
+            other => self.wrong(key, &other, "true or false"),
+        }
+    }
+
     /// The value as a whole number within a range.
     pub fn integer(&mut self, key: &'static str, range: RangeInclusive<u64>) -> Option<u64> {
         let value = self.take(key)?;

@@ -104,7 +104,7 @@ pub fn show_progress(listed: &'static str) -> impl Fn(Progress) {
     }
 }
 
-fn shown(done: &Done) -> String {
+pub fn shown(done: &Done) -> String {
     let who = named(&done.stripe_customer_id, done.email.as_deref());
     let plan = paid(done.plan.as_deref());
     let whom = done.customer_id.as_deref().unwrap_or("cust_…");
@@ -112,17 +112,18 @@ fn shown(done: &Done) -> String {
         "linked_by_metadata" => "linked by its metadata",
         "linked_by_email" => "linked by its verified address",
         "created" => "a new account",
+        "claimed" => "linked as you said",
         _ => "linked before, and brought in line now",
     };
     let changes: Vec<_> = done.changes.iter().map(|change| format!("; {change}")).collect();
     format!("{who}{plan} -> {whom}: {action}{}", changes.concat())
 }
 
-fn named(stripe_customer_id: &str, email: Option<&str>) -> String {
+pub fn named(stripe_customer_id: &str, email: Option<&str>) -> String {
     let email = email.map(|email| format!(" ({email})")).unwrap_or_default();
     format!("{stripe_customer_id}{email}")
 }
 
-fn paid(plan: Option<&str>) -> String {
+pub fn paid(plan: Option<&str>) -> String {
     plan.map(|plan| format!(", who pays for {plan}")).unwrap_or_default()
 }

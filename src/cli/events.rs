@@ -28,6 +28,9 @@ pub struct Events {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// List the events that did not work: those given up, and those that are tried again
+    ///
+    /// Notes name the types of events that the webhook endpoint sends and that are of no use, with the
+    /// remedy: thin events, and types that say nothing about a sale.
     #[command(after_help = "Examples:\n  licentia events list\n  licentia events list --json")]
     List {
         /// Answer in JSON
@@ -69,9 +72,10 @@ impl Events {
                 if !json {
                     return tell(&troubled);
                 }
-                let Troubled { events, more } = troubled;
-                let events: Vec<Value> = events.iter().map(shown).collect();
-                print_json(&json!({ "events": events, "more": more }))
+                let Troubled { events, more, ignored } = troubled;
+                let shown = |events: &[Explained]| events.iter().map(shown).collect::<Vec<Value>>();
+                let (events, ignored) = (shown(&events), shown(&ignored));
+                print_json(&json!({ "events": events, "more": more, "ignored": ignored }))
             }
             Action::Show { id } => {
                 let mut event = shown(&events::explain(app, &id).await?);
@@ -129,14 +133,18 @@ fn tell(troubled: &Troubled) -> Result<ExitCode> {
         let (id, kind, tries) = (&event.event_id, &event.kind, event.attempts);
         print(format_args!("{id}  {kind}  {state}, after {tries} tries: {why}\n"))?;
     }
-    if troubled.events.is_empty() {
-        return print("Every event was worked on.\n");
-    }
     if troubled.more {
         let first = troubled.events.len();
-        return print(format_args!(
+        print(format_args!(
             "… and more: these are the first {first}. `licentia events replay --all` replays all.\n"
-        ));
+        ))?;
+    }
+    if troubled.events.is_empty() {
+        print("Every event was worked on.\n")?;
+    }
+    for Explained { event, .. } in &troubled.ignored {
+        let why = event.last_error.as_deref().unwrap_or_default();
+        print(format_args!("note: {}  {}  ignored: {why}\n", event.event_id, event.kind))?;
     }
     Ok(ExitCode::SUCCESS)
 }

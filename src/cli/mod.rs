@@ -4,6 +4,7 @@
 
 mod admin_key;
 mod backfill;
+mod claim;
 #[cfg(feature = "demo")]
 mod demo;
 mod email;

@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::{NO, complain, print, print_json, progress, stripe_of, with_app};
 use crate::config::Config;
+use crate::domain::buyer::UnknownBuyer;
 use crate::error::Result;
 use crate::flows::Mode;
 use crate::flows::reconcile::{AT_ONCE, Alerted, Report, everybody};
@@ -15,9 +16,9 @@ pub const EXAMPLES: &str = "Examples:
   licentia reconcile --json
 
 Exits with 0 when nothing was found or everything is repaired, with 1 when something is left:
-somebody could not be compared; the events that were missed could not be listed; or somebody is
-left to you, who pays twice, or pays for what no plan has and has no license for it. Notes say
-what to do about them.";
+somebody could not be compared; the events that were missed, or the subscriptions of the account,
+could not be listed; or somebody is left to you, who pays twice, pays for what no plan has and has
+no license for it, or pays for a plan and is linked to nobody here. Notes say what to do.";
 
 #[derive(Debug, Args)]
 pub struct Reconcile {
@@ -41,9 +42,9 @@ impl Reconcile {
     }
 
     fn is_done(&self, report: &Report) -> bool {
-        let whole = report.failed.is_empty() && report.events_error.is_none();
         let differs = !report.drifted.is_empty() || report.missed_events > 0;
-        whole && report.left() == 0 && !(self.dry_run && differs)
+        let nobody_is_left = report.left() == 0 && report.unknown_buyers.is_empty();
+        !report.is_unfinished() && nobody_is_left && !(self.dry_run && differs)
     }
 
     fn tell(&self, report: &Report) -> Result<ExitCode> {
@@ -54,6 +55,15 @@ impl Reconcile {
             for alert in alerts {
                 print(format_args!("note: {customer_id}: {alert}\n"))?;
             }
+        }
+        for UnknownBuyer { stripe_customer_id, plan, .. } in &report.unknown_buyers {
+            print(format_args!(
+                "note: {stripe_customer_id} pays for {plan} and is linked to nobody here: \
+                 `licentia stripe claim {stripe_customer_id}`\n"
+            ))?;
+        }
+        if let Some(error) = &report.buyers_error {
+            eprintln!("error: the subscriptions of the account cannot be listed: {error}");
         }
         for failed in &report.failed {
             complain(format_args!("{}: {}", failed.customer_id, failed.error));
@@ -71,7 +81,7 @@ impl Reconcile {
             report.checked,
             report.drifted.len(),
             report.failed.len(),
-            report.left(),
+            report.left() + report.unknown_buyers.len(),
         ))
     }
 }

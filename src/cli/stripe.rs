@@ -8,6 +8,7 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 
 use super::backfill::{self, Backfill};
+use super::claim::{self, Claim};
 use super::{NO, complain, print, stripe_of, wait};
 use crate::clock::SystemClock;
 use crate::config::{Config, Origin, StripeConfig};
@@ -22,7 +23,8 @@ use crate::stripe::{API_VERSION, Endpoint, Stripe};
 pub const EXAMPLES: &str = "Examples:
   LICENTIA_STRIPE__SECRET_KEY=sk_test_… licentia stripe setup --url https://licenses.acme.example
   licentia stripe setup --json
-  licentia stripe backfill --dry-run";
+  licentia stripe backfill --dry-run
+  licentia stripe claim cus_Qx1…";
 
 const SETUP_EXAMPLES: &str = "Examples:
   LICENTIA_STRIPE__SECRET_KEY=sk_test_… licentia stripe setup --url https://licenses.acme.example
@@ -62,6 +64,14 @@ enum Action {
     /// as you like; it goes on where it was cut short.
     #[command(after_help = backfill::EXAMPLES)]
     Backfill(Backfill),
+    /// Link one Stripe customer, or list those who bought a plan and are linked to nobody here
+    ///
+    /// For a purchase by a payment link, a quote or the dashboard, and for what the backfill or a note
+    /// left to you. Without an option, it links the Stripe customer as the backfill does: by
+    /// `metadata.customer_id`, or by a verified email address. Whom it is linked to gets what it pays
+    /// for: the license is issued and mailed. Run it again if it was cut short.
+    #[command(after_help = claim::EXAMPLES)]
+    Claim(Claim),
 }
 
 impl StripeCommand {
@@ -70,6 +80,7 @@ impl StripeCommand {
         let (url, json) = match self.action {
             Action::Setup { url, json } => (url, json),
             Action::Backfill(backfill) => return backfill.run(config),
+            Action::Claim(claim) => return claim.run(config),
         };
         let url = endpoint_url(url, config, stripe_config)?;
         let catalog = plans::load(config.plans_file.as_deref())?;

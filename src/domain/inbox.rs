@@ -110,3 +110,41 @@ row! {
         pub last_error: Option<String>,
     }
 }
+
+row! {
+    /// An event that is of no use: a thin event, or one of a type that says nothing about a sale. The last
+    /// one of each type is kept.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct IgnoredEvent {
+        /// Its type.
+        pub kind: String,
+        /// Stripe's id for it.
+        pub event_id: String,
+        /// Why, with the remedy.
+        pub reason: String,
+        /// When it happened.
+        pub happened_at: Timestamp,
+        /// When it came.
+        pub received_at: Timestamp,
+    }
+}
+
+/// It is done as soon as it comes.
+impl From<IgnoredEvent> for StoredEvent {
+    fn from(ignored: IgnoredEvent) -> Self {
+        Self {
+            event_id: ignored.event_id,
+            kind: ignored.kind,
+            stripe_customer_id: None,
+            stripe_payment_intent_id: None,
+            customer_id: None,
+            happened_at: ignored.happened_at,
+            received_at: ignored.received_at,
+            due_at: ignored.received_at,
+            attempts: 0,
+            done_at: Some(ignored.received_at),
+            given_up_at: None,
+            last_error: Some(ignored.reason),
+        }
+    }
+}

@@ -6,7 +6,6 @@
 //! is not: whoever took another's address would take over the subscription with it.
 
 use std::collections::{HashMap, HashSet};
-use std::fmt;
 
 use crate::domain::contact::{DisplayName, Email};
 use crate::domain::ids::CustomerId;
@@ -77,12 +76,12 @@ pub enum Decision {
     Leave(Doubt),
 }
 
-/// Why nothing is done about a customer at Stripe. Shown with the way out.
+/// Why nothing is done about a Stripe customer. [`Doubt::advice`] tells the ways out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Doubt {
-    /// Whoever it seems to be belongs to another customer at Stripe.
+    /// The customer that it seems to be is linked to another Stripe customer.
     Taken(CustomerId, StripeCustomerId),
-    /// It is linked here to one, and its metadata names another.
+    /// It is linked to the first customer, and its metadata names the second.
     Contradiction(CustomerId, CustomerId),
     /// Several customers at Stripe name one of ours.
     NamedTwice(CustomerId),
@@ -130,55 +129,60 @@ impl Doubt {
     }
 }
 
-impl fmt::Display for Doubt {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Doubt {
+    /// Returns what is unclear about the Stripe customer `this`, and every way out. Each way works when it
+    /// is followed to the letter.
+    #[must_use]
+    pub fn advice(&self, this: &StripeCustomerId) -> String {
+        const IMPORT: &str = "import an account for it with its `stripe_customer_id` and an email \
+                              address of its own, and run this again";
         match self {
-            Self::Taken(id, other) => write!(
-                formatter,
-                "it seems to be {id}, who belongs to {other}; if they are one person, who pays twice, \
-                 end one of the two subscriptions at Stripe; if not, import an account with its \
-                 `stripe_customer_id` and another address (first remove its `metadata.customer_id`, \
-                 if it has one)"
+            Self::Taken(id, other) => format!(
+                "it seems to be {id}, but {id} is linked to {other}. If both are one person, only one of \
+                 the two may have a live subscription: end the other one's at Stripe. If this one \
+                 stays, then run `licentia stripe claim {this} --to {id}`. If they are two people, \
+                 remove this one's `metadata.customer_id` at Stripe, if it has one, {IMPORT}"
             ),
-            Self::Contradiction(linked, named) => write!(
-                formatter,
-                "it is linked to {linked}, and its metadata names {named}; correct \
-                 `metadata.customer_id` at Stripe"
+            Self::Contradiction(linked, named) => format!(
+                "it is linked to {linked}, but its `metadata.customer_id` at Stripe names {named}. It \
+                 is not moved: set its `metadata.customer_id` to {linked}. If {named} should have what \
+                 it pays for, end its subscription at Stripe, and let {named} buy one"
             ),
-            Self::NamedTwice(id) => write!(
-                formatter,
-                "its metadata names {id}, as that of another does; remove `metadata.customer_id` \
-                 from the wrong one at Stripe"
+            Self::NamedTwice(id) => format!(
+                "its `metadata.customer_id` at Stripe names {id}, and so does that of another Stripe \
+                 customer. Remove it from the wrong one, and run this again"
             ),
-            Self::NotHere(id) => write!(
-                formatter,
-                "its metadata names {id}, who is not here: newer than a backup that was restored, \
-                 or of another installation. To give them a new account, remove \
-                 `metadata.customer_id` at Stripe and use --create"
+            Self::NotHere(id) => format!(
+                "its `metadata.customer_id` at Stripe names {id}, who is not here: newer than a \
+                 backup that was restored, or of another installation. To give it a new account, \
+                 remove its `metadata.customer_id` at Stripe, then run `licentia stripe claim {this} \
+                 --create`"
             ),
-            Self::Deleted(id) => write!(
-                formatter,
-                "its metadata names {id}, whose account was deleted here; end it at Stripe"
+            Self::Deleted(id) => format!(
+                "its `metadata.customer_id` at Stripe names {id}, whose account was deleted here. End \
+                 its subscription at Stripe. If they came back, run `licentia stripe claim {this} --to` \
+                 with the id of their new account"
             ),
-            Self::SharedEmail(Some(id)) => write!(
-                formatter,
-                "another customer at Stripe has the same address; set `metadata.customer_id` of \
-                 the right one to {id}"
+            Self::SharedEmail(Some(id)) => format!(
+                "several Stripe customers have the email address of {id}. Run `licentia stripe claim \
+                 {this} --to {id}` if this is the right one"
             ),
-            Self::SharedEmail(None) => formatter.write_str(
-                "another customer at Stripe has the same address; import an account for each of \
-                 them who pays, with its `stripe_customer_id` and an address of its own",
+            Self::SharedEmail(None) => format!(
+                "several Stripe customers have this email address. For each of them who pays, {IMPORT}"
             ),
-            Self::Unverified(id) => write!(
-                formatter,
-                "{id} signed up with its address, and has not shown that it is theirs; if they are \
-                 one person, set `metadata.customer_id` at Stripe to {id}"
+            Self::Unverified(id) => format!(
+                "{id} signed up with its email address, and has not shown that the address is theirs. \
+                 Ask them. If they are one person, run `licentia stripe claim {this} --to {id}`. If \
+                 not, {IMPORT}"
             ),
             Self::NoEmail => {
-                formatter.write_str("it has no usable email address; set one at Stripe")
+                "it has no email address that can be used. Set one at Stripe, and run this again"
+                    .into()
             }
-            Self::NoAccount => formatter
-                .write_str("nobody here has its address; --create makes accounts for who pays"),
+            Self::NoAccount => format!(
+                "no account here has its email address. `licentia stripe claim {this} --create` makes \
+                 one, `licentia stripe backfill --create` makes one for everybody who pays"
+            ),
         }
     }
 }

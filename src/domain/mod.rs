@@ -5,6 +5,7 @@
 pub mod admin_key;
 pub mod attempt;
 pub mod audit;
+pub mod buyer;
 pub mod column;
 pub mod contact;
 pub mod customer;

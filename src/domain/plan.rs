@@ -157,6 +157,8 @@ pub struct Catalog {
     pub policy: Policy,
     /// The ids of prices of what is sold beside the plans.
     pub other_prices: Vec<String>,
+    /// Whether a Stripe customer who is unknown here and pays for a plan gets an account.
+    pub allow_unknown_buyers: bool,
 }
 
 impl Catalog {
@@ -170,6 +172,11 @@ impl Catalog {
     #[must_use]
     pub fn is_beside(&self, price: &str) -> bool {
         self.other_prices.iter().any(|other| other == price)
+    }
+
+    /// Returns the ids of every price at Stripe that stands for a plan.
+    pub fn price_ids(&self) -> impl Iterator<Item = &str> {
+        self.plans.iter().flat_map(Plan::price_ids)
     }
 
     /// The plan with this id.

@@ -1,6 +1,7 @@
 //! What Stripe sends: whether it is from Stripe, and what it is about. Pure; an event is a hint, so
 //! only its envelope is read (<https://docs.stripe.com/webhooks#verify-manually>).
 
+use chrono::DateTime;
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
 use sha2::Sha256;
@@ -147,6 +148,36 @@ impl<'h> Signature<'h> {
     }
 }
 
+/// Why an event that Stripe signed is of no use here. It is shown with the remedy, and never retried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unusable {
+    /// It has a type and names an object, and nothing else
+    /// (<https://docs.stripe.com/event-destinations#thin-events>).
+    #[error(
+        "a thin event, which does not say whom it is about. Run `licentia stripe setup`, which makes a \
+         webhook endpoint that sends snapshot events, and delete the other event destination at \
+         Stripe; or choose the payload style \"snapshot\" there"
+    )]
+    Thin,
+    /// Its type says nothing about a sale, or is newer than this version.
+    #[error(
+        "events of this type are not used. Run `licentia stripe setup`: it subscribes the webhook \
+         endpoint to exactly the events that are needed"
+    )]
+    UnknownType,
+}
+
+impl Unusable {
+    /// Returns the stable name, for figures.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Thin => "thin",
+            Self::UnknownType => "ignored",
+        }
+    }
+}
+
 /// What an event is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope {
@@ -158,6 +189,8 @@ pub struct Envelope {
     pub created: Timestamp,
     /// Whether it is about real money.
     pub livemode: bool,
+    /// Whether it is a thin event, which carries no object.
+    pub is_thin: bool,
     /// The customer that its object names.
     pub customer: Option<StripeCustomerId>,
     /// The payment that its object names, for those that name no customer.
@@ -192,19 +225,37 @@ impl Envelope {
         let customer = if is("customer") { id_of(object) } else { id_of(&object["customer"]) };
         let intent =
             if is("payment_intent") { id_of(object) } else { id_of(&object["payment_intent"]) };
+        // Thin events have RFC 3339 times (<https://docs.stripe.com/api/v2/core/events/object>).
+        let text = event["created"].as_str();
+        let written = text.and_then(|text| DateTime::parse_from_rfc3339(text).ok());
+        let created = written.map(|time| time.timestamp()).or(event["created"].as_i64());
         Ok(Self {
             id: named("id").ok_or(BadWebhook::Body)?,
+            is_thin: event["object"] == "v2.core.event",
             kind,
-            created: Timestamp::saturating(event["created"].as_i64().unwrap_or(0)),
+            created: Timestamp::saturating(created.unwrap_or(0)),
             livemode: event["livemode"].as_bool().unwrap_or(false),
             customer: customer.and_then(|id| id.parse().ok()),
             payment_intent: intent.and_then(|id| id.parse().ok()),
         })
     }
 
-    /// Whether its type says something about a sale.
+    /// Whether it says something about a sale.
     #[must_use]
     pub fn is_of_interest(&self) -> bool {
+        self.unusable().is_none()
+    }
+
+    /// Returns why it says nothing about a sale.
+    #[must_use]
+    pub fn unusable(&self) -> Option<Unusable> {
+        if self.is_thin {
+            return Some(Unusable::Thin);
+        }
+        (!self.has_known_type()).then_some(Unusable::UnknownType)
+    }
+
+    fn has_known_type(&self) -> bool {
         EVENT_TYPES.contains(&self.kind.as_str())
             || ["customer.subscription.", "charge.dispute.", "refund.", "credit_note.", "invoice."]
                 .iter()

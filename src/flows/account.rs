@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::app::App;
 use crate::domain::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::contact::{DisplayName, Email};
-use crate::domain::customer::Customer;
+use crate::domain::customer::{Customer, SyncStatus};
 use crate::domain::ids::CustomerId;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
@@ -76,8 +76,10 @@ pub async fn update(app: &App, caller: &SignedIn, change: AccountChange) -> Resu
     let detail = json!({ "changed": changed });
     let entry = by_customer(&after.customer_id, AuditAction::CustomerChanged, detail);
     audit(app, &mut tx, entry, now).await?;
-    if after.stripe_customer_id.is_some() {
-        inbox::tell_of_change(app, &mut tx, &after.customer_id, now).await?;
+    let due = after.due_since(&before);
+    if after.stripe_customer_id.is_some() && due != SyncStatus::Synced {
+        let due = before.stripe_sync_status.map_or(due, |earlier| earlier.and(due));
+        inbox::tell_of_change(app, &mut tx, &after.customer_id, due, now).await?;
     }
     tx.commit(app.fail_points.at(Place::AccountChanged)).await?;
     app.events_due.notify_one();

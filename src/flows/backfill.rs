@@ -8,20 +8,21 @@ use futures_util::{StreamExt, stream};
 use serde::Serialize;
 
 use crate::app::App;
-use crate::domain::audit::AuditAction;
+use crate::domain::audit::{Actor, AuditAction};
+use crate::domain::buyer::is_paid;
 use crate::domain::contact::{Email, Newcomer};
 use crate::domain::ids::CustomerId;
 use crate::domain::matching::{Decision, Doubt, Ours, Sign, Tag, Theirs, decide};
 use crate::domain::settlement::SyncReport;
 use crate::domain::stripe_ids::StripeCustomerId;
-use crate::domain::subscription::{Status, Subscription};
-use crate::error::Result;
+use crate::domain::subscription::Subscription;
+use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::lease::Lease;
 use crate::flows::reconcile::AT_ONCE;
 use crate::flows::{Mode, import, stripe_customer, sync};
 
-/// Customers that are report up at once.
+/// Customers that are read at once.
 const PAGE: i64 = 500;
 
 /// Whether who pays and has no account gets one.
@@ -70,8 +71,8 @@ pub struct Done {
     pub email: Option<String>,
     /// The plan that they pay for.
     pub plan: Option<String>,
-    /// `linked_by_metadata`, `linked_by_email`, `created`, or `finished` for what an earlier run or an
-    /// import began.
+    /// `linked_by_metadata`, `linked_by_email`, `created`, `claimed` as the operator said, or `finished`
+    /// for what an earlier run or an import began.
     pub action: &'static str,
     /// What was not as Stripe has it, in words.
     pub changes: Vec<String>,
@@ -114,10 +115,15 @@ impl Report {
 
 /// What is done about one of Stripe's customers.
 #[derive(Clone)]
-enum Step {
+pub(super) enum Step {
+    /// It is linked to this customer, and something of that is still to be done.
     Finish(CustomerId),
+    /// It is linked to this customer.
     Link(CustomerId, Sign),
+    /// An account with this address is made.
     Create(Email),
+    /// It is linked to the customer whom the operator names.
+    Give(CustomerId),
 }
 
 impl Step {
@@ -127,12 +133,13 @@ impl Step {
             Self::Link(_, Sign::Metadata) => "linked_by_metadata",
             Self::Link(_, Sign::Email) => "linked_by_email",
             Self::Create(_) => "created",
+            Self::Give(_) => "claimed",
         }
     }
 
     fn customer_id(&self) -> Option<&CustomerId> {
         match self {
-            Self::Finish(id) | Self::Link(id, _) => Some(id),
+            Self::Finish(id) | Self::Link(id, _) | Self::Give(id) => Some(id),
             Self::Create(_) => None,
         }
     }
@@ -171,7 +178,7 @@ pub async fn everybody(
             Mode::Apply => {
                 // On its own: if the command stops meanwhile, the lease is still given back.
                 let (own, about, step) = (app.clone(), one.clone(), step.clone());
-                app.tasks.run(async move { take(&own, &about, &step).await }).await
+                app.tasks.run(async move { take(&own, &about, &step, Actor::Operator).await }).await
             }
         };
         (one, step, taken)
@@ -202,7 +209,7 @@ async fn listed(
     let take = |whose, subscription: Subscription| {
         count += 1;
         progress(count);
-        if !matches!(subscription.status, Status::Trialing | Status::Active | Status::PastDue) {
+        if !is_paid(&subscription.status) {
             return;
         }
         if let Some((plan, _)) = subscription.plan(&app.plans) {
@@ -237,7 +244,7 @@ pub(super) async fn ours(app: &App) -> Result<Vec<Ours>> {
 }
 
 /// What is to be done about a customer: nothing, a step, or it is left.
-async fn step(
+pub(super) async fn step(
     app: &App,
     one: &Theirs,
     decision: Decision,
@@ -262,20 +269,27 @@ async fn step(
 
 /// Takes a step, each part of which is found done or undone by the next run: the link first, then the
 /// metadata at Stripe, then what they bought.
-async fn take(app: &App, theirs: &Theirs, step: &Step) -> Result<(Option<CustomerId>, SyncReport)> {
+pub(super) async fn take(
+    app: &App,
+    theirs: &Theirs,
+    step: &Step,
+    by: Actor<'static>,
+) -> Result<(Option<CustomerId>, SyncReport)> {
     let customer_id = match step {
-        Step::Finish(id) | Step::Link(id, _) => id.clone(),
-        Step::Create(email) => create(app, theirs, email).await?,
+        Step::Finish(id) | Step::Link(id, _) | Step::Give(id) => id.clone(),
+        Step::Create(email) => create(app, theirs, email, by).await?,
     };
     let lease = Lease::take(app, &customer_id).await?;
     let work = async {
-        if let Step::Link(_, sign) = step {
-            stripe_customer::adopt(app, &lease, theirs, *sign).await?;
+        if let Step::Link(_, sign) = step
+            && !stripe_customer::adopt(app, &lease, theirs, *sign, by).await?
+        {
+            return Err(Error::setup("it changed meanwhile; run this again"));
         }
         app.fail_points.reach(Place::BackfillLinked);
         if theirs.tag == Tag::None {
             let at = app.fail_points.at(Place::BackfillTagged);
-            app.stripe()?.tag_customer(&theirs.id, &customer_id, at).await?;
+            app.stripe()?.tag_customer(&theirs.id, Some(&customer_id), at).await?;
         }
         sync::sync_held(app, &lease).await
     };
@@ -283,7 +297,12 @@ async fn take(app: &App, theirs: &Theirs, step: &Step) -> Result<(Option<Custome
     Ok((Some(customer_id), report))
 }
 
-async fn create(app: &App, theirs: &Theirs, email: &Email) -> Result<CustomerId> {
+async fn create(
+    app: &App,
+    theirs: &Theirs,
+    email: &Email,
+    by: Actor<'static>,
+) -> Result<CustomerId> {
     let newcomer = Newcomer {
         email: email.clone(),
         email_verified: true,
@@ -292,12 +311,12 @@ async fn create(app: &App, theirs: &Theirs, email: &Email) -> Result<CustomerId>
         stripe_customer_id: Some(theirs.id.clone()),
     };
     let mut tx = app.store.write().await?;
-    let customer_id = import::add(app, &mut tx, newcomer, AuditAction::CustomerCreated).await?;
+    let customer_id = import::add(app, &mut tx, newcomer, by, AuditAction::CustomerCreated).await?;
     tx.commit(app.fail_points.at(Place::BackfillCreated)).await?;
     Ok(customer_id)
 }
 
-fn done(one: &Theirs, step: &Step, id: Option<CustomerId>, report: SyncReport) -> Done {
+pub(super) fn done(one: &Theirs, step: &Step, id: Option<CustomerId>, report: SyncReport) -> Done {
     Done {
         stripe_customer_id: one.id.to_string(),
         customer_id: id.map(|id| id.to_string()),
@@ -309,13 +328,13 @@ fn done(one: &Theirs, step: &Step, id: Option<CustomerId>, report: SyncReport) -
     }
 }
 
-fn left(one: &Theirs, doubt: &Doubt) -> Left {
+pub(super) fn left(one: &Theirs, doubt: &Doubt) -> Left {
     Left {
         stripe_customer_id: one.id.to_string(),
         customer_id: doubt.customer_id().map(CustomerId::to_string),
         email: one.email.as_ref().map(Email::to_string),
         plan: one.plan.clone(),
         reason: doubt.as_str(),
-        message: doubt.to_string(),
+        message: doubt.advice(&one.id),
     }
 }

@@ -1,8 +1,9 @@
-//! Whether everything is as it should be, by our own database: who paid and lacks a license, what waits,
-//! what was given up, and when Stripe was last compared. Comparing with Stripe is in
+//! Whether everything is as it should be, by our own database: who paid and lacks a license, who
+//! bought and is unknown, what waits, what was given up, and when Stripe was last compared. Comparing with Stripe is in
 //! [`crate::flows::reconcile`].
 
 use crate::app::App;
+use crate::domain::buyer::UnknownBuyer;
 use crate::domain::inbox::LeasedEvent;
 use crate::domain::outbox::LeasedMail;
 use crate::domain::queue::Backlog;
@@ -22,6 +23,10 @@ pub struct Drift {
     pub paid_without_license: i64,
     /// Who they are, [`MOST`] of them at the most.
     pub customers: Vec<PaidWithoutLicense>,
+    /// How many Stripe customers pay for a plan and are linked to nobody here.
+    pub unknown_buyers: i64,
+    /// Who they are, [`MOST`] of them at the most.
+    pub buyers: Vec<UnknownBuyer>,
     /// What came from Stripe.
     pub events: Backlog,
     /// The mails.
@@ -40,6 +45,8 @@ pub async fn look(app: &App) -> Result<Drift> {
     Ok(Drift {
         paid_without_license: total(&customers),
         customers,
+        unknown_buyers: tx.count_unknown_buyers().await?,
+        buyers: tx.unknown_buyers(MOST).await?,
         events: tx.backlog::<LeasedEvent>().await?,
         mails: tx.backlog::<LeasedMail>().await?,
         compared: reconcile::last(&mut tx).await?,
@@ -57,9 +64,11 @@ fn total(customers: &[PaidWithoutLicense]) -> i64 {
 pub async fn measure(app: &App) -> Result<()> {
     let mut tx = app.store.read().await?;
     let lacking = total(&tx.paid_without_license(app.now(), 1).await?);
+    let unknown_buyers = tx.count_unknown_buyers().await?;
     let (events, mails) = (tx.backlog::<LeasedEvent>().await?, tx.backlog::<LeasedMail>().await?);
     drop(tx);
     metrics::gauge!("licentia_paid_customers_without_license").set(lacking as f64);
+    metrics::gauge!("licentia_unknown_buyers").set(unknown_buyers as f64);
     let tell = |name: &'static str, Backlog { waiting, given_up }: Backlog| {
         metrics::gauge!(name, "state" => "waiting").set(waiting as f64);
         metrics::gauge!(name, "state" => "given_up").set(given_up as f64);

@@ -32,11 +32,14 @@ pub enum State {
     GivenUp,
     /// It took effect, or is about nobody here.
     Done,
+    /// It is of no use: a thin event, or one of a type that says nothing about a sale.
+    Ignored,
 }
 
 impl State {
     fn of(event: &StoredEvent) -> Self {
         match (event.done_at, event.given_up_at, event.attempts) {
+            (Some(_), ..) if event.last_error.is_some() => Self::Ignored,
             (Some(_), ..) => Self::Done,
             (None, Some(_), _) => Self::GivenUp,
             (None, None, 1..) => Self::Retrying,
@@ -52,6 +55,7 @@ impl State {
             Self::Retrying => "retrying",
             Self::GivenUp => "given_up",
             Self::Done => "done",
+            Self::Ignored => "ignored",
         }
     }
 }
@@ -91,6 +95,10 @@ impl Explained {
                  looks at its customer all the same"
                     .to_owned()
             }
+            (State::Ignored, _) => {
+                let why = self.event.last_error.as_deref().unwrap_or_default();
+                format!("nothing: {why}")
+            }
             (State::Done, Some(_)) => "nothing: it took effect".to_owned(),
             (State::Done, None) => "nothing: it is about nobody here".to_owned(),
         }
@@ -104,6 +112,8 @@ pub struct Troubled {
     pub events: Vec<Explained>,
     /// Whether there are more.
     pub more: bool,
+    /// One event of each type that is of no use, with the remedy.
+    pub ignored: Vec<Explained>,
 }
 
 /// The events that were given up, and those that did not work yet, the oldest first, `most` at the
@@ -123,7 +133,11 @@ pub async fn troubled(app: &App, most: i64) -> Result<Troubled> {
     for event in found {
         events.push(Explained::new(&mut tx, event).await?);
     }
-    Ok(Troubled { events, more })
+    let mut ignored = Vec::new();
+    for event in tx.ignored_events(MAX_LISTED).await? {
+        ignored.push(Explained::new(&mut tx, event.into()).await?);
+    }
+    Ok(Troubled { events, more, ignored })
 }
 
 /// What cannot be the id of an event is not there; a database may not even be asked for it.
@@ -138,17 +152,26 @@ fn must_be_id(text: &str) -> Result<()> {
 pub async fn explain(app: &App, id: &str) -> Result<Explained> {
     must_be_id(id)?;
     let mut tx = app.store.read().await?;
-    let event = tx.event(id).await?.ok_or(Error::NotFound("event"))?;
+    let event = match tx.event(id).await? {
+        Some(event) => event,
+        None => tx.ignored_event(id).await?.ok_or(Error::NotFound("event"))?.into(),
+    };
     Explained::new(&mut tx, event).await
 }
 
-/// An event as Stripe sent it; empty once it is known to be about nobody here. It names people.
+/// Returns an event as Stripe sent it; empty once it is known to be about nobody here, or of no use. It
+/// names people.
 ///
 /// # Errors
 /// [`Error::NotFound`].
 pub async fn body(app: &App, id: &str) -> Result<String> {
     must_be_id(id)?;
-    app.store.read().await?.event_body(id).await?.ok_or(Error::NotFound("event"))
+    let mut tx = app.store.read().await?;
+    match tx.event_body(id).await? {
+        Some(body) => Ok(body),
+        None if tx.ignored_event(id).await?.is_some() => Ok(String::new()),
+        None => Err(Error::NotFound("event")),
+    }
 }
 
 /// Has an event worked on anew by the server, as if it had just come: what it is about is looked up at

@@ -73,7 +73,7 @@ pub async fn customers(
             }
             report.imported += 1;
             report.linked += usize::from(newcomer.stripe_customer_id.is_some());
-            add(app, &mut tx, newcomer, AuditAction::CustomerImported).await?;
+            add(app, &mut tx, newcomer, Actor::Operator, AuditAction::CustomerImported).await?;
         }
         if mode == Mode::Apply {
             tx.commit(app.fail_points.at(Place::ImportStored)).await?;
@@ -89,6 +89,7 @@ pub(super) async fn add(
     app: &App,
     tx: &mut Tx,
     newcomer: Newcomer,
+    by: Actor<'_>,
     action: AuditAction,
 ) -> Result<CustomerId> {
     let now = app.now();
@@ -113,7 +114,7 @@ pub(super) async fn add(
         tx.link_stripe_customer(&id, stripe_customer_id.as_ref(), None).await?;
     }
     let detail = json!({ "stripe_customer_id": stripe_customer_id.map(|id| id.to_string()) });
-    let entry = AuditEntry { actor: Actor::Operator, action, customer_id: Some(&id), detail };
+    let entry = AuditEntry { actor: by, action, customer_id: Some(&id), detail };
     audit(app, tx, entry, now).await?;
     Ok(id)
 }
@@ -145,7 +146,9 @@ async fn conflicts(
             (Some(linked), _) => format!("{id} is linked to {} already", linked.customer_id),
             (None, None) => format!("Stripe has no customer {id} in this account and mode"),
             (None, Some(Theirs { tag: Tag::Ours(named), .. })) => {
-                format!("{id} is {named} by its metadata at Stripe; correct that first")
+                format!(
+                    "{id} is {named} by its metadata at Stripe; remove `metadata.customer_id` first"
+                )
             }
             (None, Some(_)) => continue,
         };

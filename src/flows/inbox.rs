@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::app::App;
 use crate::clock::within;
+use crate::domain::customer::SyncStatus;
 use crate::domain::ids::{CustomerId, TaskId};
 use crate::domain::inbox::{LeasedEvent, TaskKind};
 use crate::domain::queue::Leased;
@@ -15,6 +16,7 @@ use crate::domain::stripe_ids::{PaymentIntentId, StripeCustomerId};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
+use crate::flows::buyers::{self, Met};
 use crate::flows::{brief, queue, sync};
 use crate::store::Tx;
 
@@ -33,14 +35,15 @@ impl LeasedEvent {
     }
 }
 
-/// Has a changed name or address told to Stripe, within the transaction that changes it.
+/// Has what changed sent to Stripe, within the transaction that changes it.
 pub(super) async fn tell_of_change(
     app: &App,
     tx: &mut Tx,
     id: &CustomerId,
+    due: SyncStatus,
     now: Timestamp,
 ) -> Result<()> {
-    tx.stripe_sync_due(id).await?;
+    tx.stripe_sync_due(id, due).await?;
     tx.insert_task(&TaskId::from_random(app.random.bits()), TaskKind::CustomerChanged, id, now)
         .await
 }
@@ -63,6 +66,8 @@ pub enum Whose {
     Customer(CustomerId),
     /// Whoever made this payment, of which nothing is known here: its order may not be written yet.
     Payer(PaymentIntentId),
+    /// A Stripe customer who is linked to nobody here, and may have bought a plan.
+    Stranger(StripeCustomerId),
 }
 
 impl fmt::Display for Whose {
@@ -70,6 +75,7 @@ impl fmt::Display for Whose {
         match self {
             Self::Customer(id) => id.fmt(f),
             Self::Payer(id) => write!(f, "who paid {id}"),
+            Self::Stranger(id) => write!(f, "{id}, who is unknown here"),
         }
     }
 }
@@ -109,6 +115,13 @@ async fn whose(app: &App, tx: &mut Tx, event: &LeasedEvent) -> Result<Option<Who
         {
             Ok(Some(Whose::Payer(payment.clone())))
         }
+        (None, Some(stripe_id), _) if app.stripe.is_some() => {
+            let may_concern_us = tx.is_unknown_buyer(stripe_id).await? || {
+                let body = tx.event_body(&event.event_id).await?;
+                body.is_some_and(|body| buyers::may_be_a_purchase(app, &body))
+            };
+            Ok(may_concern_us.then(|| Whose::Stranger(stripe_id.clone())))
+        }
         _ => Ok(None),
     }
 }
@@ -136,6 +149,13 @@ pub async fn work(app: &App, whose: &Whose, events: &[LeasedEvent]) -> Result<()
     let payment = match whose {
         Whose::Customer(id) => return work_on(app, id, events).await,
         Whose::Payer(payment) => payment,
+        Whose::Stranger(stripe_id) => {
+            return match buyers::meet(app, stripe_id).await {
+                Ok(Met::Customer(id)) => work_on(app, &id, events).await,
+                Ok(Met::Nobody) => finish(app, events).await,
+                Err(error) => try_again(app, whose, events, &error).await,
+            };
+        }
     };
     let found = within(&*app.clock, LONGEST_QUESTION, payer(app, payment)).await;
     match found.unwrap_or(Err(Error::Busy)) {

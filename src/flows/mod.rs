@@ -3,7 +3,9 @@
 pub mod account;
 pub mod admin;
 pub mod backfill;
+mod buyers;
 pub mod checkout;
+pub mod claim;
 pub mod drift;
 pub mod events;
 pub mod import;

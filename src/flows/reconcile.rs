@@ -7,13 +7,14 @@ use serde_json::json;
 
 use crate::app::App;
 use crate::domain::audit::{Actor, AuditAction, AuditEntry};
+use crate::domain::buyer::UnknownBuyer;
 use crate::domain::ids::CustomerId;
 use crate::domain::settlement::SyncReport;
 use crate::domain::time::Timestamp;
 use crate::domain::webhook::Envelope;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
-use crate::flows::{Mode, audit, sync};
+use crate::flows::{Mode, audit, buyers, sync};
 use crate::store::Tx;
 use crate::stripe::Undelivered;
 
@@ -42,6 +43,10 @@ pub struct Report {
     pub failed: Vec<Failed>,
     /// Those about whom something needs a look.
     pub alerts: Vec<Alerted>,
+    /// Stripe customers who pay for a plan and are linked to nobody here.
+    pub unknown_buyers: Vec<UnknownBuyer>,
+    /// Why those could not be listed, if so.
+    pub buyers_error: Option<String>,
 }
 
 impl Report {
@@ -54,7 +59,7 @@ impl Report {
     /// Whether something of the comparison is left to do.
     #[must_use]
     pub fn is_unfinished(&self) -> bool {
-        self.events_error.is_some() || !self.failed.is_empty()
+        self.events_error.is_some() || self.buyers_error.is_some() || !self.failed.is_empty()
     }
 
     fn add(&mut self, customer_id: CustomerId, compared: Result<SyncReport>) {
@@ -143,12 +148,13 @@ pub async fn everybody(
         let page = app.store.read().await?.linked_customers(last.as_ref(), PAGE).await?;
         let Some(newest) = page.last() else { break };
         if last.is_none() {
-            // Who has sold nothing yet asks Stripe nothing.
+            // While nobody is linked, no event can be about anybody here.
             list_missed(app, mode, &mut report).await?;
         }
         last = Some(newest.clone());
         compare_each(app, page, mode, at_once, &mut report, &progress).await;
     }
+    find_unknown_buyers(app, mode, &mut report).await?;
     count(&report);
     if mode == Mode::Apply {
         note(app, &report).await?;
@@ -164,6 +170,9 @@ pub async fn everybody(
 pub async fn again(app: &App, report: &mut Report) -> Result<()> {
     if report.events_error.is_some() {
         list_missed(app, Mode::Apply, report).await?;
+    }
+    if report.buyers_error.is_some() {
+        find_unknown_buyers(app, Mode::Apply, report).await?;
     }
     let left_out = std::mem::take(&mut report.failed);
     let before = left_out.len();
@@ -234,6 +243,20 @@ pub(super) async fn last(tx: &mut Tx) -> Result<Option<(Timestamp, Comparison)>>
     let comparison = serde_json::from_str(&detail);
     let unread = |error| Error::Internal(format!("a comparison cannot be read: {error}"));
     Ok(Some((at, comparison.map_err(unread)?)))
+}
+
+/// Lists who bought and is unknown here, if it can be listed: their events may have been lost, or there
+/// were none for us.
+async fn find_unknown_buyers(app: &App, mode: Mode, report: &mut Report) -> Result<()> {
+    match buyers::find(app, mode).await {
+        Ok(found) => (report.unknown_buyers, report.buyers_error) = (found, None),
+        Err(error @ Error::Stripe(_)) => {
+            tracing::warn!(%error, "the subscriptions of the account cannot be listed");
+            report.buyers_error = Some(error.to_string());
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(())
 }
 
 /// Takes in what Stripe could not deliver, if it can be listed: the comparison does not need it.

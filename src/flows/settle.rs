@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::app::App;
 use crate::domain::audit::{Actor, AuditAction, AuditEntry};
-use crate::domain::customer::{Customer, SyncStatus};
+use crate::domain::customer::Customer;
 use crate::domain::ids::CustomerId;
 use crate::domain::inbox::LeasedEvent;
 use crate::domain::license::RevocationReason;
@@ -18,7 +18,7 @@ use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::lease::Lease;
-use crate::flows::{Mode, audit, license, mail, stripe_customer};
+use crate::flows::{Mode, audit, license, mail};
 use crate::store::Tx;
 
 /// Counts what an operator should look at, each time a sync finds it.
@@ -32,7 +32,7 @@ pub(super) const MAX_ORDERS: i64 = 3000;
 pub(super) struct Fetched {
     /// The customer before the fetch.
     pub customer: Customer,
-    /// Whether Stripe has the name and the address of that customer.
+    /// Whether Stripe was sent what was due of that record.
     pub is_pushed: bool,
     /// The Stripe customer.
     pub stripe_id: StripeCustomerId,
@@ -160,7 +160,7 @@ async fn apply(
     Ok(())
 }
 
-/// Notes when the customer was synced, and whether Stripe has the name and the address as they are now.
+/// Notes when the customer was synced, and what of the record is still to be sent to Stripe.
 async fn note_synced(
     tx: &mut Tx,
     fetched: &Fetched,
@@ -168,14 +168,9 @@ async fn note_synced(
     settlement: &Settlement<'_>,
     now: Timestamp,
 ) -> Result<()> {
-    let (before, customer) = (&fetched.customer, &record.customer);
-    let details = |customer: &Customer| {
-        let name = stripe_customer::name_of(customer);
-        (customer.email.clone(), name.map(str::to_owned))
-    };
-    let is_unchanged = details(before) == details(customer);
-    let status = if fetched.is_pushed && is_unchanged {
-        Some(SyncStatus::Synced)
+    let customer = &record.customer;
+    let status = if fetched.is_pushed {
+        customer.due_after(&fetched.customer)
     } else {
         customer.stripe_sync_status
     };

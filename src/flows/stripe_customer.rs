@@ -6,10 +6,10 @@ use serde_json::json;
 use crate::app::App;
 use crate::domain::attempt::{Attempt, Purpose};
 use crate::domain::audit::{Actor, AuditAction, AuditEntry};
-use crate::domain::contact::DisplayName;
+use crate::domain::buyer::plan_paid;
 use crate::domain::customer::{Customer, SyncStatus};
-use crate::domain::ids::AttemptId;
-use crate::domain::matching::{Sign, Theirs};
+use crate::domain::ids::{AttemptId, CustomerId};
+use crate::domain::matching::{Sign, Tag, Theirs};
 use crate::domain::stripe_ids::{CheckoutSessionId, StripeCustomerId};
 use crate::domain::subscription::Status;
 use crate::domain::time::{SKEW, Timestamp};
@@ -17,17 +17,15 @@ use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::audit;
 use crate::flows::lease::Lease;
+use crate::flows::settle::ALERTS;
 use crate::stripe::{Answer, CustomerParameters, Stripe, StripeFailure};
 
 /// How long an idempotency key is relied on, in seconds: Stripe forgets keys after a day
 /// (<https://docs.stripe.com/api/idempotent_requests>).
 const KEY_SECONDS: i64 = 23 * 3600;
 
-/// The name that Stripe shows: the person's, or else the company's.
-pub(super) fn name_of(customer: &Customer) -> Option<&str> {
-    let name = customer.name.as_ref().or(customer.company_name.as_ref());
-    name.map(DisplayName::as_str)
-}
+/// The most Stripe customers naming one customer among whom the best is looked for: each costs a call.
+const MAX_CANDIDATES: usize = 10;
 
 /// Whether Stripe certainly still knows the key of an attempt. Nobody knows how old one is that was written
 /// by a clock that was ahead.
@@ -35,18 +33,110 @@ pub(super) fn is_fresh(attempt: &Attempt, now: Timestamp) -> bool {
     attempt.created_at <= now.plus(SKEW) && now < attempt.created_at.plus(KEY_SECONDS)
 }
 
-/// The customer's counterpart, made and linked if there is none. After a lost answer, or a crash, the
-/// same call is made again, so that there are never two.
-pub(super) async fn ensure(
+/// The customer's Stripe customer, and whether it existed before, perhaps with a subscription.
+pub(super) struct Ensured {
+    pub id: StripeCustomerId,
+    pub existed: bool,
+}
+
+/// Returns the customer's Stripe customer; it is created and linked if there is none. After a lost
+/// answer, or a crash, the same call is made again, so that there are never two. One that already
+/// carries our `metadata.customer_id` is linked instead.
+pub(super) async fn ensure(app: &App, lease: &Lease, customer: &Customer) -> Result<Ensured> {
+    if let Some(id) = &customer.stripe_customer_id {
+        return Ok(Ensured { id: id.clone(), existed: true });
+    }
+    let attempt = app.store.read().await?.attempt(&lease.customer_id, Purpose::Customer).await?;
+    if attempt.is_some() {
+        let id = resume(app, lease, customer, attempt).await?;
+        return Ok(Ensured { id, existed: true });
+    }
+    if let Some(id) = recognise(app, lease, customer).await? {
+        return Ok(Ensured { id, existed: true });
+    }
+    let id = resume(app, lease, customer, None).await?;
+    Ok(Ensured { id, existed: false })
+}
+
+/// Looks for a Stripe customer that names this one, and links it: after a backup was restored, or if the
+/// vendor wrote the metadata. Of several, one with a live subscription to a plan is preferred, then one
+/// with any, then the lowest id.
+async fn recognise(
     app: &App,
     lease: &Lease,
     customer: &Customer,
-) -> Result<StripeCustomerId> {
-    if let Some(id) = &customer.stripe_customer_id {
-        return Ok(id.clone());
+) -> Result<Option<StripeCustomerId>> {
+    let (stripe, id) = (app.stripe()?, &lease.customer_id);
+    let mut found = stripe.customers_with_email(customer.email.as_str()).await?;
+    found.retain(|one| one.tag == Tag::Ours(id.clone()));
+    found.extend(named(stripe, id).await?);
+    found.sort_by(|a, b| a.id.as_str().cmp(b.id.as_str()));
+    found.dedup_by(|a, b| a.id == b.id);
+    let mut tx = app.store.read().await?;
+    let mut free = Vec::new();
+    for one in found {
+        if tx.customer_by_stripe_id(&one.id).await?.is_none() {
+            free.push(one);
+        }
     }
+    drop(tx);
+    let Some(best) = choose(app, stripe, free, id).await? else { return Ok(None) };
+    if adopt(app, lease, &best, Sign::Metadata, Actor::System).await? {
+        Ok(Some(best.id))
+    } else {
+        Err(Error::Busy)
+    }
+}
+
+/// Returns the Stripe customers whose metadata names this customer, as far as the account can search.
+pub(super) async fn named(stripe: &Stripe, id: &CustomerId) -> Answer<Vec<Theirs>> {
+    match stripe.customers_named(id).await {
+        // Not every account has the search (<https://docs.stripe.com/search>).
+        Err(StripeFailure::Refused { .. }) => Ok(Vec::new()),
+        found => found,
+    }
+}
+
+/// Returns the best of the Stripe customers that name one customer. That there are several is for an
+/// operator to look at.
+async fn choose(
+    app: &App,
+    stripe: &Stripe,
+    mut found: Vec<Theirs>,
+    id: &CustomerId,
+) -> Result<Option<Theirs>> {
+    if found.len() < 2 {
+        return Ok(found.pop());
+    }
+    let all: Vec<_> = found.iter().map(|one| one.id.to_string()).collect();
+    tracing::warn!(
+        customer_id = %id,
+        stripe_customers = ?all,
+        "several Stripe customers name this customer in `metadata.customer_id`; \
+         an operator should look at this: `licentia stripe backfill` tells what to do"
+    );
+    metrics::counter!(ALERTS).increment(1);
+    found.truncate(MAX_CANDIDATES);
+    let mut best = None;
+    for one in found {
+        let subscriptions = stripe.subscriptions(&one.id).await?;
+        let live = subscriptions.iter().any(|subscription| subscription.status.is_live());
+        let worth = (plan_paid(&app.plans, &subscriptions).map(|(rank, _)| rank), live);
+        if best.as_ref().is_none_or(|(before, _)| worth > *before) {
+            best = Some((worth, one));
+        }
+    }
+    Ok(best.map(|(_, one)| one))
+}
+
+/// Creates the Stripe customer, or finds what an earlier attempt created.
+async fn resume(
+    app: &App,
+    lease: &Lease,
+    customer: &Customer,
+    stored: Option<Attempt>,
+) -> Result<StripeCustomerId> {
     let stripe = app.stripe()?;
-    let stored = app.store.read().await?.attempt(&lease.customer_id, Purpose::Customer).await?;
     let stored = stored.and_then(|attempt| {
         let parameters = serde_json::from_str(&attempt.parameters).ok()?;
         Some((attempt, parameters))
@@ -108,7 +198,7 @@ async fn begin(
     let parameters = CustomerParameters {
         customer_id: customer.customer_id.to_string(),
         email: customer.email.to_string(),
-        name: name_of(customer).map(str::to_owned),
+        name: customer.stripe_name().map(str::to_owned),
     };
     let attempt = store_attempt(app, lease, Purpose::Customer, &parameters).await?;
     Ok((attempt, parameters))
@@ -156,9 +246,11 @@ async fn find(
     lease: &Lease,
     parameters: &CustomerParameters,
 ) -> Result<Option<StripeCustomerId>> {
-    let found = app.stripe()?.find_customer(&parameters.email, &lease.customer_id).await?;
-    let Some(found) = found else { return Ok(None) };
-    link(app, lease, &found, parameters).await.map(Some)
+    // By the list: it has at once what was created, the search does not.
+    let found = app.stripe()?.customers_with_email(&parameters.email).await?;
+    let ours = Tag::Ours(lease.customer_id.clone());
+    let Some(found) = found.into_iter().find(|one| one.tag == ours) else { return Ok(None) };
+    link(app, lease, &found.id, parameters).await.map(Some)
 }
 
 async fn link(
@@ -173,29 +265,35 @@ async fn link(
     let customer = lease.lock(&mut tx).await?;
     tx.link_stripe_customer(id, Some(made), Some(now)).await?;
     tx.delete_attempt(id, Purpose::Customer).await?;
-    let told = (parameters.email.as_str(), parameters.name.as_deref());
-    if told != (customer.email.as_str(), name_of(&customer)) {
-        // It changed since the call was written down.
-        tx.stripe_sync_due(id).await?;
+    // What changed since the call was written down.
+    let due = SyncStatus::due(
+        parameters.name.as_deref() != customer.stripe_name(),
+        parameters.email != customer.email.as_str(),
+    );
+    if due != SyncStatus::Synced {
+        tx.stripe_sync_due(id, due).await?;
     }
     tx.commit(app.fail_points.at(Place::CounterpartLinked)).await?;
     Ok(made.clone())
 }
 
-/// Links a counterpart that was there before, recognised by this sign. What Stripe says about them is
-/// fetched by the next sync; a name that is missing here is taken over, or telling Stripe of the next change
-/// would empty it there.
-///
-/// # Errors
-/// [`Error::Setup`] when it is not sure any more: something changed since they were recognised.
-pub(super) async fn adopt(app: &App, lease: &Lease, theirs: &Theirs, sign: Sign) -> Result<()> {
+/// Links a Stripe customer that existed before, recognised by this sign. Stripe's state is fetched by the
+/// next sync. A name that is missing here is taken over. Returns whether it is linked: not if something
+/// changed since it was recognised.
+pub(super) async fn adopt(
+    app: &App,
+    lease: &Lease,
+    theirs: &Theirs,
+    sign: Sign,
+    by: Actor<'_>,
+) -> Result<bool> {
     let now = app.now();
     let id = &lease.customer_id;
     let mut tx = app.store.write().await?;
     let mut customer = lease.lock(&mut tx).await?;
     if customer.stripe_customer_id.as_ref() == Some(&theirs.id) {
         // By another run at the same time.
-        return Ok(());
+        return Ok(true);
     }
     let same_email = theirs.email.as_ref() == Some(&customer.email);
     let sure = match sign {
@@ -205,34 +303,39 @@ pub(super) async fn adopt(app: &App, lease: &Lease, theirs: &Theirs, sign: Sign)
     let free = customer.stripe_customer_id.is_none()
         && tx.customer_by_stripe_id(&theirs.id).await?.is_none();
     if !(sure && free) {
-        return Err(Error::setup("it changed meanwhile; run this again"));
+        return Ok(false);
     }
-    if name_of(&customer).is_none() && theirs.name.is_some() {
+    if customer.stripe_name().is_none() && theirs.name.is_some() {
         customer.name.clone_from(&theirs.name);
         tx.update_customer(&customer, now).await?;
     }
     tx.link_stripe_customer(id, Some(&theirs.id), None).await?;
     tx.delete_attempt(id, Purpose::Customer).await?;
-    let by = match sign {
+    let sign = match sign {
         Sign::Metadata => "metadata",
         Sign::Email => "email",
     };
-    let detail = json!({ "by": by, "stripe_customer_id": theirs.id.as_str() });
+    let detail = json!({ "by": sign, "stripe_customer_id": theirs.id.as_str() });
     let action = AuditAction::StripeLinked;
-    let entry = AuditEntry { actor: Actor::Operator, action, customer_id: Some(id), detail };
+    let entry = AuditEntry { actor: by, action, customer_id: Some(id), detail };
     audit(app, &mut tx, entry, now).await?;
-    tx.commit(app.fail_points.at(Place::BackfillAdopted)).await
+    tx.commit(app.fail_points.at(Place::BackfillAdopted)).await?;
+    Ok(true)
 }
 
-/// Tells Stripe of a changed name or address, if it has not been told. Answers whether Stripe knows the
-/// record now: one that it refuses (it may be stricter about addresses) must not hold up a license.
+/// Sends Stripe the name and the email address, as far as they changed here and were not sent. Returns
+/// whether Stripe took them: what it refuses (it may be stricter about addresses) must not hold up a
+/// license.
 pub(super) async fn push(app: &App, customer: &Customer, id: &StripeCustomerId) -> Result<bool> {
-    if customer.stripe_sync_status != Some(SyncStatus::Due) {
+    let due = customer.stripe_sync_status.unwrap_or(SyncStatus::Synced);
+    if due == SyncStatus::Synced {
         return Ok(true);
     }
     let stripe = app.stripe()?;
+    let email = due.is_email_due().then_some(customer.email.as_str());
+    let name = due.is_name_due().then(|| customer.stripe_name().unwrap_or_default());
     let at = app.fail_points.at(Place::CounterpartTold);
-    match stripe.update_customer(id, customer.email.as_str(), name_of(customer), at).await {
+    match stripe.update_customer(id, email, name, at).await {
         Ok(()) => Ok(true),
         Err(error @ StripeFailure::Refused { .. }) => {
             let customer_id = &customer.customer_id;

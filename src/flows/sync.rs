@@ -115,7 +115,7 @@ async fn sync_leased(
     let stripe_id = match &customer.stripe_customer_id {
         Some(id) => id.clone(),
         None if events.iter().any(LeasedEvent::asks_for_stripe_customer) => {
-            stripe_customer::ensure(app, lease, &customer).await?
+            stripe_customer::ensure(app, lease, &customer).await?.id
         }
         None => {
             settle::nothing(app, lease, events).await?;

@@ -9,7 +9,8 @@ use tokio::sync::oneshot;
 
 use crate::app::App;
 use crate::config::Mode;
-use crate::domain::webhook::{BadWebhook, Envelope, Signature};
+use crate::domain::inbox::IgnoredEvent;
+use crate::domain::webhook::{BadWebhook, Envelope, Signature, Unusable};
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::intake::Arrival;
@@ -41,12 +42,42 @@ pub async fn receive(app: &App, header: &str, body: &[u8]) -> Result<()> {
     let body = std::str::from_utf8(body).map_err(|_| BadWebhook::Body)?;
     let event = Envelope::parse(body)?;
     let live = config.is_some_and(|config| config.mode == Mode::Live);
-    if event.livemode != live || !event.is_of_interest() {
+    if event.livemode != live {
         count("ignored", 1);
-        tracing::debug!(event = event.id, kind = event.kind, "an event that is not for us");
+        tracing::debug!(event = event.id, kind = event.kind, "an event of the other mode");
         return Ok(());
     }
-    store(app, event, body.to_owned()).await
+    match event.unusable() {
+        Some(why) => ignore(app, &event, why).await,
+        None => store(app, event, body.to_owned()).await,
+    }
+}
+
+/// Counts an event that is of no use. One of its type is kept without its body, so that `licentia events
+/// list` shows it with the remedy; those that follow within a day cost no write.
+async fn ignore(app: &App, event: &Envelope, why: Unusable) -> Result<()> {
+    count(why.as_str(), 1);
+    let now = app.now();
+    if app.intake.noted_lately(&event.kind, now) {
+        return Ok(());
+    }
+    let (id, kind) = (&event.id, &event.kind);
+    match why {
+        Unusable::Thin => tracing::warn!(event = id, kind, "{why}"),
+        Unusable::UnknownType => tracing::info!(event = id, kind, "{why}"),
+    }
+    let mut tx = app.store.write().await?;
+    let ignored = IgnoredEvent {
+        kind: kind.clone(),
+        event_id: id.clone(),
+        reason: why.to_string(),
+        happened_at: event.created,
+        received_at: now,
+    };
+    tx.put_ignored_event(&ignored).await?;
+    tx.commit(app.fail_points.at(Place::WebhookIgnored)).await?;
+    app.intake.note(&event.kind, now);
+    Ok(())
 }
 
 fn count(result: &'static str, events: u64) {

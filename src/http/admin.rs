@@ -88,6 +88,28 @@ struct ComparisonView {
     left: usize,
 }
 
+/// A Stripe customer who pays for a plan and is linked to nobody here. `licentia stripe claim` links them.
+#[derive(Object)]
+#[oai(rename = "UnknownBuyer", example)]
+struct UnknownBuyerView {
+    /// The Stripe customer.
+    stripe_customer_id: String,
+    /// The plan's id.
+    plan: String,
+    /// When the purchase was first noticed.
+    first_seen_at: DateTime<Utc>,
+}
+
+impl Example for UnknownBuyerView {
+    fn example() -> Self {
+        Self {
+            stripe_customer_id: "cus_Abc123".into(),
+            plan: "professional".into(),
+            first_seen_at: Timestamp::saturating(1_795_186_800).to_datetime(),
+        }
+    }
+}
+
 /// Whether everything is as it should be.
 #[derive(Object)]
 #[oai(rename = "Drift", example)]
@@ -96,6 +118,11 @@ struct DriftView {
     paid_customers_without_license: i64,
     /// Who they are, the first hundred.
     customers: Vec<PaidWithoutLicenseView>,
+    /// How many Stripe customers pay for a plan and are linked to nobody here: they bought by a payment
+    /// link, a quote or the dashboard.
+    unknown_buyers: i64,
+    /// Who they are, the first hundred.
+    buyers: Vec<UnknownBuyerView>,
     /// The events from Stripe.
     events: BacklogView,
     /// The mails.
@@ -112,6 +139,8 @@ impl Example for DriftView {
         Self {
             paid_customers_without_license: 0,
             customers: Vec::new(),
+            unknown_buyers: 0,
+            buyers: Vec::new(),
             events: BacklogView { waiting: 2, given_up: 0 },
             mails: BacklogView { waiting: 1, given_up: 0 },
             compared: Some(ComparisonView { at, checked: 1200, drifted: 0, failed: 0, left: 0 }),
@@ -127,7 +156,14 @@ impl From<Drift> for DriftView {
             status: row.status.to_string(),
             current_period_end: row.current_period_end.to_datetime(),
         });
+        let buyers = drift.buyers.into_iter().map(|buyer| UnknownBuyerView {
+            stripe_customer_id: buyer.stripe_customer_id.to_string(),
+            plan: buyer.plan,
+            first_seen_at: buyer.first_seen_at.to_datetime(),
+        });
         Self {
+            unknown_buyers: drift.unknown_buyers,
+            buyers: buyers.collect(),
             paid_customers_without_license: drift.paid_without_license,
             customers: customers.collect(),
             events: drift.events.into(),
@@ -155,6 +191,8 @@ enum StateView {
     GivenUp,
     /// It took effect, or is about nobody here.
     Done,
+    /// It is of no use: a thin event, or one of a type that says nothing about a sale.
+    Ignored,
 }
 
 impl From<State> for StateView {
@@ -164,6 +202,7 @@ impl From<State> for StateView {
             State::Retrying => Self::Retrying,
             State::GivenUp => Self::GivenUp,
             State::Done => Self::Done,
+            State::Ignored => Self::Ignored,
         }
     }
 }
@@ -270,6 +309,9 @@ struct Events {
     events: Vec<EventView>,
     /// Whether there are more than were asked for.
     more: bool,
+    /// One event of each type that is of no use, with the remedy in `next`: thin events, and types
+    /// that say nothing about a sale.
+    ignored: Vec<EventView>,
 }
 
 /// Counts a call against its key's limit, and lets it pass if the key may; the use is written down.
@@ -288,8 +330,8 @@ async fn permit(
 impl AdminApi {
     /// Is everything as it should be?
     ///
-    /// How many customers who paid lack a license that works, and who; what waits and what was given
-    /// up; when everybody was last compared with Stripe. 0 is the normal answer, and the metric
+    /// How many customers who paid lack a license that works, and who; which purchases belong to nobody
+    /// here; what waits and what was given up; when everybody was last compared with Stripe. 0 is the normal answer, and the metric
     /// `licentia_paid_customers_without_license` says the same without a key. `licentia reconcile`
     /// repairs what can be. Needs the scope `read`.
     #[oai(path = "/drift", method = "get", operation_id = "getDrift")]
@@ -306,7 +348,8 @@ impl AdminApi {
     /// List the events that did not work
     ///
     /// Those that were given up, and those that are tried again, the oldest first. None is the normal
-    /// answer. Needs the scope `read`.
+    /// answer. In `ignored`, an event of each type that is of no use, which the webhook endpoint should
+    /// not send. Needs the scope `read`.
     #[oai(path = "/events", method = "get", operation_id = "listEvents")]
     async fn list_events(
         &self,
@@ -322,8 +365,9 @@ impl AdminApi {
         limit: Query<i64>,
     ) -> Result<Json<Events>, Failure<AdminCodes>> {
         permit(app, throttle, &caller, Operation::ListEvents, None).await?;
-        let Troubled { events, more } = events::troubled(app, limit.0).await?;
-        Ok(Json(Events { events: events.into_iter().map(EventView::from).collect(), more }))
+        let Troubled { events, more, ignored } = events::troubled(app, limit.0).await?;
+        let views = |events: Vec<Explained>| events.into_iter().map(EventView::from).collect();
+        Ok(Json(Events { events: views(events), more, ignored: views(ignored) }))
     }
 
     /// Show an event

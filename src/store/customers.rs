@@ -10,6 +10,19 @@ use crate::domain::stripe_ids::StripeCustomerId;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 
+/// Id, email, Stripe customer, when it was synced, when the email was verified.
+type OursRow = (CustomerId, Email, Option<StripeCustomerId>, Option<Timestamp>, Option<Timestamp>);
+
+fn ours((customer_id, email, stripe_customer_id, synced_at, verified_at): OursRow) -> Ours {
+    Ours {
+        customer_id,
+        email,
+        is_email_verified: verified_at.is_some(),
+        stripe_customer_id,
+        is_synced: synced_at.is_some(),
+    }
+}
+
 impl Tx {
     /// Writes a new user and its customer.
     ///
@@ -154,18 +167,16 @@ impl Tx {
         Ok(found.into_iter().map(|(id,)| id).collect())
     }
 
-    /// Every customer in the order of their ids, from after `after`, `most` at the most, by what they are
-    /// recognised at Stripe.
+    /// Returns the customers in the order of their ids, from after `after`, `most` at the most, with
+    /// what they are recognised by at Stripe.
     pub async fn customers_to_match(
         &mut self,
         after: Option<&CustomerId>,
         most: i64,
     ) -> Result<Vec<Ours>> {
-        type Row =
-            (CustomerId, Email, Option<StripeCustomerId>, Option<Timestamp>, Option<Timestamp>);
         let found = sql!(
             self,
-            fetch_all: Row,
+            fetch_all: OursRow,
             "SELECT c.customer_id, c.email, c.stripe_customer_id, c.stripe_synced_at,
                  u.email_verified_at
              FROM customers c JOIN users u ON u.user_id = c.user_id
@@ -173,15 +184,29 @@ impl Tx {
             after.map_or("", CustomerId::as_str),
             most,
         )?;
-        let ours =
-            found.into_iter().map(|(customer_id, email, link, synced_at, verified_at)| Ours {
-                customer_id,
-                email,
-                is_email_verified: verified_at.is_some(),
-                stripe_customer_id: link,
-                is_synced: synced_at.is_some(),
-            });
-        Ok(ours.collect())
+        Ok(found.into_iter().map(ours).collect())
+    }
+
+    /// Returns the customers that one Stripe customer may be: the one linked to it, the one with this
+    /// id, and the one with this email address.
+    pub async fn customers_like(
+        &mut self,
+        stripe_id: &StripeCustomerId,
+        named: Option<&CustomerId>,
+        email: Option<&Email>,
+    ) -> Result<Vec<Ours>> {
+        let found = sql!(
+            self,
+            fetch_all: OursRow,
+            "SELECT c.customer_id, c.email, c.stripe_customer_id, c.stripe_synced_at,
+                 u.email_verified_at
+             FROM customers c JOIN users u ON u.user_id = c.user_id
+             WHERE c.stripe_customer_id = $1 OR c.customer_id = $2 OR c.email = $3",
+            stripe_id,
+            named,
+            email,
+        )?;
+        Ok(found.into_iter().map(ours).collect())
     }
 
     /// Whether the user's address is known to be theirs.
@@ -195,8 +220,8 @@ impl Tx {
         Ok(verified.is_some())
     }
 
-    /// Writes the link to Stripe, or takes it away. `synced_at` is none while what Stripe says about
-    /// them is still to be fetched.
+    /// Writes or removes the link to a Stripe customer, who is no unknown buyer from then on.
+    /// `synced_at` is `None` while Stripe's state is still to be fetched.
     pub async fn link_stripe_customer(
         &mut self,
         id: &CustomerId,
@@ -214,17 +239,20 @@ impl Tx {
             status,
             synced_at,
         )?;
+        if let Some(stripe_id) = stripe_id {
+            self.forget_unknown_buyer(stripe_id).await?;
+        }
         Ok(())
     }
 
-    /// Notes that Stripe is to be told of a changed name or address.
-    pub async fn stripe_sync_due(&mut self, id: &CustomerId) -> Result<()> {
+    /// Notes what is to be sent to Stripe.
+    pub async fn stripe_sync_due(&mut self, id: &CustomerId, due: SyncStatus) -> Result<()> {
         sql!(
             self,
             execute,
             "UPDATE customers SET stripe_sync_status = $2 WHERE customer_id = $1",
             id,
-            SyncStatus::Due,
+            due,
         )?;
         Ok(())
     }

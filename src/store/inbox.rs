@@ -6,11 +6,14 @@ use super::statement::{Insert, sql};
 use crate::domain::column::Parameter;
 use crate::domain::customer::Customer;
 use crate::domain::ids::{CustomerId, TaskId};
-use crate::domain::inbox::{LeasedEvent, StoredEvent, TaskKind};
+use crate::domain::inbox::{IgnoredEvent, LeasedEvent, StoredEvent, TaskKind};
 use crate::domain::queue::Leased;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{DAY, Timestamp};
 use crate::domain::webhook::Envelope;
 use crate::error::Result;
+
+/// How long an event that is of no use is kept, in seconds.
+const IGNORED_SECONDS: i64 = 35 * DAY;
 
 impl Tx {
     /// The events that were given up, and those that did not work yet; the oldest first, `most` at the
@@ -101,6 +104,36 @@ impl Tx {
         ];
         let rows = events.map(row).collect();
         self.insert(Insert::missing("inbox", "event_id", &columns, rows)).await
+    }
+
+    /// Writes an event that is of no use, in place of an earlier one of its type; and forgets types that
+    /// did not come for a long time.
+    pub async fn put_ignored_event(&mut self, event: &IgnoredEvent) -> Result<()> {
+        let insert = Insert::new("ignored_events", event).or_replace(&["kind"]);
+        self.insert(insert).await?;
+        let forgotten = event.received_at.plus(-IGNORED_SECONDS);
+        sql!(self, execute, "DELETE FROM ignored_events WHERE received_at < $1", forgotten)?;
+        Ok(())
+    }
+
+    /// Returns the events that are of no use, by their type, `most` at the most.
+    pub async fn ignored_events(&mut self, most: i64) -> Result<Vec<IgnoredEvent>> {
+        sql!(
+            self,
+            fetch_all: IgnoredEvent,
+            "SELECT {columns} FROM ignored_events ORDER BY kind LIMIT $1",
+            most,
+        )
+    }
+
+    /// Returns an event that is of no use.
+    pub async fn ignored_event(&mut self, id: &str) -> Result<Option<IgnoredEvent>> {
+        sql!(
+            self,
+            fetch_optional: IgnoredEvent,
+            "SELECT {columns} FROM ignored_events WHERE event_id = $1 LIMIT 1",
+            id,
+        )
     }
 
     /// Writes work of our own on a customer.

@@ -30,6 +30,7 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
         7 "0007_admin_keys",
         8 "0008_verified_emails",
         9 "0009_revocation_reasons",
+        10 "0010_unknown_buyers",
     }
 });
 

@@ -7,6 +7,7 @@
 mod admin_keys;
 mod attempts;
 mod audit;
+mod buyers;
 mod customers;
 mod failure;
 mod inbox;

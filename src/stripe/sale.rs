@@ -11,7 +11,7 @@ use super::wire::{
     WireSession, WireSubscription,
 };
 use super::{Answer, MAX_PAGES, Stripe, StripeFailure, field, read_id};
-use crate::domain::ids::{AttemptId, CustomerId};
+use crate::domain::ids::AttemptId;
 use crate::domain::stripe_ids::{
     CheckoutSessionId, PaymentIntentId, StripeCustomerId, StripeSubscriptionId,
 };
@@ -89,32 +89,16 @@ impl Stripe {
         read_id(&made.id)
     }
 
-    /// Returns the Stripe customer whose metadata names one of ours, among those with this address.
-    /// Unlike Stripe's search, the list is immediately up to date.
-    pub async fn find_customer(
-        &self,
-        email: &str,
-        customer_id: &CustomerId,
-    ) -> Answer<Option<StripeCustomerId>> {
-        let query = vec![field("email", email)];
-        let found: Vec<WireCustomer> =
-            self.all("/customers", query, |customer: &WireCustomer| customer.id.as_str()).await?;
-        let ours = |customer: &&WireCustomer| {
-            !customer.deleted && customer.metadata("customer_id") == Some(customer_id.as_str())
-        };
-        found.iter().find(ours).map(|customer| read_id(&customer.id)).transpose()
-    }
-
-    /// Sends a changed name or address.
+    /// Writes a customer's email address and name, as far as they are given. An empty name removes it.
     pub async fn update_customer(
         &self,
         id: &StripeCustomerId,
-        email: &str,
+        email: Option<&str>,
         name: Option<&str>,
         at: FailPoint<'_>,
     ) -> Answer<()> {
-        // An empty value empties the field.
-        let form = vec![field("email", email), field("name", name.unwrap_or_default())];
+        let fields = [("email", email), ("name", name)];
+        let form = fields.into_iter().filter_map(|(key, value)| Some(field(key, value?))).collect();
         self.post::<Identified>(&format!("/customers/{id}"), form, None, at).await.map(drop)
     }
 

@@ -48,6 +48,7 @@ async fn nothing_is_missing_where_nothing_happened() {
     assert_eq!(
         answer.body,
         json!({ "paid_customers_without_license": 0, "customers": [],
+            "unknown_buyers": 0, "buyers": [],
             "events": { "waiting": 0, "given_up": 0 },
             "mails": { "waiting": 1, "given_up": 0 }, "compared": null })
     );
@@ -272,6 +273,8 @@ async fn a_figure_says_the_same_without_a_key() {
     execute(store, "DELETE FROM licenses").await.unwrap();
     execute(store, "UPDATE outbox SET sent_at = NULL, given_up_at = 1").await.unwrap();
     execute(store, "UPDATE inbox SET done_at = NULL, given_up_at = 1").await.unwrap();
+    let buyer = "INSERT INTO unknown_buyers VALUES ('cus_1', 'professional', 1, 1)";
+    execute(store, buyer).await.unwrap();
     let events = shop.app.count("inbox").await;
     // A server of its own, with figures of its own, which does not know Stripe and repairs nothing.
     let url = shop.app.config.database_url.expose_secret().to_owned();
@@ -296,6 +299,7 @@ async fn a_figure_says_the_same_without_a_key() {
         // The mails went with their licenses.
         ("licentia_outbox_mails{state=\"given_up\"}", 0),
         ("licentia_sync_alerts_total", 0),
+        ("licentia_unknown_buyers", 1),
     ] {
         shop.until(name, async || figure(name).await.is_some()).await;
         assert_eq!(figure(name).await, Some(json!(count)), "{name}");

@@ -126,10 +126,13 @@ async fn a_line_whose_period_has_no_length_covers_nothing_and_takes_nothing_stri
 
 #[tokio::test]
 async fn who_was_deleted_at_stripe_and_is_not_known_there_is_unlinked_stripe_16() {
-    let (shop, ada, _) = paid_unheard(Card::Paid).await;
+    let (shop, ada, session) = paid_unheard(Card::Paid).await;
     assert_eq!(licensed(&shop, &ada).await, is("professional", "active"));
     let store = &shop.app.app.store;
     execute(store, "UPDATE customers SET stripe_customer_id = 'cus_gone'").await.unwrap();
+    // Or it would be found again by a checkout.
+    let path = format!("customers/{}", shop.stripe_customer_of(&session));
+    shop.at_stripe(&path, &[("metadata[customer_id]", "")]).await;
     // That Stripe does not know them may be the key's fault, and takes nothing by itself.
     let report = everybody(&shop.app.app, Mode::Apply, AT_ONCE, |_| {}).await.unwrap();
     assert_eq!(report.failed.len(), 1, "{report:?}");

@@ -7,8 +7,10 @@ mod harness;
 
 mod account;
 mod admin;
+mod advice;
 mod backfill;
 mod background;
+mod buyers;
 mod cli;
 mod clocks;
 mod crash;
@@ -49,4 +51,6 @@ mod simulation;
 mod slots;
 mod starting;
 mod stripe_backfill;
+mod stripe_customers;
 mod stripe_setup;
+mod unusable_events;

@@ -14,9 +14,9 @@ async fn the_command_tells_what_it_does_and_what_is_left() {
     let ada = vendor.buyer("ada@example.com").await;
     let looked = vendor.backfill(&["--dry-run"]).await;
     assert_eq!(looked.code, 1, "{looked:?}");
-    let line = format!("left: {ada} (ada@example.com), who pays for professional: nobody here");
+    let line = format!("left: {ada} (ada@example.com), who pays for professional: no account");
     assert!(looked.out.contains(&line), "{looked:?}");
-    assert!(looked.out.contains("--create makes accounts"), "{looked:?}");
+    assert!(looked.out.contains("`licentia stripe backfill --create` makes one for everybody"));
     assert!(looked.out.contains("1 customers at Stripe: 0 linked already, 0 would be worked on"));
 
     let looked = vendor.backfill(&["--create", "--dry-run", "--json"]).await;
@@ -69,13 +69,14 @@ async fn who_pay_apart_under_one_address_are_imported_each_with_an_address_of_it
     let other = vendor.buyer("office@example.com").await;
     let left = vendor.backfill(&["--create"]).await;
     assert_eq!(left.code, 1, "{left:?}");
-    let advice = "import an account for each of them who pays, with its `stripe_customer_id` and \
-                  an address of its own";
+    let advice = "For each of them who pays, import an account for it with its `stripe_customer_id` \
+                  and an email address of its own";
     assert_eq!(left.out.matches(advice).count(), 2, "{left:?}");
     vendor.import(&format!("email,stripe_customer_id\noffice@example.com,{one}\n")).await;
     let taken = vendor.backfill(&[]).await;
     assert_eq!(taken.code, 1, "{taken:?}");
-    let advice = "import an account with its `stripe_customer_id` and another address";
+    let advice = "import an account for it with its `stripe_customer_id` and an email address of its \
+                  own";
     assert!(taken.out.contains(advice), "{taken:?}");
     vendor.import(&format!("email,stripe_customer_id\nbob@example.com,{other}\n")).await;
     let done = vendor.backfill(&[]).await;

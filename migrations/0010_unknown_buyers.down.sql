@@ -1,0 +1,2 @@
+DROP TABLE ignored_events;
+DROP TABLE unknown_buyers;

@@ -1,0 +1,326 @@
+//! Purchases by Stripe customers who are unknown here: by a payment link, a quote or the dashboard.
+
+use licentia::domain::admin_key::Scope;
+use licentia::domain::audit::Actor;
+use licentia::flows::Mode;
+use licentia::flows::claim::{self, To};
+use licentia::flows::reconcile::{AT_ONCE, everybody};
+use licentia_sandbox::{Card, Interval, NewPrice, Options};
+use serde_json::{Value, json};
+
+use crate::harness::database::{execute, number, texts};
+use crate::harness::shop::Shop;
+use crate::harness::vendor::Vendor;
+
+/// The plans file that lets unknown buyers in.
+fn allowing(directory: &tempfile::TempDir) -> String {
+    let file = directory.path().join("plans.toml");
+    let plans =
+        format!("{}\n[checkout]\nallow_unknown_buyers = true\n", include_str!("../../plans.toml"));
+    std::fs::write(&file, plans).unwrap();
+    file.to_str().unwrap().to_owned()
+}
+
+async fn open_to_all(directory: &tempfile::TempDir) -> Shop {
+    let file = allowing(directory);
+    Shop::open_with(Options::default(), &[("LICENTIA_PLANS_FILE", &file)]).await
+}
+
+impl Shop {
+    /// Somebody buys the professional plan by a payment link. Returns the Stripe customer.
+    async fn bought_by_link(&self, email: &str) -> String {
+        let link = self.sandbox.add_payment_link("price_pro_monthly").unwrap();
+        let session = self.sandbox.open_payment_link(&link, None).unwrap();
+        self.sandbox.pay_as(&session, Card::Paid, email).unwrap();
+        self.settled().await;
+        self.stripe_customer_of(&session)
+    }
+
+    async fn drift(&self) -> Value {
+        let admin = self.app.admin(Scope::Read).await;
+        admin.get("/api/admin/drift").await.body
+    }
+
+    /// Who is listed as an unknown buyer.
+    async fn unknown(&self) -> Vec<String> {
+        let drift = self.drift().await;
+        let buyers = drift["buyers"].as_array().unwrap();
+        assert_eq!(drift["unknown_buyers"], buyers.len());
+        let ids = buyers.iter().map(|buyer| buyer["stripe_customer_id"].as_str().unwrap());
+        ids.map(str::to_owned).collect()
+    }
+
+    async fn claimed(&self, stripe_id: &str, to: To) -> Result<String, String> {
+        let id = stripe_id.parse().unwrap();
+        let claimed = claim::claim(&self.app.app, &id, &to, Actor::Operator).await.unwrap();
+        self.settled().await;
+        match claimed {
+            Ok(done) => Ok(done.action.to_owned()),
+            Err(left) => Err(left.reason.to_owned()),
+        }
+    }
+
+    async fn plan_of(&self, email: &str) -> Vec<String> {
+        let current = format!(
+            "SELECT l.plan FROM licenses l JOIN customers c ON c.customer_id = l.customer_id
+             WHERE c.email = '{email}' AND l.superseded_at IS NULL AND l.revoked_at IS NULL"
+        );
+        texts(&self.app.app.store, &current).await
+    }
+}
+
+#[tokio::test]
+async fn stripe_28_a_purchase_by_an_unknown_stripe_customer_is_listed_until_it_is_claimed() {
+    let shop = Shop::open().await;
+    assert!(shop.unknown().await.is_empty());
+    let by_link = shop.bought_by_link("link@example.com").await;
+    let by_quote = shop.sandbox.add_customer("quote@example.com", &[]);
+    shop.sandbox.replace_card(&by_quote, Card::Paid).unwrap();
+    shop.sandbox.sell_by_quote(&by_quote, "price_pro_monthly", None).unwrap();
+    let by_hand = shop.sandbox.add_customer("hand@example.com", &[]);
+    shop.sandbox.subscribe(&by_hand, "price_pro_yearly", Card::Paid).unwrap();
+    let by_invoice = shop.sandbox.add_customer("invoice@example.com", &[]);
+    shop.sandbox.subscribe_by_invoice(&by_invoice, "price_pro_monthly", 30).unwrap();
+    shop.settled().await;
+
+    let mut expected = vec![by_link.clone(), by_quote, by_hand, by_invoice];
+    expected.sort();
+    let mut listed = shop.unknown().await;
+    listed.sort();
+    assert_eq!(listed, expected);
+    assert_eq!(shop.drift().await["buyers"][0]["plan"], "professional");
+    for mode in [Mode::DryRun, Mode::Apply] {
+        let report = everybody(&shop.app.app, mode, AT_ONCE, |_| {}).await.unwrap();
+        let listed = report.unknown_buyers.iter().map(|buyer| buyer.stripe_customer_id.to_string());
+        let mut listed: Vec<_> = listed.collect();
+        listed.sort();
+        assert_eq!(listed, expected, "{mode:?}");
+    }
+    assert_eq!(shop.app.count("customers").await, 0);
+
+    // Nothing is done about somebody who is nobody here, unless that is wanted.
+    assert_eq!(shop.claimed(&by_link, To::Recognised).await, Err("no_account".into()));
+    assert_eq!(shop.claimed(&by_link, To::NewAccount).await, Ok("created".into()));
+    assert_eq!(shop.plan_of("link@example.com").await, ["professional"]);
+    let mails = shop.mails_about_sales("link@example.com");
+    assert_eq!((mails.len(), mails[0].subject()), (1, "Your license for acme-app"));
+    assert!(!shop.unknown().await.contains(&by_link));
+    assert_eq!(shop.unknown().await.len(), 3);
+    // Once more does no harm.
+    assert_eq!(shop.claimed(&by_link, To::Recognised).await, Ok("finished".into()));
+    assert_eq!(shop.app.count("licenses").await, 1);
+}
+
+#[tokio::test]
+async fn stripe_28_whoever_is_recognised_for_sure_is_claimed_without_being_named() {
+    let shop = Shop::open().await;
+    let ada = shop.buyer("ada@example.com").await;
+    execute(&shop.app.app.store, "UPDATE users SET email_verified_at = 1").await.unwrap();
+    let stripe_id = shop.bought_by_link("ada@example.com").await;
+    assert_eq!(shop.unknown().await, [stripe_id.as_str()]);
+    assert_eq!(shop.license(&ada).await["plan"], "trial", "nothing happens by itself");
+    assert_eq!(shop.claimed(&stripe_id, To::Recognised).await, Ok("linked_by_email".into()));
+    shop.must_be_paid(&ada).await;
+    assert!(shop.unknown().await.is_empty());
+}
+
+#[tokio::test]
+async fn stripe_28_nothing_is_given_to_who_signed_up_with_anothers_address() {
+    let directory = tempfile::tempdir().unwrap();
+    let shop = open_to_all(&directory).await;
+    let thief = shop.buyer("ada@example.com").await;
+    let stripe_id = shop.bought_by_link("ada@example.com").await;
+    assert_eq!(shop.unknown().await, [stripe_id.as_str()], "never silent");
+    for to in [To::Recognised, To::NewAccount] {
+        assert_eq!(shop.claimed(&stripe_id, to).await, Err("unverified_email".into()));
+    }
+    everybody(&shop.app.app, Mode::Apply, AT_ONCE, |_| {}).await.unwrap();
+    assert_eq!(shop.license(&thief).await["plan"], "trial");
+    assert_eq!(
+        (shop.app.count("customers").await, shop.mails_about_sales("ada@example.com").len()),
+        (1, 0)
+    );
+    assert!(shop.sandbox.object(&stripe_id)["metadata"]["customer_id"].is_null());
+    // The operator asked, and it is the same person.
+    let id = thief.customer_id.parse().unwrap();
+    assert_eq!(shop.claimed(&stripe_id, To::Customer(id)).await, Ok("claimed".into()));
+    shop.must_be_paid(&thief).await;
+    assert!(shop.unknown().await.is_empty());
+}
+
+#[tokio::test]
+async fn stripe_28_an_unknown_buyer_gets_an_account_if_the_plans_file_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let shop = open_to_all(&directory).await;
+    let stripe_id = shop.bought_by_link("ada@example.com").await;
+    assert_eq!(shop.plan_of("ada@example.com").await, ["professional"]);
+    let mails = shop.mails_about_sales("ada@example.com");
+    assert_eq!((mails.len(), mails[0].subject()), (1, "Your license for acme-app"));
+    assert!(shop.unknown().await.is_empty());
+    let ids = "SELECT customer_id FROM customers";
+    let ids = texts(&shop.app.app.store, ids).await;
+    assert_eq!(shop.sandbox.object(&stripe_id)["metadata"]["customer_id"], ids[0]);
+    let made = "SELECT actor FROM audit_log WHERE action = 'customer.created'";
+    assert_eq!(texts(&shop.app.app.store, made).await, ["system"]);
+    // A customer like any other from now on: each event once more changes nothing.
+    for event in shop.sandbox.events("") {
+        shop.redeliver(&event).await;
+    }
+    shop.settled().await;
+    assert_eq!((shop.app.count("licenses").await, shop.app.count("customers").await), (1, 1));
+    shop.sandbox.advance_days(32);
+    shop.settled().await;
+    assert_eq!(shop.mails_about_sales("ada@example.com").len(), 2, "no renewal");
+
+    // One who is recognised for sure gets no second account.
+    let bob = shop.buyer("bob@example.com").await;
+    execute(&shop.app.app.store, "UPDATE users SET email_verified_at = 1").await.unwrap();
+    shop.bought_by_link("bob@example.com").await;
+    shop.must_be_paid(&bob).await;
+    assert_eq!(shop.app.count("customers").await, 2);
+}
+
+#[tokio::test]
+async fn stripe_28_a_debit_on_its_way_makes_an_account_and_no_license_yet() {
+    let directory = tempfile::tempdir().unwrap();
+    let shop = open_to_all(&directory).await;
+    let link = shop.sandbox.add_payment_link("price_pro_monthly").unwrap();
+    let session = shop.sandbox.open_payment_link(&link, None).unwrap();
+    shop.sandbox.pay_as(&session, Card::DelayedPaid, "ada@example.com").unwrap();
+    shop.settled().await;
+    assert!(shop.plan_of("ada@example.com").await.is_empty());
+    let intent = shop.sandbox.payment_intent(&session).unwrap();
+    shop.sandbox.settle(&intent, true).unwrap();
+    shop.settled().await;
+    assert_eq!(shop.plan_of("ada@example.com").await, ["professional"]);
+}
+
+#[tokio::test]
+async fn stripe_28_what_else_the_vendor_sells_is_not_listed_and_makes_no_call() {
+    let shop = Shop::open().await;
+    let new = NewPrice {
+        id: "price_support",
+        product: "Support",
+        amount: 9900,
+        currency: "usd",
+        interval: Interval::Month,
+    };
+    shop.sandbox.add_price(&new);
+    let calls = shop.sandbox.api_calls();
+    let other = shop.sandbox.add_customer("other@example.com", &[]);
+    shop.sandbox.subscribe(&other, new.id, Card::Paid).unwrap();
+    shop.settled().await;
+    assert_eq!(shop.sandbox.api_calls(), calls);
+    // A purchase that was never paid is none either.
+    let declined = shop.sandbox.add_customer("declined@example.com", &[]);
+    let _ = shop.sandbox.subscribe(&declined, "price_pro_monthly", Card::Declined);
+    shop.settled().await;
+    let report = everybody(&shop.app.app, Mode::Apply, AT_ONCE, |_| {}).await.unwrap();
+    assert!(report.unknown_buyers.is_empty(), "{report:?}");
+    assert!(shop.unknown().await.is_empty());
+    let kept = "SELECT COUNT(*) FROM inbox WHERE body <> ''";
+    assert_eq!(number(&shop.app.app.store, kept).await, 0, "it may name people");
+}
+
+#[tokio::test]
+async fn stripe_28_who_does_not_pay_any_more_is_forgotten() {
+    let shop = Shop::open().await;
+    let ada = shop.sandbox.add_customer("ada@example.com", &[]);
+    let subscription = shop.sandbox.subscribe(&ada, "price_pro_monthly", Card::Paid).unwrap();
+    shop.settled().await;
+    assert_eq!(shop.unknown().await, [ada.as_str()]);
+    shop.sandbox.cancel_now(&subscription).unwrap();
+    shop.settled().await;
+    assert!(shop.unknown().await.is_empty());
+    // And by the comparison, if the event was lost.
+    let row = "INSERT INTO unknown_buyers VALUES ('cus_gone', 'professional', 1, 1)";
+    execute(&shop.app.app.store, row).await.unwrap();
+    assert_eq!(shop.unknown().await, ["cus_gone"]);
+    everybody(&shop.app.app, Mode::DryRun, AT_ONCE, |_| {}).await.unwrap();
+    assert_eq!(shop.unknown().await, ["cus_gone"]);
+    everybody(&shop.app.app, Mode::Apply, AT_ONCE, |_| {}).await.unwrap();
+    assert!(shop.unknown().await.is_empty());
+}
+
+#[tokio::test]
+async fn stripe_28_a_purchase_whose_events_were_lost_is_found_by_the_comparison() {
+    for is_allowed in [false, true] {
+        let directory = tempfile::tempdir().unwrap();
+        let shop = if is_allowed { open_to_all(&directory).await } else { Shop::open().await };
+        let ada = shop.sandbox.add_customer("ada@example.com", &[]);
+        let faults = shop.sandbox.faults();
+        faults.delivery(licentia_sandbox::DeliveryFault::Drop, licentia_sandbox::Times::Always);
+        shop.sandbox.subscribe(&ada, "price_pro_monthly", Card::Paid).unwrap();
+        shop.settled().await;
+        assert!(shop.unknown().await.is_empty());
+        everybody(&shop.app.app, Mode::Apply, AT_ONCE, |_| {}).await.unwrap();
+        shop.settled().await;
+        if is_allowed {
+            assert_eq!(shop.plan_of("ada@example.com").await, ["professional"]);
+            assert!(shop.unknown().await.is_empty());
+        } else {
+            assert_eq!(shop.unknown().await, [ada.as_str()]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn stripe_28_somebody_who_is_linked_and_buys_by_a_payment_link_is_listed_and_claimed() {
+    let directory = tempfile::tempdir().unwrap();
+    let shop = open_to_all(&directory).await;
+    let ada = shop.buyer("ada@example.com").await;
+    let abandoned = shop.checkout(&ada, "starter").await;
+    // A payment link makes a Stripe customer of its own.
+    let stripe_id = shop.bought_by_link("ada@example.com").await;
+    assert_eq!(shop.unknown().await, [stripe_id.as_str()]);
+    assert_eq!(shop.claimed(&stripe_id, To::NewAccount).await, Err("taken".into()));
+    let id = ada.customer_id.parse().unwrap();
+    assert_eq!(shop.claimed(&stripe_id, To::Customer(id)).await, Ok("claimed".into()));
+    assert_eq!(shop.license(&ada).await["plan"], "professional");
+    assert!(shop.unknown().await.is_empty());
+    // The other Stripe customer's checkout can be paid no more.
+    assert_eq!(shop.sandbox.object(&abandoned)["status"], "expired");
+    assert_eq!(shop.ask(&ada, "starter").await.text("/code"), "already_subscribed");
+}
+
+#[tokio::test]
+async fn stripe_28_the_list_is_bounded() {
+    let shop = Shop::open().await;
+    let rows = (0..1000).map(|n| format!("('cus_{n}', 'starter', 1, 4000000000)"));
+    let rows = rows.collect::<Vec<_>>().join(",");
+    execute(&shop.app.app.store, &format!("INSERT INTO unknown_buyers VALUES {rows}"))
+        .await
+        .unwrap();
+    shop.bought_by_link("ada@example.com").await;
+    let drift = shop.drift().await;
+    assert_eq!(drift["unknown_buyers"], 1000);
+    assert_eq!(drift["buyers"].as_array().unwrap().len(), 100);
+}
+
+#[tokio::test]
+async fn stripe_28_the_commands_list_and_claim() {
+    let vendor = Vendor::new().await;
+    let nobody = vendor.run(&["stripe", "claim"]).await;
+    assert_eq!(nobody.code, 0, "{nobody:?}");
+    assert_eq!(nobody.out, "Everybody who is known to pay for a plan is linked.\n");
+    let ada = vendor.buyer("ada@example.com").await;
+    let told = vendor.reconcile(&[]).await;
+    assert_eq!(told.code, 1, "{told:?}");
+    let command = format!("linked to nobody here: `licentia stripe claim {ada}`");
+    assert!(told.out.contains(&command), "{told:?}");
+    assert!(told.out.contains("1 left to you"), "{told:?}");
+    let listed = vendor.run(&["stripe", "claim"]).await;
+    assert_eq!(listed.code, 1, "{listed:?}");
+    assert!(listed.out.contains(&command), "{listed:?}");
+    let json = vendor.run(&["stripe", "claim", "--json"]).await;
+    let json: Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(json["buyers"][0]["stripe_customer_id"], json!(ada));
+    let left = vendor.run(&["stripe", "claim", &ada]).await;
+    assert_eq!(left.code, 1, "{left:?}");
+    assert!(left.out.contains(&format!("`licentia stripe claim {ada} --create`")), "{left:?}");
+    let done = vendor.run(&["stripe", "claim", &ada, "--create"]).await;
+    assert_eq!(done.code, 0, "{done:?}");
+    assert!(done.out.contains("license: professional until"), "{done:?}");
+    assert_eq!(vendor.run(&["stripe", "claim"]).await.code, 0);
+    assert_eq!(vendor.reconcile(&[]).await.code, 0);
+}
