@@ -122,8 +122,8 @@ enum EndedResponse {
 impl SessionsApi {
     /// Log in
     ///
-    /// Opens a login session and returns its token. The response does not tell an unknown address
-    /// from a wrong password.
+    /// Opens a login session and returns its token. The response is the same for an unknown address
+    /// and a wrong password.
     #[oai(path = "/login", method = "post", operation_id = "logIn")]
     async fn log_in(
         &self,
