@@ -1,5 +1,4 @@
-//! What operators see and do over HTTP, with an admin key. Stripe's ids are shown here, and nowhere
-//! else.
+//! The admin API. Only its responses have Stripe ids.
 
 use std::sync::Arc;
 
@@ -29,18 +28,18 @@ pub struct AdminApi;
 documented!(AdminCodes: InsufficientScope, TooManyRequests);
 documented!(AdminEventCodes: InsufficientScope, NotFound, TooManyRequests);
 
-/// A customer who paid and lacks a license that works.
+/// A customer who paid and has no working license.
 #[derive(Object)]
 #[oai(rename = "PaidWithoutLicense", example)]
 struct PaidWithoutLicenseView {
-    /// Who.
+    /// The id of the customer.
     customer_id: String,
-    /// The plan's id; none if no plan has the price.
+    /// The plan's id. `null` if no plan has the price of the subscription.
     #[oai(nullable)]
     plan: Option<String>,
-    /// Where the subscription stands.
+    /// The status of the subscription.
     status: String,
-    /// The end of the period that was paid.
+    /// The end of the paid period.
     current_period_end: DateTime<Utc>,
 }
 
@@ -55,13 +54,13 @@ impl Example for PaidWithoutLicenseView {
     }
 }
 
-/// What waits, and what was given up.
+/// The backlog of a queue.
 #[derive(Object)]
 #[oai(rename = "Backlog")]
 struct BacklogView {
-    /// How many are still to be done, those that are tried again among them.
+    /// The number of entries that are still to be processed, including retries.
     waiting: i64,
-    /// How many did not work for days, and are left to an operator.
+    /// The number of entries that were given up. An operator must look at them.
     given_up: i64,
 }
 
@@ -71,24 +70,25 @@ impl From<Backlog> for BacklogView {
     }
 }
 
-/// A comparison of everybody with Stripe, which repaired what differed.
+/// A reconciliation of all customers with Stripe.
 #[derive(Object)]
 #[oai(rename = "Comparison")]
 struct ComparisonView {
-    /// When it ended.
+    /// When it finished.
     at: DateTime<Utc>,
-    /// Customers that were compared.
+    /// The number of customers that were compared.
     checked: usize,
-    /// How many of them were not as Stripe has them.
+    /// The number of customers that had drifted and were repaired.
     drifted: usize,
-    /// How many could not be compared.
+    /// The number of customers that could not be compared.
     failed: usize,
-    /// How many are left to an operator: they pay for what no plan has, or twice. `licentia reconcile` says
-    /// who.
+    /// The number of customers for whom an operator must act: they pay twice, or pay for a price
+    /// that no plan has. `licentia reconcile` lists them.
     left: usize,
 }
 
-/// A Stripe customer who pays for a plan and is linked to nobody here. `licentia stripe claim` links them.
+/// A Stripe customer who pays for a plan and is linked to nobody here. `licentia stripe claim`
+/// links them.
 #[derive(Object)]
 #[oai(rename = "UnknownBuyer", example)]
 struct UnknownBuyerView {
@@ -110,25 +110,24 @@ impl Example for UnknownBuyerView {
     }
 }
 
-/// Whether everything is as it should be.
+/// The state of the service compared with Stripe.
 #[derive(Object)]
 #[oai(rename = "Drift", example)]
 struct DriftView {
-    /// How many customers who paid lack a license that works.
+    /// The number of customers who paid and have no working license.
     paid_customers_without_license: i64,
-    /// Who they are, the first hundred.
+    /// The first hundred of these customers.
     customers: Vec<PaidWithoutLicenseView>,
-    /// How many Stripe customers pay for a plan and are linked to nobody here: they bought by a payment
-    /// link, a quote or the dashboard.
+    /// How many Stripe customers pay for a plan and are linked to nobody here: they bought by a
+    /// payment link, a quote or the dashboard.
     unknown_buyers: i64,
-    /// Who they are, the first hundred.
+    /// The first hundred of them.
     buyers: Vec<UnknownBuyerView>,
-    /// The events from Stripe.
+    /// The inbox: events from Stripe.
     events: BacklogView,
-    /// The mails.
+    /// The outbox: mails.
     mails: BacklogView,
-    /// The last comparison of everybody with Stripe, by whichever server or command; none if there
-    /// never was one.
+    /// The last reconciliation by any server or command. `null` if there was none.
     #[oai(nullable)]
     compared: Option<ComparisonView>,
 }
@@ -179,17 +178,17 @@ impl From<Drift> for DriftView {
     }
 }
 
-/// Where an event stands.
+/// The state of an event.
 #[derive(Enum)]
 #[oai(rename = "EventState", rename_all = "snake_case")]
 enum StateView {
-    /// It came, and was not tried yet.
+    /// The event was received and not processed yet.
     Waiting,
-    /// It did not work, and is tried again.
+    /// Processing failed and is retried.
     Retrying,
-    /// It did not work for days.
+    /// Processing failed for days and is not retried.
     GivenUp,
-    /// It took effect, or is about nobody here.
+    /// The event was processed, or concerns no customer here.
     Done,
     /// It is of no use: a thin event, or one of a type that says nothing about a sale.
     Ignored,
@@ -207,48 +206,48 @@ impl From<State> for StateView {
     }
 }
 
-/// Something that came from Stripe, or work of our own that needs Stripe, explained. What Stripe sent
-/// is not shown: it names people; `licentia events show` and Stripe's dashboard have it.
+/// An event from Stripe, or a task of this server that needs Stripe. The payload is not shown
+/// because it contains personal data; `licentia events show` and Stripe's dashboard show it.
 #[derive(Object)]
 #[oai(rename = "Event", example)]
 struct EventView {
-    /// Stripe's id for it, `evt_…`, or that of a task of ours.
+    /// Stripe's event id (`evt_…`), or the id of a task of this server.
     event_id: String,
-    /// Its type.
+    /// The type of the event.
     kind: String,
-    /// Whose it is; none if it is about nobody here.
+    /// The customer whom it concerns. `null` if it concerns no customer here.
     #[oai(nullable)]
     customer_id: Option<String>,
-    /// Whose it is, by Stripe's name.
+    /// The id of the Stripe customer.
     #[oai(nullable)]
     stripe_customer_id: Option<String>,
-    /// The payment that it is about, for those that name one.
+    /// The id of the payment, if the event names one.
     #[oai(nullable)]
     stripe_payment_intent_id: Option<String>,
     /// When it happened at Stripe.
     happened_at: DateTime<Utc>,
-    /// When it came.
+    /// When it was received.
     received_at: DateTime<Utc>,
-    /// Where it stands.
+    /// The state.
     state: StateView,
-    /// How often it was tried in vain.
+    /// The number of failed attempts.
     attempts: i64,
-    /// Why it did not work the last time.
+    /// The error of the last attempt.
     #[oai(nullable)]
     last_error: Option<String>,
-    /// When it is tried next, or was tried last.
+    /// When it is due next, or was last attempted.
     due_at: DateTime<Utc>,
-    /// When it was done.
+    /// When it was processed.
     #[oai(nullable)]
     done_at: Option<DateTime<Utc>>,
     /// When it was given up.
     #[oai(nullable)]
     given_up_at: Option<DateTime<Utc>>,
-    /// What happens to it next, in words.
+    /// What happens next, in words.
     next: String,
 }
 
-/// For the API description.
+/// An example for the API description.
 const EXAMPLE_EVENT: &str = "evt_1QabcdEFGH";
 
 fn example_event() -> String {
@@ -272,8 +271,8 @@ impl Example for EventView {
             due_at: time(1_795_446_001),
             done_at: None,
             given_up_at: Some(time(1_795_446_001)),
-            next: "nothing, until it is replayed; the daily comparison with Stripe looks at its \
-                   customer all the same"
+            next: "nothing until it is replayed; the daily reconciliation with Stripe syncs its \
+                   customer anyway"
                 .into(),
         }
     }
@@ -302,19 +301,19 @@ impl From<Explained> for EventView {
     }
 }
 
-/// The events that did not work.
+/// Events that failed.
 #[derive(Object)]
 struct Events {
-    /// The oldest first.
+    /// The events, oldest first.
     events: Vec<EventView>,
-    /// Whether there are more than were asked for.
+    /// Whether there are more events than `limit`.
     more: bool,
     /// One event of each type that is of no use, with the remedy in `next`: thin events, and types
     /// that say nothing about a sale.
     ignored: Vec<EventView>,
 }
 
-/// Counts a call against its key's limit, and lets it pass if the key may; the use is written down.
+/// Checks the rate limit and the scope of an admin key, and writes the use to the audit log.
 async fn permit(
     app: &App,
     throttle: &Throttle,
@@ -328,12 +327,13 @@ async fn permit(
 
 #[OpenApi(prefix_path = "/api/admin", tag = "Tag::Administration")]
 impl AdminApi {
-    /// Is everything as it should be?
+    /// Get the drift report
     ///
-    /// How many customers who paid lack a license that works, and who; which purchases belong to nobody
-    /// here; what waits and what was given up; when everybody was last compared with Stripe. 0 is the normal answer, and the metric
-    /// `licentia_paid_customers_without_license` says the same without a key. `licentia reconcile`
-    /// repairs what can be. Needs the scope `read`.
+    /// Returns the customers who paid and have no working license, the purchases of unknown Stripe
+    /// customers, the backlog of events and mails, and the result of the last reconciliation with
+    /// Stripe. The normal number of customers is 0; the metric
+    /// `licentia_paid_customers_without_license` shows it without a key. `licentia reconcile`
+    /// repairs drift. Needs the scope `read`.
     #[oai(path = "/drift", method = "get", operation_id = "getDrift")]
     async fn drift(
         &self,
@@ -345,18 +345,18 @@ impl AdminApi {
         Ok(Json(drift::look(app).await?.into()))
     }
 
-    /// List the events that did not work
+    /// List failed events
     ///
-    /// Those that were given up, and those that are tried again, the oldest first. None is the normal
-    /// answer. In `ignored`, an event of each type that is of no use, which the webhook endpoint should
-    /// not send. Needs the scope `read`.
+    /// Returns the events that were given up or are being retried, oldest first. Normally there are
+    /// none. `ignored` has one event of each type that is of no use and that the webhook endpoint
+    /// should not send. Needs the scope `read`.
     #[oai(path = "/events", method = "get", operation_id = "listEvents")]
     async fn list_events(
         &self,
         Data(app): Data<&App>,
         Data(throttle): Data<&Arc<Throttle>>,
         caller: AdminCaller,
-        /// How many to answer at the most.
+        /// The maximum number of events to return.
         #[oai(
             default = "max_events",
             example = "max_events",
@@ -370,17 +370,17 @@ impl AdminApi {
         Ok(Json(Events { events: views(events), more, ignored: views(ignored) }))
     }
 
-    /// Show an event
+    /// Get an event
     ///
-    /// Whose it is, where it stands, why it did not work, and what happens to it next. Needs the scope
-    /// `read`.
+    /// Returns the customer, the state, the last error and the next step of an event. Needs the
+    /// scope `read`.
     #[oai(path = "/events/:event_id", method = "get", operation_id = "getEvent")]
     async fn event(
         &self,
         Data(app): Data<&App>,
         Data(throttle): Data<&Arc<Throttle>>,
         caller: AdminCaller,
-        /// As `GET /api/admin/events` or Stripe's dashboard tells it.
+        /// The event's id, from `GET /api/admin/events` or Stripe's dashboard.
         #[oai(example = "example_event")]
         Path(event_id): Path<String>,
     ) -> Result<Json<EventView>, Failure<AdminEventCodes>> {
@@ -388,18 +388,18 @@ impl AdminApi {
         Ok(Json(events::explain(app, &event_id).await?.into()))
     }
 
-    /// Work on an event again
+    /// Replay an event
     ///
-    /// As if it had just come, whatever became of it before. What it is about is looked up at Stripe, so
-    /// a replay never does harm. It is due when this answers; ask for it again to see what became of
-    /// it. Needs the scope `support`.
+    /// Processes an event again, whatever its state. A replay is always safe, because the current
+    /// state is fetched from Stripe. The response shows the event as due; get it again to see the
+    /// result. Needs the scope `support`.
     #[oai(path = "/events/:event_id/replay", method = "post", operation_id = "replayEvent")]
     async fn replay(
         &self,
         Data(app): Data<&App>,
         Data(throttle): Data<&Arc<Throttle>>,
         caller: AdminCaller,
-        /// As `GET /api/admin/events` or Stripe's dashboard tells it.
+        /// The event's id, from `GET /api/admin/events` or Stripe's dashboard.
         #[oai(example = "example_event")]
         Path(event_id): Path<String>,
     ) -> Result<Json<EventView>, Failure<AdminEventCodes>> {

@@ -1,5 +1,5 @@
-//! Reads the body of a request into memory: only so large, only so slow, and only so many large
-//! ones at once.
+//! Reads request bodies into memory. Limits their size, the minimum rate, and the number of large
+//! bodies at once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,24 +12,24 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::error::{Error, Result};
 
-/// The largest body, in bytes: every request of ours is a few hundred.
+/// The largest body, in bytes. Requests of our API have a few hundred.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
 
-/// The largest event of Stripe's, in bytes: those with many line items have a few hundred thousand.
+/// The largest event from Stripe, in bytes. Those with many line items have a few hundred thousand.
 pub const MAX_EVENT_BYTES: usize = 1024 * 1024;
 
-/// Bodies over [`MAX_BODY_BYTES`] at once, 32 MiB together. A signature can be checked only when
-/// the body is complete, so a header that looks like one buys memory. Most events are smaller and need
-/// no turn; a larger one that gets none is answered 503, and Stripe delivers it again.
+/// The most bodies over [`MAX_BODY_BYTES`] at once, 32 MiB in total. A signature can be checked
+/// only over the whole body, so a request with a fake signature header occupies memory. Most events
+/// are smaller. A larger one over the limit gets a 503, and Stripe delivers it again.
 const MAX_LARGE_BODIES: usize = 32;
 
-/// A client must send a minimum of its body in each of these windows.
+/// The window in which a client must send a minimum of its body.
 const WINDOW: Duration = Duration::from_secs(10);
 
-/// The fewest bytes of a body in one [`WINDOW`], about 400 bytes a second.
+/// The minimum number of bytes in one [`WINDOW`], about 400 bytes a second.
 const MIN_BYTES_PER_WINDOW: usize = 4 * 1024;
 
-/// The turns for large bodies.
+/// Limits the number of large bodies in memory.
 pub struct LargeBodies(Arc<Semaphore>);
 
 impl Default for LargeBodies {
@@ -40,29 +40,29 @@ impl Default for LargeBodies {
 
 /// A body in memory.
 pub struct Buffered {
-    /// All of it.
+    /// The whole body.
     pub bytes: Bytes,
-    /// The turn of a large one, to be kept for as long as the bytes are needed.
-    pub turn: Option<OwnedSemaphorePermit>,
+    /// The permit of a large body. Keep it as long as the bytes are needed.
+    pub permit: Option<OwnedSemaphorePermit>,
 }
 
 impl LargeBodies {
     /// Reads a body of at most `limit` bytes.
     ///
     /// # Errors
-    /// [`Error::PayloadTooLarge`], [`Error::SlowBody`]; [`Error::Busy`] when too many large bodies
-    /// are held; [`Error::InvalidRequest`] when the body breaks off.
+    /// [`Error::PayloadTooLarge`], [`Error::SlowBody`]; [`Error::Busy`] if too many large bodies
+    /// are in memory; [`Error::InvalidRequest`] if the body ends early.
     pub async fn read(&self, body: Body, limit: usize) -> Result<Buffered> {
-        let (mut bytes, mut turn) = (BytesMut::new(), None);
+        let (mut bytes, mut permit) = (BytesMut::new(), None);
         if body.is_empty() {
-            return Ok(Buffered { bytes: Bytes::new(), turn });
+            return Ok(Buffered { bytes: Bytes::new(), permit });
         }
         let mut chunks = std::pin::pin!(body.into_bytes_stream());
         let (mut window_ends, mut arrived) = (Instant::now() + WINDOW, 0);
         loop {
             let chunk = match timeout_at(window_ends, chunks.next()).await {
                 Ok(Some(chunk)) => chunk,
-                Ok(None) => return Ok(Buffered { bytes: bytes.freeze(), turn }),
+                Ok(None) => return Ok(Buffered { bytes: bytes.freeze(), permit }),
                 Err(_) if arrived >= MIN_BYTES_PER_WINDOW => {
                     (window_ends, arrived) = (Instant::now() + WINDOW, 0);
                     continue;
@@ -70,15 +70,15 @@ impl LargeBodies {
                 Err(_) => return Err(Error::SlowBody),
             };
             let chunk = chunk.map_err(|error| {
-                Error::InvalidRequest(format!("the body did not arrive: {error}"))
+                Error::InvalidRequest(format!("the body is incomplete: {error}"))
             })?;
             let length = bytes.len() + chunk.len();
             if length > limit {
                 return Err(Error::PayloadTooLarge { limit });
             }
-            if length > MAX_BODY_BYTES && turn.is_none() {
+            if length > MAX_BODY_BYTES && permit.is_none() {
                 let free = Arc::clone(&self.0).try_acquire_owned();
-                turn = Some(free.map_err(|_| Error::Busy)?);
+                permit = Some(free.map_err(|_| Error::Busy)?);
             }
             arrived += chunk.len();
             bytes.extend_from_slice(&chunk);
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn so_many_large_bodies_are_held_at_once_and_small_ones_need_no_turn_security_37() {
+    async fn large_bodies_are_limited_in_number_and_small_ones_are_not_security_37() {
         let bodies = LargeBodies::default();
         let mut held = Vec::new();
         for _ in 0..MAX_LARGE_BODIES {

@@ -1,5 +1,5 @@
-//! Who calls: the session or the admin key behind a bearer token, and the address that a request
-//! comes from.
+//! The caller of a request: the login session or admin key of its bearer token, and its client
+//! address.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -17,49 +17,50 @@ use crate::flows::admin;
 use crate::flows::session::{self, SignedIn};
 use crate::http::throttle::network;
 
-/// The session token that sign-up and login answer as `access_token`.
+/// The session token, which sign-up and login return as `access_token`.
 #[derive(SecurityScheme)]
-#[oai(rename = "session", ty = "bearer", checker = "signed_in")]
+#[oai(rename = "session", ty = "bearer", checker = "check_session")]
 pub struct Caller(pub SignedIn);
 
-/// A license, as the app sends it to fetch a newer one.
+/// The license token of an app that refreshes its license.
 #[derive(SecurityScheme)]
 #[oai(rename = "license", ty = "bearer", bearer_format = "JWT")]
 pub struct HeldLicense(pub Bearer);
 
-/// The key of an operator, from `licentia admin-key create`.
+/// An admin key, from `licentia admin-key create`.
 #[derive(SecurityScheme)]
-#[oai(rename = "admin_key", ty = "bearer", checker = "recognised")]
+#[oai(rename = "admin_key", ty = "bearer", checker = "check_admin_key")]
 pub struct AdminCaller(pub StoredAdminKey);
 
-async fn recognised(request: &Request, bearer: Bearer) -> poem::Result<StoredAdminKey> {
+async fn check_admin_key(request: &Request, bearer: Bearer) -> poem::Result<StoredAdminKey> {
     let app = request.data::<App>().ok_or(Error::Unauthenticated)?;
     Ok(admin::recognise(app, &bearer.token).await?)
 }
 
-async fn signed_in(request: &Request, bearer: Bearer) -> poem::Result<SignedIn> {
+async fn check_session(request: &Request, bearer: Bearer) -> poem::Result<SignedIn> {
     let app = request.data::<App>().ok_or(Error::Unauthenticated)?;
     Ok(session::sign_in(app, &bearer.token).await?)
 }
 
-/// The proxies whose `X-Forwarded-For` is believed.
+/// The proxies whose `X-Forwarded-For` is trusted.
 #[derive(Clone, Default)]
 pub struct TrustedProxies(pub Arc<[IpNet]>);
 
-/// The address of a client that a trusted proxy forwards without a name: its hops are garbage.
-const NAMELESS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+/// Stands for a forwarded client without a valid address in `X-Forwarded-For`.
+const UNKNOWN_CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 impl TrustedProxies {
-    /// Returns whether an address is a trusted proxy's.
+    /// Returns whether an address belongs to a trusted proxy.
     pub fn is_trusted(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.0.iter().any(|network| network.contains(&address))
     }
 
-    /// Returns the address that a request comes from: that of the connection, or behind a trusted
-    /// proxy the rightmost forwarded one that is not itself a trusted proxy. Anything further left
-    /// was written by the client. Hops that are no address are skipped; if nothing else is there,
-    /// the request comes from [`NAMELESS`], and not from the proxy.
+    /// Returns the client address of a request. Behind a trusted proxy, this is the rightmost
+    /// forwarded address that is not itself a trusted proxy; the client may have written anything
+    /// further left. Otherwise it is the peer address of the connection. Hops that are not an
+    /// address are skipped. If there is no other, the result is [`UNKNOWN_CLIENT`] and not the
+    /// proxy.
     pub fn origin(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut origin = peer.to_canonical();
         if !self.is_trusted(origin) {
@@ -67,10 +68,10 @@ impl TrustedProxies {
         }
         let forwarded: Vec<_> = headers.get_all("x-forwarded-for").iter().collect();
         let hops = forwarded.iter().rev().flat_map(|value| value.as_bytes().rsplit(|b| *b == b','));
-        let mut is_nameless = false;
+        let mut has_invalid_hop = false;
         for hop in hops.filter(|hop| !hop.trim_ascii().is_empty()) {
             let Some(address) = address(hop) else {
-                is_nameless = true;
+                has_invalid_hop = true;
                 continue;
             };
             if !self.is_trusted(address) {
@@ -78,19 +79,19 @@ impl TrustedProxies {
             }
             origin = address;
         }
-        if is_nameless { NAMELESS } else { origin }
+        if has_invalid_hop { UNKNOWN_CLIENT } else { origin }
     }
 
-    /// Returns the network to which the connections of an address are counted, or none: a trusted
-    /// proxy stands for many clients, and so does [`NAMELESS`].
+    /// Returns the network for which the connections of an address are counted. Returns `None` for
+    /// a trusted proxy and for [`UNKNOWN_CLIENT`], because each stands for many clients.
     pub fn client(&self, address: IpAddr) -> Option<IpAddr> {
-        let is_one = !self.is_trusted(address) && address != NAMELESS;
-        is_one.then(|| network(address))
+        let is_single = !self.is_trusted(address) && address != UNKNOWN_CLIENT;
+        is_single.then(|| network(address))
     }
 }
 
-/// Returns the address in one hop of a forwarding header, as proxies write it: bare, with a port,
-/// in brackets, with a zone, in quotes.
+/// Returns the address in one hop of a forwarding header. Proxies write it bare, with a port, in
+/// brackets, with a zone, or in quotes.
 fn address(hop: &[u8]) -> Option<IpAddr> {
     let hop = str::from_utf8(hop).ok()?.trim().trim_matches('"').trim();
     let bare = if let Some(bracketed) = hop.strip_prefix('[') {
@@ -105,21 +106,22 @@ fn address(hop: &[u8]) -> Option<IpAddr> {
     (!address.is_unspecified()).then_some(address)
 }
 
-/// The address that a request comes from; see [`TrustedProxies::origin`].
+/// The client address of a request; see [`TrustedProxies::origin`].
 #[derive(Clone, Copy)]
 pub struct Origin(pub IpAddr);
 
-/// What is known of the other end of the connection.
+/// The client of a request.
 pub struct Client {
     /// Its address.
     pub address: IpAddr,
-    /// What its software calls itself.
+    /// Its `User-Agent`.
     pub name: Option<String>,
 }
 
 impl<'a> FromRequest<'a> for Client {
     async fn from_request(request: &'a Request, _: &mut RequestBody) -> poem::Result<Self> {
-        let address = request.extensions().get::<Origin>().map_or(NAMELESS, |origin| origin.0);
+        let origin = request.extensions().get::<Origin>();
+        let address = origin.map_or(UNKNOWN_CLIENT, |origin| origin.0);
         let name = request.header("user-agent").map(str::to_owned);
         Ok(Self { address, name })
     }
@@ -156,7 +158,7 @@ mod tests {
         assert_eq!(origin(&INSIDE, "10.0.0.1", &["203.0.113.9, 192.0.2.1, 10.0.0.2"]), "192.0.2.1");
         assert_eq!(origin(&INSIDE, "10.0.0.1", &["203.0.113.9", "192.0.2.1"]), "192.0.2.1");
         assert_eq!(origin(&INSIDE, "::ffff:10.0.0.1", &["::ffff:192.0.2.1"]), "192.0.2.1");
-        // Programs on the proxy's own machine forward for nobody.
+        // Programs on the proxy's own machine send requests of their own.
         for none in [&[][..], &[""], &[" , "], &["10.0.0.1"]] {
             assert_eq!(origin(&INSIDE, "10.0.0.1", none), "10.0.0.1", "{none:?}");
         }
@@ -179,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hop_that_is_no_address_is_skipped_and_is_not_the_proxy_security_43() {
+    fn an_invalid_hop_is_skipped_and_is_not_taken_for_the_proxy_security_43() {
         let garbage = ["unknown", "_hidden", "unix:", "[", "[]", "[192.0.2.1]x", "300.0.0.1", "\""];
         for hop in garbage.into_iter().chain(["192.0.2.1 192.0.2.2", "0.0.0.0", "::", "a:b:c"]) {
             let many = format!("192.0.2.7, {hop}, 10.0.0.2");
@@ -188,7 +190,7 @@ mod tests {
             let behind = format!("{hop}, 10.0.0.2");
             assert_eq!(origin(&INSIDE, "10.0.0.1", &[&behind]), "0.0.0.0", "{hop}");
         }
-        // A byte that is no text spoils its own hop, and not the header.
+        // Invalid UTF-8 spoils its own hop, not the whole header.
         let spoiled = b"203.0.113.9, \xff\xfe, 192.0.2.1";
         assert_eq!(origin_of_bytes(&INSIDE, "10.0.0.1", &[spoiled]), "192.0.2.1");
         let spoiled = b"192.0.2.1, \xff";
@@ -209,8 +211,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_a_client_sends_the_hop_that_the_proxy_added_counts(
-            sent in proptest::collection::vec(any::<u8>().prop_filter("a header's", |byte| {
+        fn the_hop_added_by_the_proxy_counts_whatever_the_client_sends(
+            sent in proptest::collection::vec(any::<u8>().prop_filter("valid in a header", |byte| {
                 *byte >= 32 && *byte != 127
             }), 0..60),
         ) {

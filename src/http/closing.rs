@@ -1,5 +1,5 @@
-//! How a connection ends: with a response to a head that could not be read, and so that the client
-//! can read what was written, even while it is still sending.
+//! Closes connections: responds to a head that could not be parsed, and lets a client that is still
+//! sending read its response.
 
 use std::time::Duration;
 
@@ -14,18 +14,18 @@ use crate::error::Error;
 /// closed with unread bytes is reset, and the client loses the response.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// The most bytes that are read and dropped in this time.
+/// The most bytes that are read and discarded in this time.
 const MAX_LINGER_BYTES: usize = 64 * 1024 * 1024;
 
-/// Bytes that are read at once and dropped.
-const SCRAP_BYTES: usize = 8 * 1024;
+/// The size of one read, in bytes.
+const DISCARD_BYTES: usize = 8 * 1024;
 
-/// Returns what to answer to a request of which hyper could not read the head, if there is anybody
-/// to answer.
+/// Returns the error for a request whose head hyper could not read, or `None` if there is no
+/// request to respond to.
 ///
-/// `withheld` says that hyper's own response was withheld. If it was not, although the head is
-/// malformed, it went out with the response to a pipelined request, and a second one would be
-/// mistaken for the response to another request.
+/// `withheld` says whether hyper's own response was withheld. If it was not, it was sent after the
+/// response to a pipelined request. The client would take a second response for that of another
+/// request.
 pub fn refusal(
     error: &hyper::Error,
     connection: &Connection,
@@ -35,7 +35,7 @@ pub fn refusal(
     if error.is_parse_too_large() && withheld {
         Some(Error::HeadTooLarge { limit: limits.bytes })
     } else if error.is_parse_version_h2() || (error.is_parse() && withheld) {
-        let reason = "its first line and headers cannot be read as HTTP/1.1";
+        let reason = "its request line and headers are not valid HTTP/1.1";
         Some(Error::InvalidRequest(format!("the request is malformed: {reason} ({error})")))
     } else if error.is_timeout() && connection.has_partial_head() {
         Some(Error::RequestTimeout(limits.time))
@@ -44,36 +44,36 @@ pub fn refusal(
     }
 }
 
-/// The limits of the head of a request.
+/// The limits of a request head.
 pub struct HeadLimits {
     /// The largest head, in bytes.
     pub bytes: usize,
-    /// The longest time that it may take.
+    /// The longest time until it is complete.
     pub time: Duration,
 }
 
-/// Writes a response in place of hyper's own, if there is one. Then ends the stream, and reads what
-/// the client still sends, for a bounded time.
+/// Writes the response, if any. Then shuts down the sending side, and reads and discards what the
+/// client still sends, for up to [`LINGER`].
 pub async fn close(mut stream: TcpStream, response: Option<Response>) {
-    let farewell = async {
+    let finish = async {
         if let Some(response) = response {
             stream.write_all(&serialize(response).await).await?;
         }
         stream.shutdown().await?;
-        let (mut scrap, mut dropped) = (vec![0; SCRAP_BYTES], 0);
-        while dropped < MAX_LINGER_BYTES {
-            match stream.read(&mut scrap).await? {
+        let (mut buffer, mut discarded) = (vec![0; DISCARD_BYTES], 0);
+        while discarded < MAX_LINGER_BYTES {
+            match stream.read(&mut buffer).await? {
                 0 => break,
-                bytes => dropped += bytes,
+                bytes => discarded += bytes,
             }
         }
         Ok::<_, std::io::Error>(())
     };
-    // Late or gone, the client has had its time.
-    let _ = tokio::time::timeout(LINGER, farewell).await;
+    // An error or a timeout does not matter: the connection ends anyway.
+    let _ = tokio::time::timeout(LINGER, finish).await;
 }
 
-/// Returns a response as it goes over the wire (RFC 9112), the last one on its connection.
+/// Returns a response in HTTP/1.1 format (RFC 9112), with `connection: close`.
 async fn serialize(mut response: Response) -> Vec<u8> {
     let body = response.take_body().into_bytes().await.unwrap_or_default();
     let mut wire = format!("HTTP/1.1 {}\r\n", response.status()).into_bytes();

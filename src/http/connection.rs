@@ -1,4 +1,4 @@
-//! One connection: what it waits for, how many bytes have moved, and the stream that counts them.
+//! The state of one connection: its phase, and how many bytes were transferred.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -12,30 +12,30 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-/// The fewest bytes of a response that a client must read within one window of the pool's sweep,
-/// about 400 bytes a second.
+/// The minimum number of bytes of a response that a client must read between two sweeps of the
+/// pool, about 400 bytes a second.
 const MIN_BYTES_PER_WINDOW: u64 = 4 * 1024;
 
 /// What a connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// The next request. Nothing is owed to anybody.
+    /// The next request. No request is in progress.
     Idle,
-    /// The rest of a request, which the client sends. A new connection begins here.
+    /// The client, to send the rest of a request. The phase of a new connection.
     Receiving,
-    /// The server, which has the whole request.
+    /// The server, which has received the whole request.
     Working,
-    /// The client, which reads the response.
+    /// The client, to read the response.
     Sending,
 }
 
-/// Whether a response is under way.
+/// The state of the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Response {
     None,
-    Owed,
-    /// Handed over in full; its end may still be in a buffer.
-    Given,
+    Pending,
+    /// Hyper has taken the whole response. Its end may still be in a buffer.
+    Taken,
 }
 
 /// The state of a connection.
@@ -43,11 +43,11 @@ enum Response {
 pub struct Activity {
     /// What it waits for.
     pub phase: Phase,
-    /// Since when.
+    /// When this phase began.
     pub since: Instant,
-    /// The bytes that have moved in this phase.
+    /// The bytes transferred in this phase.
     pub bytes: u64,
-    /// `bytes` at the last sweep, if that was in this phase.
+    /// `bytes` at the last sweep, if it was in this phase.
     swept: Option<u64>,
     response: Response,
 }
@@ -71,10 +71,10 @@ impl Activity {
         }
     }
 
-    fn request_begins(&mut self, now: Instant) {
-        self.response = Response::Owed;
+    fn begin_request(&mut self, now: Instant) {
+        self.response = Response::Pending;
         if self.phase != Phase::Receiving {
-            // A pipelined request: its bytes came with the one before.
+            // A pipelined request: its bytes arrived with the previous one.
             self.enter(Phase::Receiving, now);
         }
     }
@@ -86,14 +86,14 @@ impl Activity {
     }
 
     fn flushed(&mut self, now: Instant) {
-        if self.response == Response::Given {
+        if self.response == Response::Taken {
             self.response = Response::None;
             self.enter(Phase::Idle, now);
         }
     }
 
-    /// Returns whether the client read too little of a response since the last call. The caller
-    /// calls this once in each window. A window in which the phase began is not judged.
+    /// Returns whether the client read too little of a response since the last call. Call it once
+    /// per sweep. The sweep after the phase began is skipped.
     fn reads_too_slowly(&mut self) -> bool {
         let before = self.swept.replace(self.bytes);
         let moved = before.map(|before| self.bytes.saturating_sub(before));
@@ -101,7 +101,7 @@ impl Activity {
     }
 }
 
-/// A connection, as the pool and its own task see it.
+/// A connection, shared by the pool and the task that serves it.
 #[derive(Debug)]
 pub struct Connection {
     activity: Mutex<Activity>,
@@ -128,51 +128,52 @@ impl Connection {
         *self.lock()
     }
 
-    /// Tells the connection's task to drop it.
+    /// Makes the connection's task drop the connection.
     pub fn close(&self) {
         self.close.notify_one();
     }
 
-    /// Returns when [`Connection::close`] was called.
+    /// Waits until [`Connection::close`] is called.
     pub async fn closed(&self) {
         self.close.notified().await;
     }
 
-    /// The head of a request was read.
-    pub fn request_begins(&self) {
-        self.lock().request_begins(Instant::now());
+    /// Notes that the head of a request was read.
+    pub fn begin_request(&self) {
+        self.lock().begin_request(Instant::now());
     }
 
-    /// The request is complete, and the server works on it.
-    pub fn works(&self) {
+    /// Notes that the request is complete and the server is processing it.
+    pub fn begin_work(&self) {
         self.lock().enter(Phase::Working, Instant::now());
     }
 
-    /// The response is ready to be read by the client.
-    pub fn responds(&self) {
+    /// Notes that the response is ready for the client.
+    pub fn begin_response(&self) {
         self.lock().enter(Phase::Sending, Instant::now());
     }
 
-    /// The request is refused, and the rest of its body is not read: this is the last response.
-    pub fn leaves_body_unread(&self) {
+    /// Notes that the request was refused and the rest of its body is not read. The response is the
+    /// last one on this connection.
+    pub fn leave_body_unread(&self) {
         self.has_unread_body.store(true, Ordering::Relaxed);
     }
 
-    /// Returns whether the client may still be sending a body that nobody reads.
+    /// Returns whether the client may still be sending a body that is not read.
     pub fn has_unread_body(&self) -> bool {
         self.has_unread_body.load(Ordering::Relaxed)
     }
 
-    /// The connection is only waiting to be closed, and is the first to go.
-    pub fn ends(&self) {
+    /// Notes that the connection is closing, so that the pool closes it first.
+    pub fn begin_closing(&self) {
         self.lock().enter(Phase::Idle, Instant::now());
     }
 
-    /// Returns whether a request was begun and not sent in full.
+    /// Returns whether the client has sent only a part of a request head.
     pub fn has_partial_head(&self) -> bool {
         let activity = self.lock();
-        let owed = activity.response != Response::None;
-        activity.phase == Phase::Receiving && activity.bytes > 0 && !owed
+        let has_response = activity.response != Response::None;
+        activity.phase == Phase::Receiving && activity.bytes > 0 && !has_response
     }
 
     /// See [`Activity::reads_too_slowly`].
@@ -183,8 +184,8 @@ impl Connection {
 
 /// A stream that reports its progress to a [`Connection`].
 ///
-/// It withholds what hyper writes while no response is under way: that is hyper's own empty
-/// response to a head that it cannot parse, and ours with a code takes its place.
+/// It withholds what hyper writes while no response of ours is pending. That is hyper's own empty
+/// response to a head that it cannot parse; a problem response with a code is sent instead.
 pub struct Metered {
     stream: TcpStream,
     connection: Arc<Connection>,
@@ -197,7 +198,7 @@ impl Metered {
         Self { stream, connection, withheld: false }
     }
 
-    /// Returns the stream, and whether a response of hyper's own was withheld.
+    /// Returns the stream, and whether hyper's own response was withheld.
     pub fn into_parts(self) -> (TcpStream, bool) {
         (self.stream, self.withheld)
     }
@@ -269,32 +270,32 @@ impl AsyncWrite for Metered {
         flushed
     }
 
-    /// Does nothing: the connection's task closes the stream, after it has let the client read.
+    /// Does nothing. [`super::closing::close`] shuts the stream down later.
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 }
 
-/// The body of a response, which tells its connection when hyper has taken all of it.
-pub struct Given<B> {
+/// The body of a response. It notifies its connection when hyper has taken all of it.
+pub struct TrackedBody<B> {
     body: B,
     connection: Arc<Connection>,
 }
 
-impl<B> Given<B> {
+impl<B> TrackedBody<B> {
     /// Wraps a body.
     pub fn new(body: B, connection: Arc<Connection>) -> Self {
         Self { body, connection }
     }
 }
 
-impl<B> Drop for Given<B> {
+impl<B> Drop for TrackedBody<B> {
     fn drop(&mut self) {
-        self.connection.lock().response = Response::Given;
+        self.connection.lock().response = Response::Taken;
     }
 }
 
-impl<B: Body + Unpin> Body for Given<B> {
+impl<B: Body + Unpin> Body for TrackedBody<B> {
     type Data = B::Data;
     type Error = B::Error;
 
@@ -319,20 +320,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_connection_is_idle_only_when_the_whole_response_was_written() {
+    fn a_connection_is_idle_only_after_the_whole_response_was_written() {
         let now = Instant::now();
         let mut activity = Activity::new(now);
         activity.received(300, now);
-        activity.request_begins(now);
+        activity.begin_request(now);
         assert_eq!((activity.phase, activity.bytes), (Phase::Receiving, 300));
         activity.enter(Phase::Working, now);
         activity.flushed(now);
-        assert_eq!(activity.phase, Phase::Working, "a flushed 100-continue ends no request");
+        assert_eq!(activity.phase, Phase::Working, "a flushed 100-continue ends nothing");
         activity.enter(Phase::Sending, now);
         activity.sent(1000);
         activity.flushed(now);
         assert_eq!((activity.phase, activity.bytes), (Phase::Sending, 1000));
-        activity.response = Response::Given;
+        activity.response = Response::Taken;
         activity.flushed(now);
         assert_eq!(activity.phase, Phase::Idle);
         activity.received(10, now);
@@ -340,14 +341,14 @@ mod tests {
     }
 
     #[test]
-    fn only_a_response_that_hardly_moves_in_a_whole_window_is_too_slow_security_36() {
+    fn only_a_stalled_response_is_too_slow_security_36() {
         let now = Instant::now();
         let mut activity = Activity::new(now);
         for _ in 0..3 {
-            assert!(!activity.reads_too_slowly(), "slow senders have limits of their own");
+            assert!(!activity.reads_too_slowly(), "slow senders have their own limit");
         }
         activity.enter(Phase::Sending, now);
-        assert!(!activity.reads_too_slowly(), "the window in which it began is not judged");
+        assert!(!activity.reads_too_slowly(), "the sweep after the phase began is skipped");
         activity.sent(MIN_BYTES_PER_WINDOW);
         assert!(!activity.reads_too_slowly());
         activity.sent(MIN_BYTES_PER_WINDOW - 1);

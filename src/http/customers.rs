@@ -1,4 +1,4 @@
-//! Sign up, and the customer's own record.
+//! Sign-up and account management.
 
 use std::sync::Arc;
 
@@ -27,19 +27,19 @@ documented!(SignUpCodes: EmailTaken, InvalidEmail, InvalidName, WeakPassword, To
 documented!(DeleteCodes: BillingNotConfigured, BillingRefused, BillingUnavailable);
 documented!(UpdateCodes: EmailTaken, InvalidEmail, InvalidName, TooManyRequests);
 
-/// Who signs up.
+/// A sign-up.
 #[derive(Object)]
 #[oai(rename = "SignUp", deny_unknown_fields, example)]
 struct SignUpRequest {
-    /// The login, and where licenses are mailed.
+    /// The login name. Licenses are mailed to this address.
     #[oai(validator(max_length = 254))]
     email: String,
-    /// 12 to 1,024 bytes, any characters; common ones are refused.
+    /// 12 to 1,024 bytes, any characters. Common passwords are refused.
     password: String,
-    /// The person's name, one line.
+    /// The person's name, in one line.
     #[oai(validator(max_length = 200))]
     name: Option<String>,
-    /// The company's name, one line.
+    /// The company's name, in one line.
     #[oai(validator(max_length = 200))]
     company_name: Option<String>,
 }
@@ -59,9 +59,9 @@ impl Example for SignUpRequest {
 #[derive(Object)]
 #[oai(rename = "Customer", example)]
 pub struct CustomerView {
-    /// The id that everything else uses; it never changes.
+    /// The id of the customer. It never changes.
     customer_id: String,
-    /// The login, and where licenses are mailed.
+    /// The login name. Licenses are mailed to this address.
     email: String,
     /// The person's name.
     #[oai(nullable)]
@@ -69,9 +69,9 @@ pub struct CustomerView {
     /// The company's name.
     #[oai(nullable)]
     company_name: Option<String>,
-    /// When they signed up.
+    /// When the customer signed up.
     created_at: DateTime<Utc>,
-    /// When this record changed last.
+    /// When the customer last changed.
     updated_at: DateTime<Utc>,
 }
 
@@ -103,29 +103,29 @@ impl Example for CustomerView {
     }
 }
 
-/// What signing up makes.
+/// A new account.
 #[derive(Object)]
 struct SignedUp {
     /// The new customer.
     customer: CustomerView,
-    /// The trial license; give `token` to the app.
+    /// The trial license. Give its `token` to the app.
     license: LicenseView,
-    /// The session token: send it as `Authorization: Bearer …`.
+    /// The session token. Send it as `Authorization: Bearer …`.
     access_token: String,
 }
 
 #[derive(ApiResponse)]
 enum SignUpResponse {
-    /// Signed up: the customer, a trial license and a session.
+    /// The customer, a trial license and a session token.
     #[oai(status = 201)]
     Created(Json<SignedUp>),
 }
 
-/// What to change. A field that is absent stays as it is; `null` empties a name.
+/// The fields to change. An absent field is kept; `null` clears a name.
 #[derive(Object)]
 #[oai(rename = "CustomerChange", deny_unknown_fields, example)]
 struct ChangeRequest {
-    /// A new address; it is also the new login.
+    /// The new email address, which is also the new login name.
     #[oai(validator(max_length = 254), skip_serializing_if_is_none)]
     email: Option<String>,
     /// The person's name.
@@ -148,7 +148,7 @@ impl Example for ChangeRequest {
 
 #[derive(ApiResponse)]
 enum DeletedResponse {
-    /// Deleted, with every session and license.
+    /// The account was deleted, with all sessions and licenses.
     #[oai(status = 204)]
     Deleted,
 }
@@ -157,8 +157,8 @@ enum DeletedResponse {
 impl CustomersApi {
     /// Sign up
     ///
-    /// Makes a customer, a trial license and a session. The license in `license.token` is a signed
-    /// JWT that an app verifies offline; `access_token` is for the calls of this API.
+    /// Creates a customer, a trial license and a login session. `license.token` is a signed JWT
+    /// that an app verifies offline. `access_token` is the session token for this API.
     #[oai(path = "/signup", method = "post", operation_id = "signUp")]
     async fn sign_up(
         &self,
@@ -168,7 +168,7 @@ impl CustomersApi {
         Input(request): Input<SignUpRequest>,
     ) -> std::result::Result<SignUpResponse, Failure<SignUpCodes>> {
         throttle.sign_up(client.address)?;
-        let _turn = throttle.turn(client.address).await?;
+        let _permit = throttle.hash_permit(client.address).await?;
         let account = request.email.clone();
         let request = Signup {
             email: request.email.parse().map_err(Error::InvalidEmail)?,
@@ -179,11 +179,12 @@ impl CustomersApi {
         let mail = throttle.mail_budget.reserve(client.address, app.now())?;
         let made = signup::signup(app, request, client.name).await;
         if made.is_err() {
-            // No account, no mail. A caller who hangs up is not known to have failed, and counts.
+            // A failed sign-up sends no mail. If the caller disconnects, the result is unknown and
+            // the mail stays counted.
             throttle.mail_budget.give_back(mail);
         }
         let made = made?;
-        throttle.succeeded(&account, client.address);
+        throttle.remember_owner(&account, client.address);
         let license = LicenseView::new(made.license, app.now())?;
         Ok(SignUpResponse::Created(Json(SignedUp {
             customer: made.customer.into(),
@@ -192,9 +193,9 @@ impl CustomersApi {
         })))
     }
 
-    /// Show the own record
+    /// Get my account
     ///
-    /// Who is signed in: the customer, as the server knows them.
+    /// Returns the customer who is logged in.
     #[oai(path = "/me", method = "get", operation_id = "getMe")]
     async fn me(
         &self,
@@ -203,9 +204,9 @@ impl CustomersApi {
         Ok(Json(caller.customer.into()))
     }
 
-    /// Change the own record
+    /// Update my account
     ///
-    /// A new email address is also the new login.
+    /// Returns the updated customer. A new email address is also the new login name.
     #[oai(path = "/me", method = "patch", operation_id = "updateMe")]
     async fn update(
         &self,
@@ -216,11 +217,11 @@ impl CustomersApi {
         Input(request): Input<ChangeRequest>,
     ) -> std::result::Result<Json<CustomerView>, Failure<UpdateCodes>> {
         if request.email.is_some() {
-            // It would tell, like signing up, which addresses have accounts.
+            // Like a sign-up, this reveals whether an address has an account.
             throttle.sign_up(client.address)?;
         }
         if caller.customer.stripe_customer_id.is_some() {
-            // Stripe is told of each change.
+            // Each change is sent to Stripe.
             throttle.billing(&caller.customer.customer_id)?;
         }
         let email = request.email.map(|email| email.parse::<Email>()).transpose();
@@ -232,10 +233,10 @@ impl CustomersApi {
         Ok(Json(account::update(app, &caller, change).await?.into()))
     }
 
-    /// Delete the own record
+    /// Delete my account
     ///
-    /// Deletes the customer with every session and license, for good. A subscription is ended first;
-    /// if that fails, nothing is deleted. Licenses in the field still verify offline until they
+    /// Permanently deletes the customer with all sessions and licenses. A subscription is canceled
+    /// first; if that fails, nothing is deleted. Issued licenses still verify offline until they
     /// expire.
     #[oai(path = "/me", method = "delete", operation_id = "deleteMe")]
     async fn delete(

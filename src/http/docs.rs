@@ -1,5 +1,5 @@
-//! Swagger UI, from the files that poem-openapi carries, without inline scripts, so that the
-//! page's Content-Security-Policy can forbid them.
+//! Swagger UI, from the files that poem-openapi contains. The page has no inline scripts, so its
+//! Content-Security-Policy can forbid them.
 
 use bytes::Bytes;
 use poem::endpoint::make_sync;
@@ -36,17 +36,18 @@ const START: &str = r##"SwaggerUIBundle({
 });
 "##;
 
-/// Swagger UI draws icons from data URLs and sets style attributes; scripts come from here only.
+/// Swagger UI loads icons from data URLs and sets style attributes. Scripts come from this server
+/// only.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; connect-src 'self'; \
      style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'; \
      base-uri 'none'; form-action 'none'";
 
-/// The files change only with the binary.
+/// An hour. The files change only with the binary.
 const CACHE_CONTROL: &str = "public, max-age=3600";
 
-/// The page and its files, to be nested under `/docs`.
+/// Returns the page and its files, to be nested under `/docs`.
 pub fn pages() -> impl IntoEndpoint {
-    // The library offers its files only within a page of its own; take them out of it.
+    // The library offers its files only inside its own page, so they are extracted from it.
     let page = service().swagger_ui_html();
     let style = between(&page, "<style charset=\"UTF-8\">", "</style>").to_owned();
     let script = between(&page, "<script charset=\"UTF-8\">", "</script>").to_owned();

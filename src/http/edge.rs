@@ -1,5 +1,5 @@
-//! What holds for every request, whatever it asks for: a bounded body, a time limit, a request
-//! id, headers that keep browsers out of trouble, a line in the log, and errors as problems.
+//! Applies to every request: a body limit, a time limit, a request id, security headers, a log
+//! line, metrics, and errors as problem responses.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -25,13 +25,13 @@ use crate::http::openapi::{self, Operation, Paths};
 use crate::http::problem::{self, Carried};
 use crate::http::webhooks;
 
-/// The longest time from the end of a request's headers to the beginning of its answer.
+/// The longest time from the end of a request's headers to the start of its response.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The name under which a request is found in the log.
+/// The header with the id of a request, which is also in the log.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// A year, the usual life of the promise to speak TLS only (RFC 6797).
+/// Browsers use TLS only, for a year (RFC 6797).
 const STRICT_TRANSPORT_SECURITY: &str = "max-age=31536000";
 
 /// Wraps the routes.
@@ -53,22 +53,22 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
         let operation = operations.iter().find(|operation| operation.method == method.as_str());
         let connection = request.extensions().get::<Arc<Connection>>().cloned();
         let connection = connection.unwrap_or_default();
-        let answer = async {
+        let work = async {
             let deadline = tokio::time::Instant::now() + REQUEST_TIMEOUT;
             let body = request.take_body();
             let has_body = !body.is_empty();
             let admitted = self.admit(&mut request, body, operation.copied());
             let admitted = in_time(deadline, admitted).await;
             if admitted.is_err() && has_body {
-                connection.leaves_body_unread();
+                connection.leave_body_unread();
             }
-            let _turn = admitted?;
-            connection.works();
+            let _permit = admitted?;
+            connection.begin_work();
             in_time(deadline, self.dispatch(request, &operations)).await
         };
-        let mut response = self.respond(method.as_str(), path, answer).await;
+        let mut response = self.respond(method.as_str(), path, work).await;
         if connection.has_unread_body() {
-            // The rest of the body cannot be told from the next request.
+            // The rest of the body would be read as the next request.
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);
         }
@@ -77,45 +77,45 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
 }
 
 impl<E: Endpoint<Output = Response>> Edge<E> {
-    /// Wraps these routes, which are described by these paths. `over_tls` says whether browsers
-    /// reach the server over TLS.
+    /// Wraps routes with the given paths. `over_tls` says whether browsers reach the server over
+    /// TLS.
     pub fn new(inner: E, app: App, paths: Paths, over_tls: bool) -> Self {
         Self { inner, app, paths, over_tls, large_bodies: LargeBodies::default() }
     }
 
-    /// Returns the response to a request whose head could not be read, logged and counted.
+    /// Returns the response to a request with an unreadable head. Logs and counts it.
     pub async fn refuse(&self, error: Error) -> Response {
         self.respond("(unknown)", "(unreadable)", std::future::ready(Err(error))).await
     }
 
-    /// Makes an answer a response, with a request id, and logs and counts it.
+    /// Returns the response to a request, with its id and security headers. Logs and counts it.
     async fn respond(
         &self,
         method: &str,
         path: &str,
-        answer: impl Future<Output = std::result::Result<Response, Error>>,
+        work: impl Future<Output = std::result::Result<Response, Error>>,
     ) -> Response {
-        let begun = Instant::now();
+        let start = Instant::now();
         let request_id = format!("{:032x}", self.app.random.bits());
-        // At the level of errors, so that it names the request of any event that is logged.
+        // The level is error, so that every log line has the request id, whatever the log filter.
         let span = tracing::error_span!("request", request_id, %method, path);
-        let answered = async {
-            let mut response = answer.await.unwrap_or_else(|error| {
-                tell(&error);
+        let respond = async {
+            let mut response = work.await.unwrap_or_else(|error| {
+                log(&error);
                 problem::response(&error, &request_id)
             });
             self.add_headers(&mut response, &request_id);
             let status = response.status().as_u16();
-            let elapsed = begun.elapsed();
+            let elapsed = start.elapsed();
             tracing::info!(status, milliseconds = elapsed.as_secs_f64() * 1e3, "answered");
             measure(method, &response, elapsed);
             response
         };
-        answered.instrument(span).await
+        respond.instrument(span).await
     }
 
-    /// Reads the body of a request, after the credential that its operation needs was seen. Returns
-    /// the turn of a large body.
+    /// Checks that the credential is present, then reads the body. Returns the permit of a large
+    /// body.
     async fn admit(
         &self,
         request: &mut Request,
@@ -131,7 +131,7 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         let announced =
             request.header("content-length").and_then(|text| text.parse::<usize>().ok());
         if announced.is_some_and(|length| length > limit) {
-            // Told before it is sent.
+            // Refused before the client sends it.
             return Err(Error::PayloadTooLarge { limit });
         }
         if is_event {
@@ -142,24 +142,24 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         }
         let body = self.large_bodies.read(body, limit).await?;
         request.set_body(Body::from_bytes(body.bytes));
-        Ok(body.turn)
+        Ok(body.permit)
     }
 
-    /// Answers a request whose body was read.
+    /// Calls the handler of a request whose body was read.
     async fn dispatch(
         &self,
         request: Request,
         operations: &[&Operation],
     ) -> std::result::Result<Response, Error> {
         let method = request.method().to_string();
-        let answer = AssertUnwindSafe(self.inner.call(request)).catch_unwind().await;
-        // The panic itself is on standard error already.
-        let answer = answer.map_err(|_| Error::Internal("a handler panicked".into()))?;
-        answer.map_err(|error| {
+        let result = AssertUnwindSafe(self.inner.call(request)).catch_unwind().await;
+        // The panic hook has already logged the panic.
+        let result = result.map_err(|_| Error::Internal("a handler panicked".into()))?;
+        result.map_err(|error| {
             if error.is::<MethodNotAllowedError>() {
                 return Error::MethodNotAllowed { method, allowed: openapi::allowed(operations) };
             }
-            ours(error)
+            from_framework(error)
         })
     }
 
@@ -169,14 +169,14 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
             (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
             (header::REFERRER_POLICY, "no-referrer"),
             (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
-            // Licenses and tokens are in many answers; what may be kept says so itself.
+            // Many responses contain tokens. A handler sets this header if caching is allowed.
             (header::CACHE_CONTROL, "no-store"),
         ] {
             headers.entry(name).or_insert(HeaderValue::from_static(value));
         }
         if self.over_tls {
-            let promise = HeaderValue::from_static(STRICT_TRANSPORT_SECURITY);
-            headers.insert(header::STRICT_TRANSPORT_SECURITY, promise);
+            let value = HeaderValue::from_static(STRICT_TRANSPORT_SECURITY);
+            headers.insert(header::STRICT_TRANSPORT_SECURITY, value);
         }
         if let Ok(request_id) = HeaderValue::from_str(request_id) {
             headers.insert(REQUEST_ID, request_id);
@@ -184,7 +184,10 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
     }
 }
 
-/// Returns what a future does, if it is done at the deadline of its request.
+/// Awaits `work` until the deadline of the request.
+///
+/// # Errors
+/// [`Error::RequestTimeout`].
 async fn in_time<T>(
     deadline: tokio::time::Instant,
     work: impl Future<Output = std::result::Result<T, Error>>,
@@ -193,8 +196,8 @@ async fn in_time<T>(
     done.unwrap_or(Err(Error::RequestTimeout(REQUEST_TIMEOUT)))
 }
 
-/// An error of the framework, as one of ours.
-fn ours(error: poem::Error) -> Error {
+/// Converts an error of the framework to ours.
+fn from_framework(error: poem::Error) -> Error {
     let status = error.status();
     if error.is::<Carried>() {
         let carried = error.downcast::<Carried>();
@@ -212,8 +215,8 @@ fn ours(error: poem::Error) -> Error {
     }
 }
 
-/// Faults of ours go to the log in full; what callers get wrong, only on request.
-fn tell(error: &Error) {
+/// Logs an error: a 5xx in full, a 4xx only as its code and only at level debug.
+fn log(error: &Error) {
     if error.code().status() >= 500 {
         tracing::error!(code = %error.code(), %error, "failed");
     } else {

@@ -1,4 +1,4 @@
-//! Whether the service lives, and whether it can work.
+//! Health checks: liveness and readiness.
 
 use poem::web::Data;
 use poem_openapi::payload::Json;
@@ -12,12 +12,12 @@ documented!(ReadinessCodes: BackgroundTaskDown);
 
 pub struct HealthApi;
 
-/// How the service is.
+/// The health of the service.
 #[derive(Object)]
 struct Health {
-    /// Always `ok`; a service that is not answers another status.
+    /// Always `ok`. An unhealthy service returns another HTTP status.
     status: String,
-    /// The version that runs.
+    /// The version of the running server.
     version: String,
 }
 
@@ -29,19 +29,20 @@ impl Health {
 
 #[OpenApi(prefix_path = "/health", tag = "Tag::Operations")]
 impl HealthApi {
-    /// Is the process alive?
+    /// Check liveness
     ///
-    /// For a supervisor that restarts it. It asks nothing of the database.
+    /// Returns 200 while the process answers requests. For a supervisor that restarts the process.
+    /// The check does not use the database.
     #[oai(path = "/live", method = "get", operation_id = "getLiveness")]
     async fn live(&self) -> Result<Json<Health>, Failure<NothingMore>> {
         Ok(Health::ok())
     }
 
-    /// Can it serve?
+    /// Check readiness
     ///
-    /// For a load balancer: 503 while the database does not answer, or a background task is not running. A
-    /// database that answers and takes no writes is enough: keys and licenses are served from it, and what
-    /// would write is 503 by itself.
+    /// Returns 200 if the server can handle requests, and 503 while the database does not answer
+    /// or a background task is not running. For a load balancer. A read-only database counts as
+    /// ready: keys and licenses are still served, and requests that write get 503.
     #[oai(path = "/ready", method = "get", operation_id = "getReadiness")]
     async fn ready(&self, Data(app): Data<&App>) -> Result<Json<Health>, Failure<ReadinessCodes>> {
         app.tasks.must_all_run()?;

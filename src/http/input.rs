@@ -1,6 +1,6 @@
-//! A JSON body that is held to the API description, field by field, before it is read: every
-//! problem at once, each with the field's name. The framework's own JSON would take the number 7
-//! for `"7"`, stop at the first problem, and not always say where it is.
+//! JSON request bodies, validated against the API description. All problems are reported at once,
+//! each with its field name. The framework's own JSON parser accepts the number 7 as `"7"`, stops
+//! at the first problem, and does not always name the field.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -16,13 +16,13 @@ use serde_json::Value;
 
 use crate::error::Error;
 
-/// The most problems that are told of one body; who sends more is not reading them.
+/// The most problems reported for one body. It bounds the size of the response.
 const MAX_PROBLEMS: usize = 10;
 
-/// The longest name of an unknown field that is repeated, in characters.
+/// The longest name of an unknown field in a message, in characters.
 const MAX_NAME: usize = 40;
 
-/// The body of a request.
+/// A required request body.
 pub struct Input<T>(pub T);
 
 impl<T: Type> Payload for Input<T> {
@@ -60,7 +60,7 @@ impl<T: ParseFromJSON> ParsePayload for Input<T> {
 
 impl_apirequest_for_payload!(Input<T>, T: ParseFromJSON);
 
-/// The body of a request that may be left out.
+/// An optional request body.
 pub struct OptionalInput<T>(pub Option<T>);
 
 impl<'a, T: ParseFromJSON> ApiExtractor<'a> for OptionalInput<T> {
@@ -93,24 +93,24 @@ impl<'a, T: ParseFromJSON> ApiExtractor<'a> for OptionalInput<T> {
     }
 }
 
-/// The description of `T`, made on first use: making it takes longer than a small request does.
-fn described<T: Type>() -> Option<Arc<MetaSchema>> {
-    static KNOWN: RwLock<BTreeMap<String, Arc<MetaSchema>>> = RwLock::new(BTreeMap::new());
+/// Returns the schema of `T`. It is cached, because building it takes longer than a small request.
+fn schema_of<T: Type>() -> Option<Arc<MetaSchema>> {
+    static CACHE: RwLock<BTreeMap<String, Arc<MetaSchema>>> = RwLock::new(BTreeMap::new());
     let MetaSchemaRef::Reference(name) = T::schema_ref() else { return None };
-    let known = KNOWN.read().unwrap_or_else(PoisonError::into_inner).get(&name).cloned();
-    if known.is_some() {
-        return known;
+    let cached = CACHE.read().unwrap_or_else(PoisonError::into_inner).get(&name).cloned();
+    if cached.is_some() {
+        return cached;
     }
     let mut registry = Registry::new();
     T::register(&mut registry);
     let schema = Arc::new(registry.schemas.remove(&name)?);
-    KNOWN.write().unwrap_or_else(PoisonError::into_inner).insert(name, Arc::clone(&schema));
+    CACHE.write().unwrap_or_else(PoisonError::into_inner).insert(name, Arc::clone(&schema));
     Some(schema)
 }
 
-/// Everything about a body that is not as the description of `T` says.
+/// Returns every problem of a body that does not match the schema of `T`.
 fn problems<T: Type>(body: &Value) -> Vec<String> {
-    let Some(schema) = described::<T>() else { return Vec::new() };
+    let Some(schema) = schema_of::<T>() else { return Vec::new() };
     let Value::Object(members) = body else {
         return vec![format!("the body is {}; an object is expected", kind(body))];
     };
@@ -142,7 +142,7 @@ fn problems<T: Type>(body: &Value) -> Vec<String> {
     problems
 }
 
-/// What is wrong with the value of one field. The value itself is not repeated: it may be secret.
+/// Returns the problem of one field. The message does not contain the value, which may be secret.
 fn problem(schema: &MetaSchema, value: &Value) -> Option<String> {
     if value.is_null() && schema.nullable {
         return None;
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_the_description_passes() {
+    fn a_body_that_matches_the_schema_passes() {
         for good in [
             json!({ "name": "book", "count": 1 }),
             json!({ "name": "äöüß", "count": -1, "note": null, "gift": true }),
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn every_problem_is_told_at_once_with_its_field() {
+    fn all_problems_are_reported_at_once_with_their_fields() {
         let bad = json!({ "name": 7, "gift": "yes", "note": [], "coupon": "x" });
         assert_eq!(
             problems::<Order>(&bad),
@@ -230,9 +230,9 @@ mod tests {
         );
         let many: serde_json::Map<_, _> =
             (0..5000).map(|n| (format!("{n:060}"), Value::Null)).collect();
-        let told = problems::<Order>(&many.into());
-        assert_eq!(told.len(), MAX_PROBLEMS + 1);
-        assert!(told.join("; ").len() < 1000, "{told:?}");
+        let reported = problems::<Order>(&many.into());
+        assert_eq!(reported.len(), MAX_PROBLEMS + 1);
+        assert!(reported.join("; ").len() < 1000, "{reported:?}");
         assert_eq!(problems::<Order>(&json!([])), ["the body is a list; an object is expected"]);
     }
 }

@@ -1,4 +1,4 @@
-//! The public keys that licenses are verified with.
+//! The public keys for verifying licenses.
 
 use bytes::Bytes;
 use poem::IntoResponse;
@@ -15,8 +15,7 @@ use crate::app::App;
 
 pub struct KeysApi;
 
-/// How long the key set may be kept, in seconds: an hour, a small part of the day for which a new
-/// key is published before it signs.
+/// How long clients may cache the key set: an hour. A new key is published a day before it signs.
 const CACHE_CONTROL: &str = "public, max-age=3600";
 
 /// A public Ed25519 key (RFC 8037).
@@ -29,21 +28,21 @@ struct JwkView {
     crv: String,
     /// The public key, base64url.
     x: String,
-    /// The RFC 7638 thumbprint of the key; a license names it in its header.
+    /// The id of the key: its RFC 7638 thumbprint. A license names it in its header.
     kid: String,
-    /// The only algorithm that the key is for.
+    /// The signature algorithm.
     #[oai(skip_serializing_if_is_none)]
     alg: Option<String>,
-    /// What the key is for: `sig`.
+    /// The use of the key: `sig`.
     #[oai(rename = "use", skip_serializing_if_is_none)]
     public_key_use: Option<String>,
 }
 
-/// The public keys (RFC 7517).
+/// A JSON Web Key Set (RFC 7517).
 #[derive(Object)]
 #[oai(rename = "Jwks")]
 struct JwksView {
-    /// Those that signed before, the one that signs, and those that will.
+    /// All keys: former keys, the key that signs now, and keys that will sign later.
     keys: Vec<JwkView>,
 }
 
@@ -61,7 +60,7 @@ impl Example for JwkView {
     }
 }
 
-/// The key set, ready to send: [`JwksView`], written once at the start.
+/// The key set, serialized once at startup.
 struct Published(Bytes);
 
 impl IntoResponse for Published {
@@ -85,10 +84,10 @@ impl ApiResponse for Published {
 
 #[OpenApi(prefix_path = "/.well-known", tag = "Tag::Keys")]
 impl KeysApi {
-    /// Show the public keys
+    /// Get the public keys
     ///
-    /// The key set (JWKS) that apps ship with, and refresh once a day when they are online. A new
-    /// key is here before it signs, a day by default.
+    /// Returns the key set (JWKS) for verifying licenses. Apps ship with it and refresh it once a
+    /// day when they are online. A new key is published a day before it signs.
     #[oai(path = "/jwks.json", method = "get", operation_id = "getJwks")]
     async fn jwks(&self, Data(app): Data<&App>) -> Result<Published, Failure<NothingMore>> {
         Ok(Published(app.jwks.clone()))

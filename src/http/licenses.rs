@@ -1,4 +1,4 @@
-//! The customer's licenses, and the online answer about any license.
+//! The customer's licenses, refresh, and online verification.
 
 use std::collections::BTreeMap;
 
@@ -25,25 +25,25 @@ pub struct LicensesApi;
 documented!(CurrentCodes: NotFound);
 documented!(RefreshCodes: InvalidLicense, LicenseEnded, LicenseRevoked);
 
-/// For the API description: three parts, and no license.
+/// An example for the API description. It has three parts, but is not a valid license.
 const EXAMPLE_TOKEN: &str = "eyJhbGciOiJFZERTQSJ9.e30.c2lnbmF0dXJl";
 
-/// The most licenses in one answer.
+/// The most licenses in one response.
 const MAX_PAGE: i64 = 100;
 
-/// Where a license stands now.
+/// The status of a license.
 #[derive(Enum)]
 #[oai(rename = "LicenseStatus", rename_all = "snake_case")]
 enum LicenseStatus {
-    /// It works.
+    /// The license works.
     Active,
-    /// What was bought is over; it works a little longer.
+    /// The paid time is over, and the license still works during the grace period.
     Grace,
-    /// It is over.
+    /// The license has expired.
     Expired,
-    /// A newer one has taken its place; it verifies offline until it expires.
+    /// A newer license has replaced it. It still verifies offline until it expires.
     Superseded,
-    /// It was revoked.
+    /// The license was revoked.
     Revoked,
 }
 
@@ -51,29 +51,29 @@ enum LicenseStatus {
 #[derive(Object)]
 #[oai(rename = "License", example)]
 pub struct LicenseView {
-    /// The claim `jti`.
+    /// The id of the license (the claim `jti`).
     license_id: String,
-    /// The signed JWT that an app keeps and verifies offline.
+    /// The license token: a signed JWT that an app stores and verifies offline.
     token: String,
     /// The plan's id.
     plan: String,
-    /// Whether it is a trial.
+    /// Whether this is a trial.
     trial: bool,
-    /// Where it stands now.
+    /// The status now.
     status: LicenseStatus,
-    /// What it grants.
+    /// The features of the plan.
     features: Vec<String>,
-    /// How much of it.
+    /// The limits of the plan, for example the number of seats.
     limits: BTreeMap<String, u64>,
-    /// When it was issued.
+    /// When the license was issued.
     issued_at: DateTime<Utc>,
-    /// The end of what was bought, or of the trial; none for a license without end.
+    /// The end of the paid time or of the trial. `null` if the license does not end.
     #[oai(nullable)]
     expires_at: Option<DateTime<Utc>>,
-    /// Until when it still works after that.
+    /// The end of the grace period, during which the license still works.
     #[oai(nullable)]
     grace_until: Option<DateTime<Utc>>,
-    /// When the token itself runs out; an app that is online refreshes it before.
+    /// When the token expires. An app that is online refreshes it earlier.
     token_expires_at: DateTime<Utc>,
 }
 
@@ -97,10 +97,10 @@ impl Example for LicenseView {
 }
 
 impl LicenseView {
-    /// The license as the API shows it at `now`.
+    /// Returns the license as the API shows it at `now`.
     ///
     /// # Errors
-    /// [`Error::Internal`] when the token in the database is no license, which must not happen.
+    /// [`Error::Internal`] if the token in the database is not a license.
     pub fn new(license: IssuedLicense, now: Timestamp) -> crate::error::Result<Self> {
         let claims = claims_of(&license)?;
         let status = match license.term().phase(now) {
@@ -126,28 +126,28 @@ impl LicenseView {
     }
 }
 
-/// What a license that we signed says.
+/// Returns the claims of a license that we signed.
 fn claims_of(license: &IssuedLicense) -> crate::error::Result<Claims> {
     let damaged = || Error::Internal(format!("the token of {} is damaged", license.license_id));
-    let said = licentia_verify::inspect(&license.token).map_err(|_| damaged())?;
-    serde_json::from_value(said.claims.into()).map_err(|_| damaged())
+    let inspected = licentia_verify::inspect(&license.token).map_err(|_| damaged())?;
+    serde_json::from_value(inspected.claims.into()).map_err(|_| damaged())
 }
 
 /// A page of licenses.
 #[derive(Object)]
 struct Licenses {
-    /// The newest first.
+    /// The licenses, newest first.
     licenses: Vec<LicenseView>,
-    /// Ask with `before` set to this for the next ones; none when these are the last.
+    /// The value of `before` for the next page. `null` on the last page.
     #[oai(nullable)]
     next_before: Option<i64>,
 }
 
-/// The license to judge.
+/// A license to verify.
 #[derive(Object)]
 #[oai(rename = "VerifyLicense", deny_unknown_fields, example)]
 struct VerifyRequest {
-    /// The signed JWT.
+    /// The license token, a signed JWT.
     #[oai(validator(max_length = 8192))]
     token: String,
 }
@@ -158,30 +158,30 @@ impl Example for VerifyRequest {
     }
 }
 
-/// The answer about a license.
+/// The result of an online verification.
 #[derive(Object, Default)]
 #[oai(rename = "LicenseVerdict", example)]
 struct VerdictView {
-    /// Whether it works now.
+    /// Whether the license works now.
     valid: bool,
-    /// Why not, a stable name: `malformed`, `bad_signature`, `unknown_key`, `wrong_type`,
-    /// `wrong_audience`, `wrong_issuer`, `not_yet_valid`, `token_expired`, `license_expired`,
-    /// `revoked`, `unknown_license`, …
+    /// The stable code of the reason why it does not work: `malformed`, `bad_signature`,
+    /// `unknown_key`, `wrong_type`, `wrong_audience`, `wrong_issuer`, `not_yet_valid`,
+    /// `token_expired`, `license_expired`, `revoked`, `unknown_license`, …
     #[oai(nullable)]
     reason: Option<String>,
-    /// Why not, for people.
+    /// The reason in words.
     #[oai(nullable)]
     message: Option<String>,
-    /// Whether a newer license has taken its place.
+    /// Whether a newer license has replaced it.
     #[oai(nullable)]
     superseded: Option<bool>,
-    /// Whether it works only in the grace after what was bought.
+    /// Whether the license is in its grace period.
     #[oai(nullable)]
     grace: Option<bool>,
-    /// When the answer will change next.
+    /// When the result will change next.
     #[oai(nullable)]
     changes_at: Option<DateTime<Utc>>,
-    /// What a valid license says.
+    /// The contents of a valid license.
     #[oai(nullable)]
     license: Option<VerifiedLicense>,
 }
@@ -204,22 +204,22 @@ impl Example for VerdictView {
     }
 }
 
-/// What a valid license says.
+/// The contents of a valid license.
 #[derive(Object)]
 struct VerifiedLicense {
-    /// The claim `jti`.
+    /// The id of the license (the claim `jti`).
     license_id: String,
-    /// Whose it is.
+    /// The customer who owns the license.
     customer_id: String,
     /// The plan's id.
     plan: String,
-    /// Whether it is a trial.
+    /// Whether this is a trial.
     trial: bool,
-    /// What it grants.
+    /// The features of the plan.
     features: Vec<String>,
-    /// How much of it.
+    /// The limits of the plan, for example the number of seats.
     limits: BTreeMap<String, u64>,
-    /// The end of what was bought, or of the trial; none for a license without end.
+    /// The end of the paid time or of the trial. `null` if the license does not end.
     #[oai(nullable)]
     expires_at: Option<DateTime<Utc>>,
 }
@@ -270,9 +270,9 @@ impl From<Verdict> for VerdictView {
 
 #[OpenApi(prefix_path = "/api/licenses", tag = "Tag::Licenses")]
 impl LicensesApi {
-    /// Show the current license
+    /// Get my current license
     ///
-    /// The newest license of the caller. Give its `token` to the app.
+    /// Returns the newest license of the caller. Give its `token` to the app.
     #[oai(path = "/current", method = "get", operation_id = "getCurrentLicense")]
     async fn current(
         &self,
@@ -283,18 +283,18 @@ impl LicensesApi {
         Ok(Json(LicenseView::new(license, app.now())?))
     }
 
-    /// List all licenses
+    /// List my licenses
     ///
-    /// Every license that the caller was ever given, the newest first.
+    /// Returns every license ever issued to the caller, newest first.
     #[oai(path = "/", method = "get", operation_id = "listLicenses")]
     async fn history(
         &self,
         Data(app): Data<&App>,
         Caller(caller): Caller,
-        /// Only those before this place; take it from `next_before` of the page before.
+        /// Where the page starts: `next_before` of the previous page.
         #[oai(example = "example_before", validator(minimum(value = "1")))]
         before: Query<Option<i64>>,
-        /// How many at the most.
+        /// The maximum number of licenses to return.
         #[oai(
             default = "max_page",
             example = "max_page",
@@ -313,10 +313,11 @@ impl LicensesApi {
 
     /// Refresh a license
     ///
-    /// For the app: send the license that it holds as `Authorization: Bearer`, and get the
-    /// customer's newest one. It may have run out up to 90 days ago. No password is needed. A
-    /// license that was revoked because nothing was paid for works again once something is. One
-    /// that leaked, or whose key was revoked, does not (`license_revoked`): log in instead.
+    /// Returns the customer's newest license. The app sends its license token as
+    /// `Authorization: Bearer`; no password is needed. The token may have expired up to 90 days
+    /// ago. A license that was revoked for lack of payment can be refreshed once the customer has
+    /// paid. A license that leaked, or whose key was revoked, cannot (`license_revoked`): log in
+    /// instead.
     #[oai(path = "/refresh", method = "post", operation_id = "refreshLicense")]
     async fn refresh(
         &self,
@@ -329,8 +330,8 @@ impl LicensesApi {
 
     /// Verify a license online
     ///
-    /// Says whether a license works now, with what only the server knows: whether it was revoked or
-    /// replaced. Apps need this only for that; everything else they verify offline.
+    /// Returns whether a license works now, including whether it was revoked or replaced, which
+    /// only the server knows. Everything else can be verified offline.
     #[oai(path = "/verify", method = "post", operation_id = "verifyLicense")]
     async fn verify(
         &self,

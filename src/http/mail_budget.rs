@@ -1,5 +1,5 @@
-//! How many mails to new mailboxes one caller may cause: whoever signs up with a stranger's address
-//! has a mail sent to them (SECURITY 34). Kept in memory, per server.
+//! Limits how many mails to new addresses a client can cause. Anybody can sign up with the address
+//! of somebody else, who then gets a mail (security_34). Kept in memory, per server.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -10,19 +10,19 @@ use super::throttle::network;
 use crate::domain::time::{SKEW, Timestamp};
 use crate::error::{Error, Result};
 
-/// Mails that one address causes at once: a few people who share it, and their mistakes.
+/// The mails that one client address can cause at once: enough for a few people who share it.
 const AT_ONCE: i64 = 10;
 
-/// After those, one address causes one mail in this time, in seconds.
+/// The time after which a client address can cause one more mail, in seconds.
 const REFILL_SECONDS: i64 = 60;
 
-/// Mails that one network causes in an hour: a company or a campus behind many addresses.
+/// The mails that one network can cause in an hour: enough for a company or a campus.
 const NETWORK_PER_HOUR: usize = 60;
 
-/// In seconds.
+/// An hour, in seconds.
 const HOUR: i64 = 3600;
 
-/// Unused records are removed when there are this many more than after the last time.
+/// Unused records are removed when this many were added since the last removal.
 const FORGET_AFTER: usize = 10_000;
 
 /// The budgets of all addresses and networks.
@@ -31,15 +31,15 @@ pub struct MailBudget(Mutex<Records>);
 
 #[derive(Default)]
 struct Records {
-    /// When the budget of an address is full again, in epoch seconds.
+    /// When the budget of each client address is full again, in epoch seconds.
     addresses: HashMap<IpAddr, i64>,
-    /// When a network caused mails within the last hour, in epoch seconds, the oldest first.
+    /// When each network caused mails in the last hour, in epoch seconds, oldest first.
     networks: HashMap<IpAddr, VecDeque<i64>>,
-    /// How many records were left after the last removal.
+    /// The number of records after the last removal.
     kept: usize,
 }
 
-/// A mail that counts against the budget. It stays counted unless it is given back.
+/// A mail that is counted against the budget, until [`MailBudget::give_back`].
 #[must_use]
 pub struct Reserved {
     address: IpAddr,
@@ -47,15 +47,15 @@ pub struct Reserved {
 }
 
 impl MailBudget {
-    /// Counts a mail to a new mailbox, before it is caused.
+    /// Counts a mail to a new address before it is sent.
     ///
     /// # Errors
-    /// [`Error::TooManyRequests`] with the time until the next one, and counts nothing.
+    /// [`Error::TooManyRequests`] with the time until the next mail. Then nothing is counted.
     pub fn reserve(&self, address: IpAddr, now: Timestamp) -> Result<Reserved> {
         let (address, at) = (network(address), now.epoch_seconds());
         let mut records = self.lock();
         records.forget(at);
-        // What lies further ahead than a budget lasts was counted by a clock that was ahead.
+        // A later time was recorded while the clock was ahead, and is ignored.
         let latest = at + AT_ONCE * REFILL_SECONDS + SKEW;
         let full_at = records.addresses.get(&address).filter(|full_at| **full_at <= latest);
         let next = full_at.map_or(at, |full_at| at.max(*full_at)) + REFILL_SECONDS;
@@ -76,7 +76,7 @@ impl MailBudget {
         Ok(Reserved { address, at })
     }
 
-    /// Gives a mail back that was not caused after all.
+    /// Returns a mail to the budget that was not sent.
     pub fn give_back(&self, Reserved { address, at }: Reserved) {
         let mut records = self.lock();
         if let Some(full_at) = records.addresses.get_mut(&address) {
@@ -95,7 +95,7 @@ impl MailBudget {
 }
 
 impl Records {
-    /// Removes what no longer limits anybody, once there is much of it.
+    /// Removes records that no longer limit anybody, if many were added.
     fn forget(&mut self, at: i64) {
         if self.addresses.len() + self.networks.len() > self.kept + FORGET_AFTER {
             self.addresses.retain(|_, full_at| *full_at > at);
@@ -105,7 +105,7 @@ impl Records {
     }
 }
 
-/// The network that usually has one owner: /24 of IPv4, /48 of IPv6.
+/// Returns the network of an address that usually has one owner: /24 for IPv4, /48 for IPv6.
 fn wide_network(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(address) => {
@@ -123,7 +123,7 @@ fn wide_network(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    /// How many of so many mails an address may cause at once.
+    /// Returns how many of `tries` mails an address can cause at `second`.
     fn allowed(budget: &MailBudget, address: &str, second: i64, tries: usize) -> usize {
         let (address, now) = (address.parse().unwrap(), Timestamp::saturating(second));
         (0..tries).filter(|_| budget.reserve(address, now).is_ok()).count()
@@ -132,12 +132,12 @@ mod tests {
     fn wait(budget: &MailBudget, address: &str, second: i64) -> u64 {
         match budget.reserve(address.parse().unwrap(), Timestamp::saturating(second)) {
             Err(Error::TooManyRequests { retry_after }) => retry_after.as_secs(),
-            _ => panic!("{address} may cause a mail"),
+            _ => panic!("{address} can cause a mail"),
         }
     }
 
     #[test]
-    fn security_34_an_address_causes_ten_mails_at_once_and_then_one_a_minute() {
+    fn security_34_an_address_can_cause_ten_mails_at_once_and_then_one_a_minute() {
         let budget = MailBudget::default();
         assert_eq!(allowed(&budget, "192.0.2.1", 0, 50), 10);
         assert_eq!(wait(&budget, "192.0.2.1", 0), 60);
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn security_34_a_network_causes_sixty_mails_in_any_hour() {
+    fn security_34_a_network_can_cause_sixty_mails_an_hour() {
         for host in ["192.0.2.", "2001:db8:0:"] {
             let budget = MailBudget::default();
             let address = |n: usize| {
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn security_34_one_ipv6_household_is_one_address() {
+    fn security_34_an_ipv6_network_counts_as_one_address() {
         let budget = MailBudget::default();
         assert_eq!(allowed(&budget, "2001:db8::1", 0, 6), 6);
         assert_eq!(allowed(&budget, "2001:db8::ffff:2", 0, 6), 4);
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mail_that_was_not_caused_does_not_count() {
+    fn a_mail_that_was_given_back_does_not_count() {
         let budget = MailBudget::default();
         let now = Timestamp::saturating(0);
         for _ in 0..100 {
@@ -184,17 +184,17 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_ahead_limits_nobody_once_it_is_right() {
+    fn records_of_a_clock_that_was_ahead_are_ignored() {
         let budget = MailBudget::default();
         for n in 0..7 {
             allowed(&budget, &format!("192.0.2.{n}"), 365 * 86_400, 10);
         }
         assert_eq!(allowed(&budget, "192.0.2.1", 0, 50), 10);
-        assert_eq!(allowed(&budget, "192.0.2.1", -1, 50), 0, "a second is no reason to forget");
+        assert_eq!(allowed(&budget, "192.0.2.1", -1, 50), 0, "a second behind is no jump");
     }
 
     #[test]
-    fn what_limits_nobody_is_forgotten() {
+    fn unused_records_are_removed() {
         let budget = MailBudget::default();
         for n in 0..30_000_u32 {
             let address = Ipv4Addr::from(n << 8).into();

@@ -1,4 +1,4 @@
-//! Figures for Prometheus.
+//! Metrics for Prometheus.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -12,15 +12,16 @@ use super::problem::{Failure, NothingMore};
 
 pub struct MetricsApi;
 
-/// The upper ends of the buckets for request times, in seconds: from a read to a queue for hashing.
+/// The histogram buckets for request times, in seconds: from a fast read to a wait for password
+/// hashing.
 const BUCKETS: [f64; 10] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
 
-/// How often samples are folded into buckets, so that they do not pile up between two scrapes.
+/// How often samples are merged into buckets. Without this, they accumulate between two scrapes.
 const UPKEEP: Duration = Duration::from_secs(5);
 
 static RECORDER: OnceLock<Result<PrometheusHandle, BuildError>> = OnceLock::new();
 
-/// The process's one recorder, installed on first use; what is counted before that is lost.
+/// Returns the recorder of the process. The first call installs it; counts made before it are lost.
 pub fn recorder() -> Option<&'static PrometheusHandle> {
     let install = || {
         PrometheusBuilder::new()
@@ -30,7 +31,7 @@ pub fn recorder() -> Option<&'static PrometheusHandle> {
     RECORDER.get_or_init(install).as_ref().ok()
 }
 
-/// Folds samples into buckets for as long as the server runs.
+/// Merges samples into buckets for as long as the server runs.
 pub async fn upkeep() {
     let Some(recorder) = recorder() else { return std::future::pending().await };
     let mut ticks = tokio::time::interval(UPKEEP);
@@ -42,9 +43,9 @@ pub async fn upkeep() {
 
 #[OpenApi(prefix_path = "/metrics", tag = "Tag::Operations")]
 impl MetricsApi {
-    /// Show the figures
+    /// Get the metrics
     ///
-    /// Counters and times in the text format of Prometheus.
+    /// Returns counters and histograms in the Prometheus text format.
     #[oai(path = "/", method = "get", operation_id = "getMetrics")]
     async fn show(&self) -> Result<PlainText<String>, Failure<NothingMore>> {
         Ok(PlainText(recorder().map(PrometheusHandle::render).unwrap_or_default()))

@@ -1,5 +1,5 @@
-//! The only place that names poem: the API of the product, its description, and the server.
-//! Handlers parse, call one flow, and shape the answer; they decide nothing.
+//! The HTTP API, its OpenAPI description, and the server. Only this module names poem. A handler
+//! parses the request, calls one flow, and builds the response.
 
 mod admin;
 mod body;
@@ -42,29 +42,30 @@ use caller::TrustedProxies;
 use edge::Edge;
 pub use webhooks::PATH as WEBHOOK_PATH;
 
-/// The chapters of the API description.
+/// The tags of the OpenAPI description.
 #[derive(Tags)]
 enum Tag {
-    /// Sign up, log in, and look after the own record. Start here: `signUp` answers a license and
+    /// Sign up, log in, and manage the account. Start here: `signUp` returns a trial license and
     /// the session token for *Authorize*.
     Customers,
-    /// What is sold.
+    /// The plans that are for sale.
     Plans,
     /// The signed licenses that apps verify offline.
     Licenses,
-    /// Buy a plan, change it, and see what was paid. Cards are entered at the payment provider only.
+    /// Buy a plan, change it, and list payments. Card numbers are entered at the payment provider
+    /// only.
     Subscriptions,
-    /// For the payment provider.
+    /// Called by the payment provider.
     Webhooks,
-    /// The public keys that licenses are verified with.
+    /// The public keys for verifying licenses.
     Keys,
-    /// For the people who run this service, with an admin key that `licentia admin-key create` makes.
+    /// For operators. Needs an admin key (`licentia admin-key create`).
     Administration,
-    /// Whether the service works, for machines that watch it.
+    /// Health checks and metrics for monitoring.
     Operations,
 }
 
-/// Every operation.
+/// All operations.
 type Api = (
     customers::CustomersApi,
     sessions::SessionsApi,
@@ -96,7 +97,7 @@ fn service() -> OpenApiService<Api, ()> {
     OpenApiService::new(api, "Licentia", env!("CARGO_PKG_VERSION"))
 }
 
-/// Everything that the server answers.
+/// Returns all routes: the API, its description, and Swagger UI.
 fn routes(app: &App, config: &Config) -> Edge<impl Endpoint<Output = Response> + 'static> {
     let description = openapi::document();
     let paths = openapi::Paths::of(&description);
@@ -110,7 +111,7 @@ fn routes(app: &App, config: &Config) -> Edge<impl Endpoint<Output = Response> +
     Edge::new(inner, app.clone(), paths, config.public_url.is_https())
 }
 
-/// Begins to take figures, for whatever counts before the API is served.
+/// Installs the metrics recorder. Call it first: counts made before it are lost.
 pub fn take_figures() {
     let _ = metrics::recorder();
 }

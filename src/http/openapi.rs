@@ -1,5 +1,5 @@
-//! The API description: what poem-openapi generates from the handlers, and what holds for every
-//! operation of a kind, added here once.
+//! The OpenAPI description. poem-openapi generates it from the handlers; this module adds the
+//! errors that every operation of a kind can return.
 
 use bytes::Bytes;
 use poem::endpoint::make_sync;
@@ -10,33 +10,34 @@ use super::problem::description;
 use super::service;
 use crate::error::Code;
 
-/// What any request can meet.
+/// The errors of any request.
 const ALWAYS: [Code; 5] =
     [Code::RequestTimeout, Code::HeadTooLarge, Code::Internal, Code::Unavailable, Code::Busy];
-/// What a request with a body or parameters can meet.
+/// The errors of a request with a body or parameters.
 const WITH_INPUT: [Code; 1] = [Code::InvalidRequest];
-/// What a request with a body can meet.
+/// The errors of a request with a body.
 const WITH_BODY: [Code; 2] = [Code::PayloadTooLarge, Code::UnsupportedMediaType];
-/// What a request that needs a session can meet.
+/// The errors of a request that needs a credential.
 const WITH_SESSION: [Code; 1] = [Code::Unauthenticated];
 
-/// The one body that is not ours to close: Stripe adds fields as it likes.
+/// The schema of Stripe's events. It allows unknown fields, because Stripe adds fields.
 const FOREIGN: &str = "StripeEvent";
 
 const INTRODUCTION: &str = "\
-The licensing service of a software vendor: customers sign up and get a signed license, which \
+The licensing service of a software vendor. Customers sign up and get a signed license, which \
 their apps verify offline.
 
-**Try it here.** Open *Sign up*, press *Execute*, copy `access_token` from the answer, press \
-*Authorize* and paste it under *session*. Now *Show the current license* answers yours; *Verify a license online* \
-judges its `token`. *Administration* needs an admin key instead, which the vendor makes.
+**Try it here.** Open *Sign up*, press *Execute*, and copy `access_token` from the response. Press \
+*Authorize* and paste it under *session*. *Get my current license* then returns your license, and \
+*Verify a license online* checks its `token`. The *Administration* calls need an admin key, which \
+the vendor creates.
 
 **Errors** are [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problems \
-(`application/problem+json`). Their `code` is stable; `request_id`, also in the header \
-`X-Request-Id`, finds the request in the server's log. After a 429 or a 503, wait as many \
-seconds as `Retry-After` says.";
+(`application/problem+json`). Their `code` is stable. `request_id`, also in the header \
+`X-Request-Id`, identifies the request in the server's log. After a 429 or a 503, wait for the \
+seconds in `Retry-After`.";
 
-/// The whole description, an OpenAPI 3.0 document.
+/// Returns the description, an OpenAPI 3.0 document.
 #[must_use]
 pub fn document() -> Value {
     let service = service().description(INTRODUCTION);
@@ -57,13 +58,13 @@ pub fn document() -> Value {
     document
 }
 
-/// The description as text, as it is committed and served.
+/// Returns the description as text, as it is committed to `openapi/openapi.json`.
 #[must_use]
 pub fn text() -> String {
     format!("{:#}\n", document())
 }
 
-/// Serves the description.
+/// Returns the endpoint that serves the description.
 pub fn endpoint(document: &Value) -> impl Endpoint<Output = Response> + 'static + use<> {
     let text = Bytes::from(document.to_string());
     get(make_sync(move |_| {
@@ -74,53 +75,52 @@ pub fn endpoint(document: &Value) -> impl Endpoint<Output = Response> + 'static 
     }))
 }
 
-/// The operations of the description.
+/// The operations of the API.
 #[derive(Clone, Debug)]
 pub struct Paths(Vec<Operation>);
 
-/// What the server must know of an operation before it is called.
+/// What the server needs to know about an operation before it calls the handler.
 #[derive(Clone, Debug)]
 pub struct Operation {
-    /// The path as the description has it; for the log, which must not show what somebody put into
-    /// a path by mistake.
+    /// The path template, for the log. The actual path could contain a secret.
     pub template: String,
-    /// The method, in capitals.
+    /// The method, in upper case.
     pub method: String,
-    /// Whether it needs `Authorization: Bearer …`, as all our credentials do.
+    /// Whether it needs `Authorization: Bearer …`. All our credentials are sent this way.
     pub needs_bearer: bool,
 }
 
 impl Paths {
-    /// As the description has them.
+    /// Returns the operations of the description.
     #[must_use]
     pub fn of(document: &Value) -> Self {
         let mut document = document.clone();
-        let known = operations(&mut document).map(|(path, method, operation)| Operation {
+        let operations = operations(&mut document).map(|(path, method, operation)| Operation {
             template: path.clone(),
             method: method.to_uppercase(),
             needs_bearer: operation["security"].as_array().is_some_and(|any| !any.is_empty()),
         });
-        Self(known.collect())
+        Self(operations.collect())
     }
 
     /// Returns the operations of a path.
     #[must_use]
     pub fn matching(&self, path: &str) -> Vec<&Operation> {
-        // Most paths are their own template, and comparing texts takes no time.
-        let exact: Vec<_> = self.0.iter().filter(|known| known.template == path).collect();
+        // Most paths have no parameters, and comparing strings is fast.
+        let exact: Vec<_> = self.0.iter().filter(|operation| operation.template == path).collect();
         if !exact.is_empty() {
             return exact;
         }
-        self.0.iter().filter(|known| matches_template(&known.template, path)).collect()
+        self.0.iter().filter(|operation| matches_template(&operation.template, path)).collect()
     }
 }
 
-/// Returns the methods that a path with these operations answers; for `Allow`.
+/// Returns the methods of a path with these operations, for the header `Allow`.
 #[must_use]
 pub fn allowed(operations: &[&Operation]) -> Vec<String> {
     let mut allowed: Vec<_> = operations.iter().map(|operation| operation.method.clone()).collect();
     if allowed.is_empty() {
-        // The pages outside the description are only read.
+        // Pages outside the description support only GET.
         allowed.push("GET".to_owned());
     }
     if allowed.iter().any(|method| method == "GET") {
@@ -129,7 +129,7 @@ pub fn allowed(operations: &[&Operation]) -> Vec<String> {
     allowed
 }
 
-/// Whether a path is one of a template's, like `/sessions/{id}`.
+/// Returns whether a path matches a template, such as `/sessions/{id}`.
 #[must_use]
 pub fn matches_template(template: &str, path: &str) -> bool {
     let (template, path) = (template.trim_end_matches('/'), path.trim_end_matches('/'));
@@ -138,7 +138,7 @@ pub fn matches_template(template: &str, path: &str) -> bool {
         && wanted.zip(found).all(|(wanted, found)| wanted.starts_with('{') || wanted == found)
 }
 
-/// Every operation: its path, its method, and its description.
+/// Returns the path, the method and the description of every operation.
 fn operations(document: &mut Value) -> impl Iterator<Item = (&String, &String, &mut Value)> {
     let paths = document["paths"].as_object_mut().into_iter().flatten();
     paths.flat_map(|(path, item)| {
@@ -147,7 +147,7 @@ fn operations(document: &mut Value) -> impl Iterator<Item = (&String, &String, &
     })
 }
 
-/// Adds the errors that follow from what an operation takes.
+/// Adds the errors that follow from the input of an operation.
 fn complete(operation: &mut Value) {
     let mut codes: Vec<Code> = ALWAYS.to_vec();
     if operation.get("requestBody").is_some() {
@@ -162,7 +162,7 @@ fn complete(operation: &mut Value) {
     let Some(responses) = operation["responses"].as_object_mut() else { return };
     for (status, response) in responses.iter_mut() {
         if response["description"] == "" {
-            response["description"] = json!(if status == "200" { "Done." } else { "Answered." });
+            response["description"] = json!(if status == "200" { "Success." } else { "Response." });
         }
     }
     codes.sort_unstable();
@@ -170,9 +170,9 @@ fn complete(operation: &mut Value) {
         let status = code.status();
         let entry = responses.entry(status.to_string()).or_insert_with(problem_response);
         let more = description(status, &codes);
-        let said = entry["description"].as_str().unwrap_or_default();
-        if !said.contains(&more) {
-            entry["description"] = json!(format!("{said} {more}").trim());
+        let text = entry["description"].as_str().unwrap_or_default();
+        if !text.contains(&more) {
+            entry["description"] = json!(format!("{text} {more}").trim());
         }
     }
     let mut sorted: Vec<_> = std::mem::take(responses).into_iter().collect();
@@ -180,8 +180,8 @@ fn complete(operation: &mut Value) {
     *responses = Map::from_iter(sorted);
 }
 
-/// Says of a request body what the generator cannot: that unknown fields are refused, and what
-/// kind of text a field holds.
+/// Adds what the generator cannot express about a request body: unknown fields are refused, and
+/// some strings have a format.
 fn close(schema: &mut Value) {
     schema["additionalProperties"] = json!(false);
     for (field, format) in [("email", "email"), ("password", "password")] {
@@ -196,8 +196,8 @@ fn problem_response() -> Value {
     json!({ "description": "", "content": { "application/problem+json": { "schema": schema } } })
 }
 
-/// `application/json; charset=utf-8` is one media type with a needless parameter (RFC 8259,
-/// section 11); tools look for the plain name.
+/// Removes the parameter from `application/json; charset=utf-8`. JSON is always UTF-8 (RFC 8259,
+/// section 11), and tools look for the plain name.
 fn plain_media_types(value: &mut Value) {
     match value {
         Value::Object(members) => {

@@ -1,4 +1,4 @@
-//! What a customer paid for. Stripe's ids stay inside.
+//! The customer's orders. Responses have no Stripe ids.
 
 use chrono::{DateTime, Utc};
 use poem::web::Data;
@@ -18,10 +18,10 @@ use crate::flows::order;
 
 pub struct OrdersApi;
 
-/// The most orders in one answer: more than twenty years of months.
+/// The most orders in one response: monthly payments of more than twenty years.
 const MAX_ORDERS: i64 = 300;
 
-/// Where an order stands.
+/// The status of an order.
 #[derive(Enum)]
 #[oai(rename = "OrderStatus", rename_all = "snake_case")]
 enum OrderStatusView {
@@ -29,11 +29,11 @@ enum OrderStatusView {
     Pending,
     /// Paid.
     Succeeded,
-    /// Not paid: the payment failed, or the checkout was left.
+    /// The payment failed, or the Checkout session expired.
     Failed,
-    /// Paid, and all of it given back.
+    /// Paid and fully refunded.
     Refunded,
-    /// Paid, and disputed by the customer's bank.
+    /// Paid, and then disputed by the customer's bank.
     Disputed,
 }
 
@@ -49,23 +49,23 @@ impl From<OrderStatus> for OrderStatusView {
     }
 }
 
-/// An order: one for each payment, from the checkout that asks for it on.
+/// An order. There is one for each payment; a checkout creates it.
 #[derive(Object)]
 #[oai(rename = "Order", example)]
 struct OrderView {
-    /// Its id.
+    /// The id of the order.
     order_id: String,
     /// The plan's id.
     plan: String,
-    /// In the currency's smallest unit, for example cents.
+    /// The amount in the smallest unit of the currency, for example cents.
     amount: i64,
-    /// ISO 4217, lower case.
+    /// The currency (ISO 4217), in lower case.
     currency: String,
-    /// Where it stands.
+    /// The status.
     status: OrderStatusView,
-    /// When it was made.
+    /// When the order was created.
     created_at: DateTime<Utc>,
-    /// When it was paid.
+    /// When the order was paid.
     #[oai(nullable)]
     purchased_at: Option<DateTime<Utc>>,
 }
@@ -102,21 +102,21 @@ impl From<Order> for OrderView {
 /// A customer's orders.
 #[derive(Object)]
 struct Orders {
-    /// The newest first.
+    /// The orders, newest first.
     orders: Vec<OrderView>,
 }
 
 #[OpenApi(prefix_path = "/api/orders", tag = "Tag::Subscriptions")]
 impl OrdersApi {
-    /// List the own orders
+    /// List my orders
     ///
-    /// One for each payment, the newest first.
+    /// Returns the caller's orders, newest first. There is one for each payment.
     #[oai(path = "/", method = "get", operation_id = "listOrders")]
     async fn list(
         &self,
         Data(app): Data<&App>,
         Caller(caller): Caller,
-        /// How many to answer at the most.
+        /// The maximum number of orders to return.
         #[oai(
             default = "max_orders",
             example = "max_orders",

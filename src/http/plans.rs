@@ -1,4 +1,4 @@
-//! What is sold. Price ids are Stripe's and stay inside.
+//! The plans that are for sale. Responses have no Stripe price ids.
 
 use std::collections::BTreeMap;
 
@@ -14,38 +14,38 @@ use crate::domain::plan::{Plan, Price};
 
 pub struct PlansApi;
 
-/// What a plan costs.
+/// A price of a plan.
 #[derive(Object)]
 #[oai(rename = "Price")]
 struct PriceView {
-    /// How often it is charged: `month` or `year`.
+    /// The billing interval: `month` or `year`.
     interval: String,
-    /// In the currency's smallest unit, for example cents.
+    /// The amount in the smallest unit of the currency, for example cents.
     amount: u32,
-    /// ISO 4217, lower case.
+    /// The currency (ISO 4217), in lower case.
     currency: String,
 }
 
-/// What a plan grants, and what it costs.
+/// A plan: its features, limits and prices.
 #[derive(Object)]
 #[oai(rename = "Plan", example)]
 struct PlanView {
-    /// The id that licenses carry.
+    /// The plan's id, as in the claim `plan` of a license.
     id: String,
-    /// What people see.
+    /// The display name.
     name: String,
-    /// What it grants.
+    /// The features that the plan grants.
     features: Vec<String>,
-    /// How much of it.
+    /// The limits of the plan, for example the number of seats.
     limits: BTreeMap<String, u64>,
-    /// Empty for a plan that is not for sale, such as the trial.
+    /// The prices. Empty for a plan that is not for sale, such as the trial.
     prices: Vec<PriceView>,
 }
 
-/// What is sold.
+/// All plans.
 #[derive(Object)]
 struct Plans {
-    /// From the lowest to the highest.
+    /// The plans, from the lowest to the highest.
     plans: Vec<PlanView>,
 }
 
@@ -89,7 +89,7 @@ impl From<&Plan> for PlanView {
 impl PlansApi {
     /// List the plans
     ///
-    /// What is sold, from the lowest to the highest, for a pricing page.
+    /// Returns all plans with their prices, from the lowest to the highest, for a pricing page.
     #[oai(path = "/", method = "get", operation_id = "listPlans")]
     async fn list(&self, Data(app): Data<&App>) -> Result<Json<Plans>, Failure<NothingMore>> {
         Ok(Json(Plans { plans: app.plans.plans.iter().map(PlanView::from).collect() }))

@@ -1,5 +1,5 @@
-//! The open connections: how many in all and of one client, and which one is closed to make room.
-//! The newest connection is never refused.
+//! The pool of open connections. It limits their number in total and per client. A new connection
+//! is never refused; another one is closed to make room.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -8,62 +8,62 @@ use std::time::{Duration, Instant};
 
 use super::connection::{Connection, Phase};
 
-/// Connections at once. Each may hold a body of 64 KiB and a file descriptor, of which a process
-/// usually gets 1,024.
+/// The most connections at once. Each may hold a body of 64 KiB and a file descriptor; a process
+/// usually has 1,024.
 const MAX_CONNECTIONS: usize = 800;
 
-/// Connections at once of one client: a quarter of all. A trusted proxy is not a client; the
+/// The most connections of one client: a quarter of all. A trusted proxy is not a client; the
 /// addresses that it forwards are.
 const MAX_CONNECTIONS_OF_ONE: usize = MAX_CONNECTIONS / 4;
 
-/// The bytes that every connection is credited with, so that a new one is not the slowest before
-/// it could send anything. After a minute of silence, a connection is worth 67 bytes a second.
+/// The bytes credited to every connection. Without them, a new connection would be the slowest
+/// before it can send anything. After a minute of silence, they amount to 67 bytes a second.
 const CREDIT_BYTES: f64 = 4096.0;
 
-/// How often slow readers are looked for. A client must read a minimum in each of these windows.
+/// How often slow readers are closed. A client must read a minimum between two sweeps.
 pub const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What decides whether a connection is closed to make room.
+/// What determines which connection is closed to make room.
 #[derive(Clone, Copy, Debug)]
 struct Standing {
     phase: Phase,
     /// The time in this phase.
     elapsed: Duration,
-    /// The bytes that moved in this phase.
+    /// The bytes transferred in this phase.
     bytes: u64,
-    /// The connections that the same client has open, this one included.
+    /// The number of open connections of the same client, including this one.
     held: usize,
 }
 
 impl Standing {
-    /// Returns the bytes per second that the client moves, for each connection that it holds. The
-    /// time in which the server works does not count against the client.
-    fn worth(&self) -> f64 {
+    /// Returns the client's transfer rate in bytes per second, divided by the number of its
+    /// connections. The time in which the server works does not count.
+    fn rate(&self) -> f64 {
         let elapsed = if self.phase == Phase::Working { 0.0 } else { self.elapsed.as_secs_f64() };
         (self.bytes as f64 + CREDIT_BYTES) / (elapsed + 1.0) / self.held.max(1) as f64
     }
 }
 
-/// Returns which of these connections is closed first: one that is idle, or else the slowest. Of
-/// equals, the one that has waited longest.
+/// Returns the connection to close first: an idle one, or else the slowest. Among equals, it is the
+/// one with the longest time in its phase.
 fn first_to_close<I>(standings: impl Iterator<Item = (I, Standing)>) -> Option<I> {
     let busy = |standing: &Standing| standing.phase != Phase::Idle;
-    let worth = |standing: &Standing| if busy(standing) { standing.worth() } else { 0.0 };
+    let rate = |standing: &Standing| if busy(standing) { standing.rate() } else { 0.0 };
     let first = standings.min_by(|(_, a), (_, b)| {
-        let order = busy(a).cmp(&busy(b)).then(worth(a).total_cmp(&worth(b)));
+        let order = busy(a).cmp(&busy(b)).then(rate(a).total_cmp(&rate(b)));
         order.then(b.elapsed.cmp(&a.elapsed))
     });
     first.map(|(id, _)| id)
 }
 
-/// Why a connection was closed, for the figures.
+/// Why a connection was closed, for the metrics.
 #[derive(Clone, Copy, Debug)]
 enum Reason {
     /// All slots were taken.
     Full,
-    /// Its client has too many.
+    /// The client had too many connections.
     Client,
-    /// Its client reads too slowly.
+    /// The client read too slowly.
     SlowReader,
 }
 
@@ -77,9 +77,9 @@ impl Reason {
     }
 }
 
-/// One open connection.
-struct Slot {
-    /// Who uses it. None while it is a trusted proxy's and nobody in particular uses it.
+/// An open connection and its client.
+struct Entry {
+    /// The network of the client. `None` for a trusted proxy that has not forwarded a client yet.
     client: Option<IpAddr>,
     connection: Arc<Connection>,
 }
@@ -87,7 +87,7 @@ struct Slot {
 #[derive(Default)]
 struct Slots {
     next_id: u64,
-    open: HashMap<u64, Slot>,
+    open: HashMap<u64, Entry>,
     held: HashMap<IpAddr, usize>,
 }
 
@@ -95,7 +95,7 @@ impl Slots {
     fn insert(&mut self, client: Option<IpAddr>, connection: Arc<Connection>) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
-        self.open.insert(id, Slot { client: None, connection });
+        self.open.insert(id, Entry { client: None, connection });
         self.assign(id, client);
         if self.open.len() > MAX_CONNECTIONS {
             self.make_room(id, Reason::Full, |_| true);
@@ -103,19 +103,19 @@ impl Slots {
         id
     }
 
-    /// Makes a connection a client's. Closes another one of that client if these are too many.
+    /// Counts a connection for a client. Closes another one of that client if it has too many.
     fn assign(&mut self, id: u64, client: Option<IpAddr>) {
-        let Some(slot) = self.open.get_mut(&id) else { return };
-        if slot.client == client {
+        let Some(entry) = self.open.get_mut(&id) else { return };
+        if entry.client == client {
             return;
         }
-        let before = std::mem::replace(&mut slot.client, client);
+        let before = std::mem::replace(&mut entry.client, client);
         self.release(before);
         let Some(client) = client else { return };
         let held = self.held.entry(client).or_default();
         *held += 1;
         if *held > MAX_CONNECTIONS_OF_ONE {
-            self.make_room(id, Reason::Client, |slot| slot.client == Some(client));
+            self.make_room(id, Reason::Client, |entry| entry.client == Some(client));
         }
     }
 
@@ -130,19 +130,19 @@ impl Slots {
     }
 
     fn remove(&mut self, id: u64) -> Option<Arc<Connection>> {
-        let slot = self.open.remove(&id)?;
-        self.release(slot.client);
-        Some(slot.connection)
+        let entry = self.open.remove(&id)?;
+        self.release(entry.client);
+        Some(entry.connection)
     }
 
-    /// Closes one of the connections that `among` selects, but not the newest.
-    fn make_room(&mut self, newest: u64, reason: Reason, among: impl Fn(&Slot) -> bool) {
+    /// Closes one of the connections that `among` selects, except the newest.
+    fn make_room(&mut self, newest: u64, reason: Reason, among: impl Fn(&Entry) -> bool) {
         let now = Instant::now();
-        let candidates = self.open.iter().filter(|(id, slot)| **id != newest && among(slot));
-        let standings = candidates.map(|(id, slot)| {
-            let activity = slot.connection.activity();
+        let candidates = self.open.iter().filter(|(id, entry)| **id != newest && among(entry));
+        let standings = candidates.map(|(id, entry)| {
+            let activity = entry.connection.activity();
             let elapsed = now.saturating_duration_since(activity.since);
-            let held = slot.client.and_then(|client| self.held.get(&client)).copied().unwrap_or(1);
+            let held = entry.client.and_then(|client| self.held.get(&client)).copied().unwrap_or(1);
             let (phase, bytes) = (activity.phase, activity.bytes);
             (*id, Standing { phase, elapsed, bytes, held })
         });
@@ -170,20 +170,19 @@ impl Pool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a new connection in, and closes another one if there are too many. `client` is the
-    /// network of the other end, or none if that is a trusted proxy.
-    pub fn admit(self: &Arc<Self>, client: Option<IpAddr>) -> Place {
+    /// Adds a new connection, and closes another one if there are too many. `client` is the network
+    /// of the peer, or `None` for a trusted proxy.
+    pub fn admit(self: &Arc<Self>, client: Option<IpAddr>) -> Slot {
         let connection = Arc::new(Connection::default());
         let id = self.lock().insert(client, Arc::clone(&connection));
-        Place { pool: Arc::clone(self), id, connection }
+        Slot { pool: Arc::clone(self), id, connection }
     }
 
-    /// Closes the connections whose clients read too slowly. Must be called once in every
-    /// [`SWEEP_INTERVAL`].
+    /// Closes the connections whose clients read too slowly. Call it once per [`SWEEP_INTERVAL`].
     pub fn sweep(&self) {
         let mut slots = self.lock();
         let open = slots.open.iter();
-        let slow = open.filter(|(_, slot)| slot.connection.reads_too_slowly());
+        let slow = open.filter(|(_, entry)| entry.connection.reads_too_slowly());
         let slow: Vec<_> = slow.map(|(id, _)| *id).collect();
         for id in slow {
             slots.close(id, Reason::SlowReader);
@@ -191,22 +190,22 @@ impl Pool {
     }
 }
 
-/// The slot of one connection; free when dropped.
-pub struct Place {
+/// The slot of one connection. Dropping it frees the slot.
+pub struct Slot {
     pool: Arc<Pool>,
     id: u64,
     /// The connection.
     pub connection: Arc<Connection>,
 }
 
-impl Place {
-    /// Makes the connection that of a client behind a trusted proxy, for the request that begins.
+impl Slot {
+    /// Counts the connection for a client behind a trusted proxy. Called for each request.
     pub fn assign(&self, client: Option<IpAddr>) {
         self.pool.lock().assign(self.id, client);
     }
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
         self.pool.lock().remove(self.id);
     }
@@ -220,13 +219,13 @@ mod tests {
         Standing { phase, elapsed: Duration::from_secs(seconds), bytes, held }
     }
 
-    /// Which of these is closed first, by its place in the list.
+    /// Returns the index of the connection that is closed first.
     fn first(standings: &[Standing]) -> Option<usize> {
         first_to_close(standings.iter().copied().enumerate())
     }
 
     #[test]
-    fn an_idle_connection_is_closed_before_any_that_is_used_security_36() {
+    fn an_idle_connection_is_closed_before_a_busy_one_security_36() {
         let slow = standing(Phase::Receiving, 9, 9, 200);
         let idle = standing(Phase::Idle, 1, 0, 1);
         let longer = standing(Phase::Idle, 5, 0, 1);
@@ -238,15 +237,15 @@ mod tests {
     #[test]
     fn the_slowest_connection_is_closed_first_security_36() {
         let table = [
-            // A byte a second, against somebody who has just come.
+            // A byte a second, against a new connection.
             (standing(Phase::Receiving, 20, 20, 1), standing(Phase::Receiving, 0, 0, 1)),
             // A slow sender, against a slow but steady reader.
             (standing(Phase::Receiving, 9, 9, 1), standing(Phase::Sending, 60, 100_000, 1)),
-            // Two hundred that have just come from one client, against one that takes its time.
+            // Two hundred new connections of one client, against a slow one of another.
             (standing(Phase::Receiving, 0, 0, 200), standing(Phase::Receiving, 5, 100, 1)),
-            // A reader that stalls, against a request that waits for the server.
+            // A stalled reader, against a request that waits for the server.
             (standing(Phase::Sending, 10, 0, 1), standing(Phase::Working, 29, 300, 1)),
-            // Two hundred that wait for the server, against one that sends.
+            // Two hundred that wait for the server, against one that is sending.
             (standing(Phase::Working, 5, 300, 200), standing(Phase::Receiving, 1, 0, 1)),
         ];
         for (slower, other) in table {
@@ -264,31 +263,31 @@ mod tests {
     }
 
     #[test]
-    fn one_client_and_all_together_have_limits_and_the_newest_is_let_in_security_36() {
+    fn connections_are_limited_per_client_and_in_total_and_a_new_one_is_admitted_security_36() {
         let pool = Arc::new(Pool::default());
-        let mut places = Vec::new();
+        let mut slots = Vec::new();
         for number in 0..5 {
-            places.extend((0..300).map(|_| pool.admit(client(number))));
-            let newest = places.last().unwrap();
+            slots.extend((0..300).map(|_| pool.admit(client(number))));
+            let newest = slots.last().unwrap();
             assert!(pool.lock().open.contains_key(&newest.id));
             assert!(pool.lock().open.len() <= MAX_CONNECTIONS);
             assert!((100..=MAX_CONNECTIONS_OF_ONE).contains(&held(&pool, client(number))));
         }
         assert_eq!(pool.lock().open.len(), MAX_CONNECTIONS);
-        drop(places);
+        drop(slots);
         assert!(pool.lock().open.is_empty() && pool.lock().held.is_empty());
     }
 
     #[test]
     fn behind_a_trusted_proxy_the_clients_are_counted_and_not_the_proxy_security_36() {
         let pool = Arc::new(Pool::default());
-        let places: Vec<_> = (0..MAX_CONNECTIONS).map(|_| pool.admit(None)).collect();
+        let slots: Vec<_> = (0..MAX_CONNECTIONS).map(|_| pool.admit(None)).collect();
         assert_eq!(pool.lock().open.len(), MAX_CONNECTIONS);
-        places.iter().for_each(|place| place.assign(client(1)));
+        slots.iter().for_each(|slot| slot.assign(client(1)));
         assert_eq!(held(&pool, client(1)), MAX_CONNECTIONS_OF_ONE);
         assert_eq!(pool.lock().open.len(), MAX_CONNECTIONS_OF_ONE);
-        // The next request on a connection may be another client's.
-        places.iter().for_each(|place| place.assign(client(2)));
+        // The next request on a connection may come from another client.
+        slots.iter().for_each(|slot| slot.assign(client(2)));
         assert_eq!(held(&pool, client(1)), 0);
         assert_eq!(held(&pool, client(2)), MAX_CONNECTIONS_OF_ONE);
     }

@@ -1,5 +1,5 @@
-//! Errors as answers: RFC 9457 problems with a stable code. Every error of ours and of the
-//! framework ends here.
+//! Error responses: RFC 9457 problems with a stable code. Every error of ours and of the framework
+//! becomes one.
 
 use std::marker::PhantomData;
 
@@ -15,22 +15,22 @@ use crate::error::{Code, Error};
 /// The media type of RFC 9457, section 3.
 const MEDIA_TYPE: &str = "application/problem+json";
 
-/// What went wrong (RFC 9457). `code` is stable: programs branch on it.
+/// An error (RFC 9457). `code` is stable, so programs can depend on it.
 #[derive(Debug, Object)]
 #[oai(rename = "Problem", example)]
 pub struct ProblemDetails {
-    /// Where this kind of problem is described; always `about:blank`, the code says it all.
+    /// Always `about:blank`: the code identifies the problem.
     #[oai(rename = "type")]
     pub kind: String,
-    /// What the code means, in a few words.
+    /// A short description of the code.
     pub title: String,
     /// The HTTP status.
     pub status: u16,
-    /// The stable name of the problem, for example `email_taken`.
+    /// The stable code of the problem, for example `email_taken`.
     pub code: String,
-    /// What is wrong with this request, and the way out.
+    /// What is wrong with this request, and how to fix it.
     pub detail: String,
-    /// Names this request in the server's log.
+    /// The id of this request in the server's log.
     pub request_id: String,
 }
 
@@ -54,7 +54,7 @@ impl ProblemDetails {
     }
 }
 
-/// The answer to a request that failed. `request_id` names it in the log.
+/// Returns the response to a failed request. `request_id` identifies the request in the log.
 pub fn response(error: &Error, request_id: &str) -> Response {
     let details = ProblemDetails::new(error, request_id);
     let status = details.status;
@@ -76,24 +76,26 @@ pub fn response(error: &Error, request_id: &str) -> Response {
     response
 }
 
-/// What the caller is told. What happened inside stays inside.
+/// Returns the message for the caller. It does not reveal internal details.
 fn detail(error: &Error) -> String {
     match error.code() {
         Code::Internal => {
-            "this is a fault of the server; the request id finds it in the log".into()
+            "internal server error; the server's log has the details under the request id".into()
         }
         Code::Unavailable => "the database cannot be reached; try again in a few seconds".into(),
         Code::BillingUnavailable => {
             "the payment provider cannot be reached; try again in a few seconds".into()
         }
         Code::BillingRefused => {
-            "the payment provider refused; the vendor finds out why by the request id".into()
+            "the payment provider refused the request; the vendor finds the reason in the \
+             server's log under the request id"
+                .into()
         }
         _ => error.to_string(),
     }
 }
 
-/// An error of ours on its way through the framework.
+/// Wraps our error for the framework.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Carried(pub Error);
@@ -110,14 +112,15 @@ impl From<Error> for poem::Error {
     }
 }
 
-/// The error of one operation, typed by what it documents. What every operation of a kind can
-/// answer (no session, a malformed body, a fault) is added in [`crate::http::openapi`].
+/// The error of one operation. The type parameter lists the codes that the operation documents.
+/// Codes that every operation of a kind can return, such as a malformed body, are added in
+/// [`crate::http::openapi`].
 pub struct Failure<D> {
     error: Error,
     documented: PhantomData<fn() -> D>,
 }
 
-/// The codes that an operation can answer for reasons of its own.
+/// The codes that are specific to an operation.
 pub trait Documented {
     /// The codes.
     const CODES: &'static [Code];
@@ -173,7 +176,7 @@ fn schema() -> MetaSchemaRef {
     ProblemDetails::schema_ref()
 }
 
-/// The codes of one status, as a line of the API description.
+/// Returns the codes of one status as a line of the API description.
 pub fn description(status: u16, codes: &[Code]) -> String {
     let of_status = codes.iter().filter(|code| code.status() == status);
     let lines: Vec<_> =
@@ -181,7 +184,7 @@ pub fn description(status: u16, codes: &[Code]) -> String {
     lines.join(" ")
 }
 
-/// The registry wants a text that lives for ever. It is asked for a few times, when the server starts.
+/// Leaks the text, because the registry needs a `'static` one. Called a few times at startup.
 fn described(status: u16, codes: &[Code]) -> &'static str {
     Box::leak(description(status, codes).into_boxed_str())
 }

@@ -1,5 +1,5 @@
-//! Accepts connections and feeds them to the routes, with the limits that the framework lacks:
-//! how many, how long their heads may take, how large those may be, how long one may live.
+//! Accepts connections and serves the routes on them. Enforces limits that poem does not have: the
+//! number of connections, the time and size of a request head, and the lifetime of a connection.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -25,36 +25,36 @@ use tokio::task::JoinSet;
 
 use super::caller::{Origin, TrustedProxies};
 use super::closing::{self, HeadLimits};
-use super::connection::{Given, Metered};
+use super::connection::{Metered, TrackedBody};
 use super::edge::Edge;
-use super::pool::{Place, Pool, SWEEP_INTERVAL};
+use super::pool::{Pool, SWEEP_INTERVAL, Slot};
 
-/// The limits of the head of a request. A license in `Authorization` fits twice.
+/// The limits of a request head. It has room for two of the largest license tokens.
 const HEAD: HeadLimits = HeadLimits { bytes: 32 * 1024, time: Duration::from_secs(10) };
 
-/// The most bytes of a response that the system holds unsent, so that what was written tells how
-/// much the client has read.
+/// The most bytes of a response that the kernel buffers unsent. With a larger buffer, the bytes
+/// written would not show how much the client has read.
 #[cfg(target_os = "linux")]
 const MAX_UNSENT_BYTES: u32 = 16 * 1024;
 
-/// A connection is closed after this time, between two requests: no reader is slow for ever.
+/// A connection is closed after this time, between two requests.
 const CONNECTION_LIFE: Duration = Duration::from_secs(300);
 
-/// How long requests that are under way have to finish when the server stops: less than the ten
-/// seconds after which most supervisors kill.
+/// How long running requests may take to finish when the server stops. Most supervisors kill the
+/// process after ten seconds.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// After a failure to accept (too many open files), for the system to recover.
+/// The pause after a failed accept, for example because of too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What every connection is served with.
+/// What all connections share.
 struct Server<E> {
     edge: Edge<E>,
     proxies: TrustedProxies,
     local: SocketAddr,
 }
 
-/// Serves until `shutdown`, then finishes what is under way.
+/// Serves until `shutdown`, then finishes running requests.
 ///
 /// # Errors
 /// When the listener has no address.
@@ -70,7 +70,7 @@ pub async fn serve<E: Endpoint<Output = Response> + 'static>(
     let (stop, stopped) = watch::channel(());
     let mut connections = JoinSet::new();
     let mut sweeps = tokio::time::interval(SWEEP_INTERVAL);
-    // Two sweeps in a row would find that nothing was read between them.
+    // After a delay, two sweeps without a pause would find that nothing was read between them.
     sweeps.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     tokio::pin!(shutdown);
     loop {
@@ -80,10 +80,10 @@ pub async fn serve<E: Endpoint<Output = Response> + 'static>(
             _ = sweeps.tick() => pool.sweep(),
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    let place = pool.admit(server.proxies.client(peer.ip()));
+                    let slot = pool.admit(server.proxies.client(peer.ip()));
                     let (server, stopped) = (Arc::clone(&server), stopped.clone());
                     connections.spawn(async move {
-                        let connection = server.serve_connection(stream, peer, place, stopped);
+                        let connection = server.serve_connection(stream, peer, slot, stopped);
                         // A panic ends the connection, not the server.
                         let _ = AssertUnwindSafe(connection).catch_unwind().await;
                     });
@@ -96,7 +96,7 @@ pub async fn serve<E: Endpoint<Output = Response> + 'static>(
         }
     }
     drop(listener);
-    tracing::info!(connections = connections.len(), "finishing what is under way");
+    tracing::info!(connections = connections.len(), "finishing running requests");
     stop.send_replace(());
     let finished = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(DRAIN_TIMEOUT, finished).await.is_err() {
@@ -111,29 +111,29 @@ impl<E: Endpoint<Output = Response> + 'static> Server<E> {
         &self,
         stream: TcpStream,
         peer: SocketAddr,
-        place: Place,
+        slot: Slot,
         stopped: watch::Receiver<()>,
     ) {
-        // Responses are small; waiting to fill a packet would only delay them.
+        // Responses are small, and Nagle's algorithm would delay them.
         let _ = stream.set_nodelay(true);
         #[cfg(target_os = "linux")]
         let _ = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(MAX_UNSENT_BYTES);
         tokio::select! {
-            () = place.connection.closed() => {}
-            () = self.talk(stream, peer, &place, stopped) => {}
+            () = slot.connection.closed() => {}
+            () = self.serve_requests(stream, peer, &slot, stopped) => {}
         }
     }
 
-    /// Answers the requests of a connection, then closes it.
-    async fn talk(
+    /// Serves the requests of a connection, then closes it.
+    async fn serve_requests(
         &self,
         stream: TcpStream,
         peer: SocketAddr,
-        place: &Place,
+        slot: &Slot,
         mut stopped: watch::Receiver<()>,
     ) {
-        let stream = Metered::new(stream, Arc::clone(&place.connection));
-        let service = service_fn(|request| self.respond(request, peer, place));
+        let stream = Metered::new(stream, Arc::clone(&slot.connection));
+        let service = service_fn(|request| self.respond(request, peer, slot));
         let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD.time)
@@ -156,36 +156,36 @@ impl<E: Endpoint<Output = Response> + 'static> Server<E> {
         let (stream, withheld) = connection.into_parts().io.into_inner().into_parts();
         let refusal = ended.err();
         let refusal =
-            refusal.and_then(|error| closing::refusal(&error, &place.connection, withheld, &HEAD));
+            refusal.and_then(|error| closing::refusal(&error, &slot.connection, withheld, &HEAD));
         let response = match refusal {
             Some(error) => Some(self.edge.refuse(error).await),
             None => None,
         };
-        if response.is_some() || place.connection.has_unread_body() {
-            place.connection.ends();
+        if response.is_some() || slot.connection.has_unread_body() {
+            slot.connection.begin_closing();
             closing::close(stream, response).await;
         }
     }
 
-    /// Answers one request.
+    /// Serves one request.
     async fn respond(
         &self,
         mut request: hyper::Request<Incoming>,
         peer: SocketAddr,
-        place: &Place,
-    ) -> Result<hyper::Response<Given<BoxBody<Bytes, std::io::Error>>>, Infallible> {
-        let connection = &place.connection;
-        connection.request_begins();
+        slot: &Slot,
+    ) -> Result<hyper::Response<TrackedBody<BoxBody<Bytes, std::io::Error>>>, Infallible> {
+        let connection = &slot.connection;
+        connection.begin_request();
         let origin = self.proxies.origin(peer.ip(), request.headers());
         if self.proxies.is_trusted(peer.ip()) {
-            place.assign(self.proxies.client(origin));
+            slot.assign(self.proxies.client(origin));
         }
         request.extensions_mut().insert(Origin(origin));
         request.extensions_mut().insert(Arc::clone(connection));
         let (local, peer) = (LocalAddr(self.local.into()), RemoteAddr(peer.into()));
         let request = Request::from((request, local, peer, Scheme::HTTP));
         let response = hyper::Response::from(self.edge.get_response(request).await);
-        connection.responds();
-        Ok(response.map(|body| Given::new(body, Arc::clone(connection))))
+        connection.begin_response();
+        Ok(response.map(|body| TrackedBody::new(body, Arc::clone(connection))))
     }
 }

@@ -1,4 +1,4 @@
-//! Log in, log out, and the list of open sessions.
+//! Login, logout, and the list of login sessions.
 
 use std::sync::Arc;
 
@@ -26,11 +26,11 @@ pub struct SessionsApi;
 documented!(LoginCodes: InvalidCredentials, TooManyRequests);
 documented!(EndCodes: NotFound);
 
-/// Who logs in.
+/// A login.
 #[derive(Object)]
 #[oai(rename = "Login", deny_unknown_fields, example)]
 struct LoginRequest {
-    /// The address that was signed up with.
+    /// The email address of the account.
     #[oai(validator(max_length = 254))]
     email: String,
     /// The password.
@@ -44,31 +44,31 @@ impl Example for LoginRequest {
     }
 }
 
-/// Logged in.
+/// A new login session.
 #[derive(Object)]
 struct LoggedIn {
-    /// The session token: send it as `Authorization: Bearer …`.
+    /// The session token. Send it as `Authorization: Bearer …`.
     access_token: String,
-    /// When the session ends by itself.
+    /// When the session expires.
     expires_at: DateTime<Utc>,
-    /// Who is logged in.
+    /// The customer who is logged in.
     customer: CustomerView,
 }
 
-/// An open session.
+/// A login session.
 #[derive(Object)]
 #[oai(rename = "Session", example)]
 struct SessionView {
-    /// For ending it.
+    /// The id of the session.
     session_id: String,
-    /// What the client called itself at login.
+    /// The `User-Agent` of the client at login.
     #[oai(nullable)]
     client: Option<String>,
-    /// When it began.
+    /// When the session was opened.
     created_at: DateTime<Utc>,
-    /// When it ends by itself.
+    /// When the session expires.
     expires_at: DateTime<Utc>,
-    /// Whether this very request came with it.
+    /// Whether this request uses the session.
     current: bool,
 }
 
@@ -85,7 +85,7 @@ impl Example for SessionView {
     }
 }
 
-/// For the API description.
+/// An example for the API description.
 const EXAMPLE_SESSION: &str = "sess_0123456789abcdef0123456789abcdef";
 
 fn example_session() -> String {
@@ -104,16 +104,16 @@ impl SessionView {
     }
 }
 
-/// The open sessions.
+/// The login sessions of a customer.
 #[derive(Object)]
 struct Sessions {
-    /// The newest first.
+    /// The open sessions, newest first.
     sessions: Vec<SessionView>,
 }
 
 #[derive(ApiResponse)]
 enum EndedResponse {
-    /// Ended: its token is worth nothing any more.
+    /// The session was ended. Its token no longer works.
     #[oai(status = 204)]
     Ended,
 }
@@ -122,7 +122,8 @@ enum EndedResponse {
 impl SessionsApi {
     /// Log in
     ///
-    /// Opens a session. An unknown address and a wrong password get the same answer.
+    /// Opens a login session and returns its token. The response is the same for an unknown address
+    /// and a wrong password.
     #[oai(path = "/login", method = "post", operation_id = "logIn")]
     async fn log_in(
         &self,
@@ -132,11 +133,11 @@ impl SessionsApi {
         Input(request): Input<LoginRequest>,
     ) -> Result<Json<LoggedIn>, Failure<LoginCodes>> {
         throttle.log_in(&request.email, client.address)?;
-        let _turn = throttle.turn(client.address).await?;
-        // An address that cannot be one is simply unknown.
+        let _permit = throttle.hash_permit(client.address).await?;
+        // An invalid address is treated like an unknown one.
         let email = request.email.parse().ok();
         let (opened, customer) = session::login(app, email, request.password, client.name).await?;
-        throttle.succeeded(customer.email.as_str(), client.address);
+        throttle.remember_owner(customer.email.as_str(), client.address);
         Ok(Json(LoggedIn {
             access_token: opened.access_token,
             expires_at: opened.session.expires_at.to_datetime(),
@@ -146,7 +147,7 @@ impl SessionsApi {
 
     /// Log out
     ///
-    /// Ends the session of this request.
+    /// Ends the login session of this request.
     #[oai(path = "/logout", method = "post", operation_id = "logOut")]
     async fn log_out(
         &self,
@@ -157,9 +158,9 @@ impl SessionsApi {
         Ok(EndedResponse::Ended)
     }
 
-    /// List the open sessions
+    /// List my login sessions
     ///
-    /// Every device that is signed in, the newest first.
+    /// Returns the open sessions, newest first. Each device that is logged in has one.
     #[oai(path = "/me/sessions", method = "get", operation_id = "listSessions")]
     async fn list(
         &self,
@@ -173,15 +174,15 @@ impl SessionsApi {
         }))
     }
 
-    /// End a session
+    /// End a login session
     ///
-    /// For a device that was lost, say.
+    /// Ends one session of the caller, for example that of a lost device.
     #[oai(path = "/me/sessions/:session_id", method = "delete", operation_id = "endSession")]
     async fn end(
         &self,
         Data(app): Data<&App>,
         Caller(caller): Caller,
-        /// As `GET /api/customers/me/sessions` tells it.
+        /// The session's id, from `GET /api/customers/me/sessions`.
         #[oai(example = "example_session")]
         Path(session_id): Path<String>,
     ) -> Result<EndedResponse, Failure<EndCodes>> {

@@ -1,4 +1,4 @@
-//! Buying a plan, and what was bought. Stripe's ids stay inside.
+//! Checkout, the current subscription, and the customer portal. Responses have no Stripe ids.
 
 use std::sync::Arc;
 
@@ -23,28 +23,28 @@ use crate::flows::subscription;
 
 pub struct SubscriptionsApi;
 
-documented!(CheckoutCodes: NotFound, UnknownPlan, InvalidReturnUrl, AlreadySubscribed, PaymentUnderWay,
-    TooManyRequests, BillingNotConfigured, BillingRefused, BillingUnavailable);
+documented!(CheckoutCodes: NotFound, UnknownPlan, InvalidReturnUrl, AlreadySubscribed,
+    PaymentUnderWay, TooManyRequests, BillingNotConfigured, BillingRefused, BillingUnavailable);
 documented!(CurrentCodes: NotFound);
-documented!(PortalCodes: NotFound, InvalidReturnUrl, TooManyRequests, BillingNotConfigured, BillingRefused,
-    BillingUnavailable);
+documented!(PortalCodes: NotFound, InvalidReturnUrl, TooManyRequests, BillingNotConfigured,
+    BillingRefused, BillingUnavailable);
 
-/// What to buy, and where to go afterwards.
+/// A request for a checkout.
 #[derive(Object)]
 #[oai(rename = "Checkout", deny_unknown_fields, example)]
 struct CheckoutRequest {
-    /// The plan's id, as `GET /api/plans` lists it.
+    /// The plan's id, from `GET /api/plans`.
     plan: String,
-    /// How often to pay: `month` or `year`. Without it, per month if that is offered.
+    /// The billing interval: `month` or `year`. The default is `month` if the plan has that price.
     #[oai(skip_serializing_if_is_none)]
     interval: Option<String>,
-    /// Where the browser goes after paying. Its origin must be allowed.
+    /// The page to return to after the payment. Its origin must be allowed.
     #[oai(validator(max_length = 2000))]
     success_url: String,
-    /// Where the browser goes instead. Its origin must be allowed.
+    /// The page to return to if the customer cancels. Its origin must be allowed.
     #[oai(validator(max_length = 2000))]
     cancel_url: String,
-    /// The caller's own id; it may be left out.
+    /// The caller's own customer id. Optional.
     #[oai(skip_serializing_if_is_none)]
     customer_id: Option<String>,
 }
@@ -61,11 +61,12 @@ impl Example for CheckoutRequest {
     }
 }
 
-/// Where to pay.
+/// An open Checkout session.
 #[derive(Object)]
 #[oai(example)]
 struct CheckoutOpened {
-    /// Open it in a browser. It is good for a day; asking again answers the same one.
+    /// The payment page. Open it in a browser. It is valid for a day; repeating the request returns
+    /// the same page.
     checkout_url: String,
 }
 
@@ -75,11 +76,11 @@ impl Example for CheckoutOpened {
     }
 }
 
-/// Where to come back to.
+/// A request for the customer portal.
 #[derive(Object)]
 #[oai(rename = "Portal", deny_unknown_fields, example)]
 struct PortalRequest {
-    /// Where the browser goes afterwards; without it, to this server. Its origin must be allowed.
+    /// The page to return to. Its origin must be allowed. The default is this server.
     #[oai(validator(max_length = 2000), skip_serializing_if_is_none)]
     return_url: Option<String>,
 }
@@ -90,11 +91,11 @@ impl Example for PortalRequest {
     }
 }
 
-/// Where to change or cancel the subscription.
+/// A link to the customer portal.
 #[derive(Object)]
 #[oai(example)]
 struct PortalOpened {
-    /// Open it in a browser soon.
+    /// The portal page. Open it in a browser soon: the link expires.
     portal_url: String,
 }
 
@@ -108,24 +109,24 @@ impl Example for PortalOpened {
 #[derive(Object)]
 #[oai(rename = "Subscription", example)]
 struct SubscriptionView {
-    /// The plan's id; none for one that is sold no more.
+    /// The plan's id. `null` if no plan has the price of the subscription.
     #[oai(nullable)]
     plan: Option<String>,
-    /// Where it stands: `trialing`, `active`, `past_due`, `incomplete`, `incomplete_expired`,
-    /// `unpaid`, `canceled` or `paused`.
+    /// The status: `trialing`, `active`, `past_due`, `incomplete`, `incomplete_expired`, `unpaid`,
+    /// `canceled` or `paused`.
     status: String,
     /// The end of the current period.
     #[oai(nullable)]
     current_period_end: Option<DateTime<Utc>>,
-    /// When it is to end, once it was cancelled.
+    /// When the subscription ends, if it was canceled.
     #[oai(nullable)]
     cancel_at: Option<DateTime<Utc>>,
-    /// The end of a trial that the payment provider grants.
+    /// The end of a trial at the payment provider.
     #[oai(nullable)]
     trial_end: Option<DateTime<Utc>>,
-    /// When it began.
+    /// When the subscription was created.
     created_at: DateTime<Utc>,
-    /// When this record changed last.
+    /// When this subscription last changed here.
     updated_at: DateTime<Utc>,
 }
 
@@ -163,9 +164,9 @@ impl From<SubscriptionRow> for SubscriptionView {
 impl SubscriptionsApi {
     /// Buy a plan
     ///
-    /// Answers the address of a page to pay at. When the payment has arrived, the customer gets a
-    /// new license by mail, and `GET /api/licenses/current` answers it. Asking twice opens one
-    /// checkout; asking for another plan closes the one before.
+    /// Returns the URL of a payment page. After the payment, the customer gets a new license by
+    /// mail, and `GET /api/licenses/current` returns it. Repeating the request returns the same
+    /// Checkout session; requesting another plan closes the previous one.
     #[oai(path = "/checkout", method = "post", operation_id = "openCheckout")]
     async fn checkout(
         &self,
@@ -190,9 +191,10 @@ impl SubscriptionsApi {
         Ok(Json(CheckoutOpened { checkout_url }))
     }
 
-    /// Show the own subscription
+    /// Get my subscription
     ///
-    /// What the payment provider said last. Whether an app may run is said by the license.
+    /// Returns the current subscription, as of the last sync with the payment provider. Whether an
+    /// app may run depends on the license, not on this status.
     #[oai(path = "/current", method = "get", operation_id = "getCurrentSubscription")]
     async fn current(
         &self,
@@ -202,10 +204,10 @@ impl SubscriptionsApi {
         Ok(Json(subscription::current(app, &caller).await?.into()))
     }
 
-    /// Change or cancel the own subscription
+    /// Open the customer portal
     ///
-    /// Answers the address of a page where the customer changes the plan, cancels, sees invoices and
-    /// pays otherwise. The body may be left out.
+    /// Returns the URL of a page where the customer can change the plan, cancel, see invoices and
+    /// change the payment method. The body is optional.
     #[oai(path = "/portal", method = "post", operation_id = "openPortal")]
     async fn portal(
         &self,

@@ -1,6 +1,5 @@
-//! How often somebody may try: per account, so that passwords cannot be guessed, and per address,
-//! so that nobody floods the service. A bucket that is empty fills again: nobody is locked out
-//! for good. Kept in memory, per server.
+//! Rate limits: per account against password guessing, and per client address against floods. The
+//! buckets refill, so nobody is locked out permanently. Kept in memory, per server.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
@@ -18,42 +17,42 @@ use super::mail_budget::MailBudget;
 use crate::domain::ids::{AdminKeyId, CustomerId};
 use crate::error::{Error, Result};
 
-/// Tries at one account from one address: ten typing errors, then one more every ten seconds.
+/// Login attempts for one account from one address: ten typing errors, then one every ten seconds.
 const ACCOUNT_FROM_ADDRESS: (u32, Duration) = (10, Duration::from_secs(10));
 
-/// Tries at one account from all addresses that it was never opened from: against guessing from
-/// many at once. 1,500 a day are years for the million guesses that a password withstands. The
-/// addresses that its owner logs in from do not count, so the owner is not kept out meanwhile.
+/// Login attempts for one account from all addresses without a successful login: against guessing
+/// from many addresses at once. At 1,500 a day, a million guesses take almost two years. Addresses
+/// that the owner has logged in from do not count, so the owner is not locked out.
 const ACCOUNT: (u32, Duration) = (100, Duration::from_secs(60));
 
-/// Logins and sign-ups from one address: an office behind one address, or a test suite. What one
-/// costs is bounded by the hashing turns as well.
+/// Logins and sign-ups from one address: enough for an office behind one address, or a test suite.
+/// The limit on password hashing bounds their cost as well.
 const ADDRESS: (u32, Duration) = (600, Duration::from_millis(500));
 
-/// Checkouts and portals of one customer, in a row and then one every two seconds: each asks Stripe
-/// several times, and Stripe limits what a whole account asks.
+/// Checkout and portal requests of one customer, then one every two seconds. Each makes several
+/// calls to Stripe, which limits the calls of the whole account.
 const BILLING: (u32, Duration) = (60, Duration::from_secs(2));
 
-/// Calls with one admin key: one for each event that can be listed, and then two a second. Guessing a key
-/// is hopeless without this (it has 256 bits); but each call writes into the audit log, which a key that
-/// somebody stole, or a loop without a pause, must not fill.
+/// Calls with one admin key: one for each event that can be listed, then two a second. Each call
+/// writes to the audit log, which a stolen key or a loop must not fill. The limit is not against
+/// guessing: a key has 256 bits.
 const ADMIN: (u32, Duration) = (1000, Duration::from_millis(500));
 
 /// Passwords hashed at once for one address: enough for an office on a Monday morning.
-const AT_WORK_FROM_ADDRESS: usize = 8;
+const MAX_HASHES_FROM_ADDRESS: usize = 8;
 
-/// How long somebody waits behind others from the same address.
-const LONGEST_WAIT: Duration = Duration::from_secs(20);
+/// The longest wait for other requests from the same address.
+const MAX_WAIT: Duration = Duration::from_secs(20);
 
-/// Buckets that are full again are forgotten when there are this many more than after the last time.
+/// Full buckets are removed when this many were added since the last removal.
 const FORGET_AFTER: usize = 10_000;
 
-/// The owners' addresses that are remembered; beyond that, all are forgotten and learned again.
+/// The most remembered owner addresses. Beyond this, all are forgotten.
 const MAX_OWNERS: usize = 100_000;
 
-/// The buckets.
+/// All rate limits.
 pub struct Throttle {
-    /// Mails to new mailboxes.
+    /// Mails to new addresses.
     pub mail_budget: MailBudget,
     account_from_address: Buckets<(String, IpAddr)>,
     account: Buckets<String>,
@@ -61,7 +60,7 @@ pub struct Throttle {
     billing: Buckets<CustomerId>,
     admin: Buckets<AdminKeyId>,
     owners: Mutex<HashSet<(String, IpAddr)>>,
-    turns: Mutex<HashMap<IpAddr, Arc<Semaphore>>>,
+    hashing: Mutex<HashMap<IpAddr, Arc<Semaphore>>>,
 }
 
 impl Default for Throttle {
@@ -74,36 +73,36 @@ impl Default for Throttle {
             billing: Buckets::new(BILLING),
             admin: Buckets::new(ADMIN),
             owners: Mutex::default(),
-            turns: Mutex::default(),
+            hashing: Mutex::default(),
         }
     }
 }
 
 impl Throttle {
-    /// Counts a sign-up, or another question about an email address, from an address.
+    /// Counts a sign-up, or another request that reveals whether an email address has an account.
     ///
     /// # Errors
-    /// [`Error::TooManyRequests`] with the time until the next try.
+    /// [`Error::TooManyRequests`] with the time until the next attempt.
     pub fn sign_up(&self, address: IpAddr) -> Result<()> {
         self.address.take(&network(address))
     }
 
-    /// Counts a try to log in to an account (its email address) from an address.
+    /// Counts a login attempt for an account (its email address) from an address.
     ///
     /// # Errors
-    /// [`Error::TooManyRequests`] with the time until the next try.
+    /// [`Error::TooManyRequests`] with the time until the next attempt.
     pub fn log_in(&self, account: &str, address: IpAddr) -> Result<()> {
         let pair = pair(account, address);
         self.address.take(&pair.1)?;
         self.account_from_address.take(&pair)?;
-        let owner = self.owners.lock().unwrap_or_else(PoisonError::into_inner).contains(&pair);
-        if owner { Ok(()) } else { self.account.take(&pair.0) }
+        let is_owner = self.owners.lock().unwrap_or_else(PoisonError::into_inner).contains(&pair);
+        if is_owner { Ok(()) } else { self.account.take(&pair.0) }
     }
 
-    /// Counts a customer's asking for a checkout or the portal.
+    /// Counts a checkout or portal request of a customer.
     ///
     /// # Errors
-    /// [`Error::TooManyRequests`] with the time until the next try.
+    /// [`Error::TooManyRequests`] with the time until the next attempt.
     pub fn billing(&self, customer_id: &CustomerId) -> Result<()> {
         self.billing.take(customer_id)
     }
@@ -111,31 +110,31 @@ impl Throttle {
     /// Counts a call with an admin key.
     ///
     /// # Errors
-    /// [`Error::TooManyRequests`] with the time until the next try.
+    /// [`Error::TooManyRequests`] with the time until the next attempt.
     pub fn admin(&self, id: &AdminKeyId) -> Result<()> {
         self.admin.take(id)
     }
 
-    /// Waits until not too many from this address are at work; hold on to the turn while working.
-    /// Who sends many at once waits behind their own, and not everybody behind them.
+    /// Waits for one of [`MAX_HASHES_FROM_ADDRESS`] permits of an address. Keep the permit while
+    /// hashing. A client with many requests waits for its own requests and delays nobody else.
     ///
     /// # Errors
-    /// [`Error::Busy`] when it takes too long.
-    pub async fn turn(&self, address: IpAddr) -> Result<OwnedSemaphorePermit> {
-        let turns = {
-            let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-            if turns.len() > FORGET_AFTER {
-                turns.retain(|_, turns| Arc::strong_count(turns) > 1);
+    /// [`Error::Busy`] after [`MAX_WAIT`].
+    pub async fn hash_permit(&self, address: IpAddr) -> Result<OwnedSemaphorePermit> {
+        let permits = {
+            let mut hashing = self.hashing.lock().unwrap_or_else(PoisonError::into_inner);
+            if hashing.len() > FORGET_AFTER {
+                hashing.retain(|_, permits| Arc::strong_count(permits) > 1);
             }
-            let turns = turns.entry(network(address));
-            Arc::clone(turns.or_insert_with(|| Arc::new(Semaphore::new(AT_WORK_FROM_ADDRESS))))
+            let permits = hashing.entry(network(address));
+            Arc::clone(permits.or_insert_with(|| Arc::new(Semaphore::new(MAX_HASHES_FROM_ADDRESS))))
         };
-        let turn = tokio::time::timeout(LONGEST_WAIT, turns.acquire_owned()).await;
-        turn.map_err(|_| Error::Busy)?.map_err(|_| Error::Busy)
+        let permit = tokio::time::timeout(MAX_WAIT, permits.acquire_owned()).await;
+        permit.map_err(|_| Error::Busy)?.map_err(|_| Error::Busy)
     }
 
-    /// Remembers that the owner of an account logs in from an address.
-    pub fn succeeded(&self, account: &str, address: IpAddr) {
+    /// Remembers an address that the owner of an account has logged in from.
+    pub fn remember_owner(&self, account: &str, address: IpAddr) {
         let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
         if owners.len() >= MAX_OWNERS {
             owners.clear();
@@ -144,15 +143,15 @@ impl Throttle {
     }
 }
 
-/// What counts as one account from one address. Spellings of an email address are one account.
+/// Returns the key for an account from an address. Spellings of an email address are one account.
 fn pair(account: &str, address: IpAddr) -> (String, IpAddr) {
     (account.trim_matches(' ').to_ascii_lowercase(), network(address))
 }
 
-/// One kind of bucket, by key.
+/// The buckets of one limit, by key.
 struct Buckets<K: Hash + Eq + Clone> {
     limiter: DefaultKeyedRateLimiter<K>,
-    /// How many there were after the full ones were forgotten last.
+    /// The number of buckets after the last removal.
     kept: AtomicUsize,
 }
 
@@ -171,13 +170,13 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
         }
         self.limiter.check_key(key).map_err(|denied| {
             let wait = denied.wait_time_from(DefaultClock::default().now());
-            // Whole seconds, rounded up: who comes back then is let in.
+            // Whole seconds, rounded up, so that a retry after this time succeeds.
             Error::TooManyRequests { retry_after: Duration::from_secs(wait.as_secs() + 1) }
         })
     }
 }
 
-/// One household has one IPv4 address, or one IPv6 network of 64 bits.
+/// Returns the network that counts as one client: an IPv4 address, or an IPv6 network of 64 bits.
 pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),
@@ -209,7 +208,7 @@ mod tests {
     #[test]
     fn guessing_from_many_addresses_is_stopped_and_the_owner_is_not_security_13() {
         let throttle = Throttle::default();
-        throttle.succeeded("ada@example.com", HOME);
+        throttle.remember_owner("ada@example.com", HOME);
         let botnet = (0..200_u8).flat_map(|n| {
             let address = IpAddr::from([203, 0, 113, n]);
             (0..10).map(move |_| address)
@@ -231,21 +230,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_sends_many_at_once_waits_behind_their_own() {
+    async fn a_client_with_many_requests_waits_only_for_its_own() {
         let throttle = Throttle::default();
-        let mut turns = Vec::new();
-        for _ in 0..AT_WORK_FROM_ADDRESS {
-            turns.push(throttle.turn(HOME).await.unwrap());
+        let mut permits = Vec::new();
+        for _ in 0..MAX_HASHES_FROM_ADDRESS {
+            permits.push(throttle.hash_permit(HOME).await.unwrap());
         }
-        let mut next = Box::pin(throttle.turn(HOME));
+        let mut next = Box::pin(throttle.hash_permit(HOME));
         assert!(futures_util::poll!(&mut next).is_pending());
-        assert!(futures_util::poll!(Box::pin(throttle.turn(ELSEWHERE))).is_ready());
-        drop(turns.pop());
+        assert!(futures_util::poll!(Box::pin(throttle.hash_permit(ELSEWHERE))).is_ready());
+        drop(permits.pop());
         drop(next.await.unwrap());
     }
 
     #[test]
-    fn an_ipv6_household_is_one_network() {
+    fn an_ipv6_network_counts_as_one_client() {
         let address = |text: &str| network(text.parse().unwrap());
         assert_eq!(address("2001:db8::1"), address("2001:db8::ffff:2"));
         assert_ne!(address("2001:db8:0:1::1"), address("2001:db8:0:2::1"));

@@ -1,5 +1,5 @@
-//! Where Stripe reports what happened. The body is taken as it came, since the signature is over its
-//! bytes; the description shows its outline only.
+//! The webhook endpoint for Stripe. The body is read as raw bytes, because the signature covers
+//! them. The API description shows only the outline of an event.
 
 use poem::web::Data;
 use poem::{FromRequest, Request, RequestBody};
@@ -16,13 +16,13 @@ use crate::flows::webhook;
 
 pub struct WebhooksApi;
 
-/// The path that is registered with Stripe.
+/// The path of the webhook endpoint, as registered at Stripe.
 pub const PATH: &str = "/api/webhooks/stripe";
 
-/// The header with Stripe's signature.
+/// The header that carries Stripe's signature.
 const SIGNATURE: &str = "stripe-signature";
 
-/// Refuses an event that cannot be Stripe's by its headers alone, before its body is read.
+/// Refuses an event whose headers show that it is not from Stripe, before its body is read.
 ///
 /// # Errors
 /// [`crate::error::Error::BadWebhook`].
@@ -37,9 +37,9 @@ documented!(ReceiveCodes: BadWebhook, PayloadTooLarge);
 #[derive(Object)]
 #[oai(example)]
 struct StripeEvent {
-    /// Its id; a repeat changes nothing.
+    /// The id of the event. A repeated event changes nothing.
     id: String,
-    /// What happened.
+    /// The type of the event.
     #[oai(rename = "type")]
     kind: String,
 }
@@ -50,7 +50,7 @@ impl Example for StripeEvent {
     }
 }
 
-/// A body as it came.
+/// The raw body of an event.
 struct RawEvent(Vec<u8>);
 
 impl<'a> ApiExtractor<'a> for RawEvent {
@@ -78,11 +78,11 @@ impl<'a> ApiExtractor<'a> for RawEvent {
     }
 }
 
-/// That it was received.
+/// The acknowledgement of an event.
 #[derive(Object)]
 #[oai(example)]
 struct Received {
-    /// Always true.
+    /// Always `true`.
     received: bool,
 }
 
@@ -94,15 +94,16 @@ impl Example for Received {
 
 #[OpenApi(tag = "Tag::Webhooks")]
 impl WebhooksApi {
-    /// Take an event from Stripe
+    /// Receive an event from Stripe
     ///
-    /// For Stripe only: the body must be signed with the endpoint's secret. 200 says that the event
-    /// is stored durably, or is none that concerns this server; after a 5xx Stripe sends it again.
+    /// Called by Stripe only. The body must be signed with the endpoint's secret. A 200 means that
+    /// the event was stored durably, or does not concern this server. After a 5xx, Stripe delivers
+    /// the event again.
     #[oai(path = "/api/webhooks/stripe", method = "post", operation_id = "receiveStripeEvent")]
     async fn receive(
         &self,
         Data(app): Data<&App>,
-        /// Stripe's signature of the body, `t=…,v1=…`.
+        /// Stripe's signature of the body: `t=…,v1=…`.
         #[oai(name = "Stripe-Signature", example = "example_signature")]
         signature: Header<Option<String>>,
         body: RawEvent,
