@@ -17,9 +17,10 @@ use licentia_verify::Rejection;
 
 use crate::database::{self, Item};
 use crate::history::History;
+use crate::invoices::Invoice;
 use crate::mails;
 use crate::people::Person;
-use crate::truth::{Due, Invoice, Truth};
+use crate::truth::{Due, Truth};
 
 /// Events are kept for 35 days; those of the last few are certainly there.
 const KEPT: i64 = 30 * 86_400;
@@ -135,12 +136,16 @@ async fn person(history: &mut History, who: usize, orders: &Orders) -> Result<()
         .filter(|found| found["metadata"]["customer_id"] == id.as_str())
         .map(crate::people::id_of)
         .collect();
-    if counterparts.len() > 1 {
+    let Person { leaving, deleted: left, by_hand, .. } = history.people[who];
+    if counterparts.len() > 1 && !by_hand {
         history.violation(format!("{who} has several customers at Stripe: {counterparts:?}"));
     }
-    let truth = counterparts.first().map(|stripe_id| Truth::of(history, stripe_id));
-    let Person { leaving, deleted: left, .. } = history.people[who];
-    let Some(customer) = customer else {
+    let linked = customer.as_ref().and_then(|customer| customer.stripe_customer_id.as_ref());
+    let linked = linked.map(ToString::to_string);
+    // What the vendor made beside the service counts once it is linked.
+    let own = if by_hand { linked.as_ref() } else { counterparts.first() };
+    let truth = own.map(|stripe_id| Truth::of(history, stripe_id));
+    if customer.is_none() {
         if !leaving {
             history.violation(format!("D: {who} was told to be {id}, and is not there"));
         }
@@ -150,12 +155,11 @@ async fn person(history: &mut History, who: usize, orders: &Orders) -> Result<()
     if left {
         history.violation(format!("D: {who} was told to be deleted, and is there"));
     }
-    let linked = customer.stripe_customer_id.as_ref().map(ToString::to_string);
-    if linked.is_some() && linked.as_ref() != counterparts.first() {
-        let found = counterparts.first();
-        history.violation(format!("{who} is linked to {linked:?}, and Stripe has {found:?}"));
+    if linked.as_ref().is_some_and(|linked| Some(linked) != own || !counterparts.contains(linked)) {
+        history
+            .violation(format!("{who} is linked to {linked:?}, and Stripe has {counterparts:?}"));
     }
-    sessions(history, who, counterparts.first());
+    sessions(history, who, own);
     series(history, who, &id, &licenses);
     entitlement(history, who, licenses.first(), truth.as_ref());
     for invoice in truth.iter().flat_map(|truth| &truth.invoices) {

@@ -265,8 +265,7 @@ impl WireInvoice {
     ) -> Option<Invoice> {
         let (intent, payment) = (self.payment_intent(), self.payment(payments, credited_later));
         let is_written_off_by_hand = self.is_written_off_by_hand(subscriptions);
-        let credited = self.pre_payment_credit_notes_amount.unwrap_or(0);
-        let asked = self.total.or(self.amount_due.max(self.amount_paid)).unwrap_or(0);
+        let (amount, credited) = (self.amount(), self.credited_before());
         let subscription = self.subscription().and_then(|id| id.parse().ok());
         let lines = self.lines.into_iter().flat_map(|lines| lines.data);
         Some(Invoice {
@@ -279,8 +278,7 @@ impl WireInvoice {
             },
             status: InvoiceStatus::from_name(self.status.as_deref().unwrap_or_default()),
             is_written_off_by_hand,
-            // Negative if a change credits more than it bills.
-            amount: asked.saturating_sub(credited).max(0),
+            amount,
             credited,
             currency: self.currency.unwrap_or_default(),
             created: Timestamp::saturating(self.created.unwrap_or(0)),
@@ -295,6 +293,18 @@ impl WireInvoice {
     fn subscription(&self) -> Option<&str> {
         let details = self.parent.as_ref()?.subscription_details.as_ref()?;
         details.subscription.as_ref().map(Link::id)
+    }
+
+    /// Returns what was credited before it was paid.
+    fn credited_before(&self) -> i64 {
+        self.pre_payment_credit_notes_amount.unwrap_or(0)
+    }
+
+    /// Returns what it asks for, less what was credited before it was paid.
+    fn amount(&self) -> i64 {
+        let asked = self.total.or(self.amount_due.max(self.amount_paid)).unwrap_or(0);
+        // Negative if a change credits more than it bills.
+        asked.saturating_sub(self.credited_before()).max(0)
     }
 
     /// Whether something was credited after the invoice was paid.
@@ -346,7 +356,8 @@ impl WireInvoice {
             back += facts.back;
             received = received.saturating_add(facts.amount);
         }
-        back.outcome(self.amount_paid.unwrap_or(0).max(received))
+        // A balance may have paid a part, and payments may have been more than was due.
+        back.outcome(self.amount().max(received))
     }
 }
 
@@ -444,8 +455,10 @@ impl WirePaymentIntent {
         if let Some(WireCharge::Object { amount, amount_refunded, refunded, disputed }) =
             self.latest_charge
         {
-            // An unknown amount counts as one unit, so that all of it is still all of it.
-            facts.amount = amount.or(self.amount).unwrap_or(1);
+            // A charge that failed took nothing. An unknown amount counts as one unit, so that all of it
+            // is still all of it.
+            let took = self.status.as_deref() == Some("succeeded");
+            facts.amount = if took { amount.or(self.amount).unwrap_or(1) } else { 0 };
             facts.back.refunded = match (refunded, amount_refunded) {
                 (Some(true), _) => facts.amount,
                 (_, part) => part.unwrap_or(0),

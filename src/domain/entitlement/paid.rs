@@ -85,15 +85,10 @@ fn unpaid(invoice: &Invoice, owed: &[Owed<'_>], bought: &[&Line], catalog: &Cata
     unpaid
 }
 
-/// Whether its money is owed, or was given back. Nothing is owed for what was not asked for yet, or what the
-/// vendor let go.
+/// Whether a credit for what it bought is a credit for what nobody paid: its money is missing, or went
+/// back. That a voided invoice is not collected any more does not pay for it.
 fn is_owed(invoice: &Invoice, policy: &Policy) -> bool {
-    match invoice.status {
-        _ if invoice.is_paid(policy) => false,
-        InvoiceStatus::Open | InvoiceStatus::Uncollectible => true,
-        InvoiceStatus::Draft | InvoiceStatus::Void => false,
-        InvoiceStatus::Paid => true,
-    }
+    invoice.status != InvoiceStatus::Draft && !invoice.is_paid(policy)
 }
 
 fn purchases(invoice: &Invoice) -> impl Iterator<Item = &Line> {
@@ -171,7 +166,7 @@ pub(super) fn is_given_back(own: &[&Invoice], catalog: &Catalog, paid: Timestamp
 /// Returns the highest plan that a canceled subscription's customer paid for after its end, with its rank,
 /// and until when. Dunning cancels a subscription whose renewal is not paid in time, and the invoice
 /// stays payable (<https://docs.stripe.com/billing/subscriptions/cancel>). What was paid before the end
-/// grants nothing: the vendor or the customer ended it.
+/// grants nothing: the vendor or the customer ended it. What the vendor forgives after the end is not paid.
 pub(super) fn paid_after_end<'c>(
     subscription: &Subscription,
     invoices: &[Invoice],
@@ -181,7 +176,8 @@ pub(super) fn paid_after_end<'c>(
     let ended_at = subscription.ended_at?;
     let own = of_its_course(subscription, invoices, catalog);
     let since = own.into_iter().filter(|invoice| {
-        invoice.is_paid(&catalog.policy) && invoice.paid_at.is_some_and(|paid| paid > ended_at)
+        let is_paid = invoice.is_paid(&catalog.policy) && !invoice.is_forgiven();
+        is_paid && invoice.paid_at.is_some_and(|paid| paid > ended_at)
     });
     let of_subscription = subscription.plan(catalog).map(|(plan, _)| plan);
     let periods = since.flat_map(purchases).filter_map(|line| {
