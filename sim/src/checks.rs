@@ -136,14 +136,14 @@ async fn person(history: &mut History, who: usize, orders: &Orders) -> Result<()
         .filter(|found| found["metadata"]["customer_id"] == id.as_str())
         .map(crate::people::id_of)
         .collect();
-    let Person { leaving, deleted: left, by_hand, .. } = history.people[who];
+    let Person { leaving, deleted: left, by_hand, sold_by_hand, .. } = history.people[who];
     if counterparts.len() > 1 && !by_hand {
         history.violation(format!("{who} has several customers at Stripe: {counterparts:?}"));
     }
     let linked = customer.as_ref().and_then(|customer| customer.stripe_customer_id.as_ref());
     let linked = linked.map(ToString::to_string);
-    // What the vendor made beside the service counts once it is linked.
-    let own = if by_hand { linked.as_ref() } else { counterparts.first() };
+    // What the vendor made or sold beside the service counts once it is linked.
+    let own = if by_hand || sold_by_hand { linked.as_ref() } else { counterparts.first() };
     let truth = own.map(|stripe_id| Truth::of(history, stripe_id));
     if customer.is_none() {
         if !leaving {

@@ -77,7 +77,10 @@ impl History {
                 format!("{id} succeeds {good}: {:?}", self.world.stripe.settle_refund(&id, good))
             }),
             Unusual::Subscription => dice.pick(&all).map(|found| self.change_terms(&id_of(found))),
-            Unusual::Sale => Some(self.sell_by_hand(&stripe_id)),
+            Unusual::Sale => {
+                self.people[who].sold_by_hand = true;
+                Some(self.sell_by_hand(&stripe_id))
+            }
             Unusual::PaymentLink => Some(self.sell_by_link(who)),
             Unusual::Balance => {
                 let amount = [-500, -4900, -20_000, 300];

@@ -40,6 +40,8 @@ pub struct Person {
     pub former: Vec<String>,
     /// Whether the vendor made one for them by hand, so that there may be several.
     pub by_hand: bool,
+    /// Whether the vendor sold them something by hand, perhaps before they were linked.
+    pub sold_by_hand: bool,
     /// Whether they asked for the account to be deleted, and whether that was answered.
     pub leaving: bool,
     pub deleted: bool,
@@ -126,6 +128,7 @@ impl History {
             sessions: Vec::new(),
             former: Vec::new(),
             by_hand: false,
+            sold_by_hand: false,
             leaving: false,
             deleted: false,
         };

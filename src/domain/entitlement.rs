@@ -9,7 +9,7 @@ mod paid;
 
 use std::fmt;
 
-use crate::domain::invoice::{Invoice, InvoiceStatus, Line, Payment};
+use crate::domain::invoice::{BillingReason, Invoice, InvoiceStatus, Line, Payment};
 use crate::domain::license::{Entitlement, Phase, Source, Term};
 use crate::domain::plan::{Catalog, Plan};
 use crate::domain::stripe_ids::StripeSubscriptionId;
@@ -191,17 +191,33 @@ fn standing<'c>(
         });
         return Standing::Unclear;
     };
-    let own = of_its_course(subscription, invoices, catalog);
-    if own.is_empty() && subscription.has_invoice {
-        // Stripe listed the invoices at another moment than the subscription.
+    if is_torn(subscription, invoices) {
         return Standing::Unclear;
     }
+    let own = of_its_course(subscription, invoices, catalog);
     match granted(subscription, (plan, item), &counting(&own, catalog), catalog, now) {
         Some((plan, term)) if term.phase(now) != Phase::Over => {
             Standing::Grants(catalog.rank(plan.id.as_str()), plan, term)
         }
         _ => Standing::Nothing,
     }
+}
+
+/// Whether Stripe listed the invoices at another moment than the subscription: none is there, or one
+/// that its course made is newer than the latest that it knew. A plan change between the two calls
+/// would grant the plan before it for the money that paid the plan after it.
+fn is_torn(subscription: &Subscription, invoices: &[Invoice]) -> bool {
+    let Some(latest) = &subscription.latest_invoice else { return false };
+    let mut own = invoices.iter().filter(|invoice| invoice.is_of(&subscription.id)).peekable();
+    if own.peek().is_none() {
+        return true;
+    }
+    // The oldest comes first. What the vendor billed by hand is not of its course.
+    let course: Vec<_> = own.filter(|invoice| invoice.reason != BillingReason::Manual).collect();
+    course
+        .iter()
+        .position(|invoice| invoice.id == *latest)
+        .is_some_and(|place| place + 1 < course.len())
 }
 
 /// Returns what a subscription that is trialing, active or past due grants, and for how long; `None`

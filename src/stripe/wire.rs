@@ -131,7 +131,7 @@ impl WireSubscription {
             ended_at: time(self.ended_at),
             trial_end: time(self.trial_end),
             collection_paused: self.pause_collection.is_some(),
-            has_invoice: self.latest_invoice.is_some(),
+            latest_invoice: self.latest_invoice.and_then(|link| link.id().parse().ok()),
             awaits_payment: false,
             is_ours: named(&self.metadata, "customer_id").is_some(),
             default_payment_method: self.default_payment_method.map(|link| link.id().to_owned()),
