@@ -8,8 +8,8 @@ use licentia::flows::reconcile;
 use crate::checks;
 use crate::history::History;
 
-/// How long it may take until everything is settled, in rounds of a minute: what failed for long is tried
-/// again after an hour.
+/// How long it may take until everything is settled, in rounds of a minute: what failed for long is
+/// tried again after an hour.
 const ROUNDS: usize = 75;
 
 /// More than was ever to be done until nothing is due.

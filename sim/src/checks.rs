@@ -17,9 +17,10 @@ use licentia_verify::Rejection;
 
 use crate::database::{self, Item};
 use crate::history::History;
+use crate::invoices::Invoice;
 use crate::mails;
 use crate::people::Person;
-use crate::truth::{Due, Invoice, Truth};
+use crate::truth::{Due, Truth};
 
 /// Events are kept for 35 days; those of the last few are certainly there.
 const KEPT: i64 = 30 * 86_400;
@@ -135,12 +136,16 @@ async fn person(history: &mut History, who: usize, orders: &Orders) -> Result<()
         .filter(|found| found["metadata"]["customer_id"] == id.as_str())
         .map(crate::people::id_of)
         .collect();
-    if counterparts.len() > 1 {
+    let Person { leaving, deleted: left, by_hand, sold_by_hand, .. } = history.people[who];
+    if counterparts.len() > 1 && !by_hand {
         history.violation(format!("{who} has several customers at Stripe: {counterparts:?}"));
     }
-    let truth = counterparts.first().map(|stripe_id| Truth::of(history, stripe_id));
-    let Person { leaving, deleted: left, .. } = history.people[who];
-    let Some(customer) = customer else {
+    let linked = customer.as_ref().and_then(|customer| customer.stripe_customer_id.as_ref());
+    let linked = linked.map(ToString::to_string);
+    // What the vendor made or sold beside the service counts once it is linked.
+    let own = if by_hand || sold_by_hand { linked.as_ref() } else { counterparts.first() };
+    let truth = own.map(|stripe_id| Truth::of(history, stripe_id));
+    if customer.is_none() {
         if !leaving {
             history.violation(format!("D: {who} was told to be {id}, and is not there"));
         }
@@ -150,12 +155,11 @@ async fn person(history: &mut History, who: usize, orders: &Orders) -> Result<()
     if left {
         history.violation(format!("D: {who} was told to be deleted, and is there"));
     }
-    let linked = customer.stripe_customer_id.as_ref().map(ToString::to_string);
-    if linked.is_some() && linked.as_ref() != counterparts.first() {
-        let found = counterparts.first();
-        history.violation(format!("{who} is linked to {linked:?}, and Stripe has {found:?}"));
+    if linked.as_ref().is_some_and(|linked| Some(linked) != own || !counterparts.contains(linked)) {
+        history
+            .violation(format!("{who} is linked to {linked:?}, and Stripe has {counterparts:?}"));
     }
-    sessions(history, who, counterparts.first());
+    sessions(history, who, own);
     series(history, who, &id, &licenses);
     entitlement(history, who, licenses.first(), truth.as_ref());
     for invoice in truth.iter().flat_map(|truth| &truth.invoices) {
@@ -195,7 +199,8 @@ fn sessions(history: &mut History, who: usize, stripe_id: Option<&String>) {
     }
 }
 
-/// One current license, numbered without a gap, none issued that says what the one before said (A, E).
+/// One current license, numbered without a gap, none issued that says what the one before said (A,
+/// E).
 fn series(history: &mut History, who: usize, id: &CustomerId, licenses: &[IssuedLicense]) {
     let current = licenses.iter().filter(|license| license.superseded_at.is_none()).count();
     if current != 1 {
@@ -283,7 +288,8 @@ fn entitlement(
     }
 }
 
-/// Every license that was ever issued was paid for when it was, whatever became of the money since (B).
+/// Every license that was ever issued was paid for when it was, whatever became of the money since
+/// (B).
 fn was_paid(history: &mut History, who: usize, license: &IssuedLicense, truths: &[Truth]) {
     if license.source != Source::Subscription {
         return;
@@ -360,8 +366,8 @@ async fn acknowledged(history: &mut History) -> Result<()> {
 async fn silence(history: &mut History) -> Result<()> {
     let before = database::mails(&history.ground.store).await?.len();
     let report = history.compare_now().await?;
-    // When a license is over by itself, no event says so; what was issued before it and says more is taken
-    // back by the next look.
+    // When a license is over by itself, no event says so; what was issued before it and says more
+    // is taken back by the next look.
     let by_time =
         |drifted: &Drifted| drifted.changes.iter().all(|what| what.starts_with("former "));
     let silent =
@@ -385,8 +391,8 @@ async fn nothing_drifts(history: &mut History) -> Result<()> {
         let who = history.people.iter().position(has_this_id);
         let stripe_id = who.and_then(|who| history.stripe_customer(who)).unwrap_or_default();
         let truth = Truth::of(history, &stripe_id);
-        // Nothing tells to which of several subscriptions an order belongs; and who paid little, and
-        // owes the rest, is told of.
+        // Nothing tells to which of several subscriptions an order belongs; and who paid little,
+        // and owes the rest, is told of.
         if let [one] = &truth.subscriptions[..]
             && !truth.owes(one)
         {

@@ -1,5 +1,5 @@
-//! The database of a history: empty at its beginning, and looked at from outside. The only file here that
-//! names sqlx.
+//! The database of a history: empty at its beginning, and looked at from outside. The only file
+//! here that names sqlx.
 
 use licentia::error::Result;
 use licentia::fail_point::{FailPoints, Place};

@@ -1,5 +1,5 @@
-//! Where calls wait on their way to Stripe or to the mail server, and back: the seed decides whose goes
-//! on next. Between two waits only one thing runs, so the same seed gives the same history.
+//! Where calls wait on their way to Stripe or to the mail server, and back: the seed decides whose
+//! goes on next. Between two waits only one thing runs, so the same seed gives the same history.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

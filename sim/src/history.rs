@@ -1,5 +1,5 @@
-//! One history: a few hundred steps that the seed draws, then calm until everything has settled, and what
-//! must hold then.
+//! One history: a few hundred steps that the seed draws, then calm until everything has settled,
+//! and what must hold then.
 
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,9 +36,11 @@ pub struct History {
     pub ground: Ground,
     pub servers: Vec<Server>,
     pub people: Vec<Person>,
-    /// Whether events may be lost, and everybody be compared with Stripe: if not, the inbox alone must bring
-    /// everything about.
+    /// Whether events may be lost, and everybody be compared with Stripe: if not, the inbox alone
+    /// must bring everything about.
     pub lossy: bool,
+    /// Whether every kind of mishap is drawn ([`crate::ALL_KINDS_FROM`]).
+    pub all_kinds: bool,
     /// The server that stands still, if one does.
     pub frozen: Option<usize>,
     /// What was begun.
@@ -91,19 +93,22 @@ pub async fn run(ground: &Ground, seed: u64, told: bool) -> Result<Ending> {
 }
 
 /// The usual policy, or any other.
-fn policy(dice: &Dice) -> Policy {
+fn policy(dice: &Dice, all_kinds: bool) -> Policy {
     if dice.happens(600) {
         return Policy::default();
     }
     let either = || if dice.happens(500) { Bought::Keep } else { Bought::Revoke };
     let (refund, dispute, dispute_lost) = (either(), either(), either());
     // Who takes back what is only disputed takes back what was lost: the plans file demands it.
-    Policy { refund, dispute, dispute_lost: dispute_lost.max(dispute), ..Policy::default() }
+    let dispute_lost = dispute_lost.max(dispute);
+    let forgiven = if all_kinds { either() } else { Policy::default().forgiven };
+    Policy { refund, dispute, dispute_lost, forgiven }
 }
 
 impl History {
     fn new(ground: &Ground, seed: u64, told: bool) -> Result<Self> {
         let dice = Dice::seeded(seed);
+        let all_kinds = seed >= crate::ALL_KINDS_FROM;
         let after_retries = [AfterRetries::Cancel, AfterRetries::Unpaid, AfterRetries::PastDue];
         let fields = [CancelField::CancelAt, CancelField::PeriodEnd];
         let behavior = Behavior {
@@ -111,7 +116,7 @@ impl History {
             portal_cancels_by: *dice.pick(&fields).unwrap_or(&CancelField::CancelAt),
             drafts_renewals: dice.happens(700),
         };
-        let (world, secret) = World::new(dice.clone(), behavior);
+        let (world, secret) = World::new(dice.clone(), behavior, all_kinds);
         let mut ground = ground.clone();
         if let Some(stripe) = &mut ground.config.stripe {
             stripe.webhook_secrets = vec![secret.into()];
@@ -125,7 +130,7 @@ impl History {
             _ => vec![0, i64::try_from(dice.below(120)).unwrap_or(0) - 60],
         };
         let lossy = dice.happens(400);
-        ground.plans.policy = policy(&dice);
+        ground.plans.policy = policy(&dice, all_kinds);
         let mut servers = Vec::new();
         for (number, ahead) in ahead.iter().enumerate() {
             servers.push(Server::start(&ground, &world, number, *ahead)?);
@@ -136,6 +141,7 @@ impl History {
             servers,
             people: Vec::new(),
             lossy,
+            all_kinds,
             frozen: None,
             begun: Vec::new(),
             air: Vec::new(),
@@ -148,6 +154,9 @@ impl History {
             told,
         };
         history.change_weather();
+        if all_kinds {
+            history.draw_account();
+        }
         Ok(history)
     }
 

@@ -1,5 +1,5 @@
-//! When nothing runs any more: the thread of a history has nothing left to do but to wait, and waits for
-//! no answer of the database.
+//! When nothing runs any more: the thread of a history has nothing left to do but to wait, and
+//! waits for no answer of the database.
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! Whether everybody was told what they were given: every license is mailed, arrives, and is the one that
-//! works (C).
+//! Whether everybody was told what they were given: every license is mailed, arrives, and is the
+//! one that works (C).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
@@ -46,7 +46,8 @@ pub async fn all(history: &mut History) -> Result<()> {
     Ok(())
 }
 
-/// But for those that only refresh a token: they say what the one before said, and an app fetched them.
+/// But for those that only refresh a token: they say what the one before said, and an app fetched
+/// them.
 fn every_license_is_mailed(
     history: &mut History,
     who: usize,
@@ -98,7 +99,8 @@ fn reads(
         return;
     };
     let carried = owners.values().find(|(_, license)| license.token == *token).map(|(who, _)| *who);
-    // Who was deleted meanwhile has no licenses here any more, and whose sign-up was never answered is nobody.
+    // Who was deleted meanwhile has no licenses here any more, and whose sign-up was never answered
+    // is nobody.
     let unknown = reader.is_some_and(|who| {
         history.people[who].leaving || history.people[who].customer_id.is_none()
     });

@@ -7,8 +7,8 @@ use licentia::error::Result;
 use licentia::fail_point::Place;
 use licentia_sim::{Plan, SEEDS_THAT_FAILED, fresh_seed};
 
-/// Runs random histories of the service with faults, and checks what must hold in the end. A history that
-/// fails is named by its seed, and fails again.
+/// Runs random histories of the service with faults, and checks what must hold in the end. A
+/// history that fails is named by its seed, and fails again.
 #[derive(Parser)]
 #[command(
     version,

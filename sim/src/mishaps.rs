@@ -1,5 +1,5 @@
-//! What happens besides what people do: deliveries and calls arrive or do not, time passes, servers work,
-//! die, stand still, and start again.
+//! What happens besides what people do: deliveries and calls arrive or do not, time passes, servers
+//! work, die, stand still, and start again.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -136,8 +136,8 @@ impl History {
             _ => 86_400 * (5 + dice.below(28)),
         };
         if self.frozen.is_some() || (!self.begun.is_empty() && dice.happens(200)) {
-            // Machines stand still, or clocks are set, while calls are under way: for less than the day
-            // for which Stripe knows a key.
+            // Machines stand still, or clocks are set, while calls are under way: for less than the
+            // day for which Stripe knows a key.
             let seconds = seconds.min(LONGEST_STANDSTILL);
             self.tell(|| format!("clocks move by {seconds} seconds"));
             self.world.stripe.advance(Duration::from_secs(seconds as u64));
@@ -147,8 +147,8 @@ impl History {
         self.pass(Duration::from_secs(seconds as u64)).await;
     }
 
-    /// Lets time pass until somebody's period is over, or a few days longer, and the renewal is often declined:
-    /// what is checked then is what goes on by grace.
+    /// Lets time pass until somebody's period is over, or a few days longer, and the renewal is
+    /// often declined: what is checked then is what goes on by grace.
     pub async fn pass_a_renewal(&mut self) {
         let all = self.list("/v1/subscriptions", "");
         let Some(found) = self.world.dice.pick(&all) else { return };

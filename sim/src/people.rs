@@ -22,7 +22,12 @@ use crate::world::PRICES;
 /// The most people of one history: few, so that much happens to each.
 const PEOPLE: usize = 4;
 
-/// How long before the end of a period the difference between two plans is less than a cent, in seconds, and more.
+/// How often what people do with money is unusual, in a thousand times: what is usual still comes
+/// more often.
+const UNUSUAL: usize = 350;
+
+/// How long before the end of a period the difference between two plans is less than a cent, in
+/// seconds, and more.
 const COSTS_NOTHING: i64 = 3600;
 
 /// Somebody.
@@ -35,6 +40,10 @@ pub struct Person {
     sessions: Vec<String>,
     /// The counterparts at Stripe that were deleted there.
     pub former: Vec<String>,
+    /// Whether the vendor made one for them by hand, so that there may be several.
+    pub by_hand: bool,
+    /// Whether the vendor sold them something by hand, perhaps before they were linked.
+    pub sold_by_hand: bool,
     /// Whether they asked for the account to be deleted, and whether that was answered.
     pub leaving: bool,
     pub deleted: bool,
@@ -120,6 +129,8 @@ impl History {
             token: None,
             sessions: Vec::new(),
             former: Vec::new(),
+            by_hand: false,
+            sold_by_hand: false,
             leaving: false,
             deleted: false,
         };
@@ -188,6 +199,9 @@ impl History {
             return;
         }
         let who = self.world.dice.below(self.people.len());
+        if self.all_kinds && self.world.dice.happens(UNUSUAL) && self.unusual(who) {
+            return;
+        }
         if self.world.dice.happens(400) && self.pay(who) {
             return;
         }
@@ -262,7 +276,8 @@ impl History {
         self.tell(|| format!("{who} {subscription} {done}"));
     }
 
-    /// Whether enough is left of the period for a change of plan to cost a cent: for less Stripe asks nothing.
+    /// Whether enough is left of the period for a change of plan to cost a cent: for less Stripe
+    /// asks nothing.
     fn has_time_left(&self, subscription: &str) -> bool {
         let item = |found: &Value| found["items"]["data"][0]["current_period_end"].as_i64();
         let end = self.world.stripe.look(subscription, item);

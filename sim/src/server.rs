@@ -1,5 +1,5 @@
-//! A server: the real flows, keys and store, with the doubles around them. It dies as a process does: what
-//! is under way ends where it stands, and what was committed stays.
+//! A server: the real flows, keys and store, with the doubles around them. It dies as a process
+//! does: what is under way ends where it stands, and what was committed stays.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};

@@ -1,5 +1,5 @@
-//! Waiting, in the time of the history: nobody wakes by themselves, but one after the other when time is
-//! let pass.
+//! Waiting, in the time of the history: nobody wakes by themselves, but one after the other when
+//! time is let pass.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,8 @@ use tokio::sync::oneshot;
 #[derive(Clone, Default)]
 pub struct Timers(Arc<Mutex<Waiting>>);
 
-/// When somebody is to be woken, in milliseconds, and a number that tells apart who wait for the same.
+/// When somebody is to be woken, in milliseconds, and a number that tells apart who wait for the
+/// same.
 pub type Due = (u64, u64);
 
 #[derive(Default)]

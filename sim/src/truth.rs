@@ -1,19 +1,19 @@
-//! What was paid, read from Stripe's objects in another way than the service does: by the days that paid
-//! lines cover. It decides what must be licensed, and above what nothing may be.
+//! What was paid, read from Stripe's objects in another way than the service does: by the days that
+//! paid lines cover. It decides what must be licensed, and above what nothing may be.
 
 use std::collections::HashSet;
 
 use licentia::domain::plan::Catalog;
-use licentia::domain::policy::Bought;
 use serde_json::Value;
 
 use crate::history::History;
+use crate::invoices::{self, Invoice, Line};
 use crate::people::id_of;
 
 const DAY: i64 = 86_400;
 
-/// How long something works past what was paid while a bank debit is on its way, and while a renewal is about
-/// to be collected.
+/// How long something works past what was paid while a bank debit is on its way, and while a
+/// renewal is about to be collected.
 const DEBIT: i64 = 14 * DAY;
 const DRAFT: i64 = 3 * DAY;
 
@@ -22,41 +22,6 @@ pub struct Truth {
     pub subscriptions: Vec<Value>,
     /// The newest first, as Stripe lists them.
     pub invoices: Vec<Invoice>,
-}
-
-/// An invoice, and what became of its money.
-pub struct Invoice {
-    pub id: String,
-    pub subscription: String,
-    pub status: String,
-    pub amount: i64,
-    paid_at: Option<i64>,
-    /// Whether its subscription went on without being collected at some time.
-    was_paused: bool,
-    lines: Vec<Line>,
-    /// Whether a bank debit for it is on its way.
-    is_processing: bool,
-    /// Whether what it bought is taken back, by the vendor's policy.
-    pub given_back: bool,
-    pub refunded: bool,
-    pub disputed: bool,
-}
-
-struct Line {
-    price: String,
-    amount: i64,
-    start: i64,
-    end: i64,
-}
-
-impl Invoice {
-    pub fn is_paid(&self) -> bool {
-        self.status == "paid"
-    }
-
-    fn is_good(&self) -> bool {
-        self.is_paid() && !self.given_back
-    }
 }
 
 /// What must be licensed at a time.
@@ -77,7 +42,8 @@ impl Truth {
         let subscriptions = history.list("/v1/subscriptions", &format!("{of}&status=all"));
         let invoices = history.list("/v1/invoices", &of);
         let disputes = history.list("/v1/disputes", "");
-        let invoices = invoices.iter().map(|found| invoice(history, found, &disputes)).collect();
+        let invoices =
+            invoices.iter().map(|found| invoices::read(history, found, &disputes)).collect();
         Self { subscriptions, invoices }
     }
 
@@ -86,7 +52,8 @@ impl Truth {
         self.paid(subscription).0
     }
 
-    /// Whether more of some invoice was settled by a credit for what is owed, or was given back, than by money.
+    /// Whether more of some invoice was settled by a credit for what is owed, or was given back,
+    /// than by money.
     pub fn owes(&self, subscription: &Value) -> bool {
         self.paid(subscription).1
     }
@@ -96,15 +63,14 @@ impl Truth {
         let id = id_of(subscription);
         let own = || self.invoices.iter().rev().filter(|invoice| invoice.subscription == id);
         let about = |line: &Line| (line.price.clone(), line.end);
-        let is_owed = |invoice: &&Invoice| {
-            invoice.given_back || matches!(invoice.status.as_str(), "open" | "uncollectible")
-        };
         // What each was to buy, and how much of its money is missing.
         let bought = |invoice: &Invoice| -> HashSet<_> {
             invoice.lines.iter().filter(|line| line.amount >= 0).map(about).collect()
         };
-        let mut owed: Vec<_> =
-            own().filter(is_owed).map(|invoice| (bought(invoice), invoice.amount)).collect();
+        let mut owed: Vec<_> = own()
+            .filter(|i| i.is_owed())
+            .map(|invoice| (bought(invoice), invoice.amount))
+            .collect();
         let (mut lines, mut owes) = (Vec::<&Line>::new(), false);
         for invoice in own().filter(|invoice| invoice.is_good()) {
             let mut missing = 0;
@@ -137,8 +103,16 @@ impl Truth {
 
     /// What was certainly paid for `now`: the least that must be licensed.
     pub fn due(&self, catalog: &Catalog, now: i64) -> Option<Due> {
-        let live = self.subscriptions.iter().filter(|s| s["status"] == "active");
-        let due = live.filter_map(|subscription| {
+        let due = self.subscriptions.iter().filter_map(|subscription| {
+            if subscription["status"] == "canceled" {
+                let late = self.late(subscription).filter(|line| now < line.end);
+                let ranked = late.filter_map(|line| Some((rank(catalog, &line.price)?, line.end)));
+                let (rank, until) = ranked.max()?;
+                return Some(Due { rank, until, alone: self.is_alone(now) });
+            }
+            if subscription["status"] != "active" {
+                return None;
+            }
             let mut covering = self.lines(subscription);
             covering.retain(|line| line.start <= now && now < line.end);
             let paid = covering.iter().filter_map(|line| rank(catalog, &line.price)).max()?;
@@ -149,18 +123,19 @@ impl Truth {
             // Another interval begins a period of its own.
             let until = period_end(subscription).map_or(until, |end| end.min(until));
             let until = ends(subscription).map_or(until, |end| end.min(until));
-            (now < until).then_some(Due { rank: rank_due, until, alone: self.is_alone() })
+            (now < until).then_some(Due { rank: rank_due, until, alone: self.is_alone(now) })
         });
         due.max_by_key(|due| (due.rank, due.until))
     }
 
-    /// What goes on by grace at the least: the last that was paid, if it is over and nothing ended it.
+    /// What goes on by grace at the least: the last that was paid, if it is over and nothing ended
+    /// it.
     pub fn bridged(&self, catalog: &Catalog, now: i64) -> Option<Due> {
         let live = self.subscriptions.iter().filter(|s| is_live(s) && ends(s).is_none());
         let bridged = live.filter_map(|subscription| {
             let id = id_of(subscription);
             let mut own = self.invoices.iter().filter(|invoice| invoice.subscription == id);
-            if own.any(|invoice| invoice.given_back || invoice.was_paused) {
+            if own.any(|invoice| invoice.is_given_up() || invoice.was_paused) {
                 return None;
             }
             let lines = self.lines(subscription);
@@ -168,20 +143,48 @@ impl Truth {
             let (end, paid) = lines.iter().filter_map(ranked).max()?;
             let wanted = items(subscription).filter_map(|price| rank(catalog, price)).max()?;
             let rank = paid.min(wanted);
-            let until = end + i64::from(catalog.plans.get(rank)?.grace_days) * DAY;
-            (end <= now && now < until).then_some(Due { rank, until, alone: self.is_alone() })
+            let grace = i64::from(catalog.plans.get(rank)?.grace_days) * DAY;
+            // What was sent is waited for from its due date on, which may be earlier or later.
+            let due = self.oldest_due(subscription).unwrap_or(end);
+            let until = end.min(due) + grace;
+            (end <= now && now < until).then_some(Due { rank, until, alone: self.is_alone(now) })
         });
         bridged.max_by_key(|due| (due.rank, due.until))
     }
 
-    /// Whether one subscription is live, and no other.
-    fn is_alone(&self) -> bool {
-        self.subscriptions.iter().filter(|subscription| is_live(subscription)).count() == 1
+    /// Whether one subscription is live, or was paid for after its end, and no other.
+    fn is_alone(&self, now: i64) -> bool {
+        let counts = |subscription: &&Value| {
+            is_live(subscription) || self.late(subscription).any(|line| now < line.end)
+        };
+        self.subscriptions.iter().filter(counts).count() == 1
     }
 
-    /// Whether something of this rank was paid that reaches to `until`, or nearly: what a license may
-    /// say at the most.
+    /// What was paid for after the subscription had ended: dunning cancels, and the invoice stays
+    /// payable. What the vendor forgives then is no payment.
+    fn late(&self, subscription: &Value) -> impl Iterator<Item = &Line> {
+        let id = id_of(subscription);
+        let ended = subscription["ended_at"].as_i64();
+        let ended = ended.filter(|_| subscription["status"] == "canceled").unwrap_or(i64::MAX);
+        let own = self.invoices.iter().filter(move |invoice| invoice.subscription == id);
+        let late = own.filter(move |i| i.is_good() && i.paid_at.is_some_and(|paid| paid > ended));
+        late.flat_map(|invoice| &invoice.lines).filter(|line| line.amount >= 0)
+    }
+
+    /// When the oldest sent invoice that is open is due.
+    fn oldest_due(&self, subscription: &Value) -> Option<i64> {
+        let id = id_of(subscription);
+        let own = self.invoices.iter().filter(|invoice| invoice.subscription == id);
+        own.filter(|invoice| invoice.status == "open").filter_map(|invoice| invoice.due).min()
+    }
+
+    /// Whether something of this rank was paid that reaches to `until`, or nearly: what a license
+    /// may say at the most.
     pub fn allows(&self, catalog: &Catalog, at_rank: usize, until: i64) -> bool {
+        let mut late = self.subscriptions.iter().flat_map(|subscription| self.late(subscription));
+        if late.any(|line| until <= line.end && rank(catalog, &line.price) >= Some(at_rank)) {
+            return true;
+        }
         let live = self.subscriptions.iter().filter(|subscription| is_live(subscription));
         let mut live = live.filter(|subscription| {
             ends(subscription).is_none_or(|end| until <= end)
@@ -196,10 +199,11 @@ impl Truth {
         })
     }
 
-    /// Whether something of this rank, that reaches to `until`, was paid before `at`, or not collected
-    /// because the vendor did not want to.
+    /// Whether something of this rank, that reaches to `until`, was paid before `at`, or not
+    /// collected because the vendor did not want to.
     pub fn ever_paid(&self, catalog: &Catalog, at_rank: usize, until: i64, at: i64) -> bool {
-        let mut paid = self.invoices.iter().filter(|i| i.paid_at.is_some_and(|paid| paid <= at));
+        let counted = |invoice: &&Invoice| invoice.counts_since.is_some_and(|since| since <= at);
+        let mut paid = self.invoices.iter().filter(counted);
         paid.any(|invoice| {
             invoice.lines.iter().any(|line| {
                 let enough = until <= line.end || invoice.was_paused;
@@ -215,6 +219,11 @@ impl Truth {
             let period = period_end(subscription);
             let paid = self.lines(subscription).iter().map(|line| line.end).max()?;
             let paid = if paused { period.map_or(paid, |period| period.max(paid)) } else { paid };
+            // Not the newest that was sent decides, nor what Stripe says of the subscription.
+            if let Some(due) = self.oldest_due(subscription) {
+                let usual = catalog.plans.iter().map(|plan| i64::from(plan.grace_days)).max();
+                return Some(paid.max(due + usual.unwrap_or(0) * DAY));
+            }
             Some(paid + self.grace(subscription, catalog, paid <= now))
         });
         ends.max().unwrap_or(0)
@@ -255,49 +264,4 @@ fn ends(subscription: &Value) -> Option<i64> {
 
 fn rank(catalog: &Catalog, price: &str) -> Option<usize> {
     catalog.by_price(price).map(|(rank, _)| rank)
-}
-
-fn invoice(history: &History, found: &Value, disputes: &[Value]) -> Invoice {
-    let stripe = &history.world.stripe;
-    let id = id_of(found);
-    let intent = stripe.payment_intent(&id).unwrap_or_default();
-    let charge = stripe.look(&intent, |intent| intent["latest_charge"].as_str().map(str::to_owned));
-    let charge = charge.unwrap_or_default();
-    let refunded = stripe.look(&charge, |charge| charge["refunded"] == true);
-    let is_processing = stripe.look(&intent, |intent| intent["status"] == "processing");
-    let of_it = |dispute: &&Value| dispute["payment_intent"] == intent.as_str();
-    let disputed: Vec<&str> =
-        disputes.iter().filter(of_it).filter_map(|dispute| dispute["status"].as_str()).collect();
-    let policy = history.ground.plans.policy;
-    let bought = if refunded {
-        policy.refund
-    } else if disputed.contains(&"lost") {
-        policy.dispute_lost
-    } else if disputed.iter().any(|status| *status != "won") {
-        policy.dispute
-    } else {
-        Bought::Keep
-    };
-    let number = |value: &Value| value.as_i64().unwrap_or_default();
-    let lines = found["lines"]["data"].as_array().into_iter().flatten().map(|line| Line {
-        price: line["pricing"]["price_details"]["price"].as_str().unwrap_or_default().to_owned(),
-        amount: number(&line["amount"]),
-        start: number(&line["period"]["start"]),
-        end: number(&line["period"]["end"]),
-    });
-    let subscription = found["parent"]["subscription_details"]["subscription"].as_str();
-    let subscription = subscription.unwrap_or_default().to_owned();
-    Invoice {
-        was_paused: history.paused.contains(&subscription),
-        paid_at: found["status_transitions"]["paid_at"].as_i64(),
-        subscription,
-        status: found["status"].as_str().unwrap_or_default().to_owned(),
-        amount: number(&found["total"]),
-        lines: lines.collect(),
-        is_processing,
-        given_back: bought == Bought::Revoke,
-        refunded,
-        disputed: disputed.iter().any(|status| *status != "won"),
-        id,
-    }
 }

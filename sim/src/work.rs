@@ -1,5 +1,5 @@
-//! What runs on the servers: it is begun, waited for until nothing runs but what waits, and what came of it
-//! is heard.
+//! What runs on the servers: it is begun, waited for until nothing runs but what waits, and what
+//! came of it is heard.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};

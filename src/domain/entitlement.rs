@@ -197,17 +197,33 @@ fn standing<'c>(
         });
         return Standing::Unclear;
     };
-    let own = of_its_course(subscription, invoices, catalog);
-    if own.is_empty() && subscription.has_invoice {
-        // Stripe listed the invoices at another moment than the subscription.
+    if is_torn(subscription, invoices) {
         return Standing::Unclear;
     }
+    let own = of_its_course(subscription, invoices, catalog);
     match granted(subscription, (plan, item), &counting(&own, catalog), catalog, now) {
         Some((plan, term)) if term.phase(now) != Phase::Over => {
             Standing::Grants(catalog.rank(plan.id.as_str()), plan, term)
         }
         _ => Standing::Nothing,
     }
+}
+
+/// Whether Stripe listed the invoices at another moment than the subscription: none is there, or
+/// one that its course made is newer than the latest that it knew. A plan change between the two
+/// calls would grant the plan before it for the money that paid the plan after it.
+fn is_torn(subscription: &Subscription, invoices: &[Invoice]) -> bool {
+    let Some(latest) = &subscription.latest_invoice else { return false };
+    let mut own = invoices.iter().filter(|invoice| invoice.is_of(&subscription.id)).peekable();
+    if own.peek().is_none() {
+        return true;
+    }
+    // The oldest comes first. What the vendor billed by hand is not of its course.
+    let course: Vec<_> = own.filter(|invoice| invoice.reason != BillingReason::Manual).collect();
+    course
+        .iter()
+        .position(|invoice| invoice.id == *latest)
+        .is_some_and(|place| place + 1 < course.len())
 }
 
 /// Returns what a subscription that is trialing, active or past due grants, and for how long;
@@ -289,12 +305,12 @@ fn grace(
         ends.any(|(end, _)| end > paid)
     };
     // A sent invoice is paid by hand: the grace begins at the due date of the oldest unpaid one.
-    // Stripe may report `active` meanwhile, and newer invoices are due later. An older invoice for a
-    // period before the paid one does not shorten what was paid for.
+    // Stripe may report `active` meanwhile, and newer invoices are due later. An older invoice for
+    // a period before the paid one does not shorten what was paid for.
     let sent = own.invoices.iter().filter(|invoice| {
         let is_unpaid =
             matches!(invoice.status, InvoiceStatus::Open | InvoiceStatus::Uncollectible);
-        is_unpaid && invoice.amount > 0 && !invoice.is_paid(&catalog.policy) && bills_more(invoice)
+        is_unpaid && !invoice.is_paid(&catalog.policy) && bills_more(invoice)
     });
     if let Some(oldest) = sent.filter_map(|invoice| invoice.due).min() {
         let until_due = oldest.epoch_seconds() - paid.epoch_seconds();

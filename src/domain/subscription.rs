@@ -4,7 +4,7 @@
 mod row;
 
 use crate::domain::plan::{Catalog, Plan};
-use crate::domain::stripe_ids::StripeSubscriptionId;
+use crate::domain::stripe_ids::{InvoiceId, StripeSubscriptionId};
 use crate::domain::text_enum::text_enum;
 use crate::domain::time::Timestamp;
 
@@ -71,8 +71,8 @@ pub struct Subscription {
     pub trial_end: Option<Timestamp>,
     /// Whether the vendor paused collection. The status does not tell.
     pub collection_paused: bool,
-    /// Whether it has an invoice.
-    pub has_invoice: bool,
+    /// The last invoice that its course made.
+    pub latest_invoice: Option<InvoiceId>,
     /// Whether the Checkout session that created it is complete and unpaid, while no invoice is
     /// known.
     pub awaits_payment: bool,

@@ -22,7 +22,7 @@ const SIGNATURE_BYTES: usize = 32;
 const MAX_NAME_BYTES: usize = 255;
 
 /// The types of event that say something about a sale: what `licentia stripe setup` subscribes to.
-pub const EVENT_TYPES: [&str; 27] = [
+pub const EVENT_TYPES: [&str; 32] = [
     "checkout.session.completed",
     "checkout.session.async_payment_succeeded",
     "checkout.session.async_payment_failed",
@@ -38,6 +38,13 @@ pub const EVENT_TYPES: [&str; 27] = [
     "invoice.paid",
     "invoice.payment_failed",
     "invoice.payment_action_required",
+    // A sent invoice has its due date from here on.
+    "invoice.finalized",
+    // The vendor forgives, and the subscription may stay as it is.
+    "invoice.voided",
+    "invoice.marked_uncollectible",
+    "credit_note.created",
+    "credit_note.voided",
     "payment_intent.succeeded",
     "charge.refunded",
     "refund.created",

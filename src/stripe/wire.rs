@@ -131,7 +131,7 @@ impl WireSubscription {
             ended_at: time(self.ended_at),
             trial_end: time(self.trial_end),
             collection_paused: self.pause_collection.is_some(),
-            has_invoice: self.latest_invoice.is_some(),
+            latest_invoice: self.latest_invoice.and_then(|link| link.id().parse().ok()),
             awaits_payment: false,
             is_ours: named(&self.metadata, "customer_id").is_some(),
             default_payment_method: self.default_payment_method.map(|link| link.id().to_owned()),
@@ -265,13 +265,9 @@ impl WireInvoice {
         subscriptions: &[Subscription],
     ) -> Option<Invoice> {
         let is_written_off_by_hand = self.is_written_off_by_hand(subscriptions);
-        let credited = self.pre_payment_credit_notes_amount.unwrap_or(0);
-        // `amount_due` is already without what was credited; `total` never changes.
-        let uncredited = self.total.map(|total| total.saturating_sub(credited));
-        let amount = uncredited.or(self.amount_due.max(self.amount_paid)).unwrap_or(0);
+        let (amount, credited) = (self.amount(), self.credited_before());
         let money = self.amount_paid.unwrap_or(0);
-        let (intent, payment) =
-            (self.payment_intent(), self.payment(payments, credited_later, amount));
+        let (intent, payment) = (self.payment_intent(), self.payment(payments, credited_later));
         let subscription = self.subscription().and_then(|id| id.parse().ok());
         let lines = self.lines.into_iter().flat_map(|lines| lines.data);
         Some(Invoice {
@@ -284,8 +280,7 @@ impl WireInvoice {
             },
             status: InvoiceStatus::from_name(self.status.as_deref().unwrap_or_default()),
             is_written_off_by_hand,
-            // Negative if a change credits more than it bills.
-            amount: amount.max(0),
+            amount,
             credited,
             money,
             currency: self.currency.unwrap_or_default(),
@@ -301,6 +296,19 @@ impl WireInvoice {
     fn subscription(&self) -> Option<&str> {
         let details = self.parent.as_ref()?.subscription_details.as_ref()?;
         details.subscription.as_ref().map(Link::id)
+    }
+
+    /// Returns what was credited before it was paid.
+    fn credited_before(&self) -> i64 {
+        self.pre_payment_credit_notes_amount.unwrap_or(0)
+    }
+
+    /// Returns what it asks for, less what was credited before it was paid.
+    fn amount(&self) -> i64 {
+        // `amount_due` is already without what was credited; `total` never changes.
+        let uncredited = self.total.map(|total| total.saturating_sub(self.credited_before()));
+        // Negative if a change credits more than it bills.
+        uncredited.or(self.amount_due.max(self.amount_paid)).unwrap_or(0).max(0)
     }
 
     /// Whether something was credited after the invoice was paid.
@@ -334,8 +342,8 @@ impl WireInvoice {
         payments.filter_map(WireInvoicePayment::intent)
     }
 
-    /// Returns the payment that paid most of it. While it is unpaid, returns the newest open payment, or
-    /// else the newest.
+    /// Returns the payment that paid most of it. While it is unpaid, returns the newest open
+    /// payment, or else the newest.
     fn payment_intent(&self) -> Option<PaymentIntentId> {
         let payments = || self.payments.iter().flat_map(|payments| &payments.data);
         let paid = payments().filter(|payment| payment.is("paid"));
@@ -353,7 +361,6 @@ impl WireInvoice {
         &self,
         payments: &HashMap<PaymentIntentId, PaymentFacts>,
         credited_later: i64,
-        amount: i64,
     ) -> Payment {
         if self.status.as_deref() != Some("paid") {
             let latest = self.payment_intent().and_then(|id| payments.get(&id));
@@ -368,7 +375,8 @@ impl WireInvoice {
             back += facts.back;
             received = received.saturating_add(facts.amount);
         }
-        back.outcome(received.max(amount).max(self.amount_paid.unwrap_or(0)))
+        // A balance may have paid a part, and payments may have been more than was due.
+        back.outcome(received.max(self.amount()).max(self.amount_paid.unwrap_or(0)))
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::harness::process::{Done, licentia, run};
 
 /// What says something about a sale: written down here once more, so that none is dropped unseen.
-const EVENTS: [&str; 27] = [
+const EVENTS: [&str; 32] = [
     "checkout.session.completed",
     "checkout.session.async_payment_succeeded",
     "checkout.session.async_payment_failed",
@@ -22,6 +22,11 @@ const EVENTS: [&str; 27] = [
     "invoice.paid",
     "invoice.payment_failed",
     "invoice.payment_action_required",
+    "invoice.finalized",
+    "invoice.voided",
+    "invoice.marked_uncollectible",
+    "credit_note.created",
+    "credit_note.voided",
     "payment_intent.succeeded",
     "charge.refunded",
     "refund.created",

@@ -86,16 +86,10 @@ fn unpaid(invoice: &Invoice, owed: &[Owed<'_>], bought: &[&Line], catalog: &Cata
     unpaid
 }
 
-/// Whether the invoice is unpaid, was refunded, or was forgiven against the policy. A draft, and a void
-/// invoice for a change, ask for nothing.
+/// Whether a credit for what it bought is a credit for what nobody paid: its money is missing, or
+/// went back. That a voided invoice is not collected any more does not pay for it.
 fn is_owed(invoice: &Invoice, policy: &Policy) -> bool {
-    match invoice.status {
-        _ if invoice.is_paid(policy) => false,
-        InvoiceStatus::Open | InvoiceStatus::Uncollectible => true,
-        InvoiceStatus::Void => invoice.is_forgiven(),
-        InvoiceStatus::Draft => false,
-        InvoiceStatus::Paid => true,
-    }
+    invoice.status != InvoiceStatus::Draft && !invoice.is_paid(policy)
 }
 
 fn purchases(invoice: &Invoice) -> impl Iterator<Item = &Line> {

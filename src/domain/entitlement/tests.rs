@@ -39,7 +39,7 @@ pub(crate) fn subscription(id: &str, status: &str, prices: &[&str]) -> Subscript
         cancel_at_period_end: false,
         ended_at: None,
         trial_end: None,
-        has_invoice: false,
+        latest_invoice: None,
         awaits_payment: false,
         collection_paused: false,
         is_ours: true,
@@ -317,10 +317,41 @@ fn invoices_that_are_missing_take_nothing_and_grant_nothing() {
     let mut state = paid("active");
     state.invoices.clear();
     assert_eq!(due(&state, NOW), professional(PERIOD_END, Some(PERIOD_END + 7 * DAY)));
-    state.subscriptions[0].has_invoice = true;
+    state.subscriptions[0].latest_invoice = Some("in_1".parse().unwrap());
     let catalog = catalog();
     let assessment = assess(&state, None, &catalog, at(NOW));
     assert!(assessment.is_unclear && assessment.entitlement.is_none());
+}
+
+#[test]
+fn a_subscription_that_was_read_before_its_newest_invoice_is_unclear() {
+    let mut state = paid("active");
+    let of = &state.subscriptions[0];
+    let lower = change(
+        "in_2",
+        InvoiceStatus::Paid,
+        1,
+        [
+            line("price_pro_monthly", PERIOD_END, -4900),
+            line("price_starter_yearly", PERIOD_END, 19000),
+        ],
+    );
+    let by_hand = Invoice {
+        reason: BillingReason::Manual,
+        ..invoice("in_3", of, InvoiceStatus::Paid, PERIOD_END)
+    };
+    state.subscriptions[0].latest_invoice = Some("in_1".parse().unwrap());
+    state.invoices.push(by_hand);
+    let (catalog, is_unclear) = (catalog(), |state: &StripeState, catalog: &Catalog| {
+        assess(state, None, catalog, at(NOW)).is_unclear
+    });
+    assert!(!is_unclear(&state, &catalog));
+    // A change of plan that came between.
+    state.invoices.push(lower);
+    assert!(is_unclear(&state, &catalog));
+    assert_eq!(due(&state, NOW), None);
+    state.subscriptions[0].latest_invoice = Some("in_2".parse().unwrap());
+    assert!(!is_unclear(&state, &catalog));
 }
 
 #[test]

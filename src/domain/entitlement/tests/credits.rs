@@ -12,6 +12,7 @@ const WEEK: Option<i64> = Some(PERIOD_END + 7 * DAY);
 fn billed(first: Line) -> StripeState {
     let mut state = paid("active");
     state.invoices[0].lines = vec![first];
+    state.invoices[0].reason = BillingReason::Other;
     state
 }
 
@@ -50,9 +51,10 @@ fn starter() -> Option<(String, i64, Option<i64>)> {
 
 #[test]
 fn a_credit_for_what_is_owed_buys_nothing_until_that_is_paid_stripe_3() {
-    use InvoiceStatus::{Open, Paid, Uncollectible};
+    use InvoiceStatus::{Open, Paid, Uncollectible, Void};
+    let (processing, failed) = (Payment::Processing, Payment::Failed);
     for (status, payment) in
-        [(Open, Payment::Processing), (Open, Payment::Failed), (Uncollectible, Payment::Failed)]
+        [(Open, processing), (Open, failed), (Uncollectible, failed), (Void, failed)]
     {
         assert_eq!(due(&lowered(status, payment), NOW), None, "{status:?} {payment:?}");
         let few = DIFFERENCES.map(|difference| due(&raised(status, payment, difference), NOW));
@@ -79,7 +81,9 @@ fn a_credit_for_what_was_given_back_buys_nothing_by_the_policy_stripe_15() {
 #[test]
 fn a_change_counts_where_what_it_credits_is_not_asked_for_yet_or_was_let_go() {
     for first in [InvoiceStatus::Draft, InvoiceStatus::Void] {
-        let state = raised(first, Payment::Unremarkable, DIFFERENCES[0]);
+        let mut state = raised(first, Payment::Unremarkable, DIFFERENCES[0]);
+        // A renewal that is voided is forgiven, and counts as paid.
+        state.invoices[0].reason = BillingReason::Renewal;
         assert_eq!(due(&state, NOW).unwrap().0, "professional", "{first:?}");
     }
 }

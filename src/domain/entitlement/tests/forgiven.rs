@@ -69,6 +69,19 @@ fn a_renewal_that_is_paid_after_dunning_cancelled_is_licensed_without_grace_stri
 }
 
 #[test]
+fn a_renewal_that_is_forgiven_after_the_end_grants_nothing_in_any_way_stripe_25() {
+    let mut state = unpaid_renewal("canceled");
+    state.subscriptions[0].ended_at = Some(at(PERIOD_START + 3 * DAY));
+    state.invoices[0].status = InvoiceStatus::Void;
+    assert_eq!(due(&state, NOW), None, "void");
+    let credited = &mut state.invoices[0];
+    credited.status = InvoiceStatus::Paid;
+    credited.paid_at = Some(at(PERIOD_START + 5 * DAY));
+    (credited.credited, credited.amount) = (credited.amount, 0);
+    assert_eq!(due(&state, NOW), None, "credited");
+}
+
+#[test]
 fn what_was_paid_before_a_cancellation_at_once_grants_nothing_stripe_12() {
     let mut state = paid("canceled");
     state.invoices[0].paid_at = Some(at(PERIOD_START));

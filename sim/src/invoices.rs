@@ -1,0 +1,197 @@
+//! Stripe's invoices, and what became of their money, read in another way than the service does:
+//! payment by payment, refund by refund, and by the amounts alone.
+
+use licentia::domain::policy::Bought;
+use serde_json::Value;
+
+use crate::history::History;
+use crate::people::id_of;
+
+/// Banks claim back this share of a payment at the least, in percent, when they mean all of it:
+/// exchange rates differ.
+const ALL_BUT_EXCHANGE: i64 = 98;
+
+/// An invoice, and what became of its money.
+pub struct Invoice {
+    pub id: String,
+    pub subscription: String,
+    pub status: String,
+    /// What it asks for, less what was credited before anybody paid.
+    pub amount: i64,
+    /// When it was paid by anything but the vendor's grace.
+    pub paid_at: Option<i64>,
+    /// When it was paid or forgiven, whichever came first.
+    pub counts_since: Option<i64>,
+    /// When it is to be paid, if it was sent.
+    pub due: Option<i64>,
+    /// Whether the vendor forgave it.
+    pub is_forgiven: bool,
+    /// Whether its subscription went on without being collected at some time.
+    pub was_paused: bool,
+    pub lines: Vec<Line>,
+    /// Whether a bank debit for it is on its way.
+    pub is_processing: bool,
+    /// Whether what it bought is taken back, by the vendor's policy.
+    pub given_back: bool,
+    pub refunded: bool,
+    pub disputed: bool,
+}
+
+pub struct Line {
+    pub price: String,
+    pub amount: i64,
+    pub start: i64,
+    pub end: i64,
+}
+
+impl Invoice {
+    pub fn is_paid(&self) -> bool {
+        self.status == "paid"
+    }
+
+    /// Whether what it bought is the customer's.
+    pub fn is_good(&self) -> bool {
+        (self.is_paid() || self.is_forgiven) && !self.given_back
+    }
+
+    /// Whether a credit for what it bought is a credit for nothing: it was asked for, and never
+    /// paid, or the money is gone.
+    pub fn is_owed(&self) -> bool {
+        self.status != "draft" && !self.is_good()
+    }
+
+    /// Whether nobody waits for its money although none came.
+    pub fn is_given_up(&self) -> bool {
+        self.given_back || matches!(self.status.as_str(), "void" | "uncollectible")
+    }
+}
+
+/// How much went back.
+#[derive(Default)]
+struct Back {
+    returned: i64,
+    lost: i64,
+    held: i64,
+    /// What all its payments by Stripe took.
+    received: i64,
+    is_processing: bool,
+}
+
+/// Reads an invoice. `disputes` are all there are.
+pub fn read(history: &History, found: &Value, disputes: &[Value]) -> Invoice {
+    let id = id_of(found);
+    let back = back(history, &id, disputes);
+    let credited = number(&found["pre_payment_credit_notes_amount"]);
+    let amount = (number(&found["total"]) - credited).max(0);
+    let is_paid = found["status"] == "paid";
+    let all = amount.max(back.received);
+    let is_about_all = |part: i64| part * 100 >= all * ALL_BUT_EXCHANGE;
+    let refunded = is_paid && back.returned > 0 && back.returned >= all;
+    let lost = is_paid && !refunded && back.lost > 0 && is_about_all(back.returned + back.lost);
+    let held = is_paid
+        && !refunded
+        && !lost
+        && back.held > 0
+        && is_about_all(back.returned + back.lost + back.held);
+    let is_forgiven = is_forgiven(found, amount, credited);
+    let policy = history.ground.plans.policy;
+    let takes_back = [
+        (refunded, policy.refund),
+        (lost, policy.dispute_lost),
+        (held, policy.dispute),
+        (is_forgiven, policy.forgiven),
+    ];
+    let given_back = takes_back.into_iter().any(|(is, bought)| is && bought == Bought::Revoke);
+    let subscription = found["parent"]["subscription_details"]["subscription"].as_str();
+    let subscription = subscription.unwrap_or_default().to_owned();
+    let times = &found["status_transitions"];
+    let paid_at = times["paid_at"].as_i64();
+    let forgiven_at = is_forgiven.then(|| forgiven_at(times)).flatten();
+    Invoice {
+        was_paused: history.paused.contains(&subscription),
+        paid_at: paid_at.filter(|_| !is_forgiven),
+        counts_since: [paid_at, forgiven_at].into_iter().flatten().min(),
+        due: found["due_date"].as_i64(),
+        is_forgiven,
+        subscription,
+        status: found["status"].as_str().unwrap_or_default().to_owned(),
+        amount,
+        lines: lines(found),
+        is_processing: back.is_processing,
+        given_back,
+        refunded,
+        disputed: lost || held,
+        id,
+    }
+}
+
+fn lines(invoice: &Value) -> Vec<Line> {
+    let lines = invoice["lines"]["data"].as_array().into_iter().flatten().map(|line| Line {
+        price: line["pricing"]["price_details"]["price"].as_str().unwrap_or_default().to_owned(),
+        amount: number(&line["amount"]),
+        start: number(&line["period"]["start"]),
+        end: number(&line["period"]["end"]),
+    });
+    lines.collect()
+}
+
+/// A renewal that the vendor voided or wrote off, by hand or by a pause, and anything of which all
+/// was credited before it was paid.
+fn is_forgiven(invoice: &Value, amount: i64, credited: i64) -> bool {
+    let is_renewal = invoice["billing_reason"] == "subscription_cycle";
+    let reason = invoice["status_details"]["uncollectible"]["reason"].as_str().unwrap_or_default();
+    match invoice["status"].as_str().unwrap_or_default() {
+        "void" => is_renewal,
+        "uncollectible" => {
+            is_renewal && (reason == "user_forgiven" || reason == "subscription_paused")
+        }
+        "paid" => amount == 0 && credited > 0,
+        _ => false,
+    }
+}
+
+fn forgiven_at(times: &Value) -> Option<i64> {
+    let times = [&times["voided_at"], &times["marked_uncollectible_at"]];
+    times.into_iter().filter_map(Value::as_i64).min()
+}
+
+/// What went back of every payment of an invoice, and by its credit notes.
+fn back(history: &History, invoice: &str, disputes: &[Value]) -> Back {
+    let stripe = &history.world.stripe;
+    let mut back = Back::default();
+    for payment in history.list("/v1/invoice_payments", &format!("invoice={invoice}")) {
+        let Some(intent) = payment["payment"]["payment_intent"].as_str() else { continue };
+        let (status, amount) = stripe.look(intent, |intent| {
+            (intent["status"].as_str().unwrap_or_default().to_owned(), number(&intent["amount"]))
+        });
+        back.is_processing |= status == "processing";
+        if status != "succeeded" {
+            continue;
+        }
+        back.received += amount;
+        for refund in history.list("/v1/refunds", &format!("payment_intent={intent}")) {
+            let failed = refund["status"] == "failed" || refund["status"] == "canceled";
+            back.returned += if failed { 0 } else { number(&refund["amount"]) };
+        }
+        for dispute in disputes.iter().filter(|d| d["payment_intent"] == intent) {
+            let amount = number(&dispute["amount"]);
+            match dispute["status"].as_str().unwrap_or_default() {
+                "lost" => back.lost += amount,
+                "needs_response" | "under_review" => back.held += amount,
+                _ => {}
+            }
+        }
+    }
+    for note in history.list("/v1/credit_notes", &format!("invoice={invoice}")) {
+        if note["status"] == "issued" {
+            let transaction = note["customer_balance_transaction"].as_str().unwrap_or_default();
+            let to_balance = stripe.look(transaction, |moved| -number(&moved["amount"]));
+            back.returned += to_balance + number(&note["out_of_band_amount"]);
+        }
+    }
+    back
+}
+
+fn number(value: &Value) -> i64 {
+    value.as_i64().unwrap_or_default()
+}
