@@ -79,7 +79,7 @@ async fn open_held(app: &App, lease: &Lease, wanted: &Wanted) -> Result<String> 
         refuse_a_second(app, &lease.customer_id).await?;
         customer = load(app, &lease.customer_id).await?;
     }
-    let ensured = stripe_customer::ensure(app, lease, &customer).await?;
+    let ensured = Box::pin(stripe_customer::ensure(app, lease, &customer)).await?;
     if customer.stripe_customer_id.is_none() && ensured.existed {
         // It may have a subscription, from before a backup was restored.
         sync::sync_held(app, lease).await?;

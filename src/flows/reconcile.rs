@@ -154,7 +154,7 @@ pub async fn everybody(
         last = Some(newest.clone());
         compare_each(app, page, mode, at_once, &mut report, &progress).await;
     }
-    find_unknown_buyers(app, mode, &mut report).await?;
+    Box::pin(find_unknown_buyers(app, mode, &mut report)).await?;
     count(&report);
     if mode == Mode::Apply {
         note(app, &report).await?;
@@ -172,7 +172,7 @@ pub async fn again(app: &App, report: &mut Report) -> Result<()> {
         list_missed(app, Mode::Apply, report).await?;
     }
     if report.buyers_error.is_some() {
-        find_unknown_buyers(app, Mode::Apply, report).await?;
+        Box::pin(find_unknown_buyers(app, Mode::Apply, report)).await?;
     }
     let left_out = std::mem::take(&mut report.failed);
     let before = left_out.len();

@@ -58,7 +58,7 @@ async fn sync_alone(
     mode: Mode,
 ) -> Result<SyncReport> {
     let lease = Lease::take(app, customer_id).await?;
-    lease.during(app, sync_leased(app, &lease, events, mode)).await
+    lease.during(app, Box::pin(sync_leased(app, &lease, events, mode))).await
 }
 
 /// Brings a customer who fetches a license in line with Stripe, if a webhook may be missing: a
@@ -99,7 +99,8 @@ pub(super) async fn catch_up(
 
 /// Brings a customer in line with Stripe, for a flow that holds the lease already.
 pub(super) async fn sync_held(app: &App, lease: &Lease) -> Result<SyncReport> {
-    sync_leased(app, lease, &[], Mode::Apply).await
+    // Boxed: its callers' futures stay small enough for a thread's stack.
+    Box::pin(sync_leased(app, lease, &[], Mode::Apply)).await
 }
 
 async fn sync_leased(
@@ -115,7 +116,7 @@ async fn sync_leased(
     let stripe_id = match &customer.stripe_customer_id {
         Some(id) => id.clone(),
         None if events.iter().any(LeasedEvent::asks_for_stripe_customer) => {
-            stripe_customer::ensure(app, lease, &customer).await?.id
+            Box::pin(stripe_customer::ensure(app, lease, &customer)).await?.id
         }
         None => {
             settle::nothing(app, lease, events).await?;
@@ -125,7 +126,7 @@ async fn sync_leased(
     let is_said_deleted = events.iter().any(|event| event.says_deleted(&stripe_id));
     let fetched = fetch(app, customer, stripe_id, &orders, mode, is_said_deleted).await?;
     app.fail_points.reach(Place::SyncFetched);
-    settle::settle(app, lease, &fetched, events, mode).await
+    Box::pin(settle::settle(app, lease, &fetched, events, mode)).await
 }
 
 /// Fetches everything that Stripe says about a customer, and first sends Stripe a changed name or
