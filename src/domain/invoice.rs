@@ -79,9 +79,7 @@ impl MoneyBack {
         let is_all =
             |amount: i64| amount.saturating_mul(100) >= paid.saturating_mul(100 - EXCHANGE_PERCENT);
         let returned = refunded.saturating_add(dispute_lost);
-        if dispute_lost > 0 && is_all(dispute_lost) {
-            Payment::DisputeLost
-        } else if refunded > 0 && refunded_all {
+        if refunded > 0 && refunded_all {
             Payment::Refunded
         } else if dispute_lost > 0 && is_all(returned) {
             Payment::DisputeLost

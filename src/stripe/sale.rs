@@ -1,6 +1,6 @@
 //! The calls of a sale: Stripe customers, Checkout sessions, the portal, and purchases.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -223,7 +223,7 @@ impl Stripe {
         id: &StripeCustomerId,
         invoices: &[WireInvoice],
         since: Option<i64>,
-    ) -> Answer<HashMap<PaymentIntentId, PaymentFacts>> {
+    ) -> Answer<BTreeMap<PaymentIntentId, PaymentFacts>> {
         let mut query =
             vec![field("customer", id.as_str()), field("expand[]", "data.latest_charge")];
         query.extend(since.map(|since| field("created[gte]", since.to_string())));
@@ -247,7 +247,8 @@ impl Stripe {
                 intent.latest_charge = self.known(&format!("/charges/{id}"), Vec::new()).await?;
             }
         }
-        let mut payments: HashMap<_, _> =
+        // In the order of their ids, so that the calls below are made in one order.
+        let mut payments: BTreeMap<_, _> =
             found.into_iter().filter_map(WirePaymentIntent::into_domain).collect();
         for (intent, facts) in payments.iter_mut().filter(|(_, facts)| facts.is_disputed) {
             let query = vec![field("payment_intent", intent.as_str())];

@@ -2,7 +2,7 @@
 //! but the id may be missing, so that an object without a field that we do not need still works.
 //! The calls are in [`super`].
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -260,7 +260,7 @@ impl WireInvoice {
     /// `subscriptions` are the customer's.
     pub fn into_domain(
         self,
-        payments: &HashMap<PaymentIntentId, PaymentFacts>,
+        payments: &BTreeMap<PaymentIntentId, PaymentFacts>,
         credited_later: i64,
         subscriptions: &[Subscription],
     ) -> Option<Invoice> {
@@ -359,7 +359,7 @@ impl WireInvoice {
     /// Returns what became of all its payments together, in whatever order they are listed.
     fn payment(
         &self,
-        payments: &HashMap<PaymentIntentId, PaymentFacts>,
+        payments: &BTreeMap<PaymentIntentId, PaymentFacts>,
         credited_later: i64,
     ) -> Payment {
         if self.status.as_deref() != Some("paid") {

@@ -62,7 +62,7 @@ const HELD_SECONDS: i64 = 40;
 const ON_THE_WAY: [&str; 6] = ["webhook", "inbox", "lease", "sync", "settle", "mail"];
 
 /// And what it does not: nobody's events, and those of somebody who is not linked.
-const OFF_THE_WAY: [&str; 2] = ["inbox.foreign", "settle.nothing"];
+const OFF_THE_WAY: [&str; 3] = ["webhook.ignored", "inbox.foreign", "settle.nothing"];
 
 /// Where the license is written already.
 const EFFECT_WRITTEN: [&str; 5] =
