@@ -116,9 +116,16 @@ async fn count(app: &App, mut stopped: watch::Receiver<()>) {
 
 /// Compares everybody with Stripe at the start and once a day, whatever the events said.
 async fn compare_daily(app: &App, mut stopped: watch::Receiver<()>) {
+    let mut is_first = true;
     loop {
+        let compare = async {
+            if std::mem::take(&mut is_first) {
+                return reconcile::at_start(app).await;
+            }
+            reconcile::everybody(app, Mode::Apply, reconcile::AT_ONCE, |_| {}).await
+        };
         let compared = tokio::select! {
-            compared = reconcile::everybody(app, Mode::Apply, reconcile::AT_ONCE, |_| {}) => compared,
+            compared = compare => compared,
             _ = stopped.changed() => return,
         };
         let (pause, unfinished) = match compared {

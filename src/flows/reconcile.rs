@@ -142,6 +142,25 @@ pub async fn everybody(
     at_once: usize,
     progress: impl Fn(usize),
 ) -> Result<Report> {
+    compare_all(app, mode, at_once, true, progress).await
+}
+
+/// Does the same when the server starts. On a new installation it makes no call to Stripe.
+///
+/// # Errors
+/// As [`everybody`].
+pub async fn at_start(app: &App) -> Result<Report> {
+    let is_new = is_new_installation(app).await?;
+    compare_all(app, Mode::Apply, AT_ONCE, !is_new, |_| {}).await
+}
+
+async fn compare_all(
+    app: &App,
+    mode: Mode,
+    at_once: usize,
+    finds_buyers: bool,
+    progress: impl Fn(usize),
+) -> Result<Report> {
     let mut report = Report::default();
     let mut last: Option<CustomerId> = None;
     loop {
@@ -154,7 +173,7 @@ pub async fn everybody(
         last = Some(newest.clone());
         compare_each(app, page, mode, at_once, &mut report, &progress).await;
     }
-    if last.is_some() || has_something_to_compare(app).await? {
+    if last.is_some() || finds_buyers {
         Box::pin(find_unknown_buyers(app, mode, &mut report)).await?;
     }
     count(&report);
@@ -164,14 +183,10 @@ pub async fn everybody(
     Ok(report)
 }
 
-/// Whether this is not a new installation: an unknown buyer or an earlier comparison is on record. A
-/// new one without a linked customer makes no call to Stripe at its start.
-///
-/// # Errors
-/// A failure of the database.
-async fn has_something_to_compare(app: &App) -> Result<bool> {
+/// Whether no unknown buyer and no earlier comparison is on record.
+async fn is_new_installation(app: &App) -> Result<bool> {
     let mut tx = app.store.read().await?;
-    Ok(tx.count_unknown_buyers().await? > 0 || self::last(&mut tx).await?.is_some())
+    Ok(tx.count_unknown_buyers().await? == 0 && self::last(&mut tx).await?.is_none())
 }
 
 /// Looks once more at what a comparison that repairs could not do: who was left out, and what could not be
