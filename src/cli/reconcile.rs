@@ -63,7 +63,7 @@ impl Reconcile {
             ))?;
         }
         if let Some(error) = &report.buyers_error {
-            eprintln!("error: the subscriptions of the account cannot be listed: {error}");
+            complain(format_args!("the subscriptions of the account cannot be listed: {error}"));
         }
         for failed in &report.failed {
             complain(format_args!("{}: {}", failed.customer_id, failed.error));
