@@ -211,6 +211,7 @@ async fn schemathesis_finds_nothing() {
         ("LICENTIA_STRIPE__SECRET_KEY", sandbox.secret_key()),
         ("LICENTIA_STRIPE__API_URL", sandbox.url()),
         ("LICENTIA_STRIPE__WEBHOOK_SECRET", "whsec_1"),
+        ("LICENTIA_TRUSTED_PROXIES", "127.0.0.1"),
     ])
     .await;
     let mut command = Command::new(oracles().join(".venv/bin/schemathesis"));
