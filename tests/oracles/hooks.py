@@ -2,7 +2,6 @@
 license of the same customer, and the admin key that it was given."""
 
 import os
-import random
 import time
 import uuid
 
@@ -35,8 +34,9 @@ class Session:
         while True:
             request = {"email": f"{uuid.uuid4()}@example.com", "password": "SecurePass123"}
             # Each from another address: one address may sign up ten times, then once a minute.
-            network, host = divmod(random.getrandbits(17), 256)
-            address = {"X-Forwarded-For": f"198.{18 + network // 256}.{network % 256}.{host}"}
+            # Not by `random`, which is seeded here, so that addresses would repeat.
+            low, middle, high = os.urandom(3)
+            address = {"X-Forwarded-For": f"198.{18 + high % 2}.{middle}.{low}"}
             answer = requests.post(f"{base}/api/customers/signup", json=request, headers=address)
             if answer.status_code == 201:
                 self.license = answer.json()["license"]["token"]
