@@ -23,7 +23,7 @@ use crate::settings::Section;
 
 pub use email::{EmailConfig, Encryption, SmtpServer};
 pub use origin::Origin;
-pub use stripe::{CreateCustomer, Mode, StripeConfig};
+pub use stripe::{CreateCustomer, StripeConfig, StripeMode};
 
 /// The configuration file that is read when it is there and no other is named.
 pub const DEFAULT_FILE: &str = "licentia.toml";
@@ -400,8 +400,8 @@ mod tests {
             load(&named).map_err(|error| error.to_string())
         };
         let mode = |key: &str| set(&[("SECRET_KEY", key)]).unwrap().stripe.unwrap().mode;
-        assert_eq!(mode("sk_test_1"), Mode::Test);
-        assert_eq!(mode("rk_live_1"), Mode::Live);
+        assert_eq!(mode("sk_test_1"), StripeMode::Test);
+        assert_eq!(mode("rk_live_1"), StripeMode::Live);
         for (settings, expected) in [
             (&[("SECRET_KEY", "pk_test_canary")][..], "use an API key of Stripe's"),
             (&[("SECRET_KEY", "sk_test_")], "use an API key of Stripe's"),

@@ -17,7 +17,7 @@ use clap::Args;
 
 use super::log::Log;
 use super::{NO, print, serve, wait};
-use crate::config::{Config, Mode};
+use crate::config::{Config, StripeMode};
 use crate::error::{Error, Result};
 use customer::{Customer, PASSWORD};
 use stage::Stage;
@@ -85,7 +85,7 @@ impl Demo {
 /// A demo is played where real money is not, and where nobody else can reach it.
 fn must_be_harmless(config: &Config) -> Result<()> {
     let mut problems = Vec::new();
-    if config.stripe.as_ref().is_some_and(|stripe| stripe.mode == Mode::Live) {
+    if config.stripe.as_ref().is_some_and(|stripe| stripe.mode == StripeMode::Live) {
         problems.push(
             "`stripe.secret_key` is a live key, and the demo does not run beside one: unset it \
              (LICENTIA_STRIPE__SECRET_KEY), or run the demo elsewhere"

@@ -13,7 +13,7 @@ use super::log::Log;
 use super::{wait, write_out};
 use crate::app::{App, Files};
 use crate::clock::SystemClock;
-use crate::config::{Config, Mode};
+use crate::config::{Config, StripeMode};
 use crate::error::{Error, Result};
 use crate::http;
 use crate::random::Random;
@@ -64,7 +64,7 @@ async fn serve(config: &Config) -> Result<()> {
              of; `licentia stripe setup` makes the endpoint and shows its secret"
         );
     }
-    let elsewhere = config.stripe.as_ref().filter(|stripe| stripe.mode == Mode::Live);
+    let elsewhere = config.stripe.as_ref().filter(|stripe| stripe.mode == StripeMode::Live);
     if let Some(url) = elsewhere.and_then(|stripe| stripe.api_url.as_ref()) {
         tracing::warn!(
             "live calls to Stripe go to {url} (`stripe.api_url`): who answers there gets the key, and \

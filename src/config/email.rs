@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::{Host, Url};
 
 use super::Origin;
-use crate::mailer::Sender;
+use crate::domain::contact::Sender;
 use crate::settings::Section;
 
 /// Every form of `email.smtp_url`.

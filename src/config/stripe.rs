@@ -13,14 +13,14 @@ const MAX_WEBHOOK_SECRETS: usize = 8;
 
 /// Whether real money moves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
+pub enum StripeMode {
     /// It does not.
     Test,
     /// It does.
     Live,
 }
 
-impl Mode {
+impl StripeMode {
     /// What a key says of itself: `sk_test_…`, `sk_live_…`, and the same with `rk_` for a
     /// restricted one.
     fn of_key(key: &str) -> Option<Self> {
@@ -34,7 +34,7 @@ impl Mode {
     }
 }
 
-impl fmt::Display for Mode {
+impl fmt::Display for StripeMode {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Test => "test",
@@ -43,7 +43,7 @@ impl fmt::Display for Mode {
     }
 }
 
-impl FromStr for Mode {
+impl FromStr for StripeMode {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -83,7 +83,7 @@ pub struct StripeConfig {
     /// The API key, `sk_test_…` or `sk_live_…`. A secret.
     pub secret_key: SecretString,
     /// Whether real money moves. Default what the key says; if it is set, the key must agree.
-    pub mode: Mode,
+    pub mode: StripeMode,
     /// The secrets of the webhook endpoint, `whsec_…`, several while one is rolled. Secrets.
     pub webhook_secrets: Vec<SecretString>,
     /// Where the API is, without `/v1/`. Default Stripe itself.
@@ -95,7 +95,7 @@ pub struct StripeConfig {
 impl StripeConfig {
     pub(super) fn read(mut section: Section) -> Option<Self> {
         let key = section.secret("secret_key");
-        let wanted = section.parsed::<Mode>("mode");
+        let wanted = section.parsed::<StripeMode>("mode");
         let webhook_secrets = webhook_secrets(&mut section);
         let api_url = api_url(&mut section);
         let create_customer = section.parsed("create_customer").unwrap_or_default();
@@ -107,7 +107,7 @@ impl StripeConfig {
             }
             return None;
         };
-        let Some(mode) = Mode::of_key(secret_key.expose_secret()) else {
+        let Some(mode) = StripeMode::of_key(secret_key.expose_secret()) else {
             let advice = "use an API key of Stripe's: sk_test_…, sk_live_…, rk_test_… or rk_live_…";
             section.problem("secret_key", advice);
             return None;

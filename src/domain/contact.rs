@@ -111,6 +111,84 @@ impl fmt::Display for DisplayName {
 
 text_columns!(DisplayName);
 
+/// The sender of mails, like `Acme Licenses <licenses@acme.example>`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sender {
+    name: Option<DisplayName>,
+    local_part: String,
+    domain: String,
+}
+
+impl Sender {
+    /// Returns `licenses@` and the host, or `licenses@localhost` without one.
+    #[must_use]
+    pub fn of(host: Option<String>) -> Self {
+        Self {
+            name: "Licentia".parse().ok(),
+            local_part: "licenses".to_owned(),
+            domain: host.unwrap_or_else(|| "localhost".into()),
+        }
+    }
+
+    /// Returns the name beside the address, if there is one.
+    #[must_use]
+    pub fn name(&self) -> Option<&DisplayName> {
+        self.name.as_ref()
+    }
+
+    /// Returns the part of the address before the `@`.
+    #[must_use]
+    pub fn local_part(&self) -> &str {
+        &self.local_part
+    }
+
+    /// Returns the part of the address after the `@`: a host name or an IP address.
+    #[must_use]
+    pub fn domain(&self) -> &str {
+        &self.domain
+    }
+}
+
+impl fmt::Display for Sender {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, local_part, domain } = self;
+        match name {
+            Some(name) => write!(formatter, "{name} <{local_part}@{domain}>"),
+            None => write!(formatter, "{local_part}@{domain}"),
+        }
+    }
+}
+
+impl FromStr for Sender {
+    type Err = InvalidSender;
+
+    /// Accepts `name@host`, `Name <name@host>` and `"Name" <name@host>`. Unlike [`Email`], the
+    /// host may be a single label or an address literal.
+    fn from_str(text: &str) -> Result<Self, InvalidSender> {
+        let text = text.trim();
+        let (name, address) = match text.strip_suffix('>').and_then(|text| text.rsplit_once('<')) {
+            Some((name, address)) => (name.trim(), address),
+            None => ("", text),
+        };
+        let quoted = name.strip_prefix('"').and_then(|name| name.strip_suffix('"'));
+        let name = quoted.unwrap_or(name);
+        let name = match name.is_empty() {
+            true => None,
+            false => Some(name.parse().map_err(|_| InvalidSender)?),
+        };
+        let options = Options::default().without_display_text();
+        let parsed =
+            EmailAddress::parse_with_options(address, options).map_err(|_| InvalidSender)?;
+        let (local_part, domain) = (parsed.local_part().to_owned(), parsed.domain().to_owned());
+        Ok(Self { name, local_part, domain })
+    }
+}
+
+/// A text that is not a sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("use an address, like \"Acme Licenses <licenses@acme.example>\"")]
+pub struct InvalidSender;
+
 /// Control characters (they could end a mail header), and the marks that reverse or hide text.
 fn breaks_a_line_or_hides(character: char) -> bool {
     character.is_control()
@@ -158,6 +236,25 @@ mod tests {
         let email: Email = "Ada.Lovelace@Example.COM".parse().unwrap();
         assert_eq!(email.as_str(), "ada.lovelace@example.com");
         assert_eq!(format!("{email:?}"), "Email(…@example.com)");
+    }
+
+    #[test]
+    fn a_sender_is_an_address_with_or_without_a_name() {
+        for (text, name, shown) in [
+            ("licenses@acme.example", None, "licenses@acme.example"),
+            ("<licenses@acme.example>", None, "licenses@acme.example"),
+            (" Acme <a@acme.example> ", Some("Acme"), "Acme <a@acme.example>"),
+            ("\"Acme, Inc.\" <a@localhost>", Some("Acme, Inc."), "Acme, Inc. <a@localhost>"),
+            ("Acmé<a@[127.0.0.1]>", Some("Acmé"), "Acmé <a@[127.0.0.1]>"),
+        ] {
+            let sender: Sender = text.parse().unwrap();
+            assert_eq!(sender.name().map(DisplayName::as_str), name, "{text}");
+            assert_eq!(sender.to_string(), shown);
+        }
+        for wrong in ["", "Acme", "Acme <a>", "Acme <a@b.example", "A\r\nB <a@b.example>", "a b@c"]
+        {
+            assert_eq!(wrong.parse::<Sender>(), Err(InvalidSender), "{wrong:?}");
+        }
     }
 
     #[test]

@@ -16,12 +16,12 @@ use super::client::Client;
 use crate::app::App;
 use crate::cli::serve;
 use crate::clock::Clock;
-use crate::config::{Config, CreateCustomer, EmailConfig, Mode, Origin, StripeConfig};
+use crate::config::{Config, CreateCustomer, EmailConfig, Origin, StripeConfig, StripeMode};
+use crate::domain::contact::Sender;
 use crate::domain::plan::{Catalog, Interval};
 use crate::domain::time::Timestamp;
 use crate::domain::webhook::EVENT_TYPES;
 use crate::error::{Error, Result};
-use crate::mailer::Sender;
 use crate::plans;
 use crate::random::Random;
 
@@ -183,7 +183,7 @@ fn config(
         },
         stripe: Some(StripeConfig {
             secret_key: sandbox.secret_key().into(),
-            mode: Mode::Test,
+            mode: StripeMode::Test,
             webhook_secrets: vec![webhook_secret.into()],
             api_url: Some(api_url),
             create_customer: CreateCustomer::default(),
