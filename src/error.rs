@@ -103,8 +103,8 @@ errors! {
     AlreadySubscribed => AlreadySubscribed,
     /// A checkout was completed, and its payment is still pending at the bank.
     #[error(
-        "the payment of the last checkout is pending; a bank debit takes days. The license is mailed \
-         when it succeeds; if it fails, open another checkout"
+        "the payment of the last checkout is pending; a bank debit takes days. The license is \
+         mailed when it succeeds; if it fails, open another checkout"
     )]
     PaymentUnderWay => PaymentUnderWay,
     /// No Stripe account is configured.

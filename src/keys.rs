@@ -113,7 +113,8 @@ impl KeyRing {
         let _one_at_a_time = files::lock(&config.keys_dir)?;
         if Self::load(config)?.is_none() {
             let path = Self::generate(config, now, random)?;
-            tracing::info!(path = %path.display(), "generated the first signing key; keep a backup");
+            let path = path.display();
+            tracing::info!(%path, "generated the first signing key; keep a backup");
         }
         Ok(())
     }

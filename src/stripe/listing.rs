@@ -1,4 +1,5 @@
-//! The calls that list the whole account: every customer, and everything that is live.
+//! The calls that list the whole account: all Stripe customers and all live subscriptions. The
+//! calls for a single customer are in `sale.rs`.
 
 use super::wire::{Identified, Link, WireCustomer, WireSubscription};
 use super::{Answer, Stripe, field};
@@ -8,38 +9,40 @@ use crate::domain::stripe_ids::StripeCustomerId;
 use crate::domain::subscription::Subscription;
 use crate::fail_point::FailPoint;
 
-/// Pages that are read of the whole account: half a million customers, in half an hour.
+/// The most pages of such a list: half a million customers, in half an hour.
 const MAX_PAGES: usize = 5000;
 
 impl Stripe {
-    /// Every customer of the account, deleted ones not. `progress` is told how many so far.
+    /// Returns every customer of the account, except deleted ones. `progress` gets the count so
+    /// far.
     pub async fn every_customer(&self, progress: impl Fn(usize)) -> Answer<Vec<Theirs>> {
         let mut all = Vec::new();
         let take = |page: Vec<WireCustomer>| {
             all.extend(page.into_iter().filter_map(WireCustomer::into_domain));
             progress(all.len());
         };
-        self.each("/customers", Vec::new(), MAX_PAGES, |found| &found.id, take).await?;
+        self.each("/customers", Vec::new(), MAX_PAGES, |customer| &customer.id, take).await?;
         Ok(all)
     }
 
-    /// Every subscription of the account that was not canceled, and whose it is, a page at a time.
+    /// Passes every subscription of the account that was not canceled to `take`, with its customer.
     pub async fn every_subscription(
         &self,
         mut take: impl FnMut(StripeCustomerId, Subscription),
     ) -> Answer<()> {
         let each = |page: Vec<WireSubscription>| {
-            for mut found in page {
-                let whose = found.customer.take().as_ref().map(Link::id).map(str::parse);
-                if let (Some(Ok(whose)), Some(found)) = (whose, found.into_domain()) {
-                    take(whose, found);
+            for mut subscription in page {
+                let customer = subscription.customer.take().as_ref().map(Link::id).map(str::parse);
+                let subscription = subscription.into_domain();
+                if let (Some(Ok(customer)), Some(subscription)) = (customer, subscription) {
+                    take(customer, subscription);
                 }
             }
         };
-        self.each("/subscriptions", Vec::new(), MAX_PAGES, |found| &found.id, each).await
+        self.each("/subscriptions", Vec::new(), MAX_PAGES, |listed| &listed.id, each).await
     }
 
-    /// Writes into a customer's metadata who they are here.
+    /// Sets `metadata.customer_id` of a Stripe customer.
     pub async fn tag_customer(
         &self,
         id: &StripeCustomerId,
