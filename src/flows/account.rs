@@ -88,8 +88,8 @@ pub async fn update(app: &App, caller: &SignedIn, change: AccountChange) -> Resu
 /// first, so that a deleted customer is not charged.
 ///
 /// # Errors
-/// [`Error::Stripe`] when a subscription could not be canceled: then nothing is deleted. A failure of
-/// the database.
+/// [`Error::Stripe`] when a subscription could not be canceled: then nothing is deleted. A failure
+/// of the database.
 pub async fn delete(app: &App, caller: &SignedIn) -> Result<()> {
     let customer_id = caller.customer.customer_id.clone();
     if app.stripe.is_none() && caller.customer.stripe_customer_id.is_none() {

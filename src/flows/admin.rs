@@ -92,8 +92,8 @@ pub async fn recognise(app: &App, sent: &str) -> Result<StoredAdminKey> {
 /// audited is not permitted. `target` is the object of the operation.
 ///
 /// # Errors
-/// [`Error::InsufficientScope`], [`Error::Unauthenticated`] when the key was revoked in the meantime,
-/// or a failure of the database.
+/// [`Error::InsufficientScope`], [`Error::Unauthenticated`] when the key was revoked in the
+/// meantime, or a failure of the database.
 pub async fn permit(
     app: &App,
     key: &StoredAdminKey,

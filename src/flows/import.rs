@@ -48,8 +48,8 @@ pub struct Skipped {
 /// account are skipped, so the import can be repeated.
 ///
 /// # Errors
-/// [`Error::Setup`] with every problem: no customer was imported. [`Error::Stripe`] or a failure of the
-/// database: some customers may have been imported, and another run imports the rest.
+/// [`Error::Setup`] with every problem: no customer was imported. [`Error::Stripe`] or a failure of
+/// the database: some customers may have been imported, and another run imports the rest.
 pub async fn customers(
     app: &App,
     file: CustomerFile,

@@ -201,8 +201,8 @@ pub async fn history(
 /// one is due; otherwise nothing is written.
 ///
 /// # Errors
-/// [`Error::InvalidLicense`], [`Error::LicenseEnded`], [`Error::LicenseRevoked`], or a failure of the
-/// database.
+/// [`Error::InvalidLicense`], [`Error::LicenseEnded`], [`Error::LicenseRevoked`], or a failure of
+/// the database.
 pub async fn refresh(app: &App, token: &str) -> Result<IssuedLicense> {
     let now = app.now();
     let license_id = authentic(app, token, now).await?;

@@ -50,8 +50,8 @@ pub struct SignedIn {
 /// Opens a login session for a customer with the right password. Returns both.
 ///
 /// # Errors
-/// [`Error::InvalidCredentials`]. An unknown address and a wrong password give the same error in the
-/// same time.
+/// [`Error::InvalidCredentials`]. An unknown address and a wrong password give the same error in
+/// the same time.
 pub async fn login(
     app: &App,
     email: Option<Email>,

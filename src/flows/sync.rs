@@ -38,8 +38,8 @@ const MAX_SESSIONS: usize = 10;
 /// Syncs a customer, and marks the events that caused it as done.
 ///
 /// # Errors
-/// [`Error::Stripe`], [`Error::Busy`], or a failure of the database. Then nothing was written, and no
-/// event is done.
+/// [`Error::Stripe`], [`Error::Busy`], or a failure of the database. Then nothing was written, and
+/// no event is done.
 pub async fn sync(app: &App, customer_id: &CustomerId, events: &[LeasedEvent]) -> Result<()> {
     sync_alone(app, customer_id, events, Mode::Apply).await.map(drop)
 }

@@ -59,8 +59,9 @@ impl Stripe {
 
     /// Returns the webhook endpoint with this URL, if there is one.
     pub async fn find_endpoint(&self, url: &str) -> Answer<Option<Endpoint>> {
-        let id = |endpoint: &WireEndpoint| endpoint.id.as_str();
-        let endpoints = self.all("/webhook_endpoints", Vec::new(), id).await?;
+        let endpoints = self
+            .all("/webhook_endpoints", Vec::new(), |listed: &WireEndpoint| listed.id.as_str())
+            .await?;
         let endpoint = endpoints.into_iter().find(|endpoint| endpoint.url == url);
         Ok(endpoint.map(|endpoint| Endpoint { id: endpoint.id, secret: None }))
     }
