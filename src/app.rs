@@ -1,4 +1,4 @@
-//! Everything a flow needs, in one place, and how it starts.
+//! The app: everything that a flow needs, and how it starts. It decides nothing about customers.
 
 use std::sync::Arc;
 
@@ -14,13 +14,13 @@ use crate::error::{Error, Result};
 use crate::fail_point::{FailPoints, Place};
 use crate::intake::Intake;
 use crate::keys::KeyRing;
-use crate::looks::Looks;
 use crate::mailer::Mailer;
 use crate::passwords::Passwords;
 use crate::plans;
 use crate::random::Random;
 use crate::store::{IfMissing, Store};
 use crate::stripe::Stripe;
+use crate::sync_limit::SyncLimit;
 use crate::tasks::Tasks;
 
 /// The running service. Cheap to clone.
@@ -33,66 +33,66 @@ pub struct Parts {
     pub store: Store,
     /// The signing keys.
     pub keys: KeyRing,
-    /// What the server itself verifies licenses with: the keys that it publishes. Whoever they
-    /// were issued by, under whatever URL, these keys are ours.
+    /// The published keys, with which the server itself verifies licenses. Any issuer is accepted:
+    /// the server's URL may have changed since.
     pub trusted: KeySet,
-    /// The key set as JSON, as it is published.
+    /// The published key set, as JSON.
     pub jwks: Bytes,
-    /// What is sold.
+    /// The plans.
     pub plans: Catalog,
     /// The `iss` of every license.
     pub issuer: String,
-    /// Where mails go.
+    /// The mailer.
     pub mailer: Mailer,
-    /// Told when something was written into the outbox.
+    /// Notified when a mail was added to the outbox.
     pub mail_due: Notify,
-    /// The account at Stripe; none sells nothing.
+    /// The Stripe account. Without one, nothing is sold.
     pub stripe: Option<Stripe>,
-    /// Where checkout and portal may return to; the first is the server's own.
+    /// The origins that checkout and portal may return to; the first is the server's own.
     pub return_origins: Vec<Origin>,
-    /// Takes webhooks in.
+    /// The webhook deliveries that wait to be stored.
     pub intake: Intake,
-    /// When customers last made us look at Stripe.
-    pub looks: Looks,
-    /// Told when something was written into the inbox.
+    /// Limits the syncs that customers cause.
+    pub sync_limit: SyncLimit,
+    /// Notified when an event was added to the inbox.
     pub events_due: Notify,
     /// Password hashing.
     pub passwords: Passwords,
-    /// The time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// Randomness.
+    /// The random generator.
     pub random: Random,
-    /// Work that goes on when whoever asked for it hangs up.
+    /// Work that continues after its caller has disconnected.
     pub tasks: Tasks,
-    /// Where it may die, in a test.
+    /// The fail points of tests.
     pub fail_points: FailPoints,
 }
 
-/// What is around an [`App`] and shared with others, or stood in for by a double.
+/// The parts of an [`App`] that are shared with others, or replaced by doubles in tests.
 pub struct Surroundings {
     /// The database.
     pub store: Store,
-    /// The account at Stripe, if there is one.
+    /// The Stripe account, if there is one.
     pub stripe: Option<Stripe>,
-    /// Where mails go.
+    /// The mailer.
     pub mailer: Mailer,
     /// Password hashing.
     pub passwords: Passwords,
-    /// The time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// Randomness.
+    /// The random generator.
     pub random: Random,
-    /// Work that goes on when whoever asked for it hangs up.
+    /// Work that continues after its caller has disconnected.
     pub tasks: Tasks,
-    /// Where it may die, in a test.
+    /// The fail points of tests.
     pub fail_points: FailPoints,
 }
 
 impl Surroundings {
-    /// The real ones, as configured.
+    /// Returns the real surroundings for a configuration.
     ///
     /// # Errors
-    /// [`Error::Setup`] when what is configured cannot be.
+    /// [`Error::Setup`] when the Stripe key or the mail server's name cannot be used.
     pub fn real(
         config: &Config,
         store: Store,
@@ -114,16 +114,16 @@ impl Surroundings {
 }
 
 impl App {
-    /// For the server: opens the database, brings its schema up, loads the plans and the keys, and
-    /// makes the first key when there is none and never was.
+    /// Starts the app of a server: opens and migrates the database, loads the plans and the keys,
+    /// and generates the first key if no license was ever issued.
     ///
     /// # Errors
-    /// [`Error::Setup`] with what must be mended before the server can run.
+    /// [`Error::Setup`] with everything that must be corrected first.
     pub async fn start(config: &Config, clock: Arc<dyn Clock>, random: Random) -> Result<Self> {
         Files::read(config)?.start(config, clock, random).await
     }
 
-    /// For an operator's command: uses what is there, and makes nothing.
+    /// Opens the app for an operator's command. It creates nothing.
     ///
     /// # Errors
     /// [`Error::Setup`] when the database, its newest schema, or a key is missing.
@@ -135,13 +135,13 @@ impl App {
             let directory = config.keys_dir.display();
             Error::setup(format!(
                 "there is no signing key in {directory}; `licentia keys generate` or \
-                 `licentia serve` makes it"
+                 `licentia serve` creates one"
             ))
         })?;
         Self::new(config, plans, keys, Surroundings::real(config, store, clock, random)?)
     }
 
-    /// Of these parts.
+    /// Returns an app of these parts.
     ///
     /// # Errors
     /// [`Error::Internal`] when our own key set does not parse, which must not happen.
@@ -168,7 +168,7 @@ impl App {
             stripe: around.stripe,
             return_origins: own.into_iter().chain(config.return_origins.clone()).collect(),
             intake: Intake::default(),
-            looks: Looks::default(),
+            sync_limit: SyncLimit::default(),
             events_due: Notify::new(),
             passwords: around.passwords,
             clock: around.clock,
@@ -178,15 +178,15 @@ impl App {
         })))
     }
 
-    /// The account at Stripe.
+    /// Returns the Stripe account.
     ///
     /// # Errors
-    /// [`Error::BillingNotConfigured`].
+    /// [`Error::BillingNotConfigured`] when there is none.
     pub fn stripe(&self) -> Result<&Stripe> {
         self.0.stripe.as_ref().ok_or(Error::BillingNotConfigured)
     }
 
-    /// The time now.
+    /// Returns the time now.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.0.clock.now()
@@ -201,10 +201,10 @@ impl std::ops::Deref for App {
     }
 }
 
-/// The files that a server is started from.
+/// The files that an app is started from.
 pub struct Files {
     plans: Catalog,
-    /// None when there is no key yet.
+    /// `None` when there is no key yet.
     keys: Option<KeyRing>,
 }
 
@@ -212,7 +212,7 @@ impl Files {
     /// Reads the plans and the keys. Nothing is written.
     ///
     /// # Errors
-    /// [`Error::Setup`] with every problem of both at once.
+    /// [`Error::Setup`] with the problems of both.
     pub fn read(config: &Config) -> Result<Self> {
         match (plans::load(config.plans_file.as_deref()), KeyRing::load(config)) {
             (Ok(plans), Ok(keys)) => Ok(Self { plans, keys }),
@@ -243,8 +243,11 @@ impl Files {
     }
 }
 
-/// A key that is missing while licenses are in the field is never replaced silently: that would
-/// leave them all unverifiable.
+/// Returns the keys, or generates the first one.
+///
+/// # Errors
+/// [`Error::Setup`] when a key of licenses in the field is missing. A new key does not replace it
+/// silently: no license could be verified any more.
 async fn usable_keys(
     config: &Config,
     keys: Option<KeyRing>,
@@ -262,12 +265,12 @@ async fn usable_keys(
     if tx.has_licenses().await? {
         return Err(Error::setup(format!(
             "there is no signing key in {0}, but licenses were issued: restore the key files to \
-             {0} from a backup. If they are lost for good, `licentia keys generate` makes a new \
-             one, and the next start says which to revoke",
+             {0} from a backup. If they are permanently lost, run `licentia keys generate`; the \
+             next start then names the keys to revoke",
             directory.display()
         )));
     }
     KeyRing::generate_first(config, now, random)?;
     let ring = KeyRing::load(config)?;
-    ring.ok_or_else(|| Error::Internal("the key just made is not there".into()))
+    ring.ok_or_else(|| Error::Internal("the generated key is missing".into()))
 }

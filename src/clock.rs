@@ -1,5 +1,5 @@
-//! The time, as a parameter: the server reads the system's, a test sets its own, and a simulation decides
-//! who waits how long.
+//! The clock as a parameter: the server uses the system's, tests set their own, and a simulation
+//! also controls how long each wait takes.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -8,29 +8,29 @@ use futures_util::future::{BoxFuture, Either, select};
 
 use crate::domain::time::Timestamp;
 
-/// Tells the time.
+/// A clock.
 pub trait Clock: Send + Sync {
-    /// The time now.
+    /// Returns the time now.
     fn now(&self) -> Timestamp;
 
-    /// Waits, from the call on: by the machine's clock, which only a simulation does otherwise.
+    /// Waits this long, starting with the call. Only a simulation overrides it.
     fn sleep(&self, time: Duration) -> BoxFuture<'static, ()> {
         Box::pin(tokio::time::sleep(time))
     }
 }
 
-/// The machine's clock.
+/// The system's clock.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[allow(clippy::disallowed_methods)] // The one place that reads the machine's clock.
+    #[allow(clippy::disallowed_methods)] // The only place that reads the system's clock.
     fn now(&self) -> Timestamp {
         chrono::Utc::now().into()
     }
 }
 
-/// What work comes to if it takes no longer than `time`; it is ended if it does.
+/// Returns the result of the work, or `None` if it takes longer than `time`: it is then dropped.
 pub async fn within<T>(
     clock: &dyn Clock,
     time: Duration,

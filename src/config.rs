@@ -1,5 +1,5 @@
-//! The configuration: one documented struct, validated once, from a TOML file with the
-//! environment on top. Reading values is done by [`crate::settings`].
+//! The configuration: one documented struct, read and validated once from a TOML file and the
+//! environment, which overrides the file. [`crate::settings`] reads single values.
 
 mod email;
 mod orchestrator;
@@ -23,22 +23,22 @@ use crate::settings::Section;
 
 pub use email::{EmailConfig, Encryption, SmtpServer};
 pub use origin::Origin;
-pub use stripe::{CreateCustomer, Mode, StripeConfig};
+pub use stripe::{CreateCustomer, StripeConfig, StripeMode};
 
-/// The configuration file that is read when it is there and no other is named.
+/// The configuration file if no other is named. It may be missing.
 pub const DEFAULT_FILE: &str = "licentia.toml";
 
-/// The plans file that is read when it is there and no other is named.
+/// The plans file if no other is named. It may be missing.
 const DEFAULT_PLANS_FILE: &str = "plans.toml";
 
-/// What the environment's names begin with; `__` stands between levels.
+/// The prefix of environment variables. `__` separates levels.
 const PREFIX: &str = "LICENTIA_";
 
 /// The tables of settings within the configuration.
 const LEVELS: [&str; 2] = ["stripe", "email"];
 
-/// The settings that are secrets. Each may also be given as the path of a file that holds it, by
-/// the same name and `_FILE`.
+/// The secret settings. Each may also be read from a file: the variable is then named like the
+/// setting with `_FILE`, and its value is the path.
 const SECRETS: [&str; 6] = [
     "database_url",
     "signing_key",
@@ -54,41 +54,41 @@ const MAX_FILE_BYTES: u64 = 256 * 1024;
 /// The longest secret file, in bytes: an encrypted key in PEM has a few hundred.
 const MAX_SECRET_FILE_BYTES: u64 = 16 * 1024;
 
-/// Everything that can be set. Each field is the setting of the same name.
+/// All settings. Each field is the setting of the same name.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where the server listens. Default `127.0.0.1:3100`.
+    /// The address and port on which the server listens. Default `127.0.0.1:3100`.
     pub listen: SocketAddr,
-    /// The URL under which the world reaches the server, without a path. Default
-    /// `http://` and `listen`.
+    /// The URL at which clients reach the server, without a path. Default `http://` and `listen`.
     pub public_url: Origin,
     /// `sqlite://FILE` or `postgres://USER:PASSWORD@HOST/DATABASE`. Default
     /// `sqlite://licentia.db`. A secret: it may hold a password.
     pub database_url: SecretString,
     /// The directory of the signing keys. Default `keys`.
     pub keys_dir: PathBuf,
-    /// A signing key in PEM, instead of the newest one in `keys_dir`. A secret.
+    /// A signing key in PEM, in place of the newest one in `keys_dir`. A secret.
     pub signing_key: Option<SecretString>,
-    /// Opens encrypted keys, and encrypts new ones. A secret.
+    /// The passphrase that decrypts existing keys and encrypts new ones. A secret.
     pub keys_passphrase: Option<SecretString>,
-    /// What licenses call their signature: `EdDSA` (default) or `Ed25519` (RFC 9864).
+    /// The name of the signature algorithm in licenses: `EdDSA` (default) or `Ed25519` (RFC 9864).
     pub license_algorithm: Algorithm,
-    /// The plans file. Default `plans.toml` if it is there, else built-in example plans.
+    /// The plans file. Default `plans.toml` if it exists, else built-in example plans.
     pub plans_file: Option<PathBuf>,
-    /// The proxies (addresses or networks) whose `X-Forwarded-For` is believed. Default none.
+    /// The proxies (addresses or networks) whose `X-Forwarded-For` is trusted. Default none.
     pub trusted_proxies: Vec<IpNet>,
-    /// What is logged, in the syntax of `RUST_LOG`. Default `info`.
+    /// The log filter, in the syntax of `RUST_LOG`. Default `info`.
     pub log: String,
-    /// Where mails go, and their sender.
+    /// The mail server and the sender.
     pub email: EmailConfig,
-    /// The account at Stripe; none sells nothing.
+    /// The Stripe account. Without one, nothing is sold.
     pub stripe: Option<StripeConfig>,
-    /// Where checkout and portal may return to, beside `public_url`. Default none.
+    /// The origins that checkout and portal may return to, besides `public_url`. Default none.
     pub return_origins: Vec<Origin>,
 }
 
 impl Config {
-    /// Reads the file (`licentia.toml` if `file` is `None` and it is there) and the environment.
+    /// Reads the file and the environment. If `file` is `None`, `licentia.toml` is read if it
+    /// exists.
     ///
     /// # Errors
     /// [`Error::Setup`] with every problem: unknown names, wrong values, unreadable files.
@@ -120,7 +120,7 @@ impl Config {
             root.problem("database_url", "use sqlite://FILE or postgres://USER:PASSWORD@HOST/NAME");
         }
         let plans_file = root.text("plans_file").map(PathBuf::from);
-        let there = || Some(PathBuf::from(DEFAULT_PLANS_FILE)).filter(|path| path.exists());
+        let existing = || Some(PathBuf::from(DEFAULT_PLANS_FILE)).filter(|path| path.exists());
         let config = Self {
             listen,
             email: EmailConfig::read(root.section("email"), &public_url),
@@ -132,7 +132,7 @@ impl Config {
             license_algorithm: root
                 .parsed::<AlgorithmName>("license_algorithm")
                 .map_or_else(Algorithm::default, |name| name.0),
-            plans_file: plans_file.or_else(there),
+            plans_file: plans_file.or_else(existing),
             trusted_proxies: root
                 .list::<Proxy>("trusted_proxies")
                 .into_iter()
@@ -147,7 +147,8 @@ impl Config {
     }
 }
 
-/// The file's table, or what is wrong with the file. Its lines are not shown: they may hold secrets.
+/// Returns the file's table, or the problem with the file. The problem never quotes a line: it may
+/// hold a secret.
 fn read_file(file: Option<&Path>) -> std::result::Result<Table, String> {
     let path = file.unwrap_or(Path::new(DEFAULT_FILE));
     if file.is_none() && !path.exists() {
@@ -163,7 +164,8 @@ fn read_file(file: Option<&Path>) -> std::result::Result<Table, String> {
     })
 }
 
-/// Lays the environment over the file. Answers where each value came from, and what is wrong.
+/// Overrides the file's values by those of the environment. Returns the variable that each value
+/// came from, and the problems.
 fn overlay(
     table: &mut Table,
     environment: impl IntoIterator<Item = (String, String)>,
@@ -176,7 +178,7 @@ fn overlay(
         .collect();
     variables.sort();
     for (key, variable, value) in variables {
-        // As in most programs: set to nothing is not set.
+        // As in most programs, an empty variable counts as not set.
         if value.is_empty() || orchestrator::sets(&key, &value) {
             continue;
         }
@@ -185,7 +187,7 @@ fn overlay(
             let rest = key.trim_start_matches(level).to_uppercase();
             let meant = format!("{PREFIX}{}_{rest}", level.to_uppercase());
             problems.push(format!(
-                "`{variable}`: there is no such setting; two underscores stand between levels: \
+                "`{variable}`: there is no such setting; levels are separated by two underscores: \
                  did you mean {meant} (`{level}.…`)?"
             ));
             continue;
@@ -202,7 +204,7 @@ fn overlay(
                     (secret.to_owned(), content.trim_end_matches(['\r', '\n']).to_owned())
                 }
                 Err(problem) => {
-                    // Its path is not shown: it may be the secret itself, put there by mistake.
+                    // The path is not shown: it may be the secret itself, set by mistake.
                     problems.push(format!("`{secret}` ({variable}): {problem}"));
                     continue;
                 }
@@ -220,8 +222,8 @@ fn overlay(
     (origins, problems)
 }
 
-/// Sets `a.b` in a table, making the tables between. Answers whether there was room for it: `a` may
-/// be a value already.
+/// Sets `a.b` in a table, and creates the tables in between. Returns false if `a` is a value, not a
+/// table.
 fn set(table: &mut Table, key: &str, value: String) -> bool {
     let Some((section, rest)) = key.split_once('.') else {
         table.insert(key.to_owned(), Value::String(value));
@@ -400,8 +402,8 @@ mod tests {
             load(&named).map_err(|error| error.to_string())
         };
         let mode = |key: &str| set(&[("SECRET_KEY", key)]).unwrap().stripe.unwrap().mode;
-        assert_eq!(mode("sk_test_1"), Mode::Test);
-        assert_eq!(mode("rk_live_1"), Mode::Live);
+        assert_eq!(mode("sk_test_1"), StripeMode::Test);
+        assert_eq!(mode("rk_live_1"), StripeMode::Live);
         for (settings, expected) in [
             (&[("SECRET_KEY", "pk_test_canary")][..], "use an API key of Stripe's"),
             (&[("SECRET_KEY", "sk_test_")], "use an API key of Stripe's"),

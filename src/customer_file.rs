@@ -1,5 +1,5 @@
-//! Reads a CSV file of customers (RFC 4180, UTF-8), and says everything that is wrong with it at once.
-//! Importing them is [`crate::flows::import`].
+//! Reads a CSV file of customers (RFC 4180, UTF-8), and reports all problems at once. The import is
+//! in [`crate::flows::import`].
 
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -16,27 +16,27 @@ use crate::files::read_text;
 /// The largest file, in bytes: [`MAX_ROWS`] with room to spare.
 const MAX_FILE_BYTES: u64 = 32 * 1024 * 1024;
 
-/// The most rows in one file, whatever is wrong with them: they are held in memory. Who has more customers
-/// imports several files.
+/// The most rows in one file, valid or not: they are held in memory. More customers need several
+/// files.
 const MAX_ROWS: usize = 100_000;
 
-/// Problems that are kept, and shown: a hundred show what is wrong with a thousand.
+/// The most problems that are kept and shown; further ones are only counted.
 const MAX_PROBLEMS: usize = 100;
 
 /// The columns; the first is required.
 pub const COLUMNS: [&str; 5] =
     ["email", "name", "company_name", "stripe_customer_id", "email_verified"];
 
-/// What a file says.
+/// The content of a file.
 #[derive(Debug, Default)]
 pub struct CustomerFile {
-    /// The rows that can be read, each with its line.
+    /// The valid rows, each with its line number.
     pub rows: Vec<(u64, Newcomer)>,
-    /// What is wrong with the others.
+    /// The problems of the other rows.
     pub problems: Problems,
 }
 
-/// What is wrong with a file: the first few, and how many more there are.
+/// The problems of a file: the first ones, and the number of further ones.
 #[derive(Debug, Default)]
 pub struct Problems {
     kept: Vec<Problem>,
@@ -56,26 +56,26 @@ impl Extend<Problem> for Problems {
 }
 
 impl Problems {
-    /// All of them as one error, in the order of their lines.
+    /// Checks that there are no problems.
     ///
     /// # Errors
-    /// [`Error::Setup`], if there are any.
+    /// [`Error::Setup`] with the problems in the order of their lines.
     pub fn none(mut self) -> Result<()> {
         if self.kept.is_empty() {
             return Ok(());
         }
         self.kept.sort_by_key(|problem| problem.line);
-        let mut told: Vec<_> =
+        let mut problems: Vec<_> =
             self.kept.iter().map(|Problem { line, text }| format!("line {line}: {text}")).collect();
         if self.more > 0 {
-            told.push(format!("… and {} more", self.more));
+            problems.push(format!("… and {} more", self.more));
         }
-        told.push("nobody was imported; mend the file and run this again".to_owned());
-        Err(Error::Setup(told))
+        problems.push("no customer was imported; correct the file and run this again".to_owned());
+        Err(Error::Setup(problems))
     }
 }
 
-/// Something wrong with a line.
+/// A problem with a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     line: u64,
@@ -83,7 +83,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// With this line.
+    /// Returns a problem with this line.
     pub fn new(line: u64, text: impl Into<String>) -> Self {
         Self { line, text: text.into() }
     }
@@ -105,10 +105,10 @@ pub fn load(path: &Path) -> Result<CustomerFile> {
 /// # Errors
 /// As [`load`].
 pub fn parse(text: &str) -> Result<CustomerFile> {
-    // What spreadsheets write before the first column's name.
+    // Spreadsheets write a byte order mark before the first column's name.
     let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
     let first = text.lines().next().unwrap_or_default();
-    // Where the comma is the decimal point, spreadsheets write semicolons.
+    // Spreadsheets write semicolons in locales whose decimal separator is the comma.
     let delimiter = if first.contains(';') && !first.contains(',') { b';' } else { b',' };
     let mut reader =
         ReaderBuilder::new().delimiter(delimiter).flexible(true).from_reader(text.as_bytes());
@@ -125,18 +125,18 @@ pub fn parse(text: &str) -> Result<CustomerFile> {
         let line = lines.of(&record);
         match row(&columns, &record) {
             Ok(newcomer) => file.rows.push((line, newcomer)),
-            Err(wrong) => {
-                file.problems.extend(wrong.into_iter().map(|text| Problem::new(line, text)));
+            Err(problems) => {
+                file.problems.extend(problems.into_iter().map(|text| Problem::new(line, text)));
             }
         }
     }
-    file.problems.extend(repeated(&file.rows, "email", |row| Some(&row.email)));
-    let stripe_ids = repeated(&file.rows, COLUMNS[3], |row| row.stripe_customer_id.as_ref());
+    file.problems.extend(duplicates(&file.rows, "email", |row| Some(&row.email)));
+    let stripe_ids = duplicates(&file.rows, COLUMNS[3], |row| row.stripe_customer_id.as_ref());
     file.problems.extend(stripe_ids);
     Ok(file)
 }
 
-/// Counts lines: the reader's own number is that of the line end before the record.
+/// Counts lines. The CSV reader's own number is that of the line end before the record.
 struct Lines<'a> {
     text: &'a str,
     at: usize,
@@ -144,7 +144,7 @@ struct Lines<'a> {
 }
 
 impl Lines<'_> {
-    /// The line that a record begins on; records come in order.
+    /// Returns the line on which a record begins. Records must come in order.
     fn of(&mut self, record: &StringRecord) -> u64 {
         let start = record.position().map_or(0, csv::Position::byte);
         let start = usize::try_from(start).unwrap_or(usize::MAX);
@@ -157,7 +157,7 @@ impl Lines<'_> {
     }
 }
 
-/// What each column is, by the first line.
+/// Returns the columns that the first line names.
 fn columns(header: &StringRecord) -> Result<Vec<&'static str>> {
     let (mut columns, mut problems) = (Vec::new(), Vec::new());
     for name in header {
@@ -169,10 +169,12 @@ fn columns(header: &StringRecord) -> Result<Vec<&'static str>> {
             }
             Some(column) => columns.push(column),
             None => {
-                let close = |column: &&str| strsim::jaro_winkler(column, &name);
-                let closest = COLUMNS.into_iter().max_by(|a, b| close(a).total_cmp(&close(b)));
-                let hint = closest.filter(|column| close(column) > 0.8);
-                let hint = hint.map_or("remove it".to_owned(), |it| format!("is it {it:?}?"));
+                let similarity = |column: &&str| strsim::jaro_winkler(column, &name);
+                let nearest =
+                    COLUMNS.into_iter().max_by(|a, b| similarity(a).total_cmp(&similarity(b)));
+                let hint = nearest.filter(|column| similarity(column) > 0.8);
+                let hint = hint
+                    .map_or("remove it".to_owned(), |column| format!("did you mean {column:?}?"));
                 problems.push(format!("line 1: there is no column {name:?}; {hint}"));
             }
         }
@@ -183,26 +185,26 @@ fn columns(header: &StringRecord) -> Result<Vec<&'static str>> {
     if problems.is_empty() {
         return Ok(columns);
     }
-    problems.push(format!("the first line names the columns: {}", COLUMNS.join(",")));
+    problems.push(format!("the first line must name the columns: {}", COLUMNS.join(",")));
     Err(Error::Setup(problems))
 }
 
-/// One customer, or everything that is wrong with the row.
+/// Returns the customer of a row, or all problems of the row.
 fn row(
     columns: &[&'static str],
     record: &StringRecord,
 ) -> std::result::Result<Newcomer, Vec<String>> {
     if record.len() != columns.len() {
-        let (found, wanted) = (record.len(), columns.len());
+        let (found, expected) = (record.len(), columns.len());
         return Err(vec![format!(
-            "it has {found} fields instead of {wanted}; a value with a comma or a quote stands \
-             within quotes"
+            "it has {found} fields instead of {expected}; put values with a comma or a quote in \
+             quotes"
         )]);
     }
     let mut problems = Vec::new();
     let text = |column: &str| {
-        let place = columns.iter().position(|known| *known == column)?;
-        record.get(place).map(|text| text.trim_matches(' ')).filter(|text| !text.is_empty())
+        let index = columns.iter().position(|known| *known == column)?;
+        record.get(index).map(|text| text.trim_matches(' ')).filter(|text| !text.is_empty())
     };
     let email = parsed(text(COLUMNS[0]).or(Some("")), COLUMNS[0], &mut problems);
     let name = parsed(text("name"), "name", &mut problems);
@@ -223,7 +225,7 @@ fn row(
     }
 }
 
-/// A value, if there is one; a problem, if it is none.
+/// Returns the parsed value, if there is one. Adds a problem if it is invalid.
 fn parsed<T: FromStr<Err: Display>>(
     text: Option<&str>,
     column: &str,
@@ -247,13 +249,13 @@ impl FromStr for YesNo {
         match text.to_lowercase().as_str() {
             "yes" | "true" | "1" => Ok(Self(true)),
             "no" | "false" | "0" => Ok(Self(false)),
-            _ => Err("say yes or no"),
+            _ => Err("use yes or no"),
         }
     }
 }
 
-/// Every value that stands in two rows.
-fn repeated<'a, T: Eq + Hash + 'a>(
+/// Returns a problem for every value that an earlier row has too.
+fn duplicates<'a, T: Eq + Hash + 'a>(
     rows: &'a [(u64, Newcomer)],
     column: &'a str,
     value: impl Fn(&'a Newcomer) -> Option<&'a T>,
@@ -261,7 +263,7 @@ fn repeated<'a, T: Eq + Hash + 'a>(
     let mut seen = HashMap::new();
     rows.iter().filter_map(move |(line, row)| {
         let first = seen.insert(value(row)?, *line)?;
-        Some(Problem::new(*line, format!("`{column}`: line {first} has the same")))
+        Some(Problem::new(*line, format!("`{column}`: line {first} has the same value")))
     })
 }
 
@@ -322,9 +324,9 @@ mod tests {
             "line 3: `email`: this is not an email address",
             "line 3: `name`: it has a line break",
             "line 3: `stripe_customer_id`: an id of this kind begins with \"cus_\"",
-            "line 3: `email_verified`: say yes or no",
+            "line 3: `email_verified`: use yes or no",
             "line 5: `email`: this is not an email address",
-            "line 5: `email_verified`: say yes or no",
+            "line 5: `email_verified`: use yes or no",
             "line 6: it has 1 fields instead of 4",
             "line 8: `email`: line 2 has the same",
             "line 8: `stripe_customer_id`: line 2 has the same",
@@ -342,7 +344,7 @@ mod tests {
         assert!(told.contains("the column \"email\" is missing"), "{told}");
         assert!(told.contains("email,name,company_name,stripe_customer_id,email_verified"));
         let told = problems("email,compnay_name,email\n").join("\n");
-        assert!(told.contains("is it \"company_name\"?"), "{told}");
+        assert!(told.contains("did you mean \"company_name\"?"), "{told}");
         assert!(told.contains("two columns \"email\""), "{told}");
         assert!(problems("").join("\n").contains("is missing"));
     }

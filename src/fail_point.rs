@@ -1,6 +1,6 @@
-//! Places where the process may die in a test, as in a power cut. Each stands between two steps that
-//! write: every commit, every write at Stripe and every mail takes one, so that none can be forgotten.
-//! In a running server nothing happens there.
+//! Places where the process may die in a test, as in a power cut. Each stands between two steps
+//! that write: every commit, every write at Stripe and every mail takes one, so that none can be
+//! forgotten. In a running server nothing happens there.
 
 use std::path::Path;
 
@@ -133,10 +133,11 @@ text_enum! {
 }
 
 impl Place {
-    /// Returns whether a sale passes here, from the sign-up to the mail. A test dies at each of these.
+    /// Returns whether a sale passes here, from the sign-up to the mail. A test dies at each of
+    /// these.
     ///
-    /// The others are single transactions or calls that nothing follows, or commands that are simply
-    /// run again.
+    /// The others are single transactions or calls that nothing follows, or commands that are
+    /// simply run again.
     #[must_use]
     pub fn is_of_a_sale(self) -> bool {
         self <= Self::MailNoted
@@ -167,8 +168,9 @@ impl FailPoints {
         Self(Some(Box::new(die)))
     }
 
-    /// Kills the process (SIGKILL) at the place that the environment variable `FAIL_POINT` names. With
-    /// `PLACE@FILE` it dies at the first passage when that file exists. Release builds ignore it.
+    /// Kills the process (SIGKILL) at the place that the environment variable `FAIL_POINT` names.
+    /// With `PLACE@FILE` it dies at the first passage when that file exists. Release builds ignore
+    /// it.
     #[must_use]
     pub fn from_environment() -> Self {
         if cfg!(debug_assertions)

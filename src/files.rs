@@ -1,14 +1,14 @@
-//! Reads files that people hand us, with a bound. What is in them is for others to say.
+//! Reads the operator's text files with a size limit. Their formats are parsed elsewhere.
 
 use std::io::Read;
 use std::path::Path;
 
-/// A file's text, unless it is larger than it can sensibly be.
+/// Returns the text of a file of at most `most` bytes.
 ///
 /// # Errors
-/// Why it cannot be read.
+/// The reason, without the path: the file is missing, unreadable, too large, or not UTF-8.
 pub fn read_text(path: &Path, most: u64) -> std::result::Result<String, String> {
-    // Not by the size that is told beforehand: a pipe or a device tells none.
+    // The size in the metadata is not enough: pipes and devices have none.
     let mut text = String::new();
     let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
     let read = file.take(most + 1).read_to_string(&mut text).map_err(|error| error.to_string())?;

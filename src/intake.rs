@@ -1,4 +1,4 @@
-//! Webhooks that wait to be stored together; [`crate::flows::webhook`] stores them.
+//! Webhook deliveries that wait to be stored in one batch. [`crate::flows::webhook`] stores them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,24 +9,24 @@ use crate::domain::time::{DAY, Timestamp};
 use crate::domain::webhook::Envelope;
 use crate::error::Result;
 
-/// Events that are stored at once, by one statement; more would keep other writers waiting, and both
-/// databases take several times the parameters of so many.
+/// The most events that one statement stores. A larger batch would delay other writers. Both
+/// databases allow several times as many parameters.
 const MAX_BATCH: usize = 256;
 
-/// The most types of unusable events that are noted: Stripe has fewer than four hundred.
+/// The most types of unusable events that are remembered. Stripe has fewer than four hundred types.
 const MAX_TYPES: usize = 500;
 
-/// An event, and the delivery that waits until it is stored.
+/// An event whose delivery waits until it is stored.
 pub struct Arrival {
     /// The event.
     pub event: Envelope,
     /// The event as Stripe sent it.
     pub body: String,
-    /// Gets the result.
+    /// Receives the result.
     pub stored: oneshot::Sender<Result<()>>,
 }
 
-/// The deliveries that wait.
+/// The waiting deliveries.
 #[derive(Default)]
 pub struct Intake {
     waiting: Mutex<Vec<Arrival>>,
@@ -36,17 +36,17 @@ pub struct Intake {
 }
 
 impl Intake {
-    /// Lets a delivery wait.
+    /// Adds a delivery.
     pub fn add(&self, arrival: Arrival) {
         self.queue().push(arrival);
     }
 
-    /// Waits for the turn to store for all that wait.
+    /// Waits until the caller may store the waiting deliveries. Only one caller does so at a time.
     pub async fn turn(&self) -> OwnedMutexGuard<()> {
         Arc::clone(&self.turn).lock_owned().await
     }
 
-    /// Takes the first of those that wait, [`MAX_BATCH`] at the most.
+    /// Takes the first waiting deliveries, at most [`MAX_BATCH`].
     pub fn next_batch(&self) -> Vec<Arrival> {
         let mut queue = self.queue();
         let most = queue.len().min(MAX_BATCH);

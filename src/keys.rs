@@ -1,8 +1,8 @@
-//! The signing keys: load, make, sign, publish. `keys/README.md` describes the layout and the
-//! modes.
+//! The signing keys: load, generate, sign and publish. `keys/README.md` describes the directory and
+//! its modes. Verification is in the `licentia-verify` crate.
 //!
-//! A key is one file, `<time>.pem`, and the time in its name is when it begins to sign: of the
-//! keys whose time has come, the newest signs; all are published. So rotating is adding a file.
+//! A key is one file, `<time>.pem`. It signs from the time in its name until a newer key signs. All
+//! keys are published. Adding a file rotates the key.
 
 mod files;
 mod jose;
@@ -27,13 +27,13 @@ use crate::error::{Error, Result};
 use crate::random::Random;
 
 /// How long a new key is published before it signs, in seconds: an app that fetches the key set
-/// once a day knows it by then.
+/// daily has it by then.
 pub const PUBLISHED_BEFORE_SIGNING: i64 = DAY;
 
-/// The most keys that are loaded: years of monthly rotation. More is a wrong directory.
+/// The most keys that are loaded: years of monthly rotation. More means a wrong directory.
 const MAX_KEYS: usize = 100;
 
-/// The keys, the oldest first. There is always at least one.
+/// The keys, oldest first. There is always at least one.
 #[derive(Clone)]
 pub struct KeyRing {
     keys: Vec<Key>,
@@ -43,37 +43,37 @@ pub struct KeyRing {
 /// One signing key.
 #[derive(Clone)]
 pub struct Key {
-    /// The RFC 7638 thumbprint of its public half.
+    /// The key id: the RFC 7638 thumbprint of the public key.
     pub kid: String,
-    /// When it begins to sign.
+    /// The time from which it signs.
     pub signs_from: Timestamp,
-    /// Where it came from; `None` is the environment.
+    /// The key's file; `None` for a key from the environment.
     pub file: Option<PathBuf>,
     public: Jwk,
     signer: Arc<jose::Ed25519Signer>,
 }
 
-/// What a key does now.
+/// The state of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KeyState {
-    /// Published, and will sign later.
+    /// Published; signs later.
     Next,
     /// Signs now.
     Signing,
-    /// Signs no more; its licenses still verify.
+    /// No longer signs; its licenses still verify.
     Retired,
 }
 
 /// The published keys (RFC 7517).
 #[derive(Clone, Debug, Serialize)]
 pub struct Jwks {
-    /// The public halves.
+    /// The public keys.
     pub keys: Vec<Jwk>,
 }
 
 impl KeyRing {
-    /// Loads every key that the configuration names; `None` when there is no key at all.
+    /// Loads all configured keys. Returns `None` when there is no key.
     ///
     /// # Errors
     /// [`Error::Setup`] when a file is readable by others, damaged, misnamed, or encrypted without
@@ -82,22 +82,22 @@ impl KeyRing {
         let passphrase = config.keys_passphrase.as_ref();
         let (files, mut problems) = files::list(&config.keys_dir)?;
         let mut keys = Vec::new();
-        let mut keep = |key: Result<Key>| match key {
+        let mut add = |key: Result<Key>| match key {
             Ok(key) => keys.push(key),
             Err(error) => problems.push(error.to_string()),
         };
         for file in files {
             let shown = file.path.display().to_string();
-            keep(files::read(&file.path).and_then(|pem| {
+            add(files::read(&file.path).and_then(|pem| {
                 Key::from_pem(&pem, &shown, file.signs_from, Some(file.path), passphrase)
             }));
         }
         if let Some(pem) = &config.signing_key {
-            // Last, and from the beginning of time: it signs whatever the files say.
+            // The last key, valid from the beginning: it signs in place of every key file.
             let (shown, from) = ("LICENTIA_SIGNING_KEY", Timestamp::saturating(0));
-            keep(Key::from_pem(pem.expose_secret(), shown, from, None, passphrase));
+            add(Key::from_pem(pem.expose_secret(), shown, from, None, passphrase));
         }
-        problems.extend(repeated(&keys));
+        problems.extend(duplicates(&keys));
         if !problems.is_empty() {
             return Err(Error::Setup(problems));
         }
@@ -105,7 +105,7 @@ impl KeyRing {
         Ok(Some(ring).filter(|ring| !ring.keys.is_empty()))
     }
 
-    /// Makes the first key, unless another process was faster; then that one's is the first.
+    /// Generates the first key, unless another process has done so.
     ///
     /// # Errors
     /// As [`KeyRing::generate`].
@@ -113,15 +113,17 @@ impl KeyRing {
         let _one_at_a_time = files::lock(&config.keys_dir)?;
         if Self::load(config)?.is_none() {
             let path = Self::generate(config, now, random)?;
-            tracing::info!(path = %path.display(), "made the first signing key; keep a backup");
+            let path = path.display();
+            tracing::info!(%path, "generated the first signing key; keep a backup");
         }
         Ok(())
     }
 
-    /// Makes the newest key: it signs at once if it is the first or if that is asked for, and
-    /// otherwise when apps know it ([`PUBLISHED_BEFORE_SIGNING`]). A key that is named later than a
-    /// key made now can be was made by a clock that was ahead, or by hand for a later time: it is
-    /// renamed to come before the new key. Returns the new file's path and when the key signs.
+    /// Adds a new key. It signs at once if it is the first key or `at_once` is set, otherwise after
+    /// [`PUBLISHED_BEFORE_SIGNING`]. Returns the new file's path and the time from which it signs.
+    ///
+    /// Existing keys whose names lie further in the future (from a clock that was ahead, or chosen
+    /// by the operator) are renamed to sign before the new key.
     ///
     /// # Errors
     /// As [`KeyRing::load`] and [`KeyRing::generate`].
@@ -142,18 +144,19 @@ impl KeyRing {
                 let path = files::rename(file, before)?;
                 tracing::warn!(
                     from = %file.display(), to = %path.display(),
-                    "renamed a key from the future, so that it signs before the new one"
+                    "renamed a key with a time in the future, so that it signs before the new key"
                 );
             }
         }
         Ok((Self::generate(config, signs_from, random)?, signs_from))
     }
 
-    /// Returns the ring once the key that signs now has a name whose time has come. A clock that
-    /// was ahead names the first key after a time in the future. Such a key signs for want of
-    /// another, and would sign again from that time on, in place of the keys made in between. It
-    /// is the oldest key, so an earlier name changes nothing about which key signs when,
-    /// whichever clock is wrong. A file that cannot be renamed is logged.
+    /// Corrects the name of a key from a clock that was ahead, and returns the reloaded ring.
+    ///
+    /// Without another key, a key with a time in the future signs at once. From that time on it
+    /// would sign again, in place of newer keys. Only the oldest key can be in this state, so
+    /// renaming it to the present does not change which key signs when. A failure to rename is only
+    /// logged.
     ///
     /// # Errors
     /// As [`KeyRing::load`].
@@ -167,25 +170,25 @@ impl KeyRing {
         match renamed {
             Ok(path) => tracing::warn!(
                 from = %file.display(), to = %path.display(),
-                "renamed the signing key: its name was a time in the future, as a clock that is \
-                 ahead makes it"
+                "renamed the signing key: the time in its name was in the future, probably from a \
+                 clock that was ahead"
             ),
             Err(error) => tracing::warn!(
                 %error,
-                "the signing key is named after a time in the future; rename it to the present, or \
-                 it signs again from that time on, in place of newer keys"
+                "the time in the signing key's name is in the future; rename the file to the \
+                 present, or the key signs again from then on, in place of newer keys"
             ),
         }
         Ok(Self::load(config)?.unwrap_or(self))
     }
 
-    /// Makes a key that signs from the given time, and writes its file. Returns the file's path.
+    /// Generates a key that signs from the given time. Returns the path of its file.
     ///
     /// # Errors
-    /// [`Error::Setup`] when the directory cannot be made or written, or has loose modes.
+    /// [`Error::Setup`] when the directory cannot be created or written, or others can use it.
     pub fn generate(config: &Config, signs_from: Timestamp, random: &Random) -> Result<PathBuf> {
         let secret = Zeroizing::new(random.bytes::<32>());
-        // Without the public half beside it (RFC 5958, version 1): what OpenSSL reads.
+        // Without the public key (RFC 5958, version 1): OpenSSL does not read version 2.
         let key = KeypairBytes { secret_key: *secret, public_key: None };
         let pem = match &config.keys_passphrase {
             None => key.to_pkcs8_pem(LineEnding::LF),
@@ -198,8 +201,8 @@ impl KeyRing {
         files::write(&config.keys_dir, signs_from, &pem, random.bits())
     }
 
-    /// Puts the file of a key out of use, so that it is neither published nor signs. Answers
-    /// whether there was one.
+    /// Renames the file of a key, so that the key is neither published nor signs. Returns whether
+    /// the key existed.
     ///
     /// # Errors
     /// [`Error::Setup`] when the key comes from the environment, or its file cannot be renamed.
@@ -212,12 +215,12 @@ impl KeyRing {
         Ok(true)
     }
 
-    /// The keys, the oldest first, each with what it does at `now`.
+    /// Returns the keys, oldest first, each with its state at `now`.
     pub fn states(&self, now: Timestamp) -> impl Iterator<Item = (&Key, KeyState)> {
-        let signing = self.signing_place(now);
-        self.keys.iter().enumerate().map(move |(place, key)| {
+        let signing = self.signing_index(now);
+        self.keys.iter().enumerate().map(move |(index, key)| {
             let state = match key.signs_from > now {
-                _ if place == signing => KeyState::Signing,
+                _ if index == signing => KeyState::Signing,
                 true => KeyState::Next,
                 false => KeyState::Retired,
             };
@@ -225,44 +228,44 @@ impl KeyRing {
         })
     }
 
-    /// The key that signs at `now`.
+    /// Returns the key that signs at `now`.
     #[must_use]
     pub fn signing(&self, now: Timestamp) -> &Key {
-        &self.keys[self.signing_place(now)]
+        &self.keys[self.signing_index(now)]
     }
 
-    /// Signs a license with a key of this ring. Answers the token.
+    /// Signs a license with a key of this ring. Returns the license token.
     ///
     /// # Errors
-    /// [`Error::Internal`] when the claims or the key cannot be written, which must not happen.
+    /// [`Error::Internal`] when the claims cannot be serialized, which must not happen.
     pub fn sign(&self, claims: &Claims, key: &Key) -> Result<String> {
         let header =
             Header { alg: self.algorithm, typ: LICENSE_TYPE.to_owned(), kid: key.kid.clone() };
         jose::sign(&header, claims, &*key.signer)
     }
 
-    /// The public halves of all keys, as published. `alg` is left out when licenses use its newer
-    /// name: those issued before still carry the older one, and a key may name only one.
+    /// Returns the published key set: the public part of every key. `alg` is omitted when licenses
+    /// use its newer name: older licenses still have the older name, and a key may have only one.
     #[must_use]
     pub fn jwks(&self) -> Jwks {
         let alg = Some(Algorithm::EdDSA).filter(|older| self.algorithm == *older);
         Jwks { keys: self.keys.iter().map(|key| Jwk { alg, ..key.public.clone() }).collect() }
     }
 
-    /// What the server itself verifies with: the same that is published.
+    /// Returns the published key set for the server's own verification.
     ///
     /// # Errors
-    /// [`Error::Internal`] when our own key set does not parse, which must not happen.
+    /// [`Error::Internal`] when the key set does not parse, which must not happen.
     pub fn key_set(&self, audience: &str) -> Result<KeySet> {
         let json = serde_json::to_string(&self.jwks())
             .map_err(|error| Error::Internal(error.to_string()))?;
         KeySet::from_jwks(&json, audience).map_err(|error| Error::Internal(error.to_string()))
     }
 
-    /// Makes sure that licenses in the field, signed with these keys, still verify.
+    /// Checks that the ring has all of these keys, so that licenses in the field still verify.
     ///
     /// # Errors
-    /// [`Error::Setup`] that names the keys that are missing.
+    /// [`Error::Setup`] with the missing keys.
     pub fn must_hold(&self, kids: &[String], directory: &Path) -> Result<()> {
         let missing = kids.iter().filter(|kid| !self.keys.iter().any(|key| key.kid == **kid));
         let missing: Vec<_> = missing.map(String::as_str).collect();
@@ -270,16 +273,16 @@ impl KeyRing {
             return Ok(());
         }
         Err(Error::setup(format!(
-            "licenses in the field are signed with keys that are missing: {}\n  \
-             restore their files to {} from a backup; for one that is lost for good, run \
-             `licentia keys revoke`, which issues its licenses anew",
+            "the keys of licenses in the field are missing: {}\n  \
+             restore their files to {} from a backup; if a key is permanently lost, run \
+             `licentia keys revoke`, which reissues its licenses",
             missing.join(", "),
             directory.display(),
         )))
     }
 
-    fn signing_place(&self, now: Timestamp) -> usize {
-        // With a clock that is behind every key, the oldest signs.
+    fn signing_index(&self, now: Timestamp) -> usize {
+        // When every key lies in the future (the clock is behind), the oldest signs.
         self.keys.iter().rposition(|key| key.signs_from <= now).unwrap_or(0)
     }
 }
@@ -305,10 +308,10 @@ impl Key {
             _ => SigningKey::from_pkcs8_pem(pem),
         };
         let key = key.map_err(|_| {
-            let wrong =
-                if encrypted { "cannot be opened with this passphrase" } else { "is damaged" };
+            let problem =
+                if encrypted { "cannot be decrypted with this passphrase" } else { "is damaged" };
             Error::setup(format!(
-                "the key {shown} {wrong}: an Ed25519 key in PKCS#8 PEM is expected; restore it \
+                "the key {shown} {problem}: an Ed25519 key in PKCS#8 PEM is expected; restore it \
                  from a backup"
             ))
         })?;
@@ -326,25 +329,25 @@ impl Key {
     }
 }
 
-/// RFC 7638, section 3: the SHA-256 of the required members in order, without white space.
+/// Returns the key's thumbprint: the SHA-256 of the required members in order, without white space
+/// (RFC 7638, section 3).
 fn thumbprint(x: &str) -> String {
     let members = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#);
     URL_SAFE_NO_PAD.encode(Sha256::digest(members))
 }
 
-/// The keys that are there twice, or too many of them.
-fn repeated(keys: &[Key]) -> Vec<String> {
+/// Returns the problems of keys that exist twice, or of too many keys.
+fn duplicates(keys: &[Key]) -> Vec<String> {
     let mut problems = Vec::new();
-    for (place, key) in keys.iter().enumerate() {
-        if keys[..place].iter().any(|earlier| earlier.kid == key.kid) {
+    for (index, key) in keys.iter().enumerate() {
+        if keys[..index].iter().any(|earlier| earlier.kid == key.kid) {
             let file = key.file.as_deref();
             let file = file.map_or("LICENTIA_SIGNING_KEY".into(), Path::to_string_lossy);
-            problems
-                .push(format!("the same key is there twice ({file} repeats another); remove one"));
+            problems.push(format!("{file} has the same key as another file; remove one of them"));
         }
     }
     if keys.len() > MAX_KEYS {
-        problems.push(format!("there are more than {MAX_KEYS} keys; put away the oldest"));
+        problems.push(format!("there are more than {MAX_KEYS} keys; move the oldest elsewhere"));
     }
     problems
 }

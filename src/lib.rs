@@ -1,9 +1,9 @@
-//! Licentia: a licensing backend that a software vendor runs for itself.
+//! Licentia: a licensing backend that software vendors run themselves.
 //!
 //! Dependencies point one way: [`cli`] and [`http`] call [`flows`]; flows use [`store`] and
-//! [`keys`]; all of them use [`domain`], which is pure. `ARCHITECTURE.md` tells the whole.
+//! [`keys`]; all of them use [`domain`], which is pure. `ARCHITECTURE.md` has the whole picture.
 
-// Whether a call to Stripe may move between threads is asked of every type that an error could hold.
+// The check that a call to Stripe is `Send` visits every type in async-stripe's errors.
 #![recursion_limit = "256"]
 // These macros panic when standard output or standard error cannot be written.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
@@ -22,7 +22,6 @@ pub mod fail_point;
 pub mod files;
 pub mod intake;
 pub mod keys;
-pub mod looks;
 pub mod mailer;
 pub mod passwords;
 pub mod plans;
@@ -30,6 +29,7 @@ pub mod random;
 pub mod settings;
 pub mod store;
 pub mod stripe;
+pub mod sync_limit;
 pub mod tasks;
 
 pub mod domain;

@@ -4,9 +4,7 @@
 
 mod smtp;
 
-use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -19,7 +17,7 @@ use tokio::fs::{DirBuilder, OpenOptions};
 use tokio::io::AsyncWriteExt;
 
 use crate::config::Config;
-use crate::domain::contact::{DisplayName, Email};
+use crate::domain::contact::{DisplayName, Email, Sender};
 use crate::domain::ids::MailId;
 use crate::domain::message::Letter;
 use crate::domain::time::Timestamp;
@@ -30,36 +28,6 @@ use smtp::Smtp;
 /// The longest time for one mail, from connecting to the server's last reply. The lease on a mail
 /// lasts longer (`domain/retry.rs`).
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// The sender of mails, like `Acme Licenses <licenses@acme.example>`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sender(Mailbox);
-
-impl Sender {
-    /// Returns `licenses@` and the host, or `licenses@localhost` without one.
-    #[must_use]
-    pub fn of(host: Option<String>) -> Self {
-        let host = host.unwrap_or_else(|| "localhost".into());
-        // The host was parsed from a URL, so it is valid.
-        let address = Address::new_dangerous("licenses", host);
-        Self(Mailbox::new(Some("Licentia".to_owned()), address))
-    }
-}
-
-impl fmt::Display for Sender {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(formatter)
-    }
-}
-
-impl FromStr for Sender {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
-        let sender = text.parse().map(Self);
-        sender.map_err(|_| "use an address, like \"Acme Licenses <licenses@acme.example>\"")
-    }
-}
 
 /// Where mails go.
 pub struct Mailer {
@@ -229,8 +197,10 @@ impl Mailer {
         letter: &Letter,
         now: Timestamp,
     ) -> std::result::Result<Message, NotSent> {
-        let Mailbox { email: sender, .. } = &self.sender.0;
-        let domain = sender.domain();
+        let domain = self.sender.domain();
+        // Parsing the setting checked the address.
+        let from = Address::new_dangerous(self.sender.local_part(), domain);
+        let from_name = self.sender.name().map(|name| name.as_str().to_owned());
         // lettre's errors may quote what they are about.
         let unfit =
             |part: &'static str| NotSent::temporary(format!("the mail has no valid {part}"));
@@ -246,7 +216,7 @@ impl Mailer {
             parts = parts.singlepart(attached.body(license.clone(), kind));
         }
         Message::builder()
-            .from(self.sender.0.clone())
+            .from(Mailbox::new(from_name, from))
             .to(Mailbox::new(name, address))
             .subject(&letter.subject)
             .date(now.to_system_time())

@@ -1,4 +1,4 @@
-//! The binary: parse the command line and run what it says.
+//! The binary: parses the command line and runs the command.
 
 use std::process::ExitCode;
 

@@ -1,5 +1,5 @@
-//! Hashes and checks passwords with Argon2id, a bounded number at a time. What makes a password
-//! acceptable is said in [`crate::domain::password`].
+//! Hashes and checks passwords with Argon2id, a bounded number at a time. Which passwords are
+//! acceptable is decided in [`crate::domain::password`].
 
 use std::num::NonZero;
 use std::sync::Arc;
@@ -13,91 +13,92 @@ use tokio::sync::Semaphore;
 use crate::domain::password::Password;
 use crate::error::{Error, Result};
 
-/// The work of one hash: OWASP's first choice for Argon2id (Password Storage Cheat Sheet).
+/// The parameters of a hash: OWASP's first recommendation for Argon2id (Password Storage Cheat
+/// Sheet).
 const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
 
-/// How long a caller waits for a turn. Longer than a queue of honest people, shorter than the
-/// patience of a browser.
+/// How long a caller waits for a free core: longer than an honest queue takes, shorter than a
+/// browser's timeout.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
-/// Hashes passwords; as many at once as there are cores, since each fills one.
+/// Hashes passwords. At most one hash runs on each core.
 #[derive(Clone)]
 pub struct Passwords {
-    turns: Arc<Semaphore>,
+    cores: Arc<Semaphore>,
     params: Params,
 }
 
-/// The hash of an account without a password. Also checked when there is no such account: both answers
-/// take the same time. No password is right for it: the answer is not looked at.
+/// The hash of an account without a password. It is also checked when the account does not exist,
+/// so that both cases take the same time. No password matches it: the result is ignored.
 pub const NO_PASSWORD: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5IGlzIGhlcmUuLg$\
                       Y4KzzIgUErd7/K7tAmABwA2eMCXmbCD25+kvB5hRRio";
 
-/// The answer to a login.
+/// The result of a password check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Wrong, or there is no such account.
+pub enum PasswordCheck {
+    /// The password is wrong, or the account does not exist.
     Wrong,
-    /// Right.
+    /// The password is right.
     Right,
-    /// Right, and hashed with less work than is usual now: hash it again.
+    /// The password is right, but its hash has old parameters: hash it again.
     Outdated,
 }
 
 impl Default for Passwords {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-        // The constants are within the algorithm's bounds, as the tests show; the default is the same.
+        // The constants are valid, as the tests show, and the same as the default.
         let params = Params::new(MEMORY_KIB, PASSES, LANES, None).unwrap_or_default();
-        Self { turns: Arc::new(Semaphore::new(cores)), params }
+        Self { cores: Arc::new(Semaphore::new(cores)), params }
     }
 }
 
 impl Passwords {
-    /// With next to no work, for a simulation whose passwords nobody guesses.
+    /// Returns a hasher with the least possible work, for simulations.
     #[must_use]
     pub fn without_work() -> Self {
         let least = Params::new(Params::MIN_M_COST, Params::MIN_T_COST, LANES, None);
         Self { params: least.unwrap_or_default(), ..Self::default() }
     }
 
-    /// The hash of a new password, if it is acceptable; see [`Password::chosen`].
+    /// Returns the hash of a new password if it is acceptable; see [`Password::chosen`].
     ///
     /// # Errors
     /// [`Error::UnfitPassword`], or [`Error::Busy`] when too many are waiting.
     pub async fn choose(&self, text: String, about: Vec<String>, salt: [u8; 16]) -> Result<String> {
         let argon2 = self.argon2();
-        self.in_turn(move || {
+        self.on_free_core(move || {
             let about: Vec<&str> = about.iter().map(String::as_str).collect();
             hash_now(&argon2, &Password::chosen(text, &about)?, salt)
         })
         .await
     }
 
-    /// The hash of a password, as a PHC string with its parameters and salt.
+    /// Returns the hash of a password, as a PHC string with parameters and salt.
     ///
     /// # Errors
     /// [`Error::Busy`] when too many are waiting.
     pub async fn hash(&self, password: Password, salt: [u8; 16]) -> Result<String> {
         let argon2 = self.argon2();
-        self.in_turn(move || hash_now(&argon2, &password, salt)).await
+        self.on_free_core(move || hash_now(&argon2, &password, salt)).await
     }
 
-    /// Whether the password belongs to the hash. No hash takes as long as a wrong one.
+    /// Checks a password against a hash. A missing hash (`None`) takes as long as a wrong password.
     ///
     /// # Errors
     /// [`Error::Busy`] when too many are waiting.
-    pub async fn check(&self, password: Password, hash: Option<String>) -> Result<Verdict> {
+    pub async fn check(&self, password: Password, hash: Option<String>) -> Result<PasswordCheck> {
         let argon2 = self.argon2();
-        self.in_turn(move || {
+        self.on_free_core(move || {
             let hash = hash.as_deref().unwrap_or(NO_PASSWORD);
-            let there = hash != NO_PASSWORD;
-            let right = argon2.verify_password(password.as_bytes(), hash).is_ok();
-            Ok(match (there && right, is_current(hash)) {
-                (false, _) => Verdict::Wrong,
-                (true, true) => Verdict::Right,
-                (true, false) => Verdict::Outdated,
+            let has_password = hash != NO_PASSWORD;
+            let is_match = argon2.verify_password(password.as_bytes(), hash).is_ok();
+            Ok(match (has_password && is_match, is_current(hash)) {
+                (false, _) => PasswordCheck::Wrong,
+                (true, true) => PasswordCheck::Right,
+                (true, false) => PasswordCheck::Outdated,
             })
         })
         .await
@@ -107,15 +108,15 @@ impl Passwords {
         Argon2::new(Algorithm::Argon2id, Version::V0x13, self.params.clone())
     }
 
-    async fn in_turn<T: Send + 'static>(
+    async fn on_free_core<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let turn = tokio::time::timeout(LONGEST_WAIT, Arc::clone(&self.turns).acquire_owned());
-        let Ok(Ok(turn)) = turn.await else { return Err(Error::Busy) };
+        let core = tokio::time::timeout(LONGEST_WAIT, Arc::clone(&self.cores).acquire_owned());
+        let Ok(Ok(core)) = core.await else { return Err(Error::Busy) };
         let done = tokio::task::spawn_blocking(move || {
             let result = work();
-            drop(turn);
+            drop(core);
             result
         });
         done.await.map_err(|error| Error::Internal(format!("hashing stopped: {error}")))?
@@ -146,11 +147,11 @@ mod tests {
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
 
         let right = passwords.check(typed("SecurePass123"), Some(hash.clone())).await.unwrap();
-        assert_eq!(right, Verdict::Right);
+        assert_eq!(right, PasswordCheck::Right);
         let wrong = passwords.check(typed("SecurePass124"), Some(hash)).await.unwrap();
-        assert_eq!(wrong, Verdict::Wrong);
+        assert_eq!(wrong, PasswordCheck::Wrong);
         let nobody = passwords.check(typed("SecurePass123"), None).await.unwrap();
-        assert_eq!(nobody, Verdict::Wrong);
+        assert_eq!(nobody, PasswordCheck::Wrong);
     }
 
     #[test]
@@ -172,7 +173,7 @@ mod tests {
             let typed = Password::typed(typed.to_owned());
             let hash = Some(NO_PASSWORD.to_owned());
             let verdict = Passwords::default().check(typed, hash).await.unwrap();
-            assert_eq!(verdict, Verdict::Wrong);
+            assert_eq!(verdict, PasswordCheck::Wrong);
         }
     }
 
@@ -187,6 +188,6 @@ mod tests {
         let hash: PasswordHash = weak.hash_password_with_salt(b"SecurePass123", &[7; 16]).unwrap();
         let password = Password::typed("SecurePass123".into());
         let verdict = passwords.check(password, Some(hash.to_string())).await.unwrap();
-        assert_eq!(verdict, Verdict::Outdated);
+        assert_eq!(verdict, PasswordCheck::Outdated);
     }
 }

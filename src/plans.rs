@@ -1,4 +1,5 @@
-//! Reads the plans file into a [`Catalog`], and says everything that is wrong with it at once.
+//! Reads the plans file into a [`Catalog`], and reports all problems at once. What a plan grants is
+//! defined in [`crate::domain::plan`].
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::RangeInclusive;
@@ -16,10 +17,10 @@ use crate::error::{Error, Result};
 use crate::files::read_text;
 use crate::settings::Section;
 
-/// The plans when there is no file: the example of the documentation.
+/// The plans when there is no file: the example from the documentation.
 const BUILT_IN: &str = include_str!("../plans.toml");
 
-/// The longest plans file, in bytes: hundreds of plans.
+/// The largest plans file, in bytes: hundreds of plans.
 const MAX_FILE_BYTES: u64 = 256 * 1024;
 
 const TRIAL_DAYS: RangeInclusive<u64> = 1..=365;
@@ -31,12 +32,12 @@ const GRACE_DAYS: RangeInclusive<u64> = 0..=90;
 const LIMITS: RangeInclusive<u64> = 0..=(1 << 53) - 1;
 /// Stripe's largest amount has eight digits.
 const AMOUNTS: RangeInclusive<u64> = 0..=99_999_999;
-/// What a license carries beside its claims, in bytes: header, signature, two dots.
+/// The size of a license token without its claims, in bytes: header, signature, two dots.
 const TOKEN_FRAME_BYTES: usize = 256;
-/// Room for an issuer of the longest allowed length, in bytes.
+/// The longest issuer, in bytes.
 const MAX_ISSUER_BYTES: usize = 200;
 
-/// Reads the plans file; the built-in plans when `path` is `None`.
+/// Reads the plans file. With `None`, returns the built-in plans.
 ///
 /// # Errors
 /// [`Error::Setup`] with every problem of the file.
@@ -87,9 +88,9 @@ fn catalog(root: &mut Section) -> Option<Catalog> {
     let plans: Vec<Plan> = plans.into_iter().flatten().collect();
     unique_ids(root, &plans);
 
-    let place = plans.iter().position(|plan| Some(&plan.id) == trial_plan.as_ref());
-    // One that could not be read may be the one that is missed.
-    if let (Some(id), None, true) = (&trial_plan, place, all_are_readable) {
+    let trial_index = plans.iter().position(|plan| Some(&plan.id) == trial_plan.as_ref());
+    // An invalid plan, which is reported already, may be the one for the trial.
+    if let (Some(id), None, true) = (&trial_plan, trial_index, all_are_readable) {
         trial.problem(
             "plan",
             format_args!("there is no [[plan]] with the id {id:?}", id = id.as_str()),
@@ -101,41 +102,42 @@ fn catalog(root: &mut Section) -> Option<Catalog> {
         issuer,
         token_days: days(token_days),
         trial_days: days(trial_days?),
-        trial_plan: place?,
+        trial_plan: trial_index?,
         plans,
         policy,
         other_prices: other_prices.iter().map(ToString::to_string).collect(),
         allow_unknown_buyers,
     };
-    fits_a_token(root, &catalog);
+    check_token_size(root, &catalog);
     for price in catalog.other_prices.iter().filter(|price| catalog.by_price(price).is_some()) {
-        root.problem("other_prices", format_args!("{price} is a plan's price"));
+        let problem = format_args!("{price} is the price of a plan; remove it from one of them");
+        root.problem("other_prices", problem);
     }
     Some(catalog)
 }
 
 fn issuer(root: &mut Section) -> Option<String> {
     let issuer = root.text("issuer")?;
-    let visible = issuer.bytes().all(|byte| byte.is_ascii_graphic());
-    if !visible || issuer.is_empty() || issuer.len() > MAX_ISSUER_BYTES {
+    let is_visible = issuer.bytes().all(|byte| byte.is_ascii_graphic());
+    if !is_visible || issuer.is_empty() || issuer.len() > MAX_ISSUER_BYTES {
         root.problem("issuer", "use a URL, like \"https://licenses.acme.example\"");
     }
     Some(issuer)
 }
 
 fn policy(mut section: Section) -> Policy {
-    let usual = Policy::default();
+    let default = Policy::default();
     let policy = Policy {
-        refund: section.parsed("refund").unwrap_or(usual.refund),
-        dispute: section.parsed("dispute").unwrap_or(usual.dispute),
-        dispute_lost: section.parsed("dispute_lost").unwrap_or(usual.dispute_lost),
-        forgiven: section.parsed("forgiven").unwrap_or(usual.forgiven),
+        refund: section.parsed("refund").unwrap_or(default.refund),
+        dispute: section.parsed("dispute").unwrap_or(default.dispute),
+        dispute_lost: section.parsed("dispute_lost").unwrap_or(default.dispute_lost),
+        forgiven: section.parsed("forgiven").unwrap_or(default.forgiven),
     };
     if (policy.dispute, policy.dispute_lost) == (Bought::Revoke, Bought::Keep) {
         section.problem(
             "dispute_lost",
-            "what is taken back while a dispute is open would come back when it is lost; use \
-             \"revoke\", or dispute = \"keep\"",
+            "a license that is revoked while a dispute is open would be restored when the dispute \
+             is lost; use \"revoke\", or dispute = \"keep\"",
         );
     }
     section.finish();
@@ -149,7 +151,7 @@ fn plan(mut section: Section) -> Option<Plan> {
     let name = section.require("name", name, "\"Professional\"");
     let features: Vec<Slug> = section.list("features");
     if features.iter().collect::<BTreeSet<_>>().len() < features.len() {
-        section.problem("features", "a feature is there twice; remove one");
+        section.problem("features", "a feature is listed twice; remove one of them");
     }
     let limits: BTreeMap<_, _> = section.numbers("limits", LIMITS).into_iter().collect();
     let grace_days = section.integer("grace_days", GRACE_DAYS).unwrap_or(0);
@@ -190,7 +192,8 @@ fn price(mut section: Section) -> Option<Price> {
     })
 }
 
-/// A plan is found by its id and, at Stripe, by its price: neither may be there twice.
+/// Adds a problem for each id of a plan or price that is used twice, and for each plan with two
+/// prices for the same interval and currency.
 fn unique_ids(root: &Section, plans: &[Plan]) {
     let mut seen = BTreeSet::new();
     for plan in plans {
@@ -219,8 +222,8 @@ fn unique_ids(root: &Section, plans: &[Plan]) {
     }
 }
 
-/// Whether a license of each plan stays within what verifiers read.
-fn fits_a_token(root: &Section, catalog: &Catalog) {
+/// Adds a problem for each plan whose license would be too large for verifiers.
+fn check_token_size(root: &Section, catalog: &Catalog) {
     let (customer_id, license_id) = (CustomerId::from_random(0), LicenseId::from_random(0));
     let issuer = "x".repeat(MAX_ISSUER_BYTES);
     let end = Some(Timestamp::MAX);
@@ -237,15 +240,15 @@ fn fits_a_token(root: &Section, catalog: &Catalog) {
             root.problem(
                 "plan",
                 format_args!(
-                    "the features and limits of {plan:?} make a license of {bytes} bytes; at most \
-                     {MAX_TOKEN_BYTES} can be read: use fewer or shorter names"
+                    "a license of the plan {plan:?} has {bytes} bytes, but verifiers read at most \
+                     {MAX_TOKEN_BYTES}: use fewer or shorter names of features and limits"
                 ),
             );
         }
     }
 }
 
-/// A number of days from a range that fits.
+/// Returns a number of days. The settings' ranges fit into the type.
 fn days(number: u64) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }

@@ -1,6 +1,5 @@
-//! Reads settings out of a TOML table and collects every problem, so that somebody who made three
-//! mistakes is told of three. What the settings mean is said by [`crate::config`] and
-//! [`crate::plans`].
+//! Reads settings from a TOML table and collects all problems, so that an operator sees every
+//! mistake at once. What the settings mean is defined in [`crate::config`] and [`crate::plans`].
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -12,11 +11,11 @@ use std::str::FromStr;
 use secrecy::SecretString;
 use toml::{Table, Value};
 
-/// How alike two names must be (0 to 1, Jaro-Winkler) for one to be offered for the other.
+/// The least similarity of two names (0 to 1, Jaro-Winkler) for a "did you mean".
 const SIMILAR: f64 = 0.8;
 
-/// One table of settings. Each value is taken out by name; [`Section::finish`] complains about
-/// what nobody asked for.
+/// One table of settings. Each value is taken out by its name. [`Section::finish`] reports the
+/// values that are left as unknown settings.
 pub struct Section {
     path: String,
     table: Table,
@@ -24,31 +23,32 @@ pub struct Section {
     shared: Rc<Shared>,
 }
 
-/// What all sections of one file share.
+/// The state that all sections of one file share.
 struct Shared {
-    /// Where a value came from when it was not the file, by its full name.
+    /// The environment variables that overrode the file, by the setting's full name.
     origins: HashMap<String, String>,
     problems: RefCell<Vec<String>>,
-    /// The names of the values that have problems.
+    /// The full names of the settings that have problems.
     wrong: RefCell<HashSet<String>>,
-    /// What was asked for outside of every table, so far.
-    outside: RefCell<HashSet<&'static str>>,
+    /// The known names of the top level.
+    top_level: RefCell<HashSet<&'static str>>,
 }
 
 impl Section {
-    /// The whole file. `origins` names, by the value's full name, what overrode the file.
+    /// Returns the section of a whole file. `origins` has the environment variables that overrode
+    /// the file, by the setting's full name.
     #[must_use]
     pub fn root(table: Table, origins: HashMap<String, String>) -> Self {
         let shared = Shared {
             origins,
             problems: RefCell::default(),
             wrong: RefCell::default(),
-            outside: RefCell::default(),
+            top_level: RefCell::default(),
         };
         Self { path: String::new(), table, known: Vec::new(), shared: Rc::new(shared) }
     }
 
-    /// Notes a problem with one value: what is wrong, and the fix.
+    /// Adds a problem with one value. The text names the fix.
     pub fn problem(&self, key: &str, problem: impl Display) {
         let name = self.name(key);
         let origin = self.shared.origins.get(&name);
@@ -57,7 +57,7 @@ impl Section {
         self.shared.wrong.borrow_mut().insert(name);
     }
 
-    /// The value parsed, or `None` when it is not set or wrong.
+    /// Returns the parsed value, or `None` when it is not set or invalid.
     pub fn parsed<T: FromStr>(&mut self, key: &'static str) -> Option<T>
     where
         T::Err: Display,
@@ -67,7 +67,7 @@ impl Section {
         parsed.map_err(|error| self.problem(key, format_args!("{text:?}: {error}"))).ok()
     }
 
-    /// The value as text.
+    /// Returns the value as text.
     pub fn text(&mut self, key: &'static str) -> Option<String> {
         match self.take(key)? {
             Value::String(text) => Some(text),
@@ -75,7 +75,7 @@ impl Section {
         }
     }
 
-    /// The value as a secret; a problem with it does not show it.
+    /// Returns the value as a secret. A problem with it does not quote it.
     pub fn secret(&mut self, key: &'static str) -> Option<SecretString> {
         let Value::String(text) = self.take(key)? else {
             self.problem(key, "this is not a text; put it in quotes");
@@ -92,7 +92,7 @@ impl Section {
         }
     }
 
-    /// The value as a whole number within a range.
+    /// Returns the value as a whole number within a range.
     pub fn integer(&mut self, key: &'static str, range: RangeInclusive<u64>) -> Option<u64> {
         let value = self.take(key)?;
         let number = match &value {
@@ -109,7 +109,7 @@ impl Section {
         }
     }
 
-    /// The values of a list, parsed: an array of texts, or one text with commas (from the
+    /// Returns the parsed values of a list: an array of texts, or one text with commas (from the
     /// environment).
     pub fn list<T: FromStr>(&mut self, key: &'static str) -> Vec<T>
     where
@@ -135,7 +135,7 @@ impl Section {
         texts.iter().filter_map(parse).collect()
     }
 
-    /// A table of numbers by name, as in `limits = { seats = 5 }`.
+    /// Returns a table of numbers by name, as in `limits = { seats = 5 }`.
     pub fn numbers<K: FromStr + Ord>(
         &mut self,
         key: &'static str,
@@ -168,13 +168,13 @@ impl Section {
         numbers
     }
 
-    /// The table under a name; empty when it is not set.
+    /// Returns the table under a name. It is empty when it is not set.
     pub fn section(&mut self, key: &'static str) -> Self {
         let table = match self.take(key) {
             None => Table::new(),
             Some(Value::Table(table)) => table,
             Some(_) => {
-                // What it is instead is not shown: it may be a secret that was meant for within.
+                // The value is not shown: it may be a secret that was meant for the table.
                 self.problem(
                     key,
                     format_args!("this is a table of settings, [{key}], not one value"),
@@ -185,7 +185,7 @@ impl Section {
         self.child(self.name(key), table)
     }
 
-    /// The tables of an array under a name, as in `[[plan]]`.
+    /// Returns the tables of an array under a name, as in `[[plan]]`.
     pub fn sections(&mut self, key: &'static str) -> Vec<Self> {
         let items = match self.take(key) {
             None => return Vec::new(),
@@ -203,33 +203,34 @@ impl Section {
         numbered.map(|(n, table)| self.child(format!("{}[{n}]", self.name(key)), table)).collect()
     }
 
-    /// Notes that a value which must be there is not.
+    /// Adds a problem if a required value is missing. Returns the value.
     pub fn require<T>(&self, key: &str, value: Option<T>, example: &str) -> Option<T> {
-        let wrong = self.shared.wrong.borrow().contains(&self.name(key));
-        if value.is_none() && !wrong {
+        let is_invalid = self.shared.wrong.borrow().contains(&self.name(key));
+        if value.is_none() && !is_invalid {
             self.problem(key, format_args!("it is missing; for example {key} = {example}"));
         }
         value
     }
 
-    /// Complains about every name that nobody asked for, with the one that was probably meant.
+    /// Adds a problem for every unknown name, with the most similar known name.
     pub fn finish(&self) {
         for name in self.table.keys() {
-            let alike = |known: &&&str| strsim::jaro_winkler(name, known);
-            let nearest = self.known.iter().max_by(|a, b| alike(a).total_cmp(&alike(b)));
-            let outside = self.shared.outside.borrow().contains(name.as_str());
-            let advice = match nearest.filter(|known| alike(known) >= SIMILAR) {
-                _ if outside => format!(
-                    "`{name}` is known outside of this table: above all of them, or as one, [{name}]"
+            let similarity = |known: &&&str| strsim::jaro_winkler(name, known);
+            let nearest = self.known.iter().max_by(|a, b| similarity(a).total_cmp(&similarity(b)));
+            let is_top_level = self.shared.top_level.borrow().contains(name.as_str());
+            let advice = match nearest.filter(|known| similarity(known) >= SIMILAR) {
+                _ if is_top_level => format!(
+                    "`{name}` belongs to the top level: put it above all tables, or use [{name}] \
+                     if it is a table"
                 ),
                 Some(known) => format!("did you mean `{known}`?"),
-                None => format!("known here: {}", self.known.join(", ")),
+                None => format!("the settings here are: {}", self.known.join(", ")),
             };
             self.problem(name, format_args!("there is no such setting; {advice}"));
         }
     }
 
-    /// Every problem found so far, in all sections.
+    /// Returns the problems found so far, in all sections.
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
         self.shared.problems.borrow().clone()
@@ -238,7 +239,7 @@ impl Section {
     fn take(&mut self, key: &'static str) -> Option<Value> {
         self.known.push(key);
         if self.path.is_empty() {
-            self.shared.outside.borrow_mut().insert(key);
+            self.shared.top_level.borrow_mut().insert(key);
         }
         self.table.remove(key)
     }
@@ -252,7 +253,7 @@ impl Section {
     }
 
     fn wrong<T>(&self, key: &str, value: &Value, expected: &str) -> Option<T> {
-        self.problem(key, format_args!("{value} does not fit; use {expected}"));
+        self.problem(key, format_args!("{value} is not valid; use {expected}"));
         None
     }
 }

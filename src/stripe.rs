@@ -1,7 +1,7 @@
-//! Stripe's API, as far as we use it: the only file that names async-stripe, whose client we use with
-//! shapes of our own (`stripe/wire.rs`), since its typed parsers reject an object that lacks one field.
-//! The calls themselves are in `stripe/sale.rs` and `stripe/account.rs`.
-//! What a call is for, and what happens when it fails, is decided by [`crate::flows`].
+//! The client of Stripe's API. No other module names async-stripe. We use its client with our own
+//! types (`stripe/wire.rs`), because its typed parsers reject an object that lacks one field. The
+//! calls are in `stripe/sale.rs`, `stripe/account.rs` and `stripe/listing.rs`. [`crate::flows`]
+//! decides when to call and what to do after a failure.
 
 mod account;
 mod double;
@@ -31,59 +31,59 @@ pub use account::{Endpoint, StripePrice};
 pub use double::{Call, Double};
 pub use sale::{CustomerParameters, SessionParameters, StripeCustomer, Undelivered};
 
-/// How long Stripe has for one answer, all of it: its slowest calls take a few seconds.
+/// The timeout of one call with its whole response: Stripe's slowest calls take a few seconds.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What took longer, in seconds, is not called again at once: whoever waits would wait too long.
+/// A call that took longer, in seconds, is not retried at once: its caller has waited long enough.
 const LONG_CALL_SECONDS: i64 = 5;
 
-/// How often a call is tried that failed at once, and how long apart at first. What takes longer to
-/// pass is tried again by the worker.
-const TRIES: u32 = 3;
-const BETWEEN_TRIES: Duration = Duration::from_millis(200);
+/// The attempts of a call that fails quickly, and the first pause between them. Longer outages are
+/// left to the worker's retries.
+const MAX_ATTEMPTS: u32 = 3;
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
-/// Objects in one page, the most that Stripe gives.
+/// The objects in one page: Stripe's maximum.
 const PAGE: &str = "100";
 const PAGE_SIZE: usize = 100;
 
-/// The most invoices, payments and subscriptions of one customer that a sync fetches, the newest first:
-/// more than 160 years of monthly renewals. Older ones were settled by earlier syncs, and a customer
-/// with more must not hold up a sync.
+/// The most invoices, payments and subscriptions of one customer that a sync fetches, newest first:
+/// more than 160 years of monthly renewals. Earlier syncs settled the older ones, and a customer
+/// with more must not delay a sync.
 const MAX_OBJECTS: usize = 2000;
 
 /// The most pages of any other list.
 const MAX_PAGES: usize = 100;
 
-/// The version that async-stripe is made for, and whose shapes `wire` has.
+/// The API version of async-stripe and of the types in `wire`.
 pub const API_VERSION: &str = "2026-09-30.endive";
 
-/// What calls answer.
+/// The result of a call.
 pub type Answer<T> = std::result::Result<T, StripeFailure>;
 
-/// The account at Stripe.
+/// The Stripe account.
 pub struct Stripe {
-    line: Line,
+    transport: Transport,
     config: StripeConfig,
     clock: Arc<dyn Clock>,
 }
 
-enum Line {
+enum Transport {
     Client(Box<stripe::Client>),
     Double(Double),
 }
 
 type Form = Vec<(String, String)>;
 
-/// One field of a form.
+/// Returns one field of a form.
 fn field(name: impl Into<String>, value: impl Into<String>) -> (String, String) {
     (name.into(), value.into())
 }
 
 impl Stripe {
-    /// The account of this configuration. Nothing is called yet.
+    /// Returns the account of a configuration. Nothing is called yet.
     ///
     /// # Errors
-    /// [`Error::Setup`] when the key cannot stand in a header.
+    /// [`Error::Setup`] when the key or the URL cannot be used in a request.
     pub fn new(config: &StripeConfig, clock: Arc<dyn Clock>) -> Result<Self> {
         let mut builder = ClientBuilder::new(config.secret_key.expose_secret())
             .request_strategy(RequestStrategy::Once)
@@ -91,35 +91,36 @@ impl Stripe {
             .app_info("licentia", Some(env!("CARGO_PKG_VERSION").to_owned()), None);
         if let Some(url) = &config.api_url {
             let url = url.as_str();
-            // The client appends `v1/…` as it is.
+            // The client appends `v1/…` without a slash.
             builder =
                 builder.url(if url.ends_with('/') { url.to_owned() } else { format!("{url}/") });
         }
         let client = builder.build().map_err(|_| {
             Error::setup("`stripe.secret_key` or `stripe.api_url` cannot be used; check both")
         })?;
-        Ok(Self { line: Line::Client(Box::new(client)), config: config.clone(), clock })
+        let transport = Transport::Client(Box::new(client));
+        Ok(Self { transport, config: config.clone(), clock })
     }
 
-    /// Hands every call to a double.
+    /// Returns an account whose calls all go to a double.
     #[must_use]
     pub fn double(config: &StripeConfig, double: Double, clock: Arc<dyn Clock>) -> Self {
-        Self { line: Line::Double(double), config: config.clone(), clock }
+        Self { transport: Transport::Double(double), config: config.clone(), clock }
     }
 
-    /// How it is configured.
+    /// Returns the configuration.
     #[must_use]
     pub fn config(&self) -> &StripeConfig {
         &self.config
     }
 
-    /// Whether a customer gets a counterpart soon after signing up.
+    /// Returns whether the Stripe customer is created after sign-up, not at the first checkout.
     #[must_use]
     pub fn wants_customers_at_signup(&self) -> bool {
         self.config.create_customer == CreateCustomer::Signup
     }
 
-    /// Every object of a list, page by page.
+    /// Returns all objects of a list.
     async fn all<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -148,7 +149,7 @@ impl Stripe {
         }
     }
 
-    /// Every page of a list, one after the other, `most` at the most.
+    /// Fetches the pages of a list, at most `most`, and passes each to `take`.
     async fn each<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -176,10 +177,10 @@ impl Stripe {
         self.call(StripeMethod::Get, path, &query, None).await
     }
 
-    /// What is at a path; nothing, if Stripe does not know it.
+    /// Returns the object at a path, or `None` if Stripe does not know it.
     async fn known<T: DeserializeOwned>(&self, path: &str, query: Form) -> Answer<Option<T>> {
         match self.get(path, query).await {
-            Ok(found) => Ok(Some(found)),
+            Ok(object) => Ok(Some(object)),
             Err(StripeFailure::Refused { status: 404, .. }) => Ok(None),
             Err(error) => Err(error),
         }
@@ -203,8 +204,8 @@ impl Stripe {
         Ok(written)
     }
 
-    /// Calls, and calls again what failed at once. What has no idempotency key can be repeated
-    /// anyway: it says how something is to be, or makes what nobody keeps (a portal session).
+    /// Makes a call, and retries it if it fails quickly. A call without an idempotency key is safe
+    /// to repeat: it sets a state, or creates something temporary (a portal session).
     async fn call<T: DeserializeOwned>(
         &self,
         method: StripeMethod,
@@ -212,14 +213,15 @@ impl Stripe {
         form: &[(String, String)],
         attempt: Option<&AttemptId>,
     ) -> Answer<T> {
-        let mut pause = BETWEEN_TRIES;
-        for _ in 1..TRIES {
+        let mut pause = RETRY_PAUSE;
+        for _ in 1..MAX_ATTEMPTS {
             let began = self.clock.now();
-            let answer = self.call_once(method, path, form, attempt).await;
-            let settled = matches!(answer, Ok(_) | Err(StripeFailure::Refused { .. }));
-            // By the clock: after a machine slept for a day, Stripe may have forgotten the key.
-            if settled || self.clock.now() > began.plus(LONG_CALL_SECONDS) {
-                return answer;
+            let response = self.call_once(method, path, form, attempt).await;
+            let is_final = matches!(response, Ok(_) | Err(StripeFailure::Refused { .. }));
+            // Measured by the clock: if the machine was suspended for a day, Stripe may have
+            // dropped the idempotency key.
+            if is_final || self.clock.now() > began.plus(LONG_CALL_SECONDS) {
+                return response;
             }
             self.clock.sleep(pause).await;
             pause *= 2;
@@ -234,10 +236,10 @@ impl Stripe {
         form: &[(String, String)],
         attempt: Option<&AttemptId>,
     ) -> Answer<T> {
-        let client = match &self.line {
-            Line::Client(client) => client.as_ref(),
-            Line::Double(line) => {
-                return double::call(line, Call::new(method, path, form, attempt)).await;
+        let client = match &self.transport {
+            Transport::Client(client) => client.as_ref(),
+            Transport::Double(double) => {
+                return double::call(double, Call::new(method, path, form, attempt)).await;
             }
         };
         let encoded = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
@@ -251,32 +253,32 @@ impl Stripe {
             let key = key.map_err(|error| StripeFailure::Unreadable(error.to_string()))?;
             request = request.request_strategy(RequestStrategy::Idempotent(key));
         }
-        // Boxed, so that the compiler looks at the client's large types once, here.
+        // Boxed, so that the client's large types are compiled only here.
         let sent = async { request.send(client).await.map_err(failure) };
-        let answer = sent.boxed().await?;
-        // The client reads JSON by its own library only.
-        let text = miniserde::json::to_string(&answer);
+        let response = sent.boxed().await?;
+        // The client parses JSON with miniserde only; our types use serde.
+        let text = miniserde::json::to_string(&response);
         serde_json::from_str(&text).map_err(|error| unreadable(path, &error))
     }
 }
 
 fn failure(error: StripeError) -> StripeFailure {
     match error {
-        StripeError::Stripe(said, status) => {
-            let code = said.code.as_ref().map_or(said.type_.as_str(), |code| code.as_str());
-            refused(status, code, said.param.as_deref())
+        StripeError::Stripe(error, status) => {
+            let code = error.code.as_ref().map_or(error.type_.as_str(), |code| code.as_str());
+            refused(status, code, error.param.as_deref())
         }
-        // An error page, of Stripe's or of a proxy in between.
+        // An error page of Stripe or of a proxy.
         StripeError::JSONDeserialize(problem) => StripeFailure::Unreadable(problem),
         // A connection that ended early.
         other => StripeFailure::Unreachable(other.to_string()),
     }
 }
 
-/// What an error of Stripe's means, by its status, code and parameter.
+/// Returns the failure for an error response with this status, code and parameter.
 fn refused(status: u16, code: &str, param: Option<&str>) -> StripeFailure {
-    let of = param.map(|param| format!(" ({param})")).unwrap_or_default();
-    let problem = format!("{code}{of}");
+    let param = param.map(|param| format!(" ({param})")).unwrap_or_default();
+    let problem = format!("{code}{param}");
     match status {
         409 | 424 | 429 => StripeFailure::Unreachable(format!("{status}: {problem}")),
         500.. => StripeFailure::Broken(format!("{status}: {problem}")),
@@ -284,8 +286,9 @@ fn refused(status: u16, code: &str, param: Option<&str>) -> StripeFailure {
     }
 }
 
-/// The failure of an answer with another shape. serde's text quotes the value that does not fit,
-/// which may be an address; only the name of a missing field is one of ours (SECURITY 40).
+/// Returns the failure for a response with an unexpected shape. serde's message quotes the
+/// unexpected value, which may be an email address. Only the name of a missing field is safe
+/// (SECURITY 40).
 fn unreadable(path: &str, error: &serde_json::Error) -> StripeFailure {
     let text = error.to_string();
     let problem = if text.starts_with("missing field") { &*text } else { "unexpected JSON" };
@@ -307,7 +310,8 @@ mod tests {
             unreadable("/v1/customers", &error).to_string()
         };
         let quoting = failure(r#"{"data": [], "has_more": "ada@example.com"}"#);
-        assert_eq!(quoting, "Stripe's answer cannot be read: /v1/customers: unexpected JSON");
+        let unexpected = "Stripe's response cannot be read: /v1/customers: unexpected JSON";
+        assert_eq!(quoting, unexpected);
         let missing = failure(r#"{"has_more": false}"#);
         assert!(missing.contains("/v1/customers: missing field `data`"), "{missing}");
     }

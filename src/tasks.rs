@@ -1,6 +1,6 @@
-//! Work outside of requests. [`Tasks::run`] finishes work whose caller hangs up: what is begun under a
-//! lease is finished, and the lease given back; the server waits for it before it stops.
-//! [`Tasks::keep`] keeps background work running for as long as the server runs.
+//! Work outside of requests. [`Tasks::run`] finishes work even if its caller disconnects, so that a
+//! lease is released; the server waits for it before it stops. [`Tasks::keep`] restarts background
+//! work that ends. What the work does is defined by its callers.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -16,28 +16,28 @@ use tokio::time::sleep;
 
 use crate::error::{Error, Result};
 
-/// The pause before background work that ended is restarted; it doubles each time.
+/// The first pause before background work is restarted. It doubles with each restart.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
-/// The longest pause: when the cause is gone, the work goes on within a minute.
+/// The longest pause: when the cause is gone, the work continues within a minute.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Background work that was restarted counts as running after this time: work that ends at once, each
-/// time it is restarted, never does.
+/// Restarted work counts as running after this time, so that work which always ends at once does
+/// not.
 const SETTLED_AFTER: Duration = Duration::from_secs(1);
 
-/// Work that runs for as long as the server does.
+/// Work that runs as long as the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Background {
-    /// Works on events from Stripe.
+    /// Processes events from Stripe.
     Inbox,
     /// Sends mails.
     Outbox,
-    /// Compares everybody with Stripe daily.
+    /// Compares all customers with Stripe daily.
     Reconcile,
-    /// Counts what alarms watch.
+    /// Measures the gauges for alerts.
     Counts,
-    /// Folds samples into the buckets of the metrics.
+    /// Aggregates the samples of the metrics.
     Metrics,
     /// Writes SQLite's write-ahead log into the database file.
     Checkpoint,
@@ -56,53 +56,53 @@ impl fmt::Display for Background {
     }
 }
 
-/// What runs outside of requests. Clones share it.
+/// The work outside of requests. Clones share it.
 #[derive(Clone, Default)]
 pub struct Tasks {
-    begun: Arc<Mutex<JoinSet<()>>>,
-    /// Background work that ended and has not settled again.
+    running: Arc<Mutex<JoinSet<()>>>,
+    /// Background work that ended and does not count as running again.
     down: Arc<Mutex<BTreeSet<Background>>>,
 }
 
 impl Tasks {
-    /// Begins something. Answers what came of it, to who still waits.
+    /// Starts work and returns its result. The work continues even if this future is dropped.
     ///
     /// # Errors
-    /// Those of the work, and [`Error::Internal`] when it was cut short.
+    /// Those of the work, and [`Error::Internal`] when it was aborted or panicked.
     pub async fn run<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
-        let (done, answer) = oneshot::channel();
+        let (done, result) = oneshot::channel();
         self.spawn(async move {
-            // Who hung up is not waiting.
+            // Sending fails if the caller is gone.
             let _ = done.send(work.await);
         });
-        let cut_short = |_| Err(Error::Internal("work that was begun was cut short".into()));
-        answer.await.unwrap_or_else(cut_short)
+        let aborted = |_| Err(Error::Internal("a task was aborted".into()));
+        result.await.unwrap_or_else(aborted)
     }
 
-    /// Begins something that nobody waits for.
+    /// Starts work whose result nobody needs.
     pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
-        let mut tasks = lock(&self.begun);
-        // A panic is in the log already.
+        let mut tasks = lock(&self.running);
+        // Panics are logged by the panic hook.
         while tasks.try_join_next().is_some() {}
         tasks.spawn(work);
     }
 
-    /// Waits until everything is done that was begun.
+    /// Waits until all started work has finished.
     pub async fn finished(&self) {
-        let mut tasks = std::mem::take(&mut *lock(&self.begun));
+        let mut tasks = std::mem::take(&mut *lock(&self.running));
         while tasks.join_next().await.is_some() {}
     }
 
-    /// Ends everything where it stands.
+    /// Aborts all started work.
     pub fn abort(&self) {
-        lock(&self.begun).abort_all();
+        lock(&self.running).abort_all();
     }
 
-    /// Runs background work until `stopped` changes, which ends the work as well. Work that ends before
-    /// that, by a panic too, is counted, logged, and restarted after a pause.
+    /// Runs background work until `stopped` changes; the work must then end too. Work that ends
+    /// earlier, even by a panic, is counted, logged, and restarted after a pause.
     pub async fn keep<Work: Future<Output = ()>>(
         &self,
         task: Background,
@@ -134,7 +134,7 @@ impl Tasks {
             lock(&self.down).insert(task);
             restarts.increment(1);
             let (panicked, seconds) = (ended.is_err(), pause.as_secs());
-            tracing::error!(%task, panicked, seconds, "a background task ended; it restarts");
+            tracing::error!(%task, panicked, seconds, "a background task ended; it will restart");
             tokio::select! {
                 () = sleep(pause) => {}
                 _ = stopped.changed() => return,
@@ -143,10 +143,10 @@ impl Tasks {
         }
     }
 
-    /// Whether all background work runs that this process keeps running.
+    /// Checks that all background work of this process is running.
     ///
     /// # Errors
-    /// [`Error::BackgroundTaskDown`] with what does not.
+    /// [`Error::BackgroundTaskDown`] with the tasks that are not.
     pub fn must_all_run(&self) -> Result<()> {
         let down: Vec<String> = lock(&self.down).iter().map(ToString::to_string).collect();
         if down.is_empty() { Ok(()) } else { Err(Error::BackgroundTaskDown(down.join(", "))) }

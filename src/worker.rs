@@ -1,7 +1,7 @@
-//! What happens in the background: the inbox and the outbox are drained, at once when something was
-//! written into them, and every second for what is to be tried again; once a day everybody is compared with
-//! Stripe; what an alarm can hang on is counted; and an idle SQLite file is made complete. Whatever is slow
-//! (one customer's sync, one mail) holds up nothing but itself; whatever ends is restarted.
+//! The background work of a server. It drains the inbox and the outbox: at once when an entry was
+//! added, and every second for retries. It compares all customers with Stripe daily, measures the
+//! gauges for alerts, and checkpoints an idle SQLite file. A slow sync or mail delays no other.
+//! [`crate::tasks`] restarts work that ends.
 
 use std::time::Duration;
 
@@ -16,39 +16,38 @@ use crate::flows::reconcile::Report;
 use crate::flows::{drift, inbox, mail, reconcile};
 use crate::tasks::Background;
 
-/// How often the boxes are looked at without having been told.
+/// How often the inbox and the outbox are polled for retries.
 const POLL: Duration = Duration::from_secs(1);
 
-/// Events that are worked on at once: as many calls as Stripe takes well from one account
+/// The number of events that are processed concurrently, within Stripe's rate limits
 /// (<https://docs.stripe.com/rate-limits>).
 const EVENTS_AT_ONCE: usize = 32;
 
-/// How long after one comparison with Stripe the next one begins.
-const BETWEEN_COMPARISONS: Duration = Duration::from_secs(24 * 3600);
+/// The time from one reconciliation to the next.
+const RECONCILE_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 
-/// How long after one that did not end, and before those whom one left out are looked at again; that doubles
-/// each time that somebody still is.
-const BEFORE_COMPARING_AGAIN: Duration = Duration::from_secs(60);
+/// The pause before a failed reconciliation is repeated, and the first pause before the customers
+/// that it left out are retried. The latter doubles with each retry.
+const RETRY_PAUSE: Duration = Duration::from_secs(60);
 
-/// How often what an alarm can hang on is counted: as often as figures are usually fetched, and seldom
-/// enough to cost nothing where there are many customers.
-const BETWEEN_COUNTS: Duration = Duration::from_secs(30);
+/// How often the gauges are measured: about as often as metrics are scraped.
+const MEASURE_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Mails that are sent at once; each has a connection to the SMTP server of its own.
+/// The number of mails that are sent concurrently, each over its own SMTP connection.
 const MAILS_AT_ONCE: usize = 10;
 
-/// A database that nobody wrote to for this long is idle. A checkpoint costs as much as a commit.
+/// The database is idle when nothing was written for this long. A checkpoint costs about a commit.
 const IDLE: Duration = Duration::from_secs(2);
 
-/// Works until `stopped` changes, and finishes what is under way. What ends before that is restarted.
+/// Runs the background work until `stopped` changes, then finishes what it has started.
 pub async fn run(app: App, stopped: watch::Receiver<()>) {
     let (tasks, stopped) = (&app.tasks, || stopped.clone());
     let inbox = tasks.keep(Background::Inbox, stopped(), || drain_inbox(&app, stopped()));
     let outbox = tasks.keep(Background::Outbox, stopped(), || drain_outbox(&app, stopped()));
-    let counts = tasks.keep(Background::Counts, stopped(), || count(&app, stopped()));
-    let comparison = async {
+    let gauges = tasks.keep(Background::Counts, stopped(), || measure(&app, stopped()));
+    let reconciliation = async {
         if app.stripe.is_some() {
-            let begin = || compare_daily(&app, stopped());
+            let begin = || reconcile_daily(&app, stopped());
             tasks.keep(Background::Reconcile, stopped(), begin).await;
         }
     };
@@ -58,15 +57,15 @@ pub async fn run(app: App, stopped: watch::Receiver<()>) {
             tasks.keep(Background::Checkpoint, stopped(), begin).await;
         }
     };
-    tokio::join!(inbox, outbox, counts, comparison, checkpoints);
+    tokio::join!(inbox, outbox, gauges, reconciliation, checkpoints);
 }
 
-/// Works on events from Stripe.
+/// Processes events from Stripe.
 async fn drain_inbox(app: &App, stopped: watch::Receiver<()>) {
     let take = |room| inbox::take_due(app, room);
-    drain(EVENTS_AT_ONCE, &app.events_due, stopped, take, |(whose, about)| {
+    drain(EVENTS_AT_ONCE, &app.events_due, stopped, take, |(customer, events)| {
         let app = app.clone();
-        async move { inbox::work(&app, &whose, &about).await }
+        async move { inbox::work(&app, &customer, &events).await }
     })
     .await;
 }
@@ -74,14 +73,14 @@ async fn drain_inbox(app: &App, stopped: watch::Receiver<()>) {
 /// Sends mails.
 async fn drain_outbox(app: &App, stopped: watch::Receiver<()>) {
     let take = |room| mail::take_due(app, room);
-    drain(MAILS_AT_ONCE, &app.mail_due, stopped, take, |due| {
+    drain(MAILS_AT_ONCE, &app.mail_due, stopped, take, |mail| {
         let app = app.clone();
-        async move { mail::send(&app, &due).await }
+        async move { mail::send(&app, &mail).await }
     })
     .await;
 }
 
-/// Makes an idle SQLite file complete, so that a copy of it alone has everything.
+/// Checkpoints an idle SQLite file, so that a copy of the file alone is complete.
 async fn checkpoint_when_idle(app: &App, mut stopped: watch::Receiver<()>) {
     let mut before = None;
     loop {
@@ -93,59 +92,59 @@ async fn checkpoint_when_idle(app: &App, mut stopped: watch::Receiver<()>) {
         if log.is_some() && log == before {
             match app.store.checkpoint().await {
                 Ok(true) => {}
-                Ok(false) => tracing::debug!("the database is in use, and is checkpointed later"),
-                Err(error) => tracing::warn!(%error, "the database cannot be checkpointed"),
+                Ok(false) => tracing::debug!("no checkpoint: the database is in use; retrying"),
+                Err(error) => tracing::warn!(%error, "the checkpoint failed; retrying"),
             }
         }
         before = log;
     }
 }
 
-/// Counts what an alarm can hang on, at the start and regularly.
-async fn count(app: &App, mut stopped: watch::Receiver<()>) {
+/// Measures the gauges for alerts, at the start and regularly.
+async fn measure(app: &App, mut stopped: watch::Receiver<()>) {
     loop {
         if let Err(error) = drift::measure(app).await {
-            tracing::warn!(%error, "who lacks a license could not be counted");
+            tracing::warn!(%error, "paid customers without a license could not be counted");
         }
         tokio::select! {
-            () = tokio::time::sleep(BETWEEN_COUNTS) => {}
+            () = tokio::time::sleep(MEASURE_INTERVAL) => {}
             _ = stopped.changed() => return,
         }
     }
 }
 
-/// Compares everybody with Stripe at the start and once a day, whatever the events said.
-async fn compare_daily(app: &App, mut stopped: watch::Receiver<()>) {
+/// Compares all customers with Stripe at the start and once a day, independently of events.
+async fn reconcile_daily(app: &App, mut stopped: watch::Receiver<()>) {
     let mut is_first = true;
     loop {
-        let compare = async {
+        let reconcile = async {
             if std::mem::take(&mut is_first) {
                 return reconcile::at_start(app).await;
             }
             reconcile::everybody(app, Mode::Apply, reconcile::AT_ONCE, |_| {}).await
         };
-        let compared = tokio::select! {
-            compared = compare => compared,
+        let result = tokio::select! {
+            result = reconcile => result,
             _ = stopped.changed() => return,
         };
-        let (pause, unfinished) = match compared {
+        let (pause, unfinished) = match result {
             Ok(report) => {
                 let (checked, drifted) = (report.checked, report.drifted.len());
                 tracing::info!(
                     checked,
                     drifted,
                     failed = report.failed.len(),
-                    "compared with Stripe"
+                    "compared all customers with Stripe"
                 );
-                (BETWEEN_COMPARISONS, Some(report))
+                (RECONCILE_INTERVAL, Some(report))
             }
             Err(error) => {
-                tracing::warn!(%error, "the comparison with Stripe did not end");
-                (BEFORE_COMPARING_AGAIN, None)
+                tracing::warn!(%error, "the reconciliation failed; retrying");
+                (RETRY_PAUSE, None)
             }
         };
-        // Until then, only those who were left out.
-        let rest = within(&*app.clock, pause, finish(app, unfinished));
+        // Until the next one, only the customers that it left out are retried.
+        let rest = within(&*app.clock, pause, retry_failed(app, unfinished));
         let next = async { tokio::join!(app.clock.sleep(pause), rest) };
         tokio::select! {
             _ = next => {}
@@ -154,22 +153,23 @@ async fn compare_daily(app: &App, mut stopped: watch::Receiver<()>) {
     }
 }
 
-/// Looks again at those whom a comparison left out, more and more seldom, and at nobody else: one who can
-/// never be compared must not have everybody compared for ever.
-async fn finish(app: &App, unfinished: Option<Report>) {
+/// Retries the customers that a reconciliation left out, with backoff. Only those: a customer who
+/// can never be compared must not cause a comparison of all customers again and again.
+async fn retry_failed(app: &App, unfinished: Option<Report>) {
     let Some(mut report) = unfinished else { return };
-    let mut pause = BEFORE_COMPARING_AGAIN;
+    let mut pause = RETRY_PAUSE;
     while report.is_unfinished() {
-        tracing::warn!(failed = report.failed.len(), "some could not be compared with Stripe");
+        let failed = report.failed.len();
+        tracing::warn!(failed, "customers could not be compared with Stripe; retrying");
         app.clock.sleep(pause).await;
         pause *= 2;
         if let Err(error) = reconcile::again(app, &mut report).await {
-            tracing::warn!(%error, "those who were left out could not be looked at again");
+            tracing::warn!(%error, "the retry of the failed customers failed");
         }
     }
 }
 
-/// Takes what is due, as much as there is room for, and works on each by itself.
+/// Takes due entries, at most `at_once` at a time, and processes each in its own task.
 async fn drain<T, Taking, Working>(
     at_once: usize,
     due: &Notify,
@@ -185,33 +185,33 @@ async fn drain<T, Taking, Working>(
         let room = at_once.saturating_sub(busy.len());
         let taken = if room > 0 { take(room).await } else { Ok(Vec::new()) };
         let taken = taken.unwrap_or_else(|error| {
-            tracing::error!(%error, "what is due cannot be looked up");
+            tracing::error!(%error, "due entries cannot be read");
             Vec::new()
         });
         if !taken.is_empty() {
-            for each in taken {
-                busy.spawn(work(each));
+            for entry in taken {
+                busy.spawn(work(entry));
             }
-            // There may be more.
+            // More entries may be due.
             continue;
         }
         tokio::select! {
             () = due.notified(), if room > 0 => {}
             () = tokio::time::sleep(POLL) => {}
-            Some(done) = busy.join_next() => tell(done),
+            Some(done) = busy.join_next() => log_failure(done),
             _ = stopped.changed() => break,
         }
     }
     while let Some(done) = busy.join_next().await {
-        tell(done);
+        log_failure(done);
     }
 }
 
-/// What failed here is tried again when its lease ends. A panic is in the log already.
-fn tell(done: std::result::Result<Result<()>, tokio::task::JoinError>) {
+/// Logs a failure. The entry is retried when its lease expires.
+fn log_failure(done: std::result::Result<Result<()>, tokio::task::JoinError>) {
     match done {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::error!(%error, "the database failed the worker"),
-        Err(error) => tracing::error!(%error, "the worker ended"),
+        Ok(Err(error)) => tracing::error!(%error, "an entry could not be processed; retrying"),
+        Err(error) => tracing::error!(%error, "processing an entry was aborted; retrying"),
     }
 }

@@ -1,4 +1,5 @@
-//! `licentia admin-key`: what opens `/api/admin`.
+//! `licentia admin-key`: creates, lists and revokes the keys for `/api/admin`. The rules are in
+//! [`crate::flows::admin`].
 
 use std::fmt::Display;
 use std::process::ExitCode;
@@ -23,7 +24,7 @@ pub const EXAMPLES: &str = "Examples:
 
   curl -H \"Authorization: Bearer $ADMIN_KEY\" http://127.0.0.1:3100/api/admin/drift";
 
-/// The longest life of a key that ends, in days: ten years.
+/// The longest validity of a key with an end, in days: ten years.
 const MAX_DAYS: i64 = 3650;
 
 #[derive(Debug, Args)]
@@ -34,30 +35,30 @@ pub struct AdminKeyCommand {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Make an admin key; it is shown once
+    /// Create an admin key; it is shown only once
     ///
-    /// The key alone goes to standard output. Only its hash is kept, so whoever loses it makes
-    /// another one.
+    /// Only the key is written to standard output. Licentia stores its hash, so a lost key cannot
+    /// be shown again: create another one.
     #[command(after_help = "Examples:
   licentia admin-key create --name 'Ada, support' --scope support
   licentia admin-key create --name monitoring --expires-in-days 30 > /run/secrets/admin_key
   licentia admin-key create --name 'Break glass' --scope admin --forever --json")]
     Create {
-        /// What it is for, or who has it
+        /// The key's purpose or holder
         #[arg(long)]
         name: DisplayName,
-        /// How much it may do: read sees how things stand; support also replays events; admin does
+        /// The key's rights: `read` may only read, `support` may also replay events, `admin` may do
         /// everything
         #[arg(long, default_value_t = Scope::Read)]
         scope: Scope,
-        /// How many days it works
+        /// The key expires after this many days
         #[arg(long, value_name = "DAYS", default_value_t = 365, conflicts_with = "forever",
             value_parser = clap::value_parser!(i64).range(1..=MAX_DAYS))]
         expires_in_days: i64,
-        /// It works until it is revoked
+        /// The key never expires
         #[arg(long)]
         forever: bool,
-        /// Answer in JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
@@ -66,18 +67,18 @@ enum Action {
         after_help = "Examples:\n  licentia admin-key list\n  licentia admin-key list --json"
     )]
     List {
-        /// Answer in JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Revoke an admin key: no server takes it from that moment on
+    /// Revoke an admin key; every server refuses it from then on
     #[command(
         after_help = "Example:\n  licentia admin-key revoke akey_0123456789abcdef0123456789abcdef"
     )]
     Revoke {
-        /// The key's id, as `licentia admin-key list` shows it; not the key itself
+        /// The key's id, as shown by `licentia admin-key list`; not the key itself
         id: AdminKeyId,
-        /// Answer in JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
@@ -100,7 +101,7 @@ impl AdminKeyCommand {
                 }
                 let (id, until) = (&stored.admin_key_id, until(&stored));
                 note(format_args!(
-                    "Made the admin key {id} ({scope}, {until}). It is shown this once:\n"
+                    "Created the admin key {id} ({scope}, {until}). It is shown only once:\n"
                 ));
                 hand_over(id, format_args!("{}\n", key.expose()))
             }
@@ -111,7 +112,7 @@ impl AdminKeyCommand {
                     return print(format_args!("{:#}\n", shown(&revoked, app.now())));
                 }
                 print(format_args!(
-                    "Revoked {id} ({}); no server takes it.\n",
+                    "Revoked {id} ({}). Every server refuses it now.\n",
                     revoked.name.as_str()
                 ))
             }
@@ -119,12 +120,13 @@ impl AdminKeyCommand {
     }
 }
 
-/// Writes a new key out. Nobody has it if that fails, a reader that has gone away included.
+/// Writes a new key to standard output. Unlike [`print`], it fails when the pipe is closed: nobody
+/// has the key then.
 fn hand_over(id: &AdminKeyId, text: impl Display) -> Result<ExitCode> {
     write_out(text).map_err(|error| {
         Error::setup(format!(
             "the admin key could not be written to standard output ({error}), so nobody has it; \
-             `licentia admin-key revoke {id}` ends it, then make another one"
+             run `licentia admin-key revoke {id}`, then create another one"
         ))
     })?;
     Ok(ExitCode::SUCCESS)
@@ -136,7 +138,7 @@ fn list(keys: &[StoredAdminKey], now: Timestamp, as_json: bool) -> Result<ExitCo
         return print(format_args!("{:#}\n", json!({ "admin_keys": keys })));
     }
     for key in keys {
-        let used = key.last_used_at.map_or("never used".into(), |at| format!("used {at}"));
+        let used = key.last_used_at.map_or("never used".into(), |at| format!("last used {at}"));
         let (id, prefix, name) = (&key.admin_key_id, &key.visible_prefix, key.name.as_str());
         let state = match (state(key, now), key.revoked_at) {
             ("revoked", Some(at)) => format!("revoked {at}"),
@@ -144,14 +146,14 @@ fn list(keys: &[StoredAdminKey], now: Timestamp, as_json: bool) -> Result<ExitCo
             _ => until(key),
         };
         print(format_args!(
-            "{id}  {prefix}…  {:<7}  {state}, made {}, {used}  {name}\n",
+            "{id}  {prefix}…  {:<7}  {state}, created {}, {used}  {name}\n",
             key.scope.as_str(),
             key.created_at
         ))?;
     }
     if keys.is_empty() {
         return print(
-            "There is no admin key. `licentia admin-key create --name NAME` makes one.\n",
+            "There are no admin keys. `licentia admin-key create --name NAME` creates one.\n",
         );
     }
     Ok(ExitCode::SUCCESS)

@@ -1,11 +1,11 @@
-//! `licentia stripe claim`: links one Stripe customer, or lists those who bought and are unknown here.
+//! `licentia stripe claim`: links one Stripe customer, or lists the buyers that are not linked.
 
 use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::json;
 
-use super::backfill::{named, paid, shown};
+use super::backfill::{description, paid_plan, stripe_customer};
 use super::{NO, print, print_json, with_app};
 use crate::app::App;
 use crate::config::Config;
@@ -18,25 +18,25 @@ use crate::flows::backfill::{Done, Left};
 use crate::flows::claim::{To, claim, list};
 
 pub const EXAMPLES: &str = "Examples:
-  licentia stripe claim                           who bought and is linked to nobody here?
-  licentia stripe claim cus_Qx1…                  link it to the customer whom it is recognised as
-  licentia stripe claim cus_Qx1… --create         or else to a new account
+  licentia stripe claim                           list the buyers that are not linked
+  licentia stripe claim cus_Qx1…                  link it to the customer that matches
+  licentia stripe claim cus_Qx1… --create         create an account if no customer matches
   licentia stripe claim cus_Qx1… --to cust_0123…  link it to this customer
 
-Exits with 0 when it is linked, or nobody is left; with 1 when it is not sure who they are, and
-tells what you can do.";
+Exits with 0 when it is linked or no buyer needs it. Exits with 1 when the match is uncertain; the
+output says what to do.";
 
 #[derive(Debug, Args)]
 pub struct Claim {
-    /// The Stripe customer, `cus_…`; without one, list the purchases of unknown Stripe customers
+    /// The Stripe customer, `cus_…`. Without one, the buyers that are not linked are listed
     stripe_customer_id: Option<StripeCustomerId>,
-    /// Make an account with the email address that Stripe has, if nobody here has it
+    /// Create an account with the email address from Stripe, if no account has it
     #[arg(long, requires = "stripe_customer_id", conflicts_with = "to")]
     create: bool,
-    /// Link it to this customer, `cust_…`, in place of a Stripe customer without a live subscription
+    /// Link it to this customer, `cust_…`, replacing a Stripe customer without a live subscription
     #[arg(long, value_name = "CUSTOMER", requires = "stripe_customer_id")]
     to: Option<CustomerId>,
-    /// Answer in JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
@@ -52,7 +52,7 @@ impl Claim {
             if self.json {
                 print_json(&json!({ "buyers": buyers }))?;
             } else {
-                tell(&buyers)?;
+                print_buyers(&buyers)?;
             }
             return Ok(if buyers.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(NO) });
         };
@@ -63,38 +63,38 @@ impl Claim {
         };
         match claim(app, stripe_id, &to, Actor::Operator).await? {
             Ok(done) if self.json => print_json(&json!({ "done": done })),
-            Ok(done) => tell_done(&done),
+            Ok(done) => print_done(&done),
             Err(left) => {
-                if self.json { print_json(&json!({ "left": left })) } else { tell_left(&left) }?;
+                if self.json { print_json(&json!({ "left": left })) } else { print_left(&left) }?;
                 Ok(ExitCode::from(NO))
             }
         }
     }
 }
 
-fn tell(buyers: &[UnknownBuyer]) -> Result<ExitCode> {
+fn print_buyers(buyers: &[UnknownBuyer]) -> Result<ExitCode> {
     for UnknownBuyer { stripe_customer_id, plan, first_seen_at } in buyers {
         print(format_args!(
-            "{stripe_customer_id} pays for {plan} since {first_seen_at} or longer, and is linked to \
-             nobody here: `licentia stripe claim {stripe_customer_id}`\n"
+            "{stripe_customer_id} has paid for {plan} since {first_seen_at} or earlier and is not \
+             linked: `licentia stripe claim {stripe_customer_id}`\n"
         ))?;
     }
     if buyers.is_empty() {
-        return print("Everybody who is known to pay for a plan is linked.\n");
+        return print("Every known buyer is linked.\n");
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn tell_done(done: &Done) -> Result<ExitCode> {
-    print(format_args!("{}\n", shown(done)))?;
+fn print_done(done: &Done) -> Result<ExitCode> {
+    print(format_args!("{}\n", description(done)))?;
     for alert in &done.alerts {
         print(format_args!("note: {}: {alert}\n", done.stripe_customer_id))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn tell_left(left: &Left) -> Result<ExitCode> {
-    let who = named(&left.stripe_customer_id, left.email.as_deref());
-    let plan = paid(left.plan.as_deref());
-    print(format_args!("left: {who}{plan}: {}\n", left.message))
+fn print_left(left: &Left) -> Result<ExitCode> {
+    let customer = stripe_customer(&left.stripe_customer_id, left.email.as_deref());
+    let plan = paid_plan(left.plan.as_deref());
+    print(format_args!("not linked: {customer}{plan}: {}\n", left.message))
 }

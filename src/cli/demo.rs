@@ -1,5 +1,5 @@
-//! `licentia demo`: what it refuses, what it prints, and how it ends. What it runs is set up by
-//! `demo/stage.rs`; the walk through it is in `demo/walk.rs`. No part of the service uses any of it.
+//! `licentia demo`: its arguments, its preconditions and its printed guide. `demo/stage.rs` starts
+//! the servers, and `demo/walk.rs` is the automatic walk. The service itself uses none of this.
 
 mod begin;
 mod client;
@@ -17,7 +17,7 @@ use clap::Args;
 
 use super::log::Log;
 use super::{NO, print, serve, wait};
-use crate::config::{Config, Mode};
+use crate::config::{Config, StripeMode};
 use crate::error::{Error, Result};
 use customer::{Customer, PASSWORD};
 use stage::Stage;
@@ -27,28 +27,28 @@ pub const EXAMPLES: &str = "Examples:
   licentia demo --walk
   LICENTIA_LISTEN=127.0.0.1:4100 licentia demo
 
-It stops on Ctrl-C or SIGTERM, and removes everything that it made.";
+The demo stops on Ctrl-C or SIGTERM, and removes everything that it created.";
 
-/// Who is there from the beginning.
+/// The customer who is signed up at the start.
 const ADA: &str = "ada@example.com";
 
-/// The default, which tells of every request, would drown what the demo itself says.
-const CHATTY: &str = "info";
-const QUIET: &str = "warn";
+/// The default log filter logs every request, which would hide the demo's own output.
+const DEFAULT_LOG: &str = "info";
+const QUIET_LOG: &str = "warn";
 
 #[derive(Debug, Args)]
 pub struct Demo {
-    /// Walk from the sign-up to the refund without hands, and prove each step
+    /// Run every step from sign-up to refund automatically and check each one
     ///
-    /// On free ports. Exits with 0 when every step holds, with 1 when one does not.
+    /// Uses free ports. Exits with 0 when every step passes, with 1 when one fails.
     #[arg(long)]
     walk: bool,
 }
 
 impl Demo {
     pub fn run(self, config: &Config) -> Result<ExitCode> {
-        must_be_harmless(config)?;
-        let _log = Log::start(if config.log == CHATTY { QUIET } else { &config.log })?;
+        check_is_harmless(config)?;
+        let _log = Log::start(if config.log == DEFAULT_LOG { QUIET_LOG } else { &config.log })?;
         wait(self.stage(config))
     }
 
@@ -57,57 +57,57 @@ impl Demo {
         if self.walk {
             listen.set_port(0);
         }
-        // Heard from the beginning, and heeded when there is something to clear away.
+        // The handlers are installed first, so that an early Ctrl-C still removes the state.
         let stop = serve::stop_signal();
         let stage = Stage::set_up(listen).await?;
         let done = tokio::select! {
-            done = self.play(&stage) => done.map(|()| ExitCode::SUCCESS),
-            // A walk that was cut short proved nothing.
+            done = self.perform(&stage) => done.map(|()| ExitCode::SUCCESS),
+            // An interrupted walk has failed.
             () = stop => Ok(ExitCode::from(if self.walk { NO } else { 0 })),
         };
-        // What failed on the way matters more than what fails at the end.
+        // An error of the walk matters more than one of the cleanup.
         let ended = stage.end().await;
         done.and_then(|code| ended.map(|()| code))
     }
 
-    async fn play(&self, stage: &Stage) -> Result<()> {
+    async fn perform(&self, stage: &Stage) -> Result<()> {
         if self.walk {
             return walk::walk(stage).await;
         }
         let seeded = Customer::sign_up(stage, ADA).await;
         seeded.map_err(|unproven| Error::Internal(format!("{ADA} cannot sign up: {unproven}")))?;
         print(guide(stage))?;
-        // Until somebody stops it.
+        // Runs until a signal stops it.
         std::future::pending().await
     }
 }
 
-/// A demo is played where real money is not, and where nobody else can reach it.
-fn must_be_harmless(config: &Config) -> Result<()> {
+/// Refuses to run the demo beside a live Stripe key, or where other machines can reach it.
+fn check_is_harmless(config: &Config) -> Result<()> {
     let mut problems = Vec::new();
-    if config.stripe.as_ref().is_some_and(|stripe| stripe.mode == Mode::Live) {
+    if config.stripe.as_ref().is_some_and(|stripe| stripe.mode == StripeMode::Live) {
         problems.push(
-            "`stripe.secret_key` is a live key, and the demo does not run beside one: unset it \
-             (LICENTIA_STRIPE__SECRET_KEY), or run the demo elsewhere"
+            "`stripe.secret_key` is a live key, and the demo does not run with one: unset it \
+             (LICENTIA_STRIPE__SECRET_KEY), or run the demo on another machine"
                 .to_owned(),
         );
     }
     if !config.listen.ip().is_loopback() {
         problems.push(format!(
-            "`listen` is {}, which other machines can reach, and everybody knows the demo's \
-             password: set it (LICENTIA_LISTEN) to a loopback address, like 127.0.0.1:3100",
+            "`listen` is {}, which other machines can reach, and the demo's password is public: \
+             set it (LICENTIA_LISTEN) to a loopback address, like 127.0.0.1:3100",
             config.listen
         ));
     }
     if problems.is_empty() { Ok(()) } else { Err(Error::Setup(problems)) }
 }
 
-/// Where everything is, and what to try.
+/// Returns the printed guide: the addresses, and steps to try.
 fn guide(stage: &Stage) -> String {
     let (version, url, stripe) = (env!("CARGO_PKG_VERSION"), &stage.url, stage.sandbox.url());
     let product = &stage.app.plans.product;
     let program = std::env::args().next().unwrap_or_else(|| "licentia".to_owned());
-    // The example in Swagger UI comes back to the default address.
+    // The example in Swagger UI returns to the default address.
     let example = SocketAddr::from((Ipv4Addr::LOCALHOST, 3100));
     let urls = if *url == format!("http://{example}") {
         String::new()
@@ -115,29 +115,29 @@ fn guide(stage: &Stage) -> String {
         format!(",\n     with {url}/docs as `success_url` and `cancel_url`")
     };
     format!(
-        "Licentia {version}, a demo. No card is charged, no mail leaves this machine, and nothing is\n\
-         left when it stops (Ctrl-C).\n\
+        "Licentia {version} demo. No card is charged, no mail leaves this machine, and all data is\n\
+         removed when it stops (Ctrl-C).\n\
          \n\
          \x20 Swagger UI  {url}/docs\n\
-         \x20 Stripe      {stripe}/ (a double: customers, webhooks, the clock, faults)\n\
+         \x20 Stripe      {stripe}/ (a double: customers, webhooks, clock, faults)\n\
          \x20 Mail        {stripe}/mail\n\
          \x20 Login       {ADA} / {PASSWORD}\n\
          \n\
-         Try this, in Swagger UI unless it says otherwise:\n\
-         \x20 1. Log in as Ada (logIn), or sign up as somebody else (signUp). Put the `access_token`\n\
-         \x20    into Authorize.\n\
+         Steps to try, in Swagger UI unless noted otherwise:\n\
+         \x20 1. Log in as Ada (logIn), or sign up as another customer (signUp). Enter the\n\
+         \x20    `access_token` under Authorize.\n\
          \x20 2. Buy `professional` (openCheckout){urls}.\n\
          \x20 3. Open the `checkout_url` and pay with 4242 4242 4242 4242.\n\
-         \x20 4. Read the mail: the new license is attached. getCurrentLicense answers the same one.\n\
-         \x20 5. Verify it offline: save license.jwt from the mail's page, then\n\
+         \x20 4. Read the mail: the new license is attached. getCurrentLicense returns the same one.\n\
+         \x20 5. Verify it offline: save license.jwt from the mail's page, then run\n\
          \x20      curl -s {url}/.well-known/jwks.json > jwks.json\n\
          \x20      {program} license verify --jwks jwks.json --audience {product} - < license.jwt\n\
-         \x20 6. Move the clock a month ahead, on Stripe's page: it renews, and a mail says so.\n\
-         \x20    Sessions end after a month: log in again. A license of then needs --now EPOCH to\n\
-         \x20    verify, for this machine's clock has not moved.\n\
-         \x20 7. Refund the newest payment: Stripe's page, the customer, Refund. The license is taken\n\
-         \x20    back, as verifyLicense says.\n\
-         \x20 8. Sign up as somebody else, buy, and cancel in the portal (openPortal): the license works\n\
-         \x20    until the end of the period.\n"
+         \x20 6. Move the clock a month ahead on Stripe's page: the subscription renews, and a mail\n\
+         \x20    arrives. Login sessions end after a month, so log in again. The renewed license needs\n\
+         \x20    --now EPOCH to verify, because this machine's clock has not moved.\n\
+         \x20 7. Refund the newest payment: Stripe's page, the customer, Refund. The license is\n\
+         \x20    revoked; verifyLicense shows it.\n\
+         \x20 8. Sign up as another customer, buy, and cancel in the portal (openPortal): the license\n\
+         \x20    works until the end of the period.\n"
     )
 }

@@ -1,4 +1,5 @@
-//! `licentia email`: shows the mails, sends a test mail, and retries the mails that were given up.
+//! `licentia email`: previews mails, sends a test mail, and lists or retries the mails that were
+//! given up. The texts are in [`crate::domain::message`].
 
 use std::process::ExitCode;
 
@@ -29,7 +30,7 @@ pub struct EmailCommand {
     /// With --preview: show the HTML instead of the plain text
     #[arg(long, requires = "preview")]
     html: bool,
-    /// With --preview: show the mail for a license that no longer works
+    /// With --preview: show the mail for a license that has ended
     #[arg(long, requires = "preview")]
     ended: bool,
 }
@@ -37,17 +38,17 @@ pub struct EmailCommand {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 struct Action {
-    /// Show a mail with a sample license. KIND is trial, granted, upgrade, renewal,
-    /// payment_pending, payment_problem or cancellation
+    /// Show a mail with a sample license: trial, granted, upgrade, renewal, payment_pending,
+    /// payment_problem or cancellation
     #[arg(long, value_name = "KIND")]
     preview: Option<Kind>,
     /// Send a trial mail with a sample license to this address
     #[arg(long, value_name = "EMAIL")]
     send_test: Option<Email>,
-    /// List the mails that were given up: refused permanently, or not accepted for three days
+    /// List the mails that were given up: refused permanently, or not accepted within three days
     #[arg(long)]
     list_failed: bool,
-    /// Send every mail again that was given up; the server does it within seconds
+    /// Retry every mail that was given up; the running server sends them within seconds
     #[arg(long)]
     retry_failed: bool,
 }
@@ -59,7 +60,7 @@ impl EmailCommand {
             Action { list_failed: true, .. } => list_failed(config),
             Action { retry_failed: true, .. } => {
                 let retried = with_app(config, mail::retry_given_up)?;
-                print(format_args!("{retried} mails are due again.\n"))
+                print(format_args!("{retried} mails will be retried.\n"))
             }
             Action { .. } => self.show(config),
         }
@@ -78,18 +79,18 @@ impl EmailCommand {
 
 fn send_test(config: &Config, to: Email) -> Result<ExitCode> {
     with_app(config, async |app| mail::send_test(app, Kind::Trial, to.clone()).await)?;
-    print(format_args!("The mail to {to} was accepted.\n"))
+    print(format_args!("The mail server accepted the mail to {to}.\n"))
 }
 
 fn list_failed(config: &Config) -> Result<ExitCode> {
     let failed = with_app(config, mail::given_up)?;
     for GivenUpMail { mail_id, customer_id, kind, given_up_at, last_error } in &failed {
-        let why = last_error.as_deref().unwrap_or("no reason is known");
+        let why = last_error.as_deref().unwrap_or("unknown reason");
         print(format_args!("{mail_id}  {customer_id}  {kind}  given up {given_up_at}: {why}\n"))?;
     }
     match i64::try_from(failed.len()) {
         Ok(0) => print("No mail was given up.\n"),
-        Ok(mail::MAX_LISTED) => print("… and perhaps more: these are the oldest.\n"),
+        Ok(mail::MAX_LISTED) => print("These are the oldest; there may be more.\n"),
         _ => Ok(ExitCode::SUCCESS),
     }
 }

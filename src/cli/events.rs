@@ -1,4 +1,5 @@
-//! `licentia events`: what came from Stripe and could not be worked on.
+//! `licentia events`: lists, shows and replays Stripe events that could not be processed. What
+//! happens to an event is decided in [`crate::flows::events`].
 
 use std::process::ExitCode;
 
@@ -27,23 +28,23 @@ pub struct Events {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// List the events that did not work: those given up, and those that are tried again
+    /// List the events that failed: those given up and those that will be retried
     ///
-    /// Notes name the types of events that the webhook endpoint sends and that are of no use, with the
-    /// remedy: thin events, and types that say nothing about a sale.
+    /// Notes name the event types that the webhook endpoint sends and that Licentia cannot use (thin
+    /// events, and types that say nothing about a sale), with the remedy.
     #[command(after_help = "Examples:\n  licentia events list\n  licentia events list --json")]
     List {
-        /// Answer in JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Show an event with its body, in JSON
+    /// Show an event with its body, as JSON
     #[command(after_help = "Example:\n  licentia events show evt_1Q…")]
     Show {
         /// The event's id
         id: String,
     },
-    /// Have the server work on an event again, as if it had just come
+    /// Have the server process an event again, as if it had just been received
     #[command(
         after_help = "Examples:\n  licentia events replay evt_1Q…\n  licentia events replay --all"
     )]
@@ -51,10 +52,10 @@ enum Action {
         /// The event's id
         #[arg(required_unless_present = "all", conflicts_with = "all")]
         id: Option<String>,
-        /// Every event that did not work
+        /// Replay every event that failed
         #[arg(long)]
         all: bool,
-        /// Answer in JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
@@ -70,39 +71,39 @@ impl Events {
             Action::List { json } => {
                 let troubled = events::troubled(app, MAX_LISTED).await?;
                 if !json {
-                    return tell(&troubled);
+                    return print_list(&troubled);
                 }
                 let Troubled { events, more, ignored } = troubled;
-                let shown = |events: &[Explained]| events.iter().map(shown).collect::<Vec<Value>>();
-                let (events, ignored) = (shown(&events), shown(&ignored));
+                let as_json = |events: &[Explained]| events.iter().map(to_json).collect::<Vec<Value>>();
+                let (events, ignored) = (as_json(&events), as_json(&ignored));
                 print_json(&json!({ "events": events, "more": more, "ignored": ignored }))
             }
             Action::Show { id } => {
-                let mut event = shown(&events::explain(app, &id).await?);
+                let mut event = to_json(&events::explain(app, &id).await?);
                 event["body"] = events::body(app, &id).await?.into();
                 print_json(&event)
             }
             Action::Replay { id: Some(id), json, .. } => {
                 let replayed = events::replay(app, &id, Actor::Operator).await?;
                 if json {
-                    return print_json(&shown(&replayed));
+                    return print_json(&to_json(&replayed));
                 }
-                print(format_args!("{id} is due again; the server works on it.\n"))
+                print(format_args!("{id} will be processed again by the server.\n"))
             }
             Action::Replay { id: None, json, .. } => {
-                let progress = progress("events are due again");
+                let progress = progress("events replayed");
                 let replayed = events::replay_all(app, Actor::Operator, progress).await?;
                 if json {
                     return print_json(&json!({ "replayed": replayed }));
                 }
-                print(format_args!("{replayed} events are due again.\n"))
+                print(format_args!("{replayed} events will be processed again by the server.\n"))
             }
         }
     }
 }
 
-/// An event as JSON, with the names that the API has.
-fn shown(explained: &Explained) -> Value {
+/// Returns an event as JSON, with the field names of the API.
+fn to_json(explained: &Explained) -> Value {
     let Explained { event, customer_id, state } = explained;
     let time = |time: Option<Timestamp>| time.map(|time| time.to_string());
     json!({
@@ -123,24 +124,25 @@ fn shown(explained: &Explained) -> Value {
     })
 }
 
-fn tell(troubled: &Troubled) -> Result<ExitCode> {
+fn print_list(troubled: &Troubled) -> Result<ExitCode> {
     for Explained { event, state, .. } in &troubled.events {
         let state = match (state, event.given_up_at) {
             (State::GivenUp, Some(at)) => format!("given up {at}"),
-            _ => format!("tried again {}", event.due_at),
+            _ => format!("next retry {}", event.due_at),
         };
-        let why = event.last_error.as_deref().unwrap_or("no reason is known");
-        let (id, kind, tries) = (&event.event_id, &event.kind, event.attempts);
-        print(format_args!("{id}  {kind}  {state}, after {tries} tries: {why}\n"))?;
+        let why = event.last_error.as_deref().unwrap_or("unknown reason");
+        let (id, kind, attempts) = (&event.event_id, &event.kind, event.attempts);
+        print(format_args!("{id}  {kind}  {state}, after {attempts} attempts: {why}\n"))?;
     }
     if troubled.more {
         let first = troubled.events.len();
         print(format_args!(
-            "… and more: these are the first {first}. `licentia events replay --all` replays all.\n"
+            "These are the first {first}; there are more. `licentia events replay --all` replays \
+             all of them.\n"
         ))?;
     }
     if troubled.events.is_empty() {
-        print("Every event was worked on.\n")?;
+        print("No event has failed.\n")?;
     }
     for Explained { event, .. } in &troubled.ignored {
         let why = event.last_error.as_deref().unwrap_or_default();

@@ -1,4 +1,5 @@
-//! `licentia import`: brings in customers whom the vendor has already.
+//! `licentia import`: imports the vendor's existing customers. The file format is in
+//! [`crate::customer_file`], the import itself in [`crate::flows::import`].
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -19,18 +20,18 @@ pub const EXAMPLES: &str = "Examples:
   licentia import customers customers.csv";
 
 const FORMAT: &str = "Examples:
-  licentia import customers customers.csv --dry-run   only check the file
+  licentia import customers customers.csv --dry-run   check the file, change nothing
   licentia import customers customers.csv
   licentia import customers customers.csv --json
 
 The file is CSV in UTF-8. Its first line names the columns, in any order:
 
-  email               required; also the login
-  name, company_name  the person's and the company's
-  stripe_customer_id  cus_…, which is looked up at Stripe
-  email_verified      yes or no [default: yes, you know the address to be theirs]";
+  email               required; the customer logs in with it
+  name, company_name  the names of the person and the company
+  stripe_customer_id  cus_…; it must exist at Stripe
+  email_verified      yes or no: does the address belong to the customer? [default: yes]";
 
-/// Skipped rows that are shown: who runs a file a second time skips all of it.
+/// The most skipped rows that are shown: importing a file a second time skips every row.
 const MAX_SHOWN: usize = 100;
 
 #[derive(Debug, Args)]
@@ -41,23 +42,24 @@ pub struct Import {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Make an account for every customer in a CSV file
+    /// Create an account for every customer in a CSV file
     ///
-    /// The whole file is checked first, and every problem told with its line; if there is one, nobody is
-    /// imported. Who has an account already is skipped and told, and nothing of theirs is changed.
-    /// Imported customers have no password, so that nobody can log in to their accounts, no license and no
-    /// trial, and nobody is mailed. Who pays at Stripe gets license and mail by
-    /// `licentia stripe backfill`; who has a `stripe_customer_id` also when the server next compares
-    /// everybody with Stripe, which it does at its start and daily. For others there is
-    /// `licentia license issue`.
+    /// The whole file is checked first, and every problem is reported with its line. If there is a
+    /// problem, no customer is imported. Customers who already have an account are listed, skipped
+    /// and left unchanged. Imported accounts have no password, license or trial, and no mail is
+    /// sent.
+    ///
+    /// `licentia stripe backfill` issues and mails licenses to customers who pay at Stripe.
+    /// Customers with a `stripe_customer_id` also get theirs at the next reconciliation, which the
+    /// server runs at startup and daily. For all others use `licentia license issue`.
     #[command(after_help = FORMAT)]
     Customers {
         /// The CSV file
         file: PathBuf,
-        /// Only check the file, and change nothing
+        /// Check the file and change nothing
         #[arg(long)]
         dry_run: bool,
-        /// Answer in JSON, the problems of a file too
+        /// Print JSON, including the problems of the file
         #[arg(long)]
         json: bool,
     },
@@ -74,7 +76,7 @@ impl Import {
         });
         match (imported, json) {
             (Ok(report), true) => print_json(&report),
-            (Ok(report), false) => tell(&report, dry_run),
+            (Ok(report), false) => print_report(&report, dry_run),
             (Err(Error::Setup(problems)), true) => {
                 print_json(&json!({ "problems": problems }))?;
                 Err(Error::Setup(problems))
@@ -84,9 +86,10 @@ impl Import {
     }
 }
 
-fn tell(report: &Report, dry_run: bool) -> Result<ExitCode> {
+fn print_report(report: &Report, dry_run: bool) -> Result<ExitCode> {
     for skipped in report.skipped.iter().take(MAX_SHOWN) {
-        print(format_args!("line {}: {} has an account, skipped\n", skipped.line, skipped.email))?;
+        let (line, email) = (skipped.line, &skipped.email);
+        print(format_args!("line {line}: {email} already has an account; skipped\n"))?;
     }
     if let Some(more) = report.skipped.len().checked_sub(MAX_SHOWN).filter(|more| *more > 0) {
         print(format_args!("… and {more} more; --json lists them\n"))?;
@@ -97,8 +100,8 @@ fn tell(report: &Report, dry_run: bool) -> Result<ExitCode> {
     if report.linked > 0 {
         let linked = report.linked;
         print(format_args!(
-            "{linked} are linked to Stripe: `licentia stripe backfill` fetches what they pay for, and \
-             mails them their licenses.\n"
+            "{linked} are linked to Stripe. `licentia stripe backfill` issues and mails licenses \
+             for their subscriptions.\n"
         ))?;
     }
     Ok(ExitCode::SUCCESS)

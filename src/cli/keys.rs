@@ -1,4 +1,4 @@
-//! `licentia keys`.
+//! `licentia keys`: generates, lists and revokes signing keys. The files are in [`crate::keys`].
 
 use std::process::ExitCode;
 
@@ -16,7 +16,7 @@ use crate::random::Random;
 pub const EXAMPLES: &str = "Examples:
   licentia keys list
   licentia keys generate         rotate: the new key signs from tomorrow
-  licentia keys revoke Pkl-m-8B… the key is lost or known to others";
+  licentia keys revoke Pkl-m-8B… the key is lost or was exposed";
 
 #[derive(Debug, Args)]
 pub struct Keys {
@@ -26,37 +26,38 @@ pub struct Keys {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Make a signing key
+    /// Generate a signing key
     ///
-    /// The first one signs at once. A later one is published at once and signs a day later, when
-    /// every app that refreshes its key set daily knows it. Older keys stay published, so that
-    /// their licenses verify. A key named after a later time, as a clock that is ahead makes it, is
-    /// renamed to come before the new one.
+    /// The first key signs at once. A later key is published at once and signs a day later, when
+    /// every app that refreshes its key set daily has it. Older keys stay published, so that their
+    /// licenses still verify. A key whose name lies further in the future (its clock was ahead) is
+    /// renamed to sign before the new one.
     #[command(after_help = "Examples:\n  licentia keys generate\n  licentia keys generate --now")]
     Generate {
-        /// Let it sign at once; apps that have not fetched it yet will refuse its licenses
+        /// Sign with it at once; apps refuse its licenses until they fetch the key set again
         #[arg(long)]
         now: bool,
     },
-    /// Give up a key that is lost, or known to others
+    /// Revoke a signing key that is lost or was exposed
     ///
-    /// Stop the servers first. The key's file is put away, every license that it signed is revoked,
-    /// and the current ones are issued anew with the key that signs now, which is made if there is
-    /// none. A revoked license cannot be refreshed: customers log in to get the new one. Ship the new
-    /// key set to apps that are offline. If the command is interrupted, run it again.
+    /// Stop the servers first. The key's file is renamed to `.revoked`, every license that it
+    /// signed is revoked, and current licenses are reissued with the key that signs now; if there
+    /// is none, one is generated. A revoked license cannot be refreshed: customers log in to get
+    /// the new one. Ship the new key set to apps that are offline. If the command is interrupted,
+    /// run it again.
     #[command(
         after_help = "Example:\n  licentia keys revoke Pkl-m-8BFxeJXJmk2rRpV2dlgfcbwrk8vIA3wtEZAbE"
     )]
     Revoke {
-        /// The key's id, as `licentia keys list` or the refusal to start shows it
-        // One in 64 begins with a hyphen.
+        /// The key's id, as shown by `licentia keys list` or by the error at startup
+        // One key id in 64 begins with a hyphen.
         #[arg(allow_hyphen_values = true)]
         kid: String,
     },
-    /// List the signing keys, the oldest first
+    /// List the signing keys, oldest first
     #[command(after_help = "Examples:\n  licentia keys list\n  licentia keys list --json")]
     List {
-        /// Answer in JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
@@ -77,8 +78,8 @@ fn generate(config: &Config, at_once: bool) -> Result<ExitCode> {
     let random = Random::from_system()?;
     let (path, from) = KeyRing::add(config, SystemClock.now(), at_once, &random)?;
     let path = path.display();
-    let then = if first { "Keep a backup of it." } else { "Restart the servers to publish it." };
-    print(format_args!("Made {path}; it signs from {from}. {then}\n"))
+    let next = if first { "Keep a backup of it." } else { "Restart the servers to publish it." };
+    print(format_args!("Generated {path}; it signs from {from}. {next}\n"))
 }
 
 fn revoke(config: &Config, kid: &str) -> Result<ExitCode> {
@@ -94,10 +95,10 @@ fn revoke(config: &Config, kid: &str) -> Result<ExitCode> {
     }
     let (renewed, revoked) = with_app(config, async |app| revoke_key(app, kid).await)?;
     if !had_file && revoked == 0 {
-        return Err(Error::setup(format!("no key {kid:?} is here, and it signed no license")));
+        return Err(Error::setup(format!("there is no key {kid:?}, and it signed no license")));
     }
     print(format_args!(
-        "Took back {revoked} licenses of the key {kid}; issued {renewed} anew. Start the servers, \
+        "Revoked {revoked} licenses of the key {kid} and reissued {renewed}. Start the servers, \
          and ship the new key set to apps that are offline.\n"
     ))
 }
@@ -118,7 +119,8 @@ fn list(config: &Config, as_json: bool) -> Result<ExitCode> {
     if states.is_empty() {
         let directory = config.keys_dir.display();
         return print(format_args!(
-            "There is no key in {directory}. `licentia serve` makes one, or `licentia keys generate`.\n"
+            "There are no keys in {directory}. `licentia serve` or `licentia keys generate` \
+             creates one.\n"
         ));
     }
     let mut text = String::new();

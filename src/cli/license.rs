@@ -1,4 +1,5 @@
-//! `licentia license`.
+//! `licentia license`: verifies and inspects licenses offline, and issues grants. Verification is
+//! the `licentia-verify` crate's, and issuing is in [`crate::flows::license`].
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -26,7 +27,7 @@ pub const EXAMPLES: &str = "Examples:
   licentia license inspect eyJhbGciOi…
   licentia license issue --email ada@example.com --plan professional --days 365";
 
-/// The longest grant, in days: a hundred years.
+/// The longest grant with an end, in days: a hundred years.
 const MAX_DAYS: i64 = 36_525;
 
 #[derive(Debug, Args)]
@@ -37,24 +38,24 @@ pub struct LicenseCommand {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Say whether a license is valid, offline, as an app would
+    /// Verify a license offline, as an app does
     ///
-    /// Prints the verdict as JSON. Exits with 0 when the license is valid, with 1 when it is not
-    /// (`reason` says why), with 2 when the call is wrong.
+    /// Prints the result as JSON. Exits with 0 when the license is valid, with 1 when it is not
+    /// (`reason` says why), and with 2 when the arguments or the key set are wrong.
     #[command(after_help = "Examples:
   licentia license verify --jwks jwks.json --audience acme-app eyJhbGciOi…
   licentia license verify --jwks jwks.json --audience acme-app - < license.jwt
   licentia license verify --jwks jwks.json --audience acme-app --now 1798761600 eyJhbGciOi…")]
     Verify(Verify),
-    /// Show what a license says, without verifying it
+    /// Show the claims of a license without verifying it
     #[command(after_help = "Example:\n  licentia license inspect eyJhbGciOi…")]
     Inspect {
         /// The license, or `-` to read it from standard input
         token: String,
     },
-    /// Give a customer a license by hand, and print it
+    /// Grant a customer a license and print it
     ///
-    /// For a gift, a partner, or a sale made elsewhere. It takes the place of the current one.
+    /// For a gift, a partner, or a sale made elsewhere. It replaces the customer's current license.
     #[command(after_help = "Examples:
   licentia license issue --email ada@example.com --plan professional --days 365
   licentia license issue --customer cust_… --plan professional --forever --json")]
@@ -63,16 +64,16 @@ enum Action {
 
 #[derive(Debug, Args)]
 struct Verify {
-    /// The public keys, as published under /.well-known/jwks.json
+    /// The public keys, as published at /.well-known/jwks.json
     #[arg(long, value_name = "FILE")]
     jwks: PathBuf,
-    /// The product that the license must be for
+    /// The product that the license must be issued for
     #[arg(long, value_name = "AUD")]
     audience: String,
-    /// Who must have issued it [default: anybody with these keys]
+    /// The issuer that the license must have [default: any with these keys]
     #[arg(long, value_name = "ISS")]
     issuer: Option<String>,
-    /// The time at which to judge, in seconds since 1970 [default: now]
+    /// The time of the verification, in seconds since 1970 [default: now]
     #[arg(long, value_name = "EPOCH")]
     now: Option<u64>,
     /// The license, or `-` to read it from standard input
@@ -82,20 +83,20 @@ struct Verify {
 #[derive(Debug, Args)]
 struct Issue {
     #[command(flatten)]
-    who: Who,
+    recipient: Recipient,
     /// The plan's id
     #[arg(long, value_name = "PLAN")]
     plan: String,
     #[command(flatten)]
-    until: Until,
-    /// Answer in JSON
+    validity: Validity,
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
-struct Who {
+struct Recipient {
     /// The customer's id
     #[arg(long, value_name = "CUSTOMER")]
     customer: Option<CustomerId>,
@@ -106,11 +107,11 @@ struct Who {
 
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
-struct Until {
-    /// How many days it lasts
+struct Validity {
+    /// The license is valid for this many days
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(i64).range(1..=MAX_DAYS))]
     days: Option<i64>,
-    /// It has no end
+    /// The license never expires
     #[arg(long)]
     forever: bool,
 }
@@ -141,13 +142,14 @@ impl Verify {
         }
         let now = self.now.map(|now| Timestamp::saturating(i64::try_from(now).unwrap_or(i64::MAX)));
         let now = now.unwrap_or_else(|| SystemClock.now());
-        let (verdict, code) = verdict(&token, &keys, now);
-        print(format_args!("{verdict:#}\n"))?;
+        let (result, code) = verify(&token, &keys, now);
+        print(format_args!("{result:#}\n"))?;
         Ok(code)
     }
 }
 
-fn verdict(token: &str, keys: &KeySet, now: Timestamp) -> (Value, ExitCode) {
+/// Returns the result as JSON, and the exit code.
+fn verify(token: &str, keys: &KeySet, now: Timestamp) -> (Value, ExitCode) {
     let changes = |time| Timestamp::from(time).to_string();
     match licentia_verify::verify(token, keys, now.to_system_time()) {
         Ok(license) => {
@@ -155,22 +157,22 @@ fn verdict(token: &str, keys: &KeySet, now: Timestamp) -> (Value, ExitCode) {
                 Status::Active => "active",
                 Status::Grace => "grace",
             };
-            let verdict = json!({
+            let result = json!({
                 "valid": true,
                 "status": status,
                 "changes_at": changes(license.changes_at()),
                 "claims": license.claims(),
             });
-            (verdict, ExitCode::SUCCESS)
+            (result, ExitCode::SUCCESS)
         }
         Err(rejection) => {
-            let verdict = json!({
+            let result = json!({
                 "valid": false,
                 "reason": rejection.code(),
                 "message": rejection.to_string(),
                 "changes_at": rejection.changes_at().map(changes),
             });
-            (verdict, ExitCode::from(NO))
+            (result, ExitCode::from(NO))
         }
     }
 }
@@ -182,15 +184,15 @@ fn read_keys(path: &Path, audience: &str) -> std::result::Result<KeySet, String>
     KeySet::from_jwks(&text, audience).map_err(|error| format!("{shown}: {error}"))
 }
 
-/// The license on the command line, or on standard input for `-`.
+/// Returns the license on the command line, or from standard input for `-`.
 fn read_token(argument: &str) -> std::result::Result<String, String> {
     if argument != "-" {
         return Ok(argument.to_owned());
     }
     let mut text = String::new();
-    // One byte more than a license may have, so that a longer one is told from a whole one.
-    let most = MAX_TOKEN_BYTES as u64 + 1;
-    let read = std::io::stdin().take(most).read_to_string(&mut text);
+    // One byte over the limit, so that a license that is too long is refused instead of cut off.
+    let limit = MAX_TOKEN_BYTES as u64 + 1;
+    let read = std::io::stdin().take(limit).read_to_string(&mut text);
     read.map_err(|error| format!("standard input: {error}"))?;
     Ok(text.trim().to_owned())
 }
@@ -216,7 +218,7 @@ impl Issue {
     }
 
     async fn issue(&self, app: &App) -> Result<ExitCode> {
-        let customer_id = match (&self.who.customer, &self.who.email) {
+        let customer_id = match (&self.recipient.customer, &self.recipient.email) {
             (Some(id), _) => id.clone(),
             (None, Some(email)) => customer_of(app, email).await?,
             (None, None) => return Err(Error::NotFound("customer")),
@@ -224,12 +226,12 @@ impl Issue {
         let plan = app.plans.plan(&self.plan).ok_or_else(|| {
             let known: Vec<_> = app.plans.plans.iter().map(|plan| plan.id.as_str()).collect();
             Error::setup(format!(
-                "there is no plan {:?}; there are: {}",
+                "there is no plan {:?}; the plans are: {}",
                 self.plan,
                 known.join(", ")
             ))
         })?;
-        let expires = self.until.days.map(|days| app.now().plus(days * DAY));
+        let expires = self.validity.days.map(|days| app.now().plus(days * DAY));
         let term = Term { expires, grace_until: None };
         let entitlement = Entitlement { plan, source: Source::Operator, term };
         let license = grant(app, &customer_id, &entitlement).await?;
@@ -237,7 +239,7 @@ impl Issue {
             if license.term().ends() != Some(license.token_expires_at) {
                 let until = license.token_expires_at;
                 note(format_args!(
-                    "This token runs out on {until}; the app refreshes it online before.\n"
+                    "This license token expires on {until}; the app refreshes it online before.\n"
                 ));
             }
             return print(format_args!("{}\n", license.token));

@@ -1,5 +1,5 @@
-//! The log: lines on standard error, written by a thread of its own. When standard error cannot be
-//! written (its disk is full, its reader is gone or does not read), lines are lost and nothing else.
+//! The log on standard error, written by a separate thread. When standard error cannot be written
+//! (full disk, closed or stuck pipe), log lines are lost, and nothing else is affected.
 
 use std::io::{self, IsTerminal, Write};
 use std::panic::PanicHookInfo;
@@ -10,19 +10,19 @@ use tracing_subscriber::EnvFilter;
 
 use crate::error::{Error, Result};
 
-/// Lines that wait to be written; more are lost. A line has about 200 bytes, so this is 200 KB.
+/// The most lines that are queued; further lines are lost. 200 KB at about 200 bytes a line.
 const MAX_WAITING: usize = 1024;
 
-/// How long the end of the process waits for the last lines.
+/// How long the process waits at its end for the last lines to be written.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Keeps the log going. On drop, waits until what was logged is written.
+/// Keeps the log open. On drop, waits until the queued lines are written.
 #[must_use]
 pub struct Log(SyncSender<Message>);
 
 enum Message {
     Line(Vec<u8>),
-    /// Everything before this is written.
+    /// Confirms that all lines before this one are written.
     Flush(SyncSender<()>),
 }
 
@@ -43,7 +43,7 @@ impl Log {
             .with_writer(move || Lines(lines.clone()))
             .with_ansi(io::stderr().is_terminal())
             .init();
-        // The default hook writes to standard error itself, and so would wait for a stuck reader.
+        // The default panic hook writes to standard error and would block on a stuck pipe.
         std::panic::set_hook(Box::new(log_panic));
         Ok(Self(sender))
     }
@@ -52,14 +52,14 @@ impl Log {
 impl Drop for Log {
     fn drop(&mut self) {
         let (done, written) = sync_channel(1);
-        // A full queue means that standard error is stuck.
+        // A full queue means that standard error is stuck: do not wait for it.
         if self.0.try_send(Message::Flush(done)).is_ok() {
             let _ = written.recv_timeout(FLUSH_TIMEOUT);
         }
     }
 }
 
-/// Queues each event as one line; never fails, never waits.
+/// Queues each event as one line. It never fails and never blocks.
 struct Lines(SyncSender<Message>);
 
 impl Write for Lines {

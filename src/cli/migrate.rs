@@ -1,5 +1,5 @@
-//! `licentia migrate`: the server migrates by itself at its start; this is for doing it ahead of
-//! time, for looking, and for going back.
+//! `licentia migrate`: migrates the schema ahead of time, shows its version, or reverts it. The
+//! server itself migrates at startup. The migrations are in [`crate::store::migrate`].
 
 use std::process::ExitCode;
 
@@ -12,10 +12,10 @@ use crate::store::migrate::Step;
 use crate::store::{IfMissing, Store};
 
 pub const EXAMPLES: &str = "Examples:
-  licentia migrate              bring the schema up (the same as `up`)
+  licentia migrate              apply all missing migrations (the same as `up`)
   licentia migrate status
-  licentia migrate down         take the newest migration back
-  licentia migrate down --to 0  take everything back";
+  licentia migrate down         revert the newest migration
+  licentia migrate down --to 0  revert all migrations";
 
 #[derive(Debug, Args)]
 pub struct Migrate {
@@ -25,23 +25,23 @@ pub struct Migrate {
 
 #[derive(Clone, Copy, Debug, Subcommand)]
 enum Action {
-    /// Apply every migration that is missing (the default)
+    /// Apply all missing migrations (the default)
     #[command(after_help = "Example:\n  licentia migrate up")]
     Up,
-    /// Take migrations back; what their tables held is lost
+    /// Revert migrations; the data in their tables is lost
     #[command(after_help = "Examples:\n  licentia migrate down\n  licentia migrate down --to 0")]
     Down {
-        /// Keep the migrations up to this one [default: all but the newest]
+        /// Keep the migrations up to this version [default: all but the newest]
         #[arg(long, value_name = "VERSION")]
         to: Option<i64>,
-        /// Go on although customers will be lost
+        /// Confirm that customer data will be deleted
         #[arg(long)]
         yes: bool,
     },
     /// Show which migrations the database has
     #[command(after_help = "Example:\n  licentia migrate status --json")]
     Status {
-        /// Answer in JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
@@ -72,9 +72,9 @@ async fn up(store: &Store) -> Result<ExitCode> {
     store.migrate_up().await?;
     let after = newest(&store.migration_status().await?);
     if before == after {
-        return print(format_args!("The schema is up to date, at version {after}.\n"));
+        return print(format_args!("The schema is up to date at version {after}.\n"));
     }
-    print(format_args!("The schema went up from version {before} to {after}.\n"))
+    print(format_args!("The schema was migrated from version {before} to {after}.\n"))
 }
 
 async fn down(store: &Store, to: Option<i64>, yes: bool) -> Result<ExitCode> {
@@ -83,7 +83,7 @@ async fn down(store: &Store, to: Option<i64>, yes: bool) -> Result<ExitCode> {
     let earlier = steps.iter().map(|step| step.version).filter(|version| *version < before);
     let to = to.unwrap_or_else(|| earlier.max().unwrap_or(0)).max(0);
     if to >= before {
-        return print(format_args!("Nothing to take back: the schema is at version {before}.\n"));
+        return print(format_args!("Nothing to revert: the schema is at version {before}.\n"));
     }
     let customers = match steps.first() {
         Some(first) if first.applied => store.read().await?.count_customers().await?,
@@ -91,12 +91,12 @@ async fn down(store: &Store, to: Option<i64>, yes: bool) -> Result<ExitCode> {
     };
     if customers > 0 && !yes {
         return Err(Error::setup(format!(
-            "going down from version {before} to {to} deletes data of {customers} customers for \
-             good; take a backup, then add --yes"
+            "reverting version {before} to {to} permanently deletes data of {customers} customers; \
+             take a backup, then add --yes"
         )));
     }
     store.migrate_down_to(to).await?;
-    print(format_args!("The schema went down from version {before} to {to}.\n"))
+    print(format_args!("The schema was reverted from version {before} to {to}.\n"))
 }
 
 async fn status(store: &Store, json: bool) -> Result<ExitCode> {

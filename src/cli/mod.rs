@@ -1,6 +1,7 @@
-//! The command line: one subcommand, one function. Each calls the same flows as the API.
+//! The command line. Each subcommand parses its arguments, calls the same flows as the API, and
+//! prints the result. It decides nothing by itself.
 //!
-//! Exit codes: 0 it worked, 1 it did not (the reason is on standard error), 2 the call was wrong.
+//! Exit codes: 0 success; 1 failure, with the reason on standard error; 2 wrong arguments.
 
 mod admin_key;
 mod backfill;
@@ -34,15 +35,15 @@ use crate::config::{Config, StripeConfig};
 use crate::error::{Error, Result};
 use crate::random::Random;
 
-/// It worked, and the answer is no.
+/// Exit code: the command ran, and the result is negative (invalid, failed, or work left to do).
 const NO: u8 = 1;
-/// The call was wrong.
+/// Exit code: the command line or its input is wrong. clap uses the same code.
 const WRONG_CALL: u8 = 2;
 
-/// A licensing backend that you run yourself.
+/// A licensing backend that you run yourself
 ///
-/// Customers sign up and get a signed license; their apps verify it offline. With nothing
-/// configured it uses a SQLite file, and makes its signing key on the first start.
+/// Customers sign up and get a signed license. Their apps verify it offline. Without any
+/// configuration, Licentia uses a SQLite file and creates its signing key on the first start.
 #[derive(Debug, Parser)]
 #[command(
     name = "licentia",
@@ -50,10 +51,10 @@ const WRONG_CALL: u8 = 2;
     subcommand_required = true,
     arg_required_else_help = true,
     after_help = "Examples:\n  licentia serve\n  licentia --config /etc/licentia.toml serve\n\n\
-        Every setting can also be an environment variable: LICENTIA_LISTEN=0.0.0.0:3100"
+        Every setting can also be given as an environment variable: LICENTIA_LISTEN=0.0.0.0:3100"
 )]
 pub struct Cli {
-    /// The configuration file [default: licentia.toml, if it is there]
+    /// The configuration file [default: licentia.toml, if it exists]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
 
@@ -66,38 +67,38 @@ enum Command {
     /// Start the server
     #[command(after_help = serve::EXAMPLES)]
     Serve,
-    /// Show it all on this machine, with a double of Stripe and throw-away state
+    /// Try everything on this machine, with a Stripe double and temporary state
     ///
-    /// Starts Licentia, a double of Stripe and a mail inbox in one process, on loopback. Nothing that
-    /// is configured is used but `listen` (and `log`), and nothing is left behind.
+    /// Starts Licentia, a Stripe double and a mail inbox in one process, on loopback. Of the
+    /// configuration, only `listen` and `log` are used. All state is removed at the end.
     #[cfg(feature = "demo")]
     #[command(after_help = demo::EXAMPLES)]
     Demo(demo::Demo),
-    /// Bring the database schema up or down, or show where it is
+    /// Migrate the database schema up or down, or show its version
     #[command(after_help = migrate::EXAMPLES)]
     Migrate(migrate::Migrate),
-    /// Make and list signing keys
+    /// Generate, list and revoke signing keys
     #[command(after_help = keys::EXAMPLES, subcommand_required = true)]
     Keys(keys::Keys),
-    /// Make, list and revoke the keys that open /api/admin
+    /// Create, list and revoke admin keys for /api/admin
     #[command(name = "admin-key", after_help = admin_key::EXAMPLES, subcommand_required = true)]
     AdminKey(admin_key::AdminKeyCommand),
-    /// Preview the mails, send a test mail, or retry the mails that were given up
+    /// Preview mails, send a test mail, and list or retry failed mails
     #[command(after_help = email::EXAMPLES)]
     Email(email::EmailCommand),
-    /// Show and replay the events from Stripe that could not be worked on
+    /// List, show and replay Stripe events that could not be processed
     #[command(after_help = events::EXAMPLES, subcommand_required = true)]
     Events(events::Events),
-    /// Compare every customer with Stripe, and repair what differs
+    /// Compare every customer with Stripe and repair the differences
     #[command(after_help = reconcile::EXAMPLES)]
     Reconcile(reconcile::Reconcile),
-    /// Bring in customers whom you have already
+    /// Import existing customers
     #[command(after_help = import::EXAMPLES, subcommand_required = true)]
     Import(import::Import),
-    /// Connect the account at Stripe, and the customers that it has
+    /// Connect your Stripe account and its customers
     #[command(after_help = stripe::EXAMPLES, subcommand_required = true)]
     Stripe(stripe::StripeCommand),
-    /// Verify, read or issue licenses
+    /// Verify, inspect or issue licenses
     #[command(after_help = license::EXAMPLES, subcommand_required = true)]
     License(license::LicenseCommand),
     /// Print the API description (OpenAPI 3.0, JSON)
@@ -106,7 +107,7 @@ enum Command {
 }
 
 impl Cli {
-    /// Runs the command. Answers the exit code.
+    /// Runs the command. Returns the exit code.
     #[must_use]
     pub fn run(self) -> ExitCode {
         let config = || Config::load(self.config.as_deref(), environment());
@@ -129,13 +130,14 @@ impl Cli {
     }
 }
 
-/// The environment. A variable of ours that is not Unicode reads as one that fits nothing.
+/// Returns the environment. Invalid Unicode is replaced, so that the setting's own parser reports
+/// it.
 fn environment() -> impl Iterator<Item = (String, String)> {
     let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
     std::env::vars_os().map(move |(name, value)| (text(name), text(value)))
 }
 
-/// Says what went wrong, every problem on a line of its own.
+/// Prints an error, each problem on its own line.
 fn fail(error: &Error) -> ExitCode {
     let text = error.to_string();
     let problems = match error {
@@ -148,17 +150,17 @@ fn fail(error: &Error) -> ExitCode {
     ExitCode::from(NO)
 }
 
-/// Writes an error to standard error.
+/// Writes an error line to standard error.
 fn complain(problem: impl Display) {
     note(format_args!("error: {problem}\n"));
 }
 
-/// Writes to standard error. If it cannot be written, nobody can be told.
+/// Writes to standard error. A failure to write is ignored: there is nowhere to report it.
 fn note(text: impl Display) {
     let _ = write!(std::io::stderr(), "{text}");
 }
 
-/// Writes to standard output. A reader that has gone away is no error.
+/// Writes to standard output. A closed pipe is not an error.
 fn print(text: impl Display) -> Result<ExitCode> {
     match write_out(text) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
@@ -168,19 +170,19 @@ fn print(text: impl Display) -> Result<ExitCode> {
     }
 }
 
-/// Writes to standard output, all the way.
+/// Writes to standard output and flushes it. A closed pipe is an error.
 fn write_out(text: impl Display) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     write!(out, "{text}")?;
     out.flush()
 }
 
-/// How often progress is shown, in pieces of work.
+/// Progress is shown after each of this many items.
 const SHOWN_EVERY: usize = 10;
 
-/// On a terminal, shows how far something is; what is dropped leaves an empty line for what comes next.
+/// A progress line on a terminal. Dropping it erases the line.
 struct Progress {
-    what: &'static str,
+    label: &'static str,
     shown: Cell<usize>,
     terminal: bool,
 }
@@ -189,7 +191,7 @@ impl Progress {
     fn show(&self, count: usize) {
         if self.terminal && count >= self.shown.get() + SHOWN_EVERY {
             self.shown.set(count);
-            note(format_args!("{START_OF_EMPTY_LINE}{count} {}", self.what));
+            note(format_args!("{START_OF_EMPTY_LINE}{count} {}", self.label));
         }
     }
 }
@@ -202,31 +204,31 @@ impl Drop for Progress {
     }
 }
 
-/// Back to the beginning, and erase to the end (ECMA-48: CR, EL).
+/// Moves the cursor to the start of the line and erases the line (ECMA-48: CR, EL).
 const START_OF_EMPTY_LINE: &str = "\r\x1b[K";
 
-/// On a terminal, shows how far something is while the answer lives.
-fn progress(what: &'static str) -> impl Fn(usize) {
+/// Returns a function that shows a count on the terminal. Dropping the function erases the line.
+fn progress(label: &'static str) -> impl Fn(usize) {
     let terminal = std::io::stderr().is_terminal();
-    let progress = Progress { what, shown: Cell::new(0), terminal };
+    let progress = Progress { label, shown: Cell::new(0), terminal };
     move |count| progress.show(count)
 }
 
-/// Writes as JSON, for machines.
+/// Writes a value to standard output as JSON.
 fn print_json(value: &impl serde::Serialize) -> Result<ExitCode> {
     let text = serde_json::to_string_pretty(value);
     let text = text.map_err(|error| Error::Internal(format!("no JSON: {error}")))?;
     print(format_args!("{text}\n"))
 }
 
-/// Runs what needs to wait for databases and networks.
+/// Runs asynchronous work to its end.
 fn wait<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Error::Internal(format!("no runtime: {error}")))?;
     runtime.block_on(work)
 }
 
-/// Opens what is there, acts on it, and closes the database whatever came of that.
+/// Opens the app, runs `act` on it, and closes the database even after an error.
 fn with_app<T>(config: &Config, act: impl AsyncFnOnce(&App) -> Result<T>) -> Result<T> {
     wait(async {
         let app = App::open(config, Arc::new(SystemClock), Random::from_system()?).await?;
@@ -236,7 +238,10 @@ fn with_app<T>(config: &Config, act: impl AsyncFnOnce(&App) -> Result<T>) -> Res
     })
 }
 
-/// The account at Stripe, for a command that is nothing without it.
+/// Returns the Stripe settings, for a command that cannot work without them.
+///
+/// # Errors
+/// [`Error::Setup`] when no secret key is set.
 fn stripe_of(config: &Config) -> Result<&StripeConfig> {
     config.stripe.as_ref().ok_or_else(|| {
         Error::setup("`stripe.secret_key` is not set; set LICENTIA_STRIPE__SECRET_KEY")

@@ -1,4 +1,5 @@
-//! `licentia reconcile`: compares everybody with Stripe.
+//! `licentia reconcile`: compares every customer with Stripe once and prints the drift. The
+//! comparison is in [`crate::flows::reconcile`].
 
 use std::process::ExitCode;
 
@@ -12,20 +13,20 @@ use crate::flows::Mode;
 use crate::flows::reconcile::{AT_ONCE, Alerted, Report, everybody};
 
 pub const EXAMPLES: &str = "Examples:
-  licentia reconcile --dry-run      only look
+  licentia reconcile --dry-run      show the drift, change nothing
   licentia reconcile --json
 
-Exits with 0 when nothing was found or everything is repaired, with 1 when something is left:
-somebody could not be compared; the events that were missed, or the subscriptions of the account,
-could not be listed; or somebody is left to you, who pays twice, pays for what no plan has and has
-no license for it, or pays for a plan and is linked to nobody here. Notes say what to do.";
+Exits with 0 when there is no drift or all of it was repaired. Exits with 1 when a customer could
+not be compared, when the missed events or the account's subscriptions could not be listed, or when
+a customer needs your action: they pay twice, pay for a price of no plan and have no license, or pay
+for a plan without a linked account. The notes say what to do.";
 
 #[derive(Debug, Args)]
 pub struct Reconcile {
-    /// Change nothing; exit with 1 if something differs, or an event was missed
+    /// Change nothing; exit with 1 if there is drift or an event was missed
     #[arg(long)]
     dry_run: bool,
-    /// Answer in JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
@@ -37,17 +38,17 @@ impl Reconcile {
         let report = with_app(config, async |app| {
             everybody(app, mode, AT_ONCE, progress("customers compared")).await
         })?;
-        if self.json { print_json(&report) } else { self.tell(&report) }?;
+        if self.json { print_json(&report) } else { self.print_report(&report) }?;
         Ok(if self.is_done(&report) { ExitCode::SUCCESS } else { ExitCode::from(NO) })
     }
 
     fn is_done(&self, report: &Report) -> bool {
-        let differs = !report.drifted.is_empty() || report.missed_events > 0;
-        let nobody_is_left = report.left() == 0 && report.unknown_buyers.is_empty();
-        !report.is_unfinished() && nobody_is_left && !(self.dry_run && differs)
+        let has_drift = !report.drifted.is_empty() || report.missed_events > 0;
+        let needs_nobody = report.left() == 0 && report.unknown_buyers.is_empty();
+        !report.is_unfinished() && needs_nobody && !(self.dry_run && has_drift)
     }
 
-    fn tell(&self, report: &Report) -> Result<ExitCode> {
+    fn print_report(&self, report: &Report) -> Result<ExitCode> {
         for drifted in &report.drifted {
             print(format_args!("{}: {}\n", drifted.customer_id, drifted.changes.join("; ")))?;
         }
@@ -71,13 +72,13 @@ impl Reconcile {
         let done = if self.dry_run { "would be repaired" } else { "repaired" };
         let missed = match &report.events_error {
             Some(error) => {
-                complain(format_args!("the events that were missed cannot be listed: {error}"));
+                complain(format_args!("missed events cannot be listed: {error}"));
                 String::new()
             }
-            None => format!("; {} events had been missed", report.missed_events),
+            None => format!("; {} events were missed", report.missed_events),
         };
         print(format_args!(
-            "{} customers compared with Stripe: {} {done}, {} failed, {} left to you{missed}.\n",
+            "{} customers compared with Stripe: {} {done}, {} failed, {} need your action{missed}.\n",
             report.checked,
             report.drifted.len(),
             report.failed.len(),

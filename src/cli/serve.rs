@@ -1,4 +1,5 @@
-//! `licentia serve`.
+//! `licentia serve`: starts the server and the worker, and stops both on a signal. Requests are
+//! handled in [`crate::http`], background work in [`crate::worker`].
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
@@ -13,17 +14,17 @@ use super::log::Log;
 use super::{wait, write_out};
 use crate::app::{App, Files};
 use crate::clock::SystemClock;
-use crate::config::{Config, Mode};
+use crate::config::{Config, StripeMode};
 use crate::error::{Error, Result};
 use crate::http;
 use crate::random::Random;
 use crate::store::Store;
 use crate::worker;
 
-/// How long a mail that is being sent, or a call to Stripe, holds up the end.
+/// How long shutdown waits for a mail that is being sent or a call to Stripe.
 const WORKER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Signals this close together are one: timeout(1) sends it to the process and to its group.
+/// Signals this close together count as one: timeout(1) signals the process and its group.
 const SAME_SIGNAL: Duration = Duration::from_millis(500);
 
 pub const EXAMPLES: &str = "Examples:
@@ -31,7 +32,8 @@ pub const EXAMPLES: &str = "Examples:
   LICENTIA_LISTEN=0.0.0.0:3100 LICENTIA_PUBLIC_URL=https://licenses.acme.example licentia serve
   LICENTIA_DATABASE_URL=postgres://licentia@db/licentia licentia serve
 
-It stops on Ctrl-C or SIGTERM, after finishing what is under way. SIGHUP is ignored.";
+The server stops on Ctrl-C or SIGTERM, after finishing open requests. A second signal stops it at
+once. SIGHUP is ignored.";
 
 pub fn run(config: &Config) -> Result<ExitCode> {
     let _log = Log::start(&config.log)?;
@@ -40,10 +42,10 @@ pub fn run(config: &Config) -> Result<ExitCode> {
 }
 
 async fn serve(config: &Config) -> Result<()> {
-    // A closed terminal, or a program that rotates logs, sends it. Once heard, it never ends the process.
+    // A closed terminal or a log rotator sends SIGHUP. With a handler, it does not end the process.
     let _ = signal(SignalKind::hangup());
     let files = Files::read(config)?;
-    // Before anything is written: on a busy port another server works, perhaps on the same database.
+    // Bind before anything is written: a server on a busy port may be using the same database.
     let listener = TcpListener::bind(config.listen).await.map_err(|error| {
         Error::setup(format!(
             "cannot listen on {}: {error}; set `listen` (LICENTIA_LISTEN) to a free address",
@@ -54,30 +56,30 @@ async fn serve(config: &Config) -> Result<()> {
     let address = listener.local_addr().unwrap_or(config.listen);
     if !address.ip().is_loopback() && !config.public_url.is_https() {
         tracing::warn!(
-            "listening for other machines without TLS: put a proxy with TLS in front, and set \
-             `public_url` to its https:// address"
+            "other machines can reach this server without TLS: put a TLS proxy in front of it, and \
+             set `public_url` to its https:// address"
         );
     }
     if config.stripe.as_ref().is_some_and(|stripe| stripe.webhook_secrets.is_empty()) {
         tracing::warn!(
-            "nothing is sold: `stripe.webhook_secret` is not set, and payments would never be heard \
-             of; `licentia stripe setup` makes the endpoint and shows its secret"
+            "selling is off: `stripe.webhook_secret` is not set, so payments could not be \
+             received; `licentia stripe setup` creates the endpoint and shows its secret"
         );
     }
-    let elsewhere = config.stripe.as_ref().filter(|stripe| stripe.mode == Mode::Live);
-    if let Some(url) = elsewhere.and_then(|stripe| stripe.api_url.as_ref()) {
+    let live = config.stripe.as_ref().filter(|stripe| stripe.mode == StripeMode::Live);
+    if let Some(url) = live.and_then(|stripe| stripe.api_url.as_ref()) {
         tracing::warn!(
-            "live calls to Stripe go to {url} (`stripe.api_url`): who answers there gets the key, and \
-             says who paid"
+            "live calls to Stripe go to {url} (`stripe.api_url`): that host gets the secret key and \
+             decides which payments count"
         );
     }
-    // Heard before anybody is told that the server is there.
+    // The signal handlers are installed before the address is printed.
     let stop = stop_signal();
     greet(&app, config, address);
     operate(listener, &app, config, stop).await
 }
 
-/// Serves and works until `stop`, then finishes what is under way.
+/// Runs the server and the worker until `stop`, then finishes open requests and background work.
 pub(super) async fn operate(
     listener: TcpListener,
     app: &App,
@@ -87,20 +89,22 @@ pub(super) async fn operate(
     http::take_figures();
     let (end, ended) = watch::channel(());
     let worker = tokio::spawn(worker::run(app.clone(), ended));
-    // Both finish at the same time; what comes in meanwhile is worked on after the next start.
+    // Both stop together. Events that arrive meanwhile are processed after the next start.
     let stop = async {
         stop.await;
         end.send_replace(());
     };
     let served = http::serve(listener, app, config, stop).await;
     end.send_replace(());
-    // What is under way is finished; if that takes too long, the next start does it again.
+    // Work that does not finish in time is repeated after the next start.
     let finished = async {
         let _ = worker.await;
         app.tasks.finished().await;
     };
     if tokio::time::timeout(WORKER_TIMEOUT, finished).await.is_err() {
-        tracing::warn!("a mail, or a call to Stripe, was still under way and will be made again");
+        tracing::warn!(
+            "a mail or a call to Stripe did not finish; it is repeated at the next start"
+        );
     }
     app.store.close().await;
     served.map_err(|error| Error::Internal(format!("the server stopped: {error}")))
@@ -108,7 +112,7 @@ pub(super) async fn operate(
 
 fn greet(app: &App, config: &Config, mut address: SocketAddr) {
     if address.ip().is_unspecified() {
-        // All addresses: show one that a browser on this machine can open.
+        // 0.0.0.0 is not an address to open: show one that a browser on this machine can use.
         address.set_ip(Ipv4Addr::LOCALHOST.into());
     }
     let (version, url) = (env!("CARGO_PKG_VERSION"), format!("http://{address}"));
@@ -125,8 +129,8 @@ fn greet(app: &App, config: &Config, mut address: SocketAddr) {
     };
     let stripe = match &config.stripe {
         Some(stripe) if !stripe.webhook_secrets.is_empty() => format!("{} mode", stripe.mode),
-        Some(_) => "no webhook secret: nothing is sold".to_owned(),
-        None => "not connected: nothing is sold".to_owned(),
+        Some(_) => "no webhook secret: selling is off".to_owned(),
+        None => "not connected: selling is off".to_owned(),
     };
     let written = write_out(format_args!(
         "Licentia {version} listens on {url}\n\
@@ -142,15 +146,15 @@ fn greet(app: &App, config: &Config, mut address: SocketAddr) {
     }
 }
 
-/// Until Ctrl-C or SIGTERM, which are heard from this call on. Without the means to hear them, the
-/// process is stopped by its default.
+/// Returns a future that ends on Ctrl-C or SIGTERM. The handlers are installed by this call. If
+/// they cannot be installed, the future never ends and a signal kills the process by default.
 pub(super) fn stop_signal() -> impl Future<Output = ()> {
     let first = signalled();
     async {
         if !first.await {
             std::future::pending::<()>().await;
         }
-        // Who asks a second time does not want to wait for what is under way.
+        // A second signal stops the process without waiting for open work.
         tokio::spawn(async {
             tokio::time::sleep(SAME_SIGNAL).await;
             if signalled().await {
@@ -160,8 +164,8 @@ pub(super) fn stop_signal() -> impl Future<Output = ()> {
     }
 }
 
-/// Waits for a signal that comes after this call. Answers whether one came; if not, there is no
-/// means to hear it.
+/// Returns a future that waits for a signal sent after this call. Its output is false if the
+/// handlers cannot be installed.
 fn signalled() -> impl Future<Output = bool> {
     let (interrupt, terminate) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
     async {

@@ -1,4 +1,5 @@
-//! `licentia stripe`: connects the account at Stripe.
+//! `licentia stripe`: connects the Stripe account: webhook endpoint, prices and customers. The
+//! steps of the setup are in [`crate::flows::setup`].
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -38,30 +39,31 @@ pub struct StripeCommand {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Make the webhook endpoint, and compare the plans with the prices at Stripe
+    /// Create the webhook endpoint, and check the plans against the prices at Stripe
     ///
-    /// The endpoint gets exactly the events that are needed, in the API version that is understood.
-    /// Its secret is shown once: set it as LICENTIA_STRIPE__WEBHOOK_SECRET. Run it again after an
-    /// update or a change of plans: an endpoint that is there is brought up to date. Exits with 1
-    /// when a price differs, or the key may not do what a sale needs.
+    /// The endpoint gets exactly the events that Licentia needs, in its API version. The endpoint's
+    /// secret is shown only once: set it as LICENTIA_STRIPE__WEBHOOK_SECRET. Run the command again
+    /// after an update of Licentia or a change of plans: it updates an existing endpoint. Exits
+    /// with 1 when a price differs, or the secret key lacks a permission.
     #[command(after_help = SETUP_EXAMPLES)]
     Setup {
-        /// The URL under which Stripe reaches the server [default: `public_url`]
+        /// The URL at which Stripe reaches the server [default: `public_url`]
         #[arg(long)]
         url: Option<Origin>,
-        /// Answer in JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Link the customers whom Stripe has to those who are here
+    /// Link Stripe customers to the customers in the database
     ///
-    /// For customers who are at Stripe and not here, or here without a link: you sold by Stripe before,
-    /// or restored a backup. A customer at Stripe is linked to the one here whom `metadata.customer_id`
-    /// names at Stripe, or else to the one with the same email address, if it is verified here: imported,
-    /// not merely signed up with. Who is linked gets what they pay for: the license is issued and
-    /// mailed. `metadata.customer_id` is set at Stripe, unless you use it for something else. Nothing is
-    /// guessed: who cannot be recognised for sure is listed, with what you can do. Run it again as often
-    /// as you like; it goes on where it was cut short.
+    /// Use it if you sold through Stripe before, or after you restored a backup. A Stripe customer
+    /// is linked to the customer that its `metadata.customer_id` names, or else to the customer
+    /// with the same verified email address (an imported one; signing up does not verify an
+    /// address). Linked customers get what they pay for: the license is issued and mailed. The
+    /// command sets `metadata.customer_id` at Stripe, unless you use it for something else.
+    ///
+    /// Nothing is guessed: a Stripe customer without a certain match is listed with what you can
+    /// do. You can run it any number of times; it continues where it was interrupted.
     #[command(after_help = backfill::EXAMPLES)]
     Backfill(Backfill),
     /// Link one Stripe customer, or list those who bought a plan and are linked to nobody here
@@ -85,17 +87,24 @@ impl StripeCommand {
         let url = endpoint_url(url, config, stripe_config)?;
         let catalog = plans::load(config.plans_file.as_deref())?;
         let stripe = Stripe::new(stripe_config, Arc::new(SystemClock))?;
-        let (made, wrong) = wait(async {
-            let mut wrong = setup::missing_rights(&stripe).await?;
-            wrong.extend(setup::wrong_prices(&stripe, &catalog).await?);
-            Ok((setup::endpoint(&stripe, &Random::from_system()?, &url).await?, wrong))
+        let (made, problems) = wait(async {
+            let mut problems = setup::missing_rights(&stripe).await?;
+            problems.extend(setup::wrong_prices(&stripe, &catalog).await?);
+            Ok((setup::endpoint(&stripe, &Random::from_system()?, &url).await?, problems))
         })?;
-        if json { tell_json(&url, &made, &wrong) } else { tell(&url, &made, &wrong) }?;
-        Ok(if wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(NO) })
+        if json {
+            print_as_json(&url, &made, &problems)?;
+        } else {
+            print_report(&url, &made, &problems)?;
+        }
+        Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(NO) })
     }
 }
 
-/// Stripe calls over the internet, with TLS; its double calls on this machine.
+/// Returns the URL of the webhook endpoint.
+///
+/// # Errors
+/// [`Error::Setup`] unless it has TLS: Stripe calls it over the internet. The double needs none.
 fn endpoint_url(url: Option<Origin>, config: &Config, stripe: &StripeConfig) -> Result<String> {
     let base = url.unwrap_or_else(|| config.public_url.clone());
     if !base.is_https() && stripe.api_url.is_none() {
@@ -107,53 +116,51 @@ fn endpoint_url(url: Option<Origin>, config: &Config, stripe: &StripeConfig) -> 
     Ok(format!("{base}{WEBHOOK_PATH}"))
 }
 
-fn tell(url: &str, made: &Made, wrong: &[String]) -> Result<ExitCode> {
+fn print_report(url: &str, made: &Made, problems: &[String]) -> Result<()> {
     let events = EVENT_TYPES.len();
     match made {
         Made::New(endpoint) => {
             let secret = secret_of(endpoint).unwrap_or("(not shown by Stripe)");
             print(format_args!(
-                "The webhook endpoint {url} is made: {events} events, version {API_VERSION}.\n\
-                 Its secret is shown this once:\n\n  \
+                "Created the webhook endpoint {url}: {events} events, version {API_VERSION}.\n\
+                 Its secret is shown only once:\n\n  \
                  LICENTIA_STRIPE__WEBHOOK_SECRET={secret}\n\n"
             ))?;
         }
         Made::Updated(_) => {
             print(format_args!(
-                "The webhook endpoint {url} was there; it has the right {events} events now.\n\
-                 Its secret stays as it is; Stripe's dashboard shows it, and can roll it.\n"
+                "The webhook endpoint {url} already existed; it now has the {events} events.\n\
+                 Its secret has not changed. Stripe's dashboard shows it and can roll it.\n"
             ))?;
         }
     }
-    if wrong.is_empty() {
-        return print(
-            "The key may read what it must, and the prices of the plans are those at Stripe.\n",
-        );
+    if problems.is_empty() {
+        print("The secret key has every permission, and the prices match those at Stripe.\n")?;
     }
-    for problem in wrong {
+    for problem in problems {
         complain(problem);
     }
-    Ok(ExitCode::from(NO))
+    Ok(())
 }
 
-/// The one time that it is shown.
+/// Returns the endpoint's secret, which Stripe sends only when it creates the endpoint.
 fn secret_of(endpoint: &Endpoint) -> Option<&str> {
     endpoint.secret.as_ref().map(ExposeSecret::expose_secret)
 }
 
-fn tell_json(url: &str, made: &Made, wrong: &[String]) -> Result<ExitCode> {
-    let (new, endpoint) = match made {
+fn print_as_json(url: &str, made: &Made, problems: &[String]) -> Result<ExitCode> {
+    let (is_new, endpoint) = match made {
         Made::New(endpoint) => (true, endpoint),
         Made::Updated(endpoint) => (false, endpoint),
     };
-    let told = json!({
+    let report = json!({
         "url": url,
         "endpoint": endpoint.id,
-        "created": new,
+        "created": is_new,
         "secret": secret_of(endpoint),
         "api_version": API_VERSION,
         "events": EVENT_TYPES,
-        "problems": wrong,
+        "problems": problems,
     });
-    print(format_args!("{told:#}\n"))
+    print(format_args!("{report:#}\n"))
 }

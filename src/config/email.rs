@@ -9,19 +9,19 @@ use secrecy::{ExposeSecret, SecretString};
 use url::{Host, Url};
 
 use super::Origin;
-use crate::mailer::Sender;
+use crate::domain::contact::Sender;
 use crate::settings::Section;
 
 /// Every form of `email.smtp_url`.
 const FORMS: &str = "use smtps://USER:PASSWORD@HOST, \
      smtp://USER:PASSWORD@HOST:587?tls=required, or smtp://HOST:25";
 
-/// The problem of a password that anyone on the way to the server could read (SECURITY 41).
+/// The problem of a password that would be sent in clear text (SECURITY 41).
 const PLAIN_PASSWORD: &str = "this would send the password without TLS; use \
      smtps://USER:PASSWORD@HOST, or smtp://USER:PASSWORD@HOST:587?tls=required if the server \
      offers STARTTLS";
 
-/// Where mails go, and their sender.
+/// The settings under `email`.
 #[derive(Clone, Debug)]
 pub struct EmailConfig {
     /// The SMTP server. Default none: mails go into `folder`. A secret: it may hold a password.
@@ -116,7 +116,7 @@ impl FromStr for SmtpServer {
     }
 }
 
-/// Whether a host is this machine, so that nothing leaves it.
+/// Returns whether a host is this machine.
 fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }

@@ -1,16 +1,18 @@
-//! The variables that orchestrators set for a service or a container of the name `licentia`. They look
-//! like settings of ours and are none.
+//! Recognizes the variables that orchestrators set for a service or container named `licentia`.
+//! They have our prefix but are not settings.
 
-/// The transports that Kubernetes and Docker name.
+/// The transports in the variables of Kubernetes and Docker.
 const TRANSPORTS: [&str; 3] = ["tcp", "udp", "sctp"];
 
-/// Whether an orchestrator sets this variable. `key` is its name in lower case, without `LICENTIA_`.
+/// Returns whether an orchestrator sets this variable. `key` is its name in lower case, without
+/// `LICENTIA_`.
 ///
-/// Kubernetes: <https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables>.
+/// Kubernetes:
+/// <https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables>.
 /// Docker: <https://docs.docker.com/engine/network/links/#environment-variables>.
 pub fn sets(key: &str, value: &str) -> bool {
     match key.split('_').collect::<Vec<_>>()[..] {
-        // `LICENTIA_PORT=tcp://10.0.0.1:3100`; a number would be meant for `listen`.
+        // `LICENTIA_PORT=tcp://10.0.0.1:3100`. A plain number is a misspelled `listen`.
         ["port"] => is_url(value),
         ["service", "host"] | ["service", "port"] => true,
         ["service", "port", ref name @ ..] => name.iter().all(|word| !word.is_empty()),
@@ -18,7 +20,7 @@ pub fn sets(key: &str, value: &str) -> bool {
             let part = matches!(rest, [] | ["addr" | "port" | "proto"]);
             number.parse::<u16>().is_ok() && TRANSPORTS.contains(&transport) && part
         }
-        // `LICENTIA_NAME=/web/licentia`, and what a linked container has in its own environment.
+        // `LICENTIA_NAME=/web/licentia`, and the environment of a linked container.
         ["name"] => value.starts_with('/'),
         ["env", ..] => true,
         _ => false,

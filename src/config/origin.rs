@@ -1,5 +1,5 @@
-//! An origin: scheme, host and perhaps port of a URL. The server's own public one, and those to
-//! which checkout and portal may send people back.
+//! An origin: the scheme, host and port of a URL. It is used for the server's public URL and for
+//! the pages that checkout and portal may return to.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -7,44 +7,44 @@ use std::str::FromStr;
 
 use url::Url;
 
-/// The longest URL that people are sent back to, in bytes: what browsers take everywhere.
+/// The longest return URL, in bytes: the length that every browser accepts.
 const MAX_URL_BYTES: usize = 2000;
 
-/// A URL of scheme, host and perhaps port, without a slash at the end.
+/// A URL of scheme, host and optional port, without a slash at the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin(String);
 
 impl Origin {
-    /// Of a server that listens on this address, without TLS.
+    /// Returns the origin of a server that listens on this address without TLS.
     #[must_use]
     pub fn of(listen: SocketAddr) -> Self {
         Self(format!("http://{listen}"))
     }
 
-    /// The host's name; none when it is an IP address.
+    /// Returns the host name; `None` when it is an IP address.
     #[must_use]
     pub fn host(&self) -> Option<String> {
         let url = Url::parse(&self.0).ok()?;
         url.domain().map(str::to_owned)
     }
 
-    /// Whether browsers reach it over TLS.
+    /// Returns whether the scheme is `https`.
     #[must_use]
     pub fn is_https(&self) -> bool {
         self.0.starts_with("https://")
     }
 
-    /// Whether a URL lies within this origin, by every reading of it: what browsers bend into
-    /// shape (backslashes, spaces, names before an `@`) does not count.
+    /// Returns whether a URL lies within this origin for every parser. URLs that browsers rewrite
+    /// (with backslashes, spaces, or a user name) are refused.
     #[must_use]
     pub fn holds(&self, text: &str) -> bool {
-        let plain = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
+        let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
         let Ok(url) = Url::parse(text) else { return false };
-        let bare = url.username().is_empty() && url.password().is_none();
+        let has_user = !url.username().is_empty() || url.password().is_some();
         let authority = text.split("//").nth(1).and_then(|rest| rest.split(['/', '?', '#']).next());
-        let nobody = authority.is_some_and(|authority| !authority.contains('@'));
-        let within = url.origin().ascii_serialization() == self.0;
-        plain && bare && nobody && within && text.len() <= MAX_URL_BYTES
+        let has_at = authority.is_none_or(|authority| authority.contains('@'));
+        let is_within = url.origin().ascii_serialization() == self.0;
+        is_plain && !has_user && !has_at && is_within && text.len() <= MAX_URL_BYTES
     }
 }
 
@@ -54,12 +54,11 @@ impl FromStr for Origin {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         const ADVICE: &str = "use a URL without a path, like \"https://licenses.acme.example\"";
         let url = Url::parse(text).map_err(|_| ADVICE)?;
-        let web = matches!(url.scheme(), "http" | "https");
-        let plain = url.username().is_empty() && url.password().is_none();
-        let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
-        // A pattern would look as if it matched more than one.
-        let bare = bare && !text.contains('*');
-        if web && plain && bare {
+        let is_web = matches!(url.scheme(), "http" | "https");
+        let has_user = !url.username().is_empty() || url.password().is_some();
+        let is_bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+        // A `*` looks like a pattern, which is not supported.
+        if is_web && !has_user && is_bare && !text.contains('*') {
             Ok(Self(url.origin().ascii_serialization()))
         } else {
             Err(ADVICE)

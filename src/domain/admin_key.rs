@@ -1,4 +1,4 @@
-//! Admin keys: what they look like, and what each may do. Pure; making and knowing them is in
+//! Admin keys: their format, scopes and operations. They are created and recognized in
 //! [`crate::flows::admin`].
 
 use std::str::FromStr;
@@ -13,36 +13,34 @@ use crate::domain::ids::AdminKeyId;
 use crate::domain::text_enum::text_enum;
 use crate::domain::time::Timestamp;
 
-/// What every admin key begins with, so that scanners for leaked secrets recognise one, and people
-/// tell it from session tokens and licenses.
+/// The prefix of admin keys, by which secret scanners and people recognize them.
 const PREFIX: &str = "ladm_";
 
-/// Random bytes in a key: 256 bits that nobody is shown again, and the 24 that [`AdminKey::visible`]
-/// shows.
+/// The random bytes of a key: 256 secret bits, and the 24 bits that [`AdminKey::visible`] shows.
 pub const RANDOM_BYTES: usize = 32 + 3;
 
-/// Characters after the prefix that are shown in lists: those of the 24 bits.
+/// The characters after the prefix that lists show: those of the 24 bits.
 const VISIBLE_CHARACTERS: usize = 4;
 
-/// An admin key as its holder has it. It has 256 bits beyond what is ever shown of it: nobody
-/// guesses one, so that tries need no throttle.
+/// An admin key as its holder has it. Its 256 secret bits cannot be guessed, so attempts need no
+/// throttle.
 #[derive(Clone, Debug)]
 pub struct AdminKey(SecretString);
 
 impl AdminKey {
-    /// The key made of these random bytes.
+    /// Returns the key with these random bytes.
     #[must_use]
     pub fn from_random(bytes: [u8; RANDOM_BYTES]) -> Self {
         Self(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes)).into())
     }
 
-    /// The whole key.
+    /// Returns the whole key, a secret.
     #[must_use]
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
     }
 
-    /// Its first characters, by which a key that was found somewhere is recognised in a list.
+    /// Returns the first characters, by which a found key can be identified in a list.
     #[must_use]
     pub fn visible(&self) -> &str {
         let key = self.expose();
@@ -60,70 +58,70 @@ impl FromStr for AdminKey {
     }
 }
 
-/// A text that is no admin key.
+/// A text that is not an admin key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("this is no admin key; one begins with {PREFIX:?}")]
+#[error("this is not an admin key; admin keys begin with {PREFIX:?}")]
 pub struct NoAdminKey;
 
 text_enum! {
-    /// How much an admin key may do, from the least to the most: each may do what those before it may.
+    /// The rights of an admin key, in ascending order. Each scope includes the ones before it.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
     pub enum Scope {
-        /// See how things stand.
+        /// Read only.
         Read = "read",
-        /// Help customers, by what does no harm and can be done again.
+        /// Also harmless, repeatable operations that help customers.
         Support = "support",
-        /// Everything.
+        /// All operations.
         Admin = "admin",
     }
 }
 
 row! {
-    /// An admin key, as far as it is kept.
+    /// The stored record of an admin key, without the key.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct StoredAdminKey {
-        /// For listing and revoking it.
+        /// The id, for listing and revoking the key.
         pub admin_key_id: AdminKeyId,
-        /// What it is for.
+        /// The purpose or the holder.
         pub name: DisplayName,
-        /// How much it may do.
+        /// The rights.
         pub scope: Scope,
-        /// Its first characters.
+        /// The first characters of the key.
         pub visible_prefix: String,
-        /// When it was made.
+        /// The time of creation.
         pub created_at: Timestamp,
-        /// When it ends by itself; none never does.
+        /// The time at which the key expires; `None` is never.
         pub expires_at: Option<Timestamp>,
-        /// When it was revoked.
+        /// The time of the revocation.
         pub revoked_at: Option<Timestamp>,
-        /// When it was used last.
+        /// The time of the last use.
         pub last_used_at: Option<Timestamp>,
     }
 }
 
 impl StoredAdminKey {
-    /// Whether it opens anything at `now`.
+    /// Returns whether the key is neither revoked nor expired at `now`.
     #[must_use]
     pub fn works(&self, now: Timestamp) -> bool {
         self.revoked_at.is_none() && self.expires_at.is_none_or(|end| end > now)
     }
 }
 
-/// What can be done with an admin key.
+/// An operation of the admin API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// See how many paid customers lack a license.
+    /// Show how many paid customers have no license.
     GetDrift,
-    /// See the events that did not work.
+    /// List the events that failed.
     ListEvents,
-    /// See one event.
+    /// Show one event.
     GetEvent,
-    /// Have an event worked on again.
+    /// Process an event again.
     ReplayEvent,
 }
 
 impl Operation {
-    /// The name in the API description, and in the audit log.
+    /// Returns the name in the API description and in the audit log.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -134,12 +132,12 @@ impl Operation {
         }
     }
 
-    /// The least scope that it needs.
+    /// Returns the smallest scope that permits it.
     #[must_use]
     pub fn needs(self) -> Scope {
         match self {
             Self::GetDrift | Self::ListEvents | Self::GetEvent => Scope::Read,
-            // It looks at Stripe again, which never does harm.
+            // A replay is only another sync, which is harmless.
             Self::ReplayEvent => Scope::Support,
         }
     }

@@ -1,5 +1,6 @@
-//! Calls to Stripe that make something: written down before they are made, with the idempotency key
-//! and the parameters, so that whoever finds one unanswered repeats exactly it.
+//! The calls to Stripe that create something. Each is stored before it is made, with its
+//! idempotency key and parameters, so that a call without a response is repeated exactly. The calls
+//! themselves are in [`crate::stripe`].
 
 use crate::domain::column::row;
 use crate::domain::ids::AttemptId;
@@ -7,27 +8,27 @@ use crate::domain::text_enum::text_enum;
 use crate::domain::time::Timestamp;
 
 text_enum! {
-    /// What a call makes.
+    /// The object that a call creates.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum Purpose {
-        /// The customer at Stripe.
+        /// A Stripe customer.
         Customer = "customer",
-        /// A checkout session.
+        /// A Checkout session.
         Checkout = "checkout",
     }
 }
 
 row! {
-    /// A call that was made, or was about to be.
+    /// A call that was made or is about to be made.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Attempt {
-        /// Its idempotency key.
+        /// The idempotency key.
         pub attempt_id: AttemptId,
-        /// Its parameters, JSON.
+        /// The parameters, as JSON.
         pub parameters: String,
-        /// When it was written down.
+        /// The time at which it was stored, before the call.
         pub created_at: Timestamp,
-        /// The id of what Stripe made; none while the answer is not known.
+        /// The id of the created object; `None` while there is no response.
         pub result: Option<String>,
     }
 }

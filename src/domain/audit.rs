@@ -1,24 +1,25 @@
-//! Entries of the audit log: who did what to whom. They name customers by id, never by address.
+//! Entries of the audit log: actor, action, customer and detail. They have the customer's id, never
+//! an email address. The flows write them.
 
 use std::fmt;
 
 use crate::domain::ids::{AdminKeyId, CustomerId};
 use crate::domain::text_enum::text_enum;
 
-/// Who does things.
+/// The actor of an audited action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Actor<'a> {
-    /// The customer, signed in.
+    /// The customer, logged in.
     Customer,
     /// An operator, on the command line.
     Operator,
-    /// The service itself, after what Stripe said.
+    /// The service itself, in a sync with Stripe.
     System,
-    /// Whoever holds this admin key.
+    /// The holder of this admin key.
     Admin(&'a AdminKeyId),
 }
 
-/// As it stands in the log; an admin key by its id: `admin:akey_…`.
+/// Writes the actor as in the log; an admin key by its id: `admin:akey_…`.
 impl fmt::Display for Actor<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -31,7 +32,7 @@ impl fmt::Display for Actor<'_> {
 }
 
 text_enum! {
-    /// What was done. The text is stored, and never changes.
+    /// An audited action. Its text is stored, so it must never change.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum AuditAction {
         /// A customer signed up.
@@ -77,15 +78,15 @@ text_enum! {
     }
 }
 
-/// Something that was done.
+/// An audit entry.
 #[derive(Debug)]
 pub struct AuditEntry<'a> {
-    /// Who did it.
+    /// The actor.
     pub actor: Actor<'a>,
-    /// What was done.
+    /// The action.
     pub action: AuditAction,
-    /// To whom; none when it is about no customer, or about several.
+    /// The customer; `None` when the action is about no customer or several.
     pub customer_id: Option<&'a CustomerId>,
-    /// What else is worth knowing.
+    /// Further facts, as JSON.
     pub detail: serde_json::Value,
 }

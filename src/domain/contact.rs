@@ -1,4 +1,5 @@
-//! Who somebody is: an email address, and the name of a person or a company.
+//! Email addresses, the names of people and companies, and the sender of mails. How mails are sent
+//! is in [`crate::mailer`].
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +9,7 @@ use email_address::{EmailAddress, Options};
 use crate::domain::column::text_columns;
 use crate::domain::stripe_ids::StripeCustomerId;
 
-/// The longest address that mail can carry, in bytes (RFC 5321, section 4.5.3.1, erratum 1690).
+/// The longest email address, in bytes (RFC 5321, section 4.5.3.1, erratum 1690).
 pub const MAX_EMAIL_BYTES: usize = 254;
 
 /// The longest name, in characters: generous for people and companies, small in a mail header.
@@ -22,7 +23,7 @@ pub const MAX_NAME_CHARACTERS: usize = 200;
 pub struct Email(String);
 
 impl Email {
-    /// The address as text.
+    /// Returns the address as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -34,7 +35,7 @@ impl FromStr for Email {
 
     fn from_str(text: &str) -> Result<Self, InvalidEmail> {
         if !text.is_ascii() {
-            // Before lower-casing: some letters outside ASCII become letters within.
+            // Checked before lower-casing, which turns some other letters into ASCII.
             return Err(InvalidEmail);
         }
         let address = text.trim_matches(' ').to_ascii_lowercase();
@@ -42,11 +43,11 @@ impl FromStr for Email {
             Options::default().without_display_text().without_domain_literal().with_required_tld();
         let parsed =
             EmailAddress::parse_with_options(&address, options).map_err(|_| InvalidEmail)?;
-        // The last label of a domain is never a number: that would be an IP address.
+        // A domain whose last label is a number is an IP address.
         let last = address.rsplit('.').next().unwrap_or_default();
-        let named = !last.bytes().all(|byte| byte.is_ascii_digit());
-        let plain = named && !parsed.local_part().starts_with('"');
-        if plain && address.len() <= MAX_EMAIL_BYTES {
+        let is_ip = last.bytes().all(|byte| byte.is_ascii_digit());
+        let is_quoted = parsed.local_part().starts_with('"');
+        if !is_ip && !is_quoted && address.len() <= MAX_EMAIL_BYTES {
             Ok(Self(address))
         } else {
             Err(InvalidEmail)
@@ -60,7 +61,7 @@ impl fmt::Display for Email {
     }
 }
 
-/// Shows the domain only: an address in a log says who somebody is.
+/// Shows the domain only: a whole address in a log is personal data.
 impl fmt::Debug for Email {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let domain = self.0.rsplit_once('@').map_or("", |(_, domain)| domain);
@@ -70,7 +71,7 @@ impl fmt::Debug for Email {
 
 text_columns!(Email);
 
-/// A text that is no plain email address.
+/// A text that is not a plain email address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this is not an email address; it looks like \"name@example.com\"")]
 pub struct InvalidEmail;
@@ -80,7 +81,7 @@ pub struct InvalidEmail;
 pub struct DisplayName(String);
 
 impl DisplayName {
-    /// The name as text.
+    /// Returns the name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -111,7 +112,86 @@ impl fmt::Display for DisplayName {
 
 text_columns!(DisplayName);
 
-/// Control characters (they could end a mail header), and the marks that reverse or hide text.
+/// The sender of mails, like `Acme Licenses <licenses@acme.example>`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sender {
+    name: Option<DisplayName>,
+    local_part: String,
+    domain: String,
+}
+
+impl Sender {
+    /// Returns `licenses@` and the host, or `licenses@localhost` without one.
+    #[must_use]
+    pub fn of(host: Option<String>) -> Self {
+        Self {
+            name: "Licentia".parse().ok(),
+            local_part: "licenses".to_owned(),
+            domain: host.unwrap_or_else(|| "localhost".into()),
+        }
+    }
+
+    /// Returns the name beside the address, if there is one.
+    #[must_use]
+    pub fn name(&self) -> Option<&DisplayName> {
+        self.name.as_ref()
+    }
+
+    /// Returns the part of the address before the `@`.
+    #[must_use]
+    pub fn local_part(&self) -> &str {
+        &self.local_part
+    }
+
+    /// Returns the part of the address after the `@`: a host name or an IP address.
+    #[must_use]
+    pub fn domain(&self) -> &str {
+        &self.domain
+    }
+}
+
+impl fmt::Display for Sender {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, local_part, domain } = self;
+        match name {
+            Some(name) => write!(formatter, "{name} <{local_part}@{domain}>"),
+            None => write!(formatter, "{local_part}@{domain}"),
+        }
+    }
+}
+
+impl FromStr for Sender {
+    type Err = InvalidSender;
+
+    /// Accepts `name@host`, `Name <name@host>` and `"Name" <name@host>`. Unlike [`Email`], the
+    /// host may be a single label or an address literal.
+    fn from_str(text: &str) -> Result<Self, InvalidSender> {
+        let text = text.trim();
+        let (name, address) = match text.strip_suffix('>').and_then(|text| text.rsplit_once('<')) {
+            Some((name, address)) => (name.trim(), address),
+            None => ("", text),
+        };
+        let quoted = name.strip_prefix('"').and_then(|name| name.strip_suffix('"'));
+        let name = quoted.unwrap_or(name);
+        let name = match name.is_empty() {
+            true => None,
+            false => Some(name.parse().map_err(|_| InvalidSender)?),
+        };
+        let options = Options::default().without_display_text();
+        let parsed =
+            EmailAddress::parse_with_options(address, options).map_err(|_| InvalidSender)?;
+        let (local_part, domain) = (parsed.local_part().to_owned(), parsed.domain().to_owned());
+        Ok(Self { name, local_part, domain })
+    }
+}
+
+/// A text that is not a sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("use an address, like \"Acme Licenses <licenses@acme.example>\"")]
+pub struct InvalidSender;
+
+/// Returns whether a character is a control character, which could end a mail header, or a mark
+/// that reverses or hides text.
 fn breaks_a_line_or_hides(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}')
@@ -120,28 +200,28 @@ fn breaks_a_line_or_hides(character: char) -> bool {
         || matches!(character, '\u{E0000}'..='\u{E007F}')
 }
 
-/// Somebody who was a customer before they were here, and is to get an account.
+/// An existing customer of the vendor who will get an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Newcomer {
-    /// The login, and where mail goes.
+    /// The email address, which is also the login.
     pub email: Email,
-    /// Whether the vendor knows the address to be theirs.
+    /// Whether the vendor has verified the address.
     pub email_verified: bool,
     /// The person's name.
     pub name: Option<DisplayName>,
     /// The company's name.
     pub company_name: Option<DisplayName>,
-    /// Who that is at Stripe.
+    /// The Stripe customer.
     pub stripe_customer_id: Option<StripeCustomerId>,
 }
 
-/// Why a text is no name.
+/// The reason why a text is not a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidName {
-    /// Nothing but spaces.
+    /// It has only spaces.
     #[error("it is empty; leave the field out instead")]
     Empty,
-    /// More than [`MAX_NAME_CHARACTERS`].
+    /// It has more than [`MAX_NAME_CHARACTERS`].
     #[error("it is longer than {MAX_NAME_CHARACTERS} characters")]
     TooLong,
     /// It has a line break, another control character, or text-direction marks.
@@ -158,6 +238,25 @@ mod tests {
         let email: Email = "Ada.Lovelace@Example.COM".parse().unwrap();
         assert_eq!(email.as_str(), "ada.lovelace@example.com");
         assert_eq!(format!("{email:?}"), "Email(…@example.com)");
+    }
+
+    #[test]
+    fn a_sender_is_an_address_with_or_without_a_name() {
+        for (text, name, shown) in [
+            ("licenses@acme.example", None, "licenses@acme.example"),
+            ("<licenses@acme.example>", None, "licenses@acme.example"),
+            (" Acme <a@acme.example> ", Some("Acme"), "Acme <a@acme.example>"),
+            ("\"Acme, Inc.\" <a@localhost>", Some("Acme, Inc."), "Acme, Inc. <a@localhost>"),
+            ("Acmé<a@[127.0.0.1]>", Some("Acmé"), "Acmé <a@[127.0.0.1]>"),
+        ] {
+            let sender: Sender = text.parse().unwrap();
+            assert_eq!(sender.name().map(DisplayName::as_str), name, "{text}");
+            assert_eq!(sender.to_string(), shown);
+        }
+        for wrong in ["", "Acme", "Acme <a>", "Acme <a@b.example", "A\r\nB <a@b.example>", "a b@c"]
+        {
+            assert_eq!(wrong.parse::<Sender>(), Err(InvalidSender), "{wrong:?}");
+        }
     }
 
     #[test]

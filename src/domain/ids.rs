@@ -1,19 +1,19 @@
-//! The ids that this service gives out: a prefix that tells the kind, and 128 random bits.
+//! The ids of our own objects: a prefix for the kind, and 128 random bits. Stripe's ids are in
+//! [`crate::domain::stripe_ids`].
 //!
-//! They are random, not counted: they tell nothing about how many there are, and writes spread
-//! over a distributed database.
+//! Random ids do not reveal how many objects exist, and spread writes over a distributed database.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A text that is no id of the expected kind.
+/// A text that is not an id of the expected kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an id of this kind is {prefix:?} and {HEX_DIGITS} hexadecimal digits")]
 pub struct InvalidId {
     prefix: &'static str,
 }
 
-/// 128 bits: nobody guesses one, and no two are ever the same.
+/// The digits of 128 bits: ids cannot be guessed and never collide.
 const HEX_DIGITS: usize = 32;
 
 /// Declares ids by their names and prefixes, with `Display`, `FromStr` and their columns.
@@ -24,13 +24,13 @@ macro_rules! ids {
         pub struct $name(String);
 
         impl $name {
-            /// The id made of these random bits.
+            /// Returns the id with these random bits.
             #[must_use]
             pub fn from_random(bits: u128) -> Self {
                 Self(format!(concat!($prefix, "{:032x}"), bits))
             }
 
-            /// The id as text.
+            /// Returns the id as text.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -66,24 +66,23 @@ fn parse(text: &str, prefix: &'static str) -> Result<String, InvalidId> {
 }
 
 ids! {
-    /// A customer: the id that every table, every API and every license uses, and that never
-    /// changes. Stripe's ids are links beside it.
+    /// A customer. Tables, API and licenses use this id, and it never changes.
     CustomerId = "cust_",
-    /// A login identity. It stays inside; the world sees the [`CustomerId`].
+    /// A login identity. It is internal; clients see the [`CustomerId`].
     UserId = "user_",
     /// A license: the claim `jti`.
     LicenseId = "lic_",
-    /// A session, for listing and ending it; the token that opens it is another secret.
+    /// A login session, for listing and ending it. It is not the session token.
     SessionId = "sess_",
-    /// A mail: also its Message-ID, by which a repeat is recognised.
+    /// A mail. It is also the Message-ID, by which a repeat is recognized.
     MailId = "mail_",
     /// An order.
     OrderId = "ord_",
-    /// A call to Stripe that must not happen twice: its idempotency key.
+    /// A call to Stripe that must not take effect twice. It is the idempotency key.
     AttemptId = "att_",
-    /// Work for the inbox that came from here, not from Stripe.
+    /// A task in the inbox.
     TaskId = "task_",
-    /// An admin key, for listing and revoking it; the key itself is another secret.
+    /// An admin key, for listing and revoking it. It is not the key itself.
     AdminKeyId = "akey_",
     /// An entry of the audit log.
     AuditId = "audit_",

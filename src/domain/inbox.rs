@@ -1,4 +1,5 @@
-//! What the inbox keeps: what came from Stripe, and work of our own that needs Stripe.
+//! The rows of the inbox: events from Stripe, and our own tasks that call Stripe. How events are
+//! read is in [`crate::domain::webhook`].
 
 use crate::domain::column::{Parameter, Value, row};
 use crate::domain::ids::CustomerId;
@@ -7,12 +8,12 @@ use crate::domain::stripe_ids::{PaymentIntentId, StripeCustomerId};
 use crate::domain::text_enum::text_enum;
 use crate::domain::time::{DAY, Timestamp};
 
-/// How long a done event is kept, in seconds: longer than Stripe keeps events, so that a repeated one
-/// is recognised (<https://docs.stripe.com/api/events>).
+/// How long a done event is kept, in seconds: longer than Stripe's 30 days, so that a repeated
+/// event is recognized (<https://docs.stripe.com/api/events>).
 const KEPT_SECONDS: i64 = 35 * DAY;
 
 text_enum! {
-    /// Work of our own that waits in the inbox. Its text is stored as the event's type.
+    /// The kind of a task. Its text is stored as the event's type.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum TaskKind {
         /// Send a changed name or address to Stripe.
@@ -23,30 +24,30 @@ text_enum! {
 }
 
 row! {
-    /// An event that this worker may work on until its lease ends.
+    /// An event or task that a worker has leased to process it.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct LeasedEvent {
-        /// Stripe's id for it, or that of a task of ours.
+        /// Stripe's event id, or the id of our task.
         pub event_id: String,
-        /// Its type.
+        /// The type.
         pub kind: String,
-        /// Whom it is about, by Stripe's name.
+        /// The Stripe customer that it is about, if known.
         pub stripe_customer_id: Option<StripeCustomerId>,
-        /// Which payment it is about.
+        /// The payment that it is about, if any.
         pub stripe_payment_intent_id: Option<PaymentIntentId>,
-        /// Whom it is about, by ours.
+        /// The customer of a task.
         pub customer_id: Option<CustomerId>,
-        /// Since when it is tried: it came then, or was replayed.
+        /// The time at which it was received or last replayed.
         pub tried_since: Timestamp,
-        /// How often it was tried before.
+        /// The number of failed attempts.
         pub attempts: i64,
-        /// The number of this lease.
+        /// The fencing token of the lease.
         pub fence: i64,
     }
 }
 
 impl LeasedEvent {
-    /// Returns whether it is this task.
+    /// Returns whether it is a task of this kind.
     #[must_use]
     pub fn is_task(&self, kind: TaskKind) -> bool {
         self.kind == kind.as_str()
@@ -74,39 +75,40 @@ impl Leased for LeasedEvent {
         self.fence
     }
 
-    /// The Stripe customer, which is asked of Stripe when an event names only a payment.
+    /// Returns the Stripe customer: if an event has only a payment, Stripe is asked for its
+    /// customer.
     fn found_out(&self) -> Vec<(&'static str, Value)> {
         vec![("stripe_customer_id", self.stripe_customer_id.to_value())]
     }
 }
 
 row! {
-    /// An event as it is kept, for operators; its body is read by itself, since it may be long.
+    /// A stored event or task, for operators. The body, which may be long, is read separately.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct StoredEvent {
-        /// Stripe's id for it, or that of a task of ours.
+        /// Stripe's event id, or the id of our task.
         pub event_id: String,
-        /// Its type.
+        /// The type.
         pub kind: String,
-        /// Whom it is about, by Stripe's name.
+        /// The Stripe customer that it is about, if known.
         pub stripe_customer_id: Option<StripeCustomerId>,
-        /// Which payment it is about.
+        /// The payment that it is about, if any.
         pub stripe_payment_intent_id: Option<PaymentIntentId>,
-        /// Whom it is about, by ours; only work of our own says so.
+        /// The customer of a task.
         pub customer_id: Option<CustomerId>,
-        /// When it happened.
+        /// The time at which it happened.
         pub happened_at: Timestamp,
-        /// When it came.
+        /// The time at which it was received.
         pub received_at: Timestamp,
-        /// When it is tried next, or was tried last.
+        /// The time of the next attempt, or of the last one.
         pub due_at: Timestamp,
-        /// How often it was tried in vain.
+        /// The number of failed attempts.
         pub attempts: i64,
-        /// When it took effect.
+        /// The time at which it was done.
         pub done_at: Option<Timestamp>,
-        /// When it was given up.
+        /// The time at which it was given up.
         pub given_up_at: Option<Timestamp>,
-        /// Why it did not work the last time.
+        /// The error of the last attempt.
         pub last_error: Option<String>,
     }
 }

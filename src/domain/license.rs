@@ -1,5 +1,5 @@
-//! What a license will say: from what somebody is entitled to, to the claims that are signed.
-//! Signing is in [`crate::keys`]; verifying is the crate `licentia-verify`.
+//! Licenses: entitlements, terms, and the claims that are signed. Signing is in [`crate::keys`],
+//! and verification in the crate `licentia-verify`.
 
 use std::fmt;
 
@@ -20,20 +20,20 @@ text_enum! {
     /// Why a license was issued.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum Source {
-        /// Somebody signed up.
+        /// A trial after sign-up.
         Trial = "trial",
-        /// An operator granted it by hand.
+        /// A grant by an operator.
         Operator = "operator",
-        /// A subscription was paid for.
+        /// A paid subscription.
         Subscription = "subscription",
     }
 }
 
 text_enum! {
-    /// Why a license was revoked. It decides whether the license still fetches its successor.
+    /// Why a license was revoked. It decides whether the license can still be refreshed.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum RevocationReason {
-        /// Nothing is paid for any more: a refund, a lost dispute, or an end before its time.
+        /// Its payment no longer counts: a refund, a lost dispute, or an early end.
         Payment = "payment",
         /// An operator revoked it, because it leaked.
         Operator = "operator",
@@ -42,34 +42,34 @@ text_enum! {
     }
 }
 
-/// How long something that was bought, or tried, works.
+/// How long a license works.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Term {
-    /// The end of what was bought; `None` is without end.
+    /// The end of the paid or trial period; `None` is never.
     pub expires: Option<Timestamp>,
-    /// Until when it still works after that.
+    /// The end of the grace period after that.
     pub grace_until: Option<Timestamp>,
 }
 
-/// Where a [`Term`] stands.
+/// The phase of a [`Term`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Within what was bought.
+    /// Within the paid or trial period.
     Active,
-    /// Past it, within the grace.
+    /// Within the grace period.
     Grace,
-    /// Over.
+    /// Ended.
     Over,
 }
 
 impl Term {
-    /// When it stops working for good; `None` is never.
+    /// Returns the end of the term with its grace period; `None` is never.
     #[must_use]
     pub fn ends(self) -> Option<Timestamp> {
         self.expires.map(|expires| self.grace_until.map_or(expires, |grace| grace.max(expires)))
     }
 
-    /// Where it stands at `now`.
+    /// Returns the phase at `now`.
     #[must_use]
     pub fn phase(self, now: Timestamp) -> Phase {
         let reached = |time: Option<Timestamp>| time.is_some_and(|time| time <= now);
@@ -81,21 +81,21 @@ impl Term {
     }
 }
 
-/// What somebody is entitled to.
+/// What a customer may use, and until when.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entitlement<'a> {
-    /// What it grants.
+    /// The plan.
     pub plan: &'a Plan,
-    /// Why.
+    /// The reason.
     pub source: Source,
-    /// How long.
+    /// The time.
     pub term: Term,
 }
 
 impl<'a> Entitlement<'a> {
-    /// The same entitlement, issued with the right clock after one that was ahead. A trial ends no
-    /// later than one that begins at `now`. Every other term comes from a payment or an operator,
-    /// and stays.
+    /// Returns the entitlement for a license that a clock ahead had issued. A trial ends no later
+    /// than one that begins at `now`. Other terms come from a payment or an operator and are
+    /// unchanged.
     #[must_use]
     pub fn with_the_right_clock(self, catalog: &'a Catalog, now: Timestamp) -> Self {
         if self.source != Source::Trial {
@@ -106,7 +106,7 @@ impl<'a> Entitlement<'a> {
         Self { term: Term { expires, ..self.term }, ..self }
     }
 
-    /// The trial of somebody who signs up now.
+    /// Returns the trial of a customer who signs up at `now`.
     #[must_use]
     pub fn trial(catalog: &'a Catalog, now: Timestamp) -> Self {
         let expires = Some(now.plus(i64::from(catalog.trial_days) * DAY));
@@ -115,26 +115,26 @@ impl<'a> Entitlement<'a> {
     }
 }
 
-/// Whom a license is for, and its place in the row of licenses that this customer was given.
+/// The customer of a license, and the license's id and sequence number.
 #[derive(Clone, Debug)]
 pub struct Holder<'a> {
     /// The customer.
     pub customer_id: &'a CustomerId,
-    /// The new license's own id.
+    /// The id of the new license.
     pub license_id: &'a LicenseId,
-    /// One more than the customer's last license.
+    /// The sequence number: one more than that of the customer's last license.
     pub seq: u64,
 }
 
 row! {
-    /// A license that was issued.
+    /// An issued license.
     #[derive(Clone, PartialEq, Eq)]
     pub struct IssuedLicense {
         /// The claim `jti`.
         pub license_id: LicenseId,
-        /// Whose it is.
+        /// The customer.
         pub customer_id: CustomerId,
-        /// Its place in the row of this customer's licenses, from 1.
+        /// The sequence number among the customer's licenses, from 1.
         pub seq: i64,
         /// Why it was issued.
         pub source: Source,
@@ -142,44 +142,44 @@ row! {
         pub plan: String,
         /// The key that signed it.
         pub key_id: String,
-        /// The signed token.
+        /// The license token.
         pub token: String,
-        /// When it was issued.
+        /// The time of issue.
         pub issued_at: Timestamp,
-        /// When the token runs out.
+        /// The time at which the license token expires.
         pub token_expires_at: Timestamp,
-        /// The end of what was bought, or of the trial.
+        /// The end of the paid or trial period.
         pub expires_at: Option<Timestamp>,
-        /// Until when it still works after that.
+        /// The end of the grace period.
         pub grace_until: Option<Timestamp>,
-        /// When a newer one took its place.
+        /// The time at which a newer license replaced it.
         pub superseded_at: Option<Timestamp>,
-        /// When it was revoked.
+        /// The time of the revocation.
         pub revoked_at: Option<Timestamp>,
-        /// Why it was revoked.
+        /// The reason for the revocation.
         pub revocation_reason: Option<RevocationReason>,
     }
 }
 
 row! {
-    /// A license that an app sends to fetch its successor.
+    /// A license that an app sends to refresh it.
     #[derive(Clone, PartialEq, Eq)]
     pub struct HeldLicense {
-        /// The token on record for its id.
+        /// The stored license token.
         pub held_token: String,
-        /// When it was revoked.
+        /// The time of the revocation.
         pub held_revoked_at: Option<Timestamp>,
-        /// Why it was revoked.
+        /// The reason for the revocation.
         pub held_revocation_reason: Option<RevocationReason>,
-        /// Its customer's Stripe customer.
+        /// The Stripe customer of the license's customer.
         pub holder_stripe_id: Option<StripeCustomerId>,
     }
 }
 
 impl HeldLicense {
-    /// Whether it still fetches its successor. A license that was revoked because nothing is paid
-    /// for does, so that an app recovers without a password once something is. A leaked one, or
-    /// one of a revoked key, does not.
+    /// Returns whether the license can be refreshed. One that was revoked for the reason `payment`
+    /// can, so that an app recovers without a password after a new payment. A leaked license, or
+    /// one of a revoked key, cannot.
     #[must_use]
     pub fn is_credential(&self) -> bool {
         self.held_revoked_at.is_none()
@@ -187,7 +187,7 @@ impl HeldLicense {
     }
 }
 
-/// Shows which license it is, and not its token: the token is a credential.
+/// Shows the ids but not the license token, which is a credential.
 impl fmt::Debug for IssuedLicense {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { license_id, customer_id, seq, plan, .. } = self;
@@ -196,26 +196,27 @@ impl fmt::Debug for IssuedLicense {
 }
 
 impl IssuedLicense {
-    /// How long what it stands for works.
+    /// Returns how long the license works.
     #[must_use]
     pub fn term(&self) -> Term {
         Term { expires: self.expires_at, grace_until: self.grace_until }
     }
 
-    /// Whether the license works at `now`: it is not revoked, and neither it nor its grace is over.
+    /// Returns whether the license works at `now`: it is not revoked, and its term with the grace
+    /// period has not ended.
     #[must_use]
     pub fn works(&self, now: Timestamp) -> bool {
         self.revoked_at.is_none() && self.term().phase(now) != Phase::Over
     }
 
-    /// Whether a clock that was ahead issued it: its time lies further in the future than the
-    /// clocks of two servers may be apart.
+    /// Returns whether a clock that was ahead issued the license: its time of issue is more than
+    /// [`SKEW`] in the future.
     #[must_use]
     pub fn is_from_the_future(&self, now: Timestamp) -> bool {
         self.issued_at > now.plus(SKEW)
     }
 
-    /// Whether half of the token's life, or more, is over.
+    /// Returns whether at least half of the license token's lifetime has passed.
     #[must_use]
     pub fn is_half_used(&self, now: Timestamp) -> bool {
         let life = self.token_expires_at.epoch_seconds() - self.issued_at.epoch_seconds();
@@ -223,15 +224,16 @@ impl IssuedLicense {
     }
 }
 
-/// When a token issued at `now` runs out: it never outlives what it stands for, nor the catalog's
-/// longest token life.
+/// Returns when a license token that is issued at `now` expires: at the end of the term, or after
+/// the catalog's longest lifetime of a token.
 #[must_use]
 pub fn token_expires(term: Term, catalog: &Catalog, now: Timestamp) -> Timestamp {
     let longest = now.plus(i64::from(catalog.token_days) * DAY);
     term.ends().map_or(longest, |ends| ends.min(longest))
 }
 
-/// The claims of a license issued at `now`. `iat` and `nbf` are [`BACKDATED_SECONDS`] before that.
+/// Returns the claims of a license that is issued at `now`. `iat` and `nbf` are
+/// [`BACKDATED_SECONDS`] earlier.
 #[must_use]
 pub fn claims(
     entitlement: &Entitlement<'_>,

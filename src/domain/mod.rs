@@ -1,6 +1,6 @@
-//! The rules of the product, pure: no I/O, no async, no clock, no randomness.
+//! The rules of the product as pure functions and types: no I/O, no async, no clock, no randomness.
 //!
-//! A value of one of these types has been checked; what parses is what may exist.
+//! The types are parsed at the edge, so that a value of such a type is always valid.
 
 pub mod admin_key;
 pub mod attempt;

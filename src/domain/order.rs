@@ -1,4 +1,5 @@
-//! Orders: one for each payment, from the checkout that asks for it on.
+//! Orders: one for each payment, created with the Checkout session. How they change is decided in
+//! [`crate::domain::settlement`].
 
 use crate::domain::column::row;
 use crate::domain::ids::{CustomerId, OrderId};
@@ -10,29 +11,29 @@ row! {
     /// An order.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Order {
-        /// Its id.
+        /// The id.
         pub order_id: OrderId,
-        /// Whose it is; none once they were deleted.
+        /// The customer; `None` after the customer was deleted.
         pub customer_id: Option<CustomerId>,
         /// The plan's id.
         pub plan: String,
-        /// In the currency's smallest unit.
+        /// The amount in the currency's smallest unit.
         pub amount: i64,
         /// ISO 4217, lower case.
         pub currency: String,
-        /// Where it stands.
+        /// The status.
         pub status: OrderStatus,
-        /// The checkout that it came from; none for a renewal.
+        /// The Checkout session; `None` for a renewal.
         pub stripe_checkout_session_id: Option<CheckoutSessionId>,
-        /// The invoice; none while the checkout is not completed.
+        /// The invoice; `None` until the checkout is completed.
         pub stripe_invoice_id: Option<InvoiceId>,
         /// The payment.
         pub stripe_payment_intent_id: Option<PaymentIntentId>,
-        /// When it was made.
+        /// The time of creation.
         pub created_at: Timestamp,
-        /// When it was paid.
+        /// The time of the payment.
         pub purchased_at: Option<Timestamp>,
-        /// When this record changed last.
+        /// The time of the last change of this row.
         pub updated_at: Timestamp,
     }
 }

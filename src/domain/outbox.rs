@@ -1,4 +1,4 @@
-//! What the outbox keeps: mails that are due.
+//! The rows of the outbox: mails to send. Their texts are in [`crate::domain::message`].
 
 use crate::domain::column::row;
 use crate::domain::ids::{CustomerId, LicenseId, MailId};
@@ -6,36 +6,36 @@ use crate::domain::message::Kind;
 use crate::domain::queue::{Leased, Queue};
 use crate::domain::time::Timestamp;
 
-/// A mail that is about to be due.
+/// A new mail.
 #[derive(Debug)]
 pub struct NewMail<'a> {
-    /// Its own id, and its Message-ID.
+    /// The id, also used as the Message-ID.
     pub mail_id: MailId,
-    /// Who gets it.
+    /// The recipient.
     pub customer_id: &'a CustomerId,
-    /// What it carries.
+    /// The license that the mail is about.
     pub license_id: &'a LicenseId,
-    /// What it is about.
+    /// The event that the mail reports.
     pub kind: Kind,
 }
 
 row! {
-    /// A mail that this worker may send until its lease ends.
+    /// A mail that a worker has leased to send it.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct LeasedMail {
-        /// Its own id, and its Message-ID.
+        /// The id, also used as the Message-ID.
         pub mail_id: MailId,
-        /// Who gets it.
+        /// The recipient.
         pub customer_id: CustomerId,
-        /// What it carries.
+        /// The license that the mail is about.
         pub license_id: LicenseId,
-        /// What it is about: a [`Kind`], or one of a newer version.
+        /// The event that the mail reports: a [`Kind`], perhaps of a newer version.
         pub kind: String,
-        /// When it was written.
+        /// The time of creation.
         pub created_at: Timestamp,
-        /// How often it was tried before.
+        /// The number of failed attempts.
         pub attempts: i64,
-        /// The number of this lease.
+        /// The fencing token of the lease.
         pub fence: i64,
     }
 }
@@ -44,13 +44,13 @@ row! {
     /// A mail that was given up.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct GivenUpMail {
-        /// Its own id.
+        /// The id.
         pub mail_id: MailId,
-        /// Who should have received it.
+        /// The intended recipient.
         pub customer_id: CustomerId,
-        /// What it is about: a [`Kind`], or one of a newer version.
+        /// The event that the mail reports: a [`Kind`], perhaps of a newer version.
         pub kind: String,
-        /// When it was given up.
+        /// The time at which it was given up.
         pub given_up_at: Timestamp,
         /// The code of the last failure.
         pub last_error: Option<String>,

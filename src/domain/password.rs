@@ -1,5 +1,5 @@
-//! What makes a password acceptable (NIST SP 800-63B-4, section 3.1.1.2): long enough, and not
-//! among the first that an attacker tries. No composition rules. Hashing is not done here.
+//! Decides which passwords are acceptable (NIST SP 800-63B-4, section 3.1.1.2): long enough and
+//! hard to guess, without composition rules. Hashing is in [`crate::passwords`].
 
 use zeroize::Zeroizing;
 use zxcvbn::zxcvbn;
@@ -10,31 +10,31 @@ pub const MIN_PASSWORD_BYTES: usize = 12;
 /// The longest password, in bytes: room for any passphrase, and a bound on the hashing work.
 pub const MAX_PASSWORD_BYTES: usize = 1024;
 
-/// A password that fewer guesses than this would find is on an attacker's first list. A million
-/// is what a throttled login could be tried in years, and what a leaked list holds.
+/// The least estimated number of guesses. A million is the size of a leaked list, and more than a
+/// throttled login allows in years.
 const MIN_GUESSES: u64 = 1_000_000;
 
-/// How much of a password the estimate looks at, in characters. Its work grows with the cube: a
-/// hundred characters chosen for it take most of a second.
+/// The characters that the estimate reads. Its work grows with their cube: a hundred characters can
+/// take most of a second.
 const ESTIMATED_CHARACTERS: usize = 40;
 
-/// A password as somebody typed it: wiped from memory when it is dropped, and never shown.
+/// A password in clear text. It is zeroized on drop and never shown.
 #[derive(Clone)]
 pub struct Password(Zeroizing<String>);
 
 impl Password {
-    /// Takes a password at login: any text, since only the comparison counts.
+    /// Returns the password of a login, which may be any text.
     #[must_use]
     pub fn typed(text: String) -> Self {
         Self(Zeroizing::new(text))
     }
 
-    /// Takes a new password. `about` are words that an attacker would try first for this account
-    /// here: the email address, the names, the product. Takes milliseconds: not for a thread that
-    /// serves others.
+    /// Returns a new password if it is acceptable. `about` has the words that an attacker would try
+    /// first for this account: email address, names, product. This takes milliseconds, so it must
+    /// not run on an async thread.
     ///
     /// # Errors
-    /// When it is too short, too long, or too easily guessed.
+    /// When it is too short, too long, or too easy to guess.
     pub fn chosen(text: String, about: &[&str]) -> Result<Self, UnfitPassword> {
         let password = Self::typed(text);
         match password.as_bytes().len() {
@@ -50,7 +50,7 @@ impl Password {
         Ok(password)
     }
 
-    /// The password's bytes, for hashing.
+    /// Returns the bytes, for hashing.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
@@ -72,8 +72,8 @@ pub enum UnfitPassword {
     /// More than [`MAX_PASSWORD_BYTES`].
     #[error("it is too long; use at most {MAX_PASSWORD_BYTES} bytes")]
     TooLong,
-    /// It would be among the first guesses.
-    #[error("it is among the first that an attacker would try; choose a less common one")]
+    /// It is too easy to guess.
+    #[error("it is too easy to guess; choose a less common one")]
     Common,
 }
 

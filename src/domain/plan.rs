@@ -1,5 +1,5 @@
-//! The plans that a vendor sells: what each grants, and what it costs. Read from the plans file
-//! by [`crate::plans`]; nothing here reads files.
+//! The plans that a vendor sells: what each grants and costs. [`crate::plans`] reads them from the
+//! plans file.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,13 +10,13 @@ use crate::domain::policy::Policy;
 /// The longest id of a product, plan, feature or limit, in characters.
 pub const MAX_SLUG_CHARACTERS: usize = 64;
 
-/// A short name for machines: letters, digits, `-`, `_`, `.` and `:`, beginning with a letter or
-/// a digit, for example `professional`.
+/// An identifier such as `professional`: letters, digits, `-`, `_`, `.` and `:`, beginning with a
+/// letter or a digit.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slug(String);
 
 impl Slug {
-    /// The name as text.
+    /// Returns the identifier as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -43,7 +43,7 @@ impl fmt::Display for Slug {
     }
 }
 
-/// A text that is no [`Slug`].
+/// A text that is not a [`Slug`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "use 1 to {MAX_SLUG_CHARACTERS} letters, digits, \"-\", \"_\", \".\" or \":\", \
@@ -61,7 +61,7 @@ pub enum Interval {
 }
 
 impl Interval {
-    /// The name in the plans file, in the API and at Stripe.
+    /// Returns the name in the plans file, in the API and at Stripe.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -83,51 +83,52 @@ impl FromStr for Interval {
     }
 }
 
-/// A text that is no [`Interval`].
+/// A text that is not an [`Interval`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("use \"month\" or \"year\"")]
 pub struct InvalidInterval;
 
-/// What a plan costs.
+/// A price of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Price {
-    /// The price's id at Stripe; customers never see it.
+    /// Stripe's id of the price. Customers never see it.
     pub id: String,
     /// How often it is charged.
     pub interval: Interval,
-    /// In the currency's smallest unit, for example cents.
+    /// The amount in the currency's smallest unit, for example cents.
     pub amount: u32,
     /// ISO 4217, lower case, for example `usd`.
     pub currency: String,
 }
 
-/// What somebody may have: features, limits, and prices if it is for sale.
+/// A plan: features, limits, and prices if it is for sale.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// The id that licenses carry.
+    /// The id, which licenses contain.
     pub id: Slug,
-    /// What people see.
+    /// The display name.
     pub name: String,
-    /// What it grants.
+    /// The features that it grants.
     pub features: Vec<Slug>,
-    /// How much of it.
+    /// The limits that it grants.
     pub limits: BTreeMap<Slug, u64>,
-    /// How many days a license still works after a payment failed.
+    /// The grace period after a failed payment, in days.
     pub grace_days: u32,
-    /// What it costs; none for a plan that is not for sale, such as the trial.
+    /// The prices. A plan that is not for sale, such as the trial, has none.
     pub prices: Vec<Price>,
-    /// Ids of prices at Stripe that it was sold at before: who pays one of them keeps the plan.
+    /// The ids of earlier prices at Stripe. Customers who pay one of them keep the plan.
     pub former_prices: Vec<String>,
 }
 
 impl Plan {
-    /// The ids of every price at Stripe that stands for it, former ones too.
+    /// Returns the ids of all its prices at Stripe, including former ones.
     pub fn price_ids(&self) -> impl Iterator<Item = &str> {
         let sold = self.prices.iter().map(|price| price.id.as_str());
         sold.chain(self.former_prices.iter().map(String::as_str))
     }
 
-    /// The price for this interval; without one, the price per month, or else the first.
+    /// Returns the price for this interval. For `None`, returns the monthly price, or else the
+    /// first.
     #[must_use]
     pub fn price(&self, interval: Option<Interval>) -> Option<&Price> {
         let per = |interval| self.prices.iter().find(|price| price.interval == interval);
@@ -138,61 +139,62 @@ impl Plan {
     }
 }
 
-/// Everything that the plans file says, checked: ids are unique, and the trial's plan exists.
+/// The checked content of the plans file: ids are unique, and the trial's plan exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Catalog {
-    /// The product that licenses are for: their `aud`.
+    /// The product: the `aud` of licenses.
     pub product: Slug,
-    /// Who issues licenses: their `iss`. `None` stands for the service's public URL.
+    /// The issuer: the `iss` of licenses. `None` is the server's public URL.
     pub issuer: Option<String>,
-    /// The longest life of one license token, in days. An app that is online refreshes before.
+    /// The longest lifetime of a license token, in days. Apps that are online refresh it earlier.
     pub token_days: u32,
-    /// How long a trial lasts, in days.
+    /// The length of a trial, in days.
     pub trial_days: u32,
-    /// The place of the trial's plan in `plans`.
+    /// The index of the trial's plan in `plans`.
     pub(crate) trial_plan: usize,
-    /// In the order of the file: from the lowest to the highest.
+    /// The plans in the order of the file, from the lowest to the highest.
     pub plans: Vec<Plan>,
-    /// What becomes of a license when the money goes back.
+    /// The vendor's choices about refunds, disputes and forgiven payments.
     pub policy: Policy,
-    /// The ids of prices of what is sold beside the plans.
+    /// The ids of prices that the vendor sells besides the plans.
     pub other_prices: Vec<String>,
     /// Whether a Stripe customer who is unknown here and pays for a plan gets an account.
     pub allow_unknown_buyers: bool,
 }
 
 impl Catalog {
-    /// The plan of a trial.
+    /// Returns the plan of a trial.
     #[must_use]
     pub fn trial(&self) -> &Plan {
         &self.plans[self.trial_plan]
     }
 
-    /// Whether a price is of something that is sold beside the plans.
+    /// Returns whether a price is one that the vendor sells besides the plans.
     #[must_use]
     pub fn is_beside(&self, price: &str) -> bool {
         self.other_prices.iter().any(|other| other == price)
     }
 
-    /// Returns the ids of every price at Stripe that stands for a plan.
+    /// Returns the ids of all Stripe prices of the plans.
     pub fn price_ids(&self) -> impl Iterator<Item = &str> {
         self.plans.iter().flat_map(Plan::price_ids)
     }
 
-    /// The plan with this id.
+    /// Returns the plan with this id.
     #[must_use]
     pub fn plan(&self, id: &str) -> Option<&Plan> {
         self.plans.iter().find(|plan| plan.id.as_str() == id)
     }
 
-    /// The plan that is, or was, sold at this price of Stripe's, and its rank.
+    /// Returns the plan with this present or former price at Stripe, and its rank.
     #[must_use]
     pub fn by_price(&self, price: &str) -> Option<(usize, &Plan)> {
         let has = |plan: &Plan| plan.price_ids().any(|id| id == price);
         self.plans.iter().enumerate().find(|(_, plan)| has(plan))
     }
 
-    /// The place of a plan in the file: the higher, the more it is. A plan that is gone is lowest.
+    /// Returns the rank of a plan: its index in the file. A plan that is not in the file has the
+    /// lowest.
     #[must_use]
     pub fn rank(&self, id: &str) -> usize {
         self.plans.iter().position(|plan| plan.id.as_str() == id).unwrap_or(0)

@@ -1,52 +1,53 @@
-//! Queues in the database: the inbox and the outbox. A worker leases an entry, works on it, and notes
-//! that it is done or when to retry it ([`crate::domain::retry`]).
+//! Queues in the database: the inbox and the outbox. A worker leases an entry, processes it, and
+//! records that it is done or when to retry it ([`crate::domain::retry`]). The SQL is in
+//! `store/queue.rs`.
 
 use crate::domain::column::{Row, Value, row};
 use crate::domain::time::Timestamp;
 
-/// A table that is a queue. What its columns mean is the same in each.
+/// A table that is a queue. The queues have the same columns, some under different names.
 #[derive(Clone, Copy, Debug)]
 pub struct Queue {
     /// The table.
     pub table: &'static str,
     /// The column of the entry's id.
     pub id: &'static str,
-    /// The column of the time since which an entry is tried.
+    /// The column of the time from which the age of an entry counts.
     pub since: &'static str,
-    /// The column of the time at which it was done.
+    /// The column of the time at which the entry was done.
     pub done: &'static str,
-    /// For how long a done entry is kept, in seconds; none is for ever.
+    /// How long a done entry is kept, in seconds; `None` keeps it forever.
     pub kept_seconds: Option<i64>,
 }
 
 /// An entry that a worker has leased.
 pub trait Leased: Row {
-    /// Its queue.
+    /// The queue.
     const QUEUE: Queue;
 
-    /// Returns its id.
+    /// Returns the id.
     fn id(&self) -> &str;
 
-    /// Returns the time since which it is tried.
+    /// Returns the time from which the age of the entry counts.
     fn since(&self) -> Timestamp;
 
-    /// Returns the number of this lease, its fencing token. A worker whose lease has ended finds
-    /// another number, and cannot write.
+    /// Returns the fencing token of the lease. A worker whose lease has expired finds a newer token
+    /// and cannot write.
     fn fence(&self) -> i64;
 
-    /// Returns the columns that the work has found out, which are stored with its outcome.
+    /// Returns the columns that processing has determined. They are stored with the result.
     fn found_out(&self) -> Vec<(&'static str, Value)> {
         Vec::new()
     }
 }
 
 row! {
-    /// How many entries of a queue are still to be done.
+    /// The numbers of entries of a queue that are not done.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Backlog {
-        /// How many wait, including those that are retried.
+        /// The waiting entries, including those that will be retried.
         pub waiting: i64,
-        /// How many were given up.
+        /// The entries that were given up.
         pub given_up: i64,
     }
 }

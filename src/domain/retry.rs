@@ -1,46 +1,50 @@
-//! When to try again what did not work. Pure; who tries is in [`crate::flows`].
+//! When failed entries of a queue are retried, and when they are given up. The retries themselves
+//! are in [`crate::flows`].
 
 use crate::domain::time::{DAY, SKEW, Timestamp};
 
-/// What did not work for this long, in seconds, is given up; an operator sees it.
+/// An entry that has failed for this long, in seconds, is given up. Operators can list and retry
+/// it.
 pub const GIVE_UP_AFTER: i64 = 3 * DAY;
 
-/// Before that it was tried this often, however old it seems: the waits between come to nine hours, so that
-/// a clock that is ahead, or a server that was off for days, does not give up in a minute.
-const LEAST_TRIES: i64 = 20;
+/// The least number of attempts before an entry is given up, however old it is. They take nine
+/// hours, so that a clock that is ahead, or a server that was off for days, does not give up in a
+/// minute.
+const LEAST_ATTEMPTS: i64 = 20;
 
-/// How long something counts as fresh, in seconds: within it, the wait stays short, so that what a
-/// fault held up is done within a minute of its end.
+/// How long an entry is fresh, in seconds. Fresh entries have short waits, so that they are
+/// processed within a minute after an outage.
 const FRESH: i64 = 3600;
 
-/// The longest wait while fresh, and afterwards, in seconds.
+/// The longest wait of fresh and of older entries, in seconds.
 const LONGEST: (i64, i64) = (60, 3600);
 
-/// How long a worker has for what it took, in seconds: longer than it waits for a customer's lease and works
-/// under it, or than the time limits of one mail add up to; and short enough that what a dead one held up
-/// is done within a minute.
+/// How long a worker leases an entry, in seconds: longer than it waits for a customer's lease and
+/// works under it, and longer than the time limits of one mail. After a crash, the entry is
+/// processed within a minute.
 const LEASE_SECONDS: i64 = 45;
 
-/// What may be taken at a moment: what is due and nobody holds. What waits, or is held, for longer than is
-/// ever waited or held was put off by a clock that was ahead, and may be taken as well.
+/// The limits by which an entry may be leased at a given time. An entry is due if its time has come
+/// and it is not leased. Due times and leases further in the future than any wait or lease come
+/// from a clock that was ahead, and are ignored.
 #[derive(Clone, Copy, Debug)]
 pub struct Due {
-    /// The moment.
+    /// The given time.
     pub now: Timestamp,
-    /// Nothing waits for longer than until then.
+    /// The latest valid due time.
     pub latest: Timestamp,
-    /// What is fresh does not wait for longer than until then;
+    /// The latest valid due time of a fresh entry.
     pub latest_fresh: Timestamp,
-    /// that is what came later than this.
+    /// Entries that were added after this time are fresh.
     pub fresh_since: Timestamp,
-    /// Nothing is held for longer than until then.
+    /// The latest valid end of a lease.
     pub latest_lease: Timestamp,
-    /// Until when what is taken now is held.
+    /// The end of a lease that begins now.
     pub until: Timestamp,
 }
 
 impl Due {
-    /// At this moment.
+    /// Returns the limits at a given time.
     #[must_use]
     pub fn at(now: Timestamp) -> Self {
         Self {
@@ -54,27 +58,27 @@ impl Due {
     }
 }
 
-/// When to try again, at `now`, what came at `since` and was tried `attempts` times in vain, this time not
-/// counted; never, if it is to be given up. `jitter` is random.
+/// Returns when to retry an entry that failed at `now`, or `None` to give it up. The entry was
+/// added at `since` and had failed `attempts` times before. `jitter` is random.
 #[must_use]
 pub fn next(since: Timestamp, attempts: i64, now: Timestamp, jitter: u128) -> Option<Timestamp> {
     let age = now.epoch_seconds() - since.epoch_seconds();
-    // What came in the future came by a clock that was ahead: nothing tells how old it is.
+    // An entry from the future was added with a clock that was ahead: its age is unknown.
     let age = if age < -SKEW { GIVE_UP_AFTER } else { age };
-    let again = age < GIVE_UP_AFTER || attempts < LEAST_TRIES;
-    again.then(|| now.plus(wait(attempts + 1, age, jitter)))
+    let is_retried = age < GIVE_UP_AFTER || attempts < LEAST_ATTEMPTS;
+    is_retried.then(|| now.plus(wait(attempts + 1, age, jitter)))
 }
 
-/// How long to wait before the next try, in seconds: from a second, doubling to a minute while the
-/// work is younger than an hour, then to an hour. `jitter` is random: it adds up to half as much
-/// again, so that a thousand do not come back in the same second.
+/// Returns the wait before the next attempt, in seconds. It begins with a second and doubles, up to
+/// a minute for fresh entries and an hour for older ones. `jitter` is random and adds up to half of
+/// the wait, so that a thousand entries are not retried in the same second.
 #[must_use]
 fn wait(attempts: i64, age: i64, jitter: u128) -> i64 {
     let longest = if age < FRESH { LONGEST.0 } else { LONGEST.1 };
     let doublings = u32::try_from(attempts.clamp(1, 13) - 1).unwrap_or(0);
     let wait = 1_i64.checked_shl(doublings).unwrap_or(1).min(longest);
     let half = u128::try_from(wait / 2 + 1).unwrap_or(1);
-    // While fresh, the wait and its jitter together stay below the longest.
+    // The wait with its jitter stays within the longest wait.
     (wait + i64::try_from(jitter % half).unwrap_or(0)).min(longest)
 }
 

@@ -1,22 +1,22 @@
-//! Sessions: who is logged in, and until when.
+//! Login sessions. Checkout sessions are in [`crate::domain::stripe_state`].
 
 use crate::domain::column::row;
 use crate::domain::ids::{SessionId, UserId};
 use crate::domain::time::Timestamp;
 
 row! {
-    /// Somebody who is logged in.
+    /// A login session.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Session {
-        /// For listing and ending it.
+        /// The id, for listing and ending the session. It is not the session token.
         pub session_id: SessionId,
-        /// Whose it is.
+        /// The user.
         pub user_id: UserId,
-        /// What the client called itself at login.
+        /// The name that the client sent at login.
         pub client: Option<String>,
-        /// When it began.
+        /// The time of the login.
         pub created_at: Timestamp,
-        /// When it ends by itself.
+        /// The time at which the session expires.
         pub expires_at: Timestamp,
     }
 }

@@ -1,41 +1,41 @@
-//! Why a call to Stripe failed: what may have been done, and whether a repetition helps.
+//! The failures of calls to Stripe: whether the call may have taken effect, and whether a retry may
+//! succeed. The retries are in [`crate::stripe`] and in the flows.
 
-/// Why a call did not do what it should.
+/// The failure of a call to Stripe.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StripeFailure {
-    /// No answer, or one that says to come back later. It may have taken effect.
+    /// There was no response, or one that asks for a retry. The call may have taken effect.
     #[error("Stripe cannot be reached: {0}")]
     Unreachable(String),
-    /// A 5xx, which Stripe may keep under the call's idempotency key and repeat for ever.
+    /// A 5xx response. Stripe may store it and repeat it for the same idempotency key.
     #[error("Stripe failed: {0}")]
     Broken(String),
-    /// A 4xx: the call is wrong, or the account is set up otherwise.
-    #[error("Stripe refused ({status}): {problem}{}", advice(*status))]
+    /// A 4xx response: the call is wrong, or the account is configured differently.
+    #[error("Stripe refused the call ({status}): {problem}{}", advice(*status))]
     Refused {
         /// The HTTP status.
         status: u16,
-        /// Stripe's names for the problem and the parameter. Not its message, which repeats what was
-        /// sent: an address, say.
+        /// Stripe's code and parameter. Not its message, which may repeat an email address.
         problem: String,
     },
-    /// A list that is longer than is read.
+    /// A list has more pages than the limit.
     #[error("Stripe's list {path} has more than {most} pages")]
     TooLong {
-        /// Which.
+        /// The path of the list.
         path: String,
-        /// How many pages were read.
+        /// The limit.
         most: usize,
     },
-    /// An answer of another shape than Stripe's.
-    #[error("Stripe's answer cannot be read: {0}")]
+    /// A response with an unexpected shape.
+    #[error("Stripe's response cannot be read: {0}")]
     Unreadable(String),
 }
 
-/// The way out, where the status tells it.
+/// Returns the advice for a status, if there is any.
 fn advice(status: u16) -> &'static str {
     match status {
-        401 => "; check that `stripe.secret_key` is a key of this account that was not rolled",
-        403 => "; the key lacks a right that this needs",
+        401 => "; check that `stripe.secret_key` is a valid key of this account",
+        403 => "; the key lacks a permission for this call",
         _ => "",
     }
 }

@@ -1,13 +1,13 @@
-//! Stripe's ids: links beside our own. They are written down, sent back to Stripe and shown to
-//! administrators, never to customers.
+//! Stripe's ids. They are stored, sent back to Stripe and shown to operators, never to customers.
+//! Our own ids are in [`crate::domain::ids`].
 
 use std::fmt;
 use std::str::FromStr;
 
-/// The longest id that Stripe gives out, in characters (<https://docs.stripe.com/upgrades>).
+/// The longest id of Stripe, in characters (<https://docs.stripe.com/upgrades>).
 const MAX_CHARACTERS: usize = 255;
 
-/// A text that is no id of the expected kind.
+/// A text that is not an id of the expected kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an id of this kind begins with {prefix:?}, then letters, digits and underscores")]
 pub struct InvalidStripeId {
@@ -22,7 +22,7 @@ macro_rules! stripe_ids {
         pub struct $name(String);
 
         impl $name {
-            /// The id as text.
+            /// Returns the id as text.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -33,11 +33,12 @@ macro_rules! stripe_ids {
             type Err = InvalidStripeId;
 
             fn from_str(text: &str) -> Result<Self, InvalidStripeId> {
-                let wrong = InvalidStripeId { prefix: $prefix };
-                let rest = text.strip_prefix($prefix).ok_or(wrong.clone())?;
-                let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-                let plain = !rest.is_empty() && rest.bytes().all(fits);
-                if plain && text.len() <= MAX_CHARACTERS { Ok(Self(text.to_owned())) } else { Err(wrong) }
+                let invalid = InvalidStripeId { prefix: $prefix };
+                let rest = text.strip_prefix($prefix).ok_or(invalid.clone())?;
+                let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+                let is_plain = !rest.is_empty() && rest.bytes().all(is_allowed);
+                let is_valid = is_plain && text.len() <= MAX_CHARACTERS;
+                if is_valid { Ok(Self(text.to_owned())) } else { Err(invalid) }
             }
         }
 
@@ -52,11 +53,11 @@ macro_rules! stripe_ids {
 }
 
 stripe_ids! {
-    /// A customer at Stripe.
+    /// A Stripe customer.
     StripeCustomerId = "cus_",
     /// A subscription.
     StripeSubscriptionId = "sub_",
-    /// A checkout session.
+    /// A Checkout session.
     CheckoutSessionId = "cs_",
     /// An invoice.
     InvoiceId = "in_",

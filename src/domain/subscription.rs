@@ -1,5 +1,5 @@
-//! Subscriptions as Stripe describes them. What a customer may use because of them is decided by
-//! [`crate::domain::entitlement`].
+//! Subscriptions as Stripe describes them. [`crate::domain::entitlement`] decides what they entitle
+//! a customer to.
 
 mod row;
 
@@ -11,82 +11,83 @@ use crate::domain::time::Timestamp;
 pub use row::{PaidWithoutLicense, SubscriptionRow};
 
 text_enum! {
-    /// Where a subscription stands (<https://docs.stripe.com/api/subscriptions/object>).
+    /// The status of a subscription (<https://docs.stripe.com/api/subscriptions/object>).
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub enum Status, or Unknown {
-        /// In a trial of Stripe's.
+        /// In a trial at Stripe.
         Trialing = "trialing",
         /// In good standing.
         Active = "active",
-        /// A renewal could not be collected yet.
+        /// A renewal has not been paid yet.
         PastDue = "past_due",
-        /// The first payment was not made yet.
+        /// The first payment has not been made yet.
         Incomplete = "incomplete",
-        /// The first payment was never made.
+        /// The first payment was not made in time.
         IncompleteExpired = "incomplete_expired",
-        /// A renewal could not be collected, and is not tried any more.
+        /// A renewal was not paid, and Stripe does not retry it.
         Unpaid = "unpaid",
-        /// It is over.
+        /// Ended.
         Canceled = "canceled",
-        /// Its trial ended without a way to pay.
+        /// The trial ended without a payment method.
         Paused = "paused",
     }
 }
 
 impl Status {
-    /// Whether it may still charge the customer, so that a second one must not be sold.
+    /// Returns whether the subscription may still charge the customer. A second one must not be
+    /// sold then.
     #[must_use]
     pub fn is_live(&self) -> bool {
         !matches!(self, Self::Incomplete | Self::IncompleteExpired | Self::Canceled)
     }
 }
 
-/// One thing that a subscription bills.
+/// One item of a subscription.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
-    /// The price's id, by which a plan is found.
+    /// The price's id, which identifies the plan.
     pub price: String,
-    /// When the current period began.
+    /// The start of the current period.
     pub period_start: Option<Timestamp>,
-    /// When it ends (on the item since API version 2025-03-31).
+    /// The end of the current period (on the item since API version 2025-03-31).
     pub period_end: Option<Timestamp>,
 }
 
-/// A subscription as Stripe has it.
+/// A subscription at Stripe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subscription {
-    /// Its id.
+    /// The id.
     pub id: StripeSubscriptionId,
-    /// Where it stands.
+    /// The status.
     pub status: Status,
-    /// What it bills.
+    /// The items that it bills.
     pub items: Vec<Item>,
-    /// When it is to end, if that is set.
+    /// The time at which it is scheduled to end.
     pub cancel_at: Option<Timestamp>,
-    /// Whether it is to end with its period.
+    /// Whether it is scheduled to end with its period.
     pub cancel_at_period_end: bool,
-    /// When it ended.
+    /// The time at which it ended.
     pub ended_at: Option<Timestamp>,
-    /// When Stripe's trial ends.
+    /// The end of Stripe's trial.
     pub trial_end: Option<Timestamp>,
-    /// Whether the vendor paused collection. The status does not tell.
+    /// Whether the vendor paused collection. The status does not show it.
     pub collection_paused: bool,
-    /// The last invoice that its course made.
+    /// The last invoice that the subscription itself created.
     pub latest_invoice: Option<InvoiceId>,
     /// Whether the Checkout session that created it is complete and unpaid, while no invoice is
     /// known.
     pub awaits_payment: bool,
     /// Whether our checkout created it, by its metadata. This counts only where no price tells.
     pub is_ours: bool,
-    /// The card, or the like, that pays it.
+    /// The payment method.
     pub default_payment_method: Option<String>,
-    /// When it began.
+    /// The time of creation.
     pub created: Timestamp,
 }
 
 impl Subscription {
-    /// The highest plan among its items, and the item that it comes from. With several items the
-    /// answer does not depend on their order.
+    /// Returns the highest plan among the items, and the plan's item. The order of the items does
+    /// not matter.
     #[must_use]
     pub fn plan<'c>(&self, catalog: &'c Catalog) -> Option<(&'c Plan, &Item)> {
         let known =
@@ -96,15 +97,15 @@ impl Subscription {
             .map(|((_, plan), item)| (plan, item))
     }
 
-    /// The end of the current period: of the item that decides the plan, or the latest.
+    /// Returns the end of the current period: that of the plan's item, or else the latest.
     #[must_use]
     pub fn period_end(&self, catalog: &Catalog) -> Option<Timestamp> {
         let deciding = self.plan(catalog).and_then(|(_, item)| item.period_end);
         deciding.or_else(|| self.items.iter().filter_map(|item| item.period_end).max())
     }
 
-    /// When it is to end, by whichever field says so (a cancellation in the portal sets only
-    /// `cancel_at` since 2025-09-30).
+    /// Returns the time at which it is scheduled to end, by either field (a cancellation in the
+    /// portal sets only `cancel_at` since 2025-09-30).
     #[must_use]
     pub fn ends_at(&self, catalog: &Catalog) -> Option<Timestamp> {
         let with_period = self.period_end(catalog).filter(|_| self.cancel_at_period_end);

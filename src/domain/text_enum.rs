@@ -1,9 +1,9 @@
-//! Enums with a fixed text for each variant: the form in the database, in the API and on the command
-//! line. A new variant is one line.
+//! Enums with a fixed text for each variant: the form in the database, in the API and on the
+//! command line. A new variant is one line.
 
 use std::fmt;
 
-/// A text that names no variant. The message lists those that exist.
+/// A text that is not a variant. The message lists the variants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownText(pub &'static [&'static str]);
 
@@ -20,7 +20,8 @@ impl fmt::Display for UnknownText {
 
 impl std::error::Error for UnknownText {}
 
-/// Declares an enum whose variants are texts, with `ALL`, `as_str`, `Display`, `FromStr` and its column.
+/// Declares an enum whose variants are texts, with `ALL`, `as_str`, `Display`, `FromStr` and its
+/// column.
 ///
 /// `pub enum Status, or Unknown { … }` declares one that also keeps a text of a newer version, as
 /// `Unknown(text)`; it has `from_name`, which never fails, instead of `ALL`.
@@ -63,7 +64,7 @@ macro_rules! text_enum {
         $(#[$about])*
         pub enum $name {
             $($(#[$about_variant])* $variant,)+
-            /// One that this version does not know.
+            /// A text that this version does not know.
             Unknown(String),
         }
 

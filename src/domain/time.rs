@@ -1,4 +1,5 @@
-//! Points in time, in whole seconds: the unit of JWT, of Stripe and of the database.
+//! Points in time, in whole seconds: the unit of JWT, Stripe and the database. Reading the clock is
+//! in [`crate::clock`].
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -7,11 +8,12 @@ use chrono::{DateTime, SecondsFormat, Utc};
 
 use crate::domain::column::{Column, ColumnType, Parameter, Value};
 
-/// Seconds in a day, for plans and trials that are counted in days.
+/// The seconds of a day.
 pub const DAY: i64 = 86_400;
 
-/// How far the clocks of two servers may be apart, in seconds: a time that is further ahead than this and
-/// what is meant was written by a clock that was wrong, and does not count.
+/// The largest accepted difference between the clocks of two servers, in seconds. A stored time
+/// that lies further in the future than planned plus this difference comes from a wrong clock and
+/// is ignored.
 pub const SKEW: i64 = 120;
 
 /// Seconds since 1970-01-01T00:00:00Z, from 1970 to 9999 (the range of RFC 3339).
@@ -22,31 +24,31 @@ impl Timestamp {
     /// 9999-12-31T23:59:59Z.
     pub const MAX: Self = Self(253_402_300_799);
 
-    /// This many seconds since 1970, moved into the range if it is outside.
+    /// Returns the time this many seconds after 1970, clamped to the range.
     #[must_use]
     pub fn saturating(epoch_seconds: i64) -> Self {
         Self(epoch_seconds.clamp(0, Self::MAX.0))
     }
 
-    /// Seconds since 1970.
+    /// Returns the seconds since 1970.
     #[must_use]
     pub fn epoch_seconds(self) -> i64 {
         self.0
     }
 
-    /// The time this many seconds later (or earlier), within the range.
+    /// Returns the time this many seconds later (or earlier, if negative), clamped to the range.
     #[must_use]
     pub fn plus(self, seconds: i64) -> Self {
         Self::saturating(self.0.saturating_add(seconds))
     }
 
-    /// For the verifier, which speaks the standard library's time.
+    /// Returns the time for the verifier, which uses the standard library's type.
     #[must_use]
     pub fn to_system_time(self) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(self.0.unsigned_abs())
     }
 
-    /// For JSON answers and for people.
+    /// Returns the time for formatting.
     #[must_use]
     pub fn to_datetime(self) -> DateTime<Utc> {
         DateTime::from_timestamp(self.0, 0).unwrap_or(DateTime::UNIX_EPOCH)

@@ -1,4 +1,4 @@
-//! A customer's own record: change it, delete it.
+//! Changes and deletes the caller's own account. Signing up is in `signup.rs`.
 
 use serde_json::{Value, json};
 
@@ -14,14 +14,14 @@ use crate::flows::session::SignedIn;
 use crate::flows::{audit, inbox, stripe_customer};
 use crate::store::Tx;
 
-/// What to do with an optional field.
+/// A change of an optional field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change<T> {
-    /// Leave it as it is.
+    /// Leave it unchanged.
     Keep,
-    /// Empty it.
+    /// Remove the value.
     Clear,
-    /// Write this.
+    /// Set this value.
     Set(T),
 }
 
@@ -35,10 +35,10 @@ impl<T> Change<T> {
     }
 }
 
-/// What a customer may change of their record.
+/// The fields that customers may change.
 #[derive(Debug)]
 pub struct AccountChange {
-    /// A new address; it is also the new login.
+    /// The new email address, which is also the new login.
     pub email: Option<Email>,
     /// The person's name.
     pub name: Change<DisplayName>,
@@ -46,14 +46,14 @@ pub struct AccountChange {
     pub company_name: Change<DisplayName>,
 }
 
-/// Changes the caller's record. Answers how it is now.
+/// Changes the caller's account. Returns the customer.
 ///
 /// # Errors
-/// [`Error::EmailTaken`], or a failure.
+/// [`Error::EmailTaken`], or a failure of the database.
 pub async fn update(app: &App, caller: &SignedIn, change: AccountChange) -> Result<Customer> {
     let now = app.now();
     let mut tx = app.store.write().await?;
-    // Read again under the lock: another change may have come between.
+    // Read again under the lock: another change may have been made in the meantime.
     let Some(before) = tx.lock_customer(&caller.customer.customer_id).await? else {
         return Err(Error::Unauthenticated);
     };
@@ -86,30 +86,31 @@ pub async fn update(app: &App, caller: &SignedIn, change: AccountChange) -> Resu
     Ok(after)
 }
 
-/// Deletes the caller: the user, the customer, every session and license. A subscription is ended
-/// first, so that nobody is charged for an account that is gone.
+/// Deletes the caller's user, customer, login sessions and licenses. Subscriptions are canceled
+/// first, so that a deleted customer is not charged.
 ///
 /// # Errors
-/// [`Error::Stripe`] when a subscription could not be ended: then nothing is deleted. A failure of
-/// the database.
+/// [`Error::Stripe`] when a subscription could not be canceled: then nothing is deleted. A failure
+/// of the database.
 pub async fn delete(app: &App, caller: &SignedIn) -> Result<()> {
     let customer_id = caller.customer.customer_id.clone();
     if app.stripe.is_none() && caller.customer.stripe_customer_id.is_none() {
         let mut tx = app.store.write().await?;
-        // In the order of every other flow, customer first; and of two deletions, one tells of it.
+        // Locks the customer first, like every flow. Of two deletions, one finds no customer.
         let customer = tx.lock_customer(&customer_id).await?.ok_or(Error::Unauthenticated)?;
         return delete_here(app, tx, &customer).await;
     }
-    // On its own: a caller who hangs up must not leave it half done, and the lease taken.
+    // In its own task: a disconnect must not interrupt it and leave the lease taken.
     let own = app.clone();
     app.tasks
         .run(async move {
-            let lease = Lease::take(&own, &customer_id).await.map_err(gone)?;
+            let lease = Lease::take(&own, &customer_id).await.map_err(already_deleted)?;
             let work = async {
-                stripe_customer::close(&own, &lease).await.map_err(gone)?;
+                stripe_customer::close(&own, &lease).await.map_err(already_deleted)?;
                 let mut tx = own.store.write().await?;
-                // Who slept past the end of the lease may delete somebody who opened a checkout since.
-                let customer = lease.lock(&mut tx).await.map_err(gone)?;
+                // Deletes only while the lease holds. Otherwise a checkout opened in the meantime
+                // could be paid for a deleted account.
+                let customer = lease.lock(&mut tx).await.map_err(already_deleted)?;
                 delete_here(&own, tx, &customer).await
             };
             lease.during(&own, work).await
@@ -117,12 +118,12 @@ pub async fn delete(app: &App, caller: &SignedIn) -> Result<()> {
         .await
 }
 
-/// Of two deletions, the second finds nobody.
-fn gone(error: Error) -> Error {
+/// Maps a missing customer to a missing login: another deletion was faster.
+fn already_deleted(error: Error) -> Error {
     if matches!(error, Error::NotFound(_)) { Error::Unauthenticated } else { error }
 }
 
-/// Deletes a customer who is locked.
+/// Deletes a locked customer.
 async fn delete_here(app: &App, mut tx: Tx, customer: &Customer) -> Result<()> {
     tx.forget_events_of(customer).await?;
     tx.delete_user(&customer.user_id).await?;
@@ -131,7 +132,7 @@ async fn delete_here(app: &App, mut tx: Tx, customer: &Customer) -> Result<()> {
     tx.commit(app.fail_points.at(Place::AccountDeleted)).await
 }
 
-/// Something that a customer did.
+/// Returns the audit entry of an action by a customer.
 pub(super) fn by_customer<'a>(
     customer_id: &'a CustomerId,
     action: AuditAction,

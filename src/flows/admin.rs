@@ -1,5 +1,5 @@
-//! Admin keys: made, listed and revoked on the command line, known by the API, and every use of one
-//! written down. There is none until an operator makes it.
+//! Admin keys: the command line creates, lists and revokes them, and the API accepts them. Every
+//! use is audited. No key exists until an operator creates one.
 
 use serde_json::{Value, json};
 
@@ -13,10 +13,10 @@ use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::{audit, brief, secret_hash};
 
-/// Keys that are listed at once: one for each tool and person, for years.
-const LISTED: i64 = 1000;
+/// The most keys that are listed.
+const MAX_LISTED: i64 = 1000;
 
-/// Makes a key. It is shown to whoever asked for it, and kept nowhere.
+/// Creates a key. Returns the stored record and the key itself, which is not stored.
 ///
 /// # Errors
 /// A failure of the database.
@@ -45,18 +45,18 @@ pub async fn create(
     Ok((stored, key))
 }
 
-/// The keys, the newest first, those that are over too.
+/// Returns the newest keys, including revoked and expired ones.
 ///
 /// # Errors
 /// A failure of the database.
 pub async fn list(app: &App) -> Result<Vec<StoredAdminKey>> {
-    app.store.read().await?.admin_keys(LISTED).await
+    app.store.read().await?.admin_keys(MAX_LISTED).await
 }
 
-/// Revokes a key: from the moment that this answers, no server takes it. Answers how it is now.
+/// Revokes a key. Every server refuses it as soon as this returns. Returns the key's record.
 ///
 /// # Errors
-/// [`Error::NotFound`].
+/// [`Error::NotFound`] when there is no such key.
 pub async fn revoke(app: &App, id: &AdminKeyId) -> Result<StoredAdminKey> {
     let now = app.now();
     let mut tx = app.store.write().await?;
@@ -72,27 +72,28 @@ fn by_operator(action: AuditAction, key: &StoredAdminKey) -> AuditEntry<'static>
     AuditEntry { actor: Actor::Operator, action, customer_id: None, detail }
 }
 
-/// Whose key was sent.
+/// Returns the record of a key that a caller sent.
 ///
 /// # Errors
-/// [`Error::Unauthenticated`], the same for one that never was, has ended, or was revoked.
+/// [`Error::Unauthenticated`], without a difference between unknown, expired and revoked keys.
 pub async fn recognise(app: &App, sent: &str) -> Result<StoredAdminKey> {
     let key: AdminKey = sent.parse().map_err(|_| Error::Unauthenticated)?;
-    let found = app.store.read().await?.admin_key_by_hash(&secret_hash(key.expose())).await?;
-    let found = found.ok_or(Error::Unauthenticated)?;
-    if !found.works(app.now()) {
-        tracing::warn!(admin_key_id = %found.admin_key_id, "an admin key that is over was sent");
+    let stored = app.store.read().await?.admin_key_by_hash(&secret_hash(key.expose())).await?;
+    let stored = stored.ok_or(Error::Unauthenticated)?;
+    if !stored.works(app.now()) {
+        let admin_key_id = &stored.admin_key_id;
+        tracing::warn!(%admin_key_id, "an expired or revoked admin key was used");
         return Err(Error::Unauthenticated);
     }
-    Ok(found)
+    Ok(stored)
 }
 
-/// Lets the holder of a key do something, and writes that down first: what cannot be audited is not
-/// done. `target` is what it is done to.
+/// Permits an operation to the holder of a key, and audits it first: an operation that cannot be
+/// audited is not permitted. `target` is the object of the operation.
 ///
 /// # Errors
-/// [`Error::InsufficientScope`], [`Error::Unauthenticated`] when the key was revoked meanwhile, or a
-/// failure of the database.
+/// [`Error::InsufficientScope`], [`Error::Unauthenticated`] when the key was revoked in the
+/// meantime, or a failure of the database.
 pub async fn permit(
     app: &App,
     key: &StoredAdminKey,

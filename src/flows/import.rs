@@ -1,5 +1,5 @@
-//! An operator brings customers in who were somebody's before: from a file, or from Stripe. They have no
-//! password and no license; nobody is mailed.
+//! Imports existing customers from a file, and creates accounts for the backfill. Imported accounts
+//! have no password and no license, and no mail is sent.
 
 use std::collections::HashMap;
 
@@ -21,36 +21,35 @@ use crate::flows::backfill::{Progress, ours};
 use crate::passwords::NO_PASSWORD;
 use crate::store::Tx;
 
-/// Customers that are written at once: the lock of the database is held for a moment only, so that a
-/// server goes on meanwhile.
+/// The number of customers in one transaction, which must not block a running server for long.
 const BATCH: usize = 200;
 
-/// What became of a file.
+/// The result of an import.
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
-    /// Customers who were imported, or would be.
+    /// The number of customers who were imported, or would be on a dry run.
     pub imported: usize,
-    /// Those of them who are linked to Stripe.
+    /// The number of them who are linked to Stripe.
     pub linked: usize,
-    /// Rows that were skipped, since their address has an account.
+    /// The rows that were skipped because their address already has an account.
     pub skipped: Vec<Skipped>,
 }
 
-/// A row whose address has an account.
+/// A row whose address already has an account.
 #[derive(Debug, Serialize)]
 pub struct Skipped {
-    /// Its line.
+    /// The row's line.
     pub line: u64,
-    /// The address.
+    /// The email address.
     pub email: String,
 }
 
-/// Imports the customers of a file, all of whom are checked before anybody is written. Who has an account
-/// already is skipped, so that it can be run again.
+/// Imports the customers of a file after all rows were checked. Customers who already have an
+/// account are skipped, so the import can be repeated.
 ///
 /// # Errors
-/// [`Error::Setup`] with every problem: then nobody was imported. [`Error::Stripe`] or a failure of the
-/// database: then a part may have been, and running it again imports the rest.
+/// [`Error::Setup`] with every problem: no customer was imported. [`Error::Stripe`] or a failure of
+/// the database: some customers may have been imported, and another run imports the rest.
 pub async fn customers(
     app: &App,
     file: CustomerFile,
@@ -61,12 +60,12 @@ pub async fn customers(
     let listed = |count| progress(Progress::Listed(count));
     problems.extend(conflicts(app, &rows, listed).await?);
     problems.none()?;
-    let (mut report, mut worked_on) = (Report::default(), 0);
+    let (mut report, mut processed) = (Report::default(), 0);
     let mut rows = rows.into_iter().peekable();
     while rows.peek().is_some() {
         let mut tx = app.store.write().await?;
         for (line, newcomer) in rows.by_ref().take(BATCH) {
-            worked_on += 1;
+            processed += 1;
             if tx.customer_by_email(&newcomer.email).await?.is_some() {
                 report.skipped.push(Skipped { line, email: newcomer.email.to_string() });
                 continue;
@@ -78,13 +77,13 @@ pub async fn customers(
         if mode == Mode::Apply {
             tx.commit(app.fail_points.at(Place::ImportStored)).await?;
         }
-        progress(Progress::Done(worked_on));
+        progress(Progress::Done(processed));
     }
     Ok(report)
 }
 
-/// Writes an account without a password, within the transaction of what calls for it. One that is linked
-/// counts as never synced.
+/// Adds an account without a password, in the transaction of the caller. An account that is linked
+/// to Stripe counts as not synced yet. Returns the customer's id.
 pub(super) async fn add(
     app: &App,
     tx: &mut Tx,
@@ -103,13 +102,13 @@ pub(super) async fn add(
         company_name,
         email_verified_at: email_verified.then_some(now),
     };
-    let made = tx.insert_account(account, now).await.map_err(|error| match error {
+    let customer = tx.insert_account(account, now).await.map_err(|error| match error {
         Error::EmailTaken => {
-            Error::setup("an account with this address was made meanwhile; run this again")
+            Error::setup("an account with this address was just created; run this again")
         }
         error => error,
     })?;
-    let id = made.customer_id;
+    let id = customer.customer_id;
     if stripe_customer_id.is_some() {
         tx.link_stripe_customer(&id, stripe_customer_id.as_ref(), None).await?;
     }
@@ -119,35 +118,36 @@ pub(super) async fn add(
     Ok(id)
 }
 
-/// What stands against linking the rows that name a customer at Stripe. Those are looked up there: a wrong
-/// link would give somebody another's subscription, or nobody theirs.
+/// Returns a problem for each row whose `stripe_customer_id` cannot be linked. The ids are checked
+/// at Stripe: a wrong link would give a customer the subscription of another one.
 async fn conflicts(
     app: &App,
     rows: &[(u64, Newcomer)],
     progress: impl Fn(usize),
 ) -> Result<Vec<Problem>> {
-    let named =
+    let linked =
         rows.iter().filter_map(|(line, row)| Some((*line, row, row.stripe_customer_id.as_ref()?)));
-    let mut named = named.peekable();
-    let Some((first, ..)) = named.peek() else { return Ok(Vec::new()) };
+    let mut linked = linked.peekable();
+    let Some((first, ..)) = linked.peek() else { return Ok(Vec::new()) };
     let Some(stripe) = &app.stripe else {
-        let what = "a `stripe_customer_id` is looked up at Stripe; set LICENTIA_STRIPE__SECRET_KEY";
-        return Ok(vec![Problem::new(*first, what)]);
+        let problem =
+            "a `stripe_customer_id` is checked at Stripe; set LICENTIA_STRIPE__SECRET_KEY";
+        return Ok(vec![Problem::new(*first, problem)]);
     };
     let (ours, theirs) = (ours(app).await?, stripe.every_customer(progress).await?);
-    let here: HashMap<_, _> = ours.iter().map(|one| (&one.email, one)).collect();
+    let accounts: HashMap<_, _> = ours.iter().map(|one| (&one.email, one)).collect();
     let links = ours.iter().filter_map(|one| Some((one.stripe_customer_id.as_ref()?, one)));
     let links: HashMap<_, _> = links.collect();
     let theirs: HashMap<_, _> = theirs.iter().map(|one| (&one.id, one)).collect();
     let mut problems = Vec::new();
-    // Who has an account is skipped.
-    for (line, _, id) in named.filter(|(_, row, _)| !here.contains_key(&row.email)) {
+    // Customers with an account are skipped by the import.
+    for (line, _, id) in linked.filter(|(_, row, _)| !accounts.contains_key(&row.email)) {
         let problem = match (links.get(id), theirs.get(id)) {
-            (Some(linked), _) => format!("{id} is linked to {} already", linked.customer_id),
+            (Some(ours), _) => format!("{id} is already linked to {}", ours.customer_id),
             (None, None) => format!("Stripe has no customer {id} in this account and mode"),
-            (None, Some(Theirs { tag: Tag::Ours(named), .. })) => {
+            (None, Some(Theirs { tag: Tag::Ours(other), .. })) => {
                 format!(
-                    "{id} is {named} by its metadata at Stripe; remove `metadata.customer_id` first"
+                    "the metadata of {id} at Stripe names {other}; remove `metadata.customer_id` first"
                 )
             }
             (None, Some(_)) => continue,

@@ -1,4 +1,5 @@
-//! Working on one customer with Stripe, and nobody else at the same time: on this server or another.
+//! The lease on a customer: one sync, checkout or deletion at a time, across all servers. The rows
+//! are in `store/leases.rs`.
 
 use std::time::Duration;
 
@@ -12,31 +13,31 @@ use crate::fail_point::Place;
 use crate::store::Tx;
 use crate::stripe::StripeFailure;
 
-/// How long a lease is held at the most, in seconds. One that is held longer is that of a process
-/// that died, and what it held up is done within a minute.
+/// How long a lease lasts, in seconds. After a crash, the customer's work continues within a
+/// minute.
 const LEASE_SECONDS: i64 = 30;
 
 /// How long the work under a lease may take: less than the lease.
 const WORK_TIMEOUT: Duration = Duration::from_secs(25);
 
-/// How long somebody waits for another's work on the same customer.
+/// How long to wait for other work on the same customer.
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
 
-/// How often they look: at first often, since most work is short.
+/// The interval at which a taken lease is polled. It grows, because most work is short.
 const SHORTEST_POLL: Duration = Duration::from_millis(20);
 const LONGEST_POLL: Duration = Duration::from_millis(200);
 
-/// The right to work on a customer.
+/// A lease on a customer.
 pub(super) struct Lease {
     pub customer_id: CustomerId,
     fence: i64,
 }
 
 impl Lease {
-    /// Takes the lease, waiting for whoever holds it.
+    /// Takes the lease, and waits while it is held elsewhere.
     ///
     /// # Errors
-    /// [`Error::Busy`] when that takes too long, [`Error::NotFound`] when there is no such customer.
+    /// [`Error::Busy`] after [`LONGEST_WAIT`], [`Error::NotFound`] when there is no such customer.
     pub async fn take(app: &App, customer_id: &CustomerId) -> Result<Self> {
         let taken = within(&*app.clock, LONGEST_WAIT, async {
             let mut pause = SHORTEST_POLL;
@@ -66,29 +67,29 @@ impl Lease {
         Ok(fence.map(|fence| Self { customer_id: customer_id.clone(), fence }))
     }
 
-    /// Works under the lease, then gives it back.
+    /// Runs work under the lease, then releases it. Returns the result of the work.
     ///
     /// # Errors
-    /// Those of the work, and [`Error::Stripe`] when it takes too long.
+    /// Those of the work, and [`Error::Stripe`] after [`WORK_TIMEOUT`].
     pub async fn during<T>(&self, app: &App, work: impl Future<Output = Result<T>>) -> Result<T> {
-        let slow = || {
+        let timed_out = || {
             let seconds = WORK_TIMEOUT.as_secs();
-            let slow = StripeFailure::Unreachable(format!("it took longer than {seconds} seconds"));
-            Err(Error::Stripe(slow))
+            let problem = format!("it took longer than {seconds} seconds");
+            Err(Error::Stripe(StripeFailure::Unreachable(problem)))
         };
-        let done = within(&*app.clock, WORK_TIMEOUT, work).await.unwrap_or_else(slow);
+        let result = within(&*app.clock, WORK_TIMEOUT, work).await.unwrap_or_else(timed_out);
         if let Err(error) = self.release(app).await {
-            tracing::warn!(%error, "a lease was not given back; it ends by itself");
+            tracing::warn!(%error, "a lease could not be released; it expires by itself");
         }
-        done
+        result
     }
 
-    /// Locks the customer in a transaction that is about to write, and makes sure that the lease
-    /// still holds.
+    /// Locks the customer in a transaction that will write, and checks that the lease still holds.
+    /// Returns the customer.
     ///
     /// # Errors
-    /// [`Error::Busy`] when somebody has taken it since: this work was too slow.
-    /// [`Error::NotFound`] when the customer was deleted.
+    /// [`Error::Busy`] when the lease expired and was taken elsewhere. [`Error::NotFound`] when the
+    /// customer was deleted.
     pub async fn lock(&self, tx: &mut Tx) -> Result<Customer> {
         let customer = tx.lock_customer(&self.customer_id).await?;
         let customer = customer.ok_or(Error::NotFound("customer"))?;

@@ -1,4 +1,5 @@
-//! Issuing licenses, showing them, and answering whether one is valid.
+//! Licenses: issue, grant, show, refresh and verify them, and revoke a signing key. Licenses that
+//! follow from a sync are decided in [`crate::domain::settlement`].
 
 use licentia_verify::{License, Rejection};
 use serde_json::{Value, json};
@@ -16,15 +17,15 @@ use crate::flows::session::SignedIn;
 use crate::flows::{audit, mail, sync};
 use crate::store::Tx;
 
-/// How long after its end a license still fetches its successor, in seconds: a season in which the
-/// device was not used. Afterwards the password is asked for.
+/// How long after its expiry a license token can be refreshed, in seconds: a device may be unused
+/// for a season. Afterwards the customer must log in.
 const REFRESH_SECONDS: i64 = 90 * DAY;
 
-/// How many licenses of a revoked key are looked up, or taken back, at once.
+/// The number of licenses of a revoked key that are read or revoked in one transaction.
 const AT_ONCE: i64 = 500;
 
-/// Signs a license for what a customer is entitled to and writes it as the current one, within
-/// the transaction of what called for it.
+/// Issues a license for an entitlement as the customer's current one, in the transaction of the
+/// caller. Returns the license.
 pub(super) async fn issue(
     app: &App,
     tx: &mut Tx,
@@ -36,7 +37,7 @@ pub(super) async fn issue(
     issue_as(app, tx, license_id, customer_id, entitlement, now).await
 }
 
-/// Issues a license with an id that was drawn before, as [`issue`] does.
+/// Issues a license like [`issue`], with a given id.
 pub(super) async fn issue_as(
     app: &App,
     tx: &mut Tx,
@@ -69,7 +70,8 @@ pub(super) async fn issue_as(
     Ok(license)
 }
 
-/// Gives a customer a license by hand: for a gift, a partner, or a sale made elsewhere.
+/// Grants a customer a license: for a gift, a partner, or a sale made elsewhere. Returns the
+/// license.
 ///
 /// # Errors
 /// [`Error::NotFound`] when there is no such customer.
@@ -92,7 +94,7 @@ pub async fn grant(
     Ok(license)
 }
 
-/// Something that an operator did.
+/// Returns the audit entry of an action by an operator.
 fn by_operator<'a>(
     customer_id: &'a CustomerId,
     action: AuditAction,
@@ -101,23 +103,23 @@ fn by_operator<'a>(
     AuditEntry { actor: Actor::Operator, action, customer_id: Some(customer_id), detail }
 }
 
-/// The customer with this email address.
+/// Returns the customer with this email address.
 ///
 /// # Errors
-/// [`Error::NotFound`].
+/// [`Error::NotFound`] when there is none.
 pub async fn customer_of(app: &App, email: &Email) -> Result<CustomerId> {
     let customer = app.store.read().await?.customer_by_email(email).await?;
     Ok(customer.ok_or(Error::NotFound("customer"))?.customer_id)
 }
 
-/// Takes back every license that a key signed, because the key is lost or known to others, and
-/// issues the current ones anew with the key that signs now. Answers how many were issued anew and
-/// how many taken back. Cut short, it goes on when it is called again.
+/// Revokes every license that a key signed, because the key is lost or was exposed, and reissues
+/// the current ones with the key that signs now. Returns how many were reissued and how many were
+/// revoked. If it is interrupted, another call continues.
 ///
 /// # Errors
 /// A failure of the database.
 pub async fn revoke_key(app: &App, kid: &str) -> Result<(u64, u64)> {
-    let (mut renewed, mut revoked) = (0, 0);
+    let (mut reissued, mut revoked) = (0, 0);
     let mut last = None;
     loop {
         let mut tx = app.store.read().await?;
@@ -126,7 +128,7 @@ pub async fn revoke_key(app: &App, kid: &str) -> Result<(u64, u64)> {
         let Some(newest) = customers.last() else { break };
         last = Some(newest.clone());
         for customer_id in &customers {
-            renewed += u64::from(renew(app, customer_id, kid).await?);
+            reissued += u64::from(reissue(app, customer_id, kid).await?);
         }
     }
     loop {
@@ -134,14 +136,14 @@ pub async fn revoke_key(app: &App, kid: &str) -> Result<(u64, u64)> {
         let batch = tx.revoke_licenses_of_key(kid, app.now(), AT_ONCE).await?;
         tx.commit(app.fail_points.at(Place::LicenseKeyRevoked)).await?;
         if batch == 0 {
-            return Ok((renewed, revoked));
+            return Ok((reissued, revoked));
         }
         revoked += batch;
     }
 }
 
-/// Issues a customer's license anew if a key signed it. Answers whether it did.
-async fn renew(app: &App, customer_id: &CustomerId, kid: &str) -> Result<bool> {
+/// Reissues a customer's current license if this key signed it. Returns whether it did.
+async fn reissue(app: &App, customer_id: &CustomerId, kid: &str) -> Result<bool> {
     let now = app.now();
     let mut tx = app.store.write().await?;
     tx.lock_customer(customer_id).await?;
@@ -149,7 +151,8 @@ async fn renew(app: &App, customer_id: &CustomerId, kid: &str) -> Result<bool> {
     let current = current.filter(|held| held.key_id == kid && held.revoked_at.is_none());
     let Some(current) = current else { return Ok(false) };
     let Some(plan) = app.plans.plan(&current.plan) else {
-        tracing::warn!(%customer_id, plan = current.plan, "not issued anew: this plan is gone");
+        let plan = current.plan;
+        tracing::warn!(%customer_id, plan, "license not reissued: its plan is gone");
         return Ok(false);
     };
     let entitlement = Entitlement { plan, source: current.source, term: current.term() };
@@ -160,7 +163,7 @@ async fn renew(app: &App, customer_id: &CustomerId, kid: &str) -> Result<bool> {
     Ok(true)
 }
 
-/// Returns the caller's current license, with a fresh token when one is due.
+/// Returns the caller's current license, with a fresh license token when one is due.
 ///
 /// # Errors
 /// [`Error::NotFound`] when there is none.
@@ -177,7 +180,8 @@ async fn newest(app: &App, customer_id: &CustomerId) -> Result<IssuedLicense> {
     app.store.current_license(customer_id).await?.ok_or(Error::NotFound("license"))
 }
 
-/// The caller's licenses, the newest first: `most` at the most, from below the number `before`.
+/// Returns the caller's licenses with a sequence number below `before`, newest first, at most
+/// `most`.
 ///
 /// # Errors
 /// A failure of the database.
@@ -191,13 +195,14 @@ pub async fn history(
     app.store.read().await?.licenses_of(&caller.customer.customer_id, before, most).await
 }
 
-/// Returns the newest license of the customer who holds this one, so that an app picks up an
-/// upgrade or a renewal without a password. A token that has run out fetches it for
-/// [`REFRESH_SECONDS`], a token that a clock ahead issued at any time. A fresh license is issued
-/// when one is due; otherwise nothing is written.
+/// Returns the current license of the customer who holds this one, so that an app gets an upgrade
+/// or a renewal without a password. An expired license token is accepted for [`REFRESH_SECONDS`],
+/// and one that was issued by a clock that was ahead at any time. A fresh license is issued when
+/// one is due; otherwise nothing is written.
 ///
 /// # Errors
-/// [`Error::InvalidLicense`], [`Error::LicenseEnded`], [`Error::LicenseRevoked`], or a failure.
+/// [`Error::InvalidLicense`], [`Error::LicenseEnded`], [`Error::LicenseRevoked`], or a failure of
+/// the database.
 pub async fn refresh(app: &App, token: &str) -> Result<IssuedLicense> {
     let now = app.now();
     let license_id = authentic(app, token, now).await?;
@@ -222,7 +227,7 @@ pub async fn refresh(app: &App, token: &str) -> Result<IssuedLicense> {
     Ok(license)
 }
 
-/// Issues a customer's current license anew if that is due; writes nothing otherwise.
+/// Returns the current license, reissued if that is due. Otherwise nothing is written.
 async fn fresh(app: &App, current: IssuedLicense) -> Result<IssuedLicense> {
     let now = app.now();
     if due(app, &current, now).is_none() {
@@ -230,7 +235,7 @@ async fn fresh(app: &App, current: IssuedLicense) -> Result<IssuedLicense> {
     }
     let mut tx = app.store.write().await?;
     tx.lock_customer(&current.customer_id).await?;
-    // Another request may have issued it meanwhile.
+    // Another request may have reissued it in the meantime.
     let current = tx.current_license(&current.customer_id).await?;
     let current = current.ok_or(Error::NotFound("license"))?;
     let Some(entitlement) = due(app, &current, now) else { return Ok(current) };
@@ -239,9 +244,9 @@ async fn fresh(app: &App, current: IssuedLicense) -> Result<IssuedLicense> {
     Ok(license)
 }
 
-/// Returns what a fresh license would stand for, if one is due: half of the token's life is over
-/// and a fresh token would live longer, or a clock that was ahead issued the license. A plan that
-/// is not in the plans file any more keeps its last token.
+/// Returns the entitlement of a fresh license, if one is due: half of the license token's lifetime
+/// has passed and a fresh token would last longer, or a clock that was ahead issued the license. A
+/// license whose plan was removed from the plans file keeps its last token.
 fn due<'a>(app: &'a App, current: &IssuedLicense, now: Timestamp) -> Option<Entitlement<'a>> {
     let term = current.term();
     let plan = app.plans.plan(&current.plan).filter(|_| current.works(now))?;
@@ -249,11 +254,11 @@ fn due<'a>(app: &'a App, current: &IssuedLicense, now: Timestamp) -> Option<Enti
     if current.is_from_the_future(now) {
         return Some(entitlement.with_the_right_clock(&app.plans, now));
     }
-    let lives_longer = token_expires(term, &app.plans, now) > current.token_expires_at;
-    (lives_longer && current.is_half_used(now)).then_some(entitlement)
+    let is_longer = token_expires(term, &app.plans, now) > current.token_expires_at;
+    (is_longer && current.is_half_used(now)).then_some(entitlement)
 }
 
-/// Returns the id of a license that we signed, and that is valid, was valid not long ago, or was
+/// Returns the id of a license that our key signed and that is valid, expired recently, or was
 /// issued by a clock that was ahead.
 ///
 /// # Errors
@@ -263,7 +268,7 @@ async fn authentic(app: &App, token: &str, now: Timestamp) -> Result<LicenseId> 
     let refused = |rejection: &Rejection| Error::InvalidLicense(rejection.to_string());
     let id = match licentia_verify::verify(token, &app.trusted, now.to_system_time()) {
         Ok(license) => license.claims().jti.parse().ok(),
-        // These are only returned for licenses whose signature and claims hold.
+        // The verifier returns these only after the signature and the claims were checked.
         Err(Rejection::NotYetValid { .. }) => id_of(token),
         Err(Rejection::TokenExpired { at } | Rejection::LicenseExpired { at })
             if now < Timestamp::from(at).plus(REFRESH_SECONDS) =>
@@ -277,42 +282,42 @@ async fn authentic(app: &App, token: &str, now: Timestamp) -> Result<LicenseId> 
         }
         Err(rejection) => return Err(refused(&rejection)),
     };
-    id.ok_or_else(|| Error::InvalidLicense("its id is not one of ours".into()))
+    id.ok_or_else(|| Error::InvalidLicense("its id was not issued here".into()))
 }
 
-/// Returns the id that a license names, if it is one of ours. It proves nothing.
+/// Returns the id in a license, if it has our format. The license is not verified.
 fn id_of(token: &str) -> Option<LicenseId> {
     let claims = licentia_verify::inspect(token).ok()?.claims;
     claims.get("jti")?.as_str()?.parse().ok()
 }
 
-/// Returns the license on record that has this id and this whole token. Another token with the same
-/// id was not issued here, whoever signed it.
+/// Returns the stored license with this id and exactly this license token. Another token with the
+/// same id was not issued here, even if its signature is valid.
 async fn issued(app: &App, id: Option<LicenseId>, token: &str) -> Result<Option<IssuedLicense>> {
     let Some(id) = id else { return Ok(None) };
     Ok(app.store.license(&id).await?.filter(|license| license.token == token))
 }
 
-/// The answer about a license: what the signature says, and what has happened since.
+/// The result of verifying a license online.
 #[derive(Debug)]
 pub enum Verdict {
-    /// It is valid now.
+    /// The license is valid now.
     Valid {
-        /// What it says.
+        /// The verified license.
         license: Box<License>,
-        /// Whether a newer one has taken its place; refreshing gets that one.
+        /// Whether a newer license has replaced it. A refresh returns the newer one.
         superseded: bool,
     },
-    /// Its own text rules it out: an app sees the same offline.
+    /// Offline verification fails too.
     Rejected(Rejection),
-    /// It was issued here and revoked.
+    /// The license was issued here and revoked.
     Revoked,
-    /// Signed with our key, and not on record as it is: its customer was deleted, the database is
-    /// another one, or somebody else signed it.
+    /// Our key signed the license, but it is not stored: its customer was deleted, the database is
+    /// another one, or the key is used elsewhere.
     Unknown,
 }
 
-/// Returns the online verdict about a license: the offline verdict, and what only the server knows.
+/// Verifies a license online: offline verification, then the database.
 ///
 /// # Errors
 /// A failure of the database.
@@ -326,7 +331,7 @@ pub async fn verify(app: &App, token: &str) -> Result<Verdict> {
                 superseded: issued.superseded_at.is_some(),
             },
         }),
-        // It may have been revoked as well, or its key, which says more.
+        // If it was also revoked, that is reported instead.
         Err(
             rejection @ (Rejection::TokenExpired { .. }
             | Rejection::LicenseExpired { .. }

@@ -1,5 +1,6 @@
-//! Mail: the transaction that changes something writes the mail about it into the outbox. It is sent
-//! from there at least once; a repeat has the same Message-ID.
+//! Mail. A transaction that changes a license also adds the mail about it to the outbox. Each mail
+//! is sent from there at least once; a repeat has the same Message-ID. The texts are in
+//! [`crate::domain::message`].
 
 use secrecy::ExposeSecret;
 use serde_json::json;
@@ -21,7 +22,7 @@ use crate::flows::{audit, brief, queue};
 use crate::mailer::{Cause, NotSent, Recipient};
 use crate::store::Tx;
 
-/// Writes a mail about a license into the outbox, in the transaction that changed the license.
+/// Adds a mail about a license to the outbox, in the transaction that changed the license.
 pub(super) async fn due(
     app: &App,
     tx: &mut Tx,
@@ -34,7 +35,7 @@ pub(super) async fn due(
     tx.insert_mail(NewMail { mail_id, customer_id, license_id, kind }, now).await
 }
 
-/// Leases the mails that are due, `most` at the most.
+/// Leases due mails, at most `most`. Returns them.
 ///
 /// # Errors
 /// A failure of the database.
@@ -98,17 +99,17 @@ async fn compose(app: &App, mail: &LeasedMail) -> Result<Option<(Recipient, Lett
     let mut kind = mail.kind.parse().map_err(|_| {
         Error::Internal(format!("this version does not know mails of the kind {:?}", mail.kind))
     })?;
-    let carries = !matches!(kind, Kind::PaymentProblem | Kind::Cancellation);
-    if carries && license.revoked_at.is_some() {
-        // Revoked since then, with its key: its successor works.
+    let needs_license = !matches!(kind, Kind::PaymentProblem | Kind::Cancellation);
+    if needs_license && license.revoked_at.is_some() {
+        // Revoked in the meantime, with its key: the current license replaces it.
         license = tx.current_license(&mail.customer_id).await?.unwrap_or(license);
     }
     let term = license.term();
     let works = license.works(app.now());
-    // After a first payment that failed there is no license of a subscription.
+    // After a failed first payment there is no license from a subscription.
     let works = works && (kind != Kind::PaymentProblem || license.source == Source::Subscription);
-    if carries && !works {
-        // It ended before a mail server accepted the mail.
+    if needs_license && !works {
+        // The license ended before a mail server accepted the mail.
         kind = Kind::Cancellation;
     }
     let facts = Facts {
@@ -129,10 +130,10 @@ fn write(facts: &Facts<'_>) -> Result<Letter> {
         .map_err(|error| Error::Internal(format!("a mail cannot be written: {error}")))
 }
 
-/// Mails that are listed, or made due again in one transaction.
+/// The most mails that are listed, or retried in one transaction.
 pub const MAX_LISTED: i64 = 1000;
 
-/// Returns the mails that were given up, the oldest first, [`MAX_LISTED`] at the most.
+/// Returns the mails that were given up, oldest first, at most [`MAX_LISTED`].
 ///
 /// # Errors
 /// A failure of the database.
@@ -140,7 +141,7 @@ pub async fn given_up(app: &App) -> Result<Vec<GivenUpMail>> {
     app.store.read().await?.given_up_mails(MAX_LISTED).await
 }
 
-/// Makes every mail due again that was given up. Returns how many.
+/// Makes every mail due now that was given up. Returns their number.
 ///
 /// # Errors
 /// A failure of the database.
@@ -168,7 +169,8 @@ pub async fn retry_given_up(app: &App) -> Result<usize> {
     }
 }
 
-/// Returns a mail of this kind with a sample license, or as it looks once the license has ended.
+/// Returns a mail of this kind with a sample license; with `ended`, as it is after the license
+/// ended.
 ///
 /// # Errors
 /// [`Error::Internal`], which must not happen.
@@ -187,7 +189,7 @@ pub fn preview(catalog: &Catalog, kind: Kind, ended: bool, now: Timestamp) -> Re
     })
 }
 
-/// Sends a mail of this kind at once, with a sample license.
+/// Sends a mail of this kind with a sample license, without the outbox.
 ///
 /// # Errors
 /// [`Error::Setup`] with the SMTP server's response.

@@ -1,4 +1,5 @@
-//! The use cases. HTTP, the command line and tests call the same ones.
+//! The use cases, which HTTP, the command line and tests call. A flow reads, lets
+//! [`crate::domain`] decide, and writes the result in one transaction.
 
 pub mod account;
 pub mod admin;
@@ -36,30 +37,30 @@ use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::store::Tx;
 
-/// Whether what was decided is written.
+/// Whether changes are applied or only reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// It is written.
+    /// The changes are applied.
     Apply,
-    /// It is only reported.
+    /// The changes are only reported.
     DryRun,
 }
 
-/// Notes what was done, in the transaction that did it.
+/// Writes an audit entry, in the transaction of the change.
 async fn audit(app: &App, tx: &mut Tx, entry: AuditEntry<'_>, now: Timestamp) -> Result<()> {
     tx.insert_audit_entry(AuditId::from_random(app.random.bits()), entry, now).await
 }
 
-/// The most that is kept of an error, or of another text that may be long, in characters.
+/// The longest stored error or other free text, in characters.
 const MAX_CHARACTERS: usize = 500;
 
-/// As much of such a text as is kept in the database.
+/// Returns the part of a text that is stored.
 fn brief(text: &str) -> String {
     text.chars().take(MAX_CHARACTERS).collect()
 }
 
-/// What is kept of a session token or an admin key. It has 256 random bits, so a plain hash cannot be
-/// turned back.
+/// Returns the stored hash of a session token or an admin key. These have 256 random bits, so a
+/// plain hash cannot be reversed.
 fn secret_hash(secret: &str) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(secret))
 }

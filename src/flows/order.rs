@@ -1,11 +1,11 @@
-//! The caller's orders. What becomes of them is decided by [`crate::domain::settlement`].
+//! Lists the caller's orders. [`crate::domain::settlement`] decides how they change.
 
 use crate::app::App;
 use crate::domain::order::Order;
 use crate::error::Result;
 use crate::flows::session::SignedIn;
 
-/// Returns the caller's orders, the newest first, at most `most`.
+/// Returns the caller's orders, newest first, at most `most`.
 ///
 /// # Errors
 /// A failure of the database.

@@ -1,11 +1,12 @@
-//! Taking work from a queue: the inbox or the outbox.
+//! Leases entries of a queue: the inbox or the outbox. The flows that process them are in
+//! `inbox.rs` and `mail.rs`.
 
 use crate::app::App;
 use crate::domain::queue::Leased;
 use crate::error::Result;
 use crate::fail_point::Place;
 
-/// Leases entries that are due, `most` at the most, and passes `place`. When nothing is due, nothing is written.
+/// Leases due entries, at most `most`. Returns them. If none is due, nothing is written.
 ///
 /// # Errors
 /// A failure of the database.

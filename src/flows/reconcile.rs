@@ -303,7 +303,7 @@ async fn list_missed(app: &App, mode: Mode, report: &mut Report) -> Result<()> {
 /// new.
 async fn missed(app: &App, mode: Mode) -> Result<u64> {
     let stripe = app.stripe()?;
-    let live = stripe.config().mode == crate::config::Mode::Live;
+    let live = stripe.config().mode == crate::config::StripeMode::Live;
     let Undelivered { events, more } = stripe.undelivered_events().await?;
     if more {
         let listed = events.len();

@@ -1,4 +1,5 @@
-//! Logging in, being known by a session token, logging out.
+//! Login sessions: log in, authenticate by session token, list, and log out. Checkout sessions are
+//! in `checkout.rs`.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -13,63 +14,63 @@ use crate::domain::time::{DAY, Timestamp};
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::secret_hash;
-use crate::passwords::Verdict;
+use crate::passwords::PasswordCheck;
 use crate::store::Tx;
 
-/// How long a session lasts, in seconds: a month, then the password is asked for again.
+/// How long a login session lasts, in seconds.
 const SESSION_SECONDS: i64 = 30 * DAY;
 
-/// The most sessions of one user; opening one more ends the oldest.
+/// The most login sessions of one user. One more ends the oldest.
 const MAX_SESSIONS: i64 = 50;
 
-/// The longest client name that is kept, in characters.
+/// The longest stored client name, in characters.
 const MAX_CLIENT_CHARACTERS: usize = 120;
 
-/// What session tokens begin with, so that scanners for leaked secrets recognise them, and people
-/// tell them from licenses.
+/// The prefix of session tokens, by which secret scanners and people recognize them.
 const TOKEN_PREFIX: &str = "lses_";
 
-/// A session that was just opened.
+/// A new login session.
 #[derive(Debug)]
 pub struct Opened {
     /// The session.
     pub session: Session,
-    /// The token that opens it: 256 random bits, kept here only as a hash.
+    /// The session token: 256 random bits. Only its hash is stored.
     pub access_token: String,
 }
 
-/// A caller who is known.
+/// An authenticated caller.
 #[derive(Clone, Debug)]
 pub struct SignedIn {
-    /// By which session.
+    /// The login session.
     pub session: Session,
-    /// Who it is.
+    /// The customer.
     pub customer: Customer,
 }
 
-/// Opens a session for somebody who knows the password.
+/// Opens a login session for a customer with the right password. Returns both.
 ///
 /// # Errors
-/// [`Error::InvalidCredentials`], the same and as slow for an unknown address as for a wrong
-/// password.
+/// [`Error::InvalidCredentials`]. An unknown address and a wrong password give the same error in
+/// the same time.
 pub async fn login(
     app: &App,
     email: Option<Email>,
     password: String,
     client: Option<String>,
 ) -> Result<(Opened, Customer)> {
-    let mut found = None;
+    let mut login = None;
     if let Some(email) = &email {
-        found = app.store.read().await?.login_of(email).await?;
+        login = app.store.read().await?.login_of(email).await?;
     }
-    let hash = found.as_ref().map(|(_, hash)| hash.clone());
+    let hash = login.as_ref().map(|(_, hash)| hash.clone());
     let password = Password::typed(password);
-    let verdict = app.passwords.check(password.clone(), hash).await?;
-    let (Some((customer, _)), Verdict::Right | Verdict::Outdated) = (found, verdict) else {
+    let check = app.passwords.check(password.clone(), hash).await?;
+    let (Some((customer, _)), PasswordCheck::Right | PasswordCheck::Outdated) = (login, check)
+    else {
         return Err(Error::InvalidCredentials);
     };
     let mut rehashed = None;
-    if verdict == Verdict::Outdated {
+    if check == PasswordCheck::Outdated {
         rehashed = Some(app.passwords.hash(password, app.random.bytes()).await?);
     }
 
@@ -87,7 +88,7 @@ pub async fn login(
     Ok((opened, customer))
 }
 
-/// Writes a new session, within the transaction of what called for it.
+/// Opens a login session, in the transaction of the caller.
 pub(super) async fn open(
     app: &App,
     tx: &mut Tx,
@@ -110,10 +111,10 @@ pub(super) async fn open(
     Ok(Opened { session, access_token })
 }
 
-/// Who sent this session token.
+/// Returns the caller who sent this session token.
 ///
 /// # Errors
-/// [`Error::Unauthenticated`].
+/// [`Error::Unauthenticated`] when it is unknown or has expired.
 pub async fn sign_in(app: &App, access_token: &str) -> Result<SignedIn> {
     if !access_token.starts_with(TOKEN_PREFIX) {
         return Err(Error::Unauthenticated);
@@ -124,7 +125,7 @@ pub async fn sign_in(app: &App, access_token: &str) -> Result<SignedIn> {
     Ok(SignedIn { session, customer })
 }
 
-/// The caller's open sessions, the newest first.
+/// Returns the caller's login sessions, newest first.
 ///
 /// # Errors
 /// A failure of the database.
@@ -132,7 +133,7 @@ pub async fn list(app: &App, caller: &SignedIn) -> Result<Vec<Session>> {
     app.store.read().await?.sessions_of(&caller.customer.user_id, app.now()).await
 }
 
-/// Ends one of the caller's sessions.
+/// Ends one of the caller's login sessions.
 ///
 /// # Errors
 /// [`Error::NotFound`] when the caller has no such session.
@@ -143,7 +144,7 @@ pub async fn end(app: &App, caller: &SignedIn, session_id: &SessionId) -> Result
     if ended { Ok(()) } else { Err(Error::NotFound("session")) }
 }
 
-/// Ends the caller's own session. That it has ended meanwhile is what was asked for.
+/// Ends the login session that the caller uses. It is not an error if it has already ended.
 ///
 /// # Errors
 /// A failure of the database.

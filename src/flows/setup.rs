@@ -1,4 +1,5 @@
-//! Connects the account at Stripe: compares the plans with its prices, and makes the webhook endpoint.
+//! Connects the Stripe account: checks the key and the prices, and creates the webhook endpoint. It
+//! links no customers: the backfill does.
 
 use futures_util::future::try_join_all;
 
@@ -9,17 +10,16 @@ use crate::fail_point::{FailPoints, Place};
 use crate::random::Random;
 use crate::stripe::{Endpoint, Stripe, StripePrice};
 
-/// What became of the webhook endpoint.
+/// The webhook endpoint after the setup.
 #[derive(Debug)]
 pub enum Made {
-    /// It is new; its secret is shown this once.
+    /// The endpoint was created. It has its secret.
     New(Endpoint),
-    /// It was there; its events are right now.
+    /// The endpoint existed and was updated. Stripe does not send its secret again.
     Updated(Endpoint),
 }
 
-/// Makes the webhook endpoint at this address, or brings the events of the one that is there up to
-/// date.
+/// Creates the webhook endpoint with this URL, or updates the events of an existing one.
 ///
 /// # Errors
 /// [`crate::error::Error::Stripe`].
@@ -38,47 +38,49 @@ pub async fn endpoint(stripe: &Stripe, random: &Random, url: &str) -> Result<Mad
     }
 }
 
-/// What the key may not do, in words; nothing if it may do everything that a sale reads.
+/// Returns a problem for each permission that the key lacks.
 ///
 /// # Errors
 /// [`crate::error::Error::Stripe`].
 pub async fn missing_rights(stripe: &Stripe) -> Result<Vec<String>> {
     let unreadable = stripe.unreadable().await?.into_iter();
-    Ok(unreadable.map(|what| format!("the key may not read {what}; give it that right")).collect())
+    let problem = |resource| format!("the key cannot read {resource}; add this permission");
+    Ok(unreadable.map(problem).collect())
 }
 
-/// Everything in which the prices of the plans differ from those at Stripe, in words; nothing if they
-/// are the same.
+/// Returns a problem for each price of a plan that differs from Stripe.
 ///
 /// # Errors
 /// [`crate::error::Error::Stripe`].
 pub async fn wrong_prices(stripe: &Stripe, catalog: &Catalog) -> Result<Vec<String>> {
-    let sold = catalog.plans.iter().flat_map(|plan| plan.prices.iter().map(move |p| (plan, p)));
-    let asked = sold.map(async |(plan, price)| {
-        let found = stripe.price(&price.id).await?;
-        Ok::<_, crate::error::Error>(difference(plan, price, found))
+    let prices = catalog.plans.iter().flat_map(|plan| plan.prices.iter().map(move |p| (plan, p)));
+    let differences = prices.map(async |(plan, price)| {
+        let at_stripe = stripe.price(&price.id).await?;
+        Ok::<_, crate::error::Error>(difference(plan, price, at_stripe))
     });
-    Ok(try_join_all(asked).await?.into_iter().flatten().collect())
+    Ok(try_join_all(differences).await?.into_iter().flatten().collect())
 }
 
-fn difference(plan: &Plan, price: &Price, found: Option<StripePrice>) -> Option<String> {
-    let wanted = StripePrice {
+fn difference(plan: &Plan, price: &Price, at_stripe: Option<StripePrice>) -> Option<String> {
+    let expected = StripePrice {
         active: true,
         amount: Some(price.amount.into()),
         currency: price.currency.clone(),
         interval: Some(price.interval.as_str().to_owned()),
     };
-    let problem = match found {
+    let problem = match at_stripe {
         None => "Stripe has no such price in this account and mode".to_owned(),
-        Some(found) if found == wanted => return None,
+        Some(found) if found == expected => return None,
         Some(found) if !found.active => "it is archived at Stripe".to_owned(),
-        Some(found) => format!("at Stripe it is {}, here {}", shown(&found), shown(&wanted)),
+        Some(found) => {
+            format!("at Stripe it is {}, here {}", description(&found), description(&expected))
+        }
     };
     Some(format!("plan {:?}, price {}: {problem}", plan.id.as_str(), price.id))
 }
 
-fn shown(price: &StripePrice) -> String {
-    let amount = price.amount.map_or("of no fixed amount".to_owned(), |amount| amount.to_string());
-    let interval = price.interval.as_deref().map_or("not once a month or year", |every| every);
+fn description(price: &StripePrice) -> String {
+    let amount = price.amount.map_or("no fixed amount in".to_owned(), |amount| amount.to_string());
+    let interval = price.interval.as_deref().unwrap_or("not charged once a month or year");
     format!("{amount} {} ({interval})", price.currency)
 }

@@ -1,5 +1,5 @@
-//! Somebody signs up: a user, a customer, a trial license and a session, all or nothing.
-//! Stripe is not called; if it is to know of every sign-up, it is told later.
+//! Sign-up: creates a user, a customer, a trial license and a login session in one transaction.
+//! Stripe is not called here: the Stripe customer is created at the first checkout, or by a task.
 
 use serde_json::json;
 
@@ -15,12 +15,12 @@ use crate::fail_point::Place;
 use crate::flows::{account, audit, inbox, license, mail, session};
 use crate::stripe::Stripe;
 
-/// What somebody signs up with.
+/// The request of a sign-up.
 #[derive(Debug)]
 pub struct Signup {
-    /// The login.
+    /// The email address, which is also the login.
     pub email: Email,
-    /// The new password, not judged yet.
+    /// The new password, not checked yet.
     pub password: String,
     /// The person's name.
     pub name: Option<DisplayName>,
@@ -28,21 +28,22 @@ pub struct Signup {
     pub company_name: Option<DisplayName>,
 }
 
-/// What a signup makes.
+/// The result of a sign-up.
 #[derive(Debug)]
 pub struct SignedUp {
     /// The new customer.
     pub customer: Customer,
-    /// The trial.
+    /// The trial license.
     pub license: IssuedLicense,
-    /// The session's token; it is not kept here.
+    /// The session token. Only its hash is stored.
     pub access_token: String,
 }
 
-/// Signs somebody up. `client` is what the caller's software calls itself.
+/// Signs up a customer. `client` is the name of the caller's software.
 ///
 /// # Errors
-/// [`crate::error::Error::UnfitPassword`], [`crate::error::Error::EmailTaken`], or a failure.
+/// [`crate::error::Error::UnfitPassword`], [`crate::error::Error::EmailTaken`], or a failure of the
+/// database.
 pub async fn signup(app: &App, request: Signup, client: Option<String>) -> Result<SignedUp> {
     let Signup { email, password, name, company_name } = request;
     let names = [&name, &company_name].into_iter().flatten().map(DisplayName::as_str);

@@ -1,4 +1,4 @@
-//! The caller's subscription: what it is, and the page where it is changed.
+//! The caller's subscription, and the URL of Stripe's portal where customers change it.
 
 use crate::app::App;
 use crate::domain::subscription::SubscriptionRow;
@@ -7,7 +7,7 @@ use crate::fail_point::Place;
 use crate::flows::checkout::may_return_to;
 use crate::flows::session::SignedIn;
 
-/// The caller's subscription.
+/// Returns the caller's current subscription.
 ///
 /// # Errors
 /// [`Error::NotFound`] when there never was one.
@@ -16,11 +16,12 @@ pub async fn current(app: &App, caller: &SignedIn) -> Result<SubscriptionRow> {
     row.ok_or(Error::NotFound("subscription"))
 }
 
-/// The address of the page where the caller changes or cancels the subscription, or pays otherwise.
+/// Returns the URL of the portal, where the caller changes or cancels the subscription, or updates
+/// the payment method.
 ///
 /// # Errors
 /// [`Error::NotFound`] before the first checkout, [`Error::InvalidReturnUrl`],
-/// [`Error::BillingNotConfigured`], [`Error::Stripe`], or a failure.
+/// [`Error::BillingNotConfigured`], or [`Error::Stripe`].
 pub async fn portal(app: &App, caller: &SignedIn, return_url: Option<String>) -> Result<String> {
     if let Some(url) = &return_url {
         may_return_to(app, "return_url", url)?;

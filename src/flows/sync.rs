@@ -1,7 +1,7 @@
-//! Brings a customer in line with Stripe: fetches Stripe's current state and settles it as a whole. The
-//! worker, the checkout, a license refresh, reconcile and the operator call the same function. What
-//! follows from the state is decided by [`crate::domain::settlement`] and written by
-//! [`crate::flows::settle`].
+//! Syncs a customer with Stripe: fetches Stripe's whole current state and settles it. The worker,
+//! the checkout, a license refresh, the reconciliation and the operator all use it.
+//! [`crate::domain::settlement`] decides what follows from the state, and [`crate::flows::settle`]
+//! writes it.
 
 use std::time::Duration;
 
@@ -26,24 +26,25 @@ use crate::flows::settle::{Fetched, MAX_ORDERS};
 use crate::flows::{Mode, settle, stripe_customer};
 use crate::stripe::{Stripe, StripeCustomer, StripeFailure};
 
-/// How long such a customer waits for it.
-const LONGEST_LOOK: Duration = Duration::from_secs(3);
+/// How long a customer who fetches a license waits for a sync.
+const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long a checkout can be paid, in seconds.
 const CHECKOUT_SECONDS: i64 = DAY;
 
-/// Open checkouts that are asked after at once; by the rules there is one.
+/// The most open Checkout sessions that a sync fetches. Usually there is one.
 const MAX_SESSIONS: usize = 10;
 
-/// Brings a customer in line with Stripe, and marks the events done that called for it.
+/// Syncs a customer, and marks the events that caused it as done.
 ///
 /// # Errors
-/// [`Error::Stripe`], [`Error::Busy`], or a failure: nothing was written, and no event is done.
+/// [`Error::Stripe`], [`Error::Busy`], or a failure of the database. Then nothing was written, and
+/// no event is done.
 pub async fn sync(app: &App, customer_id: &CustomerId, events: &[LeasedEvent]) -> Result<()> {
     sync_alone(app, customer_id, events, Mode::Apply).await.map(drop)
 }
 
-/// Returns what differs from Stripe, and repairs it unless it is a dry run.
+/// Returns the drift of a customer, and repairs it unless this is a dry run.
 ///
 /// # Errors
 /// As [`sync`].
@@ -61,10 +62,9 @@ async fn sync_alone(
     lease.during(app, Box::pin(sync_leased(app, &lease, events, mode))).await
 }
 
-/// Brings a customer who fetches a license in line with Stripe, if a webhook may be missing: a
-/// checkout is open, or a renewal is overdue. Waits a little. If anything goes wrong, the
-/// customer gets the license that is there. Returns whether the license may be another one
-/// afterwards.
+/// Syncs a customer who fetches a license if an event may be missing: a checkout is open, or a
+/// renewal is overdue. After [`CATCH_UP_TIMEOUT`], or if Stripe fails, the customer gets the
+/// present license. Returns whether the license may have changed.
 ///
 /// # Errors
 /// A failure of the database.
@@ -79,25 +79,25 @@ pub(super) async fn catch_up(
     }
     let id = current.customer_id.clone();
     let works = current.revoked_at.is_none() && current.term().phase(now) == Phase::Active;
-    let mut due = app.store.has_pending_checkout(&id, now.plus(-CHECKOUT_SECONDS)).await?;
-    if !due && !works && current.source != Source::Trial {
+    let mut needs_sync = app.store.has_pending_checkout(&id, now.plus(-CHECKOUT_SECONDS)).await?;
+    if !needs_sync && !works && current.source != Source::Trial {
         let subscription = app.store.read().await?.subscription(&id).await?;
-        due = subscription.is_some_and(|row| row.status.is_live());
+        needs_sync = subscription.is_some_and(|row| row.status.is_live());
     }
-    if !due || !app.looks.may_look(&id, now) {
+    if !needs_sync || !app.sync_limit.allows(&id, now) {
         return Ok(false);
     }
     let own = app.clone();
-    let looked = app.tasks.run(async move { sync(&own, &id, &[]).await });
-    match within(&*app.clock, LONGEST_LOOK, looked).await {
+    let synced = app.tasks.run(async move { sync(&own, &id, &[]).await });
+    match within(&*app.clock, CATCH_UP_TIMEOUT, synced).await {
         Some(Ok(())) => {}
-        Some(Err(error)) => tracing::debug!(%error, "no look at Stripe"),
-        None => tracing::debug!("a look at Stripe takes longer"),
+        Some(Err(error)) => tracing::debug!(%error, "the sync before a license fetch failed"),
+        None => tracing::debug!("the sync before a license fetch continues in the background"),
     }
     Ok(true)
 }
 
-/// Brings a customer in line with Stripe, for a flow that holds the lease already.
+/// Syncs a customer for a flow that already holds the lease.
 pub(super) async fn sync_held(app: &App, lease: &Lease) -> Result<SyncReport> {
     // Boxed: its callers' futures stay small enough for a thread's stack.
     Box::pin(sync_leased(app, lease, &[], Mode::Apply)).await
@@ -129,8 +129,8 @@ async fn sync_leased(
     Box::pin(settle::settle(app, lease, &fetched, events, mode)).await
 }
 
-/// Fetches everything that Stripe says about a customer, and first sends Stripe a changed name or
-/// address. `is_said_deleted`: an event says that the Stripe customer was deleted.
+/// Sends a changed name or address to Stripe, then fetches everything that Stripe says about a
+/// customer. `is_said_deleted` means that an event reported the Stripe customer as deleted.
 async fn fetch(
     app: &App,
     customer: Customer,
@@ -158,8 +158,8 @@ async fn fetch(
     let is_pushed =
         mode == Mode::Apply && stripe_customer::push(app, &customer, &stripe_id).await?;
     let mut state = stripe.purchases(&stripe_id).await?;
-    // Fetched after the invoices: a session that is complete by now may have an invoice that was not
-    // listed yet, never the other way round.
+    // Fetched after the invoices: a session that is complete now may have an invoice that was not
+    // listed yet. The reverse order would show a paid invoice of an open session.
     let open = pending.filter(|order| order.stripe_invoice_id.is_none());
     let open = open.filter_map(|order| order.stripe_checkout_session_id.as_ref());
     let sessions = open.take(MAX_SESSIONS).map(|id| checkout_session(stripe, id));
@@ -174,7 +174,7 @@ async fn fetch(
     Ok(Fetched { customer, is_pushed, stripe_id, state })
 }
 
-/// Returns a Checkout session as it is now. One that Stripe no longer knows is over.
+/// Returns the present state of a Checkout session. One that Stripe no longer knows has ended.
 async fn checkout_session(stripe: &Stripe, id: &CheckoutSessionId) -> Result<CheckoutSession> {
     match stripe.session(id).await {
         Err(StripeFailure::Refused { status: 404, .. }) => {

@@ -8,7 +8,7 @@ use secrecy::ExposeSecret;
 use tokio::sync::oneshot;
 
 use crate::app::App;
-use crate::config::Mode;
+use crate::config::StripeMode;
 use crate::domain::inbox::IgnoredEvent;
 use crate::domain::webhook::{BadWebhook, Envelope, Signature, Unusable};
 use crate::error::{Error, Result};
@@ -41,7 +41,7 @@ pub async fn receive(app: &App, header: &str, body: &[u8]) -> Result<()> {
     signature.verify(body, secrets.map(ExposeSecret::expose_secret))?;
     let body = std::str::from_utf8(body).map_err(|_| BadWebhook::Body)?;
     let event = Envelope::parse(body)?;
-    let live = config.is_some_and(|config| config.mode == Mode::Live);
+    let live = config.is_some_and(|config| config.mode == StripeMode::Live);
     if event.livemode != live {
         count("ignored", 1);
         tracing::debug!(event = event.id, kind = event.kind, "an event of the other mode");

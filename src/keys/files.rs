@@ -1,5 +1,5 @@
-//! Key files on disk: their names, their modes, and writing one so that a crash leaves either no
-//! key or a whole one.
+//! Key files on disk: their names and modes, and crash-safe writing. What the files contain is the
+//! business of [`super`].
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Write};
@@ -13,7 +13,7 @@ use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::files::read_text;
 
-/// A key's file name: when it begins to sign, in UTC.
+/// The file name of a key: the time from which it signs, in UTC.
 const NAME_FORMAT: &str = "%Y%m%dT%H%M%SZ";
 
 /// The longest key file, in bytes; an encrypted Ed25519 key has about 400.
@@ -21,36 +21,36 @@ const MAX_KEY_BYTES: u64 = 16 * 1024;
 
 const DIRECTORY_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
-/// The bits that let anybody but the owner in.
+/// The mode bits for everyone but the owner.
 const OTHERS: u32 = 0o077;
-/// The bit that lets the owner's group read.
+/// The mode bit that lets the group read.
 const GROUP_READS: u32 = 0o040;
-/// The bit that lets everybody write.
+/// The mode bit that lets everyone write.
 const ANYBODY_WRITES: u32 = 0o002;
-/// What a volume has that is otherwise empty: our README, and what `mkfs.ext4` makes.
+/// The files of an otherwise empty volume: our README, and a directory of `mkfs.ext4`.
 const NO_KEYS: [&str; 2] = ["README.md", "lost+found"];
 
-/// A key file that is there.
+/// A key file in the directory.
 pub struct KeyFile {
     pub path: PathBuf,
     pub signs_from: Timestamp,
 }
 
-/// The key files of a directory, in the order in which they sign, and what is wrong with the
-/// directory and the names. A directory that is not there has none.
+/// Returns the key files of a directory, in the order in which they sign, and the problems of the
+/// directory and its files. A missing directory has no keys.
 pub fn list(directory: &Path) -> Result<(Vec<KeyFile>, Vec<String>)> {
     let (mut files, mut problems) = (Vec::new(), Vec::new());
     for path in entries(directory)? {
         if path.extension().is_some_and(|extension| extension == "pem") {
             match time_in_name(&path) {
-                _ if !path.is_file() => problems.push(format!("{} is no file", path.display())),
+                _ if !path.is_file() => problems.push(format!("{} is not a file", path.display())),
                 Ok(signs_from) => files.push(KeyFile { signs_from, path }),
                 Err(error) => problems.push(error.to_string()),
             }
         }
     }
     if !files.is_empty() {
-        problems.extend(must_be_closed(directory).err().map(|e| e.to_string()));
+        problems.extend(check_directory_mode(directory).err().map(|error| error.to_string()));
     }
     files.sort_by_key(|file| file.signs_from);
     Ok((files, problems))
@@ -66,22 +66,27 @@ fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
     paths.collect::<std::io::Result<_>>().map_err(|error| unreadable(directory, &error))
 }
 
-/// The text of a key file, which nobody else may read.
+/// Returns the text of a key file.
+///
+/// # Errors
+/// [`Error::Setup`] when others can read the file, or we cannot.
 pub fn read(path: &Path) -> Result<Zeroizing<String>> {
-    must_be_private(path)?;
+    check_file_mode(path)?;
     let text = read_text(path, MAX_KEY_BYTES);
     text.map(Zeroizing::new).map_err(|problem| unreadable(path, &problem))
 }
 
-/// Lets one process at a time add or rename keys of a directory: held until it is dropped.
+/// Locks a directory until the returned file is dropped: one process at a time may add or rename
+/// keys.
 pub fn lock(directory: &Path) -> Result<File> {
     make_private(directory)?;
     let locked = File::open(directory).and_then(|opened| opened.lock().map(|()| opened));
     locked.map_err(|error| unreadable(directory, &error))
 }
 
-/// Writes a key under the time from which it signs: to a temporary file of its own first, then by a
-/// link that never replaces another key.
+/// Writes a key that signs from the given time. Returns the file's path. A crash leaves either the
+/// whole key or none: the text goes to a temporary file, and a hard link never replaces another
+/// key.
 pub fn write(directory: &Path, signs_from: Timestamp, pem: &str, unique: u128) -> Result<PathBuf> {
     make_private(directory)?;
     let path = directory.join(name(signs_from));
@@ -93,20 +98,20 @@ pub fn write(directory: &Path, signs_from: Timestamp, pem: &str, unique: u128) -
         file.sync_all()?;
         fs::hard_link(&temporary, &path)
     })();
-    // Whatever happened, the temporary file has done its part.
+    // The link keeps the content. After a failure the file is of no use.
     let _ = fs::remove_file(&temporary);
     let written = written.and_then(|()| File::open(directory)?.sync_all());
     written.map(|()| path.clone()).map_err(|error| {
         if error.kind() == ErrorKind::AlreadyExists {
-            Error::setup(format!("there is already a key {}; try again", path.display()))
+            Error::setup(format!("the key {} already exists; try again", path.display()))
         } else {
             Error::setup(format!("the key {} cannot be written: {error}", path.display()))
         }
     })
 }
 
-/// Renames a key's file, so that the key signs from the given time, or from a second before it for
-/// each name that is taken. Returns the new path. Call it with the [`lock`].
+/// Renames a key's file, so that the key signs from the given time. If that name is taken, an
+/// earlier second is used. Returns the new path. The caller must hold the [`lock`].
 pub fn rename(path: &Path, signs_from: Timestamp) -> Result<PathBuf> {
     let directory = path.parent().unwrap_or(Path::new("."));
     let mut free = signs_from;
@@ -118,7 +123,7 @@ pub fn rename(path: &Path, signs_from: Timestamp) -> Result<PathBuf> {
     Ok(renamed)
 }
 
-/// Renames a key's file, so that it is no key any more and not lost either.
+/// Renames a key's file to `.revoked`, so that it is no longer loaded and not lost.
 pub fn put_away(path: &Path) -> Result<()> {
     move_to(path, &path.with_extension("revoked"))
 }
@@ -126,17 +131,18 @@ pub fn put_away(path: &Path) -> Result<()> {
 fn move_to(path: &Path, target: &Path) -> Result<()> {
     let directory = path.parent().unwrap_or(Path::new("."));
     let renamed = fs::rename(path, target)
-        // Durable: a key that was revoked must not come back with a crash.
+        // Durable: a revoked key must not return after a crash.
         .and_then(|()| File::open(directory)?.sync_all());
     renamed.map_err(|error| {
         Error::setup(format!("the key {} cannot be renamed: {error}", path.display()))
     })
 }
 
-/// Makes the directory, or closes one as a checkout leaves it. Any other directory that lets others
-/// in is refused: it may be somebody's for another purpose, or its keys may be known already.
+/// Creates the directory, or makes a directory without keys private. Any other directory that
+/// others can use is refused: it may serve another purpose, or its keys may be exposed already.
 fn make_private(directory: &Path) -> Result<()> {
-    let refused = |error| Error::setup(format!("{} cannot be made: {error}", directory.display()));
+    let refused =
+        |error| Error::setup(format!("{} cannot be created: {error}", directory.display()));
     if !directory.exists() {
         let mut builder = DirBuilder::new();
         return builder.recursive(true).mode(DIRECTORY_MODE).create(directory).map_err(refused);
@@ -146,48 +152,51 @@ fn make_private(directory: &Path) -> Result<()> {
     if entries(directory)?.iter().all(no_keys) && fs::set_permissions(directory, closed).is_ok() {
         return Ok(());
     }
-    must_be_closed(directory)
+    check_directory_mode(directory)
 }
 
-/// Only the owner may use the directory. One that we do not own, such as a volume that our group may use
-/// or a mounted secret, may be listed by others: its files are private by themselves.
-fn must_be_closed(directory: &Path) -> Result<()> {
+/// Fails if others than the owner can use the directory. A directory that we do not own, such as a
+/// volume of our group or a mounted secret, may be listed by others: its files have their own
+/// modes.
+fn check_directory_mode(directory: &Path) -> Result<()> {
     let mode = mode(directory)?;
-    let closed = mode & OTHERS == 0;
-    let mounted = match owned(directory, mode) {
+    let is_private = mode & OTHERS == 0;
+    let is_mounted = match set_same_mode(directory, mode) {
         Ok(()) => false,
         Err(error) => error.kind() == ErrorKind::ReadOnlyFilesystem || mode & ANYBODY_WRITES == 0,
     };
-    if closed || mounted { Ok(()) } else { Err(loose(directory, mode, DIRECTORY_MODE)) }
+    let is_safe = is_private || is_mounted;
+    if is_safe { Ok(()) } else { Err(unsafe_mode(directory, mode, DIRECTORY_MODE)) }
 }
 
-/// Only the owner may read the file; or the owner's group, if nobody may write it or we do not own it, as
-/// it is for a mounted secret.
-fn must_be_private(path: &Path) -> Result<()> {
+/// Fails if others than the owner can read the file. The group may read a file that is read-only or
+/// that we do not own, such as a mounted secret.
+fn check_file_mode(path: &Path) -> Result<()> {
     let mode = mode(path)?;
-    let closed = mode & OTHERS == 0;
-    let for_the_group = mode & OTHERS & !GROUP_READS == 0;
-    let mounted = for_the_group && (mode & 0o222 == 0 || owned(path, mode).is_err());
-    if closed || mounted { Ok(()) } else { Err(loose(path, mode, FILE_MODE)) }
+    let is_private = mode & OTHERS == 0;
+    let is_for_group = mode & OTHERS & !GROUP_READS == 0;
+    let is_mounted = is_for_group && (mode & 0o222 == 0 || set_same_mode(path, mode).is_err());
+    let is_safe = is_private || is_mounted;
+    if is_safe { Ok(()) } else { Err(unsafe_mode(path, mode, FILE_MODE)) }
 }
 
 fn mode(path: &Path) -> Result<u32> {
-    let found = fs::metadata(path).map_err(|error| unreadable(path, &error))?;
-    Ok(found.permissions().mode() & 0o7777)
+    let metadata = fs::metadata(path).map_err(|error| unreadable(path, &error))?;
+    Ok(metadata.permissions().mode() & 0o7777)
 }
 
-/// Whether we may change the mode, found out by setting it to what it is.
-fn owned(path: &Path, mode: u32) -> std::io::Result<()> {
+/// Sets the mode to its present value. Fails if we do not own the file.
+fn set_same_mode(path: &Path, mode: u32) -> std::io::Result<()> {
     fs::set_permissions(path, Permissions::from_mode(mode))
 }
 
-fn loose(path: &Path, mode: u32, wanted: u32) -> Error {
+fn unsafe_mode(path: &Path, mode: u32, wanted: u32) -> Error {
     let path = path.display();
-    let found = mode & 0o777;
+    let mode = mode & 0o777;
     Error::setup(format!(
-        "{path} has mode {found:03o}: others can read the signing keys\n  \
+        "{path} has mode {mode:03o}: others can read the signing keys\n  \
          run: chmod {wanted:o} {path}\n  \
-         and if somebody may have read them, make a new key: licentia keys generate"
+         if somebody may have read them, generate a new key: licentia keys generate"
     ))
 }
 

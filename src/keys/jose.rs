@@ -1,5 +1,5 @@
-//! A signed JWT by `jsonwebtoken`'s rules, with Ed25519 from `ed25519-dalek` and nothing else: no
-//! other algorithm is compiled in, so none can be chosen.
+//! Signs JWTs with Ed25519 from `ed25519-dalek`, through the traits of `jsonwebtoken`. No other
+//! algorithm is compiled in, so none can be selected.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,13 +11,13 @@ use licentia_verify::{Claims, Header};
 
 use crate::error::{Error, Result};
 
-/// A private key that was parsed once. `jsonwebtoken`'s own keys are bytes that are parsed for each
-/// signature, and deriving the public half again costs as much as the signature. It is wiped when
-/// it is dropped.
+/// A private key that is parsed once. `jsonwebtoken`'s own keys are parsed again for each
+/// signature, and deriving the public key costs as much as the signature itself. It is zeroized on
+/// drop.
 pub struct Ed25519Signer(SigningKey);
 
 impl Ed25519Signer {
-    /// A signer with this key.
+    /// Returns a signer with this key.
     pub fn new(key: SigningKey) -> Self {
         Self(key)
     }

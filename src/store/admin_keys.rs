@@ -1,4 +1,4 @@
-//! Admin keys. Only the hash of a key is kept, and its first characters.
+//! The table of admin keys. It has the hash and the first characters of a key, never the key.
 
 use super::Tx;
 use super::statement::{Insert, sql};
@@ -8,13 +8,13 @@ use crate::domain::time::Timestamp;
 use crate::error::Result;
 
 impl Tx {
-    /// Writes a new key; `key_hash` is all that is kept of what its holder has.
+    /// Inserts a new key. Only the key's hash is stored.
     pub async fn insert_admin_key(&mut self, key: &StoredAdminKey, key_hash: &str) -> Result<()> {
         self.insert(Insert::new("admin_keys", key).with("key_hash", key_hash)).await?;
         Ok(())
     }
 
-    /// The newest keys, those that are over too, `most` at the most.
+    /// Returns the newest keys, at most `most`, including revoked and expired ones.
     pub async fn admin_keys(&mut self, most: i64) -> Result<Vec<StoredAdminKey>> {
         sql!(
             self,
@@ -24,7 +24,7 @@ impl Tx {
         )
     }
 
-    /// The key with this hash, whether it works or not.
+    /// Returns the key with this hash, even if it was revoked or has expired.
     pub async fn admin_key_by_hash(&mut self, key_hash: &str) -> Result<Option<StoredAdminKey>> {
         sql!(
             self,
@@ -34,7 +34,7 @@ impl Tx {
         )
     }
 
-    /// Notes that a key is used. Answers whether it works: it may have been revoked a moment ago.
+    /// Records the use of a key. Returns whether the key is valid at this moment.
     pub async fn use_admin_key(&mut self, id: &AdminKeyId, now: Timestamp) -> Result<bool> {
         let used = sql!(
             self,
@@ -47,7 +47,7 @@ impl Tx {
         Ok(used > 0)
     }
 
-    /// Revokes a key; one that was revoked before stays so. Answers how it is now, if it is there.
+    /// Revokes a key, or keeps the time of an earlier revocation. Returns the key, if it exists.
     pub async fn revoke_admin_key(
         &mut self,
         id: &AdminKeyId,

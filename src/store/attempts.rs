@@ -1,5 +1,5 @@
-//! Calls to Stripe that make something: written down before they are made, with the idempotency key
-//! and the parameters, so that whoever finds one unanswered repeats exactly it.
+//! The calls to Stripe that create something. Each is stored before it is made, with its
+//! idempotency key and parameters, so that a call without a response is repeated exactly.
 
 use super::Tx;
 use super::statement::{Insert, sql};
@@ -8,7 +8,7 @@ use crate::domain::ids::CustomerId;
 use crate::error::Result;
 
 impl Tx {
-    /// The customer's last attempt of this kind.
+    /// Returns the customer's last attempt with this purpose.
     pub async fn attempt(&mut self, id: &CustomerId, purpose: Purpose) -> Result<Option<Attempt>> {
         sql!(
             self,
@@ -20,7 +20,7 @@ impl Tx {
         )
     }
 
-    /// Writes an attempt, in the place of the last one of its kind.
+    /// Inserts an attempt, or replaces the last one with this purpose.
     pub async fn put_attempt(
         &mut self,
         id: &CustomerId,
@@ -35,7 +35,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Forgets an attempt: what it made is gone.
+    /// Deletes an attempt whose object no longer exists at Stripe.
     pub async fn delete_attempt(&mut self, id: &CustomerId, purpose: Purpose) -> Result<()> {
         sql!(
             self,

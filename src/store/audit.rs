@@ -1,4 +1,5 @@
-//! The audit log: who did what, append-only. It names customers by id, never by address.
+//! The audit log, append-only. Entries have the customer's id, never an email address. The actions
+//! are listed in [`crate::domain::audit`].
 
 use super::Tx;
 use super::statement::sql;
@@ -8,19 +9,19 @@ use crate::domain::time::Timestamp;
 use crate::error::Result;
 
 impl Tx {
-    /// Whether this customer was ever done this.
+    /// Returns whether the customer has an entry with this action.
     pub async fn has_audit_entry(&mut self, id: &CustomerId, action: AuditAction) -> Result<bool> {
-        let found = sql!(
+        let entry = sql!(
             self,
             fetch_optional: (String,),
             "SELECT audit_id FROM audit_log WHERE customer_id = $1 AND action = $2 LIMIT 1",
             id,
             action,
         )?;
-        Ok(found.is_some())
+        Ok(entry.is_some())
     }
 
-    /// Writes an entry, in the transaction of what it tells.
+    /// Inserts an entry, in the transaction of the change that it records.
     pub async fn insert_audit_entry(
         &mut self,
         id: AuditId,
@@ -42,12 +43,12 @@ impl Tx {
         Ok(())
     }
 
-    /// When everybody was last compared with Stripe, and the detail of that entry.
+    /// Returns the time and the detail of the last reconciliation.
     pub async fn last_comparison(&mut self) -> Result<Option<(Timestamp, String)>> {
         sql!(
             self,
             fetch_optional: (Timestamp, String),
-            // A literal, so that the partial index on it is used.
+            // The action is a literal, so that the partial index is used.
             "SELECT at, detail FROM audit_log WHERE action = 'stripe.compared'
              ORDER BY at DESC LIMIT 1",
         )

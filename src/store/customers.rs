@@ -1,4 +1,5 @@
-//! Users and customers: who logs in, and who is billed and licensed. One of each, always.
+//! The tables of users and customers. A user logs in, and a customer is billed and licensed. Each
+//! user has exactly one customer.
 
 use super::Tx;
 use super::statement::sql;
@@ -24,7 +25,7 @@ fn ours((customer_id, email, stripe_customer_id, synced_at, verified_at): OursRo
 }
 
 impl Tx {
-    /// Writes a new user and its customer.
+    /// Inserts a new user and its customer. Returns the customer.
     ///
     /// # Errors
     /// [`crate::error::Error::EmailTaken`].
@@ -57,7 +58,7 @@ impl Tx {
         )
     }
 
-    /// The customer who logs in with this email address, and the password's hash.
+    /// Returns the customer who logs in with this email address, and the password hash.
     pub async fn login_of(&mut self, email: &Email) -> Result<Option<(Customer, String)>> {
         let hash = sql!(
             self,
@@ -75,12 +76,12 @@ impl Tx {
         Ok(customer.map(|customer| (customer, hash)))
     }
 
-    /// The customer with this email address, for operators.
+    /// Returns the customer with this email address.
     pub async fn customer_by_email(&mut self, email: &Email) -> Result<Option<Customer>> {
         sql!(self, fetch_optional: Customer, "SELECT {columns} FROM customers WHERE email = $1", email)
     }
 
-    /// The customer with this id.
+    /// Returns the customer with this id.
     pub async fn customer(&mut self, id: &CustomerId) -> Result<Option<Customer>> {
         sql!(
             self,
@@ -90,9 +91,8 @@ impl Tx {
         )
     }
 
-    /// The customer with this id, locked until the transaction ends: whoever else wants to change
-    /// what belongs to this customer waits. The update that changes nothing is the row lock that
-    /// both databases know.
+    /// Returns the customer with this id and locks it until the transaction ends: other changes to
+    /// the customer wait. An update that changes nothing is the row lock that both databases have.
     pub async fn lock_customer(&mut self, id: &CustomerId) -> Result<Option<Customer>> {
         sql!(
             self,
@@ -102,8 +102,8 @@ impl Tx {
         )
     }
 
-    /// Writes what may change of a customer; the login follows the email address, and a new one is not
-    /// verified.
+    /// Updates the email address and the names of a customer. The login address changes too, and a
+    /// new address is not verified. Returns the customer.
     ///
     /// # Errors
     /// [`crate::error::Error::EmailTaken`].
@@ -134,7 +134,7 @@ impl Tx {
         )
     }
 
-    /// The customer whom Stripe calls so.
+    /// Returns the customer who is linked to this Stripe customer.
     pub async fn customer_by_stripe_id(
         &mut self,
         id: &StripeCustomerId,
@@ -148,8 +148,8 @@ impl Tx {
         Ok(found.map(|(id,)| id))
     }
 
-    /// The customers who are linked to Stripe, in the order of their ids, from after `after`, `most` at
-    /// the most.
+    /// Returns the customers who are linked to Stripe, ordered by id, starting after `after`, at
+    /// most `most`.
     pub async fn linked_customers(
         &mut self,
         after: Option<&CustomerId>,
@@ -167,8 +167,8 @@ impl Tx {
         Ok(found.into_iter().map(|(id,)| id).collect())
     }
 
-    /// Returns the customers in the order of their ids, from after `after`, `most` at the most, with
-    /// what they are recognised by at Stripe.
+    /// Returns the customers with what the backfill matches them by, ordered by id, starting after
+    /// `after`, at most `most`.
     pub async fn customers_to_match(
         &mut self,
         after: Option<&CustomerId>,
@@ -209,7 +209,7 @@ impl Tx {
         Ok(found.into_iter().map(ours).collect())
     }
 
-    /// Whether the user's address is known to be theirs.
+    /// Returns whether the user's email address is verified.
     pub async fn is_email_verified(&mut self, user_id: &UserId) -> Result<bool> {
         let verified = sql!(
             self,
@@ -220,8 +220,8 @@ impl Tx {
         Ok(verified.is_some())
     }
 
-    /// Writes or removes the link to a Stripe customer, who is no unknown buyer from then on.
-    /// `synced_at` is `None` while Stripe's state is still to be fetched.
+    /// Sets or removes the link to a Stripe customer, and deletes it from the unknown buyers.
+    /// `synced_at` is `None` until the first sync.
     pub async fn link_stripe_customer(
         &mut self,
         id: &CustomerId,
@@ -245,7 +245,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Notes what is to be sent to Stripe.
+    /// Records whether a changed name or address must be sent to Stripe.
     pub async fn stripe_sync_due(&mut self, id: &CustomerId, due: SyncStatus) -> Result<()> {
         sql!(
             self,
@@ -257,7 +257,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Notes what a sync found, and whether Stripe knows the record as it is.
+    /// Records the result of a sync.
     pub async fn stripe_synced(
         &mut self,
         id: &CustomerId,
@@ -278,7 +278,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Replaces the password's hash.
+    /// Replaces the password hash.
     pub async fn set_password_hash(
         &mut self,
         user_id: &UserId,
@@ -296,13 +296,13 @@ impl Tx {
         Ok(())
     }
 
-    /// Deletes a user, and with it the customer, sessions and licenses.
+    /// Deletes a user, the customer, and their login sessions and licenses.
     pub async fn delete_user(&mut self, user_id: &UserId) -> Result<()> {
         sql!(self, execute, "DELETE FROM users WHERE user_id = $1", user_id)?;
         Ok(())
     }
 
-    /// How many customers there are.
+    /// Returns the number of customers.
     pub async fn count_customers(&mut self) -> Result<i64> {
         let (count,) = sql!(self, fetch_one: (i64,), "SELECT COUNT(*) FROM customers")?;
         Ok(count)

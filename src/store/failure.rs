@@ -1,27 +1,26 @@
-//! What a failed statement means: the rule that it would have broken, or a database that is busy
-//! or gone.
+//! Maps database errors to ours: a violated constraint, a busy database, or a lost connection.
 
 use sqlx::error::ErrorKind;
 
 use crate::error::Error;
 
-/// SQLite's primary result codes BUSY and LOCKED (<https://sqlite.org/rescode.html>): somebody
-/// else has the lock. The low byte of an extended code is the primary one.
+/// SQLite's primary result codes BUSY and LOCKED: another connection has the lock. The low byte of
+/// an extended code is the primary code (<https://sqlite.org/rescode.html>).
 const SQLITE_LOCKS: [i64; 2] = [5, 6];
 
-/// PostgreSQL's errors that trying again can mend: serialization failure, deadlock, a lock or a
-/// statement that took too long, too many connections, starting up or shutting down
+/// PostgreSQL's transient errors: serialization failure, deadlock, lock timeout, statement timeout,
+/// too many connections, server starting up or shutting down
 /// (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
-const POSTGRES_PASSING: [&str; 8] =
+const POSTGRES_TRANSIENT: [&str; 8] =
     ["40001", "40P01", "55P03", "57014", "53300", "57P01", "57P02", "57P03"];
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
-        if is_passing(&error) {
+        if is_transient(&error) {
             return Self::Busy;
         }
         let sqlx::Error::Database(failure) = &error else {
-            // A row that must be there is a mistake of ours; the rest is a database that is gone.
+            // A missing row or column is our mistake. Everything else is a lost connection.
             return match error {
                 sqlx::Error::RowNotFound
                 | sqlx::Error::ColumnDecode { .. }
@@ -32,16 +31,16 @@ impl From<sqlx::Error> for Error {
         };
         match (failure.kind(), constraint(failure.as_ref()).as_str()) {
             (ErrorKind::UniqueViolation, "users_email_key") => Self::EmailTaken,
-            // What the row belongs to was deleted meanwhile.
+            // The customer or user of the row was deleted in the meantime.
             (ErrorKind::ForeignKeyViolation, _) => Self::Unauthenticated,
             (ErrorKind::Other, _) => Self::Database(error.to_string()),
-            (_, rule) => Self::Internal(format!("{rule} does not hold")),
+            (_, name) => Self::Internal(format!("the constraint {name} was violated")),
         }
     }
 }
 
-/// Whether trying again will help: another writer has the lock, or the server is restarting.
-pub fn is_passing(error: &sqlx::Error) -> bool {
+/// Returns whether a retry may succeed: another writer has the lock, or the server is restarting.
+pub fn is_transient(error: &sqlx::Error) -> bool {
     let failure = match error {
         sqlx::Error::PoolTimedOut => return true,
         sqlx::Error::Database(failure) => failure,
@@ -49,13 +48,13 @@ pub fn is_passing(error: &sqlx::Error) -> bool {
     };
     let code = failure.code().unwrap_or_default();
     if failure.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some() {
-        return POSTGRES_PASSING.contains(&code.as_ref());
+        return POSTGRES_TRANSIENT.contains(&code.as_ref());
     }
     code.parse::<i64>().is_ok_and(|code| SQLITE_LOCKS.contains(&(code & 0xff)))
 }
 
-/// The constraint's name. SQLite names the columns instead (`users.email`); by the naming rule of
-/// the migrations that is `users_email_key`.
+/// Returns the constraint's name. SQLite reports the columns instead (`users.email`), which are
+/// turned into the name that the migrations use (`users_email_key`).
 fn constraint(failure: &dyn sqlx::error::DatabaseError) -> String {
     if let Some(name) = failure.constraint() {
         return name.to_owned();

@@ -1,5 +1,6 @@
-//! The inbox: what came from Stripe, and work of our own that needs Stripe. A worker leases what it
-//! does; an event is done in the transaction that wrote its effect.
+//! The inbox: events from Stripe, and our own tasks that call Stripe. A worker leases an event
+//! before it processes it. An event is marked as done in the transaction that wrote its effect.
+//! Leases, retries and counts are in `queue.rs`.
 
 use super::Tx;
 use super::statement::{Insert, sql};
@@ -16,8 +17,8 @@ use crate::error::Result;
 const IGNORED_SECONDS: i64 = 35 * DAY;
 
 impl Tx {
-    /// The events that were given up, and those that did not work yet; the oldest first, `most` at the
-    /// most. Each half has an index of its own, so that those that are done cost nothing.
+    /// Returns the events that were given up or failed so far, oldest first, at most `most`. Each
+    /// half of the query has its own index, so that done events cost nothing.
     pub async fn troubled_events(&mut self, most: i64) -> Result<Vec<StoredEvent>> {
         sql!(
             self,
@@ -31,7 +32,7 @@ impl Tx {
         )
     }
 
-    /// An event.
+    /// Returns the event with this id.
     pub async fn event(&mut self, id: &str) -> Result<Option<StoredEvent>> {
         sql!(
             self,
@@ -41,7 +42,8 @@ impl Tx {
         )
     }
 
-    /// An event as it came; empty once it is known to be about nobody here.
+    /// Returns the body of an event as received. It is empty once the event turned out to be about
+    /// no customer here.
     pub async fn event_body(&mut self, id: &str) -> Result<Option<String>> {
         let body = sql!(
             self,
@@ -52,11 +54,11 @@ impl Tx {
         Ok(body.map(|(body,)| body))
     }
 
-    /// Has an event worked on anew, as if it had just come. Answers how it stood before, if it is there.
+    /// Resets an event, as if it had just been received. Returns its previous state, if it exists.
     pub async fn replay_event(&mut self, id: &str, now: Timestamp) -> Result<Option<StoredEvent>> {
-        // From here on whoever works on it writes nothing into it.
-        let taken = "UPDATE inbox SET fence = fence + 1, leased_until = NULL WHERE event_id = $1";
-        sql!(self, execute, taken, id)?;
+        // A new fencing token, so that a worker that is processing the event cannot write.
+        let fence = "UPDATE inbox SET fence = fence + 1, leased_until = NULL WHERE event_id = $1";
+        sql!(self, execute, fence, id)?;
         let before = self.event(id).await?;
         sql!(
             self,
@@ -70,9 +72,9 @@ impl Tx {
         Ok(before)
     }
 
-    /// Writes events that came, except those that are there already. Answers how many were new.
+    /// Inserts received events, except known ones. Returns the number of new events.
     ///
-    /// One statement for all: asking the driver for each of them takes longer than writing it.
+    /// One statement inserts them all: a call to the driver costs more than the insert itself.
     pub async fn insert_events<'e>(
         &mut self,
         events: impl Iterator<Item = (&'e Envelope, &'e str)>,
@@ -106,17 +108,17 @@ impl Tx {
         self.insert(Insert::missing("inbox", "event_id", &columns, rows)).await
     }
 
-    /// Writes an event that is of no use, in place of an earlier one of its type; and forgets types that
-    /// did not come for a long time.
+    /// Inserts an event that cannot be used, in place of an earlier one of its type. Deletes types that
+    /// have not arrived for a long time.
     pub async fn put_ignored_event(&mut self, event: &IgnoredEvent) -> Result<()> {
         let insert = Insert::new("ignored_events", event).or_replace(&["kind"]);
         self.insert(insert).await?;
-        let forgotten = event.received_at.plus(-IGNORED_SECONDS);
-        sql!(self, execute, "DELETE FROM ignored_events WHERE received_at < $1", forgotten)?;
+        let oldest = event.received_at.plus(-IGNORED_SECONDS);
+        sql!(self, execute, "DELETE FROM ignored_events WHERE received_at < $1", oldest)?;
         Ok(())
     }
 
-    /// Returns the events that are of no use, by their type, `most` at the most.
+    /// Returns the events that cannot be used, ordered by type, at most `most`.
     pub async fn ignored_events(&mut self, most: i64) -> Result<Vec<IgnoredEvent>> {
         sql!(
             self,
@@ -126,7 +128,7 @@ impl Tx {
         )
     }
 
-    /// Returns an event that is of no use.
+    /// Returns an event that cannot be used.
     pub async fn ignored_event(&mut self, id: &str) -> Result<Option<IgnoredEvent>> {
         sql!(
             self,
@@ -136,7 +138,7 @@ impl Tx {
         )
     }
 
-    /// Writes work of our own on a customer.
+    /// Inserts a task on a customer.
     pub async fn insert_task(
         &mut self,
         id: &TaskId,
@@ -158,19 +160,20 @@ impl Tx {
         Ok(())
     }
 
-    /// Notes that an event took effect, in the transaction of that effect; and whom it was about, which may
-    /// have been found out. Nothing, if somebody took it since, or it was replayed: then it is done anew.
+    /// Marks an event as done, in the transaction of its effect, and stores the customer that it
+    /// was found to be about. Does nothing if the lease was lost: the event is then processed
+    /// again.
     pub async fn event_done(&mut self, event: &LeasedEvent, now: Timestamp) -> Result<()> {
         self.done(event, event.found_out(), now).await.map(drop)
     }
 
-    /// Notes that an event is about nobody here, and forgets what it said: it may name somebody who was
-    /// deleted, or a customer of another product.
+    /// Marks an event that is about no customer here as done, and erases its body: it may name a
+    /// deleted customer, or a customer of another product.
     pub async fn event_is_foreign(&mut self, event: &LeasedEvent, now: Timestamp) -> Result<()> {
         self.done(event, vec![("body", "".to_value())], now).await.map(drop)
     }
 
-    /// Forgets what the events about a customer said, who is about to be deleted.
+    /// Erases the bodies of all events about a customer who is being deleted.
     pub async fn forget_events_of(&mut self, customer: &Customer) -> Result<()> {
         sql!(
             self,

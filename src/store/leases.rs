@@ -1,6 +1,6 @@
-//! Who is working on a customer with Stripe. No transaction is held across a network call, so what
-//! must exclude others for longer is a lease with a number that counts up: whoever slept past the end
-//! of theirs finds another number, and cannot write.
+//! The leases on customers. No transaction is held across a network call, so a sync with Stripe
+//! takes a lease instead. Each lease has a fencing token that counts up: a server whose lease has
+//! expired finds a newer token and cannot write.
 
 use super::statement::sql;
 use super::{Store, Tx};
@@ -10,8 +10,8 @@ use crate::error::Result;
 use crate::fail_point::FailPoint;
 
 impl Store {
-    /// Whether somebody holds the customer's lease at `now`, as [`Tx::take_lease`] sees it: to wait
-    /// without writing. It is asked again and again, so without a transaction around it.
+    /// Returns whether the customer is leased at `now`, by the rule of [`Tx::take_lease`]. It is
+    /// polled, so it neither writes nor opens a transaction.
     pub async fn is_leased(
         &self,
         id: &CustomerId,
@@ -30,7 +30,7 @@ impl Store {
         Ok(held.is_some())
     }
 
-    /// Gives the lease back.
+    /// Releases the lease, unless another server has taken it.
     pub async fn release_lease(
         &self,
         id: &CustomerId,
@@ -50,8 +50,9 @@ impl Store {
 }
 
 impl Tx {
-    /// Takes the customer's lease until `until`, unless somebody holds it at `now`. One that reaches
-    /// further than `latest` was taken by a wrong clock, and does not count. Answers its number.
+    /// Takes the customer's lease until `until`. Returns its fencing token, or `None` if the
+    /// customer is leased at `now`. A lease beyond `latest` was taken with a wrong clock and is
+    /// ignored.
     pub async fn take_lease(
         &mut self,
         id: &CustomerId,
@@ -76,8 +77,8 @@ impl Tx {
         Ok(taken.map(|(fence,)| fence))
     }
 
-    /// Whether nobody has taken the lease since it got this number; until the transaction ends,
-    /// nobody will.
+    /// Returns whether this fencing token is still the newest. It locks the lease, so that it stays
+    /// the newest until the transaction ends.
     pub async fn holds_lease(&mut self, id: &CustomerId, fence: i64) -> Result<bool> {
         let held = sql!(
             self,

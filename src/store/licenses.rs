@@ -1,4 +1,5 @@
-//! Licenses: every one ever issued, and which of a customer's is current.
+//! The table of licenses: every license ever issued. A customer's current license is the one that
+//! was not superseded.
 
 use super::statement::{Insert, sql};
 use super::{Store, Tx};
@@ -8,10 +9,10 @@ use crate::domain::license::{HeldLicense, IssuedLicense, RevocationReason};
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 
-/// The license with the id `$1`.
+/// Selects the license with the id `$1`.
 const BY_ID: &str = "SELECT {columns} FROM licenses WHERE license_id = $1";
 
-/// The current license of the customer `$1`.
+/// Selects the current license of the customer `$1`.
 const CURRENT: &str =
     "SELECT {columns} FROM licenses WHERE customer_id = $1 AND superseded_at IS NULL";
 
@@ -21,7 +22,7 @@ impl Store {
         sql!(self, fetch_optional: IssuedLicense, CURRENT, id)
     }
 
-    /// Returns the license with this id, whoever's it is.
+    /// Returns the license with this id, of any customer.
     pub async fn license(&self, id: &LicenseId) -> Result<Option<IssuedLicense>> {
         sql!(self, fetch_optional: IssuedLicense, BY_ID, id)
     }
@@ -31,7 +32,7 @@ impl Store {
         &self,
         id: &LicenseId,
     ) -> Result<Option<(HeldLicense, IssuedLicense)>> {
-        let found = sql!(
+        let row = sql!(
             self,
             fetch_optional: Both<HeldLicense, IssuedLicense>,
             "SELECT {columns} FROM (
@@ -44,12 +45,12 @@ impl Store {
              JOIN licenses ON customer_id = holder AND superseded_at IS NULL",
             id,
         )?;
-        Ok(found.map(|Both(held, current)| (held, current)))
+        Ok(row.map(|Both(held, current)| (held, current)))
     }
 }
 
 impl Tx {
-    /// The number that a customer's next license gets.
+    /// Returns the sequence number of the customer's next license.
     pub async fn next_license_seq(&mut self, customer_id: &CustomerId) -> Result<i64> {
         let (seq,) = sql!(
             self,
@@ -60,7 +61,7 @@ impl Tx {
         Ok(seq)
     }
 
-    /// Writes a license that takes the place of the customer's current one.
+    /// Inserts a license and supersedes the customer's current one.
     pub async fn insert_license(&mut self, license: &IssuedLicense) -> Result<()> {
         sql!(
             self,
@@ -75,18 +76,18 @@ impl Tx {
         Ok(())
     }
 
-    /// The customer's current license.
+    /// Returns the customer's current license.
     pub async fn current_license(&mut self, id: &CustomerId) -> Result<Option<IssuedLicense>> {
         sql!(self, fetch_optional: IssuedLicense, CURRENT, id)
     }
 
-    /// The license with this id, whoever's it is.
+    /// Returns the license with this id, of any customer.
     pub async fn license(&mut self, id: &LicenseId) -> Result<Option<IssuedLicense>> {
         sql!(self, fetch_optional: IssuedLicense, BY_ID, id)
     }
 
-    /// The customer's licenses, the newest first, `most` of them at the most, from below the
-    /// number `before`.
+    /// Returns the customer's licenses with a sequence number below `before`, newest first, at most
+    /// `most`.
     pub async fn licenses_of(
         &mut self,
         id: &CustomerId,
@@ -104,7 +105,8 @@ impl Tx {
         )
     }
 
-    /// The keys that signed licenses whose tokens have not run out and were not taken back.
+    /// Returns the ids of the keys that signed license tokens which have neither expired nor been
+    /// revoked.
     pub async fn keys_in_the_field(&mut self, now: Timestamp) -> Result<Vec<String>> {
         let keys = sql!(
             self,
@@ -115,8 +117,8 @@ impl Tx {
         Ok(keys.into_iter().map(|(key,)| key).collect())
     }
 
-    /// The customers whose current license a key signed and still works at `now`, in the order of
-    /// their ids, from after `after`, `most` at the most.
+    /// Returns the customers whose current license was signed by this key and works at `now`,
+    /// ordered by id, starting after `after`, at most `most`.
     pub async fn customers_of_key(
         &mut self,
         kid: &str,
@@ -124,7 +126,7 @@ impl Tx {
         after: Option<&CustomerId>,
         most: i64,
     ) -> Result<Vec<CustomerId>> {
-        let found = sql!(
+        let rows = sql!(
             self,
             fetch_all: (CustomerId,),
             "SELECT customer_id FROM licenses
@@ -137,10 +139,10 @@ impl Tx {
             after.map_or("", CustomerId::as_str),
             most,
         )?;
-        Ok(found.into_iter().map(|(id,)| id).collect())
+        Ok(rows.into_iter().map(|(id,)| id).collect())
     }
 
-    /// What an operator granted a customer last, if it was not taken back.
+    /// Returns the customer's last grant, unless it was revoked.
     pub async fn last_grant(&mut self, id: &CustomerId) -> Result<Option<IssuedLicense>> {
         let last = sql!(
             self,
@@ -152,7 +154,7 @@ impl Tx {
         Ok(last.filter(|license| license.revoked_at.is_none()))
     }
 
-    /// Every license that a customer was given for a subscription, current or not, that still works.
+    /// Returns the customer's working licenses from subscriptions, current or superseded.
     pub async fn paid_licenses(
         &mut self,
         id: &CustomerId,
@@ -170,8 +172,8 @@ impl Tx {
         )
     }
 
-    /// Revokes a license. One that was revoked because nothing is paid for may be revoked for
-    /// another reason afterwards; every other reason stays.
+    /// Revokes a license. The reason `payment` may later be replaced by another reason; any other
+    /// reason is final.
     pub async fn revoke_license(
         &mut self,
         id: &LicenseId,
@@ -190,8 +192,8 @@ impl Tx {
         Ok(())
     }
 
-    /// Revokes licenses that a key signed, at most `most`, also those that were revoked because
-    /// nothing is paid for. Returns how many there were.
+    /// Revokes at most `most` licenses that were signed by this key, including those revoked for
+    /// the reason `payment`. Returns their number.
     pub async fn revoke_licenses_of_key(
         &mut self,
         kid: &str,
@@ -213,9 +215,9 @@ impl Tx {
         )
     }
 
-    /// Whether any license was ever issued.
+    /// Returns whether any license was ever issued.
     pub async fn has_licenses(&mut self) -> Result<bool> {
-        let any = sql!(self, fetch_optional: (i64,), "SELECT seq FROM licenses LIMIT 1")?;
-        Ok(any.is_some())
+        let first = sql!(self, fetch_optional: (i64,), "SELECT seq FROM licenses LIMIT 1")?;
+        Ok(first.is_some())
     }
 }

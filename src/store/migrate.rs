@@ -1,5 +1,6 @@
-//! Brings the schema up and down. Each migration is one transaction, so a kill midway leaves the
-//! database as it was before that migration, and the next start goes on from there.
+//! Applies and reverts the migrations in the folder `migrations`. Each migration is one
+//! transaction: after a crash the database is as it was before that migration, and the next start
+//! continues.
 
 use std::sync::LazyLock;
 
@@ -7,10 +8,10 @@ use sqlx::SqlStr;
 use sqlx::migrate::MigrationType::{ReversibleDown, ReversibleUp};
 use sqlx::migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator};
 
-use super::{BETWEEN_TRIES, Store, TRIES};
+use super::{MAX_ATTEMPTS, RETRY_PAUSE, Store};
 use crate::error::{Error, Result};
 
-/// The pairs in the folder `migrations`, built into the binary; a test compares.
+/// The pairs of files in the folder `migrations`, built into the binary. A test compares them.
 static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
     macro_rules! pairs {
         ($($version:literal $file:literal),* $(,)?) => {
@@ -39,29 +40,29 @@ fn step(version: i64, file: &'static str, kind: MigrationType, sql: &'static str
     Migration::new(version, description.into(), kind, SqlStr::from_static(sql), false)
 }
 
-/// What the bookkeeping table is called.
+/// sqlx's table of applied migrations.
 const TABLE: &str = "_sqlx_migrations";
 
 /// One migration, and whether the database has it.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Step {
-    /// Its number.
+    /// The number.
     pub version: i64,
-    /// What it does.
+    /// The description, from the file's name.
     pub description: String,
     /// Whether the database has it.
     pub applied: bool,
 }
 
 impl Store {
-    /// Applies every migration that is missing. Several servers may start at once on one database:
-    /// one that loses the race finds its migration rolled back, and tries again.
+    /// Applies all missing migrations. Several servers may start at once on one database: the
+    /// migration of the one that loses the race is rolled back and retried.
     ///
     /// # Errors
     /// [`Error::Setup`] when the schema is newer than this binary, was changed by hand, or a
     /// migration fails.
     pub async fn migrate_up(&self) -> Result<()> {
-        unless_it_was_a_race(async || {
+        retry_races(async || {
             let migrator = unlocked();
             match self {
                 Self::Sqlite { writer, .. } => migrator.run(writer).await,
@@ -71,7 +72,7 @@ impl Store {
         .await
     }
 
-    /// Takes back every migration above `version`, the newest first. What they held is lost.
+    /// Reverts every migration above `version`, newest first. The data in their tables is lost.
     ///
     /// # Errors
     /// As [`Store::migrate_up`].
@@ -84,10 +85,10 @@ impl Store {
         done.map_err(explain)
     }
 
-    /// Whether the database has the schema that this binary works with.
+    /// Checks that the database has the schema of this binary.
     ///
     /// # Errors
-    /// [`Error::Setup`] when it is older or newer.
+    /// [`Error::Setup`] when the schema is older or newer.
     pub async fn must_be_current(&self) -> Result<()> {
         if self.migration_status().await?.iter().all(|step| step.applied) {
             return Ok(());
@@ -95,12 +96,12 @@ impl Store {
         Err(Error::setup("the database has an older schema; run `licentia migrate up` first"))
     }
 
-    /// Every migration that this binary knows, in order, and whether the database has it.
+    /// Returns every migration of this binary, in order, and whether the database has it.
     ///
     /// # Errors
     /// When the schema is newer than this binary, or cannot be read.
     pub async fn migration_status(&self) -> Result<Vec<Step>> {
-        let applied = unless_it_was_a_race(async || match self {
+        let applied = retry_races(async || match self {
             Self::Sqlite { writer, .. } => applied(&mut *writer.acquire().await?).await,
             Self::Postgres(pool) => applied(&mut *pool.acquire().await?).await,
         });
@@ -119,19 +120,17 @@ impl Store {
     }
 }
 
-/// Does it again for a while if it fails as it does when another process migrates at the same moment;
-/// also to look makes the bookkeeping table if it is not there.
-async fn unless_it_was_a_race<T>(
-    work: impl AsyncFn() -> std::result::Result<T, MigrateError>,
-) -> Result<T> {
-    let mut tries = 1;
+/// Retries work that fails because another process migrates at the same time. Reading the status
+/// can fail that way too: it creates sqlx's table if it does not exist.
+async fn retry_races<T>(work: impl AsyncFn() -> std::result::Result<T, MigrateError>) -> Result<T> {
+    let mut attempts = 1;
     loop {
         match work().await {
             Ok(done) => return Ok(done),
-            Err(error) if tries < TRIES && may_be_a_race(&error) => {
-                tracing::debug!(%error, tries, "another server may be migrating");
-                tokio::time::sleep(BETWEEN_TRIES).await;
-                tries += 1;
+            Err(error) if attempts < MAX_ATTEMPTS && may_be_a_race(&error) => {
+                tracing::debug!(%error, attempts, "migration failed; another server may be migrating");
+                tokio::time::sleep(RETRY_PAUSE).await;
+                attempts += 1;
             }
             Err(error) => return Err(explain(error)),
         }
@@ -144,8 +143,8 @@ async fn applied<C: Migrate>(connection: &mut C) -> std::result::Result<Vec<i64>
     Ok(applied.into_iter().map(|migration| migration.version).collect())
 }
 
-/// Without sqlx's own lock: on PostgreSQL it is an advisory lock, which not every engine that
-/// speaks its protocol has.
+/// Returns a migrator without sqlx's own lock. On PostgreSQL that is an advisory lock, which not
+/// every engine with the same protocol supports.
 fn unlocked() -> Migrator {
     let mut migrator = Migrator::with_migrations(MIGRATIONS.iter().cloned().collect());
     migrator.set_locking(false);
@@ -160,16 +159,16 @@ fn explain(error: MigrateError) -> Error {
     let newest = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
     Error::setup(match error {
         MigrateError::VersionMissing(version) => format!(
-            "the database has schema version {version}, this binary knows up to {newest}: a newer \
-             licentia has used it. Start that newer version, or restore a backup from before"
+            "the database has schema version {version}, but this binary knows up to {newest}: a \
+             newer licentia has used it. Start the newer version, or restore an older backup"
         ),
         MigrateError::VersionMismatch(version) => format!(
-            "migration {version} was applied in another form than this binary has it: the database \
+            "migration {version} in the database differs from the one in this binary: the database \
              belongs to another build of licentia. Use that build, or restore a backup"
         ),
         MigrateError::Dirty(version) => format!(
-            "migration {version} stopped midway and was not rolled back. Restore a backup, then \
-             run `licentia migrate up`"
+            "migration {version} was interrupted and not rolled back. Restore a backup, then run \
+             `licentia migrate up`"
         ),
         other => format!("the schema cannot be migrated: {other}"),
     })

@@ -1,8 +1,10 @@
-//! The only place that names a database. Each statement is written once, in the portable subset
-//! that `migrations/README.md` describes, and runs on SQLite and on PostgreSQL.
+//! The database. No other module names sqlx. Each statement is written once, in the SQL subset that
+//! `migrations/README.md` describes, and runs on SQLite and on PostgreSQL. Decisions are made in
+//! the flows and the domain, not here.
 //!
 //! A flow begins a transaction, calls the methods that the files here add to [`Tx`], and commits.
-//! What is dropped without a commit is undone. No transaction is held across a network call.
+//! A transaction that is dropped without a commit is rolled back. No transaction is held across a
+//! network call.
 
 mod admin_keys;
 mod attempts;
@@ -43,19 +45,19 @@ use presence::Presence;
 
 use statement::sql;
 
-/// How long a request waits for a connection or for a lock before it is told to come back.
+/// How long a request waits for a connection or a lock before it fails with [`Error::Busy`].
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
-/// The same for PostgreSQL, which by itself waits for a lock for ever. A statement that runs longer
-/// than the second time is stuck: the longest of ours reads one index.
+/// The limits for PostgreSQL, which by default waits for a lock without limit. No statement of ours
+/// does more than read one index, so one that runs for 20 seconds is stuck.
 const POSTGRES_WAITS: &str = "SET lock_timeout = '5s'; SET statement_timeout = '20s'";
 
-/// How often, and how long apart, something is tried that another process may be doing at the same
-/// moment: making the file, migrating. Five seconds in all, like [`LONGEST_WAIT`].
-const TRIES: u32 = 20;
-const BETWEEN_TRIES: Duration = Duration::from_millis(250);
+/// Attempts, and the pause between them, for work that another process may be doing at the same
+/// time: creating the file, migrating. Five seconds in total, like [`LONGEST_WAIT`].
+const MAX_ATTEMPTS: u32 = 20;
+const RETRY_PAUSE: Duration = Duration::from_millis(250);
 
-/// Readers of one SQLite file at once: a few more than small machines have cores.
+/// Concurrent readers of one SQLite file: a few more than the cores of a small machine.
 const SQLITE_READERS: u32 = 8;
 
 /// Connections to PostgreSQL: several servers together stay below its default of 100.
@@ -82,7 +84,7 @@ pub enum Store {
     Postgres(PgPool),
 }
 
-/// A file that was opened, and how to tell whether it is still the one at its path.
+/// An open database file, with the means to notice that its path was removed or replaced.
 #[derive(Clone, Debug)]
 pub struct OpenedFile {
     path: PathBuf,
@@ -96,34 +98,34 @@ impl OpenedFile {
         Ok(Self { path: path.to_owned(), inode, presence: Presence::default() })
     }
 
-    /// A file that was removed or replaced takes writes that nobody will ever read.
-    fn must_be_there(&self) -> Result<()> {
+    /// Fails if the file was removed or replaced: writes to it would be lost.
+    fn check_path(&self) -> Result<()> {
         match std::fs::metadata(&self.path) {
-            Ok(found) if found.ino() == self.inode => Ok(()),
+            Ok(metadata) if metadata.ino() == self.inode => Ok(()),
             _ => Err(Error::Database(format!("{} was removed or replaced", self.path.display()))),
         }
     }
 }
 
-/// A transaction on whichever database it is.
+/// A transaction.
 pub enum Tx {
-    /// On SQLite.
+    /// A transaction on SQLite.
     Sqlite(sqlx::Transaction<'static, Sqlite>),
-    /// On PostgreSQL.
+    /// A transaction on PostgreSQL.
     Postgres(sqlx::Transaction<'static, Postgres>),
 }
 
-/// Whether a SQLite file that is not there is made.
+/// What to do when the SQLite file does not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IfMissing {
-    /// Make it.
+    /// Create it.
     Create,
-    /// Say so.
+    /// Fail.
     Refuse,
 }
 
 impl Store {
-    /// Connects. The schema is left as it is; see [`migrate`].
+    /// Connects to the database. The schema is not changed; see [`migrate`].
     ///
     /// # Errors
     /// [`Error::Setup`] when the URL is wrong or the database cannot be reached.
@@ -133,7 +135,7 @@ impl Store {
             return open_sqlite(url, if_missing).await;
         }
         let options = PgConnectOptions::from_str(url).map_err(|error| unreachable(&error))?;
-        // One by itself first: it says why it fails, where the pool would say that time ran out.
+        // A single connection first: its error says why it fails, the pool's is only a timeout.
         let first = PgConnection::connect_with(&options).await;
         first.map_err(|error| unreachable(&error))?.close().await?;
         let pool = PgPoolOptions::new()
@@ -168,21 +170,22 @@ impl Store {
         })
     }
 
-    /// Whether the database answers with what this service keeps in it.
+    /// Checks that the database works and has a schema.
     ///
     /// # Errors
-    /// When it does not.
+    /// When it cannot be read, or its file was removed or replaced.
     pub async fn ping(&self) -> Result<()> {
         if let Self::Sqlite { file: Some(file), .. } = self {
-            file.must_be_there()?;
+            file.check_path()?;
         }
-        // From a table: SQLite answers a bare value without looking at its file.
+        // Read from a table: SQLite returns a constant without reading its file.
         sql!(self, fetch_optional: (i64,), "SELECT MAX(version) FROM _sqlx_migrations")?;
         Ok(())
     }
 
-    /// Ends every lease that a dead server held, so that a restart goes on at once: on SQLite all of
-    /// them, unless another server uses the file. Otherwise, and on PostgreSQL, a lease ends by itself.
+    /// Ends the leases that a dead server left behind, so that a restart continues at once. On
+    /// SQLite it ends all leases, unless another server uses the file. On PostgreSQL, and on a
+    /// shared file, leases expire by themselves.
     ///
     /// # Errors
     /// As [`Store::write`].
@@ -211,15 +214,14 @@ impl Store {
         tx.commit(at).await
     }
 
-    /// Closes every connection, so that nothing is left half done, and a SQLite file is complete without
-    /// its write-ahead log.
+    /// Closes every connection. A SQLite file is then complete without its write-ahead log.
     pub async fn close(&self) {
         match self {
             Self::Sqlite { writer, readers, file } => {
                 readers.close().await;
-                // SQLite does the same for the last who closes; another process may have it open.
+                // SQLite checkpoints only when the last process closes the file.
                 if let Err(error) = self.checkpoint().await {
-                    tracing::debug!(%error, "the write-ahead log stays");
+                    tracing::debug!(%error, "no checkpoint at shutdown; the write-ahead log remains");
                 }
                 writer.close().await;
                 if let Some(file) = file {
@@ -232,10 +234,10 @@ impl Store {
 }
 
 impl Tx {
-    /// Makes everything that was done durable, then passes the place `at`.
+    /// Commits, then reaches the fail point `at`.
     ///
     /// # Errors
-    /// When the database did not confirm it.
+    /// When the database did not confirm the commit.
     pub async fn commit(self, at: FailPoint<'_>) -> Result<()> {
         match self {
             Self::Sqlite(tx) => tx.commit().await?,
@@ -250,7 +252,7 @@ async fn open_sqlite(url: &str, if_missing: IfMissing) -> Result<Store> {
     let options = SqliteConnectOptions::from_str(url)
         .map_err(|error| unreachable(&error))?
         .journal_mode(SqliteJournalMode::Wal)
-        // A 2xx means durable: every commit reaches the disk before it is answered.
+        // A 2xx response means durable: every commit reaches the disk first.
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(LONGEST_WAIT)
@@ -261,7 +263,7 @@ async fn open_sqlite(url: &str, if_missing: IfMissing) -> Result<Store> {
         if if_missing == IfMissing::Refuse {
             let file = path.display();
             return Err(Error::setup(format!(
-                "there is no database {file}; `licentia migrate up` or `licentia serve` makes it"
+                "there is no database {file}; `licentia migrate up` or `licentia serve` creates it"
             )));
         }
         create_private(&path)?;
@@ -272,44 +274,44 @@ async fn open_sqlite(url: &str, if_missing: IfMissing) -> Result<Store> {
             .acquire_timeout(LONGEST_WAIT)
             .idle_timeout(None)
             .max_lifetime(None)
-            // A file does not go away as a server does.
+            // Unlike a connection to a server, an open file does not break.
             .test_before_acquire(false)
-            // When a disk is full, SQLite ends the transaction by itself, the driver's rollback
-            // fails, and it believes for ever that one is open. Such a connection is thrown away.
+            // When the disk is full, SQLite rolls back by itself. The driver's own rollback then
+            // fails, and it considers the transaction open forever. Discard such a connection.
             .before_acquire(|connection, _| {
-                let usable = !connection.is_in_transaction();
-                Box::pin(async move { Ok(usable) })
+                let is_usable = !connection.is_in_transaction();
+                Box::pin(async move { Ok(is_usable) })
             })
     };
     let writer = connect_writer(|| pool(1).connect_with(options.clone())).await?;
-    new_enough(&writer).await?;
-    // A database in memory belongs to its one connection.
+    check_sqlite_version(&writer).await?;
+    // An in-memory database exists only in its one connection.
     let readers =
         if in_memory { writer.clone() } else { pool(SQLITE_READERS).connect_lazy_with(options) };
     let file = if in_memory { None } else { Some(OpenedFile::at(&path)?) };
     Ok(Store::Sqlite { writer, readers, file })
 }
 
-/// Of several processes that open a new file at once, one switches it to the write-ahead log, and
-/// the others are told that it is locked, without SQLite waiting for it.
+/// Connects with retries. When several processes open a new file at once, one switches it to the
+/// write-ahead log, and the others get "locked" at once: SQLite does not wait here.
 async fn connect_writer<F>(connect: impl Fn() -> F) -> Result<SqlitePool>
 where
     F: Future<Output = std::result::Result<SqlitePool, sqlx::Error>>,
 {
-    let mut tries = 1;
+    let mut attempts = 1;
     loop {
         match connect().await {
             Ok(pool) => return Ok(pool),
-            Err(error) if tries < TRIES && failure::is_passing(&error) => {
-                tokio::time::sleep(BETWEEN_TRIES).await;
-                tries += 1;
+            Err(error) if attempts < MAX_ATTEMPTS && failure::is_transient(&error) => {
+                tokio::time::sleep(RETRY_PAUSE).await;
+                attempts += 1;
             }
             Err(error) => return Err(unreachable(&error)),
         }
     }
 }
 
-/// Only the owner may read the file: it holds password hashes and licenses.
+/// Creates the file, readable by its owner only: it holds password hashes and licenses.
 fn create_private(path: &Path) -> Result<()> {
     let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     match created {
@@ -321,7 +323,7 @@ fn create_private(path: &Path) -> Result<()> {
     }
 }
 
-async fn new_enough(pool: &SqlitePool) -> Result<()> {
+async fn check_sqlite_version(pool: &SqlitePool) -> Result<()> {
     let (version,): (String,) = sqlx::query_as("SELECT sqlite_version()").fetch_one(pool).await?;
     let numbers = |text: &str| -> Vec<u32> { text.split('.').flat_map(str::parse).collect() };
     if numbers(&version) < numbers(OLDEST_SQLITE) {
@@ -333,10 +335,11 @@ async fn new_enough(pool: &SqlitePool) -> Result<()> {
     Ok(())
 }
 
-/// A database that cannot be used at the start. The URL is not shown: it may hold a password.
+/// Returns the error for a database that cannot be opened. It omits the URL, which may hold a
+/// password.
 fn unreachable(error: &sqlx::Error) -> Error {
     Error::setup(format!(
         "the database cannot be opened: {error}\n  \
-         check `database_url` (LICENTIA_DATABASE_URL), and that the file or the server is there"
+         check `database_url` (LICENTIA_DATABASE_URL), and that the file or the server exists"
     ))
 }

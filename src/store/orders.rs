@@ -1,4 +1,5 @@
-//! Orders: one for each payment, from the checkout that asks for it on. They outlive their customer.
+//! The table of orders: one for each payment, created with the Checkout session. Orders are kept
+//! when their customer is deleted.
 
 use super::statement::{Insert, sql};
 use super::{Store, Tx};
@@ -9,7 +10,7 @@ use crate::domain::time::Timestamp;
 use crate::error::Result;
 
 impl Store {
-    /// Whether a customer has a checkout that was opened after `since` and is not settled.
+    /// Returns whether the customer has an order that is pending and was created after `since`.
     pub async fn has_pending_checkout(&self, id: &CustomerId, since: Timestamp) -> Result<bool> {
         let pending = sql!(
             self,
@@ -24,19 +25,19 @@ impl Store {
 }
 
 impl Tx {
-    /// Writes an order, new or changed.
+    /// Inserts or replaces an order.
     pub async fn put_order(&mut self, order: &Order) -> Result<()> {
         self.insert(Insert::new("orders", order).or_replace(&["order_id"])).await?;
         Ok(())
     }
 
-    /// Deletes an order that is told by another one.
+    /// Deletes an order that another one replaces.
     pub async fn delete_order(&mut self, id: &OrderId) -> Result<()> {
         sql!(self, execute, "DELETE FROM orders WHERE order_id = $1", id)?;
         Ok(())
     }
 
-    /// Deletes the order of a checkout that nobody can pay any more.
+    /// Deletes the pending order of a Checkout session that can no longer be paid.
     pub async fn delete_pending_order(&mut self, session: &CheckoutSessionId) -> Result<()> {
         sql!(
             self,
@@ -48,7 +49,7 @@ impl Tx {
         Ok(())
     }
 
-    /// The customer's orders, the newest first, `most` at the most.
+    /// Returns the customer's orders, newest first, at most `most`.
     pub async fn orders_of(&mut self, id: &CustomerId, most: i64) -> Result<Vec<Order>> {
         sql!(
             self,
@@ -60,8 +61,8 @@ impl Tx {
         )
     }
 
-    /// The customer's orders that Stripe may still say something about: those that have an invoice, and
-    /// those that wait for one. The newest first, `most` at the most.
+    /// Returns the customer's orders that a sync may change: those with an invoice and pending
+    /// ones. Newest first, at most `most`.
     pub async fn orders_to_settle(&mut self, id: &CustomerId, most: i64) -> Result<Vec<Order>> {
         sql!(
             self,
@@ -74,7 +75,7 @@ impl Tx {
         )
     }
 
-    /// The order of an invoice, whoever's it is.
+    /// Returns the order of an invoice, of any customer.
     pub async fn order_of_invoice(&mut self, id: &InvoiceId) -> Result<Option<Order>> {
         sql!(
             self,
@@ -84,8 +85,8 @@ impl Tx {
         )
     }
 
-    /// Whether the payment for a checkout that was opened after `since` is under way: somebody completed
-    /// it, and their bank decides.
+    /// Returns whether the payment of a Checkout session is pending at the bank: the session was
+    /// completed, and its order was created after `since`.
     pub async fn is_being_paid(
         &mut self,
         session: &CheckoutSessionId,
@@ -102,7 +103,7 @@ impl Tx {
         Ok(pending.is_some())
     }
 
-    /// The customer who made this payment.
+    /// Returns the customer who made this payment.
     pub async fn customer_by_payment(
         &mut self,
         payment: &PaymentIntentId,

@@ -1,5 +1,6 @@
-//! The outbox: mail that is due, and who is sending it. A worker leases what it sends; the lease
-//! carries a number that counts up, so that a worker which slept past its lease cannot write.
+//! The outbox: mails to send. A worker leases a mail before it sends it. The lease has a fencing
+//! token, so that a worker whose lease has expired cannot write. Leases, retries and counts are in
+//! `queue.rs`.
 
 use super::Tx;
 use super::statement::sql;
@@ -10,7 +11,7 @@ use crate::domain::time::Timestamp;
 use crate::error::Result;
 
 impl Tx {
-    /// Writes a mail that is due now, in the transaction of what it tells.
+    /// Inserts a mail that is due now, in the transaction of the change that it reports.
     pub async fn insert_mail(&mut self, mail: NewMail<'_>, now: Timestamp) -> Result<()> {
         sql!(
             self,
@@ -26,12 +27,12 @@ impl Tx {
         Ok(())
     }
 
-    /// Notes that a mail was accepted. Returns whether the lease still held.
+    /// Records that a mail was accepted. Returns whether the lease still held.
     pub async fn mail_sent(&mut self, mail: &LeasedMail, now: Timestamp) -> Result<bool> {
         self.done(mail, vec![("attempts", (mail.attempts + 1).to_value())], now).await
     }
 
-    /// Returns the mails that were given up, the oldest first, `most` at the most.
+    /// Returns the mails that were given up, oldest first, at most `most`.
     pub async fn given_up_mails(&mut self, most: i64) -> Result<Vec<GivenUpMail>> {
         sql!(
             self,
@@ -42,9 +43,9 @@ impl Tx {
         )
     }
 
-    /// Makes a mail due again that was given up. Returns whether it still was.
+    /// Makes a mail due now that was given up. Returns false if it no longer is given up.
     pub async fn retry_mail(&mut self, id: &MailId, now: Timestamp) -> Result<bool> {
-        let written = sql!(
+        let updated = sql!(
             self,
             execute,
             "UPDATE outbox SET given_up_at = NULL, due_at = $2, attempts = 0
@@ -52,6 +53,6 @@ impl Tx {
             id,
             now,
         )?;
-        Ok(written > 0)
+        Ok(updated > 0)
     }
 }

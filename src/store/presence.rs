@@ -1,5 +1,5 @@
-//! Tells a server whether others use the same SQLite file. Each server holds a lock on `FILE-servers`,
-//! which the system releases when its process dies.
+//! Detects other servers on the same SQLite file. Each server holds a lock on `FILE-servers`, which
+//! the operating system releases when the process dies. It does not protect the data: SQLite does.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -12,16 +12,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub struct Presence(Arc<Mutex<Option<File>>>);
 
 impl Presence {
-    /// Begins the presence of this server. Returns whether it is the only one; nobody else begins until
-    /// [`Presence::share`] is called. When the lock cannot be had, it counts as not the only one.
+    /// Registers this server. Returns whether it is the only one; others wait in this call until
+    /// [`Presence::share`]. If the file cannot be locked, it returns false.
     pub fn begin(&self, database: &Path) -> bool {
         let begun = open(database).and_then(|file| {
-            let alone = file.try_lock().is_ok();
-            if !alone {
+            let is_alone = file.try_lock().is_ok();
+            if !is_alone {
                 file.lock_shared()?;
             }
             *self.held() = Some(file);
-            Ok(alone)
+            Ok(is_alone)
         });
         begun.unwrap_or_else(|error| {
             tracing::debug!(%error, "other servers on this database cannot be detected");
@@ -29,7 +29,7 @@ impl Presence {
         })
     }
 
-    /// Lets others begin.
+    /// Lets other servers register.
     pub fn share(&self) {
         let mut held = self.held();
         let shared = held.as_ref().map(|file| file.unlock().and_then(|()| file.lock_shared()));
@@ -38,7 +38,7 @@ impl Presence {
         }
     }
 
-    /// Ends the presence of this server.
+    /// Releases the lock of this server.
     pub fn end(&self) {
         *self.held() = None;
     }
@@ -48,10 +48,10 @@ impl Presence {
     }
 }
 
-/// A file of its own: closing another handle of the database would end SQLite's locks on it
-/// (<https://sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_>).
+/// Opens the lock file. It is not the database itself: closing a second handle of the database
+/// would release SQLite's locks (<https://sqlite.org/howtocorrupt.html>, section 2.2).
 fn open(database: &Path) -> io::Result<File> {
-    // Two names of one database are one.
+    // Two paths to one database share one lock file.
     let mut path = std::fs::canonicalize(database)?.into_os_string();
     path.push("-servers");
     OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)

@@ -1,4 +1,5 @@
-//! The inbox and the outbox as queues: what is due, leases, outcomes, counts.
+//! The inbox and the outbox as queues: due entries, leases, outcomes and counts. The columns of
+//! each queue are in [`crate::domain::queue`], the retry times in [`crate::domain::retry`].
 
 use super::Tx;
 use super::statement::Statement;
@@ -8,11 +9,12 @@ use crate::domain::retry::Due;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 
-/// How many old entries are deleted at once: more than one, so that their number falls, and few, so
-/// that nobody waits.
+/// The number of old entries that one sweep deletes: more than one, so that the backlog shrinks,
+/// and few, so that other writers do not wait.
 const SWEPT_AT_ONCE: i64 = 20;
 
-/// The condition for an entry that may be leased. `$1` to `$5` are those of [`limits`].
+/// Returns the SQL condition for an entry that may be leased. `$1` to `$5` are the values of
+/// [`limits`].
 fn is_due(Queue { since, done, .. }: Queue) -> String {
     format!(
         "{done} IS NULL AND given_up_at IS NULL
@@ -31,16 +33,16 @@ impl Tx {
     pub async fn has_due<L: Leased>(&mut self, now: Timestamp) -> Result<bool> {
         let Queue { table, .. } = L::QUEUE;
         let text = format!("SELECT attempts FROM {table} WHERE {} LIMIT 1", is_due(L::QUEUE));
-        let found = self.fetch_optional::<(i64,)>(Statement::made(text, limits(&Due::at(now))));
-        Ok(found.await?.is_some())
+        let entry = self.fetch_optional::<(i64,)>(Statement::composed(text, limits(&Due::at(now))));
+        Ok(entry.await?.is_some())
     }
 
-    /// Leases entries that are due, the oldest first, `most` at the most.
+    /// Leases due entries, oldest first, at most `most`. Returns them.
     pub async fn lease<L: Leased>(&mut self, now: Timestamp, most: i64) -> Result<Vec<L>> {
         let Queue { table, id, .. } = L::QUEUE;
         let (due, is_due) = (Due::at(now), is_due(L::QUEUE));
-        // The condition stands twice: of two workers that chose the same rows, the second checks
-        // again when it gets the row.
+        // The condition is repeated: when two workers select the same rows, the second one checks
+        // them again after it gets the row lock.
         let text = format!(
             "UPDATE {table} SET leased_until = $6, fence = fence + 1
              WHERE {is_due} AND {id} IN (
@@ -49,11 +51,11 @@ impl Tx {
         );
         let mut values = limits(&due);
         values.extend([due.until.to_value(), most.to_value()]);
-        self.fetch_all(Statement::made(text, values)).await
+        self.fetch_all(Statement::composed(text, values)).await
     }
 
-    /// Notes that an entry is done, and stores these columns. Returns whether the lease still held:
-    /// otherwise nothing is written.
+    /// Marks an entry as done and stores these columns. Returns false, and writes nothing, if the
+    /// lease was lost.
     pub(super) async fn done<L: Leased>(
         &mut self,
         entry: &L,
@@ -62,10 +64,10 @@ impl Tx {
     ) -> Result<bool> {
         let Queue { done, .. } = L::QUEUE;
         let set = format!("{done} = $3, leased_until = NULL, last_error = NULL");
-        self.note(entry, &set, vec![now.to_value()], columns).await
+        self.update(entry, &set, vec![now.to_value()], columns).await
     }
 
-    /// Notes that an entry failed, and when to retry it; never, if `due` is `None`.
+    /// Records that an entry failed. It is retried at `due`; with `None` it is given up.
     pub async fn failed<L: Leased>(
         &mut self,
         entry: &L,
@@ -77,11 +79,12 @@ impl Tx {
              due_at = COALESCE($4, due_at),
              given_up_at = CASE WHEN CAST($4 AS BIGINT) IS NULL THEN CAST($5 AS BIGINT) END";
         let values = vec![error.to_value(), due.to_value(), now.to_value()];
-        self.note(entry, set, values, entry.found_out()).await.map(drop)
+        self.update(entry, set, values, entry.found_out()).await.map(drop)
     }
 
-    /// Writes into a leased entry, if the lease still holds. `set` names the `values` from `$3` on.
-    async fn note<L: Leased>(
+    /// Updates a leased entry if the lease still holds. In `set`, the `values` start at `$3`.
+    /// Returns whether the entry was updated.
+    async fn update<L: Leased>(
         &mut self,
         entry: &L,
         set: &str,
@@ -98,10 +101,10 @@ impl Tx {
         }
         let text =
             format!("UPDATE {table} SET {set} WHERE {id} = $1 AND fence = $2 AND {done} IS NULL");
-        Ok(self.execute(Statement::made(text, all)).await? > 0)
+        Ok(self.execute(Statement::composed(text, all)).await? > 0)
     }
 
-    /// Returns how many entries wait, and how many were given up.
+    /// Returns how many entries are waiting and how many were given up.
     pub async fn backlog<L: Leased>(&mut self) -> Result<Backlog> {
         let Queue { table, done, .. } = L::QUEUE;
         let text = format!(
@@ -109,10 +112,11 @@ impl Tx {
                      WHERE {done} IS NULL AND given_up_at IS NULL) AS waiting,
                     (SELECT COUNT(*) FROM {table} WHERE given_up_at IS NOT NULL) AS given_up"
         );
-        self.fetch_one(Statement::made(text, Vec::new())).await
+        self.fetch_one(Statement::composed(text, Vec::new())).await
     }
 
-    /// Deletes a few entries that were done long ago. Those that were given up stay for the operator.
+    /// Deletes a few entries that were done long ago. Entries that were given up are kept for the
+    /// operator.
     pub async fn sweep<L: Leased>(&mut self, now: Timestamp) -> Result<()> {
         let Queue { table, id, done, kept_seconds, .. } = L::QUEUE;
         let Some(kept) = kept_seconds else { return Ok(()) };
@@ -121,6 +125,6 @@ impl Tx {
                  SELECT {id} FROM {table} WHERE {done} <= $1 ORDER BY {done} LIMIT $2)"
         );
         let values = vec![now.plus(-kept).to_value(), SWEPT_AT_ONCE.to_value()];
-        self.execute(Statement::made(text, values)).await.map(drop)
+        self.execute(Statement::composed(text, values)).await.map(drop)
     }
 }

@@ -1,4 +1,4 @@
-//! Sessions: who is logged in, and until when. Only the hash of a session's token is kept.
+//! The table of login sessions. It has the hash of a session token, never the token.
 
 use super::statement::{Insert, sql};
 use super::{Store, Tx};
@@ -9,12 +9,12 @@ use crate::domain::session::Session;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 
-/// How many sessions that are over are forgotten when one is opened: more than one, so that their
-/// number falls, and few, so that nobody waits.
+/// The number of expired sessions that each login deletes: more than one, so that the backlog
+/// shrinks, and few, so that the login does not wait.
 const SWEPT_AT_ONCE: i64 = 10;
 
 row! {
-    /// A login session without its user, beside the columns of the user's customer.
+    /// A login session without its user, selected together with the user's customer.
     struct OpenSession {
         session_id: SessionId,
         client: Option<String>,
@@ -24,13 +24,13 @@ row! {
 }
 
 impl Store {
-    /// Returns the login session that a token opens at `now`, and its customer.
+    /// Returns the login session with this token hash, if it is valid at `now`, and its customer.
     pub async fn session_by_token(
         &self,
         token_hash: &str,
         now: Timestamp,
     ) -> Result<Option<(Session, Customer)>> {
-        let found = sql!(
+        let row = sql!(
             self,
             fetch_optional: Both<OpenSession, Customer>,
             "SELECT {columns} FROM (
@@ -42,7 +42,7 @@ impl Store {
             token_hash,
             now,
         )?;
-        Ok(found.map(|Both(open, customer)| {
+        Ok(row.map(|Both(open, customer)| {
             let OpenSession { session_id, client, opened_at, expires_at } = open;
             let user_id = customer.user_id.clone();
             (Session { session_id, user_id, client, created_at: opened_at, expires_at }, customer)
@@ -51,14 +51,14 @@ impl Store {
 }
 
 impl Tx {
-    /// Writes a new session; `token_hash` is all that is kept of its token.
+    /// Inserts a new login session. Only the hash of its session token is stored.
     pub async fn insert_session(&mut self, session: &Session, token_hash: &str) -> Result<()> {
         let insert = Insert::new("sessions", session).with("token_hash", token_hash);
         self.insert(insert).await?;
         Ok(())
     }
 
-    /// The sessions that a user has open, the newest first.
+    /// Returns the user's valid login sessions, newest first.
     pub async fn sessions_of(&mut self, user_id: &UserId, now: Timestamp) -> Result<Vec<Session>> {
         sql!(
             self,
@@ -70,7 +70,7 @@ impl Tx {
         )
     }
 
-    /// Ends one session of a user. Answers whether it was there.
+    /// Ends one login session of a user. Returns whether it existed.
     pub async fn delete_session(&mut self, user_id: &UserId, id: &SessionId) -> Result<bool> {
         let deleted = sql!(
             self,
@@ -82,9 +82,9 @@ impl Tx {
         Ok(deleted > 0)
     }
 
-    /// Forgets the oldest sessions of a user beyond `most` (those from the future first: a clock was
-    /// wrong), but for the one just opened, and a few of anybody's that are over, so
-    /// that those of people who never return do not pile up.
+    /// Deletes the user's oldest login sessions beyond `most`, except `opened`. Sessions from the
+    /// future, which a wrong clock created, go first. It also deletes a few expired sessions of any
+    /// user, so that those of users who never return do not pile up.
     pub async fn trim_sessions(
         &mut self,
         opened: &Session,

@@ -1,5 +1,5 @@
-//! Runs statements on either database. This is the only code that names both drivers. Its callers
-//! pass a text with values and get rows of the domain back, so nothing above is compiled twice.
+//! Runs statements on either database. Callers pass a text with values and get domain rows back, so
+//! that no caller is compiled once for each driver.
 
 use futures_util::future::BoxFuture;
 use sqlx::database::HasStatementCache;
@@ -15,12 +15,12 @@ use super::{Store, Tx};
 use crate::domain::column::{ColumnType, Expected, InvalidColumn, Parameter, Record, Row, Value};
 use crate::error::{Error, Result};
 
-/// Runs one statement on a [`Tx`], or on the [`Store`] without a transaction: a single statement is
-/// atomic anyway.
+/// Runs one statement on a [`Tx`], or on the [`Store`] without a transaction: one statement is
+/// atomic by itself.
 ///
-/// `sql!(tx, execute, "…", arguments)` returns the number of changed rows. `sql!(tx, fetch_all: Row,
-/// "…", arguments)`, `fetch_optional` and `fetch_one` return rows. `{columns}` in the text stands for
-/// the list of the row's columns.
+/// `sql!(tx, execute, "…", arguments)` returns the number of changed rows. `sql!(tx, fetch_all:
+/// Row, "…", arguments)`, `fetch_optional` and `fetch_one` return rows. `{columns}` in the text
+/// stands for the list of the row's columns.
 macro_rules! sql {
     ($on:expr, execute, $text:expr $(, $argument:expr)* $(,)?) => {
         $on.execute($crate::store::statement::Statement::new(
@@ -39,26 +39,26 @@ pub(super) use sql;
 pub(super) struct Statement {
     text: SqlStr,
     values: Vec<Value>,
-    /// Whether the driver keeps it prepared.
-    is_kept: bool,
+    /// Whether the driver caches the prepared statement.
+    is_cached: bool,
 }
 
 impl Statement {
     pub(super) fn new(text: &'static str, values: Vec<Value>) -> Self {
-        Self { text: text.into_sql_str(), values, is_kept: true }
+        Self { text: text.into_sql_str(), values, is_cached: true }
     }
 
-    /// Takes a text that was made of texts from the source only: never of input.
-    pub(super) fn made(text: String, values: Vec<Value>) -> Self {
-        Self { text: AssertSqlSafe(text).into_sql_str(), values, is_kept: true }
+    /// Takes a text that was composed at run time. It must consist of literals, never of input.
+    pub(super) fn composed(text: String, values: Vec<Value>) -> Self {
+        Self { text: AssertSqlSafe(text).into_sql_str(), values, is_cached: true }
     }
 
-    /// Replaces `{columns}` by the names of a row's columns. `SELECT *` would return columns that a
-    /// newer server has added meanwhile.
+    /// Replaces `{columns}` by the names of a row's columns. `SELECT *` would also return columns
+    /// that a newer server has added.
     fn returning(mut self, columns: &[Expected]) -> Self {
         if let Some((before, after)) = self.text.as_str().split_once("{columns}") {
             let names: Vec<_> = columns.iter().filter_map(|column| column.name).collect();
-            // Made of texts from the source only.
+            // Composed of literals only.
             let text = format!("{before}{}{after}", names.join(", "));
             self.text = AssertSqlSafe(text).into_sql_str();
         }
@@ -70,7 +70,7 @@ impl Statement {
         Option<i64>: Encode<'static, DB> + Type<DB>,
         Option<String>: Encode<'static, DB> + Type<DB>,
     {
-        let query = sqlx::query(self.text).persistent(self.is_kept);
+        let query = sqlx::query(self.text).persistent(self.is_cached);
         self.values.into_iter().fold(query, |query, value| match value {
             Value::Integer(number) => query.bind(number),
             Value::Text(text) => query.bind(text),
@@ -78,7 +78,7 @@ impl Statement {
     }
 }
 
-/// A statement that writes rows into a table.
+/// An `INSERT` statement.
 pub(super) struct Insert {
     table: &'static str,
     columns: Vec<&'static str>,
@@ -87,13 +87,13 @@ pub(super) struct Insert {
 }
 
 impl Insert {
-    /// Writes all columns of a record.
+    /// Inserts all columns of a record.
     pub(super) fn new<R: Record>(table: &'static str, record: &R) -> Self {
         let columns = R::columns().iter().filter_map(|column| column.name).collect();
         Self { table, columns, rows: vec![record.to_values()], conflict: String::new() }
     }
 
-    /// Writes several rows of these columns. A row whose `key` exists is left as it is.
+    /// Inserts several rows with these columns. A row whose `key` already exists is skipped.
     pub(super) fn missing(
         table: &'static str,
         key: &'static str,
@@ -125,27 +125,27 @@ impl Insert {
     fn statement(self) -> Statement {
         let Self { table, columns, rows, conflict } = self;
         let mut number = 0;
-        let mut place = || {
+        let mut placeholder = || {
             number += 1;
             format!("${number}")
         };
         let mut row = |values: &Vec<Value>| {
-            let places: Vec<_> = values.iter().map(|_| place()).collect();
-            format!("({})", places.join(", "))
+            let placeholders: Vec<_> = values.iter().map(|_| placeholder()).collect();
+            format!("({})", placeholders.join(", "))
         };
-        let places: Vec<_> = rows.iter().map(&mut row).collect();
-        let (columns, places) = (columns.join(", "), places.join(", "));
-        // Made of texts from the source only.
-        let text = format!("INSERT INTO {table} ({columns}) VALUES {places}{conflict}");
-        // The text of several rows depends on how many they are: not worth being kept.
-        let is_kept = rows.len() == 1;
+        let tuples: Vec<_> = rows.iter().map(&mut row).collect();
+        let (columns, tuples) = (columns.join(", "), tuples.join(", "));
+        // Composed of literals only.
+        let text = format!("INSERT INTO {table} ({columns}) VALUES {tuples}{conflict}");
+        // The text depends on the number of rows: only the one-row form is worth caching.
+        let is_cached = rows.len() == 1;
         let values = rows.into_iter().flatten().collect();
-        Statement { text: AssertSqlSafe(text).into_sql_str(), values, is_kept }
+        Statement { text: AssertSqlSafe(text).into_sql_str(), values, is_cached }
     }
 }
 
 impl Tx {
-    /// Returns how many rows a statement changed.
+    /// Runs a statement. Returns the number of rows that it changed.
     pub(super) fn execute(&mut self, statement: Statement) -> BoxFuture<'_, Result<u64>> {
         Box::pin(async move {
             Ok(match self {
@@ -159,7 +159,7 @@ impl Tx {
         })
     }
 
-    /// Returns how many rows were written.
+    /// Inserts rows. Returns the number of rows that were written.
     pub(super) async fn insert(&mut self, insert: Insert) -> Result<u64> {
         self.execute(insert.statement()).await
     }
@@ -195,7 +195,10 @@ impl Tx {
         first(self.fetch(statement, R::columns()).await?)
     }
 
-    /// Returns the first row, which there must be.
+    /// Returns the first row.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when there is none.
     pub(super) async fn fetch_one<R: Row>(&mut self, statement: Statement) -> Result<R> {
         let row = self.fetch_optional(statement).await?;
         row.ok_or_else(|| Error::Internal("a statement returned no row".to_owned()))
@@ -264,11 +267,11 @@ where
     usize: ColumnIndex<R>,
     &'static str: ColumnIndex<R>,
 {
-    let value = |(place, column): (usize, &Expected)| match (column.name, column.column_type) {
+    let value = |(index, column): (usize, &Expected)| match (column.name, column.column_type) {
         (Some(name), ColumnType::Integer) => row.try_get(name).map(Value::Integer),
         (Some(name), ColumnType::Text) => row.try_get(name).map(Value::Text),
-        (None, ColumnType::Integer) => row.try_get(place).map(Value::Integer),
-        (None, ColumnType::Text) => row.try_get(place).map(Value::Text),
+        (None, ColumnType::Integer) => row.try_get(index).map(Value::Integer),
+        (None, ColumnType::Text) => row.try_get(index).map(Value::Text),
     };
     let values: std::result::Result<_, sqlx::Error> =
         columns.iter().enumerate().map(value).collect();

@@ -1,4 +1,4 @@
-//! Subscriptions: the one that governs each customer's license, as Stripe said it last.
+//! The table of subscriptions: each customer's current subscription, as of the last sync.
 
 use super::Tx;
 use super::statement::{Insert, sql};
@@ -8,23 +8,23 @@ use crate::domain::time::Timestamp;
 use crate::error::Result;
 
 impl Tx {
-    /// The customers who paid and lack a license that works at `now`, in the order of their ids, `most`
-    /// at the most.
+    /// Returns the customers who paid but have no working license at `now`, ordered by id, at most
+    /// `most`.
     ///
-    /// Who paid: a subscription in good standing or past due, within its period and not at its end,
-    /// whose newest order that asked for something succeeded. So nobody is counted while a payment is on its way,
-    /// or after one that failed, was refunded or is disputed (of two of the same second, either); nor for what was
-    /// paid for an earlier subscription.
+    /// A customer has paid if the subscription is active, trialing or past due, its period has not
+    /// ended, and its newest order with an amount succeeded. Orders of earlier subscriptions do not
+    /// count. So a customer is not listed while a payment is pending, or after it failed, was
+    /// refunded or is disputed. Of two orders in the same second, one that succeeded counts.
     ///
-    /// What works: the current license, unless it was taken back, has ended with its grace, or is of
-    /// the trial. One that an operator granted will do: it stays only where it is worth more.
+    /// A license works if it is current, not revoked, within its term or grace, and not a trial. A
+    /// grant counts too: it stays current only where it is worth more.
     pub async fn paid_without_license(
         &mut self,
         now: Timestamp,
         most: i64,
     ) -> Result<Vec<PaidWithoutLicense>> {
-        // It reads every live subscription, and an entry of an index for each: there is nothing
-        // shorter that says who lacks something. Orders are read of those only.
+        // This reads every live subscription and one index entry for each: no index can list what
+        // is missing. Orders are read only for customers without a license.
         sql!(
             self,
             fetch_all: PaidWithoutLicense,
@@ -50,7 +50,7 @@ impl Tx {
         )
     }
 
-    /// The customer's subscription.
+    /// Returns the customer's subscription.
     pub async fn subscription(&mut self, id: &CustomerId) -> Result<Option<SubscriptionRow>> {
         sql!(
             self,
@@ -60,7 +60,7 @@ impl Tx {
         )
     }
 
-    /// Writes the customer's subscription, whichever it was before.
+    /// Inserts or replaces the customer's subscription.
     pub async fn put_subscription(&mut self, row: &SubscriptionRow) -> Result<()> {
         let insert = Insert::new("subscriptions", row).or_replace(&["customer_id"]);
         self.insert(insert).await?;

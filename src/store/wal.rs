@@ -1,5 +1,6 @@
-//! SQLite's write-ahead log: commits are appended to `FILE-wal`, and a checkpoint writes them into the
-//! file itself (<https://sqlite.org/wal.html>). A copy of the file alone has what was checkpointed.
+//! SQLite's write-ahead log. Commits are appended to `FILE-wal`, and a checkpoint writes them into
+//! the file itself (<https://sqlite.org/wal.html>). A copy of the file alone has only what was
+//! checkpointed. [`crate::worker`] decides when to checkpoint.
 
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -7,13 +8,13 @@ use std::time::SystemTime;
 use super::Store;
 use crate::error::Result;
 
-/// How long a checkpoint waits for readers and writers of other processes: it holds up our own writers.
+/// How long a checkpoint waits for other processes. It is short because our own writers wait too.
 const CHECKPOINT_WAIT: &str = "PRAGMA busy_timeout = 100";
 
-/// What the connection waits otherwise, as [`super::LONGEST_WAIT`].
+/// The connection's usual wait, as [`super::LONGEST_WAIT`].
 const USUAL_WAIT: &str = "PRAGMA busy_timeout = 5000";
 
-/// A state of the write-ahead log; equal states mean that nobody wrote in between.
+/// The state of the write-ahead log. Two equal states mean that nothing was written in between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogState {
     bytes: u64,
@@ -21,25 +22,25 @@ pub struct LogState {
 }
 
 impl Store {
-    /// Whether the database is a file with a write-ahead log.
+    /// Returns whether the database is a file with a write-ahead log.
     #[must_use]
     pub fn has_log(&self) -> bool {
         matches!(self, Self::Sqlite { file: Some(_), .. })
     }
 
-    /// The state of the write-ahead log, whoever wrote it; `None` when it is empty.
+    /// Returns the state of the write-ahead log, of all processes; `None` when it is empty.
     #[must_use]
     pub fn log_state(&self) -> Option<LogState> {
         let Self::Sqlite { file: Some(file), .. } = self else { return None };
         let mut path = file.path.clone().into_os_string();
         path.push("-wal");
-        let found = std::fs::metadata(PathBuf::from(path)).ok()?;
-        let state = LogState { bytes: found.len(), written_at: found.modified().ok()? };
+        let file = std::fs::metadata(PathBuf::from(path)).ok()?;
+        let state = LogState { bytes: file.len(), written_at: file.modified().ok()? };
         Some(state).filter(|state| state.bytes > 0)
     }
 
-    /// Writes the write-ahead log into the file, and empties it. Returns whether it did: not while
-    /// somebody reads an older state, or writes.
+    /// Writes the write-ahead log into the file and empties it. Returns false if a writer, or a
+    /// reader of an older state, prevented that.
     ///
     /// # Errors
     /// As [`Store::write`].

@@ -1,4 +1,5 @@
-//! The calls that connect an account: its prices, its webhook endpoint, and what its key may do.
+//! The calls that connect an account: prices, webhook endpoint, and the permissions of the key.
+//! What is missing or differs is decided in [`crate::flows::setup`].
 
 use secrecy::SecretString;
 
@@ -8,8 +9,8 @@ use crate::domain::ids::AttemptId;
 use crate::domain::webhook::EVENT_TYPES;
 use crate::fail_point::FailPoint;
 
-/// What a sale reads.
-const READ: [&str; 8] = [
+/// The resources that the key must be able to read.
+const RESOURCES: [&str; 8] = [
     "customers",
     "subscriptions",
     "invoices",
@@ -20,52 +21,52 @@ const READ: [&str; 8] = [
     "events",
 ];
 
-/// A price, as it is at Stripe.
+/// A price at Stripe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StripePrice {
-    /// Whether it can still be sold.
+    /// Whether it can be sold: archived prices cannot.
     pub active: bool,
-    /// In the currency's smallest unit; none if it depends on the quantity.
+    /// The amount in the currency's smallest unit; `None` if it depends on the quantity.
     pub amount: Option<i64>,
     /// ISO 4217, lower case.
     pub currency: String,
-    /// `month`, `year`…; none if it is charged once, or every few of them.
+    /// `month`, `year`…; `None` if it is charged once or every few months or years.
     pub interval: Option<String>,
 }
 
 /// A webhook endpoint.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
-    /// Its id.
+    /// The id.
     pub id: String,
-    /// Its secret; Stripe shows it only when the endpoint is made.
+    /// The secret. Stripe sends it only when it creates the endpoint.
     pub secret: Option<SecretString>,
 }
 
 impl Stripe {
-    /// A price; none if the account has none with this id.
+    /// Returns the price with this id, or `None` if the account has none.
     pub async fn price(&self, id: &str) -> Answer<Option<StripePrice>> {
-        let found: Option<WirePrice> = self.known(&format!("/prices/{id}"), Vec::new()).await?;
-        let Some(found) = found else { return Ok(None) };
-        let every = found.recurring.filter(|every| every.interval_count.unwrap_or(1) == 1);
+        let price: Option<WirePrice> = self.known(&format!("/prices/{id}"), Vec::new()).await?;
+        let Some(price) = price else { return Ok(None) };
+        let recurring = price.recurring.filter(|each| each.interval_count.unwrap_or(1) == 1);
         Ok(Some(StripePrice {
-            active: found.active.unwrap_or(true),
-            amount: found.unit_amount,
-            currency: found.currency.unwrap_or_default(),
-            interval: every.and_then(|every| every.interval),
+            active: price.active.unwrap_or(true),
+            amount: price.unit_amount,
+            currency: price.currency.unwrap_or_default(),
+            interval: recurring.and_then(|recurring| recurring.interval),
         }))
     }
 
-    /// The webhook endpoint with this address, if there is one.
+    /// Returns the webhook endpoint with this URL, if there is one.
     pub async fn find_endpoint(&self, url: &str) -> Answer<Option<Endpoint>> {
-        let found = self
-            .all("/webhook_endpoints", Vec::new(), |found: &WireEndpoint| found.id.as_str())
+        let endpoints = self
+            .all("/webhook_endpoints", Vec::new(), |listed: &WireEndpoint| listed.id.as_str())
             .await?;
-        let there = found.into_iter().find(|endpoint| endpoint.url == url);
-        Ok(there.map(|endpoint| Endpoint { id: endpoint.id, secret: None }))
+        let endpoint = endpoints.into_iter().find(|endpoint| endpoint.url == url);
+        Ok(endpoint.map(|endpoint| Endpoint { id: endpoint.id, secret: None }))
     }
 
-    /// Makes a webhook endpoint for exactly the events that we need.
+    /// Creates a webhook endpoint for exactly the events that we need.
     pub async fn create_endpoint(
         &self,
         attempt: &AttemptId,
@@ -74,26 +75,28 @@ impl Stripe {
     ) -> Answer<Endpoint> {
         let mut form = endpoint_form(url);
         form.push(field("api_version", API_VERSION));
-        let made: WireEndpoint = self.post("/webhook_endpoints", form, Some(attempt), at).await?;
-        Ok(Endpoint { id: made.id, secret: made.secret.map(SecretString::from) })
+        let created: WireEndpoint =
+            self.post("/webhook_endpoints", form, Some(attempt), at).await?;
+        Ok(Endpoint { id: created.id, secret: created.secret.map(SecretString::from) })
     }
 
     /// Subscribes a webhook endpoint to exactly the events that we need.
     pub async fn update_endpoint(&self, id: &str, url: &str, at: FailPoint<'_>) -> Answer<()> {
         let path = format!("/webhook_endpoints/{id}");
         let mut form = endpoint_form(url);
-        // Stripe switches one off that failed for days.
+        // Stripe disables an endpoint that has failed for days.
         form.push(field("disabled", "false"));
         self.post::<WireEndpoint>(&path, form, None, at).await.map(drop)
     }
 
-    /// What the key may not read that a sale needs; a restricted key may lack something.
+    /// Returns the needed resources that the key cannot read. A restricted key may lack
+    /// permissions.
     pub async fn unreadable(&self) -> Answer<Vec<&'static str>> {
         let mut unreadable = Vec::new();
-        for what in READ {
+        for resource in RESOURCES {
             let one = vec![field("limit", "1")];
-            match self.get::<List<Identified>>(&format!("/{what}"), one).await {
-                Err(StripeFailure::Refused { status: 401 | 403, .. }) => unreadable.push(what),
+            match self.get::<List<Identified>>(&format!("/{resource}"), one).await {
+                Err(StripeFailure::Refused { status: 401 | 403, .. }) => unreadable.push(resource),
                 done => drop(done?),
             }
         }

@@ -1,5 +1,5 @@
-//! What stands in for Stripe in a simulation: calls go to a function, and never to a network. The double
-//! that a developer runs is a server, and reached as Stripe is.
+//! The double of Stripe in a simulation: calls go to a function instead of the network. It is not
+//! the sandbox, which is a server that is called like Stripe.
 
 use futures_util::future::BoxFuture;
 use serde::de::DeserializeOwned;
@@ -10,17 +10,17 @@ use url::form_urlencoded;
 use super::{Answer, StripeFailure, refused, unreadable};
 use crate::domain::ids::AttemptId;
 
-/// Gets a call, and answers with a status and a body; with nothing, where no answer came.
+/// Receives a call and returns the status and the body of the response, or `None` for no response.
 pub type Double = Box<dyn Fn(Call) -> BoxFuture<'static, Option<(u16, Value)>> + Send + Sync>;
 
-/// A call as a double gets it.
+/// A call to a double.
 #[derive(Clone, Debug)]
 pub struct Call {
     /// `GET`, `POST` or `DELETE`.
     pub method: &'static str,
-    /// The path, with `/v1` before it.
+    /// The path, beginning with `/v1`.
     pub path: String,
-    /// The form, or the query of a `GET`, encoded.
+    /// The encoded form, or the query of a `GET`.
     pub form: String,
     /// The idempotency key.
     pub idempotency_key: Option<String>,
@@ -44,7 +44,7 @@ impl Call {
     }
 }
 
-/// Calls a double, which is as patient as it likes.
+/// Calls a double, without a timeout.
 pub(super) async fn call<T: DeserializeOwned>(double: &Double, call: Call) -> Answer<T> {
     let path = call.path.clone();
     match double(call).await {
@@ -53,10 +53,10 @@ pub(super) async fn call<T: DeserializeOwned>(double: &Double, call: Call) -> An
         }
         Some((_, Value::String(page))) => Err(StripeFailure::Unreadable(page)),
         Some((status, body)) => {
-            let said = |name: &str| body["error"][name].as_str();
-            let code = said("code").or(said("type")).unwrap_or("api_error");
-            Err(refused(status, code, said("param")))
+            let error = |name: &str| body["error"][name].as_str();
+            let code = error("code").or(error("type")).unwrap_or("api_error");
+            Err(refused(status, code, error("param")))
         }
-        None => Err(StripeFailure::Unreachable("no answer came".into())),
+        None => Err(StripeFailure::Unreachable("no response".into())),
     }
 }

@@ -53,7 +53,7 @@ async fn there_is_no_admin_key_until_somebody_makes_one_security_26() {
     let app = TestApp::start().await;
     assert_eq!(app.count("admin_keys").await, 0);
     let none = admin_key(&app, &["list"]);
-    assert!(none.out.starts_with("There is no admin key."), "{none:?}");
+    assert!(none.out.starts_with("There are no admin keys."), "{none:?}");
     must_be_refused(&app.client, "nothing").await;
 }
 
@@ -78,7 +78,7 @@ async fn a_key_is_shown_once_and_only_its_hash_is_kept_security_26() {
     );
     let shown = admin_key(&app, &["list"]).out;
     let made_at = listed["created_at"].as_str().unwrap();
-    assert!(shown.contains(&format!("made {made_at}, used ")), "{shown}");
+    assert!(shown.contains(&format!("created {made_at}, last used ")), "{shown}");
     let store = &app.app.store;
     let kept = "SELECT admin_key_id || name || scope || visible_prefix || key_hash FROM admin_keys
                 UNION ALL SELECT actor || action || detail FROM audit_log";

@@ -142,7 +142,7 @@ async fn issue_gives_a_customer_a_license_by_hand() {
         (
             &["--email", "ada@example.com", "--plan", "gold", "--forever"],
             1,
-            "there is no plan \"gold\"; there are: trial",
+            "there is no plan \"gold\"; the plans are: trial",
         ),
         (&["--email", "ada@example.com", "--plan", "professional"], 2, "--days"),
         (&["--plan", "professional", "--forever"], 2, "--email"),

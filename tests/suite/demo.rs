@@ -32,7 +32,7 @@ fn the_walk_proves_every_step_and_leaves_nothing() {
     let steps = [
         "signed up ada@example.com: trial license, Stripe was not called",
         "the trial license verifies offline with the published keys (plan trial, until 20",
-        "asked for `professional`: checkout opened; asked again: the same one",
+        "opened a checkout for `professional`; a second call returned the same one",
         "paid with 4242 4242 4242 4242: ",
         "the subscription is active, the order of 49.00 usd succeeded",
         "mail arrived (\"Your new license for acme-app\") with license.jwt attached, the same as",
@@ -49,7 +49,7 @@ fn the_walk_proves_every_step_and_leaves_nothing() {
         assert!(line.starts_with(&expected), "{expected}\nis not the line\n{line}");
     }
     let last = lines.next().unwrap_or_default();
-    assert!(last.starts_with("All 11 steps hold, in "), "{last}");
+    assert!(last.starts_with("All 11 steps passed in "), "{last}");
     assert_eq!(lines.next(), None);
     assert_eq!(done.err, "", "nothing is worth a warning");
     assert!(is_empty(directory.path()), "something was left");

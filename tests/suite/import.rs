@@ -54,7 +54,10 @@ async fn customers_are_imported_once_and_nobody_is_mailed() {
     let again =
         command(&app, &format!("{}eve@example.com,,,yes\r\n", FILE.replace("Ada", "Eva")), &[]);
     assert_eq!(again.code, 0, "{again:?}");
-    assert!(again.out.contains("line 2: ada@example.com has an account, skipped\n"), "{again:?}");
+    assert!(
+        again.out.contains("line 2: ada@example.com already has an account; skipped\n"),
+        "{again:?}"
+    );
     assert!(again.out.ends_with("1 customers imported, 2 skipped.\n"), "{again:?}");
     assert_eq!(texts(&app.app.store, rows).await[..2], expected);
     let json = command(&app, FILE, &["--json"]);
@@ -97,14 +100,14 @@ async fn a_file_with_problems_changes_nothing_and_every_problem_is_told() {
     assert_eq!(done.code, 1, "{done:?}");
     assert!(done.err.contains("error: line 3: `email`: this is not an email address"), "{done:?}");
     assert!(done.err.contains("error: line 4: `name`: it has a line break"), "{done:?}");
-    assert!(done.err.contains("nobody was imported"), "{done:?}");
+    assert!(done.err.contains("no customer was imported"), "{done:?}");
     let json = command(&app, csv, &["--json"]);
     let told: Value = serde_json::from_str(&json.out).unwrap();
     assert_eq!((json.code, told["problems"].as_array().unwrap().len()), (1, 3), "{json:?}");
     assert_eq!(app.count("users").await, 0);
 
     let wrong = command(&app, "e-mail;name\n", &[]);
-    assert!(wrong.err.contains("no column \"e-mail\"; is it \"email\"?"), "{wrong:?}");
+    assert!(wrong.err.contains("no column \"e-mail\"; did you mean \"email\"?"), "{wrong:?}");
     let directory = app.directory.path();
     std::fs::write(directory.join("latin.csv"), b"email,name\nada@example.com,J\xfcrgen\n")
         .unwrap();
@@ -116,7 +119,7 @@ async fn a_file_with_problems_changes_nothing_and_every_problem_is_told() {
         assert!(done.err.contains(file) && done.err.contains(says), "{done:?}");
     }
     let named = command(&app, "email,stripe_customer_id\nada@example.com,cus_1\n", &[]);
-    assert!(named.err.contains("line 2: a `stripe_customer_id` is looked up"), "{named:?}");
+    assert!(named.err.contains("line 2: a `stripe_customer_id` is checked"), "{named:?}");
     assert_eq!(app.count("users").await, 0);
 }
 
@@ -153,9 +156,9 @@ async fn who_is_named_at_stripe_is_looked_up_and_then_gets_what_they_pay_for() {
     );
     let problems = import(&shop, &csv).await.unwrap_err().to_string();
     for expected in [
-        &*format!("line 3: {theirs} is linked to {} already", linked.customer_id),
+        &*format!("line 3: {theirs} is already linked to {}", linked.customer_id),
         "line 4: Stripe has no customer cus_unknown",
-        &format!("line 5: {named} is {id} by its metadata"),
+        &format!("line 5: the metadata of {named} at Stripe names {id}"),
     ] {
         assert!(problems.contains(expected), "{expected}\nis not in\n{problems}");
     }

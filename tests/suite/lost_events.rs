@@ -258,13 +258,16 @@ async fn however_many_did_not_work_all_are_replayed_once_and_a_list_says_that_it
         done.out
     };
     let told = events(&["list"]).await;
-    assert!(told.contains("… and more: these are the first 1000."), "{}", told.len());
+    assert!(told.contains("These are the first 1000; there are more."), "{}", told.len());
     let json: Value = serde_json::from_str(&events(&["list", "--json"]).await).unwrap();
     assert_eq!((json["events"].as_array().unwrap().len(), &json["more"]), (1000, &json!(true)));
 
     let one: Value = serde_json::from_str(&events(&["replay", "evt_7", "--json"]).await).unwrap();
     assert_eq!((&one["event_id"], &one["state"]), (&json!("evt_7"), &json!("waiting")));
-    assert_eq!(events(&["replay", "--all"]).await, format!("{} events are due again.\n", many - 1));
+    assert_eq!(
+        events(&["replay", "--all"]).await,
+        format!("{} events will be processed again by the server.\n", many - 1)
+    );
     let replayed = "SELECT COUNT(*) FROM audit_log WHERE action = 'event.replayed'";
     assert_eq!(number(store, replayed).await, many);
     assert_eq!(events(&["replay", "--all", "--json"]).await, "{\n  \"replayed\": 0\n}\n");

@@ -159,7 +159,7 @@ async fn security_41_a_permanent_refusal_is_given_up_at_once_and_a_temporary_one
         "{listed:?}"
     );
     assert!(!listed.out.contains("bob@"), "{listed:?}");
-    assert_eq!(email("--retry-failed").out, "1 mails are due again.\n");
+    assert_eq!(email("--retry-failed").out, "1 mails will be retried.\n");
     assert_eq!(email("--list-failed").out, "No mail was given up.\n");
     app.clock.advance_days(3650);
     assert_eq!(app.send_due().await, 1);
@@ -354,7 +354,7 @@ async fn mails_are_previewed_and_tested_on_the_command_line() {
     );
     assert!(email(&["--preview", "granted", "--html"]).out.starts_with("<!doctype html>"));
     let sent = email(&["--send-test", "ada@example.com"]);
-    assert_eq!(sent.out, "The mail to ada@example.com was accepted.\n");
+    assert_eq!(sent.out, "The mail server accepted the mail to ada@example.com.\n");
     assert_eq!(mails(&app).len(), 1);
     for wrong in [&["--preview", "birthday"][..], &["--send-test", "ada"], &[], &["--html"]] {
         assert_eq!(email(wrong).code, 2, "{wrong:?}");

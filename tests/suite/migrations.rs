@@ -76,7 +76,7 @@ async fn a_newer_or_changed_schema_is_refused_with_the_way_out() {
     let newer = format!("UPDATE _sqlx_migrations SET version = 9999 WHERE version = {NEWEST}");
     execute(&store, &newer).await.unwrap();
     let error = store.migrate_up().await.unwrap_err().to_string();
-    let named = format!("schema version 9999, this binary knows up to {NEWEST}");
+    let named = format!("schema version 9999, but this binary knows up to {NEWEST}");
     assert!(error.contains(&named), "{error}");
     assert!(error.contains("newer version"), "{error}");
     assert!(store.migration_status().await.is_err());
@@ -87,7 +87,7 @@ async fn a_newer_or_changed_schema_is_refused_with_the_way_out() {
     );
     execute(&store, &changed).await.unwrap();
     let error = store.migrate_up().await.unwrap_err().to_string();
-    let named = format!("migration {NEWEST} was applied in another form");
+    let named = format!("migration {NEWEST} in the database differs");
     assert!(error.contains(&named), "{error}");
 }
 
@@ -181,9 +181,9 @@ async fn the_command_line_migrates_and_guards_what_would_be_lost() {
             .args(arguments)
             .env("LICENTIA_DATABASE_URL", &database.url))
     };
-    let went_up = format!("The schema went up from version 0 to {NEWEST}.\n");
+    let went_up = format!("The schema was migrated from version 0 to {NEWEST}.\n");
     assert_eq!(migrate(&[]).out, went_up);
-    let current = format!("The schema is up to date, at version {NEWEST}.\n");
+    let current = format!("The schema is up to date at version {NEWEST}.\n");
     assert_eq!(migrate(&["up"]).out, current);
     let status = migrate(&["status"]);
     assert!(status.out.contains("1  applied  accounts"), "{}", status.out);
@@ -193,7 +193,7 @@ async fn the_command_line_migrates_and_guards_what_would_be_lost() {
         (&status["version"], &status["migrations"][2]["applied"]),
         (&NEWEST.into(), &true.into())
     );
-    let went_down = format!("The schema went down from version {NEWEST} to {}.\n", NEWEST - 1);
+    let went_down = format!("The schema was reverted from version {NEWEST} to {}.\n", NEWEST - 1);
     assert_eq!(migrate(&["down"]).out, went_down);
     assert_eq!(migrate(&["up"]).code, 0);
 
@@ -214,7 +214,7 @@ async fn the_command_line_migrates_and_guards_what_would_be_lost() {
     assert!(refused.err.contains("deletes data of 1 customers"), "{}", refused.err);
     store.close().await;
     assert_eq!(migrate(&["down", "--to", "0", "--yes"]).code, 0);
-    assert_eq!(migrate(&["down"]).out, "Nothing to take back: the schema is at version 0.\n");
+    assert_eq!(migrate(&["down"]).out, "Nothing to revert: the schema is at version 0.\n");
 }
 
 #[tokio::test]

@@ -64,7 +64,7 @@ fn what_becomes_of_refunds_and_disputes_is_the_vendors_choice() {
             "`policy.refunds`: there is no such setting; did you mean `refund`?",
         ),
         ("refund = \"cancel\"", "`policy.refund`: \"cancel\": use \"keep\" or \"revoke\""),
-        ("refund = true", "`policy.refund`: true does not fit; use a text in quotes"),
+        ("refund = true", "`policy.refund`: true is not valid; use a text in quotes"),
         (
             "dispute = \"revoke\"\ndispute_lost = \"keep\"",
             "`policy.dispute_lost`: what is taken back while a dispute is open would come back",
@@ -93,7 +93,7 @@ fn every_mistake_is_told_at_once() {
         .replace("features = [\"editor\"]", "features = [\"edit or\"]");
     let found = problems(&broken).join("\n");
     for expected in [
-        "plans.toml: `trial.days`: 0 does not fit; use a whole number from 1 to 365",
+        "plans.toml: `trial.days`: 0 is not valid; use a whole number from 1 to 365",
         "`plan[1].grace_dais`: there is no such setting; did you mean `grace_days`?",
         "`plan[1].limits`: `seats` is -5; use a whole number from 0 to",
         "`plan[1].prices[0].interval`: \"week\": use \"month\" or \"year\"",
@@ -111,8 +111,8 @@ fn what_stands_in_the_wrong_table_is_told_where_it_belongs() {
         let name = misplaced.split(' ').next().unwrap();
         let found = problems(&GOOD.replace("days = 14", &format!("days = 14\n{misplaced}")));
         let expected = format!(
-            "plans.toml: `trial.{name}`: there is no such setting; `{name}` is known outside of this \
-             table: above all of them, or as one, [{name}]"
+            "plans.toml: `trial.{name}`: there is no such setting; `{name}` belongs to the top \
+             level: put it above all tables, or use [{name}] if it is a table"
         );
         assert_eq!(found, [expected]);
     }
@@ -151,7 +151,7 @@ fn a_plan_whose_license_nobody_could_read_is_refused() {
     let many: Vec<_> = (0..150).map(|n| format!("\"{n:0>60}\"")).collect();
     let text = GOOD.replace("[\"editor\"]", &format!("[{}]", many.join(", ")));
     let found = problems(&text).join("\n");
-    assert!(found.contains("the features and limits of \"trial\" make a license of"), "{found}");
+    assert!(found.contains("a license of the plan \"trial\" has"), "{found}");
 }
 
 #[test]

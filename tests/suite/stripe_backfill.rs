@@ -14,10 +14,10 @@ async fn the_command_tells_what_it_does_and_what_is_left() {
     let ada = vendor.buyer("ada@example.com").await;
     let looked = vendor.backfill(&["--dry-run"]).await;
     assert_eq!(looked.code, 1, "{looked:?}");
-    let line = format!("left: {ada} (ada@example.com), who pays for professional: no account");
+    let line = format!("not linked: {ada} (ada@example.com), pays for professional: no account");
     assert!(looked.out.contains(&line), "{looked:?}");
-    assert!(looked.out.contains("`licentia stripe backfill --create` makes one for everybody"));
-    assert!(looked.out.contains("1 customers at Stripe: 0 linked already, 0 would be worked on"));
+    assert!(looked.out.contains("`licentia stripe backfill --create` "), "{looked:?}");
+    assert!(looked.out.contains("1 Stripe customers: 0 already linked, 0 would be processed"));
 
     let looked = vendor.backfill(&["--create", "--dry-run", "--json"]).await;
     assert_eq!(looked.code, 1, "{looked:?}");
@@ -27,13 +27,13 @@ async fn the_command_tells_what_it_does_and_what_is_left() {
 
     let done = vendor.backfill(&["--create"]).await;
     assert_eq!(done.code, 0, "{done:?}");
-    assert!(done.out.contains("a new account; subscription: none -> active"), "{done:?}");
+    assert!(done.out.contains("account created; subscription: none -> active"), "{done:?}");
     assert!(done.out.contains(": none -> succeeded"), "the order is new: {done:?}");
     assert!(done.out.contains("license: professional until"), "{done:?}");
     let again = vendor.backfill(&["--create"]).await;
     assert_eq!(again.code, 0, "{again:?}");
     let nothing =
-        "1 customers at Stripe: 1 linked already, 0 worked on, 0 failed, 0 left to you.\n";
+        "1 Stripe customers: 1 already linked, 0 processed, 0 failed, 0 need your action.\n";
     assert_eq!(again.out, nothing);
     assert!(done.out.ends_with("The server mails the licenses that were issued.\n"), "{done:?}");
 

@@ -1,4 +1,4 @@
-//! The walk's first steps: a trial, and the wish to buy. Nothing is paid here.
+//! The walk's first steps: sign-up, trial license and checkout. The payment is in `purchase.rs`.
 
 use hyper::StatusCode;
 use licentia_verify::KeySet;
@@ -9,7 +9,7 @@ use super::proof::{Step, Unproven, done, equal};
 use super::stage::Stage;
 use super::walk::{PLAN, end_of, mail, refused, same_license, until_day, verifies};
 
-/// Signs up: a trial license comes at once and by mail, and nobody asked Stripe.
+/// Signs up: the response and a mail have the trial license, and Stripe is not called.
 pub async fn sign_up(stage: &Stage) -> Step<(Customer<'_>, String)> {
     let (ada, license) = Customer::sign_up(stage, ADA).await?;
     equal(
@@ -17,17 +17,17 @@ pub async fn sign_up(stage: &Stage) -> Step<(Customer<'_>, String)> {
         ("trial", Some(true)),
         (text(&license, "plan")?, license["trial"].as_bool()),
     )?;
-    // The mail is sent in the background: by now the worker has run as well.
+    // The mail is sent in the background: once it arrives, the worker has run as well.
     let trial = same_license(&mail(stage, 1, &ada).await?, &license)?;
     equal("the calls to Stripe", 0, stage.sandbox.api_calls())?;
     done((ada, trial), format!("signed up {ADA}: trial license, Stripe was not called"))
 }
 
-/// The trial license verifies with nothing but the published keys, until it ends.
+/// The trial license verifies offline with the published keys until its end.
 pub async fn trial_verifies(stage: &Stage, trial: &str) -> Step<KeySet> {
-    let answer = stage.client.get(&format!("{}/.well-known/jwks.json", stage.url), None).await?;
-    answer.must_be(StatusCode::OK)?;
-    let keys = KeySet::from_jwks(&answer.text, stage.app.plans.product.as_str());
+    let response = stage.client.get(&format!("{}/.well-known/jwks.json", stage.url), None).await?;
+    response.has_status(StatusCode::OK)?;
+    let keys = KeySet::from_jwks(&response.text, stage.app.plans.product.as_str());
     let keys = keys.map_err(|error| Unproven::new("a key set", error.to_string()))?;
     let keys = keys.issued_by(&stage.url);
     let license = verifies(stage, &keys, trial, "trial")?;
@@ -38,7 +38,7 @@ pub async fn trial_verifies(stage: &Stage, trial: &str) -> Step<KeySet> {
     done(keys, format!("{said} (plan trial, until {until})"))
 }
 
-/// Asks to buy, twice: one checkout is open.
+/// Opens a checkout twice: the second call returns the same one.
 pub async fn open_checkout(stage: &Stage, ada: &Customer<'_>) -> Step<String> {
     let first = ada.checkout(PLAN).await?;
     let second = ada.checkout(PLAN).await?;
@@ -48,5 +48,5 @@ pub async fn open_checkout(stage: &Stage, ada: &Customer<'_>) -> Step<String> {
     let pending =
         orders.iter().map(|order| text(order, "status")).collect::<Result<Vec<_>, _>>()?;
     equal("the orders", vec!["pending"], pending)?;
-    done(first, format!("asked for `{PLAN}`: checkout opened; asked again: the same one"))
+    done(first, format!("opened a checkout for `{PLAN}`; a second call returned the same one"))
 }

@@ -1,5 +1,5 @@
-//! A small HTTP client for the demo: it asks Licentia and the sandbox's pages on loopback, as an app
-//! or a browser would. It speaks no TLS and follows no redirect.
+//! A small HTTP client for the demo. It calls Licentia and the sandbox's pages on loopback, as an
+//! app or a browser would, without TLS and without following redirects.
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
@@ -13,10 +13,10 @@ use url::form_urlencoded;
 
 use super::proof::{Proven, Unproven, hold, in_time};
 
-/// The largest answer that is read, in bytes: a page of the sandbox has a few ten thousand.
-const MAX_ANSWER_BYTES: usize = 1024 * 1024;
+/// The largest response that is read, in bytes: a page of the sandbox has tens of thousands.
+const MAX_RESPONSE_BYTES: usize = 1024 * 1024;
 
-/// Asks over HTTP.
+/// An HTTP client.
 pub struct Client {
     http: legacy::Client<HttpConnector, Full<Bytes>>,
 }
@@ -27,15 +27,15 @@ impl Default for Client {
     }
 }
 
-/// What is sent along.
+/// A request body.
 pub enum Body<'a> {
     Nothing,
     Json(Value),
     Form(&'a [(&'a str, &'a str)]),
 }
 
-/// What came back.
-pub struct Answer {
+/// A response.
+pub struct Response {
     call: String,
     pub status: StatusCode,
     pub location: Option<String>,
@@ -43,11 +43,11 @@ pub struct Answer {
 }
 
 impl Client {
-    pub async fn get(&self, url: &str, bearer: Option<&str>) -> Proven<Answer> {
+    pub async fn get(&self, url: &str, bearer: Option<&str>) -> Proven<Response> {
         self.send(Method::GET, url, bearer, Body::Nothing).await
     }
 
-    pub async fn post(&self, url: &str, bearer: Option<&str>, body: Body<'_>) -> Proven<Answer> {
+    pub async fn post(&self, url: &str, bearer: Option<&str>, body: Body<'_>) -> Proven<Response> {
         self.send(Method::POST, url, bearer, body).await
     }
 
@@ -57,10 +57,10 @@ impl Client {
         url: &str,
         bearer: Option<&str>,
         body: Body<'_>,
-    ) -> Proven<Answer> {
+    ) -> Proven<Response> {
         let call = format!("{method} {url}");
         let lost = |problem: &dyn std::fmt::Display| {
-            Unproven::new(format!("an answer to {call}"), problem.to_string())
+            Unproven::new(format!("a response to {call}"), problem.to_string())
         };
         let mut request = Request::builder().method(method).uri(url);
         if let Some(token) = bearer {
@@ -79,13 +79,13 @@ impl Client {
             request = request.header(CONTENT_TYPE, content_type);
         }
         let request = request.body(Full::from(body)).map_err(|error| lost(&error))?;
-        let what = format!("an answer to {call}");
-        let answered = in_time(&what, self.http.request(request)).await?;
-        let (head, body) = answered.map_err(|error| lost(&error))?.into_parts();
-        let read = in_time(&what, Limited::new(body, MAX_ANSWER_BYTES).collect()).await?;
+        let expected = format!("a response to {call}");
+        let response = in_time(&expected, self.http.request(request)).await?;
+        let (head, body) = response.map_err(|error| lost(&error))?.into_parts();
+        let read = in_time(&expected, Limited::new(body, MAX_RESPONSE_BYTES).collect()).await?;
         let bytes = read.map_err(|error| lost(&error))?.to_bytes();
         let location = head.headers.get(LOCATION).and_then(|value| value.to_str().ok());
-        Ok(Answer {
+        Ok(Response {
             location: location.map(str::to_owned),
             status: head.status,
             text: String::from_utf8_lossy(&bytes).into_owned(),
@@ -94,17 +94,17 @@ impl Client {
     }
 }
 
-impl Answer {
-    /// The body, if the status is this one.
+impl Response {
+    /// Returns the body as JSON if the status is this one.
     pub fn json(&self, status: StatusCode) -> Proven<Value> {
-        self.must_be(status)?;
+        self.has_status(status)?;
         serde_json::from_str(&self.text)
             .map_err(|_| Unproven::new(format!("JSON from {}", self.call), self.text.clone()))
     }
 
-    /// Whether the status is this one.
-    pub fn must_be(&self, status: StatusCode) -> Proven<()> {
-        let expected = format!("{} to be answered {status}", self.call);
+    /// Fails unless the status is this one.
+    pub fn has_status(&self, status: StatusCode) -> Proven<()> {
+        let expected = format!("{} to return {status}", self.call);
         hold(self.status == status, expected, format_args!("{} {}", self.status, self.text))
     }
 }

@@ -1,18 +1,18 @@
-//! A customer, and the app that they use, as Licentia sees them: over HTTP, with a session token or a
-//! license. What the answers must say is up to the steps.
+//! A customer and their app, who call Licentia over HTTP with a session token or a license token.
+//! The steps check the responses.
 
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
-use super::client::{Answer, Body};
+use super::client::{Body, Response};
 use super::proof::{Proven, Unproven, hold};
 use super::stage::Stage;
 use crate::domain::time::Timestamp;
 
-/// Everybody's; it is no secret.
+/// The password of every demo customer. It is public.
 pub const PASSWORD: &str = "SecurePass123";
 
-/// Somebody who signed up.
+/// A customer who signed up.
 pub struct Customer<'a> {
     stage: &'a Stage,
     pub email: &'static str,
@@ -20,60 +20,60 @@ pub struct Customer<'a> {
 }
 
 impl<'a> Customer<'a> {
-    /// Signs up. Gives the customer, and the license that came with it.
+    /// Signs up. Returns the customer and the trial license.
     pub async fn sign_up(stage: &'a Stage, email: &'static str) -> Proven<(Self, Value)> {
         let url = format!("{}/api/customers/signup", stage.url);
         let account = json!({ "email": email, "password": PASSWORD });
-        let answer = stage.client.post(&url, None, Body::Json(account)).await?;
-        let mut made = answer.json(StatusCode::CREATED)?;
+        let response = stage.client.post(&url, None, Body::Json(account)).await?;
+        let mut made = response.json(StatusCode::CREATED)?;
         let session = text(&made, "access_token")?.to_owned();
         Ok((Self { stage, email, session }, made["license"].take()))
     }
 
-    /// Opens a new session: those of before end after a month.
+    /// Opens a new login session: earlier ones end after a month.
     pub async fn log_in(&mut self) -> Proven<()> {
         let url = format!("{}/api/customers/login", self.stage.url);
         let account = json!({ "email": self.email, "password": PASSWORD });
-        let answer = self.stage.client.post(&url, None, Body::Json(account)).await?;
-        text(&answer.json(StatusCode::OK)?, "access_token")?.clone_into(&mut self.session);
+        let response = self.stage.client.post(&url, None, Body::Json(account)).await?;
+        text(&response.json(StatusCode::OK)?, "access_token")?.clone_into(&mut self.session);
         Ok(())
     }
 
-    /// The current license.
+    /// Returns the current license.
     pub async fn license(&self) -> Proven<Value> {
         self.get("/api/licenses/current").await
     }
 
-    /// The subscription.
+    /// Returns the subscription.
     pub async fn subscription(&self) -> Proven<Value> {
         self.get("/api/subscriptions/current").await
     }
 
-    /// The orders, the newest first.
+    /// Returns the orders, newest first.
     pub async fn orders(&self) -> Proven<Vec<Value>> {
-        let mut answer = self.get("/api/orders").await?;
-        match answer["orders"].take() {
+        let mut response = self.get("/api/orders").await?;
+        match response["orders"].take() {
             Value::Array(orders) => Ok(orders),
             other => Err(Unproven::new("a list of orders", other.to_string())),
         }
     }
 
-    /// Asks to buy a plan. Gives the address of the checkout, which is Stripe's double's.
+    /// Opens a checkout for a plan. Returns its URL, a page of the Stripe double.
     pub async fn checkout(&self, plan: &str) -> Proven<String> {
-        let back = self.back();
-        let wanted = json!({ "plan": plan, "success_url": back, "cancel_url": back });
-        let answer = self.post("/api/subscriptions/checkout", Body::Json(wanted)).await?;
-        self.page("checkout", text(&answer.json(StatusCode::OK)?, "checkout_url")?)
+        let back = self.return_url();
+        let request = json!({ "plan": plan, "success_url": back, "cancel_url": back });
+        let response = self.post("/api/subscriptions/checkout", Body::Json(request)).await?;
+        self.page("checkout", text(&response.json(StatusCode::OK)?, "checkout_url")?)
     }
 
-    /// Asks for the portal. Gives its address, which is Stripe's double's.
+    /// Opens the portal. Returns its URL, a page of the Stripe double.
     pub async fn portal(&self) -> Proven<String> {
-        let answer = self.post("/api/subscriptions/portal", Body::Nothing).await?;
-        self.page("portal", text(&answer.json(StatusCode::OK)?, "portal_url")?)
+        let response = self.post("/api/subscriptions/portal", Body::Nothing).await?;
+        self.page("portal", text(&response.json(StatusCode::OK)?, "portal_url")?)
     }
 
-    /// Where checkouts come back to.
-    pub fn back(&self) -> String {
+    /// Returns the URL that checkouts return to.
+    pub fn return_url(&self) -> String {
         format!("{}/docs", self.stage.url)
     }
 
@@ -88,31 +88,31 @@ impl<'a> Customer<'a> {
         self.stage.client.get(&url, Some(&self.session)).await?.json(StatusCode::OK)
     }
 
-    async fn post(&self, path: &str, body: Body<'_>) -> Proven<Answer> {
+    async fn post(&self, path: &str, body: Body<'_>) -> Proven<Response> {
         let url = format!("{}{path}", self.stage.url);
         self.stage.client.post(&url, Some(&self.session), body).await
     }
 }
 
-/// An app asks for the newest license with the one that it holds; it knows no password.
-pub async fn refresh(stage: &Stage, token: &str) -> Proven<Answer> {
+/// Refreshes a license as an app does: with the license token alone, without a password.
+pub async fn refresh(stage: &Stage, token: &str) -> Proven<Response> {
     let url = format!("{}/api/licenses/refresh", stage.url);
     stage.client.post(&url, Some(token), Body::Nothing).await
 }
 
-/// What Licentia says online about a license.
-pub async fn verdict(stage: &Stage, token: &str) -> Proven<Value> {
+/// Returns the result of verifying a license online.
+pub async fn verify_online(stage: &Stage, token: &str) -> Proven<Value> {
     let url = format!("{}/api/licenses/verify", stage.url);
     let asked = Body::Json(json!({ "token": token }));
     stage.client.post(&url, None, asked).await?.json(StatusCode::OK)
 }
 
-/// A text within an answer.
+/// Returns a text field of a response.
 pub fn text<'v>(value: &'v Value, name: &str) -> Proven<&'v str> {
     value[name].as_str().ok_or_else(|| Unproven::new(format!("a text `{name}`"), value.to_string()))
 }
 
-/// A time within an answer.
+/// Returns a time field of a response.
 pub fn time(value: &Value, name: &str) -> Proven<Timestamp> {
     let parsed = chrono::DateTime::parse_from_rfc3339(text(value, name)?);
     let time = parsed.map(|time| Timestamp::from(time.to_utc()));

@@ -1,4 +1,5 @@
-//! The walk's last steps: what a month brings, a cancellation, and a refund.
+//! The walk's last steps: a renewal, a cancellation and a refund. The first payment is in
+//! `purchase.rs`.
 
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use licentia_verify::KeySet;
 use serde_json::Value;
 
 use super::client::Body;
-use super::customer::{Customer, refresh, text, time, verdict};
+use super::customer::{Customer, refresh, text, time, verify_online};
 use super::proof::{Proven, Step, Unproven, done, equal, hold, until};
 use super::purchase::pay;
 use super::stage::Stage;
@@ -17,22 +18,22 @@ use super::walk::{
 };
 use crate::domain::time::Timestamp;
 
-/// Who gets the money back.
+/// The customer who is refunded.
 const BOB: &str = "bob@example.com";
 
-/// What the page calls a month; no month is longer.
+/// A month as days in the form of the clock page; no month is longer.
 const MONTH: &str = "31";
 
-/// How close to the end of the period the license is tried, on both sides, in seconds: the clock runs
-/// on meanwhile.
-const CLOSE: i64 = 60;
+/// The license is tried this many seconds before and after the end of the period: the clock runs
+/// during the checks.
+const MARGIN: i64 = 60;
 
-/// A month passes: the subscription renews, is paid again, and the license goes on.
+/// A month passes: the subscription and the license are renewed.
 pub async fn renewed(stage: &Stage, ada: &mut Customer<'_>, keys: &KeySet, paid: &str) -> Step<()> {
     let before = end_of(&verifies(stage, keys, paid, PLAN)?)?;
     let clock = format!("{}/clock", stage.sandbox.url());
     let moved = stage.client.post(&clock, None, Body::Form(&[("days", MONTH)])).await?;
-    moved.must_be(StatusCode::SEE_OTHER)?;
+    moved.has_status(StatusCode::SEE_OTHER)?;
     hold(stage.now() >= before, format!("a time after {before}"), stage.now())?;
     ada.log_in().await?;
     webhooks_answered(stage).await?;
@@ -51,7 +52,7 @@ pub async fn renewed(stage: &Stage, ada: &mut Customer<'_>, keys: &KeySet, paid:
     )
 }
 
-/// Cancelled in the portal: the license works until the end of the period, and no longer.
+/// After a cancellation in the portal, the license works until the end of the period.
 pub async fn cancelled(stage: &Stage, ada: &mut Customer<'_>, keys: &KeySet) -> Step<()> {
     let portal = ada.portal().await?;
     cancel(stage, &portal).await?;
@@ -68,12 +69,12 @@ pub async fn cancelled(stage: &Stage, ada: &mut Customer<'_>, keys: &KeySet) -> 
     let token = same_license(&mail, &ada.license().await?)?;
     equal("the license's end", end, end_of(&verifies(stage, keys, &token, PLAN)?)?)?;
 
-    // To the last minute the app gets a license that works, though the token may have to be renewed.
-    move_clock(stage, end.plus(-CLOSE));
+    // Until the last minute the app can refresh its license token.
+    move_clock(stage, end.plus(-MARGIN));
     let last = refresh(stage, &token).await?.json(StatusCode::OK)?;
     let last = text(&last, "token")?;
     verifies(stage, keys, last, PLAN)?;
-    move_clock(stage, end.plus(CLOSE));
+    move_clock(stage, end.plus(MARGIN));
     webhooks_answered(stage).await?;
     ada.log_in().await?;
     until(async || {
@@ -86,13 +87,13 @@ pub async fn cancelled(stage: &Stage, ada: &mut Customer<'_>, keys: &KeySet) -> 
     done(
         (),
         format!(
-            "cancelled in the portal: cancel_at {end}, worked until then and no longer \
+            "cancelled in the portal: cancel_at {end}, the license worked until then \
              (license_expired offline, license_ended on refresh)"
         ),
     )
 }
 
-/// Somebody else buys and gets all of it back: the order says so, and the license is taken back.
+/// Another customer buys and is refunded in full: the order is refunded and the license revoked.
 pub async fn refunded(stage: &Stage, keys: &KeySet) -> Step<()> {
     let (bob, _) = Customer::sign_up(stage, BOB).await?;
     mail(stage, 5, &bob).await?;
@@ -107,18 +108,18 @@ pub async fn refunded(stage: &Stage, keys: &KeySet) -> Step<()> {
     let payment = stage.sandbox.payment_intent(session);
     let payment =
         payment.ok_or_else(|| Unproven::new("a payment", format!("none of {session}")))?;
-    let given_back = stage.sandbox.refund(&payment, None);
-    given_back.map_err(|error| Unproven::new("a refund", error.to_string()))?;
+    let refund = stage.sandbox.refund(&payment, None);
+    refund.map_err(|error| Unproven::new("a refund", error.to_string()))?;
     webhooks_answered(stage).await?;
     until(async || orders_are(&bob, &["refunded"]).await).await?;
-    let said = verdict(stage, &token).await?;
+    let online = verify_online(stage, &token).await?;
     equal(
-        "the verdict online",
+        "the license online",
         (Some(false), "revoked"),
-        (said["valid"].as_bool(), text(&said, "reason")?),
+        (online["valid"].as_bool(), text(&online, "reason")?),
     )?;
     ended(stage, &token, "license_revoked").await?;
-    // Nobody can take back what is offline: it works until the app asks again, or the token runs out.
+    // Offline, a revoked license works until the app refreshes it or the license token expires.
     verifies(stage, keys, &token, PLAN)?;
     let goodbye = mail(stage, 7, &bob).await?;
     equal("the license in the last mail", None, attached(&goodbye))?;
@@ -132,33 +133,32 @@ pub async fn refunded(stage: &Stage, keys: &KeySet) -> Step<()> {
     )
 }
 
-/// The orders stand so, the newest first.
+/// Fails unless the orders have these statuses, newest first.
 async fn orders_are(customer: &Customer<'_>, expected: &[&str]) -> Proven<()> {
     let orders = customer.orders().await?;
     let found = orders.iter().map(|order| text(order, "status")).collect::<Proven<Vec<_>>>()?;
     equal("the orders", expected, found.as_slice())
 }
 
-/// Refreshing gives no license any more, for this reason.
+/// Fails unless a refresh is refused with this code.
 async fn ended(stage: &Stage, token: &str, code: &str) -> Proven<()> {
     let problem: Value = refresh(stage, token).await?.json(StatusCode::FORBIDDEN)?;
     equal("why there is no license", code, text(&problem, "code")?)
 }
 
-/// Presses the button of the portal's page.
+/// Cancels the subscription on the portal's page.
 async fn cancel(stage: &Stage, portal: &str) -> Proven<()> {
     const FIELD: &str = "name=\"subscription\" value=\"";
     let page = stage.client.get(portal, None).await?;
-    page.must_be(StatusCode::OK)?;
-    let named = page.text.split(FIELD).nth(1).and_then(|rest| rest.split('"').next());
-    let named =
-        named.ok_or_else(|| Unproven::new("a subscription in the portal", page.text.clone()))?;
-    let form = [("subscription", named)];
-    let answer = stage.client.post(&format!("{portal}/cancel"), None, Body::Form(&form)).await?;
-    answer.must_be(StatusCode::SEE_OTHER)
+    page.has_status(StatusCode::OK)?;
+    let id = page.text.split(FIELD).nth(1).and_then(|rest| rest.split('"').next());
+    let id = id.ok_or_else(|| Unproven::new("a subscription in the portal", page.text.clone()))?;
+    let form = [("subscription", id)];
+    let response = stage.client.post(&format!("{portal}/cancel"), None, Body::Form(&form)).await?;
+    response.has_status(StatusCode::SEE_OTHER)
 }
 
-/// Moves everybody's clock ahead to this time.
+/// Moves the clock of the sandbox and of Licentia ahead to this time.
 fn move_clock(stage: &Stage, to: Timestamp) {
     let seconds = to.epoch_seconds() - stage.now().epoch_seconds();
     stage.sandbox.advance(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)));

@@ -1,18 +1,18 @@
-//! Proving: an expectation beside what was found, and waiting for it, with a deadline. What is
-//! expected is said by the steps.
+//! Checks that report what was expected and what was found, and wait for it with a deadline. The
+//! steps say what to expect.
 
 use std::fmt;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long anything may take that is waited for; all of it takes milliseconds.
+/// How long to wait for any condition; each usually holds within milliseconds.
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
-/// How often a condition is looked at that nobody announces.
+/// How often a condition is polled.
 const POLL: Duration = Duration::from_millis(10);
 
-/// Something that does not hold.
+/// A check that failed.
 #[derive(Debug)]
 pub struct Unproven {
     expected: String,
@@ -31,50 +31,50 @@ impl fmt::Display for Unproven {
     }
 }
 
-/// What a proof gives, or what does not hold.
+/// The result of a check.
 pub type Proven<T> = Result<T, Unproven>;
 
-/// A step that holds: what it proved, for people, and what the next steps need.
+/// A step that passed: its summary for the terminal, and the output for the next steps.
 pub struct Done<T> {
-    pub said: String,
-    pub gained: T,
+    pub summary: String,
+    pub output: T,
 }
 
-/// A step.
+/// The result of a step.
 pub type Step<T> = Proven<Done<T>>;
 
-/// The end of a step.
-pub fn done<T>(gained: T, said: impl Into<String>) -> Step<T> {
-    Ok(Done { said: said.into(), gained })
+/// Returns the result of a step that passed.
+pub fn done<T>(output: T, summary: impl Into<String>) -> Step<T> {
+    Ok(Done { summary: summary.into(), output })
 }
 
-/// Holds if it is true.
+/// Passes if the condition is true.
 pub fn hold(holds: bool, expected: impl Into<String>, found: impl fmt::Display) -> Proven<()> {
     if holds { Ok(()) } else { Err(Unproven::new(expected, found.to_string())) }
 }
 
-/// Holds if both are the same.
-pub fn equal<T: PartialEq + fmt::Debug>(what: &str, expected: T, found: T) -> Proven<()> {
-    let shown = (format!("{what} to be {expected:?}"), format!("{found:?}"));
-    hold(expected == found, shown.0, shown.1)
+/// Passes if both values are equal. `name` is the name of the value.
+pub fn equal<T: PartialEq + fmt::Debug>(name: &str, expected: T, found: T) -> Proven<()> {
+    let is_equal = expected == found;
+    hold(is_equal, format!("{name} to be {expected:?}"), format!("{found:?}"))
 }
 
-/// Waits for something that somebody announces.
-pub async fn in_time<T>(what: &str, work: impl Future<Output = T>) -> Proven<T> {
+/// Waits for a future until the deadline.
+pub async fn in_time<T>(expected: &str, work: impl Future<Output = T>) -> Proven<T> {
     let late = |_| {
         let found = format!("nothing of that within {} seconds", DEADLINE.as_secs());
-        Unproven::new(what, found)
+        Unproven::new(expected, found)
     };
     tokio::time::timeout(DEADLINE, work).await.map_err(late)
 }
 
-/// Looks until it holds; after the deadline, what did not hold is the answer.
-pub async fn until<T>(look: impl AsyncFn() -> Proven<T>) -> Proven<T> {
+/// Repeats a check until it passes. After the deadline, returns its last failure.
+pub async fn until<T>(check: impl AsyncFn() -> Proven<T>) -> Proven<T> {
     let deadline = Instant::now() + DEADLINE;
     loop {
-        match look().await {
+        match check().await {
             Err(_) if Instant::now() < deadline => tokio::time::sleep(POLL).await,
-            looked => return looked,
+            result => return result,
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What a demo runs: Licentia itself, the double of Stripe and the mail inbox, in one process, living
-//! by one clock, on state that is thrown away. What is done with it is up to the callers.
+//! The servers of the demo: Licentia, the Stripe double and the mail inbox, in one process, with
+//! one clock and temporary state. Nothing is bought here: the callers do that.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -16,24 +16,24 @@ use super::client::Client;
 use crate::app::App;
 use crate::cli::serve;
 use crate::clock::Clock;
-use crate::config::{Config, CreateCustomer, EmailConfig, Mode, Origin, StripeConfig};
+use crate::config::{Config, CreateCustomer, EmailConfig, Origin, StripeConfig, StripeMode};
+use crate::domain::contact::Sender;
 use crate::domain::plan::{Catalog, Interval};
 use crate::domain::time::Timestamp;
 use crate::domain::webhook::EVENT_TYPES;
 use crate::error::{Error, Result};
-use crate::mailer::Sender;
 use crate::plans;
 use crate::random::Random;
 
-/// Everything that a demo runs.
+/// The running servers of a demo.
 pub struct Stage {
-    /// Where Licentia is, without a slash at the end.
+    /// Licentia's URL, without a slash at the end.
     pub url: String,
-    /// Licentia itself, to look up what it sells; everything else is asked over HTTP.
+    /// Licentia itself, for its plans; everything else goes over HTTP.
     pub app: App,
-    /// Stripe's double, and the mail inbox.
+    /// The Stripe double and the mail inbox.
     pub sandbox: Sandbox,
-    /// Asks both over HTTP.
+    /// The HTTP client for both.
     pub client: Client,
     stop: oneshot::Sender<()>,
     served: JoinHandle<Result<()>>,
@@ -50,16 +50,16 @@ impl Clock for SandboxClock {
 }
 
 impl Stage {
-    /// Starts everything: Licentia on `listen`, the sandbox on the next port; port 0 takes free ones.
+    /// Starts Licentia on `listen` and the sandbox on the next port. Port 0 selects free ports.
     ///
     /// # Errors
-    /// [`Error::Setup`] when a port is in use, or there is no room for the state.
+    /// [`Error::Setup`] when a port is in use, or the temporary directory cannot be created.
     pub async fn set_up(listen: SocketAddr) -> Result<Self> {
         let listener = TcpListener::bind(listen).await;
         let listener = listener.map_err(|error| cannot_listen(listen, &error))?;
         let address = listener.local_addr().unwrap_or(listen);
         let sandbox = start_sandbox(listen).await?;
-        // The built-in plans, whatever is configured: these prices exist in the sandbox.
+        // Always the built-in plans: their prices exist in the sandbox.
         stock(&sandbox, &plans::load(None)?);
         let url = format!("http://{address}");
         let webhooks = format!("{url}/api/webhooks/stripe");
@@ -68,8 +68,8 @@ impl Stage {
         let directory = tempfile::Builder::new().prefix("licentia-demo-").tempdir();
         let directory = directory.map_err(|error| {
             Error::setup(format!(
-                "there is no room for the demo's state in {}: {error}; set TMPDIR to a directory \
-                 that can be written to",
+                "cannot create a temporary directory in {}: {error}; set TMPDIR to a writable \
+                 directory",
                 std::env::temp_dir().display()
             ))
         })?;
@@ -87,7 +87,7 @@ impl Stage {
         Ok(Self { url, app, sandbox, client: Client::default(), stop, served, directory })
     }
 
-    /// The time, as everybody on the stage has it.
+    /// Returns the time of the sandbox's clock.
     pub fn now(&self) -> Timestamp {
         self.app.now()
     }
@@ -95,9 +95,9 @@ impl Stage {
     /// Stops everything and removes its state.
     ///
     /// # Errors
-    /// When the server had failed, or the state cannot be removed.
+    /// When the server failed, or the state cannot be removed.
     pub async fn end(self) -> Result<()> {
-        // The receiver is gone only when the server is.
+        // Sending fails only if the server has already stopped.
         let _ = self.stop.send(());
         let served = self.served.await;
         self.sandbox.stop().await;
@@ -105,7 +105,7 @@ impl Stage {
         let removed = self.directory.close();
         served.map_err(|error| Error::Internal(format!("the server ended: {error}")))??;
         removed.map_err(|error| {
-            Error::setup(format!("{} is left and can be removed: {error}", path.display()))
+            Error::setup(format!("cannot remove {}: {error}; remove it yourself", path.display()))
         })
     }
 }
@@ -117,21 +117,21 @@ fn cannot_listen(address: SocketAddr, why: &std::io::Error) -> Error {
     ))
 }
 
-/// On the port after Licentia's, so that both are easy to remember.
+/// Starts the sandbox on the port after Licentia's, which is easy to remember.
 async fn start_sandbox(listen: SocketAddr) -> Result<Sandbox> {
     let port = if listen.port() == 0 { 0 } else { listen.port().checked_add(1).unwrap_or(0) };
     let address = |port| SocketAddr::new(listen.ip(), port);
-    // The inbox stays where it is by default, on IPv4: lettre takes no IPv6 address in a URL.
+    // The inbox keeps its default IPv4 address: lettre accepts no IPv6 address in a URL.
     let options = Options { listen: address(port), ..Options::default() };
     let started = Sandbox::start(options).await;
     started.map_err(|error| match error {
         StartError::Listen { address, source } => cannot_listen(address, &source),
-        // The caller refused such an address already.
+        // Unreachable: the caller refused such an address.
         error @ StartError::NotLoopback(_) => Error::setup(error.to_string()),
     })
 }
 
-/// Has Stripe's double sell what the plans say.
+/// Creates the prices of the plans in the Stripe double.
 fn stock(sandbox: &Sandbox, catalog: &Catalog) {
     for plan in &catalog.plans {
         for price in &plan.prices {
@@ -150,7 +150,7 @@ fn stock(sandbox: &Sandbox, catalog: &Catalog) {
     }
 }
 
-/// Nothing of what is configured: a demo must not touch it.
+/// Returns the demo's own configuration. It uses nothing of the operator's.
 fn config(
     address: SocketAddr,
     sandbox: &Sandbox,
@@ -183,12 +183,12 @@ fn config(
         },
         stripe: Some(StripeConfig {
             secret_key: sandbox.secret_key().into(),
-            mode: Mode::Test,
+            mode: StripeMode::Test,
             webhook_secrets: vec![webhook_secret.into()],
             api_url: Some(api_url),
             create_customer: CreateCustomer::default(),
         }),
-        // Swagger UI may have been opened by the machine's name.
+        // A browser may open Swagger UI as localhost too.
         return_origins: vec![
             origin(sandbox.url())?,
             origin(&format!("http://localhost:{}", address.port()))?,

@@ -1,5 +1,5 @@
-//! `licentia demo --walk`: the steps in their order, each printed with what it proved, and what they
-//! share. The steps themselves are in `begin.rs`, `purchase.rs` and `later.rs`.
+//! `licentia demo --walk`: runs and prints the steps in order, and has the checks that they share.
+//! The steps themselves are in `begin.rs`, `purchase.rs` and `later.rs`.
 
 use std::io::IsTerminal;
 
@@ -16,20 +16,20 @@ use crate::cli::print;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 
-/// What is bought.
+/// The plan that is bought.
 pub const PLAN: &str = "professional";
 
-/// What licenses are attached to mails as.
+/// The file name of a license that is attached to a mail.
 const ATTACHMENT: &str = "license.jwt";
 
 const GREEN: &str = "\x1b[32m";
 const RED: &str = "\x1b[31m";
 const PLAIN: &str = "\x1b[0m";
 
-/// Walks from the sign-up to the refund.
+/// Runs every step from sign-up to refund.
 ///
 /// # Errors
-/// When a step does not hold.
+/// When a step fails.
 pub async fn walk(stage: &Stage) -> Result<()> {
     let begun = Instant::now();
     let mut report = Report::default();
@@ -48,60 +48,59 @@ pub async fn walk(stage: &Stage) -> Result<()> {
     report.step("cancel", later::cancelled(stage, &mut ada, &keys).await)?;
     report.step("refund", later::refunded(stage, &keys).await)?;
     let seconds = begun.elapsed().as_secs_f64();
-    print(format_args!("All {} steps hold, in {seconds:.1} seconds.\n", report.steps))?;
+    print(format_args!("All {} steps passed in {seconds:.1} seconds.\n", report.steps))?;
     Ok(())
 }
 
-/// Prints each step as it is done.
+/// Counts the steps and prints each one.
 #[derive(Default)]
 struct Report {
     steps: usize,
 }
 
 impl Report {
-    /// A step was done. Gives what the next ones need.
+    /// Prints the result of a step. Returns its output for the next steps.
     fn step<T>(&mut self, name: &str, step: Step<T>) -> Result<T> {
         self.steps += 1;
         let number = self.steps;
         match step {
             Ok(done) => {
-                print(format_args!("{number:>2} {} {}\n", mark("✓", GREEN), done.said))?;
-                Ok(done.gained)
+                print(format_args!("{number:>2} {} {}\n", mark("✓", GREEN), done.summary))?;
+                Ok(done.output)
             }
             Err(unproven) => {
                 print(format_args!("{number:>2} {} {name}: {unproven}\n", mark("✗", RED)))?;
                 Err(Error::setup(format!(
-                    "step {number} ({name}) does not hold: {unproven}; LICENTIA_LOG=debug shows more"
+                    "step {number} ({name}) failed: {unproven}; LICENTIA_LOG=debug shows more"
                 )))
             }
         }
     }
 }
 
-/// In colour on a terminal only.
-fn mark(mark: &str, colour: &str) -> String {
-    // https://no-color.org
-    let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let coloured = wanted && std::io::stdout().is_terminal();
-    if coloured { format!("{colour}{mark}{PLAIN}") } else { mark.to_owned() }
+/// Returns the mark in color on a terminal, unless `NO_COLOR` is set (<https://no-color.org>).
+fn mark(mark: &str, color: &str) -> String {
+    let is_allowed = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let is_colored = is_allowed && std::io::stdout().is_terminal();
+    if is_colored { format!("{color}{mark}{PLAIN}") } else { mark.to_owned() }
 }
 
-/// Waits until every webhook is answered, with 200 each. Gives how many there were so far.
+/// Waits until every webhook is answered with 200. Returns the number of deliveries so far.
 pub async fn webhooks_answered(stage: &Stage) -> Proven<usize> {
     in_time("every webhook to be answered", stage.sandbox.settled()).await?;
     let deliveries = stage.sandbox.deliveries();
     for delivery in &deliveries {
-        let fine = delivery.state == DeliveryState::Delivered && delivery.last == "HTTP 200";
+        let is_ok = delivery.state == DeliveryState::Delivered && delivery.last == "HTTP 200";
         let found = format!("{:?}, {}", delivery.state, delivery.last);
-        hold(fine, format!("the webhook {} to be answered 200", delivery.event), found)?;
+        hold(is_ok, format!("the webhook {} to be answered with 200", delivery.event), found)?;
     }
     Ok(deliveries.len())
 }
 
-/// Waits until so many mails have arrived, and no more. Gives the last one, which is for `to`.
+/// Waits until exactly `count` mails have arrived. Returns the last one, which must be for `to`.
 pub async fn mail(stage: &Stage, count: usize, to: &Customer<'_>) -> Proven<Mail> {
     let arrived = in_time("mails", stage.sandbox.mails_arrived(count)).await;
-    // Too few, and what there is will be told, or too many.
+    // After a timeout, the check below reports how many there are.
     let mut mails = arrived.unwrap_or_else(|_| stage.sandbox.mails());
     equal("the number of mails", count, mails.len())?;
     let mail = mails.pop().ok_or_else(|| Unproven::new("a mail", "none"))?;
@@ -109,13 +108,13 @@ pub async fn mail(stage: &Stage, count: usize, to: &Customer<'_>) -> Proven<Mail
     Ok(mail)
 }
 
-/// The license that is attached to a mail.
+/// Returns the license that is attached to a mail.
 pub fn attached(mail: &Mail) -> Option<String> {
     let file = mail.attachments.iter().find(|attachment| attachment.name == ATTACHMENT)?;
     Some(String::from_utf8_lossy(&file.bytes).trim().to_owned())
 }
 
-/// The mail has a license attached, and it is the one that the API answers. Gives its token.
+/// Checks that the attached license is the one from the API. Returns its license token.
 pub fn same_license(mail: &Mail, license: &Value) -> Proven<String> {
     let attached = attached(mail).ok_or_else(|| {
         let found = format!("none in {:?}", mail.subject());
@@ -125,8 +124,8 @@ pub fn same_license(mail: &Mail, license: &Value) -> Proven<String> {
     Ok(attached)
 }
 
-/// Judges a license as an app does: by the published keys, without asking anybody.
-pub fn offline(
+/// Verifies a license offline with the published keys, as an app does.
+pub fn verify_offline(
     keys: &KeySet,
     token: &str,
     at: Timestamp,
@@ -134,9 +133,9 @@ pub fn offline(
     licentia_verify::verify(token, keys, at.to_system_time())
 }
 
-/// The license is valid now, offline, and for this plan.
+/// Checks that the license is valid offline now, for this plan.
 pub fn verifies(stage: &Stage, keys: &KeySet, token: &str, plan: &str) -> Proven<License> {
-    let license = offline(keys, token, stage.now()).map_err(|rejection| {
+    let license = verify_offline(keys, token, stage.now()).map_err(|rejection| {
         let found = format!("{} ({rejection})", rejection.code());
         Unproven::new(format!("a {plan} license that verifies offline"), found)
     })?;
@@ -144,24 +143,25 @@ pub fn verifies(stage: &Stage, keys: &KeySet, token: &str, plan: &str) -> Proven
     Ok(license)
 }
 
-/// The license is refused at this time, offline, for this reason.
+/// Checks that the license is refused offline at this time, for this reason.
 pub fn refused(keys: &KeySet, token: &str, at: Timestamp, reason: &str) -> Proven<()> {
-    let found = offline(keys, token, at).map_or_else(|rejection| rejection.code(), |_| "valid");
+    let verified = verify_offline(keys, token, at);
+    let found = verified.map_or_else(|rejection| rejection.code(), |_| "valid");
     equal(&format!("the license at {at}"), reason, found)
 }
 
-/// The day that a license ends, for people.
+/// Returns the day on which a license ends, for display.
 pub fn until_day(license: &License) -> String {
     let end = license.claims().license_expires.map(Timestamp::saturating);
     end.map_or_else(|| "no end".to_owned(), day)
 }
 
-/// A day, for people.
+/// Returns the day of a time, for display.
 pub fn day(time: Timestamp) -> String {
     time.to_datetime().format("%Y-%m-%d").to_string()
 }
 
-/// When a license ends; it must have an end.
+/// Returns the end of a license, which must have one.
 pub fn end_of(license: &License) -> Proven<Timestamp> {
     let end = license.claims().license_expires.map(Timestamp::saturating);
     end.ok_or_else(|| Unproven::new("a license with an end", "one without"))

@@ -10,23 +10,23 @@ row! {
     /// A customer's subscription.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct SubscriptionRow {
-        /// Whose it is.
+        /// The customer.
         pub customer_id: CustomerId,
-        /// Stripe's id for it.
+        /// Stripe's id of the subscription.
         pub stripe_subscription_id: StripeSubscriptionId,
-        /// The plan's id; none if no plan has its price.
+        /// The plan's id; `None` if no plan has its price.
         pub plan: Option<String>,
-        /// Where it stands.
+        /// The status.
         pub status: Status,
         /// The end of the current period.
         pub current_period_end: Option<Timestamp>,
-        /// When it is to end, if that is set.
+        /// The time at which it is scheduled to end.
         pub cancel_at: Option<Timestamp>,
-        /// When Stripe's trial ends.
+        /// The end of Stripe's trial.
         pub trial_end: Option<Timestamp>,
-        /// When it began.
+        /// The time of creation.
         pub created_at: Timestamp,
-        /// When this record changed last.
+        /// The time of the last change of this row.
         pub updated_at: Timestamp,
     }
 }
