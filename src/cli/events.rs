@@ -74,7 +74,8 @@ impl Events {
                     return print_list(&troubled);
                 }
                 let Troubled { events, more, ignored } = troubled;
-                let as_json = |events: &[Explained]| events.iter().map(to_json).collect::<Vec<Value>>();
+                let as_json =
+                    |events: &[Explained]| events.iter().map(to_json).collect::<Vec<Value>>();
                 let (events, ignored) = (as_json(&events), as_json(&ignored));
                 print_json(&json!({ "events": events, "more": more, "ignored": ignored }))
             }
