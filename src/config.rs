@@ -405,11 +405,11 @@ mod tests {
         assert_eq!(mode("sk_test_1"), StripeMode::Test);
         assert_eq!(mode("rk_live_1"), StripeMode::Live);
         for (settings, expected) in [
-            (&[("SECRET_KEY", "pk_test_canary")][..], "use an API key of Stripe's"),
-            (&[("SECRET_KEY", "sk_test_")], "use an API key of Stripe's"),
+            (&[("SECRET_KEY", "pk_test_canary")][..], "use a Stripe API key"),
+            (&[("SECRET_KEY", "sk_test_")], "use a Stripe API key"),
             (
                 &[("SECRET_KEY", "sk_live_1"), ("MODE", "test")],
-                "`mode` is test, and this is a live",
+                "`mode` is test, but this is a live key",
             ),
             (&[("SECRET_KEY", "sk_test_1"), ("API_URL", "http://stripe.example")], "https:// URL"),
             (

@@ -23,7 +23,7 @@ impl Vendor {
 
     /// Returns the commands that the advice about a Stripe customer names.
     fn advised(&self, told: &Done, stripe_id: &str) -> Vec<Vec<String>> {
-        let about = format!("left: {stripe_id}");
+        let about = format!("not linked: {stripe_id}");
         let lines: Vec<_> = told.out.lines().filter(|line| line.starts_with(&about)).collect();
         assert_eq!(lines.len(), 1, "{told:?}");
         commands(lines[0])

@@ -302,7 +302,7 @@ async fn stripe_28_the_commands_list_and_claim() {
     let vendor = Vendor::new().await;
     let nobody = vendor.run(&["stripe", "claim"]).await;
     assert_eq!(nobody.code, 0, "{nobody:?}");
-    assert_eq!(nobody.out, "Everybody who is known to pay for a plan is linked.\n");
+    assert_eq!(nobody.out, "Every known buyer is linked.\n");
     let ada = vendor.buyer("ada@example.com").await;
     let told = vendor.reconcile(&[]).await;
     assert_eq!(told.code, 1, "{told:?}");

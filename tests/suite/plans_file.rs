@@ -67,7 +67,7 @@ fn what_becomes_of_refunds_and_disputes_is_the_vendors_choice() {
         ("refund = true", "`policy.refund`: true is not valid; use a text in quotes"),
         (
             "dispute = \"revoke\"\ndispute_lost = \"keep\"",
-            "`policy.dispute_lost`: what is taken back while a dispute is open would come back",
+            "`policy.dispute_lost`: a license that is revoked while a dispute is open would be restored",
         ),
     ] {
         let found = problems(&format!("{GOOD}\n[policy]\n{text}")).join("\n");
@@ -133,7 +133,7 @@ fn what_is_missing_or_there_twice_is_named() {
             GOOD.replace("id = \"professional\"", "id = \"trial\""),
             "two plans have the id \"trial\"",
         ),
-        (GOOD.replace("\"sso\"", "\"editor\""), "`plan[1].features`: a feature is there twice"),
+        (GOOD.replace("\"sso\"", "\"editor\""), "`plan[1].features`: a feature is listed twice"),
         (GOOD.replace("days = 14", ""), "`trial.days`: it is missing"),
         (GOOD.replace("name = \"Trial\"", "name = \"Tri\\nal\""), "`plan[0].name`"),
         (GOOD.replace("amount = 4900", "amount = \"much\""), "`plan[1].prices[0].amount`"),
@@ -176,5 +176,5 @@ fn what_is_sold_beside_the_plans_is_named_above_them_and_is_no_plans_price() {
     let catalog = plans::parse("plans.toml", &with("price_support")).unwrap();
     assert!(catalog.is_beside("price_support") && !catalog.is_beside("price_pro_monthly"));
     let problems = problems(&with("price_pro_monthly"));
-    assert_eq!(problems, ["plans.toml: `other_prices`: price_pro_monthly is a plan's price"]);
+    assert_eq!(problems, ["plans.toml: `other_prices`: price_pro_monthly is the price of a plan; remove it from one of them"]);
 }
