@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use crate::clock::Clock;
 use crate::config::{Config, Origin};
-use crate::domain::plan::Catalog;
+use crate::domain::sale::plan::Catalog;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::{FailPoints, Place};

@@ -1,5 +1,5 @@
 //! Reads a CSV file of customers (RFC 4180, UTF-8), and reports all problems at once. The import is
-//! in [`crate::flows::import`].
+//! in [`crate::flows::account::import`].
 
 use std::collections::HashMap;
 use std::fmt::Display;

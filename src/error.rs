@@ -5,11 +5,11 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::domain::admin_key::Scope;
+use crate::domain::account::password::UnfitPassword;
 use crate::domain::contact::{InvalidEmail, InvalidName};
-use crate::domain::password::UnfitPassword;
-use crate::domain::stripe_failure::StripeFailure;
-use crate::domain::webhook::BadWebhook;
+use crate::domain::operator::admin_key::Scope;
+use crate::domain::sale::stripe_failure::StripeFailure;
+use crate::domain::sale::webhook::BadWebhook;
 
 /// The result of an operation that can fail.
 pub type Result<T> = std::result::Result<T, Error>;

@@ -1,12 +1,12 @@
-//! Webhook deliveries that wait to be stored in one batch. [`crate::flows::webhook`] stores them.
+//! Webhook deliveries that wait to be stored in one batch. [`crate::flows::sale::webhook`] stores them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Mutex as Turn, OwnedMutexGuard, oneshot};
 
+use crate::domain::sale::webhook::Envelope;
 use crate::domain::time::{DAY, Timestamp};
-use crate::domain::webhook::Envelope;
 use crate::error::Result;
 
 /// The most events that one statement stores. A larger batch would delay other writers. Both

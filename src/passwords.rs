@@ -1,5 +1,5 @@
 //! Hashes and checks passwords with Argon2id, a bounded number at a time. Which passwords are
-//! acceptable is decided in [`crate::domain::password`].
+//! acceptable is decided in [`crate::domain::account::password`].
 
 use std::num::NonZero;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, Version};
 use tokio::sync::Semaphore;
 
-use crate::domain::password::Password;
+use crate::domain::account::password::Password;
 use crate::error::{Error, Result};
 
 /// The parameters of a hash: OWASP's first recommendation for Argon2id (Password Storage Cheat

@@ -1,5 +1,5 @@
 //! Reads the plans file into a [`Catalog`], and reports all problems at once. What a plan grants is
-//! defined in [`crate::domain::plan`].
+//! defined in [`crate::domain::sale::plan`].
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::RangeInclusive;
@@ -10,8 +10,8 @@ use licentia_verify::MAX_TOKEN_BYTES;
 use crate::domain::contact::DisplayName;
 use crate::domain::ids::{CustomerId, LicenseId};
 use crate::domain::license::{Entitlement, Holder, Source, Term, claims};
-use crate::domain::plan::{Catalog, Plan, Price, Slug};
-use crate::domain::policy::{Bought, Policy};
+use crate::domain::sale::plan::{Catalog, Plan, Price, Slug};
+use crate::domain::sale::policy::{Bought, Policy};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::files::read_text;

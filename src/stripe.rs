@@ -26,7 +26,7 @@ use crate::error::{Error, Result};
 use crate::fail_point::FailPoint;
 use wire::List;
 
-pub use crate::domain::stripe_failure::StripeFailure;
+pub use crate::domain::sale::stripe_failure::StripeFailure;
 pub use account::{Endpoint, StripePrice};
 pub use double::{Call, Double};
 pub use sale::{CustomerParameters, SessionParameters, StripeCustomer, Undelivered};

@@ -12,8 +12,11 @@ use crate::app::App;
 use crate::clock::within;
 use crate::error::Result;
 use crate::flows::Mode;
-use crate::flows::reconcile::Report;
-use crate::flows::{drift, inbox, mail, reconcile};
+use crate::flows::mail;
+use crate::flows::operator::drift;
+use crate::flows::sale::inbox;
+use crate::flows::sale::reconcile;
+use crate::flows::sale::reconcile::Report;
 use crate::tasks::Background;
 
 /// How often the inbox and the outbox are polled for retries.

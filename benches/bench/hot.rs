@@ -18,7 +18,7 @@ use bytes::Bytes;
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use licentia::app::App;
 use licentia::config::Config;
-use licentia::flows::signup::{SignedUp, Signup, signup};
+use licentia::flows::account::signup::{SignedUp, Signup, signup};
 use licentia::store::Store;
 use poem::listener::{Acceptor, Listener, TcpListener};
 use poem::web::Data;

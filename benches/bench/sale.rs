@@ -11,7 +11,7 @@ use futures_util::{StreamExt, stream};
 use licentia::app::App;
 use licentia::clock::{Clock, SystemClock};
 use licentia::config::Config;
-use licentia::flows::signup::{Signup, signup};
+use licentia::flows::account::signup::{Signup, signup};
 use licentia::http::WEBHOOK_PATH;
 use licentia::random::Random;
 use licentia::worker;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use licentia::error::{Error, Result};
-use licentia::flows::reconcile;
+use licentia::flows::sale::reconcile;
 
 use crate::checks;
 use crate::history::History;

@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
 
 use licentia::domain::ids::CustomerId;
-use licentia::domain::inbox::LeasedEvent;
 use licentia::domain::license::{IssuedLicense, Phase, Source};
 use licentia::domain::outbox::LeasedMail;
 use licentia::domain::retry;
+use licentia::domain::sale::inbox::LeasedEvent;
+use licentia::domain::sale::webhook::EVENT_TYPES;
 use licentia::domain::time::Timestamp;
-use licentia::domain::webhook::EVENT_TYPES;
 use licentia::error::Result;
-use licentia::flows::drift;
-use licentia::flows::reconcile::Drifted;
+use licentia::flows::operator::drift;
+use licentia::flows::sale::reconcile::Drifted;
 use licentia_verify::Rejection;
 
 use crate::database::{self, Item};

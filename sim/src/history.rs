@@ -7,9 +7,9 @@ use std::hash::{Hash, Hasher};
 use std::sync::PoisonError;
 
 use licentia::config::CreateCustomer;
-use licentia::domain::policy::{Bought, Policy};
+use licentia::domain::sale::policy::{Bought, Policy};
 use licentia::error::Result;
-use licentia::flows::reconcile;
+use licentia::flows::sale::reconcile;
 use licentia_sandbox::{AfterRetries, Behavior, CancelField, Delivery};
 
 use crate::dice::Dice;

@@ -1,7 +1,7 @@
 //! Stripe's invoices, and what became of their money, read in another way than the service does:
 //! payment by payment, refund by refund, and by the amounts alone.
 
-use licentia::domain::policy::Bought;
+use licentia::domain::sale::policy::Bought;
 use serde_json::Value;
 
 use crate::history::History;

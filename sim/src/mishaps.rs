@@ -8,7 +8,10 @@ use std::time::Duration;
 use licentia::error::Result;
 use licentia::fail_point::{FailPoints, Place};
 use licentia::flows::Mode;
-use licentia::flows::{inbox, mail, reconcile, webhook};
+use licentia::flows::mail;
+use licentia::flows::sale::inbox;
+use licentia::flows::sale::reconcile;
+use licentia::flows::sale::webhook;
 use licentia_sandbox::{Card, Delivery};
 
 use crate::history::History;

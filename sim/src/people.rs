@@ -1,17 +1,18 @@
 //! What people do: customers, by the service's API and on Stripe's pages; banks; and the vendor, in
 //! Stripe's dashboard.
 
+use licentia::domain::account::session::Session;
 use licentia::domain::contact::{DisplayName, Email};
 use licentia::domain::ids::{CustomerId, SessionId};
-use licentia::domain::plan::Interval;
-use licentia::domain::session::Session;
+use licentia::domain::sale::plan::Interval;
 use licentia::domain::time::Timestamp;
 use licentia::error::Result;
-use licentia::flows::account::{self, AccountChange, Change};
-use licentia::flows::checkout::{self, Wanted};
-use licentia::flows::session::SignedIn;
-use licentia::flows::signup::{self, Signup};
-use licentia::flows::{license, subscription};
+use licentia::flows::account::customer::{self, AccountChange, Change};
+use licentia::flows::account::session::SignedIn;
+use licentia::flows::account::signup::{self, Signup};
+use licentia::flows::license;
+use licentia::flows::sale::checkout::{self, Wanted};
+use licentia::flows::sale::subscription;
 use licentia_sandbox::{Call, Card, SECRET_KEY};
 use serde_json::Value;
 
@@ -99,7 +100,7 @@ impl History {
                 let name = name.map_or(Change::Clear, Change::Set);
                 let change = AccountChange { email: None, name, company_name: Change::Keep };
                 self.begin(server, async move {
-                    Outcome::Done("update", account::update(&app, &caller, change).await.map(drop))
+                    Outcome::Done("update", customer::update(&app, &caller, change).await.map(drop))
                 });
             }
             18 => {
@@ -113,7 +114,7 @@ impl History {
                 self.tell(|| format!("{who} deletes the account"));
                 self.people[who].leaving = true;
                 self.begin(server, async move {
-                    Outcome::Deleted(who, account::delete(&app, &caller).await)
+                    Outcome::Deleted(who, customer::delete(&app, &caller).await)
                 });
             }
             _ => {}

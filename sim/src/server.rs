@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use licentia::app::{App, Surroundings};
 use licentia::clock::Clock;
 use licentia::config::Config;
-use licentia::domain::plan::Catalog;
+use licentia::domain::sale::plan::Catalog;
 use licentia::domain::time::Timestamp;
 use licentia::error::Result;
 use licentia::fail_point::FailPoints;

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use licentia::domain::plan::Catalog;
+use licentia::domain::sale::plan::Catalog;
 use serde_json::Value;
 
 use crate::history::History;

@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::FutureExt;
 
 use licentia::domain::ids::CustomerId;
-use licentia::domain::inbox::LeasedEvent;
 use licentia::domain::outbox::LeasedMail;
+use licentia::domain::sale::inbox::LeasedEvent;
 use licentia::error::{Error, Result};
-use licentia::flows::inbox::{self, Whose};
-use licentia::flows::{mail, reconcile};
+use licentia::flows::mail;
+use licentia::flows::sale::inbox::{self, Whose};
+use licentia::flows::sale::reconcile;
 use licentia_sandbox::Delivery;
 
 use crate::history::History;

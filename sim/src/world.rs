@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{Either, select};
-use licentia::domain::webhook::EVENT_TYPES;
+use licentia::domain::sale::webhook::EVENT_TYPES;
 use licentia::mailer::{self, NotSent};
 use licentia::stripe;
 use licentia_sandbox::{

@@ -3,21 +3,14 @@
 //!
 //! Exit codes: 0 success; 1 failure, with the reason on standard error; 2 wrong arguments.
 
-mod admin_key;
-mod backfill;
-mod claim;
+mod account;
 #[cfg(feature = "demo")]
 mod demo;
-mod email;
-mod events;
-mod import;
-mod keys;
 mod license;
 mod log;
-mod migrate;
-mod reconcile;
+mod operator;
+mod sale;
 mod serve;
-mod stripe;
 
 use std::cell::Cell;
 use std::fmt::Display;
@@ -75,32 +68,32 @@ enum Command {
     #[command(after_help = demo::EXAMPLES)]
     Demo(demo::Demo),
     /// Migrate the database schema up or down, or show its version
-    #[command(after_help = migrate::EXAMPLES)]
-    Migrate(migrate::Migrate),
+    #[command(after_help = operator::migrate::EXAMPLES)]
+    Migrate(operator::migrate::Migrate),
     /// Generate, list and revoke signing keys
-    #[command(after_help = keys::EXAMPLES, subcommand_required = true)]
-    Keys(keys::Keys),
+    #[command(after_help = license::keys::EXAMPLES, subcommand_required = true)]
+    Keys(license::keys::Keys),
     /// Create, list and revoke admin keys for /api/admin
-    #[command(name = "admin-key", after_help = admin_key::EXAMPLES, subcommand_required = true)]
-    AdminKey(admin_key::AdminKeyCommand),
+    #[command(name = "admin-key", after_help = operator::admin_key::EXAMPLES, subcommand_required = true)]
+    AdminKey(operator::admin_key::AdminKeyCommand),
     /// Preview mails, send a test mail, and list or retry failed mails
-    #[command(after_help = email::EXAMPLES)]
-    Email(email::EmailCommand),
+    #[command(after_help = operator::email::EXAMPLES)]
+    Email(operator::email::EmailCommand),
     /// List, show and replay Stripe events that could not be processed
-    #[command(after_help = events::EXAMPLES, subcommand_required = true)]
-    Events(events::Events),
+    #[command(after_help = operator::events::EXAMPLES, subcommand_required = true)]
+    Events(operator::events::Events),
     /// Compare every customer with Stripe and repair the differences
-    #[command(after_help = reconcile::EXAMPLES)]
-    Reconcile(reconcile::Reconcile),
+    #[command(after_help = sale::reconcile::EXAMPLES)]
+    Reconcile(sale::reconcile::Reconcile),
     /// Import existing customers
-    #[command(after_help = import::EXAMPLES, subcommand_required = true)]
-    Import(import::Import),
+    #[command(after_help = account::import::EXAMPLES, subcommand_required = true)]
+    Import(account::import::Import),
     /// Connect your Stripe account and its customers
-    #[command(after_help = stripe::EXAMPLES, subcommand_required = true)]
-    Stripe(stripe::StripeCommand),
+    #[command(after_help = sale::stripe::EXAMPLES, subcommand_required = true)]
+    Stripe(sale::stripe::StripeCommand),
     /// Verify, inspect or issue licenses
-    #[command(after_help = license::EXAMPLES, subcommand_required = true)]
-    License(license::LicenseCommand),
+    #[command(after_help = license::licenses::EXAMPLES, subcommand_required = true)]
+    License(license::licenses::LicenseCommand),
     /// Print the API description (OpenAPI 3.0, JSON)
     #[command(after_help = "Example:\n  licentia openapi > openapi.json")]
     Openapi,

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use email_address::{EmailAddress, Options};
 
 use crate::domain::column::text_columns;
-use crate::domain::stripe_ids::StripeCustomerId;
+use crate::domain::sale::stripe_ids::StripeCustomerId;
 
 /// The longest email address, in bytes (RFC 5321, section 4.5.3.1, erratum 1690).
 pub const MAX_EMAIL_BYTES: usize = 254;

@@ -1,5 +1,5 @@
 //! The ids of our own objects: a prefix for the kind, and 128 random bits. Stripe's ids are in
-//! [`crate::domain::stripe_ids`].
+//! [`crate::domain::sale::stripe_ids`].
 //!
 //! Random ids do not reveal how many objects exist, and spread writes over a distributed database.
 

@@ -7,8 +7,8 @@ use licentia_verify::{CLAIMS_VERSION, Claims};
 
 use crate::domain::column::row;
 use crate::domain::ids::{CustomerId, LicenseId};
-use crate::domain::plan::{Catalog, Plan};
-use crate::domain::stripe_ids::StripeCustomerId;
+use crate::domain::sale::plan::{Catalog, Plan};
+use crate::domain::sale::stripe_ids::StripeCustomerId;
 use crate::domain::text_enum::text_enum;
 use crate::domain::time::{DAY, SKEW, Timestamp};
 

@@ -1,20 +1,21 @@
 //! Licenses: issue, grant, show, refresh and verify them, and revoke a signing key. Licenses that
-//! follow from a sync are decided in [`crate::domain::settlement`].
+//! follow from a sync are decided in [`crate::domain::sale::settlement`].
 
 use licentia_verify::{License, Rejection};
 use serde_json::{Value, json};
 
 use crate::app::App;
-use crate::domain::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::contact::Email;
 use crate::domain::ids::{CustomerId, LicenseId};
 use crate::domain::license::{Entitlement, Holder, IssuedLicense, Phase, claims, token_expires};
 use crate::domain::message::Kind;
+use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::time::{DAY, Timestamp};
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
-use crate::flows::session::SignedIn;
-use crate::flows::{audit, mail, sync};
+use crate::flows::account::session::SignedIn;
+use crate::flows::sale::sync;
+use crate::flows::{audit, mail};
 use crate::store::Tx;
 
 /// How long after its expiry a license token can be refreshed, in seconds: a device may be unused

@@ -6,15 +6,15 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 
 use crate::app::App;
-use crate::domain::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::contact::{DisplayName, Email};
 use crate::domain::ids::{CustomerId, LicenseId, MailId};
 use crate::domain::license::{Phase, Source};
 use crate::domain::message::{Facts, Kind, Letter};
+use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::outbox::{GivenUpMail, LeasedMail, NewMail};
-use crate::domain::plan::Catalog;
 use crate::domain::queue::Leased;
 use crate::domain::retry;
+use crate::domain::sale::plan::Catalog;
 use crate::domain::time::{DAY, Timestamp};
 use crate::error::{Error, Result};
 use crate::fail_point::Place;

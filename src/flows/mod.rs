@@ -2,37 +2,19 @@
 //! [`crate::domain`] decide, and writes the result in one transaction.
 
 pub mod account;
-pub mod admin;
-pub mod backfill;
-mod buyers;
-pub mod checkout;
-pub mod claim;
-pub mod drift;
-pub mod events;
-pub mod import;
-pub mod inbox;
-mod lease;
 pub mod license;
 pub mod mail;
-pub mod order;
+pub mod operator;
 mod queue;
-pub mod reconcile;
-pub mod session;
-pub mod settle;
-pub mod setup;
-pub mod signup;
-mod stripe_customer;
-pub mod subscription;
-pub mod sync;
-pub mod webhook;
+pub mod sale;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
 use crate::app::App;
-use crate::domain::audit::AuditEntry;
 use crate::domain::ids::AuditId;
+use crate::domain::operator::audit::AuditEntry;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::store::Tx;

@@ -11,10 +11,10 @@ use poem_openapi::SecurityScheme;
 use poem_openapi::auth::Bearer;
 
 use crate::app::App;
-use crate::domain::admin_key::StoredAdminKey;
+use crate::domain::operator::admin_key::StoredAdminKey;
 use crate::error::Error;
-use crate::flows::admin;
-use crate::flows::session::{self, SignedIn};
+use crate::flows::account::session::{self, SignedIn};
+use crate::flows::operator::admin_key;
 use crate::http::throttle::network;
 
 /// The session token, which sign-up and login return as `access_token`.
@@ -34,7 +34,7 @@ pub struct AdminCaller(pub StoredAdminKey);
 
 async fn check_admin_key(request: &Request, bearer: Bearer) -> poem::Result<StoredAdminKey> {
     let app = request.data::<App>().ok_or(Error::Unauthenticated)?;
-    Ok(admin::recognise(app, &bearer.token).await?)
+    Ok(admin_key::recognise(app, &bearer.token).await?)
 }
 
 async fn check_session(request: &Request, bearer: Bearer) -> poem::Result<SignedIn> {

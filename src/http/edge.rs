@@ -20,10 +20,10 @@ use tracing::Instrument;
 use crate::app::App;
 use crate::error::Error;
 use crate::http::body::{LargeBodies, MAX_BODY_BYTES, MAX_EVENT_BYTES};
-use crate::http::connection::Connection;
 use crate::http::openapi::{self, Operation, Paths};
 use crate::http::problem::{self, Carried};
-use crate::http::webhooks;
+use crate::http::sale::webhooks;
+use crate::http::server::connection::Connection;
 
 /// The longest time from the end of a request's headers to the start of its response.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);

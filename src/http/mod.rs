@@ -1,30 +1,20 @@
 //! The HTTP API, its OpenAPI description, and the server. Only this module names poem. A handler
 //! parses the request, calls one flow, and builds the response.
 
-mod admin;
+mod account;
 mod body;
 mod caller;
-mod closing;
-mod connection;
-mod customers;
 mod docs;
 mod edge;
-mod health;
 mod input;
-mod keys;
-mod licenses;
+mod license;
 mod mail_budget;
-mod metrics;
 pub mod openapi;
-mod orders;
-mod plans;
-mod pool;
+mod operator;
 mod problem;
+mod sale;
 mod server;
-mod sessions;
-mod subscriptions;
 mod throttle;
-mod webhooks;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -40,7 +30,7 @@ use crate::tasks::Background;
 
 use caller::TrustedProxies;
 use edge::Edge;
-pub use webhooks::PATH as WEBHOOK_PATH;
+pub use sale::webhooks::PATH as WEBHOOK_PATH;
 
 /// The tags of the OpenAPI description.
 #[derive(Tags)]
@@ -67,32 +57,32 @@ enum Tag {
 
 /// All operations.
 type Api = (
-    customers::CustomersApi,
-    sessions::SessionsApi,
-    plans::PlansApi,
-    licenses::LicensesApi,
-    subscriptions::SubscriptionsApi,
-    orders::OrdersApi,
-    webhooks::WebhooksApi,
-    keys::KeysApi,
-    admin::AdminApi,
-    health::HealthApi,
-    metrics::MetricsApi,
+    account::customers::CustomersApi,
+    account::sessions::SessionsApi,
+    sale::plans::PlansApi,
+    license::licenses::LicensesApi,
+    sale::subscriptions::SubscriptionsApi,
+    sale::orders::OrdersApi,
+    sale::webhooks::WebhooksApi,
+    license::keys::KeysApi,
+    operator::admin::AdminApi,
+    operator::health::HealthApi,
+    operator::metrics::MetricsApi,
 );
 
 fn service() -> OpenApiService<Api, ()> {
     let api = (
-        customers::CustomersApi,
-        sessions::SessionsApi,
-        plans::PlansApi,
-        licenses::LicensesApi,
-        subscriptions::SubscriptionsApi,
-        orders::OrdersApi,
-        webhooks::WebhooksApi,
-        keys::KeysApi,
-        admin::AdminApi,
-        health::HealthApi,
-        metrics::MetricsApi,
+        account::customers::CustomersApi,
+        account::sessions::SessionsApi,
+        sale::plans::PlansApi,
+        license::licenses::LicensesApi,
+        sale::subscriptions::SubscriptionsApi,
+        sale::orders::OrdersApi,
+        sale::webhooks::WebhooksApi,
+        license::keys::KeysApi,
+        operator::admin::AdminApi,
+        operator::health::HealthApi,
+        operator::metrics::MetricsApi,
     );
     OpenApiService::new(api, "Licentia", env!("CARGO_PKG_VERSION"))
 }
@@ -113,7 +103,7 @@ fn routes(app: &App, config: &Config) -> Edge<impl Endpoint<Output = Response> +
 
 /// Installs the metrics recorder. Call it first: counts made before it are lost.
 pub fn take_figures() {
-    let _ = metrics::recorder();
+    let _ = operator::metrics::recorder();
 }
 
 /// Serves the API on a listener until `shutdown`.
@@ -129,7 +119,7 @@ pub async fn serve(
     let (_end, ended) = watch::channel(());
     let tasks = app.tasks.clone();
     let upkeep = tokio::spawn(async move {
-        tasks.keep(Background::Metrics, ended, metrics::upkeep).await;
+        tasks.keep(Background::Metrics, ended, operator::metrics::upkeep).await;
     });
     let proxies = TrustedProxies(config.trusted_proxies.clone().into());
     let served = server::serve(listener, routes(app, config), proxies, shutdown).await;

@@ -1,6 +1,10 @@
 //! Accepts connections and serves the routes on them. Enforces limits that poem does not have: the
 //! number of connections, the time and size of a request head, and the lifetime of a connection.
 
+mod closing;
+pub(super) mod connection;
+mod pool;
+
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -23,11 +27,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::caller::{Origin, TrustedProxies};
-use super::closing::{self, HeadLimits};
-use super::connection::{Metered, TrackedBody};
-use super::edge::Edge;
-use super::pool::{Pool, SWEEP_INTERVAL, Slot};
+use self::closing::HeadLimits;
+use self::connection::{Metered, TrackedBody};
+use self::pool::{Pool, SWEEP_INTERVAL, Slot};
+use crate::http::caller::{Origin, TrustedProxies};
+use crate::http::edge::Edge;
 
 /// The limits of a request head. It has room for two of the largest license tokens.
 const HEAD: HeadLimits = HeadLimits { bytes: 32 * 1024, time: Duration::from_secs(10) };

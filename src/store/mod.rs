@@ -6,23 +6,16 @@
 //! A transaction that is dropped without a commit is rolled back. No transaction is held across a
 //! network call.
 
-mod admin_keys;
-mod attempts;
-mod audit;
-mod buyers;
-mod customers;
+mod account;
 mod failure;
-mod inbox;
-mod leases;
-mod licenses;
+mod license;
 pub mod migrate;
-mod orders;
+mod operator;
 mod outbox;
 mod presence;
 mod queue;
-mod sessions;
+mod sale;
 mod statement;
-mod subscriptions;
 mod wal;
 
 use std::fs::OpenOptions;

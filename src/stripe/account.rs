@@ -1,12 +1,12 @@
 //! The calls that connect an account: prices, webhook endpoint, and the permissions of the key.
-//! What is missing or differs is decided in [`crate::flows::setup`].
+//! What is missing or differs is decided in [`crate::flows::sale::setup`].
 
 use secrecy::SecretString;
 
 use super::wire::{Identified, List, WireEndpoint, WirePrice};
 use super::{API_VERSION, Answer, Form, Stripe, StripeFailure, field};
 use crate::domain::ids::AttemptId;
-use crate::domain::webhook::EVENT_TYPES;
+use crate::domain::sale::webhook::EVENT_TYPES;
 use crate::fail_point::FailPoint;
 
 /// The resources that the key must be able to read.

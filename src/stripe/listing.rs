@@ -4,9 +4,9 @@
 use super::wire::{Identified, Link, List, WireCustomer, WireSubscription};
 use super::{Answer, PAGE, Stripe, field};
 use crate::domain::ids::CustomerId;
-use crate::domain::matching::{Tag, Theirs};
-use crate::domain::stripe_ids::StripeCustomerId;
-use crate::domain::subscription::Subscription;
+use crate::domain::sale::matching::{Tag, Theirs};
+use crate::domain::sale::stripe_ids::StripeCustomerId;
+use crate::domain::sale::subscription::Subscription;
 use crate::fail_point::FailPoint;
 
 /// The most pages of such a list: half a million customers, in half an hour.

@@ -12,11 +12,11 @@ use super::wire::{
 };
 use super::{Answer, MAX_PAGES, Stripe, StripeFailure, field, read_id};
 use crate::domain::ids::AttemptId;
-use crate::domain::stripe_ids::{
+use crate::domain::sale::stripe_ids::{
     CheckoutSessionId, PaymentIntentId, StripeCustomerId, StripeSubscriptionId,
 };
-use crate::domain::stripe_state::{CheckoutSession, CheckoutStatus, StripeState};
-use crate::domain::subscription::Subscription;
+use crate::domain::sale::stripe_state::{CheckoutSession, CheckoutStatus, StripeState};
+use crate::domain::sale::subscription::Subscription;
 use crate::fail_point::FailPoint;
 
 /// The parameters that create a Stripe customer; stored unchanged until the response has arrived.

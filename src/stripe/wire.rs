@@ -8,10 +8,12 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use crate::domain::invoice::{BillingReason, Invoice, InvoiceStatus, Line, MoneyBack, Payment};
-use crate::domain::matching::{Tag, Theirs};
-use crate::domain::stripe_ids::{PaymentIntentId, StripeCustomerId};
-use crate::domain::subscription::{Item, Status, Subscription};
+use crate::domain::sale::invoice::{
+    BillingReason, Invoice, InvoiceStatus, Line, MoneyBack, Payment,
+};
+use crate::domain::sale::matching::{Tag, Theirs};
+use crate::domain::sale::stripe_ids::{PaymentIntentId, StripeCustomerId};
+use crate::domain::sale::subscription::{Item, Status, Subscription};
 use crate::domain::time::Timestamp;
 
 /// A page of a list.

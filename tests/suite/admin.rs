@@ -3,8 +3,8 @@
 
 use std::process::Stdio;
 
-use licentia::domain::admin_key::Scope;
-use licentia::flows::admin;
+use licentia::domain::operator::admin_key::Scope;
+use licentia::flows::operator::admin_key;
 use licentia::http::openapi;
 use reqwest::Method;
 use secrecy::ExposeSecret;
@@ -149,7 +149,7 @@ async fn a_key_ends_by_itself_and_is_revoked_at_once_security_26() {
     let app = TestApp::start().await;
     let end = app.app.now().plus(86_400);
     let name = "for a day".parse().unwrap();
-    let made = admin::create(&app.app, name, Scope::Read, Some(end)).await;
+    let made = admin_key::create(&app.app, name, Scope::Read, Some(end)).await;
     let (_, key) = made.unwrap();
     let for_a_day = app.client.with_token(key.expose());
     let lasting = app.admin(Scope::Read).await;

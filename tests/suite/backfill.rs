@@ -3,8 +3,8 @@
 
 use licentia::customer_file;
 use licentia::flows::Mode;
-use licentia::flows::backfill::{self, Newcomers, Report};
-use licentia::flows::import;
+use licentia::flows::account::import;
+use licentia::flows::sale::backfill::{self, Newcomers, Report};
 use licentia_sandbox::{ApiFault, Card, Interval, NewPrice, Times};
 use serde_json::{Value, json};
 

@@ -1,10 +1,10 @@
 //! Purchases by Stripe customers who are unknown here: by a payment link, a quote or the dashboard.
 
-use licentia::domain::admin_key::Scope;
-use licentia::domain::audit::Actor;
+use licentia::domain::operator::admin_key::Scope;
+use licentia::domain::operator::audit::Actor;
 use licentia::flows::Mode;
-use licentia::flows::claim::{self, To};
-use licentia::flows::reconcile::{AT_ONCE, everybody};
+use licentia::flows::sale::claim::{self, To};
+use licentia::flows::sale::reconcile::{AT_ONCE, everybody};
 use licentia_sandbox::{Card, Interval, NewPrice, Options};
 use serde_json::{Value, json};
 

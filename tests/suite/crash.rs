@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use licentia::clock::{Clock, SystemClock};
 use licentia::domain::ids::TaskId;
-use licentia::domain::inbox::TaskKind;
+use licentia::domain::sale::inbox::TaskKind;
 use licentia::fail_point::{FailPoints, Place};
 use licentia::store::Store;
 use licentia_sandbox::{

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use licentia::domain::admin_key::Scope;
 use licentia::domain::license::{Entitlement, Source, Term};
+use licentia::domain::operator::admin_key::Scope;
 use licentia::flows::Mode;
 use licentia::flows::license;
-use licentia::flows::reconcile::{AT_ONCE, everybody};
+use licentia::flows::sale::reconcile::{AT_ONCE, everybody};
 use licentia_sandbox::{Card, Paid};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};

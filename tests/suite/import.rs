@@ -2,8 +2,8 @@
 
 use licentia::customer_file;
 use licentia::flows::Mode;
-use licentia::flows::backfill::{self, Newcomers};
-use licentia::flows::import::{self, Report};
+use licentia::flows::account::import::{self, Report};
+use licentia::flows::sale::backfill::{self, Newcomers};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 

@@ -81,13 +81,13 @@ fn mode(path: &Path) -> u32 {
 }
 
 async fn issue_a_license(app: &App) {
-    let signup = licentia::flows::signup::Signup {
+    let signup = licentia::flows::account::signup::Signup {
         email: "ada@example.com".parse().unwrap(),
         password: "SecurePass123".into(),
         name: None,
         company_name: None,
     };
-    licentia::flows::signup::signup(app, signup, None).await.unwrap();
+    licentia::flows::account::signup::signup(app, signup, None).await.unwrap();
 }
 
 #[tokio::test]

@@ -4,9 +4,9 @@
 use std::future::ready;
 
 use futures_util::FutureExt;
-use licentia::domain::invoice::Payment;
+use licentia::domain::sale::invoice::Payment;
 use licentia::flows::Mode;
-use licentia::flows::reconcile::{AT_ONCE, everybody};
+use licentia::flows::sale::reconcile::{AT_ONCE, everybody};
 use licentia::stripe::Double;
 use licentia_sandbox::{Card, Order, sign};
 use serde_json::{Value, json};

@@ -1,7 +1,7 @@
 //! The plans file: what it means, and every mistake in it told at once.
 
-use licentia::domain::policy::Bought::{Keep, Revoke};
-use licentia::domain::policy::Policy;
+use licentia::domain::sale::policy::Bought::{Keep, Revoke};
+use licentia::domain::sale::policy::Policy;
 use licentia::error::Error;
 use licentia::plans;
 
@@ -176,5 +176,10 @@ fn what_is_sold_beside_the_plans_is_named_above_them_and_is_no_plans_price() {
     let catalog = plans::parse("plans.toml", &with("price_support")).unwrap();
     assert!(catalog.is_beside("price_support") && !catalog.is_beside("price_pro_monthly"));
     let problems = problems(&with("price_pro_monthly"));
-    assert_eq!(problems, ["plans.toml: `other_prices`: price_pro_monthly is the price of a plan; remove it from one of them"]);
+    assert_eq!(
+        problems,
+        [
+            "plans.toml: `other_prices`: price_pro_monthly is the price of a plan; remove it from one of them"
+        ]
+    );
 }

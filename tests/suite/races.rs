@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream;
 use licentia::flows::Mode;
-use licentia::flows::reconcile;
+use licentia::flows::sale::reconcile;
 use licentia_sandbox::{Card, DeliveryFault, Times};
 use tokio::task::JoinHandle;
 

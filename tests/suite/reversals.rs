@@ -1,7 +1,7 @@
 //! Money that goes back: refunds, disputes, and what the vendor's policy makes of them.
 
 use licentia::flows::Mode;
-use licentia::flows::reconcile::{AT_ONCE, everybody};
+use licentia::flows::sale::reconcile::{AT_ONCE, everybody};
 use licentia_sandbox::{DeliveryFault, Times};
 use serde_json::json;
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use licentia::domain::admin_key::Scope;
+use licentia::domain::operator::admin_key::Scope;
 use licentia_sandbox::{ApiFault, Card, MailFault, Options, Paid, Sending, Times, sign};
 use serde_json::json;
 

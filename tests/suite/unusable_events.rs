@@ -1,6 +1,6 @@
 //! Events that are of no use: thin ones, and types that say nothing about a sale.
 
-use licentia::domain::admin_key::Scope;
+use licentia::domain::operator::admin_key::Scope;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 

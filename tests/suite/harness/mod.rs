@@ -17,9 +17,10 @@ use std::time::Duration;
 use licentia::app::App;
 use licentia::clock::{Clock, SystemClock};
 use licentia::config::Config;
-use licentia::domain::admin_key::Scope;
+use licentia::domain::operator::admin_key::Scope;
 use licentia::domain::time::Timestamp;
-use licentia::flows::{admin, mail};
+use licentia::flows::mail;
+use licentia::flows::operator::admin_key;
 use licentia::http;
 use licentia::random::Random;
 use licentia::stripe::{Double, Stripe};
@@ -134,7 +135,7 @@ impl TestApp {
     /// A client with a new admin key of this scope.
     pub async fn admin(&self, scope: Scope) -> Client {
         let name = format!("a test's, {scope}").parse().unwrap();
-        let (_, key) = admin::create(&self.app, name, scope, None).await.unwrap();
+        let (_, key) = admin_key::create(&self.app, name, scope, None).await.unwrap();
         self.client.with_token(key.expose())
     }
 

@@ -10,7 +10,7 @@ use licentia::config::Config;
 use licentia::domain::time::Timestamp;
 use licentia::fail_point::FailPoints;
 use licentia::flows::Mode;
-use licentia::flows::reconcile::{AT_ONCE, Report, everybody};
+use licentia::flows::sale::reconcile::{AT_ONCE, Report, everybody};
 use licentia::keys::KeyRing;
 use licentia::random::Random;
 use licentia::store::{IfMissing, Store};

@@ -1,0 +1,3 @@
+//! Commands about accounts.
+
+pub(super) mod import;

@@ -1,0 +1,257 @@
+//! `licentia license`: verifies and inspects licenses offline, and issues grants. Verification is
+//! the `licentia-verify` crate's, and issuing is in [`crate::flows::license`].
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use licentia_verify::{KeySet, MAX_JWKS_BYTES, MAX_TOKEN_BYTES, Status, Unverified};
+use serde_json::{Value, json};
+
+use crate::app::App;
+use crate::cli::{NO, WRONG_CALL, complain, note, print, with_app};
+use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
+use crate::domain::contact::Email;
+use crate::domain::ids::CustomerId;
+use crate::domain::license::{Entitlement, Source, Term};
+use crate::domain::time::{DAY, Timestamp};
+use crate::error::{Error, Result};
+use crate::files::read_text;
+use crate::flows::license::{customer_of, grant};
+
+pub const EXAMPLES: &str = "Examples:
+  curl -s http://127.0.0.1:3100/.well-known/jwks.json > jwks.json
+  licentia license verify --jwks jwks.json --audience acme-app eyJhbGciOi…
+  licentia license inspect eyJhbGciOi…
+  licentia license issue --email ada@example.com --plan professional --days 365";
+
+/// The longest grant with an end, in days: a hundred years.
+const MAX_DAYS: i64 = 36_525;
+
+#[derive(Debug, Args)]
+pub struct LicenseCommand {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Verify a license offline, as an app does
+    ///
+    /// Prints the result as JSON. Exits with 0 when the license is valid, with 1 when it is not
+    /// (`reason` says why), and with 2 when the arguments or the key set are wrong.
+    #[command(after_help = "Examples:
+  licentia license verify --jwks jwks.json --audience acme-app eyJhbGciOi…
+  licentia license verify --jwks jwks.json --audience acme-app - < license.jwt
+  licentia license verify --jwks jwks.json --audience acme-app --now 1798761600 eyJhbGciOi…")]
+    Verify(Verify),
+    /// Show the claims of a license without verifying it
+    #[command(after_help = "Example:\n  licentia license inspect eyJhbGciOi…")]
+    Inspect {
+        /// The license, or `-` to read it from standard input
+        token: String,
+    },
+    /// Grant a customer a license and print it
+    ///
+    /// For a gift, a partner, or a sale made elsewhere. It replaces the customer's current license.
+    #[command(after_help = "Examples:
+  licentia license issue --email ada@example.com --plan professional --days 365
+  licentia license issue --customer cust_… --plan professional --forever --json")]
+    Issue(Issue),
+}
+
+#[derive(Debug, Args)]
+struct Verify {
+    /// The public keys, as published at /.well-known/jwks.json
+    #[arg(long, value_name = "FILE")]
+    jwks: PathBuf,
+    /// The product that the license must be issued for
+    #[arg(long, value_name = "AUD")]
+    audience: String,
+    /// The issuer that the license must have [default: any with these keys]
+    #[arg(long, value_name = "ISS")]
+    issuer: Option<String>,
+    /// The time of the verification, in seconds since 1970 [default: now]
+    #[arg(long, value_name = "EPOCH")]
+    now: Option<u64>,
+    /// The license, or `-` to read it from standard input
+    token: String,
+}
+
+#[derive(Debug, Args)]
+struct Issue {
+    #[command(flatten)]
+    recipient: Recipient,
+    /// The plan's id
+    #[arg(long, value_name = "PLAN")]
+    plan: String,
+    #[command(flatten)]
+    validity: Validity,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Recipient {
+    /// The customer's id
+    #[arg(long, value_name = "CUSTOMER")]
+    customer: Option<CustomerId>,
+    /// The customer's email address
+    #[arg(long, value_name = "EMAIL")]
+    email: Option<Email>,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Validity {
+    /// The license is valid for this many days
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(i64).range(1..=MAX_DAYS))]
+    days: Option<i64>,
+    /// The license never expires
+    #[arg(long)]
+    forever: bool,
+}
+
+impl LicenseCommand {
+    pub fn run(self, config: impl FnOnce() -> Result<Config>) -> Result<ExitCode> {
+        match self.action {
+            Action::Verify(verify) => verify.run(),
+            Action::Inspect { token } => inspect(&token),
+            Action::Issue(issue) => issue.run(&config()?),
+        }
+    }
+}
+
+impl Verify {
+    fn run(self) -> Result<ExitCode> {
+        let inputs = read_keys(&self.jwks, &self.audience)
+            .and_then(|keys| read_token(&self.token).map(|token| (keys, token)));
+        let (mut keys, token) = match inputs {
+            Ok(inputs) => inputs,
+            Err(problem) => {
+                complain(problem);
+                return Ok(ExitCode::from(WRONG_CALL));
+            }
+        };
+        if let Some(issuer) = &self.issuer {
+            keys = keys.issued_by(issuer);
+        }
+        let now = self.now.map(|now| Timestamp::saturating(i64::try_from(now).unwrap_or(i64::MAX)));
+        let now = now.unwrap_or_else(|| SystemClock.now());
+        let (result, code) = verify(&token, &keys, now);
+        print(format_args!("{result:#}\n"))?;
+        Ok(code)
+    }
+}
+
+/// Returns the result as JSON, and the exit code.
+fn verify(token: &str, keys: &KeySet, now: Timestamp) -> (Value, ExitCode) {
+    let changes = |time| Timestamp::from(time).to_string();
+    match licentia_verify::verify(token, keys, now.to_system_time()) {
+        Ok(license) => {
+            let status = match license.status() {
+                Status::Active => "active",
+                Status::Grace => "grace",
+            };
+            let result = json!({
+                "valid": true,
+                "status": status,
+                "changes_at": changes(license.changes_at()),
+                "claims": license.claims(),
+            });
+            (result, ExitCode::SUCCESS)
+        }
+        Err(rejection) => {
+            let result = json!({
+                "valid": false,
+                "reason": rejection.code(),
+                "message": rejection.to_string(),
+                "changes_at": rejection.changes_at().map(changes),
+            });
+            (result, ExitCode::from(NO))
+        }
+    }
+}
+
+fn read_keys(path: &Path, audience: &str) -> std::result::Result<KeySet, String> {
+    let shown = path.display();
+    let text =
+        read_text(path, MAX_JWKS_BYTES as u64).map_err(|error| format!("{shown}: {error}"))?;
+    KeySet::from_jwks(&text, audience).map_err(|error| format!("{shown}: {error}"))
+}
+
+/// Returns the license on the command line, or from standard input for `-`.
+fn read_token(argument: &str) -> std::result::Result<String, String> {
+    if argument != "-" {
+        return Ok(argument.to_owned());
+    }
+    let mut text = String::new();
+    // One byte over the limit, so that a license that is too long is refused instead of cut off.
+    let limit = MAX_TOKEN_BYTES as u64 + 1;
+    let read = std::io::stdin().take(limit).read_to_string(&mut text);
+    read.map_err(|error| format!("standard input: {error}"))?;
+    Ok(text.trim().to_owned())
+}
+
+fn inspect(argument: &str) -> Result<ExitCode> {
+    let inspected = read_token(argument)
+        .and_then(|token| licentia_verify::inspect(&token).map_err(|error| error.to_string()));
+    match inspected {
+        Ok(Unverified { header, claims }) => {
+            let shown = json!({ "verified": false, "header": header, "claims": claims });
+            print(format_args!("{shown:#}\n"))
+        }
+        Err(problem) => {
+            complain(problem);
+            Ok(ExitCode::from(NO))
+        }
+    }
+}
+
+impl Issue {
+    fn run(self, config: &Config) -> Result<ExitCode> {
+        with_app(config, async |app| self.issue(app).await)
+    }
+
+    async fn issue(&self, app: &App) -> Result<ExitCode> {
+        let customer_id = match (&self.recipient.customer, &self.recipient.email) {
+            (Some(id), _) => id.clone(),
+            (None, Some(email)) => customer_of(app, email).await?,
+            (None, None) => return Err(Error::NotFound("customer")),
+        };
+        let plan = app.plans.plan(&self.plan).ok_or_else(|| {
+            let known: Vec<_> = app.plans.plans.iter().map(|plan| plan.id.as_str()).collect();
+            Error::setup(format!(
+                "there is no plan {:?}; the plans are: {}",
+                self.plan,
+                known.join(", ")
+            ))
+        })?;
+        let expires = self.validity.days.map(|days| app.now().plus(days * DAY));
+        let term = Term { expires, grace_until: None };
+        let entitlement = Entitlement { plan, source: Source::Operator, term };
+        let license = grant(app, &customer_id, &entitlement).await?;
+        if !self.json {
+            if license.term().ends() != Some(license.token_expires_at) {
+                let until = license.token_expires_at;
+                note(format_args!(
+                    "This license token expires on {until}; the app refreshes it online before.\n"
+                ));
+            }
+            return print(format_args!("{}\n", license.token));
+        }
+        let issued = json!({
+            "license_id": license.license_id.as_str(),
+            "customer_id": license.customer_id.as_str(),
+            "plan": license.plan,
+            "expires_at": license.expires_at.map(|time| time.to_string()),
+            "token_expires_at": license.token_expires_at.to_string(),
+            "token": license.token,
+        });
+        print(format_args!("{issued:#}\n"))
+    }
+}

@@ -1,0 +1,4 @@
+//! Commands about licenses and signing keys.
+
+pub(super) mod keys;
+pub(super) mod licenses;

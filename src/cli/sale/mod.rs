@@ -1,0 +1,6 @@
+//! Commands about Stripe.
+
+pub(super) mod backfill;
+pub(super) mod claim;
+pub(super) mod reconcile;
+pub(super) mod stripe;

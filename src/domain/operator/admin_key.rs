@@ -1,0 +1,188 @@
+//! Admin keys: their format, scopes and operations. They are created and recognized in
+//! [`crate::flows::operator::admin_key`].
+
+use std::str::FromStr;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::domain::column::row;
+use crate::domain::contact::DisplayName;
+use crate::domain::ids::AdminKeyId;
+use crate::domain::text_enum::text_enum;
+use crate::domain::time::Timestamp;
+
+/// The prefix of admin keys, by which secret scanners and people recognize them.
+const PREFIX: &str = "ladm_";
+
+/// The random bytes of a key: 256 secret bits, and the 24 bits that [`AdminKey::visible`] shows.
+pub const RANDOM_BYTES: usize = 32 + 3;
+
+/// The characters after the prefix that lists show: those of the 24 bits.
+const VISIBLE_CHARACTERS: usize = 4;
+
+/// An admin key as its holder has it. Its 256 secret bits cannot be guessed, so attempts need no
+/// throttle.
+#[derive(Clone, Debug)]
+pub struct AdminKey(SecretString);
+
+impl AdminKey {
+    /// Returns the key with these random bytes.
+    #[must_use]
+    pub fn from_random(bytes: [u8; RANDOM_BYTES]) -> Self {
+        Self(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes)).into())
+    }
+
+    /// Returns the whole key, a secret.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+
+    /// Returns the first characters, by which a found key can be identified in a list.
+    #[must_use]
+    pub fn visible(&self) -> &str {
+        let key = self.expose();
+        key.get(..PREFIX.len() + VISIBLE_CHARACTERS).unwrap_or(key)
+    }
+}
+
+impl FromStr for AdminKey {
+    type Err = NoAdminKey;
+
+    fn from_str(text: &str) -> Result<Self, NoAdminKey> {
+        let rest = text.strip_prefix(PREFIX).ok_or(NoAdminKey)?;
+        let bytes = URL_SAFE_NO_PAD.decode(rest).map_err(|_| NoAdminKey)?;
+        if bytes.len() == RANDOM_BYTES { Ok(Self(text.into())) } else { Err(NoAdminKey) }
+    }
+}
+
+/// A text that is not an admin key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this is not an admin key; admin keys begin with {PREFIX:?}")]
+pub struct NoAdminKey;
+
+text_enum! {
+    /// The rights of an admin key, in ascending order. Each scope includes the ones before it.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+    pub enum Scope {
+        /// Read only.
+        Read = "read",
+        /// Also harmless, repeatable operations that help customers.
+        Support = "support",
+        /// All operations.
+        Admin = "admin",
+    }
+}
+
+row! {
+    /// The stored record of an admin key, without the key.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct StoredAdminKey {
+        /// The id, for listing and revoking the key.
+        pub admin_key_id: AdminKeyId,
+        /// The purpose or the holder.
+        pub name: DisplayName,
+        /// The rights.
+        pub scope: Scope,
+        /// The first characters of the key.
+        pub visible_prefix: String,
+        /// The time of creation.
+        pub created_at: Timestamp,
+        /// The time at which the key expires; `None` is never.
+        pub expires_at: Option<Timestamp>,
+        /// The time of the revocation.
+        pub revoked_at: Option<Timestamp>,
+        /// The time of the last use.
+        pub last_used_at: Option<Timestamp>,
+    }
+}
+
+impl StoredAdminKey {
+    /// Returns whether the key is neither revoked nor expired at `now`.
+    #[must_use]
+    pub fn works(&self, now: Timestamp) -> bool {
+        self.revoked_at.is_none() && self.expires_at.is_none_or(|end| end > now)
+    }
+}
+
+/// An operation of the admin API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Show how many paid customers have no license.
+    GetDrift,
+    /// List the events that failed.
+    ListEvents,
+    /// Show one event.
+    GetEvent,
+    /// Process an event again.
+    ReplayEvent,
+}
+
+impl Operation {
+    /// Returns the name in the API description and in the audit log.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::GetDrift => "getDrift",
+            Self::ListEvents => "listEvents",
+            Self::GetEvent => "getEvent",
+            Self::ReplayEvent => "replayEvent",
+        }
+    }
+
+    /// Returns the smallest scope that permits it.
+    #[must_use]
+    pub fn needs(self) -> Scope {
+        match self {
+            Self::GetDrift | Self::ListEvents | Self::GetEvent => Scope::Read,
+            // A replay is only another sync, which is harmless.
+            Self::ReplayEvent => Scope::Support,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::text_enum::UnknownText;
+
+    #[test]
+    fn a_key_is_recognised_and_shows_its_beginning_only_security_26() {
+        let key = AdminKey::from_random([7; RANDOM_BYTES]);
+        let text = key.expose().to_owned();
+        assert_eq!((text.len(), key.visible()), (52, "ladm_BwcH"));
+        assert_eq!(text.parse::<AdminKey>().unwrap().expose(), text);
+        let (shown, secret) = (format!("{key:?}"), &text[9..]);
+        assert!(!shown.contains(secret) && !shown.contains("BwcH"), "{shown}");
+        // What is not shown has 256 bits.
+        assert_eq!(URL_SAFE_NO_PAD.decode(secret).unwrap().len() * 8, 256);
+    }
+
+    #[test]
+    fn what_is_no_admin_key_is_refused() {
+        let good = AdminKey::from_random([0; RANDOM_BYTES]).expose().to_owned();
+        for wrong in [
+            "",
+            "ladm_",
+            &good[..51],
+            &format!("{good}A"),
+            &format!(" {good}"),
+            &good.replace("ladm_", "lses_"),
+            &good.replace("ladm_A", "ladm_="),
+            // The last character has two bits that stand for nothing.
+            &format!("{}B", &good[..51]),
+        ] {
+            assert_eq!(wrong.parse::<AdminKey>().err(), Some(NoAdminKey), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn each_scope_may_do_what_those_before_it_may() {
+        use Scope::{Admin, Read, Support};
+        assert!(Read < Support && Support < Admin);
+        assert_eq!(Scope::ALL.map(|scope| scope.to_string().parse()), Scope::ALL.map(Ok));
+        assert_eq!("root".parse::<Scope>(), Err(UnknownText(&["read", "support", "admin"])));
+    }
+}

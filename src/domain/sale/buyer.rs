@@ -1,0 +1,47 @@
+//! Purchases by Stripe customers who are unknown here: by a payment link, a quote or the dashboard.
+
+use std::fmt::Display;
+
+use serde::{Serialize, Serializer};
+
+use crate::domain::column::row;
+use crate::domain::sale::plan::{Catalog, Plan};
+use crate::domain::sale::stripe_ids::StripeCustomerId;
+use crate::domain::sale::subscription::{Status, Subscription};
+use crate::domain::time::Timestamp;
+
+row! {
+    /// A Stripe customer who pays for a plan and is linked to nobody here.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+    pub struct UnknownBuyer {
+        /// The Stripe customer.
+        #[serde(serialize_with = "as_text")]
+        pub stripe_customer_id: StripeCustomerId,
+        /// The plan's id.
+        pub plan: String,
+        /// When the purchase was first noticed.
+        #[serde(serialize_with = "as_text")]
+        pub first_seen_at: Timestamp,
+    }
+}
+
+fn as_text<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+/// Returns the highest plan that these subscriptions pay for, and its rank. An ended subscription, or
+/// one whose first payment was never made, pays for nothing.
+pub fn plan_paid<'c>(
+    catalog: &'c Catalog,
+    subscriptions: &[Subscription],
+) -> Option<(usize, &'c Plan)> {
+    let paid = subscriptions.iter().filter(|subscription| is_paid(&subscription.status));
+    let plans = paid.filter_map(|subscription| subscription.plan(catalog)).map(|(plan, _)| plan);
+    plans.map(|plan| (catalog.rank(plan.id.as_str()), plan)).max_by_key(|(rank, _)| *rank)
+}
+
+/// Whether a subscription in this status pays for its plan.
+#[must_use]
+pub fn is_paid(status: &Status) -> bool {
+    matches!(status, Status::Trialing | Status::Active | Status::PastDue)
+}

@@ -1,0 +1,337 @@
+//! Which plan a customer may use because of Stripe's state, and until when. Pure: a
+//! [`StripeState`] goes in, an [`Assessment`] comes out. What changes because of it is decided by
+//! [`crate::domain::sale::settlement`].
+//!
+//! The state is read as a whole each time. No event adds to what an earlier event said, so lost,
+//! repeated and reordered events lead to the same result.
+
+mod paid;
+
+use std::fmt;
+
+use crate::domain::license::{Entitlement, Phase, Source, Term};
+use crate::domain::sale::invoice::{BillingReason, Invoice, InvoiceStatus, Line, Payment};
+use crate::domain::sale::plan::{Catalog, Plan};
+use crate::domain::sale::stripe_ids::StripeSubscriptionId;
+use crate::domain::sale::stripe_state::StripeState;
+use crate::domain::sale::subscription::{Item, Status, Subscription};
+use crate::domain::time::{DAY, Timestamp};
+
+use paid::{Counted, counting, covers, is_given_back, of_its_course, paid_after_end, paid_through};
+
+/// The least grace, in seconds, while a bank debit for a renewal is processing and Stripe reports
+/// the subscription as active (<https://docs.stripe.com/payments/sepa-debit>).
+const PROCESSING: i64 = 14 * DAY;
+
+/// The least grace, in seconds, while a renewal is not collected yet: its invoice is a draft for an
+/// hour, or longer when Stripe has problems
+/// (<https://docs.stripe.com/billing/invoices/subscription>).
+const DRAFT: i64 = 3 * DAY;
+
+/// The most grace after a trial at Stripe, while nothing was ever paid, in seconds.
+const AFTER_TRIAL: i64 = DAY;
+
+/// Something at Stripe that an operator should look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Alert {
+    /// More than one subscription grants something: the customer pays twice.
+    SeveralLive,
+    /// No plan has any of these prices.
+    UnknownPrice(String),
+    /// A live subscription without items.
+    NoItems(StripeSubscriptionId),
+    /// A subscription status that this version does not know.
+    UnknownStatus(String),
+    /// The customer paid a renewal after this subscription had ended.
+    PaidAfterEnd(StripeSubscriptionId),
+}
+
+impl fmt::Display for Alert {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SeveralLive => formatter.write_str(
+                "the customer has several live subscriptions and pays for each; cancel all but one \
+                 at Stripe",
+            ),
+            Self::UnknownPrice(price) => write!(
+                formatter,
+                "the customer has a live subscription to {price}, which no plan has; add it to the \
+                 plan's `prices` or `former_prices`, or to `other_prices` if it sells no plan"
+            ),
+            Self::NoItems(id) => write!(
+                formatter,
+                "the subscription {id} has no items; give it a plan's price at Stripe, or cancel \
+                 it; the license stays as it is"
+            ),
+            Self::UnknownStatus(status) => write!(
+                formatter,
+                "a subscription has the status {status:?}, which this version does not know; the \
+                 license stays as it is"
+            ),
+            Self::PaidAfterEnd(id) => write!(
+                formatter,
+                "the customer paid a renewal after the subscription {id} had ended; the period is \
+                 licensed, and no renewal follows: ask whether they want a new subscription"
+            ),
+        }
+    }
+}
+
+/// What Stripe's state means for a customer.
+#[derive(Clone, Debug)]
+pub struct Assessment<'a> {
+    /// The current subscription: the one to show and to write mails about. `None` if the customer
+    /// never had one.
+    pub subscription: Option<&'a Subscription>,
+    /// What the customer may use because of a payment. `None` leaves a trial or a grant as it is.
+    pub entitlement: Option<Entitlement<'a>>,
+    /// Whether this version or the plans file does not know something about a subscription. Then no
+    /// license is revoked.
+    pub is_unclear: bool,
+    /// What an operator should look at.
+    pub alerts: Vec<Alert>,
+}
+
+/// What one subscription grants.
+enum Standing<'c> {
+    /// A plan, with its rank.
+    Grants(usize, &'c Plan, Term),
+    Nothing,
+    /// Something about it is unknown to this version or to the plans file.
+    Unclear,
+}
+
+/// Decides what a customer may use at `now`, because of everything that Stripe says. `current` is
+/// the subscription that was current at the last sync.
+#[must_use]
+pub fn assess<'a>(
+    state: &'a StripeState,
+    current: Option<&StripeSubscriptionId>,
+    catalog: &'a Catalog,
+    now: Timestamp,
+) -> Assessment<'a> {
+    // A subscription to something that is sold beside the plans is never current and never unclear.
+    let concerns_us = |subscription: &&Subscription| {
+        subscription.is_ours
+            || current == Some(&subscription.id)
+            || subscription.plan(catalog).is_some()
+    };
+    let mut alerts = Vec::new();
+    let mut unclear = None;
+    let mut granting: Vec<(usize, &Plan, Term, &Subscription)> = Vec::new();
+    for subscription in &state.subscriptions {
+        match standing(subscription, &state.invoices, catalog, now, &mut alerts) {
+            Standing::Grants(rank, plan, term) => granting.push((rank, plan, term, subscription)),
+            Standing::Unclear => unclear = Some(subscription).filter(concerns_us).or(unclear),
+            Standing::Nothing => {}
+        }
+    }
+    if granting.iter().filter(|(.., subscription)| subscription.status.is_live()).count() > 1 {
+        alerts.push(Alert::SeveralLive);
+    }
+    if state.is_deleted {
+        granting.clear();
+    }
+    granting.sort_by_key(|(rank, _, term, subscription)| {
+        (*rank, term.ends().unwrap_or(Timestamp::MAX), subscription.created, &subscription.id)
+    });
+    let best = granting.last();
+    // A renewal that was paid late may grant more than the subscription that is charged.
+    let live = granting.iter().rev().find(|(.., subscription)| subscription.status.is_live());
+    // A current subscription that becomes unclear stays current. Otherwise the next sync would no
+    // longer know that it concerns us.
+    let still_current = unclear.filter(|subscription| current == Some(&subscription.id));
+    let subscription = still_current
+        .or(live.or(best).map(|(.., subscription)| *subscription))
+        .or(unclear)
+        .or_else(|| most_recent(state.subscriptions.iter().filter(concerns_us)));
+    let entitlement =
+        best.map(|&(_, plan, term, _)| Entitlement { plan, source: Source::Subscription, term });
+    Assessment {
+        subscription,
+        entitlement,
+        is_unclear: unclear.is_some() && !state.is_deleted,
+        alerts,
+    }
+}
+
+/// Returns the subscription to show when none grants anything: a live one, or else the newest.
+fn most_recent<'a>(all: impl Iterator<Item = &'a Subscription>) -> Option<&'a Subscription> {
+    all.max_by_key(|subscription| {
+        (subscription.status.is_live(), subscription.created, &subscription.id)
+    })
+}
+
+fn standing<'c>(
+    subscription: &Subscription,
+    invoices: &[Invoice],
+    catalog: &'c Catalog,
+    now: Timestamp,
+    alerts: &mut Vec<Alert>,
+) -> Standing<'c> {
+    match &subscription.status {
+        Status::Trialing | Status::Active | Status::PastDue => {}
+        Status::Unknown(status) => {
+            alerts.push(Alert::UnknownStatus(status.clone()));
+            return Standing::Unclear;
+        }
+        Status::Canceled => {
+            let Some((rank, plan, until)) = paid_after_end(subscription, invoices, catalog, now)
+            else {
+                return Standing::Nothing;
+            };
+            alerts.push(Alert::PaidAfterEnd(subscription.id.clone()));
+            return Standing::Grants(rank, plan, Term { expires: Some(until), grace_until: None });
+        }
+        _ => return Standing::Nothing,
+    }
+    let Some((plan, item)) = subscription.plan(catalog) else {
+        let items = &subscription.items;
+        if !items.is_empty() && items.iter().all(|item| catalog.is_beside(&item.price)) {
+            return Standing::Nothing;
+        }
+        let prices = items.iter().map(|item| item.price.as_str()).collect::<Vec<_>>();
+        alerts.push(match prices.is_empty() {
+            true => Alert::NoItems(subscription.id.clone()),
+            false => Alert::UnknownPrice(prices.join(", ")),
+        });
+        return Standing::Unclear;
+    };
+    if is_torn(subscription, invoices) {
+        return Standing::Unclear;
+    }
+    let own = of_its_course(subscription, invoices, catalog);
+    match granted(subscription, (plan, item), &counting(&own, catalog), catalog, now) {
+        Some((plan, term)) if term.phase(now) != Phase::Over => {
+            Standing::Grants(catalog.rank(plan.id.as_str()), plan, term)
+        }
+        _ => Standing::Nothing,
+    }
+}
+
+/// Whether Stripe listed the invoices at another moment than the subscription: none is there, or
+/// one that its course made is newer than the latest that it knew. A plan change between the two
+/// calls would grant the plan before it for the money that paid the plan after it.
+fn is_torn(subscription: &Subscription, invoices: &[Invoice]) -> bool {
+    let Some(latest) = &subscription.latest_invoice else { return false };
+    let mut own = invoices.iter().filter(|invoice| invoice.is_of(&subscription.id)).peekable();
+    if own.peek().is_none() {
+        return true;
+    }
+    // The oldest comes first. What the vendor billed by hand is not of its course.
+    let course: Vec<_> = own.filter(|invoice| invoice.reason != BillingReason::Manual).collect();
+    course
+        .iter()
+        .position(|invoice| invoice.id == *latest)
+        .is_some_and(|place| place + 1 < course.len())
+}
+
+/// Returns what a subscription that is trialing, active or past due grants, and for how long;
+/// `None` when nothing of it was ever paid, or the money went back.
+fn granted<'c>(
+    subscription: &Subscription,
+    (plan, item): (&'c Plan, &Item),
+    own: &Counted<'_>,
+    catalog: &'c Catalog,
+    now: Timestamp,
+) -> Option<(&'c Plan, Term)> {
+    let invoices = &own.invoices;
+    let period_end = item.period_end?;
+    let policy = &catalog.policy;
+    let newest = invoices.iter().filter(|invoice| invoice.amount > 0).max_by_key(|i| i.created);
+    let open = newest.filter(|invoice| !invoice.is_paid(policy)).copied();
+    let revoked = open.is_some_and(|invoice| invoice.is_revoked(policy));
+    let is_returned = open.is_some_and(|invoice| invoice.is_returned(policy));
+    let rank = |plan: &Plan| catalog.rank(plan.id.as_str());
+    let no_more_than =
+        |most: Option<&'c Plan>| most.filter(|most| rank(most) < rank(plan)).unwrap_or(plan);
+    let (plan, paid) = match subscription.status {
+        Status::Trialing => (plan, subscription.trial_end.unwrap_or(period_end)),
+        // A subscription that bills nothing yet has no invoice.
+        Status::Active if invoices.is_empty() && !subscription.awaits_payment => (plan, period_end),
+        // The vendor paused collection: the license continues, but a higher plan must be paid for.
+        Status::Active if subscription.collection_paused && !is_returned => {
+            let (of_plan, _) = paid_through(own, catalog, (rank(plan), now))?;
+            (no_more_than(of_plan), period_end)
+        }
+        _ => {
+            let (of_plan, until) = paid_through(own, catalog, (rank(plan), now))?;
+            let of_period = if open.is_some() { item.period_start } else { Some(period_end) };
+            // A plan change takes effect when it is paid, except while it is billed together with
+            // an open renewal.
+            let had = |line: &Line| {
+                let of = covers(line, catalog).and_then(|(_, of)| of);
+                line.period_end <= item.period_start && of.is_some_and(|(of, _)| of >= rank(plan))
+            };
+            let unpaid = open.is_some_and(|invoice| !invoice.lines.iter().any(had))
+                || subscription.status == Status::PastDue;
+            let plan = no_more_than(of_plan.filter(|_| unpaid));
+            (plan, until.or(of_period)?.min(period_end))
+        }
+    };
+    // A renewal that a discount made free was not part of a trial.
+    let bought = invoices.iter().any(|invoice| {
+        let is_after_trial = invoice.amount > 0 || invoice.reason == BillingReason::Renewal;
+        is_after_trial && invoice.is_paid(policy)
+    });
+    let trialing = subscription.status == Status::Trialing;
+    let tried_only = trialing || (subscription.trial_end.is_some() && !bought);
+    let revoked = revoked || is_given_back(invoices, catalog, paid);
+    let grace =
+        if revoked { 0 } else { grace(subscription, plan, own, open, catalog, (paid, period_end)) };
+    let grace = if tried_only { grace.min(AFTER_TRIAL) } else { grace };
+    let scheduled = subscription.ends_at(catalog);
+    let expires = scheduled.map_or(paid, |end| end.min(paid));
+    // Grace waits for a payment. After a scheduled end, no payment follows.
+    let latest = scheduled.unwrap_or(Timestamp::MAX);
+    let grace_until = Some(paid.plus(grace).min(latest)).filter(|until| *until > expires);
+    Some((plan, Term { expires: Some(expires), grace_until }))
+}
+
+/// Returns how long the plan works after the end of what was paid for, in seconds. `open` is the
+/// newest invoice, if it is not paid.
+fn grace(
+    subscription: &Subscription,
+    plan: &Plan,
+    own: &Counted<'_>,
+    open: Option<&Invoice>,
+    catalog: &Catalog,
+    (paid, period_end): (Timestamp, Timestamp),
+) -> i64 {
+    let usual = i64::from(plan.grace_days) * DAY;
+    let is_processing = open.is_some_and(|invoice| invoice.payment == Payment::Processing);
+    let bills_more = |invoice: &Invoice| {
+        let mut ends = invoice.lines.iter().filter_map(|line| covers(line, catalog));
+        ends.any(|(end, _)| end > paid)
+    };
+    // A sent invoice is paid by hand: the grace begins at the due date of the oldest unpaid one.
+    // Stripe may report `active` meanwhile, and newer invoices are due later. An older invoice for
+    // a period before the paid one does not shorten what was paid for.
+    let sent = own.invoices.iter().filter(|invoice| {
+        let is_unpaid =
+            matches!(invoice.status, InvoiceStatus::Open | InvoiceStatus::Uncollectible);
+        is_unpaid && !invoice.is_paid(&catalog.policy) && bills_more(invoice)
+    });
+    if let Some(oldest) = sent.filter_map(|invoice| invoice.due).min() {
+        let until_due = oldest.epoch_seconds() - paid.epoch_seconds();
+        let least = if is_processing { PROCESSING } else { 0 };
+        return until_due.saturating_add(usual).max(least);
+    }
+    if subscription.status != Status::Active {
+        return usual;
+    }
+    // Nobody collects a voided renewal any more: no payment is due.
+    let is_given_up = |invoice: &Invoice| !invoice.is_collectible() && bills_more(invoice);
+    if open.is_some_and(is_given_up) && !subscription.collection_paused {
+        return 0;
+    }
+    let needed = match (is_processing, paid < period_end) {
+        (true, _) => PROCESSING,
+        (false, true) => DRAFT,
+        (false, false) => 0,
+    };
+    usual.max(needed)
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

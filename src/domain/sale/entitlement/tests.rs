@@ -1,0 +1,495 @@
+//! The state machine as a table; by properties in `properties`, by the vendor's policy in `policy`,
+//! past what was paid in `grace`, out of what was not paid in `credits`, and what was forgiven or
+//! paid late in `forgiven`.
+
+mod credits;
+mod forgiven;
+mod grace;
+mod policy;
+pub(crate) mod properties;
+
+use super::*;
+use crate::domain::sale::invoice::{BillingReason, InvoiceStatus, Line, Payment};
+use crate::domain::sale::policy::Policy;
+
+pub(crate) const NOW: i64 = 1_795_186_800;
+pub(crate) const MONTH: i64 = 30 * DAY;
+pub(crate) const PERIOD_END: i64 = NOW + MONTH / 2;
+pub(crate) const PERIOD_START: i64 = PERIOD_END - MONTH;
+
+pub(crate) fn at(seconds: i64) -> Timestamp {
+    Timestamp::saturating(seconds)
+}
+
+pub(crate) fn catalog() -> Catalog {
+    crate::plans::load(None).unwrap()
+}
+
+pub(crate) fn subscription(id: &str, status: &str, prices: &[&str]) -> Subscription {
+    let item = |price: &&str| Item {
+        price: (*price).to_owned(),
+        period_start: Some(at(PERIOD_START)),
+        period_end: Some(at(PERIOD_END)),
+    };
+    Subscription {
+        id: id.parse().unwrap(),
+        status: Status::from_name(status),
+        items: prices.iter().map(item).collect(),
+        cancel_at: None,
+        cancel_at_period_end: false,
+        ended_at: None,
+        trial_end: None,
+        latest_invoice: None,
+        awaits_payment: false,
+        collection_paused: false,
+        is_ours: true,
+        default_payment_method: None,
+        created: at(PERIOD_START),
+    }
+}
+
+/// An invoice for the time until `end`.
+pub(crate) fn invoice(id: &str, of: &Subscription, status: InvoiceStatus, end: i64) -> Invoice {
+    Invoice {
+        id: id.parse().unwrap(),
+        subscription: Some(of.id.clone()),
+        reason: BillingReason::Renewal,
+        is_written_off_by_hand: false,
+        credited: 0,
+        money: 4900,
+        status,
+        amount: 4900,
+        currency: "usd".into(),
+        created: at(end - MONTH),
+        due: None,
+        paid_at: None,
+        payment_intent: None,
+        payment: Payment::Unremarkable,
+        lines: vec![Line { price: None, period_end: Some(at(end)), amount: 4900 }],
+    }
+}
+
+/// The plan and term that are due; none if none is.
+fn due(state: &StripeState, now: i64) -> Option<(String, i64, Option<i64>)> {
+    due_by(Policy::default(), state, now)
+}
+
+/// The same, by another policy than the usual one.
+fn due_by(policy: Policy, state: &StripeState, now: i64) -> Option<(String, i64, Option<i64>)> {
+    let catalog = Catalog { policy, ..catalog() };
+    let assessment = assess(state, None, &catalog, at(now));
+    assessment.entitlement.map(|due| {
+        let expires = due.term.expires.unwrap().epoch_seconds();
+        let grace = due.term.grace_until.map(Timestamp::epoch_seconds);
+        (due.plan.id.to_string(), expires, grace)
+    })
+}
+
+fn state(subscription: Subscription, invoices: Vec<Invoice>) -> StripeState {
+    StripeState { subscriptions: vec![subscription], invoices, ..StripeState::default() }
+}
+
+/// A subscription in this state whose current period is paid.
+pub(crate) fn paid(status: &str) -> StripeState {
+    let subscription = subscription("sub_1", status, &["price_pro_monthly"]);
+    let invoice = invoice("in_1", &subscription, InvoiceStatus::Paid, PERIOD_END);
+    state(subscription, vec![invoice])
+}
+
+/// A subscription in this state whose current period is not paid, but the one before.
+pub(crate) fn unpaid_renewal(status: &str) -> StripeState {
+    let subscription = subscription("sub_1", status, &["price_pro_monthly"]);
+    let before = invoice("in_1", &subscription, InvoiceStatus::Paid, PERIOD_START);
+    let renewal = invoice("in_2", &subscription, InvoiceStatus::Open, PERIOD_END);
+    state(subscription, vec![renewal, before])
+}
+
+fn professional(expires: i64, grace: Option<i64>) -> Option<(String, i64, Option<i64>)> {
+    Some(("professional".into(), expires, grace))
+}
+
+#[test]
+fn each_state_of_a_paid_subscription() {
+    let grace = Some(PERIOD_END + 7 * DAY);
+    for (status, expected) in [
+        ("active", professional(PERIOD_END, grace)),
+        ("trialing", professional(PERIOD_END, Some(PERIOD_END + DAY))),
+        ("past_due", professional(PERIOD_END, grace)),
+        ("incomplete", None),
+        ("incomplete_expired", None),
+        ("unpaid", None),
+        ("canceled", None),
+        ("paused", None),
+    ] {
+        assert_eq!(due(&paid(status), NOW), expected, "{status}");
+    }
+}
+
+/// A line for a price until a time.
+pub(crate) fn line(price: &str, end: i64, amount: i64) -> Line {
+    Line { price: Some(price.to_owned()), period_end: Some(at(end)), amount }
+}
+
+#[test]
+fn an_upgrade_that_was_not_paid_grants_what_was_paid() {
+    let mut state = paid("past_due");
+    state.invoices[0].lines = vec![line("price_starter_monthly", PERIOD_END, 1900)];
+    let mut upgrade =
+        invoice("in_2", &state.subscriptions[0], InvoiceStatus::Open, PERIOD_END + MONTH);
+    upgrade.lines = vec![line("price_pro_monthly", PERIOD_END, 1500)];
+    state.invoices.push(upgrade);
+    assert_eq!(due(&state, NOW).unwrap().0, "starter");
+    state.invoices[1].status = InvoiceStatus::Paid;
+    state.subscriptions[0].status = Status::Active;
+    assert_eq!(due(&state, NOW).unwrap().0, "professional");
+    // Billed with the next renewal, it is in good standing: the plan follows the price.
+    state.invoices.truncate(1);
+    assert_eq!(due(&state, NOW).unwrap().0, "professional");
+}
+
+#[test]
+fn a_refunded_change_leaves_what_else_was_paid() {
+    let mut state = paid("active");
+    state.subscriptions[0].items[0].price = "price_starter_monthly".into();
+    state.invoices[0].lines = vec![line("price_starter_monthly", PERIOD_END, 1900)];
+    let mut change =
+        invoice("in_2", &state.subscriptions[0], InvoiceStatus::Paid, PERIOD_END + MONTH);
+    change.lines = vec![line("price_pro_monthly", PERIOD_END, 1500)];
+    change.payment = Payment::Refunded;
+    state.invoices.push(change);
+    assert_eq!(due(&state, NOW), Some(("starter".into(), PERIOD_END, None)));
+}
+
+#[test]
+fn what_was_credited_and_what_is_no_plan_covers_nothing() {
+    let year = PERIOD_END + 300 * DAY;
+    let mut state = unpaid_renewal("past_due");
+    // A year was paid, changed to a month and credited; an add-on is paid for a year.
+    let mut first =
+        invoice("in_0", &state.subscriptions[0], InvoiceStatus::Paid, PERIOD_START - MONTH);
+    first.lines = vec![line("price_starter_yearly", year, 19000)];
+    state.invoices.push(first);
+    state.invoices[1].lines = vec![
+        line("price_starter_yearly", year, -18000),
+        line("price_pro_monthly", PERIOD_START, 4900),
+        line("price_support_yearly", year, 9900),
+    ];
+    let expected = professional(PERIOD_START, Some(PERIOD_START + 7 * DAY));
+    assert_eq!(due(&state, PERIOD_START + DAY), expected);
+}
+
+#[test]
+fn changing_there_and_back_keeps_what_was_bought_last() {
+    let mut state = paid("active");
+    let base = state.subscriptions[0].clone();
+    let before = invoice("in_0", &base, InvoiceStatus::Paid, PERIOD_START);
+    state.invoices[0].lines = vec![line("price_pro_monthly", PERIOD_END, 4900)];
+    let change = |id: &str, at: i64, lines: Vec<Line>| {
+        let mut made = invoice(id, &base, InvoiceStatus::Paid, at + MONTH);
+        made.lines = lines;
+        made
+    };
+    let down = vec![
+        line("price_pro_monthly", PERIOD_END, -4000),
+        line("price_starter_monthly", PERIOD_END, 1500),
+    ];
+    let up = vec![
+        line("price_starter_monthly", PERIOD_END, -1400),
+        line("price_pro_monthly", PERIOD_END, 3900),
+    ];
+    let twice = vec![
+        line("price_pro_monthly", PERIOD_END, -3800),
+        line("price_pro_monthly", PERIOD_END, 7600),
+    ];
+    let day = PERIOD_START + DAY;
+    state.invoices.push(before);
+    state.invoices.push(change("in_2", day, down));
+    state.invoices.push(change("in_3", day + 1, up));
+    state.invoices.push(change("in_4", day + 2, twice));
+    assert_eq!(due(&state, NOW), professional(PERIOD_END, Some(PERIOD_END + 7 * DAY)));
+}
+
+#[test]
+fn an_upgrade_billed_with_the_renewal_stays_while_that_is_collected() {
+    let mut state = unpaid_renewal("active");
+    state.invoices[0].status = InvoiceStatus::Draft;
+    state.invoices[0].lines = vec![
+        line("price_pro_monthly", PERIOD_START, 1500),
+        line("price_pro_monthly", PERIOD_END, 4900),
+    ];
+    state.invoices[1].lines = vec![line("price_starter_monthly", PERIOD_START, 1900)];
+    assert_eq!(due(&state, PERIOD_START + DAY).unwrap().0, "professional");
+    state.subscriptions[0].status = Status::PastDue;
+    assert_eq!(due(&state, PERIOD_START + DAY).unwrap().0, "starter");
+}
+
+#[test]
+fn an_upgrade_that_begins_with_the_period_is_granted_when_that_is_paid_stripe_13() {
+    let mut state = unpaid_renewal("active");
+    state.invoices[0].lines = vec![line("price_pro_monthly", PERIOD_END, 4900)];
+    state.invoices[0].payment = Payment::Processing;
+    state.invoices[1].lines = vec![line("price_starter_monthly", PERIOD_START, 1900)];
+    assert_eq!(due(&state, PERIOD_START + DAY).unwrap().0, "starter");
+    state.invoices[0].status = InvoiceStatus::Paid;
+    assert_eq!(due(&state, PERIOD_START + DAY).unwrap().0, "professional");
+}
+
+/// A change of plan: what is left of one is set against the other.
+fn change(id: &str, status: InvoiceStatus, second: i64, lines: [Line; 2]) -> Invoice {
+    let state = paid("active");
+    let amount = lines.iter().map(|line| line.amount).sum::<i64>().max(0);
+    let invoice = invoice(id, &state.subscriptions[0], status, PERIOD_END);
+    let created = at(PERIOD_START + DAY + second);
+    Invoice { created, amount, money: amount, lines: lines.into(), ..invoice }
+}
+
+#[test]
+fn what_was_paid_for_stays_where_changes_that_were_not_paid_credited_it() {
+    let mut state = paid("active");
+    state.invoices[0].lines = vec![line("price_pro_monthly", PERIOD_END, 4900)];
+    let (year, month) = (PERIOD_START + 365 * DAY, PERIOD_END + DAY);
+    // To a year, which is not paid; to something lower, for nothing, out of what the year would
+    // have left; and back.
+    let to_year =
+        [line("price_pro_monthly", PERIOD_END, -4800), line("price_pro_yearly", year, 49000)];
+    let lower =
+        [line("price_pro_yearly", year, -49000), line("price_starter_monthly", month, 1900)];
+    let back =
+        [line("price_starter_monthly", month, -1900), line("price_pro_monthly", month, 4900)];
+    state.invoices.push(change("in_2", InvoiceStatus::Open, 0, to_year));
+    state.invoices.push(change("in_3", InvoiceStatus::Paid, 1, lower));
+    state.invoices.push(change("in_4", InvoiceStatus::Open, 2, back));
+    state.subscriptions[0].items[0].period_end = Some(at(month));
+    assert_eq!(due(&state, NOW), professional(PERIOD_END, Some(PERIOD_END + 7 * DAY)));
+}
+
+#[test]
+fn what_is_left_of_a_higher_plan_does_not_cut_short_a_lower_one_that_was_paid() {
+    let mut state = paid("active");
+    state.invoices[0].lines = vec![line("price_pro_monthly", PERIOD_END, 4900)];
+    let year = PERIOD_START + 365 * DAY;
+    // Lower within the month, for which Stripe bills nothing, and then to a year of that.
+    let to_year = [
+        line("price_starter_monthly", PERIOD_END, -1800),
+        line("price_starter_yearly", year, 19000),
+    ];
+    state.invoices.push(change("in_2", InvoiceStatus::Paid, 0, to_year));
+    let item = &mut state.subscriptions[0].items[0];
+    (item.price, item.period_end) = ("price_starter_yearly".into(), Some(at(year)));
+    assert_eq!(due(&state, NOW), Some(("starter".into(), year, Some(year + 7 * DAY))));
+}
+
+#[test]
+fn of_changes_in_one_second_the_last_that_was_made_counts() {
+    let mut state = paid("active");
+    state.invoices[0].lines = vec![line("price_starter_monthly", PERIOD_END, 1900)];
+    let swap = |from: &str, to: &str| [line(from, PERIOD_END, -1800), line(to, PERIOD_END, 4800)];
+    let (starter, pro) = ("price_starter_monthly", "price_pro_monthly");
+    // Ids say nothing about the order.
+    state.invoices.push(change("in_9", InvoiceStatus::Paid, 0, swap(starter, pro)));
+    state.invoices.push(change("in_3", InvoiceStatus::Paid, 0, swap(pro, starter)));
+    state.invoices.push(change("in_5", InvoiceStatus::Paid, 0, swap(starter, pro)));
+    assert_eq!(due(&state, NOW), professional(PERIOD_END, Some(PERIOD_END + 7 * DAY)));
+    state.subscriptions[0].status = Status::PastDue;
+    state.invoices.push(change("in_1", InvoiceStatus::Paid, 0, swap(pro, starter)));
+    assert_eq!(due(&state, NOW).unwrap().0, "starter");
+}
+
+#[test]
+fn while_collection_is_paused_the_status_decides() {
+    let mut state = unpaid_renewal("active");
+    state.invoices[0].status = InvoiceStatus::Uncollectible;
+    state.subscriptions[0].collection_paused = true;
+    assert_eq!(due(&state, NOW), professional(PERIOD_END, Some(PERIOD_END + 7 * DAY)));
+    // Nobody gets a higher plan for nothing.
+    let lines = std::mem::replace(
+        &mut state.invoices[1].lines,
+        vec![line("price_starter_monthly", PERIOD_START, 1900)],
+    );
+    assert_eq!(due(&state, NOW).unwrap().0, "starter");
+    state.invoices[1].lines = lines;
+    state.subscriptions[0].status = Status::Paused;
+    assert_eq!(due(&state, NOW), None);
+}
+
+#[test]
+fn invoices_that_are_missing_take_nothing_and_grant_nothing() {
+    let mut state = paid("active");
+    state.invoices.clear();
+    assert_eq!(due(&state, NOW), professional(PERIOD_END, Some(PERIOD_END + 7 * DAY)));
+    state.subscriptions[0].latest_invoice = Some("in_1".parse().unwrap());
+    let catalog = catalog();
+    let assessment = assess(&state, None, &catalog, at(NOW));
+    assert!(assessment.is_unclear && assessment.entitlement.is_none());
+}
+
+#[test]
+fn a_subscription_that_was_read_before_its_newest_invoice_is_unclear() {
+    let mut state = paid("active");
+    let of = &state.subscriptions[0];
+    let lower = change(
+        "in_2",
+        InvoiceStatus::Paid,
+        1,
+        [
+            line("price_pro_monthly", PERIOD_END, -4900),
+            line("price_starter_yearly", PERIOD_END, 19000),
+        ],
+    );
+    let by_hand = Invoice {
+        reason: BillingReason::Manual,
+        ..invoice("in_3", of, InvoiceStatus::Paid, PERIOD_END)
+    };
+    state.subscriptions[0].latest_invoice = Some("in_1".parse().unwrap());
+    state.invoices.push(by_hand);
+    let (catalog, is_unclear) = (catalog(), |state: &StripeState, catalog: &Catalog| {
+        assess(state, None, catalog, at(NOW)).is_unclear
+    });
+    assert!(!is_unclear(&state, &catalog));
+    // A change of plan that came between.
+    state.invoices.push(lower);
+    assert!(is_unclear(&state, &catalog));
+    assert_eq!(due(&state, NOW), None);
+    state.subscriptions[0].latest_invoice = Some("in_2".parse().unwrap());
+    assert!(!is_unclear(&state, &catalog));
+}
+
+#[test]
+fn a_subscription_to_something_else_is_left_alone() {
+    let mut state = state(subscription("sub_1", "active", &["price_support"]), Vec::new());
+    state.subscriptions[0].is_ours = false;
+    let catalog = catalog();
+    let assessment = assess(&state, None, &catalog, at(NOW));
+    assert!(assessment.subscription.is_none(), "it would stand in the way of a checkout");
+    assert!(!assessment.is_unclear, "it would hold up what the other subscriptions come to");
+}
+
+#[test]
+fn what_the_vendor_says_is_sold_beside_the_plans_is_no_news() {
+    let mut state = state(subscription("sub_1", "active", &["price_support"]), Vec::new());
+    state.subscriptions[0].is_ours = false;
+    let mut catalog = catalog();
+    let alerts =
+        |state: &StripeState, catalog: &Catalog| assess(state, None, catalog, at(NOW)).alerts.len();
+    assert_eq!(alerts(&state, &catalog), 1);
+    catalog.other_prices.push("price_support".into());
+    assert_eq!(alerts(&state, &catalog), 0);
+    // One that is listed without its items says nothing of the kind.
+    state.subscriptions[0].items.clear();
+    state.subscriptions[0].is_ours = true;
+    assert!(assess(&state, None, &catalog, at(NOW)).is_unclear);
+}
+
+#[test]
+fn what_is_unclear_about_the_one_that_governed_is_so_the_next_time_too() {
+    let mut state = paid("active");
+    let mut former = subscription("sub_0", "active", &["price_gone"]);
+    former.is_ours = false;
+    let held = former.id.clone();
+    state.subscriptions.push(former);
+    let catalog = catalog();
+    let assessment = assess(&state, Some(&held), &catalog, at(NOW));
+    assert_eq!(assessment.subscription.map(|governing| &governing.id), Some(&held));
+    assert!(assessment.is_unclear && assessment.entitlement.is_some());
+}
+
+#[test]
+fn the_subscription_that_governed_goes_on_to_whatever_becomes_of_its_price() {
+    let mut state = state(subscription("sub_1", "active", &["price_gone"]), Vec::new());
+    state.subscriptions[0].is_ours = false;
+    let (catalog, held) = (catalog(), state.subscriptions[0].id.clone());
+    let assessment = assess(&state, Some(&held), &catalog, at(NOW));
+    assert!(assessment.is_unclear && assessment.subscription.is_some());
+    state.subscriptions[0].status = Status::Canceled;
+    let assessment = assess(&state, Some(&held), &catalog, at(NOW));
+    assert_eq!(assessment.subscription.map(|governing| &governing.status), Some(&Status::Canceled));
+    assert!(!assessment.is_unclear && assessment.entitlement.is_none());
+}
+
+#[test]
+fn a_former_price_keeps_the_plan() {
+    let mut catalog = catalog();
+    catalog.plans[2].former_prices.push("price_pro_2025".into());
+    let state = state(subscription("sub_1", "active", &["price_pro_2025"]), Vec::new());
+    let assessment = assess(&state, None, &catalog, at(NOW));
+    assert_eq!(assessment.entitlement.unwrap().plan.id.as_str(), "professional");
+    assert!(assessment.alerts.is_empty());
+}
+
+#[test]
+fn a_first_payment_that_is_missing_grants_nothing_whatever_the_state_stripe_3() {
+    for status in ["active", "past_due"] {
+        use InvoiceStatus::{Draft, Open, Uncollectible, Void};
+        for status_of_invoice in [Draft, Open, Void, Uncollectible] {
+            let mut state = paid(status);
+            state.invoices[0].status = status_of_invoice;
+            state.invoices[0].reason = BillingReason::Other;
+            assert_eq!(due(&state, NOW), None, "{status} {status_of_invoice:?}");
+        }
+    }
+}
+
+#[test]
+fn a_cancellation_by_either_field_ends_without_grace_stripe_12() {
+    let mut by_flag = paid("active");
+    by_flag.subscriptions[0].cancel_at_period_end = true;
+    let mut by_time = paid("active");
+    by_time.subscriptions[0].cancel_at = Some(at(PERIOD_END));
+    let mut sooner = paid("active");
+    sooner.subscriptions[0].cancel_at = Some(at(NOW + DAY));
+    assert_eq!(due(&by_flag, NOW), professional(PERIOD_END, None));
+    assert_eq!(due(&by_time, NOW), professional(PERIOD_END, None));
+    assert_eq!(due(&sooner, NOW), professional(NOW + DAY, None));
+    assert_eq!(due(&by_time, PERIOD_END), None);
+    // Past due and cancelled: the grace does not reach past the end.
+    let mut late = unpaid_renewal("past_due");
+    late.subscriptions[0].cancel_at = Some(at(PERIOD_START + 2 * DAY));
+    let expected = professional(PERIOD_START, Some(PERIOD_START + 2 * DAY));
+    assert_eq!(due(&late, PERIOD_START + DAY), expected);
+}
+
+#[test]
+fn the_higher_of_two_holds_and_the_other_takes_over_stripe_7() {
+    let starter = subscription("sub_1", "active", &["price_starter_monthly"]);
+    let higher = subscription("sub_2", "active", &["price_pro_monthly"]);
+    let invoices = vec![
+        invoice("in_1", &starter, InvoiceStatus::Paid, PERIOD_END),
+        invoice("in_2", &higher, InvoiceStatus::Paid, PERIOD_END),
+    ];
+    let mut state =
+        StripeState { subscriptions: vec![starter, higher], invoices, ..StripeState::default() };
+    let catalog = catalog();
+    let both = assess(&state, None, &catalog, at(NOW));
+    assert_eq!(both.alerts, [Alert::SeveralLive]);
+    assert_eq!(both.subscription.unwrap().id.as_str(), "sub_2");
+    assert_eq!(due(&state, NOW).unwrap().0, "professional");
+    state.subscriptions[1].status = Status::Canceled;
+    assert_eq!(due(&state, NOW).unwrap().0, "starter");
+}
+
+#[test]
+fn what_is_not_known_takes_nothing_away() {
+    let catalog = catalog();
+    for (status, price) in [("active", "price_gold"), ("frozen", "price_pro_monthly")] {
+        let state = state(subscription("sub_1", status, &[price]), Vec::new());
+        let assessment = assess(&state, None, &catalog, at(NOW));
+        assert!(assessment.is_unclear && assessment.entitlement.is_none(), "{status} {price}");
+        assert_eq!(assessment.alerts.len(), 1);
+    }
+}
+
+#[test]
+fn a_deleted_customer_has_nothing_stripe_16() {
+    let state = StripeState { is_deleted: true, ..paid("active") };
+    assert_eq!(due(&state, NOW), None);
+}
+
+#[test]
+fn several_items_are_decided_the_same_way_in_any_order_stripe_19() {
+    let prices = ["price_starter_monthly", "price_seats", "price_pro_monthly"];
+    let mut state = state(subscription("sub_1", "active", &prices), Vec::new());
+    let first = due(&state, NOW);
+    assert_eq!(first.as_ref().unwrap().0, "professional");
+    state.subscriptions[0].items.reverse();
+    assert_eq!(due(&state, NOW), first);
+}

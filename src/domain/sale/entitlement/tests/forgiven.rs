@@ -1,0 +1,150 @@
+//! Renewals that the vendor forgives, and renewals that are paid after the end.
+
+use super::*;
+use crate::domain::sale::policy::Bought::{Keep, Revoke};
+
+/// A subscription whose renewal was not paid, and this became of its invoice.
+fn renewal(status: &str, change: impl Fn(&mut Invoice)) -> StripeState {
+    let mut state = unpaid_renewal(status);
+    change(&mut state.invoices[0]);
+    state
+}
+
+#[test]
+fn each_way_to_forgive_a_renewal_has_one_result_by_one_policy_stripe_25() {
+    let voided = renewal("active", |invoice| invoice.status = InvoiceStatus::Void);
+    let written_off = renewal("active", |invoice| {
+        invoice.status = InvoiceStatus::Uncollectible;
+        invoice.is_written_off_by_hand = true;
+    });
+    let credited = renewal("active", |invoice| {
+        invoice.status = InvoiceStatus::Paid;
+        (invoice.credited, invoice.amount) = (invoice.amount, 0);
+    });
+    for (way, state) in [("void", voided), ("written off", written_off), ("credited", credited)] {
+        let kept = due_by(Policy { forgiven: Keep, ..Policy::default() }, &state, NOW);
+        assert_eq!(kept, due(&paid("active"), NOW), "{way}");
+        let revoked = Policy { forgiven: Revoke, ..Policy::default() };
+        assert_eq!(due_by(revoked, &state, NOW), None, "{way}");
+    }
+}
+
+#[test]
+fn dunning_that_gives_up_forgives_nothing_stripe_25() {
+    let state = renewal("past_due", |invoice| invoice.status = InvoiceStatus::Uncollectible);
+    assert_eq!(due(&state, PERIOD_START + 8 * DAY), None);
+}
+
+#[test]
+fn a_first_or_changing_invoice_that_is_voided_grants_nothing_stripe_25() {
+    let state = renewal("active", |invoice| {
+        invoice.status = InvoiceStatus::Void;
+        invoice.reason = BillingReason::Other;
+    });
+    assert_eq!(due(&state, NOW), None);
+}
+
+#[test]
+fn no_grace_waits_for_a_renewal_that_nobody_collects_stripe_31() {
+    let revoke = Policy { forgiven: Revoke, ..Policy::default() };
+    let state = renewal("active", |invoice| invoice.status = InvoiceStatus::Void);
+    assert_eq!(due_by(revoke, &state, PERIOD_START + 1), None);
+}
+
+#[test]
+fn a_renewal_that_is_paid_after_dunning_cancelled_is_licensed_without_grace_stripe_22() {
+    let mut state = unpaid_renewal("canceled");
+    state.subscriptions[0].ended_at = Some(at(PERIOD_START + 3 * DAY));
+    assert_eq!(due(&state, NOW), None);
+    state.invoices[0].status = InvoiceStatus::Paid;
+    state.invoices[0].paid_at = Some(at(PERIOD_START + 5 * DAY));
+    assert_eq!(due(&state, NOW), professional(PERIOD_END, None));
+    let catalog = catalog();
+    let alerts = assess(&state, None, &catalog, at(NOW)).alerts;
+    assert_eq!(alerts, [Alert::PaidAfterEnd("sub_1".parse().unwrap())]);
+    assert_eq!(due(&state, PERIOD_END), None);
+    // Refunded, it grants nothing.
+    state.invoices[0].payment = Payment::Refunded;
+    assert_eq!(due(&state, NOW), None);
+}
+
+#[test]
+fn a_renewal_that_is_forgiven_after_the_end_grants_nothing_in_any_way_stripe_25() {
+    let mut state = unpaid_renewal("canceled");
+    state.subscriptions[0].ended_at = Some(at(PERIOD_START + 3 * DAY));
+    state.invoices[0].status = InvoiceStatus::Void;
+    assert_eq!(due(&state, NOW), None, "void");
+    let credited = &mut state.invoices[0];
+    credited.status = InvoiceStatus::Paid;
+    credited.paid_at = Some(at(PERIOD_START + 5 * DAY));
+    (credited.credited, credited.amount) = (credited.amount, 0);
+    assert_eq!(due(&state, NOW), None, "credited");
+}
+
+#[test]
+fn what_was_paid_before_a_cancellation_at_once_grants_nothing_stripe_12() {
+    let mut state = paid("canceled");
+    state.invoices[0].paid_at = Some(at(PERIOD_START));
+    state.subscriptions[0].ended_at = Some(at(PERIOD_START + DAY));
+    assert_eq!(due(&state, NOW), None);
+}
+
+#[test]
+fn money_that_goes_back_in_part_changes_nothing_and_in_full_counts_whatever_its_parts_stripe_24() {
+    use crate::domain::sale::invoice::MoneyBack;
+    let back = |refunded, disputed, dispute_lost| {
+        MoneyBack { refunded, disputed, dispute_lost }.outcome(4900)
+    };
+    for (money, expected) in [
+        ((0, 0, 0), Payment::Unremarkable),
+        ((4899, 0, 0), Payment::Unremarkable),
+        ((4900, 0, 0), Payment::Refunded),
+        ((0, 2000, 0), Payment::Unremarkable),
+        ((0, 4802, 0), Payment::Disputed),
+        ((0, 4801, 0), Payment::Unremarkable),
+        ((0, 0, 2000), Payment::Unremarkable),
+        ((0, 0, 4998), Payment::DisputeLost),
+        ((2900, 0, 2000), Payment::DisputeLost),
+        ((2900, 2000, 0), Payment::Disputed),
+        ((4900, 0, 2000), Payment::Refunded),
+    ] {
+        let (refunded, disputed, lost) = money;
+        assert_eq!(back(refunded, disputed, lost), expected, "{money:?}");
+    }
+}
+
+#[test]
+fn a_dead_renewal_that_is_credited_in_full_is_not_paid_late_stripe_22() {
+    let mut state = unpaid_renewal("canceled");
+    state.subscriptions[0].ended_at = Some(at(PERIOD_START + 3 * DAY));
+    let renewal = &mut state.invoices[0];
+    (renewal.status, renewal.paid_at) = (InvoiceStatus::Paid, Some(at(PERIOD_START + 5 * DAY)));
+    (renewal.credited, renewal.amount, renewal.money) = (4900, 0, 0);
+    assert_eq!(due(&state, NOW), None);
+}
+
+#[test]
+fn the_final_invoice_of_a_cancellation_is_no_late_renewal_stripe_12() {
+    let mut state = paid("canceled");
+    state.subscriptions[0].ended_at = Some(at(NOW - DAY));
+    let of = state.subscriptions[0].clone();
+    let mut last = invoice("in_2", &of, InvoiceStatus::Paid, PERIOD_END);
+    (last.created, last.paid_at) = (at(NOW - DAY), Some(at(NOW - DAY + 5)));
+    state.invoices.push(last);
+    assert_eq!(due(&state, NOW), None);
+}
+
+#[test]
+fn a_late_renewal_of_a_higher_plan_leaves_the_live_subscription_current_stripe_22() {
+    let mut state = unpaid_renewal("canceled");
+    state.subscriptions[0].ended_at = Some(at(PERIOD_START + 3 * DAY));
+    (state.invoices[0].status, state.invoices[0].paid_at) =
+        (InvoiceStatus::Paid, Some(at(PERIOD_START + 5 * DAY)));
+    let live = subscription("sub_2", "active", &["price_starter_monthly"]);
+    state.invoices.push(invoice("in_9", &live, InvoiceStatus::Paid, PERIOD_END));
+    state.subscriptions.push(live);
+    let catalog = catalog();
+    let assessment = assess(&state, None, &catalog, at(NOW));
+    assert_eq!(assessment.entitlement.unwrap().plan.id.as_str(), "professional");
+    assert_eq!(assessment.subscription.unwrap().id.as_str(), "sub_2");
+}

@@ -1,0 +1,17 @@
+//! The rules of sales: plans, what Stripe's state means for a customer, and orders.
+
+pub mod attempt;
+pub mod buyer;
+pub mod entitlement;
+pub mod inbox;
+pub mod invoice;
+pub mod matching;
+pub mod order;
+pub mod plan;
+pub mod policy;
+pub mod settlement;
+pub mod stripe_failure;
+pub mod stripe_ids;
+pub mod stripe_state;
+pub mod subscription;
+pub mod webhook;

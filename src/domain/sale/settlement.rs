@@ -1,0 +1,219 @@
+//! Everything that changes here because of what Stripe says about a customer. Pure: our [`Record`]
+//! and the [`StripeState`] go in, and a [`Settlement`] that lists every change comes out.
+//! [`crate::flows::sale::settle`] applies it in one transaction; a dry run prints it instead.
+//!
+//! Settling again after a settlement was applied changes nothing.
+
+mod licenses;
+mod mail;
+mod orders;
+mod words;
+
+use crate::domain::account::customer::Customer;
+use crate::domain::ids::{LicenseId, OrderId};
+use crate::domain::license::{Entitlement, IssuedLicense, Source};
+use crate::domain::message::Kind;
+use crate::domain::sale::entitlement::{Alert, Assessment, assess};
+use crate::domain::sale::order::Order;
+use crate::domain::sale::plan::Catalog;
+use crate::domain::sale::stripe_ids::StripeCustomerId;
+use crate::domain::sale::stripe_state::StripeState;
+use crate::domain::sale::subscription::{Status, SubscriptionRow};
+use crate::domain::time::Timestamp;
+
+/// What we hold about a customer, as far as a settlement depends on it. Read once, under the
+/// customer's lock.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// The customer.
+    pub customer: Customer,
+    /// The current subscription, as of the last sync.
+    pub subscription: Option<SubscriptionRow>,
+    /// The customer's orders that have an invoice or wait for one, and every other order whose
+    /// invoice is in Stripe's state: of a deleted account, or of another customer.
+    pub orders: Vec<Order>,
+    /// The license that was issued last.
+    pub current_license: Option<IssuedLicense>,
+    /// Every license, current or former, that was issued for a payment and still works.
+    pub paid_licenses: Vec<IssuedLicense>,
+    /// The license that an operator granted last, unless it was revoked.
+    pub last_grant: Option<IssuedLicense>,
+}
+
+/// One change to what we hold.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change<'a> {
+    /// The current subscription is another one, or has changed.
+    Subscription {
+        /// As of the last sync.
+        before: Option<SubscriptionRow>,
+        /// As it is at Stripe.
+        after: SubscriptionRow,
+    },
+    /// Two orders turned out to be the same purchase. This one is deleted, the other one stays.
+    DeleteOrder(OrderId),
+    /// An order is new, or has changed.
+    Order {
+        /// `None` for a new order, and for one taken over from a deleted account.
+        before: Option<Order>,
+        /// As it is to be stored.
+        after: Order,
+    },
+    /// A license is issued and becomes the current one.
+    Issue {
+        /// The id of the new license.
+        license_id: LicenseId,
+        /// What it grants.
+        entitlement: Entitlement<'a>,
+    },
+    /// A license is revoked, because nothing that is paid entitles the customer to it.
+    Revoke(IssuedLicense),
+    /// The customer is told by mail.
+    Mail {
+        /// The kind of mail.
+        kind: Kind,
+        /// The license that the mail carries or is about.
+        license_id: LicenseId,
+    },
+    /// The Stripe customer was deleted there: the link to it is removed.
+    Unlink(StripeCustomerId),
+}
+
+/// Every change that follows from Stripe's state.
+#[derive(Clone, Debug)]
+pub struct Settlement<'a> {
+    /// The changes, in the order in which they are applied.
+    pub changes: Vec<Change<'a>>,
+    /// What an operator should look at.
+    pub alerts: Vec<Alert>,
+    /// Whether an operator must act on the alerts: the customer pays twice, or pays and gets
+    /// nothing.
+    pub needs_action: bool,
+    /// The payment method that pays the current subscription.
+    pub default_payment_method: Option<String>,
+}
+
+/// A settlement in words, for reports.
+#[derive(Debug, Default)]
+pub struct SyncReport {
+    /// What differed from Stripe.
+    pub changes: Vec<String>,
+    /// What an operator should look at.
+    pub alerts: Vec<String>,
+    /// Whether an operator must act on the alerts.
+    pub needs_action: bool,
+}
+
+impl Settlement<'_> {
+    /// Returns the settlement in words.
+    #[must_use]
+    pub fn report(&self) -> SyncReport {
+        SyncReport {
+            changes: self.changes.iter().filter_map(Change::describe).collect(),
+            alerts: self.alerts.iter().map(Alert::to_string).collect(),
+            needs_action: self.needs_action,
+        }
+    }
+}
+
+/// Decides everything that changes because of Stripe's state at `now`. `random` provides the bits
+/// of new ids.
+#[must_use]
+pub fn settle<'a>(
+    record: &Record,
+    state: &'a StripeState,
+    catalog: &'a Catalog,
+    now: Timestamp,
+    mut random: impl FnMut() -> u128,
+) -> Settlement<'a> {
+    let stored = record.subscription.as_ref();
+    let current = stored.map(|row| &row.stripe_subscription_id);
+    let assessment = assess(state, current, catalog, now);
+    let subscription = subscription(record, state, &assessment, catalog, now);
+    let licenses = licenses::decide(record, &assessment, catalog, now);
+    let kind = mail::decide(record, subscription.as_ref(), &licenses, now);
+    let needs_action = needs_action(record, &assessment, &licenses, now);
+    let of_subscription =
+        assessment.subscription.and_then(|current| current.default_payment_method.as_ref());
+    let default_payment_method = state.default_payment_method.as_ref().or(of_subscription).cloned();
+
+    let mut changes = Vec::new();
+    if let Some(after) = subscription.filter(|after| stored != Some(after)) {
+        changes.push(Change::Subscription { before: stored.cloned(), after });
+    }
+    changes.extend(orders::decide(record, state, catalog, now, &mut random));
+    let mut mailed = record.current_license.as_ref().map(|license| license.license_id.clone());
+    if let Some(entitlement) = licenses.issue {
+        let license_id = LicenseId::from_random(random());
+        mailed = Some(license_id.clone());
+        changes.push(Change::Issue { license_id, entitlement });
+    }
+    changes.extend(licenses.revoke.into_iter().map(Change::Revoke));
+    let mail = kind.zip(mailed).map(|(kind, license_id)| Change::Mail { kind, license_id });
+    changes.extend(mail);
+    if state.is_deleted {
+        changes.extend(record.customer.stripe_customer_id.clone().map(Change::Unlink));
+    }
+    Settlement { changes, alerts: assessment.alerts, needs_action, default_payment_method }
+}
+
+/// Returns the current subscription as it is to be stored; unchanged, including `updated_at`, if
+/// nothing differs from the stored one.
+fn subscription(
+    record: &Record,
+    state: &StripeState,
+    assessment: &Assessment<'_>,
+    catalog: &Catalog,
+    now: Timestamp,
+) -> Option<SubscriptionRow> {
+    let stored = record.subscription.as_ref();
+    let updated_at = stored.map_or(now, |row| row.updated_at);
+    let after = match assessment.subscription {
+        Some(current) => SubscriptionRow {
+            customer_id: record.customer.customer_id.clone(),
+            stripe_subscription_id: current.id.clone(),
+            plan: current.plan(catalog).map(|(plan, _)| plan.id.to_string()),
+            status: current.status.clone(),
+            current_period_end: current.period_end(catalog),
+            cancel_at: current.ends_at(catalog),
+            trial_end: current.trial_end,
+            created_at: current.created,
+            updated_at,
+        },
+        // Stripe deletes every subscription together with its customer.
+        None if state.is_deleted => SubscriptionRow { status: Status::Canceled, ..stored?.clone() },
+        None => stored?.clone(),
+    };
+    if stored == Some(&after) {
+        Some(after)
+    } else {
+        Some(SubscriptionRow { updated_at: now, ..after })
+    }
+}
+
+/// Whether an operator must act on the alerts. What is sold beside a plan, or to a customer with a
+/// grant, needs no action.
+fn needs_action(
+    record: &Record,
+    assessment: &Assessment<'_>,
+    licenses: &licenses::Decision<'_>,
+    now: Timestamp,
+) -> bool {
+    let has_grant = match &licenses.issue {
+        Some(issued) => issued.source == Source::Operator,
+        None => record
+            .current_license
+            .as_ref()
+            .is_some_and(|held| held.source == Source::Operator && held.works(now)),
+    };
+    assessment.alerts.iter().any(|alert| match alert {
+        Alert::SeveralLive => true,
+        Alert::PaidAfterEnd(_) => false,
+        Alert::UnknownPrice(_) | Alert::NoItems(_) | Alert::UnknownStatus(_) => {
+            assessment.entitlement.is_none() && !has_grant
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests;

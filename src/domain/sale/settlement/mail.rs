@@ -1,0 +1,84 @@
+//! Which mail a settlement sends. At most one: it tells the customer what matters most. It carries
+//! the license that the settlement issues, or else is about the current one.
+
+use super::Record;
+use super::licenses::Decision;
+use crate::domain::license::{Entitlement, IssuedLicense, Phase, Source};
+use crate::domain::message::Kind;
+use crate::domain::sale::subscription::{Status, SubscriptionRow};
+use crate::domain::time::Timestamp;
+
+/// What changed about the subscription, as far as a customer is told of it.
+#[derive(Clone, Copy)]
+struct News {
+    /// It is now scheduled to end.
+    is_ending: bool,
+    /// A payment failed.
+    is_past_due: bool,
+    /// It ended, and no mail has announced that.
+    has_ended: bool,
+}
+
+/// Decides which kind of mail is sent, if any. `after` is the subscription as it is to be stored.
+pub(super) fn decide(
+    record: &Record,
+    after: Option<&SubscriptionRow>,
+    licenses: &Decision<'_>,
+    now: Timestamp,
+) -> Option<Kind> {
+    let news = news(record.subscription.as_ref(), after);
+    let current = record.current_license.as_ref();
+    if let Some(issued) = &licenses.issue {
+        let is_past_due = after.is_some_and(|row| row.status == Status::PastDue);
+        return Some(kind_of_issued(issued, current, news, is_past_due, now));
+    }
+    let current = current?;
+    let is_paid = current.source == Source::Subscription;
+    let is_cancelled = licenses.revokes_current
+        || (news.is_ending && is_paid && current.works(now))
+        || (news.has_ended && is_paid);
+    if news.is_past_due && !licenses.revokes_current {
+        return Some(Kind::PaymentProblem);
+    }
+    is_cancelled.then_some(Kind::Cancellation)
+}
+
+fn news(before: Option<&SubscriptionRow>, after: Option<&SubscriptionRow>) -> News {
+    let is_new = |holds: fn(&SubscriptionRow) -> bool| {
+        after.is_some_and(holds) && !before.is_some_and(holds)
+    };
+    let was_announced = before.is_some_and(|row| row.cancel_at.is_some());
+    News {
+        is_ending: is_new(|row| row.cancel_at.is_some() && row.status.is_live()),
+        is_past_due: is_new(|row| row.status == Status::PastDue),
+        has_ended: is_new(|row| matches!(row.status, Status::Canceled | Status::Unpaid))
+            && !was_announced,
+    }
+}
+
+fn kind_of_issued(
+    issued: &Entitlement<'_>,
+    current: Option<&IssuedLicense>,
+    news: News,
+    is_past_due: bool,
+    now: Timestamp,
+) -> Kind {
+    // A first license replaces none: the customer bought before having an account here.
+    let Some(current) = current.filter(|_| issued.source != Source::Operator) else {
+        return Kind::Granted;
+    };
+    let is_renewal = current.source == Source::Subscription
+        && current.revoked_at.is_none()
+        && current.plan == issued.plan.id.as_str();
+    if !is_renewal {
+        return Kind::Upgrade;
+    }
+    let in_grace = issued.term.phase(now) == Phase::Grace;
+    match news {
+        News { is_ending: true, .. } => Kind::Cancellation,
+        News { is_past_due: true, .. } => Kind::PaymentProblem,
+        _ if in_grace && is_past_due => Kind::PaymentProblem,
+        _ if in_grace => Kind::PaymentPending,
+        _ => Kind::Renewal,
+    }
+}

@@ -1,0 +1,265 @@
+//! Settlements without a database: tables of what replaces, revokes and restores a license, what
+//! orders become and which mail is sent; properties in `properties`.
+
+mod orders;
+mod properties;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::*;
+use crate::domain::license::Term;
+use crate::domain::sale::entitlement::tests::{
+    MONTH, NOW, PERIOD_END, PERIOD_START, at, catalog, invoice, line, paid, subscription,
+    unpaid_renewal,
+};
+use crate::domain::sale::invoice::{Invoice, InvoiceStatus, OrderStatus};
+use crate::domain::time::DAY;
+
+/// The next id: no two are the same within a run of the tests.
+static NEXT_ID: AtomicU64 = AtomicU64::new(1000);
+
+/// A customer who is linked to a Stripe customer and has nothing else.
+fn record() -> Record {
+    Record {
+        customer: Customer {
+            customer_id: "cust_00000000000000000000000000000001".parse().unwrap(),
+            user_id: "user_00000000000000000000000000000001".parse().unwrap(),
+            email: "ada@example.com".parse().unwrap(),
+            name: None,
+            company_name: None,
+            stripe_customer_id: Some("cus_1".parse().unwrap()),
+            stripe_sync_status: None,
+            created_at: at(0),
+            updated_at: at(0),
+        },
+        subscription: None,
+        orders: Vec::new(),
+        current_license: None,
+        paid_licenses: Vec::new(),
+        last_grant: None,
+    }
+}
+
+/// Returns the record after a license was issued: the one before is superseded.
+fn with_license(mut record: Record, source: Source, plan: &str, expires: Option<i64>) -> Record {
+    let seq = record.current_license.as_ref().map_or(1, |license| license.seq + 1);
+    let term = Term { expires: expires.map(at), grace_until: None };
+    let id = LicenseId::from_random(seq.unsigned_abs().into());
+    hold(&mut record, license(id, seq, source, plan, term), at(NOW));
+    record
+}
+
+fn license(id: LicenseId, seq: i64, source: Source, plan: &str, term: Term) -> IssuedLicense {
+    IssuedLicense {
+        license_id: id,
+        customer_id: record().customer.customer_id,
+        seq,
+        source,
+        plan: plan.to_owned(),
+        key_id: String::new(),
+        token: String::new(),
+        issued_at: at(PERIOD_START),
+        token_expires_at: at(PERIOD_END),
+        expires_at: term.expires,
+        grace_until: term.grace_until,
+        superseded_at: None,
+        revoked_at: None,
+        revocation_reason: None,
+    }
+}
+
+/// Makes a license the current one.
+fn hold(record: &mut Record, license: IssuedLicense, now: Timestamp) {
+    for former in &mut record.paid_licenses {
+        former.superseded_at.get_or_insert(now);
+    }
+    match license.source {
+        Source::Subscription => record.paid_licenses.push(license.clone()),
+        Source::Operator => record.last_grant = Some(license.clone()),
+        Source::Trial => {}
+    }
+    record.current_license = Some(license);
+}
+
+/// Does what the flow does with a settlement.
+fn apply(mut record: Record, settlement: &Settlement<'_>, now: Timestamp) -> Record {
+    for change in &settlement.changes {
+        match change {
+            Change::Subscription { after, .. } => record.subscription = Some(after.clone()),
+            Change::DeleteOrder(id) => record.orders.retain(|order| order.order_id != *id),
+            Change::Order { after, .. } => {
+                record.orders.retain(|order| order.order_id != after.order_id);
+                record.orders.push(after.clone());
+            }
+            Change::Issue { license_id, entitlement } => {
+                let seq = record.current_license.as_ref().map_or(1, |license| license.seq + 1);
+                let (plan, term) = (entitlement.plan.id.as_str(), entitlement.term);
+                let issued = license(license_id.clone(), seq, entitlement.source, plan, term);
+                hold(&mut record, issued, now);
+            }
+            Change::Revoke(revoked) => {
+                let id = &revoked.license_id;
+                record.paid_licenses.retain(|license| license.license_id != *id);
+                let current = record.current_license.as_mut();
+                if let Some(current) = current.filter(|license| license.license_id == *id) {
+                    current.revoked_at = Some(now);
+                }
+            }
+            Change::Mail { .. } => {}
+            Change::Unlink(_) => record.customer.stripe_customer_id = None,
+        }
+    }
+    record.paid_licenses.retain(|license| license.works(now));
+    record
+}
+
+fn settle_at(record: &Record, state: &StripeState, now: i64) -> Settlement<'static> {
+    // The catalog and the state outlive the test.
+    let catalog: &'static Catalog = Box::leak(Box::new(catalog()));
+    let state: &'static StripeState = Box::leak(Box::new(state.clone()));
+    settle(record, state, catalog, at(now), || NEXT_ID.fetch_add(1, Ordering::Relaxed).into())
+}
+
+/// What a settlement does with licenses and mails: the plan that it issues, how many licenses it
+/// revokes, the kind of its mail.
+fn outcome(record: &Record, state: &StripeState) -> (Option<String>, usize, Option<Kind>) {
+    outcome_at(record, state, NOW)
+}
+
+fn outcome_at(
+    record: &Record,
+    state: &StripeState,
+    now: i64,
+) -> (Option<String>, usize, Option<Kind>) {
+    let settlement = settle_at(record, state, now);
+    let changes = || settlement.changes.iter();
+    let issued = changes().find_map(|change| match change {
+        Change::Issue { entitlement, .. } => Some(entitlement.plan.id.to_string()),
+        _ => None,
+    });
+    let mail = changes().find_map(|change| match change {
+        Change::Mail { kind, .. } => Some(*kind),
+        _ => None,
+    });
+    (issued, changes().filter(|change| matches!(change, Change::Revoke(_))).count(), mail)
+}
+
+/// A customer whose trial became this paid license, and whose subscription is known.
+fn subscriber(state: &StripeState) -> Record {
+    let trial = with_license(record(), Source::Trial, "trial", Some(PERIOD_END));
+    let record = apply(trial.clone(), &settle_at(&trial, state, NOW), at(NOW));
+    assert_eq!(record.current_license.as_ref().unwrap().source, Source::Subscription);
+    record
+}
+
+#[test]
+fn a_first_payment_issues_a_license_an_order_and_one_mail() {
+    let trial = with_license(record(), Source::Trial, "trial", Some(PERIOD_END));
+    let settlement = settle_at(&trial, &paid("active"), NOW);
+    let kinds = settlement.changes.iter().map(|change| match change {
+        Change::Subscription { after, .. } => after.status.to_string(),
+        Change::Order { before: None, after } => after.status.to_string(),
+        Change::Issue { entitlement, .. } => entitlement.plan.id.to_string(),
+        Change::Mail { kind, .. } => kind.to_string(),
+        other => panic!("{other:?}"),
+    });
+    let kinds: Vec<_> = kinds.collect();
+    assert_eq!(kinds, ["active", "succeeded", "professional", "upgrade"]);
+    assert!(settlement.alerts.is_empty() && !settlement.needs_action);
+}
+
+#[test]
+fn each_state_decides_what_becomes_of_a_paid_license() {
+    let mut ending = paid("active");
+    ending.subscriptions[0].cancel_at_period_end = true;
+    let mut deleted = paid("active");
+    deleted.is_deleted = true;
+    let mut other_price = paid("active");
+    other_price.subscriptions[0].items[0].price = "price_gone".into();
+    let issued = |plan: &str| Some(plan.to_owned());
+    for (what, state, expected) in [
+        ("nothing changed", paid("active"), (None, 0, None)),
+        ("cancelled at once", paid("canceled"), (None, 1, Some(Kind::Cancellation))),
+        ("given up", paid("unpaid"), (None, 1, Some(Kind::Cancellation))),
+        ("scheduled end", ending, (issued("professional"), 0, Some(Kind::Cancellation))),
+        ("deleted at Stripe", deleted, (None, 1, Some(Kind::Cancellation))),
+        ("unknown status", paid("odd"), (None, 0, None)),
+        ("unknown price", other_price, (None, 0, None)),
+    ] {
+        assert_eq!(outcome(&subscriber(&paid("active")), &state), expected, "{what}");
+    }
+}
+
+#[test]
+fn a_renewal_issues_and_a_failed_one_warns() {
+    let now = PERIOD_START + DAY;
+    let record = with_license(record(), Source::Subscription, "professional", Some(PERIOD_START));
+    let due = unpaid_renewal("active");
+    let professional = Some("professional".to_owned());
+    let pending = (professional.clone(), 0, Some(Kind::PaymentPending));
+    assert_eq!(outcome_at(&record, &due, now), pending);
+    let record = apply(record.clone(), &settle_at(&record, &due, now), at(now));
+    let renewed = (professional, 0, Some(Kind::Renewal));
+    assert_eq!(outcome_at(&record, &paid("active"), now), renewed);
+    let failed = outcome_at(&record, &unpaid_renewal("past_due"), now);
+    assert_eq!(failed, (None, 0, Some(Kind::PaymentProblem)));
+    let given_up = outcome_at(&record, &unpaid_renewal("unpaid"), now);
+    assert_eq!(given_up, (None, 1, Some(Kind::Cancellation)));
+}
+
+#[test]
+fn a_lower_plan_revokes_the_licenses_of_a_higher_one() {
+    let record = subscriber(&paid("active"));
+    let mut lower = paid("active");
+    lower.subscriptions[0].items[0].price = "price_starter_monthly".into();
+    let issued = Some("starter".to_owned());
+    assert_eq!(outcome(&record, &lower), (issued, 1, Some(Kind::Upgrade)));
+}
+
+#[test]
+fn a_grant_stays_where_it_is_worth_more_and_is_restored_when_nothing_paid_is_left() {
+    let forever = with_license(record(), Source::Operator, "professional", None);
+    assert_eq!(outcome(&forever, &paid("active")), (None, 0, None), "worth more");
+    let short = with_license(record(), Source::Operator, "professional", Some(NOW + DAY));
+    let issued = Some("professional".to_owned());
+    assert_eq!(outcome(&short, &paid("active")), (issued.clone(), 0, Some(Kind::Upgrade)));
+    let state = paid("active");
+    let paid_since = apply(short.clone(), &settle_at(&short, &state, NOW), at(NOW));
+    let restored = outcome(&paid_since, &paid("canceled"));
+    assert_eq!(restored, (issued, 1, Some(Kind::Granted)), "a day of it is left");
+}
+
+#[test]
+fn a_trial_stays_while_nothing_is_paid() {
+    let trial = with_license(record(), Source::Trial, "trial", Some(PERIOD_END));
+    for status in ["incomplete", "incomplete_expired", "canceled", "paused"] {
+        assert_eq!(outcome(&trial, &paid(status)), (None, 0, None), "{status}");
+    }
+}
+
+#[test]
+fn a_deletion_at_stripe_is_settled_once_stripe_16() {
+    let record = subscriber(&paid("active"));
+    let gone = StripeState { is_deleted: true, ..StripeState::default() };
+    let settlement = settle_at(&record, &gone, NOW);
+    let unlinked = settlement.changes.iter().any(|change| matches!(change, Change::Unlink(_)));
+    assert!(unlinked, "{settlement:?}");
+    let after = apply(record, &settlement, at(NOW));
+    assert_eq!(after.subscription.as_ref().unwrap().status, Status::Canceled);
+    assert_eq!(settle_at(&after, &gone, NOW).changes, []);
+}
+
+#[test]
+fn two_live_subscriptions_need_action_and_an_unknown_price_only_without_a_license_stripe_7() {
+    let mut two = paid("active");
+    let second = subscription("sub_2", "active", &["price_starter_monthly"]);
+    two.invoices.push(invoice("in_9", &second, InvoiceStatus::Paid, PERIOD_END));
+    two.subscriptions.push(second);
+    assert!(settle_at(&record(), &two, NOW).needs_action);
+    let mut unknown = paid("active");
+    unknown.subscriptions[0].items[0].price = "price_gone".into();
+    assert!(settle_at(&record(), &unknown, NOW).needs_action);
+    let granted = with_license(record(), Source::Operator, "professional", None);
+    let settlement = settle_at(&granted, &unknown, NOW);
+    assert!(!settlement.needs_action && settlement.alerts.len() == 1);
+}

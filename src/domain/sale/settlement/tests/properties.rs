@@ -1,0 +1,84 @@
+//! What holds for every state of Stripe's and everything that we may hold.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::domain::sale::entitlement::tests::properties::any_state;
+
+/// What a customer may hold: nothing, a trial, a grant, or licenses that an earlier state left.
+fn any_record() -> impl Strategy<Value = Record> {
+    let earlier = prop::collection::vec((any_state(), -20..1_i64), 0..3);
+    let grant = prop::option::of((any::<bool>(), prop::option::of(-30..60_i64)));
+    (any::<bool>(), grant, earlier).prop_map(|(has_trial, grant, earlier)| {
+        let mut record = record();
+        if has_trial {
+            record = with_license(record, Source::Trial, "trial", Some(PERIOD_END));
+        }
+        if let Some((is_high, days)) = grant {
+            let plan = if is_high { "professional" } else { "starter" };
+            let expires = days.map(|days| NOW + days * DAY);
+            record = with_license(record, Source::Operator, plan, expires);
+        }
+        for (state, days) in earlier {
+            let then = NOW + days * DAY;
+            record = apply(record.clone(), &settle_at(&record, &state, then), at(then));
+        }
+        record.paid_licenses.retain(|license| license.works(at(NOW)));
+        record
+    })
+}
+
+proptest! {
+    #[test]
+    fn settling_again_changes_nothing(record in any_record(), state in any_state()) {
+        let after = apply(record.clone(), &settle_at(&record, &state, NOW), at(NOW));
+        prop_assert_eq!(settle_at(&after, &state, NOW).changes, []);
+    }
+
+    #[test]
+    fn no_paid_license_grants_more_than_was_paid_reliability_b(
+        record in any_record(),
+        state in any_state(),
+    ) {
+        let catalog = catalog();
+        let after = apply(record.clone(), &settle_at(&record, &state, NOW), at(NOW));
+        let current = after.subscription.as_ref().map(|row| &row.stripe_subscription_id);
+        let assessment = assess(&state, current, &catalog, at(NOW));
+        let rank = assessment.entitlement.map(|due| catalog.rank(due.plan.id.as_str()));
+        if !assessment.is_unclear {
+            for license in &after.paid_licenses {
+                prop_assert!(Some(catalog.rank(&license.plan)) <= rank, "{:?}", license);
+            }
+        }
+    }
+
+    #[test]
+    fn whoever_paid_holds_a_license_that_is_worth_it_reliability_a(
+        record in any_record(),
+        state in any_state(),
+    ) {
+        let catalog = catalog();
+        let assessment = assess(&state, None, &catalog, at(NOW));
+        let after = apply(record.clone(), &settle_at(&record, &state, NOW), at(NOW));
+        if let Some(due) = assessment.entitlement {
+            let held = after.current_license.as_ref();
+            prop_assert!(held.is_some_and(|held| held.works(at(NOW))), "{:?}", held);
+            let rank = held.map(|held| catalog.rank(&held.plan));
+            prop_assert!(rank >= Some(catalog.rank(due.plan.id.as_str())));
+        }
+    }
+
+    #[test]
+    fn a_settlement_sends_one_mail_at_most_and_each_change_explains_itself(
+        record in any_record(),
+        state in any_state(),
+    ) {
+        let settlement = settle_at(&record, &state, NOW);
+        let mails = settlement.changes.iter().filter(|change| matches!(change, Change::Mail { .. }));
+        prop_assert!(mails.count() <= 1);
+        for change in &settlement.changes {
+            let is_mail = matches!(change, Change::Mail { .. });
+            prop_assert_eq!(change.describe().is_none(), is_mail);
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! How a change describes itself: to people, and in the audit log.
+
+use serde_json::{Value, json};
+
+use super::Change;
+use crate::domain::operator::audit::AuditAction;
+use crate::domain::sale::invoice::OrderStatus;
+use crate::domain::sale::order::Order;
+use crate::domain::sale::subscription::SubscriptionRow;
+use crate::domain::time::Timestamp;
+
+impl Change<'_> {
+    /// Returns what differs from Stripe, in words, for reports; `None` for a mail, which is only a
+    /// consequence.
+    #[must_use]
+    pub fn describe(&self) -> Option<String> {
+        Some(match self {
+            Self::Subscription { before, after } => {
+                format!("subscription: {}", subscription_change(before.as_ref(), after))
+            }
+            Self::DeleteOrder(id) => format!("order {id}: merged into the order of its checkout"),
+            Self::Order { before, after } => order_change(before.as_ref(), after),
+            Self::Issue { entitlement, .. } => {
+                let end = entitlement.term.expires;
+                let until = end.map_or("for ever".into(), |end| format!("until {end}"));
+                format!("license: {} {until}", entitlement.plan.id)
+            }
+            Self::Revoke(license) if license.superseded_at.is_some() => {
+                format!("former license {}: {} revoked", license.license_id, license.plan)
+            }
+            Self::Revoke(license) => format!("license: {} revoked", license.plan),
+            Self::Mail { .. } => return None,
+            Self::Unlink(id) => format!("Stripe customer {id}: deleted at Stripe, unlinked here"),
+        })
+    }
+
+    /// Returns the action and the details for the audit log; `None` for a mail, which the outbox
+    /// records, and for an order whose status stays the same.
+    #[must_use]
+    pub fn audit(&self) -> Option<(AuditAction, Value)> {
+        Some(match self {
+            Self::Subscription { before, after } => {
+                let detail = json!({
+                    "from": before.as_ref().map(|row| row.status.to_string()),
+                    "to": after.status.to_string(),
+                    "plan": after.plan,
+                    "cancel_at": after.cancel_at.map(Timestamp::epoch_seconds),
+                });
+                (AuditAction::SubscriptionChanged, detail)
+            }
+            Self::Order { before, after } => {
+                let from = before.as_ref().map(|order| order.status);
+                if from == Some(after.status) {
+                    return None;
+                }
+                let detail = json!({
+                    "order_id": after.order_id.as_str(),
+                    "from": from.map(OrderStatus::as_str),
+                    "to": after.status.as_str(),
+                });
+                (AuditAction::OrderChanged, detail)
+            }
+            Self::DeleteOrder(id) => (AuditAction::OrderMerged, json!({ "order_id": id.as_str() })),
+            Self::Issue { license_id, entitlement } => {
+                let plan = entitlement.plan.id.as_str();
+                (
+                    AuditAction::LicenseIssued,
+                    json!({ "license_id": license_id.as_str(), "plan": plan }),
+                )
+            }
+            Self::Revoke(license) => {
+                (AuditAction::LicenseRevoked, json!({ "license_id": license.license_id.as_str() }))
+            }
+            Self::Unlink(id) => {
+                (AuditAction::StripeUnlinked, json!({ "stripe_customer_id": id.as_str() }))
+            }
+            Self::Mail { .. } => return None,
+        })
+    }
+}
+
+fn order_change(before: Option<&Order>, after: &Order) -> String {
+    let status = before.map(|order| order.status);
+    if status == Some(after.status) {
+        return format!("order {}: details", after.order_id);
+    }
+    let status = status.map_or("none", OrderStatus::as_str);
+    format!("order {}: {status} -> {}", after.order_id, after.status)
+}
+
+/// Returns the status of a subscription, and what else changed about it.
+fn subscription_change(before: Option<&SubscriptionRow>, after: &SubscriptionRow) -> String {
+    let state = |row: &SubscriptionRow| {
+        format!("{} ({})", row.status, row.plan.as_deref().unwrap_or("no plan"))
+    };
+    let mut change = arrow(before.map_or("none".to_owned(), state), state(after));
+    let Some(before) = before else { return change };
+    let time = |time: Option<Timestamp>| time.map_or("none".to_owned(), |time| time.to_string());
+    let id = |row: &SubscriptionRow| row.stripe_subscription_id.to_string();
+    for (name, before, after) in [
+        ("id", id(before), id(after)),
+        ("end of the period", time(before.current_period_end), time(after.current_period_end)),
+        ("scheduled end", time(before.cancel_at), time(after.cancel_at)),
+        ("end of the trial", time(before.trial_end), time(after.trial_end)),
+    ] {
+        if before != after {
+            change.push_str(&format!(", {name} {}", arrow(before, after)));
+        }
+    }
+    change
+}
+
+/// Returns `before -> after`, or only one of them if they are the same.
+fn arrow(before: String, after: String) -> String {
+    if before == after { after } else { format!("{before} -> {after}") }
+}

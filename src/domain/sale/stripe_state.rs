@@ -1,0 +1,84 @@
+//! Everything that Stripe says about one customer, read at one time. It is fetched by
+//! [`crate::flows::sale::sync`]; what follows from it is decided by [`crate::domain::sale::settlement`].
+
+use crate::domain::sale::invoice::Invoice;
+use crate::domain::sale::stripe_ids::{CheckoutSessionId, InvoiceId, StripeSubscriptionId};
+use crate::domain::sale::subscription::Subscription;
+
+/// Everything that Stripe says about one customer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StripeState {
+    /// Whether the Stripe customer was deleted.
+    pub is_deleted: bool,
+    /// Every subscription, ended ones too.
+    pub subscriptions: Vec<Subscription>,
+    /// Every invoice, the oldest first. Of two that were made in the same second, only this order
+    /// tells which came first.
+    pub invoices: Vec<Invoice>,
+    /// The Checkout sessions of orders that are still pending here.
+    pub checkout_sessions: Vec<CheckoutSession>,
+    /// The payment method that pays invoices.
+    pub default_payment_method: Option<String>,
+}
+
+/// The status of a Checkout session
+/// (<https://docs.stripe.com/api/checkout/sessions/object#checkout_session_object-status>).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CheckoutStatus {
+    /// It can be paid.
+    Open,
+    /// The customer completed it. The payment may still be processing.
+    Complete,
+    /// Nobody can pay it any more.
+    Expired,
+}
+
+/// A Checkout session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckoutSession {
+    /// Its id.
+    pub id: CheckoutSessionId,
+    /// The address of the page, while it is open.
+    pub url: Option<String>,
+    /// Its status.
+    pub status: CheckoutStatus,
+    /// Whether it is complete and its `payment_status` is `unpaid`
+    /// (<https://docs.stripe.com/api/checkout/sessions/object#checkout_session_object-payment_status>).
+    pub is_unpaid: bool,
+    /// The subscription that it created.
+    pub subscription: Option<StripeSubscriptionId>,
+    /// The first invoice of that subscription.
+    pub invoice: Option<InvoiceId>,
+    /// The attempt that opened it, from its metadata.
+    pub attempt_id: Option<String>,
+}
+
+impl CheckoutSession {
+    /// Returns a session that Stripe no longer knows: nobody can pay it.
+    #[must_use]
+    pub fn unknown_to_stripe(id: &CheckoutSessionId) -> Self {
+        Self {
+            id: id.clone(),
+            url: None,
+            status: CheckoutStatus::Expired,
+            is_unpaid: false,
+            subscription: None,
+            invoice: None,
+            attempt_id: None,
+        }
+    }
+
+    /// Returns the first invoice of the purchase: the one that the session names, or else the
+    /// oldest of its subscription.
+    #[must_use]
+    pub fn first_invoice<'a>(&'a self, state: &'a StripeState) -> Option<&'a InvoiceId> {
+        let created =
+            self.subscription.as_ref().filter(|_| self.status == CheckoutStatus::Complete);
+        let oldest = || {
+            let invoice =
+                state.invoices.iter().find(|invoice| created.is_some_and(|id| invoice.is_of(id)));
+            invoice.map(|invoice| &invoice.id)
+        };
+        self.invoice.as_ref().or_else(oldest)
+    }
+}

@@ -1,0 +1,144 @@
+//! Changes and deletes the caller's own account. Signing up is in `signup.rs`.
+
+use serde_json::{Value, json};
+
+use crate::app::App;
+use crate::domain::account::customer::{Customer, SyncStatus};
+use crate::domain::contact::{DisplayName, Email};
+use crate::domain::ids::CustomerId;
+use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
+use crate::error::{Error, Result};
+use crate::fail_point::Place;
+use crate::flows::account::session::SignedIn;
+use crate::flows::audit;
+use crate::flows::sale::inbox;
+use crate::flows::sale::lease::Lease;
+use crate::flows::sale::stripe_customer;
+use crate::store::Tx;
+
+/// A change of an optional field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change<T> {
+    /// Leave it unchanged.
+    Keep,
+    /// Remove the value.
+    Clear,
+    /// Set this value.
+    Set(T),
+}
+
+impl<T> Change<T> {
+    fn apply(self, to: &mut Option<T>) {
+        match self {
+            Self::Keep => {}
+            Self::Clear => *to = None,
+            Self::Set(value) => *to = Some(value),
+        }
+    }
+}
+
+/// The fields that customers may change.
+#[derive(Debug)]
+pub struct AccountChange {
+    /// The new email address, which is also the new login.
+    pub email: Option<Email>,
+    /// The person's name.
+    pub name: Change<DisplayName>,
+    /// The company's name.
+    pub company_name: Change<DisplayName>,
+}
+
+/// Changes the caller's account. Returns the customer.
+///
+/// # Errors
+/// [`Error::EmailTaken`], or a failure of the database.
+pub async fn update(app: &App, caller: &SignedIn, change: AccountChange) -> Result<Customer> {
+    let now = app.now();
+    let mut tx = app.store.write().await?;
+    // Read again under the lock: another change may have been made in the meantime.
+    let Some(before) = tx.lock_customer(&caller.customer.customer_id).await? else {
+        return Err(Error::Unauthenticated);
+    };
+    let mut after = before.clone();
+    if let Some(email) = change.email {
+        after.email = email;
+    }
+    change.name.apply(&mut after.name);
+    change.company_name.apply(&mut after.company_name);
+    if after == before {
+        return Ok(before);
+    }
+    let changed = [
+        ("email", after.email != before.email),
+        ("name", after.name != before.name),
+        ("company_name", after.company_name != before.company_name),
+    ];
+    let changed: Vec<_> = changed.iter().filter(|(_, yes)| *yes).map(|(name, _)| name).collect();
+    let after = tx.update_customer(&after, now).await?;
+    let detail = json!({ "changed": changed });
+    let entry = by_customer(&after.customer_id, AuditAction::CustomerChanged, detail);
+    audit(app, &mut tx, entry, now).await?;
+    let due = after.due_since(&before);
+    if after.stripe_customer_id.is_some() && due != SyncStatus::Synced {
+        let due = before.stripe_sync_status.map_or(due, |earlier| earlier.and(due));
+        inbox::tell_of_change(app, &mut tx, &after.customer_id, due, now).await?;
+    }
+    tx.commit(app.fail_points.at(Place::AccountChanged)).await?;
+    app.events_due.notify_one();
+    Ok(after)
+}
+
+/// Deletes the caller's user, customer, login sessions and licenses. Subscriptions are canceled
+/// first, so that a deleted customer is not charged.
+///
+/// # Errors
+/// [`Error::Stripe`] when a subscription could not be canceled: then nothing is deleted. A failure
+/// of the database.
+pub async fn delete(app: &App, caller: &SignedIn) -> Result<()> {
+    let customer_id = caller.customer.customer_id.clone();
+    if app.stripe.is_none() && caller.customer.stripe_customer_id.is_none() {
+        let mut tx = app.store.write().await?;
+        // Locks the customer first, like every flow. Of two deletions, one finds no customer.
+        let customer = tx.lock_customer(&customer_id).await?.ok_or(Error::Unauthenticated)?;
+        return delete_here(app, tx, &customer).await;
+    }
+    // In its own task: a disconnect must not interrupt it and leave the lease taken.
+    let own = app.clone();
+    app.tasks
+        .run(async move {
+            let lease = Lease::take(&own, &customer_id).await.map_err(already_deleted)?;
+            let work = async {
+                stripe_customer::close(&own, &lease).await.map_err(already_deleted)?;
+                let mut tx = own.store.write().await?;
+                // Deletes only while the lease holds. Otherwise a checkout opened in the meantime
+                // could be paid for a deleted account.
+                let customer = lease.lock(&mut tx).await.map_err(already_deleted)?;
+                delete_here(&own, tx, &customer).await
+            };
+            lease.during(&own, work).await
+        })
+        .await
+}
+
+/// Maps a missing customer to a missing login: another deletion was faster.
+fn already_deleted(error: Error) -> Error {
+    if matches!(error, Error::NotFound(_)) { Error::Unauthenticated } else { error }
+}
+
+/// Deletes a locked customer.
+async fn delete_here(app: &App, mut tx: Tx, customer: &Customer) -> Result<()> {
+    tx.forget_events_of(customer).await?;
+    tx.delete_user(&customer.user_id).await?;
+    let entry = by_customer(&customer.customer_id, AuditAction::CustomerDeleted, json!({}));
+    audit(app, &mut tx, entry, app.now()).await?;
+    tx.commit(app.fail_points.at(Place::AccountDeleted)).await
+}
+
+/// Returns the audit entry of an action by a customer.
+pub(in crate::flows) fn by_customer<'a>(
+    customer_id: &'a CustomerId,
+    action: AuditAction,
+    detail: Value,
+) -> AuditEntry<'a> {
+    AuditEntry { actor: Actor::Customer, action, customer_id: Some(customer_id), detail }
+}

@@ -1,0 +1,156 @@
+//! Login sessions: log in, authenticate by session token, list, and log out. Checkout sessions are
+//! in `checkout.rs`.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::app::App;
+use crate::domain::account::customer::Customer;
+use crate::domain::account::password::Password;
+use crate::domain::account::session::Session;
+use crate::domain::contact::Email;
+use crate::domain::ids::{SessionId, UserId};
+use crate::domain::time::{DAY, Timestamp};
+use crate::error::{Error, Result};
+use crate::fail_point::Place;
+use crate::flows::secret_hash;
+use crate::passwords::PasswordCheck;
+use crate::store::Tx;
+
+/// How long a login session lasts, in seconds.
+const SESSION_SECONDS: i64 = 30 * DAY;
+
+/// The most login sessions of one user. One more ends the oldest.
+const MAX_SESSIONS: i64 = 50;
+
+/// The longest stored client name, in characters.
+const MAX_CLIENT_CHARACTERS: usize = 120;
+
+/// The prefix of session tokens, by which secret scanners and people recognize them.
+const TOKEN_PREFIX: &str = "lses_";
+
+/// A new login session.
+#[derive(Debug)]
+pub struct Opened {
+    /// The session.
+    pub session: Session,
+    /// The session token: 256 random bits. Only its hash is stored.
+    pub access_token: String,
+}
+
+/// An authenticated caller.
+#[derive(Clone, Debug)]
+pub struct SignedIn {
+    /// The login session.
+    pub session: Session,
+    /// The customer.
+    pub customer: Customer,
+}
+
+/// Opens a login session for a customer with the right password. Returns both.
+///
+/// # Errors
+/// [`Error::InvalidCredentials`]. An unknown address and a wrong password give the same error in
+/// the same time.
+pub async fn login(
+    app: &App,
+    email: Option<Email>,
+    password: String,
+    client: Option<String>,
+) -> Result<(Opened, Customer)> {
+    let mut login = None;
+    if let Some(email) = &email {
+        login = app.store.read().await?.login_of(email).await?;
+    }
+    let hash = login.as_ref().map(|(_, hash)| hash.clone());
+    let password = Password::typed(password);
+    let check = app.passwords.check(password.clone(), hash).await?;
+    let (Some((customer, _)), PasswordCheck::Right | PasswordCheck::Outdated) = (login, check)
+    else {
+        return Err(Error::InvalidCredentials);
+    };
+    let mut rehashed = None;
+    if check == PasswordCheck::Outdated {
+        rehashed = Some(app.passwords.hash(password, app.random.bytes()).await?);
+    }
+
+    let now = app.now();
+    let mut tx = app.store.write().await?;
+    if tx.lock_customer(&customer.customer_id).await?.is_none() {
+        // Deleted while the password was checked.
+        return Err(Error::InvalidCredentials);
+    }
+    if let Some(hash) = rehashed {
+        tx.set_password_hash(&customer.user_id, &hash, now).await?;
+    }
+    let opened = open(app, &mut tx, &customer.user_id, client, now).await?;
+    tx.commit(app.fail_points.at(Place::SessionOpened)).await?;
+    Ok((opened, customer))
+}
+
+/// Opens a login session, in the transaction of the caller.
+pub(in crate::flows) async fn open(
+    app: &App,
+    tx: &mut Tx,
+    user_id: &UserId,
+    client: Option<String>,
+    now: Timestamp,
+) -> Result<Opened> {
+    let secret = URL_SAFE_NO_PAD.encode(app.random.bytes::<32>());
+    let access_token = format!("{TOKEN_PREFIX}{secret}");
+    let visible = |text: String| text.chars().filter(|c| !c.is_control()).collect::<String>();
+    let session = Session {
+        session_id: SessionId::from_random(app.random.bits()),
+        user_id: user_id.clone(),
+        client: client.map(|name| visible(name).chars().take(MAX_CLIENT_CHARACTERS).collect()),
+        created_at: now,
+        expires_at: now.plus(SESSION_SECONDS),
+    };
+    tx.insert_session(&session, &secret_hash(&access_token)).await?;
+    tx.trim_sessions(&session, MAX_SESSIONS, now).await?;
+    Ok(Opened { session, access_token })
+}
+
+/// Returns the caller who sent this session token.
+///
+/// # Errors
+/// [`Error::Unauthenticated`] when it is unknown or has expired.
+pub async fn sign_in(app: &App, access_token: &str) -> Result<SignedIn> {
+    if !access_token.starts_with(TOKEN_PREFIX) {
+        return Err(Error::Unauthenticated);
+    }
+    let hash = secret_hash(access_token);
+    let found = app.store.session_by_token(&hash, app.now()).await?;
+    let (session, customer) = found.ok_or(Error::Unauthenticated)?;
+    Ok(SignedIn { session, customer })
+}
+
+/// Returns the caller's login sessions, newest first.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn list(app: &App, caller: &SignedIn) -> Result<Vec<Session>> {
+    app.store.read().await?.sessions_of(&caller.customer.user_id, app.now()).await
+}
+
+/// Ends one of the caller's login sessions.
+///
+/// # Errors
+/// [`Error::NotFound`] when the caller has no such session.
+pub async fn end(app: &App, caller: &SignedIn, session_id: &SessionId) -> Result<()> {
+    let mut tx = app.store.write().await?;
+    let ended = tx.delete_session(&caller.customer.user_id, session_id).await?;
+    tx.commit(app.fail_points.at(Place::SessionEnded)).await?;
+    if ended { Ok(()) } else { Err(Error::NotFound("session")) }
+}
+
+/// Ends the login session that the caller uses. It is not an error if it has already ended.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn log_out(app: &App, caller: &SignedIn) -> Result<()> {
+    match end(app, caller, &caller.session.session_id).await {
+        Err(Error::NotFound(_)) => Ok(()),
+        done => done,
+    }
+}

@@ -1,0 +1,85 @@
+//! Sign-up: creates a user, a customer, a trial license and a login session in one transaction.
+//! Stripe is not called here: the Stripe customer is created at the first checkout, or by a task.
+
+use serde_json::json;
+
+use crate::app::App;
+use crate::domain::account::customer::{Customer, NewAccount};
+use crate::domain::contact::{DisplayName, Email};
+use crate::domain::ids::{CustomerId, UserId};
+use crate::domain::license::{Entitlement, IssuedLicense};
+use crate::domain::message::Kind;
+use crate::domain::operator::audit::AuditAction;
+use crate::error::Result;
+use crate::fail_point::Place;
+use crate::flows::account::customer;
+use crate::flows::account::session;
+use crate::flows::sale::inbox;
+use crate::flows::{audit, license, mail};
+use crate::stripe::Stripe;
+
+/// The request of a sign-up.
+#[derive(Debug)]
+pub struct Signup {
+    /// The email address, which is also the login.
+    pub email: Email,
+    /// The new password, not checked yet.
+    pub password: String,
+    /// The person's name.
+    pub name: Option<DisplayName>,
+    /// The company's name.
+    pub company_name: Option<DisplayName>,
+}
+
+/// The result of a sign-up.
+#[derive(Debug)]
+pub struct SignedUp {
+    /// The new customer.
+    pub customer: Customer,
+    /// The trial license.
+    pub license: IssuedLicense,
+    /// The session token. Only its hash is stored.
+    pub access_token: String,
+}
+
+/// Signs up a customer. `client` is the name of the caller's software.
+///
+/// # Errors
+/// [`crate::error::Error::UnfitPassword`], [`crate::error::Error::EmailTaken`], or a failure of the
+/// database.
+pub async fn signup(app: &App, request: Signup, client: Option<String>) -> Result<SignedUp> {
+    let Signup { email, password, name, company_name } = request;
+    let names = [&name, &company_name].into_iter().flatten().map(DisplayName::as_str);
+    let about = [email.as_str(), app.plans.product.as_str(), "licentia"].into_iter().chain(names);
+    let about = about.map(str::to_owned).collect();
+    let password_hash = app.passwords.choose(password, about, app.random.bytes()).await?;
+    let account = NewAccount {
+        user_id: UserId::from_random(app.random.bits()),
+        customer_id: CustomerId::from_random(app.random.bits()),
+        email,
+        password_hash,
+        name,
+        company_name,
+        email_verified_at: None,
+    };
+
+    let now = app.now();
+    let mut tx = app.store.write().await?;
+    let customer = tx.insert_account(account, now).await?;
+    let trial = Entitlement::trial(&app.plans, now);
+    let license = license::issue(app, &mut tx, &customer.customer_id, &trial, now).await?;
+    let license_id = &license.license_id;
+    mail::due(app, &mut tx, Kind::Trial, &customer.customer_id, license_id, now).await?;
+    let opened = session::open(app, &mut tx, &customer.user_id, client, now).await?;
+    let detail = json!({ "plan": license.plan });
+    let entry = customer::by_customer(&customer.customer_id, AuditAction::CustomerSignedUp, detail);
+    audit(app, &mut tx, entry, now).await?;
+    if app.stripe.as_ref().is_some_and(Stripe::wants_customers_at_signup) {
+        inbox::ask_for_stripe_customer(app, &mut tx, &customer.customer_id, now).await?;
+    }
+    app.fail_points.reach(Place::SignupWritten);
+    tx.commit(app.fail_points.at(Place::SignupCommitted)).await?;
+    app.events_due.notify_one();
+    app.mail_due.notify_one();
+    Ok(SignedUp { customer, license, access_token: opened.access_token })
+}

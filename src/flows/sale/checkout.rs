@@ -1,0 +1,258 @@
+//! An upgrade begins: the customer's counterpart at Stripe, and a checkout session. What comes of it
+//! is found out by [`crate::flows::sale::sync`], never here.
+
+use crate::app::App;
+use crate::domain::account::customer::Customer;
+use crate::domain::ids::{CustomerId, OrderId};
+use crate::domain::sale::attempt::{Attempt, Purpose};
+use crate::domain::sale::invoice::OrderStatus;
+use crate::domain::sale::order::Order;
+use crate::domain::sale::plan::{Interval, Plan, Price};
+use crate::domain::sale::stripe_ids::StripeCustomerId;
+use crate::domain::sale::stripe_state::{CheckoutSession, CheckoutStatus};
+use crate::domain::time::DAY;
+use crate::error::{Error, Result};
+use crate::fail_point::Place;
+use crate::flows::account::session::SignedIn;
+use crate::flows::sale::lease::Lease;
+use crate::flows::sale::stripe_customer;
+use crate::flows::sale::sync;
+use crate::stripe::{Answer, SessionParameters, StripeFailure};
+
+/// How long a payment may be on its way until somebody may pay anew, in seconds: longer than any bank debit
+/// takes (<https://docs.stripe.com/payments/bank-debits>).
+const LONGEST_PAYMENT: i64 = 30 * DAY;
+
+/// What somebody wants to buy.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The plan's id.
+    pub plan: String,
+    /// How often to pay; without it, per month if that is offered.
+    pub interval: Option<Interval>,
+    /// Where to go afterwards.
+    pub success_url: String,
+    /// Where to go instead.
+    pub cancel_url: String,
+}
+
+/// Opens a checkout for the caller, or finds the one that is open for the same. Answers its address.
+///
+/// # Errors
+/// [`Error::UnknownPlan`], [`Error::InvalidReturnUrl`], [`Error::AlreadySubscribed`], [`Error::PaymentUnderWay`],
+/// [`Error::BillingNotConfigured`], [`Error::Stripe`], or a failure.
+pub async fn open(app: &App, caller: &SignedIn, wanted: Wanted) -> Result<String> {
+    sold(app, &wanted)?;
+    for (field, url) in [("success_url", &wanted.success_url), ("cancel_url", &wanted.cancel_url)] {
+        may_return_to(app, field, url)?;
+    }
+    if app.stripe()?.config().webhook_secrets.is_empty() {
+        // What is paid would never be heard of.
+        return Err(Error::BillingNotConfigured);
+    }
+    // On its own: a caller who hangs up must not leave it half done, and the lease taken.
+    let (own, customer_id) = (app.clone(), caller.customer.customer_id.clone());
+    app.tasks
+        .run(async move {
+            let lease = Lease::take(&own, &customer_id).await?;
+            lease.during(&own, open_held(&own, &lease, &wanted)).await
+        })
+        .await
+}
+
+/// Whether people may be sent back to a URL.
+pub(in crate::flows) fn may_return_to(app: &App, field: &'static str, url: &str) -> Result<()> {
+    let allowed = app.return_origins.iter().any(|origin| origin.holds(url));
+    if allowed { Ok(()) } else { Err(Error::InvalidReturnUrl(field)) }
+}
+
+fn sold<'a>(app: &'a App, wanted: &Wanted) -> Result<(&'a Plan, &'a Price)> {
+    let plan = app.plans.plan(&wanted.plan).ok_or(Error::UnknownPlan)?;
+    let price = plan.price(wanted.interval).ok_or(Error::UnknownPlan)?;
+    Ok((plan, price))
+}
+
+async fn open_held(app: &App, lease: &Lease, wanted: &Wanted) -> Result<String> {
+    let mut customer = load(app, &lease.customer_id).await?;
+    if customer.stripe_customer_id.is_some() {
+        // What was bought meanwhile counts, whether its webhook has come or not.
+        sync::sync_held(app, lease).await?;
+        refuse_a_second(app, &lease.customer_id).await?;
+        customer = load(app, &lease.customer_id).await?;
+    }
+    let ensured = Box::pin(stripe_customer::ensure(app, lease, &customer)).await?;
+    if customer.stripe_customer_id.is_none() && ensured.existed {
+        // It may have a subscription, from before a backup was restored.
+        sync::sync_held(app, lease).await?;
+        refuse_a_second(app, &lease.customer_id).await?;
+    }
+    let stripe_id = ensured.id;
+    let (plan, price) = sold(app, wanted)?;
+    let parameters = SessionParameters {
+        customer_id: lease.customer_id.to_string(),
+        stripe_customer_id: stripe_id.to_string(),
+        plan: plan.id.to_string(),
+        price: price.id.clone(),
+        success_url: wanted.success_url.clone(),
+        cancel_url: wanted.cancel_url.clone(),
+    };
+    if let Some((session, before)) = last(app, lease, &stripe_id).await? {
+        match (session.status, session.url.clone()) {
+            (CheckoutStatus::Open, Some(url)) if before == parameters => return Ok(url),
+            (CheckoutStatus::Open, _) => {
+                match stripe_customer::expire(app, app.stripe()?, &session.id).await {
+                    // Replaced before anybody paid: no order that a customer would want to see.
+                    Ok(()) => forget(app, lease, &session).await?,
+                    // It was paid at this very moment.
+                    Err(StripeFailure::Refused { .. }) => return look_again(app, lease).await,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            (CheckoutStatus::Complete, _) => {
+                // Completed after the look at the subscriptions, or long over.
+                sync::sync_held(app, lease).await?;
+                refuse_a_second(app, &lease.customer_id).await?;
+                let since = app.now().plus(-LONGEST_PAYMENT);
+                if app.store.read().await?.is_being_paid(&session.id, since).await? {
+                    return Err(Error::PaymentUnderWay);
+                }
+            }
+            (CheckoutStatus::Expired, _) => {}
+        }
+    }
+    let attempt =
+        stripe_customer::store_attempt(app, lease, Purpose::Checkout, &parameters).await?;
+    let session = create(app, &attempt, &parameters).await??;
+    record(app, lease, attempt, &session, &parameters).await?;
+    session.url.ok_or_else(|| StripeFailure::Unreadable("a session without a URL".into()).into())
+}
+
+/// Deletes the order of a checkout that was closed.
+async fn forget(app: &App, lease: &Lease, session: &CheckoutSession) -> Result<()> {
+    let mut tx = app.store.write().await?;
+    lease.lock(&mut tx).await?;
+    tx.delete_pending_order(&session.id).await?;
+    tx.commit(app.fail_points.at(Place::CheckoutForgotten)).await?;
+    Ok(())
+}
+
+async fn load(app: &App, id: &CustomerId) -> Result<Customer> {
+    app.store.read().await?.customer(id).await?.ok_or(Error::Unauthenticated)
+}
+
+async fn refuse_a_second(app: &App, id: &CustomerId) -> Result<()> {
+    let row = app.store.read().await?.subscription(id).await?;
+    let live = row.is_some_and(|row| row.status.is_live());
+    if live { Err(Error::AlreadySubscribed) } else { Ok(()) }
+}
+
+/// A session could not be closed: finds out what became of it.
+async fn look_again(app: &App, lease: &Lease) -> Result<String> {
+    sync::sync_held(app, lease).await?;
+    refuse_a_second(app, &lease.customer_id).await?;
+    Err(Error::Busy)
+}
+
+/// The session of the last attempt, as it is now, and what it was for. An attempt whose answer was
+/// lost is repeated, which gives the session that it made.
+async fn last(
+    app: &App,
+    lease: &Lease,
+    stripe_id: &StripeCustomerId,
+) -> Result<Option<(CheckoutSession, SessionParameters)>> {
+    let stored = app.store.read().await?.attempt(&lease.customer_id, Purpose::Checkout).await?;
+    let Some(attempt) = stored else { return Ok(None) };
+    let known = attempt.result.as_ref().and_then(|id| id.parse().ok());
+    let Ok(parameters) = serde_json::from_str::<SessionParameters>(&attempt.parameters) else {
+        // Of another version: closed, so that there are never two that can be paid.
+        if let Some(id) = known {
+            stripe_customer::ended(stripe_customer::expire(app, app.stripe()?, &id).await)?;
+        }
+        return Ok(None);
+    };
+    if parameters.stripe_customer_id != stripe_id.as_str() {
+        // Of a counterpart that was deleted, and the session with it.
+        return Ok(None);
+    }
+    let id = match known {
+        Some(id) => id,
+        // A session lives for a day, a little longer than a key is relied on.
+        None if !stripe_customer::is_fresh(&attempt, app.now()) => return Ok(None),
+        None => match create(app, &attempt, &parameters).await? {
+            Ok(session) => {
+                record(app, lease, attempt, &session, &parameters).await?;
+                session.id
+            }
+            Err(_) => return Ok(None),
+        },
+    };
+    match app.stripe()?.session(&id).await {
+        Ok(session) => Ok(Some((session, parameters))),
+        Err(StripeFailure::Refused { status: 404, .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Opens the session of an attempt, or finds the one that an earlier call made, where Stripe repeats a failure
+/// or refuses. Answers why there is certainly none.
+///
+/// # Errors
+/// When it is not known whether there is one: then the attempt must be made again, and no other.
+async fn create(
+    app: &App,
+    attempt: &Attempt,
+    parameters: &SessionParameters,
+) -> Result<Answer<CheckoutSession>> {
+    let stripe = app.stripe()?;
+    let at = app.fail_points.at(Place::CheckoutMade);
+    let failure = match stripe.create_session(&attempt.attempt_id, parameters, at).await {
+        Ok(session) => return Ok(Ok(session)),
+        Err(failure @ StripeFailure::Unreachable(_)) => return Err(failure.into()),
+        Err(failure) => failure,
+    };
+    let found = stripe.find_session(&parameters.stripe_customer_id, &attempt.attempt_id).await;
+    match (found, failure) {
+        (Ok(Some(session)), _) => Ok(Ok(session)),
+        // An answer that cannot be read may be somebody else's, and the call under way yet.
+        (Ok(None), failure @ StripeFailure::Unreadable(_)) | (Err(_), failure) => {
+            Err(failure.into())
+        }
+        (Ok(None), failure) => Ok(Err(failure)),
+    }
+}
+
+/// Writes what an attempt made, and the order that is now pending.
+async fn record(
+    app: &App,
+    lease: &Lease,
+    attempt: Attempt,
+    session: &CheckoutSession,
+    parameters: &SessionParameters,
+) -> Result<()> {
+    let now = app.now();
+    let price = app
+        .plans
+        .by_price(&parameters.price)
+        .and_then(|(_, plan)| plan.prices.iter().find(|price| price.id == parameters.price));
+    let order = Order {
+        order_id: OrderId::from_random(app.random.bits()),
+        customer_id: Some(lease.customer_id.clone()),
+        plan: parameters.plan.clone(),
+        amount: price.map_or(0, |price| price.amount.into()),
+        currency: price.map(|price| price.currency.clone()).unwrap_or_default(),
+        status: OrderStatus::Pending,
+        stripe_checkout_session_id: Some(session.id.clone()),
+        stripe_invoice_id: None,
+        stripe_payment_intent_id: None,
+        created_at: now,
+        purchased_at: None,
+        updated_at: now,
+    };
+    let attempt = Attempt { result: Some(session.id.to_string()), ..attempt };
+    let mut tx = app.store.write().await?;
+    lease.lock(&mut tx).await?;
+    tx.put_attempt(&lease.customer_id, Purpose::Checkout, &attempt).await?;
+    tx.put_order(&order).await?;
+    tx.commit(app.fail_points.at(Place::CheckoutRecorded)).await?;
+    Ok(())
+}

@@ -1,0 +1,218 @@
+//! Links one Stripe customer to one here: recognised as by the backfill, with a new account, or as the
+//! operator says. What is not sure is not done, but told with the way out.
+
+use serde_json::json;
+
+use crate::app::App;
+use crate::domain::ids::CustomerId;
+use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
+use crate::domain::sale::attempt::Purpose;
+use crate::domain::sale::buyer::{UnknownBuyer, plan_paid};
+use crate::domain::sale::matching::{Decision, Tag, Theirs, decide};
+use crate::domain::sale::settlement::SyncReport;
+use crate::domain::sale::stripe_ids::StripeCustomerId;
+use crate::error::{Error, Result};
+use crate::fail_point::Place;
+use crate::flows::audit;
+use crate::flows::sale::backfill::{self, Done, Left, Newcomers, Step};
+use crate::flows::sale::lease::Lease;
+use crate::flows::sale::stripe_customer;
+use crate::flows::sale::sync;
+
+/// The most unknown buyers that are listed.
+pub(in crate::flows) const MAX_LISTED: i64 = 1000;
+
+/// To whom a Stripe customer is to be linked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum To {
+    /// To the customer who is recognised for sure, if there is one.
+    Recognised,
+    /// The same, or else to a new account with the email address that Stripe has.
+    NewAccount,
+    /// To this customer, as the operator says.
+    Customer(CustomerId),
+}
+
+/// Returns the unknown buyers that are noted, the oldest first.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn list(app: &App) -> Result<Vec<UnknownBuyer>> {
+    app.store.read().await?.unknown_buyers(MAX_LISTED).await
+}
+
+/// Links a Stripe customer, and syncs whom it is linked to. Run again, it finishes what was cut short.
+/// Returns what was done, or why nothing was.
+///
+/// # Errors
+/// [`Error::Setup`] when it cannot be done as asked; [`Error::Stripe`] or a failure of the database.
+pub async fn claim(
+    app: &App,
+    stripe_id: &StripeCustomerId,
+    to: &To,
+    by: Actor<'static>,
+) -> Result<std::result::Result<Done, Left>> {
+    let theirs = find(app, stripe_id).await?;
+    let step = match to {
+        To::Customer(id) => {
+            return give(app, &theirs, id, by).await.map(Ok);
+        }
+        To::Recognised => {
+            backfill::step(app, &theirs, decision(app, &theirs).await?, Newcomers::Tell)
+        }
+        To::NewAccount => {
+            backfill::step(app, &theirs, decision(app, &theirs).await?, Newcomers::Create)
+        }
+    };
+    let step = match step.await? {
+        None => Step::Finish(linked(app, stripe_id).await?),
+        Some(Ok(step)) => step,
+        Some(Err(doubt)) => return Ok(Err(backfill::left(&theirs, &doubt))),
+    };
+    let (id, report) = backfill::take(app, &theirs, &step, by).await?;
+    Ok(Ok(backfill::done(&theirs, &step, id, report)))
+}
+
+/// Returns a Stripe customer, with the plan that they pay for.
+async fn find(app: &App, stripe_id: &StripeCustomerId) -> Result<Theirs> {
+    let stripe = app.stripe()?;
+    let mut theirs = stripe.find_customer(stripe_id).await?.ok_or_else(|| {
+        Error::setup(format!("Stripe has no customer {stripe_id} in this account and mode"))
+    })?;
+    let subscriptions = stripe.subscriptions(stripe_id).await?;
+    theirs.plan = plan_paid(&app.plans, &subscriptions).map(|(_, plan)| plan.id.to_string());
+    Ok(theirs)
+}
+
+/// Decides about one Stripe customer as the backfill does about all of them: with every Stripe customer
+/// and every customer here that the decision may depend on.
+async fn decision(app: &App, theirs: &Theirs) -> Result<Decision> {
+    let stripe = app.stripe()?;
+    let named = match &theirs.tag {
+        Tag::Ours(id) => Some(id),
+        Tag::None | Tag::Foreign => None,
+    };
+    let mut tx = app.store.read().await?;
+    let ours = tx.customers_like(&theirs.id, named, theirs.email.as_ref()).await?;
+    drop(tx);
+    let mut others = Vec::new();
+    if let Some(email) = &theirs.email {
+        others.extend(stripe.customers_with_email(email.as_str()).await?);
+    }
+    for one in ours.iter().filter(|one| one.stripe_customer_id.is_none()) {
+        others.extend(stripe_customer::named(stripe, &one.customer_id).await?);
+    }
+    let mut all = vec![theirs.clone()];
+    for other in others {
+        if all.iter().all(|one| one.id != other.id) {
+            all.push(other);
+        }
+    }
+    Ok(decide(&all, &ours).remove(0))
+}
+
+async fn linked(app: &App, stripe_id: &StripeCustomerId) -> Result<CustomerId> {
+    let found = app.store.read().await?.customer_by_stripe_id(stripe_id).await?;
+    found.ok_or(Error::Busy)
+}
+
+/// Links a Stripe customer to the customer whom the operator names, in place of another Stripe customer
+/// that bills nobody any more.
+async fn give(app: &App, theirs: &Theirs, id: &CustomerId, by: Actor<'static>) -> Result<Done> {
+    if let Some(other) = app.store.read().await?.customer_by_stripe_id(&theirs.id).await?
+        && other != *id
+    {
+        let stripe_id = &theirs.id;
+        return Err(Error::setup(format!(
+            "{stripe_id} is linked to {other}, and is not moved to another customer"
+        )));
+    }
+    let lease = Lease::take(app, id).await.map_err(|error| match error {
+        Error::NotFound(_) => Error::setup(format!("there is no customer {id}")),
+        error => error,
+    })?;
+    let report = lease.during(app, give_leased(app, &lease, theirs, by)).await?;
+    let step = Step::Give(id.clone());
+    Ok(backfill::done(theirs, &step, Some(id.clone()), report))
+}
+
+/// Links and syncs, under the customer's lease.
+async fn give_leased(
+    app: &App,
+    lease: &Lease,
+    theirs: &Theirs,
+    by: Actor<'static>,
+) -> Result<SyncReport> {
+    let (stripe, id) = (app.stripe()?, &lease.customer_id);
+    let mut tx = app.store.read().await?;
+    let customer = tx.customer(id).await?.ok_or(Error::NotFound("customer"))?;
+    let checkout = tx.attempt(id, Purpose::Checkout).await?;
+    drop(tx);
+    let before = customer.stripe_customer_id.filter(|before| *before != theirs.id);
+    if let Some(before) = &before {
+        // Nobody may pay the old Stripe customer's checkout any more.
+        if let Some(session) = checkout.and_then(|attempt| attempt.result?.parse().ok()) {
+            stripe_customer::ended(stripe_customer::expire(app, stripe, &session).await)?;
+        }
+        leave(app, before, id).await?;
+    }
+    link(app, lease, &theirs.id, before.as_ref(), by).await?;
+    // The vendor's own value stays.
+    let is_written = matches!(&theirs.tag, Tag::Ours(named) if named == id);
+    if !is_written && theirs.tag != Tag::Foreign {
+        let at = app.fail_points.at(Place::ClaimTagged);
+        stripe.tag_customer(&theirs.id, Some(id), at).await?;
+    }
+    sync::sync_held(app, lease).await
+}
+
+/// Links a customer to a Stripe customer, in place of `before`. Whoever is linked already stays so.
+async fn link(
+    app: &App,
+    lease: &Lease,
+    stripe_id: &StripeCustomerId,
+    before: Option<&StripeCustomerId>,
+    by: Actor<'_>,
+) -> Result<()> {
+    let id = &lease.customer_id;
+    let mut tx = app.store.write().await?;
+    let customer = lease.lock(&mut tx).await?;
+    if customer.stripe_customer_id.as_ref() == Some(stripe_id) {
+        return Ok(());
+    }
+    let is_free = tx.customer_by_stripe_id(stripe_id).await?.is_none();
+    if !is_free || customer.stripe_customer_id.as_ref() != before {
+        return Err(Error::setup("it changed meanwhile; run this again"));
+    }
+    tx.link_stripe_customer(id, Some(stripe_id), None).await?;
+    tx.delete_attempt(id, Purpose::Customer).await?;
+    let detail = json!({
+        "by": "operator",
+        "stripe_customer_id": stripe_id.as_str(),
+        "instead_of": before.map(StripeCustomerId::as_str),
+    });
+    let action = AuditAction::StripeLinked;
+    let entry = AuditEntry { actor: by, action, customer_id: Some(id), detail };
+    audit(app, &mut tx, entry, app.now()).await?;
+    tx.commit(app.fail_points.at(Place::ClaimLinked)).await
+}
+
+/// Checks that a customer may be linked to another Stripe customer than `before`: that one must not bill
+/// them any more. Then removes the customer from its metadata, so that it is not linked to them again.
+///
+/// # Errors
+/// [`Error::Setup`] when it has a live subscription.
+async fn leave(app: &App, before: &StripeCustomerId, id: &CustomerId) -> Result<()> {
+    let stripe = app.stripe()?;
+    let Some(found) = stripe.find_customer(before).await? else { return Ok(()) };
+    let subscriptions = stripe.subscriptions(before).await?;
+    if subscriptions.iter().any(|subscription| subscription.status.is_live()) {
+        return Err(Error::setup(format!(
+            "{id} is linked to {before}, which has a live subscription; end that at Stripe first"
+        )));
+    }
+    if found.tag == Tag::Ours(id.clone()) {
+        stripe.tag_customer(before, None, app.fail_points.at(Place::ClaimUntagged)).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,104 @@
+//! The lease on a customer: one sync, checkout or deletion at a time, across all servers. The rows
+//! are in `store/sale/leases.rs`.
+
+use std::time::Duration;
+
+use crate::app::App;
+use crate::clock::within;
+use crate::domain::account::customer::Customer;
+use crate::domain::ids::CustomerId;
+use crate::domain::time::SKEW;
+use crate::error::{Error, Result};
+use crate::fail_point::Place;
+use crate::store::Tx;
+use crate::stripe::StripeFailure;
+
+/// How long a lease lasts, in seconds. After a crash, the customer's work continues within a
+/// minute.
+const LEASE_SECONDS: i64 = 30;
+
+/// How long the work under a lease may take: less than the lease.
+const WORK_TIMEOUT: Duration = Duration::from_secs(25);
+
+/// How long to wait for other work on the same customer.
+const LONGEST_WAIT: Duration = Duration::from_secs(15);
+
+/// The interval at which a taken lease is polled. It grows, because most work is short.
+const SHORTEST_POLL: Duration = Duration::from_millis(20);
+const LONGEST_POLL: Duration = Duration::from_millis(200);
+
+/// A lease on a customer.
+pub(in crate::flows) struct Lease {
+    pub customer_id: CustomerId,
+    fence: i64,
+}
+
+impl Lease {
+    /// Takes the lease, and waits while it is held elsewhere.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] after [`LONGEST_WAIT`], [`Error::NotFound`] when there is no such customer.
+    pub async fn take(app: &App, customer_id: &CustomerId) -> Result<Self> {
+        let taken = within(&*app.clock, LONGEST_WAIT, async {
+            let mut pause = SHORTEST_POLL;
+            loop {
+                let now = app.now();
+                let latest = now.plus(LEASE_SECONDS + SKEW);
+                let leased = app.store.is_leased(customer_id, now, latest).await?;
+                if !leased && let Some(lease) = Self::try_take(app, customer_id).await? {
+                    return Ok(lease);
+                }
+                app.clock.sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_POLL);
+            }
+        });
+        taken.await.unwrap_or(Err(Error::Busy))
+    }
+
+    async fn try_take(app: &App, customer_id: &CustomerId) -> Result<Option<Self>> {
+        let now = app.now();
+        let mut tx = app.store.write().await?;
+        if tx.lock_customer(customer_id).await?.is_none() {
+            return Err(Error::NotFound("customer"));
+        }
+        let (until, latest) = (now.plus(LEASE_SECONDS), now.plus(LEASE_SECONDS + SKEW));
+        let fence = tx.take_lease(customer_id, now, until, latest).await?;
+        tx.commit(app.fail_points.at(Place::LeaseTaken)).await?;
+        Ok(fence.map(|fence| Self { customer_id: customer_id.clone(), fence }))
+    }
+
+    /// Runs work under the lease, then releases it. Returns the result of the work.
+    ///
+    /// # Errors
+    /// Those of the work, and [`Error::Stripe`] after [`WORK_TIMEOUT`].
+    pub async fn during<T>(&self, app: &App, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let timed_out = || {
+            let seconds = WORK_TIMEOUT.as_secs();
+            let problem = format!("it took longer than {seconds} seconds");
+            Err(Error::Stripe(StripeFailure::Unreachable(problem)))
+        };
+        let result = within(&*app.clock, WORK_TIMEOUT, work).await.unwrap_or_else(timed_out);
+        if let Err(error) = self.release(app).await {
+            tracing::warn!(%error, "a lease could not be released; it expires by itself");
+        }
+        result
+    }
+
+    /// Locks the customer in a transaction that will write, and checks that the lease still holds.
+    /// Returns the customer.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when the lease expired and was taken elsewhere. [`Error::NotFound`] when the
+    /// customer was deleted.
+    pub async fn lock(&self, tx: &mut Tx) -> Result<Customer> {
+        let customer = tx.lock_customer(&self.customer_id).await?;
+        let customer = customer.ok_or(Error::NotFound("customer"))?;
+        let held = tx.holds_lease(&self.customer_id, self.fence).await?;
+        if held { Ok(customer) } else { Err(Error::Busy) }
+    }
+
+    async fn release(&self, app: &App) -> Result<()> {
+        let at = app.fail_points.at(Place::LeaseReleased);
+        app.store.release_lease(&self.customer_id, self.fence, at).await
+    }
+}

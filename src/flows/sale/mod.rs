@@ -1,0 +1,16 @@
+//! Sales: checkout, the sync with Stripe, and orders.
+
+pub mod backfill;
+pub(super) mod buyers;
+pub mod checkout;
+pub mod claim;
+pub mod inbox;
+pub(super) mod lease;
+pub mod order;
+pub mod reconcile;
+pub mod settle;
+pub mod setup;
+pub(super) mod stripe_customer;
+pub mod subscription;
+pub mod sync;
+pub mod webhook;

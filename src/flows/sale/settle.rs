@@ -1,0 +1,192 @@
+//! Applies a settlement: reads what we hold, lets [`crate::domain::sale::settlement`] decide what changes, and
+//! writes all of it in one transaction, under the customer's lease. A dry run only reads.
+
+use std::collections::HashSet;
+
+use serde_json::Value;
+
+use crate::app::App;
+use crate::domain::account::customer::Customer;
+use crate::domain::ids::CustomerId;
+use crate::domain::license::RevocationReason;
+use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
+use crate::domain::sale::inbox::LeasedEvent;
+use crate::domain::sale::settlement::{self, Change, Record, Settlement, SyncReport};
+use crate::domain::sale::stripe_ids::{InvoiceId, StripeCustomerId};
+use crate::domain::sale::stripe_state::StripeState;
+use crate::domain::time::Timestamp;
+use crate::error::{Error, Result};
+use crate::fail_point::Place;
+use crate::flows::sale::lease::Lease;
+use crate::flows::{Mode, audit, license, mail};
+use crate::store::Tx;
+
+/// Counts what an operator should look at, each time a sync finds it.
+pub(in crate::flows) const ALERTS: &str = "licentia_sync_alerts_total";
+
+/// The most orders of one customer that a sync reads: one for each invoice that it fetches, and room for
+/// orders without one.
+pub(in crate::flows) const MAX_ORDERS: i64 = 3000;
+
+/// What a sync fetched from Stripe.
+pub(in crate::flows) struct Fetched {
+    /// The customer before the fetch.
+    pub customer: Customer,
+    /// Whether Stripe was sent what was due of that record.
+    pub is_pushed: bool,
+    /// The Stripe customer.
+    pub stripe_id: StripeCustomerId,
+    /// What Stripe says.
+    pub state: StripeState,
+}
+
+/// Marks events done that change nothing.
+pub(in crate::flows) async fn nothing(
+    app: &App,
+    lease: &Lease,
+    events: &[LeasedEvent],
+) -> Result<()> {
+    if events.is_empty() {
+        return Ok(());
+    }
+    let mut tx = app.store.write().await?;
+    lease.lock(&mut tx).await?;
+    for event in events {
+        tx.event_done(event, app.now()).await?;
+    }
+    tx.commit(app.fail_points.at(Place::SettleNothing)).await?;
+    Ok(())
+}
+
+/// Brings what we hold in line with Stripe's state, all or nothing; a dry run only reports.
+///
+/// # Errors
+/// [`Error::Busy`] when the customer was linked to another Stripe customer meanwhile.
+pub(in crate::flows) async fn settle(
+    app: &App,
+    lease: &Lease,
+    fetched: &Fetched,
+    events: &[LeasedEvent],
+    mode: Mode,
+) -> Result<SyncReport> {
+    let now = app.now();
+    let (mut tx, customer) = match mode {
+        Mode::Apply => {
+            let mut tx = app.store.write().await?;
+            let customer = lease.lock(&mut tx).await?;
+            (tx, customer)
+        }
+        Mode::DryRun => {
+            let mut tx = app.store.read().await?;
+            let customer = tx.customer(&lease.customer_id).await?;
+            (tx, customer.ok_or(Error::NotFound("customer"))?)
+        }
+    };
+    if customer.stripe_customer_id.as_ref() != Some(&fetched.stripe_id) {
+        return Err(Error::Busy);
+    }
+    let record = read_record(&mut tx, customer, &fetched.state, now).await?;
+    let random = || app.random.bits();
+    let settlement = settlement::settle(&record, &fetched.state, &app.plans, now, random);
+    for alert in &settlement.alerts {
+        tracing::warn!(customer_id = %lease.customer_id, %alert, "an operator should look at this");
+        metrics::counter!(ALERTS).increment(1);
+    }
+    if mode == Mode::DryRun {
+        return Ok(settlement.report());
+    }
+    apply(app, &mut tx, &record, &settlement, now).await?;
+    if !fetched.state.is_deleted {
+        note_synced(&mut tx, fetched, &record, &settlement, now).await?;
+    }
+    for event in events {
+        tx.event_done(event, now).await?;
+    }
+    app.fail_points.reach(Place::SettleWritten);
+    tx.commit(app.fail_points.at(Place::SettleCommitted)).await?;
+    app.mail_due.notify_one();
+    Ok(settlement.report())
+}
+
+async fn read_record(
+    tx: &mut Tx,
+    customer: Customer,
+    state: &StripeState,
+    now: Timestamp,
+) -> Result<Record> {
+    let id = &customer.customer_id;
+    let mut orders = tx.orders_to_settle(id, MAX_ORDERS).await?;
+    let listed = orders.iter().filter_map(|order| order.stripe_invoice_id.clone());
+    let listed: HashSet<InvoiceId> = listed.collect();
+    for invoice in state.invoices.iter().filter(|invoice| !listed.contains(&invoice.id)) {
+        // An order of a deleted account, of another customer, or one too old to be listed.
+        orders.extend(tx.order_of_invoice(&invoice.id).await?);
+    }
+    Ok(Record {
+        subscription: tx.subscription(id).await?,
+        orders,
+        current_license: tx.current_license(id).await?,
+        paid_licenses: tx.paid_licenses(id, now).await?,
+        last_grant: tx.last_grant(id).await?,
+        customer,
+    })
+}
+
+/// Writes every change of a settlement.
+async fn apply(
+    app: &App,
+    tx: &mut Tx,
+    record: &Record,
+    settlement: &Settlement<'_>,
+    now: Timestamp,
+) -> Result<()> {
+    let id = &record.customer.customer_id;
+    for change in &settlement.changes {
+        match change {
+            Change::Subscription { after, .. } => tx.put_subscription(after).await?,
+            Change::DeleteOrder(order_id) => tx.delete_order(order_id).await?,
+            Change::Order { after, .. } => tx.put_order(after).await?,
+            Change::Issue { license_id, entitlement } => {
+                license::issue_as(app, tx, license_id.clone(), id, entitlement, now).await?;
+            }
+            Change::Revoke(license) => {
+                tx.revoke_license(&license.license_id, RevocationReason::Payment, now).await?;
+            }
+            Change::Mail { kind, license_id } => {
+                mail::due(app, tx, *kind, id, license_id, now).await?;
+            }
+            Change::Unlink(_) => tx.link_stripe_customer(id, None, Some(now)).await?,
+        }
+        if let Some((action, detail)) = change.audit() {
+            audit(app, tx, by_stripe(id, action, detail), now).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Notes when the customer was synced, and what of the record is still to be sent to Stripe.
+async fn note_synced(
+    tx: &mut Tx,
+    fetched: &Fetched,
+    record: &Record,
+    settlement: &Settlement<'_>,
+    now: Timestamp,
+) -> Result<()> {
+    let customer = &record.customer;
+    let status = if fetched.is_pushed {
+        customer.due_after(&fetched.customer)
+    } else {
+        customer.stripe_sync_status
+    };
+    let method = settlement.default_payment_method.as_deref();
+    tx.stripe_synced(&customer.customer_id, method, status, now).await
+}
+
+/// Returns an audit entry for a change that follows from Stripe's state.
+fn by_stripe<'a>(
+    customer_id: &'a CustomerId,
+    action: AuditAction,
+    detail: Value,
+) -> AuditEntry<'a> {
+    AuditEntry { actor: Actor::System, action, customer_id: Some(customer_id), detail }
+}

@@ -1,0 +1,397 @@
+//! A customer's counterpart at Stripe: made once, linked, kept up to date, and left in order when the
+//! customer is deleted. Everything here runs under the customer's lease.
+
+use serde_json::json;
+
+use crate::app::App;
+use crate::domain::account::customer::{Customer, SyncStatus};
+use crate::domain::ids::{AttemptId, CustomerId};
+use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
+use crate::domain::sale::attempt::{Attempt, Purpose};
+use crate::domain::sale::buyer::plan_paid;
+use crate::domain::sale::matching::{Sign, Tag, Theirs};
+use crate::domain::sale::stripe_ids::{CheckoutSessionId, StripeCustomerId};
+use crate::domain::sale::subscription::Status;
+use crate::domain::time::{SKEW, Timestamp};
+use crate::error::{Error, Result};
+use crate::fail_point::Place;
+use crate::flows::audit;
+use crate::flows::sale::lease::Lease;
+use crate::flows::sale::settle::ALERTS;
+use crate::stripe::{Answer, CustomerParameters, Stripe, StripeFailure};
+
+/// How long an idempotency key is relied on, in seconds: Stripe forgets keys after a day
+/// (<https://docs.stripe.com/api/idempotent_requests>).
+const KEY_SECONDS: i64 = 23 * 3600;
+
+/// The most Stripe customers naming one customer among whom the best is looked for: each costs a call.
+const MAX_CANDIDATES: usize = 10;
+
+/// Whether Stripe certainly still knows the key of an attempt. Nobody knows how old one is that was written
+/// by a clock that was ahead.
+pub(in crate::flows) fn is_fresh(attempt: &Attempt, now: Timestamp) -> bool {
+    attempt.created_at <= now.plus(SKEW) && now < attempt.created_at.plus(KEY_SECONDS)
+}
+
+/// The customer's Stripe customer, and whether it existed before, perhaps with a subscription.
+pub(in crate::flows) struct Ensured {
+    pub id: StripeCustomerId,
+    pub existed: bool,
+}
+
+/// Returns the customer's Stripe customer; it is created and linked if there is none. After a lost
+/// answer, or a crash, the same call is made again, so that there are never two. One that already
+/// carries our `metadata.customer_id` is linked instead.
+pub(in crate::flows) async fn ensure(
+    app: &App,
+    lease: &Lease,
+    customer: &Customer,
+) -> Result<Ensured> {
+    if let Some(id) = &customer.stripe_customer_id {
+        return Ok(Ensured { id: id.clone(), existed: true });
+    }
+    let attempt = app.store.read().await?.attempt(&lease.customer_id, Purpose::Customer).await?;
+    if attempt.is_some() {
+        let id = resume(app, lease, customer, attempt).await?;
+        return Ok(Ensured { id, existed: true });
+    }
+    if let Some(id) = recognise(app, lease, customer).await? {
+        return Ok(Ensured { id, existed: true });
+    }
+    let id = resume(app, lease, customer, None).await?;
+    Ok(Ensured { id, existed: false })
+}
+
+/// Looks for a Stripe customer that names this one, and links it: after a backup was restored, or if the
+/// vendor wrote the metadata. Of several, one with a live subscription to a plan is preferred, then one
+/// with any, then the lowest id.
+async fn recognise(
+    app: &App,
+    lease: &Lease,
+    customer: &Customer,
+) -> Result<Option<StripeCustomerId>> {
+    let (stripe, id) = (app.stripe()?, &lease.customer_id);
+    let mut found = stripe.customers_with_email(customer.email.as_str()).await?;
+    found.retain(|one| one.tag == Tag::Ours(id.clone()));
+    found.extend(named(stripe, id).await?);
+    found.sort_by(|a, b| a.id.as_str().cmp(b.id.as_str()));
+    found.dedup_by(|a, b| a.id == b.id);
+    let mut tx = app.store.read().await?;
+    let mut free = Vec::new();
+    for one in found {
+        if tx.customer_by_stripe_id(&one.id).await?.is_none() {
+            free.push(one);
+        }
+    }
+    drop(tx);
+    let Some(best) = choose(app, stripe, free, id).await? else { return Ok(None) };
+    if adopt(app, lease, &best, Sign::Metadata, Actor::System).await? {
+        Ok(Some(best.id))
+    } else {
+        Err(Error::Busy)
+    }
+}
+
+/// Returns the Stripe customers whose metadata names this customer, as far as the account can search.
+pub(in crate::flows) async fn named(stripe: &Stripe, id: &CustomerId) -> Answer<Vec<Theirs>> {
+    match stripe.customers_named(id).await {
+        // Not every account has the search (<https://docs.stripe.com/search>).
+        Err(StripeFailure::Refused { .. }) => Ok(Vec::new()),
+        found => found,
+    }
+}
+
+/// Returns the best of the Stripe customers that name one customer. That there are several is for an
+/// operator to look at.
+async fn choose(
+    app: &App,
+    stripe: &Stripe,
+    mut found: Vec<Theirs>,
+    id: &CustomerId,
+) -> Result<Option<Theirs>> {
+    if found.len() < 2 {
+        return Ok(found.pop());
+    }
+    let all: Vec<_> = found.iter().map(|one| one.id.to_string()).collect();
+    tracing::warn!(
+        customer_id = %id,
+        stripe_customers = ?all,
+        "several Stripe customers name this customer in `metadata.customer_id`; \
+         an operator should look at this: `licentia stripe backfill` tells what to do"
+    );
+    metrics::counter!(ALERTS).increment(1);
+    found.truncate(MAX_CANDIDATES);
+    let mut best = None;
+    for one in found {
+        let subscriptions = stripe.subscriptions(&one.id).await?;
+        let live = subscriptions.iter().any(|subscription| subscription.status.is_live());
+        let worth = (plan_paid(&app.plans, &subscriptions).map(|(rank, _)| rank), live);
+        if best.as_ref().is_none_or(|(before, _)| worth > *before) {
+            best = Some((worth, one));
+        }
+    }
+    Ok(best.map(|(_, one)| one))
+}
+
+/// Creates the Stripe customer, or finds what an earlier attempt created.
+async fn resume(
+    app: &App,
+    lease: &Lease,
+    customer: &Customer,
+    stored: Option<Attempt>,
+) -> Result<StripeCustomerId> {
+    let stripe = app.stripe()?;
+    let stored = stored.and_then(|attempt| {
+        let parameters = serde_json::from_str(&attempt.parameters).ok()?;
+        Some((attempt, parameters))
+    });
+    let (attempt, parameters) = match stored {
+        Some((attempt, parameters)) if is_fresh(&attempt, app.now()) => (attempt, parameters),
+        Some((_, parameters)) => {
+            // Stripe has forgotten the key, but not what it may have made.
+            if let Some(found) = find(app, lease, &parameters).await? {
+                return Ok(found);
+            }
+            begin(app, lease, customer).await?
+        }
+        None => begin(app, lease, customer).await?,
+    };
+    match make(app, stripe, &attempt, &parameters).await {
+        Ok(made) => link(app, lease, &made, &parameters).await,
+        Err(error @ StripeFailure::Unreadable(_)) => {
+            // It may be an answer that Stripe repeats for as long as it knows the key. Of one that is only
+            // late, a second call with another key could make a second customer.
+            find(app, lease, &parameters).await?.ok_or(Error::Stripe(error))
+        }
+        Err(StripeFailure::Broken(_)) => {
+            // Stripe repeats this failure for as long as it knows the key, whether the customer was
+            // made or not.
+            if let Some(found) = find(app, lease, &parameters).await? {
+                return Ok(found);
+            }
+            let (attempt, parameters) = begin(app, lease, customer).await?;
+            let made = make(app, stripe, &attempt, &parameters).await?;
+            link(app, lease, &made, &parameters).await
+        }
+        Err(error @ StripeFailure::Refused { .. }) => {
+            // An earlier call of this attempt may have made it, before a key was rolled, say.
+            match find(app, lease, &parameters).await {
+                Ok(Some(found)) => return Ok(found),
+                Ok(None) => {}
+                // An address that Stripe takes nowhere made nobody.
+                Err(Error::Stripe(StripeFailure::Refused { status: 400, .. })) => {}
+                Err(_) => return Err(error.into()),
+            }
+            // The next attempt is made with what the record says then.
+            let mut tx = app.store.write().await?;
+            lease.lock(&mut tx).await?;
+            tx.delete_attempt(&lease.customer_id, Purpose::Customer).await?;
+            tx.commit(app.fail_points.at(Place::CounterpartRefused)).await?;
+            Err(error.into())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Writes down what is about to be asked for.
+async fn begin(
+    app: &App,
+    lease: &Lease,
+    customer: &Customer,
+) -> Result<(Attempt, CustomerParameters)> {
+    let parameters = CustomerParameters {
+        customer_id: customer.customer_id.to_string(),
+        email: customer.email.to_string(),
+        name: customer.stripe_name().map(str::to_owned),
+    };
+    let attempt = store_attempt(app, lease, Purpose::Customer, &parameters).await?;
+    Ok((attempt, parameters))
+}
+
+/// Writes an attempt with a new key and these parameters, before the call is made.
+pub(in crate::flows) async fn store_attempt(
+    app: &App,
+    lease: &Lease,
+    purpose: Purpose,
+    parameters: &impl serde::Serialize,
+) -> Result<Attempt> {
+    let parameters = serde_json::to_string(parameters)
+        .map_err(|error| Error::Internal(format!("an attempt cannot be written: {error}")))?;
+    let attempt = Attempt {
+        attempt_id: AttemptId::from_random(app.random.bits()),
+        parameters,
+        created_at: app.now(),
+        result: None,
+    };
+    let mut tx = app.store.write().await?;
+    lease.lock(&mut tx).await?;
+    tx.put_attempt(&lease.customer_id, purpose, &attempt).await?;
+    let place = match purpose {
+        Purpose::Customer => Place::CounterpartBegun,
+        Purpose::Checkout => Place::CheckoutBegun,
+    };
+    tx.commit(app.fail_points.at(place)).await?;
+    Ok(attempt)
+}
+
+async fn make(
+    app: &App,
+    stripe: &Stripe,
+    attempt: &Attempt,
+    parameters: &CustomerParameters,
+) -> Answer<StripeCustomerId> {
+    let at = app.fail_points.at(Place::CounterpartMade);
+    stripe.create_customer(&attempt.attempt_id, parameters, at).await
+}
+
+/// Looks whether an earlier call made the counterpart after all, and links it.
+async fn find(
+    app: &App,
+    lease: &Lease,
+    parameters: &CustomerParameters,
+) -> Result<Option<StripeCustomerId>> {
+    // By the list: it has at once what was created, the search does not.
+    let found = app.stripe()?.customers_with_email(&parameters.email).await?;
+    let ours = Tag::Ours(lease.customer_id.clone());
+    let Some(found) = found.into_iter().find(|one| one.tag == ours) else { return Ok(None) };
+    link(app, lease, &found.id, parameters).await.map(Some)
+}
+
+async fn link(
+    app: &App,
+    lease: &Lease,
+    made: &StripeCustomerId,
+    parameters: &CustomerParameters,
+) -> Result<StripeCustomerId> {
+    let now = app.now();
+    let id = &lease.customer_id;
+    let mut tx = app.store.write().await?;
+    let customer = lease.lock(&mut tx).await?;
+    tx.link_stripe_customer(id, Some(made), Some(now)).await?;
+    tx.delete_attempt(id, Purpose::Customer).await?;
+    // What changed since the call was written down.
+    let due = SyncStatus::due(
+        parameters.name.as_deref() != customer.stripe_name(),
+        parameters.email != customer.email.as_str(),
+    );
+    if due != SyncStatus::Synced {
+        tx.stripe_sync_due(id, due).await?;
+    }
+    tx.commit(app.fail_points.at(Place::CounterpartLinked)).await?;
+    Ok(made.clone())
+}
+
+/// Links a Stripe customer that existed before, recognised by this sign. Stripe's state is fetched by the
+/// next sync. A name that is missing here is taken over. Returns whether it is linked: not if something
+/// changed since it was recognised.
+pub(in crate::flows) async fn adopt(
+    app: &App,
+    lease: &Lease,
+    theirs: &Theirs,
+    sign: Sign,
+    by: Actor<'_>,
+) -> Result<bool> {
+    let now = app.now();
+    let id = &lease.customer_id;
+    let mut tx = app.store.write().await?;
+    let mut customer = lease.lock(&mut tx).await?;
+    if customer.stripe_customer_id.as_ref() == Some(&theirs.id) {
+        // By another run at the same time.
+        return Ok(true);
+    }
+    let same_email = theirs.email.as_ref() == Some(&customer.email);
+    let sure = match sign {
+        Sign::Metadata => true,
+        Sign::Email => same_email && tx.is_email_verified(&customer.user_id).await?,
+    };
+    let free = customer.stripe_customer_id.is_none()
+        && tx.customer_by_stripe_id(&theirs.id).await?.is_none();
+    if !(sure && free) {
+        return Ok(false);
+    }
+    if customer.stripe_name().is_none() && theirs.name.is_some() {
+        customer.name.clone_from(&theirs.name);
+        tx.update_customer(&customer, now).await?;
+    }
+    tx.link_stripe_customer(id, Some(&theirs.id), None).await?;
+    tx.delete_attempt(id, Purpose::Customer).await?;
+    let sign = match sign {
+        Sign::Metadata => "metadata",
+        Sign::Email => "email",
+    };
+    let detail = json!({ "by": sign, "stripe_customer_id": theirs.id.as_str() });
+    let action = AuditAction::StripeLinked;
+    let entry = AuditEntry { actor: by, action, customer_id: Some(id), detail };
+    audit(app, &mut tx, entry, now).await?;
+    tx.commit(app.fail_points.at(Place::BackfillAdopted)).await?;
+    Ok(true)
+}
+
+/// Sends Stripe the name and the email address, as far as they changed here and were not sent. Returns
+/// whether Stripe took them: what it refuses (it may be stricter about addresses) must not hold up a
+/// license.
+pub(in crate::flows) async fn push(
+    app: &App,
+    customer: &Customer,
+    id: &StripeCustomerId,
+) -> Result<bool> {
+    let due = customer.stripe_sync_status.unwrap_or(SyncStatus::Synced);
+    if due == SyncStatus::Synced {
+        return Ok(true);
+    }
+    let stripe = app.stripe()?;
+    let email = due.is_email_due().then_some(customer.email.as_str());
+    let name = due.is_name_due().then(|| customer.stripe_name().unwrap_or_default());
+    let at = app.fail_points.at(Place::CounterpartTold);
+    match stripe.update_customer(id, email, name, at).await {
+        Ok(()) => Ok(true),
+        Err(error @ StripeFailure::Refused { .. }) => {
+            let customer_id = &customer.customer_id;
+            tracing::warn!(%customer_id, %error, "Stripe does not take the name or the address");
+            Ok(false)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Leaves nothing at Stripe that would charge somebody whose account is about to be deleted: closes
+/// the open checkout, and ends every subscription that Stripe has, whatever is known of it here.
+///
+/// # Errors
+/// [`Error::Stripe`], [`Error::BillingNotConfigured`]: then nothing must be deleted.
+pub(in crate::flows) async fn close(app: &App, lease: &Lease) -> Result<()> {
+    let mut tx = app.store.read().await?;
+    let customer = tx.customer(&lease.customer_id).await?.ok_or(Error::NotFound("customer"))?;
+    let checkout = tx.attempt(&lease.customer_id, Purpose::Checkout).await?;
+    drop(tx);
+    let Some(stripe_id) = &customer.stripe_customer_id else { return Ok(()) };
+    let stripe = app.stripe()?;
+    if let Some(session) = checkout.and_then(|attempt| attempt.result?.parse().ok()) {
+        ended(expire(app, stripe, &session).await)?;
+    }
+    // After the checkout is closed, nothing is added to them.
+    for subscription in stripe.subscriptions(stripe_id).await? {
+        if !matches!(subscription.status, Status::Canceled | Status::IncompleteExpired) {
+            let at = app.fail_points.at(Place::AccountSubscriptionEnded);
+            ended(stripe.cancel_subscription(&subscription.id, at).await)?;
+        }
+    }
+    Ok(())
+}
+
+/// Closes a checkout, so that nobody can pay it any more.
+pub(in crate::flows) async fn expire(
+    app: &App,
+    stripe: &Stripe,
+    id: &CheckoutSessionId,
+) -> Answer<()> {
+    stripe.expire_session(id, app.fail_points.at(Place::CheckoutClosed)).await.map(drop)
+}
+
+/// That something was paid, closed or ended before is no failure to end it.
+pub(in crate::flows) fn ended(done: Answer<()>) -> Result<()> {
+    match done {
+        Ok(()) | Err(StripeFailure::Refused { status: 400 | 404, .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,34 @@
+//! The caller's subscription, and the URL of Stripe's portal where customers change it.
+
+use crate::app::App;
+use crate::domain::sale::subscription::SubscriptionRow;
+use crate::error::{Error, Result};
+use crate::fail_point::Place;
+use crate::flows::account::session::SignedIn;
+use crate::flows::sale::checkout::may_return_to;
+
+/// Returns the caller's current subscription.
+///
+/// # Errors
+/// [`Error::NotFound`] when there never was one.
+pub async fn current(app: &App, caller: &SignedIn) -> Result<SubscriptionRow> {
+    let row = app.store.read().await?.subscription(&caller.customer.customer_id).await?;
+    row.ok_or(Error::NotFound("subscription"))
+}
+
+/// Returns the URL of the portal, where the caller changes or cancels the subscription, or updates
+/// the payment method.
+///
+/// # Errors
+/// [`Error::NotFound`] before the first checkout, [`Error::InvalidReturnUrl`],
+/// [`Error::BillingNotConfigured`], or [`Error::Stripe`].
+pub async fn portal(app: &App, caller: &SignedIn, return_url: Option<String>) -> Result<String> {
+    if let Some(url) = &return_url {
+        may_return_to(app, "return_url", url)?;
+    }
+    let stripe = app.stripe()?;
+    let id = caller.customer.stripe_customer_id.as_ref().ok_or(Error::NotFound("subscription"))?;
+    let at = app.fail_points.at(Place::PortalOpened);
+    let own = || app.return_origins.first().map(ToString::to_string).unwrap_or_default();
+    Ok(stripe.portal(id, &return_url.unwrap_or_else(own), at).await?)
+}

@@ -1,0 +1,187 @@
+//! Syncs a customer with Stripe: fetches Stripe's whole current state and settles it. The worker,
+//! the checkout, a license refresh, the reconciliation and the operator all use it.
+//! [`crate::domain::sale::settlement`] decides what follows from the state, and [`crate::flows::sale::settle`]
+//! writes it.
+
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+
+use crate::app::App;
+use crate::clock::within;
+use crate::domain::account::customer::Customer;
+use crate::domain::ids::CustomerId;
+use crate::domain::license::{IssuedLicense, Phase, Source};
+use crate::domain::sale::inbox::LeasedEvent;
+use crate::domain::sale::invoice::OrderStatus;
+use crate::domain::sale::order::Order;
+use crate::domain::sale::settlement::SyncReport;
+use crate::domain::sale::stripe_ids::{CheckoutSessionId, StripeCustomerId};
+use crate::domain::sale::stripe_state::{CheckoutSession, StripeState};
+use crate::domain::time::DAY;
+use crate::error::{Error, Result};
+use crate::fail_point::Place;
+use crate::flows::Mode;
+use crate::flows::sale::lease::Lease;
+use crate::flows::sale::settle;
+use crate::flows::sale::settle::{Fetched, MAX_ORDERS};
+use crate::flows::sale::stripe_customer;
+use crate::stripe::{Stripe, StripeCustomer, StripeFailure};
+
+/// How long a customer who fetches a license waits for a sync.
+const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long a checkout can be paid, in seconds.
+const CHECKOUT_SECONDS: i64 = DAY;
+
+/// The most open Checkout sessions that a sync fetches. Usually there is one.
+const MAX_SESSIONS: usize = 10;
+
+/// Syncs a customer, and marks the events that caused it as done.
+///
+/// # Errors
+/// [`Error::Stripe`], [`Error::Busy`], or a failure of the database. Then nothing was written, and
+/// no event is done.
+pub async fn sync(app: &App, customer_id: &CustomerId, events: &[LeasedEvent]) -> Result<()> {
+    sync_alone(app, customer_id, events, Mode::Apply).await.map(drop)
+}
+
+/// Returns the drift of a customer, and repairs it unless this is a dry run.
+///
+/// # Errors
+/// As [`sync`].
+pub async fn compare(app: &App, customer_id: &CustomerId, mode: Mode) -> Result<SyncReport> {
+    sync_alone(app, customer_id, &[], mode).await
+}
+
+async fn sync_alone(
+    app: &App,
+    customer_id: &CustomerId,
+    events: &[LeasedEvent],
+    mode: Mode,
+) -> Result<SyncReport> {
+    let lease = Lease::take(app, customer_id).await?;
+    lease.during(app, Box::pin(sync_leased(app, &lease, events, mode))).await
+}
+
+/// Syncs a customer who fetches a license if an event may be missing: a checkout is open, or a
+/// renewal is overdue. After [`CATCH_UP_TIMEOUT`], or if Stripe fails, the customer gets the
+/// present license. Returns whether the license may have changed.
+///
+/// # Errors
+/// A failure of the database.
+pub(in crate::flows) async fn catch_up(
+    app: &App,
+    stripe_id: Option<&StripeCustomerId>,
+    current: &IssuedLicense,
+) -> Result<bool> {
+    let now = app.now();
+    if app.stripe.is_none() || stripe_id.is_none() {
+        return Ok(false);
+    }
+    let id = current.customer_id.clone();
+    let works = current.revoked_at.is_none() && current.term().phase(now) == Phase::Active;
+    let mut needs_sync = app.store.has_pending_checkout(&id, now.plus(-CHECKOUT_SECONDS)).await?;
+    if !needs_sync && !works && current.source != Source::Trial {
+        let subscription = app.store.read().await?.subscription(&id).await?;
+        needs_sync = subscription.is_some_and(|row| row.status.is_live());
+    }
+    if !needs_sync || !app.sync_limit.allows(&id, now) {
+        return Ok(false);
+    }
+    let own = app.clone();
+    let synced = app.tasks.run(async move { sync(&own, &id, &[]).await });
+    match within(&*app.clock, CATCH_UP_TIMEOUT, synced).await {
+        Some(Ok(())) => {}
+        Some(Err(error)) => tracing::debug!(%error, "the sync before a license fetch failed"),
+        None => tracing::debug!("the sync before a license fetch continues in the background"),
+    }
+    Ok(true)
+}
+
+/// Syncs a customer for a flow that already holds the lease.
+pub(in crate::flows) async fn sync_held(app: &App, lease: &Lease) -> Result<SyncReport> {
+    // Boxed: its callers' futures stay small enough for a thread's stack.
+    Box::pin(sync_leased(app, lease, &[], Mode::Apply)).await
+}
+
+async fn sync_leased(
+    app: &App,
+    lease: &Lease,
+    events: &[LeasedEvent],
+    mode: Mode,
+) -> Result<SyncReport> {
+    let mut tx = app.store.read().await?;
+    let customer = tx.customer(&lease.customer_id).await?.ok_or(Error::NotFound("customer"))?;
+    let orders = tx.orders_to_settle(&lease.customer_id, MAX_ORDERS).await?;
+    drop(tx);
+    let stripe_id = match &customer.stripe_customer_id {
+        Some(id) => id.clone(),
+        None if events.iter().any(LeasedEvent::asks_for_stripe_customer) => {
+            Box::pin(stripe_customer::ensure(app, lease, &customer)).await?.id
+        }
+        None => {
+            settle::nothing(app, lease, events).await?;
+            return Ok(SyncReport::default());
+        }
+    };
+    let is_said_deleted = events.iter().any(|event| event.says_deleted(&stripe_id));
+    let fetched = fetch(app, customer, stripe_id, &orders, mode, is_said_deleted).await?;
+    app.fail_points.reach(Place::SyncFetched);
+    Box::pin(settle::settle(app, lease, &fetched, events, mode)).await
+}
+
+/// Sends a changed name or address to Stripe, then fetches everything that Stripe says about a
+/// customer. `is_said_deleted` means that an event reported the Stripe customer as deleted.
+async fn fetch(
+    app: &App,
+    customer: Customer,
+    stripe_id: StripeCustomerId,
+    orders: &[Order],
+    mode: Mode,
+    is_said_deleted: bool,
+) -> Result<Fetched> {
+    let stripe = app.stripe()?;
+    let stripe_customer = match stripe.customer(&stripe_id).await {
+        // A 404 alone proves nothing: the key may belong to another account.
+        Err(StripeFailure::Refused { status: 404, .. }) if is_said_deleted => {
+            StripeCustomer::deleted()
+        }
+        found => found?,
+    };
+    let pending = orders.iter().filter(|order| order.status == OrderStatus::Pending);
+    if stripe_customer.deleted {
+        // Nobody can pay the checkouts of a deleted customer.
+        let sessions = pending.filter_map(|order| order.stripe_checkout_session_id.as_ref());
+        let checkout_sessions = sessions.map(CheckoutSession::unknown_to_stripe).collect();
+        let state = StripeState { is_deleted: true, checkout_sessions, ..StripeState::default() };
+        return Ok(Fetched { customer, is_pushed: false, stripe_id, state });
+    }
+    let is_pushed =
+        mode == Mode::Apply && stripe_customer::push(app, &customer, &stripe_id).await?;
+    let mut state = stripe.purchases(&stripe_id).await?;
+    // Fetched after the invoices: a session that is complete now may have an invoice that was not
+    // listed yet. The reverse order would show a paid invoice of an open session.
+    let open = pending.filter(|order| order.stripe_invoice_id.is_none());
+    let open = open.filter_map(|order| order.stripe_checkout_session_id.as_ref());
+    let sessions = open.take(MAX_SESSIONS).map(|id| checkout_session(stripe, id));
+    state.checkout_sessions = try_join_all(sessions).await?;
+    for subscription in &mut state.subscriptions {
+        let mut sessions = state.checkout_sessions.iter();
+        let created_it =
+            sessions.find(|found| found.subscription.as_ref() == Some(&subscription.id));
+        subscription.awaits_payment = created_it.is_some_and(|session| session.is_unpaid);
+    }
+    state.default_payment_method = stripe_customer.default_payment_method;
+    Ok(Fetched { customer, is_pushed, stripe_id, state })
+}
+
+/// Returns the present state of a Checkout session. One that Stripe no longer knows has ended.
+async fn checkout_session(stripe: &Stripe, id: &CheckoutSessionId) -> Result<CheckoutSession> {
+    match stripe.session(id).await {
+        Err(StripeFailure::Refused { status: 404, .. }) => {
+            Ok(CheckoutSession::unknown_to_stripe(id))
+        }
+        found => Ok(found?),
+    }
+}

@@ -1,0 +1,4 @@
+//! Sign-up, login and the account.
+
+pub(super) mod customers;
+pub(super) mod sessions;

@@ -1,0 +1,351 @@
+//! The customer's licenses, refresh, and online verification.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use licentia_verify::{Claims, Status};
+use poem::web::Data;
+use poem_openapi::param::Query;
+use poem_openapi::payload::Json;
+use poem_openapi::types::Example;
+use poem_openapi::{Enum, Object, OpenApi};
+
+use crate::app::App;
+use crate::domain::license::{IssuedLicense, Phase};
+use crate::domain::time::Timestamp;
+use crate::error::Error;
+use crate::flows::license::{self, Verdict};
+use crate::http::Tag;
+use crate::http::caller::{Caller, HeldLicense};
+use crate::http::input::Input;
+use crate::http::problem::{Failure, NothingMore, documented};
+
+pub struct LicensesApi;
+
+documented!(CurrentCodes: NotFound);
+documented!(RefreshCodes: InvalidLicense, LicenseEnded, LicenseRevoked);
+
+/// An example for the API description. It has three parts, but is not a valid license.
+const EXAMPLE_TOKEN: &str = "eyJhbGciOiJFZERTQSJ9.e30.c2lnbmF0dXJl";
+
+/// The most licenses in one response.
+const MAX_PAGE: i64 = 100;
+
+/// The status of a license.
+#[derive(Enum)]
+#[oai(rename = "LicenseStatus", rename_all = "snake_case")]
+enum LicenseStatus {
+    /// The license works.
+    Active,
+    /// The paid time is over, and the license still works during the grace period.
+    Grace,
+    /// The license has expired.
+    Expired,
+    /// A newer license has replaced it. It still verifies offline until it expires.
+    Superseded,
+    /// The license was revoked.
+    Revoked,
+}
+
+/// A license.
+#[derive(Object)]
+#[oai(rename = "License", example)]
+pub struct LicenseView {
+    /// The id of the license (the claim `jti`).
+    license_id: String,
+    /// The license token: a signed JWT that an app stores and verifies offline.
+    token: String,
+    /// The plan's id.
+    plan: String,
+    /// Whether this is a trial.
+    trial: bool,
+    /// The status now.
+    status: LicenseStatus,
+    /// The features of the plan.
+    features: Vec<String>,
+    /// The limits of the plan, for example the number of seats.
+    limits: BTreeMap<String, u64>,
+    /// When the license was issued.
+    issued_at: DateTime<Utc>,
+    /// The end of the paid time or of the trial. `null` if the license does not end.
+    #[oai(nullable)]
+    expires_at: Option<DateTime<Utc>>,
+    /// The end of the grace period, during which the license still works.
+    #[oai(nullable)]
+    grace_until: Option<DateTime<Utc>>,
+    /// When the token expires. An app that is online refreshes it earlier.
+    token_expires_at: DateTime<Utc>,
+}
+
+impl Example for LicenseView {
+    fn example() -> Self {
+        let time = |seconds| Timestamp::saturating(seconds).to_datetime();
+        Self {
+            license_id: "lic_0123456789abcdef0123456789abcdef".into(),
+            token: EXAMPLE_TOKEN.into(),
+            plan: "trial".into(),
+            trial: true,
+            status: LicenseStatus::Active,
+            features: vec!["editor".into()],
+            limits: BTreeMap::from([("seats".into(), 1)]),
+            issued_at: time(1_795_186_800),
+            expires_at: Some(time(1_796_396_400)),
+            grace_until: None,
+            token_expires_at: time(1_796_396_400),
+        }
+    }
+}
+
+impl LicenseView {
+    /// Returns the license as the API shows it at `now`.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if the token in the database is not a license.
+    pub fn new(license: IssuedLicense, now: Timestamp) -> crate::error::Result<Self> {
+        let claims = claims_of(&license)?;
+        let status = match license.term().phase(now) {
+            _ if license.revoked_at.is_some() => LicenseStatus::Revoked,
+            _ if license.superseded_at.is_some() => LicenseStatus::Superseded,
+            Phase::Active => LicenseStatus::Active,
+            Phase::Grace => LicenseStatus::Grace,
+            Phase::Over => LicenseStatus::Expired,
+        };
+        Ok(Self {
+            status,
+            features: claims.features,
+            limits: claims.limits,
+            license_id: license.license_id.to_string(),
+            token: license.token,
+            plan: license.plan,
+            trial: claims.trial,
+            issued_at: license.issued_at.to_datetime(),
+            expires_at: license.expires_at.map(Timestamp::to_datetime),
+            grace_until: license.grace_until.map(Timestamp::to_datetime),
+            token_expires_at: license.token_expires_at.to_datetime(),
+        })
+    }
+}
+
+/// Returns the claims of a license that we signed.
+fn claims_of(license: &IssuedLicense) -> crate::error::Result<Claims> {
+    let damaged = || Error::Internal(format!("the token of {} is damaged", license.license_id));
+    let inspected = licentia_verify::inspect(&license.token).map_err(|_| damaged())?;
+    serde_json::from_value(inspected.claims.into()).map_err(|_| damaged())
+}
+
+/// A page of licenses.
+#[derive(Object)]
+struct Licenses {
+    /// The licenses, newest first.
+    licenses: Vec<LicenseView>,
+    /// The value of `before` for the next page. `null` on the last page.
+    #[oai(nullable)]
+    next_before: Option<i64>,
+}
+
+/// A license to verify.
+#[derive(Object)]
+#[oai(rename = "VerifyLicense", deny_unknown_fields, example)]
+struct VerifyRequest {
+    /// The license token, a signed JWT.
+    #[oai(validator(max_length = 8192))]
+    token: String,
+}
+
+impl Example for VerifyRequest {
+    fn example() -> Self {
+        Self { token: EXAMPLE_TOKEN.into() }
+    }
+}
+
+/// The result of an online verification.
+#[derive(Object, Default)]
+#[oai(rename = "LicenseVerdict", example)]
+struct VerdictView {
+    /// Whether the license works now.
+    valid: bool,
+    /// The stable code of the reason why it does not work: `malformed`, `bad_signature`,
+    /// `unknown_key`, `wrong_type`, `wrong_audience`, `wrong_issuer`, `not_yet_valid`,
+    /// `token_expired`, `license_expired`, `revoked`, `unknown_license`, …
+    #[oai(nullable)]
+    reason: Option<String>,
+    /// The reason in words.
+    #[oai(nullable)]
+    message: Option<String>,
+    /// Whether a newer license has replaced it.
+    #[oai(nullable)]
+    superseded: Option<bool>,
+    /// Whether the license is in its grace period.
+    #[oai(nullable)]
+    grace: Option<bool>,
+    /// When the result will change next.
+    #[oai(nullable)]
+    changes_at: Option<DateTime<Utc>>,
+    /// The contents of a valid license.
+    #[oai(nullable)]
+    license: Option<VerifiedLicense>,
+}
+
+impl Example for VerdictView {
+    fn example() -> Self {
+        let LicenseView { license_id, plan, trial, features, limits, expires_at, .. } =
+            LicenseView::example();
+        let customer_id = "cust_0123456789abcdef0123456789abcdef".into();
+        let license =
+            VerifiedLicense { license_id, customer_id, plan, trial, features, limits, expires_at };
+        Self {
+            valid: true,
+            superseded: Some(false),
+            grace: Some(false),
+            changes_at: expires_at,
+            license: Some(license),
+            ..Self::default()
+        }
+    }
+}
+
+/// The contents of a valid license.
+#[derive(Object)]
+struct VerifiedLicense {
+    /// The id of the license (the claim `jti`).
+    license_id: String,
+    /// The customer who owns the license.
+    customer_id: String,
+    /// The plan's id.
+    plan: String,
+    /// Whether this is a trial.
+    trial: bool,
+    /// The features of the plan.
+    features: Vec<String>,
+    /// The limits of the plan, for example the number of seats.
+    limits: BTreeMap<String, u64>,
+    /// The end of the paid time or of the trial. `null` if the license does not end.
+    #[oai(nullable)]
+    expires_at: Option<DateTime<Utc>>,
+}
+
+impl From<&Claims> for VerifiedLicense {
+    fn from(claims: &Claims) -> Self {
+        let time = |seconds| Timestamp::saturating(seconds).to_datetime();
+        Self {
+            license_id: claims.jti.clone(),
+            customer_id: claims.sub.clone(),
+            plan: claims.plan.clone(),
+            trial: claims.trial,
+            features: claims.features.clone(),
+            limits: claims.limits.clone(),
+            expires_at: claims.license_expires.map(time),
+        }
+    }
+}
+
+impl From<Verdict> for VerdictView {
+    fn from(verdict: Verdict) -> Self {
+        let time = |time| Timestamp::from(time).to_datetime();
+        let (reason, message, changes_at) = match verdict {
+            Verdict::Valid { license, superseded } => {
+                return Self {
+                    valid: true,
+                    superseded: Some(superseded),
+                    grace: Some(license.status() == Status::Grace),
+                    changes_at: Some(time(license.changes_at())),
+                    license: Some(license.claims().into()),
+                    ..Self::default()
+                };
+            }
+            Verdict::Rejected(why) => (why.code(), why.to_string(), why.changes_at()),
+            Verdict::Revoked => ("revoked", "the license was revoked".into(), None),
+            Verdict::Unknown => {
+                ("unknown_license", "the license is not on record; was it deleted?".into(), None)
+            }
+        };
+        Self {
+            reason: Some(reason.into()),
+            message: Some(message),
+            changes_at: changes_at.map(time),
+            ..Self::default()
+        }
+    }
+}
+
+#[OpenApi(prefix_path = "/api/licenses", tag = "Tag::Licenses")]
+impl LicensesApi {
+    /// Get my current license
+    ///
+    /// Returns the newest license of the caller. Give its `token` to the app.
+    #[oai(path = "/current", method = "get", operation_id = "getCurrentLicense")]
+    async fn current(
+        &self,
+        Data(app): Data<&App>,
+        Caller(caller): Caller,
+    ) -> Result<Json<LicenseView>, Failure<CurrentCodes>> {
+        let license = license::current(app, &caller).await?;
+        Ok(Json(LicenseView::new(license, app.now())?))
+    }
+
+    /// List my licenses
+    ///
+    /// Returns every license ever issued to the caller, newest first.
+    #[oai(path = "/", method = "get", operation_id = "listLicenses")]
+    async fn history(
+        &self,
+        Data(app): Data<&App>,
+        Caller(caller): Caller,
+        /// Where the page starts: `next_before` of the previous page.
+        #[oai(example = "example_before", validator(minimum(value = "1")))]
+        before: Query<Option<i64>>,
+        /// The maximum number of licenses to return.
+        #[oai(
+            default = "max_page",
+            example = "max_page",
+            validator(minimum(value = "1"), maximum(value = "100"))
+        )]
+        limit: Query<i64>,
+    ) -> Result<Json<Licenses>, Failure<NothingMore>> {
+        let found = license::history(app, &caller, before.0, limit.0).await?;
+        let last = found.last().map(|license| license.seq).filter(|seq| *seq > 1);
+        let full = i64::try_from(found.len()).is_ok_and(|count| count == limit.0);
+        let now = app.now();
+        let licenses = found.into_iter().map(|license| LicenseView::new(license, now));
+        let licenses = licenses.collect::<crate::error::Result<_>>()?;
+        Ok(Json(Licenses { licenses, next_before: last.filter(|_| full) }))
+    }
+
+    /// Refresh a license
+    ///
+    /// Returns the customer's newest license. The app sends its license token as
+    /// `Authorization: Bearer`; no password is needed. The token may have expired up to 90 days
+    /// ago. A license that was revoked for lack of payment can be refreshed once the customer has
+    /// paid. A license that leaked, or whose key was revoked, cannot (`license_revoked`): log in
+    /// instead.
+    #[oai(path = "/refresh", method = "post", operation_id = "refreshLicense")]
+    async fn refresh(
+        &self,
+        Data(app): Data<&App>,
+        HeldLicense(held): HeldLicense,
+    ) -> Result<Json<LicenseView>, Failure<RefreshCodes>> {
+        let license = license::refresh(app, &held.token).await?;
+        Ok(Json(LicenseView::new(license, app.now())?))
+    }
+
+    /// Verify a license online
+    ///
+    /// Returns whether a license works now, including whether it was revoked or replaced, which
+    /// only the server knows. Everything else can be verified offline.
+    #[oai(path = "/verify", method = "post", operation_id = "verifyLicense")]
+    async fn verify(
+        &self,
+        Data(app): Data<&App>,
+        Input(request): Input<VerifyRequest>,
+    ) -> Result<Json<VerdictView>, Failure<NothingMore>> {
+        Ok(Json(license::verify(app, &request.token).await?.into()))
+    }
+}
+
+fn example_before() -> Option<i64> {
+    Some(100)
+}
+
+fn max_page() -> i64 {
+    MAX_PAGE
+}

@@ -1,0 +1,414 @@
+//! The admin API. Only its responses have Stripe ids.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use poem::web::Data;
+use poem_openapi::param::{Path, Query};
+use poem_openapi::payload::Json;
+use poem_openapi::types::Example;
+use poem_openapi::{Enum, Object, OpenApi};
+
+use crate::app::App;
+use crate::domain::operator::admin_key::Operation;
+use crate::domain::operator::audit::Actor;
+use crate::domain::queue::Backlog;
+use crate::domain::time::Timestamp;
+use crate::error::Result as Outcome;
+use crate::flows::operator::admin_key;
+use crate::flows::operator::drift::{self, Drift};
+use crate::flows::operator::events::{self, Explained, MAX_LISTED, State, Troubled};
+use crate::http::Tag;
+use crate::http::caller::AdminCaller;
+use crate::http::problem::{Failure, documented};
+use crate::http::throttle::Throttle;
+
+pub struct AdminApi;
+
+documented!(AdminCodes: InsufficientScope, TooManyRequests);
+documented!(AdminEventCodes: InsufficientScope, NotFound, TooManyRequests);
+
+/// A customer who paid and has no working license.
+#[derive(Object)]
+#[oai(rename = "PaidWithoutLicense", example)]
+struct PaidWithoutLicenseView {
+    /// The id of the customer.
+    customer_id: String,
+    /// The plan's id. `null` if no plan has the price of the subscription.
+    #[oai(nullable)]
+    plan: Option<String>,
+    /// The status of the subscription.
+    status: String,
+    /// The end of the paid period.
+    current_period_end: DateTime<Utc>,
+}
+
+impl Example for PaidWithoutLicenseView {
+    fn example() -> Self {
+        Self {
+            customer_id: "cust_0123456789abcdef0123456789abcdef".into(),
+            plan: Some("professional".into()),
+            status: "active".into(),
+            current_period_end: Timestamp::saturating(1_797_778_800).to_datetime(),
+        }
+    }
+}
+
+/// The backlog of a queue.
+#[derive(Object)]
+#[oai(rename = "Backlog")]
+struct BacklogView {
+    /// The number of entries that are still to be processed, including retries.
+    waiting: i64,
+    /// The number of entries that were given up. An operator must look at them.
+    given_up: i64,
+}
+
+impl From<Backlog> for BacklogView {
+    fn from(backlog: Backlog) -> Self {
+        Self { waiting: backlog.waiting, given_up: backlog.given_up }
+    }
+}
+
+/// A reconciliation of all customers with Stripe.
+#[derive(Object)]
+#[oai(rename = "Comparison")]
+struct ComparisonView {
+    /// When it finished.
+    at: DateTime<Utc>,
+    /// The number of customers that were compared.
+    checked: usize,
+    /// The number of customers that had drifted and were repaired.
+    drifted: usize,
+    /// The number of customers that could not be compared.
+    failed: usize,
+    /// The number of customers for whom an operator must act: they pay twice, or pay for a price
+    /// that no plan has. `licentia reconcile` lists them.
+    left: usize,
+}
+
+/// A Stripe customer who pays for a plan and is linked to nobody here. `licentia stripe claim`
+/// links them.
+#[derive(Object)]
+#[oai(rename = "UnknownBuyer", example)]
+struct UnknownBuyerView {
+    /// The Stripe customer.
+    stripe_customer_id: String,
+    /// The plan's id.
+    plan: String,
+    /// When the purchase was first noticed.
+    first_seen_at: DateTime<Utc>,
+}
+
+impl Example for UnknownBuyerView {
+    fn example() -> Self {
+        Self {
+            stripe_customer_id: "cus_Abc123".into(),
+            plan: "professional".into(),
+            first_seen_at: Timestamp::saturating(1_795_186_800).to_datetime(),
+        }
+    }
+}
+
+/// The state of the service compared with Stripe.
+#[derive(Object)]
+#[oai(rename = "Drift", example)]
+struct DriftView {
+    /// The number of customers who paid and have no working license.
+    paid_customers_without_license: i64,
+    /// The first hundred of these customers.
+    customers: Vec<PaidWithoutLicenseView>,
+    /// How many Stripe customers pay for a plan and are linked to nobody here: they bought by a
+    /// payment link, a quote or the dashboard.
+    unknown_buyers: i64,
+    /// The first hundred of them.
+    buyers: Vec<UnknownBuyerView>,
+    /// The inbox: events from Stripe.
+    events: BacklogView,
+    /// The outbox: mails.
+    mails: BacklogView,
+    /// The last reconciliation by any server or command. `null` if there was none.
+    #[oai(nullable)]
+    compared: Option<ComparisonView>,
+}
+
+impl Example for DriftView {
+    fn example() -> Self {
+        let at = Timestamp::saturating(1_795_186_800).to_datetime();
+        Self {
+            paid_customers_without_license: 0,
+            customers: Vec::new(),
+            unknown_buyers: 0,
+            buyers: Vec::new(),
+            events: BacklogView { waiting: 2, given_up: 0 },
+            mails: BacklogView { waiting: 1, given_up: 0 },
+            compared: Some(ComparisonView { at, checked: 1200, drifted: 0, failed: 0, left: 0 }),
+        }
+    }
+}
+
+impl From<Drift> for DriftView {
+    fn from(drift: Drift) -> Self {
+        let customers = drift.customers.into_iter().map(|row| PaidWithoutLicenseView {
+            customer_id: row.customer_id.to_string(),
+            plan: row.plan,
+            status: row.status.to_string(),
+            current_period_end: row.current_period_end.to_datetime(),
+        });
+        let buyers = drift.buyers.into_iter().map(|buyer| UnknownBuyerView {
+            stripe_customer_id: buyer.stripe_customer_id.to_string(),
+            plan: buyer.plan,
+            first_seen_at: buyer.first_seen_at.to_datetime(),
+        });
+        Self {
+            unknown_buyers: drift.unknown_buyers,
+            buyers: buyers.collect(),
+            paid_customers_without_license: drift.paid_without_license,
+            customers: customers.collect(),
+            events: drift.events.into(),
+            mails: drift.mails.into(),
+            compared: drift.compared.map(|(at, found)| ComparisonView {
+                at: at.to_datetime(),
+                checked: found.checked,
+                drifted: found.drifted,
+                failed: found.failed,
+                left: found.left,
+            }),
+        }
+    }
+}
+
+/// The state of an event.
+#[derive(Enum)]
+#[oai(rename = "EventState", rename_all = "snake_case")]
+enum StateView {
+    /// The event was received and not processed yet.
+    Waiting,
+    /// Processing failed and is retried.
+    Retrying,
+    /// Processing failed for days and is not retried.
+    GivenUp,
+    /// The event was processed, or concerns no customer here.
+    Done,
+    /// It is of no use: a thin event, or one of a type that says nothing about a sale.
+    Ignored,
+}
+
+impl From<State> for StateView {
+    fn from(state: State) -> Self {
+        match state {
+            State::Waiting => Self::Waiting,
+            State::Retrying => Self::Retrying,
+            State::GivenUp => Self::GivenUp,
+            State::Done => Self::Done,
+            State::Ignored => Self::Ignored,
+        }
+    }
+}
+
+/// An event from Stripe, or a task of this server that needs Stripe. The payload is not shown
+/// because it contains personal data; `licentia events show` and Stripe's dashboard show it.
+#[derive(Object)]
+#[oai(rename = "Event", example)]
+struct EventView {
+    /// Stripe's event id (`evt_…`), or the id of a task of this server.
+    event_id: String,
+    /// The type of the event.
+    kind: String,
+    /// The customer whom it concerns. `null` if it concerns no customer here.
+    #[oai(nullable)]
+    customer_id: Option<String>,
+    /// The id of the Stripe customer.
+    #[oai(nullable)]
+    stripe_customer_id: Option<String>,
+    /// The id of the payment, if the event names one.
+    #[oai(nullable)]
+    stripe_payment_intent_id: Option<String>,
+    /// When it happened at Stripe.
+    happened_at: DateTime<Utc>,
+    /// When it was received.
+    received_at: DateTime<Utc>,
+    /// The state.
+    state: StateView,
+    /// The number of failed attempts.
+    attempts: i64,
+    /// The error of the last attempt.
+    #[oai(nullable)]
+    last_error: Option<String>,
+    /// When it is due next, or was last attempted.
+    due_at: DateTime<Utc>,
+    /// When it was processed.
+    #[oai(nullable)]
+    done_at: Option<DateTime<Utc>>,
+    /// When it was given up.
+    #[oai(nullable)]
+    given_up_at: Option<DateTime<Utc>>,
+    /// What happens next, in words.
+    next: String,
+}
+
+/// An example for the API description.
+const EXAMPLE_EVENT: &str = "evt_1QabcdEFGH";
+
+fn example_event() -> String {
+    EXAMPLE_EVENT.into()
+}
+
+impl Example for EventView {
+    fn example() -> Self {
+        let time = |seconds| Timestamp::saturating(seconds).to_datetime();
+        Self {
+            event_id: example_event(),
+            kind: "invoice.paid".into(),
+            customer_id: Some("cust_0123456789abcdef0123456789abcdef".into()),
+            stripe_customer_id: Some("cus_Abc123".into()),
+            stripe_payment_intent_id: None,
+            happened_at: time(1_795_186_800),
+            received_at: time(1_795_186_801),
+            state: StateView::GivenUp,
+            attempts: 84,
+            last_error: Some("Stripe cannot be reached: connection refused".into()),
+            due_at: time(1_795_446_001),
+            done_at: None,
+            given_up_at: Some(time(1_795_446_001)),
+            next: "nothing until it is replayed; the daily reconciliation with Stripe syncs its \
+                   customer anyway"
+                .into(),
+        }
+    }
+}
+
+impl From<Explained> for EventView {
+    fn from(explained: Explained) -> Self {
+        let next = explained.next();
+        let Explained { event, customer_id, state } = explained;
+        Self {
+            event_id: event.event_id,
+            kind: event.kind,
+            customer_id: customer_id.map(|id| id.to_string()),
+            stripe_customer_id: event.stripe_customer_id.map(|id| id.to_string()),
+            stripe_payment_intent_id: event.stripe_payment_intent_id.map(|id| id.to_string()),
+            happened_at: event.happened_at.to_datetime(),
+            received_at: event.received_at.to_datetime(),
+            state: state.into(),
+            attempts: event.attempts,
+            last_error: event.last_error,
+            due_at: event.due_at.to_datetime(),
+            done_at: event.done_at.map(Timestamp::to_datetime),
+            given_up_at: event.given_up_at.map(Timestamp::to_datetime),
+            next,
+        }
+    }
+}
+
+/// Events that failed.
+#[derive(Object)]
+struct Events {
+    /// The events, oldest first.
+    events: Vec<EventView>,
+    /// Whether there are more events than `limit`.
+    more: bool,
+    /// One event of each type that is of no use, with the remedy in `next`: thin events, and types
+    /// that say nothing about a sale.
+    ignored: Vec<EventView>,
+}
+
+/// Checks the rate limit and the scope of an admin key, and writes the use to the audit log.
+async fn permit(
+    app: &App,
+    throttle: &Throttle,
+    caller: &AdminCaller,
+    operation: Operation,
+    target: Option<&str>,
+) -> Outcome<()> {
+    throttle.admin(&caller.0.admin_key_id)?;
+    admin_key::permit(app, &caller.0, operation, target).await
+}
+
+#[OpenApi(prefix_path = "/api/admin", tag = "Tag::Administration")]
+impl AdminApi {
+    /// Get the drift report
+    ///
+    /// Returns the customers who paid and have no working license, the purchases of unknown Stripe
+    /// customers, the backlog of events and mails, and the result of the last reconciliation with
+    /// Stripe. The normal number of customers is 0; the metric
+    /// `licentia_paid_customers_without_license` shows it without a key. `licentia reconcile`
+    /// repairs drift. Needs the scope `read`.
+    #[oai(path = "/drift", method = "get", operation_id = "getDrift")]
+    async fn drift(
+        &self,
+        Data(app): Data<&App>,
+        Data(throttle): Data<&Arc<Throttle>>,
+        caller: AdminCaller,
+    ) -> Result<Json<DriftView>, Failure<AdminCodes>> {
+        permit(app, throttle, &caller, Operation::GetDrift, None).await?;
+        Ok(Json(drift::look(app).await?.into()))
+    }
+
+    /// List failed events
+    ///
+    /// Returns the events that were given up or are being retried, oldest first. Normally there are
+    /// none. `ignored` has one event of each type that is of no use and that the webhook endpoint
+    /// should not send. Needs the scope `read`.
+    #[oai(path = "/events", method = "get", operation_id = "listEvents")]
+    async fn list_events(
+        &self,
+        Data(app): Data<&App>,
+        Data(throttle): Data<&Arc<Throttle>>,
+        caller: AdminCaller,
+        /// The maximum number of events to return.
+        #[oai(
+            default = "max_events",
+            example = "max_events",
+            validator(minimum(value = "1"), maximum(value = "1000"))
+        )]
+        limit: Query<i64>,
+    ) -> Result<Json<Events>, Failure<AdminCodes>> {
+        permit(app, throttle, &caller, Operation::ListEvents, None).await?;
+        let Troubled { events, more, ignored } = events::troubled(app, limit.0).await?;
+        let views = |events: Vec<Explained>| events.into_iter().map(EventView::from).collect();
+        Ok(Json(Events { events: views(events), more, ignored: views(ignored) }))
+    }
+
+    /// Get an event
+    ///
+    /// Returns the customer, the state, the last error and the next step of an event. Needs the
+    /// scope `read`.
+    #[oai(path = "/events/:event_id", method = "get", operation_id = "getEvent")]
+    async fn event(
+        &self,
+        Data(app): Data<&App>,
+        Data(throttle): Data<&Arc<Throttle>>,
+        caller: AdminCaller,
+        /// The event's id, from `GET /api/admin/events` or Stripe's dashboard.
+        #[oai(example = "example_event")]
+        Path(event_id): Path<String>,
+    ) -> Result<Json<EventView>, Failure<AdminEventCodes>> {
+        permit(app, throttle, &caller, Operation::GetEvent, Some(&event_id)).await?;
+        Ok(Json(events::explain(app, &event_id).await?.into()))
+    }
+
+    /// Replay an event
+    ///
+    /// Processes an event again, whatever its state. A replay is always safe, because the current
+    /// state is fetched from Stripe. The response shows the event as due; get it again to see the
+    /// result. Needs the scope `support`.
+    #[oai(path = "/events/:event_id/replay", method = "post", operation_id = "replayEvent")]
+    async fn replay(
+        &self,
+        Data(app): Data<&App>,
+        Data(throttle): Data<&Arc<Throttle>>,
+        caller: AdminCaller,
+        /// The event's id, from `GET /api/admin/events` or Stripe's dashboard.
+        #[oai(example = "example_event")]
+        Path(event_id): Path<String>,
+    ) -> Result<Json<EventView>, Failure<AdminEventCodes>> {
+        permit(app, throttle, &caller, Operation::ReplayEvent, Some(&event_id)).await?;
+        let by = Actor::Admin(&caller.0.admin_key_id);
+        Ok(Json(events::replay(app, &event_id, by).await?.into()))
+    }
+}
+
+fn max_events() -> i64 {
+    MAX_LISTED
+}

@@ -1,0 +1,134 @@
+//! The customer's orders. Responses have no Stripe ids.
+
+use chrono::{DateTime, Utc};
+use poem::web::Data;
+use poem_openapi::param::Query;
+use poem_openapi::payload::Json;
+use poem_openapi::types::Example;
+use poem_openapi::{Enum, Object, OpenApi};
+
+use crate::app::App;
+use crate::domain::sale::invoice::OrderStatus;
+use crate::domain::sale::order::Order;
+use crate::domain::time::Timestamp;
+use crate::flows::sale::order;
+use crate::http::Tag;
+use crate::http::caller::Caller;
+use crate::http::problem::{Failure, NothingMore};
+
+pub struct OrdersApi;
+
+/// The most orders in one response: monthly payments of more than twenty years.
+const MAX_ORDERS: i64 = 300;
+
+/// The status of an order.
+#[derive(Enum)]
+#[oai(rename = "OrderStatus", rename_all = "snake_case")]
+enum OrderStatusView {
+    /// Not paid yet.
+    Pending,
+    /// Paid.
+    Succeeded,
+    /// The payment failed, or the Checkout session expired.
+    Failed,
+    /// Paid and fully refunded.
+    Refunded,
+    /// Paid, and then disputed by the customer's bank.
+    Disputed,
+}
+
+impl From<OrderStatus> for OrderStatusView {
+    fn from(status: OrderStatus) -> Self {
+        match status {
+            OrderStatus::Pending => Self::Pending,
+            OrderStatus::Succeeded => Self::Succeeded,
+            OrderStatus::Failed => Self::Failed,
+            OrderStatus::Refunded => Self::Refunded,
+            OrderStatus::Disputed => Self::Disputed,
+        }
+    }
+}
+
+/// An order. There is one for each payment; a checkout creates it.
+#[derive(Object)]
+#[oai(rename = "Order", example)]
+struct OrderView {
+    /// The id of the order.
+    order_id: String,
+    /// The plan's id.
+    plan: String,
+    /// The amount in the smallest unit of the currency, for example cents.
+    amount: i64,
+    /// The currency (ISO 4217), in lower case.
+    currency: String,
+    /// The status.
+    status: OrderStatusView,
+    /// When the order was created.
+    created_at: DateTime<Utc>,
+    /// When the order was paid.
+    #[oai(nullable)]
+    purchased_at: Option<DateTime<Utc>>,
+}
+
+impl Example for OrderView {
+    fn example() -> Self {
+        let time = Timestamp::saturating(1_795_186_800).to_datetime();
+        Self {
+            order_id: "ord_0123456789abcdef0123456789abcdef".into(),
+            plan: "professional".into(),
+            amount: 4900,
+            currency: "usd".into(),
+            status: OrderStatusView::Succeeded,
+            created_at: time,
+            purchased_at: Some(time),
+        }
+    }
+}
+
+impl From<Order> for OrderView {
+    fn from(order: Order) -> Self {
+        Self {
+            order_id: order.order_id.to_string(),
+            plan: order.plan,
+            amount: order.amount,
+            currency: order.currency,
+            status: order.status.into(),
+            created_at: order.created_at.to_datetime(),
+            purchased_at: order.purchased_at.map(Timestamp::to_datetime),
+        }
+    }
+}
+
+/// A customer's orders.
+#[derive(Object)]
+struct Orders {
+    /// The orders, newest first.
+    orders: Vec<OrderView>,
+}
+
+#[OpenApi(prefix_path = "/api/orders", tag = "Tag::Subscriptions")]
+impl OrdersApi {
+    /// List my orders
+    ///
+    /// Returns the caller's orders, newest first. There is one for each payment.
+    #[oai(path = "/", method = "get", operation_id = "listOrders")]
+    async fn list(
+        &self,
+        Data(app): Data<&App>,
+        Caller(caller): Caller,
+        /// The maximum number of orders to return.
+        #[oai(
+            default = "max_orders",
+            example = "max_orders",
+            validator(minimum(value = "1"), maximum(value = "300"))
+        )]
+        limit: Query<i64>,
+    ) -> Result<Json<Orders>, Failure<NothingMore>> {
+        let orders = order::list(app, &caller, limit.0).await?;
+        Ok(Json(Orders { orders: orders.into_iter().map(OrderView::from).collect() }))
+    }
+}
+
+fn max_orders() -> i64 {
+    MAX_ORDERS
+}

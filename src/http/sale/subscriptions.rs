@@ -1,0 +1,224 @@
+//! Checkout, the current subscription, and the customer portal. Responses have no Stripe ids.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use poem::web::Data;
+use poem_openapi::payload::Json;
+use poem_openapi::types::Example;
+use poem_openapi::{Object, OpenApi};
+
+use crate::app::App;
+use crate::domain::sale::plan::Interval;
+use crate::domain::sale::subscription::SubscriptionRow;
+use crate::domain::time::Timestamp;
+use crate::error::Error;
+use crate::flows::sale::checkout::{self, Wanted};
+use crate::flows::sale::subscription;
+use crate::http::Tag;
+use crate::http::caller::Caller;
+use crate::http::input::{Input, OptionalInput};
+use crate::http::problem::{Failure, documented};
+use crate::http::throttle::Throttle;
+
+pub struct SubscriptionsApi;
+
+documented!(CheckoutCodes: NotFound, UnknownPlan, InvalidReturnUrl, AlreadySubscribed,
+    PaymentUnderWay, TooManyRequests, BillingNotConfigured, BillingRefused, BillingUnavailable);
+documented!(CurrentCodes: NotFound);
+documented!(PortalCodes: NotFound, InvalidReturnUrl, TooManyRequests, BillingNotConfigured,
+    BillingRefused, BillingUnavailable);
+
+/// A request for a checkout.
+#[derive(Object)]
+#[oai(rename = "Checkout", deny_unknown_fields, example)]
+struct CheckoutRequest {
+    /// The plan's id, from `GET /api/plans`.
+    plan: String,
+    /// The billing interval: `month` or `year`. The default is `month` if the plan has that price.
+    #[oai(skip_serializing_if_is_none)]
+    interval: Option<String>,
+    /// The page to return to after the payment. Its origin must be allowed.
+    #[oai(validator(max_length = 2000))]
+    success_url: String,
+    /// The page to return to if the customer cancels. Its origin must be allowed.
+    #[oai(validator(max_length = 2000))]
+    cancel_url: String,
+    /// The caller's own customer id. Optional.
+    #[oai(skip_serializing_if_is_none)]
+    customer_id: Option<String>,
+}
+
+impl Example for CheckoutRequest {
+    fn example() -> Self {
+        Self {
+            plan: "professional".into(),
+            interval: Some("month".into()),
+            success_url: "http://127.0.0.1:3100/docs".into(),
+            cancel_url: "http://127.0.0.1:3100/docs".into(),
+            customer_id: None,
+        }
+    }
+}
+
+/// An open Checkout session.
+#[derive(Object)]
+#[oai(example)]
+struct CheckoutOpened {
+    /// The payment page. Open it in a browser. It is valid for a day; repeating the request returns
+    /// the same page.
+    checkout_url: String,
+}
+
+impl Example for CheckoutOpened {
+    fn example() -> Self {
+        Self { checkout_url: "https://checkout.stripe.com/c/pay/cs_test_a1b2c3".into() }
+    }
+}
+
+/// A request for the customer portal.
+#[derive(Object)]
+#[oai(rename = "Portal", deny_unknown_fields, example)]
+struct PortalRequest {
+    /// The page to return to. Its origin must be allowed. The default is this server.
+    #[oai(validator(max_length = 2000), skip_serializing_if_is_none)]
+    return_url: Option<String>,
+}
+
+impl Example for PortalRequest {
+    fn example() -> Self {
+        Self { return_url: Some("http://127.0.0.1:3100/docs".into()) }
+    }
+}
+
+/// A link to the customer portal.
+#[derive(Object)]
+#[oai(example)]
+struct PortalOpened {
+    /// The portal page. Open it in a browser soon: the link expires.
+    portal_url: String,
+}
+
+impl Example for PortalOpened {
+    fn example() -> Self {
+        Self { portal_url: "https://billing.stripe.com/p/session/test_a1b2c3".into() }
+    }
+}
+
+/// A subscription.
+#[derive(Object)]
+#[oai(rename = "Subscription", example)]
+struct SubscriptionView {
+    /// The plan's id. `null` if no plan has the price of the subscription.
+    #[oai(nullable)]
+    plan: Option<String>,
+    /// The status: `trialing`, `active`, `past_due`, `incomplete`, `incomplete_expired`, `unpaid`,
+    /// `canceled` or `paused`.
+    status: String,
+    /// The end of the current period.
+    #[oai(nullable)]
+    current_period_end: Option<DateTime<Utc>>,
+    /// When the subscription ends, if it was canceled.
+    #[oai(nullable)]
+    cancel_at: Option<DateTime<Utc>>,
+    /// The end of a trial at the payment provider.
+    #[oai(nullable)]
+    trial_end: Option<DateTime<Utc>>,
+    /// When the subscription was created.
+    created_at: DateTime<Utc>,
+    /// When this subscription last changed here.
+    updated_at: DateTime<Utc>,
+}
+
+impl Example for SubscriptionView {
+    fn example() -> Self {
+        let time = |seconds| Timestamp::saturating(seconds).to_datetime();
+        Self {
+            plan: Some("professional".into()),
+            status: "active".into(),
+            current_period_end: Some(time(1_797_778_800)),
+            cancel_at: None,
+            trial_end: None,
+            created_at: time(1_795_186_800),
+            updated_at: time(1_795_186_800),
+        }
+    }
+}
+
+impl From<SubscriptionRow> for SubscriptionView {
+    fn from(row: SubscriptionRow) -> Self {
+        let time = |time: Option<Timestamp>| time.map(Timestamp::to_datetime);
+        Self {
+            plan: row.plan,
+            status: row.status.to_string(),
+            current_period_end: time(row.current_period_end),
+            cancel_at: time(row.cancel_at),
+            trial_end: time(row.trial_end),
+            created_at: row.created_at.to_datetime(),
+            updated_at: row.updated_at.to_datetime(),
+        }
+    }
+}
+
+#[OpenApi(prefix_path = "/api/subscriptions", tag = "Tag::Subscriptions")]
+impl SubscriptionsApi {
+    /// Buy a plan
+    ///
+    /// Returns the URL of a payment page. After the payment, the customer gets a new license by
+    /// mail, and `GET /api/licenses/current` returns it. Repeating the request returns the same
+    /// Checkout session; requesting another plan closes the previous one.
+    #[oai(path = "/checkout", method = "post", operation_id = "openCheckout")]
+    async fn checkout(
+        &self,
+        Data(app): Data<&App>,
+        Data(throttle): Data<&Arc<Throttle>>,
+        Caller(caller): Caller,
+        Input(request): Input<CheckoutRequest>,
+    ) -> Result<Json<CheckoutOpened>, Failure<CheckoutCodes>> {
+        throttle.billing(&caller.customer.customer_id)?;
+        let own = caller.customer.customer_id.as_str();
+        if request.customer_id.is_some_and(|id| id != own) {
+            return Err(Error::NotFound("customer").into());
+        }
+        let interval = request.interval.map(|interval| interval.parse::<Interval>());
+        let wanted = Wanted {
+            plan: request.plan,
+            interval: interval.transpose().map_err(|_| Error::UnknownPlan)?,
+            success_url: request.success_url,
+            cancel_url: request.cancel_url,
+        };
+        let checkout_url = checkout::open(app, &caller, wanted).await?;
+        Ok(Json(CheckoutOpened { checkout_url }))
+    }
+
+    /// Get my subscription
+    ///
+    /// Returns the current subscription, as of the last sync with the payment provider. Whether an
+    /// app may run depends on the license, not on this status.
+    #[oai(path = "/current", method = "get", operation_id = "getCurrentSubscription")]
+    async fn current(
+        &self,
+        Data(app): Data<&App>,
+        Caller(caller): Caller,
+    ) -> Result<Json<SubscriptionView>, Failure<CurrentCodes>> {
+        Ok(Json(subscription::current(app, &caller).await?.into()))
+    }
+
+    /// Open the customer portal
+    ///
+    /// Returns the URL of a page where the customer can change the plan, cancel, see invoices and
+    /// change the payment method. The body is optional.
+    #[oai(path = "/portal", method = "post", operation_id = "openPortal")]
+    async fn portal(
+        &self,
+        Data(app): Data<&App>,
+        Data(throttle): Data<&Arc<Throttle>>,
+        Caller(caller): Caller,
+        OptionalInput(request): OptionalInput<PortalRequest>,
+    ) -> Result<Json<PortalOpened>, Failure<PortalCodes>> {
+        throttle.billing(&caller.customer.customer_id)?;
+        let return_url = request.and_then(|request| request.return_url);
+        let portal_url = subscription::portal(app, &caller, return_url).await?;
+        Ok(Json(PortalOpened { portal_url }))
+    }
+}

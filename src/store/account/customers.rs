@@ -1,0 +1,310 @@
+//! The tables of users and customers. A user logs in, and a customer is billed and licensed. Each
+//! user has exactly one customer.
+
+use crate::domain::account::customer::{Customer, NewAccount, SyncStatus};
+use crate::domain::contact::Email;
+use crate::domain::ids::{CustomerId, UserId};
+use crate::domain::sale::matching::Ours;
+use crate::domain::sale::stripe_ids::StripeCustomerId;
+use crate::domain::time::Timestamp;
+use crate::error::Result;
+use crate::store::Tx;
+use crate::store::statement::sql;
+
+/// Id, email, Stripe customer, when it was synced, when the email was verified.
+type OursRow = (CustomerId, Email, Option<StripeCustomerId>, Option<Timestamp>, Option<Timestamp>);
+
+fn ours((customer_id, email, stripe_customer_id, synced_at, verified_at): OursRow) -> Ours {
+    Ours {
+        customer_id,
+        email,
+        is_email_verified: verified_at.is_some(),
+        stripe_customer_id,
+        is_synced: synced_at.is_some(),
+    }
+}
+
+impl Tx {
+    /// Inserts a new user and its customer. Returns the customer.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::EmailTaken`].
+    pub async fn insert_account(&mut self, new: NewAccount, now: Timestamp) -> Result<Customer> {
+        sql!(
+            self,
+            execute,
+            "INSERT INTO users
+                 (user_id, email, password_hash, created_at, updated_at, email_verified_at)
+             VALUES ($1, $2, $3, $4, $4, $5)",
+            &new.user_id,
+            &new.email,
+            &new.password_hash,
+            now,
+            new.email_verified_at,
+        )?;
+        sql!(
+            self,
+            fetch_one: Customer,
+            "INSERT INTO customers
+                 (customer_id, user_id, email, name, company_name, created_at, updated_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $6)
+             RETURNING {columns}",
+            &new.customer_id,
+            &new.user_id,
+            &new.email,
+            &new.name,
+            &new.company_name,
+            now,
+        )
+    }
+
+    /// Returns the customer who logs in with this email address, and the password hash.
+    pub async fn login_of(&mut self, email: &Email) -> Result<Option<(Customer, String)>> {
+        let hash = sql!(
+            self,
+            fetch_optional: (UserId, String),
+            "SELECT user_id, password_hash FROM users WHERE email = $1",
+            email,
+        )?;
+        let Some((user_id, hash)) = hash else { return Ok(None) };
+        let customer = sql!(
+            self,
+            fetch_optional: Customer,
+            "SELECT {columns} FROM customers WHERE user_id = $1",
+            &user_id,
+        )?;
+        Ok(customer.map(|customer| (customer, hash)))
+    }
+
+    /// Returns the customer with this email address.
+    pub async fn customer_by_email(&mut self, email: &Email) -> Result<Option<Customer>> {
+        sql!(self, fetch_optional: Customer, "SELECT {columns} FROM customers WHERE email = $1", email)
+    }
+
+    /// Returns the customer with this id.
+    pub async fn customer(&mut self, id: &CustomerId) -> Result<Option<Customer>> {
+        sql!(
+            self,
+            fetch_optional: Customer,
+            "SELECT {columns} FROM customers WHERE customer_id = $1",
+            id,
+        )
+    }
+
+    /// Returns the customer with this id and locks it until the transaction ends: other changes to
+    /// the customer wait. An update that changes nothing is the row lock that both databases have.
+    pub async fn lock_customer(&mut self, id: &CustomerId) -> Result<Option<Customer>> {
+        sql!(
+            self,
+            fetch_optional: Customer,
+            "UPDATE customers SET customer_id = customer_id WHERE customer_id = $1 RETURNING {columns}",
+            id,
+        )
+    }
+
+    /// Updates the email address and the names of a customer. The login address changes too, and a
+    /// new address is not verified. Returns the customer.
+    ///
+    /// # Errors
+    /// [`crate::error::Error::EmailTaken`].
+    pub async fn update_customer(
+        &mut self,
+        customer: &Customer,
+        now: Timestamp,
+    ) -> Result<Customer> {
+        sql!(
+            self,
+            execute,
+            "UPDATE users SET email = $2, email_verified_at = NULL, updated_at = $3
+             WHERE user_id = $1 AND email <> $2",
+            &customer.user_id,
+            &customer.email,
+            now,
+        )?;
+        sql!(
+            self,
+            fetch_one: Customer,
+            "UPDATE customers SET email = $2, name = $3, company_name = $4, updated_at = $5
+                 WHERE customer_id = $1 RETURNING {columns}",
+            &customer.customer_id,
+            &customer.email,
+            &customer.name,
+            &customer.company_name,
+            now,
+        )
+    }
+
+    /// Returns the customer who is linked to this Stripe customer.
+    pub async fn customer_by_stripe_id(
+        &mut self,
+        id: &StripeCustomerId,
+    ) -> Result<Option<CustomerId>> {
+        let found = sql!(
+            self,
+            fetch_optional: (CustomerId,),
+            "SELECT customer_id FROM customers WHERE stripe_customer_id = $1",
+            id,
+        )?;
+        Ok(found.map(|(id,)| id))
+    }
+
+    /// Returns the customers who are linked to Stripe, ordered by id, starting after `after`, at
+    /// most `most`.
+    pub async fn linked_customers(
+        &mut self,
+        after: Option<&CustomerId>,
+        most: i64,
+    ) -> Result<Vec<CustomerId>> {
+        let found = sql!(
+            self,
+            fetch_all: (CustomerId,),
+            "SELECT customer_id FROM customers
+             WHERE stripe_customer_id IS NOT NULL AND customer_id > $1
+             ORDER BY customer_id LIMIT $2",
+            after.map_or("", CustomerId::as_str),
+            most,
+        )?;
+        Ok(found.into_iter().map(|(id,)| id).collect())
+    }
+
+    /// Returns the customers with what the backfill matches them by, ordered by id, starting after
+    /// `after`, at most `most`.
+    pub async fn customers_to_match(
+        &mut self,
+        after: Option<&CustomerId>,
+        most: i64,
+    ) -> Result<Vec<Ours>> {
+        let found = sql!(
+            self,
+            fetch_all: OursRow,
+            "SELECT c.customer_id, c.email, c.stripe_customer_id, c.stripe_synced_at,
+                 u.email_verified_at
+             FROM customers c JOIN users u ON u.user_id = c.user_id
+             WHERE c.customer_id > $1 ORDER BY c.customer_id LIMIT $2",
+            after.map_or("", CustomerId::as_str),
+            most,
+        )?;
+        Ok(found.into_iter().map(ours).collect())
+    }
+
+    /// Returns the customers that one Stripe customer may be: the one linked to it, the one with this
+    /// id, and the one with this email address.
+    pub async fn customers_like(
+        &mut self,
+        stripe_id: &StripeCustomerId,
+        named: Option<&CustomerId>,
+        email: Option<&Email>,
+    ) -> Result<Vec<Ours>> {
+        let found = sql!(
+            self,
+            fetch_all: OursRow,
+            "SELECT c.customer_id, c.email, c.stripe_customer_id, c.stripe_synced_at,
+                 u.email_verified_at
+             FROM customers c JOIN users u ON u.user_id = c.user_id
+             WHERE c.stripe_customer_id = $1 OR c.customer_id = $2 OR c.email = $3",
+            stripe_id,
+            named,
+            email,
+        )?;
+        Ok(found.into_iter().map(ours).collect())
+    }
+
+    /// Returns whether the user's email address is verified.
+    pub async fn is_email_verified(&mut self, user_id: &UserId) -> Result<bool> {
+        let verified = sql!(
+            self,
+            fetch_optional: (String,),
+            "SELECT user_id FROM users WHERE user_id = $1 AND email_verified_at IS NOT NULL",
+            user_id,
+        )?;
+        Ok(verified.is_some())
+    }
+
+    /// Sets or removes the link to a Stripe customer, and deletes it from the unknown buyers.
+    /// `synced_at` is `None` until the first sync.
+    pub async fn link_stripe_customer(
+        &mut self,
+        id: &CustomerId,
+        stripe_id: Option<&StripeCustomerId>,
+        synced_at: Option<Timestamp>,
+    ) -> Result<()> {
+        let status = stripe_id.map(|_| SyncStatus::Synced);
+        sql!(
+            self,
+            execute,
+            "UPDATE customers SET stripe_customer_id = $2, stripe_sync_status = $3,
+                 stripe_synced_at = $4, default_payment_method = NULL WHERE customer_id = $1",
+            id,
+            stripe_id,
+            status,
+            synced_at,
+        )?;
+        if let Some(stripe_id) = stripe_id {
+            self.forget_unknown_buyer(stripe_id).await?;
+        }
+        Ok(())
+    }
+
+    /// Records whether a changed name or address must be sent to Stripe.
+    pub async fn stripe_sync_due(&mut self, id: &CustomerId, due: SyncStatus) -> Result<()> {
+        sql!(
+            self,
+            execute,
+            "UPDATE customers SET stripe_sync_status = $2 WHERE customer_id = $1",
+            id,
+            due,
+        )?;
+        Ok(())
+    }
+
+    /// Records the result of a sync.
+    pub async fn stripe_synced(
+        &mut self,
+        id: &CustomerId,
+        default_payment_method: Option<&str>,
+        status: Option<SyncStatus>,
+        now: Timestamp,
+    ) -> Result<()> {
+        sql!(
+            self,
+            execute,
+            "UPDATE customers SET stripe_synced_at = $4, default_payment_method = $2,
+                 stripe_sync_status = $3 WHERE customer_id = $1",
+            id,
+            default_payment_method,
+            status,
+            now,
+        )?;
+        Ok(())
+    }
+
+    /// Replaces the password hash.
+    pub async fn set_password_hash(
+        &mut self,
+        user_id: &UserId,
+        hash: &str,
+        now: Timestamp,
+    ) -> Result<()> {
+        sql!(
+            self,
+            execute,
+            "UPDATE users SET password_hash = $2, updated_at = $3 WHERE user_id = $1",
+            user_id,
+            hash,
+            now,
+        )?;
+        Ok(())
+    }
+
+    /// Deletes a user, the customer, and their login sessions and licenses.
+    pub async fn delete_user(&mut self, user_id: &UserId) -> Result<()> {
+        sql!(self, execute, "DELETE FROM users WHERE user_id = $1", user_id)?;
+        Ok(())
+    }
+
+    /// Returns the number of customers.
+    pub async fn count_customers(&mut self) -> Result<i64> {
+        let (count,) = sql!(self, fetch_one: (i64,), "SELECT COUNT(*) FROM customers")?;
+        Ok(count)
+    }
+}

@@ -1,0 +1,117 @@
+//! The table of login sessions. It has the hash of a session token, never the token.
+
+use crate::domain::account::customer::Customer;
+use crate::domain::account::session::Session;
+use crate::domain::column::{Both, row};
+use crate::domain::ids::{SessionId, UserId};
+use crate::domain::time::Timestamp;
+use crate::error::Result;
+use crate::store::statement::{Insert, sql};
+use crate::store::{Store, Tx};
+
+/// The number of expired sessions that each login deletes: more than one, so that the backlog
+/// shrinks, and few, so that the login does not wait.
+const SWEPT_AT_ONCE: i64 = 10;
+
+row! {
+    /// A login session without its user, selected together with the user's customer.
+    struct OpenSession {
+        session_id: SessionId,
+        client: Option<String>,
+        opened_at: Timestamp,
+        expires_at: Timestamp,
+    }
+}
+
+impl Store {
+    /// Returns the login session with this token hash, if it is valid at `now`, and its customer.
+    pub async fn session_by_token(
+        &self,
+        token_hash: &str,
+        now: Timestamp,
+    ) -> Result<Option<(Session, Customer)>> {
+        let row = sql!(
+            self,
+            fetch_optional: Both<OpenSession, Customer>,
+            "SELECT {columns} FROM (
+                 SELECT session_id, user_id AS opened_by, client, created_at AS opened_at,
+                     expires_at
+                 FROM sessions WHERE token_hash = $1 AND expires_at > $2
+             ) AS open_session
+             JOIN customers ON user_id = opened_by",
+            token_hash,
+            now,
+        )?;
+        Ok(row.map(|Both(open, customer)| {
+            let OpenSession { session_id, client, opened_at, expires_at } = open;
+            let user_id = customer.user_id.clone();
+            (Session { session_id, user_id, client, created_at: opened_at, expires_at }, customer)
+        }))
+    }
+}
+
+impl Tx {
+    /// Inserts a new login session. Only the hash of its session token is stored.
+    pub async fn insert_session(&mut self, session: &Session, token_hash: &str) -> Result<()> {
+        let insert = Insert::new("sessions", session).with("token_hash", token_hash);
+        self.insert(insert).await?;
+        Ok(())
+    }
+
+    /// Returns the user's valid login sessions, newest first.
+    pub async fn sessions_of(&mut self, user_id: &UserId, now: Timestamp) -> Result<Vec<Session>> {
+        sql!(
+            self,
+            fetch_all: Session,
+            "SELECT {columns} FROM sessions WHERE user_id = $1 AND expires_at > $2
+                 ORDER BY created_at DESC, session_id",
+            user_id,
+            now,
+        )
+    }
+
+    /// Ends one login session of a user. Returns whether it existed.
+    pub async fn delete_session(&mut self, user_id: &UserId, id: &SessionId) -> Result<bool> {
+        let deleted = sql!(
+            self,
+            execute,
+            "DELETE FROM sessions WHERE user_id = $1 AND session_id = $2",
+            user_id,
+            id,
+        )?;
+        Ok(deleted > 0)
+    }
+
+    /// Deletes the user's oldest login sessions beyond `most`, except `opened`. Sessions from the
+    /// future, which a wrong clock created, go first. It also deletes a few expired sessions of any
+    /// user, so that those of users who never return do not pile up.
+    pub async fn trim_sessions(
+        &mut self,
+        opened: &Session,
+        most: i64,
+        now: Timestamp,
+    ) -> Result<()> {
+        sql!(
+            self,
+            execute,
+            "DELETE FROM sessions WHERE user_id = $1 AND session_id <> $2 AND session_id NOT IN (
+                 SELECT session_id FROM sessions WHERE user_id = $1 AND session_id <> $2
+                 ORDER BY CASE WHEN created_at > $3 THEN 0 ELSE created_at END DESC, session_id
+                 LIMIT $4)",
+            &opened.user_id,
+            &opened.session_id,
+            now,
+            most - 1,
+        )?;
+        sql!(
+            self,
+            execute,
+            "DELETE FROM sessions WHERE session_id IN (
+                 SELECT session_id FROM sessions WHERE expires_at <= $1
+                 ORDER BY expires_at LIMIT $2)",
+            now,
+            SWEPT_AT_ONCE,
+        )?;
+        Ok(())
+    }
+}

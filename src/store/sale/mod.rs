@@ -1,0 +1,8 @@
+//! The tables of the sync with Stripe: subscriptions, orders, events, attempts and leases.
+
+pub(super) mod attempts;
+pub(super) mod buyers;
+pub(super) mod inbox;
+pub(super) mod leases;
+pub(super) mod orders;
+pub(super) mod subscriptions;

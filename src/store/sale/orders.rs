@@ -1,0 +1,120 @@
+//! The table of orders: one for each payment, created with the Checkout session. Orders are kept
+//! when their customer is deleted.
+
+use crate::domain::ids::{CustomerId, OrderId};
+use crate::domain::sale::order::Order;
+use crate::domain::sale::stripe_ids::{CheckoutSessionId, InvoiceId, PaymentIntentId};
+use crate::domain::time::Timestamp;
+use crate::error::Result;
+use crate::store::statement::{Insert, sql};
+use crate::store::{Store, Tx};
+
+impl Store {
+    /// Returns whether the customer has an order that is pending and was created after `since`.
+    pub async fn has_pending_checkout(&self, id: &CustomerId, since: Timestamp) -> Result<bool> {
+        let pending = sql!(
+            self,
+            fetch_optional: (i64,),
+            "SELECT amount FROM orders
+             WHERE customer_id = $1 AND status = 'pending' AND created_at > $2 LIMIT 1",
+            id,
+            since,
+        )?;
+        Ok(pending.is_some())
+    }
+}
+
+impl Tx {
+    /// Inserts or replaces an order.
+    pub async fn put_order(&mut self, order: &Order) -> Result<()> {
+        self.insert(Insert::new("orders", order).or_replace(&["order_id"])).await?;
+        Ok(())
+    }
+
+    /// Deletes an order that another one replaces.
+    pub async fn delete_order(&mut self, id: &OrderId) -> Result<()> {
+        sql!(self, execute, "DELETE FROM orders WHERE order_id = $1", id)?;
+        Ok(())
+    }
+
+    /// Deletes the pending order of a Checkout session that can no longer be paid.
+    pub async fn delete_pending_order(&mut self, session: &CheckoutSessionId) -> Result<()> {
+        sql!(
+            self,
+            execute,
+            "DELETE FROM orders WHERE stripe_checkout_session_id = $1 AND status = 'pending'
+                 AND stripe_invoice_id IS NULL",
+            session,
+        )?;
+        Ok(())
+    }
+
+    /// Returns the customer's orders, newest first, at most `most`.
+    pub async fn orders_of(&mut self, id: &CustomerId, most: i64) -> Result<Vec<Order>> {
+        sql!(
+            self,
+            fetch_all: Order,
+            "SELECT {columns} FROM orders WHERE customer_id = $1
+             ORDER BY created_at DESC, order_id LIMIT $2",
+            id,
+            most,
+        )
+    }
+
+    /// Returns the customer's orders that a sync may change: those with an invoice and pending
+    /// ones. Newest first, at most `most`.
+    pub async fn orders_to_settle(&mut self, id: &CustomerId, most: i64) -> Result<Vec<Order>> {
+        sql!(
+            self,
+            fetch_all: Order,
+            "SELECT {columns} FROM orders WHERE customer_id = $1
+                     AND (stripe_invoice_id IS NOT NULL OR status = 'pending')
+                 ORDER BY created_at DESC, order_id LIMIT $2",
+            id,
+            most,
+        )
+    }
+
+    /// Returns the order of an invoice, of any customer.
+    pub async fn order_of_invoice(&mut self, id: &InvoiceId) -> Result<Option<Order>> {
+        sql!(
+            self,
+            fetch_optional: Order,
+            "SELECT {columns} FROM orders WHERE stripe_invoice_id = $1",
+            id,
+        )
+    }
+
+    /// Returns whether the payment of a Checkout session is pending at the bank: the session was
+    /// completed, and its order was created after `since`.
+    pub async fn is_being_paid(
+        &mut self,
+        session: &CheckoutSessionId,
+        since: Timestamp,
+    ) -> Result<bool> {
+        let pending = sql!(
+            self,
+            fetch_optional: (i64,),
+            "SELECT amount FROM orders WHERE stripe_checkout_session_id = $1
+                 AND status = 'pending' AND stripe_invoice_id IS NOT NULL AND created_at > $2",
+            session,
+            since,
+        )?;
+        Ok(pending.is_some())
+    }
+
+    /// Returns the customer who made this payment.
+    pub async fn customer_by_payment(
+        &mut self,
+        payment: &PaymentIntentId,
+    ) -> Result<Option<CustomerId>> {
+        let found = sql!(
+            self,
+            fetch_optional: (CustomerId,),
+            "SELECT customer_id FROM orders
+             WHERE stripe_payment_intent_id = $1 AND customer_id IS NOT NULL LIMIT 1",
+            payment,
+        )?;
+        Ok(found.map(|(id,)| id))
+    }
+}

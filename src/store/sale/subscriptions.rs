@@ -1,0 +1,69 @@
+//! The table of subscriptions: each customer's current subscription, as of the last sync.
+
+use crate::domain::ids::CustomerId;
+use crate::domain::sale::subscription::{PaidWithoutLicense, SubscriptionRow};
+use crate::domain::time::Timestamp;
+use crate::error::Result;
+use crate::store::Tx;
+use crate::store::statement::{Insert, sql};
+
+impl Tx {
+    /// Returns the customers who paid but have no working license at `now`, ordered by id, at most
+    /// `most`.
+    ///
+    /// A customer has paid if the subscription is active, trialing or past due, its period has not
+    /// ended, and its newest order with an amount succeeded. Orders of earlier subscriptions do not
+    /// count. So a customer is not listed while a payment is pending, or after it failed, was
+    /// refunded or is disputed. Of two orders in the same second, one that succeeded counts.
+    ///
+    /// A license works if it is current, not revoked, within its term or grace, and not a trial. A
+    /// grant counts too: it stays current only where it is worth more.
+    pub async fn paid_without_license(
+        &mut self,
+        now: Timestamp,
+        most: i64,
+    ) -> Result<Vec<PaidWithoutLicense>> {
+        // This reads every live subscription and one index entry for each: no index can list what
+        // is missing. Orders are read only for customers without a license.
+        sql!(
+            self,
+            fetch_all: PaidWithoutLicense,
+            "SELECT customer_id, plan, status, current_period_end, COUNT(*) OVER () AS total
+             FROM subscriptions AS paid
+             WHERE status IN ('active', 'trialing', 'past_due')
+               AND current_period_end > $1 AND (cancel_at IS NULL OR cancel_at > $1)
+               AND NOT EXISTS (
+                   SELECT 1 FROM licenses
+                   WHERE licenses.customer_id = paid.customer_id
+                     AND superseded_at IS NULL AND revoked_at IS NULL AND source <> 'trial'
+                     AND (expires_at IS NULL OR expires_at > $1 OR grace_until > $1))
+               AND 'succeeded' = (
+                   SELECT orders.status FROM orders
+                   WHERE orders.customer_id = paid.customer_id
+                     AND stripe_invoice_id IS NOT NULL AND orders.amount > 0
+                     AND COALESCE(purchased_at, orders.created_at) >= paid.created_at
+                   ORDER BY orders.created_at DESC,
+                       CASE orders.status WHEN 'succeeded' THEN 1 ELSE 0 END, order_id LIMIT 1)
+             ORDER BY customer_id LIMIT $2",
+            now,
+            most,
+        )
+    }
+
+    /// Returns the customer's subscription.
+    pub async fn subscription(&mut self, id: &CustomerId) -> Result<Option<SubscriptionRow>> {
+        sql!(
+            self,
+            fetch_optional: SubscriptionRow,
+            "SELECT {columns} FROM subscriptions WHERE customer_id = $1",
+            id,
+        )
+    }
+
+    /// Inserts or replaces the customer's subscription.
+    pub async fn put_subscription(&mut self, row: &SubscriptionRow) -> Result<()> {
+        let insert = Insert::new("subscriptions", row).or_replace(&["customer_id"]);
+        self.insert(insert).await?;
+        Ok(())
+    }
+}
