@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use chrono::TimeDelta;
 use tokio::sync::{Mutex as Turn, OwnedMutexGuard, oneshot};
 
 use crate::domain::sale::webhook::Envelope;
-use crate::domain::time::{DAY, Timestamp};
+use crate::domain::time::Timestamp;
 use crate::error::Result;
 
 /// The most events that one statement stores. A larger batch would delay other writers. Both
@@ -57,7 +58,7 @@ impl Intake {
     pub fn noted_lately(&self, kind: &str, now: Timestamp) -> bool {
         let noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
         match noted.get(kind) {
-            Some(at) => *at <= now && now < at.plus(DAY),
+            Some(at) => *at <= now && now < *at + TimeDelta::days(1),
             None => noted.len() >= MAX_TYPES,
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
 
+use chrono::TimeDelta;
 use licentia::domain::ids::CustomerId;
 use licentia::domain::license::{IssuedLicense, Phase, Source};
 use licentia::domain::outbox::LeasedMail;
@@ -86,7 +87,8 @@ async fn given_up_late(history: &mut History) -> Result<()> {
             continue;
         }
         let age = at - item.since;
-        if age < retry::GIVE_UP_AFTER - 2 * WRONG_CLOCK || item.attempts < LEAST_TRIES {
+        if age < retry::GIVE_UP_AFTER.num_seconds() - 2 * WRONG_CLOCK || item.attempts < LEAST_TRIES
+        {
             let Item { id, kind, attempts, .. } = item;
             let what = format!("{id} {kind} was given up after {age} s and {attempts} tries");
             history.violation(what);
@@ -220,8 +222,9 @@ fn series(history: &mut History, who: usize, id: &CustomerId, licenses: &[Issued
         let says = |license: &IssuedLicense| (license.source, license.plan.clone(), license.term());
         let refreshed = older.is_half_used(newer.issued_at);
         // Each by the clock of another server.
-        let taken_back =
-            older.revoked_at.is_some_and(|at| at <= newer.issued_at.plus(2 * WRONG_CLOCK));
+        let taken_back = older
+            .revoked_at
+            .is_some_and(|at| at <= newer.issued_at + TimeDelta::seconds(2 * WRONG_CLOCK));
         if says(newer) == says(older) && !refreshed && !taken_back {
             let (newer, older) = (newer.seq, older.seq);
             history.violation(format!("E: {who}: license {newer} says what {older} said"));
@@ -308,7 +311,7 @@ fn was_paid(history: &mut History, who: usize, license: &IssuedLicense, truths: 
 /// Every license that has not run out verifies with the published keys (F).
 fn verifies(history: &mut History, who: usize, license: &IssuedLicense) {
     let app = &history.servers[0].app;
-    let issued = license.issued_at.plus(60).to_system_time();
+    let issued = (license.issued_at + TimeDelta::seconds(60)).to_system_time();
     match licentia_verify::verify(&license.token, &app.trusted, issued) {
         Ok(_) | Err(Rejection::TokenExpired { .. } | Rejection::LicenseExpired { .. }) => {}
         Err(rejection) => {

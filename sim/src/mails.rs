@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
 
+use chrono::TimeDelta;
 use licentia::domain::license::{IssuedLicense, Phase, Source};
 use licentia::domain::time::Timestamp;
 use licentia::error::Result;
@@ -59,8 +60,9 @@ fn every_license_is_mailed(
         let before = licenses.get(place + 1);
         let refreshed = before.is_some_and(|before| {
             // Each by the clock of another server.
-            let running =
-                before.revoked_at.is_none_or(|at| at.plus(2 * WRONG_CLOCK) > license.issued_at);
+            let running = before
+                .revoked_at
+                .is_none_or(|at| at + TimeDelta::seconds(2 * WRONG_CLOCK) > license.issued_at);
             says(before) == says(license) && running
         });
         let mailed = mails.iter().any(|(_, about)| *about == license.license_id.as_str());
@@ -89,8 +91,8 @@ fn reads(
         let about = owners.get(license_id).map(|(_, license)| license);
         let worked = about.is_some_and(|license| {
             let then = Timestamp::saturating(arrived.at - WRONG_CLOCK);
-            license.revoked_at.is_none_or(|at| at > then.plus(2 * WRONG_CLOCK))
-                && license.term().phase(then.plus(2 * WRONG_CLOCK)) != Phase::Over
+            license.revoked_at.is_none_or(|at| at > then + TimeDelta::seconds(2 * WRONG_CLOCK))
+                && license.term().phase(then + TimeDelta::seconds(2 * WRONG_CLOCK)) != Phase::Over
         });
         if worked && !NOTICES.contains(&&*mail.kind) {
             let what = format!("C: {} ({}) arrived without its license", mail.id, mail.kind);

@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use chrono::TimeDelta;
 use licentia_verify::{CLAIMS_VERSION, Claims};
 
 use crate::domain::column::row;
@@ -10,11 +11,11 @@ use crate::domain::ids::{CustomerId, LicenseId};
 use crate::domain::sale::plan::{Catalog, Plan};
 use crate::domain::sale::stripe_ids::StripeCustomerId;
 use crate::domain::text_enum::text_enum;
-use crate::domain::time::{DAY, SKEW, Timestamp};
+use crate::domain::time::{SKEW, Timestamp};
 
 /// How far before the time of signing `iat` and `nbf` lie, in seconds, for devices whose clocks are
 /// behind. Verifiers allow as much again (`licentia_verify::CLOCK_LEEWAY_SECONDS`).
-pub const BACKDATED_SECONDS: i64 = 60;
+pub const BACKDATED: TimeDelta = TimeDelta::seconds(60);
 
 text_enum! {
     /// Why a license was issued.
@@ -109,7 +110,7 @@ impl<'a> Entitlement<'a> {
     /// Returns the trial of a customer who signs up at `now`.
     #[must_use]
     pub fn trial(catalog: &'a Catalog, now: Timestamp) -> Self {
-        let expires = Some(now.plus(i64::from(catalog.trial_days) * DAY));
+        let expires = Some(now + catalog.trial_lasts());
         let term = Term { expires, grace_until: None };
         Self { plan: catalog.trial(), source: Source::Trial, term }
     }
@@ -213,14 +214,14 @@ impl IssuedLicense {
     /// [`SKEW`] in the future.
     #[must_use]
     pub fn is_from_the_future(&self, now: Timestamp) -> bool {
-        self.issued_at > now.plus(SKEW)
+        self.issued_at > now + SKEW
     }
 
     /// Returns whether at least half of the license token's lifetime has passed.
     #[must_use]
     pub fn is_half_used(&self, now: Timestamp) -> bool {
-        let life = self.token_expires_at.epoch_seconds() - self.issued_at.epoch_seconds();
-        now >= self.issued_at.plus(life / 2)
+        let lifetime = self.token_expires_at - self.issued_at;
+        now >= self.issued_at + lifetime / 2
     }
 }
 
@@ -228,12 +229,12 @@ impl IssuedLicense {
 /// the catalog's longest lifetime of a token.
 #[must_use]
 pub fn token_expires(term: Term, catalog: &Catalog, now: Timestamp) -> Timestamp {
-    let longest = now.plus(i64::from(catalog.token_days) * DAY);
+    let longest = now + TimeDelta::days(catalog.token_days.into());
     term.ends().map_or(longest, |ends| ends.min(longest))
 }
 
 /// Returns the claims of a license that is issued at `now`. `iat` and `nbf` are
-/// [`BACKDATED_SECONDS`] earlier.
+/// [`BACKDATED`].
 #[must_use]
 pub fn claims(
     entitlement: &Entitlement<'_>,
@@ -245,7 +246,7 @@ pub fn claims(
     let token_expires = token_expires(entitlement.term, catalog, now);
     let plan = entitlement.plan;
     let limits = plan.limits.iter();
-    let signed_at = now.plus(-BACKDATED_SECONDS).epoch_seconds();
+    let signed_at = (now - BACKDATED).epoch_seconds();
     Claims {
         iss: issuer.to_owned(),
         sub: holder.customer_id.to_string(),

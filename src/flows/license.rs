@@ -1,6 +1,7 @@
 //! Licenses: issue, grant, show, refresh and verify them, and revoke a signing key. Licenses that
 //! follow from a sync are decided in [`crate::domain::sale::settlement`].
 
+use chrono::TimeDelta;
 use licentia_verify::{License, Rejection};
 use serde_json::{Value, json};
 
@@ -10,7 +11,7 @@ use crate::domain::ids::{CustomerId, LicenseId};
 use crate::domain::license::{Entitlement, Holder, IssuedLicense, Phase, claims, token_expires};
 use crate::domain::message::Kind;
 use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
-use crate::domain::time::{DAY, Timestamp};
+use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::account::session::SignedIn;
@@ -18,9 +19,9 @@ use crate::flows::sale::sync;
 use crate::flows::{audit, mail};
 use crate::store::Tx;
 
-/// How long after its expiry a license token can be refreshed, in seconds: a device may be unused
+/// How long after its expiry a license token can be refreshed: a device may be unused
 /// for a season. Afterwards the customer must log in.
-const REFRESH_SECONDS: i64 = 90 * DAY;
+const REFRESHABLE: TimeDelta = TimeDelta::days(90);
 
 /// The number of licenses of a revoked key that are read or revoked in one transaction.
 const AT_ONCE: i64 = 500;
@@ -197,7 +198,7 @@ pub async fn history(
 }
 
 /// Returns the current license of the customer who holds this one, so that an app gets an upgrade
-/// or a renewal without a password. An expired license token is accepted for [`REFRESH_SECONDS`],
+/// or a renewal without a password. An expired license token is accepted for [`REFRESHABLE`],
 /// and one that was issued by a clock that was ahead at any time. A fresh license is issued when
 /// one is due; otherwise nothing is written.
 ///
@@ -272,7 +273,7 @@ async fn authentic(app: &App, token: &str, now: Timestamp) -> Result<LicenseId> 
         // The verifier returns these only after the signature and the claims were checked.
         Err(Rejection::NotYetValid { .. }) => id_of(token),
         Err(Rejection::TokenExpired { at } | Rejection::LicenseExpired { at })
-            if now < Timestamp::from(at).plus(REFRESH_SECONDS) =>
+            if now < Timestamp::from(at) + REFRESHABLE =>
         {
             id_of(token)
         }

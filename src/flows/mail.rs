@@ -15,7 +15,7 @@ use crate::domain::outbox::{GivenUpMail, LeasedMail, NewMail};
 use crate::domain::queue::Leased;
 use crate::domain::retry;
 use crate::domain::sale::plan::Catalog;
-use crate::domain::time::{DAY, Timestamp};
+use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::{audit, brief, queue};
@@ -184,7 +184,7 @@ pub fn preview(catalog: &Catalog, kind: Kind, ended: bool, now: Timestamp) -> Re
         product: catalog.product.as_str(),
         name: None,
         plan: &plan.name,
-        expires: Some(now.plus(i64::from(catalog.trial_days) * DAY)),
+        expires: Some(now + catalog.trial_lasts()),
         token: Some("eyJhbGciOiJFZERTQSJ9.e30.c2lnbmF0dXJl").filter(|_| !ended),
     })
 }

@@ -3,6 +3,7 @@
 
 use std::process::Stdio;
 
+use chrono::TimeDelta;
 use licentia::domain::operator::admin_key::Scope;
 use licentia::flows::operator::admin_key;
 use licentia::http::openapi;
@@ -147,7 +148,7 @@ async fn whatever_is_no_working_admin_key_opens_nothing_security_3_26() {
 #[tokio::test]
 async fn a_key_ends_by_itself_and_is_revoked_at_once_security_26() {
     let app = TestApp::start().await;
-    let end = app.app.now().plus(86_400);
+    let end = app.app.now() + TimeDelta::seconds(86_400);
     let name = "for a day".parse().unwrap();
     let made = admin_key::create(&app.app, name, Scope::Read, Some(end)).await;
     let (_, key) = made.unwrap();

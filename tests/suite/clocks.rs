@@ -87,9 +87,9 @@ async fn the_current_license_is_issued_anew_if_a_clock_ahead_issued_it() {
 #[tokio::test]
 async fn servers_whose_clocks_differ_by_the_named_skew_issue_nothing_anew() {
     let app = TestApp::start().await;
-    app.clock.advance_seconds(SKEW);
+    app.clock.advance_seconds(SKEW.num_seconds());
     let signed_up = app.sign_up("ada@example.com").await;
-    app.clock.advance_seconds(-SKEW);
+    app.clock.advance_seconds(-SKEW.num_seconds());
     let token = signed_up.text("/license/token");
     // Signed 60 s back, and accepted 60 s before that: a device may be as far behind.
     assert_eq!(offline(&app, token), Ok(()));

@@ -8,6 +8,7 @@
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use licentia::clock::{Clock, SystemClock};
@@ -297,7 +298,7 @@ impl Patient {
         self.must_have_left_all_or_nothing(&store, arrived_before).await;
 
         faults.api_call(ApiFault::Silence, "GET /v1/events", Times::Always);
-        let held = SystemClock.now().plus(HELD_SECONDS).epoch_seconds();
+        let held = (SystemClock.now() + TimeDelta::seconds(HELD_SECONDS)).epoch_seconds();
         let compared = number(&store, COMPARISONS).await;
         let hold = format!("UPDATE customer_leases SET fence = fence + 1, leased_until = {held}");
         execute(&store, &hold).await.unwrap();

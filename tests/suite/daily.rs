@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use futures_util::future::BoxFuture;
 use licentia::clock::Clock;
 use licentia::domain::time::Timestamp;
@@ -39,7 +40,8 @@ impl Clock for LongWaits {
         if time < LONG {
             return Box::pin(tokio::time::sleep(time));
         }
-        let (own, over) = (self.clone(), self.now().plus(i64::try_from(time.as_secs()).unwrap()));
+        let (own, over) =
+            (self.clone(), self.now() + TimeDelta::seconds(i64::try_from(time.as_secs()).unwrap()));
         self.somebody_waits.store(true, Ordering::SeqCst);
         Box::pin(async move {
             while own.now() < over {

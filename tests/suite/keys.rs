@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use chrono::TimeDelta;
 use licentia::app::App;
 use licentia::clock::{Clock, SystemClock};
 use licentia::config::Config;
@@ -161,15 +162,18 @@ async fn a_new_key_is_published_before_it_signs_and_the_old_one_stays_security_9
     let now = SystemClock.now();
     let random = Random::from_system().unwrap();
     KeyRing::generate(&place.config, now, &random).unwrap();
-    KeyRing::generate(&place.config, now.plus(86_400), &random).unwrap();
+    KeyRing::generate(&place.config, now + TimeDelta::seconds(86_400), &random).unwrap();
     let ring = KeyRing::load(&place.config).unwrap().unwrap();
     let states = |at: Timestamp| ring.states(at).map(|(_, state)| state).collect::<Vec<_>>();
     assert_eq!(ring.jwks().keys.len(), 2);
     assert_eq!(states(now), [KeyState::Signing, KeyState::Next]);
-    assert_eq!(states(now.plus(86_399)), [KeyState::Signing, KeyState::Next]);
-    assert_eq!(states(now.plus(86_400)), [KeyState::Retired, KeyState::Signing]);
+    assert_eq!(states(now + TimeDelta::seconds(86_399)), [KeyState::Signing, KeyState::Next]);
+    assert_eq!(states(now + TimeDelta::seconds(86_400)), [KeyState::Retired, KeyState::Signing]);
     // A clock that is a year behind still signs, with the oldest.
-    assert_eq!(states(now.plus(-365 * 86_400)), [KeyState::Signing, KeyState::Next]);
+    assert_eq!(
+        states(now + TimeDelta::seconds(-365 * 86_400)),
+        [KeyState::Signing, KeyState::Next]
+    );
 }
 
 #[tokio::test]
@@ -384,7 +388,7 @@ async fn the_first_key_of_a_clock_ahead_signs_until_the_next_one_and_never_again
     for ahead in [3600, 365 * DAY] {
         let place = Place::new(&[]).await;
         let now = SystemClock.now();
-        let app = place.start_at(At(now.plus(ahead))).await.unwrap();
+        let app = place.start_at(At(now + TimeDelta::seconds(ahead))).await.unwrap();
         issue_a_license(&app).await;
         let first = place.signing(now);
         // The clock is set right. The key signs, and its name says so from now on.
@@ -394,10 +398,14 @@ async fn the_first_key_of_a_clock_ahead_signs_until_the_next_one_and_never_again
         assert_eq!(ring.signing(now).signs_from, now, "{ahead} s ahead");
 
         let second = place.add_key(now, false);
-        assert_eq!(place.signing(now.plus(DAY - 1)), first);
+        assert_eq!(place.signing(now + TimeDelta::seconds(DAY - 1)), first);
         for later in [DAY, ahead, ahead + DAY, 3 * 365 * DAY] {
             let signs = if later < DAY { &first } else { &second };
-            assert_eq!(place.signing(now.plus(later)), *signs, "{ahead} s ahead, {later} s later");
+            assert_eq!(
+                place.signing(now + TimeDelta::seconds(later)),
+                *signs,
+                "{ahead} s ahead, {later} s later"
+            );
         }
     }
 }
@@ -407,12 +415,17 @@ async fn the_newest_key_signs_whatever_a_clock_ahead_named_others() {
     for at_once in [false, true] {
         let place = Place::new(&[]).await;
         let now = SystemClock.now();
-        let first = place.add_key(now.plus(-30 * DAY), false);
-        let ahead = [365, 200, 400].map(|days| place.add_key(now.plus(days * DAY), at_once));
+        let first = place.add_key(now + TimeDelta::seconds(-30 * DAY), false);
+        let ahead = [365, 200, 400]
+            .map(|days| place.add_key(now + TimeDelta::seconds(days * DAY), at_once));
         assert_eq!(place.signing(now), first);
         let newest = place.add_key(now, at_once);
         for days in [1, 2, 201, 366, 402, 3650] {
-            assert_eq!(place.signing(now.plus(days * DAY)), newest, "{days} days later");
+            assert_eq!(
+                place.signing(now + TimeDelta::seconds(days * DAY)),
+                newest,
+                "{days} days later"
+            );
         }
         // None is lost: their licenses verify.
         let ring = KeyRing::load(&place.config).unwrap().unwrap();
@@ -428,12 +441,12 @@ async fn a_clock_that_is_behind_changes_nothing_about_which_key_signs_when() {
     let now = SystemClock.now();
     let random = Random::from_system().unwrap();
     for days in [-60, -30, 1] {
-        KeyRing::generate(&place.config, now.plus(days * DAY), &random).unwrap();
+        KeyRing::generate(&place.config, now + TimeDelta::seconds(days * DAY), &random).unwrap();
     }
-    let times = [-365, -60, -59, -30, 0, 1, 365].map(|days| now.plus(days * DAY));
+    let times = [-365, -60, -59, -30, 0, 1, 365].map(|days| now + TimeDelta::seconds(days * DAY));
     let before = times.map(|at| place.signing(at));
     for behind in [365, 20_000] {
-        place.start_at(At(now.plus(-behind * DAY))).await.unwrap();
+        place.start_at(At(now + TimeDelta::seconds(-behind * DAY))).await.unwrap();
         assert_eq!(times.map(|at| place.signing(at)), before, "{behind} days behind");
     }
 }

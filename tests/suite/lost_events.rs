@@ -4,12 +4,12 @@ use std::future::ready;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use futures_util::FutureExt;
 use licentia::domain::ids::CustomerId;
 use licentia::domain::operator::admin_key::Scope;
 use licentia::domain::operator::audit::Actor;
 use licentia::domain::sale::inbox::LeasedEvent;
-use licentia::domain::time::DAY;
 use licentia::fail_point::{FailPoints, Place};
 use licentia::flows::Mode;
 use licentia::flows::operator::events::{self, MAX_LISTED};
@@ -140,7 +140,7 @@ async fn what_was_given_up_stays_and_what_is_done_is_forgotten_in_the_end() {
     let done = "SELECT COUNT(*) FROM inbox WHERE done_at IS NOT NULL";
     shop.until("it was worked on", async || number(store, done).await == 1).await;
     let mut tx = store.write().await.unwrap();
-    tx.sweep::<LeasedEvent>(shop.app.app.now().plus(400 * DAY)).await.unwrap();
+    tx.sweep::<LeasedEvent>(shop.app.app.now() + TimeDelta::days(400)).await.unwrap();
     tx.commit(FailPoints::default().at(Place::InboxTaken)).await.unwrap();
     assert_eq!(number(store, done).await, 0);
     let left = events::troubled(&shop.app.app, 1000).await.unwrap().events;

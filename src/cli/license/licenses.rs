@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use chrono::TimeDelta;
 use clap::{Args, Subcommand};
 use licentia_verify::{KeySet, MAX_JWKS_BYTES, MAX_TOKEN_BYTES, Status, Unverified};
 use serde_json::{Value, json};
@@ -16,7 +17,7 @@ use crate::config::Config;
 use crate::domain::contact::Email;
 use crate::domain::ids::CustomerId;
 use crate::domain::license::{Entitlement, Source, Term};
-use crate::domain::time::{DAY, Timestamp};
+use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::files::read_text;
 use crate::flows::license::{customer_of, grant};
@@ -231,7 +232,7 @@ impl Issue {
                 known.join(", ")
             ))
         })?;
-        let expires = self.validity.days.map(|days| app.now().plus(days * DAY));
+        let expires = self.validity.days.map(|days| app.now() + TimeDelta::days(days));
         let term = Term { expires, grace_until: None };
         let entitlement = Entitlement { plan, source: Source::Operator, term };
         let license = grant(app, &customer_id, &entitlement).await?;

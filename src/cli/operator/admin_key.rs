@@ -4,6 +4,7 @@
 use std::fmt::Display;
 use std::process::ExitCode;
 
+use chrono::TimeDelta;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -13,7 +14,7 @@ use crate::config::Config;
 use crate::domain::contact::DisplayName;
 use crate::domain::ids::AdminKeyId;
 use crate::domain::operator::admin_key::{Scope, StoredAdminKey};
-use crate::domain::time::{DAY, Timestamp};
+use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::flows::operator::admin_key;
 
@@ -92,7 +93,7 @@ impl AdminKeyCommand {
     async fn act(self, app: &App) -> Result<ExitCode> {
         match self.action {
             Action::Create { name, scope, expires_in_days, forever, json } => {
-                let end = (!forever).then(|| app.now().plus(expires_in_days * DAY));
+                let end = (!forever).then(|| app.now() + TimeDelta::days(expires_in_days));
                 let (stored, key) = admin_key::create(app, name, scope, end).await?;
                 if json {
                     let mut made = shown(&stored, app.now());

@@ -3,6 +3,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::TimeDelta;
 
 use crate::app::App;
 use crate::domain::account::customer::Customer;
@@ -10,7 +11,7 @@ use crate::domain::account::password::Password;
 use crate::domain::account::session::Session;
 use crate::domain::contact::Email;
 use crate::domain::ids::{SessionId, UserId};
-use crate::domain::time::{DAY, Timestamp};
+use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::secret_hash;
@@ -18,7 +19,7 @@ use crate::passwords::PasswordCheck;
 use crate::store::Tx;
 
 /// How long a login session lasts, in seconds.
-const SESSION_SECONDS: i64 = 30 * DAY;
+const SESSION_LIFETIME: TimeDelta = TimeDelta::days(30);
 
 /// The most login sessions of one user. One more ends the oldest.
 const MAX_SESSIONS: i64 = 50;
@@ -104,7 +105,7 @@ pub(in crate::flows) async fn open(
         user_id: user_id.clone(),
         client: client.map(|name| visible(name).chars().take(MAX_CLIENT_CHARACTERS).collect()),
         created_at: now,
-        expires_at: now.plus(SESSION_SECONDS),
+        expires_at: now + SESSION_LIFETIME,
     };
     tx.insert_session(&session, &secret_hash(&access_token)).await?;
     tx.trim_sessions(&session, MAX_SESSIONS, now).await?;

@@ -11,7 +11,6 @@ use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::retry;
 use crate::domain::sale::inbox::StoredEvent;
 use crate::domain::sale::webhook::is_name;
-use crate::domain::time::DAY;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::audit;
@@ -88,7 +87,7 @@ impl Explained {
             (State::Retrying, _) => format!(
                 "it is tried again at {}; what does not work for {} days is given up",
                 self.event.due_at,
-                retry::GIVE_UP_AFTER / DAY
+                retry::GIVE_UP_AFTER.num_days()
             ),
             (State::GivenUp, _) => {
                 "nothing, until it is replayed; the daily comparison with Stripe \

@@ -1,6 +1,8 @@
 //! An upgrade begins: the customer's counterpart at Stripe, and a checkout session. What comes of it
 //! is found out by [`crate::flows::sale::sync`], never here.
 
+use chrono::TimeDelta;
+
 use crate::app::App;
 use crate::domain::account::customer::Customer;
 use crate::domain::ids::{CustomerId, OrderId};
@@ -10,7 +12,6 @@ use crate::domain::sale::order::Order;
 use crate::domain::sale::plan::{Interval, Plan, Price};
 use crate::domain::sale::stripe_ids::StripeCustomerId;
 use crate::domain::sale::stripe_state::{CheckoutSession, CheckoutStatus};
-use crate::domain::time::DAY;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::account::session::SignedIn;
@@ -19,9 +20,9 @@ use crate::flows::sale::stripe_customer;
 use crate::flows::sale::sync;
 use crate::stripe::{Answer, SessionParameters, StripeFailure};
 
-/// How long a payment may be on its way until somebody may pay anew, in seconds: longer than any bank debit
-/// takes (<https://docs.stripe.com/payments/bank-debits>).
-const LONGEST_PAYMENT: i64 = 30 * DAY;
+/// How long a payment can be processing before the customer may pay again: longer than any bank
+/// debit takes (<https://docs.stripe.com/payments/bank-debits>).
+const LONGEST_PAYMENT: TimeDelta = TimeDelta::days(30);
 
 /// What somebody wants to buy.
 #[derive(Clone, Debug)]
@@ -112,7 +113,7 @@ async fn open_held(app: &App, lease: &Lease, wanted: &Wanted) -> Result<String> 
                 // Completed after the look at the subscriptions, or long over.
                 sync::sync_held(app, lease).await?;
                 refuse_a_second(app, &lease.customer_id).await?;
-                let since = app.now().plus(-LONGEST_PAYMENT);
+                let since = app.now() - LONGEST_PAYMENT;
                 if app.store.read().await?.is_being_paid(&session.id, since).await? {
                     return Err(Error::PaymentUnderWay);
                 }

@@ -1,6 +1,7 @@
 //! A customer's counterpart at Stripe: made once, linked, kept up to date, and left in order when the
 //! customer is deleted. Everything here runs under the customer's lease.
 
+use chrono::TimeDelta;
 use serde_json::json;
 
 use crate::app::App;
@@ -20,9 +21,9 @@ use crate::flows::sale::lease::Lease;
 use crate::flows::sale::settle::ALERTS;
 use crate::stripe::{Answer, CustomerParameters, Stripe, StripeFailure};
 
-/// How long an idempotency key is relied on, in seconds: Stripe forgets keys after a day
+/// How long an idempotency key is relied on: Stripe forgets keys after a day
 /// (<https://docs.stripe.com/api/idempotent_requests>).
-const KEY_SECONDS: i64 = 23 * 3600;
+const KEY_LIFETIME: TimeDelta = TimeDelta::hours(23);
 
 /// The most Stripe customers naming one customer among whom the best is looked for: each costs a call.
 const MAX_CANDIDATES: usize = 10;
@@ -30,7 +31,7 @@ const MAX_CANDIDATES: usize = 10;
 /// Whether Stripe certainly still knows the key of an attempt. Nobody knows how old one is that was written
 /// by a clock that was ahead.
 pub(in crate::flows) fn is_fresh(attempt: &Attempt, now: Timestamp) -> bool {
-    attempt.created_at <= now.plus(SKEW) && now < attempt.created_at.plus(KEY_SECONDS)
+    attempt.created_at <= now + SKEW && now < attempt.created_at + KEY_LIFETIME
 }
 
 /// The customer's Stripe customer, and whether it existed before, perhaps with a subscription.

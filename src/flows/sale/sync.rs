@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use futures_util::future::try_join_all;
 
 use crate::app::App;
@@ -18,7 +19,6 @@ use crate::domain::sale::order::Order;
 use crate::domain::sale::settlement::SyncReport;
 use crate::domain::sale::stripe_ids::{CheckoutSessionId, StripeCustomerId};
 use crate::domain::sale::stripe_state::{CheckoutSession, StripeState};
-use crate::domain::time::DAY;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::Mode;
@@ -31,8 +31,8 @@ use crate::stripe::{Stripe, StripeCustomer, StripeFailure};
 /// How long a customer who fetches a license waits for a sync.
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long a checkout can be paid, in seconds.
-const CHECKOUT_SECONDS: i64 = DAY;
+/// How long a Checkout session can be paid.
+const CHECKOUT_LIFETIME: TimeDelta = TimeDelta::days(1);
 
 /// The most open Checkout sessions that a sync fetches. Usually there is one.
 const MAX_SESSIONS: usize = 10;
@@ -81,7 +81,7 @@ pub(in crate::flows) async fn catch_up(
     }
     let id = current.customer_id.clone();
     let works = current.revoked_at.is_none() && current.term().phase(now) == Phase::Active;
-    let mut needs_sync = app.store.has_pending_checkout(&id, now.plus(-CHECKOUT_SECONDS)).await?;
+    let mut needs_sync = app.store.has_pending_checkout(&id, now - CHECKOUT_LIFETIME).await?;
     if !needs_sync && !works && current.source != Source::Trial {
         let subscription = app.store.read().await?.subscription(&id).await?;
         needs_sync = subscription.is_some_and(|row| row.status.is_live());

@@ -9,11 +9,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::*;
 use crate::domain::license::Term;
 use crate::domain::sale::entitlement::tests::{
-    MONTH, NOW, PERIOD_END, PERIOD_START, at, catalog, invoice, line, paid, subscription,
+    DAY, MONTH, NOW, PERIOD_END, PERIOD_START, at, catalog, invoice, line, paid, subscription,
     unpaid_renewal,
 };
 use crate::domain::sale::invoice::{Invoice, InvoiceStatus, OrderStatus};
-use crate::domain::time::DAY;
 
 /// The next id: no two are the same within a run of the tests.
 static NEXT_ID: AtomicU64 = AtomicU64::new(1000);
