@@ -23,6 +23,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::config::Config;
+use crate::domain::license::LicenseToken;
 use crate::domain::time::{SKEW, Timestamp};
 use crate::error::{Error, Result};
 use crate::random::Random;
@@ -238,10 +239,10 @@ impl KeyRing {
     ///
     /// # Errors
     /// [`Error::Internal`] when the claims cannot be serialized, which must not happen.
-    pub fn sign(&self, claims: &Claims, key: &Key) -> Result<String> {
+    pub fn sign(&self, claims: &Claims, key: &Key) -> Result<LicenseToken> {
         let header =
             Header { alg: self.algorithm, typ: LICENSE_TYPE.to_owned(), kid: key.kid.clone() };
-        jose::sign(&header, claims, &*key.signer)
+        jose::sign(&header, claims, &*key.signer).map(LicenseToken::new)
     }
 
     /// Returns the published key set: the public part of every key. `alg` is omitted when licenses

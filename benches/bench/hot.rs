@@ -18,6 +18,7 @@ use bytes::Bytes;
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use licentia::app::App;
 use licentia::config::Config;
+use licentia::domain::account::password::Password;
 use licentia::flows::account::signup::{SignedUp, Signup, signup};
 use licentia::store::Store;
 use poem::listener::{Acceptor, Listener, TcpListener};
@@ -36,7 +37,7 @@ const CONNECTIONS: usize = 8;
 /// The rows about requests that change nothing.
 pub fn rows(runtime: &Runtime, app: &App, config: &Config) -> Vec<Row> {
     let customer = runtime.block_on(customer(app));
-    let (license, session) = (&customer.license.token, &customer.access_token);
+    let (license, session) = (customer.license.token.expose(), customer.session_token.expose());
     let ours = serve(runtime, app, config);
     let theirs = serve_bare(runtime, Bare::beside(app, &customer));
     let verdict = json!({ "token": license }).to_string();
@@ -101,7 +102,7 @@ pub fn rows(runtime: &Runtime, app: &App, config: &Config) -> Vec<Row> {
 async fn customer(app: &App) -> SignedUp {
     let request = Signup {
         email: "hot@example.com".parse().unwrap(),
-        password: "SecurePass123".to_owned(),
+        password: Password::new("SecurePass123".to_owned()),
         name: None,
         company_name: None,
     };
@@ -124,7 +125,7 @@ impl Bare {
     fn beside(app: &App, customer: &SignedUp) -> Arc<Self> {
         let Store::Sqlite { readers, .. } = &app.store else { panic!("the bench uses SQLite") };
         let key = SigningKey::from_bytes(&[7; 32]);
-        let license = customer.license.token.clone();
+        let license = customer.license.token.expose().to_owned();
         Arc::new(Self {
             jwks: serde_json::to_vec(&app.keys.jwks()).unwrap().into(),
             license_id: customer.license.license_id.to_string(),

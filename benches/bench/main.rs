@@ -165,7 +165,7 @@ fn a_token(app: &App) -> (licentia_verify::Claims, String) {
     let holder = Holder { customer_id: &customer_id, license_id: &license_id, seq: 1 };
     let claims = claims(&entitlement, &holder, &app.plans, &app.issuer, now);
     let token = app.keys.sign(&claims, app.keys.signing(now)).unwrap();
-    (claims, token)
+    (claims, token.expose().to_owned())
 }
 
 fn verify_row(app: &App) -> Row {

@@ -11,6 +11,7 @@ use futures_util::{StreamExt, stream};
 use licentia::app::App;
 use licentia::clock::{Clock, SystemClock};
 use licentia::config::Config;
+use licentia::domain::account::password::Password;
 use licentia::flows::account::signup::{Signup, signup};
 use licentia::http::WEBHOOK_PATH;
 use licentia::random::Random;
@@ -123,11 +124,11 @@ impl Shop {
             let n = NEXT.fetch_add(1, Ordering::Relaxed);
             let request = Signup {
                 email: format!("{n:012}@example.com").parse().unwrap(),
-                password: "SecurePass123".to_owned(),
+                password: Password::new("SecurePass123".to_owned()),
                 name: None,
                 company_name: None,
             };
-            signup(&self.app, request, None).await.unwrap().access_token
+            signup(&self.app, request, None).await.unwrap().session_token.expose().to_owned()
         });
         stream::iter(customers).buffered(BUYERS_AT_ONCE).collect().await
     }

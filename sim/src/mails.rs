@@ -100,7 +100,10 @@ fn reads(
         }
         return;
     };
-    let carried = owners.values().find(|(_, license)| license.token == *token).map(|(who, _)| *who);
+    let carried = owners
+        .values()
+        .find(|(_, license)| license.token.expose() == token.as_str())
+        .map(|(who, _)| *who);
     // Who was deleted meanwhile has no licenses here any more, and whose sign-up was never answered
     // is nobody.
     let unknown = reader.is_some_and(|who| {

@@ -1,9 +1,11 @@
 //! What people do: customers, by the service's API and on Stripe's pages; banks; and the vendor, in
 //! Stripe's dashboard.
 
+use licentia::domain::account::password::Password;
 use licentia::domain::account::session::Session;
 use licentia::domain::contact::{DisplayName, Email};
 use licentia::domain::ids::{CustomerId, SessionId};
+use licentia::domain::license::LicenseToken;
 use licentia::domain::sale::plan::Interval;
 use licentia::domain::time::Timestamp;
 use licentia::error::Result;
@@ -88,7 +90,7 @@ impl History {
                 });
             }
             14 | 15 => {
-                let token = self.people[who].token.clone().unwrap_or_default();
+                let token = LicenseToken::new(self.people[who].token.clone().unwrap_or_default());
                 self.tell(|| format!("{who} refreshes at {server}"));
                 self.begin(server, async move {
                     Outcome::Done("refresh", license::refresh(&app, &token).await.map(drop))
@@ -142,12 +144,12 @@ impl History {
     fn sign_up_again(&mut self, server: usize, who: usize) {
         let Ok(email) = self.people[who].email.parse::<Email>() else { return };
         self.tell(|| format!("{who} signs up at {server}"));
-        let password = "SecurePass123".to_owned();
+        let password = Password::new("SecurePass123".to_owned());
         let request = Signup { email: email.clone(), password, name: None, company_name: None };
         let app = self.servers[server].app.clone();
         self.begin_hashing(server, async move {
             let signed_up = match signup::signup(&app, request, None).await {
-                Ok(made) => Ok((made.customer.customer_id, made.license.token)),
+                Ok(made) => Ok((made.customer.customer_id, made.license.token.expose().to_owned())),
                 // Written before the server died, and never answered: the person logs in.
                 Err(licentia::error::Error::EmailTaken) => log_in(&app, &email).await,
                 Err(error) => Err(error),
@@ -370,7 +372,7 @@ async fn log_in(app: &licentia::app::App, email: &Email) -> Result<(CustomerId, 
     let gone = || licentia::error::Error::NotFound("customer");
     let customer = tx.customer_by_email(email).await?.ok_or_else(gone)?;
     let license = tx.current_license(&customer.customer_id).await?.ok_or_else(gone)?;
-    Ok((customer.customer_id, license.token))
+    Ok((customer.customer_id, license.token.expose().to_owned()))
 }
 
 pub fn id_of(object: &Value) -> String {

@@ -6,7 +6,7 @@ use std::fmt;
 use chrono::TimeDelta;
 use licentia_verify::{CLAIMS_VERSION, Claims};
 
-use crate::domain::column::row;
+use crate::domain::column::{Column, ColumnType, Parameter, Value, row};
 use crate::domain::ids::{CustomerId, LicenseId};
 use crate::domain::sale::plan::{Catalog, Plan};
 use crate::domain::sale::stripe_ids::StripeCustomerId;
@@ -127,9 +127,48 @@ pub struct Holder<'a> {
     pub seq: u64,
 }
 
+/// The text of a license token, which may be anything until it is verified. Its holder can refresh
+/// the license with it, so `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct LicenseToken(String);
+
+impl LicenseToken {
+    /// Returns the token with this text.
+    #[must_use]
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// Returns the whole token, a credential.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for LicenseToken {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("LicenseToken(…)")
+    }
+}
+
+impl Parameter for LicenseToken {
+    const TYPE: ColumnType = String::TYPE;
+
+    fn to_value(&self) -> Value {
+        self.0.to_value()
+    }
+}
+
+impl Column for LicenseToken {
+    fn from_value(value: Value) -> Result<Self, String> {
+        String::from_value(value).map(Self)
+    }
+}
+
 row! {
     /// An issued license.
-    #[derive(Clone, PartialEq, Eq)]
+    #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct IssuedLicense {
         /// The claim `jti`.
         pub license_id: LicenseId,
@@ -144,7 +183,7 @@ row! {
         /// The key that signed it.
         pub key_id: String,
         /// The license token.
-        pub token: String,
+        pub token: LicenseToken,
         /// The time of issue.
         pub issued_at: Timestamp,
         /// The time at which the license token expires.
@@ -164,10 +203,10 @@ row! {
 
 row! {
     /// A license that an app sends to refresh it.
-    #[derive(Clone, PartialEq, Eq)]
+    #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct HeldLicense {
         /// The stored license token.
-        pub held_token: String,
+        pub held_token: LicenseToken,
         /// The time of the revocation.
         pub held_revoked_at: Option<Timestamp>,
         /// The reason for the revocation.
@@ -185,14 +224,6 @@ impl HeldLicense {
     pub fn is_credential(&self) -> bool {
         self.held_revoked_at.is_none()
             || self.held_revocation_reason == Some(RevocationReason::Payment)
-    }
-}
-
-/// Shows the ids but not the license token, which is a credential.
-impl fmt::Debug for IssuedLicense {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { license_id, customer_id, seq, plan, .. } = self;
-        write!(formatter, "IssuedLicense({license_id} of {customer_id}, seq {seq}, {plan})")
     }
 }
 

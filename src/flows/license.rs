@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 use crate::app::App;
 use crate::domain::contact::Email;
 use crate::domain::ids::{CustomerId, LicenseId};
-use crate::domain::license::{Entitlement, Holder, IssuedLicense, Phase, claims, token_expires};
+use crate::domain::license::{
+    Entitlement, Holder, IssuedLicense, LicenseToken, Phase, claims, token_expires,
+};
 use crate::domain::message::Kind;
 use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::time::Timestamp;
@@ -205,14 +207,14 @@ pub async fn history(
 /// # Errors
 /// [`Error::InvalidLicense`], [`Error::LicenseEnded`], [`Error::LicenseRevoked`], or a failure of
 /// the database.
-pub async fn refresh(app: &App, token: &str) -> Result<IssuedLicense> {
+pub async fn refresh(app: &App, token: &LicenseToken) -> Result<IssuedLicense> {
     let now = app.now();
     let license_id = authentic(app, token, now).await?;
     let unknown = || Error::InvalidLicense("it is not on record".into());
     let found = app.store.held_license(&license_id).await?;
     let deleted = |error| if matches!(error, Error::NotFound(_)) { unknown() } else { error };
     let (held, mut current) =
-        found.filter(|(held, _)| held.held_token == token).ok_or_else(unknown)?;
+        found.filter(|(held, _)| held.held_token == *token).ok_or_else(unknown)?;
     if !held.is_credential() {
         return Err(Error::LicenseRevoked);
     }
@@ -266,9 +268,9 @@ fn due<'a>(app: &'a App, current: &IssuedLicense, now: Timestamp) -> Option<Enti
 /// # Errors
 /// [`Error::LicenseRevoked`] for one whose key was revoked, [`Error::InvalidLicense`], or a
 /// failure of the database.
-async fn authentic(app: &App, token: &str, now: Timestamp) -> Result<LicenseId> {
+async fn authentic(app: &App, token: &LicenseToken, now: Timestamp) -> Result<LicenseId> {
     let refused = |rejection: &Rejection| Error::InvalidLicense(rejection.to_string());
-    let id = match licentia_verify::verify(token, &app.trusted, now.to_system_time()) {
+    let id = match licentia_verify::verify(token.expose(), &app.trusted, now.to_system_time()) {
         Ok(license) => license.claims().jti.parse().ok(),
         // The verifier returns these only after the signature and the claims were checked.
         Err(Rejection::NotYetValid { .. }) => id_of(token),
@@ -288,16 +290,20 @@ async fn authentic(app: &App, token: &str, now: Timestamp) -> Result<LicenseId> 
 }
 
 /// Returns the id in a license, if it has our format. The license is not verified.
-fn id_of(token: &str) -> Option<LicenseId> {
-    let claims = licentia_verify::inspect(token).ok()?.claims;
+fn id_of(token: &LicenseToken) -> Option<LicenseId> {
+    let claims = licentia_verify::inspect(token.expose()).ok()?.claims;
     claims.get("jti")?.as_str()?.parse().ok()
 }
 
 /// Returns the stored license with this id and exactly this license token. Another token with the
 /// same id was not issued here, even if its signature is valid.
-async fn issued(app: &App, id: Option<LicenseId>, token: &str) -> Result<Option<IssuedLicense>> {
+async fn issued(
+    app: &App,
+    id: Option<LicenseId>,
+    token: &LicenseToken,
+) -> Result<Option<IssuedLicense>> {
     let Some(id) = id else { return Ok(None) };
-    Ok(app.store.license(&id).await?.filter(|license| license.token == token))
+    Ok(app.store.license(&id).await?.filter(|license| license.token == *token))
 }
 
 /// The result of verifying a license online.
@@ -323,8 +329,8 @@ pub enum Verdict {
 ///
 /// # Errors
 /// A failure of the database.
-pub async fn verify(app: &App, token: &str) -> Result<Verdict> {
-    match licentia_verify::verify(token, &app.trusted, app.now().to_system_time()) {
+pub async fn verify(app: &App, token: &LicenseToken) -> Result<Verdict> {
+    match licentia_verify::verify(token.expose(), &app.trusted, app.now().to_system_time()) {
         Ok(license) => Ok(match issued(app, license.claims().jti.parse().ok(), token).await? {
             None => Verdict::Unknown,
             Some(issued) if issued.revoked_at.is_some() => Verdict::Revoked,

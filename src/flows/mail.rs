@@ -119,7 +119,7 @@ async fn compose(app: &App, mail: &LeasedMail) -> Result<Option<(Recipient, Lett
         plan: app.plans.plan(&license.plan).map_or(&*license.plan, |plan| &plan.name),
         // After the paid period, the license works until the end of its grace period.
         expires: if term.phase(app.now()) == Phase::Active { term.expires } else { term.ends() },
-        token: Some(license.token.as_str()).filter(|_| works),
+        token: Some(license.token.expose()).filter(|_| works),
     };
     let letter = write(&facts)?;
     Ok(Some((Recipient { email: customer.email, name }, letter)))

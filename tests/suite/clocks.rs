@@ -70,13 +70,13 @@ async fn the_current_license_is_issued_anew_if_a_clock_ahead_issued_it() {
         // Each grant issues at once, by the clock that is ahead.
         let early = grant(&app.app, &customer, &entitlement).await.unwrap();
         app.clock.advance_seconds(-seconds);
-        assert_eq!(offline(&app, &early.token), Err("not_yet_valid"));
+        assert_eq!(offline(&app, early.token.expose()), Err("not_yet_valid"));
 
         let me = app.client.with_token(signed_up.text("/access_token"));
         let good = me.get("/api/licenses/current").await;
         assert_eq!(offline(&app, good.text("/token")), Ok(()), "{seconds} s ahead");
         assert_eq!((good.text("/plan"), &good.body["expires_at"]), ("professional", &Value::Null));
-        for token in [&first.token, &early.token] {
+        for token in [first.token.expose(), early.token.expose()] {
             assert_eq!(refresh(&app, token).await.text("/token"), good.text("/token"));
         }
         let numbers = "SELECT COUNT(*) FROM licenses WHERE superseded_at IS NULL AND seq = 4";

@@ -9,6 +9,7 @@ use chrono::TimeDelta;
 use licentia::app::App;
 use licentia::clock::{Clock, SystemClock};
 use licentia::config::Config;
+use licentia::domain::account::password::Password;
 use licentia::domain::time::Timestamp;
 use licentia::error::Code;
 use licentia::flows::license::{Verdict, refresh, verify};
@@ -84,7 +85,7 @@ fn mode(path: &Path) -> u32 {
 async fn issue_a_license(app: &App) {
     let signup = licentia::flows::account::signup::Signup {
         email: "ada@example.com".parse().unwrap(),
-        password: "SecurePass123".into(),
+        password: Password::new("SecurePass123".into()),
         name: None,
         company_name: None,
     };
@@ -362,7 +363,7 @@ async fn a_lost_or_known_key_is_revoked_and_its_licenses_issued_anew() {
         assert_ne!(license.key_id, kid);
         assert_eq!((license.seq, license.revoked_at), (2, None));
         let now = app.now().to_system_time();
-        licentia_verify::verify(&license.token, &app.trusted, now).unwrap();
+        licentia_verify::verify(license.token.expose(), &app.trusted, now).unwrap();
 
         // The license that it signed is no credential; who has the key signs none either.
         let first = tx.licenses_of(&customer.customer_id, 2, 1).await.unwrap().remove(0);
@@ -370,7 +371,7 @@ async fn a_lost_or_known_key_is_revoked_and_its_licenses_issued_anew() {
         let refused = refresh(&app, &first.token).await.unwrap_err();
         assert_eq!(refused.code(), Code::LicenseRevoked);
         assert!(matches!(verify(&app, &first.token).await.unwrap(), Verdict::Revoked));
-        let claims = licentia_verify::inspect(&first.token).unwrap().claims;
+        let claims = licentia_verify::inspect(first.token.expose()).unwrap().claims;
         let mut claims: licentia_verify::Claims = serde_json::from_value(claims.into()).unwrap();
         claims.plan = "professional".into();
         let forged = known.keys.sign(&claims, known.keys.signing(known.now())).unwrap();

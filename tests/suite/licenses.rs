@@ -47,7 +47,7 @@ async fn a_newer_license_takes_the_place_of_the_trial() {
     // Both verify until they expire; online, the old one is told to be replaced.
     let old = verdict(&app, signed_up.text("/license/token")).await;
     assert_eq!((&old.body["valid"], &old.body["superseded"]), (&json!(true), &json!(true)));
-    let new = verdict(&app, &paid.token).await;
+    let new = verdict(&app, paid.token.expose()).await;
     assert_eq!((&new.body["valid"], &new.body["superseded"]), (&json!(true), &json!(false)));
     assert_eq!(new.body["license"]["plan"], "professional");
 }
@@ -186,7 +186,7 @@ async fn an_app_picks_an_upgrade_up_with_the_license_that_it_has() {
     assert_eq!(refresh(&app, trial).await.text("/token"), trial);
 
     let paid = granted(&app, &signed_up, "professional").await;
-    assert_eq!(refresh(&app, trial).await.text("/token"), paid.token);
+    assert_eq!(refresh(&app, trial).await.text("/token"), paid.token.expose());
     // The trial is over by now, and its token still fetches what came after it.
     app.clock.advance_days(14);
     assert_eq!(refresh(&app, trial).await.text("/plan"), "professional");
@@ -199,16 +199,16 @@ async fn a_token_that_has_run_out_is_renewed_while_what_was_bought_is_not_over()
     let signed_up = app.sign_up("ada@example.com").await;
     let first = granted(&app, &signed_up, "professional").await;
     app.clock.advance_days(14);
-    assert_eq!(refresh(&app, &first.token).await.text("/token"), first.token);
+    assert_eq!(refresh(&app, first.token.expose()).await.text("/token"), first.token.expose());
     app.clock.advance_days(17);
-    assert_eq!(verdict(&app, &first.token).await.text("/reason"), "token_expired");
+    assert_eq!(verdict(&app, first.token.expose()).await.text("/reason"), "token_expired");
 
-    let second = refresh(&app, &first.token).await;
+    let second = refresh(&app, first.token.expose()).await;
     assert_eq!(second.text("/plan"), "professional");
     assert_eq!(second.text("/token_expires_at"), "2027-01-20T15:00:00+00:00");
     assert_eq!(verdict(&app, second.text("/token")).await.body["valid"], true);
     // Asked again, it is the same one; nothing piles up.
-    assert_eq!(refresh(&app, &first.token).await.text("/token"), second.text("/token"));
+    assert_eq!(refresh(&app, first.token.expose()).await.text("/token"), second.text("/token"));
     assert_eq!(app.count("licenses").await, 3);
 }
 
@@ -229,7 +229,7 @@ async fn a_license_that_is_over_taken_back_or_none_refreshes_nothing() {
     assert_eq!(refresh(&app, &trial).await.problem(), (403, "license_ended"));
     let paid = granted(&app, &signed_up, "professional").await;
     database::execute(&app.app.store, "UPDATE licenses SET revoked_at = 1").await.unwrap();
-    assert_eq!(refresh(&app, &paid.token).await.problem(), (403, "license_revoked"));
+    assert_eq!(refresh(&app, paid.token.expose()).await.problem(), (403, "license_revoked"));
     database::execute(&app.app.store, "UPDATE licenses SET revoked_at = NULL").await.unwrap();
 
     // A token that has lain about for more than a season is no credential any more.
@@ -248,10 +248,10 @@ async fn many_refreshes_at_once_issue_one_license() {
     let signed_up = app.sign_up("ada@example.com").await;
     let first = granted(&app, &signed_up, "professional").await;
     app.clock.advance_days(20);
-    let answers = (0..8).map(|_| refresh(&app, &first.token));
+    let answers = (0..8).map(|_| refresh(&app, first.token.expose()));
     let answers = futures_util::future::join_all(answers).await;
     let tokens: Vec<_> = answers.iter().map(|answer| answer.text("/token")).collect();
-    assert!(tokens.iter().all(|token| *token == tokens[0] && *token != first.token));
+    assert!(tokens.iter().all(|token| *token == tokens[0] && *token != first.token.expose()));
     assert_eq!(app.count("licenses").await, 3);
 }
 
@@ -279,22 +279,25 @@ async fn a_leaked_license_or_one_of_a_revoked_key_is_no_credential_security_39()
             revoke(&app, &first, *reason).await;
         }
         // While nothing took its place, no reason makes a difference.
-        let nothing = refresh(&app, &first.token).await;
+        let nothing = refresh(&app, first.token.expose()).await;
         assert_eq!(nothing.problem(), (403, "license_revoked"), "{reasons:?}");
-        assert_eq!(verdict(&app, &first.token).await.text("/reason"), "revoked");
+        assert_eq!(verdict(&app, first.token.expose()).await.text("/reason"), "revoked");
 
         let second = granted(&app, &signed_up, "professional").await;
-        let answer = refresh(&app, &first.token).await;
+        let answer = refresh(&app, first.token.expose()).await;
         assert_eq!(answer.status, status, "{reasons:?}: {answer:?}");
         if status == 200 {
-            assert_eq!(answer.text("/token"), second.token);
+            assert_eq!(answer.text("/token"), second.token.expose());
         } else {
             assert_eq!(answer.problem(), (403, "license_revoked"), "{reasons:?}");
         }
         // Whoever knows the password has the new one, and that one is a credential.
         let me = app.client.with_token(signed_up.text("/access_token"));
         let current = me.get("/api/licenses/current").await;
-        assert_eq!(refresh(&app, current.text("/token")).await.text("/token"), second.token);
+        assert_eq!(
+            refresh(&app, current.text("/token")).await.text("/token"),
+            second.token.expose()
+        );
     }
 }
 
@@ -326,15 +329,15 @@ async fn another_token_with_the_id_of_a_license_is_not_that_license_security_45(
     // As somebody signs who has the key.
     let forged = app.app.keys.sign(&claims, app.app.keys.signing(app.app.now())).unwrap();
     assert_eq!(verdict(&app, token).await.body["valid"], true);
-    assert_eq!(verdict(&app, &forged).await.text("/reason"), "unknown_license");
-    assert_eq!(refresh(&app, &forged).await.problem(), (401, "invalid_license"));
+    assert_eq!(verdict(&app, forged.expose()).await.text("/reason"), "unknown_license");
+    assert_eq!(refresh(&app, forged.expose()).await.problem(), (401, "invalid_license"));
 
     // What became of the license says nothing about the other token, and the other way round.
     database::execute(&app.app.store, "UPDATE licenses SET revoked_at = 1").await.unwrap();
-    assert_eq!(verdict(&app, &forged).await.text("/reason"), "unknown_license");
+    assert_eq!(verdict(&app, forged.expose()).await.text("/reason"), "unknown_license");
     app.clock.advance_days(14);
     assert_eq!(verdict(&app, token).await.text("/reason"), "revoked");
-    assert_eq!(verdict(&app, &forged).await.text("/reason"), "license_expired");
+    assert_eq!(verdict(&app, forged.expose()).await.text("/reason"), "license_expired");
 }
 
 #[tokio::test]

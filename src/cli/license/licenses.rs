@@ -243,7 +243,7 @@ impl Issue {
                     "This license token expires on {until}; the app refreshes it online before.\n"
                 ));
             }
-            return print(format_args!("{}\n", license.token));
+            return print(format_args!("{}\n", license.token.expose()));
         }
         let issued = json!({
             "license_id": license.license_id.as_str(),
@@ -251,7 +251,7 @@ impl Issue {
             "plan": license.plan,
             "expires_at": license.expires_at.map(|time| time.to_string()),
             "token_expires_at": license.token_expires_at.to_string(),
-            "token": license.token,
+            "token": license.token.expose(),
         });
         print(format_args!("{issued:#}\n"))
     }

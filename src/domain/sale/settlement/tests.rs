@@ -7,7 +7,7 @@ mod properties;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
-use crate::domain::license::Term;
+use crate::domain::license::{LicenseToken, Term};
 use crate::domain::sale::entitlement::tests::{
     DAY, MONTH, NOW, PERIOD_END, PERIOD_START, at, catalog, invoice, line, paid, subscription,
     unpaid_renewal,
@@ -56,7 +56,7 @@ fn license(id: LicenseId, seq: i64, source: Source, plan: &str, term: Term) -> I
         source,
         plan: plan.to_owned(),
         key_id: String::new(),
-        token: String::new(),
+        token: LicenseToken::new(String::new()),
         issued_at: at(PERIOD_START),
         token_expires_at: at(PERIOD_END),
         expires_at: term.expires,
