@@ -26,6 +26,7 @@ mod api_error;
 mod billing;
 mod card;
 mod clock;
+mod connections;
 mod deliveries;
 mod double;
 mod faults;

@@ -18,10 +18,10 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
 use tokio::time::Interval;
 
 use crate::api::{Call, Outcome, Reply};
+use crate::connections::serve_each;
 use crate::options::API_VERSION;
 use crate::pages::{self, PageRequest};
 use crate::shared::{HeldKey, Shared};
@@ -41,17 +41,7 @@ struct Lost;
 
 /// Serves until it is aborted; the connections end with it.
 pub async fn serve(listener: TcpListener, shared: Arc<Shared>) {
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            Some(_) = connections.join_next() => {}
-            accepted = listener.accept() => {
-                if let Ok((stream, _)) = accepted {
-                    connections.spawn(serve_connection(stream, Arc::clone(&shared)));
-                }
-            }
-        }
-    }
+    serve_each(listener, |stream| serve_connection(stream, Arc::clone(&shared))).await;
 }
 
 async fn serve_connection(stream: TcpStream, shared: Arc<Shared>) {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
 
+use crate::connections::serve_each;
 use crate::faults::MailFault;
 use crate::mail::Mail;
 use crate::shared::Shared;
@@ -18,19 +18,13 @@ const MAX_LINE_BYTES: u64 = 64 * 1024;
 
 /// Serves until it is aborted; the connections end with it.
 pub async fn serve(listener: TcpListener, shared: Arc<Shared>) {
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            Some(_) = connections.join_next() => {}
-            accepted = listener.accept() => {
-                if let Ok((stream, _)) = accepted {
-                    let shared = Arc::clone(&shared);
-                    // What fails here is the caller's connection.
-                    connections.spawn(async move { Session::new(stream, shared).run().await.ok() });
-                }
-            }
+    serve_each(listener, |stream| {
+        let mut session = Session::new(stream, Arc::clone(&shared));
+        async move {
+            let _ = session.run().await; // A failed connection is the caller's concern.
         }
-    }
+    })
+    .await;
 }
 
 struct Session {

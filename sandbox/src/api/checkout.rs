@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::list::{list, whole};
 use super::params::Params;
-use super::resource::{require, require_param, retrieve, take_metadata, take_texts};
+use super::resource::{Route, matches, require, require_param, take_fields, take_metadata};
 use super::terms::terms;
 use crate::api_error::{ApiError, ApiResult};
 use crate::billing::session::{self, expire};
@@ -38,17 +38,11 @@ const IGNORED: [&str; 17] = [
     "ui_mode",
 ];
 
-/// Answers the calls of this resource; nothing if there is no such address.
-pub fn route(
-    world: &mut World,
-    method: &str,
-    rest: &[&str],
-    params: &mut Params,
-) -> Option<ApiResult> {
-    Some(match (method, rest) {
+/// Handles the calls that only this resource has.
+pub fn route(world: &mut World, route: Route<'_>, params: &mut Params) -> Option<ApiResult> {
+    Some(match route {
         ("POST", []) => create(world, params),
         ("GET", []) => list_all(world, params),
-        ("GET", [id]) => retrieve(world, Kind::CheckoutSession, id, params),
         ("POST", [id]) => update(world, id, params),
         ("POST", [id, "expire"]) => expire_now(world, id, params),
         ("GET", [id, "line_items"]) => line_items(world, id, params),
@@ -73,7 +67,7 @@ fn create(world: &mut World, params: &mut Params) -> ApiResult {
     let mut fields = Map::new();
     fields.insert("success_url".to_owned(), params.required("success_url")?.into());
     let texts = ["cancel_url", "client_reference_id", "customer", "customer_email", "locale"];
-    take_texts(params, &texts, &mut fields)?;
+    take_fields(params, Kind::CheckoutSession, &texts, &mut fields)?;
     take_metadata(params, &Value::Null, &mut fields)?;
     if let Some(allow) = params.boolean("allow_promotion_codes")? {
         if allow && !offer.discounts.is_empty() {
@@ -106,15 +100,12 @@ fn update(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
 }
 
 fn list_all(world: &World, params: &mut Params) -> ApiResult {
-    let subscription = params.text("subscription")?;
-    let status = params.text("status")?;
-    let link = params.text("payment_link")?;
     let email = params.group("customer_details").text("email")?;
+    let names = ["payment_link", "status", "subscription"];
+    let matching = matches(params, Kind::CheckoutSession, &names)?;
     list(world, Kind::CheckoutSession, params, |session| {
-        subscription.as_deref().is_none_or(|wanted| session["subscription"] == wanted)
-            && status.as_deref().is_none_or(|wanted| session["status"] == wanted)
-            && link.as_deref().is_none_or(|wanted| session["payment_link"] == wanted)
-            && email.as_deref().is_none_or(|wanted| session["customer_details"]["email"] == wanted)
+        let own = &session["customer_details"]["email"];
+        matching(session) && email.as_deref().is_none_or(|wanted| own == wanted)
     })
 }
 

@@ -2,26 +2,19 @@
 
 use serde_json::{Map, Value};
 
-use super::list::{list, whole};
+use super::list::lines;
 use super::params::Params;
-use super::resource::{require, require_param, retrieve, take_metadata, take_texts};
+use super::resource::{Route, require, require_param, take_fields, take_metadata};
 use crate::api_error::{ApiError, ApiResult};
 use crate::billing::credit::{self, CreditNote, Particulars};
 use crate::objects::{Kind, integer, text};
 use crate::world::World;
 
-/// Answers the calls of this resource; nothing if there is no such address.
-pub fn route(
-    world: &mut World,
-    method: &str,
-    rest: &[&str],
-    params: &mut Params,
-) -> Option<ApiResult> {
-    Some(match (method, rest) {
+/// Handles the calls that only this resource has.
+pub fn route(world: &mut World, route: Route<'_>, params: &mut Params) -> Option<ApiResult> {
+    Some(match route {
         ("POST", []) => create(world, params),
-        ("GET", []) => list_all(world, params),
-        ("GET", [id]) => retrieve(world, Kind::CreditNote, id, params),
-        ("GET", [id, "lines"]) => lines(world, id, params),
+        ("GET", [id, "lines"]) => lines(world, Kind::CreditNote, id, params),
         ("POST", [id, "void"]) => void(world, id, params),
         _ => return None,
     })
@@ -38,7 +31,7 @@ fn create(world: &mut World, params: &mut Params) -> ApiResult {
     };
     let linked = take_refunds(world, params)?;
     let mut fields = Map::new();
-    take_texts(params, &["memo", "reason"], &mut fields)?;
+    take_fields(params, Kind::CreditNote, &["memo", "reason"], &mut fields)?;
     take_metadata(params, &Value::Null, &mut fields)?;
     params.ignore(&["email_type", "effective_at"]);
     params.finish()?;
@@ -91,19 +84,6 @@ fn take_refunds(world: &World, params: &mut Params) -> Result<Vec<(String, i64)>
         refunds.push((id, amount));
     }
     Ok(refunds)
-}
-
-fn list_all(world: &World, params: &mut Params) -> ApiResult {
-    let invoice = params.text("invoice")?;
-    list(world, Kind::CreditNote, params, |note| {
-        invoice.as_deref().is_none_or(|wanted| note["invoice"] == wanted)
-    })
-}
-
-fn lines(world: &World, id: &str, params: &mut Params) -> ApiResult {
-    require(world, Kind::CreditNote, id)?;
-    let lines = world.get(Kind::CreditNote, id)["lines"]["data"].as_array().cloned();
-    whole(lines.unwrap_or_default(), &format!("/v1/credit_notes/{id}/lines"), params)
 }
 
 fn void(world: &mut World, id: &str, params: &Params) -> ApiResult {

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::list::list;
 use super::params::Params;
-use super::resource::{require, retrieve, take_metadata, take_texts};
+use super::resource::{Route, require, take_fields, take_metadata};
 use crate::api_error::{ApiError, ApiResult};
 use crate::billing::{balance, customer, ending};
 use crate::objects::{Kind, integer, put};
@@ -14,18 +14,11 @@ use crate::world::World;
 const IGNORED: [&str; 6] =
     ["address", "phone", "preferred_locales", "shipping", "tax", "tax_exempt"];
 
-/// Answers the calls of this resource; nothing if there is no such address.
-pub fn route(
-    world: &mut World,
-    method: &str,
-    rest: &[&str],
-    params: &mut Params,
-) -> Option<ApiResult> {
-    Some(match (method, rest) {
+/// Handles the calls that only this resource has.
+pub fn route(world: &mut World, route: Route<'_>, params: &mut Params) -> Option<ApiResult> {
+    Some(match route {
         ("POST", []) => create(world, params),
-        ("GET", []) => list_all(world, params),
         ("GET", ["search"]) => search(world, params),
-        ("GET", [id]) => retrieve(world, Kind::Customer, id, params),
         ("POST", [id]) => update(world, id, params),
         ("GET", [id, "balance_transactions"]) => list_transactions(world, id, params),
         ("POST", [id, "balance_transactions"]) => adjust_balance(world, id, params),
@@ -53,7 +46,7 @@ fn update(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
 
 fn fields(params: &mut Params, before: &Value) -> Result<Map<String, Value>, ApiError> {
     let mut fields = Map::new();
-    take_texts(params, &["description", "email", "name"], &mut fields)?;
+    take_fields(params, Kind::Customer, &["description", "email", "name"], &mut fields)?;
     take_metadata(params, before, &mut fields)?;
     let mut settings = params.group("invoice_settings");
     if let Some(method) = settings.text("default_payment_method")? {
@@ -78,7 +71,7 @@ fn adjust_balance(world: &mut World, id: &str, params: &mut Params) -> ApiResult
     let amount = params.integer("amount")?.ok_or_else(|| ApiError::missing("amount"))?;
     let mut fields = Map::new();
     fields.insert("currency".to_owned(), params.required("currency")?.into());
-    take_texts(params, &["description"], &mut fields)?;
+    take_fields(params, Kind::CustomerBalanceTransaction, &["description"], &mut fields)?;
     take_metadata(params, &Value::Null, &mut fields)?;
     params.finish()?;
     let id = balance::change(world, id, amount, "adjustment", fields.into());
@@ -89,13 +82,6 @@ fn list_transactions(world: &World, id: &str, params: &mut Params) -> ApiResult 
     require(world, Kind::Customer, id)?;
     list(world, Kind::CustomerBalanceTransaction, params, |transaction| {
         transaction["customer"] == id
-    })
-}
-
-fn list_all(world: &World, params: &mut Params) -> ApiResult {
-    let email = params.text("email")?;
-    list(world, Kind::Customer, params, |customer| {
-        email.as_deref().is_none_or(|email| customer["email"] == email)
     })
 }
 

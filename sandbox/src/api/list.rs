@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::params::Params;
-use super::resource::{noun, require_param};
+use super::resource::{noun, require, require_param};
 use crate::api_error::{ApiError, ApiResult};
 use crate::objects::{self, Kind, integer, text};
 use crate::world::World;
@@ -59,6 +59,13 @@ pub fn whole(data: Vec<Value>, url: &str, params: &mut Params) -> ApiResult {
     params.ignore(&["limit"]);
     params.finish()?;
     Ok(objects::list(data, false, url))
+}
+
+/// Lists the lines of the object that the path names.
+pub fn lines(world: &World, kind: Kind, id: &str, params: &mut Params) -> ApiResult {
+    require(world, kind, id)?;
+    let lines = world.get(kind, id)["lines"]["data"].as_array().cloned();
+    whole(lines.unwrap_or_default(), &format!("{}/{id}/lines", kind.path()), params)
 }
 
 fn cursor(

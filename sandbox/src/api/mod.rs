@@ -16,6 +16,7 @@ mod params;
 mod payments;
 mod portal;
 mod resource;
+mod routes;
 mod schedules;
 mod subscriptions;
 mod terms;
@@ -140,37 +141,9 @@ fn keep(world: &mut World, key: Option<&str>, result: &ApiResult) {
 fn dispatch(world: &mut World, call: &Call) -> ApiResult {
     let mut params = Params::parse(&call.form)?;
     let expansions = params.texts("expand")?;
-    let path = call.path.trim_start_matches("/v1/").trim_end_matches('/');
-    let segments: Vec<&str> = path.split('/').collect();
-    let method = call.method.as_str();
-    let routed = match segments.as_slice() {
-        ["customers", rest @ ..] => customers::route(world, method, rest, &mut params),
-        ["products", rest @ ..] => catalog::products(world, method, rest, &mut params),
-        ["prices", rest @ ..] => catalog::prices(world, method, rest, &mut params),
-        ["checkout", "sessions", rest @ ..] => checkout::route(world, method, rest, &mut params),
-        ["subscriptions", rest @ ..] => subscriptions::route(world, method, rest, &mut params),
-        ["subscription_items", rest @ ..] => subscriptions::items(world, method, rest, &mut params),
-        ["subscription_schedules", rest @ ..] => schedules::route(world, method, rest, &mut params),
-        ["invoices", rest @ ..] => invoices::route(world, method, rest, &mut params),
-        ["invoice_payments", rest @ ..] => invoices::payments(world, method, rest, &mut params),
-        ["payment_intents", rest @ ..] => payments::intents(world, method, rest, &mut params),
-        ["payment_methods", rest @ ..] => payments::methods(world, method, rest, &mut params),
-        ["charges", rest @ ..] => payments::charges(world, method, rest, &mut params),
-        ["refunds", rest @ ..] => payments::refunds(world, method, rest, &mut params),
-        ["payment_records", rest @ ..] => payments::records(world, method, rest, &params),
-        ["disputes", rest @ ..] => payments::disputes(world, method, rest, &mut params),
-        ["billing_portal", rest @ ..] => portal::route(world, method, rest, &mut params),
-        ["credit_notes", rest @ ..] => credit_notes::route(world, method, rest, &mut params),
-        ["coupons", rest @ ..] => discounts::coupons(world, method, rest, &mut params),
-        ["promotion_codes", rest @ ..] => discounts::codes(world, method, rest, &mut params),
-        ["payment_links", rest @ ..] => offers::links(world, method, rest, &mut params),
-        ["quotes", rest @ ..] => offers::quotes(world, method, rest, &mut params),
-        ["", "v2", "core", "events", id] => events::thin(world, method, id, &params),
-        ["events", rest @ ..] => events::route(world, method, rest, &mut params),
-        ["webhook_endpoints", rest @ ..] => webhooks::route(world, method, rest, &mut params),
-        _ => None,
-    };
-    let mut body = routed.unwrap_or_else(|| Err(ApiError::no_such_url(method, &call.path)))?;
+    let (method, path) = (call.method.as_str(), call.path.as_str());
+    let handled = routes::handle(world, method, path, &mut params);
+    let mut body = handled.unwrap_or_else(|| Err(ApiError::no_such_url(method, path)))?;
     for path in &expansions {
         expand::expand(world, &mut body, path)?;
     }

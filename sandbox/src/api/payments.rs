@@ -2,9 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::list::list;
 use super::params::Params;
-use super::resource::{require_param, retrieve, take_metadata};
+use super::resource::{Route, require_param, take_metadata};
 use crate::api_error::{ApiError, ApiResult};
 use crate::billing::dispute;
 use crate::billing::payment::{self, Outcome, Presence};
@@ -12,85 +11,28 @@ use crate::billing::reversal::{self, NewRefund};
 use crate::objects::{Kind, integer, text};
 use crate::world::World;
 
-/// Answers `/v1/payment_intents`; nothing if there is no such address.
-pub fn intents(
-    world: &mut World,
-    method: &str,
-    rest: &[&str],
-    params: &mut Params,
-) -> Option<ApiResult> {
-    Some(match (method, rest) {
+/// Handles the calls that only `/v1/payment_intents` has.
+pub fn intents(world: &mut World, route: Route<'_>, params: &mut Params) -> Option<ApiResult> {
+    Some(match route {
         ("POST", []) => create_intent(world, params),
-        ("GET", []) => list(world, Kind::PaymentIntent, params, |_| true),
-        ("GET", [id]) => retrieve(world, Kind::PaymentIntent, id, params),
         _ => return None,
     })
 }
 
-/// Answers `/v1/payment_methods`; nothing if there is no such address.
-pub fn methods(
-    world: &mut World,
-    method: &str,
-    rest: &[&str],
-    params: &mut Params,
-) -> Option<ApiResult> {
-    Some(match (method, rest) {
-        ("GET", []) => list_methods(world, params),
-        ("GET", [id]) => retrieve(world, Kind::PaymentMethod, id, params),
-        _ => return None,
-    })
-}
-
-/// Answers `/v1/charges`; nothing if there is no such address.
-pub fn charges(
-    world: &mut World,
-    method: &str,
-    rest: &[&str],
-    params: &mut Params,
-) -> Option<ApiResult> {
-    Some(match (method, rest) {
-        ("GET", []) => list_by_payment(world, Kind::Charge, params),
-        ("GET", [id]) => retrieve(world, Kind::Charge, id, params),
-        _ => return None,
-    })
-}
-
-/// Answers `/v1/refunds`; nothing if there is no such address.
-pub fn refunds(
-    world: &mut World,
-    method: &str,
-    rest: &[&str],
-    params: &mut Params,
-) -> Option<ApiResult> {
-    Some(match (method, rest) {
+/// Handles the calls that only `/v1/refunds` has.
+pub fn refunds(world: &mut World, route: Route<'_>, params: &mut Params) -> Option<ApiResult> {
+    Some(match route {
         ("POST", []) => create_refund(world, params),
-        ("GET", []) => list_by_payment(world, Kind::Refund, params),
-        ("GET", [id]) => retrieve(world, Kind::Refund, id, params),
         _ => return None,
     })
 }
 
-/// Answers `/v1/disputes`; nothing if there is no such address.
-pub fn disputes(
-    world: &mut World,
-    method: &str,
-    rest: &[&str],
-    params: &mut Params,
-) -> Option<ApiResult> {
-    Some(match (method, rest) {
-        ("GET", []) => list_by_payment(world, Kind::Dispute, params),
-        ("GET", [id]) => retrieve(world, Kind::Dispute, id, params),
+/// Handles the calls that only `/v1/disputes` has.
+pub fn disputes(world: &mut World, route: Route<'_>, params: &mut Params) -> Option<ApiResult> {
+    Some(match route {
         ("POST", [id, "close"]) => close_dispute(world, id, params),
         _ => return None,
     })
-}
-
-/// Answers `/v1/payment_records`; nothing if there is no such address.
-pub fn records(world: &World, method: &str, rest: &[&str], params: &Params) -> Option<ApiResult> {
-    match (method, rest) {
-        ("GET", [id]) => Some(retrieve(world, Kind::PaymentRecord, id, params)),
-        _ => None,
-    }
 }
 
 /// Makes a payment for no invoice, which may be attached to one later.
@@ -126,22 +68,6 @@ fn close_dispute(world: &mut World, id: &str, params: &Params) -> ApiResult {
     }
     dispute::close(world, id, false);
     Ok(world.get(Kind::Dispute, id).clone())
-}
-
-fn list_methods(world: &World, params: &mut Params) -> ApiResult {
-    let kind = params.text("type")?;
-    list(world, Kind::PaymentMethod, params, |method| {
-        kind.as_deref().is_none_or(|wanted| method["type"] == wanted)
-    })
-}
-
-fn list_by_payment(world: &World, kind: Kind, params: &mut Params) -> ApiResult {
-    let intent = params.text("payment_intent")?;
-    let charge = params.text("charge")?;
-    list(world, kind, params, |object| {
-        intent.as_deref().is_none_or(|wanted| object["payment_intent"] == wanted)
-            && charge.as_deref().is_none_or(|wanted| object["charge"] == wanted)
-    })
 }
 
 fn create_refund(world: &mut World, params: &mut Params) -> ApiResult {

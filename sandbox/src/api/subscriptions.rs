@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::list::{list, whole};
 use super::params::Params;
-use super::resource::{require, require_param, retrieve, take_metadata, take_texts};
+use super::resource::{Route, require, require_param, take_fields, take_metadata};
 use super::terms::discounts;
 use crate::api_error::{ApiError, ApiResult};
 use crate::billing::collection::{self, Attempt};
@@ -16,31 +16,20 @@ use crate::objects::{Kind, integer, text};
 use crate::options::CancelField;
 use crate::world::World;
 
-/// Answers the calls of this resource; nothing if there is no such address.
-pub fn route(
-    world: &mut World,
-    method: &str,
-    rest: &[&str],
-    params: &mut Params,
-) -> Option<ApiResult> {
-    Some(match (method, rest) {
+/// Handles the calls that only this resource has.
+pub fn route(world: &mut World, route: Route<'_>, params: &mut Params) -> Option<ApiResult> {
+    Some(match route {
         ("POST", []) => create(world, params),
         ("GET", []) => list_all(world, params),
-        ("GET", [id]) => retrieve(world, Kind::Subscription, id, params),
         ("POST", [id]) => update(world, id, params),
         ("DELETE", [id]) => cancel(world, id, params),
         _ => return None,
     })
 }
 
-/// Answers `/v1/subscription_items`; nothing if there is no such address.
-pub fn items(
-    world: &mut World,
-    method: &str,
-    rest: &[&str],
-    params: &mut Params,
-) -> Option<ApiResult> {
-    Some(match (method, rest) {
+/// Handles the calls that only `/v1/subscription_items` has.
+pub fn items(world: &mut World, route: Route<'_>, params: &mut Params) -> Option<ApiResult> {
+    Some(match route {
         ("GET", []) => list_items(world, params),
         ("GET", [id]) => retrieve_item(world, id, params),
         _ => return None,
@@ -106,7 +95,12 @@ struct ItemChange {
 fn update(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
     require(world, Kind::Subscription, id)?;
     let mut fields = Map::new();
-    take_texts(params, &["default_payment_method", "description"], &mut fields)?;
+    take_fields(
+        params,
+        Kind::Subscription,
+        &["default_payment_method", "description"],
+        &mut fields,
+    )?;
     take_metadata(params, world.get(Kind::Subscription, id), &mut fields)?;
     take_pause(params, &mut fields)?;
     take_collection(world, id, params, &mut fields)?;

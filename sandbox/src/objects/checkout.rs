@@ -3,6 +3,8 @@
 
 use serde_json::{Value, json};
 
+use super::parts::custom_text;
+
 /// A blank checkout session.
 pub fn checkout_session() -> Value {
     json!({
@@ -30,12 +32,7 @@ pub fn checkout_session() -> Value {
         "currency": null,
         "currency_conversion": null,
         "custom_fields": [],
-        "custom_text": {
-            "after_submit": null,
-            "shipping_address": null,
-            "submit": null,
-            "terms_of_service_acceptance": null,
-        },
+        "custom_text": custom_text(),
         "customer": null,
         "customer_account": null,
         "customer_creation": null,

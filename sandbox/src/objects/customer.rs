@@ -3,17 +3,12 @@
 
 use serde_json::{Value, json};
 
+use super::parts::{address, billing_details};
+
 /// A blank customer.
 pub fn customer() -> Value {
     json!({
-        "address": {
-            "city": null,
-            "country": null,
-            "line1": null,
-            "line2": null,
-            "postal_code": null,
-            "state": null,
-        },
+        "address": address(),
         "balance": 0,
         "created": 0,
         "currency": null,
@@ -47,20 +42,7 @@ pub fn customer() -> Value {
 pub fn payment_method() -> Value {
     json!({
         "allow_redisplay": "always",
-        "billing_details": {
-            "address": {
-                "city": null,
-                "country": null,
-                "line1": null,
-                "line2": null,
-                "postal_code": null,
-                "state": null,
-            },
-            "email": null,
-            "name": null,
-            "phone": null,
-            "tax_id": null,
-        },
+        "billing_details": billing_details(),
         "card": {
             "brand": "visa",
             "checks": {

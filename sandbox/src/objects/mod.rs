@@ -8,6 +8,7 @@ mod discount;
 mod invoice;
 mod kind;
 mod offer;
+mod parts;
 mod payment;
 mod payment_record;
 mod portal;

@@ -3,6 +3,8 @@
 
 use serde_json::{Value, json};
 
+use super::parts::custom_text;
+
 /// A blank payment link.
 pub fn payment_link() -> Value {
     json!({
@@ -26,12 +28,7 @@ pub fn payment_link() -> Value {
         "created": 0,
         "currency": "",
         "custom_fields": [],
-        "custom_text": {
-            "after_submit": null,
-            "shipping_address": null,
-            "submit": null,
-            "terms_of_service_acceptance": null,
-        },
+        "custom_text": custom_text(),
         "customer_creation": "if_required",
         "id": "",
         "inactive_message": null,

@@ -3,6 +3,8 @@
 
 use serde_json::{Value, json};
 
+use super::parts::billing_details;
+
 /// A blank payment intent.
 pub fn payment_intent() -> Value {
     json!({
@@ -72,20 +74,7 @@ pub fn charge() -> Value {
         "application_fee": null,
         "application_fee_amount": null,
         "balance_transaction": null,
-        "billing_details": {
-            "address": {
-                "city": null,
-                "country": null,
-                "line1": null,
-                "line2": null,
-                "postal_code": null,
-                "state": null,
-            },
-            "email": null,
-            "name": null,
-            "phone": null,
-            "tax_id": null,
-        },
+        "billing_details": billing_details(),
         "calculated_statement_descriptor": null,
         "captured": true,
         "created": 0,

@@ -3,6 +3,8 @@
 
 use serde_json::{Value, json};
 
+use super::parts::address;
+
 /// A blank payment record.
 pub fn payment_record() -> Value {
     let nothing = json!({ "currency": "", "value": 0 });
@@ -31,14 +33,7 @@ pub fn payment_record() -> Value {
         "object": "payment_record",
         "payment_method_details": {
             "billing_details": {
-                "address": {
-                    "city": null,
-                    "country": null,
-                    "line1": null,
-                    "line2": null,
-                    "postal_code": null,
-                    "state": null,
-                },
+                "address": address(),
                 "email": null,
                 "name": null,
                 "phone": null,
