@@ -1,10 +1,10 @@
-//! Accepts the connections of the HTTP server and of the SMTP server. What is said on them is in
+//! Accepts the connections of the HTTP server and of the SMTP server. Their protocols are in
 //! `server` and `smtp`.
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-/// Runs `serve` for each connection, until it is aborted itself. The connections end with it.
+/// Runs `serve` for each connection until this future is dropped, which closes the connections.
 pub async fn serve_each<F>(listener: TcpListener, serve: impl Fn(TcpStream) -> F)
 where
     F: Future<Output = ()> + Send + 'static,

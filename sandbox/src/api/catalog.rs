@@ -1,4 +1,5 @@
-//! `/v1/products` and `/v1/prices`.
+//! `/v1/products` and `/v1/prices`: creates, updates and lists them. Only prices per unit exist
+//! here.
 
 use serde_json::{Map, Value, json};
 

@@ -1,8 +1,9 @@
-//! `/v1/checkout/sessions`, in subscription mode.
+//! `/v1/checkout/sessions`, in subscription mode only. The payment itself is in
+//! `billing::checkout`.
 
 use serde_json::{Map, Value, json};
 
-use super::list::{list, whole};
+use super::list::{list, single_page};
 use super::params::Params;
 use super::resource::{Route, matches, require, require_param, take_fields, take_metadata};
 use super::terms::terms;
@@ -11,13 +12,13 @@ use crate::billing::session::{self, expire};
 use crate::objects::{self, Kind, integer, text};
 use crate::world::World;
 
-/// A session is open for a day, unless its maker chooses a shorter time.
-const EXPIRES_AFTER: i64 = 86_400;
+/// A session is open for a day, unless its creator chooses a shorter time.
+const EXPIRES_AFTER_SECONDS: i64 = 86_400;
 
 /// The shortest time that a session may be open.
-const EXPIRES_AT_LEAST_AFTER: i64 = 30 * 60;
+const EXPIRES_AT_LEAST_AFTER_SECONDS: i64 = 30 * 60;
 
-/// What Stripe knows of a session and the sandbox has no use for.
+/// Parameters of Stripe's that the sandbox ignores.
 const IGNORED: [&str; 17] = [
     "adaptive_pricing",
     "automatic_tax",
@@ -53,14 +54,13 @@ pub fn route(world: &mut World, route: Route<'_>, params: &mut Params) -> Option
 fn create(world: &mut World, params: &mut Params) -> ApiResult {
     let mode = params.required("mode")?;
     if mode != "subscription" {
-        return Err(ApiError::invalid(
-            "The sandbox knows only sessions in subscription mode.",
-            "mode",
-        ));
+        let message = "The sandbox supports only the mode `subscription`.";
+        return Err(ApiError::invalid(message, "mode"));
     }
     let offer = terms(world, params)?;
-    let expires_at = params.integer("expires_at")?.unwrap_or(world.now + EXPIRES_AFTER);
-    if !(EXPIRES_AT_LEAST_AFTER..=EXPIRES_AFTER).contains(&(expires_at - world.now)) {
+    let expires_at = params.integer("expires_at")?.unwrap_or(world.now + EXPIRES_AFTER_SECONDS);
+    if !(EXPIRES_AT_LEAST_AFTER_SECONDS..=EXPIRES_AFTER_SECONDS).contains(&(expires_at - world.now))
+    {
         let message = "The `expires_at` timestamp must be from 30 minutes to 24 hours from now.";
         return Err(ApiError::invalid(message, "expires_at"));
     }
@@ -128,10 +128,10 @@ fn line_items(world: &World, id: &str, params: &mut Params) -> ApiResult {
     require(world, Kind::CheckoutSession, id)?;
     let items = line_items_of(world, id)["data"].take();
     let items = if let Value::Array(items) = items { items } else { Vec::new() };
-    whole(items, &format!("/v1/checkout/sessions/{id}/line_items"), params)
+    single_page(items, &format!("/v1/checkout/sessions/{id}/line_items"), params)
 }
 
-/// What a session sells, as the list that it shows when asked for.
+/// Returns the line items of a session or a payment link, as a list object.
 pub fn line_items_of(world: &World, session: &str) -> Value {
     let lines = world.offers.get(session).map(|offer| offer.lines.as_slice()).unwrap_or_default();
     let item = |(price, quantity): &(String, i64)| {

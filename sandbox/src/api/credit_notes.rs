@@ -1,4 +1,5 @@
-//! `/v1/credit_notes`.
+//! `/v1/credit_notes`: reads the parameters. The amounts are checked and booked in
+//! `billing::credit`.
 
 use serde_json::{Map, Value};
 
@@ -6,7 +7,7 @@ use super::list::lines;
 use super::params::Params;
 use super::resource::{Route, require, require_param, take_fields, take_metadata};
 use crate::api_error::{ApiError, ApiResult};
-use crate::billing::credit::{self, CreditNote, Particulars};
+use crate::billing::credit::{self, CreditNote, NoteDetails};
 use crate::objects::{Kind, integer, text};
 use crate::world::World;
 
@@ -40,12 +41,12 @@ fn create(world: &mut World, params: &mut Params) -> ApiResult {
     if let Some(problem) = credit::problem(world, &invoice, &note, sum) {
         return Err(ApiError::invalid(problem, "amount"));
     }
-    let id = credit::issue(world, &invoice, &note, Particulars { linked, fields: fields.into() });
+    let id = credit::issue(world, &invoice, &note, NoteDetails { linked, fields: fields.into() });
     Ok(world.get(Kind::CreditNote, &id).clone())
 }
 
-/// The amount of a note, or the sum of its lines: an amount of its own each, or all of an invoice's
-/// line.
+/// Returns the amount of the note, or the sum of its lines. A line has its own amount, or bills a
+/// whole line of the invoice.
 fn take_amount(world: &World, invoice: &str, params: &mut Params) -> Result<i64, ApiError> {
     let mut lines = 0;
     let mut has_lines = false;
@@ -70,11 +71,11 @@ fn take_amount(world: &World, invoice: &str, params: &mut Params) -> Result<i64,
     }
 }
 
-/// Refunds that were made before, which the note explains.
+/// Takes the existing refunds that belong to the note. Returns their ids and amounts.
 fn take_refunds(world: &World, params: &mut Params) -> Result<Vec<(String, i64)>, ApiError> {
     let mut refunds = Vec::new();
     for mut refund in params.groups("refunds") {
-        let at = refund.full("refund");
+        let at = refund.full_name("refund");
         let id = refund.required("refund")?;
         let amount = refund.integer("amount_refunded")?;
         refund.ignore(&["type"]);

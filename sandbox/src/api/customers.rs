@@ -1,4 +1,4 @@
-//! `/v1/customers`.
+//! `/v1/customers`: customers, their balance transactions, and the search for customers.
 
 use serde_json::{Map, Value, json};
 
@@ -10,7 +10,7 @@ use crate::billing::{balance, customer, ending};
 use crate::objects::{Kind, integer, put};
 use crate::world::World;
 
-/// What Stripe knows of a customer and the sandbox has no use for.
+/// Parameters of Stripe's that the sandbox ignores.
 const IGNORED: [&str; 6] =
     ["address", "phone", "preferred_locales", "shipping", "tax", "tax_exempt"];
 
@@ -85,20 +85,20 @@ fn list_transactions(world: &World, id: &str, params: &mut Params) -> ApiResult 
     })
 }
 
-/// Knows the one kind of query that a licensing backend needs: exact values, joined by `AND`.
+/// Supports the one kind of query that a licensing backend needs: exact values, joined by `AND`.
 fn search(world: &World, params: &mut Params) -> ApiResult {
     let query = params.required("query")?;
     params.ignore(&["limit", "page"]);
     params.finish()?;
     let clauses: Option<Vec<(String, String)>> = query.split(" AND ").map(clause).collect();
     let clauses = clauses.ok_or_else(|| {
-        let message = "The sandbox understands only metadata['key']:'value', email:'…' and \
+        let message = "The sandbox supports only metadata['key']:'value', email:'…' and \
                        name:'…', joined by AND.";
         ApiError::invalid(message, "query")
     })?;
     let fits = |customer: &&Value| {
         let age = world.now - integer(customer, "created");
-        age >= world.search_lag
+        age >= world.search_lag_seconds
             && clauses.iter().all(|(pointer, wanted)| {
                 customer.pointer(pointer).and_then(Value::as_str) == Some(wanted.as_str())
             })
@@ -114,7 +114,7 @@ fn search(world: &World, params: &mut Params) -> ApiResult {
     }))
 }
 
-/// `metadata['key']:'value'` as a JSON pointer and a value.
+/// Returns `metadata['key']:'value'` as a JSON pointer and a value; none if it cannot be read.
 fn clause(clause: &str) -> Option<(String, String)> {
     let (field, value) = clause.trim().split_once(':')?;
     let unquote = |text: &str| {

@@ -1,4 +1,5 @@
-//! `/v1/coupons` and `/v1/promotion_codes`.
+//! `/v1/coupons` and `/v1/promotion_codes`. How a discount lowers an invoice is in
+//! `billing::discount`.
 
 use serde_json::{Map, Value, json};
 
@@ -8,8 +9,8 @@ use crate::api_error::{ApiError, ApiResult};
 use crate::objects::Kind;
 use crate::world::World;
 
-/// As many characters as Stripe's ids for coupons have.
-const COUPON_ID: usize = 8;
+/// The length of Stripe's generated coupon ids.
+const COUPON_ID_LENGTH: usize = 8;
 
 /// Handles the calls that only `/v1/coupons` has.
 pub fn coupons(world: &mut World, route: Route<'_>, params: &mut Params) -> Option<ApiResult> {
@@ -52,7 +53,7 @@ fn create_coupon(world: &mut World, params: &mut Params) -> ApiResult {
         let message = "Must provide either percent_off or amount_off.";
         return Err(ApiError::invalid(message, "percent_off"));
     }
-    let id = id.unwrap_or_else(|| world.id("").chars().take(COUPON_ID).collect());
+    let id = id.unwrap_or_else(|| world.id("").chars().take(COUPON_ID_LENGTH).collect());
     if world.exists(Kind::Coupon, &id) {
         return Err(ApiError::coded("resource_already_exists", "Coupon already exists.", "id"));
     }
@@ -61,7 +62,7 @@ fn create_coupon(world: &mut World, params: &mut Params) -> ApiResult {
     Ok(world.get(Kind::Coupon, &id).clone())
 }
 
-/// What was redeemed before goes on.
+/// Discounts that were redeemed before remain.
 fn delete_coupon(world: &mut World, id: &str, params: &Params) -> ApiResult {
     params.finish()?;
     require(world, Kind::Coupon, id)?;
@@ -75,7 +76,7 @@ fn create_code(world: &mut World, params: &mut Params) -> ApiResult {
     let mut promotion = params.group("promotion");
     promotion.ignore(&["type"]);
     let coupon = promotion.required("coupon")?;
-    let at = promotion.full("coupon");
+    let at = promotion.full_name("coupon");
     promotion.finish()?;
     let code = params.text("code")?;
     let mut fields = Map::new();
@@ -84,7 +85,7 @@ fn create_code(world: &mut World, params: &mut Params) -> ApiResult {
     params.ignore(&["restrictions", "max_redemptions", "expires_at"]);
     params.finish()?;
     require_param(world, Kind::Coupon, &coupon, &at)?;
-    let code = code.unwrap_or_else(|| world.id("")[..COUPON_ID].to_uppercase());
+    let code = code.unwrap_or_else(|| world.id("")[..COUPON_ID_LENGTH].to_uppercase());
     fields.insert("code".to_owned(), code.into());
     fields.insert("promotion".to_owned(), json!({ "coupon": coupon, "type": "coupon" }));
     let id = world.create(Kind::PromotionCode, fields.into(), "promotion_code.created");

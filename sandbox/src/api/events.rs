@@ -1,4 +1,4 @@
-//! `/v1/events`: what happened in the last 30 days.
+//! `/v1/events`: the events of the last 30 days. Their delivery is in `sender`.
 
 use super::list::list;
 use super::params::Params;
@@ -8,7 +8,7 @@ use crate::objects::{Kind, integer, text};
 use crate::world::World;
 
 /// Stripe lists events for 30 days.
-const EVENTS_KEPT: i64 = 30 * 86_400;
+const LISTED_FOR_SECONDS: i64 = 30 * 86_400;
 
 /// Handles the calls that only this resource has.
 pub fn route(world: &mut World, route: Route<'_>, params: &mut Params) -> Option<ApiResult> {
@@ -30,6 +30,6 @@ fn list_all(world: &World, params: &mut Params) -> ApiResult {
         (types.is_empty() || types.iter().any(fits))
             && succeeded
                 .is_none_or(|wanted| world.deliveries.succeeded(text(event, "id")) == wanted)
-            && integer(event, "created") > world.now - EVENTS_KEPT
+            && integer(event, "created") > world.now - LISTED_FOR_SECONDS
     })
 }

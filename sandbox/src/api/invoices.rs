@@ -1,4 +1,5 @@
-//! `/v1/invoices` and `/v1/invoice_payments`.
+//! `/v1/invoices` and `/v1/invoice_payments`: reads the parameters and checks the status. How
+//! invoices are paid is in `billing::collection`.
 
 use serde_json::Value;
 
@@ -13,7 +14,7 @@ use crate::deliveries::Order;
 use crate::objects::{self, Kind, integer, text};
 use crate::world::{Payment, World};
 
-/// So many of its payments are shown in an invoice; the rest is in the list of their own.
+/// An invoice includes so many of its payments. `/v1/invoice_payments` lists the rest.
 const PAYMENTS_SHOWN: usize = 10;
 
 /// Handles the calls that only this resource has.
@@ -74,8 +75,8 @@ fn pay(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
     }
     let presence = if off_session { Presence::OffSession } else { Presence::OnSession };
     match method {
-        Some(method) => collection::pay_by(world, id, Some(&method), presence, Attempt::ByHand),
-        None => collection::pay(world, id, presence, Attempt::ByHand),
+        Some(method) => collection::pay_by(world, id, Some(&method), presence, Attempt::Manual),
+        None => collection::pay(world, id, presence, Attempt::Manual),
     }
     let invoice = world.get(Kind::Invoice, id);
     if invoice::is_unpaid(invoice) { Err(ApiError::declined()) } else { Ok(invoice.clone()) }
@@ -144,28 +145,28 @@ fn list_payments(world: &World, params: &mut Params) -> ApiResult {
             && intent.as_deref().is_none_or(|wanted| paid_by == wanted)
     })?;
     if let (Some(_), Some(payments)) = (invoice, page["data"].as_array_mut()) {
-        payments.reverse(); // As they were made.
-        put_in_order(world, payments);
+        payments.reverse(); // The oldest first.
+        sort_payments(world, payments);
     }
     Ok(page)
 }
 
-/// Puts payments of an invoice, which are in the order of their making, into the chosen one.
-fn put_in_order(world: &World, payments: &mut [Value]) {
-    match world.payments_listed {
+/// Sorts payments of an invoice, given in the order of their creation, into the chosen order.
+fn sort_payments(world: &World, payments: &mut [Value]) {
+    match world.payment_order {
         Order::AsCreated => {}
         Order::Reversed => payments.reverse(),
-        // Ids are random.
+        // Ids are random, so their order is arbitrary.
         Order::Shuffled => payments.sort_by(|one, other| text(one, "id").cmp(text(other, "id"))),
     }
 }
 
-/// What pays an invoice, as the list that it shows when asked for.
+/// Returns the payments of an invoice, as the list object that the invoice includes on request.
 pub fn payments_of(world: &World, invoice: &str) -> Value {
     let object =
         |payment: &Payment| world.get(Kind::InvoicePayment, &payment.invoice_payment).clone();
     let mut payments: Vec<Value> = world.payments_of(invoice).iter().map(object).collect();
-    put_in_order(world, &mut payments);
+    sort_payments(world, &mut payments);
     let has_more = payments.len() > PAYMENTS_SHOWN;
     payments.truncate(PAYMENTS_SHOWN);
     let url = format!("{}?invoice={invoice}", Kind::InvoicePayment.path());

@@ -1,4 +1,5 @@
-//! `/v1/payment_links` and `/v1/quotes`, for subscriptions.
+//! `/v1/payment_links` and `/v1/quotes`, for subscriptions only. What they sell is in
+//! `billing::offer`.
 
 use serde_json::{Map, Value};
 

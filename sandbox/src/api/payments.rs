@@ -1,4 +1,5 @@
-//! `/v1/payment_intents`, `/v1/payment_methods`, `/v1/charges`, `/v1/refunds` and `/v1/disputes`.
+//! `/v1/payment_intents`, `/v1/refunds` and `/v1/disputes`. Payment methods, charges and payment
+//! records are only read, by `routes`.
 
 use serde_json::{Map, Value, json};
 
@@ -6,7 +7,7 @@ use super::params::Params;
 use super::resource::{Route, require_param, take_metadata};
 use crate::api_error::{ApiError, ApiResult};
 use crate::billing::dispute;
-use crate::billing::payment::{self, Outcome, Presence};
+use crate::billing::payment::{self, PaymentOutcome, Presence};
 use crate::billing::reversal::{self, NewRefund};
 use crate::objects::{Kind, integer, text};
 use crate::world::World;
@@ -35,7 +36,7 @@ pub fn disputes(world: &mut World, route: Route<'_>, params: &mut Params) -> Opt
     })
 }
 
-/// Makes a payment for no invoice, which may be attached to one later.
+/// Creates a payment without an invoice. It can be attached to one later.
 fn create_intent(world: &mut World, params: &mut Params) -> ApiResult {
     let amount = params.integer("amount")?.ok_or_else(|| ApiError::missing("amount"))?;
     let currency = params.required("currency")?;
@@ -51,14 +52,14 @@ fn create_intent(world: &mut World, params: &mut Params) -> ApiResult {
     if let Some(method) = method.filter(|_| confirm) {
         require_param(world, Kind::PaymentMethod, &method, "payment_method")?;
         let presence = if off_session { Presence::OffSession } else { Presence::OnSession };
-        if payment::attempt(world, &intent, &method, presence) == Outcome::Failed {
+        if payment::attempt(world, &intent, &method, presence) == PaymentOutcome::Failed {
             return Err(ApiError::declined());
         }
     }
     Ok(world.get(Kind::PaymentIntent, &intent).clone())
 }
 
-/// The vendor accepts a dispute: it is lost.
+/// The vendor accepts a dispute, which is lost then.
 fn close_dispute(world: &mut World, id: &str, params: &Params) -> ApiResult {
     params.finish()?;
     require_param(world, Kind::Dispute, id, "id")?;

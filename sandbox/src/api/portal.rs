@@ -1,4 +1,5 @@
-//! `/v1/billing_portal`: sessions, and the one configuration that they use.
+//! `/v1/billing_portal`: sessions, and the configuration that they use. The portal's pages are in
+//! `pages::portal`.
 
 use serde_json::{Map, Value, json};
 
@@ -55,7 +56,7 @@ fn create_session(world: &mut World, params: &mut Params) -> ApiResult {
     Ok(world.get(Kind::PortalSession, &id).clone())
 }
 
-/// The account's own configuration; Stripe has one from the start.
+/// Returns the account's default configuration, which Stripe creates by itself.
 fn default_configuration(world: &mut World) -> String {
     let default = world
         .newest_first(Kind::PortalConfiguration, None)
@@ -87,7 +88,8 @@ fn update_configuration(world: &mut World, id: &str, params: &mut Params) -> Api
     Ok(world.get(Kind::PortalConfiguration, id).clone())
 }
 
-/// The sandbox's portal always offers everything, so the features are taken and left alone.
+/// Takes a configuration's fields. The features are ignored: the sandbox's portal offers all of
+/// them.
 fn take_settings(params: &mut Params, fields: &mut Map<String, Value>) -> Result<(), ApiError> {
     take_fields(params, Kind::PortalConfiguration, &["default_return_url", "name"], fields)?;
     take_metadata(params, &json!({}), fields)?;

@@ -11,7 +11,7 @@ use crate::world::World;
 /// A call's method, and the segments of its path below the resource's own path.
 pub type Route<'a> = (&'a str, &'a [&'a str]);
 
-/// Returns Stripe's word for a kind of object, for messages.
+/// Returns Stripe's name of a kind of object, for messages.
 pub fn noun(kind: Kind) -> String {
     text(&kind.blank(), "object").to_owned()
 }

@@ -1,4 +1,4 @@
-//! The resources of the API: their paths, how they are read, and which file handles the other calls.
+//! The resources of the API: how their objects are read, and which file handles the other calls.
 //! The rules of a resource are in its own file.
 
 use super::list::list;
@@ -15,7 +15,7 @@ use crate::world::World;
 /// Handles the calls that only one resource has. Returns none for any other call.
 type Calls = fn(&mut World, Route<'_>, &mut Params) -> Option<ApiResult>;
 
-/// How objects are read.
+/// How the objects of a resource are read.
 #[derive(Clone, Copy)]
 enum Read {
     /// They cannot be read.
@@ -76,7 +76,7 @@ pub fn handle(
     handled.or_else(|| read(world, kind, reads, route, params))
 }
 
-/// The segments of `path` below a resource's own path; none if it is another resource's.
+/// Returns the segments of `path` below a resource's own path; none if it belongs to another.
 fn below<'a>(path: &'a str, resource: &str) -> Option<Vec<&'a str>> {
     let rest = path.strip_prefix(resource)?;
     let is_below = rest.is_empty() || rest.starts_with('/');

@@ -1,5 +1,5 @@
-//! `/v1/subscription_schedules`: those that the portal made are listed, shown and released. None is
-//! made here.
+//! `/v1/subscription_schedules`: lists, returns and releases the schedules that the portal created.
+//! This API does not create any.
 
 use super::params::Params;
 use super::resource::{Route, require};

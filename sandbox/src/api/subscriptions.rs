@@ -1,8 +1,9 @@
-//! `/v1/subscriptions` and `/v1/subscription_items`.
+//! `/v1/subscriptions` and `/v1/subscription_items`: reads the parameters and checks them. The
+//! rules of billing are in `billing`.
 
 use serde_json::{Map, Value, json};
 
-use super::list::{list, whole};
+use super::list::{list, single_page};
 use super::params::Params;
 use super::resource::{Route, require, require_param, take_fields, take_metadata};
 use super::terms::discounts;
@@ -42,7 +43,7 @@ fn create(world: &mut World, params: &mut Params) -> ApiResult {
     let mut lines = Vec::new();
     for mut item in params.groups("items") {
         let price = item.required("price")?;
-        require_param(world, Kind::Price, &price, &item.full("price"))?;
+        require_param(world, Kind::Price, &price, &item.full_name("price"))?;
         lines.push((price, item.integer("quantity")?.unwrap_or(1)));
         item.finish()?;
     }
@@ -79,13 +80,13 @@ fn create(world: &mut World, params: &mut Params) -> ApiResult {
     Ok(world.get(Kind::Subscription, &id).clone())
 }
 
-/// What a call wants to become of a subscription's cancellation.
+/// A requested change of a subscription's cancellation.
 enum Cancellation {
     WithPeriod(bool),
     At(Option<i64>),
 }
 
-/// What a call wants to become of an item.
+/// A requested change of a subscription item.
 struct ItemChange {
     item: String,
     price: String,
@@ -124,8 +125,8 @@ fn update(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
     }
     if let (Some(schedule), Some(_)) = (schedule::attached(world, id), &cancellation) {
         let message = format!(
-            "The subscription is managed by the subscription schedule `{schedule}`, and updating any \
-             cancelation behavior directly is not allowed. Please update the schedule instead."
+            "The subscription is managed by the subscription schedule `{schedule}`, and updating \
+             any cancelation behavior directly is not allowed. Please update the schedule instead."
         );
         return Err(ApiError::invalid(message, ""));
     }
@@ -149,7 +150,7 @@ fn update(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
     Ok(world.get(Kind::Subscription, id).clone())
 }
 
-/// Takes how invoices are paid into a subscription's fields: charged, or sent.
+/// Takes the collection method: charge a payment method, or send invoices.
 fn take_collection(
     world: &World,
     id: &str,
@@ -171,8 +172,7 @@ fn take_collection(
     Ok(())
 }
 
-/// Takes what becomes of the collection of payments into a subscription's fields; empty, it goes
-/// on.
+/// Takes `pause_collection`. An empty value resumes the collection.
 fn take_pause(params: &mut Params, fields: &mut Map<String, Value>) -> Result<(), ApiError> {
     if !params.has("pause_collection") {
         return Ok(());
@@ -183,7 +183,7 @@ fn take_pause(params: &mut Params, fields: &mut Map<String, Value>) -> Result<()
     } else {
         let behavior = pause.required("behavior")?;
         if !["keep_as_draft", "mark_uncollectible", "void"].contains(&behavior.as_str()) {
-            return Err(ApiError::invalid("Invalid behavior", &pause.full("behavior")));
+            return Err(ApiError::invalid("Invalid behavior", &pause.full_name("behavior")));
         }
         json!({ "behavior": behavior, "resumes_at": pause.integer("resumes_at")? })
     };
@@ -212,7 +212,7 @@ fn item_changes(
 ) -> Result<Vec<ItemChange>, ApiError> {
     let mut changes = Vec::new();
     for mut change in params.groups("items") {
-        let at = change.full("id");
+        let at = change.full_name("id");
         let id = change.required("id")?;
         let price = change.text("price")?;
         let quantity = change.integer("quantity")?;
@@ -240,7 +240,7 @@ fn cancel(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
     Ok(world.get(Kind::Subscription, id).clone())
 }
 
-/// Without a `status`, Stripe leaves out what was canceled.
+/// Without a `status`, Stripe leaves out canceled subscriptions (docs: list subscriptions).
 fn list_all(world: &World, params: &mut Params) -> ApiResult {
     let status = params.text("status")?;
     let price = params.text("price")?;
@@ -264,7 +264,7 @@ fn list_items(world: &World, params: &mut Params) -> ApiResult {
     let sub = params.required("subscription")?;
     require_param(world, Kind::Subscription, &sub, "subscription")?;
     let items = subscription::items(world, &sub).to_vec();
-    whole(items, &format!("/v1/subscription_items?subscription={sub}"), params)
+    single_page(items, &format!("/v1/subscription_items?subscription={sub}"), params)
 }
 
 fn retrieve_item(world: &World, id: &str, params: &Params) -> ApiResult {

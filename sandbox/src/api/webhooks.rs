@@ -1,4 +1,5 @@
-//! `/v1/webhook_endpoints`. The secret is answered once, when the endpoint is made.
+//! `/v1/webhook_endpoints`. Only the response that creates an endpoint has its secret. Events are
+//! sent in `sender`.
 
 use serde_json::{Map, Value, json};
 
@@ -30,7 +31,7 @@ fn create(world: &mut World, params: &mut Params) -> ApiResult {
     Ok(with(world.get(Kind::WebhookEndpoint, &id).clone(), json!({ "secret": secret })))
 }
 
-/// Makes an endpoint; gives its id and its secret.
+/// Creates an endpoint. Returns its id and its secret.
 pub fn add(world: &mut World, fields: Value) -> (String, String) {
     let id = world.insert(Kind::WebhookEndpoint, fields);
     let secret = world.id("whsec_");
@@ -38,7 +39,7 @@ pub fn add(world: &mut World, fields: Value) -> (String, String) {
     (id, secret)
 }
 
-/// Only plain HTTP: everything that the sandbox talks to is on this machine.
+/// Accepts only plain HTTP, because every receiver is on this machine.
 fn checked_url(url: String) -> Result<String, ApiError> {
     let parsed = url::Url::parse(&url).ok().filter(|url| url.scheme() == "http");
     if parsed.is_none_or(|url| url.host().is_none()) {

@@ -1,5 +1,5 @@
-//! A customer and a payment method.
-//! Only the shape: every key that Stripe answers, with what it says when there is nothing to say.
+//! A blank customer and a blank payment method. Only the shape: every key that Stripe returns, with
+//! its value when there is none.
 
 use serde_json::{Value, json};
 

@@ -1,5 +1,5 @@
-//! What a vendor sells by beside checkout sessions: payment links and quotes.
-//! Only the shape: every key that Stripe answers, with what it says when there is nothing to say.
+//! Blank payment links and quotes. Only the shape: every key that Stripe returns, with its value
+//! when there is none.
 
 use serde_json::{Value, json};
 

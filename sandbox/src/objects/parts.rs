@@ -1,4 +1,4 @@
-//! Parts that several objects share, blank. The objects are in the other files.
+//! Blank parts that several objects share. The objects are in the other files.
 
 use serde_json::{Value, json};
 
@@ -19,7 +19,7 @@ pub fn billing_details() -> Value {
     json!({ "address": address(), "email": null, "name": null, "phone": null, "tax_id": null })
 }
 
-/// The blank texts of a vendor on the checkout page.
+/// The blank texts that a vendor can add to the checkout page.
 pub fn custom_text() -> Value {
     json!({
         "after_submit": null,
