@@ -1,4 +1,4 @@
-//! The customer's own record: change it, delete it.
+//! The customer's account: change it, delete it. Signing up is in `signup`.
 
 use serde_json::json;
 
@@ -83,7 +83,8 @@ async fn deleting_takes_everything_below_and_leaves_others() {
     }
     assert_eq!(bob.get("/api/customers/me").await.status, 200);
 
-    // The audit log still tells of it, and online the license is known to be gone.
+    // The audit log still has the entries, and the online verdict is that the license no longer
+    // exists.
     assert_eq!(app.count("audit_log").await, 3);
     let token = json!({ "token": signed_up.text("/license/token") });
     let verdict = app.client.post("/api/licenses/verify", &token).await;

@@ -1,5 +1,5 @@
-//! Admin keys and what they open: made, scoped, ending, revoked, written down; and the dead letters that
-//! are seen, explained and replayed with them. Whether everything is as it should be is in `drift.rs`.
+//! Admin keys: created, scoped, expired, revoked and recorded; and dead letters: listed, explained
+//! and replayed. The metrics about missing licenses are in `drift`.
 
 use std::process::Stdio;
 
@@ -16,14 +16,14 @@ use crate::harness::process::{Done, licentia, run};
 use crate::harness::shop::Shop;
 use crate::harness::{Client, TestApp};
 
-/// Runs `licentia admin-key`, as an operator beside the running server.
+/// Runs `licentia admin-key`, as an operator does while the server runs.
 fn admin_key(app: &TestApp, arguments: &[&str]) -> Done {
     let url = app.config.database_url.expose_secret();
     let mut command = licentia(app.directory.path());
     run(command.arg("admin-key").args(arguments).env("LICENTIA_DATABASE_URL", url))
 }
 
-/// The operations of the admin API: method, path with an id filled in, and name.
+/// Returns the operations of the admin API: method, path with an id, and name.
 fn operations() -> Vec<(Method, String, String)> {
     let document = openapi::document();
     let mut operations = Vec::new();
@@ -136,7 +136,7 @@ async fn whatever_is_no_working_admin_key_opens_nothing_security_3_26() {
     ] {
         must_be_refused(&app.client.with_token(token), why).await;
     }
-    // And the other way round.
+    // An admin key opens no customer's route either.
     assert_eq!(admin.get("/api/customers/me").await.problem(), (401, "unauthenticated"));
     assert_eq!(admin.get("/api/licenses/current").await.problem(), (401, "unauthenticated"));
     let refreshed = admin.send(Method::POST, "/api/licenses/refresh", None).await;
@@ -175,7 +175,7 @@ async fn a_key_ends_by_itself_and_is_revoked_at_once_security_26() {
     let nobody = admin_key(&app, &["revoke", "akey_0123456789abcdef0123456789abcdef"]);
     assert_eq!(nobody.code, 1);
     assert!(nobody.err.contains("there is no such admin key"), "{nobody:?}");
-    // What is no id of a key is a wrong call.
+    // An invalid id is a wrong call.
     let pasted = admin_key(&app, &["revoke", "akey_1"]);
     assert_eq!(pasted.code, 2, "{pasted:?}");
 }
@@ -195,7 +195,7 @@ async fn each_scope_opens_what_it_says_and_each_use_is_written_down_security_26(
                 let known = if path.contains("evt_1") { 404 } else { 200 };
                 assert_eq!(answer.status, known, "{name} with {scope}: {}", answer.text);
             }
-            // Whether it was let or not, the newest entry tells of it, and of nothing else.
+            // Allowed or not, the newest audit entry is about this call only.
             let entries =
                 "SELECT actor || ' ' || detail FROM audit_log WHERE action = 'admin_key.used'";
             let [entry] = texts(store, entries).await.try_into().unwrap();
@@ -253,7 +253,7 @@ fn a_wrong_call_says_what_is_wrong() {
     }
 }
 
-/// The events that did not work.
+/// Returns the events that failed.
 async fn list(admin: &Client) -> Vec<Value> {
     admin.get("/api/admin/events").await.body["events"].as_array().unwrap().clone()
 }
@@ -309,7 +309,7 @@ async fn a_dead_letter_is_seen_explained_and_replayed() {
     shop.until("it was worked on", done).await;
     shop.must_be_paid(&ada).await;
     assert_eq!(admin.get(&path).await.text("/next"), "nothing: it took effect");
-    // When it came, and how it stood, is not forgotten.
+    // The time of arrival and the attempts are kept.
     assert_eq!(admin.get(&path).await.body["received_at"], explained["received_at"]);
     let store = &shop.app.app.store;
     let told = format!(
@@ -323,7 +323,7 @@ async fn a_dead_letter_is_seen_explained_and_replayed() {
     });
     assert_eq!(serde_json::from_str::<Value>(&told).unwrap(), before);
 
-    // What is no event is not there, whatever it says.
+    // An id that is no event's id gets a 404.
     for none in ["evt_none", "evt%00", "evt%20none", "%F0%9F%98%80", &"e".repeat(256)] {
         let path = format!("/api/admin/events/{none}");
         assert_eq!(admin.get(&path).await.problem(), (404, "not_found"), "{none}");

@@ -1,4 +1,4 @@
-//! The command line: verdicts, exit codes, help.
+//! The command line: verdicts, exit codes, help. Commands of one subject are tested with it.
 
 use std::io::Write;
 use std::process::Stdio;
@@ -125,7 +125,7 @@ async fn issue_gives_a_customer_a_license_by_hand() {
         (&"professional".into(), &false.into(), &2.into())
     );
     let lasts = claims["license_expires"].as_i64().unwrap() - claims["iat"].as_i64().unwrap();
-    // `iat` lies before the time of signing, for devices whose clocks are behind.
+    // `iat` lies before the time of signing, for devices with slow clocks.
     assert_eq!(lasts, 365 * 86_400 + BACKDATED.num_seconds());
 
     let forever = licensed.license(&[&email[..], &["--forever", "--json"]].concat());

@@ -1,4 +1,5 @@
-//! Whether everything is as it should be: who paid and lacks a license. 0 is the normal answer.
+//! Drift: the customers who paid and lack a license. 0 is the normal result. What the daily
+//! reconciliation does is in `daily`.
 
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use crate::harness::process::Server;
 use crate::harness::shop::{Buyer, Shop};
 use crate::harness::{Client, TestApp};
 
-/// How many customers who paid lack a license, and who they are.
+/// Returns how many paying customers lack a license, and their ids.
 async fn lacking(admin: &Client) -> (i64, Vec<String>) {
     let answer = admin.get("/api/admin/drift").await;
     assert_eq!(answer.status, 200, "{}", answer.text);
@@ -32,7 +33,7 @@ async fn compare(shop: &Shop) {
     assert!(report.failed.is_empty(), "{report:?}");
 }
 
-/// A buyer with a paid plan, and the session that it was bought in.
+/// Returns a buyer with a paid plan, and the session of the purchase.
 async fn paid(shop: &Shop, email: &str) -> (Buyer, String) {
     let buyer = shop.buyer(email).await;
     let session = shop.buy(&buyer, "professional").await;
@@ -72,7 +73,7 @@ async fn a_license_that_vanished_is_counted_until_a_comparison_repairs_it_reliab
         format!("UPDATE licenses SET revoked_at = 1 {ours}"),
         format!("UPDATE licenses SET superseded_by = 'lic_1', superseded_at = 1 {ours}"),
         format!("UPDATE licenses SET expires_at = 1, grace_until = 2 {ours}"),
-        // The trial still works, and is not what was paid for.
+        // The trial still works, but it is not what was paid for.
         format!("UPDATE licenses SET source = 'trial' {ours} AND superseded_at IS NULL"),
     ] {
         assert!(execute(store, &harm).await.unwrap() > 0, "{harm}");
@@ -82,7 +83,7 @@ async fn a_license_that_vanished_is_counted_until_a_comparison_repairs_it_reliab
         let license = shop.license(&ada).await;
         assert_eq!((&license["plan"], &license["trial"]), (&json!("professional"), &json!(false)));
     }
-    // What the last comparison found is told, also after a restart: it is in the database.
+    // The result of the last reconciliation survives a restart, because it is in the database.
     execute(store, "DELETE FROM licenses").await.unwrap();
     assert_eq!(lacking(&admin).await.0, 2);
     compare(&shop).await;
@@ -104,7 +105,7 @@ async fn a_payment_on_its_way_counts_when_it_has_arrived() {
     let session = shop.checkout(&ada, "professional").await;
     assert_eq!(shop.sandbox.pay(&session, Card::DelayedPaid).unwrap(), Paid::Completed);
     shop.settled().await;
-    // Stripe calls the subscription active; the license is the trial's, and nobody paid.
+    // Stripe calls the subscription active, but nothing was paid, and the license is the trial's.
     assert_eq!(shop.subscription(&ada).await["status"], "active");
     assert_eq!(lacking(&admin).await, NOBODY);
     let intent = shop.sandbox.payment_intent(&session).unwrap();
@@ -140,7 +141,7 @@ async fn who_has_their_money_back_or_has_left_lacks_nothing() {
     let intent = shop.sandbox.payment_intent(&refunded).unwrap();
     shop.sandbox.refund(&intent, None).unwrap();
     shop.settled().await;
-    // The subscription itself goes on until it is cancelled at Stripe.
+    // The subscription itself continues until it is canceled at Stripe.
     assert_eq!(shop.subscription(&ada).await["status"], "active");
     assert_eq!(shop.license(&ada).await["status"], "revoked");
     assert_eq!(lacking(&admin).await, NOBODY, "refunded");
@@ -227,7 +228,7 @@ async fn the_last_comparison_tells_how_many_are_left_to_an_operator() {
     compare(&shop).await;
     let left = async || admin.get("/api/admin/drift").await.body["compared"]["left"].clone();
     assert_eq!(left().await, 1, "they pay twice");
-    // An entry of before this was counted.
+    // An entry from before this was counted.
     let old = "UPDATE audit_log SET detail = '{\"checked\":1,\"drifted\":0,\"failed\":0}'
                WHERE action = 'stripe.compared'";
     execute(&shop.app.app.store, old).await.unwrap();
@@ -239,7 +240,7 @@ async fn a_comparison_in_which_everybody_failed_does_not_look_healthy() {
     let shop = Shop::open().await;
     let url = shop.app.config.database_url.expose_secret().to_owned();
     let keys = shop.app.directory.path().join("keys");
-    // Servers with figures of their own, which reach no Stripe.
+    // Servers with metrics of their own and without Stripe.
     let compared = async || {
         let server = Server::start(
             shop.app.directory.path(),
@@ -276,7 +277,7 @@ async fn a_figure_says_the_same_without_a_key() {
     let buyer = "INSERT INTO unknown_buyers VALUES ('cus_1', 'professional', 1, 1)";
     execute(store, buyer).await.unwrap();
     let events = shop.app.count("inbox").await;
-    // A server of its own, with figures of its own, which does not know Stripe and repairs nothing.
+    // A server with metrics of its own. It does not know Stripe and repairs nothing.
     let url = shop.app.config.database_url.expose_secret().to_owned();
     let keys = shop.app.directory.path().join("keys");
     let server = Server::start(
@@ -296,7 +297,7 @@ async fn a_figure_says_the_same_without_a_key() {
         ("licentia_inbox_events{state=\"waiting\"}", 0),
         ("licentia_inbox_events{state=\"given_up\"}", events),
         ("licentia_outbox_mails{state=\"waiting\"}", 0),
-        // The mails went with their licenses.
+        // The mails were deleted with their licenses.
         ("licentia_outbox_mails{state=\"given_up\"}", 0),
         ("licentia_sync_alerts_total", 0),
         ("licentia_unknown_buyers", 1),

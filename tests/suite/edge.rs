@@ -1,4 +1,5 @@
-//! What holds for every request: limits, methods, headers, and a server that stops well.
+//! Rules for every request: limits, methods, headers, and a server that stops gracefully. Limits on
+//! connections are in `slots`, refused requests in `refused`.
 
 use std::time::Duration;
 
@@ -67,7 +68,8 @@ async fn a_sender_that_stalls_is_cut_and_others_are_served_meanwhile_security_29
         stalled.push(stream);
     }
     assert_eq!(app.client.get("/health/live").await.status, 200);
-    // The server closes it by itself; the bound is far above the ten seconds that it allows.
+    // The server closes the connection by itself. The bound is far above the ten seconds that it
+    // allows.
     let closed = async {
         let mut rest = Vec::new();
         let _ = stalled[0].read_to_end(&mut rest).await;
@@ -105,14 +107,14 @@ async fn stopping_finishes_what_is_under_way() {
     );
     let mut stream = connect(&app.client).await;
     stream.write_all(head.as_bytes()).await.unwrap();
-    // The server asks for the body: the request is under way.
+    // The server asks for the body, so the request is running.
     let mut go_on = [0; 25];
     stream.read_exact(&mut go_on).await.unwrap();
     assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
 
     let address = app.client.base.strip_prefix("http://").unwrap().to_owned();
     let finished = async {
-        // It listens no more, and the request that it has is answered.
+        // The server stops listening, but responds to the running request.
         while TcpStream::connect(&address).await.is_ok() {
             tokio::task::yield_now().await;
         }
@@ -158,7 +160,7 @@ async fn after_a_full_disk_writing_goes_on_by_itself() {
     let Store::Sqlite { writer, .. } = &app.app.store else {
         return; // PostgreSQL looks after its own disk.
     };
-    // The connection that writes may not let the file grow any more: the same error as a full disk.
+    // The writing connection may not grow the file any more: the same error as a full disk.
     sqlx::query("PRAGMA max_page_count = 1").fetch_all(writer).await.unwrap();
     let mut statuses = Vec::new();
     for n in 0..50 {

@@ -1,12 +1,12 @@
-//! Renewals that nobody paid when they were due: forgiven by the vendor, paid after the end, or sent as
-//! invoices and overdue.
+//! Renewals that were not paid when they were due: forgiven by the vendor, paid after the end, or
+//! sent as invoices and overdue.
 
 use licentia_sandbox::{Card, CreditNote, Options, Pause};
 use serde_json::{Value, json};
 
 use crate::harness::shop::{Buyer, Shop, shop_with_policy};
 
-/// A shop whose buyer's renewal was declined: the subscription is past due.
+/// Returns a shop with a buyer whose renewal was declined, so the subscription is past due.
 async fn declined_renewal(shop: &Shop) -> (Buyer, String) {
     let mut ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "professional").await;
@@ -22,7 +22,7 @@ fn latest_invoice(shop: &Shop, subscription: &str) -> String {
     shop.sandbox.object(subscription)["latest_invoice"].as_str().unwrap().to_owned()
 }
 
-/// How a vendor forgives a renewal.
+/// Forgives a renewal in one of the vendor's ways.
 fn forgive(shop: &Shop, way: &str, invoice: &str) {
     let sandbox = &shop.sandbox;
     match way {
@@ -96,7 +96,7 @@ async fn a_renewal_that_is_paid_after_dunning_cancelled_is_licensed_and_the_oper
 async fn the_oldest_unpaid_sent_invoice_ends_access_stripe_23() {
     let shop = Shop::open().await;
     let mut ada = shop.buyer("ada@example.com").await;
-    // Links the customer: the vendor sells by invoice to somebody who once opened a checkout.
+    // The checkout links the customer. Then the vendor sells to them by invoice.
     let session = shop.checkout(&ada, "starter").await;
     let customer = shop.stripe_customer_of(&session);
     let subscription =
@@ -104,7 +104,7 @@ async fn the_oldest_unpaid_sent_invoice_ends_access_stripe_23() {
     shop.sandbox.pay_invoice_with(&latest_invoice(&shop, &subscription), Card::Paid).unwrap();
     shop.settled().await;
     assert_eq!(shop.license(&ada).await["status"], "active");
-    // The first renewal is due on 3 January, with seven days of grace.
+    // The first renewal is due on 3 January, with a grace period of seven days.
     shop.pass_days(&mut ada, 40).await;
     let license = shop.license(&ada).await;
     assert_eq!(license["status"], "grace", "{license}");

@@ -1,4 +1,4 @@
-//! Signing keys on disk: made once, private, never replaced silently, rotated by adding one.
+//! Signing keys on disk: created once, private, never replaced silently, rotated by adding one.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -40,7 +40,7 @@ impl Place {
         App::start(&self.config, Arc::new(clock), Random::from_system().unwrap()).await
     }
 
-    /// Makes the newest key at this time. Returns its id.
+    /// Creates the newest key at this time. Returns its id.
     fn add_key(&self, now: Timestamp, at_once: bool) -> String {
         let random = Random::from_system().unwrap();
         let (file, _) = KeyRing::add(&self.config, now, at_once, &random).unwrap();
@@ -49,7 +49,7 @@ impl Place {
         states.find(|(key, _)| key.file.as_ref() == Some(&file)).unwrap().0.kid.clone()
     }
 
-    /// The id of the key that signs at this time.
+    /// Returns the id of the key that signs at this time.
     fn signing(&self, now: Timestamp) -> String {
         KeyRing::load(&self.config).unwrap().unwrap().signing(now).kid.clone()
     }
@@ -68,7 +68,7 @@ impl Place {
     }
 }
 
-/// A clock that stands.
+/// A stopped clock.
 struct At(Timestamp);
 
 impl Clock for At {
@@ -143,7 +143,7 @@ async fn a_lost_or_damaged_key_is_never_replaced_once_licenses_exist_security_7(
     assert!(refusal.contains("the next start then names the keys to revoke"), "{refusal}");
     assert_eq!(fs::read_dir(place.keys()).unwrap().count(), 0, "a key was made silently");
 
-    // Another key does not stand in for the one that the field needs.
+    // Another key does not replace the one that the field needs.
     KeyRing::generate(&place.config, SystemClock.now(), &Random::from_system().unwrap()).unwrap();
     let refusal = place.refusal().await;
     assert!(
@@ -169,7 +169,7 @@ async fn a_new_key_is_published_before_it_signs_and_the_old_one_stays_security_9
     assert_eq!(states(now), [KeyState::Signing, KeyState::Next]);
     assert_eq!(states(now + TimeDelta::seconds(86_399)), [KeyState::Signing, KeyState::Next]);
     assert_eq!(states(now + TimeDelta::seconds(86_400)), [KeyState::Retired, KeyState::Signing]);
-    // A clock that is a year behind still signs, with the oldest.
+    // A clock that is a year behind still signs, with the oldest key.
     assert_eq!(
         states(now + TimeDelta::seconds(-365 * 86_400)),
         [KeyState::Signing, KeyState::Next]
@@ -364,7 +364,7 @@ async fn a_lost_or_known_key_is_revoked_and_its_licenses_issued_anew() {
         let now = app.now().to_system_time();
         licentia_verify::verify(&license.token, &app.trusted, now).unwrap();
 
-        // The license that it signed is no credential; who has the key signs none either.
+        // A license signed by the key is no credential, and neither is one forged with the key.
         let first = tx.licenses_of(&customer.customer_id, 2, 1).await.unwrap().remove(0);
         drop(tx);
         let refused = refresh(&app, &first.token).await.unwrap_err();
@@ -391,7 +391,7 @@ async fn the_first_key_of_a_clock_ahead_signs_until_the_next_one_and_never_again
         let app = place.start_at(At(now + TimeDelta::seconds(ahead))).await.unwrap();
         issue_a_license(&app).await;
         let first = place.signing(now);
-        // The clock is set right. The key signs, and its name says so from now on.
+        // The clock is corrected. The key signs, and its name has the new time.
         place.start_at(At(now)).await.unwrap();
         assert_eq!(place.signing(now), first);
         let ring = KeyRing::load(&place.config).unwrap().unwrap();
@@ -427,7 +427,7 @@ async fn the_newest_key_signs_whatever_a_clock_ahead_named_others() {
                 "{days} days later"
             );
         }
-        // None is lost: their licenses verify.
+        // No key is lost: all licenses verify.
         let ring = KeyRing::load(&place.config).unwrap().unwrap();
         let published: Vec<_> = ring.jwks().keys.into_iter().map(|key| key.kid).collect();
         assert!(ahead.iter().all(|kid| published.contains(kid)) && published.len() == 5);

@@ -1,5 +1,5 @@
-//! What an answer of Stripe's may leave out, and what says the same: nobody loses what was paid, or has more,
-//! over a field that is null.
+//! Fields that Stripe may leave out of a response, and equivalent forms. A null field never removes
+//! what was paid and never grants more.
 
 use std::future::ready;
 
@@ -15,7 +15,8 @@ use crate::harness::database::execute;
 use crate::harness::shop::{Buyer, Shop, event};
 use crate::harness::stripe_of;
 
-/// A shop where somebody paid by this card, and nobody heard of it yet. Answers the checkout session, too.
+/// Returns a shop with a customer who paid by this card while events were lost, and the Checkout
+/// session.
 async fn paid_unheard(card: Card) -> (Shop, Buyer, String) {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
@@ -25,7 +26,7 @@ async fn paid_unheard(card: Card) -> (Shop, Buyer, String) {
     (shop, ada, session)
 }
 
-/// The plan, and where the license stands, once everybody heard of it.
+/// Returns the plan and the state of the license after a sync.
 async fn licensed(shop: &Shop, buyer: &Buyer) -> (String, String) {
     shop.sandbox.faults().release_deliveries(Order::AsCreated);
     shop.settled().await;
@@ -53,7 +54,7 @@ async fn a_refund_is_seen_of_a_payment_that_no_list_names_and_of_a_charge_by_its
         (vec![], whole),
         (vec![by_id.clone()], by_id.clone()),
         (vec![], by_id),
-        // Nobody knows more: then it is as the invoice says.
+        // No other source knows more, so the invoice counts.
         (vec![], Value::Null),
     ];
     for (listed, intent) in cases {
@@ -130,10 +131,10 @@ async fn who_was_deleted_at_stripe_and_is_not_known_there_is_unlinked_stripe_16(
     assert_eq!(licensed(&shop, &ada).await, is("professional", "active"));
     let store = &shop.app.app.store;
     execute(store, "UPDATE customers SET stripe_customer_id = 'cus_gone'").await.unwrap();
-    // Or it would be found again by a checkout.
+    // Otherwise a checkout would find it again.
     let path = format!("customers/{}", shop.stripe_customer_of(&session));
     shop.at_stripe(&path, &[("metadata[customer_id]", "")]).await;
-    // That Stripe does not know them may be the key's fault, and takes nothing by itself.
+    // A customer whom Stripe does not know may be due to a wrong key. That alone removes nothing.
     let report = everybody(&shop.app.app, Mode::Apply, AT_ONCE, |_| {}).await.unwrap();
     assert_eq!(report.failed.len(), 1, "{report:?}");
     assert_eq!(shop.license(&ada).await["status"], "active");

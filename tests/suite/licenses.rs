@@ -44,7 +44,7 @@ async fn a_newer_license_takes_the_place_of_the_trial() {
     );
     assert_eq!((&plans[1]["plan"], &plans[1]["status"]), (&json!("trial"), &json!("superseded")));
 
-    // Both verify until they expire; online, the old one is told to be replaced.
+    // Both verify until they expire. The online verdict says that the old one is replaced.
     let old = verdict(&app, signed_up.text("/license/token")).await;
     assert_eq!((&old.body["valid"], &old.body["superseded"]), (&json!(true), &json!(true)));
     let new = verdict(&app, &paid.token).await;
@@ -102,7 +102,7 @@ async fn the_verdict_tells_why_a_license_does_not_hold() {
     assert_eq!(valid.text("/changes_at"), "2026-12-04T15:00:00+00:00");
     assert_eq!(valid.body["license"]["customer_id"], signed_up.body["customer"]["customer_id"]);
 
-    // Another sign in the middle of the signature, whichever is there.
+    // A different character in the middle of the signature.
     let place = token.len() - 10;
     let mut forged = token.clone();
     let another = if &token[place..=place] == "A" { "B" } else { "A" };
@@ -187,7 +187,7 @@ async fn an_app_picks_an_upgrade_up_with_the_license_that_it_has() {
 
     let paid = granted(&app, &signed_up, "professional").await;
     assert_eq!(refresh(&app, trial).await.text("/token"), paid.token);
-    // The trial is over by now, and its token still fetches what came after it.
+    // The trial is over, and its token still fetches the license that followed it.
     app.clock.advance_days(14);
     assert_eq!(refresh(&app, trial).await.text("/plan"), "professional");
     assert_eq!(app.count("licenses").await, 2);
@@ -207,7 +207,7 @@ async fn a_token_that_has_run_out_is_renewed_while_what_was_bought_is_not_over()
     assert_eq!(second.text("/plan"), "professional");
     assert_eq!(second.text("/token_expires_at"), "2027-01-20T15:00:00+00:00");
     assert_eq!(verdict(&app, second.text("/token")).await.body["valid"], true);
-    // Asked again, it is the same one; nothing piles up.
+    // A repeated refresh returns the same license.
     assert_eq!(refresh(&app, &first.token).await.text("/token"), second.text("/token"));
     assert_eq!(app.count("licenses").await, 3);
 }
@@ -232,7 +232,7 @@ async fn a_license_that_is_over_taken_back_or_none_refreshes_nothing() {
     assert_eq!(refresh(&app, &paid.token).await.problem(), (403, "license_revoked"));
     database::execute(&app.app.store, "UPDATE licenses SET revoked_at = NULL").await.unwrap();
 
-    // A token that has lain about for more than a season is no credential any more.
+    // A token that expired more than a season ago is no credential.
     app.clock.advance_days(89);
     assert_eq!(refresh(&app, &trial).await.status, 200);
     app.clock.advance_days(1);
@@ -278,7 +278,7 @@ async fn a_leaked_license_or_one_of_a_revoked_key_is_no_credential_security_39()
         for reason in reasons {
             revoke(&app, &first, *reason).await;
         }
-        // While nothing took its place, no reason makes a difference.
+        // Without a newer license, the reason does not matter.
         let nothing = refresh(&app, &first.token).await;
         assert_eq!(nothing.problem(), (403, "license_revoked"), "{reasons:?}");
         assert_eq!(verdict(&app, &first.token).await.text("/reason"), "revoked");
@@ -291,7 +291,7 @@ async fn a_leaked_license_or_one_of_a_revoked_key_is_no_credential_security_39()
         } else {
             assert_eq!(answer.problem(), (403, "license_revoked"), "{reasons:?}");
         }
-        // Whoever knows the password has the new one, and that one is a credential.
+        // The customer with the password has the new license, which is a credential.
         let me = app.client.with_token(signed_up.text("/access_token"));
         let current = me.get("/api/licenses/current").await;
         assert_eq!(refresh(&app, current.text("/token")).await.text("/token"), second.token);
@@ -323,13 +323,13 @@ async fn another_token_with_the_id_of_a_license_is_not_that_license_security_45(
     let claims = licentia_verify::inspect(token).unwrap().claims;
     let mut claims: licentia_verify::Claims = serde_json::from_value(claims.into()).unwrap();
     claims.plan = "professional".into();
-    // As somebody signs who has the key.
+    // A token forged with the real key.
     let forged = app.app.keys.sign(&claims, app.app.keys.signing(app.app.now())).unwrap();
     assert_eq!(verdict(&app, token).await.body["valid"], true);
     assert_eq!(verdict(&app, &forged).await.text("/reason"), "unknown_license");
     assert_eq!(refresh(&app, &forged).await.problem(), (401, "invalid_license"));
 
-    // What became of the license says nothing about the other token, and the other way round.
+    // The state of one license does not affect the verdict on the other token.
     database::execute(&app.app.store, "UPDATE licenses SET revoked_at = 1").await.unwrap();
     assert_eq!(verdict(&app, &forged).await.text("/reason"), "unknown_license");
     app.clock.advance_days(14);

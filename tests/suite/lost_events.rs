@@ -1,4 +1,4 @@
-//! What Stripe says and nobody hears: webhooks that never come, and events that never work.
+//! Webhooks that never arrive, and events that always fail: reconciliation, dead letters, replay.
 
 use std::future::ready;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -28,7 +28,8 @@ use crate::harness::{TestApp, stripe_of};
 #[tokio::test]
 async fn with_every_webhook_lost_a_comparison_finds_and_repairs_it_all_stripe_17() {
     let mut shop = Shop::open().await;
-    // It would work on the events that a comparison takes in, and leave it less to repair.
+    // The worker would process the events that a reconciliation fetches, which leaves it less to
+    // repair.
     shop.end_worker().await;
     shop.sandbox.faults().delivery(DeliveryFault::Drop, Times::Always);
     let mut ada = shop.buyer("ada@example.com").await;
@@ -40,7 +41,7 @@ async fn with_every_webhook_lost_a_comparison_finds_and_repairs_it_all_stripe_17
     let app = &shop.app.app;
     let compare = async |intent| everybody(app, intent, AT_ONCE, |_| {}).await.unwrap();
 
-    // To look changes nothing.
+    // A dry run changes nothing.
     let looked = compare(Mode::DryRun).await;
     assert_eq!((looked.checked, looked.drifted.len(), looked.failed.len()), (2, 2, 0));
     assert_eq!(compare(Mode::DryRun).await.drifted.len(), 2);
@@ -54,7 +55,7 @@ async fn with_every_webhook_lost_a_comparison_finds_and_repairs_it_all_stripe_17
     let again = compare(Mode::Apply).await;
     assert_eq!((again.drifted.len(), again.missed_events), (0, 0), "{again:?}");
 
-    // Renewed, and cancelled: of neither anybody heard.
+    // Renewed, and canceled; both events are lost.
     shop.sandbox.cancel_now(&shop.subscription_of(&ended)).unwrap();
     shop.sandbox.advance_days(31);
     assert_eq!(compare(Mode::Apply).await.drifted.len(), 2);
@@ -80,7 +81,7 @@ async fn an_endpoint_that_was_down_for_four_days_makes_up_for_it_at_its_start_st
     shop.at_stripe(&format!("webhook_endpoints/{}", shop.endpoint), &nowhere).await;
     shop.sandbox.pay(&session, Card::Paid).unwrap();
     shop.sandbox.cancel_now(&ended).unwrap();
-    // By the hour, so that each try falls due.
+    // Hour by hour, so that each retry is due.
     for _ in 0..4 * 24 {
         shop.sandbox.settled().await;
         shop.sandbox.advance(Duration::from_secs(3600));
@@ -113,7 +114,7 @@ async fn an_event_that_never_works_is_given_up_seen_and_replayed() {
     assert!(troubled.len() >= 5, "{troubled:?}");
     let why = troubled[0].event.last_error.as_deref().unwrap();
     assert!(why.starts_with("Stripe failed: 500"), "{why}");
-    // It stays given up, whatever time passes.
+    // It stays given up, however much time passes.
     shop.sandbox.faults().clear();
     shop.sandbox.advance(Duration::from_secs(3600));
     assert_eq!(number(store, open).await, 0);
@@ -123,7 +124,7 @@ async fn an_event_that_never_works_is_given_up_seen_and_replayed() {
     shop.must_be_paid(&ada).await;
     let missing = events::replay(&shop.app.app, "evt_none", Actor::Operator).await.unwrap_err();
     assert_eq!(missing.to_string(), "there is no such event");
-    // When it came is not forgotten.
+    // The time of arrival is kept.
     let event = events::explain(&shop.app.app, id).await.unwrap().event;
     assert_eq!(event.received_at, troubled[0].event.received_at);
 }
@@ -164,7 +165,7 @@ async fn an_event_that_is_replayed_while_somebody_works_on_it_is_worked_on_once_
     }
     let left = "SELECT event_id FROM inbox WHERE done_at IS NULL";
     assert_eq!(texts(&app.store, left).await, [replayed.as_str()]);
-    // Nor is it called foreign by whoever held it before.
+    // The server that held it before does not mark it as foreign.
     let taken = inbox::take_due(app, 100).await.unwrap();
     events::replay(app, replayed, Actor::Operator).await.unwrap();
     let gone = CustomerId::from_random(1);
@@ -204,7 +205,7 @@ async fn who_could_not_be_compared_is_looked_at_again_and_nobody_else() {
     assert_eq!((report.checked, report.failed.len()), (2, 1), "{report:?}");
     assert_eq!(report.failed[0].customer_id.as_str(), eve.customer_id);
 
-    // Ada could not be compared now: nobody tries.
+    // Ada cannot be reconciled now, and no attempt is made.
     faults.clear();
     let adas = format!("GET /v1/customers/{}", shop.stripe_customer_of(&adas));
     faults.api_call(ApiFault::ErrorBefore, &adas, Times::Always);

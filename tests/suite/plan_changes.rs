@@ -1,15 +1,15 @@
-//! Changes of the plan in the portal, now and scheduled; subscriptions to several things at once.
+//! Changes of the plan in the portal, now and scheduled; and subscriptions with several items.
 
 use licentia_sandbox::{Card, Interval, NewPrice};
 use serde_json::{Value, json};
 
 use crate::harness::shop::{Buyer, Shop};
 
-/// The end of the first period, and of the second.
+/// The end of the first and of the second period.
 const FIRST: &str = "2026-12-20T15:00:00+00:00";
 const SECOND: &str = "2027-01-20T15:00:00+00:00";
 
-/// Asserts what plan the current license has, and that it works until then.
+/// Asserts the plan of the current license, and the time until which it works.
 async fn must_have(shop: &Shop, buyer: &Buyer, plan: &str, expires: &str) {
     let license = shop.license(buyer).await;
     assert_eq!(
@@ -21,7 +21,8 @@ async fn must_have(shop: &Shop, buyer: &Buyer, plan: &str, expires: &str) {
     assert_eq!(shop.subscription(buyer).await["plan"], plan);
 }
 
-/// The plan, amount and state of each order, by plan: two of one second have no other order.
+/// Returns the plan, amount and status of each order, sorted by plan, because orders of the same
+/// second have no other order.
 async fn orders(shop: &Shop, buyer: &Buyer) -> Vec<(String, i64, String)> {
     let text = |order: &Value, field: &str| order[field].as_str().unwrap().to_owned();
     let order = |order: &Value| {
@@ -46,7 +47,7 @@ async fn an_upgrade_counts_when_its_difference_is_paid_stripe_13() {
     shop.sandbox.replace_card(&customer, Card::DeclinedLater).unwrap();
     shop.sandbox.change_plan(&subscription, "price_pro_monthly").unwrap();
     shop.settled().await;
-    // Stripe has changed the price already; the money is not there.
+    // Stripe has changed the price already, but the payment is missing.
     assert_eq!(shop.license(&ada).await["plan"], "starter");
     assert_eq!(orders(&shop, &ada).await[0], order("professional", 3000, "failed"));
     shop.sandbox.replace_card(&customer, Card::Paid).unwrap();
@@ -103,7 +104,7 @@ async fn a_scheduled_downgrade_leaves_the_old_plan_until_its_phase_starts_stripe
     assert_eq!(orders(&shop, &ada).await, both);
     let token = shop.license(&ada).await["token"].as_str().unwrap().to_owned();
     assert!(!shop.offline(&token).await.unwrap().allows("sso"));
-    // The schedule is over, and the plan stays.
+    // The schedule is complete, and the plan stays.
     shop.pass_days(&mut ada, 31).await;
     must_have(&shop, &ada, "starter", "2027-02-20T15:00:00+00:00").await;
     assert_eq!(shop.sandbox.events("subscription_schedule.completed").len(), 1);
@@ -172,7 +173,7 @@ async fn of_several_items_the_highest_plan_decides_in_any_order_stripe_19() {
             interval: Interval::Month,
         });
         let mut ada = shop.buyer("ada@example.com").await;
-        // A checkout links the customer; then the vendor sells by hand.
+        // A checkout links the customer. Then the vendor sells in the dashboard.
         let session = shop.checkout(&ada, "starter").await;
         let customer = shop.stripe_customer_of(&session);
         shop.sandbox.replace_card(&customer, Card::Paid).unwrap();

@@ -1,4 +1,4 @@
-//! The plans file: what it means, and every mistake in it told at once.
+//! The plans file: its meaning, and all of its mistakes reported at once.
 
 use licentia::domain::sale::policy::Bought::{Keep, Revoke};
 use licentia::domain::sale::policy::Policy;
@@ -73,7 +73,7 @@ fn what_becomes_of_refunds_and_disputes_is_the_vendors_choice() {
         let found = problems(&format!("{GOOD}\n[policy]\n{text}")).join("\n");
         assert!(found.contains(expected), "{expected}\nis not in\n{found}");
     }
-    // The example shows the defaults, and they may be uncommented.
+    // The example shows the defaults, and its commented settings are valid.
     let example = include_str!("../../plans.toml").replace("# [policy]", "[policy]");
     let example = ["refund", "dispute", "dispute_lost"]
         .iter()

@@ -1,4 +1,4 @@
-//! Money that goes back: refunds, disputes, and what the vendor's policy makes of them.
+//! Refunds and disputes, and the vendor's policy about them. Partial amounts are in `money_back`.
 
 use licentia::flows::Mode;
 use licentia::flows::sale::reconcile::{AT_ONCE, everybody};
@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::harness::database::number;
 use crate::harness::shop::{Buyer, Shop, plans_with, shop_with_policy};
 
-/// The states of the newest order and of the license, once all is settled.
+/// Returns the status of the newest order and of the license, after all work is done.
 async fn look(shop: &Shop, buyer: &Buyer) -> (String, String) {
     shop.settled().await;
     let order = shop.orders(buyer).await[0]["status"].as_str().unwrap().to_owned();
@@ -56,7 +56,7 @@ async fn what_is_taken_back_is_taken_back_with_everything_paid_before_stripe_15(
     let ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "professional").await;
     let first = shop.license(&ada).await["token"].as_str().unwrap().to_owned();
-    // A cancellation issues another license; a refund takes back both.
+    // A cancellation issues another license. A refund revokes both.
     shop.sandbox.cancel(&shop.subscription_of(&session), true).unwrap();
     shop.settled().await;
     let second = shop.license(&ada).await["token"].as_str().unwrap().to_owned();
@@ -67,12 +67,12 @@ async fn what_is_taken_back_is_taken_back_with_everything_paid_before_stripe_15(
     assert_eq!(verdict(&shop, &first).await, "revoked");
     assert_eq!(verdict(&shop, &second).await, "revoked");
     assert_eq!(verdict(&shop, &ada.trial).await, "valid");
-    // Also once its token has run out.
+    // Also once its token has expired.
     shop.sandbox.advance_days(60);
     assert_eq!(verdict(&shop, &first).await, "revoked");
 }
 
-/// What the server says about a license.
+/// Returns the online verdict about a license.
 async fn verdict(shop: &Shop, token: &str) -> String {
     let answer = shop.app.client.post("/api/licenses/verify", &json!({ "token": token })).await;
     answer.body["reason"].as_str().unwrap_or("valid").to_owned()
@@ -169,7 +169,7 @@ async fn a_policy_is_applied_once_however_often_it_is_told_stripe_15() {
     let session = shop.buy(&ada, "professional").await;
     shop.sandbox.faults().delivery(DeliveryFault::Repeat(5), Times::Always);
     let intent = shop.sandbox.payment_intent(&session).unwrap();
-    // In parts: only the last one makes it whole.
+    // In parts: only the last one makes it a full refund.
     for amount in [Some(900), Some(1000), None] {
         shop.sandbox.refund(&intent, amount).unwrap();
     }

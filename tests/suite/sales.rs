@@ -1,4 +1,4 @@
-//! A sale, from the wish to the license in the mail, and what a customer sees of it.
+//! A sale, from the checkout to the license in the mail, and what the customer sees of it.
 
 use licentia_sandbox::{ApiFault, Options, Times};
 use serde_json::json;
@@ -45,14 +45,14 @@ async fn an_upgrade_becomes_a_license_and_a_mail() {
     let verified = shop.offline(token).await.unwrap();
     assert_eq!(verified.claims().features, ["editor", "export", "sso"]);
     assert_eq!(verified.claims().sub, ada.customer_id);
-    // The one before is superseded, and still verifies until it expires.
+    // The previous license is superseded, and verifies until it expires.
     assert!(shop.offline(&ada.trial).await.is_ok());
     assert_eq!(shop.licenses(&ada).await[1]["status"], "superseded");
 
     let [mail] = shop.mails_about_sales("ada@example.com").try_into().unwrap();
     assert_eq!(mail.subject(), "Your new license for acme-app");
     assert_eq!(String::from_utf8_lossy(&mail.attachments[0].bytes).trim(), token);
-    // The app picks it up without a password.
+    // The app gets it without a password.
     let app = shop.app.client.with_token(&ada.trial);
     let fresh = app.send(reqwest::Method::POST, "/api/licenses/refresh", None).await;
     assert_eq!(fresh.text("/token"), token);
@@ -140,7 +140,7 @@ async fn a_second_subscription_is_refused_and_the_portal_offered() {
     let refused = ada.client.post("/api/subscriptions/portal", &evil).await;
     assert_eq!(refused.problem(), (422, "invalid_return_url"));
 
-    // Once it is over, another one can be bought within the day.
+    // After its end, another one can be bought on the same day.
     shop.sandbox.cancel_now(&shop.subscription_of(&session)).unwrap();
     shop.settled().await;
     assert_eq!(shop.license(&ada).await["status"], "revoked");
@@ -156,7 +156,7 @@ async fn a_changed_name_or_address_is_told_to_stripe() {
     shop.buy(&ada, "starter").await;
     let stripe_id = texts(&shop.app.app.store, "SELECT stripe_customer_id FROM customers").await;
     let change = json!({ "email": "ada@lovelace.example", "name": "Ada King" });
-    // Stripe being away for a moment changes nothing.
+    // A short outage of Stripe changes nothing.
     shop.sandbox.faults().api(ApiFault::RateLimited, Times::Next(3));
     assert_eq!(ada.client.patch("/api/customers/me", &change).await.status, 200);
     shop.until("Stripe is told", async || {
@@ -191,7 +191,7 @@ async fn deleting_an_account_ends_the_subscription_and_keeps_the_order_without_t
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "starter").await;
-    // Stripe is asked first: if it does not answer, nothing is deleted.
+    // Stripe is called first. If it does not respond, nothing is deleted.
     shop.sandbox.faults().api(ApiFault::ErrorBefore, Times::Next(9));
     let answer = ada.client.delete("/api/customers/me").await;
     assert_eq!(answer.problem(), (503, "billing_unavailable"));
@@ -255,7 +255,7 @@ async fn who_fetches_a_license_gets_what_was_paid_though_no_webhook_came() {
     let fresh = app.send(reqwest::Method::POST, "/api/licenses/refresh", None).await;
     assert_eq!(fresh.text("/plan"), "professional");
     assert_eq!(shop.license(&ada).await["plan"], "professional");
-    // A renewal of which nobody heard, too.
+    // The same for a renewal whose events were lost.
     shop.sandbox.advance_days(31);
     let paid = shop.app.client.with_token(fresh.text("/token"));
     let renewed = paid.send(reqwest::Method::POST, "/api/licenses/refresh", None).await;

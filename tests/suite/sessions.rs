@@ -1,4 +1,4 @@
-//! Logging in and out, and what a session token opens.
+//! Logging in and out, and the access by a session token. Admin keys are in `admin`.
 
 use serde_json::json;
 
@@ -116,7 +116,7 @@ async fn a_session_ends_by_itself_after_thirty_days() {
 async fn the_fifty_first_session_ends_the_oldest() {
     let app = TestApp::start().await;
     let signed_up = app.sign_up("ada@example.com").await;
-    // Fifty-four open ones beside it, opened at the seconds 1 to 54.
+    // Fifty-four more open login sessions, from the seconds 1 to 54.
     let rows = (1..=54).map(|n| {
         format!("('sess_{n:032x}', (SELECT user_id FROM users), 'hash {n}', {n}, 9999999999)")
     });
@@ -129,7 +129,7 @@ async fn the_fifty_first_session_ends_the_oldest() {
     let login = json!({ "email": "ada@example.com", "password": PASSWORD });
     assert_eq!(app.client.post("/api/customers/login", &login).await.status, 200);
     assert_eq!(app.count("sessions").await, 50);
-    // The two real ones are the newest; of the others, those of the seconds 7 to 54 are left.
+    // The two real ones are the newest. Of the others, those of the seconds 7 to 54 remain.
     let oldest = "DELETE FROM sessions WHERE created_at < 8";
     assert_eq!(database::execute(&app.app.store, oldest).await.unwrap(), 1);
     let first = app.client.with_token(signed_up.text("/access_token"));

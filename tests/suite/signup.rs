@@ -1,4 +1,5 @@
-//! Signing up: a customer, a trial license that verifies offline, and a session; all or nothing.
+//! Signing up creates a customer, a trial license that verifies offline, and a login session; all
+//! or nothing.
 
 use std::time::{Duration, SystemTime};
 
@@ -154,7 +155,7 @@ async fn security_34_one_address_causes_few_sign_ups_and_others_are_not_limited(
     };
     let flood = "192.0.2.1";
     assert_eq!(sign_up(flood, "ada@example.com", PASSWORD).await.status, 201);
-    // Only what causes a mail counts.
+    // Only requests that cause a mail count.
     for _ in 0..10 {
         assert_eq!(sign_up(flood, "ada@example.com", PASSWORD).await.status, 409);
         assert_eq!(sign_up(flood, "bob@example.com", "short").await.status, 422);

@@ -1,5 +1,5 @@
-//! `licentia stripe backfill`, as an operator runs it: what it says, its exit codes, and a death on the way.
-//! What it does is tested in `backfill`.
+//! `licentia stripe backfill`, as an operator runs it: its output, its exit codes, and a death in
+//! the middle. Its effects are tested in `backfill`.
 
 use licentia::fail_point::Place;
 use serde_json::Value;

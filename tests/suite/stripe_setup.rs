@@ -1,11 +1,11 @@
-//! `licentia stripe setup`: the webhook endpoint, its secret, and what is wrong with the prices.
+//! `licentia stripe setup`: the webhook endpoint, its secret, and problems with the prices.
 
 use licentia_sandbox::{Interval, NewPrice, Options, Sandbox};
 use serde_json::{Value, json};
 
 use crate::harness::process::{Done, licentia, run};
 
-/// What says something about a sale: written down here once more, so that none is dropped unseen.
+/// The event types about sales. This is a second list, so that none is dropped by accident.
 const EVENTS: [&str; 32] = [
     "checkout.session.completed",
     "checkout.session.async_payment_succeeded",
@@ -54,7 +54,7 @@ async fn account() -> Sandbox {
     sandbox
 }
 
-/// In a thread of its own: the double answers from this one.
+/// In a thread of its own, because the double responds in this one.
 async fn setup(sandbox: &Sandbox, more: &[&str]) -> Done {
     let directory = tempfile::tempdir().unwrap();
     let mut command = licentia(directory.path());
