@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::harness::{PASSWORD, TestApp};
 
 #[tokio::test]
-async fn what_is_sent_changes_and_the_rest_stays() {
+async fn fields_that_are_sent_change_and_the_others_stay() {
     let app = TestApp::start().await;
     let request = json!({
         "email": "ada@example.com", "password": PASSWORD,
@@ -27,7 +27,7 @@ async fn what_is_sent_changes_and_the_rest_stays() {
 }
 
 #[tokio::test]
-async fn a_change_of_nothing_writes_nothing() {
+async fn an_empty_change_writes_nothing() {
     let app = TestApp::start().await;
     let me = app.signed_in("ada@example.com").await;
     app.clock.advance_days(1);
@@ -52,7 +52,7 @@ async fn a_new_email_is_the_new_login() {
 }
 
 #[tokio::test]
-async fn bad_changes_are_named_and_change_nothing() {
+async fn invalid_changes_are_reported_and_change_nothing() {
     let app = TestApp::start().await;
     app.sign_up("bob@example.com").await;
     let me = app.signed_in("ada@example.com").await;
@@ -71,7 +71,7 @@ async fn bad_changes_are_named_and_change_nothing() {
 }
 
 #[tokio::test]
-async fn deleting_takes_everything_below_and_leaves_others() {
+async fn deleting_an_account_deletes_its_data_and_no_other_account() {
     let app = TestApp::start().await;
     let bob = app.signed_in("bob@example.com").await;
     let signed_up = app.sign_up("ada@example.com").await;

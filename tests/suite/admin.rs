@@ -50,7 +50,7 @@ async fn must_be_refused(client: &Client, why: &str) {
 }
 
 #[tokio::test]
-async fn there_is_no_admin_key_until_somebody_makes_one_security_26() {
+async fn there_is_no_admin_key_until_one_is_created_security_26() {
     let app = TestApp::start().await;
     assert_eq!(app.count("admin_keys").await, 0);
     let none = admin_key(&app, &["list"]);
@@ -59,7 +59,7 @@ async fn there_is_no_admin_key_until_somebody_makes_one_security_26() {
 }
 
 #[tokio::test]
-async fn a_key_is_shown_once_and_only_its_hash_is_kept_security_26() {
+async fn an_admin_key_is_shown_once_and_only_its_hash_is_stored_security_26() {
     let app = TestApp::start().await;
     let made = admin_key(&app, &["create", "--name", "Ada, support", "--scope", "support"]);
     assert_eq!(made.code, 0, "{made:?}");
@@ -97,7 +97,7 @@ async fn a_key_is_shown_once_and_only_its_hash_is_kept_security_26() {
 }
 
 #[tokio::test]
-async fn a_key_that_nobody_got_is_an_error_that_names_it() {
+async fn an_admin_key_that_could_not_be_printed_is_an_error_that_names_it() {
     let app = TestApp::start().await;
     for arguments in [&["--name", "ops"][..], &["--name", "ops", "--json"]] {
         let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
@@ -120,7 +120,7 @@ async fn a_key_that_nobody_got_is_an_error_that_names_it() {
 }
 
 #[tokio::test]
-async fn whatever_is_no_working_admin_key_opens_nothing_security_3_26() {
+async fn only_a_valid_admin_key_opens_the_admin_api_security_3_26() {
     let app = TestApp::start().await;
     let signed_up = app.sign_up("ada@example.com").await;
     let admin = app.admin(Scope::Admin).await;
@@ -146,7 +146,7 @@ async fn whatever_is_no_working_admin_key_opens_nothing_security_3_26() {
 }
 
 #[tokio::test]
-async fn a_key_ends_by_itself_and_is_revoked_at_once_security_26() {
+async fn an_admin_key_expires_and_can_be_revoked_at_once_security_26() {
     let app = TestApp::start().await;
     let end = app.app.now() + TimeDelta::seconds(86_400);
     let name = "for a day".parse().unwrap();
@@ -181,7 +181,7 @@ async fn a_key_ends_by_itself_and_is_revoked_at_once_security_26() {
 }
 
 #[tokio::test]
-async fn each_scope_opens_what_it_says_and_each_use_is_written_down_security_26() {
+async fn each_scope_opens_only_its_operations_and_each_use_is_recorded_security_26() {
     let app = TestApp::start().await;
     let store = &app.app.store;
     for scope in Scope::ALL {
@@ -218,7 +218,7 @@ async fn each_scope_opens_what_it_says_and_each_use_is_written_down_security_26(
 }
 
 #[tokio::test]
-async fn a_key_in_a_loop_is_slowed_down() {
+async fn an_admin_key_in_a_loop_is_rate_limited() {
     let app = TestApp::start().await;
     let admin = app.admin(Scope::Read).await;
     let mut statuses = Vec::new();
@@ -235,7 +235,7 @@ async fn a_key_in_a_loop_is_slowed_down() {
 }
 
 #[test]
-fn a_wrong_call_says_what_is_wrong() {
+fn a_wrong_call_returns_an_error_that_names_the_mistake() {
     let directory = tempfile::tempdir().unwrap();
     let create = |arguments: &[&str]| {
         run(licentia(directory.path()).args(["admin-key", "create"]).args(arguments))
@@ -259,7 +259,7 @@ async fn list(admin: &Client) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn what_is_tried_again_says_when_and_for_how_long() {
+async fn an_event_in_retry_shows_its_next_attempt_and_its_deadline() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     shop.stuck(&ada).await;
@@ -274,7 +274,7 @@ async fn what_is_tried_again_says_when_and_for_how_long() {
 }
 
 #[tokio::test]
-async fn a_dead_letter_is_seen_explained_and_replayed() {
+async fn a_dead_letter_is_listed_explained_and_replayed() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let session = shop.dead_letter(&ada).await;

@@ -109,7 +109,7 @@ async fn taken(is_named: bool) -> (Vendor, String, String) {
 }
 
 #[tokio::test]
-async fn stripe_30_taken_by_one_person_who_keeps_the_new_stripe_customer() {
+async fn stripe_30_one_person_with_two_stripe_customers_keeps_the_new_one() {
     for is_named in [true, false] {
         let (vendor, old, new) = taken(is_named).await;
         let told = vendor.left("taken").await;
@@ -132,7 +132,7 @@ async fn stripe_30_taken_by_one_person_who_keeps_the_new_stripe_customer() {
 }
 
 #[tokio::test]
-async fn stripe_30_taken_by_one_person_who_keeps_the_old_stripe_customer() {
+async fn stripe_30_one_person_with_two_stripe_customers_keeps_the_old_one() {
     let (vendor, old, new) = taken(true).await;
     vendor.left("taken").await;
     vendor.end(&new).await;
@@ -141,7 +141,7 @@ async fn stripe_30_taken_by_one_person_who_keeps_the_old_stripe_customer() {
 }
 
 #[tokio::test]
-async fn stripe_30_taken_by_two_people() {
+async fn stripe_30_two_people_with_the_same_address_get_two_accounts() {
     for is_named in [true, false] {
         let (vendor, old, new) = taken(is_named).await;
         vendor.left("taken").await;
@@ -155,7 +155,7 @@ async fn stripe_30_taken_by_two_people() {
 }
 
 #[tokio::test]
-async fn stripe_30_contradiction() {
+async fn stripe_30_a_link_that_contradicts_the_metadata_is_resolved() {
     let vendor = Vendor::new().await;
     vendor.import("email\nada@example.com\nbob@example.com\n").await;
     let ada = vendor.buyer("ada@example.com").await;
@@ -182,7 +182,7 @@ async fn stripe_30_contradiction() {
 }
 
 #[tokio::test]
-async fn stripe_30_named_twice() {
+async fn stripe_30_an_account_that_two_stripe_customers_name_is_resolved() {
     let vendor = Vendor::new().await;
     vendor.import(ADA).await;
     let (right, wrong) = (vendor.buyer("ada@x.example").await, vendor.buyer("eve@x.example").await);
@@ -204,7 +204,7 @@ async fn stripe_30_named_twice() {
 }
 
 #[tokio::test]
-async fn stripe_30_not_here() {
+async fn stripe_30_metadata_that_names_an_unknown_account_is_resolved() {
     let vendor = Vendor::new().await;
     let ada = vendor.buyer("ada@example.com").await;
     vendor.name(&ada, "cust_0123456789abcdef0123456789abcdef").await;
@@ -235,7 +235,7 @@ async fn deleted() -> (Vendor, String) {
 }
 
 #[tokio::test]
-async fn stripe_30_deleted_for_good() {
+async fn stripe_30_the_subscription_of_a_deleted_account_is_ended() {
     let (vendor, ada) = deleted().await;
     let told = vendor.left("deleted").await;
     assert!(told.out.contains("End its subscription at Stripe"), "{told:?}");
@@ -245,7 +245,7 @@ async fn stripe_30_deleted_for_good() {
 }
 
 #[tokio::test]
-async fn stripe_30_deleted_and_come_back() {
+async fn stripe_30_the_subscription_of_a_deleted_account_moves_to_the_new_account() {
     let (vendor, ada) = deleted().await;
     vendor.import("email\nada@new.example\n").await;
     let told = vendor.left("deleted").await;
@@ -259,7 +259,7 @@ async fn stripe_30_deleted_and_come_back() {
 }
 
 #[tokio::test]
-async fn stripe_30_an_address_that_several_share_with_somebody_here() {
+async fn stripe_30_several_stripe_customers_with_the_address_of_an_account_are_resolved() {
     let vendor = Vendor::new().await;
     vendor.import(ADA).await;
     let (right, other) =
@@ -276,7 +276,7 @@ async fn stripe_30_an_address_that_several_share_with_somebody_here() {
 }
 
 #[tokio::test]
-async fn stripe_30_an_address_that_several_share_and_nobody_here_has() {
+async fn stripe_30_several_stripe_customers_with_an_unknown_address_are_resolved() {
     let vendor = Vendor::new().await;
     let (one, other) = (vendor.buyer("a@example.com").await, vendor.buyer("a@example.com").await);
     vendor.left("shared_email").await;
@@ -287,7 +287,7 @@ async fn stripe_30_an_address_that_several_share_and_nobody_here_has() {
 }
 
 #[tokio::test]
-async fn stripe_30_an_address_that_is_not_verified() {
+async fn stripe_30_a_stripe_customer_with_an_unverified_address_is_resolved() {
     for is_one_person in [true, false] {
         let vendor = Vendor::new().await;
         vendor.import("email,email_verified\nada@example.com,no\n").await;
@@ -308,7 +308,7 @@ async fn stripe_30_an_address_that_is_not_verified() {
 }
 
 #[tokio::test]
-async fn stripe_30_no_address_and_then_no_account() {
+async fn stripe_30_a_stripe_customer_without_an_address_is_resolved() {
     let vendor = Vendor::new().await;
     let ada = vendor.buyer("not an address").await;
     let told = vendor.left("no_email").await;
@@ -326,7 +326,7 @@ async fn stripe_30_no_address_and_then_no_account() {
 }
 
 #[tokio::test]
-async fn stripe_30_a_claim_that_was_cut_short_is_finished_by_the_next() {
+async fn stripe_30_an_interrupted_claim_is_completed_by_the_next_one() {
     let (vendor, old, new) = taken(true).await;
     let told = vendor.left("taken").await;
     vendor.end(&old).await;
@@ -344,7 +344,7 @@ async fn stripe_30_a_claim_that_was_cut_short_is_finished_by_the_next() {
 }
 
 #[tokio::test]
-async fn a_claim_of_nobody_says_so() {
+async fn a_claim_of_an_unknown_customer_is_an_error() {
     let vendor = Vendor::new().await;
     let ada = vendor.customer("ada@example.com").await;
     vendor.sandbox.replace_card(&ada, Card::Paid).unwrap();

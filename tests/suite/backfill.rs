@@ -58,7 +58,7 @@ async fn everything(shop: &Shop) -> (Vec<String>, usize, usize) {
 }
 
 #[tokio::test]
-async fn whom_the_metadata_names_is_linked_and_gets_what_they_pay_for() {
+async fn the_account_that_the_metadata_names_is_linked_and_licensed() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let tag = [("customer_id", ada.customer_id.as_str())];
@@ -124,7 +124,7 @@ async fn a_verified_address_is_linked_and_named_at_stripe() {
 }
 
 #[tokio::test]
-async fn who_signs_up_with_anothers_address_does_not_get_their_subscription() {
+async fn signing_up_with_a_strangers_address_does_not_grant_their_subscription() {
     let shop = Shop::open().await;
     let thief = shop.buyer("ada@example.com").await;
     let stripe_id = shop.old_buyer("ada@example.com", &[]).await;
@@ -148,7 +148,7 @@ async fn who_signs_up_with_anothers_address_does_not_get_their_subscription() {
 }
 
 #[tokio::test]
-async fn a_new_address_is_not_verified_by_the_old_one() {
+async fn a_changed_address_is_not_verified() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let verify = "UPDATE users SET email_verified_at = 1";
@@ -163,7 +163,7 @@ async fn a_new_address_is_not_verified_by_the_old_one() {
 }
 
 #[tokio::test]
-async fn what_is_ambiguous_is_told_and_left() {
+async fn ambiguous_stripe_customers_are_reported_and_not_linked() {
     let shop = Shop::open().await;
     // Linked by a sale, and another Stripe customer has the same address or name.
     let ada = shop.buyer("ada@example.com").await;
@@ -210,7 +210,7 @@ async fn what_is_ambiguous_is_told_and_left() {
 }
 
 #[tokio::test]
-async fn who_pays_and_has_no_account_gets_one_if_that_is_wanted() {
+async fn a_paying_customer_without_an_account_gets_one_if_requested() {
     let shop = Shop::open().await;
     let stripe_id = shop.old_buyer("ada@example.com", &[]).await;
     shop.old_customer("idle@example.com", &[]).await;
@@ -254,7 +254,7 @@ async fn who_pays_and_has_no_account_gets_one_if_that_is_wanted() {
 }
 
 #[tokio::test]
-async fn a_look_changes_nothing_and_says_what_would_be_done() {
+async fn a_dry_run_changes_nothing_and_reports_the_same() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     shop.old_buyer("ada@example.com", &[("customer_id", &ada.customer_id)]).await;
@@ -272,7 +272,7 @@ async fn a_look_changes_nothing_and_says_what_would_be_done() {
 }
 
 #[tokio::test]
-async fn two_runs_at_once_link_everybody_once() {
+async fn two_runs_at_once_link_each_customer_once() {
     let shop = Shop::open().await;
     let emails: Vec<String> = (0..6).map(|number| format!("c{number}@example.com")).collect();
     import(&shop, &format!("email\n{}", emails.join("\n"))).await;
@@ -289,7 +289,7 @@ async fn two_runs_at_once_link_everybody_once() {
 }
 
 #[tokio::test]
-async fn a_price_that_no_plan_has_is_told() {
+async fn a_price_that_no_plan_has_is_reported() {
     let shop = Shop::open().await;
     let new = NewPrice {
         id: "price_of_long_ago",
@@ -332,7 +332,7 @@ async fn every_page_is_read() {
 }
 
 #[tokio::test]
-async fn what_stripe_did_not_answer_is_done_by_the_next_run() {
+async fn calls_that_failed_at_stripe_are_repeated_by_the_next_run() {
     for failing in ["POST /v1/customers/", "GET /v1/customers/", "GET /v1/invoices"] {
         let shop = Shop::open().await;
         import(&shop, "email\nada@example.com\n").await;
@@ -358,7 +358,7 @@ async fn what_stripe_did_not_answer_is_done_by_the_next_run() {
 }
 
 #[tokio::test]
-async fn when_they_cannot_be_listed_nothing_is_done() {
+async fn if_stripe_customers_cannot_be_listed_nothing_changes() {
     let shop = Shop::open().await;
     import(&shop, "email\nada@example.com\n").await;
     shop.old_buyer("ada@example.com", &[]).await;
@@ -375,7 +375,7 @@ async fn when_they_cannot_be_listed_nothing_is_done() {
 }
 
 #[tokio::test]
-async fn after_an_old_backup_the_links_come_back() {
+async fn after_a_restored_backup_the_links_are_restored() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let bob = shop.buyer("bob@example.com").await;
@@ -415,7 +415,7 @@ async fn after_an_old_backup_the_links_come_back() {
 }
 
 #[tokio::test]
-async fn who_deleted_the_account_and_came_back_gets_what_they_pay_for() {
+async fn a_customer_who_deleted_the_account_and_returns_is_licensed() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "starter").await;

@@ -30,7 +30,7 @@ async fn must_work(client: &Client, directory: &Path, customers: usize) {
 }
 
 #[tokio::test]
-async fn a_standard_error_that_nobody_reads_costs_log_lines_only() {
+async fn an_unread_standard_error_loses_only_log_lines() {
     // The log's reader is gone, or it does not read and the pipe fills up.
     for is_gone in [true, false] {
         let directory = tempfile::tempdir().unwrap();
@@ -55,7 +55,7 @@ async fn a_standard_error_that_nobody_reads_costs_log_lines_only() {
 }
 
 #[tokio::test]
-async fn full_disks_of_the_outputs_cost_the_greeting_and_log_lines_only() {
+async fn full_disks_for_the_output_lose_only_the_greeting_and_log_lines() {
     let directory = tempfile::tempdir().unwrap();
     let database = TestDatabase::empty(directory.path()).await;
     let full = || OpenOptions::new().write(true).open("/dev/full").unwrap();
@@ -106,7 +106,7 @@ async fn until_ready_is(shop: &Shop, peer: &Peer, status: u16) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn background_work_that_ends_is_restarted_and_readiness_tells() {
+async fn background_work_that_ends_is_restarted_and_shown_by_readiness() {
     for (place, task) in [("mail.taken", "outbox"), ("inbox.taken", "inbox")] {
         let mut shop = Shop::open().await;
         shop.buyer("ada@example.com").await;

@@ -113,7 +113,7 @@ async fn stripe_28_a_purchase_by_an_unknown_stripe_customer_is_listed_until_it_i
 }
 
 #[tokio::test]
-async fn stripe_28_whoever_is_recognised_for_sure_is_claimed_without_being_named() {
+async fn stripe_28_a_buyer_who_is_recognised_for_sure_is_claimed_without_a_name() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     execute(&shop.app.app.store, "UPDATE users SET email_verified_at = 1").await.unwrap();
@@ -126,7 +126,7 @@ async fn stripe_28_whoever_is_recognised_for_sure_is_claimed_without_being_named
 }
 
 #[tokio::test]
-async fn stripe_28_nothing_is_given_to_who_signed_up_with_anothers_address() {
+async fn stripe_28_signing_up_with_a_strangers_address_claims_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let shop = open_to_all(&directory).await;
     let thief = shop.buyer("ada@example.com").await;
@@ -182,7 +182,7 @@ async fn stripe_28_an_unknown_buyer_gets_an_account_if_the_plans_file_says_so() 
 }
 
 #[tokio::test]
-async fn stripe_28_a_debit_on_its_way_makes_an_account_and_no_license_yet() {
+async fn stripe_28_a_pending_debit_creates_an_account_without_a_license() {
     let directory = tempfile::tempdir().unwrap();
     let shop = open_to_all(&directory).await;
     let link = shop.sandbox.add_payment_link("price_pro_monthly").unwrap();
@@ -197,7 +197,7 @@ async fn stripe_28_a_debit_on_its_way_makes_an_account_and_no_license_yet() {
 }
 
 #[tokio::test]
-async fn stripe_28_what_else_the_vendor_sells_is_not_listed_and_makes_no_call() {
+async fn stripe_28_sales_of_other_products_are_not_listed_and_cause_no_call() {
     let shop = Shop::open().await;
     let new = NewPrice {
         id: "price_support",
@@ -224,7 +224,7 @@ async fn stripe_28_what_else_the_vendor_sells_is_not_listed_and_makes_no_call() 
 }
 
 #[tokio::test]
-async fn stripe_28_who_does_not_pay_any_more_is_forgotten() {
+async fn stripe_28_an_unknown_buyer_who_stops_paying_is_removed_from_the_list() {
     let shop = Shop::open().await;
     let ada = shop.sandbox.add_customer("ada@example.com", &[]);
     let subscription = shop.sandbox.subscribe(&ada, "price_pro_monthly", Card::Paid).unwrap();
@@ -244,7 +244,7 @@ async fn stripe_28_who_does_not_pay_any_more_is_forgotten() {
 }
 
 #[tokio::test]
-async fn stripe_28_a_purchase_whose_events_were_lost_is_found_by_the_comparison() {
+async fn stripe_28_a_purchase_whose_events_were_lost_is_found_by_reconciling() {
     for is_allowed in [false, true] {
         let directory = tempfile::tempdir().unwrap();
         let shop = if is_allowed { open_to_all(&directory).await } else { Shop::open().await };
@@ -266,7 +266,7 @@ async fn stripe_28_a_purchase_whose_events_were_lost_is_found_by_the_comparison(
 }
 
 #[tokio::test]
-async fn stripe_28_somebody_who_is_linked_and_buys_by_a_payment_link_is_listed_and_claimed() {
+async fn stripe_28_a_linked_customer_who_buys_by_a_payment_link_is_listed_and_claimed() {
     let directory = tempfile::tempdir().unwrap();
     let shop = open_to_all(&directory).await;
     let ada = shop.buyer("ada@example.com").await;

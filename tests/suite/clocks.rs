@@ -33,7 +33,7 @@ async fn refresh(app: &TestApp, token: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn a_license_of_a_clock_ahead_fetches_one_with_the_right_time() {
+async fn a_license_from_a_fast_clock_is_refreshed_to_one_with_the_right_time() {
     let app = TestApp::start().await;
     for (place, seconds) in AHEAD.into_iter().enumerate() {
         app.clock.advance_seconds(seconds);
@@ -57,7 +57,7 @@ async fn a_license_of_a_clock_ahead_fetches_one_with_the_right_time() {
 }
 
 #[tokio::test]
-async fn the_current_license_is_issued_anew_if_a_clock_ahead_issued_it() {
+async fn the_current_license_is_reissued_if_a_fast_clock_issued_it() {
     let app = TestApp::start().await;
     for (place, seconds) in AHEAD.into_iter().enumerate() {
         let signed_up = app.sign_up(&format!("ada{place}@example.com")).await;
@@ -85,7 +85,7 @@ async fn the_current_license_is_issued_anew_if_a_clock_ahead_issued_it() {
 }
 
 #[tokio::test]
-async fn servers_whose_clocks_differ_by_the_named_skew_issue_nothing_anew() {
+async fn servers_whose_clocks_differ_by_the_allowed_skew_reissue_nothing() {
     let app = TestApp::start().await;
     app.clock.advance_seconds(SKEW.num_seconds());
     let signed_up = app.sign_up("ada@example.com").await;
@@ -100,7 +100,7 @@ async fn servers_whose_clocks_differ_by_the_named_skew_issue_nothing_anew() {
 }
 
 #[tokio::test]
-async fn a_mail_that_a_clock_ahead_wrote_or_held_is_sent_when_it_is_right_again() {
+async fn a_mail_written_or_leased_by_a_fast_clock_is_sent_when_it_is_corrected() {
     let app = TestApp::start().await;
     for (place, seconds) in AHEAD.into_iter().enumerate() {
         app.clock.advance_seconds(seconds);
@@ -119,7 +119,7 @@ async fn a_mail_that_a_clock_ahead_wrote_or_held_is_sent_when_it_is_right_again(
 }
 
 #[tokio::test]
-async fn what_waits_for_its_next_try_is_not_taken_for_put_off() {
+async fn an_item_in_backoff_is_not_mistaken_for_one_from_a_fast_clock() {
     let app = TestApp::start().await;
     app.sign_up("ada@example.com").await;
     // A fresh item waits for at most a minute, an old one for at most an hour.
@@ -134,7 +134,7 @@ async fn what_waits_for_its_next_try_is_not_taken_for_put_off() {
 }
 
 #[tokio::test]
-async fn an_event_that_a_clock_ahead_wrote_or_held_is_worked_on_when_it_is_right_again() {
+async fn an_event_written_or_leased_by_a_fast_clock_is_processed_when_it_is_corrected() {
     let mut shop = Shop::open().await;
     shop.end_worker().await;
     let ada = shop.buyer("ada@example.com").await;
@@ -163,7 +163,7 @@ async fn an_event_that_a_clock_ahead_wrote_or_held_is_worked_on_when_it_is_right
 }
 
 #[tokio::test]
-async fn a_key_of_a_clock_ahead_is_not_relied_on_after_stripe_forgot_it() {
+async fn an_idempotency_key_from_a_fast_clock_is_not_reused_after_stripe_deleted_it() {
     let shop = Shop::open().await;
     let mut ada = shop.buyer("ada@example.com").await;
     // The Stripe customer is created, and the response is lost.
@@ -184,7 +184,7 @@ async fn a_key_of_a_clock_ahead_is_not_relied_on_after_stripe_forgot_it() {
 }
 
 #[tokio::test]
-async fn an_order_that_a_clock_ahead_wrote_is_older_than_what_was_bought_after_it() {
+async fn an_order_from_a_fast_clock_is_older_than_later_purchases() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let session = shop.checkout(&ada, "starter").await;

@@ -424,7 +424,7 @@ async fn a_kill_at_any_point_changes_nothing_in_the_end_stripe_4() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_kill_on_the_way_of_a_paid_event_leaves_one_license_and_a_mail_stripe_4() {
+async fn a_kill_while_a_paid_event_is_processed_leaves_one_license_and_one_mail_stripe_4() {
     let on_the_way = |point: &&str| {
         let (family, _) = point.split_once('.').unwrap();
         ON_THE_WAY.contains(&family) && !OFF_THE_WAY.contains(point)

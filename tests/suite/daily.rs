@@ -100,7 +100,7 @@ impl Days {
 }
 
 #[tokio::test]
-async fn everybody_is_compared_again_a_day_later_stripe_17() {
+async fn all_customers_are_reconciled_again_a_day_later_stripe_17() {
     let days = Days::begin().await;
     let sandbox = &days.shop.sandbox;
     let (first, times) = (sandbox.clock().now(), days.comparisons().await.len());
@@ -122,7 +122,7 @@ async fn everybody_is_compared_again_a_day_later_stripe_17() {
 }
 
 #[tokio::test]
-async fn who_could_not_be_compared_is_looked_at_again_sooner() {
+async fn a_customer_who_could_not_be_reconciled_is_retried_sooner() {
     let days = Days::begin().await;
     let sandbox = &days.shop.sandbox;
     days.end_unheard();

@@ -131,7 +131,7 @@ async fn a_write_lock_held_for_30_seconds_delays_a_sale_and_nothing_else_stripe_
 }
 
 #[tokio::test]
-async fn a_database_that_takes_no_writes_delays_a_sale_and_nothing_else_stripe_5() {
+async fn a_read_only_database_delays_a_sale_and_nothing_else_stripe_5() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let session = shop.checkout(&ada, "professional").await;
@@ -193,7 +193,7 @@ async fn fill_the_disk(store: &Store) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_disk_that_stays_full_delays_what_was_under_way_and_loses_nothing_stripe_5() {
+async fn a_disk_that_stays_full_delays_running_work_and_loses_nothing_stripe_5() {
     let mut shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let session = shop.checkout(&ada, "professional").await;
@@ -284,7 +284,7 @@ async fn write_nothing(store: &Store, on: bool) {
 #[tokio::test]
 async fn a_postgresql_that_is_restarted_delays_a_sale_and_nothing_else_stripe_5() {
     if kind() == Kind::Sqlite {
-        return; // It has no server.
+        return; // SQLite has no server.
     }
     let (cluster, url) = Cluster::with_database().await;
     let own = [("LICENTIA_DATABASE_URL", url.as_str())];
@@ -307,7 +307,7 @@ async fn a_postgresql_that_is_restarted_delays_a_sale_and_nothing_else_stripe_5(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_postgresql_that_is_restarted_under_an_open_transaction_loses_nothing_stripe_5() {
     if kind() == Kind::Sqlite {
-        return; // It has no server.
+        return; // SQLite has no server.
     }
     let (cluster, url) = Cluster::with_database().await;
     let own = [("LICENTIA_DATABASE_URL", url.as_str())];

@@ -56,7 +56,7 @@ fn the_walk_proves_every_step_and_leaves_nothing() {
 }
 
 #[test]
-fn it_does_not_run_where_it_could_do_harm() {
+fn the_demo_does_not_run_where_it_could_do_harm() {
     let directory = tempfile::tempdir().unwrap();
     for (name, value, says) in [
         ("LICENTIA_STRIPE__SECRET_KEY", "sk_live_canary", "LICENTIA_STRIPE__SECRET_KEY"),
@@ -75,7 +75,7 @@ fn it_does_not_run_where_it_could_do_harm() {
 }
 
 #[test]
-fn a_port_in_use_is_named_with_the_setting() {
+fn a_port_in_use_is_reported_with_its_setting() {
     let directory = tempfile::tempdir().unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap();
@@ -100,7 +100,7 @@ impl Drop for Running {
 }
 
 #[tokio::test]
-async fn it_starts_tells_where_everything_is_and_stops_on_sigterm() {
+async fn the_demo_starts_prints_its_addresses_and_stops_on_sigterm() {
     let directory = tempfile::tempdir().unwrap();
     let mut command = demo(directory.path(), &[]);
     command.env("LICENTIA_LISTEN", "127.0.0.1:0").stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -41,7 +41,7 @@ async fn paid(shop: &Shop, email: &str) -> (Buyer, String) {
 }
 
 #[tokio::test]
-async fn nothing_is_missing_where_nothing_happened() {
+async fn no_customer_lacks_a_license_before_any_sale() {
     let app = TestApp::start().await;
     app.sign_up("ada@example.com").await;
     let admin = app.admin(Scope::Read).await;
@@ -59,7 +59,7 @@ async fn nothing_is_missing_where_nothing_happened() {
 }
 
 #[tokio::test]
-async fn a_license_that_vanished_is_counted_until_a_comparison_repairs_it_reliability_a() {
+async fn a_missing_license_is_counted_until_it_is_reconciled_reliability_a() {
     let shop = Shop::open().await;
     let admin = shop.app.admin(Scope::Read).await;
     let (ada, _) = paid(&shop, "ada@example.com").await;
@@ -98,7 +98,7 @@ async fn a_license_that_vanished_is_counted_until_a_comparison_repairs_it_reliab
 }
 
 #[tokio::test]
-async fn a_payment_on_its_way_counts_when_it_has_arrived() {
+async fn a_pending_payment_counts_when_it_has_arrived() {
     let shop = Shop::open().await;
     let admin = shop.app.admin(Scope::Read).await;
     let ada = shop.buyer("ada@example.com").await;
@@ -134,7 +134,7 @@ async fn an_earlier_subscription_does_not_pay_for_a_later_one() {
 }
 
 #[tokio::test]
-async fn who_has_their_money_back_or_has_left_lacks_nothing() {
+async fn a_refunded_or_deleted_customer_lacks_no_license() {
     let shop = Shop::open().await;
     let admin = shop.app.admin(Scope::Read).await;
     let (ada, refunded) = paid(&shop, "ada@example.com").await;
@@ -158,7 +158,7 @@ async fn who_has_their_money_back_or_has_left_lacks_nothing() {
 }
 
 #[tokio::test]
-async fn a_renewal_that_is_not_paid_is_over_with_its_grace() {
+async fn an_unpaid_renewal_ends_with_its_grace_period() {
     let shop = Shop::open().await;
     let admin = shop.app.admin(Scope::Read).await;
     let (mut ada, session) = paid(&shop, "ada@example.com").await;
@@ -183,7 +183,7 @@ async fn a_renewal_that_is_not_paid_is_over_with_its_grace() {
 }
 
 #[tokio::test]
-async fn a_renewal_on_its_way_is_nothing_that_was_paid() {
+async fn a_pending_renewal_does_not_count_as_paid() {
     let shop = Shop::open().await;
     let admin = shop.app.admin(Scope::Read).await;
     let (mut ada, session) = paid(&shop, "ada@example.com").await;
@@ -200,7 +200,7 @@ async fn a_renewal_on_its_way_is_nothing_that_was_paid() {
 }
 
 #[tokio::test]
-async fn what_an_operator_granted_is_a_license() {
+async fn a_customer_with_a_grant_lacks_no_license() {
     let shop = Shop::open().await;
     let admin = shop.app.admin(Scope::Read).await;
     let ada = shop.buyer("ada@example.com").await;
@@ -216,7 +216,7 @@ async fn what_an_operator_granted_is_a_license() {
 }
 
 #[tokio::test]
-async fn the_last_comparison_tells_how_many_are_left_to_an_operator() {
+async fn the_metrics_show_how_many_customers_the_last_reconciliation_left() {
     let shop = Shop::open().await;
     let admin = shop.app.admin(Scope::Read).await;
     let (_, session) = paid(&shop, "ada@example.com").await;
@@ -236,7 +236,7 @@ async fn the_last_comparison_tells_how_many_are_left_to_an_operator() {
 }
 
 #[tokio::test]
-async fn a_comparison_in_which_everybody_failed_does_not_look_healthy() {
+async fn a_reconciliation_in_which_every_customer_failed_does_not_look_healthy() {
     let shop = Shop::open().await;
     let url = shop.app.config.database_url.expose_secret().to_owned();
     let keys = shop.app.directory.path().join("keys");
@@ -267,7 +267,7 @@ async fn a_comparison_in_which_everybody_failed_does_not_look_healthy() {
 }
 
 #[tokio::test]
-async fn a_figure_says_the_same_without_a_key() {
+async fn the_metric_shows_the_same_number_without_a_key() {
     let shop = Shop::open().await;
     paid(&shop, "ada@example.com").await;
     let store = &shop.app.app.store;

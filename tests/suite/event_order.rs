@@ -100,7 +100,7 @@ async fn hasty_life(shop: &Shop, buyer: &Buyer) -> String {
 }
 
 #[tokio::test]
-async fn every_order_of_the_events_of_a_life_comes_to_the_same_end_stripe_9() {
+async fn the_events_of_a_subscription_in_any_order_have_the_same_result_stripe_9() {
     let shop = quiet_shop().await;
     let kinds = [
         "customer.subscription.created",
@@ -133,7 +133,7 @@ async fn every_order_of_the_events_of_a_life_comes_to_the_same_end_stripe_9() {
 }
 
 #[tokio::test]
-async fn all_events_of_one_second_in_any_order_come_to_the_same_end_stripe_9() {
+async fn the_events_of_one_second_in_any_order_have_the_same_result_stripe_9() {
     let shop = quiet_shop().await;
     let mut ends = Vec::new();
     for seed in 0..12 {
@@ -158,7 +158,7 @@ async fn all_events_of_one_second_in_any_order_come_to_the_same_end_stripe_9() {
 }
 
 #[tokio::test]
-async fn what_is_told_late_turns_nothing_back_stripe_9() {
+async fn late_events_undo_nothing_stripe_9() {
     // A subscription's life over months. After each step some of the events are delivered, the
     // others much later.
     let mut ends = Vec::new();
@@ -211,7 +211,7 @@ async fn kept(shop: &Shop, event: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_dispute_that_comes_before_the_sale_that_it_is_about_is_not_taken_for_anothers() {
+async fn a_dispute_that_arrives_before_its_sale_is_not_treated_as_foreign() {
     let shop = quiet_shop().await;
     let ada = shop.buyer("ada@example.com").await;
     let session = shop.checkout(&ada, "professional").await;
@@ -237,7 +237,7 @@ async fn a_dispute_that_comes_before_the_sale_that_it_is_about_is_not_taken_for_
 }
 
 #[tokio::test]
-async fn whose_payment_it_is_is_asked_only_where_it_could_be_somebodys_here() {
+async fn stripe_is_asked_about_a_payment_only_if_it_can_belong_to_a_customer() {
     let shop = quiet_shop().await;
     shop.old_buyer("eve@example.com", &[]).await;
     let [paid] = shop.sandbox.events("payment_intent.succeeded").try_into().unwrap();

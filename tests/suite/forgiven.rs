@@ -37,7 +37,7 @@ fn forgive(shop: &Shop, way: &str, invoice: &str) {
 }
 
 #[tokio::test]
-async fn a_renewal_that_the_vendor_forgives_is_kept_or_revoked_by_one_policy_stripe_25() {
+async fn a_forgiven_renewal_is_kept_or_revoked_by_one_policy_stripe_25() {
     for (policy, expected) in [
         ("forgiven = \"keep\"", ("active", json!("2027-01-20T15:00:00+00:00"))),
         ("forgiven = \"revoke\"", ("revoked", json!("2026-12-20T15:00:00+00:00"))),
@@ -67,8 +67,7 @@ async fn dunning_that_writes_a_renewal_off_forgives_nothing_stripe_25() {
 }
 
 #[tokio::test]
-async fn a_renewal_that_is_paid_after_dunning_cancelled_is_licensed_and_the_operator_is_told_stripe_22()
- {
+async fn a_renewal_paid_after_dunning_canceled_is_licensed_and_reported_stripe_22() {
     let shop = Shop::open().await;
     let (mut ada, subscription) = declined_renewal(&shop).await;
     let renewal = latest_invoice(&shop, &subscription);
@@ -93,7 +92,7 @@ async fn a_renewal_that_is_paid_after_dunning_cancelled_is_licensed_and_the_oper
 }
 
 #[tokio::test]
-async fn the_oldest_unpaid_sent_invoice_ends_access_stripe_23() {
+async fn the_oldest_overdue_sent_invoice_ends_access_stripe_23() {
     let shop = Shop::open().await;
     let mut ada = shop.buyer("ada@example.com").await;
     // The checkout links the customer. Then the vendor sells to them by invoice.

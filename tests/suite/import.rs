@@ -33,7 +33,7 @@ const FILE: &str = "email,name,company_name,email_verified\r\n\
                     Bob@Example.com,,,no\r\n";
 
 #[tokio::test]
-async fn customers_are_imported_once_and_nobody_is_mailed() {
+async fn customers_are_imported_once_and_get_no_mail() {
     let app = TestApp::start().await;
     let looked = command(&app, FILE, &["--dry-run"]);
     assert_eq!((looked.code, &*looked.out), (0, "2 customers would be imported, 0 skipped.\n"));
@@ -94,7 +94,7 @@ async fn an_account_without_a_password_cannot_be_logged_in_to_security_12() {
 }
 
 #[tokio::test]
-async fn a_file_with_problems_changes_nothing_and_every_problem_is_told() {
+async fn a_file_with_problems_changes_nothing_and_every_problem_is_reported() {
     let app = TestApp::start().await;
     let csv = "email,name\nada@example.com,Ada\nbob,Bob\ncarl@example.com,\"Carl\n";
     let done = command(&app, csv, &[]);
@@ -142,7 +142,7 @@ async fn many_customers_are_imported_in_batches() {
 }
 
 #[tokio::test]
-async fn who_is_named_at_stripe_is_looked_up_and_then_gets_what_they_pay_for() {
+async fn an_imported_stripe_customer_is_linked_and_licensed() {
     let shop = Shop::open().await;
     let linked = shop.buyer("linked@example.com").await;
     shop.buy(&linked, "professional").await;

@@ -92,7 +92,7 @@ async fn issue_a_license(app: &App) {
 }
 
 #[tokio::test]
-async fn the_first_start_makes_one_private_key_and_the_next_uses_it_security_7() {
+async fn the_first_start_creates_one_private_key_and_the_next_uses_it_security_7() {
     let place = Place::new(&[]).await;
     let kid = place.start().await.unwrap().keys.jwks().keys[0].kid.clone();
     assert_eq!((mode(&place.keys()), mode(&place.key_file())), (0o700, 0o600));
@@ -102,7 +102,7 @@ async fn the_first_start_makes_one_private_key_and_the_next_uses_it_security_7()
 }
 
 #[tokio::test]
-async fn a_directory_from_a_checkout_is_closed_when_it_gets_its_first_key() {
+async fn a_key_directory_from_git_is_made_private_with_its_first_key() {
     let place = Place::new(&[]).await;
     fs::create_dir(place.keys()).unwrap();
     fs::write(place.keys().join("README.md"), "about keys").unwrap();
@@ -112,7 +112,7 @@ async fn a_directory_from_a_checkout_is_closed_when_it_gets_its_first_key() {
 }
 
 #[tokio::test]
-async fn loose_modes_stop_the_start_with_the_command_that_mends_it_security_7() {
+async fn loose_file_modes_stop_the_start_with_the_command_that_repairs_them_security_7() {
     let place = Place::new(&[]).await;
     place.start().await.unwrap();
     let file = place.key_file();
@@ -215,7 +215,7 @@ async fn a_key_from_the_environment_signs_and_files_stay_published_security_8() 
 }
 
 #[tokio::test]
-async fn what_is_no_key_is_named() {
+async fn a_file_that_is_no_key_is_named() {
     let place = Place::new(&[]).await;
     place.start().await.unwrap();
     let misnamed = place.keys().join("my-key.pem");
@@ -227,7 +227,7 @@ async fn what_is_no_key_is_named() {
 }
 
 #[tokio::test]
-async fn what_a_kill_leaves_behind_is_no_key() {
+async fn a_temporary_file_left_by_a_kill_is_no_key() {
     let place = Place::new(&[]).await;
     place.start().await.unwrap();
     fs::write(place.keys().join("20301120T150000Z.tmp"), "-----BEGIN PRIV").unwrap();
@@ -247,7 +247,7 @@ async fn a_key_id_may_begin_with_a_hyphen() {
 }
 
 #[tokio::test]
-async fn every_problem_with_keys_is_told_at_once() {
+async fn every_problem_with_keys_is_reported_at_once() {
     let place = Place::new(&[]).await;
     place.start().await.unwrap();
     fs::write(place.keys().join("mine.pem"), "no key").unwrap();
@@ -267,7 +267,7 @@ async fn every_problem_with_keys_is_told_at_once() {
 }
 
 #[tokio::test]
-async fn a_directory_for_something_else_is_not_closed() {
+async fn a_directory_for_other_files_is_not_made_private() {
     let place = Place::new(&[]).await;
     fs::create_dir(place.keys()).unwrap();
     fs::write(place.keys().join("holiday.jpg"), "").unwrap();
@@ -278,7 +278,7 @@ async fn a_directory_for_something_else_is_not_closed() {
 }
 
 #[tokio::test]
-async fn of_many_keys_made_in_the_same_second_one_is_whole() {
+async fn of_many_keys_created_in_the_same_second_one_is_complete() {
     let place = Place::new(&[]).await;
     let now = SystemClock.now();
     std::thread::scope(|scope| {
@@ -297,7 +297,7 @@ async fn of_many_keys_made_in_the_same_second_one_is_whole() {
 }
 
 #[tokio::test]
-async fn of_many_first_starts_on_one_directory_one_makes_the_key() {
+async fn of_many_first_starts_on_one_directory_one_creates_the_key() {
     let place = Place::new(&[]).await;
     std::thread::scope(|scope| {
         for _ in 0..8 {
@@ -311,7 +311,7 @@ async fn of_many_first_starts_on_one_directory_one_makes_the_key() {
 }
 
 #[tokio::test]
-async fn openssl_reads_our_keys_and_we_read_its() {
+async fn openssl_reads_our_keys_and_we_read_those_of_openssl() {
     let place = Place::new(&[]).await;
     place.start().await.unwrap();
     let mut openssl = std::process::Command::new("openssl");
@@ -327,7 +327,7 @@ async fn openssl_reads_our_keys_and_we_read_its() {
 }
 
 #[tokio::test]
-async fn a_lost_or_known_key_is_revoked_and_its_licenses_issued_anew() {
+async fn a_lost_or_leaked_key_is_revoked_and_its_licenses_are_reissued() {
     for lost in [true, false] {
         let place = Place::new(&[]).await;
         let app = place.start().await.unwrap();
@@ -384,7 +384,7 @@ async fn a_lost_or_known_key_is_revoked_and_its_licenses_issued_anew() {
 const DAY: i64 = 86_400;
 
 #[tokio::test]
-async fn the_first_key_of_a_clock_ahead_signs_until_the_next_one_and_never_again() {
+async fn the_first_key_of_a_fast_clock_signs_until_the_next_one_and_never_again() {
     for ahead in [3600, 365 * DAY] {
         let place = Place::new(&[]).await;
         let now = SystemClock.now();
@@ -411,7 +411,7 @@ async fn the_first_key_of_a_clock_ahead_signs_until_the_next_one_and_never_again
 }
 
 #[tokio::test]
-async fn the_newest_key_signs_whatever_a_clock_ahead_named_others() {
+async fn the_newest_key_signs_despite_names_from_a_fast_clock() {
     for at_once in [false, true] {
         let place = Place::new(&[]).await;
         let now = SystemClock.now();
@@ -436,7 +436,7 @@ async fn the_newest_key_signs_whatever_a_clock_ahead_named_others() {
 }
 
 #[tokio::test]
-async fn a_clock_that_is_behind_changes_nothing_about_which_key_signs_when() {
+async fn a_slow_clock_does_not_change_which_key_signs() {
     let place = Place::new(&[]).await;
     let now = SystemClock.now();
     let random = Random::from_system().unwrap();
@@ -452,7 +452,7 @@ async fn a_clock_that_is_behind_changes_nothing_about_which_key_signs_when() {
 }
 
 #[tokio::test]
-async fn the_command_line_makes_and_lists_keys() {
+async fn the_command_line_creates_and_lists_keys() {
     let directory = tempfile::tempdir().unwrap();
     let keys = |arguments: &[&str]| run(licentia(directory.path()).arg("keys").args(arguments));
     assert!(keys(&["list"]).out.contains("There are no keys in keys"));

@@ -45,7 +45,7 @@ fn first_invoice(shop: &Shop, session: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_refund_is_seen_of_a_payment_that_no_list_names_and_of_a_charge_by_its_id_stripe_15() {
+async fn a_refund_of_an_unlisted_payment_or_of_a_charge_id_is_applied_stripe_15() {
     let whole =
         json!({ "id": "pi_1", "status": "succeeded", "latest_charge": { "refunded": true } });
     let by_id = json!({ "id": "pi_1", "status": "succeeded", "latest_charge": "ch_1" });
@@ -116,7 +116,7 @@ async fn an_active_subscription_without_an_invoice_waits_for_its_checkout_to_be_
 }
 
 #[tokio::test]
-async fn a_line_whose_period_has_no_length_covers_nothing_and_takes_nothing_stripe_11() {
+async fn a_line_with_an_empty_period_grants_nothing_and_revokes_nothing_stripe_11() {
     let (shop, ada, session) = paid_unheard(Card::Paid).await;
     let once = json!({ "start": 1_721_954_054, "end": 1_721_954_054 });
     let line = json!({ "id": "il_once", "object": "line_item", "amount": 4900, "period": once });
@@ -126,7 +126,7 @@ async fn a_line_whose_period_has_no_length_covers_nothing_and_takes_nothing_stri
 }
 
 #[tokio::test]
-async fn who_was_deleted_at_stripe_and_is_not_known_there_is_unlinked_stripe_16() {
+async fn a_customer_whom_stripe_does_not_know_any_more_is_unlinked_stripe_16() {
     let (shop, ada, session) = paid_unheard(Card::Paid).await;
     assert_eq!(licensed(&shop, &ada).await, is("professional", "active"));
     let store = &shop.app.app.store;
@@ -134,7 +134,7 @@ async fn who_was_deleted_at_stripe_and_is_not_known_there_is_unlinked_stripe_16(
     // Otherwise a checkout would find it again.
     let path = format!("customers/{}", shop.stripe_customer_of(&session));
     shop.at_stripe(&path, &[("metadata[customer_id]", "")]).await;
-    // A customer whom Stripe does not know may be due to a wrong key. That alone removes nothing.
+    // A 404 for the customer may come from a wrong key. That alone removes nothing.
     let report = everybody(&shop.app.app, Mode::Apply, AT_ONCE, |_| {}).await.unwrap();
     assert_eq!(report.failed.len(), 1, "{report:?}");
     assert_eq!(shop.license(&ada).await["status"], "active");

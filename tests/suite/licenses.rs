@@ -23,7 +23,7 @@ async fn verdict(app: &TestApp, token: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn a_newer_license_takes_the_place_of_the_trial() {
+async fn a_newer_license_replaces_the_trial() {
     let app = TestApp::start().await;
     let signed_up = app.sign_up("ada@example.com").await;
     let me = app.client.with_token(signed_up.text("/access_token"));
@@ -53,7 +53,7 @@ async fn a_newer_license_takes_the_place_of_the_trial() {
 }
 
 #[tokio::test]
-async fn many_grants_at_once_leave_one_current_license_and_no_number_twice() {
+async fn concurrent_grants_leave_one_current_license_and_unique_numbers() {
     let app = TestApp::start().await;
     let signed_up = app.sign_up("ada@example.com").await;
     let grants = (0..8).map(|_| granted(&app, &signed_up, "professional"));
@@ -66,7 +66,7 @@ async fn many_grants_at_once_leave_one_current_license_and_no_number_twice() {
 }
 
 #[tokio::test]
-async fn history_comes_in_pages() {
+async fn the_history_is_listed_in_pages() {
     let app = TestApp::start().await;
     let signed_up = app.sign_up("ada@example.com").await;
     let me = app.client.with_token(signed_up.text("/access_token"));
@@ -90,7 +90,7 @@ async fn history_comes_in_pages() {
 }
 
 #[tokio::test]
-async fn the_verdict_tells_why_a_license_does_not_hold() {
+async fn the_verdict_gives_the_reason_why_a_license_is_invalid() {
     let app = TestApp::start().await;
     let other = TestApp::start().await;
     let signed_up = app.sign_up("ada@example.com").await;
@@ -130,7 +130,7 @@ async fn the_verdict_tells_why_a_license_does_not_hold() {
 }
 
 #[tokio::test]
-async fn a_license_taken_back_is_told_online() {
+async fn the_online_verdict_reports_a_revoked_license() {
     let app = TestApp::start().await;
     let signed_up = app.sign_up("ada@example.com").await;
     database::execute(&app.app.store, "UPDATE licenses SET revoked_at = 1").await.unwrap();
@@ -161,7 +161,7 @@ async fn the_plans_are_listed_without_stripe_ids() {
 }
 
 #[tokio::test]
-async fn the_older_or_the_newer_name_of_the_algorithm() {
+async fn licenses_carry_the_older_or_the_newer_name_of_the_algorithm() {
     for (setting, in_jwks) in [("EdDSA", Some("EdDSA")), ("Ed25519", None)] {
         let app = TestApp::start_with(&[("LICENTIA_LICENSE_ALGORITHM", setting)]).await;
         let signed_up = app.sign_up("ada@example.com").await;
@@ -179,7 +179,7 @@ async fn refresh(app: &TestApp, token: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn an_app_picks_an_upgrade_up_with_the_license_that_it_has() {
+async fn an_app_gets_an_upgrade_with_its_current_license() {
     let app = TestApp::start().await;
     let signed_up = app.sign_up("ada@example.com").await;
     let trial = signed_up.text("/license/token");
@@ -194,7 +194,7 @@ async fn an_app_picks_an_upgrade_up_with_the_license_that_it_has() {
 }
 
 #[tokio::test]
-async fn a_token_that_has_run_out_is_renewed_while_what_was_bought_is_not_over() {
+async fn an_expired_token_is_refreshed_while_the_license_is_valid() {
     let app = TestApp::start().await;
     let signed_up = app.sign_up("ada@example.com").await;
     let first = granted(&app, &signed_up, "professional").await;
@@ -213,7 +213,7 @@ async fn a_token_that_has_run_out_is_renewed_while_what_was_bought_is_not_over()
 }
 
 #[tokio::test]
-async fn a_license_that_is_over_taken_back_or_none_refreshes_nothing() {
+async fn an_expired_revoked_or_invalid_license_cannot_be_refreshed() {
     let app = TestApp::start().await;
     let other = TestApp::start().await;
     let signed_up = app.sign_up("ada@example.com").await;
@@ -243,7 +243,7 @@ async fn a_license_that_is_over_taken_back_or_none_refreshes_nothing() {
 }
 
 #[tokio::test]
-async fn many_refreshes_at_once_issue_one_license() {
+async fn concurrent_refreshes_issue_one_license() {
     let app = TestApp::start().await;
     let signed_up = app.sign_up("ada@example.com").await;
     let first = granted(&app, &signed_up, "professional").await;
@@ -299,7 +299,7 @@ async fn a_leaked_license_or_one_of_a_revoked_key_is_no_credential_security_39()
 }
 
 #[tokio::test]
-async fn an_app_recovers_without_a_password_once_there_is_money_again_security_39() {
+async fn an_app_recovers_without_a_password_after_a_late_payment_security_39() {
     let shop = Shop::open().await;
     let mut ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "professional").await;
@@ -316,7 +316,7 @@ async fn an_app_recovers_without_a_password_once_there_is_money_again_security_3
 }
 
 #[tokio::test]
-async fn another_token_with_the_id_of_a_license_is_not_that_license_security_45() {
+async fn a_different_token_with_a_licenses_id_is_not_that_license_security_45() {
     let app = TestApp::start().await;
     let signed_up = app.sign_up("ada@example.com").await;
     let token = signed_up.text("/license/token");
@@ -338,7 +338,7 @@ async fn another_token_with_the_id_of_a_license_is_not_that_license_security_45(
 }
 
 #[tokio::test]
-async fn a_refresh_with_nothing_to_change_needs_no_writer() {
+async fn a_refresh_without_changes_does_not_write() {
     let app = TestApp::start().await;
     let signed_up = app.sign_up("ada@example.com").await;
     let lock = database::HeldLock::take(&app.config.database_url, "customers, licenses").await;

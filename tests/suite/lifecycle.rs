@@ -38,7 +38,7 @@ fn subjects(shop: &Shop) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_year_of_a_subscription_renewed_cancelled_and_over_stripe_11() {
+async fn a_subscription_renews_is_canceled_and_ends_stripe_11() {
     let shop = Shop::open().await;
     let mut ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "professional").await;
@@ -69,7 +69,7 @@ async fn a_year_of_a_subscription_renewed_cancelled_and_over_stripe_11() {
 }
 
 #[tokio::test]
-async fn a_renewal_that_fails_has_its_grace_and_is_over_until_it_is_paid_stripe_11() {
+async fn a_failed_renewal_has_a_grace_period_and_then_ends_until_it_is_paid_stripe_11() {
     let shop = Shop::open().await;
     let mut ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "professional").await;
@@ -102,7 +102,7 @@ async fn a_renewal_that_fails_has_its_grace_and_is_over_until_it_is_paid_stripe_
 }
 
 #[tokio::test]
-async fn a_renewal_that_recovers_within_its_grace_is_never_cut_off_stripe_11() {
+async fn a_renewal_paid_within_its_grace_period_never_loses_access_stripe_11() {
     let shop = Shop::open().await;
     let mut ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "professional").await;
@@ -119,7 +119,7 @@ async fn a_renewal_that_recovers_within_its_grace_is_never_cut_off_stripe_11() {
 }
 
 #[tokio::test]
-async fn while_a_bank_debit_for_a_renewal_is_on_its_way_the_license_works_stripe_11() {
+async fn the_license_works_while_a_bank_debit_for_a_renewal_is_pending_stripe_11() {
     for pays in [true, false] {
         let shop = Shop::open().await;
         let mut ada = shop.buyer("ada@example.com").await;
@@ -146,7 +146,7 @@ async fn while_a_bank_debit_for_a_renewal_is_on_its_way_the_license_works_stripe
 }
 
 #[tokio::test]
-async fn a_trial_of_stripes_works_to_its_end_and_then_what_is_paid_counts() {
+async fn a_stripe_trial_works_until_its_end_and_then_payments_count() {
     let shop = Shop::open().await;
     let mut ada = shop.buyer("ada@example.com").await;
     let session = shop.checkout(&ada, "professional").await;
@@ -171,7 +171,7 @@ async fn a_trial_of_stripes_works_to_its_end_and_then_what_is_paid_counts() {
 }
 
 #[tokio::test]
-async fn when_every_try_fails_nothing_paid_is_left_whatever_the_account_does_stripe_11() {
+async fn when_every_retry_fails_the_paid_license_ends_with_every_account_setting_stripe_11() {
     for (after_retries, status) in [
         (AfterRetries::Cancel, "canceled"),
         (AfterRetries::Unpaid, "unpaid"),
@@ -205,7 +205,7 @@ async fn when_every_try_fails_nothing_paid_is_left_whatever_the_account_does_str
 }
 
 #[tokio::test]
-async fn a_payment_for_a_subscription_that_is_over_does_not_revive_it_stripe_10() {
+async fn a_payment_for_an_ended_subscription_does_not_revive_it_stripe_10() {
     let shop = Shop::open().await;
     let mut ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "professional").await;
@@ -233,7 +233,7 @@ async fn a_payment_for_a_subscription_that_is_over_does_not_revive_it_stripe_10(
 }
 
 #[tokio::test]
-async fn a_cancellation_by_either_field_works_to_its_date_and_can_be_taken_back_stripe_12() {
+async fn a_cancellation_by_either_field_takes_effect_on_its_date_and_can_be_undone_stripe_12() {
     for portal_cancels_by in [CancelField::CancelAt, CancelField::PeriodEnd] {
         let shop = shop_where(Behavior { portal_cancels_by, ..Behavior::default() }).await;
         let mut ada = shop.buyer("ada@example.com").await;
@@ -276,7 +276,7 @@ async fn a_cancellation_by_either_field_works_to_its_date_and_can_be_taken_back_
 }
 
 #[tokio::test]
-async fn while_the_vendor_does_not_collect_the_license_goes_on() {
+async fn the_license_continues_while_collection_is_paused() {
     for behavior in ["void", "keep_as_draft", "mark_uncollectible"] {
         let shop = Shop::open().await;
         let mut ada = shop.buyer("ada@example.com").await;
@@ -298,7 +298,7 @@ async fn while_the_vendor_does_not_collect_the_license_goes_on() {
 }
 
 #[tokio::test]
-async fn a_paused_subscription_grants_nothing_and_a_resumed_one_does() {
+async fn a_paused_subscription_grants_nothing_and_a_resumed_one_grants_again() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "professional").await;
@@ -340,7 +340,7 @@ async fn a_customer_deleted_at_stripe_is_unlinked_and_can_buy_again_stripe_16() 
 }
 
 #[tokio::test]
-async fn while_a_renewal_is_a_draft_nothing_is_cut_off_and_nobody_is_told_stripe_11() {
+async fn a_draft_renewal_ends_no_access_and_causes_no_mail_stripe_11() {
     let shop = shop_where(Behavior { drafts_renewals: true, ..Behavior::default() }).await;
     let mut ada = shop.buyer("ada@example.com").await;
     shop.buy(&ada, "professional").await;

@@ -138,7 +138,7 @@ impl Logged {
 }
 
 #[tokio::test]
-async fn security_31_40_canaries_at_the_finest_level() {
+async fn security_31_40_no_secret_is_logged_at_the_finest_level() {
     let service = Logged::start().await;
     // The mail server's refusals and Stripe quote the address.
     service.sandbox.faults().mail(MailFault::RefuseForNow, Times::Next(1));

@@ -26,7 +26,7 @@ use crate::harness::shop::Shop;
 use crate::harness::{TestApp, stripe_of};
 
 #[tokio::test]
-async fn with_every_webhook_lost_a_comparison_finds_and_repairs_it_all_stripe_17() {
+async fn with_every_webhook_lost_reconciling_repairs_everything_stripe_17() {
     let mut shop = Shop::open().await;
     // The worker would process the events that a reconciliation fetches, which leaves it less to
     // repair.
@@ -68,7 +68,7 @@ async fn with_every_webhook_lost_a_comparison_finds_and_repairs_it_all_stripe_17
 }
 
 #[tokio::test]
-async fn an_endpoint_that_was_down_for_four_days_makes_up_for_it_at_its_start_stripe_17() {
+async fn an_endpoint_that_was_down_for_four_days_catches_up_at_its_start_stripe_17() {
     let mut shop = Shop::open().await;
     let mut ada = shop.buyer("ada@example.com").await;
     let mut eve = shop.buyer("eve@example.com").await;
@@ -104,7 +104,7 @@ async fn an_endpoint_that_was_down_for_four_days_makes_up_for_it_at_its_start_st
 }
 
 #[tokio::test]
-async fn an_event_that_never_works_is_given_up_seen_and_replayed() {
+async fn an_event_that_always_fails_is_given_up_listed_and_replayed() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     shop.dead_letter(&ada).await;
@@ -130,7 +130,7 @@ async fn an_event_that_never_works_is_given_up_seen_and_replayed() {
 }
 
 #[tokio::test]
-async fn what_was_given_up_stays_and_what_is_done_is_forgotten_in_the_end() {
+async fn dead_letters_stay_and_done_events_are_deleted_in_the_end() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     shop.dead_letter(&ada).await;
@@ -149,7 +149,7 @@ async fn what_was_given_up_stays_and_what_is_done_is_forgotten_in_the_end() {
 }
 
 #[tokio::test]
-async fn an_event_that_is_replayed_while_somebody_works_on_it_is_worked_on_once_more() {
+async fn an_event_that_is_replayed_while_it_is_processed_is_processed_again() {
     let mut shop = Shop::open().await;
     shop.end_worker().await;
     let ada = shop.buyer("ada@example.com").await;
@@ -182,7 +182,7 @@ async fn an_event_that_is_replayed_while_somebody_works_on_it_is_worked_on_once_
 }
 
 #[tokio::test]
-async fn who_could_not_be_compared_is_looked_at_again_and_nobody_else() {
+async fn only_customers_who_could_not_be_reconciled_are_retried() {
     let mut shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let eve = shop.buyer("eve@example.com").await;
@@ -216,7 +216,7 @@ async fn who_could_not_be_compared_is_looked_at_again_and_nobody_else() {
 }
 
 #[tokio::test]
-async fn of_too_many_undelivered_events_the_newest_are_taken_in() {
+async fn of_too_many_undelivered_events_the_newest_are_stored() {
     let listed = AtomicUsize::new(0);
     let double: Double = Box::new(move |_| {
         let first = listed.fetch_add(100, Ordering::SeqCst);
@@ -231,7 +231,7 @@ async fn of_too_many_undelivered_events_the_newest_are_taken_in() {
 }
 
 #[tokio::test]
-async fn however_many_did_not_work_all_are_replayed_once_and_a_list_says_that_it_is_cut() {
+async fn any_number_of_dead_letters_is_replayed_once_and_a_long_list_says_that_it_is_cut() {
     let app = TestApp::start().await;
     let store = &app.app.store;
     let many = MAX_LISTED + 500;

@@ -63,7 +63,7 @@ async fn nothing_is_mailed_when_the_sign_up_failed() {
 /// A stranger's name, typed at a sign-up, is not mailed. The owner of a verified mailbox is greeted
 /// by name.
 #[tokio::test]
-async fn security_34_nothing_typed_reaches_a_mailbox_that_is_not_verified() {
+async fn security_34_no_user_input_is_mailed_to_an_unverified_address() {
     let app = TestApp::start().await;
     let request = json!({
         "email": "ada@example.com", "password": PASSWORD,
@@ -112,7 +112,7 @@ async fn errors(app: &TestApp) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn security_40_the_outbox_keeps_codes_and_not_what_a_mail_server_says() {
+async fn security_40_the_outbox_stores_codes_and_not_a_mail_servers_text() {
     let (app, sandbox) = with_smtp().await;
     app.sign_up("canary@example.com").await;
     for (fault, code) in [
@@ -184,7 +184,7 @@ async fn unwelcoming() -> String {
 /// A server that refuses everything says nothing about a single mail. The mail waits until the
 /// operator corrects the setting.
 #[tokio::test]
-async fn security_41_a_server_that_refuses_us_gives_no_mail_up() {
+async fn security_41_a_server_that_refuses_the_connection_causes_no_mail_to_be_given_up() {
     let url = unwelcoming().await;
     let app = TestApp::start_with(&[("LICENTIA_EMAIL__SMTP_URL", &url)]).await;
     app.sign_up("canary@example.com").await;
@@ -217,7 +217,7 @@ async fn security_41_the_log_names_the_wrong_setting_once() {
 }
 
 #[test]
-fn security_41_a_password_that_would_be_sent_in_the_clear_prevents_the_start() {
+fn security_41_an_smtp_password_without_encryption_prevents_the_start() {
     let directory = tempfile::tempdir().unwrap();
     let refused = run(licentia(directory.path())
         .arg("serve")
@@ -236,7 +236,7 @@ fn security_41_a_password_that_would_be_sent_in_the_clear_prevents_the_start() {
 }
 
 #[tokio::test]
-async fn what_nobody_accepts_is_tried_again_with_the_same_message_id() {
+async fn a_refused_mail_is_retried_with_the_same_message_id() {
     let app = TestApp::start().await;
     app.sign_up("ada@example.com").await;
     // A file has the name of the folder.
@@ -260,7 +260,7 @@ async fn what_nobody_accepts_is_tried_again_with_the_same_message_id() {
 }
 
 #[tokio::test]
-async fn after_three_days_a_mail_is_given_up_and_kept() {
+async fn a_mail_is_given_up_and_kept_after_three_days() {
     let app = TestApp::start().await;
     app.sign_up("ada@example.com").await;
     fs::write(app.directory.path().join("mail"), "").unwrap();
@@ -307,7 +307,7 @@ async fn two_workers_send_each_mail_once() {
 }
 
 #[tokio::test]
-async fn a_worker_that_died_is_replaced_when_its_lease_ends_and_cannot_write_any_more() {
+async fn a_worker_that_died_is_replaced_when_its_lease_ends_and_cannot_write_afterwards() {
     let app = TestApp::start().await;
     app.sign_up("ada@example.com").await;
     let now = app.app.now();

@@ -12,7 +12,7 @@ use crate::harness::process::{licentia, run};
 const NEWEST: i64 = 10;
 
 #[tokio::test]
-async fn every_pair_in_the_folder_is_built_in() {
+async fn every_migration_in_the_folder_is_built_in() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations");
     let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
     let names = files.filter_map(|name| {
@@ -44,7 +44,7 @@ fn all(applied: i64) -> Vec<(i64, bool)> {
 }
 
 #[tokio::test]
-async fn up_and_down_and_up_again_step_by_step() {
+async fn migrations_go_up_down_and_up_again_step_by_step() {
     let directory = tempfile::tempdir().unwrap();
     let store = TestDatabase::empty(directory.path()).await.open().await;
     assert_eq!(versions(&store).await, all(0));
@@ -69,7 +69,7 @@ async fn several_servers_may_migrate_at_once() {
 }
 
 #[tokio::test]
-async fn a_newer_or_changed_schema_is_refused_with_the_way_out() {
+async fn a_newer_or_changed_schema_is_refused_with_a_solution() {
     let directory = tempfile::tempdir().unwrap();
     let store = TestDatabase::new(directory.path()).await.open().await;
     store.migrate_up().await.unwrap();
@@ -92,7 +92,7 @@ async fn a_newer_or_changed_schema_is_refused_with_the_way_out() {
 }
 
 #[tokio::test]
-async fn a_kill_at_any_moment_leaves_what_the_next_start_repairs() {
+async fn the_next_start_repairs_a_kill_at_any_moment() {
     let mut killed = 0;
     // At each millisecond of a whole run, from its start to its own end.
     for milliseconds in 0.. {
@@ -123,9 +123,9 @@ async fn a_kill_at_any_moment_leaves_what_the_next_start_repairs() {
 }
 
 #[tokio::test]
-async fn a_kill_within_a_migration_leaves_the_one_before_it() {
+async fn a_kill_within_a_migration_leaves_the_previous_schema() {
     if kind() == Kind::Sqlite {
-        return; // It has one writer: nothing can hold a migration up halfway.
+        return; // SQLite has one writer, so nothing can delay a migration midway.
     }
     let directory = tempfile::tempdir().unwrap();
     let database = TestDatabase::empty(directory.path()).await;
@@ -157,7 +157,7 @@ async fn a_kill_within_a_migration_leaves_the_one_before_it() {
 }
 
 #[tokio::test]
-async fn a_migration_cut_short_is_rolled_back_whole() {
+async fn an_interrupted_migration_is_rolled_back_completely() {
     let directory = tempfile::tempdir().unwrap();
     let store = TestDatabase::empty(directory.path()).await.open().await;
     // The second migration fails at its last statement, and must not leave its table.
@@ -172,7 +172,7 @@ async fn a_migration_cut_short_is_rolled_back_whole() {
 }
 
 #[tokio::test]
-async fn the_command_line_migrates_and_guards_what_would_be_lost() {
+async fn the_command_line_migrates_and_protects_data_from_loss() {
     let directory = tempfile::tempdir().unwrap();
     let database = TestDatabase::empty(directory.path()).await;
     let migrate = |arguments: &[&str]| {
@@ -218,7 +218,7 @@ async fn the_command_line_migrates_and_guards_what_would_be_lost() {
 }
 
 #[tokio::test]
-async fn the_database_itself_keeps_the_rules() {
+async fn the_database_enforces_the_constraints() {
     let directory = tempfile::tempdir().unwrap();
     let store = TestDatabase::new(directory.path()).await.open().await;
     store.migrate_up().await.unwrap();

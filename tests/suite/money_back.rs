@@ -39,7 +39,7 @@ async fn a_dispute_about_a_part_is_a_refund_of_that_part_stripe_24() {
 }
 
 #[tokio::test]
-async fn a_lost_dispute_about_all_but_the_exchange_rate_is_one_about_all_stripe_24() {
+async fn a_lost_dispute_that_differs_by_the_exchange_rate_counts_as_a_full_one_stripe_24() {
     let shop = Shop::open().await;
     let (ada, _, payment) = bought(&shop).await;
     let all = shop.sandbox.open_dispute_about(&payment, 4850).unwrap();
@@ -49,7 +49,7 @@ async fn a_lost_dispute_about_all_but_the_exchange_rate_is_one_about_all_stripe_
 }
 
 #[tokio::test]
-async fn an_inquiry_takes_nothing_stripe_24() {
+async fn an_inquiry_revokes_nothing_stripe_24() {
     let shop = Shop::open().await;
     let (ada, _, payment) = bought(&shop).await;
     shop.sandbox.open_inquiry(&payment, None).unwrap();
@@ -141,7 +141,7 @@ async fn a_small_credit_for_a_month_that_a_balance_paid_is_a_partial_refund_stri
 }
 
 #[tokio::test]
-async fn a_declined_attempt_beside_the_payment_hides_no_refund_stripe_27() {
+async fn a_declined_attempt_next_to_the_payment_hides_no_refund_stripe_27() {
     let shop = Shop::open().await;
     let mut ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "professional").await;

@@ -89,7 +89,7 @@ fn new_key() -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn an_empty_volume_of_another_user_takes_the_keys() {
+async fn an_empty_volume_of_another_user_can_store_the_keys() {
     // A freshly formatted volume as Kubernetes mounts it for a group (`fsGroup`), or a private one.
     for mode in [0o2775, 0o2770] {
         let Some(container) = Container::new() else { return };
@@ -128,7 +128,7 @@ async fn mounted_secrets_are_read() {
 }
 
 #[tokio::test]
-async fn keys_that_anybody_can_read_or_replace_are_refused_security_7() {
+async fn keys_that_other_users_can_read_or_replace_are_refused_security_7() {
     for (directory, file) in [(0o777, 0o440), (0o755, 0o444), (0o755, 0o460)] {
         let Some(container) = Container::new() else { return };
         let keys = container.directory("keys", directory);

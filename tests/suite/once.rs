@@ -10,7 +10,7 @@ use crate::harness::database::number;
 use crate::harness::shop::Shop;
 
 #[tokio::test]
-async fn two_upgrades_at_once_make_one_counterpart_and_one_checkout_stripe_7() {
+async fn two_upgrades_at_once_create_one_stripe_customer_and_one_checkout_stripe_7() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let plans = ["professional", "starter", "professional", "starter", "professional", "starter"];
@@ -27,7 +27,7 @@ async fn two_upgrades_at_once_make_one_counterpart_and_one_checkout_stripe_7() {
 }
 
 #[tokio::test]
-async fn two_servers_on_one_database_make_one_of_everything_stripe_7() {
+async fn two_servers_on_one_database_create_one_of_everything_stripe_7() {
     let shop = Shop::open().await;
     let other = shop.second_server().await;
     let ada = shop.buyer("ada@example.com").await;
@@ -46,7 +46,7 @@ async fn two_servers_on_one_database_make_one_of_everything_stripe_7() {
 }
 
 #[tokio::test]
-async fn lost_answers_make_no_second_counterpart_nor_checkout_stripe_7() {
+async fn lost_responses_cause_no_second_stripe_customer_or_checkout_stripe_7() {
     for fault in [ApiFault::AnswerLost, ApiFault::ErrorAfter, ApiFault::ErrorPage] {
         for call in ["POST /v1/customers", "POST /v1/checkout/sessions"] {
             let shop = Shop::open().await;
@@ -72,7 +72,7 @@ async fn lost_answers_make_no_second_counterpart_nor_checkout_stripe_7() {
 }
 
 #[tokio::test]
-async fn a_refusal_after_a_lost_answer_makes_no_second_counterpart_stripe_7() {
+async fn a_refusal_after_a_lost_response_causes_no_second_stripe_customer_stripe_7() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     // As if the key lost a right, or was rolled, before the call is repeated.
@@ -84,7 +84,7 @@ async fn a_refusal_after_a_lost_answer_makes_no_second_counterpart_stripe_7() {
 }
 
 #[tokio::test]
-async fn while_nobody_knows_whether_a_checkout_was_made_there_is_no_other_stripe_7() {
+async fn no_second_checkout_is_created_while_the_first_attempt_is_uncertain_stripe_7() {
     for fault in [ApiFault::ErrorAfter, ApiFault::ErrorPage] {
         let shop = Shop::open().await;
         let ada = shop.buyer("ada@example.com").await;
@@ -105,7 +105,7 @@ async fn while_nobody_knows_whether_a_checkout_was_made_there_is_no_other_stripe
 }
 
 #[tokio::test]
-async fn two_sessions_paid_all_the_same_are_seen_and_the_higher_plan_holds_stripe_7() {
+async fn two_paid_sessions_are_reported_and_the_higher_plan_applies_stripe_7() {
     // The metrics of this thread, in which all of this test runs, and no other test.
     let figures = PrometheusBuilder::new().build_recorder();
     let _counting = metrics::set_default_local_recorder(&figures);
@@ -158,7 +158,7 @@ async fn the_same_event_fifty_times_at_once_takes_effect_once_stripe_8() {
 }
 
 #[tokio::test]
-async fn the_events_of_a_payment_in_any_order_say_the_same_stripe_8() {
+async fn the_events_of_a_payment_in_any_order_have_one_effect_stripe_8() {
     for order in [Order::AsCreated, Order::Reversed, Order::Shuffled] {
         let shop = Shop::open().await;
         let ada = shop.buyer("ada@example.com").await;

@@ -22,7 +22,7 @@ fn the_committed_description_is_the_generated_one() {
 }
 
 #[test]
-fn every_operation_is_described_to_the_end() {
+fn every_operation_is_described_completely() {
     let document = openapi::document();
     let mut ids = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {
@@ -69,7 +69,7 @@ fn every_operation_is_described_to_the_end() {
 
 /// Objects that only contain others are covered by the others' examples.
 #[test]
-fn every_answer_has_an_example() {
+fn every_response_has_an_example() {
     let document = openapi::document();
     let schemas = document["components"]["schemas"].as_object().unwrap();
     let is_shown = |schema: &Value| schema.get("example").is_some() || schema.get("$ref").is_some();
@@ -107,7 +107,7 @@ fn schemas_of(part: &Value, document: &Value, found: &mut BTreeSet<String>) {
 }
 
 #[test]
-fn no_answer_has_a_field_for_a_stripe_id_but_those_for_administrators() {
+fn only_responses_for_administrators_have_fields_for_stripe_ids() {
     let document = openapi::document();
     let mut shown = BTreeSet::new();
     for (path, item) in document["paths"].as_object().unwrap() {
@@ -129,7 +129,7 @@ fn no_answer_has_a_field_for_a_stripe_id_but_those_for_administrators() {
 
 /// Swagger UI sends this when a user presses *Execute* without a change.
 #[tokio::test]
-async fn every_example_of_a_request_works_when_pasted() {
+async fn every_example_of_a_request_works_unchanged() {
     let usual = [("LICENTIA_RETURN_ORIGINS", "http://127.0.0.1:3100")];
     let shop = Shop::open_with(Options::default(), &usual).await;
     let app = &shop.app;

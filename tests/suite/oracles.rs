@@ -166,7 +166,7 @@ async fn sign_up_over_smtp(smtp: &SmtpServer) -> (Server, tempfile::TempDir, Str
 
 #[tokio::test]
 #[ignore = "needs Python: run ./scripts/test"]
-async fn aiosmtpd_takes_the_mail_with_the_license() {
+async fn aiosmtpd_receives_the_mail_with_the_license() {
     let mut smtp = SmtpServer::start("");
     let (_server, _directory, token) = sign_up_over_smtp(&smtp).await;
     let mail = smtp.mail();
@@ -187,7 +187,7 @@ async fn aiosmtpd_takes_the_mail_with_the_license() {
 /// it is accepted, and copies that were possibly accepted before have the same Message-ID.
 #[tokio::test]
 #[ignore = "needs Python: run ./scripts/test"]
-async fn aiosmtpd_that_refuses_drops_and_hangs_gets_it_in_the_end() {
+async fn an_aiosmtpd_that_refuses_drops_and_hangs_receives_the_mail_in_the_end() {
     let mut smtp = SmtpServer::start("451,drop,hang,ok");
     let (server, _directory, token) = sign_up_over_smtp(&smtp).await;
     let (hung, taken) = (smtp.mail(), smtp.mail());
@@ -203,7 +203,7 @@ async fn aiosmtpd_that_refuses_drops_and_hangs_gets_it_in_the_end() {
 /// another one.
 #[tokio::test]
 #[ignore = "needs Python: run ./scripts/test"]
-async fn schemathesis_finds_nothing() {
+async fn schemathesis_finds_no_violation() {
     // With an account at Stripe's double, because without one, buying returns 503 by design.
     let sandbox = Sandbox::start(Options::default()).await.unwrap();
     let place = Place::with(&[

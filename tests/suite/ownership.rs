@@ -23,7 +23,7 @@ const PUBLIC: [&str; 11] = [
 ];
 
 #[tokio::test]
-async fn every_operation_with_the_ids_of_another_customer_security_22() {
+async fn no_operation_accepts_the_ids_of_another_customer_security_22() {
     let app = TestApp::start_with(&[BEHIND_A_PROXY]).await;
     let victim = app.sign_up("ada@example.com").await;
     let ada = app.client.with_token(victim.text("/access_token"));

@@ -38,7 +38,7 @@ fn order(plan: &str, amount: i64, status: &str) -> (String, i64, String) {
 }
 
 #[tokio::test]
-async fn an_upgrade_counts_when_its_difference_is_paid_stripe_13() {
+async fn an_upgrade_takes_effect_when_its_difference_is_paid_stripe_13() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "starter").await;
@@ -60,7 +60,7 @@ async fn an_upgrade_counts_when_its_difference_is_paid_stripe_13() {
 }
 
 #[tokio::test]
-async fn a_downgrade_at_once_follows_the_price_stripe_13() {
+async fn an_immediate_downgrade_follows_the_price_stripe_13() {
     let shop = Shop::open().await;
     let mut ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "professional").await;
@@ -74,7 +74,7 @@ async fn a_downgrade_at_once_follows_the_price_stripe_13() {
 }
 
 #[tokio::test]
-async fn a_change_to_a_year_begins_a_period_of_its_own_stripe_13() {
+async fn a_change_to_a_yearly_price_begins_a_new_period_stripe_13() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "professional").await;
@@ -85,7 +85,7 @@ async fn a_change_to_a_year_begins_a_period_of_its_own_stripe_13() {
 }
 
 #[tokio::test]
-async fn a_scheduled_downgrade_leaves_the_old_plan_until_its_phase_starts_stripe_13() {
+async fn a_scheduled_downgrade_keeps_the_old_plan_until_its_phase_begins_stripe_13() {
     let shop = Shop::open().await;
     let mut ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "professional").await;
@@ -111,7 +111,7 @@ async fn a_scheduled_downgrade_leaves_the_old_plan_until_its_phase_starts_stripe
 }
 
 #[tokio::test]
-async fn a_scheduled_downgrade_that_is_not_paid_has_the_grace_of_the_new_plan_stripe_13() {
+async fn an_unpaid_scheduled_downgrade_has_the_grace_period_of_the_new_plan_stripe_13() {
     let shop = Shop::open().await;
     let mut ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "professional").await;
@@ -124,7 +124,7 @@ async fn a_scheduled_downgrade_that_is_not_paid_has_the_grace_of_the_new_plan_st
 }
 
 #[tokio::test]
-async fn a_scheduled_downgrade_that_is_taken_back_never_comes_stripe_13() {
+async fn an_undone_scheduled_downgrade_never_takes_effect_stripe_13() {
     let shop = Shop::open().await;
     let mut ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "professional").await;
@@ -139,7 +139,7 @@ async fn a_scheduled_downgrade_that_is_taken_back_never_comes_stripe_13() {
 }
 
 #[tokio::test]
-async fn a_cancellation_meanwhile_ends_the_old_plan_and_the_new_one_never_comes_stripe_13() {
+async fn a_cancellation_before_a_scheduled_change_ends_the_old_plan_stripe_13() {
     let shop = Shop::open().await;
     let mut ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "professional").await;
@@ -157,7 +157,7 @@ async fn a_cancellation_meanwhile_ends_the_old_plan_and_the_new_one_never_comes_
 }
 
 #[tokio::test]
-async fn of_several_items_the_highest_plan_decides_in_any_order_stripe_19() {
+async fn the_highest_plan_of_several_items_applies_in_any_order_stripe_19() {
     let mut decided = Vec::new();
     for prices in [
         ["price_starter_yearly", "price_pro_monthly", "price_seats"],

@@ -53,7 +53,7 @@ async fn the_same_event_50_times_at_two_servers_counts_once_stripe_8() {
 }
 
 #[tokio::test]
-async fn two_plans_at_two_servers_at_once_leave_one_checkout_to_pay_stripe_7() {
+async fn two_plans_at_two_servers_at_once_leave_one_open_checkout_stripe_7() {
     let shop = Shop::open().await;
     let other = shop.second_server().await;
     let ada = shop.buyer("ada@example.com").await;
@@ -75,7 +75,7 @@ async fn two_plans_at_two_servers_at_once_leave_one_checkout_to_pay_stripe_7() {
 }
 
 #[tokio::test]
-async fn two_comparisons_with_stripe_at_once_repair_each_customer_once() {
+async fn two_reconciliations_at_once_repair_each_customer_once() {
     let mut shop = Shop::open().await;
     let other = shop.second_server().await;
     // The events of the sale are lost, until both servers reconcile.
@@ -135,20 +135,20 @@ const ON_THE_WAY_OF_A_PAYMENT: [&str; 8] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_pauses_past_the_lease_writes_nothing_when_going_on_stripe_7() {
+async fn a_server_that_pauses_until_its_lease_is_lost_writes_nothing_afterwards_stripe_7() {
     // A few at a time, because each needs three servers.
     let all = stream::iter(OUTSIDE_OF_TRANSACTIONS);
     all.for_each_concurrent(4, one_pauses_on_the_way_to_a_checkout).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_pauses_past_the_lease_with_a_paid_event_writes_nothing_when_going_on_stripe_4() {
+async fn a_server_that_loses_its_lease_with_a_paid_event_writes_nothing_afterwards_stripe_4() {
     let all = stream::iter(ON_THE_WAY_OF_A_PAYMENT);
     all.for_each_concurrent(4, one_pauses_with_a_paid_event).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deletion_that_pauses_past_its_lease_leaves_who_opened_a_checkout_since() {
+async fn a_deletion_that_loses_its_lease_keeps_a_customer_who_opened_a_checkout() {
     let mut shop = Shop::open().await;
     shop.end_worker().await;
     let pause = Pause::at("checkout.closed");

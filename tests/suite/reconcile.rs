@@ -12,7 +12,7 @@ use crate::harness::vendor::Vendor;
 use crate::harness::{PASSWORD, TestDatabase};
 
 #[tokio::test]
-async fn it_tells_what_differs_repairs_it_and_then_finds_nothing() {
+async fn reconcile_reports_differences_repairs_them_and_then_finds_none() {
     let directory = tempfile::tempdir().unwrap();
     let database = TestDatabase::empty(directory.path()).await;
     let sandbox = Sandbox::start(Options::default()).await.unwrap();
@@ -82,7 +82,7 @@ async fn it_tells_what_differs_repairs_it_and_then_finds_nothing() {
 }
 
 #[tokio::test]
-async fn who_pays_for_what_no_plan_has_or_twice_is_told_and_left() {
+async fn a_customer_who_pays_for_an_unknown_price_or_twice_is_reported_and_left() {
     let vendor = Vendor::new().await;
     vendor.add_price("price_of_long_ago");
     let (ada, bob) =
@@ -126,7 +126,7 @@ async fn who_pays_for_what_no_plan_has_or_twice_is_told_and_left() {
 }
 
 #[tokio::test]
-async fn events_that_were_missed_or_cannot_be_listed_are_not_passed_over() {
+async fn missed_events_and_a_failed_list_of_events_are_reported() {
     let vendor = Vendor::new().await;
     let ada = vendor.buyer("ada@example.com").await;
     assert_eq!(vendor.backfill(&["--create"]).await.code, 0);
@@ -153,7 +153,7 @@ async fn events_that_were_missed_or_cannot_be_listed_are_not_passed_over() {
 }
 
 #[tokio::test]
-async fn it_says_what_of_a_subscription_differs() {
+async fn reconcile_names_the_fields_of_a_subscription_that_differ() {
     let vendor = Vendor::new().await;
     let ada = vendor.customer("ada@example.com").await;
     let subscription = vendor.subscribe(&ada, "price_pro_monthly").await;
@@ -165,7 +165,7 @@ async fn it_says_what_of_a_subscription_differs() {
 }
 
 #[test]
-fn without_an_account_it_says_so() {
+fn reconcile_without_a_stripe_account_is_an_error() {
     let directory = tempfile::tempdir().unwrap();
     let done = run(licentia(directory.path()).arg("reconcile"));
     assert_eq!(done.code, 1, "{done:?}");

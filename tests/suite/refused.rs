@@ -26,7 +26,7 @@ fn event(headers: &str) -> String {
 }
 
 #[tokio::test]
-async fn an_event_that_cannot_be_stripes_is_refused_before_its_body_security_37() {
+async fn an_event_that_is_not_from_stripe_is_refused_before_its_body_security_37() {
     let stripe = [
         ("LICENTIA_STRIPE__SECRET_KEY", "sk_test_1"),
         ("LICENTIA_STRIPE__WEBHOOK_SECRET", "whsec_1"),
@@ -54,7 +54,7 @@ async fn an_event_that_cannot_be_stripes_is_refused_before_its_body_security_37(
 }
 
 #[tokio::test]
-async fn a_call_without_its_credential_is_refused_before_its_body_security_37() {
+async fn a_call_without_credentials_is_refused_before_its_body_security_37() {
     let app = TestApp::start().await;
     let document = openapi::document();
     let mut tried = 0;
@@ -125,7 +125,7 @@ async fn write_then_read(app: &TestApp, request: Vec<u8>) -> String {
 }
 
 #[tokio::test]
-async fn who_sends_everything_before_reading_can_read_the_refusal_security_38() {
+async fn a_client_that_sends_everything_before_reading_can_read_the_refusal_security_38() {
     let app = TestApp::start().await;
     let too_large = (413, "payload_too_large".to_owned());
     for path in ["/api/customers/login", "/api/webhooks/stripe", "/api/nothing"] {
@@ -203,7 +203,7 @@ async fn a_malformed_head_after_a_good_request_gets_one_problem_security_38() {
 }
 
 #[tokio::test]
-async fn a_head_that_stalls_gets_a_problem_security_38() {
+async fn a_stalled_head_gets_a_problem_security_38() {
     let app = TestApp::start().await;
     let answer = exchange(connect(&app.client).await, "GET / HTTP/1.1\r\nhost:").await;
     assert_eq!(problem(&answer), (408, "request_timeout".to_owned()));
@@ -213,7 +213,7 @@ async fn a_head_that_stalls_gets_a_problem_security_38() {
 }
 
 #[tokio::test]
-async fn forwarded_clients_are_told_apart_whatever_their_hop_looks_like_security_43() {
+async fn forwarded_clients_are_distinguished_however_their_address_is_written_security_43() {
     let app = TestApp::start_with(&[("LICENTIA_TRUSTED_PROXIES", "127.0.0.1, ::1")]).await;
     let body = json!({ "email": "ada@example.com", "password": "wrong password" }).to_string();
     let log_in = async |hop: &str| {

@@ -20,7 +20,7 @@ fn seen(order: &str, license: &str) -> (String, String) {
 }
 
 #[tokio::test]
-async fn a_refund_and_a_dispute_are_followed_to_their_end_stripe_15() {
+async fn refunds_and_disputes_are_applied_until_they_are_decided_stripe_15() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "professional").await;
@@ -51,7 +51,7 @@ async fn a_refund_and_a_dispute_are_followed_to_their_end_stripe_15() {
 }
 
 #[tokio::test]
-async fn what_is_taken_back_is_taken_back_with_everything_paid_before_stripe_15() {
+async fn a_refund_revokes_every_license_that_its_payment_covers_stripe_15() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "professional").await;
@@ -79,7 +79,7 @@ async fn verdict(shop: &Shop, token: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_license_for_more_than_what_is_left_is_taken_back_and_others_are_not_stripe_15() {
+async fn only_licenses_that_exceed_the_remaining_payments_are_revoked_stripe_15() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "starter").await;
@@ -99,7 +99,7 @@ async fn a_license_for_more_than_what_is_left_is_taken_back_and_others_are_not_s
 }
 
 #[tokio::test]
-async fn after_a_cancellation_no_former_license_goes_on_stripe_12() {
+async fn after_a_cancellation_no_former_license_stays_valid_stripe_12() {
     let shop = Shop::open().await;
     let mut ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "professional").await;
@@ -163,7 +163,7 @@ async fn a_vendor_may_revoke_while_a_dispute_is_open_and_winning_it_restores_str
 }
 
 #[tokio::test]
-async fn a_policy_is_applied_once_however_often_it_is_told_stripe_15() {
+async fn a_policy_is_applied_once_for_repeated_events_stripe_15() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "professional").await;
@@ -188,7 +188,7 @@ async fn a_policy_is_applied_once_however_often_it_is_told_stripe_15() {
 }
 
 #[tokio::test]
-async fn a_refunded_subscription_goes_on_and_its_next_payment_counts_stripe_15() {
+async fn a_refunded_subscription_continues_and_its_next_payment_counts_stripe_15() {
     let shop = Shop::open().await;
     let mut ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "professional").await;
@@ -201,7 +201,7 @@ async fn a_refunded_subscription_goes_on_and_its_next_payment_counts_stripe_15()
 }
 
 #[tokio::test]
-async fn a_changed_policy_is_applied_by_the_next_comparison_stripe_15() {
+async fn a_changed_policy_is_applied_by_the_next_reconciliation_stripe_15() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "professional").await;
@@ -216,7 +216,7 @@ async fn a_changed_policy_is_applied_by_the_next_comparison_stripe_15() {
 }
 
 #[tokio::test]
-async fn an_inquiry_is_no_dispute_and_what_was_lost_is_not_won_back_by_another_stripe_15() {
+async fn an_inquiry_is_no_dispute_and_a_won_dispute_does_not_undo_a_lost_one_stripe_15() {
     let shop = shop_with_policy("dispute = \"revoke\"").await;
     let ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "professional").await;

@@ -8,7 +8,7 @@ use crate::harness::database::{number, texts};
 use crate::harness::shop::{Shop, session_of};
 
 #[tokio::test]
-async fn an_upgrade_becomes_a_license_and_a_mail() {
+async fn an_upgrade_issues_a_license_and_mails_it() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     assert_eq!(shop.counterparts(), 0, "a trial calls Stripe");
@@ -99,7 +99,7 @@ async fn a_checkout_for_another_plan_or_interval_replaces_the_open_one() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_bought_is_refused_with_the_reason() {
+async fn an_impossible_purchase_is_refused_with_the_reason() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let eve = shop.buyer("eve@example.com").await;
@@ -129,7 +129,7 @@ async fn what_cannot_be_bought_is_refused_with_the_reason() {
 }
 
 #[tokio::test]
-async fn a_second_subscription_is_refused_and_the_portal_offered() {
+async fn a_second_subscription_is_refused_with_a_hint_to_the_portal() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "starter").await;
@@ -150,7 +150,7 @@ async fn a_second_subscription_is_refused_and_the_portal_offered() {
 }
 
 #[tokio::test]
-async fn a_changed_name_or_address_is_told_to_stripe() {
+async fn a_changed_name_or_address_is_sent_to_stripe() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     shop.buy(&ada, "starter").await;
@@ -171,7 +171,7 @@ async fn a_changed_name_or_address_is_told_to_stripe() {
 }
 
 #[tokio::test]
-async fn a_counterpart_at_signup_never_holds_up_the_signup() {
+async fn a_stripe_customer_created_at_signup_never_delays_the_signup() {
     let at_signup = [("LICENTIA_STRIPE__CREATE_CUSTOMER", "signup")];
     let shop = Shop::open_with(Options::default(), &at_signup).await;
     shop.sandbox.faults().api(ApiFault::ErrorBefore, Times::Next(9));
@@ -187,7 +187,7 @@ async fn a_counterpart_at_signup_never_holds_up_the_signup() {
 }
 
 #[tokio::test]
-async fn deleting_an_account_ends_the_subscription_and_keeps_the_order_without_the_person() {
+async fn deleting_an_account_ends_the_subscription_and_keeps_an_anonymous_order() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "starter").await;
@@ -227,7 +227,7 @@ async fn without_stripe_everything_but_buying_works_stripe_20() {
 }
 
 #[tokio::test]
-async fn deleting_an_account_ends_what_was_just_paid_and_is_not_known_here_yet() {
+async fn deleting_an_account_ends_a_subscription_that_is_not_known_here_yet() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let session = shop.checkout(&ada, "starter").await;
@@ -244,7 +244,7 @@ async fn deleting_an_account_ends_what_was_just_paid_and_is_not_known_here_yet()
 }
 
 #[tokio::test]
-async fn who_fetches_a_license_gets_what_was_paid_though_no_webhook_came() {
+async fn a_request_for_the_license_returns_the_paid_one_without_a_webhook() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let session = shop.checkout(&ada, "professional").await;
@@ -272,7 +272,7 @@ async fn nothing_is_sold_without_a_webhook_secret() {
 }
 
 #[tokio::test]
-async fn what_an_operator_granted_comes_back_when_nothing_paid_is_left() {
+async fn a_grant_applies_again_when_nothing_paid_is_left() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let app = &shop.app.app;

@@ -98,7 +98,7 @@ async fn a_test_event_at_a_live_server_and_a_foreign_one_do_nothing_stripe_2() {
 }
 
 #[tokio::test]
-async fn a_delayed_payment_counts_when_the_money_is_there_stripe_3() {
+async fn a_delayed_payment_counts_when_the_money_has_arrived_stripe_3() {
     let shop = Shop::open().await;
     for (email, card, paid) in [
         ("ada@example.com", Card::DelayedPaid, true),
@@ -126,7 +126,7 @@ async fn a_delayed_payment_counts_when_the_money_is_there_stripe_3() {
 }
 
 #[tokio::test]
-async fn while_a_first_debit_is_on_its_way_nobody_is_asked_to_pay_again_stripe_3() {
+async fn a_pending_first_debit_does_not_ask_the_customer_to_pay_again_stripe_3() {
     let shop = Shop::open().await;
     for (email, card, paid) in [
         ("ada@example.com", Card::DelayedPaid, true),
@@ -160,7 +160,7 @@ async fn while_a_first_debit_is_on_its_way_nobody_is_asked_to_pay_again_stripe_3
 }
 
 #[tokio::test]
-async fn a_failed_delayed_payment_grants_nothing_whatever_the_status_says_stripe_3() {
+async fn a_failed_delayed_payment_grants_nothing_with_any_status_stripe_3() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let session = shop.checkout(&ada, "professional").await;
@@ -176,7 +176,7 @@ async fn a_failed_delayed_payment_grants_nothing_whatever_the_status_says_stripe
 }
 
 #[tokio::test]
-async fn a_change_to_a_lower_plan_is_not_paid_out_of_a_payment_that_failed_stripe_3() {
+async fn a_change_to_a_lower_plan_is_not_paid_by_a_failed_payment_stripe_3() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let back = format!("{}/docs", shop.app.client.base);
@@ -201,7 +201,7 @@ async fn a_change_to_a_lower_plan_is_not_paid_out_of_a_payment_that_failed_strip
 }
 
 #[tokio::test]
-async fn while_the_database_is_away_stripe_is_told_to_come_back_stripe_5() {
+async fn webhooks_get_5xx_while_the_database_is_down_stripe_5() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let session = shop.checkout(&ada, "professional").await;
@@ -224,7 +224,7 @@ async fn while_the_database_is_away_stripe_is_told_to_come_back_stripe_5() {
 }
 
 #[tokio::test]
-async fn a_stripe_that_fails_holds_up_that_customer_and_nothing_else_stripe_6() {
+async fn a_failing_stripe_delays_its_customer_and_nothing_else_stripe_6() {
     for fault in [ApiFault::ErrorBefore, ApiFault::RateLimited, ApiFault::AnswerLost] {
         let shop = Shop::open().await;
         let ada = shop.buyer("ada@example.com").await;
@@ -248,7 +248,7 @@ async fn a_stripe_that_fails_holds_up_that_customer_and_nothing_else_stripe_6() 
 }
 
 #[tokio::test]
-async fn a_silent_or_slow_stripe_is_given_up_and_tried_again_stripe_6() {
+async fn a_silent_or_slow_stripe_times_out_and_is_retried_stripe_6() {
     let held_up = async |fault| {
         let shop = Shop::open().await;
         let ada = shop.buyer("ada@example.com").await;
@@ -276,7 +276,7 @@ async fn a_silent_or_slow_stripe_is_given_up_and_tried_again_stripe_6() {
 }
 
 #[tokio::test]
-async fn without_3d_secure_there_is_no_access_and_with_it_there_is_stripe_14() {
+async fn access_requires_completed_3d_secure_stripe_14() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let session = shop.checkout(&ada, "professional").await;
@@ -304,7 +304,7 @@ async fn without_3d_secure_there_is_no_access_and_with_it_there_is_stripe_14() {
 }
 
 #[tokio::test]
-async fn a_declined_card_changes_nothing_and_another_one_pays_stripe_14() {
+async fn a_declined_card_changes_nothing_and_another_card_pays_stripe_14() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let session = shop.checkout(&ada, "professional").await;
@@ -318,7 +318,7 @@ async fn a_declined_card_changes_nothing_and_another_one_pays_stripe_14() {
 }
 
 #[tokio::test]
-async fn while_a_secret_is_rolled_both_count_whichever_comes_first_stripe_18() {
+async fn both_webhook_secrets_are_accepted_in_any_order_while_one_is_rolled_stripe_18() {
     let shop = Shop::open_with(
         Options { sending: Sending::Manual, ..Options::default() },
         &[("LICENTIA_STRIPE__WEBHOOK_SECRET", "whsec_new, whsec_old")],

@@ -39,7 +39,7 @@ async fn every_invariant_holds_after_any_history_reliability_a_b_c_d_e_f_g() {
 }
 
 #[tokio::test]
-async fn the_same_seed_is_the_same_history() {
+async fn the_same_seed_gives_the_same_history() {
     if kind() == Kind::Postgres {
         // PostgreSQL's connections respond in an order that the seed does not decide.
         return;

@@ -109,7 +109,7 @@ async fn behind_a_trusted_proxy_each_client_has_its_own_budget_security_36() {
 }
 
 #[tokio::test]
-async fn who_does_not_read_a_response_is_cut_security_36() {
+async fn a_client_that_does_not_read_its_response_is_disconnected_security_36() {
     let app = TestApp::start().await;
     let mut stream = connect_from(&app.client, 1).await;
     stream.write_all(SLOW_READER.as_bytes()).await.unwrap();
@@ -124,7 +124,7 @@ async fn who_does_not_read_a_response_is_cut_security_36() {
 }
 
 #[tokio::test]
-async fn a_body_that_stalls_is_refused_readably_security_36() {
+async fn a_stalled_body_gets_a_readable_refusal_security_36() {
     let app = TestApp::start().await;
     let mut stream = connect_from(&app.client, 1).await;
     let request = slow_sender();

@@ -39,7 +39,7 @@ async fn send_without_end(
 }
 
 #[tokio::test]
-async fn an_empty_folder_is_enough() {
+async fn the_server_starts_in_an_empty_folder() {
     let directory = tempfile::tempdir().unwrap();
     let database = TestDatabase::empty(directory.path()).await;
     let server = Server::start(directory.path(), &database, &[]);
@@ -61,7 +61,7 @@ async fn an_empty_folder_is_enough() {
 }
 
 #[tokio::test]
-async fn who_is_stopped_under_load_loses_nothing_that_was_confirmed_stripe_4() {
+async fn a_server_stopped_under_load_loses_nothing_confirmed_stripe_4() {
     let directory = tempfile::tempdir().unwrap();
     let database = TestDatabase::empty(directory.path()).await;
     let settings = [
@@ -89,7 +89,7 @@ async fn who_is_stopped_under_load_loses_nothing_that_was_confirmed_stripe_4() {
 }
 
 #[test]
-fn every_mistake_is_told_at_once_and_nothing_is_made() {
+fn every_mistake_is_reported_at_once_and_nothing_is_created() {
     let directory = tempfile::tempdir().unwrap();
     let refused = run(licentia(directory.path())
         .arg("serve")
@@ -108,7 +108,7 @@ fn every_mistake_is_told_at_once_and_nothing_is_made() {
 }
 
 #[test]
-fn mistakes_in_plans_and_keys_are_told_together() {
+fn mistakes_in_plans_and_keys_are_reported_together() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("plans.toml"), "product = 7").unwrap();
     std::fs::create_dir(directory.path().join("keys")).unwrap();
@@ -126,7 +126,7 @@ fn mistakes_in_plans_and_keys_are_told_together() {
 }
 
 #[tokio::test]
-async fn an_address_in_use_is_named_with_the_setting_and_nothing_is_made() {
+async fn an_address_in_use_is_reported_with_its_setting_and_nothing_is_created() {
     let directory = tempfile::tempdir().unwrap();
     let database = TestDatabase::empty(directory.path()).await;
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -104,7 +104,7 @@ async fn stripe_21_a_search_that_lags_or_is_refused_does_not_hide_the_same_addre
 }
 
 #[tokio::test]
-async fn stripe_21_a_checkout_that_cannot_look_sells_nothing() {
+async fn stripe_21_a_checkout_that_cannot_search_stripe_sells_nothing() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     for look in ["GET /v1/customers/search", "GET /v1/customers"] {
@@ -125,7 +125,7 @@ async fn stripe_21_a_checkout_that_cannot_look_sells_nothing() {
 }
 
 #[tokio::test]
-async fn stripe_21_one_without_a_subscription_is_linked_and_sold_to() {
+async fn stripe_21_a_stripe_customer_without_a_subscription_is_linked_and_can_buy() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let stripe_id =
@@ -140,7 +140,7 @@ async fn stripe_21_one_without_a_subscription_is_linked_and_sold_to() {
 }
 
 #[tokio::test]
-async fn stripe_21_of_several_the_one_with_a_live_subscription_is_linked() {
+async fn stripe_21_of_several_stripe_customers_the_one_with_a_live_subscription_is_linked() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let tag = [("customer_id", ada.customer_id.as_str())];
@@ -162,7 +162,7 @@ async fn stripe_21_of_several_the_one_with_a_live_subscription_is_linked() {
 }
 
 #[tokio::test]
-async fn stripe_21_one_that_is_linked_to_somebody_else_is_not_taken() {
+async fn stripe_21_a_stripe_customer_linked_to_another_account_is_not_linked() {
     let shop = Shop::open().await;
     let eve = shop.buyer("eve@example.com").await;
     let session = shop.buy(&eve, "professional").await;
@@ -211,7 +211,7 @@ async fn stripe_29_only_what_changed_here_is_sent_to_stripe() {
 }
 
 #[tokio::test]
-async fn stripe_29_what_stripe_did_not_take_yet_is_sent_with_the_next_change() {
+async fn stripe_29_a_change_that_stripe_has_not_accepted_is_sent_with_the_next_one() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "professional").await;

@@ -89,7 +89,7 @@ async fn stripe_32_an_unknown_type_is_shown_as_such() {
 }
 
 #[tokio::test]
-async fn stripe_32_an_event_of_no_use_is_believed_only_if_it_is_signed() {
+async fn stripe_32_an_unusable_event_is_accepted_only_if_it_is_signed() {
     let shop = Shop::open().await;
     let body = json!({ "id": "evt_1", "object": "v2.core.event", "type": "v1.customer.updated",
         "created": "2026-11-20T15:00:00Z", "livemode": false });
