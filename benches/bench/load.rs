@@ -1,5 +1,5 @@
 //! A load generator within the process. Each connection sends a request, reads the whole response,
-//! and sends the next. What is measured is in the other files.
+//! and sends the next. The benchmarks are in the other files.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
 //! The sandbox's time: the machine's time or a stopped one, plus the duration that it was advanced
-//! by. What happens at a time is in `billing::time`.
+//! by. The timers that run when time passes are in `billing::time`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

@@ -12,7 +12,7 @@ pub enum Times {
     Always,
 }
 
-/// What can go wrong with a call of the API.
+/// A fault of an API call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ApiFault {
     /// The call takes effect, then the connection closes without a response.
@@ -34,7 +34,7 @@ pub enum ApiFault {
     SlowBytes,
 }
 
-/// What can go wrong with the delivery of an event.
+/// A fault of the delivery of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeliveryFault {
     /// It is not sent, and counts as failed.
@@ -43,7 +43,7 @@ pub enum DeliveryFault {
     Repeat(usize),
 }
 
-/// What can go wrong with a mail.
+/// A fault of the delivery of a mail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MailFault {
     /// `RCPT` is refused temporarily, with 451.
@@ -69,20 +69,20 @@ pub struct FaultRules {
 
 struct Rule<F> {
     fault: F,
-    left: Times,
+    remaining: Times,
 }
 
 impl<F: Copy> Rule<F> {
     fn is_on(&self) -> bool {
-        self.left != Times::Next(0)
+        self.remaining != Times::Next(0)
     }
 
     fn strike(&mut self) -> Option<F> {
-        match &mut self.left {
+        match &mut self.remaining {
             Times::Always => Some(self.fault),
             Times::Next(0) => None,
-            Times::Next(left) => {
-                *left -= 1;
+            Times::Next(remaining) => {
+                *remaining -= 1;
                 Some(self.fault)
             }
         }
@@ -93,17 +93,17 @@ impl FaultRules {
     /// Switches on a fault for calls whose method and path begin with `calls`, such as `POST
     /// /v1/customers`. An empty text means all calls.
     pub fn add_api(&mut self, fault: ApiFault, calls: &str, times: Times) {
-        self.api.push((Rule { fault, left: times }, calls.to_owned()));
+        self.api.push((Rule { fault, remaining: times }, calls.to_owned()));
     }
 
     /// Switches on a fault for deliveries.
     pub fn add_delivery(&mut self, fault: DeliveryFault, times: Times) {
-        self.deliveries.push(Rule { fault, left: times });
+        self.deliveries.push(Rule { fault, remaining: times });
     }
 
     /// Switches on a fault for mails.
     pub fn add_mail(&mut self, fault: MailFault, times: Times) {
-        self.mails.push(Rule { fault, left: times });
+        self.mails.push(Rule { fault, remaining: times });
     }
 
     /// Delays every later event before it is sent.
@@ -141,13 +141,13 @@ impl FaultRules {
     pub fn describe(&self) -> Vec<String> {
         let api = self.api.iter().filter(|(rule, _)| rule.is_on()).map(|(rule, calls)| {
             let calls = if calls.is_empty() { "every call" } else { calls };
-            format!("API, {calls}: {:?}, {:?}", rule.fault, rule.left)
+            format!("API, {calls}: {:?}, {:?}", rule.fault, rule.remaining)
         });
         let deliveries = self.deliveries.iter().filter(|rule| rule.is_on());
         let deliveries =
-            deliveries.map(|rule| format!("delivery: {:?}, {:?}", rule.fault, rule.left));
+            deliveries.map(|rule| format!("delivery: {:?}, {:?}", rule.fault, rule.remaining));
         let mails = self.mails.iter().filter(|rule| rule.is_on());
-        let mails = mails.map(|rule| format!("mail: {:?}, {:?}", rule.fault, rule.left));
+        let mails = mails.map(|rule| format!("mail: {:?}, {:?}", rule.fault, rule.remaining));
         let delay = (self.delay > 0).then(|| format!("deliveries wait {} s", self.delay));
         api.chain(deliveries).chain(mails).chain(delay).collect()
     }

@@ -21,7 +21,7 @@ pub struct Options {
     pub seed: u64,
     /// The clock's start.
     pub start: StartTime,
-    /// Who sends the webhooks.
+    /// The sender of the webhooks.
     pub sending: Sending,
     /// The time in signatures.
     pub signature_time: SignatureTime,
@@ -54,7 +54,7 @@ pub enum StartTime {
     At(i64),
 }
 
-/// Who sends the webhooks.
+/// The sender of the webhooks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sending {
     /// The sandbox, as soon as they are due.

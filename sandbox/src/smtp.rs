@@ -36,7 +36,7 @@ struct Connection {
     fault: Option<MailFault>,
 }
 
-/// What to do after a command.
+/// The next step after a command.
 enum AfterCommand {
     Continue,
     Close,

@@ -1,5 +1,5 @@
 //! The invariants A to G, which must hold when everything has settled. They are listed in
-//! README.md. What was paid is computed in `truth`.
+//! README.md. The entitlements from payments are computed in `truth`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;

@@ -1,5 +1,5 @@
 //! The actions of people: customers, on the service's API and on Stripe's pages; banks; and the
-//! vendor, in Stripe's dashboard. What they do with money since `ALL_KINDS_FROM` is in `money`.
+//! vendor, in Stripe's dashboard. The unusual actions with money are in `money`.
 
 use licentia::domain::account::session::Session;
 use licentia::domain::contact::{DisplayName, Email};

@@ -1,5 +1,5 @@
-//! What runs besides the requests: the log, the worker, and the checkpoints of an idle database.
-//! The daily reconciliation is in `daily`.
+//! Work besides the requests: the log, the worker, and the checkpoints of an idle database. The
+//! daily reconciliation is in `daily`.
 
 use std::fs::{File, OpenOptions};
 use std::path::Path;

@@ -1,5 +1,5 @@
 //! `licentia demo`: the walk proves every step, plain `demo` starts and stops, and neither runs
-//! where it could do harm. What the steps prove is in `src/cli/demo`.
+//! where it could do harm. The steps and their checks are in `src/cli/demo`.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;

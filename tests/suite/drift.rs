@@ -1,5 +1,5 @@
-//! Drift: the customers who paid and lack a license. 0 is the normal result. What the daily
-//! reconciliation does is in `daily`.
+//! Drift: the customers who paid and lack a license. 0 is the normal result. The daily
+//! reconciliation is in `daily`.
 
 use std::time::Duration;
 

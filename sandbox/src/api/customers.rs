@@ -103,14 +103,14 @@ fn search(world: &World, params: &mut Params) -> ApiResult {
                 customer.pointer(pointer).and_then(Value::as_str) == Some(wanted.as_str())
             })
     };
-    let found: Vec<Value> =
+    let customers: Vec<Value> =
         world.newest_first(Kind::Customer, None).filter(fits).cloned().collect();
     Ok(json!({
         "object": "search_result",
         "url": "/v1/customers/search",
         "has_more": false,
         "next_page": null,
-        "data": found,
+        "data": customers,
     }))
 }
 

@@ -67,9 +67,9 @@ fn pay(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
     }
     if out_of_band {
         collection::finalize(world, id);
-        let left = integer(world.get(Kind::Invoice, id), "amount_remaining");
-        if left > 0 {
-            collection::pay_out_of_band(world, id, left);
+        let remaining = integer(world.get(Kind::Invoice, id), "amount_remaining");
+        if remaining > 0 {
+            collection::pay_out_of_band(world, id, remaining);
         }
         return Ok(world.get(Kind::Invoice, id).clone());
     }

@@ -1,5 +1,5 @@
-//! Stripe's lists: newest first, filtered, one page at a time. What a list filters by is in the
-//! files of the resources.
+//! Stripe's lists: newest first, filtered, one page at a time. The filters are in the files of the
+//! resources.
 
 use serde_json::Value;
 

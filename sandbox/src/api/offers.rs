@@ -1,4 +1,4 @@
-//! `/v1/payment_links` and `/v1/quotes`, for subscriptions only. What they sell is in
+//! `/v1/payment_links` and `/v1/quotes`, for subscriptions only. The rules of a sale by them are in
 //! `billing::offer`.
 
 use serde_json::{Map, Value};

@@ -1,6 +1,6 @@
 //! The parameters of a call: parses Stripe's bracket syntax into a tree. Handlers take parameters
-//! out of it; one that is left over is unknown. What a parameter means is in the files of the
-//! resources.
+//! out of it; one that is left over is unknown. The meaning of a parameter is in the file of its
+//! resource.
 
 use std::collections::BTreeMap;
 

@@ -9,7 +9,7 @@ use crate::api_error::{ApiError, ApiResult};
 use crate::billing::dispute;
 use crate::billing::payment::{self, PaymentOutcome, Presence};
 use crate::billing::reversal::{self, NewRefund};
-use crate::objects::{Kind, integer, text};
+use crate::objects::{Kind, text};
 use crate::world::World;
 
 /// Handles the calls that only `/v1/payment_intents` has.
@@ -81,15 +81,16 @@ fn create_refund(world: &mut World, params: &mut Params) -> ApiResult {
     params.finish()?;
     let charge = charge_to_refund(world, intent, charge)?;
     let object = world.get(Kind::Charge, &charge);
-    let left = integer(object, "amount") - integer(object, "amount_refunded");
-    if left == 0 {
+    let remaining = reversal::refundable(object);
+    if remaining == 0 {
         let message = format!("Charge {charge} has already been refunded.");
         return Err(ApiError::coded("charge_already_refunded", message, ""));
     }
-    let amount = amount.unwrap_or(left);
-    if !(1..=left).contains(&amount) {
-        let message =
-            format!("Refund amount ({amount}) must be from 1 to the unrefunded amount ({left}).");
+    let amount = amount.unwrap_or(remaining);
+    if !(1..=remaining).contains(&amount) {
+        let message = format!(
+            "Refund amount ({amount}) must be from 1 to the unrefunded amount ({remaining})."
+        );
         return Err(ApiError::invalid(message, "amount"));
     }
     let metadata = fields.remove("metadata").unwrap_or_else(|| json!({}));

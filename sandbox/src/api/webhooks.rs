@@ -81,7 +81,7 @@ fn update(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
 fn delete(world: &mut World, id: &str, params: &Params) -> ApiResult {
     require(world, Kind::WebhookEndpoint, id)?;
     params.finish()?;
-    let gone = json!({ "id": id, "object": "webhook_endpoint", "deleted": true });
-    world.update(Kind::WebhookEndpoint, id, |object| *object = gone.clone());
-    Ok(gone)
+    let deleted = json!({ "id": id, "object": "webhook_endpoint", "deleted": true });
+    world.update(Kind::WebhookEndpoint, id, |object| *object = deleted.clone());
+    Ok(deleted)
 }

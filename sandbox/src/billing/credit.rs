@@ -45,9 +45,9 @@ pub fn problem(world: &World, id: &str, note: &CreditNote, linked: i64) -> Optio
     }
     let credited = integer(invoice, "pre_payment_credit_notes_amount")
         + integer(invoice, "post_payment_credit_notes_amount");
-    let left = integer(invoice, "total") - credited;
-    if !(1..=left).contains(&note.amount) {
-        return Some(format!("The amount ({}) must be from 1 to {left}.", note.amount));
+    let remaining = integer(invoice, "total") - credited;
+    if !(1..=remaining).contains(&note.amount) {
+        return Some(format!("The amount ({}) must be from 1 to {remaining}.", note.amount));
     }
     let (_, after) = split(invoice, note.amount);
     let given = note.refund + linked + note.balance + note.out_of_band;
@@ -57,7 +57,7 @@ pub fn problem(world: &World, id: &str, note: &CreditNote, linked: i64) -> Optio
              the post payment amount ({after})."
         ));
     }
-    let refundable: i64 = charges(world, id).iter().map(|(_, left)| left).sum();
+    let refundable: i64 = charges(world, id).iter().map(|(_, remaining)| remaining).sum();
     (note.refund > refundable)
         .then(|| format!("Only {refundable} of this invoice can still be refunded."))
 }
@@ -66,8 +66,8 @@ pub fn problem(world: &World, id: &str, note: &CreditNote, linked: i64) -> Optio
 fn charges(world: &World, id: &str) -> Vec<(String, i64)> {
     let payments = world.payments_of(id).iter().rev();
     let charges = payments.filter_map(|payment| reversal::charge_of(world, &payment.intent));
-    let left = |charge: &str| reversal::refundable(world.get(Kind::Charge, charge));
-    charges.map(|charge| (charge.clone(), left(&charge))).collect()
+    let remaining = |charge: &str| reversal::refundable(world.get(Kind::Charge, charge));
+    charges.map(|charge| (charge.clone(), remaining(&charge))).collect()
 }
 
 /// Issues a credit note after `problem` found none. Returns its id.
@@ -140,13 +140,13 @@ fn next_number(world: &World, invoice: &Value) -> String {
 
 /// Refunds this amount of an invoice's payments. Returns the refunds and their amounts.
 fn refund(world: &mut World, id: &str, amount: i64) -> Vec<(String, i64)> {
-    let mut left = amount;
+    let mut remaining = amount;
     let mut refunds = Vec::new();
     for (charge, refundable) in charges(world, id) {
-        let part = left.min(refundable);
+        let part = remaining.min(refundable);
         if part > 0 {
             refunds.push((reversal::refund(world, &charge, NewRefund::of(part)), part));
-            left -= part;
+            remaining -= part;
         }
     }
     refunds

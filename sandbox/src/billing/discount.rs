@@ -52,15 +52,16 @@ fn discount_ids(world: &World, sub: &str) -> Vec<String> {
 
 /// Returns the amount that each discount of a subscription takes off `amount`.
 pub fn amounts(world: &World, sub: &str, amount: i64) -> Vec<(String, i64)> {
-    let mut left = amount;
+    let mut remaining = amount;
     let mut amounts = Vec::new();
     for id in discount_ids(world, sub) {
         let discount = world.get(Kind::Discount, &id);
         if discount["end"].as_i64().is_some_and(|end| end <= world.now) {
             continue;
         }
-        let off = amount_off(world.get(Kind::Coupon, text(&discount["source"], "coupon")), left);
-        left -= off;
+        let off =
+            amount_off(world.get(Kind::Coupon, text(&discount["source"], "coupon")), remaining);
+        remaining -= off;
         amounts.push((id, off));
     }
     amounts

@@ -85,13 +85,13 @@ fn void_first(world: &mut World, sub: &str) {
     }
 }
 
-/// Deletes a customer, after ending its subscriptions. Returns what the API returns then.
+/// Deletes a customer, after ending its subscriptions. Returns the response of the API.
 pub fn delete_customer(world: &mut World, customer: &str) -> Value {
     for id in subscription::live_of(world, customer) {
         end(world, &id, "cancellation_requested");
     }
     world.announce(Kind::Customer, customer, "customer.deleted");
-    let gone = json!({ "id": customer, "object": "customer", "deleted": true });
-    world.update(Kind::Customer, customer, |object| *object = gone.clone());
-    gone
+    let deleted = json!({ "id": customer, "object": "customer", "deleted": true });
+    world.update(Kind::Customer, customer, |object| *object = deleted.clone());
+    deleted
 }

@@ -165,12 +165,12 @@ fn paid_fields(id: &str, customer: &str, at: i64) -> Value {
 /// Returns the amount to pay: the whole remaining amount, or a checked part of it.
 fn amount_to_pay(world: &World, id: &str, amount: Option<i64>) -> Result<i64, ActionError> {
     require_unpaid(world, id)?;
-    let left = integer(world.get(Kind::Invoice, id), "amount_remaining");
-    let amount = amount.unwrap_or(left);
-    if (1..=left).contains(&amount) {
+    let remaining = integer(world.get(Kind::Invoice, id), "amount_remaining");
+    let amount = amount.unwrap_or(remaining);
+    if (1..=remaining).contains(&amount) {
         return Ok(amount);
     }
-    Err(ActionError::not_possible(id, format!("the amount must be from 1 to {left}")))
+    Err(ActionError::not_possible(id, format!("the amount must be from 1 to {remaining}")))
 }
 
 /// Checks that an invoice is finalized, and neither paid nor void.

@@ -20,11 +20,11 @@ pub fn refund(
     is_slow: bool,
 ) -> Result<String, ActionError> {
     let charge = require_charge(world, payment)?;
-    let left = reversal::refundable(world.get(Kind::Charge, &charge));
-    if left <= 0 {
+    let remaining = reversal::refundable(world.get(Kind::Charge, &charge));
+    if remaining <= 0 {
         return Err(ActionError::state(&charge, "refunded in full", "not refunded in full"));
     }
-    let amount = amount.unwrap_or(left).min(left);
+    let amount = amount.unwrap_or(remaining).min(remaining);
     Ok(reversal::refund(world, &charge, NewRefund { is_slow, ..NewRefund::of(amount) }))
 }
 

@@ -1,4 +1,4 @@
-//! Payments: attempts on a payment intent, and their results. What they mean for an invoice is in
+//! Payments: attempts on a payment intent, and their results. Their effect on an invoice is in
 //! `collection`.
 
 use serde_json::{Value, json};

@@ -125,13 +125,13 @@ pub fn enter_promotion_code(
         return Err(ActionError::not_possible(session, "it takes no promotion codes"));
     }
     let mut codes = world.newest_first(Kind::PromotionCode, None);
-    let fits = |found: &&Value| found["code"] == code && found["active"] == true;
-    let Some(found) = codes.find(fits) else {
+    let is_valid = |entered: &&Value| entered["code"] == code && entered["active"] == true;
+    let Some(promotion_code) = codes.find(is_valid) else {
         return Err(ActionError::NoSuch { what: "promotion code", id: code.to_owned() });
     };
     let redeemed = Redeemed {
-        coupon: text(&found["promotion"], "coupon").to_owned(),
-        promotion_code: Some(text(found, "id").to_owned()),
+        coupon: text(&promotion_code["promotion"], "coupon").to_owned(),
+        promotion_code: Some(text(promotion_code, "id").to_owned()),
     };
     drop(codes);
     session::redeem(world, session, redeemed);

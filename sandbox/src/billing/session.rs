@@ -23,8 +23,8 @@ pub fn totals(world: &World, offer: &Offer) -> Totals {
     let full: i64 =
         offer.lines.iter().map(|line| integer(price(line), "unit_amount") * line.1).sum();
     let subtotal = if offer.trial_days > 0 { 0 } else { full };
-    let total = offer.discounts.iter().fold(subtotal, |left, redeemed| {
-        left - discount::amount_off(world.get(Kind::Coupon, &redeemed.coupon), left)
+    let total = offer.discounts.iter().fold(subtotal, |remaining, redeemed| {
+        remaining - discount::amount_off(world.get(Kind::Coupon, &redeemed.coupon), remaining)
     });
     let currency = offer.lines.first().map_or(Value::Null, |line| price(line)["currency"].clone());
     Totals { currency, subtotal, total }
