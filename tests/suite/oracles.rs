@@ -187,7 +187,7 @@ async fn aiosmtpd_receives_the_mail_with_the_license() {
 /// it is accepted, and copies that were possibly accepted before have the same Message-ID.
 #[tokio::test]
 #[ignore = "needs Python: run ./scripts/test"]
-async fn an_aiosmtpd_that_refuses_drops_and_hangs_receives_the_mail_in_the_end() {
+async fn aiosmtpd_receives_the_mail_after_it_refused_disconnected_and_hung() {
     let mut smtp = SmtpServer::start("451,drop,hang,ok");
     let (server, _directory, token) = sign_up_over_smtp(&smtp).await;
     let (hung, taken) = (smtp.mail(), smtp.mail());

@@ -35,7 +35,7 @@ async fn drive(sandbox: &Sandbox, program: PathBuf, script: &str, more: &[&Path]
 
 #[tokio::test]
 #[ignore = "needs Python: run ./scripts/test"]
-async fn stripes_python_package_works_with_the_sandbox() {
+async fn the_python_package_of_stripe_works_with_the_sandbox() {
     let sandbox = Sandbox::start(Options::default()).await.unwrap();
     let python = oracles().join(".venv/bin/python");
     assert_eq!(drive(&sandbox, python, "drive_stripe.py", &[]).await, SAID);
@@ -43,7 +43,7 @@ async fn stripes_python_package_works_with_the_sandbox() {
 
 #[tokio::test]
 #[ignore = "needs Node: run ./scripts/test"]
-async fn stripes_npm_package_works_with_the_sandbox() {
+async fn the_npm_package_of_stripe_works_with_the_sandbox() {
     let sandbox = Sandbox::start(Options::default()).await.unwrap();
     assert_eq!(drive(&sandbox, "node".into(), "drive_stripe.mjs", &[]).await, SAID);
 }
