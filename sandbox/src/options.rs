@@ -59,7 +59,7 @@ pub enum StartTime {
 pub enum Sending {
     /// The sandbox, as soon as they are due.
     Automatic,
-    /// The test, by calling [`crate::Sandbox::deliver_pending`] or [`crate::Sandbox::settled`].
+    /// The test, by calling [`crate::Double::deliver_pending`] or [`crate::Double::settled`].
     Manual,
 }
 
