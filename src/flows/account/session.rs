@@ -120,8 +120,8 @@ pub async fn sign_in(app: &App, access_token: &str) -> Result<SignedIn> {
         return Err(Error::Unauthenticated);
     }
     let hash = secret_hash(access_token);
-    let found = app.store.session_by_token(&hash, app.now()).await?;
-    let (session, customer) = found.ok_or(Error::Unauthenticated)?;
+    let login = app.store.session_by_token(&hash, app.now()).await?;
+    let (session, customer) = login.ok_or(Error::Unauthenticated)?;
     Ok(SignedIn { session, customer })
 }
 
