@@ -204,7 +204,8 @@ pub async fn replay(app: &App, id: &str, by: Actor<'_>) -> Result<Explained> {
 }
 
 /// Replays every failed event once. An event that fails again in the meantime is not replayed a
-/// second time. Calls `progress` with the number of replayed events so far, and returns their total.
+/// second time. Calls `progress` with the number of replayed events so far, and returns their
+/// total.
 ///
 /// # Errors
 /// A failure of the database.

@@ -1,6 +1,7 @@
-//! Customers who exist at Stripe, and not here, or here without a link: links whom it can recognise for
-//! sure ([`crate::domain::sale::matching`]), makes accounts for who pays and has none if that is wanted, and
-//! tells what a person must decide. Run again, it goes on where it was cut short, and then finds nothing.
+//! Customers who exist at Stripe, and not here, or here without a link: links whom it can recognise
+//! for sure ([`crate::domain::sale::matching`]), makes accounts for who pays and has none if that
+//! is wanted, and tells what a person must decide. Run again, it goes on where it was cut short,
+//! and then finds nothing.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -59,7 +60,8 @@ pub struct Report {
     pub left: Vec<Left>,
     /// Those about whom something should have been done, and it did not work.
     pub failed: Vec<Failed>,
-    /// Prices of live subscriptions that the plans file does not name, and how many there are of each.
+    /// Prices of live subscriptions that the plans file does not name, and how many there are of
+    /// each.
     pub unknown_prices: BTreeMap<String, usize>,
 }
 
@@ -74,8 +76,8 @@ pub struct Done {
     pub email: Option<String>,
     /// The plan that they pay for.
     pub plan: Option<String>,
-    /// `linked_by_metadata`, `linked_by_email`, `created`, `claimed` as the operator said, or `finished`
-    /// for what an earlier run or an import began.
+    /// `linked_by_metadata`, `linked_by_email`, `created`, `claimed` as the operator said, or
+    /// `finished` for what an earlier run or an import began.
     pub action: &'static str,
     /// What was not as Stripe has it, in words.
     pub changes: Vec<String>,
@@ -151,11 +153,11 @@ impl Step {
 /// Looks at every customer that Stripe has, and links whom it recognises if that is the mode.
 ///
 /// # Errors
-/// [`Error::BillingNotConfigured`]; [`Error::Stripe`] when they cannot be listed: then nothing was done;
-/// or a failure of the database. A customer with whom it does not work is in the report.
+/// [`Error::BillingNotConfigured`]; [`Error::Stripe`] when they cannot be listed: then nothing was
+/// done; or a failure of the database. A customer with whom it does not work is in the report.
 ///
-/// [`Error::BillingNotConfigured`]: crate::error::Error::BillingNotConfigured
-/// [`Error::Stripe`]: crate::error::Error::Stripe
+/// [`Error::BillingNotConfigured`]: crate::error::Error::BillingNotConfigured [`Error::Stripe`]:
+/// crate::error::Error::Stripe
 pub async fn everybody(
     app: &App,
     mode: Mode,
@@ -200,7 +202,8 @@ pub async fn everybody(
     Ok(report)
 }
 
-/// Every customer that Stripe has, with the plan that they pay for; and the prices that no plan has.
+/// Every customer that Stripe has, with the plan that they pay for; and the prices that no plan
+/// has.
 async fn listed(
     app: &App,
     progress: impl Fn(usize),
@@ -270,8 +273,8 @@ pub(in crate::flows) async fn step(
     }))
 }
 
-/// Takes a step, each part of which is found done or undone by the next run: the link first, then the
-/// metadata at Stripe, then what they bought.
+/// Takes a step, each part of which is found done or undone by the next run: the link first, then
+/// the metadata at Stripe, then what they bought.
 pub(in crate::flows) async fn take(
     app: &App,
     theirs: &Theirs,

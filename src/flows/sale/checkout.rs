@@ -1,5 +1,5 @@
-//! An upgrade begins: the customer's counterpart at Stripe, and a checkout session. What comes of it
-//! is found out by [`crate::flows::sale::sync`], never here.
+//! An upgrade begins: the customer's counterpart at Stripe, and a checkout session. What comes of
+//! it is found out by [`crate::flows::sale::sync`], never here.
 
 use crate::app::App;
 use crate::domain::account::customer::Customer;
@@ -19,8 +19,8 @@ use crate::flows::sale::stripe_customer;
 use crate::flows::sale::sync;
 use crate::stripe::{Answer, SessionParameters, StripeFailure};
 
-/// How long a payment may be on its way until somebody may pay anew, in seconds: longer than any bank debit
-/// takes (<https://docs.stripe.com/payments/bank-debits>).
+/// How long a payment may be on its way until somebody may pay anew, in seconds: longer than any
+/// bank debit takes (<https://docs.stripe.com/payments/bank-debits>).
 const LONGEST_PAYMENT: i64 = 30 * DAY;
 
 /// What somebody wants to buy.
@@ -36,11 +36,12 @@ pub struct Wanted {
     pub cancel_url: String,
 }
 
-/// Opens a checkout for the caller, or finds the one that is open for the same. Answers its address.
+/// Opens a checkout for the caller, or finds the one that is open for the same. Answers its
+/// address.
 ///
 /// # Errors
-/// [`Error::UnknownPlan`], [`Error::InvalidReturnUrl`], [`Error::AlreadySubscribed`], [`Error::PaymentUnderWay`],
-/// [`Error::BillingNotConfigured`], [`Error::Stripe`], or a failure.
+/// [`Error::UnknownPlan`], [`Error::InvalidReturnUrl`], [`Error::AlreadySubscribed`],
+/// [`Error::PaymentUnderWay`], [`Error::BillingNotConfigured`], [`Error::Stripe`], or a failure.
 pub async fn open(app: &App, caller: &SignedIn, wanted: Wanted) -> Result<String> {
     sold(app, &wanted)?;
     for (field, url) in [("success_url", &wanted.success_url), ("cancel_url", &wanted.cancel_url)] {
@@ -193,8 +194,8 @@ async fn last(
     }
 }
 
-/// Opens the session of an attempt, or finds the one that an earlier call made, where Stripe repeats a failure
-/// or refuses. Answers why there is certainly none.
+/// Opens the session of an attempt, or finds the one that an earlier call made, where Stripe
+/// repeats a failure or refuses. Answers why there is certainly none.
 ///
 /// # Errors
 /// When it is not known whether there is one: then the attempt must be made again, and no other.

@@ -1,5 +1,6 @@
-//! Trusts no event: fetches those that were never delivered, then brings every linked customer in line
-//! with Stripe. At the start, once a day, and by command. Finding nothing is the normal answer.
+//! Trusts no event: fetches those that were never delivered, then brings every linked customer in
+//! line with Stripe. At the start, once a day, and by command. Finding nothing is the normal
+//! answer.
 
 use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize, Serializer};
@@ -20,8 +21,8 @@ use crate::flows::{Mode, audit};
 use crate::store::Tx;
 use crate::stripe::Undelivered;
 
-/// Customers that are looked at at once: a fifth of what Stripe takes from one account in test mode, so
-/// that sales go on meanwhile (<https://docs.stripe.com/rate-limits>).
+/// Customers that are looked at at once: a fifth of what Stripe takes from one account in test
+/// mode, so that sales go on meanwhile (<https://docs.stripe.com/rate-limits>).
 pub const AT_ONCE: usize = 4;
 
 /// Customers that are looked up at once.
@@ -132,12 +133,12 @@ pub struct Comparison {
     pub left: usize,
 }
 
-/// Compares everybody with Stripe, `at_once` at the same time, and repairs what differs if that is the
-/// mode. `progress` is told how many were compared so far.
+/// Compares everybody with Stripe, `at_once` at the same time, and repairs what differs if that is
+/// the mode. `progress` is told how many were compared so far.
 ///
 /// # Errors
-/// [`Error::BillingNotConfigured`], [`Error::Stripe`] or a failure of
-/// the database. A customer who cannot be compared is in the report.
+/// [`Error::BillingNotConfigured`], [`Error::Stripe`] or a failure of the database. A customer who
+/// cannot be compared is in the report.
 pub async fn everybody(
     app: &App,
     mode: Mode,
@@ -191,8 +192,8 @@ async fn is_new_installation(app: &App) -> Result<bool> {
     Ok(tx.count_unknown_buyers().await? == 0 && self::last(&mut tx).await?.is_none())
 }
 
-/// Looks once more at what a comparison that repairs could not do: who was left out, and what could not be
-/// listed. The others are left alone. What comes of it stands in the report.
+/// Looks once more at what a comparison that repairs could not do: who was left out, and what could
+/// not be listed. The others are left alone. What comes of it stands in the report.
 ///
 /// # Errors
 /// As [`everybody`].
@@ -265,8 +266,8 @@ async fn note(app: &App, report: &Report) -> Result<()> {
     tx.commit(app.fail_points.at(Place::ReconcileNoted)).await
 }
 
-/// When everybody was last compared with Stripe to the end, by whichever server or command, and what was
-/// found.
+/// When everybody was last compared with Stripe to the end, by whichever server or command, and
+/// what was found.
 pub(in crate::flows) async fn last(tx: &mut Tx) -> Result<Option<(Timestamp, Comparison)>> {
     let Some((at, detail)) = tx.last_comparison().await? else { return Ok(None) };
     let comparison = serde_json::from_str(&detail);
@@ -274,8 +275,8 @@ pub(in crate::flows) async fn last(tx: &mut Tx) -> Result<Option<(Timestamp, Com
     Ok(Some((at, comparison.map_err(unread)?)))
 }
 
-/// Lists who bought and is unknown here, if it can be listed: their events may have been lost, or there
-/// were none for us.
+/// Lists who bought and is unknown here, if it can be listed: their events may have been lost, or
+/// there were none for us.
 async fn find_unknown_buyers(app: &App, mode: Mode, report: &mut Report) -> Result<()> {
     match buyers::find(app, mode).await {
         Ok(found) => (report.unknown_buyers, report.buyers_error) = (found, None),
@@ -301,8 +302,8 @@ async fn list_missed(app: &App, mode: Mode, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Takes in what Stripe could not deliver; the worker works on it as on any event. Answers how many were
-/// new.
+/// Takes in what Stripe could not deliver; the worker works on it as on any event. Answers how many
+/// were new.
 async fn missed(app: &App, mode: Mode) -> Result<u64> {
     let stripe = app.stripe()?;
     let live = stripe.config().mode == crate::config::StripeMode::Live;

@@ -1,5 +1,6 @@
-//! Applies a settlement: reads what we hold, lets [`crate::domain::sale::settlement`] decide what changes, and
-//! writes all of it in one transaction, under the customer's lease. A dry run only reads.
+//! Applies a settlement: reads what we hold, lets [`crate::domain::sale::settlement`] decide what
+//! changes, and writes all of it in one transaction, under the customer's lease. A dry run only
+//! reads.
 
 use std::collections::HashSet;
 
@@ -24,8 +25,8 @@ use crate::store::Tx;
 /// Counts what an operator should look at, each time a sync finds it.
 pub(in crate::flows) const ALERTS: &str = "licentia_sync_alerts_total";
 
-/// The most orders of one customer that a sync reads: one for each invoice that it fetches, and room for
-/// orders without one.
+/// The most orders of one customer that a sync reads: one for each invoice that it fetches, and
+/// room for orders without one.
 pub(in crate::flows) const MAX_ORDERS: i64 = 3000;
 
 /// What a sync fetched from Stripe.

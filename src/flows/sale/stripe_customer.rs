@@ -1,5 +1,5 @@
-//! A customer's counterpart at Stripe: made once, linked, kept up to date, and left in order when the
-//! customer is deleted. Everything here runs under the customer's lease.
+//! A customer's counterpart at Stripe: made once, linked, kept up to date, and left in order when
+//! the customer is deleted. Everything here runs under the customer's lease.
 
 use serde_json::json;
 
@@ -24,11 +24,12 @@ use crate::stripe::{Answer, CustomerParameters, Stripe, StripeFailure};
 /// (<https://docs.stripe.com/api/idempotent_requests>).
 const KEY_SECONDS: i64 = 23 * 3600;
 
-/// The most Stripe customers naming one customer among whom the best is looked for: each costs a call.
+/// The most Stripe customers naming one customer among whom the best is looked for: each costs a
+/// call.
 const MAX_CANDIDATES: usize = 10;
 
-/// Whether Stripe certainly still knows the key of an attempt. Nobody knows how old one is that was written
-/// by a clock that was ahead.
+/// Whether Stripe certainly still knows the key of an attempt. Nobody knows how old one is that was
+/// written by a clock that was ahead.
 pub(in crate::flows) fn is_fresh(attempt: &Attempt, now: Timestamp) -> bool {
     attempt.created_at <= now.plus(SKEW) && now < attempt.created_at.plus(KEY_SECONDS)
 }
@@ -62,9 +63,9 @@ pub(in crate::flows) async fn ensure(
     Ok(Ensured { id, existed: false })
 }
 
-/// Looks for a Stripe customer that names this one, and links it: after a backup was restored, or if the
-/// vendor wrote the metadata. Of several, one with a live subscription to a plan is preferred, then one
-/// with any, then the lowest id.
+/// Looks for a Stripe customer that names this one, and links it: after a backup was restored, or
+/// if the vendor wrote the metadata. Of several, one with a live subscription to a plan is
+/// preferred, then one with any, then the lowest id.
 async fn recognise(
     app: &App,
     lease: &Lease,
@@ -92,7 +93,8 @@ async fn recognise(
     }
 }
 
-/// Returns the Stripe customers whose metadata names this customer, as far as the account can search.
+/// Returns the Stripe customers whose metadata names this customer, as far as the account can
+/// search.
 pub(in crate::flows) async fn named(stripe: &Stripe, id: &CustomerId) -> Answer<Vec<Theirs>> {
     match stripe.customers_named(id).await {
         // Not every account has the search (<https://docs.stripe.com/search>).
@@ -101,8 +103,8 @@ pub(in crate::flows) async fn named(stripe: &Stripe, id: &CustomerId) -> Answer<
     }
 }
 
-/// Returns the best of the Stripe customers that name one customer. That there are several is for an
-/// operator to look at.
+/// Returns the best of the Stripe customers that name one customer. That there are several is for
+/// an operator to look at.
 async fn choose(
     app: &App,
     stripe: &Stripe,
@@ -159,8 +161,8 @@ async fn resume(
     match make(app, stripe, &attempt, &parameters).await {
         Ok(made) => link(app, lease, &made, &parameters).await,
         Err(error @ StripeFailure::Unreadable(_)) => {
-            // It may be an answer that Stripe repeats for as long as it knows the key. Of one that is only
-            // late, a second call with another key could make a second customer.
+            // It may be an answer that Stripe repeats for as long as it knows the key. Of one that
+            // is only late, a second call with another key could make a second customer.
             find(app, lease, &parameters).await?.ok_or(Error::Stripe(error))
         }
         Err(StripeFailure::Broken(_)) => {
@@ -281,9 +283,9 @@ async fn link(
     Ok(made.clone())
 }
 
-/// Links a Stripe customer that existed before, recognised by this sign. Stripe's state is fetched by the
-/// next sync. A name that is missing here is taken over. Returns whether it is linked: not if something
-/// changed since it was recognised.
+/// Links a Stripe customer that existed before, recognised by this sign. Stripe's state is fetched
+/// by the next sync. A name that is missing here is taken over. Returns whether it is linked: not
+/// if something changed since it was recognised.
 pub(in crate::flows) async fn adopt(
     app: &App,
     lease: &Lease,
@@ -327,9 +329,9 @@ pub(in crate::flows) async fn adopt(
     Ok(true)
 }
 
-/// Sends Stripe the name and the email address, as far as they changed here and were not sent. Returns
-/// whether Stripe took them: what it refuses (it may be stricter about addresses) must not hold up a
-/// license.
+/// Sends Stripe the name and the email address, as far as they changed here and were not sent.
+/// Returns whether Stripe took them: what it refuses (it may be stricter about addresses) must not
+/// hold up a license.
 pub(in crate::flows) async fn push(
     app: &App,
     customer: &Customer,

@@ -1,7 +1,7 @@
 //! Syncs a customer with Stripe: fetches Stripe's whole current state and settles it. The worker,
 //! the checkout, a license refresh, the reconciliation and the operator all use it.
-//! [`crate::domain::sale::settlement`] decides what follows from the state, and [`crate::flows::sale::settle`]
-//! writes it.
+//! [`crate::domain::sale::settlement`] decides what follows from the state, and
+//! [`crate::flows::sale::settle`] writes it.
 
 use std::time::Duration;
 
