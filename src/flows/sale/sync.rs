@@ -28,7 +28,7 @@ use crate::flows::sale::settle::{Fetched, MAX_ORDERS};
 use crate::flows::sale::stripe_customer;
 use crate::stripe::{Stripe, StripeCustomer, StripeFailure};
 
-/// How long a customer who fetches a license waits for a sync.
+/// How long a license request waits for a sync.
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long a checkout can be paid, in seconds.
