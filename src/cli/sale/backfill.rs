@@ -1,5 +1,5 @@
-//! `licentia stripe backfill`: links Stripe customers to the customers in the database. The work is
-//! done in [`crate::flows::sale::backfill`], and [`crate::domain::sale::matching`] decides who matches whom.
+//! `licentia stripe backfill`: links Stripe customers to the customers in the database. The flow is
+//! [`crate::flows::sale::backfill`], and [`crate::domain::sale::matching`] decides the matches.
 
 use std::process::ExitCode;
 
@@ -67,8 +67,8 @@ impl Backfill {
         }
         for (price, count) in &report.unknown_prices {
             print(format_args!(
-                "note: {count} live subscriptions have the price {price}, which belongs to no plan; \
-                 add it to the `prices` or `former_prices` of a plan, or to `other_prices` if it \
+                "note: {count} live subscriptions have the price {price}, which is not in the plans \
+                 file; add it to the `prices` or `former_prices` of a plan, or to `other_prices` if it \
                  sells none, and run the command again\n"
             ))?;
         }
