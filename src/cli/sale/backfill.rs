@@ -67,9 +67,9 @@ impl Backfill {
         }
         for (price, count) in &report.unknown_prices {
             print(format_args!(
-                "note: {count} live subscriptions have the price {price}, which is not in the plans \
-                 file; add it to the `prices` or `former_prices` of a plan, or to `other_prices` if it \
-                 sells none, and run the command again\n"
+                "note: {count} live subscriptions have the price {price}, which is not in the \
+                 plans file; add it to the `prices` or `former_prices` of a plan, or to \
+                 `other_prices` if it is for another product, and run the command again\n"
             ))?;
         }
         let (done, outlook) = if self.dry_run {
