@@ -268,7 +268,7 @@ async fn what_is_tried_again_says_when_and_for_how_long() {
         assert_eq!(event["state"], "retrying", "{event}");
         let next = event["next"].as_str().unwrap();
         assert!(next.starts_with("it is retried at 2026-11-20T"), "{next}");
-        assert!(next.ends_with("for 3 days is given up"), "{next}");
+        assert!(next.ends_with("and given up after 3 days of failures"), "{next}");
     }
 }
 

@@ -30,7 +30,7 @@ pub struct Backfill {
     /// The account gets the address from Stripe and no password. The license is mailed to it.
     #[arg(long)]
     create: bool,
-    /// Print JSON, including the unmatched customers who pay for nothing
+    /// Print JSON, including the unmatched customers who pay for no plan
     #[arg(long)]
     json: bool,
 }

@@ -277,7 +277,7 @@ pub(in crate::flows) async fn last(tx: &mut Tx) -> Result<Option<(Timestamp, Com
 }
 
 /// Adds the unknown buyers to the report, or the error if they cannot be listed. Their events may
-/// have been lost, or may not have named a plan's price.
+/// be lost, or may never have been sent to this server.
 async fn find_unknown_buyers(app: &App, mode: Mode, report: &mut Report) -> Result<()> {
     match buyers::find(app, mode).await {
         Ok(found) => (report.unknown_buyers, report.buyers_error) = (found, None),
