@@ -1,5 +1,5 @@
-//! Hashes and checks passwords with Argon2id, a bounded number at a time. Which passwords are
-//! acceptable is decided in [`crate::domain::account::password`].
+//! Hashes and checks passwords with Argon2id, a bounded number at a time.
+//! [`crate::domain::account::password`] decides which passwords are acceptable.
 
 use std::num::NonZero;
 use std::sync::Arc;

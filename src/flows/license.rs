@@ -1,5 +1,5 @@
-//! Licenses: issue, grant, show, refresh and verify them, and revoke a signing key. Licenses that
-//! follow from a sync are decided in [`crate::domain::sale::settlement`].
+//! Licenses: issue, grant, show, refresh and verify them, and revoke a signing key.
+//! [`crate::domain::sale::settlement`] decides which licenses follow from a sync.
 
 use chrono::TimeDelta;
 use licentia_verify::{License, Rejection};
@@ -200,9 +200,9 @@ pub async fn history(
 }
 
 /// Returns the current license of the customer who holds this one, so that an app gets an upgrade
-/// or a renewal without a password. An expired license token is accepted for [`REFRESHABLE`],
-/// and one that was issued by a clock that was ahead at any time. A fresh license is issued when
-/// one is due; otherwise nothing is written.
+/// or a renewal without a password. An expired license token is accepted for [`REFRESH_SECONDS`]. A
+/// token that was issued by a clock that was ahead is always accepted. A fresh license is issued
+/// when one is due; otherwise nothing is written.
 ///
 /// # Errors
 /// [`Error::InvalidLicense`], [`Error::LicenseEnded`], [`Error::LicenseRevoked`], or a failure of
@@ -211,7 +211,7 @@ pub async fn refresh(app: &App, token: &LicenseToken) -> Result<IssuedLicense> {
     let now = app.now();
     let license_id = authentic(app, token, now).await?;
     let unknown = || Error::InvalidLicense("it is not on record".into());
-    let found = app.store.held_license(&license_id).await?;
+    let stored = app.store.held_license(&license_id).await?;
     let deleted = |error| if matches!(error, Error::NotFound(_)) { unknown() } else { error };
     let (held, mut current) =
         found.filter(|(held, _)| held.held_token == *token).ok_or_else(unknown)?;
@@ -282,9 +282,9 @@ async fn authentic(app: &App, token: &LicenseToken, now: Timestamp) -> Result<Li
         Err(rejection @ Rejection::UnknownKey { .. }) => {
             let issued = issued(app, id_of(token), token).await?;
             let revoked = issued.is_some_and(|license| license.revoked_at.is_some());
-            return Err(if revoked { Error::LicenseRevoked } else { refused(&rejection) });
+            return Err(if revoked { Error::LicenseRevoked } else { invalid(&rejection) });
         }
-        Err(rejection) => return Err(refused(&rejection)),
+        Err(rejection) => return Err(invalid(&rejection)),
     };
     id.ok_or_else(|| Error::InvalidLicense("its id was not issued here".into()))
 }
@@ -339,7 +339,7 @@ pub async fn verify(app: &App, token: &LicenseToken) -> Result<Verdict> {
                 superseded: issued.superseded_at.is_some(),
             },
         }),
-        // If it was also revoked, that is reported instead.
+        // A revocation is reported instead of the rejection.
         Err(
             rejection @ (Rejection::TokenExpired { .. }
             | Rejection::LicenseExpired { .. }

@@ -268,8 +268,8 @@ async fn an_event_in_retry_shows_its_next_attempt_and_its_deadline() {
     for event in listed {
         assert_eq!(event["state"], "retrying", "{event}");
         let next = event["next"].as_str().unwrap();
-        assert!(next.starts_with("it is tried again at 2026-11-20T"), "{next}");
-        assert!(next.ends_with("for 3 days is given up"), "{next}");
+        assert!(next.starts_with("it is retried at 2026-11-20T"), "{next}");
+        assert!(next.ends_with("and given up after 3 days of failures"), "{next}");
     }
 }
 
@@ -294,7 +294,7 @@ async fn a_dead_letter_is_listed_explained_and_replayed() {
     assert_eq!(explained["attempts"], 51);
     let why = explained["last_error"].as_str().unwrap();
     assert!(why.starts_with("Stripe failed: 500"), "{why}");
-    assert!(explained["next"].as_str().unwrap().starts_with("nothing, until it is replayed"));
+    assert!(explained["next"].as_str().unwrap().starts_with("nothing until it is replayed"));
     assert!(!explained.to_string().contains("ada@example.com"), "{explained}");
 
     shop.sandbox.faults().clear();
@@ -309,7 +309,7 @@ async fn a_dead_letter_is_listed_explained_and_replayed() {
     shop.until("it was worked on", done).await;
     shop.must_be_paid(&ada).await;
     assert_eq!(admin.get(&path).await.text("/next"), "nothing: it took effect");
-    // The time of arrival and the attempts are kept.
+    // When it came, and how it stood, is not forgotten.
     assert_eq!(admin.get(&path).await.body["received_at"], explained["received_at"]);
     let store = &shop.app.app.store;
     let told = format!(

@@ -307,9 +307,9 @@ async fn stripe_28_the_commands_list_and_claim() {
     let ada = vendor.buyer("ada@example.com").await;
     let told = vendor.reconcile(&[]).await;
     assert_eq!(told.code, 1, "{told:?}");
-    let command = format!("linked to nobody here: `licentia stripe claim {ada}`");
+    let command = format!("is not linked: `licentia stripe claim {ada}`");
     assert!(told.out.contains(&command), "{told:?}");
-    assert!(told.out.contains("1 left to you"), "{told:?}");
+    assert!(told.out.contains("1 need your action"), "{told:?}");
     let listed = vendor.run(&["stripe", "claim"]).await;
     assert_eq!(listed.code, 1, "{listed:?}");
     assert!(listed.out.contains(&command), "{listed:?}");

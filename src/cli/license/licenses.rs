@@ -1,5 +1,5 @@
-//! `licentia license`: verifies and inspects licenses offline, and issues grants. Verification is
-//! the `licentia-verify` crate's, and issuing is in [`crate::flows::license`].
+//! `licentia license`: verifies and inspects licenses offline, and issues grants. The crate
+//! `licentia-verify` verifies, and [`crate::flows::license`] issues.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -179,10 +179,10 @@ fn verify(token: &str, keys: &KeySet, now: Timestamp) -> (Value, ExitCode) {
 }
 
 fn read_keys(path: &Path, audience: &str) -> std::result::Result<KeySet, String> {
-    let shown = path.display();
+    let file = path.display();
     let text =
-        read_text(path, MAX_JWKS_BYTES as u64).map_err(|error| format!("{shown}: {error}"))?;
-    KeySet::from_jwks(&text, audience).map_err(|error| format!("{shown}: {error}"))
+        read_text(path, MAX_JWKS_BYTES as u64).map_err(|error| format!("{file}: {error}"))?;
+    KeySet::from_jwks(&text, audience).map_err(|error| format!("{file}: {error}"))
 }
 
 /// Returns the license on the command line, or from standard input for `-`.
@@ -203,8 +203,8 @@ fn inspect(argument: &str) -> Result<ExitCode> {
         .and_then(|token| licentia_verify::inspect(&token).map_err(|error| error.to_string()));
     match inspected {
         Ok(Unverified { header, claims }) => {
-            let shown = json!({ "verified": false, "header": header, "claims": claims });
-            print(format_args!("{shown:#}\n"))
+            let output = json!({ "verified": false, "header": header, "claims": claims });
+            print(format_args!("{output:#}\n"))
         }
         Err(problem) => {
             complain(problem);

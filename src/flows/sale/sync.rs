@@ -1,7 +1,7 @@
 //! Syncs a customer with Stripe: fetches Stripe's whole current state and settles it. The worker,
 //! the checkout, a license refresh, the reconciliation and the operator all use it.
-//! [`crate::domain::sale::settlement`] decides what follows from the state, and [`crate::flows::sale::settle`]
-//! writes it.
+//! [`crate::domain::sale::settlement`] decides what follows from the state, and
+//! [`crate::flows::sale::settle`] writes it.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ use crate::flows::sale::settle::{Fetched, MAX_ORDERS};
 use crate::flows::sale::stripe_customer;
 use crate::stripe::{Stripe, StripeCustomer, StripeFailure};
 
-/// How long a customer who fetches a license waits for a sync.
+/// How long a license request waits for a sync.
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long a Checkout session can be paid.
