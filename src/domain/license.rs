@@ -17,7 +17,7 @@ use crate::domain::time::{DAY, SKEW, Timestamp};
 pub const BACKDATED_SECONDS: i64 = 60;
 
 text_enum! {
-    /// Why a license was issued.
+    /// The reason why a license was issued.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum Source {
         /// A trial after sign-up.
@@ -30,7 +30,7 @@ text_enum! {
 }
 
 text_enum! {
-    /// Why a license was revoked. It decides whether the license can still be refreshed.
+    /// The reason why a license was revoked. It decides whether the license can still be refreshed.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum RevocationReason {
         /// Its payment no longer counts: a refund, a lost dispute, or an early end.
@@ -93,9 +93,9 @@ pub struct Entitlement<'a> {
 }
 
 impl<'a> Entitlement<'a> {
-    /// Returns the entitlement for a license that a clock ahead had issued. A trial ends no later
-    /// than one that begins at `now`. Other terms come from a payment or an operator and are
-    /// unchanged.
+    /// Returns the entitlement of a license that was issued by a clock that was ahead, corrected: a
+    /// trial ends no later than one that begins at `now`. Other terms come from a payment or an
+    /// operator and are unchanged.
     #[must_use]
     pub fn with_the_right_clock(self, catalog: &'a Catalog, now: Timestamp) -> Self {
         if self.source != Source::Trial {
@@ -136,7 +136,7 @@ row! {
         pub customer_id: CustomerId,
         /// The sequence number among the customer's licenses, from 1.
         pub seq: i64,
-        /// Why it was issued.
+        /// The reason for the issue.
         pub source: Source,
         /// The plan's id.
         pub plan: String,

@@ -63,7 +63,7 @@ impl Due {
 #[must_use]
 pub fn next(since: Timestamp, attempts: i64, now: Timestamp, jitter: u128) -> Option<Timestamp> {
     let age = now.epoch_seconds() - since.epoch_seconds();
-    // An entry from the future was added with a clock that was ahead: its age is unknown.
+    // An entry from the future was added by a clock that was ahead, so its age is unknown.
     let age = if age < -SKEW { GIVE_UP_AFTER } else { age };
     let is_retried = age < GIVE_UP_AFTER || attempts < LEAST_ATTEMPTS;
     is_retried.then(|| now.plus(wait(attempts + 1, age, jitter)))
@@ -87,36 +87,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waiting_begins_at_a_second_and_is_capped_at_a_minute_for_an_hour() {
+    fn waits_begin_at_a_second_and_stay_within_a_minute_for_the_first_hour() {
         let waits = |age| [1, 2, 3, 6, 7, 8, 20].map(|attempts| wait(attempts, age, 0));
         assert_eq!(waits(0), [1, 2, 4, 32, 60, 60, 60]);
         assert_eq!(waits(3600), [1, 2, 4, 32, 64, 128, 3600]);
     }
 
     #[test]
-    fn what_is_three_days_old_and_was_tried_often_is_given_up() {
+    fn an_entry_is_given_up_after_three_days_and_twenty_attempts() {
         let at = Timestamp::saturating;
         assert_eq!(next(at(0), 0, at(10), 0), Some(at(11)));
         assert_eq!(next(at(0), 90, at(3 * DAY - 1), 0), Some(at(3 * DAY + 3599)));
         assert_eq!(next(at(0), 4, at(3 * DAY), 0), Some(at(3 * DAY + 16)));
         assert_eq!(next(at(0), 19, at(3 * DAY), 0), Some(at(3 * DAY + 3600)));
         assert_eq!(next(at(0), 20, at(3 * DAY), 0), None);
-        assert_eq!(next(at(365 * DAY), 20, at(0), 0), None, "it came by a clock that was ahead");
+        assert_eq!(
+            next(at(365 * DAY), 20, at(0), 0),
+            None,
+            "it was added by a clock that was ahead"
+        );
         assert_eq!(next(at(60), 20, at(0), 0), Some(at(60)));
     }
 
     #[test]
-    fn a_clock_that_is_a_year_ahead_gives_nothing_up_within_nine_hours() {
-        let came = Timestamp::saturating(0);
-        let (mut now, mut attempts) = (came.plus(365 * DAY), 0);
-        while let Some(again) = next(came, attempts, now, 0) {
-            (now, attempts) = (again, attempts + 1);
+    fn with_a_clock_that_is_a_year_ahead_no_entry_is_given_up_within_nine_hours() {
+        let added = Timestamp::saturating(0);
+        let (mut now, mut attempts) = (added.plus(365 * DAY), 0);
+        while let Some(retry_at) = next(added, attempts, now, 0) {
+            (now, attempts) = (retry_at, attempts + 1);
         }
-        assert!(now >= came.plus(365 * DAY + 9 * 3600), "{now}");
+        assert!(now >= added.plus(365 * DAY + 9 * 3600), "{now}");
     }
 
     #[test]
-    fn jitter_adds_up_to_half_and_never_passes_the_longest() {
+    fn jitter_adds_up_to_half_and_never_exceeds_the_longest_wait() {
         assert_eq!((0..9).map(|jitter| wait(4, 0, jitter)).max(), Some(12));
         assert!((0..100).all(|jitter| wait(20, 0, jitter) <= 60));
     }
