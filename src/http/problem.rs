@@ -184,8 +184,8 @@ pub fn description(status: u16, codes: &[Code]) -> String {
     lines.join(" ")
 }
 
-/// Returns the description as a `'static` text, which the registry needs. It leaks the text, which
-/// is called a few times at startup.
+/// Returns the description as the `'static` text that the registry needs. The text is leaked; this
+/// is called only a few times, at startup.
 fn described(status: u16, codes: &[Code]) -> &'static str {
     Box::leak(description(status, codes).into_boxed_str())
 }
