@@ -169,7 +169,7 @@ struct VerdictView {
     /// `token_expired`, `license_expired`, `revoked`, `unknown_license`, …
     #[oai(nullable)]
     reason: Option<String>,
-    /// The reason in words.
+    /// The reason as text.
     #[oai(nullable)]
     message: Option<String>,
     /// Whether a newer license has replaced it.
