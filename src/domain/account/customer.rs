@@ -1,5 +1,5 @@
 //! Customers, which are billed and licensed, and users, which log in. Each customer has exactly one
-//! user. How changes are sent to Stripe is in [`crate::flows::sale::stripe_customer`].
+//! user. How changes are sent to Stripe is in `flows/sale/stripe_customer.rs`.
 
 use crate::domain::column::row;
 use crate::domain::contact::{DisplayName, Email};

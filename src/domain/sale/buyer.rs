@@ -1,5 +1,5 @@
 //! Unknown buyers: Stripe customers that pay for a plan and are not linked to a customer. They
-//! bought by a payment link, a quote or the dashboard. [`crate::flows::sale::buyers`] records them.
+//! bought by a payment link, a quote or the dashboard. `flows/sale/buyers.rs` records them.
 
 use std::fmt::Display;
 

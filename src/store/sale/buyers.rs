@@ -1,5 +1,5 @@
 //! The table of unknown buyers: Stripe customers that pay for a plan and are not linked to a
-//! customer. [`crate::flows::sale::buyers`] decides which ones are recorded.
+//! customer. `flows/sale/buyers.rs` decides which ones are recorded.
 
 use crate::domain::sale::buyer::UnknownBuyer;
 use crate::domain::sale::stripe_ids::StripeCustomerId;
