@@ -124,8 +124,8 @@ proptest! {
             let until = grace.unwrap_or(expires);
             prop_assert!(until > NOW, "an entitlement that is over");
             prop_assert!(until <= PERIOD_END + 14 * DAY);
-            let is_without_end = |s: &Subscription| s.cancel_at.is_none() && !s.cancel_at_period_end;
-            let has_no_end = state.subscriptions.iter().any(is_without_end);
+            let is_endless = |s: &Subscription| s.cancel_at.is_none() && !s.cancel_at_period_end;
+            let has_no_end = state.subscriptions.iter().any(is_endless);
             let latest = state.subscriptions.iter().filter_map(|s| s.cancel_at).max();
             let is_within = |end: Timestamp| until <= end.epoch_seconds().max(PERIOD_END);
             prop_assert!(has_no_end || latest.is_none_or(is_within));
