@@ -48,7 +48,7 @@ const SECRETS: [&str; 6] = [
     "email.smtp_url",
 ];
 
-/// The longest configuration file, in bytes: every setting with a page of comments each.
+/// The longest configuration file, in bytes: room for every setting with a page of comments.
 const MAX_FILE_BYTES: u64 = 256 * 1024;
 
 /// The longest secret file, in bytes: an encrypted key in PEM has a few hundred.
@@ -62,7 +62,7 @@ pub struct Config {
     /// The URL at which clients reach the server, without a path. Default `http://` and `listen`.
     pub public_url: Origin,
     /// `sqlite://FILE` or `postgres://USER:PASSWORD@HOST/DATABASE`. Default
-    /// `sqlite://licentia.db`. A secret: it may hold a password.
+    /// `sqlite://licentia.db`. A secret: it may contain a password.
     pub database_url: SecretString,
     /// The directory of the signing keys. Default `keys`.
     pub keys_dir: PathBuf,
@@ -147,8 +147,8 @@ impl Config {
     }
 }
 
-/// Returns the file's table, or the problem with the file. The problem never quotes a line: it may
-/// hold a secret.
+/// Returns the file's table, or the problem with the file. The problem never quotes a line, which
+/// may contain a secret.
 fn read_file(file: Option<&Path>) -> std::result::Result<Table, String> {
     let path = file.unwrap_or(Path::new(DEFAULT_FILE));
     if file.is_none() && !path.exists() {
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_set_is_enough() {
+    fn every_setting_has_a_default() {
         let config = load(&[]).unwrap();
         assert_eq!(config.listen.to_string(), "127.0.0.1:3100");
         assert_eq!(config.public_url.to_string(), "http://127.0.0.1:3100");
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn every_problem_is_told_at_once_with_its_fix() {
+    fn all_problems_are_reported_at_once_with_their_fixes() {
         let found = problems(&[
             ("LICENTIA_LISTN", "127.0.0.1:1"),
             ("LICENTIA_PUBLIC_URL", "licenses.acme.example/path"),
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_lies_over_the_file() {
+    fn the_environment_overrides_the_file() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("licentia.toml");
         std::fs::write(&path, "listen = \"0.0.0.0:80\"\ntrusted_proxies = [\"10.0.0.7\"]\n")
@@ -363,13 +363,13 @@ mod tests {
     }
 
     #[test]
-    fn mail_comes_from_the_public_host_unless_said() {
+    fn the_default_sender_is_at_the_public_host() {
         let from = |settings: &[(&str, &str)]| load(settings).unwrap().email.from.to_string();
         assert_eq!(from(&[]), "Licentia <licenses@localhost>");
         let url = ("LICENTIA_PUBLIC_URL", "https://licenses.acme.example");
         assert_eq!(from(&[url]), "Licentia <licenses@licenses.acme.example>");
-        let said = ("LICENTIA_EMAIL__FROM", "Acme <sales@acme.example>");
-        assert_eq!(from(&[url, said]), "Acme <sales@acme.example>");
+        let set = ("LICENTIA_EMAIL__FROM", "Acme <sales@acme.example>");
+        assert_eq!(from(&[url, set]), "Acme <sales@acme.example>");
         assert!(problems(&[("LICENTIA_EMAIL__FROM", "Acme")])[0].contains("use an address"));
     }
 
@@ -387,13 +387,13 @@ mod tests {
     }
 
     #[test]
-    fn set_to_nothing_is_not_set() {
+    fn an_empty_variable_counts_as_not_set() {
         let config = load(&[("LICENTIA_KEYS_PASSPHRASE", ""), ("LICENTIA_TRUSTED_PROXIES", "")]);
         assert!(config.unwrap().keys_passphrase.is_none());
     }
 
     #[test]
-    fn a_stripe_key_must_be_one_and_of_the_configured_mode() {
+    fn a_stripe_key_must_be_valid_and_have_the_configured_mode() {
         let set = |settings: &[(&str, &str)]| {
             let named =
                 settings.iter().map(|(key, value)| (format!("LICENTIA_STRIPE__{key}"), *value));
@@ -425,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn one_underscore_for_two_is_understood_as_a_mistake() {
+    fn one_underscore_instead_of_two_is_a_problem_with_a_hint() {
         let found = problems(&[("LICENTIA_STRIPE_SECRET_KEY", "sk_test_1")]);
         assert!(found[0].contains("did you mean LICENTIA_STRIPE__SECRET_KEY"), "{found:?}");
     }

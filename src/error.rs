@@ -1,4 +1,4 @@
-//! All errors. Each has a stable code and a message that names the problem and the way out. A new
+//! All errors. Each has a stable code and a message that names the problem and the fix. A new
 //! error is a variant in `errors!` and, if no code fits, a row in `codes!`. [`crate::http`] turns
 //! an error into a response.
 
@@ -61,7 +61,7 @@ errors! {
     /// An account with this email address exists.
     #[error("an account with this email address already exists; log in instead")]
     EmailTaken => EmailTaken,
-    /// The email address or the password is wrong. The message does not say which.
+    /// The email address or the password is wrong. The message does not reveal which one.
     #[error("the email address or the password is wrong")]
     InvalidCredentials => InvalidCredentials,
     /// There is no valid session token.
@@ -92,7 +92,7 @@ errors! {
         "`plan`: this plan is not for sale, or not at this `interval`; GET /api/plans lists both"
     )]
     UnknownPlan => UnknownPlan,
-    /// Checkout and portal must not return to this URL.
+    /// This return URL of a checkout or the portal is not allowed.
     #[error(
         "`{0}`: use a URL within an allowed origin (the vendor sets `return_origins`), and \
          percent-encode all characters outside of ASCII"
@@ -116,7 +116,7 @@ errors! {
     /// A call to Stripe failed.
     #[error("{0}")]
     Stripe(#[from] StripeFailure) => BillingUnavailable,
-    /// A webhook whose origin or content is not valid.
+    /// A webhook with an invalid signature or body.
     #[error("{0}")]
     BadWebhook(#[from] BadWebhook) => BadWebhook,
     /// The resource does not exist or belongs to another customer.
@@ -165,8 +165,8 @@ errors! {
     Database(String) => Unavailable,
     /// A background task ended and will be restarted.
     #[error(
-        "a background task is not running: {0}; it restarts by itself, and the log says why it \
-         stopped"
+        "a background task is not running: {0}; it restarts automatically, and the log has the \
+         reason why it stopped"
     )]
     BackgroundTaskDown(String) => BackgroundTaskDown,
     /// A fault of the server itself. The text is for the log only; callers do not see it.
@@ -203,7 +203,7 @@ impl Error {
     }
 }
 
-/// Locks and lost connections usually clear up within this time.
+/// The wait before a retry. Locks and lost connections are usually over by then.
 const BUSY_RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// Declares the codes: name, text, HTTP status, title. 400 is for a request that does not match the

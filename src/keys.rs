@@ -28,11 +28,11 @@ use crate::domain::time::{SKEW, Timestamp};
 use crate::error::{Error, Result};
 use crate::random::Random;
 
-/// How long a new key is published before it signs: an app that fetches the key set daily has it by
-/// then.
+/// How long a new key is published before it signs. Apps that fetch the key set daily
+/// have it by then.
 pub const PUBLISHED_BEFORE_SIGNING: TimeDelta = TimeDelta::days(1);
 
-/// The most keys that are loaded: years of monthly rotation. More means a wrong directory.
+/// The maximum number of keys: years of monthly rotation. More than that means a wrong directory.
 const MAX_KEYS: usize = 100;
 
 /// The keys, oldest first. There is always at least one.
@@ -95,7 +95,7 @@ impl KeyRing {
             }));
         }
         if let Some(pem) = &config.signing_key {
-            // The last key, valid from the beginning: it signs in place of every key file.
+            // It is the last key and signs from 1970 on, so it always signs.
             let (shown, from) = ("LICENTIA_SIGNING_KEY", Timestamp::saturating(0));
             add(Key::from_pem(pem.expose_secret(), shown, from, None, passphrase));
         }
@@ -155,8 +155,8 @@ impl KeyRing {
 
     /// Corrects the name of a key from a clock that was ahead, and returns the reloaded ring.
     ///
-    /// Without another key, a key with a time in the future signs at once. From that time on it
-    /// would sign again, in place of newer keys. Only the oldest key can be in this state, so
+    /// Without another key, a key with a time in the future signs immediately. At that time, it
+    /// would sign again instead of newer keys. Only the oldest key can be in this state, so
     /// renaming it to the present does not change which key signs when. A failure to rename is only
     /// logged.
     ///
@@ -177,7 +177,7 @@ impl KeyRing {
             Err(error) => tracing::warn!(
                 %error,
                 "the time in the signing key's name is in the future; rename the file to the \
-                 present, or the key signs again from then on, in place of newer keys"
+                 present, or the key will sign again from that time on, instead of newer keys"
             ),
         }
         Ok(Self::load(config)?.unwrap_or(self))
@@ -202,7 +202,7 @@ impl KeyRing {
         files::write(&config.keys_dir, signs_from, &pem, random.bits())
     }
 
-    /// Renames the file of a key, so that the key is neither published nor signs. Returns whether
+    /// Renames the file of a key, so that the key neither signs nor is published. Returns whether
     /// the key existed.
     ///
     /// # Errors
@@ -283,7 +283,7 @@ impl KeyRing {
     }
 
     fn signing_index(&self, now: Timestamp) -> usize {
-        // When every key lies in the future (the clock is behind), the oldest signs.
+        // If every key has a time in the future (the clock is behind), the oldest one signs.
         self.keys.iter().rposition(|key| key.signs_from <= now).unwrap_or(0)
     }
 }
@@ -337,7 +337,7 @@ fn thumbprint(x: &str) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(members))
 }
 
-/// Returns the problems of keys that exist twice, or of too many keys.
+/// Returns the problems with duplicate keys, or with too many keys.
 fn duplicates(keys: &[Key]) -> Vec<String> {
     let mut problems = Vec::new();
     for (index, key) in keys.iter().enumerate() {

@@ -29,29 +29,29 @@ use smtp::Smtp;
 /// lasts longer (`domain/retry.rs`).
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Where mails go.
+/// Sends mails from one sender through one transport.
 pub struct Mailer {
     sender: Sender,
     transport: Transport,
-    /// Whether the log names the wrong setting since the last mail that was accepted.
+    /// Whether a wrong setting was logged since the last mail that was accepted.
     is_setting_reported: AtomicBool,
 }
 
 enum Transport {
     Smtp(Box<Smtp>),
-    /// One `.eml` file per mail.
+    /// A folder with one `.eml` file for each mail.
     Folder(PathBuf),
     Double(Double),
 }
 
-/// Stands in for an SMTP server: receives a mail as it would be sent.
+/// Receives each mail in the form in which it would be sent, instead of an SMTP server.
 pub type Double = Box<dyn Fn(Vec<u8>) -> BoxFuture<'static, Sent> + Send + Sync>;
 
-/// The outcome of sending a mail: it was accepted, or not.
+/// The result of sending a mail: `Ok` if it was accepted.
 pub type Sent = std::result::Result<(), NotSent>;
 
-/// Why a mail was not sent, as a code like `RCPT 550 5.1.1`. Logs and the database get the code
-/// only: servers quote addresses and names in their responses (SECURITY 40).
+/// The reason why a mail was not sent, as a code like `RCPT 550 5.1.1`. Only the code is logged and
+/// stored, because servers quote addresses and names in their responses (SECURITY 40).
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{code}")]
 pub struct NotSent {
@@ -60,55 +60,55 @@ pub struct NotSent {
     response: Option<SecretString>,
 }
 
-/// What a mail that was not sent waits for.
+/// The cause of a failure to send a mail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// Nothing: a retry may succeed.
+    /// A temporary failure: a retry may succeed.
     Temporary,
     /// The server refuses this mail permanently (5xx): a retry cannot succeed.
     Refused,
-    /// The server refuses us permanently until this setting is corrected.
+    /// The server refuses all mails until this setting is corrected.
     Setting(&'static str),
 }
 
 impl NotSent {
-    /// A failure that a retry may mend.
+    /// Returns a failure that a retry may resolve.
     #[must_use]
     pub fn temporary(code: impl Into<String>) -> Self {
         Self { code: code.into(), cause: Cause::Temporary, response: None }
     }
 
-    /// A permanent refusal of this mail.
+    /// Returns a permanent refusal of this mail.
     #[must_use]
     pub fn refused(code: impl Into<String>) -> Self {
         Self { code: code.into(), cause: Cause::Refused, response: None }
     }
 
-    /// What the mail waits for.
+    /// Returns the cause.
     #[must_use]
     pub fn cause(&self) -> Cause {
         self.cause
     }
 
-    /// The server's response in its own words, for the terminal of the operator who sends a test
-    /// mail; never for a log.
+    /// Returns the text of the server's response. It is for the terminal of an operator who sends a
+    /// test mail, and must not be logged.
     #[must_use]
     pub fn response(&self) -> Option<&SecretString> {
         self.response.as_ref()
     }
 }
 
-/// Who a mail goes to.
+/// The recipient of a mail.
 #[derive(Clone, Debug)]
 pub struct Recipient {
-    /// The address.
+    /// The email address.
     pub email: Email,
-    /// The name beside it; none unless the address is verified (SECURITY 34).
+    /// The name next to the address; `None` unless the address is verified (SECURITY 34).
     pub name: Option<DisplayName>,
 }
 
 impl Mailer {
-    /// Returns the mailer that the configuration describes. Nothing is connected yet.
+    /// Returns the mailer of a configuration. It does not connect yet.
     ///
     /// # Errors
     /// [`crate::error::Error::Setup`] when TLS cannot be used with the SMTP server's name.
@@ -120,7 +120,7 @@ impl Mailer {
         Ok(Self::with(config, transport))
     }
 
-    /// Returns a mailer that gives every mail to a double.
+    /// Returns a mailer that passes every mail to a double.
     #[must_use]
     pub fn double(config: &Config, double: Double) -> Self {
         Self::with(config, Transport::Double(double))
@@ -131,10 +131,10 @@ impl Mailer {
         Self { sender, transport, is_setting_reported: AtomicBool::new(false) }
     }
 
-    /// Sends one mail, then passes the place `at`. It was accepted when this returns `Ok`.
+    /// Sends one mail, then reaches the fail point `at`. `Ok` means that it was accepted.
     ///
     /// # Errors
-    /// [`NotSent`]. A wrong setting is logged as an error, once until a mail is accepted again.
+    /// [`NotSent`]. A wrong setting is logged as an error, but only once until a mail is accepted.
     pub async fn send(
         &self,
         id: &MailId,
@@ -175,7 +175,7 @@ impl Mailer {
             Transport::Double(double) => double(content).await,
             Transport::Folder(folder) => {
                 let path = folder.join(format!("{id}.eml"));
-                // Readable by the owner only: anyone who has a license can use it.
+                // Readable by the owner only: anybody with a license token can use it.
                 let written = async {
                     DirBuilder::new().recursive(true).mode(0o700).create(folder).await?;
                     let mut options = OpenOptions::new();
@@ -198,22 +198,22 @@ impl Mailer {
         now: Timestamp,
     ) -> std::result::Result<Message, NotSent> {
         let domain = self.sender.domain();
-        // Parsing the setting checked the address.
+        // The address was checked when the setting was parsed.
         let from = Address::new_dangerous(self.sender.local_part(), domain);
         let from_name = self.sender.name().map(|name| name.as_str().to_owned());
-        // lettre's errors may quote what they are about.
-        let unfit =
+        // The messages of lettre's errors may quote the value.
+        let invalid =
             |part: &'static str| NotSent::temporary(format!("the mail has no valid {part}"));
-        let address: Address = to.email.as_str().parse().map_err(|_| unfit("recipient"))?;
+        let address: Address = to.email.as_str().parse().map_err(|_| invalid("recipient"))?;
         let name = to.name.as_ref().map(|name| name.as_str().to_owned());
-        let both = MultiPart::alternative()
+        let bodies = MultiPart::alternative()
             .singlepart(SinglePart::plain(letter.text.clone()))
             .singlepart(SinglePart::html(letter.html.clone()));
-        let mut parts = MultiPart::mixed().multipart(both);
+        let mut parts = MultiPart::mixed().multipart(bodies);
         if let Some(license) = &letter.license {
-            let kind = ContentType::parse("application/jwt").map_err(|_| unfit("attachment"))?;
-            let attached = Attachment::new("license.jwt".to_owned());
-            parts = parts.singlepart(attached.body(license.clone(), kind));
+            let kind = ContentType::parse("application/jwt").map_err(|_| invalid("attachment"))?;
+            let attachment = Attachment::new("license.jwt".to_owned());
+            parts = parts.singlepart(attachment.body(license.clone(), kind));
         }
         Message::builder()
             .from(Mailbox::new(from_name, from))
@@ -224,7 +224,7 @@ impl Mailer {
             .header(ListId(format!("<licenses.{domain}>")))
             .header(AutoSubmitted)
             .multipart(parts)
-            .map_err(|_| unfit("headers"))
+            .map_err(|_| invalid("headers"))
     }
 }
 
@@ -281,8 +281,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever a customer's name and a text contain, a mail is ASCII in lines that end with
-        /// CRLF and fit the limit of RFC 5321, and its header has the fields that we wrote.
+        /// With any customer name and any text, a mail is ASCII. Its lines end with CRLF and fit
+        /// the limit of RFC 5321, and its header has exactly our fields.
         #[test]
         fn security_30_no_text_adds_a_header_or_breaks_a_line(
             name in "\\PC{1,200}",

@@ -11,11 +11,11 @@ use std::str::FromStr;
 use secrecy::SecretString;
 use toml::{Table, Value};
 
-/// The least similarity of two names (0 to 1, Jaro-Winkler) for a "did you mean".
+/// The smallest similarity of two names (0 to 1, Jaro-Winkler) for a "did you mean".
 const SIMILAR: f64 = 0.8;
 
-/// One table of settings. Each value is taken out by its name. [`Section::finish`] reports the
-/// values that are left as unknown settings.
+/// One table of settings. Each value is removed from it when it is read. [`Section::finish`]
+/// reports the remaining values as unknown settings.
 pub struct Section {
     path: String,
     table: Table,

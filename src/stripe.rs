@@ -35,7 +35,8 @@ pub use sale::{CustomerParameters, SessionParameters, StripeCustomer, Undelivere
 /// The timeout of one call with its whole response: Stripe's slowest calls take a few seconds.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A call that took longer is not retried at once: its caller has waited long enough.
+/// A call that took longer is not retried immediately, so that the caller need not
+/// wait longer.
 const LONG_CALL: TimeDelta = TimeDelta::seconds(5);
 
 /// The attempts of a call that fails quickly, and the first pause between them. Longer outages are
@@ -47,12 +48,12 @@ const RETRY_PAUSE: Duration = Duration::from_millis(200);
 const PAGE: &str = "100";
 const PAGE_SIZE: usize = 100;
 
-/// The most invoices, payments and subscriptions of one customer that a sync fetches, newest first:
-/// more than 160 years of monthly renewals. Earlier syncs settled the older ones, and a customer
-/// with more must not delay a sync.
+/// The maximum number of invoices, payments and subscriptions of one customer that a sync fetches,
+/// newest first: more than 160 years of monthly renewals. Earlier syncs settled the older ones. The
+/// limit keeps a sync short.
 const MAX_OBJECTS: usize = 2000;
 
-/// The most pages of any other list.
+/// The maximum number of pages of any other list.
 const MAX_PAGES: usize = 100;
 
 /// The API version of async-stripe and of the types in `wire`.
@@ -81,7 +82,7 @@ fn field(name: impl Into<String>, value: impl Into<String>) -> (String, String) 
 }
 
 impl Stripe {
-    /// Returns the account of a configuration. Nothing is called yet.
+    /// Returns the account of a configuration. No call is made yet.
     ///
     /// # Errors
     /// [`Error::Setup`] when the key or the URL cannot be used in a request.
@@ -178,7 +179,7 @@ impl Stripe {
         self.call(StripeMethod::Get, path, &query, None).await
     }
 
-    /// Returns the object at a path, or `None` if Stripe does not know it.
+    /// Returns the object at a path, or `None` if Stripe has none.
     async fn known<T: DeserializeOwned>(&self, path: &str, query: Form) -> Answer<Option<T>> {
         match self.get(path, query).await {
             Ok(object) => Ok(Some(object)),
@@ -194,15 +195,15 @@ impl Stripe {
         attempt: Option<&AttemptId>,
         at: FailPoint<'_>,
     ) -> Answer<T> {
-        let written = self.call(StripeMethod::Post, path, &form, attempt).await?;
+        let response = self.call(StripeMethod::Post, path, &form, attempt).await?;
         at.reach();
-        Ok(written)
+        Ok(response)
     }
 
     async fn delete<T: DeserializeOwned>(&self, path: &str, at: FailPoint<'_>) -> Answer<T> {
-        let written = self.call(StripeMethod::Delete, path, &[], None).await?;
+        let response = self.call(StripeMethod::Delete, path, &[], None).await?;
         at.reach();
-        Ok(written)
+        Ok(response)
     }
 
     /// Makes a call, and retries it if it fails quickly. A call without an idempotency key is safe
@@ -219,8 +220,8 @@ impl Stripe {
             let began = self.clock.now();
             let response = self.call_once(method, path, form, attempt).await;
             let is_final = matches!(response, Ok(_) | Err(StripeFailure::Refused { .. }));
-            // Measured by the clock: if the machine was suspended for a day, Stripe may have
-            // dropped the idempotency key.
+            // Measured by the wall clock: if the machine was suspended for a day, Stripe may have
+            // deleted the idempotency key.
             if is_final || self.clock.now() > began + LONG_CALL {
                 return response;
             }
@@ -255,8 +256,8 @@ impl Stripe {
             request = request.request_strategy(RequestStrategy::Idempotent(key));
         }
         // Boxed, so that the client's large types are compiled only here.
-        let sent = async { request.send(client).await.map_err(failure) };
-        let response = sent.boxed().await?;
+        let response = async { request.send(client).await.map_err(failure) };
+        let response = response.boxed().await?;
         // The client parses JSON with miniserde only; our types use serde.
         let text = miniserde::json::to_string(&response);
         serde_json::from_str(&text).map_err(|error| unreadable(path, &error))
@@ -271,7 +272,7 @@ fn failure(error: StripeError) -> StripeFailure {
         }
         // An error page of Stripe or of a proxy.
         StripeError::JSONDeserialize(problem) => StripeFailure::Unreadable(problem),
-        // A connection that ended early.
+        // A connection that failed or was closed early.
         other => StripeFailure::Unreachable(other.to_string()),
     }
 }

@@ -24,7 +24,8 @@ const PLAIN_PASSWORD: &str = "this would send the password without TLS; use \
 /// The settings under `email`.
 #[derive(Clone, Debug)]
 pub struct EmailConfig {
-    /// The SMTP server. Default none: mails go into `folder`. A secret: it may hold a password.
+    /// The SMTP server. Default none: mails are written to `folder`. A secret: it may contain a
+    /// password.
     pub smtp_url: Option<SmtpServer>,
     /// The sender of every mail. Default `licenses@` the host of `public_url`.
     pub from: Sender,
@@ -70,7 +71,7 @@ pub enum Encryption {
     Opportunistic,
     /// `smtp://…?tls=required`: after STARTTLS, which the server must offer.
     StartTls,
-    /// `smtps://`: at once.
+    /// `smtps://`: immediately.
     Implicit,
 }
 

@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_kubernetes_and_docker_set_is_recognised() {
+    fn the_variables_of_kubernetes_and_docker_are_recognized() {
         for (key, value) in [
             ("service_host", "10.0.0.1"),
             ("service_port", "3100"),
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelled_setting_is_not() {
+    fn a_misspelled_setting_is_not_recognized() {
         for (key, value) in [
             ("port", "3100"),
             ("port", "http://10.0.0.1:3100"),

@@ -34,8 +34,8 @@ impl Origin {
         self.0.starts_with("https://")
     }
 
-    /// Returns whether a URL lies within this origin for every parser. URLs that browsers rewrite
-    /// (with backslashes, spaces, or a user name) are refused.
+    /// Returns whether a URL is within this origin for every parser. It is not if it contains
+    /// backslashes, spaces, or a user name, because browsers rewrite such URLs.
     #[must_use]
     pub fn holds(&self, text: &str) -> bool {
         let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');

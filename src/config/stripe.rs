@@ -8,7 +8,7 @@ use url::{Host, Url};
 
 use crate::settings::Section;
 
-/// The most secrets of one webhook endpoint. While a secret is rolled, there are two.
+/// The maximum number of secrets of one webhook endpoint. While a secret is rolled, there are two.
 const MAX_WEBHOOK_SECRETS: usize = 8;
 
 /// The mode of the Stripe account.
@@ -139,7 +139,7 @@ fn webhook_secrets(section: &mut Section) -> Vec<SecretString> {
     secrets
 }
 
-/// Returns the API's URL. It must have TLS, which protects the key, unless it is on this machine.
+/// Returns the API's URL. It must use TLS, which protects the key, unless it is on this machine.
 fn api_url(section: &mut Section) -> Option<Url> {
     let text = section.text("api_url")?;
     let is_local = |url: &Url| match url.host() {

@@ -158,7 +158,7 @@ pub struct Expected {
 
 /// A type that is read from one row of a statement's result.
 pub trait Row: Sized {
-    /// Its columns, in the order of the values below.
+    /// Returns its columns, in the order of the values.
     fn columns() -> Vec<Expected>;
 
     /// Returns the row; `values` has one for each column.
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_again_and_a_null_keeps_its_type() {
+    fn a_written_row_is_read_back_and_a_null_keeps_its_type() {
         let at = Timestamp::saturating(7);
         let visit = Visit { customer_id: CustomerId::from_random(1), at, note: None };
         let values = visit.to_values();
@@ -294,25 +294,25 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_cannot_be_read_is_told_by_its_column_and_not_shown() {
+    fn an_error_names_the_column_and_does_not_show_the_value() {
         let id = || CustomerId::from_random(1).to_value();
-        let told = |values| Visit::from_values(values).unwrap_err().to_string();
-        let wrong = told(vec![text("secret"), 7.to_value(), text("")]);
+        let error = |values| Visit::from_values(values).unwrap_err().to_string();
+        let wrong = error(vec![text("secret"), 7.to_value(), text("")]);
         assert!(
             wrong.starts_with("the column \"customer_id\" cannot be read: an id of"),
             "{wrong}"
         );
         assert!(!wrong.contains("secret"));
         let read = "cannot be read:";
-        let wrong = told(vec![id(), Value::Integer(None), text("")]);
+        let wrong = error(vec![id(), Value::Integer(None), text("")]);
         assert_eq!(wrong, format!("the column \"at\" {read} it is null"));
-        let wrong = told(vec![id(), text("7"), text("")]);
+        let wrong = error(vec![id(), text("7"), text("")]);
         assert_eq!(wrong, format!("the column \"at\" {read} it is text, not a number"));
-        let wrong = told(vec![id(), (-1).to_value(), text("")]);
+        let wrong = error(vec![id(), (-1).to_value(), text("")]);
         assert_eq!(
             wrong,
             format!("the column \"at\" {read} this time is before 1970 or after 9999")
         );
-        assert_eq!(told(vec![id()]), format!("the column \"at\" {read} it is missing"));
+        assert_eq!(error(vec![id()]), format!("the column \"at\" {read} it is missing"));
     }
 }

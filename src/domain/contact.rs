@@ -234,14 +234,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_email_is_lower_cased_and_shown_in_full_only_on_purpose() {
+    fn an_email_is_lower_cased_and_its_debug_output_hides_the_local_part() {
         let email: Email = "Ada.Lovelace@Example.COM".parse().unwrap();
         assert_eq!(email.as_str(), "ada.lovelace@example.com");
         assert_eq!(format!("{email:?}"), "Email(…@example.com)");
     }
 
     #[test]
-    fn a_sender_is_an_address_with_or_without_a_name() {
+    fn a_sender_has_an_address_with_or_without_a_name() {
         for (text, name, shown) in [
             ("licenses@acme.example", None, "licenses@acme.example"),
             ("<licenses@acme.example>", None, "licenses@acme.example"),
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_plain_mailbox_is_refused() {
+    fn an_address_that_is_not_a_plain_mailbox_is_refused() {
         let long = format!("{}@example.com", "a".repeat(65));
         for wrong in [
             "",

@@ -74,7 +74,7 @@ ids! {
     LicenseId = "lic_",
     /// A login session, for listing and ending it. It is not the session token.
     SessionId = "sess_",
-    /// A mail. It is also the Message-ID, by which a repeat is recognized.
+    /// A mail. It is also the Message-ID, which identifies a mail that is sent twice.
     MailId = "mail_",
     /// An order.
     OrderId = "ord_",
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn another_kind_length_or_spelling_is_refused() {
+    fn an_id_of_another_kind_length_or_spelling_is_refused() {
         let hex = "0123456789abcdef0123456789abcdef";
         for wrong in [
             format!("lic_{hex}"),

@@ -18,7 +18,7 @@ use crate::domain::time::{SKEW, Timestamp};
 pub const BACKDATED: TimeDelta = TimeDelta::seconds(60);
 
 text_enum! {
-    /// Why a license was issued.
+    /// The reason why a license was issued.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum Source {
         /// A trial after sign-up.
@@ -31,7 +31,7 @@ text_enum! {
 }
 
 text_enum! {
-    /// Why a license was revoked. It decides whether the license can still be refreshed.
+    /// The reason why a license was revoked. It decides whether the license can still be refreshed.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum RevocationReason {
         /// Its payment no longer counts: a refund, a lost dispute, or an early end.
@@ -94,9 +94,9 @@ pub struct Entitlement<'a> {
 }
 
 impl<'a> Entitlement<'a> {
-    /// Returns the entitlement for a license that a clock ahead had issued. A trial ends no later
-    /// than one that begins at `now`. Other terms come from a payment or an operator and are
-    /// unchanged.
+    /// Returns the entitlement of a license that was issued by a clock that was ahead, corrected: a
+    /// trial ends no later than one that begins at `now`. Other terms come from a payment or an
+    /// operator and are unchanged.
     #[must_use]
     pub fn with_the_right_clock(self, catalog: &'a Catalog, now: Timestamp) -> Self {
         if self.source != Source::Trial {
@@ -176,7 +176,7 @@ row! {
         pub customer_id: CustomerId,
         /// The sequence number among the customer's licenses, from 1.
         pub seq: i64,
-        /// Why it was issued.
+        /// The reason for the issue.
         pub source: Source,
         /// The plan's id.
         pub plan: String,

@@ -1,5 +1,5 @@
-//! Writes mails: a pure function from a license and a name to a subject, a text and HTML.
-//! [`crate::mailer`] sends them.
+//! The texts of mails, rendered from templates: subject, plain text and HTML. Sending is in
+//! [`crate::mailer`]; which mail a sync sends is decided in [`crate::domain::sale::settlement`].
 
 use askama::Template;
 
@@ -22,15 +22,16 @@ text_enum! {
         PaymentPending = "payment_pending",
         /// A payment failed; the license works until the end of the grace period.
         PaymentProblem = "payment_problem",
-        /// The subscription is canceled or has ended: the license until its last day, if there is one.
+        /// The subscription is canceled or has ended: the license until its last day, if there is
+        /// one.
         Cancellation = "cancellation",
     }
 }
 
-/// What a mail is written from.
+/// The facts that a mail is rendered from.
 #[derive(Clone, Debug)]
 pub struct Facts<'a> {
-    /// The event that it reports.
+    /// The event that the mail reports.
     pub kind: Kind,
     /// The product's name.
     pub product: &'a str,
@@ -97,7 +98,7 @@ impl Letter {
     }
 }
 
-/// Returns the subject, and the paragraph under the greeting.
+/// Returns the subject, and the paragraph after the greeting.
 fn opening(kind: Kind, product: &str, plan: &str, works: bool) -> (String, String) {
     match (kind, works) {
         (Kind::Trial, _) => (
@@ -175,7 +176,7 @@ mod tests {
     };
 
     #[test]
-    fn a_letter_says_the_license_and_until_when() {
+    fn a_mail_contains_the_license_and_its_end() {
         let end = Timestamp::saturating(1_796_396_400);
         let letter = Letter::write(&Facts { expires: Some(end), name: None, ..FACTS }).unwrap();
         assert_eq!(letter.subject, "Your trial of acme-app");
@@ -189,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_says_what_happened_and_a_license_that_is_gone_is_not_sent() {
+    fn every_kind_names_the_product_and_a_license_that_no_longer_works_is_not_sent() {
         for kind in Kind::ALL {
             let with = Letter::write(&Facts { kind, ..FACTS }).unwrap();
             assert!(with.subject.contains("acme-app"), "{kind}: {}", with.subject);

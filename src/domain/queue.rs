@@ -37,7 +37,7 @@ pub trait Leased: Row {
     /// and cannot write.
     fn fence(&self) -> i64;
 
-    /// Returns the columns that processing has determined. They are stored with the result.
+    /// Returns the columns whose values processing has determined. They are stored with the result.
     fn found_out(&self) -> Vec<(&'static str, Value)> {
         Vec::new()
     }

@@ -64,7 +64,7 @@ impl Due {
 #[must_use]
 pub fn next(since: Timestamp, attempts: i64, now: Timestamp, jitter: u128) -> Option<Timestamp> {
     let age = now - since;
-    // An entry from the future was added with a clock that was ahead: its age is unknown.
+    // An entry from the future was added by a clock that was ahead, so its age is unknown.
     let age = if age < -SKEW { GIVE_UP_AFTER } else { age };
     let is_retried = age < GIVE_UP_AFTER || attempts < LEAST_ATTEMPTS;
     is_retried.then(|| now + wait(attempts + 1, age, jitter))
@@ -98,14 +98,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_three_days_old_and_was_tried_often_is_given_up() {
+    fn an_entry_is_given_up_after_three_days_and_twenty_attempts() {
         let at = Timestamp::saturating;
         assert_eq!(next(at(0), 0, at(10), 0), Some(at(11)));
         assert_eq!(next(at(0), 90, at(3 * DAY - 1), 0), Some(at(3 * DAY + 3599)));
         assert_eq!(next(at(0), 4, at(3 * DAY), 0), Some(at(3 * DAY + 16)));
         assert_eq!(next(at(0), 19, at(3 * DAY), 0), Some(at(3 * DAY + 3600)));
         assert_eq!(next(at(0), 20, at(3 * DAY), 0), None);
-        assert_eq!(next(at(365 * DAY), 20, at(0), 0), None, "it came by a clock that was ahead");
+        assert_eq!(
+            next(at(365 * DAY), 20, at(0), 0),
+            None,
+            "it was added by a clock that was ahead"
+        );
         assert_eq!(next(at(60), 20, at(0), 0), Some(at(60)));
     }
 

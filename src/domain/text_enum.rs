@@ -48,8 +48,8 @@ macro_rules! text_enum {
             type Err = $crate::domain::text_enum::UnknownText;
 
             fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
-                let found = Self::ALL.into_iter().find(|variant| variant.as_str() == text);
-                found.ok_or($crate::domain::text_enum::UnknownText(&[$($text),+]))
+                let variant = Self::ALL.into_iter().find(|variant| variant.as_str() == text);
+                variant.ok_or($crate::domain::text_enum::UnknownText(&[$($text),+]))
             }
         }
 
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     text_enum! {
-        /// Where something stands.
+        /// A closed enum.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum State {
             /// It waits.
@@ -126,16 +126,16 @@ mod tests {
     }
 
     text_enum! {
-        /// The same, by a text that may be newer.
+        /// An open enum.
         #[derive(Clone, Debug, PartialEq, Eq)]
-        pub enum Told, or Unknown {
+        pub enum OpenState, or Unknown {
             /// It is done.
             Done = "done",
         }
     }
 
     #[test]
-    fn a_text_is_its_variant_and_an_unknown_one_is_told_with_those_that_exist() {
+    fn each_text_is_its_variant_and_the_error_for_an_unknown_one_lists_them() {
         assert_eq!(State::ALL.map(|state| state.to_string().parse()), State::ALL.map(Ok));
         let unknown = "gone".parse::<State>().unwrap_err();
         assert_eq!(unknown.to_string(), "use waiting or done");
@@ -144,8 +144,8 @@ mod tests {
     }
 
     #[test]
-    fn an_open_enum_keeps_what_it_does_not_know() {
-        assert_eq!(Told::from_name("done"), Told::Done);
-        assert_eq!(Told::from_name("gone").name(), "gone");
+    fn an_open_enum_keeps_an_unknown_text() {
+        assert_eq!(OpenState::from_name("done"), OpenState::Done);
+        assert_eq!(OpenState::from_name("gone").name(), "gone");
     }
 }

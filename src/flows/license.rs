@@ -214,7 +214,7 @@ pub async fn refresh(app: &App, token: &LicenseToken) -> Result<IssuedLicense> {
     let stored = app.store.held_license(&license_id).await?;
     let deleted = |error| if matches!(error, Error::NotFound(_)) { unknown() } else { error };
     let (held, mut current) =
-        found.filter(|(held, _)| held.held_token == *token).ok_or_else(unknown)?;
+        stored.filter(|(held, _)| held.held_token == *token).ok_or_else(unknown)?;
     if !held.is_credential() {
         return Err(Error::LicenseRevoked);
     }
@@ -269,7 +269,7 @@ fn due<'a>(app: &'a App, current: &IssuedLicense, now: Timestamp) -> Option<Enti
 /// [`Error::LicenseRevoked`] for one whose key was revoked, [`Error::InvalidLicense`], or a
 /// failure of the database.
 async fn authentic(app: &App, token: &LicenseToken, now: Timestamp) -> Result<LicenseId> {
-    let refused = |rejection: &Rejection| Error::InvalidLicense(rejection.to_string());
+    let invalid = |rejection: &Rejection| Error::InvalidLicense(rejection.to_string());
     let id = match licentia_verify::verify(token.expose(), &app.trusted, now.to_system_time()) {
         Ok(license) => license.claims().jti.parse().ok(),
         // The verifier returns these only after the signature and the claims were checked.

@@ -12,15 +12,16 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::error::{Error, Result};
 
-/// The largest body, in bytes. Requests of our API have a few hundred.
+/// The largest body, in bytes. Requests to our API have a few hundred.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
 
 /// The largest event from Stripe, in bytes. Those with many line items have a few hundred thousand.
 pub const MAX_EVENT_BYTES: usize = 1024 * 1024;
 
-/// The most bodies over [`MAX_BODY_BYTES`] at once, 32 MiB in total. A signature can be checked
-/// only over the whole body, so a request with a fake signature header occupies memory. Most events
-/// are smaller. A larger one over the limit gets a 503, and Stripe delivers it again.
+/// The maximum number of bodies over [`MAX_BODY_BYTES`] at the same time, 32 MiB in total. The
+/// signature covers the whole body, so a request with a fake signature header occupies memory until
+/// it is checked. Most events are smaller. Beyond the limit, a large event gets a 503, and Stripe
+/// delivers it again.
 const MAX_LARGE_BODIES: usize = 32;
 
 /// The window in which a client must send a minimum of its body.

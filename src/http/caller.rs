@@ -25,7 +25,7 @@ pub struct Caller(pub SignedIn);
 /// The license token of an app that refreshes its license.
 #[derive(SecurityScheme)]
 #[oai(rename = "license", ty = "bearer", bearer_format = "JWT")]
-pub struct HeldLicense(pub Bearer);
+pub struct LicenseBearer(pub Bearer);
 
 /// An admin key, from `licentia admin-key create`.
 #[derive(SecurityScheme)]
@@ -46,7 +46,7 @@ async fn check_session(request: &Request, bearer: Bearer) -> poem::Result<Signed
 #[derive(Clone, Default)]
 pub struct TrustedProxies(pub Arc<[IpNet]>);
 
-/// Stands for a forwarded client without a valid address in `X-Forwarded-For`.
+/// The address of a forwarded client without a valid address in `X-Forwarded-For`.
 const UNKNOWN_CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 impl TrustedProxies {
@@ -158,7 +158,7 @@ mod tests {
         assert_eq!(origin(&INSIDE, "10.0.0.1", &["203.0.113.9, 192.0.2.1, 10.0.0.2"]), "192.0.2.1");
         assert_eq!(origin(&INSIDE, "10.0.0.1", &["203.0.113.9", "192.0.2.1"]), "192.0.2.1");
         assert_eq!(origin(&INSIDE, "::ffff:10.0.0.1", &["::ffff:192.0.2.1"]), "192.0.2.1");
-        // Programs on the proxy's own machine send requests of their own.
+        // Without a forwarded address, the client is a program on the proxy's machine.
         for none in [&[][..], &[""], &[" , "], &["10.0.0.1"]] {
             assert_eq!(origin(&INSIDE, "10.0.0.1", none), "10.0.0.1", "{none:?}");
         }
@@ -190,11 +190,11 @@ mod tests {
             let behind = format!("{hop}, 10.0.0.2");
             assert_eq!(origin(&INSIDE, "10.0.0.1", &[&behind]), "0.0.0.0", "{hop}");
         }
-        // Invalid UTF-8 spoils its own hop, not the whole header.
-        let spoiled = b"203.0.113.9, \xff\xfe, 192.0.2.1";
-        assert_eq!(origin_of_bytes(&INSIDE, "10.0.0.1", &[spoiled]), "192.0.2.1");
-        let spoiled = b"192.0.2.1, \xff";
-        assert_eq!(origin_of_bytes(&INSIDE, "10.0.0.1", &[spoiled]), "192.0.2.1");
+        // Invalid UTF-8 makes only its own hop invalid, not the whole header.
+        let invalid = b"203.0.113.9, \xff\xfe, 192.0.2.1";
+        assert_eq!(origin_of_bytes(&INSIDE, "10.0.0.1", &[invalid]), "192.0.2.1");
+        let invalid = b"192.0.2.1, \xff";
+        assert_eq!(origin_of_bytes(&INSIDE, "10.0.0.1", &[invalid]), "192.0.2.1");
     }
 
     #[test]
@@ -218,8 +218,8 @@ mod tests {
         ) {
             let mut value = sent;
             value.extend_from_slice(b", 192.0.2.1:4711");
-            let found = origin_of_bytes(&INSIDE, "10.0.0.1", &[&value]);
-            prop_assert_eq!(found, "192.0.2.1");
+            let client = origin_of_bytes(&INSIDE, "10.0.0.1", &[&value]);
+            prop_assert_eq!(client, "192.0.2.1");
         }
     }
 }

@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_library_still_carries_the_files() {
+    fn the_library_contains_the_files() {
         let page = service().swagger_ui_html();
         assert!(between(&page, "<style charset=\"UTF-8\">", "</style>").contains(".swagger-ui"));
         let script = between(&page, "<script charset=\"UTF-8\">", "</script>");

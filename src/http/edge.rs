@@ -31,7 +31,7 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// The header with the id of a request, which is also in the log.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Browsers use TLS only, for a year (RFC 6797).
+/// Makes browsers use only TLS, for a year (RFC 6797).
 const STRICT_TRANSPORT_SECURITY: &str = "max-age=31536000";
 
 /// Wraps the routes.
@@ -77,18 +77,18 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
 }
 
 impl<E: Endpoint<Output = Response>> Edge<E> {
-    /// Wraps routes with the given paths. `over_tls` says whether browsers reach the server over
-    /// TLS.
+    /// Wraps routes with the given paths. `over_tls` is whether browsers reach the server over TLS.
     pub fn new(inner: E, app: App, paths: Paths, over_tls: bool) -> Self {
         Self { inner, app, paths, over_tls, large_bodies: LargeBodies::default() }
     }
 
-    /// Returns the response to a request with an unreadable head. Logs and counts it.
+    /// Returns the response to a request with an unreadable head, after logging and counting it.
     pub async fn refuse(&self, error: Error) -> Response {
         self.respond("(unknown)", "(unreadable)", std::future::ready(Err(error))).await
     }
 
-    /// Returns the response to a request, with its id and security headers. Logs and counts it.
+    /// Returns the response to a request, with its id and security headers, after logging and
+    /// counting it.
     async fn respond(
         &self,
         method: &str,
@@ -97,7 +97,7 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
     ) -> Response {
         let start = Instant::now();
         let request_id = format!("{:032x}", self.app.random.bits());
-        // The level is error, so that every log line has the request id, whatever the log filter.
+        // The level is error, so that every log line has the request id with any log filter.
         let span = tracing::error_span!("request", request_id, %method, path);
         let respond = async {
             let mut response = work.await.unwrap_or_else(|error| {
@@ -107,7 +107,7 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
             self.add_headers(&mut response, &request_id);
             let status = response.status().as_u16();
             let elapsed = start.elapsed();
-            tracing::info!(status, milliseconds = elapsed.as_secs_f64() * 1e3, "answered");
+            tracing::info!(status, milliseconds = elapsed.as_secs_f64() * 1e3, "responded");
             measure(method, &response, elapsed);
             response
         };
@@ -192,8 +192,8 @@ async fn in_time<T>(
     deadline: tokio::time::Instant,
     work: impl Future<Output = std::result::Result<T, Error>>,
 ) -> std::result::Result<T, Error> {
-    let done = tokio::time::timeout_at(deadline, work).await;
-    done.unwrap_or(Err(Error::RequestTimeout(REQUEST_TIMEOUT)))
+    let result = tokio::time::timeout_at(deadline, work).await;
+    result.unwrap_or(Err(Error::RequestTimeout(REQUEST_TIMEOUT)))
 }
 
 /// Converts an error of the framework to ours.

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::error::Error;
 
-/// The most problems reported for one body. It bounds the size of the response.
+/// The maximum number of problems reported for one body. It limits the size of the response.
 const MAX_PROBLEMS: usize = 10;
 
 /// The longest name of an unknown field in a message, in characters.

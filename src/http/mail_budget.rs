@@ -1,5 +1,5 @@
-//! Limits how many mails to new addresses a client can cause. Anybody can sign up with the address
-//! of somebody else, who then gets a mail (security_34). Kept in memory, per server.
+//! Limits how many mails to new addresses a client can cause. Anybody can sign up with another
+//! person's address, and that person then gets a mail (security_34). Kept in memory, per server.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -11,13 +11,14 @@ use super::throttle::network;
 use crate::domain::time::{SKEW, Timestamp};
 use crate::error::{Error, Result};
 
-/// The mails that one client address can cause at once: enough for a few people who share it.
+/// The number of mails that one client address can cause at once: enough for a few people that
+/// share it.
 const AT_ONCE: i32 = 10;
 
 /// The time after which a client address can cause one more mail.
 const REFILL: TimeDelta = TimeDelta::minutes(1);
 
-/// The mails that one network can cause in an hour: enough for a company or a campus.
+/// The number of mails that one network can cause in an hour: enough for a company or a campus.
 const NETWORK_PER_HOUR: usize = 60;
 const HOUR: TimeDelta = TimeDelta::hours(1);
 
@@ -30,9 +31,10 @@ pub struct MailBudget(Mutex<Records>);
 
 #[derive(Default)]
 struct Records {
-    /// When the budget of each client address is full again.
+    /// The time at which the budget of each client address is full again.
     addresses: HashMap<IpAddr, Timestamp>,
-    /// When each network caused mails in the last hour, oldest first.
+    /// The times at which each network caused mails in the last hour, oldest
+    /// first.
     networks: HashMap<IpAddr, VecDeque<Timestamp>>,
     /// The number of records after the last removal.
     kept: usize,
@@ -75,7 +77,7 @@ impl MailBudget {
         Ok(Reserved { address, at: now })
     }
 
-    /// Returns a mail to the budget that was not sent.
+    /// Stops counting a mail that was not sent.
     pub fn give_back(&self, Reserved { address, at }: Reserved) {
         let mut records = self.lock();
         if let Some(full_at) = records.addresses.get_mut(&address) {
@@ -94,7 +96,7 @@ impl MailBudget {
 }
 
 impl Records {
-    /// Removes records that no longer limit anybody, if many were added.
+    /// Removes records that are no longer needed, if many were added.
     fn forget(&mut self, now: Timestamp) {
         if self.addresses.len() + self.networks.len() > self.kept + FORGET_AFTER {
             self.addresses.retain(|_, full_at| *full_at > now);

@@ -101,7 +101,7 @@ fn routes(app: &App, config: &Config) -> Edge<impl Endpoint<Output = Response> +
     Edge::new(inner, app.clone(), paths, config.public_url.is_https())
 }
 
-/// Installs the metrics recorder. Call it first: counts made before it are lost.
+/// Installs the metrics recorder. It must be called first: earlier counts are lost.
 pub fn take_figures() {
     let _ = operator::metrics::recorder();
 }

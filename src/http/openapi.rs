@@ -133,9 +133,9 @@ pub fn allowed(operations: &[&Operation]) -> Vec<String> {
 #[must_use]
 pub fn matches_template(template: &str, path: &str) -> bool {
     let (template, path) = (template.trim_end_matches('/'), path.trim_end_matches('/'));
-    let (wanted, found) = (template.split('/'), path.split('/'));
-    wanted.clone().count() == found.clone().count()
-        && wanted.zip(found).all(|(wanted, found)| wanted.starts_with('{') || wanted == found)
+    let (expected, actual) = (template.split('/'), path.split('/'));
+    expected.clone().count() == actual.clone().count()
+        && expected.zip(actual).all(|(part, actual)| part.starts_with('{') || part == actual)
 }
 
 /// Returns the path, the method and the description of every operation.
@@ -180,8 +180,8 @@ fn complete(operation: &mut Value) {
     *responses = Map::from_iter(sorted);
 }
 
-/// Adds what the generator cannot express about a request body: unknown fields are refused, and
-/// some strings have a format.
+/// Adds to the schema of a request body what the generator cannot express: unknown fields are
+/// refused, and some strings have a format.
 fn close(schema: &mut Value) {
     schema["additionalProperties"] = json!(false);
     for (field, format) in [("email", "email"), ("password", "password")] {

@@ -1,5 +1,5 @@
-//! Error responses: RFC 9457 problems with a stable code. Every error of ours and of the framework
-//! becomes one.
+//! Error responses: RFC 9457 problems with a stable code. Every error, ours and the framework's, is
+//! converted to one. The errors themselves are in [`crate::error`].
 
 use std::marker::PhantomData;
 
@@ -87,8 +87,8 @@ fn detail(error: &Error) -> String {
             "the payment provider cannot be reached; try again in a few seconds".into()
         }
         Code::BillingRefused => {
-            "the payment provider refused the request; the vendor finds the reason in the \
-             server's log under the request id"
+            "the payment provider refused the request; the server's log has the reason under the \
+             request id"
                 .into()
         }
         _ => error.to_string(),
@@ -184,7 +184,8 @@ pub fn description(status: u16, codes: &[Code]) -> String {
     lines.join(" ")
 }
 
-/// Leaks the text, because the registry needs a `'static` one. Called a few times at startup.
+/// Returns the description as the `'static` text that the registry needs. The text is leaked; this
+/// is called only a few times, at startup.
 fn described(status: u16, codes: &[Code]) -> &'static str {
     Box::leak(description(status, codes).into_boxed_str())
 }

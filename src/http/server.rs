@@ -36,8 +36,8 @@ use crate::http::edge::Edge;
 /// The limits of a request head. It has room for two of the largest license tokens.
 const HEAD: HeadLimits = HeadLimits { bytes: 32 * 1024, time: Duration::from_secs(10) };
 
-/// The most bytes of a response that the kernel buffers unsent. With a larger buffer, the bytes
-/// written would not show how much the client has read.
+/// The maximum number of unsent bytes of a response in the kernel's buffer. With a larger buffer,
+/// the number of written bytes would not show how much the client has read.
 #[cfg(target_os = "linux")]
 const MAX_UNSENT_BYTES: u32 = 16 * 1024;
 
@@ -51,7 +51,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
 /// The pause after a failed accept, for example because of too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What all connections share.
+/// The state that all connections share.
 struct Server<E> {
     edge: Edge<E>,
     proxies: TrustedProxies,
@@ -74,7 +74,8 @@ pub async fn serve<E: Endpoint<Output = Response> + 'static>(
     let (stop, stopped) = watch::channel(());
     let mut connections = JoinSet::new();
     let mut sweeps = tokio::time::interval(SWEEP_INTERVAL);
-    // After a delay, two sweeps without a pause would find that nothing was read between them.
+    // After a delay, sweeps must not follow each other without a pause: clients would have had no
+    // time to read between them.
     sweeps.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     tokio::pin!(shutdown);
     loop {

@@ -1,5 +1,5 @@
 //! Rate limits: per account against password guessing, and per client address against floods. The
-//! buckets refill, so nobody is locked out permanently. Kept in memory, per server.
+//! buckets refill, so that no client is locked out permanently. Kept in memory, per server.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
@@ -47,7 +47,7 @@ const MAX_WAIT: Duration = Duration::from_secs(20);
 /// Full buckets are removed when this many were added since the last removal.
 const FORGET_AFTER: usize = 10_000;
 
-/// The most remembered owner addresses. Beyond this, all are forgotten.
+/// The maximum number of stored owner addresses. Beyond this, all are deleted.
 const MAX_OWNERS: usize = 100_000;
 
 /// All rate limits.
@@ -116,7 +116,7 @@ impl Throttle {
     }
 
     /// Waits for one of [`MAX_HASHES_FROM_ADDRESS`] permits of an address. Keep the permit while
-    /// hashing. A client with many requests waits for its own requests and delays nobody else.
+    /// hashing. A client with many requests waits for its own requests and delays no other client.
     ///
     /// # Errors
     /// [`Error::Busy`] after [`MAX_WAIT`].
@@ -133,7 +133,7 @@ impl Throttle {
         permit.map_err(|_| Error::Busy)?.map_err(|_| Error::Busy)
     }
 
-    /// Remembers an address that the owner of an account has logged in from.
+    /// Stores an address from which the owner of an account has logged in.
     pub fn remember_owner(&self, account: &str, address: IpAddr) {
         let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
         if owners.len() >= MAX_OWNERS {

@@ -1,5 +1,5 @@
-//! Key files on disk: their names and modes, and crash-safe writing. What the files contain is the
-//! business of [`super`].
+//! Key files on disk: their names and modes, and crash-safe writing. [`super`] parses their
+//! content.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Write};
@@ -98,7 +98,7 @@ pub fn write(directory: &Path, signs_from: Timestamp, pem: &str, unique: u128) -
         file.sync_all()?;
         fs::hard_link(&temporary, &path)
     })();
-    // The link keeps the content. After a failure the file is of no use.
+    // The link keeps the content. After a failure, the file is not needed.
     let _ = fs::remove_file(&temporary);
     let written = written.and_then(|()| File::open(directory)?.sync_all());
     written.map(|()| path.clone()).map_err(|error| {
@@ -123,7 +123,7 @@ pub fn rename(path: &Path, signs_from: Timestamp) -> Result<PathBuf> {
     Ok(renamed)
 }
 
-/// Renames a key's file to `.revoked`, so that it is no longer loaded and not lost.
+/// Renames a key's file to `.revoked`, so that it is kept but no longer loaded.
 pub fn put_away(path: &Path) -> Result<()> {
     move_to(path, &path.with_extension("revoked"))
 }
@@ -131,7 +131,7 @@ pub fn put_away(path: &Path) -> Result<()> {
 fn move_to(path: &Path, target: &Path) -> Result<()> {
     let directory = path.parent().unwrap_or(Path::new("."));
     let renamed = fs::rename(path, target)
-        // Durable: a revoked key must not return after a crash.
+        // Synced, so that a revoked key is not active again after a crash.
         .and_then(|()| File::open(directory)?.sync_all());
     renamed.map_err(|error| {
         Error::setup(format!("the key {} cannot be renamed: {error}", path.display()))
@@ -147,9 +147,10 @@ fn make_private(directory: &Path) -> Result<()> {
         let mut builder = DirBuilder::new();
         return builder.recursive(true).mode(DIRECTORY_MODE).create(directory).map_err(refused);
     }
-    let no_keys = |path: &PathBuf| NO_KEYS.iter().any(|name| path.ends_with(name));
-    let closed = Permissions::from_mode(DIRECTORY_MODE);
-    if entries(directory)?.iter().all(no_keys) && fs::set_permissions(directory, closed).is_ok() {
+    let is_no_key = |path: &PathBuf| NO_KEYS.iter().any(|name| path.ends_with(name));
+    let private = Permissions::from_mode(DIRECTORY_MODE);
+    if entries(directory)?.iter().all(is_no_key) && fs::set_permissions(directory, private).is_ok()
+    {
         return Ok(());
     }
     check_directory_mode(directory)

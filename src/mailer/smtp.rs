@@ -1,5 +1,6 @@
-//! The dialogue with an SMTP server (RFC 5321): one connection for each mail. A connection left in
-//! the middle of a dialogue must not be used again, or a late reply would count for the next mail.
+//! The client of an SMTP server (RFC 5321), with one connection for each mail. A connection with an
+//! unfinished dialogue must not be used again: a late reply would be taken for that to the next
+//! mail.
 
 use std::fmt;
 use std::io;
@@ -18,25 +19,26 @@ use super::{Cause, NotSent, Sent};
 use crate::config::{Encryption, SmtpServer};
 use crate::error::{Error, Result};
 
-/// How long the server has to answer QUIT. The mail is accepted by then, so nothing depends on it.
+/// The time limit for the reply to QUIT. The mail is already accepted then, so a timeout is
+/// harmless.
 const QUIT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Replies about authentication, which the server may give at any step (RFC 4954, section 6).
+/// The replies about authentication, which the server may send at any step (RFC 4954, section 6).
 const AUTHENTICATION_REPLIES: [&str; 4] = ["530", "534", "535", "538"];
 
-/// An SMTP server that takes mails.
+/// An SMTP server.
 pub(super) struct Smtp {
     host: String,
     port: u16,
     encryption: Encryption,
-    /// None without encryption.
+    /// `None` without encryption.
     tls: Option<TlsParameters>,
     hello_name: ClientId,
     credentials: Option<Credentials>,
 }
 
 impl Smtp {
-    /// Nothing is connected yet.
+    /// Returns the server of a configuration. It does not connect yet.
     ///
     /// # Errors
     /// [`Error::Setup`] when TLS cannot verify a host of this name.
@@ -64,16 +66,16 @@ impl Smtp {
     /// Sends one mail. It has no time limit of its own.
     pub(super) async fn send(&self, envelope: &Envelope, message: &str) -> Sent {
         let mut connection = self.connect().await?;
-        let sent = converse(&mut connection, envelope, message).await;
+        let sent = transfer(&mut connection, envelope, message).await;
         tokio::spawn(async move {
             let _ = tokio::time::timeout(QUIT_TIMEOUT, connection.abort()).await;
         });
         sent
     }
 
-    /// Connects up to the point where mail may be sent: encrypted and authenticated.
+    /// Returns a connection that is encrypted and authenticated as configured.
     async fn connect(&self) -> std::result::Result<AsyncSmtpConnection, NotSent> {
-        let tls = |begins: bool| self.tls.clone().filter(|_| begins);
+        let tls = |is_used: bool| self.tls.clone().filter(|_| is_used);
         let mut connection = AsyncSmtpConnection::connect_tokio1(
             (self.host.as_str(), self.port),
             None,
@@ -100,7 +102,8 @@ impl Smtp {
     }
 }
 
-async fn converse(
+/// Sends a mail on a connection: MAIL, RCPT and DATA.
+async fn transfer(
     connection: &mut AsyncSmtpConnection,
     envelope: &Envelope,
     message: &str,
@@ -122,12 +125,12 @@ async fn converse(
     Ok(())
 }
 
-/// A message as it follows DATA: dots doubled at the start of a line, and a line with one dot at
-/// the end (RFC 5321, section 4.5.2).
+/// The content of a message after DATA: a dot at the start of a line is doubled, and the last line
+/// is one dot (RFC 5321, section 4.5.2).
 ///
-/// It is sent as one command, so in one write. lettre's own `message` writes the last line apart:
-/// the kernel holds that back until the server acknowledges what came before, and the server
-/// delays that by 40 ms (Nagle's algorithm and delayed acknowledgement, RFC 1122, 4.2.3).
+/// It is sent as one command, and so in one write. lettre's own `message` writes the last line
+/// separately. The kernel then delays that line until the server has acknowledged the rest, which
+/// takes 40 ms (Nagle's algorithm and delayed acknowledgements, RFC 1122, section 4.2.3).
 struct Content<'a>(&'a str);
 
 impl fmt::Display for Content<'_> {
@@ -170,7 +173,8 @@ impl fmt::Display for Step {
 }
 
 impl Step {
-    /// What a permanent refusal (5xx) at this step is about: the mail, or a setting of ours.
+    /// Returns the cause of a permanent refusal (5xx) at this step: the mail, or one of our
+    /// settings.
     fn refusal(self, reply: &str) -> Cause {
         match self {
             _ if AUTHENTICATION_REPLIES.contains(&reply) => Cause::Setting("email.smtp_url"),
@@ -185,12 +189,12 @@ fn at(step: Step) -> impl Fn(SmtpError) -> NotSent {
     move |error| not_sent(step, &error)
 }
 
-/// Turns an error into a code. Nothing of what the server said gets into the code but digits.
+/// Returns the failure for an error. Its code contains no text of the server except digits.
 fn not_sent(step: Step, error: &SmtpError) -> NotSent {
     let source = std::error::Error::source(error);
-    let temporary = |what: String| NotSent::temporary(format!("{step}: {what}"));
-    let misconfigured = |what: &str| NotSent {
-        code: format!("{step}: {what}"),
+    let temporary = |problem: String| NotSent::temporary(format!("{step}: {problem}"));
+    let misconfigured = |problem: &str| NotSent {
+        code: format!("{step}: {problem}"),
         cause: Cause::Setting("email.smtp_url"),
         response: None,
     };
@@ -198,21 +202,22 @@ fn not_sent(step: Step, error: &SmtpError) -> NotSent {
         return replied(step, reply, source.map(ToString::to_string).unwrap_or_default());
     }
     if error.is_client() {
-        // STARTTLS, or a mechanism for AUTH.
+        // STARTTLS, or an AUTH mechanism.
         return misconfigured("the server does not support this");
     }
     match source.and_then(|source| source.downcast_ref::<io::Error>()) {
-        // The TLS library's: its text quotes the server's certificate.
+        // An error of the TLS library. Its text quotes the server's certificate.
         Some(error) if error.kind() == io::ErrorKind::InvalidData => {
             misconfigured("the TLS handshake failed")
         }
-        // The operating system's.
+        // An error of the operating system.
         Some(error) => temporary(error.to_string()),
         None => temporary("no valid SMTP response".to_owned()),
     }
 }
 
-/// A refusal with a reply code, and the enhanced status code if there is one (RFC 3463).
+/// Returns the failure for a reply, with its enhanced status code if it has one (RFC 3463). `words`
+/// is the text of the reply.
 fn replied(step: Step, reply: Code, words: String) -> NotSent {
     let first = words.split_whitespace().next().unwrap_or_default();
     let is_number =

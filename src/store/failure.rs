@@ -20,7 +20,7 @@ impl From<sqlx::Error> for Error {
             return Self::Busy;
         }
         let sqlx::Error::Database(failure) = &error else {
-            // A missing row or column is our mistake. Everything else is a lost connection.
+            // A missing row or column is a bug of ours. All other errors are a lost connection.
             return match error {
                 sqlx::Error::RowNotFound
                 | sqlx::Error::ColumnDecode { .. }
@@ -53,8 +53,8 @@ pub fn is_transient(error: &sqlx::Error) -> bool {
     code.parse::<i64>().is_ok_and(|code| SQLITE_LOCKS.contains(&(code & 0xff)))
 }
 
-/// Returns the constraint's name. SQLite reports the columns instead (`users.email`), which are
-/// turned into the name that the migrations use (`users_email_key`).
+/// Returns the constraint's name. SQLite reports the columns instead (`users.email`). They are
+/// converted to the name in the migrations (`users_email_key`).
 fn constraint(failure: &dyn sqlx::error::DatabaseError) -> String {
     if let Some(name) = failure.constraint() {
         return name.to_owned();

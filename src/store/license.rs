@@ -105,7 +105,7 @@ impl Tx {
         )
     }
 
-    /// Returns the ids of the keys that signed license tokens which have neither expired nor been
+    /// Returns the ids of the keys that signed license tokens which are neither expired nor
     /// revoked.
     pub async fn keys_in_the_field(&mut self, now: Timestamp) -> Result<Vec<String>> {
         let keys = sql!(

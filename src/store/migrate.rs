@@ -11,7 +11,7 @@ use sqlx::migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator};
 use super::{MAX_ATTEMPTS, RETRY_PAUSE, Store};
 use crate::error::{Error, Result};
 
-/// The pairs of files in the folder `migrations`, built into the binary. A test compares them.
+/// The files of the folder `migrations`, built into the binary. A test checks that none is missing.
 static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
     macro_rules! pairs {
         ($($version:literal $file:literal),* $(,)?) => {
@@ -78,11 +78,11 @@ impl Store {
     /// As [`Store::migrate_up`].
     pub async fn migrate_down_to(&self, version: i64) -> Result<()> {
         let migrator = unlocked();
-        let done = match self {
+        let reverted = match self {
             Self::Sqlite { writer, .. } => migrator.undo(writer, version).await,
             Self::Postgres(pool) => migrator.undo(pool, version).await,
         };
-        done.map_err(explain)
+        reverted.map_err(explain)
     }
 
     /// Checks that the database has the schema of this binary.
@@ -126,7 +126,7 @@ async fn retry_races<T>(work: impl AsyncFn() -> std::result::Result<T, MigrateEr
     let mut attempts = 1;
     loop {
         match work().await {
-            Ok(done) => return Ok(done),
+            Ok(result) => return Ok(result),
             Err(error) if attempts < MAX_ATTEMPTS && may_be_a_race(&error) => {
                 tracing::debug!(%error, attempts, "migration failed; another server may be migrating");
                 tokio::time::sleep(RETRY_PAUSE).await;

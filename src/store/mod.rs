@@ -41,8 +41,8 @@ use statement::sql;
 /// How long a request waits for a connection or a lock before it fails with [`Error::Busy`].
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
-/// The limits for PostgreSQL, which by default waits for a lock without limit. No statement of ours
-/// does more than read one index, so one that runs for 20 seconds is stuck.
+/// The time limits for PostgreSQL, which by default waits for a lock without limit. Each of our
+/// statements reads only one index, so one that runs for 20 seconds is stuck.
 const POSTGRES_WAITS: &str = "SET lock_timeout = '5s'; SET statement_timeout = '20s'";
 
 /// Attempts, and the pause between them, for work that another process may be doing at the same
@@ -56,8 +56,9 @@ const SQLITE_READERS: u32 = 8;
 /// Connections to PostgreSQL: several servers together stay below its default of 100.
 const POSTGRES_CONNECTIONS: u32 = 20;
 
-/// The first SQLite whose write-ahead log cannot be corrupted by a checkpoint that meets a
-/// reset (<https://sqlite.org/wal.html#the_wal_reset_bug>).
+/// The first version of SQLite without the bug in which a checkpoint during a reset corrupts the
+/// write-ahead log
+/// (<https://sqlite.org/wal.html#the_wal_reset_bug>).
 const OLDEST_SQLITE: &str = "3.51.3";
 
 /// The database.
@@ -70,14 +71,14 @@ pub enum Store {
         writer: SqlitePool,
         /// The connections that only read.
         readers: SqlitePool,
-        /// The file; none for a database in memory.
+        /// The file; `None` for a database in memory.
         file: Option<OpenedFile>,
     },
     /// A server.
     Postgres(PgPool),
 }
 
-/// An open database file, with the means to notice that its path was removed or replaced.
+/// An open database file. It can detect that its path was removed or replaced.
 #[derive(Clone, Debug)]
 pub struct OpenedFile {
     path: PathBuf,
@@ -128,7 +129,7 @@ impl Store {
             return open_sqlite(url, if_missing).await;
         }
         let options = PgConnectOptions::from_str(url).map_err(|error| unreachable(&error))?;
-        // A single connection first: its error says why it fails, the pool's is only a timeout.
+        // A single connection first: its error has the cause, while the pool only times out.
         let first = PgConnection::connect_with(&options).await;
         first.map_err(|error| unreachable(&error))?.close().await?;
         let pool = PgPoolOptions::new()
@@ -176,7 +177,7 @@ impl Store {
         Ok(())
     }
 
-    /// Ends the leases that a dead server left behind, so that a restart continues at once. On
+    /// Ends the leases of a dead server, so that a restarted server need not wait for them. On
     /// SQLite it ends all leases, unless another server uses the file. On PostgreSQL, and on a
     /// shared file, leases expire by themselves.
     ///
@@ -189,8 +190,8 @@ impl Store {
         };
         // Waits while another server does the same.
         let begun = tokio::task::spawn_blocking(move || (presence.begin(&path), presence)).await;
-        let (alone, presence) = begun.map_err(|error| Error::Internal(error.to_string()))?;
-        let ended = if alone { self.end_all_leases(at).await } else { Ok(()) };
+        let (is_alone, presence) = begun.map_err(|error| Error::Internal(error.to_string()))?;
+        let ended = if is_alone { self.end_all_leases(at).await } else { Ok(()) };
         presence.share();
         ended
     }
@@ -285,8 +286,8 @@ async fn open_sqlite(url: &str, if_missing: IfMissing) -> Result<Store> {
     Ok(Store::Sqlite { writer, readers, file })
 }
 
-/// Connects with retries. When several processes open a new file at once, one switches it to the
-/// write-ahead log, and the others get "locked" at once: SQLite does not wait here.
+/// Connects with retries. When several processes open a new file at the same time, one switches it
+/// to the write-ahead log. The others get "locked" immediately, because SQLite does not wait here.
 async fn connect_writer<F>(connect: impl Fn() -> F) -> Result<SqlitePool>
 where
     F: Future<Output = std::result::Result<SqlitePool, sqlx::Error>>,
@@ -304,7 +305,7 @@ where
     }
 }
 
-/// Creates the file, readable by its owner only: it holds password hashes and licenses.
+/// Creates the file, readable by its owner only: it contains password hashes and licenses.
 fn create_private(path: &Path) -> Result<()> {
     let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     match created {
@@ -328,7 +329,7 @@ async fn check_sqlite_version(pool: &SqlitePool) -> Result<()> {
     Ok(())
 }
 
-/// Returns the error for a database that cannot be opened. It omits the URL, which may hold a
+/// Returns the error for a database that cannot be opened. It omits the URL, which may contain a
 /// password.
 fn unreachable(error: &sqlx::Error) -> Error {
     Error::setup(format!(

@@ -43,7 +43,7 @@ impl Tx {
         )
     }
 
-    /// Makes a mail due now that was given up. Returns false if it no longer is given up.
+    /// Makes a mail that was given up due now. Returns false if it is not given up.
     pub async fn retry_mail(&mut self, id: &MailId, now: Timestamp) -> Result<bool> {
         let updated = sql!(
             self,

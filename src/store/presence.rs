@@ -1,5 +1,6 @@
 //! Detects other servers on the same SQLite file. Each server holds a lock on `FILE-servers`, which
-//! the operating system releases when the process dies. It does not protect the data: SQLite does.
+//! the operating system releases when the process dies. The lock does not protect the data: SQLite
+//! has its own locks.
 
 use std::fs::{File, OpenOptions};
 use std::io;

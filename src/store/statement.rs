@@ -48,7 +48,7 @@ impl Statement {
         Self { text: text.into_sql_str(), values, is_cached: true }
     }
 
-    /// Takes a text that was composed at run time. It must consist of literals, never of input.
+    /// Returns a statement whose text was composed at run time. It must not contain any input.
     pub(super) fn composed(text: String, values: Vec<Value>) -> Self {
         Self { text: AssertSqlSafe(text).into_sql_str(), values, is_cached: true }
     }

@@ -1,5 +1,5 @@
-//! The calls that connect an account: prices, webhook endpoint, and the permissions of the key.
-//! What is missing or differs is decided in [`crate::flows::sale::setup`].
+//! The calls that set up an account: prices, the webhook endpoint, and the permissions of the key.
+//! [`crate::flows::sale::setup`] decides what to change.
 
 use secrecy::SecretString;
 
@@ -66,7 +66,7 @@ impl Stripe {
         Ok(endpoint.map(|endpoint| Endpoint { id: endpoint.id, secret: None }))
     }
 
-    /// Creates a webhook endpoint for exactly the events that we need.
+    /// Creates a webhook endpoint that receives exactly the events in [`EVENT_TYPES`].
     pub async fn create_endpoint(
         &self,
         attempt: &AttemptId,
@@ -80,7 +80,7 @@ impl Stripe {
         Ok(Endpoint { id: created.id, secret: created.secret.map(SecretString::from) })
     }
 
-    /// Subscribes a webhook endpoint to exactly the events that we need.
+    /// Subscribes a webhook endpoint to exactly the events in [`EVENT_TYPES`], and enables it.
     pub async fn update_endpoint(&self, id: &str, url: &str, at: FailPoint<'_>) -> Answer<()> {
         let path = format!("/webhook_endpoints/{id}");
         let mut form = endpoint_form(url);
@@ -97,7 +97,7 @@ impl Stripe {
             let one = vec![field("limit", "1")];
             match self.get::<List<Identified>>(&format!("/{resource}"), one).await {
                 Err(StripeFailure::Refused { status: 401 | 403, .. }) => unreadable.push(resource),
-                done => drop(done?),
+                response => drop(response?),
             }
         }
         Ok(unreadable)

@@ -1,5 +1,5 @@
-//! The double of Stripe in a simulation: calls go to a function instead of the network. It is not
-//! the sandbox, which is a server that is called like Stripe.
+//! The double of Stripe for the simulation: calls go to a function instead of the network. The
+//! sandbox is something else: a server that is called like Stripe.
 
 use futures_util::future::BoxFuture;
 use serde::de::DeserializeOwned;

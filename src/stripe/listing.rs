@@ -1,5 +1,5 @@
-//! The calls that list the whole account (all Stripe customers, all live subscriptions), and those
-//! that search it for one customer. The calls for a linked customer are in `sale.rs`.
+//! The calls that list the whole account (all Stripe customers, all subscriptions), and those that
+//! search it for one customer. The calls for a linked customer are in `sale.rs`.
 
 use super::wire::{Identified, Link, List, WireCustomer, WireSubscription};
 use super::{Answer, PAGE, Stripe, field};
@@ -9,7 +9,7 @@ use crate::domain::sale::stripe_ids::StripeCustomerId;
 use crate::domain::sale::subscription::Subscription;
 use crate::fail_point::FailPoint;
 
-/// The most pages of such a list: half a million customers, in half an hour.
+/// The maximum number of pages of such a list: half a million customers, in half an hour.
 const MAX_PAGES: usize = 5000;
 
 impl Stripe {
@@ -44,32 +44,31 @@ impl Stripe {
 
     /// Returns a customer; `None` if it was deleted or is not in this account.
     pub async fn find_customer(&self, id: &StripeCustomerId) -> Answer<Option<Theirs>> {
-        let found: Option<WireCustomer> =
+        let customer: Option<WireCustomer> =
             self.known(&format!("/customers/{id}"), Vec::new()).await?;
-        Ok(found.and_then(WireCustomer::into_domain))
+        Ok(customer.and_then(WireCustomer::into_domain))
     }
 
-    /// Returns every customer with this email address. Unlike the search, the list has a new customer
-    /// at once (<https://docs.stripe.com/search#data-freshness>). Case matters: an address written in
-    /// another case is not found.
+    /// Returns every customer with this email address, in the same case. Unlike the search, the
+    /// list contains a new customer immediately (<https://docs.stripe.com/search#data-freshness>).
     pub async fn customers_with_email(&self, email: &str) -> Answer<Vec<Theirs>> {
         let query = vec![field("email", email)];
-        let found = self.all("/customers", query, |found: &WireCustomer| found.id.as_str()).await?;
-        Ok(found.into_iter().filter_map(WireCustomer::into_domain).collect())
+        let listed = self.all("/customers", query, |one: &WireCustomer| one.id.as_str()).await?;
+        Ok(listed.into_iter().filter_map(WireCustomer::into_domain).collect())
     }
 
-    /// Returns the customers whose metadata names this customer, whatever their email address. The
-    /// search may lag by a minute, or longer during an outage. Returns the newest hundred at most.
+    /// Returns the Stripe customers whose metadata has this id, the newest hundred at most. The
+    /// search may lag by a minute, or longer during an outage.
     ///
     /// # Errors
-    /// [`super::StripeFailure::Refused`] too: not every account can search.
+    /// Also [`super::StripeFailure::Refused`] if the account cannot search.
     pub async fn customers_named(&self, id: &CustomerId) -> Answer<Vec<Theirs>> {
         let named = format!("metadata['customer_id']:'{id}'");
         let query = vec![field("query", named), field("limit", PAGE)];
-        let found: List<WireCustomer> = self.get("/customers/search", query).await?;
-        let found = found.data.into_iter().filter_map(WireCustomer::into_domain);
+        let matches: List<WireCustomer> = self.get("/customers/search", query).await?;
+        let matches = matches.data.into_iter().filter_map(WireCustomer::into_domain);
         // The search index may be older than the object that it returns.
-        Ok(found.filter(|one| one.tag == Tag::Ours(id.clone())).collect())
+        Ok(matches.filter(|one| one.tag == Tag::Ours(id.clone())).collect())
     }
 
     /// Sets `metadata.customer_id` of a Stripe customer; `None` removes it.

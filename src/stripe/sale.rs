@@ -1,4 +1,5 @@
-//! The calls of a sale: Stripe customers, Checkout sessions, the portal, and purchases.
+//! The calls of a sale: Stripe customers, Checkout sessions, the portal, and purchases. The calls
+//! for the whole account are in `account.rs` and `listing.rs`.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -19,7 +20,8 @@ use crate::domain::sale::stripe_state::{CheckoutSession, CheckoutStatus, StripeS
 use crate::domain::sale::subscription::Subscription;
 use crate::fail_point::FailPoint;
 
-/// The parameters that create a Stripe customer; stored unchanged until the response has arrived.
+/// The parameters of the call that creates a Stripe customer. They are stored unchanged until there
+/// is a response.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CustomerParameters {
     /// Our id, for the metadata.
@@ -30,7 +32,8 @@ pub struct CustomerParameters {
     pub name: Option<String>,
 }
 
-/// The parameters that open a Checkout session; stored unchanged until the response has arrived.
+/// The parameters of the call that opens a Checkout session. They are stored unchanged until there
+/// is a response.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionParameters {
     /// Our id, for the metadata.
@@ -43,16 +46,16 @@ pub struct SessionParameters {
     pub price: String,
     /// The page after the payment.
     pub success_url: String,
-    /// The page after a cancelled checkout.
+    /// The page after a canceled checkout.
     pub cancel_url: String,
 }
 
 /// Events that Stripe could not deliver.
 #[derive(Debug)]
 pub struct Undelivered {
-    /// The events as they would have been delivered, the newest first.
+    /// The events in the delivered form, newest first.
     pub events: Vec<Value>,
-    /// Whether Stripe has more than were read.
+    /// Whether Stripe has more than these.
     pub more: bool,
 }
 
@@ -73,7 +76,7 @@ impl StripeCustomer {
 }
 
 impl Stripe {
-    /// Creates a Stripe customer. Repeating an attempt returns the same one.
+    /// Creates a Stripe customer. The same attempt always returns the same one.
     pub async fn create_customer(
         &self,
         attempt: &AttemptId,
@@ -85,11 +88,12 @@ impl Stripe {
             field("metadata[customer_id]", &parameters.customer_id),
         ];
         form.extend(parameters.name.as_ref().map(|name| field("name", name)));
-        let made: Identified = self.post("/customers", form, Some(attempt), at).await?;
-        read_id(&made.id)
+        let created: Identified = self.post("/customers", form, Some(attempt), at).await?;
+        read_id(&created.id)
     }
 
-    /// Writes a customer's email address and name, as far as they are given. An empty name removes it.
+    /// Updates a customer's email address and name. `None` keeps the value; an empty name removes
+    /// the name.
     pub async fn update_customer(
         &self,
         id: &StripeCustomerId,
@@ -104,20 +108,20 @@ impl Stripe {
 
     /// Returns the record of a Stripe customer.
     pub async fn customer(&self, id: &StripeCustomerId) -> Answer<StripeCustomer> {
-        let found: WireCustomer = self.get(&format!("/customers/{id}"), Vec::new()).await?;
-        let settings = found.invoice_settings;
+        let customer: WireCustomer = self.get(&format!("/customers/{id}"), Vec::new()).await?;
+        let settings = customer.invoice_settings;
         let method = settings.and_then(|settings| settings.default_payment_method);
         let default_payment_method = method.map(|method| method.id().to_owned());
-        Ok(StripeCustomer { deleted: found.deleted, default_payment_method })
+        Ok(StripeCustomer { deleted: customer.deleted, default_payment_method })
     }
 
-    /// Returns everything that Stripe says about a customer's purchases: the newest 2,000 invoices,
-    /// and every subscription. It is fetched anew each time, in this order: what a subscription
-    /// bills is listed after it, and what was paid after that.
+    /// Returns everything that Stripe says about a customer's purchases: the newest 2,000
+    /// subscriptions and invoices. The subscriptions are fetched first, then the invoices, then the
+    /// payments, so that the invoices are at least as new as the subscriptions.
     pub async fn purchases(&self, id: &StripeCustomerId) -> Answer<StripeState> {
         let subscriptions = self.subscriptions(id).await?;
         let query = vec![field("customer", id.as_str()), field("expand[]", "data.payments")];
-        let newest = self.newest("/invoices", query, |found: &WireInvoice| found.id.as_str());
+        let newest = self.newest("/invoices", query, |invoice: &WireInvoice| invoice.id.as_str());
         let (mut invoices, is_complete) = newest.await?;
         // Stripe lists the newest first.
         invoices.reverse();
@@ -127,9 +131,9 @@ impl Stripe {
         let credited = self.credited_later(id, &invoices).await?;
         let since = invoices.first().and_then(|oldest| oldest.created).filter(|_| !is_complete);
         let payments = self.payments(id, &invoices, since).await?;
-        let invoices = invoices.into_iter().filter_map(|found| {
-            let credited_later = credited.get(&found.id).copied().unwrap_or(0);
-            found.into_domain(&payments, credited_later, &subscriptions)
+        let invoices = invoices.into_iter().filter_map(|invoice| {
+            let credited_later = credited.get(&invoice.id).copied().unwrap_or(0);
+            invoice.into_domain(&payments, credited_later, &subscriptions)
         });
         let invoices = invoices.collect();
         Ok(StripeState { subscriptions, invoices, ..StripeState::default() })
@@ -152,7 +156,8 @@ impl Stripe {
         Ok(())
     }
 
-    /// Returns what was credited after each invoice was paid and is no refund, by the invoice's id.
+    /// Returns the amount that was credited after the payment of each invoice, by the invoice's id.
+    /// Refunds are not included.
     async fn credited_later(
         &self,
         id: &StripeCustomerId,
@@ -171,8 +176,8 @@ impl Stripe {
         Ok(credited)
     }
 
-    /// Returns the events of the last thirty days that Stripe could not deliver; only the newest if
-    /// there are too many for one list. Reconcile does not need the others.
+    /// Returns the events of the last thirty days that Stripe could not deliver. If there are too
+    /// many for one list, it returns only the newest; a reconciliation does not need the others.
     pub async fn undelivered_events(&self) -> Answer<Undelivered> {
         let query = vec![field("delivery_success", "false")];
         let mut events = Vec::new();
@@ -191,20 +196,20 @@ impl Stripe {
         }
     }
 
-    /// Returns the Stripe customer who made a payment; `None` if Stripe does not know.
+    /// Returns the Stripe customer that made a payment; `None` if the payment has none.
     pub async fn payer(&self, payment: &PaymentIntentId) -> Answer<Option<StripeCustomerId>> {
         let path = format!("/payment_intents/{payment}");
-        let found: Option<WirePaymentIntent> = self.known(&path, Vec::new()).await?;
-        Ok(found.and_then(|found| found.customer()))
+        let intent: Option<WirePaymentIntent> = self.known(&path, Vec::new()).await?;
+        Ok(intent.and_then(|intent| intent.customer()))
     }
 
-    /// Returns the newest 2,000 subscriptions of a customer, ended ones too.
+    /// Returns the newest 2,000 subscriptions of a customer, including ended ones.
     pub async fn subscriptions(&self, id: &StripeCustomerId) -> Answer<Vec<Subscription>> {
         let query = vec![field("customer", id.as_str()), field("status", "all")];
         let newest =
-            self.newest("/subscriptions", query, |found: &WireSubscription| found.id.as_str());
-        let (mut found, _) = newest.await?;
-        for subscription in &mut found {
+            self.newest("/subscriptions", query, |listed: &WireSubscription| listed.id.as_str());
+        let (mut subscriptions, _) = newest.await?;
+        for subscription in &mut subscriptions {
             if subscription.items.as_ref().is_some_and(|items| items.has_more) {
                 let query = vec![field("subscription", &subscription.id)];
                 let data = self
@@ -213,11 +218,11 @@ impl Stripe {
                 subscription.items = Some(List { data, has_more: false });
             }
         }
-        Ok(found.into_iter().filter_map(WireSubscription::into_domain).collect())
+        Ok(subscriptions.into_iter().filter_map(WireSubscription::into_domain).collect())
     }
 
-    /// Returns what became of a customer's payments since a time. A payment of these invoices that
-    /// the list leaves out is fetched by its id.
+    /// Returns the outcomes of a customer's payments since a time. A payment of these invoices that
+    /// is not in the list is fetched by its id.
     async fn payments(
         &self,
         id: &StripeCustomerId,
@@ -227,33 +232,33 @@ impl Stripe {
         let mut query =
             vec![field("customer", id.as_str()), field("expand[]", "data.latest_charge")];
         query.extend(since.map(|since| field("created[gte]", since.to_string())));
-        let found = self
-            .newest("/payment_intents", query, |found: &WirePaymentIntent| found.id.as_str())
+        let newest = self
+            .newest("/payment_intents", query, |intent: &WirePaymentIntent| intent.id.as_str())
             .await;
-        let mut found = match found {
-            // They only add to what the invoices say.
+        let mut intents = match newest {
+            // The payments are optional: the invoices have the essential facts.
             Err(StripeFailure::Refused { status: 404, .. }) => Vec::new(),
-            found => found?.0,
+            listed => listed?.0,
         };
-        let listed: HashSet<String> = found.iter().map(|intent| intent.id.clone()).collect();
+        let listed: HashSet<String> = intents.iter().map(|intent| intent.id.clone()).collect();
         for intent in invoices.iter().flat_map(WireInvoice::payment_intents) {
             if !listed.contains(intent.as_str()) {
                 let query = vec![field("expand[]", "latest_charge")];
-                found.extend(self.known(&format!("/payment_intents/{intent}"), query).await?);
+                intents.extend(self.known(&format!("/payment_intents/{intent}"), query).await?);
             }
         }
-        for intent in &mut found {
+        for intent in &mut intents {
             if let Some(WireCharge::Id(id)) = &intent.latest_charge {
                 intent.latest_charge = self.known(&format!("/charges/{id}"), Vec::new()).await?;
             }
         }
-        // In the order of their ids, so that the calls below are made in one order.
+        // Sorted by id, so that the calls below are always made in the same order.
         let mut payments: BTreeMap<_, _> =
-            found.into_iter().filter_map(WirePaymentIntent::into_domain).collect();
+            intents.into_iter().filter_map(WirePaymentIntent::into_domain).collect();
         for (intent, facts) in payments.iter_mut().filter(|(_, facts)| facts.is_disputed) {
             let query = vec![field("payment_intent", intent.as_str())];
             let disputes =
-                self.all("/disputes", query, |found: &WireDispute| found.id.as_str()).await?;
+                self.all("/disputes", query, |dispute: &WireDispute| dispute.id.as_str()).await?;
             disputes.iter().for_each(|dispute| dispute.add_to(facts));
             if disputes.is_empty() {
                 WireDispute::add_unlisted(facts);
@@ -262,7 +267,7 @@ impl Stripe {
         Ok(payments)
     }
 
-    /// Opens a Checkout session for a subscription. Repeating an attempt returns the same one.
+    /// Opens a Checkout session for a subscription. The same attempt always returns the same one.
     pub async fn create_session(
         &self,
         attempt: &AttemptId,
@@ -291,22 +296,22 @@ impl Stripe {
         read_session(self.get(&format!("/checkout/sessions/{id}"), Vec::new()).await?)
     }
 
-    /// Returns the Checkout session that an attempt opened, if it did.
+    /// Returns the Checkout session that an attempt opened, if there is one.
     pub async fn find_session(
         &self,
         customer: &str,
         attempt: &AttemptId,
     ) -> Answer<Option<CheckoutSession>> {
         let query = vec![field("customer", customer)];
-        let found =
-            self.all("/checkout/sessions", query, |found: &WireSession| found.id.as_str()).await?;
-        let sessions = found.into_iter().map(read_session).collect::<Answer<Vec<_>>>()?;
-        let made =
+        let listed =
+            self.all("/checkout/sessions", query, |one: &WireSession| one.id.as_str()).await?;
+        let sessions = listed.into_iter().map(read_session).collect::<Answer<Vec<_>>>()?;
+        let is_of_attempt =
             |session: &CheckoutSession| session.attempt_id.as_deref() == Some(attempt.as_str());
-        Ok(sessions.into_iter().find(made))
+        Ok(sessions.into_iter().find(is_of_attempt))
     }
 
-    /// Expires a Checkout session, so that nobody can pay it any more.
+    /// Expires a Checkout session, so that it can no longer be paid.
     pub async fn expire_session(
         &self,
         id: &CheckoutSessionId,
@@ -316,7 +321,7 @@ impl Stripe {
         read_session(self.post(&path, Vec::new(), None, at).await?)
     }
 
-    /// Returns the address of a portal page where the customer manages the subscription.
+    /// Returns the URL of a portal page where the customer manages the subscription.
     pub async fn portal(
         &self,
         id: &StripeCustomerId,
@@ -324,8 +329,8 @@ impl Stripe {
         at: FailPoint<'_>,
     ) -> Answer<String> {
         let form = vec![field("customer", id.as_str()), field("return_url", return_url)];
-        let made: WirePortal = self.post("/billing_portal/sessions", form, None, at).await?;
-        Ok(made.url)
+        let created: WirePortal = self.post("/billing_portal/sessions", form, None, at).await?;
+        Ok(created.url)
     }
 
     /// Cancels a subscription immediately.
@@ -339,21 +344,21 @@ impl Stripe {
     }
 }
 
-fn read_session(found: WireSession) -> Answer<CheckoutSession> {
-    let attempt_id = found.metadata("attempt_id").map(str::to_owned);
-    let status = match found.status.as_deref() {
+fn read_session(session: WireSession) -> Answer<CheckoutSession> {
+    let attempt_id = session.metadata("attempt_id").map(str::to_owned);
+    let status = match session.status.as_deref() {
         Some("complete") => CheckoutStatus::Complete,
         Some("expired") => CheckoutStatus::Expired,
         _ => CheckoutStatus::Open,
     };
     Ok(CheckoutSession {
-        id: read_id(&found.id)?,
-        url: found.url,
+        id: read_id(&session.id)?,
+        url: session.url,
         is_unpaid: status == CheckoutStatus::Complete
-            && found.payment_status.as_deref() == Some("unpaid"),
+            && session.payment_status.as_deref() == Some("unpaid"),
         status,
-        subscription: found.subscription.as_ref().map(Link::id).map(read_id).transpose()?,
-        invoice: found.invoice.as_ref().map(Link::id).map(read_id).transpose()?,
+        subscription: session.subscription.as_ref().map(Link::id).map(read_id).transpose()?,
+        invoice: session.invoice.as_ref().map(Link::id).map(read_id).transpose()?,
         attempt_id,
     })
 }

@@ -1,6 +1,6 @@
-//! The fields of Stripe's objects that we read, and how they become types of [`crate::domain`]. All
-//! but the id may be missing, so that an object without a field that we do not need still works.
-//! The calls are in [`super`].
+//! The fields of Stripe's objects that we read, and their conversion to types of [`crate::domain`].
+//! Every field except the id is optional, so that an object without it can still be read. The calls
+//! are in [`super`].
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -62,7 +62,7 @@ impl WireCustomer {
         named(&self.metadata, key)
     }
 
-    /// `None` when the id is not one, or they were deleted.
+    /// Returns the customer; `None` if it was deleted, or its id is invalid.
     pub fn into_domain(self) -> Option<Theirs> {
         if self.deleted {
             return None;
@@ -121,7 +121,7 @@ fn time(seconds: Option<i64>) -> Option<Timestamp> {
 }
 
 impl WireSubscription {
-    /// `None` when the id is not one.
+    /// Returns the subscription; `None` if its id is invalid.
     pub fn into_domain(self) -> Option<Subscription> {
         let items = self.items.into_iter().flat_map(|items| items.data);
         Some(Subscription {
@@ -172,7 +172,7 @@ pub struct WireInvoice {
     pub lines: Option<List<WireLine>>,
 }
 
-/// Why an invoice is uncollectible, since API version 2026-09-30
+/// The reason why an invoice is uncollectible, since API version 2026-09-30
 /// (<https://docs.stripe.com/api/invoices/object>).
 #[derive(Debug, Deserialize)]
 struct StatusDetails {
@@ -240,7 +240,8 @@ struct Period {
 }
 
 impl Period {
-    /// Returns the end of the period that a line covers. A one-off line has a period of no length.
+    /// Returns the end of the period that a line covers; `None` for a one-off line, whose period
+    /// has no length.
     fn end(&self) -> Option<Timestamp> {
         time(self.end).filter(|end| time(self.start).is_none_or(|start| start < *end))
     }
@@ -257,9 +258,9 @@ struct PriceDetails {
 }
 
 impl WireInvoice {
-    /// Returns the invoice; `None` when the id is not one. `payments` is what became of each
-    /// payment, `credited_later` what was credited after the payment and not refunded, and
-    /// `subscriptions` are the customer's.
+    /// Returns the invoice; `None` if its id is invalid. `payments` has the outcomes of the
+    /// customer's payments, and `subscriptions` the customer's subscriptions. `credited_later` is
+    /// the amount that was credited after the payment and not refunded.
     pub fn into_domain(
         self,
         payments: &BTreeMap<PaymentIntentId, PaymentFacts>,
@@ -300,26 +301,27 @@ impl WireInvoice {
         details.subscription.as_ref().map(Link::id)
     }
 
-    /// Returns what was credited before it was paid.
+    /// Returns the amount that was credited before it was paid.
     fn credited_before(&self) -> i64 {
         self.pre_payment_credit_notes_amount.unwrap_or(0)
     }
 
-    /// Returns what it asks for, less what was credited before it was paid.
+    /// Returns the amount due, less what was credited before it was paid.
     fn amount(&self) -> i64 {
-        // `amount_due` is already without what was credited; `total` never changes.
+        // Credits reduce `amount_due`, but never `total`.
         let uncredited = self.total.map(|total| total.saturating_sub(self.credited_before()));
-        // Negative if a change credits more than it bills.
+        // The total is negative if a plan change credits more than it bills.
         uncredited.or(self.amount_due.max(self.amount_paid)).unwrap_or(0).max(0)
     }
 
-    /// Whether something was credited after the invoice was paid.
+    /// Returns whether an amount was credited after the invoice was paid.
     pub fn has_later_credit(&self) -> bool {
         self.post_payment_credit_notes_amount.unwrap_or(0) > 0
     }
 
-    /// Whether the vendor wrote it off, and not dunning that gave up. Where Stripe gives no reason,
-    /// the status of the subscription tells: after dunning gave up, it is not active.
+    /// Returns whether it was written off by the vendor or during a pause of collection, not by
+    /// dunning. If Stripe reports no reason, the status of the subscription decides: after dunning
+    /// has given up, the subscription is not active.
     fn is_written_off_by_hand(&self, subscriptions: &[Subscription]) -> bool {
         if self.status.as_deref() != Some("uncollectible") {
             return false;
@@ -338,7 +340,7 @@ impl WireInvoice {
         }
     }
 
-    /// The payments that belong to it.
+    /// Returns the payments for the invoice.
     pub fn payment_intents(&self) -> impl Iterator<Item = PaymentIntentId> {
         let payments = self.payments.iter().flat_map(|payments| &payments.data);
         payments.filter_map(WireInvoicePayment::intent)
@@ -358,7 +360,7 @@ impl WireInvoice {
         first.or_else(newest)?.intent()
     }
 
-    /// Returns what became of all its payments together, in whatever order they are listed.
+    /// Returns the outcome of all its payments together. Their order does not matter.
     fn payment(
         &self,
         payments: &BTreeMap<PaymentIntentId, PaymentFacts>,
@@ -377,21 +379,21 @@ impl WireInvoice {
             back += facts.back;
             received = received.saturating_add(facts.amount);
         }
-        // A balance may have paid a part, and payments may have been more than was due.
+        // The customer's balance may have paid a part, and payments may exceed the amount due.
         back.outcome(received.max(self.amount()).max(self.amount_paid.unwrap_or(0)))
     }
 }
 
-/// What became of one payment.
+/// The outcome of one payment.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PaymentFacts {
-    /// What it took, in the currency's smallest unit.
+    /// The paid amount, in the currency's smallest unit.
     amount: i64,
-    /// What went back of it.
+    /// The returned and disputed amounts.
     pub back: MoneyBack,
-    /// How the attempt to pay stands, before any money went back.
+    /// The status of the payment itself, without refunds and disputes.
     attempt: Payment,
-    /// Whether there are disputes about it, which must be asked for.
+    /// Whether there are disputes about it. They must be fetched separately.
     pub is_disputed: bool,
 }
 
@@ -418,13 +420,13 @@ impl WireCreditNote {
         self.invoice.as_ref().map(Link::id)
     }
 
-    /// Returns what it credited after the payment, to the balance or out of band. Its refunds are
-    /// known from the charges.
+    /// Returns the amount that it credited after the payment, to the balance or out of band. Its
+    /// refunds are not included, because the charges have them.
     pub fn credited_later(&self) -> i64 {
         if self.status.as_deref() == Some("void") {
             return 0;
         }
-        // No charge knows the refund of a payment outside of Stripe.
+        // A refund of a payment outside of Stripe has no charge, so it is included.
         let of_charges = self.refunds.iter().flatten();
         let of_charges =
             of_charges.filter(|refund| refund.kind.as_deref() != Some("payment_record_refund"));
@@ -456,7 +458,7 @@ pub struct WirePaymentIntent {
     pub latest_charge: Option<WireCharge>,
 }
 
-/// A charge: its id, or itself.
+/// A charge: its id, or the object.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 pub enum WireCharge {
@@ -471,13 +473,12 @@ pub enum WireCharge {
 }
 
 impl WirePaymentIntent {
-    /// Who made it, if Stripe knows.
+    /// Returns the Stripe customer that made it, if there is one.
     pub fn customer(&self) -> Option<StripeCustomerId> {
         self.customer.as_ref()?.id().parse().ok()
     }
 
-    /// Returns the payment, and what became of it without its disputes. `None` when the id is not
-    /// one.
+    /// Returns the payment and its outcome, without its disputes; `None` if its id is invalid.
     pub fn into_domain(self) -> Option<(PaymentIntentId, PaymentFacts)> {
         let failed = self.last_payment_error.is_some();
         let attempt = match self.status.as_deref() {
@@ -511,20 +512,20 @@ pub struct WireDispute {
 }
 
 impl WireDispute {
-    /// Adds what this dispute takes, or may take, of a payment
+    /// Adds the amount that this dispute has taken, or may take, from a payment
     /// (<https://docs.stripe.com/api/disputes/object#dispute_object-status>).
     pub fn add_to(&self, facts: &mut PaymentFacts) {
         let amount = self.amount.unwrap_or(facts.amount);
         facts.back += match self.status.as_deref() {
             Some("lost") => MoneyBack { dispute_lost: amount, ..MoneyBack::default() },
             Some("won" | "prevented") => MoneyBack::default(),
-            // A bank that only inquires has taken nothing.
+            // An inquiry takes no money.
             Some(status) if status.starts_with("warning_") => MoneyBack::default(),
             _ => MoneyBack { disputed: amount, ..MoneyBack::default() },
         };
     }
 
-    /// Adds a dispute that Stripe reports and does not list: about all of a payment.
+    /// Adds a dispute about all of a payment, for one that Stripe reports but does not list.
     pub fn add_unlisted(facts: &mut PaymentFacts) {
         facts.back.disputed = facts.amount;
     }
@@ -566,7 +567,7 @@ pub struct Recurring {
     pub interval_count: Option<i64>,
 }
 
-/// Not shown in logs: it may hold the endpoint's secret.
+/// There is no `Debug`: it may contain the endpoint's secret.
 #[derive(Deserialize)]
 pub struct WireEndpoint {
     pub id: String,

@@ -238,7 +238,7 @@ async fn deleted() -> (Vendor, String) {
 async fn stripe_30_the_subscription_of_a_deleted_account_is_ended() {
     let (vendor, ada) = deleted().await;
     let told = vendor.left("deleted").await;
-    assert!(told.out.contains("End its subscription at Stripe"), "{told:?}");
+    assert!(told.out.contains("Cancel its subscription at Stripe"), "{told:?}");
     vendor.end(&ada).await;
     vendor.must_be_done().await;
     vendor.must_be_licensed(&[]).await;

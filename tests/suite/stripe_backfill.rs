@@ -69,7 +69,7 @@ async fn separate_payers_with_one_address_are_imported_with_separate_addresses()
     let other = vendor.buyer("office@example.com").await;
     let left = vendor.backfill(&["--create"]).await;
     assert_eq!(left.code, 1, "{left:?}");
-    let advice = "For each of them who pays, import an account for it with its `stripe_customer_id` \
+    let advice = "For each one that pays, import an account for it with its `stripe_customer_id` \
                   and an email address of its own";
     assert_eq!(left.out.matches(advice).count(), 2, "{left:?}");
     vendor.import(&format!("email,stripe_customer_id\noffice@example.com,{one}\n")).await;

@@ -1,24 +1,22 @@
-//! What a license says: the JOSE header and the claims, exactly as they travel.
-//!
-//! The server signs these types and the verifier reads the claims back; there is no second copy.
-//! Nothing here judges a license: see [`crate::verify`].
+//! The contents of a license: the JOSE header and the claims. The server signs these types, and the
+//! verifier parses them. Verification is in [`crate::verify`].
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// The `typ` of every license (RFC 8725, section 3.11: explicit typing), so that no other
-/// signed document can be passed off as one.
+/// The `typ` of every license (RFC 8725, section 3.11: explicit typing). It prevents that another
+/// signed document is used as a license.
 pub const LICENSE_TYPE: &str = "license+jwt";
 
 /// The version of the claims that this crate understands, in the claim `ver`.
 pub const CLAIMS_VERSION: u32 = 1;
 
-/// The names by which a header may call Ed25519: the older polymorphic name of RFC 8037 and the
-/// exact one of RFC 9864.
+/// The accepted names of Ed25519 in a header: the older, polymorphic name of RFC 8037, and the
+/// exact name of RFC 9864.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Algorithm {
-    /// RFC 8037; what most libraries know.
+    /// RFC 8037. Most libraries support this name.
     #[default]
     EdDSA,
     /// RFC 9864.
@@ -26,7 +24,7 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// The name as it stands in a header.
+    /// Returns the name in a header.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -35,7 +33,7 @@ impl Algorithm {
         }
     }
 
-    /// The algorithm of this name, if it is one that is accepted.
+    /// Returns the algorithm with this name, or `None` if it is not accepted.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         [Self::EdDSA, Self::Ed25519].into_iter().find(|algorithm| algorithm.as_str() == name)
@@ -56,19 +54,19 @@ pub struct Header {
 /// The claims of a license. Times are seconds since 1970-01-01T00:00:00Z (RFC 7519 `NumericDate`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims {
-    /// Who issued the license: the vendor's licensing server.
+    /// The issuer: the vendor's licensing server.
     pub iss: String,
-    /// The customer it was issued to (`cust_…`).
+    /// The id of the customer (`cust_…`).
     pub sub: String,
-    /// The product it is for.
+    /// The product.
     pub aud: String,
-    /// When it was issued.
+    /// The time of issue.
     pub iat: i64,
-    /// Not valid before this time.
+    /// The time from which it is valid.
     pub nbf: i64,
-    /// When this token runs out. An app that is online fetches a fresh one before.
+    /// The time at which the license token expires. An app that is online refreshes it earlier.
     pub exp: i64,
-    /// The license's own id (`lic_…`).
+    /// The id of the license (`lic_…`).
     pub jti: String,
     /// The plan's id, for example `professional`.
     pub plan: String,
@@ -78,15 +76,15 @@ pub struct Claims {
     pub features: Vec<String>,
     /// The plan's numeric limits, by name.
     pub limits: BTreeMap<String, u64>,
-    /// The end of what the customer bought (or of the trial); `null` for a license without end.
-    /// A license that says nothing of it is refused.
+    /// The end of the paid period or of the trial; `null` if the license does not end. The member
+    /// is required.
     #[serde(deserialize_with = "Option::deserialize")]
     pub license_expires: Option<i64>,
-    /// Until when the license still works after `license_expires`, while a payment is late; `null`
-    /// for no longer.
+    /// The end of the grace period after `license_expires`, while a payment is late; `null` if
+    /// there is none.
     #[serde(deserialize_with = "Option::deserialize")]
     pub grace_until: Option<i64>,
-    /// Counts up with each license issued to the same customer: the higher one is the newer one.
+    /// The sequence number among the customer's licenses. A newer license has a higher one.
     pub seq: u64,
     /// The version of this set of claims: [`CLAIMS_VERSION`].
     pub ver: u32,

@@ -1,4 +1,4 @@
-//! The public keys that an app trusts, and for which product: a JWKS (RFC 7517) and an audience.
+//! The key set of an app: the trusted public keys (a JWKS, RFC 7517) and the product.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,10 +12,10 @@ use serde_json::Value;
 use crate::Algorithm;
 use crate::strict_json;
 
-/// The longest JWKS that is read, in bytes: a few hundred keys, far more than a vendor publishes.
+/// The longest accepted JWKS, in bytes: a few hundred keys, far more than a vendor publishes.
 pub const MAX_JWKS_BYTES: usize = 64 * 1024;
 
-/// One public Ed25519 key as a JWK (RFC 8037, section 2). A private key never takes this form.
+/// A public Ed25519 key as a JWK (RFC 8037, section 2). It has no field for a private key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Jwk {
     /// Always `OKP`.
@@ -26,15 +26,15 @@ pub struct Jwk {
     pub x: String,
     /// The RFC 7638 thumbprint of the key.
     pub kid: String,
-    /// The only algorithm that the key may be used with.
+    /// The only algorithm that may be used with the key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alg: Option<Algorithm>,
-    /// What the key is for: `sig`.
+    /// The use of the key: `sig`.
     #[serde(default, rename = "use", skip_serializing_if = "Option::is_none")]
     pub public_key_use: Option<String>,
 }
 
-/// What an app trusts: the vendor's public keys, for one product.
+/// The vendor's public keys that an app trusts, for one product.
 ///
 /// ```
 /// # use licentia_verify::KeySet;
@@ -51,15 +51,14 @@ pub struct KeySet {
 }
 
 impl KeySet {
-    /// Reads a JWKS as published under `/.well-known/jwks.json`. `audience` is the product that
-    /// licenses must name in `aud`.
+    /// Returns the key set of a JWKS, as the server publishes it under `/.well-known/jwks.json`.
+    /// `audience` is the product: the required `aud` of licenses.
     ///
-    /// Keys of other types, and keys that cannot be used, are passed over, as RFC 7517 (section 5)
-    /// asks.
+    /// Keys of other types and unusable keys are ignored (RFC 7517, section 5).
     ///
     /// # Errors
-    /// When the text is not a JWKS, is longer than [`MAX_JWKS_BYTES`], holds a private key or the
-    /// same `kid` twice, or holds no usable Ed25519 key.
+    /// When the text is not a JWKS, is longer than [`MAX_JWKS_BYTES`], contains a private key or
+    /// the same `kid` twice, or contains no usable Ed25519 key.
     pub fn from_jwks(jwks: &str, audience: &str) -> Result<Self, KeySetError> {
         if jwks.len() > MAX_JWKS_BYTES {
             return Err(KeySetError(format!("it is longer than {MAX_JWKS_BYTES} bytes")));
@@ -73,16 +72,17 @@ impl KeySet {
         for entry in entries {
             let Some((kid, key)) = ed25519_key(entry)? else { continue };
             if keys.insert(kid.clone(), key).is_some() {
-                return Err(KeySetError(format!("the kid {kid:?} is there twice")));
+                return Err(KeySetError(format!("the kid {kid:?} is used twice")));
             }
         }
         if keys.is_empty() {
-            return Err(KeySetError("it holds no usable Ed25519 key".into()));
+            return Err(KeySetError("it has no usable Ed25519 key".into()));
         }
         Ok(Self { keys, audience: audience.to_owned(), issuer: None })
     }
 
-    /// Also requires this exact `iss`. Worth setting when several vendors' keys are in one set.
+    /// Returns the key set with a required `iss`. Use it when the set has the keys of several
+    /// vendors.
     #[must_use]
     pub fn issued_by(self, issuer: &str) -> Self {
         Self { issuer: Some(issuer.to_owned()), ..self }
@@ -101,15 +101,15 @@ impl KeySet {
     }
 }
 
-/// The Ed25519 key in one entry of a JWKS; `None` for a key of another type or purpose, or one that
-/// cannot be used (RFC 7517, section 5). A private key is an error: it must not be there.
+/// Returns the Ed25519 key in one entry of a JWKS; `None` for a key of another type or use, or an
+/// unusable one (RFC 7517, section 5). A private key is an error, because it must not be published.
 fn ed25519_key(entry: Value) -> Result<Option<(String, VerifyingKey)>, KeySetError> {
     let text = |name: &str| entry.get(name).and_then(Value::as_str);
     if text("kty") != Some("OKP") || text("crv") != Some("Ed25519") {
         return Ok(None);
     }
     if entry.get("d").is_some() {
-        return Err(KeySetError("it holds a private key (\"d\"); publish only the JWKS".into()));
+        return Err(KeySetError("it has a private key (\"d\"); publish only the JWKS".into()));
     }
     if entry.get("use").is_some() && text("use") != Some("sig") {
         return Ok(None);
@@ -120,7 +120,7 @@ fn ed25519_key(entry: Value) -> Result<Option<(String, VerifyingKey)>, KeySetErr
     Ok(key.filter(|key| !key.is_weak()).map(|key| (jwk.kid, key)))
 }
 
-/// Why a text is no usable JWKS.
+/// The reason why a text is not a usable JWKS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeySetError(String);
 

@@ -1,7 +1,8 @@
-//! Verifies Licentia licenses offline: no I/O, no async, no clock of its own.
+//! Verifies Licentia licenses offline. The crate does no I/O, is not async, and reads no clock. It
+//! does not fetch or refresh licenses.
 //!
-//! An app ships with the vendor's public keys, keeps the license that the server gave it, and
-//! asks this crate on each start. What a desktop app pastes:
+//! An app contains the vendor's public keys, stores the license token from the server, and verifies
+//! it at each start. For example:
 //!
 //! ```no_run
 //! use licentia_verify::{KeySet, Rejection, verify};
@@ -21,8 +22,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The rules are those of RFC 7519 and RFC 8725: only Ed25519, only the key that `kid` names,
-//! only `typ: license+jwt`, every claim required, strict base64url and JSON.
+//! The rules follow RFC 7519 and RFC 8725: only Ed25519, only the key that `kid` names, only `typ:
+//! license+jwt`. Every claim is required, and base64url and JSON are parsed strictly.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -50,26 +51,27 @@ pub use keys::{Jwk, KeySet, KeySetError, MAX_JWKS_BYTES};
 pub use license::{License, Status};
 pub use rejection::Rejection;
 
-/// The longest license that is read, in bytes. It fits an HTTP header of common servers (8 KiB).
+/// The longest accepted license token, in bytes. It fits into a header of common HTTP servers (8
+/// KiB).
 pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
 
-/// How far a device's clock may be behind the server's, in seconds: a license is accepted this
-/// long before its `nbf`. There is no leeway at the other end; expiry is exact.
+/// How long before its `nbf` a license is accepted, in seconds, for devices whose clocks are
+/// behind. Expiry has no leeway.
 pub const CLOCK_LEEWAY_SECONDS: i64 = 60;
 
-/// The last time that a claim may name: 9999-12-31T23:59:59Z, the end of RFC 3339.
+/// The latest time in a claim: 9999-12-31T23:59:59Z, the latest of RFC 3339.
 const MAX_TIME: i64 = 253_402_300_799;
 
-/// Decides whether `token` is a valid license at the time `now`.
+/// Returns the license of a license token, if it is valid at `now`.
 ///
 /// # Errors
-/// A [`Rejection`] that names the first rule which did not hold.
+/// A [`Rejection`] with the first rule that is violated.
 pub fn verify(token: &str, keys: &KeySet, now: SystemTime) -> Result<License, Rejection> {
     let claims = authenticate(token, keys)?;
     License::judge(claims, keys, epoch_seconds(now))
 }
 
-/// What a license says, **unverified**: for showing, never for trusting.
+/// The contents of a license, **unverified**. They may be shown, but must not be trusted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Unverified {
     /// The members of the header.
@@ -78,16 +80,16 @@ pub struct Unverified {
     pub claims: Map<String, Value>,
 }
 
-/// Reads a license without verifying it.
+/// Returns the contents of a license without verifying it.
 ///
 /// # Errors
-/// [`Rejection::TooLarge`] or [`Rejection::Malformed`] when the text is no license at all.
+/// [`Rejection::TooLarge`] or [`Rejection::Malformed`] when the text is not a license.
 pub fn inspect(token: &str) -> Result<Unverified, Rejection> {
     let parts = Parts::split(token)?;
     Ok(Unverified { header: parts.header()?, claims: parts.claims()? })
 }
 
-/// The claims of a license whose signature holds, whatever they say.
+/// Returns the claims of a license with a valid signature. Their values are not checked yet.
 fn authenticate(token: &str, keys: &KeySet) -> Result<Claims, Rejection> {
     let parts = Parts::split(token)?;
     let header = parts.header()?;
@@ -109,9 +111,9 @@ fn authenticate(token: &str, keys: &KeySet) -> Result<Claims, Rejection> {
     key.verify_strict(parts.signed.as_bytes(), &signature).map_err(|_| Rejection::BadSignature)?;
 
     let claims = parts.claims()?;
-    // Before anything else is read: a newer version may have other claims.
+    // The version is checked first, because a newer version may have other claims.
     match claims.get("ver").map(Value::as_u64) {
-        Some(Some(found)) if found == u64::from(CLAIMS_VERSION) => {}
+        Some(Some(version)) if version == u64::from(CLAIMS_VERSION) => {}
         Some(Some(found)) if found > u64::from(CLAIMS_VERSION) => {
             return Err(Rejection::UnsupportedVersion { found });
         }
@@ -134,11 +136,11 @@ impl<'a> Parts<'a> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(Rejection::TooLarge);
         }
-        let three = Rejection::Malformed("it does not have three parts");
-        let (signed, signature) = token.rsplit_once('.').ok_or(three.clone())?;
-        let (header, claims) = signed.split_once('.').ok_or(three.clone())?;
+        let malformed = Rejection::Malformed("it does not have three parts");
+        let (signed, signature) = token.rsplit_once('.').ok_or(malformed.clone())?;
+        let (header, claims) = signed.split_once('.').ok_or(malformed.clone())?;
         if claims.contains('.') {
-            return Err(three);
+            return Err(malformed);
         }
         Ok(Self { signed, header, claims, signature })
     }
@@ -152,8 +154,8 @@ impl<'a> Parts<'a> {
     }
 }
 
-fn object(part: &str, otherwise: &'static str) -> Result<Map<String, Value>, Rejection> {
-    strict_json::object(&decode(part)?).map_err(|_| Rejection::Malformed(otherwise))
+fn object(part: &str, problem: &'static str) -> Result<Map<String, Value>, Rejection> {
+    strict_json::object(&decode(part)?).map_err(|_| Rejection::Malformed(problem))
 }
 
 fn decode(part: &str) -> Result<Vec<u8>, Rejection> {
@@ -162,7 +164,7 @@ fn decode(part: &str) -> Result<Vec<u8>, Rejection> {
         .map_err(|_| Rejection::Malformed("a part of it is not strict base64url"))
 }
 
-/// Seconds since 1970; a clock set before that reads as 1970, where no license is valid yet.
+/// Returns the seconds since 1970; 0 for an earlier time, at which no license is valid.
 fn epoch_seconds(time: SystemTime) -> i64 {
     let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since_epoch.as_secs()).unwrap_or(MAX_TIME)

@@ -1,26 +1,28 @@
-//! A verified license, and the rules by which its claims are judged at a given time.
+//! A verified license, and the rules for its claims at a given time. The signature is verified in
+//! [`crate::verify`].
 
 use std::time::{Duration, SystemTime};
 
 use crate::{CLOCK_LEEWAY_SECONDS, Claims, KeySet, MAX_TIME, Rejection};
 
-/// A license that is valid now. Only [`crate::verify`] makes one.
+/// A license that is valid now. Only [`crate::verify`] returns one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct License {
     claims: Claims,
     status: Status,
 }
 
-/// What a valid license rests on.
+/// The status of a valid license.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// Within what was bought, or within the trial.
+    /// Within the paid period or the trial.
     Active,
-    /// Past it, within the grace that the vendor allows: the app works, and should say so.
+    /// Within the grace period after it. The app works, and should tell the user.
     Grace,
 }
 
 impl License {
+    /// Returns the license with these claims, if they are valid at `now`.
     pub(crate) fn judge(claims: Claims, keys: &KeySet, now: i64) -> Result<Self, Rejection> {
         well_formed(&claims)?;
         if claims.aud != keys.audience() {
@@ -33,56 +35,56 @@ impl License {
         if now < valid_from {
             return Err(Rejection::NotYetValid { valid_from: time(valid_from) });
         }
-        let bought_until = claims.license_expires.unwrap_or(i64::MAX);
-        let works_until = claims.grace_until.unwrap_or(bought_until).max(bought_until);
+        let paid_until = claims.license_expires.unwrap_or(i64::MAX);
+        let works_until = claims.grace_until.unwrap_or(paid_until).max(paid_until);
         if now >= works_until {
             return Err(Rejection::LicenseExpired { at: time(works_until) });
         }
         if now >= claims.exp {
             return Err(Rejection::TokenExpired { at: time(claims.exp) });
         }
-        let status = if now < bought_until { Status::Active } else { Status::Grace };
+        let status = if now < paid_until { Status::Active } else { Status::Grace };
         Ok(Self { claims, status })
     }
 
-    /// Whether the plan grants a feature, for example `"sso"`.
+    /// Returns whether the plan grants a feature, for example `"sso"`.
     #[must_use]
     pub fn allows(&self, feature: &str) -> bool {
         self.claims.features.iter().any(|granted| granted == feature)
     }
 
-    /// The plan's limit of that name, for example `"seats"`; `None` when the plan sets none.
+    /// Returns the plan's limit with this name, for example `"seats"`; `None` if the plan has none.
     #[must_use]
     pub fn limit(&self, name: &str) -> Option<u64> {
         self.claims.limits.get(name).copied()
     }
 
-    /// The plan's id.
+    /// Returns the plan's id.
     #[must_use]
     pub fn plan(&self) -> &str {
         &self.claims.plan
     }
 
-    /// Whether this is a trial.
+    /// Returns whether this is a trial.
     #[must_use]
     pub fn is_trial(&self) -> bool {
         self.claims.trial
     }
 
-    /// Whether the license is within what was bought, or in grace.
+    /// Returns whether the license is active or in its grace period.
     #[must_use]
     pub fn status(&self) -> Status {
         self.status
     }
 
-    /// Everything that the license says.
+    /// Returns all claims.
     #[must_use]
     pub fn claims(&self) -> &Claims {
         &self.claims
     }
 
-    /// When the answer will change next if nothing new is fetched: the end of what was bought
-    /// (grace begins), the end of grace, or the token's own expiry, whichever is first.
+    /// Returns when the result of a verification changes next: at the end of the paid period or of
+    /// the grace period, or when the license token expires, whichever is first.
     #[must_use]
     pub fn changes_at(&self) -> SystemTime {
         let end = match self.status {
@@ -93,7 +95,7 @@ impl License {
     }
 }
 
-/// What must hold of the claims at any time, for anybody.
+/// Checks the rules that do not depend on the time or the key set.
 fn well_formed(claims: &Claims) -> Result<(), Rejection> {
     let empty = [("iss", &claims.iss), ("sub", &claims.sub), ("jti", &claims.jti)]
         .into_iter()

@@ -1,65 +1,65 @@
-//! Every reason for which a license is refused, each with a stable code.
+//! The reasons why a license is rejected, each with a stable code and a message.
 
 use std::fmt;
 use std::time::SystemTime;
 
-/// Why a license is not valid. The first rule that does not hold is named.
+/// The reason why a license is not valid: the first rule that is violated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Rejection {
-    /// Longer than [`crate::MAX_TOKEN_BYTES`].
+    /// The token is longer than [`crate::MAX_TOKEN_BYTES`].
     TooLarge,
-    /// Not a JWT in compact form; the text says what is wrong with it.
+    /// The token is not a JWT in compact form. The text is the problem.
     Malformed(&'static str),
-    /// `alg` is not Ed25519: `none`, HMAC, RSA and the rest are never accepted.
+    /// `alg` is not Ed25519. `none`, HMAC, RSA and others are never accepted.
     UnsupportedAlgorithm,
-    /// `typ` says that this is another kind of document.
+    /// `typ` is that of another kind of document.
     WrongType,
-    /// The header has `crit`: it demands an extension, and this crate knows none.
+    /// The header requires an extension (`crit`). This crate supports none.
     CriticalHeader,
-    /// Signed by a key that is not in the key set. A newer key set may know it.
+    /// The signing key is not in the key set. A newer key set may have it.
     UnknownKey {
         /// The key that the license names.
         kid: String,
     },
-    /// The signature does not belong to this text and key: forged or altered.
+    /// The signature does not match the text and the key: it was forged or altered.
     BadSignature,
-    /// Signed, but a claim is missing or of the wrong kind.
+    /// The signature is valid, but a claim is missing or has the wrong type.
     InvalidClaims(String),
-    /// Written for a newer version of this crate.
+    /// The license needs a newer version of this crate.
     UnsupportedVersion {
         /// The version that the license has.
         found: u64,
     },
-    /// A license of another issuer.
+    /// The license is from another issuer.
     WrongIssuer {
         /// The issuer that the license names.
         found: String,
     },
-    /// A license for another product.
+    /// The license is for another product.
     WrongAudience {
         /// The product that the license names.
         found: String,
     },
-    /// Not valid yet: most often the device's clock is behind.
+    /// The license is not valid yet. Usually the device's clock is behind.
     NotYetValid {
-        /// The first time at which it will be accepted.
+        /// The time from which it is accepted.
         valid_from: SystemTime,
     },
-    /// What was bought still stands, but this token is too old: fetch a fresh one.
+    /// The license is still paid for, but the token has expired. Refresh it.
     TokenExpired {
-        /// When it ran out.
+        /// The time at which the token expired.
         at: SystemTime,
     },
-    /// What was bought, and the grace after it, is over (or the trial is).
+    /// The paid period or the trial is over, including the grace period.
     LicenseExpired {
-        /// When it ended.
+        /// The time at which the license ended.
         at: SystemTime,
     },
 }
 
 impl Rejection {
-    /// A stable name for machines, for example `token_expired`.
+    /// Returns the stable code, for programs, for example `token_expired`.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -80,7 +80,7 @@ impl Rejection {
         }
     }
 
-    /// When the answer will change if nothing new is fetched; only waiting for the start helps.
+    /// Returns when the result changes without a new token or key set; only `NotYetValid` does.
     #[must_use]
     pub fn changes_at(&self) -> Option<SystemTime> {
         match self {
@@ -96,17 +96,17 @@ impl fmt::Display for Rejection {
             Self::TooLarge => {
                 write!(formatter, "the license is longer than {} bytes", crate::MAX_TOKEN_BYTES)
             }
-            Self::Malformed(what) => write!(formatter, "this is not a license: {what}"),
+            Self::Malformed(problem) => write!(formatter, "this is not a license: {problem}"),
             Self::UnsupportedAlgorithm => {
                 formatter.write_str("the license is not signed with Ed25519")
             }
             Self::WrongType => write!(
                 formatter,
-                "this is a signed document of another kind, its \"typ\" is not {:?}",
+                "this is another kind of signed document: its \"typ\" is not {:?}",
                 crate::LICENSE_TYPE
             ),
             Self::CriticalHeader => {
-                formatter.write_str("the license demands an extension (\"crit\") that is not known")
+                formatter.write_str("the license requires an unknown extension (\"crit\")")
             }
             Self::UnknownKey { kid } => write!(
                 formatter,
@@ -115,12 +115,12 @@ impl fmt::Display for Rejection {
             ),
             Self::BadSignature => formatter
                 .write_str("the signature does not match: the license was altered or forged"),
-            Self::InvalidClaims(what) => {
-                write!(formatter, "the license's claims are wrong: {what}")
+            Self::InvalidClaims(problem) => {
+                write!(formatter, "the license's claims are not valid: {problem}")
             }
             Self::UnsupportedVersion { found } => write!(
                 formatter,
-                "the license has version {found}, newer than this app understands; update the app"
+                "the license has version {found}, which this app does not support; update the app"
             ),
             Self::WrongIssuer { found } => {
                 write!(formatter, "the license was issued by another server, {found:?}")
@@ -128,10 +128,11 @@ impl fmt::Display for Rejection {
             Self::WrongAudience { found } => {
                 write!(formatter, "the license is for another product, {found:?}")
             }
-            Self::NotYetValid { .. } => formatter
-                .write_str("the license is not valid yet; is the clock of this device right?"),
+            Self::NotYetValid { .. } => {
+                formatter.write_str("the license is not valid yet; check the clock of this device")
+            }
             Self::TokenExpired { .. } => formatter.write_str(
-                "the license needs a refresh: go online once, what was bought is still valid",
+                "the license token has expired, but the license has not; go online to refresh it",
             ),
             Self::LicenseExpired { .. } => formatter.write_str("the license has ended"),
         }

@@ -1,7 +1,7 @@
-//! JSON objects in which no member may appear twice, at any depth.
+//! Parses JSON objects, and refuses repeated members at any depth.
 //!
-//! RFC 8259 leaves duplicate members undefined, and two parsers that disagree about which one
-//! counts are how a signed document comes to mean two things (RFC 8725, section 2.4).
+//! RFC 8259 does not define the meaning of repeated members. If two parsers use different ones, a
+//! signed document has two meanings (RFC 8725, section 2.4).
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,24 +9,24 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-/// Reads one JSON object; anything else, and a repeated member, is an error.
+/// Returns a JSON object. Any other value, or a repeated member, is an error.
 pub(crate) fn object(bytes: &[u8]) -> Result<Map<String, Value>, serde_json::Error> {
-    // Read twice: how numbers reach a visitor depends on features of serde_json that the app
-    // chooses, so the values come from serde_json's own reading.
-    let NoMemberTwice = serde_json::from_slice(bytes)?;
+    // Parsed twice: the visitor only checks for repeated members. How it sees numbers depends on
+    // the features of serde_json that the app enables, so serde_json itself parses the values.
+    let UniqueMembers = serde_json::from_slice(bytes)?;
     serde_json::from_slice(bytes)
 }
 
 /// Any JSON value in which no member is repeated.
-struct NoMemberTwice;
+struct UniqueMembers;
 
-impl<'de> Deserialize<'de> for NoMemberTwice {
+impl<'de> Deserialize<'de> for UniqueMembers {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(Self)
     }
 }
 
-impl<'de> Visitor<'de> for NoMemberTwice {
+impl<'de> Visitor<'de> for UniqueMembers {
     type Value = Self;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,4 +1,5 @@
-//! What an attacker tries, each refused with its reason. The numbers are those of the security bar.
+//! Attacks on the verification. Each is rejected with its reason. The numbers in the names are
+//! those of `docs/requirements.md`.
 
 #![allow(clippy::unwrap_used)]
 
@@ -98,7 +99,7 @@ fn every_claim_is_required_and_of_its_kind_security_4() {
     assert_eq!(refusal(&with_claims(&json!({ "nbf": NOW + DAY }))), "not_yet_valid");
     assert_eq!(refusal(&with_claims(&json!({ "iat": NOW + DAY }))), "not_yet_valid");
     assert_eq!(refusal(&with_claims(&json!({ "exp": NOW }))), "token_expired");
-    // A newer version is told as such, whatever else is in it.
+    // A newer version is reported as such, even if other claims are invalid.
     let newer = with_claims(&json!({ "ver": 2, "plan": { "id": "x" }, "exp": null }));
     assert_eq!(refusal(&newer), "unsupported_version");
     for ver in [json!(0), json!("1"), json!(1.5), json!(-1)] {
@@ -111,7 +112,7 @@ fn an_unknown_key_fails_and_no_key_is_tried_by_chance_security_5() {
     assert_eq!(refusal(&with_header(&json!({ "kid": "key-2" }))), "unknown_key");
     assert_eq!(refusal(&with_header(&json!({ "kid": "absent" }))), "malformed");
     assert_eq!(refusal(&with_header(&json!({ "kid": 1 }))), "malformed");
-    // Signed by a key of the set, and naming another one of the set.
+    // Signed by one key of the set, but naming another one.
     let both = json!({ "keys": [jwk(1), jwk(2)] }).to_string();
     let both = KeySet::from_jwks(&both, "acme-app").unwrap();
     let token = with_header(&json!({ "kid": "key-2" }));
@@ -143,7 +144,7 @@ fn the_form_is_read_strictly_security_6() {
     for length in ["", "AA", &format!("{signature}AA")] {
         assert_eq!(refusal(&format!("{head}.{body}.{length}")), "bad_signature", "{length}");
     }
-    // 64 bytes leave four bits over in the last letter; they must be zero.
+    // 64 bytes leave four unused bits in the last letter, which must be zero.
     let last = signature.as_bytes()[85];
     let other = if last == b'A' { 'B' } else { (last + 1) as char };
     assert_eq!(refusal(&format!("{head}.{body}.{}{other}", &signature[..85])), "malformed");
@@ -169,12 +170,12 @@ fn a_repeated_member_is_refused_anywhere_security_6() {
 }
 
 #[test]
-fn a_key_set_that_cannot_be_trusted_is_refused() {
+fn an_invalid_key_set_is_refused() {
     let with_private = with(jwk(1), &json!({ "d": "secret" }));
     let weak = with(jwk(1), &json!({ "x": URL_SAFE_NO_PAD.encode([0_u8; 32]) }));
-    for (keys, says) in [
+    for (keys, message) in [
         (json!([with_private]), "private key"),
-        (json!([jwk(1), jwk(1)]), "there twice"),
+        (json!([jwk(1), jwk(1)]), "used twice"),
         (json!([]), "no usable Ed25519 key"),
         (json!([{ "kty": "RSA", "n": "x", "e": "AQAB", "kid": "r" }]), "no usable Ed25519 key"),
         (json!([with(jwk(1), &json!({ "use": "enc" }))]), "no usable Ed25519 key"),
@@ -186,11 +187,11 @@ fn a_key_set_that_cannot_be_trusted_is_refused() {
     ] {
         let error =
             KeySet::from_jwks(&json!({ "keys": keys }).to_string(), "acme-app").unwrap_err();
-        assert!(error.to_string().contains(says), "{keys}: {error}");
+        assert!(error.to_string().contains(message), "{keys}: {error}");
     }
     assert!(KeySet::from_jwks("{", "acme-app").is_err());
     assert!(KeySet::from_jwks(&" ".repeat(MAX_JWKS_BYTES + 1), "acme-app").is_err());
-    // Keys of other kinds beside ours are passed over.
+    // Keys of other types are ignored.
     let mixed = json!({ "keys": [{ "kty": "RSA", "n": "x", "e": "AQAB" }, jwk(1)] }).to_string();
     let mixed = KeySet::from_jwks(&mixed, "acme-app").unwrap();
     assert!(verify(&sign(&header(), &claims()), &mixed, at(NOW)).is_ok());
@@ -199,9 +200,13 @@ fn a_key_set_that_cannot_be_trusted_is_refused() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
-    /// Whatever is done to a license, it is refused, and nothing panics.
+    /// Any altered license is refused without a panic.
     #[test]
-    fn an_altered_license_is_refused(place in 0_usize..1000, letter in any::<char>(), mode in 0_u8..3) {
+    fn an_altered_license_is_refused(
+        place in 0_usize..1000,
+        letter in any::<char>(),
+        mode in 0_u8..3,
+    ) {
         let token = sign(&header(), &claims());
         let place = place % token.len();
         let mut letters: Vec<char> = token.chars().collect();
@@ -215,16 +220,20 @@ proptest! {
         prop_assert!(verify(&altered, &keys(), at(NOW)).is_err());
     }
 
-    /// Any text at all is refused without a panic.
+    /// Any text is refused without a panic.
     #[test]
     fn any_text_is_refused(text in ".*") {
         prop_assert!(verify(&text, &keys(), at(NOW)).is_err());
         prop_assert!(KeySet::from_jwks(&text, "acme-app").is_err());
     }
 
-    /// Any JSON as header or claims, well signed, is judged without a panic.
+    /// Any signed JSON as header or claims is refused without a panic.
     #[test]
-    fn any_signed_json_is_judged(header in json_text(), claims in json_text(), now in 0_i64..4_000_000_000) {
+    fn any_signed_json_is_refused(
+        header in json_text(),
+        claims in json_text(),
+        now in 0_i64..4_000_000_000,
+    ) {
         let token = sign_text(&header, &claims, &key(1));
         prop_assert!(verify(&token, &keys(), at(now)).is_err());
     }

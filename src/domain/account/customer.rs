@@ -1,4 +1,5 @@
-//! Customers, who are billed and licensed, and their users, who log in: one of each, always.
+//! Customers, which are billed and licensed, and users, which log in. Each customer has exactly one
+//! user. How changes are sent to Stripe is in `flows/sale/stripe_customer.rs`.
 
 use crate::domain::column::row;
 use crate::domain::contact::{DisplayName, Email};
@@ -11,33 +12,33 @@ row! {
     /// A customer, as far as flows need it.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Customer {
-        /// The id that everything else uses.
+        /// The id.
         pub customer_id: CustomerId,
-        /// Who logs in.
+        /// The user of the customer.
         pub user_id: UserId,
-        /// Where licenses and bills go.
+        /// The email address, for the login, licenses and invoices.
         pub email: Email,
         /// The person's name.
         pub name: Option<DisplayName>,
         /// The company's name.
         pub company_name: Option<DisplayName>,
-        /// The customer at Stripe; none before the first checkout. Never shown to them.
+        /// The Stripe customer; `None` if there is none yet. Customers never see it.
         pub stripe_customer_id: Option<StripeCustomerId>,
-        /// What of this record Stripe does not have yet. `None` without a Stripe customer.
+        /// The changes that are not sent to Stripe yet. `None` without a Stripe customer.
         pub stripe_sync_status: Option<SyncStatus>,
-        /// When they signed up.
+        /// The time of the sign-up.
         pub created_at: Timestamp,
-        /// When this record changed last.
+        /// The time of the last change of this row.
         pub updated_at: Timestamp,
     }
 }
 
 text_enum! {
-    /// What of a customer's record is still to be sent to Stripe. Only what changed here is sent, so
-    /// that a new name does not write an old email address back.
+    /// The fields of a customer that changed and must still be sent to Stripe. Only changed fields
+    /// are sent. Otherwise a new name would overwrite a newer email address at Stripe.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum SyncStatus {
-        /// Nothing.
+        /// No field.
         Synced = "synced",
         /// The name.
         NameDue = "name_due",
@@ -60,19 +61,19 @@ impl SyncStatus {
         }
     }
 
-    /// Whether the name is due.
+    /// Returns whether the name is due.
     #[must_use]
     pub fn is_name_due(self) -> bool {
         matches!(self, Self::NameDue | Self::Due)
     }
 
-    /// Whether the email address is due.
+    /// Returns whether the email address is due.
     #[must_use]
     pub fn is_email_due(self) -> bool {
         matches!(self, Self::EmailDue | Self::Due)
     }
 
-    /// Returns the status in which everything is due that is due in one of the two.
+    /// Returns the status in which each field is due that is due in either of the two.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self::due(
@@ -89,14 +90,15 @@ impl Customer {
         self.name.as_ref().or(self.company_name.as_ref()).map(DisplayName::as_str)
     }
 
-    /// Returns what Stripe must be told, if it knows the record as it was before.
+    /// Returns the fields that must be sent to Stripe, if Stripe has the record `before`.
     #[must_use]
     pub fn due_since(&self, before: &Self) -> SyncStatus {
         let is_name_new = self.stripe_name() != before.stripe_name();
         SyncStatus::due(is_name_new, self.email != before.email)
     }
 
-    /// Returns what is still due after the record `sent` was sent to Stripe, as far as it was due.
+    /// Returns the fields that are still due after the due fields of `sent` were sent to Stripe.
+    /// `None` without a Stripe customer.
     #[must_use]
     pub fn due_after(&self, sent: &Self) -> Option<SyncStatus> {
         let (due, was_due) = (self.stripe_sync_status?, sent.stripe_sync_status?);
@@ -108,20 +110,20 @@ impl Customer {
     }
 }
 
-/// A user and customer that are about to exist. No `Debug`: the password's hash is a secret.
+/// A customer to create, with its user. There is no `Debug`: the password hash is a secret.
 pub struct NewAccount {
     /// The new user.
     pub user_id: UserId,
     /// The new customer.
     pub customer_id: CustomerId,
-    /// The login, and where mail goes.
+    /// The email address, which is also the login.
     pub email: Email,
-    /// The password's hash, a PHC string.
+    /// The password hash, a PHC string.
     pub password_hash: String,
     /// The person's name.
     pub name: Option<DisplayName>,
     /// The company's name.
     pub company_name: Option<DisplayName>,
-    /// When the address was found to be theirs, if it was.
+    /// The time at which the address was verified; `None` if it was not.
     pub email_verified_at: Option<Timestamp>,
 }

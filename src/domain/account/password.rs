@@ -10,12 +10,12 @@ pub const MIN_PASSWORD_BYTES: usize = 12;
 /// The longest password, in bytes: room for any passphrase, and a bound on the hashing work.
 pub const MAX_PASSWORD_BYTES: usize = 1024;
 
-/// The least estimated number of guesses. A million is the size of a leaked list, and more than a
-/// throttled login allows in years.
+/// The least estimated number of guesses. Leaked lists have about a million passwords, and a
+/// throttled login allows fewer attempts than that in years.
 const MIN_GUESSES: u64 = 1_000_000;
 
-/// The characters that the estimate reads. Its work grows with their cube: a hundred characters can
-/// take most of a second.
+/// The number of characters that the estimate reads. Its time grows with their cube: a hundred
+/// characters can take most of a second.
 const ESTIMATED_CHARACTERS: usize = 40;
 
 /// A password in clear text. It is zeroized on drop and never shown.
@@ -62,11 +62,13 @@ impl std::fmt::Debug for Password {
     }
 }
 
-/// Why a new password is refused.
+/// The reason why a new password is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnfitPassword {
     /// Fewer than [`MIN_PASSWORD_BYTES`].
-    #[error("it is too short; use {MIN_PASSWORD_BYTES} characters or more, a few words will do")]
+    #[error(
+        "it is too short; use {MIN_PASSWORD_BYTES} characters or more, for example a few words"
+    )]
     TooShort,
     /// More than [`MAX_PASSWORD_BYTES`].
     #[error("it is too long; use at most {MAX_PASSWORD_BYTES} bytes")]

@@ -1,4 +1,4 @@
-//! Admin keys: their format, scopes and operations. They are created and recognized in
+//! Admin keys: their format, scopes and operations. They are created and checked in
 //! [`crate::flows::operator::admin_key`].
 
 use std::str::FromStr;
@@ -14,7 +14,7 @@ use crate::domain::secret::SecretHash;
 use crate::domain::text_enum::text_enum;
 use crate::domain::time::Timestamp;
 
-/// The prefix of admin keys, by which secret scanners and people recognize them.
+/// The prefix of admin keys. It lets secret scanners and people identify them.
 const PREFIX: &str = "ladm_";
 
 /// The random bytes of a key: 256 secret bits, and the 24 bits that [`AdminKey::visible`] shows.
@@ -163,12 +163,12 @@ mod tests {
         assert_eq!(text.parse::<AdminKey>().unwrap().expose(), text);
         let (shown, secret) = (format!("{key:?}"), &text[9..]);
         assert!(!shown.contains(secret) && !shown.contains("BwcH"), "{shown}");
-        // What is not shown has 256 bits.
+        // The hidden part has 256 bits.
         assert_eq!(URL_SAFE_NO_PAD.decode(secret).unwrap().len() * 8, 256);
     }
 
     #[test]
-    fn what_is_no_admin_key_is_refused() {
+    fn a_malformed_admin_key_is_refused() {
         let good = AdminKey::from_random([0; RANDOM_BYTES]).expose().to_owned();
         for wrong in [
             "",
@@ -178,7 +178,7 @@ mod tests {
             &format!(" {good}"),
             &good.replace("ladm_", "lses_"),
             &good.replace("ladm_A", "ladm_="),
-            // The last character has two bits that stand for nothing.
+            // The last character has two unused bits, which must be zero.
             &format!("{}B", &good[..51]),
         ] {
             assert_eq!(wrong.parse::<AdminKey>().err(), Some(NoAdminKey), "{wrong:?}");
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn each_scope_may_do_what_those_before_it_may() {
+    fn each_scope_includes_the_ones_before_it() {
         use Scope::{Admin, Read, Support};
         assert!(Read < Support && Support < Admin);
         assert_eq!(Scope::ALL.map(|scope| scope.to_string().parse()), Scope::ALL.map(Ok));

@@ -37,7 +37,7 @@ text_enum! {
     pub enum AuditAction {
         /// A customer signed up.
         CustomerSignedUp = "customer.signed_up",
-        /// The backfill made a customer whom Stripe had.
+        /// A customer was created for an existing Stripe customer.
         CustomerCreated = "customer.created",
         /// A customer was imported from a file.
         CustomerImported = "customer.imported",
@@ -49,7 +49,7 @@ text_enum! {
         LicenseIssued = "license.issued",
         /// An operator granted a license.
         LicenseGranted = "license.granted",
-        /// A license was issued again because its key was revoked.
+        /// A license was reissued because its key was revoked.
         LicenseRenewed = "license.renewed",
         /// A license was revoked.
         LicenseRevoked = "license.revoked",
@@ -63,11 +63,11 @@ text_enum! {
         StripeLinked = "stripe.linked",
         /// The Stripe customer was deleted and the link removed.
         StripeUnlinked = "stripe.unlinked",
-        /// All customers were compared with Stripe.
+        /// All customers were reconciled with Stripe.
         StripeCompared = "stripe.compared",
         /// An event was replayed.
         EventReplayed = "event.replayed",
-        /// A mail that was given up was made due again.
+        /// A mail that was given up was scheduled again.
         MailRetried = "mail.retried",
         /// An admin key was created.
         AdminKeyCreated = "admin_key.created",

@@ -1,4 +1,5 @@
-//! Purchases by Stripe customers who are unknown here: by a payment link, a quote or the dashboard.
+//! Unknown buyers: Stripe customers that pay for a plan and are not linked to a customer. They
+//! bought by a payment link, a quote or the dashboard. `flows/sale/buyers.rs` records them.
 
 use std::fmt::Display;
 
@@ -11,7 +12,7 @@ use crate::domain::sale::subscription::{Status, Subscription};
 use crate::domain::time::Timestamp;
 
 row! {
-    /// A Stripe customer who pays for a plan and is linked to nobody here.
+    /// A Stripe customer that pays for a plan and is not linked to a customer.
     #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
     pub struct UnknownBuyer {
         /// The Stripe customer.
@@ -19,7 +20,7 @@ row! {
         pub stripe_customer_id: StripeCustomerId,
         /// The plan's id.
         pub plan: String,
-        /// When the purchase was first noticed.
+        /// The time at which the purchase was first detected.
         #[serde(serialize_with = "as_text")]
         pub first_seen_at: Timestamp,
     }
@@ -29,8 +30,8 @@ fn as_text<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, 
     serializer.collect_str(value)
 }
 
-/// Returns the highest plan that these subscriptions pay for, and its rank. An ended subscription, or
-/// one whose first payment was never made, pays for nothing.
+/// Returns the highest plan that these subscriptions pay for, and its rank. `None` if none pays for
+/// a plan: a subscription that has ended, or whose first payment was never made, does not count.
 pub fn plan_paid<'c>(
     catalog: &'c Catalog,
     subscriptions: &[Subscription],
@@ -40,7 +41,7 @@ pub fn plan_paid<'c>(
     plans.map(|plan| (catalog.rank(plan.id.as_str()), plan)).max_by_key(|(rank, _)| *rank)
 }
 
-/// Whether a subscription in this status pays for its plan.
+/// Returns whether a subscription in this status pays for its plan.
 #[must_use]
 pub fn is_paid(status: &Status) -> bool {
     matches!(status, Status::Trialing | Status::Active | Status::PastDue)

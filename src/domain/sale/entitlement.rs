@@ -1,9 +1,9 @@
-//! Which plan a customer may use because of Stripe's state, and until when. Pure: a
-//! [`StripeState`] goes in, an [`Assessment`] comes out. What changes because of it is decided by
-//! [`crate::domain::sale::settlement`].
+//! Decides which plan a customer may use because of Stripe's state, and until when: a pure function
+//! from a [`StripeState`] to an [`Assessment`]. [`crate::domain::sale::settlement`] decides what
+//! changes because of it.
 //!
-//! The state is read as a whole each time. No event adds to what an earlier event said, so lost,
-//! repeated and reordered events lead to the same result.
+//! Each assessment reads the whole state. It does not depend on earlier events, so lost, repeated
+//! and reordered events lead to the same result.
 
 mod paid;
 
@@ -19,7 +19,9 @@ use crate::domain::sale::stripe_state::StripeState;
 use crate::domain::sale::subscription::{Item, Status, Subscription};
 use crate::domain::time::Timestamp;
 
-use paid::{Counted, counting, covers, is_given_back, of_its_course, paid_after_end, paid_through};
+use paid::{
+    Counted, counting, covers, is_later_period_revoked, paid_after_end, paid_through, plan_invoices,
+};
 
 /// The least grace while a bank debit for a renewal is processing and Stripe reports the
 /// subscription as active (<https://docs.stripe.com/payments/sepa-debit>).
@@ -30,10 +32,10 @@ const PROCESSING: TimeDelta = TimeDelta::days(14);
 /// (<https://docs.stripe.com/billing/invoices/subscription>).
 const DRAFT: TimeDelta = TimeDelta::days(3);
 
-/// The most grace after a trial at Stripe, while nothing was ever paid.
+/// The longest grace after a trial at Stripe, if nothing was ever paid.
 const AFTER_TRIAL: TimeDelta = TimeDelta::days(1);
 
-/// Something at Stripe that an operator should look at.
+/// Something at Stripe that an operator should check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Alert {
     /// More than one subscription grants something: the customer pays twice.
@@ -58,7 +60,7 @@ impl fmt::Display for Alert {
             Self::UnknownPrice(price) => write!(
                 formatter,
                 "the customer has a live subscription to {price}, which no plan has; add it to the \
-                 plan's `prices` or `former_prices`, or to `other_prices` if it sells no plan"
+                 plan's `prices` or `former_prices`, or to `other_prices` if it is for no plan"
             ),
             Self::NoItems(id) => write!(
                 formatter,
@@ -73,7 +75,7 @@ impl fmt::Display for Alert {
             Self::PaidAfterEnd(id) => write!(
                 formatter,
                 "the customer paid a renewal after the subscription {id} had ended; the period is \
-                 licensed, and no renewal follows: ask whether they want a new subscription"
+                 licensed, and no renewal follows; ask whether they want a new subscription"
             ),
         }
     }
@@ -90,20 +92,21 @@ pub struct Assessment<'a> {
     /// Whether this version or the plans file does not know something about a subscription. Then no
     /// license is revoked.
     pub is_unclear: bool,
-    /// What an operator should look at.
+    /// What an operator should check.
     pub alerts: Vec<Alert>,
 }
 
 /// What one subscription grants.
 enum Standing<'c> {
-    /// A plan, with its rank.
+    /// A plan with its rank, for this term.
     Grants(usize, &'c Plan, Term),
+    /// Nothing.
     Nothing,
     /// Something about it is unknown to this version or to the plans file.
     Unclear,
 }
 
-/// Decides what a customer may use at `now`, because of everything that Stripe says. `current` is
+/// Returns what a customer may use at `now`, because of everything that Stripe says. `current` is
 /// the subscription that was current at the last sync.
 #[must_use]
 pub fn assess<'a>(
@@ -112,7 +115,7 @@ pub fn assess<'a>(
     catalog: &'a Catalog,
     now: Timestamp,
 ) -> Assessment<'a> {
-    // A subscription to something that is sold beside the plans is never current and never unclear.
+    // A subscription to something besides the plans is never current and never unclear.
     let concerns_us = |subscription: &&Subscription| {
         subscription.is_ours
             || current == Some(&subscription.id)
@@ -199,10 +202,10 @@ fn standing<'c>(
         });
         return Standing::Unclear;
     };
-    if is_torn(subscription, invoices) {
+    if is_inconsistent(subscription, invoices) {
         return Standing::Unclear;
     }
-    let own = of_its_course(subscription, invoices, catalog);
+    let own = plan_invoices(subscription, invoices, catalog);
     match granted(subscription, (plan, item), &counting(&own, catalog), catalog, now) {
         Some((plan, term)) if term.phase(now) != Phase::Over => {
             Standing::Grants(catalog.rank(plan.id.as_str()), plan, term)
@@ -211,25 +214,25 @@ fn standing<'c>(
     }
 }
 
-/// Whether Stripe listed the invoices at another moment than the subscription: none is there, or
-/// one that its course made is newer than the latest that it knew. A plan change between the two
-/// calls would grant the plan before it for the money that paid the plan after it.
-fn is_torn(subscription: &Subscription, invoices: &[Invoice]) -> bool {
+/// Returns whether the subscription changed between the calls that listed it and its invoices: none
+/// of its invoices is listed, or one that is newer than its latest. After a plan change between the
+/// two calls, the old plan would be granted for a payment for the new one.
+fn is_inconsistent(subscription: &Subscription, invoices: &[Invoice]) -> bool {
     let Some(latest) = &subscription.latest_invoice else { return false };
     let mut own = invoices.iter().filter(|invoice| invoice.is_of(&subscription.id)).peekable();
     if own.peek().is_none() {
         return true;
     }
-    // The oldest comes first. What the vendor billed by hand is not of its course.
-    let course: Vec<_> = own.filter(|invoice| invoice.reason != BillingReason::Manual).collect();
-    course
+    // The oldest comes first. `latest_invoice` is never one that the vendor created by hand.
+    let automatic: Vec<_> = own.filter(|invoice| invoice.reason != BillingReason::Manual).collect();
+    automatic
         .iter()
         .position(|invoice| invoice.id == *latest)
-        .is_some_and(|place| place + 1 < course.len())
+        .is_some_and(|place| place + 1 < automatic.len())
 }
 
-/// Returns what a subscription that is trialing, active or past due grants, and for how long;
-/// `None` when nothing of it was ever paid, or the money went back.
+/// Returns the plan that a trialing, active or past-due subscription grants, and its term. `None`
+/// if nothing was ever paid, or the money was returned.
 fn granted<'c>(
     subscription: &Subscription,
     (plan, item): (&'c Plan, &Item),
@@ -242,49 +245,50 @@ fn granted<'c>(
     let policy = &catalog.policy;
     let newest = invoices.iter().filter(|invoice| invoice.amount > 0).max_by_key(|i| i.created);
     let open = newest.filter(|invoice| !invoice.is_paid(policy)).copied();
-    let revoked = open.is_some_and(|invoice| invoice.is_revoked(policy));
-    let is_returned = open.is_some_and(|invoice| invoice.is_returned(policy));
+    let is_newest_revoked = open.is_some_and(|invoice| invoice.is_revoked(policy));
+    let is_newest_returned = open.is_some_and(|invoice| invoice.is_returned(policy));
     let rank = |plan: &Plan| catalog.rank(plan.id.as_str());
-    let no_more_than =
-        |most: Option<&'c Plan>| most.filter(|most| rank(most) < rank(plan)).unwrap_or(plan);
+    let at_most =
+        |limit: Option<&'c Plan>| limit.filter(|limit| rank(limit) < rank(plan)).unwrap_or(plan);
     let (plan, paid) = match subscription.status {
         Status::Trialing => (plan, subscription.trial_end.unwrap_or(period_end)),
         // A subscription that bills nothing yet has no invoice.
         Status::Active if invoices.is_empty() && !subscription.awaits_payment => (plan, period_end),
         // The vendor paused collection: the license continues, but a higher plan must be paid for.
-        Status::Active if subscription.collection_paused && !is_returned => {
-            let (of_plan, _) = paid_through(own, catalog, (rank(plan), now))?;
-            (no_more_than(of_plan), period_end)
+        Status::Active if subscription.collection_paused && !is_newest_returned => {
+            let (paid_plan, _) = paid_through(own, catalog, (rank(plan), now))?;
+            (at_most(paid_plan), period_end)
         }
         _ => {
-            let (of_plan, until) = paid_through(own, catalog, (rank(plan), now))?;
+            let (paid_plan, until) = paid_through(own, catalog, (rank(plan), now))?;
             let of_period = if open.is_some() { item.period_start } else { Some(period_end) };
             // A plan change takes effect when it is paid, except while it is billed together with
             // an open renewal.
-            let had = |line: &Line| {
+            let is_earlier_change = |line: &Line| {
                 let of = covers(line, catalog).and_then(|(_, of)| of);
                 line.period_end <= item.period_start && of.is_some_and(|(of, _)| of >= rank(plan))
             };
-            let unpaid = open.is_some_and(|invoice| !invoice.lines.iter().any(had))
+            let is_unpaid = open
+                .is_some_and(|invoice| !invoice.lines.iter().any(is_earlier_change))
                 || subscription.status == Status::PastDue;
-            let plan = no_more_than(of_plan.filter(|_| unpaid));
+            let plan = at_most(paid_plan.filter(|_| is_unpaid));
             (plan, until.or(of_period)?.min(period_end))
         }
     };
-    // A renewal that a discount made free was not part of a trial.
-    let bought = invoices.iter().any(|invoice| {
+    // A renewal that was free because of a discount is not part of a trial.
+    let has_paid = invoices.iter().any(|invoice| {
         let is_after_trial = invoice.amount > 0 || invoice.reason == BillingReason::Renewal;
         is_after_trial && invoice.is_paid(policy)
     });
-    let trialing = subscription.status == Status::Trialing;
-    let tried_only = trialing || (subscription.trial_end.is_some() && !bought);
-    let revoked = revoked || is_given_back(invoices, catalog, paid);
-    let grace = if revoked {
+    let is_trialing = subscription.status == Status::Trialing;
+    let is_trial_only = is_trialing || (subscription.trial_end.is_some() && !has_paid);
+    let is_revoked = is_newest_revoked || is_later_period_revoked(invoices, catalog, paid);
+    let grace = if is_revoked {
         TimeDelta::zero()
     } else {
         grace(subscription, plan, own, open, catalog, (paid, period_end))
     };
-    let grace = if tried_only { grace.min(AFTER_TRIAL) } else { grace };
+    let grace = if is_trial_only { grace.min(AFTER_TRIAL) } else { grace };
     let scheduled = subscription.ends_at(catalog);
     let expires = scheduled.map_or(paid, |end| end.min(paid));
     // Grace waits for a payment. After a scheduled end, no payment follows.
@@ -324,7 +328,7 @@ fn grace(
     if subscription.status != Status::Active {
         return usual;
     }
-    // Nobody collects a voided renewal any more: no payment is due.
+    // A voided renewal is no longer collected, so no payment is due.
     let is_given_up = |invoice: &Invoice| !invoice.is_collectible() && bills_more(invoice);
     if open.is_some_and(is_given_up) && !subscription.collection_paused {
         return TimeDelta::zero();

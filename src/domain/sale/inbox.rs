@@ -77,8 +77,8 @@ impl Leased for LeasedEvent {
         self.fence
     }
 
-    /// Returns the Stripe customer: if an event has only a payment, Stripe is asked for its
-    /// customer.
+    /// Returns the Stripe customer. If an event names only a payment, processing fetches the
+    /// customer from Stripe.
     fn found_out(&self) -> Vec<(&'static str, Value)> {
         vec![("stripe_customer_id", self.stripe_customer_id.to_value())]
     }
@@ -116,24 +116,24 @@ row! {
 }
 
 row! {
-    /// An event that is of no use: a thin event, or one of a type that says nothing about a sale. The last
-    /// one of each type is kept.
+    /// An event that is ignored: a thin event, or one of a type that is not used. The last one of
+    /// each type is stored.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct IgnoredEvent {
-        /// Its type.
+        /// The type.
         pub kind: String,
-        /// Stripe's id for it.
+        /// Stripe's event id.
         pub event_id: String,
-        /// Why, with the remedy.
+        /// The reason, and how to fix it.
         pub reason: String,
-        /// When it happened.
+        /// The time at which it happened.
         pub happened_at: Timestamp,
-        /// When it came.
+        /// The time at which it was received.
         pub received_at: Timestamp,
     }
 }
 
-/// It is done as soon as it comes.
+/// An ignored event is done as soon as it is received.
 impl From<IgnoredEvent> for StoredEvent {
     fn from(ignored: IgnoredEvent) -> Self {
         Self {

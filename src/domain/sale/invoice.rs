@@ -5,23 +5,23 @@ use crate::domain::sale::stripe_ids::{InvoiceId, PaymentIntentId, StripeSubscrip
 use crate::domain::text_enum::text_enum;
 use crate::domain::time::Timestamp;
 
-/// Where an invoice stands (<https://docs.stripe.com/invoicing/overview#invoice-statuses>).
+/// The status of an invoice (<https://docs.stripe.com/invoicing/overview#invoice-statuses>).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InvoiceStatus {
     /// Not final yet.
     Draft,
-    /// Waits for its payment.
+    /// Final, and not paid yet.
     Open,
     /// Paid, or nothing was due.
     Paid,
-    /// Not to be paid any more, as the vendor or Stripe decided.
+    /// Voided: it can no longer be paid.
     Void,
-    /// Given up; or a state that this version does not know.
+    /// Written off; or a status that this version does not know.
     Uncollectible,
 }
 
 impl InvoiceStatus {
-    /// From Stripe's name for it.
+    /// Returns the status with this name at Stripe.
     #[must_use]
     pub fn from_name(name: &str) -> Self {
         match name {
@@ -34,44 +34,44 @@ impl InvoiceStatus {
     }
 }
 
-/// What became of the payments for an invoice.
+/// The outcome of the payments for an invoice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Payment {
-    /// Nothing is known beyond the invoice's own state.
+    /// Nothing beyond the invoice's own status.
     #[default]
     Unremarkable,
-    /// It is on its way, as a bank debit is for days.
+    /// It is being processed. A bank debit takes days.
     Processing,
-    /// It was tried, and failed; it may be tried again.
+    /// It failed. Stripe may retry it.
     Failed,
-    /// All of it was given back.
+    /// All of it was refunded.
     Refunded,
-    /// The customer's bank asks for it back.
+    /// The customer disputes it with their bank, and the bank has not decided.
     Disputed,
-    /// The customer's bank took it back for good.
+    /// The dispute was lost: the bank took all of it.
     DisputeLost,
 }
 
-/// The most that exchange rates make a dispute about everything differ from the payment, in
-/// percent.
+/// The largest difference between a payment and a dispute about all of it, in percent. Exchange
+/// rates cause it.
 const EXCHANGE_PERCENT: i64 = 2;
 
-/// How much of the money that paid an invoice went back, in the currency's smallest unit, summed
-/// over all of its payments.
+/// How much of the money for an invoice was returned, in the currency's smallest unit, summed over
+/// all of its payments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MoneyBack {
     /// Refunded, or credited after the payment: to the customer's balance or out of band.
     pub refunded: i64,
-    /// Held back while the customer's bank decides about a dispute.
+    /// Withheld while the customer's bank decides about a dispute.
     pub disputed: i64,
-    /// Taken by a dispute that was lost.
+    /// Taken by disputes that were lost.
     pub dispute_lost: i64,
 }
 
 impl MoneyBack {
-    /// Returns the outcome of an invoice that a payment of `paid` paid: what happened to all of the
-    /// money. A part that went back changes nothing. A lost dispute about a part counts as a refund of
-    /// that part.
+    /// Returns the outcome for an invoice of which `paid` was paid, in the currency's smallest
+    /// unit. It is `Unremarkable` unless all of the money was returned or is disputed. A lost
+    /// dispute about a part counts like a refund of that part.
     #[must_use]
     pub fn outcome(self, paid: i64) -> Payment {
         let Self { refunded, disputed, dispute_lost } = self;
@@ -110,64 +110,64 @@ pub struct Line {
     pub amount: i64,
 }
 
-/// Why an invoice exists
+/// The reason why Stripe created an invoice
 /// (<https://docs.stripe.com/api/invoices/object#invoice_object-billing_reason>).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BillingReason {
-    /// A subscription began, was changed, or anything else that is not named here.
+    /// A subscription began or was changed, or any other reason.
     Other,
     /// A new period of a subscription began.
     Renewal,
-    /// The vendor made it by hand.
+    /// The vendor created it by hand.
     Manual,
 }
 
 /// An invoice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invoice {
-    /// Its id.
+    /// The id.
     pub id: InvoiceId,
     /// The subscription that it bills.
     pub subscription: Option<StripeSubscriptionId>,
-    /// Why it exists.
+    /// The reason why Stripe created it.
     pub reason: BillingReason,
-    /// Its status.
+    /// The status.
     pub status: InvoiceStatus,
-    /// Whether the vendor wrote it off by hand, or while collection was paused. Dunning does so
-    /// too, when it gives up.
+    /// Whether it was written off by the vendor, or while collection was paused. `false` if dunning
+    /// wrote it off after the last retry.
     pub is_written_off_by_hand: bool,
-    /// What it asks for, less what was credited before it was paid, in the currency's smallest
-    /// unit. Money and a customer balance pay it alike.
+    /// The amount due, less what was credited before it was paid, in the currency's smallest unit.
+    /// Money and the customer's balance can pay it.
     pub amount: i64,
-    /// What was credited before it was paid.
+    /// The amount that was credited before it was paid.
     pub credited: i64,
-    /// What of it was paid in money, not from a customer balance.
+    /// The amount that was paid in money, not from the customer's balance.
     pub money: i64,
     /// ISO 4217, lower case.
     pub currency: String,
-    /// When it was created.
+    /// The time of creation.
     pub created: Timestamp,
     /// The due date, if it is sent to the customer instead of charged.
     pub due: Option<Timestamp>,
-    /// When it was paid.
+    /// The time of the payment.
     pub paid_at: Option<Timestamp>,
-    /// The payment that paid it, or else the latest.
+    /// The payment that paid it, or else the latest payment.
     pub payment_intent: Option<PaymentIntentId>,
-    /// What became of its payments.
+    /// The outcome of its payments.
     pub payment: Payment,
-    /// What it bills.
+    /// The lines.
     pub lines: Vec<Line>,
 }
 
 impl Invoice {
-    /// Whether it bills this subscription.
+    /// Returns whether it bills this subscription.
     #[must_use]
     pub fn is_of(&self, subscription: &StripeSubscriptionId) -> bool {
         self.subscription.as_ref() == Some(subscription)
     }
 
-    /// Whether the vendor forgave it: a renewal that was voided or written off by hand, or an
-    /// invoice that was credited in full before it was paid, which Stripe then reports as paid.
+    /// Returns whether the vendor forgave it: a renewal that was voided or written off by hand, or
+    /// an invoice that was credited in full before it was paid. Stripe reports the latter as paid.
     #[must_use]
     pub fn is_forgiven(&self) -> bool {
         match self.status {
@@ -180,28 +180,28 @@ impl Invoice {
         }
     }
 
-    /// Returns what it asked for before the vendor forgave it, in the currency's smallest unit.
+    /// Returns the amount due before the vendor forgave it, in the currency's smallest unit.
     #[must_use]
     pub fn asked(&self) -> i64 {
         let forgiven = if self.is_forgiven() { self.credited } else { 0 };
         self.amount.saturating_add(forgiven)
     }
 
-    /// Whether it was paid, or forgiven, and what it bought is the customer's by the policy.
+    /// Returns whether it was paid or forgiven, and the policy does not revoke what it bought.
     #[must_use]
     pub fn is_paid(&self, policy: &Policy) -> bool {
         (self.status == InvoiceStatus::Paid || self.is_forgiven()) && !self.is_revoked(policy)
     }
 
-    /// Whether what it bought is revoked by the policy: the money went back, or the vendor forgave
-    /// it.
+    /// Returns whether the policy revokes what it bought: the money was returned, or the vendor
+    /// forgave it.
     #[must_use]
     pub fn is_revoked(&self, policy: &Policy) -> bool {
-        let is_not_kept = self.is_forgiven() && policy.forgiven == Bought::Revoke;
-        is_not_kept || self.is_returned(policy)
+        let is_forgiven = self.is_forgiven() && policy.forgiven == Bought::Revoke;
+        is_forgiven || self.is_returned(policy)
     }
 
-    /// Whether what it bought is revoked by the policy because the money went back.
+    /// Returns whether the policy revokes what it bought because the money was returned.
     #[must_use]
     pub fn is_returned(&self, policy: &Policy) -> bool {
         let bought = match self.payment {
@@ -213,18 +213,18 @@ impl Invoice {
         self.status == InvoiceStatus::Paid && bought == Bought::Revoke
     }
 
-    /// Whether the customer can still pay it, or Stripe still collects it.
+    /// Returns whether the customer can still pay it, or Stripe still collects it.
     #[must_use]
     pub fn is_collectible(&self) -> bool {
         matches!(self.status, InvoiceStatus::Draft | InvoiceStatus::Open)
     }
 
-    /// What an order says about it; `None` for a draft, which is no order yet.
+    /// Returns the status of its order; `None` for a draft, which has no order yet.
     #[must_use]
     pub fn order_status(&self) -> Option<OrderStatus> {
         Some(match (self.status, self.payment) {
             (InvoiceStatus::Draft, _) => return None,
-            // Nobody paid it, whether the license is kept or not.
+            // A forgiven invoice was not paid, even if the policy keeps the license.
             _ if self.is_forgiven() => OrderStatus::Failed,
             (InvoiceStatus::Paid, Payment::Refunded) => OrderStatus::Refunded,
             (InvoiceStatus::Paid, Payment::Disputed | Payment::DisputeLost) => {
@@ -239,16 +239,16 @@ impl Invoice {
 }
 
 text_enum! {
-    /// Where an order stands.
+    /// The status of an order.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum OrderStatus {
         /// Not paid yet.
         Pending = "pending",
         /// Paid.
         Succeeded = "succeeded",
-        /// Not paid: the payment failed, or the checkout was left.
+        /// Not paid: the payment failed, or the checkout expired.
         Failed = "failed",
-        /// Paid, and all of it given back.
+        /// Paid, and refunded in full.
         Refunded = "refunded",
         /// Paid, and disputed by the customer's bank.
         Disputed = "disputed",

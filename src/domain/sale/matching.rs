@@ -1,9 +1,10 @@
-//! Which of Stripe's customers is which of ours: what is sure, and what a person must decide. Pure;
-//! listing and linking are done by [`crate::flows::sale::backfill`].
+//! Matches Stripe customers with our customers, and lists the cases that an operator must decide.
+//! Pure; [`crate::flows::sale::backfill`] fetches and links them.
 //!
-//! Two things are sure. The metadata at Stripe names one of ours: only the vendor writes it. Or both have
-//! one email address, which is known to be theirs here. An address that somebody merely signed up with
-//! is not: whoever took another's address would take over the subscription with it.
+//! A match is certain in two cases. The metadata at Stripe has the id of our customer: only the
+//! vendor can write it. Or both have the same email address, and it is verified here. An unverified
+//! address is not enough: otherwise anybody could sign up with another person's address and get
+//! their subscription.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,96 +12,97 @@ use crate::domain::contact::{DisplayName, Email};
 use crate::domain::ids::CustomerId;
 use crate::domain::sale::stripe_ids::StripeCustomerId;
 
-/// A customer at Stripe.
+/// A Stripe customer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Theirs {
-    /// Who, there.
+    /// The id.
     pub id: StripeCustomerId,
-    /// The address, if it is one that we take.
+    /// The email address, if it is valid here.
     pub email: Option<Email>,
-    /// The name, if it is one that we take.
+    /// The name, if it is valid here.
     pub name: Option<DisplayName>,
-    /// Whom the metadata names.
+    /// The content of `metadata.customer_id`.
     pub tag: Tag,
-    /// The plan that they have a live subscription to, if any.
+    /// The plan of a live subscription, if there is one.
     pub plan: Option<String>,
 }
 
-/// What `metadata.customer_id` says at Stripe.
+/// The content of `metadata.customer_id` at Stripe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Tag {
-    /// Nothing.
+    /// It is not set.
     None,
-    /// A customer with an id as we give them out.
+    /// An id in our format.
     Ours(CustomerId),
-    /// Something else: the vendor's own, from before. It says nothing to us, and is never changed.
+    /// Another value, which the vendor set for another purpose. It is ignored and never changed.
     Foreign,
 }
 
-/// A customer here.
+/// One of our customers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ours {
-    /// Who.
+    /// The id.
     pub customer_id: CustomerId,
-    /// The address.
+    /// The email address.
     pub email: Email,
-    /// Whether it is known to be theirs.
+    /// Whether the email address is verified.
     pub is_email_verified: bool,
-    /// Who that is at Stripe.
+    /// The linked Stripe customer.
     pub stripe_customer_id: Option<StripeCustomerId>,
-    /// Whether what Stripe says about them was ever fetched.
+    /// Whether the customer was ever synced with Stripe.
     pub is_synced: bool,
 }
 
-/// By what a customer at Stripe was recognised.
+/// The reason why a match is certain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sign {
-    /// The metadata names one of ours.
+    /// The metadata has the customer's id.
     Metadata,
-    /// Both have one address, which is verified here.
+    /// Both have the same email address, and it is verified here.
     Email,
 }
 
-/// What is to be done about a customer at Stripe.
+/// What to do about a Stripe customer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// Nothing: they are linked.
+    /// Nothing: it is linked.
     Settled,
-    /// They are linked, and something of it is still to be done.
+    /// It is linked to this customer, but the steps after that are not complete.
     Finish(CustomerId),
-    /// They are one of ours, for sure.
+    /// Link it to this customer: the match is certain.
     Link(CustomerId, Sign),
-    /// Nobody here is them.
+    /// No customer matches.
     Newcomer,
-    /// It is left to a person.
+    /// An operator must decide.
     Leave(Doubt),
 }
 
-/// Why nothing is done about a Stripe customer. [`Doubt::advice`] tells the ways out.
+/// The reason why an operator must decide about a Stripe customer. [`Doubt::advice`] lists the
+/// possible fixes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Doubt {
-    /// The customer that it seems to be is linked to another Stripe customer.
+    /// The matching customer is linked to another Stripe customer.
     Taken(CustomerId, StripeCustomerId),
-    /// It is linked to the first customer, and its metadata names the second.
+    /// It is linked to the first customer, but its metadata names the second.
     Contradiction(CustomerId, CustomerId),
-    /// Several customers at Stripe name one of ours.
+    /// The metadata of several Stripe customers names this customer.
     NamedTwice(CustomerId),
-    /// The metadata names somebody who is not here.
+    /// The metadata names a customer that does not exist.
     NotHere(CustomerId),
-    /// The metadata names somebody whose account was deleted here.
+    /// The metadata names a customer whose account was deleted.
     Deleted(CustomerId),
-    /// Several customers at Stripe have one address; who has it here, if anybody.
+    /// Several Stripe customers have the same email address. Our customer with it, if there is one.
     SharedEmail(Option<CustomerId>),
-    /// Who has the address here may have signed up with another's.
+    /// Our customer with the email address has not verified it.
     Unverified(CustomerId),
-    /// There is no address, or none that we take.
+    /// It has no valid email address.
     NoEmail,
-    /// Nobody here has the address.
+    /// No account has its email address.
     NoAccount,
 }
 
 impl Doubt {
-    /// The stable name, for programs.
+    /// Returns the stable name, for programs.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -116,7 +118,7 @@ impl Doubt {
         }
     }
 
-    /// Whom it is about here.
+    /// Returns our customer that it is about, if there is one.
     #[must_use]
     pub fn customer_id(&self) -> Option<&CustomerId> {
         match self {
@@ -130,64 +132,66 @@ impl Doubt {
 }
 
 impl Doubt {
-    /// Returns what is unclear about the Stripe customer `this`, and every way out. Each way works when it
-    /// is followed to the letter.
+    /// Returns what is unclear about the Stripe customer `this`, and every way to fix it. Following
+    /// the text exactly always works.
     #[must_use]
     pub fn advice(&self, this: &StripeCustomerId) -> String {
         const IMPORT: &str = "import an account for it with its `stripe_customer_id` and an email \
                               address of its own, and run this again";
         match self {
             Self::Taken(id, other) => format!(
-                "it seems to be {id}, but {id} is linked to {other}. If both are one person, only one of \
-                 the two may have a live subscription: end the other one's at Stripe. If this one \
-                 stays, then run `licentia stripe claim {this} --to {id}`. If they are two people, \
-                 remove this one's `metadata.customer_id` at Stripe, if it has one, {IMPORT}"
+                "it matches {id}, but {id} is linked to {other}. If both Stripe customers are the \
+                 same person, only one of them may have a live subscription: cancel that of the \
+                 other one at Stripe. To keep this one, then run `licentia stripe claim {this} \
+                 --to {id}`. If they are two people, remove this one's `metadata.customer_id` at \
+                 Stripe, if it has one, {IMPORT}"
             ),
             Self::Contradiction(linked, named) => format!(
-                "it is linked to {linked}, but its `metadata.customer_id` at Stripe names {named}. It \
-                 is not moved: set its `metadata.customer_id` to {linked}. If {named} should have what \
-                 it pays for, end its subscription at Stripe, and let {named} buy one"
+                "it is linked to {linked}, but its `metadata.customer_id` at Stripe names {named}. \
+                 A linked Stripe customer cannot be moved: set its `metadata.customer_id` to \
+                 {linked}. If {named} should have the subscription, cancel it at Stripe and let \
+                 {named} buy a new one"
             ),
             Self::NamedTwice(id) => format!(
-                "its `metadata.customer_id` at Stripe names {id}, and so does that of another Stripe \
-                 customer. Remove it from the wrong one, and run this again"
+                "its `metadata.customer_id` at Stripe names {id}, and that of another Stripe \
+                 customer names {id} too. Remove it from the wrong one, and run this again"
             ),
             Self::NotHere(id) => format!(
-                "its `metadata.customer_id` at Stripe names {id}, who is not here: newer than a \
-                 backup that was restored, or of another installation. To give it a new account, \
-                 remove its `metadata.customer_id` at Stripe, then run `licentia stripe claim {this} \
-                 --create`"
+                "its `metadata.customer_id` at Stripe names {id}, which does not exist here: it is \
+                 newer than a restored backup, or belongs to another installation. To create an \
+                 account for it, remove its `metadata.customer_id` at Stripe, then run `licentia \
+                 stripe claim {this} --create`"
             ),
             Self::Deleted(id) => format!(
-                "its `metadata.customer_id` at Stripe names {id}, whose account was deleted here. End \
-                 its subscription at Stripe. If they came back, run `licentia stripe claim {this} --to` \
-                 with the id of their new account"
+                "its `metadata.customer_id` at Stripe names {id}, whose account was deleted here. \
+                 Cancel its subscription at Stripe. If the person has a new account, instead run \
+                 `licentia stripe claim {this} --to` with the id of that account"
             ),
             Self::SharedEmail(Some(id)) => format!(
-                "several Stripe customers have the email address of {id}. Run `licentia stripe claim \
-                 {this} --to {id}` if this is the right one"
+                "several Stripe customers have the email address of {id}. Run `licentia stripe \
+                 claim {this} --to {id}` if this is the right one"
             ),
             Self::SharedEmail(None) => format!(
-                "several Stripe customers have this email address. For each of them who pays, {IMPORT}"
+                "several Stripe customers have this email address. For each one that pays, {IMPORT}"
             ),
             Self::Unverified(id) => format!(
-                "{id} signed up with its email address, and has not shown that the address is theirs. \
-                 Ask them. If they are one person, run `licentia stripe claim {this} --to {id}`. If \
-                 not, {IMPORT}"
+                "{id} has the same email address, but has not verified it. Ask the customer. If \
+                 both are the same person, run `licentia stripe claim {this} --to {id}`. If not, \
+                 {IMPORT}"
             ),
             Self::NoEmail => {
-                "it has no email address that can be used. Set one at Stripe, and run this again"
-                    .into()
+                "it has no valid email address. Set one at Stripe, and run this again".into()
             }
             Self::NoAccount => format!(
-                "no account here has its email address. `licentia stripe claim {this} --create` makes \
-                 one, `licentia stripe backfill --create` makes one for everybody who pays"
+                "no account has its email address. `licentia stripe claim {this} --create` creates \
+                 one; `licentia stripe backfill --create` creates one for each Stripe customer \
+                 that pays"
             ),
         }
     }
 }
 
-/// Decides about each customer at Stripe, in their order.
+/// Returns the decision about each Stripe customer, in the same order.
 #[must_use]
 pub fn decide(theirs: &[Theirs], ours: &[Ours]) -> Vec<Decision> {
     let directory = Directory::new(theirs, ours);
@@ -198,7 +202,7 @@ struct Directory<'a> {
     by_id: HashMap<&'a CustomerId, &'a Ours>,
     by_email: HashMap<&'a Email, &'a Ours>,
     by_link: HashMap<&'a StripeCustomerId, &'a Ours>,
-    /// Who is named by whom; the first of them.
+    /// The last Stripe customer whose metadata names each of our customers.
     named: HashMap<&'a CustomerId, &'a StripeCustomerId>,
     named_twice: HashSet<&'a CustomerId>,
     shared: HashSet<&'a Email>,
@@ -208,14 +212,14 @@ impl<'a> Directory<'a> {
     fn new(theirs: &'a [Theirs], ours: &'a [Ours]) -> Self {
         let links = ours.iter().filter_map(|one| Some((one.stripe_customer_id.as_ref()?, one)));
         let (mut named, mut named_twice) = (HashMap::new(), HashSet::new());
-        let (mut seen, mut shared) = (HashSet::new(), HashSet::new());
+        let (mut emails, mut shared) = (HashSet::new(), HashSet::new());
         for one in theirs {
             if let Tag::Ours(id) = &one.tag
                 && named.insert(id, &one.id).is_some()
             {
                 named_twice.insert(id);
             }
-            shared.extend(one.email.as_ref().filter(|email| !seen.insert(*email)));
+            shared.extend(one.email.as_ref().filter(|email| !emails.insert(*email)));
         }
         Self {
             by_id: ours.iter().map(|one| (&one.customer_id, one)).collect(),
@@ -275,7 +279,7 @@ fn linked_already(linked: &Ours, tag: &Tag) -> Decision {
         Tag::Ours(named) if named != id => {
             Decision::Leave(Doubt::Contradiction(id.clone(), named.clone()))
         }
-        // Named at Stripe, they are found again even if the link here is lost.
+        // The metadata is still missing. It allows a new match if the link here is lost.
         Tag::None => Decision::Finish(id.clone()),
         _ if linked.is_synced => Decision::Settled,
         _ => Decision::Finish(id.clone()),
@@ -312,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn metadata_is_sure_whatever_the_address() {
+    fn a_match_by_metadata_is_certain_with_any_address() {
         let ada = ours(1, "ada@example.com", None);
         let other = ours(2, "bob@example.com", None);
         let named = theirs("cus_1", "bob@example.com", Tag::Ours(id(1)));
@@ -320,14 +324,14 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_sure_only_if_it_is_verified_and_nobody_shares_it() {
+    fn a_match_by_address_is_certain_only_if_it_is_verified_and_not_shared() {
         let email = "ada@example.com";
         let verified = ours(1, email, None);
         let plain = theirs("cus_1", email, Tag::None);
         assert_eq!(one(plain.clone(), from_ref(&verified)), Decision::Link(id(1), Sign::Email));
         let unverified = Ours { is_email_verified: false, ..verified.clone() };
         assert_eq!(one(plain.clone(), &[unverified]), Decision::Leave(Doubt::Unverified(id(1))));
-        // The vendor's own number in the metadata is no obstacle.
+        // Another value in the metadata is ignored.
         let numbered = theirs("cus_1", email, Tag::Foreign);
         assert_eq!(one(numbered, from_ref(&verified)), Decision::Link(id(1), Sign::Email));
         let twin = theirs("cus_2", email, Tag::None);
@@ -340,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_moved_from_one_to_another() {
+    fn a_link_is_never_moved_to_another_customer() {
         let email = "ada@example.com";
         let ada = [ours(1, email, Some("cus_1"))];
         let taken = Decision::Leave(Doubt::Taken(id(1), "cus_1".parse().unwrap()));
@@ -351,7 +355,7 @@ mod tests {
         let unknown = Decision::Leave(Doubt::NotHere(id(2)));
         assert_eq!(one(theirs("cus_2", email, Tag::Ours(id(2))), &ada), unknown);
 
-        // Whom the metadata names is nobody else's by the address.
+        // A customer that the metadata of one names is not linked to another by the address.
         let free = [ours(1, email, None)];
         let named = theirs("cus_1", email, Tag::Ours(id(1)));
         let plain = theirs("cus_2", email, Tag::None);
@@ -363,17 +367,17 @@ mod tests {
     }
 
     #[test]
-    fn what_was_begun_is_finished_and_then_left_alone() {
+    fn an_incomplete_link_is_finished_and_a_complete_one_is_settled() {
         let email = "ada@example.com";
         let synced = ours(1, email, Some("cus_1"));
-        let begun = Ours { is_synced: false, ..synced.clone() };
+        let unsynced = Ours { is_synced: false, ..synced.clone() };
         let finish = Decision::Finish(id(1));
         for (tag, ours, expected) in [
-            (Tag::None, &begun, &finish),
+            (Tag::None, &unsynced, &finish),
             (Tag::None, &synced, &finish),
-            (Tag::Ours(id(1)), &begun, &finish),
+            (Tag::Ours(id(1)), &unsynced, &finish),
             (Tag::Ours(id(1)), &synced, &Decision::Settled),
-            (Tag::Foreign, &begun, &finish),
+            (Tag::Foreign, &unsynced, &finish),
             (Tag::Foreign, &synced, &Decision::Settled),
         ] {
             let theirs = theirs("cus_1", email, tag);

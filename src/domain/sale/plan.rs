@@ -29,9 +29,9 @@ impl FromStr for Slug {
     type Err = InvalidSlug;
 
     fn from_str(text: &str) -> Result<Self, InvalidSlug> {
-        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
+        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
         let begins_well = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
-        if begins_well && text.len() <= MAX_SLUG_CHARACTERS && text.bytes().all(fits) {
+        if begins_well && text.len() <= MAX_SLUG_CHARACTERS && text.bytes().all(is_allowed) {
             Ok(Self(text.to_owned()))
         } else {
             Err(InvalidSlug)
@@ -160,7 +160,8 @@ pub struct Catalog {
     pub policy: Policy,
     /// The ids of prices that the vendor sells besides the plans.
     pub other_prices: Vec<String>,
-    /// Whether a Stripe customer who is unknown here and pays for a plan gets an account.
+    /// Whether an unknown buyer gets an account: a Stripe customer that pays for a plan and is not
+    /// linked to a customer.
     pub allow_unknown_buyers: bool,
 }
 

@@ -1,14 +1,14 @@
-//! What the vendor leaves to a customer whose money goes back: the `[policy]` of the plans file.
-//! How it bears on a license is decided by [`crate::domain::sale::entitlement`].
+//! The `[policy]` of the plans file: whether a customer keeps what a payment bought when the money
+//! is returned. [`crate::domain::sale::entitlement`] applies it.
 
 use std::str::FromStr;
 
-/// What becomes of what a payment bought.
+/// What happens to what a payment bought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Bought {
-    /// It stays until the end of the time that was paid for.
+    /// It works until the end of the period that was paid for.
     Keep,
-    /// It is taken back at once.
+    /// It is revoked immediately.
     Revoke,
 }
 
@@ -24,28 +24,28 @@ impl FromStr for Bought {
     }
 }
 
-/// A text that is no [`Bought`].
+/// A text that is not a [`Bought`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("use \"keep\" or \"revoke\"")]
 pub struct InvalidBought;
 
-/// What becomes of what a payment bought when its money goes back, and of a renewal that the vendor
-/// forgives. Money that goes back in part changes nothing.
+/// What happens to what a payment bought when all of its money is returned, and to a renewal that
+/// the vendor forgives. A partial refund changes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// When all of it was refunded.
+    /// After a full refund.
     pub refund: Bought,
-    /// While the customer's bank disputes it. A dispute that is won restores it.
+    /// While a dispute about it is open. If the vendor wins the dispute, it is restored.
     pub dispute: Bought,
-    /// When the bank has taken it for good.
+    /// After a lost dispute.
     pub dispute_lost: Bought,
-    /// When the vendor forgives a renewal: voids its invoice, writes it off by hand, or credits all
-    /// of it before it is paid.
+    /// After the vendor has forgiven a renewal: voided its invoice, written it off by hand, or
+    /// credited all of it before it was paid.
     pub forgiven: Bought,
 }
 
 impl Policy {
-    /// Nothing is taken back, so that what was once paid can be told.
+    /// Revokes nothing. It is used to determine what was ever paid.
     pub const KEEP_ALL: Self = Self {
         refund: Bought::Keep,
         dispute: Bought::Keep,
@@ -55,7 +55,8 @@ impl Policy {
 }
 
 impl Default for Policy {
-    /// Revokes what was finally returned. Keeps what is only disputed, and what the vendor forgave.
+    /// Revokes after a refund or a lost dispute. Keeps during a dispute, and after the vendor has
+    /// forgiven a renewal.
     fn default() -> Self {
         Self {
             refund: Bought::Revoke,

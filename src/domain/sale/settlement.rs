@@ -1,5 +1,5 @@
-//! Everything that changes here because of what Stripe says about a customer. Pure: our [`Record`]
-//! and the [`StripeState`] go in, and a [`Settlement`] that lists every change comes out.
+//! Decides every change to our records that follows from Stripe's state. A pure function from our
+//! [`Record`] and the [`StripeState`] to a [`Settlement`], which lists the changes.
 //! [`crate::flows::sale::settle`] applies it in one transaction; a dry run prints it instead.
 //!
 //! Settling again after a settlement was applied changes nothing.
@@ -21,8 +21,8 @@ use crate::domain::sale::stripe_state::StripeState;
 use crate::domain::sale::subscription::{Status, SubscriptionRow};
 use crate::domain::time::Timestamp;
 
-/// What we hold about a customer, as far as a settlement depends on it. Read once, under the
-/// customer's lock.
+/// Our stored data about a customer, as far as a settlement depends on it. It is read once, while
+/// the customer is locked.
 #[derive(Clone, Debug)]
 pub struct Record {
     /// The customer.
@@ -34,78 +34,78 @@ pub struct Record {
     pub orders: Vec<Order>,
     /// The license that was issued last.
     pub current_license: Option<IssuedLicense>,
-    /// Every license, current or former, that was issued for a payment and still works.
+    /// Every license that was issued for a payment and still works, including former ones.
     pub paid_licenses: Vec<IssuedLicense>,
     /// The license that an operator granted last, unless it was revoked.
     pub last_grant: Option<IssuedLicense>,
 }
 
-/// One change to what we hold.
+/// One change to our records.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change<'a> {
     /// The current subscription is another one, or has changed.
     Subscription {
-        /// As of the last sync.
+        /// The row as of the last sync.
         before: Option<SubscriptionRow>,
-        /// As it is at Stripe.
+        /// The row to store.
         after: SubscriptionRow,
     },
-    /// Two orders turned out to be the same purchase. This one is deleted, the other one stays.
+    /// Two orders are for the same purchase. This one is deleted; the other one stays.
     DeleteOrder(OrderId),
     /// An order is new, or has changed.
     Order {
-        /// `None` for a new order, and for one taken over from a deleted account.
+        /// `None` for a new order, and for an order of a deleted account.
         before: Option<Order>,
-        /// As it is to be stored.
+        /// The order to store.
         after: Order,
     },
     /// A license is issued and becomes the current one.
     Issue {
         /// The id of the new license.
         license_id: LicenseId,
-        /// What it grants.
+        /// The entitlement that it grants.
         entitlement: Entitlement<'a>,
     },
-    /// A license is revoked, because nothing that is paid entitles the customer to it.
+    /// A license is revoked, because the customer is no longer entitled to it.
     Revoke(IssuedLicense),
-    /// The customer is told by mail.
+    /// A mail is sent to the customer.
     Mail {
         /// The kind of mail.
         kind: Kind,
         /// The license that the mail carries or is about.
         license_id: LicenseId,
     },
-    /// The Stripe customer was deleted there: the link to it is removed.
+    /// The Stripe customer was deleted, so the link to it is removed.
     Unlink(StripeCustomerId),
 }
 
-/// Every change that follows from Stripe's state.
+/// The changes that follow from Stripe's state.
 #[derive(Clone, Debug)]
 pub struct Settlement<'a> {
     /// The changes, in the order in which they are applied.
     pub changes: Vec<Change<'a>>,
-    /// What an operator should look at.
+    /// What an operator should check.
     pub alerts: Vec<Alert>,
-    /// Whether an operator must act on the alerts: the customer pays twice, or pays and gets
-    /// nothing.
+    /// Whether an operator must act on the alerts: the customer pays twice, or pays without getting
+    /// a license.
     pub needs_action: bool,
-    /// The payment method that pays the current subscription.
+    /// The payment method of the current subscription.
     pub default_payment_method: Option<String>,
 }
 
-/// A settlement in words, for reports.
+/// A settlement as text, for reports.
 #[derive(Debug, Default)]
 pub struct SyncReport {
-    /// What differed from Stripe.
+    /// The differences from Stripe.
     pub changes: Vec<String>,
-    /// What an operator should look at.
+    /// What an operator should check.
     pub alerts: Vec<String>,
     /// Whether an operator must act on the alerts.
     pub needs_action: bool,
 }
 
 impl Settlement<'_> {
-    /// Returns the settlement in words.
+    /// Returns the settlement as text.
     #[must_use]
     pub fn report(&self) -> SyncReport {
         SyncReport {
@@ -116,7 +116,7 @@ impl Settlement<'_> {
     }
 }
 
-/// Decides everything that changes because of Stripe's state at `now`. `random` provides the bits
+/// Returns everything that changes because of Stripe's state at `now`. `random` provides the bits
 /// of new ids.
 #[must_use]
 pub fn settle<'a>(
@@ -157,8 +157,8 @@ pub fn settle<'a>(
     Settlement { changes, alerts: assessment.alerts, needs_action, default_payment_method }
 }
 
-/// Returns the current subscription as it is to be stored; unchanged, including `updated_at`, if
-/// nothing differs from the stored one.
+/// Returns the current subscription to store. If nothing differs from the stored one, it is
+/// unchanged, including `updated_at`.
 fn subscription(
     record: &Record,
     state: &StripeState,
@@ -191,8 +191,8 @@ fn subscription(
     }
 }
 
-/// Whether an operator must act on the alerts. What is sold beside a plan, or to a customer with a
-/// grant, needs no action.
+/// Returns whether an operator must act on the alerts. An unknown price or status needs no action
+/// if the customer has another entitlement or a grant.
 fn needs_action(
     record: &Record,
     assessment: &Assessment<'_>,

@@ -1,5 +1,5 @@
-//! Everything that Stripe says about one customer, read at one time. It is fetched by
-//! [`crate::flows::sale::sync`]; what follows from it is decided by [`crate::domain::sale::settlement`].
+//! Everything that Stripe says about one customer, read at one time. [`crate::flows::sale::sync`]
+//! fetches it; [`crate::domain::sale::settlement`] decides what changes because of it.
 
 use crate::domain::sale::invoice::Invoice;
 use crate::domain::sale::stripe_ids::{CheckoutSessionId, InvoiceId, StripeSubscriptionId};
@@ -12,8 +12,8 @@ pub struct StripeState {
     pub is_deleted: bool,
     /// Every subscription, ended ones too.
     pub subscriptions: Vec<Subscription>,
-    /// Every invoice, the oldest first. Of two that were made in the same second, only this order
-    /// tells which came first.
+    /// Every invoice, the oldest first. This order is the only way to tell which of two invoices of
+    /// the same second is older.
     pub invoices: Vec<Invoice>,
     /// The Checkout sessions of orders that are still pending here.
     pub checkout_sessions: Vec<CheckoutSession>,
@@ -29,18 +29,18 @@ pub enum CheckoutStatus {
     Open,
     /// The customer completed it. The payment may still be processing.
     Complete,
-    /// Nobody can pay it any more.
+    /// It can no longer be paid.
     Expired,
 }
 
 /// A Checkout session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckoutSession {
-    /// Its id.
+    /// The id.
     pub id: CheckoutSessionId,
-    /// The address of the page, while it is open.
+    /// The URL of the page, while it is open.
     pub url: Option<String>,
-    /// Its status.
+    /// The status.
     pub status: CheckoutStatus,
     /// Whether it is complete and its `payment_status` is `unpaid`
     /// (<https://docs.stripe.com/api/checkout/sessions/object#checkout_session_object-payment_status>).
@@ -54,7 +54,7 @@ pub struct CheckoutSession {
 }
 
 impl CheckoutSession {
-    /// Returns a session that Stripe no longer knows: nobody can pay it.
+    /// Returns an expired session, for one that Stripe no longer has.
     #[must_use]
     pub fn unknown_to_stripe(id: &CheckoutSessionId) -> Self {
         Self {

@@ -1,5 +1,5 @@
-//! Subscriptions as Stripe describes them. [`crate::domain::sale::entitlement`] decides what they entitle
-//! a customer to.
+//! Subscriptions as Stripe describes them. [`crate::domain::sale::entitlement`] decides what a
+//! customer may use because of them.
 
 mod row;
 
@@ -34,8 +34,8 @@ text_enum! {
 }
 
 impl Status {
-    /// Returns whether the subscription may still charge the customer. A second one must not be
-    /// sold then.
+    /// Returns whether the subscription may still charge the customer. If so, no second one may be
+    /// sold.
     #[must_use]
     pub fn is_live(&self) -> bool {
         !matches!(self, Self::Incomplete | Self::IncompleteExpired | Self::Canceled)
@@ -77,7 +77,8 @@ pub struct Subscription {
     /// Whether the Checkout session that created it is complete and unpaid, while no invoice is
     /// known.
     pub awaits_payment: bool,
-    /// Whether our checkout created it, by its metadata. This counts only where no price tells.
+    /// Whether our checkout created it, according to its metadata. It is used only if no plan has
+    /// its prices.
     pub is_ours: bool,
     /// The payment method.
     pub default_payment_method: Option<String>,
@@ -100,8 +101,8 @@ impl Subscription {
     /// Returns the end of the current period: that of the plan's item, or else the latest.
     #[must_use]
     pub fn period_end(&self, catalog: &Catalog) -> Option<Timestamp> {
-        let deciding = self.plan(catalog).and_then(|(_, item)| item.period_end);
-        deciding.or_else(|| self.items.iter().filter_map(|item| item.period_end).max())
+        let of_plan = self.plan(catalog).and_then(|(_, item)| item.period_end);
+        of_plan.or_else(|| self.items.iter().filter_map(|item| item.period_end).max())
     }
 
     /// Returns the time at which it is scheduled to end, by either field (a cancellation in the

@@ -1,5 +1,6 @@
-//! What Stripe sends: whether it is from Stripe, and what it is about. Pure; an event is a hint, so
-//! only its envelope is read (<https://docs.stripe.com/webhooks#verify-manually>).
+//! Webhooks: verifies Stripe's signature (<https://docs.stripe.com/webhooks#verify-manually>) and
+//! reads the envelope of the event. The rest of an event is not read: a sync fetches the state from
+//! Stripe instead ([`crate::flows::sale::sync`]).
 
 use chrono::{DateTime, TimeDelta};
 use hmac::{Hmac, KeyInit, Mac};
@@ -9,10 +10,12 @@ use sha2::Sha256;
 use crate::domain::sale::stripe_ids::{PaymentIntentId, StripeCustomerId};
 use crate::domain::time::Timestamp;
 
-/// How far the time of a signature may be from ours: what Stripe's own libraries allow.
+/// The largest accepted difference between the time of a signature and now. Stripe's
+/// own libraries accept the same.
 pub const TOLERANCE: TimeDelta = TimeDelta::seconds(300);
 
-/// Signatures that are looked at: one for each secret while one is rolled, and room to spare.
+/// The number of signatures that are checked. Stripe sends one for each active secret, which are
+/// two while a secret is rolled.
 const MAX_SIGNATURES: usize = 16;
 
 /// The length of a signature (HMAC with SHA-256), in bytes.
@@ -21,7 +24,7 @@ const SIGNATURE_BYTES: usize = 32;
 /// The longest id and type of an event, in bytes.
 const MAX_NAME_BYTES: usize = 255;
 
-/// The types of event that say something about a sale: what `licentia stripe setup` subscribes to.
+/// The event types that `licentia stripe setup` subscribes to: those that concern sales.
 pub const EVENT_TYPES: [&str; 32] = [
     "checkout.session.completed",
     "checkout.session.async_payment_succeeded",
@@ -38,9 +41,9 @@ pub const EVENT_TYPES: [&str; 32] = [
     "invoice.paid",
     "invoice.payment_failed",
     "invoice.payment_action_required",
-    // A sent invoice has its due date from here on.
+    // From here on, a sent invoice has its due date.
     "invoice.finalized",
-    // The vendor forgives, and the subscription may stay as it is.
+    // The vendor forgives a renewal. No event about the subscription may follow.
     "invoice.voided",
     "invoice.marked_uncollectible",
     "credit_note.created",
@@ -59,40 +62,41 @@ pub const EVENT_TYPES: [&str; 32] = [
     "customer.deleted",
 ];
 
-/// Why a webhook is not believed.
+/// The reason why a webhook is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadWebhook {
-    /// No header, or one that is not `t=…,v1=…`.
+    /// The header is missing, or not of the form `t=…,v1=…`.
     #[error("the header `Stripe-Signature` is missing or malformed")]
     Header,
-    /// Signed more than [`TOLERANCE`] before or after now.
+    /// It was signed more than [`TOLERANCE`] before or after now.
     #[error("the signature's time is more than {} seconds off; check the server's clock", TOLERANCE.num_seconds())]
     Time,
-    /// By no secret of ours.
+    /// It was signed with none of our secrets.
     #[error(
-        "no signature fits; check that `stripe.webhook_secret` is set, to this endpoint's secret"
+        "no signature matches; check that `stripe.webhook_secret` is the secret of this endpoint"
     )]
     Signature,
-    /// Signed, and no event.
+    /// It is signed, but not an event.
     #[error("the body is not an event")]
     Body,
 }
 
-/// The header `Stripe-Signature`, read and not yet verified.
+/// The header `Stripe-Signature`, parsed but not yet verified.
 #[derive(Debug)]
 pub struct Signature<'h> {
-    /// When it was signed, in seconds since 1970, as the header says it: the text is signed too.
+    /// The time of signing as in the header, because the signature covers this text.
     time_text: &'h str,
+    /// The same time, in seconds since 1970.
     time: i64,
-    /// Of the scheme `v1`, one for each secret while one is rolled.
+    /// The signatures of the scheme `v1`. There are several while a secret is rolled.
     candidates: Vec<[u8; SIGNATURE_BYTES]>,
 }
 
 impl<'h> Signature<'h> {
-    /// Reads the header: `t=…,v1=…`, in any order, with schemes of others between.
+    /// Parses the header: `t=…,v1=…`, in any order. Other schemes are ignored.
     ///
     /// # Errors
-    /// [`BadWebhook::Header`] when there is no time, or no signature that may be one.
+    /// [`BadWebhook::Header`] when there is no time, or no well-formed signature.
     pub fn parse(header: &'h str) -> Result<Self, BadWebhook> {
         let mut time_text = None;
         let mut candidates = Vec::new();
@@ -117,7 +121,7 @@ impl<'h> Signature<'h> {
         Ok(Self { time_text: text, time, candidates })
     }
 
-    /// Checks that it was made within [`TOLERANCE`] of now.
+    /// Checks that it was signed within [`TOLERANCE`] of now.
     ///
     /// # Errors
     /// [`BadWebhook::Time`].
@@ -126,7 +130,7 @@ impl<'h> Signature<'h> {
         if off > TOLERANCE.num_seconds().unsigned_abs() { Err(BadWebhook::Time) } else { Ok(()) }
     }
 
-    /// Checks that Stripe signed this body, by any of the secrets.
+    /// Checks that this body was signed with one of the secrets.
     ///
     /// # Errors
     /// [`BadWebhook::Signature`].
@@ -142,40 +146,40 @@ impl<'h> Signature<'h> {
             mac.update(body);
             Some(mac)
         };
-        let fits = secrets.any(|secret| {
-            // An empty secret is everybody's.
+        let is_signed = secrets.any(|secret| {
+            // Anybody can sign with an empty secret.
             let mac = Some(secret).filter(|secret| !secret.is_empty()).and_then(signed);
             // `verify_slice` compares in constant time.
-            let fits = |mac: Hmac<Sha256>| {
+            let matches = |mac: Hmac<Sha256>| {
                 self.candidates.iter().any(|bytes| mac.clone().verify_slice(bytes).is_ok())
             };
-            mac.is_some_and(fits)
+            mac.is_some_and(matches)
         });
-        if fits { Ok(()) } else { Err(BadWebhook::Signature) }
+        if is_signed { Ok(()) } else { Err(BadWebhook::Signature) }
     }
 }
 
-/// Why an event that Stripe signed is of no use here. It is shown with the remedy, and never retried.
+/// The reason why a signed event is ignored. It is shown with the fix, and never retried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unusable {
-    /// It has a type and names an object, and nothing else
+    /// It has a type and the id of an object, but not the object
     /// (<https://docs.stripe.com/event-destinations#thin-events>).
     #[error(
-        "a thin event, which does not say whom it is about. Run `licentia stripe setup`, which makes a \
-         webhook endpoint that sends snapshot events, and delete the other event destination at \
-         Stripe; or choose the payload style \"snapshot\" there"
+        "a thin event, which does not name its customer. Run `licentia stripe setup`, which \
+         creates a webhook endpoint that sends snapshot events, and delete the other event \
+         destination at Stripe; or choose the payload style \"snapshot\" there"
     )]
     Thin,
-    /// Its type says nothing about a sale, or is newer than this version.
+    /// Its type does not concern sales, or is newer than this version.
     #[error(
         "events of this type are not used. Run `licentia stripe setup`: it subscribes the webhook \
-         endpoint to exactly the events that are needed"
+         endpoint to exactly the needed events"
     )]
     UnknownType,
 }
 
 impl Unusable {
-    /// Returns the stable name, for figures.
+    /// Returns the stable name, for metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -185,35 +189,35 @@ impl Unusable {
     }
 }
 
-/// What an event is about.
+/// The part of an event that is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope {
-    /// Its id, by which a repeat is recognised.
+    /// The id. It identifies repeated deliveries of the same event.
     pub id: String,
-    /// Its type, for example `invoice.paid`.
+    /// The type, for example `invoice.paid`.
     pub kind: String,
-    /// When it happened at Stripe.
+    /// The time at which it happened at Stripe.
     pub created: Timestamp,
-    /// Whether it is about real money.
+    /// Whether it is from Stripe's live mode.
     pub livemode: bool,
     /// Whether it is a thin event, which carries no object.
     pub is_thin: bool,
-    /// The customer that its object names.
+    /// The Stripe customer that its object names.
     pub customer: Option<StripeCustomerId>,
-    /// The payment that its object names, for those that name no customer.
+    /// The payment that its object names. Some objects name no customer.
     pub payment_intent: Option<PaymentIntentId>,
 }
 
-/// Whether a text may be the id or the type of an event.
+/// Returns whether a text may be the id or the type of an event.
 #[must_use]
 pub fn is_name(text: &str) -> bool {
-    let plain = text.bytes().all(|byte| byte.is_ascii_graphic());
-    plain && (1..=MAX_NAME_BYTES).contains(&text.len())
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic());
+    is_plain && (1..=MAX_NAME_BYTES).contains(&text.len())
 }
 
 impl Envelope {
-    /// Reads the envelope and nothing else: what is inside follows the account's API version, not
-    /// ours.
+    /// Parses the envelope only: the object inside has the format of the account's API version, not
+    /// of ours.
     ///
     /// # Errors
     /// [`BadWebhook::Body`].
@@ -223,12 +227,12 @@ impl Envelope {
             |name: &str| event[name].as_str().filter(|text| is_name(text)).map(str::to_owned);
         let object = &event["data"]["object"];
         let kind = named("type").ok_or(BadWebhook::Body)?;
-        // An object is named by its id, or is there in full.
+        // A reference is an id, or the whole object.
         let id_of = |value: &Value| {
             let id = value.as_str().or_else(|| value["id"].as_str());
             id.map(str::to_owned)
         };
-        let is = |what: &str| object["object"] == what;
+        let is = |kind: &str| object["object"] == kind;
         let customer = if is("customer") { id_of(object) } else { id_of(&object["customer"]) };
         let intent =
             if is("payment_intent") { id_of(object) } else { id_of(&object["payment_intent"]) };
@@ -247,13 +251,13 @@ impl Envelope {
         })
     }
 
-    /// Whether it says something about a sale.
+    /// Returns whether it concerns a sale.
     #[must_use]
     pub fn is_of_interest(&self) -> bool {
         self.unusable().is_none()
     }
 
-    /// Returns why it says nothing about a sale.
+    /// Returns the reason to ignore it, if there is one.
     #[must_use]
     pub fn unusable(&self) -> Option<Unusable> {
         if self.is_thin {
@@ -276,7 +280,8 @@ mod tests {
 
     use super::*;
 
-    /// Signed with openssl, for the time 1700000000: `printf '1700000000.{"id":"evt_1"}' | openssl dgst -sha256 -hmac whsec_test`.
+    /// Signed with openssl for the time 1700000000:
+    /// `printf '1700000000.{"id":"evt_1"}' | openssl dgst -sha256 -hmac whsec_test`.
     const BODY: &str = r#"{"id":"evt_1"}"#;
     const SIGNATURE: &str = "c89214b5b5da833daed6f0b8c5bb6bd58cea9022bd80ccc78230f3942d632925";
 
@@ -309,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn the_envelope_names_whom_it_is_about() {
+    fn the_envelope_has_the_customer_and_the_payment() {
         let parse = |object: &str| {
             let body = format!(
                 r#"{{"id":"evt_1","type":"invoice.paid","created":7,"data":{{"object":{object}}}}}"#
@@ -332,7 +337,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_that_is_sent_makes_it_panic(header in ".{0,200}", body in ".{0,200}") {
+        fn no_input_makes_it_panic(header in ".{0,200}", body in ".{0,200}") {
             if let Ok(signature) = Signature::parse(&header) {
                 let _ = signature.check_time(Timestamp::MAX);
                 let _ = signature.verify(body.as_bytes(), ["whsec"].into_iter());

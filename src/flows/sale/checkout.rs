@@ -116,7 +116,7 @@ async fn open_held(app: &App, lease: &Lease, wanted: &Wanted) -> Result<String> 
             (CheckoutStatus::Complete, _) => {
                 // It was completed after the first sync, or long ago.
                 sync::sync_held(app, lease).await?;
-                refuse_a_second(app, &lease.customer_id).await?;
+                refuse_second_subscription(app, &lease.customer_id).await?;
                 let since = app.now() - LONGEST_PAYMENT;
                 if app.store.read().await?.is_being_paid(&session.id, since).await? {
                     return Err(Error::PaymentUnderWay);

@@ -178,25 +178,25 @@ impl CustomersApi {
             company_name: optional_name("company_name", request.company_name)?,
         };
         let mail = throttle.mail_budget.reserve(client.address, app.now())?;
-        let made = signup::signup(app, request, client.name).await;
-        if made.is_err() {
+        let signed_up = signup::signup(app, request, client.name).await;
+        if signed_up.is_err() {
             // A failed sign-up sends no mail. If the caller disconnects, the result is unknown and
             // the mail stays counted.
             throttle.mail_budget.give_back(mail);
         }
-        let made = made?;
+        let signed_up = signed_up?;
         throttle.remember_owner(&account, client.address);
-        let license = LicenseView::new(made.license, app.now())?;
+        let license = LicenseView::new(signed_up.license, app.now())?;
         Ok(SignUpResponse::Created(Json(SignedUp {
-            customer: made.customer.into(),
+            customer: signed_up.customer.into(),
             license,
-            access_token: made.session_token.expose().to_owned(),
+            access_token: signed_up.session_token.expose().to_owned(),
         })))
     }
 
     /// Get my account
     ///
-    /// Returns the customer who is logged in.
+    /// Returns the customer that is logged in.
     #[oai(path = "/me", method = "get", operation_id = "getMe")]
     async fn me(
         &self,

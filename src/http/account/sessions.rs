@@ -52,7 +52,7 @@ struct LoggedIn {
     access_token: String,
     /// When the session expires.
     expires_at: DateTime<Utc>,
-    /// The customer who is logged in.
+    /// The customer that is logged in.
     customer: CustomerView,
 }
 

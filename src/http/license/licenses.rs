@@ -16,7 +16,7 @@ use crate::domain::time::Timestamp;
 use crate::error::Error;
 use crate::flows::license::{self, Verdict};
 use crate::http::Tag;
-use crate::http::caller::{Caller, HeldLicense};
+use crate::http::caller::{Caller, LicenseBearer};
 use crate::http::input::Input;
 use crate::http::problem::{Failure, NothingMore, documented};
 
@@ -28,7 +28,7 @@ documented!(RefreshCodes: InvalidLicense, LicenseEnded, LicenseRevoked);
 /// An example for the API description. It has three parts, but is not a valid license.
 const EXAMPLE_TOKEN: &str = "eyJhbGciOiJFZERTQSJ9.e30.c2lnbmF0dXJl";
 
-/// The most licenses in one response.
+/// The maximum number of licenses in one response.
 const MAX_PAGE: i64 = 100;
 
 /// The status of a license.
@@ -169,7 +169,7 @@ struct VerdictView {
     /// `token_expired`, `license_expired`, `revoked`, `unknown_license`, …
     #[oai(nullable)]
     reason: Option<String>,
-    /// The reason in words.
+    /// The reason as text.
     #[oai(nullable)]
     message: Option<String>,
     /// Whether a newer license has replaced it.
@@ -209,7 +209,7 @@ impl Example for VerdictView {
 struct VerifiedLicense {
     /// The id of the license (the claim `jti`).
     license_id: String,
-    /// The customer who owns the license.
+    /// The id of the customer with the license.
     customer_id: String,
     /// The plan's id.
     plan: String,
@@ -253,7 +253,9 @@ impl From<Verdict> for VerdictView {
                     ..Self::default()
                 };
             }
-            Verdict::Rejected(why) => (why.code(), why.to_string(), why.changes_at()),
+            Verdict::Rejected(rejection) => {
+                (rejection.code(), rejection.to_string(), rejection.changes_at())
+            }
             Verdict::Revoked => ("revoked", "the license was revoked".into(), None),
             Verdict::Unknown => {
                 ("unknown_license", "the license is not on record; was it deleted?".into(), None)
@@ -302,13 +304,13 @@ impl LicensesApi {
         )]
         limit: Query<i64>,
     ) -> Result<Json<Licenses>, Failure<NothingMore>> {
-        let found = license::history(app, &caller, before.0, limit.0).await?;
-        let last = found.last().map(|license| license.seq).filter(|seq| *seq > 1);
-        let full = i64::try_from(found.len()).is_ok_and(|count| count == limit.0);
+        let page = license::history(app, &caller, before.0, limit.0).await?;
+        let last = page.last().map(|license| license.seq).filter(|seq| *seq > 1);
+        let is_full = i64::try_from(page.len()).is_ok_and(|count| count == limit.0);
         let now = app.now();
-        let licenses = found.into_iter().map(|license| LicenseView::new(license, now));
+        let licenses = page.into_iter().map(|license| LicenseView::new(license, now));
         let licenses = licenses.collect::<crate::error::Result<_>>()?;
-        Ok(Json(Licenses { licenses, next_before: last.filter(|_| full) }))
+        Ok(Json(Licenses { licenses, next_before: last.filter(|_| is_full) }))
     }
 
     /// Refresh a license
@@ -322,9 +324,9 @@ impl LicensesApi {
     async fn refresh(
         &self,
         Data(app): Data<&App>,
-        HeldLicense(held): HeldLicense,
+        LicenseBearer(bearer): LicenseBearer,
     ) -> Result<Json<LicenseView>, Failure<RefreshCodes>> {
-        let license = license::refresh(app, &LicenseToken::new(held.token)).await?;
+        let license = license::refresh(app, &LicenseToken::new(bearer.token)).await?;
         Ok(Json(LicenseView::new(license, app.now())?))
     }
 

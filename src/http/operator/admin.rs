@@ -28,7 +28,7 @@ pub struct AdminApi;
 documented!(AdminCodes: InsufficientScope, TooManyRequests);
 documented!(AdminEventCodes: InsufficientScope, NotFound, TooManyRequests);
 
-/// A customer who paid and has no working license.
+/// A customer that paid and has no working license.
 #[derive(Object)]
 #[oai(rename = "PaidWithoutLicense", example)]
 struct PaidWithoutLicenseView {
@@ -60,7 +60,7 @@ impl Example for PaidWithoutLicenseView {
 struct BacklogView {
     /// The number of entries that are still to be processed, including retries.
     waiting: i64,
-    /// The number of entries that were given up. An operator must look at them.
+    /// The number of entries that were given up. An operator must check them.
     given_up: i64,
 }
 
@@ -82,13 +82,13 @@ struct ComparisonView {
     drifted: usize,
     /// The number of customers that could not be compared.
     failed: usize,
-    /// The number of customers for whom an operator must act: they pay twice, or pay for a price
+    /// The number of customers that need an action by an operator: they pay twice, or pay a price
     /// that no plan has. `licentia reconcile` lists them.
     left: usize,
 }
 
-/// A Stripe customer who pays for a plan and is linked to nobody here. `licentia stripe claim`
-/// links them.
+/// A Stripe customer that pays for a plan and is not linked to a customer. `licentia stripe claim`
+/// links it.
 #[derive(Object)]
 #[oai(rename = "UnknownBuyer", example)]
 struct UnknownBuyerView {
@@ -96,7 +96,7 @@ struct UnknownBuyerView {
     stripe_customer_id: String,
     /// The plan's id.
     plan: String,
-    /// When the purchase was first noticed.
+    /// When the purchase was first detected.
     first_seen_at: DateTime<Utc>,
 }
 
@@ -114,14 +114,14 @@ impl Example for UnknownBuyerView {
 #[derive(Object)]
 #[oai(rename = "Drift", example)]
 struct DriftView {
-    /// The number of customers who paid and have no working license.
+    /// The number of customers that paid and have no working license.
     paid_customers_without_license: i64,
     /// The first hundred of these customers.
     customers: Vec<PaidWithoutLicenseView>,
-    /// How many Stripe customers pay for a plan and are linked to nobody here: they bought by a
-    /// payment link, a quote or the dashboard.
+    /// The number of Stripe customers that pay for a plan and are not linked to a customer. They
+    /// bought by a payment link, a quote or the dashboard.
     unknown_buyers: i64,
-    /// The first hundred of them.
+    /// The first hundred of these Stripe customers.
     buyers: Vec<UnknownBuyerView>,
     /// The inbox: events from Stripe.
     events: BacklogView,
@@ -167,12 +167,12 @@ impl From<Drift> for DriftView {
             customers: customers.collect(),
             events: drift.events.into(),
             mails: drift.mails.into(),
-            compared: drift.compared.map(|(at, found)| ComparisonView {
+            compared: drift.compared.map(|(at, result)| ComparisonView {
                 at: at.to_datetime(),
-                checked: found.checked,
-                drifted: found.drifted,
-                failed: found.failed,
-                left: found.left,
+                checked: result.checked,
+                drifted: result.drifted,
+                failed: result.failed,
+                left: result.left,
             }),
         }
     }
@@ -188,9 +188,9 @@ enum StateView {
     Retrying,
     /// Processing failed for days and is not retried.
     GivenUp,
-    /// The event was processed, or concerns no customer here.
+    /// The event was processed, or concerns none of our customers.
     Done,
-    /// It is of no use: a thin event, or one of a type that says nothing about a sale.
+    /// The event is ignored: a thin event, or one of a type that is not used.
     Ignored,
 }
 
@@ -215,7 +215,7 @@ struct EventView {
     event_id: String,
     /// The type of the event.
     kind: String,
-    /// The customer whom it concerns. `null` if it concerns no customer here.
+    /// The customer that it concerns. `null` if it concerns none of our customers.
     #[oai(nullable)]
     customer_id: Option<String>,
     /// The id of the Stripe customer.
@@ -243,7 +243,7 @@ struct EventView {
     /// When it was given up.
     #[oai(nullable)]
     given_up_at: Option<DateTime<Utc>>,
-    /// What happens next, in words.
+    /// What happens next, as text.
     next: String,
 }
 
@@ -308,8 +308,8 @@ struct Events {
     events: Vec<EventView>,
     /// Whether there are more events than `limit`.
     more: bool,
-    /// One event of each type that is of no use, with the remedy in `next`: thin events, and types
-    /// that say nothing about a sale.
+    /// One ignored event of each type: thin events, and types that are not used. `next` has the
+    /// fix.
     ignored: Vec<EventView>,
 }
 
@@ -329,11 +329,10 @@ async fn permit(
 impl AdminApi {
     /// Get the drift report
     ///
-    /// Returns the customers who paid and have no working license, the purchases of unknown Stripe
-    /// customers, the backlog of events and mails, and the result of the last reconciliation with
-    /// Stripe. The normal number of customers is 0; the metric
-    /// `licentia_paid_customers_without_license` shows it without a key. `licentia reconcile`
-    /// repairs drift. Needs the scope `read`.
+    /// Returns the customers that paid and have no working license, the unknown buyers, the backlog
+    /// of events and mails, and the result of the last reconciliation with Stripe. The normal
+    /// number of customers is 0; the metric `licentia_paid_customers_without_license` shows it
+    /// without a key. `licentia reconcile` repairs drift. Needs the scope `read`.
     #[oai(path = "/drift", method = "get", operation_id = "getDrift")]
     async fn drift(
         &self,
@@ -348,7 +347,7 @@ impl AdminApi {
     /// List failed events
     ///
     /// Returns the events that were given up or are being retried, oldest first. Normally there are
-    /// none. `ignored` has one event of each type that is of no use and that the webhook endpoint
+    /// none. `ignored` has one event of each type that is not used and that the webhook endpoint
     /// should not send. Needs the scope `read`.
     #[oai(path = "/events", method = "get", operation_id = "listEvents")]
     async fn list_events(

@@ -31,8 +31,8 @@ impl Health {
 impl HealthApi {
     /// Check liveness
     ///
-    /// Returns 200 while the process answers requests. For a supervisor that restarts the process.
-    /// The check does not use the database.
+    /// Returns 200 while the process can respond. For a supervisor that restarts the process. The
+    /// check does not use the database.
     #[oai(path = "/live", method = "get", operation_id = "getLiveness")]
     async fn live(&self) -> Result<Json<Health>, Failure<NothingMore>> {
         Ok(Health::ok())
@@ -40,7 +40,7 @@ impl HealthApi {
 
     /// Check readiness
     ///
-    /// Returns 200 if the server can handle requests, and 503 while the database does not answer
+    /// Returns 200 if the server can handle requests, and 503 while the database does not respond
     /// or a background task is not running. For a load balancer. A read-only database counts as
     /// ready: keys and licenses are still served, and requests that write get 503.
     #[oai(path = "/ready", method = "get", operation_id = "getReadiness")]

@@ -18,7 +18,7 @@ use crate::http::problem::{Failure, NothingMore};
 
 pub struct OrdersApi;
 
-/// The most orders in one response: monthly payments of more than twenty years.
+/// The maximum number of orders in one response: monthly payments of more than twenty years.
 const MAX_ORDERS: i64 = 300;
 
 /// The status of an order.

@@ -19,7 +19,7 @@ pub struct WebhooksApi;
 /// The path of the webhook endpoint, as registered at Stripe.
 pub const PATH: &str = "/api/webhooks/stripe";
 
-/// The header that carries Stripe's signature.
+/// The header with Stripe's signature.
 const SIGNATURE: &str = "stripe-signature";
 
 /// Refuses an event whose headers show that it is not from Stripe, before its body is read.

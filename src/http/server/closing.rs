@@ -14,7 +14,7 @@ use crate::error::Error;
 /// closed with unread bytes is reset, and the client loses the response.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// The most bytes that are read and discarded in this time.
+/// The maximum number of bytes that are read and discarded in this time.
 const MAX_LINGER_BYTES: usize = 64 * 1024 * 1024;
 
 /// The size of one read, in bytes.
@@ -23,8 +23,8 @@ const DISCARD_BYTES: usize = 8 * 1024;
 /// Returns the error for a request whose head hyper could not read, or `None` if there is no
 /// request to respond to.
 ///
-/// `withheld` says whether hyper's own response was withheld. If it was not, it was sent after the
-/// response to a pipelined request. The client would take a second response for that of another
+/// `withheld` is whether hyper's own response was withheld. If it was not, it was sent after the
+/// response to a pipelined request, and the client would assign a second response to another
 /// request.
 pub fn refusal(
     error: &hyper::Error,

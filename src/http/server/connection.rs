@@ -111,7 +111,7 @@ pub struct Connection {
 }
 
 impl Default for Connection {
-    /// A connection that has just been accepted.
+    /// Returns the state of a connection that was just accepted.
     fn default() -> Self {
         let activity = Mutex::new(Activity::new(Instant::now()));
         Self { activity, has_unread_body: AtomicBool::new(false), close: Notify::new() }
@@ -123,7 +123,7 @@ impl Connection {
         self.activity.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns what the connection is doing now.
+    /// Returns the state of the connection now.
     pub fn activity(&self) -> Activity {
         *self.lock()
     }
@@ -138,23 +138,23 @@ impl Connection {
         self.close.notified().await;
     }
 
-    /// Notes that the head of a request was read.
+    /// Records that the head of a request was read.
     pub fn begin_request(&self) {
         self.lock().begin_request(Instant::now());
     }
 
-    /// Notes that the request is complete and the server is processing it.
+    /// Records that the request is complete and the server is processing it.
     pub fn begin_work(&self) {
         self.lock().enter(Phase::Working, Instant::now());
     }
 
-    /// Notes that the response is ready for the client.
+    /// Records that the response is ready for the client.
     pub fn begin_response(&self) {
         self.lock().enter(Phase::Sending, Instant::now());
     }
 
-    /// Notes that the request was refused and the rest of its body is not read. The response is the
-    /// last one on this connection.
+    /// Records that the request was refused and the rest of its body is not read. The response is
+    /// the last one on this connection.
     pub fn leave_body_unread(&self) {
         self.has_unread_body.store(true, Ordering::Relaxed);
     }
@@ -164,7 +164,7 @@ impl Connection {
         self.has_unread_body.load(Ordering::Relaxed)
     }
 
-    /// Notes that the connection is closing, so that the pool closes it first.
+    /// Records that the connection is closing, so that the pool closes it first.
     pub fn begin_closing(&self) {
         self.lock().enter(Phase::Idle, Instant::now());
     }

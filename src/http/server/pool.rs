@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use super::connection::{Connection, Phase};
 
-/// The most connections at once. Each may hold a body of 64 KiB and a file descriptor; a process
-/// usually has 1,024.
+/// The maximum number of connections. Each uses a file descriptor, of which a process usually has
+/// 1,024, and may use a body of 64 KiB.
 const MAX_CONNECTIONS: usize = 800;
 
-/// The most connections of one client: a quarter of all. A trusted proxy is not a client; the
-/// addresses that it forwards are.
+/// The maximum number of connections of one client: a quarter of all. The limit does not apply to a
+/// trusted proxy, but to the addresses that it forwards.
 const MAX_CONNECTIONS_OF_ONE: usize = MAX_CONNECTIONS / 4;
 
 /// The bytes credited to every connection. Without them, a new connection would be the slowest
@@ -23,7 +23,7 @@ const CREDIT_BYTES: f64 = 4096.0;
 /// How often slow readers are closed. A client must read a minimum between two sweeps.
 pub const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What determines which connection is closed to make room.
+/// The properties that determine which connection is closed to make room.
 #[derive(Clone, Copy, Debug)]
 struct Standing {
     phase: Phase,
@@ -56,7 +56,7 @@ fn first_to_close<I>(standings: impl Iterator<Item = (I, Standing)>) -> Option<I
     first.map(|(id, _)| id)
 }
 
-/// Why a connection was closed, for the metrics.
+/// The reason why a connection was closed, for the metrics.
 #[derive(Clone, Copy, Debug)]
 enum Reason {
     /// All slots were taken.

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::store::Tx;
 use crate::store::statement::sql;
 
-/// Id, email, Stripe customer, when it was synced, when the email was verified.
+/// Id, email, Stripe customer, time of the last sync, time of the email's verification.
 type OursRow = (CustomerId, Email, Option<StripeCustomerId>, Option<Timestamp>, Option<Timestamp>);
 
 fn ours((customer_id, email, stripe_customer_id, synced_at, verified_at): OursRow) -> Ours {
@@ -58,7 +58,7 @@ impl Tx {
         )
     }
 
-    /// Returns the customer who logs in with this email address, and the password hash.
+    /// Returns the customer with this login, and the password hash.
     pub async fn login_of(&mut self, email: &Email) -> Result<Option<(Customer, String)>> {
         let hash = sql!(
             self,
@@ -134,28 +134,28 @@ impl Tx {
         )
     }
 
-    /// Returns the customer who is linked to this Stripe customer.
+    /// Returns the customer that is linked to this Stripe customer.
     pub async fn customer_by_stripe_id(
         &mut self,
         id: &StripeCustomerId,
     ) -> Result<Option<CustomerId>> {
-        let found = sql!(
+        let customer = sql!(
             self,
             fetch_optional: (CustomerId,),
             "SELECT customer_id FROM customers WHERE stripe_customer_id = $1",
             id,
         )?;
-        Ok(found.map(|(id,)| id))
+        Ok(customer.map(|(id,)| id))
     }
 
-    /// Returns the customers who are linked to Stripe, ordered by id, starting after `after`, at
+    /// Returns the customers that are linked to Stripe, ordered by id, starting after `after`, at
     /// most `most`.
     pub async fn linked_customers(
         &mut self,
         after: Option<&CustomerId>,
         most: i64,
     ) -> Result<Vec<CustomerId>> {
-        let found = sql!(
+        let customers = sql!(
             self,
             fetch_all: (CustomerId,),
             "SELECT customer_id FROM customers
@@ -164,17 +164,17 @@ impl Tx {
             after.map_or("", CustomerId::as_str),
             most,
         )?;
-        Ok(found.into_iter().map(|(id,)| id).collect())
+        Ok(customers.into_iter().map(|(id,)| id).collect())
     }
 
-    /// Returns the customers with what the backfill matches them by, ordered by id, starting after
+    /// Returns the customers with the data that the backfill matches, ordered by id, starting after
     /// `after`, at most `most`.
     pub async fn customers_to_match(
         &mut self,
         after: Option<&CustomerId>,
         most: i64,
     ) -> Result<Vec<Ours>> {
-        let found = sql!(
+        let rows = sql!(
             self,
             fetch_all: OursRow,
             "SELECT c.customer_id, c.email, c.stripe_customer_id, c.stripe_synced_at,
@@ -184,18 +184,18 @@ impl Tx {
             after.map_or("", CustomerId::as_str),
             most,
         )?;
-        Ok(found.into_iter().map(ours).collect())
+        Ok(rows.into_iter().map(ours).collect())
     }
 
-    /// Returns the customers that one Stripe customer may be: the one linked to it, the one with this
-    /// id, and the one with this email address.
+    /// Returns the customers that a Stripe customer may match: the one linked to it, the one with
+    /// this id, and the one with this email address.
     pub async fn customers_like(
         &mut self,
         stripe_id: &StripeCustomerId,
         named: Option<&CustomerId>,
         email: Option<&Email>,
     ) -> Result<Vec<Ours>> {
-        let found = sql!(
+        let rows = sql!(
             self,
             fetch_all: OursRow,
             "SELECT c.customer_id, c.email, c.stripe_customer_id, c.stripe_synced_at,
@@ -206,7 +206,7 @@ impl Tx {
             named,
             email,
         )?;
-        Ok(found.into_iter().map(ours).collect())
+        Ok(rows.into_iter().map(ours).collect())
     }
 
     /// Returns whether the user's email address is verified.
@@ -245,7 +245,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Records whether a changed name or address must be sent to Stripe.
+    /// Records which changed fields must be sent to Stripe.
     pub async fn stripe_sync_due(&mut self, id: &CustomerId, due: SyncStatus) -> Result<()> {
         sql!(
             self,

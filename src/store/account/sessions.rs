@@ -87,9 +87,9 @@ impl Tx {
         Ok(deleted > 0)
     }
 
-    /// Deletes the user's oldest login sessions beyond `most`, except `opened`. Sessions from the
-    /// future, which a wrong clock created, go first. It also deletes a few expired sessions of any
-    /// user, so that those of users who never return do not pile up.
+    /// Deletes the user's oldest login sessions beyond `most`, except `opened`. Sessions with a
+    /// time of creation in the future, from a wrong clock, are deleted first. It also deletes a few
+    /// expired sessions of any user, so that they do not accumulate.
     pub async fn trim_sessions(
         &mut self,
         opened: &Session,

@@ -1,4 +1,5 @@
-//! Unknown buyers: Stripe customers who pay for a plan and are linked to nobody here.
+//! The table of unknown buyers: Stripe customers that pay for a plan and are not linked to a
+//! customer. `flows/sale/buyers.rs` decides which ones are recorded.
 
 use crate::domain::sale::buyer::UnknownBuyer;
 use crate::domain::sale::stripe_ids::StripeCustomerId;
@@ -7,20 +8,20 @@ use crate::error::Result;
 use crate::store::Tx;
 use crate::store::statement::sql;
 
-/// The most unknown buyers that are kept: a vendor with more has one cause for all of them, and
-/// `licentia stripe backfill` finds everybody.
+/// The maximum number of unknown buyers in the table. More than that have a common cause, and
+/// `licentia stripe backfill` lists all of them.
 const MAX_UNKNOWN_BUYERS: i64 = 1000;
 
 impl Tx {
-    /// Notes that a Stripe customer pays for a plan, unless one is linked by now, or too many are noted.
-    /// Returns whether they are new.
+    /// Records a Stripe customer that pays for a plan, unless it is linked in the meantime, or the
+    /// table is full. Returns whether it was not recorded before.
     pub async fn note_unknown_buyer(
         &mut self,
         id: &StripeCustomerId,
         plan: &str,
         now: Timestamp,
     ) -> Result<bool> {
-        let again = sql!(
+        let known = sql!(
             self,
             execute,
             "UPDATE unknown_buyers SET plan = $2, last_seen_at = $3 WHERE stripe_customer_id = $1",
@@ -28,10 +29,10 @@ impl Tx {
             plan,
             now,
         )?;
-        if again > 0 {
+        if known > 0 {
             return Ok(false);
         }
-        let new = sql!(
+        let inserted = sql!(
             self,
             execute,
             "INSERT INTO unknown_buyers (stripe_customer_id, plan, first_seen_at, last_seen_at)
@@ -44,16 +45,17 @@ impl Tx {
             now,
             MAX_UNKNOWN_BUYERS,
         )?;
-        Ok(new > 0)
+        Ok(inserted > 0)
     }
 
-    /// Forgets an unknown buyer, who was linked or does not pay any more.
+    /// Deletes an unknown buyer that was linked or no longer pays.
     pub async fn forget_unknown_buyer(&mut self, id: &StripeCustomerId) -> Result<()> {
         sql!(self, execute, "DELETE FROM unknown_buyers WHERE stripe_customer_id = $1", id)?;
         Ok(())
     }
 
-    /// Forgets the unknown buyers who were last seen before `since`, and those who are linked.
+    /// Deletes the unknown buyers that were last recorded before `since`, and those that are
+    /// linked.
     pub async fn forget_unknown_buyers_before(&mut self, since: Timestamp) -> Result<()> {
         sql!(
             self,
@@ -65,18 +67,18 @@ impl Tx {
         Ok(())
     }
 
-    /// Whether a Stripe customer is a known unknown buyer.
+    /// Returns whether a Stripe customer is recorded as an unknown buyer.
     pub async fn is_unknown_buyer(&mut self, id: &StripeCustomerId) -> Result<bool> {
-        let found = sql!(
+        let buyer = sql!(
             self,
             fetch_optional: UnknownBuyer,
             "SELECT {columns} FROM unknown_buyers WHERE stripe_customer_id = $1",
             id,
         )?;
-        Ok(found.is_some())
+        Ok(buyer.is_some())
     }
 
-    /// Returns the unknown buyers, the oldest first, `most` at the most.
+    /// Returns the unknown buyers, oldest first, at most `most`.
     pub async fn unknown_buyers(&mut self, most: i64) -> Result<Vec<UnknownBuyer>> {
         sql!(
             self,
@@ -87,7 +89,7 @@ impl Tx {
         )
     }
 
-    /// Returns how many unknown buyers there are.
+    /// Returns the number of unknown buyers.
     pub async fn count_unknown_buyers(&mut self) -> Result<i64> {
         let (count,) = sql!(self, fetch_one: (i64,), "SELECT COUNT(*) FROM unknown_buyers")?;
         Ok(count)

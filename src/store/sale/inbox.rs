@@ -15,12 +15,12 @@ use crate::error::Result;
 use crate::store::Tx;
 use crate::store::statement::{Insert, sql};
 
-/// How long an event that is of no use is kept.
+/// How long an ignored event is kept.
 const IGNORED_KEPT_FOR: TimeDelta = TimeDelta::days(35);
 
 impl Tx {
-    /// Returns the events that were given up or failed so far, oldest first, at most `most`. Each
-    /// half of the query has its own index, so that done events cost nothing.
+    /// Returns the events that were given up or have failed so far, oldest first, at most `most`.
+    /// Each half of the query has its own index, so that done events are not read.
     pub async fn troubled_events(&mut self, most: i64) -> Result<Vec<StoredEvent>> {
         sql!(
             self,
@@ -44,8 +44,8 @@ impl Tx {
         )
     }
 
-    /// Returns the body of an event as received. It is empty once the event turned out to be about
-    /// no customer here.
+    /// Returns the body of an event as received. It is empty after the event was found to be about
+    /// none of our customers.
     pub async fn event_body(&mut self, id: &str) -> Result<Option<String>> {
         let body = sql!(
             self,
@@ -110,8 +110,8 @@ impl Tx {
         self.insert(Insert::missing("inbox", "event_id", &columns, rows)).await
     }
 
-    /// Inserts an event that cannot be used, in place of an earlier one of its type. Deletes types that
-    /// have not arrived for a long time.
+    /// Inserts an ignored event, or replaces the last one of its type. Deletes types that were not
+    /// received for [`IGNORED_SECONDS`].
     pub async fn put_ignored_event(&mut self, event: &IgnoredEvent) -> Result<()> {
         let insert = Insert::new("ignored_events", event).or_replace(&["kind"]);
         self.insert(insert).await?;
@@ -120,7 +120,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Returns the events that cannot be used, ordered by type, at most `most`.
+    /// Returns the ignored events, ordered by type, at most `most`.
     pub async fn ignored_events(&mut self, most: i64) -> Result<Vec<IgnoredEvent>> {
         sql!(
             self,
@@ -130,7 +130,7 @@ impl Tx {
         )
     }
 
-    /// Returns an event that cannot be used.
+    /// Returns the ignored event with this id.
     pub async fn ignored_event(&mut self, id: &str) -> Result<Option<IgnoredEvent>> {
         sql!(
             self,
@@ -140,7 +140,7 @@ impl Tx {
         )
     }
 
-    /// Inserts a task on a customer.
+    /// Inserts a task for a customer.
     pub async fn insert_task(
         &mut self,
         id: &TaskId,
@@ -169,13 +169,13 @@ impl Tx {
         self.done(event, event.found_out(), now).await.map(drop)
     }
 
-    /// Marks an event that is about no customer here as done, and erases its body: it may name a
-    /// deleted customer, or a customer of another product.
+    /// Marks an event that is about none of our customers as done, and erases its body: it may
+    /// contain data of a deleted customer, or of a customer of another product.
     pub async fn event_is_foreign(&mut self, event: &LeasedEvent, now: Timestamp) -> Result<()> {
         self.done(event, vec![("body", "".to_value())], now).await.map(drop)
     }
 
-    /// Erases the bodies of all events about a customer who is being deleted.
+    /// Erases the bodies of all events about a customer that is being deleted.
     pub async fn forget_events_of(&mut self, customer: &Customer) -> Result<()> {
         sql!(
             self,

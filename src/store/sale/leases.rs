@@ -10,8 +10,8 @@ use crate::store::statement::sql;
 use crate::store::{Store, Tx};
 
 impl Store {
-    /// Returns whether the customer is leased at `now`, by the rule of [`Tx::take_lease`]. It is
-    /// polled, so it neither writes nor opens a transaction.
+    /// Returns whether the customer is leased at `now`, by the rule of [`Tx::take_lease`]. Callers
+    /// poll it, so it neither writes nor opens a transaction.
     pub async fn is_leased(
         &self,
         id: &CustomerId,

@@ -103,18 +103,18 @@ impl Tx {
         Ok(pending.is_some())
     }
 
-    /// Returns the customer who made this payment.
+    /// Returns the customer that made this payment.
     pub async fn customer_by_payment(
         &mut self,
         payment: &PaymentIntentId,
     ) -> Result<Option<CustomerId>> {
-        let found = sql!(
+        let customer = sql!(
             self,
             fetch_optional: (CustomerId,),
             "SELECT customer_id FROM orders
              WHERE stripe_payment_intent_id = $1 AND customer_id IS NOT NULL LIMIT 1",
             payment,
         )?;
-        Ok(found.map(|(id,)| id))
+        Ok(customer.map(|(id,)| id))
     }
 }

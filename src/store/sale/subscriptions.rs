@@ -8,7 +8,7 @@ use crate::store::Tx;
 use crate::store::statement::{Insert, sql};
 
 impl Tx {
-    /// Returns the customers who paid but have no working license at `now`, ordered by id, at most
+    /// Returns the customers that paid but have no working license at `now`, ordered by id, at most
     /// `most`.
     ///
     /// A customer has paid if the subscription is active, trialing or past due, its period has not
@@ -17,14 +17,14 @@ impl Tx {
     /// refunded or is disputed. Of two orders in the same second, one that succeeded counts.
     ///
     /// A license works if it is current, not revoked, within its term or grace, and not a trial. A
-    /// grant counts too: it stays current only where it is worth more.
+    /// grant counts too: it stays current only if it is worth more.
     pub async fn paid_without_license(
         &mut self,
         now: Timestamp,
         most: i64,
     ) -> Result<Vec<PaidWithoutLicense>> {
-        // This reads every live subscription and one index entry for each: no index can list what
-        // is missing. Orders are read only for customers without a license.
+        // This reads every live subscription, and one index entry for each: no index can list
+        // missing licenses. Orders are read only for customers without a license.
         sql!(
             self,
             fetch_all: PaidWithoutLicense,

@@ -1,4 +1,4 @@
-//! Licenses made by hand, so that each test can break one thing.
+//! Licenses that are built by hand, so that each test can change one part.
 
 use std::time::{Duration, SystemTime};
 
@@ -15,17 +15,20 @@ pub fn at(epoch_seconds: i64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(epoch_seconds.try_into().unwrap())
 }
 
-/// The key number `n`.
+/// Returns the key number `n`.
 pub fn key(n: u8) -> SigningKey {
     SigningKey::from_bytes(&[n; 32])
 }
 
 pub fn jwk(n: u8) -> Value {
     let x = URL_SAFE_NO_PAD.encode(key(n).verifying_key().as_bytes());
-    json!({ "kty": "OKP", "crv": "Ed25519", "kid": format!("key-{n}"), "x": x, "alg": "EdDSA", "use": "sig" })
+    json!({
+        "kty": "OKP", "crv": "Ed25519", "kid": format!("key-{n}"), "x": x,
+        "alg": "EdDSA", "use": "sig",
+    })
 }
 
-/// A key set with the key number 1, for `acme-app`.
+/// Returns a key set with the key number 1, for `acme-app`.
 pub fn keys() -> KeySet {
     KeySet::from_jwks(&json!({ "keys": [jwk(1)] }).to_string(), "acme-app").unwrap()
 }
@@ -34,7 +37,8 @@ pub fn header() -> Value {
     json!({ "alg": "EdDSA", "typ": "license+jwt", "kid": "key-1" })
 }
 
-/// A paid license: issued now, the token good for 30 days, paid for 20, and 7 of grace.
+/// Returns the claims of a license that is issued now: its token is valid for 30 days, and it is
+/// paid for 20 days, with 7 days of grace.
 pub fn claims() -> Value {
     json!({
         "iss": "https://licenses.acme.example", "sub": "cust_1", "aud": "acme-app",
@@ -45,7 +49,7 @@ pub fn claims() -> Value {
     })
 }
 
-/// One value with some members replaced, or removed where the new one is `"absent"`.
+/// Returns the value with some members replaced. A member whose new value is `"absent"` is removed.
 pub fn with(mut value: Value, change: &Value) -> Value {
     for (name, new) in change.as_object().unwrap() {
         if new == "absent" {
@@ -57,14 +61,14 @@ pub fn with(mut value: Value, change: &Value) -> Value {
     value
 }
 
-/// Texts signed as they are.
+/// Returns a token with exactly these texts, signed with this key.
 pub fn sign_text(header: &str, claims: &str, key: &SigningKey) -> String {
     let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
     let signature = URL_SAFE_NO_PAD.encode(key.sign(signed.as_bytes()).to_bytes());
     format!("{signed}.{signature}")
 }
 
-/// A header and claims signed with the key number 1.
+/// Returns a token with this header and these claims, signed with the key number 1.
 pub fn sign(header: &Value, claims: &Value) -> String {
     sign_text(&header.to_string(), &claims.to_string(), &key(1))
 }

@@ -1,5 +1,5 @@
-//! Which plans and periods of a subscription were paid for, read from the lines of its invoices,
-//! the oldest first. What the customer is entitled to because of that is decided in [`super`].
+//! Determines which plans and periods of a subscription were paid for, from the lines of its
+//! invoices, the oldest first. [`super`] decides what the customer may use because of it.
 
 use crate::domain::sale::invoice::{BillingReason, Invoice, InvoiceStatus, Line};
 use crate::domain::sale::plan::{Catalog, Plan};
@@ -9,7 +9,7 @@ use crate::domain::time::Timestamp;
 
 /// Returns the invoices that decide what a subscription grants: all of its own, except those that
 /// the vendor created by hand for something else.
-pub(super) fn of_its_course<'i>(
+pub(super) fn plan_invoices<'i>(
     subscription: &Subscription,
     invoices: &'i [Invoice],
     catalog: &Catalog,
@@ -19,7 +19,7 @@ pub(super) fn of_its_course<'i>(
         invoice.reason == BillingReason::Manual
             && !invoice.lines.iter().any(|line| covers(line, catalog).is_some())
     };
-    // If no invoice tells what it is for, each may be for the plan.
+    // If no invoice names a plan, each may be for the plan.
     if !own.iter().all(is_beside) {
         own.retain(|invoice| !is_beside(invoice));
     }
@@ -30,7 +30,7 @@ pub(super) fn of_its_course<'i>(
 pub(super) struct Counted<'i> {
     /// The invoices, the oldest first.
     pub invoices: Vec<&'i Invoice>,
-    /// The lines that the paid ones bought, without those that later ones credit.
+    /// The lines of the paid ones, without those that later ones credit.
     bought: Vec<&'i Line>,
 }
 
@@ -50,11 +50,11 @@ pub(super) fn counting<'i>(own: &[&'i Invoice], catalog: &Catalog) -> Counted<'i
         if !invoice.is_paid(policy) {
             return true;
         }
-        let unpaid = unpaid(invoice, &owed, &bought, catalog);
+        let unpaid = unpaid_credit(invoice, &owed, &bought, catalog);
         // Counts if at least half was paid in money.
         let counts = unpaid <= invoice.money;
         if counts {
-            enter(&mut bought, invoice);
+            add_purchases(&mut bought, invoice);
         } else {
             owed.push((invoice, unpaid));
         }
@@ -66,19 +66,20 @@ pub(super) fn counting<'i>(own: &[&'i Invoice], catalog: &Catalog) -> Counted<'i
 /// An invoice, and the part of it that is unpaid or was refunded.
 type Owed<'i> = (&'i Invoice, i64);
 
-/// Returns how much of an invoice was paid by credits for something unpaid. A credit counts only as
-/// far as neither another invoice nor another credit of this one covers it.
-fn unpaid(invoice: &Invoice, owed: &[Owed<'_>], bought: &[&Line], catalog: &Catalog) -> i64 {
+/// Returns how much of an invoice was paid by credits for something unpaid, in the currency's
+/// smallest unit. A credit counts as far as no paid line covers it, up to the unpaid amount of the
+/// invoices that it credits.
+fn unpaid_credit(invoice: &Invoice, owed: &[Owed<'_>], bought: &[&Line], catalog: &Catalog) -> i64 {
     let mut owed = owed.to_vec();
     let mut unpaid = 0;
     for credit in credits(invoice).filter(|line| covers(line, catalog).is_some()) {
         let paid = bought.iter().filter(|line| is_same(line, credit)).map(|line| line.amount);
         let paid = paid.fold(0, i64::saturating_add);
         let mut rest = credit.amount.saturating_neg().saturating_sub(paid).max(0);
-        for (owing, left) in &mut owed {
-            if purchases(owing).any(|line| is_same(line, credit)) {
-                let part = rest.min(*left);
-                (rest, *left) = (rest - part, *left - part);
+        for (owed_invoice, remaining) in &mut owed {
+            if purchases(owed_invoice).any(|line| is_same(line, credit)) {
+                let part = rest.min(*remaining);
+                (rest, *remaining) = (rest - part, *remaining - part);
                 unpaid += part;
             }
         }
@@ -86,34 +87,36 @@ fn unpaid(invoice: &Invoice, owed: &[Owed<'_>], bought: &[&Line], catalog: &Cata
     unpaid
 }
 
-/// Whether a credit for what it bought is a credit for what nobody paid: its money is missing, or
-/// went back. That a voided invoice is not collected any more does not pay for it.
+/// Returns whether a credit for this invoice's lines is a credit for something unpaid: the invoice
+/// was not paid, or its money was returned. A voided invoice was not paid either.
 fn is_owed(invoice: &Invoice, policy: &Policy) -> bool {
     invoice.status != InvoiceStatus::Draft && !invoice.is_paid(policy)
 }
 
+/// Returns the lines that charge an amount.
 fn purchases(invoice: &Invoice) -> impl Iterator<Item = &Line> {
     invoice.lines.iter().filter(|line| line.amount >= 0)
 }
 
+/// Returns the lines that credit an amount.
 fn credits(invoice: &Invoice) -> impl Iterator<Item = &Line> {
     invoice.lines.iter().filter(|line| line.amount < 0)
 }
 
-/// Whether one line credits what the other bought.
+/// Returns whether one line credits the other: the price and the period are the same.
 fn is_same(line: &Line, other: &Line) -> bool {
     line.price == other.price && line.period_end == other.period_end
 }
 
 /// Adds the lines that a paid invoice bought, and removes those that it credits.
-fn enter<'i>(bought: &mut Vec<&'i Line>, invoice: &'i Invoice) {
+fn add_purchases<'i>(bought: &mut Vec<&'i Line>, invoice: &'i Invoice) {
     bought.retain(|line| !credits(invoice).any(|credit| is_same(credit, line)));
     bought.extend(purchases(invoice));
 }
 
-/// Returns the highest plan that was paid for, at most of the rank `wanted`, and the end of its
-/// period. Each is `None` if the lines of the invoices do not tell it. Returns nothing at all if no
-/// invoice was paid, or if the policy revokes the one for the plan and only others were paid.
+/// Returns the highest plan that was paid for, with its rank capped at `wanted`, and the end of its
+/// period. Each is `None` if the lines of the invoices do not have it. Returns `None` if no invoice
+/// was paid, or if the policy revokes the one for the plan and only others were paid.
 pub(super) fn paid_through<'c>(
     own: &Counted<'_>,
     catalog: &'c Catalog,
@@ -124,7 +127,7 @@ pub(super) fn paid_through<'c>(
         return None;
     }
     let of_plans = own.bought.iter().filter_map(|line| covers(line, catalog));
-    // The highest plan whose period still runs. If none does, the latest end counts.
+    // The highest plan whose period has not ended. If all have ended, the latest end counts.
     let best = of_plans.max_by_key(|(end, plan)| {
         let rank = plan.map(|(rank, _)| rank);
         (rank.filter(|_| *end > now).map(|rank| rank.min(wanted)), *end, rank)
@@ -133,13 +136,13 @@ pub(super) fn paid_through<'c>(
         return Some((plan.map(|(_, plan)| plan), Some(end)));
     }
     let mut revoked = own.invoices.iter().filter(|invoice| invoice.is_revoked(policy));
-    let plan_is_revoked =
+    let is_plan_revoked =
         revoked.any(|invoice| invoice.lines.iter().any(|line| covers(line, catalog).is_some()));
-    (!plan_is_revoked).then_some((None, None))
+    (!is_plan_revoked).then_some((None, None))
 }
 
-/// Returns the end of the period that a line covers, and the plan with its rank if the line tells
-/// it; `None` if the line bills something else.
+/// Returns the end of the period that a line covers, and the plan with its rank if the line names a
+/// price; `None` if the line is not for a plan.
 pub(super) fn covers<'c>(
     line: &Line,
     catalog: &'c Catalog,
@@ -151,23 +154,28 @@ pub(super) fn covers<'c>(
     Some((line.period_end?, plan))
 }
 
-/// Whether the money for a period after `paid` went back, and the plan was not paid for since. Then
-/// no payment is awaited.
-pub(super) fn is_given_back(own: &[&Invoice], catalog: &Catalog, paid: Timestamp) -> bool {
+/// Returns whether the policy revokes an invoice for a period after `paid`, and no later invoice
+/// for a plan was paid. Then no payment is expected.
+pub(super) fn is_later_period_revoked(
+    own: &[&Invoice],
+    catalog: &Catalog,
+    paid: Timestamp,
+) -> bool {
     let ends = |invoice: &Invoice| {
         invoice.lines.iter().filter_map(|line| covers(line, catalog)).map(|(end, _)| end).max()
     };
     own.iter().filter(|invoice| invoice.is_revoked(&catalog.policy)).any(|invoice| {
-        let since =
+        let is_paid_since =
             |later: &&&Invoice| later.created > invoice.created && later.is_paid(&catalog.policy);
-        ends(invoice) > Some(paid) && !own.iter().filter(since).any(|later| ends(later).is_some())
+        ends(invoice) > Some(paid)
+            && !own.iter().filter(is_paid_since).any(|later| ends(later).is_some())
     })
 }
 
-/// Returns the highest plan that a canceled subscription's customer paid for after its end, with
-/// its rank, and until when. Dunning cancels a subscription whose renewal is not paid in time, and
-/// the invoice stays payable (<https://docs.stripe.com/billing/subscriptions/cancel>). What was
-/// paid before the end grants nothing: the vendor or the customer ended it.
+/// Returns the highest plan that was paid for after a subscription was canceled, with its rank and
+/// the end of its period. Dunning cancels a subscription whose renewal is not paid in time, and the
+/// invoice stays payable (<https://docs.stripe.com/billing/subscriptions/cancel>). Payments before
+/// the end grant nothing: the vendor or the customer canceled the subscription.
 pub(super) fn paid_after_end<'c>(
     subscription: &Subscription,
     invoices: &[Invoice],
@@ -175,9 +183,9 @@ pub(super) fn paid_after_end<'c>(
     now: Timestamp,
 ) -> Option<(usize, &'c Plan, Timestamp)> {
     let ended_at = subscription.ended_at?;
-    let own = of_its_course(subscription, invoices, catalog);
+    let own = plan_invoices(subscription, invoices, catalog);
     let since = own.into_iter().filter(|invoice| {
-        // An invoice that the end itself created bills the time before it.
+        // Stripe may create a final invoice when the subscription ends, for the time before it.
         invoice.created < ended_at
             && invoice.paid_at.is_some_and(|paid| paid > ended_at)
             && invoice.is_paid(&catalog.policy)

@@ -1,6 +1,6 @@
-//! The state machine as a table; by properties in `properties`, by the vendor's policy in `policy`,
-//! past what was paid in `grace`, out of what was not paid in `credits`, and what was forgiven or
-//! paid late in `forgiven`.
+//! Tests of the assessment: tables of states here; property tests in `properties`, the vendor's
+//! policy in `policy`, grace periods in `grace`, credits for unpaid invoices in `credits`, and
+//! renewals that were forgiven or paid late in `forgiven`.
 
 mod credits;
 mod forgiven;
@@ -49,7 +49,7 @@ pub(crate) fn subscription(id: &str, status: &str, prices: &[&str]) -> Subscript
     }
 }
 
-/// An invoice for the time until `end`.
+/// Returns an invoice for the month until `end`.
 pub(crate) fn invoice(id: &str, of: &Subscription, status: InvoiceStatus, end: i64) -> Invoice {
     Invoice {
         id: id.parse().unwrap(),
@@ -70,19 +70,23 @@ pub(crate) fn invoice(id: &str, of: &Subscription, status: InvoiceStatus, end: i
     }
 }
 
-/// The plan and term that are due; none if none is.
-fn due(state: &StripeState, now: i64) -> Option<(String, i64, Option<i64>)> {
-    due_by(Policy::default(), state, now)
+/// Returns the plan, the end and the end of the grace period; `None` without an entitlement.
+fn entitlement(state: &StripeState, now: i64) -> Option<(String, i64, Option<i64>)> {
+    entitlement_by(Policy::default(), state, now)
 }
 
-/// The same, by another policy than the usual one.
-fn due_by(policy: Policy, state: &StripeState, now: i64) -> Option<(String, i64, Option<i64>)> {
+/// Returns the same with this policy.
+fn entitlement_by(
+    policy: Policy,
+    state: &StripeState,
+    now: i64,
+) -> Option<(String, i64, Option<i64>)> {
     let catalog = Catalog { policy, ..catalog() };
     let assessment = assess(state, None, &catalog, at(now));
-    assessment.entitlement.map(|due| {
-        let expires = due.term.expires.unwrap().epoch_seconds();
-        let grace = due.term.grace_until.map(Timestamp::epoch_seconds);
-        (due.plan.id.to_string(), expires, grace)
+    assessment.entitlement.map(|granted| {
+        let expires = granted.term.expires.unwrap().epoch_seconds();
+        let grace = granted.term.grace_until.map(Timestamp::epoch_seconds);
+        (granted.plan.id.to_string(), expires, grace)
     })
 }
 
@@ -90,14 +94,15 @@ fn state(subscription: Subscription, invoices: Vec<Invoice>) -> StripeState {
     StripeState { subscriptions: vec![subscription], invoices, ..StripeState::default() }
 }
 
-/// A subscription in this state whose current period is paid.
+/// Returns a subscription in this status whose current period is paid.
 pub(crate) fn paid(status: &str) -> StripeState {
     let subscription = subscription("sub_1", status, &["price_pro_monthly"]);
     let invoice = invoice("in_1", &subscription, InvoiceStatus::Paid, PERIOD_END);
     state(subscription, vec![invoice])
 }
 
-/// A subscription in this state whose current period is not paid, but the one before.
+/// Returns a subscription in this status whose previous period is paid and whose current one is
+/// not.
 pub(crate) fn unpaid_renewal(status: &str) -> StripeState {
     let subscription = subscription("sub_1", status, &["price_pro_monthly"]);
     let before = invoice("in_1", &subscription, InvoiceStatus::Paid, PERIOD_START);
@@ -110,7 +115,7 @@ fn professional(expires: i64, grace: Option<i64>) -> Option<(String, i64, Option
 }
 
 #[test]
-fn each_state_of_a_paid_subscription() {
+fn each_status_of_a_paid_subscription() {
     let grace = Some(PERIOD_END + 7 * DAY);
     for (status, expected) in [
         ("active", professional(PERIOD_END, grace)),
@@ -122,34 +127,34 @@ fn each_state_of_a_paid_subscription() {
         ("canceled", None),
         ("paused", None),
     ] {
-        assert_eq!(due(&paid(status), NOW), expected, "{status}");
+        assert_eq!(entitlement(&paid(status), NOW), expected, "{status}");
     }
 }
 
-/// A line for a price until a time.
+/// Returns a line for a price, for the period until `end`.
 pub(crate) fn line(price: &str, end: i64, amount: i64) -> Line {
     Line { price: Some(price.to_owned()), period_end: Some(at(end)), amount }
 }
 
 #[test]
-fn an_upgrade_that_was_not_paid_grants_what_was_paid() {
+fn an_unpaid_upgrade_grants_the_plan_that_was_paid() {
     let mut state = paid("past_due");
     state.invoices[0].lines = vec![line("price_starter_monthly", PERIOD_END, 1900)];
     let mut upgrade =
         invoice("in_2", &state.subscriptions[0], InvoiceStatus::Open, PERIOD_END + MONTH);
     upgrade.lines = vec![line("price_pro_monthly", PERIOD_END, 1500)];
     state.invoices.push(upgrade);
-    assert_eq!(due(&state, NOW).unwrap().0, "starter");
+    assert_eq!(entitlement(&state, NOW).unwrap().0, "starter");
     state.invoices[1].status = InvoiceStatus::Paid;
     state.subscriptions[0].status = Status::Active;
-    assert_eq!(due(&state, NOW).unwrap().0, "professional");
-    // Billed with the next renewal, it is in good standing: the plan follows the price.
+    assert_eq!(entitlement(&state, NOW).unwrap().0, "professional");
+    // An upgrade that is billed with the next renewal is granted immediately.
     state.invoices.truncate(1);
-    assert_eq!(due(&state, NOW).unwrap().0, "professional");
+    assert_eq!(entitlement(&state, NOW).unwrap().0, "professional");
 }
 
 #[test]
-fn a_refunded_change_leaves_what_else_was_paid() {
+fn a_refunded_upgrade_leaves_the_plan_that_was_paid_before() {
     let mut state = paid("active");
     state.subscriptions[0].items[0].price = "price_starter_monthly".into();
     state.invoices[0].lines = vec![line("price_starter_monthly", PERIOD_END, 1900)];
@@ -158,14 +163,14 @@ fn a_refunded_change_leaves_what_else_was_paid() {
     change.lines = vec![line("price_pro_monthly", PERIOD_END, 1500)];
     change.payment = Payment::Refunded;
     state.invoices.push(change);
-    assert_eq!(due(&state, NOW), Some(("starter".into(), PERIOD_END, None)));
+    assert_eq!(entitlement(&state, NOW), Some(("starter".into(), PERIOD_END, None)));
 }
 
 #[test]
-fn what_was_credited_and_what_is_no_plan_covers_nothing() {
+fn a_credited_period_and_an_add_on_cover_nothing() {
     let year = PERIOD_END + 300 * DAY;
     let mut state = unpaid_renewal("past_due");
-    // A year was paid, changed to a month and credited; an add-on is paid for a year.
+    // A year was paid, then changed to a month and credited. An add-on was paid for a year.
     let mut first =
         invoice("in_0", &state.subscriptions[0], InvoiceStatus::Paid, PERIOD_START - MONTH);
     first.lines = vec![line("price_starter_yearly", year, 19000)];
@@ -176,11 +181,11 @@ fn what_was_credited_and_what_is_no_plan_covers_nothing() {
         line("price_support_yearly", year, 9900),
     ];
     let expected = professional(PERIOD_START, Some(PERIOD_START + 7 * DAY));
-    assert_eq!(due(&state, PERIOD_START + DAY), expected);
+    assert_eq!(entitlement(&state, PERIOD_START + DAY), expected);
 }
 
 #[test]
-fn changing_there_and_back_keeps_what_was_bought_last() {
+fn a_change_to_another_plan_and_back_grants_the_last_one() {
     let mut state = paid("active");
     let base = state.subscriptions[0].clone();
     let before = invoice("in_0", &base, InvoiceStatus::Paid, PERIOD_START);
@@ -207,11 +212,11 @@ fn changing_there_and_back_keeps_what_was_bought_last() {
     state.invoices.push(change("in_2", day, down));
     state.invoices.push(change("in_3", day + 1, up));
     state.invoices.push(change("in_4", day + 2, twice));
-    assert_eq!(due(&state, NOW), professional(PERIOD_END, Some(PERIOD_END + 7 * DAY)));
+    assert_eq!(entitlement(&state, NOW), professional(PERIOD_END, Some(PERIOD_END + 7 * DAY)));
 }
 
 #[test]
-fn an_upgrade_billed_with_the_renewal_stays_while_that_is_collected() {
+fn an_upgrade_billed_with_the_renewal_is_granted_while_the_renewal_is_collected() {
     let mut state = unpaid_renewal("active");
     state.invoices[0].status = InvoiceStatus::Draft;
     state.invoices[0].lines = vec![
@@ -219,9 +224,9 @@ fn an_upgrade_billed_with_the_renewal_stays_while_that_is_collected() {
         line("price_pro_monthly", PERIOD_END, 4900),
     ];
     state.invoices[1].lines = vec![line("price_starter_monthly", PERIOD_START, 1900)];
-    assert_eq!(due(&state, PERIOD_START + DAY).unwrap().0, "professional");
+    assert_eq!(entitlement(&state, PERIOD_START + DAY).unwrap().0, "professional");
     state.subscriptions[0].status = Status::PastDue;
-    assert_eq!(due(&state, PERIOD_START + DAY).unwrap().0, "starter");
+    assert_eq!(entitlement(&state, PERIOD_START + DAY).unwrap().0, "starter");
 }
 
 #[test]
@@ -230,12 +235,12 @@ fn an_upgrade_that_begins_with_the_period_is_granted_when_that_is_paid_stripe_13
     state.invoices[0].lines = vec![line("price_pro_monthly", PERIOD_END, 4900)];
     state.invoices[0].payment = Payment::Processing;
     state.invoices[1].lines = vec![line("price_starter_monthly", PERIOD_START, 1900)];
-    assert_eq!(due(&state, PERIOD_START + DAY).unwrap().0, "starter");
+    assert_eq!(entitlement(&state, PERIOD_START + DAY).unwrap().0, "starter");
     state.invoices[0].status = InvoiceStatus::Paid;
-    assert_eq!(due(&state, PERIOD_START + DAY).unwrap().0, "professional");
+    assert_eq!(entitlement(&state, PERIOD_START + DAY).unwrap().0, "professional");
 }
 
-/// A change of plan: what is left of one is set against the other.
+/// Returns the invoice of a plan change: it credits the rest of one plan and bills the other.
 fn change(id: &str, status: InvoiceStatus, second: i64, lines: [Line; 2]) -> Invoice {
     let state = paid("active");
     let amount = lines.iter().map(|line| line.amount).sum::<i64>().max(0);
@@ -245,12 +250,12 @@ fn change(id: &str, status: InvoiceStatus, second: i64, lines: [Line; 2]) -> Inv
 }
 
 #[test]
-fn what_was_paid_for_stays_where_changes_that_were_not_paid_credited_it() {
+fn a_paid_period_stays_when_unpaid_changes_credited_it() {
     let mut state = paid("active");
     state.invoices[0].lines = vec![line("price_pro_monthly", PERIOD_END, 4900)];
     let (year, month) = (PERIOD_START + 365 * DAY, PERIOD_END + DAY);
-    // To a year, which is not paid; to something lower, for nothing, out of what the year would
-    // have left; and back.
+    // First to a year, which is not paid. Then to a lower plan, paid only by the credit for the
+    // unpaid year. Then back.
     let to_year =
         [line("price_pro_monthly", PERIOD_END, -4800), line("price_pro_yearly", year, 49000)];
     let lower =
@@ -261,15 +266,16 @@ fn what_was_paid_for_stays_where_changes_that_were_not_paid_credited_it() {
     state.invoices.push(change("in_3", InvoiceStatus::Paid, 1, lower));
     state.invoices.push(change("in_4", InvoiceStatus::Open, 2, back));
     state.subscriptions[0].items[0].period_end = Some(at(month));
-    assert_eq!(due(&state, NOW), professional(PERIOD_END, Some(PERIOD_END + 7 * DAY)));
+    assert_eq!(entitlement(&state, NOW), professional(PERIOD_END, Some(PERIOD_END + 7 * DAY)));
 }
 
 #[test]
-fn what_is_left_of_a_higher_plan_does_not_cut_short_a_lower_one_that_was_paid() {
+fn the_rest_of_a_higher_plan_does_not_shorten_a_lower_one_that_was_paid() {
     let mut state = paid("active");
     state.invoices[0].lines = vec![line("price_pro_monthly", PERIOD_END, 4900)];
     let year = PERIOD_START + 365 * DAY;
-    // Lower within the month, for which Stripe bills nothing, and then to a year of that.
+    // A downgrade within the month, for which Stripe bills nothing, and then to a year of that
+    // plan.
     let to_year = [
         line("price_starter_monthly", PERIOD_END, -1800),
         line("price_starter_yearly", year, 19000),
@@ -277,47 +283,47 @@ fn what_is_left_of_a_higher_plan_does_not_cut_short_a_lower_one_that_was_paid() 
     state.invoices.push(change("in_2", InvoiceStatus::Paid, 0, to_year));
     let item = &mut state.subscriptions[0].items[0];
     (item.price, item.period_end) = ("price_starter_yearly".into(), Some(at(year)));
-    assert_eq!(due(&state, NOW), Some(("starter".into(), year, Some(year + 7 * DAY))));
+    assert_eq!(entitlement(&state, NOW), Some(("starter".into(), year, Some(year + 7 * DAY))));
 }
 
 #[test]
-fn of_changes_in_one_second_the_last_that_was_made_counts() {
+fn the_last_of_several_changes_in_one_second_counts() {
     let mut state = paid("active");
     state.invoices[0].lines = vec![line("price_starter_monthly", PERIOD_END, 1900)];
     let swap = |from: &str, to: &str| [line(from, PERIOD_END, -1800), line(to, PERIOD_END, 4800)];
     let (starter, pro) = ("price_starter_monthly", "price_pro_monthly");
-    // Ids say nothing about the order.
+    // The order of the ids has no meaning.
     state.invoices.push(change("in_9", InvoiceStatus::Paid, 0, swap(starter, pro)));
     state.invoices.push(change("in_3", InvoiceStatus::Paid, 0, swap(pro, starter)));
     state.invoices.push(change("in_5", InvoiceStatus::Paid, 0, swap(starter, pro)));
-    assert_eq!(due(&state, NOW), professional(PERIOD_END, Some(PERIOD_END + 7 * DAY)));
+    assert_eq!(entitlement(&state, NOW), professional(PERIOD_END, Some(PERIOD_END + 7 * DAY)));
     state.subscriptions[0].status = Status::PastDue;
     state.invoices.push(change("in_1", InvoiceStatus::Paid, 0, swap(pro, starter)));
-    assert_eq!(due(&state, NOW).unwrap().0, "starter");
+    assert_eq!(entitlement(&state, NOW).unwrap().0, "starter");
 }
 
 #[test]
-fn while_collection_is_paused_the_status_decides() {
+fn while_collection_is_paused_the_license_follows_the_status() {
     let mut state = unpaid_renewal("active");
     state.invoices[0].status = InvoiceStatus::Uncollectible;
     state.subscriptions[0].collection_paused = true;
-    assert_eq!(due(&state, NOW), professional(PERIOD_END, Some(PERIOD_END + 7 * DAY)));
-    // Nobody gets a higher plan for nothing.
+    assert_eq!(entitlement(&state, NOW), professional(PERIOD_END, Some(PERIOD_END + 7 * DAY)));
+    // A higher plan must be paid for.
     let lines = std::mem::replace(
         &mut state.invoices[1].lines,
         vec![line("price_starter_monthly", PERIOD_START, 1900)],
     );
-    assert_eq!(due(&state, NOW).unwrap().0, "starter");
+    assert_eq!(entitlement(&state, NOW).unwrap().0, "starter");
     state.invoices[1].lines = lines;
     state.subscriptions[0].status = Status::Paused;
-    assert_eq!(due(&state, NOW), None);
+    assert_eq!(entitlement(&state, NOW), None);
 }
 
 #[test]
-fn invoices_that_are_missing_take_nothing_and_grant_nothing() {
+fn a_missing_invoice_makes_the_assessment_unclear() {
     let mut state = paid("active");
     state.invoices.clear();
-    assert_eq!(due(&state, NOW), professional(PERIOD_END, Some(PERIOD_END + 7 * DAY)));
+    assert_eq!(entitlement(&state, NOW), professional(PERIOD_END, Some(PERIOD_END + 7 * DAY)));
     state.subscriptions[0].latest_invoice = Some("in_1".parse().unwrap());
     let catalog = catalog();
     let assessment = assess(&state, None, &catalog, at(NOW));
@@ -347,26 +353,26 @@ fn a_subscription_that_was_read_before_its_newest_invoice_is_unclear() {
         assess(state, None, catalog, at(NOW)).is_unclear
     });
     assert!(!is_unclear(&state, &catalog));
-    // A change of plan that came between.
+    // A plan change between the two calls.
     state.invoices.push(lower);
     assert!(is_unclear(&state, &catalog));
-    assert_eq!(due(&state, NOW), None);
+    assert_eq!(entitlement(&state, NOW), None);
     state.subscriptions[0].latest_invoice = Some("in_2".parse().unwrap());
     assert!(!is_unclear(&state, &catalog));
 }
 
 #[test]
-fn a_subscription_to_something_else_is_left_alone() {
+fn a_subscription_to_something_else_is_ignored() {
     let mut state = state(subscription("sub_1", "active", &["price_support"]), Vec::new());
     state.subscriptions[0].is_ours = false;
     let catalog = catalog();
     let assessment = assess(&state, None, &catalog, at(NOW));
-    assert!(assessment.subscription.is_none(), "it would stand in the way of a checkout");
-    assert!(!assessment.is_unclear, "it would hold up what the other subscriptions come to");
+    assert!(assessment.subscription.is_none(), "it would block a checkout");
+    assert!(!assessment.is_unclear, "it would block revocations");
 }
 
 #[test]
-fn what_the_vendor_says_is_sold_beside_the_plans_is_no_news() {
+fn other_prices_raise_no_alert() {
     let mut state = state(subscription("sub_1", "active", &["price_support"]), Vec::new());
     state.subscriptions[0].is_ours = false;
     let mut catalog = catalog();
@@ -375,14 +381,14 @@ fn what_the_vendor_says_is_sold_beside_the_plans_is_no_news() {
     assert_eq!(alerts(&state, &catalog), 1);
     catalog.other_prices.push("price_support".into());
     assert_eq!(alerts(&state, &catalog), 0);
-    // One that is listed without its items says nothing of the kind.
+    // Without items, a subscription is not one to other prices.
     state.subscriptions[0].items.clear();
     state.subscriptions[0].is_ours = true;
     assert!(assess(&state, None, &catalog, at(NOW)).is_unclear);
 }
 
 #[test]
-fn what_is_unclear_about_the_one_that_governed_is_so_the_next_time_too() {
+fn a_current_subscription_that_is_unclear_stays_current() {
     let mut state = paid("active");
     let mut former = subscription("sub_0", "active", &["price_gone"]);
     former.is_ours = false;
@@ -390,12 +396,12 @@ fn what_is_unclear_about_the_one_that_governed_is_so_the_next_time_too() {
     state.subscriptions.push(former);
     let catalog = catalog();
     let assessment = assess(&state, Some(&held), &catalog, at(NOW));
-    assert_eq!(assessment.subscription.map(|governing| &governing.id), Some(&held));
+    assert_eq!(assessment.subscription.map(|current| &current.id), Some(&held));
     assert!(assessment.is_unclear && assessment.entitlement.is_some());
 }
 
 #[test]
-fn the_subscription_that_governed_goes_on_to_whatever_becomes_of_its_price() {
+fn the_current_subscription_stays_current_when_its_price_is_removed() {
     let mut state = state(subscription("sub_1", "active", &["price_gone"]), Vec::new());
     state.subscriptions[0].is_ours = false;
     let (catalog, held) = (catalog(), state.subscriptions[0].id.clone());
@@ -403,7 +409,7 @@ fn the_subscription_that_governed_goes_on_to_whatever_becomes_of_its_price() {
     assert!(assessment.is_unclear && assessment.subscription.is_some());
     state.subscriptions[0].status = Status::Canceled;
     let assessment = assess(&state, Some(&held), &catalog, at(NOW));
-    assert_eq!(assessment.subscription.map(|governing| &governing.status), Some(&Status::Canceled));
+    assert_eq!(assessment.subscription.map(|current| &current.status), Some(&Status::Canceled));
     assert!(!assessment.is_unclear && assessment.entitlement.is_none());
 }
 
@@ -425,7 +431,7 @@ fn a_first_payment_that_is_missing_grants_nothing_whatever_the_state_stripe_3() 
             let mut state = paid(status);
             state.invoices[0].status = status_of_invoice;
             state.invoices[0].reason = BillingReason::Other;
-            assert_eq!(due(&state, NOW), None, "{status} {status_of_invoice:?}");
+            assert_eq!(entitlement(&state, NOW), None, "{status} {status_of_invoice:?}");
         }
     }
 }
@@ -438,15 +444,15 @@ fn a_cancellation_by_either_field_ends_without_grace_stripe_12() {
     by_time.subscriptions[0].cancel_at = Some(at(PERIOD_END));
     let mut sooner = paid("active");
     sooner.subscriptions[0].cancel_at = Some(at(NOW + DAY));
-    assert_eq!(due(&by_flag, NOW), professional(PERIOD_END, None));
-    assert_eq!(due(&by_time, NOW), professional(PERIOD_END, None));
-    assert_eq!(due(&sooner, NOW), professional(NOW + DAY, None));
-    assert_eq!(due(&by_time, PERIOD_END), None);
-    // Past due and cancelled: the grace does not reach past the end.
+    assert_eq!(entitlement(&by_flag, NOW), professional(PERIOD_END, None));
+    assert_eq!(entitlement(&by_time, NOW), professional(PERIOD_END, None));
+    assert_eq!(entitlement(&sooner, NOW), professional(NOW + DAY, None));
+    assert_eq!(entitlement(&by_time, PERIOD_END), None);
+    // Past due and canceled: the grace period ends with the subscription.
     let mut late = unpaid_renewal("past_due");
     late.subscriptions[0].cancel_at = Some(at(PERIOD_START + 2 * DAY));
     let expected = professional(PERIOD_START, Some(PERIOD_START + 2 * DAY));
-    assert_eq!(due(&late, PERIOD_START + DAY), expected);
+    assert_eq!(entitlement(&late, PERIOD_START + DAY), expected);
 }
 
 #[test]
@@ -463,13 +469,13 @@ fn the_higher_of_two_holds_and_the_other_takes_over_stripe_7() {
     let both = assess(&state, None, &catalog, at(NOW));
     assert_eq!(both.alerts, [Alert::SeveralLive]);
     assert_eq!(both.subscription.unwrap().id.as_str(), "sub_2");
-    assert_eq!(due(&state, NOW).unwrap().0, "professional");
+    assert_eq!(entitlement(&state, NOW).unwrap().0, "professional");
     state.subscriptions[1].status = Status::Canceled;
-    assert_eq!(due(&state, NOW).unwrap().0, "starter");
+    assert_eq!(entitlement(&state, NOW).unwrap().0, "starter");
 }
 
 #[test]
-fn what_is_not_known_takes_nothing_away() {
+fn an_unknown_status_or_price_revokes_nothing() {
     let catalog = catalog();
     for (status, price) in [("active", "price_gold"), ("frozen", "price_pro_monthly")] {
         let state = state(subscription("sub_1", status, &[price]), Vec::new());
@@ -482,15 +488,15 @@ fn what_is_not_known_takes_nothing_away() {
 #[test]
 fn a_deleted_customer_has_nothing_stripe_16() {
     let state = StripeState { is_deleted: true, ..paid("active") };
-    assert_eq!(due(&state, NOW), None);
+    assert_eq!(entitlement(&state, NOW), None);
 }
 
 #[test]
 fn several_items_are_decided_the_same_way_in_any_order_stripe_19() {
     let prices = ["price_starter_monthly", "price_seats", "price_pro_monthly"];
     let mut state = state(subscription("sub_1", "active", &prices), Vec::new());
-    let first = due(&state, NOW);
+    let first = entitlement(&state, NOW);
     assert_eq!(first.as_ref().unwrap().0, "professional");
     state.subscriptions[0].items.reverse();
-    assert_eq!(due(&state, NOW), first);
+    assert_eq!(entitlement(&state, NOW), first);
 }

@@ -1,4 +1,5 @@
-//! Which license a settlement issues, and which ones it revokes.
+//! Decides which license a settlement issues, and which ones it revokes. The mail about it is
+//! decided in [`super::mail`].
 
 use super::Record;
 use crate::domain::license::{Entitlement, IssuedLicense, Source};
@@ -6,17 +7,17 @@ use crate::domain::sale::entitlement::Assessment;
 use crate::domain::sale::plan::Catalog;
 use crate::domain::time::Timestamp;
 
-/// What becomes of a customer's licenses.
+/// The changes to a customer's licenses.
 pub(super) struct Decision<'a> {
-    /// Issued as the current license.
+    /// The entitlement of a new license, which becomes the current one.
     pub issue: Option<Entitlement<'a>>,
-    /// Revoked: former licenses too, because the online verdict is asked about any of them.
+    /// The licenses to revoke, including former ones: the online verification accepts any of them.
     pub revoke: Vec<IssuedLicense>,
-    /// Whether the current license is among the revoked, because nothing is paid any more.
+    /// Whether the current license is revoked because there is no entitlement any more.
     pub revokes_current: bool,
 }
 
-/// Decides what becomes of a customer's licenses. While the assessment is unclear, none is revoked.
+/// Returns the changes to a customer's licenses. While the assessment is unclear, none is revoked.
 pub(super) fn decide<'a>(
     record: &Record,
     assessment: &Assessment<'a>,
@@ -48,8 +49,8 @@ pub(super) fn decide<'a>(
     Decision { issue, revoke, revokes_current }
 }
 
-/// Whether a license that is entitled to takes the place of the current one: it differs, and it is
-/// not worth less than a grant.
+/// Returns whether a license for the entitlement replaces the current one. It must differ, and it
+/// must not be worth less than a grant.
 fn replaces(
     entitlement: &Entitlement<'_>,
     current: Option<&IssuedLicense>,
@@ -76,9 +77,9 @@ fn replaces(
     }
 }
 
-/// Whether a license grants more than the customer is entitled to: a higher plan, or any plan if
-/// there is no entitlement. One of the same plan with a later end does not exceed: it grants the
-/// same for as long as the entitlement lasts, and is revoked when that is over.
+/// Returns whether a license grants more than the entitlement: a higher plan, or any plan if there
+/// is no entitlement. A later end of the same plan does not count: the license is revoked when the
+/// entitlement ends.
 fn exceeds(
     license: &IssuedLicense,
     entitlement: Option<&Entitlement<'_>>,
@@ -89,8 +90,8 @@ fn exceeds(
     })
 }
 
-/// Returns what an operator granted last, if it still works: it becomes current again when nothing
-/// paid is left.
+/// Returns the entitlement of the last grant, if it still works. It becomes current again after the
+/// last paid license.
 fn restore_grant<'a>(
     record: &Record,
     catalog: &'a Catalog,

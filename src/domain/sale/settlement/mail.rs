@@ -1,5 +1,6 @@
-//! Which mail a settlement sends. At most one: it tells the customer what matters most. It carries
-//! the license that the settlement issues, or else is about the current one.
+//! Decides which mail a settlement sends: at most one, about the most important change. It contains
+//! the license that the settlement issues, or else is about the current one. The texts are in
+//! [`crate::domain::message`].
 
 use super::Record;
 use super::licenses::Decision;
@@ -8,10 +9,10 @@ use crate::domain::message::Kind;
 use crate::domain::sale::subscription::{Status, SubscriptionRow};
 use crate::domain::time::Timestamp;
 
-/// What changed about the subscription, as far as a customer is told of it.
+/// The changes to the subscription that a mail may report.
 #[derive(Clone, Copy)]
 struct News {
-    /// It is now scheduled to end.
+    /// It is newly scheduled to end.
     is_ending: bool,
     /// A payment failed.
     is_past_due: bool,
@@ -19,7 +20,7 @@ struct News {
     has_ended: bool,
 }
 
-/// Decides which kind of mail is sent, if any. `after` is the subscription as it is to be stored.
+/// Returns the kind of mail to send, if any. `after` is the subscription to store.
 pub(super) fn decide(
     record: &Record,
     after: Option<&SubscriptionRow>,

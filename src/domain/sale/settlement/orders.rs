@@ -1,5 +1,5 @@
-//! What becomes of a customer's orders. There is one for each payment: a checkout begins one, its
-//! invoice tells what becomes of it, and each renewal's invoice is one more.
+//! Decides how a customer's orders change. There is one order for each payment. A checkout creates
+//! an order, which then follows its first invoice. Each renewal's invoice creates another one.
 
 use super::{Change, Record};
 use crate::domain::ids::{CustomerId, OrderId};
@@ -13,9 +13,9 @@ use crate::domain::time::Timestamp;
 
 /// An order while it is being settled.
 struct Draft {
-    /// As it is stored; `None` if it is new to this customer.
+    /// The stored order; `None` if it is new to this customer.
     before: Option<Order>,
-    /// As it is to be stored.
+    /// The order to store.
     order: Order,
 }
 
@@ -26,7 +26,7 @@ struct Drafts<'r> {
     deleted: Vec<OrderId>,
 }
 
-/// Decides what becomes of the orders.
+/// Returns the changes to the orders.
 pub(super) fn decide<'a>(
     record: &Record,
     state: &StripeState,
@@ -90,8 +90,8 @@ impl<'r> Drafts<'r> {
         });
     }
 
-    /// Returns the order of an invoice: the customer's own, one that a deleted account left, or a
-    /// new one. `None` if the invoice is no order of this customer's.
+    /// Returns the order of an invoice: the customer's own, that of a deleted account, or a new
+    /// one. `None` if the invoice has no order of this customer.
     fn of_invoice(
         &mut self,
         invoice: &InvoiceId,
@@ -119,7 +119,7 @@ impl<'r> Drafts<'r> {
         self.all.get_mut(place).map(|draft| &mut draft.order)
     }
 
-    /// Deletions come first: no two orders may have the same invoice.
+    /// Returns the changes. Deletions come first: no two orders may have the same invoice.
     fn into_changes<'a>(self, now: Timestamp) -> Vec<Change<'a>> {
         let deleted = self.deleted.into_iter().map(Change::DeleteOrder);
         let changed =
@@ -156,8 +156,8 @@ fn new_order(
 }
 
 /// Returns the plan that an invoice is for: that of its most expensive line, or else of its
-/// subscription. `None` if it is no order: nothing is due, it sells no plan, or it belongs to a
-/// checkout that is still open.
+/// subscription. `None` if it needs no order: no amount is due, it is for no plan, or its checkout
+/// is still open.
 fn plan_of<'c>(invoice: &Invoice, state: &StripeState, catalog: &'c Catalog) -> Option<&'c str> {
     if invoice.asked() == 0 {
         return None;
@@ -178,8 +178,8 @@ fn plan_of<'c>(invoice: &Invoice, state: &StripeState, catalog: &'c Catalog) -> 
     most_expensive.or_else(of_subscription).map(|plan| plan.id.as_str())
 }
 
-/// Returns `Failed` instead of `Pending` for an invoice that is open although its subscription no
-/// longer waits for it.
+/// Returns `status`, but `Failed` instead of `Pending` if the subscription no longer waits for the
+/// payment of this open invoice.
 fn failed_if_abandoned(status: OrderStatus, invoice: &Invoice, state: &StripeState) -> OrderStatus {
     let subscription = state.subscriptions.iter().find(|s| invoice.is_of(&s.id));
     let is_abandoned = subscription.is_some_and(|subscription| {

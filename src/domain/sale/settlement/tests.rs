@@ -1,5 +1,5 @@
-//! Settlements without a database: tables of what replaces, revokes and restores a license, what
-//! orders become and which mail is sent; properties in `properties`.
+//! Tests of settlements, without a database: tables of when licenses are replaced, revoked and
+//! restored, and which mail is sent. Orders are in `orders`, property tests in `properties`.
 
 mod orders;
 mod properties;
@@ -14,10 +14,10 @@ use crate::domain::sale::entitlement::tests::{
 };
 use crate::domain::sale::invoice::{Invoice, InvoiceStatus, OrderStatus};
 
-/// The next id: no two are the same within a run of the tests.
+/// The next id. Ids are unique within a test run.
 static NEXT_ID: AtomicU64 = AtomicU64::new(1000);
 
-/// A customer who is linked to a Stripe customer and has nothing else.
+/// Returns a customer that is linked to a Stripe customer and has nothing else.
 fn record() -> Record {
     Record {
         customer: Customer {
@@ -39,7 +39,7 @@ fn record() -> Record {
     }
 }
 
-/// Returns the record after a license was issued: the one before is superseded.
+/// Returns the record after a license was issued, which supersedes the current one.
 fn with_license(mut record: Record, source: Source, plan: &str, expires: Option<i64>) -> Record {
     let seq = record.current_license.as_ref().map_or(1, |license| license.seq + 1);
     let term = Term { expires: expires.map(at), grace_until: None };
@@ -80,7 +80,7 @@ fn hold(record: &mut Record, license: IssuedLicense, now: Timestamp) {
     record.current_license = Some(license);
 }
 
-/// Does what the flow does with a settlement.
+/// Returns the record after the settlement was applied, like the flow does.
 fn apply(mut record: Record, settlement: &Settlement<'_>, now: Timestamp) -> Record {
     for change in &settlement.changes {
         match change {
@@ -119,8 +119,8 @@ fn settle_at(record: &Record, state: &StripeState, now: i64) -> Settlement<'stat
     settle(record, state, catalog, at(now), || NEXT_ID.fetch_add(1, Ordering::Relaxed).into())
 }
 
-/// What a settlement does with licenses and mails: the plan that it issues, how many licenses it
-/// revokes, the kind of its mail.
+/// Returns the plan of the license that a settlement issues, the number of licenses that it
+/// revokes, and the kind of its mail.
 fn outcome(record: &Record, state: &StripeState) -> (Option<String>, usize, Option<Kind>) {
     outcome_at(record, state, NOW)
 }
@@ -143,7 +143,7 @@ fn outcome_at(
     (issued, changes().filter(|change| matches!(change, Change::Revoke(_))).count(), mail)
 }
 
-/// A customer whose trial became this paid license, and whose subscription is known.
+/// Returns a customer with a paid license that replaced a trial, and with a current subscription.
 fn subscriber(state: &StripeState) -> Record {
     let trial = with_license(record(), Source::Trial, "trial", Some(PERIOD_END));
     let record = apply(trial.clone(), &settle_at(&trial, state, NOW), at(NOW));
@@ -168,7 +168,7 @@ fn a_first_payment_issues_a_license_an_order_and_one_mail() {
 }
 
 #[test]
-fn each_state_decides_what_becomes_of_a_paid_license() {
+fn each_state_at_stripe_decides_about_a_paid_license() {
     let mut ending = paid("active");
     ending.subscriptions[0].cancel_at_period_end = true;
     let mut deleted = paid("active");
@@ -178,8 +178,8 @@ fn each_state_decides_what_becomes_of_a_paid_license() {
     let issued = |plan: &str| Some(plan.to_owned());
     for (what, state, expected) in [
         ("nothing changed", paid("active"), (None, 0, None)),
-        ("cancelled at once", paid("canceled"), (None, 1, Some(Kind::Cancellation))),
-        ("given up", paid("unpaid"), (None, 1, Some(Kind::Cancellation))),
+        ("canceled immediately", paid("canceled"), (None, 1, Some(Kind::Cancellation))),
+        ("unpaid", paid("unpaid"), (None, 1, Some(Kind::Cancellation))),
         ("scheduled end", ending, (issued("professional"), 0, Some(Kind::Cancellation))),
         ("deleted at Stripe", deleted, (None, 1, Some(Kind::Cancellation))),
         ("unknown status", paid("odd"), (None, 0, None)),
@@ -190,7 +190,7 @@ fn each_state_decides_what_becomes_of_a_paid_license() {
 }
 
 #[test]
-fn a_renewal_issues_and_a_failed_one_warns() {
+fn a_renewal_issues_a_license_and_a_failed_payment_sends_a_mail() {
     let now = PERIOD_START + DAY;
     let record = with_license(record(), Source::Subscription, "professional", Some(PERIOD_START));
     let due = unpaid_renewal("active");
@@ -216,7 +216,7 @@ fn a_lower_plan_revokes_the_licenses_of_a_higher_one() {
 }
 
 #[test]
-fn a_grant_stays_where_it_is_worth_more_and_is_restored_when_nothing_paid_is_left() {
+fn a_grant_stays_if_it_is_worth_more_and_is_restored_after_the_last_paid_license() {
     let forever = with_license(record(), Source::Operator, "professional", None);
     assert_eq!(outcome(&forever, &paid("active")), (None, 0, None), "worth more");
     let short = with_license(record(), Source::Operator, "professional", Some(NOW + DAY));
@@ -225,7 +225,7 @@ fn a_grant_stays_where_it_is_worth_more_and_is_restored_when_nothing_paid_is_lef
     let state = paid("active");
     let paid_since = apply(short.clone(), &settle_at(&short, &state, NOW), at(NOW));
     let restored = outcome(&paid_since, &paid("canceled"));
-    assert_eq!(restored, (issued, 1, Some(Kind::Granted)), "a day of it is left");
+    assert_eq!(restored, (issued, 1, Some(Kind::Granted)), "it still works for a day");
 }
 
 #[test]

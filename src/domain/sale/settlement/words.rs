@@ -1,4 +1,4 @@
-//! How a change describes itself: to people, and in the audit log.
+//! The descriptions of changes: as text for reports, and as entries for the audit log.
 
 use serde_json::{Value, json};
 
@@ -10,8 +10,8 @@ use crate::domain::sale::subscription::SubscriptionRow;
 use crate::domain::time::Timestamp;
 
 impl Change<'_> {
-    /// Returns what differs from Stripe, in words, for reports; `None` for a mail, which is only a
-    /// consequence.
+    /// Returns the difference from Stripe as text, for reports; `None` for a mail, which only
+    /// follows from another change.
     #[must_use]
     pub fn describe(&self) -> Option<String> {
         Some(match self {
@@ -22,7 +22,7 @@ impl Change<'_> {
             Self::Order { before, after } => order_change(before.as_ref(), after),
             Self::Issue { entitlement, .. } => {
                 let end = entitlement.term.expires;
-                let until = end.map_or("for ever".into(), |end| format!("until {end}"));
+                let until = end.map_or("forever".into(), |end| format!("until {end}"));
                 format!("license: {} {until}", entitlement.plan.id)
             }
             Self::Revoke(license) if license.superseded_at.is_some() => {
@@ -88,7 +88,7 @@ fn order_change(before: Option<&Order>, after: &Order) -> String {
     format!("order {}: {status} -> {}", after.order_id, after.status)
 }
 
-/// Returns the status of a subscription, and what else changed about it.
+/// Returns the status of a subscription, and its other changes.
 fn subscription_change(before: Option<&SubscriptionRow>, after: &SubscriptionRow) -> String {
     let state = |row: &SubscriptionRow| {
         format!("{} ({})", row.status, row.plan.as_deref().unwrap_or("no plan"))

@@ -32,18 +32,18 @@ row! {
 }
 
 row! {
-    /// A customer who paid and lacks a license.
+    /// A customer that paid and has no license.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct PaidWithoutLicense {
-        /// Who.
+        /// The customer.
         pub customer_id: CustomerId,
-        /// The plan's id; none if no plan has the price.
+        /// The plan's id; `None` if no plan has the price.
         pub plan: Option<String>,
-        /// Where the subscription stands.
+        /// The status of the subscription.
         pub status: Status,
         /// The end of the current period.
         pub current_period_end: Timestamp,
-        /// How many there are in all.
+        /// The total number of such customers.
         pub total: i64,
     }
 }

@@ -1,14 +1,14 @@
-//! Changes of plan that Stripe settles with a credit for what was not paid, or whose money went back: it calls
-//! their invoices paid, and nothing of what they bill was.
+//! Plan changes that Stripe pays with a credit for an unpaid or refunded period. Stripe reports
+//! their invoices as paid although no money was paid.
 
 use super::*;
 
 const YEAR_END: i64 = PERIOD_START + 365 * DAY;
 
-/// The usual grace.
+/// The end of the usual grace period.
 const WEEK: Option<i64> = Some(PERIOD_END + 7 * DAY);
 
-/// A subscription whose period was paid by an invoice with this line.
+/// Returns a subscription whose period was paid by an invoice with this line.
 fn billed(first: Line) -> StripeState {
     let mut state = paid("active");
     state.invoices[0].lines = vec![first];
@@ -16,7 +16,8 @@ fn billed(first: Line) -> StripeState {
     state
 }
 
-/// A year of the higher plan whose invoice is `first`, changed to a month of the lower one for nothing.
+/// Returns a subscription to a year of the higher plan, changed to a month of the lower one.
+/// `first` is the status of the first invoice. No amount is due for the change.
 fn lowered(first: InvoiceStatus, payment: Payment) -> StripeState {
     let mut state = billed(line("price_pro_yearly", YEAR_END, 49000));
     (state.invoices[0].status, state.invoices[0].payment) = (first, payment);
@@ -29,8 +30,8 @@ fn lowered(first: InvoiceStatus, payment: Payment) -> StripeState {
     state
 }
 
-/// A month of the lower plan whose invoice is `first`, changed to the higher one by a payment of the `difference`
-/// to what is left of the first.
+/// Returns a subscription to a month of the lower plan, changed to the higher one. `first` is the
+/// status of the first invoice. The `difference` to the rest of the first period was paid.
 fn raised(first: InvoiceStatus, payment: Payment, difference: i64) -> StripeState {
     let mut state = billed(line("price_starter_monthly", PERIOD_END, 1900));
     (state.invoices[0].status, state.invoices[0].payment) = (first, payment);
@@ -42,7 +43,7 @@ fn raised(first: InvoiceStatus, payment: Payment, difference: i64) -> StripeStat
     state
 }
 
-/// A difference of less than what is credited, and one of more.
+/// A difference that is less than the credit, and one that is more.
 const DIFFERENCES: [i64; 2] = [1000, 2900];
 
 fn starter() -> Option<(String, i64, Option<i64>)> {
@@ -56,12 +57,13 @@ fn a_credit_for_what_is_owed_buys_nothing_until_that_is_paid_stripe_3() {
     for (status, payment) in
         [(Open, processing), (Open, failed), (Uncollectible, failed), (Void, failed)]
     {
-        assert_eq!(due(&lowered(status, payment), NOW), None, "{status:?} {payment:?}");
-        let few = DIFFERENCES.map(|difference| due(&raised(status, payment, difference), NOW));
-        assert_eq!(few, [None, professional(PERIOD_END, WEEK)], "{status:?} {payment:?}");
+        assert_eq!(entitlement(&lowered(status, payment), NOW), None, "{status:?} {payment:?}");
+        let upgraded =
+            DIFFERENCES.map(|difference| entitlement(&raised(status, payment, difference), NOW));
+        assert_eq!(upgraded, [None, professional(PERIOD_END, WEEK)], "{status:?} {payment:?}");
     }
-    assert_eq!(due(&lowered(Paid, Payment::Unremarkable), NOW), starter());
-    let both = DIFFERENCES.map(|more| due(&raised(Paid, Payment::Unremarkable, more), NOW));
+    assert_eq!(entitlement(&lowered(Paid, Payment::Unremarkable), NOW), starter());
+    let both = DIFFERENCES.map(|more| entitlement(&raised(Paid, Payment::Unremarkable, more), NOW));
     assert_eq!(both, [professional(PERIOD_END, WEEK), professional(PERIOD_END, WEEK)]);
 }
 
@@ -70,42 +72,43 @@ fn a_credit_for_what_was_given_back_buys_nothing_by_the_policy_stripe_15() {
     for payment in [Payment::Refunded, Payment::DisputeLost] {
         let by_little = raised(InvoiceStatus::Paid, payment, DIFFERENCES[0]);
         for state in [lowered(InvoiceStatus::Paid, payment), by_little] {
-            assert_eq!(due(&state, NOW), None, "{payment:?}");
-            assert!(due_by(Policy::KEEP_ALL, &state, NOW).is_some(), "{payment:?}");
+            assert_eq!(entitlement(&state, NOW), None, "{payment:?}");
+            assert!(entitlement_by(Policy::KEEP_ALL, &state, NOW).is_some(), "{payment:?}");
         }
         let mostly_paid = raised(InvoiceStatus::Paid, payment, DIFFERENCES[1]);
-        assert_eq!(due(&mostly_paid, NOW).unwrap().0, "professional", "{payment:?}");
+        assert_eq!(entitlement(&mostly_paid, NOW).unwrap().0, "professional", "{payment:?}");
     }
 }
 
 #[test]
-fn a_change_counts_where_what_it_credits_is_not_asked_for_yet_or_was_let_go() {
+fn a_change_counts_if_the_credited_invoice_is_a_draft_or_was_forgiven() {
     for first in [InvoiceStatus::Draft, InvoiceStatus::Void] {
         let mut state = raised(first, Payment::Unremarkable, DIFFERENCES[0]);
-        // A renewal that is voided is forgiven, and counts as paid.
+        // A voided renewal is forgiven, and counts as paid.
         state.invoices[0].reason = BillingReason::Renewal;
-        assert_eq!(due(&state, NOW).unwrap().0, "professional", "{first:?}");
+        assert_eq!(entitlement(&state, NOW).unwrap().0, "professional", "{first:?}");
     }
 }
 
 #[test]
-fn a_change_out_of_one_that_bought_nothing_buys_nothing() {
+fn a_change_paid_by_a_credit_for_an_unpaid_change_grants_nothing() {
     let mut state = lowered(InvoiceStatus::Open, Payment::Failed);
     let back = [
         line("price_starter_monthly", PERIOD_END, -1800),
         line("price_pro_monthly", PERIOD_END, 2800),
     ];
     state.invoices.push(change("in_3", InvoiceStatus::Paid, 1, back));
-    assert_eq!(due(&state, NOW), None);
+    assert_eq!(entitlement(&state, NOW), None);
     state.invoices[0].status = InvoiceStatus::Paid;
     state.subscriptions[0].items[0].price = "price_pro_monthly".into();
-    assert_eq!(due(&state, NOW), professional(PERIOD_END, WEEK));
+    assert_eq!(entitlement(&state, NOW), professional(PERIOD_END, WEEK));
 }
 
 #[test]
-fn who_paid_more_than_what_is_owed_of_the_credit_has_what_was_changed_to() {
+fn a_change_counts_if_more_was_paid_than_credited_for_unpaid_invoices() {
     let mut state = billed(line("price_starter_monthly", PERIOD_END, 1900));
-    // To the higher plan, of which the difference of 3000 is not paid; then to a year of that, which is.
+    // First to the higher plan: the difference of 3000 is not paid. Then to a year of it, which is
+    // paid.
     let higher = [
         line("price_starter_monthly", PERIOD_END, -1900),
         line("price_pro_monthly", PERIOD_END, 4900),
@@ -116,16 +119,16 @@ fn who_paid_more_than_what_is_owed_of_the_credit_has_what_was_changed_to() {
     state.invoices.push(change("in_3", InvoiceStatus::Paid, 1, year));
     let item = &mut state.subscriptions[0].items[0];
     (item.price, item.period_end) = ("price_pro_yearly".into(), Some(at(YEAR_END)));
-    assert_eq!(due(&state, NOW), professional(YEAR_END, Some(YEAR_END + 7 * DAY)));
+    assert_eq!(entitlement(&state, NOW), professional(YEAR_END, Some(YEAR_END + 7 * DAY)));
     state.invoices[2].lines[1].amount = 7000;
     (state.invoices[2].amount, state.invoices[2].money) = (2100, 2100);
-    assert_eq!(due(&state, NOW).unwrap().0, "starter");
+    assert_eq!(entitlement(&state, NOW).unwrap().0, "starter");
 }
 
 #[test]
-fn a_credit_for_more_than_was_paid_of_the_same_is_one_for_what_is_owed() {
+fn a_credit_for_more_than_was_paid_is_a_credit_for_something_unpaid() {
     let mut state = billed(line("price_starter_monthly", PERIOD_END, 1900));
-    // Ten of it, of which nine are not paid; then one of the higher plan.
+    // A quantity of ten, of which nine are not paid; then one of the higher plan.
     let ten = [
         line("price_starter_monthly", PERIOD_END, -1900),
         line("price_starter_monthly", PERIOD_END, 19000),
@@ -136,7 +139,7 @@ fn a_credit_for_more_than_was_paid_of_the_same_is_one_for_what_is_owed() {
     ];
     state.invoices.push(change("in_2", InvoiceStatus::Open, 0, ten));
     state.invoices.push(change("in_3", InvoiceStatus::Paid, 1, higher));
-    assert_eq!(due(&state, NOW).unwrap().0, "starter");
+    assert_eq!(entitlement(&state, NOW).unwrap().0, "starter");
 }
 
 #[test]
@@ -151,11 +154,11 @@ fn a_renewal_that_is_owed_is_not_paid_by_changing_to_a_lower_plan_stripe_11() {
     state.invoices.push(change("in_3", InvoiceStatus::Paid, 0, lower));
     state.subscriptions[0].items[0].price = "price_starter_monthly".into();
     let grace = Some(("starter".into(), PERIOD_START, Some(PERIOD_START + 7 * DAY)));
-    assert_eq!(due(&state, PERIOD_START + 2 * DAY), grace);
-    assert_eq!(due(&state, PERIOD_START + 8 * DAY), None);
-    // Whatever Stripe calls the subscription by then.
+    assert_eq!(entitlement(&state, PERIOD_START + 2 * DAY), grace);
+    assert_eq!(entitlement(&state, PERIOD_START + 8 * DAY), None);
+    // The status at Stripe makes no difference.
     state.subscriptions[0].status = Status::Active;
-    assert_eq!(due(&state, PERIOD_START + 8 * DAY), None);
+    assert_eq!(entitlement(&state, PERIOD_START + 8 * DAY), None);
     state.invoices[0].status = InvoiceStatus::Paid;
-    assert_eq!(due(&state, PERIOD_START + 8 * DAY), starter());
+    assert_eq!(entitlement(&state, PERIOD_START + 8 * DAY), starter());
 }

@@ -1,9 +1,9 @@
-//! Renewals that the vendor forgives, and renewals that are paid after the end.
+//! Renewals that the vendor forgives, and renewals that are paid after the subscription has ended.
 
 use super::*;
 use crate::domain::sale::policy::Bought::{Keep, Revoke};
 
-/// A subscription whose renewal was not paid, and this became of its invoice.
+/// Returns a subscription with an unpaid renewal, after this change to the renewal's invoice.
 fn renewal(status: &str, change: impl Fn(&mut Invoice)) -> StripeState {
     let mut state = unpaid_renewal(status);
     change(&mut state.invoices[0]);
@@ -22,17 +22,17 @@ fn each_way_to_forgive_a_renewal_has_one_result_by_one_policy_stripe_25() {
         (invoice.credited, invoice.amount) = (invoice.amount, 0);
     });
     for (way, state) in [("void", voided), ("written off", written_off), ("credited", credited)] {
-        let kept = due_by(Policy { forgiven: Keep, ..Policy::default() }, &state, NOW);
-        assert_eq!(kept, due(&paid("active"), NOW), "{way}");
+        let kept = entitlement_by(Policy { forgiven: Keep, ..Policy::default() }, &state, NOW);
+        assert_eq!(kept, entitlement(&paid("active"), NOW), "{way}");
         let revoked = Policy { forgiven: Revoke, ..Policy::default() };
-        assert_eq!(due_by(revoked, &state, NOW), None, "{way}");
+        assert_eq!(entitlement_by(revoked, &state, NOW), None, "{way}");
     }
 }
 
 #[test]
 fn dunning_that_gives_up_forgives_nothing_stripe_25() {
     let state = renewal("past_due", |invoice| invoice.status = InvoiceStatus::Uncollectible);
-    assert_eq!(due(&state, PERIOD_START + 8 * DAY), None);
+    assert_eq!(entitlement(&state, PERIOD_START + 8 * DAY), None);
 }
 
 #[test]
@@ -41,31 +41,31 @@ fn a_first_or_changing_invoice_that_is_voided_grants_nothing_stripe_25() {
         invoice.status = InvoiceStatus::Void;
         invoice.reason = BillingReason::Other;
     });
-    assert_eq!(due(&state, NOW), None);
+    assert_eq!(entitlement(&state, NOW), None);
 }
 
 #[test]
 fn no_grace_waits_for_a_renewal_that_nobody_collects_stripe_31() {
     let revoke = Policy { forgiven: Revoke, ..Policy::default() };
     let state = renewal("active", |invoice| invoice.status = InvoiceStatus::Void);
-    assert_eq!(due_by(revoke, &state, PERIOD_START + 1), None);
+    assert_eq!(entitlement_by(revoke, &state, PERIOD_START + 1), None);
 }
 
 #[test]
 fn a_renewal_that_is_paid_after_dunning_cancelled_is_licensed_without_grace_stripe_22() {
     let mut state = unpaid_renewal("canceled");
     state.subscriptions[0].ended_at = Some(at(PERIOD_START + 3 * DAY));
-    assert_eq!(due(&state, NOW), None);
+    assert_eq!(entitlement(&state, NOW), None);
     state.invoices[0].status = InvoiceStatus::Paid;
     state.invoices[0].paid_at = Some(at(PERIOD_START + 5 * DAY));
-    assert_eq!(due(&state, NOW), professional(PERIOD_END, None));
+    assert_eq!(entitlement(&state, NOW), professional(PERIOD_END, None));
     let catalog = catalog();
     let alerts = assess(&state, None, &catalog, at(NOW)).alerts;
     assert_eq!(alerts, [Alert::PaidAfterEnd("sub_1".parse().unwrap())]);
-    assert_eq!(due(&state, PERIOD_END), None);
+    assert_eq!(entitlement(&state, PERIOD_END), None);
     // Refunded, it grants nothing.
     state.invoices[0].payment = Payment::Refunded;
-    assert_eq!(due(&state, NOW), None);
+    assert_eq!(entitlement(&state, NOW), None);
 }
 
 #[test]
@@ -73,12 +73,12 @@ fn a_renewal_that_is_forgiven_after_the_end_grants_nothing_in_any_way_stripe_25(
     let mut state = unpaid_renewal("canceled");
     state.subscriptions[0].ended_at = Some(at(PERIOD_START + 3 * DAY));
     state.invoices[0].status = InvoiceStatus::Void;
-    assert_eq!(due(&state, NOW), None, "void");
+    assert_eq!(entitlement(&state, NOW), None, "void");
     let credited = &mut state.invoices[0];
     credited.status = InvoiceStatus::Paid;
     credited.paid_at = Some(at(PERIOD_START + 5 * DAY));
     (credited.credited, credited.amount) = (credited.amount, 0);
-    assert_eq!(due(&state, NOW), None, "credited");
+    assert_eq!(entitlement(&state, NOW), None, "credited");
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn what_was_paid_before_a_cancellation_at_once_grants_nothing_stripe_12() {
     let mut state = paid("canceled");
     state.invoices[0].paid_at = Some(at(PERIOD_START));
     state.subscriptions[0].ended_at = Some(at(PERIOD_START + DAY));
-    assert_eq!(due(&state, NOW), None);
+    assert_eq!(entitlement(&state, NOW), None);
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn a_dead_renewal_that_is_credited_in_full_is_not_paid_late_stripe_22() {
     let renewal = &mut state.invoices[0];
     (renewal.status, renewal.paid_at) = (InvoiceStatus::Paid, Some(at(PERIOD_START + 5 * DAY)));
     (renewal.credited, renewal.amount, renewal.money) = (4900, 0, 0);
-    assert_eq!(due(&state, NOW), None);
+    assert_eq!(entitlement(&state, NOW), None);
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn the_final_invoice_of_a_cancellation_is_no_late_renewal_stripe_12() {
     let mut last = invoice("in_2", &of, InvoiceStatus::Paid, PERIOD_END);
     (last.created, last.paid_at) = (at(NOW - DAY), Some(at(NOW - DAY + 5)));
     state.invoices.push(last);
-    assert_eq!(due(&state, NOW), None);
+    assert_eq!(entitlement(&state, NOW), None);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What holds for every state that Stripe can be in, and for every policy.
+//! Properties of every state that Stripe can be in, and of every policy.
 
 use proptest::prelude::*;
 
@@ -72,13 +72,13 @@ pub(crate) fn any_policy() -> impl Strategy<Value = Policy> {
     })
 }
 
-/// What is due, as something to compare: the plan's rank, then the end.
+/// Returns the rank of the plan and the end with the grace period, to compare entitlements.
 fn worth(policy: Policy, state: &StripeState, now: i64) -> Option<(usize, i64)> {
-    let (plan, expires, grace) = due_by(policy, state, now)?;
+    let (plan, expires, grace) = entitlement_by(policy, state, now)?;
     Some((catalog().rank(&plan), grace.unwrap_or(expires)))
 }
 
-/// What takes back whatever one of the two does.
+/// Returns the policy that revokes in every case in which one of the two does.
 fn stricter(one: Policy, other: Policy) -> Policy {
     Policy {
         refund: one.refund.max(other.refund),
@@ -88,13 +88,13 @@ fn stricter(one: Policy, other: Policy) -> Policy {
     }
 }
 
-/// The same state, where every invoice bills what the subscription is for.
+/// Returns the state with every invoice for the subscription's plan.
 fn without_changes(mut state: StripeState) -> StripeState {
     state.invoices.iter_mut().for_each(|invoice| invoice.lines[0].price = None);
     state
 }
 
-/// The same state, with another outcome of what was `before`.
+/// Returns the state with the outcome `after` for each payment that had the outcome `before`.
 fn with_outcome(state: &StripeState, before: Payment, after: Payment) -> StripeState {
     let mut state = state.clone();
     for invoice in state.invoices.iter_mut().filter(|invoice| invoice.payment == before) {
@@ -107,43 +107,46 @@ proptest! {
     #[test]
     fn the_order_of_what_stripe_lists_never_matters_stripe_9(state in any_state()) {
         let mut state = state;
-        // Within a second, and only there, the order in which Stripe lists invoices tells something.
+        // The order of the list matters only for invoices of the same second.
         for (second, invoice) in (0..).zip(&mut state.invoices) {
             invoice.created = invoice.created + TimeDelta::seconds(second);
         }
         let mut turned = state.clone();
         turned.subscriptions.reverse();
         turned.invoices.reverse();
-        prop_assert_eq!(due(&state, NOW), due(&turned, NOW));
+        prop_assert_eq!(entitlement(&state, NOW), entitlement(&turned, NOW));
     }
 
     #[test]
     fn nothing_is_granted_beyond_the_period_or_a_cancellation(state in any_state()) {
-        if let Some((_, expires, grace)) = due(&state, NOW) {
+        if let Some((_, expires, grace)) = entitlement(&state, NOW) {
             prop_assert!(expires <= PERIOD_END);
             let until = grace.unwrap_or(expires);
-            prop_assert!(until > NOW, "a license that is over is due");
+            prop_assert!(until > NOW, "an entitlement that is over");
             prop_assert!(until <= PERIOD_END + 14 * DAY);
-            let unending = state.subscriptions.iter().any(|s| s.cancel_at.is_none() && !s.cancel_at_period_end);
+            let is_endless = |s: &Subscription| s.cancel_at.is_none() && !s.cancel_at_period_end;
+            let has_no_end = state.subscriptions.iter().any(is_endless);
             let latest = state.subscriptions.iter().filter_map(|s| s.cancel_at).max();
-            prop_assert!(unending || latest.is_none_or(|end| until <= end.epoch_seconds().max(PERIOD_END)));
+            let is_within = |end: Timestamp| until <= end.epoch_seconds().max(PERIOD_END);
+            prop_assert!(has_no_end || latest.is_none_or(is_within));
         }
     }
 
     #[test]
-    fn without_a_payment_only_a_trial_or_an_empty_bill_grants(state in any_state()) {
+    fn without_a_payment_only_a_trial_or_a_free_subscription_grants_a_plan(state in any_state()) {
         let unpaid = |s: &Subscription| {
             let own: Vec<_> = state.invoices.iter().filter(|i| i.is_of(&s.id)).collect();
             !own.is_empty() && own.iter().all(|i| !i.is_paid(&Policy::default()))
         };
-        let nobody_paid = state.subscriptions.iter().all(|s| unpaid(s) && s.status != Status::Trialing);
-        if nobody_paid {
-            prop_assert_eq!(due(&state, NOW), None);
+        let is_free = |s: &Subscription| unpaid(s) && s.status != Status::Trialing;
+        let is_all_unpaid = state.subscriptions.iter().all(is_free);
+        if is_all_unpaid {
+            prop_assert_eq!(entitlement(&state, NOW), None);
         }
     }
 
     #[test]
-    fn time_alone_takes_and_never_gives(
+    fn an_entitlement_never_grows_as_time_passes(
         state in any_state(),
         policy in any_policy(),
         one in -40..40_i64,
@@ -181,36 +184,40 @@ proptest! {
     ) {
         let now = NOW + day * DAY;
         let stricter = stricter(one, other);
-        // Of one subscription never longer, whatever was changed meanwhile.
+        // One subscription never grants longer, even with plan changes.
         for subscription in &state.subscriptions {
             let alone = StripeState { subscriptions: vec![subscription.clone()], ..state.clone() };
             let ends = |policy| worth(policy, &alone, now).map(|(_, ends)| ends);
             prop_assert!(ends(stricter) <= ends(one));
         }
-        // Without changes never a higher plan either. (A change that is taken back leaves the plan before.)
+        // Without plan changes, it never grants a higher plan either. (If a downgrade is revoked,
+        // the plan before it is granted.)
         let state = without_changes(state);
         prop_assert!(worth(stricter, &state, now) <= worth(one, &state, now));
     }
 
     #[test]
-    fn a_dispute_that_is_won_leaves_no_trace_stripe_15(state in any_state(), policy in any_policy()) {
+    fn a_dispute_that_is_won_leaves_no_trace_stripe_15(
+        state in any_state(),
+        policy in any_policy(),
+    ) {
         let open = with_outcome(&state, Payment::DisputeLost, Payment::Disputed);
         let won = with_outcome(&open, Payment::Disputed, Payment::Unremarkable);
         let kept = Policy { dispute: Keep, ..policy };
-        prop_assert_eq!(due_by(kept, &open, NOW), due_by(policy, &won, NOW));
+        prop_assert_eq!(entitlement_by(kept, &open, NOW), entitlement_by(policy, &won, NOW));
         let (open, won) = (without_changes(open), without_changes(won));
         let revoked = Policy { dispute: Revoke, ..policy };
         prop_assert!(worth(revoked, &open, NOW) <= worth(policy, &won, NOW));
     }
 
     #[test]
-    fn the_policy_is_about_money_that_goes_back_and_what_is_forgiven(
+    fn without_refunds_disputes_and_forgiven_invoices_the_policy_changes_nothing(
         state in any_state(),
         policy in any_policy(),
     ) {
         let mut state = state;
         state.invoices.iter_mut().for_each(|invoice| invoice.payment = Payment::Unremarkable);
         state.invoices.retain(|invoice| !invoice.is_forgiven());
-        prop_assert_eq!(due_by(policy, &state, NOW), due(&state, NOW));
+        prop_assert_eq!(entitlement_by(policy, &state, NOW), entitlement(&state, NOW));
     }
 }

@@ -1,9 +1,9 @@
-//! What becomes of orders.
+//! Tests of orders in settlements.
 
 use super::*;
 use crate::domain::sale::stripe_state::{CheckoutSession, CheckoutStatus};
 
-/// The order that a checkout began.
+/// Returns the order of a checkout.
 fn of_checkout(session: &str) -> Order {
     Order {
         order_id: OrderId::from_random(7),
@@ -30,7 +30,7 @@ fn complete(session: &str, invoice: Option<&str>) -> CheckoutSession {
     }
 }
 
-/// The orders that are there after a settlement: id, status, invoice.
+/// Returns the orders after a settlement: id, status, invoice.
 fn orders(record: &Record, state: &StripeState) -> Vec<(u128, OrderStatus, String)> {
     let after = apply(record.clone(), &settle_at(record, state, NOW), at(NOW));
     let own = after.orders.into_iter().filter(|order| order.customer_id.is_some());
@@ -62,7 +62,7 @@ fn an_expired_checkout_fails_its_order() {
 }
 
 #[test]
-fn two_orders_of_one_purchase_become_one() {
+fn two_orders_of_one_purchase_are_merged() {
     let mut of_invoice = of_checkout("cs_1");
     of_invoice.order_id = OrderId::from_random(8);
     of_invoice.stripe_checkout_session_id = None;
@@ -75,19 +75,20 @@ fn two_orders_of_one_purchase_become_one() {
 
 #[test]
 fn the_order_of_a_deleted_account_is_taken_over_and_another_customers_is_not() {
-    let mut left_behind = of_checkout("cs_1");
-    left_behind.customer_id = None;
-    left_behind.stripe_invoice_id = Some("in_1".parse().unwrap());
+    let mut ownerless = of_checkout("cs_1");
+    ownerless.customer_id = None;
+    ownerless.stripe_invoice_id = Some("in_1".parse().unwrap());
     let foreign = Order {
         customer_id: Some("cust_00000000000000000000000000000002".parse().unwrap()),
-        ..left_behind.clone()
+        ..ownerless.clone()
     };
-    let mine = Record { orders: vec![left_behind], ..record() };
+    let mine = Record { orders: vec![ownerless], ..record() };
     assert_eq!(orders(&mine, &paid("active")), vec![(7, OrderStatus::Succeeded, "in_1".into())]);
     let theirs = Record { orders: vec![foreign.clone()], ..record() };
     let settlement = settle_at(&theirs, &paid("active"), NOW);
-    let touched = settlement.changes.iter().any(|change| matches!(change, Change::Order { .. }));
-    assert!(!touched, "{settlement:?}");
+    let is_order_changed =
+        settlement.changes.iter().any(|change| matches!(change, Change::Order { .. }));
+    assert!(!is_order_changed, "{settlement:?}");
 }
 
 #[test]
@@ -104,13 +105,13 @@ fn each_invoice_decides_the_status_of_its_order() {
     ] {
         let mut state = paid(subscription_status);
         state.invoices[0].status = status;
-        let found = orders(&record(), &state).first().map(|(_, status, _)| *status);
-        assert_eq!(found, expected, "{status:?} {subscription_status}");
+        let decided = orders(&record(), &state).first().map(|(_, status, _)| *status);
+        assert_eq!(decided, expected, "{status:?} {subscription_status}");
     }
 }
 
 #[test]
-fn the_most_expensive_line_names_the_plan_and_an_empty_invoice_is_no_order() {
+fn the_most_expensive_line_decides_the_plan_and_a_free_invoice_has_no_order() {
     let mut state = paid("active");
     state.invoices[0].lines = vec![
         line("price_starter_monthly", PERIOD_END, 100),

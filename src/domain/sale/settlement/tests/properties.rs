@@ -1,11 +1,11 @@
-//! What holds for every state of Stripe's and everything that we may hold.
+//! Properties of settlements for every state at Stripe and every record of ours.
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::domain::sale::entitlement::tests::properties::any_state;
 
-/// What a customer may hold: nothing, a trial, a grant, or licenses that an earlier state left.
+/// Returns any record: without a license, or with a trial, a grant, or licenses of earlier states.
 fn any_record() -> impl Strategy<Value = Record> {
     let earlier = prop::collection::vec((any_state(), -20..1_i64), 0..3);
     let grant = prop::option::of((any::<bool>(), prop::option::of(-30..60_i64)));
@@ -44,7 +44,7 @@ proptest! {
         let after = apply(record.clone(), &settle_at(&record, &state, NOW), at(NOW));
         let current = after.subscription.as_ref().map(|row| &row.stripe_subscription_id);
         let assessment = assess(&state, current, &catalog, at(NOW));
-        let rank = assessment.entitlement.map(|due| catalog.rank(due.plan.id.as_str()));
+        let rank = assessment.entitlement.map(|granted| catalog.rank(granted.plan.id.as_str()));
         if !assessment.is_unclear {
             for license in &after.paid_licenses {
                 prop_assert!(Some(catalog.rank(&license.plan)) <= rank, "{:?}", license);
@@ -60,22 +60,22 @@ proptest! {
         let catalog = catalog();
         let assessment = assess(&state, None, &catalog, at(NOW));
         let after = apply(record.clone(), &settle_at(&record, &state, NOW), at(NOW));
-        if let Some(due) = assessment.entitlement {
+        if let Some(entitlement) = assessment.entitlement {
             let held = after.current_license.as_ref();
             prop_assert!(held.is_some_and(|held| held.works(at(NOW))), "{:?}", held);
             let rank = held.map(|held| catalog.rank(&held.plan));
-            prop_assert!(rank >= Some(catalog.rank(due.plan.id.as_str())));
+            prop_assert!(rank >= Some(catalog.rank(entitlement.plan.id.as_str())));
         }
     }
 
     #[test]
-    fn a_settlement_sends_one_mail_at_most_and_each_change_explains_itself(
+    fn a_settlement_sends_at_most_one_mail_and_describes_each_change(
         record in any_record(),
         state in any_state(),
     ) {
         let settlement = settle_at(&record, &state, NOW);
-        let mails = settlement.changes.iter().filter(|change| matches!(change, Change::Mail { .. }));
-        prop_assert!(mails.count() <= 1);
+        let is_mail = |change: &&Change<'_>| matches!(change, Change::Mail { .. });
+        prop_assert!(settlement.changes.iter().filter(is_mail).count() <= 1);
         for change in &settlement.changes {
             let is_mail = matches!(change, Change::Mail { .. });
             prop_assert_eq!(change.describe().is_none(), is_mail);
