@@ -18,6 +18,9 @@ pub struct Invoice {
     pub status: String,
     /// What it asks for, less what was credited before anybody paid.
     pub amount: i64,
+    /// The same, but all of it if the vendor forgave it: so much was never paid.
+    pub asked: i64,
+    pub created: i64,
     /// When it was paid by anything but the vendor's grace.
     pub paid_at: Option<i64>,
     /// When it was paid or forgiven, whichever came first.
@@ -116,6 +119,8 @@ pub fn read(history: &History, found: &Value, disputes: &[Value]) -> Invoice {
         subscription,
         status: found["status"].as_str().unwrap_or_default().to_owned(),
         amount,
+        asked: if is_forgiven { number(&found["total"]).max(0) } else { amount },
+        created: number(&found["created"]),
         lines: lines(found),
         is_processing: back.is_processing,
         given_back,

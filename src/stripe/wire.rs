@@ -326,9 +326,6 @@ impl WireInvoice {
         }
         let details =
             self.status_details.as_ref().and_then(|details| details.uncollectible.as_ref());
-        if self.status.as_deref() != Some("uncollectible") {
-            return false;
-        }
         match details.and_then(|details| details.reason.as_deref()) {
             Some(reason) => matches!(reason, "user_forgiven" | "subscription_paused"),
             None => self.subscription().is_some_and(|id| {
@@ -345,17 +342,23 @@ impl WireInvoice {
     }
 
     /// Returns the payment that paid most of it. While it is unpaid, returns the newest open
-    /// payment, or else the newest.
+    /// payment, or else the newest. A payment outside of Stripe has no payment intent and is left
+    /// out. Stripe lists the payments in no fixed order, so the id decides between equals.
     fn payment_intent(&self) -> Option<PaymentIntentId> {
-        let payments = || self.payments.iter().flat_map(|payments| &payments.data);
-        let paid = payments().filter(|payment| payment.is("paid"));
-        let largest = paid.max_by_key(|payment| payment.amount_paid);
-        let open = payments().filter(|payment| payment.is("open"));
-        let newest_open = open.max_by_key(|payment| payment.created);
-        let newest = || payments().max_by_key(|payment| payment.created);
+        let payments = || {
+            let payments = self.payments.iter().flat_map(|payments| &payments.data);
+            payments.filter_map(|payment| Some((payment, payment.intent()?)))
+        };
+        let newest_of = |status: Option<&str>| {
+            let chosen = payments().filter(|(payment, _)| status.is_none_or(|s| payment.is(s)));
+            chosen.max_by_key(|(payment, id)| (payment.created, id.clone()))
+        };
+        let paid = payments().filter(|(payment, _)| payment.is("paid"));
+        let largest = paid.max_by_key(|(payment, id)| (payment.amount_paid, id.clone()));
+        let open = newest_of(Some("open"));
         let is_paid = self.status.as_deref() == Some("paid");
-        let first = if is_paid { largest.or(newest_open) } else { newest_open.or(largest) };
-        first.or_else(newest)?.intent()
+        let first = if is_paid { largest.or(open) } else { open.or(largest) };
+        first.or_else(|| newest_of(None)).map(|(_, id)| id)
     }
 
     /// Returns what became of all its payments together, in whatever order they are listed.
