@@ -159,6 +159,7 @@ async fn person(history: &mut History, who: usize, orders: &Orders) -> Result<()
         history
             .violation(format!("{who} is linked to {linked:?}, and Stripe has {counterparts:?}"));
     }
+    let violations = history.ending.violations.len();
     sessions(history, who, own);
     series(history, who, &id, &licenses);
     entitlement(history, who, licenses.first(), truth.as_ref());
@@ -173,6 +174,11 @@ async fn person(history: &mut History, who: usize, orders: &Orders) -> Result<()
     }
     for license in &licenses {
         verifies(history, who, license);
+    }
+    if history.ending.violations.len() > violations {
+        for fact in truths.iter().flat_map(Truth::facts) {
+            history.tell(|| fact);
+        }
     }
     Ok(())
 }

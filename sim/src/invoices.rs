@@ -12,6 +12,7 @@ use crate::people::id_of;
 const ALL_BUT_EXCHANGE: i64 = 98;
 
 /// An invoice, and what became of its money.
+#[derive(Debug)]
 pub struct Invoice {
     pub id: String,
     pub subscription: String,
@@ -40,6 +41,7 @@ pub struct Invoice {
     pub disputed: bool,
 }
 
+#[derive(Debug)]
 pub struct Line {
     pub price: String,
     pub amount: i64,
@@ -87,7 +89,12 @@ pub fn read(history: &History, found: &Value, disputes: &[Value]) -> Invoice {
     let credited = number(&found["pre_payment_credit_notes_amount"]);
     let amount = (number(&found["total"]) - credited).max(0);
     let is_paid = found["status"] == "paid";
-    let all = amount.max(back.received);
+    // What it asks for, and what was paid too much. A debt from before, which is collected with it,
+    // is no part of it.
+    let all = match amount {
+        0 => back.received,
+        _ => amount + number(&found["amount_overpaid"]),
+    };
     let is_about_all = |part: i64| part * 100 >= all * ALL_BUT_EXCHANGE;
     let refunded = is_paid && back.returned > 0 && back.returned >= all;
     let lost = is_paid && !refunded && back.lost > 0 && is_about_all(back.returned + back.lost);

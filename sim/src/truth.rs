@@ -47,6 +47,18 @@ impl Truth {
         Self { subscriptions, invoices }
     }
 
+    /// What Stripe has, for the trace of a violation.
+    pub fn facts(&self) -> impl Iterator<Item = String> {
+        let of_subscription = |found: &Value| {
+            let fields = ["id", "status", "created", "ended_at", "cancel_at", "pause_collection"];
+            let fields = fields.map(|field| format!("{field} {}", found[field]));
+            let prices: Vec<&str> = items(found).collect();
+            format!("  {}, {prices:?} until {:?}", fields.join(", "), period_end(found))
+        };
+        let subscriptions = self.subscriptions.iter().map(of_subscription);
+        subscriptions.chain(self.invoices.iter().map(|invoice| format!("  {invoice:?}")))
+    }
+
     /// The lines that were paid and not given back or credited since.
     fn lines(&self, subscription: &Value) -> Vec<&Line> {
         self.paid(subscription).0
@@ -228,8 +240,9 @@ impl Truth {
             let period = period_end(subscription);
             let paid = self.lines(subscription).iter().map(|line| line.end).max()?;
             let paid = if paused { period.map_or(paid, |period| period.max(paid)) } else { paid };
-            // Not the newest that was sent decides, nor what Stripe says of the subscription.
-            if let Some(due) = self.oldest_due(subscription) {
+            // Not the newest that was sent decides, nor what Stripe says of the subscription; but
+            // what is not collected is not waited for.
+            if let Some(due) = self.oldest_due(subscription).filter(|_| !paused) {
                 let usual = catalog.plans.iter().map(|plan| i64::from(plan.grace_days)).max();
                 let debit = if self.is_debited(subscription) { DEBIT } else { 0 };
                 return Some((paid + debit).max(due + usual.unwrap_or(0) * DAY));

@@ -162,6 +162,9 @@ pub struct WireInvoice {
     total: Option<i64>,
     amount_due: Option<i64>,
     amount_paid: Option<i64>,
+    amount_overpaid: Option<i64>,
+    starting_balance: Option<i64>,
+    ending_balance: Option<i64>,
     pre_payment_credit_notes_amount: Option<i64>,
     post_payment_credit_notes_amount: Option<i64>,
     currency: Option<String>,
@@ -268,7 +271,6 @@ impl WireInvoice {
     ) -> Option<Invoice> {
         let is_written_off_by_hand = self.is_written_off_by_hand(subscriptions);
         let (amount, credited) = (self.amount(), self.credited_before());
-        let money = self.amount_paid.unwrap_or(0);
         let (intent, payment) = (self.payment_intent(), self.payment(payments, credited_later));
         let subscription = self.subscription().and_then(|id| id.parse().ok());
         let lines = self.lines.into_iter().flat_map(|lines| lines.data);
@@ -284,7 +286,8 @@ impl WireInvoice {
             is_written_off_by_hand,
             amount,
             credited,
-            money,
+            balance_before: self.starting_balance.unwrap_or(0),
+            balance_after: self.ending_balance.or(self.starting_balance).unwrap_or(0),
             currency: self.currency.unwrap_or_default(),
             created: Timestamp::saturating(self.created.unwrap_or(0)),
             due: time(self.due_date),
@@ -380,8 +383,13 @@ impl WireInvoice {
             back += facts.back;
             received = received.saturating_add(facts.amount);
         }
-        // A balance may have paid a part, and payments may have been more than was due.
-        back.outcome(received.max(self.amount()).max(self.amount_paid.unwrap_or(0)))
+        // The customer's balance may have paid a part. An earlier debt that is on the balance is
+        // collected with the invoice and is no part of it.
+        let paid = match self.amount() {
+            0 => received.max(self.amount_paid.unwrap_or(0)),
+            amount => amount.saturating_add(self.amount_overpaid.unwrap_or(0)),
+        };
+        back.outcome(paid)
     }
 }
 

@@ -119,7 +119,7 @@ fn a_dead_renewal_that_is_credited_in_full_is_not_paid_late_stripe_22() {
     state.subscriptions[0].ended_at = Some(at(PERIOD_START + 3 * DAY));
     let renewal = &mut state.invoices[0];
     (renewal.status, renewal.paid_at) = (InvoiceStatus::Paid, Some(at(PERIOD_START + 5 * DAY)));
-    (renewal.credited, renewal.amount, renewal.money) = (4900, 0, 0);
+    (renewal.credited, renewal.amount) = (4900, 0);
     assert_eq!(due(&state, NOW), None);
 }
 
