@@ -324,10 +324,13 @@ mod tests {
             invoice.into_domain(&BTreeMap::new(), 0, &[]).unwrap().payment_intent.unwrap()
         };
         let (one, other, less) = (paid("pi_1", 950), paid("pi_2", 950), paid("pi_3", 100));
-        for status in ["paid", "open"] {
-            let listed = payment_of(status, &[&one, &other, &less, &elsewhere]);
-            assert_eq!(listed.as_str(), "pi_2", "{status}");
-            let reversed = payment_of(status, &[&elsewhere, &less, &other, &one]);
+        let default = serde_json::json!({
+            "status": "open", "created": 1, "is_default": true, "payment": { "payment_intent": "pi_0" },
+        });
+        for (status, expected) in [("paid", "pi_2"), ("open", "pi_0")] {
+            let listed = payment_of(status, &[&one, &other, &less, &default, &elsewhere]);
+            assert_eq!(listed.as_str(), expected, "{status}");
+            let reversed = payment_of(status, &[&elsewhere, &default, &less, &other, &one]);
             assert_eq!(reversed, listed, "{status}");
         }
     }

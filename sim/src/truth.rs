@@ -256,7 +256,7 @@ impl Truth {
     fn is_debited(&self, subscription: &Value) -> bool {
         let id = id_of(subscription);
         let mut own = self.invoices.iter().filter(|invoice| invoice.subscription == id);
-        own.any(|invoice| invoice.status == "open" && invoice.is_processing)
+        own.any(|invoice| !invoice.is_paid() && invoice.is_processing)
     }
 
     fn grace(&self, subscription: &Value, catalog: &Catalog, behind: bool) -> i64 {

@@ -209,6 +209,7 @@ pub struct WireInvoicePayment {
     pub id: String,
     status: Option<String>,
     created: Option<i64>,
+    is_default: Option<bool>,
     amount_paid: Option<i64>,
     payment: Option<PaymentLink>,
 }
@@ -344,24 +345,22 @@ impl WireInvoice {
         payments.filter_map(WireInvoicePayment::intent)
     }
 
-    /// Returns the payment that paid most of it. While it is unpaid, returns the newest open
-    /// payment, or else the newest. A payment outside of Stripe has no payment intent and is left
-    /// out. Stripe lists the payments in no fixed order, so the id decides between equals.
+    /// Returns the payment that paid most of it. While it is unpaid, returns the default payment,
+    /// which Stripe collects: no event tells that another one was tried. A payment outside of Stripe
+    /// has no payment intent and is left out. Stripe lists the payments in no fixed order, so the id
+    /// decides between equals.
     fn payment_intent(&self) -> Option<PaymentIntentId> {
         let payments = || {
             let payments = self.payments.iter().flat_map(|payments| &payments.data);
             payments.filter_map(|payment| Some((payment, payment.intent()?)))
         };
-        let newest_of = |status: Option<&str>| {
-            let chosen = payments().filter(|(payment, _)| status.is_none_or(|s| payment.is(s)));
-            chosen.max_by_key(|(payment, id)| (payment.created, id.clone()))
-        };
         let paid = payments().filter(|(payment, _)| payment.is("paid"));
         let largest = paid.max_by_key(|(payment, id)| (payment.amount_paid, id.clone()));
-        let open = newest_of(Some("open"));
+        let default = payments().find(|(payment, _)| payment.is_default == Some(true));
         let is_paid = self.status.as_deref() == Some("paid");
-        let first = if is_paid { largest.or(open) } else { open.or(largest) };
-        first.or_else(|| newest_of(None)).map(|(_, id)| id)
+        let first = if is_paid { largest.or(default) } else { default.or(largest) };
+        let newest = || payments().max_by_key(|(payment, id)| (payment.created, id.clone()));
+        first.or_else(newest).map(|(_, id)| id)
     }
 
     /// Returns what became of all its payments together, in whatever order they are listed.

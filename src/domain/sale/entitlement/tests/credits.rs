@@ -197,3 +197,17 @@ fn a_balance_pays_like_money_unless_credits_for_what_was_not_paid_made_it_stripe
     state.invoices[0].status = InvoiceStatus::Paid;
     assert_eq!(due(&state, NOW), professional(PERIOD_END, WEEK), "the year is paid");
 }
+
+#[test]
+fn a_free_change_takes_effect_when_the_earlier_debt_that_it_collects_is_paid_stripe_36() {
+    let mut state = billed(line("price_starter_yearly", YEAR_END, 19_000));
+    let higher = [
+        line("price_starter_yearly", YEAR_END, -18_000),
+        line("price_pro_monthly", PERIOD_END, 4900),
+    ];
+    state.invoices.push(change("in_2", InvoiceStatus::Open, 0, higher));
+    assert_eq!(state.invoices[1].amount, 0);
+    assert_eq!(due(&state, NOW), starter());
+    state.invoices[1].status = InvoiceStatus::Paid;
+    assert_eq!(due(&state, NOW), professional(PERIOD_END, WEEK));
+}
