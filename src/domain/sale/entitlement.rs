@@ -243,7 +243,7 @@ fn granted<'c>(
     let is_due = |invoice: &&&Invoice| {
         let is_unpaid =
             matches!(invoice.status, InvoiceStatus::Open | InvoiceStatus::Uncollectible);
-        invoice.amount > 0 || (is_unpaid && !invoice.is_forgiven())
+        invoice.asked() > 0 || (is_unpaid && !invoice.is_forgiven())
     };
     let newest = invoices.iter().filter(is_due).max_by_key(|i| i.created);
     let open = newest.filter(|invoice| !invoice.is_paid(policy)).copied();
