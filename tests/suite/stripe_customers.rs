@@ -112,7 +112,7 @@ async fn stripe_21_what_a_linked_stripe_customer_bought_is_licensed_though_the_c
     shop.settled().await;
     // The checkout links it, and Stripe fails the calls that would tell what it bought.
     let subscriptions = "GET /v1/subscriptions";
-    shop.sandbox.faults().api_call(ApiFault::ErrorBefore, subscriptions, Times::Next(1));
+    shop.sandbox.faults().api_call(ApiFault::ErrorBefore, subscriptions, Times::Always);
     assert!(shop.ask(&ada, "professional").await.status >= 500);
     assert!(linked(&shop, &ada).await.is_some());
     shop.sandbox.faults().clear();
