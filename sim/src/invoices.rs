@@ -116,7 +116,11 @@ pub fn read(history: &History, found: &Value, disputes: &[Value]) -> Invoice {
     let subscription = subscription.unwrap_or_default().to_owned();
     let times = &found["status_transitions"];
     let paid_at = times["paid_at"].as_i64();
-    let forgiven_at = is_forgiven.then(|| forgiven_at(times)).flatten();
+    // Stripe tells why an invoice was written off only until it is paid.
+    let was_forgiven = is_forgiven
+        || found["billing_reason"] == "subscription_cycle"
+            && (history.written_off.contains(&id) || history.paused.contains(&subscription));
+    let forgiven_at = was_forgiven.then(|| forgiven_at(times)).flatten();
     Invoice {
         was_paused: history.paused.contains(&subscription),
         paid_at: paid_at.filter(|_| !is_forgiven),
