@@ -176,11 +176,16 @@ async fn person(history: &mut History, who: usize, orders: &Orders) -> Result<()
         verifies(history, who, license);
     }
     if history.ending.violations.len() > violations {
-        for fact in truths.iter().flat_map(Truth::facts) {
-            history.tell(|| fact);
-        }
+        show(history, &truths);
     }
     Ok(())
+}
+
+/// Writes what Stripe has into the trace.
+fn show(history: &mut History, truths: &[Truth]) {
+    for fact in truths.iter().flat_map(Truth::facts) {
+        history.tell(|| fact);
+    }
 }
 
 /// Nobody is charged for an account that is gone.
@@ -397,12 +402,15 @@ async fn nothing_drifts(history: &mut History) -> Result<()> {
         let who = history.people.iter().position(has_this_id);
         let stripe_id = who.and_then(|who| history.stripe_customer(who)).unwrap_or_default();
         let truth = Truth::of(history, &stripe_id);
-        // Nothing tells to which of several subscriptions an order belongs; and who paid little,
-        // and owes the rest, is told of.
+        // Nothing tells to which of several subscriptions an order belongs, or to which of several
+        // Stripe customers; and who paid little, and owes the rest, is told of.
+        let has_former = who.is_some_and(|who| !history.people[who].former.is_empty());
         if let [one] = &truth.subscriptions[..]
             && !truth.owes(one)
+            && !has_former
         {
             history.violation(format!("A: it is told that {who:?} lacks a license: {lacking:?}"));
+            show(history, &[truth]);
         }
     }
     Ok(())
