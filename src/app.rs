@@ -33,8 +33,8 @@ pub struct Parts {
     pub store: Store,
     /// The signing keys.
     pub keys: KeyRing,
-    /// The published keys, with which the server itself verifies licenses. Any issuer is accepted:
-    /// the server's URL may have changed since.
+    /// The published keys, with which the server itself verifies licenses. They accept any issuer,
+    /// because the server's URL may have changed.
     pub trusted: KeySet,
     /// The published key set, as JSON.
     pub jwks: Bytes,
@@ -46,13 +46,13 @@ pub struct Parts {
     pub mailer: Mailer,
     /// Notified when a mail was added to the outbox.
     pub mail_due: Notify,
-    /// The Stripe account. Without one, nothing is sold.
+    /// The Stripe account. Without one, selling is off.
     pub stripe: Option<Stripe>,
     /// The origins that checkout and portal may return to; the first is the server's own.
     pub return_origins: Vec<Origin>,
     /// The webhook deliveries that wait to be stored.
     pub intake: Intake,
-    /// Limits the syncs that customers cause.
+    /// Limits the syncs that license requests cause.
     pub sync_limit: SyncLimit,
     /// Notified when an event was added to the inbox.
     pub events_due: Notify,
@@ -224,7 +224,7 @@ impl Files {
         }
     }
 
-    /// The rest of [`App::start`].
+    /// Starts the app with these files, as [`App::start`] does. Returns the app.
     ///
     /// # Errors
     /// As [`App::start`].
@@ -246,8 +246,8 @@ impl Files {
 /// Returns the keys, or generates the first one.
 ///
 /// # Errors
-/// [`Error::Setup`] when a key of licenses in the field is missing. A new key does not replace it
-/// silently: no license could be verified any more.
+/// [`Error::Setup`] when a key of unexpired licenses is missing. A new key never replaces it
+/// silently, because those licenses could no longer be verified.
 async fn usable_keys(
     config: &Config,
     keys: Option<KeyRing>,

@@ -44,8 +44,8 @@ pub struct Problems {
 }
 
 impl Extend<Problem> for Problems {
-    fn extend<T: IntoIterator<Item = Problem>>(&mut self, found: T) {
-        for problem in found {
+    fn extend<T: IntoIterator<Item = Problem>>(&mut self, problems: T) {
+        for problem in problems {
             if self.kept.len() < MAX_PROBLEMS {
                 self.kept.push(problem);
             } else {
@@ -92,7 +92,8 @@ impl Problem {
 /// Reads the file at `path`.
 ///
 /// # Errors
-/// [`Error::Setup`] when it cannot be read at all, or its first line does not name the columns.
+/// [`Error::Setup`] when the file cannot be read, is not CSV, has too many rows, or its first line
+/// does not name the columns.
 pub fn load(path: &Path) -> Result<CustomerFile> {
     let text = read_text(path, MAX_FILE_BYTES).map_err(|problem| {
         Error::setup(format!("{} cannot be read as CSV in UTF-8: {problem}", path.display()))
@@ -136,7 +137,7 @@ pub fn parse(text: &str) -> Result<CustomerFile> {
     Ok(file)
 }
 
-/// Counts lines. The CSV reader's own number is that of the line end before the record.
+/// Counts lines. The CSV reader's own number is the line of the line end before the record.
 struct Lines<'a> {
     text: &'a str,
     at: usize,
@@ -311,7 +312,7 @@ mod tests {
 
     #[test]
     fn every_problem_is_told_with_its_line() {
-        let told = problems(
+        let reported = problems(
             "email,name,stripe_customer_id,email_verified\n\
              ada@example.com,Ada,cus_1,yes\n\
              nobody,\"two\nlines\",sub_1,perhaps\n\
@@ -331,37 +332,37 @@ mod tests {
             "line 8: `email`: line 2 has the same",
             "line 8: `stripe_customer_id`: line 2 has the same",
         ];
-        assert_eq!(told.len(), expected.len(), "{told:#?}");
-        for (told, expected) in told.iter().zip(expected) {
-            assert!(told.starts_with(expected), "{told}\nis not\n{expected}");
+        assert_eq!(reported.len(), expected.len(), "{reported:#?}");
+        for (reported, expected) in reported.iter().zip(expected) {
+            assert!(reported.starts_with(expected), "{reported}\nis not\n{expected}");
         }
     }
 
     #[test]
     fn a_first_line_that_names_no_columns_is_told_with_those_there_are() {
-        let told = problems("ada@example.com,Ada\n").join("\n");
-        assert!(told.contains("no column \"ada@example.com\"; remove it"), "{told}");
-        assert!(told.contains("the column \"email\" is missing"), "{told}");
-        assert!(told.contains("email,name,company_name,stripe_customer_id,email_verified"));
-        let told = problems("email,compnay_name,email\n").join("\n");
-        assert!(told.contains("did you mean \"company_name\"?"), "{told}");
-        assert!(told.contains("two columns \"email\""), "{told}");
+        let reported = problems("ada@example.com,Ada\n").join("\n");
+        assert!(reported.contains("no column \"ada@example.com\"; remove it"), "{reported}");
+        assert!(reported.contains("the column \"email\" is missing"), "{reported}");
+        assert!(reported.contains("email,name,company_name,stripe_customer_id,email_verified"));
+        let reported = problems("email,compnay_name,email\n").join("\n");
+        assert!(reported.contains("did you mean \"company_name\"?"), "{reported}");
+        assert!(reported.contains("two columns \"email\""), "{reported}");
         assert!(problems("").join("\n").contains("is missing"));
     }
 
     #[test]
     fn a_file_of_mistakes_is_not_told_in_full() {
-        let told = problems(&format!("email\n{}", "nobody\n".repeat(1000)));
-        assert_eq!((told.len(), told[100].as_str()), (101, "… and 900 more"));
+        let reported = problems(&format!("email\n{}", "nobody\n".repeat(1000)));
+        assert_eq!((reported.len(), reported[100].as_str()), (101, "… and 900 more"));
     }
 
     #[test]
     fn a_file_that_is_too_long_is_not_read_to_its_end_whatever_it_says() {
         for row in ["a@example.com\n", "x\n", "a,b,c\n"] {
             let many = format!("email\n{}", row.repeat(MAX_ROWS + 1));
-            let told = problems(&many);
-            assert_eq!(told.len(), 1, "{told:#?}");
-            assert!(told[0].contains("more than 100000 customers"), "{told:#?}");
+            let reported = problems(&many);
+            assert_eq!(reported.len(), 1, "{reported:#?}");
+            assert!(reported[0].contains("more than 100000 customers"), "{reported:#?}");
         }
         let full = format!("email\n{}", "x\n".repeat(MAX_ROWS));
         let file = parse(&full).unwrap();

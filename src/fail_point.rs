@@ -1,14 +1,14 @@
-//! Places where the process may die in a test, as in a power cut. Each stands between two steps
-//! that write: every commit, every write at Stripe and every mail takes one, so that none can be
-//! forgotten. In a running server nothing happens there.
+//! Fail points: places where a test can kill the process, as a power cut would. Every commit, every
+//! write at Stripe and every mail takes a fail point as a parameter, so that none can be forgotten.
+//! In a production server they do nothing.
 
 use std::path::Path;
 
 use crate::domain::text_enum::text_enum;
 
 text_enum! {
-    /// A place right after something was written, unless its description says otherwise. Those of a
-    /// sale come first, in the order in which it passes them.
+    /// A place directly after the described write, unless the description names another moment. The
+    /// places of a sale come first, in the order in which a sale reaches them.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
     pub enum Place {
         /// The sign-up, before its commit.
@@ -49,40 +49,40 @@ text_enum! {
         InboxForeign = "inbox.foreign",
         /// Events that failed.
         InboxFailed = "inbox.failed",
-        /// Nothing was written: Stripe's state was fetched.
+        /// Stripe's state was fetched; nothing was written.
         SyncFetched = "sync.fetched",
         /// Events without an effect, as done.
         SettleNothing = "settle.nothing",
-        /// What follows from Stripe's state, before its commit.
+        /// The changes of a settlement, before their commit.
         SettleWritten = "settle.written",
-        /// What follows from Stripe's state.
+        /// The changes of a settlement.
         SettleCommitted = "settle.committed",
         /// The leases of mails.
         MailTaken = "mail.taken",
         /// A mail, at the SMTP server.
         MailAccepted = "mail.accepted",
-        /// The outcome of a mail.
+        /// The result of sending a mail.
         MailNoted = "mail.noted",
 
         /// An account that the backfill created.
         BackfillCreated = "backfill.created",
-        /// The link that the backfill found.
+        /// A link to an existing Stripe customer.
         BackfillAdopted = "backfill.adopted",
-        /// Nothing was written: the customer of the backfill is linked.
+        /// The customer of the backfill is linked; nothing was written.
         BackfillLinked = "backfill.linked",
         /// The metadata of a Stripe customer, at Stripe.
         BackfillTagged = "backfill.tagged",
-        /// A Stripe customer who is unknown here, as a buyer or not.
+        /// An unknown buyer, recorded or removed.
         BuyerNoted = "buyer.noted",
-        /// The unknown buyers that a comparison found.
+        /// The unknown buyers that a reconciliation found.
         BuyersFound = "buyers.found",
-        /// The link that an operator asked for.
+        /// The link that an operator requested.
         ClaimLinked = "claim.linked",
         /// The metadata of the Stripe customer that a claim replaces, at Stripe.
         ClaimUntagged = "claim.untagged",
         /// The metadata of a claimed Stripe customer, at Stripe.
         ClaimTagged = "claim.tagged",
-        /// An event that is of no use.
+        /// An event that is not used.
         WebhookIgnored = "webhook.ignored",
         /// A batch of imported accounts.
         ImportStored = "import.stored",
@@ -104,22 +104,22 @@ text_enum! {
         LicenseGranted = "license.granted",
         /// A fresh token for a license.
         LicenseRefreshed = "license.refreshed",
-        /// A license issued again because its key was revoked.
+        /// A license that was reissued because its key was revoked.
         LicenseRenewed = "license.renewed",
         /// A batch of revoked licenses of a key.
         LicenseKeyRevoked = "license.key_revoked",
 
         /// A new admin key.
         AdminKeyCreated = "admin_key.created",
-        /// The end of an admin key.
+        /// The revocation of an admin key.
         AdminKeyRevoked = "admin_key.revoked",
         /// The use of an admin key.
         AdminKeyUsed = "admin_key.used",
         /// A replayed event.
         EventReplayed = "event.replayed",
-        /// A batch of given-up mails, as due again.
+        /// A batch of given-up mails that are due again.
         MailsRetried = "mails.retried",
-        /// The result of a comparison with Stripe.
+        /// The result of a reconciliation.
         ReconcileNoted = "reconcile.noted",
         /// A batch of events that Stripe could not deliver.
         ReconcileMissed = "reconcile.missed",
@@ -133,22 +133,22 @@ text_enum! {
 }
 
 impl Place {
-    /// Returns whether a sale passes here, from the sign-up to the mail. A test dies at each of
-    /// these.
+    /// Returns whether a sale reaches this place, from the sign-up to the mail. A test kills the
+    /// process at each of these.
     ///
-    /// The others are single transactions or calls that nothing follows, or commands that are
-    /// simply run again.
+    /// The other places belong to single transactions or calls without a following step, or to
+    /// commands that can be repeated.
     #[must_use]
     pub fn is_of_a_sale(self) -> bool {
         self <= Self::MailNoted
     }
 }
 
-/// What happens at each place: a parameter, as the time is.
+/// The function that is called at each place. Like the time, it is a parameter.
 #[derive(Default)]
 pub struct FailPoints(Option<Box<dyn Fn(Place) + Send + Sync>>);
 
-/// One place, and what happens there.
+/// One place, with the function to call there.
 #[derive(Clone, Copy)]
 pub struct FailPoint<'a> {
     points: &'a FailPoints,
@@ -169,8 +169,8 @@ impl FailPoints {
     }
 
     /// Kills the process (SIGKILL) at the place that the environment variable `FAIL_POINT` names.
-    /// With `PLACE@FILE` it dies at the first passage when that file exists. Release builds ignore
-    /// it.
+    /// With `PLACE@FILE`, it does so as soon as that file exists. Release builds ignore the
+    /// variable.
     #[must_use]
     pub fn from_environment() -> Self {
         if cfg!(debug_assertions)
@@ -188,13 +188,13 @@ impl FailPoints {
         Self::default()
     }
 
-    /// Returns this place, to hand to what writes.
+    /// Returns the fail point of this place, to pass to the function that writes.
     #[must_use]
     pub fn at(&self, place: Place) -> FailPoint<'_> {
         FailPoint { points: self, place }
     }
 
-    /// Called at each place.
+    /// Called at each place; calls the function.
     pub fn reach(&self, place: Place) {
         if let Some(die) = &self.0 {
             die(place);
@@ -205,6 +205,6 @@ impl FailPoints {
 fn kill_this_process() -> ! {
     let own = std::process::id().to_string();
     let _ = std::process::Command::new("kill").args(["-KILL", &own]).status();
-    // Only where there is no `kill`; what waits for the other signal will say so.
+    // Reached only without a `kill` program. The test then reports another signal than SIGKILL.
     std::process::abort();
 }

@@ -1,19 +1,21 @@
-//! Webhook deliveries that wait to be stored in one batch. [`crate::flows::sale::webhook`] stores them.
+//! Webhook deliveries that wait to be stored in one batch, and the types of unused events that were
+//! recorded lately. [`crate::flows::sale::webhook`] stores them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use chrono::TimeDelta;
 use tokio::sync::{Mutex as Turn, OwnedMutexGuard, oneshot};
 
 use crate::domain::sale::webhook::Envelope;
-use crate::domain::time::{DAY, Timestamp};
+use crate::domain::time::Timestamp;
 use crate::error::Result;
 
 /// The most events that one statement stores. A larger batch would delay other writers. Both
 /// databases allow several times as many parameters.
 const MAX_BATCH: usize = 256;
 
-/// The most types of unusable events that are remembered. Stripe has fewer than four hundred types.
+/// The most types of unused events that are remembered. Stripe has fewer than four hundred types.
 const MAX_TYPES: usize = 500;
 
 /// An event whose delivery waits until it is stored.
@@ -31,7 +33,7 @@ pub struct Arrival {
 pub struct Intake {
     waiting: Mutex<Vec<Arrival>>,
     turn: Arc<Turn<()>>,
-    /// When an event of a type that is of no use was last noted.
+    /// The time at which an unused event of each type was last recorded.
     noted: Mutex<HashMap<String, Timestamp>>,
 }
 
@@ -53,16 +55,17 @@ impl Intake {
         queue.drain(..most).collect()
     }
 
-    /// Whether an event of this type, which is of no use, was noted within a day; or too many types were.
+    /// Returns whether an unused event of this type was recorded within the last day, or the limit
+    /// of types is reached.
     pub fn noted_lately(&self, kind: &str, now: Timestamp) -> bool {
         let noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
         match noted.get(kind) {
-            Some(at) => *at <= now && now < at.plus(DAY),
+            Some(at) => *at <= now && now < *at + TimeDelta::days(1),
             None => noted.len() >= MAX_TYPES,
         }
     }
 
-    /// Remembers that an event of this type was noted.
+    /// Remembers that an unused event of this type was recorded.
     pub fn note(&self, kind: &str, now: Timestamp) {
         let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
         noted.insert(kind.to_owned(), now);

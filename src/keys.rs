@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::TimeDelta;
 use ed25519_dalek::SigningKey;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use ed25519_dalek::pkcs8::{DecodePrivateKey, EncodePrivateKey, KeypairBytes};
@@ -22,13 +23,14 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::config::Config;
-use crate::domain::time::{DAY, SKEW, Timestamp};
+use crate::domain::license::LicenseToken;
+use crate::domain::time::{SKEW, Timestamp};
 use crate::error::{Error, Result};
 use crate::random::Random;
 
-/// How long a new key is published before it signs, in seconds: an app that fetches the key set
-/// daily has it by then.
-pub const PUBLISHED_BEFORE_SIGNING: i64 = DAY;
+/// How long a new key is published before it signs: an app that fetches the key set daily has it by
+/// then.
+pub const PUBLISHED_BEFORE_SIGNING: TimeDelta = TimeDelta::days(1);
 
 /// The most keys that are loaded: years of monthly rotation. More means a wrong directory.
 const MAX_KEYS: usize = 100;
@@ -134,13 +136,13 @@ impl KeyRing {
         random: &Random,
     ) -> Result<(PathBuf, Timestamp)> {
         let _one_at_a_time = files::lock(&config.keys_dir)?;
-        let published = now.plus(PUBLISHED_BEFORE_SIGNING);
+        let published = now + PUBLISHED_BEFORE_SIGNING;
         let keys = Self::load(config)?.map(|ring| ring.keys);
         let signs_from = if at_once || keys.is_none() { now } else { published };
         let mut before = signs_from;
         for key in keys.iter().flatten().rev().filter(|key| key.signs_from > published) {
             if let Some(file) = &key.file {
-                before = before.plus(-1);
+                before = before - TimeDelta::seconds(1);
                 let path = files::rename(file, before)?;
                 tracing::warn!(
                     from = %file.display(), to = %path.display(),
@@ -162,8 +164,7 @@ impl KeyRing {
     /// As [`KeyRing::load`].
     pub fn with_the_right_clock(self, config: &Config, now: Timestamp) -> Result<Self> {
         let signing = self.signing(now);
-        let Some(file) = signing.file.as_ref().filter(|_| signing.signs_from > now.plus(SKEW))
-        else {
+        let Some(file) = signing.file.as_ref().filter(|_| signing.signs_from > now + SKEW) else {
             return Ok(self);
         };
         let renamed = files::lock(&config.keys_dir).and_then(|_lock| files::rename(file, now));
@@ -238,10 +239,10 @@ impl KeyRing {
     ///
     /// # Errors
     /// [`Error::Internal`] when the claims cannot be serialized, which must not happen.
-    pub fn sign(&self, claims: &Claims, key: &Key) -> Result<String> {
+    pub fn sign(&self, claims: &Claims, key: &Key) -> Result<LicenseToken> {
         let header =
             Header { alg: self.algorithm, typ: LICENSE_TYPE.to_owned(), kid: key.kid.clone() };
-        jose::sign(&header, claims, &*key.signer)
+        jose::sign(&header, claims, &*key.signer).map(LicenseToken::new)
     }
 
     /// Returns the published key set: the public part of every key. `alg` is omitted when licenses

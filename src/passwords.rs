@@ -1,5 +1,5 @@
-//! Hashes and checks passwords with Argon2id, a bounded number at a time. Which passwords are
-//! acceptable is decided in [`crate::domain::account::password`].
+//! Hashes and checks passwords with Argon2id, a bounded number at a time.
+//! [`crate::domain::account::password`] decides which passwords are acceptable.
 
 use std::num::NonZero;
 use std::sync::Arc;
@@ -63,15 +63,21 @@ impl Passwords {
         Self { params: least.unwrap_or_default(), ..Self::default() }
     }
 
-    /// Returns the hash of a new password if it is acceptable; see [`Password::chosen`].
+    /// Returns the hash of a new password if it is acceptable; see [`Password::check`].
     ///
     /// # Errors
     /// [`Error::UnfitPassword`], or [`Error::Busy`] when too many are waiting.
-    pub async fn choose(&self, text: String, about: Vec<String>, salt: [u8; 16]) -> Result<String> {
+    pub async fn choose(
+        &self,
+        password: Password,
+        about: Vec<String>,
+        salt: [u8; 16],
+    ) -> Result<String> {
         let argon2 = self.argon2();
         self.on_free_core(move || {
             let about: Vec<&str> = about.iter().map(String::as_str).collect();
-            hash_now(&argon2, &Password::chosen(text, &about)?, salt)
+            password.check(&about)?;
+            hash_now(&argon2, &password, salt)
         })
         .await
     }
@@ -142,7 +148,7 @@ mod tests {
     #[tokio::test]
     async fn the_right_password_is_told_from_the_wrong_one_security_10() {
         let passwords = Passwords::default();
-        let typed = |text: &str| Password::typed(text.to_owned());
+        let typed = |text: &str| Password::new(text.to_owned());
         let hash = passwords.hash(typed("SecurePass123"), [7; 16]).await.unwrap();
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
 
@@ -159,7 +165,7 @@ mod tests {
         let nobody = PasswordHash::new(NO_PASSWORD).unwrap();
         assert!(is_current(NO_PASSWORD) && nobody.salt.is_some());
         let argon2 = Passwords::default().argon2();
-        let ours = hash_now(&argon2, &Password::typed("SecurePass123".into()), [7; 16]).unwrap();
+        let ours = hash_now(&argon2, &Password::new("SecurePass123".into()), [7; 16]).unwrap();
         assert_eq!(
             nobody.hash.unwrap().len(),
             PasswordHash::new(&ours).unwrap().hash.unwrap().len()
@@ -170,7 +176,7 @@ mod tests {
     #[tokio::test]
     async fn no_password_is_right_for_an_account_without_one_security_12() {
         for typed in ["", "SecurePass123", "nobody", NO_PASSWORD] {
-            let typed = Password::typed(typed.to_owned());
+            let typed = Password::new(typed.to_owned());
             let hash = Some(NO_PASSWORD.to_owned());
             let verdict = Passwords::default().check(typed, hash).await.unwrap();
             assert_eq!(verdict, PasswordCheck::Wrong);
@@ -186,7 +192,7 @@ mod tests {
             Params::new(8 * 1024, 1, 1, None).unwrap(),
         );
         let hash: PasswordHash = weak.hash_password_with_salt(b"SecurePass123", &[7; 16]).unwrap();
-        let password = Password::typed("SecurePass123".into());
+        let password = Password::new("SecurePass123".into());
         let verdict = passwords.check(password, Some(hash.to_string())).await.unwrap();
         assert_eq!(verdict, PasswordCheck::Outdated);
     }

@@ -12,6 +12,7 @@ mod wire;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use futures_util::FutureExt;
 use secrecy::ExposeSecret;
 use serde::de::DeserializeOwned;
@@ -34,8 +35,8 @@ pub use sale::{CustomerParameters, SessionParameters, StripeCustomer, Undelivere
 /// The timeout of one call with its whole response: Stripe's slowest calls take a few seconds.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A call that took longer, in seconds, is not retried at once: its caller has waited long enough.
-const LONG_CALL_SECONDS: i64 = 5;
+/// A call that took longer is not retried at once: its caller has waited long enough.
+const LONG_CALL: TimeDelta = TimeDelta::seconds(5);
 
 /// The attempts of a call that fails quickly, and the first pause between them. Longer outages are
 /// left to the worker's retries.
@@ -220,7 +221,7 @@ impl Stripe {
             let is_final = matches!(response, Ok(_) | Err(StripeFailure::Refused { .. }));
             // Measured by the clock: if the machine was suspended for a day, Stripe may have
             // dropped the idempotency key.
-            if is_final || self.clock.now() > began.plus(LONG_CALL_SECONDS) {
+            if is_final || self.clock.now() > began + LONG_CALL {
                 return response;
             }
             self.clock.sleep(pause).await;

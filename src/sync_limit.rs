@@ -4,11 +4,13 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
+use chrono::TimeDelta;
+
 use crate::domain::ids::CustomerId;
 use crate::domain::time::Timestamp;
 
-/// The least time between two syncs that one customer causes, in seconds.
-const LEAST_SECONDS: i64 = 5;
+/// The least time between two syncs that one customer causes.
+const LEAST_INTERVAL: TimeDelta = TimeDelta::seconds(5);
 
 /// The most customers that are remembered. At this number, older entries are removed.
 const MAX_CUSTOMERS: usize = 10_000;
@@ -23,9 +25,9 @@ impl SyncLimit {
     pub fn allows(&self, id: &CustomerId, now: Timestamp) -> bool {
         let mut last_syncs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if last_syncs.len() >= MAX_CUSTOMERS {
-            last_syncs.retain(|_, at| now < at.plus(LEAST_SECONDS));
+            last_syncs.retain(|_, at| now < *at + LEAST_INTERVAL);
         }
-        let is_recent = |at: &Timestamp| *at <= now && now < at.plus(LEAST_SECONDS);
+        let is_recent = |at: &Timestamp| *at <= now && now < *at + LEAST_INTERVAL;
         if last_syncs.get(id).is_some_and(is_recent) {
             return false;
         }

@@ -19,11 +19,10 @@ use crate::error::{Error, Result};
 /// The first pause before background work is restarted. It doubles with each restart.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
-/// The longest pause: when the cause is gone, the work continues within a minute.
+/// The longest pause: the work continues within a minute after the cause is gone.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Restarted work counts as running after this time, so that work which always ends at once does
-/// not.
+/// Restarted work counts as running after this time. Work that always ends at once never counts.
 const SETTLED_AFTER: Duration = Duration::from_secs(1);
 
 /// Work that runs as long as the server.
@@ -35,7 +34,7 @@ pub enum Background {
     Outbox,
     /// Compares all customers with Stripe daily.
     Reconcile,
-    /// Measures the gauges for alerts.
+    /// Sets the gauges for alarms.
     Counts,
     /// Aggregates the samples of the metrics.
     Metrics,
@@ -75,14 +74,14 @@ impl Tasks {
     ) -> Result<T> {
         let (done, result) = oneshot::channel();
         self.spawn(async move {
-            // Sending fails if the caller is gone.
+            // Sending fails if the caller has disconnected.
             let _ = done.send(work.await);
         });
         let aborted = |_| Err(Error::Internal("a task was aborted".into()));
         result.await.unwrap_or_else(aborted)
     }
 
-    /// Starts work whose result nobody needs.
+    /// Starts work without waiting for its result.
     pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         let mut tasks = lock(&self.running);
         // Panics are logged by the panic hook.

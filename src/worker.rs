@@ -1,7 +1,7 @@
 //! The background work of a server. It drains the inbox and the outbox: at once when an entry was
-//! added, and every second for retries. It compares all customers with Stripe daily, measures the
-//! gauges for alerts, and checkpoints an idle SQLite file. A slow sync or mail delays no other.
-//! [`crate::tasks`] restarts work that ends.
+//! added, and every second for retries. It reconciles all customers with Stripe daily, sets the
+//! gauges for alarms, and checkpoints an idle SQLite file. A slow sync or mail does not delay
+//! others. [`crate::tasks`] restarts work that ends.
 
 use std::time::Duration;
 
@@ -29,11 +29,11 @@ const EVENTS_AT_ONCE: usize = 32;
 /// The time from one reconciliation to the next.
 const RECONCILE_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 
-/// The pause before a failed reconciliation is repeated, and the first pause before the customers
-/// that it left out are retried. The latter doubles with each retry.
+/// The pause before a failed reconciliation is repeated, and the first pause before its failed
+/// parts are retried. The latter doubles with each retry.
 const RETRY_PAUSE: Duration = Duration::from_secs(60);
 
-/// How often the gauges are measured: about as often as metrics are scraped.
+/// How often the gauges are set: about as often as metrics are scraped.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(30);
 
 /// The number of mails that are sent concurrently, each over its own SMTP connection.
@@ -103,11 +103,11 @@ async fn checkpoint_when_idle(app: &App, mut stopped: watch::Receiver<()>) {
     }
 }
 
-/// Measures the gauges for alerts, at the start and regularly.
+/// Sets the gauges for alarms, at the start and regularly.
 async fn measure(app: &App, mut stopped: watch::Receiver<()>) {
     loop {
         if let Err(error) = drift::measure(app).await {
-            tracing::warn!(%error, "paid customers without a license could not be counted");
+            tracing::warn!(%error, "the gauges could not be set");
         }
         tokio::select! {
             () = tokio::time::sleep(MEASURE_INTERVAL) => {}
@@ -146,7 +146,7 @@ async fn reconcile_daily(app: &App, mut stopped: watch::Receiver<()>) {
                 (RETRY_PAUSE, None)
             }
         };
-        // Until the next one, only the customers that it left out are retried.
+        // Until the next reconciliation, only the failed parts are retried.
         let rest = within(&*app.clock, pause, retry_failed(app, unfinished));
         let next = async { tokio::join!(app.clock.sleep(pause), rest) };
         tokio::select! {
@@ -156,8 +156,8 @@ async fn reconcile_daily(app: &App, mut stopped: watch::Receiver<()>) {
     }
 }
 
-/// Retries the customers that a reconciliation left out, with backoff. Only those: a customer who
-/// can never be compared must not cause a comparison of all customers again and again.
+/// Retries the failed parts of a reconciliation, with backoff. A customer who can never be compared
+/// must not cause another reconciliation of all customers.
 async fn retry_failed(app: &App, unfinished: Option<Report>) {
     let Some(mut report) = unfinished else { return };
     let mut pause = RETRY_PAUSE;
@@ -167,12 +167,13 @@ async fn retry_failed(app: &App, unfinished: Option<Report>) {
         app.clock.sleep(pause).await;
         pause *= 2;
         if let Err(error) = reconcile::again(app, &mut report).await {
-            tracing::warn!(%error, "the retry of the failed customers failed");
+            tracing::warn!(%error, "the retry of the reconciliation failed");
         }
     }
 }
 
-/// Takes due entries, at most `at_once` at a time, and processes each in its own task.
+/// Leases due entries, at most `at_once` at a time, and processes each in its own task. Returns
+/// when `stopped` changes and all tasks have finished.
 async fn drain<T, Taking, Working>(
     at_once: usize,
     due: &Notify,

@@ -1,14 +1,14 @@
-//! What apps ask for every day, beside bare poem handlers that do only what cannot be avoided:
+//! The requests of apps, next to bare poem handlers that do only the unavoidable work:
 //!
 //! - the key set: the bytes, ready to send;
-//! - a refresh with nothing to change: one verification, and one signature for the answer that a
-//!   service without a database would have to sign anew;
+//! - a refresh without changes: one verification, and one signature, which a service without a
+//!   database would need too;
 //! - the online verdict: one verification, and one read of a license by its id;
-//! - the current license: one hash of the session token, one read of the session with its customer,
-//!   and one read of the license.
+//! - the current license: one hash of the session token, one read of the login session with its
+//!   customer, and one read of the license.
 //!
-//! The bare handlers read from the same SQLite file by the same connections, and run on poem's own
-//! server, without our limits, headers, log, figures and OpenAPI.
+//! The bare handlers read the same SQLite file over the same connections. They run on poem's own
+//! server, without our limits, headers, log, metrics and OpenAPI.
 
 use std::sync::Arc;
 
@@ -18,6 +18,7 @@ use bytes::Bytes;
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use licentia::app::App;
 use licentia::config::Config;
+use licentia::domain::account::password::Password;
 use licentia::flows::account::signup::{SignedUp, Signup, signup};
 use licentia::store::Store;
 use poem::listener::{Acceptor, Listener, TcpListener};
@@ -30,13 +31,13 @@ use tokio::runtime::Runtime;
 
 use crate::{Better, ROUND, Row, compare, load, serve};
 
-/// Connections at once.
+/// Concurrent connections.
 const CONNECTIONS: usize = 8;
 
-/// The rows about requests that change nothing.
+/// Returns the rows about requests that change nothing.
 pub fn rows(runtime: &Runtime, app: &App, config: &Config) -> Vec<Row> {
     let customer = runtime.block_on(customer(app));
-    let (license, session) = (&customer.license.token, &customer.access_token);
+    let (license, session) = (customer.license.token.expose(), customer.session_token.expose());
     let ours = serve(runtime, app, config);
     let theirs = serve_bare(runtime, Bare::beside(app, &customer));
     let verdict = json!({ "token": license }).to_string();
@@ -101,17 +102,17 @@ pub fn rows(runtime: &Runtime, app: &App, config: &Config) -> Vec<Row> {
 async fn customer(app: &App) -> SignedUp {
     let request = Signup {
         email: "hot@example.com".parse().unwrap(),
-        password: "SecurePass123".to_owned(),
+        password: Password::new("SecurePass123".to_owned()),
         name: None,
         company_name: None,
     };
     signup(app, request, None).await.unwrap()
 }
 
-/// What the bare handlers need.
+/// The data of the bare handlers.
 struct Bare {
     jwks: Bytes,
-    /// Of about as many bytes as a license; its signature is by this key.
+    /// A text about as long as a license, signed by this key.
     license: String,
     license_id: String,
     signature: Signature,
@@ -124,7 +125,7 @@ impl Bare {
     fn beside(app: &App, customer: &SignedUp) -> Arc<Self> {
         let Store::Sqlite { readers, .. } = &app.store else { panic!("the bench uses SQLite") };
         let key = SigningKey::from_bytes(&[7; 32]);
-        let license = customer.license.token.clone();
+        let license = customer.license.token.expose().to_owned();
         Arc::new(Self {
             jwks: serde_json::to_vec(&app.keys.jwks()).unwrap().into(),
             license_id: customer.license.license_id.to_string(),
@@ -141,7 +142,7 @@ impl Bare {
     }
 }
 
-/// The bare handlers on a free port. They stop with the runtime.
+/// Serves the bare handlers on a free port, until the runtime stops. Returns their URL.
 fn serve_bare(runtime: &Runtime, bare: Arc<Bare>) -> String {
     #[handler]
     fn bytes(bare: Data<&Arc<Bare>>) -> Bytes {

@@ -1,12 +1,12 @@
-//! A load generator within the process: a few connections that each send a request, read the whole
-//! answer, and send the next.
+//! A load generator within the process. Each connection sends a request, reads the whole response,
+//! and sends the next. The benchmarks are in the other files.
 
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Keeps `connections` busy for `duration`. Answers the time per request, in microseconds.
+/// Keeps `connections` busy for `duration`. Returns the time per request, in microseconds.
 pub async fn microseconds(
     address: &str,
     connections: usize,

@@ -1,6 +1,6 @@
-//! How fast, how large: each figure beside a baseline that is measured in the same run, in turns,
-//! so that a busy machine slows both. Run by `./scripts/bench`; `--json` for machines, `--hot` for
-//! licenses and the requests of apps only.
+//! Benchmarks of speed and size. Each figure has a baseline that is measured in the same run, in
+//! turns, so a busy machine slows both. Run by `./scripts/bench`: `--json` prints JSON, `--hot`
+//! measures only licenses and the requests of apps.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -28,24 +28,24 @@ use licentia::random::Random;
 use serde_json::json;
 use tokio::runtime::Runtime;
 
-/// How often each pair is measured; the median counts.
+/// The measurements of each pair; the median counts.
 const ROUNDS: usize = 9;
 
-/// How long one side of a round runs.
+/// The duration of one side of a round.
 const ROUND: Duration = Duration::from_millis(200);
 
 /// One line of the table.
 #[derive(serde::Serialize)]
 struct Row {
     name: &'static str,
-    /// Ours.
+    /// Our value.
     value: f64,
     unit: &'static str,
     better: Better,
     baseline: Option<Baseline>,
 }
 
-/// Which way a value, and with it the ratio, is good: times and sizes are to be small, rates large.
+/// Whether a value is better when it is smaller (times, sizes) or larger (rates).
 #[derive(Clone, Copy, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Better {
@@ -53,13 +53,13 @@ enum Better {
     More,
 }
 
-/// What ours is measured against.
+/// The baseline.
 #[derive(serde::Serialize)]
 struct Baseline {
     name: &'static str,
     /// In the unit of the row.
     value: f64,
-    /// How many times this ours is: the median over the rounds.
+    /// Our value divided by the baseline: the median over the rounds.
     ratio: f64,
 }
 
@@ -110,7 +110,7 @@ async fn start(directory: &Path) -> (App, Config) {
     let settings = [
         ("LICENTIA_DATABASE_URL", format!("sqlite://{}", directory.join("licentia.db").display())),
         ("LICENTIA_KEYS_DIR", directory.join("keys").display().to_string()),
-        // So that each sign-up can come from an address of its own, and none is throttled.
+        // Each sign-up comes from an address of its own, so none is throttled.
         ("LICENTIA_TRUSTED_PROXIES", "127.0.0.1".to_owned()),
     ];
     let settings = settings.map(|(name, value)| (name.to_owned(), value));
@@ -120,7 +120,7 @@ async fn start(directory: &Path) -> (App, Config) {
     (app, config)
 }
 
-/// Measures both sides in turns. Each answers in the row's unit.
+/// Measures both sides in turns. Each returns a value in the row's unit.
 fn compare(
     name: &'static str,
     unit: &'static str,
@@ -129,7 +129,7 @@ fn compare(
     baseline: &'static str,
     mut theirs: impl FnMut() -> f64,
 ) -> Row {
-    // Once to warm up.
+    // One call each to warm up.
     ours();
     theirs();
     let rounds: Vec<(f64, f64)> = (0..ROUNDS).map(|_| (ours(), theirs())).collect();
@@ -146,7 +146,7 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// The time of one call, in microseconds.
+/// Returns the time of one call, in microseconds.
 fn microseconds(mut work: impl FnMut()) -> f64 {
     let (begun, mut count) = (Instant::now(), 0_u32);
     while begun.elapsed() < ROUND {
@@ -165,7 +165,7 @@ fn a_token(app: &App) -> (licentia_verify::Claims, String) {
     let holder = Holder { customer_id: &customer_id, license_id: &license_id, seq: 1 };
     let claims = claims(&entitlement, &holder, &app.plans, &app.issuer, now);
     let token = app.keys.sign(&claims, app.keys.signing(now)).unwrap();
-    (claims, token)
+    (claims, token.expose().to_owned())
 }
 
 fn verify_row(app: &App) -> Row {
@@ -201,7 +201,7 @@ fn sign_row(app: &App) -> Row {
     )
 }
 
-/// Our server on a free port. It stops with the runtime.
+/// Serves our service on a free port, until the runtime stops. Returns its URL.
 fn serve(runtime: &Runtime, app: &App, config: &Config) -> String {
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -263,7 +263,7 @@ fn binary() -> Command {
     Command::new(env!("CARGO_BIN_EXE_licentia"))
 }
 
-/// Starts the server as its user does. Answers the process, once it has said where it listens.
+/// Starts the server's binary. Returns the process once it listens.
 fn start_process(directory: &Path) -> std::process::Child {
     let mut child = binary()
         .arg("serve")
@@ -337,7 +337,7 @@ fn memory_row(directory: &Path) -> Row {
     )
 }
 
-/// It has no baseline; it is compared with itself from release to release.
+/// It has no baseline, and is compared between releases.
 fn size_row() -> Row {
     let bytes = std::fs::metadata(env!("CARGO_BIN_EXE_licentia")).unwrap().len();
     let value = f64::from(u32::try_from(bytes).unwrap()) / (1024.0 * 1024.0);

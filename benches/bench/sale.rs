@@ -1,6 +1,6 @@
-//! What a sale costs: webhooks taken in, the time from a webhook to the mail, whole sales. The
-//! sandbox stands for Stripe and for the mail server, in this process and on these cores: what it
-//! takes away, the figures lack.
+//! The cost of a sale: the receipt of webhooks, the time from a webhook to the mail, and whole
+//! sales. The sandbox stands in for Stripe and the mail server. It runs in this process on the same
+//! cores, so it lowers the figures.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use futures_util::{StreamExt, stream};
 use licentia::app::App;
 use licentia::clock::{Clock, SystemClock};
 use licentia::config::Config;
+use licentia::domain::account::password::Password;
 use licentia::flows::account::signup::{Signup, signup};
 use licentia::http::WEBHOOK_PATH;
 use licentia::random::Random;
@@ -26,29 +27,30 @@ use tokio::sync::watch;
 
 use crate::{Better, ROUND, Row, compare, load, median};
 
-/// Deliveries at once: as many as the sandbox sends.
+/// Concurrent deliveries: as many as the sandbox sends.
 const DELIVERIES: usize = 64;
 
-/// The event that is delivered: about 3 KB, as Stripe's usually are.
+/// The delivered event, of about 3 KB like most of Stripe's.
 const EVENT: &str = "checkout.session.completed";
 
-/// Commits that the bare loop has its driver make in one go. Asked for one by one, each would wait for
-/// the driver's thread to wake up, which is not the disk's doing.
+/// The commits that the bare loop runs in one call of its driver. One call for each would measure
+/// how fast the driver's thread wakes up, not the disk.
 const COMMITS_IN_ONE_GO: u32 = 32;
 
-/// Sales that are timed one after the other: enough for the slowest of a hundred.
+/// The sales whose latency is measured one by one; enough for the slowest of a hundred.
 const TIMED_SALES: usize = 100;
 
-/// Rounds of sales. Fewer than elsewhere: each needs customers of its own, who take long to make.
+/// Rounds of sales. They are fewer than elsewhere, because each needs new customers, which take
+/// long to create.
 const SALE_ROUNDS: usize = 5;
 
-/// Sales of a round: many more than are under way at once.
+/// The sales of a round: many more than run at once.
 const SALES: usize = 80;
 
-/// Customers who sign up or check out at once: a busy day.
+/// Customers who sign up or check out at once.
 const BUYERS_AT_ONCE: usize = 16;
 
-/// What the customers buy. The price is one that the built-in plans name.
+/// The plan that customers buy. Its price is one of the built-in plans.
 const PLAN: &str = "professional";
 const PRICE: NewPrice<'_> = NewPrice {
     id: "price_pro_monthly",
@@ -58,7 +60,7 @@ const PRICE: NewPrice<'_> = NewPrice {
     interval: Interval::Month,
 };
 
-/// The rows about sales.
+/// Returns the rows about sales.
 pub fn rows(runtime: &Runtime) -> Vec<Row> {
     let mut rows = vec![ingest_row(runtime)];
     rows.extend(latency_rows(runtime));
@@ -66,13 +68,13 @@ pub fn rows(runtime: &Runtime) -> Vec<Row> {
     rows
 }
 
-/// The service on a database of its own, and what is around it. The server stops with the runtime.
+/// The service with its own database, and its surroundings. The server stops with the runtime.
 struct Shop {
     app: App,
     sandbox: Sandbox,
-    /// What the endpoint is called in the sandbox, and its secret.
+    /// The endpoint's id in the sandbox, and its secret.
     endpoint: (String, String),
-    /// Where the service is: `http://127.0.0.1:…`.
+    /// The service's URL: `http://127.0.0.1:…`.
     url: String,
     http: reqwest::Client,
     directory: TempDir,
@@ -108,31 +110,31 @@ impl Shop {
         Self { app, sandbox, endpoint, url, http: reqwest::Client::new(), directory }
     }
 
-    /// Has the worker run until the answer is dropped.
+    /// Runs the worker until the returned sender is dropped.
     fn work(&self) -> watch::Sender<()> {
         let (stop, stopped) = watch::channel(());
         tokio::spawn(worker::run(self.app.clone(), stopped));
         stop
     }
 
-    /// Signs customers up, not over HTTP: there, one address may not make so many. Answers their
-    /// session tokens.
+    /// Signs customers up without HTTP, which limits sign-ups per address. Returns their session
+    /// tokens.
     async fn customers(&self, count: usize) -> Vec<String> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let customers = (0..count).map(|_| async {
             let n = NEXT.fetch_add(1, Ordering::Relaxed);
             let request = Signup {
                 email: format!("{n:012}@example.com").parse().unwrap(),
-                password: "SecurePass123".to_owned(),
+                password: Password::new("SecurePass123".to_owned()),
                 name: None,
                 company_name: None,
             };
-            signup(&self.app, request, None).await.unwrap().access_token
+            signup(&self.app, request, None).await.unwrap().session_token.expose().to_owned()
         });
         stream::iter(customers).buffered(BUYERS_AT_ONCE).collect().await
     }
 
-    /// A customer opens a checkout and pays; the webhooks about it are due then.
+    /// Lets a customer open a checkout and pay. Its webhooks are due then.
     async fn sell(&self, access_token: &str) {
         let wanted = json!({ "plan": PLAN, "success_url": self.url, "cancel_url": self.url });
         let answer = self
@@ -150,7 +152,8 @@ impl Shop {
     }
 }
 
-/// Every delivery is a new event, about a customer who is not ours. The worker rests.
+/// Measures the receipt of webhooks. Every delivery is a new event about an unknown customer. The
+/// worker does not run.
 fn ingest_row(runtime: &Runtime) -> Row {
     let shop = runtime.block_on(Shop::open(Sending::Manual));
     let event = runtime.block_on(an_event(&shop));
@@ -178,17 +181,17 @@ fn ingest_row(runtime: &Runtime) -> Row {
     )
 }
 
-/// An event as it is sent, in the pieces around what must differ from one to the next.
+/// The body of an event, split where each event differs.
 struct Event(Vec<String>);
 
 impl Event {
-    /// The event with an id of its own.
+    /// Returns the event with an id of its own.
     fn numbered(&self, n: u64) -> String {
         self.0.join(&format!("evt_{n:024}"))
     }
 }
 
-/// A real event of a sale, about somebody else.
+/// Returns a real event of a sale, about an unknown customer.
 async fn an_event(shop: &Shop) -> Event {
     let customers = shop.customers(1).await;
     shop.sell(&customers[0]).await;
@@ -204,7 +207,7 @@ async fn an_event(shop: &Shop) -> Event {
     Event(pieces)
 }
 
-/// What a SQLite file can do on this disk, one row after the other, each of them durable.
+/// The baseline for the disk: durable inserts of single rows into a SQLite file.
 struct BareLoop(SqliteConnection);
 
 impl BareLoop {
@@ -236,8 +239,8 @@ impl BareLoop {
     }
 }
 
-/// From the moment that the webhooks of a sale are sent until the mail with the license is taken by
-/// the inbox; one sale after the other.
+/// Measures the time from the webhooks of a sale to the mail with the license in the inbox, one
+/// sale at a time.
 fn latency_rows(runtime: &Runtime) -> [Row; 2] {
     let mut times = runtime.block_on(async {
         let shop = Shop::open(Sending::Manual).await;
@@ -269,8 +272,8 @@ fn latency_rows(runtime: &Runtime) -> [Row; 2] {
     ]
 }
 
-/// From the checkout of the first customer to the mail for the last: Stripe's calls, webhooks,
-/// licenses and mails.
+/// Measures the time from the first customer's checkout to the last customer's mail, with Stripe's
+/// calls, webhooks, licenses and mails.
 fn sales_row(runtime: &Runtime) -> Row {
     let rates: Vec<f64> = runtime.block_on(async {
         let shop = Shop::open(Sending::Automatic).await;

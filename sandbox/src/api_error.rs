@@ -1,11 +1,11 @@
-//! Stripe's error objects.
+//! Stripe's error objects. Which call returns which error is in `api`.
 
 use serde_json::{Value, json};
 
-/// What a handler of the API returns.
+/// The result of a handler of the API: the response's body, or an error.
 pub type ApiResult = Result<Value, ApiError>;
 
-/// An error as Stripe words it.
+/// An error in Stripe's words.
 #[derive(Clone, Debug)]
 pub struct ApiError {
     /// The HTTP status.
@@ -17,7 +17,7 @@ pub struct ApiError {
 }
 
 impl ApiError {
-    /// The call is not right: `param` says where, unless it is empty.
+    /// A bad request. `param` names the parameter at fault, unless it is empty.
     pub fn invalid(message: impl Into<String>, param: &str) -> Self {
         Self {
             status: 400,
@@ -28,12 +28,12 @@ impl ApiError {
         }
     }
 
-    /// The same, with Stripe's code for it.
+    /// A bad request with one of Stripe's codes.
     pub fn coded(code: &'static str, message: impl Into<String>, param: &str) -> Self {
         Self { code: Some(code), ..Self::invalid(message, param) }
     }
 
-    /// A required parameter is not there.
+    /// A required parameter is missing.
     pub fn missing(param: &str) -> Self {
         Self::coded("parameter_missing", format!("Missing required param: {param}."), param)
     }
@@ -43,23 +43,23 @@ impl ApiError {
         Self::coded("parameter_unknown", format!("Received unknown parameter: {param}"), param)
     }
 
-    /// Nothing has this id. In the path that is a 404, in a parameter a 400.
+    /// No object has this id. In the path this is a 404, in a parameter a 400.
     pub fn no_such(noun: &str, id: &str, param: &str) -> Self {
         let message = format!("No such {noun}: '{id}'");
         let status = if param == "id" { 404 } else { 400 };
         Self { status, ..Self::coded("resource_missing", message, param) }
     }
 
-    /// No such address.
+    /// No resource has this path.
     pub fn no_such_url(method: &str, path: &str) -> Self {
-        let message = format!("Unrecognized request URL ({method}: {path}).");
+        let message = format!("Unrecognised request URL ({method}: {path}).");
         Self { status: 404, ..Self::invalid(message, "") }
     }
 
-    /// The key is missing or not the sandbox's.
+    /// The API key is missing or wrong.
     pub fn unauthorized() -> Self {
-        let message = "Invalid API Key provided: the sandbox accepts only the secret key that it was \
-                       started with.";
+        let message = "Invalid API Key provided: the sandbox accepts only the secret key that it \
+                       was started with.";
         Self { status: 401, ..Self::invalid(message, "") }
     }
 
@@ -69,18 +69,18 @@ impl ApiError {
         Self { status: 429, ..Self::coded("rate_limit", message, "") }
     }
 
-    /// Something is wrong with the call, whatever it is.
+    /// The call is refused by a fault.
     pub fn refused() -> Self {
         Self::invalid("The sandbox refuses this call (a fault is switched on).", "")
     }
 
-    /// Stripe itself failed.
+    /// Stripe fails because of a fault.
     pub fn internal() -> Self {
         let message = "An unknown error occurred in the sandbox (a fault is switched on).";
         Self { status: 500, kind: "api_error", ..Self::invalid(message, "") }
     }
 
-    /// What stands before Stripe failed, and answers by a page.
+    /// A proxy in front of Stripe fails because of a fault. The body is a page, no error object.
     pub fn page() -> Self {
         let message = "An error occurred before the sandbox (a fault is switched on).";
         Self { status: 500, kind: "page", ..Self::invalid(message, "") }
@@ -92,7 +92,7 @@ impl ApiError {
         Self { status: 402, kind: "card_error", ..Self::coded("card_declined", message, "") }
     }
 
-    /// The idempotency key belongs to a call with other parameters.
+    /// The idempotency key was used for a call with other parameters.
     pub fn key_of_another_call(key: &str) -> Self {
         let message = format!(
             "Keys for idempotent requests can only be used with the same parameters they were \
@@ -102,7 +102,7 @@ impl ApiError {
         Self { kind: "idempotency_error", ..Self::invalid(message, "") }
     }
 
-    /// The idempotency key belongs to a call that is under way.
+    /// The idempotency key is in use by another call.
     pub fn key_in_use(key: &str) -> Self {
         let message = format!(
             "There is currently another in-progress request using this Idempotent Key '{key}'."
@@ -111,12 +111,13 @@ impl ApiError {
         Self { status: 409, kind: "idempotency_error", ..error }
     }
 
-    /// Whether Stripe keeps this answer under the idempotency key: only once the call had begun.
-    pub fn is_kept(&self) -> bool {
+    /// Whether Stripe stores this response under the idempotency key. It does so only when the call
+    /// had begun (docs: idempotent requests).
+    pub fn is_stored(&self) -> bool {
         matches!(self.status, 402 | 500)
     }
 
-    /// The body.
+    /// The response's body.
     pub fn body(&self) -> Value {
         if self.kind == "page" {
             return self.message.as_str().into();

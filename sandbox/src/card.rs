@@ -1,10 +1,11 @@
-//! The ways to pay that the sandbox knows: Stripe's test cards, and a bank debit that takes days.
+//! The payment methods of the sandbox: Stripe's test cards, and a bank debit that takes days. How a
+//! payment proceeds is in `billing::payment`.
 
 use std::fmt;
 
 use serde_json::{Value, json};
 
-/// A way to pay, named by what happens with it.
+/// A payment method, named by its behavior.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Card {
     /// 4242 4242 4242 4242: every payment succeeds.
@@ -22,7 +23,7 @@ pub enum Card {
 }
 
 impl Card {
-    /// Every way to pay, in the order in which the pages offer them.
+    /// All payment methods, in the order of the pages.
     pub const ALL: [Self; 6] = [
         Self::Paid,
         Self::Declined,
@@ -32,7 +33,7 @@ impl Card {
         Self::DelayedFailed,
     ];
 
-    /// What the pages call it, and what a form sends: a card number without spaces, or a word.
+    /// The value in forms and on the pages: a card number without spaces, or a word.
     pub const fn number(self) -> &'static str {
         match self {
             Self::Paid => "4242424242424242",
@@ -44,19 +45,19 @@ impl Card {
         }
     }
 
-    /// What happens with it, in a few words.
+    /// Its behavior, in a few words.
     pub const fn description(self) -> &'static str {
         match self {
             Self::Paid => "pays",
             Self::Declined => "is declined",
-            Self::Authenticate => "asks for 3-D Secure",
+            Self::Authenticate => "requires 3-D Secure",
             Self::DeclinedLater => "can be stored, then is declined",
-            Self::DelayedPaid => "a bank debit, pays after three days",
-            Self::DelayedFailed => "a bank debit, fails after three days",
+            Self::DelayedPaid => "a bank debit that succeeds after three days",
+            Self::DelayedFailed => "a bank debit that fails after three days",
         }
     }
 
-    /// The card that has this number, spaces aside.
+    /// Returns the card with this number. Spaces do not count.
     pub fn from_number(number: &str) -> Option<Self> {
         let number: String = number.chars().filter(|character| *character != ' ').collect();
         Self::ALL.into_iter().find(|card| card.number() == number)
@@ -67,7 +68,7 @@ impl Card {
         matches!(self, Self::DelayedPaid | Self::DelayedFailed)
     }
 
-    /// The fields of a payment method of this kind, over the blank one's.
+    /// Returns the fields that differ from a blank payment method.
     pub fn payment_method(self) -> Value {
         if self.is_delayed() {
             let bank = json!({ "bank_name": "SANDBOX BANK", "last4": "6789" });
@@ -76,7 +77,7 @@ impl Card {
         json!({ "type": self.method_type() })
     }
 
-    /// What a charge says of it.
+    /// Returns the `payment_method_details` of a charge.
     pub fn charge_details(self) -> Value {
         if self.is_delayed() {
             let bank = json!({ "bank_name": "SANDBOX BANK", "last4": "6789" });
@@ -122,7 +123,7 @@ impl Card {
         if self.is_delayed() { "6789" } else { &self.number()[12..] }
     }
 
-    /// Stripe's word for the kind of payment method.
+    /// Stripe's `type` of the payment method.
     pub const fn method_type(self) -> &'static str {
         if self.is_delayed() { "us_bank_account" } else { "card" }
     }

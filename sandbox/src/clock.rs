@@ -1,11 +1,12 @@
-//! The sandbox's time: the machine's or one that stands, and ahead of it by what it was moved.
+//! The sandbox's time: the machine's time or a stopped one, plus the duration that it was advanced
+//! by. The timers that run when time passes are in `billing::time`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use crate::options::StartTime;
 
-/// Tells the sandbox's time. Clones share it, so that the service under test can live by it too.
+/// Returns the sandbox's time. Clones share it, so the service under test can use it too.
 #[derive(Clone, Debug)]
 pub struct Clock {
     start: StartTime,
@@ -17,7 +18,7 @@ impl Clock {
         Self { start, moved: Arc::default() }
     }
 
-    /// The time, in epoch seconds.
+    /// Returns the time, in epoch seconds.
     #[must_use]
     pub fn now(&self) -> i64 {
         let base = match self.start {
@@ -27,24 +28,24 @@ impl Clock {
         base.saturating_add(self.moved.load(Ordering::SeqCst))
     }
 
-    /// Whether it moves by itself.
+    /// Whether it runs, or is stopped.
     pub(crate) fn runs(&self) -> bool {
         self.start == StartTime::Machine
     }
 
-    /// Only the sandbox moves it, since what falls due on the way must happen.
+    /// Advances the clock. Only the sandbox does so, because it must run the timers on the way.
     pub(crate) fn advance(&self, seconds: i64) {
         self.moved.fetch_add(seconds, Ordering::SeqCst);
     }
 }
 
-/// The machine's time, in epoch seconds.
+/// Returns the machine's time, in epoch seconds.
 #[allow(clippy::disallowed_methods)] // The one place that reads the machine's clock.
 pub(crate) fn machine_now() -> i64 {
     chrono::Utc::now().timestamp()
 }
 
-/// A time as the pages write it.
+/// Returns a time as the pages show it.
 pub(crate) fn readable(epoch: i64) -> String {
     chrono::DateTime::from_timestamp(epoch, 0)
         .map_or_else(|| epoch.to_string(), |time| time.format("%Y-%m-%d %H:%M:%S UTC").to_string())

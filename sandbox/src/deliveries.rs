@@ -1,47 +1,47 @@
-//! The queue of events on their way to webhook endpoints: when each is due, how often it was
-//! tried, what came of it. How they are sent is in `sender`.
+//! The queue of events for webhook endpoints: due times, attempts, results. The events are sent in
+//! `sender`.
 
 use std::collections::{BTreeSet, HashMap};
 
-/// The seconds between attempts, much like Stripe's in live mode: soon, then ever more rarely,
-/// for three days in all. The last one repeats.
-const BACKOFF: [i64; 6] = [5, 300, 1_800, 7_200, 18_000, 43_200];
+/// The seconds between attempts, similar to Stripe's in live mode: for three days, with growing
+/// delays. The last one repeats.
+const BACKOFF_SECONDS: [i64; 6] = [5, 300, 1_800, 7_200, 18_000, 43_200];
 
 /// Stripe gives up after about three days.
 const MAX_ATTEMPTS: usize = 11;
 
-/// What became of a delivery so far.
+/// The state of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeliveryState {
-    /// It waits for its time.
+    /// It waits until it is due.
     Pending {
         /// When it is due, in epoch seconds of the sandbox.
         due: i64,
     },
-    /// It was sent and the answer is awaited.
+    /// It was sent, and waits for the response.
     Sending,
-    /// The endpoint answered 2xx.
+    /// The endpoint returned 2xx.
     Delivered,
     /// Every attempt failed, or a fault dropped it.
     Failed,
 }
 
-/// One event for one endpoint.
+/// The delivery of one event to one endpoint.
 #[derive(Clone, Debug)]
 pub struct Delivery {
     /// The event's id.
     pub event: String,
     /// The endpoint's id.
     pub endpoint: String,
-    /// What became of it so far.
+    /// Its state.
     pub state: DeliveryState,
-    /// How often it was tried.
+    /// The number of attempts.
     pub attempts: usize,
-    /// What came of the last attempt: a status, or why there was none.
+    /// The result of the last attempt: an HTTP status, or the problem.
     pub last: String,
 }
 
-/// The order in which held deliveries go out.
+/// The order in which held deliveries are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     /// The oldest first.
@@ -57,11 +57,11 @@ pub enum Order {
 pub struct Deliveries {
     all: Vec<Delivery>,
     by_event: HashMap<String, Vec<usize>>,
-    /// Due time, rank among those due at the same time, place in `all`.
+    /// Due time, rank among those due at the same time, index in `all`.
     pending: BTreeSet<(i64, usize, usize)>,
     sending: usize,
     held: bool,
-    /// Set while released deliveries go out: one after the other, to keep their order.
+    /// Set while released deliveries are sent, one by one to keep their order.
     in_order: bool,
 }
 
@@ -80,22 +80,23 @@ impl Deliveries {
         self.pending.insert((due, place, place));
     }
 
-    /// All of them, the oldest first.
+    /// Returns all deliveries, the oldest first.
     pub fn all(&self) -> &[Delivery] {
         &self.all
     }
 
-    /// How many endpoints still wait for the event.
+    /// Returns how many endpoints have not received the event.
     pub fn pending_for(&self, event: &str) -> usize {
         self.of(event).filter(|delivery| delivery.state != DeliveryState::Delivered).count()
     }
 
-    /// Whether every endpoint that wanted the event has it.
+    /// Whether all endpoints have received the event.
     pub fn succeeded(&self, event: &str) -> bool {
         self.pending_for(event) == 0
     }
 
-    /// Takes the next one that is due, to be sent; its place names it from then on.
+    /// Takes the next due delivery, to be sent. Returns its index, which `record_result` and
+    /// `give_up` need.
     pub fn take_due(&mut self, now: i64) -> Option<(usize, Delivery)> {
         let blocked = self.held || (self.in_order && self.sending > 0);
         if blocked || self.next_due()? > now {
@@ -109,8 +110,14 @@ impl Deliveries {
         Some((place, delivery.clone()))
     }
 
-    /// Notes what came of an attempt, and queues the next one if it failed. Answers the event.
-    pub fn note(&mut self, place: usize, outcome: Result<u16, String>, now: i64) -> String {
+    /// Records the result of an attempt, and queues the next one if it failed. Returns the event's
+    /// id.
+    pub fn record_result(
+        &mut self,
+        place: usize,
+        outcome: Result<u16, String>,
+        now: i64,
+    ) -> String {
         self.sending -= 1;
         let delivery = &mut self.all[place];
         delivery.attempts += 1;
@@ -124,14 +131,14 @@ impl Deliveries {
         } else if delivery.attempts >= MAX_ATTEMPTS {
             delivery.state = DeliveryState::Failed;
         } else {
-            let due = now + BACKOFF[(delivery.attempts - 1).min(BACKOFF.len() - 1)];
+            let due = now + BACKOFF_SECONDS[(delivery.attempts - 1).min(BACKOFF_SECONDS.len() - 1)];
             delivery.state = DeliveryState::Pending { due };
             self.pending.insert((due, place, place));
         }
         self.all[place].event.clone()
     }
 
-    /// Gives a delivery up without an attempt.
+    /// Ends a delivery without an attempt.
     pub fn give_up(&mut self, place: usize, why: &str) {
         self.sending -= 1;
         let delivery = &mut self.all[place];
@@ -139,17 +146,17 @@ impl Deliveries {
         why.clone_into(&mut delivery.last);
     }
 
-    /// When the next one is due; nothing is due while they are held.
+    /// Returns when the next one is due; none while deliveries are held.
     pub fn next_due(&self) -> Option<i64> {
         if self.held { None } else { self.pending.first().map(|(due, ..)| *due) }
     }
 
-    /// Whether nothing is due and nothing is under way.
+    /// Whether nothing is due and nothing is being sent.
     pub fn settled(&self, now: i64) -> bool {
         self.sending == 0 && self.next_due().is_none_or(|due| due > now)
     }
 
-    /// Makes everything that waits, and everything that failed, due now.
+    /// Makes all pending and all failed deliveries due now.
     pub fn retry_all(&mut self, now: i64) {
         self.pending.clear();
         for (place, delivery) in self.all.iter_mut().enumerate() {
@@ -160,25 +167,25 @@ impl Deliveries {
         }
     }
 
-    /// How many wait for their time, and how many were given up.
+    /// Returns how many are pending and how many failed.
     pub fn undelivered(&self) -> (usize, usize) {
         let failed = self.all.iter().filter(|delivery| delivery.state == DeliveryState::Failed);
         (self.pending.len(), failed.count())
     }
 
-    /// Keeps everything back until it is released.
+    /// Holds all deliveries until `release`.
     pub fn hold(&mut self) {
         self.held = true;
     }
 
-    /// The places of everything that waits, the oldest first.
+    /// Returns the indexes of the pending deliveries, the oldest first.
     pub fn waiting(&self) -> Vec<usize> {
         let mut places: Vec<usize> = self.pending.iter().map(|(.., place)| *place).collect();
         places.sort_unstable();
         places
     }
 
-    /// Lets everything that waits go out now, one after the other in this order.
+    /// Makes these pending deliveries due now, to be sent one by one in this order.
     pub fn release(&mut self, places: &[usize], now: i64) {
         self.held = false;
         self.in_order = !places.is_empty();

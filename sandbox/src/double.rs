@@ -1,6 +1,6 @@
-//! Stripe's double itself, without a network: what callers, people and banks can do with it. A
-//! simulation uses it as it is; [`crate::Sandbox`] puts a server before it. What vendors and banks
-//! do with invoices, money, sales and events is in the files of those names.
+//! Stripe's double without a network: everything that callers, customers and banks can do. A
+//! simulation uses it directly; [`crate::Sandbox`] adds the servers. The actions of vendors and
+//! banks are in `double/`.
 
 mod events;
 mod invoices;
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::api::{self, Call, Outcome};
+use crate::api::{self, Call, CallOutcome};
 use crate::billing::actions;
 use crate::billing::checkout::Paid;
 use crate::billing::checks::ActionError;
@@ -26,8 +26,8 @@ use crate::sender::{self, Webhook};
 use crate::shared::{HeldKey, Shared};
 use crate::switches::Faults;
 
-/// The email of whoever pays a session that names nobody.
-const ANYBODY: &str = "somebody@example.com";
+/// The email of the customer who pays a session without one.
+const DEFAULT_EMAIL: &str = "somebody@example.com";
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -40,12 +40,12 @@ pub enum Interval {
     Year,
 }
 
-/// A price that a test wants to exist under an id of its own choosing.
+/// A price with an id that the test chooses.
 #[derive(Clone, Debug)]
 pub struct NewPrice<'a> {
     /// The price's id.
     pub id: &'a str,
-    /// The name of its product, which is made with it.
+    /// The name of its product, which is created with it.
     pub product: &'a str,
     /// In the currency's smallest unit.
     pub amount: i64,
@@ -55,13 +55,14 @@ pub struct NewPrice<'a> {
     pub interval: Interval,
 }
 
-/// Stripe's double. Nothing is sent by itself: a delivery is taken, and what came of it noted.
+/// Stripe's double. It sends nothing by itself: the caller takes deliveries and records the
+/// results.
 pub struct Double {
     shared: Arc<Shared>,
 }
 
 impl Double {
-    /// A new one, whose pages would be at `url`.
+    /// Returns a new double. `url` is the URL of its pages.
     #[must_use]
     pub fn new(options: Options, url: String) -> Self {
         Self { shared: Arc::new(Shared::new(options, url)) }
@@ -71,35 +72,37 @@ impl Double {
         &self.shared
     }
 
-    /// Answers a call with a status and a body; with nothing where a fault loses the answer, and
-    /// never where it keeps silent.
+    /// Returns a call's status and body. Returns none if a fault loses the response, and never
+    /// completes if a fault suppresses it.
     pub fn call(&self, call: &Call) -> impl Future<Output = Option<(u16, Value)>> + Send + use<> {
-        let (outcome, held) = HeldKey::answer(&self.shared, call);
+        let (outcome, held) = HeldKey::handle(&self.shared, call);
         async move {
             let _held = held;
             match outcome {
-                Outcome::Answered(reply) => Some((reply.status, reply.body)),
-                Outcome::Lost => None,
-                // At one byte a second, nobody waits for the end.
-                Outcome::AnsweredSlowly(_) | Outcome::Silent(_) => std::future::pending().await,
+                CallOutcome::Responded(reply) => Some((reply.status, reply.body)),
+                CallOutcome::Lost => None,
+                // At one byte a second, no caller waits for the end.
+                CallOutcome::RespondedSlowly(_) | CallOutcome::Silent(_) => {
+                    std::future::pending().await
+                }
             }
         }
     }
 
-    /// Takes the next delivery that is due, to be sent; its number names it in
+    /// Takes the next due delivery, to be sent. Its number is the argument of
     /// [`Double::note_delivery`].
     #[must_use]
     pub fn take_delivery(&self) -> Option<(usize, Delivery)> {
         self.shared.write(|world| world.deliveries.take_due(world.now))
     }
 
-    /// Notes what the endpoint answered: a status, or why there was none. It is tried again where
-    /// that is no 2xx.
+    /// Records the response to a delivery: an HTTP status, or the problem. Unless it is 2xx, the
+    /// delivery is retried.
     pub fn note_delivery(&self, delivery: usize, outcome: Result<u16, String>) {
-        self.shared.write(|world| sender::note(world, delivery, outcome));
+        self.shared.write(|world| sender::record_result(world, delivery, outcome));
     }
 
-    /// Gives a delivery up that was taken.
+    /// Gives up a delivery that was taken.
     pub fn drop_delivery(&self, delivery: usize) {
         self.shared.write(|world| world.deliveries.give_up(delivery, "dropped"));
     }
@@ -110,29 +113,29 @@ impl Double {
         &self.shared.options.secret_key
     }
 
-    /// Its clock, to live by.
+    /// The double's clock, for the service under test.
     #[must_use]
     pub fn clock(&self) -> Clock {
         self.shared.clock.clone()
     }
 
-    /// The faults that can be switched on.
+    /// The switches of the faults.
     #[must_use]
     pub fn faults(&self) -> Faults {
         Faults::new(Arc::clone(&self.shared))
     }
 
-    /// Moves the clock; what falls due on the way happens in order, each at its time.
+    /// Advances the clock. All timers on the way run in order, each at its own time.
     pub fn advance(&self, duration: Duration) {
         self.shared.advance(duration);
     }
 
-    /// Moves the clock by days.
+    /// Advances the clock by days.
     pub fn advance_days(&self, days: u32) {
         self.advance(DAY * days);
     }
 
-    /// Makes a product with a price under an id of the caller's choosing, as plans name it.
+    /// Creates a product with a price. The caller chooses the price's id, because plans name it.
     pub fn add_price(&self, new: &NewPrice<'_>) {
         let interval = match new.interval {
             Interval::Month => "month",
@@ -155,14 +158,15 @@ impl Double {
         });
     }
 
-    /// Makes a webhook endpoint for these events (`["*"]` for all); gives its id and its secret.
+    /// Creates a webhook endpoint for these events (`["*"]` for all). Returns its id and its
+    /// secret.
     pub fn add_webhook_endpoint(&self, url: &str, events: &[&str]) -> (String, String) {
         let fields = json!({ "url": url, "enabled_events": events });
         self.shared.write(|world| api::add_webhook_endpoint(world, fields))
     }
 
-    /// Gives an endpoint a new secret. Webhooks carry signatures by both, until the old one is
-    /// ended; none if there is no such endpoint.
+    /// Adds a new secret to an endpoint and returns it; none if there is no such endpoint. Webhooks
+    /// have signatures with both secrets until the old one is removed.
     #[must_use]
     pub fn roll_webhook_secret(&self, endpoint: &str) -> Option<String> {
         self.shared.write(|world| {
@@ -172,7 +176,7 @@ impl Double {
         })
     }
 
-    /// Ends every secret of an endpoint but the newest.
+    /// Removes all secrets of an endpoint except the newest.
     pub fn end_old_webhook_secrets(&self, endpoint: &str) {
         self.shared.write(|world| {
             if let Some(secrets) = world.webhook_secrets.get_mut(endpoint) {
@@ -186,21 +190,21 @@ impl Double {
     /// # Errors
     /// When there is no such session, or it is not open.
     pub fn pay(&self, session: &str, card: Card) -> Result<Paid, ActionError> {
-        self.shared.write(|world| actions::pay(world, session, card, ANYBODY))
+        self.shared.write(|world| actions::pay(world, session, card, DEFAULT_EMAIL))
     }
 
     /// Completes or fails the 3-D Secure of a payment intent, as the page does.
     ///
     /// # Errors
-    /// When it does not wait for that.
+    /// When the payment intent does not wait for 3-D Secure.
     pub fn authenticate(&self, payment_intent: &str, succeeds: bool) -> Result<(), ActionError> {
         self.shared.write(|world| actions::authenticate(world, payment_intent, succeeds))
     }
 
-    /// Has the bank decide now on a debit that is under way.
+    /// Has the bank decide a pending debit now.
     ///
     /// # Errors
-    /// When none is.
+    /// When no debit is pending.
     pub fn settle(&self, payment_intent: &str, succeeds: bool) -> Result<(), ActionError> {
         self.shared.write(|world| actions::settle(world, payment_intent, succeeds))
     }
@@ -213,7 +217,7 @@ impl Double {
         self.shared.write(|world| actions::replace_card(world, customer, card))
     }
 
-    /// Has a subscription end with its period, as the portal does; `false` takes that back.
+    /// Cancels a subscription at the end of its period, as the portal does; `false` undoes that.
     ///
     /// # Errors
     /// When it has ended already, or before its first payment.
@@ -229,7 +233,7 @@ impl Double {
         self.shared.write(|world| actions::cancel_now(world, subscription))
     }
 
-    /// Puts a subscription on another price, as the portal does; the difference is billed.
+    /// Changes a subscription's price, as the portal does, and bills the difference.
     ///
     /// # Errors
     /// When it has ended already, before its first payment, or when there is no such price.
@@ -237,17 +241,17 @@ impl Double {
         self.shared.write(|world| actions::change_plan(world, subscription, price))
     }
 
-    /// Has a subscription change to another price when its period ends, as the portal does for a
-    /// downgrade: a subscription schedule.
+    /// Schedules a change of a subscription's price for the end of its period, as the portal does
+    /// for a downgrade. This creates a subscription schedule.
     ///
     /// # Errors
-    /// When it has ended already or is about to, before its first payment, or when there is no such
+    /// When it has ended already or is canceled, before its first payment, or when there is no such
     /// price.
     pub fn schedule_change(&self, subscription: &str, price: &str) -> Result<(), ActionError> {
         self.shared.write(|world| actions::schedule_change(world, subscription, price))
     }
 
-    /// Takes a scheduled change back.
+    /// Removes a scheduled change.
     ///
     /// # Errors
     /// When the subscription has ended already, or before its first payment.
@@ -255,12 +259,12 @@ impl Double {
         self.shared.write(|world| actions::unschedule(world, subscription))
     }
 
-    /// Puts `fields` over an object's own and makes an event of it: for what nobody can bring
-    /// about here, such as a paused subscription or a status that does not exist yet. It is left
-    /// to the caller to write what makes sense.
+    /// Replaces fields of an object and creates an event about it. This reaches states that no
+    /// action leads to, such as a paused subscription or an unknown status. The fields are not
+    /// checked.
     ///
     /// # Errors
-    /// When nothing has this id.
+    /// When no object has this id.
     pub fn edit(&self, id: &str, fields: Value, event: &str) -> Result<(), ActionError> {
         self.shared.write(|world| match world.kind_of(id) {
             Some(kind) => {
@@ -271,8 +275,8 @@ impl Double {
         })
     }
 
-    /// The payment intent behind a checkout session, a subscription's latest invoice, or an
-    /// invoice; none if nothing was due.
+    /// Returns the payment intent of a checkout session, of a subscription's latest invoice, or of
+    /// an invoice; none if nothing was due.
     #[must_use]
     pub fn payment_intent(&self, id: &str) -> Option<String> {
         self.shared.read(|world| {
@@ -284,18 +288,18 @@ impl Double {
         })
     }
 
-    /// An object as the API would answer it; null if nothing has this id.
+    /// Returns an object as the API would; null if no object has this id.
     #[must_use]
     pub fn object(&self, id: &str) -> Value {
         self.look(id, Value::clone)
     }
 
-    /// Looks at an object without copying it; at null if nothing has this id.
+    /// Reads an object without copying it; null if no object has this id.
     pub fn look<T>(&self, id: &str, look: impl FnOnce(&Value) -> T) -> T {
         self.shared.read(|world| look(world.find(id).unwrap_or(&Value::Null)))
     }
 
-    /// The ids of all events of a type, the oldest first; an empty type means all.
+    /// Returns the ids of all events of a type, the oldest first. An empty type selects all.
     #[must_use]
     pub fn events(&self, event_type: &str) -> Vec<String> {
         self.shared.read(|world| {
@@ -309,48 +313,50 @@ impl Double {
         })
     }
 
-    /// Has searches find what was made only so much later, as Stripe's do
-    /// (<https://docs.stripe.com/search#data-freshness>); lists know it at once.
+    /// Lets searches find new objects only after `lag`, as Stripe's do
+    /// (<https://docs.stripe.com/search#data-freshness>). Lists include them at once.
     pub fn delay_search(&self, lag: Duration) {
         let seconds = i64::try_from(lag.as_secs()).unwrap_or(i64::MAX);
-        self.shared.write(|world| world.search_lag = seconds);
+        self.shared.write(|world| world.search_lag_seconds = seconds);
     }
 
-    /// How many calls the API took so far, refused ones too: zero proves that nobody asked Stripe.
+    /// Returns the number of API calls so far, refused ones included. Zero proves that Stripe was
+    /// not called.
     #[must_use]
     pub fn api_calls(&self) -> usize {
         self.shared.read(|world| world.calls)
     }
 
-    /// An event as it would be sent to an endpoint now, signed for `time`.
+    /// Returns an event as it would be sent to an endpoint now, signed for `time`.
     #[must_use]
     pub fn webhook(&self, event: &str, endpoint: &str, time: i64) -> Option<Webhook> {
         self.shared.read(|world| sender::webhook(world, event, endpoint, time))
     }
 
-    /// Every delivery so far, the oldest first.
+    /// Returns every delivery so far, the oldest first.
     #[must_use]
     pub fn deliveries(&self) -> Vec<Delivery> {
         self.shared.read(|world| world.deliveries.all().to_vec())
     }
 
-    /// How many deliveries wait for their time, and how many were given up.
+    /// Returns how many deliveries are pending and how many failed.
     #[must_use]
     pub fn undelivered(&self) -> (usize, usize) {
         self.shared.read(|world| world.deliveries.undelivered())
     }
 
-    /// Sends everything that is due; gives how many deliveries were tried.
+    /// Sends every due delivery. Returns how many were attempted.
     pub async fn deliver_pending(&self) -> usize {
         sender::deliver_due(&self.shared).await
     }
 
-    /// Makes everything due now that waits for its next attempt, or was given up.
+    /// Makes all pending and all failed deliveries due now.
     pub fn retry_deliveries(&self) {
         self.shared.write(|world| world.deliveries.retry_all(world.now));
     }
 
-    /// Waits until nothing is due and nothing under way, sending it where sending is manual.
+    /// Waits until nothing is due and nothing is being sent. With [`Sending::Manual`], it sends
+    /// what is due.
     pub async fn settled(&self) {
         if self.shared.options.sending == Sending::Manual {
             self.deliver_pending().await;
@@ -358,13 +364,13 @@ impl Double {
         self.shared.until(|world| world.deliveries.settled(world.now)).await;
     }
 
-    /// The mails that arrived, the oldest first.
+    /// Returns the mails received, the oldest first.
     #[must_use]
     pub fn mails(&self) -> Vec<Mail> {
         self.shared.read(|world| world.mails.clone())
     }
 
-    /// Waits until so many mails have arrived, and gives them all.
+    /// Waits until at least `count` mails have arrived. Returns all of them.
     pub async fn mails_arrived(&self, count: usize) -> Vec<Mail> {
         self.shared.until(|world| world.mails.len() >= count).await;
         self.mails()

@@ -1,63 +1,64 @@
-//! The faults that can be switched on, and how often each still strikes.
+//! The faults that can be switched on, and how often each still applies. Their effects are in
+//! `api`, `sender` and `smtp`.
 
 use std::time::Duration;
 
-/// How often a fault strikes.
+/// How often a fault applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Times {
-    /// The next so many times.
+    /// For the next so many calls, deliveries or mails.
     Next(u32),
     /// Until the faults are cleared.
     Always,
 }
 
-/// What can go wrong with a call of the API.
+/// A fault of an API call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ApiFault {
-    /// The call takes effect, then the connection closes without an answer.
+    /// The call takes effect, then the connection closes without a response.
     AnswerLost,
     /// 429; the call takes no effect.
     RateLimited,
-    /// 400, as if its parameters were wrong; the call takes no effect.
+    /// 400, as for wrong parameters; the call takes no effect.
     Refused,
-    /// 500; the call takes no effect, and nothing is kept under its idempotency key.
+    /// 500; the call takes no effect, and nothing is stored under its idempotency key.
     ErrorBefore,
-    /// The call takes effect, the answer is 500, and it is that which the idempotency key keeps.
+    /// The call takes effect and returns 500, which is stored under its idempotency key.
     ErrorAfter,
-    /// The same, with a page of text instead of Stripe's error.
+    /// The call takes effect and returns 500 with a page instead of Stripe's error object.
     ErrorPage,
-    /// The call is accepted and never answered; it takes no effect, but its idempotency key is
-    /// in use for as long as the caller waits.
+    /// The call is accepted and never gets a response. It takes no effect, but its idempotency key
+    /// is in use until the caller disconnects.
     Silence,
-    /// The call takes effect, and the answer comes at one byte a second.
+    /// The call takes effect, and the response arrives at one byte a second.
     SlowBytes,
 }
 
-/// What can go wrong with the delivery of an event.
+/// A fault of the delivery of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeliveryFault {
-    /// It is never sent, and counts as failed.
+    /// It is not sent, and counts as failed.
     Drop,
     /// It is sent so many times at once.
     Repeat(usize),
 }
 
-/// What can go wrong with a mail.
+/// A fault of the delivery of a mail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MailFault {
-    /// Refused after `RCPT` for now, with 451.
+    /// `RCPT` is refused temporarily, with 451.
     RefuseForNow,
-    /// Refused after `RCPT` for good, with 550.
+    /// `RCPT` is refused permanently, with 550.
     RefuseForGood,
-    /// Received, kept, and never answered.
+    /// The mail is stored, and no response follows.
     HangAfterData,
-    /// Received, kept, and the connection closes without an answer.
+    /// The mail is stored, and the connection closes without a response.
     AcceptThenDrop,
     /// The connection closes before the mail is received.
     Drop,
 }
 
-/// The faults that are switched on. The first rule that fits strikes.
+/// The faults that are switched on. The first rule that matches applies.
 #[derive(Default)]
 pub struct FaultRules {
     api: Vec<(Rule<ApiFault>, String)>,
@@ -68,20 +69,20 @@ pub struct FaultRules {
 
 struct Rule<F> {
     fault: F,
-    left: Times,
+    remaining: Times,
 }
 
 impl<F: Copy> Rule<F> {
     fn is_on(&self) -> bool {
-        self.left != Times::Next(0)
+        self.remaining != Times::Next(0)
     }
 
     fn strike(&mut self) -> Option<F> {
-        match &mut self.left {
+        match &mut self.remaining {
             Times::Always => Some(self.fault),
             Times::Next(0) => None,
-            Times::Next(left) => {
-                *left -= 1;
+            Times::Next(remaining) => {
+                *remaining -= 1;
                 Some(self.fault)
             }
         }
@@ -89,23 +90,23 @@ impl<F: Copy> Rule<F> {
 }
 
 impl FaultRules {
-    /// Switches a fault on for the calls whose method and path begin with `calls`, such as
-    /// `POST /v1/customers`; an empty text means every call.
+    /// Switches on a fault for calls whose method and path begin with `calls`, such as `POST
+    /// /v1/customers`. An empty text means all calls.
     pub fn add_api(&mut self, fault: ApiFault, calls: &str, times: Times) {
-        self.api.push((Rule { fault, left: times }, calls.to_owned()));
+        self.api.push((Rule { fault, remaining: times }, calls.to_owned()));
     }
 
-    /// Switches a fault on for deliveries.
+    /// Switches on a fault for deliveries.
     pub fn add_delivery(&mut self, fault: DeliveryFault, times: Times) {
-        self.deliveries.push(Rule { fault, left: times });
+        self.deliveries.push(Rule { fault, remaining: times });
     }
 
-    /// Switches a fault on for mails.
+    /// Switches on a fault for mails.
     pub fn add_mail(&mut self, fault: MailFault, times: Times) {
-        self.mails.push(Rule { fault, left: times });
+        self.mails.push(Rule { fault, remaining: times });
     }
 
-    /// Has every event from now on wait for so long before it is sent.
+    /// Delays every later event before it is sent.
     pub fn delay_deliveries(&mut self, delay: Duration) {
         self.delay = i64::try_from(delay.as_secs()).unwrap_or(i64::MAX);
     }
@@ -115,38 +116,38 @@ impl FaultRules {
         *self = Self::default();
     }
 
-    /// The fault that strikes this call, if any.
+    /// Returns the fault that applies to this call, if any.
     pub fn strike_api(&mut self, call: &str) -> Option<ApiFault> {
         let fitting = self.api.iter_mut().filter(|(_, calls)| call.starts_with(calls.as_str()));
         fitting.map(|(rule, _)| rule).find_map(Rule::strike)
     }
 
-    /// The fault that strikes this delivery, if any.
+    /// Returns the fault that applies to this delivery, if any.
     pub fn strike_delivery(&mut self) -> Option<DeliveryFault> {
         self.deliveries.iter_mut().find_map(Rule::strike)
     }
 
-    /// The fault that strikes this mail, if any.
+    /// Returns the fault that applies to this mail, if any.
     pub fn strike_mail(&mut self) -> Option<MailFault> {
         self.mails.iter_mut().find_map(Rule::strike)
     }
 
-    /// How long an event waits before it is sent, in seconds.
+    /// Returns the delay of events before they are sent, in seconds.
     pub fn delivery_delay(&self) -> i64 {
         self.delay
     }
 
-    /// What is switched on, in words.
+    /// Returns a description of each fault that is switched on.
     pub fn describe(&self) -> Vec<String> {
         let api = self.api.iter().filter(|(rule, _)| rule.is_on()).map(|(rule, calls)| {
             let calls = if calls.is_empty() { "every call" } else { calls };
-            format!("API, {calls}: {:?}, {:?}", rule.fault, rule.left)
+            format!("API, {calls}: {:?}, {:?}", rule.fault, rule.remaining)
         });
         let deliveries = self.deliveries.iter().filter(|rule| rule.is_on());
         let deliveries =
-            deliveries.map(|rule| format!("delivery: {:?}, {:?}", rule.fault, rule.left));
+            deliveries.map(|rule| format!("delivery: {:?}, {:?}", rule.fault, rule.remaining));
         let mails = self.mails.iter().filter(|rule| rule.is_on());
-        let mails = mails.map(|rule| format!("mail: {:?}, {:?}", rule.fault, rule.left));
+        let mails = mails.map(|rule| format!("mail: {:?}, {:?}", rule.fault, rule.remaining));
         let delay = (self.delay > 0).then(|| format!("deliveries wait {} s", self.delay));
         api.chain(deliveries).chain(mails).chain(delay).collect()
     }

@@ -1,24 +1,24 @@
 //! A double of Stripe, and a mail inbox, for tests and for a demo without an account.
 //!
-//! It speaks Stripe's HTTP API closely enough for the official SDKs, has hosted pages for checkout
-//! and for the billing portal, a clock that can be moved, signed webhooks, faults that can be
-//! switched on, and an SMTP server that keeps what arrives. Everything is in memory, and it listens
-//! on loopback only. It is no place for real cards, keys or customers.
+//! It implements Stripe's HTTP API closely enough for the official SDKs. It has hosted pages for
+//! checkout and the billing portal, a clock that can be advanced, signed webhooks, faults that can
+//! be switched on, and an SMTP server that stores mails. Everything is in memory, and it listens
+//! on loopback only. Do not use real cards, keys or customers.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! use licentia_sandbox::{Card, Options, Sandbox};
 //!
 //! let sandbox = Sandbox::start(Options::default()).await?;
-//! // … the service under test opens a checkout session at `sandbox.url()` …
+//! // … the service under test creates a Checkout session at `sandbox.url()` …
 //! sandbox.pay("cs_test_…", Card::Paid)?;
-//! sandbox.settled().await; // Every webhook was answered.
+//! sandbox.settled().await; // Every webhook has been delivered.
 //! sandbox.advance_days(31); // The subscription renews.
 //! # Ok(())
 //! # }
 //! ```
 
-// The largest of Stripe's objects are written as one `json!` each.
+// Each of Stripe's objects is one `json!`, and the largest exceed the default limit.
 #![recursion_limit = "256"]
 
 mod api;
@@ -26,6 +26,7 @@ mod api_error;
 mod billing;
 mod card;
 mod clock;
+mod connections;
 mod deliveries;
 mod double;
 mod faults;

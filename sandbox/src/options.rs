@@ -1,31 +1,31 @@
-//! What a sandbox is started with.
+//! The options of a sandbox. Actions at run time are in `double` and `switches`.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
 /// The API version whose shapes and rules the sandbox follows.
 pub const API_VERSION: &str = "2026-09-30.endive";
 
-/// The secret key that is accepted if no other is chosen.
+/// The default secret key.
 pub const SECRET_KEY: &str = "sk_test_sandbox";
 
-/// What a sandbox is started with.
+/// The options of a sandbox.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where the API and the pages listen; must be a loopback address. Port 0 takes a free one.
+    /// The address of the API and the pages; must be loopback. Port 0 picks a free port.
     pub listen: SocketAddr,
-    /// Where the mail inbox listens; must be a loopback address. Port 0 takes a free one.
+    /// The address of the mail inbox; must be loopback. Port 0 picks a free port.
     pub listen_smtp: SocketAddr,
-    /// The API key that callers must show.
+    /// The API key of the callers.
     pub secret_key: String,
-    /// Decides every id: the same seed and the same calls give the same ids.
+    /// The seed of all ids: the same seed and the same calls give the same ids.
     pub seed: u64,
-    /// The time that it starts with.
+    /// The clock's start.
     pub start: StartTime,
-    /// Who sends the webhooks.
+    /// The sender of the webhooks.
     pub sending: Sending,
-    /// The time that signatures carry.
+    /// The time in signatures.
     pub signature_time: SignatureTime,
-    /// The choices that Stripe leaves to the account's settings.
+    /// The account's settings.
     pub behavior: Behavior,
 }
 
@@ -45,42 +45,42 @@ impl Default for Options {
     }
 }
 
-/// The time that a sandbox starts with.
+/// The clock's start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StartTime {
-    /// The machine's; it runs on, and can be moved ahead of it.
+    /// The machine's time. The clock runs, and can be advanced.
     Machine,
-    /// These epoch seconds; it stands until it is moved.
+    /// A time in epoch seconds. The clock is stopped until it is advanced.
     At(i64),
 }
 
-/// Who sends the webhooks.
+/// The sender of the webhooks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sending {
     /// The sandbox, as soon as they are due.
     Automatic,
-    /// The test, by calling [`crate::Sandbox::deliver_pending`] or [`crate::Sandbox::settled`].
+    /// The test, by calling [`crate::Double::deliver_pending`] or [`crate::Double::settled`].
     Manual,
 }
 
-/// The time that webhook signatures carry.
+/// The time in webhook signatures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SignatureTime {
-    /// The sandbox's clock: for a receiver that shares it.
+    /// The sandbox's time: for a receiver that shares its clock.
     Sandbox,
-    /// The machine's clock: for a receiver that is a process of its own.
+    /// The machine's time: for a receiver in another process.
     Machine,
 }
 
-/// The choices that Stripe leaves to the account's settings.
+/// The account's settings at Stripe.
 #[derive(Clone, Copy, Debug)]
 pub struct Behavior {
-    /// What becomes of a subscription when every retry of a payment has failed.
+    /// The end of dunning: the subscription's state when the last retry of a payment failed.
     pub after_retries: AfterRetries,
-    /// How the portal says that a subscription ends with its period.
+    /// The field by which the portal cancels a subscription at the end of its period.
     pub portal_cancels_by: CancelField,
-    /// Whether a renewal's invoice stays a draft for an hour, as it does at Stripe. Without it, a
-    /// renewal is collected at once.
+    /// Whether a renewal's invoice stays a draft for an hour, as at Stripe. Otherwise it is charged
+    /// at once.
     pub drafts_renewals: bool,
 }
 
@@ -94,7 +94,7 @@ impl Default for Behavior {
     }
 }
 
-/// What becomes of a subscription when every retry of a payment has failed.
+/// The state of a subscription when the last retry of a payment failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AfterRetries {
     /// It is canceled.
@@ -105,16 +105,16 @@ pub enum AfterRetries {
     PastDue,
 }
 
-/// The field that carries a cancellation at the period's end.
+/// The field that carries a cancellation at the end of the period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CancelField {
-    /// `cancel_at`, with `cancel_at_period_end` false: what flexible billing does.
+    /// `cancel_at`, while `cancel_at_period_end` is false: flexible billing.
     CancelAt,
-    /// `cancel_at_period_end`, with `cancel_at` beside it.
+    /// `cancel_at_period_end`, together with `cancel_at`.
     PeriodEnd,
 }
 
-/// What becomes of invoices while the collection of payments is paused.
+/// The state of new invoices while the collection of payments is paused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pause {
     /// They stay drafts.
@@ -126,7 +126,7 @@ pub enum Pause {
 }
 
 impl Pause {
-    /// Stripe's word for it.
+    /// Stripe's name of it.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::KeepAsDraft => "keep_as_draft",
@@ -136,19 +136,19 @@ impl Pause {
     }
 }
 
-/// How long a coupon applies.
+/// The duration of a coupon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CouponDuration {
-    /// To one invoice.
+    /// One invoice.
     Once,
-    /// For so many months.
+    /// So many months.
     Months(i64),
-    /// To every invoice.
+    /// Every invoice.
     Forever,
 }
 
 impl CouponDuration {
-    /// Stripe's word for it.
+    /// Stripe's name of it.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Once => "once",
@@ -157,7 +157,7 @@ impl CouponDuration {
         }
     }
 
-    /// How many months, where that matters.
+    /// The number of months, if it is limited to some.
     pub(crate) const fn months(self) -> Option<i64> {
         match self {
             Self::Months(months) => Some(months),

@@ -1,5 +1,5 @@
-//! A running sandbox: the double behind an HTTP server, and a mail inbox. What a test can do with
-//! the double is in `double`.
+//! A running sandbox: the double with an HTTP server and a mail inbox. The actions of a test are in
+//! `double`.
 
 use std::net::SocketAddr;
 use std::ops::Deref;
@@ -15,10 +15,10 @@ use crate::{sender, server, smtp};
 /// Why a sandbox cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The address can be reached from other machines.
+    /// Other machines can reach the address.
     #[error("the sandbox listens on loopback only, and {0} is not; use 127.0.0.1 or [::1]")]
     NotLoopback(SocketAddr),
-    /// The address cannot be listened on.
+    /// Listening on the address failed.
     #[error("the sandbox cannot listen on {address}: {source}; is the port in use?")]
     Listen {
         /// The address.
@@ -57,18 +57,18 @@ impl Sandbox {
         Ok(Self { double, url, smtp, tasks })
     }
 
-    /// Stops listening, closes every connection, and waits until that is done.
+    /// Stops listening and closes every connection. Returns when that is done.
     pub async fn stop(mut self) {
         self.tasks.shutdown().await;
     }
 
-    /// Where the API and the pages are: `http://127.0.0.1:…`, without a slash at the end.
+    /// The URL of the API and the pages: `http://127.0.0.1:…`, without a slash at the end.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Where the mail inbox takes mails: `smtp://127.0.0.1:…`.
+    /// The URL of the mail inbox: `smtp://127.0.0.1:…`.
     #[must_use]
     pub fn smtp_url(&self) -> String {
         format!("smtp://{}", self.smtp)

@@ -1,4 +1,5 @@
-//! Sends what is due to the webhook endpoints, signed, and notes what came of it.
+//! Sends due events to the webhook endpoints, signed, and records the results. The queue is in
+//! `deliveries`.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -21,19 +22,19 @@ use crate::shared::Shared;
 use crate::signature::sign;
 use crate::world::World;
 
-/// Deliveries at once: enough to keep a receiver busy.
-const MAX_AT_ONCE: usize = 64;
+/// The most deliveries at once; enough to keep a receiver busy.
+const MAX_CONCURRENT: usize = 64;
 
-/// An endpoint must answer within this time, in real time.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// An endpoint must response within this time, in real time.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The longest sleep; a running clock may have been moved meanwhile, which also wakes.
+/// The longest sleep. Advancing the clock wakes the sender earlier.
 const LONGEST_SLEEP: Duration = Duration::from_secs(3_600);
 
 /// A signed webhook, ready to be sent.
 #[derive(Clone, Debug)]
 pub struct Webhook {
-    /// Where it goes.
+    /// The endpoint's URL.
     pub url: String,
     /// The `Stripe-Signature` header.
     pub signature: String,
@@ -41,7 +42,7 @@ pub struct Webhook {
     pub body: Bytes,
 }
 
-/// Sends everything that is due; gives how many deliveries were tried.
+/// Sends every due delivery. Returns how many were attempted.
 pub async fn deliver_due(shared: &Arc<Shared>) -> usize {
     let mut under_way = JoinSet::new();
     let mut tried = 0;
@@ -53,7 +54,7 @@ pub async fn deliver_due(shared: &Arc<Shared>) -> usize {
     }
 }
 
-/// Sends what is due, and lets time pass, for as long as the sandbox lives.
+/// Sends due deliveries and runs due timers until the sandbox stops.
 pub async fn run(shared: Arc<Shared>) {
     let mut under_way = JoinSet::new();
     let mut changes = shared.changes();
@@ -68,7 +69,8 @@ pub async fn run(shared: Arc<Shared>) {
     }
 }
 
-/// A clock that stands has nothing to sleep for: whoever moves it wakes the sender.
+/// Returns how long to sleep. With a stopped clock nothing becomes due until it is advanced, which
+/// wakes the sender.
 fn until_next(shared: &Shared) -> Duration {
     if !shared.clock.runs() {
         return LONGEST_SLEEP;
@@ -81,7 +83,7 @@ fn until_next(shared: &Shared) -> Duration {
 
 fn start_due(shared: &Arc<Shared>, under_way: &mut JoinSet<()>) -> usize {
     let mut started = 0;
-    while under_way.len() < MAX_AT_ONCE {
+    while under_way.len() < MAX_CONCURRENT {
         let now = shared.clock.now();
         if shared.read(|world| world.deliveries.next_due().is_none_or(|due| due > now)) {
             break;
@@ -105,7 +107,7 @@ async fn deliver(shared: Arc<Shared>, place: usize, delivery: Delivery) {
         (fault, webhook(world, &delivery.event, &delivery.endpoint, signature_time))
     });
     let Some(webhook) = webhook.filter(|_| fault != Some(DeliveryFault::Drop)) else {
-        let why = if fault.is_some() { "dropped by a fault" } else { "the endpoint is gone" };
+        let why = if fault.is_some() { "dropped by a fault" } else { "the endpoint was deleted" };
         shared.write(|world| world.deliveries.give_up(place, why));
         return;
     };
@@ -117,16 +119,16 @@ async fn deliver(shared: Arc<Shared>, place: usize, delivery: Delivery) {
     let outcomes = posts.join_all().await;
     let failed = outcomes.iter().find(|outcome| !matches!(outcome, Ok(200..=299)));
     let outcome = failed.or(outcomes.first()).cloned().unwrap_or(Ok(200));
-    shared.write(|world| note(world, place, outcome));
+    shared.write(|world| record_result(world, place, outcome));
 }
 
-/// Notes what came of an attempt.
-pub fn note(world: &mut World, place: usize, outcome: Result<u16, String>) {
-    let event = world.deliveries.note(place, outcome, world.now);
-    world.note_pending(&event);
+/// Records the result of an attempt.
+pub fn record_result(world: &mut World, place: usize, outcome: Result<u16, String>) {
+    let event = world.deliveries.record_result(place, outcome, world.now);
+    world.update_pending(&event);
 }
 
-/// An event as it is sent to an endpoint at `time`; nothing if either does not exist.
+/// Returns an event as it is sent to an endpoint at `time`; none if either does not exist.
 pub fn webhook(world: &World, event: &str, endpoint: &str, time: i64) -> Option<Webhook> {
     let kinds = [Kind::Event, Kind::ThinEvent];
     let event = kinds.iter().map(|kind| world.get(*kind, event)).find(|event| !event.is_null())?;
@@ -142,15 +144,15 @@ pub fn webhook(world: &World, event: &str, endpoint: &str, time: i64) -> Option<
     Some(Webhook { url: text(target, "url").to_owned(), signature, body })
 }
 
-/// Stripe sends its events indented.
+/// Returns the indented JSON, because Stripe sends its events indented.
 fn pretty(event: &Value) -> Vec<u8> {
     // Writing a value into memory cannot fail.
     serde_json::to_vec_pretty(event).unwrap_or_default()
 }
 
 async fn post(webhook: Webhook) -> Result<u16, String> {
-    let answered = tokio::time::timeout(ANSWER_TIMEOUT, exchange(webhook)).await;
-    answered.unwrap_or_else(|_| Err("no answer in time".to_owned()))
+    let response = tokio::time::timeout(RESPONSE_TIMEOUT, exchange(webhook)).await;
+    response.unwrap_or_else(|_| Err("no response in time".to_owned()))
 }
 
 async fn exchange(webhook: Webhook) -> Result<u16, String> {
@@ -173,7 +175,7 @@ async fn exchange(webhook: Webhook) -> Result<u16, String> {
         .header("Stripe-Signature", webhook.signature)
         .body(Full::new(webhook.body))
         .map_err(|error| failed(&error))?;
-    let answer = sender.send_request(request).await.map_err(|error| failed(&error));
+    let response = sender.send_request(request).await.map_err(|error| failed(&error));
     connection.abort();
-    answer.map(|answer| answer.status().as_u16())
+    response.map(|response| response.status().as_u16())
 }

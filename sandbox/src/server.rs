@@ -1,6 +1,6 @@
-//! HTTP on a loopback address: the API under `/v1/` and `/v2/`, the pages elsewhere. It speaks to
-//! hyper itself, since some faults are below what a framework lets one say: no answer at all, a
-//! connection that closes, a body at one byte a second.
+//! HTTP on a loopback address: the API under `/v1/` and `/v2/`, the pages elsewhere. It uses hyper
+//! directly, because some faults are impossible in a web framework: no response, a closed
+//! connection, one byte a second. The handlers are in `api` and `pages`.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
 use tokio::time::Interval;
 
-use crate::api::{Call, Outcome, Reply};
+use crate::api::{Call, CallOutcome, Reply};
+use crate::connections::serve_each;
 use crate::options::API_VERSION;
 use crate::pages::{self, PageRequest};
 use crate::shared::{HeldKey, Shared};
@@ -29,40 +29,30 @@ use crate::shared::{HeldKey, Shared};
 /// The largest form, in bytes; Stripe's own limit is of this order.
 const MAX_BODY_BYTES: usize = 1024 * 1024;
 
-/// What the slow fault waits for each byte.
+/// The delay of each byte of a slow response.
 const SLOW_BYTE: Duration = Duration::from_secs(1);
 
-type Answer = Response<Either<Full<Bytes>, SlowBody>>;
+type HttpResponse = Response<Either<Full<Bytes>, SlowBody>>;
 
-/// The connection is to close without an answer.
+/// Closes the connection without a response.
 #[derive(Debug, thiserror::Error)]
-#[error("the answer is lost, because a fault is switched on")]
+#[error("the response is lost because a fault is switched on")]
 struct Lost;
 
-/// Serves until it is aborted; the connections end with it.
+/// Serves until this future is dropped, which closes the connections.
 pub async fn serve(listener: TcpListener, shared: Arc<Shared>) {
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            Some(_) = connections.join_next() => {}
-            accepted = listener.accept() => {
-                if let Ok((stream, _)) = accepted {
-                    connections.spawn(serve_connection(stream, Arc::clone(&shared)));
-                }
-            }
-        }
-    }
+    serve_each(listener, |stream| serve_connection(stream, Arc::clone(&shared))).await;
 }
 
 async fn serve_connection(stream: TcpStream, shared: Arc<Shared>) {
-    // Answers are small; waiting to fill a packet would only delay them.
+    // Responses are small, so waiting for a full packet only delays them.
     let _ = stream.set_nodelay(true);
-    let service = service_fn(|request| answer(Arc::clone(&shared), request));
-    // What fails here is the caller's connection, or a fault that closes it.
+    let service = service_fn(|request| respond(Arc::clone(&shared), request));
+    // An error concerns only the caller's connection, or comes from a fault that closes it.
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
-async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Answer, Lost> {
+async fn respond(shared: Arc<Shared>, request: Request<Incoming>) -> Result<HttpResponse, Lost> {
     let (head, body) = request.into_parts();
     let Ok(body) = Limited::new(body, MAX_BODY_BYTES).collect().await else {
         return Ok(plain(StatusCode::PAYLOAD_TOO_LARGE, "The body is too large."));
@@ -81,22 +71,24 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Answe
             key: api_key(&head.headers),
             idempotency_key: text(&head.headers, "idempotency-key"),
         };
-        return answer_call(&shared, &call).await;
+        return respond_to_call(&shared, &call).await;
     }
     let origin = text(&head.headers, "origin");
-    Ok(pages::answer(&shared, PageRequest { method, path, form: body, origin }).map(Either::Left))
+    Ok(pages::handle(&shared, PageRequest { method, path, form: body, origin }).map(Either::Left))
 }
 
-async fn answer_call(shared: &Arc<Shared>, call: &Call) -> Result<Answer, Lost> {
-    let (outcome, _held) = HeldKey::answer(shared, call);
+async fn respond_to_call(shared: &Arc<Shared>, call: &Call) -> Result<HttpResponse, Lost> {
+    let (outcome, _held) = HeldKey::handle(shared, call);
     match outcome {
-        Outcome::Answered(reply) => Ok(json(reply, call).map(|body| Either::Left(Full::new(body)))),
-        Outcome::AnsweredSlowly(reply) => {
+        CallOutcome::Responded(reply) => {
+            Ok(json(reply, call).map(|body| Either::Left(Full::new(body))))
+        }
+        CallOutcome::RespondedSlowly(reply) => {
             Ok(json(reply, call).map(|body| Either::Right(SlowBody::new(body))))
         }
-        Outcome::Lost => Err(Lost),
-        // The key is dropped, with this future, when the caller goes.
-        Outcome::Silent(_) => std::future::pending().await,
+        CallOutcome::Lost => Err(Lost),
+        // The key is released when the caller disconnects, which drops this future.
+        CallOutcome::Silent(_) => std::future::pending().await,
     }
 }
 
@@ -119,7 +111,7 @@ fn json(reply: Reply, call: &Call) -> Response<Bytes> {
     response
 }
 
-fn plain(status: StatusCode, text: &'static str) -> Answer {
+fn plain(status: StatusCode, text: &'static str) -> HttpResponse {
     let mut response = Response::new(Either::Left(Full::from(text)));
     *response.status_mut() = status;
     response
@@ -129,7 +121,7 @@ fn text(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get(name)?.to_str().ok().map(str::to_owned)
 }
 
-/// The key comes as a bearer token, or as the name of basic authentication.
+/// Returns the key from a bearer token, or from the user name of basic authentication.
 fn api_key(headers: &HeaderMap) -> Option<String> {
     let authorization = text(headers, "authorization")?;
     let (scheme, credentials) = authorization.split_once(' ')?;
@@ -140,7 +132,7 @@ fn api_key(headers: &HeaderMap) -> Option<String> {
     decoded.split(':').next().map(str::to_owned)
 }
 
-/// A body that comes at one byte a second.
+/// A body that is sent at one byte a second.
 struct SlowBody {
     rest: Bytes,
     ticks: Interval,

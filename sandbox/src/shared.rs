@@ -1,41 +1,41 @@
-//! The world behind its lock: every part of the sandbox reads and changes it through here, so that
-//! time is caught up with first and whoever waits for a change is woken.
+//! The state behind its lock. All access goes through here: due timers run before each change, and
+//! tasks that wait for a change are woken. The rules are in `billing`.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::api::{self, Call, Outcome};
+use crate::api::{self, Call, CallOutcome};
 use crate::billing::time::catch_up;
 use crate::clock::Clock;
 use crate::options::Options;
 use crate::world::World;
 
-/// What all parts of the sandbox share.
+/// The parts that the servers, the sender and the double share.
 pub struct Shared {
-    /// What it was started with.
+    /// The options that it was started with.
     pub options: Options,
-    /// Its time.
+    /// The clock.
     pub clock: Clock,
     world: Mutex<World>,
     changes: watch::Sender<u64>,
 }
 
 impl Shared {
-    /// A new world, whose pages are at `url`.
+    /// Returns a new state. `url` is the URL of its pages.
     pub fn new(options: Options, url: String) -> Self {
         let clock = Clock::new(options.start);
         let world = World::new(clock.now(), options.seed, options.behavior, url);
         Self { options, clock, world: Mutex::new(world), changes: watch::Sender::new(0) }
     }
 
-    /// Looks at the world as it was left.
+    /// Reads the state, without running due timers.
     pub fn read<T>(&self, look: impl FnOnce(&World) -> T) -> T {
         look(&self.lock())
     }
 
-    /// Changes the world, which first catches up with the clock.
+    /// Runs the due timers, then changes the state.
     pub fn write<T>(&self, change: impl FnOnce(&mut World) -> T) -> T {
         let mut world = self.lock();
         catch_up(&mut world, self.clock.now());
@@ -45,7 +45,7 @@ impl Shared {
         result
     }
 
-    /// Moves the clock; what falls due on the way happens.
+    /// Advances the clock and runs the timers on the way.
     pub fn advance(&self, duration: Duration) {
         let mut world = self.lock();
         self.clock.advance(i64::try_from(duration.as_secs()).unwrap_or(i64::MAX));
@@ -54,39 +54,39 @@ impl Shared {
         self.changes.send_modify(|number| *number += 1);
     }
 
-    /// Counts the changes.
+    /// Returns a receiver that is notified of each change.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
 
-    /// Waits until the world is as wanted.
+    /// Waits until the state satisfies `wanted`.
     pub async fn until(&self, wanted: impl Fn(&World) -> bool) {
         let mut changes = self.changes();
         while !self.read(&wanted) {
-            // The sender lives in `self`, so that waiting cannot fail.
+            // Waiting cannot fail, because `self` owns the sender.
             let _ = changes.changed().await;
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, World> {
-        // A panic in a test's closure says nothing about the world.
+        // A panic in a test's closure does not make the state unusable.
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The idempotency key of a call that is never answered: in use until the caller goes.
+/// The idempotency key of a call without a response. It is released when the caller disconnects.
 pub struct HeldKey {
     shared: Arc<Shared>,
     key: String,
 }
 
 impl HeldKey {
-    /// Answers a call; with the key, if that is never.
-    pub fn answer(shared: &Arc<Shared>, call: &Call) -> (Outcome, Option<Self>) {
+    /// Handles a call. If it never gets a response, returns its idempotency key too.
+    pub fn handle(shared: &Arc<Shared>, call: &Call) -> (CallOutcome, Option<Self>) {
         let secret_key = shared.options.secret_key.as_str();
-        let outcome = shared.write(|world| api::answer(world, secret_key, call));
+        let outcome = shared.write(|world| api::handle(world, secret_key, call));
         let held = match &outcome {
-            Outcome::Silent(Some(key)) => {
+            CallOutcome::Silent(Some(key)) => {
                 Some(Self { shared: Arc::clone(shared), key: key.clone() })
             }
             _ => None,

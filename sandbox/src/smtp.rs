@@ -1,11 +1,12 @@
-//! A small SMTP server on a loopback address: takes every mail and keeps it for the inbox.
+//! A small SMTP server on a loopback address that stores every mail in the inbox. Mails are parsed
+//! in `mail`.
 
 use std::sync::Arc;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
 
+use crate::connections::serve_each;
 use crate::faults::MailFault;
 use crate::mail::Mail;
 use crate::shared::Shared;
@@ -13,27 +14,21 @@ use crate::shared::Shared;
 /// The largest mail, in bytes.
 pub const MAX_MAIL_BYTES: usize = 10 * 1024 * 1024;
 
-/// The longest line, in bytes: far above the thousand of RFC 5321, below what would hurt.
+/// The longest line, in bytes: far above the thousand of RFC 5321, and small enough for memory.
 const MAX_LINE_BYTES: u64 = 64 * 1024;
 
-/// Serves until it is aborted; the connections end with it.
+/// Serves until this future is dropped, which closes the connections.
 pub async fn serve(listener: TcpListener, shared: Arc<Shared>) {
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            Some(_) = connections.join_next() => {}
-            accepted = listener.accept() => {
-                if let Ok((stream, _)) = accepted {
-                    let shared = Arc::clone(&shared);
-                    // What fails here is the caller's connection.
-                    connections.spawn(async move { Session::new(stream, shared).run().await.ok() });
-                }
-            }
+    serve_each(listener, |stream| {
+        let mut connection = Connection::new(stream, Arc::clone(&shared));
+        async move {
+            let _ = connection.run().await; // A failed connection is the caller's concern.
         }
-    }
+    })
+    .await;
 }
 
-struct Session {
+struct Connection {
     stream: BufReader<TcpStream>,
     shared: Arc<Shared>,
     from: Option<String>,
@@ -41,13 +36,13 @@ struct Session {
     fault: Option<MailFault>,
 }
 
-/// Whether the conversation goes on.
-enum Next {
-    Go,
-    Stop,
+/// The next step after a command.
+enum AfterCommand {
+    Continue,
+    Close,
 }
 
-impl Session {
+impl Connection {
     fn new(stream: TcpStream, shared: Arc<Shared>) -> Self {
         let stream = BufReader::new(stream);
         Self { stream, shared, from: None, to: Vec::new(), fault: None }
@@ -57,14 +52,14 @@ impl Session {
         self.say("220 sandbox ESMTP").await?;
         while let Some(line) = self.line().await? {
             let line = String::from_utf8_lossy(&line).trim_end().to_owned();
-            if let Next::Stop = self.command(&line).await? {
+            if let AfterCommand::Close = self.command(&line).await? {
                 break;
             }
         }
         Ok(())
     }
 
-    async fn command(&mut self, line: &str) -> std::io::Result<Next> {
+    async fn command(&mut self, line: &str) -> std::io::Result<AfterCommand> {
         let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
         match verb.to_ascii_uppercase().as_str() {
             "EHLO" => {
@@ -88,11 +83,11 @@ impl Session {
             "NOOP" => self.say("250 OK").await?,
             "QUIT" => {
                 self.say("221 Bye").await?;
-                return Ok(Next::Stop);
+                return Ok(AfterCommand::Close);
             }
             _ => self.say("502 Command not implemented").await?,
         }
-        Ok(Next::Go)
+        Ok(AfterCommand::Continue)
     }
 
     async fn mail(&mut self, rest: &str) -> std::io::Result<()> {
@@ -133,20 +128,20 @@ impl Session {
         }
     }
 
-    async fn data(&mut self) -> std::io::Result<Next> {
+    async fn data(&mut self) -> std::io::Result<AfterCommand> {
         if self.to.is_empty() {
             self.say("503 RCPT first").await?;
-            return Ok(Next::Go);
+            return Ok(AfterCommand::Continue);
         }
         if self.fault == Some(MailFault::Drop) {
-            return Ok(Next::Stop);
+            return Ok(AfterCommand::Close);
         }
         self.say("354 End data with <CR><LF>.<CR><LF>").await?;
-        let Some(raw) = self.content().await? else { return Ok(Next::Stop) };
+        let Some(raw) = self.content().await? else { return Ok(AfterCommand::Close) };
         if raw.len() > MAX_MAIL_BYTES {
             self.forget();
             self.say("552 Message too large").await?;
-            return Ok(Next::Go);
+            return Ok(AfterCommand::Continue);
         }
         let (from, to) = (self.from.take().unwrap_or_default(), std::mem::take(&mut self.to));
         self.shared.write(|world| {
@@ -155,18 +150,18 @@ impl Session {
         });
         match self.fault.take() {
             Some(MailFault::HangAfterData) => {
-                // Nothing more is said; the caller ends this.
+                // No reply follows. The client closes the connection.
                 tokio::io::copy(&mut self.stream, &mut tokio::io::sink()).await?;
-                return Ok(Next::Stop);
+                return Ok(AfterCommand::Close);
             }
-            Some(MailFault::AcceptThenDrop) => return Ok(Next::Stop),
+            Some(MailFault::AcceptThenDrop) => return Ok(AfterCommand::Close),
             _ => self.say("250 OK").await?,
         }
-        Ok(Next::Go)
+        Ok(AfterCommand::Continue)
     }
 
-    /// The lines up to the single dot, dots unstuffed; nothing if the connection ends before.
-    /// What is too large is read to its end and not kept.
+    /// Returns the content up to the line with a single dot, without dot stuffing; none if the
+    /// connection closes earlier. A content that is too large is read to its end, but not stored.
     async fn content(&mut self) -> std::io::Result<Option<Vec<u8>>> {
         let mut content = Vec::new();
         while let Some(line) = self.line().await? {
@@ -197,7 +192,7 @@ impl Session {
     }
 }
 
-/// What stands between the angle brackets; the sender may be empty.
+/// Returns the text between the angle brackets. The sender may be empty.
 fn address(text: &str) -> Option<String> {
     let (_, rest) = text.split_once('<')?;
     rest.split_once('>').map(|(address, _)| address.to_owned())

@@ -1,4 +1,4 @@
-//! The faults as tests and the index page switch them.
+//! Switches for the faults, for tests. The faults themselves are in `faults`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,32 +16,33 @@ impl Faults {
         Self(shared)
     }
 
-    /// Lets any call of the API go wrong.
+    /// Switches on a fault for all calls of the API.
     pub fn api(&self, fault: ApiFault, times: Times) {
         self.api_call(fault, "", times);
     }
 
-    /// Lets calls go wrong whose method and path begin with `call`, such as `POST /v1/customers`.
+    /// Switches on a fault for calls whose method and path begin with `call`, such as `POST
+    /// /v1/customers`.
     pub fn api_call(&self, fault: ApiFault, call: &str, times: Times) {
         self.0.write(|world| world.faults.add_api(fault, call, times));
     }
 
-    /// Lets deliveries go wrong.
+    /// Switches on a fault for deliveries.
     pub fn delivery(&self, fault: DeliveryFault, times: Times) {
         self.0.write(|world| world.faults.add_delivery(fault, times));
     }
 
-    /// Has every event from now on wait, by the sandbox's clock, before it is sent.
+    /// Delays every later event, in the sandbox's time, before it is sent.
     pub fn delay_deliveries(&self, delay: Duration) {
         self.0.write(|world| world.faults.delay_deliveries(delay));
     }
 
-    /// Keeps every delivery back until it is released.
+    /// Holds all deliveries until they are released.
     pub fn hold_deliveries(&self) {
         self.0.write(|world| world.deliveries.hold());
     }
 
-    /// Sends what was held back, one after the other, in this order.
+    /// Sends the held deliveries one by one, in this order.
     pub fn release_deliveries(&self, order: Order) {
         self.0.write(|world| {
             let mut places = world.deliveries.waiting();
@@ -54,17 +55,17 @@ impl Faults {
         });
     }
 
-    /// Lets mails go wrong.
+    /// Switches on a fault for mails.
     pub fn mail(&self, fault: MailFault, times: Times) {
         self.0.write(|world| world.faults.add_mail(fault, times));
     }
 
-    /// Switches every fault off; deliveries that are held back stay so until they are released.
+    /// Switches off every fault. Held deliveries stay held until they are released.
     pub fn clear(&self) {
         self.0.write(|world| world.faults.clear());
     }
 
-    /// What is switched on and can still strike, in words.
+    /// Returns a description of each fault that is switched on.
     #[must_use]
     pub fn active(&self) -> Vec<String> {
         self.0.read(|world| world.faults.describe())

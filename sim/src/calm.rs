@@ -1,4 +1,5 @@
-//! The end of a history: nothing goes wrong any more, and everything comes to rest.
+//! The end of a history: the faults stop, and the service runs until nothing is left to do. The
+//! checks that follow are in `checks`.
 
 use std::time::Duration;
 
@@ -8,18 +9,18 @@ use licentia::flows::sale::reconcile;
 use crate::checks;
 use crate::history::History;
 
-/// How long it may take until everything is settled, in rounds of a minute: what failed for long is
-/// tried again after an hour.
+/// The most rounds of a minute until everything is settled. Work that failed for long is retried
+/// after an hour.
 const ROUNDS: usize = 75;
 
-/// More than was ever to be done until nothing is due.
+/// More deliveries and work than any history has.
 const MOST: usize = 100_000;
 
-/// How often everybody is compared with Stripe until nobody is left out, in rounds of a minute.
+/// The most reconciliations until none is incomplete, one a minute.
 const TRIES: usize = 3;
 
 impl History {
-    /// Calm: whatever is under way comes to its end, everything that is due is done.
+    /// Settles everything: running work ends, and everything due is done.
     pub async fn settle(&mut self) -> Result<()> {
         self.world.weather.calm();
         self.frozen = None;
@@ -39,7 +40,7 @@ impl History {
         checks::everything(self).await
     }
 
-    /// Lets rounds of a minute pass, until there is nothing to do.
+    /// Lets rounds of a minute pass, until no work is left.
     pub async fn rest(&mut self, rounds: usize) -> Result<()> {
         for _ in 0..rounds {
             self.drain().await?;
@@ -51,12 +52,12 @@ impl History {
         self.drain().await
     }
 
-    /// The time by the clock that is most ahead.
+    /// Returns the time of the clock that is furthest ahead.
     pub fn latest_clock(&self) -> i64 {
         self.world.now() + self.ahead.iter().max().copied().unwrap_or(0)
     }
 
-    /// Compares everybody with Stripe while nothing goes wrong, and works on what that brought.
+    /// Reconciles all customers without faults, and does the resulting work.
     pub async fn compare_now(&mut self) -> Result<reconcile::Report> {
         let missing = || Error::Internal("the comparison did not end".into());
         for _ in 0..TRIES {
@@ -65,13 +66,13 @@ impl History {
             if self.report.as_ref().is_some_and(|report| report.failed.is_empty()) {
                 break;
             }
-            // Somebody who died still held a lease.
+            // A server that died may still hold a lease.
             self.pass(Duration::from_secs(61)).await;
         }
         self.report.take().ok_or_else(missing)
     }
 
-    /// Delivers and works, until nothing is due.
+    /// Delivers and works until nothing is due.
     pub async fn drain(&mut self) -> Result<()> {
         for _ in 0..MOST {
             self.take_from_stripe();
@@ -84,7 +85,7 @@ impl History {
             } else if self.world.stripe.undelivered().0 > 0 {
                 self.world.stripe.faults().release_deliveries(licentia_sandbox::Order::Shuffled);
             } else if !self.begun.is_empty() {
-                // Somebody waits for a lease, or for an answer that never comes.
+                // A task waits for a lease, or for a response that never comes.
                 let now = self.world.timers.now();
                 let next = self.world.timers.next(None).map_or(now + 1000, |due| due.0.max(now));
                 self.pass(Duration::from_millis(next - now)).await;

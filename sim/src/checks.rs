@@ -1,8 +1,10 @@
-//! What must hold when everything has settled: the invariants A to G.
+//! The invariants A to G, which must hold when everything has settled. They are listed in
+//! README.md. The entitlements from payments are computed in `truth`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
 
+use chrono::TimeDelta;
 use licentia::domain::ids::CustomerId;
 use licentia::domain::license::{IssuedLicense, Phase, Source};
 use licentia::domain::outbox::LeasedMail;
@@ -22,40 +24,41 @@ use crate::mails;
 use crate::people::Person;
 use crate::truth::{Due, Truth};
 
-/// Events are kept for 35 days; those of the last few are certainly there.
+/// Events are kept for 35 days, so those of the last 30 must be stored.
 const KEPT: i64 = 30 * 86_400;
 
-/// More licenses than a history issues to anybody.
+/// More licenses than a customer gets in a history.
 pub const MANY: i64 = 10_000;
 
-/// The most that the clock of a server is wrong, in seconds.
+/// The largest error of a server's clock, in seconds.
 pub const WRONG_CLOCK: i64 = 60;
 
-/// Before anything is given up, it was tried this often.
+/// The least attempts before work is given up.
 const LEAST_TRIES: i64 = 20;
 
-/// What was young enough when the calm began to be done within a minute.
+/// The largest age of work, when the faults stop, that must be done within a minute or two. In
+/// seconds.
 const FRESH: i64 = 3000;
 
-/// Whether anything could be done now.
+/// Whether any work is due now.
 pub async fn work_is_due(history: &History) -> Result<bool> {
     let now = Timestamp::saturating(history.latest_clock());
     let mut tx = history.ground.store.read().await?;
     Ok(tx.has_due::<LeasedEvent>(now).await? || tx.has_due::<LeasedMail>(now).await?)
 }
 
-/// Whether anything is to be done, now or later.
+/// Whether any work is left, due now or later.
 pub async fn work_is_left(history: &History) -> Result<bool> {
     Ok(database::undone(&history.ground.store).await? > 0)
 }
 
-/// How many events were given up.
+/// Returns how many events were given up.
 pub async fn given_up(history: &History) -> Result<usize> {
     let events = database::events(&history.ground.store).await?;
     Ok(events.iter().filter(|event| event.given_up_at.is_some()).count())
 }
 
-/// Every event, and every mail.
+/// Returns every event and every mail.
 async fn items(history: &History) -> Result<Vec<Item>> {
     let mut items = database::events(&history.ground.store).await?;
     let mails = database::mails(&history.ground.store).await?;
@@ -63,7 +66,7 @@ async fn items(history: &History) -> Result<Vec<Item>> {
     Ok(items)
 }
 
-/// What a fault held up is done within a minute or two of its end.
+/// Checks that recent work is done within a minute or two after the faults stop.
 pub async fn fresh_work_is_done(history: &mut History, since: i64) -> Result<()> {
     for item in items(history).await? {
         if item.is_open() && item.since > since - FRESH {
@@ -75,8 +78,8 @@ pub async fn fresh_work_is_done(history: &mut History, since: i64) -> Result<()>
     Ok(())
 }
 
-/// Nothing is given up but after days, and several tries (A, C), or when the mail server refused it
-/// permanently.
+/// Checks that work is given up only after days and many attempts (A, C), or when the mail server
+/// refused a mail permanently.
 async fn given_up_late(history: &mut History) -> Result<()> {
     let refused =
         history.world.refused_mails.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -86,7 +89,8 @@ async fn given_up_late(history: &mut History) -> Result<()> {
             continue;
         }
         let age = at - item.since;
-        if age < retry::GIVE_UP_AFTER - 2 * WRONG_CLOCK || item.attempts < LEAST_TRIES {
+        if age < retry::GIVE_UP_AFTER.num_seconds() - 2 * WRONG_CLOCK || item.attempts < LEAST_TRIES
+        {
             let Item { id, kind, attempts, .. } = item;
             let what = format!("{id} {kind} was given up after {age} s and {attempts} tries");
             history.violation(what);
@@ -95,7 +99,7 @@ async fn given_up_late(history: &mut History) -> Result<()> {
     Ok(())
 }
 
-/// All that must hold.
+/// Checks all invariants.
 pub async fn everything(history: &mut History) -> Result<()> {
     if work_is_left(history).await? {
         history.violation("work is left that nobody does".to_owned());
@@ -111,7 +115,7 @@ pub async fn everything(history: &mut History) -> Result<()> {
     nothing_drifts(history).await
 }
 
-/// What became of the orders of each invoice.
+/// The statuses of each invoice's orders.
 type Orders = BTreeMap<String, Vec<String>>;
 
 async fn orders(history: &History) -> Result<Orders> {
@@ -142,7 +146,7 @@ async fn person(history: &mut History, who: usize, orders: &Orders) -> Result<()
     }
     let linked = customer.as_ref().and_then(|customer| customer.stripe_customer_id.as_ref());
     let linked = linked.map(ToString::to_string);
-    // What the vendor made or sold beside the service counts once it is linked.
+    // A Stripe customer or a sale that the vendor created counts from the time that it is linked.
     let own = if by_hand || sold_by_hand { linked.as_ref() } else { counterparts.first() };
     let truth = own.map(|stripe_id| Truth::of(history, stripe_id));
     if customer.is_none() {
@@ -188,7 +192,7 @@ fn show(history: &mut History, truths: &[Truth]) {
     }
 }
 
-/// Nobody is charged for an account that is gone.
+/// Checks that a deleted customer is not charged any more.
 fn deleted(history: &mut History, who: usize, truth: Option<&Truth>) {
     let live = truth.into_iter().flat_map(|truth| &truth.subscriptions);
     let live: Vec<_> = live
@@ -200,7 +204,7 @@ fn deleted(history: &mut History, who: usize, truth: Option<&Truth>) {
     }
 }
 
-/// One open checkout at the most.
+/// Checks that a customer has at most one open Checkout session.
 fn sessions(history: &mut History, who: usize, stripe_id: Option<&String>) {
     let Some(stripe_id) = stripe_id else { return };
     let query = format!("customer={stripe_id}&status=open");
@@ -210,8 +214,8 @@ fn sessions(history: &mut History, who: usize, stripe_id: Option<&String>) {
     }
 }
 
-/// One current license, numbered without a gap, none issued that says what the one before said (A,
-/// E).
+/// Checks that there is one current license, that the numbers have no gap, and that no license
+/// repeats the previous one (A, E).
 fn series(history: &mut History, who: usize, id: &CustomerId, licenses: &[IssuedLicense]) {
     let current = licenses.iter().filter(|license| license.superseded_at.is_none()).count();
     if current != 1 {
@@ -230,9 +234,10 @@ fn series(history: &mut History, who: usize, id: &CustomerId, licenses: &[Issued
         let [newer, older] = pair else { continue };
         let says = |license: &IssuedLicense| (license.source, license.plan.clone(), license.term());
         let refreshed = older.is_half_used(newer.issued_at);
-        // Each by the clock of another server.
-        let taken_back =
-            older.revoked_at.is_some_and(|at| at <= newer.issued_at.plus(2 * WRONG_CLOCK));
+        // The two times may be from different servers' clocks.
+        let taken_back = older
+            .revoked_at
+            .is_some_and(|at| at <= newer.issued_at + TimeDelta::seconds(2 * WRONG_CLOCK));
         if says(newer) == says(older) && !refreshed && !taken_back {
             let (newer, older) = (newer.seq, older.seq);
             history.violation(format!("E: {who}: license {newer} says what {older} said"));
@@ -240,7 +245,7 @@ fn series(history: &mut History, who: usize, id: &CustomerId, licenses: &[Issued
     }
 }
 
-/// What is licensed is what was paid: not less (A), and not more (B).
+/// Checks that the license matches the payments: not less (A) and not more (B).
 fn entitlement(
     history: &mut History,
     who: usize,
@@ -258,7 +263,7 @@ fn entitlement(
     let due = truth.and_then(|truth| truth.due(&catalog, now));
     let bridged = truth.and_then(|truth| truth.bridged(&catalog, now));
     let ends = |time: Option<Timestamp>| time.map_or(i64::MAX, Timestamp::epoch_seconds);
-    // Of two subscriptions, the higher holds as long as it works, and may have grace.
+    // With two subscriptions, the higher plan applies while it works, including its grace period.
     let reaches = |license: &IssuedLicense, due: &Due, until: i64| {
         let rank = catalog.rank(&license.plan);
         rank >= due.rank && (until >= due.until || (!due.alone && rank > due.rank))
@@ -299,7 +304,7 @@ fn entitlement(
     }
 }
 
-/// Every license that was ever issued was paid for when it was, whatever became of the money since
+/// Checks that every license was paid for when it was issued, even if the money was returned later
 /// (B).
 fn was_paid(history: &mut History, who: usize, license: &IssuedLicense, truths: &[Truth]) {
     if license.source != Source::Subscription {
@@ -316,11 +321,11 @@ fn was_paid(history: &mut History, who: usize, license: &IssuedLicense, truths: 
     }
 }
 
-/// Every license that has not run out verifies with the published keys (F).
+/// Checks that every license that has not expired verifies with the published keys (F).
 fn verifies(history: &mut History, who: usize, license: &IssuedLicense) {
     let app = &history.servers[0].app;
-    let issued = license.issued_at.plus(60).to_system_time();
-    match licentia_verify::verify(&license.token, &app.trusted, issued) {
+    let issued = (license.issued_at + TimeDelta::seconds(60)).to_system_time();
+    match licentia_verify::verify(license.token.expose(), &app.trusted, issued) {
         Ok(_) | Err(Rejection::TokenExpired { .. } | Rejection::LicenseExpired { .. }) => {}
         Err(rejection) => {
             let seq = license.seq;
@@ -329,7 +334,7 @@ fn verifies(history: &mut History, who: usize, license: &IssuedLicense) {
     }
 }
 
-/// One order for each payment, and it says what became of it (E).
+/// Checks that each payment has one order with the right status (E).
 fn ordered(history: &mut History, who: usize, invoice: &Invoice, orders: &Orders) {
     if invoice.amount == 0 {
         return;
@@ -356,7 +361,7 @@ fn ordered(history: &mut History, who: usize, invoice: &Invoice, orders: &Orders
     }
 }
 
-/// What was answered 200 is there (D), if it is not so old that it may be forgotten.
+/// Checks that every event that got a 200 is stored (D), unless it is old enough to be deleted.
 async fn acknowledged(history: &mut History) -> Result<()> {
     let stored = database::events(&history.ground.store).await?;
     let stored: BTreeSet<String> = stored.into_iter().map(|event| event.id).collect();
@@ -373,12 +378,12 @@ async fn acknowledged(history: &mut History) -> Result<()> {
     Ok(())
 }
 
-/// Who compares everybody with Stripe now finds nothing, and changes nothing (A, E).
+/// Checks that a reconciliation finds nothing and changes nothing (A, E).
 async fn silence(history: &mut History) -> Result<()> {
     let before = database::mails(&history.ground.store).await?.len();
     let report = history.compare_now().await?;
-    // When a license is over by itself, no event says so; what was issued before it and says more
-    // is taken back by the next look.
+    // No event announces that a license expires. A former license that grants more is therefore
+    // revoked by the next sync.
     let by_time =
         |drifted: &Drifted| drifted.changes.iter().all(|what| what.starts_with("former "));
     let silent =
@@ -393,7 +398,7 @@ async fn silence(history: &mut History) -> Result<()> {
     Ok(())
 }
 
-/// The figure that operators are told: nobody who paid lacks a license (A).
+/// Checks the operators' metric: it lists no paying customer without a license (A).
 async fn nothing_drifts(history: &mut History) -> Result<()> {
     let drift = drift::look(&history.servers[0].app).await?;
     for lacking in drift.customers {
@@ -402,8 +407,8 @@ async fn nothing_drifts(history: &mut History) -> Result<()> {
         let who = history.people.iter().position(has_this_id);
         let stripe_id = who.and_then(|who| history.stripe_customer(who)).unwrap_or_default();
         let truth = Truth::of(history, &stripe_id);
-        // Nothing tells to which of several subscriptions an order belongs, or to which of several
-        // Stripe customers; and who paid little, and owes the rest, is told of.
+        // With several subscriptions or Stripe customers, an order cannot be assigned to one of
+        // them. A customer who paid little and owes the rest is listed, too.
         let has_former = who.is_some_and(|who| !history.people[who].former.is_empty());
         if let [one] = &truth.subscriptions[..]
             && !truth.owes(one)

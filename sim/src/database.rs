@@ -1,5 +1,5 @@
-//! The database of a history: empty at its beginning, and looked at from outside. The only file
-//! here that names sqlx.
+//! The database of a history: emptied at its start, and read from outside of the service. The only
+//! file here that names sqlx.
 
 use licentia::error::Result;
 use licentia::fail_point::{FailPoints, Place};
@@ -7,10 +7,11 @@ use licentia::store::{IfMissing, Store, Tx};
 use secrecy::SecretString;
 use sqlx::AssertSqlSafe;
 
-/// In memory, when no other is named.
+/// The default database, in memory.
 const IN_MEMORY: &str = "sqlite::memory:";
 
-/// Every table, emptied in this order: what is left of one history would decide about the next.
+/// Every table, in the order in which they are emptied. A row that stays would change the next
+/// history.
 const TABLES: [&str; 14] = [
     "outbox",
     "licenses",
@@ -28,7 +29,7 @@ const TABLES: [&str; 14] = [
     "audit_log",
 ];
 
-/// Rows of a statement, on whichever database it is.
+/// Returns the rows of a query, on either database.
 macro_rules! rows {
     ($store:expr, $row:ty, $sql:expr) => {
         match $store {
@@ -40,7 +41,7 @@ macro_rules! rows {
     };
 }
 
-/// Work that waits, was done or was given up: an event in the inbox, or a mail in the outbox.
+/// An event in the inbox or a mail in the outbox: pending, done or given up.
 pub struct Item {
     pub id: String,
     pub kind: String,
@@ -57,14 +58,14 @@ impl Item {
     }
 }
 
-/// A row of one.
+/// A row of an `Item`.
 type Row = (String, String, i64, Option<i64>, Option<i64>, i64, Option<String>);
 
 fn item((id, kind, since, done, given_up_at, attempts, last_error): Row) -> Item {
     Item { id, kind, since, done: done.is_some(), given_up_at, attempts, last_error }
 }
 
-/// Opens the database, with this version's schema.
+/// Opens the database and migrates it to this version.
 pub async fn open(url: Option<&str>) -> Result<Store> {
     let url = SecretString::from(url.unwrap_or(IN_MEMORY));
     let store = Store::open(&url, IfMissing::Create).await?;
@@ -85,7 +86,7 @@ pub async fn empty(store: &Store) -> Result<()> {
     tx.commit(FailPoints::default().at(Place::AccountDeleted)).await
 }
 
-/// Whether a transaction is open: then something is running.
+/// Whether a transaction is open, which means that work is running.
 pub fn is_busy(store: &Store) -> bool {
     match store {
         Store::Sqlite { writer, .. } => writer.num_idle() < writer.size() as usize,
@@ -93,7 +94,7 @@ pub fn is_busy(store: &Store) -> bool {
     }
 }
 
-/// How many events and mails are neither done nor given up.
+/// Returns how many events and mails are neither done nor given up.
 pub async fn undone(store: &Store) -> Result<i64> {
     let counts = rows!(
         store,
@@ -104,7 +105,7 @@ pub async fn undone(store: &Store) -> Result<i64> {
     Ok(counts.into_iter().map(|(count,)| count).sum())
 }
 
-/// Every event that was stored, the oldest first.
+/// Returns every stored event, the oldest first.
 pub async fn events(store: &Store) -> Result<Vec<Item>> {
     let rows = rows!(
         store,
@@ -115,7 +116,7 @@ pub async fn events(store: &Store) -> Result<Vec<Item>> {
     Ok(rows.into_iter().map(item).collect())
 }
 
-/// Every mail, the oldest first, with the license that it is about.
+/// Returns every mail, the oldest first, with the license that it is about.
 pub async fn mails(store: &Store) -> Result<Vec<(Item, String)>> {
     let rows = rows!(
         store,
@@ -130,7 +131,7 @@ pub async fn mails(store: &Store) -> Result<Vec<(Item, String)>> {
     Ok(rows.into_iter().map(mail).collect())
 }
 
-/// Every order's customer, invoice and status.
+/// Returns the customer, invoice and status of every order.
 pub async fn orders(store: &Store) -> Result<Vec<(Option<String>, Option<String>, String)>> {
     Ok(rows!(
         store,

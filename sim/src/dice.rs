@@ -1,11 +1,11 @@
-//! Chance, decided by the seed: everything that happens in a history is drawn here, in one order.
+//! Randomness from the seed. All draws of a history are made here, in one sequence.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-/// Draws. Clones draw from the same sequence.
+/// The source of the draws. Clones share the sequence.
 #[derive(Clone)]
 pub struct Dice(Arc<Mutex<StdRng>>);
 
@@ -14,22 +14,22 @@ impl Dice {
         Self(Arc::new(Mutex::new(StdRng::seed_from_u64(seed))))
     }
 
-    /// A number below `bound`, which must not be zero.
+    /// Returns a number below `bound`, which must not be zero.
     pub fn below(&self, bound: usize) -> usize {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).random_range(0..bound)
     }
 
-    /// Whether something happens that happens so many times in a thousand.
+    /// Returns true with a probability of `per_mille` in a thousand.
     pub fn happens(&self, per_mille: usize) -> bool {
         self.below(1000) < per_mille
     }
 
-    /// One of several; none of none.
+    /// Returns one of several; none if there are none.
     pub fn pick<'a, T>(&self, from: &'a [T]) -> Option<&'a T> {
         if from.is_empty() { None } else { from.get(self.below(from.len())) }
     }
 
-    /// One of several, by weight.
+    /// Returns one of several, by weight.
     pub fn weighted<T: Copy>(&self, from: &[(usize, T)]) -> Option<T> {
         let total: usize = from.iter().map(|(weight, _)| weight).sum();
         let mut drawn = if total == 0 { return None } else { self.below(total) };

@@ -1,12 +1,13 @@
-//! Where calls wait on their way to Stripe or to the mail server, and back: the seed decides whose
-//! goes on next. Between two waits only one thing runs, so the same seed gives the same history.
+//! The place where calls to Stripe or to the mail server wait, on their way there and back. The
+//! seed decides which continues next. Only one task runs between two waits, so the same seed gives
+//! the same history.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-/// The calls that wait. Clones share them.
+/// The waiting calls. Clones share them.
 #[derive(Clone, Default)]
 pub struct Gate(Arc<Mutex<Waiting>>);
 
@@ -17,7 +18,7 @@ struct Waiting {
 }
 
 impl Gate {
-    /// Waits until the call of this server is let through.
+    /// Waits until the call of this server may continue.
     pub async fn pass(&self, server: usize) {
         let (go, gone) = oneshot::channel();
         {
@@ -26,11 +27,12 @@ impl Gate {
             let number = waiting.last;
             waiting.calls.insert(number, (server, go));
         }
-        // The sender lives in the gate until the call is let through.
+        // The sender stays in the gate until the call may continue.
         let _ = gone.await;
     }
 
-    /// The calls that somebody still waits for, the oldest first; not those of `frozen`.
+    /// Returns the waiting calls whose caller still exists, the oldest first, except those of
+    /// `frozen`.
     pub fn waiting(&self, frozen: Option<usize>) -> Vec<u64> {
         let mut waiting = self.lock();
         waiting.calls.retain(|_, (_, go)| !go.is_closed());
@@ -38,10 +40,10 @@ impl Gate {
         running.map(|(number, _)| *number).collect()
     }
 
-    /// Lets a call through.
+    /// Lets a call continue.
     pub fn open(&self, number: u64) {
         if let Some((_, go)) = self.lock().calls.remove(&number) {
-            // Whoever waited may have gone.
+            // The caller may have been dropped.
             let _ = go.send(());
         }
     }

@@ -1,5 +1,5 @@
-//! One history: a few hundred steps that the seed draws, then calm until everything has settled,
-//! and what must hold then.
+//! One history: a few hundred steps that the seed draws, then the end of faults (`calm`), then the
+//! checks (`checks`).
 
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,42 +18,42 @@ use crate::server::{Ground, Server};
 use crate::work::Begun;
 use crate::world::{START, World};
 
-/// What a history came to.
+/// The result of a history.
 #[derive(Default)]
 pub struct Ending {
     pub steps: usize,
     pub violations: Vec<String>,
-    /// The same for the same seed.
+    /// A hash of all steps. The same seed gives the same hash.
     pub digest: u64,
-    /// What happened, in words, if it was asked for.
+    /// The steps in words, if requested.
     pub trace: Vec<String>,
     pub deaths: BTreeMap<&'static str, usize>,
 }
 
-/// A history under way.
+/// A running history.
 pub struct History {
     pub world: World,
     pub ground: Ground,
     pub servers: Vec<Server>,
     pub people: Vec<Person>,
-    /// Whether events may be lost, and everybody be compared with Stripe: if not, the inbox alone
-    /// must bring everything about.
+    /// Whether events may be lost and customers are reconciled. If not, the inbox alone must lead
+    /// to the right result.
     pub lossy: bool,
     /// Whether every kind of mishap is drawn ([`crate::ALL_KINDS_FROM`]).
     pub all_kinds: bool,
-    /// The server that stands still, if one does.
+    /// The server that is paused, if any.
     pub frozen: Option<usize>,
-    /// What was begun.
+    /// The tasks that were started.
     pub begun: Vec<Begun>,
-    /// Deliveries that were taken from Stripe and are on their way.
+    /// Deliveries that were taken from Stripe and have not arrived.
     pub air: Vec<(usize, Delivery)>,
-    /// Events that were answered with 200.
+    /// Events that got a 200.
     pub acknowledged: BTreeSet<String>,
-    /// Subscriptions that were not collected for a while.
+    /// Subscriptions whose collection was paused.
     pub paused: BTreeSet<String>,
     /// Invoices that the vendor wrote off, whatever became of them later.
     pub written_off: BTreeSet<String>,
-    /// What the last comparison with Stripe found.
+    /// The result of the last reconciliation.
     pub report: Option<reconcile::Report>,
     pub ahead: Vec<i64>,
     pub ending: Ending,
@@ -61,7 +61,7 @@ pub struct History {
     told: bool,
 }
 
-/// What may happen next.
+/// The kinds of step.
 #[derive(Clone, Copy)]
 enum Step {
     GoOn,
@@ -78,13 +78,13 @@ enum Step {
     Compare,
 }
 
-/// Runs the history of a seed. What stops it is a violation, too.
+/// Runs the history of a seed. An error that stops it counts as a violation.
 pub async fn run(ground: &Ground, seed: u64, told: bool) -> Result<Ending> {
     let mut history = History::new(ground, seed, told)?;
     if let Err(error) = history.live().await {
         history.violation(format!("it stopped: {error}"));
     }
-    // Nothing of it may reach into the next one.
+    // No task may continue into the next history.
     history.servers.iter().for_each(Server::kill);
     history.nothing_runs().await;
     let world = &history.world;
@@ -94,14 +94,14 @@ pub async fn run(ground: &Ground, seed: u64, told: bool) -> Result<Ending> {
     Ok(history.ending)
 }
 
-/// The usual policy, or any other.
+/// Returns the default policy, or a random one.
 fn policy(dice: &Dice, all_kinds: bool) -> Policy {
     if dice.happens(600) {
         return Policy::default();
     }
     let either = || if dice.happens(500) { Bought::Keep } else { Bought::Revoke };
     let (refund, dispute, dispute_lost) = (either(), either(), either());
-    // Who takes back what is only disputed takes back what was lost: the plans file demands it.
+    // The plans file requires that a policy that revokes at a dispute also revokes at a lost one.
     let dispute_lost = dispute_lost.max(dispute);
     let forgiven = if all_kinds { either() } else { Policy::default().forgiven };
     Policy { refund, dispute, dispute_lost, forgiven }
@@ -163,7 +163,7 @@ impl History {
         Ok(history)
     }
 
-    /// Writes down what happens.
+    /// Adds a line to the trace.
     pub fn tell(&mut self, what: impl FnOnce() -> String) {
         let what = what();
         what.hash(&mut self.digest);
@@ -176,7 +176,7 @@ impl History {
         }
     }
 
-    /// Writes down what must not be.
+    /// Adds a violation.
     pub fn violation(&mut self, what: String) {
         self.tell(|| format!("VIOLATION {what}"));
         self.ending.violations.push(what);

@@ -1,5 +1,4 @@
-//! When nothing runs any more: the thread of a history has nothing left to do but to wait, and
-//! waits for no answer of the database.
+//! Detects when a history is idle: its thread only waits, and not for the database.
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -9,11 +8,11 @@ use tokio::sync::oneshot;
 
 use crate::database;
 
-/// How long that may take, on the machine's clock: a transaction that is open for longer waits for
-/// something else than the database.
+/// The longest time to become idle, on the machine's clock. A transaction that is open for longer
+/// waits for something other than the database.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Tells it. Clones share it.
+/// The detector. Clones share it.
 #[derive(Clone, Default)]
 pub struct Idle(Arc<Shared>);
 
@@ -24,24 +23,24 @@ struct Shared {
 }
 
 impl Idle {
-    /// The database whose answers count as running.
+    /// Sets the database whose responses count as running.
     pub fn watch(&self, store: &Store) {
         // It is set once, for all histories of the thread.
         let _ = self.0.store.set(store.clone());
     }
 
-    /// To be called when the thread is about to wait.
+    /// Must be called when the thread is about to wait.
     pub fn about_to_wait(&self) {
         if self.0.store.get().is_some_and(database::is_busy) {
             return;
         }
         if let Some(waiting) = self.lock().take() {
-            // Whoever waited may have gone.
+            // The waiting task may have been dropped.
             let _ = waiting.send(());
         }
     }
 
-    /// Waits until nothing runs; whether that came.
+    /// Waits until the history is idle. Returns whether that happened in time.
     pub async fn reached(&self) -> bool {
         let (tell, told) = oneshot::channel();
         *self.lock() = Some(tell);

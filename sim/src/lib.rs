@@ -1,7 +1,7 @@
-//! Random histories of the whole service, decided by seeds: sign-ups, checkouts, payments,
-//! renewals, cancellations, refunds and the passing of time, while events are lost, repeated and
-//! reordered, Stripe and the mail server fail, servers die at any fail point, and two of them work
-//! at once. Then calm: and what must hold is checked.
+//! Random histories of the whole service, decided by seeds. Customers sign up, pay, renew and
+//! cancel, and time passes. Meanwhile events are lost, repeated and reordered, Stripe and the mail
+//! server fail, servers die at any fail point, and two servers work at once. Then the faults stop,
+//! and the invariants are checked. README.md describes what is simulated and what is not.
 
 mod calm;
 mod checks;
@@ -40,8 +40,8 @@ use licentia::random::Random;
 use server::Ground;
 use tokio::runtime::Builder;
 
-/// The seeds of histories in which something did not hold once. What a seed stands for changes with
-/// the simulation; what they had found has a test of its own.
+/// The seeds of histories that failed once. A seed's history changes with the simulation, so each
+/// fault that they found also has a test of its own.
 #[rustfmt::skip] // Otherwise each is on a line of its own.
 pub const SEEDS_THAT_FAILED: [u64; 72] = [
     49, 65, 100, 1026, 1281, 1295, 5018, 5225, 5247, 5309, 5686, 5770, 20514, 1000664, 1000689,
@@ -55,50 +55,50 @@ pub const SEEDS_THAT_FAILED: [u64; 72] = [
     10000004515, 10000005178, 10000005869, 10000007241, 10000009763, 10000023838, 10000030275,
 ];
 
-/// The first seed whose history draws every kind of mishap. Those below draw only the kinds that
-/// there were until then, so that what failed once is still drawn: a new kind would move every
-/// later draw. When more kinds come, they get a limit of their own.
+/// The first seed whose history draws every kind of mishap. Seeds below draw only the older kinds,
+/// because a new kind would change every later draw of the seeds that failed. If more kinds come,
+/// they need a limit of their own.
 pub const ALL_KINDS_FROM: u64 = 10_000_000_000;
 
-/// When the keys of every history begin to sign, in days from its start: it lives through two
+/// When the keys of every history begin to sign, in days from its start. Each history has two
 /// rotations.
 const KEYS: [i64; 3] = [-100, 20, 60];
 
-/// How often it is said how far it is.
+/// The interval of progress reports.
 const BETWEEN_WORDS: Duration = Duration::from_secs(30);
 
-/// What to run.
+/// The histories to run.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
-    /// A history for each.
+    /// The seeds, one for each history.
     pub seeds: Vec<u64>,
-    /// The database, whose contents are deleted; none is SQLite in memory.
+    /// The URL of the database, whose contents are deleted; none for SQLite in memory.
     pub database: Option<String>,
-    /// Whether each is run twice, and must be the same.
+    /// Whether to run each history twice and compare the results.
     pub twice: bool,
-    /// Whether it is told on standard output what happens.
+    /// Whether to print the steps to standard output.
     pub trace: bool,
 }
 
-/// What came of it.
+/// The results.
 #[derive(Debug, Default)]
 pub struct Total {
-    /// How many histories were run to their end.
+    /// The number of completed histories.
     pub histories: u64,
-    /// How many steps they had.
+    /// The number of their steps.
     pub steps: u64,
-    /// What did not hold, each with its seed.
+    /// The violations, each with its seed.
     pub violations: Vec<String>,
-    /// Where servers died, and how often.
+    /// The fail points where servers died, and how often.
     pub deaths: BTreeMap<&'static str, usize>,
-    /// How long it took.
+    /// The duration in seconds.
     pub seconds: u64,
 }
 
-/// A seed that nobody chose, of a history that draws every kind of mishap.
+/// Returns a random seed of a history that draws every kind of mishap.
 ///
 /// # Errors
-/// When the system gives no randomness.
+/// When the system provides no randomness.
 pub fn fresh_seed() -> Result<u64> {
     let drawn = u64::try_from(Random::from_system()?.bits() % 100_000_000).unwrap_or(0);
     Ok(ALL_KINDS_FROM + drawn)
@@ -107,13 +107,13 @@ pub fn fresh_seed() -> Result<u64> {
 /// Runs histories, as many at once as there are cores.
 ///
 /// # Errors
-/// When the database cannot be used. What does not hold is no error, but in the answer.
+/// When the database cannot be used. Violations are no errors; they are in the result.
 #[allow(clippy::disallowed_methods)] // How long it takes, on the machine's clock.
 pub fn run(plan: &Plan) -> Result<Total> {
     let directory = tempfile::tempdir().map_err(|error| Error::setup(error.to_string()))?;
     let config = config(directory.path())?;
     let (next, total, began) = (AtomicUsize::new(0), Mutex::new(Total::default()), Instant::now());
-    // A database that is named is one; in memory, each thread has its own.
+    // A named database allows one thread. In memory, each thread has its own.
     let threads = match plan.database {
         Some(_) => 1,
         None => std::thread::available_parallelism().map_or(1, usize::from),
@@ -124,8 +124,8 @@ pub fn run(plan: &Plan) -> Result<Total> {
         let threads = (0..threads).map(|number| {
             let core = cores.get(number).copied().filter(|_| plan.database.is_none());
             scope.spawn(move || {
-                // Its database's thread inherits it: the two take turns, and sooner on the same
-                // core.
+                // The database's thread inherits the core. The two take turns, which is faster on
+                // one core.
                 core.map(core_affinity::set_for_current);
                 one_after_the_other(plan, config, next, total)
             })
@@ -155,14 +155,14 @@ fn one_after_the_other(
     let watching = idle.clone();
     let mut builder = Builder::new_current_thread();
     if plan.database.is_some() {
-        // Memory has no sockets, and a thread that looks after none waits at less cost.
+        // Without sockets, the thread needs no I/O driver, and waiting is cheaper.
         builder.enable_io();
     }
     let runtime = builder
         .enable_time()
         .on_thread_park(move || watching.about_to_wait())
-        // What can run here runs before it is looked what the database's thread answered, or the
-        // order would depend on how fast that was.
+        // Runnable tasks run before the responses of the database's thread are polled. Otherwise
+        // their order would depend on its speed.
         .global_queue_interval(u32::MAX)
         .build();
     let runtime = runtime.map_err(|error| Error::setup(error.to_string()))?;
@@ -192,7 +192,7 @@ async fn one(plan: &Plan, seed: u64, ground: &Ground, total: &Mutex<Total>) -> R
     let once = async || {
         database::empty(&ground.store).await?;
         let run = AssertUnwindSafe(history::run(ground, seed, plan.trace)).catch_unwind();
-        // It has its seed, too.
+        // The violation has the seed, too.
         let panicked = "a panic, told on standard error".to_owned();
         let panicked = Ending { violations: vec![panicked], ..Ending::default() };
         run.await.unwrap_or(Ok(panicked))
@@ -209,7 +209,7 @@ async fn one(plan: &Plan, seed: u64, ground: &Ground, total: &Mutex<Total>) -> R
     total.steps += ending.steps as u64;
     for violation in &ending.violations {
         let violation = format!("seed {seed}: {violation}");
-        // At once: a long run may be stopped before it ends.
+        // Printed at once, because a long run may be stopped before its end.
         eprintln!("{violation}");
         total.violations.push(violation);
     }
@@ -219,7 +219,7 @@ async fn one(plan: &Plan, seed: u64, ground: &Ground, total: &Mutex<Total>) -> R
     Ok(())
 }
 
-/// The configuration of every server, and the keys that it names.
+/// Returns the configuration of every server, with the keys that it names.
 fn config(directory: &Path) -> Result<Config> {
     let environment = [
         ("LICENTIA_KEYS_DIR", directory.join("keys").display().to_string()),

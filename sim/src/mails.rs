@@ -1,9 +1,10 @@
-//! Whether everybody was told what they were given: every license is mailed, arrives, and is the
-//! one that works (C).
+//! Checks the mails: every license is mailed, arrives at its customer, and is the one that works
+//! (C).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
 
+use chrono::TimeDelta;
 use licentia::domain::license::{IssuedLicense, Phase, Source};
 use licentia::domain::time::Timestamp;
 use licentia::error::Result;
@@ -13,10 +14,10 @@ use crate::database::{self, Item};
 use crate::history::History;
 use crate::world::Arrived;
 
-/// Mails that may be about a license more than once, and need not carry it.
+/// The kinds of mail that may be sent several times about a license, and need not attach it.
 const NOTICES: [&str; 2] = ["payment_problem", "cancellation"];
 
-/// Checks all of them.
+/// Checks all mails.
 pub async fn all(history: &mut History) -> Result<()> {
     let mails = database::mails(&history.ground.store).await?;
     let arrived = history.world.mails.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -46,8 +47,7 @@ pub async fn all(history: &mut History) -> Result<()> {
     Ok(())
 }
 
-/// But for those that only refresh a token: they say what the one before said, and an app fetched
-/// them.
+/// Refreshed licenses are not mailed: they repeat the previous one, and an app fetched them.
 fn every_license_is_mailed(
     history: &mut History,
     who: usize,
@@ -58,9 +58,10 @@ fn every_license_is_mailed(
     for (place, license) in licenses.iter().enumerate() {
         let before = licenses.get(place + 1);
         let refreshed = before.is_some_and(|before| {
-            // Each by the clock of another server.
-            let running =
-                before.revoked_at.is_none_or(|at| at.plus(2 * WRONG_CLOCK) > license.issued_at);
+            // The two times may be from different servers' clocks.
+            let running = before
+                .revoked_at
+                .is_none_or(|at| at + TimeDelta::seconds(2 * WRONG_CLOCK) > license.issued_at);
             says(before) == says(license) && running
         });
         let mailed = mails.iter().any(|(_, about)| *about == license.license_id.as_str());
@@ -76,7 +77,7 @@ fn every_license_is_mailed(
     }
 }
 
-/// Whom a mail reached, and what it carried.
+/// Checks that a mail reached the right customer with the right license.
 fn reads(
     history: &mut History,
     mail: &Item,
@@ -89,8 +90,8 @@ fn reads(
         let about = owners.get(license_id).map(|(_, license)| license);
         let worked = about.is_some_and(|license| {
             let then = Timestamp::saturating(arrived.at - WRONG_CLOCK);
-            license.revoked_at.is_none_or(|at| at > then.plus(2 * WRONG_CLOCK))
-                && license.term().phase(then.plus(2 * WRONG_CLOCK)) != Phase::Over
+            license.revoked_at.is_none_or(|at| at > then + TimeDelta::seconds(2 * WRONG_CLOCK))
+                && license.term().phase(then + TimeDelta::seconds(2 * WRONG_CLOCK)) != Phase::Over
         });
         if worked && !NOTICES.contains(&&*mail.kind) {
             let what = format!("C: {} ({}) arrived without its license", mail.id, mail.kind);
@@ -98,9 +99,12 @@ fn reads(
         }
         return;
     };
-    let carried = owners.values().find(|(_, license)| license.token == *token).map(|(who, _)| *who);
-    // Who was deleted meanwhile has no licenses here any more, and whose sign-up was never answered
-    // is nobody.
+    let carried = owners
+        .values()
+        .find(|(_, license)| license.token.expose() == token.as_str())
+        .map(|(who, _)| *who);
+    // A deleted customer has no licenses any more. A sign-up without a response has no known
+    // customer.
     let unknown = reader.is_some_and(|who| {
         history.people[who].leaving || history.people[who].customer_id.is_none()
     });

@@ -1,4 +1,5 @@
-//! The simulation's command line.
+//! The simulation's command line: parses the arguments and prints the results. The histories are in
+//! `lib.rs`.
 
 use std::process::ExitCode;
 
@@ -7,8 +8,8 @@ use licentia::error::Result;
 use licentia::fail_point::Place;
 use licentia_sim::{Plan, SEEDS_THAT_FAILED, fresh_seed};
 
-/// Runs random histories of the service with faults, and checks what must hold in the end. A
-/// history that fails is named by its seed, and fails again.
+/// Runs random histories of the service with faults, and checks the invariants at their end. The
+/// same seed gives the same history.
 #[derive(Parser)]
 #[command(
     version,
@@ -18,22 +19,22 @@ use licentia_sim::{Plan, SEEDS_THAT_FAILED, fresh_seed};
   cargo run --release -p licentia-sim -- --seeds 100 --database postgres://localhost/throwaway"
 )]
 struct Arguments {
-    /// How many histories.
+    /// The number of histories.
     #[arg(long, default_value_t = 1)]
     seeds: u64,
-    /// The first one's seed; the others follow. Without it, chance decides.
+    /// The seed of the first history; the next ones follow. The default is random.
     #[arg(long)]
     seed: Option<u64>,
-    /// The database, ALL OF WHOSE CONTENTS ARE DELETED. Without it, SQLite in memory.
+    /// The database, ALL OF WHOSE CONTENTS ARE DELETED. The default is SQLite in memory.
     #[arg(long, value_name = "URL")]
     database: Option<String>,
-    /// Also those whose seeds failed once.
+    /// Also run the seeds that failed once.
     #[arg(long)]
     failed: bool,
-    /// Runs each history twice; it must be the same.
+    /// Run each history twice and compare the results.
     #[arg(long)]
     twice: bool,
-    /// Tells what happens in each history.
+    /// Print the steps of each history.
     #[arg(long)]
     trace: bool,
 }

@@ -1,5 +1,5 @@
-//! What happens besides what people do: deliveries and calls arrive or do not, time passes, servers
-//! work, die, stand still, and start again.
+//! Everything besides the actions of people: deliveries and calls arrive or get lost, time passes,
+//! and servers work, die, pause and restart.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,10 +19,10 @@ use crate::server::Server;
 use crate::timers::millis;
 use crate::work::Outcome;
 
-/// The most that a worker takes at once.
+/// The most items that a worker takes at once.
 const TAKEN: usize = 8;
 
-/// The longest that a server stands still in the middle of something, in seconds.
+/// The longest pause of a server in the middle of a task, in seconds.
 const LONGEST_STANDSTILL: usize = 3000;
 
 impl History {
@@ -57,7 +57,7 @@ impl History {
         }
     }
 
-    /// A delivery arrives: any of those on their way, or it is lost, or it arrives and comes again.
+    /// Lets a delivery arrive: one of those on their way, possibly lost or repeated.
     pub fn deliver(&mut self) {
         let place = self.world.dice.below(self.air.len().max(1));
         if place >= self.air.len() {
@@ -80,7 +80,7 @@ impl History {
         }
     }
 
-    /// `noted` is whether Stripe waits for the answer.
+    /// `noted` says whether Stripe waits for the response.
     pub fn arrive(&mut self, number: usize, delivery: Delivery, noted: bool) {
         let stripe = &self.world.stripe;
         let sent = stripe.webhook(&delivery.event, &delivery.endpoint, self.world.now());
@@ -123,7 +123,7 @@ impl History {
         });
     }
 
-    /// A moment, seconds, hours or weeks.
+    /// Lets time pass: a moment, seconds, hours or weeks.
     pub async fn let_time_pass(&mut self) {
         let dice = self.world.dice.clone();
         if dice.happens(300) {
@@ -139,8 +139,8 @@ impl History {
             _ => 86_400 * (5 + dice.below(28)),
         };
         if self.frozen.is_some() || (!self.begun.is_empty() && dice.happens(200)) {
-            // Machines stand still, or clocks are set, while calls are under way: for less than the
-            // day for which Stripe knows a key.
+            // While calls are running, pauses and clock changes stay below the day for which Stripe
+            // keeps an idempotency key.
             let seconds = seconds.min(LONGEST_STANDSTILL);
             self.tell(|| format!("clocks move by {seconds} seconds"));
             self.world.stripe.advance(Duration::from_secs(seconds as u64));
@@ -150,8 +150,8 @@ impl History {
         self.pass(Duration::from_secs(seconds as u64)).await;
     }
 
-    /// Lets time pass until somebody's period is over, or a few days longer, and the renewal is
-    /// often declined: what is checked then is what goes on by grace.
+    /// Lets time pass until a subscription's period has ended, or a few days longer. The renewal is
+    /// often declined, so the checks see grace periods.
     pub async fn pass_a_renewal(&mut self) {
         let all = self.list("/v1/subscriptions", "");
         let Some(found) = self.world.dice.pick(&all) else { return };
@@ -163,14 +163,14 @@ impl History {
             self.tell(|| format!("{customer} pays by a card that will be declined: {declined:?}"));
         }
         let later = self.world.dice.below(9 * 86_400) as i64;
-        // Nobody stands still for that long in the middle of a call.
+        // No server pauses for that long in the middle of a call.
         self.frozen = None;
         let wait = (end + later - self.world.now()).max(0);
         self.tell(|| format!("{wait} seconds pass, to a renewal"));
         self.pass(Duration::from_secs(wait.unsigned_abs())).await;
     }
 
-    /// Lets time pass: whoever waits for it is woken, each at their time.
+    /// Lets time pass. Each waiting task wakes at its own time.
     pub async fn pass(&mut self, time: Duration) {
         let until = self.world.timers.now() + millis(time);
         while let Some(due) = self.world.timers.next(self.frozen).filter(|due| due.0 <= until) {
@@ -184,7 +184,7 @@ impl History {
     pub fn advance(&mut self, until: u64) {
         let before = self.world.timers.now();
         self.world.timers.advance(until);
-        // Clocks tell seconds.
+        // Clocks have a resolution of seconds.
         let seconds = self.world.timers.now() / 1000 - before / 1000;
         if seconds > 0 {
             self.world.stripe.advance(Duration::from_secs(seconds));

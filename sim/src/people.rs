@@ -1,9 +1,11 @@
-//! What people do: customers, by the service's API and on Stripe's pages; banks; and the vendor, in
-//! Stripe's dashboard.
+//! The actions of people: customers, on the service's API and on Stripe's pages; banks; and the
+//! vendor, in Stripe's dashboard. The unusual actions with money are in `money`.
 
+use licentia::domain::account::password::Password;
 use licentia::domain::account::session::Session;
 use licentia::domain::contact::{DisplayName, Email};
 use licentia::domain::ids::{CustomerId, SessionId};
+use licentia::domain::license::LicenseToken;
 use licentia::domain::sale::plan::Interval;
 use licentia::domain::time::Timestamp;
 use licentia::error::Result;
@@ -20,32 +22,31 @@ use crate::history::History;
 use crate::work::Outcome;
 use crate::world::PRICES;
 
-/// The most people of one history: few, so that much happens to each.
+/// The most people in a history. They are few, so much happens to each.
 const PEOPLE: usize = 4;
 
-/// How often what people do with money is unusual, in a thousand times: what is usual still comes
-/// more often.
+/// The share of unusual actions with money, in a thousand. Usual ones remain more frequent.
 const UNUSUAL: usize = 350;
 
-/// How long before the end of a period the difference between two plans is less than a cent, in
-/// seconds, and more.
+/// The time before the end of a period in which the difference between two plans is less than a
+/// cent, in seconds, rounded up.
 const COSTS_NOTHING: i64 = 3600;
 
-/// Somebody.
+/// A person, possibly with an account.
 pub struct Person {
     pub email: String,
     pub customer_id: Option<CustomerId>,
     /// The first license.
     token: Option<String>,
-    /// The checkouts whose address they were given.
+    /// The Checkout sessions that they opened.
     sessions: Vec<String>,
-    /// The counterparts at Stripe that were deleted there.
+    /// Their Stripe customers that were deleted at Stripe.
     pub former: Vec<String>,
-    /// Whether the vendor made one for them by hand, so that there may be several.
+    /// Whether the vendor created a Stripe customer for them, so they may have several.
     pub by_hand: bool,
-    /// Whether the vendor sold them something by hand, perhaps before they were linked.
+    /// Whether the vendor sold them something in the dashboard, possibly before they were linked.
     pub sold_by_hand: bool,
-    /// Whether they asked for the account to be deleted, and whether that was answered.
+    /// Whether they asked to delete the account, and whether that got a response.
     pub leaving: bool,
     pub deleted: bool,
 }
@@ -64,7 +65,7 @@ impl Person {
 }
 
 impl History {
-    /// Somebody calls the service.
+    /// Lets a person call the service.
     pub async fn act(&mut self) -> Result<()> {
         let Some(server) = self.any_server() else { return Ok(()) };
         let dice = self.world.dice.clone();
@@ -88,7 +89,7 @@ impl History {
                 });
             }
             14 | 15 => {
-                let token = self.people[who].token.clone().unwrap_or_default();
+                let token = LicenseToken::new(self.people[who].token.clone().unwrap_or_default());
                 self.tell(|| format!("{who} refreshes at {server}"));
                 self.begin(server, async move {
                     Outcome::Done("refresh", license::refresh(&app, &token).await.map(drop))
@@ -142,13 +143,14 @@ impl History {
     fn sign_up_again(&mut self, server: usize, who: usize) {
         let Ok(email) = self.people[who].email.parse::<Email>() else { return };
         self.tell(|| format!("{who} signs up at {server}"));
-        let password = "SecurePass123".to_owned();
+        let password = Password::new("SecurePass123".to_owned());
         let request = Signup { email: email.clone(), password, name: None, company_name: None };
         let app = self.servers[server].app.clone();
         self.begin_hashing(server, async move {
             let signed_up = match signup::signup(&app, request, None).await {
-                Ok(made) => Ok((made.customer.customer_id, made.license.token)),
-                // Written before the server died, and never answered: the person logs in.
+                Ok(made) => Ok((made.customer.customer_id, made.license.token.expose().to_owned())),
+                // The account was stored before the server died, but the response was lost: the
+                // person logs in.
                 Err(licentia::error::Error::EmailTaken) => log_in(&app, &email).await,
                 Err(error) => Err(error),
             };
@@ -156,7 +158,7 @@ impl History {
         });
     }
 
-    /// Somebody who is signed in, if they have an account.
+    /// Returns a person's login session, if they have an account.
     async fn caller(&self, who: usize) -> Result<Option<SignedIn>> {
         let person = &self.people[who];
         let Some(id) = person.customer_id.as_ref().filter(|_| !person.deleted) else {
@@ -194,7 +196,7 @@ impl History {
         });
     }
 
-    /// Somebody does something on Stripe's pages, or a bank or the vendor does.
+    /// Lets a person, a bank or the vendor act on Stripe's pages.
     pub fn buy(&mut self) {
         if self.people.is_empty() {
             return;
@@ -214,7 +216,7 @@ impl History {
         }
     }
 
-    /// Pays the checkout that is open, if one is.
+    /// Pays an open Checkout session, if there is one.
     fn pay(&mut self, who: usize) -> bool {
         let stripe = &self.world.stripe;
         let open = |id: &&String| stripe.look(id, |found| found["status"] == "open");
@@ -277,15 +279,15 @@ impl History {
         self.tell(|| format!("{who} {subscription} {done}"));
     }
 
-    /// Whether enough is left of the period for a change of plan to cost a cent: for less Stripe
-    /// asks nothing.
+    /// Whether enough of the period is left for a plan change to cost a cent. Stripe charges
+    /// nothing for less.
     fn has_time_left(&self, subscription: &str) -> bool {
         let item = |found: &Value| found["items"]["data"][0]["current_period_end"].as_i64();
         let end = self.world.stripe.look(subscription, item);
         end.is_some_and(|end| end - self.world.now() > COSTS_NOTHING)
     }
 
-    /// A payment is completed, tried again, refunded, disputed.
+    /// Completes, retries, refunds or disputes a payment.
     fn reverse(&mut self, who: usize, stripe_id: &str) {
         let (stripe, dice) = (self.world.stripe.clone(), self.world.dice.clone());
         let of = format!("customer={stripe_id}");
@@ -314,7 +316,7 @@ impl History {
                 let Some(invoice) = open else { return };
                 format!("pays {invoice}: {:?}", stripe.pay_invoice(&invoice))
             }
-            // A bank asks once.
+            // A bank disputes a payment only once.
             "succeeded"
                 if dice.happens(150)
                     && !disputes.iter().any(|d| d["payment_intent"] == id.as_str()) =>
@@ -330,7 +332,7 @@ impl History {
         self.tell(|| format!("{who} {id} {done}"));
     }
 
-    /// Whom Stripe has for somebody.
+    /// Returns a person's Stripe customer, if they have one.
     pub fn stripe_customer(&self, who: usize) -> Option<String> {
         let customer_id = self.people[who].customer_id.as_ref()?;
         let all = self.list("/v1/customers", "");
@@ -343,7 +345,7 @@ impl History {
         all.iter().map(id_of).collect()
     }
 
-    /// A list of Stripe's, by a call that nothing befalls.
+    /// Returns one of Stripe's lists, by a call without faults.
     pub fn list(&self, path: &str, query: &str) -> Vec<Value> {
         let mut body = self.call("GET", path, &format!("limit=100&{query}"));
         body["data"].as_array_mut().map(std::mem::take).unwrap_or_default()
@@ -364,13 +366,13 @@ impl History {
     }
 }
 
-/// As after a login, without its password.
+/// Returns a login session, without the password.
 async fn log_in(app: &licentia::app::App, email: &Email) -> Result<(CustomerId, String)> {
     let mut tx = app.store.read().await?;
     let gone = || licentia::error::Error::NotFound("customer");
     let customer = tx.customer_by_email(email).await?.ok_or_else(gone)?;
     let license = tx.current_license(&customer.customer_id).await?.ok_or_else(gone)?;
-    Ok((customer.customer_id, license.token))
+    Ok((customer.customer_id, license.token.expose().to_owned()))
 }
 
 pub fn id_of(object: &Value) -> String {

@@ -1,5 +1,5 @@
-//! A server: the real flows, keys and store, with the doubles around them. It dies as a process
-//! does: what is under way ends where it stands, and what was committed stays.
+//! A server: the real flows, keys and store, surrounded by doubles. It dies as a process does:
+//! tasks stop where they are, and committed data stays.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
@@ -25,7 +25,7 @@ use crate::idle::Idle;
 use crate::timers::Timers;
 use crate::world::World;
 
-/// What every server of a history is started with.
+/// The parts that all servers of a history share.
 #[derive(Clone)]
 pub struct Ground {
     pub config: Config,
@@ -59,7 +59,7 @@ pub struct Server {
     dead: Arc<AtomicBool>,
 }
 
-/// What ends a task when its server dies.
+/// The panic payload that ends a task when its server dies.
 pub struct Death;
 
 impl Server {
@@ -88,19 +88,19 @@ impl Server {
         self.dead.load(Ordering::SeqCst)
     }
 
-    /// Lets it die now, wherever it stands.
+    /// Kills the server, wherever its tasks are.
     pub fn kill(&self) {
         self.dead.store(true, Ordering::SeqCst);
         self.app.tasks.abort();
     }
 }
 
-/// Dies at some of the fail points.
+/// Returns a fail-point hook that kills the server at random.
 fn mortal(world: &World, tasks: &Tasks, dead: &Arc<AtomicBool>) -> FailPoints {
     let (world, tasks, dead) = (world.clone(), tasks.clone(), Arc::clone(dead));
     FailPoints::calling(move |place| {
         if !place.is_of_a_sale() {
-            // A death there would change what the seeds that once failed come to.
+            // A death at this place would change the histories of the seeds that failed.
             return;
         }
         let place = place.as_str();
@@ -114,7 +114,7 @@ fn mortal(world: &World, tasks: &Tasks, dead: &Arc<AtomicBool>) -> FailPoints {
         world.note("      and dies there");
         dead.store(true, Ordering::SeqCst);
         tasks.abort();
-        // Not a panic: nobody is told, and this task ends here.
+        // This is not a panic: no hook runs, and the task ends here.
         std::panic::resume_unwind(Box::new(Death));
     })
 }

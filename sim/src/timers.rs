@@ -1,5 +1,5 @@
-//! Waiting, in the time of the history: nobody wakes by themselves, but one after the other when
-//! time is let pass.
+//! Timers in the time of the history. Tasks wake only when the history lets time pass, one after
+//! the other.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,12 +9,11 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
-/// Who waits until when. Clones share it.
+/// The waiting tasks. Clones share them.
 #[derive(Clone, Default)]
 pub struct Timers(Arc<Mutex<Waiting>>);
 
-/// When somebody is to be woken, in milliseconds, and a number that tells apart who wait for the
-/// same.
+/// The time to wake, in milliseconds, and a number that distinguishes tasks with the same time.
 pub type Due = (u64, u64);
 
 #[derive(Default)]
@@ -25,23 +24,23 @@ struct Waiting {
 }
 
 impl Timers {
-    /// Waits, on a server, from this call on.
+    /// Waits on a server, from this call on.
     pub fn sleep(&self, server: usize, time: Duration) -> BoxFuture<'static, ()> {
         let (wake, woken) = oneshot::channel();
         let mut waiting = self.lock();
         waiting.last += 1;
         let due = (waiting.now + millis(time), waiting.last);
         waiting.sleepers.insert(due, (server, wake));
-        // The sender lives here until the time has come.
+        // The sender stays in the timers until the time has come.
         woken.map(drop).boxed()
     }
 
-    /// The time.
+    /// Returns the time.
     pub fn now(&self) -> u64 {
         self.lock().now
     }
 
-    /// Who is to be woken next, on a server that is not `frozen`.
+    /// Returns the next task to wake, on a server other than `frozen`.
     pub fn next(&self, frozen: Option<usize>) -> Option<Due> {
         let mut waiting = self.lock();
         waiting.sleepers.retain(|_, (_, wake)| !wake.is_closed());
@@ -49,16 +48,16 @@ impl Timers {
         awake.map(|(due, _)| *due)
     }
 
-    /// Lets time pass until `now`, and wakes nobody.
+    /// Advances the time to `now`, without waking a task.
     pub fn advance(&self, now: u64) {
         let mut waiting = self.lock();
         waiting.now = waiting.now.max(now);
     }
 
-    /// Wakes somebody.
+    /// Wakes a task.
     pub fn wake(&self, due: Due) {
         if let Some((_, wake)) = self.lock().sleepers.remove(&due) {
-            // Whoever slept may have gone.
+            // The waiting task may have been dropped.
             let _ = wake.send(());
         }
     }

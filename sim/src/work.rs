@@ -1,5 +1,5 @@
-//! What runs on the servers: it is begun, waited for until nothing runs but what waits, and what
-//! came of it is heard.
+//! The tasks on the servers: starts them, waits until the servers are idle, and handles the
+//! results. Which tasks start is decided in `history` and `mishaps`.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,7 +18,7 @@ use licentia_sandbox::Delivery;
 use crate::history::History;
 use crate::server::Death;
 
-/// What came of something that was begun on a server.
+/// The result of a task.
 pub enum Outcome {
     SignedUp(usize, Result<(CustomerId, String)>),
     Opened(usize, Result<String>),
@@ -31,10 +31,10 @@ pub enum Outcome {
     Panicked,
 }
 
-/// Something that was begun and has not come to its end.
+/// A running task.
 pub struct Begun {
     server: usize,
-    /// The delivery that it takes in, to be noted as failed if the server dies.
+    /// The delivery that it receives. It is recorded as failed if the server dies.
     delivery: Option<usize>,
     /// Whether it hashes a password, in a thread of its own.
     hashes: bool,
@@ -42,12 +42,12 @@ pub struct Begun {
 }
 
 impl History {
-    /// Begins something on a server.
+    /// Starts a task on a server.
     pub fn begin(&mut self, server: usize, work: impl Future<Output = Outcome> + Send + 'static) {
         self.begin_noted(server, None, false, work);
     }
 
-    /// Begins something that hashes a password.
+    /// Starts a task that hashes a password.
     pub fn begin_hashing(
         &mut self,
         server: usize,
@@ -65,7 +65,7 @@ impl History {
     ) {
         let outcome = Arc::default();
         let slot: Arc<Mutex<Option<Outcome>>> = Arc::clone(&outcome);
-        // Flows are large, and are moved several times until they run.
+        // Flows are large and moved several times before they run, so they are boxed here.
         let work = Box::pin(work);
         self.servers[server].app.tasks.spawn(async move {
             let came = match AssertUnwindSafe(work).catch_unwind().await {
@@ -78,7 +78,7 @@ impl History {
         self.begun.push(Begun { server, delivery, hashes, outcome });
     }
 
-    /// A server that could do something now.
+    /// Returns a server that could work now.
     pub fn any_server(&self) -> Option<usize> {
         let able =
             |number: &usize| Some(*number) != self.frozen && !self.servers[*number].is_dead();
@@ -86,7 +86,7 @@ impl History {
         self.world.dice.pick(&able).copied()
     }
 
-    /// Waits until nothing runs, and looks what came of what did.
+    /// Waits until the servers are idle, and handles the results.
     pub async fn quiet(&mut self) {
         loop {
             self.nothing_runs().await;
@@ -104,7 +104,7 @@ impl History {
             if !self.hashes() {
                 return;
             }
-            // That is done in another thread.
+            // Hashing runs in another thread.
             std::thread::yield_now();
         }
         self.violation("a transaction waits for something else than the database".into());
@@ -117,7 +117,7 @@ impl History {
         })
     }
 
-    /// Takes in what came of things; whether that began others.
+    /// Handles results. Returns whether that started new tasks.
     pub fn hear(&mut self) -> bool {
         let (mut came, mut lost, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
         for begun in std::mem::take(&mut self.begun) {
@@ -182,7 +182,7 @@ impl History {
         false
     }
 
-    /// Whether something failed in a way that it may (G): with a word on what is wrong.
+    /// Checks that a failure is an expected one, with its reason (G).
     pub fn must_be_usual(&mut self, what: &str, done: Result<()>) {
         let Err(error) = done else { return };
         self.tell(|| format!("  {what}: {error}"));

@@ -1,5 +1,5 @@
-//! What surrounds the servers: Stripe, the mail server, the calls on their way, and what goes
-//! wrong.
+//! The surroundings of the servers: Stripe, the mail server, the calls on their way, and the
+//! faults.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
@@ -21,10 +21,10 @@ use crate::dice::Dice;
 use crate::gate::Gate;
 use crate::timers::Timers;
 
-/// When every history begins: 2026-11-20T15:00:00Z.
+/// The start of every history: 2026-11-20T15:00:00Z.
 pub const START: i64 = 1_795_186_800;
 
-/// What the built-in plans sell.
+/// The prices of the built-in plans.
 pub const PRICES: [(&str, i64, Interval); 4] = [
     ("price_starter_monthly", 1900, Interval::Month),
     ("price_starter_yearly", 19000, Interval::Year),
@@ -32,7 +32,7 @@ pub const PRICES: [(&str, i64, Interval); 4] = [
     ("price_pro_yearly", 49000, Interval::Year),
 ];
 
-/// The events that only histories of all kinds know ([`crate::ALL_KINDS_FROM`]).
+/// The event types that only histories of all kinds deliver ([`crate::ALL_KINDS_FROM`]).
 const OF_ALL_KINDS: [&str; 5] = [
     "invoice.finalized",
     "invoice.voided",
@@ -41,25 +41,25 @@ const OF_ALL_KINDS: [&str; 5] = [
     "credit_note.voided",
 ];
 
-/// How long servers wait for Stripe and for the mail server.
+/// The timeout of servers for Stripe and for the mail server.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How often something goes wrong, in a thousand times.
+/// The probabilities of faults, in a thousand.
 #[derive(Default)]
 pub struct Weather {
-    /// Calls to Stripe.
+    /// Of calls to Stripe.
     pub stripe: AtomicUsize,
-    /// Mails.
+    /// Of mails.
     pub mail: AtomicUsize,
-    /// Steps between which a server dies.
+    /// Of a server's death between two steps.
     pub death: AtomicUsize,
-    /// Calls that wait on their way.
+    /// Of calls that wait on their way.
     pub waits: AtomicUsize,
 }
 
 impl Weather {
-    /// From now on nothing goes wrong.
+    /// Switches all faults off.
     pub fn calm(&self) {
         for each in [&self.stripe, &self.mail, &self.death, &self.waits] {
             each.store(0, Ordering::SeqCst);
@@ -67,16 +67,16 @@ impl Weather {
     }
 }
 
-/// A mail that arrived, as its reader has it.
+/// A mail as it reached its recipient.
 #[derive(Clone)]
 pub struct Arrived {
     pub at: i64,
     pub to: String,
-    /// What is attached.
+    /// The attached license.
     pub license: Option<String>,
 }
 
-/// All of it. Clones share it.
+/// All surroundings. Clones share them.
 #[derive(Clone)]
 pub struct World {
     pub dice: Dice,
@@ -84,20 +84,20 @@ pub struct World {
     pub timers: Timers,
     pub stripe: Arc<Double>,
     pub weather: Arc<Weather>,
-    /// What the mail server took, by Message-ID.
+    /// The mails that the mail server accepted, by Message-ID.
     pub mails: Arc<Mutex<BTreeMap<String, Arrived>>>,
     /// The ids of mails that the mail server refused permanently.
     pub refused_mails: Arc<Mutex<BTreeSet<String>>>,
-    /// Where servers died, and how often.
+    /// The fail points where servers died, and how often.
     pub deaths: Arc<Mutex<BTreeMap<&'static str, usize>>>,
-    /// The idempotency keys of what Stripe refused.
+    /// The idempotency keys of the calls that Stripe refused.
     refused: Arc<Mutex<BTreeSet<String>>>,
-    /// What happened since it was last looked at.
+    /// The notes since the last `notes`.
     diary: Arc<Mutex<Vec<String>>>,
 }
 
 impl World {
-    /// A new one, with a webhook endpoint; answers its secret, too.
+    /// Returns new surroundings, and the secret of their webhook endpoint.
     pub fn new(dice: Dice, behavior: Behavior, all_kinds: bool) -> (Self, String) {
         let options = Options {
             seed: dice.seed(),
@@ -110,7 +110,7 @@ impl World {
             let product = id.split('_').nth(1).unwrap_or_default();
             stripe.add_price(&NewPrice { id, product, amount, currency: "usd", interval });
         }
-        // More deliveries would move the later draws of a saved seed.
+        // More deliveries would change the later draws of a saved seed.
         let events: Vec<&str> = EVENT_TYPES
             .into_iter()
             .filter(|kind| all_kinds || !OF_ALL_KINDS.contains(kind))
@@ -131,17 +131,17 @@ impl World {
         (world, secret)
     }
 
-    /// The time, in epoch seconds.
+    /// Returns the time, in epoch seconds.
     pub fn now(&self) -> i64 {
         self.stripe.clock().now()
     }
 
-    /// Writes down what happens where a server works.
+    /// Adds a note to the trace, from where a server works.
     pub fn note(&self, what: impl Into<String>) {
         self.diary.lock().unwrap_or_else(PoisonError::into_inner).push(what.into());
     }
 
-    /// What was written down.
+    /// Removes and returns the notes.
     pub fn notes(&self) -> Vec<String> {
         std::mem::take(&mut *self.diary.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -152,7 +152,7 @@ impl World {
         }
     }
 
-    /// The way of a server to Stripe.
+    /// Returns a server's connection to Stripe.
     pub fn line(&self, server: usize) -> stripe::Double {
         let world = self.clone();
         Box::new(move |call| {
@@ -189,8 +189,7 @@ impl World {
             ApiFault::ErrorPage,
             ApiFault::Silence,
             ApiFault::SlowBytes,
-            // Stripe may dislike the name or the address of a customer. What else we ask it does
-            // not refuse.
+            // Stripe may refuse a customer's name or address. It refuses none of our other calls.
             ApiFault::Refused,
         ];
         let refusable = (call.method, &*call.path) == ("POST", "/v1/customers");
@@ -199,7 +198,7 @@ impl World {
         let mut fault = if fails { self.dice.pick(possible).copied() } else { None };
         if let Some(key) = call.idempotency_key.clone().filter(|_| refusable) {
             let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-            // It refuses the same for ever, whatever is still on its way.
+            // It refuses the same call every time, whatever else is on its way.
             if refused.contains(&key) {
                 fault = Some(ApiFault::Refused);
             } else if fault == Some(ApiFault::Refused) {
@@ -212,7 +211,7 @@ impl World {
         }
     }
 
-    /// The way of a server to the mail server.
+    /// Returns a server's connection to the mail server.
     pub fn post(&self, server: usize) -> mailer::Double {
         let world = self.clone();
         Box::new(move |mail| {
@@ -256,7 +255,7 @@ impl World {
     }
 }
 
-/// The mail's own id, which its Message-ID begins with.
+/// Returns the mail's own id, with which its Message-ID begins.
 fn message_id(mail: &[u8]) -> String {
     let mail = Mail::received(0, 0, String::new(), Vec::new(), mail.to_vec());
     let id = mail.header("Message-ID").trim_start_matches('<').split('@').next();

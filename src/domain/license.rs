@@ -3,18 +3,19 @@
 
 use std::fmt;
 
+use chrono::TimeDelta;
 use licentia_verify::{CLAIMS_VERSION, Claims};
 
-use crate::domain::column::row;
+use crate::domain::column::{Column, ColumnType, Parameter, Value, row};
 use crate::domain::ids::{CustomerId, LicenseId};
 use crate::domain::sale::plan::{Catalog, Plan};
 use crate::domain::sale::stripe_ids::StripeCustomerId;
 use crate::domain::text_enum::text_enum;
-use crate::domain::time::{DAY, SKEW, Timestamp};
+use crate::domain::time::{SKEW, Timestamp};
 
 /// How far before the time of signing `iat` and `nbf` lie, in seconds, for devices whose clocks are
 /// behind. Verifiers allow as much again (`licentia_verify::CLOCK_LEEWAY_SECONDS`).
-pub const BACKDATED_SECONDS: i64 = 60;
+pub const BACKDATED: TimeDelta = TimeDelta::seconds(60);
 
 text_enum! {
     /// Why a license was issued.
@@ -109,7 +110,7 @@ impl<'a> Entitlement<'a> {
     /// Returns the trial of a customer who signs up at `now`.
     #[must_use]
     pub fn trial(catalog: &'a Catalog, now: Timestamp) -> Self {
-        let expires = Some(now.plus(i64::from(catalog.trial_days) * DAY));
+        let expires = Some(now + catalog.trial_lasts());
         let term = Term { expires, grace_until: None };
         Self { plan: catalog.trial(), source: Source::Trial, term }
     }
@@ -126,9 +127,48 @@ pub struct Holder<'a> {
     pub seq: u64,
 }
 
+/// The text of a license token, which may be anything until it is verified. Its holder can refresh
+/// the license with it, so `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct LicenseToken(String);
+
+impl LicenseToken {
+    /// Returns the token with this text.
+    #[must_use]
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// Returns the whole token, a credential.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for LicenseToken {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("LicenseToken(…)")
+    }
+}
+
+impl Parameter for LicenseToken {
+    const TYPE: ColumnType = String::TYPE;
+
+    fn to_value(&self) -> Value {
+        self.0.to_value()
+    }
+}
+
+impl Column for LicenseToken {
+    fn from_value(value: Value) -> Result<Self, String> {
+        String::from_value(value).map(Self)
+    }
+}
+
 row! {
     /// An issued license.
-    #[derive(Clone, PartialEq, Eq)]
+    #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct IssuedLicense {
         /// The claim `jti`.
         pub license_id: LicenseId,
@@ -143,7 +183,7 @@ row! {
         /// The key that signed it.
         pub key_id: String,
         /// The license token.
-        pub token: String,
+        pub token: LicenseToken,
         /// The time of issue.
         pub issued_at: Timestamp,
         /// The time at which the license token expires.
@@ -163,10 +203,10 @@ row! {
 
 row! {
     /// A license that an app sends to refresh it.
-    #[derive(Clone, PartialEq, Eq)]
+    #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct HeldLicense {
         /// The stored license token.
-        pub held_token: String,
+        pub held_token: LicenseToken,
         /// The time of the revocation.
         pub held_revoked_at: Option<Timestamp>,
         /// The reason for the revocation.
@@ -184,14 +224,6 @@ impl HeldLicense {
     pub fn is_credential(&self) -> bool {
         self.held_revoked_at.is_none()
             || self.held_revocation_reason == Some(RevocationReason::Payment)
-    }
-}
-
-/// Shows the ids but not the license token, which is a credential.
-impl fmt::Debug for IssuedLicense {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { license_id, customer_id, seq, plan, .. } = self;
-        write!(formatter, "IssuedLicense({license_id} of {customer_id}, seq {seq}, {plan})")
     }
 }
 
@@ -213,14 +245,14 @@ impl IssuedLicense {
     /// [`SKEW`] in the future.
     #[must_use]
     pub fn is_from_the_future(&self, now: Timestamp) -> bool {
-        self.issued_at > now.plus(SKEW)
+        self.issued_at > now + SKEW
     }
 
     /// Returns whether at least half of the license token's lifetime has passed.
     #[must_use]
     pub fn is_half_used(&self, now: Timestamp) -> bool {
-        let life = self.token_expires_at.epoch_seconds() - self.issued_at.epoch_seconds();
-        now >= self.issued_at.plus(life / 2)
+        let lifetime = self.token_expires_at - self.issued_at;
+        now >= self.issued_at + lifetime / 2
     }
 }
 
@@ -228,12 +260,12 @@ impl IssuedLicense {
 /// the catalog's longest lifetime of a token.
 #[must_use]
 pub fn token_expires(term: Term, catalog: &Catalog, now: Timestamp) -> Timestamp {
-    let longest = now.plus(i64::from(catalog.token_days) * DAY);
+    let longest = now + TimeDelta::days(catalog.token_days.into());
     term.ends().map_or(longest, |ends| ends.min(longest))
 }
 
 /// Returns the claims of a license that is issued at `now`. `iat` and `nbf` are
-/// [`BACKDATED_SECONDS`] earlier.
+/// [`BACKDATED`].
 #[must_use]
 pub fn claims(
     entitlement: &Entitlement<'_>,
@@ -245,7 +277,7 @@ pub fn claims(
     let token_expires = token_expires(entitlement.term, catalog, now);
     let plan = entitlement.plan;
     let limits = plan.limits.iter();
-    let signed_at = now.plus(-BACKDATED_SECONDS).epoch_seconds();
+    let signed_at = (now - BACKDATED).epoch_seconds();
     Claims {
         iss: issuer.to_owned(),
         sub: holder.customer_id.to_string(),

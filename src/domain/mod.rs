@@ -13,5 +13,6 @@ pub mod outbox;
 pub mod queue;
 pub mod retry;
 pub mod sale;
+pub mod secret;
 pub mod text_enum;
 pub mod time;

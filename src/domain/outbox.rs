@@ -63,7 +63,7 @@ impl Leased for LeasedMail {
         id: "mail_id",
         since: "created_at",
         done: "sent_at",
-        kept_seconds: None,
+        kept_for: None,
     };
 
     fn id(&self) -> &str {

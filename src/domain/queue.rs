@@ -2,6 +2,8 @@
 //! records that it is done or when to retry it ([`crate::domain::retry`]). The SQL is in
 //! `store/queue.rs`.
 
+use chrono::TimeDelta;
+
 use crate::domain::column::{Row, Value, row};
 use crate::domain::time::Timestamp;
 
@@ -16,8 +18,8 @@ pub struct Queue {
     pub since: &'static str,
     /// The column of the time at which the entry was done.
     pub done: &'static str,
-    /// How long a done entry is kept, in seconds; `None` keeps it forever.
-    pub kept_seconds: Option<i64>,
+    /// How long a done entry is kept; `None` keeps it forever.
+    pub kept_for: Option<TimeDelta>,
 }
 
 /// An entry that a worker has leased.

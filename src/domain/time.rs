@@ -2,19 +2,16 @@
 //! in [`crate::clock`].
 
 use std::fmt;
+use std::ops::{Add, Sub};
 use std::time::{Duration, SystemTime};
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
 use crate::domain::column::{Column, ColumnType, Parameter, Value};
 
-/// The seconds of a day.
-pub const DAY: i64 = 86_400;
-
-/// The largest accepted difference between the clocks of two servers, in seconds. A stored time
-/// that lies further in the future than planned plus this difference comes from a wrong clock and
-/// is ignored.
-pub const SKEW: i64 = 120;
+/// The largest accepted difference between the clocks of two servers. A stored time that lies
+/// further in the future than planned plus this difference comes from a wrong clock and is ignored.
+pub const SKEW: TimeDelta = TimeDelta::seconds(120);
 
 /// Seconds since 1970-01-01T00:00:00Z, from 1970 to 9999 (the range of RFC 3339).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,12 +33,6 @@ impl Timestamp {
         self.0
     }
 
-    /// Returns the time this many seconds later (or earlier, if negative), clamped to the range.
-    #[must_use]
-    pub fn plus(self, seconds: i64) -> Self {
-        Self::saturating(self.0.saturating_add(seconds))
-    }
-
     /// Returns the time for the verifier, which uses the standard library's type.
     #[must_use]
     pub fn to_system_time(self) -> SystemTime {
@@ -52,6 +43,33 @@ impl Timestamp {
     #[must_use]
     pub fn to_datetime(self) -> DateTime<Utc> {
         DateTime::from_timestamp(self.0, 0).unwrap_or(DateTime::UNIX_EPOCH)
+    }
+}
+
+/// Clamped to the range.
+impl Add<TimeDelta> for Timestamp {
+    type Output = Self;
+
+    fn add(self, delta: TimeDelta) -> Self {
+        Self::saturating(self.0.saturating_add(delta.num_seconds()))
+    }
+}
+
+/// Clamped to the range.
+impl Sub<TimeDelta> for Timestamp {
+    type Output = Self;
+
+    fn sub(self, delta: TimeDelta) -> Self {
+        Self::saturating(self.0.saturating_sub(delta.num_seconds()))
+    }
+}
+
+impl Sub for Timestamp {
+    type Output = TimeDelta;
+
+    fn sub(self, earlier: Self) -> TimeDelta {
+        // Two times of the range are at most eight thousand years apart, which a delta can hold.
+        TimeDelta::seconds(self.0 - earlier.0)
     }
 }
 

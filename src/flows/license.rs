@@ -1,16 +1,19 @@
-//! Licenses: issue, grant, show, refresh and verify them, and revoke a signing key. Licenses that
-//! follow from a sync are decided in [`crate::domain::sale::settlement`].
+//! Licenses: issue, grant, show, refresh and verify them, and revoke a signing key.
+//! [`crate::domain::sale::settlement`] decides which licenses follow from a sync.
 
+use chrono::TimeDelta;
 use licentia_verify::{License, Rejection};
 use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::domain::contact::Email;
 use crate::domain::ids::{CustomerId, LicenseId};
-use crate::domain::license::{Entitlement, Holder, IssuedLicense, Phase, claims, token_expires};
+use crate::domain::license::{
+    Entitlement, Holder, IssuedLicense, LicenseToken, Phase, claims, token_expires,
+};
 use crate::domain::message::Kind;
 use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
-use crate::domain::time::{DAY, Timestamp};
+use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::account::session::SignedIn;
@@ -18,9 +21,9 @@ use crate::flows::sale::sync;
 use crate::flows::{audit, mail};
 use crate::store::Tx;
 
-/// How long after its expiry a license token can be refreshed, in seconds: a device may be unused
+/// How long after its expiry a license token can be refreshed: a device may be unused
 /// for a season. Afterwards the customer must log in.
-const REFRESH_SECONDS: i64 = 90 * DAY;
+const REFRESHABLE: TimeDelta = TimeDelta::days(90);
 
 /// The number of licenses of a revoked key that are read or revoked in one transaction.
 const AT_ONCE: i64 = 500;
@@ -197,21 +200,21 @@ pub async fn history(
 }
 
 /// Returns the current license of the customer who holds this one, so that an app gets an upgrade
-/// or a renewal without a password. An expired license token is accepted for [`REFRESH_SECONDS`],
-/// and one that was issued by a clock that was ahead at any time. A fresh license is issued when
-/// one is due; otherwise nothing is written.
+/// or a renewal without a password. An expired license token is accepted for [`REFRESH_SECONDS`]. A
+/// token that was issued by a clock that was ahead is always accepted. A fresh license is issued
+/// when one is due; otherwise nothing is written.
 ///
 /// # Errors
 /// [`Error::InvalidLicense`], [`Error::LicenseEnded`], [`Error::LicenseRevoked`], or a failure of
 /// the database.
-pub async fn refresh(app: &App, token: &str) -> Result<IssuedLicense> {
+pub async fn refresh(app: &App, token: &LicenseToken) -> Result<IssuedLicense> {
     let now = app.now();
     let license_id = authentic(app, token, now).await?;
     let unknown = || Error::InvalidLicense("it is not on record".into());
-    let found = app.store.held_license(&license_id).await?;
+    let stored = app.store.held_license(&license_id).await?;
     let deleted = |error| if matches!(error, Error::NotFound(_)) { unknown() } else { error };
     let (held, mut current) =
-        found.filter(|(held, _)| held.held_token == token).ok_or_else(unknown)?;
+        stored.filter(|(held, _)| held.held_token == *token).ok_or_else(unknown)?;
     if !held.is_credential() {
         return Err(Error::LicenseRevoked);
     }
@@ -265,38 +268,42 @@ fn due<'a>(app: &'a App, current: &IssuedLicense, now: Timestamp) -> Option<Enti
 /// # Errors
 /// [`Error::LicenseRevoked`] for one whose key was revoked, [`Error::InvalidLicense`], or a
 /// failure of the database.
-async fn authentic(app: &App, token: &str, now: Timestamp) -> Result<LicenseId> {
-    let refused = |rejection: &Rejection| Error::InvalidLicense(rejection.to_string());
-    let id = match licentia_verify::verify(token, &app.trusted, now.to_system_time()) {
+async fn authentic(app: &App, token: &LicenseToken, now: Timestamp) -> Result<LicenseId> {
+    let invalid = |rejection: &Rejection| Error::InvalidLicense(rejection.to_string());
+    let id = match licentia_verify::verify(token.expose(), &app.trusted, now.to_system_time()) {
         Ok(license) => license.claims().jti.parse().ok(),
         // The verifier returns these only after the signature and the claims were checked.
         Err(Rejection::NotYetValid { .. }) => id_of(token),
         Err(Rejection::TokenExpired { at } | Rejection::LicenseExpired { at })
-            if now < Timestamp::from(at).plus(REFRESH_SECONDS) =>
+            if now < Timestamp::from(at) + REFRESHABLE =>
         {
             id_of(token)
         }
         Err(rejection @ Rejection::UnknownKey { .. }) => {
             let issued = issued(app, id_of(token), token).await?;
             let revoked = issued.is_some_and(|license| license.revoked_at.is_some());
-            return Err(if revoked { Error::LicenseRevoked } else { refused(&rejection) });
+            return Err(if revoked { Error::LicenseRevoked } else { invalid(&rejection) });
         }
-        Err(rejection) => return Err(refused(&rejection)),
+        Err(rejection) => return Err(invalid(&rejection)),
     };
     id.ok_or_else(|| Error::InvalidLicense("its id was not issued here".into()))
 }
 
 /// Returns the id in a license, if it has our format. The license is not verified.
-fn id_of(token: &str) -> Option<LicenseId> {
-    let claims = licentia_verify::inspect(token).ok()?.claims;
+fn id_of(token: &LicenseToken) -> Option<LicenseId> {
+    let claims = licentia_verify::inspect(token.expose()).ok()?.claims;
     claims.get("jti")?.as_str()?.parse().ok()
 }
 
 /// Returns the stored license with this id and exactly this license token. Another token with the
 /// same id was not issued here, even if its signature is valid.
-async fn issued(app: &App, id: Option<LicenseId>, token: &str) -> Result<Option<IssuedLicense>> {
+async fn issued(
+    app: &App,
+    id: Option<LicenseId>,
+    token: &LicenseToken,
+) -> Result<Option<IssuedLicense>> {
     let Some(id) = id else { return Ok(None) };
-    Ok(app.store.license(&id).await?.filter(|license| license.token == token))
+    Ok(app.store.license(&id).await?.filter(|license| license.token == *token))
 }
 
 /// The result of verifying a license online.
@@ -322,8 +329,8 @@ pub enum Verdict {
 ///
 /// # Errors
 /// A failure of the database.
-pub async fn verify(app: &App, token: &str) -> Result<Verdict> {
-    match licentia_verify::verify(token, &app.trusted, app.now().to_system_time()) {
+pub async fn verify(app: &App, token: &LicenseToken) -> Result<Verdict> {
+    match licentia_verify::verify(token.expose(), &app.trusted, app.now().to_system_time()) {
         Ok(license) => Ok(match issued(app, license.claims().jti.parse().ok(), token).await? {
             None => Verdict::Unknown,
             Some(issued) if issued.revoked_at.is_some() => Verdict::Revoked,
@@ -332,7 +339,7 @@ pub async fn verify(app: &App, token: &str) -> Result<Verdict> {
                 superseded: issued.superseded_at.is_some(),
             },
         }),
-        // If it was also revoked, that is reported instead.
+        // A revocation is reported instead of the rejection.
         Err(
             rejection @ (Rejection::TokenExpired { .. }
             | Rejection::LicenseExpired { .. }

@@ -15,7 +15,7 @@ use crate::domain::outbox::{GivenUpMail, LeasedMail, NewMail};
 use crate::domain::queue::Leased;
 use crate::domain::retry;
 use crate::domain::sale::plan::Catalog;
-use crate::domain::time::{DAY, Timestamp};
+use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::{audit, brief, queue};
@@ -43,8 +43,8 @@ pub async fn take_due(app: &App, most: usize) -> Result<Vec<LeasedMail>> {
     queue::take(app, most, Place::MailTaken).await
 }
 
-/// Sends a leased mail. One that is not accepted is retried with backoff; one that the server
-/// refuses permanently is given up at once (SECURITY 41).
+/// Sends a leased mail. A mail that the server does not accept is retried with backoff. A mail that
+/// it refuses permanently is given up at once (security_41).
 ///
 /// # Errors
 /// A failure of the database only.
@@ -56,7 +56,7 @@ pub async fn send(app: &App, mail: &LeasedMail) -> Result<()> {
         }
         // The customer was deleted in the meantime, and the mail with them.
         Ok(None) => return Ok(()),
-        // A mail that cannot be rendered must not be retried forever, nor hold up the others.
+        // A mail that cannot be rendered must not be retried forever, or hold up the others.
         Err(Error::Internal(problem)) => Err(NotSent::temporary(problem)),
         Err(error) => return Err(error),
     };
@@ -87,8 +87,8 @@ pub async fn send(app: &App, mail: &LeasedMail) -> Result<()> {
 
 /// Returns the recipient and the text of a mail, or `None` if the customer was deleted.
 ///
-/// A name reaches a mailbox only once its owner has verified the address: anybody can sign up with
-/// a stranger's address, and could write to them by the name (SECURITY 34).
+/// The customer's name is used only if the email address is verified. Otherwise anyone could sign
+/// up with another person's address, and put a message to them into the name (security_34).
 async fn compose(app: &App, mail: &LeasedMail) -> Result<Option<(Recipient, Letter)>> {
     let mut tx = app.store.read().await?;
     let customer = tx.customer(&mail.customer_id).await?;
@@ -101,7 +101,7 @@ async fn compose(app: &App, mail: &LeasedMail) -> Result<Option<(Recipient, Lett
     })?;
     let needs_license = !matches!(kind, Kind::PaymentProblem | Kind::Cancellation);
     if needs_license && license.revoked_at.is_some() {
-        // Revoked in the meantime, with its key: the current license replaces it.
+        // Its signing key was revoked in the meantime: the current license replaces it.
         license = tx.current_license(&mail.customer_id).await?.unwrap_or(license);
     }
     let term = license.term();
@@ -119,7 +119,7 @@ async fn compose(app: &App, mail: &LeasedMail) -> Result<Option<(Recipient, Lett
         plan: app.plans.plan(&license.plan).map_or(&*license.plan, |plan| &plan.name),
         // After the paid period, the license works until the end of its grace period.
         expires: if term.phase(app.now()) == Phase::Active { term.expires } else { term.ends() },
-        token: Some(license.token.as_str()).filter(|_| works),
+        token: Some(license.token.expose()).filter(|_| works),
     };
     let letter = write(&facts)?;
     Ok(Some((Recipient { email: customer.email, name }, letter)))
@@ -141,7 +141,7 @@ pub async fn given_up(app: &App) -> Result<Vec<GivenUpMail>> {
     app.store.read().await?.given_up_mails(MAX_LISTED).await
 }
 
-/// Makes every mail due now that was given up. Returns their number.
+/// Makes every mail that was given up due now. Returns their number.
 ///
 /// # Errors
 /// A failure of the database.
@@ -169,8 +169,8 @@ pub async fn retry_given_up(app: &App) -> Result<usize> {
     }
 }
 
-/// Returns a mail of this kind with a sample license; with `ended`, as it is after the license
-/// ended.
+/// Returns a mail of this kind with a sample license. `ended` selects the text for a license that
+/// has ended.
 ///
 /// # Errors
 /// [`Error::Internal`], which must not happen.
@@ -184,7 +184,7 @@ pub fn preview(catalog: &Catalog, kind: Kind, ended: bool, now: Timestamp) -> Re
         product: catalog.product.as_str(),
         name: None,
         plan: &plan.name,
-        expires: Some(now.plus(i64::from(catalog.trial_days) * DAY)),
+        expires: Some(now + catalog.trial_lasts()),
         token: Some("eyJhbGciOiJFZERTQSJ9.e30.c2lnbmF0dXJl").filter(|_| !ended),
     })
 }
@@ -200,7 +200,7 @@ pub async fn send_test(app: &App, kind: Kind, to: Email) -> Result<()> {
     let at = app.fail_points.at(Place::TestMailSent);
     let sent = app.mailer.send(&mail_id, &to, &letter, app.now(), at).await;
     sent.map_err(|not_sent| {
-        let response = not_sent.response().map(|words| format!(": {:?}", words.expose_secret()));
+        let response = not_sent.response().map(|text| format!(": {:?}", text.expose_secret()));
         let response = response.unwrap_or_default();
         let setting = match not_sent.cause() {
             Cause::Setting(setting) => format!("; check `{setting}`"),

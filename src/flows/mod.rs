@@ -8,10 +8,6 @@ pub mod operator;
 mod queue;
 pub mod sale;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use sha2::{Digest, Sha256};
-
 use crate::app::App;
 use crate::domain::ids::AuditId;
 use crate::domain::operator::audit::AuditEntry;
@@ -39,10 +35,4 @@ const MAX_CHARACTERS: usize = 500;
 /// Returns the part of a text that is stored.
 fn brief(text: &str) -> String {
     text.chars().take(MAX_CHARACTERS).collect()
-}
-
-/// Returns the stored hash of a session token or an admin key. These have 256 random bits, so a
-/// plain hash cannot be reversed.
-fn secret_hash(secret: &str) -> String {
-    URL_SAFE_NO_PAD.encode(Sha256::digest(secret))
 }

@@ -1,5 +1,4 @@
-//! Leases entries of a queue: the inbox or the outbox. The flows that process them are in
-//! `inbox.rs` and `mail.rs`.
+//! Leases entries of a queue: the inbox or the outbox. `sale/inbox.rs` and `mail.rs` process them.
 
 use crate::app::App;
 use crate::domain::queue::Leased;

@@ -4,23 +4,22 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+
+use chrono::TimeDelta;
 
 use super::throttle::network;
 use crate::domain::time::{SKEW, Timestamp};
 use crate::error::{Error, Result};
 
 /// The mails that one client address can cause at once: enough for a few people who share it.
-const AT_ONCE: i64 = 10;
+const AT_ONCE: i32 = 10;
 
-/// The time after which a client address can cause one more mail, in seconds.
-const REFILL_SECONDS: i64 = 60;
+/// The time after which a client address can cause one more mail.
+const REFILL: TimeDelta = TimeDelta::minutes(1);
 
 /// The mails that one network can cause in an hour: enough for a company or a campus.
 const NETWORK_PER_HOUR: usize = 60;
-
-/// An hour, in seconds.
-const HOUR: i64 = 3600;
+const HOUR: TimeDelta = TimeDelta::hours(1);
 
 /// Unused records are removed when this many were added since the last removal.
 const FORGET_AFTER: usize = 10_000;
@@ -31,10 +30,10 @@ pub struct MailBudget(Mutex<Records>);
 
 #[derive(Default)]
 struct Records {
-    /// When the budget of each client address is full again, in epoch seconds.
-    addresses: HashMap<IpAddr, i64>,
-    /// When each network caused mails in the last hour, in epoch seconds, oldest first.
-    networks: HashMap<IpAddr, VecDeque<i64>>,
+    /// When the budget of each client address is full again.
+    addresses: HashMap<IpAddr, Timestamp>,
+    /// When each network caused mails in the last hour, oldest first.
+    networks: HashMap<IpAddr, VecDeque<Timestamp>>,
     /// The number of records after the last removal.
     kept: usize,
 }
@@ -43,7 +42,7 @@ struct Records {
 #[must_use]
 pub struct Reserved {
     address: IpAddr,
-    at: i64,
+    at: Timestamp,
 }
 
 impl MailBudget {
@@ -52,35 +51,35 @@ impl MailBudget {
     /// # Errors
     /// [`Error::TooManyRequests`] with the time until the next mail. Then nothing is counted.
     pub fn reserve(&self, address: IpAddr, now: Timestamp) -> Result<Reserved> {
-        let (address, at) = (network(address), now.epoch_seconds());
+        let address = network(address);
         let mut records = self.lock();
-        records.forget(at);
+        records.forget(now);
         // A later time was recorded while the clock was ahead, and is ignored.
-        let latest = at + AT_ONCE * REFILL_SECONDS + SKEW;
+        let latest = now + REFILL * AT_ONCE + SKEW;
         let full_at = records.addresses.get(&address).filter(|full_at| **full_at <= latest);
-        let next = full_at.map_or(at, |full_at| at.max(*full_at)) + REFILL_SECONDS;
+        let next = full_at.map_or(now, |full_at| now.max(*full_at)) + REFILL;
         let caused = records.networks.entry(wide_network(address)).or_default();
-        caused.retain(|time| (at - HOUR + 1..=at + SKEW).contains(time));
-        let address_wait = next - at - AT_ONCE * REFILL_SECONDS;
+        caused.retain(|at| now < *at + HOUR && *at <= now + SKEW);
+        let address_wait = next - now - REFILL * AT_ONCE;
         let network_wait = match caused.front() {
-            Some(oldest) if caused.len() >= NETWORK_PER_HOUR => oldest + HOUR - at,
-            _ => 0,
+            Some(oldest) if caused.len() >= NETWORK_PER_HOUR => *oldest + HOUR - now,
+            _ => TimeDelta::zero(),
         };
         let wait = address_wait.max(network_wait);
-        if wait > 0 {
-            let retry_after = Duration::from_secs(wait.unsigned_abs());
+        if wait > TimeDelta::zero() {
+            let retry_after = wait.to_std().unwrap_or_default();
             return Err(Error::TooManyRequests { retry_after });
         }
-        caused.push_back(at);
+        caused.push_back(now);
         records.addresses.insert(address, next);
-        Ok(Reserved { address, at })
+        Ok(Reserved { address, at: now })
     }
 
     /// Returns a mail to the budget that was not sent.
     pub fn give_back(&self, Reserved { address, at }: Reserved) {
         let mut records = self.lock();
         if let Some(full_at) = records.addresses.get_mut(&address) {
-            *full_at -= REFILL_SECONDS;
+            *full_at = *full_at - REFILL;
         }
         if let Some(caused) = records.networks.get_mut(&wide_network(address))
             && let Some(place) = caused.iter().position(|time| *time == at)
@@ -96,10 +95,10 @@ impl MailBudget {
 
 impl Records {
     /// Removes records that no longer limit anybody, if many were added.
-    fn forget(&mut self, at: i64) {
+    fn forget(&mut self, now: Timestamp) {
         if self.addresses.len() + self.networks.len() > self.kept + FORGET_AFTER {
-            self.addresses.retain(|_, full_at| *full_at > at);
-            self.networks.retain(|_, caused| caused.back().is_some_and(|time| *time > at - HOUR));
+            self.addresses.retain(|_, full_at| *full_at > now);
+            self.networks.retain(|_, caused| caused.back().is_some_and(|at| now < *at + HOUR));
             self.kept = self.addresses.len() + self.networks.len();
         }
     }

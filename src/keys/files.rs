@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use chrono::NaiveDateTime;
+use chrono::{NaiveDateTime, TimeDelta};
 use zeroize::Zeroizing;
 
 use crate::domain::time::Timestamp;
@@ -116,7 +116,7 @@ pub fn rename(path: &Path, signs_from: Timestamp) -> Result<PathBuf> {
     let directory = path.parent().unwrap_or(Path::new("."));
     let mut free = signs_from;
     while directory.join(name(free)).exists() {
-        free = free.plus(-1);
+        free = free - TimeDelta::seconds(1);
     }
     let renamed = directory.join(name(free));
     move_to(path, &renamed)?;

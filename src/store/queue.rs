@@ -118,13 +118,13 @@ impl Tx {
     /// Deletes a few entries that were done long ago. Entries that were given up are kept for the
     /// operator.
     pub async fn sweep<L: Leased>(&mut self, now: Timestamp) -> Result<()> {
-        let Queue { table, id, done, kept_seconds, .. } = L::QUEUE;
-        let Some(kept) = kept_seconds else { return Ok(()) };
+        let Queue { table, id, done, kept_for, .. } = L::QUEUE;
+        let Some(kept) = kept_for else { return Ok(()) };
         let text = format!(
             "DELETE FROM {table} WHERE {id} IN (
                  SELECT {id} FROM {table} WHERE {done} <= $1 ORDER BY {done} LIMIT $2)"
         );
-        let values = vec![now.plus(-kept).to_value(), SWEPT_AT_ONCE.to_value()];
+        let values = vec![(now - kept).to_value(), SWEPT_AT_ONCE.to_value()];
         self.execute(Statement::composed(text, values)).await.map(drop)
     }
 }

@@ -1,11 +1,11 @@
-//! The customer's own record: change it, delete it.
+//! The customer's account: change it, delete it. Signing up is in `signup`.
 
 use serde_json::json;
 
 use crate::harness::{PASSWORD, TestApp};
 
 #[tokio::test]
-async fn what_is_sent_changes_and_the_rest_stays() {
+async fn fields_that_are_sent_change_and_the_others_stay() {
     let app = TestApp::start().await;
     let request = json!({
         "email": "ada@example.com", "password": PASSWORD,
@@ -27,7 +27,7 @@ async fn what_is_sent_changes_and_the_rest_stays() {
 }
 
 #[tokio::test]
-async fn a_change_of_nothing_writes_nothing() {
+async fn an_empty_change_writes_nothing() {
     let app = TestApp::start().await;
     let me = app.signed_in("ada@example.com").await;
     app.clock.advance_days(1);
@@ -52,7 +52,7 @@ async fn a_new_email_is_the_new_login() {
 }
 
 #[tokio::test]
-async fn bad_changes_are_named_and_change_nothing() {
+async fn invalid_changes_are_reported_and_change_nothing() {
     let app = TestApp::start().await;
     app.sign_up("bob@example.com").await;
     let me = app.signed_in("ada@example.com").await;
@@ -71,7 +71,7 @@ async fn bad_changes_are_named_and_change_nothing() {
 }
 
 #[tokio::test]
-async fn deleting_takes_everything_below_and_leaves_others() {
+async fn deleting_an_account_deletes_its_data_and_no_other_account() {
     let app = TestApp::start().await;
     let bob = app.signed_in("bob@example.com").await;
     let signed_up = app.sign_up("ada@example.com").await;
@@ -83,7 +83,8 @@ async fn deleting_takes_everything_below_and_leaves_others() {
     }
     assert_eq!(bob.get("/api/customers/me").await.status, 200);
 
-    // The audit log still tells of it, and online the license is known to be gone.
+    // The audit log still has the entries, and the online verdict is that the license no longer
+    // exists.
     assert_eq!(app.count("audit_log").await, 3);
     let token = json!({ "token": signed_up.text("/license/token") });
     let verdict = app.client.post("/api/licenses/verify", &token).await;

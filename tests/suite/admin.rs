@@ -1,8 +1,9 @@
-//! Admin keys and what they open: made, scoped, ending, revoked, written down; and the dead letters that
-//! are seen, explained and replayed with them. Whether everything is as it should be is in `drift.rs`.
+//! Admin keys: created, scoped, expired, revoked and recorded; and dead letters: listed, explained
+//! and replayed. The metrics about missing licenses are in `drift`.
 
 use std::process::Stdio;
 
+use chrono::TimeDelta;
 use licentia::domain::operator::admin_key::Scope;
 use licentia::flows::operator::admin_key;
 use licentia::http::openapi;
@@ -15,14 +16,14 @@ use crate::harness::process::{Done, licentia, run};
 use crate::harness::shop::Shop;
 use crate::harness::{Client, TestApp};
 
-/// Runs `licentia admin-key`, as an operator beside the running server.
+/// Runs `licentia admin-key`, as an operator does while the server runs.
 fn admin_key(app: &TestApp, arguments: &[&str]) -> Done {
     let url = app.config.database_url.expose_secret();
     let mut command = licentia(app.directory.path());
     run(command.arg("admin-key").args(arguments).env("LICENTIA_DATABASE_URL", url))
 }
 
-/// The operations of the admin API: method, path with an id filled in, and name.
+/// Returns the operations of the admin API: method, path with an id, and name.
 fn operations() -> Vec<(Method, String, String)> {
     let document = openapi::document();
     let mut operations = Vec::new();
@@ -49,7 +50,7 @@ async fn must_be_refused(client: &Client, why: &str) {
 }
 
 #[tokio::test]
-async fn there_is_no_admin_key_until_somebody_makes_one_security_26() {
+async fn there_is_no_admin_key_until_one_is_created_security_26() {
     let app = TestApp::start().await;
     assert_eq!(app.count("admin_keys").await, 0);
     let none = admin_key(&app, &["list"]);
@@ -58,7 +59,7 @@ async fn there_is_no_admin_key_until_somebody_makes_one_security_26() {
 }
 
 #[tokio::test]
-async fn a_key_is_shown_once_and_only_its_hash_is_kept_security_26() {
+async fn an_admin_key_is_shown_once_and_only_its_hash_is_stored_security_26() {
     let app = TestApp::start().await;
     let made = admin_key(&app, &["create", "--name", "Ada, support", "--scope", "support"]);
     assert_eq!(made.code, 0, "{made:?}");
@@ -96,7 +97,7 @@ async fn a_key_is_shown_once_and_only_its_hash_is_kept_security_26() {
 }
 
 #[tokio::test]
-async fn a_key_that_nobody_got_is_an_error_that_names_it() {
+async fn an_admin_key_that_could_not_be_printed_is_an_error_that_names_it() {
     let app = TestApp::start().await;
     for arguments in [&["--name", "ops"][..], &["--name", "ops", "--json"]] {
         let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
@@ -119,7 +120,7 @@ async fn a_key_that_nobody_got_is_an_error_that_names_it() {
 }
 
 #[tokio::test]
-async fn whatever_is_no_working_admin_key_opens_nothing_security_3_26() {
+async fn only_a_valid_admin_key_opens_the_admin_api_security_3_26() {
     let app = TestApp::start().await;
     let signed_up = app.sign_up("ada@example.com").await;
     let admin = app.admin(Scope::Admin).await;
@@ -135,7 +136,7 @@ async fn whatever_is_no_working_admin_key_opens_nothing_security_3_26() {
     ] {
         must_be_refused(&app.client.with_token(token), why).await;
     }
-    // And the other way round.
+    // An admin key opens no customer's route either.
     assert_eq!(admin.get("/api/customers/me").await.problem(), (401, "unauthenticated"));
     assert_eq!(admin.get("/api/licenses/current").await.problem(), (401, "unauthenticated"));
     let refreshed = admin.send(Method::POST, "/api/licenses/refresh", None).await;
@@ -145,9 +146,9 @@ async fn whatever_is_no_working_admin_key_opens_nothing_security_3_26() {
 }
 
 #[tokio::test]
-async fn a_key_ends_by_itself_and_is_revoked_at_once_security_26() {
+async fn an_admin_key_expires_and_can_be_revoked_at_once_security_26() {
     let app = TestApp::start().await;
-    let end = app.app.now().plus(86_400);
+    let end = app.app.now() + TimeDelta::seconds(86_400);
     let name = "for a day".parse().unwrap();
     let made = admin_key::create(&app.app, name, Scope::Read, Some(end)).await;
     let (_, key) = made.unwrap();
@@ -174,13 +175,13 @@ async fn a_key_ends_by_itself_and_is_revoked_at_once_security_26() {
     let nobody = admin_key(&app, &["revoke", "akey_0123456789abcdef0123456789abcdef"]);
     assert_eq!(nobody.code, 1);
     assert!(nobody.err.contains("there is no such admin key"), "{nobody:?}");
-    // What is no id of a key is a wrong call.
+    // An invalid id is a wrong call.
     let pasted = admin_key(&app, &["revoke", "akey_1"]);
     assert_eq!(pasted.code, 2, "{pasted:?}");
 }
 
 #[tokio::test]
-async fn each_scope_opens_what_it_says_and_each_use_is_written_down_security_26() {
+async fn each_scope_opens_only_its_operations_and_each_use_is_recorded_security_26() {
     let app = TestApp::start().await;
     let store = &app.app.store;
     for scope in Scope::ALL {
@@ -194,7 +195,7 @@ async fn each_scope_opens_what_it_says_and_each_use_is_written_down_security_26(
                 let known = if path.contains("evt_1") { 404 } else { 200 };
                 assert_eq!(answer.status, known, "{name} with {scope}: {}", answer.text);
             }
-            // Whether it was let or not, the newest entry tells of it, and of nothing else.
+            // Allowed or not, the newest audit entry is about this call only.
             let entries =
                 "SELECT actor || ' ' || detail FROM audit_log WHERE action = 'admin_key.used'";
             let [entry] = texts(store, entries).await.try_into().unwrap();
@@ -217,7 +218,7 @@ async fn each_scope_opens_what_it_says_and_each_use_is_written_down_security_26(
 }
 
 #[tokio::test]
-async fn a_key_in_a_loop_is_slowed_down() {
+async fn an_admin_key_in_a_loop_is_rate_limited() {
     let app = TestApp::start().await;
     let admin = app.admin(Scope::Read).await;
     let mut statuses = Vec::new();
@@ -234,7 +235,7 @@ async fn a_key_in_a_loop_is_slowed_down() {
 }
 
 #[test]
-fn a_wrong_call_says_what_is_wrong() {
+fn a_wrong_call_returns_an_error_that_names_the_mistake() {
     let directory = tempfile::tempdir().unwrap();
     let create = |arguments: &[&str]| {
         run(licentia(directory.path()).args(["admin-key", "create"]).args(arguments))
@@ -252,13 +253,13 @@ fn a_wrong_call_says_what_is_wrong() {
     }
 }
 
-/// The events that did not work.
+/// Returns the events that failed.
 async fn list(admin: &Client) -> Vec<Value> {
     admin.get("/api/admin/events").await.body["events"].as_array().unwrap().clone()
 }
 
 #[tokio::test]
-async fn what_is_tried_again_says_when_and_for_how_long() {
+async fn an_event_in_retry_shows_its_next_attempt_and_its_deadline() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     shop.stuck(&ada).await;
@@ -267,13 +268,13 @@ async fn what_is_tried_again_says_when_and_for_how_long() {
     for event in listed {
         assert_eq!(event["state"], "retrying", "{event}");
         let next = event["next"].as_str().unwrap();
-        assert!(next.starts_with("it is tried again at 2026-11-20T"), "{next}");
-        assert!(next.ends_with("for 3 days is given up"), "{next}");
+        assert!(next.starts_with("it is retried at 2026-11-20T"), "{next}");
+        assert!(next.ends_with("and given up after 3 days of failures"), "{next}");
     }
 }
 
 #[tokio::test]
-async fn a_dead_letter_is_seen_explained_and_replayed() {
+async fn a_dead_letter_is_listed_explained_and_replayed() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let session = shop.dead_letter(&ada).await;
@@ -293,7 +294,7 @@ async fn a_dead_letter_is_seen_explained_and_replayed() {
     assert_eq!(explained["attempts"], 51);
     let why = explained["last_error"].as_str().unwrap();
     assert!(why.starts_with("Stripe failed: 500"), "{why}");
-    assert!(explained["next"].as_str().unwrap().starts_with("nothing, until it is replayed"));
+    assert!(explained["next"].as_str().unwrap().starts_with("nothing until it is replayed"));
     assert!(!explained.to_string().contains("ada@example.com"), "{explained}");
 
     shop.sandbox.faults().clear();
@@ -322,7 +323,7 @@ async fn a_dead_letter_is_seen_explained_and_replayed() {
     });
     assert_eq!(serde_json::from_str::<Value>(&told).unwrap(), before);
 
-    // What is no event is not there, whatever it says.
+    // An id that is no event's id gets a 404.
     for none in ["evt_none", "evt%00", "evt%20none", "%F0%9F%98%80", &"e".repeat(256)] {
         let path = format!("/api/admin/events/{none}");
         assert_eq!(admin.get(&path).await.problem(), (404, "not_found"), "{none}");

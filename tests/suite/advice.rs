@@ -1,5 +1,6 @@
-//! The advice about Stripe customers who are not recognised for sure: each way out is followed to the
-//! letter, with the command that is printed, and ends as it says.
+//! The advice about Stripe customers who cannot be recognised with certainty: each option is
+//! followed exactly, with the printed command, and has the described effect. The backfill itself is
+//! in `backfill`.
 
 use licentia_sandbox::Card;
 
@@ -7,7 +8,7 @@ use crate::harness::database::{execute, texts};
 use crate::harness::process::Done;
 use crate::harness::vendor::Vendor;
 
-/// Returns the commands that a text names, each as its arguments.
+/// Returns the commands in a text, each as its arguments.
 fn commands(text: &str) -> Vec<Vec<String>> {
     let quoted = text.split('`').skip(1).step_by(2);
     let ours = quoted.filter_map(|command| command.strip_prefix("licentia "));
@@ -15,13 +16,13 @@ fn commands(text: &str) -> Vec<Vec<String>> {
 }
 
 impl Vendor {
-    /// Runs the one command that the advice about a Stripe customer names.
+    /// Runs the only command in the advice about a Stripe customer.
     async fn follow(&self, told: &Done, stripe_id: &str) -> Done {
         let [command] = self.advised(told, stripe_id).try_into().unwrap();
         self.run_words(&command).await
     }
 
-    /// Returns the commands that the advice about a Stripe customer names.
+    /// Returns the commands in the advice about a Stripe customer.
     fn advised(&self, told: &Done, stripe_id: &str) -> Vec<Vec<String>> {
         let about = format!("not linked: {stripe_id}");
         let lines: Vec<_> = told.out.lines().filter(|line| line.starts_with(&about)).collect();
@@ -38,7 +39,7 @@ impl Vendor {
         self.at_stripe(&format!("customers/{stripe_id}"), &form).await;
     }
 
-    /// Ends what a Stripe customer pays for.
+    /// Ends a Stripe customer's subscriptions.
     async fn end(&self, stripe_id: &str) {
         for subscription in self.sandbox.events("customer.subscription.created") {
             let event = self.sandbox.object(&subscription);
@@ -61,7 +62,7 @@ impl Vendor {
         self.ask(&query).await.remove(0)
     }
 
-    /// Asserts who is linked to which Stripe customer and has a license that works.
+    /// Asserts which account is linked to which Stripe customer, and that its license works.
     async fn must_be_licensed(&self, expected: &[(&str, &str)]) {
         let query = "SELECT c.email || ' ' || c.stripe_customer_id FROM customers c
              JOIN licenses l ON l.customer_id = c.customer_id
@@ -73,7 +74,7 @@ impl Vendor {
         assert_eq!(self.ask(query).await, expected);
     }
 
-    /// Asserts that nobody is left.
+    /// Asserts that no advice is left.
     async fn must_be_done(&self) {
         let done = self.backfill(&[]).await;
         assert_eq!(done.code, 0, "{done:?}");
@@ -94,7 +95,7 @@ impl Vendor {
 
 const ADA: &str = "email,email_verified\nada@example.com,yes\n";
 
-/// Somebody who is linked and pays, and for whom a second Stripe customer was made in the dashboard.
+/// Returns a linked, paying customer with a second Stripe customer from the dashboard.
 async fn taken(is_named: bool) -> (Vendor, String, String) {
     let vendor = Vendor::new().await;
     vendor.import(ADA).await;
@@ -108,11 +109,11 @@ async fn taken(is_named: bool) -> (Vendor, String, String) {
 }
 
 #[tokio::test]
-async fn stripe_30_taken_by_one_person_who_keeps_the_new_stripe_customer() {
+async fn stripe_30_one_person_with_two_stripe_customers_keeps_the_new_one() {
     for is_named in [true, false] {
         let (vendor, old, new) = taken(is_named).await;
         let told = vendor.left("taken").await;
-        // Too early: who pays twice would lose sight of one of the two.
+        // Too early: the operator would lose sight of a customer who pays twice.
         let early = vendor.follow(&told, &new).await;
         assert_eq!(early.code, 1, "{early:?}");
         assert!(early.err.contains(&format!("{old}, which has a live subscription; end that")));
@@ -131,7 +132,7 @@ async fn stripe_30_taken_by_one_person_who_keeps_the_new_stripe_customer() {
 }
 
 #[tokio::test]
-async fn stripe_30_taken_by_one_person_who_keeps_the_old_stripe_customer() {
+async fn stripe_30_one_person_with_two_stripe_customers_keeps_the_old_one() {
     let (vendor, old, new) = taken(true).await;
     vendor.left("taken").await;
     vendor.end(&new).await;
@@ -140,7 +141,7 @@ async fn stripe_30_taken_by_one_person_who_keeps_the_old_stripe_customer() {
 }
 
 #[tokio::test]
-async fn stripe_30_taken_by_two_people() {
+async fn stripe_30_two_people_with_the_same_address_get_two_accounts() {
     for is_named in [true, false] {
         let (vendor, old, new) = taken(is_named).await;
         vendor.left("taken").await;
@@ -154,7 +155,7 @@ async fn stripe_30_taken_by_two_people() {
 }
 
 #[tokio::test]
-async fn stripe_30_contradiction() {
+async fn stripe_30_a_link_that_contradicts_the_metadata_is_resolved() {
     let vendor = Vendor::new().await;
     vendor.import("email\nada@example.com\nbob@example.com\n").await;
     let ada = vendor.buyer("ada@example.com").await;
@@ -165,7 +166,7 @@ async fn stripe_30_contradiction() {
     let told = vendor.left("contradiction").await;
     let advice = format!("set its `metadata.customer_id` to {linked}");
     assert!(told.out.contains(&advice), "{told:?}");
-    // It is not moved, whatever is asked.
+    // The link is not moved.
     let refused = vendor.run(&["stripe", "claim", &ada, "--to", &named]).await;
     assert_eq!(refused.code, 1, "{refused:?}");
     assert!(refused.err.contains("is not moved to another customer"), "{refused:?}");
@@ -174,14 +175,14 @@ async fn stripe_30_contradiction() {
     vendor.name(&ada, &linked).await;
     vendor.must_be_done().await;
     vendor.must_be_licensed(&[("ada@example.com", &ada)]).await;
-    // The other way out.
+    // The other option.
     vendor.name(&ada, &named).await;
     vendor.end(&ada).await;
     assert_eq!(vendor.backfill(&[]).await.code, 0);
 }
 
 #[tokio::test]
-async fn stripe_30_named_twice() {
+async fn stripe_30_an_account_that_two_stripe_customers_name_is_resolved() {
     let vendor = Vendor::new().await;
     vendor.import(ADA).await;
     let (right, wrong) = (vendor.buyer("ada@x.example").await, vendor.buyer("eve@x.example").await);
@@ -192,7 +193,7 @@ async fn stripe_30_named_twice() {
     let told = vendor.left("named_twice").await;
     assert!(told.out.contains("Remove it from the wrong one, and run this again"), "{told:?}");
     vendor.name(&wrong, "").await;
-    // The other one is nobody here, which is told as well.
+    // The other Stripe customer has no account, which is reported too.
     let told = vendor.left("no_account").await;
     vendor.must_be_licensed(&[("ada@example.com", &right)]).await;
     let create = vendor.advised(&told, &wrong).remove(0);
@@ -203,7 +204,7 @@ async fn stripe_30_named_twice() {
 }
 
 #[tokio::test]
-async fn stripe_30_not_here() {
+async fn stripe_30_metadata_that_names_an_unknown_account_is_resolved() {
     let vendor = Vendor::new().await;
     let ada = vendor.buyer("ada@example.com").await;
     vendor.name(&ada, "cust_0123456789abcdef0123456789abcdef").await;
@@ -215,7 +216,7 @@ async fn stripe_30_not_here() {
     vendor.must_be_licensed(&[("ada@example.com", &ada)]).await;
 }
 
-/// Somebody whose account was deleted here, and whose subscription goes on.
+/// Returns a vendor with a deleted account whose subscription continues.
 async fn deleted() -> (Vendor, String) {
     let vendor = Vendor::new().await;
     vendor.import(ADA).await;
@@ -234,7 +235,7 @@ async fn deleted() -> (Vendor, String) {
 }
 
 #[tokio::test]
-async fn stripe_30_deleted_for_good() {
+async fn stripe_30_the_subscription_of_a_deleted_account_is_ended() {
     let (vendor, ada) = deleted().await;
     let told = vendor.left("deleted").await;
     assert!(told.out.contains("End its subscription at Stripe"), "{told:?}");
@@ -244,7 +245,7 @@ async fn stripe_30_deleted_for_good() {
 }
 
 #[tokio::test]
-async fn stripe_30_deleted_and_come_back() {
+async fn stripe_30_the_subscription_of_a_deleted_account_moves_to_the_new_account() {
     let (vendor, ada) = deleted().await;
     vendor.import("email\nada@new.example\n").await;
     let told = vendor.left("deleted").await;
@@ -258,7 +259,7 @@ async fn stripe_30_deleted_and_come_back() {
 }
 
 #[tokio::test]
-async fn stripe_30_an_address_that_several_share_with_somebody_here() {
+async fn stripe_30_several_stripe_customers_with_the_address_of_an_account_are_resolved() {
     let vendor = Vendor::new().await;
     vendor.import(ADA).await;
     let (right, other) =
@@ -267,7 +268,7 @@ async fn stripe_30_an_address_that_several_share_with_somebody_here() {
     let done = vendor.follow(&told, &right).await;
     assert_eq!(done.code, 0, "{done:?}");
     vendor.must_be_licensed(&[("ada@example.com", &right)]).await;
-    // The other one is told of as one more of the same person.
+    // The other Stripe customer is reported as another one of the same person.
     vendor.left("taken").await;
     vendor.end(&other).await;
     vendor.must_be_done().await;
@@ -275,7 +276,7 @@ async fn stripe_30_an_address_that_several_share_with_somebody_here() {
 }
 
 #[tokio::test]
-async fn stripe_30_an_address_that_several_share_and_nobody_here_has() {
+async fn stripe_30_several_stripe_customers_with_an_unknown_address_are_resolved() {
     let vendor = Vendor::new().await;
     let (one, other) = (vendor.buyer("a@example.com").await, vendor.buyer("a@example.com").await);
     vendor.left("shared_email").await;
@@ -286,7 +287,7 @@ async fn stripe_30_an_address_that_several_share_and_nobody_here_has() {
 }
 
 #[tokio::test]
-async fn stripe_30_an_address_that_is_not_verified() {
+async fn stripe_30_a_stripe_customer_with_an_unverified_address_is_resolved() {
     for is_one_person in [true, false] {
         let vendor = Vendor::new().await;
         vendor.import("email,email_verified\nada@example.com,no\n").await;
@@ -307,7 +308,7 @@ async fn stripe_30_an_address_that_is_not_verified() {
 }
 
 #[tokio::test]
-async fn stripe_30_no_address_and_then_no_account() {
+async fn stripe_30_a_stripe_customer_without_an_address_is_resolved() {
     let vendor = Vendor::new().await;
     let ada = vendor.buyer("not an address").await;
     let told = vendor.left("no_email").await;
@@ -325,7 +326,7 @@ async fn stripe_30_no_address_and_then_no_account() {
 }
 
 #[tokio::test]
-async fn stripe_30_a_claim_that_was_cut_short_is_finished_by_the_next() {
+async fn stripe_30_an_interrupted_claim_is_completed_by_the_next_one() {
     let (vendor, old, new) = taken(true).await;
     let told = vendor.left("taken").await;
     vendor.end(&old).await;
@@ -343,7 +344,7 @@ async fn stripe_30_a_claim_that_was_cut_short_is_finished_by_the_next() {
 }
 
 #[tokio::test]
-async fn a_claim_of_nobody_says_so() {
+async fn a_claim_of_an_unknown_customer_is_an_error() {
     let vendor = Vendor::new().await;
     let ada = vendor.customer("ada@example.com").await;
     vendor.sandbox.replace_card(&ada, Card::Paid).unwrap();

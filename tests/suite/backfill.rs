@@ -1,5 +1,5 @@
-//! Customers who are at Stripe and not here, or here without a link: whom a vendor brings along, and whom
-//! a restored backup has lost.
+//! Stripe customers without an account here, and accounts without a link: those that a vendor
+//! brings, and those that a restored backup has lost. The command is in `stripe_backfill`.
 
 use licentia::customer_file;
 use licentia::flows::Mode;
@@ -27,7 +27,7 @@ async fn import(shop: &Shop, csv: &str) {
     import::customers(&shop.app.app, file, Mode::Apply, |_| {}).await.unwrap();
 }
 
-/// What was done, and why what was left.
+/// Returns what was done, and the reasons for what was not.
 fn summary(report: &Report) -> (Vec<&str>, Vec<&str>) {
     let mut done: Vec<_> = report.done.iter().map(|done| done.action).collect();
     let mut left: Vec<_> = report.left.iter().map(|left| left.reason).collect();
@@ -37,7 +37,7 @@ fn summary(report: &Report) -> (Vec<&str>, Vec<&str>) {
     (done, left)
 }
 
-/// The plan of somebody's current license, by their address.
+/// Returns the plan of a customer's current license, by email address.
 async fn plan_of(shop: &Shop, email: &str) -> Vec<String> {
     let current = format!(
         "SELECT l.plan FROM licenses l JOIN customers c ON c.customer_id = l.customer_id
@@ -46,7 +46,7 @@ async fn plan_of(shop: &Shop, email: &str) -> Vec<String> {
     texts(&shop.app.app.store, &current).await
 }
 
-/// Everything that a look must not change.
+/// Returns everything that a dry run must not change.
 async fn everything(shop: &Shop) -> (Vec<String>, usize, usize) {
     let rows = "SELECT customer_id || email || COALESCE(stripe_customer_id, '-') ||
                 COALESCE(stripe_sync_status, '-') || updated_at FROM customers
@@ -58,11 +58,11 @@ async fn everything(shop: &Shop) -> (Vec<String>, usize, usize) {
 }
 
 #[tokio::test]
-async fn whom_the_metadata_names_is_linked_and_gets_what_they_pay_for() {
+async fn the_account_that_the_metadata_names_is_linked_and_licensed() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let tag = [("customer_id", ada.customer_id.as_str())];
-    // The address at Stripe is another: billing@, say.
+    // The address at Stripe differs: billing@, for example.
     let stripe_id = shop.old_buyer("billing@example.com", &tag).await;
     shop.settled().await;
     assert_eq!(shop.license(&ada).await["plan"], "trial");
@@ -80,12 +80,12 @@ async fn whom_the_metadata_names_is_linked_and_gets_what_they_pay_for() {
     let linked: Value = serde_json::from_str(&texts(&shop.app.app.store, linked).await[0]).unwrap();
     assert_eq!(linked, json!({ "by": "metadata", "stripe_customer_id": stripe_id }));
 
-    // Once more: nothing is written, here or there.
+    // A second run writes nothing, here or there.
     let before = everything(&shop).await;
     let report = linking(&shop).await;
     assert_eq!((summary(&report), report.settled), ((vec![], vec![]), 1));
     assert_eq!(everything(&shop).await, before);
-    // From now on it is a customer like any other.
+    // From now on, it is a normal customer.
     shop.sandbox.advance_days(32);
     shop.settled().await;
     assert_eq!(shop.mails_about_sales("ada@example.com").len(), 2, "no renewal");
@@ -113,7 +113,7 @@ async fn a_verified_address_is_linked_and_named_at_stripe() {
     // The vendor's own number stays.
     let metadata = json!({ "customer_id": "12345", "a": "b" });
     assert_eq!(shop.sandbox.object(&bob)["metadata"], metadata);
-    // A name that is not known here is taken over, and never emptied there.
+    // A name that is unknown here is imported, and never removed at Stripe.
     assert_eq!(shop.sandbox.object(&ada)["name"], "Ada Lovelace");
     let names = "SELECT name FROM customers WHERE name IS NOT NULL";
     assert_eq!(texts(&shop.app.app.store, names).await, ["Ada Lovelace"]);
@@ -124,11 +124,12 @@ async fn a_verified_address_is_linked_and_named_at_stripe() {
 }
 
 #[tokio::test]
-async fn who_signs_up_with_anothers_address_does_not_get_their_subscription() {
+async fn signing_up_with_a_strangers_address_does_not_grant_their_subscription() {
     let shop = Shop::open().await;
     let thief = shop.buyer("ada@example.com").await;
     let stripe_id = shop.old_buyer("ada@example.com", &[]).await;
-    // An import says whose an address is, not whose the account that somebody made with it.
+    // An import says who owns an address. It does not say who owns an account that someone created
+    // with the address.
     import(&shop, "email,email_verified\nada@example.com,yes\n").await;
     shop.settled().await;
     let before = everything(&shop).await;
@@ -139,7 +140,7 @@ async fn who_signs_up_with_anothers_address_does_not_get_their_subscription() {
     assert_eq!(everything(&shop).await, before);
     assert_eq!(shop.license(&thief).await["plan"], "trial");
 
-    // The vendor asked, and it is Ada after all.
+    // The vendor has asked: the Stripe customer is Ada.
     let tag = [("metadata[customer_id]", thief.customer_id.as_str())];
     shop.at_stripe(&format!("customers/{stripe_id}"), &tag).await;
     assert_eq!(summary(&linking(&shop).await), (vec!["linked_by_metadata"], vec![]));
@@ -147,7 +148,7 @@ async fn who_signs_up_with_anothers_address_does_not_get_their_subscription() {
 }
 
 #[tokio::test]
-async fn a_new_address_is_not_verified_by_the_old_one() {
+async fn a_changed_address_is_not_verified() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let verify = "UPDATE users SET email_verified_at = 1";
@@ -162,19 +163,19 @@ async fn a_new_address_is_not_verified_by_the_old_one() {
 }
 
 #[tokio::test]
-async fn what_is_ambiguous_is_told_and_left() {
+async fn ambiguous_stripe_customers_are_reported_and_not_linked() {
     let shop = Shop::open().await;
-    // Linked by a sale, and there is another customer at Stripe with the address, or the name.
+    // Linked by a sale, and another Stripe customer has the same address or name.
     let ada = shop.buyer("ada@example.com").await;
     shop.buy(&ada, "professional").await;
     shop.old_buyer("ada@example.com", &[]).await;
     shop.old_customer("x@example.com", &[("customer_id", &ada.customer_id)]).await;
-    // Twice at Stripe, here once, or not at all.
+    // Twice at Stripe, and once or never here.
     import(&shop, "email\nbob@example.com\n").await;
     for email in ["bob@example.com", "bob@example.com", "eve@example.com", "eve@example.com"] {
         shop.old_buyer(email, &[]).await;
     }
-    // Two name one.
+    // Two Stripe customers name one account.
     let carl = shop.buyer("carl@example.com").await;
     for _ in 0..2 {
         shop.old_customer("carl@example.com", &[("customer_id", &carl.customer_id)]).await;
@@ -198,7 +199,7 @@ async fn what_is_ambiguous_is_told_and_left() {
     assert_eq!((report.settled, report.paying_left().count()), (1, 5));
     assert_eq!(everything(&shop).await, before);
 
-    // Linked here to one, and named another there.
+    // Linked to one Stripe customer here, and named by another.
     let linked = "SELECT stripe_customer_id FROM customers WHERE stripe_customer_id IS NOT NULL";
     let stripe_id = texts(&shop.app.app.store, linked).await.remove(0);
     let tag = [("metadata[customer_id]", carl.customer_id.as_str())];
@@ -209,7 +210,7 @@ async fn what_is_ambiguous_is_told_and_left() {
 }
 
 #[tokio::test]
-async fn who_pays_and_has_no_account_gets_one_if_that_is_wanted() {
+async fn a_paying_customer_without_an_account_gets_one_if_requested() {
     let shop = Shop::open().await;
     let stripe_id = shop.old_buyer("ada@example.com", &[]).await;
     shop.old_customer("idle@example.com", &[]).await;
@@ -233,7 +234,7 @@ async fn who_pays_and_has_no_account_gets_one_if_that_is_wanted() {
     assert_eq!((mails.len(), mails[0].subject()), (1, "Your license for acme-app"));
     assert_eq!(shop.sandbox.mails().len(), 1, "nobody else was mailed");
 
-    // The license refreshes itself; the account has no password, and tells nobody so.
+    // The license refreshes itself. The mail does not mention the missing password.
     let text = mails[0].text.as_deref().unwrap();
     let token = text.split_whitespace().find(|word| word.starts_with("eyJ")).unwrap();
     let refreshed =
@@ -253,7 +254,7 @@ async fn who_pays_and_has_no_account_gets_one_if_that_is_wanted() {
 }
 
 #[tokio::test]
-async fn a_look_changes_nothing_and_says_what_would_be_done() {
+async fn a_dry_run_changes_nothing_and_reports_the_same() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     shop.old_buyer("ada@example.com", &[("customer_id", &ada.customer_id)]).await;
@@ -271,7 +272,7 @@ async fn a_look_changes_nothing_and_says_what_would_be_done() {
 }
 
 #[tokio::test]
-async fn two_runs_at_once_link_everybody_once() {
+async fn two_runs_at_once_link_each_customer_once() {
     let shop = Shop::open().await;
     let emails: Vec<String> = (0..6).map(|number| format!("c{number}@example.com")).collect();
     import(&shop, &format!("email\n{}", emails.join("\n"))).await;
@@ -288,7 +289,7 @@ async fn two_runs_at_once_link_everybody_once() {
 }
 
 #[tokio::test]
-async fn a_price_that_no_plan_has_is_told() {
+async fn a_price_that_no_plan_has_is_reported() {
     let shop = Shop::open().await;
     let new = NewPrice {
         id: "price_of_long_ago",
@@ -313,12 +314,12 @@ async fn a_price_that_no_plan_has_is_told() {
 async fn every_page_is_read() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
-    // Listed last: Stripe begins with the newest.
+    // Listed last, because Stripe lists the newest first.
     shop.old_buyer("ada@example.com", &[("customer_id", &ada.customer_id)]).await;
     for number in 0..230 {
         shop.old_customer(&format!("idle{number}@example.com"), &[]).await;
     }
-    // More than are looked up at once here.
+    // More than one lookup here covers.
     let rows: String = (0..700).map(|number| format!("c{number}@example.com\n")).collect();
     import(&shop, &format!("email\n{rows}")).await;
     for number in [0, 350, 699] {
@@ -331,7 +332,7 @@ async fn every_page_is_read() {
 }
 
 #[tokio::test]
-async fn what_stripe_did_not_answer_is_done_by_the_next_run() {
+async fn calls_that_failed_at_stripe_are_repeated_by_the_next_run() {
     for failing in ["POST /v1/customers/", "GET /v1/customers/", "GET /v1/invoices"] {
         let shop = Shop::open().await;
         import(&shop, "email\nada@example.com\n").await;
@@ -357,7 +358,7 @@ async fn what_stripe_did_not_answer_is_done_by_the_next_run() {
 }
 
 #[tokio::test]
-async fn when_they_cannot_be_listed_nothing_is_done() {
+async fn if_stripe_customers_cannot_be_listed_nothing_changes() {
     let shop = Shop::open().await;
     import(&shop, "email\nada@example.com\n").await;
     shop.old_buyer("ada@example.com", &[]).await;
@@ -374,7 +375,7 @@ async fn when_they_cannot_be_listed_nothing_is_done() {
 }
 
 #[tokio::test]
-async fn after_an_old_backup_the_links_come_back() {
+async fn after_a_restored_backup_the_links_are_restored() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let bob = shop.buyer("bob@example.com").await;
@@ -383,7 +384,7 @@ async fn after_an_old_backup_the_links_come_back() {
         shop.buy(buyer, "professional").await;
     }
     assert_eq!(eve.client.delete("/api/customers/me").await.status, 204);
-    // The backup is from before Ada bought, and before Bob came.
+    // The backup is older than Ada's purchase and Bob's sign-up.
     for back in [
         "DELETE FROM users WHERE email = 'bob@example.com'",
         "DELETE FROM licenses WHERE source = 'subscription'",
@@ -405,7 +406,7 @@ async fn after_an_old_backup_the_links_come_back() {
     shop.must_be_paid(&ada).await;
     assert_eq!(shop.counterparts(), 3, "nobody was made anew");
 
-    // Told apart by the vendor, Bob gets a new account.
+    // The vendor tells them apart, and Bob gets a new account.
     let untag = [("metadata[customer_id]", "")];
     shop.at_stripe(&format!("customers/{}", left[0].stripe_customer_id), &untag).await;
     let report = backfill(&shop, Mode::Apply, Newcomers::Create).await;
@@ -414,14 +415,14 @@ async fn after_an_old_backup_the_links_come_back() {
 }
 
 #[tokio::test]
-async fn who_deleted_the_account_and_came_back_gets_what_they_pay_for() {
+async fn a_customer_who_deleted_the_account_and_returns_is_licensed() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "starter").await;
     let stripe_id = shop.stripe_customer_of(&session);
     assert_eq!(ada.client.delete("/api/customers/me").await.status, 204);
     shop.settled().await;
-    // The vendor names the new account at Stripe's customer, who pays again.
+    // The vendor names the new account in the Stripe customer, who pays again.
     let again = shop.buyer("ada@example.com").await;
     let named = [("metadata[customer_id]", again.customer_id.as_str())];
     shop.at_stripe(&format!("customers/{stripe_id}"), &named).await;

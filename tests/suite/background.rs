@@ -1,4 +1,5 @@
-//! What runs beside the requests: the log, the worker, and the checkpoints of an idle database.
+//! Work besides the requests: the log, the worker, and the checkpoints of an idle database. The
+//! daily reconciliation is in `daily`.
 
 use std::fs::{File, OpenOptions};
 use std::path::Path;
@@ -18,7 +19,7 @@ use crate::harness::process::{Server, serve};
 use crate::harness::shop::{Peer, Shop, event};
 use crate::harness::{Client, PASSWORD, TestDatabase, until};
 
-/// Signs somebody up, and waits until the worker has sent the mail.
+/// Signs a customer up, and waits until the worker has sent the mail.
 async fn must_work(client: &Client, directory: &Path, customers: usize) {
     let request = json!({ "email": format!("{customers}@example.com"), "password": PASSWORD });
     let answer = client.post("/api/customers/signup", &request).await;
@@ -29,8 +30,8 @@ async fn must_work(client: &Client, directory: &Path, customers: usize) {
 }
 
 #[tokio::test]
-async fn a_standard_error_that_nobody_reads_costs_log_lines_only() {
-    // Its reader is gone, or it fills up because its reader does not read.
+async fn an_unread_standard_error_loses_only_log_lines() {
+    // The log's reader is gone, or it does not read and the pipe fills up.
     for is_gone in [true, false] {
         let directory = tempfile::tempdir().unwrap();
         let database = TestDatabase::empty(directory.path()).await;
@@ -38,7 +39,7 @@ async fn a_standard_error_that_nobody_reads_costs_log_lines_only() {
         let mut server = Server::run(command.stderr(Stdio::piped()), directory.path());
         let reader = server.child.stderr.take().filter(|_| !is_gone);
         must_work(&server.client, directory.path(), 1).await;
-        // More lines than a pipe holds (64 KiB), and than wait to be written.
+        // More lines than a pipe holds (64 KiB), and more than wait to be written.
         let asks = (0..16).map(|_| async {
             for _ in 0..120 {
                 server.client.get("/health/live").await;
@@ -54,11 +55,11 @@ async fn a_standard_error_that_nobody_reads_costs_log_lines_only() {
 }
 
 #[tokio::test]
-async fn full_disks_of_the_outputs_cost_the_greeting_and_log_lines_only() {
+async fn full_disks_for_the_output_lose_only_the_greeting_and_log_lines() {
     let directory = tempfile::tempdir().unwrap();
     let database = TestDatabase::empty(directory.path()).await;
     let full = || OpenOptions::new().write(true).open("/dev/full").unwrap();
-    // The greeting is lost, so the port must be known: one that was just free.
+    // The greeting is lost, so the port must be known: one that was free a moment ago.
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut command = serve(directory.path(), &database, &[("LICENTIA_LISTEN", &free.to_string())]);
     let child = command.stdout(full()).stderr(full()).spawn().unwrap();
@@ -71,7 +72,7 @@ async fn full_disks_of_the_outputs_cost_the_greeting_and_log_lines_only() {
     assert!(metrics.contains("licentia_log_lines_lost_total"), "{metrics}");
     assert_eq!(server.stop(), Some(0));
 
-    // What cannot be said does not change the exit code.
+    // Lost output does not change the exit code.
     let mut refused = serve(directory.path(), &database, &[("LICENTIA_LISTEN", "everywhere")]);
     assert_eq!(refused.stderr(full()).status().unwrap().code(), Some(1));
 }
@@ -86,7 +87,8 @@ async fn a_hangup_does_not_end_the_server() {
     assert_eq!(server.stop(), Some(0));
 }
 
-/// A server whose worker panics at this place for as long as the switch is on, and the only one that works.
+/// Starts a server as the only one with a worker. The worker panics at this place while the switch
+/// is on.
 async fn panicking_server(shop: &mut Shop, place: &'static str, on: &Arc<AtomicBool>) -> Peer {
     shop.end_worker().await;
     let on = on.clone();
@@ -96,7 +98,7 @@ async fn panicking_server(shop: &mut Shop, place: &'static str, on: &Arc<AtomicB
     .await
 }
 
-/// Waits until readiness has this status. Returns the answer's code.
+/// Waits until readiness has this status. Returns the response's code.
 async fn until_ready_is(shop: &Shop, peer: &Peer, status: u16) -> String {
     let ready = async || peer.client.get("/health/ready").await;
     shop.until("readiness changes", async || ready().await.status == status).await;
@@ -104,7 +106,7 @@ async fn until_ready_is(shop: &Shop, peer: &Peer, status: u16) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn background_work_that_ends_is_restarted_and_readiness_tells() {
+async fn background_work_that_ends_is_restarted_and_shown_by_readiness() {
     for (place, task) in [("mail.taken", "outbox"), ("inbox.taken", "inbox")] {
         let mut shop = Shop::open().await;
         shop.buyer("ada@example.com").await;
@@ -126,7 +128,7 @@ async fn background_work_that_ends_is_restarted_and_readiness_tells() {
 
         on.store(false, Ordering::SeqCst);
         until_ready_is(&shop, &peer, 200).await;
-        // What it held when it died is leased until a minute has passed.
+        // Its leases from before the panic last for up to a minute.
         shop.sandbox.advance(Duration::from_secs(120));
         shop.settled().await;
     }
@@ -141,10 +143,10 @@ async fn a_copy_of_an_idle_database_s_file_alone_is_complete() {
     let database = TestDatabase::empty(directory.path()).await;
     let server = Server::start(directory.path(), &database, &[]);
     must_work(&server.client, directory.path(), 1).await;
-    // While it runs, and nobody writes.
+    // While it runs, and nothing is written.
     until(async || customers_in_a_copy(directory.path()).await == Some(1)).await;
 
-    // While somebody reads an older state, it cannot be checkpointed, and writing goes on all the same.
+    // While a reader uses an older state, it cannot be checkpointed. Writing works all the same.
     let reader = database.open().await;
     let mut reading = reader.read().await.unwrap();
     reading.count_customers().await.unwrap();
@@ -153,13 +155,13 @@ async fn a_copy_of_an_idle_database_s_file_alone_is_complete() {
     until(async || customers_in_a_copy(directory.path()).await == Some(2)).await;
     must_work(&server.client, directory.path(), 3).await;
 
-    // And when it has stopped, though another process has the file open.
+    // And after it has stopped, although another process has the file open.
     assert_eq!(server.stop(), Some(0));
     assert_eq!(customers_in_a_copy(directory.path()).await, Some(3));
     reader.close().await;
 }
 
-/// How many customers a copy of the file alone has; `None` when it cannot be read.
+/// Returns how many customers a copy of the file alone has; `None` if it cannot be read.
 async fn customers_in_a_copy(directory: &Path) -> Option<i64> {
     let copies = tempfile::tempdir().unwrap();
     let copy = copies.path().join("copy.db");

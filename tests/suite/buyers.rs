@@ -1,4 +1,5 @@
-//! Purchases by Stripe customers who are unknown here: by a payment link, a quote or the dashboard.
+//! Purchases by Stripe customers without an account here: by a payment link, a quote or the
+//! dashboard.
 
 use licentia::domain::operator::admin_key::Scope;
 use licentia::domain::operator::audit::Actor;
@@ -12,7 +13,7 @@ use crate::harness::database::{execute, number, texts};
 use crate::harness::shop::Shop;
 use crate::harness::vendor::Vendor;
 
-/// The plans file that lets unknown buyers in.
+/// Returns a plans file that creates accounts for unknown buyers.
 fn allowing(directory: &tempfile::TempDir) -> String {
     let file = directory.path().join("plans.toml");
     let plans =
@@ -27,7 +28,7 @@ async fn open_to_all(directory: &tempfile::TempDir) -> Shop {
 }
 
 impl Shop {
-    /// Somebody buys the professional plan by a payment link. Returns the Stripe customer.
+    /// Buys the professional plan by a payment link. Returns the Stripe customer.
     async fn bought_by_link(&self, email: &str) -> String {
         let link = self.sandbox.add_payment_link("price_pro_monthly").unwrap();
         let session = self.sandbox.open_payment_link(&link, None).unwrap();
@@ -41,7 +42,7 @@ impl Shop {
         admin.get("/api/admin/drift").await.body
     }
 
-    /// Who is listed as an unknown buyer.
+    /// Returns the listed unknown buyers.
     async fn unknown(&self) -> Vec<String> {
         let drift = self.drift().await;
         let buyers = drift["buyers"].as_array().unwrap();
@@ -98,7 +99,7 @@ async fn stripe_28_a_purchase_by_an_unknown_stripe_customer_is_listed_until_it_i
     }
     assert_eq!(shop.app.count("customers").await, 0);
 
-    // Nothing is done about somebody who is nobody here, unless that is wanted.
+    // Without that setting, nothing is done about an unknown buyer.
     assert_eq!(shop.claimed(&by_link, To::Recognised).await, Err("no_account".into()));
     assert_eq!(shop.claimed(&by_link, To::NewAccount).await, Ok("created".into()));
     assert_eq!(shop.plan_of("link@example.com").await, ["professional"]);
@@ -106,13 +107,13 @@ async fn stripe_28_a_purchase_by_an_unknown_stripe_customer_is_listed_until_it_i
     assert_eq!((mails.len(), mails[0].subject()), (1, "Your license for acme-app"));
     assert!(!shop.unknown().await.contains(&by_link));
     assert_eq!(shop.unknown().await.len(), 3);
-    // Once more does no harm.
+    // A second claim does no harm.
     assert_eq!(shop.claimed(&by_link, To::Recognised).await, Ok("finished".into()));
     assert_eq!(shop.app.count("licenses").await, 1);
 }
 
 #[tokio::test]
-async fn stripe_28_whoever_is_recognised_for_sure_is_claimed_without_being_named() {
+async fn stripe_28_a_buyer_who_is_recognised_for_sure_is_claimed_without_a_name() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     execute(&shop.app.app.store, "UPDATE users SET email_verified_at = 1").await.unwrap();
@@ -125,7 +126,7 @@ async fn stripe_28_whoever_is_recognised_for_sure_is_claimed_without_being_named
 }
 
 #[tokio::test]
-async fn stripe_28_nothing_is_given_to_who_signed_up_with_anothers_address() {
+async fn stripe_28_signing_up_with_a_strangers_address_claims_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let shop = open_to_all(&directory).await;
     let thief = shop.buyer("ada@example.com").await;
@@ -141,7 +142,7 @@ async fn stripe_28_nothing_is_given_to_who_signed_up_with_anothers_address() {
         (1, 0)
     );
     assert!(shop.sandbox.object(&stripe_id)["metadata"]["customer_id"].is_null());
-    // The operator asked, and it is the same person.
+    // The operator has asked: it is the same person.
     let id = thief.customer_id.parse().unwrap();
     assert_eq!(shop.claimed(&stripe_id, To::Customer(id)).await, Ok("claimed".into()));
     shop.must_be_paid(&thief).await;
@@ -162,7 +163,7 @@ async fn stripe_28_an_unknown_buyer_gets_an_account_if_the_plans_file_says_so() 
     assert_eq!(shop.sandbox.object(&stripe_id)["metadata"]["customer_id"], ids[0]);
     let made = "SELECT actor FROM audit_log WHERE action = 'customer.created'";
     assert_eq!(texts(&shop.app.app.store, made).await, ["system"]);
-    // A customer like any other from now on: each event once more changes nothing.
+    // From now on, it is a normal customer: repeated events change nothing.
     for event in shop.sandbox.events("") {
         shop.redeliver(&event).await;
     }
@@ -172,7 +173,7 @@ async fn stripe_28_an_unknown_buyer_gets_an_account_if_the_plans_file_says_so() 
     shop.settled().await;
     assert_eq!(shop.mails_about_sales("ada@example.com").len(), 2, "no renewal");
 
-    // One who is recognised for sure gets no second account.
+    // A buyer who is recognised with certainty gets no second account.
     let bob = shop.buyer("bob@example.com").await;
     execute(&shop.app.app.store, "UPDATE users SET email_verified_at = 1").await.unwrap();
     shop.bought_by_link("bob@example.com").await;
@@ -181,7 +182,7 @@ async fn stripe_28_an_unknown_buyer_gets_an_account_if_the_plans_file_says_so() 
 }
 
 #[tokio::test]
-async fn stripe_28_a_debit_on_its_way_makes_an_account_and_no_license_yet() {
+async fn stripe_28_a_pending_debit_creates_an_account_without_a_license() {
     let directory = tempfile::tempdir().unwrap();
     let shop = open_to_all(&directory).await;
     let link = shop.sandbox.add_payment_link("price_pro_monthly").unwrap();
@@ -196,7 +197,7 @@ async fn stripe_28_a_debit_on_its_way_makes_an_account_and_no_license_yet() {
 }
 
 #[tokio::test]
-async fn stripe_28_what_else_the_vendor_sells_is_not_listed_and_makes_no_call() {
+async fn stripe_28_sales_of_other_products_are_not_listed_and_cause_no_call() {
     let shop = Shop::open().await;
     let new = NewPrice {
         id: "price_support",
@@ -211,7 +212,7 @@ async fn stripe_28_what_else_the_vendor_sells_is_not_listed_and_makes_no_call() 
     shop.sandbox.subscribe(&other, new.id, Card::Paid).unwrap();
     shop.settled().await;
     assert_eq!(shop.sandbox.api_calls(), calls);
-    // A purchase that was never paid is none either.
+    // A purchase that was never paid is not listed.
     let declined = shop.sandbox.add_customer("declined@example.com", &[]);
     let _ = shop.sandbox.subscribe(&declined, "price_pro_monthly", Card::Declined);
     shop.settled().await;
@@ -223,7 +224,7 @@ async fn stripe_28_what_else_the_vendor_sells_is_not_listed_and_makes_no_call() 
 }
 
 #[tokio::test]
-async fn stripe_28_who_does_not_pay_any_more_is_forgotten() {
+async fn stripe_28_an_unknown_buyer_who_stops_paying_is_removed_from_the_list() {
     let shop = Shop::open().await;
     let ada = shop.sandbox.add_customer("ada@example.com", &[]);
     let subscription = shop.sandbox.subscribe(&ada, "price_pro_monthly", Card::Paid).unwrap();
@@ -232,7 +233,7 @@ async fn stripe_28_who_does_not_pay_any_more_is_forgotten() {
     shop.sandbox.cancel_now(&subscription).unwrap();
     shop.settled().await;
     assert!(shop.unknown().await.is_empty());
-    // And by the comparison, if the event was lost.
+    // If the event was lost, the reconciliation removes it.
     let row = "INSERT INTO unknown_buyers VALUES ('cus_gone', 'professional', 1, 1)";
     execute(&shop.app.app.store, row).await.unwrap();
     assert_eq!(shop.unknown().await, ["cus_gone"]);
@@ -243,7 +244,7 @@ async fn stripe_28_who_does_not_pay_any_more_is_forgotten() {
 }
 
 #[tokio::test]
-async fn stripe_28_a_purchase_whose_events_were_lost_is_found_by_the_comparison() {
+async fn stripe_28_a_purchase_whose_events_were_lost_is_found_by_reconciling() {
     for is_allowed in [false, true] {
         let directory = tempfile::tempdir().unwrap();
         let shop = if is_allowed { open_to_all(&directory).await } else { Shop::open().await };
@@ -265,12 +266,12 @@ async fn stripe_28_a_purchase_whose_events_were_lost_is_found_by_the_comparison(
 }
 
 #[tokio::test]
-async fn stripe_28_somebody_who_is_linked_and_buys_by_a_payment_link_is_listed_and_claimed() {
+async fn stripe_28_a_linked_customer_who_buys_by_a_payment_link_is_listed_and_claimed() {
     let directory = tempfile::tempdir().unwrap();
     let shop = open_to_all(&directory).await;
     let ada = shop.buyer("ada@example.com").await;
     let abandoned = shop.checkout(&ada, "starter").await;
-    // A payment link makes a Stripe customer of its own.
+    // A payment link creates a new Stripe customer.
     let stripe_id = shop.bought_by_link("ada@example.com").await;
     assert_eq!(shop.unknown().await, [stripe_id.as_str()]);
     assert_eq!(shop.claimed(&stripe_id, To::NewAccount).await, Err("taken".into()));
@@ -278,7 +279,7 @@ async fn stripe_28_somebody_who_is_linked_and_buys_by_a_payment_link_is_listed_a
     assert_eq!(shop.claimed(&stripe_id, To::Customer(id)).await, Ok("claimed".into()));
     assert_eq!(shop.license(&ada).await["plan"], "professional");
     assert!(shop.unknown().await.is_empty());
-    // The other Stripe customer's checkout can be paid no more.
+    // The checkout of the other Stripe customer cannot be paid any more.
     assert_eq!(shop.sandbox.object(&abandoned)["status"], "expired");
     assert_eq!(shop.ask(&ada, "starter").await.text("/code"), "already_subscribed");
 }
@@ -306,9 +307,9 @@ async fn stripe_28_the_commands_list_and_claim() {
     let ada = vendor.buyer("ada@example.com").await;
     let told = vendor.reconcile(&[]).await;
     assert_eq!(told.code, 1, "{told:?}");
-    let command = format!("linked to nobody here: `licentia stripe claim {ada}`");
+    let command = format!("is not linked: `licentia stripe claim {ada}`");
     assert!(told.out.contains(&command), "{told:?}");
-    assert!(told.out.contains("1 left to you"), "{told:?}");
+    assert!(told.out.contains("1 need your action"), "{told:?}");
     let listed = vendor.run(&["stripe", "claim"]).await;
     assert_eq!(listed.code, 1, "{listed:?}");
     assert!(listed.out.contains(&command), "{listed:?}");

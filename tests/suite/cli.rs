@@ -1,9 +1,9 @@
-//! The command line: verdicts, exit codes, help.
+//! The command line: verdicts, exit codes, help. Commands of one subject are tested with it.
 
 use std::io::Write;
 use std::process::Stdio;
 
-use licentia::domain::license::BACKDATED_SECONDS;
+use licentia::domain::license::BACKDATED;
 use serde_json::Value;
 
 use crate::harness::TestApp;
@@ -85,7 +85,7 @@ async fn verify_exits_0_for_valid_1_for_invalid_2_for_a_wrong_call() {
 }
 
 #[tokio::test]
-async fn a_license_may_come_from_standard_input() {
+async fn a_license_is_read_from_standard_input() {
     let licensed = Licensed::new().await;
     let now = crate::harness::START.to_string();
     let arguments =
@@ -101,7 +101,7 @@ async fn a_license_may_come_from_standard_input() {
 }
 
 #[tokio::test]
-async fn inspect_shows_what_it_says_and_that_nothing_was_verified() {
+async fn inspect_shows_the_claims_and_says_that_nothing_was_verified() {
     let licensed = Licensed::new().await;
     let done = licensed.license(&["inspect", &licensed.token]);
     let shown: Value = serde_json::from_str(&done.out).unwrap();
@@ -114,7 +114,7 @@ async fn inspect_shows_what_it_says_and_that_nothing_was_verified() {
 }
 
 #[tokio::test]
-async fn issue_gives_a_customer_a_license_by_hand() {
+async fn issue_grants_a_customer_a_license() {
     let licensed = Licensed::new().await;
     let email = ["issue", "--email", "ada@example.com", "--plan", "professional"];
     let done = licensed.license(&[&email[..], &["--days", "365"]].concat());
@@ -125,8 +125,8 @@ async fn issue_gives_a_customer_a_license_by_hand() {
         (&"professional".into(), &false.into(), &2.into())
     );
     let lasts = claims["license_expires"].as_i64().unwrap() - claims["iat"].as_i64().unwrap();
-    // `iat` lies before the time of signing, for devices whose clocks are behind.
-    assert_eq!(lasts, 365 * 86_400 + BACKDATED_SECONDS);
+    // `iat` lies before the time of signing, for devices with slow clocks.
+    assert_eq!(lasts, 365 * 86_400 + BACKDATED.num_seconds());
 
     let forever = licensed.license(&[&email[..], &["--forever", "--json"]].concat());
     let issued: Value = serde_json::from_str(&forever.out).unwrap();
@@ -157,9 +157,9 @@ async fn issue_gives_a_customer_a_license_by_hand() {
 }
 
 #[test]
-fn a_command_that_reads_never_makes_a_database() {
+fn a_command_that_only_reads_never_creates_a_database() {
     if kind() == Kind::Postgres {
-        return; // A server makes no database by itself; this is about files.
+        return; // Only SQLite creates a database by itself.
     }
     let directory = tempfile::tempdir().unwrap();
     for arguments in [

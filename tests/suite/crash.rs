@@ -1,13 +1,15 @@
-//! The process dies by SIGKILL at each place between two steps of a sale that write; it is started
-//! again, and everything ends as if nothing had been. With the real binary, a real database, and
-//! Stripe's double and its inbox over loopback. Every write takes a place, so none lacks one.
+//! The process dies by SIGKILL at each fail point of a sale and restarts, and the result is the
+//! same as without the death. These tests use the real binary, a real database, and Stripe's double
+//! with its mail inbox over loopback. Every write passes a fail point, so none is missed.
 //!
-//! Twice: at the first passage of each place, which is that of the sign-up, of a checkout or of the trial's
-//! mail; and at the first passage after a payment, which is that of the paid event and of its mail.
+//! Each place is tested twice. The first death is at the first passage, in the sign-up, in a
+//! checkout or for the trial's mail. The second is at the first passage after a payment, for the
+//! paid event and its mail.
 
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use licentia::clock::{Clock, SystemClock};
@@ -27,12 +29,13 @@ use crate::harness::process::Server;
 use crate::harness::shop::session_of;
 use crate::harness::{PASSWORD, TestDatabase};
 
-/// How long everything may take: on PostgreSQL, what a dead server held ends by itself within a minute, and
-/// all that die at the same time share a machine.
+/// The longest duration of everything. On PostgreSQL a dead server's leases end within a minute,
+/// and all tests that run at once share a machine.
 const PATIENCE: Duration = Duration::from_secs(240);
 
-/// How many die at the same time after a payment: on SQLite a few, for the inbox has the ten seconds of the
-/// comparison's wait for Stripe; on PostgreSQL all, which then wait for the dead ones' leases.
+/// Returns how many die at once after a payment. On SQLite a few, because the inbox has ten seconds
+/// while the reconciliation waits for Stripe. On PostgreSQL all, because they wait for the leases
+/// of the dead servers.
 fn deaths_at_once() -> usize {
     match kind() {
         Kind::Sqlite => 4,
@@ -48,23 +51,25 @@ const KILLED: i32 = 9;
 const UNDONE: &str = "SELECT (SELECT COUNT(*) FROM inbox WHERE done_at IS NULL)
      + (SELECT COUNT(*) FROM outbox WHERE sent_at IS NULL)";
 
-/// How often everybody was compared with Stripe.
+/// The number of reconciliations.
 const COMPARISONS: &str = "SELECT COUNT(*) FROM audit_log WHERE action = 'stripe.compared'";
 
-/// The file in the server's directory from which on it dies.
+/// The file in the server's directory that arms the fail point.
 const ARMED: &str = "armed";
 
-/// How long a customer is in somebody's hands, in seconds: longer than the comparison at the start waits,
-/// which is 10 for Stripe and then 15 for the customer.
+/// The seconds for which the test holds a customer's lease. It is longer than the reconciliation at
+/// the start waits: 10 s for Stripe and then 15 s for the customer.
 const HELD_SECONDS: i64 = 40;
 
-/// What a paid event passes, from its arrival to the acceptance of its mail: by the places' first words.
+/// The fail points that a paid event passes, from its arrival to the acceptance of its mail: their
+/// first words.
 const ON_THE_WAY: [&str; 6] = ["webhook", "inbox", "lease", "sync", "settle", "mail"];
 
-/// And what it does not: nobody's events, and those of somebody who is not linked.
+/// The fail points that it does not pass: those for events about no customer, or about one who is
+/// not linked.
 const OFF_THE_WAY: [&str; 3] = ["webhook.ignored", "inbox.foreign", "settle.nothing"];
 
-/// Where the license is written already.
+/// The fail points after which the license is written.
 const EFFECT_WRITTEN: [&str; 5] =
     ["settle.committed", "lease.released", "mail.taken", "mail.accepted", "mail.noted"];
 
@@ -81,7 +86,7 @@ struct Patient {
     deaths: usize,
 }
 
-/// Waits until a condition holds; how long, the test as a whole says.
+/// Waits until a condition holds. The limit is that of the whole test.
 async fn until(holds: impl AsyncFn() -> bool) {
     while !holds().await {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -89,7 +94,7 @@ async fn until(holds: impl AsyncFn() -> bool) {
 }
 
 impl Patient {
-    /// One that dies at its first passage there.
+    /// Starts a service that dies at its first passage of this place.
     async fn new(point: &'static str) -> Self {
         Self::started(point, Some(point)).await
     }
@@ -116,13 +121,13 @@ impl Patient {
         patient
     }
 
-    /// Tells Stripe where the server is now.
+    /// Registers the server's current address at Stripe.
     async fn register(&self) {
         let url = format!("{}/api/webhooks/stripe", self.server.client.base);
         self.at_stripe(&format!("webhook_endpoints/{}", self.endpoint), &[("url", &url)]).await;
     }
 
-    /// Does something at Stripe that is not the server's doing. Answers the object.
+    /// Calls Stripe's API without the server. Returns the object.
     async fn at_stripe(&self, path: &str, form: &[(&str, &str)]) -> Value {
         let url = format!("{}/v1/{path}", self.sandbox.url());
         let request = self.http.post(url).bearer_auth(self.sandbox.secret_key()).form(form);
@@ -131,7 +136,7 @@ impl Patient {
         answer.json().await.unwrap()
     }
 
-    /// Whether it has died, of what it was to die of.
+    /// Whether it has died, by the planned death.
     fn has_died(&mut self) -> bool {
         let Some(status) = self.server.child.try_wait().unwrap() else { return false };
         assert_eq!(status.signal(), Some(KILLED), "{}", self.point);
@@ -139,13 +144,13 @@ impl Patient {
         true
     }
 
-    /// Starts the server again; Stripe does not know where it is now.
+    /// Restarts the server. Stripe does not know its new address yet.
     fn start_again(&mut self, fail_point: Option<&str>) {
         let (directory, database) = (self.directory.path(), &self.database);
         self.server = start(directory, database, &self.sandbox, &self.secret, fail_point);
     }
 
-    /// Starts the server again if it has died, without what made it die.
+    /// Restarts the server without a planned death, if it has died. Returns whether it had.
     async fn revive(&mut self) -> bool {
         let died = self.has_died();
         if died {
@@ -156,7 +161,7 @@ impl Patient {
         died
     }
 
-    /// Calls until it answers; what dies on the way is started again.
+    /// Repeats a call until it gets a response, and restarts a server that died.
     async fn call(&mut self, method: Method, path: &str, token: &str, body: Value) -> (u16, Value) {
         loop {
             let url = format!("{}{path}", self.server.client.base);
@@ -173,7 +178,7 @@ impl Patient {
         }
     }
 
-    /// Signs up, or logs in where the sign-up was written before the death.
+    /// Signs up, or logs in if the sign-up was stored before the death.
     async fn sign_in(&mut self) -> String {
         let account = json!({ "email": EMAIL, "password": PASSWORD });
         let signup = "/api/customers/signup";
@@ -195,8 +200,8 @@ impl Patient {
         session_of(answer["checkout_url"].as_str().unwrap())
     }
 
-    /// A sale that comes by every place: a task that has nothing to do, a customer of Stripe's who is
-    /// none of ours, a plan that is changed before it is paid, and a Stripe that refuses two calls once.
+    /// A sale that passes every fail point: an unnecessary task, an unknown Stripe customer, a plan
+    /// that is changed before it is paid, and two calls that Stripe refuses once.
     async fn sell(&mut self) -> String {
         let token = self.sign_in().await;
         let store = self.database.open().await;
@@ -209,12 +214,12 @@ impl Patient {
         let replaced = self.checkout("starter", &token).await;
         let session = self.checkout("professional", &token).await;
         assert_eq!(self.sandbox.object(&replaced)["status"], "expired", "{}", self.point);
-        // What fails otherwise is asked again at once, and may never be the worker's.
+        // Other failures are retried at once, so the worker may never meet them.
         faults.api_call(ApiFault::Refused, "GET /v1/subscriptions", Times::Next(1));
         let name = json!({ "name": "Ada Lovelace" });
         self.call(Method::PATCH, "/api/customers/me", &token, name).await;
         self.sandbox.pay(&session, Card::Paid).unwrap();
-        // The worker is to meet that failure, not somebody who asks for a license.
+        // The worker must meet that failure, not a request for the license.
         while !self.sandbox.faults().active().is_empty() {
             self.revive().await;
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -236,7 +241,7 @@ impl Patient {
         token
     }
 
-    /// A change of a customer who is not linked any more, and waits until it is done.
+    /// Leaves a change of a customer who is not linked any more, and waits until it is done.
     async fn leave_a_task(&mut self, store: &Store) {
         let id = texts(store, "SELECT customer_id FROM customers").await.remove(0);
         let mut tx = store.write().await.unwrap();
@@ -250,13 +255,14 @@ impl Patient {
         }
     }
 
-    /// Makes everything ready for a payment, and has the first passage from then on be the last.
+    /// Prepares everything for a payment, and arms the fail point for the first passage from then
+    /// on.
     async fn wait_for_payment(&mut self, store: &Store) -> String {
         let token = self.sign_in().await;
         let session = self.checkout("professional", &token).await;
         self.sandbox.settled().await;
         until(async || number(store, UNDONE).await == 0).await;
-        // Whatever is under way is finished by this, and what follows is the comparison at the start.
+        // This ends all current work. The reconciliation at the start follows.
         assert_eq!(self.server.end(), Some(0), "{}", self.point);
         let before = number(store, COMPARISONS).await;
         self.start_again(Some(&format!("{}@{ARMED}", self.point)));
@@ -266,7 +272,8 @@ impl Patient {
         session
     }
 
-    /// What a death after a payment left: the event or nothing of it, and all of its effect or nothing.
+    /// Checks what a death after a payment left: the whole event or nothing, and all of its effects
+    /// or nothing.
     async fn must_have_left_all_or_nothing(&self, store: &Store, arrived_before: i64) {
         let point = self.point;
         let arrived = count(store, "inbox").await - arrived_before;
@@ -277,10 +284,10 @@ impl Patient {
         assert_eq!(count(store, "licenses").await, 1 + i64::from(sold), "{point}");
     }
 
-    /// Pays; dies; is started again in a world where only the inbox can help: Stripe delivers nothing that
-    /// is stored already, nobody asks for a license, and the comparison at the start comes too late. It waits
-    /// for a list of events that does not come, and on PostgreSQL, where a dead server's leases outlive it,
-    /// then finds the customer in somebody's hands for longer than it waits.
+    /// Pays, dies and restarts, so that only the inbox can help. Stripe does not deliver a stored
+    /// event again, and no request asks for the license. The reconciliation at the start is too
+    /// late: it waits for a list of events that never arrives. On PostgreSQL, where a dead server's
+    /// leases outlive that, it then finds the customer leased for longer than it waits.
     async fn sell_and_die_on_the_way(&mut self) {
         let store = self.database.open().await;
         let session = self.wait_for_payment(&store).await;
@@ -297,7 +304,7 @@ impl Patient {
         self.must_have_left_all_or_nothing(&store, arrived_before).await;
 
         faults.api_call(ApiFault::Silence, "GET /v1/events", Times::Always);
-        let held = SystemClock.now().plus(HELD_SECONDS).epoch_seconds();
+        let held = (SystemClock.now() + TimeDelta::seconds(HELD_SECONDS)).epoch_seconds();
         let compared = number(&store, COMPARISONS).await;
         let hold = format!("UPDATE customer_leases SET fence = fence + 1, leased_until = {held}");
         execute(&store, &hold).await.unwrap();
@@ -309,7 +316,7 @@ impl Patient {
         let done =
             async || count(&store, "licenses").await == 2 && number(&store, UNDONE).await == 0;
         until(done).await;
-        // Whoever lacked the stored event gets it again.
+        // If the event is not stored, it is delivered again.
         self.register().await;
         self.sandbox.retry_deliveries();
         self.sandbox.settled().await;
@@ -321,7 +328,8 @@ impl Patient {
         store.close().await;
     }
 
-    /// That the events were worked on, and that no comparison had anything to mend.
+    /// Checks that the inbox processed the events, and that no reconciliation had anything to
+    /// repair.
     async fn must_have_sold_by_the_inbox(&self, store: &Store) {
         let point = self.point;
         let of_nobody = "SELECT COUNT(*) FROM inbox WHERE body = ''";
@@ -340,7 +348,7 @@ impl Patient {
         assert_eq!(number(store, issued).await, 1, "{point}");
     }
 
-    /// Subject and Message-ID of every mail, each once.
+    /// Returns the subject and the Message-ID of every mail, each pair once.
     fn mails(&self) -> Vec<(String, String)> {
         let mails = self.sandbox.mails();
         let told =
@@ -366,12 +374,13 @@ impl Patient {
             of_plan.map(|order| order["status"].as_str().unwrap()).collect()
         };
         assert_eq!(statuses("professional"), ["succeeded"], "{point}");
-        // Dead between closing the replaced checkout and forgetting it: it came to nothing, and says so.
+        // It died between closing the replaced checkout and forgetting it. The order has failed,
+        // with its reason.
         let replaced = statuses("starter");
         assert!(matches!(*replaced, [] | ["failed"]), "{point}: {answer}");
         let mails = self.mails();
         let subjects: Vec<_> = mails.iter().map(|(subject, _)| subject.as_str()).collect();
-        // A repeat has the same Message-ID, so it is one here.
+        // A repeated mail has the same Message-ID, so it counts once here.
         assert_eq!(
             subjects,
             ["Your new license for acme-app", "Your trial of acme-app"],
@@ -415,7 +424,7 @@ async fn a_kill_at_any_point_changes_nothing_in_the_end_stripe_4() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_kill_on_the_way_of_a_paid_event_leaves_one_license_and_a_mail_stripe_4() {
+async fn a_kill_while_a_paid_event_is_processed_leaves_one_license_and_one_mail_stripe_4() {
     let on_the_way = |point: &&str| {
         let (family, _) = point.split_once('.').unwrap();
         ON_THE_WAY.contains(&family) && !OFF_THE_WAY.contains(point)

@@ -1,9 +1,10 @@
-//! What the worker does by itself as days pass: everybody is compared with Stripe, whatever events came.
+//! The daily work of the worker: all customers are reconciled with Stripe, whatever events arrived.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use futures_util::future::BoxFuture;
 use licentia::clock::Clock;
 use licentia::domain::time::Timestamp;
@@ -14,16 +15,16 @@ use serde_json::Value;
 use crate::harness::database::texts;
 use crate::harness::shop::{Buyer, Peer, Shop};
 
-/// What nobody waits for by the machine's clock.
+/// Waits of this length never end by the machine's clock.
 const LONG: Duration = Duration::from_secs(60);
 
 const DAY: i64 = 86_400;
 
-/// When everybody was compared, the last time first.
+/// The times of the reconciliations, the last one first.
 const COMPARED: &str = "SELECT CAST(at AS TEXT) FROM audit_log WHERE action = 'stripe.compared'
      ORDER BY at DESC";
 
-/// The double's clock, also for whoever waits for long: that takes as long as the test wants.
+/// The double's clock, also for long waits, which take as long as the test wants.
 #[derive(Clone)]
 struct LongWaits {
     now: licentia_sandbox::Clock,
@@ -39,7 +40,8 @@ impl Clock for LongWaits {
         if time < LONG {
             return Box::pin(tokio::time::sleep(time));
         }
-        let (own, over) = (self.clone(), self.now().plus(i64::try_from(time.as_secs()).unwrap()));
+        let (own, over) =
+            (self.clone(), self.now() + TimeDelta::seconds(i64::try_from(time.as_secs()).unwrap()));
         self.somebody_waits.store(true, Ordering::SeqCst);
         Box::pin(async move {
             while own.now() < over {
@@ -49,8 +51,8 @@ impl Clock for LongWaits {
     }
 }
 
-/// A shop with somebody who pays, and a worker for whom days pass as the test wants. Its first comparison is
-/// over.
+/// A shop with a paying customer, and a worker whose days pass as the test wants. The first
+/// reconciliation is over.
 struct Days {
     shop: Shop,
     ada: Buyer,
@@ -74,13 +76,13 @@ impl Days {
         days
     }
 
-    /// Waits until the worker waits for long again.
+    /// Waits until the worker is in a long wait again.
     async fn until_it_waits(&self) {
         let waits = async || self.somebody_waits.swap(false, Ordering::SeqCst);
         self.shop.until("everybody was compared", waits).await;
     }
 
-    /// Ends the subscription, and nobody hears of it.
+    /// Ends the subscription, while its events are lost.
     fn end_unheard(&self) {
         self.shop.sandbox.faults().delivery(DeliveryFault::Drop, Times::Always);
         self.shop.sandbox.cancel_now(&self.subscription).unwrap();
@@ -90,7 +92,7 @@ impl Days {
         self.shop.subscription(&self.ada).await["status"].clone()
     }
 
-    /// When everybody was compared with Stripe, the last time first.
+    /// Returns the times of the reconciliations, the last one first.
     async fn comparisons(&self) -> Vec<i64> {
         let compared = texts(&self.shop.app.app.store, COMPARED).await;
         compared.iter().map(|at| at.parse().unwrap()).collect()
@@ -98,7 +100,7 @@ impl Days {
 }
 
 #[tokio::test]
-async fn everybody_is_compared_again_a_day_later_stripe_17() {
+async fn all_customers_are_reconciled_again_a_day_later_stripe_17() {
     let days = Days::begin().await;
     let sandbox = &days.shop.sandbox;
     let (first, times) = (sandbox.clock().now(), days.comparisons().await.len());
@@ -120,7 +122,7 @@ async fn everybody_is_compared_again_a_day_later_stripe_17() {
 }
 
 #[tokio::test]
-async fn who_could_not_be_compared_is_looked_at_again_sooner() {
+async fn a_customer_who_could_not_be_reconciled_is_retried_sooner() {
     let days = Days::begin().await;
     let sandbox = &days.shop.sandbox;
     days.end_unheard();

@@ -1,6 +1,6 @@
-//! The database fails in the middle of a sale: it is locked, full, takes no writes, or is restarted.
-//! What needs it to write is told to come back, everything else goes on, and when the fault is over the
-//! sale ends as if nothing had been, without anybody's help.
+//! The database fails in the middle of a sale: it is locked, full, read-only, or restarted.
+//! Requests that need to write are told to come back, and everything else works. When the fault is
+//! over, the sale ends without help, as if nothing had happened.
 
 use std::time::Duration;
 
@@ -14,18 +14,18 @@ use crate::harness::postgres::Cluster;
 use crate::harness::shop::{Buyer, Peer, Shop, event};
 use crate::harness::{Answer, PASSWORD};
 
-/// How long it may take until every delivery under way was answered or given up.
+/// The longest time until every running delivery got a response or was given up.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Shop {
-    /// What goes on whatever the database does: the keys, and whether the process lives.
+    /// Checks that the keys and liveness are served, which works without a database.
     async fn must_serve_keys(&self) {
         for path in ["/.well-known/jwks.json", "/health/live"] {
             assert_eq!(self.app.client.get(path).await.status, 200, "{path}");
         }
     }
 
-    /// What goes on for as long as the database can be read.
+    /// Checks the requests that work while the database can be read.
     async fn must_serve_readers(&self, ada: &Buyer) {
         self.must_serve_keys().await;
         let asked = json!({ "token": ada.trial });
@@ -34,14 +34,14 @@ impl Shop {
         assert_eq!(self.app.client.get("/health/ready").await.status, 200);
     }
 
-    /// Sends an event of somebody who is not here.
+    /// Sends an event about an unknown customer.
     async fn send_event(&self) -> Answer {
         let body = event("evt_1", false, "cus_stranger");
         let signature = sign(&[&self.secret], self.sandbox.clock().now(), body.as_bytes());
         self.app.client.deliver(&body, Some(&signature)).await
     }
 
-    /// That whoever wants something written is told to come back: Stripe, and somebody who signs up.
+    /// Checks that Stripe and sign-ups, which need to write, are told to come back.
     async fn must_refuse_writers(&self) {
         let refused = self.send_event().await;
         assert_eq!(refused.status, 503, "{refused:?}");
@@ -53,13 +53,14 @@ impl Shop {
         assert!(!refused.header("retry-after").is_empty());
     }
 
-    /// A server that pauses at these places once they are armed, and the only one that works.
+    /// Starts a server as the only one with a worker. It pauses at these places once they are
+    /// armed.
     async fn only_server_with(&mut self, pauses: &[&Pause]) -> Peer {
         self.end_worker().await;
         self.server_with(Pause::any_of(pauses)).await
     }
 
-    /// Pays, and waits until whoever works on it pauses.
+    /// Pays, and waits until the worker pauses with it.
     async fn pay_until(&self, session: &str, pause: &Pause) {
         pause.arm();
         self.sandbox.pay(session, Card::Paid).unwrap();
@@ -74,14 +75,14 @@ impl Shop {
         .await;
     }
 
-    /// That the sale ends as if nothing had been: Stripe delivers again.
+    /// Checks that the sale ends as if nothing had happened: Stripe delivers again.
     async fn must_recover(&self, ada: &Buyer) {
         tokio::time::timeout(PATIENCE, self.sandbox.settled()).await.expect("a delivery hangs");
         self.sandbox.retry_deliveries();
         self.until("all is done", async || {
-            // Whatever was tried in vain is due again within a minute.
+            // Every failed attempt is due again within a minute.
             self.sandbox.advance(Duration::from_secs(1));
-            // Asking for the license may be what makes us look at Stripe, and leaves a mail to be sent.
+            // A request for the license can cause a sync with Stripe, and leaves a mail to send.
             self.open_work().await == 0
                 && self.license(ada).await["trial"] == false
                 && self.open_work().await == 0
@@ -94,7 +95,7 @@ impl Shop {
     }
 }
 
-/// For how long another program may keep everybody from writing: several times what anybody waits.
+/// The time for which another program prevents every write: several times as long as any wait.
 const LOCK_HELD: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -105,7 +106,7 @@ async fn a_write_lock_held_for_30_seconds_delays_a_sale_and_nothing_else_stripe_
     shop.settled().await;
     let pause = Pause::at("sync.fetched");
     let _server = shop.only_server_with(&[&pause]).await;
-    // What was paid is about to be written when the lock is taken.
+    // The paid license is about to be written when the lock is taken.
     shop.pay_until(&session, &pause).await;
     shop.sandbox.settled().await;
     let lock =
@@ -130,7 +131,7 @@ async fn a_write_lock_held_for_30_seconds_delays_a_sale_and_nothing_else_stripe_
 }
 
 #[tokio::test]
-async fn a_database_that_takes_no_writes_delays_a_sale_and_nothing_else_stripe_5() {
+async fn a_read_only_database_delays_a_sale_and_nothing_else_stripe_5() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let session = shop.checkout(&ada, "professional").await;
@@ -145,10 +146,10 @@ async fn a_database_that_takes_no_writes_delays_a_sale_and_nothing_else_stripe_5
     shop.must_recover(&ada).await;
 }
 
-/// Lets the database take no writes, or take them again.
+/// Makes the database read-only, or writable again.
 async fn read_only(shop: &Shop, on: bool) {
     match &shop.app.app.store {
-        // The same error as of a file that is read-only, which would not keep root from writing.
+        // The same error as for a read-only file, which does not stop root from writing.
         Store::Sqlite { .. } => {
             execute(&shop.app.app.store, &format!("PRAGMA query_only = {on}")).await.unwrap();
         }
@@ -172,13 +173,13 @@ async fn a_full_disk_delays_a_sale_and_nothing_else_stripe_5() {
     shop.must_recover(&ada).await;
 }
 
-/// What PostgreSQL does when its disk is full.
+/// PostgreSQL's behavior when its disk is full.
 const FULL_DISK: &str = "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
          RAISE EXCEPTION 'No space left on device' USING ERRCODE = 'disk_full';
      END $$";
 
-/// Lets writing an event fail as on a full disk: on SQLite once, since the connection is replaced after it;
-/// on PostgreSQL, which fills a disk of its own, until the trigger is dropped.
+/// Makes writing an event fail as on a full disk. On SQLite once, because the connection is
+/// replaced afterwards. On PostgreSQL, whose disk is its own, until the trigger is dropped.
 async fn fill_the_disk(store: &Store) {
     let full = match kind() {
         Kind::Sqlite => "PRAGMA max_page_count = 1",
@@ -192,14 +193,14 @@ async fn fill_the_disk(store: &Store) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_disk_that_stays_full_delays_what_was_under_way_and_loses_nothing_stripe_5() {
+async fn a_disk_that_stays_full_delays_running_work_and_loses_nothing_stripe_5() {
     let mut shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let session = shop.checkout(&ada, "professional").await;
     shop.settled().await;
     let (sale, mail) = (Pause::at("sync.fetched"), Pause::at("mail.taken"));
     let _server = shop.only_server_with(&[&sale, &mail]).await;
-    // A license is about to be written, and a mail about to be sent and noted.
+    // A license is about to be written, and a mail about to be sent and recorded.
     shop.pay_until(&session, &sale).await;
     mail.arm();
     shop.buyer("eve@example.com").await;
@@ -214,7 +215,7 @@ async fn a_disk_that_stays_full_delays_what_was_under_way_and_loses_nothing_stri
     };
     shop.until("the mail is sent", async || to_eve().len() == 1).await;
     for _ in 0..3 {
-        // Whatever was tried in vain is tried in vain again.
+        // Everything that failed fails again.
         shop.sandbox.advance(Duration::from_secs(60));
         shop.must_refuse_writers().await;
         shop.must_serve_readers(&ada).await;
@@ -222,7 +223,7 @@ async fn a_disk_that_stays_full_delays_what_was_under_way_and_loses_nothing_stri
     }
     write_nothing(&shop.app.app.store, false).await;
     shop.must_recover(&ada).await;
-    // It was accepted and could not be noted.
+    // The mail was accepted, but not recorded.
     let mut mails = to_eve();
     assert!(mails.len() > 1, "{mails:?}");
     mails.dedup();
@@ -230,7 +231,7 @@ async fn a_disk_that_stays_full_delays_what_was_under_way_and_loses_nothing_stri
     assert_eq!(shop.send_event().await.status, 200);
 }
 
-/// What a sale, a sign-up and the two boxes write.
+/// The tables that a sale, a sign-up, the inbox and the outbox write.
 const TABLES: [&str; 11] = [
     "users",
     "customers",
@@ -245,8 +246,8 @@ const TABLES: [&str; 11] = [
     "audit_log",
 ];
 
-/// Lets every write fail as on a full disk, and end its transaction, for as long as it is on. A disk's own
-/// refusal is in the test before this one; it cannot be made to last for a file among others.
+/// Makes every write fail as on a full disk, and end its transaction, while `on`. A real full disk
+/// is in the previous test; it cannot last for one file among others.
 async fn write_nothing(store: &Store, on: bool) {
     let mut statements = Vec::new();
     if let (Kind::Postgres, true) = (kind(), on) {
@@ -283,7 +284,7 @@ async fn write_nothing(store: &Store, on: bool) {
 #[tokio::test]
 async fn a_postgresql_that_is_restarted_delays_a_sale_and_nothing_else_stripe_5() {
     if kind() == Kind::Sqlite {
-        return; // It has no server.
+        return; // SQLite has no server.
     }
     let (cluster, url) = Cluster::with_database().await;
     let own = [("LICENTIA_DATABASE_URL", url.as_str())];
@@ -306,7 +307,7 @@ async fn a_postgresql_that_is_restarted_delays_a_sale_and_nothing_else_stripe_5(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_postgresql_that_is_restarted_under_an_open_transaction_loses_nothing_stripe_5() {
     if kind() == Kind::Sqlite {
-        return; // It has no server.
+        return; // SQLite has no server.
     }
     let (cluster, url) = Cluster::with_database().await;
     let own = [("LICENTIA_DATABASE_URL", url.as_str())];
@@ -316,7 +317,7 @@ async fn a_postgresql_that_is_restarted_under_an_open_transaction_loses_nothing_
     shop.settled().await;
     let pause = Pause::at("settle.written");
     let _server = shop.only_server_with(&[&pause]).await;
-    // All that the payment comes to is written, and not committed.
+    // All effects of the payment are written, but not committed.
     shop.pay_until(&session, &pause).await;
     cluster.stop_server();
     pause.end();

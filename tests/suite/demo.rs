@@ -1,5 +1,5 @@
-//! `licentia demo`: the walk proves every step, plain `demo` starts and stops, and neither runs where
-//! it could do harm. What the steps prove is in `src/cli/demo`.
+//! `licentia demo`: the walk proves every step, plain `demo` starts and stops, and neither runs
+//! where it could do harm. The steps and their checks are in `src/cli/demo`.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use crate::harness::process::{licentia, run};
 
-/// The demo, with its throw-away state where the test can see whether it is thrown away.
+/// Returns the demo, with its temporary files where the test sees whether they are removed.
 fn demo(directory: &Path, arguments: &[&str]) -> Command {
     let mut command = licentia(directory);
     command.arg("demo").args(arguments).env("TMPDIR", directory);
@@ -21,7 +21,7 @@ fn is_empty(directory: &Path) -> bool {
 #[test]
 fn the_walk_proves_every_step_and_leaves_nothing() {
     let directory = tempfile::tempdir().unwrap();
-    // What is configured is neither needed nor touched.
+    // The configuration is neither needed nor touched.
     let done = run(demo(directory.path(), &["--walk"])
         .env("LICENTIA_DATABASE_URL", "postgres://nobody@127.0.0.1:1/nothing")
         .env("LICENTIA_EMAIL__SMTP_URL", "smtp://127.0.0.1:1")
@@ -56,7 +56,7 @@ fn the_walk_proves_every_step_and_leaves_nothing() {
 }
 
 #[test]
-fn it_does_not_run_where_it_could_do_harm() {
+fn the_demo_does_not_run_where_it_could_do_harm() {
     let directory = tempfile::tempdir().unwrap();
     for (name, value, says) in [
         ("LICENTIA_STRIPE__SECRET_KEY", "sk_live_canary", "LICENTIA_STRIPE__SECRET_KEY"),
@@ -75,11 +75,11 @@ fn it_does_not_run_where_it_could_do_harm() {
 }
 
 #[test]
-fn a_port_in_use_is_named_with_the_setting() {
+fn a_port_in_use_is_reported_with_its_setting() {
     let directory = tempfile::tempdir().unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap();
-    // As Licentia's own port, and as the next one, which is the sandbox's.
+    // In use are the port of Licentia itself, or the next one, which is the sandbox's.
     for port in [taken.port(), taken.port() - 1] {
         let listen = format!("127.0.0.1:{port}");
         let refused = run(demo(directory.path(), &[]).env("LICENTIA_LISTEN", listen));
@@ -89,7 +89,7 @@ fn a_port_in_use_is_named_with_the_setting() {
     assert!(is_empty(directory.path()));
 }
 
-/// A demo that runs; it does not outlive the test.
+/// A running demo, which ends with the test.
 struct Running(Child);
 
 impl Drop for Running {
@@ -100,7 +100,7 @@ impl Drop for Running {
 }
 
 #[tokio::test]
-async fn it_starts_tells_where_everything_is_and_stops_on_sigterm() {
+async fn the_demo_starts_prints_its_addresses_and_stops_on_sigterm() {
     let directory = tempfile::tempdir().unwrap();
     let mut command = demo(directory.path(), &[]);
     command.env("LICENTIA_LISTEN", "127.0.0.1:0").stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -1,4 +1,5 @@
-//! Whether everything is as it should be: who paid and lacks a license. 0 is the normal answer.
+//! Drift: the customers who paid and lack a license. 0 is the normal result. The daily
+//! reconciliation is in `daily`.
 
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use crate::harness::process::Server;
 use crate::harness::shop::{Buyer, Shop};
 use crate::harness::{Client, TestApp};
 
-/// How many customers who paid lack a license, and who they are.
+/// Returns how many paying customers lack a license, and their ids.
 async fn lacking(admin: &Client) -> (i64, Vec<String>) {
     let answer = admin.get("/api/admin/drift").await;
     assert_eq!(answer.status, 200, "{}", answer.text);
@@ -32,7 +33,7 @@ async fn compare(shop: &Shop) {
     assert!(report.failed.is_empty(), "{report:?}");
 }
 
-/// A buyer with a paid plan, and the session that it was bought in.
+/// Returns a buyer with a paid plan, and the session of the purchase.
 async fn paid(shop: &Shop, email: &str) -> (Buyer, String) {
     let buyer = shop.buyer(email).await;
     let session = shop.buy(&buyer, "professional").await;
@@ -40,7 +41,7 @@ async fn paid(shop: &Shop, email: &str) -> (Buyer, String) {
 }
 
 #[tokio::test]
-async fn nothing_is_missing_where_nothing_happened() {
+async fn no_customer_lacks_a_license_before_any_sale() {
     let app = TestApp::start().await;
     app.sign_up("ada@example.com").await;
     let admin = app.admin(Scope::Read).await;
@@ -58,7 +59,7 @@ async fn nothing_is_missing_where_nothing_happened() {
 }
 
 #[tokio::test]
-async fn a_license_that_vanished_is_counted_until_a_comparison_repairs_it_reliability_a() {
+async fn a_missing_license_is_counted_until_it_is_reconciled_reliability_a() {
     let shop = Shop::open().await;
     let admin = shop.app.admin(Scope::Read).await;
     let (ada, _) = paid(&shop, "ada@example.com").await;
@@ -72,7 +73,7 @@ async fn a_license_that_vanished_is_counted_until_a_comparison_repairs_it_reliab
         format!("UPDATE licenses SET revoked_at = 1 {ours}"),
         format!("UPDATE licenses SET superseded_by = 'lic_1', superseded_at = 1 {ours}"),
         format!("UPDATE licenses SET expires_at = 1, grace_until = 2 {ours}"),
-        // The trial still works, and is not what was paid for.
+        // The trial still works, but it is not what was paid for.
         format!("UPDATE licenses SET source = 'trial' {ours} AND superseded_at IS NULL"),
     ] {
         assert!(execute(store, &harm).await.unwrap() > 0, "{harm}");
@@ -82,7 +83,7 @@ async fn a_license_that_vanished_is_counted_until_a_comparison_repairs_it_reliab
         let license = shop.license(&ada).await;
         assert_eq!((&license["plan"], &license["trial"]), (&json!("professional"), &json!(false)));
     }
-    // What the last comparison found is told, also after a restart: it is in the database.
+    // The result of the last reconciliation survives a restart, because it is in the database.
     execute(store, "DELETE FROM licenses").await.unwrap();
     assert_eq!(lacking(&admin).await.0, 2);
     compare(&shop).await;
@@ -97,14 +98,14 @@ async fn a_license_that_vanished_is_counted_until_a_comparison_repairs_it_reliab
 }
 
 #[tokio::test]
-async fn a_payment_on_its_way_counts_when_it_has_arrived() {
+async fn a_pending_payment_counts_when_it_has_arrived() {
     let shop = Shop::open().await;
     let admin = shop.app.admin(Scope::Read).await;
     let ada = shop.buyer("ada@example.com").await;
     let session = shop.checkout(&ada, "professional").await;
     assert_eq!(shop.sandbox.pay(&session, Card::DelayedPaid).unwrap(), Paid::Completed);
     shop.settled().await;
-    // Stripe calls the subscription active; the license is the trial's, and nobody paid.
+    // Stripe calls the subscription active, but nothing was paid, and the license is the trial's.
     assert_eq!(shop.subscription(&ada).await["status"], "active");
     assert_eq!(lacking(&admin).await, NOBODY);
     let intent = shop.sandbox.payment_intent(&session).unwrap();
@@ -133,14 +134,14 @@ async fn an_earlier_subscription_does_not_pay_for_a_later_one() {
 }
 
 #[tokio::test]
-async fn who_has_their_money_back_or_has_left_lacks_nothing() {
+async fn a_refunded_or_deleted_customer_lacks_no_license() {
     let shop = Shop::open().await;
     let admin = shop.app.admin(Scope::Read).await;
     let (ada, refunded) = paid(&shop, "ada@example.com").await;
     let intent = shop.sandbox.payment_intent(&refunded).unwrap();
     shop.sandbox.refund(&intent, None).unwrap();
     shop.settled().await;
-    // The subscription itself goes on until it is cancelled at Stripe.
+    // The subscription itself continues until it is canceled at Stripe.
     assert_eq!(shop.subscription(&ada).await["status"], "active");
     assert_eq!(shop.license(&ada).await["status"], "revoked");
     assert_eq!(lacking(&admin).await, NOBODY, "refunded");
@@ -157,7 +158,7 @@ async fn who_has_their_money_back_or_has_left_lacks_nothing() {
 }
 
 #[tokio::test]
-async fn a_renewal_that_is_not_paid_is_over_with_its_grace() {
+async fn an_unpaid_renewal_ends_with_its_grace_period() {
     let shop = Shop::open().await;
     let admin = shop.app.admin(Scope::Read).await;
     let (mut ada, session) = paid(&shop, "ada@example.com").await;
@@ -182,7 +183,7 @@ async fn a_renewal_that_is_not_paid_is_over_with_its_grace() {
 }
 
 #[tokio::test]
-async fn a_renewal_on_its_way_is_nothing_that_was_paid() {
+async fn a_pending_renewal_does_not_count_as_paid() {
     let shop = Shop::open().await;
     let admin = shop.app.admin(Scope::Read).await;
     let (mut ada, session) = paid(&shop, "ada@example.com").await;
@@ -199,7 +200,7 @@ async fn a_renewal_on_its_way_is_nothing_that_was_paid() {
 }
 
 #[tokio::test]
-async fn what_an_operator_granted_is_a_license() {
+async fn a_customer_with_a_grant_lacks_no_license() {
     let shop = Shop::open().await;
     let admin = shop.app.admin(Scope::Read).await;
     let ada = shop.buyer("ada@example.com").await;
@@ -215,7 +216,7 @@ async fn what_an_operator_granted_is_a_license() {
 }
 
 #[tokio::test]
-async fn the_last_comparison_tells_how_many_are_left_to_an_operator() {
+async fn the_metrics_show_how_many_customers_the_last_reconciliation_left() {
     let shop = Shop::open().await;
     let admin = shop.app.admin(Scope::Read).await;
     let (_, session) = paid(&shop, "ada@example.com").await;
@@ -227,7 +228,7 @@ async fn the_last_comparison_tells_how_many_are_left_to_an_operator() {
     compare(&shop).await;
     let left = async || admin.get("/api/admin/drift").await.body["compared"]["left"].clone();
     assert_eq!(left().await, 1, "they pay twice");
-    // An entry of before this was counted.
+    // An entry from before this was counted.
     let old = "UPDATE audit_log SET detail = '{\"checked\":1,\"drifted\":0,\"failed\":0}'
                WHERE action = 'stripe.compared'";
     execute(&shop.app.app.store, old).await.unwrap();
@@ -235,11 +236,11 @@ async fn the_last_comparison_tells_how_many_are_left_to_an_operator() {
 }
 
 #[tokio::test]
-async fn a_comparison_in_which_everybody_failed_does_not_look_healthy() {
+async fn a_reconciliation_in_which_every_customer_failed_does_not_look_healthy() {
     let shop = Shop::open().await;
     let url = shop.app.config.database_url.expose_secret().to_owned();
     let keys = shop.app.directory.path().join("keys");
-    // Servers with figures of their own, which reach no Stripe.
+    // Servers with metrics of their own and without Stripe.
     let compared = async || {
         let server = Server::start(
             shop.app.directory.path(),
@@ -266,7 +267,7 @@ async fn a_comparison_in_which_everybody_failed_does_not_look_healthy() {
 }
 
 #[tokio::test]
-async fn a_figure_says_the_same_without_a_key() {
+async fn the_metric_shows_the_same_number_without_a_key() {
     let shop = Shop::open().await;
     paid(&shop, "ada@example.com").await;
     let store = &shop.app.app.store;
@@ -276,7 +277,7 @@ async fn a_figure_says_the_same_without_a_key() {
     let buyer = "INSERT INTO unknown_buyers VALUES ('cus_1', 'professional', 1, 1)";
     execute(store, buyer).await.unwrap();
     let events = shop.app.count("inbox").await;
-    // A server of its own, with figures of its own, which does not know Stripe and repairs nothing.
+    // A server with metrics of its own. It does not know Stripe and repairs nothing.
     let url = shop.app.config.database_url.expose_secret().to_owned();
     let keys = shop.app.directory.path().join("keys");
     let server = Server::start(
@@ -296,7 +297,7 @@ async fn a_figure_says_the_same_without_a_key() {
         ("licentia_inbox_events{state=\"waiting\"}", 0),
         ("licentia_inbox_events{state=\"given_up\"}", events),
         ("licentia_outbox_mails{state=\"waiting\"}", 0),
-        // The mails went with their licenses.
+        // The mails were deleted with their licenses.
         ("licentia_outbox_mails{state=\"given_up\"}", 0),
         ("licentia_sync_alerts_total", 0),
         ("licentia_unknown_buyers", 1),

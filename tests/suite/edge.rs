@@ -1,4 +1,5 @@
-//! What holds for every request: limits, methods, headers, and a server that stops well.
+//! Rules for every request: limits, methods, headers, and a server that stops gracefully. Limits on
+//! connections are in `slots`, refused requests in `refused`.
 
 use std::time::Duration;
 
@@ -58,7 +59,7 @@ async fn a_body_over_64_kib_is_413_with_a_length_or_in_chunks_security_29() {
 }
 
 #[tokio::test]
-async fn a_sender_that_stalls_is_cut_and_others_are_served_meanwhile_security_29() {
+async fn a_stalled_sender_is_disconnected_while_others_are_served_security_29() {
     let app = TestApp::start().await;
     let mut stalled = Vec::new();
     for _ in 0..50 {
@@ -67,7 +68,8 @@ async fn a_sender_that_stalls_is_cut_and_others_are_served_meanwhile_security_29
         stalled.push(stream);
     }
     assert_eq!(app.client.get("/health/live").await.status, 200);
-    // The server closes it by itself; the bound is far above the ten seconds that it allows.
+    // The server closes the connection by itself. The bound is far above the ten seconds that it
+    // allows.
     let closed = async {
         let mut rest = Vec::new();
         let _ = stalled[0].read_to_end(&mut rest).await;
@@ -76,7 +78,7 @@ async fn a_sender_that_stalls_is_cut_and_others_are_served_meanwhile_security_29
 }
 
 #[tokio::test]
-async fn what_may_be_kept_says_so_and_nothing_else_security_20() {
+async fn only_cacheable_responses_allow_caching_security_20() {
     let app = TestApp::start().await;
     let signed_up = app.sign_up("ada@example.com").await;
     let me = app.client.with_token(signed_up.text("/access_token"));
@@ -95,7 +97,7 @@ async fn what_may_be_kept_says_so_and_nothing_else_security_20() {
 }
 
 #[tokio::test]
-async fn stopping_finishes_what_is_under_way() {
+async fn stopping_completes_running_requests() {
     let app = TestApp::start().await;
     let body = json!({ "email": "ada@example.com", "password": PASSWORD }).to_string();
     let head = format!(
@@ -105,14 +107,14 @@ async fn stopping_finishes_what_is_under_way() {
     );
     let mut stream = connect(&app.client).await;
     stream.write_all(head.as_bytes()).await.unwrap();
-    // The server asks for the body: the request is under way.
+    // The server asks for the body, so the request is running.
     let mut go_on = [0; 25];
     stream.read_exact(&mut go_on).await.unwrap();
     assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
 
     let address = app.client.base.strip_prefix("http://").unwrap().to_owned();
     let finished = async {
-        // It listens no more, and the request that it has is answered.
+        // The server stops listening, but responds to the running request.
         while TcpStream::connect(&address).await.is_ok() {
             tokio::task::yield_now().await;
         }
@@ -126,7 +128,7 @@ async fn stopping_finishes_what_is_under_way() {
 }
 
 #[tokio::test]
-async fn a_lock_that_lasts_is_503_with_a_time_and_then_all_is_well() {
+async fn a_long_lock_returns_503_with_a_retry_time_and_then_requests_succeed() {
     let app = TestApp::start().await;
     let lock = HeldLock::take(&app.config.database_url, "users").await;
     let request = json!({ "email": "ada@example.com", "password": PASSWORD });
@@ -139,7 +141,7 @@ async fn a_lock_that_lasts_is_503_with_a_time_and_then_all_is_well() {
 }
 
 #[tokio::test]
-async fn readiness_tells_the_truth_and_keys_go_on_without_the_database() {
+async fn without_the_database_readiness_fails_and_keys_are_served() {
     let app = TestApp::start().await;
     assert_eq!(app.client.get("/health/ready").await.status, 200);
     app.app.store.close().await;
@@ -153,12 +155,12 @@ async fn readiness_tells_the_truth_and_keys_go_on_without_the_database() {
 }
 
 #[tokio::test]
-async fn after_a_full_disk_writing_goes_on_by_itself() {
+async fn after_a_full_disk_writing_resumes_by_itself() {
     let app = TestApp::start().await;
     let Store::Sqlite { writer, .. } = &app.app.store else {
-        return; // PostgreSQL looks after its own disk.
+        return; // PostgreSQL manages its own disk.
     };
-    // The connection that writes may not let the file grow any more: the same error as a full disk.
+    // The writing connection may not grow the file any more: the same error as a full disk.
     sqlx::query("PRAGMA max_page_count = 1").fetch_all(writer).await.unwrap();
     let mut statuses = Vec::new();
     for n in 0..50 {
@@ -176,7 +178,7 @@ async fn after_a_full_disk_writing_goes_on_by_itself() {
 }
 
 #[tokio::test]
-async fn a_database_file_that_is_gone_is_not_ready() {
+async fn a_deleted_database_file_is_not_ready() {
     let app = TestApp::start().await;
     let Store::Sqlite { .. } = &app.app.store else { return };
     std::fs::remove_file(app.directory.path().join("licentia.db")).unwrap();
@@ -184,7 +186,7 @@ async fn a_database_file_that_is_gone_is_not_ready() {
 }
 
 #[tokio::test]
-async fn figures_are_counted_by_operation_never_by_path() {
+async fn metrics_are_counted_by_operation_never_by_path() {
     let app = TestApp::start().await;
     app.client.get("/api/plans").await;
     app.client.get("/api/customers/me/sessions/secret-in-a-path").await;

@@ -1,4 +1,5 @@
-//! Webhooks come in any order, late, and many of one second. Whatever the order, the end is the same.
+//! Webhooks arrive in any order, late, and many in the same second. The result never depends on the
+//! order.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -11,8 +12,8 @@ use crate::harness::BEHIND_A_PROXY;
 use crate::harness::database::{number, texts};
 use crate::harness::shop::{Buyer, Shop};
 
-/// What the database says of a customer, without ids: subscription, current license, orders. Read
-/// there, since asking the API may make the service look at Stripe.
+/// Returns a customer's state in the database, without ids: subscription, current license, orders.
+/// It is read there, because a request to the API may cause a sync with Stripe.
 async fn state(shop: &Shop, buyer: &Buyer) -> Vec<String> {
     let id = &buyer.customer_id;
     let store = &shop.app.app.store;
@@ -40,18 +41,18 @@ async fn state(shop: &Shop, buyer: &Buyer) -> Vec<String> {
     state
 }
 
-/// A shop where nothing is delivered by itself.
+/// Returns a shop where nothing is delivered by itself.
 async fn quiet_shop() -> Shop {
     let options = Options { sending: Sending::Manual, ..Options::default() };
     Shop::open_with(options, &[BEHIND_A_PROXY]).await
 }
 
-/// The events that were made after the first `count`.
+/// Returns the events after the first `count`.
 fn events_after(shop: &Shop, count: usize) -> Vec<String> {
     shop.sandbox.events("").split_off(count)
 }
 
-/// Delivers events one after the other, each worked on before the next one comes.
+/// Delivers events one by one, and processes each before the next.
 async fn deliver(shop: &Shop, events: &[String]) {
     for event in events {
         shop.redeliver(event).await;
@@ -59,7 +60,7 @@ async fn deliver(shop: &Shop, events: &[String]) {
     }
 }
 
-/// An order that the seed decides.
+/// Returns an order that the seed decides.
 fn shuffled(events: &[String], seed: usize) -> Vec<String> {
     let mut events = events.to_vec();
     events.sort_by_key(|event| {
@@ -70,7 +71,7 @@ fn shuffled(events: &[String], seed: usize) -> Vec<String> {
     events
 }
 
-/// Every order of these.
+/// Returns all permutations.
 fn permutations<T: Clone>(items: &[T]) -> Vec<Vec<T>> {
     if items.is_empty() {
         return vec![Vec::new()];
@@ -86,8 +87,8 @@ fn permutations<T: Clone>(items: &[T]) -> Vec<Vec<T>> {
     (0..items.len()).flat_map(with_first).collect()
 }
 
-/// Has a buyer pay for the lower plan, change to the higher one and back out of a cancellation: all in
-/// one second. Answers the subscription.
+/// Lets a buyer pay for the lower plan, change to the higher one, cancel and undo that, all in one
+/// second. Returns the subscription.
 async fn hasty_life(shop: &Shop, buyer: &Buyer) -> String {
     let session = shop.checkout(buyer, "starter").await;
     shop.sandbox.pay(&session, Card::Paid).unwrap();
@@ -99,7 +100,7 @@ async fn hasty_life(shop: &Shop, buyer: &Buyer) -> String {
 }
 
 #[tokio::test]
-async fn every_order_of_the_events_of_a_life_comes_to_the_same_end_stripe_9() {
+async fn the_events_of_a_subscription_in_any_order_have_the_same_result_stripe_9() {
     let shop = quiet_shop().await;
     let kinds = [
         "customer.subscription.created",
@@ -114,7 +115,7 @@ async fn every_order_of_the_events_of_a_life_comes_to_the_same_end_stripe_9() {
         let subscription = hasty_life(&shop, &buyer).await;
         shop.sandbox.cancel_now(&subscription).unwrap();
         let events = events_after(&shop, before);
-        // Of each kind all that there are: some types come more than once.
+        // All events of each type; some types occur several times.
         for kind in order {
             let of_kind: Vec<_> = events
                 .iter()
@@ -132,7 +133,7 @@ async fn every_order_of_the_events_of_a_life_comes_to_the_same_end_stripe_9() {
 }
 
 #[tokio::test]
-async fn all_events_of_one_second_in_any_order_come_to_the_same_end_stripe_9() {
+async fn the_events_of_one_second_in_any_order_have_the_same_result_stripe_9() {
     let shop = quiet_shop().await;
     let mut ends = Vec::new();
     for seed in 0..12 {
@@ -157,8 +158,9 @@ async fn all_events_of_one_second_in_any_order_come_to_the_same_end_stripe_9() {
 }
 
 #[tokio::test]
-async fn what_is_told_late_turns_nothing_back_stripe_9() {
-    // A life over months; after each step some of the events are delivered, and others much later.
+async fn late_events_undo_nothing_stripe_9() {
+    // A subscription's life over months. After each step some of the events are delivered, the
+    // others much later.
     let mut ends = Vec::new();
     for seed in 0..6 {
         let shop = quiet_shop().await;
@@ -185,7 +187,8 @@ async fn what_is_told_late_turns_nothing_back_stripe_9() {
             late.extend(events_after(&shop, told));
             told = shop.sandbox.events("").len();
             let order = if seed == 0 { late.clone() } else { shuffled(&late, seed + step) };
-            // In order, all of them; else about half of what waits, whatever it is.
+            // With seed 0 all of them in order. Otherwise about half of the waiting ones, at
+            // random.
             let now = if seed == 0 { order.len() } else { order.len() / 2 };
             deliver(&shop, &order[..now]).await;
             late = order[now..].to_vec();
@@ -198,7 +201,7 @@ async fn what_is_told_late_turns_nothing_back_stripe_9() {
     assert!(ends.iter().all(|end| *end == ends[0]), "{ends:#?}");
 }
 
-/// What is kept of an event: whose it is by Stripe's name, and whether its body is.
+/// Returns the stored parts of an event: its Stripe customer, and whether it has a body.
 async fn kept(shop: &Shop, event: &str) -> String {
     let kept = format!(
         "SELECT COALESCE(stripe_customer_id, 'nobody') || CASE WHEN body = '' THEN '' ELSE ' kept' END
@@ -208,14 +211,14 @@ async fn kept(shop: &Shop, event: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_dispute_that_comes_before_the_sale_that_it_is_about_is_not_taken_for_anothers() {
+async fn a_dispute_that_arrives_before_its_sale_is_not_treated_as_foreign() {
     let shop = quiet_shop().await;
     let ada = shop.buyer("ada@example.com").await;
     let session = shop.checkout(&ada, "professional").await;
     shop.sandbox.pay(&session, Card::Paid).unwrap();
     let intent = shop.sandbox.payment_intent(&session).unwrap();
     shop.sandbox.open_dispute(&intent).unwrap();
-    // It names the payment, and nobody who paid it. While Stripe cannot be asked, it waits.
+    // The event names the payment, but not the customer. It waits while Stripe does not respond.
     let [event] = shop.sandbox.events("charge.dispute.created").try_into().unwrap();
     let asked = format!("GET /v1/payment_intents/{intent}");
     shop.sandbox.faults().api_call(ApiFault::ErrorBefore, &asked, Times::Always);
@@ -234,7 +237,7 @@ async fn a_dispute_that_comes_before_the_sale_that_it_is_about_is_not_taken_for_
 }
 
 #[tokio::test]
-async fn whose_payment_it_is_is_asked_only_where_it_could_be_somebodys_here() {
+async fn stripe_is_asked_about_a_payment_only_if_it_can_belong_to_a_customer() {
     let shop = quiet_shop().await;
     shop.old_buyer("eve@example.com", &[]).await;
     let [paid] = shop.sandbox.events("payment_intent.succeeded").try_into().unwrap();
@@ -244,7 +247,7 @@ async fn whose_payment_it_is_is_asked_only_where_it_could_be_somebodys_here() {
     }
     let [first, second] = shop.sandbox.events("refund.created").try_into().unwrap();
     let ada = shop.buyer("ada@example.com").await;
-    // Nobody here has anything to do with Stripe.
+    // No account here is linked to Stripe.
     let calls = shop.sandbox.api_calls();
     deliver(&shop, slice::from_ref(&first)).await;
     assert_eq!((shop.sandbox.api_calls(), &*kept(&shop, &first).await), (calls, "nobody"));

@@ -1,12 +1,12 @@
-//! Renewals that nobody paid when they were due: forgiven by the vendor, paid after the end, or sent as
-//! invoices and overdue.
+//! Renewals that were not paid when they were due: forgiven by the vendor, paid after the end, or
+//! sent as invoices and overdue.
 
 use licentia_sandbox::{Card, CreditNote, Options, Pause};
 use serde_json::{Value, json};
 
 use crate::harness::shop::{Buyer, Shop, shop_with_policy};
 
-/// A shop whose buyer's renewal was declined: the subscription is past due.
+/// Returns a shop with a buyer whose renewal was declined, so the subscription is past due.
 async fn declined_renewal(shop: &Shop) -> (Buyer, String) {
     let mut ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "professional").await;
@@ -22,7 +22,7 @@ fn latest_invoice(shop: &Shop, subscription: &str) -> String {
     shop.sandbox.object(subscription)["latest_invoice"].as_str().unwrap().to_owned()
 }
 
-/// How a vendor forgives a renewal.
+/// Forgives a renewal in one of the vendor's ways.
 fn forgive(shop: &Shop, way: &str, invoice: &str) {
     let sandbox = &shop.sandbox;
     match way {
@@ -37,7 +37,7 @@ fn forgive(shop: &Shop, way: &str, invoice: &str) {
 }
 
 #[tokio::test]
-async fn a_renewal_that_the_vendor_forgives_is_kept_or_revoked_by_one_policy_stripe_25() {
+async fn a_forgiven_renewal_is_kept_or_revoked_by_one_policy_stripe_25() {
     for (policy, expected) in [
         ("forgiven = \"keep\"", ("active", json!("2027-01-20T15:00:00+00:00"))),
         ("forgiven = \"revoke\"", ("revoked", json!("2026-12-20T15:00:00+00:00"))),
@@ -67,8 +67,7 @@ async fn dunning_that_writes_a_renewal_off_forgives_nothing_stripe_25() {
 }
 
 #[tokio::test]
-async fn a_renewal_that_is_paid_after_dunning_cancelled_is_licensed_and_the_operator_is_told_stripe_22()
- {
+async fn a_renewal_paid_after_dunning_canceled_is_licensed_and_reported_stripe_22() {
     let shop = Shop::open().await;
     let (mut ada, subscription) = declined_renewal(&shop).await;
     let renewal = latest_invoice(&shop, &subscription);
@@ -93,10 +92,10 @@ async fn a_renewal_that_is_paid_after_dunning_cancelled_is_licensed_and_the_oper
 }
 
 #[tokio::test]
-async fn the_oldest_unpaid_sent_invoice_ends_access_stripe_23() {
+async fn the_oldest_overdue_sent_invoice_ends_access_stripe_23() {
     let shop = Shop::open().await;
     let mut ada = shop.buyer("ada@example.com").await;
-    // Links the customer: the vendor sells by invoice to somebody who once opened a checkout.
+    // The checkout links the customer. Then the vendor sells to them by invoice.
     let session = shop.checkout(&ada, "starter").await;
     let customer = shop.stripe_customer_of(&session);
     let subscription =
@@ -104,7 +103,7 @@ async fn the_oldest_unpaid_sent_invoice_ends_access_stripe_23() {
     shop.sandbox.pay_invoice_with(&latest_invoice(&shop, &subscription), Card::Paid).unwrap();
     shop.settled().await;
     assert_eq!(shop.license(&ada).await["status"], "active");
-    // The first renewal is due on 3 January, with seven days of grace.
+    // The first renewal is due on 3 January, with a grace period of seven days.
     shop.pass_days(&mut ada, 40).await;
     let license = shop.license(&ada).await;
     assert_eq!(license["status"], "grace", "{license}");

@@ -1,4 +1,5 @@
-//! `licentia import customers`: those whom a vendor has already.
+//! `licentia import customers`: imports a vendor's existing customers. Their Stripe customers are
+//! in `backfill`.
 
 use licentia::customer_file;
 use licentia::flows::Mode;
@@ -32,7 +33,7 @@ const FILE: &str = "email,name,company_name,email_verified\r\n\
                     Bob@Example.com,,,no\r\n";
 
 #[tokio::test]
-async fn customers_are_imported_once_and_nobody_is_mailed() {
+async fn customers_are_imported_once_and_get_no_mail() {
     let app = TestApp::start().await;
     let looked = command(&app, FILE, &["--dry-run"]);
     assert_eq!((looked.code, &*looked.out), (0, "2 customers would be imported, 0 skipped.\n"));
@@ -50,7 +51,7 @@ async fn customers_are_imported_once_and_nobody_is_mailed() {
         assert_eq!(app.count(table).await, 0, "{table}");
     }
 
-    // Who is there is left as they are.
+    // Existing customers stay unchanged.
     let again =
         command(&app, &format!("{}eve@example.com,,,yes\r\n", FILE.replace("Ada", "Eva")), &[]);
     assert_eq!(again.code, 0, "{again:?}");
@@ -82,7 +83,7 @@ async fn an_account_without_a_password_cannot_be_logged_in_to_security_12() {
     }
     let taken = json!({ "email": "ada@example.com", "password": PASSWORD });
     assert_eq!(app.client.post("/api/customers/signup", &taken).await.status, 409);
-    // They can be given a license by hand.
+    // The operator can grant them a license.
     let issue = ["license", "issue", "--email", "ada@example.com", "--plan", "professional"];
     let issued = run(licentia(app.directory.path())
         .args(issue)
@@ -93,7 +94,7 @@ async fn an_account_without_a_password_cannot_be_logged_in_to_security_12() {
 }
 
 #[tokio::test]
-async fn a_file_with_problems_changes_nothing_and_every_problem_is_told() {
+async fn a_file_with_problems_changes_nothing_and_every_problem_is_reported() {
     let app = TestApp::start().await;
     let csv = "email,name\nada@example.com,Ada\nbob,Bob\ncarl@example.com,\"Carl\n";
     let done = command(&app, csv, &[]);
@@ -131,7 +132,7 @@ async fn many_customers_are_imported_in_batches() {
         format!("email\n{}", rows.collect::<String>())
     };
     assert_eq!(command(&app, &rows(0..450), &[]).out, "450 customers imported, 0 skipped.\n");
-    // As after one that was cut short.
+    // As after an import that was interrupted.
     let done = command(&app, &rows(400..1000), &["--json"]);
     let told: Value = serde_json::from_str(&done.out).unwrap();
     let skipped = told["skipped"].as_array().unwrap().len();
@@ -141,7 +142,7 @@ async fn many_customers_are_imported_in_batches() {
 }
 
 #[tokio::test]
-async fn who_is_named_at_stripe_is_looked_up_and_then_gets_what_they_pay_for() {
+async fn an_imported_stripe_customer_is_linked_and_licensed() {
     let shop = Shop::open().await;
     let linked = shop.buyer("linked@example.com").await;
     shop.buy(&linked, "professional").await;

@@ -1,13 +1,15 @@
-//! Signing keys on disk: made once, private, never replaced silently, rotated by adding one.
+//! Signing keys on disk: created once, private, never replaced silently, rotated by adding one.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use chrono::TimeDelta;
 use licentia::app::App;
 use licentia::clock::{Clock, SystemClock};
 use licentia::config::Config;
+use licentia::domain::account::password::Password;
 use licentia::domain::time::Timestamp;
 use licentia::error::Code;
 use licentia::flows::license::{Verdict, refresh, verify};
@@ -39,7 +41,7 @@ impl Place {
         App::start(&self.config, Arc::new(clock), Random::from_system().unwrap()).await
     }
 
-    /// Makes the newest key at this time. Returns its id.
+    /// Creates the newest key at this time. Returns its id.
     fn add_key(&self, now: Timestamp, at_once: bool) -> String {
         let random = Random::from_system().unwrap();
         let (file, _) = KeyRing::add(&self.config, now, at_once, &random).unwrap();
@@ -48,7 +50,7 @@ impl Place {
         states.find(|(key, _)| key.file.as_ref() == Some(&file)).unwrap().0.kid.clone()
     }
 
-    /// The id of the key that signs at this time.
+    /// Returns the id of the key that signs at this time.
     fn signing(&self, now: Timestamp) -> String {
         KeyRing::load(&self.config).unwrap().unwrap().signing(now).kid.clone()
     }
@@ -67,7 +69,7 @@ impl Place {
     }
 }
 
-/// A clock that stands.
+/// A stopped clock.
 struct At(Timestamp);
 
 impl Clock for At {
@@ -83,7 +85,7 @@ fn mode(path: &Path) -> u32 {
 async fn issue_a_license(app: &App) {
     let signup = licentia::flows::account::signup::Signup {
         email: "ada@example.com".parse().unwrap(),
-        password: "SecurePass123".into(),
+        password: Password::new("SecurePass123".into()),
         name: None,
         company_name: None,
     };
@@ -91,7 +93,7 @@ async fn issue_a_license(app: &App) {
 }
 
 #[tokio::test]
-async fn the_first_start_makes_one_private_key_and_the_next_uses_it_security_7() {
+async fn the_first_start_creates_one_private_key_and_the_next_uses_it_security_7() {
     let place = Place::new(&[]).await;
     let kid = place.start().await.unwrap().keys.jwks().keys[0].kid.clone();
     assert_eq!((mode(&place.keys()), mode(&place.key_file())), (0o700, 0o600));
@@ -101,7 +103,7 @@ async fn the_first_start_makes_one_private_key_and_the_next_uses_it_security_7()
 }
 
 #[tokio::test]
-async fn a_directory_from_a_checkout_is_closed_when_it_gets_its_first_key() {
+async fn a_key_directory_from_git_is_made_private_with_its_first_key() {
     let place = Place::new(&[]).await;
     fs::create_dir(place.keys()).unwrap();
     fs::write(place.keys().join("README.md"), "about keys").unwrap();
@@ -111,7 +113,7 @@ async fn a_directory_from_a_checkout_is_closed_when_it_gets_its_first_key() {
 }
 
 #[tokio::test]
-async fn loose_modes_stop_the_start_with_the_command_that_mends_it_security_7() {
+async fn loose_file_modes_stop_the_start_with_the_command_that_repairs_them_security_7() {
     let place = Place::new(&[]).await;
     place.start().await.unwrap();
     let file = place.key_file();
@@ -142,7 +144,7 @@ async fn a_lost_or_damaged_key_is_never_replaced_once_licenses_exist_security_7(
     assert!(refusal.contains("the next start then names the keys to revoke"), "{refusal}");
     assert_eq!(fs::read_dir(place.keys()).unwrap().count(), 0, "a key was made silently");
 
-    // Another key does not stand in for the one that the field needs.
+    // Another key does not replace the one that the field needs.
     KeyRing::generate(&place.config, SystemClock.now(), &Random::from_system().unwrap()).unwrap();
     let refusal = place.refusal().await;
     assert!(
@@ -161,15 +163,18 @@ async fn a_new_key_is_published_before_it_signs_and_the_old_one_stays_security_9
     let now = SystemClock.now();
     let random = Random::from_system().unwrap();
     KeyRing::generate(&place.config, now, &random).unwrap();
-    KeyRing::generate(&place.config, now.plus(86_400), &random).unwrap();
+    KeyRing::generate(&place.config, now + TimeDelta::seconds(86_400), &random).unwrap();
     let ring = KeyRing::load(&place.config).unwrap().unwrap();
     let states = |at: Timestamp| ring.states(at).map(|(_, state)| state).collect::<Vec<_>>();
     assert_eq!(ring.jwks().keys.len(), 2);
     assert_eq!(states(now), [KeyState::Signing, KeyState::Next]);
-    assert_eq!(states(now.plus(86_399)), [KeyState::Signing, KeyState::Next]);
-    assert_eq!(states(now.plus(86_400)), [KeyState::Retired, KeyState::Signing]);
-    // A clock that is a year behind still signs, with the oldest.
-    assert_eq!(states(now.plus(-365 * 86_400)), [KeyState::Signing, KeyState::Next]);
+    assert_eq!(states(now + TimeDelta::seconds(86_399)), [KeyState::Signing, KeyState::Next]);
+    assert_eq!(states(now + TimeDelta::seconds(86_400)), [KeyState::Retired, KeyState::Signing]);
+    // A clock that is a year behind still signs, with the oldest key.
+    assert_eq!(
+        states(now + TimeDelta::seconds(-365 * 86_400)),
+        [KeyState::Signing, KeyState::Next]
+    );
 }
 
 #[tokio::test]
@@ -211,7 +216,7 @@ async fn a_key_from_the_environment_signs_and_files_stay_published_security_8() 
 }
 
 #[tokio::test]
-async fn what_is_no_key_is_named() {
+async fn a_file_that_is_no_key_is_named() {
     let place = Place::new(&[]).await;
     place.start().await.unwrap();
     let misnamed = place.keys().join("my-key.pem");
@@ -223,7 +228,7 @@ async fn what_is_no_key_is_named() {
 }
 
 #[tokio::test]
-async fn what_a_kill_leaves_behind_is_no_key() {
+async fn a_temporary_file_left_by_a_kill_is_no_key() {
     let place = Place::new(&[]).await;
     place.start().await.unwrap();
     fs::write(place.keys().join("20301120T150000Z.tmp"), "-----BEGIN PRIV").unwrap();
@@ -243,7 +248,7 @@ async fn a_key_id_may_begin_with_a_hyphen() {
 }
 
 #[tokio::test]
-async fn every_problem_with_keys_is_told_at_once() {
+async fn every_problem_with_keys_is_reported_at_once() {
     let place = Place::new(&[]).await;
     place.start().await.unwrap();
     fs::write(place.keys().join("mine.pem"), "no key").unwrap();
@@ -263,7 +268,7 @@ async fn every_problem_with_keys_is_told_at_once() {
 }
 
 #[tokio::test]
-async fn a_directory_for_something_else_is_not_closed() {
+async fn a_directory_for_other_files_is_not_made_private() {
     let place = Place::new(&[]).await;
     fs::create_dir(place.keys()).unwrap();
     fs::write(place.keys().join("holiday.jpg"), "").unwrap();
@@ -274,7 +279,7 @@ async fn a_directory_for_something_else_is_not_closed() {
 }
 
 #[tokio::test]
-async fn of_many_keys_made_in_the_same_second_one_is_whole() {
+async fn of_many_keys_created_in_the_same_second_one_is_complete() {
     let place = Place::new(&[]).await;
     let now = SystemClock.now();
     std::thread::scope(|scope| {
@@ -293,7 +298,7 @@ async fn of_many_keys_made_in_the_same_second_one_is_whole() {
 }
 
 #[tokio::test]
-async fn of_many_first_starts_on_one_directory_one_makes_the_key() {
+async fn of_many_first_starts_on_one_directory_one_creates_the_key() {
     let place = Place::new(&[]).await;
     std::thread::scope(|scope| {
         for _ in 0..8 {
@@ -307,7 +312,7 @@ async fn of_many_first_starts_on_one_directory_one_makes_the_key() {
 }
 
 #[tokio::test]
-async fn openssl_reads_our_keys_and_we_read_its() {
+async fn openssl_reads_our_keys_and_we_read_those_of_openssl() {
     let place = Place::new(&[]).await;
     place.start().await.unwrap();
     let mut openssl = std::process::Command::new("openssl");
@@ -323,7 +328,7 @@ async fn openssl_reads_our_keys_and_we_read_its() {
 }
 
 #[tokio::test]
-async fn a_lost_or_known_key_is_revoked_and_its_licenses_issued_anew() {
+async fn a_lost_or_leaked_key_is_revoked_and_its_licenses_are_reissued() {
     for lost in [true, false] {
         let place = Place::new(&[]).await;
         let app = place.start().await.unwrap();
@@ -358,15 +363,15 @@ async fn a_lost_or_known_key_is_revoked_and_its_licenses_issued_anew() {
         assert_ne!(license.key_id, kid);
         assert_eq!((license.seq, license.revoked_at), (2, None));
         let now = app.now().to_system_time();
-        licentia_verify::verify(&license.token, &app.trusted, now).unwrap();
+        licentia_verify::verify(license.token.expose(), &app.trusted, now).unwrap();
 
-        // The license that it signed is no credential; who has the key signs none either.
+        // A license signed by the key is no credential, and neither is one forged with the key.
         let first = tx.licenses_of(&customer.customer_id, 2, 1).await.unwrap().remove(0);
         drop(tx);
         let refused = refresh(&app, &first.token).await.unwrap_err();
         assert_eq!(refused.code(), Code::LicenseRevoked);
         assert!(matches!(verify(&app, &first.token).await.unwrap(), Verdict::Revoked));
-        let claims = licentia_verify::inspect(&first.token).unwrap().claims;
+        let claims = licentia_verify::inspect(first.token.expose()).unwrap().claims;
         let mut claims: licentia_verify::Claims = serde_json::from_value(claims.into()).unwrap();
         claims.plan = "professional".into();
         let forged = known.keys.sign(&claims, known.keys.signing(known.now())).unwrap();
@@ -380,41 +385,50 @@ async fn a_lost_or_known_key_is_revoked_and_its_licenses_issued_anew() {
 const DAY: i64 = 86_400;
 
 #[tokio::test]
-async fn the_first_key_of_a_clock_ahead_signs_until_the_next_one_and_never_again() {
+async fn the_first_key_of_a_fast_clock_signs_until_the_next_one_and_never_again() {
     for ahead in [3600, 365 * DAY] {
         let place = Place::new(&[]).await;
         let now = SystemClock.now();
-        let app = place.start_at(At(now.plus(ahead))).await.unwrap();
+        let app = place.start_at(At(now + TimeDelta::seconds(ahead))).await.unwrap();
         issue_a_license(&app).await;
         let first = place.signing(now);
-        // The clock is set right. The key signs, and its name says so from now on.
+        // The clock is corrected. The key signs, and its name has the new time.
         place.start_at(At(now)).await.unwrap();
         assert_eq!(place.signing(now), first);
         let ring = KeyRing::load(&place.config).unwrap().unwrap();
         assert_eq!(ring.signing(now).signs_from, now, "{ahead} s ahead");
 
         let second = place.add_key(now, false);
-        assert_eq!(place.signing(now.plus(DAY - 1)), first);
+        assert_eq!(place.signing(now + TimeDelta::seconds(DAY - 1)), first);
         for later in [DAY, ahead, ahead + DAY, 3 * 365 * DAY] {
             let signs = if later < DAY { &first } else { &second };
-            assert_eq!(place.signing(now.plus(later)), *signs, "{ahead} s ahead, {later} s later");
+            assert_eq!(
+                place.signing(now + TimeDelta::seconds(later)),
+                *signs,
+                "{ahead} s ahead, {later} s later"
+            );
         }
     }
 }
 
 #[tokio::test]
-async fn the_newest_key_signs_whatever_a_clock_ahead_named_others() {
+async fn the_newest_key_signs_despite_names_from_a_fast_clock() {
     for at_once in [false, true] {
         let place = Place::new(&[]).await;
         let now = SystemClock.now();
-        let first = place.add_key(now.plus(-30 * DAY), false);
-        let ahead = [365, 200, 400].map(|days| place.add_key(now.plus(days * DAY), at_once));
+        let first = place.add_key(now + TimeDelta::seconds(-30 * DAY), false);
+        let ahead = [365, 200, 400]
+            .map(|days| place.add_key(now + TimeDelta::seconds(days * DAY), at_once));
         assert_eq!(place.signing(now), first);
         let newest = place.add_key(now, at_once);
         for days in [1, 2, 201, 366, 402, 3650] {
-            assert_eq!(place.signing(now.plus(days * DAY)), newest, "{days} days later");
+            assert_eq!(
+                place.signing(now + TimeDelta::seconds(days * DAY)),
+                newest,
+                "{days} days later"
+            );
         }
-        // None is lost: their licenses verify.
+        // No key is lost: all licenses verify.
         let ring = KeyRing::load(&place.config).unwrap().unwrap();
         let published: Vec<_> = ring.jwks().keys.into_iter().map(|key| key.kid).collect();
         assert!(ahead.iter().all(|kid| published.contains(kid)) && published.len() == 5);
@@ -423,23 +437,23 @@ async fn the_newest_key_signs_whatever_a_clock_ahead_named_others() {
 }
 
 #[tokio::test]
-async fn a_clock_that_is_behind_changes_nothing_about_which_key_signs_when() {
+async fn a_slow_clock_does_not_change_which_key_signs() {
     let place = Place::new(&[]).await;
     let now = SystemClock.now();
     let random = Random::from_system().unwrap();
     for days in [-60, -30, 1] {
-        KeyRing::generate(&place.config, now.plus(days * DAY), &random).unwrap();
+        KeyRing::generate(&place.config, now + TimeDelta::seconds(days * DAY), &random).unwrap();
     }
-    let times = [-365, -60, -59, -30, 0, 1, 365].map(|days| now.plus(days * DAY));
+    let times = [-365, -60, -59, -30, 0, 1, 365].map(|days| now + TimeDelta::seconds(days * DAY));
     let before = times.map(|at| place.signing(at));
     for behind in [365, 20_000] {
-        place.start_at(At(now.plus(-behind * DAY))).await.unwrap();
+        place.start_at(At(now + TimeDelta::seconds(-behind * DAY))).await.unwrap();
         assert_eq!(times.map(|at| place.signing(at)), before, "{behind} days behind");
     }
 }
 
 #[tokio::test]
-async fn the_command_line_makes_and_lists_keys() {
+async fn the_command_line_creates_and_lists_keys() {
     let directory = tempfile::tempdir().unwrap();
     let keys = |arguments: &[&str]| run(licentia(directory.path()).arg("keys").args(arguments));
     assert!(keys(&["list"]).out.contains("There are no keys in keys"));

@@ -1,5 +1,5 @@
-//! What an answer of Stripe's may leave out, and what says the same: nobody loses what was paid, or has more,
-//! over a field that is null.
+//! Fields that Stripe may leave out of a response, and equivalent forms. A null field never removes
+//! what was paid and never grants more.
 
 use std::future::ready;
 
@@ -15,7 +15,8 @@ use crate::harness::database::execute;
 use crate::harness::shop::{Buyer, Shop, event};
 use crate::harness::stripe_of;
 
-/// A shop where somebody paid by this card, and nobody heard of it yet. Answers the checkout session, too.
+/// Returns a shop with a customer who paid by this card while events were lost, and the Checkout
+/// session.
 async fn paid_unheard(card: Card) -> (Shop, Buyer, String) {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
@@ -25,7 +26,7 @@ async fn paid_unheard(card: Card) -> (Shop, Buyer, String) {
     (shop, ada, session)
 }
 
-/// The plan, and where the license stands, once everybody heard of it.
+/// Returns the plan and the state of the license after a sync.
 async fn licensed(shop: &Shop, buyer: &Buyer) -> (String, String) {
     shop.sandbox.faults().release_deliveries(Order::AsCreated);
     shop.settled().await;
@@ -44,7 +45,7 @@ fn first_invoice(shop: &Shop, session: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_refund_is_seen_of_a_payment_that_no_list_names_and_of_a_charge_by_its_id_stripe_15() {
+async fn a_refund_of_an_unlisted_payment_or_of_a_charge_id_is_applied_stripe_15() {
     let whole =
         json!({ "id": "pi_1", "status": "succeeded", "latest_charge": { "refunded": true } });
     let by_id = json!({ "id": "pi_1", "status": "succeeded", "latest_charge": "ch_1" });
@@ -53,7 +54,7 @@ async fn a_refund_is_seen_of_a_payment_that_no_list_names_and_of_a_charge_by_its
         (vec![], whole),
         (vec![by_id.clone()], by_id.clone()),
         (vec![], by_id),
-        // Nobody knows more: then it is as the invoice says.
+        // No other source knows more, so the invoice counts.
         (vec![], Value::Null),
     ];
     for (listed, intent) in cases {
@@ -115,7 +116,7 @@ async fn an_active_subscription_without_an_invoice_waits_for_its_checkout_to_be_
 }
 
 #[tokio::test]
-async fn a_line_whose_period_has_no_length_covers_nothing_and_takes_nothing_stripe_11() {
+async fn a_line_with_an_empty_period_grants_nothing_and_revokes_nothing_stripe_11() {
     let (shop, ada, session) = paid_unheard(Card::Paid).await;
     let once = json!({ "start": 1_721_954_054, "end": 1_721_954_054 });
     let line = json!({ "id": "il_once", "object": "line_item", "amount": 4900, "period": once });
@@ -125,15 +126,15 @@ async fn a_line_whose_period_has_no_length_covers_nothing_and_takes_nothing_stri
 }
 
 #[tokio::test]
-async fn who_was_deleted_at_stripe_and_is_not_known_there_is_unlinked_stripe_16() {
+async fn a_customer_whom_stripe_does_not_know_any_more_is_unlinked_stripe_16() {
     let (shop, ada, session) = paid_unheard(Card::Paid).await;
     assert_eq!(licensed(&shop, &ada).await, is("professional", "active"));
     let store = &shop.app.app.store;
     execute(store, "UPDATE customers SET stripe_customer_id = 'cus_gone'").await.unwrap();
-    // Or it would be found again by a checkout.
+    // Otherwise a checkout would find it again.
     let path = format!("customers/{}", shop.stripe_customer_of(&session));
     shop.at_stripe(&path, &[("metadata[customer_id]", "")]).await;
-    // That Stripe does not know them may be the key's fault, and takes nothing by itself.
+    // A 404 for the customer may come from a wrong key. That alone removes nothing.
     let report = everybody(&shop.app.app, Mode::Apply, AT_ONCE, |_| {}).await.unwrap();
     assert_eq!(report.failed.len(), 1, "{report:?}");
     assert_eq!(shop.license(&ada).await["status"], "active");

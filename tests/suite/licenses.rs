@@ -23,7 +23,7 @@ async fn verdict(app: &TestApp, token: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn a_newer_license_takes_the_place_of_the_trial() {
+async fn a_newer_license_replaces_the_trial() {
     let app = TestApp::start().await;
     let signed_up = app.sign_up("ada@example.com").await;
     let me = app.client.with_token(signed_up.text("/access_token"));
@@ -44,16 +44,16 @@ async fn a_newer_license_takes_the_place_of_the_trial() {
     );
     assert_eq!((&plans[1]["plan"], &plans[1]["status"]), (&json!("trial"), &json!("superseded")));
 
-    // Both verify until they expire; online, the old one is told to be replaced.
+    // Both verify until they expire. The online verdict says that the old one is replaced.
     let old = verdict(&app, signed_up.text("/license/token")).await;
     assert_eq!((&old.body["valid"], &old.body["superseded"]), (&json!(true), &json!(true)));
-    let new = verdict(&app, &paid.token).await;
+    let new = verdict(&app, paid.token.expose()).await;
     assert_eq!((&new.body["valid"], &new.body["superseded"]), (&json!(true), &json!(false)));
     assert_eq!(new.body["license"]["plan"], "professional");
 }
 
 #[tokio::test]
-async fn many_grants_at_once_leave_one_current_license_and_no_number_twice() {
+async fn concurrent_grants_leave_one_current_license_and_unique_numbers() {
     let app = TestApp::start().await;
     let signed_up = app.sign_up("ada@example.com").await;
     let grants = (0..8).map(|_| granted(&app, &signed_up, "professional"));
@@ -66,7 +66,7 @@ async fn many_grants_at_once_leave_one_current_license_and_no_number_twice() {
 }
 
 #[tokio::test]
-async fn history_comes_in_pages() {
+async fn the_history_is_listed_in_pages() {
     let app = TestApp::start().await;
     let signed_up = app.sign_up("ada@example.com").await;
     let me = app.client.with_token(signed_up.text("/access_token"));
@@ -90,7 +90,7 @@ async fn history_comes_in_pages() {
 }
 
 #[tokio::test]
-async fn the_verdict_tells_why_a_license_does_not_hold() {
+async fn the_verdict_gives_the_reason_why_a_license_is_invalid() {
     let app = TestApp::start().await;
     let other = TestApp::start().await;
     let signed_up = app.sign_up("ada@example.com").await;
@@ -102,7 +102,7 @@ async fn the_verdict_tells_why_a_license_does_not_hold() {
     assert_eq!(valid.text("/changes_at"), "2026-12-04T15:00:00+00:00");
     assert_eq!(valid.body["license"]["customer_id"], signed_up.body["customer"]["customer_id"]);
 
-    // Another sign in the middle of the signature, whichever is there.
+    // A different character in the middle of the signature.
     let place = token.len() - 10;
     let mut forged = token.clone();
     let another = if &token[place..=place] == "A" { "B" } else { "A" };
@@ -130,7 +130,7 @@ async fn the_verdict_tells_why_a_license_does_not_hold() {
 }
 
 #[tokio::test]
-async fn a_license_taken_back_is_told_online() {
+async fn the_online_verdict_reports_a_revoked_license() {
     let app = TestApp::start().await;
     let signed_up = app.sign_up("ada@example.com").await;
     database::execute(&app.app.store, "UPDATE licenses SET revoked_at = 1").await.unwrap();
@@ -161,7 +161,7 @@ async fn the_plans_are_listed_without_stripe_ids() {
 }
 
 #[tokio::test]
-async fn the_older_or_the_newer_name_of_the_algorithm() {
+async fn licenses_carry_the_older_or_the_newer_name_of_the_algorithm() {
     for (setting, in_jwks) in [("EdDSA", Some("EdDSA")), ("Ed25519", None)] {
         let app = TestApp::start_with(&[("LICENTIA_LICENSE_ALGORITHM", setting)]).await;
         let signed_up = app.sign_up("ada@example.com").await;
@@ -179,41 +179,41 @@ async fn refresh(app: &TestApp, token: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn an_app_picks_an_upgrade_up_with_the_license_that_it_has() {
+async fn an_app_gets_an_upgrade_with_its_current_license() {
     let app = TestApp::start().await;
     let signed_up = app.sign_up("ada@example.com").await;
     let trial = signed_up.text("/license/token");
     assert_eq!(refresh(&app, trial).await.text("/token"), trial);
 
     let paid = granted(&app, &signed_up, "professional").await;
-    assert_eq!(refresh(&app, trial).await.text("/token"), paid.token);
-    // The trial is over by now, and its token still fetches what came after it.
+    assert_eq!(refresh(&app, trial).await.text("/token"), paid.token.expose());
+    // The trial is over, and its token still fetches the license that followed it.
     app.clock.advance_days(14);
     assert_eq!(refresh(&app, trial).await.text("/plan"), "professional");
     assert_eq!(app.count("licenses").await, 2);
 }
 
 #[tokio::test]
-async fn a_token_that_has_run_out_is_renewed_while_what_was_bought_is_not_over() {
+async fn an_expired_token_is_refreshed_while_the_license_is_valid() {
     let app = TestApp::start().await;
     let signed_up = app.sign_up("ada@example.com").await;
     let first = granted(&app, &signed_up, "professional").await;
     app.clock.advance_days(14);
-    assert_eq!(refresh(&app, &first.token).await.text("/token"), first.token);
+    assert_eq!(refresh(&app, first.token.expose()).await.text("/token"), first.token.expose());
     app.clock.advance_days(17);
-    assert_eq!(verdict(&app, &first.token).await.text("/reason"), "token_expired");
+    assert_eq!(verdict(&app, first.token.expose()).await.text("/reason"), "token_expired");
 
-    let second = refresh(&app, &first.token).await;
+    let second = refresh(&app, first.token.expose()).await;
     assert_eq!(second.text("/plan"), "professional");
     assert_eq!(second.text("/token_expires_at"), "2027-01-20T15:00:00+00:00");
     assert_eq!(verdict(&app, second.text("/token")).await.body["valid"], true);
-    // Asked again, it is the same one; nothing piles up.
-    assert_eq!(refresh(&app, &first.token).await.text("/token"), second.text("/token"));
+    // A repeated refresh returns the same license.
+    assert_eq!(refresh(&app, first.token.expose()).await.text("/token"), second.text("/token"));
     assert_eq!(app.count("licenses").await, 3);
 }
 
 #[tokio::test]
-async fn a_license_that_is_over_taken_back_or_none_refreshes_nothing() {
+async fn an_expired_revoked_or_invalid_license_cannot_be_refreshed() {
     let app = TestApp::start().await;
     let other = TestApp::start().await;
     let signed_up = app.sign_up("ada@example.com").await;
@@ -229,10 +229,10 @@ async fn a_license_that_is_over_taken_back_or_none_refreshes_nothing() {
     assert_eq!(refresh(&app, &trial).await.problem(), (403, "license_ended"));
     let paid = granted(&app, &signed_up, "professional").await;
     database::execute(&app.app.store, "UPDATE licenses SET revoked_at = 1").await.unwrap();
-    assert_eq!(refresh(&app, &paid.token).await.problem(), (403, "license_revoked"));
+    assert_eq!(refresh(&app, paid.token.expose()).await.problem(), (403, "license_revoked"));
     database::execute(&app.app.store, "UPDATE licenses SET revoked_at = NULL").await.unwrap();
 
-    // A token that has lain about for more than a season is no credential any more.
+    // A token that expired more than a season ago is no credential.
     app.clock.advance_days(89);
     assert_eq!(refresh(&app, &trial).await.status, 200);
     app.clock.advance_days(1);
@@ -243,15 +243,15 @@ async fn a_license_that_is_over_taken_back_or_none_refreshes_nothing() {
 }
 
 #[tokio::test]
-async fn many_refreshes_at_once_issue_one_license() {
+async fn concurrent_refreshes_issue_one_license() {
     let app = TestApp::start().await;
     let signed_up = app.sign_up("ada@example.com").await;
     let first = granted(&app, &signed_up, "professional").await;
     app.clock.advance_days(20);
-    let answers = (0..8).map(|_| refresh(&app, &first.token));
+    let answers = (0..8).map(|_| refresh(&app, first.token.expose()));
     let answers = futures_util::future::join_all(answers).await;
     let tokens: Vec<_> = answers.iter().map(|answer| answer.text("/token")).collect();
-    assert!(tokens.iter().all(|token| *token == tokens[0] && *token != first.token));
+    assert!(tokens.iter().all(|token| *token == tokens[0] && *token != first.token.expose()));
     assert_eq!(app.count("licenses").await, 3);
 }
 
@@ -278,28 +278,31 @@ async fn a_leaked_license_or_one_of_a_revoked_key_is_no_credential_security_39()
         for reason in reasons {
             revoke(&app, &first, *reason).await;
         }
-        // While nothing took its place, no reason makes a difference.
-        let nothing = refresh(&app, &first.token).await;
+        // Without a newer license, the reason does not matter.
+        let nothing = refresh(&app, first.token.expose()).await;
         assert_eq!(nothing.problem(), (403, "license_revoked"), "{reasons:?}");
-        assert_eq!(verdict(&app, &first.token).await.text("/reason"), "revoked");
+        assert_eq!(verdict(&app, first.token.expose()).await.text("/reason"), "revoked");
 
         let second = granted(&app, &signed_up, "professional").await;
-        let answer = refresh(&app, &first.token).await;
+        let answer = refresh(&app, first.token.expose()).await;
         assert_eq!(answer.status, status, "{reasons:?}: {answer:?}");
         if status == 200 {
-            assert_eq!(answer.text("/token"), second.token);
+            assert_eq!(answer.text("/token"), second.token.expose());
         } else {
             assert_eq!(answer.problem(), (403, "license_revoked"), "{reasons:?}");
         }
-        // Whoever knows the password has the new one, and that one is a credential.
+        // The customer with the password has the new license, which is a credential.
         let me = app.client.with_token(signed_up.text("/access_token"));
         let current = me.get("/api/licenses/current").await;
-        assert_eq!(refresh(&app, current.text("/token")).await.text("/token"), second.token);
+        assert_eq!(
+            refresh(&app, current.text("/token")).await.text("/token"),
+            second.token.expose()
+        );
     }
 }
 
 #[tokio::test]
-async fn an_app_recovers_without_a_password_once_there_is_money_again_security_39() {
+async fn an_app_recovers_without_a_password_after_a_late_payment_security_39() {
     let shop = Shop::open().await;
     let mut ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "professional").await;
@@ -316,29 +319,29 @@ async fn an_app_recovers_without_a_password_once_there_is_money_again_security_3
 }
 
 #[tokio::test]
-async fn another_token_with_the_id_of_a_license_is_not_that_license_security_45() {
+async fn a_different_token_with_a_licenses_id_is_not_that_license_security_45() {
     let app = TestApp::start().await;
     let signed_up = app.sign_up("ada@example.com").await;
     let token = signed_up.text("/license/token");
     let claims = licentia_verify::inspect(token).unwrap().claims;
     let mut claims: licentia_verify::Claims = serde_json::from_value(claims.into()).unwrap();
     claims.plan = "professional".into();
-    // As somebody signs who has the key.
+    // A token forged with the real key.
     let forged = app.app.keys.sign(&claims, app.app.keys.signing(app.app.now())).unwrap();
     assert_eq!(verdict(&app, token).await.body["valid"], true);
-    assert_eq!(verdict(&app, &forged).await.text("/reason"), "unknown_license");
-    assert_eq!(refresh(&app, &forged).await.problem(), (401, "invalid_license"));
+    assert_eq!(verdict(&app, forged.expose()).await.text("/reason"), "unknown_license");
+    assert_eq!(refresh(&app, forged.expose()).await.problem(), (401, "invalid_license"));
 
-    // What became of the license says nothing about the other token, and the other way round.
+    // The state of one license does not affect the verdict on the other token.
     database::execute(&app.app.store, "UPDATE licenses SET revoked_at = 1").await.unwrap();
-    assert_eq!(verdict(&app, &forged).await.text("/reason"), "unknown_license");
+    assert_eq!(verdict(&app, forged.expose()).await.text("/reason"), "unknown_license");
     app.clock.advance_days(14);
     assert_eq!(verdict(&app, token).await.text("/reason"), "revoked");
-    assert_eq!(verdict(&app, &forged).await.text("/reason"), "license_expired");
+    assert_eq!(verdict(&app, forged.expose()).await.text("/reason"), "license_expired");
 }
 
 #[tokio::test]
-async fn a_refresh_with_nothing_to_change_needs_no_writer() {
+async fn a_refresh_without_changes_does_not_write() {
     let app = TestApp::start().await;
     let signed_up = app.sign_up("ada@example.com").await;
     let lock = database::HeldLock::take(&app.config.database_url, "customers, licenses").await;

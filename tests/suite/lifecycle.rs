@@ -1,5 +1,5 @@
-//! The life of a subscription after the sale: renewals, payments that fail and recover, pauses,
-//! cancellations, deletions, and beginning again.
+//! The life of a subscription after the sale: renewals, failed and recovered payments, pauses,
+//! cancellations, deletions, and new subscriptions.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 
 use crate::harness::shop::{Buyer, Shop};
 
-/// The end of the first period, of the second, and of the grace after each.
+/// The end of the first and of the second period, each with the end of its grace period.
 const FIRST: (&str, &str) = ("2026-12-20T15:00:00+00:00", "2026-12-27T15:00:00+00:00");
 const SECOND: (&str, &str) = ("2027-01-20T15:00:00+00:00", "2027-01-27T15:00:00+00:00");
 
-/// Asserts what plan the current license has, where it stands, and until when it works.
+/// Asserts the plan and the state of the current license, and the time until which it works.
 async fn must_have(shop: &Shop, buyer: &Buyer, plan: &str, status: &str, ends: (&str, &str)) {
     let license = shop.license(buyer).await;
     assert_eq!((&license["plan"], &license["status"]), (&json!(plan), &json!(status)), "{license}");
@@ -24,7 +24,7 @@ async fn shop_where(behavior: Behavior) -> Shop {
     Shop::open_with(Options { behavior, ..Options::default() }, &[]).await
 }
 
-/// Has an app fetch a fresh license with the current one. Answers the problem's code, or nothing.
+/// Lets an app refresh its license. Returns the problem's code; empty on success.
 async fn refresh(shop: &Shop, buyer: &Buyer) -> String {
     let token = shop.license(buyer).await["token"].as_str().unwrap().to_owned();
     let app = shop.app.client.with_token(&token);
@@ -38,7 +38,7 @@ fn subjects(shop: &Shop) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_year_of_a_subscription_renewed_cancelled_and_over_stripe_11() {
+async fn a_subscription_renews_is_canceled_and_ends_stripe_11() {
     let shop = Shop::open().await;
     let mut ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "professional").await;
@@ -69,7 +69,7 @@ async fn a_year_of_a_subscription_renewed_cancelled_and_over_stripe_11() {
 }
 
 #[tokio::test]
-async fn a_renewal_that_fails_has_its_grace_and_is_over_until_it_is_paid_stripe_11() {
+async fn a_failed_renewal_has_a_grace_period_and_then_ends_until_it_is_paid_stripe_11() {
     let shop = Shop::open().await;
     let mut ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "professional").await;
@@ -83,7 +83,7 @@ async fn a_renewal_that_fails_has_its_grace_and_is_over_until_it_is_paid_stripe_
     assert_eq!(subjects(&shop).len(), 2, "{:?}", subjects(&shop));
     assert_eq!(shop.orders(&ada).await[0]["status"], "failed");
 
-    // The grace is counted from the end of what was paid, not from the failure.
+    // The grace period begins at the end of the paid period, not at the failure.
     shop.pass_days(&mut ada, 7).await;
     must_have(&shop, &ada, "professional", "expired", FIRST).await;
     assert!(shop.offline(&token).await.is_err());
@@ -102,7 +102,7 @@ async fn a_renewal_that_fails_has_its_grace_and_is_over_until_it_is_paid_stripe_
 }
 
 #[tokio::test]
-async fn a_renewal_that_recovers_within_its_grace_is_never_cut_off_stripe_11() {
+async fn a_renewal_paid_within_its_grace_period_never_loses_access_stripe_11() {
     let shop = Shop::open().await;
     let mut ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "professional").await;
@@ -110,7 +110,7 @@ async fn a_renewal_that_recovers_within_its_grace_is_never_cut_off_stripe_11() {
     shop.sandbox.replace_card(&customer, Card::DeclinedLater).unwrap();
     shop.pass_days(&mut ada, 31).await;
     must_have(&shop, &ada, "professional", "grace", FIRST).await;
-    // The new card pays with Stripe's next try.
+    // The new card pays at Stripe's next retry.
     shop.sandbox.replace_card(&customer, Card::Paid).unwrap();
     shop.pass_days(&mut ada, 3).await;
     must_have(&shop, &ada, "professional", "active", SECOND).await;
@@ -119,7 +119,7 @@ async fn a_renewal_that_recovers_within_its_grace_is_never_cut_off_stripe_11() {
 }
 
 #[tokio::test]
-async fn while_a_bank_debit_for_a_renewal_is_on_its_way_the_license_works_stripe_11() {
+async fn the_license_works_while_a_bank_debit_for_a_renewal_is_pending_stripe_11() {
     for pays in [true, false] {
         let shop = Shop::open().await;
         let mut ada = shop.buyer("ada@example.com").await;
@@ -128,7 +128,7 @@ async fn while_a_bank_debit_for_a_renewal_is_on_its_way_the_license_works_stripe
         let card = if pays { Card::DelayedPaid } else { Card::DelayedFailed };
         shop.sandbox.replace_card(&customer, card).unwrap();
         shop.pass_days(&mut ada, 31).await;
-        // Stripe calls it active; what was paid ends where it ended.
+        // Stripe calls it active, but the paid time has ended.
         assert_eq!(shop.subscription(&ada).await["status"], "active");
         let longer = "2027-01-03T15:00:00+00:00";
         must_have(&shop, &ada, "professional", "grace", (FIRST.0, longer)).await;
@@ -146,13 +146,13 @@ async fn while_a_bank_debit_for_a_renewal_is_on_its_way_the_license_works_stripe
 }
 
 #[tokio::test]
-async fn a_trial_of_stripes_works_to_its_end_and_then_what_is_paid_counts() {
+async fn a_stripe_trial_works_until_its_end_and_then_payments_count() {
     let shop = Shop::open().await;
     let mut ada = shop.buyer("ada@example.com").await;
     let session = shop.checkout(&ada, "professional").await;
     let customer = shop.stripe_customer_of(&session);
     shop.sandbox.replace_card(&customer, Card::Paid).unwrap();
-    // The vendor gives a month from the dashboard.
+    // The vendor gives a free month in the dashboard.
     let form = [
         ("customer", customer.as_str()),
         ("items[0][price]", "price_pro_monthly"),
@@ -171,7 +171,7 @@ async fn a_trial_of_stripes_works_to_its_end_and_then_what_is_paid_counts() {
 }
 
 #[tokio::test]
-async fn when_every_try_fails_nothing_paid_is_left_whatever_the_account_does_stripe_11() {
+async fn when_every_retry_fails_the_paid_license_ends_with_every_account_setting_stripe_11() {
     for (after_retries, status) in [
         (AfterRetries::Cancel, "canceled"),
         (AfterRetries::Unpaid, "unpaid"),
@@ -188,11 +188,11 @@ async fn when_every_try_fails_nothing_paid_is_left_whatever_the_account_does_str
         assert_eq!(refresh(&shop, &ada).await, "license_ended");
         shop.sandbox.replace_card(&customer, Card::Paid).unwrap();
         if after_retries == AfterRetries::Cancel {
-            // Over is over: another subscription is bought.
+            // The subscription has ended for good, so another one is bought.
             shop.buy(&ada, "starter").await;
             assert_eq!(shop.license(&ada).await["plan"], "starter");
         } else {
-            // It may charge again, so a second one is refused; what is owed brings it back.
+            // It may charge again, so a second one is refused. Paying the debt restores it.
             assert_eq!(shop.ask(&ada, "starter").await.problem(), (409, "already_subscribed"));
             let subscription = shop.sandbox.object(&shop.subscription_of(&session));
             shop.sandbox.pay_invoice(subscription["latest_invoice"].as_str().unwrap()).unwrap();
@@ -205,7 +205,7 @@ async fn when_every_try_fails_nothing_paid_is_left_whatever_the_account_does_str
 }
 
 #[tokio::test]
-async fn a_payment_for_a_subscription_that_is_over_does_not_revive_it_stripe_10() {
+async fn a_payment_for_an_ended_subscription_does_not_revive_it_stripe_10() {
     let shop = Shop::open().await;
     let mut ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "professional").await;
@@ -219,7 +219,7 @@ async fn a_payment_for_a_subscription_that_is_over_does_not_revive_it_stripe_10(
     shop.sandbox.cancel_now(&subscription).unwrap();
     shop.settled().await;
     assert_eq!(shop.license(&ada).await["status"], "revoked");
-    // The bill is paid afterwards, and what was said of the first one is said once more.
+    // The invoice is paid later. The checks of the first subscription hold again.
     shop.sandbox.pay_invoice(&owed).unwrap();
     assert_eq!(shop.sandbox.events("invoice.paid").len(), 2);
     shop.redeliver(&first).await;
@@ -233,7 +233,7 @@ async fn a_payment_for_a_subscription_that_is_over_does_not_revive_it_stripe_10(
 }
 
 #[tokio::test]
-async fn a_cancellation_by_either_field_works_to_its_date_and_can_be_taken_back_stripe_12() {
+async fn a_cancellation_by_either_field_takes_effect_on_its_date_and_can_be_undone_stripe_12() {
     for portal_cancels_by in [CancelField::CancelAt, CancelField::PeriodEnd] {
         let shop = shop_where(Behavior { portal_cancels_by, ..Behavior::default() }).await;
         let mut ada = shop.buyer("ada@example.com").await;
@@ -249,7 +249,7 @@ async fn a_cancellation_by_either_field_works_to_its_date_and_can_be_taken_back_
             (&license["expires_at"], &license["grace_until"]),
             (&json!(FIRST.0), &Value::Null)
         );
-        // Taken back: the grace is back too.
+        // The cancellation is undone, and the grace period applies again.
         shop.sandbox.cancel(&subscription, false).unwrap();
         shop.settled().await;
         assert_eq!(shop.subscription(&ada).await["cancel_at"], Value::Null);
@@ -266,7 +266,7 @@ async fn a_cancellation_by_either_field_works_to_its_date_and_can_be_taken_back_
         assert_eq!(refresh(&shop, &ada).await, "license_ended");
         assert_eq!(shop.orders(&ada).await.len(), 1);
 
-        // Much later, the same customer begins again.
+        // Much later, the same customer buys again.
         shop.pass_days(&mut ada, 20).await;
         shop.buy(&ada, "starter").await;
         let license = shop.license(&ada).await;
@@ -276,7 +276,7 @@ async fn a_cancellation_by_either_field_works_to_its_date_and_can_be_taken_back_
 }
 
 #[tokio::test]
-async fn while_the_vendor_does_not_collect_the_license_goes_on() {
+async fn the_license_continues_while_collection_is_paused() {
     for behavior in ["void", "keep_as_draft", "mark_uncollectible"] {
         let shop = Shop::open().await;
         let mut ada = shop.buyer("ada@example.com").await;
@@ -298,7 +298,7 @@ async fn while_the_vendor_does_not_collect_the_license_goes_on() {
 }
 
 #[tokio::test]
-async fn a_paused_subscription_grants_nothing_and_a_resumed_one_does() {
+async fn a_paused_subscription_grants_nothing_and_a_resumed_one_grants_again() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "professional").await;
@@ -340,7 +340,7 @@ async fn a_customer_deleted_at_stripe_is_unlinked_and_can_buy_again_stripe_16() 
 }
 
 #[tokio::test]
-async fn while_a_renewal_is_a_draft_nothing_is_cut_off_and_nobody_is_told_stripe_11() {
+async fn a_draft_renewal_ends_no_access_and_causes_no_mail_stripe_11() {
     let shop = shop_where(Behavior { drafts_renewals: true, ..Behavior::default() }).await;
     let mut ada = shop.buyer("ada@example.com").await;
     shop.buy(&ada, "professional").await;

@@ -64,7 +64,8 @@ impl Logged {
         Self { directory, database, sandbox, endpoint, webhook_secret, server }
     }
 
-    /// Signs up, and uses the account and the license, rightly and wrongly. Answers the sign-up's answer.
+    /// Signs up, and uses the account and the license, correctly and incorrectly. Returns the
+    /// response of the sign-up.
     async fn sign_up_and_try(&self) -> Answer {
         let client = &self.server.client;
         let signup = json!({ "email": EMAIL, "password": PASSWORD, "name": "Canary Name" });
@@ -85,7 +86,7 @@ impl Logged {
         signed_up
     }
 
-    /// Buys a plan, and waits until the mails are there.
+    /// Buys a plan, and waits until the mails have arrived.
     async fn buy(&self, me: &Client) {
         let wanted = json!({ "plan": "starter", "success_url": "https://app.example/?canary-url",
             "cancel_url": "https://app.example/" });
@@ -99,13 +100,14 @@ impl Logged {
             let answer = self.server.client.deliver(body, Some(&webhook.signature)).await;
             assert_eq!(answer.status, 200, "{answer:?}");
         }
-        // The trial, and what was bought.
+        // The mails about the trial and the purchase.
         self.sandbox.mails_arrived(2).await;
     }
 
-    /// Signs up whom the mail server refuses permanently, and waits until the mail is given up.
+    /// Signs up a customer whom the mail server refuses permanently, and waits until the mail is
+    /// given up.
     async fn be_refused(&self) {
-        // The trial, which was refused for now.
+        // The mail about the trial, which was refused temporarily.
         self.sandbox.mails_arrived(1).await;
         self.sandbox.faults().mail(MailFault::RefuseForGood, Times::Next(1));
         let signup = json!({ "email": "canary.refused@example.com", "password": PASSWORD });
@@ -118,7 +120,7 @@ impl Logged {
         }
     }
 
-    /// Makes an admin key and uses it, rightly and wrongly. Answers it.
+    /// Creates an admin key and uses it, correctly and incorrectly. Returns it.
     async fn make_admin_key(&self, me: &Client) -> String {
         let mut make = licentia(self.directory.path());
         make.args(["admin-key", "create", "--name", "canary"]);
@@ -136,9 +138,9 @@ impl Logged {
 }
 
 #[tokio::test]
-async fn security_31_40_canaries_at_the_finest_level() {
+async fn security_31_40_no_secret_is_logged_at_the_finest_level() {
     let service = Logged::start().await;
-    // The mail server's refusals and Stripe's quote the address.
+    // The mail server's refusals and Stripe quote the address.
     service.sandbox.faults().mail(MailFault::RefuseForNow, Times::Next(1));
     let signed_up = service.sign_up_and_try().await;
     service.be_refused().await;

@@ -1,15 +1,15 @@
-//! What Stripe says and nobody hears: webhooks that never come, and events that never work.
+//! Webhooks that never arrive, and events that always fail: reconciliation, dead letters, replay.
 
 use std::future::ready;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use futures_util::FutureExt;
 use licentia::domain::ids::CustomerId;
 use licentia::domain::operator::admin_key::Scope;
 use licentia::domain::operator::audit::Actor;
 use licentia::domain::sale::inbox::LeasedEvent;
-use licentia::domain::time::DAY;
 use licentia::fail_point::{FailPoints, Place};
 use licentia::flows::Mode;
 use licentia::flows::operator::events::{self, MAX_LISTED};
@@ -26,9 +26,10 @@ use crate::harness::shop::Shop;
 use crate::harness::{TestApp, stripe_of};
 
 #[tokio::test]
-async fn with_every_webhook_lost_a_comparison_finds_and_repairs_it_all_stripe_17() {
+async fn with_every_webhook_lost_reconciling_repairs_everything_stripe_17() {
     let mut shop = Shop::open().await;
-    // It would work on the events that a comparison takes in, and leave it less to repair.
+    // The worker would process the events that a reconciliation fetches, which leaves it less to
+    // repair.
     shop.end_worker().await;
     shop.sandbox.faults().delivery(DeliveryFault::Drop, Times::Always);
     let mut ada = shop.buyer("ada@example.com").await;
@@ -40,7 +41,7 @@ async fn with_every_webhook_lost_a_comparison_finds_and_repairs_it_all_stripe_17
     let app = &shop.app.app;
     let compare = async |intent| everybody(app, intent, AT_ONCE, |_| {}).await.unwrap();
 
-    // To look changes nothing.
+    // A dry run changes nothing.
     let looked = compare(Mode::DryRun).await;
     assert_eq!((looked.checked, looked.drifted.len(), looked.failed.len()), (2, 2, 0));
     assert_eq!(compare(Mode::DryRun).await.drifted.len(), 2);
@@ -54,7 +55,7 @@ async fn with_every_webhook_lost_a_comparison_finds_and_repairs_it_all_stripe_17
     let again = compare(Mode::Apply).await;
     assert_eq!((again.drifted.len(), again.missed_events), (0, 0), "{again:?}");
 
-    // Renewed, and cancelled: of neither anybody heard.
+    // Renewed, and canceled; both events are lost.
     shop.sandbox.cancel_now(&shop.subscription_of(&ended)).unwrap();
     shop.sandbox.advance_days(31);
     assert_eq!(compare(Mode::Apply).await.drifted.len(), 2);
@@ -67,7 +68,7 @@ async fn with_every_webhook_lost_a_comparison_finds_and_repairs_it_all_stripe_17
 }
 
 #[tokio::test]
-async fn an_endpoint_that_was_down_for_four_days_makes_up_for_it_at_its_start_stripe_17() {
+async fn an_endpoint_that_was_down_for_four_days_catches_up_at_its_start_stripe_17() {
     let mut shop = Shop::open().await;
     let mut ada = shop.buyer("ada@example.com").await;
     let mut eve = shop.buyer("eve@example.com").await;
@@ -80,7 +81,7 @@ async fn an_endpoint_that_was_down_for_four_days_makes_up_for_it_at_its_start_st
     shop.at_stripe(&format!("webhook_endpoints/{}", shop.endpoint), &nowhere).await;
     shop.sandbox.pay(&session, Card::Paid).unwrap();
     shop.sandbox.cancel_now(&ended).unwrap();
-    // By the hour, so that each try falls due.
+    // Hour by hour, so that each retry is due.
     for _ in 0..4 * 24 {
         shop.sandbox.settled().await;
         shop.sandbox.advance(Duration::from_secs(3600));
@@ -103,7 +104,7 @@ async fn an_endpoint_that_was_down_for_four_days_makes_up_for_it_at_its_start_st
 }
 
 #[tokio::test]
-async fn an_event_that_never_works_is_given_up_seen_and_replayed() {
+async fn an_event_that_always_fails_is_given_up_listed_and_replayed() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     shop.dead_letter(&ada).await;
@@ -113,7 +114,7 @@ async fn an_event_that_never_works_is_given_up_seen_and_replayed() {
     assert!(troubled.len() >= 5, "{troubled:?}");
     let why = troubled[0].event.last_error.as_deref().unwrap();
     assert!(why.starts_with("Stripe failed: 500"), "{why}");
-    // It stays given up, whatever time passes.
+    // It stays given up, however much time passes.
     shop.sandbox.faults().clear();
     shop.sandbox.advance(Duration::from_secs(3600));
     assert_eq!(number(store, open).await, 0);
@@ -123,13 +124,13 @@ async fn an_event_that_never_works_is_given_up_seen_and_replayed() {
     shop.must_be_paid(&ada).await;
     let missing = events::replay(&shop.app.app, "evt_none", Actor::Operator).await.unwrap_err();
     assert_eq!(missing.to_string(), "there is no such event");
-    // When it came is not forgotten.
+    // The time of arrival is kept.
     let event = events::explain(&shop.app.app, id).await.unwrap().event;
     assert_eq!(event.received_at, troubled[0].event.received_at);
 }
 
 #[tokio::test]
-async fn what_was_given_up_stays_and_what_is_done_is_forgotten_in_the_end() {
+async fn dead_letters_stay_and_done_events_are_deleted_in_the_end() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     shop.dead_letter(&ada).await;
@@ -140,7 +141,7 @@ async fn what_was_given_up_stays_and_what_is_done_is_forgotten_in_the_end() {
     let done = "SELECT COUNT(*) FROM inbox WHERE done_at IS NOT NULL";
     shop.until("it was worked on", async || number(store, done).await == 1).await;
     let mut tx = store.write().await.unwrap();
-    tx.sweep::<LeasedEvent>(shop.app.app.now().plus(400 * DAY)).await.unwrap();
+    tx.sweep::<LeasedEvent>(shop.app.app.now() + TimeDelta::days(400)).await.unwrap();
     tx.commit(FailPoints::default().at(Place::InboxTaken)).await.unwrap();
     assert_eq!(number(store, done).await, 0);
     let left = events::troubled(&shop.app.app, 1000).await.unwrap().events;
@@ -148,7 +149,7 @@ async fn what_was_given_up_stays_and_what_is_done_is_forgotten_in_the_end() {
 }
 
 #[tokio::test]
-async fn an_event_that_is_replayed_while_somebody_works_on_it_is_worked_on_once_more() {
+async fn an_event_that_is_replayed_while_it_is_processed_is_processed_again() {
     let mut shop = Shop::open().await;
     shop.end_worker().await;
     let ada = shop.buyer("ada@example.com").await;
@@ -164,7 +165,7 @@ async fn an_event_that_is_replayed_while_somebody_works_on_it_is_worked_on_once_
     }
     let left = "SELECT event_id FROM inbox WHERE done_at IS NULL";
     assert_eq!(texts(&app.store, left).await, [replayed.as_str()]);
-    // Nor is it called foreign by whoever held it before.
+    // The server that held it before does not mark it as foreign.
     let taken = inbox::take_due(app, 100).await.unwrap();
     events::replay(app, replayed, Actor::Operator).await.unwrap();
     let gone = CustomerId::from_random(1);
@@ -181,7 +182,7 @@ async fn an_event_that_is_replayed_while_somebody_works_on_it_is_worked_on_once_
 }
 
 #[tokio::test]
-async fn who_could_not_be_compared_is_looked_at_again_and_nobody_else() {
+async fn only_customers_who_could_not_be_reconciled_are_retried() {
     let mut shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let eve = shop.buyer("eve@example.com").await;
@@ -204,7 +205,7 @@ async fn who_could_not_be_compared_is_looked_at_again_and_nobody_else() {
     assert_eq!((report.checked, report.failed.len()), (2, 1), "{report:?}");
     assert_eq!(report.failed[0].customer_id.as_str(), eve.customer_id);
 
-    // Ada could not be compared now: nobody tries.
+    // Ada cannot be reconciled now, and no attempt is made.
     faults.clear();
     let adas = format!("GET /v1/customers/{}", shop.stripe_customer_of(&adas));
     faults.api_call(ApiFault::ErrorBefore, &adas, Times::Always);
@@ -215,7 +216,7 @@ async fn who_could_not_be_compared_is_looked_at_again_and_nobody_else() {
 }
 
 #[tokio::test]
-async fn of_too_many_undelivered_events_the_newest_are_taken_in() {
+async fn of_too_many_undelivered_events_the_newest_are_stored() {
     let listed = AtomicUsize::new(0);
     let double: Double = Box::new(move |_| {
         let first = listed.fetch_add(100, Ordering::SeqCst);
@@ -230,7 +231,7 @@ async fn of_too_many_undelivered_events_the_newest_are_taken_in() {
 }
 
 #[tokio::test]
-async fn however_many_did_not_work_all_are_replayed_once_and_a_list_says_that_it_is_cut() {
+async fn any_number_of_dead_letters_is_replayed_once_and_a_long_list_says_that_it_is_cut() {
     let app = TestApp::start().await;
     let store = &app.app.store;
     let many = MAX_LISTED + 500;

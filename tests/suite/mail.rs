@@ -1,4 +1,4 @@
-//! Mail: what arrives, that it arrives once, and what happens while nobody accepts it.
+//! Mail: its content, its single delivery, and retries while no server accepts it.
 
 use std::fs;
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ fn mails(app: &TestApp) -> Vec<PathBuf> {
     folder.map(|entry| entry.unwrap().path()).collect()
 }
 
-/// A part of a mail, with its transfer encoding undone.
+/// Decodes the transfer encoding of a part of a mail.
 fn decoded(part: &str) -> String {
     let joined = part.replace("=\r\n", "");
     joined.replace("=3D", "=")
@@ -60,10 +60,10 @@ async fn nothing_is_mailed_when_the_sign_up_failed() {
     assert_eq!(app.count("outbox").await, 1);
 }
 
-/// Whatever somebody types at a sign-up in a stranger's name stays here; the owner of a mailbox who
-/// verified it is greeted by name.
+/// A stranger's name, typed at a sign-up, is not mailed. The owner of a verified mailbox is greeted
+/// by name.
 #[tokio::test]
-async fn security_34_nothing_typed_reaches_a_mailbox_that_is_not_verified() {
+async fn security_34_no_user_input_is_mailed_to_an_unverified_address() {
     let app = TestApp::start().await;
     let request = json!({
         "email": "ada@example.com", "password": PASSWORD,
@@ -88,7 +88,7 @@ async fn security_34_nothing_typed_reaches_a_mailbox_that_is_not_verified() {
             fs::remove_dir_all(&folder).unwrap();
         }
     }
-    // A new address is not verified, whoever the old one belonged to.
+    // A new address is not verified, whoever owned the old one.
     me.patch("/api/customers/me", &json!({ "email": "eve@example.com" })).await;
     execute(&app.app.store, "UPDATE outbox SET sent_at = NULL").await.unwrap();
     assert_eq!(app.send_due().await, 1);
@@ -97,7 +97,7 @@ async fn security_34_nothing_typed_reaches_a_mailbox_that_is_not_verified() {
     assert!(mail.contains("eve@example.com") && !mail.contains("Canary"), "{mail}");
 }
 
-/// A service that sends mail to the sandbox's SMTP server.
+/// Returns a service that sends mail to the sandbox's SMTP server.
 async fn with_smtp() -> (TestApp, Sandbox) {
     let sandbox = Sandbox::start(Options::default()).await.unwrap();
     let url = sandbox.smtp_url();
@@ -105,14 +105,14 @@ async fn with_smtp() -> (TestApp, Sandbox) {
     (app, sandbox)
 }
 
-/// The errors in the outbox.
+/// Returns the errors in the outbox.
 async fn errors(app: &TestApp) -> Vec<String> {
     let all = "SELECT last_error FROM outbox WHERE last_error IS NOT NULL ORDER BY created_at";
     texts(&app.app.store, all).await
 }
 
 #[tokio::test]
-async fn security_40_the_outbox_keeps_codes_and_not_what_a_mail_server_says() {
+async fn security_40_the_outbox_stores_codes_and_not_a_mail_servers_text() {
     let (app, sandbox) = with_smtp().await;
     app.sign_up("canary@example.com").await;
     for (fault, code) in [
@@ -147,7 +147,7 @@ async fn security_41_a_permanent_refusal_is_given_up_at_once_and_a_temporary_one
     assert_eq!((sandbox.mails().len(), number(&app.app.store, given_up).await), (1, 1));
     assert_eq!(errors(&app).await, ["RCPT 550 5.1.1"]);
 
-    // The operator sees it, mends what was wrong, and sends it again.
+    // The operator sees it, corrects the setting, and sends it again.
     let url = secrecy::ExposeSecret::expose_secret(&app.config.database_url).to_owned();
     let email = |argument: &str| {
         let mut command = licentia(app.directory.path());
@@ -168,7 +168,7 @@ async fn security_41_a_permanent_refusal_is_given_up_at_once_and_a_temporary_one
     assert_eq!(number(&app.app.store, audited).await, 1);
 }
 
-/// An SMTP server that refuses every connection, quoting an address. Returns its URL.
+/// Starts an SMTP server that refuses every connection and quotes an address. Returns its URL.
 async fn unwelcoming() -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("smtp://{}", listener.local_addr().unwrap());
@@ -181,10 +181,10 @@ async fn unwelcoming() -> String {
     url
 }
 
-/// A server that refuses everything says nothing about a mail: the mail waits until the operator
-/// corrects the setting.
+/// A server that refuses everything says nothing about a single mail. The mail waits until the
+/// operator corrects the setting.
 #[tokio::test]
-async fn security_41_a_server_that_refuses_us_gives_no_mail_up() {
+async fn security_41_a_server_that_refuses_the_connection_causes_no_mail_to_be_given_up() {
     let url = unwelcoming().await;
     let app = TestApp::start_with(&[("LICENTIA_EMAIL__SMTP_URL", &url)]).await;
     app.sign_up("canary@example.com").await;
@@ -217,7 +217,7 @@ async fn security_41_the_log_names_the_wrong_setting_once() {
 }
 
 #[test]
-fn security_41_a_password_that_would_be_sent_in_the_clear_prevents_the_start() {
+fn security_41_an_smtp_password_without_encryption_prevents_the_start() {
     let directory = tempfile::tempdir().unwrap();
     let refused = run(licentia(directory.path())
         .arg("serve")
@@ -236,10 +236,10 @@ fn security_41_a_password_that_would_be_sent_in_the_clear_prevents_the_start() {
 }
 
 #[tokio::test]
-async fn what_nobody_accepts_is_tried_again_with_the_same_message_id() {
+async fn a_refused_mail_is_retried_with_the_same_message_id() {
     let app = TestApp::start().await;
     app.sign_up("ada@example.com").await;
-    // A file stands where the folder should be.
+    // A file has the name of the folder.
     let folder = app.directory.path().join("mail");
     fs::write(&folder, "").unwrap();
     let mut tried = 0;
@@ -247,8 +247,8 @@ async fn what_nobody_accepts_is_tried_again_with_the_same_message_id() {
         tried += app.send_due().await;
         app.clock.advance_seconds(1);
     }
-    // After 1, 2, 4 … 60, 60 seconds and some jitter: never more than once a minute for long, and
-    // never less than once in two.
+    // After 1, 2, 4 … 60, 60 seconds with some jitter: in the long run at most one attempt a
+    // minute, and at least one in two minutes.
     assert!((30..70).contains(&tried), "{tried} tries in an hour");
 
     fs::remove_file(&folder).unwrap();
@@ -260,12 +260,12 @@ async fn what_nobody_accepts_is_tried_again_with_the_same_message_id() {
 }
 
 #[tokio::test]
-async fn after_three_days_a_mail_is_given_up_and_kept() {
+async fn a_mail_is_given_up_and_kept_after_three_days() {
     let app = TestApp::start().await;
     app.sign_up("ada@example.com").await;
     fs::write(app.directory.path().join("mail"), "").unwrap();
     app.clock.advance_days(3);
-    // Twenty tries and one, even if nobody could try before; then no more.
+    // Twenty-one attempts, even if no worker ran before; then no more.
     for _ in 0..21 {
         assert_eq!(app.send_due().await, 1);
         app.clock.advance_days(1);
@@ -307,7 +307,7 @@ async fn two_workers_send_each_mail_once() {
 }
 
 #[tokio::test]
-async fn a_worker_that_died_is_replaced_when_its_lease_ends_and_cannot_write_any_more() {
+async fn a_worker_that_died_is_replaced_when_its_lease_ends_and_cannot_write_afterwards() {
     let app = TestApp::start().await;
     app.sign_up("ada@example.com").await;
     let now = app.app.now();
@@ -317,7 +317,7 @@ async fn a_worker_that_died_is_replaced_when_its_lease_ends_and_cannot_write_any
     assert_eq!(app.send_due().await, 0, "it was sent under the lease of another");
     app.clock.advance_seconds(45);
     assert_eq!(app.send_due().await, 1);
-    // It wakes up and believes that it still may.
+    // It resumes and still believes in its lease.
     let mut tx = app.app.store.write().await.unwrap();
     assert!(!tx.mail_sent(&dead[0], app.app.now()).await.unwrap());
 }

@@ -1,5 +1,5 @@
-//! The tests of the service, through its own front door: HTTP, the command line, and the tools of
-//! others. The same tests run on SQLite and, with `TEST_DATABASE=postgres`, on PostgreSQL.
+//! The tests of the service through its public interface: HTTP, the command line, and third-party
+//! tools. They run on SQLite and, with `TEST_DATABASE=postgres`, on PostgreSQL.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -1,4 +1,4 @@
-//! The schema goes up and down, survives a kill midway, and refuses what it does not know.
+//! Migrations: the schema goes up and down, survives a kill midway, and an unknown one is refused.
 
 use std::process::Stdio;
 
@@ -8,11 +8,11 @@ use licentia::store::Store;
 use crate::harness::database::{Kind, TestDatabase, execute, kind};
 use crate::harness::process::{licentia, run};
 
-/// This version's newest migration.
+/// The newest migration of this version.
 const NEWEST: i64 = 10;
 
 #[tokio::test]
-async fn every_pair_in_the_folder_is_built_in() {
+async fn every_migration_in_the_folder_is_built_in() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations");
     let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
     let names = files.filter_map(|name| {
@@ -38,13 +38,13 @@ async fn versions(store: &Store) -> Vec<(i64, bool)> {
     steps.into_iter().map(|step| (step.version, step.applied)).collect()
 }
 
-/// Every migration, applied up to this one.
+/// Returns every migration, and whether it is applied: those up to this one.
 fn all(applied: i64) -> Vec<(i64, bool)> {
     (1..=NEWEST).map(|version| (version, version <= applied)).collect()
 }
 
 #[tokio::test]
-async fn up_and_down_and_up_again_step_by_step() {
+async fn migrations_go_up_down_and_up_again_step_by_step() {
     let directory = tempfile::tempdir().unwrap();
     let store = TestDatabase::empty(directory.path()).await.open().await;
     assert_eq!(versions(&store).await, all(0));
@@ -69,7 +69,7 @@ async fn several_servers_may_migrate_at_once() {
 }
 
 #[tokio::test]
-async fn a_newer_or_changed_schema_is_refused_with_the_way_out() {
+async fn a_newer_or_changed_schema_is_refused_with_a_solution() {
     let directory = tempfile::tempdir().unwrap();
     let store = TestDatabase::new(directory.path()).await.open().await;
     store.migrate_up().await.unwrap();
@@ -92,9 +92,9 @@ async fn a_newer_or_changed_schema_is_refused_with_the_way_out() {
 }
 
 #[tokio::test]
-async fn a_kill_at_any_moment_leaves_what_the_next_start_repairs() {
+async fn the_next_start_repairs_a_kill_at_any_moment() {
     let mut killed = 0;
-    // Each millisecond of a whole run, from its start to where it ends by itself.
+    // At each millisecond of a whole run, from its start to its own end.
     for milliseconds in 0.. {
         let directory = tempfile::tempdir().unwrap();
         let database = TestDatabase::empty(directory.path()).await;
@@ -104,7 +104,7 @@ async fn a_kill_at_any_moment_leaves_what_the_next_start_repairs() {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        // The moment is what this test varies; nothing is awaited.
+        // This test varies the moment, so it does not await a condition.
         std::thread::sleep(std::time::Duration::from_millis(milliseconds));
         child.kill().unwrap();
         let finished = child.wait().unwrap().success();
@@ -123,14 +123,14 @@ async fn a_kill_at_any_moment_leaves_what_the_next_start_repairs() {
 }
 
 #[tokio::test]
-async fn a_kill_within_a_migration_leaves_the_one_before_it() {
+async fn a_kill_within_a_migration_leaves_the_previous_schema() {
     if kind() == Kind::Sqlite {
-        return; // It has one writer: nothing can hold a migration up halfway.
+        return; // SQLite has one writer, so nothing can delay a migration midway.
     }
     let directory = tempfile::tempdir().unwrap();
     let database = TestDatabase::empty(directory.path()).await;
     let store = database.open().await;
-    // A table of the same name, not committed: the second migration waits for what becomes of it.
+    // An uncommitted table with the same name, for which the second migration waits.
     let Store::Postgres(pool) = &store else { panic!("not PostgreSQL") };
     let mut blocker = pool.begin().await.unwrap();
     sqlx::query("CREATE TABLE licenses (x BIGINT)").execute(&mut *blocker).await.unwrap();
@@ -157,10 +157,10 @@ async fn a_kill_within_a_migration_leaves_the_one_before_it() {
 }
 
 #[tokio::test]
-async fn a_migration_cut_short_is_rolled_back_whole() {
+async fn an_interrupted_migration_is_rolled_back_completely() {
     let directory = tempfile::tempdir().unwrap();
     let store = TestDatabase::empty(directory.path()).await.open().await;
-    // The second migration fails at its last statement: its table is not to stay behind.
+    // The second migration fails at its last statement, and must not leave its table.
     execute(&store, "CREATE TABLE blocker (token_expires_at BIGINT, key_id TEXT)").await.unwrap();
     let index = "CREATE INDEX licenses_token_expires_at_index ON blocker (key_id)";
     execute(&store, index).await.unwrap();
@@ -172,7 +172,7 @@ async fn a_migration_cut_short_is_rolled_back_whole() {
 }
 
 #[tokio::test]
-async fn the_command_line_migrates_and_guards_what_would_be_lost() {
+async fn the_command_line_migrates_and_protects_data_from_loss() {
     let directory = tempfile::tempdir().unwrap();
     let database = TestDatabase::empty(directory.path()).await;
     let migrate = |arguments: &[&str]| {
@@ -218,7 +218,7 @@ async fn the_command_line_migrates_and_guards_what_would_be_lost() {
 }
 
 #[tokio::test]
-async fn the_database_itself_keeps_the_rules() {
+async fn the_database_enforces_the_constraints() {
     let directory = tempfile::tempdir().unwrap();
     let store = TestDatabase::new(directory.path()).await.open().await;
     store.migrate_up().await.unwrap();

@@ -1,11 +1,12 @@
-//! Money that goes back in parts, and invoices that more than one payment, a balance or a discount pays.
+//! Partial refunds, disputes and credit notes; and invoices that several payments, a balance or a
+//! discount pays. Whole refunds and the policy are in `reversals`.
 
 use licentia_sandbox::{Card, CouponDuration, CreditNote, Order};
 use serde_json::json;
 
 use crate::harness::shop::{Buyer, Shop};
 
-/// A buyer of the professional plan, with the invoice and the payment.
+/// Returns a buyer of the professional plan, with the invoice and the payment.
 async fn bought(shop: &Shop) -> (Buyer, String, String) {
     let ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "professional").await;
@@ -14,7 +15,7 @@ async fn bought(shop: &Shop) -> (Buyer, String, String) {
     (ada, invoice, shop.sandbox.payment_intent(&session).unwrap())
 }
 
-/// The status of the order of the professional plan and of the license after everybody was synced.
+/// Syncs all customers. Returns the status of the professional plan's order and of the license.
 async fn outcome(shop: &Shop, buyer: &Buyer) -> (String, String) {
     shop.sync_all().await;
     let orders = shop.orders(buyer).await;
@@ -38,7 +39,7 @@ async fn a_dispute_about_a_part_is_a_refund_of_that_part_stripe_24() {
 }
 
 #[tokio::test]
-async fn a_lost_dispute_about_all_but_the_exchange_rate_is_one_about_all_stripe_24() {
+async fn a_lost_dispute_that_differs_by_the_exchange_rate_counts_as_a_full_one_stripe_24() {
     let shop = Shop::open().await;
     let (ada, _, payment) = bought(&shop).await;
     let all = shop.sandbox.open_dispute_about(&payment, 4850).unwrap();
@@ -48,7 +49,7 @@ async fn a_lost_dispute_about_all_but_the_exchange_rate_is_one_about_all_stripe_
 }
 
 #[tokio::test]
-async fn an_inquiry_takes_nothing_stripe_24() {
+async fn an_inquiry_revokes_nothing_stripe_24() {
     let shop = Shop::open().await;
     let (ada, _, payment) = bought(&shop).await;
     shop.sandbox.open_inquiry(&payment, None).unwrap();
@@ -105,7 +106,7 @@ async fn a_balance_or_a_discount_pays_as_money_does_stripe_36() {
     assert_eq!(license["expires_at"], "2027-01-20T15:00:00+00:00");
     let renewal = &shop.orders(&ada).await[0];
     assert_eq!((&renewal["status"], &renewal["amount"]), (&json!("succeeded"), &json!(4900)));
-    // A first month and a renewal that a code makes free.
+    // A first month and a renewal that a promotion code makes free.
     let mut eve = shop.buyer("eve@example.com").await;
     shop.sandbox.add_coupon("free", 100, CouponDuration::Forever);
     let session = shop.checkout(&eve, "professional").await;
@@ -140,7 +141,7 @@ async fn a_small_credit_for_a_month_that_a_balance_paid_is_a_partial_refund_stri
 }
 
 #[tokio::test]
-async fn a_declined_attempt_beside_the_payment_hides_no_refund_stripe_27() {
+async fn a_declined_attempt_next_to_the_payment_hides_no_refund_stripe_27() {
     let shop = Shop::open().await;
     let mut ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "professional").await;

@@ -1,5 +1,5 @@
-//! What containers get: a volume that belongs to another user, secrets that are mounted. The server runs as
-//! a user without rights, which only root can arrange; another user skips these tests.
+//! A container's file system: a volume of another user, and mounted secrets. The server runs as a
+//! user without rights. Only root can arrange that, so other users skip these tests.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
@@ -9,17 +9,17 @@ use std::path::{Path, PathBuf};
 use crate::harness::TestDatabase;
 use crate::harness::process::{Server, licentia, run, serve};
 
-/// `nobody`, and its group.
+/// The user `nobody`, and its group.
 const NOBODY: u32 = 65534;
 
-/// A container's file system: what is not made otherwise belongs to root.
+/// A container's file system. Files belong to root by default.
 struct Container {
     root: tempfile::TempDir,
     binary: PathBuf,
 }
 
 impl Container {
-    /// None when this is not root.
+    /// Returns none if this user is not root.
     fn new() -> Option<Self> {
         let root = tempfile::tempdir().unwrap();
         if fs::metadata(root.path()).unwrap().uid() != 0 {
@@ -29,7 +29,7 @@ impl Container {
         let binary = root.path().join("licentia");
         fs::copy(env!("CARGO_BIN_EXE_licentia"), &binary).unwrap();
         let container = Self { root, binary };
-        // Where it runs, with the database.
+        // The working directory, with the database.
         let home = container.directory("home", 0o700);
         chown(home, Some(NOBODY), Some(NOBODY)).unwrap();
         Some(container)
@@ -39,7 +39,7 @@ impl Container {
         self.root.path().join(name)
     }
 
-    /// A directory that belongs to root and the server's group.
+    /// Creates a directory that belongs to root and the server's group.
     fn directory(&self, name: &str, mode: u32) -> PathBuf {
         let path = self.path(name);
         fs::create_dir(&path).unwrap();
@@ -48,7 +48,7 @@ impl Container {
         path
     }
 
-    /// A file that belongs to root and the server's group.
+    /// Creates a file that belongs to root and the server's group.
     fn file(&self, name: &str, content: &[u8], mode: u32) -> String {
         let path = self.path(name);
         fs::write(&path, content).unwrap();
@@ -80,7 +80,7 @@ fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
 }
 
-/// A key, as `licentia keys generate` makes it.
+/// Returns a key, as `licentia keys generate` creates it.
 fn new_key() -> Vec<u8> {
     let directory = tempfile::tempdir().unwrap();
     assert_eq!(run(licentia(directory.path()).args(["keys", "generate"])).code, 0);
@@ -89,8 +89,8 @@ fn new_key() -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn an_empty_volume_of_another_user_takes_the_keys() {
-    // As Kubernetes mounts one for a group (`fsGroup`), freshly formatted; or a private one.
+async fn an_empty_volume_of_another_user_can_store_the_keys() {
+    // A freshly formatted volume as Kubernetes mounts it for a group (`fsGroup`), or a private one.
     for mode in [0o2775, 0o2770] {
         let Some(container) = Container::new() else { return };
         let keys = container.directory("keys", mode);
@@ -109,7 +109,7 @@ async fn an_empty_volume_of_another_user_takes_the_keys() {
 #[tokio::test]
 async fn mounted_secrets_are_read() {
     let Some(container) = Container::new() else { return };
-    // As Kubernetes mounts a secret: links to links to files that the group may read.
+    // A secret as Kubernetes mounts it: links to links to files that the group may read.
     let keys = container.directory("keys", 0o755);
     container.directory("keys/..2026_11_20", 0o755);
     container.file("keys/..2026_11_20/20261120T150000Z.pem", &new_key(), 0o440);
@@ -128,7 +128,7 @@ async fn mounted_secrets_are_read() {
 }
 
 #[tokio::test]
-async fn keys_that_anybody_can_read_or_replace_are_refused_security_7() {
+async fn keys_that_other_users_can_read_or_replace_are_refused_security_7() {
     for (directory, file) in [(0o777, 0o440), (0o755, 0o444), (0o755, 0o460)] {
         let Some(container) = Container::new() else { return };
         let keys = container.directory("keys", directory);

@@ -1,5 +1,5 @@
-//! What is asked for or told several times, at once and on several servers, is done once. The scenarios' numbers
-//! are STRIPE.md's.
+//! Repeated requests and events, at once and on several servers, take effect once. The numbers are
+//! those of docs/requirements.md.
 
 use futures_util::future::join_all;
 use licentia_sandbox::{ApiFault, Card, DeliveryFault, Order, Times};
@@ -10,7 +10,7 @@ use crate::harness::database::number;
 use crate::harness::shop::Shop;
 
 #[tokio::test]
-async fn two_upgrades_at_once_make_one_counterpart_and_one_checkout_stripe_7() {
+async fn two_upgrades_at_once_create_one_stripe_customer_and_one_checkout_stripe_7() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let plans = ["professional", "starter", "professional", "starter", "professional", "starter"];
@@ -27,7 +27,7 @@ async fn two_upgrades_at_once_make_one_counterpart_and_one_checkout_stripe_7() {
 }
 
 #[tokio::test]
-async fn two_servers_on_one_database_make_one_of_everything_stripe_7() {
+async fn two_servers_on_one_database_create_one_of_everything_stripe_7() {
     let shop = Shop::open().await;
     let other = shop.second_server().await;
     let ada = shop.buyer("ada@example.com").await;
@@ -37,7 +37,7 @@ async fn two_servers_on_one_database_make_one_of_everything_stripe_7() {
     let urls: Vec<_> = answers.iter().map(|answer| answer.text("/checkout_url")).collect();
     assert!(urls.iter().all(|url| *url == urls[0]), "{urls:?}");
     assert_eq!(shop.counterparts(), 1);
-    // Every event comes to both, several times, and both have a worker.
+    // Both servers get every event several times, and both have a worker.
     shop.sandbox.faults().delivery(DeliveryFault::Repeat(5), Times::Always);
     shop.sandbox.pay(&crate::harness::shop::session_of(urls[0]), Card::Paid).unwrap();
     shop.settled().await;
@@ -46,7 +46,7 @@ async fn two_servers_on_one_database_make_one_of_everything_stripe_7() {
 }
 
 #[tokio::test]
-async fn lost_answers_make_no_second_counterpart_nor_checkout_stripe_7() {
+async fn lost_responses_cause_no_second_stripe_customer_or_checkout_stripe_7() {
     for fault in [ApiFault::AnswerLost, ApiFault::ErrorAfter, ApiFault::ErrorPage] {
         for call in ["POST /v1/customers", "POST /v1/checkout/sessions"] {
             let shop = Shop::open().await;
@@ -72,10 +72,10 @@ async fn lost_answers_make_no_second_counterpart_nor_checkout_stripe_7() {
 }
 
 #[tokio::test]
-async fn a_refusal_after_a_lost_answer_makes_no_second_counterpart_stripe_7() {
+async fn a_refusal_after_a_lost_response_causes_no_second_stripe_customer_stripe_7() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
-    // As when the key has lost a right, or was rolled, before the call is repeated.
+    // As if the key lost a right, or was rolled, before the call is repeated.
     for fault in [ApiFault::AnswerLost, ApiFault::Refused] {
         shop.sandbox.faults().api_call(fault, "POST /v1/customers", Times::Next(1));
     }
@@ -84,13 +84,13 @@ async fn a_refusal_after_a_lost_answer_makes_no_second_counterpart_stripe_7() {
 }
 
 #[tokio::test]
-async fn while_nobody_knows_whether_a_checkout_was_made_there_is_no_other_stripe_7() {
+async fn no_second_checkout_is_created_while_the_first_attempt_is_uncertain_stripe_7() {
     for fault in [ApiFault::ErrorAfter, ApiFault::ErrorPage] {
         let shop = Shop::open().await;
         let ada = shop.buyer("ada@example.com").await;
         let faults = shop.sandbox.faults();
         faults.api_call(fault, "POST /v1/checkout/sessions", Times::Always);
-        // Nor can it be looked up.
+        // The session cannot be looked up either.
         faults.api_call(ApiFault::ErrorBefore, "GET /v1/checkout/sessions", Times::Always);
         for plan in ["professional", "starter"] {
             assert_eq!(shop.ask(&ada, plan).await.problem(), (503, "billing_unavailable"));
@@ -105,8 +105,8 @@ async fn while_nobody_knows_whether_a_checkout_was_made_there_is_no_other_stripe
 }
 
 #[tokio::test]
-async fn two_sessions_paid_all_the_same_are_seen_and_the_higher_plan_holds_stripe_7() {
-    // What is counted in this thread, where all of this test runs and nothing of another.
+async fn two_paid_sessions_are_reported_and_the_higher_plan_applies_stripe_7() {
+    // The metrics of this thread, in which all of this test runs, and no other test.
     let figures = PrometheusBuilder::new().build_recorder();
     let _counting = metrics::set_default_local_recorder(&figures);
     let alerts = || -> u64 {
@@ -117,7 +117,7 @@ async fn two_sessions_paid_all_the_same_are_seen_and_the_higher_plan_holds_strip
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let first = shop.checkout(&ada, "starter").await;
-    // As if a second one had slipped through: made behind the service's back.
+    // As if a second session had slipped through: created without the service.
     let stripe_id = shop.stripe_customer_of(&first);
     let form = [
         ("mode", "subscription"),
@@ -136,7 +136,7 @@ async fn two_sessions_paid_all_the_same_are_seen_and_the_higher_plan_holds_strip
     shop.settled().await;
     assert_eq!(shop.license(&ada).await["plan"], "professional");
     assert!(alerts() > 0, "{}", figures.handle().render());
-    // When it ends, the other takes over.
+    // When it ends, the other one takes over.
     shop.sandbox.cancel_now(&shop.subscription_of(second)).unwrap();
     shop.settled().await;
     let license = shop.license(&ada).await;
@@ -158,7 +158,7 @@ async fn the_same_event_fifty_times_at_once_takes_effect_once_stripe_8() {
 }
 
 #[tokio::test]
-async fn the_events_of_a_payment_in_any_order_say_the_same_stripe_8() {
+async fn the_events_of_a_payment_in_any_order_have_one_effect_stripe_8() {
     for order in [Order::AsCreated, Order::Reversed, Order::Shuffled] {
         let shop = Shop::open().await;
         let ada = shop.buyer("ada@example.com").await;

@@ -1,4 +1,4 @@
-//! The API description: committed, complete, and true.
+//! The API description: committed, complete, and correct.
 
 use std::collections::BTreeSet;
 
@@ -22,7 +22,7 @@ fn the_committed_description_is_the_generated_one() {
 }
 
 #[test]
-fn every_operation_is_described_to_the_end() {
+fn every_operation_is_described_completely() {
     let document = openapi::document();
     let mut ids = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {
@@ -67,9 +67,9 @@ fn every_operation_is_described_to_the_end() {
     assert_eq!(ids.len(), before, "an operationId is there twice");
 }
 
-/// Objects that only hold others are shown by the examples of those.
+/// Objects that only contain others are covered by the others' examples.
 #[test]
-fn every_answer_has_an_example() {
+fn every_response_has_an_example() {
     let document = openapi::document();
     let schemas = document["components"]["schemas"].as_object().unwrap();
     let is_shown = |schema: &Value| schema.get("example").is_some() || schema.get("$ref").is_some();
@@ -89,7 +89,7 @@ fn every_answer_has_an_example() {
     }
 }
 
-/// The schemas that a part of the description refers to, and those that they refer to.
+/// Returns the schemas that a part of the description refers to, directly or indirectly.
 fn schemas_of(part: &Value, document: &Value, found: &mut BTreeSet<String>) {
     match part {
         Value::Object(members) => {
@@ -107,7 +107,7 @@ fn schemas_of(part: &Value, document: &Value, found: &mut BTreeSet<String>) {
 }
 
 #[test]
-fn no_answer_has_a_field_for_a_stripe_id_but_those_for_administrators() {
+fn only_responses_for_administrators_have_fields_for_stripe_ids() {
     let document = openapi::document();
     let mut shown = BTreeSet::new();
     for (path, item) in document["paths"].as_object().unwrap() {
@@ -127,9 +127,9 @@ fn no_answer_has_a_field_for_a_stripe_id_but_those_for_administrators() {
     assert!(fields > 50, "only {fields} fields were looked at");
 }
 
-/// What Swagger UI sends when somebody presses *Execute* and changes nothing.
+/// Swagger UI sends this when a user presses *Execute* without a change.
 #[tokio::test]
-async fn every_example_of_a_request_works_when_pasted() {
+async fn every_example_of_a_request_works_unchanged() {
     let usual = [("LICENTIA_RETURN_ORIGINS", "http://127.0.0.1:3100")];
     let shop = Shop::open_with(Options::default(), &usual).await;
     let app = &shop.app;
@@ -139,7 +139,7 @@ async fn every_example_of_a_request_works_when_pasted() {
         let name = schema["$ref"].as_str().unwrap().rsplit('/').next().unwrap();
         document["components"]["schemas"][name]["example"].clone()
     };
-    // Signing up comes first: the other examples are about the customer that its example makes.
+    // The sign-up is first, because the other examples are about its customer.
     let signup = example(&document["paths"]["/api/customers/signup"]["post"]);
     let signed_up = app.client.post("/api/customers/signup", &signup).await;
     assert_eq!(signed_up.status, 201, "{}", signed_up.text);

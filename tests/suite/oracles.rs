@@ -1,6 +1,5 @@
-//! The tools of others, against a running server: PyJWT and jose verify a license with no word
-//! from us, aiosmtpd takes the mail, schemathesis tries the whole API, and a browser walks through
-//! Swagger UI.
+//! Third-party tools against a running server: PyJWT and jose verify a license without our code,
+//! aiosmtpd receives the mail, schemathesis tests the whole API, and a browser uses Swagger UI.
 //!
 //! They need Python, Node and Chromium, which `./scripts/test` installs before it runs these.
 
@@ -37,14 +36,14 @@ impl Place {
         Self { server, database, directory }
     }
 
-    /// Makes an admin key that may do everything.
+    /// Returns a new admin key with every scope.
     fn admin_key(&self) -> String {
         let mut make = licentia(self.directory.path());
         make.args(["admin-key", "create", "--name", "schemathesis", "--scope", "admin"]);
         must_succeed(make.env("LICENTIA_DATABASE_URL", &self.database.url)).trim().to_owned()
     }
 
-    /// Writes a license and the key set to files, as an app would keep them.
+    /// Writes a license and the key set to files, as an app would store them.
     async fn license(&self) -> (PathBuf, PathBuf) {
         let request =
             serde_json::json!({ "email": "ada@example.com", "password": "SecurePass123" });
@@ -111,7 +110,7 @@ async fn a_browser_signs_up_in_swagger_ui_and_sees_the_license() {
     assert!(said.contains("current license: 200 trial\n"), "{said}");
 }
 
-/// A real SMTP server by others, that meets mails as it is told.
+/// A real third-party SMTP server that handles mails as it is configured.
 struct SmtpServer {
     child: std::process::Child,
     lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
@@ -131,7 +130,7 @@ impl SmtpServer {
         Self { child, lines, port }
     }
 
-    /// The next mail that it took.
+    /// Returns the next mail that it received.
     fn mail(&mut self) -> serde_json::Value {
         serde_json::from_str(&self.lines.next().unwrap().unwrap()).unwrap()
     }
@@ -144,7 +143,7 @@ impl Drop for SmtpServer {
     }
 }
 
-/// Signs somebody up at a server that mails over SMTP.
+/// Signs a customer up at a server that mails over SMTP.
 async fn sign_up_over_smtp(smtp: &SmtpServer) -> (Server, tempfile::TempDir, String) {
     let directory = tempfile::tempdir().unwrap();
     let database = TestDatabase::empty(directory.path()).await;
@@ -167,7 +166,7 @@ async fn sign_up_over_smtp(smtp: &SmtpServer) -> (Server, tempfile::TempDir, Str
 
 #[tokio::test]
 #[ignore = "needs Python: run ./scripts/test"]
-async fn aiosmtpd_takes_the_mail_with_the_license() {
+async fn aiosmtpd_receives_the_mail_with_the_license() {
     let mut smtp = SmtpServer::start("");
     let (_server, _directory, token) = sign_up_over_smtp(&smtp).await;
     let mail = smtp.mail();
@@ -184,11 +183,11 @@ async fn aiosmtpd_takes_the_mail_with_the_license() {
     assert!(mail["message_id"].as_str().unwrap().ends_with("@acme.example>"), "{mail}");
 }
 
-/// Refused for now, cut off, and left hanging after the data: in the end it is taken, and what was
-/// perhaps taken before has the same Message-ID.
+/// The mail is refused temporarily, cut off, and left without a response after the data. In the end
+/// it is accepted, and copies that were possibly accepted before have the same Message-ID.
 #[tokio::test]
 #[ignore = "needs Python: run ./scripts/test"]
-async fn aiosmtpd_that_refuses_drops_and_hangs_gets_it_in_the_end() {
+async fn aiosmtpd_receives_the_mail_after_it_refused_disconnected_and_hung() {
     let mut smtp = SmtpServer::start("451,drop,hang,ok");
     let (server, _directory, token) = sign_up_over_smtp(&smtp).await;
     let (hung, taken) = (smtp.mail(), smtp.mail());
@@ -196,16 +195,16 @@ async fn aiosmtpd_that_refuses_drops_and_hangs_gets_it_in_the_end() {
         (&taken["license"], &taken["message_id"]),
         (&token.as_str().into(), &hung["message_id"])
     );
-    // What holds up the mail holds up nothing else.
+    // The delay of the mail delays nothing else.
     assert_eq!(server.client.get("/health/ready").await.status, 200);
 }
 
-/// The requests are those of a fixed seed, so that the test does not fail by chance; `scripts/soak` sets
+/// The requests come from a fixed seed, so the test does not fail by chance; `scripts/soak` sets
 /// another one.
 #[tokio::test]
 #[ignore = "needs Python: run ./scripts/test"]
-async fn schemathesis_finds_nothing() {
-    // With an account at Stripe's double: without one, buying answers 503 by design.
+async fn schemathesis_finds_no_violation() {
+    // With an account at Stripe's double, because without one, buying returns 503 by design.
     let sandbox = Sandbox::start(Options::default()).await.unwrap();
     let place = Place::with(&[
         ("LICENTIA_STRIPE__SECRET_KEY", sandbox.secret_key()),
@@ -226,6 +225,6 @@ async fn schemathesis_finds_nothing() {
         .env("PYTHONPATH", oracles())
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .current_dir(place.directory.path());
-    // In a thread of its own: the double answers from this one.
+    // In a thread of its own, because the double responds in this one.
     tokio::task::spawn_blocking(move || must_succeed(&mut command)).await.unwrap();
 }

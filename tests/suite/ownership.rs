@@ -1,5 +1,5 @@
-//! Nobody reaches what belongs to somebody else: every operation of the API description, called
-//! by one customer with another customer's ids.
+//! No customer reaches another one's data: every operation of the API description, called by one
+//! customer with another customer's ids.
 
 use licentia::http::openapi;
 use reqwest::Method;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{BEHIND_A_PROXY, TestApp};
 
-/// Operations whose answer does not depend on who asks, or that make somebody new.
+/// The operations whose response does not depend on the caller, or that create a customer.
 const PUBLIC: [&str; 11] = [
     "signUp",
     "logIn",
@@ -23,7 +23,7 @@ const PUBLIC: [&str; 11] = [
 ];
 
 #[tokio::test]
-async fn every_operation_with_the_ids_of_another_customer_security_22() {
+async fn no_operation_accepts_the_ids_of_another_customer_security_22() {
     let app = TestApp::start_with(&[BEHIND_A_PROXY]).await;
     let victim = app.sign_up("ada@example.com").await;
     let ada = app.client.with_token(victim.text("/access_token"));
@@ -45,7 +45,7 @@ async fn every_operation_with_the_ids_of_another_customer_security_22() {
                 continue;
             }
             assert!(operation.get("security").is_some(), "{name} asks for no credential");
-            // A new attacker each time: one of the operations deletes the caller.
+            // A new attacker each time, because one of the operations deletes the caller.
             let eve = app.signed_in(&format!("eve{checked}@example.com")).await;
             let mut target = path.clone();
             for (parameter, id) in &ids {
@@ -56,7 +56,7 @@ async fn every_operation_with_the_ids_of_another_customer_security_22() {
             let body = operation.get("requestBody").map(|_| json!({}));
             let answer = eve.send(method, &target, body.as_ref()).await;
             if path.starts_with("/api/admin/") {
-                // A session opens none of them, whatever it asks for.
+                // A login session does not open any admin operation.
                 assert_eq!(answer.problem(), (401, "unauthenticated"), "{name}");
             } else if target != *path {
                 assert_eq!(answer.problem(), (404, "not_found"), "{name}");

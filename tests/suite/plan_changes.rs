@@ -1,15 +1,15 @@
-//! Changes of the plan in the portal, now and scheduled; subscriptions to several things at once.
+//! Changes of the plan in the portal, now and scheduled; and subscriptions with several items.
 
 use licentia_sandbox::{Card, Interval, NewPrice};
 use serde_json::{Value, json};
 
 use crate::harness::shop::{Buyer, Shop};
 
-/// The end of the first period, and of the second.
+/// The end of the first and of the second period.
 const FIRST: &str = "2026-12-20T15:00:00+00:00";
 const SECOND: &str = "2027-01-20T15:00:00+00:00";
 
-/// Asserts what plan the current license has, and that it works until then.
+/// Asserts the plan of the current license, and the time until which it works.
 async fn must_have(shop: &Shop, buyer: &Buyer, plan: &str, expires: &str) {
     let license = shop.license(buyer).await;
     assert_eq!(
@@ -21,7 +21,8 @@ async fn must_have(shop: &Shop, buyer: &Buyer, plan: &str, expires: &str) {
     assert_eq!(shop.subscription(buyer).await["plan"], plan);
 }
 
-/// The plan, amount and state of each order, by plan: two of one second have no other order.
+/// Returns the plan, amount and status of each order, sorted by plan, because orders of the same
+/// second have no other order.
 async fn orders(shop: &Shop, buyer: &Buyer) -> Vec<(String, i64, String)> {
     let text = |order: &Value, field: &str| order[field].as_str().unwrap().to_owned();
     let order = |order: &Value| {
@@ -37,7 +38,7 @@ fn order(plan: &str, amount: i64, status: &str) -> (String, i64, String) {
 }
 
 #[tokio::test]
-async fn an_upgrade_counts_when_its_difference_is_paid_stripe_13() {
+async fn an_upgrade_takes_effect_when_its_difference_is_paid_stripe_13() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "starter").await;
@@ -46,7 +47,7 @@ async fn an_upgrade_counts_when_its_difference_is_paid_stripe_13() {
     shop.sandbox.replace_card(&customer, Card::DeclinedLater).unwrap();
     shop.sandbox.change_plan(&subscription, "price_pro_monthly").unwrap();
     shop.settled().await;
-    // Stripe has changed the price already; the money is not there.
+    // Stripe has changed the price already, but the payment is missing.
     assert_eq!(shop.license(&ada).await["plan"], "starter");
     assert_eq!(orders(&shop, &ada).await[0], order("professional", 3000, "failed"));
     shop.sandbox.replace_card(&customer, Card::Paid).unwrap();
@@ -59,7 +60,7 @@ async fn an_upgrade_counts_when_its_difference_is_paid_stripe_13() {
 }
 
 #[tokio::test]
-async fn a_downgrade_at_once_follows_the_price_stripe_13() {
+async fn an_immediate_downgrade_follows_the_price_stripe_13() {
     let shop = Shop::open().await;
     let mut ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "professional").await;
@@ -73,7 +74,7 @@ async fn a_downgrade_at_once_follows_the_price_stripe_13() {
 }
 
 #[tokio::test]
-async fn a_change_to_a_year_begins_a_period_of_its_own_stripe_13() {
+async fn a_change_to_a_yearly_price_begins_a_new_period_stripe_13() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "professional").await;
@@ -84,7 +85,7 @@ async fn a_change_to_a_year_begins_a_period_of_its_own_stripe_13() {
 }
 
 #[tokio::test]
-async fn a_scheduled_downgrade_leaves_the_old_plan_until_its_phase_starts_stripe_13() {
+async fn a_scheduled_downgrade_keeps_the_old_plan_until_its_phase_begins_stripe_13() {
     let shop = Shop::open().await;
     let mut ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "professional").await;
@@ -103,14 +104,14 @@ async fn a_scheduled_downgrade_leaves_the_old_plan_until_its_phase_starts_stripe
     assert_eq!(orders(&shop, &ada).await, both);
     let token = shop.license(&ada).await["token"].as_str().unwrap().to_owned();
     assert!(!shop.offline(&token).await.unwrap().allows("sso"));
-    // The schedule is over, and the plan stays.
+    // The schedule is complete, and the plan stays.
     shop.pass_days(&mut ada, 31).await;
     must_have(&shop, &ada, "starter", "2027-02-20T15:00:00+00:00").await;
     assert_eq!(shop.sandbox.events("subscription_schedule.completed").len(), 1);
 }
 
 #[tokio::test]
-async fn a_scheduled_downgrade_that_is_not_paid_has_the_grace_of_the_new_plan_stripe_13() {
+async fn an_unpaid_scheduled_downgrade_has_the_grace_period_of_the_new_plan_stripe_13() {
     let shop = Shop::open().await;
     let mut ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "professional").await;
@@ -123,7 +124,7 @@ async fn a_scheduled_downgrade_that_is_not_paid_has_the_grace_of_the_new_plan_st
 }
 
 #[tokio::test]
-async fn a_scheduled_downgrade_that_is_taken_back_never_comes_stripe_13() {
+async fn an_undone_scheduled_downgrade_never_takes_effect_stripe_13() {
     let shop = Shop::open().await;
     let mut ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "professional").await;
@@ -138,7 +139,7 @@ async fn a_scheduled_downgrade_that_is_taken_back_never_comes_stripe_13() {
 }
 
 #[tokio::test]
-async fn a_cancellation_meanwhile_ends_the_old_plan_and_the_new_one_never_comes_stripe_13() {
+async fn a_cancellation_before_a_scheduled_change_ends_the_old_plan_stripe_13() {
     let shop = Shop::open().await;
     let mut ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "professional").await;
@@ -156,7 +157,7 @@ async fn a_cancellation_meanwhile_ends_the_old_plan_and_the_new_one_never_comes_
 }
 
 #[tokio::test]
-async fn of_several_items_the_highest_plan_decides_in_any_order_stripe_19() {
+async fn the_highest_plan_of_several_items_applies_in_any_order_stripe_19() {
     let mut decided = Vec::new();
     for prices in [
         ["price_starter_yearly", "price_pro_monthly", "price_seats"],
@@ -172,7 +173,7 @@ async fn of_several_items_the_highest_plan_decides_in_any_order_stripe_19() {
             interval: Interval::Month,
         });
         let mut ada = shop.buyer("ada@example.com").await;
-        // A checkout links the customer; then the vendor sells by hand.
+        // A checkout links the customer. Then the vendor sells in the dashboard.
         let session = shop.checkout(&ada, "starter").await;
         let customer = shop.stripe_customer_of(&session);
         shop.sandbox.replace_card(&customer, Card::Paid).unwrap();

@@ -1,4 +1,4 @@
-//! The plans file: what it means, and every mistake in it told at once.
+//! The plans file: its meaning, and all of its mistakes reported at once.
 
 use licentia::domain::sale::policy::Bought::{Keep, Revoke};
 use licentia::domain::sale::policy::Policy;
@@ -44,12 +44,12 @@ fn the_example_of_the_design_is_read() {
 }
 
 #[test]
-fn the_built_in_plans_are_good() {
+fn the_built_in_plans_are_valid() {
     assert!(plans::load(None).unwrap().plans.len() >= 2);
 }
 
 #[test]
-fn what_becomes_of_refunds_and_disputes_is_the_vendors_choice() {
+fn the_vendor_sets_the_policy_for_refunds_and_disputes() {
     let policy =
         |text: &str| plans::parse("plans.toml", &format!("{GOOD}\n{text}")).unwrap().policy;
     let usual = Policy { refund: Revoke, dispute: Keep, dispute_lost: Revoke, forgiven: Keep };
@@ -73,7 +73,7 @@ fn what_becomes_of_refunds_and_disputes_is_the_vendors_choice() {
         let found = problems(&format!("{GOOD}\n[policy]\n{text}")).join("\n");
         assert!(found.contains(expected), "{expected}\nis not in\n{found}");
     }
-    // The example shows the defaults, and they may be uncommented.
+    // The example shows the defaults, and its commented settings are valid.
     let example = include_str!("../../plans.toml").replace("# [policy]", "[policy]");
     let example = ["refund", "dispute", "dispute_lost"]
         .iter()
@@ -83,7 +83,7 @@ fn what_becomes_of_refunds_and_disputes_is_the_vendors_choice() {
 }
 
 #[test]
-fn every_mistake_is_told_at_once() {
+fn every_mistake_in_the_plans_file_is_reported_at_once() {
     let broken = GOOD
         .replace("days = 14", "days = 0")
         .replace("grace_days = 7", "grace_dais = 7")
@@ -106,7 +106,7 @@ fn every_mistake_is_told_at_once() {
 }
 
 #[test]
-fn what_stands_in_the_wrong_table_is_told_where_it_belongs() {
+fn a_setting_in_the_wrong_table_is_reported_with_the_right_one() {
     for misplaced in ["policy = 3", "token_days = 7"] {
         let name = misplaced.split(' ').next().unwrap();
         let found = problems(&GOOD.replace("days = 14", &format!("days = 14\n{misplaced}")));
@@ -119,7 +119,7 @@ fn what_stands_in_the_wrong_table_is_told_where_it_belongs() {
 }
 
 #[test]
-fn what_is_missing_or_there_twice_is_named() {
+fn missing_duplicate_and_invalid_settings_are_named() {
     let cases = [
         (
             GOOD.replace("product = \"acme-app\"", ""),
@@ -147,7 +147,7 @@ fn what_is_missing_or_there_twice_is_named() {
 }
 
 #[test]
-fn a_plan_whose_license_nobody_could_read_is_refused() {
+fn a_plan_whose_license_would_be_unreadable_is_refused() {
     let many: Vec<_> = (0..150).map(|n| format!("\"{n:0>60}\"")).collect();
     let text = GOOD.replace("[\"editor\"]", &format!("[{}]", many.join(", ")));
     let found = problems(&text).join("\n");
@@ -171,7 +171,7 @@ fn a_missing_file_is_named() {
 }
 
 #[test]
-fn what_is_sold_beside_the_plans_is_named_above_them_and_is_no_plans_price() {
+fn other_prices_are_listed_above_the_plans_and_belong_to_no_plan() {
     let with = |price: &str| format!("other_prices = [\"{price}\"]\n{GOOD}");
     let catalog = plans::parse("plans.toml", &with("price_support")).unwrap();
     assert!(catalog.is_beside("price_support") && !catalog.is_beside("price_pro_monthly"));

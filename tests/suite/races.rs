@@ -1,5 +1,5 @@
-//! Two servers on one database, at the same moment: whatever both do, there is one of everything. A server
-//! that pauses for so long that the other does its work writes nothing when it goes on.
+//! Two servers on one database at the same moment: there is one of everything. A server that pauses
+//! until its lease is lost writes nothing when it continues.
 
 use std::time::Duration;
 
@@ -19,8 +19,8 @@ use crate::harness::shop::{Buyer, Peer, Shop, session_of};
 const ISSUED: &str = "SELECT COUNT(*) FROM audit_log WHERE action = 'license.issued'";
 
 impl Shop {
-    /// That a sale took effect once: one counterpart, license and order, and one mail about it, whose
-    /// repeats have its Message-ID.
+    /// Asserts that a sale took effect once: one Stripe customer, license and order, and one mail,
+    /// whose repeats have its Message-ID.
     async fn must_have_sold_once(&self, ada: &Buyer, what: &str) {
         self.must_be_paid(ada).await;
         assert_eq!(self.counterparts(), 1, "{what}");
@@ -43,7 +43,7 @@ async fn the_same_event_50_times_at_two_servers_counts_once_stripe_8() {
     let session = shop.checkout(&ada, "professional").await;
     shop.settled().await;
     let before = shop.sandbox.events("").len();
-    // To each of both.
+    // To both endpoints.
     shop.sandbox.faults().delivery(DeliveryFault::Repeat(50), Times::Always);
     shop.sandbox.pay(&session, Card::Paid).unwrap();
     shop.settled().await;
@@ -53,7 +53,7 @@ async fn the_same_event_50_times_at_two_servers_counts_once_stripe_8() {
 }
 
 #[tokio::test]
-async fn two_plans_at_two_servers_at_once_leave_one_checkout_to_pay_stripe_7() {
+async fn two_plans_at_two_servers_at_once_leave_one_open_checkout_stripe_7() {
     let shop = Shop::open().await;
     let other = shop.second_server().await;
     let ada = shop.buyer("ada@example.com").await;
@@ -64,7 +64,7 @@ async fn two_plans_at_two_servers_at_once_leave_one_checkout_to_pay_stripe_7() {
     });
     let answers = join_all(asked).await;
     assert!(answers.iter().all(|answer| answer.status == 200), "{answers:?}");
-    // The last word is hers.
+    // Her last request counts.
     let last = shop.checkout(&there, "professional").await;
     let sessions = answers.iter().map(|answer| session_of(answer.text("/checkout_url")));
     let open = sessions.filter(|id| shop.sandbox.object(id)["status"] == "open" && *id != last);
@@ -75,10 +75,10 @@ async fn two_plans_at_two_servers_at_once_leave_one_checkout_to_pay_stripe_7() {
 }
 
 #[tokio::test]
-async fn two_comparisons_with_stripe_at_once_repair_each_customer_once() {
+async fn two_reconciliations_at_once_repair_each_customer_once() {
     let mut shop = Shop::open().await;
     let other = shop.second_server().await;
-    // Nobody hears of the sale, until both servers look.
+    // The events of the sale are lost, until both servers reconcile.
     shop.sandbox.faults().delivery(DeliveryFault::Drop, Times::Always);
     let mut buyers = Vec::new();
     for n in 0..4 {
@@ -103,8 +103,8 @@ async fn two_comparisons_with_stripe_at_once_repair_each_customer_once() {
     other.end_worker().await;
 }
 
-/// Everywhere where a server can pause while others go on; in a transaction, the database itself makes
-/// them wait.
+/// The fail points outside of transactions, where a server can pause while others continue. In a
+/// transaction, the database makes the others wait.
 const OUTSIDE_OF_TRANSACTIONS: [&str; 14] = [
     "lease.taken",
     "lease.released",
@@ -122,7 +122,7 @@ const OUTSIDE_OF_TRANSACTIONS: [&str; 14] = [
     "mail.noted",
 ];
 
-/// Those of them that a paid event and its mail come by.
+/// Those of them that a paid event and its mail pass.
 const ON_THE_WAY_OF_A_PAYMENT: [&str; 8] = [
     "webhook.stored",
     "inbox.taken",
@@ -135,20 +135,20 @@ const ON_THE_WAY_OF_A_PAYMENT: [&str; 8] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_pauses_past_the_lease_writes_nothing_when_going_on_stripe_7() {
-    // A few at a time, for each has three servers.
+async fn a_server_that_pauses_until_its_lease_is_lost_writes_nothing_afterwards_stripe_7() {
+    // A few at a time, because each needs three servers.
     let all = stream::iter(OUTSIDE_OF_TRANSACTIONS);
     all.for_each_concurrent(4, one_pauses_on_the_way_to_a_checkout).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_pauses_past_the_lease_with_a_paid_event_writes_nothing_when_going_on_stripe_4() {
+async fn a_server_that_loses_its_lease_with_a_paid_event_writes_nothing_afterwards_stripe_4() {
     let all = stream::iter(ON_THE_WAY_OF_A_PAYMENT);
     all.for_each_concurrent(4, one_pauses_with_a_paid_event).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deletion_that_pauses_past_its_lease_leaves_who_opened_a_checkout_since() {
+async fn a_deletion_that_loses_its_lease_keeps_a_customer_who_opened_a_checkout() {
     let mut shop = Shop::open().await;
     shop.end_worker().await;
     let pause = Pause::at("checkout.closed");
@@ -217,11 +217,11 @@ async fn one_pauses_with_a_paid_event(place: &'static str) {
     the_other_sells_meanwhile(&shop, &ada, place, pause, [one, other], Vec::new()).await;
 }
 
-/// Longer than anything is held by who pauses.
+/// Longer than any lease of a paused server.
 const PAST_THE_LEASES: Duration = Duration::from_secs(60);
 
-/// After the payment, the other server does everything before the pause ends, and nothing is written by who
-/// paused and goes on; nor is a checkout answered that is none.
+/// After the payment, the other server does everything before the pause ends. The paused server
+/// writes nothing when it continues, and returns no checkout that does not exist.
 async fn the_other_sells_meanwhile(
     shop: &Shop,
     ada: &Buyer,
@@ -233,7 +233,8 @@ async fn the_other_sells_meanwhile(
     if pause.has_begun() {
         shop.sandbox.advance(PAST_THE_LEASES);
     }
-    // The one that pauses with a delivery answers it too late; the other has the event all the same.
+    // The paused server responds to its delivery too late. The other server has the event all the
+    // same.
     let told = tokio::time::timeout(Duration::from_secs(60), shop.sandbox.settled());
     told.await.expect("webhooks hang");
     shop.until("the other did everything", async || {
@@ -257,7 +258,7 @@ async fn the_other_sells_meanwhile(
     shop.must_have_sold_once(ada, place).await;
 }
 
-/// What a sale leaves.
+/// The rows that a sale leaves.
 const WRITTEN: &str = "SELECT 'license ' || license_id FROM licenses
      UNION ALL SELECT 'order ' || order_id || status FROM orders
      UNION ALL SELECT 'event ' || event_id || attempts FROM inbox WHERE done_at IS NOT NULL

@@ -1,4 +1,4 @@
-//! `licentia reconcile`, as an operator runs it.
+//! `licentia reconcile`, as an operator runs it. The daily reconciliation is in `daily`.
 
 use licentia_sandbox::{
     ApiFault, Card, DeliveryFault, Interval, NewPrice, Options, Sandbox, Times,
@@ -12,7 +12,7 @@ use crate::harness::vendor::Vendor;
 use crate::harness::{PASSWORD, TestDatabase};
 
 #[tokio::test]
-async fn it_tells_what_differs_repairs_it_and_then_finds_nothing() {
+async fn reconcile_reports_differences_repairs_them_and_then_finds_none() {
     let directory = tempfile::tempdir().unwrap();
     let database = TestDatabase::empty(directory.path()).await;
     let sandbox = Sandbox::start(Options::default()).await.unwrap();
@@ -29,7 +29,7 @@ async fn it_tells_what_differs_repairs_it_and_then_finds_nothing() {
         ("LICENTIA_DATABASE_URL", database.url.as_str()),
         ("LICENTIA_STRIPE__SECRET_KEY", key.as_str()),
         ("LICENTIA_STRIPE__API_URL", api.as_str()),
-        // No endpoint is registered: nobody ever reports anything.
+        // No endpoint is registered, so no event ever arrives.
         ("LICENTIA_STRIPE__WEBHOOK_SECRET", "whsec_1"),
         ("LICENTIA_RETURN_ORIGINS", "https://app.example"),
     ];
@@ -45,7 +45,7 @@ async fn it_tells_what_differs_repairs_it_and_then_finds_nothing() {
     let reconcile = async |more: &[&str]| -> Done {
         let mut command = licentia(directory.path());
         command.arg("reconcile").args(more).envs(settings);
-        // In a thread of its own: the double answers from this one.
+        // In a thread of its own, because the double responds in this one.
         tokio::task::spawn_blocking(move || run(&mut command)).await.unwrap()
     };
     let looked = reconcile(&["--dry-run", "--json"]).await;
@@ -74,7 +74,7 @@ async fn it_tells_what_differs_repairs_it_and_then_finds_nothing() {
     let again = reconcile(&[]).await;
     assert!(again.out.contains("1 customers compared with Stripe: 0 repaired, 0 failed"));
 
-    // What cannot be compared is left, and said.
+    // A customer who cannot be reconciled is left, and reported.
     sandbox.stop().await;
     let failed = reconcile(&[]).await;
     assert_eq!(failed.code, 1);
@@ -82,7 +82,7 @@ async fn it_tells_what_differs_repairs_it_and_then_finds_nothing() {
 }
 
 #[tokio::test]
-async fn who_pays_for_what_no_plan_has_or_twice_is_told_and_left() {
+async fn a_customer_who_pays_for_an_unknown_price_or_twice_is_reported_and_left() {
     let vendor = Vendor::new().await;
     vendor.add_price("price_of_long_ago");
     let (ada, bob) =
@@ -99,7 +99,8 @@ async fn who_pays_for_what_no_plan_has_or_twice_is_told_and_left() {
         assert!(done.out.contains("0 failed, 1 need your action;"), "{done:?}");
     }
 
-    // Given a license by hand, or a plan beside it, nothing is left to do, and it is told all the same.
+    // After a grant, or with another plan besides it, no action is needed. It is reported all the
+    // same.
     let issue =
         ["license", "issue", "--email", "bob@example.com", "--plan", "starter", "--forever"];
     assert_eq!(vendor.run(&issue).await.code, 0);
@@ -125,7 +126,7 @@ async fn who_pays_for_what_no_plan_has_or_twice_is_told_and_left() {
 }
 
 #[tokio::test]
-async fn events_that_were_missed_or_cannot_be_listed_are_not_passed_over() {
+async fn missed_events_and_a_failed_list_of_events_are_reported() {
     let vendor = Vendor::new().await;
     let ada = vendor.buyer("ada@example.com").await;
     assert_eq!(vendor.backfill(&["--create"]).await.code, 0);
@@ -138,7 +139,7 @@ async fn events_that_were_missed_or_cannot_be_listed_are_not_passed_over() {
     faults.clear();
     assert_eq!(vendor.reconcile(&[]).await.code, 0);
 
-    // Everybody is as Stripe has them, and yet something was not heard.
+    // All customers are in line with Stripe, but an event was missed.
     vendor.sandbox.add_webhook_endpoint("http://127.0.0.1:1/", &["*"]);
     faults.delivery(DeliveryFault::Drop, Times::Always);
     vendor.at_stripe(&format!("customers/{ada}"), &[("metadata[a]", "b")]).await;
@@ -152,7 +153,7 @@ async fn events_that_were_missed_or_cannot_be_listed_are_not_passed_over() {
 }
 
 #[tokio::test]
-async fn it_says_what_of_a_subscription_differs() {
+async fn reconcile_names_the_fields_of_a_subscription_that_differ() {
     let vendor = Vendor::new().await;
     let ada = vendor.customer("ada@example.com").await;
     let subscription = vendor.subscribe(&ada, "price_pro_monthly").await;
@@ -164,7 +165,7 @@ async fn it_says_what_of_a_subscription_differs() {
 }
 
 #[test]
-fn without_an_account_it_says_so() {
+fn reconcile_without_a_stripe_account_is_an_error() {
     let directory = tempfile::tempdir().unwrap();
     let done = run(licentia(directory.path()).arg("reconcile"));
     assert_eq!(done.code, 1, "{done:?}");

@@ -1,4 +1,5 @@
-//! Requests that are refused before they are read, and what their senders can read.
+//! Requests that are refused before their body is read, and the responses that their senders can
+//! read.
 
 use std::io::{Read, Write};
 
@@ -12,7 +13,7 @@ use crate::harness::{START, TestApp, TestDatabase};
 
 const MIB: usize = 1024 * 1024;
 
-/// The head of a request with a body of this length, and with these headers.
+/// Returns the head of a request with a body of this length, and with these headers.
 fn head(method: &str, path: &str, length: usize, headers: &str) -> String {
     format!(
         "{method} {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
@@ -25,7 +26,7 @@ fn event(headers: &str) -> String {
 }
 
 #[tokio::test]
-async fn an_event_that_cannot_be_stripes_is_refused_before_its_body_security_37() {
+async fn an_event_that_is_not_from_stripe_is_refused_before_its_body_security_37() {
     let stripe = [
         ("LICENTIA_STRIPE__SECRET_KEY", "sk_test_1"),
         ("LICENTIA_STRIPE__WEBHOOK_SECRET", "whsec_1"),
@@ -45,7 +46,7 @@ async fn an_event_that_cannot_be_stripes_is_refused_before_its_body_security_37(
         let answer = exchange(connect(&app.client).await, event(&headers)).await;
         assert_eq!(problem(&answer), (400, "bad_webhook".to_owned()), "{headers}");
     }
-    // With no secret, no signature is worth a body.
+    // Without a secret, no signature can be valid, so the body is not read.
     let app = TestApp::start().await;
     let headers = format!("stripe-signature: t={START},v1={signature}\r\n");
     let answer = exchange(connect(&app.client).await, event(&headers)).await;
@@ -53,7 +54,7 @@ async fn an_event_that_cannot_be_stripes_is_refused_before_its_body_security_37(
 }
 
 #[tokio::test]
-async fn a_call_without_its_credential_is_refused_before_its_body_security_37() {
+async fn a_call_without_credentials_is_refused_before_its_body_security_37() {
     let app = TestApp::start().await;
     let document = openapi::document();
     let mut tried = 0;
@@ -75,7 +76,7 @@ async fn a_call_without_its_credential_is_refused_before_its_body_security_37() 
     assert!(tried > 30, "{tried}");
 }
 
-/// The most memory that a process has used, in bytes.
+/// Returns the peak memory of a process, in bytes.
 fn peak_memory(pid: u32) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
@@ -92,12 +93,12 @@ async fn unsigned_events_cost_kilobytes_and_are_logged_security_37() {
     let mut senders = Vec::new();
     for n in 0..600_u16 {
         let mut stream = connect_from(&server.client, 1 + (n / 200) as u8).await;
-        // All but the last byte, so that no body is ever complete.
+        // All bytes but the last, so that no body is complete.
         let sent = async {
             stream.write_all(event("").as_bytes()).await?;
             stream.write_all(&vec![b'a'; MIB - 1]).await
         };
-        // Who sends on for more than a second is cut.
+        // A client that keeps sending for more than a second is disconnected.
         let _ = sent.await;
         senders.push(stream);
     }
@@ -110,7 +111,7 @@ async fn unsigned_events_cost_kilobytes_and_are_logged_security_37() {
     assert!(line.is_some_and(|line| line.contains("400")), "{log}");
 }
 
-/// Sends everything before it reads anything, as Python's http.client does.
+/// Sends everything before it reads the response, as Python's http.client does.
 async fn write_then_read(app: &TestApp, request: Vec<u8>) -> String {
     let address = app.client.base.strip_prefix("http://").unwrap().to_owned();
     let client = tokio::task::spawn_blocking(move || {
@@ -124,7 +125,7 @@ async fn write_then_read(app: &TestApp, request: Vec<u8>) -> String {
 }
 
 #[tokio::test]
-async fn who_sends_everything_before_reading_can_read_the_refusal_security_38() {
+async fn a_client_that_sends_everything_before_reading_can_read_the_refusal_security_38() {
     let app = TestApp::start().await;
     let too_large = (413, "payload_too_large".to_owned());
     for path in ["/api/customers/login", "/api/webhooks/stripe", "/api/nothing"] {
@@ -202,17 +203,17 @@ async fn a_malformed_head_after_a_good_request_gets_one_problem_security_38() {
 }
 
 #[tokio::test]
-async fn a_head_that_stalls_gets_a_problem_security_38() {
+async fn a_stalled_head_gets_a_problem_security_38() {
     let app = TestApp::start().await;
     let answer = exchange(connect(&app.client).await, "GET / HTTP/1.1\r\nhost:").await;
     assert_eq!(problem(&answer), (408, "request_timeout".to_owned()));
-    // Who has sent nothing is owed nothing.
+    // A client that has sent nothing gets no response.
     let answer = exchange(connect(&app.client).await, "").await;
     assert_eq!(answer, "");
 }
 
 #[tokio::test]
-async fn forwarded_clients_are_told_apart_whatever_their_hop_looks_like_security_43() {
+async fn forwarded_clients_are_distinguished_however_their_address_is_written_security_43() {
     let app = TestApp::start_with(&[("LICENTIA_TRUSTED_PROXIES", "127.0.0.1, ::1")]).await;
     let body = json!({ "email": "ada@example.com", "password": "wrong password" }).to_string();
     let log_in = async |hop: &str| {
@@ -225,7 +226,7 @@ async fn forwarded_clients_are_told_apart_whatever_their_hop_looks_like_security
     for port in 1..=10 {
         assert_eq!(log_in(&format!("192.0.2.1:{port}")).await, wrong);
     }
-    // The ten tries of this client are used up, however its address is written.
+    // The ten attempts of this client are used up, however its address is written.
     for same in ["192.0.2.1", "\"192.0.2.1:9\"", "203.0.113.1, 192.0.2.1, unknown, 127.0.0.1:80"] {
         assert_eq!(log_in(same).await, (429, "too_many_requests".to_owned()), "{same}");
     }

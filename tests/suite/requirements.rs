@@ -1,5 +1,5 @@
-//! docs/requirements.md and the tests agree: a number that a test has in its name is listed there,
-//! and "(no test yet)" stands exactly where no test has the number.
+//! docs/requirements.md and the tests agree: every number in a test's name is listed there, and
+//! "(no test yet)" marks exactly the numbers without a test.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ fn page() -> String {
     std::fs::read_to_string(root().join("docs/requirements.md")).unwrap()
 }
 
-/// Returns the requirements of the page in its order, each with whether it has the mark.
+/// Returns the requirements of the page in order, each with whether it has the mark.
 fn listed(page: &str) -> Vec<(String, bool)> {
     let items = page.lines().filter_map(|line| line.strip_prefix("- **")?.split_once("** "));
     items.map(|(id, text)| (id.to_owned(), text.starts_with(MARK))).collect()

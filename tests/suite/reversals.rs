@@ -1,4 +1,4 @@
-//! Money that goes back: refunds, disputes, and what the vendor's policy makes of them.
+//! Refunds and disputes, and the vendor's policy about them. Partial amounts are in `money_back`.
 
 use licentia::flows::Mode;
 use licentia::flows::sale::reconcile::{AT_ONCE, everybody};
@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::harness::database::number;
 use crate::harness::shop::{Buyer, Shop, plans_with, shop_with_policy};
 
-/// The states of the newest order and of the license, once all is settled.
+/// Returns the status of the newest order and of the license, after all work is done.
 async fn look(shop: &Shop, buyer: &Buyer) -> (String, String) {
     shop.settled().await;
     let order = shop.orders(buyer).await[0]["status"].as_str().unwrap().to_owned();
@@ -20,7 +20,7 @@ fn seen(order: &str, license: &str) -> (String, String) {
 }
 
 #[tokio::test]
-async fn a_refund_and_a_dispute_are_followed_to_their_end_stripe_15() {
+async fn refunds_and_disputes_are_applied_until_they_are_decided_stripe_15() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "professional").await;
@@ -51,12 +51,12 @@ async fn a_refund_and_a_dispute_are_followed_to_their_end_stripe_15() {
 }
 
 #[tokio::test]
-async fn what_is_taken_back_is_taken_back_with_everything_paid_before_stripe_15() {
+async fn a_refund_revokes_every_license_that_its_payment_covers_stripe_15() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "professional").await;
     let first = shop.license(&ada).await["token"].as_str().unwrap().to_owned();
-    // A cancellation issues another license; a refund takes back both.
+    // A cancellation issues another license. A refund revokes both.
     shop.sandbox.cancel(&shop.subscription_of(&session), true).unwrap();
     shop.settled().await;
     let second = shop.license(&ada).await["token"].as_str().unwrap().to_owned();
@@ -67,19 +67,19 @@ async fn what_is_taken_back_is_taken_back_with_everything_paid_before_stripe_15(
     assert_eq!(verdict(&shop, &first).await, "revoked");
     assert_eq!(verdict(&shop, &second).await, "revoked");
     assert_eq!(verdict(&shop, &ada.trial).await, "valid");
-    // Also once its token has run out.
+    // Also once its token has expired.
     shop.sandbox.advance_days(60);
     assert_eq!(verdict(&shop, &first).await, "revoked");
 }
 
-/// What the server says about a license.
+/// Returns the online verdict about a license.
 async fn verdict(shop: &Shop, token: &str) -> String {
     let answer = shop.app.client.post("/api/licenses/verify", &json!({ "token": token })).await;
     answer.body["reason"].as_str().unwrap_or("valid").to_owned()
 }
 
 #[tokio::test]
-async fn a_license_for_more_than_what_is_left_is_taken_back_and_others_are_not_stripe_15() {
+async fn only_licenses_that_exceed_the_remaining_payments_are_revoked_stripe_15() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "starter").await;
@@ -99,7 +99,7 @@ async fn a_license_for_more_than_what_is_left_is_taken_back_and_others_are_not_s
 }
 
 #[tokio::test]
-async fn after_a_cancellation_no_former_license_goes_on_stripe_12() {
+async fn after_a_cancellation_no_former_license_stays_valid_stripe_12() {
     let shop = Shop::open().await;
     let mut ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "professional").await;
@@ -163,13 +163,13 @@ async fn a_vendor_may_revoke_while_a_dispute_is_open_and_winning_it_restores_str
 }
 
 #[tokio::test]
-async fn a_policy_is_applied_once_however_often_it_is_told_stripe_15() {
+async fn a_policy_is_applied_once_for_repeated_events_stripe_15() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "professional").await;
     shop.sandbox.faults().delivery(DeliveryFault::Repeat(5), Times::Always);
     let intent = shop.sandbox.payment_intent(&session).unwrap();
-    // In parts: only the last one makes it whole.
+    // In parts: only the last one makes it a full refund.
     for amount in [Some(900), Some(1000), None] {
         shop.sandbox.refund(&intent, amount).unwrap();
     }
@@ -188,7 +188,7 @@ async fn a_policy_is_applied_once_however_often_it_is_told_stripe_15() {
 }
 
 #[tokio::test]
-async fn a_refunded_subscription_goes_on_and_its_next_payment_counts_stripe_15() {
+async fn a_refunded_subscription_continues_and_its_next_payment_counts_stripe_15() {
     let shop = Shop::open().await;
     let mut ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "professional").await;
@@ -201,7 +201,7 @@ async fn a_refunded_subscription_goes_on_and_its_next_payment_counts_stripe_15()
 }
 
 #[tokio::test]
-async fn a_changed_policy_is_applied_by_the_next_comparison_stripe_15() {
+async fn a_changed_policy_is_applied_by_the_next_reconciliation_stripe_15() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "professional").await;
@@ -216,7 +216,7 @@ async fn a_changed_policy_is_applied_by_the_next_comparison_stripe_15() {
 }
 
 #[tokio::test]
-async fn an_inquiry_is_no_dispute_and_what_was_lost_is_not_won_back_by_another_stripe_15() {
+async fn an_inquiry_is_no_dispute_and_a_won_dispute_does_not_undo_a_lost_one_stripe_15() {
     let shop = shop_with_policy("dispute = \"revoke\"").await;
     let ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "professional").await;

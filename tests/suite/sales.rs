@@ -1,4 +1,4 @@
-//! A sale, from the wish to the license in the mail, and what a customer sees of it.
+//! A sale, from the checkout to the license in the mail, and what the customer sees of it.
 
 use licentia_sandbox::{ApiFault, Options, Times};
 use serde_json::json;
@@ -8,7 +8,7 @@ use crate::harness::database::{number, texts};
 use crate::harness::shop::{Shop, session_of};
 
 #[tokio::test]
-async fn an_upgrade_becomes_a_license_and_a_mail() {
+async fn an_upgrade_issues_a_license_and_mails_it() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     assert_eq!(shop.counterparts(), 0, "a trial calls Stripe");
@@ -45,14 +45,14 @@ async fn an_upgrade_becomes_a_license_and_a_mail() {
     let verified = shop.offline(token).await.unwrap();
     assert_eq!(verified.claims().features, ["editor", "export", "sso"]);
     assert_eq!(verified.claims().sub, ada.customer_id);
-    // The one before is superseded, and still verifies until it expires.
+    // The previous license is superseded, and verifies until it expires.
     assert!(shop.offline(&ada.trial).await.is_ok());
     assert_eq!(shop.licenses(&ada).await[1]["status"], "superseded");
 
     let [mail] = shop.mails_about_sales("ada@example.com").try_into().unwrap();
     assert_eq!(mail.subject(), "Your new license for acme-app");
     assert_eq!(String::from_utf8_lossy(&mail.attachments[0].bytes).trim(), token);
-    // The app picks it up without a password.
+    // The app gets it without a password.
     let app = shop.app.client.with_token(&ada.trial);
     let fresh = app.send(reqwest::Method::POST, "/api/licenses/refresh", None).await;
     assert_eq!(fresh.text("/token"), token);
@@ -99,7 +99,7 @@ async fn a_checkout_for_another_plan_or_interval_replaces_the_open_one() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_bought_is_refused_with_the_reason() {
+async fn an_impossible_purchase_is_refused_with_the_reason() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let eve = shop.buyer("eve@example.com").await;
@@ -129,7 +129,7 @@ async fn what_cannot_be_bought_is_refused_with_the_reason() {
 }
 
 #[tokio::test]
-async fn a_second_subscription_is_refused_and_the_portal_offered() {
+async fn a_second_subscription_is_refused_with_a_hint_to_the_portal() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "starter").await;
@@ -140,7 +140,7 @@ async fn a_second_subscription_is_refused_and_the_portal_offered() {
     let refused = ada.client.post("/api/subscriptions/portal", &evil).await;
     assert_eq!(refused.problem(), (422, "invalid_return_url"));
 
-    // Once it is over, another one can be bought within the day.
+    // After its end, another one can be bought on the same day.
     shop.sandbox.cancel_now(&shop.subscription_of(&session)).unwrap();
     shop.settled().await;
     assert_eq!(shop.license(&ada).await["status"], "revoked");
@@ -150,13 +150,13 @@ async fn a_second_subscription_is_refused_and_the_portal_offered() {
 }
 
 #[tokio::test]
-async fn a_changed_name_or_address_is_told_to_stripe() {
+async fn a_changed_name_or_address_is_sent_to_stripe() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     shop.buy(&ada, "starter").await;
     let stripe_id = texts(&shop.app.app.store, "SELECT stripe_customer_id FROM customers").await;
     let change = json!({ "email": "ada@lovelace.example", "name": "Ada King" });
-    // Stripe being away for a moment changes nothing.
+    // A short outage of Stripe changes nothing.
     shop.sandbox.faults().api(ApiFault::RateLimited, Times::Next(3));
     assert_eq!(ada.client.patch("/api/customers/me", &change).await.status, 200);
     shop.until("Stripe is told", async || {
@@ -171,7 +171,7 @@ async fn a_changed_name_or_address_is_told_to_stripe() {
 }
 
 #[tokio::test]
-async fn a_counterpart_at_signup_never_holds_up_the_signup() {
+async fn a_stripe_customer_created_at_signup_never_delays_the_signup() {
     let at_signup = [("LICENTIA_STRIPE__CREATE_CUSTOMER", "signup")];
     let shop = Shop::open_with(Options::default(), &at_signup).await;
     shop.sandbox.faults().api(ApiFault::ErrorBefore, Times::Next(9));
@@ -187,11 +187,11 @@ async fn a_counterpart_at_signup_never_holds_up_the_signup() {
 }
 
 #[tokio::test]
-async fn deleting_an_account_ends_the_subscription_and_keeps_the_order_without_the_person() {
+async fn deleting_an_account_ends_the_subscription_and_keeps_an_anonymous_order() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "starter").await;
-    // Stripe is asked first: if it does not answer, nothing is deleted.
+    // Stripe is called first. If it does not respond, nothing is deleted.
     shop.sandbox.faults().api(ApiFault::ErrorBefore, Times::Next(9));
     let answer = ada.client.delete("/api/customers/me").await;
     assert_eq!(answer.problem(), (503, "billing_unavailable"));
@@ -227,7 +227,7 @@ async fn without_stripe_everything_but_buying_works_stripe_20() {
 }
 
 #[tokio::test]
-async fn deleting_an_account_ends_what_was_just_paid_and_is_not_known_here_yet() {
+async fn deleting_an_account_ends_a_subscription_that_is_not_known_here_yet() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let session = shop.checkout(&ada, "starter").await;
@@ -244,7 +244,7 @@ async fn deleting_an_account_ends_what_was_just_paid_and_is_not_known_here_yet()
 }
 
 #[tokio::test]
-async fn who_fetches_a_license_gets_what_was_paid_though_no_webhook_came() {
+async fn a_request_for_the_license_returns_the_paid_one_without_a_webhook() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let session = shop.checkout(&ada, "professional").await;
@@ -255,7 +255,7 @@ async fn who_fetches_a_license_gets_what_was_paid_though_no_webhook_came() {
     let fresh = app.send(reqwest::Method::POST, "/api/licenses/refresh", None).await;
     assert_eq!(fresh.text("/plan"), "professional");
     assert_eq!(shop.license(&ada).await["plan"], "professional");
-    // A renewal of which nobody heard, too.
+    // The same for a renewal whose events were lost.
     shop.sandbox.advance_days(31);
     let paid = shop.app.client.with_token(fresh.text("/token"));
     let renewed = paid.send(reqwest::Method::POST, "/api/licenses/refresh", None).await;
@@ -272,7 +272,7 @@ async fn nothing_is_sold_without_a_webhook_secret() {
 }
 
 #[tokio::test]
-async fn what_an_operator_granted_comes_back_when_nothing_paid_is_left() {
+async fn a_grant_applies_again_when_nothing_paid_is_left() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let app = &shop.app.app;

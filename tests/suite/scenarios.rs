@@ -1,5 +1,5 @@
-//! The scenarios of Stripe's side that must hold, each named by its number: forged and repeated
-//! webhooks, payments that come late or never, a Stripe that fails. What must happen once is in `once`.
+//! The scenarios of docs/requirements.md, each named by its number: forged and repeated webhooks,
+//! late or missing payments, a Stripe that fails. Those about doing something once are in `once`.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::harness::database::{execute, number};
 use crate::harness::shop::{Shop, event, session_of};
 
-/// Sends a body to the webhook, signed or not. Answers status and code.
+/// Sends a body to the webhook, signed or not. Returns the status and the code.
 async fn deliver(shop: &Shop, body: &str, signature: Option<&str>) -> (u16, String) {
     let answer = shop.app.client.deliver(body, signature).await;
     let code = answer.body["code"].as_str().unwrap_or_default();
@@ -44,7 +44,7 @@ async fn a_forged_unsigned_or_altered_webhook_changes_nothing_stripe_1() {
     for header in &forged {
         assert_eq!(deliver(&shop, &body, header.as_deref()).await, refused, "{header:?}");
     }
-    // One byte of the body, anywhere.
+    // One byte of the body, at the start, in the middle and at the end.
     for place in [0, body.len() / 2, body.len() - 1] {
         let mut altered = body.clone().into_bytes();
         altered[place] ^= 1;
@@ -68,7 +68,7 @@ async fn a_test_event_at_a_live_server_and_a_foreign_one_do_nothing_stripe_2() {
     ];
     let shop = Shop::open_with(Options::default(), &live).await;
     let ada = shop.buyer("ada@example.com").await;
-    // Even one that names a customer of ours.
+    // Even an event about one of our customers.
     let link = "UPDATE customers SET stripe_customer_id = 'cus_1'";
     assert_eq!(execute(&shop.app.app.store, link).await.unwrap(), 1);
     let test = event("evt_test", false, "cus_1");
@@ -77,13 +77,13 @@ async fn a_test_event_at_a_live_server_and_a_foreign_one_do_nothing_stripe_2() {
     assert_eq!(shop.app.count("inbox").await, 0);
     assert_eq!(shop.license(&ada).await["plan"], "trial");
 
-    // The other way round: this server is a test one.
+    // The reverse: this server is in test mode.
     let shop = Shop::open().await;
     let body = event("evt_live", true, "cus_1");
     let signature = signed(&shop, &body, &[&shop.secret]);
     assert_eq!(deliver(&shop, &body, Some(&signature)).await.0, 200);
     assert_eq!(shop.app.count("inbox").await, 0);
-    // A type that says nothing of a sale, and a customer who is not ours.
+    // A type that is not about sales, and an unknown customer.
     let unknown =
         body.replace("customer.subscription.updated", "radar.warning").replace("true", "false");
     let signature = signed(&shop, &unknown, &[&shop.secret]);
@@ -98,7 +98,7 @@ async fn a_test_event_at_a_live_server_and_a_foreign_one_do_nothing_stripe_2() {
 }
 
 #[tokio::test]
-async fn a_delayed_payment_counts_when_the_money_is_there_stripe_3() {
+async fn a_delayed_payment_counts_when_the_money_has_arrived_stripe_3() {
     let shop = Shop::open().await;
     for (email, card, paid) in [
         ("ada@example.com", Card::DelayedPaid, true),
@@ -108,7 +108,7 @@ async fn a_delayed_payment_counts_when_the_money_is_there_stripe_3() {
         let session = shop.checkout(&buyer, "professional").await;
         assert_eq!(shop.sandbox.pay(&session, card).unwrap(), Paid::Completed);
         shop.settled().await;
-        // Stripe calls the subscription active, and nothing was paid.
+        // Stripe calls the subscription active, but nothing was paid.
         assert_eq!(shop.subscription(&buyer).await["status"], "active");
         assert_eq!(shop.license(&buyer).await["plan"], "trial");
         assert_eq!(shop.orders(&buyer).await[0]["status"], "pending");
@@ -126,7 +126,7 @@ async fn a_delayed_payment_counts_when_the_money_is_there_stripe_3() {
 }
 
 #[tokio::test]
-async fn while_a_first_debit_is_on_its_way_nobody_is_asked_to_pay_again_stripe_3() {
+async fn a_pending_first_debit_does_not_ask_the_customer_to_pay_again_stripe_3() {
     let shop = Shop::open().await;
     for (email, card, paid) in [
         ("ada@example.com", Card::DelayedPaid, true),
@@ -135,7 +135,7 @@ async fn while_a_first_debit_is_on_its_way_nobody_is_asked_to_pay_again_stripe_3
         let buyer = shop.buyer(email).await;
         let session = shop.checkout(&buyer, "professional").await;
         shop.sandbox.pay(&session, card).unwrap();
-        // Stripe may call such a subscription incomplete, too.
+        // Stripe may also call such a subscription incomplete.
         let subscription = shop.subscription_of(&session);
         let incomplete = json!({ "status": "incomplete" });
         shop.sandbox.edit(&subscription, incomplete, "customer.subscription.updated").unwrap();
@@ -160,7 +160,7 @@ async fn while_a_first_debit_is_on_its_way_nobody_is_asked_to_pay_again_stripe_3
 }
 
 #[tokio::test]
-async fn a_failed_delayed_payment_grants_nothing_whatever_the_status_says_stripe_3() {
+async fn a_failed_delayed_payment_grants_nothing_with_any_status_stripe_3() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let session = shop.checkout(&ada, "professional").await;
@@ -176,7 +176,7 @@ async fn a_failed_delayed_payment_grants_nothing_whatever_the_status_says_stripe
 }
 
 #[tokio::test]
-async fn a_change_to_a_lower_plan_is_not_paid_out_of_a_payment_that_failed_stripe_3() {
+async fn a_change_to_a_lower_plan_is_not_paid_by_a_failed_payment_stripe_3() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let back = format!("{}/docs", shop.app.client.base);
@@ -201,7 +201,7 @@ async fn a_change_to_a_lower_plan_is_not_paid_out_of_a_payment_that_failed_strip
 }
 
 #[tokio::test]
-async fn while_the_database_is_away_stripe_is_told_to_come_back_stripe_5() {
+async fn webhooks_get_5xx_while_the_database_is_down_stripe_5() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let session = shop.checkout(&ada, "professional").await;
@@ -224,7 +224,7 @@ async fn while_the_database_is_away_stripe_is_told_to_come_back_stripe_5() {
 }
 
 #[tokio::test]
-async fn a_stripe_that_fails_holds_up_that_customer_and_nothing_else_stripe_6() {
+async fn a_failing_stripe_delays_its_customer_and_nothing_else_stripe_6() {
     for fault in [ApiFault::ErrorBefore, ApiFault::RateLimited, ApiFault::AnswerLost] {
         let shop = Shop::open().await;
         let ada = shop.buyer("ada@example.com").await;
@@ -234,13 +234,13 @@ async fn a_stripe_that_fails_holds_up_that_customer_and_nothing_else_stripe_6() 
         shop.sandbox.settled().await;
         let tried = "SELECT COUNT(*) FROM inbox WHERE attempts > 0";
         shop.until("it was tried", async || number(&shop.app.app.store, tried).await > 0).await;
-        // Nothing is marked done, and other routes go on.
+        // Nothing is marked as done, and other routes work.
         let done = "SELECT COUNT(*) FROM inbox WHERE done_at IS NOT NULL AND stripe_customer_id IS NOT NULL";
         assert_eq!(number(&shop.app.app.store, done).await, 0, "{fault:?}");
         assert_eq!(shop.license(&ada).await["plan"], "trial");
         shop.buyer("eve@example.com").await;
         shop.sandbox.faults().clear();
-        // All waits are over within a minute.
+        // All retries are due within a minute.
         shop.sandbox.advance(Duration::from_secs(60));
         shop.settled().await;
         shop.must_be_paid(&ada).await;
@@ -248,7 +248,7 @@ async fn a_stripe_that_fails_holds_up_that_customer_and_nothing_else_stripe_6() 
 }
 
 #[tokio::test]
-async fn a_silent_or_slow_stripe_is_given_up_and_tried_again_stripe_6() {
+async fn a_silent_or_slow_stripe_times_out_and_is_retried_stripe_6() {
     let held_up = async |fault| {
         let shop = Shop::open().await;
         let ada = shop.buyer("ada@example.com").await;
@@ -257,7 +257,7 @@ async fn a_silent_or_slow_stripe_is_given_up_and_tried_again_stripe_6() {
         shop.sandbox.pay(&session, Card::Paid).unwrap();
         shop.sandbox.settled().await;
         shop.until("somebody waits", async || shop.sandbox.faults().active().is_empty()).await;
-        // Meanwhile everybody else is served.
+        // Meanwhile all other customers are served.
         let eve = shop.buyer("eve@example.com").await;
         let other = shop.checkout(&eve, "professional").await;
         shop.sandbox.pay(&other, Card::Paid).unwrap();
@@ -276,7 +276,7 @@ async fn a_silent_or_slow_stripe_is_given_up_and_tried_again_stripe_6() {
 }
 
 #[tokio::test]
-async fn without_3d_secure_there_is_no_access_and_with_it_there_is_stripe_14() {
+async fn access_requires_completed_3d_secure_stripe_14() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let session = shop.checkout(&ada, "professional").await;
@@ -284,13 +284,13 @@ async fn without_3d_secure_there_is_no_access_and_with_it_there_is_stripe_14() {
     let Paid::AuthenticationRequired { payment_intent } = paid else { panic!("{paid:?}") };
     shop.settled().await;
     assert_eq!(shop.license(&ada).await["plan"], "trial");
-    // The checkout is still the open one.
+    // The same checkout is still open.
     assert_eq!(shop.checkout(&ada, "professional").await, session);
     shop.sandbox.authenticate(&payment_intent, true).unwrap();
     shop.settled().await;
     shop.must_be_paid(&ada).await;
 
-    // Left undone, it expires, and another checkout is possible.
+    // Without 3-D Secure it expires, and another checkout is possible.
     let eve = shop.buyer("eve@example.com").await;
     let left = shop.checkout(&eve, "professional").await;
     shop.sandbox.pay(&left, Card::Authenticate).unwrap();
@@ -304,7 +304,7 @@ async fn without_3d_secure_there_is_no_access_and_with_it_there_is_stripe_14() {
 }
 
 #[tokio::test]
-async fn a_declined_card_changes_nothing_and_another_one_pays_stripe_14() {
+async fn a_declined_card_changes_nothing_and_another_card_pays_stripe_14() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let session = shop.checkout(&ada, "professional").await;
@@ -318,7 +318,7 @@ async fn a_declined_card_changes_nothing_and_another_one_pays_stripe_14() {
 }
 
 #[tokio::test]
-async fn while_a_secret_is_rolled_both_count_whichever_comes_first_stripe_18() {
+async fn both_webhook_secrets_are_accepted_in_any_order_while_one_is_rolled_stripe_18() {
     let shop = Shop::open_with(
         Options { sending: Sending::Manual, ..Options::default() },
         &[("LICENTIA_STRIPE__WEBHOOK_SECRET", "whsec_new, whsec_old")],

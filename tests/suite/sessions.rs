@@ -1,4 +1,4 @@
-//! Logging in and out, and what a session token opens.
+//! Logging in and out, and the access by a session token. Admin keys are in `admin`.
 
 use serde_json::json;
 
@@ -19,7 +19,7 @@ async fn the_right_password_opens_a_session() {
 }
 
 #[tokio::test]
-async fn unknown_address_and_wrong_password_get_the_same_answer_security_12() {
+async fn an_unknown_address_and_a_wrong_password_get_the_same_response_security_12() {
     let app = TestApp::start().await;
     app.sign_up("ada@example.com").await;
     let mut answers = Vec::new();
@@ -39,7 +39,7 @@ async fn unknown_address_and_wrong_password_get_the_same_answer_security_12() {
 }
 
 #[tokio::test]
-async fn guessing_is_stopped_with_429_and_a_time_security_13() {
+async fn guessing_gets_a_429_with_a_retry_time_security_13() {
     let app = TestApp::start().await;
     app.sign_up("ada@example.com").await;
     let guess = json!({ "email": "ada@example.com", "password": "another password" });
@@ -58,7 +58,7 @@ async fn guessing_is_stopped_with_429_and_a_time_security_13() {
 }
 
 #[tokio::test]
-async fn without_a_valid_token_nothing_is_shown() {
+async fn without_a_valid_token_no_data_is_returned() {
     let app = TestApp::start().await;
     let signed_up = app.sign_up("ada@example.com").await;
     let license = signed_up.text("/license/token");
@@ -103,7 +103,7 @@ async fn sessions_are_listed_and_ended_one_by_one_security_18() {
 }
 
 #[tokio::test]
-async fn a_session_ends_by_itself_after_thirty_days() {
+async fn a_session_expires_after_thirty_days() {
     let app = TestApp::start().await;
     let me = app.signed_in("ada@example.com").await;
     app.clock.advance_days(29);
@@ -116,7 +116,7 @@ async fn a_session_ends_by_itself_after_thirty_days() {
 async fn the_fifty_first_session_ends_the_oldest() {
     let app = TestApp::start().await;
     let signed_up = app.sign_up("ada@example.com").await;
-    // Fifty-four open ones beside it, opened at the seconds 1 to 54.
+    // Fifty-four more open login sessions, from the seconds 1 to 54.
     let rows = (1..=54).map(|n| {
         format!("('sess_{n:032x}', (SELECT user_id FROM users), 'hash {n}', {n}, 9999999999)")
     });
@@ -129,7 +129,7 @@ async fn the_fifty_first_session_ends_the_oldest() {
     let login = json!({ "email": "ada@example.com", "password": PASSWORD });
     assert_eq!(app.client.post("/api/customers/login", &login).await.status, 200);
     assert_eq!(app.count("sessions").await, 50);
-    // The two real ones are the newest; of the others, those of the seconds 7 to 54 are left.
+    // The two real ones are the newest. Of the others, those of the seconds 7 to 54 remain.
     let oldest = "DELETE FROM sessions WHERE created_at < 8";
     assert_eq!(database::execute(&app.app.store, oldest).await.unwrap(), 1);
     let first = app.client.with_token(signed_up.text("/access_token"));
@@ -137,7 +137,7 @@ async fn the_fifty_first_session_ends_the_oldest() {
 }
 
 #[tokio::test]
-async fn sessions_that_are_over_are_forgotten_whosever_they_are() {
+async fn expired_sessions_of_all_customers_are_deleted() {
     let app = TestApp::start().await;
     app.sign_up("ada@example.com").await;
     app.clock.advance_days(30);
@@ -146,7 +146,7 @@ async fn sessions_that_are_over_are_forgotten_whosever_they_are() {
 }
 
 #[tokio::test]
-async fn a_password_hashed_with_less_work_is_hashed_again_at_login_security_10() {
+async fn a_weakly_hashed_password_is_rehashed_at_login_security_10() {
     let app = TestApp::start().await;
     app.sign_up("ada@example.com").await;
     // SecurePass123 with m=8192, t=1, p=1 and the salt "saltsaltsaltsalt".

@@ -1,4 +1,5 @@
-//! Signing up: a customer, a trial license that verifies offline, and a session; all or nothing.
+//! Signing up creates a customer, a trial license that verifies offline, and a login session; all
+//! or nothing.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,7 +9,7 @@ use serde_json::json;
 use crate::harness::{BEHIND_A_PROXY, PASSWORD, START, TestApp};
 
 #[tokio::test]
-async fn signing_up_makes_a_customer_a_trial_and_a_session() {
+async fn signing_up_creates_a_customer_a_trial_and_a_session() {
     let app = TestApp::start().await;
     let request = json!({
         "email": "Ada@Example.com", "password": PASSWORD,
@@ -92,7 +93,7 @@ async fn of_many_sign_ups_with_one_email_at_once_one_wins() {
 }
 
 #[tokio::test]
-async fn bad_input_is_named_and_writes_nothing() {
+async fn invalid_input_is_reported_and_writes_nothing() {
     let app = TestApp::start().await;
     let good = json!({ "email": "ada@example.com", "password": PASSWORD });
     let long = "x".repeat(201);
@@ -132,7 +133,7 @@ async fn bad_input_is_named_and_writes_nothing() {
 }
 
 #[tokio::test]
-async fn what_is_not_json_is_named() {
+async fn a_body_that_is_not_json_is_reported() {
     let app = TestApp::start().await;
     let path = "/api/customers/signup";
     let broken = app.client.post_raw(path, "application/json", "{\"email\":").await;
@@ -146,7 +147,7 @@ async fn what_is_not_json_is_named() {
 }
 
 #[tokio::test]
-async fn security_34_one_address_causes_few_sign_ups_and_others_are_not_limited() {
+async fn security_34_sign_ups_of_one_address_are_limited_and_others_are_not() {
     let app = TestApp::start_with(&[BEHIND_A_PROXY]).await;
     let sign_up = async |address: &str, email: &str, password: &str| {
         let request = json!({ "email": email, "password": password });
@@ -154,7 +155,7 @@ async fn security_34_one_address_causes_few_sign_ups_and_others_are_not_limited(
     };
     let flood = "192.0.2.1";
     assert_eq!(sign_up(flood, "ada@example.com", PASSWORD).await.status, 201);
-    // Only what causes a mail counts.
+    // Only requests that cause a mail count.
     for _ in 0..10 {
         assert_eq!(sign_up(flood, "ada@example.com", PASSWORD).await.status, 409);
         assert_eq!(sign_up(flood, "bob@example.com", "short").await.status, 422);

@@ -1,6 +1,6 @@
-//! Random histories with every fault (the crate `sim`): fixed seeds, so that this test never fails by
-//! chance, and every seed that failed once. `scripts/soak` runs fresh ones.
-//! A failure names its seed: `cargo run --release -p licentia-sim -- --seed N --trace` repeats it.
+//! Random histories with every fault (the crate `sim`): fixed seeds, so this test never fails by
+//! chance, and every seed that failed once. `scripts/soak` runs random seeds. A failure prints
+//! its seed: `cargo run --release -p licentia-sim -- --seed N --trace` repeats it.
 
 use licentia_sim::{ALL_KINDS_FROM, Plan, SEEDS_THAT_FAILED, Total};
 
@@ -49,9 +49,9 @@ async fn every_invariant_holds_after_any_history_reliability_a_b_c_d_e_f_g() {
 }
 
 #[tokio::test]
-async fn the_same_seed_is_the_same_history() {
+async fn the_same_seed_gives_the_same_history() {
     if kind() == Kind::Postgres {
-        // Its connections answer in an order that the seed does not decide.
+        // PostgreSQL's connections respond in an order that the seed does not decide.
         return;
     }
     run(fixed(TWICE).collect(), true).await;

@@ -1,4 +1,4 @@
-//! Who may hold connections, how many, and who makes room when all are taken.
+//! The limits on connections, and which one is closed when all are in use.
 
 use std::time::Duration;
 
@@ -10,15 +10,15 @@ use crate::harness::raw::{
     LIVE, allow_many_files, closed, connect_from, exchange, must_close, problem, read_all,
 };
 
-/// A request whose body never comes to its end. What comes of it is enough for the first window of
-/// the minimum rate.
+/// Returns a request whose body never ends. It sends enough for the first window of the minimum
+/// rate.
 fn slow_sender() -> String {
     let head = "POST /api/customers/login HTTP/1.1\r\nhost: x\r\n\
                 content-type: application/json\r\ncontent-length: 60000\r\n\r\n";
     format!("{head}{}", "a".repeat(5000))
 }
 
-/// A large response, which is then not read.
+/// A request for a large response, which the client does not read.
 const SLOW_READER: &str = "GET /docs/swagger-ui.js HTTP/1.1\r\nhost: x\r\n\r\n";
 
 async fn hold(app: &TestApp, peer: u8, count: usize, request: &str) -> Vec<TcpStream> {
@@ -47,13 +47,13 @@ async fn with_four_peers_of_200_slow_senders_a_fifth_is_served_at_once_security_
         slow.extend(hold(&app, peer, 200, &slow_sender()).await);
     }
     must_be_served(connect_from(&app.client, 5).await, LIVE).await;
-    // Who came while they come anew is not the one that makes room.
+    // A connection that arrives while the slow ones reconnect is not the one that is closed.
     let fifth = connect_from(&app.client, 5).await;
     for peer in 1..=4 {
         slow.extend(hold(&app, peer, 25, &slow_sender()).await);
     }
     must_be_served(fifth, LIVE).await;
-    // It did not wait until one of them was answered that it is too slow.
+    // It did not wait until one of them got the error that it is too slow.
     let (_, closed, said) = closed(slow);
     assert_eq!(said, "");
     assert!(closed >= 100, "{closed} were closed");
@@ -80,7 +80,7 @@ async fn one_address_has_its_own_limit_and_its_newest_connection_is_served_secur
     let slow = hold(&app, 1, 200, &slow_sender()).await;
     must_be_served(connect_from(&app.client, 1).await, LIVE).await;
     must_close(slow, 1).await;
-    // Nobody else's was closed for it.
+    // No other client's connection was closed for it.
     let answer = exchange(idle, LIVE).await;
     assert_eq!(answer.matches("HTTP/1.1 200").count(), 2, "{answer}");
 }
@@ -97,7 +97,7 @@ async fn behind_a_trusted_proxy_each_client_has_its_own_budget_security_36() {
         let request = of(&format!("192.0.2.{client}:4711"), &slow_sender());
         many.extend(hold(&app, 1, 1, &request).await);
     }
-    // The proxy is not limited as one peer is; one client behind it is.
+    // The proxy is not limited like a single peer, but each client behind it is.
     let greedy = hold(&app, 1, 230, &of("203.0.113.9", &slow_sender())).await;
     let greedy = must_close(greedy, 30).await;
     assert_eq!(greedy.len(), 200);
@@ -109,12 +109,12 @@ async fn behind_a_trusted_proxy_each_client_has_its_own_budget_security_36() {
 }
 
 #[tokio::test]
-async fn who_does_not_read_a_response_is_cut_security_36() {
+async fn a_client_that_does_not_read_its_response_is_disconnected_security_36() {
     let app = TestApp::start().await;
     let mut stream = connect_from(&app.client, 1).await;
     stream.write_all(SLOW_READER.as_bytes()).await.unwrap();
-    // Nothing is read here, so that a write tells whether the server still has the connection. The
-    // bound is far below the five minutes for which it may live.
+    // Nothing is read here, so a write shows whether the server still has the connection. The bound
+    // is far below the five minutes for which it may live.
     let cut = async {
         while stream.write_all(b"GET").await.is_ok() {
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -124,7 +124,7 @@ async fn who_does_not_read_a_response_is_cut_security_36() {
 }
 
 #[tokio::test]
-async fn a_body_that_stalls_is_refused_readably_security_36() {
+async fn a_stalled_body_gets_a_readable_refusal_security_36() {
     let app = TestApp::start().await;
     let mut stream = connect_from(&app.client, 1).await;
     let request = slow_sender();

@@ -1,4 +1,5 @@
-//! Starting the binary: with nothing configured, with mistakes, and stopping it again.
+//! Starting the binary without a configuration and with mistakes in it, and stopping it. The file
+//! systems of containers are in `mounted`.
 
 use futures_util::future::join_all;
 use licentia::clock::{Clock, SystemClock};
@@ -13,8 +14,8 @@ use crate::harness::{Client, TestDatabase, until};
 /// The secret of a webhook endpoint.
 const SECRET: &str = "whsec_test";
 
-/// Sends one event after the other until the server is gone, and counts the answers. Answers what was
-/// confirmed.
+/// Sends events one by one until the server is gone, and counts the responses. Returns the
+/// confirmed events.
 async fn send_without_end(
     client: Client,
     sender: usize,
@@ -38,7 +39,7 @@ async fn send_without_end(
 }
 
 #[tokio::test]
-async fn an_empty_folder_is_enough() {
+async fn the_server_starts_in_an_empty_folder() {
     let directory = tempfile::tempdir().unwrap();
     let database = TestDatabase::empty(directory.path()).await;
     let server = Server::start(directory.path(), &database, &[]);
@@ -53,14 +54,14 @@ async fn an_empty_folder_is_enough() {
     assert_eq!(server.stop(), Some(0));
     assert!(directory.path().join("keys").is_dir());
 
-    // What was answered is still there after a start on the same files.
+    // Confirmed events are still there after a start on the same files.
     let server = Server::start(directory.path(), &database, &[]);
     let login = server.client.post("/api/customers/login", &request).await;
     assert_eq!(login.status, 200, "{}", login.text);
 }
 
 #[tokio::test]
-async fn who_is_stopped_under_load_loses_nothing_that_was_confirmed_stripe_4() {
+async fn a_server_stopped_under_load_loses_nothing_confirmed_stripe_4() {
     let directory = tempfile::tempdir().unwrap();
     let database = TestDatabase::empty(directory.path()).await;
     let settings = [
@@ -88,7 +89,7 @@ async fn who_is_stopped_under_load_loses_nothing_that_was_confirmed_stripe_4() {
 }
 
 #[test]
-fn every_mistake_is_told_at_once_and_nothing_is_made() {
+fn every_mistake_is_reported_at_once_and_nothing_is_created() {
     let directory = tempfile::tempdir().unwrap();
     let refused = run(licentia(directory.path())
         .arg("serve")
@@ -107,7 +108,7 @@ fn every_mistake_is_told_at_once_and_nothing_is_made() {
 }
 
 #[test]
-fn mistakes_in_plans_and_keys_are_told_together() {
+fn mistakes_in_plans_and_keys_are_reported_together() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("plans.toml"), "product = 7").unwrap();
     std::fs::create_dir(directory.path().join("keys")).unwrap();
@@ -125,7 +126,7 @@ fn mistakes_in_plans_and_keys_are_told_together() {
 }
 
 #[tokio::test]
-async fn an_address_in_use_is_named_with_the_setting_and_nothing_is_made() {
+async fn an_address_in_use_is_reported_with_its_setting_and_nothing_is_created() {
     let directory = tempfile::tempdir().unwrap();
     let database = TestDatabase::empty(directory.path()).await;
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -148,7 +149,7 @@ async fn a_second_serve_ends_no_lease_of_the_first() {
     let store = database.open().await;
     let sent = "SELECT COUNT(*) FROM outbox WHERE sent_at IS NOT NULL";
     until(async || number(&store, sent).await == 1).await;
-    // A lease that nobody gives back, as one of a mail that is being sent.
+    // A lease that is not released, as for a mail that is being sent.
     execute(&store, "UPDATE outbox SET leased_until = 1").await.unwrap();
 
     let port = first.client.base.trim_start_matches("http://").to_owned();
@@ -157,14 +158,16 @@ async fn a_second_serve_ends_no_lease_of_the_first() {
     let second = Server::start(directory.path(), &database, &[]);
     assert_eq!(number(&store, LEASED).await, 1, "the same database, another port");
 
-    // Who starts when the first has died, but the second lives, ends none either.
+    // A server that starts while the second one lives ends no lease either, although the first has
+    // died.
     first.child.kill().unwrap();
     first.child.wait().unwrap();
     let third = Server::start(directory.path(), &database, &[]);
     assert_eq!(number(&store, LEASED).await, 1, "a second is still there");
     assert_eq!((second.stop(), third.stop()), (Some(0), Some(0)));
 
-    // Who starts alone goes on at once with what the dead held; on PostgreSQL leases end by themselves.
+    // A server that starts alone continues with the dead servers' work at once. On PostgreSQL the
+    // leases must expire first.
     let _alone = Server::start(directory.path(), &database, &[]);
     let left = if kind() == Kind::Sqlite { 0 } else { 1 };
     assert_eq!(number(&store, LEASED).await, left);

@@ -1,5 +1,5 @@
-//! `licentia stripe backfill`, as an operator runs it: what it says, its exit codes, and a death on the way.
-//! What it does is tested in `backfill`.
+//! `licentia stripe backfill`, as an operator runs it: its output, its exit codes, and a death in
+//! the middle. Its effects are tested in `backfill`.
 
 use licentia::fail_point::Place;
 use serde_json::Value;
@@ -9,7 +9,7 @@ use crate::harness::process::{licentia, run};
 use crate::harness::vendor::Vendor;
 
 #[tokio::test]
-async fn the_command_tells_what_it_does_and_what_is_left() {
+async fn the_command_reports_its_changes_and_the_customers_left() {
     let vendor = Vendor::new().await;
     let ada = vendor.buyer("ada@example.com").await;
     let looked = vendor.backfill(&["--dry-run"]).await;
@@ -53,7 +53,7 @@ async fn the_command_tells_what_it_does_and_what_is_left() {
 }
 
 #[tokio::test]
-async fn who_pays_twice_is_told_when_they_are_linked() {
+async fn a_customer_who_pays_twice_is_reported_when_linked() {
     let vendor = Vendor::new().await;
     let ada = vendor.buyer("ada@example.com").await;
     vendor.subscribe(&ada, "price_pro_monthly").await;
@@ -63,7 +63,7 @@ async fn who_pays_twice_is_told_when_they_are_linked() {
 }
 
 #[tokio::test]
-async fn who_pay_apart_under_one_address_are_imported_each_with_an_address_of_its_own() {
+async fn separate_payers_with_one_address_are_imported_with_separate_addresses() {
     let vendor = Vendor::new().await;
     let one = vendor.buyer("office@example.com").await;
     let other = vendor.buyer("office@example.com").await;
@@ -87,7 +87,7 @@ async fn who_pay_apart_under_one_address_are_imported_each_with_an_address_of_it
 }
 
 #[tokio::test]
-async fn a_death_on_the_way_changes_nothing_in_the_end() {
+async fn a_death_during_the_backfill_changes_nothing_in_the_end() {
     for place in [
         Place::BackfillCreated,
         Place::BackfillLinked,

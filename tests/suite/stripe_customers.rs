@@ -1,4 +1,4 @@
-//! Whom a checkout links at Stripe, and what of a record is sent there.
+//! The Stripe customer that a checkout links, and the changes that are sent to it.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::harness::database::{execute, number, texts};
 use crate::harness::shop::{Buyer, Shop};
 
-/// Returns the Stripe customer that somebody is linked to.
+/// Returns the Stripe customer that a buyer is linked to.
 async fn linked(shop: &Shop, buyer: &Buyer) -> Option<String> {
     let id = &buyer.customer_id;
     let link = format!(
@@ -51,7 +51,7 @@ async fn stripe_21_a_subscription_from_before_a_restored_backup_is_found_by_chec
 async fn stripe_21_an_attempt_that_is_older_than_its_result_sells_no_second_subscription() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
-    // The backup was taken between the attempt and its answer.
+    // The backup was made between the attempt and its result.
     shop.sandbox.faults().api_call(ApiFault::Silence, "POST /v1/customers", Times::Always);
     assert_eq!(shop.ask(&ada, "professional").await.status, 503);
     shop.sandbox.faults().clear();
@@ -86,7 +86,7 @@ async fn stripe_21_a_stripe_customer_with_another_address_is_found_by_its_metada
     let tag = [("customer_id", ada.customer_id.as_str())];
     let stripe_id = shop.old_buyer("billing@example.com", &tag).await;
     must_have_a_subscription_already(&shop, &ada, &stripe_id).await;
-    // The address at Stripe stays: nothing changed here.
+    // The address at Stripe stays, because nothing changed here.
     assert_eq!(shop.sandbox.object(&stripe_id)["email"], "billing@example.com");
     assert_eq!(shop.counterparts(), 1);
 }
@@ -121,7 +121,7 @@ async fn stripe_21_what_a_linked_stripe_customer_bought_is_licensed_though_the_c
 }
 
 #[tokio::test]
-async fn stripe_21_a_checkout_that_cannot_look_sells_nothing() {
+async fn stripe_21_a_checkout_that_cannot_search_stripe_sells_nothing() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     for look in ["GET /v1/customers/search", "GET /v1/customers"] {
@@ -132,7 +132,7 @@ async fn stripe_21_a_checkout_that_cannot_look_sells_nothing() {
     assert_eq!(shop.counterparts(), 0);
     shop.buy(&ada, "professional").await;
     shop.must_be_paid(&ada).await;
-    // Whoever is linked is not looked for.
+    // For a linked customer, Stripe is not searched.
     shop.sandbox
         .cancel_now(&shop.subscription(&ada).await["stripe_subscription_id"].to_string())
         .ok();
@@ -142,7 +142,7 @@ async fn stripe_21_a_checkout_that_cannot_look_sells_nothing() {
 }
 
 #[tokio::test]
-async fn stripe_21_one_without_a_subscription_is_linked_and_sold_to() {
+async fn stripe_21_a_stripe_customer_without_a_subscription_is_linked_and_can_buy() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let stripe_id =
@@ -157,7 +157,7 @@ async fn stripe_21_one_without_a_subscription_is_linked_and_sold_to() {
 }
 
 #[tokio::test]
-async fn stripe_21_of_several_the_one_with_a_live_subscription_is_linked() {
+async fn stripe_21_of_several_stripe_customers_the_one_with_a_live_subscription_is_linked() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let tag = [("customer_id", ada.customer_id.as_str())];
@@ -165,7 +165,7 @@ async fn stripe_21_of_several_the_one_with_a_live_subscription_is_linked() {
     let paying = shop.old_buyer("billing@example.com", &tag).await;
     shop.old_customer("ada@example.com", &tag).await;
     must_have_a_subscription_already(&shop, &ada, &paying).await;
-    // Without one, it is always the same.
+    // Without one, the result is always the same.
     let bob = shop.buyer("bob@example.com").await;
     let tag = [("customer_id", bob.customer_id.as_str())];
     let mut all = Vec::new();
@@ -179,7 +179,7 @@ async fn stripe_21_of_several_the_one_with_a_live_subscription_is_linked() {
 }
 
 #[tokio::test]
-async fn stripe_21_one_that_is_linked_to_somebody_else_is_not_taken() {
+async fn stripe_21_a_stripe_customer_linked_to_another_account_is_not_linked() {
     let shop = Shop::open().await;
     let eve = shop.buyer("eve@example.com").await;
     let session = shop.buy(&eve, "professional").await;
@@ -207,16 +207,16 @@ async fn stripe_29_only_what_changed_here_is_sent_to_stripe() {
         let customer = shop.sandbox.object(&stripe_id);
         (customer["name"].clone(), customer["email"].clone())
     };
-    // The vendor has bills sent to another address.
+    // The vendor sends the invoices to another address.
     let billing = [("email", "billing@example.com")];
     shop.at_stripe(&format!("customers/{stripe_id}"), &billing).await;
     let both = change(json!({ "name": "Ada Lovelace" })).await;
     assert_eq!(both, (json!("Ada Lovelace"), json!("billing@example.com")));
-    // The other way round.
+    // The reverse.
     shop.at_stripe(&format!("customers/{stripe_id}"), &[("name", "Engines Ltd")]).await;
     let both = change(json!({ "email": "lovelace@example.com" })).await;
     assert_eq!(both, (json!("Engines Ltd"), json!("lovelace@example.com")));
-    // Stripe shows the person's name: the company's is not sent beside it.
+    // Stripe shows the person's name, so the company's name is not sent too.
     let updates = shop.sandbox.events("customer.updated").len();
     let both = change(json!({ "company_name": "Analytical Engines Ltd" })).await;
     assert_eq!(both, (json!("Engines Ltd"), json!("lovelace@example.com")));
@@ -228,7 +228,7 @@ async fn stripe_29_only_what_changed_here_is_sent_to_stripe() {
 }
 
 #[tokio::test]
-async fn stripe_29_what_stripe_did_not_take_yet_is_sent_with_the_next_change() {
+async fn stripe_29_a_change_that_stripe_has_not_accepted_is_sent_with_the_next_one() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
     let session = shop.buy(&ada, "professional").await;

@@ -1,11 +1,11 @@
-//! `licentia stripe setup`: the webhook endpoint, its secret, and what is wrong with the prices.
+//! `licentia stripe setup`: the webhook endpoint, its secret, and problems with the prices.
 
 use licentia_sandbox::{Interval, NewPrice, Options, Sandbox};
 use serde_json::{Value, json};
 
 use crate::harness::process::{Done, licentia, run};
 
-/// What says something about a sale: written down here once more, so that none is dropped unseen.
+/// The event types about sales. This is a second list, so that none is dropped by accident.
 const EVENTS: [&str; 32] = [
     "checkout.session.completed",
     "checkout.session.async_payment_succeeded",
@@ -54,7 +54,7 @@ async fn account() -> Sandbox {
     sandbox
 }
 
-/// In a thread of its own: the double answers from this one.
+/// In a thread of its own, because the double responds in this one.
 async fn setup(sandbox: &Sandbox, more: &[&str]) -> Done {
     let directory = tempfile::tempdir().unwrap();
     let mut command = licentia(directory.path());
@@ -67,7 +67,7 @@ async fn setup(sandbox: &Sandbox, more: &[&str]) -> Done {
 }
 
 #[tokio::test]
-async fn the_endpoint_is_made_once_with_exactly_the_events_that_are_needed() {
+async fn the_endpoint_is_created_once_with_exactly_the_needed_events() {
     let sandbox = account().await;
     let done = setup(&sandbox, &["--url", "http://licenses.acme.example", "--json"]).await;
     assert_eq!(done.code, 0, "{done:?}");
@@ -88,7 +88,7 @@ async fn the_endpoint_is_made_once_with_exactly_the_events_that_are_needed() {
 }
 
 #[tokio::test]
-async fn prices_that_differ_are_told() {
+async fn prices_that_differ_are_reported() {
     let sandbox = account().await;
     let wrong = json!({ "unit_amount": 5900 });
     sandbox.edit("price_pro_monthly", wrong, "price.updated").unwrap();
@@ -104,7 +104,7 @@ async fn prices_that_differ_are_told() {
 }
 
 #[tokio::test]
-async fn what_is_missing_is_said() {
+async fn a_missing_key_or_public_url_is_reported() {
     let directory = tempfile::tempdir().unwrap();
     let done = run(licentia(directory.path()).args(["stripe", "setup"]));
     assert_eq!(done.code, 1);

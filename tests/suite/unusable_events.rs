@@ -1,4 +1,4 @@
-//! Events that are of no use: thin ones, and types that say nothing about a sale.
+//! Unusable events: thin ones, and types that are not about sales.
 
 use licentia::domain::operator::admin_key::Scope;
 use secrecy::ExposeSecret;
@@ -8,7 +8,7 @@ use crate::harness::database::{number, texts};
 use crate::harness::process::{licentia, run};
 use crate::harness::shop::Shop;
 
-/// The event of this type among those that are of no use.
+/// Returns the event of this type among the unusable ones.
 async fn ignored(shop: &Shop, kind: &str) -> Value {
     let admin = shop.app.admin(Scope::Support).await;
     let listed = admin.get("/api/admin/events").await.body;
@@ -76,11 +76,11 @@ async fn stripe_32_an_unknown_type_is_shown_as_such() {
     assert!(next.contains("`licentia stripe setup`"), "{next}");
     let kept = "SELECT COUNT(*) FROM inbox WHERE body <> ''";
     assert_eq!(number(&shop.app.app.store, kept).await, 0, "what it says is not kept");
-    // There is nothing to work on again.
+    // There is nothing to retry.
     let admin = shop.app.admin(Scope::Support).await;
     let path = format!("/api/admin/events/{}/replay", event["event_id"].as_str().unwrap());
     assert_eq!(admin.send(reqwest::Method::POST, &path, None).await.status, 404);
-    // What does not come any more is forgotten, when another one comes.
+    // An event that does not arrive any more is deleted when another one arrives.
     shop.sandbox.advance_days(36);
     shop.sandbox.announce(&ada, "customer.moved").unwrap();
     shop.settled().await;
@@ -89,7 +89,7 @@ async fn stripe_32_an_unknown_type_is_shown_as_such() {
 }
 
 #[tokio::test]
-async fn stripe_32_an_event_of_no_use_is_believed_only_if_it_is_signed() {
+async fn stripe_32_an_unusable_event_is_accepted_only_if_it_is_signed() {
     let shop = Shop::open().await;
     let body = json!({ "id": "evt_1", "object": "v2.core.event", "type": "v1.customer.updated",
         "created": "2026-11-20T15:00:00Z", "livemode": false });

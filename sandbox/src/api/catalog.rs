@@ -1,66 +1,48 @@
-//! `/v1/products` and `/v1/prices`.
+//! `/v1/products` and `/v1/prices`: creates, updates and lists them. Only prices per unit exist
+//! here.
 
 use serde_json::{Map, Value, json};
 
 use super::list::list;
 use super::params::Params;
-use super::resource::{require, require_param, retrieve, take_metadata, take_texts};
+use super::resource::{Route, matches, require_param, take_fields, take_metadata, update};
 use crate::api_error::{ApiError, ApiResult};
 use crate::objects::{Kind, put, text, with};
 use crate::world::World;
 
-/// Answers `/v1/products`; nothing if there is no such address.
-pub fn products(
-    world: &mut World,
-    method: &str,
-    rest: &[&str],
-    params: &mut Params,
-) -> Option<ApiResult> {
-    Some(match (method, rest) {
+/// Handles the calls that only `/v1/products` has.
+pub fn products(world: &mut World, route: Route<'_>, params: &mut Params) -> Option<ApiResult> {
+    Some(match route {
         ("POST", []) => create_product(world, params),
-        ("GET", []) => list_by_active(world, Kind::Product, params, |_| true),
-        ("GET", [id]) => retrieve(world, Kind::Product, id, params),
-        ("POST", [id]) => update(world, Kind::Product, id, params, "product.updated"),
+        ("POST", [id]) => {
+            let names = ["active", "default_price", "description", "name"];
+            update(world, Kind::Product, id, params, &names, "product.updated")
+        }
         _ => return None,
     })
 }
 
-/// Answers `/v1/prices`; nothing if there is no such address.
-pub fn prices(
-    world: &mut World,
-    method: &str,
-    rest: &[&str],
-    params: &mut Params,
-) -> Option<ApiResult> {
-    Some(match (method, rest) {
+/// Handles the calls that only `/v1/prices` has.
+pub fn prices(world: &mut World, route: Route<'_>, params: &mut Params) -> Option<ApiResult> {
+    Some(match route {
         ("POST", []) => create_price(world, params),
         ("GET", []) => list_prices(world, params),
-        ("GET", [id]) => retrieve(world, Kind::Price, id, params),
-        ("POST", [id]) => update(world, Kind::Price, id, params, "price.updated"),
+        ("POST", [id]) => {
+            let names = ["active", "lookup_key", "nickname"];
+            update(world, Kind::Price, id, params, &names, "price.updated")
+        }
         _ => return None,
     })
 }
 
 fn list_prices(world: &World, params: &mut Params) -> ApiResult {
-    let product = params.text("product")?;
     let lookup_keys = params.texts("lookup_keys")?;
     params.ignore(&["type", "currency"]);
-    list_by_active(world, Kind::Price, params, |price| {
+    let matching = matches(params, Kind::Price, &["active", "product"])?;
+    list(world, Kind::Price, params, |price| {
         let key = text(price, "lookup_key");
-        product.as_deref().is_none_or(|product| price["product"] == product)
+        matching(price)
             && (lookup_keys.is_empty() || lookup_keys.iter().any(|wanted| wanted == key))
-    })
-}
-
-fn list_by_active(
-    world: &World,
-    kind: Kind,
-    params: &mut Params,
-    keep: impl Fn(&Value) -> bool,
-) -> ApiResult {
-    let active = params.boolean("active")?;
-    list(world, kind, params, |object| {
-        active.is_none_or(|active| object["active"] == active) && keep(object)
     })
 }
 
@@ -68,7 +50,7 @@ fn create_product(world: &mut World, params: &mut Params) -> ApiResult {
     let name = params.required("name")?;
     let id = params.text("id")?;
     let mut fields = Map::from_iter([("name".to_owned(), name.into())]);
-    take_texts(params, &["description", "unit_label", "url"], &mut fields)?;
+    take_fields(params, Kind::Product, &["description", "unit_label", "url"], &mut fields)?;
     take_metadata(params, &Value::Null, &mut fields)?;
     params.ignore(&["tax_code", "type", "shippable", "images"]);
     params.finish()?;
@@ -94,7 +76,7 @@ fn create_price(world: &mut World, params: &mut Params) -> ApiResult {
     let mut product_data = params.group("product_data");
     let product_name = product_data.text("name")?;
     let mut fields = Map::new();
-    take_texts(params, &["lookup_key", "nickname"], &mut fields)?;
+    take_fields(params, Kind::Price, &["lookup_key", "nickname"], &mut fields)?;
     take_metadata(params, &Value::Null, &mut fields)?;
     params.ignore(&["active", "billing_scheme", "tax_behavior", "transfer_lookup_key"]);
     product_data.finish()?;
@@ -139,21 +121,4 @@ fn recurring(params: &mut Params) -> Result<Value, ApiError> {
     let mut recurring = Kind::Price.blank()["recurring"].take();
     put(&mut recurring, json!({ "interval": interval, "interval_count": count }));
     Ok(recurring)
-}
-
-fn update(world: &mut World, kind: Kind, id: &str, params: &mut Params, event: &str) -> ApiResult {
-    require(world, kind, id)?;
-    let mut fields = Map::new();
-    let own: &[&str] = match kind {
-        Kind::Product => &["name", "description", "default_price"],
-        _ => &["nickname", "lookup_key"],
-    };
-    take_texts(params, own, &mut fields)?;
-    take_metadata(params, world.get(kind, id), &mut fields)?;
-    if let Some(active) = params.boolean("active")? {
-        fields.insert("active".to_owned(), active.into());
-    }
-    params.finish()?;
-    world.change(kind, id, fields.into(), event);
-    Ok(world.get(kind, id).clone())
 }

@@ -1,23 +1,24 @@
-//! `/v1/checkout/sessions`, in subscription mode.
+//! `/v1/checkout/sessions`, in subscription mode only. The payment itself is in
+//! `billing::checkout`.
 
 use serde_json::{Map, Value, json};
 
-use super::list::{list, whole};
+use super::list::{list, single_page};
 use super::params::Params;
-use super::resource::{require, require_param, retrieve, take_metadata, take_texts};
+use super::resource::{Route, matches, require, require_param, take_fields, take_metadata};
 use super::terms::terms;
 use crate::api_error::{ApiError, ApiResult};
 use crate::billing::session::{self, expire};
 use crate::objects::{self, Kind, integer, text};
 use crate::world::World;
 
-/// A session is open for a day, unless its maker chooses a shorter time.
-const EXPIRES_AFTER: i64 = 86_400;
+/// A session is open for a day, unless its creator chooses a shorter time.
+const EXPIRES_AFTER_SECONDS: i64 = 86_400;
 
 /// The shortest time that a session may be open.
-const EXPIRES_AT_LEAST_AFTER: i64 = 30 * 60;
+const EXPIRES_AT_LEAST_AFTER_SECONDS: i64 = 30 * 60;
 
-/// What Stripe knows of a session and the sandbox has no use for.
+/// Parameters of Stripe's that the sandbox ignores.
 const IGNORED: [&str; 17] = [
     "adaptive_pricing",
     "automatic_tax",
@@ -38,17 +39,11 @@ const IGNORED: [&str; 17] = [
     "ui_mode",
 ];
 
-/// Answers the calls of this resource; nothing if there is no such address.
-pub fn route(
-    world: &mut World,
-    method: &str,
-    rest: &[&str],
-    params: &mut Params,
-) -> Option<ApiResult> {
-    Some(match (method, rest) {
+/// Handles the calls that only this resource has.
+pub fn route(world: &mut World, route: Route<'_>, params: &mut Params) -> Option<ApiResult> {
+    Some(match route {
         ("POST", []) => create(world, params),
         ("GET", []) => list_all(world, params),
-        ("GET", [id]) => retrieve(world, Kind::CheckoutSession, id, params),
         ("POST", [id]) => update(world, id, params),
         ("POST", [id, "expire"]) => expire_now(world, id, params),
         ("GET", [id, "line_items"]) => line_items(world, id, params),
@@ -59,21 +54,20 @@ pub fn route(
 fn create(world: &mut World, params: &mut Params) -> ApiResult {
     let mode = params.required("mode")?;
     if mode != "subscription" {
-        return Err(ApiError::invalid(
-            "The sandbox knows only sessions in subscription mode.",
-            "mode",
-        ));
+        let message = "The sandbox supports only the mode `subscription`.";
+        return Err(ApiError::invalid(message, "mode"));
     }
     let offer = terms(world, params)?;
-    let expires_at = params.integer("expires_at")?.unwrap_or(world.now + EXPIRES_AFTER);
-    if !(EXPIRES_AT_LEAST_AFTER..=EXPIRES_AFTER).contains(&(expires_at - world.now)) {
+    let expires_at = params.integer("expires_at")?.unwrap_or(world.now + EXPIRES_AFTER_SECONDS);
+    if !(EXPIRES_AT_LEAST_AFTER_SECONDS..=EXPIRES_AFTER_SECONDS).contains(&(expires_at - world.now))
+    {
         let message = "The `expires_at` timestamp must be from 30 minutes to 24 hours from now.";
         return Err(ApiError::invalid(message, "expires_at"));
     }
     let mut fields = Map::new();
     fields.insert("success_url".to_owned(), params.required("success_url")?.into());
     let texts = ["cancel_url", "client_reference_id", "customer", "customer_email", "locale"];
-    take_texts(params, &texts, &mut fields)?;
+    take_fields(params, Kind::CheckoutSession, &texts, &mut fields)?;
     take_metadata(params, &Value::Null, &mut fields)?;
     if let Some(allow) = params.boolean("allow_promotion_codes")? {
         if allow && !offer.discounts.is_empty() {
@@ -106,15 +100,12 @@ fn update(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
 }
 
 fn list_all(world: &World, params: &mut Params) -> ApiResult {
-    let subscription = params.text("subscription")?;
-    let status = params.text("status")?;
-    let link = params.text("payment_link")?;
     let email = params.group("customer_details").text("email")?;
+    let names = ["payment_link", "status", "subscription"];
+    let matching = matches(params, Kind::CheckoutSession, &names)?;
     list(world, Kind::CheckoutSession, params, |session| {
-        subscription.as_deref().is_none_or(|wanted| session["subscription"] == wanted)
-            && status.as_deref().is_none_or(|wanted| session["status"] == wanted)
-            && link.as_deref().is_none_or(|wanted| session["payment_link"] == wanted)
-            && email.as_deref().is_none_or(|wanted| session["customer_details"]["email"] == wanted)
+        let own = &session["customer_details"]["email"];
+        matching(session) && email.as_deref().is_none_or(|wanted| own == wanted)
     })
 }
 
@@ -137,10 +128,10 @@ fn line_items(world: &World, id: &str, params: &mut Params) -> ApiResult {
     require(world, Kind::CheckoutSession, id)?;
     let items = line_items_of(world, id)["data"].take();
     let items = if let Value::Array(items) = items { items } else { Vec::new() };
-    whole(items, &format!("/v1/checkout/sessions/{id}/line_items"), params)
+    single_page(items, &format!("/v1/checkout/sessions/{id}/line_items"), params)
 }
 
-/// What a session sells, as the list that it shows when asked for.
+/// Returns the line items of a session or a payment link, as a list object.
 pub fn line_items_of(world: &World, session: &str) -> Value {
     let lines = world.offers.get(session).map(|offer| offer.lines.as_slice()).unwrap_or_default();
     let item = |(price, quantity): &(String, i64)| {

@@ -1,27 +1,21 @@
-//! `/v1/credit_notes`.
+//! `/v1/credit_notes`: reads the parameters. The amounts are checked and booked in
+//! `billing::credit`.
 
 use serde_json::{Map, Value};
 
-use super::list::{list, whole};
+use super::list::lines;
 use super::params::Params;
-use super::resource::{require, require_param, retrieve, take_metadata, take_texts};
+use super::resource::{Route, require, require_param, take_fields, take_metadata};
 use crate::api_error::{ApiError, ApiResult};
-use crate::billing::credit::{self, CreditNote, Particulars};
+use crate::billing::credit::{self, CreditNote, NoteDetails};
 use crate::objects::{Kind, integer, text};
 use crate::world::World;
 
-/// Answers the calls of this resource; nothing if there is no such address.
-pub fn route(
-    world: &mut World,
-    method: &str,
-    rest: &[&str],
-    params: &mut Params,
-) -> Option<ApiResult> {
-    Some(match (method, rest) {
+/// Handles the calls that only this resource has.
+pub fn route(world: &mut World, route: Route<'_>, params: &mut Params) -> Option<ApiResult> {
+    Some(match route {
         ("POST", []) => create(world, params),
-        ("GET", []) => list_all(world, params),
-        ("GET", [id]) => retrieve(world, Kind::CreditNote, id, params),
-        ("GET", [id, "lines"]) => lines(world, id, params),
+        ("GET", [id, "lines"]) => lines(world, Kind::CreditNote, id, params),
         ("POST", [id, "void"]) => void(world, id, params),
         _ => return None,
     })
@@ -38,7 +32,7 @@ fn create(world: &mut World, params: &mut Params) -> ApiResult {
     };
     let linked = take_refunds(world, params)?;
     let mut fields = Map::new();
-    take_texts(params, &["memo", "reason"], &mut fields)?;
+    take_fields(params, Kind::CreditNote, &["memo", "reason"], &mut fields)?;
     take_metadata(params, &Value::Null, &mut fields)?;
     params.ignore(&["email_type", "effective_at"]);
     params.finish()?;
@@ -47,12 +41,12 @@ fn create(world: &mut World, params: &mut Params) -> ApiResult {
     if let Some(problem) = credit::problem(world, &invoice, &note, sum) {
         return Err(ApiError::invalid(problem, "amount"));
     }
-    let id = credit::issue(world, &invoice, &note, Particulars { linked, fields: fields.into() });
+    let id = credit::issue(world, &invoice, &note, NoteDetails { linked, fields: fields.into() });
     Ok(world.get(Kind::CreditNote, &id).clone())
 }
 
-/// The amount of a note, or the sum of its lines: an amount of its own each, or all of an invoice's
-/// line.
+/// Returns the amount of the note, or the sum of its lines. A line has its own amount, or bills a
+/// whole line of the invoice.
 fn take_amount(world: &World, invoice: &str, params: &mut Params) -> Result<i64, ApiError> {
     let mut lines = 0;
     let mut has_lines = false;
@@ -77,11 +71,11 @@ fn take_amount(world: &World, invoice: &str, params: &mut Params) -> Result<i64,
     }
 }
 
-/// Refunds that were made before, which the note explains.
+/// Takes the existing refunds that belong to the note. Returns their ids and amounts.
 fn take_refunds(world: &World, params: &mut Params) -> Result<Vec<(String, i64)>, ApiError> {
     let mut refunds = Vec::new();
     for mut refund in params.groups("refunds") {
-        let at = refund.full("refund");
+        let at = refund.full_name("refund");
         let id = refund.required("refund")?;
         let amount = refund.integer("amount_refunded")?;
         refund.ignore(&["type"]);
@@ -91,19 +85,6 @@ fn take_refunds(world: &World, params: &mut Params) -> Result<Vec<(String, i64)>
         refunds.push((id, amount));
     }
     Ok(refunds)
-}
-
-fn list_all(world: &World, params: &mut Params) -> ApiResult {
-    let invoice = params.text("invoice")?;
-    list(world, Kind::CreditNote, params, |note| {
-        invoice.as_deref().is_none_or(|wanted| note["invoice"] == wanted)
-    })
-}
-
-fn lines(world: &World, id: &str, params: &mut Params) -> ApiResult {
-    require(world, Kind::CreditNote, id)?;
-    let lines = world.get(Kind::CreditNote, id)["lines"]["data"].as_array().cloned();
-    whole(lines.unwrap_or_default(), &format!("/v1/credit_notes/{id}/lines"), params)
 }
 
 fn void(world: &mut World, id: &str, params: &Params) -> ApiResult {

@@ -1,31 +1,24 @@
-//! `/v1/customers`.
+//! `/v1/customers`: customers, their balance transactions, and the search for customers.
 
 use serde_json::{Map, Value, json};
 
 use super::list::list;
 use super::params::Params;
-use super::resource::{require, retrieve, take_metadata, take_texts};
+use super::resource::{Route, require, take_fields, take_metadata};
 use crate::api_error::{ApiError, ApiResult};
 use crate::billing::{balance, customer, ending};
 use crate::objects::{Kind, integer, put};
 use crate::world::World;
 
-/// What Stripe knows of a customer and the sandbox has no use for.
+/// Parameters of Stripe's that the sandbox ignores.
 const IGNORED: [&str; 6] =
     ["address", "phone", "preferred_locales", "shipping", "tax", "tax_exempt"];
 
-/// Answers the calls of this resource; nothing if there is no such address.
-pub fn route(
-    world: &mut World,
-    method: &str,
-    rest: &[&str],
-    params: &mut Params,
-) -> Option<ApiResult> {
-    Some(match (method, rest) {
+/// Handles the calls that only this resource has.
+pub fn route(world: &mut World, route: Route<'_>, params: &mut Params) -> Option<ApiResult> {
+    Some(match route {
         ("POST", []) => create(world, params),
-        ("GET", []) => list_all(world, params),
         ("GET", ["search"]) => search(world, params),
-        ("GET", [id]) => retrieve(world, Kind::Customer, id, params),
         ("POST", [id]) => update(world, id, params),
         ("GET", [id, "balance_transactions"]) => list_transactions(world, id, params),
         ("POST", [id, "balance_transactions"]) => adjust_balance(world, id, params),
@@ -53,7 +46,7 @@ fn update(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
 
 fn fields(params: &mut Params, before: &Value) -> Result<Map<String, Value>, ApiError> {
     let mut fields = Map::new();
-    take_texts(params, &["description", "email", "name"], &mut fields)?;
+    take_fields(params, Kind::Customer, &["description", "email", "name"], &mut fields)?;
     take_metadata(params, before, &mut fields)?;
     let mut settings = params.group("invoice_settings");
     if let Some(method) = settings.text("default_payment_method")? {
@@ -78,7 +71,7 @@ fn adjust_balance(world: &mut World, id: &str, params: &mut Params) -> ApiResult
     let amount = params.integer("amount")?.ok_or_else(|| ApiError::missing("amount"))?;
     let mut fields = Map::new();
     fields.insert("currency".to_owned(), params.required("currency")?.into());
-    take_texts(params, &["description"], &mut fields)?;
+    take_fields(params, Kind::CustomerBalanceTransaction, &["description"], &mut fields)?;
     take_metadata(params, &Value::Null, &mut fields)?;
     params.finish()?;
     let id = balance::change(world, id, amount, "adjustment", fields.into());
@@ -92,43 +85,36 @@ fn list_transactions(world: &World, id: &str, params: &mut Params) -> ApiResult 
     })
 }
 
-fn list_all(world: &World, params: &mut Params) -> ApiResult {
-    let email = params.text("email")?;
-    list(world, Kind::Customer, params, |customer| {
-        email.as_deref().is_none_or(|email| customer["email"] == email)
-    })
-}
-
-/// Knows the one kind of query that a licensing backend needs: exact values, joined by `AND`.
+/// Supports the one kind of query that a licensing backend needs: exact values, joined by `AND`.
 fn search(world: &World, params: &mut Params) -> ApiResult {
     let query = params.required("query")?;
     params.ignore(&["limit", "page"]);
     params.finish()?;
     let clauses: Option<Vec<(String, String)>> = query.split(" AND ").map(clause).collect();
     let clauses = clauses.ok_or_else(|| {
-        let message = "The sandbox understands only metadata['key']:'value', email:'…' and \
+        let message = "The sandbox supports only metadata['key']:'value', email:'…' and \
                        name:'…', joined by AND.";
         ApiError::invalid(message, "query")
     })?;
     let fits = |customer: &&Value| {
         let age = world.now - integer(customer, "created");
-        age >= world.search_lag
+        age >= world.search_lag_seconds
             && clauses.iter().all(|(pointer, wanted)| {
                 customer.pointer(pointer).and_then(Value::as_str) == Some(wanted.as_str())
             })
     };
-    let found: Vec<Value> =
+    let customers: Vec<Value> =
         world.newest_first(Kind::Customer, None).filter(fits).cloned().collect();
     Ok(json!({
         "object": "search_result",
         "url": "/v1/customers/search",
         "has_more": false,
         "next_page": null,
-        "data": found,
+        "data": customers,
     }))
 }
 
-/// `metadata['key']:'value'` as a JSON pointer and a value.
+/// Returns `metadata['key']:'value'` as a JSON pointer and a value; none if it cannot be read.
 fn clause(clause: &str) -> Option<(String, String)> {
     let (field, value) = clause.trim().split_once(':')?;
     let unquote = |text: &str| {

@@ -1,32 +1,21 @@
-//! `/v1/events`: what happened in the last 30 days.
+//! `/v1/events`: the events of the last 30 days. Their delivery is in `sender`.
 
 use super::list::list;
 use super::params::Params;
-use super::resource::retrieve;
+use super::resource::Route;
 use crate::api_error::ApiResult;
 use crate::objects::{Kind, integer, text};
 use crate::world::World;
 
 /// Stripe lists events for 30 days.
-const EVENTS_KEPT: i64 = 30 * 86_400;
+const LISTED_FOR_SECONDS: i64 = 30 * 86_400;
 
-/// Answers the calls of this resource; nothing if there is no such address.
-pub fn route(
-    world: &mut World,
-    method: &str,
-    rest: &[&str],
-    params: &mut Params,
-) -> Option<ApiResult> {
-    Some(match (method, rest) {
+/// Handles the calls that only this resource has.
+pub fn route(world: &mut World, route: Route<'_>, params: &mut Params) -> Option<ApiResult> {
+    Some(match route {
         ("GET", []) => list_all(world, params),
-        ("GET", [id]) => retrieve(world, Kind::Event, id, params),
         _ => return None,
     })
-}
-
-/// Answers a thin event; nothing if the call is another.
-pub fn thin(world: &World, method: &str, id: &str, params: &Params) -> Option<ApiResult> {
-    (method == "GET").then(|| retrieve(world, Kind::ThinEvent, id, params))
 }
 
 fn list_all(world: &World, params: &mut Params) -> ApiResult {
@@ -41,6 +30,6 @@ fn list_all(world: &World, params: &mut Params) -> ApiResult {
         (types.is_empty() || types.iter().any(fits))
             && succeeded
                 .is_none_or(|wanted| world.deliveries.succeeded(text(event, "id")) == wanted)
-            && integer(event, "created") > world.now - EVENTS_KEPT
+            && integer(event, "created") > world.now - LISTED_FOR_SECONDS
     })
 }

@@ -1,4 +1,4 @@
-//! `expand[]`: ids replaced by what they name, and the lists that are answered only if asked for.
+//! `expand[]`: replaces ids by their objects, and adds the lists that are only included on request.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ use crate::world::World;
 /// Stripe's limit on the levels of one expansion.
 const MAX_LEVELS: usize = 4;
 
-/// Expands one path, such as `latest_invoice.payments`, in an answer.
+/// Expands one path, such as `latest_invoice.payments`, in a response.
 pub fn expand(world: &World, body: &mut Value, path: &str) -> Result<(), ApiError> {
     let levels: Vec<&str> = path.split('.').collect();
     // A list's own `data` is not a level.
@@ -42,7 +42,7 @@ fn expand_levels(
                 let message = format!("This property cannot be expanded ({path}).");
                 return Err(ApiError::invalid(message, "expand"));
             };
-            name_in_full(world, child);
+            replace_ids(world, child);
             expand_levels(world, child, rest, path)
         }
         _ => {
@@ -51,11 +51,11 @@ fn expand_levels(
     }
 }
 
-/// Puts what an id names in its place; in a list of ids, for each.
-fn name_in_full(world: &World, value: &mut Value) {
+/// Replaces an id, or each id of a list, by its object.
+fn replace_ids(world: &World, value: &mut Value) {
     match value {
         Value::String(id) => *value = world.find(id).cloned().unwrap_or_else(|| json!(id)),
-        Value::Array(ids) => ids.iter_mut().for_each(|id| name_in_full(world, id)),
+        Value::Array(ids) => ids.iter_mut().for_each(|id| replace_ids(world, id)),
         _ => {}
     }
 }

@@ -1,10 +1,11 @@
-//! `/v1/invoices` and `/v1/invoice_payments`.
+//! `/v1/invoices` and `/v1/invoice_payments`: reads the parameters and checks the status. How
+//! invoices are paid is in `billing::collection`.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::list::{list, whole};
+use super::list::{lines, list};
 use super::params::Params;
-use super::resource::{require, require_param, retrieve, take_metadata, take_texts};
+use super::resource::{Route, matches, require, require_param, require_status, update};
 use crate::api_error::{ApiError, ApiResult};
 use crate::billing::collection::{self, Attempt};
 use crate::billing::invoice;
@@ -13,59 +14,43 @@ use crate::deliveries::Order;
 use crate::objects::{self, Kind, integer, text};
 use crate::world::{Payment, World};
 
-/// So many of its payments are shown in an invoice; the rest is in the list of their own.
+/// An invoice includes so many of its payments. `/v1/invoice_payments` lists the rest.
 const PAYMENTS_SHOWN: usize = 10;
 
-/// Answers the calls of this resource; nothing if there is no such address.
-pub fn route(
-    world: &mut World,
-    method: &str,
-    rest: &[&str],
-    params: &mut Params,
-) -> Option<ApiResult> {
-    Some(match (method, rest) {
+/// Handles the calls that only this resource has.
+pub fn route(world: &mut World, route: Route<'_>, params: &mut Params) -> Option<ApiResult> {
+    Some(match route {
         ("GET", []) => list_all(world, params),
-        ("GET", [id]) => retrieve(world, Kind::Invoice, id, params),
-        ("GET", [id, "lines"]) => lines(world, id, params),
+        ("GET", [id, "lines"]) => lines(world, Kind::Invoice, id, params),
         ("POST", [id, "pay"]) => pay(world, id, params),
         ("POST", [id, "void"]) => void(world, id, params),
         ("POST", [id, "mark_uncollectible"]) => mark_uncollectible(world, id, params),
         ("POST", [id, "finalize"]) => finalize(world, id, params),
         ("POST", [id, "attach_payment"]) => attach_payment(world, id, params),
-        ("POST", [id]) => update(world, id, params),
+        ("POST", [id]) => {
+            let names = ["auto_advance", "description", "footer"];
+            update(world, Kind::Invoice, id, params, &names, "invoice.updated")
+        }
         _ => return None,
     })
 }
 
-/// Answers `/v1/invoice_payments`; nothing if there is no such address.
-pub fn payments(
-    world: &mut World,
-    method: &str,
-    rest: &[&str],
-    params: &mut Params,
-) -> Option<ApiResult> {
-    Some(match (method, rest) {
+/// Handles the calls that only `/v1/invoice_payments` has.
+pub fn payments(world: &mut World, route: Route<'_>, params: &mut Params) -> Option<ApiResult> {
+    Some(match route {
         ("GET", []) => list_payments(world, params),
-        ("GET", [id]) => retrieve(world, Kind::InvoicePayment, id, params),
         _ => return None,
     })
 }
 
 fn list_all(world: &World, params: &mut Params) -> ApiResult {
     let subscription = params.text("subscription")?;
-    let status = params.text("status")?;
     params.ignore(&["collection_method", "due_date"]);
+    let matching = matches(params, Kind::Invoice, &["status"])?;
     list(world, Kind::Invoice, params, |invoice| {
         let billed = &invoice["parent"]["subscription_details"]["subscription"];
-        subscription.as_deref().is_none_or(|wanted| *billed == wanted)
-            && status.as_deref().is_none_or(|wanted| invoice["status"] == wanted)
+        matching(invoice) && subscription.as_deref().is_none_or(|wanted| billed == wanted)
     })
-}
-
-fn lines(world: &World, id: &str, params: &mut Params) -> ApiResult {
-    require(world, Kind::Invoice, id)?;
-    let lines = world.get(Kind::Invoice, id)["lines"]["data"].as_array().cloned();
-    whole(lines.unwrap_or_default(), &format!("/v1/invoices/{id}/lines"), params)
 }
 
 fn pay(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
@@ -82,16 +67,16 @@ fn pay(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
     }
     if out_of_band {
         collection::finalize(world, id);
-        let left = integer(world.get(Kind::Invoice, id), "amount_remaining");
-        if left > 0 {
-            collection::pay_out_of_band(world, id, left);
+        let remaining = integer(world.get(Kind::Invoice, id), "amount_remaining");
+        if remaining > 0 {
+            collection::pay_out_of_band(world, id, remaining);
         }
         return Ok(world.get(Kind::Invoice, id).clone());
     }
     let presence = if off_session { Presence::OffSession } else { Presence::OnSession };
     match method {
-        Some(method) => collection::pay_by(world, id, Some(&method), presence, Attempt::ByHand),
-        None => collection::pay(world, id, presence, Attempt::ByHand),
+        Some(method) => collection::pay_by(world, id, Some(&method), presence, Attempt::Manual),
+        None => collection::pay(world, id, presence, Attempt::Manual),
     }
     let invoice = world.get(Kind::Invoice, id);
     if invoice::is_unpaid(invoice) { Err(ApiError::declined()) } else { Ok(invoice.clone()) }
@@ -106,7 +91,7 @@ fn void(world: &mut World, id: &str, params: &Params) -> ApiResult {
 
 fn mark_uncollectible(world: &mut World, id: &str, params: &Params) -> ApiResult {
     params.finish()?;
-    require_state(world, id, "open")?;
+    require_status(world, Kind::Invoice, id, "open")?;
     collection::write_off(world, id);
     Ok(world.get(Kind::Invoice, id).clone())
 }
@@ -114,7 +99,7 @@ fn mark_uncollectible(world: &mut World, id: &str, params: &Params) -> ApiResult
 fn finalize(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
     params.ignore(&["auto_advance"]);
     params.finish()?;
-    require_state(world, id, "draft")?;
+    require_status(world, Kind::Invoice, id, "draft")?;
     collection::finalize(world, id);
     Ok(world.get(Kind::Invoice, id).clone())
 }
@@ -132,28 +117,6 @@ fn attach_payment(world: &mut World, id: &str, params: &mut Params) -> ApiResult
     Ok(world.get(Kind::Invoice, id).clone())
 }
 
-fn update(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
-    require(world, Kind::Invoice, id)?;
-    let mut fields = Map::new();
-    take_texts(params, &["description", "footer"], &mut fields)?;
-    take_metadata(params, world.get(Kind::Invoice, id), &mut fields)?;
-    if let Some(advance) = params.boolean("auto_advance")? {
-        fields.insert("auto_advance".to_owned(), advance.into());
-    }
-    params.finish()?;
-    world.change(Kind::Invoice, id, fields.into(), "invoice.updated");
-    Ok(world.get(Kind::Invoice, id).clone())
-}
-
-fn require_state(world: &World, id: &str, needed: &str) -> Result<(), ApiError> {
-    require(world, Kind::Invoice, id)?;
-    let status = text(world.get(Kind::Invoice, id), "status");
-    if status == needed {
-        return Ok(());
-    }
-    Err(ApiError::invalid(format!("This invoice is {status}, not {needed}."), ""))
-}
-
 fn require_unpaid(world: &World, id: &str) -> Result<(), ApiError> {
     require(world, Kind::Invoice, id)?;
     let invoice = world.get(Kind::Invoice, id);
@@ -166,44 +129,44 @@ fn require_unpaid(world: &World, id: &str) -> Result<(), ApiError> {
 }
 
 fn list_payments(world: &World, params: &mut Params) -> ApiResult {
-    let invoice = params.text("invoice")?;
-    let status = params.text("status")?;
     let mut payment = params.group("payment");
     let intent = payment.text("payment_intent")?;
     payment.ignore(&["type"]);
     payment.finish()?;
+    let invoice = params.text("invoice")?;
     if let Some(invoice) = &invoice {
         require_param(world, Kind::Invoice, invoice, "invoice")?;
     }
+    let matching = matches(params, Kind::InvoicePayment, &["status"])?;
     let mut page = list(world, Kind::InvoicePayment, params, |payment| {
         let paid_by = &payment["payment"]["payment_intent"];
-        invoice.as_deref().is_none_or(|wanted| payment["invoice"] == wanted)
-            && status.as_deref().is_none_or(|wanted| payment["status"] == wanted)
-            && intent.as_deref().is_none_or(|wanted| *paid_by == wanted)
+        matching(payment)
+            && invoice.as_deref().is_none_or(|wanted| payment["invoice"] == wanted)
+            && intent.as_deref().is_none_or(|wanted| paid_by == wanted)
     })?;
     if let (Some(_), Some(payments)) = (invoice, page["data"].as_array_mut()) {
-        payments.reverse(); // As they were made.
-        put_in_order(world, payments);
+        payments.reverse(); // The oldest first.
+        sort_payments(world, payments);
     }
     Ok(page)
 }
 
-/// Puts payments of an invoice, which are in the order of their making, into the chosen one.
-fn put_in_order(world: &World, payments: &mut [Value]) {
-    match world.payments_listed {
+/// Sorts payments of an invoice, given in the order of their creation, into the chosen order.
+fn sort_payments(world: &World, payments: &mut [Value]) {
+    match world.payment_order {
         Order::AsCreated => {}
         Order::Reversed => payments.reverse(),
-        // Ids are random.
+        // Ids are random, so their order is arbitrary.
         Order::Shuffled => payments.sort_by(|one, other| text(one, "id").cmp(text(other, "id"))),
     }
 }
 
-/// What pays an invoice, as the list that it shows when asked for.
+/// Returns the payments of an invoice, as the list object that the invoice includes on request.
 pub fn payments_of(world: &World, invoice: &str) -> Value {
     let object =
         |payment: &Payment| world.get(Kind::InvoicePayment, &payment.invoice_payment).clone();
     let mut payments: Vec<Value> = world.payments_of(invoice).iter().map(object).collect();
-    put_in_order(world, &mut payments);
+    sort_payments(world, &mut payments);
     let has_more = payments.len() > PAYMENTS_SHOWN;
     payments.truncate(PAYMENTS_SHOWN);
     let url = format!("{}?invoice={invoice}", Kind::InvoicePayment.path());

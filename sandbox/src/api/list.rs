@@ -1,20 +1,21 @@
-//! Lists: newest first, filtered, a page at a time.
+//! Stripe's lists: newest first, filtered, one page at a time. The filters are in the files of the
+//! resources.
 
 use serde_json::Value;
 
 use super::params::Params;
-use super::resource::{noun, require_param};
+use super::resource::{noun, require, require_param};
 use crate::api_error::{ApiError, ApiResult};
 use crate::objects::{self, Kind, integer, text};
 use crate::world::World;
 
-/// Stripe's page, unless another size is asked for.
+/// Stripe's page size, unless the call asks for another.
 const DEFAULT_LIMIT: i64 = 10;
 
-/// Stripe's largest page.
+/// Stripe's largest page size.
 const MAX_LIMIT: i64 = 100;
 
-/// Takes the parameters that every list has, and gives the page of what `keep` keeps.
+/// Takes the parameters that every list has. Returns the page of the objects that `keep` accepts.
 pub fn list(
     world: &World,
     kind: Kind,
@@ -37,7 +38,7 @@ pub fn list(
     let after = cursor(world, kind, params, "starting_after")?;
     let before = cursor(world, kind, params, "ending_before")?;
     params.finish()?;
-    let wanted = |object: &&Value| created.holds(integer(object, "created")) && keep(object);
+    let wanted = |object: &&Value| created.contains(integer(object, "created")) && keep(object);
     let (page, has_more): (Vec<&Value>, bool) = if let Some(before) = before {
         let all = world.newest_first(kind, customer.as_deref());
         let newer = all.take_while(|object| text(object, "id") != before);
@@ -54,11 +55,18 @@ pub fn list(
     Ok(objects::list(page.into_iter().cloned().collect(), has_more, kind.path()))
 }
 
-/// A list whose length is known to be small, such as the lines of one invoice.
-pub fn whole(data: Vec<Value>, url: &str, params: &mut Params) -> ApiResult {
+/// Returns a list that is known to be small, such as the lines of one invoice, as one page.
+pub fn single_page(data: Vec<Value>, url: &str, params: &mut Params) -> ApiResult {
     params.ignore(&["limit"]);
     params.finish()?;
     Ok(objects::list(data, false, url))
+}
+
+/// Lists the lines of the object that the path names.
+pub fn lines(world: &World, kind: Kind, id: &str, params: &mut Params) -> ApiResult {
+    require(world, kind, id)?;
+    let lines = world.get(kind, id)["lines"]["data"].as_array().cloned();
+    single_page(lines.unwrap_or_default(), &format!("{}/{id}/lines", kind.path()), params)
 }
 
 fn cursor(
@@ -91,7 +99,7 @@ impl Created {
         Ok(Self { from, until })
     }
 
-    fn holds(&self, created: i64) -> bool {
+    fn contains(&self, created: i64) -> bool {
         self.from.is_none_or(|from| created >= from)
             && self.until.is_none_or(|until| created <= until)
     }

@@ -1,6 +1,6 @@
-//! Stripe's HTTP API, without HTTP: a call comes in as method, path and parameters, and an answer
-//! goes out. Here are the key, the faults and the idempotency keys; a file per resource does the
-//! work, on the world, under its lock.
+//! Stripe's API without HTTP: handles a call, given as method, path and parameters. This file
+//! checks the API key, applies faults and keeps idempotency keys. Each resource has a file of its
+//! own; HTTP is in `server`.
 
 mod catalog;
 mod checkout;
@@ -16,6 +16,7 @@ mod params;
 mod payments;
 mod portal;
 mod resource;
+mod routes;
 mod schedules;
 mod subscriptions;
 mod terms;
@@ -30,7 +31,7 @@ use params::Params;
 
 pub use webhooks::add as add_webhook_endpoint;
 
-/// A call as it came in.
+/// A call of the API.
 #[derive(Clone, Debug)]
 pub struct Call {
     /// `GET`, `POST` or `DELETE`.
@@ -39,40 +40,40 @@ pub struct Call {
     pub path: String,
     /// The form, or the query of a `GET`.
     pub form: Vec<u8>,
-    /// The API key, if one came.
+    /// The API key, if the call has one.
     pub key: Option<String>,
-    /// The idempotency key, if one came.
+    /// The idempotency key, if the call has one.
     pub idempotency_key: Option<String>,
 }
 
-/// An answer to a call.
+/// A response to a call.
 #[derive(Clone, Debug)]
 pub struct Reply {
     /// The HTTP status.
     pub status: u16,
     /// The body.
     pub body: Value,
-    /// The id of the request that first gave this answer.
+    /// The id of the request that first got this response.
     pub request_id: String,
-    /// Whether it was kept under an idempotency key.
+    /// Whether the response was stored under an idempotency key.
     pub replayed: bool,
 }
 
-/// What becomes of a call.
+/// How a call ends.
 #[derive(Clone, Debug)]
-pub enum Outcome {
-    /// It is answered.
-    Answered(Reply),
-    /// It is answered, at one byte a second.
-    AnsweredSlowly(Reply),
-    /// The connection closes without an answer.
+pub enum CallOutcome {
+    /// With a response.
+    Responded(Reply),
+    /// With a response at one byte a second.
+    RespondedSlowly(Reply),
+    /// The connection closes without a response.
     Lost,
-    /// It is never answered; the idempotency key, if any, is to be released when the caller goes.
+    /// Without a response. The idempotency key, if any, is released when the caller disconnects.
     Silent(Option<String>),
 }
 
-/// Does what a call asks for.
-pub fn answer(world: &mut World, secret_key: &str, call: &Call) -> Outcome {
+/// Handles a call, subject to the faults that are switched on.
+pub fn handle(world: &mut World, secret_key: &str, call: &Call) -> CallOutcome {
     world.calls += 1;
     let request_id = world.id("req_");
     let fault = world.faults.strike_api(&format!("{} {}", call.method, call.path));
@@ -82,24 +83,26 @@ pub fn answer(world: &mut World, secret_key: &str, call: &Call) -> Outcome {
         Reply { status, body, request_id: request_id.clone(), replayed }
     };
     if call.key.as_deref() != Some(secret_key) {
-        return Outcome::Answered(reply(Err(ApiError::unauthorized())));
+        return CallOutcome::Responded(reply(Err(ApiError::unauthorized())));
     }
     match fault {
         Some(ApiFault::RateLimited) => {
-            return Outcome::Answered(reply(Err(ApiError::rate_limited())));
+            return CallOutcome::Responded(reply(Err(ApiError::rate_limited())));
         }
-        Some(ApiFault::Refused) => return Outcome::Answered(reply(Err(ApiError::refused()))),
-        Some(ApiFault::ErrorBefore) => return Outcome::Answered(reply(Err(ApiError::internal()))),
+        Some(ApiFault::Refused) => return CallOutcome::Responded(reply(Err(ApiError::refused()))),
+        Some(ApiFault::ErrorBefore) => {
+            return CallOutcome::Responded(reply(Err(ApiError::internal())));
+        }
         _ => {}
     }
     let key = call.idempotency_key.as_deref().filter(|_| call.method == "POST");
     match begin(world, call, key) {
-        Err(error) => return Outcome::Answered(reply(Err(error))),
-        Ok(Some((status, body))) => return Outcome::Answered(reply(Ok((status, body, true)))),
+        Err(error) => return CallOutcome::Responded(reply(Err(error))),
+        Ok(Some((status, body))) => return CallOutcome::Responded(reply(Ok((status, body, true)))),
         Ok(None) => {}
     }
     if fault == Some(ApiFault::Silence) {
-        return Outcome::Silent(key.map(str::to_owned));
+        return CallOutcome::Silent(key.map(str::to_owned));
     }
     world.cause =
         Cause { request_id: Some(request_id.clone()), idempotency_key: key.map(str::to_owned) };
@@ -110,29 +113,29 @@ pub fn answer(world: &mut World, secret_key: &str, call: &Call) -> Outcome {
         Some(ApiFault::ErrorPage) if result.is_ok() => result = Err(ApiError::page()),
         _ => {}
     }
-    keep(world, key, &result);
+    store(world, key, &result);
     let reply = reply(result.map(|body| (200, body, false)));
     match fault {
-        Some(ApiFault::AnswerLost) => Outcome::Lost,
-        Some(ApiFault::SlowBytes) => Outcome::AnsweredSlowly(reply),
-        _ => Outcome::Answered(reply),
+        Some(ApiFault::AnswerLost) => CallOutcome::Lost,
+        Some(ApiFault::SlowBytes) => CallOutcome::RespondedSlowly(reply),
+        _ => CallOutcome::Responded(reply),
     }
 }
 
-type Kept = Option<(u16, Value)>;
+type StoredResponse = Option<(u16, Value)>;
 
-fn begin(world: &mut World, call: &Call, key: Option<&str>) -> Result<Kept, ApiError> {
+fn begin(world: &mut World, call: &Call, key: Option<&str>) -> Result<StoredResponse, ApiError> {
     let Some(key) = key else { return Ok(None) };
     let parameters = Params::parse(&call.form)?;
     let fingerprint = format!("{} {} {parameters:?}", call.method, call.path);
     world.idempotency.begin(key, &fingerprint, world.now)
 }
 
-fn keep(world: &mut World, key: Option<&str>, result: &ApiResult) {
+fn store(world: &mut World, key: Option<&str>, result: &ApiResult) {
     let Some(key) = key else { return };
     match result {
-        Ok(body) => world.idempotency.keep(key, 200, body.clone()),
-        Err(error) if error.is_kept() => world.idempotency.keep(key, error.status, error.body()),
+        Ok(body) => world.idempotency.store(key, 200, body.clone()),
+        Err(error) if error.is_stored() => world.idempotency.store(key, error.status, error.body()),
         Err(_) => world.idempotency.release(key),
     }
 }
@@ -140,37 +143,9 @@ fn keep(world: &mut World, key: Option<&str>, result: &ApiResult) {
 fn dispatch(world: &mut World, call: &Call) -> ApiResult {
     let mut params = Params::parse(&call.form)?;
     let expansions = params.texts("expand")?;
-    let path = call.path.trim_start_matches("/v1/").trim_end_matches('/');
-    let segments: Vec<&str> = path.split('/').collect();
-    let method = call.method.as_str();
-    let routed = match segments.as_slice() {
-        ["customers", rest @ ..] => customers::route(world, method, rest, &mut params),
-        ["products", rest @ ..] => catalog::products(world, method, rest, &mut params),
-        ["prices", rest @ ..] => catalog::prices(world, method, rest, &mut params),
-        ["checkout", "sessions", rest @ ..] => checkout::route(world, method, rest, &mut params),
-        ["subscriptions", rest @ ..] => subscriptions::route(world, method, rest, &mut params),
-        ["subscription_items", rest @ ..] => subscriptions::items(world, method, rest, &mut params),
-        ["subscription_schedules", rest @ ..] => schedules::route(world, method, rest, &mut params),
-        ["invoices", rest @ ..] => invoices::route(world, method, rest, &mut params),
-        ["invoice_payments", rest @ ..] => invoices::payments(world, method, rest, &mut params),
-        ["payment_intents", rest @ ..] => payments::intents(world, method, rest, &mut params),
-        ["payment_methods", rest @ ..] => payments::methods(world, method, rest, &mut params),
-        ["charges", rest @ ..] => payments::charges(world, method, rest, &mut params),
-        ["refunds", rest @ ..] => payments::refunds(world, method, rest, &mut params),
-        ["payment_records", rest @ ..] => payments::records(world, method, rest, &params),
-        ["disputes", rest @ ..] => payments::disputes(world, method, rest, &mut params),
-        ["billing_portal", rest @ ..] => portal::route(world, method, rest, &mut params),
-        ["credit_notes", rest @ ..] => credit_notes::route(world, method, rest, &mut params),
-        ["coupons", rest @ ..] => discounts::coupons(world, method, rest, &mut params),
-        ["promotion_codes", rest @ ..] => discounts::codes(world, method, rest, &mut params),
-        ["payment_links", rest @ ..] => offers::links(world, method, rest, &mut params),
-        ["quotes", rest @ ..] => offers::quotes(world, method, rest, &mut params),
-        ["", "v2", "core", "events", id] => events::thin(world, method, id, &params),
-        ["events", rest @ ..] => events::route(world, method, rest, &mut params),
-        ["webhook_endpoints", rest @ ..] => webhooks::route(world, method, rest, &mut params),
-        _ => None,
-    };
-    let mut body = routed.unwrap_or_else(|| Err(ApiError::no_such_url(method, &call.path)))?;
+    let (method, path) = (call.method.as_str(), call.path.as_str());
+    let handled = routes::handle(world, method, path, &mut params);
+    let mut body = handled.unwrap_or_else(|| Err(ApiError::no_such_url(method, path)))?;
     for path in &expansions {
         expand::expand(world, &mut body, path)?;
     }

@@ -1,5 +1,6 @@
-//! The parameters of a call: Stripe's bracket syntax read into a tree, which the handlers take
-//! apart. What nobody took is an unknown parameter.
+//! The parameters of a call: parses Stripe's bracket syntax into a tree. Handlers take parameters
+//! out of it; one that is left over is unknown. The meaning of a parameter is in the file of its
+//! resource.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +9,10 @@ use url::form_urlencoded;
 
 use crate::api_error::ApiError;
 
-/// A whole form may have so many fields; Stripe's largest calls have a few hundred.
+/// The most fields of a form; Stripe's largest calls have a few hundred.
 const MAX_FIELDS: usize = 1_000;
 
-/// Brackets within brackets; Stripe's deepest parameters have six.
+/// The most nested brackets; Stripe's deepest parameters have six.
 const MAX_DEPTH: usize = 10;
 
 type Tree = BTreeMap<String, Param>;
@@ -30,7 +31,7 @@ pub struct Params {
 }
 
 impl Params {
-    /// Reads a form or a query string.
+    /// Parses a form or a query string.
     ///
     /// # Errors
     /// When it has too many fields.
@@ -45,19 +46,19 @@ impl Params {
         Ok(Self { tree, prefix: String::new() })
     }
 
-    /// Takes a text. An empty one means "unset" to Stripe, and is given as such: empty.
+    /// Takes a text. To Stripe an empty text means "unset"; it is returned as an empty text.
     pub fn text(&mut self, name: &str) -> Result<Option<String>, ApiError> {
         match self.tree.remove(name) {
             None => Ok(None),
             Some(Param::Text(text)) => Ok(Some(text)),
-            Some(Param::Map(_)) => Err(ApiError::invalid("Invalid string", &self.full(name))),
+            Some(Param::Map(_)) => Err(ApiError::invalid("Invalid string", &self.full_name(name))),
         }
     }
 
-    /// Takes a text that must be there.
+    /// Takes a text that must be present.
     pub fn required(&mut self, name: &str) -> Result<String, ApiError> {
         let text = self.text(name)?.filter(|text| !text.is_empty());
-        text.ok_or_else(|| ApiError::missing(&self.full(name)))
+        text.ok_or_else(|| ApiError::missing(&self.full_name(name)))
     }
 
     /// Takes an integer.
@@ -65,26 +66,26 @@ impl Params {
         let Some(text) = self.text(name)?.filter(|text| !text.is_empty()) else { return Ok(None) };
         let number = text.parse().map_err(|_| {
             let message = format!("Invalid integer: {text}");
-            ApiError::coded("parameter_invalid_integer", message, &self.full(name))
+            ApiError::coded("parameter_invalid_integer", message, &self.full_name(name))
         })?;
         Ok(Some(number))
     }
 
-    /// Takes a truth value.
+    /// Takes a boolean.
     pub fn boolean(&mut self, name: &str) -> Result<Option<bool>, ApiError> {
         match self.text(name)?.as_deref() {
             None | Some("") => Ok(None),
             Some("true") => Ok(Some(true)),
             Some("false") => Ok(Some(false)),
             Some(other) => {
-                Err(ApiError::invalid(format!("Invalid boolean: {other}"), &self.full(name)))
+                Err(ApiError::invalid(format!("Invalid boolean: {other}"), &self.full_name(name)))
             }
         }
     }
 
-    /// Takes a group, which must be finished like the whole; an empty one if it is not there.
+    /// Takes a group, or an empty one if it is missing. The caller must `finish` it too.
     pub fn group(&mut self, name: &str) -> Self {
-        let prefix = self.full(name);
+        let prefix = self.full_name(name);
         match self.tree.remove(name) {
             Some(Param::Map(tree)) => Self { tree, prefix },
             Some(text @ Param::Text(_)) => {
@@ -106,7 +107,7 @@ impl Params {
         list.in_order().iter().filter_map(|place| list.text(place).transpose()).collect()
     }
 
-    /// Takes metadata: what to put, and (with an empty value) what to remove.
+    /// Takes metadata. An empty value means that the key is to be removed.
     pub fn metadata(&mut self, name: &str) -> Result<Option<Map<String, Value>>, ApiError> {
         if !self.has(name) {
             return Ok(None);
@@ -122,31 +123,31 @@ impl Params {
         Ok(Some(metadata))
     }
 
-    /// Whether the parameter is there and was not taken.
+    /// Whether the parameter is present and not taken yet.
     pub fn has(&self, name: &str) -> bool {
         self.tree.contains_key(name)
     }
 
-    /// Takes what Stripe knows and the sandbox has no use for.
+    /// Drops parameters of Stripe's that the sandbox ignores.
     pub fn ignore(&mut self, names: &[&str]) {
         for name in names {
             self.tree.remove(*name);
         }
     }
 
-    /// Checks that everything was taken.
+    /// Checks that all parameters were taken.
     ///
     /// # Errors
-    /// Names the first parameter that was not.
+    /// Names the first parameter that is left over.
     pub fn finish(&self) -> Result<(), ApiError> {
         match self.tree.keys().next() {
             None => Ok(()),
-            Some(name) => Err(ApiError::unknown(&self.full(name))),
+            Some(name) => Err(ApiError::unknown(&self.full_name(name))),
         }
     }
 
-    /// The name as the caller wrote it.
-    pub fn full(&self, name: &str) -> String {
+    /// Returns the full name of a parameter, as the caller wrote it.
+    pub fn full_name(&self, name: &str) -> String {
         if self.prefix.is_empty() { name.to_owned() } else { format!("{}[{name}]", self.prefix) }
     }
 
@@ -157,7 +158,7 @@ impl Params {
     }
 }
 
-/// Puts `a[b][c]=value` into the tree; `[]` takes the next free place.
+/// Inserts `a[b][c]=value` into the tree. `[]` means the next index.
 fn insert(tree: &mut Tree, name: &str, value: String) {
     let (first, rest) = name.split_once('[').unwrap_or((name, ""));
     let mut parts = vec![first];

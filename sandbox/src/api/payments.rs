@@ -1,99 +1,42 @@
-//! `/v1/payment_intents`, `/v1/payment_methods`, `/v1/charges`, `/v1/refunds` and `/v1/disputes`.
+//! `/v1/payment_intents`, `/v1/refunds` and `/v1/disputes`. Payment methods, charges and payment
+//! records are only read, by `routes`.
 
 use serde_json::{Map, Value, json};
 
-use super::list::list;
 use super::params::Params;
-use super::resource::{require_param, retrieve, take_metadata};
+use super::resource::{Route, require_param, take_metadata};
 use crate::api_error::{ApiError, ApiResult};
 use crate::billing::dispute;
-use crate::billing::payment::{self, Outcome, Presence};
+use crate::billing::payment::{self, PaymentOutcome, Presence};
 use crate::billing::reversal::{self, NewRefund};
-use crate::objects::{Kind, integer, text};
+use crate::objects::{Kind, text};
 use crate::world::World;
 
-/// Answers `/v1/payment_intents`; nothing if there is no such address.
-pub fn intents(
-    world: &mut World,
-    method: &str,
-    rest: &[&str],
-    params: &mut Params,
-) -> Option<ApiResult> {
-    Some(match (method, rest) {
+/// Handles the calls that only `/v1/payment_intents` has.
+pub fn intents(world: &mut World, route: Route<'_>, params: &mut Params) -> Option<ApiResult> {
+    Some(match route {
         ("POST", []) => create_intent(world, params),
-        ("GET", []) => list(world, Kind::PaymentIntent, params, |_| true),
-        ("GET", [id]) => retrieve(world, Kind::PaymentIntent, id, params),
         _ => return None,
     })
 }
 
-/// Answers `/v1/payment_methods`; nothing if there is no such address.
-pub fn methods(
-    world: &mut World,
-    method: &str,
-    rest: &[&str],
-    params: &mut Params,
-) -> Option<ApiResult> {
-    Some(match (method, rest) {
-        ("GET", []) => list_methods(world, params),
-        ("GET", [id]) => retrieve(world, Kind::PaymentMethod, id, params),
-        _ => return None,
-    })
-}
-
-/// Answers `/v1/charges`; nothing if there is no such address.
-pub fn charges(
-    world: &mut World,
-    method: &str,
-    rest: &[&str],
-    params: &mut Params,
-) -> Option<ApiResult> {
-    Some(match (method, rest) {
-        ("GET", []) => list_by_payment(world, Kind::Charge, params),
-        ("GET", [id]) => retrieve(world, Kind::Charge, id, params),
-        _ => return None,
-    })
-}
-
-/// Answers `/v1/refunds`; nothing if there is no such address.
-pub fn refunds(
-    world: &mut World,
-    method: &str,
-    rest: &[&str],
-    params: &mut Params,
-) -> Option<ApiResult> {
-    Some(match (method, rest) {
+/// Handles the calls that only `/v1/refunds` has.
+pub fn refunds(world: &mut World, route: Route<'_>, params: &mut Params) -> Option<ApiResult> {
+    Some(match route {
         ("POST", []) => create_refund(world, params),
-        ("GET", []) => list_by_payment(world, Kind::Refund, params),
-        ("GET", [id]) => retrieve(world, Kind::Refund, id, params),
         _ => return None,
     })
 }
 
-/// Answers `/v1/disputes`; nothing if there is no such address.
-pub fn disputes(
-    world: &mut World,
-    method: &str,
-    rest: &[&str],
-    params: &mut Params,
-) -> Option<ApiResult> {
-    Some(match (method, rest) {
-        ("GET", []) => list_by_payment(world, Kind::Dispute, params),
-        ("GET", [id]) => retrieve(world, Kind::Dispute, id, params),
+/// Handles the calls that only `/v1/disputes` has.
+pub fn disputes(world: &mut World, route: Route<'_>, params: &mut Params) -> Option<ApiResult> {
+    Some(match route {
         ("POST", [id, "close"]) => close_dispute(world, id, params),
         _ => return None,
     })
 }
 
-/// Answers `/v1/payment_records`; nothing if there is no such address.
-pub fn records(world: &World, method: &str, rest: &[&str], params: &Params) -> Option<ApiResult> {
-    match (method, rest) {
-        ("GET", [id]) => Some(retrieve(world, Kind::PaymentRecord, id, params)),
-        _ => None,
-    }
-}
-
-/// Makes a payment for no invoice, which may be attached to one later.
+/// Creates a payment without an invoice. It can be attached to one later.
 fn create_intent(world: &mut World, params: &mut Params) -> ApiResult {
     let amount = params.integer("amount")?.ok_or_else(|| ApiError::missing("amount"))?;
     let currency = params.required("currency")?;
@@ -109,14 +52,14 @@ fn create_intent(world: &mut World, params: &mut Params) -> ApiResult {
     if let Some(method) = method.filter(|_| confirm) {
         require_param(world, Kind::PaymentMethod, &method, "payment_method")?;
         let presence = if off_session { Presence::OffSession } else { Presence::OnSession };
-        if payment::attempt(world, &intent, &method, presence) == Outcome::Failed {
+        if payment::attempt(world, &intent, &method, presence) == PaymentOutcome::Failed {
             return Err(ApiError::declined());
         }
     }
     Ok(world.get(Kind::PaymentIntent, &intent).clone())
 }
 
-/// The vendor accepts a dispute: it is lost.
+/// The vendor accepts a dispute, which is lost then.
 fn close_dispute(world: &mut World, id: &str, params: &Params) -> ApiResult {
     params.finish()?;
     require_param(world, Kind::Dispute, id, "id")?;
@@ -126,22 +69,6 @@ fn close_dispute(world: &mut World, id: &str, params: &Params) -> ApiResult {
     }
     dispute::close(world, id, false);
     Ok(world.get(Kind::Dispute, id).clone())
-}
-
-fn list_methods(world: &World, params: &mut Params) -> ApiResult {
-    let kind = params.text("type")?;
-    list(world, Kind::PaymentMethod, params, |method| {
-        kind.as_deref().is_none_or(|wanted| method["type"] == wanted)
-    })
-}
-
-fn list_by_payment(world: &World, kind: Kind, params: &mut Params) -> ApiResult {
-    let intent = params.text("payment_intent")?;
-    let charge = params.text("charge")?;
-    list(world, kind, params, |object| {
-        intent.as_deref().is_none_or(|wanted| object["payment_intent"] == wanted)
-            && charge.as_deref().is_none_or(|wanted| object["charge"] == wanted)
-    })
 }
 
 fn create_refund(world: &mut World, params: &mut Params) -> ApiResult {
@@ -154,15 +81,16 @@ fn create_refund(world: &mut World, params: &mut Params) -> ApiResult {
     params.finish()?;
     let charge = charge_to_refund(world, intent, charge)?;
     let object = world.get(Kind::Charge, &charge);
-    let left = integer(object, "amount") - integer(object, "amount_refunded");
-    if left == 0 {
+    let remaining = reversal::refundable(object);
+    if remaining == 0 {
         let message = format!("Charge {charge} has already been refunded.");
         return Err(ApiError::coded("charge_already_refunded", message, ""));
     }
-    let amount = amount.unwrap_or(left);
-    if !(1..=left).contains(&amount) {
-        let message =
-            format!("Refund amount ({amount}) must be from 1 to the unrefunded amount ({left}).");
+    let amount = amount.unwrap_or(remaining);
+    if !(1..=remaining).contains(&amount) {
+        let message = format!(
+            "Refund amount ({amount}) must be from 1 to the unrefunded amount ({remaining})."
+        );
         return Err(ApiError::invalid(message, "amount"));
     }
     let metadata = fields.remove("metadata").unwrap_or_else(|| json!({}));

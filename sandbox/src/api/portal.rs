@@ -1,27 +1,30 @@
-//! `/v1/billing_portal`: sessions, and the one configuration that they use.
+//! `/v1/billing_portal`: sessions, and the configuration that they use. The portal's pages are in
+//! `pages::portal`.
 
 use serde_json::{Map, Value, json};
 
 use super::list::list;
 use super::params::Params;
-use super::resource::{require, require_param, retrieve, take_metadata, take_texts};
+use super::resource::{Route, matches, require, require_param, take_fields, take_metadata};
 use crate::api_error::{ApiError, ApiResult};
 use crate::objects::{Kind, text};
 use crate::world::World;
 
-/// Answers the calls of this resource; nothing if there is no such address.
-pub fn route(
+/// Handles the calls that only `/v1/billing_portal/sessions` has.
+pub fn sessions(world: &mut World, route: Route<'_>, params: &mut Params) -> Option<ApiResult> {
+    (route == ("POST", &[])).then(|| create_session(world, params))
+}
+
+/// Handles the calls that only `/v1/billing_portal/configurations` has.
+pub fn configurations(
     world: &mut World,
-    method: &str,
-    rest: &[&str],
+    route: Route<'_>,
     params: &mut Params,
 ) -> Option<ApiResult> {
-    Some(match (method, rest) {
-        ("POST", ["sessions"]) => create_session(world, params),
-        ("POST", ["configurations"]) => create_configuration(world, params),
-        ("GET", ["configurations"]) => list_configurations(world, params),
-        ("GET", ["configurations", id]) => retrieve(world, Kind::PortalConfiguration, id, params),
-        ("POST", ["configurations", id]) => update_configuration(world, id, params),
+    Some(match route {
+        ("POST", []) => create_configuration(world, params),
+        ("GET", []) => list_configurations(world, params),
+        ("POST", [id]) => update_configuration(world, id, params),
         _ => return None,
     })
 }
@@ -30,7 +33,7 @@ fn create_session(world: &mut World, params: &mut Params) -> ApiResult {
     let customer = params.required("customer")?;
     let configuration = params.text("configuration")?;
     let mut fields = Map::new();
-    take_texts(params, &["return_url", "locale"], &mut fields)?;
+    take_fields(params, Kind::PortalSession, &["return_url", "locale"], &mut fields)?;
     params.ignore(&["flow_data"]);
     params.finish()?;
     require_param(world, Kind::Customer, &customer, "customer")?;
@@ -53,7 +56,7 @@ fn create_session(world: &mut World, params: &mut Params) -> ApiResult {
     Ok(world.get(Kind::PortalSession, &id).clone())
 }
 
-/// The account's own configuration; Stripe has one from the start.
+/// Returns the account's default configuration, which Stripe creates by itself.
 fn default_configuration(world: &mut World) -> String {
     let default = world
         .newest_first(Kind::PortalConfiguration, None)
@@ -68,7 +71,7 @@ fn default_configuration(world: &mut World) -> String {
 fn create_configuration(world: &mut World, params: &mut Params) -> ApiResult {
     default_configuration(world);
     let mut fields = Map::new();
-    take_fields(params, &mut fields)?;
+    take_settings(params, &mut fields)?;
     fields.insert("is_default".to_owned(), false.into());
     fields.insert("updated".to_owned(), world.now.into());
     let event = "billing_portal.configuration.created";
@@ -79,15 +82,16 @@ fn create_configuration(world: &mut World, params: &mut Params) -> ApiResult {
 fn update_configuration(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
     require(world, Kind::PortalConfiguration, id)?;
     let mut fields = Map::new();
-    take_fields(params, &mut fields)?;
+    take_settings(params, &mut fields)?;
     let event = "billing_portal.configuration.updated";
     world.change(Kind::PortalConfiguration, id, fields.into(), event);
     Ok(world.get(Kind::PortalConfiguration, id).clone())
 }
 
-/// The sandbox's portal always offers everything, so the features are taken and left alone.
-fn take_fields(params: &mut Params, fields: &mut Map<String, Value>) -> Result<(), ApiError> {
-    take_texts(params, &["default_return_url", "name"], fields)?;
+/// Takes a configuration's fields. The features are ignored: the sandbox's portal offers all of
+/// them.
+fn take_settings(params: &mut Params, fields: &mut Map<String, Value>) -> Result<(), ApiError> {
+    take_fields(params, Kind::PortalConfiguration, &["default_return_url", "name"], fields)?;
     take_metadata(params, &json!({}), fields)?;
     params.ignore(&["features", "business_profile", "login_page"]);
     params.finish()
@@ -95,10 +99,6 @@ fn take_fields(params: &mut Params, fields: &mut Map<String, Value>) -> Result<(
 
 fn list_configurations(world: &mut World, params: &mut Params) -> ApiResult {
     default_configuration(world);
-    let is_default = params.boolean("is_default")?;
-    let active = params.boolean("active")?;
-    list(world, Kind::PortalConfiguration, params, |configuration| {
-        is_default.is_none_or(|wanted| configuration["is_default"] == wanted)
-            && active.is_none_or(|wanted| configuration["active"] == wanted)
-    })
+    let matching = matches(params, Kind::PortalConfiguration, &["active", "is_default"])?;
+    list(world, Kind::PortalConfiguration, params, matching)
 }

@@ -1,24 +1,16 @@
-//! `/v1/subscription_schedules`: those that the portal made are listed, shown and released. None is
-//! made here.
+//! `/v1/subscription_schedules`: lists, returns and releases the schedules that the portal created.
+//! This API does not create any.
 
-use super::list::list;
 use super::params::Params;
-use super::resource::{require, retrieve};
+use super::resource::{Route, require};
 use crate::api_error::{ApiError, ApiResult};
 use crate::billing::schedule;
 use crate::objects::{Kind, text};
 use crate::world::World;
 
-/// Answers the calls of this resource; nothing if there is no such address.
-pub fn route(
-    world: &mut World,
-    method: &str,
-    rest: &[&str],
-    params: &mut Params,
-) -> Option<ApiResult> {
-    Some(match (method, rest) {
-        ("GET", []) => list(world, Kind::SubscriptionSchedule, params, |_| true),
-        ("GET", [id]) => retrieve(world, Kind::SubscriptionSchedule, id, params),
+/// Handles the calls that only this resource has.
+pub fn route(world: &mut World, route: Route<'_>, params: &mut Params) -> Option<ApiResult> {
+    Some(match route {
         ("POST", [id, "release"]) => release(world, id, params),
         _ => return None,
     })

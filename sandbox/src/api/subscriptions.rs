@@ -1,10 +1,11 @@
-//! `/v1/subscriptions` and `/v1/subscription_items`.
+//! `/v1/subscriptions` and `/v1/subscription_items`: reads the parameters and checks them. The
+//! rules of billing are in `billing`.
 
 use serde_json::{Map, Value, json};
 
-use super::list::{list, whole};
+use super::list::{list, single_page};
 use super::params::Params;
-use super::resource::{require, require_param, retrieve, take_metadata, take_texts};
+use super::resource::{Route, require, require_param, take_fields, take_metadata};
 use super::terms::discounts;
 use crate::api_error::{ApiError, ApiResult};
 use crate::billing::collection::{self, Attempt};
@@ -16,31 +17,20 @@ use crate::objects::{Kind, integer, text};
 use crate::options::CancelField;
 use crate::world::World;
 
-/// Answers the calls of this resource; nothing if there is no such address.
-pub fn route(
-    world: &mut World,
-    method: &str,
-    rest: &[&str],
-    params: &mut Params,
-) -> Option<ApiResult> {
-    Some(match (method, rest) {
+/// Handles the calls that only this resource has.
+pub fn route(world: &mut World, route: Route<'_>, params: &mut Params) -> Option<ApiResult> {
+    Some(match route {
         ("POST", []) => create(world, params),
         ("GET", []) => list_all(world, params),
-        ("GET", [id]) => retrieve(world, Kind::Subscription, id, params),
         ("POST", [id]) => update(world, id, params),
         ("DELETE", [id]) => cancel(world, id, params),
         _ => return None,
     })
 }
 
-/// Answers `/v1/subscription_items`; nothing if there is no such address.
-pub fn items(
-    world: &mut World,
-    method: &str,
-    rest: &[&str],
-    params: &mut Params,
-) -> Option<ApiResult> {
-    Some(match (method, rest) {
+/// Handles the calls that only `/v1/subscription_items` has.
+pub fn items(world: &mut World, route: Route<'_>, params: &mut Params) -> Option<ApiResult> {
+    Some(match route {
         ("GET", []) => list_items(world, params),
         ("GET", [id]) => retrieve_item(world, id, params),
         _ => return None,
@@ -53,7 +43,7 @@ fn create(world: &mut World, params: &mut Params) -> ApiResult {
     let mut lines = Vec::new();
     for mut item in params.groups("items") {
         let price = item.required("price")?;
-        require_param(world, Kind::Price, &price, &item.full("price"))?;
+        require_param(world, Kind::Price, &price, &item.full_name("price"))?;
         lines.push((price, item.integer("quantity")?.unwrap_or(1)));
         item.finish()?;
     }
@@ -90,13 +80,13 @@ fn create(world: &mut World, params: &mut Params) -> ApiResult {
     Ok(world.get(Kind::Subscription, &id).clone())
 }
 
-/// What a call wants to become of a subscription's cancellation.
+/// A requested change of a subscription's cancellation.
 enum Cancellation {
     WithPeriod(bool),
     At(Option<i64>),
 }
 
-/// What a call wants to become of an item.
+/// A requested change of a subscription item.
 struct ItemChange {
     item: String,
     price: String,
@@ -106,7 +96,12 @@ struct ItemChange {
 fn update(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
     require(world, Kind::Subscription, id)?;
     let mut fields = Map::new();
-    take_texts(params, &["default_payment_method", "description"], &mut fields)?;
+    take_fields(
+        params,
+        Kind::Subscription,
+        &["default_payment_method", "description"],
+        &mut fields,
+    )?;
     take_metadata(params, world.get(Kind::Subscription, id), &mut fields)?;
     take_pause(params, &mut fields)?;
     take_collection(world, id, params, &mut fields)?;
@@ -130,8 +125,8 @@ fn update(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
     }
     if let (Some(schedule), Some(_)) = (schedule::attached(world, id), &cancellation) {
         let message = format!(
-            "The subscription is managed by the subscription schedule `{schedule}`, and updating any \
-             cancelation behavior directly is not allowed. Please update the schedule instead."
+            "The subscription is managed by the subscription schedule `{schedule}`, and updating \
+             any cancelation behavior directly is not allowed. Please update the schedule instead."
         );
         return Err(ApiError::invalid(message, ""));
     }
@@ -155,7 +150,7 @@ fn update(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
     Ok(world.get(Kind::Subscription, id).clone())
 }
 
-/// Takes how invoices are paid into a subscription's fields: charged, or sent.
+/// Takes the collection method: charge a payment method, or send invoices.
 fn take_collection(
     world: &World,
     id: &str,
@@ -177,8 +172,7 @@ fn take_collection(
     Ok(())
 }
 
-/// Takes what becomes of the collection of payments into a subscription's fields; empty, it goes
-/// on.
+/// Takes `pause_collection`. An empty value resumes the collection.
 fn take_pause(params: &mut Params, fields: &mut Map<String, Value>) -> Result<(), ApiError> {
     if !params.has("pause_collection") {
         return Ok(());
@@ -189,7 +183,7 @@ fn take_pause(params: &mut Params, fields: &mut Map<String, Value>) -> Result<()
     } else {
         let behavior = pause.required("behavior")?;
         if !["keep_as_draft", "mark_uncollectible", "void"].contains(&behavior.as_str()) {
-            return Err(ApiError::invalid("Invalid behavior", &pause.full("behavior")));
+            return Err(ApiError::invalid("Invalid behavior", &pause.full_name("behavior")));
         }
         json!({ "behavior": behavior, "resumes_at": pause.integer("resumes_at")? })
     };
@@ -218,7 +212,7 @@ fn item_changes(
 ) -> Result<Vec<ItemChange>, ApiError> {
     let mut changes = Vec::new();
     for mut change in params.groups("items") {
-        let at = change.full("id");
+        let at = change.full_name("id");
         let id = change.required("id")?;
         let price = change.text("price")?;
         let quantity = change.integer("quantity")?;
@@ -246,7 +240,7 @@ fn cancel(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
     Ok(world.get(Kind::Subscription, id).clone())
 }
 
-/// Without a `status`, Stripe leaves out what was canceled.
+/// Without a `status`, Stripe leaves out canceled subscriptions (docs: list subscriptions).
 fn list_all(world: &World, params: &mut Params) -> ApiResult {
     let status = params.text("status")?;
     let price = params.text("price")?;
@@ -270,7 +264,7 @@ fn list_items(world: &World, params: &mut Params) -> ApiResult {
     let sub = params.required("subscription")?;
     require_param(world, Kind::Subscription, &sub, "subscription")?;
     let items = subscription::items(world, &sub).to_vec();
-    whole(items, &format!("/v1/subscription_items?subscription={sub}"), params)
+    single_page(items, &format!("/v1/subscription_items?subscription={sub}"), params)
 }
 
 fn retrieve_item(world: &World, id: &str, params: &Params) -> ApiResult {

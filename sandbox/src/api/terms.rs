@@ -1,4 +1,5 @@
-//! The terms of a sale: what is sold, for how long it is free, what is redeemed.
+//! The parameters of a sale that checkout sessions, payment links, quotes and subscriptions share:
+//! line items, trial and discounts.
 
 use super::params::Params;
 use super::resource::require_param;
@@ -6,13 +7,13 @@ use crate::api_error::ApiError;
 use crate::objects::{Kind, text};
 use crate::world::{Offer, Redeemed, World};
 
-/// Takes what is to be sold, and on which terms, as sessions, links and quotes name it.
+/// Takes the line items, trial and discounts of a checkout session, payment link or quote.
 pub fn terms(world: &World, params: &mut Params) -> Result<Offer, ApiError> {
     let mut lines = Vec::new();
     for mut line in params.groups("line_items") {
         let price = line.required("price")?;
         let quantity = line.integer("quantity")?.unwrap_or(1);
-        let at = line.full("price");
+        let at = line.full_name("price");
         line.ignore(&["adjustable_quantity"]);
         line.finish()?;
         require_param(world, Kind::Price, &price, &at)?;
@@ -39,7 +40,7 @@ pub fn discounts(world: &World, params: &mut Params) -> Result<Vec<Redeemed>, Ap
     let mut discounts = Vec::new();
     for mut discount in params.groups("discounts") {
         let (coupon, code) = (discount.text("coupon")?, discount.text("promotion_code")?);
-        let at = discount.full("coupon");
+        let at = discount.full_name("coupon");
         discount.finish()?;
         let coupon = match (coupon, &code) {
             (Some(coupon), _) => coupon,

@@ -1,25 +1,18 @@
-//! `/v1/webhook_endpoints`. The secret is answered once, when the endpoint is made.
+//! `/v1/webhook_endpoints`. Only the response that creates an endpoint has its secret. Events are
+//! sent in `sender`.
 
 use serde_json::{Map, Value, json};
 
-use super::list::list;
 use super::params::Params;
-use super::resource::{require, retrieve, take_metadata, take_texts};
+use super::resource::{Route, require, take_fields, take_metadata};
 use crate::api_error::{ApiError, ApiResult};
 use crate::objects::{Kind, with};
 use crate::world::World;
 
-/// Answers the calls of this resource; nothing if there is no such address.
-pub fn route(
-    world: &mut World,
-    method: &str,
-    rest: &[&str],
-    params: &mut Params,
-) -> Option<ApiResult> {
-    Some(match (method, rest) {
+/// Handles the calls that only this resource has.
+pub fn route(world: &mut World, route: Route<'_>, params: &mut Params) -> Option<ApiResult> {
+    Some(match route {
         ("POST", []) => create(world, params),
-        ("GET", []) => list(world, Kind::WebhookEndpoint, params, |_| true),
-        ("GET", [id]) => retrieve(world, Kind::WebhookEndpoint, id, params),
         ("POST", [id]) => update(world, id, params),
         ("DELETE", [id]) => delete(world, id, params),
         _ => return None,
@@ -32,13 +25,13 @@ fn create(world: &mut World, params: &mut Params) -> ApiResult {
     if !params.has("enabled_events") {
         return Err(ApiError::missing("enabled_events"));
     }
-    take_fields(params, &Value::Null, &mut fields)?;
+    take_settings(params, &Value::Null, &mut fields)?;
     fields.insert("url".to_owned(), url.into());
     let (id, secret) = add(world, fields.into());
     Ok(with(world.get(Kind::WebhookEndpoint, &id).clone(), json!({ "secret": secret })))
 }
 
-/// Makes an endpoint; gives its id and its secret.
+/// Creates an endpoint. Returns its id and its secret.
 pub fn add(world: &mut World, fields: Value) -> (String, String) {
     let id = world.insert(Kind::WebhookEndpoint, fields);
     let secret = world.id("whsec_");
@@ -46,7 +39,7 @@ pub fn add(world: &mut World, fields: Value) -> (String, String) {
     (id, secret)
 }
 
-/// Only plain HTTP: everything that the sandbox talks to is on this machine.
+/// Accepts only plain HTTP, because every receiver is on this machine.
 fn checked_url(url: String) -> Result<String, ApiError> {
     let parsed = url::Url::parse(&url).ok().filter(|url| url.scheme() == "http");
     if parsed.is_none_or(|url| url.host().is_none()) {
@@ -56,12 +49,12 @@ fn checked_url(url: String) -> Result<String, ApiError> {
     Ok(url)
 }
 
-fn take_fields(
+fn take_settings(
     params: &mut Params,
     before: &Value,
     fields: &mut Map<String, Value>,
 ) -> Result<(), ApiError> {
-    take_texts(params, &["api_version", "description"], fields)?;
+    take_fields(params, Kind::WebhookEndpoint, &["api_version", "description"], fields)?;
     take_metadata(params, before, fields)?;
     let events = params.texts("enabled_events")?;
     if !events.is_empty() {
@@ -80,7 +73,7 @@ fn update(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
     if let Some(disabled) = params.boolean("disabled")? {
         fields.insert("status".to_owned(), if disabled { "disabled" } else { "enabled" }.into());
     }
-    take_fields(params, world.get(Kind::WebhookEndpoint, id), &mut fields)?;
+    take_settings(params, world.get(Kind::WebhookEndpoint, id), &mut fields)?;
     world.set(Kind::WebhookEndpoint, id, fields.into());
     Ok(world.get(Kind::WebhookEndpoint, id).clone())
 }
@@ -88,7 +81,7 @@ fn update(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
 fn delete(world: &mut World, id: &str, params: &Params) -> ApiResult {
     require(world, Kind::WebhookEndpoint, id)?;
     params.finish()?;
-    let gone = json!({ "id": id, "object": "webhook_endpoint", "deleted": true });
-    world.update(Kind::WebhookEndpoint, id, |object| *object = gone.clone());
-    Ok(gone)
+    let deleted = json!({ "id": id, "object": "webhook_endpoint", "deleted": true });
+    world.update(Kind::WebhookEndpoint, id, |object| *object = deleted.clone());
+    Ok(deleted)
 }

@@ -1,11 +1,13 @@
-//! What people do on the hosted pages and banks do by themselves; each checks that it may happen
-//! now. The pages and the tests call these. What vendors do with invoices, money and sales is in
-//! `invoice_actions`, `money_actions` and `sales_actions`.
+//! The actions of customers on the hosted pages, and of banks. Each checks that it is possible now.
+//! The pages and the tests call these. The actions of vendors are in `invoice_actions`,
+//! `money_actions` and `sales_actions`.
 
 use serde_json::json;
 
 use super::checkout::{self, Paid};
-use super::checks::{ActionError, changeable, exists, live, require};
+use super::checks::{
+    ActionError, require_changeable, require_exists, require_live, require_status,
+};
 use super::collection::{self, Attempt};
 use super::customer::{self, attach_card};
 use super::payment::Presence;
@@ -17,36 +19,36 @@ use crate::world::World;
 
 /// Tries to pay an open checkout session.
 pub fn pay(world: &mut World, session: &str, card: Card, email: &str) -> Result<Paid, ActionError> {
-    require(world, Kind::CheckoutSession, "checkout session", session, "open")?;
+    require_status(world, Kind::CheckoutSession, "checkout session", session, "open")?;
     Ok(checkout::submit(world, session, card, email))
 }
 
-/// Answers the 3-D Secure page of a payment intent.
+/// Completes or fails the 3-D Secure of a payment intent.
 pub fn authenticate(world: &mut World, intent: &str, succeeds: bool) -> Result<(), ActionError> {
-    require(world, Kind::PaymentIntent, "payment intent", intent, "requires_action")?;
+    require_status(world, Kind::PaymentIntent, "payment intent", intent, "requires_action")?;
     collection::settle(world, intent, succeeds);
     Ok(())
 }
 
-/// Has the bank decide on a debit now.
+/// Has the bank decide a pending debit.
 pub fn settle(world: &mut World, intent: &str, succeeds: bool) -> Result<(), ActionError> {
-    require(world, Kind::PaymentIntent, "payment intent", intent, "processing")?;
+    require_status(world, Kind::PaymentIntent, "payment intent", intent, "processing")?;
     collection::settle(world, intent, succeeds);
     Ok(())
 }
 
-/// Pays an open invoice or a draft now, with the method that its subscription has.
+/// Pays an open invoice or a draft now, with the payment method of its subscription.
 pub fn pay_invoice(world: &mut World, id: &str) -> Result<(), ActionError> {
     if world.get(Kind::Invoice, id)["status"] != "draft" {
-        require(world, Kind::Invoice, "invoice", id, "open")?;
+        require_status(world, Kind::Invoice, "invoice", id, "open")?;
     }
-    collection::pay(world, id, Presence::OffSession, Attempt::ByHand);
+    collection::pay(world, id, Presence::OffSession, Attempt::Manual);
     Ok(())
 }
 
-/// Replaces the card that pays a customer's invoices from now on.
+/// Replaces the card that pays a customer's invoices.
 pub fn replace_card(world: &mut World, customer: &str, card: Card) -> Result<(), ActionError> {
-    exists(world, Kind::Customer, "customer", customer)?;
+    require_exists(world, Kind::Customer, "customer", customer)?;
     let method = attach_card(world, customer, card);
     customer::set_default_method(world, customer, &method);
     for sub in subscription::live_of(world, customer) {
@@ -56,10 +58,10 @@ pub fn replace_card(world: &mut World, customer: &str, card: Card) -> Result<(),
     Ok(())
 }
 
-/// Has a subscription end with its period, as the portal does, or takes that back. What was
-/// scheduled will not come.
+/// Cancels a subscription at the end of its period, as the portal does, or undoes that. A scheduled
+/// change is dropped.
 pub fn cancel(world: &mut World, sub: &str, cancel: bool) -> Result<(), ActionError> {
-    changeable(world, sub)?;
+    require_changeable(world, sub)?;
     if cancel {
         schedule::release(world, sub);
     }
@@ -70,16 +72,16 @@ pub fn cancel(world: &mut World, sub: &str, cancel: bool) -> Result<(), ActionEr
 
 /// Ends a subscription now.
 pub fn cancel_now(world: &mut World, sub: &str) -> Result<(), ActionError> {
-    live(world, sub)?;
+    require_live(world, sub)?;
     ending::end(world, sub, "cancellation_requested");
     Ok(())
 }
 
-/// Puts the first item of a subscription on another price and bills the difference. What was
-/// scheduled will not come.
+/// Changes the price of a subscription's first item and bills the difference. A scheduled change is
+/// dropped.
 pub fn change_plan(world: &mut World, sub: &str, price: &str) -> Result<(), ActionError> {
-    changeable(world, sub)?;
-    exists(world, Kind::Price, "price", price)?;
+    require_changeable(world, sub)?;
+    require_exists(world, Kind::Price, "price", price)?;
     schedule::release(world, sub);
     if let Some(item) = subscription::items(world, sub).first().cloned() {
         let quantity = integer(&item, "quantity");
@@ -88,21 +90,20 @@ pub fn change_plan(world: &mut World, sub: &str, price: &str) -> Result<(), Acti
     Ok(())
 }
 
-/// Has the first item of a subscription put on another price when its period ends.
+/// Schedules a change of the price of a subscription's first item for the end of its period.
 pub fn schedule_change(world: &mut World, sub: &str, price: &str) -> Result<(), ActionError> {
-    changeable(world, sub)?;
-    exists(world, Kind::Price, "price", price)?;
+    require_changeable(world, sub)?;
+    require_exists(world, Kind::Price, "price", price)?;
     if world.get(Kind::Subscription, sub)["cancel_at"].is_i64() {
-        let (id, state) = (sub.to_owned(), "about to end".to_owned());
-        return Err(ActionError::WrongState { id, state, needed: "to go on" });
+        return Err(ActionError::state(sub, "canceled for a later time", "not canceled"));
     }
     schedule::change_at_period_end(world, sub, price);
     Ok(())
 }
 
-/// Takes back what was scheduled: the subscription goes on as it is.
+/// Drops a scheduled change.
 pub fn unschedule(world: &mut World, sub: &str) -> Result<(), ActionError> {
-    changeable(world, sub)?;
+    require_changeable(world, sub)?;
     schedule::release(world, sub);
     Ok(())
 }

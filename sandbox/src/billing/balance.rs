@@ -1,13 +1,13 @@
-//! A customer's invoice balance: what the next invoice is lowered by if it is negative, and raised
-//! by if it is positive (<https://docs.stripe.com/billing/customer/balance>).
+//! A customer's invoice balance. A negative balance lowers the next invoice, a positive one raises
+//! it (<https://docs.stripe.com/billing/customer/balance>). It is applied in `invoice`.
 
 use serde_json::{Value, json};
 
 use crate::objects::{Kind, integer, with};
 use crate::world::World;
 
-/// Changes a customer's balance; `kind` is Stripe's word for why, `links` the objects that it comes
-/// from. Returns the id of the transaction.
+/// Changes a customer's balance. `kind` is Stripe's type of the transaction, `links` the objects
+/// that cause it. Returns the transaction's id.
 pub fn change(world: &mut World, customer: &str, amount: i64, kind: &str, links: Value) -> String {
     let object = world.get(Kind::Customer, customer);
     let balance = integer(object, "balance") + amount;

@@ -1,4 +1,4 @@
-//! An attempt to pay a checkout session.
+//! An attempt to pay a checkout session. How sessions open, complete and expire is in `session`.
 
 use serde_json::json;
 
@@ -11,25 +11,26 @@ use crate::card::Card;
 use crate::objects::{Kind, text};
 use crate::world::World;
 
-/// What came of an attempt to pay.
+/// The result of an attempt to pay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Paid {
-    /// The session is complete; the money is here, or not needed, or (by a bank debit) on its way.
+    /// The session is complete. The payment has succeeded, is not needed, or is a pending bank
+    /// debit.
     Completed,
-    /// The card was declined; the session is still open.
+    /// The card was declined. The session is still open.
     Declined,
-    /// The payment intent waits for 3-D Secure; the session is still open.
+    /// The payment intent waits for 3-D Secure. The session is still open.
     AuthenticationRequired {
         /// The payment intent.
         payment_intent: String,
     },
 }
 
-/// Tries to pay an open session. The email is the customer's, if the session has none yet.
+/// Tries to pay an open session. `email` is used for the customer if the session has none.
 pub fn submit(world: &mut World, session: &str, card: Card, email: &str) -> Paid {
     let offer = world.offers.get(session).cloned().unwrap_or_default();
     if card == Card::Declined && world.get(Kind::CheckoutSession, session)["amount_total"] == 0 {
-        return Paid::Declined; // Nothing is due, but a card that is declined cannot be stored.
+        return Paid::Declined; // Nothing is due, but a declined card cannot be stored.
     }
     let customer = ensure_customer(world, session, email);
     let method = attach_card(world, &customer, card);
@@ -59,7 +60,7 @@ pub fn submit(world: &mut World, session: &str, card: Card, email: &str) -> Paid
 
 fn begin(world: &mut World, session: &str, new: NewSubscription) -> String {
     let sub = subscription::create(world, new);
-    world.sessions.insert(sub.clone(), session.to_owned());
+    world.session_by_subscription.insert(sub.clone(), session.to_owned());
     if let Some(offer) = world.offers.get_mut(session) {
         offer.subscription = Some(sub.clone());
     }
@@ -69,13 +70,14 @@ fn begin(world: &mut World, session: &str, new: NewSubscription) -> String {
 fn pay_first_invoice(world: &mut World, session: &str, sub: &str) -> Paid {
     let invoice = text(world.get(Kind::Subscription, sub), "latest_invoice").to_owned();
     let Some(intent) = invoice::payment_intent(world, &invoice) else {
-        // A trial delays the payment; what a discount or a credit covers is paid.
+        // A trial delays the payment. An amount that discounts or credits cover in full counts as
+        // paid.
         let trials = world.get(Kind::Subscription, sub)["status"] == "trialing";
         let payment_status = if trials { "no_payment_required" } else { "paid" };
         session::complete(world, session, sub, payment_status);
         return Paid::Completed;
     };
-    collection::pay(world, &invoice, Presence::OnSession, Attempt::ByHand);
+    collection::pay(world, &invoice, Presence::OnSession, Attempt::Manual);
     match text(world.get(Kind::PaymentIntent, &intent), "status") {
         "succeeded" => Paid::Completed,
         "requires_action" => Paid::AuthenticationRequired { payment_intent: intent },

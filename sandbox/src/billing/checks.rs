@@ -1,4 +1,4 @@
-//! Whether an action can happen now.
+//! Checks before an action: the object exists and has the status that the action needs.
 
 use serde_json::Value;
 
@@ -6,18 +6,18 @@ use super::subscription;
 use crate::objects::{Kind, text};
 use crate::world::World;
 
-/// Why an action cannot happen.
+/// The reason why an action is not possible.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ActionError {
-    /// Nothing has this id.
+    /// No object has this id.
     #[error("there is no such {what}: '{id}'")]
     NoSuch {
-        /// The kind of thing.
+        /// The kind of object.
         what: &'static str,
-        /// The id that was asked for.
+        /// The requested id.
         id: String,
     },
-    /// It exists, but is in another state than the action needs.
+    /// The object require_exists, but its state does not allow the action.
     #[error("'{id}' is {state}; this can only be done while it is {needed}")]
     WrongState {
         /// Its id.
@@ -27,43 +27,61 @@ pub enum ActionError {
         /// The state that the action needs.
         needed: &'static str,
     },
+    /// The action does not fit the object for another reason.
+    #[error("'{id}': {problem}")]
+    NotPossible {
+        /// The object's id.
+        id: String,
+        /// The problem, in words.
+        problem: String,
+    },
 }
 
 impl ActionError {
-    /// It is in another state than the action needs.
+    /// Returns an error about an object whose state does not allow the action.
     pub fn state(id: &str, state: impl Into<String>, needed: &'static str) -> Self {
         Self::WrongState { id: id.to_owned(), state: state.into(), needed }
     }
+
+    /// Returns an error about an object for another reason.
+    pub fn not_possible(id: &str, problem: impl Into<String>) -> Self {
+        Self::NotPossible { id: id.to_owned(), problem: problem.into() }
+    }
 }
 
-/// Whether it is there.
-pub fn exists(world: &World, kind: Kind, what: &'static str, id: &str) -> Result<(), ActionError> {
+/// Checks that an object exists.
+pub fn require_exists(
+    world: &World,
+    kind: Kind,
+    what: &'static str,
+    id: &str,
+) -> Result<(), ActionError> {
     if world.exists(kind, id) {
         return Ok(());
     }
     Err(ActionError::NoSuch { what, id: id.to_owned() })
 }
 
-/// Whether a subscription has not ended.
-pub fn live(world: &World, sub: &str) -> Result<(), ActionError> {
-    let goes_on = |subscription: &Value| !subscription::has_ended(subscription);
-    stands(world, sub, goes_on, "not at its end")
+/// Checks that a subscription has not ended.
+pub fn require_live(world: &World, sub: &str) -> Result<(), ActionError> {
+    let is_live = |subscription: &Value| !subscription::has_ended(subscription);
+    require_subscription(world, sub, is_live, "not ended")
 }
 
-/// Whether a subscription can be changed.
-pub fn changeable(world: &World, sub: &str) -> Result<(), ActionError> {
-    live(world, sub)?;
-    stands(world, sub, subscription::can_change, "past its first payment")
+/// Checks that a subscription can be changed.
+pub fn require_changeable(world: &World, sub: &str) -> Result<(), ActionError> {
+    require_live(world, sub)?;
+    require_subscription(world, sub, subscription::can_change, "not incomplete")
 }
 
-/// Whether a subscription is there, and as it is needed.
-fn stands(
+/// Checks that a subscription exists and satisfies `is`.
+fn require_subscription(
     world: &World,
     sub: &str,
     is: impl Fn(&Value) -> bool,
     needed: &'static str,
 ) -> Result<(), ActionError> {
-    exists(world, Kind::Subscription, "subscription", sub)?;
+    require_exists(world, Kind::Subscription, "subscription", sub)?;
     let subscription = world.get(Kind::Subscription, sub);
     if is(subscription) {
         return Ok(());
@@ -72,15 +90,15 @@ fn stands(
     Err(ActionError::WrongState { id: sub.to_owned(), state, needed })
 }
 
-/// Whether it is in a certain state.
-pub fn require(
+/// Checks that an object has a status.
+pub fn require_status(
     world: &World,
     kind: Kind,
     what: &'static str,
     id: &str,
     needed: &'static str,
 ) -> Result<(), ActionError> {
-    exists(world, kind, what, id)?;
+    require_exists(world, kind, what, id)?;
     let state = text(world.get(kind, id), "status").to_owned();
     if state == needed {
         return Ok(());

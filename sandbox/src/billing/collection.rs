@@ -1,38 +1,39 @@
-//! Collection: invoices are paid, and what a payment means for the invoice, its subscription and
-//! the checkout session that it began with.
+//! Collection: pays invoices, and applies the result to the invoice, its subscription and its
+//! checkout session. A single payment is in `payment`.
 
 use serde_json::json;
 
-use super::payment::{self, Outcome, Presence};
+use super::payment::{self, PaymentOutcome, Presence};
 use super::{customer, ending, invoice, invoice_payment, session, subscription};
 use crate::objects::{Kind, integer, text};
 use crate::options::AfterRetries;
 use crate::world::{Timer, World};
 
-const DAY: i64 = 86_400;
+const DAY_SECONDS: i64 = 86_400;
 
-/// A failed payment is tried again after so many days each.
+/// The days until each retry of a failed payment.
 const RETRY_AFTER_DAYS: [i64; 3] = [3, 5, 7];
 
-/// Who tries to pay. What people do after the first attempt leaves the schedule of retries alone
+/// The initiator of an attempt to pay. Manual attempts after the first one do not change the
+/// schedule of retries
 /// (<https://docs.stripe.com/api/invoices/object#invoice_object-attempt_count>).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attempt {
-    /// Stripe does, when it is time.
+    /// Stripe, at the scheduled time.
     Scheduled,
-    /// Somebody does, on a page or by the API.
-    ByHand,
+    /// A customer or a vendor, on a page or by the API.
+    Manual,
 }
 
-/// Finalizes a draft; nothing is charged.
+/// Finalizes a draft without charging it.
 pub fn finalize(world: &mut World, id: &str) {
     if text(world.get(Kind::Invoice, id), "status") == "draft" {
         invoice::finalize(world, id);
-        follow(world, id);
+        update_subscription(world, id);
     }
 }
 
-/// Finalizes an invoice if it is a draft, and charges it unless it is sent to the customer.
+/// Finalizes an invoice if it is a draft. Charges it, unless it is sent to the customer.
 pub fn advance(world: &mut World, id: &str) {
     finalize(world, id);
     let invoice = world.get(Kind::Invoice, id);
@@ -41,14 +42,13 @@ pub fn advance(world: &mut World, id: &str) {
     }
 }
 
-/// Tries to pay an invoice, finalizing it if it is a draft, with the method that its subscription
-/// has.
+/// Tries to pay an invoice with the payment method of its subscription. Finalizes a draft first.
 pub fn pay(world: &mut World, id: &str, presence: Presence, attempt: Attempt) {
     let method = customer::paying_method(world, id);
     pay_by(world, id, method.as_deref(), presence, attempt);
 }
 
-/// Tries to pay what is left of an invoice with a certain method.
+/// Tries to pay the remaining amount of an invoice with this payment method.
 pub fn pay_by(
     world: &mut World,
     id: &str,
@@ -62,7 +62,7 @@ pub fn pay_by(
     }
     let Some(intent) = invoice::payment_intent(world, id) else { return };
     let attempts = integer(world.get(Kind::Invoice, id), "attempt_count");
-    // The first attempt counts in any case.
+    // The first attempt always counts.
     let counts = attempts == 0 || attempt == Attempt::Scheduled;
     let attempts = attempts + i64::from(counts);
     world.set(Kind::Invoice, id, json!({ "attempt_count": attempts, "attempted": true }));
@@ -70,36 +70,36 @@ pub fn pay_by(
         Some(method) => payment::attempt(world, &intent, method, presence),
         None => payment::fail(world, &intent),
     };
-    if outcome == Outcome::Failed && !counts {
+    if outcome == PaymentOutcome::Failed && !counts {
         world.announce(Kind::Invoice, id, "invoice.payment_failed");
         return;
     }
-    note(world, &intent, outcome);
+    apply_outcome(world, &intent, outcome);
 }
 
-/// Pays a part of an invoice by a payment of its own; returns the payment intent.
+/// Pays a part of an invoice by a separate payment. Returns the payment intent.
 pub fn pay_part(world: &mut World, id: &str, amount: i64, method: &str) -> String {
     let object = world.get(Kind::Invoice, id).clone();
     let (customer, currency) = (text(&object, "customer"), text(&object, "currency"));
     let intent = payment::create(world, customer, (amount, currency), "Part of an invoice");
     attach(world, id, &intent);
     let outcome = payment::attempt(world, &intent, method, Presence::OnSession);
-    note(world, &intent, outcome);
+    apply_outcome(world, &intent, outcome);
     intent
 }
 
-/// Has a payment intent pay an invoice; at once, if its money is here.
+/// Attaches a payment intent to an invoice. If it has succeeded already, the invoice is paid by it.
 pub fn attach(world: &mut World, id: &str, intent: &str) {
     let payment = world.get(Kind::PaymentIntent, intent);
     let (amount, is_paid) = (integer(payment, "amount"), payment["status"] == "succeeded");
     let named = json!({ "type": "payment_intent", "payment_intent": intent });
     invoice_payment::attach(world, id, (named, intent), amount, false);
     if is_paid {
-        note(world, intent, Outcome::Succeeded);
+        apply_outcome(world, intent, PaymentOutcome::Succeeded);
     }
 }
 
-/// An invoice is paid outside of Stripe, which records that as a payment of its own
+/// Records a payment outside of Stripe, as a payment record
 /// (<https://docs.stripe.com/changelog/dahlia/2026-05-27/invoice-object-amount-paid-off-stripe-property>).
 pub fn pay_out_of_band(world: &mut World, id: &str, amount: i64) {
     let money = json!({ "currency": world.get(Kind::Invoice, id)["currency"], "value": amount });
@@ -117,32 +117,32 @@ pub fn pay_out_of_band(world: &mut World, id: &str, amount: i64) {
     let record = world.insert(Kind::PaymentRecord, fields);
     let named = json!({ "type": "payment_record", "payment_record": record });
     invoice_payment::attach(world, id, (named, &record), amount, false);
-    received(world, id, &record);
+    record_payment(world, id, &record);
 }
 
-/// The vendor forgives an invoice: it is void.
+/// Voids an invoice. The first invoice of an incomplete subscription ends it.
 pub fn void(world: &mut World, id: &str) {
     invoice::void(world, id);
     let sub = invoice::subscription_of(world, id);
     if world.get(Kind::Subscription, &sub)["status"] == "incomplete" {
         ending::expire_incomplete(world, &sub);
     }
-    follow(world, id);
+    update_subscription(world, id);
 }
 
-/// The vendor writes an invoice off.
+/// Writes an invoice off, by the vendor's decision.
 pub fn write_off(world: &mut World, id: &str) {
     invoice::mark_uncollectible(world, id, "user_forgiven");
-    follow(world, id);
+    update_subscription(world, id);
 }
 
-/// A credit note lowers an invoice.
-pub fn lower(world: &mut World, id: &str, by: i64) {
-    invoice::lower(world, id, by);
-    follow(world, id);
+/// Lowers the amount due of an invoice, because of a credit note.
+pub fn lower_amount_due(world: &mut World, id: &str, by: i64) {
+    invoice::lower_amount_due(world, id, by);
+    update_subscription(world, id);
 }
 
-/// The bank or the customer decides a payment that waits for that.
+/// Applies the decision of the bank or the customer to a payment that waits for it.
 pub fn settle(world: &mut World, intent: &str, succeeds: bool) {
     let delayed = text(world.get(Kind::PaymentIntent, intent), "status") == "processing";
     let outcome =
@@ -155,46 +155,48 @@ pub fn settle(world: &mut World, intent: &str, succeeds: bool) {
             world.announce(Kind::Invoice, &id, "invoice.payment_failed");
             invoice::void(world, &id);
         }
-        _ => note(world, intent, outcome),
+        _ => apply_outcome(world, intent, outcome),
     }
     if let Some(id) = world.invoice_of(intent).filter(|_| delayed && !succeeds) {
-        session::payment_settled(world, &id, false);
+        session::settle_payment(world, &id, false);
     }
 }
 
-/// What the outcome of a payment means for the invoice that it pays.
-fn note(world: &mut World, intent: &str, outcome: Outcome) {
+/// Applies the result of a payment to the invoice that it pays.
+fn apply_outcome(world: &mut World, intent: &str, outcome: PaymentOutcome) {
     let Some(id) = world.invoice_of(intent) else { return };
     let sub = invoice::subscription_of(world, &id);
-    // A payment that was added is the vendor's own business: nothing is retried.
+    // A payment that the vendor added is not retried.
     let is_default = invoice_payment::is_default(world, &id, intent);
     match outcome {
-        Outcome::Succeeded => received(world, &id, intent),
-        Outcome::ActionRequired if is_default => {
+        PaymentOutcome::Succeeded => record_payment(world, &id, intent),
+        PaymentOutcome::ActionRequired if is_default => {
             world.announce(Kind::Invoice, &id, "invoice.payment_action_required");
         }
-        Outcome::Processing if is_default => subscription::payment_is_processing(world, &sub),
-        Outcome::Failed if is_default => payment_failed(world, &sub, &id),
-        Outcome::ActionRequired | Outcome::Processing | Outcome::Failed => {}
+        PaymentOutcome::Processing if is_default => {
+            subscription::activate_while_processing(world, &sub)
+        }
+        PaymentOutcome::Failed if is_default => payment_failed(world, &sub, &id),
+        PaymentOutcome::ActionRequired | PaymentOutcome::Processing | PaymentOutcome::Failed => {}
     }
 }
 
-fn received(world: &mut World, id: &str, intent: &str) {
-    invoice::received(world, id, intent);
-    follow(world, id);
+fn record_payment(world: &mut World, id: &str, intent: &str) {
+    invoice::record_payment(world, id, intent);
+    update_subscription(world, id);
     if world.get(Kind::Invoice, id)["status"] == "paid" {
-        session::payment_settled(world, id, true);
+        session::settle_payment(world, id, true);
     }
 }
 
-fn follow(world: &mut World, id: &str) {
+fn update_subscription(world: &mut World, id: &str) {
     let sub = invoice::subscription_of(world, id);
-    subscription::follow_invoices(world, &sub);
+    subscription::update_from_invoices(world, &sub);
 }
 
-/// A sent invoice was not paid when it was due
+/// Marks the subscription of a sent invoice as past due, when its due date has passed
 /// (<https://docs.stripe.com/api/subscriptions/object#subscription_object-status>).
-pub fn overdue(world: &mut World, id: &str) {
+pub fn mark_overdue(world: &mut World, id: &str) {
     let invoice = world.get(Kind::Invoice, id);
     let sub = invoice::subscription_of(world, id);
     let subscription = world.get(Kind::Subscription, &sub);
@@ -204,19 +206,19 @@ pub fn overdue(world: &mut World, id: &str) {
     }
 }
 
-/// A payment of one of its invoices failed. A first payment is left to the customer, any other
-/// is tried again, and in the end the account's setting decides.
+/// Handles a failed payment of an invoice. The first payment of a subscription is not retried.
+/// Other payments are retried, and after the last retry the account's setting applies.
 fn payment_failed(world: &mut World, sub: &str, invoice: &str) {
     let status = text(world.get(Kind::Subscription, sub), "status").to_owned();
     let object = world.get(Kind::Invoice, invoice);
     let attempts = integer(object, "attempt_count");
-    // What is sent, forgiven or left to the vendor is not retried.
+    // Sent, forgiven and unmanaged invoices are not retried.
     let is_collected = object["status"] == "open"
         && object["collection_method"] != "send_invoice"
         && object["auto_advance"] == true;
     let retry = usize::try_from(attempts - 1).ok().and_then(|made| RETRY_AFTER_DAYS.get(made));
     let retries = is_collected && matches!(status.as_str(), "active" | "past_due" | "trialing");
-    let next = retry.filter(|_| retries).map(|days| world.now + days * DAY);
+    let next = retry.filter(|_| retries).map(|days| world.now + days * DAY_SECONDS);
     world.set(Kind::Invoice, invoice, json!({ "next_payment_attempt": next }));
     world.announce(Kind::Invoice, invoice, "invoice.payment_failed");
     if !retries {
@@ -237,7 +239,7 @@ fn payment_failed(world: &mut World, sub: &str, invoice: &str) {
     }
 }
 
-/// A retry is due, unless the invoice was paid or given up meanwhile.
+/// Retries a payment, unless the invoice has been paid or given up meanwhile.
 pub fn retry(world: &mut World, invoice: &str) {
     let object = world.get(Kind::Invoice, invoice);
     let due = object["next_payment_attempt"].as_i64().is_some_and(|at| at <= world.now);

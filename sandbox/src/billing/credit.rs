@@ -1,6 +1,6 @@
-//! Credit notes: they lower what is due of an invoice first; what is beyond that goes back by
-//! refunds, to the customer's balance, or outside of Stripe
-//! (<https://docs.stripe.com/api/credit_notes/create>).
+//! Credit notes. A note first lowers the amount due of its invoice. The rest is refunded, credited
+//! to the customer's balance, or paid back outside of Stripe
+//! (<https://docs.stripe.com/api/credit_notes/create>). Refunds are in `reversal`.
 
 use serde_json::{Value, json};
 
@@ -9,35 +9,35 @@ use super::{balance, collection, invoice};
 use crate::objects::{Kind, credit_note_line_item, integer, list, text, with};
 use crate::world::World;
 
-/// A credit note to be, in the currency's smallest unit.
+/// The amounts of a new credit note, in the currency's smallest unit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CreditNote {
-    /// All that is credited.
+    /// The whole amount of the note.
     pub amount: i64,
-    /// What of it is refunded to what paid the invoice.
+    /// The part that is refunded.
     pub refund: i64,
-    /// What of it goes to the customer's balance.
+    /// The part that is credited to the customer's balance.
     pub balance: i64,
-    /// What of it is given back outside of Stripe.
+    /// The part that is paid back outside of Stripe.
     pub out_of_band: i64,
 }
 
-/// What a credit note says beside its amounts.
-pub struct Particulars {
-    /// Refunds that exist, and what of each belongs to the note.
+/// The other data of a new credit note.
+pub struct NoteDetails {
+    /// The existing refunds that belong to the note, and the amount of each.
     pub linked: Vec<(String, i64)>,
-    /// The note's own fields: memo, reason, metadata.
+    /// Fields of the note: memo, reason, metadata.
     pub fields: Value,
 }
 
-/// What of a credit note lowers what is due, and what is beyond that.
+/// Splits a credit note's amount into the part that lowers the amount due, and the rest.
 fn split(invoice: &Value, amount: i64) -> (i64, i64) {
     let remaining = integer(invoice, "amount_remaining");
     let before = if invoice::is_unpaid(invoice) { amount.min(remaining) } else { 0 };
     (before, amount - before)
 }
 
-/// Why a credit note cannot be: nothing, if it can.
+/// Returns why a credit note is not possible; none if it is.
 pub fn problem(world: &World, id: &str, note: &CreditNote, linked: i64) -> Option<String> {
     let invoice = world.get(Kind::Invoice, id);
     if !matches!(text(invoice, "status"), "open" | "paid" | "uncollectible") {
@@ -45,9 +45,9 @@ pub fn problem(world: &World, id: &str, note: &CreditNote, linked: i64) -> Optio
     }
     let credited = integer(invoice, "pre_payment_credit_notes_amount")
         + integer(invoice, "post_payment_credit_notes_amount");
-    let left = integer(invoice, "total") - credited;
-    if !(1..=left).contains(&note.amount) {
-        return Some(format!("The amount ({}) must be from 1 to {left}.", note.amount));
+    let remaining = integer(invoice, "total") - credited;
+    if !(1..=remaining).contains(&note.amount) {
+        return Some(format!("The amount ({}) must be from 1 to {remaining}.", note.amount));
     }
     let (_, after) = split(invoice, note.amount);
     let given = note.refund + linked + note.balance + note.out_of_band;
@@ -57,21 +57,21 @@ pub fn problem(world: &World, id: &str, note: &CreditNote, linked: i64) -> Optio
              the post payment amount ({after})."
         ));
     }
-    let refundable: i64 = charges(world, id).iter().map(|(_, left)| left).sum();
+    let refundable: i64 = charges(world, id).iter().map(|(_, remaining)| remaining).sum();
     (note.refund > refundable)
         .then(|| format!("Only {refundable} of this invoice can still be refunded."))
 }
 
-/// The charges that paid an invoice, the newest first, and what of each can be refunded.
+/// Returns the charges that paid an invoice, the newest first, and the refundable amount of each.
 fn charges(world: &World, id: &str) -> Vec<(String, i64)> {
     let payments = world.payments_of(id).iter().rev();
     let charges = payments.filter_map(|payment| reversal::charge_of(world, &payment.intent));
-    let left = |charge: &str| reversal::left_of(world.get(Kind::Charge, charge));
-    charges.map(|charge| (charge.clone(), left(&charge))).collect()
+    let remaining = |charge: &str| reversal::refundable(world.get(Kind::Charge, charge));
+    charges.map(|charge| (charge.clone(), remaining(&charge))).collect()
 }
 
-/// Issues a credit note, which `problem` has nothing against; returns its id.
-pub fn issue(world: &mut World, id: &str, note: &CreditNote, more: Particulars) -> String {
+/// Issues a credit note after `problem` found none. Returns its id.
+pub fn issue(world: &mut World, id: &str, note: &CreditNote, more: NoteDetails) -> String {
     let invoice = world.get(Kind::Invoice, id).clone();
     let (before, after) = split(&invoice, note.amount);
     let mut refunds = more.linked;
@@ -126,38 +126,38 @@ pub fn issue(world: &mut World, id: &str, note: &CreditNote, more: Particulars) 
         world.change(Kind::Invoice, id, fields, "invoice.updated");
     }
     if before > 0 {
-        collection::lower(world, id, before);
+        collection::lower_amount_due(world, id, before);
     }
     credit_note
 }
 
-/// Credit notes are numbered for each invoice.
+/// Returns the number of the next credit note; each invoice has its own sequence.
 fn next_number(world: &World, invoice: &Value) -> String {
     let notes = world.newest_first(Kind::CreditNote, invoice["customer"].as_str());
     let count = notes.filter(|note| note["invoice"] == invoice["id"]).count();
     format!("{}-CN-{:02}", text(invoice, "number"), count + 1)
 }
 
-/// Refunds so much of an invoice's payments; returns the refunds and their amounts.
+/// Refunds this amount of an invoice's payments. Returns the refunds and their amounts.
 fn refund(world: &mut World, id: &str, amount: i64) -> Vec<(String, i64)> {
-    let mut left = amount;
+    let mut remaining = amount;
     let mut refunds = Vec::new();
     for (charge, refundable) in charges(world, id) {
-        let part = left.min(refundable);
+        let part = remaining.min(refundable);
         if part > 0 {
             refunds.push((reversal::refund(world, &charge, NewRefund::of(part)), part));
-            left -= part;
+            remaining -= part;
         }
     }
     refunds
 }
 
-/// Takes a credit note back, which only lowered what is due: so much is due again
+/// Voids a credit note that only lowered the amount due, which rises again
 /// (<https://docs.stripe.com/api/credit_notes/void>).
 pub fn void(world: &mut World, id: &str) {
     let note = world.get(Kind::CreditNote, id).clone();
     let fields = json!({ "status": "void", "voided_at": world.now });
     world.change(Kind::CreditNote, id, fields, "credit_note.voided");
     let invoice = text(&note, "invoice");
-    collection::lower(world, invoice, -integer(&note, "pre_payment_amount"));
+    collection::lower_amount_due(world, invoice, -integer(&note, "pre_payment_amount"));
 }

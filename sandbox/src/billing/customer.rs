@@ -1,4 +1,4 @@
-//! Customers: their cards, and their end.
+//! Customers: creation and payment methods. Their deletion is in `ending`.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use crate::card::Card;
 use crate::objects::{Kind, put, text};
 use crate::world::World;
 
-/// Stores a way to pay with a customer and gives its id.
+/// Stores a payment method of a customer. Returns its id.
 pub fn attach_card(world: &mut World, customer: &str, card: Card) -> String {
     let method = world.insert(Kind::PaymentMethod, card.payment_method());
     let email = world.get(Kind::Customer, customer)["email"].clone();
@@ -22,7 +22,7 @@ pub fn attach_card(world: &mut World, customer: &str, card: Card) -> String {
     method
 }
 
-/// Makes a payment method the one that the customer's invoices are paid with.
+/// Makes a payment method the default of a customer's invoices.
 pub fn set_default_method(world: &mut World, customer: &str, method: &str) {
     let mut settings = world.get(Kind::Customer, customer)["invoice_settings"].clone();
     put(&mut settings, json!({ "default_payment_method": method }));
@@ -30,7 +30,7 @@ pub fn set_default_method(world: &mut World, customer: &str, method: &str) {
     world.change(Kind::Customer, customer, fields, "customer.updated");
 }
 
-/// The method that pays an invoice: its subscription's own, or else the customer's.
+/// Returns the payment method of an invoice: its subscription's, otherwise its customer's.
 pub fn paying_method(world: &World, invoice: &str) -> Option<String> {
     let invoice = world.get(Kind::Invoice, invoice);
     let subscription = text(&invoice["parent"]["subscription_details"], "subscription");
@@ -40,7 +40,7 @@ pub fn paying_method(world: &World, invoice: &str) -> Option<String> {
     own.or(customer["invoice_settings"]["default_payment_method"].as_str()).map(str::to_owned)
 }
 
-/// Makes a customer.
+/// Creates a customer. Returns its id.
 pub fn create(world: &mut World, fields: Value) -> String {
     let invoice_prefix = world.id("")[..8].to_uppercase();
     let id = world.insert(Kind::Customer, json!({ "invoice_prefix": invoice_prefix }));

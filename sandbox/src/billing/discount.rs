@@ -1,5 +1,6 @@
-//! Discounts: a coupon or a promotion code is redeemed for a subscription, and lowers its invoices
-//! (<https://docs.stripe.com/billing/subscriptions/coupons>).
+//! Discounts: redeems a coupon or a promotion code for a subscription, and computes how it lowers
+//! the invoices (<https://docs.stripe.com/billing/subscriptions/coupons>). Creating coupons is in
+//! `api`.
 
 use serde_json::{Value, json};
 
@@ -7,7 +8,7 @@ use super::period;
 use crate::objects::{Kind, integer, text};
 use crate::world::{Redeemed, World};
 
-/// Redeems a coupon for a subscription; returns the id of the discount.
+/// Redeems a coupon for a subscription. Returns the discount's id.
 pub fn redeem(world: &mut World, sub: &str, redeemed: &Redeemed) -> String {
     let coupon = world.get(Kind::Coupon, &redeemed.coupon).clone();
     let months = json!({ "interval": "month", "interval_count": coupon["duration_in_months"] });
@@ -23,66 +24,68 @@ pub fn redeem(world: &mut World, sub: &str, redeemed: &Redeemed) -> String {
     });
     let id = world.insert(Kind::Discount, fields);
     world.update(Kind::Discount, &id, |discount| {
-        // The one object that has a start, but no time of creation.
+        // Discounts have a start, but no `created`.
         discount.as_object_mut().and_then(|fields| fields.remove("created"));
     });
-    count(world, Kind::Coupon, &redeemed.coupon);
+    count_redemption(world, Kind::Coupon, &redeemed.coupon);
     if let Some(code) = &redeemed.promotion_code {
-        count(world, Kind::PromotionCode, code);
+        count_redemption(world, Kind::PromotionCode, code);
     }
-    let mut discounts = ids(world, sub);
+    let mut discounts = discount_ids(world, sub);
     discounts.push(id.clone());
     world.set(Kind::Subscription, sub, json!({ "discounts": discounts }));
     world.announce(Kind::Discount, &id, "customer.discount.created");
     id
 }
 
-fn count(world: &mut World, kind: Kind, id: &str) {
+fn count_redemption(world: &mut World, kind: Kind, id: &str) {
     let times = integer(world.get(kind, id), "times_redeemed") + 1;
     world.set(kind, id, json!({ "times_redeemed": times }));
 }
 
-/// The discounts of a subscription.
-fn ids(world: &World, sub: &str) -> Vec<String> {
+/// Returns the ids of a subscription's discounts.
+fn discount_ids(world: &World, sub: &str) -> Vec<String> {
     let discounts = world.get(Kind::Subscription, sub)["discounts"].as_array();
     let ids = discounts.into_iter().flatten().filter_map(Value::as_str);
     ids.map(str::to_owned).collect()
 }
 
-/// What each discount of a subscription takes off an amount.
+/// Returns the amount that each discount of a subscription takes off `amount`.
 pub fn amounts(world: &World, sub: &str, amount: i64) -> Vec<(String, i64)> {
-    let mut left = amount;
+    let mut remaining = amount;
     let mut amounts = Vec::new();
-    for id in ids(world, sub) {
+    for id in discount_ids(world, sub) {
         let discount = world.get(Kind::Discount, &id);
         if discount["end"].as_i64().is_some_and(|end| end <= world.now) {
             continue;
         }
-        let off = off(world.get(Kind::Coupon, text(&discount["source"], "coupon")), left);
-        left -= off;
+        let off =
+            amount_off(world.get(Kind::Coupon, text(&discount["source"], "coupon")), remaining);
+        remaining -= off;
         amounts.push((id, off));
     }
     amounts
 }
 
-/// What a coupon takes off an amount: never more than that.
-pub fn off(coupon: &Value, amount: i64) -> i64 {
+/// Returns the amount that a coupon takes off `amount`, at most all of it.
+pub fn amount_off(coupon: &Value, amount: i64) -> i64 {
     let percent = coupon["percent_off"].as_f64().unwrap_or_default();
-    // Percentages have two decimals at most, so that whole numbers do.
+    // Percentages have at most two decimals, so integers suffice.
     #[allow(clippy::cast_possible_truncation)]
     let hundredths = (percent * 100.0).round() as i64;
     let by_percent = (amount * hundredths + 5_000) / 10_000;
     (by_percent + integer(coupon, "amount_off")).clamp(0, amount.max(0))
 }
 
-/// An invoice was made: what is redeemed once, or is over, applies to no other.
-pub fn used(world: &mut World, sub: &str) {
-    let (over, kept): (Vec<String>, Vec<String>) = ids(world, sub).into_iter().partition(|id| {
-        let discount = world.get(Kind::Discount, id);
-        let coupon = world.get(Kind::Coupon, text(&discount["source"], "coupon"));
-        let ended = discount["end"].as_i64().is_some_and(|end| end <= world.now);
-        coupon["duration"] == "once" || ended
-    });
+/// Removes the discounts that no later invoice gets: those for one invoice, and those that ended.
+pub fn remove_used(world: &mut World, sub: &str) {
+    let (over, kept): (Vec<String>, Vec<String>) =
+        discount_ids(world, sub).into_iter().partition(|id| {
+            let discount = world.get(Kind::Discount, id);
+            let coupon = world.get(Kind::Coupon, text(&discount["source"], "coupon"));
+            let ended = discount["end"].as_i64().is_some_and(|end| end <= world.now);
+            coupon["duration"] == "once" || ended
+        });
     if over.is_empty() {
         return;
     }

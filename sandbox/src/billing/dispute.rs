@@ -1,34 +1,34 @@
-//! Disputes: a bank asks about a payment, takes its money back or a part of it, and decides
-//! (<https://docs.stripe.com/disputes/how-disputes-work>).
+//! Disputes: a bank inquires about a payment or withdraws its money, and later decides
+//! (<https://docs.stripe.com/disputes/how-disputes-work>). Refunds are in `reversal`.
 
 use serde_json::{Value, json};
 
 use crate::objects::{Kind, balance_transaction, integer, text, with};
 use crate::world::World;
 
-/// Banks give so long to answer a dispute.
-const DUE_AFTER: i64 = 21 * 86_400;
+/// The time that banks give to respond to a dispute, in seconds.
+const EVIDENCE_DUE_AFTER_SECONDS: i64 = 21 * 86_400;
 
-/// What a bank begins with.
+/// The kind of a new dispute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Opening {
-    /// It only asks; no money moves
+pub enum DisputeKind {
+    /// The bank only asks, and no money moves
     /// (<https://docs.stripe.com/disputes/how-disputes-work#inquiries>).
     Inquiry,
-    /// It takes the money.
+    /// The bank withdraws the money.
     Chargeback,
 }
 
-/// A bank disputes `amount` of a charge; returns the dispute's id.
+/// Opens a dispute about `amount` of a charge. Returns the dispute's id.
 pub fn open(
     world: &mut World,
     charge: &str,
     amount: i64,
     reason: &str,
-    opening: Opening,
+    kind: DisputeKind,
 ) -> String {
     let paid = world.get(Kind::Charge, charge).clone();
-    let asks = opening == Opening::Inquiry;
+    let asks = kind == DisputeKind::Inquiry;
     let fields = json!({
         "amount": amount,
         "charge": charge,
@@ -39,7 +39,7 @@ pub fn open(
         "status": if asks { "warning_needs_response" } else { "needs_response" },
     });
     let id = world.insert(Kind::Dispute, fields);
-    let due = world.now + DUE_AFTER;
+    let due = world.now + EVIDENCE_DUE_AFTER_SECONDS;
     world.update(Kind::Dispute, &id, |dispute| {
         dispute["evidence_details"]["due_by"] = due.into();
         if asks {
@@ -57,7 +57,7 @@ pub fn open(
     id
 }
 
-/// Notes in a dispute that its amount was withdrawn (-1), or reinstated (1).
+/// Adds a balance transaction to a dispute: its amount was withdrawn (-1) or reinstated (1).
 fn move_money(world: &mut World, id: &str, sign: i64) {
     let dispute = world.get(Kind::Dispute, id);
     let amount = sign * integer(dispute, "amount");
@@ -76,12 +76,12 @@ fn move_money(world: &mut World, id: &str, sign: i64) {
     world.set(Kind::Dispute, id, json!({ "balance_transactions": transactions }));
 }
 
-/// Whether a bank only asks.
+/// Whether the dispute is an inquiry.
 fn is_inquiry(dispute: &Value) -> bool {
     text(dispute, "status").starts_with("warning_")
 }
 
-/// The vendor answers: the bank looks at the evidence.
+/// Submits the vendor's evidence. The bank reviews it.
 pub fn answer(world: &mut World, id: &str) {
     let asks = is_inquiry(world.get(Kind::Dispute, id));
     let status = if asks { "warning_under_review" } else { "under_review" };
@@ -92,7 +92,7 @@ pub fn answer(world: &mut World, id: &str) {
     world.change(Kind::Dispute, id, fields, "charge.dispute.updated");
 }
 
-/// A bank that asked takes the money.
+/// Turns an inquiry into a dispute: the bank withdraws the money.
 pub fn escalate(world: &mut World, id: &str) {
     move_money(world, id, -1);
     world.update(Kind::Dispute, id, |dispute| {
@@ -103,7 +103,7 @@ pub fn escalate(world: &mut World, id: &str) {
     world.announce(Kind::Dispute, id, "charge.dispute.funds_withdrawn");
 }
 
-/// The bank decides a dispute; an inquiry ends without a winner.
+/// Closes a dispute. An inquiry ends without a winner.
 pub fn close(world: &mut World, id: &str, won: bool) {
     let asks = is_inquiry(world.get(Kind::Dispute, id));
     let status = match (asks, won) {

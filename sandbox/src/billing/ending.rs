@@ -1,4 +1,5 @@
-//! The end of subscriptions: asked for, scheduled, or for want of a payment; and of customers.
+//! The end of subscriptions, when canceled or after failed payments, and the deletion of customers.
+//! Renewals are in `renewal`.
 
 use serde_json::{Value, json};
 
@@ -7,7 +8,7 @@ use crate::objects::{Kind, put, text};
 use crate::options::CancelField;
 use crate::world::{Timer, World};
 
-/// Nobody completed the first payment in time.
+/// Ends a subscription whose first payment was not completed in time.
 pub fn expire_incomplete(world: &mut World, sub: &str) {
     let subscription = world.get(Kind::Subscription, sub);
     if subscription["status"] == "incomplete" {
@@ -17,13 +18,13 @@ pub fn expire_incomplete(world: &mut World, sub: &str) {
     }
 }
 
-/// Has it end with its period, or takes that back.
+/// Cancels a subscription at the end of its period, or undoes that.
 pub fn cancel_with_period(world: &mut World, sub: &str, cancel: bool, by: CancelField) {
     let at = subscription::period_end(world, sub);
     cancel_at(world, sub, cancel.then_some(at), cancel && by == CancelField::PeriodEnd);
 }
 
-/// Has it end at a time, or takes that back.
+/// Cancels a subscription at a time; none undoes that.
 pub fn cancel_at(world: &mut World, sub: &str, at: Option<i64>, with_period: bool) {
     let mut details = world.get(Kind::Subscription, sub)["cancellation_details"].clone();
     put(&mut details, json!({ "reason": at.map(|_| "cancellation_requested") }));
@@ -39,7 +40,7 @@ pub fn cancel_at(world: &mut World, sub: &str, at: Option<i64>, with_period: boo
     }
 }
 
-/// Ends it now.
+/// Ends a subscription now.
 pub fn end(world: &mut World, sub: &str, reason: &str) {
     let subscription = world.get(Kind::Subscription, sub).clone();
     let now = world.now;
@@ -62,7 +63,7 @@ pub fn end(world: &mut World, sub: &str, reason: &str) {
     }
 }
 
-/// What a subscription still bills is not collected any more, but can be paid
+/// Stops the collection of a subscription's unpaid invoices, which can still be paid
 /// (<https://docs.stripe.com/billing/subscriptions/cancel>).
 fn stop_collection(world: &mut World, sub: &str, customer: &str) {
     let invoices = world.newest_first(Kind::Invoice, Some(customer));
@@ -84,13 +85,13 @@ fn void_first(world: &mut World, sub: &str) {
     }
 }
 
-/// Deletes a customer; its subscriptions end at once.
+/// Deletes a customer, after ending its subscriptions. Returns the response of the API.
 pub fn delete_customer(world: &mut World, customer: &str) -> Value {
     for id in subscription::live_of(world, customer) {
         end(world, &id, "cancellation_requested");
     }
     world.announce(Kind::Customer, customer, "customer.deleted");
-    let gone = json!({ "id": customer, "object": "customer", "deleted": true });
-    world.update(Kind::Customer, customer, |object| *object = gone.clone());
-    gone
+    let deleted = json!({ "id": customer, "object": "customer", "deleted": true });
+    world.update(Kind::Customer, customer, |object| *object = deleted.clone());
+    deleted
 }

@@ -1,5 +1,5 @@
-//! Invoices: opened, finalized (in one go, but for renewals where Stripe's hour is kept), paid,
-//! credited, voided, written off.
+//! Invoices: created, finalized, paid, credited, voided, written off. Payments are tried in
+//! `collection`.
 
 use serde_json::{Value, json};
 
@@ -7,54 +7,55 @@ use super::{balance, discount, invoice_payment, payment};
 use crate::objects::{Kind, integer, line_item, list, put, text, with};
 use crate::world::{Timer, World};
 
-const DAY: i64 = 86_400;
+const DAY_SECONDS: i64 = 86_400;
 
-/// How long the invoice of a renewal is a draft.
-pub const DRAFT: i64 = 3_600;
+/// The time that a renewal's invoice is a draft, in seconds.
+pub const DRAFT_SECONDS: i64 = 3_600;
 
-/// What becomes of an invoice that is made.
+/// The state of a new invoice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Opening {
+pub enum InitialState {
     /// It is finalized at once.
     Finalized,
     /// It is a draft for an hour.
     Draft,
-    /// It stays a draft until somebody finalizes it.
+    /// It stays a draft until it is finalized by a call.
     KeptAsDraft,
 }
 
-/// One line of an invoice to be.
+/// A line of a new invoice.
 pub struct Line {
-    /// The subscription's item that it bills.
+    /// The subscription item that it bills.
     pub item: Value,
-    /// What is billed, in the currency's smallest unit; negative for what is given back.
+    /// In the currency's smallest unit. A credit is negative.
     pub amount: i64,
-    /// Whether it corrects what was billed before.
+    /// Whether it corrects an earlier bill.
     pub proration: bool,
-    /// The time that it covers.
+    /// The start and the end of the billed time.
     pub period: (i64, i64),
 }
 
-/// Makes an invoice for a subscription. Unless it stays a draft, it is finalized, and paid if
-/// nothing is due; otherwise a payment intent waits for the payment. Gives the invoice's id.
+/// Creates an invoice for a subscription. Unless it stays a draft, it is finalized: paid if nothing
+/// is due, otherwise with a payment intent. Returns its id.
 pub fn open(
     world: &mut World,
     sub: &str,
     reason: &str,
     lines: &[Line],
-    opening: Opening,
+    initial: InitialState,
 ) -> String {
     let id = world.id(Kind::Invoice.prefix());
     let fields = draft_fields(world, &id, sub, reason, lines);
     world.insert_as(Kind::Invoice, &id, fields);
+    let finalizes_at = (initial == InitialState::Draft).then_some(world.now + DRAFT_SECONDS);
     let fields = json!({
-        "auto_advance": opening != Opening::KeptAsDraft,
-        "automatically_finalizes_at": (opening == Opening::Draft).then_some(world.now + DRAFT),
+        "auto_advance": initial != InitialState::KeptAsDraft,
+        "automatically_finalizes_at": finalizes_at,
     });
     world.set(Kind::Invoice, &id, fields);
     world.set(Kind::Subscription, sub, json!({ "latest_invoice": id }));
     world.announce(Kind::Invoice, &id, "invoice.created");
-    if opening == Opening::Finalized {
+    if initial == InitialState::Finalized {
         finalize(world, &id);
     }
     id
@@ -65,8 +66,8 @@ fn draft_fields(world: &mut World, id: &str, sub: &str, reason: &str, lines: &[L
     let discounts = discount::amounts(world, sub, subtotal);
     let total = subtotal - discounts.iter().map(|(_, amount)| amount).sum::<i64>();
     if subtotal > 0 {
-        // A coupon is not used up by an invoice that is free anyway.
-        discount::used(world, sub);
+        // An invoice that is free anyway does not use up a coupon.
+        discount::remove_used(world, sub);
     }
     let period = lines.first().map_or((world.now, world.now), |line| line.period);
     let lines: Vec<Value> = lines.iter().map(|line| line_of(world, id, sub, line)).collect();
@@ -145,7 +146,7 @@ fn line_of(world: &mut World, invoice: &str, sub: &str, line: &Line) -> Value {
     with(line_item(), fields)
 }
 
-/// The customer's balance is applied when an invoice is finalized; returns what is due then.
+/// Applies the customer's balance to an invoice that is being finalized. Returns the amount due.
 fn apply_balance(world: &mut World, id: &str) -> i64 {
     let invoice = world.get(Kind::Invoice, id);
     let (customer, total) = (text(invoice, "customer").to_owned(), integer(invoice, "total"));
@@ -166,16 +167,17 @@ fn apply_balance(world: &mut World, id: &str) -> i64 {
     due
 }
 
-/// A sent invoice is due after so many days; from then on, it is overdue.
+/// Returns the due date of a sent invoice, from the subscription's `days_until_due`, and sets a
+/// timer for it. Returns none for other invoices.
 fn due_date(world: &mut World, id: &str) -> Option<i64> {
     let subscription = world.get(Kind::Subscription, &subscription_of(world, id));
     let sent = world.get(Kind::Invoice, id)["collection_method"] == "send_invoice";
-    let due = sent.then(|| world.now + integer(subscription, "days_until_due") * DAY)?;
+    let due = sent.then(|| world.now + integer(subscription, "days_until_due") * DAY_SECONDS)?;
     world.schedule(due, Timer::InvoiceOverdue(id.to_owned()));
     Some(due)
 }
 
-/// Finalizes a draft; it is paid if nothing is due, or else a payment intent waits for the payment.
+/// Finalizes a draft. It is paid if nothing is due; otherwise it gets a payment intent.
 pub fn finalize(world: &mut World, id: &str) {
     let due = apply_balance(world, id);
     let due_date = due_date(world, id);
@@ -225,19 +227,19 @@ fn open_payment(world: &mut World, id: &str) {
     invoice_payment::attach(world, id, (named, &intent), due, true);
 }
 
-/// The payment intent that pays an invoice; none if nothing was due.
+/// Returns the default payment intent of an invoice; none if nothing was due.
 pub fn payment_intent(world: &World, invoice: &str) -> Option<String> {
     world.payment_of(invoice).map(|payment| payment.intent.clone())
 }
 
-/// The subscription that an invoice bills.
+/// Returns the subscription that an invoice bills; empty if it bills none.
 pub fn subscription_of(world: &World, invoice: &str) -> String {
     let parent = &world.get(Kind::Invoice, invoice)["parent"];
     text(&parent["subscription_details"], "subscription").to_owned()
 }
 
-/// The money of one of its payments came in; whatever is too much goes to the customer's balance.
-pub fn received(world: &mut World, id: &str, intent: &str) {
+/// Applies a successful payment to an invoice. An excess is credited to the customer's balance.
+pub fn record_payment(world: &mut World, id: &str, intent: &str) {
     let invoice = world.get(Kind::Invoice, id).clone();
     let needed = if is_unpaid(&invoice) { integer(&invoice, "amount_remaining") } else { 0 };
     let (taken, over) = invoice_payment::receive(world, id, intent, needed);
@@ -260,13 +262,13 @@ pub fn received(world: &mut World, id: &str, intent: &str) {
         world.announce(Kind::Invoice, id, "invoice.updated");
         return;
     }
-    // What is paid outside of Stripe is paid, but no payment of Stripe's succeeded.
+    // A payment outside of Stripe pays the invoice, but `invoice.payment_succeeded` is not sent.
     let by_stripe = world.exists(Kind::PaymentIntent, intent);
     mark_paid(world, id, by_stripe);
 }
 
-/// Less is due than before, by a credit note; it is paid once nothing is.
-pub fn lower(world: &mut World, id: &str, by: i64) {
+/// Lowers the amount due of an invoice, because of a credit note. It is paid when nothing is left.
+pub fn lower_amount_due(world: &mut World, id: &str, by: i64) {
     let invoice = world.get(Kind::Invoice, id);
     let remaining = integer(invoice, "amount_remaining") - by;
     let credited = integer(invoice, "pre_payment_credit_notes_amount") + by;
@@ -288,7 +290,7 @@ pub fn is_unpaid(invoice: &Value) -> bool {
     matches!(text(invoice, "status"), "open" | "uncollectible")
 }
 
-/// Nothing is left to pay.
+/// Marks an invoice as paid.
 fn mark_paid(world: &mut World, id: &str, by_payment: bool) {
     close(
         world,
@@ -303,19 +305,19 @@ fn mark_paid(world: &mut World, id: &str, by_payment: bool) {
     }
 }
 
-/// Nobody asks for its payment any more; `at` is when that came about.
+/// Stops the collection of an invoice. `at` names the field that gets the time.
 fn close(world: &mut World, id: &str, at: &str, fields: Value) {
     let now = world.now;
     world.update(Kind::Invoice, id, |invoice| {
         invoice["status_transitions"][at] = now.into();
-        // It is shown only while the invoice is uncollectible.
+        // The details exist only while the invoice is uncollectible.
         invoice.as_object_mut().and_then(|invoice| invoice.remove("status_details"));
         put(invoice, json!({ "auto_advance": false, "next_payment_attempt": null }));
         put(invoice, fields);
     });
 }
 
-/// The invoice will not be paid any more; what it took of the customer's balance goes back
+/// Voids an invoice, and returns the balance that it used to the customer
 /// (<https://docs.stripe.com/changelog/2019-12-03/customer-balances-returned-voided-invoices>).
 pub fn void(world: &mut World, id: &str) {
     close(world, id, "voided_at", json!({ "status": "void" }));
@@ -332,7 +334,7 @@ pub fn void(world: &mut World, id: &str) {
     world.announce(Kind::Invoice, id, "invoice.voided");
 }
 
-/// Nobody expects that it will be paid, but it can be. `reason` is Stripe's word for why
+/// Marks an invoice as uncollectible. It can still be paid. `reason` is one of Stripe's reasons
 /// (<https://docs.stripe.com/changelog/endive/2026-09-30/invoice-uncollectible-status-detail>).
 pub fn mark_uncollectible(world: &mut World, id: &str, reason: &str) {
     let details = json!({ "uncollectible": { "reason": reason } });

@@ -1,8 +1,9 @@
-//! What customers and vendors do with invoices; each action checks that it may happen now.
+//! The actions of customers and vendors on invoices. Each checks that it is possible now. The rules
+//! are in `collection` and `invoice`.
 
 use serde_json::{Value, json};
 
-use super::checks::{ActionError, changeable, exists, require};
+use super::checks::{ActionError, require_changeable, require_exists, require_status};
 use super::collection::{self, Attempt};
 use super::customer::attach_card;
 use super::invoice;
@@ -12,46 +13,46 @@ use crate::objects::{Kind, integer, list, text, with};
 use crate::options::Pause;
 use crate::world::World;
 
-/// Pays what is left of an invoice with a card, as its hosted page does, whatever became of its
-/// subscription.
+/// Pays the remaining amount of an invoice with a card, as its hosted page does. The state of its
+/// subscription does not matter.
 pub fn pay_with(world: &mut World, id: &str, card: Card) -> Result<(), ActionError> {
-    unpaid(world, id)?;
+    require_unpaid(world, id)?;
     let method = attach_to_payer(world, id, card);
-    collection::pay_by(world, id, Some(&method), Presence::OnSession, Attempt::ByHand);
+    collection::pay_by(world, id, Some(&method), Presence::OnSession, Attempt::Manual);
     Ok(())
 }
 
-/// Pays a part of an invoice with a card; returns the payment intent.
+/// Pays a part of an invoice with a card. Returns the payment intent.
 pub fn pay_part(
     world: &mut World,
     id: &str,
     amount: i64,
     card: Card,
 ) -> Result<String, ActionError> {
-    let amount = part(world, id, Some(amount))?;
+    let amount = amount_to_pay(world, id, Some(amount))?;
     let method = attach_to_payer(world, id, card);
     Ok(collection::pay_part(world, id, amount, &method))
 }
 
-/// Notes that an invoice, or a part of it, was paid outside of Stripe.
+/// Records that an invoice, or a part of it, was paid outside of Stripe.
 pub fn pay_out_of_band(
     world: &mut World,
     id: &str,
     amount: Option<i64>,
 ) -> Result<(), ActionError> {
-    let amount = part(world, id, amount)?;
+    let amount = amount_to_pay(world, id, amount)?;
     collection::pay_out_of_band(world, id, amount);
     Ok(())
 }
 
-/// Charges a customer for no invoice; returns the payment intent.
+/// Charges a customer without an invoice. Returns the payment intent.
 pub fn charge(
     world: &mut World,
     customer: &str,
     amount: i64,
     card: Card,
 ) -> Result<String, ActionError> {
-    exists(world, Kind::Customer, "customer", customer)?;
+    require_exists(world, Kind::Customer, "customer", customer)?;
     let method = attach_card(world, customer, card);
     let currency = world.get(Kind::Customer, customer)["currency"].as_str().unwrap_or("usd");
     let currency = currency.to_owned();
@@ -60,42 +61,41 @@ pub fn charge(
     Ok(intent)
 }
 
-/// Has a payment pay an invoice.
+/// Attaches a payment intent to an invoice.
 pub fn attach_payment(world: &mut World, id: &str, intent: &str) -> Result<(), ActionError> {
-    unpaid(world, id)?;
-    exists(world, Kind::PaymentIntent, "payment intent", intent)?;
+    require_unpaid(world, id)?;
+    require_exists(world, Kind::PaymentIntent, "payment intent", intent)?;
     if let Some(invoice) = world.invoice_of(intent) {
-        let state = format!("a payment of {invoice}");
-        return Err(ActionError::state(intent, state, "a payment of no invoice"));
+        return Err(ActionError::not_possible(intent, format!("it belongs to {invoice}")));
     }
     collection::attach(world, id, intent);
     Ok(())
 }
 
-/// Forgives an invoice.
+/// Voids an invoice.
 pub fn void(world: &mut World, id: &str) -> Result<(), ActionError> {
-    unpaid(world, id)?;
+    require_unpaid(world, id)?;
     collection::void(world, id);
     Ok(())
 }
 
-/// Writes an invoice off; it can still be paid.
+/// Writes an invoice off. It can still be paid.
 pub fn write_off(world: &mut World, id: &str) -> Result<(), ActionError> {
-    require(world, Kind::Invoice, "invoice", id, "open")?;
+    require_status(world, Kind::Invoice, "invoice", id, "open")?;
     collection::write_off(world, id);
     Ok(())
 }
 
-/// Finalizes a draft; nothing is charged.
+/// Finalizes a draft without charging it.
 pub fn finalize(world: &mut World, id: &str) -> Result<(), ActionError> {
-    require(world, Kind::Invoice, "invoice", id, "draft")?;
+    require_status(world, Kind::Invoice, "invoice", id, "draft")?;
     collection::finalize(world, id);
     Ok(())
 }
 
 /// Pauses the collection of a subscription's payments, or resumes it.
 pub fn pause(world: &mut World, sub: &str, pause: Option<Pause>) -> Result<(), ActionError> {
-    changeable(world, sub)?;
+    require_changeable(world, sub)?;
     let pause = pause.map(|pause| json!({ "behavior": pause.name(), "resumes_at": null }));
     let fields = json!({ "pause_collection": pause });
     world.change(Kind::Subscription, sub, fields, "customer.subscription.updated");
@@ -107,10 +107,10 @@ fn attach_to_payer(world: &mut World, id: &str, card: Card) -> String {
     attach_card(world, &customer, card)
 }
 
-/// Makes so many paid invoices of a customer at once, for no subscription and without events: a
-/// long history. They are the newest of the customer's invoices.
+/// Creates `count` paid invoices of a customer, without a subscription and without events. They are
+/// the newest of the customer's invoices. Tests need them for long histories.
 pub fn add_paid(world: &mut World, customer: &str, count: usize) -> Result<(), ActionError> {
-    exists(world, Kind::Customer, "customer", customer)?;
+    require_exists(world, Kind::Customer, "customer", customer)?;
     let newest = world.newest_first(Kind::Invoice, Some(customer)).next();
     let oldest_possible = newest.map_or(0, |invoice| integer(invoice, "created"));
     let span = i64::try_from(count).unwrap_or(i64::MAX);
@@ -123,9 +123,9 @@ pub fn add_paid(world: &mut World, customer: &str, count: usize) -> Result<(), A
     Ok(())
 }
 
-/// Makes so many payments of a customer at once, for no invoice and without events.
+/// Creates `count` payments of a customer, without invoices and without events.
 pub fn add_payments(world: &mut World, customer: &str, count: usize) -> Result<(), ActionError> {
-    exists(world, Kind::Customer, "customer", customer)?;
+    require_exists(world, Kind::Customer, "customer", customer)?;
     for _ in 0..count {
         let fields = json!({
             "amount": 100,
@@ -139,7 +139,7 @@ pub fn add_payments(world: &mut World, customer: &str, count: usize) -> Result<(
     Ok(())
 }
 
-/// A paid invoice of nothing.
+/// The fields of a paid invoice over nothing.
 fn paid_fields(id: &str, customer: &str, at: i64) -> Value {
     let url = format!("{}/{id}/lines", Kind::Invoice.path());
     json!({
@@ -162,20 +162,20 @@ fn paid_fields(id: &str, customer: &str, at: i64) -> Value {
     })
 }
 
-/// How much of an invoice is to be paid: what is left of it, or less.
-fn part(world: &World, id: &str, amount: Option<i64>) -> Result<i64, ActionError> {
-    unpaid(world, id)?;
-    let left = integer(world.get(Kind::Invoice, id), "amount_remaining");
-    let amount = amount.unwrap_or(left);
-    if (1..=left).contains(&amount) {
+/// Returns the amount to pay: the whole remaining amount, or a checked part of it.
+fn amount_to_pay(world: &World, id: &str, amount: Option<i64>) -> Result<i64, ActionError> {
+    require_unpaid(world, id)?;
+    let remaining = integer(world.get(Kind::Invoice, id), "amount_remaining");
+    let amount = amount.unwrap_or(remaining);
+    if (1..=remaining).contains(&amount) {
         return Ok(amount);
     }
-    Err(ActionError::state(id, format!("owed {left}"), "owed the amount"))
+    Err(ActionError::not_possible(id, format!("the amount must be from 1 to {remaining}")))
 }
 
-/// Whether an invoice is finalized, and neither paid nor void.
-fn unpaid(world: &World, id: &str) -> Result<(), ActionError> {
-    exists(world, Kind::Invoice, "invoice", id)?;
+/// Checks that an invoice is finalized, and neither paid nor void.
+fn require_unpaid(world: &World, id: &str) -> Result<(), ActionError> {
+    require_exists(world, Kind::Invoice, "invoice", id)?;
     let invoice = world.get(Kind::Invoice, id);
     if invoice::is_unpaid(invoice) {
         return Ok(());

@@ -1,12 +1,13 @@
-//! The payments of an invoice: one by default, for all that is due, and any number beside it
-//! (<https://docs.stripe.com/invoicing/partial-payments>).
+//! The payments of an invoice: one by default, for the whole amount due, and any number of others
+//! (<https://docs.stripe.com/invoicing/partial-payments>). The invoice itself is in `invoice`.
 
 use serde_json::{Value, json};
 
 use crate::objects::{Kind, integer, put, text};
 use crate::world::{Payment, World};
 
-/// Ties a payment to an invoice. `payment` is Stripe's naming of it, `intent` its id.
+/// Attaches a payment to an invoice. `payment` is the field of that name, `intent` the payment's
+/// id.
 pub fn attach(
     world: &mut World,
     invoice: &str,
@@ -25,13 +26,13 @@ pub fn attach(
     world.link_payment(invoice, Payment { intent: intent.to_owned(), invoice_payment });
 }
 
-/// Whether a payment is the one that an invoice has by default.
+/// Whether a payment is the default payment of an invoice.
 pub fn is_default(world: &World, invoice: &str, intent: &str) -> bool {
     world.payment_of(invoice).is_some_and(|payment| payment.intent == intent)
 }
 
-/// The money of a payment came in, of which an invoice needs `needed` at the most. Returns what it
-/// took, and what was left over.
+/// Applies a successful payment to an invoice that needs at most `needed`. Returns the amount that
+/// the invoice took, and the excess.
 pub fn receive(world: &mut World, invoice: &str, intent: &str, needed: i64) -> (i64, i64) {
     let payments = world.payments_of(invoice);
     let Some(payment) = payments.iter().find(|payment| payment.intent == intent).cloned() else {
@@ -49,7 +50,7 @@ pub fn receive(world: &mut World, invoice: &str, intent: &str, needed: i64) -> (
     (taken, requested - taken)
 }
 
-/// The payments that still wait for money, and how their intents stand.
+/// Returns the open payments, and the status of their payment intents.
 fn waiting(world: &World, invoice: &str) -> Vec<(Payment, String)> {
     let open = |payment: &&Payment| {
         world.get(Kind::InvoicePayment, &payment.invoice_payment)["status"] == "open"
@@ -61,7 +62,7 @@ fn waiting(world: &World, invoice: &str) -> Vec<(Payment, String)> {
     waiting.map(|payment| (payment.clone(), status(payment))).collect()
 }
 
-/// Less is due than before: the default payment asks for no more than that.
+/// Lowers the default payment of an invoice to the remaining amount.
 pub fn resize(world: &mut World, invoice: &str, remaining: i64) {
     let Some(default) = world.payment_of(invoice).cloned() else { return };
     for (payment, status) in waiting(world, invoice) {
@@ -73,8 +74,8 @@ pub fn resize(world: &mut World, invoice: &str, remaining: i64) {
     }
 }
 
-/// No more is due: nothing is paid any more. A debit that the bank has already goes on, unless
-/// the invoice is void.
+/// Cancels the open payments of an invoice. A debit that the bank is processing continues, unless
+/// the invoice is voided.
 pub fn cancel(world: &mut World, invoice: &str, reason: &str) {
     let now = world.now;
     for (payment, status) in waiting(world, invoice) {

@@ -1,7 +1,7 @@
-//! What Stripe does with money and time: subscriptions, their invoices, and the payments of those.
-//! Every function changes the world and makes the events that Stripe would make. No file uses one
-//! that uses it: payments know no invoices, invoices no subscriptions; `collection` ties them
-//! together, and what uses that is above it.
+//! Stripe's rules of billing: subscriptions, invoices, payments, and the passing of time. Every
+//! function changes the state and creates the events that Stripe would. Dependencies go one way:
+//! payments do not know invoices, and invoices do not know subscriptions. `collection` connects the
+//! three. The parameters of the API are read in `api`.
 
 pub mod actions;
 pub mod balance;

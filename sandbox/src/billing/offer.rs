@@ -1,5 +1,6 @@
-//! Payment links and quotes: what comes of them is a checkout session or a subscription like any
-//! other (<https://docs.stripe.com/payment-links>, <https://docs.stripe.com/quotes>).
+//! Payment links and quotes. They lead to a normal checkout session or subscription
+//! (<https://docs.stripe.com/payment-links>, <https://docs.stripe.com/quotes>), whose rules are in
+//! `session` and `subscription`.
 
 use serde_json::{Value, json};
 
@@ -8,13 +9,13 @@ use super::{collection, session};
 use crate::objects::{Kind, put, text, with};
 use crate::world::{Offer, World};
 
-/// A session of a payment link is open for a day.
-const SESSION_EXPIRES_AFTER: i64 = 86_400;
+/// The lifetime of a payment link's session, in seconds.
+const SESSION_EXPIRES_AFTER_SECONDS: i64 = 86_400;
 
-/// A quote is good for thirty days.
-const QUOTE_EXPIRES_AFTER: i64 = 30 * 86_400;
+/// The lifetime of a quote, in seconds.
+const QUOTE_EXPIRES_AFTER_SECONDS: i64 = 30 * 86_400;
 
-/// Makes a payment link; returns its id.
+/// Creates a payment link. Returns its id.
 pub fn add_link(world: &mut World, terms: Offer, fields: Value) -> String {
     let id = world.id(Kind::PaymentLink.prefix());
     let own = json!({
@@ -29,7 +30,7 @@ pub fn add_link(world: &mut World, terms: Offer, fields: Value) -> String {
     id
 }
 
-/// Opens a payment link: a checkout session that carries the link's metadata; returns its id.
+/// Opens a payment link. Returns the checkout session, which has the link's metadata.
 pub fn open_link(world: &mut World, link: &str, client_reference_id: Option<&str>) -> String {
     let object = world.get(Kind::PaymentLink, link);
     let fields = json!({
@@ -38,16 +39,16 @@ pub fn open_link(world: &mut World, link: &str, client_reference_id: Option<&str
         "client_reference_id": client_reference_id,
         "metadata": object["metadata"],
         "payment_link": link,
-        // The page of a session that is complete says so.
+        // The page of a complete session says so.
         "success_url": format!("{}/checkout/{{CHECKOUT_SESSION_ID}}", world.url),
     });
     let fields = fields.as_object().cloned().unwrap_or_default();
     let terms = world.offers.get(link).cloned().unwrap_or_default();
-    let expires_at = world.now + SESSION_EXPIRES_AFTER;
+    let expires_at = world.now + SESSION_EXPIRES_AFTER_SECONDS;
     session::open(world, fields, terms, expires_at)
 }
 
-/// Makes a quote; returns its id.
+/// Creates a quote. Returns its id.
 pub fn add_quote(
     world: &mut World,
     customer: &str,
@@ -63,7 +64,7 @@ pub fn add_quote(
         "collection_method": if sent { "send_invoice" } else { "charge_automatically" },
         "currency": totals.currency,
         "customer": customer,
-        "expires_at": world.now + QUOTE_EXPIRES_AFTER,
+        "expires_at": world.now + QUOTE_EXPIRES_AFTER_SECONDS,
     });
     let id = world.insert(Kind::Quote, with(own, fields));
     let metadata = Value::from(terms.metadata.clone());
@@ -87,14 +88,14 @@ pub fn add_quote(
     id
 }
 
-/// Finalizes a quote: it can be accepted.
+/// Finalizes a quote, so that it can be accepted.
 pub fn finalize_quote(world: &mut World, id: &str) {
     let number = format!("QT-{}-0001-1", &id[id.len() - 8..].to_uppercase());
     advance_quote(world, id, "open", "finalized_at", json!({ "number": number }));
     world.announce(Kind::Quote, id, "quote.finalized");
 }
 
-/// The customer accepts a quote; returns the subscription that comes of it.
+/// Accepts a quote. Returns the subscription that it creates.
 pub fn accept_quote(world: &mut World, id: &str) -> String {
     let quote = world.get(Kind::Quote, id).clone();
     let terms = world.offers.get(id).cloned().unwrap_or_default();

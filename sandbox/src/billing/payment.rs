@@ -1,4 +1,5 @@
-//! Payments: an attempt on a payment intent, and what becomes of it.
+//! Payments: attempts on a payment intent, and their results. Their effect on an invoice is in
+//! `collection`.
 
 use serde_json::{Value, json};
 
@@ -6,19 +7,19 @@ use crate::card::Card;
 use crate::objects::{Kind, integer, list, text};
 use crate::world::{Timer, World};
 
-/// How long a bank debit takes.
-pub const DELAYED_SETTLES_AFTER: i64 = 3 * 86_400;
+/// The time that a bank debit takes, in seconds.
+pub const DELAYED_SETTLES_AFTER_SECONDS: i64 = 3 * 86_400;
 
 /// Whether the customer is there to authenticate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Presence {
-    /// The customer sits in front of the page.
+    /// The customer is on the page.
     OnSession,
-    /// The clock does it.
+    /// The customer is absent, as at a renewal.
     OffSession,
 }
 
-/// Makes a payment intent; returns its id.
+/// Creates a payment intent. Returns its id.
 pub fn create(
     world: &mut World,
     customer: &str,
@@ -39,34 +40,39 @@ pub fn create(
     intent
 }
 
-/// What came of an attempt to pay.
+/// The result of an attempt to pay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The money came in.
+pub enum PaymentOutcome {
+    /// The payment succeeded.
     Succeeded,
     /// The customer must authenticate.
     ActionRequired,
-    /// The bank decides in a few days.
+    /// The bank decides in some days.
     Processing,
-    /// It was declined, not authenticated, or returned by the bank.
+    /// The payment was declined, not authenticated, or returned by the bank.
     Failed,
 }
 
-/// Tries a payment with a method.
-pub fn attempt(world: &mut World, intent: &str, method: &str, presence: Presence) -> Outcome {
+/// Tries a payment with a payment method.
+pub fn attempt(
+    world: &mut World,
+    intent: &str,
+    method: &str,
+    presence: Presence,
+) -> PaymentOutcome {
     let card = world.cards.get(method).copied().unwrap_or(Card::Declined);
     let fields = json!({ "payment_method": method, "payment_method_types": [card.method_type()] });
     world.set(Kind::PaymentIntent, intent, fields);
     match card {
         Card::Authenticate if presence == Presence::OnSession => {
             ask_for_authentication(world, intent);
-            Outcome::ActionRequired
+            PaymentOutcome::ActionRequired
         }
         Card::Paid | Card::Authenticate => succeed(world, intent),
         Card::Declined | Card::DeclinedLater => fail(world, intent),
         Card::DelayedPaid | Card::DelayedFailed => {
             start_processing(world, intent);
-            Outcome::Processing
+            PaymentOutcome::Processing
         }
     }
 }
@@ -84,12 +90,12 @@ fn ask_for_authentication(world: &mut World, intent: &str) {
 fn start_processing(world: &mut World, intent: &str) {
     let fields = json!({ "status": "processing", "next_action": null });
     world.change(Kind::PaymentIntent, intent, fields, "payment_intent.processing");
-    let settles = world.now + DELAYED_SETTLES_AFTER;
+    let settles = world.now + DELAYED_SETTLES_AFTER_SECONDS;
     world.schedule(settles, Timer::PaymentSettles(intent.to_owned()));
 }
 
-/// The money came in.
-pub fn succeed(world: &mut World, intent: &str) -> Outcome {
+/// Lets a payment succeed.
+pub fn succeed(world: &mut World, intent: &str) -> PaymentOutcome {
     let charge = charge(world, intent, None);
     let fields = json!({
         "amount_received": world.get(Kind::PaymentIntent, intent)["amount"],
@@ -99,11 +105,11 @@ pub fn succeed(world: &mut World, intent: &str) -> Outcome {
         "status": "succeeded",
     });
     world.change(Kind::PaymentIntent, intent, fields, "payment_intent.succeeded");
-    Outcome::Succeeded
+    PaymentOutcome::Succeeded
 }
 
-/// The payment failed: declined, not authenticated, or returned by the bank.
-pub fn fail(world: &mut World, intent: &str) -> Outcome {
+/// Lets a payment fail: declined, not authenticated, or returned by the bank.
+pub fn fail(world: &mut World, intent: &str) -> PaymentOutcome {
     let charge = charge(world, intent, Some("card_declined"));
     let error = json!({
         "charge": charge,
@@ -121,7 +127,7 @@ pub fn fail(world: &mut World, intent: &str) -> Outcome {
         "status": "requires_payment_method",
     });
     world.change(Kind::PaymentIntent, intent, fields, "payment_intent.payment_failed");
-    Outcome::Failed
+    PaymentOutcome::Failed
 }
 
 fn charge(world: &mut World, intent: &str, failure: Option<&str>) -> String {

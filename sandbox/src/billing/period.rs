@@ -1,13 +1,13 @@
-//! Where billing periods begin and end.
+//! The start and the end of billing periods. Renewals are in `renewal`.
 
 use chrono::{DateTime, Days, Months};
 use serde_json::Value;
 
 use crate::objects::{integer, text};
 
-/// The end of the period that begins at or after `anchor` and holds `after`: so many whole
-/// intervals from the anchor that it lies behind `after`. Months are counted from the anchor, so
-/// that a subscription of the 31st comes back to the 31st.
+/// Returns the first end of a period that lies after `after`. Periods are counted in whole
+/// intervals from `anchor`, so a subscription of the 31st returns to the 31st after a shorter
+/// month.
 pub fn end_after(anchor: i64, recurring: &Value, after: i64) -> i64 {
     let count = integer(recurring, "interval_count").max(1);
     let interval = text(recurring, "interval");
@@ -21,7 +21,7 @@ pub fn end_after(anchor: i64, recurring: &Value, after: i64) -> i64 {
     i64::MAX
 }
 
-/// Whether two prices are billed equally often.
+/// Whether two prices have the same billing interval.
 pub fn same_interval(one: &Value, other: &Value) -> bool {
     let keys = ["interval", "interval_count"];
     keys.iter().all(|key| one["recurring"][*key] == other["recurring"][*key])

@@ -1,15 +1,15 @@
-//! A change of an item's price. What is left of the old price is set against the new one, and
-//! the difference is billed at once; what would have to be paid back is not carried over.
+//! Changes of an item's price. The rest of the old price is credited and the difference is billed
+//! at once. A negative difference is not carried over. Scheduled changes are in `schedule`.
 
 use serde_json::{Value, json};
 
-use super::invoice::{Line, Opening};
+use super::invoice::{InitialState, Line};
 use super::{collection, period, subscription};
 use crate::objects::{Kind, integer, put};
 use crate::world::{Timer, World};
 
-/// Puts an item of a subscription on another price, and bills the difference if `prorate`.
-/// Another interval begins a new period now.
+/// Changes the price of a subscription item, and bills the difference if `prorate`. A different
+/// interval starts a new period now.
 pub fn change_price(
     world: &mut World,
     sub: &str,
@@ -62,10 +62,10 @@ fn replace_item(world: &mut World, sub: &str, after: &Value, anchor: Option<i64>
     world.change(Kind::Subscription, sub, fields, "customer.subscription.updated");
 }
 
-/// A period that begins now is invoiced now, even where nothing is left to pay.
+/// Bills the difference. A period that starts now gets an invoice even if nothing is due.
 fn bill_difference(world: &mut World, sub: &str, before: &Value, after: Value, begins: bool) {
-    let given_back = -left_of(before, world.now);
-    let billed = left_of(&after, world.now);
+    let given_back = -remaining_value(before, world.now);
+    let billed = remaining_value(&after, world.now);
     if billed + given_back <= 0 && !begins {
         return;
     }
@@ -74,12 +74,13 @@ fn bill_difference(world: &mut World, sub: &str, before: &Value, after: Value, b
         Line { amount: given_back, proration: true, period: ends(before), item: before.clone() },
         Line { amount: billed, proration: true, period: ends(&after), item: after },
     ];
-    let invoice = subscription::bill(world, sub, "subscription_update", &lines, Opening::Finalized);
+    let invoice =
+        subscription::bill(world, sub, "subscription_update", &lines, InitialState::Finalized);
     collection::advance(world, &invoice);
 }
 
-/// What the rest of an item's period is worth.
-fn left_of(item: &Value, now: i64) -> i64 {
+/// Returns the value of the rest of an item's period.
+fn remaining_value(item: &Value, now: i64) -> i64 {
     let (start, end) = (integer(item, "current_period_start"), integer(item, "current_period_end"));
     let whole = integer(&item["price"], "unit_amount") * integer(item, "quantity");
     whole * (end - now).max(0) / (end - start).max(1)

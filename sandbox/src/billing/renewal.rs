@@ -1,14 +1,14 @@
-//! Renewals: a period ends, the next one begins and is billed.
+//! Renewals: starts the next period and bills it. Failed payments are in `collection`.
 
 use serde_json::{Value, json};
 
-use super::invoice::{DRAFT, Opening};
+use super::invoice::{DRAFT_SECONDS, InitialState};
 use super::{collection, ending, invoice, period, schedule, subscription};
 use crate::objects::{Kind, integer, put, text};
 use crate::world::{Timer, World};
 
-/// Looks whether a cancellation or the end of a period or trial has come.
-pub fn due(world: &mut World, sub: &str) {
+/// Handles the timer of a subscription: resumes, cancels or renews it if that is due.
+pub fn handle_timer(world: &mut World, sub: &str) {
     resume_if_due(world, sub);
     let subscription = world.get(Kind::Subscription, sub);
     let waits = matches!(text(subscription, "status"), "incomplete" | "paused");
@@ -22,7 +22,7 @@ pub fn due(world: &mut World, sub: &str) {
     }
 }
 
-/// Has a pause end when it is to, if it is.
+/// Sets a timer for the end of a pause, if it has one.
 pub fn resume_later(world: &mut World, sub: &str) {
     let pause = &world.get(Kind::Subscription, sub)["pause_collection"];
     if let Some(at) = pause["resumes_at"].as_i64() {
@@ -30,7 +30,7 @@ pub fn resume_later(world: &mut World, sub: &str) {
     }
 }
 
-/// A pause may have an end.
+/// Ends a pause whose end has come.
 fn resume_if_due(world: &mut World, sub: &str) {
     let pause = &world.get(Kind::Subscription, sub)["pause_collection"];
     if pause["resumes_at"].as_i64().is_some_and(|at| at <= world.now) {
@@ -43,42 +43,42 @@ fn renew(world: &mut World, sub: &str) {
     let subscription = world.get(Kind::Subscription, sub).clone();
     let status = text(&subscription, "status");
     let status = if status == "trialing" { "active" } else { status };
-    let scheduled = schedule::step(world, sub);
+    let scheduled = schedule::phase_change(world, sub);
     let mut fields = json!({
         "billing_cycle_anchor": subscription["billing_cycle_anchor"],
         "items": subscription["items"],
         "status": status,
     });
-    if let Some(step) = &scheduled {
-        step.apply(world, &mut fields);
+    if let Some(change) = &scheduled {
+        change.apply(world, &mut fields);
     }
     let renewed = begin_periods(world.now, &subscription, &mut fields);
     world.change(Kind::Subscription, sub, fields, "customer.subscription.updated");
     world.schedule(subscription::period_end(world, sub), Timer::SubscriptionDue(sub.to_owned()));
-    if let (Some(step), Some(schedule)) = (scheduled, subscription["schedule"].as_str()) {
-        step.note(world, schedule);
+    if let (Some(change), Some(schedule)) = (scheduled, subscription["schedule"].as_str()) {
+        change.record(world, schedule);
     }
     let mut lines = subscription::lines(world, sub, false);
     lines.retain(|line| renewed.contains(&line.item["id"]));
     let pause = subscription["pause_collection"]["behavior"].as_str();
-    let opening = match pause {
-        Some("keep_as_draft") => Opening::KeptAsDraft,
-        _ if status == "unpaid" => Opening::KeptAsDraft,
-        None if world.behavior.drafts_renewals => Opening::Draft,
-        _ => Opening::Finalized,
+    let initial = match pause {
+        Some("keep_as_draft") => InitialState::KeptAsDraft,
+        _ if status == "unpaid" => InitialState::KeptAsDraft,
+        None if world.behavior.drafts_renewals => InitialState::Draft,
+        _ => InitialState::Finalized,
     };
-    let invoice = subscription::bill(world, sub, "subscription_cycle", &lines, opening);
-    match (pause, opening) {
+    let invoice = subscription::bill(world, sub, "subscription_cycle", &lines, initial);
+    match (pause, initial) {
         (Some(pause), _) => leave_uncollected(world, &invoice, pause),
-        (None, Opening::Finalized) => collection::advance(world, &invoice),
-        (None, Opening::Draft) => {
-            world.schedule(world.now + DRAFT, Timer::InvoiceDue(invoice));
+        (None, InitialState::Finalized) => collection::advance(world, &invoice),
+        (None, InitialState::Draft) => {
+            world.schedule(world.now + DRAFT_SECONDS, Timer::InvoiceDue(invoice));
         }
-        (None, Opening::KeptAsDraft) => {}
+        (None, InitialState::KeptAsDraft) => {}
     }
 }
 
-/// What becomes of an invoice while collection is paused
+/// Leaves an invoice uncollected, because the collection is paused
 /// (<https://docs.stripe.com/billing/subscriptions/pause-payment>).
 fn leave_uncollected(world: &mut World, invoice: &str, pause: &str) {
     if pause == "keep_as_draft" {
@@ -95,8 +95,8 @@ fn leave_uncollected(world: &mut World, invoice: &str, pause: &str) {
     }
 }
 
-/// The invoice of a renewal was a draft for long enough: it is finalized, and collected.
-pub fn collect(world: &mut World, invoice: &str) {
+/// Finalizes and charges the draft invoice of a renewal.
+pub fn collect_draft(world: &mut World, invoice: &str) {
     let subscription = world.get(Kind::Subscription, &invoice::subscription_of(world, invoice));
     let pause = subscription["pause_collection"]["behavior"].as_str().map(str::to_owned);
     let ended = subscription::has_ended(subscription);
@@ -109,8 +109,8 @@ pub fn collect(world: &mut World, invoice: &str) {
     }
 }
 
-/// Begins the next period of every item whose period is over; gives their ids. `fields` is what the
-/// subscription is to become.
+/// Starts the next period of every item whose period has ended. `fields` are the new fields of the
+/// subscription. Returns the items' ids.
 fn begin_periods(now: i64, before: &Value, fields: &mut Value) -> Vec<Value> {
     let mut anchor = integer(fields, "billing_cycle_anchor");
     let mut renewed = Vec::new();
@@ -118,10 +118,10 @@ fn begin_periods(now: i64, before: &Value, fields: &mut Value) -> Vec<Value> {
     for (item, before) in items.zip(before["items"]["data"].as_array().into_iter().flatten()) {
         let start = integer(item, "current_period_end");
         if start > now {
-            continue; // Items of another interval have periods of their own.
+            continue; // Items of another interval have their own periods.
         }
         if !period::same_interval(&before["price"], &item["price"]) {
-            anchor = start; // Another interval is counted anew.
+            anchor = start; // A new interval starts a new count.
         }
         let end = period::end_after(anchor, &item["price"]["recurring"], start);
         put(item, json!({ "current_period_start": start, "current_period_end": end }));

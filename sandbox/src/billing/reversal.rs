@@ -1,31 +1,31 @@
-//! Refunds: all of a payment or a part of it, at once or after days, and some that fail
-//! (<https://docs.stripe.com/refunds>).
+//! Refunds: in full or in part, at once or slow, successful or failed
+//! (<https://docs.stripe.com/refunds>). Disputes are in `dispute`.
 
 use serde_json::{Value, json};
 
 use crate::objects::{Kind, integer, text};
 use crate::world::World;
 
-/// What is refunded, and how.
+/// A new refund.
 pub struct NewRefund {
-    /// In the currency's smallest unit; the caller has checked that so much is left.
+    /// In the currency's smallest unit. The caller checks that this much is refundable.
     pub amount: i64,
-    /// Stripe's word for why, or null.
+    /// Stripe's reason, or null.
     pub reason: Value,
     /// The refund's metadata.
     pub metadata: Value,
-    /// Whether the bank needs days for it.
+    /// Whether the bank takes days.
     pub is_slow: bool,
 }
 
 impl NewRefund {
-    /// A refund at once, without a reason.
+    /// Returns an immediate refund without a reason.
     pub fn of(amount: i64) -> Self {
         Self { amount, reason: Value::Null, metadata: json!({}), is_slow: false }
     }
 }
 
-/// Gives money of a charge back; returns the refund's id.
+/// Refunds a charge. Returns the refund's id.
 pub fn refund(world: &mut World, charge: &str, new: NewRefund) -> String {
     let paid = world.get(Kind::Charge, charge).clone();
     let fields = json!({
@@ -45,8 +45,8 @@ pub fn refund(world: &mut World, charge: &str, new: NewRefund) -> String {
     id
 }
 
-/// The bank says what became of a refund: a pending one succeeds or fails, and one that seemed to
-/// have succeeded may fail later. What failed is the account's again.
+/// Applies the bank's decision about a refund. A pending refund succeeds or fails; a successful one
+/// can still fail later. The money of a failed refund returns to the account.
 pub fn settle_refund(world: &mut World, id: &str, succeeds: bool) {
     let charge = text(world.get(Kind::Refund, id), "charge").to_owned();
     if succeeds {
@@ -67,7 +67,7 @@ pub fn settle_refund(world: &mut World, id: &str, succeeds: bool) {
     world.announce(Kind::Refund, id, "charge.refund.updated");
 }
 
-/// What a charge says of its refunds.
+/// Returns a charge's fields about its refunds.
 fn refunds_of(world: &World, charge: &str) -> Value {
     let refunds = world.newest_first(Kind::Refund, None);
     let refunds: Vec<Value> =
@@ -84,12 +84,12 @@ fn refunds_of(world: &World, charge: &str) -> Value {
     })
 }
 
-/// What of a charge can still be refunded.
-pub fn left_of(charge: &Value) -> i64 {
+/// Returns the refundable amount of a charge.
+pub fn refundable(charge: &Value) -> i64 {
     integer(charge, "amount") - integer(charge, "amount_refunded")
 }
 
-/// The charge that paid a payment intent, if one did.
+/// Returns the successful charge of a payment intent, if it has one.
 pub fn charge_of(world: &World, intent: &str) -> Option<String> {
     let charge = text(world.get(Kind::PaymentIntent, intent), "latest_charge").to_owned();
     (world.get(Kind::Charge, &charge)["paid"] == true).then_some(charge)

@@ -1,9 +1,10 @@
-//! How vendors sell beside checkout sessions: customers and subscriptions made by hand, sent
-//! invoices, quotes, payment links, coupons. Each action checks that it may happen now.
+//! The vendor's actions without Checkout: customers, subscriptions, sent invoices, quotes, payment
+//! links, coupons. Each checks that it is possible now. The rules are in `subscription`, `offer`
+//! and `discount`.
 
 use serde_json::{Map, Value, json};
 
-use super::checks::{ActionError, changeable, exists, require};
+use super::checks::{ActionError, require_changeable, require_exists, require_status};
 use super::customer::attach_card;
 use super::subscription::{self, NewSubscription};
 use super::{collection, discount, offer, session};
@@ -12,26 +13,26 @@ use crate::objects::{Kind, text};
 use crate::options::CouponDuration;
 use crate::world::{Offer, Redeemed, World};
 
-/// Who pays for a subscription that a vendor makes by hand, and how.
-pub enum By {
-    /// With a card, at once.
+/// The collection method of a subscription that the vendor creates.
+pub enum CollectionMethod {
+    /// Charges this card at once.
     Card(Card),
-    /// An invoice is sent, to be paid within so many days.
+    /// Sends invoices that are due after so many days.
     Invoice(i64),
 }
 
-/// Makes a subscription by hand; returns its id.
+/// Creates a subscription. Returns its id.
 pub fn subscribe(
     world: &mut World,
     customer: &str,
     price: &str,
-    by: &By,
+    by: &CollectionMethod,
 ) -> Result<String, ActionError> {
-    exists(world, Kind::Customer, "customer", customer)?;
-    exists(world, Kind::Price, "price", price)?;
+    require_exists(world, Kind::Customer, "customer", customer)?;
+    require_exists(world, Kind::Price, "price", price)?;
     let (method, days_until_due) = match by {
-        By::Card(card) => (Some(attach_card(world, customer, *card)), None),
-        By::Invoice(days) => (None, Some(*days)),
+        CollectionMethod::Card(card) => (Some(attach_card(world, customer, *card)), None),
+        CollectionMethod::Invoice(days) => (None, Some(*days)),
     };
     let new = NewSubscription {
         customer: customer.to_owned(),
@@ -45,7 +46,8 @@ pub fn subscribe(
     Ok(begin(world, new))
 }
 
-/// Makes a subscription and charges its first invoice, unless that is sent; returns its id.
+/// Creates a subscription and charges its first invoice, unless it is sent. Returns the
+/// subscription's id.
 pub fn begin(world: &mut World, new: NewSubscription) -> String {
     let sub = subscription::create(world, new);
     let invoice = text(world.get(Kind::Subscription, &sub), "latest_invoice").to_owned();
@@ -53,61 +55,61 @@ pub fn begin(world: &mut World, new: NewSubscription) -> String {
     sub
 }
 
-/// Makes a quote for a customer, who accepts it; returns the subscription.
+/// Creates a quote that the customer accepts. Returns the subscription.
 pub fn sell_by_quote(
     world: &mut World,
     customer: &str,
     price: &str,
     days_until_due: Option<i64>,
 ) -> Result<String, ActionError> {
-    exists(world, Kind::Customer, "customer", customer)?;
-    exists(world, Kind::Price, "price", price)?;
+    require_exists(world, Kind::Customer, "customer", customer)?;
+    require_exists(world, Kind::Price, "price", price)?;
     let terms = Offer { lines: vec![(price.to_owned(), 1)], ..Offer::default() };
     let quote = offer::add_quote(world, customer, terms, days_until_due, json!({}));
     offer::finalize_quote(world, &quote);
     Ok(offer::accept_quote(world, &quote))
 }
 
-/// Makes a payment link that sells a price; returns its id.
+/// Creates a payment link for a price. Returns its id.
 pub fn add_payment_link(world: &mut World, price: &str) -> Result<String, ActionError> {
-    exists(world, Kind::Price, "price", price)?;
+    require_exists(world, Kind::Price, "price", price)?;
     let terms = Offer { lines: vec![(price.to_owned(), 1)], ..Offer::default() };
     Ok(offer::add_link(world, terms, json!({})))
 }
 
-/// Opens a payment link: a checkout session, which names nobody unless the link did in its address.
+/// Opens a payment link. Returns the checkout session, which has no customer yet.
 pub fn open_payment_link(
     world: &mut World,
     link: &str,
     client_reference_id: Option<&str>,
 ) -> Result<String, ActionError> {
-    exists(world, Kind::PaymentLink, "payment link", link)?;
+    require_exists(world, Kind::PaymentLink, "payment link", link)?;
     if world.get(Kind::PaymentLink, link)["active"] != true {
         return Err(ActionError::state(link, "deactivated", "active"));
     }
     Ok(offer::open_link(world, link, client_reference_id))
 }
 
-/// Makes a coupon that takes so many percent off.
+/// Creates a coupon for a percentage.
 pub fn add_coupon(world: &mut World, id: &str, percent_off: i64, duration: CouponDuration) {
     let fields = json!({
         "duration": duration.name(),
         "duration_in_months": duration.months(),
         "name": format!("{percent_off} % off"),
-        // A number with a fraction, as Stripe writes it.
+        // A decimal, as Stripe writes it.
         "percent_off": f64::from(i32::try_from(percent_off).unwrap_or(100)),
     });
     world.insert_as(Kind::Coupon, id, fields);
     world.announce(Kind::Coupon, id, "coupon.created");
 }
 
-/// Makes a promotion code, which customers enter; returns its id.
+/// Creates a promotion code. Returns its id.
 pub fn add_promotion_code(
     world: &mut World,
     coupon: &str,
     code: &str,
 ) -> Result<String, ActionError> {
-    exists(world, Kind::Coupon, "coupon", coupon)?;
+    require_exists(world, Kind::Coupon, "coupon", coupon)?;
     let fields = json!({ "code": code, "promotion": { "coupon": coupon, "type": "coupon" } });
     Ok(world.create(Kind::PromotionCode, fields, "promotion_code.created"))
 }
@@ -118,28 +120,28 @@ pub fn enter_promotion_code(
     session: &str,
     code: &str,
 ) -> Result<(), ActionError> {
-    require(world, Kind::CheckoutSession, "checkout session", session, "open")?;
+    require_status(world, Kind::CheckoutSession, "checkout session", session, "open")?;
     if world.get(Kind::CheckoutSession, session)["allow_promotion_codes"] != true {
-        return Err(ActionError::state(session, "without promotion codes", "to take them"));
+        return Err(ActionError::not_possible(session, "it takes no promotion codes"));
     }
     let mut codes = world.newest_first(Kind::PromotionCode, None);
-    let fits = |found: &&Value| found["code"] == code && found["active"] == true;
-    let Some(found) = codes.find(fits) else {
+    let is_valid = |entered: &&Value| entered["code"] == code && entered["active"] == true;
+    let Some(promotion_code) = codes.find(is_valid) else {
         return Err(ActionError::NoSuch { what: "promotion code", id: code.to_owned() });
     };
     let redeemed = Redeemed {
-        coupon: text(&found["promotion"], "coupon").to_owned(),
-        promotion_code: Some(text(found, "id").to_owned()),
+        coupon: text(&promotion_code["promotion"], "coupon").to_owned(),
+        promotion_code: Some(text(promotion_code, "id").to_owned()),
     };
     drop(codes);
     session::redeem(world, session, redeemed);
     Ok(())
 }
 
-/// Gives a subscription a discount, from its next invoice on.
+/// Gives a subscription a discount from its next invoice on. Returns the discount's id.
 pub fn give_discount(world: &mut World, sub: &str, coupon: &str) -> Result<String, ActionError> {
-    changeable(world, sub)?;
-    exists(world, Kind::Coupon, "coupon", coupon)?;
+    require_changeable(world, sub)?;
+    require_exists(world, Kind::Coupon, "coupon", coupon)?;
     let redeemed = Redeemed { coupon: coupon.to_owned(), promotion_code: None };
     Ok(discount::redeem(world, sub, &redeemed))
 }

@@ -1,6 +1,6 @@
-//! Subscription schedules, as the portal makes them: a change of plan that waits for the end of the
-//! period. The schedule has two phases, what is billed now and what comes next, and goes when the
-//! second is over; what calls of the API could build beyond that is not here.
+//! Subscription schedules as the portal creates them: a change of plan at the end of the period.
+//! Such a schedule has two phases, the current one and the next, and completes after the second.
+//! Other schedules, which the API could create, are not supported.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use super::{period, subscription};
 use crate::objects::{Kind, integer, put, schedule_item, schedule_phase, text, with};
 use crate::world::World;
 
-/// Has the first item of a subscription billed at another price from its next period on.
+/// Schedules a new price for the first item of a subscription, from its next period on.
 pub fn change_at_period_end(world: &mut World, sub: &str, price: &str) {
     let mut items = subscription::items(world, sub).to_vec();
     let Some(first) = items.first() else { return };
@@ -23,7 +23,7 @@ pub fn change_at_period_end(world: &mut World, sub: &str, price: &str) {
     world.change(Kind::SubscriptionSchedule, &schedule, phases, "subscription_schedule.updated");
 }
 
-/// Makes the schedule of a subscription, which says no more than what is.
+/// Creates the schedule of a subscription, with the current phase only. Returns its id.
 fn attach(world: &mut World, sub: &str, phase: &Value) -> String {
     let fields = json!({
         "current_phase": dates(phase),
@@ -59,12 +59,12 @@ fn dates(phase: &Value) -> Value {
     json!({ "end_date": phase["end_date"], "start_date": phase["start_date"] })
 }
 
-/// The schedule that a subscription follows, if any.
+/// Returns the schedule of a subscription, if it has one.
 pub fn attached(world: &World, sub: &str) -> Option<String> {
     world.get(Kind::Subscription, sub)["schedule"].as_str().map(str::to_owned)
 }
 
-/// The phase of a subscription's schedule that is still to come.
+/// Returns the next phase of a subscription's schedule.
 pub fn next_phase(world: &World, sub: &str) -> Option<Value> {
     let schedule = world.get(Kind::SubscriptionSchedule, &attached(world, sub)?);
     let began = integer(&schedule["current_phase"], "start_date");
@@ -72,26 +72,26 @@ pub fn next_phase(world: &World, sub: &str) -> Option<Value> {
     phases.find(|phase| integer(phase, "start_date") > began).cloned()
 }
 
-/// Where a renewal leads a schedule.
-pub enum Step {
+/// A change of a schedule at a renewal.
+pub enum PhaseChange {
     /// Its next phase begins.
     Begin(Value),
     /// Its last phase is over.
     Complete,
 }
 
-/// What becomes of a subscription's schedule now that a period is over; nothing if it has none, or
-/// its phase goes on.
-pub fn step(world: &World, sub: &str) -> Option<Step> {
+/// Returns how a subscription's schedule changes at the end of a period; none if it has no
+/// schedule, or its phase continues.
+pub fn phase_change(world: &World, sub: &str) -> Option<PhaseChange> {
     let schedule = world.get(Kind::SubscriptionSchedule, &attached(world, sub)?);
     if integer(&schedule["current_phase"], "end_date") > world.now {
         return None;
     }
-    Some(next_phase(world, sub).map_or(Step::Complete, Step::Begin))
+    Some(next_phase(world, sub).map_or(PhaseChange::Complete, PhaseChange::Begin))
 }
 
-impl Step {
-    /// Changes what the subscription is to become by its renewal.
+impl PhaseChange {
+    /// Applies the next phase to the new fields of the subscription.
     pub fn apply(&self, world: &World, fields: &mut Value) {
         let Self::Begin(phase) = self else {
             fields["schedule"] = Value::Null;
@@ -105,8 +105,8 @@ impl Step {
         }
     }
 
-    /// Notes in the schedule that it was done.
-    pub fn note(&self, world: &mut World, schedule: &str) {
+    /// Updates the schedule.
+    pub fn record(&self, world: &mut World, schedule: &str) {
         let (fields, event) = match self {
             Self::Begin(phase) => {
                 (json!({ "current_phase": dates(phase) }), "subscription_schedule.updated")
@@ -124,7 +124,7 @@ impl Step {
     }
 }
 
-/// Takes a subscription out of its schedule, if it has one: it goes on as it is.
+/// Releases a subscription from its schedule, if it has one. The subscription continues unchanged.
 pub fn release(world: &mut World, sub: &str) {
     let Some(schedule) = attached(world, sub) else { return };
     let fields = json!({
@@ -139,7 +139,7 @@ pub fn release(world: &mut World, sub: &str) {
     world.change(Kind::Subscription, sub, fields, "customer.subscription.updated");
 }
 
-/// The subscription has ended, and its schedule with it.
+/// Cancels the schedule of a subscription that has ended.
 pub fn cancel(world: &mut World, sub: &str, for_debt: bool) {
     let Some(schedule) = attached(world, sub) else { return };
     let fields = json!({ "canceled_at": world.now, "current_phase": null, "status": "canceled" });

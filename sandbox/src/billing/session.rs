@@ -1,5 +1,5 @@
-//! Checkout sessions themselves: completed, settled later, expired. What an attempt to pay one does
-//! is in `checkout`.
+//! Checkout sessions: opened, completed, settled later, expired. The attempt to pay one is in
+//! `checkout`.
 
 use serde_json::{Map, Value, json};
 
@@ -7,30 +7,30 @@ use super::{discount, invoice};
 use crate::objects::{Kind, integer, text};
 use crate::world::{Offer, Redeemed, Timer, World};
 
-/// What an offer costs.
+/// The totals of an offer.
 pub struct Totals {
     /// The currency, or null.
     pub currency: Value,
-    /// Before discounts; nothing while a trial lasts.
+    /// Before discounts. Zero for an offer with a trial.
     pub subtotal: i64,
-    /// After them.
+    /// After discounts.
     pub total: i64,
 }
 
-/// Adds up what an offer costs today.
+/// Returns the totals of an offer today.
 pub fn totals(world: &World, offer: &Offer) -> Totals {
     let price = |line: &(String, i64)| world.get(Kind::Price, &line.0);
     let full: i64 =
         offer.lines.iter().map(|line| integer(price(line), "unit_amount") * line.1).sum();
     let subtotal = if offer.trial_days > 0 { 0 } else { full };
-    let total = offer.discounts.iter().fold(subtotal, |left, redeemed| {
-        left - discount::off(world.get(Kind::Coupon, &redeemed.coupon), left)
+    let total = offer.discounts.iter().fold(subtotal, |remaining, redeemed| {
+        remaining - discount::amount_off(world.get(Kind::Coupon, &redeemed.coupon), remaining)
     });
     let currency = offer.lines.first().map_or(Value::Null, |line| price(line)["currency"].clone());
     Totals { currency, subtotal, total }
 }
 
-/// Opens a session that sells an offer; returns its id.
+/// Opens a session for an offer. Returns its id.
 pub fn open(
     world: &mut World,
     mut fields: Map<String, Value>,
@@ -50,26 +50,26 @@ pub fn open(
     fields.extend(own.as_object().cloned().unwrap_or_default());
     world.insert_as(Kind::CheckoutSession, &id, fields.into());
     world.offers.insert(id.clone(), offer);
-    add_up(world, &id);
+    update_totals(world, &id);
     world.schedule(expires_at, Timer::SessionExpires(id.clone()));
     id
 }
 
-/// Redeems a coupon for what a session sells, instead of any other.
+/// Redeems a coupon for a session. It replaces any other discount.
 pub fn redeem(world: &mut World, session: &str, redeemed: Redeemed) {
     if let Some(offer) = world.offers.get_mut(session) {
         offer.discounts = vec![redeemed];
     }
-    add_up(world, session);
+    update_totals(world, session);
 }
 
-/// Says in a session what it costs.
-fn add_up(world: &mut World, session: &str) {
+/// Updates the totals of a session.
+fn update_totals(world: &mut World, session: &str) {
     let offer = world.offers.get(session).cloned().unwrap_or_default();
     let totals = totals(world, &offer);
     let each = |redeemed: &Redeemed| {
         let code = &redeemed.promotion_code;
-        // A promotion code stands for its coupon.
+        // A promotion code is shown instead of its coupon.
         let coupon = code.is_none().then_some(&redeemed.coupon);
         json!({ "coupon": coupon, "promotion_code": code })
     };
@@ -85,10 +85,11 @@ fn add_up(world: &mut World, session: &str) {
     world.set(Kind::CheckoutSession, session, fields);
 }
 
-/// The first invoice of a subscription was paid, or a bank debit for it failed.
-pub fn payment_settled(world: &mut World, invoice: &str, paid: bool) {
+/// Applies the payment of a subscription's first invoice to its session. `paid` is false when a
+/// bank debit failed.
+pub fn settle_payment(world: &mut World, invoice: &str, paid: bool) {
     let sub = invoice::subscription_of(world, invoice);
-    let Some(session) = world.sessions.get(&sub).cloned() else { return };
+    let Some(session) = world.session_by_subscription.get(&sub).cloned() else { return };
     let object = world.get(Kind::CheckoutSession, &session);
     match (text(object, "status"), text(object, "payment_status")) {
         ("open", _) if paid => complete(world, &session, &sub, "paid"),
@@ -98,8 +99,8 @@ pub fn payment_settled(world: &mut World, invoice: &str, paid: bool) {
             } else {
                 ("unpaid", "checkout.session.async_payment_failed")
             };
-            // It is settled; later attempts are the invoice's own business.
-            world.sessions.remove(&sub);
+            // The session is settled. Later attempts concern only the invoice.
+            world.session_by_subscription.remove(&sub);
             world.set(Kind::CheckoutSession, &session, json!({ "payment_status": status }));
             world.announce(Kind::CheckoutSession, &session, event);
         }
@@ -107,7 +108,7 @@ pub fn payment_settled(world: &mut World, invoice: &str, paid: bool) {
     }
 }
 
-/// The subscription of a session has begun.
+/// Completes a session whose subscription has begun.
 pub fn complete(world: &mut World, session: &str, sub: &str, payment_status: &str) {
     let subscription = world.get(Kind::Subscription, sub);
     let customer = world.get(Kind::Customer, text(subscription, "customer"));
@@ -124,7 +125,7 @@ pub fn complete(world: &mut World, session: &str, sub: &str, payment_status: &st
     world.announce(Kind::CheckoutSession, session, "checkout.session.completed");
 }
 
-/// What a session says of its customer.
+/// Returns the `customer_details` of a session.
 pub fn customer_details(customer: &Value) -> Value {
     json!({
         "address": null,
@@ -138,14 +139,14 @@ pub fn customer_details(customer: &Value) -> Value {
     })
 }
 
-/// Closes a session that nobody completed.
+/// Expires an open session.
 pub fn expire(world: &mut World, session: &str) {
     let fields = json!({ "expires_at": world.now, "status": "expired", "url": null });
     world.set(Kind::CheckoutSession, session, fields);
     world.announce(Kind::CheckoutSession, session, "checkout.session.expired");
 }
 
-/// Closes a session whose time has come.
+/// Expires a session if it is open and its time has come.
 pub fn expire_if_due(world: &mut World, session: &str) {
     let object = world.get(Kind::CheckoutSession, session);
     if object["status"] == "open" && integer(object, "expires_at") <= world.now {

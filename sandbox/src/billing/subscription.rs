@@ -1,35 +1,35 @@
-//! Subscriptions: begun, billed, and their status. How they renew is in `renewal`, how they end in
-//! `ending`.
+//! Subscriptions: creation, invoices, status. Renewals are in `renewal`, cancellations in `ending`.
 
 use serde_json::{Map, Value, json};
 
-use super::invoice::{self, Line, Opening};
+use super::invoice::{self, InitialState, Line};
 use super::{discount, period};
 use crate::objects::{Kind, integer, list, plan, subscription_item, text, with};
 use crate::world::{Redeemed, Timer, World};
 
-/// Stripe gives up on a first payment after this time.
-pub const INCOMPLETE_EXPIRES_AFTER: i64 = 23 * 3_600;
+/// Stripe gives up an incomplete first payment after this time, in seconds.
+pub const INCOMPLETE_EXPIRES_AFTER_SECONDS: i64 = 23 * 3_600;
 
-/// What a subscription is made from.
+/// The data of a new subscription.
 pub struct NewSubscription {
-    /// Who pays.
+    /// The paying customer.
     pub customer: String,
     /// Price ids and quantities.
     pub lines: Vec<(String, i64)>,
     /// The subscription's metadata.
     pub metadata: Map<String, Value>,
-    /// When the trial ends, if it begins with one.
+    /// The end of the trial, if it has one.
     pub trial_end: Option<i64>,
-    /// The payment method, if it has one of its own.
+    /// The subscription's own payment method, if it has one.
     pub method: Option<String>,
-    /// What is redeemed with it.
+    /// The discounts to redeem.
     pub discounts: Vec<Redeemed>,
-    /// How many days a customer has to pay each invoice that is sent; none if a method is charged.
+    /// The days that a customer has to pay a sent invoice; none if invoices are charged.
     pub days_until_due: Option<i64>,
 }
 
-/// Makes a subscription and its first invoice, which is not paid yet unless nothing is due.
+/// Creates a subscription and its first invoice, which is unpaid unless nothing is due. Returns the
+/// subscription's id.
 pub fn create(world: &mut World, new: NewSubscription) -> String {
     let now = world.now;
     let id = world.id(Kind::Subscription.prefix());
@@ -50,7 +50,7 @@ pub fn create(world: &mut World, new: NewSubscription) -> String {
     world.set(Kind::Customer, &new.customer, json!({ "currency": currency }));
     let status = match (new.trial_end, new.days_until_due) {
         (Some(_), _) => "trialing",
-        // What is sent by invoice begins before it is paid.
+        // A subscription with sent invoices begins before it is paid.
         (None, Some(_)) => "active",
         (None, None) => "incomplete",
     };
@@ -74,9 +74,9 @@ pub fn create(world: &mut World, new: NewSubscription) -> String {
         discount::redeem(world, &id, redeemed);
     }
     world.schedule(period_end(world, &id), Timer::SubscriptionDue(id.clone()));
-    world.schedule(now + INCOMPLETE_EXPIRES_AFTER, Timer::IncompleteExpires(id.clone()));
+    world.schedule(now + INCOMPLETE_EXPIRES_AFTER_SECONDS, Timer::IncompleteExpires(id.clone()));
     let lines = lines(world, &id, new.trial_end.is_some());
-    bill(world, &id, "subscription_create", &lines, Opening::Finalized);
+    bill(world, &id, "subscription_create", &lines, InitialState::Finalized);
     world.announce(Kind::Subscription, &id, "customer.subscription.created");
     id
 }
@@ -95,7 +95,7 @@ fn item(world: &mut World, sub: &str, price: &Value, quantity: i64, period: (i64
     with(subscription_item(), fields)
 }
 
-/// The old object that Stripe still shows beside each price.
+/// Returns the deprecated `plan` that Stripe still includes next to each price.
 pub fn plan_of(price: &Value) -> Value {
     let fields = json!({
         "amount": price["unit_amount"],
@@ -110,20 +110,21 @@ pub fn plan_of(price: &Value) -> Value {
     with(plan(), fields)
 }
 
-/// Makes an invoice for a subscription, which is finalized unless it stays a draft; gives its id.
+/// Creates an invoice for a subscription and updates its status. Returns the invoice's id.
 pub fn bill(
     world: &mut World,
     sub: &str,
     reason: &str,
     lines: &[Line],
-    opening: Opening,
+    initial: InitialState,
 ) -> String {
-    let invoice = invoice::open(world, sub, reason, lines, opening);
-    follow_invoices(world, sub);
+    let invoice = invoice::open(world, sub, reason, lines, initial);
+    update_from_invoices(world, sub);
     invoice
 }
 
-/// The lines of an invoice for the current period.
+/// Returns the lines of an invoice for the current period. `free` sets the amounts to zero, for a
+/// trial.
 pub fn lines(world: &World, sub: &str, free: bool) -> Vec<Line> {
     let bill = |item: &Value| {
         let amount = integer(&item["price"], "unit_amount") * integer(item, "quantity");
@@ -139,32 +140,31 @@ pub fn items<'a>(world: &'a World, sub: &str) -> &'a [Value] {
     items.map_or(&[], Vec::as_slice)
 }
 
-/// The earliest end among the items' periods.
+/// Returns the earliest end of the items' periods.
 pub fn period_end(world: &World, sub: &str) -> i64 {
     let ends = items(world, sub).iter().map(|item| integer(item, "current_period_end"));
     ends.min().unwrap_or_default()
 }
 
-/// The subscriptions of a customer that have not ended.
+/// Returns the subscriptions of a customer that have not ended.
 pub fn live_of(world: &World, customer: &str) -> Vec<String> {
     let subscriptions = world.newest_first(Kind::Subscription, Some(customer));
     let live = subscriptions.filter(|subscription| !has_ended(subscription));
     live.map(|subscription| text(subscription, "id").to_owned()).collect()
 }
 
-/// Whether nothing can happen to it any more.
+/// Whether the subscription has ended for good.
 pub fn has_ended(subscription: &Value) -> bool {
     matches!(text(subscription, "status"), "canceled" | "incomplete_expired")
 }
 
-/// Whether its items and its course can be changed: neither after its end, nor while its first
-/// payment is asked for in vain
-/// (<https://docs.stripe.com/api/subscriptions/object#subscription_object-status>).
+/// Whether the subscription can be changed. It cannot after its end, or while its first payment is
+/// incomplete (<https://docs.stripe.com/api/subscriptions/object#subscription_object-status>).
 pub fn can_change(subscription: &Value) -> bool {
     !has_ended(subscription) && subscription["status"] != "incomplete"
 }
 
-/// Puts it into a status.
+/// Sets the status, with an event if it changes.
 pub fn set_status(world: &mut World, sub: &str, status: &str) {
     if world.get(Kind::Subscription, sub)["status"] != status {
         let fields = json!({ "status": status });
@@ -172,10 +172,10 @@ pub fn set_status(world: &mut World, sub: &str, status: &str) {
     }
 }
 
-/// One of its invoices was paid, voided or written off: its newest invoice that is not void decides
-/// whether it owes money
+/// Updates a subscription's status after a change of its invoices. The newest invoice that is not
+/// void decides whether it is past due
 /// (<https://docs.stripe.com/billing/subscriptions/overview#voiding-invoice>).
-pub fn follow_invoices(world: &mut World, sub: &str) {
+pub fn update_from_invoices(world: &mut World, sub: &str) {
     let subscription = world.get(Kind::Subscription, sub);
     let mut invoices = world.newest_first(Kind::Invoice, subscription["customer"].as_str());
     let newest = invoices.find(|invoice| {
@@ -199,8 +199,9 @@ pub fn follow_invoices(world: &mut World, sub: &str) {
     }
 }
 
-/// Its first payment is under way: Stripe counts on it.
-pub fn payment_is_processing(world: &mut World, sub: &str) {
+/// Activates an incomplete subscription whose first payment is processing, because Stripe expects
+/// it to succeed.
+pub fn activate_while_processing(world: &mut World, sub: &str) {
     if world.get(Kind::Subscription, sub)["status"] == "incomplete" {
         set_status(world, sub, "active");
     }

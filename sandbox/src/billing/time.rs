@@ -1,11 +1,12 @@
-//! The passing of time: what falls due happens at its own time, in order.
+//! The passing of time: runs due timers, each at its own time, in order. The actions are in the
+//! other files.
 
 use super::{collection, ending, renewal, session};
 use crate::card::Card;
 use crate::objects::{Kind, text};
 use crate::world::{Timer, World};
 
-/// Lets time pass until `until`.
+/// Advances the time to `until`.
 pub fn catch_up(world: &mut World, until: i64) {
     let cause = std::mem::take(&mut world.cause);
     while let Some((at, timer)) = world.take_timer(until) {
@@ -19,16 +20,16 @@ pub fn catch_up(world: &mut World, until: i64) {
 fn fire(world: &mut World, timer: &Timer) {
     match timer {
         Timer::SessionExpires(session) => session::expire_if_due(world, session),
-        Timer::SubscriptionDue(sub) => renewal::due(world, sub),
+        Timer::SubscriptionDue(sub) => renewal::handle_timer(world, sub),
         Timer::IncompleteExpires(sub) => ending::expire_incomplete(world, sub),
-        Timer::InvoiceDue(invoice) => renewal::collect(world, invoice),
-        Timer::InvoiceOverdue(invoice) => collection::overdue(world, invoice),
+        Timer::InvoiceDue(invoice) => renewal::collect_draft(world, invoice),
+        Timer::InvoiceOverdue(invoice) => collection::mark_overdue(world, invoice),
         Timer::RetryPayment(invoice) => collection::retry(world, invoice),
         Timer::PaymentSettles(intent) => settle(world, intent),
     }
 }
 
-/// The bank's word on a debit, unless it came before.
+/// Decides a bank debit, unless it has been decided already.
 fn settle(world: &mut World, intent: &str) {
     let payment = world.get(Kind::PaymentIntent, intent);
     if payment["status"] != "processing" {

@@ -1,13 +1,13 @@
-//! Events that nothing here causes: thin ones, and types that do not exist yet.
+//! Events without an action that causes them: thin events, and types that Stripe may add later.
 
 use super::Double;
 use crate::billing::checks::ActionError;
 
 impl Double {
-    /// Makes an event of any type about an object, such as one that Stripe adds later.
+    /// Creates an event of any type about an object, such as a type that Stripe adds later.
     ///
     /// # Errors
-    /// When nothing has this id.
+    /// When no object has this id.
     pub fn announce(&self, id: &str, event_type: &str) -> Result<(), ActionError> {
         self.shared.write(|world| match world.kind_of(id) {
             Some(kind) => {
@@ -18,8 +18,8 @@ impl Double {
         })
     }
 
-    /// Sends a thin event to an endpoint: its type, and where the object is, but not the object. An
-    /// id that nothing has is an event destination's, as in Stripe's pings. Returns the event's id.
+    /// Sends a thin event to an endpoint: its type and the object's URL, without the object. An
+    /// unknown id counts as an event destination, as in Stripe's pings. Returns the event's id.
     ///
     /// # Errors
     /// When there is no such endpoint.

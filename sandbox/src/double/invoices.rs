@@ -1,4 +1,5 @@
-//! What customers and vendors do with invoices.
+//! The actions of customers and vendors on invoices, and long histories of them. Refunds and credit
+//! notes are in `money`.
 
 use super::Double;
 use crate::billing::checks::ActionError;
@@ -8,41 +9,44 @@ use crate::deliveries::Order;
 use crate::options::Pause;
 
 impl Double {
-    /// Pays an open invoice or a draft now, with the card that the subscription has.
+    /// Pays an open invoice or a draft now, with the card of its subscription.
     ///
     /// # Errors
-    /// When it is not open. A declined card is no error; look at the invoice.
+    /// When it is neither open nor a draft. A declined card is no error: the invoice stays unpaid.
     pub fn pay_invoice(&self, invoice: &str) -> Result<(), ActionError> {
         self.shared.write(|world| actions::pay_invoice(world, invoice))
     }
 
-    /// Pays what is left of an invoice with this card, as its hosted page does: also after the
-    /// subscription has ended, and after the invoice was written off.
+    /// Pays the remaining amount of an invoice with this card, as its hosted page does. This is
+    /// also possible after the subscription ended or the invoice was written off.
     ///
     /// # Errors
-    /// When it is neither open nor uncollectible. A declined card is no error; look at the invoice.
+    /// When it is neither open nor uncollectible. A declined card is no error: the invoice stays
+    /// unpaid.
     pub fn pay_invoice_with(&self, invoice: &str, card: Card) -> Result<(), ActionError> {
         self.shared.write(|world| invoice_actions::pay_with(world, invoice, card))
     }
 
-    /// Pays a part of an invoice by a payment of its own, as the dashboard does; returns the
-    /// payment intent.
+    /// Pays a part of an invoice by a separate payment, as the dashboard does. Returns the payment
+    /// intent.
     ///
     /// # Errors
-    /// When it is not open, or owes less than that.
+    /// When it is not open, or less is due.
     pub fn pay_part(&self, invoice: &str, amount: i64, card: Card) -> Result<String, ActionError> {
         self.shared.write(|world| invoice_actions::pay_part(world, invoice, amount, card))
     }
 
-    /// Notes that an invoice was paid outside of Stripe: what is left of it, or a part.
+    /// Records that the remaining amount of an invoice, or a part of it, was paid outside of
+    /// Stripe.
     ///
     /// # Errors
-    /// When it is not open, or owes less than that.
+    /// When it is not open, or less is due.
     pub fn pay_out_of_band(&self, invoice: &str, amount: Option<i64>) -> Result<(), ActionError> {
         self.shared.write(|world| invoice_actions::pay_out_of_band(world, invoice, amount))
     }
 
-    /// Charges a customer for no invoice; returns the payment intent, which may pay one later.
+    /// Charges a customer without an invoice. Returns the payment intent, which can be attached to
+    /// one later.
     ///
     /// # Errors
     /// When there is no such customer.
@@ -50,15 +54,15 @@ impl Double {
         self.shared.write(|world| invoice_actions::charge(world, customer, amount, card))
     }
 
-    /// Has a payment pay an invoice. What is too much goes to the customer's balance.
+    /// Attaches a payment to an invoice. An excess is credited to the customer's balance.
     ///
     /// # Errors
-    /// When the invoice is not open, or the payment pays another.
+    /// When the invoice is not open, or the payment belongs to another.
     pub fn attach_payment(&self, invoice: &str, payment_intent: &str) -> Result<(), ActionError> {
         self.shared.write(|world| invoice_actions::attach_payment(world, invoice, payment_intent))
     }
 
-    /// Voids an invoice, which is forgiven by that.
+    /// Voids an invoice, which forgives it.
     ///
     /// # Errors
     /// When it is neither open nor uncollectible.
@@ -66,7 +70,7 @@ impl Double {
         self.shared.write(|world| invoice_actions::void(world, invoice))
     }
 
-    /// Marks an invoice as uncollectible by hand.
+    /// Marks an invoice as uncollectible, by the vendor's decision.
     ///
     /// # Errors
     /// When it is not open.
@@ -77,25 +81,25 @@ impl Double {
     /// Finalizes a draft without charging it.
     ///
     /// # Errors
-    /// When it is no draft.
+    /// When it is not a draft.
     pub fn finalize_invoice(&self, invoice: &str) -> Result<(), ActionError> {
         self.shared.write(|world| invoice_actions::finalize(world, invoice))
     }
 
-    /// Chooses the order in which the payments of an invoice are listed; Stripe promises none.
+    /// Sets the order in which the payments of an invoice are listed. Stripe documents none.
     pub fn list_payments(&self, order: Order) {
-        self.shared.write(|world| world.payments_listed = order);
+        self.shared.write(|world| world.payment_order = order);
     }
 
-    /// Chooses whether an invoice is written off when every retry of its payment has failed. What
-    /// becomes of its subscription then is [`crate::Behavior::after_retries`].
+    /// Sets whether an invoice is written off when the last retry of its payment fails. The state
+    /// of its subscription is [`crate::Behavior::after_retries`].
     pub fn write_off_after_retries(&self, writes_off: bool) {
         self.shared.write(|world| world.writes_off_after_retries = writes_off);
     }
 
-    /// Chooses what becomes of a subscription that is active while its first bank debit is under
-    /// way, once that fails: its invoice is voided and it stays active, or it is past due and
-    /// dunning begins. Stripe knows both
+    /// Sets the effect of a failed first bank debit, while its subscription is active already. With
+    /// `true` its invoice is voided and the subscription stays active. Otherwise it is past due and
+    /// dunning begins. Stripe documents both
     /// (<https://docs.stripe.com/billing/subscriptions/overview>).
     pub fn void_failed_first_debits(&self, voids: bool) {
         self.shared.write(|world| world.voids_failed_first_debits = voids);
@@ -109,7 +113,7 @@ impl Double {
         self.shared.write(|world| invoice_actions::pause(world, subscription, Some(pause)))
     }
 
-    /// Collects a subscription's payments again.
+    /// Resumes the collection of a subscription's payments.
     ///
     /// # Errors
     /// When it has ended, or before its first payment.
@@ -117,8 +121,8 @@ impl Double {
         self.shared.write(|world| invoice_actions::pause(world, subscription, None))
     }
 
-    /// Makes a long history at once: so many paid invoices of a customer, each of nothing, for no
-    /// subscription, and without events.
+    /// Creates `count` paid invoices of a customer: over nothing, without a subscription, and
+    /// without events.
     ///
     /// # Errors
     /// When there is no such customer.
@@ -126,7 +130,7 @@ impl Double {
         self.shared.write(|world| invoice_actions::add_paid(world, customer, count))
     }
 
-    /// The same of payments for no invoice, which have succeeded.
+    /// Creates `count` successful payments of a customer, without invoices and without events.
     ///
     /// # Errors
     /// When there is no such customer.

@@ -1,30 +1,32 @@
-//! What gives money back: refunds, disputes, credit notes, and the customer's balance. A payment is
-//! named by its payment intent or its charge.
+//! The actions that return money: refunds, disputes, credit notes, and changes of a customer's
+//! balance. The parameter `payment` is the id of a payment intent or of a charge.
 
 use super::Double;
 use crate::billing::checks::ActionError;
 use crate::billing::credit::CreditNote;
-use crate::billing::dispute::Opening;
+use crate::billing::dispute::DisputeKind;
 use crate::billing::money_actions;
 
 impl Double {
-    /// Gives a payment back, in part or what is left of it; returns the refund's id.
+    /// Refunds the remaining amount of a payment, or a part of it. Returns the refund's id.
     ///
     /// # Errors
-    /// When it did not succeed, or nothing is left of it.
+    /// When the payment did not succeed, or is refunded in full.
     pub fn refund(&self, payment: &str, amount: Option<i64>) -> Result<String, ActionError> {
         self.shared.write(|world| money_actions::refund(world, payment, amount, false))
     }
 
-    /// The same by a bank that needs days: the refund is pending until it is settled.
+    /// Refunds by a bank that takes days: the refund is pending until [`Double::settle_refund`].
+    /// Returns the refund's id.
     ///
     /// # Errors
-    /// When the payment did not succeed, or nothing is left of it.
+    /// When the payment did not succeed, or is refunded in full.
     pub fn refund_slowly(&self, payment: &str, amount: Option<i64>) -> Result<String, ActionError> {
         self.shared.write(|world| money_actions::refund(world, payment, amount, true))
     }
 
-    /// Has the bank decide a pending refund, or (with `false`) return one that had succeeded.
+    /// Has the bank decide a pending refund. With `false`, it can also return a refund that had
+    /// succeeded.
     ///
     /// # Errors
     /// When it is decided already.
@@ -32,51 +34,51 @@ impl Double {
         self.shared.write(|world| money_actions::settle_refund(world, refund, succeeds))
     }
 
-    /// Has the bank open a dispute about all of a payment; returns its id.
+    /// Has the bank open a dispute about a whole payment. Returns the dispute's id.
     ///
     /// # Errors
     /// When the payment did not succeed.
     pub fn open_dispute(&self, payment: &str) -> Result<String, ActionError> {
-        let chargeback = Opening::Chargeback;
+        let chargeback = DisputeKind::Chargeback;
         self.shared.write(|world| money_actions::open_dispute(world, payment, None, chargeback))
     }
 
-    /// Has the bank open a dispute about a part of a payment, or a little more than all of it after
-    /// an exchange; returns its id.
+    /// Has the bank open a dispute about this amount. It can be a part of the payment, or slightly
+    /// more after an exchange. Returns the dispute's id.
     ///
     /// # Errors
     /// When the payment did not succeed.
     pub fn open_dispute_about(&self, payment: &str, amount: i64) -> Result<String, ActionError> {
-        let (amount, chargeback) = (Some(amount), Opening::Chargeback);
+        let (amount, chargeback) = (Some(amount), DisputeKind::Chargeback);
         self.shared.write(|world| money_actions::open_dispute(world, payment, amount, chargeback))
     }
 
-    /// Has the bank ask about a payment without taking money; returns the dispute's id.
+    /// Has the bank inquire about a payment, without taking money. Returns the dispute's id.
     ///
     /// # Errors
     /// When the payment did not succeed.
     pub fn open_inquiry(&self, payment: &str, amount: Option<i64>) -> Result<String, ActionError> {
-        let inquiry = Opening::Inquiry;
+        let inquiry = DisputeKind::Inquiry;
         self.shared.write(|world| money_actions::open_dispute(world, payment, amount, inquiry))
     }
 
-    /// Has the bank take the money that it asked about.
+    /// Has the bank turn an inquiry into a dispute and withdraw the money.
     ///
     /// # Errors
-    /// When the dispute is no inquiry.
+    /// When the dispute is not an inquiry.
     pub fn escalate_inquiry(&self, dispute: &str) -> Result<(), ActionError> {
         self.shared.write(|world| money_actions::escalate_inquiry(world, dispute))
     }
 
-    /// Has the bank ask no more.
+    /// Has the bank close an inquiry.
     ///
     /// # Errors
-    /// When the dispute is no inquiry.
+    /// When the dispute is not an inquiry.
     pub fn close_inquiry(&self, dispute: &str) -> Result<(), ActionError> {
         self.shared.write(|world| money_actions::close_inquiry(world, dispute))
     }
 
-    /// Answers a dispute or an inquiry with evidence: it is under review.
+    /// Submits evidence about a dispute or an inquiry, which is then under review.
     ///
     /// # Errors
     /// When it does not wait for evidence.
@@ -92,8 +94,8 @@ impl Double {
         self.shared.write(|world| money_actions::close_dispute(world, dispute, won))
     }
 
-    /// Issues a credit note for an invoice; returns its id. It lowers what is due first; the parts
-    /// of `note` must add up to the rest.
+    /// Issues a credit note for an invoice. Returns its id. It lowers the amount due first; the
+    /// parts of `note` must add up to the rest.
     ///
     /// # Errors
     /// When the invoice is a draft or void, or the amounts do not add up.
@@ -101,15 +103,15 @@ impl Double {
         self.shared.write(|world| money_actions::credit(world, invoice, &note))
     }
 
-    /// Takes a credit note back.
+    /// Voids a credit note.
     ///
     /// # Errors
-    /// When it is void, or its invoice is not open.
+    /// When it is void already, or its invoice is not open.
     pub fn void_credit_note(&self, credit_note: &str) -> Result<(), ActionError> {
         self.shared.write(|world| money_actions::void_credit_note(world, credit_note))
     }
 
-    /// Changes a customer's balance: a negative amount is a credit for the next invoice. Returns
+    /// Changes a customer's balance. A negative amount is a credit for the next invoice. Returns
     /// the transaction's id.
     ///
     /// # Errors

@@ -1,17 +1,18 @@
-//! How vendors sell beside their own checkout sessions.
+//! The vendor's actions without Checkout: customers, subscriptions, quotes, payment links,
+//! discounts.
 
 use serde_json::{Map, Value, json};
 
 use super::Double;
 use crate::billing::checkout::Paid;
 use crate::billing::checks::ActionError;
-use crate::billing::sales_actions::By;
+use crate::billing::sales_actions::CollectionMethod;
 use crate::billing::{actions, customer, sales_actions};
 use crate::card::Card;
 use crate::options::CouponDuration;
 
 impl Double {
-    /// Makes a customer by hand; returns the id.
+    /// Creates a customer. Returns its id.
     pub fn add_customer(&self, email: &str, metadata: &[(&str, &str)]) -> String {
         let pairs = metadata.iter().map(|(key, value)| ((*key).to_owned(), (*value).into()));
         let metadata: Map<String, Value> = pairs.collect();
@@ -19,22 +20,23 @@ impl Double {
         self.shared.write(|world| customer::create(world, fields))
     }
 
-    /// Makes a subscription by hand, which the card pays at once; returns its id.
+    /// Creates a subscription that the card pays at once. Returns its id.
     ///
     /// # Errors
-    /// When there is no such customer or price. A declined card is no error; look at the
-    /// subscription.
+    /// When there is no such customer or price. A declined card is no error: the subscription stays
+    /// incomplete.
     pub fn subscribe(
         &self,
         customer: &str,
         price: &str,
         card: Card,
     ) -> Result<String, ActionError> {
-        self.shared.write(|world| sales_actions::subscribe(world, customer, price, &By::Card(card)))
+        self.shared.write(|world| {
+            sales_actions::subscribe(world, customer, price, &CollectionMethod::Card(card))
+        })
     }
 
-    /// Makes a subscription whose invoices are sent, each to be paid within so many days; returns
-    /// its id.
+    /// Creates a subscription with sent invoices, each due after so many days. Returns its id.
     ///
     /// # Errors
     /// When there is no such customer or price.
@@ -44,12 +46,12 @@ impl Double {
         price: &str,
         days_until_due: i64,
     ) -> Result<String, ActionError> {
-        let by = By::Invoice(days_until_due);
+        let by = CollectionMethod::Invoice(days_until_due);
         self.shared.write(|world| sales_actions::subscribe(world, customer, price, &by))
     }
 
-    /// Makes a quote that the customer accepts; returns the subscription. Without days until due,
-    /// the card that [`Double::replace_card`] gave the customer pays at once.
+    /// Creates a quote that the customer accepts. Returns the subscription. Without
+    /// `days_until_due`, it is charged to the card from [`Double::replace_card`].
     ///
     /// # Errors
     /// When there is no such customer or price.
@@ -63,7 +65,7 @@ impl Double {
             .write(|world| sales_actions::sell_by_quote(world, customer, price, days_until_due))
     }
 
-    /// Makes a payment link that sells a price; returns its id.
+    /// Creates a payment link for a price. Returns its id.
     ///
     /// # Errors
     /// When there is no such price.
@@ -71,7 +73,7 @@ impl Double {
         self.shared.write(|world| sales_actions::add_payment_link(world, price))
     }
 
-    /// Opens a payment link; returns the checkout session, which names no customer.
+    /// Opens a payment link. Returns the checkout session, which has no customer yet.
     ///
     /// # Errors
     /// When there is no such link, or it is not active.
@@ -84,7 +86,7 @@ impl Double {
             .write(|world| sales_actions::open_payment_link(world, link, client_reference_id))
     }
 
-    /// Pays an open checkout session as somebody with this email, if the session does not name one.
+    /// Pays an open checkout session. `email` is used for the customer if the session has none.
     ///
     /// # Errors
     /// When there is no such session, or it is not open.
@@ -92,12 +94,12 @@ impl Double {
         self.shared.write(|world| actions::pay(world, session, card, email))
     }
 
-    /// Makes a coupon that takes so many percent off.
+    /// Creates a coupon for a percentage.
     pub fn add_coupon(&self, id: &str, percent_off: i64, duration: CouponDuration) {
         self.shared.write(|world| sales_actions::add_coupon(world, id, percent_off, duration));
     }
 
-    /// Makes a promotion code for a coupon; returns its id.
+    /// Creates a promotion code for a coupon. Returns its id.
     ///
     /// # Errors
     /// When there is no such coupon.
@@ -113,7 +115,7 @@ impl Double {
         self.shared.write(|world| sales_actions::enter_promotion_code(world, session, code))
     }
 
-    /// Gives a subscription a discount from its next invoice on; returns the discount's id.
+    /// Gives a subscription a discount from its next invoice on. Returns the discount's id.
     ///
     /// # Errors
     /// When there is no such coupon, or the subscription cannot be changed.

@@ -1,10 +1,10 @@
-//! As much of MIME as a mail from a licensing backend uses: nested parts, base64 and
-//! quoted-printable, encoded words in headers.
+//! Parses the MIME that mails of a licensing backend use: nested parts, base64, quoted-printable,
+//! and encoded words in headers. Other charsets than UTF-8 are not supported.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-/// Parts within parts; real mails have three levels.
+/// The most nested parts; real mails have three levels.
 const MAX_DEPTH: usize = 8;
 
 /// A mail, or a part of one.
@@ -12,16 +12,16 @@ const MAX_DEPTH: usize = 8;
 pub struct Part {
     /// The headers, in order, decoded.
     pub headers: Vec<(String, String)>,
-    /// The content type, without parameters, in lower case.
+    /// The content type in lower case, without parameters.
     pub content_type: String,
-    /// The parts that it consists of, if any.
+    /// Its parts, if it has any.
     pub parts: Vec<Part>,
-    /// The content, decoded, if it has no parts.
+    /// The decoded content, if it has no parts.
     pub content: Vec<u8>,
 }
 
 impl Part {
-    /// Reads a mail.
+    /// Parses a mail.
     pub fn parse(raw: &[u8]) -> Self {
         Self::parse_at(raw, 0)
     }
@@ -46,12 +46,12 @@ impl Part {
         part
     }
 
-    /// The content as text.
+    /// Returns the content as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.content).replace("\r\n", "\n")
     }
 
-    /// The name under which it is attached, if it is.
+    /// Returns the file name of an attachment; none if the part is not attached.
     pub fn file_name(&self) -> Option<String> {
         let disposition = header(&self.headers, "Content-Disposition");
         let attached = disposition.trim_start().to_ascii_lowercase().starts_with("attachment");
@@ -59,7 +59,7 @@ impl Part {
     }
 }
 
-/// A header's value; empty if it is not there.
+/// Returns a header's value; empty if it is missing.
 pub fn header<'a>(headers: &'a [(String, String)], name: &str) -> &'a str {
     let found = headers.iter().find(|(candidate, _)| candidate.eq_ignore_ascii_case(name));
     found.map_or("", |(_, value)| value)
@@ -91,7 +91,7 @@ fn parse_headers(head: &str) -> Vec<(String, String)> {
     headers
 }
 
-/// A parameter of a structured header, such as the boundary of a content type.
+/// Returns a parameter of a structured header, such as the boundary of a content type.
 fn parameter(value: &str, name: &str) -> Option<String> {
     value.split(';').skip(1).find_map(|parameter| {
         let (candidate, value) = parameter.trim().split_once('=')?;
@@ -136,7 +136,7 @@ fn decode(body: &[u8], encoding: &str) -> Vec<u8> {
     }
 }
 
-/// Quoted-printable; in headers an underscore stands for a space.
+/// Decodes quoted-printable. In headers, an underscore is a space.
 fn decode_quoted(text: &[u8], in_header: bool) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text;
@@ -158,7 +158,8 @@ fn decode_quoted(text: &[u8], in_header: bool) -> Vec<u8> {
     decoded
 }
 
-/// Encoded words: `=?utf-8?B?…?=` and `=?utf-8?Q?…?=`; white space between two of them is none.
+/// Decodes encoded words, `=?utf-8?B?…?=` and `=?utf-8?Q?…?=`. White space between two of them does
+/// not count.
 fn decode_words(value: &str) -> String {
     let mut decoded = String::new();
     let mut rest = value;

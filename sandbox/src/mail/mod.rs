@@ -1,15 +1,15 @@
-//! Mails as they arrived, and what a mail program would make of them.
+//! Received mails, raw and parsed. They are received in `smtp`.
 
 mod mime;
 
 use mime::Part;
 
-/// A mail that arrived.
+/// A received mail.
 #[derive(Clone, Debug)]
 pub struct Mail {
-    /// Counts the mails from one.
+    /// The number of the mail; the first one is 1.
     pub number: usize,
-    /// When it arrived, in epoch seconds of the sandbox.
+    /// The time of arrival, in epoch seconds of the sandbox.
     pub arrived: i64,
     /// The envelope's sender.
     pub from: String,
@@ -21,9 +21,9 @@ pub struct Mail {
     pub text: Option<String>,
     /// The HTML.
     pub html: Option<String>,
-    /// What is attached.
+    /// The attachments.
     pub attachments: Vec<Attachment>,
-    /// The whole mail as it came.
+    /// The whole mail as received.
     pub raw: Vec<u8>,
 }
 
@@ -32,14 +32,14 @@ pub struct Mail {
 pub struct Attachment {
     /// Its name.
     pub name: String,
-    /// Its content type, without parameters.
+    /// Its content type in lower case, without parameters.
     pub content_type: String,
-    /// Its bytes, decoded.
+    /// Its decoded bytes.
     pub bytes: Vec<u8>,
 }
 
 impl Mail {
-    /// A mail from what was sent.
+    /// Parses a mail.
     #[must_use]
     pub fn received(
         number: usize,
@@ -66,13 +66,13 @@ impl Mail {
         mail
     }
 
-    /// A header, decoded; empty if it is not there.
+    /// Returns a decoded header; empty if it is missing.
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
         mime::header(&self.headers, name)
     }
 
-    /// The subject.
+    /// Returns the subject.
     #[must_use]
     pub fn subject(&self) -> &str {
         self.header("Subject")

@@ -1,5 +1,5 @@
-//! Products, prices, and the plan that a subscription item still shows beside its price.
-//! Only the shape: every key that Stripe answers, with what it says when there is nothing to say.
+//! Blank products and prices, and the plan that a subscription item still includes. Only the shape:
+//! every key that Stripe returns, with its value when there is none.
 
 use serde_json::{Value, json};
 

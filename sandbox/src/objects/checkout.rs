@@ -1,7 +1,9 @@
-//! A checkout session.
-//! Only the shape: every key that Stripe answers, with what it says when there is nothing to say.
+//! A blank checkout session. Only the shape: every key that Stripe returns, with its value when
+//! there is none.
 
 use serde_json::{Value, json};
+
+use super::parts::custom_text;
 
 /// A blank checkout session.
 pub fn checkout_session() -> Value {
@@ -30,12 +32,7 @@ pub fn checkout_session() -> Value {
         "currency": null,
         "currency_conversion": null,
         "custom_fields": [],
-        "custom_text": {
-            "after_submit": null,
-            "shipping_address": null,
-            "submit": null,
-            "terms_of_service_acceptance": null,
-        },
+        "custom_text": custom_text(),
         "customer": null,
         "customer_account": null,
         "customer_creation": null,

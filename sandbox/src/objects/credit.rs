@@ -1,5 +1,5 @@
-//! Credit notes, the customer's invoice balance, and the account's balance transactions.
-//! Only the shape: every key that Stripe answers, with what it says when there is nothing to say.
+//! Blank credit notes, and the transactions on a customer's and on the account's balance. Only the
+//! shape: every key that Stripe returns, with its value when there is none.
 
 use serde_json::{Value, json};
 

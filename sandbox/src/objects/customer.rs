@@ -1,19 +1,14 @@
-//! A customer and a payment method.
-//! Only the shape: every key that Stripe answers, with what it says when there is nothing to say.
+//! A blank customer and a blank payment method. Only the shape: every key that Stripe returns, with
+//! its value when there is none.
 
 use serde_json::{Value, json};
+
+use super::parts::{address, billing_details};
 
 /// A blank customer.
 pub fn customer() -> Value {
     json!({
-        "address": {
-            "city": null,
-            "country": null,
-            "line1": null,
-            "line2": null,
-            "postal_code": null,
-            "state": null,
-        },
+        "address": address(),
         "balance": 0,
         "created": 0,
         "currency": null,
@@ -47,20 +42,7 @@ pub fn customer() -> Value {
 pub fn payment_method() -> Value {
     json!({
         "allow_redisplay": "always",
-        "billing_details": {
-            "address": {
-                "city": null,
-                "country": null,
-                "line1": null,
-                "line2": null,
-                "postal_code": null,
-                "state": null,
-            },
-            "email": null,
-            "name": null,
-            "phone": null,
-            "tax_id": null,
-        },
+        "billing_details": billing_details(),
         "card": {
             "brand": "visa",
             "checks": {

@@ -1,5 +1,5 @@
-//! Coupons, promotion codes, and the discounts that come of them.
-//! Only the shape: every key that Stripe answers, with what it says when there is nothing to say.
+//! Blank coupons, promotion codes and discounts. Only the shape: every key that Stripe returns,
+//! with its value when there is none.
 
 use serde_json::{Value, json};
 

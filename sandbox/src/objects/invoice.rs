@@ -1,5 +1,5 @@
-//! An invoice, its lines, and the payments that it is tied to.
-//! Only the shape: every key that Stripe answers, with what it says when there is nothing to say.
+//! A blank invoice, its lines and its payments. Only the shape: every key that Stripe returns, with
+//! its value when there is none.
 
 use serde_json::{Value, json};
 

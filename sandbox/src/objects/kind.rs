@@ -1,4 +1,4 @@
-//! The kinds of object that have an id and a place of their own.
+//! The kinds of object that have an id and are stored by it. Their shapes are in the other files.
 
 use std::sync::LazyLock;
 
@@ -71,7 +71,7 @@ impl Kind {
         Self::ThinEvent,
     ];
 
-    /// What its ids begin with.
+    /// The prefix of its ids.
     pub const fn prefix(self) -> &'static str {
         match self {
             Self::Customer => "cus_",
@@ -102,7 +102,7 @@ impl Kind {
         }
     }
 
-    /// Where it is listed.
+    /// The path of its list.
     pub const fn path(self) -> &'static str {
         match self {
             Self::Customer => "/v1/customers",
@@ -134,7 +134,7 @@ impl Kind {
         }
     }
 
-    /// Whether its objects are somebody's.
+    /// Whether its objects belong to a customer.
     pub fn names_customers(self) -> bool {
         static THESE: LazyLock<Vec<Kind>> = LazyLock::new(|| {
             let named = |kind: &Kind| kind.blank().get("customer").is_some();
@@ -143,7 +143,7 @@ impl Kind {
         THESE.contains(&self)
     }
 
-    /// An object of this kind that says nothing yet; its `object` names the kind.
+    /// Returns a blank object of this kind. Its `object` names the kind.
     pub fn blank(self) -> Value {
         match self {
             Self::Customer => customer::customer(),

@@ -1,4 +1,4 @@
-//! The shape of every Stripe object that the sandbox answers; no rule of Stripe's is here.
+//! The shape of every Stripe object that the sandbox returns. Stripe's rules are in `billing`.
 
 mod catalog;
 mod checkout;
@@ -8,6 +8,7 @@ mod discount;
 mod invoice;
 mod kind;
 mod offer;
+mod parts;
 mod payment;
 mod payment_record;
 mod portal;
@@ -24,33 +25,33 @@ pub use subscription::subscription_item;
 
 use serde_json::{Value, json};
 
-/// Puts `fields` over `object`'s own, key by key.
+/// Returns `object` with `fields` in place of its own.
 pub fn with(mut object: Value, fields: Value) -> Value {
     put(&mut object, fields);
     object
 }
 
-/// Puts `fields` over `object`'s own, in place.
+/// Replaces fields of `object` by `fields`.
 pub fn put(object: &mut Value, fields: Value) {
     if let (Value::Object(object), Value::Object(fields)) = (object, fields) {
         object.extend(fields);
     }
 }
 
-/// A text of an object, or nothing at all: what is null or missing reads as empty.
+/// Returns a text field; empty if it is null or missing.
 pub fn text<'a>(object: &'a Value, key: &str) -> &'a str {
     object[key].as_str().unwrap_or_default()
 }
 
-/// A number of an object; what is null or missing reads as zero.
+/// Returns a number field; zero if it is null or missing.
 pub fn integer(object: &Value, key: &str) -> i64 {
     object[key].as_i64().unwrap_or_default()
 }
 
-/// Stripe's list object.
+/// Returns Stripe's list object.
 pub fn list(data: Vec<Value>, has_more: bool, url: &str) -> Value {
     let mut list = json!({ "object": "list", "has_more": has_more, "url": url });
-    // Moved, where `json!` would copy all of it.
+    // Moved, because `json!` would copy the data.
     list["data"] = data.into();
     list
 }

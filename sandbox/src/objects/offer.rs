@@ -1,7 +1,9 @@
-//! What a vendor sells by beside checkout sessions: payment links and quotes.
-//! Only the shape: every key that Stripe answers, with what it says when there is nothing to say.
+//! Blank payment links and quotes. Only the shape: every key that Stripe returns, with its value
+//! when there is none.
 
 use serde_json::{Value, json};
+
+use super::parts::custom_text;
 
 /// A blank payment link.
 pub fn payment_link() -> Value {
@@ -26,12 +28,7 @@ pub fn payment_link() -> Value {
         "created": 0,
         "currency": "",
         "custom_fields": [],
-        "custom_text": {
-            "after_submit": null,
-            "shipping_address": null,
-            "submit": null,
-            "terms_of_service_acceptance": null,
-        },
+        "custom_text": custom_text(),
         "customer_creation": "if_required",
         "id": "",
         "inactive_message": null,

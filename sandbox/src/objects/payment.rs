@@ -1,7 +1,9 @@
-//! Payment intents, charges, refunds and disputes.
-//! Only the shape: every key that Stripe answers, with what it says when there is nothing to say.
+//! Blank payment intents, charges, refunds and disputes. Only the shape: every key that Stripe
+//! returns, with its value when there is none.
 
 use serde_json::{Value, json};
+
+use super::parts::billing_details;
 
 /// A blank payment intent.
 pub fn payment_intent() -> Value {
@@ -72,20 +74,7 @@ pub fn charge() -> Value {
         "application_fee": null,
         "application_fee_amount": null,
         "balance_transaction": null,
-        "billing_details": {
-            "address": {
-                "city": null,
-                "country": null,
-                "line1": null,
-                "line2": null,
-                "postal_code": null,
-                "state": null,
-            },
-            "email": null,
-            "name": null,
-            "phone": null,
-            "tax_id": null,
-        },
+        "billing_details": billing_details(),
         "calculated_statement_descriptor": null,
         "captured": true,
         "created": 0,

@@ -1,7 +1,9 @@
-//! A payment that came outside of Stripe.
-//! Only the shape: every key that Stripe answers, with what it says when there is nothing to say.
+//! A blank record of a payment outside of Stripe. Only the shape: every key that Stripe returns,
+//! with its value when there is none.
 
 use serde_json::{Value, json};
+
+use super::parts::address;
 
 /// A blank payment record.
 pub fn payment_record() -> Value {
@@ -31,14 +33,7 @@ pub fn payment_record() -> Value {
         "object": "payment_record",
         "payment_method_details": {
             "billing_details": {
-                "address": {
-                    "city": null,
-                    "country": null,
-                    "line1": null,
-                    "line2": null,
-                    "postal_code": null,
-                    "state": null,
-                },
+                "address": address(),
                 "email": null,
                 "name": null,
                 "phone": null,

@@ -1,5 +1,5 @@
-//! Billing portal sessions and what the portal lets a customer do.
-//! Only the shape: every key that Stripe answers, with what it says when there is nothing to say.
+//! A blank session and a blank configuration of the billing portal. Only the shape: every key that
+//! Stripe returns, with its value when there is none.
 
 use serde_json::{Value, json};
 

@@ -1,5 +1,5 @@
-//! A subscription schedule and its phase.
-//! Only the shape: every key that Stripe answers, with what it says when there is nothing to say.
+//! A blank subscription schedule and its phase. Only the shape: every key that Stripe returns, with
+//! its value when there is none.
 
 use serde_json::{Value, json};
 

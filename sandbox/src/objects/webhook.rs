@@ -1,5 +1,5 @@
-//! Events, and the endpoints that they are delivered to.
-//! Only the shape: every key that Stripe answers, with what it says when there is nothing to say.
+//! A blank event and a blank webhook endpoint. Only the shape: every key that Stripe returns, with
+//! its value when there is none.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! The hosted checkout, and the bank's page for 3-D Secure.
+//! The page of a checkout session, and the bank's page for 3-D Secure. The rules are in `billing`.
 
 use askama::Template;
 use serde_json::Value;
@@ -34,7 +34,7 @@ struct LineRow {
     interval: String,
 }
 
-/// The page of a session.
+/// Returns the page of a session.
 pub fn show(world: &World, id: &str, problem: Option<&str>) -> Page {
     let session = world.get(Kind::CheckoutSession, id);
     match text(session, "status") {
@@ -42,7 +42,7 @@ pub fn show(world: &World, id: &str, problem: Option<&str>) -> Page {
         "complete" => {
             return message("Done", "This checkout is complete. You can close this page.");
         }
-        "expired" => return message("Too late", "This checkout has expired. Start a new one."),
+        "expired" => return message("Expired", "This checkout has expired. Start a new one."),
         _ => return Page::NotFound,
     }
     let offer = world.offers.get(id).cloned().unwrap_or_default();
@@ -69,13 +69,13 @@ pub fn show(world: &World, id: &str, problem: Option<&str>) -> Page {
     })
 }
 
-/// Somebody pays.
+/// Pays the session with the card of the form.
 pub fn submit(world: &mut World, id: &str, card: &str, form: &Form) -> Page {
     if !world.exists(Kind::CheckoutSession, id) {
         return Page::NotFound;
     }
     let Some(card) = Card::from_number(card) else {
-        return show(world, id, Some("This is no test card. Use one of those below."));
+        return show(world, id, Some("This is no test card. Use one of the cards below."));
     };
     match actions::pay(world, id, card, field(form, "email")) {
         Ok(Paid::Completed) => Page::Redirect(success_url(world, id)),
@@ -83,11 +83,11 @@ pub fn submit(world: &mut World, id: &str, card: &str, form: &Form) -> Page {
         Ok(Paid::AuthenticationRequired { payment_intent }) => {
             Page::Redirect(format!("/authenticate/{payment_intent}"))
         }
-        Err(_) => show(world, id, None), // Not open any more: the page says why.
+        Err(_) => show(world, id, None), // The session is not open; the page says why.
     }
 }
 
-/// A payment link opens a session for whoever follows it.
+/// Opens a session for a payment link and redirects to its page.
 pub fn open_link(world: &mut World, link: &str) -> Page {
     match sales_actions::open_payment_link(world, link, None) {
         Ok(session) => Page::Redirect(format!("/checkout/{session}")),
@@ -95,7 +95,7 @@ pub fn open_link(world: &mut World, link: &str) -> Page {
     }
 }
 
-/// Somebody enters a promotion code.
+/// Applies the promotion code of the form.
 pub fn enter_code(world: &mut World, id: &str, form: &Form) -> Page {
     match sales_actions::enter_promotion_code(world, id, field(form, "code")) {
         Ok(()) => Page::Redirect(format!("/checkout/{id}")),
@@ -114,7 +114,7 @@ struct AuthenticatePage {
     amount: String,
 }
 
-/// The bank's page.
+/// Returns the bank's page for 3-D Secure.
 pub fn show_authentication(world: &World, intent: &str) -> Page {
     let payment = world.get(Kind::PaymentIntent, intent);
     match text(payment, "status") {
@@ -122,11 +122,11 @@ pub fn show_authentication(world: &World, intent: &str) -> Page {
             html(&AuthenticatePage { amount: amount(integer(payment, "amount"), payment) })
         }
         "" => Page::NotFound,
-        _ => message("Done", "The bank has its answer. You can close this page."),
+        _ => message("Done", "The payment is decided. You can close this page."),
     }
 }
 
-/// The answer to the bank's question.
+/// Completes or fails 3-D Secure, and redirects.
 pub fn authenticate(world: &mut World, intent: &str, form: &Form) -> Page {
     let succeeds = field(form, "answer") == "complete";
     if actions::authenticate(world, intent, succeeds).is_err() {
@@ -139,9 +139,9 @@ pub fn authenticate(world: &mut World, intent: &str, form: &Form) -> Page {
     }
 }
 
-/// The session that a payment completes.
+/// Returns the session that a payment completes.
 fn session_of(world: &World, intent: &str) -> Option<String> {
     let invoice: &Value = world.get(Kind::Invoice, &world.invoice_of(intent)?);
     let sub = text(&invoice["parent"]["subscription_details"], "subscription");
-    world.sessions.get(sub).cloned()
+    world.session_by_subscription.get(sub).cloned()
 }

@@ -1,4 +1,5 @@
-//! One customer as the vendor sees it: subscriptions, payments, and what can be done with them.
+//! The vendor's page of a customer: subscriptions, invoices, payments, and the actions on them. The
+//! customer's own page is in `portal`.
 
 use askama::Template;
 use serde_json::{Value, json};
@@ -7,13 +8,13 @@ use super::page::{Form, Page, field, html};
 use super::rows::{SubscriptionRow, amount, subscriptions};
 use crate::billing::checks::ActionError;
 use crate::billing::credit::CreditNote;
-use crate::billing::dispute::Opening;
+use crate::billing::dispute::DisputeKind;
 use crate::billing::{actions, invoice_actions, money_actions};
 use crate::clock::readable;
 use crate::objects::{Kind, integer, text};
 use crate::world::World;
 
-/// Invoices of a customer: what fits on a page.
+/// The most invoices on the page.
 const MAX_ROWS: usize = 50;
 
 #[derive(Template)]
@@ -40,7 +41,7 @@ struct Action {
     label: &'static str,
 }
 
-/// The page of a customer.
+/// Returns the page of a customer.
 pub fn show(world: &World, id: &str, problem: Option<&str>) -> Page {
     let customer = world.get(Kind::Customer, id);
     if customer.is_null() {
@@ -81,7 +82,7 @@ pub fn show(world: &World, id: &str, problem: Option<&str>) -> Page {
     })
 }
 
-/// What the vendor can do about an invoice.
+/// Returns the vendor's actions for an invoice.
 fn actions_for_invoice(invoice: &Value) -> Vec<Action> {
     let action = |path, label| Action { path, id: text(invoice, "id").to_owned(), label };
     let forgiven = [
@@ -93,7 +94,7 @@ fn actions_for_invoice(invoice: &Value) -> Vec<Action> {
     match text(invoice, "status") {
         "draft" => vec![action("finalize", "Finalize")],
         "open" => Vec::from(forgiven),
-        // It is written off already.
+        // An uncollectible invoice is written off already.
         "uncollectible" => forgiven.into_iter().take(3).collect(),
         _ => vec![],
     }
@@ -129,7 +130,7 @@ fn actions_for(world: &World, payment: &Value, charge: &Value) -> Vec<Action> {
     actions
 }
 
-/// Something is done with one of the customer's things.
+/// Runs an action of the vendor.
 pub fn act(world: &mut World, customer: &str, action: &str, form: &Form) -> Page {
     if !world.exists(Kind::Customer, customer) {
         return Page::NotFound;
@@ -141,8 +142,10 @@ pub fn act(world: &mut World, customer: &str, action: &str, form: &Form) -> Page
         "refund" => money_actions::refund(world, id, None, false).map(|_| ()),
         "settle" => actions::settle(world, id, true),
         "bounce" => actions::settle(world, id, false),
-        "dispute" => money_actions::open_dispute(world, id, None, Opening::Chargeback).map(|_| ()),
-        "inquire" => money_actions::open_dispute(world, id, None, Opening::Inquiry).map(|_| ()),
+        "dispute" => {
+            money_actions::open_dispute(world, id, None, DisputeKind::Chargeback).map(|_| ())
+        }
+        "inquire" => money_actions::open_dispute(world, id, None, DisputeKind::Inquiry).map(|_| ()),
         "escalate" => money_actions::escalate_inquiry(world, id),
         "drop" => money_actions::close_inquiry(world, id),
         "finalize" => invoice_actions::finalize(world, id),
@@ -160,7 +163,7 @@ pub fn act(world: &mut World, customer: &str, action: &str, form: &Form) -> Page
     }
 }
 
-/// Credits all that is still due of an invoice.
+/// Credits the remaining amount of an invoice.
 fn credit_all(world: &mut World, id: &str) -> Result<(), ActionError> {
     let amount = integer(world.get(Kind::Invoice, id), "amount_remaining");
     let note = CreditNote { amount, ..CreditNote::default() };

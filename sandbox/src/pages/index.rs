@@ -1,4 +1,5 @@
-//! The overview: the clock, the customers, what happened, what was delivered, the faults.
+//! The overview: clock, customers, open checkouts, deliveries, events, faults. Each customer has a
+//! page of their own, in `customer`.
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::objects::{Kind, integer, text};
 use crate::shared::Shared;
 use crate::world::World;
 
-/// Rows of each table: what fits on a page.
+/// The most rows of a table.
 const MAX_ROWS: usize = 50;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -27,22 +28,22 @@ enum Fault {
     Mail(MailFault),
 }
 
-/// The faults that the page offers: a form's word, what people read, what it switches on.
+/// The faults that the page offers: the form's value, the label, the fault.
 const FAULTS: [(&str, &str, Fault); 14] = [
-    ("answer-lost", "API: the answer is lost after the write", Fault::Api(ApiFault::AnswerLost)),
+    ("answer-lost", "API: response lost after the write", Fault::Api(ApiFault::AnswerLost)),
     ("rate-limited", "API: 429", Fault::Api(ApiFault::RateLimited)),
     ("refused", "API: 400", Fault::Api(ApiFault::Refused)),
     ("error-before", "API: 500 before the write", Fault::Api(ApiFault::ErrorBefore)),
     ("error-after", "API: 500 after the write", Fault::Api(ApiFault::ErrorAfter)),
     ("error-page", "API: an error page after the write", Fault::Api(ApiFault::ErrorPage)),
-    ("silence", "API: silence", Fault::Api(ApiFault::Silence)),
+    ("silence", "API: no response", Fault::Api(ApiFault::Silence)),
     ("slow-bytes", "API: one byte a second", Fault::Api(ApiFault::SlowBytes)),
     ("drop", "Webhooks: dropped", Fault::Delivery(DeliveryFault::Drop)),
     ("repeat", "Webhooks: sent three times", Fault::Delivery(DeliveryFault::Repeat(3))),
-    ("mail-later", "Mail: refused for now", Fault::Mail(MailFault::RefuseForNow)),
-    ("mail-never", "Mail: refused for good", Fault::Mail(MailFault::RefuseForGood)),
-    ("mail-hangs", "Mail: taken, then silence", Fault::Mail(MailFault::HangAfterData)),
-    ("mail-drop", "Mail: the connection breaks", Fault::Mail(MailFault::Drop)),
+    ("mail-later", "Mail: refused temporarily", Fault::Mail(MailFault::RefuseForNow)),
+    ("mail-never", "Mail: refused permanently", Fault::Mail(MailFault::RefuseForGood)),
+    ("mail-hangs", "Mail: stored, then no response", Fault::Mail(MailFault::HangAfterData)),
+    ("mail-drop", "Mail: connection closed", Fault::Mail(MailFault::Drop)),
 ];
 
 #[derive(Template)]
@@ -76,7 +77,7 @@ struct DeliveryRow<'a> {
     last: &'a str,
 }
 
-/// The page.
+/// Returns the overview.
 pub fn show(world: &World) -> Page {
     let newest = |kind| world.newest_first(kind, None);
     let customers = newest(Kind::Customer).take(MAX_ROWS);
@@ -110,7 +111,7 @@ fn delivery_row(delivery: &Delivery) -> DeliveryRow<'_> {
         endpoint: &delivery.endpoint,
         state: match delivery.state {
             DeliveryState::Pending { due } => format!("due {}", readable(due)),
-            DeliveryState::Sending => "under way".to_owned(),
+            DeliveryState::Sending => "sending".to_owned(),
             DeliveryState::Delivered => "delivered".to_owned(),
             DeliveryState::Failed => "failed".to_owned(),
         },
@@ -119,16 +120,16 @@ fn delivery_row(delivery: &Delivery) -> DeliveryRow<'_> {
     }
 }
 
-fn back() -> Page {
+fn to_overview() -> Page {
     Page::Redirect("/".to_owned())
 }
 
-/// Moves the clock by days.
+/// Advances the clock by the days of the form.
 pub fn move_clock(shared: &Shared, form: &Form) -> Page {
     if let Ok(days) = field(form, "days").parse::<u32>() {
         shared.advance(DAY * days.min(MAX_DAYS));
     }
-    back()
+    to_overview()
 }
 
 /// Retries, holds or releases the deliveries.
@@ -144,14 +145,14 @@ pub fn deliveries(world: &mut World, form: &Form) -> Page {
         }
         _ => return Page::NotFound,
     }
-    back()
+    to_overview()
 }
 
-/// Switches a fault on, or all off.
+/// Switches on a fault, or switches off all.
 pub fn faults(world: &mut World, rest: &[&str], form: &Form) -> Page {
     if rest == ["clear"] {
         world.faults.clear();
-        return back();
+        return to_overview();
     }
     let named = FAULTS.iter().find(|(name, ..)| *name == field(form, "fault"));
     let Some((_, _, fault)) = named else { return Page::NotFound };
@@ -161,5 +162,5 @@ pub fn faults(world: &mut World, rest: &[&str], form: &Form) -> Page {
         Fault::Delivery(fault) => world.faults.add_delivery(fault, times),
         Fault::Mail(fault) => world.faults.add_mail(fault, times),
     }
-    back()
+    to_overview()
 }

@@ -1,4 +1,5 @@
-//! The hosted page of an invoice: whoever has its address can pay it.
+//! The hosted page of an invoice, for everyone who has its URL. The vendor's actions are in
+//! `customer`.
 
 use askama::Template;
 
@@ -23,7 +24,7 @@ struct InvoicePage<'a> {
     problem: Option<&'a str>,
 }
 
-/// The page of an invoice.
+/// Returns the page of an invoice.
 pub fn show(world: &World, id: &str, problem: Option<&str>) -> Page {
     let object = world.get(Kind::Invoice, id);
     if object.is_null() {
@@ -41,19 +42,19 @@ pub fn show(world: &World, id: &str, problem: Option<&str>) -> Page {
     })
 }
 
-/// Somebody pays it.
+/// Pays the invoice with the card of the form.
 pub fn pay(world: &mut World, id: &str, form: &Form) -> Page {
     let Some(card) = Card::from_number(field(form, "card")) else {
-        return show(world, id, Some("This is no test card. Use one of those below."));
+        return show(world, id, Some("This is no test card. Use one of the cards below."));
     };
     match invoice_actions::pay_with(world, id, card) {
-        Ok(()) => after(world, id),
+        Ok(()) => after_payment(world, id),
         Err(problem) => show(world, id, Some(&problem.to_string())),
     }
 }
 
-/// The bank may ask first.
-fn after(world: &World, id: &str) -> Page {
+/// Returns the page after a payment. The bank may require 3-D Secure.
+fn after_payment(world: &World, id: &str) -> Page {
     let intent = invoice::payment_intent(world, id).unwrap_or_default();
     match text(world.get(Kind::PaymentIntent, &intent), "status") {
         "requires_action" => Page::Redirect(format!("/authenticate/{intent}")),

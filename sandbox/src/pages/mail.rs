@@ -1,4 +1,5 @@
-//! The mail inbox: what arrived, and each mail as text, as HTML, as it came, with its attachments.
+//! The pages of the mail inbox: the list, and each mail as text, as HTML, raw, and with
+//! attachments. The mails are in `mail`.
 
 use askama::Template;
 
@@ -26,7 +27,7 @@ struct MailPage<'a> {
     mail: &'a Mail,
 }
 
-/// The inbox, or one mail in the form that the rest of the path names.
+/// Returns the list, or one mail in the form that the rest of the path names.
 pub fn show(world: &World, rest: &[&str]) -> Page {
     let [number, form @ ..] = rest else { return list(world) };
     let place = number.parse::<usize>().ok().and_then(|number| number.checked_sub(1));

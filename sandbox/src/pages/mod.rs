@@ -1,5 +1,6 @@
-//! The pages that people see: checkout, 3-D Secure, the billing portal, the mail inbox, and an
-//! overview with the clock and the faults. Plain forms, no scripts.
+//! The pages: checkout, 3-D Secure, the billing portal, the mail inbox, and an overview with the
+//! clock and the faults. They are plain forms without scripts. Their actions are in
+//! `billing::actions` and its siblings.
 
 mod checkout;
 mod customer;
@@ -30,18 +31,18 @@ pub struct PageRequest {
     pub path: String,
     /// The form of a `POST`.
     pub form: Vec<u8>,
-    /// Where the form was, as the browser says.
+    /// The origin of the form, as the browser reports it.
     pub origin: Option<String>,
 }
 
-/// Answers a request for a page.
-pub fn answer(shared: &Arc<Shared>, request: PageRequest) -> Response<Full<Bytes>> {
+/// Returns the response to a request for a page.
+pub fn handle(shared: &Arc<Shared>, request: PageRequest) -> Response<Full<Bytes>> {
     let path: Vec<&str> = request.path.split('/').filter(|part| !part.is_empty()).collect();
     let page = if request.method == "POST" {
         let form: Form = form_urlencoded::parse(&request.form).into_owned().collect();
-        // A form on somebody else's site must not act here.
+        // A form on another site must not act here.
         let ours = shared.read(|world| request.origin.is_none_or(|origin| origin == world.url));
-        if ours { post(shared, &path, &form) } else { Page::Foreign }
+        if ours { post(shared, &path, &form) } else { Page::ForeignOrigin }
     } else {
         shared.write(|world| get(world, &path))
     };

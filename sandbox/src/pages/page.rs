@@ -1,4 +1,4 @@
-//! What a page is: its HTML or file, and the headers that it is sent with.
+//! The responses with pages: HTML or a file, and the headers. The contents are in the other files.
 
 use std::collections::HashMap;
 
@@ -8,16 +8,16 @@ use http_body_util::Full;
 use hyper::header::{self, HeaderValue};
 use hyper::{Response, StatusCode};
 
-/// Nothing but our own style sheet. There is no `form-action`, since browsers apply it to where a
-/// form's answer redirects to, and checkout returns to the vendor's site.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self' data:; base-uri 'none'; \
-     frame-ancestors 'none'";
+/// Allows only the sandbox's style sheet. There is no `form-action`, because browsers apply it to
+/// the redirect after a form, and checkout redirects to the vendor's site.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; \
+     img-src 'self' data:; base-uri 'none'; frame-ancestors 'none'";
 
-/// A mail's HTML runs nothing, loads nothing, and cannot reach the sandbox's pages.
+/// A mail's HTML runs no scripts, loads nothing, and cannot reach the sandbox's pages.
 const MAIL_SECURITY_POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox";
 
-/// The answer to a request for a page.
+/// The response to a request for a page.
 pub enum Page {
     Html(String),
     /// A mail's own HTML.
@@ -30,13 +30,13 @@ pub enum Page {
     Style,
     Redirect(String),
     NotFound,
-    Foreign,
+    ForeignOrigin,
 }
 
 /// The fields of a form.
 pub type Form = HashMap<String, String>;
 
-/// The field of a form; empty if it is not there.
+/// Returns a field of a form; empty if it is missing.
 pub fn field<'a>(form: &'a Form, name: &str) -> &'a str {
     form.get(name).map_or("", String::as_str)
 }
@@ -48,26 +48,26 @@ struct MessagePage<'a> {
     text: &'a str,
 }
 
-/// A page that says one thing.
+/// Returns a page with one message.
 pub fn message(title: &str, text: &str) -> Page {
     html(&MessagePage { title, text })
 }
 
-/// The page of a template.
+/// Returns the page of a template.
 pub fn html(template: &impl Template) -> Page {
-    // A template fails only when writing to memory does.
+    // Rendering fails only if writing to memory does.
     Page::Html(template.render().unwrap_or_default())
 }
 
-/// The response that carries a page.
+/// Returns the HTTP response of a page.
 pub fn respond(page: Page) -> Response<Full<Bytes>> {
     let (status, page) = match page {
         Page::NotFound => {
-            let text = "There is nothing here. The overview links to everything that is.";
+            let text = "This page does not exist. The overview links to all pages.";
             (StatusCode::NOT_FOUND, message("Not found", text))
         }
-        Page::Foreign => {
-            let text = "This form came from another site; the sandbox takes only its own.";
+        Page::ForeignOrigin => {
+            let text = "This form is on another site. The sandbox accepts only its own forms.";
             (StatusCode::FORBIDDEN, message("Refused", text))
         }
         Page::Redirect(_) => (StatusCode::SEE_OTHER, page),
@@ -94,7 +94,7 @@ pub fn respond(page: Page) -> Response<Full<Bytes>> {
             let style = include_bytes!("../../templates/style.css").to_vec();
             ("text/css; charset=utf-8".to_owned(), CONTENT_SECURITY_POLICY, style, None)
         }
-        Page::NotFound | Page::Foreign => (html, CONTENT_SECURITY_POLICY, Vec::new(), None),
+        Page::NotFound | Page::ForeignOrigin => (html, CONTENT_SECURITY_POLICY, Vec::new(), None),
     };
     let mut response = Response::new(Full::from(body));
     *response.status_mut() = status;

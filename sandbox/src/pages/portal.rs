@@ -1,4 +1,4 @@
-//! The billing portal of one customer.
+//! The billing portal of one customer. The vendor's actions are in `customer`.
 
 use askama::Template;
 use serde_json::Value;
@@ -40,7 +40,7 @@ struct InvoiceRow {
     status: String,
 }
 
-/// The page of a portal session.
+/// Returns the page of a portal session.
 pub fn show(world: &World, id: &str, problem: Option<&str>) -> Page {
     let session = world.get(Kind::PortalSession, id);
     let customer_id = text(session, "customer");
@@ -74,7 +74,7 @@ pub fn show(world: &World, id: &str, problem: Option<&str>) -> Page {
     })
 }
 
-/// The customer does something; only what belongs to the session's customer can be named.
+/// Runs an action of the customer. Objects of other customers are not found.
 pub fn act(world: &mut World, id: &str, action: &str, form: &Form) -> Page {
     let customer = text(world.get(Kind::PortalSession, id), "customer").to_owned();
     let sub = field(form, "subscription");

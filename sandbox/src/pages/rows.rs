@@ -1,4 +1,4 @@
-//! What several pages show of the same things, in words.
+//! Rows and texts that several pages share.
 
 use serde_json::Value;
 
@@ -7,7 +7,7 @@ use crate::clock::readable;
 use crate::objects::{Kind, integer, text};
 use crate::world::World;
 
-/// A subscription.
+/// A subscription's row.
 pub struct SubscriptionRow {
     pub id: String,
     pub plan: String,
@@ -15,19 +15,19 @@ pub struct SubscriptionRow {
     pub status: String,
     pub period_end: String,
     pub cancel_at: Option<String>,
-    /// What comes next, if a change is scheduled.
+    /// The scheduled change of plan, if there is one.
     pub scheduled: Option<Scheduled>,
     pub ended: bool,
     pub can_change: bool,
 }
 
-/// A change that is scheduled.
+/// A scheduled change of plan.
 pub struct Scheduled {
     pub plan: String,
     pub at: String,
 }
 
-/// The subscriptions of a customer, the newest first.
+/// Returns the subscriptions of a customer, the newest first.
 pub fn subscriptions(world: &World, customer: &str) -> Vec<SubscriptionRow> {
     let scheduled = |phase: Value| {
         let price = world.get(Kind::Price, text(&phase["items"][0], "price"));
@@ -51,12 +51,12 @@ pub fn subscriptions(world: &World, customer: &str) -> Vec<SubscriptionRow> {
     world.newest_first(Kind::Subscription, Some(customer)).map(row).collect()
 }
 
-/// The name of what a price sells.
+/// Returns the name of a price's product.
 pub fn product_name(world: &World, price: &Value) -> String {
     text(world.get(Kind::Product, text(price, "product")), "name").to_owned()
 }
 
-/// An amount in the currency of an object. All the currencies of the sandbox have cents.
+/// Returns an amount with the currency of an object. All currencies of the sandbox have cents.
 pub fn amount(amount: i64, object: &Value) -> String {
     let currency = text(object, "currency").to_uppercase();
     format!("{}.{:02} {currency}", amount / 100, amount % 100)

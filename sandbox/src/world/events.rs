@@ -1,5 +1,5 @@
-//! Events: every change is written down with a snapshot of what changed, and queued for the
-//! webhook endpoints that asked for it.
+//! Events: stores each change with a snapshot of the object, and queues it for the webhook
+//! endpoints that subscribe to its type. The events are sent in `sender`.
 
 use chrono::{DateTime, SecondsFormat};
 use serde_json::{Map, Value, json};
@@ -9,14 +9,14 @@ use crate::objects::{Kind, put, text};
 use crate::options::API_VERSION;
 
 impl World {
-    /// Makes an object and the event that says so; gives its id.
+    /// Creates an object and its event. Returns the object's id.
     pub fn create(&mut self, kind: Kind, fields: Value, event: &str) -> String {
         let id = self.insert(kind, fields);
         self.announce(kind, &id, event);
         id
     }
 
-    /// Changes an object and makes the event that says so, with what the fields were before.
+    /// Changes an object and creates its event, with the previous values of the changed fields.
     pub fn change(&mut self, kind: Kind, id: &str, fields: Value, event: &str) {
         let previous = previous_attributes(self.get(kind, id), &fields);
         self.set(kind, id, fields);
@@ -25,7 +25,7 @@ impl World {
         self.emit(event, Map::from_iter([("object".to_owned(), object), previous]));
     }
 
-    /// Makes an event that shows the object as it is now.
+    /// Creates an event with the object as it is now.
     pub fn announce(&mut self, kind: Kind, id: &str, event: &str) {
         let object = self.get(kind, id).clone();
         self.emit(event, Map::from_iter([("object".to_owned(), object)]));
@@ -43,7 +43,7 @@ impl World {
             "request": request,
             "type": event,
         });
-        // Moved, where `json!` would copy all of it.
+        // Moved, because `json!` would copy the data.
         fields["data"] = data.into();
         let id = self.insert(Kind::Event, fields);
         for endpoint in endpoints {
@@ -51,8 +51,8 @@ impl World {
         }
     }
 
-    /// Sends an endpoint an event that names an object and does not hold it; returns the event's id
-    /// (<https://docs.stripe.com/events/how-events-work#thin-events>).
+    /// Sends a thin event to an endpoint: it names the related object without its fields. Returns
+    /// the event's id (<https://docs.stripe.com/events/how-events-work#thin-events>).
     pub fn send_thin(&mut self, endpoint: &str, event: &str, related: &str) -> String {
         let (object, path) = match self.kind_of(related) {
             Some(kind) => (text(&kind.blank(), "object").to_owned(), kind.path()),
@@ -77,8 +77,8 @@ impl World {
         endpoints.map(|endpoint| text(endpoint, "id").to_owned()).collect()
     }
 
-    /// Notes in the event how many endpoints still wait for it.
-    pub fn note_pending(&mut self, event: &str) {
+    /// Updates the event's count of endpoints that have not received it.
+    pub fn update_pending(&mut self, event: &str) {
         let pending = self.deliveries.pending_for(event);
         self.update(Kind::Event, event, |event| {
             put(event, json!({ "pending_webhooks": pending }));

@@ -1,5 +1,5 @@
-//! Everything that the sandbox knows, in memory: the objects, what Stripe knows of them but does
-//! not show, the events, and what is due later. Rules of billing are in `billing`.
+//! The state of the sandbox, in memory: the objects, what Stripe keeps without showing it, the
+//! events, and the timers. The rules of billing are in `billing`.
 
 mod events;
 mod ids;
@@ -20,105 +20,106 @@ use crate::options::Behavior;
 use ids::Ids;
 use table::Table;
 
-/// What is due at a certain time. A timer says only where to look; what it finds may have changed.
+/// A check that is due at a certain time. The object may have changed since, so the check reads it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Timer {
-    /// A checkout session that nobody completed.
+    /// An open checkout session expires.
     SessionExpires(String),
-    /// The end of a subscription's period or trial, or its cancellation.
+    /// A subscription's period or trial ends, or its cancellation takes effect.
     SubscriptionDue(String),
-    /// A first payment that nobody completed.
+    /// An incomplete first payment expires.
     IncompleteExpires(String),
-    /// The invoice of a renewal, which is a draft until then.
+    /// The draft invoice of a renewal is finalized.
     InvoiceDue(String),
-    /// A sent invoice that is due.
+    /// A sent invoice reaches its due date.
     InvoiceOverdue(String),
-    /// An invoice whose payment failed.
+    /// A failed payment of an invoice is retried.
     RetryPayment(String),
-    /// A payment by a method that takes days.
+    /// A payment by a slow method, such as a bank debit, is decided.
     PaymentSettles(String),
 }
 
-/// What a checkout session will sell; Stripe does not show it with the session.
+/// The contents of a checkout session, a payment link or a quote. Stripe does not show them in the
+/// object.
 #[derive(Clone, Debug, Default)]
 pub struct Offer {
     /// Price ids and quantities.
     pub lines: Vec<(String, i64)>,
-    /// The metadata of the subscription to be.
+    /// The metadata of the subscription that it creates.
     pub metadata: Map<String, Value>,
-    /// The days of its trial.
+    /// The days of the trial.
     pub trial_days: i64,
-    /// What is redeemed with it: coupons and promotion codes.
+    /// The coupons and promotion codes to redeem.
     pub discounts: Vec<Redeemed>,
-    /// The subscription that the last attempt to pay made.
+    /// The subscription that the last payment attempt created.
     pub subscription: Option<String>,
 }
 
-/// A coupon that is redeemed.
+/// A coupon that is redeemed, possibly by a promotion code.
 #[derive(Clone, Debug)]
 pub struct Redeemed {
     /// The coupon.
     pub coupon: String,
-    /// The promotion code that stands for it, if the customer entered one.
+    /// The promotion code, if the customer entered one.
     pub promotion_code: Option<String>,
 }
 
-/// What pays an invoice.
+/// A payment of an invoice.
 #[derive(Clone, Debug)]
 pub struct Payment {
-    /// The payment intent, or the record of a payment outside of Stripe.
+    /// The id of the payment intent, or of the record of a payment outside of Stripe.
     pub intent: String,
-    /// The object that ties it to the invoice.
+    /// The id of the invoice payment that links it to the invoice.
     pub invoice_payment: String,
 }
 
-/// Which call makes the changes, for the events that they cause.
+/// The call that causes changes, for the events about them.
 #[derive(Clone, Debug, Default)]
 pub struct Cause {
-    /// The request's id; none when the clock or a page caused it.
+    /// The request's id; none if the clock or a page caused the change.
     pub request_id: Option<String>,
     /// The request's idempotency key.
     pub idempotency_key: Option<String>,
 }
 
-/// The whole state.
+/// The state of the sandbox.
 pub struct World {
     /// The time, in epoch seconds.
     pub now: i64,
-    /// How the choices that Stripe leaves to the account's settings are made.
+    /// The account's settings.
     pub behavior: Behavior,
-    /// Where the sandbox's pages are.
+    /// The URL of the sandbox's pages.
     pub url: String,
-    /// What caused the changes under way.
+    /// The cause of the current changes.
     pub cause: Cause,
-    /// What each checkout session sells.
+    /// The contents of each checkout session, payment link and quote.
     pub offers: HashMap<String, Offer>,
-    /// How each payment method behaves.
+    /// The behavior of each payment method.
     pub cards: HashMap<String, Card>,
-    /// The secrets of each webhook endpoint, the newest first: two while one is rolled.
+    /// The secrets of each webhook endpoint, the newest first. There are two while one is rolled.
     pub webhook_secrets: HashMap<String, Vec<String>>,
-    /// The events on their way.
+    /// The deliveries of events.
     pub deliveries: Deliveries,
     /// The faults that are switched on.
     pub faults: FaultRules,
-    /// The answers that are kept under idempotency keys.
+    /// The responses stored under idempotency keys.
     pub idempotency: IdempotencyKeys,
-    /// The mails that arrived.
+    /// The mails received.
     pub mails: Vec<Mail>,
-    /// How many calls the API took, refused ones too.
+    /// The number of calls of the API, refused ones included.
     pub calls: usize,
     /// The order in which the payments of an invoice are listed.
-    pub payments_listed: Order,
-    /// Whether an invoice is written off when every retry of its payment has failed.
+    pub payment_order: Order,
+    /// Whether an invoice is written off when the last retry of its payment fails.
     pub writes_off_after_retries: bool,
-    /// Whether a first invoice is voided when the bank debit that was to pay it fails.
+    /// Whether the first invoice is voided when its bank debit fails.
     pub voids_failed_first_debits: bool,
-    /// For so many seconds, searches do not find what was made.
-    pub search_lag: i64,
-    /// The checkout session that each subscription began with.
-    pub sessions: HashMap<String, String>,
+    /// Searches do not find objects that are younger than this, in seconds.
+    pub search_lag_seconds: i64,
+    /// The checkout session of each subscription that began with one.
+    pub session_by_subscription: HashMap<String, String>,
     payments: HashMap<String, Vec<Payment>>,
-    invoices: HashMap<String, String>,
+    invoice_by_payment: HashMap<String, String>,
     tables: BTreeMap<Kind, Table>,
     timers: BTreeSet<(i64, u64, Timer)>,
     scheduled: u64,
@@ -126,7 +127,7 @@ pub struct World {
 }
 
 impl World {
-    /// An empty world.
+    /// Returns an empty state.
     pub fn new(now: i64, seed: u64, behavior: Behavior, url: String) -> Self {
         Self {
             now,
@@ -141,13 +142,13 @@ impl World {
             idempotency: IdempotencyKeys::default(),
             mails: Vec::new(),
             calls: 0,
-            payments_listed: Order::Reversed,
+            payment_order: Order::Reversed,
             writes_off_after_retries: false,
             voids_failed_first_debits: false,
-            search_lag: 0,
-            sessions: HashMap::new(),
+            search_lag_seconds: 0,
+            session_by_subscription: HashMap::new(),
             payments: HashMap::new(),
-            invoices: HashMap::new(),
+            invoice_by_payment: HashMap::new(),
             tables: Kind::ALL.into_iter().map(|kind| (kind, Table::default())).collect(),
             timers: BTreeSet::new(),
             scheduled: 0,
@@ -155,7 +156,7 @@ impl World {
         }
     }
 
-    /// A new id, or a secret.
+    /// Returns a new id or secret.
     pub fn id(&mut self, prefix: &str) -> String {
         self.ids.next(prefix)
     }
@@ -167,20 +168,20 @@ impl World {
         }
     }
 
-    /// Makes an object from the blank of its kind and `fields`; gives its id. No event is made.
+    /// Creates an object from the blank of its kind and `fields`, without an event. Returns its id.
     pub fn insert(&mut self, kind: Kind, fields: Value) -> String {
         let id = self.id(kind.prefix());
         self.insert_as(kind, &id, fields);
         id
     }
 
-    /// The same, under an id that the caller chose.
+    /// Creates an object under an id that the caller chose, without an event.
     pub fn insert_as(&mut self, kind: Kind, id: &str, fields: Value) {
         let object = with(kind.blank(), json!({ "id": id, "created": self.now }));
         self.table(kind).insert(with(object, fields));
     }
 
-    /// The object, or null.
+    /// Returns the object, or null.
     pub fn get(&self, kind: Kind, id: &str) -> &Value {
         static NOTHING: Value = Value::Null;
         self.tables.get(&kind).map_or(&NOTHING, |table| table.get(id))
@@ -192,27 +193,28 @@ impl World {
         !object.is_null() && object["deleted"] != true
     }
 
-    /// The object that has this id, of whatever kind, or nothing.
+    /// Returns the object with this id, of any kind.
     pub fn find(&self, id: &str) -> Option<&Value> {
         self.tables.values().map(|table| table.get(id)).find(|object| !object.is_null())
     }
 
-    /// The kind of the object that has this id.
+    /// Returns the kind of the object with this id.
     pub fn kind_of(&self, id: &str) -> Option<Kind> {
         self.tables.iter().find(|(_, table)| !table.get(id).is_null()).map(|(kind, _)| *kind)
     }
 
-    /// Puts `fields` over an object's own. No event is made.
+    /// Replaces fields of an object, without an event.
     pub fn set(&mut self, kind: Kind, id: &str, fields: Value) {
         self.table(kind).update(id, |object| put(object, fields));
     }
 
-    /// Changes an object in a way that `set` cannot. No event is made.
+    /// Changes an object in a way that `set` cannot, without an event.
     pub fn update(&mut self, kind: Kind, id: &str, change: impl FnOnce(&mut Value)) {
         self.table(kind).update(id, change);
     }
 
-    /// All of a kind that exist, the newest first; of one customer only, if one is named.
+    /// Returns the existing objects of a kind, the newest first. `customer` selects those of one
+    /// customer.
     pub fn newest_first<'a>(
         &'a self,
         kind: Kind,
@@ -221,7 +223,7 @@ impl World {
         self.older_than(kind, customer, None)
     }
 
-    /// The same from after `cursor` on.
+    /// Returns the same, beginning after the object `cursor`.
     pub fn older_than<'a>(
         &'a self,
         kind: Kind,
@@ -232,39 +234,39 @@ impl World {
         table.map(|table| table.newest_first(customer, cursor)).into_iter().flatten()
     }
 
-    /// Notes what pays an invoice.
+    /// Links a payment to an invoice.
     pub fn link_payment(&mut self, invoice: &str, payment: Payment) {
-        self.invoices.insert(payment.intent.clone(), invoice.to_owned());
+        self.invoice_by_payment.insert(payment.intent.clone(), invoice.to_owned());
         self.payments.entry(invoice.to_owned()).or_default().push(payment);
     }
 
-    /// What pays an invoice by default; nothing if nothing was due.
+    /// Returns the default payment of an invoice; none if nothing was due.
     pub fn payment_of(&self, invoice: &str) -> Option<&Payment> {
         self.payments_of(invoice).first()
     }
 
-    /// Everything that pays an invoice, the default first.
+    /// Returns all payments of an invoice, the default one first.
     pub fn payments_of(&self, invoice: &str) -> &[Payment] {
         self.payments.get(invoice).map_or(&[], Vec::as_slice)
     }
 
-    /// The invoice that a payment intent pays.
+    /// Returns the invoice that a payment intent pays.
     pub fn invoice_of(&self, intent: &str) -> Option<String> {
-        self.invoices.get(intent).cloned()
+        self.invoice_by_payment.get(intent).cloned()
     }
 
-    /// Has `timer` looked at when `at` comes.
+    /// Sets a timer.
     pub fn schedule(&mut self, at: i64, timer: Timer) {
         self.scheduled += 1;
         self.timers.insert((at, self.scheduled, timer));
     }
 
-    /// When the next timer is due.
+    /// Returns the time of the next timer.
     pub fn next_timer(&self) -> Option<i64> {
         self.timers.first().map(|(at, ..)| *at)
     }
 
-    /// The next timer that is due by `until`, with its time.
+    /// Removes and returns the next timer that is due by `until`, with its time.
     pub fn take_timer(&mut self, until: i64) -> Option<(i64, Timer)> {
         if self.next_timer()? > until {
             return None;

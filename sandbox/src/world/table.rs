@@ -1,4 +1,5 @@
-//! The objects of one kind, in the order of their creation, found by id and by customer.
+//! The objects of one kind, in the order of their creation, indexed by id and by customer. Events
+//! about them are in `events`.
 
 use std::collections::HashMap;
 
@@ -6,7 +7,7 @@ use serde_json::Value;
 
 use crate::objects::text;
 
-/// What a look-up of nothing gives: reading on from it gives nulls, never a panic.
+/// The result of a lookup without an object. Indexing null gives null, so callers never panic.
 static NOTHING: Value = Value::Null;
 
 /// The objects of one kind.
@@ -28,12 +29,12 @@ impl Table {
         self.rows.push(object);
     }
 
-    /// The object, or null.
+    /// Returns the object, or null.
     pub fn get(&self, id: &str) -> &Value {
         self.by_id.get(id).map_or(&NOTHING, |place| &self.rows[*place])
     }
 
-    /// Changes an object; its id stays. A customer that it gains is indexed.
+    /// Changes an object; its id must stay. Updates the index if the object gains a customer.
     pub fn update(&mut self, id: &str, change: impl FnOnce(&mut Value)) {
         let Some(place) = self.by_id.get(id).copied() else { return };
         let row = &mut self.rows[place];
@@ -45,8 +46,8 @@ impl Table {
         }
     }
 
-    /// All that exist and are older than `cursor`, if there is one, the newest first; of one
-    /// customer only, if one is named.
+    /// Returns the existing objects, the newest first. `customer` selects those of one customer,
+    /// `cursor` those older than that object.
     pub fn newest_first<'a>(
         &'a self,
         customer: Option<&str>,

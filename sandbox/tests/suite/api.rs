@@ -1,4 +1,5 @@
-//! The API's own rules: keys, errors, pages of lists, expansions, idempotency.
+//! The API's general rules: keys, errors, lists, expansions, idempotency. Sales and money are in
+//! the other files.
 
 use licentia_sandbox::{ApiFault, Options, Sandbox, StartError, Times};
 use serde_json::Value;
@@ -6,7 +7,7 @@ use serde_json::Value;
 use crate::harness::Stripe;
 
 #[tokio::test]
-async fn only_loopback_is_listened_on() {
+async fn the_sandbox_listens_only_on_loopback() {
     for listen in ["0.0.0.0:0", "192.0.2.1:0", "[::]:0"] {
         let listen = listen.parse().unwrap();
         for options in [
@@ -114,7 +115,7 @@ async fn customers_are_found_by_metadata_and_metadata_is_merged() {
 }
 
 #[tokio::test]
-async fn what_an_id_names_can_be_expanded() {
+async fn an_id_can_be_expanded_to_its_object() {
     let stripe = Stripe::start().await;
     let (customer, subscription) = stripe.subscriber().await;
     let path = format!(
@@ -132,7 +133,7 @@ async fn what_an_id_names_can_be_expanded() {
 }
 
 #[tokio::test]
-async fn an_idempotency_key_gives_the_first_answer_again_for_a_day() {
+async fn an_idempotency_key_returns_the_first_response_for_a_day() {
     let stripe = Stripe::start().await;
     let create = || stripe.post_with_key("key", "/v1/customers", "email=a@example.com");
     let first = create().await;
@@ -146,7 +147,7 @@ async fn an_idempotency_key_gives_the_first_answer_again_for_a_day() {
 }
 
 #[tokio::test]
-async fn an_answer_that_stripe_never_began_is_not_kept() {
+async fn the_response_of_a_call_that_never_began_is_not_stored() {
     let stripe = Stripe::start().await;
     let wrong = stripe.post_with_key("key", "/v1/customers", "emial=a").await;
     assert_eq!(wrong.status, 400);
@@ -155,7 +156,7 @@ async fn an_answer_that_stripe_never_began_is_not_kept() {
 }
 
 #[tokio::test]
-async fn a_failure_after_the_write_is_kept_for_ever() {
+async fn a_failure_after_the_write_is_stored() {
     let stripe = Stripe::start().await;
     stripe.sandbox.faults().api(ApiFault::ErrorAfter, Times::Next(1));
     for replayed in [false, true] {

@@ -1,15 +1,15 @@
 //! Credit notes and the customer's balance.
 //!
-//! <https://docs.stripe.com/api/credit_notes/create>: a note lowers what is due of an invoice
-//! first, and what is beyond that must be refunded, credited to the balance, or given back outside
-//! of Stripe. <https://docs.stripe.com/billing/customer/balance>: the balance is applied to the
-//! next invoice that is finalized.
+//! <https://docs.stripe.com/api/credit_notes/create>: a note first lowers the amount due of an
+//! invoice. The rest must be refunded, credited to the balance, or paid back outside of Stripe.
+//! <https://docs.stripe.com/billing/customer/balance>: the balance is applied to the next invoice
+//! that is finalized.
 
 use licentia_sandbox::{Card, CreditNote};
 
 use crate::harness::Stripe;
 
-/// An open invoice: the renewal of a subscription whose card is declined.
+/// Returns a subscription with a declined card and its open renewal invoice.
 async fn unpaid_renewal(stripe: &Stripe) -> (String, String) {
     let (customer, subscription) = stripe.subscriber().await;
     stripe.sandbox.replace_card(&customer, Card::DeclinedLater).unwrap();
@@ -20,7 +20,7 @@ async fn unpaid_renewal(stripe: &Stripe) -> (String, String) {
 }
 
 #[tokio::test]
-async fn stripe_26_a_note_on_a_paid_invoice_refunds_credits_and_records() {
+async fn stripe_26_a_note_on_a_paid_invoice_refunds_credits_and_is_recorded() {
     let stripe = Stripe::start().await;
     let (customer, subscription) = stripe.subscriber().await;
     let (invoice, intent) = stripe.payment(&subscription).await;
@@ -45,7 +45,7 @@ async fn stripe_26_a_note_on_a_paid_invoice_refunds_credits_and_records() {
     assert_eq!(stripe.sandbox.object(transaction)["type"], "credit_note");
     assert_eq!(stripe.sandbox.events("credit_note.created").len(), 1);
 
-    // The balance lowers the next invoice, and what is left of it is charged.
+    // The balance lowers the next invoice, and the rest of it is charged.
     stripe.sandbox.advance_days(31);
     let (renewal, intent) = stripe.payment(&subscription).await;
     let body = stripe.sandbox.object(&renewal);
@@ -82,7 +82,7 @@ async fn stripe_26_the_api_refuses_a_note_whose_parts_do_not_add_up() {
 }
 
 #[tokio::test]
-async fn stripe_26_a_note_explains_a_refund_that_was_made_before() {
+async fn stripe_26_a_note_can_include_an_existing_refund() {
     let stripe = Stripe::start().await;
     let (_, subscription) = stripe.subscriber().await;
     let (invoice, intent) = stripe.payment(&subscription).await;
@@ -94,7 +94,7 @@ async fn stripe_26_a_note_explains_a_refund_that_was_made_before() {
 }
 
 #[tokio::test]
-async fn stripe_26_a_note_on_an_open_invoice_lowers_what_is_due() {
+async fn stripe_26_a_note_on_an_open_invoice_lowers_the_amount_due() {
     let stripe = Stripe::start().await;
     let (subscription, invoice) = unpaid_renewal(&stripe).await;
     let note = CreditNote { amount: 900, ..CreditNote::default() };
@@ -129,7 +129,7 @@ async fn stripe_25_an_open_invoice_that_is_credited_in_full_is_paid_without_mone
 }
 
 #[tokio::test]
-async fn stripe_26_a_note_on_an_invoice_paid_in_part_is_mixed() {
+async fn stripe_26_a_note_on_a_partly_paid_invoice_is_mixed() {
     let stripe = Stripe::start().await;
     let (_, invoice) = unpaid_renewal(&stripe).await;
     stripe.sandbox.pay_part(&invoice, 4000, Card::Paid).unwrap();
@@ -166,7 +166,7 @@ async fn stripe_36_a_balance_that_covers_an_invoice_pays_it_without_a_payment() 
 }
 
 #[tokio::test]
-async fn stripe_36_a_voided_invoice_gives_the_balance_back() {
+async fn stripe_36_a_voided_invoice_returns_the_balance() {
     // https://docs.stripe.com/changelog/2019-12-03/customer-balances-returned-voided-invoices
     let stripe = Stripe::start().await;
     let (customer, subscription) = stripe.subscriber().await;

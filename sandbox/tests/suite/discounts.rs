@@ -5,7 +5,7 @@ use licentia_sandbox::{Card, CouponDuration, Paid};
 use crate::harness::Stripe;
 
 #[tokio::test]
-async fn stripe_36_a_whole_discount_pays_the_invoice_without_a_payment() {
+async fn stripe_36_a_full_discount_pays_the_invoice_without_a_payment() {
     let stripe = Stripe::start().await;
     stripe.post("/v1/coupons", "id=FREE&percent_off=100&duration=forever").await.id();
     let customer = stripe.customer().await;
@@ -33,7 +33,7 @@ async fn stripe_36_a_whole_discount_pays_the_invoice_without_a_payment() {
 }
 
 #[tokio::test]
-async fn stripe_36_a_code_is_entered_at_the_checkout() {
+async fn stripe_36_a_promotion_code_is_entered_at_the_checkout() {
     let stripe = Stripe::start().await;
     stripe.sandbox.add_coupon("HALF", 50, CouponDuration::Once);
     let form = "promotion[type]=coupon&promotion[coupon]=HALF&code=FALL";
@@ -61,7 +61,7 @@ async fn stripe_36_a_code_is_entered_at_the_checkout() {
         (&code.as_str().into(), &"HALF".into())
     );
     assert_eq!(stripe.sandbox.object("HALF")["times_redeemed"], 1);
-    // It applied once.
+    // It applied to one invoice.
     assert_eq!(stripe.sandbox.object(&subscription)["discounts"].as_array().unwrap().len(), 0);
     stripe.sandbox.advance_days(31);
     let (invoice, _) = stripe.payment(&subscription).await;

@@ -7,7 +7,7 @@ use crate::harness::{Receiver, Stripe};
 const CREATE: &str = "email=a@example.com";
 
 #[tokio::test]
-async fn an_answer_is_lost_after_the_write_and_the_key_gives_it_again() {
+async fn a_response_lost_after_the_write_is_returned_again_for_its_key() {
     let stripe = Stripe::start().await;
     stripe.sandbox.faults().api_call(ApiFault::AnswerLost, "POST /v1/customers", Times::Next(1));
     let request = stripe.request("/v1/customers", CREATE).header("Idempotency-Key", "key");
@@ -18,7 +18,7 @@ async fn an_answer_is_lost_after_the_write_and_the_key_gives_it_again() {
 }
 
 #[tokio::test]
-async fn what_fails_before_the_write_changes_nothing() {
+async fn a_failure_before_the_write_changes_nothing() {
     let stripe = Stripe::start().await;
     for (fault, status) in
         [(ApiFault::RateLimited, 429), (ApiFault::Refused, 400), (ApiFault::ErrorBefore, 500)]
@@ -34,12 +34,13 @@ async fn what_fails_before_the_write_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_silent_call_holds_its_key_until_the_caller_goes() {
+async fn a_silent_call_holds_its_key_until_the_caller_disconnects() {
     let stripe = Stripe::start().await;
     stripe.sandbox.faults().api(ApiFault::Silence, Times::Next(1));
     let request = stripe.request("/v1/customers", CREATE).header("Idempotency-Key", "key");
     let silent = tokio::spawn(request.send());
-    // Until the silent call has arrived, this one would be the silent one: it must wait for it.
+    // This call must wait until the silent one has arrived. Otherwise the fault would apply to this
+    // one.
     while !stripe.sandbox.faults().active().is_empty() {
         tokio::task::yield_now().await;
     }
@@ -51,7 +52,7 @@ async fn a_silent_call_holds_its_key_until_the_caller_goes() {
 }
 
 #[tokio::test]
-async fn a_slow_answer_comes_a_byte_at_a_time() {
+async fn a_slow_response_arrives_one_byte_at_a_time() {
     let stripe = Stripe::start().await;
     stripe.sandbox.faults().api(ApiFault::SlowBytes, Times::Next(1));
     let mut response = stripe.request("/v1/customers", CREATE).send().await.unwrap();

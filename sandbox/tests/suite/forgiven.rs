@@ -1,5 +1,5 @@
-//! Renewals that are not paid: forgiven by the vendor, given up by dunning, paid late after all, or
-//! not collected while that is paused.
+//! Unpaid renewals: forgiven by the vendor, given up by dunning, paid late, or not collected during
+//! a pause.
 
 use licentia_sandbox::{AfterRetries, Behavior, Card, Options, Pause};
 
@@ -7,7 +7,7 @@ use crate::harness::{START, Stripe};
 
 const DAY: i64 = 86_400;
 
-/// A subscription whose renewal could not be paid.
+/// Returns a subscription whose renewal could not be paid, with its customer and invoice.
 async fn past_due(stripe: &Stripe) -> (String, String, String) {
     let (customer, subscription) = stripe.subscriber().await;
     stripe.sandbox.replace_card(&customer, Card::DeclinedLater).unwrap();
@@ -37,7 +37,7 @@ async fn stripe_25_a_voided_renewal_leaves_the_subscription_active() {
 }
 
 #[tokio::test]
-async fn stripe_25_a_renewal_written_off_by_hand_says_so_and_can_still_be_paid() {
+async fn stripe_25_a_renewal_written_off_by_the_vendor_has_that_reason_and_can_be_paid() {
     // https://docs.stripe.com/changelog/endive/2026-09-30/invoice-uncollectible-status-detail
     let stripe = Stripe::start().await;
     let (_, subscription, invoice) = past_due(&stripe).await;
@@ -54,7 +54,7 @@ async fn stripe_25_a_renewal_written_off_by_hand_says_so_and_can_still_be_paid()
 }
 
 #[tokio::test]
-async fn stripe_25_a_renewal_written_off_by_dunning_says_so() {
+async fn stripe_25_a_renewal_written_off_by_dunning_has_that_reason() {
     for (after_retries, status) in [
         (AfterRetries::Cancel, "canceled"),
         (AfterRetries::Unpaid, "unpaid"),
@@ -112,7 +112,7 @@ async fn stripe_25_a_first_invoice_that_is_voided_ends_the_subscription() {
 }
 
 #[tokio::test]
-async fn stripe_31_what_is_not_collected_during_a_pause_says_why() {
+async fn stripe_31_an_invoice_that_is_not_collected_during_a_pause_has_that_reason() {
     // https://docs.stripe.com/billing/subscriptions/pause-payment
     for (pause, status, reason) in [
         (Pause::Void, "void", None),
@@ -136,7 +136,7 @@ async fn stripe_31_what_is_not_collected_during_a_pause_says_why() {
             stripe.sandbox.advance_days(31);
             assert_eq!(stripe.sandbox.events("invoice.paid").len(), 2);
             if pause == Pause::KeepAsDraft {
-                // It can be finalized later, and is charged only if somebody pays it.
+                // It can be finalized later, and is charged only by a call.
                 stripe.sandbox.finalize_invoice(&invoice).unwrap();
                 assert_eq!(stripe.status(&invoice), "open");
             }
@@ -145,7 +145,7 @@ async fn stripe_31_what_is_not_collected_during_a_pause_says_why() {
 }
 
 #[tokio::test]
-async fn stripe_31_a_pause_may_end_by_itself() {
+async fn stripe_31_a_pause_can_end_at_a_set_time() {
     let stripe = Stripe::start().await;
     let (_, subscription) = stripe.subscriber().await;
     let form = format!(
@@ -162,7 +162,7 @@ async fn stripe_31_a_pause_may_end_by_itself() {
 }
 
 #[tokio::test]
-async fn what_people_try_leaves_the_schedule_of_retries_alone() {
+async fn manual_attempts_do_not_change_the_schedule_of_retries() {
     // https://docs.stripe.com/api/invoices/object#invoice_object-attempt_count
     let stripe = Stripe::start().await;
     let (_, subscription, invoice) = past_due(&stripe).await;

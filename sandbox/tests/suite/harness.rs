@@ -1,4 +1,4 @@
-//! One harness: a sandbox of its own for each test, a client for its API, a receiver of webhooks.
+//! The harness: a sandbox for each test, a client for its API, and a receiver of webhooks.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
@@ -17,16 +17,16 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// When every test begins: 2026-11-20T15:00:00Z.
+/// The time at which every test begins: 2026-11-20T15:00:00Z.
 pub const START: i64 = 1_795_186_800;
 
-/// A sandbox with two prices, a clock that stands, and webhooks that are sent when told.
+/// A sandbox with three prices, a stopped clock, and webhooks that are sent on request.
 pub struct Stripe {
     pub sandbox: Sandbox,
     pub http: reqwest::Client,
 }
 
-/// An answer of the API.
+/// A response of the API.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -104,7 +104,7 @@ impl Stripe {
         self.post("/v1/checkout/sessions", &form).await.id()
     }
 
-    /// A customer with an active subscription: their ids.
+    /// Returns the ids of a customer and of an active subscription.
     pub async fn subscriber(&self) -> (String, String) {
         let customer = self.customer().await;
         let session = self.session(&customer, "").await;
@@ -118,7 +118,7 @@ impl Stripe {
         self.sandbox.object(id)["status"].as_str().unwrap_or_default().to_owned()
     }
 
-    /// The latest invoice of a subscription, and the payment intent that pays it.
+    /// Returns the latest invoice of a subscription, and the payment intent that pays it.
     pub async fn payment(&self, subscription: &str) -> (String, String) {
         let path = format!("/v1/subscriptions/{subscription}?expand[]=latest_invoice.payments");
         let invoice = self.get(&path).await.body["latest_invoice"].take();
@@ -143,7 +143,7 @@ impl Answer {
     }
 }
 
-/// A webhook as it arrived.
+/// A webhook as received.
 #[derive(Clone, Debug)]
 pub struct Received {
     pub signature: String,
@@ -156,7 +156,7 @@ impl Received {
     }
 }
 
-/// Receives webhooks and answers with the status that the test chose.
+/// Receives webhooks and returns the status that the test chose.
 pub struct Receiver {
     pub url: String,
     state: Arc<Mutex<(u16, Vec<Received>)>>,

@@ -1,4 +1,4 @@
-//! The life of a subscription, moved along by the sandbox's clock and by what people do.
+//! The life of a subscription, by the sandbox's clock and by the actions of customers and vendors.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::harness::{START, Stripe};
 const DAY: i64 = 86_400;
 
 #[tokio::test]
-async fn a_paid_checkout_makes_an_active_subscription_with_a_paid_invoice() {
+async fn a_paid_checkout_creates_an_active_subscription_with_a_paid_invoice() {
     let stripe = Stripe::start().await;
     let (customer, subscription) = stripe.subscriber().await;
     let path = format!("/v1/subscriptions/{subscription}?expand[]=latest_invoice.payments");
@@ -30,7 +30,7 @@ async fn a_paid_checkout_makes_an_active_subscription_with_a_paid_invoice() {
 }
 
 #[tokio::test]
-async fn the_session_says_what_became_of_it() {
+async fn the_session_shows_its_result() {
     let stripe = Stripe::start().await;
     let customer = stripe.customer().await;
     let session = stripe.session(&customer, "").await;
@@ -48,7 +48,7 @@ async fn the_session_says_what_became_of_it() {
 }
 
 #[tokio::test]
-async fn three_d_secure_left_undone_is_incomplete_and_expires() {
+async fn an_undecided_3d_secure_payment_is_incomplete_and_expires() {
     let stripe = Stripe::start().await;
     let customer = stripe.customer().await;
     let session = stripe.session(&customer, "").await;
@@ -84,7 +84,7 @@ async fn three_d_secure_left_undone_is_incomplete_and_expires() {
 }
 
 #[tokio::test]
-async fn three_d_secure_completed_pays_and_failed_leaves_the_session_open() {
+async fn completed_3d_secure_pays_and_failed_3d_secure_leaves_the_session_open() {
     let stripe = Stripe::start().await;
     let customer = stripe.customer().await;
     let session = stripe.session(&customer, "").await;
@@ -125,7 +125,7 @@ async fn a_bank_debit_completes_unpaid_and_is_decided_days_later() {
         let subscription = stripe.sandbox.object(&session)["subscription"].clone();
         let subscription = subscription.as_str().unwrap();
         assert_eq!(stripe.status(subscription), at_first);
-        stripe.sandbox.advance_days(25); // Three retries, each of which takes days.
+        stripe.sandbox.advance_days(25); // Three retries, days apart.
         assert_eq!(stripe.status(subscription), at_last);
         assert_eq!(stripe.sandbox.events(event).len(), 1);
     }
@@ -170,7 +170,7 @@ async fn a_failed_renewal_is_past_due_and_recovers_with_a_new_card() {
 }
 
 #[tokio::test]
-async fn when_every_retry_fails_the_setting_decides() {
+async fn when_every_retry_fails_the_accounts_setting_applies() {
     for (after_retries, status) in [
         (AfterRetries::Cancel, "canceled"),
         (AfterRetries::Unpaid, "unpaid"),
@@ -184,7 +184,7 @@ async fn when_every_retry_fails_the_setting_decides() {
         assert_eq!(stripe.status(&subscription), status);
         assert_eq!(stripe.sandbox.events("invoice.payment_failed").len(), 4);
         if after_retries == AfterRetries::Unpaid {
-            // From then on there are only drafts, which the customer can pay.
+            // From then on all invoices stay drafts, which the customer can pay.
             stripe.sandbox.advance_days(20);
             stripe.sandbox.replace_card(&customer, Card::Paid).unwrap();
             let draft = stripe.sandbox.object(&subscription)["latest_invoice"].clone();
@@ -239,7 +239,7 @@ async fn a_cancellation_takes_effect_at_the_end_of_the_period_by_either_field() 
 }
 
 #[tokio::test]
-async fn while_collection_is_paused_periods_begin_and_nothing_is_charged() {
+async fn periods_begin_without_a_charge_while_collection_is_paused() {
     for (behavior, status) in
         [("void", "void"), ("keep_as_draft", "draft"), ("mark_uncollectible", "uncollectible")]
     {
@@ -304,7 +304,7 @@ async fn a_change_of_plan_bills_the_difference_and_keeps_or_begins_a_period() {
 }
 
 #[tokio::test]
-async fn money_goes_back_by_refund_and_by_dispute() {
+async fn refunds_and_disputes_return_money() {
     let stripe = Stripe::start().await;
     let (_, subscription) = stripe.subscriber().await;
     let (_, intent) = stripe.payment(&subscription).await;
@@ -345,7 +345,7 @@ async fn deleting_a_customer_ends_its_subscription_first() {
 }
 
 #[tokio::test]
-async fn items_of_different_intervals_renew_each_in_its_own_time() {
+async fn items_of_different_intervals_renew_at_their_own_times() {
     let stripe = Stripe::start().await;
     let customer = stripe.customer().await;
     stripe.sandbox.replace_card(&customer, Card::Paid).unwrap();
@@ -363,7 +363,7 @@ async fn items_of_different_intervals_renew_each_in_its_own_time() {
 }
 
 #[tokio::test]
-async fn a_state_that_nobody_can_bring_about_can_be_written() {
+async fn a_state_that_no_action_leads_to_can_be_written() {
     let stripe = Stripe::start().await;
     let (_, subscription) = stripe.subscriber().await;
     let fields = serde_json::json!({ "status": "paused" });

@@ -1,4 +1,4 @@
-//! The mail inbox, spoken to in plain SMTP.
+//! The mail inbox, over plain SMTP.
 
 use licentia_sandbox::{MAX_MAIL_BYTES, MailFault, Sandbox, Times};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -17,7 +17,7 @@ impl Smtp {
         smtp
     }
 
-    /// The last line of the reply; empty when the connection was closed.
+    /// Returns the last line of the reply; empty if the connection was closed.
     async fn reply(&mut self) -> String {
         loop {
             let mut line = String::new();
@@ -49,7 +49,7 @@ impl Smtp {
 }
 
 #[tokio::test]
-async fn a_mail_arrives_and_can_be_read() {
+async fn a_mail_is_received_and_parsed() {
     let stripe = Stripe::start().await;
     let mut smtp = Smtp::connect(&stripe.sandbox).await;
     assert!(smtp.say("EHLO client").await.starts_with("250 SIZE"));
@@ -67,7 +67,7 @@ async fn a_mail_arrives_and_can_be_read() {
 }
 
 #[tokio::test]
-async fn mails_are_refused_for_now_and_for_good() {
+async fn mails_are_refused_temporarily_and_permanently() {
     let stripe = Stripe::start().await;
     for (fault, code) in [(MailFault::RefuseForNow, "451"), (MailFault::RefuseForGood, "550")] {
         stripe.sandbox.faults().mail(fault, Times::Next(1));
@@ -83,7 +83,7 @@ async fn mails_are_refused_for_now_and_for_good() {
 }
 
 #[tokio::test]
-async fn a_connection_drops_before_or_after_the_mail_is_taken() {
+async fn a_connection_closes_before_or_after_the_mail_is_stored() {
     let stripe = Stripe::start().await;
     for (fault, kept) in [(MailFault::Drop, 0), (MailFault::AcceptThenDrop, 1)] {
         stripe.sandbox.faults().mail(fault, Times::Next(1));
@@ -94,7 +94,7 @@ async fn a_connection_drops_before_or_after_the_mail_is_taken() {
 }
 
 #[tokio::test]
-async fn a_mail_is_taken_and_never_answered() {
+async fn a_mail_is_stored_without_a_response() {
     let stripe = Stripe::start().await;
     stripe.sandbox.faults().mail(MailFault::HangAfterData, Times::Next(1));
     let mut smtp = Smtp::connect(&stripe.sandbox).await;

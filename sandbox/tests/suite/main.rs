@@ -1,4 +1,4 @@
-//! The sandbox through its front door: HTTP, SMTP, and webhooks received on a real socket.
+//! The sandbox through its public interface: HTTP, SMTP, and webhooks received on a real socket.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::harness::Stripe;
 
-/// A paid subscription: the payment intent, and its charge.
+/// Returns the payment intent of a paid subscription, and its charge.
 async fn paid(stripe: &Stripe) -> (String, String) {
     let (_, subscription) = stripe.subscriber().await;
     let (_, intent) = stripe.payment(&subscription).await;
@@ -20,7 +20,7 @@ fn refunded(stripe: &Stripe, charge: &str) -> (i64, bool) {
 }
 
 #[tokio::test]
-async fn stripe_15_refunds_of_a_charge_add_up_whatever_they_name() {
+async fn stripe_15_refunds_of_a_payment_and_of_its_charge_add_up() {
     // https://docs.stripe.com/refunds: several partial refunds, up to the whole charge.
     let stripe = Stripe::start().await;
     let (intent, charge) = paid(&stripe).await;
@@ -41,7 +41,7 @@ async fn stripe_15_refunds_of_a_charge_add_up_whatever_they_name() {
 
 #[tokio::test]
 async fn stripe_15_a_pending_refund_succeeds_or_fails_later() {
-    // https://docs.stripe.com/refunds#failed-refunds: what failed is the account's again.
+    // https://docs.stripe.com/refunds#failed-refunds: a failed refund returns to the account.
     let stripe = Stripe::start().await;
     let (intent, charge) = paid(&stripe).await;
     let refund = stripe.sandbox.refund_slowly(&intent, None).unwrap();
@@ -60,7 +60,7 @@ async fn stripe_15_a_pending_refund_succeeds_or_fails_later() {
         (stripe.status(&refund), refunded(&stripe, &charge)),
         ("succeeded".into(), (900, false))
     );
-    // A card's bank may return what it had taken.
+    // A card's bank may return a refund that it accepted.
     stripe.sandbox.settle_refund(&refund, false).unwrap();
     assert_eq!((stripe.status(&refund), refunded(&stripe, &charge)), ("failed".into(), (0, false)));
 }
@@ -72,8 +72,8 @@ fn moved(dispute: &Value) -> Vec<i64> {
 
 #[tokio::test]
 async fn stripe_24_a_dispute_has_an_amount_of_its_own() {
-    // https://docs.stripe.com/api/disputes/object#dispute_object-amount: usually the charge's, but
-    // it differs by exchange rates, or when a part is disputed.
+    // https://docs.stripe.com/api/disputes/object#dispute_object-amount: usually the charge's. It
+    // differs by exchange rates, or when a part is disputed.
     for amount in [1200, 4900, 4900 - 97, 4900 + 97] {
         let stripe = Stripe::start().await;
         let (intent, charge) = paid(&stripe).await;
@@ -96,7 +96,7 @@ async fn stripe_24_a_dispute_has_an_amount_of_its_own() {
 }
 
 #[tokio::test]
-async fn stripe_24_a_dispute_won_gives_the_money_back() {
+async fn stripe_24_a_won_dispute_returns_the_money() {
     let stripe = Stripe::start().await;
     let (intent, charge) = paid(&stripe).await;
     let dispute = stripe.sandbox.open_dispute_about(&intent, 1200).unwrap();
@@ -108,7 +108,7 @@ async fn stripe_24_a_dispute_won_gives_the_money_back() {
 }
 
 #[tokio::test]
-async fn stripe_24_an_inquiry_takes_no_money_and_may_become_a_dispute() {
+async fn stripe_24_an_inquiry_withdraws_no_money_and_can_become_a_dispute() {
     // https://docs.stripe.com/disputes/how-disputes-work#inquiries
     let stripe = Stripe::start().await;
     let (intent, _) = paid(&stripe).await;
@@ -133,9 +133,9 @@ async fn stripe_24_an_inquiry_takes_no_money_and_may_become_a_dispute() {
 }
 
 #[tokio::test]
-async fn a_first_debit_that_fails_leaves_a_subscription_that_counted_on_it() {
-    // https://docs.stripe.com/billing/subscriptions/overview: with a bank debit, it is active
-    // meanwhile.
+async fn a_failed_first_debit_makes_its_active_subscription_past_due() {
+    // https://docs.stripe.com/billing/subscriptions/overview: with a pending bank debit, the
+    // subscription is active.
     let stripe = Stripe::start().await;
     let customer = stripe.customer().await;
     let session = stripe.session(&customer, "").await;
@@ -149,7 +149,7 @@ async fn a_first_debit_that_fails_leaves_a_subscription_that_counted_on_it() {
         ("past_due".into(), "open".into())
     );
     assert_eq!(stripe.sandbox.object(&session)["payment_status"], "unpaid");
-    // Somebody pays that invoice with another card after all.
+    // The invoice is paid with another card after all.
     stripe.sandbox.pay_invoice_with(&invoice, Card::Paid).unwrap();
     assert_eq!(
         (stripe.status(&subscription), stripe.status(&invoice)),
@@ -158,7 +158,7 @@ async fn a_first_debit_that_fails_leaves_a_subscription_that_counted_on_it() {
 }
 
 #[tokio::test]
-async fn a_first_debit_that_fails_may_leave_an_active_subscription_without_a_payment() {
+async fn a_failed_first_debit_can_leave_an_active_subscription_without_a_payment() {
     // https://docs.stripe.com/billing/subscriptions/overview: the invoice is voided, and the
     // subscription stays active.
     let stripe = Stripe::start().await;

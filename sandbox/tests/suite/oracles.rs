@@ -1,5 +1,5 @@
-//! Stripe's own packages drive the sandbox, knowing nothing of it but its address and key, and a
-//! browser uses its pages.
+//! Stripe's own packages use the sandbox, with only its address and key, and a browser uses its
+//! pages.
 //!
 //! They need Python, Node and Chromium, which `./scripts/test` installs before it runs these.
 
@@ -22,7 +22,7 @@ fn oracles() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/oracles")
 }
 
-/// Runs a script against a sandbox; gives what it said, if it was content.
+/// Runs a script against a sandbox. Returns its output; it must succeed.
 async fn drive(sandbox: &Sandbox, program: PathBuf, script: &str, more: &[&Path]) -> String {
     let mut command = Command::new(program);
     command.arg(oracles().join(script)).args([sandbox.url(), sandbox.secret_key()]).args(more);
@@ -35,7 +35,7 @@ async fn drive(sandbox: &Sandbox, program: PathBuf, script: &str, more: &[&Path]
 
 #[tokio::test]
 #[ignore = "needs Python: run ./scripts/test"]
-async fn the_python_package_of_stripe_drives_it() {
+async fn the_python_package_of_stripe_works_with_the_sandbox() {
     let sandbox = Sandbox::start(Options::default()).await.unwrap();
     let python = oracles().join(".venv/bin/python");
     assert_eq!(drive(&sandbox, python, "drive_stripe.py", &[]).await, SAID);
@@ -43,7 +43,7 @@ async fn the_python_package_of_stripe_drives_it() {
 
 #[tokio::test]
 #[ignore = "needs Node: run ./scripts/test"]
-async fn the_npm_package_of_stripe_drives_it() {
+async fn the_npm_package_of_stripe_works_with_the_sandbox() {
     let sandbox = Sandbox::start(Options::default()).await.unwrap();
     assert_eq!(drive(&sandbox, "node".into(), "drive_stripe.mjs", &[]).await, SAID);
 }

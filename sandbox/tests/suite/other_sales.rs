@@ -1,5 +1,5 @@
-//! What is sold beside the vendor's own checkout sessions, and Stripe customers that somebody else
-//! made.
+//! Sales without the vendor's own Checkout sessions, and Stripe customers that the service did not
+//! create.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use licentia_sandbox::{Card, Paid};
 use crate::harness::{START, Stripe};
 
 #[tokio::test]
-async fn stripe_28_a_payment_link_sells_to_somebody_who_is_unknown() {
-    // https://docs.stripe.com/payment-links: each opening is a checkout session with the link's
+async fn stripe_28_a_payment_link_sells_to_an_unknown_customer() {
+    // https://docs.stripe.com/payment-links: each visit opens a Checkout session with the link's
     // metadata.
     let stripe = Stripe::start().await;
     let link = stripe.sandbox.add_payment_link("price_pro_monthly").unwrap();
@@ -93,7 +93,8 @@ async fn stripe_21_several_customers_may_carry_the_same_metadata_and_address() {
     let query = "metadata%5B%27customer_id%27%5D%3A%27cust_1%27";
     let found = stripe.get(&format!("/v1/customers/search?query={query}")).await;
     assert_eq!(found.ids(), [third.as_str(), second.as_str(), first.as_str()]);
-    // https://docs.stripe.com/search#data-freshness: lists know at once what searches find later.
+    // https://docs.stripe.com/search#data-freshness: lists include new objects at once, searches
+    // later.
     stripe.sandbox.delay_search(Duration::from_secs(60));
     let path = format!("/v1/customers/search?query={query}");
     assert_eq!(stripe.get(&path).await.ids().len(), 0);

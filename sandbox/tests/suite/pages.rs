@@ -34,7 +34,7 @@ async fn read(request: reqwest::RequestBuilder) -> Page {
 }
 
 #[tokio::test]
-async fn a_customer_pays_and_comes_back() {
+async fn a_customer_pays_and_returns_to_the_vendor() {
     let stripe = Stripe::start().await;
     let customer = stripe.customer().await;
     let session = stripe.session(&customer, "").await;
@@ -55,7 +55,7 @@ async fn a_customer_pays_and_comes_back() {
 }
 
 #[tokio::test]
-async fn somebody_new_gives_an_email_and_becomes_a_customer() {
+async fn a_new_buyer_enters_an_email_and_becomes_a_customer() {
     let stripe = Stripe::start().await;
     let form = "mode=subscription&line_items[0][price]=price_pro_monthly&success_url=http://x/";
     let session = stripe.post("/v1/checkout/sessions", form).await.id();
@@ -69,7 +69,7 @@ async fn somebody_new_gives_an_email_and_becomes_a_customer() {
 }
 
 #[tokio::test]
-async fn the_bank_asks_and_either_answer_leads_on() {
+async fn the_3d_secure_page_continues_after_either_decision() {
     let stripe = Stripe::start().await;
     let customer = stripe.customer().await;
     let session = stripe.session(&customer, "").await;
@@ -146,7 +146,7 @@ async fn the_overview_moves_the_clock_and_switches_faults() {
 }
 
 #[tokio::test]
-async fn an_invoice_has_a_page_of_its_own_and_the_vendor_one_of_all() {
+async fn an_invoice_has_its_own_page_and_the_vendor_a_page_of_the_customer() {
     let stripe = Stripe::start().await;
     let customer = stripe.sandbox.add_customer("ada@example.com", &[]);
     let price = "price_pro_monthly";
@@ -192,7 +192,7 @@ async fn a_payment_link_leads_to_a_checkout_that_takes_codes() {
 }
 
 #[tokio::test]
-async fn a_form_from_another_site_is_refused_and_what_people_write_is_escaped() {
+async fn a_form_from_another_site_is_refused_and_user_input_is_escaped() {
     let stripe = Stripe::start().await;
     let foreign = stripe.request("/clock", "days=31").header("Origin", "http://evil.example");
     assert_eq!(read(foreign).await.status, 403);

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::harness::Stripe;
 
-/// A subscription that is sent its invoices, and the first of those: 4900 are due.
+/// Returns a subscription with sent invoices, and the first invoice, with 4900 due.
 async fn sent(stripe: &Stripe) -> (String, String) {
     let customer = stripe.customer().await;
     let subscription =
@@ -53,7 +53,7 @@ async fn stripe_27_several_payments_pay_an_invoice_together() {
         }
     }
     assert_eq!(paid, [(second.clone(), 3000), (first.clone(), 1900)]);
-    // Each payment has a charge of its own to refund.
+    // Each payment has its own charge, which can be refunded.
     stripe.sandbox.refund(&first, None).unwrap();
     stripe.sandbox.refund(&second, Some(1000)).unwrap();
     assert_eq!(stripe.sandbox.events("charge.refunded").len(), 2);
@@ -95,7 +95,7 @@ async fn stripe_27_an_invoice_shows_ten_payments_and_lists_the_rest() {
 }
 
 #[tokio::test]
-async fn stripe_27_money_outside_of_stripe_is_a_payment_without_an_intent() {
+async fn stripe_27_a_payment_outside_of_stripe_has_no_payment_intent() {
     // https://docs.stripe.com/changelog/dahlia/2026-05-27/invoice-object-amount-paid-off-stripe-property
     let stripe = Stripe::start().await;
     let (_, invoice) = sent(&stripe).await;
@@ -115,7 +115,7 @@ async fn stripe_27_money_outside_of_stripe_is_a_payment_without_an_intent() {
 }
 
 #[tokio::test]
-async fn stripe_27_a_payment_is_attached_later_and_what_is_too_much_is_credited() {
+async fn stripe_27_a_payment_is_attached_later_and_its_excess_is_credited() {
     // https://docs.stripe.com/api/invoices/attach_payment
     let stripe = Stripe::start().await;
     let (customer, invoice) = sent(&stripe).await;
@@ -144,7 +144,7 @@ async fn stripe_27_a_payment_made_by_the_api_pays_a_part() {
     let intent = stripe.post("/v1/payment_intents", &form).await.id();
     stripe.sandbox.attach_payment(&invoice, &intent).unwrap();
     assert_eq!(stripe.sandbox.object(&invoice)["amount_remaining"], 4000);
-    // The default payment asks for the rest.
+    // The default payment asks for the remaining amount.
     stripe.sandbox.pay_invoice(&invoice).unwrap();
     assert_eq!(stripe.status(&invoice), "paid");
     let amounts: Vec<i64> = payments(&stripe, &invoice)

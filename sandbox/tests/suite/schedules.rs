@@ -1,4 +1,4 @@
-//! Subscription schedules: a change of plan that waits for the end of the period.
+//! Subscription schedules: changes of plan at the end of the period.
 
 use serde_json::json;
 
@@ -52,7 +52,7 @@ async fn a_scheduled_change_begins_with_its_phase_and_ends_with_the_last() {
 }
 
 #[tokio::test]
-async fn another_interval_is_counted_from_its_phase() {
+async fn a_new_interval_is_counted_from_its_phase() {
     let stripe = Stripe::start().await;
     let (_, subscription) = stripe.subscriber().await;
     stripe.sandbox.schedule_change(&subscription, "price_pro_yearly").unwrap();
@@ -67,14 +67,14 @@ async fn another_interval_is_counted_from_its_phase() {
 }
 
 #[tokio::test]
-async fn what_was_scheduled_can_be_changed_and_taken_back() {
+async fn a_scheduled_change_can_be_changed_and_undone() {
     let stripe = Stripe::start().await;
     let (_, subscription) = stripe.subscriber().await;
     stripe.sandbox.schedule_change(&subscription, "price_pro_yearly").unwrap();
     stripe.sandbox.schedule_change(&subscription, "price_team_monthly").unwrap();
     let id = stripe.sandbox.object(&subscription)["schedule"].as_str().unwrap().to_owned();
     assert_eq!(stripe.sandbox.events("subscription_schedule.created").len(), 1);
-    // As the API, the schedule stands before a cancellation.
+    // As in the API, a schedule prevents a cancellation.
     let path = format!("/v1/subscriptions/{subscription}");
     let refused = stripe.post(&path, "cancel_at_period_end=true").await;
     assert_eq!((refused.status, refused.error("type")), (400, "invalid_request_error"));
@@ -91,7 +91,7 @@ async fn what_was_scheduled_can_be_changed_and_taken_back() {
 }
 
 #[tokio::test]
-async fn a_cancellation_comes_before_what_was_scheduled() {
+async fn a_cancellation_takes_precedence_over_a_scheduled_change() {
     let stripe = Stripe::start().await;
     let (_, subscription) = stripe.subscriber().await;
     stripe.sandbox.schedule_change(&subscription, "price_team_monthly").unwrap();

@@ -2,7 +2,7 @@
 //!
 //! <https://docs.stripe.com/api/subscriptions/object#subscription_object-status>: with
 //! `collection_method=send_invoice`, a subscription is past due when its invoice is not paid by the
-//! due date; paying the most recent invoice makes it active, whatever is older.
+//! due date. Paying the most recent invoice makes it active, even if older ones are unpaid.
 
 use licentia_sandbox::Card;
 
@@ -61,7 +61,7 @@ async fn stripe_23_the_newest_invoice_decides_while_older_ones_are_overdue() {
         ids.iter().map(|id| stripe.sandbox.object(id)["due_date"].as_i64().unwrap()).collect();
     assert_eq!(due, [START + 81 * DAY, START + 50 * DAY, START + 20 * DAY]);
     assert_eq!(stripe.status(&subscription), "past_due");
-    // The newest is paid, and Stripe says active, with two that are overdue.
+    // The newest one is paid, so Stripe calls the subscription active, with two overdue invoices.
     stripe.sandbox.pay_invoice_with(&ids[0], Card::Paid).unwrap();
     assert_eq!(stripe.status(&subscription), "active");
     assert_eq!(stripe.status(&ids[2]), "open");
@@ -71,7 +71,7 @@ async fn stripe_23_the_newest_invoice_decides_while_older_ones_are_overdue() {
 }
 
 #[tokio::test]
-async fn stripe_23_a_long_time_to_pay_leaves_it_active_with_several_unpaid() {
+async fn stripe_23_a_late_due_date_leaves_a_subscription_active_with_several_unpaid_invoices() {
     let stripe = Stripe::start().await;
     let customer = stripe.customer().await;
     let subscription =

@@ -1,8 +1,8 @@
-//! Every object has the keys, and the JSON types, of Stripe's own example of its kind.
+//! Every object has the keys and the JSON types of Stripe's own example.
 //!
-//! The examples are Stripe's (`fixtures3.json` of its public API description) and no part of this
-//! project: the test reads them where `STRIPE_FIXTURES` says, or beside the workspace,
-//! and passes with a note where they are not.
+//! The examples are Stripe's (`fixtures3.json` of its public API description) and not part of this
+//! project. The test reads them where `STRIPE_FIXTURES` says, or next to the workspace. Without
+//! them it passes with a note.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -22,7 +22,7 @@ fn examples() -> Option<Value> {
     Some(serde_json::from_slice::<Value>(&text).unwrap()["resources"].take())
 }
 
-/// What the examples show and Stripe answers as null while there is nothing to say.
+/// Fields that the examples fill, but that Stripe returns as null if they have no value.
 const MAY_BE_NULL: &[&str] = &[
     "billing_portal.configuration/business_profile/privacy_policy_url",
     "billing_portal.configuration/business_profile/terms_of_service_url",
@@ -161,7 +161,7 @@ struct Report {
 }
 
 impl Report {
-    /// Compares an object, and every object within it that has a kind of its own.
+    /// Compares an object, and every object within it that has a kind.
     fn check(&mut self, examples: &Value, object: &Value) {
         match object {
             Value::Array(elements) => {
@@ -185,7 +185,7 @@ impl Report {
         let has_a_kind = |value: &Value| value["object"].is_string() && value["object"] != "list";
         match (example, ours) {
             (Value::Null, _) => {}
-            // What has a kind of its own is compared as that.
+            // An object with a kind is compared with the example of its kind.
             _ if path.contains('/') && has_a_kind(ours) => {}
             (_, Value::Null) => {
                 self.nulls.insert(path.to_owned());
@@ -215,7 +215,7 @@ impl Report {
     }
 }
 
-/// Has something of every kind happen.
+/// Lets something of every kind happen.
 async fn eventful_life(stripe: &Stripe) {
     let receiver = Receiver::start().await;
     stripe.sandbox.add_webhook_endpoint(&receiver.url, &["*"]);
@@ -242,7 +242,7 @@ async fn eventful_life(stripe: &Stripe) {
     stripe.sandbox.settled().await;
 }
 
-/// Something of what vendors do beside their own checkout sessions.
+/// Lets the vendor sell without Checkout.
 async fn sold_otherwise(stripe: &Stripe) {
     let sandbox = &stripe.sandbox;
     sandbox.add_coupon("HALF", 50, CouponDuration::Forever);
@@ -264,7 +264,7 @@ async fn sold_otherwise(stripe: &Stripe) {
     sandbox.credit(&invoice, note).unwrap();
 }
 
-/// What was paid outside of Stripe.
+/// Returns the payments outside of Stripe.
 async fn invoice_payments(stripe: &Stripe) -> Vec<String> {
     let list = stripe.get("/v1/invoice_payments?limit=100").await.body;
     let records = list["data"].as_array().unwrap().iter();

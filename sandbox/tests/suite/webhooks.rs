@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::harness::{Received, Receiver, START, Stripe};
 
-/// HMAC-SHA256 by its definition (RFC 2104), to check the sandbox's with other code.
+/// HMAC-SHA256 by its definition (RFC 2104), as an independent check of the sandbox's.
 fn hmac(key: &[u8], message: &[u8]) -> String {
     let pad = |with: u8| {
         let mut block = [with; 64];
@@ -22,7 +22,7 @@ fn hmac(key: &[u8], message: &[u8]) -> String {
 }
 
 #[tokio::test]
-async fn every_delivery_carries_a_signature_that_others_can_compute() {
+async fn every_delivery_carries_an_independently_verifiable_signature() {
     let stripe = Stripe::start().await;
     let receiver = Receiver::start().await;
     let (_, secret) = stripe.sandbox.add_webhook_endpoint(&receiver.url, &["*"]);
@@ -39,7 +39,7 @@ async fn every_delivery_carries_a_signature_that_others_can_compute() {
 }
 
 #[tokio::test]
-async fn while_a_secret_is_rolled_both_sign() {
+async fn both_secrets_sign_while_one_is_rolled() {
     let stripe = Stripe::start().await;
     let (endpoint, old) = stripe.sandbox.add_webhook_endpoint("http://127.0.0.1:1/", &["*"]);
     let new = stripe.sandbox.roll_webhook_secret(&endpoint).unwrap();
@@ -55,7 +55,7 @@ async fn while_a_secret_is_rolled_both_sign() {
 }
 
 #[tokio::test]
-async fn an_endpoint_gets_the_events_that_it_asked_for() {
+async fn an_endpoint_gets_the_events_that_it_subscribes_to() {
     let stripe = Stripe::start().await;
     let receiver = Receiver::start().await;
     let form = format!(
@@ -84,7 +84,7 @@ async fn an_endpoint_gets_the_events_that_it_asked_for() {
 }
 
 #[tokio::test]
-async fn what_fails_is_retried_ever_more_rarely_and_given_up_after_days() {
+async fn a_failed_delivery_is_retried_with_backoff_and_given_up_after_days() {
     let stripe = Stripe::start().await;
     let receiver = Receiver::start().await;
     stripe.sandbox.add_webhook_endpoint(&receiver.url, &["customer.created"]);
@@ -131,7 +131,7 @@ async fn events_are_listed_by_type_and_time_for_thirty_days() {
 }
 
 #[tokio::test]
-async fn webhooks_are_sent_by_themselves_where_that_is_wanted() {
+async fn webhooks_are_sent_automatically_on_request() {
     let sandbox = licentia_sandbox::Sandbox::start(Options {
         sending: Sending::Automatic,
         ..Options::default()
@@ -154,8 +154,8 @@ async fn webhooks_are_sent_by_themselves_where_that_is_wanted() {
 
 #[tokio::test]
 async fn stripe_32_thin_events_and_unknown_types_are_delivered() {
-    // https://docs.stripe.com/events/how-events-work#thin-events: the type, and where the object
-    // is.
+    // https://docs.stripe.com/events/how-events-work#thin-events: the type, and the URL of the
+    // object.
     let stripe = Stripe::start().await;
     let receiver = Receiver::start().await;
     let (endpoint, _) = stripe.sandbox.add_webhook_endpoint(&receiver.url, &["invented.later"]);

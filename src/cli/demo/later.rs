@@ -1,8 +1,7 @@
 //! The walk's last steps: a renewal, a cancellation and a refund. The first payment is in
 //! `purchase.rs`.
 
-use std::time::Duration;
-
+use chrono::TimeDelta;
 use hyper::StatusCode;
 use licentia_verify::KeySet;
 use serde_json::Value;
@@ -26,7 +25,7 @@ const MONTH: &str = "31";
 
 /// The license is tried this many seconds before and after the end of the period: the clock runs
 /// during the checks.
-const MARGIN: i64 = 60;
+const MARGIN: TimeDelta = TimeDelta::minutes(1);
 
 /// A month passes: the subscription and the license are renewed.
 pub async fn renewed(stage: &Stage, ada: &mut Customer<'_>, keys: &KeySet, paid: &str) -> Step<()> {
@@ -70,11 +69,11 @@ pub async fn cancelled(stage: &Stage, ada: &mut Customer<'_>, keys: &KeySet) -> 
     equal("the license's end", end, end_of(&verifies(stage, keys, &token, PLAN)?)?)?;
 
     // Until the last minute the app can refresh its license token.
-    move_clock(stage, end.plus(-MARGIN));
+    move_clock(stage, end - MARGIN);
     let last = refresh(stage, &token).await?.json(StatusCode::OK)?;
     let last = text(&last, "token")?;
     verifies(stage, keys, last, PLAN)?;
-    move_clock(stage, end.plus(MARGIN));
+    move_clock(stage, end + MARGIN);
     webhooks_answered(stage).await?;
     ada.log_in().await?;
     until(async || {
@@ -160,6 +159,5 @@ async fn cancel(stage: &Stage, portal: &str) -> Proven<()> {
 
 /// Moves the clock of the sandbox and of Licentia ahead to this time.
 fn move_clock(stage: &Stage, to: Timestamp) {
-    let seconds = to.epoch_seconds() - stage.now().epoch_seconds();
-    stage.sandbox.advance(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)));
+    stage.sandbox.advance((to - stage.now()).to_std().unwrap_or_default());
 }

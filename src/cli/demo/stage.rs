@@ -110,9 +110,9 @@ impl Stage {
     }
 }
 
-fn cannot_listen(address: SocketAddr, why: &std::io::Error) -> Error {
+fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> Error {
     Error::setup(format!(
-        "cannot listen on {address}: {why}; set `listen` (LICENTIA_LISTEN) to a loopback address \
+        "cannot listen on {address}: {error}; set `listen` (LICENTIA_LISTEN) to a loopback address \
          whose port and the one after it are free, like 127.0.0.1:4100"
     ))
 }

@@ -1,10 +1,11 @@
-//! `licentia license`: verifies and inspects licenses offline, and issues grants. Verification is
-//! the `licentia-verify` crate's, and issuing is in [`crate::flows::license`].
+//! `licentia license`: verifies and inspects licenses offline, and issues grants. The crate
+//! `licentia-verify` verifies, and [`crate::flows::license`] issues.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use chrono::TimeDelta;
 use clap::{Args, Subcommand};
 use licentia_verify::{KeySet, MAX_JWKS_BYTES, MAX_TOKEN_BYTES, Status, Unverified};
 use serde_json::{Value, json};
@@ -16,7 +17,7 @@ use crate::config::Config;
 use crate::domain::contact::Email;
 use crate::domain::ids::CustomerId;
 use crate::domain::license::{Entitlement, Source, Term};
-use crate::domain::time::{DAY, Timestamp};
+use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::files::read_text;
 use crate::flows::license::{customer_of, grant};
@@ -178,10 +179,10 @@ fn verify(token: &str, keys: &KeySet, now: Timestamp) -> (Value, ExitCode) {
 }
 
 fn read_keys(path: &Path, audience: &str) -> std::result::Result<KeySet, String> {
-    let shown = path.display();
+    let file = path.display();
     let text =
-        read_text(path, MAX_JWKS_BYTES as u64).map_err(|error| format!("{shown}: {error}"))?;
-    KeySet::from_jwks(&text, audience).map_err(|error| format!("{shown}: {error}"))
+        read_text(path, MAX_JWKS_BYTES as u64).map_err(|error| format!("{file}: {error}"))?;
+    KeySet::from_jwks(&text, audience).map_err(|error| format!("{file}: {error}"))
 }
 
 /// Returns the license on the command line, or from standard input for `-`.
@@ -202,8 +203,8 @@ fn inspect(argument: &str) -> Result<ExitCode> {
         .and_then(|token| licentia_verify::inspect(&token).map_err(|error| error.to_string()));
     match inspected {
         Ok(Unverified { header, claims }) => {
-            let shown = json!({ "verified": false, "header": header, "claims": claims });
-            print(format_args!("{shown:#}\n"))
+            let output = json!({ "verified": false, "header": header, "claims": claims });
+            print(format_args!("{output:#}\n"))
         }
         Err(problem) => {
             complain(problem);
@@ -231,7 +232,7 @@ impl Issue {
                 known.join(", ")
             ))
         })?;
-        let expires = self.validity.days.map(|days| app.now().plus(days * DAY));
+        let expires = self.validity.days.map(|days| app.now() + TimeDelta::days(days));
         let term = Term { expires, grace_until: None };
         let entitlement = Entitlement { plan, source: Source::Operator, term };
         let license = grant(app, &customer_id, &entitlement).await?;
@@ -242,7 +243,7 @@ impl Issue {
                     "This license token expires on {until}; the app refreshes it online before.\n"
                 ));
             }
-            return print(format_args!("{}\n", license.token));
+            return print(format_args!("{}\n", license.token.expose()));
         }
         let issued = json!({
             "license_id": license.license_id.as_str(),
@@ -250,7 +251,7 @@ impl Issue {
             "plan": license.plan,
             "expires_at": license.expires_at.map(|time| time.to_string()),
             "token_expires_at": license.token_expires_at.to_string(),
-            "token": license.token,
+            "token": license.token.expose(),
         });
         print(format_args!("{issued:#}\n"))
     }

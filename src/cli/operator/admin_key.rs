@@ -4,6 +4,7 @@
 use std::fmt::Display;
 use std::process::ExitCode;
 
+use chrono::TimeDelta;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -13,7 +14,7 @@ use crate::config::Config;
 use crate::domain::contact::DisplayName;
 use crate::domain::ids::AdminKeyId;
 use crate::domain::operator::admin_key::{Scope, StoredAdminKey};
-use crate::domain::time::{DAY, Timestamp};
+use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::flows::operator::admin_key;
 
@@ -92,10 +93,10 @@ impl AdminKeyCommand {
     async fn act(self, app: &App) -> Result<ExitCode> {
         match self.action {
             Action::Create { name, scope, expires_in_days, forever, json } => {
-                let end = (!forever).then(|| app.now().plus(expires_in_days * DAY));
+                let end = (!forever).then(|| app.now() + TimeDelta::days(expires_in_days));
                 let (stored, key) = admin_key::create(app, name, scope, end).await?;
                 if json {
-                    let mut made = shown(&stored, app.now());
+                    let mut made = to_json(&stored, app.now());
                     made["key"] = key.expose().into();
                     return hand_over(&stored.admin_key_id, format_args!("{made:#}\n"));
                 }
@@ -109,7 +110,7 @@ impl AdminKeyCommand {
             Action::Revoke { id, json } => {
                 let revoked = admin_key::revoke(app, &id).await?;
                 if json {
-                    return print(format_args!("{:#}\n", shown(&revoked, app.now())));
+                    return print(format_args!("{:#}\n", to_json(&revoked, app.now())));
                 }
                 print(format_args!(
                     "Revoked {id} ({}). Every server refuses it now.\n",
@@ -134,7 +135,7 @@ fn hand_over(id: &AdminKeyId, text: impl Display) -> Result<ExitCode> {
 
 fn list(keys: &[StoredAdminKey], now: Timestamp, as_json: bool) -> Result<ExitCode> {
     if as_json {
-        let keys: Vec<Value> = keys.iter().map(|key| shown(key, now)).collect();
+        let keys: Vec<Value> = keys.iter().map(|key| to_json(key, now)).collect();
         return print(format_args!("{:#}\n", json!({ "admin_keys": keys })));
     }
     for key in keys {
@@ -171,7 +172,7 @@ fn state(key: &StoredAdminKey, now: Timestamp) -> &'static str {
     }
 }
 
-fn shown(key: &StoredAdminKey, now: Timestamp) -> Value {
+fn to_json(key: &StoredAdminKey, now: Timestamp) -> Value {
     let time = |time: Option<Timestamp>| time.map(|time| time.to_string());
     json!({
         "admin_key_id": key.admin_key_id.as_str(),

@@ -85,8 +85,10 @@ fn send_test(config: &Config, to: Email) -> Result<ExitCode> {
 fn list_failed(config: &Config) -> Result<ExitCode> {
     let failed = with_app(config, mail::given_up)?;
     for GivenUpMail { mail_id, customer_id, kind, given_up_at, last_error } in &failed {
-        let why = last_error.as_deref().unwrap_or("unknown reason");
-        print(format_args!("{mail_id}  {customer_id}  {kind}  given up {given_up_at}: {why}\n"))?;
+        let reason = last_error.as_deref().unwrap_or("unknown reason");
+        print(format_args!(
+            "{mail_id}  {customer_id}  {kind}  given up {given_up_at}: {reason}\n"
+        ))?;
     }
     match i64::try_from(failed.len()) {
         Ok(0) => print("No mail was given up.\n"),

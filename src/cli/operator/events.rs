@@ -1,5 +1,5 @@
-//! `licentia events`: lists, shows and replays Stripe events that could not be processed. What
-//! happens to an event is decided in [`crate::flows::operator::events`].
+//! `licentia events`: lists, shows and replays Stripe events that could not be processed. The flows
+//! are in [`crate::flows::operator::events`].
 
 use std::process::ExitCode;
 
@@ -30,8 +30,8 @@ pub struct Events {
 enum Action {
     /// List the events that failed: those given up and those that will be retried
     ///
-    /// Notes name the event types that the webhook endpoint sends and that Licentia cannot use (thin
-    /// events, and types that say nothing about a sale), with the remedy.
+    /// Notes list event types that Stripe sends and Licentia does not use (thin events, and types
+    /// that are not about sales), with the remedy.
     #[command(after_help = "Examples:\n  licentia events list\n  licentia events list --json")]
     List {
         /// Print JSON
@@ -131,9 +131,9 @@ fn print_list(troubled: &Troubled) -> Result<ExitCode> {
             (State::GivenUp, Some(at)) => format!("given up {at}"),
             _ => format!("next retry {}", event.due_at),
         };
-        let why = event.last_error.as_deref().unwrap_or("unknown reason");
+        let reason = event.last_error.as_deref().unwrap_or("unknown reason");
         let (id, kind, attempts) = (&event.event_id, &event.kind, event.attempts);
-        print(format_args!("{id}  {kind}  {state}, after {attempts} attempts: {why}\n"))?;
+        print(format_args!("{id}  {kind}  {state}, after {attempts} attempts: {reason}\n"))?;
     }
     if troubled.more {
         let first = troubled.events.len();
@@ -146,8 +146,8 @@ fn print_list(troubled: &Troubled) -> Result<ExitCode> {
         print("No event has failed.\n")?;
     }
     for Explained { event, .. } in &troubled.ignored {
-        let why = event.last_error.as_deref().unwrap_or_default();
-        print(format_args!("note: {}  {}  ignored: {why}\n", event.event_id, event.kind))?;
+        let reason = event.last_error.as_deref().unwrap_or_default();
+        print(format_args!("note: {}  {}  ignored: {reason}\n", event.event_id, event.kind))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,5 +1,5 @@
-//! `licentia stripe backfill`: links Stripe customers to the customers in the database. The work is
-//! done in [`crate::flows::sale::backfill`], and [`crate::domain::sale::matching`] decides who matches whom.
+//! `licentia stripe backfill`: links Stripe customers to the customers in the database. The flow is
+//! [`crate::flows::sale::backfill`], and [`crate::domain::sale::matching`] decides the matches.
 
 use std::process::ExitCode;
 
@@ -30,7 +30,7 @@ pub struct Backfill {
     /// The account gets the address from Stripe and no password. The license is mailed to it.
     #[arg(long)]
     create: bool,
-    /// Print JSON, including the unmatched customers who pay for nothing
+    /// Print JSON, including the unmatched customers who pay for no plan
     #[arg(long)]
     json: bool,
 }
@@ -67,9 +67,9 @@ impl Backfill {
         }
         for (price, count) in &report.unknown_prices {
             print(format_args!(
-                "note: {count} live subscriptions have the price {price}, which belongs to no plan; \
-                 add it to the `prices` or `former_prices` of a plan, or to `other_prices` if it \
-                 sells none, and run the command again\n"
+                "note: {count} live subscriptions have the price {price}, which is not in the \
+                 plans file; add it to the `prices` or `former_prices` of a plan, or to \
+                 `other_prices` if it is for another product, and run the command again\n"
             ))?;
         }
         let (done, outlook) = if self.dry_run {

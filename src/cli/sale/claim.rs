@@ -24,7 +24,7 @@ pub const EXAMPLES: &str = "Examples:
   licentia stripe claim cus_Qx1… --to cust_0123…  link it to this customer
 
 Exits with 0 when it is linked or no buyer needs it. Exits with 1 when the match is uncertain; the
-output says what to do.";
+output has the remedy.";
 
 #[derive(Debug, Args)]
 pub struct Claim {

@@ -1,5 +1,5 @@
-//! `licentia reconcile`: compares every customer with Stripe once and prints the drift. The
-//! comparison is in [`crate::flows::sale::reconcile`].
+//! `licentia reconcile`: compares every customer with Stripe once, repairs drift and prints it. The
+//! flow is [`crate::flows::sale::reconcile`].
 
 use std::process::ExitCode;
 
@@ -44,8 +44,8 @@ impl Reconcile {
 
     fn is_done(&self, report: &Report) -> bool {
         let has_drift = !report.drifted.is_empty() || report.missed_events > 0;
-        let needs_nobody = report.left() == 0 && report.unknown_buyers.is_empty();
-        !report.is_unfinished() && needs_nobody && !(self.dry_run && has_drift)
+        let needs_action = report.left() > 0 || !report.unknown_buyers.is_empty();
+        !report.is_unfinished() && !needs_action && !(self.dry_run && has_drift)
     }
 
     fn print_report(&self, report: &Report) -> Result<ExitCode> {
@@ -59,7 +59,7 @@ impl Reconcile {
         }
         for UnknownBuyer { stripe_customer_id, plan, .. } in &report.unknown_buyers {
             print(format_args!(
-                "note: {stripe_customer_id} pays for {plan} and is linked to nobody here: \
+                "note: {stripe_customer_id} pays for {plan} and is not linked: \
                  `licentia stripe claim {stripe_customer_id}`\n"
             ))?;
         }

@@ -62,16 +62,17 @@ enum Action {
     /// address). Linked customers get what they pay for: the license is issued and mailed. The
     /// command sets `metadata.customer_id` at Stripe, unless you use it for something else.
     ///
-    /// Nothing is guessed: a Stripe customer without a certain match is listed with what you can
-    /// do. You can run it any number of times; it continues where it was interrupted.
+    /// Only certain matches are linked. Every other Stripe customer is listed with the possible
+    /// remedies. You can repeat the command; it continues where it was interrupted.
     #[command(after_help = backfill::EXAMPLES)]
     Backfill(Backfill),
-    /// Link one Stripe customer, or list those who bought a plan and are linked to nobody here
+    /// Link one Stripe customer, or list the buyers that are not linked
     ///
-    /// For a purchase by a payment link, a quote or the dashboard, and for what the backfill or a note
-    /// left to you. Without an option, it links the Stripe customer as the backfill does: by
-    /// `metadata.customer_id`, or by a verified email address. Whom it is linked to gets what it pays
-    /// for: the license is issued and mailed. Run it again if it was cut short.
+    /// Use it for purchases by a payment link, a quote or the dashboard, and for the cases that the
+    /// backfill lists. Without an option, it links the Stripe customer by the rules of the
+    /// backfill: by `metadata.customer_id`, or by a verified email address. The linked customer
+    /// gets what the Stripe customer pays for: the license is issued and mailed. If it is
+    /// interrupted, run it again.
     #[command(after_help = claim::EXAMPLES)]
     Claim(Claim),
 }

@@ -23,31 +23,30 @@ const ESTIMATED_CHARACTERS: usize = 40;
 pub struct Password(Zeroizing<String>);
 
 impl Password {
-    /// Returns the password of a login, which may be any text.
+    /// Returns the password with this text, which may be any text.
     #[must_use]
-    pub fn typed(text: String) -> Self {
+    pub fn new(text: String) -> Self {
         Self(Zeroizing::new(text))
     }
 
-    /// Returns a new password if it is acceptable. `about` has the words that an attacker would try
+    /// Checks that a new password is acceptable. `about` has the words that an attacker would try
     /// first for this account: email address, names, product. This takes milliseconds, so it must
     /// not run on an async thread.
     ///
     /// # Errors
     /// When it is too short, too long, or too easy to guess.
-    pub fn chosen(text: String, about: &[&str]) -> Result<Self, UnfitPassword> {
-        let password = Self::typed(text);
-        match password.as_bytes().len() {
+    pub fn check(&self, about: &[&str]) -> Result<(), UnfitPassword> {
+        match self.as_bytes().len() {
             0..MIN_PASSWORD_BYTES => return Err(UnfitPassword::TooShort),
             MIN_PASSWORD_BYTES..=MAX_PASSWORD_BYTES => {}
             _ => return Err(UnfitPassword::TooLong),
         }
         let head: Zeroizing<String> =
-            Zeroizing::new(password.0.chars().take(ESTIMATED_CHARACTERS).collect());
+            Zeroizing::new(self.0.chars().take(ESTIMATED_CHARACTERS).collect());
         if zxcvbn(&head, about).guesses() < MIN_GUESSES {
             return Err(UnfitPassword::Common);
         }
-        Ok(password)
+        Ok(())
     }
 
     /// Returns the bytes, for hashing.
@@ -84,7 +83,7 @@ mod tests {
     const ABOUT: [&str; 2] = ["ada.lovelace@example.com", "acme-app"];
 
     fn verdict(text: &str) -> Result<(), UnfitPassword> {
-        Password::chosen(text.to_owned(), &ABOUT).map(|_| ())
+        Password::new(text.to_owned()).check(&ABOUT)
     }
 
     #[test]
@@ -121,6 +120,6 @@ mod tests {
 
     #[test]
     fn a_password_is_never_shown() {
-        assert_eq!(format!("{:?}", Password::typed("hunter2".into())), "Password(…)");
+        assert_eq!(format!("{:?}", Password::new("hunter2".into())), "Password(…)");
     }
 }

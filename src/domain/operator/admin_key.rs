@@ -10,6 +10,7 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::domain::column::row;
 use crate::domain::contact::DisplayName;
 use crate::domain::ids::AdminKeyId;
+use crate::domain::secret::SecretHash;
 use crate::domain::text_enum::text_enum;
 use crate::domain::time::Timestamp;
 
@@ -38,6 +39,12 @@ impl AdminKey {
     #[must_use]
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
+    }
+
+    /// Returns the hash that is stored.
+    #[must_use]
+    pub fn hash(&self) -> SecretHash {
+        SecretHash::of(&self.0)
     }
 
     /// Returns the first characters, by which a found key can be identified in a list.

@@ -9,27 +9,29 @@ mod paid;
 
 use std::fmt;
 
+use chrono::TimeDelta;
+
 use crate::domain::license::{Entitlement, Phase, Source, Term};
 use crate::domain::sale::invoice::{BillingReason, Invoice, InvoiceStatus, Line, Payment};
 use crate::domain::sale::plan::{Catalog, Plan};
 use crate::domain::sale::stripe_ids::StripeSubscriptionId;
 use crate::domain::sale::stripe_state::StripeState;
 use crate::domain::sale::subscription::{Item, Status, Subscription};
-use crate::domain::time::{DAY, Timestamp};
+use crate::domain::time::Timestamp;
 
 use paid::{Counted, counting, covers, is_given_back, of_its_course, paid_after_end, paid_through};
 
-/// The least grace, in seconds, while a bank debit for a renewal is processing and Stripe reports
-/// the subscription as active (<https://docs.stripe.com/payments/sepa-debit>).
-const PROCESSING: i64 = 14 * DAY;
+/// The least grace while a bank debit for a renewal is processing and Stripe reports the
+/// subscription as active (<https://docs.stripe.com/payments/sepa-debit>).
+const PROCESSING: TimeDelta = TimeDelta::days(14);
 
-/// The least grace, in seconds, while a renewal is not collected yet: its invoice is a draft for an
-/// hour, or longer when Stripe has problems
+/// The least grace while a renewal is not collected yet: its invoice is a draft for an hour, or
+/// longer when Stripe has problems
 /// (<https://docs.stripe.com/billing/invoices/subscription>).
-const DRAFT: i64 = 3 * DAY;
+const DRAFT: TimeDelta = TimeDelta::days(3);
 
-/// The most grace after a trial at Stripe, while nothing was ever paid, in seconds.
-const AFTER_TRIAL: i64 = DAY;
+/// The most grace after a trial at Stripe, while nothing was ever paid.
+const AFTER_TRIAL: TimeDelta = TimeDelta::days(1);
 
 /// Something at Stripe that an operator should look at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -284,18 +286,21 @@ fn granted<'c>(
     let trialing = subscription.status == Status::Trialing;
     let tried_only = trialing || (subscription.trial_end.is_some() && !bought);
     let revoked = revoked || is_given_back(invoices, catalog, paid);
-    let grace =
-        if revoked { 0 } else { grace(subscription, plan, own, open, catalog, (paid, period_end)) };
+    let grace = if revoked {
+        TimeDelta::zero()
+    } else {
+        grace(subscription, plan, own, open, catalog, (paid, period_end))
+    };
     let grace = if tried_only { grace.min(AFTER_TRIAL) } else { grace };
     let scheduled = subscription.ends_at(catalog);
     let expires = scheduled.map_or(paid, |end| end.min(paid));
     // Grace waits for a payment. After a scheduled end, no payment follows.
     let latest = scheduled.unwrap_or(Timestamp::MAX);
-    let grace_until = Some(paid.plus(grace).min(latest)).filter(|until| *until > expires);
+    let grace_until = Some((paid + grace).min(latest)).filter(|until| *until > expires);
     Some((plan, Term { expires: Some(expires), grace_until }))
 }
 
-/// Returns how long the plan works after the end of what was paid for, in seconds. `open` is the
+/// Returns how long the plan works after the end of what was paid for. `open` is the
 /// newest invoice, if it is not paid.
 fn grace(
     subscription: &Subscription,
@@ -304,8 +309,8 @@ fn grace(
     open: Option<&Invoice>,
     catalog: &Catalog,
     (paid, period_end): (Timestamp, Timestamp),
-) -> i64 {
-    let usual = i64::from(plan.grace_days) * DAY;
+) -> TimeDelta {
+    let usual = TimeDelta::days(plan.grace_days.into());
     let is_processing = open.is_some_and(|invoice| invoice.payment == Payment::Processing);
     let bills_more = |invoice: &Invoice| {
         let mut ends = invoice.lines.iter().filter_map(|line| covers(line, catalog));
@@ -320,9 +325,8 @@ fn grace(
         is_unpaid && !invoice.is_paid(&catalog.policy) && bills_more(invoice)
     });
     if let Some(oldest) = sent.filter_map(|invoice| invoice.due).min() {
-        let until_due = oldest.epoch_seconds() - paid.epoch_seconds();
-        let least = if is_processing { PROCESSING } else { 0 };
-        return until_due.saturating_add(usual).max(least);
+        let least = if is_processing { PROCESSING } else { TimeDelta::zero() };
+        return (oldest - paid + usual).max(least);
     }
     if subscription.status != Status::Active {
         return usual;
@@ -330,12 +334,12 @@ fn grace(
     // Nobody collects a voided renewal any more: no payment is due.
     let is_given_up = |invoice: &Invoice| !invoice.is_collectible() && bills_more(invoice);
     if open.is_some_and(is_given_up) && !subscription.collection_paused {
-        return 0;
+        return TimeDelta::zero();
     }
     let needed = match (is_processing, paid < period_end) {
         (true, _) => PROCESSING,
         (false, true) => DRAFT,
-        (false, false) => 0,
+        (false, false) => TimeDelta::zero(),
     };
     usual.max(needed)
 }

@@ -1,16 +1,18 @@
 //! The rows of the inbox: events from Stripe, and our own tasks that call Stripe. How events are
 //! read is in [`crate::domain::sale::webhook`].
 
+use chrono::TimeDelta;
+
 use crate::domain::column::{Parameter, Value, row};
 use crate::domain::ids::CustomerId;
 use crate::domain::queue::{Leased, Queue};
 use crate::domain::sale::stripe_ids::{PaymentIntentId, StripeCustomerId};
 use crate::domain::text_enum::text_enum;
-use crate::domain::time::{DAY, Timestamp};
+use crate::domain::time::Timestamp;
 
 /// How long a done event is kept, in seconds: longer than Stripe's 30 days, so that a repeated
 /// event is recognized (<https://docs.stripe.com/api/events>).
-const KEPT_SECONDS: i64 = 35 * DAY;
+const KEPT_FOR: TimeDelta = TimeDelta::days(35);
 
 text_enum! {
     /// The kind of a task. Its text is stored as the event's type.
@@ -62,7 +64,7 @@ impl Leased for LeasedEvent {
         id: "event_id",
         since: "tried_since",
         done: "done_at",
-        kept_seconds: Some(KEPT_SECONDS),
+        kept_for: Some(KEPT_FOR),
     };
 
     fn id(&self) -> &str {

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use chrono::TimeDelta;
+
 use crate::domain::sale::policy::Policy;
 
 /// The longest id of a product, plan, feature or limit, in characters.
@@ -178,6 +180,12 @@ impl Catalog {
     /// Returns the ids of all Stripe prices of the plans.
     pub fn price_ids(&self) -> impl Iterator<Item = &str> {
         self.plans.iter().flat_map(Plan::price_ids)
+    }
+
+    /// Returns how long a trial lasts.
+    #[must_use]
+    pub fn trial_lasts(&self) -> TimeDelta {
+        TimeDelta::days(self.trial_days.into())
     }
 
     /// Returns the plan with this id.

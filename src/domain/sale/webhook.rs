@@ -1,7 +1,7 @@
 //! What Stripe sends: whether it is from Stripe, and what it is about. Pure; an event is a hint, so
 //! only its envelope is read (<https://docs.stripe.com/webhooks#verify-manually>).
 
-use chrono::DateTime;
+use chrono::{DateTime, TimeDelta};
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
 use sha2::Sha256;
@@ -9,8 +9,8 @@ use sha2::Sha256;
 use crate::domain::sale::stripe_ids::{PaymentIntentId, StripeCustomerId};
 use crate::domain::time::Timestamp;
 
-/// How far the time of a signature may be from ours, in seconds: what Stripe's own libraries allow.
-pub const TOLERANCE: i64 = 300;
+/// How far the time of a signature may be from ours: what Stripe's own libraries allow.
+pub const TOLERANCE: TimeDelta = TimeDelta::seconds(300);
 
 /// Signatures that are looked at: one for each secret while one is rolled, and room to spare.
 const MAX_SIGNATURES: usize = 16;
@@ -66,7 +66,7 @@ pub enum BadWebhook {
     #[error("the header `Stripe-Signature` is missing or malformed")]
     Header,
     /// Signed more than [`TOLERANCE`] before or after now.
-    #[error("the signature's time is more than {TOLERANCE} seconds off; check the server's clock")]
+    #[error("the signature's time is more than {} seconds off; check the server's clock", TOLERANCE.num_seconds())]
     Time,
     /// By no secret of ours.
     #[error(
@@ -123,7 +123,7 @@ impl<'h> Signature<'h> {
     /// [`BadWebhook::Time`].
     pub fn check_time(&self, now: Timestamp) -> Result<(), BadWebhook> {
         let off = self.time.abs_diff(now.epoch_seconds());
-        if off > TOLERANCE.unsigned_abs() { Err(BadWebhook::Time) } else { Ok(()) }
+        if off > TOLERANCE.num_seconds().unsigned_abs() { Err(BadWebhook::Time) } else { Ok(()) }
     }
 
     /// Checks that Stripe signed this body, by any of the secrets.

@@ -19,11 +19,11 @@ use crate::store::Tx;
 /// A change of an optional field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change<T> {
-    /// Leave it unchanged.
+    /// Keeps the value.
     Keep,
-    /// Remove the value.
+    /// Removes the value.
     Clear,
-    /// Set this value.
+    /// Sets this value.
     Set(T),
 }
 
@@ -102,7 +102,7 @@ pub async fn delete(app: &App, caller: &SignedIn) -> Result<()> {
         let customer = tx.lock_customer(&customer_id).await?.ok_or(Error::Unauthenticated)?;
         return delete_here(app, tx, &customer).await;
     }
-    // In its own task: a disconnect must not interrupt it and leave the lease taken.
+    // Runs in its own task: a disconnect must not interrupt it and leave the lease taken.
     let own = app.clone();
     app.tasks
         .run(async move {

@@ -140,14 +140,15 @@ async fn conflicts(
     let links: HashMap<_, _> = links.collect();
     let theirs: HashMap<_, _> = theirs.iter().map(|one| (&one.id, one)).collect();
     let mut problems = Vec::new();
-    // Customers with an account are skipped by the import.
+    // The import skips rows whose address has an account.
     for (line, _, id) in linked.filter(|(_, row, _)| !accounts.contains_key(&row.email)) {
         let problem = match (links.get(id), theirs.get(id)) {
             (Some(ours), _) => format!("{id} is already linked to {}", ours.customer_id),
             (None, None) => format!("Stripe has no customer {id} in this account and mode"),
             (None, Some(Theirs { tag: Tag::Ours(other), .. })) => {
                 format!(
-                    "the metadata of {id} at Stripe names {other}; remove `metadata.customer_id` first"
+                    "the metadata of {id} at Stripe names {other}; remove `metadata.customer_id` \
+                     first"
                 )
             }
             (None, Some(_)) => continue,

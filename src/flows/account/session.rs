@@ -1,24 +1,22 @@
 //! Login sessions: log in, authenticate by session token, list, and log out. Checkout sessions are
 //! in `checkout.rs`.
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::TimeDelta;
 
 use crate::app::App;
 use crate::domain::account::customer::Customer;
 use crate::domain::account::password::Password;
-use crate::domain::account::session::Session;
+use crate::domain::account::session::{Session, SessionToken};
 use crate::domain::contact::Email;
 use crate::domain::ids::{SessionId, UserId};
-use crate::domain::time::{DAY, Timestamp};
+use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
-use crate::flows::secret_hash;
 use crate::passwords::PasswordCheck;
 use crate::store::Tx;
 
-/// How long a login session lasts, in seconds.
-const SESSION_SECONDS: i64 = 30 * DAY;
+/// How long a login session lasts.
+const SESSION_LIFETIME: TimeDelta = TimeDelta::days(30);
 
 /// The most login sessions of one user. One more ends the oldest.
 const MAX_SESSIONS: i64 = 50;
@@ -26,16 +24,13 @@ const MAX_SESSIONS: i64 = 50;
 /// The longest stored client name, in characters.
 const MAX_CLIENT_CHARACTERS: usize = 120;
 
-/// The prefix of session tokens, by which secret scanners and people recognize them.
-const TOKEN_PREFIX: &str = "lses_";
-
 /// A new login session.
 #[derive(Debug)]
 pub struct Opened {
     /// The session.
     pub session: Session,
-    /// The session token: 256 random bits. Only its hash is stored.
-    pub access_token: String,
+    /// The session token.
+    pub token: SessionToken,
 }
 
 /// An authenticated caller.
@@ -55,7 +50,7 @@ pub struct SignedIn {
 pub async fn login(
     app: &App,
     email: Option<Email>,
-    password: String,
+    password: Password,
     client: Option<String>,
 ) -> Result<(Opened, Customer)> {
     let mut login = None;
@@ -63,7 +58,6 @@ pub async fn login(
         login = app.store.read().await?.login_of(email).await?;
     }
     let hash = login.as_ref().map(|(_, hash)| hash.clone());
-    let password = Password::typed(password);
     let check = app.passwords.check(password.clone(), hash).await?;
     let (Some((customer, _)), PasswordCheck::Right | PasswordCheck::Outdated) = (login, check)
     else {
@@ -96,31 +90,27 @@ pub(in crate::flows) async fn open(
     client: Option<String>,
     now: Timestamp,
 ) -> Result<Opened> {
-    let secret = URL_SAFE_NO_PAD.encode(app.random.bytes::<32>());
-    let access_token = format!("{TOKEN_PREFIX}{secret}");
+    let token = SessionToken::from_random(app.random.bytes());
     let visible = |text: String| text.chars().filter(|c| !c.is_control()).collect::<String>();
     let session = Session {
         session_id: SessionId::from_random(app.random.bits()),
         user_id: user_id.clone(),
         client: client.map(|name| visible(name).chars().take(MAX_CLIENT_CHARACTERS).collect()),
         created_at: now,
-        expires_at: now.plus(SESSION_SECONDS),
+        expires_at: now + SESSION_LIFETIME,
     };
-    tx.insert_session(&session, &secret_hash(&access_token)).await?;
+    tx.insert_session(&session, &token.hash()).await?;
     tx.trim_sessions(&session, MAX_SESSIONS, now).await?;
-    Ok(Opened { session, access_token })
+    Ok(Opened { session, token })
 }
 
-/// Returns the caller who sent this session token.
+/// Returns the caller who sent this text as a session token.
 ///
 /// # Errors
 /// [`Error::Unauthenticated`] when it is unknown or has expired.
-pub async fn sign_in(app: &App, access_token: &str) -> Result<SignedIn> {
-    if !access_token.starts_with(TOKEN_PREFIX) {
-        return Err(Error::Unauthenticated);
-    }
-    let hash = secret_hash(access_token);
-    let found = app.store.session_by_token(&hash, app.now()).await?;
+pub async fn sign_in(app: &App, sent: &str) -> Result<SignedIn> {
+    let token: SessionToken = sent.parse().map_err(|_| Error::Unauthenticated)?;
+    let found = app.store.session_by_token(&token.hash(), app.now()).await?;
     let (session, customer) = found.ok_or(Error::Unauthenticated)?;
     Ok(SignedIn { session, customer })
 }

@@ -5,6 +5,8 @@ use serde_json::json;
 
 use crate::app::App;
 use crate::domain::account::customer::{Customer, NewAccount};
+use crate::domain::account::password::Password;
+use crate::domain::account::session::SessionToken;
 use crate::domain::contact::{DisplayName, Email};
 use crate::domain::ids::{CustomerId, UserId};
 use crate::domain::license::{Entitlement, IssuedLicense};
@@ -24,7 +26,7 @@ pub struct Signup {
     /// The email address, which is also the login.
     pub email: Email,
     /// The new password, not checked yet.
-    pub password: String,
+    pub password: Password,
     /// The person's name.
     pub name: Option<DisplayName>,
     /// The company's name.
@@ -38,8 +40,8 @@ pub struct SignedUp {
     pub customer: Customer,
     /// The trial license.
     pub license: IssuedLicense,
-    /// The session token. Only its hash is stored.
-    pub access_token: String,
+    /// The token of the new login session.
+    pub session_token: SessionToken,
 }
 
 /// Signs up a customer. `client` is the name of the caller's software.
@@ -81,5 +83,5 @@ pub async fn signup(app: &App, request: Signup, client: Option<String>) -> Resul
     tx.commit(app.fail_points.at(Place::SignupCommitted)).await?;
     app.events_due.notify_one();
     app.mail_due.notify_one();
-    Ok(SignedUp { customer, license, access_token: opened.access_token })
+    Ok(SignedUp { customer, license, session_token: opened.token })
 }

@@ -11,7 +11,7 @@ use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
-use crate::flows::{audit, brief, secret_hash};
+use crate::flows::{audit, brief};
 
 /// The most keys that are listed.
 const MAX_LISTED: i64 = 1000;
@@ -39,7 +39,7 @@ pub async fn create(
         last_used_at: None,
     };
     let mut tx = app.store.write().await?;
-    tx.insert_admin_key(&stored, &secret_hash(key.expose())).await?;
+    tx.insert_admin_key(&stored, &key.hash()).await?;
     audit(app, &mut tx, by_operator(AuditAction::AdminKeyCreated, &stored), now).await?;
     tx.commit(app.fail_points.at(Place::AdminKeyCreated)).await?;
     Ok((stored, key))
@@ -78,7 +78,7 @@ fn by_operator(action: AuditAction, key: &StoredAdminKey) -> AuditEntry<'static>
 /// [`Error::Unauthenticated`], without a difference between unknown, expired and revoked keys.
 pub async fn recognise(app: &App, sent: &str) -> Result<StoredAdminKey> {
     let key: AdminKey = sent.parse().map_err(|_| Error::Unauthenticated)?;
-    let stored = app.store.read().await?.admin_key_by_hash(&secret_hash(key.expose())).await?;
+    let stored = app.store.read().await?.admin_key_by_hash(&key.hash()).await?;
     let stored = stored.ok_or(Error::Unauthenticated)?;
     if !stored.works(app.now()) {
         let admin_key_id = &stored.admin_key_id;

@@ -1,6 +1,6 @@
-//! Whether everything is as it should be, by our own database: who paid and lacks a license, who
-//! bought and is unknown, what waits, what was given up, and when Stripe was last compared. Comparing with Stripe is in
-//! [`crate::flows::sale::reconcile`].
+//! Reports drift from our own database: customers who paid and have no working license, unknown
+//! buyers, the backlog of events and mails, and the last reconciliation. It does not call Stripe:
+//! [`crate::flows::sale::reconcile`] does.
 
 use crate::app::App;
 use crate::domain::outbox::LeasedMail;
@@ -13,40 +13,40 @@ use crate::error::Result;
 use crate::flows::sale::reconcile::{self, Comparison};
 use crate::flows::sale::settle::ALERTS;
 
-/// The most customers who are named; who has more has one cause for all of them.
-const MOST: i64 = 100;
+/// The most customers and buyers that are listed. More than these have a common cause.
+const MOST_LISTED: i64 = 100;
 
-/// How everything stands.
+/// The drift report.
 #[derive(Clone, Debug)]
 pub struct Drift {
-    /// How many customers who paid lack a license that works.
+    /// The number of customers who paid and have no working license.
     pub paid_without_license: i64,
-    /// Who they are, [`MOST`] of them at the most.
+    /// These customers, at most [`MOST_LISTED`].
     pub customers: Vec<PaidWithoutLicense>,
-    /// How many Stripe customers pay for a plan and are linked to nobody here.
+    /// The number of Stripe customers who pay for a plan and are not linked to a customer here.
     pub unknown_buyers: i64,
-    /// Who they are, [`MOST`] of them at the most.
+    /// These Stripe customers, at most [`MOST_LISTED`].
     pub buyers: Vec<UnknownBuyer>,
-    /// What came from Stripe.
+    /// The backlog of the inbox.
     pub events: Backlog,
-    /// The mails.
+    /// The backlog of the outbox.
     pub mails: Backlog,
-    /// When everybody was last compared with Stripe, and what was found.
+    /// The time and the result of the last reconciliation of all customers.
     pub compared: Option<(Timestamp, Comparison)>,
 }
 
-/// Looks how everything stands.
+/// Returns the drift report.
 ///
 /// # Errors
 /// A failure of the database.
 pub async fn look(app: &App) -> Result<Drift> {
     let mut tx = app.store.read().await?;
-    let customers = tx.paid_without_license(app.now(), MOST).await?;
+    let customers = tx.paid_without_license(app.now(), MOST_LISTED).await?;
     Ok(Drift {
         paid_without_license: total(&customers),
         customers,
         unknown_buyers: tx.count_unknown_buyers().await?,
-        buyers: tx.unknown_buyers(MOST).await?,
+        buyers: tx.unknown_buyers(MOST_LISTED).await?,
         events: tx.backlog::<LeasedEvent>().await?,
         mails: tx.backlog::<LeasedMail>().await?,
         compared: reconcile::last(&mut tx).await?,
@@ -57,7 +57,7 @@ fn total(customers: &[PaidWithoutLicense]) -> i64 {
     customers.first().map_or(0, |row| row.total)
 }
 
-/// Tells Prometheus how everything stands.
+/// Sets the Prometheus gauges of the drift report.
 ///
 /// # Errors
 /// A failure of the database.
@@ -69,13 +69,13 @@ pub async fn measure(app: &App) -> Result<()> {
     drop(tx);
     metrics::gauge!("licentia_paid_customers_without_license").set(lacking as f64);
     metrics::gauge!("licentia_unknown_buyers").set(unknown_buyers as f64);
-    let tell = |name: &'static str, Backlog { waiting, given_up }: Backlog| {
+    let set_backlog = |name: &'static str, Backlog { waiting, given_up }: Backlog| {
         metrics::gauge!(name, "state" => "waiting").set(waiting as f64);
         metrics::gauge!(name, "state" => "given_up").set(given_up as f64);
     };
-    tell("licentia_inbox_events", events);
-    tell("licentia_outbox_mails", mails);
-    // It is there from the beginning, so that the first one is seen to come.
+    set_backlog("licentia_inbox_events", events);
+    set_backlog("licentia_outbox_mails", mails);
+    // The counter is published from the start: an alarm on its increase then sees the first alert.
     metrics::counter!(ALERTS).increment(0);
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! What came from Stripe, as an operator sees it: what did not work, why, and what happens next; and
-//! working on it anew. Working itself is in [`crate::flows::sale::inbox`].
+//! Lets operators inspect the inbox: lists failed events with their errors, explains what happens
+//! next, and replays events. Processing is in [`crate::flows::sale::inbox`].
 
 use std::collections::HashSet;
 
@@ -11,28 +11,27 @@ use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::retry;
 use crate::domain::sale::inbox::StoredEvent;
 use crate::domain::sale::webhook::is_name;
-use crate::domain::time::DAY;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::audit;
 use crate::flows::sale::inbox::customer_of;
 use crate::store::Tx;
 
-/// Events that are listed at once; who has more has one cause for all of them.
+/// The most events that are listed at once. More than these have a common cause.
 pub const MAX_LISTED: i64 = 1000;
 
-/// Where an event stands.
+/// The state of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// It came, and was not tried yet.
+    /// It is stored, and was not processed yet.
     Waiting,
-    /// It did not work, and is tried again.
+    /// Processing failed, and is retried.
     Retrying,
-    /// It did not work for days.
+    /// Processing failed for days, and is no longer retried.
     GivenUp,
-    /// It took effect, or is about nobody here.
+    /// It was processed, or is not about a customer here.
     Done,
-    /// It is of no use: a thin event, or one of a type that says nothing about a sale.
+    /// It is not used: a thin event, or one of a type that is not about sales.
     Ignored,
 }
 
@@ -47,7 +46,7 @@ impl State {
         }
     }
 
-    /// The name in answers.
+    /// Returns the name in API responses and command output.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -60,14 +59,14 @@ impl State {
     }
 }
 
-/// An event, explained.
+/// An event with its customer and state.
 #[derive(Clone, Debug)]
 pub struct Explained {
-    /// As it is kept.
+    /// The stored event.
     pub event: StoredEvent,
-    /// Whose it is; none if it is about nobody here.
+    /// The customer that it is about, if there is one here.
     pub customer_id: Option<CustomerId>,
-    /// Where it stands.
+    /// Its state.
     pub state: State,
 }
 
@@ -80,57 +79,56 @@ impl Explained {
         Ok(Self { event, customer_id, state })
     }
 
-    /// What happens to it next, in words.
+    /// Returns a sentence about what happens to the event next.
     #[must_use]
     pub fn next(&self) -> String {
         match (self.state, &self.customer_id) {
-            (State::Waiting, _) => "it is worked on as soon as a server gets to it".to_owned(),
+            (State::Waiting, _) => "a server processes it soon".to_owned(),
             (State::Retrying, _) => format!(
-                "it is tried again at {}; what does not work for {} days is given up",
+                "it is retried at {}, and given up after {} days of failures",
                 self.event.due_at,
-                retry::GIVE_UP_AFTER / DAY
+                retry::GIVE_UP_AFTER.num_days()
             ),
             (State::GivenUp, _) => {
-                "nothing, until it is replayed; the daily comparison with Stripe \
-                 looks at its customer all the same"
+                "nothing until it is replayed; the daily reconciliation with Stripe syncs its \
+                 customer anyway"
                     .to_owned()
             }
             (State::Ignored, _) => {
-                let why = self.event.last_error.as_deref().unwrap_or_default();
-                format!("nothing: {why}")
+                let reason = self.event.last_error.as_deref().unwrap_or_default();
+                format!("nothing: {reason}")
             }
-            (State::Done, Some(_)) => "nothing: it took effect".to_owned(),
-            (State::Done, None) => "nothing: it is about nobody here".to_owned(),
+            (State::Done, Some(_)) => "nothing: it was processed".to_owned(),
+            (State::Done, None) => "nothing: it is not about a customer here".to_owned(),
         }
     }
 }
 
-/// Events that did not work.
+/// A list of failed events.
 #[derive(Clone, Debug)]
 pub struct Troubled {
-    /// The oldest first.
+    /// The failed events, oldest first.
     pub events: Vec<Explained>,
-    /// Whether there are more.
+    /// Whether there are more failed events.
     pub more: bool,
-    /// One event of each type that is of no use, with the remedy.
+    /// The last event of each type that is not used, with the remedy.
     pub ignored: Vec<Explained>,
 }
 
-/// The events that were given up, and those that did not work yet, the oldest first, `most` at the
-/// most.
+/// Returns the events that were given up or are retried, oldest first, at most `most`.
 ///
 /// # Errors
 /// A failure of the database.
 pub async fn troubled(app: &App, most: i64) -> Result<Troubled> {
     let mut tx = app.store.read().await?;
-    // One more, which says that there are more.
-    let mut found = tx.troubled_events(most.saturating_add(1)).await?;
-    let more = i64::try_from(found.len()).is_ok_and(|found| found > most);
+    // One more than asked for, to see whether there are more.
+    let mut failed = tx.troubled_events(most.saturating_add(1)).await?;
+    let more = i64::try_from(failed.len()).is_ok_and(|count| count > most);
     if more {
-        found.pop();
+        failed.pop();
     }
-    let mut events = Vec::with_capacity(found.len());
-    for event in found {
+    let mut events = Vec::with_capacity(failed.len());
+    for event in failed {
         events.push(Explained::new(&mut tx, event).await?);
     }
     let mut ignored = Vec::new();
@@ -140,12 +138,12 @@ pub async fn troubled(app: &App, most: i64) -> Result<Troubled> {
     Ok(Troubled { events, more, ignored })
 }
 
-/// What cannot be the id of an event is not there; a database may not even be asked for it.
+/// Refuses a text that cannot be an event id. A database query could fail on it.
 fn must_be_id(text: &str) -> Result<()> {
     if is_name(text) { Ok(()) } else { Err(Error::NotFound("event")) }
 }
 
-/// An event.
+/// Returns an event with its customer and state.
 ///
 /// # Errors
 /// [`Error::NotFound`].
@@ -159,8 +157,8 @@ pub async fn explain(app: &App, id: &str) -> Result<Explained> {
     Explained::new(&mut tx, event).await
 }
 
-/// Returns an event as Stripe sent it; empty once it is known to be about nobody here, or of no use. It
-/// names people.
+/// Returns the body of an event as Stripe sent it. It contains personal data. It is empty if the
+/// event is not about a customer here, or is not used.
 ///
 /// # Errors
 /// [`Error::NotFound`].
@@ -174,8 +172,8 @@ pub async fn body(app: &App, id: &str) -> Result<String> {
     }
 }
 
-/// Has an event worked on anew by the server, as if it had just come: what it is about is looked up at
-/// Stripe, so a replay never does harm. How it stood before is written down. Answers how it stands then.
+/// Makes an event due as if it had just arrived, and audits its earlier state. A replay is always
+/// safe, because processing fetches Stripe's current state. Returns the event after the change.
 ///
 /// # Errors
 /// [`Error::NotFound`].
@@ -204,30 +202,31 @@ pub async fn replay(app: &App, id: &str, by: Actor<'_>) -> Result<Explained> {
     Ok(explained)
 }
 
-/// Has every event worked on anew that did not work, each once: one that fails again meanwhile is left to its
-/// next try. `progress` is told how many there were so far. Answers how many there were.
+/// Replays every failed event once. An event that fails again in the meantime is not replayed a
+/// second time. Calls `progress` with the number of replayed events so far, and returns their
+/// total.
 ///
 /// # Errors
 /// A failure of the database.
 pub async fn replay_all(app: &App, by: Actor<'_>, progress: impl Fn(usize)) -> Result<usize> {
-    let mut seen = HashSet::new();
+    let mut processed = HashSet::new();
     let mut replayed = 0;
     loop {
-        // Those that failed again may stand before the others.
-        let most = MAX_LISTED.saturating_add(i64::try_from(seen.len()).unwrap_or(i64::MAX));
+        // Events that failed again may be listed before the others.
+        let most = MAX_LISTED.saturating_add(i64::try_from(processed.len()).unwrap_or(i64::MAX));
         let mut troubled = app.store.read().await?.troubled_events(most).await?;
-        troubled.retain(|event| !seen.contains(&event.event_id));
+        troubled.retain(|event| !processed.contains(&event.event_id));
         if troubled.is_empty() {
             return Ok(replayed);
         }
         for event in troubled {
             match replay(app, &event.event_id, by).await {
                 Ok(_) => replayed += 1,
-                // Forgotten meanwhile.
+                // Deleted in the meantime.
                 Err(Error::NotFound(_)) => {}
                 Err(error) => return Err(error),
             }
-            seen.insert(event.event_id);
+            processed.insert(event.event_id);
             progress(replayed);
         }
     }

@@ -1,6 +1,7 @@
-//! Customers who exist at Stripe, and not here, or here without a link: links whom it can recognise for
-//! sure ([`crate::domain::sale::matching`]), makes accounts for who pays and has none if that is wanted, and
-//! tells what a person must decide. Run again, it goes on where it was cut short, and then finds nothing.
+//! The backfill: links every Stripe customer that certainly matches a customer here
+//! ([`crate::domain::sale::matching`]), creates accounts for paying Stripe customers without one if
+//! asked, and reports what an operator must decide. A repeated run continues an interrupted one,
+//! and changes nothing when all is done. `claim.rs` links a single Stripe customer.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -25,107 +26,108 @@ use crate::flows::sale::reconcile::AT_ONCE;
 use crate::flows::sale::stripe_customer;
 use crate::flows::sale::sync;
 
-/// Customers that are read at once.
+/// The number of customers that are read in one transaction.
 const PAGE: i64 = 500;
 
-/// Whether who pays and has no account gets one.
+/// Whether accounts are created for paying Stripe customers without one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Newcomers {
-    /// They do.
+    /// Accounts are created.
     Create,
-    /// They are only told of.
+    /// These customers are only reported.
     Tell,
 }
 
-/// How far it is.
+/// The progress of a backfill or an import.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// So many subscriptions and customers were listed.
+    /// The number of subscriptions and customers listed so far.
     Listed(usize),
-    /// So many customers were worked on.
+    /// The number of customers processed so far.
     Done(usize),
 }
 
-/// What became of Stripe's customers.
+/// The result of a backfill.
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
-    /// Customers that Stripe has.
+    /// The number of Stripe customers.
     pub customers: usize,
-    /// Those that were linked, with nothing to do.
+    /// The number of them that were linked already, with nothing to do.
     pub settled: usize,
-    /// Those about whom something was done, or would be.
+    /// The customers that were changed, or would be on a dry run.
     pub done: Vec<Done>,
-    /// Those who are left to a person.
+    /// The customers that need an operator's decision.
     pub left: Vec<Left>,
-    /// Those about whom something should have been done, and it did not work.
+    /// The customers whose change failed.
     pub failed: Vec<Failed>,
-    /// Prices of live subscriptions that the plans file does not name, and how many there are of each.
+    /// Prices of live subscriptions that are not in the plans file, each with the number of
+    /// subscriptions.
     pub unknown_prices: BTreeMap<String, usize>,
 }
 
-/// A customer about whom something was done.
+/// A Stripe customer that was changed, or would be on a dry run.
 #[derive(Debug, Serialize)]
 pub struct Done {
-    /// Who, at Stripe.
+    /// The Stripe customer.
     pub stripe_customer_id: String,
-    /// Who, here; none for an account that would be made.
+    /// The customer here; none for an account that would be created.
     pub customer_id: Option<String>,
-    /// The address at Stripe.
+    /// The email address at Stripe.
     pub email: Option<String>,
-    /// The plan that they pay for.
+    /// The plan that it pays for.
     pub plan: Option<String>,
-    /// `linked_by_metadata`, `linked_by_email`, `created`, `claimed` as the operator said, or `finished`
-    /// for what an earlier run or an import began.
+    /// `linked_by_metadata`, `linked_by_email`, `created`, `claimed` for a link that the operator
+    /// chose, or `finished` for one that an earlier run or an import began.
     pub action: &'static str,
-    /// What was not as Stripe has it, in words.
+    /// The drift that the sync repaired, one sentence each.
     pub changes: Vec<String>,
-    /// What needs a look, in words.
+    /// The alerts of the sync for an operator, one sentence each.
     pub alerts: Vec<String>,
 }
 
-/// A customer who is left to a person.
+/// A Stripe customer that needs an operator's decision.
 #[derive(Debug, Serialize)]
 pub struct Left {
-    /// Who, at Stripe.
+    /// The Stripe customer.
     pub stripe_customer_id: String,
-    /// Who it may be here.
+    /// The customer here that it may belong to.
     pub customer_id: Option<String>,
-    /// The address at Stripe.
+    /// The email address at Stripe.
     pub email: Option<String>,
-    /// The plan that they pay for; who pays for none can wait.
+    /// The plan that it pays for. Without one, the decision is not urgent.
     pub plan: Option<String>,
-    /// Why, for programs.
+    /// The stable code of the reason.
     pub reason: &'static str,
-    /// Why, and the way out.
+    /// The reason in words, with the way out.
     pub message: String,
 }
 
-/// A customer with whom it did not work.
+/// A Stripe customer whose change failed.
 #[derive(Debug, Serialize)]
 pub struct Failed {
-    /// Who, at Stripe.
+    /// The Stripe customer.
     pub stripe_customer_id: String,
-    /// Why.
+    /// The error.
     pub error: String,
 }
 
 impl Report {
-    /// Those who pay, and are left to a person.
+    /// Returns the paying Stripe customers that need an operator's decision.
     pub fn paying_left(&self) -> impl Iterator<Item = &Left> {
         self.left.iter().filter(|left| left.plan.is_some())
     }
 }
 
-/// What is done about one of Stripe's customers.
+/// The change for one Stripe customer.
 #[derive(Clone)]
 pub(in crate::flows) enum Step {
-    /// It is linked to this customer, and something of that is still to be done.
+    /// It is already linked to this customer; the metadata or the first sync is missing.
     Finish(CustomerId),
-    /// It is linked to this customer.
+    /// Link it to this customer.
     Link(CustomerId, Sign),
-    /// An account with this address is made.
+    /// Create an account with this email address.
     Create(Email),
-    /// It is linked to the customer whom the operator names.
+    /// Link it to the customer that the operator names.
     Give(CustomerId),
 }
 
@@ -148,14 +150,11 @@ impl Step {
     }
 }
 
-/// Looks at every customer that Stripe has, and links whom it recognises if that is the mode.
+/// Runs the backfill for every Stripe customer. A dry run only reports.
 ///
 /// # Errors
-/// [`Error::BillingNotConfigured`]; [`Error::Stripe`] when they cannot be listed: then nothing was done;
-/// or a failure of the database. A customer with whom it does not work is in the report.
-///
-/// [`Error::BillingNotConfigured`]: crate::error::Error::BillingNotConfigured
-/// [`Error::Stripe`]: crate::error::Error::Stripe
+/// [`Error::BillingNotConfigured`]; [`Error::Stripe`] when the customers cannot be listed: then
+/// nothing was changed; or a failure of the database. The failure of one customer is in the report.
 pub async fn everybody(
     app: &App,
     mode: Mode,
@@ -179,7 +178,7 @@ pub async fn everybody(
         let taken = match mode {
             Mode::DryRun => Ok((step.customer_id().cloned(), SyncReport::default())),
             Mode::Apply => {
-                // On its own: if the command stops meanwhile, the lease is still given back.
+                // Runs in its own task: if the command stops, the lease is still released.
                 let (own, about, step) = (app.clone(), one.clone(), step.clone());
                 app.tasks.run(async move { take(&own, &about, &step, Actor::Operator).await }).await
             }
@@ -200,7 +199,8 @@ pub async fn everybody(
     Ok(report)
 }
 
-/// Every customer that Stripe has, with the plan that they pay for; and the prices that no plan has.
+/// Returns every Stripe customer with the plan that it pays for, and the prices of live
+/// subscriptions that belong to no plan.
 async fn listed(
     app: &App,
     progress: impl Fn(usize),
@@ -233,7 +233,7 @@ async fn listed(
     Ok((theirs, unknown_prices))
 }
 
-/// Everybody who is here.
+/// Returns every customer here.
 pub(in crate::flows) async fn ours(app: &App) -> Result<Vec<Ours>> {
     let mut ours: Vec<Ours> = Vec::new();
     loop {
@@ -246,7 +246,8 @@ pub(in crate::flows) async fn ours(app: &App) -> Result<Vec<Ours>> {
     }
 }
 
-/// What is to be done about a customer: nothing, a step, or it is left.
+/// Returns the step for a Stripe customer, `None` if nothing is to be done, or the doubt that an
+/// operator must resolve.
 pub(in crate::flows) async fn step(
     app: &App,
     one: &Theirs,
@@ -270,8 +271,8 @@ pub(in crate::flows) async fn step(
     }))
 }
 
-/// Takes a step, each part of which is found done or undone by the next run: the link first, then the
-/// metadata at Stripe, then what they bought.
+/// Takes a step: links the customer, then writes the metadata at Stripe, then syncs. After an
+/// interruption, another run finishes the rest. Returns the customer and the report of the sync.
 pub(in crate::flows) async fn take(
     app: &App,
     theirs: &Theirs,
@@ -287,7 +288,7 @@ pub(in crate::flows) async fn take(
         if let Step::Link(_, sign) = step
             && !stripe_customer::adopt(app, &lease, theirs, *sign, by).await?
         {
-            return Err(Error::setup("it changed meanwhile; run this again"));
+            return Err(Error::setup("the customer changed in the meantime; run this again"));
         }
         app.fail_points.reach(Place::BackfillLinked);
         if theirs.tag == Tag::None {

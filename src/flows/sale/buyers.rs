@@ -1,6 +1,7 @@
-//! Purchases that did not go through our checkout, by Stripe customers who are unknown here: a payment
-//! link, a quote, the dashboard. They are noted until somebody claims them
-//! ([`crate::flows::sale::claim`]), or get an account at once if the plans file allows it.
+//! Unknown buyers: Stripe customers who pay for a plan and are not linked to a customer here. They
+//! bought by a payment link, a quote or the dashboard. They are recorded until an operator claims
+//! them ([`crate::flows::sale::claim`]), or get an account at once with `allow_unknown_buyers` in
+//! the plans file.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -16,24 +17,24 @@ use crate::flows::Mode;
 use crate::flows::sale::backfill;
 use crate::flows::sale::claim::{self, To};
 
-/// What became of a Stripe customer who was unknown when an event named it.
+/// The customer of a Stripe customer that was not linked when an event named it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::flows) enum Met {
-    /// It is linked to this customer now.
+    /// It is now linked to this customer.
     Customer(CustomerId),
-    /// Nobody here. A purchase is noted.
+    /// It is not linked. A purchase of a plan was recorded.
     Nobody,
 }
 
-/// Whether an event may be about a purchase of a plan: it names a plan's price, or an unknown buyer. So
-/// events about what else the vendor sells make no call. The text is searched, because its shape follows
-/// the account's API version.
+/// Returns whether an event may be about a purchase of a plan, because its body contains a plan's
+/// price id. Events about other products of the vendor then cost no call to Stripe. The body is
+/// searched as text, because its structure depends on the account's API version.
 pub(in crate::flows) fn may_be_a_purchase(app: &App, body: &str) -> bool {
     app.plans.price_ids().any(|price| body.contains(price))
 }
 
-/// Asks Stripe what an unknown Stripe customer pays for, and notes it: never silent, whatever comes of
-/// the rest. With `allow_unknown_buyers`, links them or makes an account.
+/// Fetches the subscriptions of an unlinked Stripe customer, and records it as an unknown buyer if
+/// it pays for a plan. With `allow_unknown_buyers`, also links it, to an existing or a new account.
 ///
 /// # Errors
 /// [`crate::error::Error::Stripe`] or a failure of the database.
@@ -50,8 +51,8 @@ pub(in crate::flows) async fn meet(app: &App, stripe_id: &StripeCustomerId) -> R
                 tracing::warn!(
                     %stripe_id,
                     plan,
-                    "a Stripe customer who is linked to nobody here pays for a plan; \
-                     `licentia stripe claim` links them"
+                    "a Stripe customer without an account here pays for a plan; \
+                     `licentia stripe claim` links it"
                 );
             }
         }
@@ -64,21 +65,22 @@ pub(in crate::flows) async fn meet(app: &App, stripe_id: &StripeCustomerId) -> R
     Ok(Met::Nobody)
 }
 
-/// Links an unknown buyer, or makes an account, if it is sure who they are.
+/// Links an unknown buyer to an existing or a new account, unless an operator must decide.
 async fn admit(app: &App, stripe_id: &StripeCustomerId) -> Result<Met> {
     let claimed = claim::claim(app, stripe_id, &To::NewAccount, Actor::System).await;
-    // Another worker may have been faster, with another event about the same purchase.
+    // Another worker may have linked it, for another event about the same purchase.
     if let Some(id) = app.store.read().await?.customer_by_stripe_id(stripe_id).await? {
         return Ok(Met::Customer(id));
     }
-    if let Err(left) = claimed? {
-        tracing::warn!(%stripe_id, reason = left.reason, "an unknown buyer got no account");
+    if let Err(undecided) = claimed? {
+        tracing::warn!(%stripe_id, reason = undecided.reason, "an unknown buyer got no account");
     }
     Ok(Met::Nobody)
 }
 
-/// Lists every live subscription of the account, and returns who pays for a plan and is linked to nobody
-/// here. Unless it is a dry run, what is noted becomes what was found.
+/// Lists every live subscription of the Stripe account. Returns the Stripe customers who pay for a
+/// plan and are not linked. Unless this is a dry run, replaces the recorded unknown buyers with
+/// them.
 ///
 /// # Errors
 /// [`crate::error::Error::Stripe`] or a failure of the database.
@@ -113,10 +115,10 @@ pub(in crate::flows) async fn find(app: &App, mode: Mode) -> Result<Vec<UnknownB
     Ok(unknown.collect())
 }
 
-/// Whether an unknown buyer is a customer now. A failure is left to the next comparison.
+/// Returns whether an unknown buyer is a customer now. The next reconciliation retries a failure.
 async fn admitted(app: &App, id: &StripeCustomerId) -> bool {
     match admit(app, id).await {
-        Ok(met) => met != Met::Nobody,
+        Ok(buyer) => buyer != Met::Nobody,
         Err(error) => {
             tracing::warn!(%id, %error, "an unknown buyer got no account");
             false
@@ -124,7 +126,7 @@ async fn admitted(app: &App, id: &StripeCustomerId) -> bool {
     }
 }
 
-/// Returns who pays for a plan, whether they are known here or not, and for which: the highest.
+/// Returns every Stripe customer who pays for a plan, linked or not, with the highest such plan.
 async fn paying(app: &App) -> Result<HashMap<StripeCustomerId, String>> {
     let mut plans: HashMap<StripeCustomerId, (usize, &str)> = HashMap::new();
     let take = |whose, subscription: Subscription| {

@@ -1,5 +1,7 @@
-//! An upgrade begins: the customer's counterpart at Stripe, and a checkout session. What comes of it
-//! is found out by [`crate::flows::sale::sync`], never here.
+//! Opens a checkout: ensures a Stripe customer, and creates a Checkout session and a pending order.
+//! It does not process the payment: [`crate::flows::sale::sync`] does.
+
+use chrono::TimeDelta;
 
 use crate::app::App;
 use crate::domain::account::customer::Customer;
@@ -10,7 +12,6 @@ use crate::domain::sale::order::Order;
 use crate::domain::sale::plan::{Interval, Plan, Price};
 use crate::domain::sale::stripe_ids::StripeCustomerId;
 use crate::domain::sale::stripe_state::{CheckoutSession, CheckoutStatus};
-use crate::domain::time::DAY;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::account::session::SignedIn;
@@ -19,38 +20,40 @@ use crate::flows::sale::stripe_customer;
 use crate::flows::sale::sync;
 use crate::stripe::{Answer, SessionParameters, StripeFailure};
 
-/// How long a payment may be on its way until somebody may pay anew, in seconds: longer than any bank debit
-/// takes (<https://docs.stripe.com/payments/bank-debits>).
-const LONGEST_PAYMENT: i64 = 30 * DAY;
+/// How long a pending payment blocks another checkout, in seconds: longer than any bank debit takes
+/// (<https://docs.stripe.com/payments/bank-debits>).
+const LONGEST_PAYMENT: TimeDelta = TimeDelta::days(30);
 
-/// What somebody wants to buy.
+/// The request of a checkout.
 #[derive(Clone, Debug)]
 pub struct Wanted {
     /// The plan's id.
     pub plan: String,
-    /// How often to pay; without it, per month if that is offered.
+    /// The billing interval. The default is monthly if the plan offers it.
     pub interval: Option<Interval>,
-    /// Where to go afterwards.
+    /// The URL that the browser returns to after the payment.
     pub success_url: String,
-    /// Where to go instead.
+    /// The URL that the browser returns to when the customer cancels.
     pub cancel_url: String,
 }
 
-/// Opens a checkout for the caller, or finds the one that is open for the same. Answers its address.
+/// Opens a checkout for the caller, or reuses an open one with the same parameters. Returns the URL
+/// of Stripe's payment page.
 ///
 /// # Errors
-/// [`Error::UnknownPlan`], [`Error::InvalidReturnUrl`], [`Error::AlreadySubscribed`], [`Error::PaymentUnderWay`],
-/// [`Error::BillingNotConfigured`], [`Error::Stripe`], or a failure.
+/// [`Error::UnknownPlan`], [`Error::InvalidReturnUrl`], [`Error::AlreadySubscribed`],
+/// [`Error::PaymentUnderWay`], [`Error::BillingNotConfigured`], [`Error::Busy`], [`Error::Stripe`],
+/// or a failure of the database.
 pub async fn open(app: &App, caller: &SignedIn, wanted: Wanted) -> Result<String> {
     sold(app, &wanted)?;
     for (field, url) in [("success_url", &wanted.success_url), ("cancel_url", &wanted.cancel_url)] {
         may_return_to(app, field, url)?;
     }
     if app.stripe()?.config().webhook_secrets.is_empty() {
-        // What is paid would never be heard of.
+        // Without webhooks, the payment would not be noticed.
         return Err(Error::BillingNotConfigured);
     }
-    // On its own: a caller who hangs up must not leave it half done, and the lease taken.
+    // Runs in its own task: a disconnect must not interrupt it and leave the lease taken.
     let (own, customer_id) = (app.clone(), caller.customer.customer_id.clone());
     app.tasks
         .run(async move {
@@ -60,7 +63,7 @@ pub async fn open(app: &App, caller: &SignedIn, wanted: Wanted) -> Result<String
         .await
 }
 
-/// Whether people may be sent back to a URL.
+/// Checks that Stripe may send browsers back to a URL: its origin must be configured.
 pub(in crate::flows) fn may_return_to(app: &App, field: &'static str, url: &str) -> Result<()> {
     let allowed = app.return_origins.iter().any(|origin| origin.holds(url));
     if allowed { Ok(()) } else { Err(Error::InvalidReturnUrl(field)) }
@@ -75,16 +78,16 @@ fn sold<'a>(app: &'a App, wanted: &Wanted) -> Result<(&'a Plan, &'a Price)> {
 async fn open_held(app: &App, lease: &Lease, wanted: &Wanted) -> Result<String> {
     let mut customer = load(app, &lease.customer_id).await?;
     if customer.stripe_customer_id.is_some() {
-        // What was bought meanwhile counts, whether its webhook has come or not.
+        // A purchase in the meantime counts, even if its webhook has not arrived yet.
         sync::sync_held(app, lease).await?;
-        refuse_a_second(app, &lease.customer_id).await?;
+        refuse_second_subscription(app, &lease.customer_id).await?;
         customer = load(app, &lease.customer_id).await?;
     }
     let ensured = Box::pin(stripe_customer::ensure(app, lease, &customer)).await?;
     if customer.stripe_customer_id.is_none() && ensured.existed {
-        // It may have a subscription, from before a backup was restored.
+        // After a restored backup, the Stripe customer may have a subscription already.
         sync::sync_held(app, lease).await?;
-        refuse_a_second(app, &lease.customer_id).await?;
+        refuse_second_subscription(app, &lease.customer_id).await?;
     }
     let stripe_id = ensured.id;
     let (plan, price) = sold(app, wanted)?;
@@ -96,23 +99,25 @@ async fn open_held(app: &App, lease: &Lease, wanted: &Wanted) -> Result<String> 
         success_url: wanted.success_url.clone(),
         cancel_url: wanted.cancel_url.clone(),
     };
-    if let Some((session, before)) = last(app, lease, &stripe_id).await? {
+    if let Some((session, before)) = last_session(app, lease, &stripe_id).await? {
         match (session.status, session.url.clone()) {
             (CheckoutStatus::Open, Some(url)) if before == parameters => return Ok(url),
             (CheckoutStatus::Open, _) => {
                 match stripe_customer::expire(app, app.stripe()?, &session.id).await {
-                    // Replaced before anybody paid: no order that a customer would want to see.
-                    Ok(()) => forget(app, lease, &session).await?,
-                    // It was paid at this very moment.
-                    Err(StripeFailure::Refused { .. }) => return look_again(app, lease).await,
+                    // Nobody paid it, so its order is of no interest to the customer.
+                    Ok(()) => delete_order(app, lease, &session).await?,
+                    // Stripe does not expire a session that was just paid.
+                    Err(StripeFailure::Refused { .. }) => {
+                        return refuse_after_sync(app, lease).await;
+                    }
                     Err(error) => return Err(error.into()),
                 }
             }
             (CheckoutStatus::Complete, _) => {
-                // Completed after the look at the subscriptions, or long over.
+                // It was completed after the first sync, or long ago.
                 sync::sync_held(app, lease).await?;
-                refuse_a_second(app, &lease.customer_id).await?;
-                let since = app.now().plus(-LONGEST_PAYMENT);
+                refuse_second_subscription(app, &lease.customer_id).await?;
+                let since = app.now() - LONGEST_PAYMENT;
                 if app.store.read().await?.is_being_paid(&session.id, since).await? {
                     return Err(Error::PaymentUnderWay);
                 }
@@ -127,8 +132,8 @@ async fn open_held(app: &App, lease: &Lease, wanted: &Wanted) -> Result<String> 
     session.url.ok_or_else(|| StripeFailure::Unreadable("a session without a URL".into()).into())
 }
 
-/// Deletes the order of a checkout that was closed.
-async fn forget(app: &App, lease: &Lease, session: &CheckoutSession) -> Result<()> {
+/// Deletes the pending order of a closed checkout.
+async fn delete_order(app: &App, lease: &Lease, session: &CheckoutSession) -> Result<()> {
     let mut tx = app.store.write().await?;
     lease.lock(&mut tx).await?;
     tx.delete_pending_order(&session.id).await?;
@@ -140,22 +145,24 @@ async fn load(app: &App, id: &CustomerId) -> Result<Customer> {
     app.store.read().await?.customer(id).await?.ok_or(Error::Unauthenticated)
 }
 
-async fn refuse_a_second(app: &App, id: &CustomerId) -> Result<()> {
+async fn refuse_second_subscription(app: &App, id: &CustomerId) -> Result<()> {
     let row = app.store.read().await?.subscription(id).await?;
     let live = row.is_some_and(|row| row.status.is_live());
     if live { Err(Error::AlreadySubscribed) } else { Ok(()) }
 }
 
-/// A session could not be closed: finds out what became of it.
-async fn look_again(app: &App, lease: &Lease) -> Result<String> {
+/// Syncs after a session could not be closed. Always returns an error: the customer has a
+/// subscription now, or should try again.
+async fn refuse_after_sync(app: &App, lease: &Lease) -> Result<String> {
     sync::sync_held(app, lease).await?;
-    refuse_a_second(app, &lease.customer_id).await?;
+    refuse_second_subscription(app, &lease.customer_id).await?;
     Err(Error::Busy)
 }
 
-/// The session of the last attempt, as it is now, and what it was for. An attempt whose answer was
-/// lost is repeated, which gives the session that it made.
-async fn last(
+/// Returns the present state of the last attempt's session, with the attempt's parameters. If the
+/// response of the attempt was lost, the call is repeated with the same idempotency key, and
+/// returns the session that it created.
+async fn last_session(
     app: &App,
     lease: &Lease,
     stripe_id: &StripeCustomerId,
@@ -164,19 +171,20 @@ async fn last(
     let Some(attempt) = stored else { return Ok(None) };
     let known = attempt.result.as_ref().and_then(|id| id.parse().ok());
     let Ok(parameters) = serde_json::from_str::<SessionParameters>(&attempt.parameters) else {
-        // Of another version: closed, so that there are never two that can be paid.
+        // Another version wrote the parameters. The session is closed, so that there are never two
+        // that can be paid.
         if let Some(id) = known {
             stripe_customer::ended(stripe_customer::expire(app, app.stripe()?, &id).await)?;
         }
         return Ok(None);
     };
     if parameters.stripe_customer_id != stripe_id.as_str() {
-        // Of a counterpart that was deleted, and the session with it.
+        // The attempt's Stripe customer was deleted, and its sessions with it.
         return Ok(None);
     }
     let id = match known {
         Some(id) => id,
-        // A session lives for a day, a little longer than a key is relied on.
+        // A session expires after a day, an hour after its key is last used.
         None if !stripe_customer::is_fresh(&attempt, app.now()) => return Ok(None),
         None => match create(app, &attempt, &parameters).await? {
             Ok(session) => {
@@ -193,11 +201,12 @@ async fn last(
     }
 }
 
-/// Opens the session of an attempt, or finds the one that an earlier call made, where Stripe repeats a failure
-/// or refuses. Answers why there is certainly none.
+/// Creates the session of an attempt. After a failure, looks for a session that an earlier call of
+/// the attempt created. Returns the session, or the failure if there is certainly no session.
 ///
 /// # Errors
-/// When it is not known whether there is one: then the attempt must be made again, and no other.
+/// [`Error::Stripe`] when it is unknown whether there is a session: then this attempt must be
+/// repeated, and no other may be made.
 async fn create(
     app: &App,
     attempt: &Attempt,
@@ -213,7 +222,7 @@ async fn create(
     let found = stripe.find_session(&parameters.stripe_customer_id, &attempt.attempt_id).await;
     match (found, failure) {
         (Ok(Some(session)), _) => Ok(Ok(session)),
-        // An answer that cannot be read may be somebody else's, and the call under way yet.
+        // An unreadable response may come from a proxy while Stripe still processes the call.
         (Ok(None), failure @ StripeFailure::Unreadable(_)) | (Err(_), failure) => {
             Err(failure.into())
         }
@@ -221,7 +230,7 @@ async fn create(
     }
 }
 
-/// Writes what an attempt made, and the order that is now pending.
+/// Records the session of an attempt, and its pending order.
 async fn record(
     app: &App,
     lease: &Lease,

@@ -1,5 +1,7 @@
-//! Links one Stripe customer to one here: recognised as by the backfill, with a new account, or as the
-//! operator says. What is not sure is not done, but told with the way out.
+//! Links one Stripe customer to a customer here: a match by the rules of the backfill, a new
+//! account, or the customer that the operator names. If the match is uncertain, it links nothing
+//! and returns the reason with the way out. The backfill links all Stripe customers
+//! (`backfill.rs`).
 
 use serde_json::json;
 
@@ -22,18 +24,18 @@ use crate::flows::sale::sync;
 /// The most unknown buyers that are listed.
 pub(in crate::flows) const MAX_LISTED: i64 = 1000;
 
-/// To whom a Stripe customer is to be linked.
+/// The customer to link a Stripe customer to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum To {
-    /// To the customer who is recognised for sure, if there is one.
+    /// The customer that certainly matches, if there is one.
     Recognised,
-    /// The same, or else to a new account with the email address that Stripe has.
+    /// The customer that certainly matches, or else a new account with the email address at Stripe.
     NewAccount,
-    /// To this customer, as the operator says.
+    /// The customer that the operator names.
     Customer(CustomerId),
 }
 
-/// Returns the unknown buyers that are noted, the oldest first.
+/// Returns the recorded unknown buyers, oldest first, at most [`MAX_LISTED`].
 ///
 /// # Errors
 /// A failure of the database.
@@ -41,21 +43,22 @@ pub async fn list(app: &App) -> Result<Vec<UnknownBuyer>> {
     app.store.read().await?.unknown_buyers(MAX_LISTED).await
 }
 
-/// Links a Stripe customer, and syncs whom it is linked to. Run again, it finishes what was cut short.
-/// Returns what was done, or why nothing was.
+/// Links a Stripe customer, and syncs the customer here. If it is interrupted, another call
+/// finishes it. Returns what was done, or the reason why an operator must decide.
 ///
 /// # Errors
-/// [`Error::Setup`] when it cannot be done as asked; [`Error::Stripe`] or a failure of the database.
+/// [`Error::Setup`] when the request cannot be fulfilled. [`Error::Stripe`] or a failure of the
+/// database.
 pub async fn claim(
     app: &App,
     stripe_id: &StripeCustomerId,
     to: &To,
     by: Actor<'static>,
 ) -> Result<std::result::Result<Done, Left>> {
-    let theirs = find(app, stripe_id).await?;
+    let theirs = fetch(app, stripe_id).await?;
     let step = match to {
         To::Customer(id) => {
-            return give(app, &theirs, id, by).await.map(Ok);
+            return link_to(app, &theirs, id, by).await.map(Ok);
         }
         To::Recognised => {
             backfill::step(app, &theirs, decision(app, &theirs).await?, Newcomers::Tell)
@@ -73,8 +76,8 @@ pub async fn claim(
     Ok(Ok(backfill::done(&theirs, &step, id, report)))
 }
 
-/// Returns a Stripe customer, with the plan that they pay for.
-async fn find(app: &App, stripe_id: &StripeCustomerId) -> Result<Theirs> {
+/// Fetches a Stripe customer, with the plan that it pays for.
+async fn fetch(app: &App, stripe_id: &StripeCustomerId) -> Result<Theirs> {
     let stripe = app.stripe()?;
     let mut theirs = stripe.find_customer(stripe_id).await?.ok_or_else(|| {
         Error::setup(format!("Stripe has no customer {stripe_id} in this account and mode"))
@@ -84,8 +87,8 @@ async fn find(app: &App, stripe_id: &StripeCustomerId) -> Result<Theirs> {
     Ok(theirs)
 }
 
-/// Decides about one Stripe customer as the backfill does about all of them: with every Stripe customer
-/// and every customer here that the decision may depend on.
+/// Returns the decision about one Stripe customer by the rules of the backfill. Fetches all Stripe
+/// customers and all customers here that the decision can depend on.
 async fn decision(app: &App, theirs: &Theirs) -> Result<Decision> {
     let stripe = app.stripe()?;
     let named = match &theirs.tag {
@@ -112,13 +115,13 @@ async fn decision(app: &App, theirs: &Theirs) -> Result<Decision> {
 }
 
 async fn linked(app: &App, stripe_id: &StripeCustomerId) -> Result<CustomerId> {
-    let found = app.store.read().await?.customer_by_stripe_id(stripe_id).await?;
-    found.ok_or(Error::Busy)
+    let customer_id = app.store.read().await?.customer_by_stripe_id(stripe_id).await?;
+    customer_id.ok_or(Error::Busy)
 }
 
-/// Links a Stripe customer to the customer whom the operator names, in place of another Stripe customer
-/// that bills nobody any more.
-async fn give(app: &App, theirs: &Theirs, id: &CustomerId, by: Actor<'static>) -> Result<Done> {
+/// Links a Stripe customer to the customer that the operator names. It replaces another Stripe
+/// customer that no longer has a live subscription.
+async fn link_to(app: &App, theirs: &Theirs, id: &CustomerId, by: Actor<'static>) -> Result<Done> {
     if let Some(other) = app.store.read().await?.customer_by_stripe_id(&theirs.id).await?
         && other != *id
     {
@@ -131,13 +134,13 @@ async fn give(app: &App, theirs: &Theirs, id: &CustomerId, by: Actor<'static>) -
         Error::NotFound(_) => Error::setup(format!("there is no customer {id}")),
         error => error,
     })?;
-    let report = lease.during(app, give_leased(app, &lease, theirs, by)).await?;
+    let report = lease.during(app, link_leased(app, &lease, theirs, by)).await?;
     let step = Step::Give(id.clone());
     Ok(backfill::done(theirs, &step, Some(id.clone()), report))
 }
 
 /// Links and syncs, under the customer's lease.
-async fn give_leased(
+async fn link_leased(
     app: &App,
     lease: &Lease,
     theirs: &Theirs,
@@ -150,14 +153,14 @@ async fn give_leased(
     drop(tx);
     let before = customer.stripe_customer_id.filter(|before| *before != theirs.id);
     if let Some(before) = &before {
-        // Nobody may pay the old Stripe customer's checkout any more.
+        // An open checkout of the old Stripe customer must not be paid any more.
         if let Some(session) = checkout.and_then(|attempt| attempt.result?.parse().ok()) {
             stripe_customer::ended(stripe_customer::expire(app, stripe, &session).await)?;
         }
-        leave(app, before, id).await?;
+        release(app, before, id).await?;
     }
     link(app, lease, &theirs.id, before.as_ref(), by).await?;
-    // The vendor's own value stays.
+    // A value that the vendor wrote itself is kept.
     let is_written = matches!(&theirs.tag, Tag::Ours(named) if named == id);
     if !is_written && theirs.tag != Tag::Foreign {
         let at = app.fail_points.at(Place::ClaimTagged);
@@ -166,7 +169,8 @@ async fn give_leased(
     sync::sync_held(app, lease).await
 }
 
-/// Links a customer to a Stripe customer, in place of `before`. Whoever is linked already stays so.
+/// Links a customer to a Stripe customer, in place of `before`. Writes nothing if they are linked
+/// already.
 async fn link(
     app: &App,
     lease: &Lease,
@@ -182,7 +186,7 @@ async fn link(
     }
     let is_free = tx.customer_by_stripe_id(stripe_id).await?.is_none();
     if !is_free || customer.stripe_customer_id.as_ref() != before {
-        return Err(Error::setup("it changed meanwhile; run this again"));
+        return Err(Error::setup("the customer changed in the meantime; run this again"));
     }
     tx.link_stripe_customer(id, Some(stripe_id), None).await?;
     tx.delete_attempt(id, Purpose::Customer).await?;
@@ -197,21 +201,21 @@ async fn link(
     tx.commit(app.fail_points.at(Place::ClaimLinked)).await
 }
 
-/// Checks that a customer may be linked to another Stripe customer than `before`: that one must not bill
-/// them any more. Then removes the customer from its metadata, so that it is not linked to them again.
+/// Releases a customer from the Stripe customer `before`: checks that it has no live subscription,
+/// and removes the customer's id from its metadata, so that it is not linked again.
 ///
 /// # Errors
 /// [`Error::Setup`] when it has a live subscription.
-async fn leave(app: &App, before: &StripeCustomerId, id: &CustomerId) -> Result<()> {
+async fn release(app: &App, before: &StripeCustomerId, id: &CustomerId) -> Result<()> {
     let stripe = app.stripe()?;
-    let Some(found) = stripe.find_customer(before).await? else { return Ok(()) };
+    let Some(old) = stripe.find_customer(before).await? else { return Ok(()) };
     let subscriptions = stripe.subscriptions(before).await?;
     if subscriptions.iter().any(|subscription| subscription.status.is_live()) {
         return Err(Error::setup(format!(
             "{id} is linked to {before}, which has a live subscription; end that at Stripe first"
         )));
     }
-    if found.tag == Tag::Ours(id.clone()) {
+    if old.tag == Tag::Ours(id.clone()) {
         stripe.tag_customer(before, None, app.fail_points.at(Place::ClaimUntagged)).await?;
     }
     Ok(())

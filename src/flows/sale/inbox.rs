@@ -1,5 +1,5 @@
-//! Works on what came in: finds out whom it is about, and brings them in line with Stripe. Events of
-//! one customer are worked on together: one look at Stripe answers them all.
+//! Processes the inbox: finds the customer of each event, and syncs the customer with Stripe. All
+//! due events of a customer are processed by one sync. Webhooks are received in `webhook.rs`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,22 +21,23 @@ use crate::flows::sale::sync;
 use crate::flows::{brief, queue};
 use crate::store::Tx;
 
-/// How long Stripe has to say who paid: the rest of an event's lease is for the work on it.
-const LONGEST_QUESTION: Duration = Duration::from_secs(4);
+/// How long to wait for Stripe to name the customer of a payment. The rest of the event's lease is
+/// for the sync.
+const PAYER_TIMEOUT: Duration = Duration::from_secs(4);
 
 impl LeasedEvent {
-    /// Whether it asks for a counterpart at Stripe, if there is none.
+    /// Returns whether it is the task that creates the Stripe customer of a new sign-up.
     pub(in crate::flows) fn asks_for_stripe_customer(&self) -> bool {
         self.is_task(TaskKind::CustomerSignedUp)
     }
 
-    /// Whether it says that this customer was deleted at Stripe.
+    /// Returns whether it reports that this Stripe customer was deleted.
     pub(in crate::flows) fn says_deleted(&self, id: &StripeCustomerId) -> bool {
         self.kind == "customer.deleted" && self.stripe_customer_id.as_ref() == Some(id)
     }
 }
 
-/// Has what changed sent to Stripe, within the transaction that changes it.
+/// Adds a task that sends a changed name or address to Stripe, in the transaction of the change.
 pub(in crate::flows) async fn tell_of_change(
     app: &App,
     tx: &mut Tx,
@@ -49,7 +50,7 @@ pub(in crate::flows) async fn tell_of_change(
         .await
 }
 
-/// Has a counterpart made for a customer, within the transaction of the sign-up.
+/// Adds a task that creates the Stripe customer, in the transaction of the sign-up.
 pub(in crate::flows) async fn ask_for_stripe_customer(
     app: &App,
     tx: &mut Tx,
@@ -71,14 +72,14 @@ pub(super) async fn queue_sync(
     tx.insert_task(&TaskId::from_random(app.random.bits()), TaskKind::CustomerLinked, id, now).await
 }
 
-/// Whom events are about, as far as it is known here.
+/// The subject of an event, as far as the database knows it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Whose {
-    /// A customer.
+    /// A customer here.
     Customer(CustomerId),
-    /// Whoever made this payment, of which nothing is known here: its order may not be written yet.
+    /// The unknown customer of this payment: its order may not be written yet.
     Payer(PaymentIntentId),
-    /// A Stripe customer who is linked to nobody here, and may have bought a plan.
+    /// A Stripe customer without a linked customer here, who may have bought a plan.
     Stranger(StripeCustomerId),
 }
 
@@ -86,42 +87,42 @@ impl fmt::Display for Whose {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Customer(id) => id.fmt(f),
-            Self::Payer(id) => write!(f, "who paid {id}"),
-            Self::Stranger(id) => write!(f, "{id}, who is unknown here"),
+            Self::Payer(id) => write!(f, "customer of payment {id}"),
+            Self::Stranger(id) => write!(f, "unknown Stripe customer {id}"),
         }
     }
 }
 
-/// Takes what is due, `most` events at the most, each customer's together. What is about nobody here
-/// is done with that.
+/// Leases due events, at most `most`. Returns them grouped by subject. Events that are certainly
+/// not about a customer here are marked as done and not returned.
 ///
 /// # Errors
 /// A failure of the database.
 pub async fn take_due(app: &App, most: usize) -> Result<Vec<(Whose, Vec<LeasedEvent>)>> {
     let leased: Vec<LeasedEvent> = queue::take(app, most, Place::InboxTaken).await?;
-    let mut of_somebody: BTreeMap<Whose, Vec<LeasedEvent>> = BTreeMap::new();
-    let mut of_nobody = Vec::new();
+    let mut by_subject: BTreeMap<Whose, Vec<LeasedEvent>> = BTreeMap::new();
+    let mut foreign = Vec::new();
     let mut tx = app.store.read().await?;
     for event in leased {
-        match whose(app, &mut tx, &event).await? {
-            Some(whose) => of_somebody.entry(whose).or_default().push(event),
-            None => of_nobody.push(event),
+        match subject(app, &mut tx, &event).await? {
+            Some(subject) => by_subject.entry(subject).or_default().push(event),
+            None => foreign.push(event),
         }
     }
     drop(tx);
-    finish(app, &of_nobody).await?;
-    Ok(of_somebody.into_iter().collect())
+    finish_foreign(app, &foreign).await?;
+    Ok(by_subject.into_iter().collect())
 }
 
-/// Whom an event is about; nobody here, if that is certain.
-async fn whose(app: &App, tx: &mut Tx, event: &LeasedEvent) -> Result<Option<Whose>> {
+/// Returns the subject of an event, or `None` if it is certainly not about a customer here.
+async fn subject(app: &App, tx: &mut Tx, event: &LeasedEvent) -> Result<Option<Whose>> {
     let LeasedEvent { customer_id, stripe_customer_id, stripe_payment_intent_id, .. } = event;
     let about = (customer_id, stripe_customer_id, stripe_payment_intent_id);
     if let Some(id) = customer_of(tx, about).await? {
         return Ok(Some(Whose::Customer(id)));
     }
     match about {
-        // Where nobody is linked, no payment can be of anybody here.
+        // While no customer is linked to Stripe, no payment can be from a customer here.
         (None, None, Some(payment))
             if app.stripe.is_some() && !tx.linked_customers(None, 1).await?.is_empty() =>
         {
@@ -138,11 +139,12 @@ async fn whose(app: &App, tx: &mut Tx, event: &LeasedEvent) -> Result<Option<Who
     }
 }
 
-/// How an event names whom it is about: by our id, by Stripe's, by a payment.
+/// The ids by which an event names its customer: ours, Stripe's, or that of a payment.
 pub(in crate::flows) type About<'e> =
     (&'e Option<CustomerId>, &'e Option<StripeCustomerId>, &'e Option<PaymentIntentId>);
 
-/// Whom an event is about, by the links that we have; never by what the event's metadata says.
+/// Returns the customer that an event is about, by the links in our database. The metadata in the
+/// event is never trusted.
 pub(in crate::flows) async fn customer_of(
     tx: &mut Tx,
     about: About<'_>,
@@ -155,40 +157,41 @@ pub(in crate::flows) async fn customer_of(
     }
 }
 
-/// Brings a customer in line with Stripe, for the sake of these events. Who paid is asked of Stripe, if
-/// it is not known here.
+/// Processes events of one subject: syncs the customer with Stripe. If only a payment is known, its
+/// customer is fetched from Stripe first. When Stripe fails, the events are retried later.
 ///
 /// # Errors
-/// A failure of the database. That Stripe does not answer is none: it is tried again later.
+/// A failure of the database.
 pub async fn work(app: &App, whose: &Whose, events: &[LeasedEvent]) -> Result<()> {
     let payment = match whose {
-        Whose::Customer(id) => return work_on(app, id, events).await,
+        Whose::Customer(id) => return sync_customer(app, id, events).await,
         Whose::Payer(payment) => payment,
         Whose::Stranger(stripe_id) => {
             return match buyers::meet(app, stripe_id).await {
-                Ok(Met::Customer(id)) => work_on(app, &id, events).await,
-                Ok(Met::Nobody) => finish(app, events).await,
-                Err(error) => try_again(app, whose, events, &error).await,
+                Ok(Met::Customer(id)) => sync_customer(app, &id, events).await,
+                Ok(Met::Nobody) => finish_foreign(app, events).await,
+                Err(error) => retry_later(app, whose, events, &error).await,
             };
         }
     };
-    let found = within(&*app.clock, LONGEST_QUESTION, payer(app, payment)).await;
-    match found.unwrap_or(Err(Error::Busy)) {
+    let payer = within(&*app.clock, PAYER_TIMEOUT, payer(app, payment)).await;
+    match payer.unwrap_or(Err(Error::Busy)) {
         Ok(Some((id, stripe_id))) => {
-            // Written with what becomes of them, so that nobody asks twice.
+            // Stored with the result, so that a retry does not fetch it again.
             let named = |event: &LeasedEvent| {
                 let stripe_customer_id = Some(stripe_id.clone());
                 LeasedEvent { stripe_customer_id, ..event.clone() }
             };
             let events: Vec<_> = events.iter().map(named).collect();
-            work_on(app, &id, &events).await
+            sync_customer(app, &id, &events).await
         }
-        Ok(None) => finish(app, events).await,
-        Err(error) => try_again(app, whose, events, &error).await,
+        Ok(None) => finish_foreign(app, events).await,
+        Err(error) => retry_later(app, whose, events, &error).await,
     }
 }
 
-/// Who made a payment, by what Stripe says; nothing, if it is nobody here.
+/// Fetches the Stripe customer of a payment. Returns it with the customer here, or `None` if it is
+/// not linked to one.
 async fn payer(
     app: &App,
     payment: &PaymentIntentId,
@@ -198,15 +201,15 @@ async fn payer(
     Ok(id.map(|id| (id, stripe_id)))
 }
 
-async fn work_on(app: &App, id: &CustomerId, events: &[LeasedEvent]) -> Result<()> {
+async fn sync_customer(app: &App, id: &CustomerId, events: &[LeasedEvent]) -> Result<()> {
     match sync::sync(app, id, events).await {
         Ok(()) => {
             count("done", events.len());
             Ok(())
         }
-        // Deleted meanwhile.
-        Err(Error::NotFound(_)) => finish(app, events).await,
-        Err(error) => try_again(app, &Whose::Customer(id.clone()), events, &error).await,
+        // The customer was deleted in the meantime.
+        Err(Error::NotFound(_)) => finish_foreign(app, events).await,
+        Err(error) => retry_later(app, &Whose::Customer(id.clone()), events, &error).await,
     }
 }
 
@@ -214,8 +217,8 @@ fn count(result: &'static str, events: usize) {
     metrics::counter!("licentia_events_total", "result" => result).increment(events as u64);
 }
 
-/// Marks events done that are about nobody here.
-async fn finish(app: &App, events: &[LeasedEvent]) -> Result<()> {
+/// Marks events as done that are not about a customer here.
+async fn finish_foreign(app: &App, events: &[LeasedEvent]) -> Result<()> {
     if events.is_empty() {
         return Ok(());
     }
@@ -228,7 +231,13 @@ async fn finish(app: &App, events: &[LeasedEvent]) -> Result<()> {
     Ok(())
 }
 
-async fn try_again(app: &App, whose: &Whose, events: &[LeasedEvent], error: &Error) -> Result<()> {
+/// Schedules the next attempt of failed events, or gives them up.
+async fn retry_later(
+    app: &App,
+    whose: &Whose,
+    events: &[LeasedEvent],
+    error: &Error,
+) -> Result<()> {
     let now = app.now();
     let text = brief(&error.to_string());
     let mut tx = app.store.write().await?;
@@ -236,7 +245,7 @@ async fn try_again(app: &App, whose: &Whose, events: &[LeasedEvent], error: &Err
         let due = retry::next(event.since(), event.attempts, now, app.random.bits());
         tx.failed(event, &text, due, now).await?;
         let given_up = due.is_none();
-        tracing::warn!(event = event.event_id, %whose, error = text, given_up, "not done");
+        tracing::warn!(event = event.event_id, %whose, error = text, given_up, "event failed");
     }
     tx.commit(app.fail_points.at(Place::InboxFailed)).await?;
     count("failed", events.len());

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
+
 use crate::app::App;
 use crate::clock::within;
 use crate::domain::account::customer::Customer;
@@ -13,9 +15,9 @@ use crate::fail_point::Place;
 use crate::store::Tx;
 use crate::stripe::StripeFailure;
 
-/// How long a lease lasts, in seconds. After a crash, the customer's work continues within a
+/// How long a lease lasts. After a crash, the customer's work continues within a
 /// minute.
-const LEASE_SECONDS: i64 = 30;
+const LEASE: TimeDelta = TimeDelta::seconds(30);
 
 /// How long the work under a lease may take: less than the lease.
 const WORK_TIMEOUT: Duration = Duration::from_secs(25);
@@ -43,7 +45,7 @@ impl Lease {
             let mut pause = SHORTEST_POLL;
             loop {
                 let now = app.now();
-                let latest = now.plus(LEASE_SECONDS + SKEW);
+                let latest = now + LEASE + SKEW;
                 let leased = app.store.is_leased(customer_id, now, latest).await?;
                 if !leased && let Some(lease) = Self::try_take(app, customer_id).await? {
                     return Ok(lease);
@@ -61,7 +63,7 @@ impl Lease {
         if tx.lock_customer(customer_id).await?.is_none() {
             return Err(Error::NotFound("customer"));
         }
-        let (until, latest) = (now.plus(LEASE_SECONDS), now.plus(LEASE_SECONDS + SKEW));
+        let (until, latest) = (now + LEASE, now + LEASE + SKEW);
         let fence = tx.take_lease(customer_id, now, until, latest).await?;
         tx.commit(app.fail_points.at(Place::LeaseTaken)).await?;
         Ok(fence.map(|fence| Self { customer_id: customer_id.clone(), fence }))

@@ -1,5 +1,6 @@
-//! Trusts no event: fetches those that were never delivered, then brings every linked customer in line
-//! with Stripe. At the start, once a day, and by command. Finding nothing is the normal answer.
+//! The reconciliation: fetches undelivered events, syncs every linked customer, and looks for
+//! unknown buyers. It runs when the server starts, once a day, and by command. Normally it finds no
+//! drift.
 
 use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize, Serializer};
@@ -20,45 +21,45 @@ use crate::flows::{Mode, audit};
 use crate::store::Tx;
 use crate::stripe::Undelivered;
 
-/// Customers that are looked at at once: a fifth of what Stripe takes from one account in test mode, so
-/// that sales go on meanwhile (<https://docs.stripe.com/rate-limits>).
+/// The number of customers that are synced concurrently: a fifth of Stripe's limit in test mode, so
+/// that sales are not held up (<https://docs.stripe.com/rate-limits>).
 pub const AT_ONCE: usize = 4;
 
-/// Customers that are looked up at once.
+/// The number of customers that are read in one transaction.
 const PAGE: i64 = 500;
 
-/// Events that are stored at once.
+/// The number of events that are stored in one transaction.
 const BATCH: usize = 256;
 
-/// What a look at everybody found.
+/// The result of a reconciliation.
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
-    /// Events that Stripe could not deliver, and that were not here.
+    /// The number of events that Stripe could not deliver and that were not in the inbox.
     pub missed_events: u64,
-    /// Why those could not be listed, if so.
+    /// The error if the undelivered events could not be listed.
     pub events_error: Option<String>,
-    /// Customers that were compared with Stripe.
+    /// The number of customers that were compared with Stripe.
     pub checked: usize,
-    /// Those who were not as Stripe has them.
+    /// The customers who differed from Stripe.
     pub drifted: Vec<Drifted>,
-    /// Those who could not be compared.
+    /// The customers who could not be compared.
     pub failed: Vec<Failed>,
-    /// Those about whom something needs a look.
+    /// The customers with alerts for an operator.
     pub alerts: Vec<Alerted>,
-    /// Stripe customers who pay for a plan and are linked to nobody here.
+    /// Stripe customers who pay for a plan and are not linked to a customer here.
     pub unknown_buyers: Vec<UnknownBuyer>,
-    /// Why those could not be listed, if so.
+    /// The error if the account's subscriptions could not be listed.
     pub buyers_error: Option<String>,
 }
 
 impl Report {
-    /// How many must be acted on, whom a comparison cannot repair.
+    /// Returns the number of customers who need an operator's action, which a sync cannot repair.
     #[must_use]
     pub fn left(&self) -> usize {
         self.alerts.iter().filter(|alerted| alerted.needs_action).count()
     }
 
-    /// Whether something of the comparison is left to do.
+    /// Returns whether a part of the reconciliation failed and must be repeated.
     #[must_use]
     pub fn is_unfinished(&self) -> bool {
         self.events_error.is_some() || self.buyers_error.is_some() || !self.failed.is_empty()
@@ -67,7 +68,7 @@ impl Report {
     fn add(&mut self, customer_id: CustomerId, compared: Result<SyncReport>) {
         self.checked += 1;
         let SyncReport { changes, alerts, needs_action } = match compared {
-            Ok(looked) => looked,
+            Ok(synced) => synced,
             Err(error) => {
                 self.failed.push(Failed { customer_id, error: error.to_string() });
                 return;
@@ -78,39 +79,39 @@ impl Report {
             self.alerts.push(Alerted { customer_id: customer_id.clone(), alerts, needs_action });
         }
         if !changes.is_empty() {
-            tracing::warn!(customer_id, ?changes, "was not as Stripe has it");
+            tracing::warn!(customer_id, ?changes, "the customer differed from Stripe");
             self.drifted.push(Drifted { customer_id, changes });
         }
     }
 }
 
-/// A customer about whom something needs a look.
+/// A customer with alerts for an operator.
 #[derive(Debug, Serialize)]
 pub struct Alerted {
-    /// Who.
+    /// The customer.
     pub customer_id: String,
-    /// What it is, in words.
+    /// The alerts, one sentence each.
     pub alerts: Vec<String>,
-    /// Whether somebody must act: they pay twice, or pay and are granted nothing for it.
+    /// Whether an operator must act: the customer pays twice, or pays and has no license for it.
     pub needs_action: bool,
 }
 
-/// A customer who was not as Stripe has them.
+/// A customer who differed from Stripe.
 #[derive(Debug, Serialize)]
 pub struct Drifted {
-    /// Who.
+    /// The customer.
     pub customer_id: String,
-    /// What was wrong, in words.
+    /// The differences, one sentence each.
     pub changes: Vec<String>,
 }
 
 /// A customer who could not be compared.
 #[derive(Debug, Serialize)]
 pub struct Failed {
-    /// Who.
+    /// The customer.
     #[serde(serialize_with = "as_text")]
     pub customer_id: CustomerId,
-    /// Why.
+    /// The error.
     pub error: String,
 }
 
@@ -118,26 +119,26 @@ fn as_text<S: Serializer>(id: &CustomerId, serializer: S) -> std::result::Result
     serializer.collect_str(id)
 }
 
-/// What is kept of a look at everybody that repaired what differed.
+/// The stored result of a reconciliation that was not a dry run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Comparison {
-    /// Customers that were compared with Stripe.
+    /// The number of customers that were compared with Stripe.
     pub checked: usize,
-    /// How many of them were not as Stripe has them.
+    /// The number of them who differed from Stripe.
     pub drifted: usize,
-    /// How many could not be compared.
+    /// The number of customers who could not be compared.
     pub failed: usize,
-    /// How many somebody must act on. Older entries do not say.
+    /// The number of customers who need an operator's action. Older entries lack it.
     #[serde(default)]
     pub left: usize,
 }
 
-/// Compares everybody with Stripe, `at_once` at the same time, and repairs what differs if that is the
-/// mode. `progress` is told how many were compared so far.
+/// Compares every linked customer with Stripe, `at_once` of them concurrently, and repairs drift
+/// unless this is a dry run. Calls `progress` with the number of compared customers so far.
 ///
 /// # Errors
-/// [`Error::BillingNotConfigured`], [`Error::Stripe`] or a failure of
-/// the database. A customer who cannot be compared is in the report.
+/// [`Error::BillingNotConfigured`], [`Error::Stripe`] or a failure of the database. A customer who
+/// cannot be compared is in the report.
 pub async fn everybody(
     app: &App,
     mode: Mode,
@@ -147,7 +148,8 @@ pub async fn everybody(
     compare_all(app, mode, at_once, true, progress).await
 }
 
-/// Does the same when the server starts. On a new installation it makes no call to Stripe.
+/// Runs the reconciliation at the start of the server. On a new installation it does not call
+/// Stripe.
 ///
 /// # Errors
 /// As [`everybody`].
@@ -169,7 +171,7 @@ async fn compare_all(
         let page = app.store.read().await?.linked_customers(last.as_ref(), PAGE).await?;
         let Some(newest) = page.last() else { break };
         if last.is_none() {
-            // While nobody is linked, no event can be about anybody here.
+            // While no customer is linked, no event can be about a customer here.
             list_missed(app, mode, &mut report).await?;
         }
         last = Some(newest.clone());
@@ -185,14 +187,14 @@ async fn compare_all(
     Ok(report)
 }
 
-/// Whether no unknown buyer and no earlier comparison is on record.
+/// Returns whether the database has neither an unknown buyer nor an earlier reconciliation.
 async fn is_new_installation(app: &App) -> Result<bool> {
     let mut tx = app.store.read().await?;
     Ok(tx.count_unknown_buyers().await? == 0 && self::last(&mut tx).await?.is_none())
 }
 
-/// Looks once more at what a comparison that repairs could not do: who was left out, and what could not be
-/// listed. The others are left alone. What comes of it stands in the report.
+/// Repeats the failed parts of a reconciliation that was not a dry run: the customers who could not
+/// be compared, and the lists that could not be fetched. Updates the report.
 ///
 /// # Errors
 /// As [`everybody`].
@@ -203,10 +205,10 @@ pub async fn again(app: &App, report: &mut Report) -> Result<()> {
     if report.buyers_error.is_some() {
         Box::pin(find_unknown_buyers(app, Mode::Apply, report)).await?;
     }
-    let left_out = std::mem::take(&mut report.failed);
-    let before = left_out.len();
+    let failed = std::mem::take(&mut report.failed);
+    let before = failed.len();
     report.checked -= before;
-    let ids = left_out.into_iter().map(|failed| failed.customer_id).collect();
+    let ids = failed.into_iter().map(|failed| failed.customer_id).collect();
     compare_each(app, ids, Mode::Apply, AT_ONCE, report, |_| {}).await;
     count(report);
     if report.failed.len() < before {
@@ -215,7 +217,7 @@ pub async fn again(app: &App, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Compares each of these with Stripe.
+/// Compares each of these customers with Stripe, and adds the results to the report.
 async fn compare_each(
     app: &App,
     ids: Vec<CustomerId>,
@@ -225,13 +227,13 @@ async fn compare_each(
     progress: impl Fn(usize),
 ) {
     let compared = ids.into_iter().map(async |id| {
-        // On its own: if the server stops meanwhile, its lease is still given back.
+        // Runs in its own task: if the server stops, the lease is still released.
         let (own, about) = (app.clone(), id.clone());
         (id, app.tasks.run(async move { sync::compare(&own, &about, mode).await }).await)
     });
     let mut compared = stream::iter(compared).buffered(at_once);
     while let Some((customer_id, compared)) = compared.next().await {
-        // Deleted meanwhile.
+        // The customer was deleted in the meantime.
         if let Err(Error::NotFound(_)) = compared {
             continue;
         }
@@ -240,13 +242,13 @@ async fn compare_each(
     }
 }
 
-/// For alarms.
+/// Sets the gauges for alarms.
 fn count(report: &Report) {
     metrics::gauge!("licentia_drifted_customers").set(report.drifted.len() as f64);
     metrics::gauge!("licentia_uncompared_customers").set(report.failed.len() as f64);
 }
 
-/// Writes down that everybody was compared, for [`last`].
+/// Records the finished reconciliation, for [`last`].
 async fn note(app: &App, report: &Report) -> Result<()> {
     let comparison = Comparison {
         checked: report.checked,
@@ -265,17 +267,17 @@ async fn note(app: &App, report: &Report) -> Result<()> {
     tx.commit(app.fail_points.at(Place::ReconcileNoted)).await
 }
 
-/// When everybody was last compared with Stripe to the end, by whichever server or command, and what was
-/// found.
+/// Returns the time and the result of the last reconciliation that was recorded, by any server or
+/// command.
 pub(in crate::flows) async fn last(tx: &mut Tx) -> Result<Option<(Timestamp, Comparison)>> {
     let Some((at, detail)) = tx.last_comparison().await? else { return Ok(None) };
     let comparison = serde_json::from_str(&detail);
-    let unread = |error| Error::Internal(format!("a comparison cannot be read: {error}"));
-    Ok(Some((at, comparison.map_err(unread)?)))
+    let unreadable = |error| Error::Internal(format!("a comparison cannot be read: {error}"));
+    Ok(Some((at, comparison.map_err(unreadable)?)))
 }
 
-/// Lists who bought and is unknown here, if it can be listed: their events may have been lost, or there
-/// were none for us.
+/// Adds the unknown buyers to the report, or the error if they cannot be listed. Their events may
+/// be lost, or may never have been sent to this server.
 async fn find_unknown_buyers(app: &App, mode: Mode, report: &mut Report) -> Result<()> {
     match buyers::find(app, mode).await {
         Ok(found) => (report.unknown_buyers, report.buyers_error) = (found, None),
@@ -288,7 +290,8 @@ async fn find_unknown_buyers(app: &App, mode: Mode, report: &mut Report) -> Resu
     Ok(())
 }
 
-/// Takes in what Stripe could not deliver, if it can be listed: the comparison does not need it.
+/// Stores the undelivered events, or adds the error to the report. The reconciliation continues
+/// without them.
 async fn list_missed(app: &App, mode: Mode, report: &mut Report) -> Result<()> {
     match missed(app, mode).await {
         Ok(missed) => (report.missed_events, report.events_error) = (missed, None),
@@ -301,15 +304,14 @@ async fn list_missed(app: &App, mode: Mode, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Takes in what Stripe could not deliver; the worker works on it as on any event. Answers how many were
-/// new.
+/// Stores the events that Stripe could not deliver, for the worker. Returns the number of new ones.
 async fn missed(app: &App, mode: Mode) -> Result<u64> {
     let stripe = app.stripe()?;
     let live = stripe.config().mode == crate::config::StripeMode::Live;
     let Undelivered { events, more } = stripe.undelivered_events().await?;
     if more {
         let listed = events.len();
-        tracing::warn!(listed, "Stripe has more undelivered events; the newest are taken in");
+        tracing::warn!(listed, "Stripe has more undelivered events; only the newest are stored");
     }
     let listed = events.into_iter().map(|event| event.to_string());
     let ours = listed.filter_map(|body| {
@@ -317,7 +319,7 @@ async fn missed(app: &App, mode: Mode) -> Result<u64> {
         (event.livemode == live && event.is_of_interest()).then_some((event, body))
     });
     let mut ours: Vec<(Envelope, String)> = ours.collect();
-    // In the order in which webhooks are stored, so that neither waits for the other for ever.
+    // In the order in which webhooks are stored, to avoid deadlocks with them.
     ours.sort_by(|(a, _), (b, _)| a.id.cmp(&b.id));
     let mut missed = 0;
     for batch in ours.chunks(BATCH) {

@@ -1,5 +1,6 @@
-//! Applies a settlement: reads what we hold, lets [`crate::domain::sale::settlement`] decide what changes, and
-//! writes all of it in one transaction, under the customer's lease. A dry run only reads.
+//! Applies a settlement: reads our record of a customer, lets [`crate::domain::sale::settlement`]
+//! decide the changes, and writes them in one transaction, under the customer's lease. A dry run
+//! only reads. `sync.rs` fetches Stripe's state.
 
 use std::collections::HashSet;
 
@@ -21,26 +22,26 @@ use crate::flows::sale::lease::Lease;
 use crate::flows::{Mode, audit, license, mail};
 use crate::store::Tx;
 
-/// Counts what an operator should look at, each time a sync finds it.
+/// The counter of alerts for an operator. Every sync counts an alert again.
 pub(in crate::flows) const ALERTS: &str = "licentia_sync_alerts_total";
 
-/// The most orders of one customer that a sync reads: one for each invoice that it fetches, and room for
-/// orders without one.
+/// The most orders of one customer that a sync reads: one for each fetched invoice, and room for
+/// orders without an invoice.
 pub(in crate::flows) const MAX_ORDERS: i64 = 3000;
 
 /// What a sync fetched from Stripe.
 pub(in crate::flows) struct Fetched {
     /// The customer before the fetch.
     pub customer: Customer,
-    /// Whether Stripe was sent what was due of that record.
+    /// Whether the due name and email address of that customer were sent to Stripe.
     pub is_pushed: bool,
     /// The Stripe customer.
     pub stripe_id: StripeCustomerId,
-    /// What Stripe says.
+    /// Everything that Stripe says about the customer.
     pub state: StripeState,
 }
 
-/// Marks events done that change nothing.
+/// Marks events as done that change nothing.
 pub(in crate::flows) async fn nothing(
     app: &App,
     lease: &Lease,
@@ -58,10 +59,11 @@ pub(in crate::flows) async fn nothing(
     Ok(())
 }
 
-/// Brings what we hold in line with Stripe's state, all or nothing; a dry run only reports.
+/// Brings our record in line with Stripe's state in one transaction. A dry run only reports.
 ///
 /// # Errors
-/// [`Error::Busy`] when the customer was linked to another Stripe customer meanwhile.
+/// [`Error::Busy`] when the customer was linked to another Stripe customer in the meantime, or a
+/// failure of the database.
 pub(in crate::flows) async fn settle(
     app: &App,
     lease: &Lease,
@@ -119,7 +121,8 @@ async fn read_record(
     let listed = orders.iter().filter_map(|order| order.stripe_invoice_id.clone());
     let listed: HashSet<InvoiceId> = listed.collect();
     for invoice in state.invoices.iter().filter(|invoice| !listed.contains(&invoice.id)) {
-        // An order of a deleted account, of another customer, or one too old to be listed.
+        // The order may belong to a deleted account or another customer, or be too old to be
+        // listed.
         orders.extend(tx.order_of_invoice(&invoice.id).await?);
     }
     Ok(Record {
@@ -164,7 +167,7 @@ async fn apply(
     Ok(())
 }
 
-/// Notes when the customer was synced, and what of the record is still to be sent to Stripe.
+/// Records the time of the sync, and which fields are still to be sent to Stripe.
 async fn note_synced(
     tx: &mut Tx,
     fetched: &Fetched,

@@ -1,6 +1,8 @@
-//! A customer's counterpart at Stripe: made once, linked, kept up to date, and left in order when the
-//! customer is deleted. Everything here runs under the customer's lease.
+//! A customer's Stripe customer: creates it once, links it, sends it changed names and addresses,
+//! and cancels its subscriptions before the customer is deleted. Everything here runs under the
+//! customer's lease. Fetching Stripe's state is in `sync.rs`.
 
+use chrono::TimeDelta;
 use serde_json::json;
 
 use crate::app::App;
@@ -21,28 +23,29 @@ use crate::flows::sale::lease::Lease;
 use crate::flows::sale::settle::ALERTS;
 use crate::stripe::{Answer, CustomerParameters, Stripe, StripeFailure};
 
-/// How long an idempotency key is relied on, in seconds: Stripe forgets keys after a day
+/// How long an idempotency key is used, in seconds: Stripe deletes keys after a day
 /// (<https://docs.stripe.com/api/idempotent_requests>).
-const KEY_SECONDS: i64 = 23 * 3600;
+const KEY_LIFETIME: TimeDelta = TimeDelta::hours(23);
 
-/// The most Stripe customers naming one customer among whom the best is looked for: each costs a call.
+/// The most Stripe customers that are compared when several name one customer: each costs a call.
 const MAX_CANDIDATES: usize = 10;
 
-/// Whether Stripe certainly still knows the key of an attempt. Nobody knows how old one is that was written
-/// by a clock that was ahead.
+/// Returns whether Stripe certainly still knows the idempotency key of an attempt. An attempt in
+/// the future was written by a clock that was ahead: its age is unknown, so it is not fresh.
 pub(in crate::flows) fn is_fresh(attempt: &Attempt, now: Timestamp) -> bool {
-    attempt.created_at <= now.plus(SKEW) && now < attempt.created_at.plus(KEY_SECONDS)
+    attempt.created_at <= now + SKEW && now < attempt.created_at + KEY_LIFETIME
 }
 
-/// The customer's Stripe customer, and whether it existed before, perhaps with a subscription.
+/// A customer's Stripe customer, and whether it may have existed before, perhaps with a
+/// subscription.
 pub(in crate::flows) struct Ensured {
     pub id: StripeCustomerId,
     pub existed: bool,
 }
 
-/// Returns the customer's Stripe customer; it is created and linked if there is none. After a lost
-/// answer, or a crash, the same call is made again, so that there are never two. One that already
-/// carries our `metadata.customer_id` is linked instead.
+/// Returns the customer's Stripe customer. If there is none, links one whose `metadata.customer_id`
+/// names this customer, or else creates one. After a lost response or a crash, the same call is
+/// repeated with the same idempotency key, so that there are never two.
 pub(in crate::flows) async fn ensure(
     app: &App,
     lease: &Lease,
@@ -56,17 +59,17 @@ pub(in crate::flows) async fn ensure(
         let id = resume(app, lease, customer, attempt).await?;
         return Ok(Ensured { id, existed: true });
     }
-    if let Some(id) = recognise(app, lease, customer).await? {
+    if let Some(id) = link_named(app, lease, customer).await? {
         return Ok(Ensured { id, existed: true });
     }
     let id = resume(app, lease, customer, None).await?;
     Ok(Ensured { id, existed: false })
 }
 
-/// Looks for a Stripe customer that names this one, and links it: after a backup was restored, or if the
-/// vendor wrote the metadata. Of several, one with a live subscription to a plan is preferred, then one
-/// with any, then the lowest id.
-async fn recognise(
+/// Looks for a Stripe customer whose metadata names this customer, and links it. It exists if a
+/// backup was restored, or if the vendor wrote the metadata. Of several, one that pays for a plan
+/// is preferred, then one with any live subscription, then the lowest id.
+async fn link_named(
     app: &App,
     lease: &Lease,
     customer: &Customer,
@@ -93,17 +96,18 @@ async fn recognise(
     }
 }
 
-/// Returns the Stripe customers whose metadata names this customer, as far as the account can search.
+/// Returns the Stripe customers whose metadata names this customer, or none if the account has no
+/// search.
 pub(in crate::flows) async fn named(stripe: &Stripe, id: &CustomerId) -> Answer<Vec<Theirs>> {
     match stripe.customers_named(id).await {
-        // Not every account has the search (<https://docs.stripe.com/search>).
+        // Search is not available in every account (<https://docs.stripe.com/search>).
         Err(StripeFailure::Refused { .. }) => Ok(Vec::new()),
         found => found,
     }
 }
 
-/// Returns the best of the Stripe customers that name one customer. That there are several is for an
-/// operator to look at.
+/// Returns the best of the Stripe customers that name one customer. If there are several, also
+/// alerts the operator.
 async fn choose(
     app: &App,
     stripe: &Stripe,
@@ -118,7 +122,7 @@ async fn choose(
         customer_id = %id,
         stripe_customers = ?all,
         "several Stripe customers name this customer in `metadata.customer_id`; \
-         an operator should look at this: `licentia stripe backfill` tells what to do"
+         run `licentia stripe backfill` to see what to do"
     );
     metrics::counter!(ALERTS).increment(1);
     found.truncate(MAX_CANDIDATES);
@@ -134,7 +138,7 @@ async fn choose(
     Ok(best.map(|(_, one)| one))
 }
 
-/// Creates the Stripe customer, or finds what an earlier attempt created.
+/// Creates and links the Stripe customer, or links the one that an earlier attempt created.
 async fn resume(
     app: &App,
     lease: &Lease,
@@ -150,7 +154,7 @@ async fn resume(
     let (attempt, parameters) = match stored {
         Some((attempt, parameters)) if is_fresh(&attempt, app.now()) => (attempt, parameters),
         Some((_, parameters)) => {
-            // Stripe has forgotten the key, but not what it may have made.
+            // Stripe no longer knows the key, but the Stripe customer may exist.
             if let Some(found) = find(app, lease, &parameters).await? {
                 return Ok(found);
             }
@@ -161,13 +165,13 @@ async fn resume(
     match make(app, stripe, &attempt, &parameters).await {
         Ok(made) => link(app, lease, &made, &parameters, may_exist).await,
         Err(error @ StripeFailure::Unreadable(_)) => {
-            // It may be an answer that Stripe repeats for as long as it knows the key. Of one that is only
-            // late, a second call with another key could make a second customer.
+            // Stripe may repeat this response for as long as it knows the key. But if the call is
+            // still in progress, a call with another key could create a second Stripe customer.
             find(app, lease, &parameters).await?.ok_or(Error::Stripe(error))
         }
         Err(StripeFailure::Broken(_)) => {
-            // Stripe repeats this failure for as long as it knows the key, whether the customer was
-            // made or not.
+            // Stripe repeats this failure for as long as it knows the key, whether or not it
+            // created the Stripe customer.
             if let Some(found) = find(app, lease, &parameters).await? {
                 return Ok(found);
             }
@@ -176,15 +180,16 @@ async fn resume(
             link(app, lease, &made, &parameters, false).await
         }
         Err(error @ StripeFailure::Refused { .. }) => {
-            // An earlier call of this attempt may have made it, before a key was rolled, say.
+            // An earlier call of this attempt may have created it, for example before the API key
+            // was rolled.
             match find(app, lease, &parameters).await {
                 Ok(Some(found)) => return Ok(found),
                 Ok(None) => {}
-                // An address that Stripe takes nowhere made nobody.
+                // Stripe refuses the address, so no earlier call can have created it.
                 Err(Error::Stripe(StripeFailure::Refused { status: 400, .. })) => {}
                 Err(_) => return Err(error.into()),
             }
-            // The next attempt is made with what the record says then.
+            // The next attempt uses the customer's data of that time.
             let mut tx = app.store.write().await?;
             lease.lock(&mut tx).await?;
             tx.delete_attempt(&lease.customer_id, Purpose::Customer).await?;
@@ -195,7 +200,7 @@ async fn resume(
     }
 }
 
-/// Writes down what is about to be asked for.
+/// Stores a new attempt with the parameters of the call.
 async fn begin(
     app: &App,
     lease: &Lease,
@@ -210,7 +215,7 @@ async fn begin(
     Ok((attempt, parameters))
 }
 
-/// Writes an attempt with a new key and these parameters, before the call is made.
+/// Stores an attempt with a new idempotency key and these parameters, before the call.
 pub(in crate::flows) async fn store_attempt(
     app: &App,
     lease: &Lease,
@@ -246,13 +251,14 @@ async fn make(
     stripe.create_customer(&attempt.attempt_id, parameters, at).await
 }
 
-/// Looks whether an earlier call made the counterpart after all, and links it.
+/// Looks for the Stripe customer that an earlier call created, and links it. Returns `None` if
+/// there is none.
 async fn find(
     app: &App,
     lease: &Lease,
     parameters: &CustomerParameters,
 ) -> Result<Option<StripeCustomerId>> {
-    // By the list: it has at once what was created, the search does not.
+    // The list shows a new Stripe customer at once; the search does not.
     let found = app.stripe()?.customers_with_email(&parameters.email).await?;
     let ours = Tag::Ours(lease.customer_id.clone());
     let Some(found) = found.into_iter().find(|one| one.tag == ours) else { return Ok(None) };
@@ -274,7 +280,7 @@ async fn link(
     let customer = lease.lock(&mut tx).await?;
     tx.link_stripe_customer(id, Some(made), Some(now)).await?;
     tx.delete_attempt(id, Purpose::Customer).await?;
-    // What changed since the call was written down.
+    // The data may have changed since the attempt was stored.
     let due = SyncStatus::due(
         parameters.name.as_deref() != customer.stripe_name(),
         parameters.email != customer.email.as_str(),
@@ -289,9 +295,9 @@ async fn link(
     Ok(made.clone())
 }
 
-/// Links a Stripe customer that existed before, recognised by this sign. Stripe's state is fetched by the
-/// next sync. A name that is missing here is taken over. Returns whether it is linked: not if something
-/// changed since it was recognised.
+/// Links an existing Stripe customer that matched by this sign, and copies its name if the customer
+/// has none. The next sync fetches Stripe's state. Returns whether it is linked; `false` if the
+/// customer changed since the match.
 pub(in crate::flows) async fn adopt(
     app: &App,
     lease: &Lease,
@@ -304,17 +310,17 @@ pub(in crate::flows) async fn adopt(
     let mut tx = app.store.write().await?;
     let mut customer = lease.lock(&mut tx).await?;
     if customer.stripe_customer_id.as_ref() == Some(&theirs.id) {
-        // By another run at the same time.
+        // Another run linked it at the same time.
         return Ok(true);
     }
     let same_email = theirs.email.as_ref() == Some(&customer.email);
-    let sure = match sign {
+    let is_certain = match sign {
         Sign::Metadata => true,
         Sign::Email => same_email && tx.is_email_verified(&customer.user_id).await?,
     };
-    let free = customer.stripe_customer_id.is_none()
+    let is_free = customer.stripe_customer_id.is_none()
         && tx.customer_by_stripe_id(&theirs.id).await?.is_none();
-    if !(sure && free) {
+    if !(is_certain && is_free) {
         return Ok(false);
     }
     if customer.stripe_name().is_none() && theirs.name.is_some() {
@@ -339,9 +345,9 @@ pub(in crate::flows) async fn adopt(
     Ok(true)
 }
 
-/// Sends Stripe the name and the email address, as far as they changed here and were not sent. Returns
-/// whether Stripe took them: what it refuses (it may be stricter about addresses) must not hold up a
-/// license.
+/// Sends the name and the email address to Stripe, as far as they changed and were not sent yet.
+/// Returns whether Stripe accepted them. A refusal is not an error: Stripe may be stricter about
+/// addresses, and the sync must continue.
 pub(in crate::flows) async fn push(
     app: &App,
     customer: &Customer,
@@ -359,18 +365,19 @@ pub(in crate::flows) async fn push(
         Ok(()) => Ok(true),
         Err(error @ StripeFailure::Refused { .. }) => {
             let customer_id = &customer.customer_id;
-            tracing::warn!(%customer_id, %error, "Stripe does not take the name or the address");
+            tracing::warn!(%customer_id, %error, "Stripe refused the name or the email address");
             Ok(false)
         }
         Err(error) => Err(error.into()),
     }
 }
 
-/// Leaves nothing at Stripe that would charge somebody whose account is about to be deleted: closes
-/// the open checkout, and ends every subscription that Stripe has, whatever is known of it here.
+/// Ends everything at Stripe that could charge a customer whose account is about to be deleted:
+/// closes the open checkout, and cancels every subscription of the Stripe customer, known here or
+/// not.
 ///
 /// # Errors
-/// [`Error::Stripe`], [`Error::BillingNotConfigured`]: then nothing must be deleted.
+/// [`Error::Stripe`], [`Error::BillingNotConfigured`]: then the account must not be deleted.
 pub(in crate::flows) async fn close(app: &App, lease: &Lease) -> Result<()> {
     let mut tx = app.store.read().await?;
     let customer = tx.customer(&lease.customer_id).await?.ok_or(Error::NotFound("customer"))?;
@@ -381,7 +388,7 @@ pub(in crate::flows) async fn close(app: &App, lease: &Lease) -> Result<()> {
     if let Some(session) = checkout.and_then(|attempt| attempt.result?.parse().ok()) {
         ended(expire(app, stripe, &session).await)?;
     }
-    // After the checkout is closed, nothing is added to them.
+    // Listed after the checkout is closed, so that no subscription is missed.
     for subscription in stripe.subscriptions(stripe_id).await? {
         if !matches!(subscription.status, Status::Canceled | Status::IncompleteExpired) {
             let at = app.fail_points.at(Place::AccountSubscriptionEnded);
@@ -391,7 +398,7 @@ pub(in crate::flows) async fn close(app: &App, lease: &Lease) -> Result<()> {
     Ok(())
 }
 
-/// Closes a checkout, so that nobody can pay it any more.
+/// Closes a checkout, so that it can no longer be paid.
 pub(in crate::flows) async fn expire(
     app: &App,
     stripe: &Stripe,
@@ -400,7 +407,7 @@ pub(in crate::flows) async fn expire(
     stripe.expire_session(id, app.fail_points.at(Place::CheckoutClosed)).await.map(drop)
 }
 
-/// That something was paid, closed or ended before is no failure to end it.
+/// Ignores the refusal to end an object that was already paid, closed or ended.
 pub(in crate::flows) fn ended(done: Answer<()>) -> Result<()> {
     match done {
         Ok(()) | Err(StripeFailure::Refused { status: 400 | 404, .. }) => Ok(()),

@@ -1,10 +1,11 @@
 //! Syncs a customer with Stripe: fetches Stripe's whole current state and settles it. The worker,
 //! the checkout, a license refresh, the reconciliation and the operator all use it.
-//! [`crate::domain::sale::settlement`] decides what follows from the state, and [`crate::flows::sale::settle`]
-//! writes it.
+//! [`crate::domain::sale::settlement`] decides what follows from the state, and
+//! [`crate::flows::sale::settle`] writes it.
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use futures_util::future::try_join_all;
 
 use crate::app::App;
@@ -18,7 +19,6 @@ use crate::domain::sale::order::Order;
 use crate::domain::sale::settlement::SyncReport;
 use crate::domain::sale::stripe_ids::{CheckoutSessionId, StripeCustomerId};
 use crate::domain::sale::stripe_state::{CheckoutSession, StripeState};
-use crate::domain::time::DAY;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::Mode;
@@ -28,11 +28,11 @@ use crate::flows::sale::settle::{Fetched, MAX_ORDERS};
 use crate::flows::sale::stripe_customer;
 use crate::stripe::{Stripe, StripeCustomer, StripeFailure};
 
-/// How long a customer who fetches a license waits for a sync.
+/// How long a license request waits for a sync.
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long a checkout can be paid, in seconds.
-const CHECKOUT_SECONDS: i64 = DAY;
+/// How long a Checkout session can be paid.
+const CHECKOUT_LIFETIME: TimeDelta = TimeDelta::days(1);
 
 /// The most open Checkout sessions that a sync fetches. Usually there is one.
 const MAX_SESSIONS: usize = 10;
@@ -81,7 +81,7 @@ pub(in crate::flows) async fn catch_up(
     }
     let id = current.customer_id.clone();
     let works = current.revoked_at.is_none() && current.term().phase(now) == Phase::Active;
-    let mut needs_sync = app.store.has_pending_checkout(&id, now.plus(-CHECKOUT_SECONDS)).await?;
+    let mut needs_sync = app.store.has_pending_checkout(&id, now - CHECKOUT_LIFETIME).await?;
     if !needs_sync && !works && current.source != Source::Trial {
         let subscription = app.store.read().await?.subscription(&id).await?;
         needs_sync = subscription.is_some_and(|row| row.status.is_live());

@@ -1,8 +1,8 @@
-//! Webhooks come in: believed only if Stripe signed them, stored, answered. Nothing else happens here:
-//! what is not in the inbox does not exist, and what is, is worked on by [`crate::flows::sale::inbox`].
+//! Receives webhooks: verifies the signature, and stores the event in the inbox. It does not
+//! process events: [`crate::flows::sale::inbox`] does, after the response.
 //!
-//! Deliveries that come at the same time are stored in one transaction: a disk confirms a few hundred
-//! writes a second, and a busy day at Stripe brings more events than that.
+//! Concurrent deliveries are stored in one transaction. A disk confirms a few hundred writes a
+//! second, and Stripe sends more events than that on a busy day.
 
 use secrecy::ExposeSecret;
 use tokio::sync::oneshot;
@@ -15,8 +15,8 @@ use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::intake::Arrival;
 
-/// Returns the signature of a webhook, if its body is worth reading: the header is well-formed, its
-/// time is right, and there is a secret to check it with.
+/// Returns the signature of a webhook, not verified yet. It is checked before the body is read: the
+/// header must be well-formed, its time must be near, and a webhook secret must be configured.
 ///
 /// # Errors
 /// [`Error::BadWebhook`].
@@ -29,11 +29,12 @@ pub fn admit<'h>(app: &App, header: &'h str) -> Result<Signature<'h>> {
     Ok(signature)
 }
 
-/// Takes a webhook in: when it answers, it is durable, or it is none of ours.
+/// Receives a webhook. When this returns, the event is stored durably, or is ignored because it is
+/// of the other mode or of a type that is not used.
 ///
 /// # Errors
-/// [`Error::BadWebhook`] when it is not from Stripe; a failure when it could not be stored, and Stripe
-/// is to send it again.
+/// [`Error::BadWebhook`] when Stripe did not sign it. A failure of the database when it could not
+/// be stored: Stripe then sends it again.
 pub async fn receive(app: &App, header: &str, body: &[u8]) -> Result<()> {
     let signature = admit(app, header)?;
     let config = app.stripe.as_ref().map(crate::stripe::Stripe::config);
@@ -44,33 +45,34 @@ pub async fn receive(app: &App, header: &str, body: &[u8]) -> Result<()> {
     let live = config.is_some_and(|config| config.mode == StripeMode::Live);
     if event.livemode != live {
         count("ignored", 1);
-        tracing::debug!(event = event.id, kind = event.kind, "an event of the other mode");
+        tracing::debug!(event = event.id, kind = event.kind, "event of the other mode ignored");
         return Ok(());
     }
     match event.unusable() {
-        Some(why) => ignore(app, &event, why).await,
+        Some(reason) => ignore(app, &event, reason).await,
         None => store(app, event, body.to_owned()).await,
     }
 }
 
-/// Counts an event that is of no use. One of its type is kept without its body, so that `licentia events
-/// list` shows it with the remedy; those that follow within a day cost no write.
-async fn ignore(app: &App, event: &Envelope, why: Unusable) -> Result<()> {
-    count(why.as_str(), 1);
+/// Counts an event that is not used. The last event of each type is stored without its body, so
+/// that `licentia events list` shows it with the remedy. More events of the type within a day are
+/// not written.
+async fn ignore(app: &App, event: &Envelope, reason: Unusable) -> Result<()> {
+    count(reason.as_str(), 1);
     let now = app.now();
     if app.intake.noted_lately(&event.kind, now) {
         return Ok(());
     }
     let (id, kind) = (&event.id, &event.kind);
-    match why {
-        Unusable::Thin => tracing::warn!(event = id, kind, "{why}"),
-        Unusable::UnknownType => tracing::info!(event = id, kind, "{why}"),
+    match reason {
+        Unusable::Thin => tracing::warn!(event = id, kind, "{reason}"),
+        Unusable::UnknownType => tracing::info!(event = id, kind, "{reason}"),
     }
     let mut tx = app.store.write().await?;
     let ignored = IgnoredEvent {
         kind: kind.clone(),
         event_id: id.clone(),
-        reason: why.to_string(),
+        reason: reason.to_string(),
         happened_at: event.created,
         received_at: now,
     };
@@ -84,41 +86,41 @@ fn count(result: &'static str, events: u64) {
     metrics::counter!("licentia_webhooks_total", "result" => result).increment(events);
 }
 
-/// Stores an event, together with those that wait at the same time.
+/// Stores an event, in one transaction with the others that wait.
 async fn store(app: &App, event: Envelope, body: String) -> Result<()> {
-    let (stored, mut answer) = oneshot::channel();
+    let (stored, mut result) = oneshot::channel();
     app.intake.add(Arrival { event, body, stored });
-    let gone = |_| Err(Error::Busy);
+    let dropped = |_| Err(Error::Busy);
     let turn = tokio::select! {
-        // Another one's turn covered it.
-        answered = &mut answer => return answered.unwrap_or_else(gone),
+        // Another delivery's turn stored it.
+        stored = &mut result => return stored.unwrap_or_else(dropped),
         turn = app.intake.turn() => turn,
     };
     let batch = app.intake.next_batch();
     if !batch.is_empty() {
         let mut batch = batch;
-        // In one order everywhere, so that two servers that store the same never wait for each other.
+        // All servers store in the same order, so that two of them never deadlock.
         batch.sort_by(|a, b| a.event.id.cmp(&b.event.id));
-        // On its own: if this sender hangs up, the others still get their answers.
+        // Runs in its own task: a disconnect of this sender must not interrupt the others.
         let own = app.clone();
         app.tasks.spawn(async move {
             store_all(&own, batch).await;
             drop(turn);
         });
     }
-    answer.await.unwrap_or_else(gone)
+    result.await.unwrap_or_else(dropped)
 }
 
 async fn store_all(app: &App, batch: Vec<Arrival>) {
     let written = write(app, &batch).await;
     for arrival in batch {
-        let answer = match &written {
+        let result = match &written {
             Ok(()) => Ok(()),
             Err(Error::Busy) => Err(Error::Busy),
             Err(error) => Err(Error::Database(error.to_string())),
         };
-        // Who hung up gets it again from Stripe, and then it is there already.
-        let _ = arrival.stored.send(answer);
+        // After a disconnect nobody receives this. Stripe sends the event again: a duplicate.
+        let _ = arrival.stored.send(result);
     }
 }
 

@@ -10,6 +10,7 @@ use poem_openapi::{ApiResponse, Object, OpenApi};
 
 use crate::app::App;
 use crate::domain::account::customer::Customer;
+use crate::domain::account::password::Password;
 use crate::domain::contact::{DisplayName, Email};
 use crate::error::{Error, Result};
 use crate::flows::account::customer::{self, AccountChange, Change};
@@ -172,7 +173,7 @@ impl CustomersApi {
         let account = request.email.clone();
         let request = Signup {
             email: request.email.parse().map_err(Error::InvalidEmail)?,
-            password: request.password,
+            password: Password::new(request.password),
             name: optional_name("name", request.name)?,
             company_name: optional_name("company_name", request.company_name)?,
         };
@@ -189,7 +190,7 @@ impl CustomersApi {
         Ok(SignUpResponse::Created(Json(SignedUp {
             customer: made.customer.into(),
             license,
-            access_token: made.access_token,
+            access_token: made.session_token.expose().to_owned(),
         })))
     }
 

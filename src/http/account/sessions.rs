@@ -10,6 +10,7 @@ use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 
 use crate::app::App;
+use crate::domain::account::password::Password;
 use crate::domain::account::session::Session;
 use crate::domain::ids::SessionId;
 use crate::error::Error;
@@ -136,10 +137,11 @@ impl SessionsApi {
         let _permit = throttle.hash_permit(client.address).await?;
         // An invalid address is treated like an unknown one.
         let email = request.email.parse().ok();
-        let (opened, customer) = session::login(app, email, request.password, client.name).await?;
+        let (opened, customer) =
+            session::login(app, email, Password::new(request.password), client.name).await?;
         throttle.remember_owner(customer.email.as_str(), client.address);
         Ok(Json(LoggedIn {
-            access_token: opened.access_token,
+            access_token: opened.token.expose().to_owned(),
             expires_at: opened.session.expires_at.to_datetime(),
             customer: customer.into(),
         }))

@@ -11,7 +11,7 @@ use poem_openapi::types::Example;
 use poem_openapi::{Enum, Object, OpenApi};
 
 use crate::app::App;
-use crate::domain::license::{IssuedLicense, Phase};
+use crate::domain::license::{IssuedLicense, LicenseToken, Phase};
 use crate::domain::time::Timestamp;
 use crate::error::Error;
 use crate::flows::license::{self, Verdict};
@@ -115,7 +115,7 @@ impl LicenseView {
             features: claims.features,
             limits: claims.limits,
             license_id: license.license_id.to_string(),
-            token: license.token,
+            token: license.token.expose().to_owned(),
             plan: license.plan,
             trial: claims.trial,
             issued_at: license.issued_at.to_datetime(),
@@ -129,7 +129,7 @@ impl LicenseView {
 /// Returns the claims of a license that we signed.
 fn claims_of(license: &IssuedLicense) -> crate::error::Result<Claims> {
     let damaged = || Error::Internal(format!("the token of {} is damaged", license.license_id));
-    let inspected = licentia_verify::inspect(&license.token).map_err(|_| damaged())?;
+    let inspected = licentia_verify::inspect(license.token.expose()).map_err(|_| damaged())?;
     serde_json::from_value(inspected.claims.into()).map_err(|_| damaged())
 }
 
@@ -324,7 +324,7 @@ impl LicensesApi {
         Data(app): Data<&App>,
         HeldLicense(held): HeldLicense,
     ) -> Result<Json<LicenseView>, Failure<RefreshCodes>> {
-        let license = license::refresh(app, &held.token).await?;
+        let license = license::refresh(app, &LicenseToken::new(held.token)).await?;
         Ok(Json(LicenseView::new(license, app.now())?))
     }
 
@@ -338,7 +338,7 @@ impl LicensesApi {
         Data(app): Data<&App>,
         Input(request): Input<VerifyRequest>,
     ) -> Result<Json<VerdictView>, Failure<NothingMore>> {
-        Ok(Json(license::verify(app, &request.token).await?.into()))
+        Ok(Json(license::verify(app, &LicenseToken::new(request.token)).await?.into()))
     }
 }
 

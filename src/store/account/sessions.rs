@@ -4,6 +4,7 @@ use crate::domain::account::customer::Customer;
 use crate::domain::account::session::Session;
 use crate::domain::column::{Both, row};
 use crate::domain::ids::{SessionId, UserId};
+use crate::domain::secret::SecretHash;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::store::statement::{Insert, sql};
@@ -27,7 +28,7 @@ impl Store {
     /// Returns the login session with this token hash, if it is valid at `now`, and its customer.
     pub async fn session_by_token(
         &self,
-        token_hash: &str,
+        token_hash: &SecretHash,
         now: Timestamp,
     ) -> Result<Option<(Session, Customer)>> {
         let row = sql!(
@@ -52,7 +53,11 @@ impl Store {
 
 impl Tx {
     /// Inserts a new login session. Only the hash of its session token is stored.
-    pub async fn insert_session(&mut self, session: &Session, token_hash: &str) -> Result<()> {
+    pub async fn insert_session(
+        &mut self,
+        session: &Session,
+        token_hash: &SecretHash,
+    ) -> Result<()> {
         let insert = Insert::new("sessions", session).with("token_hash", token_hash);
         self.insert(insert).await?;
         Ok(())

@@ -2,6 +2,7 @@
 
 use crate::domain::ids::AdminKeyId;
 use crate::domain::operator::admin_key::StoredAdminKey;
+use crate::domain::secret::SecretHash;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::store::Tx;
@@ -9,7 +10,11 @@ use crate::store::statement::{Insert, sql};
 
 impl Tx {
     /// Inserts a new key. Only the key's hash is stored.
-    pub async fn insert_admin_key(&mut self, key: &StoredAdminKey, key_hash: &str) -> Result<()> {
+    pub async fn insert_admin_key(
+        &mut self,
+        key: &StoredAdminKey,
+        key_hash: &SecretHash,
+    ) -> Result<()> {
         self.insert(Insert::new("admin_keys", key).with("key_hash", key_hash)).await?;
         Ok(())
     }
@@ -25,7 +30,10 @@ impl Tx {
     }
 
     /// Returns the key with this hash, even if it was revoked or has expired.
-    pub async fn admin_key_by_hash(&mut self, key_hash: &str) -> Result<Option<StoredAdminKey>> {
+    pub async fn admin_key_by_hash(
+        &mut self,
+        key_hash: &SecretHash,
+    ) -> Result<Option<StoredAdminKey>> {
         sql!(
             self,
             fetch_optional: StoredAdminKey,

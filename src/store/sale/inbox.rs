@@ -2,19 +2,21 @@
 //! before it processes it. An event is marked as done in the transaction that wrote its effect.
 //! Leases, retries and counts are in `queue.rs`.
 
+use chrono::TimeDelta;
+
 use crate::domain::account::customer::Customer;
 use crate::domain::column::Parameter;
 use crate::domain::ids::{CustomerId, TaskId};
 use crate::domain::queue::Leased;
 use crate::domain::sale::inbox::{IgnoredEvent, LeasedEvent, StoredEvent, TaskKind};
 use crate::domain::sale::webhook::Envelope;
-use crate::domain::time::{DAY, Timestamp};
+use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::store::Tx;
 use crate::store::statement::{Insert, sql};
 
-/// How long an event that is of no use is kept, in seconds.
-const IGNORED_SECONDS: i64 = 35 * DAY;
+/// How long an event that is of no use is kept.
+const IGNORED_KEPT_FOR: TimeDelta = TimeDelta::days(35);
 
 impl Tx {
     /// Returns the events that were given up or failed so far, oldest first, at most `most`. Each
@@ -113,7 +115,7 @@ impl Tx {
     pub async fn put_ignored_event(&mut self, event: &IgnoredEvent) -> Result<()> {
         let insert = Insert::new("ignored_events", event).or_replace(&["kind"]);
         self.insert(insert).await?;
-        let oldest = event.received_at.plus(-IGNORED_SECONDS);
+        let oldest = event.received_at - IGNORED_KEPT_FOR;
         sql!(self, execute, "DELETE FROM ignored_events WHERE received_at < $1", oldest)?;
         Ok(())
     }

@@ -1,5 +1,5 @@
-//! A client that holds every answer to what the API description promises: its status is
-//! documented for that operation, and an error is a problem with a stable code.
+//! A client that checks every response against the API description: the status is documented for
+//! the operation, and an error is a problem with a stable code. The service is in `mod.rs`.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
 
-/// Sends requests to a service, perhaps as somebody.
+/// Sends requests to a service, possibly with a token.
 #[derive(Clone, Debug)]
 pub struct Client {
     pub base: String,
@@ -18,7 +18,7 @@ pub struct Client {
     forwarded_for: Option<String>,
 }
 
-/// What came back.
+/// A response.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -29,8 +29,8 @@ pub struct Answer {
 
 impl Client {
     pub fn new(base: String) -> Self {
-        // Shorter than the ten seconds after which the server closes an idle connection, so that no
-        // request is sent into one that is being closed.
+        // Shorter than the ten seconds after which the server closes an idle connection. Otherwise
+        // a request could be sent on a connection that is being closed.
         let http = reqwest::Client::builder().pool_idle_timeout(Duration::from_secs(5));
         Self { base, http: http.build().unwrap(), token: None, forwarded_for: None }
     }
@@ -78,7 +78,7 @@ impl Client {
         finish(method, path, request).await.unwrap()
     }
 
-    /// Sends a body as it is, with this content type.
+    /// Sends a raw body with this content type.
     pub async fn post_raw(
         &self,
         path: &str,
@@ -95,7 +95,7 @@ impl Client {
         self.try_deliver(event, signature).await.unwrap()
     }
 
-    /// The same, to a server that may be gone.
+    /// Delivers an event to a server that may have died.
     pub async fn try_deliver(
         &self,
         event: &str,
@@ -121,14 +121,14 @@ async fn finish(method: Method, path: &str, request: RequestBuilder) -> reqwest:
 }
 
 impl Answer {
-    /// The text at a place of the body, for example `/license/token`.
+    /// Returns the text at a JSON pointer of the body, such as `/license/token`.
     #[track_caller]
     pub fn text(&self, pointer: &str) -> &str {
         let found = self.body.pointer(pointer).and_then(Value::as_str);
         found.unwrap_or_else(|| panic!("no text at {pointer} in {}", self.text))
     }
 
-    /// The problem's status and code.
+    /// Returns the problem's status and code.
     #[track_caller]
     pub fn problem(&self) -> (u16, &str) {
         (self.status, self.text("/code"))
@@ -162,7 +162,7 @@ impl Answer {
     }
 }
 
-/// What the API description says of the answers of an operation.
+/// Returns the documented responses of an operation.
 fn documented(method: &str, path: &str) -> Option<&'static Value> {
     static DOCUMENT: OnceLock<Value> = OnceLock::new();
     let document = DOCUMENT.get_or_init(openapi::document);

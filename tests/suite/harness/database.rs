@@ -1,5 +1,5 @@
-//! A database of its own for each test: a SQLite file, or a database in a throwaway PostgreSQL
-//! cluster.
+//! A database for each test: a SQLite file, or a database in a throwaway PostgreSQL cluster. The
+//! cluster is in `postgres.rs`.
 
 use std::path::Path;
 
@@ -11,19 +11,20 @@ use tokio::task::JoinHandle;
 
 use super::postgres;
 
-/// A database that nobody else uses.
+/// A database of one test.
 pub struct TestDatabase {
     pub url: String,
 }
 
-/// Which database the tests run on.
+/// The database that the tests run on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Sqlite,
     Postgres,
 }
 
-/// Which database the tests run on: `TEST_DATABASE=postgres`, or SQLite.
+/// Returns the database that the tests run on: PostgreSQL with `TEST_DATABASE=postgres`, otherwise
+/// SQLite.
 pub fn kind() -> Kind {
     match std::env::var("TEST_DATABASE").as_deref() {
         Ok("postgres") => Kind::Postgres,
@@ -33,8 +34,8 @@ pub fn kind() -> Kind {
 }
 
 impl TestDatabase {
-    /// As a service meets it: an empty place for SQLite, this version's schema on PostgreSQL (made
-    /// once and copied, for speed).
+    /// Returns a database as a service finds it: no file yet for SQLite, and this version's schema
+    /// on PostgreSQL. The schema is created once and copied, for speed.
     pub async fn new(directory: &Path) -> Self {
         match kind() {
             Kind::Sqlite => Self::empty(directory).await,
@@ -42,7 +43,7 @@ impl TestDatabase {
         }
     }
 
-    /// With nothing in it.
+    /// Returns a database without a schema.
     pub async fn empty(directory: &Path) -> Self {
         match kind() {
             Kind::Sqlite => {
@@ -61,12 +62,12 @@ impl TestDatabase {
     }
 }
 
-/// How many rows a table has.
+/// Returns the number of rows of a table.
 pub async fn count(store: &Store, table: &str) -> i64 {
     number(store, &format!("SELECT COUNT(*) FROM {table}")).await
 }
 
-/// The one number that a query answers.
+/// Returns the number that a query selects.
 pub async fn number(store: &Store, query: &str) -> i64 {
     // The query is a literal of a test.
     let sql = AssertSqlSafe(query.to_owned());
@@ -77,7 +78,7 @@ pub async fn number(store: &Store, query: &str) -> i64 {
     number
 }
 
-/// The texts that a query answers.
+/// Returns the texts that a query selects.
 pub async fn texts(store: &Store, query: &str) -> Vec<String> {
     // The query is a literal of a test.
     let sql = AssertSqlSafe(query.to_owned());
@@ -88,15 +89,15 @@ pub async fn texts(store: &Store, query: &str) -> Vec<String> {
     rows.into_iter().map(|(text,)| text).collect()
 }
 
-/// Keeps everybody from writing, until it is released, as another program that has the database open does:
-/// with SQLite's one write lock, or with PostgreSQL's locks on these tables. Reading goes on.
+/// A lock that prevents every write until it is released, as another program could hold it:
+/// SQLite's write lock, or PostgreSQL's locks on these tables. Reading works.
 pub struct HeldLock {
     release: oneshot::Sender<()>,
     holder: JoinHandle<()>,
 }
 
 impl HeldLock {
-    /// Takes the lock, in a connection of its own.
+    /// Takes the lock on a connection of its own.
     pub async fn take(url: &SecretString, tables: &str) -> Self {
         let (url, tables) = (url.expose_secret().to_owned(), tables.to_owned());
         let (held, is_held) = oneshot::channel();
@@ -122,15 +123,15 @@ impl HeldLock {
         Self { release, holder }
     }
 
-    /// Lets go.
+    /// Releases the lock.
     pub async fn release(self) {
         self.release.send(()).unwrap();
         self.holder.await.unwrap();
     }
 }
 
-/// Lets a database on PostgreSQL take no writes, as a standby does, or take them again; and ends every
-/// connection to it, since the switch counts for those that begin later.
+/// Makes a PostgreSQL database read-only like a standby, or writable again. Ends every connection
+/// to it, because the setting applies only to later ones.
 pub async fn read_only_database(url: &SecretString, on: bool) {
     let mut own = PgConnection::connect(url.expose_secret()).await.unwrap();
     own.execute("SET default_transaction_read_only = off").await.unwrap();
@@ -144,7 +145,7 @@ pub async fn read_only_database(url: &SecretString, on: bool) {
     own.execute(end).await.unwrap();
 }
 
-/// Runs a statement behind the service's back.
+/// Runs a statement without the service.
 pub async fn execute(store: &Store, statement: &str) -> Result<u64, sqlx::Error> {
     // The statement is a literal of a test.
     let sql = AssertSqlSafe(statement.to_owned());

@@ -1,4 +1,5 @@
-//! One harness: a whole service per test, on a database of its own, reached over a real socket.
+//! The harness: a whole service for each test, with its own database, over a real socket. The
+//! sale's surroundings are in `shop.rs`.
 
 pub mod client;
 pub mod database;
@@ -32,13 +33,13 @@ use tokio::task::JoinHandle;
 pub use client::{Answer, Client};
 pub use database::TestDatabase;
 
-/// When every test begins: 2026-11-20T15:00:00Z.
+/// The time at which every test begins: 2026-11-20T15:00:00Z.
 pub const START: i64 = 1_795_186_800;
 
-/// A password that is accepted.
+/// A valid password.
 pub const PASSWORD: &str = "SecurePass123";
 
-/// The setting with which `X-Forwarded-For` of a test is believed.
+/// The setting that makes the service trust a test's `X-Forwarded-For`.
 pub const BEHIND_A_PROXY: (&str, &str) = ("LICENTIA_TRUSTED_PROXIES", "127.0.0.1");
 
 /// A running service.
@@ -53,7 +54,7 @@ pub struct TestApp {
     served: JoinHandle<std::io::Result<()>>,
 }
 
-/// A clock that stands until a test moves it.
+/// A clock that is stopped until a test advances it.
 #[derive(Debug)]
 pub struct ManualClock(AtomicI64);
 
@@ -74,19 +75,20 @@ impl ManualClock {
 }
 
 impl TestApp {
-    /// The service with nothing configured but what must differ between tests.
+    /// Starts the service with only the settings that differ between tests.
     pub async fn start() -> Self {
         Self::start_with(&[]).await
     }
 
-    /// The service with more settings, by their names in the environment.
+    /// Starts the service with more settings, by their names in the environment.
     pub async fn start_with(settings: &[(&str, &str)]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let clock = Arc::new(ManualClock(AtomicI64::new(START)));
         Self::start_at(listener, settings, clock.clone(), clock).await
     }
 
-    /// The service at this address, by this clock. `own` is what the test moves.
+    /// Starts the service at this address with this clock. `own` is the clock if the test advances
+    /// it.
     async fn start_at(
         listener: TcpListener,
         settings: &[(&str, &str)],
@@ -113,9 +115,9 @@ impl TestApp {
         Self { client, app, clock, config, directory, _database: database, stop, served }
     }
 
-    /// Signs a customer up. Answers the whole answer; it was 201.
+    /// Signs a customer up. Returns the whole response, a 201.
     ///
-    /// One address may cause few sign-ups. Where the service trusts the proxy on 127.0.0.1
+    /// One address may sign up only a few customers. If the service trusts the proxy on 127.0.0.1
     /// ([`BEHIND_A_PROXY`]), every customer has an address of their own.
     pub async fn sign_up(&self, email: &str) -> Answer {
         let request = serde_json::json!({ "email": email, "password": PASSWORD });
@@ -126,20 +128,20 @@ impl TestApp {
         answer
     }
 
-    /// A client that is signed in as a new customer.
+    /// Returns a client that is signed in as a new customer.
     pub async fn signed_in(&self, email: &str) -> Client {
         let answer = self.sign_up(email).await;
         self.client.with_token(answer.text("/access_token"))
     }
 
-    /// A client with a new admin key of this scope.
+    /// Returns a client with a new admin key of this scope.
     pub async fn admin(&self, scope: Scope) -> Client {
         let name = format!("a test's, {scope}").parse().unwrap();
         let (_, key) = admin_key::create(&self.app, name, scope, None).await.unwrap();
         self.client.with_token(key.expose())
     }
 
-    /// Sends the mails that are due, as the worker does. Answers how many were tried.
+    /// Sends the due mails, as the worker does. Returns how many were attempted.
     pub async fn send_due(&self) -> usize {
         let taken = mail::take_due(&self.app, 10).await.unwrap();
         for each in &taken {
@@ -148,12 +150,12 @@ impl TestApp {
         taken.len()
     }
 
-    /// How many rows a table has.
+    /// Returns the number of rows of a table.
     pub async fn count(&self, table: &str) -> i64 {
         database::count(&self.app.store, table).await
     }
 
-    /// Asks the server to stop, and waits until it has.
+    /// Asks the server to stop, and waits until it has stopped.
     pub async fn stop(mut self) {
         drop(self.stop.take());
         (&mut self.served).await.unwrap().unwrap();
@@ -166,7 +168,7 @@ impl Drop for TestApp {
     }
 }
 
-/// How long a condition may take to come true, with many tests on one machine.
+/// The longest time until a condition holds, with many tests on one machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits until a condition holds.
@@ -179,7 +181,7 @@ pub async fn until(holds: impl AsyncFn() -> bool) {
     waited.await.expect("it never came true");
 }
 
-/// A line to Stripe of which only this double is there.
+/// Returns a connection to Stripe that leads to this double.
 pub async fn stripe_of(double: Double) -> Stripe {
     let settings = [
         ("LICENTIA_STRIPE__SECRET_KEY", "sk_test_1"),
@@ -191,7 +193,7 @@ pub async fn stripe_of(double: Double) -> Stripe {
     Stripe::double(&config.stripe.unwrap(), double, Arc::new(SystemClock))
 }
 
-/// The configuration of a test.
+/// Returns the configuration of a test.
 pub fn config(directory: &Path, database: &TestDatabase, settings: &[(&str, &str)]) -> Config {
     let keys = directory.join("keys");
     let file = directory.join("licentia.toml");

@@ -1,12 +1,12 @@
-//! A server that pauses at a place until the test lets it go on.
+//! Pauses a server at a fail point until the test continues it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 
 use licentia::fail_point::{FailPoints, Place};
 
-/// A pause of the first who comes by a place once it is armed, until it is ended. Whoever holds it needs a
-/// runtime of several threads.
+/// A pause of the first task that reaches a fail point, once it is armed and until it is ended. Its
+/// test needs a runtime with several threads.
 pub struct Pause {
     meeting: Arc<Meeting>,
     end: mpsc::Sender<()>,
@@ -28,7 +28,7 @@ impl Pause {
         Self { meeting: Arc::new(meeting), end }
     }
 
-    /// What a server is started with that is to pause there.
+    /// Returns fail points that pause a server at any of these places.
     pub fn any_of(pauses: &[&Self]) -> FailPoints {
         let meetings: Vec<_> = pauses.iter().map(|pause| pause.meeting.clone()).collect();
         FailPoints::calling(move |here| meetings.iter().for_each(|meeting| meeting.pass(here)))
@@ -51,7 +51,7 @@ impl Meeting {
     fn pass(&self, here: Place) {
         let counts = here == self.place && self.armed.load(Ordering::SeqCst);
         if counts && !self.begun.swap(true, Ordering::SeqCst) {
-            // A test that failed meanwhile lets it go on as well.
+            // If the test has failed meanwhile, the server continues as well.
             tokio::task::block_in_place(|| self.ended.lock().unwrap().recv().unwrap_or(()));
         }
     }

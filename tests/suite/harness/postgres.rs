@@ -1,6 +1,6 @@
-//! A throwaway PostgreSQL cluster, started from the installed binaries, on a Unix socket. It ends
-//! with the test process, however that ends: a shell holds the cluster for as long as its standard
-//! input, a pipe from here, stays open.
+//! A throwaway PostgreSQL cluster on a Unix socket, started from the installed binaries. It always
+//! ends with the test process: a shell keeps the cluster running only while its standard input, a
+//! pipe from this process, is open.
 
 use std::fmt::Write;
 use std::os::unix::fs::chown;
@@ -16,7 +16,7 @@ use tokio::sync::OnceCell;
 
 const TEMPLATE: &str = "template_licentia";
 
-/// Starts the server, waits for the pipe to close, stops it and clears up.
+/// Starts the server, waits for the pipe to close, stops the server and removes its files.
 const KEEPER: &str = r#"
 "$1/postgres" -D "$2/data" -k "$2" -c listen_addresses='' -c max_connections=300 \
     -c fsync=off -c synchronous_commit=off >"$2/log" 2>&1 &
@@ -25,15 +25,15 @@ cat >/dev/null
 rm -rf "$2"
 "#;
 
-/// A cluster, and its server.
+/// A cluster and its server.
 pub struct Cluster {
     socket: PathBuf,
-    /// Holds the pipe; never read, only kept.
+    /// Keeps the pipe open.
     _keeper: Child,
 }
 
 impl Cluster {
-    /// The URL of an empty database in a cluster of its own, whose server may be stopped.
+    /// Returns a new cluster whose server can be stopped, and the URL of an empty database in it.
     pub async fn with_database() -> (Self, String) {
         let cluster = start();
         create(&cluster.socket, "test", "template0").await;
@@ -46,9 +46,9 @@ impl Cluster {
         self.control("stop");
     }
 
-    /// Starts it again.
+    /// Starts the server again.
     pub fn start_server(&self) {
-        // What it was started with is taken from the file that it left.
+        // It takes the options from the file that the first start wrote.
         self.control("restart");
     }
 
@@ -62,7 +62,7 @@ impl Cluster {
     }
 }
 
-/// The URL of a new database, with this version's schema or empty.
+/// Returns the URL of a new database, with this version's schema or empty.
 pub async fn database(migrated: bool) -> String {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
     static TEMPLATE_READY: OnceCell<()> = OnceCell::const_new();
@@ -93,7 +93,7 @@ async fn make_template(socket: &Path) {
     store.close().await;
 }
 
-/// Connects as soon as the server answers.
+/// Connects as soon as the server accepts connections.
 async fn connect(socket: &Path) -> PgConnection {
     let connect = async {
         loop {
@@ -112,7 +112,7 @@ async fn connect(socket: &Path) -> PgConnection {
 
 fn start() -> Cluster {
     let binaries = binaries();
-    // Kept by hand: the keeper removes it after the server has stopped.
+    // Not removed here: the keeper removes it after the server has stopped.
     let directory = tempfile::Builder::new().prefix("licentia-pg-").tempdir().unwrap().keep();
     if is_root() {
         let owner =
@@ -141,7 +141,7 @@ fn start() -> Cluster {
     Cluster { socket: directory, _keeper: keeper }
 }
 
-/// A command, run by whom the cluster belongs to: PostgreSQL does not let root do it.
+/// Returns a command that runs as the cluster's owner, because PostgreSQL refuses to run as root.
 fn as_owner(words: &[&str]) -> Command {
     let mut command = if is_root() { Command::new("runuser") } else { Command::new(words[0]) };
     if is_root() {
@@ -153,7 +153,7 @@ fn as_owner(words: &[&str]) -> Command {
     command
 }
 
-/// Where the server's programs are: Debian keeps them out of the path.
+/// Returns the directory of the server's programs. On Debian they are not in the path.
 fn binaries() -> PathBuf {
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let debian = versions.map(|version| version.path().join("bin"));

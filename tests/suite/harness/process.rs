@@ -1,4 +1,4 @@
-//! The binary itself, as its user runs it.
+//! The binary, run as its user runs it. Tests within the process use `mod.rs`.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use super::{Client, TestDatabase};
 
-/// What a command did.
+/// The result of a command.
 #[derive(Debug)]
 pub struct Done {
     pub code: i32,
@@ -14,14 +14,15 @@ pub struct Done {
     pub err: String,
 }
 
-/// The binary, in a directory of its own, with nothing of this process's environment.
+/// Returns a command for the binary, in a directory of its own and without this process's
+/// environment.
 pub fn licentia(directory: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_licentia"));
     command.current_dir(directory).env_clear().stdin(Stdio::null());
     command
 }
 
-/// A server on a free port, in a directory.
+/// Returns a command that serves on a free port, in a directory.
 pub fn serve(directory: &Path, database: &TestDatabase, settings: &[(&str, &str)]) -> Command {
     let mut command = licentia(directory);
     command
@@ -32,7 +33,7 @@ pub fn serve(directory: &Path, database: &TestDatabase, settings: &[(&str, &str)
     command
 }
 
-/// Runs to the end.
+/// Runs a command to its end.
 pub fn run(command: &mut Command) -> Done {
     let output = command.output().unwrap();
     Done {
@@ -46,18 +47,18 @@ pub fn run(command: &mut Command) -> Done {
 pub struct Server {
     pub child: Child,
     pub client: Client,
-    /// What it said until it was ready.
+    /// Its output until it was ready.
     pub greeting: String,
 }
 
 impl Server {
-    /// Starts one on a free port, and waits until it says where it listens.
+    /// Starts a server on a free port, and waits until it prints its address.
     pub fn start(directory: &Path, database: &TestDatabase, settings: &[(&str, &str)]) -> Self {
         let log = std::fs::File::create(directory.join("server.log")).unwrap();
         Self::run(serve(directory, database, settings).stderr(log), directory)
     }
 
-    /// Runs a command that serves, and waits until it says where it listens.
+    /// Runs a command that serves, and waits until it prints its address.
     pub fn run(command: &mut Command, directory: &Path) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -75,18 +76,18 @@ impl Server {
         Self { client: Client::new(url.to_owned()), child, greeting }
     }
 
-    /// Sends it a signal, by its name without `SIG`.
+    /// Sends a signal, by its name without `SIG`.
     pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
     }
 
-    /// Asks it to stop (SIGTERM) and waits. Answers its exit code.
+    /// Asks the server to stop (SIGTERM) and waits. Returns its exit code.
     pub fn stop(mut self) -> Option<i32> {
         self.end()
     }
 
-    /// The same, for one that is replaced.
+    /// Stops a server that is replaced later. Returns its exit code.
     pub fn end(&mut self) -> Option<i32> {
         self.signal("TERM");
         self.child.wait().unwrap().code()

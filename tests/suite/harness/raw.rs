@@ -1,4 +1,4 @@
-//! HTTP as bytes: for what no library would send, and for clients that are slow on purpose.
+//! HTTP as bytes: for requests that no library sends, and for deliberately slow clients.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use super::Client;
 
-/// A request that is answered 200 at once.
+/// A request that gets a 200 at once.
 pub const LIVE: &str = "GET /health/live HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
 
 fn address(client: &Client) -> SocketAddr {
@@ -24,26 +24,26 @@ pub async fn connect(client: &Client) -> TcpStream {
 /// Connects from another address of this machine, `127.0.0.PEER`.
 pub async fn connect_from(client: &Client, peer: u8) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
-    // Small, so that a response which nobody reads stays with the server.
+    // A small buffer, so the server keeps the rest of a response that the client does not read.
     socket.set_recv_buffer_size(16 * 1024).unwrap();
     socket.bind(SocketAddr::from(([127, 0, 0, peer], 0))).unwrap();
     socket.connect(address(client)).await.unwrap()
 }
 
-/// Reads until the server closes.
+/// Reads until the server closes the connection.
 pub async fn read_all(stream: &mut TcpStream) -> String {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.unwrap();
     String::from_utf8(answer).unwrap()
 }
 
-/// Sends bytes as they are and reads until the server closes.
+/// Sends bytes and reads until the server closes the connection.
 pub async fn exchange(mut stream: TcpStream, request: impl AsRef<[u8]>) -> String {
     stream.write_all(request.as_ref()).await.unwrap();
     read_all(&mut stream).await
 }
 
-/// The status and the code of a problem as it came over the wire, the last on its connection.
+/// Returns the status and the code of a problem, the last response on its connection.
 #[track_caller]
 pub fn problem(answer: &str) -> (u16, String) {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{answer:?}"));
@@ -58,8 +58,8 @@ pub fn problem(answer: &str) -> (u16, String) {
     (status, body["code"].as_str().unwrap().to_owned())
 }
 
-/// What the server has sent on connections that nobody reads from: how many it has closed, and what
-/// it has said on any of them.
+/// Returns the connections that are open, the number that the server has closed, and the data that
+/// it has sent on any of them.
 pub fn closed(streams: Vec<TcpStream>) -> (Vec<TcpStream>, usize, String) {
     let (mut open, mut closed, mut said) = (Vec::new(), 0, String::new());
     for stream in streams {
@@ -76,7 +76,7 @@ pub fn closed(streams: Vec<TcpStream>) -> (Vec<TcpStream>, usize, String) {
     (open, closed, said)
 }
 
-/// Waits until the server has closed so many of these connections; it says nothing on them.
+/// Waits until the server has closed so many of these connections without sending anything.
 pub async fn must_close(mut streams: Vec<TcpStream>, wanted: usize) -> Vec<TcpStream> {
     let mut so_far = 0;
     let closing = async {
@@ -92,7 +92,7 @@ pub async fn must_close(mut streams: Vec<TcpStream>, wanted: usize) -> Vec<TcpSt
     streams
 }
 
-/// Lets this process open as many files as the system allows: both ends of 800 connections.
+/// Raises this process's limit of open files: both ends of 800 connections need one each.
 pub fn allow_many_files() {
     let limit = getrlimit(Resource::Nofile);
     let raised = rustix::process::Rlimit { current: limit.maximum, ..limit };

@@ -1,4 +1,5 @@
-//! A service that sells: with Stripe's double, its mail inbox, its clock, and the worker running.
+//! A service that sells, with Stripe's double, its mail inbox, its clock, and a running worker. A
+//! vendor who uses the commands is in `vendor.rs`.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
@@ -27,10 +28,10 @@ use tokio::task::JoinHandle;
 
 use super::{Answer, Client, ManualClock, PASSWORD, START, TestApp, database};
 
-/// How long a condition may take to come true.
+/// The longest time until a condition holds.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What the built-in plans sell.
+/// The prices of the built-in plans.
 const PRICES: [(&str, i64, Interval); 4] = [
     ("price_starter_monthly", 1900, Interval::Month),
     ("price_starter_yearly", 19000, Interval::Year),
@@ -38,7 +39,7 @@ const PRICES: [(&str, i64, Interval); 4] = [
     ("price_pro_yearly", 49000, Interval::Year),
 ];
 
-/// The service and what is around it.
+/// The service and its surroundings.
 pub struct Shop {
     pub app: TestApp,
     pub sandbox: Sandbox,
@@ -50,7 +51,7 @@ pub struct Shop {
     worker: JoinHandle<()>,
 }
 
-/// One more server.
+/// Another server on the same database.
 pub struct Peer {
     pub client: Client,
     pub app: App,
@@ -59,12 +60,12 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// A buyer who calls this server.
+    /// Returns the buyer as a client of this server.
     pub fn serves(&self, buyer: &Buyer) -> Buyer {
         Buyer { client: self.client.with_token(buyer.client.token()), ..buyer.clone() }
     }
 
-    /// Ends its worker when it has finished what is under way.
+    /// Ends its worker after its current work.
     pub async fn end_worker(self) {
         self.stop.send(()).unwrap();
         self.worker.await.unwrap();
@@ -93,7 +94,7 @@ impl Shop {
         Self::open_with(Options::default(), &[]).await
     }
 
-    /// With more options for the double, and more settings for the service.
+    /// Opens a shop with more options for the double, and more settings for the service.
     pub async fn open_with(options: Options, settings: &[(&str, &str)]) -> Self {
         let options = Options { start: StartTime::At(START), ..options };
         let sandbox = Sandbox::start(options).await.unwrap();
@@ -121,7 +122,8 @@ impl Shop {
         let (stop, stopped) = watch::channel(());
         let worker = tokio::spawn(worker::run(app.app.clone(), stopped));
         let shop = Self { app, sandbox, endpoint, secret, stop, worker };
-        // The worker compares everybody at its start: while nobody is there, and no test is under way.
+        // The worker reconciles all customers at its start. Waiting for that here keeps it out of
+        // the test.
         let compared = "SELECT COUNT(*) FROM audit_log WHERE action = 'stripe.compared'";
         let store = &shop.app.app.store;
         if shop.app.app.stripe.is_some() {
@@ -131,17 +133,17 @@ impl Shop {
         shop
     }
 
-    /// One more server on the same database, with a worker and a webhook endpoint of its own.
+    /// Starts another server on the same database, with a worker and a webhook endpoint of its own.
     pub async fn second_server(&self) -> Peer {
         self.server_with(FailPoints::default()).await
     }
 
-    /// The same, where something happens at the fail points.
+    /// Starts another server with these fail points.
     pub async fn server_with(&self, fail_points: FailPoints) -> Peer {
         self.server_by(Arc::new(SandboxClock(self.sandbox.clock())), fail_points).await
     }
 
-    /// The same, by another clock.
+    /// Starts another server with these fail points and this clock.
     pub async fn server_by(&self, clock: Arc<dyn Clock>, fail_points: FailPoints) -> Peer {
         let mut config = self.app.config.clone();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -159,7 +161,7 @@ impl Shop {
         Peer { client: Client::new(base), app, stop, worker }
     }
 
-    /// What a server works with, and nobody who works.
+    /// Returns the parts of a server, without a worker.
     async fn parts_with(
         &self,
         config: &Config,
@@ -174,13 +176,13 @@ impl Shop {
         App::new(config, plans, keys, Surroundings { fail_points, ..real }).unwrap()
     }
 
-    /// Ends this server's worker when it has finished what is under way; it answers requests all the same.
+    /// Ends this server's worker after its current work. The server still handles requests.
     pub async fn end_worker(&mut self) {
         self.stop.send(()).unwrap();
         (&mut self.worker).await.unwrap();
     }
 
-    /// The service with another plans file, on the same database; nobody reaches it from outside.
+    /// Returns a service with another plans file on the same database, without an HTTP server.
     pub async fn another_app(&self, plans_file: String) -> App {
         let config = Config { plans_file: Some(plans_file.into()), ..self.app.config.clone() };
         let clock = Arc::new(SandboxClock(self.sandbox.clock()));
@@ -197,40 +199,40 @@ impl Shop {
         }
     }
 
-    /// Logs a buyer in anew: a session lasts for a month.
+    /// Logs a buyer in again, because a login session lasts for a month.
     pub async fn log_in(&self, buyer: &mut Buyer) {
         let login = json!({ "email": buyer.email, "password": PASSWORD });
         let answer = self.app.client.post("/api/customers/login", &login).await;
         buyer.client = self.app.client.with_token(answer.text("/access_token"));
     }
 
-    /// Lets days pass, settles what fell due, and logs the buyer in anew.
+    /// Lets days pass, waits until due work is done, and logs the buyer in again.
     pub async fn pass_days(&self, buyer: &mut Buyer, days: u32) {
         self.sandbox.advance_days(days);
         self.settled().await;
         self.log_in(buyer).await;
     }
 
-    /// Asks for a checkout. Answers the whole answer.
+    /// Requests a checkout. Returns the whole response.
     pub async fn ask(&self, buyer: &Buyer, plan: &str) -> Answer {
         Self::ask_to_return(buyer, plan, &self.app.client.base).await
     }
 
-    /// The same, by somebody who does not hold the shop.
+    /// Requests a checkout, without a borrow of the shop.
     pub async fn ask_to_return(buyer: &Buyer, plan: &str, base: &str) -> Answer {
         let back = format!("{base}/docs");
         let request = json!({ "plan": plan, "success_url": back, "cancel_url": back });
         buyer.client.post("/api/subscriptions/checkout", &request).await
     }
 
-    /// Opens a checkout. Answers the session's id.
+    /// Opens a checkout. Returns the Checkout session's id.
     pub async fn checkout(&self, buyer: &Buyer, plan: &str) -> String {
         let answer = self.ask(buyer, plan).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         session_of(answer.text("/checkout_url"))
     }
 
-    /// Buys a plan, and waits until all is settled.
+    /// Buys a plan, and waits until all work is done. Returns the Checkout session's id.
     pub async fn buy(&self, buyer: &Buyer, plan: &str) -> String {
         let session = self.checkout(buyer, plan).await;
         assert_eq!(self.sandbox.pay(&session, Card::Paid).unwrap(), Paid::Completed);
@@ -238,8 +240,8 @@ impl Shop {
         session
     }
 
-    /// Has a buyer pay for a plan while Stripe fails, until every event of that was tried in vain. Answers the
-    /// session.
+    /// Lets a buyer pay for a plan while Stripe fails, until every event about it has failed once.
+    /// Returns the Checkout session's id.
     pub async fn stuck(&self, buyer: &Buyer) -> String {
         let session = self.checkout(buyer, "professional").await;
         self.sandbox.faults().api_call(ApiFault::ErrorBefore, "GET /v1/customers", Times::Always);
@@ -251,7 +253,8 @@ impl Shop {
         session
     }
 
-    /// The same, and it goes on for four days: they are given up. Stripe fails until the faults are cleared.
+    /// Lets events fail for four days, until they are dead letters. Stripe fails until the faults
+    /// are cleared. Returns the Checkout session's id.
     pub async fn dead_letter(&self, buyer: &Buyer) -> String {
         let session = self.stuck(buyer).await;
         let store = &self.app.app.store;
@@ -264,13 +267,13 @@ impl Shop {
         session
     }
 
-    /// Waits until every webhook was delivered and worked on, and every mail is out.
+    /// Waits until every webhook is delivered and processed, and every mail is sent.
     pub async fn settled(&self) {
         tokio::time::timeout(PATIENCE, self.sandbox.settled()).await.expect("webhooks hang");
         self.until("all work is done", async || self.open_work().await == 0).await;
     }
 
-    /// Brings every customer in line with Stripe, whatever events were sent. Returns what differed.
+    /// Syncs every customer with Stripe, whatever events were sent. Returns what differed.
     pub async fn sync_all(&self) -> Report {
         self.settled().await;
         let report = everybody(&self.app.app, Mode::Apply, AT_ONCE, |_| {}).await.unwrap();
@@ -291,19 +294,19 @@ impl Shop {
         }
     }
 
-    /// Events and mails that are not done.
+    /// Returns how many events and mails are not done.
     pub async fn open_work(&self) -> i64 {
         let store = &self.app.app.store;
         database::number(store, "SELECT COUNT(*) FROM inbox WHERE done_at IS NULL").await
             + database::number(store, "SELECT COUNT(*) FROM outbox WHERE sent_at IS NULL").await
     }
 
-    /// The buyer's current license, as the API shows it.
+    /// Returns the buyer's current license, as the API shows it.
     pub async fn license(&self, buyer: &Buyer) -> Value {
         buyer.client.get("/api/licenses/current").await.body
     }
 
-    /// The licenses ever issued to a buyer.
+    /// Returns all licenses of a buyer.
     pub async fn licenses(&self, buyer: &Buyer) -> Vec<Value> {
         let answer = buyer.client.get("/api/licenses").await;
         answer.body["licenses"].as_array().unwrap().clone()
@@ -318,15 +321,15 @@ impl Shop {
         buyer.client.get("/api/subscriptions/current").await.body
     }
 
-    /// Verifies a license as an app does: with the published keys, and no more network.
+    /// Verifies a license as an app does, with the published keys and without other network access.
     pub async fn offline(&self, token: &str) -> Result<License, Rejection> {
         let jwks = self.app.client.get("/.well-known/jwks.json").await.text;
         let keys = KeySet::from_jwks(&jwks, "acme-app").unwrap();
         licentia_verify::verify(token, &keys, self.app.app.now().to_system_time())
     }
 
-    /// Asserts that a buyer has a paid professional license, that it verifies as an app does it, and that
-    /// it is the only one, with one order.
+    /// Asserts that a buyer has exactly one paid license, for the professional plan, and one order,
+    /// and that the license verifies as in an app.
     pub async fn must_be_paid(&self, buyer: &Buyer) {
         let license = self.license(buyer).await;
         assert_eq!(license["plan"], "professional", "{license}");
@@ -340,24 +343,24 @@ impl Shop {
         assert_eq!((orders.len(), succeeded), (1, 1), "{orders:?}");
     }
 
-    /// The customer's counterparts at Stripe.
+    /// Returns the number of Stripe customers.
     pub fn counterparts(&self) -> usize {
         self.sandbox.events("customer.created").len()
     }
 
-    /// The mails that went to an address, without the one for the trial.
+    /// Returns the mails to an address, except the one about the trial.
     pub fn mails_about_sales(&self, email: &str) -> Vec<Mail> {
         let mails = self.sandbox.mails();
         let to = mails.into_iter().filter(|mail| mail.to.iter().any(|to| to == email));
         to.filter(|mail| !mail.subject().starts_with("Your trial")).collect()
     }
 
-    /// Who paid a session, by Stripe's id.
+    /// Returns the Stripe customer of a session.
     pub fn stripe_customer_of(&self, session: &str) -> String {
         self.sandbox.object(session)["customer"].as_str().unwrap().to_owned()
     }
 
-    /// Does something at Stripe behind the service's back, as the vendor does. Answers the object.
+    /// Calls Stripe's API without the service, as the vendor does. Returns the object.
     pub async fn at_stripe(&self, path: &str, form: &[(&str, &str)]) -> Value {
         let url = format!("{}/v1/{path}", self.sandbox.url());
         let request = reqwest::Client::new().post(url).bearer_auth(self.sandbox.secret_key());
@@ -366,7 +369,7 @@ impl Shop {
         answer.json().await.unwrap()
     }
 
-    /// Makes a customer at Stripe, as the vendor did before us. Answers their id.
+    /// Creates a customer at Stripe, as the vendor did before Licentia. Returns the id.
     pub async fn old_customer(&self, email: &str, metadata: &[(&str, &str)]) -> String {
         let metadata = metadata.iter().map(|(key, value)| (format!("metadata[{key}]"), *value));
         let metadata: Vec<_> = metadata.collect();
@@ -375,7 +378,8 @@ impl Shop {
         self.at_stripe("customers", &form).await["id"].as_str().unwrap().to_owned()
     }
 
-    /// The same, with a subscription to the professional plan, which is paid.
+    /// Creates a customer at Stripe with a paid subscription to the professional plan. Returns the
+    /// id.
     pub async fn old_buyer(&self, email: &str, metadata: &[(&str, &str)]) -> String {
         let id = self.old_customer(email, metadata).await;
         self.sandbox.replace_card(&id, Card::Paid).unwrap();
@@ -385,7 +389,7 @@ impl Shop {
         id
     }
 
-    /// Delivers an event, whether it was delivered before or not.
+    /// Delivers an event, even if it was delivered before.
     pub async fn redeliver(&self, event: &str) {
         let now = self.sandbox.clock().now();
         let webhook = self.sandbox.webhook(event, &self.endpoint, now).unwrap();
@@ -394,7 +398,7 @@ impl Shop {
         assert_eq!(answer.status, 200, "{answer:?}");
     }
 
-    /// The subscription that a session made.
+    /// Returns the subscription of a session.
     pub fn subscription_of(&self, session: &str) -> String {
         self.sandbox.object(session)["subscription"].as_str().unwrap().to_owned()
     }
@@ -405,7 +409,7 @@ const ERRORS: &str = "SELECT kind || ': ' || COALESCE(last_error, '-') FROM inbo
      UNION ALL SELECT kind || ': ' || COALESCE(last_error, '-') FROM outbox
      WHERE sent_at IS NULL";
 
-/// An event about a customer whom Stripe knows by this id, as Stripe would send it.
+/// Returns an event about a Stripe customer, as Stripe would send it.
 pub fn event(id: &str, livemode: bool, customer: &str) -> String {
     let object = json!({ "object": "subscription", "id": "sub_1", "customer": customer });
     let kind = "customer.subscription.updated";
@@ -414,7 +418,8 @@ pub fn event(id: &str, livemode: bool, customer: &str) -> String {
     .to_string()
 }
 
-/// The built-in plans with a policy, as a file; it lasts as long as the directory.
+/// Writes the built-in plans with a policy to a file. The file exists as long as the returned
+/// directory.
 pub fn plans_with(policy: &str) -> (TempDir, String) {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("plans.toml");
@@ -430,7 +435,7 @@ pub async fn shop_with_policy(policy: &str) -> Shop {
     Shop::open_with(Options::default(), &[("LICENTIA_PLANS_FILE", &file)]).await
 }
 
-/// The session that a checkout's address names.
+/// Returns the session that a checkout's URL names.
 pub fn session_of(url: &str) -> String {
     url.rsplit('/').next().unwrap().to_owned()
 }

@@ -1,5 +1,5 @@
-//! A vendor who sold by Stripe before: the commands, beside Stripe's double. Everything lives by the
-//! machine's clock.
+//! A vendor who sold by Stripe before Licentia: runs the commands against Stripe's double. All of
+//! them use the machine's clock.
 
 use licentia_sandbox::{Card, Interval, NewPrice, Options, Sandbox};
 use serde_json::Value;
@@ -14,7 +14,7 @@ pub struct Vendor {
 }
 
 impl Vendor {
-    /// With a schema, a signing key, and a price for the professional plan.
+    /// Returns a vendor with a schema, a signing key, and a price for the professional plan.
     pub async fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let database = TestDatabase::empty(directory.path()).await;
@@ -27,7 +27,7 @@ impl Vendor {
         vendor
     }
 
-    /// A price at Stripe, whether a plan has it or not.
+    /// Adds a price at Stripe, which a plan may or may not have.
     pub fn add_price(&self, id: &'static str) {
         self.sandbox.add_price(&NewPrice {
             id,
@@ -42,7 +42,8 @@ impl Vendor {
         self.run_with(arguments, &[]).await
     }
 
-    /// With more in the environment. In a thread of its own: the double answers from this one.
+    /// Runs a command with more in the environment, in a thread of its own, because the double
+    /// responds in this one.
     pub async fn run_with(&self, arguments: &[&str], more: &[(&str, &str)]) -> Done {
         let mut command = licentia(self.directory.path());
         command
@@ -62,21 +63,21 @@ impl Vendor {
         self.run(&[&["reconcile"], more].concat()).await
     }
 
-    /// Imports a file with this text; it must work.
+    /// Imports a file with this text. It must succeed.
     pub async fn import(&self, csv: &str) {
         std::fs::write(self.directory.path().join("customers.csv"), csv).unwrap();
         let done = self.run(&["import", "customers", "customers.csv"]).await;
         assert_eq!(done.code, 0, "{done:?}");
     }
 
-    /// Does something at Stripe. Answers the object.
+    /// Calls Stripe's API. Returns the object.
     pub async fn at_stripe(&self, path: &str, form: &[(&str, &str)]) -> Value {
         let url = format!("{}/v1/{path}", self.sandbox.url());
         let request = reqwest::Client::new().post(url).bearer_auth(self.sandbox.secret_key());
         request.form(form).send().await.unwrap().json().await.unwrap()
     }
 
-    /// Somebody at Stripe with a card. Answers their id there.
+    /// Creates a Stripe customer with a card. Returns the id.
     pub async fn customer(&self, email: &str) -> String {
         let customer = self.at_stripe("customers", &[("email", email)]).await;
         let id = customer["id"].as_str().unwrap().to_owned();
@@ -84,7 +85,7 @@ impl Vendor {
         id
     }
 
-    /// Has a customer at Stripe subscribe to a price. Answers the subscription's id.
+    /// Subscribes a Stripe customer to a price. Returns the subscription's id.
     pub async fn subscribe(&self, customer: &str, price: &str) -> String {
         let form = [("customer", customer), ("items[0][price]", price)];
         let made = self.at_stripe("subscriptions", &form).await;
@@ -92,7 +93,7 @@ impl Vendor {
         made["id"].as_str().unwrap().to_owned()
     }
 
-    /// Somebody at Stripe who pays for the professional plan. Answers their id there.
+    /// Creates a Stripe customer who pays for the professional plan. Returns the id.
     pub async fn buyer(&self, email: &str) -> String {
         let id = self.customer(email).await;
         self.subscribe(&id, "price_pro_monthly").await;

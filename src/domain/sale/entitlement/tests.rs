@@ -13,6 +13,7 @@ use crate::domain::sale::invoice::{BillingReason, InvoiceStatus, Line, Payment};
 use crate::domain::sale::policy::Policy;
 
 pub(crate) const NOW: i64 = 1_795_186_800;
+pub(crate) const DAY: i64 = 86_400;
 pub(crate) const MONTH: i64 = 30 * DAY;
 pub(crate) const PERIOD_END: i64 = NOW + MONTH / 2;
 pub(crate) const PERIOD_START: i64 = PERIOD_END - MONTH;

@@ -7,13 +7,12 @@ mod properties;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
-use crate::domain::license::Term;
+use crate::domain::license::{LicenseToken, Term};
 use crate::domain::sale::entitlement::tests::{
-    MONTH, NOW, PERIOD_END, PERIOD_START, at, catalog, invoice, line, paid, subscription,
+    DAY, MONTH, NOW, PERIOD_END, PERIOD_START, at, catalog, invoice, line, paid, subscription,
     unpaid_renewal,
 };
 use crate::domain::sale::invoice::{Invoice, InvoiceStatus, OrderStatus};
-use crate::domain::time::DAY;
 
 /// The next id: no two are the same within a run of the tests.
 static NEXT_ID: AtomicU64 = AtomicU64::new(1000);
@@ -57,7 +56,7 @@ fn license(id: LicenseId, seq: i64, source: Source, plan: &str, term: Term) -> I
         source,
         plan: plan.to_owned(),
         key_id: String::new(),
-        token: String::new(),
+        token: LicenseToken::new(String::new()),
         issued_at: at(PERIOD_START),
         token_expires_at: at(PERIOD_END),
         expires_at: term.expires,

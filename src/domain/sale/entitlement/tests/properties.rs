@@ -109,7 +109,7 @@ proptest! {
         let mut state = state;
         // Within a second, and only there, the order in which Stripe lists invoices tells something.
         for (second, invoice) in (0..).zip(&mut state.invoices) {
-            invoice.created = invoice.created.plus(second);
+            invoice.created = invoice.created + TimeDelta::seconds(second);
         }
         let mut turned = state.clone();
         turned.subscriptions.reverse();
