@@ -303,7 +303,39 @@ fn read_id<T: std::str::FromStr<Err: std::fmt::Display>>(id: &str) -> Answer<T> 
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+
+    #[test]
+    fn stripe_27_the_order_in_which_payments_are_listed_does_not_change_the_orders_payment() {
+        let paid = |id: &str, amount: i64| {
+            serde_json::json!({
+                "status": "paid", "created": 1, "amount_paid": amount,
+                "payment": { "payment_intent": id },
+            })
+        };
+        let elsewhere = serde_json::json!({
+            "status": "paid", "created": 2, "amount_paid": 3000, "payment": { "type": "payment_record" },
+        });
+        let payment_of = |status: &str, payments: &[&serde_json::Value]| {
+            let found = serde_json::json!({
+                "id": "in_1", "status": status, "payments": { "data": payments },
+            });
+            let invoice: wire::WireInvoice = serde_json::from_value(found).unwrap();
+            invoice.into_domain(&BTreeMap::new(), 0, &[]).unwrap().payment_intent.unwrap()
+        };
+        let (one, other, less) = (paid("pi_1", 950), paid("pi_2", 950), paid("pi_3", 100));
+        let default = serde_json::json!({
+            "status": "open", "created": 1, "is_default": true, "payment": { "payment_intent": "pi_0" },
+        });
+        for (status, expected) in [("paid", "pi_2"), ("open", "pi_0")] {
+            let listed = payment_of(status, &[&one, &other, &less, &default, &elsewhere]);
+            assert_eq!(listed.as_str(), expected, "{status}");
+            let reversed = payment_of(status, &[&elsewhere, &default, &less, &other, &one]);
+            assert_eq!(reversed, listed, "{status}");
+        }
+    }
 
     #[test]
     fn security_40_an_answer_that_cannot_be_read_is_not_quoted() {

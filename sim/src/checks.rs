@@ -163,6 +163,7 @@ async fn person(history: &mut History, who: usize, orders: &Orders) -> Result<()
         history
             .violation(format!("{who} is linked to {linked:?}, and Stripe has {counterparts:?}"));
     }
+    let violations = history.ending.violations.len();
     sessions(history, who, own);
     series(history, who, &id, &licenses);
     entitlement(history, who, licenses.first(), truth.as_ref());
@@ -178,7 +179,17 @@ async fn person(history: &mut History, who: usize, orders: &Orders) -> Result<()
     for license in &licenses {
         verifies(history, who, license);
     }
+    if history.ending.violations.len() > violations {
+        show(history, &truths);
+    }
     Ok(())
+}
+
+/// Writes what Stripe has into the trace.
+fn show(history: &mut History, truths: &[Truth]) {
+    for fact in truths.iter().flat_map(Truth::facts) {
+        history.tell(|| fact);
+    }
 }
 
 /// Checks that a deleted customer is not charged any more.
@@ -396,12 +407,15 @@ async fn nothing_drifts(history: &mut History) -> Result<()> {
         let who = history.people.iter().position(has_this_id);
         let stripe_id = who.and_then(|who| history.stripe_customer(who)).unwrap_or_default();
         let truth = Truth::of(history, &stripe_id);
-        // With several subscriptions, an order cannot be assigned to one of them. A customer who
-        // paid little and owes the rest is listed, too.
+        // With several subscriptions or Stripe customers, an order cannot be assigned to one of
+        // them. A customer who paid little and owes the rest is listed, too.
+        let has_former = who.is_some_and(|who| !history.people[who].former.is_empty());
         if let [one] = &truth.subscriptions[..]
             && !truth.owes(one)
+            && !has_former
         {
             history.violation(format!("A: it is told that {who:?} lacks a license: {lacking:?}"));
+            show(history, &[truth]);
         }
     }
     Ok(())

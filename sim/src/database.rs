@@ -10,8 +10,24 @@ use sqlx::AssertSqlSafe;
 /// The default database, in memory.
 const IN_MEMORY: &str = "sqlite::memory:";
 
-/// The tables to empty, in this order. The others are emptied by cascading deletes.
-const TABLES: [&str; 4] = ["users", "orders", "inbox", "audit_log"];
+/// Every table, in the order in which they are emptied. A row that stays would change the next
+/// history.
+const TABLES: [&str; 14] = [
+    "outbox",
+    "licenses",
+    "subscriptions",
+    "orders",
+    "stripe_attempts",
+    "customer_leases",
+    "sessions",
+    "customers",
+    "users",
+    "admin_keys",
+    "unknown_buyers",
+    "ignored_events",
+    "inbox",
+    "audit_log",
+];
 
 /// Returns the rows of a query, on either database.
 macro_rules! rows {
@@ -122,4 +138,28 @@ pub async fn orders(store: &Store) -> Result<Vec<(Option<String>, Option<String>
         (Option<String>, Option<String>, String),
         "SELECT customer_id, stripe_invoice_id, status FROM orders ORDER BY order_id"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use super::TABLES;
+
+    #[test]
+    fn every_table_is_emptied_between_histories() {
+        let migrations = Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations");
+        let files = std::fs::read_dir(migrations).unwrap().map(|file| file.unwrap().path());
+        let texts =
+            files.filter(|file| file.is_file()).map(|file| std::fs::read_to_string(file).unwrap());
+        let mut created = BTreeSet::new();
+        for text in texts {
+            let tables = text.split("CREATE TABLE ").skip(1);
+            created
+                .extend(tables.filter_map(|rest| Some(rest.split([' ', '(']).next()?.to_owned())));
+        }
+        let emptied: BTreeSet<String> = TABLES.iter().map(|table| (*table).to_owned()).collect();
+        assert_eq!(created, emptied);
+    }
 }

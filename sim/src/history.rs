@@ -51,6 +51,8 @@ pub struct History {
     pub acknowledged: BTreeSet<String>,
     /// Subscriptions whose collection was paused.
     pub paused: BTreeSet<String>,
+    /// Invoices that the vendor wrote off, whatever became of them later.
+    pub written_off: BTreeSet<String>,
     /// The result of the last reconciliation.
     pub report: Option<reconcile::Report>,
     pub ahead: Vec<i64>,
@@ -147,6 +149,7 @@ impl History {
             air: Vec::new(),
             acknowledged: BTreeSet::new(),
             paused: BTreeSet::new(),
+            written_off: BTreeSet::new(),
             report: None,
             ahead,
             ending: Ending::default(),

@@ -12,12 +12,16 @@ use crate::people::id_of;
 const ALL_BUT_EXCHANGE: i64 = 98;
 
 /// An invoice, and what became of its money.
+#[derive(Debug)]
 pub struct Invoice {
     pub id: String,
     pub subscription: String,
     pub status: String,
     /// What it asks for, less what was credited before anybody paid.
     pub amount: i64,
+    /// The same, but all of it if the vendor forgave it: so much was never paid.
+    pub asked: i64,
+    pub created: i64,
     /// When it was paid by anything but the vendor's grace.
     pub paid_at: Option<i64>,
     /// When it was paid or forgiven, whichever came first.
@@ -37,6 +41,7 @@ pub struct Invoice {
     pub disputed: bool,
 }
 
+#[derive(Debug)]
 pub struct Line {
     pub price: String,
     pub amount: i64,
@@ -84,7 +89,12 @@ pub fn read(history: &History, found: &Value, disputes: &[Value]) -> Invoice {
     let credited = number(&found["pre_payment_credit_notes_amount"]);
     let amount = (number(&found["total"]) - credited).max(0);
     let is_paid = found["status"] == "paid";
-    let all = amount.max(back.received);
+    // What it asks for, and what was paid too much. A debt from before, which is collected with it,
+    // is no part of it.
+    let all = match amount {
+        0 => back.received,
+        _ => amount + number(&found["amount_overpaid"]),
+    };
     let is_about_all = |part: i64| part * 100 >= all * ALL_BUT_EXCHANGE;
     let refunded = is_paid && back.returned > 0 && back.returned >= all;
     let lost = is_paid && !refunded && back.lost > 0 && is_about_all(back.returned + back.lost);
@@ -106,7 +116,11 @@ pub fn read(history: &History, found: &Value, disputes: &[Value]) -> Invoice {
     let subscription = subscription.unwrap_or_default().to_owned();
     let times = &found["status_transitions"];
     let paid_at = times["paid_at"].as_i64();
-    let forgiven_at = is_forgiven.then(|| forgiven_at(times)).flatten();
+    // Stripe tells why an invoice was written off only until it is paid.
+    let was_forgiven = is_forgiven
+        || found["billing_reason"] == "subscription_cycle"
+            && (history.written_off.contains(&id) || history.paused.contains(&subscription));
+    let forgiven_at = was_forgiven.then(|| forgiven_at(times)).flatten();
     Invoice {
         was_paused: history.paused.contains(&subscription),
         paid_at: paid_at.filter(|_| !is_forgiven),
@@ -116,6 +130,8 @@ pub fn read(history: &History, found: &Value, disputes: &[Value]) -> Invoice {
         subscription,
         status: found["status"].as_str().unwrap_or_default().to_owned(),
         amount,
+        asked: if is_forgiven { number(&found["total"]).max(0) } else { amount },
+        created: number(&found["created"]),
         lines: lines(found),
         is_processing: back.is_processing,
         given_back,

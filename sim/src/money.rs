@@ -96,7 +96,7 @@ impl History {
 
     /// An unpaid invoice is paid, in part or otherwise, or forgiven, whatever became of its
     /// subscription.
-    fn settle_unpaid(&self, invoice: &Value) -> String {
+    fn settle_unpaid(&mut self, invoice: &Value) -> String {
         let (stripe, dice) = (&self.world.stripe, &self.world.dice);
         let (id, left) = (id_of(invoice), number(invoice, "amount_remaining"));
         let cards = [Card::Paid, Card::Paid, Card::Paid, Card::DelayedPaid, Card::DelayedFailed];
@@ -114,7 +114,10 @@ impl History {
                 format!("pays {part} of {id} elsewhere: {paid:?}")
             }
             9 | 10 => format!("is forgiven {id}: {:?}", stripe.void_invoice(&id)),
-            11 => format!("has {id} written off: {:?}", stripe.write_off_invoice(&id)),
+            11 => {
+                self.written_off.insert(id.clone());
+                format!("has {id} written off: {:?}", stripe.write_off_invoice(&id))
+            }
             12 => format!("is credited all of {id}: {:?}", stripe.credit(&id, credit(left))),
             _ => format!("is credited {part} of {id}: {:?}", stripe.credit(&id, credit(part))),
         }

@@ -47,6 +47,18 @@ impl Truth {
         Self { subscriptions, invoices }
     }
 
+    /// What Stripe has, for the trace of a violation.
+    pub fn facts(&self) -> impl Iterator<Item = String> {
+        let of_subscription = |found: &Value| {
+            let fields = ["id", "status", "created", "ended_at", "cancel_at", "pause_collection"];
+            let fields = fields.map(|field| format!("{field} {}", found[field]));
+            let prices: Vec<&str> = items(found).collect();
+            format!("  {}, {prices:?} until {:?}", fields.join(", "), period_end(found))
+        };
+        let subscriptions = self.subscriptions.iter().map(of_subscription);
+        subscriptions.chain(self.invoices.iter().map(|invoice| format!("  {invoice:?}")))
+    }
+
     /// The lines that were paid and not given back or credited since.
     fn lines(&self, subscription: &Value) -> Vec<&Line> {
         self.paid(subscription).0
@@ -67,10 +79,8 @@ impl Truth {
         let bought = |invoice: &Invoice| -> HashSet<_> {
             invoice.lines.iter().filter(|line| line.amount >= 0).map(about).collect()
         };
-        let mut owed: Vec<_> = own()
-            .filter(|i| i.is_owed())
-            .map(|invoice| (bought(invoice), invoice.amount))
-            .collect();
+        let mut owed: Vec<_> =
+            own().filter(|i| i.is_owed()).map(|invoice| (bought(invoice), invoice.asked)).collect();
         let (mut lines, mut owes) = (Vec::<&Line>::new(), false);
         for invoice in own().filter(|invoice| invoice.is_good()) {
             let mut missing = 0;
@@ -105,7 +115,7 @@ impl Truth {
     pub fn due(&self, catalog: &Catalog, now: i64) -> Option<Due> {
         let due = self.subscriptions.iter().filter_map(|subscription| {
             if subscription["status"] == "canceled" {
-                let late = self.late(subscription).filter(|line| now < line.end);
+                let late = self.late(subscription, true).filter(|line| now < line.end);
                 let ranked = late.filter_map(|line| Some((rank(catalog, &line.price)?, line.end)));
                 let (rank, until) = ranked.max()?;
                 return Some(Due { rank, until, alone: self.is_alone(now) });
@@ -155,33 +165,44 @@ impl Truth {
     /// Whether one subscription is live, or was paid for after its end, and no other.
     fn is_alone(&self, now: i64) -> bool {
         let counts = |subscription: &&Value| {
-            is_live(subscription) || self.late(subscription).any(|line| now < line.end)
+            is_live(subscription) || self.late(subscription, false).any(|line| now < line.end)
         };
         self.subscriptions.iter().filter(counts).count() == 1
     }
 
     /// What was paid for after the subscription had ended: dunning cancels, and the invoice stays
-    /// payable. What the vendor forgives then is no payment.
-    fn late(&self, subscription: &Value) -> impl Iterator<Item = &Line> {
+    /// payable. What the vendor forgives then is no payment. Whether an invoice of the same second
+    /// was there before the end cannot be told: `certainly` leaves it out.
+    fn late(&self, subscription: &Value, certainly: bool) -> impl Iterator<Item = &Line> {
         let id = id_of(subscription);
         let ended = subscription["ended_at"].as_i64();
         let ended = ended.filter(|_| subscription["status"] == "canceled").unwrap_or(i64::MAX);
         let own = self.invoices.iter().filter(move |invoice| invoice.subscription == id);
+        let own = own.filter(move |invoice| invoice.created < ended || !certainly);
         let late = own.filter(move |i| i.is_good() && i.paid_at.is_some_and(|paid| paid > ended));
         late.flat_map(|invoice| &invoice.lines).filter(|line| line.amount >= 0)
     }
 
-    /// When the oldest sent invoice that is open is due.
+    /// When the oldest sent invoice is due that is unpaid and bills more than was paid.
     fn oldest_due(&self, subscription: &Value) -> Option<i64> {
         let id = id_of(subscription);
+        let paid = self.lines(subscription).iter().map(|line| line.end).max();
         let own = self.invoices.iter().filter(|invoice| invoice.subscription == id);
-        own.filter(|invoice| invoice.status == "open").filter_map(|invoice| invoice.due).min()
+        // What was paid since is the customer's, whatever is owed of the time before it.
+        let unpaid = own.filter(|invoice| {
+            let is_unpaid = matches!(invoice.status.as_str(), "open" | "uncollectible");
+            is_unpaid
+                && !invoice.is_good()
+                && invoice.lines.iter().any(|line| Some(line.end) > paid)
+        });
+        unpaid.filter_map(|invoice| invoice.due).min()
     }
 
     /// Whether something of this rank was paid that reaches to `until`, or nearly: what a license
     /// may say at the most.
     pub fn allows(&self, catalog: &Catalog, at_rank: usize, until: i64) -> bool {
-        let mut late = self.subscriptions.iter().flat_map(|subscription| self.late(subscription));
+        let mut late =
+            self.subscriptions.iter().flat_map(|subscription| self.late(subscription, false));
         if late.any(|line| until <= line.end && rank(catalog, &line.price) >= Some(at_rank)) {
             return true;
         }
@@ -219,23 +240,29 @@ impl Truth {
             let period = period_end(subscription);
             let paid = self.lines(subscription).iter().map(|line| line.end).max()?;
             let paid = if paused { period.map_or(paid, |period| period.max(paid)) } else { paid };
-            // Not the newest that was sent decides, nor what Stripe says of the subscription.
-            if let Some(due) = self.oldest_due(subscription) {
+            // Not the newest that was sent decides, nor what Stripe says of the subscription; but
+            // what is not collected is not waited for.
+            if let Some(due) = self.oldest_due(subscription).filter(|_| !paused) {
                 let usual = catalog.plans.iter().map(|plan| i64::from(plan.grace_days)).max();
-                return Some(paid.max(due + usual.unwrap_or(0) * DAY));
+                let debit = if self.is_debited(subscription) { DEBIT } else { 0 };
+                return Some((paid + debit).max(due + usual.unwrap_or(0) * DAY));
             }
             Some(paid + self.grace(subscription, catalog, paid <= now))
         });
         ends.max().unwrap_or(0)
     }
 
-    fn grace(&self, subscription: &Value, catalog: &Catalog, behind: bool) -> i64 {
-        let usual = catalog.plans.iter().map(|plan| i64::from(plan.grace_days)).max().unwrap_or(0);
+    /// Whether a bank debit for it is on its way.
+    fn is_debited(&self, subscription: &Value) -> bool {
         let id = id_of(subscription);
         let mut own = self.invoices.iter().filter(|invoice| invoice.subscription == id);
-        let debit = own.any(|invoice| invoice.status == "open" && invoice.is_processing);
+        own.any(|invoice| !invoice.is_paid() && invoice.is_processing)
+    }
+
+    fn grace(&self, subscription: &Value, catalog: &Catalog, behind: bool) -> i64 {
+        let usual = catalog.plans.iter().map(|plan| i64::from(plan.grace_days)).max().unwrap_or(0);
         match subscription["status"] == "active" {
-            true if debit => DEBIT.max(usual * DAY),
+            true if self.is_debited(subscription) => DEBIT.max(usual * DAY),
             true if behind => DRAFT.max(usual * DAY),
             _ => usual * DAY,
         }

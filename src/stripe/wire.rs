@@ -162,6 +162,9 @@ pub struct WireInvoice {
     total: Option<i64>,
     amount_due: Option<i64>,
     amount_paid: Option<i64>,
+    amount_overpaid: Option<i64>,
+    starting_balance: Option<i64>,
+    ending_balance: Option<i64>,
     pre_payment_credit_notes_amount: Option<i64>,
     post_payment_credit_notes_amount: Option<i64>,
     currency: Option<String>,
@@ -206,6 +209,7 @@ pub struct WireInvoicePayment {
     pub id: String,
     status: Option<String>,
     created: Option<i64>,
+    is_default: Option<bool>,
     amount_paid: Option<i64>,
     payment: Option<PaymentLink>,
 }
@@ -269,7 +273,6 @@ impl WireInvoice {
     ) -> Option<Invoice> {
         let is_written_off_by_hand = self.is_written_off_by_hand(subscriptions);
         let (amount, credited) = (self.amount(), self.credited_before());
-        let money = self.amount_paid.unwrap_or(0);
         let (intent, payment) = (self.payment_intent(), self.payment(payments, credited_later));
         let subscription = self.subscription().and_then(|id| id.parse().ok());
         let lines = self.lines.into_iter().flat_map(|lines| lines.data);
@@ -285,7 +288,8 @@ impl WireInvoice {
             is_written_off_by_hand,
             amount,
             credited,
-            money,
+            balance_before: self.starting_balance.unwrap_or(0),
+            balance_after: self.ending_balance.or(self.starting_balance).unwrap_or(0),
             currency: self.currency.unwrap_or_default(),
             created: Timestamp::saturating(self.created.unwrap_or(0)),
             due: time(self.due_date),
@@ -328,9 +332,6 @@ impl WireInvoice {
         }
         let details =
             self.status_details.as_ref().and_then(|details| details.uncollectible.as_ref());
-        if self.status.as_deref() != Some("uncollectible") {
-            return false;
-        }
         match details.and_then(|details| details.reason.as_deref()) {
             Some(reason) => matches!(reason, "user_forgiven" | "subscription_paused"),
             None => self.subscription().is_some_and(|id| {
@@ -346,18 +347,22 @@ impl WireInvoice {
         payments.filter_map(WireInvoicePayment::intent)
     }
 
-    /// Returns the payment that paid most of it. While it is unpaid, returns the newest open
-    /// payment, or else the newest.
+    /// Returns the payment that paid most of it. While it is unpaid, returns the default payment,
+    /// which Stripe collects: no event tells that another one was tried. A payment outside of Stripe
+    /// has no payment intent and is left out. Stripe lists the payments in no fixed order, so the id
+    /// decides between equals.
     fn payment_intent(&self) -> Option<PaymentIntentId> {
-        let payments = || self.payments.iter().flat_map(|payments| &payments.data);
-        let paid = payments().filter(|payment| payment.is("paid"));
-        let largest = paid.max_by_key(|payment| payment.amount_paid);
-        let open = payments().filter(|payment| payment.is("open"));
-        let newest_open = open.max_by_key(|payment| payment.created);
-        let newest = || payments().max_by_key(|payment| payment.created);
+        let payments = || {
+            let payments = self.payments.iter().flat_map(|payments| &payments.data);
+            payments.filter_map(|payment| Some((payment, payment.intent()?)))
+        };
+        let paid = payments().filter(|(payment, _)| payment.is("paid"));
+        let largest = paid.max_by_key(|(payment, id)| (payment.amount_paid, id.clone()));
+        let default = payments().find(|(payment, _)| payment.is_default == Some(true));
         let is_paid = self.status.as_deref() == Some("paid");
-        let first = if is_paid { largest.or(newest_open) } else { newest_open.or(largest) };
-        first.or_else(newest)?.intent()
+        let first = if is_paid { largest.or(default) } else { default.or(largest) };
+        let newest = || payments().max_by_key(|(payment, id)| (payment.created, id.clone()));
+        first.or_else(newest).map(|(_, id)| id)
     }
 
     /// Returns the outcome of all its payments together. Their order does not matter.
@@ -379,8 +384,13 @@ impl WireInvoice {
             back += facts.back;
             received = received.saturating_add(facts.amount);
         }
-        // The customer's balance may have paid a part, and payments may exceed the amount due.
-        back.outcome(received.max(self.amount()).max(self.amount_paid.unwrap_or(0)))
+        // The customer's balance may have paid a part. An earlier debt that is on the balance is
+        // collected with the invoice and is no part of it.
+        let paid = match self.amount() {
+            0 => received.max(self.amount_paid.unwrap_or(0)),
+            amount => amount.saturating_add(self.amount_overpaid.unwrap_or(0)),
+        };
+        back.outcome(paid)
     }
 }
 

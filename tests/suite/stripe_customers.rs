@@ -104,6 +104,23 @@ async fn stripe_21_a_search_that_lags_or_is_refused_does_not_hide_the_same_addre
 }
 
 #[tokio::test]
+async fn stripe_21_what_a_linked_stripe_customer_bought_is_licensed_though_the_checkout_fails() {
+    let shop = Shop::open().await;
+    let ada = shop.buyer("ada@example.com").await;
+    let tag = [("customer_id", ada.customer_id.as_str())];
+    shop.old_buyer("ada@example.com", &tag).await;
+    shop.settled().await;
+    // The checkout links it, and Stripe fails the calls that would tell what it bought.
+    let subscriptions = "GET /v1/subscriptions";
+    shop.sandbox.faults().api_call(ApiFault::ErrorBefore, subscriptions, Times::Always);
+    assert!(shop.ask(&ada, "professional").await.status >= 500);
+    assert!(linked(&shop, &ada).await.is_some());
+    shop.sandbox.faults().clear();
+    shop.settled().await;
+    shop.must_be_paid(&ada).await;
+}
+
+#[tokio::test]
 async fn stripe_21_a_checkout_that_cannot_search_stripe_sells_nothing() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;

@@ -243,7 +243,14 @@ fn granted<'c>(
     let invoices = &own.invoices;
     let period_end = item.period_end?;
     let policy = &catalog.policy;
-    let newest = invoices.iter().filter(|invoice| invoice.amount > 0).max_by_key(|i| i.created);
+    // A free invoice may still wait for the payment of an earlier debt. What it bills takes effect
+    // when it is paid, like anything else.
+    let is_due = |invoice: &&&Invoice| {
+        let is_unpaid =
+            matches!(invoice.status, InvoiceStatus::Open | InvoiceStatus::Uncollectible);
+        invoice.asked() > 0 || (is_unpaid && !invoice.is_forgiven())
+    };
+    let newest = invoices.iter().filter(is_due).max_by_key(|i| i.created);
     let open = newest.filter(|invoice| !invoice.is_paid(policy)).copied();
     let is_newest_revoked = open.is_some_and(|invoice| invoice.is_revoked(policy));
     let is_newest_returned = open.is_some_and(|invoice| invoice.is_returned(policy));

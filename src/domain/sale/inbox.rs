@@ -22,6 +22,8 @@ text_enum! {
         CustomerChanged = "licentia.customer_changed",
         /// Create the Stripe customer of a customer who signed up.
         CustomerSignedUp = "licentia.customer_signed_up",
+        /// Sync a customer who was linked to an existing Stripe customer.
+        CustomerLinked = "licentia.customer_linked",
     }
 }
 

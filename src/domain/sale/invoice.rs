@@ -141,8 +141,11 @@ pub struct Invoice {
     pub amount: i64,
     /// The amount that was credited before it was paid.
     pub credited: i64,
-    /// The amount that was paid in money, not from the customer's balance.
-    pub money: i64,
+    /// The customer's balance before the invoice was finalized, in the currency's smallest unit.
+    /// Negative is a credit.
+    pub balance_before: i64,
+    /// The customer's balance after that.
+    pub balance_after: i64,
     /// ISO 4217, lower case.
     pub currency: String,
     /// The time of creation.
@@ -185,6 +188,20 @@ impl Invoice {
     pub fn asked(&self) -> i64 {
         let forgiven = if self.is_forgiven() { self.credited } else { 0 };
         self.amount.saturating_add(forgiven)
+    }
+
+    /// Returns what of it the customer's credit balance paid, in the currency's smallest unit.
+    #[must_use]
+    pub fn from_balance(&self) -> i64 {
+        self.balance_after.min(0).saturating_sub(self.balance_before).max(0)
+    }
+
+    /// Returns what it added to the customer's credit balance because it credits more than it
+    /// bills, in the currency's smallest unit
+    /// (<https://docs.stripe.com/billing/customer/balance>).
+    #[must_use]
+    pub fn to_balance(&self) -> i64 {
+        self.balance_before.min(0).saturating_sub(self.balance_after).max(0)
     }
 
     /// Returns whether it was paid or forgiven, and the policy does not revoke what it bought.

@@ -61,6 +61,17 @@ pub(in crate::flows) async fn ask_for_stripe_customer(
         .await
 }
 
+/// Queues a sync of a customer, in the transaction that links an existing Stripe customer. Earlier
+/// events about that Stripe customer had no effect, because nobody was linked to it.
+pub(super) async fn queue_sync(
+    app: &App,
+    tx: &mut Tx,
+    id: &CustomerId,
+    now: Timestamp,
+) -> Result<()> {
+    tx.insert_task(&TaskId::from_random(app.random.bits()), TaskKind::CustomerLinked, id, now).await
+}
+
 /// The subject of an event, as far as the database knows it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Whose {

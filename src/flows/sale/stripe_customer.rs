@@ -18,6 +18,7 @@ use crate::domain::time::{SKEW, Timestamp};
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::audit;
+use crate::flows::sale::inbox;
 use crate::flows::sale::lease::Lease;
 use crate::flows::sale::settle::ALERTS;
 use crate::stripe::{Answer, CustomerParameters, Stripe, StripeFailure};
@@ -149,6 +150,7 @@ async fn resume(
         let parameters = serde_json::from_str(&attempt.parameters).ok()?;
         Some((attempt, parameters))
     });
+    let may_exist = stored.is_some();
     let (attempt, parameters) = match stored {
         Some((attempt, parameters)) if is_fresh(&attempt, app.now()) => (attempt, parameters),
         Some((_, parameters)) => {
@@ -161,7 +163,7 @@ async fn resume(
         None => begin(app, lease, customer).await?,
     };
     match make(app, stripe, &attempt, &parameters).await {
-        Ok(made) => link(app, lease, &made, &parameters).await,
+        Ok(made) => link(app, lease, &made, &parameters, may_exist).await,
         Err(error @ StripeFailure::Unreadable(_)) => {
             // Stripe may repeat this response for as long as it knows the key. But if the call is
             // still in progress, a call with another key could create a second Stripe customer.
@@ -175,7 +177,7 @@ async fn resume(
             }
             let (attempt, parameters) = begin(app, lease, customer).await?;
             let made = make(app, stripe, &attempt, &parameters).await?;
-            link(app, lease, &made, &parameters).await
+            link(app, lease, &made, &parameters, false).await
         }
         Err(error @ StripeFailure::Refused { .. }) => {
             // An earlier call of this attempt may have created it, for example before the API key
@@ -260,14 +262,17 @@ async fn find(
     let found = app.stripe()?.customers_with_email(&parameters.email).await?;
     let ours = Tag::Ours(lease.customer_id.clone());
     let Some(found) = found.into_iter().find(|one| one.tag == ours) else { return Ok(None) };
-    link(app, lease, &found.id, parameters).await.map(Some)
+    link(app, lease, &found.id, parameters, true).await.map(Some)
 }
 
+/// Links the Stripe customer that an attempt created. `may_exist`: an earlier call may have created
+/// it, so that it may have bought something since.
 async fn link(
     app: &App,
     lease: &Lease,
     made: &StripeCustomerId,
     parameters: &CustomerParameters,
+    may_exist: bool,
 ) -> Result<StripeCustomerId> {
     let now = app.now();
     let id = &lease.customer_id;
@@ -282,6 +287,9 @@ async fn link(
     );
     if due != SyncStatus::Synced {
         tx.stripe_sync_due(id, due).await?;
+    }
+    if may_exist {
+        inbox::queue_sync(app, &mut tx, id, now).await?;
     }
     tx.commit(app.fail_points.at(Place::CounterpartLinked)).await?;
     Ok(made.clone())
@@ -329,6 +337,10 @@ pub(in crate::flows) async fn adopt(
     let action = AuditAction::StripeLinked;
     let entry = AuditEntry { actor: by, action, customer_id: Some(id), detail };
     audit(app, &mut tx, entry, now).await?;
+    if by == Actor::System {
+        // An operator's command syncs by itself, and reports if it could not.
+        inbox::queue_sync(app, &mut tx, id, now).await?;
+    }
     tx.commit(app.fail_points.at(Place::BackfillAdopted)).await?;
     Ok(true)
 }

@@ -38,7 +38,8 @@ pub(super) struct Counted<'i> {
 /// something unpaid or refunded. After a plan change, Stripe credits the rest of the earlier period
 /// whether it was paid or not, and reports an invoice as paid if nothing else is due
 /// (<https://docs.stripe.com/billing/subscriptions/prorations>). Such an invoice counts as soon as
-/// the credited one is paid.
+/// the credited one is paid. The customer's balance pays like money, except for what such credits
+/// put on it.
 pub(super) fn counting<'i>(own: &[&'i Invoice], catalog: &Catalog) -> Counted<'i> {
     let policy = &catalog.policy;
     let mut invoices = own.to_vec();
@@ -46,13 +47,21 @@ pub(super) fn counting<'i>(own: &[&'i Invoice], catalog: &Catalog) -> Counted<'i
     let owed = invoices.iter().filter(|invoice| is_owed(invoice, policy));
     let mut owed: Vec<Owed<'_>> = owed.map(|invoice| (*invoice, invoice.asked())).collect();
     let mut bought = Vec::new();
+    let mut unpaid_balance: i64 = 0;
     invoices.retain(|invoice| {
         if !invoice.is_paid(policy) {
             return true;
         }
-        let unpaid = unpaid_credit(invoice, &owed, &bought, catalog);
-        // Counts if at least half was paid in money.
-        let counts = unpaid <= invoice.money;
+        let credited = unpaid_credit(invoice, &owed, &bought, catalog);
+        // What else was on the balance is used first.
+        let other_balance = invoice.balance_before.saturating_neg().saturating_sub(unpaid_balance);
+        let from_unpaid =
+            invoice.from_balance().saturating_sub(other_balance.max(0)).clamp(0, unpaid_balance);
+        unpaid_balance -= from_unpaid;
+        unpaid_balance = unpaid_balance.saturating_add(invoice.to_balance().min(credited));
+        let unpaid = credited.saturating_add(from_unpaid);
+        // Counts if at least half was paid.
+        let counts = unpaid <= invoice.amount - from_unpaid;
         if counts {
             add_purchases(&mut bought, invoice);
         } else {

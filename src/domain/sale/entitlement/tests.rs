@@ -57,7 +57,8 @@ pub(crate) fn invoice(id: &str, of: &Subscription, status: InvoiceStatus, end: i
         reason: BillingReason::Renewal,
         is_written_off_by_hand: false,
         credited: 0,
-        money: 4900,
+        balance_before: 0,
+        balance_after: 0,
         status,
         amount: 4900,
         currency: "usd".into(),
@@ -246,7 +247,7 @@ fn change(id: &str, status: InvoiceStatus, second: i64, lines: [Line; 2]) -> Inv
     let amount = lines.iter().map(|line| line.amount).sum::<i64>().max(0);
     let invoice = invoice(id, &state.subscriptions[0], status, PERIOD_END);
     let created = at(PERIOD_START + DAY + second);
-    Invoice { created, amount, money: amount, lines: lines.into(), ..invoice }
+    Invoice { created, amount, lines: lines.into(), ..invoice }
 }
 
 #[test]

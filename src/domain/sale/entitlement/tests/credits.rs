@@ -121,7 +121,7 @@ fn a_change_counts_if_more_was_paid_than_credited_for_unpaid_invoices() {
     (item.price, item.period_end) = ("price_pro_yearly".into(), Some(at(YEAR_END)));
     assert_eq!(entitlement(&state, NOW), professional(YEAR_END, Some(YEAR_END + 7 * DAY)));
     state.invoices[2].lines[1].amount = 7000;
-    (state.invoices[2].amount, state.invoices[2].money) = (2100, 2100);
+    state.invoices[2].amount = 2100;
     assert_eq!(entitlement(&state, NOW).unwrap().0, "starter");
 }
 
@@ -161,4 +161,60 @@ fn a_renewal_that_is_owed_is_not_paid_by_changing_to_a_lower_plan_stripe_11() {
     assert_eq!(entitlement(&state, PERIOD_START + 8 * DAY), None);
     state.invoices[0].status = InvoiceStatus::Paid;
     assert_eq!(entitlement(&state, PERIOD_START + 8 * DAY), starter());
+}
+
+#[test]
+fn a_balance_pays_like_money_unless_credits_for_what_was_not_paid_made_it_stripe_36() {
+    // A refunded month of the lower plan, changed to a year that the customer's balance pays.
+    let mut state = billed(line("price_starter_monthly", PERIOD_END, 1900));
+    state.invoices[0].payment = Payment::Refunded;
+    let year = [
+        line("price_starter_monthly", PERIOD_END, -1800),
+        line("price_pro_yearly", YEAR_END, 19000),
+    ];
+    state.invoices.push(change("in_2", InvoiceStatus::Paid, 0, year));
+    (state.invoices[1].balance_before, state.invoices[1].balance_after) = (-20_000, -2800);
+    let item = &mut state.subscriptions[0].items[0];
+    (item.price, item.period_end) = ("price_pro_yearly".into(), Some(at(YEAR_END)));
+    assert_eq!(entitlement(&state, NOW), professional(YEAR_END, Some(YEAR_END + 7 * DAY)));
+
+    // An unpaid year, changed to a month, whose credit becomes the balance that pays the next change.
+    let mut state = lowered(InvoiceStatus::Open, Payment::Failed);
+    state.invoices[0].amount = 49_000;
+    let higher = [
+        line("price_starter_monthly", PERIOD_END, -1000),
+        line("price_pro_monthly", PERIOD_END, 4900),
+    ];
+    state.invoices.push(change("in_3", InvoiceStatus::Paid, 1, higher));
+    state.subscriptions[0].items[0].price = "price_pro_monthly".into();
+    assert_eq!(entitlement(&state, NOW), professional(PERIOD_END, WEEK), "paid in money");
+    (state.invoices[1].balance_before, state.invoices[1].balance_after) = (-500, -46_600);
+    (state.invoices[2].balance_before, state.invoices[2].balance_after) = (-46_600, -42_700);
+    assert_eq!(entitlement(&state, NOW), None, "paid by the balance");
+    // What was on the balance before is used first.
+    (state.invoices[1].balance_before, state.invoices[1].balance_after) = (-4000, -50_100);
+    (state.invoices[2].balance_before, state.invoices[2].balance_after) = (-50_100, -46_200);
+    assert_eq!(
+        entitlement(&state, NOW),
+        professional(PERIOD_END, WEEK),
+        "paid by the earlier balance"
+    );
+    (state.invoices[1].balance_before, state.invoices[1].balance_after) = (-500, -46_600);
+    (state.invoices[2].balance_before, state.invoices[2].balance_after) = (-46_600, -42_700);
+    state.invoices[0].status = InvoiceStatus::Paid;
+    assert_eq!(entitlement(&state, NOW), professional(PERIOD_END, WEEK), "the year is paid");
+}
+
+#[test]
+fn a_free_change_takes_effect_when_the_earlier_debt_that_it_collects_is_paid_stripe_36() {
+    let mut state = billed(line("price_starter_yearly", YEAR_END, 19_000));
+    let higher = [
+        line("price_starter_yearly", YEAR_END, -18_000),
+        line("price_pro_monthly", PERIOD_END, 4900),
+    ];
+    state.invoices.push(change("in_2", InvoiceStatus::Open, 0, higher));
+    assert_eq!(state.invoices[1].amount, 0);
+    assert_eq!(entitlement(&state, NOW), starter());
+    state.invoices[1].status = InvoiceStatus::Paid;
+    assert_eq!(entitlement(&state, NOW), professional(PERIOD_END, WEEK));
 }

@@ -119,7 +119,7 @@ fn a_dead_renewal_that_is_credited_in_full_is_not_paid_late_stripe_22() {
     state.subscriptions[0].ended_at = Some(at(PERIOD_START + 3 * DAY));
     let renewal = &mut state.invoices[0];
     (renewal.status, renewal.paid_at) = (InvoiceStatus::Paid, Some(at(PERIOD_START + 5 * DAY)));
-    (renewal.credited, renewal.amount, renewal.money) = (4900, 0, 0);
+    (renewal.credited, renewal.amount) = (4900, 0);
     assert_eq!(entitlement(&state, NOW), None);
 }
 
@@ -147,4 +147,23 @@ fn a_late_renewal_of_a_higher_plan_leaves_the_live_subscription_current_stripe_2
     let assessment = assess(&state, None, &catalog, at(NOW));
     assert_eq!(assessment.entitlement.unwrap().plan.id.as_str(), "professional");
     assert_eq!(assessment.subscription.unwrap().id.as_str(), "sub_2");
+}
+
+#[test]
+fn a_change_of_plan_that_is_credited_in_full_takes_effect_by_the_policy_stripe_25() {
+    let mut state = paid("active");
+    state.invoices[0].lines = vec![line("price_starter_monthly", PERIOD_END, 1900)];
+    let higher = [
+        line("price_starter_monthly", PERIOD_END, -1900),
+        line("price_pro_monthly", PERIOD_END, 4900),
+    ];
+    let mut change = change("in_2", InvoiceStatus::Paid, 0, higher);
+    (change.credited, change.amount) = (change.amount, 0);
+    state.invoices.push(change);
+    let plan = |forgiven| {
+        let policy = Policy { forgiven, ..Policy::default() };
+        entitlement_by(policy, &state, NOW).map(|(plan, ..)| plan)
+    };
+    assert_eq!(plan(Keep).as_deref(), Some("professional"));
+    assert_eq!(plan(Revoke).as_deref(), Some("starter"));
 }
