@@ -65,9 +65,11 @@ impl Truth {
     }
 
     /// Whether more of some invoice was settled by a credit for what is owed, or was given back,
-    /// than by money.
+    /// than by money; or a free invoice waits for the payment of an earlier debt.
     pub fn owes(&self, subscription: &Value) -> bool {
-        self.paid(subscription).1
+        let id = id_of(subscription);
+        let mut own = self.invoices.iter().filter(|invoice| invoice.subscription == id);
+        own.any(|invoice| invoice.amount == 0 && invoice.is_owed()) || self.paid(subscription).1
     }
 
     /// Both.

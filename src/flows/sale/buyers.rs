@@ -45,6 +45,10 @@ pub(in crate::flows) async fn meet(app: &App, stripe_id: &StripeCustomerId) -> R
     let subscriptions = app.stripe()?.subscriptions(stripe_id).await?;
     let plan = plan_paid(&app.plans, &subscriptions).map(|(_, plan)| plan.id.as_str());
     let mut tx = app.store.write().await?;
+    if let Some(id) = tx.customer_by_stripe_id(stripe_id).await? {
+        // It was linked while Stripe responded.
+        return Ok(Met::Customer(id));
+    }
     match plan {
         Some(plan) => {
             if tx.note_unknown_buyer(stripe_id, plan, app.now()).await? {

@@ -278,6 +278,8 @@ async fn link(
     let id = &lease.customer_id;
     let mut tx = app.store.write().await?;
     let customer = lease.lock(&mut tx).await?;
+    // It may also have bought something between its creation and this transaction.
+    let needs_sync = may_exist || tx.is_unknown_buyer(made).await?;
     tx.link_stripe_customer(id, Some(made), Some(now)).await?;
     tx.delete_attempt(id, Purpose::Customer).await?;
     // The data may have changed since the attempt was stored.
@@ -288,7 +290,7 @@ async fn link(
     if due != SyncStatus::Synced {
         tx.stripe_sync_due(id, due).await?;
     }
-    if may_exist {
+    if needs_sync {
         inbox::queue_sync(app, &mut tx, id, now).await?;
     }
     tx.commit(app.fail_points.at(Place::CounterpartLinked)).await?;
