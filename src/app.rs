@@ -237,7 +237,7 @@ impl Files {
         let store = Store::open(&config.database_url, IfMissing::Create).await?;
         store.migrate_up().await?;
         let points = FailPoints::from_environment();
-        store.end_leases_of_the_dead(points.at(Place::LeasesEnded)).await?;
+        store.end_leases_of_stopped_servers(points.at(Place::LeasesEnded)).await?;
         let keys = usable_keys(config, self.keys, &store, clock.now(), &random).await?;
         App::new(config, self.plans, keys, Surroundings::real(config, store, clock, random)?)
     }

@@ -20,15 +20,15 @@ text_enum! {
         /// The end of a customer's lease.
         LeaseReleased = "lease.released",
         /// The attempt to create a Stripe customer.
-        CounterpartBegun = "counterpart.begun",
+        StripeCustomerBegun = "counterpart.begun",
         /// The end of such an attempt, which Stripe refused.
-        CounterpartRefused = "counterpart.refused",
+        StripeCustomerRefused = "counterpart.refused",
         /// The Stripe customer, at Stripe.
-        CounterpartMade = "counterpart.made",
+        StripeCustomerMade = "counterpart.made",
         /// The link to the Stripe customer.
-        CounterpartLinked = "counterpart.linked",
+        StripeCustomerLinked = "counterpart.linked",
         /// A changed name or address, at Stripe.
-        CounterpartTold = "counterpart.told",
+        StripeCustomerUpdated = "counterpart.told",
         /// The attempt to open a Checkout session.
         CheckoutBegun = "checkout.begun",
         /// The Checkout session, at Stripe.
@@ -62,7 +62,7 @@ text_enum! {
         /// A mail, at the SMTP server.
         MailAccepted = "mail.accepted",
         /// The result of sending a mail.
-        MailNoted = "mail.noted",
+        MailRecorded = "mail.noted",
 
         /// An account that the backfill created.
         BackfillCreated = "backfill.created",
@@ -73,7 +73,7 @@ text_enum! {
         /// The metadata of a Stripe customer, at Stripe.
         BackfillTagged = "backfill.tagged",
         /// An unknown buyer, recorded or removed.
-        BuyerNoted = "buyer.noted",
+        BuyerRecorded = "buyer.noted",
         /// The unknown buyers that a reconciliation found.
         BuyersFound = "buyers.found",
         /// The link that an operator requested.
@@ -105,7 +105,7 @@ text_enum! {
         /// A fresh token for a license.
         LicenseRefreshed = "license.refreshed",
         /// A license that was reissued because its key was revoked.
-        LicenseRenewed = "license.renewed",
+        LicenseReissued = "license.renewed",
         /// A batch of revoked licenses of a key.
         LicenseKeyRevoked = "license.key_revoked",
 
@@ -140,7 +140,7 @@ impl Place {
     /// commands that can be repeated.
     #[must_use]
     pub fn is_of_a_sale(self) -> bool {
-        self <= Self::MailNoted
+        self <= Self::MailRecorded
     }
 }
 

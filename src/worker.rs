@@ -124,7 +124,7 @@ async fn reconcile_daily(app: &App, mut stopped: watch::Receiver<()>) {
             if std::mem::take(&mut is_first) {
                 return reconcile::at_start(app).await;
             }
-            reconcile::everybody(app, Mode::Apply, reconcile::AT_ONCE, |_| {}).await
+            reconcile::run(app, Mode::Apply, reconcile::AT_ONCE, |_| {}).await
         };
         let result = tokio::select! {
             result = reconcile => result,

@@ -400,7 +400,7 @@ async fn silence(history: &mut History) -> Result<()> {
 
 /// Checks the operators' metric: it lists no paying customer without a license (A).
 async fn nothing_drifts(history: &mut History) -> Result<()> {
-    let drift = drift::look(&history.servers[0].app).await?;
+    let drift = drift::report(&history.servers[0].app).await?;
     for lacking in drift.customers {
         let has_this_id =
             |person: &Person| person.customer_id.as_ref() == Some(&lacking.customer_id);

@@ -119,7 +119,7 @@ impl History {
         self.tell(|| format!("{server} compares everybody"));
         let app = self.servers[server].app.clone();
         self.begin(server, async move {
-            Outcome::Compared(reconcile::everybody(&app, Mode::Apply, 1, |_| {}).await)
+            Outcome::Compared(reconcile::run(&app, Mode::Apply, 1, |_| {}).await)
         });
     }
 
@@ -200,7 +200,7 @@ impl History {
             if self.world.dice.happens(500) || self.servers.len() == 1 {
                 let points = FailPoints::default();
                 let at = points.at(Place::LeasesEnded);
-                self.ground.store.end_leases_of_the_dead(at).await?;
+                self.ground.store.end_leases_of_stopped_servers(at).await?;
             }
             let ahead = self.ahead[number];
             self.servers[number] = Server::start(&self.ground, &self.world, number, ahead)?;

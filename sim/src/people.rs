@@ -13,7 +13,7 @@ use licentia::flows::account::customer::{self, AccountChange, Change};
 use licentia::flows::account::session::SignedIn;
 use licentia::flows::account::signup::{self, Signup};
 use licentia::flows::license;
-use licentia::flows::sale::checkout::{self, Wanted};
+use licentia::flows::sale::checkout::{self, Purchase};
 use licentia::flows::sale::subscription;
 use licentia_sandbox::{Call, Card, SECRET_KEY};
 use serde_json::Value;
@@ -183,7 +183,7 @@ impl History {
         let plan = if dice.happens(600) { "professional" } else { "starter" };
         let interval = if dice.happens(800) { Interval::Month } else { Interval::Year };
         let back = format!("{}/docs", self.ground.config.public_url);
-        let wanted = Wanted {
+        let wanted = Purchase {
             plan: plan.to_owned(),
             interval: Some(interval),
             success_url: back.clone(),

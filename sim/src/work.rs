@@ -11,7 +11,7 @@ use licentia::domain::outbox::LeasedMail;
 use licentia::domain::sale::inbox::LeasedEvent;
 use licentia::error::{Error, Result};
 use licentia::flows::mail;
-use licentia::flows::sale::inbox::{self, Whose};
+use licentia::flows::sale::inbox::{self, Subject};
 use licentia::flows::sale::reconcile;
 use licentia_sandbox::Delivery;
 
@@ -23,7 +23,7 @@ pub enum Outcome {
     SignedUp(usize, Result<(CustomerId, String)>),
     Opened(usize, Result<String>),
     Received(usize, Delivery, bool, Result<()>),
-    Events(Result<Vec<(Whose, Vec<LeasedEvent>)>>),
+    Events(Result<Vec<(Subject, Vec<LeasedEvent>)>>),
     Mails(Result<Vec<LeasedMail>>),
     Compared(Result<reconcile::Report>),
     Deleted(usize, Result<()>),
@@ -204,7 +204,7 @@ impl History {
         }
     }
 
-    pub fn work_on(&mut self, server: usize, taken: Vec<(Whose, Vec<LeasedEvent>)>) -> bool {
+    pub fn work_on(&mut self, server: usize, taken: Vec<(Subject, Vec<LeasedEvent>)>) -> bool {
         let any = !taken.is_empty();
         for (whose, events) in taken {
             let (app, gate) = (self.servers[server].app.clone(), self.world.gate.clone());

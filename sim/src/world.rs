@@ -33,12 +33,13 @@ pub const PRICES: [(&str, i64, Interval); 4] = [
 ];
 
 /// The event types that only histories of all kinds deliver ([`crate::ALL_KINDS_FROM`]).
-const OF_ALL_KINDS: [&str; 5] = [
+const OF_ALL_KINDS: [&str; 6] = [
     "invoice.finalized",
     "invoice.voided",
     "invoice.marked_uncollectible",
     "credit_note.created",
     "credit_note.voided",
+    "payment_intent.processing",
 ];
 
 /// The timeout of servers for Stripe and for the mail server.
@@ -113,6 +114,7 @@ impl World {
         // More deliveries would change the later draws of a saved seed.
         let events: Vec<&str> = EVENT_TYPES
             .into_iter()
+            .copied()
             .filter(|kind| all_kinds || !OF_ALL_KINDS.contains(kind))
             .collect();
         let (_, secret) = stripe.add_webhook_endpoint("https://licentia.example/", &events);

@@ -13,8 +13,8 @@ use crate::domain::sale::stripe_ids::StripeCustomerId;
 use crate::domain::text_enum::text_enum;
 use crate::domain::time::{SKEW, Timestamp};
 
-/// How far before the time of signing `iat` and `nbf` lie, in seconds, for devices whose clocks are
-/// behind. Verifiers allow as much again (`licentia_verify::CLOCK_LEEWAY_SECONDS`).
+/// How far before the time of signing `iat` and `nbf` lie, for devices whose clocks are behind.
+/// Verifiers allow as much again (`licentia_verify::CLOCK_LEEWAY_SECONDS`).
 pub const BACKDATED: TimeDelta = TimeDelta::seconds(60);
 
 text_enum! {

@@ -12,10 +12,11 @@ text_enum! {
     pub enum Kind {
         /// A customer signed up: the trial license.
         Trial = "trial",
-        /// An operator granted a license.
-        Granted = "granted",
+        /// A grant, or a first license, which replaces none: the customer bought before having an
+        /// account here.
+        LicenseReady = "granted",
         /// A customer bought a plan or changed to another one: the license for it.
-        Upgrade = "upgrade",
+        PlanChanged = "upgrade",
         /// The subscription was renewed: the license for the next period.
         Renewal = "renewal",
         /// A payment is due or being processed; the license works until then.
@@ -25,6 +26,21 @@ text_enum! {
         /// The subscription is canceled or has ended: the license until its last day, if there is
         /// one.
         Cancellation = "cancellation",
+    }
+}
+
+impl Kind {
+    /// Returns whether the mail is pointless without a license that works.
+    #[must_use]
+    pub fn needs_license(self) -> bool {
+        match self {
+            Self::PaymentProblem | Self::Cancellation => false,
+            Self::Trial
+            | Self::LicenseReady
+            | Self::PlanChanged
+            | Self::Renewal
+            | Self::PaymentPending => true,
+        }
     }
 }
 
@@ -105,10 +121,10 @@ fn opening(kind: Kind, product: &str, plan: &str, works: bool) -> (String, Strin
             format!("Your trial of {product}"),
             format!("Thank you for trying {product}. Here is your trial license."),
         ),
-        (Kind::Granted, _) => {
+        (Kind::LicenseReady, _) => {
             (format!("Your license for {product}"), format!("Here is your license for {product}."))
         }
-        (Kind::Upgrade, _) => (
+        (Kind::PlanChanged, _) => (
             format!("Your new license for {product}"),
             format!(
                 "You are now on the {plan} plan of {product}. Here is your new license. It \
@@ -185,7 +201,7 @@ mod tests {
             assert!(text.contains("4 December 2026, 15:00"), "{text}");
             assert!(text.contains("a.b.c"), "{text}");
         }
-        let forever = Letter::write(&Facts { kind: Kind::Granted, ..FACTS }).unwrap();
+        let forever = Letter::write(&Facts { kind: Kind::LicenseReady, ..FACTS }).unwrap();
         assert!(forever.text.contains("Does not expire"), "{}", forever.text);
     }
 

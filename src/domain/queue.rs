@@ -38,7 +38,7 @@ pub trait Leased: Row {
     fn fence(&self) -> i64;
 
     /// Returns the columns whose values processing has determined. They are stored with the result.
-    fn found_out(&self) -> Vec<(&'static str, Value)> {
+    fn determined(&self) -> Vec<(&'static str, Value)> {
         Vec::new()
     }
 }

@@ -92,7 +92,7 @@ pub async fn grant(
     let license = issue(app, &mut tx, customer_id, entitlement, now).await?;
     let detail = json!({ "license_id": license.license_id.as_str(), "plan": license.plan });
     audit(app, &mut tx, by_operator(customer_id, AuditAction::LicenseGranted, detail), now).await?;
-    mail::due(app, &mut tx, Kind::Granted, customer_id, &license.license_id, now).await?;
+    mail::enqueue(app, &mut tx, Kind::LicenseReady, customer_id, &license.license_id, now).await?;
     tx.commit(app.fail_points.at(Place::LicenseGranted)).await?;
     app.mail_due.notify_one();
     Ok(license)
@@ -162,8 +162,9 @@ async fn reissue(app: &App, customer_id: &CustomerId, kid: &str) -> Result<bool>
     let entitlement = Entitlement { plan, source: current.source, term: current.term() };
     let license = issue(app, &mut tx, customer_id, &entitlement, now).await?;
     let detail = json!({ "license_id": license.license_id.as_str(), "instead_of_key": kid });
-    audit(app, &mut tx, by_operator(customer_id, AuditAction::LicenseRenewed, detail), now).await?;
-    tx.commit(app.fail_points.at(Place::LicenseRenewed)).await?;
+    audit(app, &mut tx, by_operator(customer_id, AuditAction::LicenseReissued, detail), now)
+        .await?;
+    tx.commit(app.fail_points.at(Place::LicenseReissued)).await?;
     Ok(true)
 }
 
@@ -200,7 +201,7 @@ pub async fn history(
 }
 
 /// Returns the current license of the customer who holds this one, so that an app gets an upgrade
-/// or a renewal without a password. An expired license token is accepted for [`REFRESH_SECONDS`]. A
+/// or a renewal without a password. An expired license token is accepted for [`REFRESHABLE`]. A
 /// token that was issued by a clock that was ahead is always accepted. A fresh license is issued
 /// when one is due; otherwise nothing is written.
 ///
@@ -234,7 +235,7 @@ pub async fn refresh(app: &App, token: &LicenseToken) -> Result<IssuedLicense> {
 /// Returns the current license, reissued if that is due. Otherwise nothing is written.
 async fn fresh(app: &App, current: IssuedLicense) -> Result<IssuedLicense> {
     let now = app.now();
-    if due(app, &current, now).is_none() {
+    if refresh_entitlement(app, &current, now).is_none() {
         return Ok(current);
     }
     let mut tx = app.store.write().await?;
@@ -242,7 +243,7 @@ async fn fresh(app: &App, current: IssuedLicense) -> Result<IssuedLicense> {
     // Another request may have reissued it in the meantime.
     let current = tx.current_license(&current.customer_id).await?;
     let current = current.ok_or(Error::NotFound("license"))?;
-    let Some(entitlement) = due(app, &current, now) else { return Ok(current) };
+    let Some(entitlement) = refresh_entitlement(app, &current, now) else { return Ok(current) };
     let license = issue(app, &mut tx, &current.customer_id, &entitlement, now).await?;
     tx.commit(app.fail_points.at(Place::LicenseRefreshed)).await?;
     Ok(license)
@@ -251,7 +252,11 @@ async fn fresh(app: &App, current: IssuedLicense) -> Result<IssuedLicense> {
 /// Returns the entitlement of a fresh license, if one is due: half of the license token's lifetime
 /// has passed and a fresh token would last longer, or a clock that was ahead issued the license. A
 /// license whose plan was removed from the plans file keeps its last token.
-fn due<'a>(app: &'a App, current: &IssuedLicense, now: Timestamp) -> Option<Entitlement<'a>> {
+fn refresh_entitlement<'a>(
+    app: &'a App,
+    current: &IssuedLicense,
+    now: Timestamp,
+) -> Option<Entitlement<'a>> {
     let term = current.term();
     let plan = app.plans.plan(&current.plan).filter(|_| current.works(now))?;
     let entitlement = Entitlement { plan, source: current.source, term };

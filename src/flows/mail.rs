@@ -23,7 +23,7 @@ use crate::mailer::{Cause, NotSent, Recipient};
 use crate::store::Tx;
 
 /// Adds a mail about a license to the outbox, in the transaction that changed the license.
-pub(super) async fn due(
+pub(super) async fn enqueue(
     app: &App,
     tx: &mut Tx,
     kind: Kind,
@@ -40,7 +40,7 @@ pub(super) async fn due(
 /// # Errors
 /// A failure of the database.
 pub async fn take_due(app: &App, most: usize) -> Result<Vec<LeasedMail>> {
-    queue::take(app, most, Place::MailTaken).await
+    queue::lease_due(app, most, Place::MailTaken).await
 }
 
 /// Sends a leased mail. A mail that the server does not accept is retried with backoff. A mail that
@@ -81,7 +81,7 @@ pub async fn send(app: &App, mail: &LeasedMail) -> Result<()> {
             metrics::counter!("licentia_mails_total", "result" => result).increment(1);
         }
     }
-    tx.commit(app.fail_points.at(Place::MailNoted)).await?;
+    tx.commit(app.fail_points.at(Place::MailRecorded)).await?;
     Ok(())
 }
 
@@ -96,12 +96,12 @@ async fn compose(app: &App, mail: &LeasedMail) -> Result<Option<(Recipient, Lett
     let (Some(customer), Some(mut license)) = (customer, license) else { return Ok(None) };
     let is_verified = tx.is_email_verified(&customer.user_id).await?;
     let name = customer.name.filter(|_| is_verified);
-    let mut kind = mail.kind.parse().map_err(|_| {
+    let mut kind: Kind = mail.kind.parse().map_err(|_| {
         Error::Internal(format!("this version does not know mails of the kind {:?}", mail.kind))
     })?;
-    let needs_license = !matches!(kind, Kind::PaymentProblem | Kind::Cancellation);
+    let needs_license = kind.needs_license();
     if needs_license && license.revoked_at.is_some() {
-        // Its signing key was revoked in the meantime: the current license replaces it.
+        // The license was revoked in the meantime: the current one is sent instead.
         license = tx.current_license(&mail.customer_id).await?.unwrap_or(license);
     }
     let term = license.term();

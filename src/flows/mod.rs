@@ -1,4 +1,4 @@
-//! The use cases, which HTTP, the command line and tests call. A flow reads, lets
+//! The use cases, which HTTP, the command line and the worker call. A flow reads, lets
 //! [`crate::domain`] decide, and writes the result in one transaction.
 
 pub mod account;
@@ -20,7 +20,8 @@ use crate::store::Tx;
 pub enum Mode {
     /// The changes are applied.
     Apply,
-    /// The changes are only reported.
+    /// The changes are only reported: neither the customers' records nor Stripe change. Leases,
+    /// logs and metrics are still written.
     DryRun,
 }
 

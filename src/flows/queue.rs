@@ -9,7 +9,7 @@ use crate::fail_point::Place;
 ///
 /// # Errors
 /// A failure of the database.
-pub(super) async fn take<L: Leased>(app: &App, most: usize, place: Place) -> Result<Vec<L>> {
+pub(super) async fn lease_due<L: Leased>(app: &App, most: usize, place: Place) -> Result<Vec<L>> {
     let now = app.now();
     if !app.store.read().await?.has_due::<L>(now).await? {
         return Ok(Vec::new());

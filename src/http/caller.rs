@@ -34,12 +34,12 @@ pub struct AdminCaller(pub StoredAdminKey);
 
 async fn check_admin_key(request: &Request, bearer: Bearer) -> poem::Result<StoredAdminKey> {
     let app = request.data::<App>().ok_or(Error::Unauthenticated)?;
-    Ok(admin_key::recognise(app, &bearer.token).await?)
+    Ok(admin_key::authenticate(app, &bearer.token).await?)
 }
 
 async fn check_session(request: &Request, bearer: Bearer) -> poem::Result<SignedIn> {
     let app = request.data::<App>().ok_or(Error::Unauthenticated)?;
-    Ok(session::sign_in(app, &bearer.token).await?)
+    Ok(session::authenticate(app, &bearer.token).await?)
 }
 
 /// The proxies whose `X-Forwarded-For` is trusted.

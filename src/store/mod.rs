@@ -183,7 +183,7 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::write`].
-    pub async fn end_leases_of_the_dead(&self, at: FailPoint<'_>) -> Result<()> {
+    pub async fn end_leases_of_stopped_servers(&self, at: FailPoint<'_>) -> Result<()> {
         let Self::Sqlite { file, .. } = self else { return Ok(()) };
         let Some(OpenedFile { path, presence, .. }) = file.clone() else {
             return self.end_all_leases(at).await;

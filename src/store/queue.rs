@@ -79,7 +79,7 @@ impl Tx {
              due_at = COALESCE($4, due_at),
              given_up_at = CASE WHEN CAST($4 AS BIGINT) IS NULL THEN CAST($5 AS BIGINT) END";
         let values = vec![error.to_value(), due.to_value(), now.to_value()];
-        self.update(entry, set, values, entry.found_out()).await.map(drop)
+        self.update(entry, set, values, entry.determined()).await.map(drop)
     }
 
     /// Updates a leased entry if the lease still holds. In `set`, the `values` start at `$3`.

@@ -4,7 +4,7 @@
 use super::wire::{Identified, Link, List, WireCustomer, WireSubscription};
 use super::{Answer, PAGE, Stripe, field};
 use crate::domain::ids::CustomerId;
-use crate::domain::sale::matching::{Tag, Theirs};
+use crate::domain::sale::matching::{StripeCandidate, Tag};
 use crate::domain::sale::stripe_ids::StripeCustomerId;
 use crate::domain::sale::subscription::Subscription;
 use crate::fail_point::FailPoint;
@@ -15,7 +15,7 @@ const MAX_PAGES: usize = 5000;
 impl Stripe {
     /// Returns every customer of the account, except deleted ones. `progress` gets the count so
     /// far.
-    pub async fn every_customer(&self, progress: impl Fn(usize)) -> Answer<Vec<Theirs>> {
+    pub async fn every_customer(&self, progress: impl Fn(usize)) -> Answer<Vec<StripeCandidate>> {
         let mut all = Vec::new();
         let take = |page: Vec<WireCustomer>| {
             all.extend(page.into_iter().filter_map(WireCustomer::into_domain));
@@ -43,7 +43,7 @@ impl Stripe {
     }
 
     /// Returns a customer; `None` if it was deleted or is not in this account.
-    pub async fn find_customer(&self, id: &StripeCustomerId) -> Answer<Option<Theirs>> {
+    pub async fn find_customer(&self, id: &StripeCustomerId) -> Answer<Option<StripeCandidate>> {
         let customer: Option<WireCustomer> =
             self.known(&format!("/customers/{id}"), Vec::new()).await?;
         Ok(customer.and_then(WireCustomer::into_domain))
@@ -51,7 +51,7 @@ impl Stripe {
 
     /// Returns every customer with this email address, in the same case. Unlike the search, the
     /// list contains a new customer immediately (<https://docs.stripe.com/search#data-freshness>).
-    pub async fn customers_with_email(&self, email: &str) -> Answer<Vec<Theirs>> {
+    pub async fn customers_with_email(&self, email: &str) -> Answer<Vec<StripeCandidate>> {
         let query = vec![field("email", email)];
         let listed = self.all("/customers", query, |one: &WireCustomer| one.id.as_str()).await?;
         Ok(listed.into_iter().filter_map(WireCustomer::into_domain).collect())
@@ -62,7 +62,7 @@ impl Stripe {
     ///
     /// # Errors
     /// Also [`super::StripeFailure::Refused`] if the account cannot search.
-    pub async fn customers_named(&self, id: &CustomerId) -> Answer<Vec<Theirs>> {
+    pub async fn customers_named(&self, id: &CustomerId) -> Answer<Vec<StripeCandidate>> {
         let named = format!("metadata['customer_id']:'{id}'");
         let query = vec![field("query", named), field("limit", PAGE)];
         let matches: List<WireCustomer> = self.get("/customers/search", query).await?;

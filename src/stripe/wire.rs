@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::domain::sale::invoice::{
     BillingReason, Invoice, InvoiceStatus, Line, MoneyBack, Payment,
 };
-use crate::domain::sale::matching::{Tag, Theirs};
+use crate::domain::sale::matching::{StripeCandidate, Tag};
 use crate::domain::sale::stripe_ids::{PaymentIntentId, StripeCustomerId};
 use crate::domain::sale::subscription::{Item, Status, Subscription};
 use crate::domain::time::Timestamp;
@@ -63,7 +63,7 @@ impl WireCustomer {
     }
 
     /// Returns the customer; `None` if it was deleted, or its id is invalid.
-    pub fn into_domain(self) -> Option<Theirs> {
+    pub fn into_domain(self) -> Option<StripeCandidate> {
         if self.deleted {
             return None;
         }
@@ -71,7 +71,7 @@ impl WireCustomer {
             Some(named) => named.parse().map_or(Tag::Foreign, Tag::Ours),
             None => Tag::None,
         };
-        Some(Theirs {
+        Some(StripeCandidate {
             id: self.id.parse().ok()?,
             email: self.email.and_then(|email| email.parse().ok()),
             name: self.name.and_then(|name| name.parse().ok()),

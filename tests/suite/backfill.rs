@@ -13,13 +13,13 @@ use crate::harness::database::{execute, number, texts};
 use crate::harness::shop::Shop;
 
 async fn backfill(shop: &Shop, mode: Mode, newcomers: Newcomers) -> Report {
-    let report = backfill::everybody(&shop.app.app, mode, newcomers, |_| {}).await.unwrap();
+    let report = backfill::run(&shop.app.app, mode, newcomers, |_| {}).await.unwrap();
     shop.settled().await;
     report
 }
 
 async fn linking(shop: &Shop) -> Report {
-    backfill(shop, Mode::Apply, Newcomers::Tell).await
+    backfill(shop, Mode::Apply, Newcomers::ReportOnly).await
 }
 
 async fn import(shop: &Shop, csv: &str) {
@@ -341,7 +341,7 @@ async fn calls_that_failed_at_stripe_are_repeated_by_the_next_run() {
         shop.settled().await;
         shop.sandbox.faults().api_call(ApiFault::ErrorBefore, failing, Times::Always);
         let app = &shop.app.app;
-        let failed = backfill::everybody(app, Mode::Apply, Newcomers::Create, |_| {}).await;
+        let failed = backfill::run(app, Mode::Apply, Newcomers::Create, |_| {}).await;
         let failed = failed.unwrap();
         assert_eq!((failed.done.len(), failed.failed.len()), (0, 2), "{failing}");
         assert!(failed.failed[0].error.contains("Stripe"), "{}", failed.failed[0].error);
@@ -367,7 +367,7 @@ async fn if_stripe_customers_cannot_be_listed_nothing_changes() {
     for listing in ["GET /v1/customers", "GET /v1/subscriptions"] {
         shop.sandbox.faults().api_call(ApiFault::RateLimited, listing, Times::Next(3));
         let app = &shop.app.app;
-        let failed = backfill::everybody(app, Mode::Apply, Newcomers::Tell, |_| {}).await;
+        let failed = backfill::run(app, Mode::Apply, Newcomers::ReportOnly, |_| {}).await;
         assert!(failed.unwrap_err().to_string().contains("Stripe cannot be reached: 429"));
         assert_eq!(everything(&shop).await, before);
     }

@@ -4,8 +4,8 @@
 use licentia::domain::operator::admin_key::Scope;
 use licentia::domain::operator::audit::Actor;
 use licentia::flows::Mode;
-use licentia::flows::sale::claim::{self, To};
-use licentia::flows::sale::reconcile::{AT_ONCE, everybody};
+use licentia::flows::sale::claim::{self, ClaimTarget};
+use licentia::flows::sale::reconcile::{AT_ONCE, run as reconcile};
 use licentia_sandbox::{Card, Interval, NewPrice, Options};
 use serde_json::{Value, json};
 
@@ -91,7 +91,7 @@ async fn stripe_28_a_purchase_by_an_unknown_stripe_customer_is_listed_until_it_i
     assert_eq!(listed, expected);
     assert_eq!(shop.drift().await["buyers"][0]["plan"], "professional");
     for mode in [Mode::DryRun, Mode::Apply] {
-        let report = everybody(&shop.app.app, mode, AT_ONCE, |_| {}).await.unwrap();
+        let report = reconcile(&shop.app.app, mode, AT_ONCE, |_| {}).await.unwrap();
         let listed = report.unknown_buyers.iter().map(|buyer| buyer.stripe_customer_id.to_string());
         let mut listed: Vec<_> = listed.collect();
         listed.sort();
@@ -100,15 +100,15 @@ async fn stripe_28_a_purchase_by_an_unknown_stripe_customer_is_listed_until_it_i
     assert_eq!(shop.app.count("customers").await, 0);
 
     // Without that setting, nothing is done about an unknown buyer.
-    assert_eq!(shop.claimed(&by_link, To::Recognised).await, Err("no_account".into()));
-    assert_eq!(shop.claimed(&by_link, To::NewAccount).await, Ok("created".into()));
+    assert_eq!(shop.claimed(&by_link, ClaimTarget::Recognised).await, Err("no_account".into()));
+    assert_eq!(shop.claimed(&by_link, ClaimTarget::NewAccount).await, Ok("created".into()));
     assert_eq!(shop.plan_of("link@example.com").await, ["professional"]);
     let mails = shop.mails_about_sales("link@example.com");
     assert_eq!((mails.len(), mails[0].subject()), (1, "Your license for acme-app"));
     assert!(!shop.unknown().await.contains(&by_link));
     assert_eq!(shop.unknown().await.len(), 3);
     // A second claim does no harm.
-    assert_eq!(shop.claimed(&by_link, To::Recognised).await, Ok("finished".into()));
+    assert_eq!(shop.claimed(&by_link, ClaimTarget::Recognised).await, Ok("finished".into()));
     assert_eq!(shop.app.count("licenses").await, 1);
 }
 
@@ -120,7 +120,10 @@ async fn stripe_28_a_buyer_who_is_recognised_for_sure_is_claimed_without_a_name(
     let stripe_id = shop.bought_by_link("ada@example.com").await;
     assert_eq!(shop.unknown().await, [stripe_id.as_str()]);
     assert_eq!(shop.license(&ada).await["plan"], "trial", "nothing happens by itself");
-    assert_eq!(shop.claimed(&stripe_id, To::Recognised).await, Ok("linked_by_email".into()));
+    assert_eq!(
+        shop.claimed(&stripe_id, ClaimTarget::Recognised).await,
+        Ok("linked_by_email".into())
+    );
     shop.must_be_paid(&ada).await;
     assert!(shop.unknown().await.is_empty());
 }
@@ -132,10 +135,10 @@ async fn stripe_28_signing_up_with_a_strangers_address_claims_nothing() {
     let thief = shop.buyer("ada@example.com").await;
     let stripe_id = shop.bought_by_link("ada@example.com").await;
     assert_eq!(shop.unknown().await, [stripe_id.as_str()], "never silent");
-    for to in [To::Recognised, To::NewAccount] {
+    for to in [ClaimTarget::Recognised, ClaimTarget::NewAccount] {
         assert_eq!(shop.claimed(&stripe_id, to).await, Err("unverified_email".into()));
     }
-    everybody(&shop.app.app, Mode::Apply, AT_ONCE, |_| {}).await.unwrap();
+    reconcile(&shop.app.app, Mode::Apply, AT_ONCE, |_| {}).await.unwrap();
     assert_eq!(shop.license(&thief).await["plan"], "trial");
     assert_eq!(
         (shop.app.count("customers").await, shop.mails_about_sales("ada@example.com").len()),
@@ -144,7 +147,7 @@ async fn stripe_28_signing_up_with_a_strangers_address_claims_nothing() {
     assert!(shop.sandbox.object(&stripe_id)["metadata"]["customer_id"].is_null());
     // The operator has asked: it is the same person.
     let id = thief.customer_id.parse().unwrap();
-    assert_eq!(shop.claimed(&stripe_id, To::Customer(id)).await, Ok("claimed".into()));
+    assert_eq!(shop.claimed(&stripe_id, ClaimTarget::Customer(id)).await, Ok("claimed".into()));
     shop.must_be_paid(&thief).await;
     assert!(shop.unknown().await.is_empty());
 }
@@ -216,7 +219,7 @@ async fn stripe_28_sales_of_other_products_are_not_listed_and_cause_no_call() {
     let declined = shop.sandbox.add_customer("declined@example.com", &[]);
     let _ = shop.sandbox.subscribe(&declined, "price_pro_monthly", Card::Declined);
     shop.settled().await;
-    let report = everybody(&shop.app.app, Mode::Apply, AT_ONCE, |_| {}).await.unwrap();
+    let report = reconcile(&shop.app.app, Mode::Apply, AT_ONCE, |_| {}).await.unwrap();
     assert!(report.unknown_buyers.is_empty(), "{report:?}");
     assert!(shop.unknown().await.is_empty());
     let kept = "SELECT COUNT(*) FROM inbox WHERE body <> ''";
@@ -237,9 +240,9 @@ async fn stripe_28_an_unknown_buyer_who_stops_paying_is_removed_from_the_list() 
     let row = "INSERT INTO unknown_buyers VALUES ('cus_gone', 'professional', 1, 1)";
     execute(&shop.app.app.store, row).await.unwrap();
     assert_eq!(shop.unknown().await, ["cus_gone"]);
-    everybody(&shop.app.app, Mode::DryRun, AT_ONCE, |_| {}).await.unwrap();
+    reconcile(&shop.app.app, Mode::DryRun, AT_ONCE, |_| {}).await.unwrap();
     assert_eq!(shop.unknown().await, ["cus_gone"]);
-    everybody(&shop.app.app, Mode::Apply, AT_ONCE, |_| {}).await.unwrap();
+    reconcile(&shop.app.app, Mode::Apply, AT_ONCE, |_| {}).await.unwrap();
     assert!(shop.unknown().await.is_empty());
 }
 
@@ -254,7 +257,7 @@ async fn stripe_28_a_purchase_whose_events_were_lost_is_found_by_reconciling() {
         shop.sandbox.subscribe(&ada, "price_pro_monthly", Card::Paid).unwrap();
         shop.settled().await;
         assert!(shop.unknown().await.is_empty());
-        everybody(&shop.app.app, Mode::Apply, AT_ONCE, |_| {}).await.unwrap();
+        reconcile(&shop.app.app, Mode::Apply, AT_ONCE, |_| {}).await.unwrap();
         shop.settled().await;
         if is_allowed {
             assert_eq!(shop.plan_of("ada@example.com").await, ["professional"]);
@@ -274,9 +277,9 @@ async fn stripe_28_a_linked_customer_who_buys_by_a_payment_link_is_listed_and_cl
     // A payment link creates a new Stripe customer.
     let stripe_id = shop.bought_by_link("ada@example.com").await;
     assert_eq!(shop.unknown().await, [stripe_id.as_str()]);
-    assert_eq!(shop.claimed(&stripe_id, To::NewAccount).await, Err("taken".into()));
+    assert_eq!(shop.claimed(&stripe_id, ClaimTarget::NewAccount).await, Err("taken".into()));
     let id = ada.customer_id.parse().unwrap();
-    assert_eq!(shop.claimed(&stripe_id, To::Customer(id)).await, Ok("claimed".into()));
+    assert_eq!(shop.claimed(&stripe_id, ClaimTarget::Customer(id)).await, Ok("claimed".into()));
     assert_eq!(shop.license(&ada).await["plan"], "professional");
     assert!(shop.unknown().await.is_empty());
     // The checkout of the other Stripe customer cannot be paid any more.

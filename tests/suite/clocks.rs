@@ -9,7 +9,7 @@ use licentia::fail_point::{FailPoints, Place};
 use licentia::flows::Mode;
 use licentia::flows::license::grant;
 use licentia::flows::sale::inbox;
-use licentia::flows::sale::reconcile::{AT_ONCE, everybody};
+use licentia::flows::sale::reconcile::{AT_ONCE, run as reconcile};
 use licentia_sandbox::{ApiFault, Card, Times};
 use reqwest::Method;
 use serde_json::Value;
@@ -197,7 +197,7 @@ async fn an_order_from_a_fast_clock_is_older_than_later_purchases() {
     let plans: Vec<_> = shop.orders(&ada).await.iter().map(|o| o["plan"].clone()).collect();
     assert_eq!(plans, ["professional", "starter"]);
     // A reconciliation finds them unchanged, and reports a period with different dates.
-    let look = || everybody(&shop.app.app, Mode::DryRun, AT_ONCE, |_| {});
+    let look = || reconcile(&shop.app.app, Mode::DryRun, AT_ONCE, |_| {});
     let report = look().await.unwrap();
     assert!(report.checked == 1 && report.drifted.is_empty(), "{report:?}");
     execute(&shop.app.app.store, ahead).await.unwrap();

@@ -7,7 +7,7 @@ use licentia::domain::license::{Entitlement, Source, Term};
 use licentia::domain::operator::admin_key::Scope;
 use licentia::flows::Mode;
 use licentia::flows::license;
-use licentia::flows::sale::reconcile::{AT_ONCE, everybody};
+use licentia::flows::sale::reconcile::{AT_ONCE, run as reconcile};
 use licentia_sandbox::{Card, Paid};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -29,7 +29,7 @@ async fn lacking(admin: &Client) -> (i64, Vec<String>) {
 const NOBODY: (i64, Vec<String>) = (0, Vec::new());
 
 async fn compare(shop: &Shop) {
-    let report = everybody(&shop.app.app, Mode::Apply, AT_ONCE, |_| {}).await.unwrap();
+    let report = reconcile(&shop.app.app, Mode::Apply, AT_ONCE, |_| {}).await.unwrap();
     assert!(report.failed.is_empty(), "{report:?}");
 }
 
@@ -92,7 +92,7 @@ async fn a_missing_license_is_counted_until_it_is_reconciled_reliability_a() {
     let at = "2026-11-20T15:00:00+00:00";
     assert_eq!(compared, json!({ "at": at, "checked": 2, "drifted": 2, "failed": 0, "left": 0 }));
     shop.sandbox.advance(Duration::from_secs(60));
-    everybody(&shop.app.app, Mode::DryRun, AT_ONCE, |_| {}).await.unwrap();
+    reconcile(&shop.app.app, Mode::DryRun, AT_ONCE, |_| {}).await.unwrap();
     let looked = admin.get("/api/admin/drift").await.body["compared"].clone();
     assert_eq!(looked, compared, "to look is no comparison that repairs");
 }

@@ -6,7 +6,7 @@ use std::future::ready;
 use futures_util::FutureExt;
 use licentia::domain::sale::invoice::Payment;
 use licentia::flows::Mode;
-use licentia::flows::sale::reconcile::{AT_ONCE, everybody};
+use licentia::flows::sale::reconcile::{AT_ONCE, run as reconcile};
 use licentia::stripe::Double;
 use licentia_sandbox::{Card, Order, sign};
 use serde_json::{Value, json};
@@ -135,7 +135,7 @@ async fn a_customer_whom_stripe_does_not_know_any_more_is_unlinked_stripe_16() {
     let path = format!("customers/{}", shop.stripe_customer_of(&session));
     shop.at_stripe(&path, &[("metadata[customer_id]", "")]).await;
     // A 404 for the customer may come from a wrong key. That alone removes nothing.
-    let report = everybody(&shop.app.app, Mode::Apply, AT_ONCE, |_| {}).await.unwrap();
+    let report = reconcile(&shop.app.app, Mode::Apply, AT_ONCE, |_| {}).await.unwrap();
     assert_eq!(report.failed.len(), 1, "{report:?}");
     assert_eq!(shop.license(&ada).await["status"], "active");
     let mut told: Value = serde_json::from_str(&event("evt_gone", false, "cus_gone")).unwrap();

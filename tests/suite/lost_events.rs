@@ -13,8 +13,8 @@ use licentia::domain::sale::inbox::LeasedEvent;
 use licentia::fail_point::{FailPoints, Place};
 use licentia::flows::Mode;
 use licentia::flows::operator::events::{self, MAX_LISTED};
-use licentia::flows::sale::inbox::{self, Whose};
-use licentia::flows::sale::reconcile::{AT_ONCE, again, everybody};
+use licentia::flows::sale::inbox::{self, Subject};
+use licentia::flows::sale::reconcile::{AT_ONCE, again, run as reconcile};
 use licentia::stripe::Double;
 use licentia_sandbox::{ApiFault, Card, DeliveryFault, Times};
 use secrecy::ExposeSecret;
@@ -39,7 +39,7 @@ async fn with_every_webhook_lost_reconciling_repairs_everything_stripe_17() {
     let session = shop.checkout(&ada, "professional").await;
     shop.sandbox.pay(&session, Card::Paid).unwrap();
     let app = &shop.app.app;
-    let compare = async |intent| everybody(app, intent, AT_ONCE, |_| {}).await.unwrap();
+    let compare = async |intent| reconcile(app, intent, AT_ONCE, |_| {}).await.unwrap();
 
     // A dry run changes nothing.
     let looked = compare(Mode::DryRun).await;
@@ -110,7 +110,7 @@ async fn an_event_that_always_fails_is_given_up_listed_and_replayed() {
     shop.dead_letter(&ada).await;
     let store = &shop.app.app.store;
     let open = "SELECT COUNT(*) FROM inbox WHERE given_up_at IS NULL AND done_at IS NULL";
-    let troubled = events::troubled(&shop.app.app, 1000).await.unwrap().events;
+    let troubled = events::failed(&shop.app.app, 1000).await.unwrap().events;
     assert!(troubled.len() >= 5, "{troubled:?}");
     let why = troubled[0].event.last_error.as_deref().unwrap();
     assert!(why.starts_with("Stripe failed: 500"), "{why}");
@@ -136,7 +136,7 @@ async fn dead_letters_stay_and_done_events_are_deleted_in_the_end() {
     shop.dead_letter(&ada).await;
     shop.sandbox.faults().clear();
     let store = &shop.app.app.store;
-    let troubled = events::troubled(&shop.app.app, 1000).await.unwrap().events;
+    let troubled = events::failed(&shop.app.app, 1000).await.unwrap().events;
     events::replay(&shop.app.app, &troubled[0].event.event_id, Actor::Operator).await.unwrap();
     let done = "SELECT COUNT(*) FROM inbox WHERE done_at IS NOT NULL";
     shop.until("it was worked on", async || number(store, done).await == 1).await;
@@ -144,7 +144,7 @@ async fn dead_letters_stay_and_done_events_are_deleted_in_the_end() {
     tx.sweep::<LeasedEvent>(shop.app.app.now() + TimeDelta::days(400)).await.unwrap();
     tx.commit(FailPoints::default().at(Place::InboxTaken)).await.unwrap();
     assert_eq!(number(store, done).await, 0);
-    let left = events::troubled(&shop.app.app, 1000).await.unwrap().events;
+    let left = events::failed(&shop.app.app, 1000).await.unwrap().events;
     assert_eq!(left.len(), troubled.len() - 1);
 }
 
@@ -169,7 +169,7 @@ async fn an_event_that_is_replayed_while_it_is_processed_is_processed_again() {
     let taken = inbox::take_due(app, 100).await.unwrap();
     events::replay(app, replayed, Actor::Operator).await.unwrap();
     let gone = CustomerId::from_random(1);
-    inbox::work(app, &Whose::Customer(gone), &taken[0].1).await.unwrap();
+    inbox::work(app, &Subject::Customer(gone), &taken[0].1).await.unwrap();
     assert_eq!(texts(&app.store, left).await, [replayed.as_str()]);
     let body = events::body(app, replayed).await.unwrap();
     assert!(body.contains(replayed), "{body}");
@@ -196,7 +196,7 @@ async fn only_customers_who_could_not_be_reconciled_are_retried() {
     faults.api_call(ApiFault::ErrorBefore, &hers, Times::Always);
     faults.api_call(ApiFault::ErrorBefore, "GET /v1/events", Times::Always);
     let app = &shop.app.app;
-    let mut report = everybody(app, Mode::Apply, AT_ONCE, |_| {}).await.unwrap();
+    let mut report = reconcile(app, Mode::Apply, AT_ONCE, |_| {}).await.unwrap();
     assert_eq!((report.checked, report.failed.len()), (2, 1), "{report:?}");
     assert!(report.is_unfinished() && report.events_error.is_some(), "{report:?}");
     assert_eq!(compared().await["failed"], 1);
@@ -246,7 +246,7 @@ async fn any_number_of_dead_letters_is_replayed_once_and_a_long_list_says_that_i
         );
         execute(store, &insert).await.unwrap();
     }
-    let listed = events::troubled(&app.app, MAX_LISTED).await.unwrap();
+    let listed = events::failed(&app.app, MAX_LISTED).await.unwrap();
     assert_eq!((listed.events.len(), listed.more), (1000, true));
     let admin = app.admin(Scope::Support).await;
     assert_eq!(admin.get("/api/admin/events?limit=2").await.body["more"], true);

@@ -174,7 +174,9 @@ fn a_missing_file_is_named() {
 fn other_prices_are_listed_above_the_plans_and_belong_to_no_plan() {
     let with = |price: &str| format!("other_prices = [\"{price}\"]\n{GOOD}");
     let catalog = plans::parse("plans.toml", &with("price_support")).unwrap();
-    assert!(catalog.is_beside("price_support") && !catalog.is_beside("price_pro_monthly"));
+    assert!(
+        catalog.is_other_price("price_support") && !catalog.is_other_price("price_pro_monthly")
+    );
     let problems = problems(&with("price_pro_monthly"));
     assert_eq!(
         problems,

@@ -87,7 +87,7 @@ async fn two_reconciliations_at_once_repair_each_customer_once() {
         shop.sandbox.pay(&session, Card::Paid).unwrap();
         buyers.push(buyer);
     }
-    let look = |app| reconcile::everybody(app, Mode::Apply, 2, |_| {});
+    let look = |app| reconcile::run(app, Mode::Apply, 2, |_| {});
     let (one, two) = tokio::join!(look(&shop.app.app), look(&other.app));
     let (one, two) = (one.unwrap(), two.unwrap());
     assert_eq!((one.failed.len(), two.failed.len()), (0, 0), "{one:?} {two:?}");

@@ -1,7 +1,7 @@
 //! Refunds and disputes, and the vendor's policy about them. Partial amounts are in `money_back`.
 
 use licentia::flows::Mode;
-use licentia::flows::sale::reconcile::{AT_ONCE, everybody};
+use licentia::flows::sale::reconcile::{AT_ONCE, run as reconcile};
 use licentia_sandbox::{DeliveryFault, Times};
 use serde_json::json;
 
@@ -174,7 +174,7 @@ async fn a_policy_is_applied_once_for_repeated_events_stripe_15() {
         shop.sandbox.refund(&intent, amount).unwrap();
     }
     assert_eq!(look(&shop, &ada).await, seen("refunded", "revoked"));
-    let again = everybody(&shop.app.app, Mode::Apply, AT_ONCE, |_| {}).await.unwrap();
+    let again = reconcile(&shop.app.app, Mode::Apply, AT_ONCE, |_| {}).await.unwrap();
     assert_eq!(again.drifted.len(), 0, "{again:?}");
     let store = &shop.app.app.store;
     let revoked = "SELECT COUNT(*) FROM audit_log WHERE action = 'license.revoked'";
@@ -210,7 +210,7 @@ async fn a_changed_policy_is_applied_by_the_next_reconciliation_stripe_15() {
     assert_eq!(look(&shop, &ada).await, seen("refunded", "revoked"));
     let (_directory, file) = plans_with("refund = \"keep\"");
     let changed = shop.another_app(file).await;
-    let compared = everybody(&changed, Mode::Apply, AT_ONCE, |_| {}).await.unwrap();
+    let compared = reconcile(&changed, Mode::Apply, AT_ONCE, |_| {}).await.unwrap();
     assert_eq!(compared.drifted.len(), 1, "{compared:?}");
     assert_eq!(look(&shop, &ada).await, seen("refunded", "active"));
 }

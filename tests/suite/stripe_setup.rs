@@ -27,6 +27,7 @@ const EVENTS: [&str; 32] = [
     "invoice.marked_uncollectible",
     "credit_note.created",
     "credit_note.voided",
+    "payment_intent.processing",
     "payment_intent.succeeded",
     "charge.refunded",
     "refund.created",

@@ -63,7 +63,7 @@ impl Stage {
         stock(&sandbox, &plans::load(None)?);
         let url = format!("http://{address}");
         let webhooks = format!("{url}/api/webhooks/stripe");
-        let (_, webhook_secret) = sandbox.add_webhook_endpoint(&webhooks, &EVENT_TYPES);
+        let (_, webhook_secret) = sandbox.add_webhook_endpoint(&webhooks, EVENT_TYPES);
 
         let directory = tempfile::Builder::new().prefix("licentia-demo-").tempdir();
         let directory = directory.map_err(|error| {

@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::domain::operator::audit::Actor;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
-use crate::flows::operator::events::{self, Explained, MAX_LISTED, State, Troubled};
+use crate::flows::operator::events::{self, EventDetails, FailedEvents, MAX_LISTED, State};
 
 pub const EXAMPLES: &str = "Examples:
   licentia events list
@@ -69,13 +69,13 @@ impl Events {
     async fn act(self, app: &App) -> Result<ExitCode> {
         match self.action {
             Action::List { json } => {
-                let troubled = events::troubled(app, MAX_LISTED).await?;
+                let failed = events::failed(app, MAX_LISTED).await?;
                 if !json {
-                    return print_list(&troubled);
+                    return print_list(&failed);
                 }
-                let Troubled { events, more, ignored } = troubled;
+                let FailedEvents { events, more, ignored } = failed;
                 let as_json =
-                    |events: &[Explained]| events.iter().map(to_json).collect::<Vec<Value>>();
+                    |events: &[EventDetails]| events.iter().map(to_json).collect::<Vec<Value>>();
                 let (events, ignored) = (as_json(&events), as_json(&ignored));
                 print_json(&json!({ "events": events, "more": more, "ignored": ignored }))
             }
@@ -104,8 +104,8 @@ impl Events {
 }
 
 /// Returns an event as JSON, with the field names of the API.
-fn to_json(explained: &Explained) -> Value {
-    let Explained { event, customer_id, state } = explained;
+fn to_json(explained: &EventDetails) -> Value {
+    let EventDetails { event, customer_id, state } = explained;
     let time = |time: Option<Timestamp>| time.map(|time| time.to_string());
     json!({
         "event_id": event.event_id,
@@ -125,8 +125,8 @@ fn to_json(explained: &Explained) -> Value {
     })
 }
 
-fn print_list(troubled: &Troubled) -> Result<ExitCode> {
-    for Explained { event, state, .. } in &troubled.events {
+fn print_list(failed: &FailedEvents) -> Result<ExitCode> {
+    for EventDetails { event, state, .. } in &failed.events {
         let state = match (state, event.given_up_at) {
             (State::GivenUp, Some(at)) => format!("given up {at}"),
             _ => format!("next retry {}", event.due_at),
@@ -135,17 +135,17 @@ fn print_list(troubled: &Troubled) -> Result<ExitCode> {
         let (id, kind, attempts) = (&event.event_id, &event.kind, event.attempts);
         print(format_args!("{id}  {kind}  {state}, after {attempts} attempts: {reason}\n"))?;
     }
-    if troubled.more {
-        let first = troubled.events.len();
+    if failed.more {
+        let first = failed.events.len();
         print(format_args!(
             "These are the first {first}; there are more. `licentia events replay --all` replays \
              all of them.\n"
         ))?;
     }
-    if troubled.events.is_empty() {
+    if failed.events.is_empty() {
         print("No event has failed.\n")?;
     }
-    for Explained { event, .. } in &troubled.ignored {
+    for EventDetails { event, .. } in &failed.ignored {
         let reason = event.last_error.as_deref().unwrap_or_default();
         print(format_args!("note: {}  {}  ignored: {reason}\n", event.event_id, event.kind))?;
     }

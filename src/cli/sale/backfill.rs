@@ -9,7 +9,7 @@ use crate::cli::{NO, complain, print, print_json, progress, with_app};
 use crate::config::Config;
 use crate::error::Result;
 use crate::flows::Mode;
-use crate::flows::sale::backfill::{Done, Left, Newcomers, Progress, Report, everybody};
+use crate::flows::sale::backfill::{Done, Left, Newcomers, Progress, Report, run as backfill};
 
 pub const EXAMPLES: &str = "Examples:
   licentia stripe backfill --dry-run            show the links, change nothing
@@ -38,10 +38,10 @@ pub struct Backfill {
 impl Backfill {
     pub fn run(&self, config: &Config) -> Result<ExitCode> {
         let mode = if self.dry_run { Mode::DryRun } else { Mode::Apply };
-        let newcomers = if self.create { Newcomers::Create } else { Newcomers::Tell };
+        let newcomers = if self.create { Newcomers::Create } else { Newcomers::ReportOnly };
         let report = with_app(config, async |app| {
             let progress = show_progress("customers and subscriptions listed at Stripe");
-            everybody(app, mode, newcomers, progress).await
+            backfill(app, mode, newcomers, progress).await
         })?;
         if self.json { print_json(&report) } else { self.print_report(&report) }?;
         let has_changes = self.dry_run && !report.done.is_empty();

@@ -15,7 +15,7 @@ use crate::domain::sale::buyer::UnknownBuyer;
 use crate::domain::sale::stripe_ids::StripeCustomerId;
 use crate::error::Result;
 use crate::flows::sale::backfill::{Done, Left};
-use crate::flows::sale::claim::{To, claim, list};
+use crate::flows::sale::claim::{ClaimTarget, claim, list};
 
 pub const EXAMPLES: &str = "Examples:
   licentia stripe claim                           list the buyers that are not linked
@@ -57,9 +57,9 @@ impl Claim {
             return Ok(if buyers.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(NO) });
         };
         let to = match (self.to, self.create) {
-            (Some(id), _) => To::Customer(id),
-            (None, true) => To::NewAccount,
-            (None, false) => To::Recognised,
+            (Some(id), _) => ClaimTarget::Customer(id),
+            (None, true) => ClaimTarget::NewAccount,
+            (None, false) => ClaimTarget::Recognised,
         };
         match claim(app, stripe_id, &to, Actor::Operator).await? {
             Ok(done) if self.json => print_json(&json!({ "done": done })),

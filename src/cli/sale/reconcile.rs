@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::domain::sale::buyer::UnknownBuyer;
 use crate::error::Result;
 use crate::flows::Mode;
-use crate::flows::sale::reconcile::{AT_ONCE, Alerted, Report, everybody};
+use crate::flows::sale::reconcile::{AT_ONCE, Alerted, Report, run as reconcile};
 
 pub const EXAMPLES: &str = "Examples:
   licentia reconcile --dry-run      show the drift, change nothing
@@ -36,7 +36,7 @@ impl Reconcile {
         let mode = if self.dry_run { Mode::DryRun } else { Mode::Apply };
         stripe_of(config)?;
         let report = with_app(config, async |app| {
-            everybody(app, mode, AT_ONCE, progress("customers compared")).await
+            reconcile(app, mode, AT_ONCE, progress("customers compared")).await
         })?;
         if self.json { print_json(&report) } else { self.print_report(&report) }?;
         Ok(if self.is_done(&report) { ExitCode::SUCCESS } else { ExitCode::from(NO) })
@@ -45,7 +45,7 @@ impl Reconcile {
     fn is_done(&self, report: &Report) -> bool {
         let has_drift = !report.drifted.is_empty() || report.missed_events > 0;
         let needs_action = report.left() > 0 || !report.unknown_buyers.is_empty();
-        !report.is_unfinished() && !needs_action && !(self.dry_run && has_drift)
+        !(report.is_unfinished() || needs_action || (self.dry_run && has_drift))
     }
 
     fn print_report(&self, report: &Report) -> Result<ExitCode> {

@@ -15,7 +15,7 @@ use crate::clock::SystemClock;
 use crate::config::{Config, Origin, StripeConfig};
 use crate::domain::sale::webhook::EVENT_TYPES;
 use crate::error::{Error, Result};
-use crate::flows::sale::setup::{self, Made};
+use crate::flows::sale::setup::{self, EndpointOutcome};
 use crate::http::WEBHOOK_PATH;
 use crate::plans;
 use crate::random::Random;
@@ -117,10 +117,10 @@ fn endpoint_url(url: Option<Origin>, config: &Config, stripe: &StripeConfig) -> 
     Ok(format!("{base}{WEBHOOK_PATH}"))
 }
 
-fn print_report(url: &str, made: &Made, problems: &[String]) -> Result<()> {
+fn print_report(url: &str, made: &EndpointOutcome, problems: &[String]) -> Result<()> {
     let events = EVENT_TYPES.len();
     match made {
-        Made::New(endpoint) => {
+        EndpointOutcome::New(endpoint) => {
             let secret = secret_of(endpoint).unwrap_or("(not shown by Stripe)");
             print(format_args!(
                 "Created the webhook endpoint {url}: {events} events, version {API_VERSION}.\n\
@@ -128,7 +128,7 @@ fn print_report(url: &str, made: &Made, problems: &[String]) -> Result<()> {
                  LICENTIA_STRIPE__WEBHOOK_SECRET={secret}\n\n"
             ))?;
         }
-        Made::Updated(_) => {
+        EndpointOutcome::Updated(_) => {
             print(format_args!(
                 "The webhook endpoint {url} already existed; it now has the {events} events.\n\
                  Its secret has not changed. Stripe's dashboard shows it and can roll it.\n"
@@ -149,10 +149,10 @@ fn secret_of(endpoint: &Endpoint) -> Option<&str> {
     endpoint.secret.as_ref().map(ExposeSecret::expose_secret)
 }
 
-fn print_as_json(url: &str, made: &Made, problems: &[String]) -> Result<ExitCode> {
+fn print_as_json(url: &str, made: &EndpointOutcome, problems: &[String]) -> Result<ExitCode> {
     let (is_new, endpoint) = match made {
-        Made::New(endpoint) => (true, endpoint),
-        Made::Updated(endpoint) => (false, endpoint),
+        EndpointOutcome::New(endpoint) => (true, endpoint),
+        EndpointOutcome::Updated(endpoint) => (false, endpoint),
     };
     let report = json!({
         "url": url,

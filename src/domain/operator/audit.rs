@@ -50,7 +50,7 @@ text_enum! {
         /// An operator granted a license.
         LicenseGranted = "license.granted",
         /// A license was reissued because its key was revoked.
-        LicenseRenewed = "license.renewed",
+        LicenseReissued = "license.renewed",
         /// A license was revoked.
         LicenseRevoked = "license.revoked",
         /// An order changed.
@@ -59,7 +59,7 @@ text_enum! {
         OrderMerged = "order.merged",
         /// The current subscription changed.
         SubscriptionChanged = "subscription.changed",
-        /// A customer was linked to a Stripe customer.
+        /// A customer was linked to an existing Stripe customer.
         StripeLinked = "stripe.linked",
         /// The Stripe customer was deleted and the link removed.
         StripeUnlinked = "stripe.unlinked",

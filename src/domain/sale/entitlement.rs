@@ -32,7 +32,7 @@ const PROCESSING: TimeDelta = TimeDelta::days(14);
 /// (<https://docs.stripe.com/billing/invoices/subscription>).
 const DRAFT: TimeDelta = TimeDelta::days(3);
 
-/// The longest grace after a trial at Stripe, if nothing was ever paid.
+/// The longest grace during a trial at Stripe, or after one if nothing was paid since.
 const AFTER_TRIAL: TimeDelta = TimeDelta::days(1);
 
 /// Something at Stripe that an operator should check.
@@ -192,7 +192,7 @@ fn standing<'c>(
     }
     let Some((plan, item)) = subscription.plan(catalog) else {
         let items = &subscription.items;
-        if !items.is_empty() && items.iter().all(|item| catalog.is_beside(&item.price)) {
+        if !items.is_empty() && items.iter().all(|item| catalog.is_other_price(&item.price)) {
             return Standing::Nothing;
         }
         let prices = items.iter().map(|item| item.price.as_str()).collect::<Vec<_>>();
@@ -232,7 +232,7 @@ fn is_inconsistent(subscription: &Subscription, invoices: &[Invoice]) -> bool {
 }
 
 /// Returns the plan that a trialing, active or past-due subscription grants, and its term. `None`
-/// if nothing was ever paid, or the money was returned.
+/// if its item has no period, or if it had to be paid and was not, or the money was returned.
 fn granted<'c>(
     subscription: &Subscription,
     (plan, item): (&'c Plan, &Item),
@@ -248,12 +248,12 @@ fn granted<'c>(
     let is_due = |invoice: &&&Invoice| {
         let is_unpaid =
             matches!(invoice.status, InvoiceStatus::Open | InvoiceStatus::Uncollectible);
-        invoice.asked() > 0 || (is_unpaid && !invoice.is_forgiven())
+        invoice.amount_billed() > 0 || (is_unpaid && !invoice.is_forgiven())
     };
     let newest = invoices.iter().filter(is_due).max_by_key(|i| i.created);
-    let open = newest.filter(|invoice| !invoice.is_paid(policy)).copied();
-    let is_newest_revoked = open.is_some_and(|invoice| invoice.is_revoked(policy));
-    let is_newest_returned = open.is_some_and(|invoice| invoice.is_returned(policy));
+    let unsettled = newest.filter(|invoice| !invoice.is_paid(policy)).copied();
+    let is_newest_revoked = unsettled.is_some_and(|invoice| invoice.is_revoked(policy));
+    let is_newest_returned = unsettled.is_some_and(|invoice| invoice.is_returned(policy));
     let rank = |plan: &Plan| catalog.rank(plan.id.as_str());
     let at_most =
         |limit: Option<&'c Plan>| limit.filter(|limit| rank(limit) < rank(plan)).unwrap_or(plan);
@@ -268,14 +268,14 @@ fn granted<'c>(
         }
         _ => {
             let (paid_plan, until) = paid_through(own, catalog, (rank(plan), now))?;
-            let of_period = if open.is_some() { item.period_start } else { Some(period_end) };
+            let of_period = if unsettled.is_some() { item.period_start } else { Some(period_end) };
             // A plan change takes effect when it is paid, except while it is billed together with
-            // an open renewal.
+            // an unsettled renewal.
             let is_earlier_change = |line: &Line| {
                 let of = covers(line, catalog).and_then(|(_, of)| of);
                 line.period_end <= item.period_start && of.is_some_and(|(of, _)| of >= rank(plan))
             };
-            let is_unpaid = open
+            let is_unpaid = unsettled
                 .is_some_and(|invoice| !invoice.lines.iter().any(is_earlier_change))
                 || subscription.status == Status::PastDue;
             let plan = at_most(paid_plan.filter(|_| is_unpaid));
@@ -288,14 +288,14 @@ fn granted<'c>(
         is_after_trial && invoice.is_paid(policy)
     });
     let is_trialing = subscription.status == Status::Trialing;
-    let is_trial_only = is_trialing || (subscription.trial_end.is_some() && !has_paid);
+    let has_trial_grace = is_trialing || (subscription.trial_end.is_some() && !has_paid);
     let is_revoked = is_newest_revoked || is_later_period_revoked(invoices, catalog, paid);
     let grace = if is_revoked {
         TimeDelta::zero()
     } else {
-        grace(subscription, plan, own, open, catalog, (paid, period_end))
+        grace(subscription, plan, own, unsettled, catalog, (paid, period_end))
     };
-    let grace = if is_trial_only { grace.min(AFTER_TRIAL) } else { grace };
+    let grace = if has_trial_grace { grace.min(AFTER_TRIAL) } else { grace };
     let scheduled = subscription.ends_at(catalog);
     let expires = scheduled.map_or(paid, |end| end.min(paid));
     // Grace waits for a payment. After a scheduled end, no payment follows.
@@ -304,18 +304,18 @@ fn granted<'c>(
     Some((plan, Term { expires: Some(expires), grace_until }))
 }
 
-/// Returns how long the plan works after the end of what was paid for. `open` is the
-/// newest invoice, if it is not paid.
+/// Returns how long the plan works after the end of what was paid for. `unsettled` is the newest due
+/// invoice, if it does not count as paid.
 fn grace(
     subscription: &Subscription,
     plan: &Plan,
     own: &Counted<'_>,
-    open: Option<&Invoice>,
+    unsettled: Option<&Invoice>,
     catalog: &Catalog,
     (paid, period_end): (Timestamp, Timestamp),
 ) -> TimeDelta {
     let usual = TimeDelta::days(plan.grace_days.into());
-    let is_processing = open.is_some_and(|invoice| invoice.payment == Payment::Processing);
+    let is_processing = unsettled.is_some_and(|invoice| invoice.payment == Payment::Processing);
     let bills_more = |invoice: &Invoice| {
         let mut ends = invoice.lines.iter().filter_map(|line| covers(line, catalog));
         ends.any(|(end, _)| end > paid)
@@ -337,7 +337,7 @@ fn grace(
     }
     // A voided renewal is no longer collected, so no payment is due.
     let is_given_up = |invoice: &Invoice| !invoice.is_collectible() && bills_more(invoice);
-    if open.is_some_and(is_given_up) && !subscription.collection_paused {
+    if unsettled.is_some_and(is_given_up) && !subscription.collection_paused {
         return TimeDelta::zero();
     }
     let needed = match (is_processing, paid < period_end) {

@@ -10,7 +10,7 @@ use crate::domain::sale::stripe_ids::{PaymentIntentId, StripeCustomerId};
 use crate::domain::text_enum::text_enum;
 use crate::domain::time::Timestamp;
 
-/// How long a done event is kept, in seconds: longer than Stripe's 30 days, so that a repeated
+/// How long a done event is kept: longer than Stripe's 30 days, so that a repeated
 /// event is recognized (<https://docs.stripe.com/api/events>).
 const KEPT_FOR: TimeDelta = TimeDelta::days(35);
 
@@ -81,7 +81,7 @@ impl Leased for LeasedEvent {
 
     /// Returns the Stripe customer. If an event names only a payment, processing fetches the
     /// customer from Stripe.
-    fn found_out(&self) -> Vec<(&'static str, Value)> {
+    fn determined(&self) -> Vec<(&'static str, Value)> {
         vec![("stripe_customer_id", self.stripe_customer_id.to_value())]
     }
 }

@@ -1,4 +1,5 @@
-//! Invoices as Stripe describes them, and the status of an order because of its invoice.
+//! Invoices as Stripe describes them: whether one counts as paid under the vendor's policy, and the
+//! status of its order.
 
 use crate::domain::sale::policy::{Bought, Policy};
 use crate::domain::sale::stripe_ids::{InvoiceId, PaymentIntentId, StripeSubscriptionId};
@@ -185,12 +186,12 @@ impl Invoice {
 
     /// Returns the amount due before the vendor forgave it, in the currency's smallest unit.
     #[must_use]
-    pub fn asked(&self) -> i64 {
+    pub fn amount_billed(&self) -> i64 {
         let forgiven = if self.is_forgiven() { self.credited } else { 0 };
         self.amount.saturating_add(forgiven)
     }
 
-    /// Returns what of it the customer's credit balance paid, in the currency's smallest unit.
+    /// Returns the part that the customer's credit balance paid, in the currency's smallest unit.
     #[must_use]
     pub fn from_balance(&self) -> i64 {
         self.balance_after.min(0).saturating_sub(self.balance_before).max(0)

@@ -14,7 +14,7 @@ use crate::domain::sale::stripe_ids::StripeCustomerId;
 
 /// A Stripe customer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Theirs {
+pub struct StripeCandidate {
     /// The id.
     pub id: StripeCustomerId,
     /// The email address, if it is valid here.
@@ -40,7 +40,7 @@ pub enum Tag {
 
 /// One of our customers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ours {
+pub struct CustomerCandidate {
     /// The id.
     pub customer_id: CustomerId,
     /// The email address.
@@ -55,7 +55,7 @@ pub struct Ours {
 
 /// The reason why a match is certain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sign {
+pub enum MatchReason {
     /// The metadata has the customer's id.
     Metadata,
     /// Both have the same email address, and it is verified here.
@@ -70,17 +70,17 @@ pub enum Decision {
     /// It is linked to this customer, but the steps after that are not complete.
     Finish(CustomerId),
     /// Link it to this customer: the match is certain.
-    Link(CustomerId, Sign),
+    Link(CustomerId, MatchReason),
     /// No customer matches.
     Newcomer,
     /// An operator must decide.
-    Leave(Doubt),
+    Leave(Ambiguity),
 }
 
-/// The reason why an operator must decide about a Stripe customer. [`Doubt::advice`] lists the
+/// The reason why an operator must decide about a Stripe customer. [`Ambiguity::advice`] lists the
 /// possible fixes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Doubt {
+pub enum Ambiguity {
     /// The matching customer is linked to another Stripe customer.
     Taken(CustomerId, StripeCustomerId),
     /// It is linked to the first customer, but its metadata names the second.
@@ -101,7 +101,7 @@ pub enum Doubt {
     NoAccount,
 }
 
-impl Doubt {
+impl Ambiguity {
     /// Returns the stable name, for programs.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
@@ -131,7 +131,7 @@ impl Doubt {
     }
 }
 
-impl Doubt {
+impl Ambiguity {
     /// Returns what is unclear about the Stripe customer `this`, and every way to fix it. Following
     /// the text exactly always works.
     #[must_use]
@@ -193,15 +193,15 @@ impl Doubt {
 
 /// Returns the decision about each Stripe customer, in the same order.
 #[must_use]
-pub fn decide(theirs: &[Theirs], ours: &[Ours]) -> Vec<Decision> {
+pub fn decide(theirs: &[StripeCandidate], ours: &[CustomerCandidate]) -> Vec<Decision> {
     let directory = Directory::new(theirs, ours);
     theirs.iter().map(|one| directory.decide(one)).collect()
 }
 
 struct Directory<'a> {
-    by_id: HashMap<&'a CustomerId, &'a Ours>,
-    by_email: HashMap<&'a Email, &'a Ours>,
-    by_link: HashMap<&'a StripeCustomerId, &'a Ours>,
+    by_id: HashMap<&'a CustomerId, &'a CustomerCandidate>,
+    by_email: HashMap<&'a Email, &'a CustomerCandidate>,
+    by_link: HashMap<&'a StripeCustomerId, &'a CustomerCandidate>,
     /// The last Stripe customer whose metadata names each of our customers.
     named: HashMap<&'a CustomerId, &'a StripeCustomerId>,
     named_twice: HashSet<&'a CustomerId>,
@@ -209,7 +209,7 @@ struct Directory<'a> {
 }
 
 impl<'a> Directory<'a> {
-    fn new(theirs: &'a [Theirs], ours: &'a [Ours]) -> Self {
+    fn new(theirs: &'a [StripeCandidate], ours: &'a [CustomerCandidate]) -> Self {
         let links = ours.iter().filter_map(|one| Some((one.stripe_customer_id.as_ref()?, one)));
         let (mut named, mut named_twice) = (HashMap::new(), HashSet::new());
         let (mut emails, mut shared) = (HashSet::new(), HashSet::new());
@@ -231,7 +231,7 @@ impl<'a> Directory<'a> {
         }
     }
 
-    fn decide(&self, one: &Theirs) -> Decision {
+    fn decide(&self, one: &StripeCandidate) -> Decision {
         match (self.by_link.get(&one.id), &one.tag) {
             (Some(linked), tag) => linked_already(linked, tag),
             (None, Tag::Ours(id)) => self.by_metadata(id),
@@ -241,43 +241,43 @@ impl<'a> Directory<'a> {
 
     fn by_metadata(&self, id: &CustomerId) -> Decision {
         let Some(ours) = self.by_id.get(id) else {
-            return Decision::Leave(Doubt::NotHere(id.clone()));
+            return Decision::Leave(Ambiguity::NotHere(id.clone()));
         };
         if let Some(other) = &ours.stripe_customer_id {
-            return Decision::Leave(Doubt::Taken(id.clone(), other.clone()));
+            return Decision::Leave(Ambiguity::Taken(id.clone(), other.clone()));
         }
         if self.named_twice.contains(id) {
-            return Decision::Leave(Doubt::NamedTwice(id.clone()));
+            return Decision::Leave(Ambiguity::NamedTwice(id.clone()));
         }
-        Decision::Link(id.clone(), Sign::Metadata)
+        Decision::Link(id.clone(), MatchReason::Metadata)
     }
 
     fn by_email(&self, email: Option<&Email>) -> Decision {
-        let Some(email) = email else { return Decision::Leave(Doubt::NoEmail) };
+        let Some(email) = email else { return Decision::Leave(Ambiguity::NoEmail) };
         let ours = self.by_email.get(email);
         let id = ours.map(|ours| ours.customer_id.clone());
         if let Some(ours) = ours {
             let named = self.named.get(&ours.customer_id).copied();
             if let Some(other) = ours.stripe_customer_id.as_ref().or(named) {
-                return Decision::Leave(Doubt::Taken(ours.customer_id.clone(), other.clone()));
+                return Decision::Leave(Ambiguity::Taken(ours.customer_id.clone(), other.clone()));
             }
         }
         if self.shared.contains(email) {
-            return Decision::Leave(Doubt::SharedEmail(id));
+            return Decision::Leave(Ambiguity::SharedEmail(id));
         }
         match (id, ours.is_some_and(|ours| ours.is_email_verified)) {
-            (Some(id), true) => Decision::Link(id, Sign::Email),
-            (Some(id), false) => Decision::Leave(Doubt::Unverified(id)),
+            (Some(id), true) => Decision::Link(id, MatchReason::Email),
+            (Some(id), false) => Decision::Leave(Ambiguity::Unverified(id)),
             (None, _) => Decision::Newcomer,
         }
     }
 }
 
-fn linked_already(linked: &Ours, tag: &Tag) -> Decision {
+fn linked_already(linked: &CustomerCandidate, tag: &Tag) -> Decision {
     let id = &linked.customer_id;
     match tag {
         Tag::Ours(named) if named != id => {
-            Decision::Leave(Doubt::Contradiction(id.clone(), named.clone()))
+            Decision::Leave(Ambiguity::Contradiction(id.clone(), named.clone()))
         }
         // The metadata is still missing. It allows a new match if the link here is lost.
         Tag::None => Decision::Finish(id.clone()),
@@ -296,8 +296,8 @@ mod tests {
         CustomerId::from_random(number)
     }
 
-    fn ours(number: u128, email: &str, link: Option<&str>) -> Ours {
-        Ours {
+    fn ours(number: u128, email: &str, link: Option<&str>) -> CustomerCandidate {
+        CustomerCandidate {
             customer_id: id(number),
             email: email.parse().unwrap(),
             is_email_verified: true,
@@ -306,12 +306,12 @@ mod tests {
         }
     }
 
-    fn theirs(stripe_id: &str, email: &str, tag: Tag) -> Theirs {
+    fn theirs(stripe_id: &str, email: &str, tag: Tag) -> StripeCandidate {
         let (id, email) = (stripe_id.parse().unwrap(), email.parse().ok());
-        Theirs { id, email, name: None, tag, plan: None }
+        StripeCandidate { id, email, name: None, tag, plan: None }
     }
 
-    fn one(one: Theirs, ours: &[Ours]) -> Decision {
+    fn one(one: StripeCandidate, ours: &[CustomerCandidate]) -> Decision {
         decide(&[one], ours).remove(0)
     }
 
@@ -320,7 +320,7 @@ mod tests {
         let ada = ours(1, "ada@example.com", None);
         let other = ours(2, "bob@example.com", None);
         let named = theirs("cus_1", "bob@example.com", Tag::Ours(id(1)));
-        assert_eq!(one(named, &[ada, other]), Decision::Link(id(1), Sign::Metadata));
+        assert_eq!(one(named, &[ada, other]), Decision::Link(id(1), MatchReason::Metadata));
     }
 
     #[test]
@@ -328,18 +328,24 @@ mod tests {
         let email = "ada@example.com";
         let verified = ours(1, email, None);
         let plain = theirs("cus_1", email, Tag::None);
-        assert_eq!(one(plain.clone(), from_ref(&verified)), Decision::Link(id(1), Sign::Email));
-        let unverified = Ours { is_email_verified: false, ..verified.clone() };
-        assert_eq!(one(plain.clone(), &[unverified]), Decision::Leave(Doubt::Unverified(id(1))));
+        assert_eq!(
+            one(plain.clone(), from_ref(&verified)),
+            Decision::Link(id(1), MatchReason::Email)
+        );
+        let unverified = CustomerCandidate { is_email_verified: false, ..verified.clone() };
+        assert_eq!(
+            one(plain.clone(), &[unverified]),
+            Decision::Leave(Ambiguity::Unverified(id(1)))
+        );
         // Another value in the metadata is ignored.
         let numbered = theirs("cus_1", email, Tag::Foreign);
-        assert_eq!(one(numbered, from_ref(&verified)), Decision::Link(id(1), Sign::Email));
+        assert_eq!(one(numbered, from_ref(&verified)), Decision::Link(id(1), MatchReason::Email));
         let twin = theirs("cus_2", email, Tag::None);
-        let shared = Decision::Leave(Doubt::SharedEmail(Some(id(1))));
+        let shared = Decision::Leave(Ambiguity::SharedEmail(Some(id(1))));
         assert_eq!(decide(&[plain.clone(), twin.clone()], &[verified]), [shared.clone(), shared]);
-        let strangers = Decision::Leave(Doubt::SharedEmail(None));
+        let strangers = Decision::Leave(Ambiguity::SharedEmail(None));
         assert_eq!(decide(&[plain, twin], &[]), [strangers.clone(), strangers]);
-        assert_eq!(one(theirs("cus_1", "", Tag::None), &[]), Decision::Leave(Doubt::NoEmail));
+        assert_eq!(one(theirs("cus_1", "", Tag::None), &[]), Decision::Leave(Ambiguity::NoEmail));
         assert_eq!(one(theirs("cus_1", email, Tag::None), &[]), Decision::Newcomer);
     }
 
@@ -347,22 +353,22 @@ mod tests {
     fn a_link_is_never_moved_to_another_customer() {
         let email = "ada@example.com";
         let ada = [ours(1, email, Some("cus_1"))];
-        let taken = Decision::Leave(Doubt::Taken(id(1), "cus_1".parse().unwrap()));
+        let taken = Decision::Leave(Ambiguity::Taken(id(1), "cus_1".parse().unwrap()));
         assert_eq!(one(theirs("cus_2", email, Tag::None), &ada), taken);
         assert_eq!(one(theirs("cus_2", "x@example.com", Tag::Ours(id(1))), &ada), taken);
-        let contradiction = Decision::Leave(Doubt::Contradiction(id(1), id(2)));
+        let contradiction = Decision::Leave(Ambiguity::Contradiction(id(1), id(2)));
         assert_eq!(one(theirs("cus_1", email, Tag::Ours(id(2))), &ada), contradiction);
-        let unknown = Decision::Leave(Doubt::NotHere(id(2)));
+        let unknown = Decision::Leave(Ambiguity::NotHere(id(2)));
         assert_eq!(one(theirs("cus_2", email, Tag::Ours(id(2))), &ada), unknown);
 
         // A customer that the metadata of one names is not linked to another by the address.
         let free = [ours(1, email, None)];
         let named = theirs("cus_1", email, Tag::Ours(id(1)));
         let plain = theirs("cus_2", email, Tag::None);
-        let link = Decision::Link(id(1), Sign::Metadata);
+        let link = Decision::Link(id(1), MatchReason::Metadata);
         assert_eq!(decide(&[named.clone(), plain], &free), [link, taken]);
-        let twice = Decision::Leave(Doubt::NamedTwice(id(1)));
-        let twin = Theirs { id: "cus_3".parse().unwrap(), ..named.clone() };
+        let twice = Decision::Leave(Ambiguity::NamedTwice(id(1)));
+        let twin = StripeCandidate { id: "cus_3".parse().unwrap(), ..named.clone() };
         assert_eq!(decide(&[named, twin], &free), [twice.clone(), twice]);
     }
 
@@ -370,7 +376,7 @@ mod tests {
     fn an_incomplete_link_is_finished_and_a_complete_one_is_settled() {
         let email = "ada@example.com";
         let synced = ours(1, email, Some("cus_1"));
-        let unsynced = Ours { is_synced: false, ..synced.clone() };
+        let unsynced = CustomerCandidate { is_synced: false, ..synced.clone() };
         let finish = Decision::Finish(id(1));
         for (tag, ours, expected) in [
             (Tag::None, &unsynced, &finish),

@@ -174,7 +174,7 @@ impl Catalog {
 
     /// Returns whether a price is one that the vendor sells besides the plans.
     #[must_use]
-    pub fn is_beside(&self, price: &str) -> bool {
+    pub fn is_other_price(&self, price: &str) -> bool {
         self.other_prices.iter().any(|other| other == price)
     }
 

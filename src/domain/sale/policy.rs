@@ -1,5 +1,5 @@
 //! The `[policy]` of the plans file: whether a customer keeps what a payment bought when the money
-//! is returned. [`crate::domain::sale::entitlement`] applies it.
+//! is returned. [`crate::domain::sale::invoice`] applies it to each invoice.
 
 use std::str::FromStr;
 

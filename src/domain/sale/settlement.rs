@@ -89,7 +89,7 @@ pub struct Settlement<'a> {
     /// Whether an operator must act on the alerts: the customer pays twice, or pays without getting
     /// a license.
     pub needs_action: bool,
-    /// The payment method of the current subscription.
+    /// The customer's default payment method at Stripe, or else that of the current subscription.
     pub default_payment_method: Option<String>,
 }
 
@@ -142,14 +142,16 @@ pub fn settle<'a>(
         changes.push(Change::Subscription { before: stored.cloned(), after });
     }
     changes.extend(orders::decide(record, state, catalog, now, &mut random));
-    let mut mailed = record.current_license.as_ref().map(|license| license.license_id.clone());
+    let mut mail_license_id =
+        record.current_license.as_ref().map(|license| license.license_id.clone());
     if let Some(entitlement) = licenses.issue {
         let license_id = LicenseId::from_random(random());
-        mailed = Some(license_id.clone());
+        mail_license_id = Some(license_id.clone());
         changes.push(Change::Issue { license_id, entitlement });
     }
     changes.extend(licenses.revoke.into_iter().map(Change::Revoke));
-    let mail = kind.zip(mailed).map(|(kind, license_id)| Change::Mail { kind, license_id });
+    let mail =
+        kind.zip(mail_license_id).map(|(kind, license_id)| Change::Mail { kind, license_id });
     changes.extend(mail);
     if state.is_deleted {
         changes.extend(record.customer.stripe_customer_id.clone().map(Change::Unlink));

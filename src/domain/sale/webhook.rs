@@ -25,7 +25,7 @@ const SIGNATURE_BYTES: usize = 32;
 const MAX_NAME_BYTES: usize = 255;
 
 /// The event types that `licentia stripe setup` subscribes to: those that concern sales.
-pub const EVENT_TYPES: [&str; 32] = [
+pub const EVENT_TYPES: &[&str] = &[
     "checkout.session.completed",
     "checkout.session.async_payment_succeeded",
     "checkout.session.async_payment_failed",
@@ -48,6 +48,8 @@ pub const EVENT_TYPES: [&str; 32] = [
     "invoice.marked_uncollectible",
     "credit_note.created",
     "credit_note.voided",
+    // A declined payment is tried again by a bank debit. No event about the invoice follows.
+    "payment_intent.processing",
     "payment_intent.succeeded",
     "charge.refunded",
     "refund.created",

@@ -81,7 +81,7 @@ pub async fn update(app: &App, caller: &SignedIn, change: AccountChange) -> Resu
     let due = after.due_since(&before);
     if after.stripe_customer_id.is_some() && due != SyncStatus::Synced {
         let due = before.stripe_sync_status.map_or(due, |earlier| earlier.and(due));
-        inbox::tell_of_change(app, &mut tx, &after.customer_id, due, now).await?;
+        inbox::queue_customer_update(app, &mut tx, &after.customer_id, due, now).await?;
     }
     tx.commit(app.fail_points.at(Place::AccountChanged)).await?;
     app.events_due.notify_one();

@@ -12,7 +12,7 @@ use crate::domain::account::customer::NewAccount;
 use crate::domain::contact::Newcomer;
 use crate::domain::ids::{CustomerId, UserId};
 use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
-use crate::domain::sale::matching::{Tag, Theirs};
+use crate::domain::sale::matching::{StripeCandidate, Tag};
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::Mode;
@@ -145,7 +145,7 @@ async fn conflicts(
         let problem = match (links.get(id), theirs.get(id)) {
             (Some(ours), _) => format!("{id} is already linked to {}", ours.customer_id),
             (None, None) => format!("Stripe has no customer {id} in this account and mode"),
-            (None, Some(Theirs { tag: Tag::Ours(other), .. })) => {
+            (None, Some(StripeCandidate { tag: Tag::Ours(other), .. })) => {
                 format!(
                     "the metadata of {id} at Stripe names {other}; remove `metadata.customer_id` \
                      first"

@@ -26,7 +26,7 @@ const MAX_CLIENT_CHARACTERS: usize = 120;
 
 /// A new login session.
 #[derive(Debug)]
-pub struct Opened {
+pub struct NewSession {
     /// The session.
     pub session: Session,
     /// The session token.
@@ -52,7 +52,7 @@ pub async fn login(
     email: Option<Email>,
     password: Password,
     client: Option<String>,
-) -> Result<(Opened, Customer)> {
+) -> Result<(NewSession, Customer)> {
     let mut login = None;
     if let Some(email) = &email {
         login = app.store.read().await?.login_of(email).await?;
@@ -89,7 +89,7 @@ pub(in crate::flows) async fn open(
     user_id: &UserId,
     client: Option<String>,
     now: Timestamp,
-) -> Result<Opened> {
+) -> Result<NewSession> {
     let token = SessionToken::from_random(app.random.bytes());
     let visible = |text: String| text.chars().filter(|c| !c.is_control()).collect::<String>();
     let session = Session {
@@ -101,14 +101,14 @@ pub(in crate::flows) async fn open(
     };
     tx.insert_session(&session, &token.hash()).await?;
     tx.trim_sessions(&session, MAX_SESSIONS, now).await?;
-    Ok(Opened { session, token })
+    Ok(NewSession { session, token })
 }
 
 /// Returns the caller who sent this text as a session token.
 ///
 /// # Errors
 /// [`Error::Unauthenticated`] when it is unknown or has expired.
-pub async fn sign_in(app: &App, sent: &str) -> Result<SignedIn> {
+pub async fn authenticate(app: &App, sent: &str) -> Result<SignedIn> {
     let token: SessionToken = sent.parse().map_err(|_| Error::Unauthenticated)?;
     let found = app.store.session_by_token(&token.hash(), app.now()).await?;
     let (session, customer) = found.ok_or(Error::Unauthenticated)?;

@@ -1,4 +1,4 @@
-//! Sign-up: creates a user, a customer, a trial license and a login session in one transaction.
+//! MatchReason-up: creates a user, a customer, a trial license and a login session in one transaction.
 //! Stripe is not called here: the Stripe customer is created at the first checkout, or by a task.
 
 use serde_json::json;
@@ -71,7 +71,7 @@ pub async fn signup(app: &App, request: Signup, client: Option<String>) -> Resul
     let trial = Entitlement::trial(&app.plans, now);
     let license = license::issue(app, &mut tx, &customer.customer_id, &trial, now).await?;
     let license_id = &license.license_id;
-    mail::due(app, &mut tx, Kind::Trial, &customer.customer_id, license_id, now).await?;
+    mail::enqueue(app, &mut tx, Kind::Trial, &customer.customer_id, license_id, now).await?;
     let opened = session::open(app, &mut tx, &customer.user_id, client, now).await?;
     let detail = json!({ "plan": license.plan });
     let entry = customer::by_customer(&customer.customer_id, AuditAction::CustomerSignedUp, detail);

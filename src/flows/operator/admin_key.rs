@@ -76,7 +76,7 @@ fn by_operator(action: AuditAction, key: &StoredAdminKey) -> AuditEntry<'static>
 ///
 /// # Errors
 /// [`Error::Unauthenticated`], without a difference between unknown, expired and revoked keys.
-pub async fn recognise(app: &App, sent: &str) -> Result<StoredAdminKey> {
+pub async fn authenticate(app: &App, sent: &str) -> Result<StoredAdminKey> {
     let key: AdminKey = sent.parse().map_err(|_| Error::Unauthenticated)?;
     let stored = app.store.read().await?.admin_key_by_hash(&key.hash()).await?;
     let stored = stored.ok_or(Error::Unauthenticated)?;
@@ -94,7 +94,7 @@ pub async fn recognise(app: &App, sent: &str) -> Result<StoredAdminKey> {
 /// # Errors
 /// [`Error::InsufficientScope`], [`Error::Unauthenticated`] when the key was revoked in the
 /// meantime, or a failure of the database.
-pub async fn permit(
+pub async fn authorize(
     app: &App,
     key: &StoredAdminKey,
     operation: Operation,

@@ -39,7 +39,7 @@ pub struct Drift {
 ///
 /// # Errors
 /// A failure of the database.
-pub async fn look(app: &App) -> Result<Drift> {
+pub async fn report(app: &App) -> Result<Drift> {
     let mut tx = app.store.read().await?;
     let customers = tx.paid_without_license(app.now(), MOST_LISTED).await?;
     Ok(Drift {

@@ -61,7 +61,7 @@ impl State {
 
 /// An event with its customer and state.
 #[derive(Clone, Debug)]
-pub struct Explained {
+pub struct EventDetails {
     /// The stored event.
     pub event: StoredEvent,
     /// The customer that it is about, if there is one here.
@@ -70,7 +70,7 @@ pub struct Explained {
     pub state: State,
 }
 
-impl Explained {
+impl EventDetails {
     async fn new(tx: &mut Tx, event: StoredEvent) -> Result<Self> {
         let StoredEvent { customer_id, stripe_customer_id, stripe_payment_intent_id, .. } = &event;
         let about = (customer_id, stripe_customer_id, stripe_payment_intent_id);
@@ -106,36 +106,36 @@ impl Explained {
 
 /// A list of failed events.
 #[derive(Clone, Debug)]
-pub struct Troubled {
+pub struct FailedEvents {
     /// The failed events, oldest first.
-    pub events: Vec<Explained>,
+    pub events: Vec<EventDetails>,
     /// Whether there are more failed events.
     pub more: bool,
     /// The last event of each type that is not used, with the remedy.
-    pub ignored: Vec<Explained>,
+    pub ignored: Vec<EventDetails>,
 }
 
 /// Returns the events that were given up or are retried, oldest first, at most `most`.
 ///
 /// # Errors
 /// A failure of the database.
-pub async fn troubled(app: &App, most: i64) -> Result<Troubled> {
+pub async fn failed(app: &App, most: i64) -> Result<FailedEvents> {
     let mut tx = app.store.read().await?;
     // One more than asked for, to see whether there are more.
-    let mut failed = tx.troubled_events(most.saturating_add(1)).await?;
+    let mut failed = tx.failed_events(most.saturating_add(1)).await?;
     let more = i64::try_from(failed.len()).is_ok_and(|count| count > most);
     if more {
         failed.pop();
     }
     let mut events = Vec::with_capacity(failed.len());
     for event in failed {
-        events.push(Explained::new(&mut tx, event).await?);
+        events.push(EventDetails::new(&mut tx, event).await?);
     }
     let mut ignored = Vec::new();
     for event in tx.ignored_events(MAX_LISTED).await? {
-        ignored.push(Explained::new(&mut tx, event.into()).await?);
+        ignored.push(EventDetails::new(&mut tx, event.into()).await?);
     }
-    Ok(Troubled { events, more, ignored })
+    Ok(FailedEvents { events, more, ignored })
 }
 
 /// Refuses a text that cannot be an event id. A database query could fail on it.
@@ -147,14 +147,14 @@ fn must_be_id(text: &str) -> Result<()> {
 ///
 /// # Errors
 /// [`Error::NotFound`].
-pub async fn explain(app: &App, id: &str) -> Result<Explained> {
+pub async fn explain(app: &App, id: &str) -> Result<EventDetails> {
     must_be_id(id)?;
     let mut tx = app.store.read().await?;
     let event = match tx.event(id).await? {
         Some(event) => event,
         None => tx.ignored_event(id).await?.ok_or(Error::NotFound("event"))?.into(),
     };
-    Explained::new(&mut tx, event).await
+    EventDetails::new(&mut tx, event).await
 }
 
 /// Returns the body of an event as Stripe sent it. It contains personal data. It is empty if the
@@ -177,13 +177,13 @@ pub async fn body(app: &App, id: &str) -> Result<String> {
 ///
 /// # Errors
 /// [`Error::NotFound`].
-pub async fn replay(app: &App, id: &str, by: Actor<'_>) -> Result<Explained> {
+pub async fn replay(app: &App, id: &str, by: Actor<'_>) -> Result<EventDetails> {
     must_be_id(id)?;
     let now = app.now();
     let mut tx = app.store.write().await?;
     let before = tx.replay_event(id, now).await?.ok_or(Error::NotFound("event"))?;
     let event = tx.event(id).await?.ok_or(Error::NotFound("event"))?;
-    let explained = Explained::new(&mut tx, event).await?;
+    let explained = EventDetails::new(&mut tx, event).await?;
     let detail = json!({
         "event_id": id,
         "state": State::of(&before).as_str(),
@@ -214,7 +214,7 @@ pub async fn replay_all(app: &App, by: Actor<'_>, progress: impl Fn(usize)) -> R
     loop {
         // Events that failed again may be listed before the others.
         let most = MAX_LISTED.saturating_add(i64::try_from(processed.len()).unwrap_or(i64::MAX));
-        let mut troubled = app.store.read().await?.troubled_events(most).await?;
+        let mut troubled = app.store.read().await?.failed_events(most).await?;
         troubled.retain(|event| !processed.contains(&event.event_id));
         if troubled.is_empty() {
             return Ok(replayed);

@@ -13,7 +13,9 @@ use crate::domain::contact::{Email, Newcomer};
 use crate::domain::ids::CustomerId;
 use crate::domain::operator::audit::{Actor, AuditAction};
 use crate::domain::sale::buyer::is_paid;
-use crate::domain::sale::matching::{Decision, Doubt, Ours, Sign, Tag, Theirs, decide};
+use crate::domain::sale::matching::{
+    Ambiguity, CustomerCandidate, Decision, MatchReason, StripeCandidate, Tag, decide,
+};
 use crate::domain::sale::settlement::SyncReport;
 use crate::domain::sale::stripe_ids::StripeCustomerId;
 use crate::domain::sale::subscription::Subscription;
@@ -35,7 +37,7 @@ pub enum Newcomers {
     /// Accounts are created.
     Create,
     /// These customers are only reported.
-    Tell,
+    ReportOnly,
 }
 
 /// The progress of a backfill or an import.
@@ -79,7 +81,7 @@ pub struct Done {
     /// `linked_by_metadata`, `linked_by_email`, `created`, `claimed` for a link that the operator
     /// chose, or `finished` for one that an earlier run or an import began.
     pub action: &'static str,
-    /// The drift that the sync repaired, one sentence each.
+    /// The drift that the sync repaired, one sentence each; empty on a dry run, which does not sync.
     pub changes: Vec<String>,
     /// The alerts of the sync for an operator, one sentence each.
     pub alerts: Vec<String>,
@@ -124,7 +126,7 @@ pub(in crate::flows) enum Step {
     /// It is already linked to this customer; the metadata or the first sync is missing.
     Finish(CustomerId),
     /// Link it to this customer.
-    Link(CustomerId, Sign),
+    Link(CustomerId, MatchReason),
     /// Create an account with this email address.
     Create(Email),
     /// Link it to the customer that the operator names.
@@ -135,8 +137,8 @@ impl Step {
     fn action(&self) -> &'static str {
         match self {
             Self::Finish(_) => "finished",
-            Self::Link(_, Sign::Metadata) => "linked_by_metadata",
-            Self::Link(_, Sign::Email) => "linked_by_email",
+            Self::Link(_, MatchReason::Metadata) => "linked_by_metadata",
+            Self::Link(_, MatchReason::Email) => "linked_by_email",
             Self::Create(_) => "created",
             Self::Give(_) => "claimed",
         }
@@ -155,7 +157,7 @@ impl Step {
 /// # Errors
 /// [`Error::BillingNotConfigured`]; [`Error::Stripe`] when the customers cannot be listed: then
 /// nothing was changed; or a failure of the database. The failure of one customer is in the report.
-pub async fn everybody(
+pub async fn run(
     app: &App,
     mode: Mode,
     newcomers: Newcomers,
@@ -204,7 +206,7 @@ pub async fn everybody(
 async fn listed(
     app: &App,
     progress: impl Fn(usize),
-) -> Result<(Vec<Theirs>, BTreeMap<String, usize>)> {
+) -> Result<(Vec<StripeCandidate>, BTreeMap<String, usize>)> {
     let stripe = app.stripe()?;
     let mut plans: HashMap<StripeCustomerId, (usize, &str)> = HashMap::new();
     let mut unknown_prices = BTreeMap::new();
@@ -220,7 +222,8 @@ async fn listed(
             *held = (*held).max((app.plans.rank(plan.id.as_str()), plan.id.as_str()));
             return;
         }
-        for item in subscription.items.into_iter().filter(|item| !app.plans.is_beside(&item.price))
+        for item in
+            subscription.items.into_iter().filter(|item| !app.plans.is_other_price(&item.price))
         {
             *unknown_prices.entry(item.price).or_default() += 1;
         }
@@ -234,8 +237,8 @@ async fn listed(
 }
 
 /// Returns every customer here.
-pub(in crate::flows) async fn ours(app: &App) -> Result<Vec<Ours>> {
-    let mut ours: Vec<Ours> = Vec::new();
+pub(in crate::flows) async fn ours(app: &App) -> Result<Vec<CustomerCandidate>> {
+    let mut ours: Vec<CustomerCandidate> = Vec::new();
     loop {
         let after = ours.last().map(|one| &one.customer_id);
         let page = app.store.read().await?.customers_to_match(after, PAGE).await?;
@@ -250,22 +253,22 @@ pub(in crate::flows) async fn ours(app: &App) -> Result<Vec<Ours>> {
 /// operator must resolve.
 pub(in crate::flows) async fn step(
     app: &App,
-    one: &Theirs,
+    one: &StripeCandidate,
     decision: Decision,
     newcomers: Newcomers,
-) -> Result<Option<std::result::Result<Step, Doubt>>> {
+) -> Result<Option<std::result::Result<Step, Ambiguity>>> {
     Ok(Some(match decision {
         Decision::Settled => return Ok(None),
         Decision::Finish(id) => Ok(Step::Finish(id)),
         Decision::Link(id, sign) => Ok(Step::Link(id, sign)),
         Decision::Newcomer => match (&one.email, &one.plan, newcomers) {
             (Some(email), Some(_), Newcomers::Create) => Ok(Step::Create(email.clone())),
-            _ => Err(Doubt::NoAccount),
+            _ => Err(Ambiguity::NoAccount),
         },
-        Decision::Leave(Doubt::NotHere(id)) => {
+        Decision::Leave(Ambiguity::NotHere(id)) => {
             let mut tx = app.store.read().await?;
             let deleted = tx.has_audit_entry(&id, AuditAction::CustomerDeleted).await?;
-            Err(if deleted { Doubt::Deleted(id) } else { Doubt::NotHere(id) })
+            Err(if deleted { Ambiguity::Deleted(id) } else { Ambiguity::NotHere(id) })
         }
         Decision::Leave(doubt) => Err(doubt),
     }))
@@ -275,7 +278,7 @@ pub(in crate::flows) async fn step(
 /// interruption, another run finishes the rest. Returns the customer and the report of the sync.
 pub(in crate::flows) async fn take(
     app: &App,
-    theirs: &Theirs,
+    theirs: &StripeCandidate,
     step: &Step,
     by: Actor<'static>,
 ) -> Result<(Option<CustomerId>, SyncReport)> {
@@ -303,7 +306,7 @@ pub(in crate::flows) async fn take(
 
 async fn create(
     app: &App,
-    theirs: &Theirs,
+    theirs: &StripeCandidate,
     email: &Email,
     by: Actor<'static>,
 ) -> Result<CustomerId> {
@@ -321,7 +324,7 @@ async fn create(
 }
 
 pub(in crate::flows) fn done(
-    one: &Theirs,
+    one: &StripeCandidate,
     step: &Step,
     id: Option<CustomerId>,
     report: SyncReport,
@@ -337,7 +340,7 @@ pub(in crate::flows) fn done(
     }
 }
 
-pub(in crate::flows) fn left(one: &Theirs, doubt: &Doubt) -> Left {
+pub(in crate::flows) fn left(one: &StripeCandidate, doubt: &Ambiguity) -> Left {
     Left {
         stripe_customer_id: one.id.to_string(),
         customer_id: doubt.customer_id().map(CustomerId::to_string),

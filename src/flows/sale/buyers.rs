@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::fail_point::Place;
 use crate::flows::Mode;
 use crate::flows::sale::backfill;
-use crate::flows::sale::claim::{self, To};
+use crate::flows::sale::claim::{self, ClaimTarget};
 
 /// The customer of a Stripe customer that was not linked when an event named it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ pub(in crate::flows) async fn meet(app: &App, stripe_id: &StripeCustomerId) -> R
         }
         None => tx.forget_unknown_buyer(stripe_id).await?,
     }
-    tx.commit(app.fail_points.at(Place::BuyerNoted)).await?;
+    tx.commit(app.fail_points.at(Place::BuyerRecorded)).await?;
     if plan.is_some() && app.plans.allow_unknown_buyers {
         return admit(app, stripe_id).await;
     }
@@ -71,7 +71,7 @@ pub(in crate::flows) async fn meet(app: &App, stripe_id: &StripeCustomerId) -> R
 
 /// Links an unknown buyer to an existing or a new account, unless an operator must decide.
 async fn admit(app: &App, stripe_id: &StripeCustomerId) -> Result<Met> {
-    let claimed = claim::claim(app, stripe_id, &To::NewAccount, Actor::System).await;
+    let claimed = claim::claim(app, stripe_id, &ClaimTarget::NewAccount, Actor::System).await;
     // Another worker may have linked it, for another event about the same purchase.
     if let Some(id) = app.store.read().await?.customer_by_stripe_id(stripe_id).await? {
         return Ok(Met::Customer(id));

@@ -20,13 +20,13 @@ use crate::flows::sale::stripe_customer;
 use crate::flows::sale::sync;
 use crate::stripe::{Answer, SessionParameters, StripeFailure};
 
-/// How long a pending payment blocks another checkout, in seconds: longer than any bank debit takes
+/// How long a pending payment blocks another checkout: longer than any bank debit takes
 /// (<https://docs.stripe.com/payments/bank-debits>).
 const LONGEST_PAYMENT: TimeDelta = TimeDelta::days(30);
 
 /// The request of a checkout.
 #[derive(Clone, Debug)]
-pub struct Wanted {
+pub struct Purchase {
     /// The plan's id.
     pub plan: String,
     /// The billing interval. The default is monthly if the plan offers it.
@@ -44,7 +44,7 @@ pub struct Wanted {
 /// [`Error::UnknownPlan`], [`Error::InvalidReturnUrl`], [`Error::AlreadySubscribed`],
 /// [`Error::PaymentUnderWay`], [`Error::BillingNotConfigured`], [`Error::Busy`], [`Error::Stripe`],
 /// or a failure of the database.
-pub async fn open(app: &App, caller: &SignedIn, wanted: Wanted) -> Result<String> {
+pub async fn open(app: &App, caller: &SignedIn, wanted: Purchase) -> Result<String> {
     sold(app, &wanted)?;
     for (field, url) in [("success_url", &wanted.success_url), ("cancel_url", &wanted.cancel_url)] {
         may_return_to(app, field, url)?;
@@ -69,13 +69,13 @@ pub(in crate::flows) fn may_return_to(app: &App, field: &'static str, url: &str)
     if allowed { Ok(()) } else { Err(Error::InvalidReturnUrl(field)) }
 }
 
-fn sold<'a>(app: &'a App, wanted: &Wanted) -> Result<(&'a Plan, &'a Price)> {
+fn sold<'a>(app: &'a App, wanted: &Purchase) -> Result<(&'a Plan, &'a Price)> {
     let plan = app.plans.plan(&wanted.plan).ok_or(Error::UnknownPlan)?;
     let price = plan.price(wanted.interval).ok_or(Error::UnknownPlan)?;
     Ok((plan, price))
 }
 
-async fn open_held(app: &App, lease: &Lease, wanted: &Wanted) -> Result<String> {
+async fn open_held(app: &App, lease: &Lease, wanted: &Purchase) -> Result<String> {
     let mut customer = load(app, &lease.customer_id).await?;
     if customer.stripe_customer_id.is_some() {
         // A purchase in the meantime counts, even if its webhook has not arrived yet.
@@ -184,7 +184,7 @@ async fn last_session(
     }
     let id = match known {
         Some(id) => id,
-        // A session expires after a day, an hour after its key is last used.
+        // The response was lost, so nobody has the URL of a session that may exist.
         None if !stripe_customer::is_fresh(&attempt, app.now()) => return Ok(None),
         None => match create(app, &attempt, &parameters).await? {
             Ok(session) => {

@@ -10,7 +10,7 @@ use crate::domain::ids::CustomerId;
 use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::sale::attempt::Purpose;
 use crate::domain::sale::buyer::{UnknownBuyer, plan_paid};
-use crate::domain::sale::matching::{Decision, Tag, Theirs, decide};
+use crate::domain::sale::matching::{Decision, StripeCandidate, Tag, decide};
 use crate::domain::sale::settlement::SyncReport;
 use crate::domain::sale::stripe_ids::StripeCustomerId;
 use crate::error::{Error, Result};
@@ -26,7 +26,7 @@ pub(in crate::flows) const MAX_LISTED: i64 = 1000;
 
 /// The customer to link a Stripe customer to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum To {
+pub enum ClaimTarget {
     /// The customer that certainly matches, if there is one.
     Recognised,
     /// The customer that certainly matches, or else a new account with the email address at Stripe.
@@ -52,18 +52,18 @@ pub async fn list(app: &App) -> Result<Vec<UnknownBuyer>> {
 pub async fn claim(
     app: &App,
     stripe_id: &StripeCustomerId,
-    to: &To,
+    to: &ClaimTarget,
     by: Actor<'static>,
 ) -> Result<std::result::Result<Done, Left>> {
     let theirs = fetch(app, stripe_id).await?;
     let step = match to {
-        To::Customer(id) => {
+        ClaimTarget::Customer(id) => {
             return link_to(app, &theirs, id, by).await.map(Ok);
         }
-        To::Recognised => {
-            backfill::step(app, &theirs, decision(app, &theirs).await?, Newcomers::Tell)
+        ClaimTarget::Recognised => {
+            backfill::step(app, &theirs, decision(app, &theirs).await?, Newcomers::ReportOnly)
         }
-        To::NewAccount => {
+        ClaimTarget::NewAccount => {
             backfill::step(app, &theirs, decision(app, &theirs).await?, Newcomers::Create)
         }
     };
@@ -77,7 +77,7 @@ pub async fn claim(
 }
 
 /// Fetches a Stripe customer, with the plan that it pays for.
-async fn fetch(app: &App, stripe_id: &StripeCustomerId) -> Result<Theirs> {
+async fn fetch(app: &App, stripe_id: &StripeCustomerId) -> Result<StripeCandidate> {
     let stripe = app.stripe()?;
     let mut theirs = stripe.find_customer(stripe_id).await?.ok_or_else(|| {
         Error::setup(format!("Stripe has no customer {stripe_id} in this account and mode"))
@@ -89,7 +89,7 @@ async fn fetch(app: &App, stripe_id: &StripeCustomerId) -> Result<Theirs> {
 
 /// Returns the decision about one Stripe customer by the rules of the backfill. Fetches all Stripe
 /// customers and all customers here that the decision can depend on.
-async fn decision(app: &App, theirs: &Theirs) -> Result<Decision> {
+async fn decision(app: &App, theirs: &StripeCandidate) -> Result<Decision> {
     let stripe = app.stripe()?;
     let named = match &theirs.tag {
         Tag::Ours(id) => Some(id),
@@ -121,7 +121,12 @@ async fn linked(app: &App, stripe_id: &StripeCustomerId) -> Result<CustomerId> {
 
 /// Links a Stripe customer to the customer that the operator names. It replaces another Stripe
 /// customer that no longer has a live subscription.
-async fn link_to(app: &App, theirs: &Theirs, id: &CustomerId, by: Actor<'static>) -> Result<Done> {
+async fn link_to(
+    app: &App,
+    theirs: &StripeCandidate,
+    id: &CustomerId,
+    by: Actor<'static>,
+) -> Result<Done> {
     if let Some(other) = app.store.read().await?.customer_by_stripe_id(&theirs.id).await?
         && other != *id
     {
@@ -143,7 +148,7 @@ async fn link_to(app: &App, theirs: &Theirs, id: &CustomerId, by: Actor<'static>
 async fn link_leased(
     app: &App,
     lease: &Lease,
-    theirs: &Theirs,
+    theirs: &StripeCandidate,
     by: Actor<'static>,
 ) -> Result<SyncReport> {
     let (stripe, id) = (app.stripe()?, &lease.customer_id);

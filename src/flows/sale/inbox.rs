@@ -38,7 +38,7 @@ impl LeasedEvent {
 }
 
 /// Adds a task that sends a changed name or address to Stripe, in the transaction of the change.
-pub(in crate::flows) async fn tell_of_change(
+pub(in crate::flows) async fn queue_customer_update(
     app: &App,
     tx: &mut Tx,
     id: &CustomerId,
@@ -74,21 +74,21 @@ pub(super) async fn queue_sync(
 
 /// The subject of an event, as far as the database knows it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Whose {
+pub enum Subject {
     /// A customer here.
     Customer(CustomerId),
     /// The unknown customer of this payment: its order may not be written yet.
     Payer(PaymentIntentId),
     /// A Stripe customer without a linked customer here, who may have bought a plan.
-    Stranger(StripeCustomerId),
+    Unlinked(StripeCustomerId),
 }
 
-impl fmt::Display for Whose {
+impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Customer(id) => id.fmt(f),
             Self::Payer(id) => write!(f, "customer of payment {id}"),
-            Self::Stranger(id) => write!(f, "unknown Stripe customer {id}"),
+            Self::Unlinked(id) => write!(f, "unknown Stripe customer {id}"),
         }
     }
 }
@@ -98,9 +98,9 @@ impl fmt::Display for Whose {
 ///
 /// # Errors
 /// A failure of the database.
-pub async fn take_due(app: &App, most: usize) -> Result<Vec<(Whose, Vec<LeasedEvent>)>> {
-    let leased: Vec<LeasedEvent> = queue::take(app, most, Place::InboxTaken).await?;
-    let mut by_subject: BTreeMap<Whose, Vec<LeasedEvent>> = BTreeMap::new();
+pub async fn take_due(app: &App, most: usize) -> Result<Vec<(Subject, Vec<LeasedEvent>)>> {
+    let leased: Vec<LeasedEvent> = queue::lease_due(app, most, Place::InboxTaken).await?;
+    let mut by_subject: BTreeMap<Subject, Vec<LeasedEvent>> = BTreeMap::new();
     let mut foreign = Vec::new();
     let mut tx = app.store.read().await?;
     for event in leased {
@@ -115,25 +115,25 @@ pub async fn take_due(app: &App, most: usize) -> Result<Vec<(Whose, Vec<LeasedEv
 }
 
 /// Returns the subject of an event, or `None` if it is certainly not about a customer here.
-async fn subject(app: &App, tx: &mut Tx, event: &LeasedEvent) -> Result<Option<Whose>> {
+async fn subject(app: &App, tx: &mut Tx, event: &LeasedEvent) -> Result<Option<Subject>> {
     let LeasedEvent { customer_id, stripe_customer_id, stripe_payment_intent_id, .. } = event;
     let about = (customer_id, stripe_customer_id, stripe_payment_intent_id);
     if let Some(id) = customer_of(tx, about).await? {
-        return Ok(Some(Whose::Customer(id)));
+        return Ok(Some(Subject::Customer(id)));
     }
     match about {
         // While no customer is linked to Stripe, no payment can be from a customer here.
         (None, None, Some(payment))
             if app.stripe.is_some() && !tx.linked_customers(None, 1).await?.is_empty() =>
         {
-            Ok(Some(Whose::Payer(payment.clone())))
+            Ok(Some(Subject::Payer(payment.clone())))
         }
         (None, Some(stripe_id), _) if app.stripe.is_some() => {
             let may_concern_us = tx.is_unknown_buyer(stripe_id).await? || {
                 let body = tx.event_body(&event.event_id).await?;
                 body.is_some_and(|body| buyers::may_be_a_purchase(app, &body))
             };
-            Ok(may_concern_us.then(|| Whose::Stranger(stripe_id.clone())))
+            Ok(may_concern_us.then(|| Subject::Unlinked(stripe_id.clone())))
         }
         _ => Ok(None),
     }
@@ -162,11 +162,11 @@ pub(in crate::flows) async fn customer_of(
 ///
 /// # Errors
 /// A failure of the database.
-pub async fn work(app: &App, whose: &Whose, events: &[LeasedEvent]) -> Result<()> {
+pub async fn work(app: &App, whose: &Subject, events: &[LeasedEvent]) -> Result<()> {
     let payment = match whose {
-        Whose::Customer(id) => return sync_customer(app, id, events).await,
-        Whose::Payer(payment) => payment,
-        Whose::Stranger(stripe_id) => {
+        Subject::Customer(id) => return sync_customer(app, id, events).await,
+        Subject::Payer(payment) => payment,
+        Subject::Unlinked(stripe_id) => {
             return match buyers::meet(app, stripe_id).await {
                 Ok(Met::Customer(id)) => sync_customer(app, &id, events).await,
                 Ok(Met::Nobody) => finish_foreign(app, events).await,
@@ -209,7 +209,7 @@ async fn sync_customer(app: &App, id: &CustomerId, events: &[LeasedEvent]) -> Re
         }
         // The customer was deleted in the meantime.
         Err(Error::NotFound(_)) => finish_foreign(app, events).await,
-        Err(error) => retry_later(app, &Whose::Customer(id.clone()), events, &error).await,
+        Err(error) => retry_later(app, &Subject::Customer(id.clone()), events, &error).await,
     }
 }
 
@@ -234,7 +234,7 @@ async fn finish_foreign(app: &App, events: &[LeasedEvent]) -> Result<()> {
 /// Schedules the next attempt of failed events, or gives them up.
 async fn retry_later(
     app: &App,
-    whose: &Whose,
+    whose: &Subject,
     events: &[LeasedEvent],
     error: &Error,
 ) -> Result<()> {

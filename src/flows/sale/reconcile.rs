@@ -139,26 +139,26 @@ pub struct Comparison {
 /// # Errors
 /// [`Error::BillingNotConfigured`], [`Error::Stripe`] or a failure of the database. A customer who
 /// cannot be compared is in the report.
-pub async fn everybody(
+pub async fn run(
     app: &App,
     mode: Mode,
     at_once: usize,
     progress: impl Fn(usize),
 ) -> Result<Report> {
-    compare_all(app, mode, at_once, true, progress).await
+    reconcile_all(app, mode, at_once, true, progress).await
 }
 
-/// Runs the reconciliation at the start of the server. On a new installation it does not call
-/// Stripe.
+/// Runs the reconciliation at the start of the server. On a new installation
+/// without linked customers it does not call Stripe.
 ///
 /// # Errors
-/// As [`everybody`].
+/// As [`run`].
 pub async fn at_start(app: &App) -> Result<Report> {
     let is_new = is_new_installation(app).await?;
-    compare_all(app, Mode::Apply, AT_ONCE, !is_new, |_| {}).await
+    reconcile_all(app, Mode::Apply, AT_ONCE, !is_new, |_| {}).await
 }
 
-async fn compare_all(
+async fn reconcile_all(
     app: &App,
     mode: Mode,
     at_once: usize,
@@ -175,7 +175,7 @@ async fn compare_all(
             list_missed(app, mode, &mut report).await?;
         }
         last = Some(newest.clone());
-        compare_each(app, page, mode, at_once, &mut report, &progress).await;
+        sync_each(app, page, mode, at_once, &mut report, &progress).await;
     }
     if last.is_some() || finds_buyers {
         Box::pin(find_unknown_buyers(app, mode, &mut report)).await?;
@@ -197,7 +197,7 @@ async fn is_new_installation(app: &App) -> Result<bool> {
 /// be compared, and the lists that could not be fetched. Updates the report.
 ///
 /// # Errors
-/// As [`everybody`].
+/// As [`run`].
 pub async fn again(app: &App, report: &mut Report) -> Result<()> {
     if report.events_error.is_some() {
         list_missed(app, Mode::Apply, report).await?;
@@ -209,7 +209,7 @@ pub async fn again(app: &App, report: &mut Report) -> Result<()> {
     let before = failed.len();
     report.checked -= before;
     let ids = failed.into_iter().map(|failed| failed.customer_id).collect();
-    compare_each(app, ids, Mode::Apply, AT_ONCE, report, |_| {}).await;
+    sync_each(app, ids, Mode::Apply, AT_ONCE, report, |_| {}).await;
     count(report);
     if report.failed.len() < before {
         note(app, report).await?;
@@ -218,7 +218,7 @@ pub async fn again(app: &App, report: &mut Report) -> Result<()> {
 }
 
 /// Compares each of these customers with Stripe, and adds the results to the report.
-async fn compare_each(
+async fn sync_each(
     app: &App,
     ids: Vec<CustomerId>,
     mode: Mode,

@@ -42,7 +42,7 @@ pub(in crate::flows) struct Fetched {
 }
 
 /// Marks events as done that change nothing.
-pub(in crate::flows) async fn nothing(
+pub(in crate::flows) async fn finish_events(
     app: &App,
     lease: &Lease,
     events: &[LeasedEvent],
@@ -156,7 +156,7 @@ async fn apply(
                 tx.revoke_license(&license.license_id, RevocationReason::Payment, now).await?;
             }
             Change::Mail { kind, license_id } => {
-                mail::due(app, tx, *kind, id, license_id, now).await?;
+                mail::enqueue(app, tx, *kind, id, license_id, now).await?;
             }
             Change::Unlink(_) => tx.link_stripe_customer(id, None, Some(now)).await?,
         }

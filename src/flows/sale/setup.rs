@@ -12,7 +12,7 @@ use crate::stripe::{Endpoint, Stripe, StripePrice};
 
 /// The webhook endpoint after the setup.
 #[derive(Debug)]
-pub enum Made {
+pub enum EndpointOutcome {
     /// The endpoint was created. It has its secret.
     New(Endpoint),
     /// The endpoint existed and was updated. Stripe does not send its secret again.
@@ -23,17 +23,17 @@ pub enum Made {
 ///
 /// # Errors
 /// [`crate::error::Error::Stripe`].
-pub async fn endpoint(stripe: &Stripe, random: &Random, url: &str) -> Result<Made> {
+pub async fn endpoint(stripe: &Stripe, random: &Random, url: &str) -> Result<EndpointOutcome> {
     let points = FailPoints::default();
     let at = points.at(Place::EndpointWritten);
     match stripe.find_endpoint(url).await? {
         Some(endpoint) => {
             stripe.update_endpoint(&endpoint.id, url, at).await?;
-            Ok(Made::Updated(endpoint))
+            Ok(EndpointOutcome::Updated(endpoint))
         }
         None => {
             let attempt = AttemptId::from_random(random.bits());
-            Ok(Made::New(stripe.create_endpoint(&attempt, url, at).await?))
+            Ok(EndpointOutcome::New(stripe.create_endpoint(&attempt, url, at).await?))
         }
     }
 }

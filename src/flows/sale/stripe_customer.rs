@@ -11,7 +11,7 @@ use crate::domain::ids::{AttemptId, CustomerId};
 use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::sale::attempt::{Attempt, Purpose};
 use crate::domain::sale::buyer::plan_paid;
-use crate::domain::sale::matching::{Sign, Tag, Theirs};
+use crate::domain::sale::matching::{MatchReason, StripeCandidate, Tag};
 use crate::domain::sale::stripe_ids::{CheckoutSessionId, StripeCustomerId};
 use crate::domain::sale::subscription::Status;
 use crate::domain::time::{SKEW, Timestamp};
@@ -23,7 +23,7 @@ use crate::flows::sale::lease::Lease;
 use crate::flows::sale::settle::ALERTS;
 use crate::stripe::{Answer, CustomerParameters, Stripe, StripeFailure};
 
-/// How long an idempotency key is used, in seconds: Stripe deletes keys after a day
+/// How long an idempotency key is used: Stripe deletes keys after a day
 /// (<https://docs.stripe.com/api/idempotent_requests>).
 const KEY_LIFETIME: TimeDelta = TimeDelta::hours(23);
 
@@ -89,7 +89,7 @@ async fn link_named(
     }
     drop(tx);
     let Some(best) = choose(app, stripe, free, id).await? else { return Ok(None) };
-    if adopt(app, lease, &best, Sign::Metadata, Actor::System).await? {
+    if adopt(app, lease, &best, MatchReason::Metadata, Actor::System).await? {
         Ok(Some(best.id))
     } else {
         Err(Error::Busy)
@@ -98,7 +98,10 @@ async fn link_named(
 
 /// Returns the Stripe customers whose metadata names this customer, or none if the account has no
 /// search.
-pub(in crate::flows) async fn named(stripe: &Stripe, id: &CustomerId) -> Answer<Vec<Theirs>> {
+pub(in crate::flows) async fn named(
+    stripe: &Stripe,
+    id: &CustomerId,
+) -> Answer<Vec<StripeCandidate>> {
     match stripe.customers_named(id).await {
         // Search is not available in every account (<https://docs.stripe.com/search>).
         Err(StripeFailure::Refused { .. }) => Ok(Vec::new()),
@@ -111,9 +114,9 @@ pub(in crate::flows) async fn named(stripe: &Stripe, id: &CustomerId) -> Answer<
 async fn choose(
     app: &App,
     stripe: &Stripe,
-    mut found: Vec<Theirs>,
+    mut found: Vec<StripeCandidate>,
     id: &CustomerId,
-) -> Result<Option<Theirs>> {
+) -> Result<Option<StripeCandidate>> {
     if found.len() < 2 {
         return Ok(found.pop());
     }
@@ -193,7 +196,7 @@ async fn resume(
             let mut tx = app.store.write().await?;
             lease.lock(&mut tx).await?;
             tx.delete_attempt(&lease.customer_id, Purpose::Customer).await?;
-            tx.commit(app.fail_points.at(Place::CounterpartRefused)).await?;
+            tx.commit(app.fail_points.at(Place::StripeCustomerRefused)).await?;
             Err(error.into())
         }
         Err(error) => Err(error.into()),
@@ -234,7 +237,7 @@ pub(in crate::flows) async fn store_attempt(
     lease.lock(&mut tx).await?;
     tx.put_attempt(&lease.customer_id, purpose, &attempt).await?;
     let place = match purpose {
-        Purpose::Customer => Place::CounterpartBegun,
+        Purpose::Customer => Place::StripeCustomerBegun,
         Purpose::Checkout => Place::CheckoutBegun,
     };
     tx.commit(app.fail_points.at(place)).await?;
@@ -247,7 +250,7 @@ async fn make(
     attempt: &Attempt,
     parameters: &CustomerParameters,
 ) -> Answer<StripeCustomerId> {
-    let at = app.fail_points.at(Place::CounterpartMade);
+    let at = app.fail_points.at(Place::StripeCustomerMade);
     stripe.create_customer(&attempt.attempt_id, parameters, at).await
 }
 
@@ -293,7 +296,7 @@ async fn link(
     if needs_sync {
         inbox::queue_sync(app, &mut tx, id, now).await?;
     }
-    tx.commit(app.fail_points.at(Place::CounterpartLinked)).await?;
+    tx.commit(app.fail_points.at(Place::StripeCustomerLinked)).await?;
     Ok(made.clone())
 }
 
@@ -303,8 +306,8 @@ async fn link(
 pub(in crate::flows) async fn adopt(
     app: &App,
     lease: &Lease,
-    theirs: &Theirs,
-    sign: Sign,
+    theirs: &StripeCandidate,
+    sign: MatchReason,
     by: Actor<'_>,
 ) -> Result<bool> {
     let now = app.now();
@@ -317,8 +320,8 @@ pub(in crate::flows) async fn adopt(
     }
     let same_email = theirs.email.as_ref() == Some(&customer.email);
     let is_certain = match sign {
-        Sign::Metadata => true,
-        Sign::Email => same_email && tx.is_email_verified(&customer.user_id).await?,
+        MatchReason::Metadata => true,
+        MatchReason::Email => same_email && tx.is_email_verified(&customer.user_id).await?,
     };
     let is_free = customer.stripe_customer_id.is_none()
         && tx.customer_by_stripe_id(&theirs.id).await?.is_none();
@@ -332,8 +335,8 @@ pub(in crate::flows) async fn adopt(
     tx.link_stripe_customer(id, Some(&theirs.id), None).await?;
     tx.delete_attempt(id, Purpose::Customer).await?;
     let sign = match sign {
-        Sign::Metadata => "metadata",
-        Sign::Email => "email",
+        MatchReason::Metadata => "metadata",
+        MatchReason::Email => "email",
     };
     let detail = json!({ "by": sign, "stripe_customer_id": theirs.id.as_str() });
     let action = AuditAction::StripeLinked;
@@ -362,7 +365,7 @@ pub(in crate::flows) async fn push(
     let stripe = app.stripe()?;
     let email = due.is_email_due().then_some(customer.email.as_str());
     let name = due.is_name_due().then(|| customer.stripe_name().unwrap_or_default());
-    let at = app.fail_points.at(Place::CounterpartTold);
+    let at = app.fail_points.at(Place::StripeCustomerUpdated);
     match stripe.update_customer(id, email, name, at).await {
         Ok(()) => Ok(true),
         Err(error @ StripeFailure::Refused { .. }) => {

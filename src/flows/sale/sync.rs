@@ -121,30 +121,30 @@ async fn sync_leased(
             Box::pin(stripe_customer::ensure(app, lease, &customer)).await?.id
         }
         None => {
-            settle::nothing(app, lease, events).await?;
+            settle::finish_events(app, lease, events).await?;
             return Ok(SyncReport::default());
         }
     };
-    let is_said_deleted = events.iter().any(|event| event.says_deleted(&stripe_id));
-    let fetched = fetch(app, customer, stripe_id, &orders, mode, is_said_deleted).await?;
+    let has_deletion_event = events.iter().any(|event| event.says_deleted(&stripe_id));
+    let fetched = fetch(app, customer, stripe_id, &orders, mode, has_deletion_event).await?;
     app.fail_points.reach(Place::SyncFetched);
     Box::pin(settle::settle(app, lease, &fetched, events, mode)).await
 }
 
 /// Sends a changed name or address to Stripe, then fetches everything that Stripe says about a
-/// customer. `is_said_deleted` means that an event reported the Stripe customer as deleted.
+/// customer. `has_deletion_event` means that an event reported the Stripe customer as deleted.
 async fn fetch(
     app: &App,
     customer: Customer,
     stripe_id: StripeCustomerId,
     orders: &[Order],
     mode: Mode,
-    is_said_deleted: bool,
+    has_deletion_event: bool,
 ) -> Result<Fetched> {
     let stripe = app.stripe()?;
     let stripe_customer = match stripe.customer(&stripe_id).await {
         // A 404 alone proves nothing: the key may belong to another account.
-        Err(StripeFailure::Refused { status: 404, .. }) if is_said_deleted => {
+        Err(StripeFailure::Refused { status: 404, .. }) if has_deletion_event => {
             StripeCustomer::deleted()
         }
         found => found?,

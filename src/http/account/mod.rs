@@ -1,4 +1,4 @@
-//! Sign-up, login and the account.
+//! MatchReason-up, login and the account.
 
 pub(super) mod customers;
 pub(super) mod sessions;

@@ -17,7 +17,7 @@ use crate::domain::time::Timestamp;
 use crate::error::Result as Outcome;
 use crate::flows::operator::admin_key;
 use crate::flows::operator::drift::{self, Drift};
-use crate::flows::operator::events::{self, Explained, MAX_LISTED, State, Troubled};
+use crate::flows::operator::events::{self, EventDetails, FailedEvents, MAX_LISTED, State};
 use crate::http::Tag;
 use crate::http::caller::AdminCaller;
 use crate::http::problem::{Failure, documented};
@@ -278,10 +278,10 @@ impl Example for EventView {
     }
 }
 
-impl From<Explained> for EventView {
-    fn from(explained: Explained) -> Self {
+impl From<EventDetails> for EventView {
+    fn from(explained: EventDetails) -> Self {
         let next = explained.next();
-        let Explained { event, customer_id, state } = explained;
+        let EventDetails { event, customer_id, state } = explained;
         Self {
             event_id: event.event_id,
             kind: event.kind,
@@ -322,7 +322,7 @@ async fn permit(
     target: Option<&str>,
 ) -> Outcome<()> {
     throttle.admin(&caller.0.admin_key_id)?;
-    admin_key::permit(app, &caller.0, operation, target).await
+    admin_key::authorize(app, &caller.0, operation, target).await
 }
 
 #[OpenApi(prefix_path = "/api/admin", tag = "Tag::Administration")]
@@ -341,7 +341,7 @@ impl AdminApi {
         caller: AdminCaller,
     ) -> Result<Json<DriftView>, Failure<AdminCodes>> {
         permit(app, throttle, &caller, Operation::GetDrift, None).await?;
-        Ok(Json(drift::look(app).await?.into()))
+        Ok(Json(drift::report(app).await?.into()))
     }
 
     /// List failed events
@@ -364,8 +364,8 @@ impl AdminApi {
         limit: Query<i64>,
     ) -> Result<Json<Events>, Failure<AdminCodes>> {
         permit(app, throttle, &caller, Operation::ListEvents, None).await?;
-        let Troubled { events, more, ignored } = events::troubled(app, limit.0).await?;
-        let views = |events: Vec<Explained>| events.into_iter().map(EventView::from).collect();
+        let FailedEvents { events, more, ignored } = events::failed(app, limit.0).await?;
+        let views = |events: Vec<EventDetails>| events.into_iter().map(EventView::from).collect();
         Ok(Json(Events { events: views(events), more, ignored: views(ignored) }))
     }
 

@@ -13,7 +13,7 @@ use crate::domain::sale::plan::Interval;
 use crate::domain::sale::subscription::SubscriptionRow;
 use crate::domain::time::Timestamp;
 use crate::error::Error;
-use crate::flows::sale::checkout::{self, Wanted};
+use crate::flows::sale::checkout::{self, Purchase};
 use crate::flows::sale::subscription;
 use crate::http::Tag;
 use crate::http::caller::Caller;
@@ -181,13 +181,13 @@ impl SubscriptionsApi {
             return Err(Error::NotFound("customer").into());
         }
         let interval = request.interval.map(|interval| interval.parse::<Interval>());
-        let wanted = Wanted {
+        let purchase = Purchase {
             plan: request.plan,
             interval: interval.transpose().map_err(|_| Error::UnknownPlan)?,
             success_url: request.success_url,
             cancel_url: request.cancel_url,
         };
-        let checkout_url = checkout::open(app, &caller, wanted).await?;
+        let checkout_url = checkout::open(app, &caller, purchase).await?;
         Ok(Json(CheckoutOpened { checkout_url }))
     }
 

@@ -4,7 +4,7 @@
 use crate::domain::account::customer::{Customer, NewAccount, SyncStatus};
 use crate::domain::contact::Email;
 use crate::domain::ids::{CustomerId, UserId};
-use crate::domain::sale::matching::Ours;
+use crate::domain::sale::matching::CustomerCandidate;
 use crate::domain::sale::stripe_ids::StripeCustomerId;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
@@ -14,8 +14,10 @@ use crate::store::statement::sql;
 /// Id, email, Stripe customer, time of the last sync, time of the email's verification.
 type OursRow = (CustomerId, Email, Option<StripeCustomerId>, Option<Timestamp>, Option<Timestamp>);
 
-fn ours((customer_id, email, stripe_customer_id, synced_at, verified_at): OursRow) -> Ours {
-    Ours {
+fn ours(
+    (customer_id, email, stripe_customer_id, synced_at, verified_at): OursRow,
+) -> CustomerCandidate {
+    CustomerCandidate {
         customer_id,
         email,
         is_email_verified: verified_at.is_some(),
@@ -173,7 +175,7 @@ impl Tx {
         &mut self,
         after: Option<&CustomerId>,
         most: i64,
-    ) -> Result<Vec<Ours>> {
+    ) -> Result<Vec<CustomerCandidate>> {
         let rows = sql!(
             self,
             fetch_all: OursRow,
@@ -194,7 +196,7 @@ impl Tx {
         stripe_id: &StripeCustomerId,
         named: Option<&CustomerId>,
         email: Option<&Email>,
-    ) -> Result<Vec<Ours>> {
+    ) -> Result<Vec<CustomerCandidate>> {
         let rows = sql!(
             self,
             fetch_all: OursRow,

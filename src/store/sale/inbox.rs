@@ -21,7 +21,7 @@ const IGNORED_KEPT_FOR: TimeDelta = TimeDelta::days(35);
 impl Tx {
     /// Returns the events that were given up or have failed so far, oldest first, at most `most`.
     /// Each half of the query has its own index, so that done events are not read.
-    pub async fn troubled_events(&mut self, most: i64) -> Result<Vec<StoredEvent>> {
+    pub async fn failed_events(&mut self, most: i64) -> Result<Vec<StoredEvent>> {
         sql!(
             self,
             fetch_all: StoredEvent,
@@ -111,7 +111,7 @@ impl Tx {
     }
 
     /// Inserts an ignored event, or replaces the last one of its type. Deletes types that were not
-    /// received for [`IGNORED_SECONDS`].
+    /// received for [`IGNORED_KEPT_FOR`].
     pub async fn put_ignored_event(&mut self, event: &IgnoredEvent) -> Result<()> {
         let insert = Insert::new("ignored_events", event).or_replace(&["kind"]);
         self.insert(insert).await?;
@@ -166,7 +166,7 @@ impl Tx {
     /// was found to be about. Does nothing if the lease was lost: the event is then processed
     /// again.
     pub async fn event_done(&mut self, event: &LeasedEvent, now: Timestamp) -> Result<()> {
-        self.done(event, event.found_out(), now).await.map(drop)
+        self.done(event, event.determined(), now).await.map(drop)
     }
 
     /// Marks an event that is about none of our customers as done, and erases its body: it may

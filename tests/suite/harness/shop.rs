@@ -11,7 +11,7 @@ use licentia::config::Config;
 use licentia::domain::time::Timestamp;
 use licentia::fail_point::FailPoints;
 use licentia::flows::Mode;
-use licentia::flows::sale::reconcile::{AT_ONCE, Report, everybody};
+use licentia::flows::sale::reconcile::{AT_ONCE, Report, run as reconcile};
 use licentia::keys::KeyRing;
 use licentia::random::Random;
 use licentia::store::{IfMissing, Store};
@@ -276,7 +276,7 @@ impl Shop {
     /// Syncs every customer with Stripe, whatever events were sent. Returns what differed.
     pub async fn sync_all(&self) -> Report {
         self.settled().await;
-        let report = everybody(&self.app.app, Mode::Apply, AT_ONCE, |_| {}).await.unwrap();
+        let report = reconcile(&self.app.app, Mode::Apply, AT_ONCE, |_| {}).await.unwrap();
         self.settled().await;
         report
     }

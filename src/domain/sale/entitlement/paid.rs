@@ -15,18 +15,18 @@ pub(super) fn plan_invoices<'i>(
     catalog: &Catalog,
 ) -> Vec<&'i Invoice> {
     let mut own: Vec<_> = invoices.iter().filter(|i| i.is_of(&subscription.id)).collect();
-    let is_beside = |invoice: &&Invoice| {
+    let is_unrelated = |invoice: &&Invoice| {
         invoice.reason == BillingReason::Manual
             && !invoice.lines.iter().any(|line| covers(line, catalog).is_some())
     };
     // If no invoice names a plan, each may be for the plan.
-    if !own.iter().all(is_beside) {
-        own.retain(|invoice| !is_beside(invoice));
+    if !own.iter().all(is_unrelated) {
+        own.retain(|invoice| !is_unrelated(invoice));
     }
     own
 }
 
-/// The invoices of a subscription that count.
+/// The invoices of a subscription, without those that [`counting`] drops.
 pub(super) struct Counted<'i> {
     /// The invoices, the oldest first.
     pub invoices: Vec<&'i Invoice>,
@@ -34,8 +34,8 @@ pub(super) struct Counted<'i> {
     bought: Vec<&'i Line>,
 }
 
-/// Returns the invoices that count: all except those that were paid mostly by a credit for
-/// something unpaid or refunded. After a plan change, Stripe credits the rest of the earlier period
+/// Returns the invoices, without the paid ones that were paid mostly by a credit for something
+/// unpaid or refunded. After a plan change, Stripe credits the rest of the earlier period
 /// whether it was paid or not, and reports an invoice as paid if nothing else is due
 /// (<https://docs.stripe.com/billing/subscriptions/prorations>). Such an invoice counts as soon as
 /// the credited one is paid. The customer's balance pays like money, except for what such credits
@@ -45,7 +45,7 @@ pub(super) fn counting<'i>(own: &[&'i Invoice], catalog: &Catalog) -> Counted<'i
     let mut invoices = own.to_vec();
     invoices.sort_by_key(|invoice| invoice.created);
     let owed = invoices.iter().filter(|invoice| is_owed(invoice, policy));
-    let mut owed: Vec<Owed<'_>> = owed.map(|invoice| (*invoice, invoice.asked())).collect();
+    let mut owed: Vec<Owed<'_>> = owed.map(|invoice| (*invoice, invoice.amount_billed())).collect();
     let mut bought = Vec::new();
     let mut unpaid_balance: i64 = 0;
     invoices.retain(|invoice| {
@@ -82,11 +82,14 @@ fn unpaid_credit(invoice: &Invoice, owed: &[Owed<'_>], bought: &[&Line], catalog
     let mut owed = owed.to_vec();
     let mut unpaid = 0;
     for credit in credits(invoice).filter(|line| covers(line, catalog).is_some()) {
-        let paid = bought.iter().filter(|line| is_same(line, credit)).map(|line| line.amount);
+        let paid = bought
+            .iter()
+            .filter(|line| has_same_period_and_price(line, credit))
+            .map(|line| line.amount);
         let paid = paid.fold(0, i64::saturating_add);
         let mut rest = credit.amount.saturating_neg().saturating_sub(paid).max(0);
         for (owed_invoice, remaining) in &mut owed {
-            if purchases(owed_invoice).any(|line| is_same(line, credit)) {
+            if purchases(owed_invoice).any(|line| has_same_period_and_price(line, credit)) {
                 let part = rest.min(*remaining);
                 (rest, *remaining) = (rest - part, *remaining - part);
                 unpaid += part;
@@ -96,13 +99,13 @@ fn unpaid_credit(invoice: &Invoice, owed: &[Owed<'_>], bought: &[&Line], catalog
     unpaid
 }
 
-/// Returns whether a credit for this invoice's lines is a credit for something unpaid: the invoice
-/// was not paid, or its money was returned. A voided invoice was not paid either.
+/// Returns whether the invoice is unpaid, voided or refunded, so that a credit for its lines is
+/// worth nothing.
 fn is_owed(invoice: &Invoice, policy: &Policy) -> bool {
     invoice.status != InvoiceStatus::Draft && !invoice.is_paid(policy)
 }
 
-/// Returns the lines that charge an amount.
+/// Returns the lines that charge an amount, which may be zero.
 fn purchases(invoice: &Invoice) -> impl Iterator<Item = &Line> {
     invoice.lines.iter().filter(|line| line.amount >= 0)
 }
@@ -112,19 +115,19 @@ fn credits(invoice: &Invoice) -> impl Iterator<Item = &Line> {
     invoice.lines.iter().filter(|line| line.amount < 0)
 }
 
-/// Returns whether one line credits the other: the price and the period are the same.
-fn is_same(line: &Line, other: &Line) -> bool {
+/// Returns whether one line may credit the other.
+fn has_same_period_and_price(line: &Line, other: &Line) -> bool {
     line.price == other.price && line.period_end == other.period_end
 }
 
 /// Adds the lines that a paid invoice bought, and removes those that it credits.
 fn add_purchases<'i>(bought: &mut Vec<&'i Line>, invoice: &'i Invoice) {
-    bought.retain(|line| !credits(invoice).any(|credit| is_same(credit, line)));
+    bought.retain(|line| !credits(invoice).any(|credit| has_same_period_and_price(credit, line)));
     bought.extend(purchases(invoice));
 }
 
-/// Returns the highest plan that was paid for, with its rank capped at `wanted`, and the end of its
-/// period. Each is `None` if the lines of the invoices do not have it. Returns `None` if no invoice
+/// Returns the highest plan that was paid for, and the end of its period. Plans above the rank
+/// `wanted` count alike; of those, the later end wins. Each is `None` if the lines of the invoices do not have it. Returns `None` if no invoice
 /// was paid, or if the policy revokes the one for the plan and only others were paid.
 pub(super) fn paid_through<'c>(
     own: &Counted<'_>,

@@ -14,7 +14,7 @@ pub(super) struct Decision<'a> {
     /// The licenses to revoke, including former ones: the online verification accepts any of them.
     pub revoke: Vec<IssuedLicense>,
     /// Whether the current license is revoked because there is no entitlement any more.
-    pub revokes_current: bool,
+    pub ends_paid_license: bool,
 }
 
 /// Returns the changes to a customer's licenses. While the assessment is unclear, none is revoked.
@@ -27,7 +27,7 @@ pub(super) fn decide<'a>(
     let current = record.current_license.as_ref();
     let paid = current.filter(|license| license.source == Source::Subscription);
     let entitlement = assessment.entitlement.as_ref();
-    let revokes_current = entitlement.is_none()
+    let ends_paid_license = entitlement.is_none()
         && !assessment.is_unclear
         && paid.is_some_and(|license| license.works(now));
     let issue = match entitlement {
@@ -35,7 +35,7 @@ pub(super) fn decide<'a>(
             let replaces = replaces(entitlement, current, assessment.is_unclear, catalog, now);
             Some(entitlement).filter(|_| replaces).cloned()
         }
-        None if paid.is_some_and(|license| revokes_current || !license.works(now)) => {
+        None if paid.is_some_and(|license| ends_paid_license || !license.works(now)) => {
             restore_grant(record, catalog, now)
         }
         None => None,
@@ -46,11 +46,11 @@ pub(super) fn decide<'a>(
         let exceeding = record.paid_licenses.iter();
         exceeding.filter(|license| exceeds(license, entitlement, catalog)).cloned().collect()
     };
-    Decision { issue, revoke, revokes_current }
+    Decision { issue, revoke, ends_paid_license }
 }
 
 /// Returns whether a license for the entitlement replaces the current one. It must differ, and it
-/// must not be worth less than a grant.
+/// must be worth more than a grant that works.
 fn replaces(
     entitlement: &Entitlement<'_>,
     current: Option<&IssuedLicense>,

@@ -14,8 +14,8 @@ use crate::domain::time::Timestamp;
 struct News {
     /// It is newly scheduled to end.
     is_ending: bool,
-    /// A payment failed.
-    is_past_due: bool,
+    /// It became past due.
+    became_past_due: bool,
     /// It ended, and no mail has announced that.
     has_ended: bool,
 }
@@ -35,10 +35,10 @@ pub(super) fn decide(
     }
     let current = current?;
     let is_paid = current.source == Source::Subscription;
-    let is_cancelled = licenses.revokes_current
+    let is_cancelled = licenses.ends_paid_license
         || (news.is_ending && is_paid && current.works(now))
         || (news.has_ended && is_paid);
-    if news.is_past_due && !licenses.revokes_current {
+    if news.became_past_due && !licenses.ends_paid_license {
         return Some(Kind::PaymentProblem);
     }
     is_cancelled.then_some(Kind::Cancellation)
@@ -51,7 +51,7 @@ fn news(before: Option<&SubscriptionRow>, after: Option<&SubscriptionRow>) -> Ne
     let was_announced = before.is_some_and(|row| row.cancel_at.is_some());
     News {
         is_ending: is_new(|row| row.cancel_at.is_some() && row.status.is_live()),
-        is_past_due: is_new(|row| row.status == Status::PastDue),
+        became_past_due: is_new(|row| row.status == Status::PastDue),
         has_ended: is_new(|row| matches!(row.status, Status::Canceled | Status::Unpaid))
             && !was_announced,
     }
@@ -66,18 +66,18 @@ fn kind_of_issued(
 ) -> Kind {
     // A first license replaces none: the customer bought before having an account here.
     let Some(current) = current.filter(|_| issued.source != Source::Operator) else {
-        return Kind::Granted;
+        return Kind::LicenseReady;
     };
     let is_renewal = current.source == Source::Subscription
         && current.revoked_at.is_none()
         && current.plan == issued.plan.id.as_str();
     if !is_renewal {
-        return Kind::Upgrade;
+        return Kind::PlanChanged;
     }
     let in_grace = issued.term.phase(now) == Phase::Grace;
     match news {
         News { is_ending: true, .. } => Kind::Cancellation,
-        News { is_past_due: true, .. } => Kind::PaymentProblem,
+        News { became_past_due: true, .. } => Kind::PaymentProblem,
         _ if in_grace && is_past_due => Kind::PaymentProblem,
         _ if in_grace => Kind::PaymentPending,
         _ => Kind::Renewal,

@@ -54,7 +54,7 @@ pub(super) fn decide<'a>(
             Some(new_order(id, &record.customer.customer_id, invoice, plan, now))
         };
         if let Some(order) = drafts.of_invoice(&invoice.id, new) {
-            order.amount = invoice.asked();
+            order.amount = invoice.amount_billed();
             order.currency.clone_from(&invoice.currency);
             order.status = failed_if_abandoned(status, invoice, state);
             order.stripe_payment_intent_id.clone_from(&invoice.payment_intent);
@@ -143,7 +143,7 @@ fn new_order(
         order_id,
         customer_id: Some(customer_id.clone()),
         plan: plan.to_owned(),
-        amount: invoice.asked(),
+        amount: invoice.amount_billed(),
         currency: invoice.currency.clone(),
         status: OrderStatus::Pending,
         stripe_checkout_session_id: None,
@@ -156,10 +156,10 @@ fn new_order(
 }
 
 /// Returns the plan that an invoice is for: that of its most expensive line, or else of its
-/// subscription. `None` if it needs no order: no amount is due, it is for no plan, or its checkout
-/// is still open.
+/// subscription. `None` if it needs no order: no amount is due, it is for no plan, or its
+/// subscription has not begun.
 fn plan_of<'c>(invoice: &Invoice, state: &StripeState, catalog: &'c Catalog) -> Option<&'c str> {
-    if invoice.asked() == 0 {
+    if invoice.amount_billed() == 0 {
         return None;
     }
     let subscription = state.subscriptions.iter().find(|s| invoice.is_of(&s.id));

@@ -212,7 +212,7 @@ fn a_lower_plan_revokes_the_licenses_of_a_higher_one() {
     let mut lower = paid("active");
     lower.subscriptions[0].items[0].price = "price_starter_monthly".into();
     let issued = Some("starter".to_owned());
-    assert_eq!(outcome(&record, &lower), (issued, 1, Some(Kind::Upgrade)));
+    assert_eq!(outcome(&record, &lower), (issued, 1, Some(Kind::PlanChanged)));
 }
 
 #[test]
@@ -221,11 +221,11 @@ fn a_grant_stays_if_it_is_worth_more_and_is_restored_after_the_last_paid_license
     assert_eq!(outcome(&forever, &paid("active")), (None, 0, None), "worth more");
     let short = with_license(record(), Source::Operator, "professional", Some(NOW + DAY));
     let issued = Some("professional".to_owned());
-    assert_eq!(outcome(&short, &paid("active")), (issued.clone(), 0, Some(Kind::Upgrade)));
+    assert_eq!(outcome(&short, &paid("active")), (issued.clone(), 0, Some(Kind::PlanChanged)));
     let state = paid("active");
     let paid_since = apply(short.clone(), &settle_at(&short, &state, NOW), at(NOW));
     let restored = outcome(&paid_since, &paid("canceled"));
-    assert_eq!(restored, (issued, 1, Some(Kind::Granted)), "it still works for a day");
+    assert_eq!(restored, (issued, 1, Some(Kind::LicenseReady)), "it still works for a day");
 }
 
 #[test]
