@@ -113,7 +113,7 @@ impl World {
         }
         // More deliveries would change the later draws of a saved seed.
         let events: Vec<&str> = EVENT_TYPES
-            .into_iter()
+            .iter()
             .copied()
             .filter(|kind| all_kinds || !OF_ALL_KINDS.contains(kind))
             .collect();

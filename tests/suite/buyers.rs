@@ -51,7 +51,7 @@ impl Shop {
         ids.map(str::to_owned).collect()
     }
 
-    async fn claimed(&self, stripe_id: &str, to: To) -> Result<String, String> {
+    async fn claimed(&self, stripe_id: &str, to: ClaimTarget) -> Result<String, String> {
         let id = stripe_id.parse().unwrap();
         let claimed = claim::claim(&self.app.app, &id, &to, Actor::Operator).await.unwrap();
         self.settled().await;
