@@ -140,7 +140,7 @@ errors! {
         limit: usize,
     } => PayloadTooLarge,
     /// The client sends the request body too slowly.
-    #[error("the request body arrives too slowly; send at least 1 KiB a second")]
+    #[error("the request body arrives too slowly; send at least 4 KiB in ten seconds")]
     SlowBody => RequestTimeout,
     /// The first line and the headers of the request are too large.
     #[error("the first line and the headers of the request are larger than {limit} bytes")]

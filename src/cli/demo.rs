@@ -137,7 +137,7 @@ fn guide(stage: &Stage) -> String {
          \x20    --now EPOCH to verify, because this machine's clock has not moved.\n\
          \x20 7. Refund the newest payment: Stripe's page, the customer, Refund. The license is\n\
          \x20    revoked; verifyLicense shows it.\n\
-         \x20 8. MatchReason up as another customer, buy, and cancel in the portal (openPortal): the license\n\
+         \x20 8. Sign up as another customer, buy, and cancel in the portal (openPortal): the license\n\
          \x20    works until the end of the period.\n"
     )
 }

@@ -1,5 +1,5 @@
-//! Recognizes the variables that orchestrators set for a service or container named `licentia`.
-//! They have our prefix but are not settings.
+//! Recognizes the variables that orchestrators set for a service or container named `licentia` or
+//! `licentia-…`. They have our prefix but are not settings.
 
 /// The transports in the variables of Kubernetes and Docker.
 const TRANSPORTS: [&str; 3] = ["tcp", "udp", "sctp"];
@@ -11,7 +11,14 @@ const TRANSPORTS: [&str; 3] = ["tcp", "udp", "sctp"];
 /// <https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables>.
 /// Docker: <https://docs.docker.com/engine/network/links/#environment-variables>.
 pub fn sets(key: &str, value: &str) -> bool {
-    match key.split('_').collect::<Vec<_>>()[..] {
+    let words: Vec<_> = key.split('_').collect();
+    // The rest of a service's name comes first: `LICENTIA_POSTGRES_SERVICE_HOST`.
+    (0..words.len()).any(|name| is_of_service(&words[name..], value))
+        || is_of_container(&words, value)
+}
+
+fn is_of_service(words: &[&str], value: &str) -> bool {
+    match *words {
         // `LICENTIA_PORT=tcp://10.0.0.1:3100`. A plain number is a misspelled `listen`.
         ["port"] => is_url(value),
         ["service", "host"] | ["service", "port"] => true,
@@ -20,7 +27,13 @@ pub fn sets(key: &str, value: &str) -> bool {
             let part = matches!(rest, [] | ["addr" | "port" | "proto"]);
             number.parse::<u16>().is_ok() && TRANSPORTS.contains(&transport) && part
         }
-        // `LICENTIA_NAME=/web/licentia`, and the environment of a linked container.
+        _ => false,
+    }
+}
+
+/// `LICENTIA_NAME=/web/licentia`, and the environment of a linked container.
+fn is_of_container(words: &[&str], value: &str) -> bool {
+    match *words {
         ["name"] => value.starts_with('/'),
         ["env", ..] => true,
         _ => false,
@@ -51,6 +64,10 @@ mod tests {
             ("port_3100_tcp_port", "3100"),
             ("port_3100_tcp_proto", "tcp"),
             ("port_53_udp_proto", "udp"),
+            ("postgres_service_host", "10.0.0.2"),
+            ("postgres_service_port_metrics", "9187"),
+            ("postgres_port", "tcp://10.0.0.2:5432"),
+            ("stripe_mock_port_12111_tcp_addr", "10.0.0.3"),
             ("name", "/web/licentia"),
             ("env_licentia_listen", "0.0.0.0:3100"),
         ] {

@@ -35,7 +35,7 @@ pub use sale::webhooks::PATH as WEBHOOK_PATH;
 /// The tags of the OpenAPI description.
 #[derive(Tags)]
 enum Tag {
-    /// MatchReason up, log in, and manage the account. Start here: `signUp` returns a trial license and
+    /// Sign up, log in, and manage the account. Start here: `signUp` returns a trial license and
     /// the session token for *Authorize*.
     Customers,
     /// The plans that are for sale.

@@ -27,7 +27,7 @@ const INTRODUCTION: &str = "\
 The licensing service of a software vendor. Customers sign up and get a signed license, which \
 their apps verify offline.
 
-**Try it here.** Open *MatchReason up*, press *Execute*, and copy `access_token` from the response. Press \
+**Try it here.** Open *Sign up*, press *Execute*, and copy `access_token` from the response. Press \
 *Authorize* and paste it under *session*. *Get my current license* then returns your license, and \
 *Verify a license online* checks its `token`. The *Administration* calls need an admin key, which \
 the vendor creates.

@@ -174,10 +174,12 @@ impl fmt::Display for Step {
 
 impl Step {
     /// Returns the cause of a permanent refusal (5xx) at this step: the mail, or one of our
-    /// settings.
-    fn refusal(self, reply: &str) -> Cause {
+    /// settings. A refusal by policy (`5.7.x`, RFC 3463 section 3.8), such as "relay access denied",
+    /// is usually about the sender, so that the mail is retried.
+    fn refusal(self, reply: &str, enhanced: &str) -> Cause {
         match self {
             _ if AUTHENTICATION_REPLIES.contains(&reply) => Cause::Setting("email.smtp_url"),
+            _ if enhanced.trim().starts_with("5.7.") => Cause::Setting("email.smtp_url"),
             Self::Connect | Self::StartTls | Self::Auth => Cause::Setting("email.smtp_url"),
             Self::Mail => Cause::Setting("email.from"),
             Self::Rcpt | Self::Data => Cause::Refused,
@@ -228,7 +230,7 @@ fn replied(step: Step, reply: Code, words: String) -> NotSent {
     let is_permanent = reply.starts_with('5');
     NotSent {
         code: format!("{step} {reply}{enhanced}"),
-        cause: if is_permanent { step.refusal(&reply) } else { Cause::Temporary },
+        cause: if is_permanent { step.refusal(&reply, &enhanced) } else { Cause::Temporary },
         response: Some(SecretString::from(words)),
     }
 }
@@ -282,6 +284,13 @@ mod tests {
         assert_eq!(cause(Step::Mail, Category::MailSystem, Detail::Three), from);
         for step in [Step::Rcpt, Step::Data] {
             assert_eq!(cause(step, Category::MailSystem, Detail::Zero), Cause::Refused, "{step}");
+            let denied = Code::new(
+                Severity::PermanentNegativeCompletion,
+                Category::MailSystem,
+                Detail::Four,
+            );
+            let denied = replied(step, denied, "5.7.1 Relay access denied".into());
+            assert_eq!(denied.cause, smtp_url, "{step}");
             // 530: authentication required.
             assert_eq!(cause(step, Category::Unspecified3, Detail::Zero), smtp_url, "{step}");
         }

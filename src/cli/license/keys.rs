@@ -34,7 +34,7 @@ enum Action {
     /// renamed to sign before the new one.
     #[command(after_help = "Examples:\n  licentia keys generate\n  licentia keys generate --now")]
     Generate {
-        /// MatchReason with it at once; apps refuse its licenses until they fetch the key set again
+        /// Sign with it at once; apps refuse its licenses until they fetch the key set again
         #[arg(long)]
         now: bool,
     },

@@ -1,4 +1,4 @@
-//! MatchReason-up: creates a user, a customer, a trial license and a login session in one transaction.
+//! Sign-up: creates a user, a customer, a trial license and a login session in one transaction.
 //! Stripe is not called here: the Stripe customer is created at the first checkout, or by a task.
 
 use serde_json::json;

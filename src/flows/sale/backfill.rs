@@ -310,10 +310,13 @@ async fn create(
     email: &Email,
     by: Actor<'static>,
 ) -> Result<CustomerId> {
+    // An operator vouches for a Stripe customer. Without one, a stranger may have typed the address
+    // and the name on a payment page (security_34).
+    let is_vouched_for = by == Actor::Operator;
     let newcomer = Newcomer {
         email: email.clone(),
-        email_verified: true,
-        name: theirs.name.clone(),
+        email_verified: is_vouched_for,
+        name: theirs.name.clone().filter(|_| is_vouched_for),
         company_name: None,
         stripe_customer_id: Some(theirs.id.clone()),
     };

@@ -174,8 +174,9 @@ async fn link_leased(
     sync::sync_held(app, lease).await
 }
 
-/// Links a customer to a Stripe customer, in place of `before`. Writes nothing if they are linked
-/// already.
+/// Links a customer to a Stripe customer, in place of `before`, and deletes the subscription of
+/// that one, which has ended: no event about it reaches the customer any more. Writes nothing if
+/// they are linked already.
 async fn link(
     app: &App,
     lease: &Lease,
@@ -194,6 +195,7 @@ async fn link(
         return Err(Error::setup("the customer changed in the meantime; run this again"));
     }
     tx.link_stripe_customer(id, Some(stripe_id), None).await?;
+    tx.delete_subscription(id).await?;
     tx.delete_attempt(id, Purpose::Customer).await?;
     let detail = json!({
         "by": "operator",

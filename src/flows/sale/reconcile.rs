@@ -12,7 +12,7 @@ use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::sale::buyer::UnknownBuyer;
 use crate::domain::sale::settlement::SyncReport;
 use crate::domain::sale::webhook::Envelope;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{SKEW, Timestamp};
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::sale::buyers;
@@ -190,7 +190,7 @@ async fn reconcile_all(
 /// Returns whether the database has neither an unknown buyer nor an earlier reconciliation.
 async fn is_new_installation(app: &App) -> Result<bool> {
     let mut tx = app.store.read().await?;
-    Ok(tx.count_unknown_buyers().await? == 0 && self::last(&mut tx).await?.is_none())
+    Ok(tx.count_unknown_buyers().await? == 0 && self::last(&mut tx, app.now()).await?.is_none())
 }
 
 /// Repeats the failed parts of a reconciliation that was not a dry run: the customers who could not
@@ -269,8 +269,11 @@ async fn note(app: &App, report: &Report) -> Result<()> {
 
 /// Returns the time and the result of the last reconciliation that was recorded, by any server or
 /// command.
-pub(in crate::flows) async fn last(tx: &mut Tx) -> Result<Option<(Timestamp, Comparison)>> {
-    let Some((at, detail)) = tx.last_comparison().await? else { return Ok(None) };
+pub(in crate::flows) async fn last(
+    tx: &mut Tx,
+    now: Timestamp,
+) -> Result<Option<(Timestamp, Comparison)>> {
+    let Some((at, detail)) = tx.last_reconciliation(now + SKEW).await? else { return Ok(None) };
     let comparison = serde_json::from_str(&detail);
     let unreadable = |error| Error::Internal(format!("a comparison cannot be read: {error}"));
     Ok(Some((at, comparison.map_err(unreadable)?)))
@@ -323,13 +326,16 @@ async fn missed(app: &App, mode: Mode) -> Result<u64> {
     ours.sort_by(|(a, _), (b, _)| a.id.cmp(&b.id));
     let mut missed = 0;
     for batch in ours.chunks(BATCH) {
+        if mode == Mode::DryRun {
+            let ids = batch.iter().map(|(event, _)| event.id.as_str());
+            missed += app.store.read().await?.count_unknown_events(ids).await?;
+            continue;
+        }
         let events = batch.iter().map(|(event, body)| (event, body.as_str()));
         let mut tx = app.store.write().await?;
         missed += tx.insert_events(events, app.now()).await?;
-        if mode == Mode::Apply {
-            tx.commit(app.fail_points.at(Place::ReconcileMissed)).await?;
-        }
+        tx.commit(app.fail_points.at(Place::ReconcileMissed)).await?;
+        app.events_due.notify_one();
     }
-    app.events_due.notify_one();
     Ok(missed)
 }

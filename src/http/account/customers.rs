@@ -1,4 +1,4 @@
-//! MatchReason-up and account management.
+//! Sign-up and account management.
 
 use std::sync::Arc;
 
@@ -156,7 +156,7 @@ enum DeletedResponse {
 
 #[OpenApi(prefix_path = "/api/customers", tag = "Tag::Customers")]
 impl CustomersApi {
-    /// MatchReason up
+    /// Sign up
     ///
     /// Creates a customer, a trial license and a login session. `license.token` is a signed JWT
     /// that an app verifies offline. `access_token` is the session token for this API.

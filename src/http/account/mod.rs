@@ -1,4 +1,4 @@
-//! MatchReason-up, login and the account.
+//! Sign-up, login and the account.
 
 pub(super) mod customers;
 pub(super) mod sessions;

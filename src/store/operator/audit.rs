@@ -43,14 +43,19 @@ impl Tx {
         Ok(())
     }
 
-    /// Returns the time and the detail of the last reconciliation.
-    pub async fn last_comparison(&mut self) -> Result<Option<(Timestamp, String)>> {
+    /// Returns the time and the detail of the last reconciliation until `latest`. A later one was
+    /// recorded by a clock that was ahead.
+    pub async fn last_reconciliation(
+        &mut self,
+        latest: Timestamp,
+    ) -> Result<Option<(Timestamp, String)>> {
         sql!(
             self,
             fetch_optional: (Timestamp, String),
             // The action is a literal, so that the partial index is used.
-            "SELECT at, detail FROM audit_log WHERE action = 'stripe.compared'
+            "SELECT at, detail FROM audit_log WHERE action = 'stripe.compared' AND at <= $1
              ORDER BY at DESC LIMIT 1",
+            latest,
         )
     }
 }

@@ -13,7 +13,7 @@ use crate::domain::sale::webhook::Envelope;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::store::Tx;
-use crate::store::statement::{Insert, sql};
+use crate::store::statement::{Insert, Statement, sql};
 
 /// How long an ignored event is kept.
 const IGNORED_KEPT_FOR: TimeDelta = TimeDelta::days(35);
@@ -72,6 +72,19 @@ impl Tx {
             now,
         )?;
         Ok(before)
+    }
+
+    /// Returns how many of these events are not stored.
+    pub async fn count_unknown_events<'e>(
+        &mut self,
+        ids: impl Iterator<Item = &'e str>,
+    ) -> Result<u64> {
+        let ids: Vec<_> = ids.map(|id| id.to_value()).collect();
+        let (count, places) = (ids.len(), (1..=ids.len()).map(|n| format!("${n}")));
+        let places = places.collect::<Vec<_>>().join(", ");
+        let text = format!("SELECT COUNT(*) FROM inbox WHERE event_id IN ({places})");
+        let (known,): (i64,) = self.fetch_one(Statement::composed(text, ids)).await?;
+        Ok((count as u64).saturating_sub(known.unsigned_abs()))
     }
 
     /// Inserts received events, except known ones. Returns the number of new events.

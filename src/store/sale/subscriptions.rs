@@ -50,6 +50,11 @@ impl Tx {
         )
     }
 
+    /// Deletes the customer's subscription, when the customer leaves its Stripe customer.
+    pub async fn delete_subscription(&mut self, id: &CustomerId) -> Result<()> {
+        sql!(self, execute, "DELETE FROM subscriptions WHERE customer_id = $1", id).map(drop)
+    }
+
     /// Returns the customer's subscription.
     pub async fn subscription(&mut self, id: &CustomerId) -> Result<Option<SubscriptionRow>> {
         sql!(

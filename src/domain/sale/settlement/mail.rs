@@ -30,8 +30,7 @@ pub(super) fn decide(
     let news = news(record.subscription.as_ref(), after);
     let current = record.current_license.as_ref();
     if let Some(issued) = &licenses.issue {
-        let is_past_due = after.is_some_and(|row| row.status == Status::PastDue);
-        return Some(kind_of_issued(issued, current, news, is_past_due, now));
+        return Some(kind_of_issued(issued, current, news, after.map(|row| &row.status), now));
     }
     let current = current?;
     let is_paid = current.source == Source::Subscription;
@@ -61,7 +60,7 @@ fn kind_of_issued(
     issued: &Entitlement<'_>,
     current: Option<&IssuedLicense>,
     news: News,
-    is_past_due: bool,
+    status: Option<&Status>,
     now: Timestamp,
 ) -> Kind {
     // A first license replaces none: the customer bought before having an account here.
@@ -74,11 +73,15 @@ fn kind_of_issued(
     if !is_renewal {
         return Kind::PlanChanged;
     }
+    // A late payment for a subscription that has ended renews nothing.
+    if status.is_some_and(|status| !status.is_live()) {
+        return Kind::LicenseReady;
+    }
     let in_grace = issued.term.phase(now) == Phase::Grace;
     match news {
         News { is_ending: true, .. } => Kind::Cancellation,
         News { became_past_due: true, .. } => Kind::PaymentProblem,
-        _ if in_grace && is_past_due => Kind::PaymentProblem,
+        _ if in_grace && status == Some(&Status::PastDue) => Kind::PaymentProblem,
         _ if in_grace => Kind::PaymentPending,
         _ => Kind::Renewal,
     }
