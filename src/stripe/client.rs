@@ -312,7 +312,7 @@ mod tests {
         let declined = r#"{"error": {"type": "card_error", "code": "card_declined",
             "param": "source", "message": "ada@example.com has no money", "payment_intent": {}}}"#;
         let own = [
-            (402, "Stripe refused (402): card_declined (source), request req_1"),
+            (402, "Stripe refused the call (402): card_declined (source), request req_1"),
             (409, "Stripe cannot be reached: 409: card_declined (source), request req_1"),
             (424, "Stripe cannot be reached: 424: card_declined (source), request req_1"),
             (429, "Stripe cannot be reached: 429: card_declined (source), request req_1"),
@@ -323,9 +323,9 @@ mod tests {
             assert_eq!(failure(status, declined), text);
         }
         let bare = r#"{"error": {"type": "invalid_request_error", "code": null}}"#;
-        let refused = "Stripe refused (404): invalid_request_error, request req_1";
+        let refused = "Stripe refused the call (404): invalid_request_error, request req_1";
         assert_eq!(failure(404, bare), refused);
-        let unknown = "Stripe refused (400): api_error, request req_1";
+        let unknown = "Stripe refused the call (400): api_error, request req_1";
         assert_eq!(failure(400, "{}"), unknown);
         for status in [200, 301, 404, 502] {
             let page = failure(status, "<h1>Bad gateway</h1>");
