@@ -242,7 +242,7 @@ mod tests {
     use super::super::Stripe;
     use super::*;
     use crate::clock::SystemClock;
-    use crate::config::{CreateCustomer, Mode};
+    use crate::config::{CreateCustomer, StripeMode};
     use crate::domain::ids::AttemptId;
     use crate::fail_point::{FailPoints, Place};
 
@@ -264,7 +264,7 @@ mod tests {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let config = StripeConfig {
             secret_key: "sk_test_secret".into(),
-            mode: Mode::Test,
+            mode: StripeMode::Test,
             webhook_secrets: Vec::new(),
             api_url: Some(url.parse().unwrap()),
             create_customer: CreateCustomer::default(),
