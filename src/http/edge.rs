@@ -152,7 +152,9 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         operations: &[&Operation],
     ) -> std::result::Result<Response, Error> {
         let method = request.method().to_string();
-        let result = AssertUnwindSafe(self.inner.call(request)).catch_unwind().await;
+        // Boxed: this future has many kilobytes, and each of those around it would copy it.
+        let call = AssertUnwindSafe(self.inner.call(request)).catch_unwind().boxed();
+        let result = call.await;
         // The panic hook has already logged the panic.
         let result = result.map_err(|_| Error::Internal("a handler panicked".into()))?;
         result.map_err(|error| {
