@@ -1,7 +1,8 @@
 //! How fast, how large: each figure beside a baseline that is measured in the same run, in turns,
-//! so that a busy machine slows both. The time of an operation is the CPU time of this process, client
-//! and server together, which other processes hardly change; a rate is that of one core. Run by `./scripts/bench`; `--json` for machines, `--hot` for
-//! licenses and the requests of apps only.
+//! so that a busy machine slows both. The time of an operation is the CPU time of this process,
+//! client and server together, which other processes hardly change; a rate is that of one core.
+//! Run by `./scripts/bench`; `--json` for machines, `--hot` for licenses and the requests of apps
+//! only.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

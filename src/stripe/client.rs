@@ -1,6 +1,6 @@
-//! Sends requests to Stripe over HTTPS and reads the responses. async-stripe describes the requests;
-//! its own client is not used. That client parses errors into a type that contains every object of
-//! Stripe's API, which made more than a third of the binary, and it reads a response of any size.
+//! Sends requests to Stripe over HTTPS and reads the responses. async-stripe describes the
+//! requests; its own client is not used. That client parses errors into a type that contains most
+//! objects of Stripe's API, a third of the binary, and it reads a response of any size.
 
 use std::error::Error as _;
 use std::time::Duration;
@@ -160,8 +160,8 @@ pub struct Response {
     pub should_retry: Option<bool>,
 }
 
-/// An error as Stripe describes it (<https://docs.stripe.com/api/errors>). Its message is not read: it
-/// repeats what was sent, such as an email address.
+/// An error as Stripe describes it (<https://docs.stripe.com/api/errors>). Its message is not read:
+/// it repeats what was sent, such as an email address.
 #[derive(Default, Deserialize)]
 struct Problem {
     code: Option<String>,
@@ -190,8 +190,8 @@ impl Response {
         (200..300).contains(&self.status)
     }
 
-    /// Whether the same call may succeed in a moment: if Stripe says so, or else if the status is that
-    /// of a passing failure, or this is no response of Stripe's API.
+    /// Returns whether the same call may succeed in a moment: if Stripe says so, or else if the
+    /// failure is temporary by its status, or the response is not one of Stripe's API.
     pub fn is_worth_a_retry(&self) -> bool {
         let passes = matches!(self.status, 409 | 424 | 429 | 500..) || self.body.is_none();
         match self.should_retry {
