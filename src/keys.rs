@@ -81,7 +81,7 @@ impl KeyRing {
     /// [`Error::Setup`] when a file is readable by others, damaged, misnamed, or encrypted without
     /// the right passphrase.
     pub fn load(config: &Config) -> Result<Option<Self>> {
-        let passphrase = config.keys_passphrase.as_ref();
+        let (passphrase, algorithm) = (config.keys_passphrase.as_ref(), config.license_algorithm);
         let (files, mut problems) = files::list(&config.keys_dir)?;
         let mut keys = Vec::new();
         let mut add = |key: Result<Key>| match key {
@@ -91,19 +91,19 @@ impl KeyRing {
         for file in files {
             let shown = file.path.display().to_string();
             add(files::read(&file.path).and_then(|pem| {
-                Key::from_pem(&pem, &shown, file.signs_from, Some(file.path), passphrase)
+                Key::from_pem(&pem, &shown, file.signs_from, Some(file.path), passphrase, algorithm)
             }));
         }
         if let Some(pem) = &config.signing_key {
             // It is the last key and signs from 1970 on, so it always signs.
             let (shown, from) = ("LICENTIA_SIGNING_KEY", Timestamp::saturating(0));
-            add(Key::from_pem(pem.expose_secret(), shown, from, None, passphrase));
+            add(Key::from_pem(pem.expose_secret(), shown, from, None, passphrase, algorithm));
         }
         problems.extend(duplicates(&keys));
         if !problems.is_empty() {
             return Err(Error::Setup(problems));
         }
-        let ring = Self { keys, algorithm: config.license_algorithm };
+        let ring = Self { keys, algorithm };
         Ok(Some(ring).filter(|ring| !ring.keys.is_empty()))
     }
 
@@ -240,9 +240,7 @@ impl KeyRing {
     /// # Errors
     /// [`Error::Internal`] when the claims cannot be serialized, which must not happen.
     pub fn sign(&self, claims: &Claims, key: &Key) -> Result<LicenseToken> {
-        let header =
-            Header { alg: self.algorithm, typ: LICENSE_TYPE.to_owned(), kid: key.kid.clone() };
-        jose::sign(&header, claims, &*key.signer).map(LicenseToken::new)
+        key.signer.sign(claims).map(LicenseToken::new)
     }
 
     /// Returns the published key set: the public part of every key. `alg` is omitted when licenses
@@ -295,6 +293,7 @@ impl Key {
         signs_from: Timestamp,
         file: Option<PathBuf>,
         passphrase: Option<&SecretString>,
+        algorithm: Algorithm,
     ) -> Result<Self> {
         let encrypted = pem.contains("BEGIN ENCRYPTED PRIVATE KEY");
         let key = match passphrase {
@@ -326,7 +325,9 @@ impl Key {
             alg: None,
             public_key_use: Some("sig".into()),
         };
-        Ok(Self { kid, signs_from, file, public, signer: Arc::new(jose::Ed25519Signer::new(key)) })
+        let header = Header { alg: algorithm, typ: LICENSE_TYPE.to_owned(), kid: kid.clone() };
+        let signer = Arc::new(jose::Ed25519Signer::new(key, &header)?);
+        Ok(Self { kid, signs_from, file, public, signer })
     }
 }
 

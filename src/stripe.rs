@@ -1,9 +1,11 @@
-//! The client of Stripe's API. No other module names async-stripe. We use its client with our own
-//! types (`stripe/wire.rs`), because its typed parsers reject an object that lacks one field. The
-//! calls are in `stripe/sale.rs`, `stripe/account.rs` and `stripe/listing.rs`. [`crate::flows`]
-//! decides when to call and what to do after a failure.
+//! Stripe's API. No module outside of this one names async-stripe, which describes the requests
+//! that `stripe/client.rs` sends. We use our own types for objects (`stripe/wire.rs`), because
+//! async-stripe's parsers reject an object that lacks one field. The calls are in
+//! `stripe/sale.rs`, `stripe/account.rs` and `stripe/listing.rs`. [`crate::flows`] decides when to
+//! call and what to do after a failure.
 
 mod account;
+mod client;
 mod double;
 mod listing;
 mod sale;
@@ -14,17 +16,18 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use futures_util::FutureExt;
-use secrecy::ExposeSecret;
+use futures_util::future::BoxFuture;
 use serde::de::DeserializeOwned;
-use stripe::{ClientBuilder, IdempotencyKey, RequestStrategy, StripeError};
-use stripe_client_core::{RequestBuilder, StripeMethod};
+use serde_json::Value;
+use stripe_client_core::{IdempotencyKey, RequestBuilder, StripeMethod};
 use url::form_urlencoded;
 
 use crate::clock::Clock;
 use crate::config::{CreateCustomer, StripeConfig};
 use crate::domain::ids::AttemptId;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::fail_point::FailPoint;
+use client::{Client, Response};
 use wire::List;
 
 pub use crate::domain::sale::stripe_failure::StripeFailure;
@@ -32,11 +35,7 @@ pub use account::{Endpoint, StripePrice};
 pub use double::{Call, Double};
 pub use sale::{CustomerParameters, SessionParameters, StripeCustomer, Undelivered};
 
-/// The timeout of one call with its whole response: Stripe's slowest calls take a few seconds.
-const CALL_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// A call that took longer is not retried immediately, so that the caller need not
-/// wait longer.
+/// A call that took longer is not retried immediately, so that the caller need not wait longer.
 const LONG_CALL: TimeDelta = TimeDelta::seconds(5);
 
 /// The attempts of a call that fails quickly, and the first pause between them. Longer outages are
@@ -70,7 +69,7 @@ pub struct Stripe {
 }
 
 enum Transport {
-    Client(Box<stripe::Client>),
+    Client(Box<Client>),
     Double(Double),
 }
 
@@ -85,22 +84,9 @@ impl Stripe {
     /// Returns the account of a configuration. No call is made yet.
     ///
     /// # Errors
-    /// [`Error::Setup`] when the key or the URL cannot be used in a request.
+    /// [`crate::error::Error::Setup`] when the key or the URL cannot be used in a request.
     pub fn new(config: &StripeConfig, clock: Arc<dyn Clock>) -> Result<Self> {
-        let mut builder = ClientBuilder::new(config.secret_key.expose_secret())
-            .request_strategy(RequestStrategy::Once)
-            .timeout(CALL_TIMEOUT)
-            .app_info("licentia", Some(env!("CARGO_PKG_VERSION").to_owned()), None);
-        if let Some(url) = &config.api_url {
-            let url = url.as_str();
-            // The client appends `v1/…` without a slash.
-            builder =
-                builder.url(if url.ends_with('/') { url.to_owned() } else { format!("{url}/") });
-        }
-        let client = builder.build().map_err(|_| {
-            Error::setup("`stripe.secret_key` or `stripe.api_url` cannot be used; check both")
-        })?;
-        let transport = Transport::Client(Box::new(client));
+        let transport = Transport::Client(Box::new(Client::new(config)?));
         Ok(Self { transport, config: config.clone(), clock })
     }
 
@@ -176,7 +162,7 @@ impl Stripe {
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &str, query: Form) -> Answer<T> {
-        self.call(StripeMethod::Get, path, &query, None).await
+        read(path, self.call(StripeMethod::Get, path, &query, None).await?)
     }
 
     /// Returns the object at a path, or `None` if Stripe has none.
@@ -197,95 +183,80 @@ impl Stripe {
     ) -> Answer<T> {
         let response = self.call(StripeMethod::Post, path, &form, attempt).await?;
         at.reach();
-        Ok(response)
+        read(path, response)
     }
 
     async fn delete<T: DeserializeOwned>(&self, path: &str, at: FailPoint<'_>) -> Answer<T> {
         let response = self.call(StripeMethod::Delete, path, &[], None).await?;
         at.reach();
-        Ok(response)
+        read(path, response)
     }
 
     /// Makes a call, and retries it if it fails quickly. A call without an idempotency key is safe
-    /// to repeat: it sets a state, or creates something temporary (a portal session).
-    async fn call<T: DeserializeOwned>(
+    /// to repeat: it sets a state, or creates something temporary (a portal session). Returns the
+    /// object in the response.
+    async fn call(
         &self,
         method: StripeMethod,
         path: &str,
         form: &[(String, String)],
         attempt: Option<&AttemptId>,
-    ) -> Answer<T> {
+    ) -> Answer<Value> {
         let mut pause = RETRY_PAUSE;
-        for _ in 1..MAX_ATTEMPTS {
+        let mut attempts = 1;
+        loop {
             let began = self.clock.now();
-            let response = self.call_once(method, path, form, attempt).await;
-            let is_final = matches!(response, Ok(_) | Err(StripeFailure::Refused { .. }));
+            let response = self.send(method, path, form, attempt).await;
+            let may_pass = match &response {
+                Ok(response) => response.is_worth_a_retry(),
+                Err(failure) => matches!(failure, StripeFailure::Unreachable(_)),
+            };
             // Measured by the wall clock: if the machine was suspended for a day, Stripe may have
             // deleted the idempotency key.
-            if is_final || self.clock.now() > began + LONG_CALL {
-                return response;
+            let was_long = self.clock.now() > began + LONG_CALL;
+            if !may_pass || was_long || attempts == MAX_ATTEMPTS {
+                return response?.into_object(path);
             }
             self.clock.sleep(pause).await;
             pause *= 2;
+            attempts += 1;
         }
-        self.call_once(method, path, form, attempt).await
     }
 
-    async fn call_once<T: DeserializeOwned>(
-        &self,
+    /// Sends a request. Boxed, because the future of an HTTP request is large.
+    fn send<'a>(
+        &'a self,
         method: StripeMethod,
-        path: &str,
-        form: &[(String, String)],
+        path: &'a str,
+        form: &'a [(String, String)],
         attempt: Option<&AttemptId>,
-    ) -> Answer<T> {
-        let client = match &self.transport {
-            Transport::Client(client) => client.as_ref(),
-            Transport::Double(double) => {
-                return double::call(double, Call::new(method, path, form, attempt)).await;
-            }
-        };
+    ) -> BoxFuture<'a, Answer<Response>> {
         let encoded = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
-        let in_query = matches!(method, StripeMethod::Get);
-        let encoded = Some(encoded).filter(|text| !text.is_empty() || !in_query);
-        let (query, body) = if in_query { (encoded, None) } else { (None, encoded) };
-        let request = RequestBuilder { query, body, path: path.to_owned(), method };
-        let mut request = request.customize::<miniserde::json::Value>();
-        if let Some(attempt) = attempt {
-            let key = IdempotencyKey::new(attempt.as_str());
-            let key = key.map_err(|error| StripeFailure::Unreadable(error.to_string()))?;
-            request = request.request_strategy(RequestStrategy::Idempotent(key));
+        match &self.transport {
+            Transport::Client(client) => {
+                let key = attempt.map(|attempt| IdempotencyKey::new(attempt.as_str())).transpose();
+                let request = RequestBuilder::new(method, path);
+                let request = match method {
+                    StripeMethod::Get if encoded.is_empty() => request,
+                    StripeMethod::Get => RequestBuilder { query: Some(encoded), ..request },
+                    _ => RequestBuilder { body: Some(encoded), ..request },
+                };
+                async move {
+                    let key = key.map_err(|error| StripeFailure::Unreadable(error.to_string()))?;
+                    client.send(request, key.as_ref()).await
+                }
+                .boxed()
+            }
+            Transport::Double(double) => {
+                double::send(double, Call::new(method, path, encoded, attempt)).boxed()
+            }
         }
-        // Boxed, so that the client's large types are compiled only here.
-        let response = async { request.send(client).await.map_err(failure) };
-        let response = response.boxed().await?;
-        // The client parses JSON with miniserde only; our types use serde.
-        let text = miniserde::json::to_string(&response);
-        serde_json::from_str(&text).map_err(|error| unreadable(path, &error))
     }
 }
 
-fn failure(error: StripeError) -> StripeFailure {
-    match error {
-        StripeError::Stripe(error, status) => {
-            let code = error.code.as_ref().map_or(error.type_.as_str(), |code| code.as_str());
-            refused(status, code, error.param.as_deref())
-        }
-        // An error page of Stripe or of a proxy.
-        StripeError::JSONDeserialize(problem) => StripeFailure::Unreadable(problem),
-        // A connection that failed or was closed early.
-        other => StripeFailure::Unreachable(other.to_string()),
-    }
-}
-
-/// Returns the failure for an error response with this status, code and parameter.
-fn refused(status: u16, code: &str, param: Option<&str>) -> StripeFailure {
-    let param = param.map(|param| format!(" ({param})")).unwrap_or_default();
-    let problem = format!("{code}{param}");
-    match status {
-        409 | 424 | 429 => StripeFailure::Unreachable(format!("{status}: {problem}")),
-        500.. => StripeFailure::Broken(format!("{status}: {problem}")),
-        _ => StripeFailure::Refused { status, problem },
-    }
+/// Reads an object.
+fn read<T: DeserializeOwned>(path: &str, object: Value) -> Answer<T> {
+    serde_json::from_value(object).map_err(|error| unreadable(path, &error))
 }
 
 /// Returns the failure for a response with an unexpected shape. serde's message quotes the

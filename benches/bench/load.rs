@@ -6,17 +6,17 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Keeps `connections` busy for `duration`. Returns the time per request, in microseconds.
+/// Keeps `connections` busy for `duration`. Returns the CPU time per request, in microseconds.
 pub async fn microseconds(
     address: &str,
     connections: usize,
     duration: Duration,
     request: impl Fn() -> String,
 ) -> f64 {
-    let begun = Instant::now();
+    let (begun, cpu) = (Instant::now(), crate::cpu_microseconds());
     let senders = (0..connections).map(|_| send(address, begun, duration, &request));
     let counts = futures_util::future::join_all(senders).await;
-    begun.elapsed().as_secs_f64() * 1e6 / f64::from(counts.iter().sum::<u32>())
+    (crate::cpu_microseconds() - cpu) / f64::from(counts.iter().sum::<u32>())
 }
 
 async fn send(

@@ -53,7 +53,8 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
         let operation = operations.iter().find(|operation| operation.method == method.as_str());
         let connection = request.extensions().get::<Arc<Connection>>().cloned();
         let connection = connection.unwrap_or_default();
-        let work = async {
+        // Boxed, as in `dispatch`.
+        let work = Box::pin(async {
             let deadline = tokio::time::Instant::now() + REQUEST_TIMEOUT;
             let body = request.take_body();
             let has_body = !body.is_empty();
@@ -65,7 +66,7 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
             let _permit = admitted?;
             connection.begin_work();
             in_time(deadline, self.dispatch(request, &operations)).await
-        };
+        });
         let mut response = self.respond(method.as_str(), path, work).await;
         if connection.has_unread_body() {
             // The rest of the body would be read as the next request.
@@ -152,7 +153,9 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         operations: &[&Operation],
     ) -> std::result::Result<Response, Error> {
         let method = request.method().to_string();
-        let result = AssertUnwindSafe(self.inner.call(request)).catch_unwind().await;
+        // Boxed: this future has many kilobytes, and each of those around it would copy it.
+        let call = AssertUnwindSafe(self.inner.call(request)).catch_unwind().boxed();
+        let result = call.await;
         // The panic hook has already logged the panic.
         let result = result.map_err(|_| Error::Internal("a handler panicked".into()))?;
         result.map_err(|error| {

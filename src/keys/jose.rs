@@ -11,21 +11,48 @@ use licentia_verify::{Claims, Header};
 
 use crate::error::{Error, Result};
 
-/// A private key that is parsed once. `jsonwebtoken`'s own keys are parsed again for each
-/// signature, and deriving the public key costs as much as the signature itself. It is zeroized on
-/// drop.
-pub struct Ed25519Signer(SigningKey);
+/// A private key that is parsed once, and the encoded header of its JWTs. `jsonwebtoken`'s own keys
+/// are parsed again for each signature, and deriving the public key costs as much as the signature
+/// itself. The key is zeroized on drop.
+pub struct Ed25519Signer {
+    key: SigningKey,
+    header: String,
+}
 
 impl Ed25519Signer {
-    /// Returns a signer with this key.
-    pub fn new(key: SigningKey) -> Self {
-        Self(key)
+    /// Returns a signer with this key, whose JWTs have this header.
+    ///
+    /// # Errors
+    /// As [`Self::sign`].
+    pub fn new(key: SigningKey, header: &Header) -> Result<Self> {
+        let header = serde_json::to_vec(header).map_err(|error| failed(&error))?;
+        Ok(Self { key, header: URL_SAFE_NO_PAD.encode(header) })
     }
+
+    /// Returns a signed JWT in compact form (RFC 7515, section 3.1).
+    ///
+    /// # Errors
+    /// [`Error::Internal`] when the claims cannot be serialized, which must not happen.
+    pub fn sign(&self, claims: &Claims) -> Result<String> {
+        let claims = serde_json::to_vec(claims).map_err(|error| failed(&error))?;
+        let mut token = String::with_capacity(self.header.len() + claims.len() * 4 / 3 + 100);
+        token.push_str(&self.header);
+        token.push('.');
+        URL_SAFE_NO_PAD.encode_string(claims, &mut token);
+        let signature = self.try_sign(token.as_bytes()).map_err(|error| failed(&error))?;
+        token.push('.');
+        URL_SAFE_NO_PAD.encode_string(signature, &mut token);
+        Ok(token)
+    }
+}
+
+fn failed(error: &dyn std::fmt::Display) -> Error {
+    Error::Internal(format!("signing failed: {error}"))
 }
 
 impl Signer<Vec<u8>> for Ed25519Signer {
     fn try_sign(&self, message: &[u8]) -> std::result::Result<Vec<u8>, SignatureError> {
-        Ok(ed25519_dalek::Signer::sign(&self.0, message).to_bytes().to_vec())
+        Ok(ed25519_dalek::Signer::sign(&self.key, message).to_bytes().to_vec())
     }
 }
 
@@ -33,19 +60,4 @@ impl JwtSigner for Ed25519Signer {
     fn algorithm(&self) -> Algorithm {
         Algorithm::EdDSA
     }
-}
-
-/// Returns a signed JWT in compact form (RFC 7515, section 3.1).
-pub fn sign(header: &Header, claims: &Claims, signer: &impl JwtSigner) -> Result<String> {
-    let failed =
-        |error: &dyn std::fmt::Display| Error::Internal(format!("signing failed: {error}"));
-    let header = serde_json::to_vec(header).map_err(|error| failed(&error))?;
-    let claims = serde_json::to_vec(claims).map_err(|error| failed(&error))?;
-    let mut token = URL_SAFE_NO_PAD.encode(header);
-    token.push('.');
-    URL_SAFE_NO_PAD.encode_string(claims, &mut token);
-    let signature = signer.try_sign(token.as_bytes()).map_err(|error| failed(&error))?;
-    token.push('.');
-    URL_SAFE_NO_PAD.encode_string(signature, &mut token);
-    Ok(token)
 }

@@ -46,7 +46,11 @@ impl Store {
     /// As [`Store::write`].
     pub async fn checkpoint(&self) -> Result<bool> {
         let Self::Sqlite { writer, file: Some(_), .. } = self else { return Ok(true) };
-        let mut writer = writer.acquire().await?;
+        let mut writer = match writer.acquire().await {
+            // On a slow disk, a commit alone may take longer than anybody waits.
+            Err(sqlx::Error::PoolTimedOut) => return Ok(false),
+            acquired => acquired?,
+        };
         sqlx::query(CHECKPOINT_WAIT).execute(&mut *writer).await?;
         // The columns: busy, frames in the log, frames written into the file.
         let done: std::result::Result<(i64, i64, i64), _> =

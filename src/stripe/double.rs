@@ -2,12 +2,10 @@
 //! sandbox is something else: a server that is called like Stripe.
 
 use futures_util::future::BoxFuture;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 use stripe_client_core::StripeMethod;
-use url::form_urlencoded;
 
-use super::{Answer, StripeFailure, refused, unreadable};
+use super::{Answer, Response, StripeFailure};
 use crate::domain::ids::AttemptId;
 
 /// Receives a call and returns the status and the body of the response, or `None` for no response.
@@ -30,7 +28,7 @@ impl Call {
     pub(super) fn new(
         method: StripeMethod,
         path: &str,
-        form: &[(String, String)],
+        form: String,
         attempt: Option<&AttemptId>,
     ) -> Self {
         let method = match method {
@@ -38,25 +36,16 @@ impl Call {
             StripeMethod::Post => "POST",
             StripeMethod::Delete => "DELETE",
         };
-        let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
         let idempotency_key = attempt.map(|attempt| attempt.as_str().to_owned());
         Self { method, path: format!("/v1{path}"), form, idempotency_key }
     }
 }
 
 /// Calls a double, without a timeout.
-pub(super) async fn call<T: DeserializeOwned>(double: &Double, call: Call) -> Answer<T> {
-    let path = call.path.clone();
-    match double(call).await {
-        Some((200..=299, body)) => {
-            serde_json::from_value(body).map_err(|error| unreadable(&path, &error))
-        }
-        Some((_, Value::String(page))) => Err(StripeFailure::Unreadable(page)),
-        Some((status, body)) => {
-            let error = |name: &str| body["error"][name].as_str();
-            let code = error("code").or(error("type")).unwrap_or("api_error");
-            Err(refused(status, code, error("param")))
-        }
-        None => Err(StripeFailure::Unreachable("no response".into())),
-    }
+pub(super) async fn send(double: &Double, call: Call) -> Answer<Response> {
+    let answer = double(call).await;
+    let (status, body) = answer.ok_or_else(|| StripeFailure::Unreachable("no response".into()))?;
+    // A text is a page that is not JSON.
+    let body = Some(body).filter(|body| !body.is_string());
+    Ok(Response { status, body, request_id: None, should_retry: None })
 }

@@ -308,7 +308,7 @@ async fn a_dead_letter_is_listed_explained_and_replayed() {
     let done = async || admin.get(&path).await.body["state"] == "done";
     shop.until("it was worked on", done).await;
     shop.must_be_paid(&ada).await;
-    assert_eq!(admin.get(&path).await.text("/next"), "nothing: it took effect");
+    assert_eq!(admin.get(&path).await.text("/next"), "nothing: it was processed");
     // When it came, and how it stood, is not forgotten.
     assert_eq!(admin.get(&path).await.body["received_at"], explained["received_at"]);
     let store = &shop.app.app.store;

@@ -161,6 +161,19 @@ async fn a_copy_of_an_idle_database_s_file_alone_is_complete() {
     reader.close().await;
 }
 
+#[tokio::test]
+async fn a_checkpoint_that_a_slow_writer_prevents_is_no_failure() {
+    if kind() == Kind::Postgres {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let store = TestDatabase::empty(directory.path()).await.open().await;
+    let writing = store.write().await.unwrap();
+    assert!(!store.checkpoint().await.unwrap());
+    drop(writing);
+    assert!(store.checkpoint().await.unwrap());
+}
+
 /// Returns how many customers a copy of the file alone has; `None` if it cannot be read.
 async fn customers_in_a_copy(directory: &Path) -> Option<i64> {
     let copies = tempfile::tempdir().unwrap();

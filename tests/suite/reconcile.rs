@@ -91,7 +91,7 @@ async fn a_customer_who_pays_for_an_unknown_price_or_twice_is_reported_and_left(
     let csv = format!("email,stripe_customer_id\nada@example.com,{ada}\nbob@example.com,{bob}\n");
     vendor.import(&csv).await;
     let unknown = "the customer has a live subscription to price_of_long_ago, which no plan has; add it \
-                   to the plan's `prices` or `former_prices`, or to `other_prices` if it sells no plan";
+                   to the plan's `prices` or `former_prices`, or to `other_prices` if it is for no plan";
     for arguments in [&[][..], &["--dry-run"]] {
         let done = vendor.reconcile(arguments).await;
         assert_eq!(done.code, 1, "{done:?}");

@@ -16,6 +16,7 @@ use super::walk::{
     webhooks_answered,
 };
 use crate::domain::time::Timestamp;
+use crate::flows::operator::drift;
 
 /// The customer who is refunded.
 const BOB: &str = "bob@example.com";
@@ -31,6 +32,7 @@ const MARGIN: TimeDelta = TimeDelta::minutes(1);
 pub async fn renewed(stage: &Stage, ada: &mut Customer<'_>, keys: &KeySet, paid: &str) -> Step<()> {
     let before = end_of(&verifies(stage, keys, paid, PLAN)?)?;
     let clock = format!("{}/clock", stage.sandbox.url());
+    idle(stage).await?;
     let moved = stage.client.post(&clock, None, Body::Form(&[("days", MONTH)])).await?;
     moved.has_status(StatusCode::SEE_OTHER)?;
     hold(stage.now() >= before, format!("a time after {before}"), stage.now())?;
@@ -69,11 +71,11 @@ pub async fn cancelled(stage: &Stage, ada: &mut Customer<'_>, keys: &KeySet) -> 
     equal("the license's end", end, end_of(&verifies(stage, keys, &token, PLAN)?)?)?;
 
     // Until the last minute the app can refresh its license token.
-    move_clock(stage, end - MARGIN);
+    move_clock(stage, end - MARGIN).await?;
     let last = refresh(stage, &token).await?.json(StatusCode::OK)?;
     let last = text(&last, "token")?;
     verifies(stage, keys, last, PLAN)?;
-    move_clock(stage, end + MARGIN);
+    move_clock(stage, end + MARGIN).await?;
     webhooks_answered(stage).await?;
     ada.log_in().await?;
     until(async || {
@@ -158,6 +160,20 @@ async fn cancel(stage: &Stage, portal: &str) -> Proven<()> {
 }
 
 /// Moves the clock of the sandbox and of Licentia ahead to this time.
-fn move_clock(stage: &Stage, to: Timestamp) {
+async fn move_clock(stage: &Stage, to: Timestamp) -> Proven<()> {
+    idle(stage).await?;
     stage.sandbox.advance((to - stage.now()).to_std().unwrap_or_default());
+    Ok(())
+}
+
+/// Waits until Licentia has no work left. A jump of the clock ends every lease: a sync in progress
+/// would fail and be retried, with a warning in the log.
+async fn idle(stage: &Stage) -> Proven<()> {
+    webhooks_answered(stage).await?;
+    until(async || {
+        let found = drift::report(&stage.app).await;
+        let found = found.map_err(|error| Unproven::new("an answer", error.to_string()))?;
+        equal("the work left", (0, 0), (found.events.waiting, found.mails.waiting))
+    })
+    .await
 }

@@ -29,7 +29,7 @@ use crate::random::Random;
 pub struct Stage {
     /// Licentia's URL, without a slash at the end.
     pub url: String,
-    /// Licentia itself, for its plans; everything else goes over HTTP.
+    /// Licentia itself, for its plans and whether it has work left; everything else goes over HTTP.
     pub app: App,
     /// The Stripe double and the mail inbox.
     pub sandbox: Sandbox,

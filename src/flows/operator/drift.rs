@@ -49,7 +49,7 @@ pub async fn report(app: &App) -> Result<Drift> {
         buyers: tx.unknown_buyers(MOST_LISTED).await?,
         events: tx.backlog::<LeasedEvent>().await?,
         mails: tx.backlog::<LeasedMail>().await?,
-        compared: reconcile::last(&mut tx, now).await?,
+        compared: reconcile::last(&mut tx, app.now()).await?,
     })
 }
 
