@@ -269,6 +269,49 @@ async fn stripe_28_a_purchase_whose_events_were_lost_is_found_by_reconciling() {
 }
 
 #[tokio::test]
+async fn security_34_the_account_of_an_unknown_buyer_has_no_verified_address_and_no_typed_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let shop = open_to_all(&directory).await;
+    let stripe_id = shop.sandbox.add_customer("ada@example.com", &[]);
+    let name = [("name", "Locked, see evil.example")];
+    shop.at_stripe(&format!("customers/{stripe_id}"), &name).await;
+    shop.sandbox.subscribe(&stripe_id, "price_pro_monthly", Card::Paid).unwrap();
+    shop.settled().await;
+    let account = "SELECT u.email || ' ' || COALESCE(c.name, 'no name') || ' '
+         || CASE WHEN u.email_verified_at IS NULL THEN 'unverified' ELSE 'verified' END
+         FROM users u JOIN customers c ON c.user_id = u.user_id";
+    let accounts = texts(&shop.app.app.store, account).await;
+    assert_eq!(accounts, ["ada@example.com no name unverified"]);
+    let mails = shop.mails_about_sales("ada@example.com");
+    assert_eq!(mails.len(), 1);
+    let text = mails[0].text.as_deref().unwrap();
+    assert!(!text.contains("evil"), "{text}");
+}
+
+#[tokio::test]
+async fn stripe_28_a_claim_leaves_the_subscription_of_the_former_stripe_customer_behind() {
+    let shop = Shop::open().await;
+    let ada = shop.buyer("ada@example.com").await;
+    shop.buy(&ada, "professional").await;
+    shop.settled().await;
+    let id = shop.subscription(&ada).await["plan"].clone();
+    assert_eq!(id, "professional");
+    // The end of the subscription is never announced, because another Stripe customer is linked.
+    let faults = shop.sandbox.faults();
+    faults.delivery(licentia_sandbox::DeliveryFault::Drop, licentia_sandbox::Times::Always);
+    for event in shop.sandbox.events("customer.subscription.created") {
+        let event = shop.sandbox.object(&event);
+        let subscription = event["data"]["object"]["id"].as_str().unwrap();
+        shop.sandbox.cancel_now(subscription).unwrap();
+    }
+    let other = shop.sandbox.add_customer("ada@work.example", &[]);
+    let to = ClaimTarget::Customer(ada.customer_id.parse().unwrap());
+    assert_eq!(shop.claimed(&other, to).await, Ok("claimed".into()));
+    assert_eq!(shop.app.count("subscriptions").await, 0);
+    assert_eq!(shop.ask(&ada, "starter").await.status, 200);
+}
+
+#[tokio::test]
 async fn stripe_28_a_linked_customer_who_buys_by_a_payment_link_is_listed_and_claimed() {
     let directory = tempfile::tempdir().unwrap();
     let shop = open_to_all(&directory).await;

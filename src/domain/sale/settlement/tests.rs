@@ -190,6 +190,17 @@ fn each_state_at_stripe_decides_about_a_paid_license() {
 }
 
 #[test]
+fn a_late_payment_for_an_ended_subscription_is_not_announced_as_a_renewal_stripe_22() {
+    let record = with_license(record(), Source::Subscription, "professional", Some(PERIOD_START));
+    let mut state = unpaid_renewal("canceled");
+    state.subscriptions[0].ended_at = Some(at(PERIOD_START + 3 * DAY));
+    state.invoices[0].status = InvoiceStatus::Paid;
+    state.invoices[0].paid_at = Some(at(PERIOD_START + 5 * DAY));
+    let issued = (Some("professional".to_owned()), 0, Some(Kind::LicenseReady));
+    assert_eq!(outcome(&record, &state), issued);
+}
+
+#[test]
 fn a_renewal_issues_a_license_and_a_failed_payment_sends_a_mail() {
     let now = PERIOD_START + DAY;
     let record = with_license(record(), Source::Subscription, "professional", Some(PERIOD_START));
