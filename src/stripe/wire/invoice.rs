@@ -1,0 +1,404 @@
+//! Invoices and their payments as Stripe sends them: invoices, lines, payment intents, charges,
+//! credit notes and disputes. The other objects are in [`super`].
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Link, List, time};
+use crate::domain::sale::invoice::{
+    BillingReason, Invoice, InvoiceStatus, Line, MoneyBack, Payment,
+};
+use crate::domain::sale::stripe_ids::{PaymentIntentId, StripeCustomerId};
+use crate::domain::sale::subscription::{Status, Subscription};
+use crate::domain::time::Timestamp;
+
+#[derive(Debug, Deserialize)]
+pub struct WireInvoice {
+    pub id: String,
+    parent: Option<Parent>,
+    billing_reason: Option<String>,
+    status: Option<String>,
+    status_details: Option<StatusDetails>,
+    total: Option<i64>,
+    amount_due: Option<i64>,
+    amount_paid: Option<i64>,
+    amount_overpaid: Option<i64>,
+    starting_balance: Option<i64>,
+    ending_balance: Option<i64>,
+    pre_payment_credit_notes_amount: Option<i64>,
+    post_payment_credit_notes_amount: Option<i64>,
+    currency: Option<String>,
+    pub created: Option<i64>,
+    due_date: Option<i64>,
+    status_transitions: Option<Transitions>,
+    pub payments: Option<List<WireInvoicePayment>>,
+    pub lines: Option<List<WireLine>>,
+}
+
+/// The reason why an invoice is uncollectible, since API version 2026-09-30
+/// (<https://docs.stripe.com/api/invoices/object>).
+#[derive(Debug, Deserialize)]
+struct StatusDetails {
+    uncollectible: Option<UncollectibleDetails>,
+}
+
+#[derive(Debug, Deserialize)]
+struct UncollectibleDetails {
+    reason: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Parent {
+    subscription_details: Option<SubscriptionDetails>,
+}
+
+#[derive(Debug, Deserialize)]
+struct SubscriptionDetails {
+    subscription: Option<Link>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Transitions {
+    paid_at: Option<i64>,
+}
+
+/// One of the payments of an invoice (<https://docs.stripe.com/api/invoice-payment/object>).
+#[derive(Debug, Deserialize)]
+pub struct WireInvoicePayment {
+    #[serde(default)]
+    pub id: String,
+    status: Option<String>,
+    created: Option<i64>,
+    is_default: Option<bool>,
+    amount_paid: Option<i64>,
+    payment: Option<PaymentLink>,
+}
+
+impl WireInvoicePayment {
+    fn is(&self, status: &str) -> bool {
+        self.status.as_deref() == Some(status)
+    }
+
+    fn intent(&self) -> Option<PaymentIntentId> {
+        self.payment.as_ref()?.payment_intent.as_ref()?.id().parse().ok()
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct PaymentLink {
+    payment_intent: Option<Link>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct WireLine {
+    pub id: String,
+    amount: Option<i64>,
+    period: Option<Period>,
+    pricing: Option<Pricing>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Period {
+    start: Option<i64>,
+    end: Option<i64>,
+}
+
+impl Period {
+    /// Returns the end of the period that a line covers; `None` for a one-off line, whose period
+    /// has no length.
+    fn end(&self) -> Option<Timestamp> {
+        time(self.end).filter(|end| time(self.start).is_none_or(|start| start < *end))
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct Pricing {
+    price_details: Option<PriceDetails>,
+}
+
+#[derive(Debug, Deserialize)]
+struct PriceDetails {
+    price: Option<Link>,
+}
+
+impl WireInvoice {
+    /// Returns the invoice; `None` if its id is invalid. `payments` has the outcomes of the
+    /// customer's payments, and `subscriptions` the customer's subscriptions. `credited_later` is
+    /// the amount that was credited after the payment and not refunded.
+    pub fn into_domain(
+        self,
+        payments: &BTreeMap<PaymentIntentId, PaymentFacts>,
+        credited_later: i64,
+        subscriptions: &[Subscription],
+    ) -> Option<Invoice> {
+        let is_written_off_by_hand = self.is_written_off_by_hand(subscriptions);
+        let (amount, credited) = (self.amount(), self.credited_before());
+        let (intent, payment) = (self.payment_intent(), self.payment(payments, credited_later));
+        let subscription = self.subscription().and_then(|id| id.parse().ok());
+        let lines = self.lines.into_iter().flat_map(|lines| lines.data);
+        Some(Invoice {
+            id: self.id.parse().ok()?,
+            subscription,
+            reason: match self.billing_reason.as_deref() {
+                Some("manual") => BillingReason::Manual,
+                Some("subscription_cycle") => BillingReason::Renewal,
+                _ => BillingReason::Other,
+            },
+            status: InvoiceStatus::from_name(self.status.as_deref().unwrap_or_default()),
+            is_written_off_by_hand,
+            amount,
+            credited,
+            balance_before: self.starting_balance.unwrap_or(0),
+            balance_after: self.ending_balance.or(self.starting_balance).unwrap_or(0),
+            currency: self.currency.unwrap_or_default(),
+            created: Timestamp::saturating(self.created.unwrap_or(0)),
+            due: time(self.due_date),
+            paid_at: time(self.status_transitions.and_then(|transitions| transitions.paid_at)),
+            payment,
+            payment_intent: intent,
+            lines: lines.map(WireLine::into_domain).collect(),
+        })
+    }
+
+    fn subscription(&self) -> Option<&str> {
+        let details = self.parent.as_ref()?.subscription_details.as_ref()?;
+        details.subscription.as_ref().map(Link::id)
+    }
+
+    /// Returns the amount that was credited before it was paid.
+    fn credited_before(&self) -> i64 {
+        self.pre_payment_credit_notes_amount.unwrap_or(0)
+    }
+
+    /// Returns the amount due, less what was credited before it was paid.
+    fn amount(&self) -> i64 {
+        // Credits reduce `amount_due`, but never `total`.
+        let uncredited = self.total.map(|total| total.saturating_sub(self.credited_before()));
+        // The total is negative if a plan change credits more than it bills.
+        uncredited.or(self.amount_due.max(self.amount_paid)).unwrap_or(0).max(0)
+    }
+
+    /// Returns whether an amount was credited after the invoice was paid.
+    pub fn has_later_credit(&self) -> bool {
+        self.post_payment_credit_notes_amount.unwrap_or(0) > 0
+    }
+
+    /// Returns whether it was written off by the vendor or during a pause of collection, not by
+    /// dunning. If Stripe reports no reason, the status of the subscription decides: after dunning
+    /// has given up, the subscription is not active.
+    fn is_written_off_by_hand(&self, subscriptions: &[Subscription]) -> bool {
+        if self.status.as_deref() != Some("uncollectible") {
+            return false;
+        }
+        let details =
+            self.status_details.as_ref().and_then(|details| details.uncollectible.as_ref());
+        match details.and_then(|details| details.reason.as_deref()) {
+            Some(reason) => matches!(reason, "user_forgiven" | "subscription_paused"),
+            None => self.subscription().is_some_and(|id| {
+                let own = subscriptions.iter().find(|subscription| subscription.id.as_str() == id);
+                own.is_some_and(|subscription| subscription.status == Status::Active)
+            }),
+        }
+    }
+
+    /// Returns the payments for the invoice.
+    pub fn payment_intents(&self) -> impl Iterator<Item = PaymentIntentId> {
+        let payments = self.payments.iter().flat_map(|payments| &payments.data);
+        payments.filter_map(WireInvoicePayment::intent)
+    }
+
+    /// Returns the payment that paid most of it. While it is unpaid, returns the default payment,
+    /// which Stripe collects: no event tells that another one was tried. A payment outside of Stripe
+    /// has no payment intent and is left out. Stripe lists the payments in no fixed order, so the id
+    /// decides between equals.
+    fn payment_intent(&self) -> Option<PaymentIntentId> {
+        let payments = || {
+            let payments = self.payments.iter().flat_map(|payments| &payments.data);
+            payments.filter_map(|payment| Some((payment, payment.intent()?)))
+        };
+        let paid = payments().filter(|(payment, _)| payment.is("paid"));
+        let largest = paid.max_by_key(|(payment, id)| (payment.amount_paid, id.clone()));
+        let default = payments().find(|(payment, _)| payment.is_default == Some(true));
+        let is_paid = self.status.as_deref() == Some("paid");
+        let first = if is_paid { largest.or(default) } else { default.or(largest) };
+        let newest = || payments().max_by_key(|(payment, id)| (payment.created, id.clone()));
+        first.or_else(newest).map(|(_, id)| id)
+    }
+
+    /// Returns the outcome of all its payments together. Their order does not matter.
+    fn payment(
+        &self,
+        payments: &BTreeMap<PaymentIntentId, PaymentFacts>,
+        credited_later: i64,
+    ) -> Payment {
+        if self.status.as_deref() != Some("paid") {
+            let latest = self.payment_intent().and_then(|id| payments.get(&id));
+            return latest.map(|facts| facts.attempt).unwrap_or_default();
+        }
+        let mut back = MoneyBack { refunded: credited_later, ..MoneyBack::default() };
+        let mut received: i64 = 0;
+        let all = self.payments.iter().flat_map(|payments| &payments.data);
+        // A payment that failed or was canceled took no money.
+        let paid = all.filter(|payment| payment.is("paid") || payment.status.is_none());
+        for facts in paid.filter_map(|payment| payments.get(&payment.intent()?)) {
+            back += facts.back;
+            received = received.saturating_add(facts.amount);
+        }
+        // The customer's balance may have paid a part. An earlier debt that is on the balance is
+        // collected with the invoice and is no part of it.
+        let paid = match self.amount() {
+            0 => received.max(self.amount_paid.unwrap_or(0)),
+            amount => amount.saturating_add(self.amount_overpaid.unwrap_or(0)),
+        };
+        back.outcome(paid)
+    }
+}
+
+/// The outcome of one payment.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PaymentFacts {
+    /// The paid amount, in the currency's smallest unit.
+    amount: i64,
+    /// The returned and disputed amounts.
+    pub back: MoneyBack,
+    /// The status of the payment itself, without refunds and disputes.
+    attempt: Payment,
+    /// Whether there are disputes about it. They must be fetched separately.
+    pub is_disputed: bool,
+}
+
+/// A credit note (<https://docs.stripe.com/api/credit_notes/object>).
+#[derive(Debug, Deserialize)]
+pub struct WireCreditNote {
+    pub id: String,
+    invoice: Option<Link>,
+    status: Option<String>,
+    post_payment_amount: Option<i64>,
+    refunds: Option<Vec<WireCreditRefund>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct WireCreditRefund {
+    amount_refunded: Option<i64>,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+}
+
+impl WireCreditNote {
+    /// Returns the id of its invoice.
+    pub fn invoice(&self) -> Option<&str> {
+        self.invoice.as_ref().map(Link::id)
+    }
+
+    /// Returns the amount that it credited after the payment, to the balance or out of band. Its
+    /// refunds are not included, because the charges have them.
+    pub fn credited_later(&self) -> i64 {
+        if self.status.as_deref() == Some("void") {
+            return 0;
+        }
+        // A refund of a payment outside of Stripe has no charge, so it is included.
+        let of_charges = self.refunds.iter().flatten();
+        let of_charges =
+            of_charges.filter(|refund| refund.kind.as_deref() != Some("payment_record_refund"));
+        let refunds = of_charges.filter_map(|refund| refund.amount_refunded);
+        let refunded = refunds.fold(0, i64::saturating_add);
+        self.post_payment_amount.unwrap_or(0).saturating_sub(refunded).max(0)
+    }
+}
+
+impl WireLine {
+    fn into_domain(self) -> Line {
+        let details = self.pricing.and_then(|pricing| pricing.price_details);
+        let price = details.and_then(|details| details.price);
+        Line {
+            price: price.map(|price| price.id().to_owned()),
+            period_end: self.period.and_then(|period| period.end()),
+            amount: self.amount.unwrap_or(0),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub struct WirePaymentIntent {
+    pub id: String,
+    customer: Option<Link>,
+    status: Option<String>,
+    amount: Option<i64>,
+    last_payment_error: Option<Value>,
+    pub latest_charge: Option<WireCharge>,
+}
+
+/// A charge: its id, or the object.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub enum WireCharge {
+    Id(String),
+    Object {
+        amount: Option<i64>,
+        amount_refunded: Option<i64>,
+        paid: Option<bool>,
+        refunded: Option<bool>,
+        disputed: Option<bool>,
+    },
+}
+
+impl WirePaymentIntent {
+    /// Returns the Stripe customer that made it, if there is one.
+    pub fn customer(&self) -> Option<StripeCustomerId> {
+        self.customer.as_ref()?.id().parse().ok()
+    }
+
+    /// Returns the payment and its outcome, without its disputes; `None` if its id is invalid.
+    pub fn into_domain(self) -> Option<(PaymentIntentId, PaymentFacts)> {
+        let failed = self.last_payment_error.is_some();
+        let attempt = match self.status.as_deref() {
+            Some("processing") => Payment::Processing,
+            Some("canceled") => Payment::Failed,
+            Some("requires_payment_method") if failed => Payment::Failed,
+            _ => Payment::Unremarkable,
+        };
+        let mut facts = PaymentFacts { attempt, ..PaymentFacts::default() };
+        if let Some(WireCharge::Object { amount, amount_refunded, paid, refunded, disputed }) =
+            self.latest_charge
+            && paid != Some(false)
+        {
+            // Without an amount, 1 stands for the whole, so that a full refund is still recognized.
+            facts.amount = amount.or(self.amount).unwrap_or(1);
+            facts.back.refunded = match (refunded, amount_refunded) {
+                (Some(true), _) => facts.amount,
+                (_, part) => part.unwrap_or(0),
+            };
+            facts.is_disputed = disputed == Some(true);
+        }
+        Some((self.id.parse().ok()?, facts))
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub struct WireDispute {
+    pub id: String,
+    status: Option<String>,
+    amount: Option<i64>,
+}
+
+impl WireDispute {
+    /// Adds the amount that this dispute has taken, or may take, from a payment
+    /// (<https://docs.stripe.com/api/disputes/object#dispute_object-status>).
+    pub fn add_to(&self, facts: &mut PaymentFacts) {
+        let amount = self.amount.unwrap_or(facts.amount);
+        facts.back += match self.status.as_deref() {
+            Some("lost") => MoneyBack { dispute_lost: amount, ..MoneyBack::default() },
+            Some("won" | "prevented") => MoneyBack::default(),
+            // An inquiry takes no money.
+            Some(status) if status.starts_with("warning_") => MoneyBack::default(),
+            _ => MoneyBack { disputed: amount, ..MoneyBack::default() },
+        };
+    }
+
+    /// Adds a dispute about all of a payment, for one that Stripe reports but does not list.
+    pub fn add_unlisted(facts: &mut PaymentFacts) {
+        facts.back.disputed = facts.amount;
+    }
+}
