@@ -1,5 +1,5 @@
-//! Random secrets as stored: by their hash. What makes a session token or an admin key is in the
-//! areas; passwords are hashed in [`crate::passwords`].
+//! Random secrets: `secret!` declares session tokens and admin keys, and [`SecretHash`] is what is
+//! stored of them. Passwords are hashed in [`crate::passwords`].
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -19,6 +19,62 @@ impl SecretHash {
     pub fn of(secret: &SecretString) -> Self {
         Self(URL_SAFE_NO_PAD.encode(Sha256::digest(secret.expose_secret())))
     }
+}
+
+/// Declares a secret: a prefix, by which secret scanners and people recognize it, and random bytes
+/// in base64url. The error is for texts that have another form. `Debug` does not show the secret.
+macro_rules! secret {
+    ($(#[$documentation:meta])* $name:ident, $error:ident, $prefix:expr, $bytes:expr) => {
+        $(#[$documentation])*
+        #[derive(Clone, Debug)]
+        pub struct $name(secrecy::SecretString);
+
+        impl $name {
+            /// Returns the secret with these random bytes.
+            #[must_use]
+            pub fn from_random(bytes: [u8; $bytes]) -> Self {
+                Self(format!("{}{}", $prefix, $crate::domain::secret::encode(&bytes)).into())
+            }
+
+            /// Returns the whole secret as text.
+            #[must_use]
+            pub fn expose(&self) -> &str {
+                secrecy::ExposeSecret::expose_secret(&self.0)
+            }
+
+            /// Returns the hash that is stored.
+            #[must_use]
+            pub fn hash(&self) -> $crate::domain::secret::SecretHash {
+                $crate::domain::secret::SecretHash::of(&self.0)
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = $error;
+
+            fn from_str(text: &str) -> Result<Self, $error> {
+                let random = text.strip_prefix($prefix).ok_or($error)?;
+                let has_form = $crate::domain::secret::length(random) == Some($bytes);
+                if has_form { Ok(Self(text.into())) } else { Err($error) }
+            }
+        }
+
+        /// A text that does not have the form of the secret.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+        #[error("this secret does not begin with {:?} or has another length", $prefix)]
+        pub struct $error;
+    };
+}
+pub(crate) use secret;
+
+/// Returns bytes as base64url.
+pub(crate) fn encode(bytes: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// Returns the number of bytes that a text has in base64url, or `None` if it is not base64url.
+pub(crate) fn length(text: &str) -> Option<usize> {
+    URL_SAFE_NO_PAD.decode(text).ok().map(|bytes| bytes.len())
 }
 
 impl Parameter for SecretHash {

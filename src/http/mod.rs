@@ -20,7 +20,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use poem::{Endpoint, EndpointExt, Response, Route};
-use poem_openapi::{OpenApiService, Tags};
+use poem_openapi::{OpenApi, OpenApiService, Tags};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -55,22 +55,8 @@ enum Tag {
     Operations,
 }
 
-/// All operations.
-type Api = (
-    account::customers::CustomersApi,
-    account::sessions::SessionsApi,
-    sale::plans::PlansApi,
-    license::licenses::LicensesApi,
-    sale::subscriptions::SubscriptionsApi,
-    sale::orders::OrdersApi,
-    sale::webhooks::WebhooksApi,
-    license::keys::KeysApi,
-    operator::admin::AdminApi,
-    operator::health::HealthApi,
-    operator::metrics::MetricsApi,
-);
-
-fn service() -> OpenApiService<Api, ()> {
+/// Returns all operations.
+fn service() -> OpenApiService<impl OpenApi + 'static, ()> {
     let api = (
         account::customers::CustomersApi,
         account::sessions::SessionsApi,

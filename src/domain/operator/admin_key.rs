@@ -1,16 +1,10 @@
 //! Admin keys: their format, scopes and operations. They are created and checked in
 //! [`crate::flows::operator::admin_key`].
 
-use std::str::FromStr;
-
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use secrecy::{ExposeSecret, SecretString};
-
 use crate::domain::column::row;
 use crate::domain::contact::DisplayName;
 use crate::domain::ids::AdminKeyId;
-use crate::domain::secret::SecretHash;
+use crate::domain::secret::secret;
 use crate::domain::text_enum::text_enum;
 use crate::domain::time::Timestamp;
 
@@ -23,30 +17,13 @@ pub const RANDOM_BYTES: usize = 32 + 3;
 /// The characters after the prefix that lists show: those of the 24 bits.
 const VISIBLE_CHARACTERS: usize = 4;
 
-/// An admin key as its holder has it. Its 256 secret bits cannot be guessed, so attempts need no
-/// throttle.
-#[derive(Clone, Debug)]
-pub struct AdminKey(SecretString);
+secret! {
+    /// An admin key as its holder has it. Its 256 secret bits cannot be guessed, so attempts need no
+    /// throttle.
+    AdminKey, NoAdminKey, PREFIX, RANDOM_BYTES
+}
 
 impl AdminKey {
-    /// Returns the key with these random bytes.
-    #[must_use]
-    pub fn from_random(bytes: [u8; RANDOM_BYTES]) -> Self {
-        Self(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes)).into())
-    }
-
-    /// Returns the whole key, a secret.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        self.0.expose_secret()
-    }
-
-    /// Returns the hash that is stored.
-    #[must_use]
-    pub fn hash(&self) -> SecretHash {
-        SecretHash::of(&self.0)
-    }
-
     /// Returns the first characters, by which a found key can be identified in a list.
     #[must_use]
     pub fn visible(&self) -> &str {
@@ -54,21 +31,6 @@ impl AdminKey {
         key.get(..PREFIX.len() + VISIBLE_CHARACTERS).unwrap_or(key)
     }
 }
-
-impl FromStr for AdminKey {
-    type Err = NoAdminKey;
-
-    fn from_str(text: &str) -> Result<Self, NoAdminKey> {
-        let rest = text.strip_prefix(PREFIX).ok_or(NoAdminKey)?;
-        let bytes = URL_SAFE_NO_PAD.decode(rest).map_err(|_| NoAdminKey)?;
-        if bytes.len() == RANDOM_BYTES { Ok(Self(text.into())) } else { Err(NoAdminKey) }
-    }
-}
-
-/// A text that is not an admin key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("this is not an admin key; admin keys begin with {PREFIX:?}")]
-pub struct NoAdminKey;
 
 text_enum! {
     /// The rights of an admin key, in ascending order. Each scope includes the ones before it.
@@ -152,6 +114,9 @@ impl Operation {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
     use super::*;
     use crate::domain::text_enum::UnknownText;
 
