@@ -1,4 +1,4 @@
-//! What was paid, read from Stripe's objects in another way than the service does: by the days that
+//! The paid periods, read from Stripe's objects in another way than the service does: by the days that
 //! paid lines cover. It decides what must be licensed, and above what nothing may be.
 
 use std::collections::HashSet;
@@ -156,7 +156,7 @@ impl Truth {
             let wanted = items(subscription).filter_map(|price| rank(catalog, price)).max()?;
             let rank = paid.min(wanted);
             let grace = i64::from(catalog.plans.get(rank)?.grace_days) * DAY;
-            // What was sent is waited for from its due date on, which may be earlier or later.
+            // A sent invoice has grace from its due date on, which may be earlier or later.
             let due = self.oldest_due(subscription).unwrap_or(end);
             let until = end.min(due) + grace;
             (end <= now && now < until).then_some(Due { rank, until, alone: self.is_alone(now) })
@@ -172,7 +172,7 @@ impl Truth {
         self.subscriptions.iter().filter(counts).count() == 1
     }
 
-    /// What was paid for after the subscription had ended: dunning cancels, and the invoice stays
+    /// The periods that were paid after the subscription had ended: dunning cancels, and the invoice stays
     /// payable. What the vendor forgives then is no payment. Whether an invoice of the same second
     /// was there before the end cannot be told: `certainly` leaves it out.
     fn late(&self, subscription: &Value, certainly: bool) -> impl Iterator<Item = &Line> {
@@ -190,7 +190,7 @@ impl Truth {
         let id = id_of(subscription);
         let paid = self.lines(subscription).iter().map(|line| line.end).max();
         let own = self.invoices.iter().filter(|invoice| invoice.subscription == id);
-        // What was paid since is the customer's, whatever is owed of the time before it.
+        // A later payment counts, whatever is owed for the time before it.
         let unpaid = own.filter(|invoice| {
             let is_unpaid = matches!(invoice.status.as_str(), "open" | "uncollectible");
             is_unpaid

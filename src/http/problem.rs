@@ -28,7 +28,7 @@ pub struct ProblemDetails {
     pub status: u16,
     /// The stable code of the problem, for example `email_taken`.
     pub code: String,
-    /// What is wrong with this request, and how to fix it.
+    /// The problem of this request, and how to fix it.
     pub detail: String,
     /// The id of this request in the server's log.
     pub request_id: String,

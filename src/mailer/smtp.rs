@@ -174,8 +174,8 @@ impl fmt::Display for Step {
 
 impl Step {
     /// Returns the cause of a permanent refusal (5xx) at this step: the mail, or one of our
-    /// settings. A refusal by policy (`5.7.x`, RFC 3463 section 3.8), such as "relay access denied",
-    /// is usually about the sender, so that the mail is retried.
+    /// settings. A refusal by policy (`5.7.x`, RFC 3463 section 3.8), such as "relay access
+    /// denied", is usually about the sender, so that the mail is retried.
     fn refusal(self, reply: &str, enhanced: &str) -> Cause {
         match self {
             _ if AUTHENTICATION_REPLIES.contains(&reply) => Cause::Setting("email.smtp_url"),

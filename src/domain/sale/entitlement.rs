@@ -304,7 +304,7 @@ fn granted<'c>(
     Some((plan, Term { expires: Some(expires), grace_until }))
 }
 
-/// Returns how long the plan works after the end of what was paid for. `unsettled` is the newest due
+/// Returns how long the plan works after the end of the paid time. `unsettled` is the newest due
 /// invoice, if it does not count as paid.
 fn grace(
     subscription: &Subscription,

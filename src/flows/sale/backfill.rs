@@ -81,7 +81,7 @@ pub struct Done {
     /// `linked_by_metadata`, `linked_by_email`, `created`, `claimed` for a link that the operator
     /// chose, or `finished` for one that an earlier run or an import began.
     pub action: &'static str,
-    /// The drift that the sync repaired, one sentence each; empty on a dry run, which does not sync.
+    /// The drift that the sync repaired, one sentence each. A dry run has none: it does not sync.
     pub changes: Vec<String>,
     /// The alerts of the sync for an operator, one sentence each.
     pub alerts: Vec<String>,

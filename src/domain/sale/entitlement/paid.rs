@@ -127,8 +127,9 @@ fn add_purchases<'i>(bought: &mut Vec<&'i Line>, invoice: &'i Invoice) {
 }
 
 /// Returns the highest plan that was paid for, and the end of its period. Plans above the rank
-/// `wanted` count alike; of those, the later end wins. Each is `None` if the lines of the invoices do not have it. Returns `None` if no invoice
-/// was paid, or if the policy revokes the one for the plan and only others were paid.
+/// `wanted` count alike; of those, the later end wins. Each is `None` if the lines of the invoices
+/// do not have it. Returns `None` if no invoice was paid, or if the policy revokes the one for the
+/// plan and only others were paid.
 pub(super) fn paid_through<'c>(
     own: &Counted<'_>,
     catalog: &'c Catalog,

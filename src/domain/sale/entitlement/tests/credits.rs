@@ -178,7 +178,7 @@ fn a_balance_pays_like_money_unless_credits_for_what_was_not_paid_made_it_stripe
     (item.price, item.period_end) = ("price_pro_yearly".into(), Some(at(YEAR_END)));
     assert_eq!(entitlement(&state, NOW), professional(YEAR_END, Some(YEAR_END + 7 * DAY)));
 
-    // An unpaid year, changed to a month, whose credit becomes the balance that pays the next change.
+    // An unpaid year, changed to a month: its credit becomes the balance that pays the next change.
     let mut state = lowered(InvoiceStatus::Open, Payment::Failed);
     state.invoices[0].amount = 49_000;
     let higher = [
@@ -191,7 +191,7 @@ fn a_balance_pays_like_money_unless_credits_for_what_was_not_paid_made_it_stripe
     (state.invoices[1].balance_before, state.invoices[1].balance_after) = (-500, -46_600);
     (state.invoices[2].balance_before, state.invoices[2].balance_after) = (-46_600, -42_700);
     assert_eq!(entitlement(&state, NOW), None, "paid by the balance");
-    // What was on the balance before is used first.
+    // The earlier balance is used first.
     (state.invoices[1].balance_before, state.invoices[1].balance_after) = (-4000, -50_100);
     (state.invoices[2].balance_before, state.invoices[2].balance_after) = (-50_100, -46_200);
     assert_eq!(
