@@ -123,6 +123,8 @@ text_enum! {
         ReconcileNoted = "reconcile.noted",
         /// A batch of events that Stripe could not deliver.
         ReconcileMissed = "reconcile.missed",
+        /// The leases of a long sync, renewed.
+        LeaseRenewed = "lease.renewed",
         /// The end of leases that a dead process held.
         LeasesEnded = "leases.ended",
         /// The webhook endpoint, at Stripe.

@@ -1,16 +1,18 @@
 //! Stripe's API. No module outside of this one names async-stripe, which describes the requests
 //! that `stripe/client.rs` sends. We use our own types for objects (`stripe/wire.rs`), because
-//! async-stripe's parsers reject an object that lacks one field. The calls are in
-//! `stripe/sale.rs`, `stripe/account.rs` and `stripe/listing.rs`. [`crate::flows`] decides when to
-//! call and what to do after a failure.
+//! async-stripe's parsers reject an object that lacks one field. The calls are in `stripe/sale.rs`,
+//! `stripe/purchases.rs`, `stripe/account.rs` and `stripe/listing.rs`. [`crate::flows`] decides when
+//! to call and what to do after a failure.
 
 mod account;
 mod client;
 mod double;
 mod listing;
+mod purchases;
 mod sale;
 mod wire;
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -116,35 +118,43 @@ impl Stripe {
         id: impl Fn(&T) -> &str,
     ) -> Answer<Vec<T>> {
         let mut all = Vec::new();
-        self.each(path, query, MAX_PAGES, id, |page| all.extend(page)).await?;
+        let take = |page| {
+            all.extend(page);
+            ControlFlow::Continue(())
+        };
+        self.each(path, query, MAX_PAGES, id, take).await?;
         Ok(all)
     }
 
-    /// Returns the newest objects of a list, at most [`MAX_OBJECTS`], and whether these are all.
+    /// Returns the newest objects of a list, at most [`MAX_OBJECTS`]. No page follows the one after
+    /// which `is_enough` returns true.
     async fn newest<T: DeserializeOwned>(
         &self,
         path: &str,
         query: Form,
         id: impl Fn(&T) -> &str,
-    ) -> Answer<(Vec<T>, bool)> {
+        mut is_enough: impl FnMut(&[T]) -> bool,
+    ) -> Answer<Vec<T>> {
         let mut newest = Vec::new();
-        let listed =
-            self.each(path, query, MAX_OBJECTS / PAGE_SIZE, id, |page| newest.extend(page));
-        match listed.await {
-            Ok(()) => Ok((newest, true)),
-            Err(StripeFailure::TooLong { .. }) => Ok((newest, false)),
+        let take = |page: Vec<T>| {
+            let is_enough = is_enough(&page);
+            newest.extend(page);
+            if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        match self.each(path, query, MAX_OBJECTS / PAGE_SIZE, id, take).await {
+            Ok(()) | Err(StripeFailure::TooLong { .. }) => Ok(newest),
             Err(error) => Err(error),
         }
     }
 
-    /// Fetches the pages of a list, at most `most`, and passes each to `take`.
+    /// Fetches the pages of a list, at most `most`, and passes each to `take`, until that breaks.
     async fn each<T: DeserializeOwned>(
         &self,
         path: &str,
         query: Form,
         most: usize,
         id: impl Fn(&T) -> &str,
-        mut take: impl FnMut(Vec<T>),
+        mut take: impl FnMut(Vec<T>) -> ControlFlow<()>,
     ) -> Answer<()> {
         let mut after = None;
         for _ in 0..most {
@@ -153,8 +163,7 @@ impl Stripe {
             query.extend(after.take());
             let page: List<T> = self.get(path, query).await?;
             after = page.data.last().map(|last| field("starting_after", id(last)));
-            take(page.data);
-            if !page.has_more || after.is_none() {
+            if take(page.data).is_break() || !page.has_more || after.is_none() {
                 return Ok(());
             }
         }

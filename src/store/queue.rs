@@ -54,6 +54,12 @@ impl Tx {
         self.fetch_all(Statement::composed(text, values)).await
     }
 
+    /// Extends the lease on an entry, unless it was lost.
+    pub async fn renew<L: Leased>(&mut self, entry: &L, now: Timestamp) -> Result<()> {
+        let values = vec![Due::at(now).until.to_value()];
+        self.update(entry, "leased_until = $3", values, Vec::new()).await.map(drop)
+    }
+
     /// Marks an entry as done and stores these columns. Returns false, and writes nothing, if the
     /// lease was lost.
     pub(super) async fn done<L: Leased>(

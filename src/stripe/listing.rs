@@ -1,6 +1,8 @@
 //! The calls that list the whole account (all Stripe customers, all subscriptions), and those that
 //! search it for one customer. The calls for a linked customer are in `sale.rs`.
 
+use std::ops::ControlFlow;
+
 use super::wire::{Identified, Link, List, WireCustomer, WireSubscription};
 use super::{Answer, PAGE, Stripe, field};
 use crate::domain::ids::CustomerId;
@@ -20,6 +22,7 @@ impl Stripe {
         let take = |page: Vec<WireCustomer>| {
             all.extend(page.into_iter().filter_map(WireCustomer::into_domain));
             progress(all.len());
+            ControlFlow::Continue(())
         };
         self.each("/customers", Vec::new(), MAX_PAGES, |customer| &customer.id, take).await?;
         Ok(all)
@@ -38,6 +41,7 @@ impl Stripe {
                     take(customer, subscription);
                 }
             }
+            ControlFlow::Continue(())
         };
         self.each("/subscriptions", Vec::new(), MAX_PAGES, |listed| &listed.id, each).await
     }

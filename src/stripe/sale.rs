@@ -1,23 +1,19 @@
-//! The calls of a sale: Stripe customers, Checkout sessions, the portal, and purchases. The calls
-//! for the whole account are in `account.rs` and `listing.rs`.
+//! The calls of a sale: Stripe customers, Checkout sessions and the portal. What a customer bought
+//! is fetched in `purchases.rs`. The calls for the whole account are in `account.rs` and
+//! `listing.rs`.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::wire::{
-    Identified, Link, List, PaymentFacts, WireCharge, WireCreditNote, WireCustomer, WireDispute,
-    WireInvoice, WireInvoicePayment, WireItem, WireLine, WirePaymentIntent, WirePortal,
-    WireSession, WireSubscription,
-};
+use super::wire::{Identified, Link, WireCustomer, WirePaymentIntent, WirePortal, WireSession};
 use super::{Answer, MAX_PAGES, Stripe, StripeFailure, field, read_id};
 use crate::domain::ids::AttemptId;
 use crate::domain::sale::stripe_ids::{
     CheckoutSessionId, PaymentIntentId, StripeCustomerId, StripeSubscriptionId,
 };
-use crate::domain::sale::stripe_state::{CheckoutSession, CheckoutStatus, StripeState};
-use crate::domain::sale::subscription::Subscription;
+use crate::domain::sale::stripe_state::{CheckoutSession, CheckoutStatus};
 use crate::fail_point::FailPoint;
 
 /// The parameters of the call that creates a Stripe customer. They are stored unchanged until there
@@ -115,73 +111,15 @@ impl Stripe {
         Ok(StripeCustomer { deleted: customer.deleted, default_payment_method })
     }
 
-    /// Returns everything that Stripe says about a customer's purchases: the newest 2,000
-    /// subscriptions and invoices. The subscriptions are fetched first, then the invoices, then the
-    /// payments, so that the invoices are at least as new as the subscriptions.
-    pub async fn purchases(&self, id: &StripeCustomerId) -> Answer<StripeState> {
-        let subscriptions = self.subscriptions(id).await?;
-        let query = vec![field("customer", id.as_str()), field("expand[]", "data.payments")];
-        let newest = self.newest("/invoices", query, |invoice: &WireInvoice| invoice.id.as_str());
-        let (mut invoices, is_complete) = newest.await?;
-        // Stripe lists the newest first.
-        invoices.reverse();
-        for invoice in &mut invoices {
-            self.complete(invoice).await?;
-        }
-        let credited = self.credited_later(id, &invoices).await?;
-        let since = invoices.first().and_then(|oldest| oldest.created).filter(|_| !is_complete);
-        let payments = self.payments(id, &invoices, since).await?;
-        let invoices = invoices.into_iter().filter_map(|invoice| {
-            let credited_later = credited.get(&invoice.id).copied().unwrap_or(0);
-            invoice.into_domain(&payments, credited_later, &subscriptions)
-        });
-        let invoices = invoices.collect();
-        Ok(StripeState { subscriptions, invoices, ..StripeState::default() })
-    }
-
-    /// Fetches the lines and payments that Stripe left out of the list of invoices.
-    async fn complete(&self, invoice: &mut WireInvoice) -> Answer<()> {
-        if invoice.lines.as_ref().is_some_and(|lines| lines.has_more) {
-            let path = format!("/invoices/{}/lines", invoice.id);
-            let data = self.all(&path, Vec::new(), |line: &WireLine| line.id.as_str()).await?;
-            invoice.lines = Some(List { data, has_more: false });
-        }
-        if invoice.payments.as_ref().is_some_and(|payments| payments.has_more) {
-            let query = vec![field("invoice", &invoice.id)];
-            let data = self
-                .all("/invoice_payments", query, |payment: &WireInvoicePayment| payment.id.as_str())
-                .await?;
-            invoice.payments = Some(List { data, has_more: false });
-        }
-        Ok(())
-    }
-
-    /// Returns the amount that was credited after the payment of each invoice, by the invoice's id.
-    /// Refunds are not included.
-    async fn credited_later(
-        &self,
-        id: &StripeCustomerId,
-        invoices: &[WireInvoice],
-    ) -> Answer<HashMap<String, i64>> {
-        let mut credited: HashMap<String, i64> = HashMap::new();
-        if !invoices.iter().any(WireInvoice::has_later_credit) {
-            return Ok(credited);
-        }
-        let query = vec![field("customer", id.as_str())];
-        let newest = self.newest("/credit_notes", query, |note: &WireCreditNote| note.id.as_str());
-        for note in newest.await?.0 {
-            let sum = credited.entry(note.invoice().unwrap_or_default().to_owned()).or_default();
-            *sum = sum.saturating_add(note.credited_later());
-        }
-        Ok(credited)
-    }
-
     /// Returns the events of the last thirty days that Stripe could not deliver. If there are too
     /// many for one list, it returns only the newest; a reconciliation does not need the others.
     pub async fn undelivered_events(&self) -> Answer<Undelivered> {
         let query = vec![field("delivery_success", "false")];
         let mut events = Vec::new();
-        let take = |page: Vec<Value>| events.extend(page);
+        let take = |page: Vec<Value>| {
+            events.extend(page);
+            ControlFlow::Continue(())
+        };
         let listed = self.each(
             "/events",
             query,
@@ -201,70 +139,6 @@ impl Stripe {
         let path = format!("/payment_intents/{payment}");
         let intent: Option<WirePaymentIntent> = self.known(&path, Vec::new()).await?;
         Ok(intent.and_then(|intent| intent.customer()))
-    }
-
-    /// Returns the newest 2,000 subscriptions of a customer, including ended ones.
-    pub async fn subscriptions(&self, id: &StripeCustomerId) -> Answer<Vec<Subscription>> {
-        let query = vec![field("customer", id.as_str()), field("status", "all")];
-        let newest =
-            self.newest("/subscriptions", query, |listed: &WireSubscription| listed.id.as_str());
-        let (mut subscriptions, _) = newest.await?;
-        for subscription in &mut subscriptions {
-            if subscription.items.as_ref().is_some_and(|items| items.has_more) {
-                let query = vec![field("subscription", &subscription.id)];
-                let data = self
-                    .all("/subscription_items", query, |item: &WireItem| item.id.as_str())
-                    .await?;
-                subscription.items = Some(List { data, has_more: false });
-            }
-        }
-        Ok(subscriptions.into_iter().filter_map(WireSubscription::into_domain).collect())
-    }
-
-    /// Returns the outcomes of a customer's payments since a time. A payment of these invoices that
-    /// is not in the list is fetched by its id.
-    async fn payments(
-        &self,
-        id: &StripeCustomerId,
-        invoices: &[WireInvoice],
-        since: Option<i64>,
-    ) -> Answer<BTreeMap<PaymentIntentId, PaymentFacts>> {
-        let mut query =
-            vec![field("customer", id.as_str()), field("expand[]", "data.latest_charge")];
-        query.extend(since.map(|since| field("created[gte]", since.to_string())));
-        let newest = self
-            .newest("/payment_intents", query, |intent: &WirePaymentIntent| intent.id.as_str())
-            .await;
-        let mut intents = match newest {
-            // The payments are optional: the invoices have the essential facts.
-            Err(StripeFailure::Refused { status: 404, .. }) => Vec::new(),
-            listed => listed?.0,
-        };
-        let listed: HashSet<String> = intents.iter().map(|intent| intent.id.clone()).collect();
-        for intent in invoices.iter().flat_map(WireInvoice::payment_intents) {
-            if !listed.contains(intent.as_str()) {
-                let query = vec![field("expand[]", "latest_charge")];
-                intents.extend(self.known(&format!("/payment_intents/{intent}"), query).await?);
-            }
-        }
-        for intent in &mut intents {
-            if let Some(WireCharge::Id(id)) = &intent.latest_charge {
-                intent.latest_charge = self.known(&format!("/charges/{id}"), Vec::new()).await?;
-            }
-        }
-        // Sorted by id, so that the calls below are always made in the same order.
-        let mut payments: BTreeMap<_, _> =
-            intents.into_iter().filter_map(WirePaymentIntent::into_domain).collect();
-        for (intent, facts) in payments.iter_mut().filter(|(_, facts)| facts.is_disputed) {
-            let query = vec![field("payment_intent", intent.as_str())];
-            let disputes =
-                self.all("/disputes", query, |dispute: &WireDispute| dispute.id.as_str()).await?;
-            disputes.iter().for_each(|dispute| dispute.add_to(facts));
-            if disputes.is_empty() {
-                WireDispute::add_unlisted(facts);
-            }
-        }
-        Ok(payments)
     }
 
     /// Opens a Checkout session for a subscription. The same attempt always returns the same one.

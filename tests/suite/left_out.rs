@@ -72,7 +72,8 @@ async fn a_refund_of_an_unlisted_payment_or_of_a_charge_id_is_applied_stripe_15(
             };
             ready(Some((200, answer))).boxed()
         });
-        let seen = stripe_of(double).await.purchases(&"cus_1".parse().unwrap()).await.unwrap();
+        let seen =
+            stripe_of(double).await.purchases(&"cus_1".parse().unwrap(), None).await.unwrap();
         let refunded = if known { Payment::Refunded } else { Payment::Unremarkable };
         assert_eq!(seen.invoices[0].payment, refunded);
     }

@@ -27,6 +27,7 @@ mod left_out;
 mod licenses;
 mod lifecycle;
 mod logs;
+mod long_sync;
 mod lost_events;
 mod mail;
 mod migrations;

@@ -4,7 +4,7 @@
 use crate::domain::column::row;
 use crate::domain::contact::{DisplayName, Email};
 use crate::domain::ids::{CustomerId, UserId};
-use crate::domain::sale::stripe_ids::StripeCustomerId;
+use crate::domain::sale::stripe_ids::{InvoiceId, StripeCustomerId};
 use crate::domain::text_enum::text_enum;
 use crate::domain::time::Timestamp;
 
@@ -26,6 +26,8 @@ row! {
         pub stripe_customer_id: Option<StripeCustomerId>,
         /// The changes that are not sent to Stripe yet. `None` without a Stripe customer.
         pub stripe_sync_status: Option<SyncStatus>,
+        /// The newest invoice that is settled together with every older one.
+        pub stripe_settled_invoice_id: Option<InvoiceId>,
         /// The time of the sign-up.
         pub created_at: Timestamp,
         /// The time of the last change of this row.

@@ -56,6 +56,13 @@ impl LeasedEvent {
     pub fn is_task(&self, kind: TaskKind) -> bool {
         self.kind == kind.as_str()
     }
+
+    /// Returns whether it may be about an invoice that was settled: only a refund, a dispute and a
+    /// credit note change one.
+    #[must_use]
+    pub fn may_concern_settled_invoice(&self) -> bool {
+        ["charge.", "credit_note.", "refund."].iter().any(|prefix| self.kind.starts_with(prefix))
+    }
 }
 
 impl Leased for LeasedEvent {

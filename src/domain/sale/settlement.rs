@@ -7,6 +7,7 @@
 mod licenses;
 mod mail;
 mod orders;
+mod settled;
 mod words;
 
 use crate::domain::account::customer::Customer;
@@ -16,7 +17,7 @@ use crate::domain::message::Kind;
 use crate::domain::sale::entitlement::{Alert, Assessment, assess};
 use crate::domain::sale::order::Order;
 use crate::domain::sale::plan::Catalog;
-use crate::domain::sale::stripe_ids::StripeCustomerId;
+use crate::domain::sale::stripe_ids::{InvoiceId, StripeCustomerId};
 use crate::domain::sale::stripe_state::StripeState;
 use crate::domain::sale::subscription::{Status, SubscriptionRow};
 use crate::domain::time::Timestamp;
@@ -91,6 +92,9 @@ pub struct Settlement<'a> {
     pub needs_action: bool,
     /// The customer's default payment method at Stripe, or else that of the current subscription.
     pub default_payment_method: Option<String>,
+    /// The newest invoice that is settled together with every older one: the next sync need not
+    /// fetch them.
+    pub settled_invoice: Option<InvoiceId>,
 }
 
 /// A settlement as text, for reports.
@@ -156,7 +160,9 @@ pub fn settle<'a>(
     if state.is_deleted {
         changes.extend(record.customer.stripe_customer_id.clone().map(Change::Unlink));
     }
-    Settlement { changes, alerts: assessment.alerts, needs_action, default_payment_method }
+    let settled_invoice = settled::settled_through(state, settled::KEPT, now).cloned();
+    let alerts = assessment.alerts;
+    Settlement { changes, alerts, needs_action, default_payment_method, settled_invoice }
 }
 
 /// Returns the current subscription to store. If nothing differs from the stored one, it is

@@ -21,6 +21,14 @@ pub struct StripeState {
     pub default_payment_method: Option<String>,
 }
 
+impl StripeState {
+    /// Returns the subscriptions that have not ended. They may still be paid for.
+    pub fn running_subscriptions(&self) -> impl Iterator<Item = &StripeSubscriptionId> {
+        let running = self.subscriptions.iter().filter(|one| !one.status.has_ended());
+        running.map(|subscription| &subscription.id)
+    }
+}
+
 /// The status of a Checkout session
 /// (<https://docs.stripe.com/api/checkout/sessions/object#checkout_session_object-status>).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

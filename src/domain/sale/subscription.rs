@@ -40,6 +40,12 @@ impl Status {
     pub fn is_live(&self) -> bool {
         !matches!(self, Self::Incomplete | Self::IncompleteExpired | Self::Canceled)
     }
+
+    /// Returns whether the subscription has ended for good.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        matches!(self, Self::IncompleteExpired | Self::Canceled)
+    }
 }
 
 /// One item of a subscription.

@@ -1,14 +1,17 @@
 //! The lease on a customer: one sync, checkout or deletion at a time, across all servers. The rows
 //! are in `store/sale/leases.rs`.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use futures_util::future::{Either, select};
 
 use crate::app::App;
 use crate::clock::within;
 use crate::domain::account::customer::Customer;
 use crate::domain::ids::CustomerId;
+use crate::domain::sale::inbox::LeasedEvent;
 use crate::domain::time::SKEW;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
@@ -19,8 +22,15 @@ use crate::stripe::StripeFailure;
 /// minute.
 const LEASE: TimeDelta = TimeDelta::seconds(30);
 
-/// How long the work under a lease may take: less than the lease.
+/// How long work may take for which a client waits: less than the lease.
 const WORK_TIMEOUT: Duration = Duration::from_secs(25);
+
+/// How long a sync may take. A customer with thousands of invoices needs a hundred calls, each of
+/// which may take seconds while Stripe is slow.
+const SYNC_TIMEOUT: Duration = Duration::from_secs(10 * 60);
+
+/// The interval at which a sync renews its leases. Two renewals may fail before one expires.
+const RENEWAL_INTERVAL: Duration = Duration::from_secs(9);
 
 /// How long to wait for other work on the same customer.
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
@@ -74,16 +84,68 @@ impl Lease {
     /// # Errors
     /// Those of the work, and [`Error::Stripe`] after [`WORK_TIMEOUT`].
     pub async fn during<T>(&self, app: &App, work: impl Future<Output = Result<T>>) -> Result<T> {
+        self.limited(app, WORK_TIMEOUT, work).await
+    }
+
+    /// Runs a sync under the lease, then releases it. The leases on the customer and on the events
+    /// are renewed until it ends. Returns the result of the sync.
+    ///
+    /// # Errors
+    /// Those of the sync, [`Error::Stripe`] after [`SYNC_TIMEOUT`], and [`Error::Busy`] when the
+    /// lease was lost.
+    pub async fn during_sync<T>(
+        &self,
+        app: &App,
+        events: &[LeasedEvent],
+        sync: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let renewals = async {
+            loop {
+                app.clock.sleep(RENEWAL_INTERVAL).await;
+                match self.renew(app, events).await {
+                    Ok(true) => {}
+                    Ok(false) => return Error::Busy,
+                    Err(error) => tracing::warn!(%error, "a lease could not be renewed"),
+                }
+            }
+        };
+        let renewed = async {
+            match select(pin!(sync), pin!(renewals)).await {
+                Either::Left((result, _)) => result,
+                Either::Right((lost, _)) => Err(lost),
+            }
+        };
+        self.limited(app, SYNC_TIMEOUT, renewed).await
+    }
+
+    async fn limited<T>(
+        &self,
+        app: &App,
+        limit: Duration,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
         let timed_out = || {
-            let seconds = WORK_TIMEOUT.as_secs();
-            let problem = format!("it took longer than {seconds} seconds");
+            let problem = format!("it took longer than {} seconds", limit.as_secs());
             Err(Error::Stripe(StripeFailure::Unreachable(problem)))
         };
-        let result = within(&*app.clock, WORK_TIMEOUT, work).await.unwrap_or_else(timed_out);
+        let result = within(&*app.clock, limit, work).await.unwrap_or_else(timed_out);
         if let Err(error) = self.release(app).await {
             tracing::warn!(%error, "a lease could not be released; it expires by itself");
         }
         result
+    }
+
+    /// Extends the leases on the customer and on these events. Returns false if that on the
+    /// customer was lost.
+    async fn renew(&self, app: &App, events: &[LeasedEvent]) -> Result<bool> {
+        let now = app.now();
+        let mut tx = app.store.write().await?;
+        let held = tx.renew_lease(&self.customer_id, self.fence, now + LEASE).await?;
+        for event in events {
+            tx.renew(event, now).await?;
+        }
+        tx.commit(app.fail_points.at(Place::LeaseRenewed)).await?;
+        Ok(held)
     }
 
     /// Locks the customer in a transaction that will write, and checks that the lease still holds.

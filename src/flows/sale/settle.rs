@@ -182,7 +182,8 @@ async fn note_synced(
         customer.stripe_sync_status
     };
     let method = settlement.default_payment_method.as_deref();
-    tx.stripe_synced(&customer.customer_id, method, status, now).await
+    let settled_invoice = settlement.settled_invoice.as_ref();
+    tx.stripe_synced(&customer.customer_id, method, settled_invoice, status, now).await
 }
 
 /// Returns an audit entry for a change that follows from Stripe's state.

@@ -34,6 +34,15 @@ const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a Checkout session can be paid.
 const CHECKOUT_LIFETIME: TimeDelta = TimeDelta::days(1);
 
+/// The invoices that a sync fetches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extent {
+    /// All, up to the limit of [`crate::stripe`].
+    All,
+    /// Those that an earlier sync did not find to be settled, unless an event concerns the others.
+    Unsettled,
+}
+
 /// The most open Checkout sessions that a sync fetches. Usually there is one.
 const MAX_SESSIONS: usize = 10;
 
@@ -43,25 +52,27 @@ const MAX_SESSIONS: usize = 10;
 /// [`Error::Stripe`], [`Error::Busy`], or a failure of the database. Then nothing was written, and
 /// no event is done.
 pub async fn sync(app: &App, customer_id: &CustomerId, events: &[LeasedEvent]) -> Result<()> {
-    sync_alone(app, customer_id, events, Mode::Apply).await.map(drop)
+    sync_alone(app, customer_id, events, (Mode::Apply, Extent::Unsettled)).await.map(drop)
 }
 
-/// Returns the drift of a customer, and repairs it unless this is a dry run.
+/// Returns the drift of a customer, and repairs it unless this is a dry run. Reads every invoice,
+/// because an event about a settled one may have been lost.
 ///
 /// # Errors
 /// As [`sync`].
 pub async fn compare(app: &App, customer_id: &CustomerId, mode: Mode) -> Result<SyncReport> {
-    sync_alone(app, customer_id, &[], mode).await
+    sync_alone(app, customer_id, &[], (mode, Extent::All)).await
 }
 
 async fn sync_alone(
     app: &App,
     customer_id: &CustomerId,
     events: &[LeasedEvent],
-    mode: Mode,
+    how: (Mode, Extent),
 ) -> Result<SyncReport> {
     let lease = Lease::take(app, customer_id).await?;
-    lease.during(app, Box::pin(sync_leased(app, &lease, events, mode))).await
+    let work = Box::pin(sync_leased(app, &lease, events, how));
+    lease.during_sync(app, events, work).await
 }
 
 /// Syncs a customer who fetches a license if an event may be missing: a checkout is open, or a
@@ -102,14 +113,14 @@ pub(in crate::flows) async fn catch_up(
 /// Syncs a customer for a flow that already holds the lease.
 pub(in crate::flows) async fn sync_held(app: &App, lease: &Lease) -> Result<SyncReport> {
     // Boxed: its callers' futures stay small enough for a thread's stack.
-    Box::pin(sync_leased(app, lease, &[], Mode::Apply)).await
+    Box::pin(sync_leased(app, lease, &[], (Mode::Apply, Extent::Unsettled))).await
 }
 
 async fn sync_leased(
     app: &App,
     lease: &Lease,
     events: &[LeasedEvent],
-    mode: Mode,
+    (mode, extent): (Mode, Extent),
 ) -> Result<SyncReport> {
     let mut tx = app.store.read().await?;
     let customer = tx.customer(&lease.customer_id).await?.ok_or(Error::NotFound("customer"))?;
@@ -126,6 +137,10 @@ async fn sync_leased(
         }
     };
     let has_deletion_event = events.iter().any(|event| event.says_deleted(&stripe_id));
+    let mut customer = customer;
+    if extent == Extent::All || events.iter().any(LeasedEvent::may_concern_settled_invoice) {
+        customer.stripe_settled_invoice_id = None;
+    }
     let fetched = fetch(app, customer, stripe_id, &orders, mode, has_deletion_event).await?;
     app.fail_points.reach(Place::SyncFetched);
     Box::pin(settle::settle(app, lease, &fetched, events, mode)).await
@@ -159,7 +174,8 @@ async fn fetch(
     }
     let is_pushed =
         mode == Mode::Apply && stripe_customer::push(app, &customer, &stripe_id).await?;
-    let mut state = stripe.purchases(&stripe_id).await?;
+    let settled = customer.stripe_settled_invoice_id.as_ref();
+    let mut state = stripe.purchases(&stripe_id, settled).await?;
     // Fetched after the invoices: a session that is complete now may have an invoice that was not
     // listed yet. The reverse order would show a paid invoice of an open session.
     let open = pending.filter(|order| order.stripe_invoice_id.is_none());

@@ -5,7 +5,7 @@ use crate::domain::account::customer::{Customer, NewAccount, SyncStatus};
 use crate::domain::contact::Email;
 use crate::domain::ids::{CustomerId, UserId};
 use crate::domain::sale::matching::CustomerCandidate;
-use crate::domain::sale::stripe_ids::StripeCustomerId;
+use crate::domain::sale::stripe_ids::{InvoiceId, StripeCustomerId};
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::store::Tx;
@@ -235,7 +235,8 @@ impl Tx {
             self,
             execute,
             "UPDATE customers SET stripe_customer_id = $2, stripe_sync_status = $3,
-                 stripe_synced_at = $4, default_payment_method = NULL WHERE customer_id = $1",
+                 stripe_synced_at = $4, stripe_settled_invoice_id = NULL,
+                 default_payment_method = NULL WHERE customer_id = $1",
             id,
             stripe_id,
             status,
@@ -264,16 +265,18 @@ impl Tx {
         &mut self,
         id: &CustomerId,
         default_payment_method: Option<&str>,
+        settled_invoice: Option<&InvoiceId>,
         status: Option<SyncStatus>,
         now: Timestamp,
     ) -> Result<()> {
         sql!(
             self,
             execute,
-            "UPDATE customers SET stripe_synced_at = $4, default_payment_method = $2,
-                 stripe_sync_status = $3 WHERE customer_id = $1",
+            "UPDATE customers SET stripe_synced_at = $5, default_payment_method = $2,
+                 stripe_settled_invoice_id = $3, stripe_sync_status = $4 WHERE customer_id = $1",
             id,
             default_payment_method,
+            settled_invoice,
             status,
             now,
         )?;

@@ -77,6 +77,24 @@ impl Tx {
         Ok(taken.map(|(fence,)| fence))
     }
 
+    /// Extends a lease until `until`. Returns whether this fencing token is still the newest.
+    pub async fn renew_lease(
+        &mut self,
+        id: &CustomerId,
+        fence: i64,
+        until: Timestamp,
+    ) -> Result<bool> {
+        let renewed = sql!(
+            self,
+            execute,
+            "UPDATE customer_leases SET leased_until = $3 WHERE customer_id = $1 AND fence = $2",
+            id,
+            fence,
+            until,
+        )?;
+        Ok(renewed > 0)
+    }
+
     /// Returns whether this fencing token is still the newest. It locks the lease, so that it stays
     /// the newest until the transaction ends.
     pub async fn holds_lease(&mut self, id: &CustomerId, fence: i64) -> Result<bool> {

@@ -162,7 +162,8 @@ impl WireInvoice {
         })
     }
 
-    fn subscription(&self) -> Option<&str> {
+    /// Returns the id of the subscription that it bills.
+    pub fn subscription(&self) -> Option<&str> {
         let details = self.parent.as_ref()?.subscription_details.as_ref()?;
         details.subscription.as_ref().map(Link::id)
     }

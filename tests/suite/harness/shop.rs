@@ -151,7 +151,8 @@ impl Shop {
         let url = format!("{base}/api/webhooks/stripe");
         let (_, secret) = self.sandbox.add_webhook_endpoint(&url, &["*"]);
         config.stripe.as_mut().unwrap().webhook_secrets.push(secret.into());
-        let app = self.parts_with(&config, clock, fail_points).await;
+        let app =
+            self.parts_with(&config, clock, |real| Surroundings { fail_points, ..real }).await;
         let (stop, stopped) = watch::channel(());
         let worker = tokio::spawn(worker::run(app.clone(), stopped));
         let server = app.clone();
@@ -161,19 +162,19 @@ impl Shop {
         Peer { client: Client::new(base), app, stop, worker }
     }
 
-    /// Returns the parts of a server, without a worker.
-    async fn parts_with(
+    /// Returns the parts of a server, without a worker, in changed surroundings.
+    pub async fn parts_with(
         &self,
         config: &Config,
         clock: Arc<dyn Clock>,
-        fail_points: FailPoints,
+        change: impl FnOnce(Surroundings) -> Surroundings,
     ) -> App {
         let store = Store::open(&config.database_url, IfMissing::Refuse).await.unwrap();
         let random = Random::from_system().unwrap();
         let real = Surroundings::real(config, store, clock, random).unwrap();
         let plans = plans::load(config.plans_file.as_deref()).unwrap();
         let keys = KeyRing::load(config).unwrap().unwrap();
-        App::new(config, plans, keys, Surroundings { fail_points, ..real }).unwrap()
+        App::new(config, plans, keys, change(real)).unwrap()
     }
 
     /// Ends this server's worker after its current work. The server still handles requests.

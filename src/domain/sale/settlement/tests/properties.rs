@@ -6,7 +6,7 @@ use super::*;
 use crate::domain::sale::entitlement::tests::properties::any_state;
 
 /// Returns any record: without a license, or with a trial, a grant, or licenses of earlier states.
-fn any_record() -> impl Strategy<Value = Record> {
+pub(super) fn any_record() -> impl Strategy<Value = Record> {
     let earlier = prop::collection::vec((any_state(), -20..1_i64), 0..3);
     let grant = prop::option::of((any::<bool>(), prop::option::of(-30..60_i64)));
     (any::<bool>(), grant, earlier).prop_map(|(has_trial, grant, earlier)| {

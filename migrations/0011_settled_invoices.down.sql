@@ -1,0 +1,1 @@
+ALTER TABLE customers DROP COLUMN stripe_settled_invoice_id;

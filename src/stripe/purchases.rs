@@ -1,0 +1,199 @@
+//! What a customer bought: subscriptions, invoices, payments, credit notes and disputes. A sync
+//! fetches all of it, except the invoices that an earlier sync found to be settled. The calls of a
+//! sale are in `sale.rs`.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use super::wire::{
+    List, PaymentFacts, WireCharge, WireCreditNote, WireDispute, WireInvoice, WireInvoicePayment,
+    WireItem, WireLine, WirePaymentIntent, WireSubscription,
+};
+use super::{Answer, Stripe, StripeFailure, field};
+use crate::domain::sale::stripe_ids::{InvoiceId, PaymentIntentId, StripeCustomerId};
+use crate::domain::sale::stripe_state::StripeState;
+use crate::domain::sale::subscription::Subscription;
+
+/// The most payments that are fetched one by one after the first page of the list. For more, the
+/// next page is fetched.
+const FETCHED_SINGLY: usize = 10;
+
+/// The most running subscriptions whose invoices are listed separately. A customer with more of
+/// them has all invoices listed instead.
+const LISTED_SEPARATELY: usize = 20;
+
+impl Stripe {
+    /// Returns what Stripe says about a customer's purchases: the newest 2,000 subscriptions and
+    /// invoices. With `settled`, the invoices of subscriptions that have not ended, and others as
+    /// far back as that one. The subscriptions are fetched first, then the invoices, then the
+    /// payments, so that the invoices are at least as new as the subscriptions.
+    pub async fn purchases(
+        &self,
+        id: &StripeCustomerId,
+        settled: Option<&InvoiceId>,
+    ) -> Answer<StripeState> {
+        let mut state =
+            StripeState { subscriptions: self.subscriptions(id).await?, ..StripeState::default() };
+        let mut invoices = self.invoices(id, &state, settled).await?;
+        for invoice in &mut invoices {
+            self.complete(invoice).await?;
+        }
+        let credited = self.credited_later(id, &invoices).await?;
+        let payments = self.payments(id, &invoices).await?;
+        let invoices = invoices.into_iter().filter_map(|invoice| {
+            let credited_later = credited.get(&invoice.id).copied().unwrap_or(0);
+            invoice.into_domain(&payments, credited_later, &state.subscriptions)
+        });
+        state.invoices = invoices.collect();
+        Ok(state)
+    }
+
+    /// Returns the invoices of [`Self::purchases`], the oldest first.
+    async fn invoices(
+        &self,
+        id: &StripeCustomerId,
+        state: &StripeState,
+        settled: Option<&InvoiceId>,
+    ) -> Answer<Vec<WireInvoice>> {
+        let running: HashSet<&str> = state.running_subscriptions().map(|id| id.as_str()).collect();
+        let settled = settled.filter(|_| running.len() <= LISTED_SEPARATELY);
+        let mut invoices = self.list_invoices(field("customer", id.as_str()), settled).await?;
+        if settled.is_some() {
+            let of_running =
+                |one: &WireInvoice| one.subscription().is_some_and(|id| running.contains(id));
+            invoices.retain(|invoice| !of_running(invoice));
+            for subscription in &running {
+                let query = field("subscription", *subscription);
+                invoices.extend(self.list_invoices(query, None).await?);
+            }
+        }
+        // Stripe lists the newest first. Sorting keeps the order of those of the same second.
+        invoices.reverse();
+        invoices.sort_by_key(|invoice| invoice.created);
+        Ok(invoices)
+    }
+
+    /// Lists invoices, the newest first, as far back as `settled`.
+    async fn list_invoices(
+        &self,
+        of: (String, String),
+        settled: Option<&InvoiceId>,
+    ) -> Answer<Vec<WireInvoice>> {
+        let is_settled =
+            |invoice: &WireInvoice| settled.is_some_and(|id| id.as_str() == invoice.id);
+        self.newest(
+            "/invoices",
+            vec![of, field("expand[]", "data.payments")],
+            |invoice: &WireInvoice| invoice.id.as_str(),
+            |page| page.iter().any(is_settled),
+        )
+        .await
+    }
+
+    /// Fetches the lines and payments that Stripe left out of the list of invoices.
+    async fn complete(&self, invoice: &mut WireInvoice) -> Answer<()> {
+        if invoice.lines.as_ref().is_some_and(|lines| lines.has_more) {
+            let path = format!("/invoices/{}/lines", invoice.id);
+            let data = self.all(&path, Vec::new(), |line: &WireLine| line.id.as_str()).await?;
+            invoice.lines = Some(List { data, has_more: false });
+        }
+        if invoice.payments.as_ref().is_some_and(|payments| payments.has_more) {
+            let query = vec![field("invoice", &invoice.id)];
+            let data = self
+                .all("/invoice_payments", query, |payment: &WireInvoicePayment| payment.id.as_str())
+                .await?;
+            invoice.payments = Some(List { data, has_more: false });
+        }
+        Ok(())
+    }
+
+    /// Returns the amount that was credited after the payment of each invoice, by the invoice's id.
+    /// Refunds are not included.
+    async fn credited_later(
+        &self,
+        id: &StripeCustomerId,
+        invoices: &[WireInvoice],
+    ) -> Answer<HashMap<String, i64>> {
+        let mut credited: HashMap<String, i64> = HashMap::new();
+        if !invoices.iter().any(WireInvoice::has_later_credit) {
+            return Ok(credited);
+        }
+        let query = vec![field("customer", id.as_str())];
+        let notes = self
+            .newest("/credit_notes", query, |note: &WireCreditNote| note.id.as_str(), |_| false)
+            .await?;
+        for note in notes {
+            let sum = credited.entry(note.invoice().unwrap_or_default().to_owned()).or_default();
+            *sum = sum.saturating_add(note.credited_later());
+        }
+        Ok(credited)
+    }
+
+    /// Returns the newest 2,000 subscriptions of a customer, including ended ones.
+    pub async fn subscriptions(&self, id: &StripeCustomerId) -> Answer<Vec<Subscription>> {
+        let query = vec![field("customer", id.as_str()), field("status", "all")];
+        let mut subscriptions = self
+            .newest("/subscriptions", query, |one: &WireSubscription| one.id.as_str(), |_| false)
+            .await?;
+        for subscription in &mut subscriptions {
+            if subscription.items.as_ref().is_some_and(|items| items.has_more) {
+                let query = vec![field("subscription", &subscription.id)];
+                let data = self
+                    .all("/subscription_items", query, |item: &WireItem| item.id.as_str())
+                    .await?;
+                subscription.items = Some(List { data, has_more: false });
+            }
+        }
+        Ok(subscriptions.into_iter().filter_map(WireSubscription::into_domain).collect())
+    }
+
+    /// Returns the outcomes of the payments of these invoices. The newest are listed; the few that
+    /// are older are fetched by their ids.
+    async fn payments(
+        &self,
+        id: &StripeCustomerId,
+        invoices: &[WireInvoice],
+    ) -> Answer<BTreeMap<PaymentIntentId, PaymentFacts>> {
+        let mut missing: BTreeSet<PaymentIntentId> =
+            invoices.iter().flat_map(WireInvoice::payment_intents).collect();
+        if missing.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let query = vec![field("customer", id.as_str()), field("expand[]", "data.latest_charge")];
+        let newest = self.newest(
+            "/payment_intents",
+            query,
+            |intent: &WirePaymentIntent| intent.id.as_str(),
+            |page| {
+                missing.retain(|id| !page.iter().any(|intent| intent.id == id.as_str()));
+                missing.len() <= FETCHED_SINGLY
+            },
+        );
+        let mut intents = match newest.await {
+            // The payments are optional: the invoices have the essential facts.
+            Err(StripeFailure::Refused { status: 404, .. }) => Vec::new(),
+            listed => listed?,
+        };
+        for intent in missing {
+            let query = vec![field("expand[]", "latest_charge")];
+            intents.extend(self.known(&format!("/payment_intents/{intent}"), query).await?);
+        }
+        for intent in &mut intents {
+            if let Some(WireCharge::Id(id)) = &intent.latest_charge {
+                intent.latest_charge = self.known(&format!("/charges/{id}"), Vec::new()).await?;
+            }
+        }
+        // Sorted by id, so that the calls below are always made in the same order.
+        let mut payments: BTreeMap<_, _> =
+            intents.into_iter().filter_map(WirePaymentIntent::into_domain).collect();
+        for (intent, facts) in payments.iter_mut().filter(|(_, facts)| facts.is_disputed) {
+            let query = vec![field("payment_intent", intent.as_str())];
+            let disputes =
+                self.all("/disputes", query, |dispute: &WireDispute| dispute.id.as_str()).await?;
+            disputes.iter().for_each(|dispute| dispute.add_to(facts));
+            if disputes.is_empty() {
+                WireDispute::add_unlisted(facts);
+            }
+        }
+        Ok(payments)
+    }
+}
