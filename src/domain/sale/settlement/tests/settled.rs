@@ -91,8 +91,8 @@ fn the_newest_invoices_are_always_fetched_stripe_33() {
             ..invoice("in_0", &made, InvoiceStatus::Paid, end)
         }
     };
-    let mut state = StripeState::default();
-    state.invoices = (0..60).rev().map(month).collect();
+    let invoices = (0..60).rev().map(month).collect();
+    let mut state = StripeState { invoices, ..StripeState::default() };
     let settled = settled_through(&state, KEPT, at(NOW));
     assert_eq!(settled.map(InvoiceId::as_str), Some("in_50"));
     state.invoices[3].status = InvoiceStatus::Open;
