@@ -41,6 +41,9 @@ pub struct History {
     pub lossy: bool,
     /// Whether every kind of mishap is drawn ([`crate::ALL_KINDS_FROM`]).
     pub all_kinds: bool,
+    /// Whether customers get more invoices than a sync fetches again
+    /// ([`crate::MANY_INVOICES_FROM`]).
+    pub many_invoices: bool,
     /// The server that is paused, if any.
     pub frozen: Option<usize>,
     /// The tasks that were started.
@@ -144,6 +147,7 @@ impl History {
             people: Vec::new(),
             lossy,
             all_kinds,
+            many_invoices: seed >= crate::MANY_INVOICES_FROM,
             frozen: None,
             begun: Vec::new(),
             air: Vec::new(),

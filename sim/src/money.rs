@@ -16,6 +16,10 @@ const HALF: &str = "half";
 /// little more than all of it, after an exchange.
 const MOST_DISPUTED: i64 = 102;
 
+/// The number of invoices that a customer gets at once: more than every sync fetches, and so few
+/// that all of the customer's invoices are still in one page.
+const MANY: usize = 55;
+
 /// What may happen.
 #[derive(Clone, Copy)]
 enum Unusual {
@@ -27,6 +31,7 @@ enum Unusual {
     Sale,
     PaymentLink,
     Balance,
+    ManyInvoices,
 }
 
 impl History {
@@ -65,6 +70,10 @@ impl History {
             (if all.is_empty() { 5 } else { 0 }, Unusual::Sale),
             (1, Unusual::PaymentLink),
             (1, Unusual::Balance),
+            (
+                if self.many_invoices && invoices.len() < MANY { 2 } else { 0 },
+                Unusual::ManyInvoices,
+            ),
         ];
         let dice = self.world.dice.clone();
         let Some(kind) = dice.weighted(&kinds) else { return false };
@@ -77,6 +86,10 @@ impl History {
                 format!("{id} succeeds {good}: {:?}", self.world.stripe.settle_refund(&id, good))
             }),
             Unusual::Subscription => dice.pick(&all).map(|found| self.change_terms(&id_of(found))),
+            Unusual::ManyInvoices => {
+                let added = self.world.stripe.add_invoices(&stripe_id, MANY);
+                Some(format!("gets {MANY} invoices for nothing: {added:?}"))
+            }
             Unusual::Sale => {
                 self.people[who].sold_by_hand = true;
                 Some(self.sell_by_hand(&stripe_id))
