@@ -59,7 +59,7 @@ text_enum! {
         OrderMerged = "order.merged",
         /// The current subscription changed.
         SubscriptionChanged = "subscription.changed",
-        /// A customer was linked to an existing Stripe customer.
+        /// A customer was linked to a Stripe customer.
         StripeLinked = "stripe.linked",
         /// The Stripe customer was deleted and the link removed.
         StripeUnlinked = "stripe.unlinked",

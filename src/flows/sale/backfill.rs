@@ -24,8 +24,8 @@ use crate::fail_point::Place;
 use crate::flows::Mode;
 use crate::flows::account::import;
 use crate::flows::sale::lease::Lease;
+use crate::flows::sale::link::{Origin, link};
 use crate::flows::sale::reconcile::AT_ONCE;
-use crate::flows::sale::stripe_customer;
 use crate::flows::sale::sync;
 
 /// The number of customers that are read in one transaction.
@@ -288,10 +288,11 @@ pub(in crate::flows) async fn take(
     };
     let lease = Lease::take(app, &customer_id).await?;
     let work = async {
-        if let Step::Link(_, sign) = step
-            && !stripe_customer::adopt(app, &lease, theirs, *sign, by).await?
-        {
-            return Err(Error::setup("the customer changed in the meantime; run this again"));
+        if let Step::Link(_, reason) = step {
+            let origin = Origin::Matched { theirs, reason: *reason };
+            if !link(app, &lease, &theirs.id, origin, by).await? {
+                return Err(changed());
+            }
         }
         app.fail_points.reach(Place::BackfillLinked);
         if theirs.tag == Tag::None {
@@ -302,6 +303,11 @@ pub(in crate::flows) async fn take(
     };
     let report = lease.during(app, work).await?;
     Ok((Some(customer_id), report))
+}
+
+/// Returns the error of a link that no longer fits.
+pub(super) fn changed() -> Error {
+    Error::setup("the customer changed in the meantime; run this again")
 }
 
 async fn create(

@@ -42,8 +42,8 @@ pub struct Purchase {
 ///
 /// # Errors
 /// [`Error::UnknownPlan`], [`Error::InvalidReturnUrl`], [`Error::AlreadySubscribed`],
-/// [`Error::PaymentUnderWay`], [`Error::BillingNotConfigured`], [`Error::Busy`], [`Error::Stripe`],
-/// or a failure of the database.
+/// [`Error::PaymentUnderWay`], [`Error::BillingNotConfigured`], [`Error::NamedTooOften`],
+/// [`Error::Busy`], [`Error::Stripe`], or a failure of the database.
 pub async fn open(app: &App, caller: &SignedIn, wanted: Purchase) -> Result<String> {
     sold(app, &wanted)?;
     for (field, url) in [("success_url", &wanted.success_url), ("cancel_url", &wanted.cancel_url)] {

@@ -3,11 +3,9 @@
 //! and returns the reason with the way out. The backfill links all Stripe customers
 //! (`backfill.rs`).
 
-use serde_json::json;
-
 use crate::app::App;
 use crate::domain::ids::CustomerId;
-use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
+use crate::domain::operator::audit::Actor;
 use crate::domain::sale::attempt::Purpose;
 use crate::domain::sale::buyer::{UnknownBuyer, plan_paid};
 use crate::domain::sale::matching::{Decision, StripeCandidate, Tag, decide};
@@ -15,9 +13,9 @@ use crate::domain::sale::settlement::SyncReport;
 use crate::domain::sale::stripe_ids::StripeCustomerId;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
-use crate::flows::audit;
-use crate::flows::sale::backfill::{self, Done, Left, Newcomers, Step};
+use crate::flows::sale::backfill::{self, Done, Left, Newcomers, Step, changed};
 use crate::flows::sale::lease::Lease;
+use crate::flows::sale::link::{Origin, link};
 use crate::flows::sale::stripe_customer;
 use crate::flows::sale::sync;
 
@@ -164,7 +162,10 @@ async fn link_leased(
         }
         release(app, before, id).await?;
     }
-    link(app, lease, &theirs.id, before.as_ref(), by).await?;
+    let origin = Origin::Claimed { instead_of: before.as_ref() };
+    if !link(app, lease, &theirs.id, origin, by).await? {
+        return Err(changed());
+    }
     // A value that the vendor wrote itself is kept.
     let is_written = matches!(&theirs.tag, Tag::Ours(named) if named == id);
     if !is_written && theirs.tag != Tag::Foreign {
@@ -172,40 +173,6 @@ async fn link_leased(
         stripe.tag_customer(&theirs.id, Some(id), at).await?;
     }
     sync::sync_held(app, lease).await
-}
-
-/// Links a customer to a Stripe customer, in place of `before`, and deletes the subscription of
-/// that one, which has ended: no event about it reaches the customer any more. Writes nothing if
-/// they are linked already.
-async fn link(
-    app: &App,
-    lease: &Lease,
-    stripe_id: &StripeCustomerId,
-    before: Option<&StripeCustomerId>,
-    by: Actor<'_>,
-) -> Result<()> {
-    let id = &lease.customer_id;
-    let mut tx = app.store.write().await?;
-    let customer = lease.lock(&mut tx).await?;
-    if customer.stripe_customer_id.as_ref() == Some(stripe_id) {
-        return Ok(());
-    }
-    let is_free = tx.customer_by_stripe_id(stripe_id).await?.is_none();
-    if !is_free || customer.stripe_customer_id.as_ref() != before {
-        return Err(Error::setup("the customer changed in the meantime; run this again"));
-    }
-    tx.link_stripe_customer(id, Some(stripe_id), None).await?;
-    tx.delete_subscription(id).await?;
-    tx.delete_attempt(id, Purpose::Customer).await?;
-    let detail = json!({
-        "by": "operator",
-        "stripe_customer_id": stripe_id.as_str(),
-        "instead_of": before.map(StripeCustomerId::as_str),
-    });
-    let action = AuditAction::StripeLinked;
-    let entry = AuditEntry { actor: by, action, customer_id: Some(id), detail };
-    audit(app, &mut tx, entry, app.now()).await?;
-    tx.commit(app.fail_points.at(Place::ClaimLinked)).await
 }
 
 /// Releases a customer from the Stripe customer `before`: checks that it has no live subscription,

@@ -6,6 +6,7 @@ pub mod checkout;
 pub mod claim;
 pub mod inbox;
 pub(super) mod lease;
+mod link;
 pub mod order;
 pub mod reconcile;
 pub mod settle;

@@ -1,14 +1,13 @@
-//! A customer's Stripe customer: creates it once, links it, sends it changed names and addresses,
+//! A customer's Stripe customer: finds or creates it once, sends it changed names and addresses,
 //! and cancels its subscriptions before the customer is deleted. Everything here runs under the
-//! customer's lease. Fetching Stripe's state is in `sync.rs`.
+//! customer's lease. `link.rs` writes the link; fetching Stripe's state is in `sync.rs`.
 
 use chrono::TimeDelta;
-use serde_json::json;
 
 use crate::app::App;
 use crate::domain::account::customer::{Customer, SyncStatus};
 use crate::domain::ids::{AttemptId, CustomerId};
-use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
+use crate::domain::operator::audit::Actor;
 use crate::domain::sale::attempt::{Attempt, Purpose};
 use crate::domain::sale::buyer::plan_paid;
 use crate::domain::sale::matching::{MatchReason, StripeCandidate, Tag};
@@ -17,9 +16,8 @@ use crate::domain::sale::subscription::Status;
 use crate::domain::time::{SKEW, Timestamp};
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
-use crate::flows::audit;
-use crate::flows::sale::inbox;
 use crate::flows::sale::lease::Lease;
+use crate::flows::sale::link::{Origin, link};
 use crate::flows::sale::settle::ALERTS;
 use crate::stripe::{Answer, CustomerParameters, Stripe, StripeFailure};
 
@@ -89,11 +87,19 @@ async fn link_named(
     }
     drop(tx);
     let Some(best) = choose(app, stripe, free, id).await? else { return Ok(None) };
-    if adopt(app, lease, &best, MatchReason::Metadata, Actor::System).await? {
-        Ok(Some(best.id))
-    } else {
-        Err(Error::Busy)
-    }
+    let origin = Origin::Matched { theirs: &best, reason: MatchReason::Metadata };
+    linked(app, lease, best.id.clone(), origin).await.map(Some)
+}
+
+/// Links a Stripe customer that was found or created. Returns it.
+async fn linked(
+    app: &App,
+    lease: &Lease,
+    stripe_id: StripeCustomerId,
+    origin: Origin<'_>,
+) -> Result<StripeCustomerId> {
+    let is_linked = link(app, lease, &stripe_id, origin, Actor::System).await?;
+    if is_linked { Ok(stripe_id) } else { Err(Error::Busy) }
 }
 
 /// Returns the Stripe customers whose metadata names this customer, or none if the account has no
@@ -148,12 +154,11 @@ async fn resume(
     customer: &Customer,
     stored: Option<Attempt>,
 ) -> Result<StripeCustomerId> {
-    let stripe = app.stripe()?;
     let stored = stored.and_then(|attempt| {
         let parameters = serde_json::from_str(&attempt.parameters).ok()?;
         Some((attempt, parameters))
     });
-    let may_exist = stored.is_some();
+    let may_be_older = stored.is_some();
     let (attempt, parameters) = match stored {
         Some((attempt, parameters)) if is_fresh(&attempt, app.now()) => (attempt, parameters),
         Some((_, parameters)) => {
@@ -165,42 +170,67 @@ async fn resume(
         }
         None => begin(app, lease, customer).await?,
     };
-    match make(app, stripe, &attempt, &parameters).await {
-        Ok(made) => link(app, lease, &made, &parameters, may_exist).await,
-        Err(error @ StripeFailure::Unreadable(_)) => {
-            // Stripe may repeat this response for as long as it knows the key. But if the call is
-            // still in progress, a call with another key could create a second Stripe customer.
-            find(app, lease, &parameters).await?.ok_or(Error::Stripe(error))
+    match make(app, app.stripe()?, &attempt, &parameters).await {
+        Ok(made) => {
+            let origin = Origin::Created { parameters: &parameters, may_be_older };
+            linked(app, lease, made, origin).await
         }
-        Err(StripeFailure::Broken(_)) => {
-            // Stripe repeats this failure for as long as it knows the key, whether or not it
-            // created the Stripe customer.
-            if let Some(found) = find(app, lease, &parameters).await? {
+        Err(failure) => after_failure(app, lease, customer, &parameters, failure).await,
+    }
+}
+
+/// Links the Stripe customer of a call that failed, if the call or an earlier one created it. If
+/// the failure is final and it does not exist, creates it with a new key, or ends the attempt.
+async fn after_failure(
+    app: &App,
+    lease: &Lease,
+    customer: &Customer,
+    parameters: &CustomerParameters,
+    failure: StripeFailure,
+) -> Result<StripeCustomerId> {
+    match failure {
+        // Stripe may repeat this response for as long as it knows the key. But if the call is still
+        // in progress, a call with another key could create a second Stripe customer.
+        StripeFailure::Unreadable(_) => {
+            find(app, lease, parameters).await?.ok_or(Error::Stripe(failure))
+        }
+        // Stripe repeats this failure for as long as it knows the key, whether or not it created
+        // the Stripe customer.
+        StripeFailure::Broken(_) => {
+            if let Some(found) = find(app, lease, parameters).await? {
                 return Ok(found);
             }
             let (attempt, parameters) = begin(app, lease, customer).await?;
-            let made = make(app, stripe, &attempt, &parameters).await?;
-            link(app, lease, &made, &parameters, false).await
+            let made = make(app, app.stripe()?, &attempt, &parameters).await?;
+            let origin = Origin::Created { parameters: &parameters, may_be_older: false };
+            linked(app, lease, made, origin).await
         }
-        Err(error @ StripeFailure::Refused { .. }) => {
-            // An earlier call of this attempt may have created it, for example before the API key
-            // was rolled.
-            match find(app, lease, &parameters).await {
-                Ok(Some(found)) => return Ok(found),
-                Ok(None) => {}
-                // Stripe refuses the address, so no earlier call can have created it.
-                Err(Error::Stripe(StripeFailure::Refused { status: 400, .. })) => {}
-                Err(_) => return Err(error.into()),
-            }
-            // The next attempt uses the customer's data of that time.
-            let mut tx = app.store.write().await?;
-            lease.lock(&mut tx).await?;
-            tx.delete_attempt(&lease.customer_id, Purpose::Customer).await?;
-            tx.commit(app.fail_points.at(Place::StripeCustomerRefused)).await?;
-            Err(error.into())
-        }
-        Err(error) => Err(error.into()),
+        StripeFailure::Refused { .. } => after_refusal(app, lease, parameters, failure).await,
+        StripeFailure::Unreachable(_) | StripeFailure::TooLong { .. } => Err(failure.into()),
     }
+}
+
+/// Ends an attempt that Stripe refused. Returns the Stripe customer that an earlier call of the
+/// attempt created, for example before the API key was rolled, or else the failure.
+async fn after_refusal(
+    app: &App,
+    lease: &Lease,
+    parameters: &CustomerParameters,
+    failure: StripeFailure,
+) -> Result<StripeCustomerId> {
+    match find(app, lease, parameters).await {
+        Ok(Some(found)) => return Ok(found),
+        Ok(None) => {}
+        // Stripe refuses the address, so no earlier call can have created it.
+        Err(Error::Stripe(StripeFailure::Refused { status: 400, .. })) => {}
+        Err(_) => return Err(failure.into()),
+    }
+    // The next attempt uses the customer's data of that time.
+    let mut tx = app.store.write().await?;
+    lease.lock(&mut tx).await?;
+    tx.delete_attempt(&lease.customer_id, Purpose::Customer).await?;
+    tx.commit(app.fail_points.at(Place::StripeCustomerRefused)).await?;
+    Err(failure.into())
 }
 
 /// Stores a new attempt with the parameters of the call.
@@ -265,89 +295,8 @@ async fn find(
     let found = app.stripe()?.customers_with_email(&parameters.email).await?;
     let ours = Tag::Ours(lease.customer_id.clone());
     let Some(found) = found.into_iter().find(|one| one.tag == ours) else { return Ok(None) };
-    link(app, lease, &found.id, parameters, true).await.map(Some)
-}
-
-/// Links the Stripe customer that an attempt created. `may_exist`: an earlier call may have created
-/// it, so that it may have bought something since.
-async fn link(
-    app: &App,
-    lease: &Lease,
-    made: &StripeCustomerId,
-    parameters: &CustomerParameters,
-    may_exist: bool,
-) -> Result<StripeCustomerId> {
-    let now = app.now();
-    let id = &lease.customer_id;
-    let mut tx = app.store.write().await?;
-    let customer = lease.lock(&mut tx).await?;
-    // It may also have bought something between its creation and this transaction.
-    let needs_sync = may_exist || tx.is_unknown_buyer(made).await?;
-    tx.link_stripe_customer(id, Some(made), Some(now)).await?;
-    tx.delete_attempt(id, Purpose::Customer).await?;
-    // The data may have changed since the attempt was stored.
-    let due = SyncStatus::due(
-        parameters.name.as_deref() != customer.stripe_name(),
-        parameters.email != customer.email.as_str(),
-    );
-    if due != SyncStatus::Synced {
-        tx.stripe_sync_due(id, due).await?;
-    }
-    if needs_sync {
-        inbox::queue_sync(app, &mut tx, id, now).await?;
-    }
-    tx.commit(app.fail_points.at(Place::StripeCustomerLinked)).await?;
-    Ok(made.clone())
-}
-
-/// Links an existing Stripe customer that matched by this sign, and copies its name if the customer
-/// has none. The next sync fetches Stripe's state. Returns whether it is linked; `false` if the
-/// customer changed since the match.
-pub(in crate::flows) async fn adopt(
-    app: &App,
-    lease: &Lease,
-    theirs: &StripeCandidate,
-    sign: MatchReason,
-    by: Actor<'_>,
-) -> Result<bool> {
-    let now = app.now();
-    let id = &lease.customer_id;
-    let mut tx = app.store.write().await?;
-    let mut customer = lease.lock(&mut tx).await?;
-    if customer.stripe_customer_id.as_ref() == Some(&theirs.id) {
-        // Another run linked it at the same time.
-        return Ok(true);
-    }
-    let same_email = theirs.email.as_ref() == Some(&customer.email);
-    let is_certain = match sign {
-        MatchReason::Metadata => true,
-        MatchReason::Email => same_email && tx.is_email_verified(&customer.user_id).await?,
-    };
-    let is_free = customer.stripe_customer_id.is_none()
-        && tx.customer_by_stripe_id(&theirs.id).await?.is_none();
-    if !(is_certain && is_free) {
-        return Ok(false);
-    }
-    if customer.stripe_name().is_none() && theirs.name.is_some() {
-        customer.name.clone_from(&theirs.name);
-        tx.update_customer(&customer, now).await?;
-    }
-    tx.link_stripe_customer(id, Some(&theirs.id), None).await?;
-    tx.delete_attempt(id, Purpose::Customer).await?;
-    let sign = match sign {
-        MatchReason::Metadata => "metadata",
-        MatchReason::Email => "email",
-    };
-    let detail = json!({ "by": sign, "stripe_customer_id": theirs.id.as_str() });
-    let action = AuditAction::StripeLinked;
-    let entry = AuditEntry { actor: by, action, customer_id: Some(id), detail };
-    audit(app, &mut tx, entry, now).await?;
-    if by == Actor::System {
-        // An operator's command syncs by itself, and reports if it could not.
-        inbox::queue_sync(app, &mut tx, id, now).await?;
-    }
-    tx.commit(app.fail_points.at(Place::BackfillAdopted)).await?;
-    Ok(true)
+    let origin = Origin::Created { parameters, may_be_older: true };
+    linked(app, lease, found.id, origin).await.map(Some)
 }
 
 /// Sends the name and the email address to Stripe, as far as they changed and were not sent yet.

@@ -1,0 +1,164 @@
+//! Links a customer to a Stripe customer: every link of an existing customer is written here, under
+//! the customer's lease. An account that is created together with its link is in
+//! [`crate::flows::account::import`].
+
+use serde_json::json;
+
+use crate::app::App;
+use crate::domain::account::customer::{Customer, SyncStatus};
+use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
+use crate::domain::sale::attempt::Purpose;
+use crate::domain::sale::matching::{MatchReason, StripeCandidate};
+use crate::domain::sale::stripe_ids::StripeCustomerId;
+use crate::error::Result;
+use crate::fail_point::Place;
+use crate::flows::audit;
+use crate::flows::sale::inbox;
+use crate::flows::sale::lease::Lease;
+use crate::store::Tx;
+use crate::stripe::CustomerParameters;
+
+/// The reason why a Stripe customer belongs to a customer.
+#[derive(Clone, Copy)]
+pub(super) enum Origin<'a> {
+    /// This service created it for the customer, with these parameters.
+    Created {
+        parameters: &'a CustomerParameters,
+        /// Whether an earlier call may have created it.
+        may_be_older: bool,
+    },
+    /// It certainly matches.
+    Matched { theirs: &'a StripeCandidate, reason: MatchReason },
+    /// An operator named the customer.
+    Claimed {
+        /// The Stripe customer that it replaces. It has no live subscription.
+        instead_of: Option<&'a StripeCustomerId>,
+    },
+}
+
+impl Origin<'_> {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Created { .. } => "created",
+            Self::Matched { reason: MatchReason::Metadata, .. } => "metadata",
+            Self::Matched { reason: MatchReason::Email, .. } => "email",
+            Self::Claimed { .. } => "operator",
+        }
+    }
+
+    fn place(self) -> Place {
+        match self {
+            Self::Created { .. } => Place::StripeCustomerLinked,
+            Self::Matched { .. } => Place::BackfillAdopted,
+            Self::Claimed { .. } => Place::ClaimLinked,
+        }
+    }
+}
+
+/// Links a customer to a Stripe customer, unless they are linked already. Writes the link, a task
+/// that syncs the customer if needed, and the audit entry in one transaction. Returns whether they
+/// are linked: `false` if the customer or the Stripe customer changed in the meantime.
+///
+/// # Errors
+/// [`crate::error::Error::Busy`] when the lease was lost, or a failure of the database.
+pub(super) async fn link(
+    app: &App,
+    lease: &Lease,
+    stripe_id: &StripeCustomerId,
+    origin: Origin<'_>,
+    by: Actor<'_>,
+) -> Result<bool> {
+    let now = app.now();
+    let id = &lease.customer_id;
+    let mut tx = app.store.write().await?;
+    let customer = lease.lock(&mut tx).await?;
+    if customer.stripe_customer_id.as_ref() == Some(stripe_id) {
+        // Another run linked it at the same time.
+        return Ok(true);
+    }
+    if !may_link(&mut tx, &customer, stripe_id, origin).await? {
+        return Ok(false);
+    }
+    let needs_sync = needs_sync(&mut tx, stripe_id, origin, by).await?;
+    // A Stripe customer that this service created has the data from here.
+    let synced_at = matches!(origin, Origin::Created { .. }).then_some(now);
+    tx.link_stripe_customer(id, Some(stripe_id), synced_at).await?;
+    tx.delete_attempt(id, Purpose::Customer).await?;
+    match origin {
+        Origin::Created { parameters, .. } => {
+            // The data may have changed since the attempt was stored.
+            let due = SyncStatus::due(
+                parameters.name.as_deref() != customer.stripe_name(),
+                parameters.email != customer.email.as_str(),
+            );
+            if due != SyncStatus::Synced {
+                tx.stripe_sync_due(id, due).await?;
+            }
+        }
+        Origin::Matched { theirs, .. } => {
+            if customer.stripe_name().is_none() && theirs.name.is_some() {
+                let named = Customer { name: theirs.name.clone(), ..customer };
+                tx.update_customer(&named, now).await?;
+            }
+        }
+        // No event about the ended subscription of the former one reaches the customer any more.
+        Origin::Claimed { .. } => tx.delete_subscription(id).await?,
+    }
+    if needs_sync {
+        inbox::queue_sync(app, &mut tx, id, now).await?;
+    }
+    audit(app, &mut tx, entry(lease, stripe_id, origin, by), now).await?;
+    tx.commit(app.fail_points.at(origin.place())).await?;
+    Ok(true)
+}
+
+/// Returns whether the Stripe customer is linked to nobody, and still belongs to the customer.
+async fn may_link(
+    tx: &mut Tx,
+    customer: &Customer,
+    stripe_id: &StripeCustomerId,
+    origin: Origin<'_>,
+) -> Result<bool> {
+    let (replaces, is_certain) = match origin {
+        Origin::Created { .. } => (None, true),
+        Origin::Matched { reason: MatchReason::Metadata, .. } => (None, true),
+        Origin::Matched { theirs, reason: MatchReason::Email } => {
+            let same_email = theirs.email.as_ref() == Some(&customer.email);
+            (None, same_email && tx.is_email_verified(&customer.user_id).await?)
+        }
+        Origin::Claimed { instead_of } => (instead_of, true),
+    };
+    let is_unchanged = customer.stripe_customer_id.as_ref() == replaces;
+    Ok(is_certain && is_unchanged && tx.customer_by_stripe_id(stripe_id).await?.is_none())
+}
+
+/// Returns whether the Stripe customer may have bought something: earlier events about it had no
+/// effect, because nobody was linked to it. An operator's command syncs by itself, and reports if
+/// it could not.
+async fn needs_sync(
+    tx: &mut Tx,
+    stripe_id: &StripeCustomerId,
+    origin: Origin<'_>,
+    by: Actor<'_>,
+) -> Result<bool> {
+    match origin {
+        Origin::Created { may_be_older: true, .. } => Ok(true),
+        // It may have bought something between its creation and this transaction.
+        Origin::Created { may_be_older: false, .. } => tx.is_unknown_buyer(stripe_id).await,
+        Origin::Matched { .. } | Origin::Claimed { .. } => Ok(by == Actor::System),
+    }
+}
+
+fn entry<'a>(
+    lease: &'a Lease,
+    stripe_id: &StripeCustomerId,
+    origin: Origin<'_>,
+    by: Actor<'a>,
+) -> AuditEntry<'a> {
+    let mut detail = json!({ "by": origin.as_str(), "stripe_customer_id": stripe_id.as_str() });
+    if let Origin::Claimed { instead_of } = origin {
+        detail["instead_of"] = json!(instead_of.map(StripeCustomerId::as_str));
+    }
+    let (action, customer_id) = (AuditAction::StripeLinked, Some(&lease.customer_id));
+    AuditEntry { actor: by, action, customer_id, detail }
+}
