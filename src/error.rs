@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::domain::account::password::UnfitPassword;
 use crate::domain::contact::{InvalidEmail, InvalidName};
+use crate::domain::ids::CustomerId;
 use crate::domain::operator::admin_key::Scope;
 use crate::domain::sale::stripe_failure::StripeFailure;
 use crate::domain::sale::webhook::BadWebhook;
@@ -116,6 +117,18 @@ errors! {
     /// A call to Stripe failed.
     #[error("{0}")]
     Stripe(#[from] StripeFailure) => BillingUnavailable,
+    /// So many Stripe customers name a customer that none of them is linked without an operator.
+    #[error(
+        "more than {most} Stripe customers name {customer_id} in `metadata.customer_id`. Run \
+         `licentia stripe claim cus_… --to {customer_id}` with the right one, or remove it from the \
+         wrong ones at Stripe"
+    )]
+    NamedTooOften {
+        /// The customer.
+        customer_id: CustomerId,
+        /// The most Stripe customers that are compared.
+        most: usize,
+    } => BillingRefused,
     /// A webhook with an invalid signature or body.
     #[error("{0}")]
     BadWebhook(#[from] BadWebhook) => BadWebhook,

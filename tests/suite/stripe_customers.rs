@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use licentia::domain::operator::audit::Actor;
+use licentia::flows::sale::claim::{ClaimTarget, claim};
 use licentia_sandbox::{ApiFault, Times};
 use serde_json::{Value, json};
 
@@ -176,6 +178,27 @@ async fn stripe_21_of_several_stripe_customers_the_one_with_a_live_subscription_
     shop.checkout(&bob, "professional").await;
     assert_eq!(linked(&shop, &bob).await.as_ref(), all.first());
     assert_eq!(shop.counterparts(), 6);
+}
+
+#[tokio::test]
+async fn stripe_21_of_too_many_stripe_customers_none_is_linked_until_an_operator_decides() {
+    let shop = Shop::open().await;
+    let ada = shop.buyer("ada@example.com").await;
+    let tag = [("customer_id", ada.customer_id.as_str())];
+    for _ in 0..10 {
+        shop.old_customer("ada@example.com", &tag).await;
+    }
+    let paying = shop.old_buyer("billing@example.com", &tag).await;
+    let answer = shop.ask(&ada, "professional").await;
+    assert_eq!((answer.status, answer.text("/code")), (502, "billing_refused"), "{answer:?}");
+    assert_eq!(linked(&shop, &ada).await, None);
+    assert_eq!(shop.counterparts(), 11, "no other one is created");
+    // The log names the way out.
+    let to = ClaimTarget::Customer(ada.customer_id.parse().unwrap());
+    let stripe_id = paying.parse().unwrap();
+    let claimed = claim(&shop.app.app, &stripe_id, &to, Actor::Operator).await.unwrap();
+    assert_eq!(claimed.unwrap().action, "claimed");
+    must_have_a_subscription_already(&shop, &ada, &paying).await;
 }
 
 #[tokio::test]

@@ -25,7 +25,8 @@ use crate::stripe::{Answer, CustomerParameters, Stripe, StripeFailure};
 /// (<https://docs.stripe.com/api/idempotent_requests>).
 const KEY_LIFETIME: TimeDelta = TimeDelta::hours(23);
 
-/// The most Stripe customers that are compared when several name one customer: each costs a call.
+/// The most Stripe customers that are compared when several name one customer: each costs a call,
+/// and a checkout waits for all of them. More than that are a mistake of a program.
 const MAX_CANDIDATES: usize = 10;
 
 /// Returns whether Stripe certainly still knows the idempotency key of an attempt. An attempt in
@@ -117,6 +118,9 @@ pub(in crate::flows) async fn named(
 
 /// Returns the best of the Stripe customers that name one customer. If there are several, also
 /// alerts the operator.
+///
+/// # Errors
+/// [`Error::NamedTooOften`] when there are more than [`MAX_CANDIDATES`]: an operator must decide.
 async fn choose(
     app: &App,
     stripe: &Stripe,
@@ -134,7 +138,9 @@ async fn choose(
          run `licentia stripe backfill` to see what to do"
     );
     metrics::counter!(ALERTS).increment(1);
-    found.truncate(MAX_CANDIDATES);
+    if found.len() > MAX_CANDIDATES {
+        return Err(Error::NamedTooOften { customer_id: id.clone(), most: MAX_CANDIDATES });
+    }
     let mut best = None;
     for one in found {
         let subscriptions = stripe.subscriptions(&one.id).await?;
