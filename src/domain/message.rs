@@ -19,6 +19,8 @@ text_enum! {
         PlanChanged = "upgrade",
         /// The subscription was renewed: the license for the next period.
         Renewal = "renewal",
+        /// The key of the previous license was revoked: the license that replaces it.
+        Reissue = "reissue",
         /// A payment is due or being processed; the license works until then.
         PaymentPending = "payment_pending",
         /// A payment failed; the license works until the end of the grace period.
@@ -39,6 +41,7 @@ impl Kind {
             | Self::LicenseReady
             | Self::PlanChanged
             | Self::Renewal
+            | Self::Reissue
             | Self::PaymentPending => true,
         }
     }
@@ -136,6 +139,14 @@ fn opening(kind: Kind, product: &str, plan: &str, works: bool) -> (String, Strin
             format!(
                 "Your subscription to {product} has been renewed. Here is your new license. An app \
                  that is online picks it up automatically."
+            ),
+        ),
+        (Kind::Reissue, _) => (
+            format!("A replacement for your license for {product}"),
+            format!(
+                "We have replaced your license for {product}, because we no longer use the key \
+                 that signed it. Your previous license no longer works. Please enter this one in \
+                 {product}."
             ),
         ),
         (Kind::PaymentPending, _) => (

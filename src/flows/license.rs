@@ -117,8 +117,9 @@ pub async fn customer_of(app: &App, email: &Email) -> Result<CustomerId> {
 }
 
 /// Revokes every license that a key signed, because the key is lost or was exposed, and reissues
-/// the current ones with the key that signs now. Returns how many were reissued and how many were
-/// revoked. If it is interrupted, another call continues.
+/// the current ones with the key that signs now. They are mailed, because a license of a revoked
+/// key is no credential: the app cannot fetch the new one with it (security_39). Returns how many
+/// were reissued and how many were revoked. If it is interrupted, another call continues.
 ///
 /// # Errors
 /// A failure of the database.
@@ -164,7 +165,9 @@ async fn reissue(app: &App, customer_id: &CustomerId, kid: &str) -> Result<bool>
     let detail = json!({ "license_id": license.license_id.as_str(), "instead_of_key": kid });
     audit(app, &mut tx, by_operator(customer_id, AuditAction::LicenseReissued, detail), now)
         .await?;
+    mail::enqueue(app, &mut tx, Kind::Reissue, customer_id, &license.license_id, now).await?;
     tx.commit(app.fail_points.at(Place::LicenseReissued)).await?;
+    app.mail_due.notify_one();
     Ok(true)
 }
 

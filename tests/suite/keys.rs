@@ -13,6 +13,7 @@ use licentia::domain::account::password::Password;
 use licentia::domain::time::Timestamp;
 use licentia::error::Code;
 use licentia::flows::license::{Verdict, refresh, verify};
+use licentia::flows::mail;
 use licentia::keys::{KeyRing, KeyState};
 use licentia::random::Random;
 use licentia_verify::Rejection;
@@ -328,7 +329,7 @@ async fn openssl_reads_our_keys_and_we_read_those_of_openssl() {
 }
 
 #[tokio::test]
-async fn a_lost_or_leaked_key_is_revoked_and_its_licenses_are_reissued() {
+async fn a_lost_or_leaked_key_is_revoked_and_its_licenses_are_reissued_and_mailed() {
     for lost in [true, false] {
         let place = Place::new(&[]).await;
         let app = place.start().await.unwrap();
@@ -364,6 +365,18 @@ async fn a_lost_or_leaked_key_is_revoked_and_its_licenses_are_reissued() {
         assert_eq!((license.seq, license.revoked_at), (2, None));
         let now = app.now().to_system_time();
         licentia_verify::verify(license.token.expose(), &app.trusted, now).unwrap();
+
+        // The app cannot fetch the new license with the old one, so the customer gets a mail.
+        for mail in mail::take_due(&app, 10).await.unwrap() {
+            mail::send(&app, &mail).await.unwrap();
+        }
+        let mails = fs::read_dir(place.directory.path().join("mail")).unwrap();
+        let mails = mails.map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap());
+        let of_reissue = "Subject: A replacement for your license for acme-app";
+        let mails: Vec<_> = mails.filter(|mail| mail.contains(of_reissue)).collect();
+        assert_eq!(mails.len(), 1);
+        let text = mails[0].replace("=\r\n", "").replace("\r\n", "").replace("=3D", "=");
+        assert!(text.contains(license.token.expose()), "{text}");
 
         // A license signed by the key is no credential, and neither is one forged with the key.
         let first = tx.licenses_of(&customer.customer_id, 2, 1).await.unwrap().remove(0);

@@ -98,8 +98,8 @@ fn revoke(config: &Config, kid: &str) -> Result<ExitCode> {
         return Err(Error::setup(format!("there is no key {kid:?}, and it signed no license")));
     }
     print(format_args!(
-        "Revoked {revoked} licenses of the key {kid} and reissued {renewed}. Start the servers, \
-         and ship the new key set to apps that are offline.\n"
+        "Revoked {revoked} licenses of the key {kid} and reissued {renewed}. Start the servers: \
+         they mail the new licenses. Ship the new key set to apps that are offline.\n"
     ))
 }
 

@@ -38,8 +38,8 @@ pub struct EmailCommand {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 struct Action {
-    /// Show a mail with a sample license: trial, granted, upgrade, renewal, payment_pending,
-    /// payment_problem or cancellation
+    /// Show a mail with a sample license: trial, granted, upgrade, renewal, reissue,
+    /// payment_pending, payment_problem or cancellation
     #[arg(long, value_name = "KIND")]
     preview: Option<Kind>,
     /// Send a trial mail with a sample license to this address
