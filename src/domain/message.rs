@@ -3,6 +3,8 @@
 
 use askama::Template;
 
+use crate::domain::license::{IssuedLicense, Phase, Source};
+use crate::domain::sale::plan::Catalog;
 use crate::domain::text_enum::text_enum;
 use crate::domain::time::Timestamp;
 
@@ -32,7 +34,8 @@ text_enum! {
 }
 
 impl Kind {
-    /// Returns whether the mail is pointless without a license that works.
+    /// Returns whether the mail is pointless without a license that works. If the license ends
+    /// before a mail server accepts the mail, the text says so instead.
     #[must_use]
     pub fn needs_license(self) -> bool {
         match self {
@@ -62,6 +65,31 @@ pub struct Facts<'a> {
     pub expires: Option<Timestamp>,
     /// The license token; none once the license no longer works.
     pub token: Option<&'a str>,
+}
+
+impl<'a> Facts<'a> {
+    /// Returns the facts of a mail about a license that is sent at `now`.
+    #[must_use]
+    pub fn about(
+        kind: Kind,
+        license: &'a IssuedLicense,
+        name: Option<&'a str>,
+        catalog: &'a Catalog,
+        now: Timestamp,
+    ) -> Self {
+        let term = license.term();
+        // After a failed first payment there is no license from a subscription.
+        let is_paid = kind != Kind::PaymentProblem || license.source == Source::Subscription;
+        Self {
+            kind,
+            product: catalog.product.as_str(),
+            name,
+            plan: catalog.plan(&license.plan).map_or(&*license.plan, |plan| &plan.name),
+            // After the paid period, the license works until the end of its grace period.
+            expires: if term.phase(now) == Phase::Active { term.expires } else { term.ends() },
+            token: Some(license.token.expose()).filter(|_| is_paid && license.works(now)),
+        }
+    }
 }
 
 /// A mail without its recipient.
@@ -120,6 +148,7 @@ impl Letter {
 /// Returns the subject, and the paragraph after the greeting.
 fn opening(kind: Kind, product: &str, plan: &str, works: bool) -> (String, String) {
     match (kind, works) {
+        (kind, false) if kind.needs_license() => opening(Kind::Cancellation, product, plan, false),
         (Kind::Trial, _) => (
             format!("Your trial of {product}"),
             format!("Thank you for trying {product}. Here is your trial license."),
@@ -231,6 +260,14 @@ mod tests {
         }
         let ended = Letter::write(&Facts { kind: Kind::Cancellation, token: None, ..FACTS });
         assert_eq!(ended.unwrap().subject, "Your license for acme-app has ended");
+    }
+
+    #[test]
+    fn a_mail_whose_license_ended_before_it_was_sent_says_that_it_ended() {
+        for kind in Kind::ALL.into_iter().filter(|kind| kind.needs_license()) {
+            let late = Letter::write(&Facts { kind, token: None, ..FACTS }).unwrap();
+            assert_eq!(late.subject, "Your license for acme-app has ended", "{kind}");
+        }
     }
 
     #[test]

@@ -8,7 +8,6 @@ use serde_json::json;
 use crate::app::App;
 use crate::domain::contact::{DisplayName, Email};
 use crate::domain::ids::{CustomerId, LicenseId, MailId};
-use crate::domain::license::{Phase, Source};
 use crate::domain::message::{Facts, Kind, Letter};
 use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::outbox::{GivenUpMail, LeasedMail, NewMail};
@@ -96,32 +95,15 @@ async fn compose(app: &App, mail: &LeasedMail) -> Result<Option<(Recipient, Lett
     let (Some(customer), Some(mut license)) = (customer, license) else { return Ok(None) };
     let is_verified = tx.is_email_verified(&customer.user_id).await?;
     let name = customer.name.filter(|_| is_verified);
-    let mut kind: Kind = mail.kind.parse().map_err(|_| {
+    let kind: Kind = mail.kind.parse().map_err(|_| {
         Error::Internal(format!("this version does not know mails of the kind {:?}", mail.kind))
     })?;
-    let needs_license = kind.needs_license();
-    if needs_license && license.revoked_at.is_some() {
+    if kind.needs_license() && license.revoked_at.is_some() {
         // The license was revoked in the meantime: the current one is sent instead.
         license = tx.current_license(&mail.customer_id).await?.unwrap_or(license);
     }
-    let term = license.term();
-    let works = license.works(app.now());
-    // After a failed first payment there is no license from a subscription.
-    let works = works && (kind != Kind::PaymentProblem || license.source == Source::Subscription);
-    if needs_license && !works {
-        // The license ended before a mail server accepted the mail.
-        kind = Kind::Cancellation;
-    }
-    let facts = Facts {
-        kind,
-        product: app.plans.product.as_str(),
-        name: name.as_ref().map(DisplayName::as_str),
-        plan: app.plans.plan(&license.plan).map_or(&*license.plan, |plan| &plan.name),
-        // After the paid period, the license works until the end of its grace period.
-        expires: if term.phase(app.now()) == Phase::Active { term.expires } else { term.ends() },
-        token: Some(license.token.expose()).filter(|_| works),
-    };
-    let letter = write(&facts)?;
+    let greeted = name.as_ref().map(DisplayName::as_str);
+    let letter = write(&Facts::about(kind, &license, greeted, &app.plans, app.now()))?;
     Ok(Some((Recipient { email: customer.email, name }, letter)))
 }
 

@@ -100,7 +100,7 @@ pub struct Settlement<'a> {
 /// A settlement as text, for reports.
 #[derive(Debug, Default)]
 pub struct SyncReport {
-    /// The differences from Stripe.
+    /// The changes: the differences from Stripe, and the mail about them.
     pub changes: Vec<String>,
     /// What an operator should check.
     pub alerts: Vec<String>,
@@ -113,7 +113,7 @@ impl Settlement<'_> {
     #[must_use]
     pub fn report(&self) -> SyncReport {
         SyncReport {
-            changes: self.changes.iter().filter_map(Change::describe).collect(),
+            changes: self.changes.iter().map(Change::describe).collect(),
             alerts: self.alerts.iter().map(Alert::to_string).collect(),
             needs_action: self.needs_action,
         }

@@ -10,11 +10,10 @@ use crate::domain::sale::subscription::SubscriptionRow;
 use crate::domain::time::Timestamp;
 
 impl Change<'_> {
-    /// Returns the difference from Stripe as text, for reports; `None` for a mail, which only
-    /// follows from another change.
+    /// Returns the change as text, for reports.
     #[must_use]
-    pub fn describe(&self) -> Option<String> {
-        Some(match self {
+    pub fn describe(&self) -> String {
+        match self {
             Self::Subscription { before, after } => {
                 format!("subscription: {}", subscription_change(before.as_ref(), after))
             }
@@ -29,9 +28,9 @@ impl Change<'_> {
                 format!("former license {}: {} revoked", license.license_id, license.plan)
             }
             Self::Revoke(license) => format!("license: {} revoked", license.plan),
-            Self::Mail { .. } => return None,
+            Self::Mail { kind, .. } => format!("mail: {kind}"),
             Self::Unlink(id) => format!("Stripe customer {id}: deleted at Stripe, unlinked here"),
-        })
+        }
     }
 
     /// Returns the action and the details for the audit log; `None` for a mail, which the outbox

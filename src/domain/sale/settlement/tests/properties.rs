@@ -76,9 +76,12 @@ proptest! {
         let settlement = settle_at(&record, &state, NOW);
         let is_mail = |change: &&Change<'_>| matches!(change, Change::Mail { .. });
         prop_assert!(settlement.changes.iter().filter(is_mail).count() <= 1);
-        for change in &settlement.changes {
-            let is_mail = matches!(change, Change::Mail { .. });
-            prop_assert_eq!(change.describe().is_none(), is_mail);
+        let report = settlement.report();
+        for (change, text) in settlement.changes.iter().zip(&report.changes) {
+            prop_assert!(!text.is_empty());
+            if let Change::Mail { kind, .. } = change {
+                prop_assert_eq!(text, &format!("mail: {kind}"));
+            }
         }
     }
 }
