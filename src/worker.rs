@@ -163,12 +163,10 @@ async fn retry_failed(app: &App, unfinished: Option<Report>) {
     let mut pause = RETRY_PAUSE;
     while report.is_unfinished() {
         let failed = report.failed.len();
-        tracing::warn!(failed, "customers could not be compared with Stripe; retrying");
+        tracing::warn!(failed, "a part of the reconciliation failed; retrying");
         app.clock.sleep(pause).await;
         pause *= 2;
-        if let Err(error) = reconcile::again(app, &mut report).await {
-            tracing::warn!(%error, "the retry of the reconciliation failed");
-        }
+        reconcile::again(app, &mut report).await;
     }
 }
 

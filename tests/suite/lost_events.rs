@@ -201,7 +201,7 @@ async fn only_customers_who_could_not_be_reconciled_are_retried() {
     assert!(report.is_unfinished() && report.events_error.is_some(), "{report:?}");
     assert_eq!(compared().await["failed"], 1);
 
-    again(app, &mut report).await.unwrap();
+    again(app, &mut report).await;
     assert_eq!((report.checked, report.failed.len()), (2, 1), "{report:?}");
     assert_eq!(report.failed[0].customer_id.as_str(), eve.customer_id);
 
@@ -209,10 +209,40 @@ async fn only_customers_who_could_not_be_reconciled_are_retried() {
     faults.clear();
     let adas = format!("GET /v1/customers/{}", shop.stripe_customer_of(&adas));
     faults.api_call(ApiFault::ErrorBefore, &adas, Times::Always);
-    again(app, &mut report).await.unwrap();
+    again(app, &mut report).await;
     assert!(!report.is_unfinished(), "{report:?}");
     assert_eq!((report.checked, report.drifted.len()), (2, 0), "{report:?}");
     assert_eq!(compared().await["failed"], 0);
+}
+
+#[tokio::test]
+async fn a_database_that_fails_at_the_end_of_a_reconciliation_does_not_repeat_all_of_it() {
+    let mut shop = Shop::open().await;
+    let ada = shop.buyer("ada@example.com").await;
+    let session = shop.buy(&ada, "professional").await;
+    shop.settled().await;
+    shop.end_worker().await;
+    let (app, store) = (&shop.app.app, &shop.app.app.store);
+    let recorded = "SELECT COUNT(*) FROM audit_log WHERE action = 'stripe.compared'";
+    let before = number(store, recorded).await;
+    let hers = format!("GET /v1/customers/{}", shop.stripe_customer_of(&session));
+    for table in ["unknown_buyers", "audit_log"] {
+        let hide = format!("ALTER TABLE {table} RENAME TO hidden");
+        execute(store, &hide).await.unwrap();
+        let mut report = reconcile(app, Mode::Apply, AT_ONCE, |_| {}).await.unwrap();
+        assert!(report.is_unfinished(), "{table}");
+        assert_eq!((report.checked, report.failed.len()), (1, 0), "{report:?}");
+        let show = format!("ALTER TABLE hidden RENAME TO {table}");
+        execute(store, &show).await.unwrap();
+
+        // Nobody is synced again: it would fail.
+        shop.sandbox.faults().api_call(ApiFault::ErrorBefore, &hers, Times::Always);
+        again(app, &mut report).await;
+        assert!(!report.is_unfinished(), "{report:?}");
+        assert_eq!((report.checked, report.failed.len()), (1, 0), "{report:?}");
+        shop.sandbox.faults().clear();
+    }
+    assert_eq!(number(store, recorded).await, before + 2);
 }
 
 #[tokio::test]

@@ -16,10 +16,11 @@ pub const EXAMPLES: &str = "Examples:
   licentia reconcile --dry-run      show the drift, change nothing
   licentia reconcile --json
 
-Exits with 0 when there is no drift or all of it was repaired. Exits with 1 when a customer could
-not be compared, when the missed events or the account's subscriptions could not be listed, or when
-a customer needs your action: they pay twice, pay for a price of no plan and have no license, or pay
-for a plan without a linked account. The notes say what to do.";
+Exits with 0 when there is no drift or all of it was repaired. Exits with 1 when a part failed (a
+customer could not be compared, the missed events or the account's subscriptions could not be
+listed, or the result could not be recorded), or when a customer needs your action: they pay twice,
+pay for a price of no plan and have no license, or pay for a plan without a linked account. The
+notes say what to do.";
 
 #[derive(Debug, Args)]
 pub struct Reconcile {
@@ -64,7 +65,10 @@ impl Reconcile {
             ))?;
         }
         if let Some(error) = &report.buyers_error {
-            complain(format_args!("the subscriptions of the account cannot be listed: {error}"));
+            complain(format_args!("the unknown buyers cannot be found: {error}"));
+        }
+        if let Some(error) = &report.record_error {
+            complain(format_args!("the result cannot be recorded: {error}"));
         }
         for failed in &report.failed {
             complain(format_args!("{}: {}", failed.customer_id, failed.error));
@@ -72,7 +76,7 @@ impl Reconcile {
         let done = if self.dry_run { "would be repaired" } else { "repaired" };
         let missed = match &report.events_error {
             Some(error) => {
-                complain(format_args!("missed events cannot be listed: {error}"));
+                complain(format_args!("missed events cannot be listed or stored: {error}"));
                 String::new()
             }
             None => format!("; {} events were missed", report.missed_events),

@@ -36,7 +36,7 @@ const BATCH: usize = 256;
 pub struct Report {
     /// The number of events that Stripe could not deliver and that were not in the inbox.
     pub missed_events: u64,
-    /// The error if the undelivered events could not be listed.
+    /// The error if the undelivered events could not be listed or stored.
     pub events_error: Option<String>,
     /// The number of customers that were compared with Stripe.
     pub checked: usize,
@@ -48,8 +48,10 @@ pub struct Report {
     pub alerts: Vec<Alerted>,
     /// Stripe customers who pay for a plan and are not linked to a customer here.
     pub unknown_buyers: Vec<UnknownBuyer>,
-    /// The error if the account's subscriptions could not be listed.
+    /// The error if the account's subscriptions could not be listed, or the buyers not recorded.
     pub buyers_error: Option<String>,
+    /// The error if the result could not be recorded.
+    pub record_error: Option<String>,
 }
 
 impl Report {
@@ -62,7 +64,8 @@ impl Report {
     /// Returns whether a part of the reconciliation failed and must be repeated.
     #[must_use]
     pub fn is_unfinished(&self) -> bool {
-        self.events_error.is_some() || self.buyers_error.is_some() || !self.failed.is_empty()
+        let errors = [&self.events_error, &self.buyers_error, &self.record_error];
+        errors.into_iter().any(Option::is_some) || !self.failed.is_empty()
     }
 
     fn add(&mut self, customer_id: CustomerId, compared: Result<SyncReport>) {
@@ -137,8 +140,8 @@ pub struct Comparison {
 /// unless this is a dry run. Calls `progress` with the number of compared customers so far.
 ///
 /// # Errors
-/// [`Error::BillingNotConfigured`], [`Error::Stripe`] or a failure of the database. A customer who
-/// cannot be compared is in the report.
+/// [`Error::BillingNotConfigured`], or a failure of the database while the customers are read. Any
+/// other failure is in the report, so that [`again`] repeats only what failed.
 pub async fn run(
     app: &App,
     mode: Mode,
@@ -165,6 +168,7 @@ async fn reconcile_all(
     finds_buyers: bool,
     progress: impl Fn(usize),
 ) -> Result<Report> {
+    app.stripe()?;
     let mut report = Report::default();
     let mut last: Option<CustomerId> = None;
     loop {
@@ -172,17 +176,17 @@ async fn reconcile_all(
         let Some(newest) = page.last() else { break };
         if last.is_none() {
             // While no customer is linked, no event can be about a customer here.
-            list_missed(app, mode, &mut report).await?;
+            list_missed(app, mode, &mut report).await;
         }
         last = Some(newest.clone());
         sync_each(app, page, mode, at_once, &mut report, &progress).await;
     }
     if last.is_some() || finds_buyers {
-        Box::pin(find_unknown_buyers(app, mode, &mut report)).await?;
+        Box::pin(find_unknown_buyers(app, mode, &mut report)).await;
     }
     count(&report);
     if mode == Mode::Apply {
-        note(app, &report).await?;
+        record(app, &mut report).await;
     }
     Ok(report)
 }
@@ -194,16 +198,14 @@ async fn is_new_installation(app: &App) -> Result<bool> {
 }
 
 /// Repeats the failed parts of a reconciliation that was not a dry run: the customers who could not
-/// be compared, and the lists that could not be fetched. Updates the report.
-///
-/// # Errors
-/// As [`run`].
-pub async fn again(app: &App, report: &mut Report) -> Result<()> {
+/// be compared, the lists that could not be fetched, and the record of the result. Updates the
+/// report.
+pub async fn again(app: &App, report: &mut Report) {
     if report.events_error.is_some() {
-        list_missed(app, Mode::Apply, report).await?;
+        list_missed(app, Mode::Apply, report).await;
     }
     if report.buyers_error.is_some() {
-        Box::pin(find_unknown_buyers(app, Mode::Apply, report)).await?;
+        Box::pin(find_unknown_buyers(app, Mode::Apply, report)).await;
     }
     let failed = std::mem::take(&mut report.failed);
     let before = failed.len();
@@ -211,10 +213,9 @@ pub async fn again(app: &App, report: &mut Report) -> Result<()> {
     let ids = failed.into_iter().map(|failed| failed.customer_id).collect();
     sync_each(app, ids, Mode::Apply, AT_ONCE, report, |_| {}).await;
     count(report);
-    if report.failed.len() < before {
-        note(app, report).await?;
+    if report.failed.len() < before || report.record_error.is_some() {
+        record(app, report).await;
     }
-    Ok(())
 }
 
 /// Compares each of these customers with Stripe, and adds the results to the report.
@@ -248,8 +249,19 @@ fn count(report: &Report) {
     metrics::gauge!("licentia_uncompared_customers").set(report.failed.len() as f64);
 }
 
-/// Records the finished reconciliation, for [`last`].
-async fn note(app: &App, report: &Report) -> Result<()> {
+/// Records the finished reconciliation, or adds the error to the report.
+async fn record(app: &App, report: &mut Report) {
+    report.record_error = match write_record(app, report).await {
+        Ok(()) => None,
+        Err(error) => {
+            tracing::warn!(%error, "the result of the reconciliation cannot be recorded");
+            Some(error.to_string())
+        }
+    };
+}
+
+/// Writes the audit entry of a finished reconciliation, for [`last`].
+async fn write_record(app: &App, report: &Report) -> Result<()> {
     let comparison = Comparison {
         checked: report.checked,
         drifted: report.drifted.len(),
@@ -279,32 +291,28 @@ pub(in crate::flows) async fn last(
     Ok(Some((at, comparison.map_err(unreadable)?)))
 }
 
-/// Adds the unknown buyers to the report, or the error if they cannot be listed. Their events may
-/// be lost, or may never have been sent to this server.
-async fn find_unknown_buyers(app: &App, mode: Mode, report: &mut Report) -> Result<()> {
+/// Adds the unknown buyers to the report, or the error. Their events may be lost, or may never have
+/// been sent to this server.
+async fn find_unknown_buyers(app: &App, mode: Mode, report: &mut Report) {
     match buyers::find(app, mode).await {
         Ok(found) => (report.unknown_buyers, report.buyers_error) = (found, None),
-        Err(error @ Error::Stripe(_)) => {
-            tracing::warn!(%error, "the subscriptions of the account cannot be listed");
+        Err(error) => {
+            tracing::warn!(%error, "the unknown buyers cannot be found");
             report.buyers_error = Some(error.to_string());
         }
-        Err(error) => return Err(error),
     }
-    Ok(())
 }
 
 /// Stores the undelivered events, or adds the error to the report. The reconciliation continues
 /// without them.
-async fn list_missed(app: &App, mode: Mode, report: &mut Report) -> Result<()> {
+async fn list_missed(app: &App, mode: Mode, report: &mut Report) {
     match missed(app, mode).await {
         Ok(missed) => (report.missed_events, report.events_error) = (missed, None),
-        Err(error @ Error::Stripe(_)) => {
-            tracing::warn!(%error, "undelivered events cannot be listed");
+        Err(error) => {
+            tracing::warn!(%error, "undelivered events cannot be listed or stored");
             report.events_error = Some(error.to_string());
         }
-        Err(error) => return Err(error),
     }
-    Ok(())
 }
 
 /// Stores the events that Stripe could not deliver, for the worker. Returns the number of new ones.
