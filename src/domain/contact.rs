@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use email_address::{EmailAddress, Options};
+use serde::{Serialize, Serializer};
 
 use crate::domain::column::text_columns;
 use crate::domain::sale::stripe_ids::StripeCustomerId;
@@ -69,6 +70,12 @@ impl fmt::Debug for Email {
     }
 }
 
+impl Serialize for Email {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 text_columns!(Email);
 
 /// A text that is not a plain email address.
@@ -77,7 +84,7 @@ text_columns!(Email);
 pub struct InvalidEmail;
 
 /// The name of a person or a company: one line of visible text, trimmed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct DisplayName(String);
 
 impl DisplayName {
@@ -107,6 +114,13 @@ impl FromStr for DisplayName {
 impl fmt::Display for DisplayName {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.0)
+    }
+}
+
+/// Does not show the name: it is personal data.
+impl fmt::Debug for DisplayName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("DisplayName(…)")
     }
 }
 
@@ -234,10 +248,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_email_is_lower_cased_and_its_debug_output_hides_the_local_part() {
+    fn security_40_the_debug_output_of_an_address_or_a_name_does_not_show_it() {
         let email: Email = "Ada.Lovelace@Example.COM".parse().unwrap();
         assert_eq!(email.as_str(), "ada.lovelace@example.com");
         assert_eq!(format!("{email:?}"), "Email(…@example.com)");
+        let name: DisplayName = "Ada Lovelace".parse().unwrap();
+        assert_eq!(format!("{name:?}"), "DisplayName(…)");
     }
 
     #[test]

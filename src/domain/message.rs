@@ -50,8 +50,8 @@ impl Kind {
     }
 }
 
-/// The facts that a mail is rendered from.
-#[derive(Clone, Debug)]
+/// The facts that a mail is rendered from. There is no `Debug`: they contain the license.
+#[derive(Clone)]
 pub struct Facts<'a> {
     /// The event that the mail reports.
     pub kind: Kind,
@@ -92,8 +92,8 @@ impl<'a> Facts<'a> {
     }
 }
 
-/// A mail without its recipient.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A mail without its recipient. There is no `Debug`: it contains the license.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Letter {
     /// One line.
     pub subject: String,

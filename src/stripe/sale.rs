@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::wire::{Identified, Link, WireCustomer, WirePaymentIntent, WirePortal, WireSession};
 use super::{Answer, MAX_PAGES, Stripe, StripeFailure, field, read_id};
 use crate::domain::ids::AttemptId;
+use crate::domain::private::Private;
 use crate::domain::sale::stripe_ids::{
     CheckoutSessionId, PaymentIntentId, StripeCustomerId, StripeSubscriptionId,
 };
@@ -23,9 +24,9 @@ pub struct CustomerParameters {
     /// Our id, for the metadata.
     pub customer_id: String,
     /// The email address.
-    pub email: String,
+    pub email: Private,
     /// The person's name, or the company's.
-    pub name: Option<String>,
+    pub name: Option<Private>,
 }
 
 /// The parameters of the call that opens a Checkout session. They are stored unchanged until there
@@ -46,8 +47,7 @@ pub struct SessionParameters {
     pub cancel_url: String,
 }
 
-/// Events that Stripe could not deliver.
-#[derive(Debug)]
+/// Events that Stripe could not deliver. There is no `Debug`: the events name people.
 pub struct Undelivered {
     /// The events in the delivered form, newest first.
     pub events: Vec<Value>,
@@ -80,10 +80,10 @@ impl Stripe {
         at: FailPoint<'_>,
     ) -> Answer<StripeCustomerId> {
         let mut form = vec![
-            field("email", &parameters.email),
+            field("email", parameters.email.as_str()),
             field("metadata[customer_id]", &parameters.customer_id),
         ];
-        form.extend(parameters.name.as_ref().map(|name| field("name", name)));
+        form.extend(parameters.name.as_ref().map(|name| field("name", name.as_str())));
         let created: Identified = self.post("/customers", form, Some(attempt), at).await?;
         read_id(&created.id)
     }

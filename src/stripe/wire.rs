@@ -48,7 +48,8 @@ pub struct Identified {
     pub id: String,
 }
 
-#[derive(Debug, Deserialize)]
+/// There is no `Debug`: it names a person.
+#[derive(Deserialize)]
 pub struct WireCustomer {
     pub id: String,
     #[serde(default)]
@@ -171,7 +172,8 @@ impl WireSession {
     }
 }
 
-#[derive(Debug, Deserialize)]
+/// There is no `Debug`: whoever has the URL is logged in.
+#[derive(Deserialize)]
 pub struct WirePortal {
     pub url: String,
 }

@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::domain::contact::Email;
 use crate::domain::ids::CustomerId;
 use crate::domain::license::{Entitlement, Source, Term};
+use crate::domain::private::Private;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::files::read_text;
@@ -52,7 +53,7 @@ enum Action {
     #[command(after_help = "Example:\n  licentia license inspect eyJhbGciOi…")]
     Inspect {
         /// The license, or `-` to read it from standard input
-        token: String,
+        token: Private,
     },
     /// Grant a customer a license and print it
     ///
@@ -78,7 +79,7 @@ struct Verify {
     #[arg(long, value_name = "EPOCH")]
     now: Option<u64>,
     /// The license, or `-` to read it from standard input
-    token: String,
+    token: Private,
 }
 
 #[derive(Debug, Args)]
@@ -121,7 +122,7 @@ impl LicenseCommand {
     pub fn run(self, config: impl FnOnce() -> Result<Config>) -> Result<ExitCode> {
         match self.action {
             Action::Verify(verify) => verify.run(),
-            Action::Inspect { token } => inspect(&token),
+            Action::Inspect { token } => inspect(token.as_str()),
             Action::Issue(issue) => issue.run(&config()?),
         }
     }
@@ -130,7 +131,7 @@ impl LicenseCommand {
 impl Verify {
     fn run(self) -> Result<ExitCode> {
         let inputs = read_keys(&self.jwks, &self.audience)
-            .and_then(|keys| read_token(&self.token).map(|token| (keys, token)));
+            .and_then(|keys| read_token(self.token.as_str()).map(|token| (keys, token)));
         let (mut keys, token) = match inputs {
             Ok(inputs) => inputs,
             Err(problem) => {
@@ -199,8 +200,9 @@ fn read_token(argument: &str) -> std::result::Result<String, String> {
 }
 
 fn inspect(argument: &str) -> Result<ExitCode> {
-    let inspected = read_token(argument)
-        .and_then(|token| licentia_verify::inspect(&token).map_err(|error| error.to_string()));
+    let inspected = read_token(argument).and_then(|token| {
+        licentia_verify::inspect(token.as_str()).map_err(|error| error.to_string())
+    });
     match inspected {
         Ok(Unverified { header, claims }) => {
             let output = json!({ "verified": false, "header": header, "claims": claims });

@@ -7,6 +7,7 @@ use clap::Args;
 
 use crate::cli::{NO, complain, print, print_json, progress, with_app};
 use crate::config::Config;
+use crate::domain::contact::Email;
 use crate::error::Result;
 use crate::flows::Mode;
 use crate::flows::sale::backfill::{Done, Left, Newcomers, Progress, Report, run as backfill};
@@ -58,7 +59,7 @@ impl Backfill {
             }
         }
         for Left { stripe_customer_id, email, plan, message, .. } in report.paying_left() {
-            let customer = stripe_customer(stripe_customer_id, email.as_deref());
+            let customer = stripe_customer(stripe_customer_id, email.as_ref());
             let plan = paid_plan(plan.as_deref());
             print(format_args!("not linked: {customer}{plan}: {message}\n"))?;
         }
@@ -109,7 +110,7 @@ pub fn show_progress(listed: &'static str) -> impl Fn(Progress) {
 }
 
 pub fn description(done: &Done) -> String {
-    let stripe_customer = stripe_customer(&done.stripe_customer_id, done.email.as_deref());
+    let stripe_customer = stripe_customer(&done.stripe_customer_id, done.email.as_ref());
     let plan = paid_plan(done.plan.as_deref());
     let customer = done.customer_id.as_deref().unwrap_or("cust_…");
     let action = match done.action {
@@ -123,7 +124,7 @@ pub fn description(done: &Done) -> String {
     format!("{stripe_customer}{plan} -> {customer}: {action}{}", changes.concat())
 }
 
-pub fn stripe_customer(stripe_customer_id: &str, email: Option<&str>) -> String {
+pub fn stripe_customer(stripe_customer_id: &str, email: Option<&Email>) -> String {
     let email = email.map(|email| format!(" ({email})")).unwrap_or_default();
     format!("{stripe_customer_id}{email}")
 }

@@ -94,7 +94,7 @@ fn print_done(done: &Done) -> Result<ExitCode> {
 }
 
 fn print_left(left: &Left) -> Result<ExitCode> {
-    let customer = stripe_customer(&left.stripe_customer_id, left.email.as_deref());
+    let customer = stripe_customer(&left.stripe_customer_id, left.email.as_ref());
     let plan = paid_plan(left.plan.as_deref());
     print(format_args!("not linked: {customer}{plan}: {}\n", left.message))
 }

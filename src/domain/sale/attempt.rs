@@ -4,6 +4,7 @@
 
 use crate::domain::column::row;
 use crate::domain::ids::AttemptId;
+use crate::domain::private::Private;
 use crate::domain::text_enum::text_enum;
 use crate::domain::time::Timestamp;
 
@@ -25,7 +26,7 @@ row! {
         /// The idempotency key.
         pub attempt_id: AttemptId,
         /// The parameters, as JSON.
-        pub parameters: String,
+        pub parameters: Private,
         /// The time at which it was stored, before the call.
         pub created_at: Timestamp,
         /// The id of the created object; `None` while there is no response.

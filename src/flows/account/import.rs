@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::app::App;
 use crate::customer_file::{CustomerFile, Problem};
 use crate::domain::account::customer::NewAccount;
-use crate::domain::contact::Newcomer;
+use crate::domain::contact::{Email, Newcomer};
 use crate::domain::ids::{CustomerId, UserId};
 use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::sale::matching::{StripeCandidate, Tag};
@@ -41,7 +41,7 @@ pub struct Skipped {
     /// The row's line.
     pub line: u64,
     /// The email address.
-    pub email: String,
+    pub email: Email,
 }
 
 /// Imports the customers of a file after all rows were checked. Customers who already have an
@@ -67,7 +67,7 @@ pub async fn customers(
         for (line, newcomer) in rows.by_ref().take(BATCH) {
             processed += 1;
             if tx.customer_by_email(&newcomer.email).await?.is_some() {
-                report.skipped.push(Skipped { line, email: newcomer.email.to_string() });
+                report.skipped.push(Skipped { line, email: newcomer.email });
                 continue;
             }
             report.imported += 1;

@@ -75,7 +75,7 @@ pub struct Done {
     /// The customer here; none for an account that would be created.
     pub customer_id: Option<String>,
     /// The email address at Stripe.
-    pub email: Option<String>,
+    pub email: Option<Email>,
     /// The plan that it pays for.
     pub plan: Option<String>,
     /// `linked_by_metadata`, `linked_by_email`, `created`, `claimed` for a link that the operator
@@ -95,7 +95,7 @@ pub struct Left {
     /// The customer here that it may belong to.
     pub customer_id: Option<String>,
     /// The email address at Stripe.
-    pub email: Option<String>,
+    pub email: Option<Email>,
     /// The plan that it pays for. Without one, the decision is not urgent.
     pub plan: Option<String>,
     /// The stable code of the reason.
@@ -341,7 +341,7 @@ pub(in crate::flows) fn done(
     Done {
         stripe_customer_id: one.id.to_string(),
         customer_id: id.map(|id| id.to_string()),
-        email: one.email.as_ref().map(Email::to_string),
+        email: one.email.clone(),
         plan: one.plan.clone(),
         action: step.action(),
         changes: report.changes,
@@ -353,7 +353,7 @@ pub(in crate::flows) fn left(one: &StripeCandidate, doubt: &Ambiguity) -> Left {
     Left {
         stripe_customer_id: one.id.to_string(),
         customer_id: doubt.customer_id().map(CustomerId::to_string),
-        email: one.email.as_ref().map(Email::to_string),
+        email: one.email.clone(),
         plan: one.plan.clone(),
         reason: doubt.as_str(),
         message: doubt.advice(&one.id),

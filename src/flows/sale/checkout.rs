@@ -170,7 +170,8 @@ async fn last_session(
     let stored = app.store.read().await?.attempt(&lease.customer_id, Purpose::Checkout).await?;
     let Some(attempt) = stored else { return Ok(None) };
     let known = attempt.result.as_ref().and_then(|id| id.parse().ok());
-    let Ok(parameters) = serde_json::from_str::<SessionParameters>(&attempt.parameters) else {
+    let Ok(parameters) = serde_json::from_str::<SessionParameters>(attempt.parameters.as_str())
+    else {
         // Another version wrote the parameters. The session is closed, so that there are never two
         // that can be paid.
         if let Some(id) = known {

@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::app::App;
 use crate::domain::account::customer::{Customer, SyncStatus};
 use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
+use crate::domain::private::Private;
 use crate::domain::sale::attempt::Purpose;
 use crate::domain::sale::matching::{MatchReason, StripeCandidate};
 use crate::domain::sale::stripe_ids::StripeCustomerId;
@@ -88,8 +89,8 @@ pub(super) async fn link(
         Origin::Created { parameters, .. } => {
             // The data may have changed since the attempt was stored.
             let due = SyncStatus::due(
-                parameters.name.as_deref() != customer.stripe_name(),
-                parameters.email != customer.email.as_str(),
+                parameters.name.as_ref().map(Private::as_str) != customer.stripe_name(),
+                parameters.email.as_str() != customer.email.as_str(),
             );
             if due != SyncStatus::Synced {
                 tx.stripe_sync_due(id, due).await?;

@@ -161,7 +161,7 @@ async fn resume(
     stored: Option<Attempt>,
 ) -> Result<StripeCustomerId> {
     let stored = stored.and_then(|attempt| {
-        let parameters = serde_json::from_str(&attempt.parameters).ok()?;
+        let parameters = serde_json::from_str(attempt.parameters.as_str()).ok()?;
         Some((attempt, parameters))
     });
     let may_be_older = stored.is_some();
@@ -247,8 +247,8 @@ async fn begin(
 ) -> Result<(Attempt, CustomerParameters)> {
     let parameters = CustomerParameters {
         customer_id: customer.customer_id.to_string(),
-        email: customer.email.to_string(),
-        name: customer.stripe_name().map(str::to_owned),
+        email: customer.email.to_string().into(),
+        name: customer.stripe_name().map(|name| name.to_owned().into()),
     };
     let attempt = store_attempt(app, lease, Purpose::Customer, &parameters).await?;
     Ok((attempt, parameters))
@@ -265,7 +265,7 @@ pub(in crate::flows) async fn store_attempt(
         .map_err(|error| Error::Internal(format!("an attempt cannot be written: {error}")))?;
     let attempt = Attempt {
         attempt_id: AttemptId::from_random(app.random.bits()),
-        parameters,
+        parameters: parameters.into(),
         created_at: app.now(),
         result: None,
     };
@@ -298,7 +298,7 @@ async fn find(
     parameters: &CustomerParameters,
 ) -> Result<Option<StripeCustomerId>> {
     // The list shows a new Stripe customer at once; the search does not.
-    let found = app.stripe()?.customers_with_email(&parameters.email).await?;
+    let found = app.stripe()?.customers_with_email(parameters.email.as_str()).await?;
     let ours = Tag::Ours(lease.customer_id.clone());
     let Some(found) = found.into_iter().find(|one| one.tag == ours) else { return Ok(None) };
     let origin = Origin::Created { parameters, may_be_older: true };
