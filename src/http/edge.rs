@@ -14,12 +14,11 @@ use poem::{Body, Endpoint, Request, Response, Result};
 use poem_openapi::OperationId;
 use poem_openapi::auth::{Bearer, BearerAuthorization};
 use poem_openapi::error::{AuthorizationError, ContentTypeError};
-use tokio::sync::OwnedSemaphorePermit;
 use tracing::Instrument;
 
 use crate::app::App;
 use crate::error::Error;
-use crate::http::body::{LargeBodies, MAX_BODY_BYTES, MAX_EVENT_BYTES};
+use crate::http::body::{LargeBodies, MAX_BODY_BYTES, MAX_EVENT_BYTES, Slot};
 use crate::http::openapi::{self, Operation, Paths};
 use crate::http::problem::{self, Carried};
 use crate::http::sale::webhooks;
@@ -63,7 +62,7 @@ impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
             if admitted.is_err() && has_body {
                 connection.leave_body_unread();
             }
-            let _permit = admitted?;
+            let _slot = admitted?;
             connection.begin_work();
             in_time(deadline, self.dispatch(request, &operations)).await
         });
@@ -115,14 +114,14 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         respond.instrument(span).await
     }
 
-    /// Checks that the credential is present, then reads the body. Returns the permit of a large
+    /// Checks that the credential is present, then reads the body. Returns the slot of a large
     /// body.
     async fn admit(
         &self,
         request: &mut Request,
         body: Body,
         operation: Option<&Operation>,
-    ) -> std::result::Result<Option<OwnedSemaphorePermit>, Error> {
+    ) -> std::result::Result<Option<Slot>, Error> {
         if request.version() == Version::HTTP_11 && !request.headers().contains_key(header::HOST) {
             // RFC 9112, section 3.2.
             return Err(Error::InvalidRequest("the header `Host` is missing".into()));
@@ -143,7 +142,7 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         }
         let body = self.large_bodies.read(body, limit).await?;
         request.set_body(Body::from_bytes(body.bytes));
-        Ok(body.permit)
+        Ok(body.slot)
     }
 
     /// Calls the handler of a request whose body was read.
