@@ -75,6 +75,8 @@ impl Invoice {
 #[derive(Default)]
 struct Back {
     returned: i64,
+    /// Credited to the balance or out of band.
+    credited: i64,
     lost: i64,
     held: i64,
     /// What all its payments by Stripe took.
@@ -95,14 +97,24 @@ pub fn read(history: &History, found: &Value, disputes: &[Value]) -> Invoice {
         0 => back.received,
         _ => amount + number(&found["amount_overpaid"]),
     };
-    let is_about_all = |part: i64| part * 100 >= all * ALL_BUT_EXCHANGE;
-    let refunded = is_paid && back.returned > 0 && back.returned >= all;
-    let lost = is_paid && !refunded && back.lost > 0 && is_about_all(back.returned + back.lost);
+    // A credit on the customer's balance pays first. It is no money that a payment can give back.
+    let by_credit = (-number(&found["starting_balance"])).clamp(0, number(&found["total"]).max(0));
+    let is_all = |money: i64, percent: i64| {
+        let (all_money, with_credits) = (all - by_credit, money + back.credited);
+        money * 100 >= all_money * percent || with_credits * 100 >= all * percent
+    };
+    let refunded = is_paid
+        && (back.returned > 0 && is_all(back.returned, 100)
+            || back.credited > 0 && back.returned + back.credited >= all);
+    let lost = is_paid
+        && !refunded
+        && back.lost > 0
+        && is_all(back.returned + back.lost, ALL_BUT_EXCHANGE);
     let held = is_paid
         && !refunded
         && !lost
         && back.held > 0
-        && is_about_all(back.returned + back.lost + back.held);
+        && is_all(back.returned + back.lost + back.held, ALL_BUT_EXCHANGE);
     let is_forgiven = is_forgiven(found, amount, credited);
     let policy = history.ground.plans.policy;
     let takes_back = [
@@ -202,7 +214,7 @@ fn back(history: &History, invoice: &str, disputes: &[Value]) -> Back {
         if note["status"] == "issued" {
             let transaction = note["customer_balance_transaction"].as_str().unwrap_or_default();
             let to_balance = stripe.look(transaction, |moved| -number(&moved["amount"]));
-            back.returned += to_balance + number(&note["out_of_band_amount"]);
+            back.credited += to_balance + number(&note["out_of_band_amount"]);
         }
     }
     back

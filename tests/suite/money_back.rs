@@ -125,6 +125,31 @@ async fn a_balance_or_a_discount_pays_as_money_does_stripe_36() {
 }
 
 #[tokio::test]
+async fn a_refund_of_all_the_money_is_full_though_a_balance_paid_a_part_stripe_15_36() {
+    for is_disputed in [false, true] {
+        let shop = Shop::open().await;
+        let (mut ada, invoice, payment) = bought(&shop).await;
+        let customer = shop.sandbox.object(&payment)["customer"].as_str().unwrap().to_owned();
+        let subscription =
+            shop.sandbox.object(&invoice)["parent"]["subscription_details"]["subscription"].clone();
+        shop.sandbox.adjust_balance(&customer, -1900).unwrap();
+        shop.pass_days(&mut ada, 31).await;
+        let payment = shop.sandbox.payment_intent(subscription.as_str().unwrap()).unwrap();
+        assert_eq!(shop.sandbox.object(&payment)["amount"], 3000);
+        if is_disputed {
+            let dispute = shop.sandbox.open_dispute(&payment).unwrap();
+            shop.sandbox.close_dispute(&dispute, false).unwrap();
+        } else {
+            shop.sandbox.refund(&payment, Some(1000)).unwrap();
+            assert_eq!(outcome(&shop, &ada).await, expected("succeeded", "active"));
+            shop.sandbox.refund(&payment, Some(2000)).unwrap();
+        }
+        let status = if is_disputed { "disputed" } else { "refunded" };
+        assert_eq!(outcome(&shop, &ada).await, expected(status, "revoked"));
+    }
+}
+
+#[tokio::test]
 async fn a_small_credit_for_a_month_that_a_balance_paid_is_a_partial_refund_stripe_26() {
     let shop = Shop::open().await;
     let (mut ada, invoice, payment) = bought(&shop).await;

@@ -61,8 +61,10 @@ const EXCHANGE_PERCENT: i64 = 2;
 /// all of its payments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MoneyBack {
-    /// Refunded, or credited after the payment: to the customer's balance or out of band.
+    /// Refunded.
     pub refunded: i64,
+    /// Credited after the payment, to the customer's balance or out of band.
+    pub credited: i64,
     /// Withheld while the customer's bank decides about a dispute.
     pub disputed: i64,
     /// Taken by disputes that were lost.
@@ -70,21 +72,31 @@ pub struct MoneyBack {
 }
 
 impl MoneyBack {
-    /// Returns the outcome for an invoice of which `paid` was paid, in the currency's smallest
-    /// unit. It is `Unremarkable` unless all of the money was returned or is disputed. A lost
-    /// dispute about a part counts like a refund of that part.
+    /// Returns the outcome for an invoice of which `paid` was paid: `from_balance` by the
+    /// customer's balance, and the rest in money. Both are in the currency's smallest unit.
+    ///
+    /// It is `Unremarkable` unless everything was returned or is disputed: all of the money, since
+    /// a payment cannot return what the balance paid, or the whole amount together with credits. A
+    /// lost dispute about a part counts like a refund of that part.
     #[must_use]
-    pub fn outcome(self, paid: i64) -> Payment {
-        let Self { refunded, disputed, dispute_lost } = self;
-        let refunded_all = refunded >= paid;
-        let is_all =
-            |amount: i64| amount.saturating_mul(100) >= paid.saturating_mul(100 - EXCHANGE_PERCENT);
-        let returned = refunded.saturating_add(dispute_lost);
-        if refunded > 0 && refunded_all {
+    pub fn outcome(self, paid: i64, from_balance: i64) -> Payment {
+        let Self { refunded, credited, disputed, dispute_lost } = self;
+        let money = paid.saturating_sub(from_balance);
+        let with_credits = refunded.saturating_add(credited);
+        let is_refunded =
+            (refunded > 0 && refunded >= money) || (with_credits > 0 && with_credits >= paid);
+        let is_about = |part: i64, all: i64| {
+            part.saturating_mul(100) >= all.saturating_mul(100 - EXCHANGE_PERCENT)
+        };
+        let is_all = |taken: i64| {
+            is_about(refunded.saturating_add(taken), money)
+                || is_about(with_credits.saturating_add(taken), paid)
+        };
+        if is_refunded {
             Payment::Refunded
-        } else if dispute_lost > 0 && is_all(returned) {
+        } else if dispute_lost > 0 && is_all(dispute_lost) {
             Payment::DisputeLost
-        } else if disputed > 0 && is_all(returned.saturating_add(disputed)) {
+        } else if disputed > 0 && is_all(dispute_lost.saturating_add(disputed)) {
             Payment::Disputed
         } else {
             Payment::Unremarkable
@@ -95,9 +107,17 @@ impl MoneyBack {
 impl std::ops::AddAssign for MoneyBack {
     fn add_assign(&mut self, other: Self) {
         self.refunded = self.refunded.saturating_add(other.refunded);
+        self.credited = self.credited.saturating_add(other.credited);
         self.disputed = self.disputed.saturating_add(other.disputed);
         self.dispute_lost = self.dispute_lost.saturating_add(other.dispute_lost);
     }
+}
+
+/// Returns the part of an invoice that the customer's credit balance paid. Before the invoice was
+/// finalized the balance was `before`, then `after`; negative is a credit.
+#[must_use]
+pub fn from_balance(before: i64, after: i64) -> i64 {
+    after.min(0).saturating_sub(before).max(0)
 }
 
 /// One line of an invoice.
@@ -194,7 +214,7 @@ impl Invoice {
     /// Returns the part that the customer's credit balance paid, in the currency's smallest unit.
     #[must_use]
     pub fn from_balance(&self) -> i64 {
-        self.balance_after.min(0).saturating_sub(self.balance_before).max(0)
+        from_balance(self.balance_before, self.balance_after)
     }
 
     /// Returns what it added to the customer's credit balance because it credits more than it
@@ -270,5 +290,62 @@ text_enum! {
         Refunded = "refunded",
         /// Paid, and disputed by the customer's bank.
         Disputed = "disputed",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_back_in_part_changes_nothing_and_in_full_counts_whatever_its_parts_stripe_24() {
+        for ((refunded, disputed, dispute_lost), expected) in [
+            ((0, 0, 0), Payment::Unremarkable),
+            ((4899, 0, 0), Payment::Unremarkable),
+            ((4900, 0, 0), Payment::Refunded),
+            ((0, 2000, 0), Payment::Unremarkable),
+            ((0, 4802, 0), Payment::Disputed),
+            ((0, 4801, 0), Payment::Unremarkable),
+            ((0, 0, 2000), Payment::Unremarkable),
+            ((0, 0, 4998), Payment::DisputeLost),
+            ((2900, 0, 2000), Payment::DisputeLost),
+            ((2900, 2000, 0), Payment::Disputed),
+            ((4900, 0, 2000), Payment::Refunded),
+        ] {
+            let back = MoneyBack { refunded, credited: 0, disputed, dispute_lost };
+            assert_eq!(back.outcome(4900, 0), expected, "{back:?}");
+        }
+    }
+
+    #[test]
+    fn a_refund_is_full_if_it_returns_all_the_money_stripe_26_36() {
+        let none = MoneyBack::default();
+        let refunded = |refunded| MoneyBack { refunded, ..none };
+        let credited = |refunded, credited| MoneyBack { refunded, credited, ..none };
+        let lost = |refunded, dispute_lost| MoneyBack { refunded, dispute_lost, ..none };
+        let disputed = |disputed| MoneyBack { disputed, ..none };
+        // Of 4900, the balance paid this part.
+        for (back, from_balance, expected) in [
+            (none, 0, Payment::Unremarkable),
+            (none, 4900, Payment::Unremarkable),
+            (refunded(4900), 0, Payment::Refunded),
+            (refunded(3000), 0, Payment::Unremarkable),
+            (refunded(3000), 1900, Payment::Refunded),
+            (refunded(2999), 1900, Payment::Unremarkable),
+            // A credit returns what the balance paid first.
+            (credited(0, 3000), 1900, Payment::Unremarkable),
+            (credited(0, 4900), 1900, Payment::Refunded),
+            (credited(0, 4900), 4900, Payment::Refunded),
+            (credited(0, 100), 4900, Payment::Unremarkable),
+            (credited(2000, 2900), 1900, Payment::Refunded),
+            (credited(2000, 2000), 1900, Payment::Unremarkable),
+            (lost(0, 3000), 1900, Payment::DisputeLost),
+            (lost(1000, 1940), 1900, Payment::DisputeLost),
+            (lost(0, 2000), 1900, Payment::Unremarkable),
+            (disputed(2940), 1900, Payment::Disputed),
+            (disputed(3000), 0, Payment::Unremarkable),
+        ] {
+            assert_eq!(back.outcome(4900, from_balance), expected, "{back:?} {from_balance}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{Link, List, time};
 use crate::domain::sale::invoice::{
-    BillingReason, Invoice, InvoiceStatus, Line, MoneyBack, Payment,
+    BillingReason, Invoice, InvoiceStatus, Line, MoneyBack, Payment, from_balance,
 };
 use crate::domain::sale::stripe_ids::{PaymentIntentId, StripeCustomerId};
 use crate::domain::sale::subscription::{Status, Subscription};
@@ -136,6 +136,7 @@ impl WireInvoice {
         let is_written_off_by_hand = self.is_written_off_by_hand(subscriptions);
         let (amount, credited) = (self.amount(), self.credited_before());
         let (intent, payment) = (self.payment_intent(), self.payment(payments, credited_later));
+        let (balance_before, balance_after) = self.balances();
         let subscription = self.subscription().and_then(|id| id.parse().ok());
         let lines = self.lines.into_iter().flat_map(|lines| lines.data);
         Some(Invoice {
@@ -150,8 +151,8 @@ impl WireInvoice {
             is_written_off_by_hand,
             amount,
             credited,
-            balance_before: self.starting_balance.unwrap_or(0),
-            balance_after: self.ending_balance.or(self.starting_balance).unwrap_or(0),
+            balance_before,
+            balance_after,
             currency: self.currency.unwrap_or_default(),
             created: Timestamp::saturating(self.created.unwrap_or(0)),
             due: time(self.due_date),
@@ -238,7 +239,7 @@ impl WireInvoice {
             let latest = self.payment_intent().and_then(|id| payments.get(&id));
             return latest.map(|facts| facts.attempt).unwrap_or_default();
         }
-        let mut back = MoneyBack { refunded: credited_later, ..MoneyBack::default() };
+        let mut back = MoneyBack { credited: credited_later, ..MoneyBack::default() };
         let mut received: i64 = 0;
         let all = self.payments.iter().flat_map(|payments| &payments.data);
         // A payment that failed or was canceled took no money.
@@ -247,13 +248,20 @@ impl WireInvoice {
             back += facts.back;
             received = received.saturating_add(facts.amount);
         }
-        // The customer's balance may have paid a part. An earlier debt that is on the balance is
-        // collected with the invoice and is no part of it.
+        // An earlier debt that is on the customer's balance is collected with the invoice and is no
+        // part of it.
         let paid = match self.amount() {
             0 => received.max(self.amount_paid.unwrap_or(0)),
             amount => amount.saturating_add(self.amount_overpaid.unwrap_or(0)),
         };
-        back.outcome(paid)
+        let (before, after) = self.balances();
+        back.outcome(paid, from_balance(before, after))
+    }
+
+    /// Returns the customer's balance before and after the invoice was finalized.
+    fn balances(&self) -> (i64, i64) {
+        let before = self.starting_balance.unwrap_or(0);
+        (before, self.ending_balance.unwrap_or(before))
     }
 }
 

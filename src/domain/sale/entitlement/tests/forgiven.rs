@@ -90,30 +90,6 @@ fn what_was_paid_before_a_cancellation_at_once_grants_nothing_stripe_12() {
 }
 
 #[test]
-fn money_that_goes_back_in_part_changes_nothing_and_in_full_counts_whatever_its_parts_stripe_24() {
-    use crate::domain::sale::invoice::MoneyBack;
-    let back = |refunded, disputed, dispute_lost| {
-        MoneyBack { refunded, disputed, dispute_lost }.outcome(4900)
-    };
-    for (money, expected) in [
-        ((0, 0, 0), Payment::Unremarkable),
-        ((4899, 0, 0), Payment::Unremarkable),
-        ((4900, 0, 0), Payment::Refunded),
-        ((0, 2000, 0), Payment::Unremarkable),
-        ((0, 4802, 0), Payment::Disputed),
-        ((0, 4801, 0), Payment::Unremarkable),
-        ((0, 0, 2000), Payment::Unremarkable),
-        ((0, 0, 4998), Payment::DisputeLost),
-        ((2900, 0, 2000), Payment::DisputeLost),
-        ((2900, 2000, 0), Payment::Disputed),
-        ((4900, 0, 2000), Payment::Refunded),
-    ] {
-        let (refunded, disputed, lost) = money;
-        assert_eq!(back(refunded, disputed, lost), expected, "{money:?}");
-    }
-}
-
-#[test]
 fn a_dead_renewal_that_is_credited_in_full_is_not_paid_late_stripe_22() {
     let mut state = unpaid_renewal("canceled");
     state.subscriptions[0].ended_at = Some(at(PERIOD_START + 3 * DAY));
