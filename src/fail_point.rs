@@ -20,15 +20,15 @@ text_enum! {
         /// The end of a customer's lease.
         LeaseReleased = "lease.released",
         /// The attempt to create a Stripe customer.
-        StripeCustomerBegun = "counterpart.begun",
+        StripeCustomerBegun = "stripe_customer.begun",
         /// The end of such an attempt, which Stripe refused.
-        StripeCustomerRefused = "counterpart.refused",
+        StripeCustomerRefused = "stripe_customer.refused",
         /// The Stripe customer, at Stripe.
-        StripeCustomerMade = "counterpart.made",
+        StripeCustomerMade = "stripe_customer.made",
         /// The link to the Stripe customer.
-        StripeCustomerLinked = "counterpart.linked",
+        StripeCustomerLinked = "stripe_customer.linked",
         /// A changed name or address, at Stripe.
-        StripeCustomerUpdated = "counterpart.told",
+        StripeCustomerUpdated = "stripe_customer.updated",
         /// The attempt to open a Checkout session.
         CheckoutBegun = "checkout.begun",
         /// The Checkout session, at Stripe.

@@ -30,7 +30,7 @@ async fn import(shop: &Shop, csv: &str) {
 /// Returns what was done, and the reasons for what was not.
 fn summary(report: &Report) -> (Vec<&str>, Vec<&str>) {
     let mut done: Vec<_> = report.done.iter().map(|done| done.action).collect();
-    let mut left: Vec<_> = report.left.iter().map(|left| left.reason).collect();
+    let mut left: Vec<_> = report.undecided.iter().map(|left| left.reason).collect();
     done.sort();
     left.sort();
     assert!(report.failed.is_empty(), "{:?}", report.failed);
@@ -135,8 +135,12 @@ async fn signing_up_with_a_strangers_address_does_not_grant_their_subscription()
     let before = everything(&shop).await;
     let report = backfill(&shop, Mode::Apply, Newcomers::Create).await;
     assert_eq!(summary(&report), (vec![], vec!["unverified_email"]));
-    assert_eq!(report.paying_left().count(), 1);
-    assert!(report.left[0].message.contains(&thief.customer_id), "{}", report.left[0].message);
+    assert_eq!(report.paying_undecided().count(), 1);
+    assert!(
+        report.undecided[0].message.contains(&thief.customer_id),
+        "{}",
+        report.undecided[0].message
+    );
     assert_eq!(everything(&shop).await, before);
     assert_eq!(shop.license(&thief).await["plan"], "trial");
 
@@ -196,7 +200,7 @@ async fn ambiguous_stripe_customers_are_reported_and_not_linked() {
         "taken",
     ];
     assert_eq!(summary(&report), (vec![], left.to_vec()));
-    assert_eq!((report.settled, report.paying_left().count()), (1, 5));
+    assert_eq!((report.settled, report.paying_undecided().count()), (1, 5));
     assert_eq!(everything(&shop).await, before);
 
     // Linked to one Stripe customer here, and named by another.
@@ -205,7 +209,11 @@ async fn ambiguous_stripe_customers_are_reported_and_not_linked() {
     let tag = [("metadata[customer_id]", carl.customer_id.as_str())];
     shop.at_stripe(&format!("customers/{stripe_id}"), &tag).await;
     let report = linking(&shop).await;
-    assert!(report.left.iter().any(|left| left.reason == "contradiction"), "{:?}", report.left);
+    assert!(
+        report.undecided.iter().any(|left| left.reason == "contradiction"),
+        "{:?}",
+        report.undecided
+    );
     assert_eq!(texts(&shop.app.app.store, linked).await, [stripe_id]);
 }
 
@@ -221,7 +229,7 @@ async fn a_paying_customer_without_an_account_gets_one_if_requested() {
 
     let report = linking(&shop).await;
     assert_eq!(summary(&report), (vec![], vec!["no_account", "no_account"]));
-    assert_eq!(report.paying_left().count(), 1, "who pays for nothing can wait");
+    assert_eq!(report.paying_undecided().count(), 1, "who pays for nothing can wait");
     assert_eq!(shop.app.count("customers").await, 0);
 
     let report = backfill(&shop, Mode::Apply, Newcomers::Create).await;
@@ -326,7 +334,7 @@ async fn every_page_is_read() {
         shop.old_customer(&format!("c{number}@example.com"), &[]).await;
     }
     let report = linking(&shop).await;
-    assert_eq!((report.customers, report.left.len()), (234, 230));
+    assert_eq!((report.customers, report.undecided.len()), (234, 230));
     assert_eq!(report.done.len(), 4);
     shop.must_be_paid(&ada).await;
 }
@@ -400,7 +408,7 @@ async fn after_a_restored_backup_the_links_are_restored() {
     }
     let report = backfill(&shop, Mode::Apply, Newcomers::Create).await;
     assert_eq!(summary(&report), (vec!["linked_by_metadata"], vec!["deleted", "not_here"]));
-    let left: Vec<_> = report.paying_left().collect();
+    let left: Vec<_> = report.paying_undecided().collect();
     assert_eq!((left.len(), left[0].reason), (1, "not_here"), "Eve's subscription was ended");
     assert!(left[0].message.contains(&bob.customer_id), "{}", left[0].message);
     shop.must_be_paid(&ada).await;

@@ -108,9 +108,9 @@ async fn two_reconciliations_at_once_repair_each_customer_once() {
 const OUTSIDE_OF_TRANSACTIONS: [&str; 14] = [
     "lease.taken",
     "lease.released",
-    "counterpart.begun",
-    "counterpart.made",
-    "counterpart.linked",
+    "stripe_customer.begun",
+    "stripe_customer.made",
+    "stripe_customer.linked",
     "checkout.begun",
     "checkout.made",
     "checkout.recorded",

@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::domain::contact::Email;
 use crate::error::Result;
 use crate::flows::Mode;
-use crate::flows::sale::backfill::{Done, Left, Newcomers, Progress, Report, run as backfill};
+use crate::flows::sale::backfill::{Done, Newcomers, Progress, Report, Undecided, run as backfill};
 
 pub const EXAMPLES: &str = "Examples:
   licentia stripe backfill --dry-run            show the links, change nothing
@@ -46,7 +46,7 @@ impl Backfill {
         })?;
         if self.json { print_json(&report) } else { self.print_report(&report) }?;
         let has_changes = self.dry_run && !report.done.is_empty();
-        let needs_action = report.paying_left().next().is_some();
+        let needs_action = report.paying_undecided().next().is_some();
         let is_done = !has_changes && !needs_action && report.failed.is_empty();
         Ok(if is_done { ExitCode::SUCCESS } else { ExitCode::from(NO) })
     }
@@ -58,7 +58,8 @@ impl Backfill {
                 print(format_args!("note: {}: {alert}\n", done.stripe_customer_id))?;
             }
         }
-        for Left { stripe_customer_id, email, plan, message, .. } in report.paying_left() {
+        for Undecided { stripe_customer_id, email, plan, message, .. } in report.paying_undecided()
+        {
             let customer = stripe_customer(stripe_customer_id, email.as_ref());
             let plan = paid_plan(plan.as_deref());
             print(format_args!("not linked: {customer}{plan}: {message}\n"))?;
@@ -78,7 +79,7 @@ impl Backfill {
         } else {
             ("processed", "The server mails the licenses that were issued.\n")
         };
-        let paying = report.paying_left().count();
+        let paying = report.paying_undecided().count();
         print(format_args!(
             "{} Stripe customers: {} already linked, {} {done}, {} failed, {paying} need your \
              action.\n",
@@ -87,8 +88,8 @@ impl Backfill {
             report.done.len(),
             report.failed.len(),
         ))?;
-        if report.left.len() > paying {
-            let idle = report.left.len() - paying;
+        if report.undecided.len() > paying {
+            let idle = report.undecided.len() - paying;
             print(format_args!(
                 "{idle} more pay for no plan and have no certain match; --json lists them.\n"
             ))?;

@@ -14,7 +14,7 @@ use crate::domain::operator::audit::Actor;
 use crate::domain::sale::buyer::UnknownBuyer;
 use crate::domain::sale::stripe_ids::StripeCustomerId;
 use crate::error::Result;
-use crate::flows::sale::backfill::{Done, Left};
+use crate::flows::sale::backfill::{Done, Undecided};
 use crate::flows::sale::claim::{ClaimTarget, claim, list};
 
 pub const EXAMPLES: &str = "Examples:
@@ -64,8 +64,12 @@ impl Claim {
         match claim(app, stripe_id, &to, Actor::Operator).await? {
             Ok(done) if self.json => print_json(&json!({ "done": done })),
             Ok(done) => print_done(&done),
-            Err(left) => {
-                if self.json { print_json(&json!({ "left": left })) } else { print_left(&left) }?;
+            Err(undecided) => {
+                if self.json {
+                    print_json(&json!({ "left": undecided }))
+                } else {
+                    print_undecided(&undecided)
+                }?;
                 Ok(ExitCode::from(NO))
             }
         }
@@ -93,8 +97,8 @@ fn print_done(done: &Done) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn print_left(left: &Left) -> Result<ExitCode> {
-    let customer = stripe_customer(&left.stripe_customer_id, left.email.as_ref());
-    let plan = paid_plan(left.plan.as_deref());
-    print(format_args!("not linked: {customer}{plan}: {}\n", left.message))
+fn print_undecided(undecided: &Undecided) -> Result<ExitCode> {
+    let customer = stripe_customer(&undecided.stripe_customer_id, undecided.email.as_ref());
+    let plan = paid_plan(undecided.plan.as_deref());
+    print(format_args!("not linked: {customer}{plan}: {}\n", undecided.message))
 }

@@ -45,7 +45,7 @@ impl Reconcile {
 
     fn is_done(&self, report: &Report) -> bool {
         let has_drift = !report.drifted.is_empty() || report.missed_events > 0;
-        let needs_action = report.left() > 0 || !report.unknown_buyers.is_empty();
+        let needs_action = report.need_action() > 0 || !report.unknown_buyers.is_empty();
         !(report.is_unfinished() || needs_action || (self.dry_run && has_drift))
     }
 
@@ -86,7 +86,7 @@ impl Reconcile {
             report.checked,
             report.drifted.len(),
             report.failed.len(),
-            report.left() + report.unknown_buyers.len(),
+            report.need_action() + report.unknown_buyers.len(),
         ))
     }
 }

@@ -10,7 +10,7 @@ use crate::domain::sale::inbox::LeasedEvent;
 use crate::domain::sale::subscription::PaidWithoutLicense;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
-use crate::flows::sale::reconcile::{self, Comparison};
+use crate::flows::sale::reconcile::{self, Summary};
 use crate::flows::sale::settle::ALERTS;
 
 /// The most customers and buyers that are listed. More than these have a common cause.
@@ -32,7 +32,7 @@ pub struct Drift {
     /// The backlog of the outbox.
     pub mails: Backlog,
     /// The time and the result of the last reconciliation of all customers.
-    pub compared: Option<(Timestamp, Comparison)>,
+    pub compared: Option<(Timestamp, Summary)>,
 }
 
 /// Returns the drift report.

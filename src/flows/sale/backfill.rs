@@ -59,7 +59,8 @@ pub struct Report {
     /// The customers that were changed, or would be on a dry run.
     pub done: Vec<Done>,
     /// The customers that need an operator's decision.
-    pub left: Vec<Left>,
+    #[serde(rename = "left")]
+    pub undecided: Vec<Undecided>,
     /// The customers whose change failed.
     pub failed: Vec<Failed>,
     /// Prices of live subscriptions that are not in the plans file, each with the number of
@@ -89,7 +90,7 @@ pub struct Done {
 
 /// A Stripe customer that needs an operator's decision.
 #[derive(Debug, Serialize)]
-pub struct Left {
+pub struct Undecided {
     /// The Stripe customer.
     pub stripe_customer_id: String,
     /// The customer here that it may belong to.
@@ -115,8 +116,8 @@ pub struct Failed {
 
 impl Report {
     /// Returns the paying Stripe customers that need an operator's decision.
-    pub fn paying_left(&self) -> impl Iterator<Item = &Left> {
-        self.left.iter().filter(|left| left.plan.is_some())
+    pub fn paying_undecided(&self) -> impl Iterator<Item = &Undecided> {
+        self.undecided.iter().filter(|undecided| undecided.plan.is_some())
     }
 }
 
@@ -173,7 +174,7 @@ pub async fn run(
         match step(app, &one, decision, newcomers).await? {
             None => report.settled += 1,
             Some(Ok(step)) => steps.push((one, step)),
-            Some(Err(doubt)) => report.left.push(left(&one, &doubt)),
+            Some(Err(doubt)) => report.undecided.push(undecided(&one, &doubt)),
         }
     }
     let taken = steps.into_iter().map(async |(one, step)| {
@@ -349,8 +350,8 @@ pub(in crate::flows) fn done(
     }
 }
 
-pub(in crate::flows) fn left(one: &StripeCandidate, doubt: &Ambiguity) -> Left {
-    Left {
+pub(in crate::flows) fn undecided(one: &StripeCandidate, doubt: &Ambiguity) -> Undecided {
+    Undecided {
         stripe_customer_id: one.id.to_string(),
         customer_id: doubt.customer_id().map(CustomerId::to_string),
         email: one.email.clone(),

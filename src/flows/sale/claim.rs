@@ -13,7 +13,7 @@ use crate::domain::sale::settlement::SyncReport;
 use crate::domain::sale::stripe_ids::StripeCustomerId;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
-use crate::flows::sale::backfill::{self, Done, Left, Newcomers, Step, changed};
+use crate::flows::sale::backfill::{self, Done, Newcomers, Step, Undecided, changed};
 use crate::flows::sale::lease::Lease;
 use crate::flows::sale::link::{Origin, link};
 use crate::flows::sale::stripe_customer;
@@ -52,7 +52,7 @@ pub async fn claim(
     stripe_id: &StripeCustomerId,
     to: &ClaimTarget,
     by: Actor<'static>,
-) -> Result<std::result::Result<Done, Left>> {
+) -> Result<std::result::Result<Done, Undecided>> {
     let theirs = fetch(app, stripe_id).await?;
     let step = match to {
         ClaimTarget::Customer(id) => {
@@ -68,7 +68,7 @@ pub async fn claim(
     let step = match step.await? {
         None => Step::Finish(linked(app, stripe_id).await?),
         Some(Ok(step)) => step,
-        Some(Err(doubt)) => return Ok(Err(backfill::left(&theirs, &doubt))),
+        Some(Err(doubt)) => return Ok(Err(backfill::undecided(&theirs, &doubt))),
     };
     let (id, report) = backfill::take(app, &theirs, &step, by).await?;
     Ok(Ok(backfill::done(&theirs, &step, id, report)))

@@ -57,7 +57,7 @@ pub struct Report {
 impl Report {
     /// Returns the number of customers who need an operator's action, which a sync cannot repair.
     #[must_use]
-    pub fn left(&self) -> usize {
+    pub fn need_action(&self) -> usize {
         self.alerts.iter().filter(|alerted| alerted.needs_action).count()
     }
 
@@ -124,7 +124,7 @@ fn as_text<S: Serializer>(id: &CustomerId, serializer: S) -> std::result::Result
 
 /// The stored result of a reconciliation that was not a dry run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Comparison {
+pub struct Summary {
     /// The number of customers that were compared with Stripe.
     pub checked: usize,
     /// The number of them who differed from Stripe.
@@ -132,8 +132,8 @@ pub struct Comparison {
     /// The number of customers who could not be compared.
     pub failed: usize,
     /// The number of customers who need an operator's action. Older entries lack it.
-    #[serde(default)]
-    pub left: usize,
+    #[serde(default, rename = "left")]
+    pub need_action: usize,
 }
 
 /// Compares every linked customer with Stripe, `at_once` of them concurrently, and repairs drift
@@ -262,17 +262,17 @@ async fn record(app: &App, report: &mut Report) {
 
 /// Writes the audit entry of a finished reconciliation, for [`last`].
 async fn write_record(app: &App, report: &Report) -> Result<()> {
-    let comparison = Comparison {
+    let summary = Summary {
         checked: report.checked,
         drifted: report.drifted.len(),
         failed: report.failed.len(),
-        left: report.left(),
+        need_action: report.need_action(),
     };
     let entry = AuditEntry {
         actor: Actor::System,
         action: AuditAction::StripeCompared,
         customer_id: None,
-        detail: json!(comparison),
+        detail: json!(summary),
     };
     let mut tx = app.store.write().await?;
     audit(app, &mut tx, entry, app.now()).await?;
@@ -284,11 +284,12 @@ async fn write_record(app: &App, report: &Report) -> Result<()> {
 pub(in crate::flows) async fn last(
     tx: &mut Tx,
     now: Timestamp,
-) -> Result<Option<(Timestamp, Comparison)>> {
+) -> Result<Option<(Timestamp, Summary)>> {
     let Some((at, detail)) = tx.last_reconciliation(now + SKEW).await? else { return Ok(None) };
-    let comparison = serde_json::from_str(&detail);
-    let unreadable = |error| Error::Internal(format!("a comparison cannot be read: {error}"));
-    Ok(Some((at, comparison.map_err(unreadable)?)))
+    let summary = serde_json::from_str(&detail);
+    let unreadable =
+        |error| Error::Internal(format!("the result of a reconciliation cannot be read: {error}"));
+    Ok(Some((at, summary.map_err(unreadable)?)))
 }
 
 /// Adds the unknown buyers to the report, or the error. Their events may be lost, or may never have

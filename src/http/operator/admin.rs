@@ -72,8 +72,8 @@ impl From<Backlog> for BacklogView {
 
 /// A reconciliation of all customers with Stripe.
 #[derive(Object)]
-#[oai(rename = "Comparison")]
-struct ComparisonView {
+#[oai(rename = "Reconciliation")]
+struct ReconciliationView {
     /// When it finished.
     at: DateTime<Utc>,
     /// The number of customers that were compared.
@@ -129,7 +129,7 @@ struct DriftView {
     mails: BacklogView,
     /// The last reconciliation by any server or command. `null` if there was none.
     #[oai(nullable)]
-    compared: Option<ComparisonView>,
+    compared: Option<ReconciliationView>,
 }
 
 impl Example for DriftView {
@@ -142,7 +142,13 @@ impl Example for DriftView {
             buyers: Vec::new(),
             events: BacklogView { waiting: 2, given_up: 0 },
             mails: BacklogView { waiting: 1, given_up: 0 },
-            compared: Some(ComparisonView { at, checked: 1200, drifted: 0, failed: 0, left: 0 }),
+            compared: Some(ReconciliationView {
+                at,
+                checked: 1200,
+                drifted: 0,
+                failed: 0,
+                left: 0,
+            }),
         }
     }
 }
@@ -167,12 +173,12 @@ impl From<Drift> for DriftView {
             customers: customers.collect(),
             events: drift.events.into(),
             mails: drift.mails.into(),
-            compared: drift.compared.map(|(at, result)| ComparisonView {
+            compared: drift.compared.map(|(at, result)| ReconciliationView {
                 at: at.to_datetime(),
                 checked: result.checked,
                 drifted: result.drifted,
                 failed: result.failed,
-                left: result.left,
+                left: result.need_action,
             }),
         }
     }
