@@ -8,7 +8,7 @@ use licentia::flows::sale::backfill::{self, Newcomers};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
-use crate::harness::database::texts;
+use crate::harness::database::{HeldLock, texts};
 use crate::harness::process::{Done, licentia, run};
 use crate::harness::shop::Shop;
 use crate::harness::{PASSWORD, TestApp};
@@ -64,6 +64,17 @@ async fn customers_are_imported_once_and_get_no_mail() {
     let json = command(&app, FILE, &["--json"]);
     let told: Value = serde_json::from_str(&json.out).unwrap();
     assert_eq!((&told["imported"], &told["skipped"][1]["line"]), (&json!(0), &json!(3)));
+}
+
+#[tokio::test]
+async fn a_dry_run_only_reads() {
+    let app = TestApp::start().await;
+    let lock = HeldLock::take(&app.config.database_url, "users, customers, audit_log").await;
+    let file = customer_file::parse(FILE).unwrap();
+    let report = import::customers(&app.app, file, Mode::DryRun, |_| {}).await.unwrap();
+    assert_eq!((report.imported, report.skipped.len()), (2, 0));
+    lock.release().await;
+    assert_eq!(app.count("customers").await, 0);
 }
 
 #[tokio::test]

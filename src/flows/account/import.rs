@@ -63,7 +63,10 @@ pub async fn customers(
     let (mut report, mut processed) = (Report::default(), 0);
     let mut rows = rows.into_iter().peekable();
     while rows.peek().is_some() {
-        let mut tx = app.store.write().await?;
+        let mut tx = match mode {
+            Mode::Apply => app.store.write().await?,
+            Mode::DryRun => app.store.read().await?,
+        };
         for (line, newcomer) in rows.by_ref().take(BATCH) {
             processed += 1;
             if tx.customer_by_email(&newcomer.email).await?.is_some() {
@@ -72,7 +75,9 @@ pub async fn customers(
             }
             report.imported += 1;
             report.linked += usize::from(newcomer.stripe_customer_id.is_some());
-            add(app, &mut tx, newcomer, Actor::Operator, AuditAction::CustomerImported).await?;
+            if mode == Mode::Apply {
+                add(app, &mut tx, newcomer, Actor::Operator, AuditAction::CustomerImported).await?;
+            }
         }
         if mode == Mode::Apply {
             tx.commit(app.fail_points.at(Place::ImportStored)).await?;
