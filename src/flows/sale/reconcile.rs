@@ -170,18 +170,14 @@ async fn reconcile_all(
 ) -> Result<Report> {
     app.stripe()?;
     let mut report = Report::default();
-    let mut last: Option<CustomerId> = None;
-    loop {
-        let page = app.store.read().await?.linked_customers(last.as_ref(), PAGE).await?;
-        let Some(newest) = page.last() else { break };
-        if last.is_none() {
-            // While no customer is linked, no event can be about a customer here.
-            list_missed(app, mode, &mut report).await;
-        }
-        last = Some(newest.clone());
-        sync_each(app, page, mode, at_once, &mut report, &progress).await;
+    // Read before anything else is done: if the database fails here, all of it is repeated.
+    let linked = linked(app).await?;
+    // While no customer is linked, no event can be about a customer here.
+    if !linked.is_empty() {
+        list_missed(app, mode, &mut report).await;
     }
-    if last.is_some() || finds_buyers {
+    if !linked.is_empty() || finds_buyers {
+        sync_each(app, linked, mode, at_once, &mut report, progress).await;
         Box::pin(find_unknown_buyers(app, mode, &mut report)).await;
     }
     count(&report);
@@ -189,6 +185,18 @@ async fn reconcile_all(
         record(app, &mut report).await;
     }
     Ok(report)
+}
+
+/// Returns every customer who is linked to a Stripe customer.
+async fn linked(app: &App) -> Result<Vec<CustomerId>> {
+    let mut all: Vec<CustomerId> = Vec::new();
+    loop {
+        let page = app.store.read().await?.linked_customers(all.last(), PAGE).await?;
+        if page.is_empty() {
+            return Ok(all);
+        }
+        all.extend(page);
+    }
 }
 
 /// Returns whether the database has neither an unknown buyer nor an earlier reconciliation.
