@@ -79,17 +79,23 @@ async fn link_named(
     found.extend(named(stripe, id).await?);
     found.sort_by(|a, b| a.id.as_str().cmp(b.id.as_str()));
     found.dedup_by(|a, b| a.id == b.id);
-    let mut tx = app.store.read().await?;
-    let mut free = Vec::new();
-    for one in found {
-        if tx.customer_by_stripe_id(&one.id).await?.is_none() {
-            free.push(one);
-        }
-    }
-    drop(tx);
-    let Some(best) = choose(app, stripe, free, id).await? else { return Ok(None) };
+    let found = unlinked(app, found).await?;
+    let Some(best) = choose(app, stripe, found, id).await? else { return Ok(None) };
     let origin = Origin::Matched { theirs: &best, reason: MatchReason::Metadata };
     linked(app, lease, best.id.clone(), origin).await.map(Some)
+}
+
+/// Returns the Stripe customers that are linked to nobody. A linked one is never moved to another
+/// customer, whatever its metadata says.
+async fn unlinked(app: &App, found: Vec<StripeCandidate>) -> Result<Vec<StripeCandidate>> {
+    let mut tx = app.store.read().await?;
+    let mut unlinked = Vec::new();
+    for one in found {
+        if tx.customer_by_stripe_id(&one.id).await?.is_none() {
+            unlinked.push(one);
+        }
+    }
+    Ok(unlinked)
 }
 
 /// Links a Stripe customer that was found or created. Returns it.
@@ -298,9 +304,9 @@ async fn find(
     parameters: &CustomerParameters,
 ) -> Result<Option<StripeCustomerId>> {
     // The list shows a new Stripe customer at once; the search does not.
-    let found = app.stripe()?.customers_with_email(parameters.email.as_str()).await?;
-    let ours = Tag::Ours(lease.customer_id.clone());
-    let Some(found) = found.into_iter().find(|one| one.tag == ours) else { return Ok(None) };
+    let mut found = app.stripe()?.customers_with_email(parameters.email.as_str()).await?;
+    found.retain(|one| one.tag == Tag::Ours(lease.customer_id.clone()));
+    let Some(found) = unlinked(app, found).await?.into_iter().next() else { return Ok(None) };
     let origin = Origin::Created { parameters, may_be_older: true };
     linked(app, lease, found.id, origin).await.map(Some)
 }
