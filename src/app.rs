@@ -15,6 +15,7 @@ use crate::fail_point::{FailPoints, Place};
 use crate::intake::Intake;
 use crate::keys::KeyRing;
 use crate::mailer::Mailer;
+use crate::metrics::Metrics;
 use crate::passwords::Passwords;
 use crate::plans;
 use crate::random::Random;
@@ -62,6 +63,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// The random generator.
     pub random: Random,
+    /// The metrics.
+    pub metrics: Metrics,
     /// Work that continues after its caller has disconnected.
     pub tasks: Tasks,
     /// The fail points of tests.
@@ -82,6 +85,8 @@ pub struct Surroundings {
     pub clock: Arc<dyn Clock>,
     /// The random generator.
     pub random: Random,
+    /// The metrics.
+    pub metrics: Metrics,
     /// Work that continues after its caller has disconnected.
     pub tasks: Tasks,
     /// The fail points of tests.
@@ -100,6 +105,7 @@ impl Surroundings {
         random: Random,
     ) -> Result<Self> {
         let stripe = config.stripe.as_ref().map(|stripe| Stripe::new(stripe, clock.clone()));
+        let metrics = Metrics::default();
         Ok(Self {
             store,
             stripe: stripe.transpose()?,
@@ -107,7 +113,8 @@ impl Surroundings {
             passwords: Passwords::default(),
             clock,
             random,
-            tasks: Tasks::default(),
+            tasks: Tasks::new(metrics.background_restarts.clone()),
+            metrics,
             fail_points: FailPoints::from_environment(),
         })
     }
@@ -173,6 +180,7 @@ impl App {
             passwords: around.passwords,
             clock: around.clock,
             random: around.random,
+            metrics: around.metrics,
             tasks: around.tasks,
             fail_points: around.fail_points,
         })))

@@ -23,6 +23,7 @@ pub mod files;
 pub mod intake;
 pub mod keys;
 pub mod mailer;
+pub mod metrics;
 pub mod passwords;
 pub mod plans;
 pub mod random;

@@ -3,7 +3,6 @@
 //! work that ends. What the work does is defined by its callers.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,6 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::error::{Error, Result};
+use crate::metrics::series::{Counter, Label, Series, labels};
 
 /// The first pause before background work is restarted. It doubles with each restart.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -25,33 +25,19 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Restarted work counts as running after this time. Work that always ends at once never counts.
 const SETTLED_AFTER: Duration = Duration::from_secs(1);
 
-/// Work that runs as long as the server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Background {
-    /// Processes events from Stripe.
-    Inbox,
-    /// Sends mails.
-    Outbox,
-    /// Compares all customers with Stripe daily.
-    Reconcile,
-    /// Sets the gauges for alarms.
-    Counts,
-    /// Aggregates the samples of the metrics.
-    Metrics,
-    /// Writes SQLite's write-ahead log into the database file.
-    Checkpoint,
-}
-
-impl fmt::Display for Background {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Inbox => "inbox",
-            Self::Outbox => "outbox",
-            Self::Reconcile => "reconcile",
-            Self::Counts => "counts",
-            Self::Metrics => "metrics",
-            Self::Checkpoint => "checkpoint",
-        })
+labels! {
+    /// Work that runs as long as the server.
+    pub enum Background as "task" {
+        /// Processes events from Stripe.
+        Inbox = "inbox",
+        /// Sends mails.
+        Outbox = "outbox",
+        /// Compares all customers with Stripe daily.
+        Reconcile = "reconcile",
+        /// Sets the gauges for alarms.
+        Counts = "counts",
+        /// Writes SQLite's write-ahead log into the database file.
+        Checkpoint = "checkpoint",
     }
 }
 
@@ -61,9 +47,16 @@ pub struct Tasks {
     running: Arc<Mutex<JoinSet<()>>>,
     /// Background work that ended and does not count as running again.
     down: Arc<Mutex<BTreeSet<Background>>>,
+    restarts: Series<Background, Counter>,
 }
 
 impl Tasks {
+    /// Returns tasks that count their restarts.
+    #[must_use]
+    pub fn new(restarts: Series<Background, Counter>) -> Self {
+        Self { restarts, ..Self::default() }
+    }
+
     /// Starts work and returns its result. The work continues even if this future is dropped.
     ///
     /// # Errors
@@ -108,10 +101,6 @@ impl Tasks {
         mut stopped: watch::Receiver<()>,
         begin: impl Fn() -> Work,
     ) {
-        let restarts = metrics::counter!(
-            "licentia_background_restarts_total", "task" => task.to_string()
-        );
-        restarts.increment(0);
         let mut pause = FIRST_PAUSE;
         loop {
             let mut work = pin!(AssertUnwindSafe(async { begin().await }).catch_unwind());
@@ -131,9 +120,14 @@ impl Tasks {
                 return;
             }
             lock(&self.down).insert(task);
-            restarts.increment(1);
+            self.restarts.of(task).inc();
             let (panicked, seconds) = (ended.is_err(), pause.as_secs());
-            tracing::error!(%task, panicked, seconds, "a background task ended; it will restart");
+            tracing::error!(
+                task = task.text(),
+                panicked,
+                seconds,
+                "a background task ended; it will restart"
+            );
             tokio::select! {
                 () = sleep(pause) => {}
                 _ = stopped.changed() => return,
@@ -147,7 +141,7 @@ impl Tasks {
     /// # Errors
     /// [`Error::BackgroundTaskDown`] with the tasks that are not.
     pub fn must_all_run(&self) -> Result<()> {
-        let down: Vec<String> = lock(&self.down).iter().map(ToString::to_string).collect();
+        let down: Vec<_> = lock(&self.down).iter().map(|task| task.text()).collect();
         if down.is_empty() { Ok(()) } else { Err(Error::BackgroundTaskDown(down.join(", "))) }
     }
 }

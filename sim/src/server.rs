@@ -15,6 +15,7 @@ use licentia::error::Result;
 use licentia::fail_point::FailPoints;
 use licentia::keys::KeyRing;
 use licentia::mailer::Mailer;
+use licentia::metrics::Metrics;
 use licentia::passwords::Passwords;
 use licentia::random::Random;
 use licentia::store::Store;
@@ -76,6 +77,7 @@ impl Server {
             passwords: Passwords::without_work(),
             clock,
             random: Random::seeded(world.dice.seed()),
+            metrics: Metrics::default(),
             fail_points: mortal(world, &tasks, &dead),
             tasks,
         };

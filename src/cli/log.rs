@@ -9,6 +9,7 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
 use crate::error::{Error, Result};
+use crate::metrics::LOG_LINES_LOST;
 
 /// The most lines that are queued; further lines are lost. 200 KB at about 200 bytes a line.
 const MAX_WAITING: usize = 1024;
@@ -90,7 +91,7 @@ fn write_all(waiting: &Receiver<Message>) {
 }
 
 fn count_lost() {
-    metrics::counter!("licentia_log_lines_lost_total").increment(1);
+    LOG_LINES_LOST.inc();
 }
 
 fn log_panic(panic: &PanicHookInfo<'_>) {

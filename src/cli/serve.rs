@@ -86,7 +86,6 @@ pub(super) async fn operate(
     config: &Config,
     stop: impl Future<Output = ()>,
 ) -> Result<()> {
-    http::take_figures();
     let (end, ended) = watch::channel(());
     let worker = tokio::spawn(worker::run(app.clone(), ended));
     // Both stop together. Events that arrive meanwhile are processed after the next start.

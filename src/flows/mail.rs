@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::{audit, brief, queue};
 use crate::mailer::{Cause, NotSent, Recipient};
+use crate::metrics::MailResult;
 use crate::store::Tx;
 
 /// Adds a mail about a license to the outbox, in the transaction that changed the license.
@@ -64,20 +65,20 @@ pub async fn send(app: &App, mail: &LeasedMail) -> Result<()> {
     match sent {
         Ok(()) => {
             tx.mail_sent(mail, now).await?;
-            metrics::counter!("licentia_mails_total", "result" => "sent").increment(1);
+            app.metrics.mails.of(MailResult::Sent).inc();
         }
         Err(not_sent) => {
             let error = brief(&not_sent.to_string());
             let (due, result) = match not_sent.cause() {
-                Cause::Refused => (None, "refused"),
+                Cause::Refused => (None, MailResult::Refused),
                 Cause::Temporary | Cause::Setting(_) => {
                     let random = app.random.bits();
-                    (retry::next(mail.since(), mail.attempts, now, random), "failed")
+                    (retry::next(mail.since(), mail.attempts, now, random), MailResult::Failed)
                 }
             };
             tracing::warn!(mail_id = %mail.mail_id, error, given_up = due.is_none(), "not sent");
             tx.failed(mail, &error, due, now).await?;
-            metrics::counter!("licentia_mails_total", "result" => result).increment(1);
+            app.metrics.mails.of(result).inc();
         }
     }
     tx.commit(app.fail_points.at(Place::MailRecorded)).await?;

@@ -23,6 +23,7 @@ use crate::http::openapi::{self, Operation, Paths};
 use crate::http::problem::{self, Carried};
 use crate::http::sale::webhooks;
 use crate::http::server::connection::Connection;
+use crate::metrics;
 
 /// The longest time from the end of a request's headers to the start of its response.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -32,6 +33,9 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Makes browsers use only TLS, for a year (RFC 6797).
 const STRICT_TRANSPORT_SECURITY: &str = "max-age=31536000";
+
+/// The methods that are counted by name. A client can send any other text.
+const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"];
 
 /// Wraps the routes.
 pub struct Edge<E> {
@@ -108,7 +112,7 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
             let status = response.status().as_u16();
             let elapsed = start.elapsed();
             tracing::info!(status, milliseconds = elapsed.as_secs_f64() * 1e3, "responded");
-            measure(method, &response, elapsed);
+            self.measure(method, &response, elapsed);
             response
         };
         respond.instrument(span).await
@@ -184,6 +188,13 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
             headers.insert(REQUEST_ID, request_id);
         }
     }
+
+    fn measure(&self, method: &str, response: &Response, elapsed: Duration) {
+        let operation = response.data::<OperationId>().map_or("none", |operation| operation.0);
+        let method = METHODS.into_iter().find(|known| *known == method).unwrap_or("other");
+        let status = response.status().as_u16();
+        self.app.metrics.responded(&metrics::Response { operation, method, status }, elapsed);
+    }
 }
 
 /// Awaits `work` until the deadline of the request.
@@ -224,21 +235,4 @@ fn log(error: &Error) {
     } else {
         tracing::debug!(code = %error.code(), "refused");
     }
-}
-
-fn measure(method: &str, response: &Response, elapsed: Duration) {
-    let operation = response.data::<OperationId>().map_or("none", |operation| operation.0);
-    let status = response.status().as_str().to_owned();
-    let method = match method {
-        known @ ("GET" | "HEAD" | "POST" | "PATCH" | "PUT" | "DELETE" | "OPTIONS") => known,
-        _ => "other",
-    }
-    .to_owned();
-    metrics::counter!(
-        "licentia_http_requests_total",
-        "operation" => operation, "method" => method, "status" => status
-    )
-    .increment(1);
-    metrics::histogram!("licentia_http_request_seconds", "operation" => operation)
-        .record(elapsed.as_secs_f64());
 }

@@ -22,15 +22,14 @@ use std::sync::Arc;
 use poem::{Endpoint, EndpointExt, Response, Route};
 use poem_openapi::{OpenApi, OpenApiService, Tags};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 
 use crate::app::App;
 use crate::config::Config;
-use crate::tasks::Background;
 
 use caller::TrustedProxies;
 use edge::Edge;
 pub use sale::webhooks::PATH as WEBHOOK_PATH;
+use server::pool::Pool;
 
 /// The tags of the OpenAPI description.
 #[derive(Tags)]
@@ -87,11 +86,6 @@ fn routes(app: &App, config: &Config) -> Edge<impl Endpoint<Output = Response> +
     Edge::new(inner, app.clone(), paths, config.public_url.is_https())
 }
 
-/// Installs the metrics recorder. It must be called first: earlier counts are lost.
-pub fn take_figures() {
-    let _ = operator::metrics::recorder();
-}
-
 /// Serves the API on a listener until `shutdown`.
 ///
 /// # Errors
@@ -102,13 +96,7 @@ pub async fn serve(
     config: &Config,
     shutdown: impl Future<Output = ()>,
 ) -> std::io::Result<()> {
-    let (_end, ended) = watch::channel(());
-    let tasks = app.tasks.clone();
-    let upkeep = tokio::spawn(async move {
-        tasks.keep(Background::Metrics, ended, operator::metrics::upkeep).await;
-    });
     let proxies = TrustedProxies(config.trusted_proxies.clone().into());
-    let served = server::serve(listener, routes(app, config), proxies, shutdown).await;
-    upkeep.abort();
-    served
+    let pool = Pool::new(app.metrics.http_connections_closed.clone());
+    server::serve(listener, routes(app, config), proxies, pool, shutdown).await
 }

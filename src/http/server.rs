@@ -3,7 +3,7 @@
 
 mod closing;
 pub(super) mod connection;
-mod pool;
+pub(super) mod pool;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -66,11 +66,12 @@ pub async fn serve<E: Endpoint<Output = Response> + 'static>(
     listener: TcpListener,
     edge: Edge<E>,
     proxies: TrustedProxies,
+    pool: Pool,
     shutdown: impl Future<Output = ()>,
 ) -> std::io::Result<()> {
     let local = listener.local_addr()?;
     let server = Arc::new(Server { edge, proxies, local });
-    let pool = Arc::new(Pool::default());
+    let pool = Arc::new(pool);
     let (stop, stopped) = watch::channel(());
     let mut connections = JoinSet::new();
     let mut sweeps = tokio::time::interval(SWEEP_INTERVAL);

@@ -19,6 +19,9 @@ use crate::harness::process::{Server, serve};
 use crate::harness::shop::{Peer, Shop, event};
 use crate::harness::{Client, PASSWORD, TestDatabase, until};
 
+/// The counter of lost log lines.
+const LOST: &str = "licentia_log_lines_lost_total";
+
 /// Signs a customer up, and waits until the worker has sent the mail.
 async fn must_work(client: &Client, directory: &Path, customers: usize) {
     let request = json!({ "email": format!("{customers}@example.com"), "password": PASSWORD });
@@ -46,8 +49,7 @@ async fn an_unread_standard_error_loses_only_log_lines() {
             }
         });
         join_all(asks).await;
-        let lost = "licentia_log_lines_lost_total ";
-        until(async || server.client.get("/metrics").await.text.contains(lost)).await;
+        until(async || server.client.metric(LOST).await.unwrap() > 0).await;
         must_work(&server.client, directory.path(), 2).await;
         assert_eq!(server.stop(), Some(0));
         drop(reader);
@@ -68,8 +70,7 @@ async fn full_disks_for_the_output_lose_only_the_greeting_and_log_lines() {
     until(async || reqwest::get(format!("{}/health/ready", server.client.base)).await.is_ok())
         .await;
     must_work(&server.client, directory.path(), 1).await;
-    let metrics = server.client.get("/metrics").await.text;
-    assert!(metrics.contains("licentia_log_lines_lost_total"), "{metrics}");
+    assert_ne!(server.client.metric(LOST).await.unwrap(), 0);
     assert_eq!(server.stop(), Some(0));
 
     // Lost output does not change the exit code.
@@ -121,10 +122,8 @@ async fn background_work_that_ends_is_restarted_and_shown_by_readiness() {
         let signature = sign(&[&shop.secret], shop.sandbox.clock().now(), body.as_bytes());
         assert_eq!(peer.client.deliver(&body, Some(&signature)).await.status, 200);
         assert_eq!(until_ready_is(&shop, &peer, 503).await, "background_task_down");
-        let metrics = peer.client.get("/metrics").await.text;
-        let restarts = format!("licentia_background_restarts_total{{task=\"{task}\"}} ");
-        let count = metrics.lines().find_map(|line| line.strip_prefix(&restarts));
-        assert!(count.is_some_and(|count| count != "0"), "{metrics}");
+        let restarts = format!("licentia_background_restarts_total{{task=\"{task}\"}}");
+        assert_ne!(peer.client.metric(&restarts).await.unwrap(), 0);
 
         on.store(false, Ordering::SeqCst);
         until_ready_is(&shop, &peer, 200).await;

@@ -7,10 +7,12 @@ use licentia::domain::license::{Entitlement, Source, Term};
 use licentia::domain::operator::admin_key::Scope;
 use licentia::flows::Mode;
 use licentia::flows::license;
-use licentia::flows::sale::reconcile::{AT_ONCE, run as reconcile};
+use licentia::flows::operator::drift;
+use licentia::flows::sale::reconcile::{AT_ONCE, Report, again, run as reconcile};
+use licentia::store::Store;
 use licentia_sandbox::{Card, Paid};
 use secrecy::ExposeSecret;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::harness::database::{TestDatabase, execute};
 use crate::harness::process::Server;
@@ -252,11 +254,10 @@ async fn a_reconciliation_in_which_every_customer_failed_does_not_look_healthy()
                 ("LICENTIA_STRIPE__API_URL", "http://127.0.0.1:1"),
             ],
         );
-        let names = ["licentia_drifted_customers ", "licentia_uncompared_customers "];
         let figures = async || {
-            let figures = server.client.get("/metrics").await.text;
-            let figure = |name| figures.lines().find_map(|line| line.strip_prefix(name));
-            names.map(|name| figure(name).and_then(|number| number.parse::<i64>().ok()))
+            let (drifted, uncompared) =
+                ("licentia_drifted_customers", "licentia_uncompared_customers");
+            [server.client.metric(drifted).await, server.client.metric(uncompared).await]
         };
         shop.until("it has compared", async || figures().await[1].is_some()).await;
         figures().await
@@ -285,14 +286,10 @@ async fn the_metric_shows_the_same_number_without_a_key() {
         &TestDatabase { url },
         &[("LICENTIA_KEYS_DIR", keys.to_str().unwrap())],
     );
-    let figure = async |name: &str| -> Option<Value> {
-        let figures = server.client.get("/metrics").await.text;
-        let line = figures.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        line.and_then(|number| number.parse().ok())
-    };
+    let figure = async |name: &str| server.client.metric(name).await;
     let lacking = "licentia_paid_customers_without_license";
     shop.until("it is counted", async || figure(lacking).await.is_some()).await;
-    assert_eq!(figure(lacking).await, Some(json!(1)));
+    assert_eq!(figure(lacking).await, Some(1));
     for (name, count) in [
         ("licentia_inbox_events{state=\"waiting\"}", 0),
         ("licentia_inbox_events{state=\"given_up\"}", events),
@@ -303,6 +300,53 @@ async fn the_metric_shows_the_same_number_without_a_key() {
         ("licentia_unknown_buyers", 1),
     ] {
         shop.until(name, async || figure(name).await.is_some()).await;
-        assert_eq!(figure(name).await, Some(json!(count)), "{name}");
+        assert_eq!(figure(name).await, Some(count), "{name}");
     }
+}
+
+/// The gauges about the database, and those about the last reconciliation.
+const COUNTED: [&str; 6] = [
+    "licentia_paid_customers_without_license",
+    "licentia_unknown_buyers",
+    "licentia_inbox_events{state=\"waiting\"}",
+    "licentia_inbox_events{state=\"given_up\"}",
+    "licentia_outbox_mails{state=\"waiting\"}",
+    "licentia_outbox_mails{state=\"given_up\"}",
+];
+const COMPARED: [&str; 2] = ["licentia_drifted_customers", "licentia_uncompared_customers"];
+
+/// Returns which of these gauges `/metrics` shows.
+async fn shown(client: &Client, gauges: &[&'static str]) -> Vec<&'static str> {
+    let text = client.get("/metrics").await.text;
+    let is_shown = |gauge: &&str| text.contains(&format!("\n{gauge} "));
+    gauges.iter().copied().filter(is_shown).collect()
+}
+
+#[tokio::test]
+async fn a_gauge_that_cannot_be_counted_is_absent_and_not_the_old_value() {
+    let app = TestApp::start().await;
+    assert!(shown(&app.client, &COUNTED).await.is_empty(), "nothing was counted yet");
+    drift::measure(&app.app).await.unwrap();
+    assert_eq!(shown(&app.client, &COUNTED).await, COUNTED);
+    match &app.app.store {
+        // The open file can still be read, but nobody else sees it.
+        Store::Sqlite { .. } => {
+            std::fs::remove_file(app.directory.path().join("licentia.db")).unwrap();
+        }
+        Store::Postgres(pool) => pool.close().await,
+    }
+    drift::measure(&app.app).await.unwrap_err();
+    assert!(shown(&app.client, &COUNTED).await.is_empty());
+}
+
+#[tokio::test]
+async fn the_gauges_of_a_reconciliation_that_failed_are_absent() {
+    let mut shop = Shop::open().await;
+    shop.end_worker().await;
+    let app = &shop.app.app;
+    reconcile(app, Mode::Apply, AT_ONCE, |_| {}).await.unwrap();
+    assert_eq!(shown(&shop.app.client, &COMPARED).await, COMPARED);
+    app.store.close().await;
+    reconcile(app, Mode::Apply, AT_ONCE, |_| {}).await.unwrap_err();
+    assert!(shown(&shop.app.client, &COMPARED).await.is_empty());
 }

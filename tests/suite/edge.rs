@@ -196,3 +196,31 @@ async fn metrics_are_counted_by_operation_never_by_path() {
     assert!(figures.contains(counted), "{figures}");
     assert!(!figures.contains("secret-in-a-path"), "{figures}");
 }
+
+#[tokio::test]
+async fn the_metrics_are_in_the_text_format_of_prometheus() {
+    let app = TestApp::start().await;
+    app.client.get("/api/plans").await;
+    let answer = app.client.get("/metrics").await;
+    // <https://prometheus.io/docs/instrumenting/exposition_formats/>
+    assert_eq!(answer.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
+    assert!(answer.text.ends_with('\n'), "{}", answer.text);
+    let mut typed = None;
+    for line in answer.text.lines() {
+        let mut words = line.split(' ');
+        match (words.next(), words.next(), words.next()) {
+            (Some("#"), Some("HELP"), Some(name)) => {
+                assert!(name.starts_with("licentia_") && line.ends_with('.'), "{line}");
+            }
+            (Some("#"), Some("TYPE"), Some(name)) => typed = Some(name),
+            // A sample. The samples of a metric follow its type.
+            (Some(series), Some(value), None) => {
+                let name = series.split('{').next().unwrap();
+                let suffix = name.strip_prefix(typed.unwrap()).expect(line);
+                assert!(["", "_bucket", "_sum", "_count"].contains(&suffix), "{line}");
+                assert!(value.parse::<f64>().is_ok_and(|value| value >= 0.0), "{line}");
+            }
+            _ => panic!("not in the format: {line}"),
+        }
+    }
+}

@@ -180,17 +180,6 @@ pub enum Unusable {
     UnknownType,
 }
 
-impl Unusable {
-    /// Returns the stable name, for metrics.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Thin => "thin",
-            Self::UnknownType => "ignored",
-        }
-    }
-}
-
 /// The part of an event that is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope {

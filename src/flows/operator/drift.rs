@@ -2,6 +2,10 @@
 //! buyers, the backlog of events and mails, and the last reconciliation. It does not call Stripe:
 //! [`crate::flows::sale::reconcile`] does.
 
+use std::time::Duration;
+
+use tokio::time::timeout;
+
 use crate::app::App;
 use crate::domain::outbox::LeasedMail;
 use crate::domain::queue::Backlog;
@@ -9,12 +13,17 @@ use crate::domain::sale::buyer::UnknownBuyer;
 use crate::domain::sale::inbox::LeasedEvent;
 use crate::domain::sale::subscription::PaidWithoutLicense;
 use crate::domain::time::Timestamp;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::flows::sale::reconcile::{self, Summary};
-use crate::flows::sale::settle::ALERTS;
+use crate::metrics::QueueState;
+use crate::metrics::series::{Gauge, Series};
 
 /// The most customers and buyers that are listed. More than these have a common cause.
 const MOST_LISTED: i64 = 100;
+
+/// How long the counts for the gauges may take. A database that does not answer must not leave old
+/// values in the metrics.
+const COUNT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The drift report.
 #[derive(Clone, Debug)]
@@ -57,25 +66,43 @@ fn total(customers: &[PaidWithoutLicense]) -> i64 {
     customers.first().map_or(0, |row| row.total)
 }
 
-/// Sets the Prometheus gauges of the drift report.
+/// The values of the gauges.
+struct Counts {
+    paid_without_license: i64,
+    unknown_buyers: i64,
+    events: Backlog,
+    mails: Backlog,
+}
+
+/// Sets the gauges of the drift report. If the values cannot be counted in time, the gauges are
+/// absent from the metrics.
 ///
 /// # Errors
-/// A failure of the database.
+/// A failure of the database, or [`Error::Busy`] when it takes too long.
 pub async fn measure(app: &App) -> Result<()> {
+    let counts = timeout(COUNT_TIMEOUT, count(app)).await.unwrap_or(Err(Error::Busy));
+    let known = counts.as_ref().ok();
+    let metrics = &app.metrics;
+    metrics.paid_customers_without_license.set(known.map(|known| known.paid_without_license));
+    metrics.unknown_buyers.set(known.map(|known| known.unknown_buyers));
+    set_backlog(&metrics.inbox_events, known.map(|known| known.events));
+    set_backlog(&metrics.outbox_mails, known.map(|known| known.mails));
+    counts.map(drop)
+}
+
+async fn count(app: &App) -> Result<Counts> {
+    // The file of a removed database can still be read.
+    app.store.ping().await?;
     let mut tx = app.store.read().await?;
-    let lacking = total(&tx.paid_without_license(app.now(), 1).await?);
-    let unknown_buyers = tx.count_unknown_buyers().await?;
-    let (events, mails) = (tx.backlog::<LeasedEvent>().await?, tx.backlog::<LeasedMail>().await?);
-    drop(tx);
-    metrics::gauge!("licentia_paid_customers_without_license").set(lacking as f64);
-    metrics::gauge!("licentia_unknown_buyers").set(unknown_buyers as f64);
-    let set_backlog = |name: &'static str, Backlog { waiting, given_up }: Backlog| {
-        metrics::gauge!(name, "state" => "waiting").set(waiting as f64);
-        metrics::gauge!(name, "state" => "given_up").set(given_up as f64);
-    };
-    set_backlog("licentia_inbox_events", events);
-    set_backlog("licentia_outbox_mails", mails);
-    // The counter is published from the start: an alarm on its increase then sees the first alert.
-    metrics::counter!(ALERTS).increment(0);
-    Ok(())
+    Ok(Counts {
+        paid_without_license: total(&tx.paid_without_license(app.now(), 1).await?),
+        unknown_buyers: tx.count_unknown_buyers().await?,
+        events: tx.backlog::<LeasedEvent>().await?,
+        mails: tx.backlog::<LeasedMail>().await?,
+    })
+}
+
+fn set_backlog(gauges: &Series<QueueState, Gauge>, backlog: Option<Backlog>) {
+    gauges.of(QueueState::Waiting).set(backlog.map(|backlog| backlog.waiting));
+    gauges.of(QueueState::GivenUp).set(backlog.map(|backlog| backlog.given_up));
 }

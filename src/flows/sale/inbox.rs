@@ -19,6 +19,7 @@ use crate::fail_point::Place;
 use crate::flows::sale::buyers::{self, Met};
 use crate::flows::sale::sync;
 use crate::flows::{brief, queue};
+use crate::metrics::EventResult;
 use crate::store::Tx;
 
 /// How long to wait for Stripe to name the customer of a payment. The rest of the event's lease is
@@ -176,7 +177,7 @@ pub async fn work(app: &App, whose: &Subject, events: &[LeasedEvent]) -> Result<
             let synced = within(&*app.clock, UNLINKED_TIMEOUT, synced).await;
             return match synced.unwrap_or(Err(Error::Busy)) {
                 Ok(Met::Customer(_)) => {
-                    count("done", events.len());
+                    count(app, EventResult::Done, events.len());
                     Ok(())
                 }
                 Ok(Met::Nobody) | Err(Error::NotFound(_)) => finish_foreign(app, events).await,
@@ -233,7 +234,7 @@ async fn payer(
 async fn sync_customer(app: &App, id: &CustomerId, events: &[LeasedEvent]) -> Result<()> {
     match sync::sync(app, id, events).await {
         Ok(()) => {
-            count("done", events.len());
+            count(app, EventResult::Done, events.len());
             Ok(())
         }
         // The customer was deleted in the meantime.
@@ -242,8 +243,8 @@ async fn sync_customer(app: &App, id: &CustomerId, events: &[LeasedEvent]) -> Re
     }
 }
 
-fn count(result: &'static str, events: usize) {
-    metrics::counter!("licentia_events_total", "result" => result).increment(events as u64);
+fn count(app: &App, result: EventResult, events: usize) {
+    app.metrics.events.of(result).inc_by(events as u64);
 }
 
 /// Marks events as done that are not about a customer here.
@@ -256,7 +257,7 @@ async fn finish_foreign(app: &App, events: &[LeasedEvent]) -> Result<()> {
         tx.event_is_foreign(event, app.now()).await?;
     }
     tx.commit(app.fail_points.at(Place::InboxForeign)).await?;
-    count("foreign", events.len());
+    count(app, EventResult::Foreign, events.len());
     Ok(())
 }
 
@@ -277,6 +278,6 @@ async fn retry_later(
         tracing::warn!(event = event.event_id, %whose, error = text, given_up, "event failed");
     }
     tx.commit(app.fail_points.at(Place::InboxFailed)).await?;
-    count("failed", events.len());
+    count(app, EventResult::Failed, events.len());
     Ok(())
 }

@@ -168,6 +168,18 @@ async fn reconcile_all(
     finds_buyers: bool,
     progress: impl Fn(usize),
 ) -> Result<Report> {
+    let report = compare_all(app, mode, at_once, finds_buyers, progress).await;
+    count(app, report.as_ref().ok());
+    report
+}
+
+async fn compare_all(
+    app: &App,
+    mode: Mode,
+    at_once: usize,
+    finds_buyers: bool,
+    progress: impl Fn(usize),
+) -> Result<Report> {
     app.stripe()?;
     let mut report = Report::default();
     // Read before anything else is done: if the database fails here, all of it is repeated.
@@ -180,7 +192,6 @@ async fn reconcile_all(
         sync_each(app, linked, mode, at_once, &mut report, progress).await;
         Box::pin(find_unknown_buyers(app, mode, &mut report)).await;
     }
-    count(&report);
     if mode == Mode::Apply {
         record(app, &mut report).await;
     }
@@ -220,7 +231,7 @@ pub async fn again(app: &App, report: &mut Report) {
     report.checked -= before;
     let ids = failed.into_iter().map(|failed| failed.customer_id).collect();
     sync_each(app, ids, Mode::Apply, AT_ONCE, report, |_| {}).await;
-    count(report);
+    count(app, Some(report));
     if report.failed.len() < before || report.record_error.is_some() {
         record(app, report).await;
     }
@@ -251,10 +262,11 @@ async fn sync_each(
     }
 }
 
-/// Sets the gauges for alarms.
-fn count(report: &Report) {
-    metrics::gauge!("licentia_drifted_customers").set(report.drifted.len() as f64);
-    metrics::gauge!("licentia_uncompared_customers").set(report.failed.len() as f64);
+/// Sets the gauges for alarms. Without a report, they are absent.
+fn count(app: &App, report: Option<&Report>) {
+    let number = |of: fn(&Report) -> usize| report.and_then(|report| of(report).try_into().ok());
+    app.metrics.drifted_customers.set(number(|report| report.drifted.len()));
+    app.metrics.uncompared_customers.set(number(|report| report.failed.len()));
 }
 
 /// Records the finished reconciliation, or adds the error to the report.

@@ -22,9 +22,6 @@ use crate::flows::sale::lease::Lease;
 use crate::flows::{Mode, audit, license, mail};
 use crate::store::Tx;
 
-/// The counter of alerts for an operator. Every sync counts an alert again.
-pub(in crate::flows) const ALERTS: &str = "licentia_sync_alerts_total";
-
 /// The most orders of one customer that a sync reads: one for each fetched invoice, and room for
 /// orders without an invoice.
 pub(in crate::flows) const MAX_ORDERS: i64 = 3000;
@@ -92,7 +89,7 @@ pub(in crate::flows) async fn settle(
     let settlement = settlement::settle(&record, &fetched.state, &app.plans, now, random);
     for alert in &settlement.alerts {
         tracing::warn!(customer_id = %lease.customer_id, %alert, "an operator should look at this");
-        metrics::counter!(ALERTS).increment(1);
+        app.metrics.sync_alerts.inc();
     }
     if mode == Mode::DryRun {
         return Ok(settlement.report());

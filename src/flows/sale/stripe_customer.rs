@@ -18,7 +18,6 @@ use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::sale::lease::Lease;
 use crate::flows::sale::link::{Origin, link};
-use crate::flows::sale::settle::ALERTS;
 use crate::stripe::{Answer, CustomerParameters, Stripe, StripeFailure};
 
 /// How long an idempotency key is used: Stripe deletes keys after a day
@@ -143,7 +142,7 @@ async fn choose(
         "several Stripe customers name this customer in `metadata.customer_id`; \
          run `licentia stripe backfill` to see what to do"
     );
-    metrics::counter!(ALERTS).increment(1);
+    app.metrics.sync_alerts.inc();
     if found.len() > MAX_CANDIDATES {
         return Err(Error::NamedTooOften { customer_id: id.clone(), most: MAX_CANDIDATES });
     }

@@ -14,6 +14,7 @@ use crate::domain::sale::webhook::{BadWebhook, Envelope, Signature, Unusable};
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::intake::Arrival;
+use crate::metrics::WebhookResult;
 
 /// Returns the signature of a webhook, not verified yet. It is checked before the body is read: the
 /// header must be well-formed, its time must be near, and a webhook secret must be configured.
@@ -44,7 +45,7 @@ pub async fn receive(app: &App, header: &str, body: &[u8]) -> Result<()> {
     let event = Envelope::parse(body)?;
     let live = config.is_some_and(|config| config.mode == StripeMode::Live);
     if event.livemode != live {
-        count("ignored", 1);
+        count(app, WebhookResult::Ignored, 1);
         tracing::debug!(event = event.id, kind = event.kind, "event of the other mode ignored");
         return Ok(());
     }
@@ -58,7 +59,11 @@ pub async fn receive(app: &App, header: &str, body: &[u8]) -> Result<()> {
 /// that `licentia events list` shows it with the remedy. More events of the type within a day are
 /// not written.
 async fn ignore(app: &App, event: &Envelope, reason: Unusable) -> Result<()> {
-    count(reason.as_str(), 1);
+    let result = match reason {
+        Unusable::Thin => WebhookResult::Thin,
+        Unusable::UnknownType => WebhookResult::Ignored,
+    };
+    count(app, result, 1);
     let now = app.now();
     if app.intake.noted_lately(&event.kind, now) {
         return Ok(());
@@ -82,8 +87,8 @@ async fn ignore(app: &App, event: &Envelope, reason: Unusable) -> Result<()> {
     Ok(())
 }
 
-fn count(result: &'static str, events: u64) {
-    metrics::counter!("licentia_webhooks_total", "result" => result).increment(events);
+fn count(app: &App, result: WebhookResult, events: u64) {
+    app.metrics.webhooks.of(result).inc_by(events);
 }
 
 /// Stores an event, in one transaction with the others that wait.
@@ -130,8 +135,8 @@ async fn write(app: &App, batch: &[Arrival]) -> Result<()> {
     let new = tx.insert_events(events, app.now()).await?;
     app.fail_points.reach(Place::WebhookWritten);
     tx.commit(app.fail_points.at(Place::WebhookStored)).await?;
-    count("stored", new);
-    count("repeated", (batch.len() as u64).saturating_sub(new));
+    count(app, WebhookResult::Stored, new);
+    count(app, WebhookResult::Repeated, (batch.len() as u64).saturating_sub(new));
     app.events_due.notify_one();
     Ok(())
 }

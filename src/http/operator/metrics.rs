@@ -1,43 +1,34 @@
 //! Metrics for Prometheus.
 
-use std::sync::OnceLock;
-use std::time::Duration;
-
-use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
-use poem_openapi::OpenApi;
+use poem::IntoResponse;
+use poem::web::Data;
 use poem_openapi::payload::PlainText;
+use poem_openapi::registry::{MetaResponses, Registry};
+use poem_openapi::{ApiResponse, OpenApi};
 
+use crate::app::App;
 use crate::http::Tag;
 use crate::http::problem::{Failure, NothingMore};
+use crate::metrics::CONTENT_TYPE;
 
 pub struct MetricsApi;
 
-/// The histogram buckets for request times, in seconds: from a fast read to a wait for password
-/// hashing.
-const BUCKETS: [f64; 10] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+/// The metrics, in Prometheus' text format.
+struct MetricsText(String);
 
-/// How often samples are merged into buckets. Without this, they accumulate between two scrapes.
-const UPKEEP: Duration = Duration::from_secs(5);
-
-static RECORDER: OnceLock<Result<PrometheusHandle, BuildError>> = OnceLock::new();
-
-/// Returns the recorder of the process. The first call installs it; counts made before it are lost.
-pub fn recorder() -> Option<&'static PrometheusHandle> {
-    let install = || {
-        PrometheusBuilder::new()
-            .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &BUCKETS)?
-            .install_recorder()
-    };
-    RECORDER.get_or_init(install).as_ref().ok()
+impl IntoResponse for MetricsText {
+    fn into_response(self) -> poem::Response {
+        poem::Response::builder().content_type(CONTENT_TYPE).body(self.0)
+    }
 }
 
-/// Merges samples into buckets for as long as the server runs.
-pub async fn upkeep() {
-    let Some(recorder) = recorder() else { return std::future::pending().await };
-    let mut ticks = tokio::time::interval(UPKEEP);
-    loop {
-        ticks.tick().await;
-        recorder.run_upkeep();
+impl ApiResponse for MetricsText {
+    fn meta() -> MetaResponses {
+        PlainText::<String>::meta()
+    }
+
+    fn register(registry: &mut Registry) {
+        PlainText::<String>::register(registry);
     }
 }
 
@@ -45,9 +36,9 @@ pub async fn upkeep() {
 impl MetricsApi {
     /// Get the metrics
     ///
-    /// Returns counters and histograms in the Prometheus text format.
+    /// Returns counters, gauges and histograms in the Prometheus text format.
     #[oai(path = "/", method = "get", operation_id = "getMetrics")]
-    async fn show(&self) -> Result<PlainText<String>, Failure<NothingMore>> {
-        Ok(PlainText(recorder().map(PrometheusHandle::render).unwrap_or_default()))
+    async fn show(&self, Data(app): Data<&App>) -> Result<MetricsText, Failure<NothingMore>> {
+        Ok(MetricsText(app.metrics.text()))
     }
 }

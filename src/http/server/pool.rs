@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::connection::{Connection, Phase};
+use crate::metrics::ClosedFor;
+use crate::metrics::series::{Counter, Label, Series};
 
 /// The maximum number of connections. Each uses a file descriptor, of which a process usually has
 /// 1,024, and may use a body of 64 KiB.
@@ -56,27 +58,6 @@ fn first_to_close<I>(standings: impl Iterator<Item = (I, Standing)>) -> Option<I
     first.map(|(id, _)| id)
 }
 
-/// The reason why a connection was closed, for the metrics.
-#[derive(Clone, Copy, Debug)]
-enum Reason {
-    /// All slots were taken.
-    Full,
-    /// The client had too many connections.
-    Client,
-    /// The client read too slowly.
-    SlowReader,
-}
-
-impl Reason {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Full => "full",
-            Self::Client => "client",
-            Self::SlowReader => "slow_reader",
-        }
-    }
-}
-
 /// An open connection and its client.
 struct Entry {
     /// The network of the client. `None` for a trusted proxy that has not forwarded a client yet.
@@ -89,6 +70,8 @@ struct Slots {
     next_id: u64,
     open: HashMap<u64, Entry>,
     held: HashMap<IpAddr, usize>,
+    /// The connections that were closed to limit their number.
+    closed: Series<ClosedFor, Counter>,
 }
 
 impl Slots {
@@ -98,7 +81,7 @@ impl Slots {
         self.open.insert(id, Entry { client: None, connection });
         self.assign(id, client);
         if self.open.len() > MAX_CONNECTIONS {
-            self.make_room(id, Reason::Full, |_| true);
+            self.make_room(id, ClosedFor::Full, |_| true);
         }
         id
     }
@@ -115,7 +98,7 @@ impl Slots {
         let held = self.held.entry(client).or_default();
         *held += 1;
         if *held > MAX_CONNECTIONS_OF_ONE {
-            self.make_room(id, Reason::Client, |entry| entry.client == Some(client));
+            self.make_room(id, ClosedFor::Client, |entry| entry.client == Some(client));
         }
     }
 
@@ -136,7 +119,7 @@ impl Slots {
     }
 
     /// Closes one of the connections that `among` selects, except the newest.
-    fn make_room(&mut self, newest: u64, reason: Reason, among: impl Fn(&Entry) -> bool) {
+    fn make_room(&mut self, newest: u64, reason: ClosedFor, among: impl Fn(&Entry) -> bool) {
         let now = Instant::now();
         let candidates = self.open.iter().filter(|(id, entry)| **id != newest && among(entry));
         let standings = candidates.map(|(id, entry)| {
@@ -151,13 +134,11 @@ impl Slots {
         }
     }
 
-    fn close(&mut self, id: u64, reason: Reason) {
+    fn close(&mut self, id: u64, reason: ClosedFor) {
         let Some(connection) = self.remove(id) else { return };
         connection.close();
-        let reason = reason.as_str();
-        metrics::counter!("licentia_http_connections_closed_total", "reason" => reason)
-            .increment(1);
-        tracing::debug!(reason, "closed a connection");
+        self.closed.of(reason).inc();
+        tracing::debug!(reason = reason.text(), "closed a connection");
     }
 }
 
@@ -166,6 +147,11 @@ impl Slots {
 pub struct Pool(Mutex<Slots>);
 
 impl Pool {
+    /// Returns an empty pool that counts the connections that it closes.
+    pub fn new(closed: Series<ClosedFor, Counter>) -> Self {
+        Self(Mutex::new(Slots { closed, ..Slots::default() }))
+    }
+
     fn lock(&self) -> MutexGuard<'_, Slots> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -185,7 +171,7 @@ impl Pool {
         let slow = open.filter(|(_, entry)| entry.connection.reads_too_slowly());
         let slow: Vec<_> = slow.map(|(id, _)| *id).collect();
         for id in slow {
-            slots.close(id, Reason::SlowReader);
+            slots.close(id, ClosedFor::SlowReader);
         }
     }
 }

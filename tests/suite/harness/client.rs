@@ -78,6 +78,14 @@ impl Client {
         finish(method, path, request).await.unwrap()
     }
 
+    /// Returns the value of a metric with its labels, as in `licentia_mails_total{result="sent"}`,
+    /// or `None` if it is absent.
+    pub async fn metric(&self, name: &str) -> Option<i64> {
+        let text = self.get("/metrics").await.text;
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.map(|value| value.parse().unwrap())
+    }
+
     /// Sends a raw body with this content type.
     pub async fn post_raw(
         &self,
