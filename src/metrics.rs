@@ -95,11 +95,30 @@ impl Metrics {
         text
     }
 
-    /// Counts an HTTP response, and the time until it started.
-    pub fn responded(&self, response: &Response, elapsed: Duration) {
-        self.http_requests.get_or_create(response).inc();
-        let operation = Operation { operation: response.operation };
-        self.http_request_seconds.get_or_create(&operation).observe(elapsed.as_secs_f64());
+    /// Returns the metrics of HTTP responses with these labels. Keep them for frequent responses:
+    /// finding them takes longer than counting.
+    #[must_use]
+    pub fn of_response(&self, labels: &Response) -> ResponseMetrics {
+        let operation = Operation { operation: labels.operation };
+        ResponseMetrics {
+            requests: self.http_requests.get_or_create_owned(labels),
+            seconds: self.http_request_seconds.get_or_create_owned(&operation),
+        }
+    }
+}
+
+/// The metrics of HTTP responses with the same labels.
+#[derive(Clone, Debug)]
+pub struct ResponseMetrics {
+    requests: Counter,
+    seconds: Histogram,
+}
+
+impl ResponseMetrics {
+    /// Counts a response, and the time until it started.
+    pub fn count(&self, elapsed: Duration) {
+        self.requests.inc();
+        self.seconds.observe(elapsed.as_secs_f64());
     }
 }
 
@@ -208,7 +227,7 @@ mod tests {
     fn the_text_is_in_the_format_of_prometheus() {
         let metrics = Metrics::default();
         let response = Response { operation: "getJwks", method: "GET", status: 200 };
-        metrics.responded(&response, Duration::from_millis(20));
+        metrics.of_response(&response).count(Duration::from_millis(20));
         metrics.mails.of(MailResult::Sent).inc();
         let text = metrics.text();
         let requests = "\

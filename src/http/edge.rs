@@ -6,23 +6,25 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::FutureExt;
+use futures_util::{FutureExt, TryFutureExt};
+use poem::endpoint::{BoxEndpoint, DynEndpoint};
 use poem::error::{MethodNotAllowedError, NotFoundError};
 use poem::http::Version;
 use poem::http::header::{self, HeaderName, HeaderValue};
-use poem::{Body, Endpoint, Request, Response, Result};
+use poem::{Body, Request, Response};
 use poem_openapi::OperationId;
 use poem_openapi::auth::{Bearer, BearerAuthorization};
 use poem_openapi::error::{AuthorizationError, ContentTypeError};
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use crate::app::App;
 use crate::error::Error;
 use crate::http::body::{LargeBodies, MAX_BODY_BYTES, MAX_EVENT_BYTES, Slot};
-use crate::http::openapi::{self, Operation, Paths};
+use crate::http::openapi::{self, Operation, Path, Paths};
 use crate::http::problem::{self, Carried};
 use crate::http::sale::webhooks;
 use crate::http::server::connection::Connection;
+use crate::http::throttle::Throttle;
 use crate::metrics;
 
 /// The longest time from the end of a request's headers to the start of its response.
@@ -37,136 +39,191 @@ const STRICT_TRANSPORT_SECURITY: &str = "max-age=31536000";
 /// The methods that are counted by name. A client can send any other text.
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "OPTIONS"];
 
-/// Wraps the routes.
-pub struct Edge<E> {
-    inner: E,
+/// The routes, with what applies to every request.
+pub struct Edge {
+    /// The described paths.
+    api: BoxEndpoint<'static>,
+    /// All other paths.
+    pages: BoxEndpoint<'static>,
     app: App,
+    throttle: Arc<Throttle>,
     paths: Paths,
     over_tls: bool,
     large_bodies: LargeBodies,
 }
 
-impl<E: Endpoint<Output = Response>> Endpoint for Edge<E> {
-    type Output = Response;
+/// A request that is being handled.
+struct Exchange<'a> {
+    /// When its head was read.
+    start: Instant,
+    method: &'a str,
+    operation: Option<&'a Operation>,
+    request_id: String,
+    /// The context of its log lines.
+    span: Span,
+}
 
-    async fn call(&self, mut request: Request) -> Result<Response> {
-        let operations = self.paths.matching(request.uri().path());
-        let path = operations.first().map_or("(not described)", |operation| &operation.template);
+impl Edge {
+    /// Wraps the endpoints of the described paths and of all others. `over_tls` is whether browsers
+    /// reach the server over TLS.
+    pub fn new(
+        api: BoxEndpoint<'static>,
+        pages: BoxEndpoint<'static>,
+        app: App,
+        paths: Paths,
+        over_tls: bool,
+    ) -> Self {
+        let (throttle, large_bodies) = (Arc::default(), LargeBodies::default());
+        Self { api, pages, app, throttle, paths, over_tls, large_bodies }
+    }
+
+    /// Returns the response to a request.
+    pub async fn serve(&self, request: Request, connection: &Connection) -> Response {
+        let path = self.paths.find(request.uri().path());
+        let template = path.map_or("(not described)", |path| path.template.as_str());
         let method = request.method().clone();
-        let operation = operations.iter().find(|operation| operation.method == method.as_str());
-        let connection = request.extensions().get::<Arc<Connection>>().cloned();
-        let connection = connection.unwrap_or_default();
-        // Boxed, as in `dispatch`.
-        let work = Box::pin(async {
-            let deadline = tokio::time::Instant::now() + REQUEST_TIMEOUT;
-            let body = request.take_body();
-            let has_body = !body.is_empty();
-            let admitted = self.admit(&mut request, body, operation.copied());
-            let admitted = in_time(deadline, admitted).await;
-            if admitted.is_err() && has_body {
-                connection.leave_body_unread();
-            }
-            let _slot = admitted?;
-            connection.begin_work();
-            in_time(deadline, self.dispatch(request, &operations)).await
-        });
-        let mut response = self.respond(method.as_str(), path, work).await;
+        let operation = path.and_then(|path| path.operation(method.as_str()));
+        let exchange = self.begin(method.as_str(), template, operation);
+        let handled = self.handle(request, connection, path, operation);
+        let handled = handled.instrument(exchange.span.clone()).await;
+        let mut response = self.finish(&exchange, handled);
         if connection.has_unread_body() {
             // The rest of the body would be read as the next request.
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);
         }
-        Ok(response)
-    }
-}
-
-impl<E: Endpoint<Output = Response>> Edge<E> {
-    /// Wraps routes with the given paths. `over_tls` is whether browsers reach the server over TLS.
-    pub fn new(inner: E, app: App, paths: Paths, over_tls: bool) -> Self {
-        Self { inner, app, paths, over_tls, large_bodies: LargeBodies::default() }
+        response
     }
 
     /// Returns the response to a request with an unreadable head, after logging and counting it.
-    pub async fn refuse(&self, error: Error) -> Response {
-        self.respond("(unknown)", "(unreadable)", std::future::ready(Err(error))).await
+    pub fn refuse(&self, error: Error) -> Response {
+        let exchange = self.begin("(unknown)", "(unreadable)", None);
+        self.finish(&exchange, Err(error))
     }
 
-    /// Returns the response to a request, with its id and security headers, after logging and
-    /// counting it.
-    async fn respond(
+    fn begin<'a>(
         &self,
-        method: &str,
+        method: &'a str,
         path: &str,
-        work: impl Future<Output = std::result::Result<Response, Error>>,
-    ) -> Response {
+        operation: Option<&'a Operation>,
+    ) -> Exchange<'a> {
         let start = Instant::now();
         let request_id = format!("{:032x}", self.app.random.bits());
         // The level is error, so that every log line has the request id with any log filter.
         let span = tracing::error_span!("request", request_id, %method, path);
-        let respond = async {
-            let mut response = work.await.unwrap_or_else(|error| {
-                log(&error);
-                problem::response(&error, &request_id)
-            });
-            self.add_headers(&mut response, &request_id);
-            let status = response.status().as_u16();
-            let elapsed = start.elapsed();
-            tracing::info!(status, milliseconds = elapsed.as_secs_f64() * 1e3, "responded");
-            self.measure(method, &response, elapsed);
-            response
-        };
-        respond.instrument(span).await
+        Exchange { start, method, operation, request_id, span }
     }
 
-    /// Checks that the credential is present, then reads the body. Returns the slot of a large
-    /// body.
-    async fn admit(
+    /// Returns the response with its id and security headers, after logging and counting it.
+    fn finish(
         &self,
-        request: &mut Request,
-        body: Body,
+        exchange: &Exchange<'_>,
+        handled: std::result::Result<Response, Error>,
+    ) -> Response {
+        let _entered = exchange.span.enter();
+        let mut response = handled.unwrap_or_else(|error| {
+            log(&error);
+            problem::response(&error, &exchange.request_id)
+        });
+        self.add_headers(&mut response, &exchange.request_id);
+        let status = response.status().as_u16();
+        let elapsed = exchange.start.elapsed();
+        tracing::info!(status, milliseconds = elapsed.as_secs_f64() * 1e3, "responded");
+        self.measure(exchange, &response, elapsed);
+        response
+    }
+
+    /// Checks a request, reads its body, and calls its handler.
+    async fn handle(
+        &self,
+        mut request: Request,
+        connection: &Connection,
+        path: Option<&Path>,
         operation: Option<&Operation>,
-    ) -> std::result::Result<Option<Slot>, Error> {
+    ) -> std::result::Result<Response, Error> {
+        let deadline = tokio::time::Instant::now() + REQUEST_TIMEOUT;
+        let body = request.take_body();
+        let has_body = !body.is_empty();
+        let admitted = match self.admit(&request, operation) {
+            Ok(limit) if has_body => {
+                // Boxed: most requests have no body, and a future is copied several times.
+                let read = Box::pin(self.read_body(&mut request, body, limit));
+                in_time(deadline, read).await
+            }
+            admitted => admitted.map(|_| None),
+        };
+        if admitted.is_err() && has_body {
+            connection.leave_body_unread();
+        }
+        let _slot = admitted?;
+        connection.begin_work();
+        let method = request.method().clone();
+        let endpoint = match (path, operation) {
+            (_, Some(Operation { handler: Some(handler), .. })) => handler,
+            (Some(_), _) => &self.api,
+            (None, _) => &self.pages,
+        };
+        let handled = in_time(deadline, self.call(request, endpoint)).await;
+        handled?.map_err(|error| {
+            if error.is::<MethodNotAllowedError>() {
+                let method = method.to_string();
+                return Error::MethodNotAllowed { method, allowed: openapi::allowed(path) };
+            }
+            from_framework(error)
+        })
+    }
+
+    /// Checks the head of a request, and that the credential is present. Returns the size limit of
+    /// the body.
+    fn admit(
+        &self,
+        request: &Request,
+        operation: Option<&Operation>,
+    ) -> std::result::Result<usize, Error> {
         if request.version() == Version::HTTP_11 && !request.headers().contains_key(header::HOST) {
             // RFC 9112, section 3.2.
             return Err(Error::InvalidRequest("the header `Host` is missing".into()));
         }
-        let is_event = operation.is_some_and(|operation| operation.template == webhooks::PATH);
-        let limit = if is_event { MAX_EVENT_BYTES } else { MAX_BODY_BYTES };
-        let announced =
-            request.header("content-length").and_then(|text| text.parse::<usize>().ok());
+        let is_webhook = operation.is_some_and(|operation| operation.is_webhook);
+        let limit = if is_webhook { MAX_EVENT_BYTES } else { MAX_BODY_BYTES };
+        let announced = request.headers().get(header::CONTENT_LENGTH);
+        let announced = announced.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
         if announced.is_some_and(|length| length > limit) {
             // Refused before the client sends it.
             return Err(Error::PayloadTooLarge { limit });
         }
-        if is_event {
+        if is_webhook {
             webhooks::admit(&self.app, request)?;
         }
         if operation.is_some_and(|operation| operation.needs_bearer) {
             Bearer::from_request(request).map_err(|_| Error::Unauthenticated)?;
         }
+        Ok(limit)
+    }
+
+    /// Reads the body of a request into memory. Returns the slot of a large body.
+    async fn read_body(
+        &self,
+        request: &mut Request,
+        body: Body,
+        limit: usize,
+    ) -> std::result::Result<Option<Slot>, Error> {
         let body = self.large_bodies.read(body, limit).await?;
         request.set_body(Body::from_bytes(body.bytes));
         Ok(body.slot)
     }
 
     /// Calls the handler of a request whose body was read.
-    async fn dispatch(
+    fn call(
         &self,
-        request: Request,
-        operations: &[&Operation],
-    ) -> std::result::Result<Response, Error> {
-        let method = request.method().to_string();
-        // Boxed: this future has many kilobytes, and each of those around it would copy it.
-        let call = AssertUnwindSafe(self.inner.call(request)).catch_unwind().boxed();
-        let result = call.await;
+        mut request: Request,
+        endpoint: &BoxEndpoint<'static>,
+    ) -> impl Future<Output = std::result::Result<poem::Result<Response>, Error>> {
+        request.extensions_mut().insert(self.app.clone());
+        request.extensions_mut().insert(Arc::clone(&self.throttle));
+        let handler = AssertUnwindSafe(DynEndpoint::call(&**endpoint, request)).catch_unwind();
         // The panic hook has already logged the panic.
-        let result = result.map_err(|_| Error::Internal("a handler panicked".into()))?;
-        result.map_err(|error| {
-            if error.is::<MethodNotAllowedError>() {
-                return Error::MethodNotAllowed { method, allowed: openapi::allowed(operations) };
-            }
-            from_framework(error)
-        })
+        handler.map_err(|_| Error::Internal("a handler panicked".into()))
     }
 
     fn add_headers(&self, response: &mut Response, request_id: &str) {
@@ -189,11 +246,21 @@ impl<E: Endpoint<Output = Response>> Edge<E> {
         }
     }
 
-    fn measure(&self, method: &str, response: &Response, elapsed: Duration) {
-        let operation = response.data::<OperationId>().map_or("none", |operation| operation.0);
-        let method = METHODS.into_iter().find(|known| *known == method).unwrap_or("other");
-        let status = response.status().as_u16();
-        self.app.metrics.responded(&metrics::Response { operation, method, status }, elapsed);
+    fn measure(&self, exchange: &Exchange<'_>, response: &Response, elapsed: Duration) {
+        let known = |method: &&str| *method == exchange.method;
+        let labels = metrics::Response {
+            operation: response.data::<OperationId>().map_or("none", |operation| operation.0),
+            method: METHODS.into_iter().find(known).unwrap_or("other"),
+            status: response.status().as_u16(),
+        };
+        let metrics = &self.app.metrics;
+        match exchange.operation {
+            // An error has no id of an operation.
+            Some(operation) if labels.operation != "none" && labels.status == 200 => {
+                operation.metrics.get_or_init(|| metrics.of_response(&labels)).count(elapsed);
+            }
+            _ => metrics.of_response(&labels).count(elapsed),
+        }
     }
 }
 

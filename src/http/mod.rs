@@ -17,9 +17,8 @@ mod server;
 mod throttle;
 
 use std::future::Future;
-use std::sync::Arc;
 
-use poem::{Endpoint, EndpointExt, Response, Route};
+use poem::{EndpointExt, IntoEndpoint, Route};
 use poem_openapi::{OpenApi, OpenApiService, Tags};
 use tokio::net::TcpListener;
 
@@ -54,9 +53,9 @@ enum Tag {
     Operations,
 }
 
-/// Returns all operations.
-fn service() -> OpenApiService<impl OpenApi + 'static, ()> {
-    let api = (
+/// Returns the handlers of all operations.
+fn api() -> impl OpenApi + 'static {
+    (
         account::customers::CustomersApi,
         account::sessions::SessionsApi,
         sale::plans::PlansApi,
@@ -68,22 +67,24 @@ fn service() -> OpenApiService<impl OpenApi + 'static, ()> {
         operator::admin::AdminApi,
         operator::health::HealthApi,
         operator::metrics::MetricsApi,
-    );
-    OpenApiService::new(api, "Licentia", env!("CARGO_PKG_VERSION"))
+    )
+}
+
+/// Returns all operations.
+fn service() -> OpenApiService<impl OpenApi + 'static, ()> {
+    OpenApiService::new(api(), "Licentia", env!("CARGO_PKG_VERSION"))
 }
 
 /// Returns all routes: the API, its description, and Swagger UI.
-fn routes(app: &App, config: &Config) -> Edge<impl Endpoint<Output = Response> + 'static> {
+fn routes(app: &App, config: &Config) -> Edge {
     let description = openapi::document();
     let paths = openapi::Paths::of(&description);
-    let inner = Route::new()
+    let pages = Route::new()
         .nest("/docs", docs::pages())
         .at("/openapi.json", openapi::endpoint(&description))
-        .nest("/", service())
-        .data(app.clone())
-        .data(Arc::new(throttle::Throttle::default()))
-        .map_to_response();
-    Edge::new(inner, app.clone(), paths, config.public_url.is_https())
+        .boxed();
+    let api = service().into_endpoint();
+    Edge::new(api, pages, app.clone(), paths, config.public_url.is_https())
 }
 
 /// Serves the API on a listener until `shutdown`.

@@ -1,14 +1,22 @@
 //! The OpenAPI description. poem-openapi generates it from the handlers; this module adds the
 //! errors that every operation of a kind can return.
 
+use std::collections::HashMap;
+use std::str::FromStr;
+use std::sync::OnceLock;
+
 use bytes::Bytes;
-use poem::endpoint::make_sync;
+use poem::endpoint::{BoxEndpoint, make_sync};
+use poem::http::Method;
 use poem::{Endpoint, Response, get};
+use poem_openapi::OpenApi;
 use serde_json::{Map, Value, json};
 
 use super::problem::description;
+use super::sale::webhooks;
 use super::service;
 use crate::error::Code;
+use crate::metrics::ResponseMetrics;
 
 /// The errors of any request.
 const ALWAYS: [Code; 5] =
@@ -44,7 +52,7 @@ pub fn document() -> Value {
     let mut document: Value = serde_json::from_str(&service.spec()).unwrap_or_default();
     document["servers"] = json!([{ "url": "/", "description": "This server" }]);
     let mut bodies = Vec::new();
-    for (_, _, operation) in operations(&mut document) {
+    for operation in operations(&mut document) {
         complete(operation);
         let body = operation.pointer("/requestBody/content").and_then(Value::as_object);
         let schemas =
@@ -75,52 +83,88 @@ pub fn endpoint(document: &Value) -> impl Endpoint<Output = Response> + 'static 
     }))
 }
 
-/// The operations of the API.
-#[derive(Clone, Debug)]
-pub struct Paths(Vec<Operation>);
+/// The handlers by path and method.
+type Handlers = HashMap<String, HashMap<Method, BoxEndpoint<'static>>>;
+
+/// The paths of the API.
+pub struct Paths(Vec<Path>);
+
+/// A path of the API.
+pub struct Path {
+    /// The template, for the log. The actual path could contain a secret.
+    pub template: String,
+    operations: Vec<Operation>,
+}
 
 /// What the server needs to know about an operation before it calls the handler.
-#[derive(Clone, Debug)]
 pub struct Operation {
-    /// The path template, for the log. The actual path could contain a secret.
-    pub template: String,
     /// The method, in upper case.
-    pub method: String,
+    method: String,
     /// Whether it needs `Authorization: Bearer …`. All our credentials are sent this way.
     pub needs_bearer: bool,
+    /// Whether it receives events from Stripe.
+    pub is_webhook: bool,
+    /// The handler of an operation without a credential and without parameters in the path or the
+    /// query. It can be called directly; for others, the framework first finds the parameters.
+    pub handler: Option<BoxEndpoint<'static>>,
+    /// The metrics of its responses with status 200, once there is one.
+    pub metrics: OnceLock<ResponseMetrics>,
 }
 
 impl Paths {
-    /// Returns the operations of the description.
+    /// Returns the paths of the description.
     #[must_use]
     pub fn of(document: &Value) -> Self {
-        let mut document = document.clone();
-        let operations = operations(&mut document).map(|(path, method, operation)| Operation {
-            template: path.clone(),
-            method: method.to_uppercase(),
-            needs_bearer: operation["security"].as_array().is_some_and(|any| !any.is_empty()),
-        });
-        Self(operations.collect())
+        let mut handlers = Handlers::new();
+        super::api().add_routes(&mut handlers);
+        let paths = document["paths"].as_object().into_iter().flatten();
+        Self(paths.map(|(template, item)| Path::of(template, item, &mut handlers)).collect())
     }
 
-    /// Returns the operations of a path.
+    /// Returns the description of a path.
     #[must_use]
-    pub fn matching(&self, path: &str) -> Vec<&Operation> {
+    pub fn find(&self, path: &str) -> Option<&Path> {
         // Most paths have no parameters, and comparing strings is fast.
-        let exact: Vec<_> = self.0.iter().filter(|operation| operation.template == path).collect();
-        if !exact.is_empty() {
-            return exact;
-        }
-        self.0.iter().filter(|operation| matches_template(&operation.template, path)).collect()
+        let exact = self.0.iter().find(|known| known.template == path);
+        exact.or_else(|| self.0.iter().find(|known| matches_template(&known.template, path)))
     }
 }
 
-/// Returns the methods of a path with these operations, for the header `Allow`.
+impl Path {
+    fn of(template: &str, item: &Value, handlers: &mut Handlers) -> Self {
+        let mut handlers = handlers.remove(template).unwrap_or_default();
+        let operations = item.as_object().into_iter().flatten();
+        let operations = operations.map(|(method, operation)| {
+            let method = method.to_uppercase();
+            let handler = Method::from_str(&method).ok().and_then(|name| handlers.remove(&name));
+            let needs_bearer = operation["security"].as_array().is_some_and(|any| !any.is_empty());
+            let mut parameters = operation["parameters"].as_array().into_iter().flatten();
+            let is_plain = !needs_bearer && parameters.all(|parameter| parameter["in"] == "header");
+            Operation {
+                method,
+                needs_bearer,
+                is_webhook: template == webhooks::PATH,
+                handler: handler.filter(|_| is_plain),
+                metrics: OnceLock::new(),
+            }
+        });
+        Self { template: template.to_owned(), operations: operations.collect() }
+    }
+
+    /// Returns the operation with this method.
+    #[must_use]
+    pub fn operation(&self, method: &str) -> Option<&Operation> {
+        self.operations.iter().find(|operation| operation.method == method)
+    }
+}
+
+/// Returns the methods of a path, for the header `Allow`. Pages outside of the description support
+/// only GET.
 #[must_use]
-pub fn allowed(operations: &[&Operation]) -> Vec<String> {
-    let mut allowed: Vec<_> = operations.iter().map(|operation| operation.method.clone()).collect();
+pub fn allowed(path: Option<&Path>) -> Vec<String> {
+    let described = path.into_iter().flat_map(|path| &path.operations);
+    let mut allowed: Vec<_> = described.map(|operation| operation.method.clone()).collect();
     if allowed.is_empty() {
-        // Pages outside the description support only GET.
         allowed.push("GET".to_owned());
     }
     if allowed.iter().any(|method| method == "GET") {
@@ -138,13 +182,10 @@ pub fn matches_template(template: &str, path: &str) -> bool {
         && expected.zip(actual).all(|(part, actual)| part.starts_with('{') || part == actual)
 }
 
-/// Returns the path, the method and the description of every operation.
-fn operations(document: &mut Value) -> impl Iterator<Item = (&String, &String, &mut Value)> {
+/// Returns the description of every operation.
+fn operations(document: &mut Value) -> impl Iterator<Item = &mut Value> {
     let paths = document["paths"].as_object_mut().into_iter().flatten();
-    paths.flat_map(|(path, item)| {
-        let methods = item.as_object_mut().into_iter().flatten();
-        methods.map(move |(method, operation)| (path, method, operation))
-    })
+    paths.flat_map(|(_, item)| item.as_object_mut().into_iter().flatten().map(|(_, each)| each))
 }
 
 /// Adds the errors that follow from the input of an operation.

@@ -20,9 +20,9 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use poem::Request;
 use poem::http::uri::Scheme;
 use poem::web::{LocalAddr, RemoteAddr};
-use poem::{Endpoint, Request, Response};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -52,8 +52,8 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The state that all connections share.
-struct Server<E> {
-    edge: Edge<E>,
+struct Server {
+    edge: Edge,
     proxies: TrustedProxies,
     local: SocketAddr,
 }
@@ -62,9 +62,9 @@ struct Server<E> {
 ///
 /// # Errors
 /// When the listener has no address.
-pub async fn serve<E: Endpoint<Output = Response> + 'static>(
+pub async fn serve(
     listener: TcpListener,
-    edge: Edge<E>,
+    edge: Edge,
     proxies: TrustedProxies,
     pool: Pool,
     shutdown: impl Future<Output = ()>,
@@ -111,7 +111,7 @@ pub async fn serve<E: Endpoint<Output = Response> + 'static>(
     Ok(())
 }
 
-impl<E: Endpoint<Output = Response> + 'static> Server<E> {
+impl Server {
     /// Serves one connection to its end, or until the pool closes it.
     async fn serve_connection(
         &self,
@@ -163,10 +163,7 @@ impl<E: Endpoint<Output = Response> + 'static> Server<E> {
         let refusal = ended.err();
         let refusal =
             refusal.and_then(|error| closing::refusal(&error, &slot.connection, withheld, &HEAD));
-        let response = match refusal {
-            Some(error) => Some(self.edge.refuse(error).await),
-            None => None,
-        };
+        let response = refusal.map(|error| self.edge.refuse(error));
         if response.is_some() || slot.connection.has_unread_body() {
             slot.connection.begin_closing();
             closing::close(stream, response).await;
@@ -187,10 +184,9 @@ impl<E: Endpoint<Output = Response> + 'static> Server<E> {
             slot.assign(self.proxies.client(origin));
         }
         request.extensions_mut().insert(Origin(origin));
-        request.extensions_mut().insert(Arc::clone(connection));
         let (local, peer) = (LocalAddr(self.local.into()), RemoteAddr(peer.into()));
         let request = Request::from((request, local, peer, Scheme::HTTP));
-        let response = hyper::Response::from(self.edge.get_response(request).await);
+        let response = hyper::Response::from(self.edge.serve(request, connection).await);
         connection.begin_response();
         Ok(response.map(|body| TrackedBody::new(body, Arc::clone(connection))))
     }

@@ -8,7 +8,7 @@ use licentia::domain::operator::admin_key::Scope;
 use licentia::flows::Mode;
 use licentia::flows::license;
 use licentia::flows::operator::drift;
-use licentia::flows::sale::reconcile::{AT_ONCE, Report, again, run as reconcile};
+use licentia::flows::sale::reconcile::{AT_ONCE, run as reconcile};
 use licentia::store::Store;
 use licentia_sandbox::{Card, Paid};
 use secrecy::ExposeSecret;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use poem::IntoResponse;
-use poem::http::header;
+use poem::http::header::{self, HeaderValue};
 use poem::web::Data;
 use poem_openapi::payload::Json;
 use poem_openapi::registry::{MetaResponses, Registry};
@@ -14,6 +14,8 @@ use crate::http::Tag;
 use crate::http::problem::{Failure, NothingMore};
 
 pub struct KeysApi;
+
+const CONTENT_TYPE: &str = "application/json; charset=utf-8";
 
 /// How long clients may cache the key set: an hour. A new key is published a day before it signs.
 const CACHE_CONTROL: &str = "public, max-age=3600";
@@ -66,8 +68,8 @@ struct Published(Bytes);
 impl IntoResponse for Published {
     fn into_response(self) -> poem::Response {
         poem::Response::builder()
-            .content_type("application/json; charset=utf-8")
-            .header(header::CACHE_CONTROL, CACHE_CONTROL)
+            .header(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE))
+            .header(header::CACHE_CONTROL, HeaderValue::from_static(CACHE_CONTROL))
             .body(self.0)
     }
 }

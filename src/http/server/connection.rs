@@ -62,20 +62,20 @@ impl Activity {
         *self = Self { phase, response: self.response, ..Self::new(now) };
     }
 
-    fn received(&mut self, bytes: u64, now: Instant) {
+    fn received(&mut self, bytes: u64, now: impl FnOnce() -> Instant) {
         if self.phase == Phase::Idle {
-            self.enter(Phase::Receiving, now);
+            self.enter(Phase::Receiving, now());
         }
         if self.phase == Phase::Receiving {
             self.bytes += bytes;
         }
     }
 
-    fn begin_request(&mut self, now: Instant) {
+    fn begin_request(&mut self, now: impl FnOnce() -> Instant) {
         self.response = Response::Pending;
         if self.phase != Phase::Receiving {
             // A pipelined request: its bytes arrived with the previous one.
-            self.enter(Phase::Receiving, now);
+            self.enter(Phase::Receiving, now());
         }
     }
 
@@ -85,10 +85,10 @@ impl Activity {
         }
     }
 
-    fn flushed(&mut self, now: Instant) {
+    fn flushed(&mut self, now: impl FnOnce() -> Instant) {
         if self.response == Response::Taken {
             self.response = Response::None;
-            self.enter(Phase::Idle, now);
+            self.enter(Phase::Idle, now());
         }
     }
 
@@ -140,7 +140,7 @@ impl Connection {
 
     /// Records that the head of a request was read.
     pub fn begin_request(&self) {
-        self.lock().begin_request(Instant::now());
+        self.lock().begin_request(Instant::now);
     }
 
     /// Records that the request is complete and the server is processing it.
@@ -227,7 +227,7 @@ impl AsyncRead for Metered {
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
         let bytes = buffer.filled().len() - before;
         if bytes > 0 {
-            self.connection.lock().received(bytes as u64, Instant::now());
+            self.connection.lock().received(bytes as u64, Instant::now);
         }
         read
     }
@@ -265,7 +265,7 @@ impl AsyncWrite for Metered {
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(context);
         if matches!(flushed, Poll::Ready(Ok(()))) {
-            self.connection.lock().flushed(Instant::now());
+            self.connection.lock().flushed(Instant::now);
         }
         flushed
     }
@@ -323,20 +323,20 @@ mod tests {
     fn a_connection_is_idle_only_after_the_whole_response_was_written() {
         let now = Instant::now();
         let mut activity = Activity::new(now);
-        activity.received(300, now);
-        activity.begin_request(now);
+        activity.received(300, || now);
+        activity.begin_request(|| now);
         assert_eq!((activity.phase, activity.bytes), (Phase::Receiving, 300));
         activity.enter(Phase::Working, now);
-        activity.flushed(now);
+        activity.flushed(|| now);
         assert_eq!(activity.phase, Phase::Working, "a flushed 100-continue ends nothing");
         activity.enter(Phase::Sending, now);
         activity.sent(1000);
-        activity.flushed(now);
+        activity.flushed(|| now);
         assert_eq!((activity.phase, activity.bytes), (Phase::Sending, 1000));
         activity.response = Response::Taken;
-        activity.flushed(now);
+        activity.flushed(|| now);
         assert_eq!(activity.phase, Phase::Idle);
-        activity.received(10, now);
+        activity.received(10, || now);
         assert_eq!((activity.phase, activity.bytes), (Phase::Receiving, 10));
     }
 
