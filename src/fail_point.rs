@@ -67,7 +67,7 @@ text_enum! {
         /// An account that the backfill created.
         BackfillCreated = "backfill.created",
         /// A link to an existing Stripe customer.
-        BackfillAdopted = "backfill.adopted",
+        StripeCustomerMatched = "stripe_customer.matched",
         /// The customer of the backfill is linked; nothing was written.
         BackfillLinked = "backfill.linked",
         /// The metadata of a Stripe customer, at Stripe.

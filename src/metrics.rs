@@ -11,8 +11,6 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use crate::tasks::Background;
-
 use series::{Counter, Gauge, Series, labels};
 
 /// The media type of [`Metrics::text`].
@@ -53,9 +51,9 @@ macro_rules! metrics {
 
 metrics! {
     /// HTTP responses
-    http_requests: Family<Response, Counter>,
+    http_requests: Family<ResponseLabels, Counter>,
     /// Time from the head of an HTTP request to the start of its response
-    http_request_seconds: Family<Operation, Histogram> = Family::new_with_constructor(histogram),
+    http_request_seconds: Family<OperationLabel, Histogram> = Family::new_with_constructor(histogram),
     /// Connections that were closed to limit their number
     http_connections_closed: Series<ClosedFor, Counter>,
     /// Webhook deliveries with a valid signature
@@ -98,8 +96,8 @@ impl Metrics {
     /// Returns the metrics of HTTP responses with these labels. Keep them for frequent responses:
     /// finding them takes longer than counting.
     #[must_use]
-    pub fn of_response(&self, labels: &Response) -> ResponseMetrics {
-        let operation = Operation { operation: labels.operation };
+    pub fn of_response(&self, labels: &ResponseLabels) -> ResponseMetrics {
+        let operation = OperationLabel { operation: labels.operation };
         ResponseMetrics {
             requests: self.http_requests.get_or_create_owned(labels),
             seconds: self.http_request_seconds.get_or_create_owned(&operation),
@@ -128,7 +126,7 @@ fn histogram() -> Histogram {
 
 /// The labels of an HTTP response. None may be chosen by the client, which could fill the memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct Response {
+pub struct ResponseLabels {
     /// The operation's id, or `none` for pages outside of the description and for errors.
     pub operation: &'static str,
     /// The method, or `other`.
@@ -139,9 +137,25 @@ pub struct Response {
 
 /// The label of a request time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct Operation {
-    /// As [`Response::operation`].
+pub struct OperationLabel {
+    /// As [`ResponseLabels::operation`].
     operation: &'static str,
+}
+
+labels! {
+    /// Work that runs as long as the server.
+    pub enum Background as "task" {
+        /// Processes events from Stripe.
+        Inbox = "inbox",
+        /// Sends mails.
+        Outbox = "outbox",
+        /// Compares all customers with Stripe daily.
+        Reconcile = "reconcile",
+        /// Sets the gauges for alarms.
+        Counts = "counts",
+        /// Writes SQLite's write-ahead log into the database file.
+        Checkpoint = "checkpoint",
+    }
 }
 
 labels! {
@@ -226,7 +240,7 @@ mod tests {
     #[test]
     fn the_text_is_in_the_format_of_prometheus() {
         let metrics = Metrics::default();
-        let response = Response { operation: "getJwks", method: "GET", status: 200 };
+        let response = ResponseLabels { operation: "getJwks", method: "GET", status: 200 };
         metrics.of_response(&response).count(Duration::from_millis(20));
         metrics.mails.of(MailResult::Sent).inc();
         let text = metrics.text();

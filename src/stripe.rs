@@ -49,9 +49,8 @@ const RETRY_PAUSE: Duration = Duration::from_millis(200);
 const PAGE: &str = "100";
 const PAGE_SIZE: usize = 100;
 
-/// The maximum number of invoices, payments and subscriptions of one customer that a sync fetches,
-/// newest first: more than 160 years of monthly renewals. Earlier syncs settled the older ones. The
-/// limit keeps a sync short.
+/// The maximum number of objects in one list of a customer, newest first: more than 160 years of
+/// monthly renewals. The limit keeps a sync short.
 const MAX_OBJECTS: usize = 2000;
 
 /// The maximum number of pages of any other list.
@@ -126,23 +125,24 @@ impl Stripe {
         Ok(all)
     }
 
-    /// Returns the newest objects of a list, at most [`MAX_OBJECTS`]. No page follows the one after
-    /// which `is_enough` returns true.
+    /// Returns the newest objects of a list, at most [`MAX_OBJECTS`], and whether there are no
+    /// others. No page follows the one for which `is_enough` returns true.
     async fn newest<T: DeserializeOwned>(
         &self,
         path: &str,
         query: Form,
         id: impl Fn(&T) -> &str,
         mut is_enough: impl FnMut(&[T]) -> bool,
-    ) -> Answer<Vec<T>> {
-        let mut newest = Vec::new();
+    ) -> Answer<(Vec<T>, bool)> {
+        let (mut newest, mut is_complete) = (Vec::new(), true);
         let take = |page: Vec<T>| {
-            let is_enough = is_enough(&page);
+            is_complete = !is_enough(&page);
             newest.extend(page);
-            if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if is_complete { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         };
         match self.each(path, query, MAX_OBJECTS / PAGE_SIZE, id, take).await {
-            Ok(()) | Err(StripeFailure::TooLong { .. }) => Ok(newest),
+            Ok(()) => Ok((newest, is_complete)),
+            Err(StripeFailure::TooLong { .. }) => Ok((newest, false)),
             Err(error) => Err(error),
         }
     }

@@ -14,7 +14,8 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::error::{Error, Result};
-use crate::metrics::series::{Counter, Label, Series, labels};
+use crate::metrics::Background;
+use crate::metrics::series::{Counter, Label, Series};
 
 /// The first pause before background work is restarted. It doubles with each restart.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -23,23 +24,7 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Restarted work counts as running after this time. Work that always ends at once never counts.
-const SETTLED_AFTER: Duration = Duration::from_secs(1);
-
-labels! {
-    /// Work that runs as long as the server.
-    pub enum Background as "task" {
-        /// Processes events from Stripe.
-        Inbox = "inbox",
-        /// Sends mails.
-        Outbox = "outbox",
-        /// Compares all customers with Stripe daily.
-        Reconcile = "reconcile",
-        /// Sets the gauges for alarms.
-        Counts = "counts",
-        /// Writes SQLite's write-ahead log into the database file.
-        Checkpoint = "checkpoint",
-    }
-}
+const RUNNING_AFTER: Duration = Duration::from_secs(1);
 
 /// The work outside of requests. Clones share it.
 #[derive(Clone, Default)]
@@ -106,7 +91,7 @@ impl Tasks {
             let mut work = pin!(AssertUnwindSafe(async { begin().await }).catch_unwind());
             let ended_early = tokio::select! {
                 ended = &mut work => Some(ended),
-                () = sleep(SETTLED_AFTER) => None,
+                () = sleep(RUNNING_AFTER) => None,
             };
             let ended = match ended_early {
                 Some(ended) => ended,

@@ -17,7 +17,7 @@ use crate::flows::operator::drift;
 use crate::flows::sale::inbox;
 use crate::flows::sale::reconcile;
 use crate::flows::sale::reconcile::Report;
-use crate::tasks::Background;
+use crate::metrics::Background;
 
 /// How often the inbox and the outbox are polled for retries.
 const POLL: Duration = Duration::from_secs(1);

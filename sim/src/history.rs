@@ -39,7 +39,7 @@ pub struct History {
     /// Whether events may be lost and customers are reconciled. If not, the inbox alone must lead
     /// to the right result.
     pub lossy: bool,
-    /// Whether every kind of mishap is drawn ([`crate::ALL_KINDS_FROM`]).
+    /// Whether the newer kinds of mishap are drawn ([`crate::ALL_KINDS_FROM`]).
     pub all_kinds: bool,
     /// Whether customers get more invoices than a sync fetches again
     /// ([`crate::MANY_INVOICES_FROM`]).

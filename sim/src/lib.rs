@@ -56,7 +56,7 @@ pub const SEEDS_THAT_FAILED: [u64; 75] = [
     10000034261, 10000051170, 10000055052,
 ];
 
-/// The first seed whose history draws every kind of mishap. Seeds below draw only the older kinds,
+/// The first seed whose history draws the newer kinds of mishap. Seeds below draw only the older kinds,
 /// because a new kind would change every later draw of the seeds that failed.
 pub const ALL_KINDS_FROM: u64 = 10_000_000_000;
 
@@ -99,7 +99,7 @@ pub struct Total {
     pub seconds: u64,
 }
 
-/// Returns a random seed of a history that draws every kind of mishap.
+/// Returns a random seed of the newest range.
 ///
 /// # Errors
 /// When the system provides no randomness.

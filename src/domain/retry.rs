@@ -20,9 +20,9 @@ const FRESH: TimeDelta = TimeDelta::hours(1);
 /// The longest wait of fresh and of older entries.
 const LONGEST: (TimeDelta, TimeDelta) = (TimeDelta::minutes(1), TimeDelta::hours(1));
 
-/// How long a worker leases an entry: longer than it waits for a customer's lease and works under
-/// it, and longer than the time limits of one mail. After a crash, the entry is processed within a
-/// minute.
+/// How long a worker leases an entry: longer than it waits for a customer's lease, and longer than
+/// the time limits of one mail. A sync renews the leases of its events (`flows/sale/lease.rs`).
+/// After a crash, the entry is processed within a minute.
 const LEASE: TimeDelta = TimeDelta::seconds(45);
 
 /// The limits by which an entry may be leased at a given time. An entry is due if its time has come

@@ -52,7 +52,7 @@ struct Arriving {
     since: Instant,
     bytes: usize,
     /// Dropped when another body takes the slot.
-    _keep: oneshot::Sender<()>,
+    _revoke: oneshot::Sender<()>,
 }
 
 impl Arriving {
@@ -73,23 +73,23 @@ impl Slots {
                 arriving.min_by(|(_, a), (_, b)| a.rate(now).total_cmp(&b.rate(now)))?;
             self.taken.remove(&slowest);
         }
-        let (keep, lost) = oneshot::channel();
+        let (revoke, lost) = oneshot::channel();
         let id = self.next;
         self.next += 1;
-        self.taken.insert(id, Some(Arriving { since: now, bytes: 0, _keep: keep }));
+        self.taken.insert(id, Some(Arriving { since: now, bytes: 0, _revoke: revoke }));
         Some((id, lost))
     }
 }
 
 /// The slot of a large body. It is free again when this is dropped.
-pub struct Slot {
+pub struct BodySlot {
     id: u64,
     slots: Arc<Mutex<Slots>>,
     /// Resolves when another body takes the slot.
     lost: oneshot::Receiver<()>,
 }
 
-impl Slot {
+impl BodySlot {
     /// Counts bytes that have arrived.
     fn count(&self, bytes: usize) {
         if let Some(Some(arriving)) = lock(&self.slots).taken.get_mut(&self.id) {
@@ -99,12 +99,12 @@ impl Slot {
 
     /// Keeps the slot until this is dropped: the whole body has arrived. Returns whether another
     /// body has not taken it yet.
-    fn keep(&self) -> bool {
+    fn mark_arrived(&self) -> bool {
         lock(&self.slots).taken.get_mut(&self.id).map(|body| *body = None).is_some()
     }
 }
 
-impl Drop for Slot {
+impl Drop for BodySlot {
     fn drop(&mut self) {
         lock(&self.slots).taken.remove(&self.id);
     }
@@ -115,7 +115,7 @@ fn lock(slots: &Mutex<Slots>) -> MutexGuard<'_, Slots> {
 }
 
 /// Returns when another body takes the slot; never without a slot.
-async fn lost(slot: &mut Option<Slot>) {
+async fn lost(slot: &mut Option<BodySlot>) {
     match slot {
         Some(slot) => drop((&mut slot.lost).await),
         None => pending().await,
@@ -127,16 +127,16 @@ pub struct Buffered {
     /// The whole body.
     pub bytes: Bytes,
     /// The slot of a large body. Keep it as long as the bytes are needed.
-    pub slot: Option<Slot>,
+    pub slot: Option<BodySlot>,
 }
 
 impl LargeBodies {
     /// Reads a body of at most `limit` bytes.
     ///
     /// # Errors
-    /// [`Error::PayloadTooLarge`], [`Error::SlowBody`]; [`Error::Busy`] if too many large bodies
-    /// are in memory, and this one arrives most slowly; [`Error::InvalidRequest`] if the body ends
-    /// early.
+    /// [`Error::PayloadTooLarge`], [`Error::SlowBody`]; [`Error::Busy`] if all slots are taken by
+    /// bodies that have arrived, or if a further body took the slot of this one;
+    /// [`Error::InvalidRequest`] if the body ends early.
     pub async fn read(&self, body: Body, limit: usize) -> Result<Buffered> {
         let (mut bytes, mut slot) = (BytesMut::new(), None);
         if body.is_empty() {
@@ -151,7 +151,7 @@ impl LargeBodies {
             };
             let chunk = match next {
                 Ok(Some(chunk)) => chunk,
-                Ok(None) if slot.as_ref().is_some_and(|slot| !slot.keep()) => {
+                Ok(None) if slot.as_ref().is_some_and(|slot| !slot.mark_arrived()) => {
                     return Err(Error::Busy);
                 }
                 Ok(None) => return Ok(Buffered { bytes: bytes.freeze(), slot }),
@@ -178,9 +178,9 @@ impl LargeBodies {
         }
     }
 
-    fn take(&self) -> Result<Slot> {
+    fn take(&self) -> Result<BodySlot> {
         let (id, lost) = lock(&self.0).take(Instant::now()).ok_or(Error::Busy)?;
-        Ok(Slot { id, slots: Arc::clone(&self.0), lost })
+        Ok(BodySlot { id, slots: Arc::clone(&self.0), lost })
     }
 }
 
@@ -224,8 +224,8 @@ mod tests {
     fn the_slowest_sender_loses_its_slot_and_a_new_one_does_not_security_29() {
         let began = Instant::now();
         let rate = |bytes, seconds| {
-            let (keep, _) = oneshot::channel();
-            let arriving = Arriving { since: began, bytes, _keep: keep };
+            let (revoke, _) = oneshot::channel();
+            let arriving = Arriving { since: began, bytes, _revoke: revoke };
             arriving.rate(began + Duration::from_secs(seconds))
         };
         let slowest_allowed = rate(4000, 10);

@@ -19,7 +19,7 @@ use tracing::{Instrument, Span};
 
 use crate::app::App;
 use crate::error::Error;
-use crate::http::body::{LargeBodies, MAX_BODY_BYTES, MAX_EVENT_BYTES, Slot};
+use crate::http::body::{BodySlot, LargeBodies, MAX_BODY_BYTES, MAX_EVENT_BYTES};
 use crate::http::openapi::{self, Operation, Path, Paths};
 use crate::http::problem::{self, Carried};
 use crate::http::sale::webhooks;
@@ -207,7 +207,7 @@ impl Edge {
         request: &mut Request,
         body: Body,
         limit: usize,
-    ) -> std::result::Result<Option<Slot>, Error> {
+    ) -> std::result::Result<Option<BodySlot>, Error> {
         let body = self.large_bodies.read(body, limit).await?;
         request.set_body(Body::from_bytes(body.bytes));
         Ok(body.slot)
@@ -248,14 +248,14 @@ impl Edge {
 
     fn measure(&self, exchange: &Exchange<'_>, response: &Response, elapsed: Duration) {
         let known = |method: &&str| *method == exchange.method;
-        let labels = metrics::Response {
+        let labels = metrics::ResponseLabels {
             operation: response.data::<OperationId>().map_or("none", |operation| operation.0),
             method: METHODS.into_iter().find(known).unwrap_or("other"),
             status: response.status().as_u16(),
         };
         let metrics = &self.app.metrics;
         match exchange.operation {
-            // An error has no id of an operation.
+            // Only frequent responses are kept: those with status 200.
             Some(operation) if labels.operation != "none" && labels.status == 200 => {
                 operation.metrics.get_or_init(|| metrics.of_response(&labels)).count(elapsed);
             }

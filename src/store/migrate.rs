@@ -32,7 +32,7 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
         8 "0008_verified_emails",
         9 "0009_revocation_reasons",
         10 "0010_unknown_buyers",
-        11 "0011_settled_invoices",
+        11 "0011_closed_invoices",
     }
 });
 

@@ -1,5 +1,5 @@
 //! The calls that list the whole account (all Stripe customers, all subscriptions), and those that
-//! search it for one customer. The calls for a linked customer are in `sale.rs`.
+//! search it for one customer. The calls for a linked customer are in `sale.rs` and `purchases.rs`.
 
 use std::ops::ControlFlow;
 

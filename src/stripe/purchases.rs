@@ -1,5 +1,5 @@
 //! What a customer bought: subscriptions, invoices, payments, credit notes and disputes. A sync
-//! fetches all of it, except the invoices that an earlier sync found to be settled. The calls of a
+//! fetches all of it, except the invoices that an earlier sync found to be closed. The calls of a
 //! sale are in `sale.rs`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -13,27 +13,28 @@ use crate::domain::sale::stripe_ids::{InvoiceId, PaymentIntentId, StripeCustomer
 use crate::domain::sale::stripe_state::StripeState;
 use crate::domain::sale::subscription::Subscription;
 
-/// The most payments that are fetched one by one after the first page of the list. For more, the
-/// next page is fetched.
-const FETCHED_SINGLY: usize = 10;
+/// The maximum number of payments that are fetched one by one after a page of the list. For more,
+/// the next page is fetched.
+const MAX_SINGLE_PAYMENTS: usize = 10;
 
-/// The most running subscriptions whose invoices are listed separately. A customer with more of
-/// them has all invoices listed instead.
-const LISTED_SEPARATELY: usize = 20;
+/// The maximum number of running subscriptions whose invoices are listed separately, one call for
+/// each. A customer with more of them has the newest invoices listed instead.
+const MAX_SEPARATE_LISTS: usize = 20;
 
 impl Stripe {
-    /// Returns what Stripe says about a customer's purchases: the newest 2,000 subscriptions and
-    /// invoices. With `settled`, the invoices of subscriptions that have not ended, and others as
-    /// far back as that one. The subscriptions are fetched first, then the invoices, then the
-    /// payments, so that the invoices are at least as new as the subscriptions.
+    /// Returns what Stripe says about a customer's purchases: the newest 2,000 subscriptions, all
+    /// invoices of those that are running, and the newest 2,000 of the others. With `closed`, the
+    /// others end with that invoice and the rest of its page. The subscriptions are fetched first,
+    /// then the invoices, then the payments, so that the invoices are at least as new as the
+    /// subscriptions.
     pub async fn purchases(
         &self,
         id: &StripeCustomerId,
-        settled: Option<&InvoiceId>,
+        closed: Option<&InvoiceId>,
     ) -> Answer<StripeState> {
         let mut state =
             StripeState { subscriptions: self.subscriptions(id).await?, ..StripeState::default() };
-        let mut invoices = self.invoices(id, &state, settled).await?;
+        let mut invoices = self.invoices(id, &state, closed).await?;
         for invoice in &mut invoices {
             self.complete(invoice).await?;
         }
@@ -52,18 +53,20 @@ impl Stripe {
         &self,
         id: &StripeCustomerId,
         state: &StripeState,
-        settled: Option<&InvoiceId>,
+        closed: Option<&InvoiceId>,
     ) -> Answer<Vec<WireInvoice>> {
         let running: HashSet<&str> = state.running_subscriptions().map(|id| id.as_str()).collect();
-        let settled = settled.filter(|_| running.len() <= LISTED_SEPARATELY);
-        let mut invoices = self.list_invoices(field("customer", id.as_str()), settled).await?;
-        if settled.is_some() {
-            let of_running =
+        let is_listed_separately = running.len() <= MAX_SEPARATE_LISTS;
+        let closed = closed.filter(|_| is_listed_separately);
+        let of_customer = field("customer", id.as_str());
+        let (mut invoices, is_complete) = self.list_invoices(of_customer, closed).await?;
+        if !is_complete && is_listed_separately {
+            let is_of_running =
                 |one: &WireInvoice| one.subscription().is_some_and(|id| running.contains(id));
-            invoices.retain(|invoice| !of_running(invoice));
+            invoices.retain(|invoice| !is_of_running(invoice));
             for subscription in &running {
-                let query = field("subscription", *subscription);
-                invoices.extend(self.list_invoices(query, None).await?);
+                let of_subscription = field("subscription", *subscription);
+                invoices.extend(self.list_invoices(of_subscription, None).await?.0);
             }
         }
         // Stripe lists the newest first. Sorting keeps the order of those of the same second.
@@ -72,19 +75,19 @@ impl Stripe {
         Ok(invoices)
     }
 
-    /// Lists invoices, the newest first, as far back as `settled`.
+    /// Lists invoices, the newest first, up to the page that has `closed`. Returns them, and
+    /// whether there are no others.
     async fn list_invoices(
         &self,
         of: (String, String),
-        settled: Option<&InvoiceId>,
-    ) -> Answer<Vec<WireInvoice>> {
-        let is_settled =
-            |invoice: &WireInvoice| settled.is_some_and(|id| id.as_str() == invoice.id);
+        closed: Option<&InvoiceId>,
+    ) -> Answer<(Vec<WireInvoice>, bool)> {
+        let is_closed = |invoice: &WireInvoice| closed.is_some_and(|id| id.as_str() == invoice.id);
         self.newest(
             "/invoices",
             vec![of, field("expand[]", "data.payments")],
             |invoice: &WireInvoice| invoice.id.as_str(),
-            |page| page.iter().any(is_settled),
+            |page| page.iter().any(is_closed),
         )
         .await
     }
@@ -118,7 +121,7 @@ impl Stripe {
             return Ok(credited);
         }
         let query = vec![field("customer", id.as_str())];
-        let notes = self
+        let (notes, _) = self
             .newest("/credit_notes", query, |note: &WireCreditNote| note.id.as_str(), |_| false)
             .await?;
         for note in notes {
@@ -131,7 +134,7 @@ impl Stripe {
     /// Returns the newest 2,000 subscriptions of a customer, including ended ones.
     pub async fn subscriptions(&self, id: &StripeCustomerId) -> Answer<Vec<Subscription>> {
         let query = vec![field("customer", id.as_str()), field("status", "all")];
-        let mut subscriptions = self
+        let (mut subscriptions, _) = self
             .newest("/subscriptions", query, |one: &WireSubscription| one.id.as_str(), |_| false)
             .await?;
         for subscription in &mut subscriptions {
@@ -165,13 +168,13 @@ impl Stripe {
             |intent: &WirePaymentIntent| intent.id.as_str(),
             |page| {
                 missing.retain(|id| !page.iter().any(|intent| intent.id == id.as_str()));
-                missing.len() <= FETCHED_SINGLY
+                missing.len() <= MAX_SINGLE_PAYMENTS
             },
         );
         let mut intents = match newest.await {
             // The payments are optional: the invoices have the essential facts.
             Err(StripeFailure::Refused { status: 404, .. }) => Vec::new(),
-            listed => listed?,
+            listed => listed?.0,
         };
         for intent in missing {
             let query = vec![field("expand[]", "latest_charge")];

@@ -53,7 +53,7 @@ async fn unchanged_objects_are_not_fetched_again_stripe_33() {
 }
 
 #[tokio::test]
-async fn a_refund_of_a_settled_invoice_is_applied_at_once_stripe_33() {
+async fn a_refund_of_a_closed_invoice_is_applied_at_once_stripe_33() {
     let shop = Shop::open().await;
     let (mut ada, session) = active_buyer_of(&shop, 0).await;
     let payment = shop.sandbox.payment_intent(&session).unwrap();
@@ -62,7 +62,7 @@ async fn a_refund_of_a_settled_invoice_is_applied_at_once_stripe_33() {
     let customer = shop.stripe_customer_of(&session);
     shop.sandbox.add_invoices(&customer, 200).unwrap();
     shop.sync_all().await;
-    let settled = "SELECT COUNT(*) FROM customers WHERE stripe_settled_invoice_id IS NOT NULL";
+    let settled = "SELECT COUNT(*) FROM customers WHERE stripe_closed_invoice_id IS NOT NULL";
     assert_eq!(number(&shop.app.app.store, settled).await, 1);
 
     shop.sandbox.refund(&payment, None).unwrap();

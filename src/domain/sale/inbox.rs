@@ -57,10 +57,22 @@ impl LeasedEvent {
         self.kind == kind.as_str()
     }
 
-    /// Returns whether it may be about an invoice that was settled: only a refund, a dispute and a
-    /// credit note change one.
+    /// Returns whether it is the task that creates the Stripe customer of a new sign-up.
     #[must_use]
-    pub fn may_concern_settled_invoice(&self) -> bool {
+    pub fn asks_for_stripe_customer(&self) -> bool {
+        self.is_task(TaskKind::CustomerSignedUp)
+    }
+
+    /// Returns whether it reports that this Stripe customer was deleted.
+    #[must_use]
+    pub fn says_deleted(&self, id: &StripeCustomerId) -> bool {
+        self.kind == "customer.deleted" && self.stripe_customer_id.as_ref() == Some(id)
+    }
+
+    /// Returns whether it may be about a closed invoice: only a refund, a dispute and a credit note
+    /// change one.
+    #[must_use]
+    pub fn may_concern_closed_invoice(&self) -> bool {
         ["charge.", "credit_note.", "refund."].iter().any(|prefix| self.kind.starts_with(prefix))
     }
 }

@@ -4,10 +4,10 @@
 //!
 //! Settling again after a settlement was applied changes nothing.
 
+mod closed_invoices;
 mod licenses;
 mod mail;
 mod orders;
-mod settled;
 mod words;
 
 use crate::domain::account::customer::Customer;
@@ -92,9 +92,9 @@ pub struct Settlement<'a> {
     pub needs_action: bool,
     /// The customer's default payment method at Stripe, or else that of the current subscription.
     pub default_payment_method: Option<String>,
-    /// The newest invoice that is settled together with every older one: the next sync need not
+    /// The newest invoice that is closed together with every older one: the next sync need not
     /// fetch them.
-    pub settled_invoice: Option<InvoiceId>,
+    pub closed_invoice: Option<InvoiceId>,
 }
 
 /// A settlement as text, for reports.
@@ -160,9 +160,10 @@ pub fn settle<'a>(
     if state.is_deleted {
         changes.extend(record.customer.stripe_customer_id.clone().map(Change::Unlink));
     }
-    let settled_invoice = settled::settled_through(state, settled::KEPT, now).cloned();
+    let closed_invoice =
+        closed_invoices::closed_through(state, closed_invoices::ALWAYS_FETCHED, now).cloned();
     let alerts = assessment.alerts;
-    Settlement { changes, alerts, needs_action, default_payment_method, settled_invoice }
+    Settlement { changes, alerts, needs_action, default_payment_method, closed_invoice }
 }
 
 /// Returns the current subscription to store. If nothing differs from the stored one, it is

@@ -1,18 +1,18 @@
-//! Everything that Stripe says about one customer, read at one time. [`crate::flows::sale::sync`]
+//! What Stripe says about one customer, read at one time. [`crate::flows::sale::sync`]
 //! fetches it; [`crate::domain::sale::settlement`] decides what changes because of it.
 
 use crate::domain::sale::invoice::Invoice;
 use crate::domain::sale::stripe_ids::{CheckoutSessionId, InvoiceId, StripeSubscriptionId};
 use crate::domain::sale::subscription::Subscription;
 
-/// Everything that Stripe says about one customer.
+/// What Stripe says about one customer: everything that may have changed since the last sync.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StripeState {
     /// Whether the Stripe customer was deleted.
     pub is_deleted: bool,
     /// Every subscription, ended ones too.
     pub subscriptions: Vec<Subscription>,
-    /// Every invoice, the oldest first. This order is the only way to tell which of two invoices of
+    /// The invoices that the sync fetched, the oldest first: closed ones may be missing. This order is the only way to tell which of two invoices of
     /// the same second is older.
     pub invoices: Vec<Invoice>,
     /// The Checkout sessions of orders that are still pending here.
@@ -22,7 +22,7 @@ pub struct StripeState {
 }
 
 impl StripeState {
-    /// Returns the subscriptions that have not ended. They may still be paid for.
+    /// Returns the running subscriptions: those that have not ended, and may still be paid for.
     pub fn running_subscriptions(&self) -> impl Iterator<Item = &StripeSubscriptionId> {
         let running = self.subscriptions.iter().filter(|one| !one.status.has_ended());
         running.map(|subscription| &subscription.id)

@@ -12,6 +12,7 @@ use crate::domain::ids::{CustomerId, UserId};
 use crate::domain::license::{Entitlement, IssuedLicense};
 use crate::domain::message::Kind;
 use crate::domain::operator::audit::AuditAction;
+use crate::domain::sale::inbox::TaskKind;
 use crate::error::Result;
 use crate::fail_point::Place;
 use crate::flows::account::customer;
@@ -77,7 +78,8 @@ pub async fn signup(app: &App, request: Signup, client: Option<String>) -> Resul
     let entry = customer::by_customer(&customer.customer_id, AuditAction::CustomerSignedUp, detail);
     audit(app, &mut tx, entry, now).await?;
     if app.stripe.as_ref().is_some_and(Stripe::wants_customers_at_signup) {
-        inbox::ask_for_stripe_customer(app, &mut tx, &customer.customer_id, now).await?;
+        inbox::queue_task(app, &mut tx, TaskKind::CustomerSignedUp, &customer.customer_id, now)
+            .await?;
     }
     app.fail_points.reach(Place::SignupWritten);
     tx.commit(app.fail_points.at(Place::SignupCommitted)).await?;

@@ -19,12 +19,12 @@ use crate::domain::sale::matching::{
 use crate::domain::sale::settlement::SyncReport;
 use crate::domain::sale::stripe_ids::StripeCustomerId;
 use crate::domain::sale::subscription::Subscription;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::fail_point::Place;
 use crate::flows::Mode;
 use crate::flows::account::import;
 use crate::flows::sale::lease::Lease;
-use crate::flows::sale::link::{Origin, link};
+use crate::flows::sale::link::{LinkReason, link};
 use crate::flows::sale::reconcile::AT_ONCE;
 use crate::flows::sale::sync;
 
@@ -82,7 +82,8 @@ pub struct Done {
     /// `linked_by_metadata`, `linked_by_email`, `created`, `claimed` for a link that the operator
     /// chose, or `finished` for one that an earlier run or an import began.
     pub action: &'static str,
-    /// The drift that the sync repaired, one sentence each. A dry run has none: it does not sync.
+    /// The changes that the sync made and the mails about them, one sentence each. A dry run has
+    /// none: it does not sync.
     pub changes: Vec<String>,
     /// The alerts of the sync for an operator, one sentence each.
     pub alerts: Vec<String>,
@@ -130,24 +131,21 @@ pub(in crate::flows) enum Step {
     Link(CustomerId, MatchReason),
     /// Create an account with this email address.
     Create(Email),
-    /// Link it to the customer that the operator names.
-    Give(CustomerId),
 }
 
 impl Step {
-    fn action(&self) -> &'static str {
+    pub(super) fn action(&self) -> &'static str {
         match self {
             Self::Finish(_) => "finished",
             Self::Link(_, MatchReason::Metadata) => "linked_by_metadata",
             Self::Link(_, MatchReason::Email) => "linked_by_email",
             Self::Create(_) => "created",
-            Self::Give(_) => "claimed",
         }
     }
 
     fn customer_id(&self) -> Option<&CustomerId> {
         match self {
-            Self::Finish(id) | Self::Link(id, _) | Self::Give(id) => Some(id),
+            Self::Finish(id) | Self::Link(id, _) => Some(id),
             Self::Create(_) => None,
         }
     }
@@ -183,7 +181,8 @@ pub async fn run(
             Mode::Apply => {
                 // Runs in its own task: if the command stops, the lease is still released.
                 let (own, about, step) = (app.clone(), one.clone(), step.clone());
-                app.tasks.run(async move { take(&own, &about, &step, Actor::Operator).await }).await
+                let taken = async move { take(&own, &about, &step, Actor::Operator).await };
+                app.tasks.run(taken).await.map(|(id, report)| (Some(id), report))
             }
         };
         (one, step, taken)
@@ -191,7 +190,7 @@ pub async fn run(
     let mut taken = stream::iter(taken).buffered(AT_ONCE);
     while let Some((one, step, taken)) = taken.next().await {
         match taken {
-            Ok((id, synced)) => report.done.push(done(&one, &step, id, synced)),
+            Ok((id, synced)) => report.done.push(done(&one, step.action(), id, synced)),
             Err(error) => {
                 let (stripe_customer_id, error) = (one.id.to_string(), error.to_string());
                 report.failed.push(Failed { stripe_customer_id, error });
@@ -282,18 +281,16 @@ pub(in crate::flows) async fn take(
     theirs: &StripeCandidate,
     step: &Step,
     by: Actor<'static>,
-) -> Result<(Option<CustomerId>, SyncReport)> {
+) -> Result<(CustomerId, SyncReport)> {
     let customer_id = match step {
-        Step::Finish(id) | Step::Link(id, _) | Step::Give(id) => id.clone(),
+        Step::Finish(id) | Step::Link(id, _) => id.clone(),
         Step::Create(email) => create(app, theirs, email, by).await?,
     };
     let lease = Lease::take(app, &customer_id).await?;
     let work = async {
         if let Step::Link(_, reason) = step {
-            let origin = Origin::Matched { theirs, reason: *reason };
-            if !link(app, &lease, &theirs.id, origin, by).await? {
-                return Err(changed());
-            }
+            let why = LinkReason::Matched { theirs, reason: *reason };
+            link(app, &lease, &theirs.id, why, by).await?;
         }
         app.fail_points.reach(Place::BackfillLinked);
         if theirs.tag == Tag::None {
@@ -302,13 +299,8 @@ pub(in crate::flows) async fn take(
         }
         sync::sync_held(app, &lease).await
     };
-    let report = lease.during(app, work).await?;
-    Ok((Some(customer_id), report))
-}
-
-/// Returns the error of a link that no longer fits.
-pub(super) fn changed() -> Error {
-    Error::setup("the customer changed in the meantime; run this again")
+    let report = lease.during_sync(app, &[], work).await?;
+    Ok((customer_id, report))
 }
 
 async fn create(
@@ -335,7 +327,7 @@ async fn create(
 
 pub(in crate::flows) fn done(
     one: &StripeCandidate,
-    step: &Step,
+    action: &'static str,
     id: Option<CustomerId>,
     report: SyncReport,
 ) -> Done {
@@ -344,7 +336,7 @@ pub(in crate::flows) fn done(
         customer_id: id.map(|id| id.to_string()),
         email: one.email.clone(),
         plan: one.plan.clone(),
-        action: step.action(),
+        action,
         changes: report.changes,
         alerts: report.alerts,
     }

@@ -13,9 +13,9 @@ use crate::domain::sale::settlement::SyncReport;
 use crate::domain::sale::stripe_ids::StripeCustomerId;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
-use crate::flows::sale::backfill::{self, Done, Newcomers, Step, Undecided, changed};
+use crate::flows::sale::backfill::{self, Done, Newcomers, Step, Undecided};
 use crate::flows::sale::lease::Lease;
-use crate::flows::sale::link::{Origin, link};
+use crate::flows::sale::link::{LinkReason, link};
 use crate::flows::sale::stripe_customer;
 use crate::flows::sale::sync;
 
@@ -71,7 +71,7 @@ pub async fn claim(
         Some(Err(doubt)) => return Ok(Err(backfill::undecided(&theirs, &doubt))),
     };
     let (id, report) = backfill::take(app, &theirs, &step, by).await?;
-    Ok(Ok(backfill::done(&theirs, &step, id, report)))
+    Ok(Ok(backfill::done(&theirs, step.action(), Some(id), report)))
 }
 
 /// Fetches a Stripe customer, with the plan that it pays for.
@@ -137,9 +137,8 @@ async fn link_to(
         Error::NotFound(_) => Error::setup(format!("there is no customer {id}")),
         error => error,
     })?;
-    let report = lease.during(app, link_leased(app, &lease, theirs, by)).await?;
-    let step = Step::Give(id.clone());
-    Ok(backfill::done(theirs, &step, Some(id.clone()), report))
+    let report = lease.during_sync(app, &[], link_leased(app, &lease, theirs, by)).await?;
+    Ok(backfill::done(theirs, "claimed", Some(id.clone()), report))
 }
 
 /// Links and syncs, under the customer's lease.
@@ -162,10 +161,8 @@ async fn link_leased(
         }
         release(app, before, id).await?;
     }
-    let origin = Origin::Claimed { instead_of: before.as_ref() };
-    if !link(app, lease, &theirs.id, origin, by).await? {
-        return Err(changed());
-    }
+    let why = LinkReason::Claimed { instead_of: before.as_ref() };
+    link(app, lease, &theirs.id, why, by).await?;
     // A value that the vendor wrote itself is kept.
     let is_written = matches!(&theirs.tag, Tag::Ours(named) if named == id);
     if !is_written && theirs.tag != Tag::Foreign {

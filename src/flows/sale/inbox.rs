@@ -31,18 +31,6 @@ const PAYER_TIMEOUT: Duration = Duration::from_secs(4);
 /// takes longer continues in the background, and the retry of the event finds its result.
 const UNLINKED_TIMEOUT: Duration = Duration::from_secs(40);
 
-impl LeasedEvent {
-    /// Returns whether it is the task that creates the Stripe customer of a new sign-up.
-    pub(in crate::flows) fn asks_for_stripe_customer(&self) -> bool {
-        self.is_task(TaskKind::CustomerSignedUp)
-    }
-
-    /// Returns whether it reports that this Stripe customer was deleted.
-    pub(in crate::flows) fn says_deleted(&self, id: &StripeCustomerId) -> bool {
-        self.kind == "customer.deleted" && self.stripe_customer_id.as_ref() == Some(id)
-    }
-}
-
 /// Adds a task that sends a changed name or address to Stripe, in the transaction of the change.
 pub(in crate::flows) async fn queue_customer_update(
     app: &App,
@@ -52,30 +40,18 @@ pub(in crate::flows) async fn queue_customer_update(
     now: Timestamp,
 ) -> Result<()> {
     tx.stripe_sync_due(id, due).await?;
-    tx.insert_task(&TaskId::from_random(app.random.bits()), TaskKind::CustomerChanged, id, now)
-        .await
+    queue_task(app, tx, TaskKind::CustomerChanged, id, now).await
 }
 
-/// Adds a task that creates the Stripe customer, in the transaction of the sign-up.
-pub(in crate::flows) async fn ask_for_stripe_customer(
+/// Adds a task for a customer, in the transaction of its cause.
+pub(in crate::flows) async fn queue_task(
     app: &App,
     tx: &mut Tx,
+    kind: TaskKind,
     id: &CustomerId,
     now: Timestamp,
 ) -> Result<()> {
-    tx.insert_task(&TaskId::from_random(app.random.bits()), TaskKind::CustomerSignedUp, id, now)
-        .await
-}
-
-/// Queues a sync of a customer, in the transaction that links an existing Stripe customer. Earlier
-/// events about that Stripe customer had no effect, because nobody was linked to it.
-pub(super) async fn queue_sync(
-    app: &App,
-    tx: &mut Tx,
-    id: &CustomerId,
-    now: Timestamp,
-) -> Result<()> {
-    tx.insert_task(&TaskId::from_random(app.random.bits()), TaskKind::CustomerLinked, id, now).await
+    tx.insert_task(&TaskId::from_random(app.random.bits()), kind, id, now).await
 }
 
 /// The subject of an event, as far as the database knows it.

@@ -29,7 +29,8 @@ const WORK_TIMEOUT: Duration = Duration::from_secs(25);
 /// which may take seconds while Stripe is slow.
 const SYNC_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 
-/// The interval at which a sync renews its leases. Two renewals may fail before one expires.
+/// The interval at which a sync renews its leases. Two renewals in a row may fail before a lease
+/// expires.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(9);
 
 /// How long to wait for other work on the same customer.

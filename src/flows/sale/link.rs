@@ -9,9 +9,10 @@ use crate::domain::account::customer::{Customer, SyncStatus};
 use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::private::Private;
 use crate::domain::sale::attempt::Purpose;
+use crate::domain::sale::inbox::TaskKind;
 use crate::domain::sale::matching::{MatchReason, StripeCandidate};
 use crate::domain::sale::stripe_ids::StripeCustomerId;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::audit;
 use crate::flows::sale::inbox;
@@ -21,7 +22,7 @@ use crate::stripe::CustomerParameters;
 
 /// The reason why a Stripe customer belongs to a customer.
 #[derive(Clone, Copy)]
-pub(super) enum Origin<'a> {
+pub(super) enum LinkReason<'a> {
     /// This service created it for the customer, with these parameters.
     Created {
         parameters: &'a CustomerParameters,
@@ -37,7 +38,7 @@ pub(super) enum Origin<'a> {
     },
 }
 
-impl Origin<'_> {
+impl LinkReason<'_> {
     fn as_str(self) -> &'static str {
         match self {
             Self::Created { .. } => "created",
@@ -50,43 +51,46 @@ impl Origin<'_> {
     fn place(self) -> Place {
         match self {
             Self::Created { .. } => Place::StripeCustomerLinked,
-            Self::Matched { .. } => Place::BackfillAdopted,
+            Self::Matched { .. } => Place::StripeCustomerMatched,
             Self::Claimed { .. } => Place::ClaimLinked,
         }
     }
 }
 
 /// Links a customer to a Stripe customer, unless they are linked already. Writes the link, a task
-/// that syncs the customer if needed, and the audit entry in one transaction. Returns whether they
-/// are linked: `false` if the customer or the Stripe customer changed in the meantime.
+/// that syncs the customer if needed, and the audit entry in one transaction.
 ///
 /// # Errors
-/// [`crate::error::Error::Busy`] when the lease was lost, or a failure of the database.
+/// [`Error::Busy`] when the lease was lost, or when the customer or the Stripe customer changed in
+/// the meantime; for an operator, the latter is [`Error::Setup`]. A failure of the database.
 pub(super) async fn link(
     app: &App,
     lease: &Lease,
     stripe_id: &StripeCustomerId,
-    origin: Origin<'_>,
+    why: LinkReason<'_>,
     by: Actor<'_>,
-) -> Result<bool> {
+) -> Result<()> {
     let now = app.now();
     let id = &lease.customer_id;
     let mut tx = app.store.write().await?;
     let customer = lease.lock(&mut tx).await?;
     if customer.stripe_customer_id.as_ref() == Some(stripe_id) {
         // Another run linked it at the same time.
-        return Ok(true);
+        return Ok(());
     }
-    if !may_link(&mut tx, &customer, stripe_id, origin).await? {
-        return Ok(false);
+    if !may_link(&mut tx, &customer, stripe_id, why).await? {
+        return Err(match by {
+            Actor::System => Error::Busy,
+            _ => Error::setup("the customer changed in the meantime; run this again"),
+        });
     }
-    let needs_sync = needs_sync(&mut tx, stripe_id, origin, by).await?;
+    let needs_sync = needs_sync(&mut tx, stripe_id, why, by).await?;
     // A Stripe customer that this service created has the data from here.
-    let synced_at = matches!(origin, Origin::Created { .. }).then_some(now);
+    let synced_at = matches!(why, LinkReason::Created { .. }).then_some(now);
     tx.link_stripe_customer(id, Some(stripe_id), synced_at).await?;
     tx.delete_attempt(id, Purpose::Customer).await?;
-    match origin {
-        Origin::Created { parameters, .. } => {
+    match why {
+        LinkReason::Created { parameters, .. } => {
             // The data may have changed since the attempt was stored.
             let due = SyncStatus::due(
                 parameters.name.as_ref().map(Private::as_str) != customer.stripe_name(),
@@ -96,21 +100,20 @@ pub(super) async fn link(
                 tx.stripe_sync_due(id, due).await?;
             }
         }
-        Origin::Matched { theirs, .. } => {
+        LinkReason::Matched { theirs, .. } => {
             if customer.stripe_name().is_none() && theirs.name.is_some() {
                 let named = Customer { name: theirs.name.clone(), ..customer };
                 tx.update_customer(&named, now).await?;
             }
         }
         // No event about the ended subscription of the former one reaches the customer any more.
-        Origin::Claimed { .. } => tx.delete_subscription(id).await?,
+        LinkReason::Claimed { .. } => tx.delete_subscription(id).await?,
     }
     if needs_sync {
-        inbox::queue_sync(app, &mut tx, id, now).await?;
+        inbox::queue_task(app, &mut tx, TaskKind::CustomerLinked, id, now).await?;
     }
-    audit(app, &mut tx, entry(lease, stripe_id, origin, by), now).await?;
-    tx.commit(app.fail_points.at(origin.place())).await?;
-    Ok(true)
+    audit(app, &mut tx, entry(lease, stripe_id, why, by), now).await?;
+    tx.commit(app.fail_points.at(why.place())).await
 }
 
 /// Returns whether the Stripe customer is linked to nobody, and still belongs to the customer.
@@ -118,16 +121,16 @@ async fn may_link(
     tx: &mut Tx,
     customer: &Customer,
     stripe_id: &StripeCustomerId,
-    origin: Origin<'_>,
+    why: LinkReason<'_>,
 ) -> Result<bool> {
-    let (replaces, is_certain) = match origin {
-        Origin::Created { .. } => (None, true),
-        Origin::Matched { reason: MatchReason::Metadata, .. } => (None, true),
-        Origin::Matched { theirs, reason: MatchReason::Email } => {
+    let (replaces, is_certain) = match why {
+        LinkReason::Created { .. } => (None, true),
+        LinkReason::Matched { reason: MatchReason::Metadata, .. } => (None, true),
+        LinkReason::Matched { theirs, reason: MatchReason::Email } => {
             let same_email = theirs.email.as_ref() == Some(&customer.email);
             (None, same_email && tx.is_email_verified(&customer.user_id).await?)
         }
-        Origin::Claimed { instead_of } => (instead_of, true),
+        LinkReason::Claimed { instead_of } => (instead_of, true),
     };
     let is_unchanged = customer.stripe_customer_id.as_ref() == replaces;
     Ok(is_certain && is_unchanged && tx.customer_by_stripe_id(stripe_id).await?.is_none())
@@ -139,25 +142,25 @@ async fn may_link(
 async fn needs_sync(
     tx: &mut Tx,
     stripe_id: &StripeCustomerId,
-    origin: Origin<'_>,
+    why: LinkReason<'_>,
     by: Actor<'_>,
 ) -> Result<bool> {
-    match origin {
-        Origin::Created { may_be_older: true, .. } => Ok(true),
+    match why {
+        LinkReason::Created { may_be_older: true, .. } => Ok(true),
         // It may have bought something between its creation and this transaction.
-        Origin::Created { may_be_older: false, .. } => tx.is_unknown_buyer(stripe_id).await,
-        Origin::Matched { .. } | Origin::Claimed { .. } => Ok(by == Actor::System),
+        LinkReason::Created { may_be_older: false, .. } => tx.is_unknown_buyer(stripe_id).await,
+        LinkReason::Matched { .. } | LinkReason::Claimed { .. } => Ok(by == Actor::System),
     }
 }
 
 fn entry<'a>(
     lease: &'a Lease,
     stripe_id: &StripeCustomerId,
-    origin: Origin<'_>,
+    why: LinkReason<'_>,
     by: Actor<'a>,
 ) -> AuditEntry<'a> {
-    let mut detail = json!({ "by": origin.as_str(), "stripe_customer_id": stripe_id.as_str() });
-    if let Origin::Claimed { instead_of } = origin {
+    let mut detail = json!({ "by": why.as_str(), "stripe_customer_id": stripe_id.as_str() });
+    if let LinkReason::Claimed { instead_of } = why {
         detail["instead_of"] = json!(instead_of.map(StripeCustomerId::as_str));
     }
     let (action, customer_id) = (AuditAction::StripeLinked, Some(&lease.customer_id));

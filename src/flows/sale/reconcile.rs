@@ -104,7 +104,7 @@ pub struct Alerted {
 pub struct Drifted {
     /// The customer.
     pub customer_id: String,
-    /// The differences, one sentence each.
+    /// The changes, and the mails about them, one sentence each.
     pub changes: Vec<String>,
 }
 
@@ -169,7 +169,7 @@ async fn reconcile_all(
     progress: impl Fn(usize),
 ) -> Result<Report> {
     let report = compare_all(app, mode, at_once, finds_buyers, progress).await;
-    count(app, report.as_ref().ok());
+    set_gauges(app, report.as_ref().ok());
     report
 }
 
@@ -231,7 +231,7 @@ pub async fn again(app: &App, report: &mut Report) {
     report.checked -= before;
     let ids = failed.into_iter().map(|failed| failed.customer_id).collect();
     sync_each(app, ids, Mode::Apply, AT_ONCE, report, |_| {}).await;
-    count(app, Some(report));
+    set_gauges(app, Some(report));
     if report.failed.len() < before || report.record_error.is_some() {
         record(app, report).await;
     }
@@ -263,7 +263,7 @@ async fn sync_each(
 }
 
 /// Sets the gauges for alarms. Without a report, they are absent.
-fn count(app: &App, report: Option<&Report>) {
+fn set_gauges(app: &App, report: Option<&Report>) {
     let number = |of: fn(&Report) -> usize| report.and_then(|report| of(report).try_into().ok());
     app.metrics.drifted_customers.set(number(|report| report.drifted.len()));
     app.metrics.uncompared_customers.set(number(|report| report.failed.len()));

@@ -22,8 +22,8 @@ use crate::flows::sale::lease::Lease;
 use crate::flows::{Mode, audit, license, mail};
 use crate::store::Tx;
 
-/// The most orders of one customer that a sync reads: one for each fetched invoice, and room for
-/// orders without an invoice.
+/// The maximum number of orders of a customer that a sync reads at once, newest first.
+/// [`read_record`] reads older ones by their invoice.
 pub(in crate::flows) const MAX_ORDERS: i64 = 3000;
 
 /// What a sync fetched from Stripe.
@@ -179,8 +179,8 @@ async fn note_synced(
         customer.stripe_sync_status
     };
     let method = settlement.default_payment_method.as_deref();
-    let settled_invoice = settlement.settled_invoice.as_ref();
-    tx.stripe_synced(&customer.customer_id, method, settled_invoice, status, now).await
+    let closed_invoice = settlement.closed_invoice.as_ref();
+    tx.stripe_synced(&customer.customer_id, method, closed_invoice, status, now).await
 }
 
 /// Returns an audit entry for a change that follows from Stripe's state.

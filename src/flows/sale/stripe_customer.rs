@@ -12,12 +12,11 @@ use crate::domain::sale::attempt::{Attempt, Purpose};
 use crate::domain::sale::buyer::plan_paid;
 use crate::domain::sale::matching::{MatchReason, StripeCandidate, Tag};
 use crate::domain::sale::stripe_ids::{CheckoutSessionId, StripeCustomerId};
-use crate::domain::sale::subscription::Status;
 use crate::domain::time::{SKEW, Timestamp};
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::sale::lease::Lease;
-use crate::flows::sale::link::{Origin, link};
+use crate::flows::sale::link::{LinkReason, link};
 use crate::stripe::{Answer, CustomerParameters, Stripe, StripeFailure};
 
 /// How long an idempotency key is used: Stripe deletes keys after a day
@@ -78,15 +77,16 @@ async fn link_named(
     found.extend(named(stripe, id).await?);
     found.sort_by(|a, b| a.id.as_str().cmp(b.id.as_str()));
     found.dedup_by(|a, b| a.id == b.id);
-    let found = unlinked(app, found).await?;
+    let found = keep_unlinked(app, found).await?;
     let Some(best) = choose(app, stripe, found, id).await? else { return Ok(None) };
-    let origin = Origin::Matched { theirs: &best, reason: MatchReason::Metadata };
-    linked(app, lease, best.id.clone(), origin).await.map(Some)
+    let why = LinkReason::Matched { theirs: &best, reason: MatchReason::Metadata };
+    link(app, lease, &best.id, why, Actor::System).await?;
+    Ok(Some(best.id))
 }
 
 /// Returns the Stripe customers that are linked to nobody. A linked one is never moved to another
 /// customer, whatever its metadata says.
-async fn unlinked(app: &App, found: Vec<StripeCandidate>) -> Result<Vec<StripeCandidate>> {
+async fn keep_unlinked(app: &App, found: Vec<StripeCandidate>) -> Result<Vec<StripeCandidate>> {
     let mut tx = app.store.read().await?;
     let mut unlinked = Vec::new();
     for one in found {
@@ -95,17 +95,6 @@ async fn unlinked(app: &App, found: Vec<StripeCandidate>) -> Result<Vec<StripeCa
         }
     }
     Ok(unlinked)
-}
-
-/// Links a Stripe customer that was found or created. Returns it.
-async fn linked(
-    app: &App,
-    lease: &Lease,
-    stripe_id: StripeCustomerId,
-    origin: Origin<'_>,
-) -> Result<StripeCustomerId> {
-    let is_linked = link(app, lease, &stripe_id, origin, Actor::System).await?;
-    if is_linked { Ok(stripe_id) } else { Err(Error::Busy) }
 }
 
 /// Returns the Stripe customers whose metadata names this customer, or none if the account has no
@@ -183,8 +172,9 @@ async fn resume(
     };
     match make(app, app.stripe()?, &attempt, &parameters).await {
         Ok(made) => {
-            let origin = Origin::Created { parameters: &parameters, may_be_older };
-            linked(app, lease, made, origin).await
+            let why = LinkReason::Created { parameters: &parameters, may_be_older };
+            link(app, lease, &made, why, Actor::System).await?;
+            Ok(made)
         }
         Err(failure) => after_failure(app, lease, customer, &parameters, failure).await,
     }
@@ -213,8 +203,9 @@ async fn after_failure(
             }
             let (attempt, parameters) = begin(app, lease, customer).await?;
             let made = make(app, app.stripe()?, &attempt, &parameters).await?;
-            let origin = Origin::Created { parameters: &parameters, may_be_older: false };
-            linked(app, lease, made, origin).await
+            let why = LinkReason::Created { parameters: &parameters, may_be_older: false };
+            link(app, lease, &made, why, Actor::System).await?;
+            Ok(made)
         }
         StripeFailure::Refused { .. } => after_refusal(app, lease, parameters, failure).await,
         StripeFailure::Unreachable(_) | StripeFailure::TooLong { .. } => Err(failure.into()),
@@ -305,9 +296,10 @@ async fn find(
     // The list shows a new Stripe customer at once; the search does not.
     let mut found = app.stripe()?.customers_with_email(parameters.email.as_str()).await?;
     found.retain(|one| one.tag == Tag::Ours(lease.customer_id.clone()));
-    let Some(found) = unlinked(app, found).await?.into_iter().next() else { return Ok(None) };
-    let origin = Origin::Created { parameters, may_be_older: true };
-    linked(app, lease, found.id, origin).await.map(Some)
+    let Some(found) = keep_unlinked(app, found).await?.into_iter().next() else { return Ok(None) };
+    let why = LinkReason::Created { parameters, may_be_older: true };
+    link(app, lease, &found.id, why, Actor::System).await?;
+    Ok(Some(found.id))
 }
 
 /// Sends the name and the email address to Stripe, as far as they changed and were not sent yet.
@@ -355,7 +347,7 @@ pub(in crate::flows) async fn close(app: &App, lease: &Lease) -> Result<()> {
     }
     // Listed after the checkout is closed, so that no subscription is missed.
     for subscription in stripe.subscriptions(stripe_id).await? {
-        if !matches!(subscription.status, Status::Canceled | Status::IncompleteExpired) {
+        if !subscription.status.has_ended() {
             let at = app.fail_points.at(Place::AccountSubscriptionEnded);
             ended(stripe.cancel_subscription(&subscription.id, at).await)?;
         }

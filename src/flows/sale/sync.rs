@@ -1,4 +1,4 @@
-//! Syncs a customer with Stripe: fetches Stripe's whole current state and settles it. The worker,
+//! Syncs a customer with Stripe: fetches from Stripe everything that may have changed, and settles it. The worker,
 //! the checkout, a license refresh, the reconciliation and the operator all use it.
 //! [`crate::domain::sale::settlement`] decides what follows from the state, and
 //! [`crate::flows::sale::settle`] writes it.
@@ -37,10 +37,10 @@ const CHECKOUT_LIFETIME: TimeDelta = TimeDelta::days(1);
 /// The invoices that a sync fetches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Extent {
-    /// All, up to the limit of [`crate::stripe`].
+    /// The closed ones too.
     All,
-    /// Those that an earlier sync did not find to be settled, unless an event concerns the others.
-    Unsettled,
+    /// Those that an earlier sync did not find to be closed, unless an event may concern the others.
+    WithoutClosed,
 }
 
 /// The most open Checkout sessions that a sync fetches. Usually there is one.
@@ -52,26 +52,26 @@ const MAX_SESSIONS: usize = 10;
 /// [`Error::Stripe`], [`Error::Busy`], or a failure of the database. Then nothing was written, and
 /// no event is done.
 pub async fn sync(app: &App, customer_id: &CustomerId, events: &[LeasedEvent]) -> Result<()> {
-    sync_alone(app, customer_id, events, (Mode::Apply, Extent::Unsettled)).await.map(drop)
+    lease_and_sync(app, customer_id, events, (Mode::Apply, Extent::WithoutClosed)).await.map(drop)
 }
 
-/// Returns the drift of a customer, and repairs it unless this is a dry run. Reads every invoice,
-/// because an event about a settled one may have been lost.
+/// Returns the drift of a customer, and repairs it unless this is a dry run. Reads closed invoices
+/// too, because an event about one may have been lost.
 ///
 /// # Errors
 /// As [`sync`].
 pub async fn compare(app: &App, customer_id: &CustomerId, mode: Mode) -> Result<SyncReport> {
-    sync_alone(app, customer_id, &[], (mode, Extent::All)).await
+    lease_and_sync(app, customer_id, &[], (mode, Extent::All)).await
 }
 
-async fn sync_alone(
+async fn lease_and_sync(
     app: &App,
     customer_id: &CustomerId,
     events: &[LeasedEvent],
     how: (Mode, Extent),
 ) -> Result<SyncReport> {
     let lease = Lease::take(app, customer_id).await?;
-    let work = Box::pin(sync_leased(app, &lease, events, how));
+    let work = Box::pin(sync_under_lease(app, &lease, events, how));
     lease.during_sync(app, events, work).await
 }
 
@@ -113,10 +113,10 @@ pub(in crate::flows) async fn catch_up(
 /// Syncs a customer for a flow that already holds the lease.
 pub(in crate::flows) async fn sync_held(app: &App, lease: &Lease) -> Result<SyncReport> {
     // Boxed: its callers' futures stay small enough for a thread's stack.
-    Box::pin(sync_leased(app, lease, &[], (Mode::Apply, Extent::Unsettled))).await
+    Box::pin(sync_under_lease(app, lease, &[], (Mode::Apply, Extent::WithoutClosed))).await
 }
 
-async fn sync_leased(
+async fn sync_under_lease(
     app: &App,
     lease: &Lease,
     events: &[LeasedEvent],
@@ -136,27 +136,25 @@ async fn sync_leased(
             return Ok(SyncReport::default());
         }
     };
-    let has_deletion_event = events.iter().any(|event| event.says_deleted(&stripe_id));
-    let mut customer = customer;
-    if extent == Extent::All || events.iter().any(LeasedEvent::may_concern_settled_invoice) {
-        customer.stripe_settled_invoice_id = None;
-    }
-    let fetched = fetch(app, customer, stripe_id, &orders, mode, has_deletion_event).await?;
+    let fetched = fetch(app, customer, stripe_id, &orders, events, (mode, extent)).await?;
     app.fail_points.reach(Place::SyncFetched);
     Box::pin(settle::settle(app, lease, &fetched, events, mode)).await
 }
 
 /// Sends a changed name or address to Stripe, then fetches everything that Stripe says about a
-/// customer. `has_deletion_event` means that an event reported the Stripe customer as deleted.
+/// customer.
 async fn fetch(
     app: &App,
     customer: Customer,
     stripe_id: StripeCustomerId,
     orders: &[Order],
-    mode: Mode,
-    has_deletion_event: bool,
+    events: &[LeasedEvent],
+    (mode, extent): (Mode, Extent),
 ) -> Result<Fetched> {
     let stripe = app.stripe()?;
+    let has_deletion_event = events.iter().any(|event| event.says_deleted(&stripe_id));
+    let needs_closed =
+        extent == Extent::All || events.iter().any(LeasedEvent::may_concern_closed_invoice);
     let stripe_customer = match stripe.customer(&stripe_id).await {
         // A 404 alone proves nothing: the key may belong to another account.
         Err(StripeFailure::Refused { status: 404, .. }) if has_deletion_event => {
@@ -174,8 +172,8 @@ async fn fetch(
     }
     let is_pushed =
         mode == Mode::Apply && stripe_customer::push(app, &customer, &stripe_id).await?;
-    let settled = customer.stripe_settled_invoice_id.as_ref();
-    let mut state = stripe.purchases(&stripe_id, settled).await?;
+    let closed = customer.stripe_closed_invoice_id.as_ref().filter(|_| !needs_closed);
+    let mut state = stripe.purchases(&stripe_id, closed).await?;
     // Fetched after the invoices: a session that is complete now may have an invoice that was not
     // listed yet. The reverse order would show a paid invoice of an open session.
     let open = pending.filter(|order| order.stripe_invoice_id.is_none());

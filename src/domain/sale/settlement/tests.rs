@@ -1,10 +1,10 @@
 //! Tests of settlements, without a database: tables of when licenses are replaced, revoked and
 //! restored, and which mail is sent. Orders are in `orders`, property tests in `properties`,
-//! and settled invoices in `settled`.
+//! and closed invoices in `closed_invoices`.
 
+mod closed_invoices;
 mod orders;
 mod properties;
-mod settled;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -30,7 +30,7 @@ fn record() -> Record {
             company_name: None,
             stripe_customer_id: Some("cus_1".parse().unwrap()),
             stripe_sync_status: None,
-            stripe_settled_invoice_id: None,
+            stripe_closed_invoice_id: None,
             created_at: at(0),
             updated_at: at(0),
         },

@@ -1,10 +1,10 @@
-//! Settled invoices: a sync that does not fetch them must decide the same. STRIPE 33.
+//! Closed invoices: a sync that does not fetch them must decide the same. STRIPE 33.
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::domain::sale::entitlement::tests::properties::any_state;
-use crate::domain::sale::settlement::settled::{KEPT, settled_through};
+use crate::domain::sale::settlement::closed_invoices::{ALWAYS_FETCHED, closed_through};
 
 /// What may happen in some days: each subscription may end after a part of them, and each unpaid
 /// invoice may be paid at their end.
@@ -40,24 +40,24 @@ fn after(mut state: StripeState, events: &Events, end: i64) -> StripeState {
     state
 }
 
-/// Returns the state without what a sync does not fetch: settled invoices, unless they are of a
+/// Returns the state without what a sync does not fetch: closed invoices, unless they are of a
 /// subscription that has not ended.
-fn fetched(state: &StripeState, settled: Option<&InvoiceId>) -> StripeState {
-    let is_settled = |place: usize| {
-        let newest = state.invoices.iter().position(|invoice| Some(&invoice.id) == settled);
+fn fetched(state: &StripeState, closed: Option<&InvoiceId>) -> StripeState {
+    let is_closed = |place: usize| {
+        let newest = state.invoices.iter().position(|invoice| Some(&invoice.id) == closed);
         newest.is_some_and(|newest| place <= newest)
     };
     let is_of_running =
         |invoice: &Invoice| state.running_subscriptions().any(|id| invoice.is_of(id));
     let all = state.invoices.iter().enumerate();
-    let fetched = all.filter(|(place, invoice)| !is_settled(*place) || is_of_running(invoice));
+    let fetched = all.filter(|(place, invoice)| !is_closed(*place) || is_of_running(invoice));
     let invoices = fetched.map(|(_, invoice)| invoice.clone()).collect();
     StripeState { invoices, ..state.clone() }
 }
 
 proptest! {
     #[test]
-    fn settled_invoices_need_not_be_fetched_again_stripe_33(
+    fn closed_invoices_need_not_be_fetched_again_stripe_33(
         record in super::properties::any_record(),
         state in any_state(),
         earlier in any_events(),
@@ -66,12 +66,12 @@ proptest! {
         // Some subscriptions have already ended, and were paid late.
         let mut before = after(state, &earlier, NOW);
         before.invoices.sort_by_key(|invoice| invoice.created);
-        let settled = settled_through(&before, 0, at(NOW)).cloned();
+        let closed = closed_through(&before, 0, at(NOW)).cloned();
         let record = apply(record.clone(), &settle_at(&record, &before, NOW), at(NOW));
         let later = NOW + LONGEST * DAY;
         let whole = after(before, &since, later);
         let fully = apply(record.clone(), &settle_at(&record, &whole, later), at(later));
-        let part = fetched(&whole, settled.as_ref());
+        let part = fetched(&whole, closed.as_ref());
         let again = settle_at(&fully, &part, later);
         prop_assert_eq!(again.changes, []);
         let first = settle_at(&record, &whole, later);
@@ -93,11 +93,11 @@ fn the_newest_invoices_are_always_fetched_stripe_33() {
     };
     let invoices = (0..60).rev().map(month).collect();
     let mut state = StripeState { invoices, ..StripeState::default() };
-    let settled = settled_through(&state, KEPT, at(NOW));
-    assert_eq!(settled.map(InvoiceId::as_str), Some("in_50"));
+    let closed = closed_through(&state, ALWAYS_FETCHED, at(NOW));
+    assert_eq!(closed.map(InvoiceId::as_str), Some("in_50"));
     state.invoices[3].status = InvoiceStatus::Open;
-    let settled = settled_through(&state, KEPT, at(NOW));
-    assert_eq!(settled.map(InvoiceId::as_str), Some("in_57"), "an unpaid one is never settled");
-    state.invoices.truncate(KEPT);
-    assert_eq!(settled_through(&state, KEPT, at(NOW)), None);
+    let closed = closed_through(&state, ALWAYS_FETCHED, at(NOW));
+    assert_eq!(closed.map(InvoiceId::as_str), Some("in_57"), "an unpaid one is never closed");
+    state.invoices.truncate(ALWAYS_FETCHED);
+    assert_eq!(closed_through(&state, ALWAYS_FETCHED, at(NOW)), None);
 }

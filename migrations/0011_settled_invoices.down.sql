@@ -1,1 +1,0 @@
-ALTER TABLE customers DROP COLUMN stripe_settled_invoice_id;
