@@ -26,10 +26,11 @@ use crate::store::Tx;
 /// for the sync.
 const PAYER_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// How long the work on an unlinked Stripe customer may take: less than the event's lease
-/// ([`crate::domain::retry`]), because it may give the customer an account and then sync it. What
-/// takes longer continues in the background, and the retry of the event finds its result.
-const UNLINKED_TIMEOUT: Duration = Duration::from_secs(40);
+/// How long it may take to link an unlinked Stripe customer, perhaps to a new account. The wait for
+/// the customer's lease and the first renewal of the event's lease, by the sync, must come before
+/// the event's lease ends ([`crate::domain::retry`]). What takes longer continues in the background,
+/// and the retry of the event finds its result.
+const UNLINKED_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Adds a task that sends a changed name or address to Stripe, in the transaction of the change.
 pub(in crate::flows) async fn queue_customer_update(
@@ -149,14 +150,13 @@ pub async fn work(app: &App, whose: &Subject, events: &[LeasedEvent]) -> Result<
         Subject::Customer(id) => return sync_customer(app, id, events).await,
         Subject::Payer(payment) => payment,
         Subject::Unlinked(stripe_id) => {
-            let synced = sync_unlinked(app, stripe_id, events);
-            let synced = within(&*app.clock, UNLINKED_TIMEOUT, synced).await;
-            return match synced.unwrap_or(Err(Error::Busy)) {
-                Ok(Met::Customer(_)) => {
-                    count(app, EventResult::Done, events.len());
-                    Ok(())
-                }
-                Ok(Met::Nobody) | Err(Error::NotFound(_)) => finish_foreign(app, events).await,
+            // Runs in its own task: if it takes too long, the customer's lease is still released.
+            let (own, id) = (app.clone(), stripe_id.clone());
+            let met = app.tasks.run(async move { buyers::meet(&own, &id).await });
+            let met = within(&*app.clock, UNLINKED_TIMEOUT, met).await;
+            return match met.unwrap_or(Err(Error::Busy)) {
+                Ok(Met::Customer(id)) => sync_customer(app, &id, events).await,
+                Ok(Met::Nobody) => finish_foreign(app, events).await,
                 Err(error) => retry_later(app, whose, events, &error).await,
             };
         }
@@ -175,25 +175,6 @@ pub async fn work(app: &App, whose: &Subject, events: &[LeasedEvent]) -> Result<
         Ok(None) => finish_foreign(app, events).await,
         Err(error) => retry_later(app, whose, events, &error).await,
     }
-}
-
-/// Meets an unlinked Stripe customer, and syncs the customer to whom it is linked now, if any.
-async fn sync_unlinked(
-    app: &App,
-    stripe_id: &StripeCustomerId,
-    events: &[LeasedEvent],
-) -> Result<Met> {
-    // Runs in its own task: if it takes too long, the lease on the customer is still released.
-    let (own, stripe_id, events) = (app.clone(), stripe_id.clone(), events.to_vec());
-    app.tasks
-        .run(async move {
-            let met = buyers::meet(&own, &stripe_id).await?;
-            if let Met::Customer(id) = &met {
-                sync::sync(&own, id, &events).await?;
-            }
-            Ok(met)
-        })
-        .await
 }
 
 /// Fetches the Stripe customer of a payment. Returns it with the customer here, or `None` if it is
