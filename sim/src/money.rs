@@ -16,9 +16,9 @@ const HALF: &str = "half";
 /// little more than all of it, after an exchange.
 const MOST_DISPUTED: i64 = 102;
 
-/// The number of invoices that a customer gets at once: more than every sync fetches, and so few
-/// that all of the customer's invoices are still in one page.
-const MANY: usize = 55;
+/// The number of invoices that a customer gets at once: more than a page and what every sync
+/// fetches, so that later syncs do not see the older ones.
+const MANY: usize = 155;
 
 /// What may happen.
 #[derive(Clone, Copy)]

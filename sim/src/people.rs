@@ -347,8 +347,18 @@ impl History {
 
     /// Returns one of Stripe's lists, by a call without faults.
     pub fn list(&self, path: &str, query: &str) -> Vec<Value> {
-        let mut body = self.call("GET", path, &format!("limit=100&{query}"));
-        body["data"].as_array_mut().map(std::mem::take).unwrap_or_default()
+        let mut all = Vec::new();
+        let mut after = String::new();
+        loop {
+            let mut body = self.call("GET", path, &format!("limit=100&{query}{after}"));
+            all.extend(body["data"].as_array_mut().map(std::mem::take).unwrap_or_default());
+            match all.last() {
+                Some(last) if body["has_more"] == true => {
+                    after = format!("&starting_after={}", id_of(last));
+                }
+                _ => return all,
+            }
+        }
     }
 
     fn call(&self, method: &str, path: &str, form: &str) -> Value {

@@ -54,10 +54,11 @@ impl Tx {
         self.fetch_all(Statement::composed(text, values)).await
     }
 
-    /// Extends the lease on an entry, unless it was lost.
+    /// Extends the lease on an entry, unless it was lost or the entry failed in the meantime.
     pub async fn renew<L: Leased>(&mut self, entry: &L, now: Timestamp) -> Result<()> {
+        let set = "leased_until = CASE WHEN leased_until IS NOT NULL THEN CAST($3 AS BIGINT) END";
         let values = vec![Due::at(now).until.to_value()];
-        self.update(entry, "leased_until = $3", values, Vec::new()).await.map(drop)
+        self.update(entry, set, values, Vec::new()).await.map(drop)
     }
 
     /// Marks an entry as done and stores these columns. Returns false, and writes nothing, if the
@@ -69,7 +70,8 @@ impl Tx {
         now: Timestamp,
     ) -> Result<bool> {
         let Queue { done, .. } = L::QUEUE;
-        let set = format!("{done} = $3, leased_until = NULL, last_error = NULL");
+        let set =
+            format!("{done} = $3, given_up_at = NULL, leased_until = NULL, last_error = NULL");
         self.update(entry, &set, vec![now.to_value()], columns).await
     }
 

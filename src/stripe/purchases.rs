@@ -2,7 +2,7 @@
 //! fetches all of it, except the invoices that an earlier sync found to be closed. The calls of a
 //! sale are in `sale.rs`.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::wire::{
     List, PaymentFacts, WireCharge, WireCreditNote, WireDispute, WireInvoice, WireInvoicePayment,
@@ -55,7 +55,7 @@ impl Stripe {
         state: &StripeState,
         closed: Option<&InvoiceId>,
     ) -> Answer<Vec<WireInvoice>> {
-        let running: HashSet<&str> = state.running_subscriptions().map(|id| id.as_str()).collect();
+        let running: BTreeSet<&str> = state.running_subscriptions().map(|id| id.as_str()).collect();
         let is_listed_separately = running.len() <= MAX_SEPARATE_LISTS;
         let closed = closed.filter(|_| is_listed_separately);
         let of_customer = field("customer", id.as_str());

@@ -269,24 +269,6 @@ async fn stripe_28_a_purchase_whose_events_were_lost_is_found_by_reconciling() {
 }
 
 #[tokio::test]
-async fn stripe_28_one_reconciliation_creates_a_bounded_number_of_accounts() {
-    let directory = tempfile::tempdir().unwrap();
-    let shop = open_to_all(&directory).await;
-    let faults = shop.sandbox.faults();
-    faults.delivery(licentia_sandbox::DeliveryFault::Drop, licentia_sandbox::Times::Always);
-    for number in 0..103 {
-        let buyer = shop.sandbox.add_customer(&format!("buyer{number}@example.com"), &[]);
-        shop.sandbox.subscribe(&buyer, "price_pro_monthly", Card::Paid).unwrap();
-    }
-    shop.settled().await;
-    let report = reconcile(&shop.app.app, Mode::Apply, AT_ONCE, |_| {}).await.unwrap();
-    assert_eq!((shop.app.count("customers").await, report.unknown_buyers.len()), (100, 3));
-    assert_eq!(shop.unknown().await.len(), 3);
-    let report = reconcile(&shop.app.app, Mode::Apply, AT_ONCE, |_| {}).await.unwrap();
-    assert_eq!((shop.app.count("customers").await, report.unknown_buyers.len()), (103, 0));
-}
-
-#[tokio::test]
 async fn security_34_the_account_of_an_unknown_buyer_has_no_verified_address_and_no_typed_name() {
     let directory = tempfile::tempdir().unwrap();
     let shop = open_to_all(&directory).await;

@@ -17,7 +17,9 @@ use crate::harness::{PASSWORD, TestApp};
 async fn unknown_paths_and_methods_are_problems_security_28() {
     let app = TestApp::start().await;
     assert_eq!(app.client.get("/api/nothing").await.problem(), (404, "not_found"));
-    assert_eq!(app.client.get("/").await.problem(), (404, "not_found"));
+    for path in ["/", "/api/plans/", "/metrics/", "/.well-known/jwks.json/", "/health/live//"] {
+        assert_eq!(app.client.get(path).await.problem(), (404, "not_found"), "{path}");
+    }
     let put = app.client.send(Method::PUT, "/api/customers/signup", None).await;
     assert_eq!(put.problem(), (405, "method_not_allowed"));
     assert_eq!(put.header("allow"), "POST");

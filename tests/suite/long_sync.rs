@@ -53,6 +53,25 @@ async fn unchanged_objects_are_not_fetched_again_stripe_33() {
 }
 
 #[tokio::test]
+async fn a_running_subscription_is_followed_behind_any_number_of_newer_invoices_stripe_33() {
+    let shop = Shop::open().await;
+    let ada = shop.buyer("ada@example.com").await;
+    let session = shop.buy(&ada, "starter").await;
+    let customer = shop.stripe_customer_of(&session);
+    shop.sandbox.add_invoices(&customer, 2100).unwrap();
+    for _ in 0..2 {
+        let report = shop.sync_all().await;
+        assert!(report.failed.is_empty() && report.drifted.is_empty(), "{report:?}");
+        assert_eq!(shop.license(&ada).await["status"], "active");
+    }
+    let payment = shop.sandbox.payment_intent(&session).unwrap();
+    shop.sandbox.refund(&payment, None).unwrap();
+    shop.settled().await;
+    assert_eq!(shop.orders(&ada).await[0]["status"], "refunded");
+    assert_eq!(shop.license(&ada).await["status"], "revoked");
+}
+
+#[tokio::test]
 async fn a_refund_of_a_closed_invoice_is_applied_at_once_stripe_33() {
     let shop = Shop::open().await;
     let (mut ada, session) = active_buyer_of(&shop, 0).await;

@@ -17,11 +17,6 @@ use crate::flows::Mode;
 use crate::flows::sale::backfill;
 use crate::flows::sale::claim::{self, ClaimTarget};
 
-/// The most unknown buyers that one reconciliation tries to give an account: each takes a dozen
-/// calls to Stripe, and most get a mail. The others are recorded, and come with the next
-/// reconciliation or their next event.
-const MAX_ADMITTED: usize = 100;
-
 /// The customer of a Stripe customer that was not linked when an event named it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::flows) enum Met {
@@ -103,7 +98,8 @@ pub(in crate::flows) async fn find(app: &App, mode: Mode) -> Result<Vec<UnknownB
     }
     if mode == Mode::Apply {
         if app.plans.allow_unknown_buyers {
-            for id in chosen(app, unknown.keys().cloned().collect()) {
+            // One after the other, so that the calls to Stripe leave room for sales.
+            for id in unknown.keys().cloned().collect::<Vec<_>>() {
                 if admitted(app, &id).await {
                     unknown.remove(&id);
                 }
@@ -124,17 +120,6 @@ pub(in crate::flows) async fn find(app: &App, mode: Mode) -> Result<Vec<UnknownB
         first_seen_at: began,
     });
     Ok(unknown.collect())
-}
-
-/// Returns at most [`MAX_ADMITTED`] of the buyers, from a random one on: those about whom an
-/// operator must decide stay on the list, and must not always come before the others.
-fn chosen(app: &App, mut buyers: Vec<StripeCustomerId>) -> Vec<StripeCustomerId> {
-    if buyers.len() > MAX_ADMITTED {
-        let start = app.random.bits() % buyers.len() as u128;
-        buyers.rotate_left(usize::try_from(start).unwrap_or(0));
-        buyers.truncate(MAX_ADMITTED);
-    }
-    buyers
 }
 
 /// Returns whether an unknown buyer is a customer now. The next reconciliation retries a failure.

@@ -30,8 +30,8 @@ const WORK_TIMEOUT: Duration = Duration::from_secs(25);
 const SYNC_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 
 /// The interval at which a sync renews its leases. Two renewals in a row may fail before a lease
-/// expires.
-const RENEWAL_INTERVAL: Duration = Duration::from_secs(9);
+/// expires, also that of an event that waited for the customer's.
+const RENEWAL_INTERVAL: Duration = Duration::from_secs(8);
 
 /// How long to wait for other work on the same customer.
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
