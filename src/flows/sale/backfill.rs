@@ -299,7 +299,7 @@ pub(in crate::flows) async fn take(
         }
         sync::sync_held(app, &lease).await
     };
-    let report = lease.during_sync(app, &[], work).await?;
+    let report = Box::pin(lease.during_sync(app, &[], work)).await?;
     Ok((customer_id, report))
 }
 

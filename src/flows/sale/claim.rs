@@ -137,7 +137,8 @@ async fn link_to(
         Error::NotFound(_) => Error::setup(format!("there is no customer {id}")),
         error => error,
     })?;
-    let report = lease.during_sync(app, &[], link_leased(app, &lease, theirs, by)).await?;
+    let work = link_leased(app, &lease, theirs, by);
+    let report = Box::pin(lease.during_sync(app, &[], work)).await?;
     Ok(backfill::done(theirs, "claimed", Some(id.clone()), report))
 }
 

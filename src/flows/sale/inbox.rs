@@ -147,7 +147,7 @@ pub(in crate::flows) async fn customer_of(
 /// A failure of the database.
 pub async fn work(app: &App, whose: &Subject, events: &[LeasedEvent]) -> Result<()> {
     let payment = match whose {
-        Subject::Customer(id) => return sync_customer(app, id, events).await,
+        Subject::Customer(id) => return Box::pin(sync_customer(app, id, events)).await,
         Subject::Payer(payment) => payment,
         Subject::Unlinked(stripe_id) => {
             // Runs in its own task: if it takes too long, the customer's lease is still released.
@@ -170,7 +170,7 @@ pub async fn work(app: &App, whose: &Subject, events: &[LeasedEvent]) -> Result<
                 LeasedEvent { stripe_customer_id, ..event.clone() }
             };
             let events: Vec<_> = events.iter().map(named).collect();
-            sync_customer(app, &id, &events).await
+            Box::pin(sync_customer(app, &id, &events)).await
         }
         Ok(None) => finish_foreign(app, events).await,
         Err(error) => retry_later(app, whose, events, &error).await,

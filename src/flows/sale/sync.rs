@@ -72,7 +72,8 @@ async fn lease_and_sync(
 ) -> Result<SyncReport> {
     let lease = Lease::take(app, customer_id).await?;
     let work = Box::pin(sync_under_lease(app, &lease, events, how));
-    lease.during_sync(app, events, work).await
+    // Boxed, like the work: its callers' futures stay small enough for a thread's stack.
+    Box::pin(lease.during_sync(app, events, work)).await
 }
 
 /// Syncs a customer who fetches a license if an event may be missing: a checkout is open, or a
@@ -112,7 +113,7 @@ pub(in crate::flows) async fn catch_up(
 
 /// Syncs a customer for a flow that already holds the lease.
 pub(in crate::flows) async fn sync_held(app: &App, lease: &Lease) -> Result<SyncReport> {
-    // Boxed: its callers' futures stay small enough for a thread's stack.
+    // Boxed, as above.
     Box::pin(sync_under_lease(app, lease, &[], (Mode::Apply, Extent::WithoutClosed))).await
 }
 
