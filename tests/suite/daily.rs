@@ -18,6 +18,9 @@ use crate::harness::shop::{Buyer, Peer, Shop};
 /// Waits of this length never end by the machine's clock.
 const LONG: Duration = Duration::from_secs(60);
 
+/// The time limit of a sync, which is no wait of the worker.
+const SYNC_TIMEOUT: Duration = Duration::from_secs(600);
+
 const DAY: i64 = 86_400;
 
 /// The times of the reconciliations, the last one first.
@@ -37,7 +40,7 @@ impl Clock for LongWaits {
     }
 
     fn sleep(&self, time: Duration) -> BoxFuture<'static, ()> {
-        if time < LONG {
+        if time < LONG || time == SYNC_TIMEOUT {
             return Box::pin(tokio::time::sleep(time));
         }
         let (own, over) =
