@@ -11,8 +11,9 @@ impl Tx {
     /// Returns the customers that paid but have no working license at `now`, ordered by id, at most
     /// `most`.
     ///
-    /// A customer has paid if the subscription is active, trialing or past due, its period has not
-    /// ended, and its newest order with an amount succeeded. Orders of earlier subscriptions do not
+    /// A customer has paid if the subscription is active or trialing, its period has not ended, and
+    /// its newest order with an amount succeeded. Of a past-due subscription, the current period is
+    /// unpaid, even if the customer has just paid an earlier one. Orders of earlier subscriptions do not
     /// count. So a customer is not listed while a payment is pending, or after it failed, was
     /// refunded or is disputed. Of two orders in the same second, one that succeeded counts.
     ///
@@ -30,7 +31,7 @@ impl Tx {
             fetch_all: PaidWithoutLicense,
             "SELECT customer_id, plan, status, current_period_end, COUNT(*) OVER () AS total
              FROM subscriptions AS paid
-             WHERE status IN ('active', 'trialing', 'past_due')
+             WHERE status IN ('active', 'trialing')
                AND current_period_end > $1 AND (cancel_at IS NULL OR cancel_at > $1)
                AND NOT EXISTS (
                    SELECT 1 FROM licenses
