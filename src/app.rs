@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use licentia_verify::KeySet;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OnceCell};
 
 use crate::clock::Clock;
 use crate::config::{Config, Origin};
 use crate::domain::sale::plan::Catalog;
+use crate::domain::secret::HashKey;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::{FailPoints, Place};
@@ -41,6 +42,8 @@ pub struct Parts {
     pub jwks: Bytes,
     /// The plans.
     pub plans: Catalog,
+    /// The URL at which clients reach the server. Links in mails begin with it.
+    pub public_url: Origin,
     /// The `iss` of every license.
     pub issuer: String,
     /// The mailer.
@@ -59,6 +62,8 @@ pub struct Parts {
     pub events_due: Notify,
     /// Password hashing.
     pub passwords: Passwords,
+    /// The key of keyed hashes, once it was read from the database.
+    pub hash_key: OnceCell<HashKey>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// The random generator.
@@ -169,6 +174,7 @@ impl App {
             trusted,
             jwks: jwks.into(),
             plans,
+            public_url: config.public_url.clone(),
             issuer,
             mailer: around.mailer,
             mail_due: Notify::new(),
@@ -178,6 +184,7 @@ impl App {
             sync_limit: SyncLimit::default(),
             events_due: Notify::new(),
             passwords: around.passwords,
+            hash_key: OnceCell::new(),
             clock: around.clock,
             random: around.random,
             metrics: around.metrics,

@@ -65,6 +65,16 @@ errors! {
     /// The email address or the password is wrong. The message does not reveal which one.
     #[error("the email address or the password is wrong")]
     InvalidCredentials => InvalidCredentials,
+    /// The token of a link in a mail is unknown, has another purpose, or is not for the customer's
+    /// present address.
+    #[error("`token`: this link is not valid; copy it completely from the newest mail")]
+    InvalidLink => InvalidLink,
+    /// The link is too old.
+    #[error("`token`: this link has expired; request a new one")]
+    LinkExpired => LinkExpired,
+    /// The link works once.
+    #[error("`token`: this link was already used; request a new one if you still need it")]
+    LinkUsed => LinkUsed,
     /// There is no valid session token.
     #[error(
         "send `Authorization: Bearer …` with a valid session token from login; a refresh needs the \
@@ -283,6 +293,9 @@ codes! {
     InvalidEmail = "invalid_email", 422, "The email address is invalid";
     InvalidName = "invalid_name", 422, "The name is invalid";
     WeakPassword = "weak_password", 422, "The password is not acceptable";
+    InvalidLink = "invalid_link", 422, "The link is not valid";
+    LinkExpired = "link_expired", 410, "The link has expired";
+    LinkUsed = "link_used", 410, "The link was already used";
     TooManyRequests = "too_many_requests", 429, "Too many requests";
     Internal = "internal", 500, "Internal error";
     Unavailable = "unavailable", 503, "The service is unavailable";

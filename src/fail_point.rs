@@ -87,6 +87,13 @@ text_enum! {
         /// A batch of imported accounts.
         ImportStored = "import.stored",
 
+        /// A mail that a customer requested.
+        MailRequested = "mail.requested",
+        /// The link of a mail that is being written.
+        MailLinkMade = "mail.link_made",
+        /// A verified email address.
+        AddressVerified = "address.verified",
+
         /// A changed account.
         AccountChanged = "account.changed",
         /// The end of a subscription, at Stripe, before its account is deleted.
@@ -109,6 +116,8 @@ text_enum! {
         /// A batch of revoked licenses of a key.
         LicenseKeyRevoked = "license.key_revoked",
 
+        /// The key of keyed hashes.
+        HashKeyStored = "hash_key.stored",
         /// A new admin key.
         AdminKeyCreated = "admin_key.created",
         /// The revocation of an admin key.

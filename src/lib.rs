@@ -27,6 +27,7 @@ pub mod metrics;
 pub mod passwords;
 pub mod plans;
 pub mod random;
+pub mod request_id;
 pub mod settings;
 pub mod store;
 pub mod stripe;

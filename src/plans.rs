@@ -69,6 +69,7 @@ pub fn parse(file: &str, text: &str) -> Result<Catalog> {
 fn catalog(root: &mut Section) -> Option<Catalog> {
     let product = root.parsed("product");
     let product = root.require("product", product, "\"acme-app\"");
+    let name: Option<DisplayName> = root.parsed("name");
     let issuer = issuer(root);
     let token_days = root.integer("token_days", TOKEN_DAYS).unwrap_or(DEFAULT_TOKEN_DAYS);
 
@@ -97,8 +98,10 @@ fn catalog(root: &mut Section) -> Option<Catalog> {
         );
     }
     trial.finish();
+    let product: Slug = product?;
     let catalog = Catalog {
-        product: product?,
+        name: name.map_or_else(|| product.to_string(), |name| name.as_str().to_owned()),
+        product,
         issuer,
         token_days: days(token_days),
         trial_days: days(trial_days?),

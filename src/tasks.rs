@@ -16,6 +16,7 @@ use tokio::time::sleep;
 use crate::error::{Error, Result};
 use crate::metrics::Background;
 use crate::metrics::series::{Counter, Label, Series};
+use crate::request_id;
 
 /// The first pause before background work is restarted. It doubles with each restart.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -61,6 +62,7 @@ impl Tasks {
 
     /// Starts work without waiting for its result.
     pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let work = request_id::scope(request_id::current(), work);
         let mut tasks = lock(&self.running);
         // Panics are logged by the panic hook.
         while tasks.try_join_next().is_some() {}

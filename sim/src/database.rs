@@ -12,8 +12,9 @@ const IN_MEMORY: &str = "sqlite::memory:";
 
 /// Every table, in the order in which they are emptied. A row that stays would change the next
 /// history.
-const TABLES: [&str; 14] = [
+const TABLES: [&str; 16] = [
     "outbox",
+    "mail_links",
     "licenses",
     "subscriptions",
     "orders",
@@ -27,6 +28,7 @@ const TABLES: [&str; 14] = [
     "ignored_events",
     "inbox",
     "audit_log",
+    "server_secrets",
 ];
 
 /// Returns the rows of a query, on either database.
@@ -116,12 +118,13 @@ pub async fn events(store: &Store) -> Result<Vec<Item>> {
     Ok(rows.into_iter().map(item).collect())
 }
 
-/// Returns every mail, the oldest first, with the license that it is about.
+/// Returns every mail, the oldest first, with the license that it is about, or else its own id.
 pub async fn mails(store: &Store) -> Result<Vec<(Item, String)>> {
     let rows = rows!(
         store,
         (String, String, i64, Option<i64>, Option<i64>, i64, Option<String>, String),
-        "SELECT mail_id, kind, created_at, sent_at, given_up_at, attempts, last_error, license_id
+        "SELECT mail_id, kind, created_at, sent_at, given_up_at, attempts, last_error,
+             COALESCE(license_id, mail_id)
          FROM outbox ORDER BY created_at, mail_id"
     );
     let mail = |row| {

@@ -3,6 +3,7 @@
 
 use askama::Template;
 
+use crate::domain::account::mail_link::LinkKind;
 use crate::domain::license::{IssuedLicense, Phase, Source};
 use crate::domain::sale::plan::Catalog;
 use crate::domain::text_enum::text_enum;
@@ -30,6 +31,12 @@ text_enum! {
         /// The subscription is canceled or has ended: the license until its last day, if there is
         /// one.
         Cancellation = "cancellation",
+        /// The link that verifies the address.
+        Verify = "verify",
+        /// The link that sets a password.
+        Reset = "reset",
+        /// The account was deleted.
+        AccountDeleted = "account_deleted",
     }
 }
 
@@ -39,13 +46,40 @@ impl Kind {
     #[must_use]
     pub fn needs_license(self) -> bool {
         match self {
-            Self::PaymentProblem | Self::Cancellation => false,
+            Self::PaymentProblem
+            | Self::Cancellation
+            | Self::Verify
+            | Self::Reset
+            | Self::AccountDeleted => false,
             Self::Trial
             | Self::LicenseReady
             | Self::PlanChanged
             | Self::Renewal
             | Self::Reissue
             | Self::PaymentPending => true,
+        }
+    }
+
+    /// Returns whether the mail is about a license.
+    #[must_use]
+    pub fn has_license(self) -> bool {
+        !matches!(self, Self::Verify | Self::Reset | Self::AccountDeleted)
+    }
+
+    /// Returns the link in the mail. A link that verifies is left out if the address is verified.
+    #[must_use]
+    pub fn link(self) -> Option<LinkKind> {
+        match self {
+            Self::Trial | Self::Verify => Some(LinkKind::Verify),
+            Self::Reset => Some(LinkKind::Reset),
+            Self::LicenseReady
+            | Self::PlanChanged
+            | Self::Renewal
+            | Self::Reissue
+            | Self::PaymentPending
+            | Self::PaymentProblem
+            | Self::Cancellation
+            | Self::AccountDeleted => None,
         }
     }
 }
@@ -59,35 +93,64 @@ pub struct Facts<'a> {
     pub product: &'a str,
     /// The customer's name, for the greeting; none unless the address is verified.
     pub name: Option<&'a str>,
-    /// The plan's display name.
+    /// The plan's display name; empty in a mail about no license.
     pub plan: &'a str,
     /// The end of the license; none if it does not expire.
     pub expires: Option<Timestamp>,
     /// The license token; none once the license no longer works.
     pub token: Option<&'a str>,
+    /// The link of [`Kind::link`].
+    pub link: Option<Link<'a>>,
+}
+
+/// A link in a mail.
+#[derive(Clone, Copy)]
+pub struct Link<'a> {
+    /// Its effect.
+    pub kind: LinkKind,
+    /// The URL. It contains a token.
+    pub url: &'a str,
+}
+
+impl Link<'_> {
+    /// Returns the sentence before the URL.
+    fn text(self) -> &'static str {
+        match self.kind {
+            LinkKind::Verify => {
+                "Please confirm that this is your email address. Open this link within 48 hours:"
+            }
+            LinkKind::Reset => "Open this link within one hour to choose a new password:",
+        }
+    }
 }
 
 impl<'a> Facts<'a> {
-    /// Returns the facts of a mail about a license that is sent at `now`.
+    /// Returns the facts of a mail about a license, or about none, that is sent at `now`. The
+    /// caller adds the link.
     #[must_use]
     pub fn about(
         kind: Kind,
-        license: &'a IssuedLicense,
+        license: Option<&'a IssuedLicense>,
         name: Option<&'a str>,
         catalog: &'a Catalog,
         now: Timestamp,
     ) -> Self {
+        let product = catalog.name.as_str();
+        let Some(license) = license else {
+            return Self { kind, product, name, plan: "", expires: None, token: None, link: None };
+        };
         let term = license.term();
         // After a failed first payment there is no license from a subscription.
         let is_paid = kind != Kind::PaymentProblem || license.source == Source::Subscription;
         Self {
             kind,
-            product: catalog.product.as_str(),
+            product,
             name,
             plan: catalog.plan(&license.plan).map_or(&*license.plan, |plan| &plan.name),
             // After the paid period, the license works until the end of its grace period.
             expires: if term.phase(now) == Phase::Active { term.expires } else { term.ends() },
             token: Some(license.token.expose()).filter(|_| is_paid && license.works(now)),
+            link: None,
         }
     }
 }
@@ -113,6 +176,7 @@ struct Text<'a> {
     plan: &'a str,
     expires: Option<&'a str>,
     token: Option<&'a str>,
+    link: Option<Link<'a>>,
 }
 
 #[derive(Template)]
@@ -124,6 +188,7 @@ struct Html<'a> {
     plan: &'a str,
     expires: Option<&'a str>,
     token: Option<&'a str>,
+    link: Option<Link<'a>>,
 }
 
 impl Letter {
@@ -132,13 +197,13 @@ impl Letter {
     /// # Errors
     /// When a template cannot be rendered, which must not happen.
     pub fn write(facts: &Facts<'_>) -> Result<Self, askama::Error> {
-        let &Facts { kind, product, name, plan, expires, token } = facts;
+        let &Facts { kind, product, name, plan, expires, token, link } = facts;
         let (subject, opening) = opening(kind, product, plan, token.is_some());
         let expires = expires.map(|time| time.to_datetime().format("%-d %B %Y, %H:%M").to_string());
         let (subject, opening, expires) = (&subject, &opening, expires.as_deref());
         Ok(Self {
-            text: Text { name, opening, plan, expires, token }.render()?,
-            html: Html { subject, name, opening, plan, expires, token }.render()?,
+            text: Text { name, opening, plan, expires, token, link }.render()?,
+            html: Html { subject, name, opening, plan, expires, token, link }.render()?,
             subject: subject.clone(),
             license: token.map(str::to_owned),
         })
@@ -201,6 +266,27 @@ fn opening(kind: Kind, product: &str, plan: &str, works: bool) -> (String, Strin
                  method."
             ),
         ),
+        (Kind::Verify, _) => (
+            format!("Please confirm your email address for {product}"),
+            format!(
+                "Somebody, probably you, uses this email address for an account with {product}. If \
+                 it was not you, please ignore this mail."
+            ),
+        ),
+        (Kind::Reset, _) => (
+            format!("Your password for {product}"),
+            format!(
+                "Somebody, probably you, asked for a new password for your account with {product}. \
+                 If it was not you, please ignore this mail; your password stays as it is."
+            ),
+        ),
+        (Kind::AccountDeleted, _) => (
+            format!("Your account with {product} was deleted"),
+            format!(
+                "Your account with {product} was deleted, with all its licenses, and you will not \
+                 be charged again. If it was not you, please contact us."
+            ),
+        ),
         (Kind::Cancellation, true) => (
             format!("Your subscription to {product} has been canceled"),
             format!(
@@ -229,6 +315,7 @@ mod tests {
         plan: "Trial",
         expires: None,
         token: Some("a.b.c"),
+        link: None,
     };
 
     #[test]

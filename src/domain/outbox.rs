@@ -1,22 +1,56 @@
 //! The rows of the outbox: mails to send. Their texts are in [`crate::domain::message`].
 
 use crate::domain::column::row;
+use crate::domain::contact::Email;
 use crate::domain::ids::{CustomerId, LicenseId, MailId};
 use crate::domain::message::Kind;
 use crate::domain::queue::{Leased, Queue};
 use crate::domain::time::Timestamp;
+
+/// The recipient of a new mail, and what it is about.
+#[derive(Clone, Copy, Debug)]
+pub enum To<'a> {
+    /// The customer, about a license.
+    License(&'a CustomerId, &'a LicenseId),
+    /// The customer, about the account.
+    Customer(&'a CustomerId),
+    /// This address, which may belong to no customer. The mail is deleted once it is sent, so that
+    /// no address is kept.
+    Address(&'a Email),
+}
+
+impl<'a> To<'a> {
+    /// Returns the customer.
+    #[must_use]
+    pub fn customer_id(self) -> Option<&'a CustomerId> {
+        match self {
+            Self::License(id, _) | Self::Customer(id) => Some(id),
+            Self::Address(_) => None,
+        }
+    }
+
+    /// Returns the license.
+    #[must_use]
+    pub fn license_id(self) -> Option<&'a LicenseId> {
+        if let Self::License(_, id) = self { Some(id) } else { None }
+    }
+
+    /// Returns the address, if it is not the customer's.
+    #[must_use]
+    pub fn recipient(self) -> Option<&'a Email> {
+        if let Self::Address(email) = self { Some(email) } else { None }
+    }
+}
 
 /// A new mail.
 #[derive(Debug)]
 pub struct NewMail<'a> {
     /// The id, also used as the Message-ID.
     pub mail_id: MailId,
-    /// The recipient.
-    pub customer_id: &'a CustomerId,
-    /// The license that the mail is about.
-    pub license_id: &'a LicenseId,
     /// The event that the mail reports.
     pub kind: Kind,
+    /// The recipient.
+    pub to: To<'a>,
 }
 
 row! {
@@ -25,10 +59,12 @@ row! {
     pub struct LeasedMail {
         /// The id, also used as the Message-ID.
         pub mail_id: MailId,
-        /// The recipient.
-        pub customer_id: CustomerId,
+        /// The customer; `None` for a mail to an address without one.
+        pub customer_id: Option<CustomerId>,
         /// The license that the mail is about.
-        pub license_id: LicenseId,
+        pub license_id: Option<LicenseId>,
+        /// The address, if it is not the customer's.
+        pub recipient: Option<Email>,
         /// The event that the mail reports: a [`Kind`], perhaps of a newer version.
         pub kind: String,
         /// The time of creation.
@@ -46,8 +82,8 @@ row! {
     pub struct GivenUpMail {
         /// The id.
         pub mail_id: MailId,
-        /// The intended recipient.
-        pub customer_id: CustomerId,
+        /// The customer; `None` for a mail to an address without one.
+        pub customer_id: Option<CustomerId>,
         /// The event that the mail reports: a [`Kind`], perhaps of a newer version.
         pub kind: String,
         /// The time at which it was given up.

@@ -1,12 +1,15 @@
 //! Random secrets: `secret!` declares session tokens and admin keys, and [`SecretHash`] is what is
-//! stored of them. Passwords are hashed in [`crate::passwords`].
+//! stored of them. [`KeyedHash`] is stored of values that can be guessed. Passwords are hashed in
+//! [`crate::passwords`].
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
 use crate::domain::column::{ColumnType, Parameter, Value};
+use crate::domain::text_enum::text_enum;
 
 /// The hash of a session token or an admin key. These have 256 random bits, so a plain SHA-256
 /// cannot be reversed.
@@ -75,6 +78,50 @@ pub(crate) fn encode(bytes: &[u8]) -> String {
 /// Returns the number of bytes that a text has in base64url, or `None` if it is not base64url.
 pub(crate) fn length(text: &str) -> Option<usize> {
     URL_SAFE_NO_PAD.decode(text).ok().map(|bytes| bytes.len())
+}
+
+secret! {
+    /// The key of [`KeyedHash`]: a secret of the database.
+    HashKey, NoHashKey, "lhky_", 32
+}
+
+text_enum! {
+    /// What a [`KeyedHash`] is stored for. The same value has another hash for each purpose, so that
+    /// rows cannot be joined.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Purpose {
+        /// An email address that has had its trial.
+        TrialAddress = "trial_address",
+        /// An account, a mailbox, a client address or a network whose attempts are counted.
+        Throttle = "throttle",
+    }
+}
+
+/// The hash of a value that can be guessed, such as an email address. Only the holder of the key
+/// can try values.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KeyedHash(String);
+
+impl HashKey {
+    /// Returns the hash of a text.
+    #[must_use]
+    pub fn hash_of(&self, purpose: Purpose, text: &str) -> KeyedHash {
+        // HMAC accepts keys of any length, so the error never occurs.
+        let mac = Hmac::<Sha256>::new_from_slice(self.expose().as_bytes());
+        let digest = mac.map(|mac| {
+            let mac = mac.chain_update(purpose.as_str()).chain_update([0]).chain_update(text);
+            mac.finalize().into_bytes()
+        });
+        KeyedHash(digest.map(|bytes| encode(&bytes)).unwrap_or_default())
+    }
+}
+
+impl Parameter for KeyedHash {
+    const TYPE: ColumnType = ColumnType::Text;
+
+    fn to_value(&self) -> Value {
+        self.0.to_value()
+    }
 }
 
 impl Parameter for SecretHash {

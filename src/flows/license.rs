@@ -13,6 +13,7 @@ use crate::domain::license::{
 };
 use crate::domain::message::Kind;
 use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
+use crate::domain::outbox::To;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
@@ -92,7 +93,8 @@ pub async fn grant(
     let license = issue(app, &mut tx, customer_id, entitlement, now).await?;
     let detail = json!({ "license_id": license.license_id.as_str(), "plan": license.plan });
     audit(app, &mut tx, by_operator(customer_id, AuditAction::LicenseGranted, detail), now).await?;
-    mail::enqueue(app, &mut tx, Kind::LicenseReady, customer_id, &license.license_id, now).await?;
+    let to = To::License(customer_id, &license.license_id);
+    mail::enqueue(app, &mut tx, Kind::LicenseReady, to, now).await?;
     tx.commit(app.fail_points.at(Place::LicenseGranted)).await?;
     app.mail_due.notify_one();
     Ok(license)
@@ -104,7 +106,7 @@ fn by_operator<'a>(
     action: AuditAction,
     detail: Value,
 ) -> AuditEntry<'a> {
-    AuditEntry { actor: Actor::Operator, action, customer_id: Some(customer_id), detail }
+    AuditEntry::new(Actor::Operator, action, Some(customer_id), detail)
 }
 
 /// Returns the customer with this email address.
@@ -165,7 +167,8 @@ async fn reissue(app: &App, customer_id: &CustomerId, kid: &str) -> Result<bool>
     let detail = json!({ "license_id": license.license_id.as_str(), "instead_of_key": kid });
     audit(app, &mut tx, by_operator(customer_id, AuditAction::LicenseReissued, detail), now)
         .await?;
-    mail::enqueue(app, &mut tx, Kind::Reissue, customer_id, &license.license_id, now).await?;
+    let to = To::License(customer_id, &license.license_id);
+    mail::enqueue(app, &mut tx, Kind::Reissue, to, now).await?;
     tx.commit(app.fail_points.at(Place::LicenseReissued)).await?;
     app.mail_due.notify_one();
     Ok(true)

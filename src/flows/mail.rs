@@ -6,33 +6,37 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 
 use crate::app::App;
+use crate::domain::account::customer::Customer;
+use crate::domain::account::mail_link::LinkKind;
 use crate::domain::contact::{DisplayName, Email};
-use crate::domain::ids::{CustomerId, LicenseId, MailId};
-use crate::domain::message::{Facts, Kind, Letter};
+use crate::domain::ids::MailId;
+use crate::domain::license::IssuedLicense;
+use crate::domain::message::{Facts, Kind, Letter, Link};
 use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
-use crate::domain::outbox::{GivenUpMail, LeasedMail, NewMail};
+use crate::domain::outbox::{GivenUpMail, LeasedMail, NewMail, To};
 use crate::domain::queue::Leased;
 use crate::domain::retry;
 use crate::domain::sale::plan::Catalog;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
+use crate::flows::account::mail_link;
 use crate::flows::{audit, brief, queue};
 use crate::mailer::{Cause, NotSent, Recipient};
 use crate::metrics::MailResult;
 use crate::store::Tx;
 
-/// Adds a mail about a license to the outbox, in the transaction that changed the license.
+/// Adds a mail to the outbox, in the transaction of the change that it reports. The caller notifies
+/// [`crate::app::Parts::mail_due`] after the commit.
 pub(super) async fn enqueue(
     app: &App,
     tx: &mut Tx,
     kind: Kind,
-    customer_id: &CustomerId,
-    license_id: &LicenseId,
+    to: To<'_>,
     now: Timestamp,
 ) -> Result<()> {
     let mail_id = MailId::from_random(app.random.bits());
-    tx.insert_mail(NewMail { mail_id, customer_id, license_id, kind }, now).await
+    tx.insert_mail(NewMail { mail_id, kind, to }, now).await
 }
 
 /// Leases due mails, at most `most`. Returns them.
@@ -54,8 +58,7 @@ pub async fn send(app: &App, mail: &LeasedMail) -> Result<()> {
             let at = app.fail_points.at(Place::MailAccepted);
             app.mailer.send(&mail.mail_id, &to, &letter, mail.created_at, at).await
         }
-        // The customer was deleted in the meantime, and the mail with them.
-        Ok(None) => return Ok(()),
+        Ok(None) => return skip(app, mail).await,
         // A mail that cannot be rendered must not be retried forever, or hold up the others.
         Err(Error::Internal(problem)) => Err(NotSent::temporary(problem)),
         Err(error) => return Err(error),
@@ -85,27 +88,73 @@ pub async fn send(app: &App, mail: &LeasedMail) -> Result<()> {
     Ok(())
 }
 
-/// Returns the recipient and the text of a mail, or `None` if the customer was deleted.
+/// Records a mail that needs not be sent any more.
+async fn skip(app: &App, mail: &LeasedMail) -> Result<()> {
+    let mut tx = app.store.write().await?;
+    tx.mail_sent(mail, app.now()).await?;
+    tx.commit(app.fail_points.at(Place::MailRecorded)).await
+}
+
+/// Returns the recipient and the text of a mail. Returns `None` if it needs not be sent any more:
+/// the customer was deleted, or has already verified the address.
 ///
 /// The customer's name is used only if the email address is verified. Otherwise anyone could sign
 /// up with another person's address, and put a message to them into the name (security_34).
 async fn compose(app: &App, mail: &LeasedMail) -> Result<Option<(Recipient, Letter)>> {
-    let mut tx = app.store.read().await?;
-    let customer = tx.customer(&mail.customer_id).await?;
-    let license = tx.license(&mail.license_id).await?;
-    let (Some(customer), Some(mut license)) = (customer, license) else { return Ok(None) };
-    let is_verified = tx.is_email_verified(&customer.user_id).await?;
-    let name = customer.name.filter(|_| is_verified);
     let kind: Kind = mail.kind.parse().map_err(|_| {
         Error::Internal(format!("this version does not know mails of the kind {:?}", mail.kind))
     })?;
-    if kind.needs_license() && license.revoked_at.is_some() {
-        // The license was revoked in the meantime: the current one is sent instead.
-        license = tx.current_license(&mail.customer_id).await?.unwrap_or(license);
+    let mut tx =
+        if kind.link().is_some() { app.store.write().await? } else { app.store.read().await? };
+    let Some(About { customer, license, email }) = about(&mut tx, kind, mail).await? else {
+        return Ok(None);
+    };
+    let is_verified = customer.as_ref().is_some_and(Customer::is_email_verified);
+    if is_verified && kind == Kind::Verify {
+        return Ok(None);
     }
+    let mut link: Option<(LinkKind, String)> = None;
+    if let (Some(kind), Some(customer)) = (kind.link(), &customer)
+        && !(is_verified && kind == LinkKind::Verify)
+    {
+        link = Some((kind, mail_link::make(app, &mut tx, kind, customer, &email).await?));
+        tx.commit(app.fail_points.at(Place::MailLinkMade)).await?;
+    }
+    let name = customer.and_then(|customer| customer.name).filter(|_| is_verified);
     let greeted = name.as_ref().map(DisplayName::as_str);
-    let letter = write(&Facts::about(kind, &license, greeted, &app.plans, app.now()))?;
-    Ok(Some((Recipient { email: customer.email, name }, letter)))
+    let facts = Facts::about(kind, license.as_ref(), greeted, &app.plans, app.now());
+    let link = link.as_ref().map(|(kind, url)| Link { kind: *kind, url });
+    let letter = write(&Facts { link, ..facts })?;
+    Ok(Some((Recipient { email, name }, letter)))
+}
+
+/// The customer and the license that a mail is about, and its address.
+struct About {
+    customer: Option<Customer>,
+    license: Option<IssuedLicense>,
+    email: Email,
+}
+
+/// Reads what a mail is about. Returns `None` if the customer was deleted in the meantime, and the
+/// mail with them.
+async fn about(tx: &mut Tx, kind: Kind, mail: &LeasedMail) -> Result<Option<About>> {
+    let Some(id) = &mail.customer_id else {
+        let email = mail.recipient.clone();
+        return Ok(email.map(|email| About { customer: None, license: None, email }));
+    };
+    let customer =
+        if kind.link().is_some() { tx.lock_customer(id).await? } else { tx.customer(id).await? };
+    let Some(customer) = customer else { return Ok(None) };
+    let mut license = match &mail.license_id {
+        Some(license_id) => tx.license(license_id).await?,
+        None => None,
+    };
+    if kind.needs_license() && license.as_ref().is_some_and(|one| one.revoked_at.is_some()) {
+        // The license was revoked in the meantime: the current one is sent instead.
+        license = tx.current_license(id).await?.or(license);
+    }
+    let email = mail.recipient.clone().unwrap_or_else(|| customer.email.clone());
+    Ok(Some(About { customer: Some(customer), license, email }))
 }
 
 fn write(facts: &Facts<'_>) -> Result<Letter> {
@@ -141,8 +190,8 @@ pub async fn retry_given_up(app: &App) -> Result<usize> {
             }
             let detail = json!({ "mail_id": mail.mail_id.as_str(), "last_error": mail.last_error });
             let (actor, action) = (Actor::Operator, AuditAction::MailRetried);
-            let customer_id = Some(&mail.customer_id);
-            audit(app, &mut tx, AuditEntry { actor, action, customer_id, detail }, now).await?;
+            let entry = AuditEntry::new(actor, action, mail.customer_id.as_ref(), detail);
+            audit(app, &mut tx, entry, now).await?;
             retried += 1;
         }
         tx.commit(app.fail_points.at(Place::MailsRetried)).await?;
@@ -152,7 +201,10 @@ pub async fn retry_given_up(app: &App) -> Result<usize> {
     }
 }
 
-/// Returns a mail of this kind with a sample license. `ended` selects the text for a license that
+/// The link in a previewed mail.
+const SAMPLE_LINK: &str = "https://licenses.acme.example/account/sample#token=llnk_sample";
+
+/// Returns a mail of this kind with made-up facts. `ended` selects the text for a license that
 /// has ended.
 ///
 /// # Errors
@@ -164,11 +216,13 @@ pub fn preview(catalog: &Catalog, kind: Kind, ended: bool, now: Timestamp) -> Re
     };
     write(&Facts {
         kind,
-        product: catalog.product.as_str(),
+        product: &catalog.name,
         name: None,
         plan: &plan.name,
         expires: Some(now + catalog.trial_lasts()),
-        token: Some("eyJhbGciOiJFZERTQSJ9.e30.c2lnbmF0dXJl").filter(|_| !ended),
+        token: Some("eyJhbGciOiJFZERTQSJ9.e30.c2lnbmF0dXJl")
+            .filter(|_| !ended && kind.has_license()),
+        link: kind.link().map(|kind| Link { kind, url: SAMPLE_LINK }),
     })
 }
 

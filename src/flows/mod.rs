@@ -7,12 +7,14 @@ pub mod mail;
 pub mod operator;
 mod queue;
 pub mod sale;
+pub mod secret;
 
 use crate::app::App;
 use crate::domain::ids::AuditId;
 use crate::domain::operator::audit::AuditEntry;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
+use crate::request_id;
 use crate::store::Tx;
 
 /// Whether changes are applied or only reported.
@@ -25,9 +27,11 @@ pub enum Mode {
     DryRun,
 }
 
-/// Writes an audit entry, in the transaction of the change.
+/// Writes an audit entry with the id of the current request, in the transaction of the change.
 async fn audit(app: &App, tx: &mut Tx, entry: AuditEntry<'_>, now: Timestamp) -> Result<()> {
-    tx.insert_audit_entry(AuditId::from_random(app.random.bits()), entry, now).await
+    let request_id = request_id::current();
+    let id = AuditId::from_random(app.random.bits());
+    tx.insert_audit_entry(id, entry, request_id.as_deref(), now).await
 }
 
 /// The longest stored error or other free text, in characters.

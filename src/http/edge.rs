@@ -26,6 +26,7 @@ use crate::http::sale::webhooks;
 use crate::http::server::connection::Connection;
 use crate::http::throttle::Throttle;
 use crate::metrics;
+use crate::request_id;
 
 /// The longest time from the end of a request's headers to the start of its response.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -85,6 +86,7 @@ impl Edge {
         let operation = path.and_then(|path| path.operation(method.as_str()));
         let exchange = self.begin(method.as_str(), template, operation);
         let handled = self.handle(request, connection, path, operation);
+        let handled = request_id::scope(Some(exchange.request_id.clone()), handled);
         let handled = handled.instrument(exchange.span.clone()).await;
         let mut response = self.finish(&exchange, handled);
         if connection.has_unread_body() {

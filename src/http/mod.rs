@@ -55,19 +55,7 @@ enum Tag {
 
 /// Returns the handlers of all operations.
 fn api() -> impl OpenApi + 'static {
-    (
-        account::customers::CustomersApi,
-        account::sessions::SessionsApi,
-        sale::plans::PlansApi,
-        license::licenses::LicensesApi,
-        sale::subscriptions::SubscriptionsApi,
-        sale::orders::OrdersApi,
-        sale::webhooks::WebhooksApi,
-        license::keys::KeysApi,
-        operator::admin::AdminApi,
-        operator::health::HealthApi,
-        operator::metrics::MetricsApi,
-    )
+    (account::apis(), sale::apis(), license::apis(), operator::apis())
 }
 
 /// Returns all operations.

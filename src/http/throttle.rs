@@ -14,7 +14,9 @@ use governor::{DefaultKeyedRateLimiter, Quota};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::mail_budget::MailBudget;
+use crate::domain::contact::Email;
 use crate::domain::ids::{AdminKeyId, CustomerId};
+use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 
 /// Login attempts for one account from one address: ten typing errors, then one every ten seconds.
@@ -28,6 +30,10 @@ const ACCOUNT: (u32, Duration) = (100, Duration::from_secs(60));
 /// Logins and sign-ups from one address: enough for an office behind one address, or a test suite.
 /// The limit on password hashing bounds their cost as well.
 const ADDRESS: (u32, Duration) = (600, Duration::from_millis(500));
+
+/// Mails with a link to one mailbox: three, then one each half hour, so that it gets at most five
+/// in any hour.
+const MAILBOX: (u32, Duration) = (3, Duration::from_secs(1800));
 
 /// Checkout and portal requests of one customer, then one every two seconds. Each makes several
 /// calls to Stripe, which limits the calls of the whole account.
@@ -57,6 +63,7 @@ pub struct Throttle {
     account_from_address: Buckets<(String, IpAddr)>,
     account: Buckets<String>,
     address: Buckets<IpAddr>,
+    mailbox: Buckets<String>,
     billing: Buckets<CustomerId>,
     admin: Buckets<AdminKeyId>,
     owners: Mutex<HashSet<(String, IpAddr)>>,
@@ -70,6 +77,7 @@ impl Default for Throttle {
             account_from_address: Buckets::new(ACCOUNT_FROM_ADDRESS),
             account: Buckets::new(ACCOUNT),
             address: Buckets::new(ADDRESS),
+            mailbox: Buckets::new(MAILBOX),
             billing: Buckets::new(BILLING),
             admin: Buckets::new(ADMIN),
             owners: Mutex::default(),
@@ -97,6 +105,24 @@ impl Throttle {
         self.account_from_address.take(&pair)?;
         let is_owner = self.owners.lock().unwrap_or_else(PoisonError::into_inner).contains(&pair);
         if is_owner { Ok(()) } else { self.account.take(&pair.0) }
+    }
+
+    /// Counts the use of a link from a mail. Its token cannot be guessed; this is against floods.
+    ///
+    /// # Errors
+    /// [`Error::TooManyRequests`] with the time until the next attempt.
+    pub fn link(&self, address: IpAddr) -> Result<()> {
+        self.address.take(&network(address))
+    }
+
+    /// Counts a mail with a link that a client requests for this mailbox.
+    ///
+    /// # Errors
+    /// [`Error::TooManyRequests`] with the time until the next mail.
+    pub fn link_mail(&self, mailbox: &Email, client: IpAddr, now: Timestamp) -> Result<()> {
+        let reserved = self.mail_budget.reserve(client, now)?;
+        let taken = self.mailbox.take(&mailbox.as_str().to_owned());
+        taken.inspect_err(|_| self.mail_budget.give_back(reserved))
     }
 
     /// Counts a checkout or portal request of a customer.

@@ -33,6 +33,9 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
         9 "0009_revocation_reasons",
         10 "0010_unknown_buyers",
         11 "0011_closed_invoices",
+        12 "0012_customer_addresses",
+        13 "0013_account_mails",
+        14 "0014_audit_values",
     }
 });
 

@@ -16,19 +16,32 @@ impl Tx {
         sql!(
             self,
             execute,
-            "INSERT INTO outbox (mail_id, customer_id, license_id, kind, created_at, due_at)
-             VALUES ($1, $2, $3, $4, $5, $5)",
+            "INSERT INTO outbox
+                 (mail_id, customer_id, license_id, recipient, kind, created_at, due_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $6)",
             mail.mail_id,
-            mail.customer_id,
-            mail.license_id,
+            mail.to.customer_id(),
+            mail.to.license_id(),
+            mail.to.recipient(),
             mail.kind,
             now,
         )?;
         Ok(())
     }
 
-    /// Records that a mail was accepted. Returns whether the lease still held.
+    /// Records that a mail was accepted, or needs not be sent. A mail without a customer is
+    /// deleted, because it has an address. Returns whether the lease still held.
     pub async fn mail_sent(&mut self, mail: &LeasedMail, now: Timestamp) -> Result<bool> {
+        if mail.customer_id.is_none() {
+            let deleted = sql!(
+                self,
+                execute,
+                "DELETE FROM outbox WHERE mail_id = $1 AND fence = $2 AND sent_at IS NULL",
+                mail.mail_id,
+                mail.fence,
+            )?;
+            return Ok(deleted > 0);
+        }
         self.done(mail, vec![("attempts", (mail.attempts + 1).to_value())], now).await
     }
 

@@ -2,6 +2,8 @@
 
 use serde_json::json;
 
+use crate::harness::database::texts;
+use crate::harness::shop::Shop;
 use crate::harness::{PASSWORD, TestApp};
 
 #[tokio::test]
@@ -91,4 +93,23 @@ async fn deleting_an_account_deletes_its_data_and_no_other_account() {
     assert_eq!(verdict.body["valid"], false);
     assert_eq!(verdict.body["reason"], "unknown_license");
     app.sign_up("ada@example.com").await;
+}
+
+/// Also where the change runs in its own task, because Stripe is asked first.
+#[tokio::test]
+async fn the_audit_log_names_the_request_of_each_change() {
+    let shop = Shop::open().await;
+    let signed_up = shop.app.sign_up("ada@example.com").await;
+    let me = shop.app.client.with_token(signed_up.text("/access_token"));
+    let renamed = me.patch("/api/customers/me", &json!({ "name": "Ada" })).await;
+    let deleted = me.delete("/api/customers/me").await;
+    for (action, answer) in [
+        ("customer.signed_up", &signed_up),
+        ("customer.changed", &renamed),
+        ("customer.deleted", &deleted),
+    ] {
+        let named = format!("SELECT request_id FROM audit_log WHERE action = '{action}'");
+        let named = texts(&shop.app.app.store, &named).await;
+        assert_eq!(named, [answer.header("x-request-id")], "{action}");
+    }
 }

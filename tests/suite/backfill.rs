@@ -155,10 +155,10 @@ async fn signing_up_with_a_strangers_address_does_not_grant_their_subscription()
 async fn a_changed_address_is_not_verified() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
-    let verify = "UPDATE users SET email_verified_at = 1";
+    let verify = "UPDATE customers SET email_verified_at = 1";
     execute(&shop.app.app.store, verify).await.unwrap();
     ada.client.patch("/api/customers/me", &json!({ "name": "Ada" })).await;
-    let verified = "SELECT COUNT(*) FROM users WHERE email_verified_at IS NOT NULL";
+    let verified = "SELECT COUNT(*) FROM customers WHERE email_verified_at IS NOT NULL";
     assert_eq!(number(&shop.app.app.store, verified).await, 1);
     ada.client.patch("/api/customers/me", &json!({ "email": "bob@example.com" })).await;
     assert_eq!(number(&shop.app.app.store, verified).await, 0);

@@ -116,7 +116,7 @@ async fn stripe_28_a_purchase_by_an_unknown_stripe_customer_is_listed_until_it_i
 async fn stripe_28_a_buyer_who_is_recognised_for_sure_is_claimed_without_a_name() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
-    execute(&shop.app.app.store, "UPDATE users SET email_verified_at = 1").await.unwrap();
+    execute(&shop.app.app.store, "UPDATE customers SET email_verified_at = 1").await.unwrap();
     let stripe_id = shop.bought_by_link("ada@example.com").await;
     assert_eq!(shop.unknown().await, [stripe_id.as_str()]);
     assert_eq!(shop.license(&ada).await["plan"], "trial", "nothing happens by itself");
@@ -178,7 +178,7 @@ async fn stripe_28_an_unknown_buyer_gets_an_account_if_the_plans_file_says_so() 
 
     // A buyer who is recognised with certainty gets no second account.
     let bob = shop.buyer("bob@example.com").await;
-    execute(&shop.app.app.store, "UPDATE users SET email_verified_at = 1").await.unwrap();
+    execute(&shop.app.app.store, "UPDATE customers SET email_verified_at = 1").await.unwrap();
     shop.bought_by_link("bob@example.com").await;
     shop.must_be_paid(&bob).await;
     assert_eq!(shop.app.count("customers").await, 2);
@@ -278,7 +278,7 @@ async fn security_34_the_account_of_an_unknown_buyer_has_no_verified_address_and
     shop.sandbox.subscribe(&stripe_id, "price_pro_monthly", Card::Paid).unwrap();
     shop.settled().await;
     let account = "SELECT u.email || ' ' || COALESCE(c.name, 'no name') || ' '
-         || CASE WHEN u.email_verified_at IS NULL THEN 'unverified' ELSE 'verified' END
+         || CASE WHEN c.email_verified_at IS NULL THEN 'unverified' ELSE 'verified' END
          FROM users u JOIN customers c ON c.user_id = u.user_id";
     let accounts = texts(&shop.app.app.store, account).await;
     assert_eq!(accounts, ["ada@example.com no name unverified"]);

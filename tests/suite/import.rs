@@ -43,7 +43,7 @@ async fn customers_are_imported_once_and_get_no_mail() {
     assert_eq!((done.code, &*done.out), (0, "2 customers imported, 0 skipped.\n"), "{done:?}");
     let rows =
         "SELECT c.email || '|' || COALESCE(c.name, '-') || '|' || COALESCE(c.company_name, '-')
-                    || '|' || CASE WHEN u.email_verified_at IS NULL THEN 'no' ELSE 'yes' END
+                    || '|' || CASE WHEN c.email_verified_at IS NULL THEN 'no' ELSE 'yes' END
                 FROM customers c JOIN users u ON u.user_id = c.user_id ORDER BY c.email";
     let expected = ["ada@example.com|Ada|Analytical, \"Engines\"|yes", "bob@example.com|-|-|no"];
     assert_eq!(texts(&app.app.store, rows).await, expected);

@@ -74,9 +74,12 @@ async fn security_34_no_user_input_is_mailed_to_an_unverified_address() {
     me.patch("/api/customers/me", &json!({ "name": "Canary-Later" })).await;
     let folder = app.directory.path().join("mail");
     for (verified, named) in [("NULL", false), ("1", true)] {
-        let verify = format!("UPDATE users SET email_verified_at = {verified}");
+        let verify = format!("UPDATE customers SET email_verified_at = {verified}");
         execute(&app.app.store, &verify).await.unwrap();
         for kind in Kind::ALL {
+            if verified != "NULL" && kind == Kind::Verify {
+                continue; // A verified address gets no link.
+            }
             let again = format!("UPDATE outbox SET kind = '{kind}', sent_at = NULL");
             execute(&app.app.store, &again).await.unwrap();
             assert_eq!(app.send_due().await, 1);

@@ -6,6 +6,7 @@
 mod harness;
 
 mod account;
+mod account_links;
 mod admin;
 mod advice;
 mod backfill;
@@ -46,6 +47,7 @@ mod requirements;
 mod reversals;
 mod sales;
 mod scenarios;
+mod secrets;
 mod sessions;
 mod signup;
 mod simulation;

@@ -5,11 +5,11 @@ use std::process::Stdio;
 use licentia::domain::license::RevocationReason;
 use licentia::store::Store;
 
-use crate::harness::database::{Kind, TestDatabase, execute, kind};
+use crate::harness::database::{Kind, TestDatabase, execute, kind, number};
 use crate::harness::process::{licentia, run};
 
 /// The newest migration of this version.
-const NEWEST: i64 = 11;
+const NEWEST: i64 = 14;
 
 #[tokio::test]
 async fn every_migration_in_the_folder_is_built_in() {
@@ -261,4 +261,43 @@ async fn the_database_enforces_the_constraints() {
     for reason in RevocationReason::ALL {
         execute(&store, &because(reason.as_str())).await.unwrap();
     }
+}
+
+/// Mails that wait, and those that the older schema can hold, survive the new table of mails.
+#[tokio::test]
+async fn waiting_mails_and_verified_addresses_survive_a_migration_and_its_reversal() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = TestDatabase::empty(directory.path()).await.open().await;
+    store.migrate_up().await.unwrap();
+    store.migrate_down_to(11).await.unwrap();
+    let id = "0123456789abcdef0123456789abcdef";
+    let rows = format!(
+        "INSERT INTO users (user_id, email, password_hash, created_at, updated_at,
+             email_verified_at)
+         VALUES ('user_{id}', 'ada@example.com', 'x', 1, 1, 7);
+         INSERT INTO customers (customer_id, user_id, email, created_at, updated_at)
+         VALUES ('cust_{id}', 'user_{id}', 'ada@example.com', 1, 1);
+         INSERT INTO licenses (license_id, customer_id, seq, source, plan, token, key_id, issued_at,
+             token_expires_at)
+         VALUES ('lic_{id}', 'cust_{id}', 1, 'trial', 'trial', 'a.b.c', 'k', 1, 2);
+         INSERT INTO outbox (mail_id, customer_id, license_id, kind, created_at, due_at, attempts)
+         VALUES ('mail_{id}', 'cust_{id}', 'lic_{id}', 'trial', 1, 5, 3)"
+    );
+    execute(&store, &rows).await.unwrap();
+    store.migrate_up().await.unwrap();
+    let waits = "SELECT COUNT(*) FROM outbox
+        WHERE license_id IS NOT NULL AND due_at = 5 AND attempts = 3 AND sent_at IS NULL";
+    assert_eq!(number(&store, waits).await, 1);
+    let verified = "SELECT COUNT(*) FROM customers WHERE email_verified_at = 7";
+    assert_eq!(number(&store, verified).await, 1);
+
+    let newer = "INSERT INTO outbox (mail_id, recipient, kind, created_at, due_at)
+        VALUES ('mail_1', 'bob@example.com', 'account_deleted', 1, 1)";
+    execute(&store, newer).await.unwrap();
+    store.migrate_down_to(11).await.unwrap();
+    assert_eq!(number(&store, waits).await, 1);
+    assert_eq!(number(&store, "SELECT COUNT(*) FROM outbox").await, 1);
+    let verified = "SELECT COUNT(*) FROM users WHERE email_verified_at = 7";
+    assert_eq!(number(&store, verified).await, 1);
+    store.migrate_up().await.unwrap();
 }

@@ -9,6 +9,7 @@ use crate::cli::{print, with_app};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::domain::contact::Email;
+use crate::domain::ids::CustomerId;
 use crate::domain::message::Kind;
 use crate::domain::outbox::GivenUpMail;
 use crate::error::Result;
@@ -38,8 +39,8 @@ pub struct EmailCommand {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 struct Action {
-    /// Show a mail with a sample license: trial, granted, upgrade, renewal, reissue,
-    /// payment_pending, payment_problem or cancellation
+    /// Show a mail with made-up facts: trial, granted, upgrade, renewal, reissue, payment_pending,
+    /// payment_problem, cancellation, verify, reset or account_deleted
     #[arg(long, value_name = "KIND")]
     preview: Option<Kind>,
     /// Send a trial mail with a sample license to this address
@@ -86,9 +87,8 @@ fn list_failed(config: &Config) -> Result<ExitCode> {
     let failed = with_app(config, mail::given_up)?;
     for GivenUpMail { mail_id, customer_id, kind, given_up_at, last_error } in &failed {
         let reason = last_error.as_deref().unwrap_or("unknown reason");
-        print(format_args!(
-            "{mail_id}  {customer_id}  {kind}  given up {given_up_at}: {reason}\n"
-        ))?;
+        let customer = customer_id.as_ref().map_or("no customer", CustomerId::as_str);
+        print(format_args!("{mail_id}  {customer}  {kind}  given up {given_up_at}: {reason}\n"))?;
     }
     match i64::try_from(failed.len()) {
         Ok(0) => print("No mail was given up.\n"),

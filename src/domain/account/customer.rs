@@ -18,6 +18,10 @@ row! {
         pub user_id: UserId,
         /// The email address, for the login, licenses and invoices.
         pub email: Email,
+        /// The time at which the address was verified; `None` if it was not.
+        pub email_verified_at: Option<Timestamp>,
+        /// The new address, which replaces `email` once it is confirmed; `None` if none waits.
+        pub pending_email: Option<Email>,
         /// The person's name.
         pub name: Option<DisplayName>,
         /// The company's name.
@@ -87,6 +91,13 @@ impl SyncStatus {
 }
 
 impl Customer {
+    /// Returns whether the email address is verified. Only then may a mail to it contain a text
+    /// that was typed here (security_34).
+    #[must_use]
+    pub fn is_email_verified(&self) -> bool {
+        self.email_verified_at.is_some()
+    }
+
     /// Returns the name that Stripe shows: the person's, or else the company's.
     #[must_use]
     pub fn stripe_name(&self) -> Option<&str> {

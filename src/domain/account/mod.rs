@@ -1,5 +1,6 @@
-//! The rules of accounts: customers, passwords and login sessions.
+//! The rules of accounts: customers, passwords, login sessions and links in mails.
 
 pub mod customer;
+pub mod mail_link;
 pub mod password;
 pub mod session;

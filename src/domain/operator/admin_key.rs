@@ -3,7 +3,7 @@
 
 use crate::domain::column::row;
 use crate::domain::contact::DisplayName;
-use crate::domain::ids::AdminKeyId;
+use crate::domain::ids::{AdminKeyId, CustomerId};
 use crate::domain::secret::secret;
 use crate::domain::text_enum::text_enum;
 use crate::domain::time::Timestamp;
@@ -76,31 +76,22 @@ impl StoredAdminKey {
     }
 }
 
-/// An operation of the admin API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operation {
-    /// Show how many paid customers have no license.
-    GetDrift,
-    /// List the events that failed.
-    ListEvents,
-    /// Show one event.
-    GetEvent,
-    /// Process an event again.
-    ReplayEvent,
+text_enum! {
+    /// An operation of the admin API, by its name in the API description and in the audit log.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Operation {
+        /// Show how many paid customers have no license.
+        GetDrift = "getDrift",
+        /// List the events that failed.
+        ListEvents = "listEvents",
+        /// Show one event.
+        GetEvent = "getEvent",
+        /// Process an event again.
+        ReplayEvent = "replayEvent",
+    }
 }
 
 impl Operation {
-    /// Returns the name in the API description and in the audit log.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::GetDrift => "getDrift",
-            Self::ListEvents => "listEvents",
-            Self::GetEvent => "getEvent",
-            Self::ReplayEvent => "replayEvent",
-        }
-    }
-
     /// Returns the smallest scope that permits it.
     #[must_use]
     pub fn needs(self) -> Scope {
@@ -110,6 +101,17 @@ impl Operation {
             Self::ReplayEvent => Scope::Support,
         }
     }
+}
+
+/// What an operation of the admin API reads or changes.
+#[derive(Clone, Copy, Debug)]
+pub enum Target<'a> {
+    /// The whole service.
+    Service,
+    /// A customer. The use of the key is in the customer's part of the audit log.
+    Customer(&'a CustomerId),
+    /// Another object, by the id that the caller sent.
+    Object(&'a str),
 }
 
 #[cfg(test)]

@@ -1,9 +1,12 @@
-//! Entries of the audit log: actor, action, customer and detail. They have the customer's id, never
-//! an email address. The flows write them.
+//! Entries of the audit log: actor, action, customer, detail, and the values before and after a
+//! change. Addresses and names are only in [`AuditEntry::personal`]. The flows write them.
 
 use std::fmt;
 
+use serde_json::{Value, json};
+
 use crate::domain::ids::{AdminKeyId, CustomerId};
+use crate::domain::private::Private;
 use crate::domain::text_enum::text_enum;
 
 /// The actor of an audited action.
@@ -41,6 +44,8 @@ text_enum! {
         CustomerCreated = "customer.created",
         /// A customer was imported from a file.
         CustomerImported = "customer.imported",
+        /// A customer verified their email address.
+        CustomerVerified = "customer.verified",
         /// A customer changed their account.
         CustomerChanged = "customer.changed",
         /// A customer deleted their account.
@@ -87,6 +92,41 @@ pub struct AuditEntry<'a> {
     pub action: AuditAction,
     /// The customer; `None` when the action is about no customer or several.
     pub customer_id: Option<&'a CustomerId>,
-    /// Further facts, as JSON.
-    pub detail: serde_json::Value,
+    /// Further facts, as a JSON object. They name nobody: only ids, plans, times and amounts.
+    pub detail: Value,
+    /// The values before and after that name a person, as a JSON object. They are removed when the
+    /// customer is deleted.
+    pub personal: Option<Private>,
+}
+
+impl<'a> AuditEntry<'a> {
+    /// Returns an entry with these facts.
+    #[must_use]
+    pub fn new(
+        actor: Actor<'a>,
+        action: AuditAction,
+        customer_id: Option<&'a CustomerId>,
+        detail: Value,
+    ) -> Self {
+        Self { actor, action, customer_id, detail, personal: None }
+    }
+
+    /// Adds the values before and after a change that name nobody, as `before` and `after` of the
+    /// detail.
+    #[must_use]
+    pub fn changed(mut self, before: Value, after: Value) -> Self {
+        if let Value::Object(detail) = &mut self.detail {
+            detail.insert("before".to_owned(), before);
+            detail.insert("after".to_owned(), after);
+        }
+        self
+    }
+
+    /// Adds the values before and after a change that name a person: addresses and names.
+    #[must_use]
+    pub fn changed_personal(mut self, before: &Value, after: &Value) -> Self {
+        let values = json!({ "before": before, "after": after });
+        self.personal = Some(values.to_string().into());
+        self
+    }
 }

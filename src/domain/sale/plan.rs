@@ -146,6 +146,8 @@ impl Plan {
 pub struct Catalog {
     /// The product: the `aud` of licenses.
     pub product: Slug,
+    /// The product's name in mails.
+    pub name: String,
     /// The issuer: the `iss` of licenses. `None` is the server's public URL.
     pub issuer: Option<String>,
     /// The longest lifetime of a license token, in days. Apps that are online refresh it earlier.

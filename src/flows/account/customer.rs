@@ -6,14 +6,16 @@ use crate::app::App;
 use crate::domain::account::customer::{Customer, SyncStatus};
 use crate::domain::contact::{DisplayName, Email};
 use crate::domain::ids::CustomerId;
+use crate::domain::message::Kind;
 use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
+use crate::domain::outbox::To;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::account::session::SignedIn;
-use crate::flows::audit;
 use crate::flows::sale::inbox;
 use crate::flows::sale::lease::Lease;
 use crate::flows::sale::stripe_customer;
+use crate::flows::{audit, mail};
 use crate::store::Tx;
 
 /// A change of an optional field.
@@ -60,8 +62,11 @@ pub async fn update(app: &App, caller: &SignedIn, change: AccountChange) -> Resu
         return Err(Error::Unauthenticated);
     };
     let mut after = before.clone();
-    if let Some(email) = change.email {
+    if let Some(email) = change.email
+        && email != before.email
+    {
         after.email = email;
+        after.email_verified_at = None;
     }
     change.name.apply(&mut after.name);
     change.company_name.apply(&mut after.company_name);
@@ -125,13 +130,18 @@ fn already_deleted(error: Error) -> Error {
     if matches!(error, Error::NotFound(_)) { Error::Unauthenticated } else { error }
 }
 
-/// Deletes a locked customer.
+/// Deletes a locked customer, and mails the address that it was deleted.
 async fn delete_here(app: &App, mut tx: Tx, customer: &Customer) -> Result<()> {
+    let now = app.now();
     tx.forget_events_of(customer).await?;
+    tx.forget_personal_values(&customer.customer_id).await?;
     tx.delete_user(&customer.user_id).await?;
     let entry = by_customer(&customer.customer_id, AuditAction::CustomerDeleted, json!({}));
-    audit(app, &mut tx, entry, app.now()).await?;
-    tx.commit(app.fail_points.at(Place::AccountDeleted)).await
+    audit(app, &mut tx, entry, now).await?;
+    mail::enqueue(app, &mut tx, Kind::AccountDeleted, To::Address(&customer.email), now).await?;
+    tx.commit(app.fail_points.at(Place::AccountDeleted)).await?;
+    app.mail_due.notify_one();
+    Ok(())
 }
 
 /// Returns the audit entry of an action by a customer.
@@ -140,5 +150,5 @@ pub(in crate::flows) fn by_customer<'a>(
     action: AuditAction,
     detail: Value,
 ) -> AuditEntry<'a> {
-    AuditEntry { actor: Actor::Customer, action, customer_id: Some(customer_id), detail }
+    AuditEntry::new(Actor::Customer, action, Some(customer_id), detail)
 }

@@ -118,7 +118,7 @@ pub(in crate::flows) async fn add(
         tx.link_stripe_customer(&id, stripe_customer_id.as_ref(), None).await?;
     }
     let detail = json!({ "stripe_customer_id": stripe_customer_id.map(|id| id.to_string()) });
-    let entry = AuditEntry { actor: by, action, customer_id: Some(&id), detail };
+    let entry = AuditEntry::new(by, action, Some(&id), detail);
     audit(app, tx, entry, now).await?;
     Ok(id)
 }

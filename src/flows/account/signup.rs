@@ -12,6 +12,7 @@ use crate::domain::ids::{CustomerId, UserId};
 use crate::domain::license::{Entitlement, IssuedLicense};
 use crate::domain::message::Kind;
 use crate::domain::operator::audit::AuditAction;
+use crate::domain::outbox::To;
 use crate::domain::sale::inbox::TaskKind;
 use crate::error::Result;
 use crate::fail_point::Place;
@@ -71,8 +72,8 @@ pub async fn signup(app: &App, request: Signup, client: Option<String>) -> Resul
     let customer = tx.insert_account(account, now).await?;
     let trial = Entitlement::trial(&app.plans, now);
     let license = license::issue(app, &mut tx, &customer.customer_id, &trial, now).await?;
-    let license_id = &license.license_id;
-    mail::enqueue(app, &mut tx, Kind::Trial, &customer.customer_id, license_id, now).await?;
+    let to = To::License(&customer.customer_id, &license.license_id);
+    mail::enqueue(app, &mut tx, Kind::Trial, to, now).await?;
     let opened = session::open(app, &mut tx, &customer.user_id, client, now).await?;
     let detail = json!({ "plan": license.plan });
     let entry = customer::by_customer(&customer.customer_id, AuditAction::CustomerSignedUp, detail);

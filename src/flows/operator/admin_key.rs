@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::app::App;
 use crate::domain::contact::DisplayName;
 use crate::domain::ids::AdminKeyId;
-use crate::domain::operator::admin_key::{AdminKey, Operation, Scope, StoredAdminKey};
+use crate::domain::operator::admin_key::{AdminKey, Operation, Scope, StoredAdminKey, Target};
 use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
@@ -69,7 +69,7 @@ pub async fn revoke(app: &App, id: &AdminKeyId) -> Result<StoredAdminKey> {
 fn by_operator(action: AuditAction, key: &StoredAdminKey) -> AuditEntry<'static> {
     let (id, scope) = (key.admin_key_id.as_str(), key.scope.as_str());
     let detail = json!({ "admin_key_id": id, "name": key.name.as_str(), "scope": scope });
-    AuditEntry { actor: Actor::Operator, action, customer_id: None, detail }
+    AuditEntry::new(Actor::Operator, action, None, detail)
 }
 
 /// Returns the record of a key that a caller sent.
@@ -89,7 +89,7 @@ pub async fn authenticate(app: &App, sent: &str) -> Result<StoredAdminKey> {
 }
 
 /// Permits an operation to the holder of a key, and audits it first: an operation that cannot be
-/// audited is not permitted. `target` is the object of the operation.
+/// audited is not permitted.
 ///
 /// # Errors
 /// [`Error::InsufficientScope`], [`Error::Unauthenticated`] when the key was revoked in the
@@ -98,7 +98,7 @@ pub async fn authorize(
     app: &App,
     key: &StoredAdminKey,
     operation: Operation,
-    target: Option<&str>,
+    target: Target<'_>,
 ) -> Result<()> {
     let now = app.now();
     let refused = key.scope < operation.needs();
@@ -107,18 +107,19 @@ pub async fn authorize(
         return Err(Error::Unauthenticated);
     }
     let mut detail = json!({ "operation": operation.as_str() });
-    if let Some(target) = target {
-        detail["target"] = brief(target).into();
-    }
+    let customer_id = match target {
+        Target::Service => None,
+        Target::Customer(customer_id) => Some(customer_id),
+        Target::Object(id) => {
+            detail["target"] = brief(id).into();
+            None
+        }
+    };
     if refused {
         detail["refused"] = Value::Bool(true);
     }
-    let entry = AuditEntry {
-        actor: Actor::Admin(&key.admin_key_id),
-        action: AuditAction::AdminKeyUsed,
-        customer_id: None,
-        detail,
-    };
+    let actor = Actor::Admin(&key.admin_key_id);
+    let entry = AuditEntry::new(actor, AuditAction::AdminKeyUsed, customer_id, detail);
     audit(app, &mut tx, entry, now).await?;
     tx.commit(app.fail_points.at(Place::AdminKeyUsed)).await?;
     if refused {

@@ -190,12 +190,8 @@ pub async fn replay(app: &App, id: &str, by: Actor<'_>) -> Result<EventDetails> 
         "attempts": before.attempts,
         "last_error": before.last_error,
     });
-    let entry = AuditEntry {
-        actor: by,
-        action: AuditAction::EventReplayed,
-        customer_id: explained.customer_id.as_ref(),
-        detail,
-    };
+    let customer_id = explained.customer_id.as_ref();
+    let entry = AuditEntry::new(by, AuditAction::EventReplayed, customer_id, detail);
     audit(app, &mut tx, entry, now).await?;
     tx.commit(app.fail_points.at(Place::EventReplayed)).await?;
     app.events_due.notify_one();

@@ -128,7 +128,7 @@ async fn may_link(
         LinkReason::Matched { reason: MatchReason::Metadata, .. } => (None, true),
         LinkReason::Matched { theirs, reason: MatchReason::Email } => {
             let same_email = theirs.email.as_ref() == Some(&customer.email);
-            (None, same_email && tx.is_email_verified(&customer.user_id).await?)
+            (None, same_email && customer.is_email_verified())
         }
         LinkReason::Claimed { instead_of } => (instead_of, true),
     };
@@ -163,6 +163,5 @@ fn entry<'a>(
     if let LinkReason::Claimed { instead_of } = why {
         detail["instead_of"] = json!(instead_of.map(StripeCustomerId::as_str));
     }
-    let (action, customer_id) = (AuditAction::StripeLinked, Some(&lease.customer_id));
-    AuditEntry { actor: by, action, customer_id, detail }
+    AuditEntry::new(by, AuditAction::StripeLinked, Some(&lease.customer_id), detail)
 }

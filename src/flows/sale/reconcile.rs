@@ -288,12 +288,8 @@ async fn write_record(app: &App, report: &Report) -> Result<()> {
         failed: report.failed.len(),
         need_action: report.need_action(),
     };
-    let entry = AuditEntry {
-        actor: Actor::System,
-        action: AuditAction::StripeCompared,
-        customer_id: None,
-        detail: json!(summary),
-    };
+    let detail = json!(summary);
+    let entry = AuditEntry::new(Actor::System, AuditAction::StripeCompared, None, detail);
     let mut tx = app.store.write().await?;
     audit(app, &mut tx, entry, app.now()).await?;
     tx.commit(app.fail_points.at(Place::ReconcileNoted)).await

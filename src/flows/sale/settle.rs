@@ -11,6 +11,7 @@ use crate::domain::account::customer::Customer;
 use crate::domain::ids::CustomerId;
 use crate::domain::license::RevocationReason;
 use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
+use crate::domain::outbox::To;
 use crate::domain::sale::inbox::LeasedEvent;
 use crate::domain::sale::settlement::{self, Change, Record, Settlement, SyncReport};
 use crate::domain::sale::stripe_ids::{InvoiceId, StripeCustomerId};
@@ -153,7 +154,7 @@ async fn apply(
                 tx.revoke_license(&license.license_id, RevocationReason::Payment, now).await?;
             }
             Change::Mail { kind, license_id } => {
-                mail::enqueue(app, tx, *kind, id, license_id, now).await?;
+                mail::enqueue(app, tx, *kind, To::License(id, license_id), now).await?;
             }
             Change::Unlink(_) => tx.link_stripe_customer(id, None, Some(now)).await?,
         }
@@ -189,5 +190,5 @@ fn by_stripe<'a>(
     action: AuditAction,
     detail: Value,
 ) -> AuditEntry<'a> {
-    AuditEntry { actor: Actor::System, action, customer_id: Some(customer_id), detail }
+    AuditEntry::new(Actor::System, action, Some(customer_id), detail)
 }

@@ -1,4 +1,14 @@
 //! Sign-up, login and the account.
 
-pub(super) mod customers;
-pub(super) mod sessions;
+use poem_openapi::OpenApi;
+
+mod addresses;
+mod me;
+mod sessions;
+mod signup;
+mod view;
+
+/// Returns the operations of this area.
+pub(super) fn apis() -> impl OpenApi + 'static {
+    (signup::SignUpApi, sessions::SessionsApi, me::MeApi, addresses::AddressesApi)
+}

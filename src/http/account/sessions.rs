@@ -16,7 +16,7 @@ use crate::domain::ids::SessionId;
 use crate::error::Error;
 use crate::flows::account::session;
 use crate::http::Tag;
-use crate::http::account::customers::CustomerView;
+use crate::http::account::view::CustomerView;
 use crate::http::caller::{Caller, Client};
 use crate::http::input::Input;
 use crate::http::problem::{Failure, NothingMore, documented};

@@ -1,4 +1,11 @@
 //! Licenses, and the keys that verify them.
 
-pub(super) mod keys;
+use poem_openapi::OpenApi;
+
+mod keys;
 pub(super) mod licenses;
+
+/// Returns the operations of this area.
+pub(super) fn apis() -> impl OpenApi + 'static {
+    (licenses::LicensesApi, keys::KeysApi)
+}

@@ -10,7 +10,7 @@ use poem_openapi::types::Example;
 use poem_openapi::{Enum, Object, OpenApi};
 
 use crate::app::App;
-use crate::domain::operator::admin_key::Operation;
+use crate::domain::operator::admin_key::{Operation, Target};
 use crate::domain::operator::audit::Actor;
 use crate::domain::queue::Backlog;
 use crate::domain::time::Timestamp;
@@ -325,7 +325,7 @@ async fn permit(
     throttle: &Throttle,
     caller: &AdminCaller,
     operation: Operation,
-    target: Option<&str>,
+    target: Target<'_>,
 ) -> Outcome<()> {
     throttle.admin(&caller.0.admin_key_id)?;
     admin_key::authorize(app, &caller.0, operation, target).await
@@ -346,7 +346,7 @@ impl AdminApi {
         Data(throttle): Data<&Arc<Throttle>>,
         caller: AdminCaller,
     ) -> Result<Json<DriftView>, Failure<AdminCodes>> {
-        permit(app, throttle, &caller, Operation::GetDrift, None).await?;
+        permit(app, throttle, &caller, Operation::GetDrift, Target::Service).await?;
         Ok(Json(drift::report(app).await?.into()))
     }
 
@@ -369,7 +369,7 @@ impl AdminApi {
         )]
         limit: Query<i64>,
     ) -> Result<Json<Events>, Failure<AdminCodes>> {
-        permit(app, throttle, &caller, Operation::ListEvents, None).await?;
+        permit(app, throttle, &caller, Operation::ListEvents, Target::Service).await?;
         let FailedEvents { events, more, ignored } = events::failed(app, limit.0).await?;
         let views = |events: Vec<EventDetails>| events.into_iter().map(EventView::from).collect();
         Ok(Json(Events { events: views(events), more, ignored: views(ignored) }))
@@ -389,7 +389,7 @@ impl AdminApi {
         #[oai(example = "example_event")]
         Path(event_id): Path<String>,
     ) -> Result<Json<EventView>, Failure<AdminEventCodes>> {
-        permit(app, throttle, &caller, Operation::GetEvent, Some(&event_id)).await?;
+        permit(app, throttle, &caller, Operation::GetEvent, Target::Object(&event_id)).await?;
         Ok(Json(events::explain(app, &event_id).await?.into()))
     }
 
@@ -408,7 +408,7 @@ impl AdminApi {
         #[oai(example = "example_event")]
         Path(event_id): Path<String>,
     ) -> Result<Json<EventView>, Failure<AdminEventCodes>> {
-        permit(app, throttle, &caller, Operation::ReplayEvent, Some(&event_id)).await?;
+        permit(app, throttle, &caller, Operation::ReplayEvent, Target::Object(&event_id)).await?;
         let by = Actor::Admin(&caller.0.admin_key_id);
         Ok(Json(events::replay(app, &event_id, by).await?.into()))
     }

@@ -1,5 +1,12 @@
 //! The admin API, health checks and metrics.
 
-pub(super) mod admin;
-pub(super) mod health;
+use poem_openapi::OpenApi;
+
+mod admin;
+mod health;
 pub(super) mod metrics;
+
+/// Returns the operations of this area.
+pub(super) fn apis() -> impl OpenApi + 'static {
+    (admin::AdminApi, health::HealthApi, metrics::MetricsApi)
+}

@@ -1,6 +1,13 @@
 //! Plans, checkout, subscriptions, orders, and the webhook endpoint.
 
-pub(super) mod orders;
-pub(super) mod plans;
-pub(super) mod subscriptions;
+use poem_openapi::OpenApi;
+
+mod orders;
+mod plans;
+mod subscriptions;
 pub(super) mod webhooks;
+
+/// Returns the operations of this area.
+pub(super) fn apis() -> impl OpenApi + 'static {
+    (plans::PlansApi, subscriptions::SubscriptionsApi, orders::OrdersApi, webhooks::WebhooksApi)
+}

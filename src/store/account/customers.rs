@@ -35,25 +35,24 @@ impl Tx {
         sql!(
             self,
             execute,
-            "INSERT INTO users
-                 (user_id, email, password_hash, created_at, updated_at, email_verified_at)
-             VALUES ($1, $2, $3, $4, $4, $5)",
+            "INSERT INTO users (user_id, email, password_hash, created_at, updated_at)
+             VALUES ($1, $2, $3, $4, $4)",
             &new.user_id,
             &new.email,
             &new.password_hash,
             now,
-            new.email_verified_at,
         )?;
         sql!(
             self,
             fetch_one: Customer,
-            "INSERT INTO customers
-                 (customer_id, user_id, email, name, company_name, created_at, updated_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $6)
+            "INSERT INTO customers (customer_id, user_id, email, email_verified_at, name,
+                 company_name, created_at, updated_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $7)
              RETURNING {columns}",
             &new.customer_id,
             &new.user_id,
             &new.email,
+            new.email_verified_at,
             &new.name,
             &new.company_name,
             now,
@@ -104,8 +103,8 @@ impl Tx {
         )
     }
 
-    /// Updates the email address and the names of a customer. The login address changes too, and a
-    /// new address is not verified. Returns the customer.
+    /// Updates the addresses and the names of a customer. The login address changes too. Returns
+    /// the customer.
     ///
     /// # Errors
     /// [`crate::error::Error::EmailTaken`].
@@ -117,8 +116,7 @@ impl Tx {
         sql!(
             self,
             execute,
-            "UPDATE users SET email = $2, email_verified_at = NULL, updated_at = $3
-             WHERE user_id = $1 AND email <> $2",
+            "UPDATE users SET email = $2, updated_at = $3 WHERE user_id = $1 AND email <> $2",
             &customer.user_id,
             &customer.email,
             now,
@@ -126,10 +124,13 @@ impl Tx {
         sql!(
             self,
             fetch_one: Customer,
-            "UPDATE customers SET email = $2, name = $3, company_name = $4, updated_at = $5
-                 WHERE customer_id = $1 RETURNING {columns}",
+            "UPDATE customers SET email = $2, email_verified_at = $3, pending_email = $4, name = $5,
+                 company_name = $6, updated_at = $7
+             WHERE customer_id = $1 RETURNING {columns}",
             &customer.customer_id,
             &customer.email,
+            customer.email_verified_at,
+            &customer.pending_email,
             &customer.name,
             &customer.company_name,
             now,
@@ -179,10 +180,8 @@ impl Tx {
         let rows = sql!(
             self,
             fetch_all: OursRow,
-            "SELECT c.customer_id, c.email, c.stripe_customer_id, c.stripe_synced_at,
-                 u.email_verified_at
-             FROM customers c JOIN users u ON u.user_id = c.user_id
-             WHERE c.customer_id > $1 ORDER BY c.customer_id LIMIT $2",
+            "SELECT customer_id, email, stripe_customer_id, stripe_synced_at, email_verified_at
+             FROM customers WHERE customer_id > $1 ORDER BY customer_id LIMIT $2",
             after.map_or("", CustomerId::as_str),
             most,
         )?;
@@ -200,26 +199,14 @@ impl Tx {
         let rows = sql!(
             self,
             fetch_all: OursRow,
-            "SELECT c.customer_id, c.email, c.stripe_customer_id, c.stripe_synced_at,
-                 u.email_verified_at
-             FROM customers c JOIN users u ON u.user_id = c.user_id
-             WHERE c.stripe_customer_id = $1 OR c.customer_id = $2 OR c.email = $3",
+            "SELECT customer_id, email, stripe_customer_id, stripe_synced_at, email_verified_at
+             FROM customers
+             WHERE stripe_customer_id = $1 OR customer_id = $2 OR email = $3",
             stripe_id,
             named,
             email,
         )?;
         Ok(rows.into_iter().map(ours).collect())
-    }
-
-    /// Returns whether the user's email address is verified.
-    pub async fn is_email_verified(&mut self, user_id: &UserId) -> Result<bool> {
-        let verified = sql!(
-            self,
-            fetch_optional: (String,),
-            "SELECT user_id FROM users WHERE user_id = $1 AND email_verified_at IS NOT NULL",
-            user_id,
-        )?;
-        Ok(verified.is_some())
     }
 
     /// Sets or removes the link to a Stripe customer, and deletes it from the unknown buyers.

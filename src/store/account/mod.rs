@@ -1,4 +1,5 @@
-//! The tables of users, customers and login sessions.
+//! The tables of users, customers, login sessions and links in mails.
 
 pub(super) mod customers;
+pub(super) mod mail_links;
 pub(super) mod sessions;

@@ -1,5 +1,6 @@
-//! The audit log, append-only. Entries have the customer's id, never an email address. The actions
-//! are listed in [`crate::domain::operator::audit`].
+//! The audit log, append-only. It names customers by their ids; addresses and names are only in
+//! `personal`, which is removed when the customer is deleted. The actions are listed in
+//! [`crate::domain::operator::audit`].
 
 use crate::domain::ids::{AuditId, CustomerId};
 use crate::domain::operator::audit::{AuditAction, AuditEntry};
@@ -21,24 +22,40 @@ impl Tx {
         Ok(entry.is_some())
     }
 
-    /// Inserts an entry, in the transaction of the change that it records.
+    /// Inserts an entry, in the transaction of the change that it records. `request_id` is the
+    /// request that makes the change.
     pub async fn insert_audit_entry(
         &mut self,
         id: AuditId,
         entry: AuditEntry<'_>,
+        request_id: Option<&str>,
         now: Timestamp,
     ) -> Result<()> {
         sql!(
             self,
             execute,
-            "INSERT INTO audit_log (audit_id, at, actor, action, customer_id, detail)
-             VALUES ($1, $2, $3, $4, $5, $6)",
+            "INSERT INTO audit_log
+                 (audit_id, at, actor, action, customer_id, detail, personal, request_id)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
             id,
             now,
             entry.actor.to_string(),
             entry.action,
             entry.customer_id,
             entry.detail.to_string(),
+            entry.personal,
+            request_id,
+        )?;
+        Ok(())
+    }
+
+    /// Removes the addresses and names of a deleted customer from the log.
+    pub async fn forget_personal_values(&mut self, id: &CustomerId) -> Result<()> {
+        sql!(
+            self,
+            execute,
+            "UPDATE audit_log SET personal = NULL WHERE customer_id = $1 AND personal IS NOT NULL",
+            id,
         )?;
         Ok(())
     }

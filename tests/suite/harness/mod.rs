@@ -3,6 +3,7 @@
 
 pub mod client;
 pub mod database;
+pub mod mailbox;
 pub mod pause;
 pub mod postgres;
 pub mod process;

@@ -31,6 +31,8 @@ fn record() -> Record {
             stripe_customer_id: Some("cus_1".parse().unwrap()),
             stripe_sync_status: None,
             stripe_closed_invoice_id: None,
+            email_verified_at: None,
+            pending_email: None,
             created_at: at(0),
             updated_at: at(0),
         },

@@ -1,0 +1,58 @@
+//! Links in mails: makes one while its mail is written, and takes the token that its holder sends.
+//! The outbox has no token, so nobody who reads it can use a link.
+
+use crate::app::App;
+use crate::domain::account::customer::Customer;
+use crate::domain::account::mail_link::{LinkKind, LinkToken, MailLink};
+use crate::domain::contact::Email;
+use crate::error::{Error, Result};
+use crate::store::Tx;
+
+/// Makes a link for a mail to this address, in the transaction of the caller. Returns its URL. A
+/// mail that is written again gets another link; each works once.
+pub(in crate::flows) async fn make(
+    app: &App,
+    tx: &mut Tx,
+    kind: LinkKind,
+    customer: &Customer,
+    email: &Email,
+) -> Result<String> {
+    let now = app.now();
+    let token = LinkToken::from_random(app.random.bytes());
+    let link = MailLink {
+        customer_id: customer.customer_id.clone(),
+        kind,
+        email: email.clone(),
+        created_at: now,
+        expires_at: now + kind.lifetime(),
+        used_at: None,
+    };
+    tx.insert_mail_link(&link, &token.hash()).await?;
+    Ok(kind.url(&app.public_url.to_string(), &token))
+}
+
+/// Uses the link with this token, in the transaction of its effect. Returns the link and its
+/// customer, who is locked until the transaction ends. The caller checks `email`: the customer's
+/// address may have changed since.
+///
+/// # Errors
+/// [`Error::InvalidLink`] when the token is not one of this kind, or its customer was deleted.
+/// [`Error::LinkUsed`] or [`Error::LinkExpired`].
+pub(in crate::flows) async fn take(
+    app: &App,
+    tx: &mut Tx,
+    kind: LinkKind,
+    sent: &str,
+) -> Result<(MailLink, Customer)> {
+    let token: LinkToken = sent.parse().map_err(|_| Error::InvalidLink)?;
+    let hash = token.hash();
+    let link = tx.mail_link(&hash, kind).await?.ok_or(Error::InvalidLink)?;
+    // Locked first, as in every flow: a deletion locks the customer and then deletes the link.
+    let customer = tx.lock_customer(&link.customer_id).await?.ok_or(Error::InvalidLink)?;
+    if tx.use_mail_link(&hash, app.now()).await? {
+        return Ok((link, customer));
+    }
+    // Read again: another request may have used it in the meantime.
+    let link = tx.mail_link(&hash, kind).await?.ok_or(Error::InvalidLink)?;
+    Err(if link.used_at.is_some() { Error::LinkUsed } else { Error::LinkExpired })
+}

@@ -1,0 +1,27 @@
+//! Keyed hashes of values that can be guessed, such as email and client addresses. The key is a
+//! random secret of the database, so that all servers on it get the same hashes. It is in every
+//! backup. Without it, what was stored under its hashes is forgotten.
+
+use crate::app::App;
+use crate::domain::secret::{HashKey, KeyedHash, Purpose};
+use crate::error::{Error, Result};
+use crate::fail_point::Place;
+
+/// The name of the key in the table of secrets.
+const NAME: &str = "hash_key";
+
+/// Returns the hash of a text. The first call of a process reads the key, or creates it, in a
+/// transaction of its own. So no caller may have a transaction open: SQLite has one writer.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn keyed(app: &App, purpose: Purpose, text: &str) -> Result<KeyedHash> {
+    let key = app.hash_key.get_or_try_init(|| async {
+        let mut tx = app.store.write().await?;
+        let new = HashKey::from_random(app.random.bytes());
+        let stored = tx.server_secret(NAME, new.expose()).await?;
+        tx.commit(app.fail_points.at(Place::HashKeyStored)).await?;
+        stored.parse().map_err(|_| Error::Internal(format!("the secret {NAME} was changed")))
+    });
+    Ok(key.await?.hash_of(purpose, text))
+}

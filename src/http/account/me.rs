@@ -1,0 +1,122 @@
+//! The caller's own account.
+
+use std::sync::Arc;
+
+use poem::web::Data;
+use poem_openapi::payload::Json;
+use poem_openapi::types::{Example, MaybeUndefined};
+use poem_openapi::{ApiResponse, Object, OpenApi};
+
+use crate::app::App;
+use crate::domain::contact::{DisplayName, Email};
+use crate::error::{Error, Result};
+use crate::flows::account::customer::{self, AccountChange, Change};
+use crate::http::Tag;
+use crate::http::account::view::{CustomerView, name};
+use crate::http::caller::{Caller, Client};
+use crate::http::input::Input;
+use crate::http::problem::{Failure, NothingMore, documented};
+use crate::http::throttle::Throttle;
+
+pub struct MeApi;
+
+documented!(DeleteCodes: BillingNotConfigured, BillingRefused, BillingUnavailable);
+documented!(UpdateCodes: EmailTaken, InvalidEmail, InvalidName, TooManyRequests);
+
+/// The fields to change. An absent field is kept; `null` clears a name.
+#[derive(Object)]
+#[oai(rename = "CustomerChange", deny_unknown_fields, example)]
+struct ChangeRequest {
+    /// The new email address, which is also the new login name.
+    #[oai(validator(max_length = 254), skip_serializing_if_is_none)]
+    email: Option<String>,
+    /// The person's name.
+    #[oai(nullable, validator(max_length = 200))]
+    name: MaybeUndefined<String>,
+    /// The company's name.
+    #[oai(nullable, validator(max_length = 200))]
+    company_name: MaybeUndefined<String>,
+}
+
+impl Example for ChangeRequest {
+    fn example() -> Self {
+        Self {
+            email: None,
+            name: MaybeUndefined::Value("Ada King".into()),
+            company_name: MaybeUndefined::Undefined,
+        }
+    }
+}
+
+#[derive(ApiResponse)]
+enum DeletedResponse {
+    /// The account was deleted, with all sessions and licenses.
+    #[oai(status = 204)]
+    Deleted,
+}
+
+#[OpenApi(prefix_path = "/api/customers", tag = "Tag::Customers")]
+impl MeApi {
+    /// Get my account
+    ///
+    /// Returns the customer that is logged in.
+    #[oai(path = "/me", method = "get", operation_id = "getMe")]
+    async fn me(
+        &self,
+        Caller(caller): Caller,
+    ) -> std::result::Result<Json<CustomerView>, Failure<NothingMore>> {
+        Ok(Json(caller.customer.into()))
+    }
+
+    /// Update my account
+    ///
+    /// Returns the updated customer. A new email address is also the new login name.
+    #[oai(path = "/me", method = "patch", operation_id = "updateMe")]
+    async fn update(
+        &self,
+        Data(app): Data<&App>,
+        Data(throttle): Data<&Arc<Throttle>>,
+        client: Client,
+        Caller(caller): Caller,
+        Input(request): Input<ChangeRequest>,
+    ) -> std::result::Result<Json<CustomerView>, Failure<UpdateCodes>> {
+        if request.email.is_some() {
+            // Like a sign-up, this reveals whether an address has an account.
+            throttle.sign_up(client.address)?;
+        }
+        if caller.customer.stripe_customer_id.is_some() {
+            // Each change is sent to Stripe.
+            throttle.billing(&caller.customer.customer_id)?;
+        }
+        let email = request.email.map(|email| email.parse::<Email>()).transpose();
+        let change = AccountChange {
+            email: email.map_err(Error::InvalidEmail)?,
+            name: name_change("name", request.name)?,
+            company_name: name_change("company_name", request.company_name)?,
+        };
+        Ok(Json(customer::update(app, &caller, change).await?.into()))
+    }
+
+    /// Delete my account
+    ///
+    /// Permanently deletes the customer with all sessions and licenses. A subscription is canceled
+    /// first; if that fails, nothing is deleted. Issued licenses still verify offline until they
+    /// expire.
+    #[oai(path = "/me", method = "delete", operation_id = "deleteMe")]
+    async fn delete(
+        &self,
+        Data(app): Data<&App>,
+        Caller(caller): Caller,
+    ) -> std::result::Result<DeletedResponse, Failure<DeleteCodes>> {
+        customer::delete(app, &caller).await?;
+        Ok(DeletedResponse::Deleted)
+    }
+}
+
+fn name_change(field: &'static str, to: MaybeUndefined<String>) -> Result<Change<DisplayName>> {
+    Ok(match to {
+        MaybeUndefined::Undefined => Change::Keep,
+        MaybeUndefined::Null => Change::Clear,
+        MaybeUndefined::Value(text) => Change::Set(name(field, &text)?),
+    })
+}

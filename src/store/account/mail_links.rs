@@ -1,0 +1,63 @@
+//! The table of links in mails. It has the hash of a link's token, never the token.
+
+use crate::domain::account::mail_link::{KEPT_FOR, LinkKind, MailLink};
+use crate::domain::secret::SecretHash;
+use crate::domain::time::Timestamp;
+use crate::error::Result;
+use crate::store::Tx;
+use crate::store::statement::{Insert, sql};
+
+/// The number of old links that each new one deletes: more than one, so that the backlog shrinks,
+/// and few, so that the mail does not wait.
+const SWEPT_AT_ONCE: i64 = 10;
+
+impl Tx {
+    /// Inserts a link, and deletes a few that expired long ago. Only the hash of its token is
+    /// stored.
+    pub async fn insert_mail_link(
+        &mut self,
+        link: &MailLink,
+        token_hash: &SecretHash,
+    ) -> Result<()> {
+        self.insert(Insert::new("mail_links", link).with("token_hash", token_hash)).await?;
+        sql!(
+            self,
+            execute,
+            "DELETE FROM mail_links WHERE token_hash IN (
+                 SELECT token_hash FROM mail_links WHERE expires_at <= $1
+                 ORDER BY expires_at LIMIT $2)",
+            link.created_at - KEPT_FOR,
+            SWEPT_AT_ONCE,
+        )?;
+        Ok(())
+    }
+
+    /// Returns the link of this kind with this token hash, used and expired ones too.
+    pub async fn mail_link(
+        &mut self,
+        token_hash: &SecretHash,
+        kind: LinkKind,
+    ) -> Result<Option<MailLink>> {
+        sql!(
+            self,
+            fetch_optional: MailLink,
+            "SELECT {columns} FROM mail_links WHERE token_hash = $1 AND kind = $2",
+            token_hash,
+            kind,
+        )
+    }
+
+    /// Marks a link as used. Returns false, and writes nothing, if it was used before or has
+    /// expired: of several uses at once, one gets true.
+    pub async fn use_mail_link(&mut self, token_hash: &SecretHash, now: Timestamp) -> Result<bool> {
+        let updated = sql!(
+            self,
+            execute,
+            "UPDATE mail_links SET used_at = $2
+             WHERE token_hash = $1 AND used_at IS NULL AND expires_at > $2",
+            token_hash,
+            now,
+        )?;
+        Ok(updated > 0)
+    }
+}

@@ -1,0 +1,85 @@
+//! The mails of a service that writes them into a folder, as the readers of the mailboxes get them.
+
+use std::fs;
+
+use super::TestApp;
+
+/// A mail, decoded.
+#[derive(Debug)]
+pub struct Mail {
+    pub to: String,
+    pub subject: String,
+    /// The headers and all parts.
+    pub text: String,
+}
+
+impl Mail {
+    /// Returns the URL of the link of this kind (`verify`, `reset`).
+    #[track_caller]
+    pub fn link(&self, kind: &str) -> &str {
+        let path = format!("/account/{kind}#token=");
+        let links = self.text.split_whitespace().filter(|word| word.contains(&path));
+        let mut links = links.filter(|word| word.starts_with("http"));
+        links.next().unwrap_or_else(|| panic!("no link to {kind} in {}", self.text))
+    }
+
+    /// Returns the token of the link of this kind.
+    #[track_caller]
+    pub fn token(&self, kind: &str) -> String {
+        self.link(kind).split_once("#token=").unwrap().1.to_owned()
+    }
+}
+
+impl TestApp {
+    /// Sends the due mails, and takes all mails to this address out of the folder.
+    pub async fn take_mails(&self, email: &str) -> Vec<Mail> {
+        while self.send_due().await > 0 {}
+        let folder = fs::read_dir(self.directory.path().join("mail")).into_iter().flatten();
+        let mut mails = Vec::new();
+        for entry in folder {
+            let path = entry.unwrap().path();
+            let mail = read(&fs::read_to_string(&path).unwrap());
+            if mail.to.contains(email) {
+                fs::remove_file(path).unwrap();
+                mails.push(mail);
+            }
+        }
+        mails
+    }
+
+    /// Sends the due mails, and takes the only mail to this address out of the folder.
+    pub async fn take_mail(&self, email: &str) -> Mail {
+        let mails: [Mail; 1] = self.take_mails(email).await.try_into().unwrap();
+        let [mail] = mails;
+        mail
+    }
+}
+
+fn read(source: &str) -> Mail {
+    let text = decoded(source);
+    let header = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap_or_default().trim().to_owned()
+    };
+    Mail { to: header("To:"), subject: header("Subject:"), text: text.clone() }
+}
+
+/// Decodes the quoted-printable parts of a mail.
+fn decoded(source: &str) -> String {
+    let joined = source.replace("=\r\n", "");
+    let mut parts = joined.split('=');
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        match part.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                bytes.extend_from_slice(&part.as_bytes()[2..]);
+            }
+            None => {
+                bytes.push(b'=');
+                bytes.extend_from_slice(part.as_bytes());
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
