@@ -25,7 +25,7 @@ FROM outbox;
 DROP TABLE outbox;
 ALTER TABLE outbox_new RENAME TO outbox;
 CREATE INDEX outbox_due_index ON outbox (due_at) WHERE sent_at IS NULL AND given_up_at IS NULL;
-CREATE INDEX outbox_customer_id_index ON outbox (customer_id);
+CREATE INDEX outbox_customer_id_index ON outbox (customer_id, created_at, mail_id);
 CREATE INDEX outbox_license_id_index ON outbox (license_id);
 CREATE INDEX outbox_given_up_index ON outbox (given_up_at) WHERE given_up_at IS NOT NULL;
 

@@ -35,11 +35,11 @@ const DEFAULT_PLANS_FILE: &str = "plans.toml";
 const PREFIX: &str = "LICENTIA_";
 
 /// The tables of settings within the configuration.
-const LEVELS: [&str; 2] = ["stripe", "email"];
+const LEVELS: &[&str] = &["stripe", "email"];
 
 /// The secret settings. Each may also be read from a file: the variable is then named like the
 /// setting with `_FILE`, and its value is the path.
-const SECRETS: [&str; 6] = [
+const SECRETS: &[&str] = &[
     "database_url",
     "signing_key",
     "keys_passphrase",

@@ -154,14 +154,19 @@ mod tests {
     fn every_table_is_emptied_between_histories() {
         let migrations = Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations");
         let files = std::fs::read_dir(migrations).unwrap().map(|file| file.unwrap().path());
-        let texts =
-            files.filter(|file| file.is_file()).map(|file| std::fs::read_to_string(file).unwrap());
+        let files = files.filter(|file| file.to_str().unwrap().ends_with(".up.sql"));
+        let texts: Vec<_> = files.map(|file| std::fs::read_to_string(file).unwrap()).collect();
         let mut created = BTreeSet::new();
-        for text in texts {
+        for text in &texts {
             let tables = text.split("CREATE TABLE ").skip(1);
             created
                 .extend(tables.filter_map(|rest| Some(rest.split([' ', '(']).next()?.to_owned())));
         }
+        // A table that replaces another one is created under a temporary name.
+        let is_temporary = |name: &str| {
+            texts.iter().any(|text| text.contains(&format!("ALTER TABLE {name} RENAME TO")))
+        };
+        created.retain(|name| !is_temporary(name));
         let emptied: BTreeSet<String> = TABLES.iter().map(|table| (*table).to_owned()).collect();
         assert_eq!(created, emptied);
     }

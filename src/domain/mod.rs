@@ -10,6 +10,7 @@ pub mod license;
 pub mod message;
 pub mod operator;
 pub mod outbox;
+pub mod page;
 pub mod private;
 pub mod queue;
 pub mod retry;

@@ -77,6 +77,29 @@ row! {
 }
 
 row! {
+    /// A mail to a customer, in any state.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct StoredMail {
+        /// The id.
+        pub mail_id: MailId,
+        /// The license that the mail is about.
+        pub license_id: Option<LicenseId>,
+        /// The event that the mail reports: a [`Kind`], perhaps of a newer version.
+        pub kind: String,
+        /// The time of creation.
+        pub created_at: Timestamp,
+        /// The number of attempts.
+        pub attempts: i64,
+        /// The time at which it was accepted.
+        pub sent_at: Option<Timestamp>,
+        /// The time at which it was given up.
+        pub given_up_at: Option<Timestamp>,
+        /// The code of the last failure.
+        pub last_error: Option<String>,
+    }
+}
+
+row! {
     /// A mail that was given up.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct GivenUpMail {

@@ -11,6 +11,7 @@ mod license;
 mod mail_budget;
 pub mod openapi;
 mod operator;
+mod page;
 mod problem;
 mod sale;
 mod server;

@@ -5,8 +5,9 @@
 use super::Tx;
 use super::statement::sql;
 use crate::domain::column::Parameter;
-use crate::domain::ids::MailId;
-use crate::domain::outbox::{GivenUpMail, LeasedMail, NewMail};
+use crate::domain::ids::{CustomerId, MailId};
+use crate::domain::outbox::{GivenUpMail, LeasedMail, NewMail, StoredMail};
+use crate::domain::page::PageRequest;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 
@@ -43,6 +44,26 @@ impl Tx {
             return Ok(deleted > 0);
         }
         self.done(mail, vec![("attempts", (mail.attempts + 1).to_value())], now).await
+    }
+
+    /// Returns the mails to a customer, newest first, for one page.
+    pub async fn mails_of(
+        &mut self,
+        id: &CustomerId,
+        request: &PageRequest,
+    ) -> Result<Vec<StoredMail>> {
+        let (at, mail_id) = request.before();
+        sql!(
+            self,
+            fetch_all: StoredMail,
+            "SELECT {columns} FROM outbox
+             WHERE customer_id = $1 AND (created_at, mail_id) < ($2, $3)
+             ORDER BY created_at DESC, mail_id DESC LIMIT $4",
+            id,
+            at,
+            mail_id,
+            request.rows(),
+        )
     }
 
     /// Returns the mails that were given up, oldest first, at most `most`.

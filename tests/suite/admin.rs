@@ -4,7 +4,7 @@
 use std::process::Stdio;
 
 use chrono::TimeDelta;
-use licentia::domain::operator::admin_key::Scope;
+use licentia::domain::operator::admin_key::{Operation, Scope};
 use licentia::flows::operator::admin_key;
 use licentia::http::openapi;
 use reqwest::Method;
@@ -23,6 +23,10 @@ fn admin_key(app: &TestApp, arguments: &[&str]) -> Done {
     run(command.arg("admin-key").args(arguments).env("LICENTIA_DATABASE_URL", url))
 }
 
+/// The ids of an event and of a customer that do not exist.
+const EVENT: &str = "evt_1";
+const CUSTOMER: &str = "cust_0123456789abcdef0123456789abcdef";
+
 /// Returns the operations of the admin API: method, path with an id, and name.
 fn operations() -> Vec<(Method, String, String)> {
     let document = openapi::document();
@@ -34,7 +38,9 @@ fn operations() -> Vec<(Method, String, String)> {
             }
             let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
             let name = operation["operationId"].as_str().unwrap().to_owned();
-            operations.push((method, path.replace("{event_id}", "evt_1"), name));
+            let path = path.replace("{event_id}", EVENT).replace("{customer_id}", CUSTOMER);
+            assert!(!path.contains('{'), "{path}: this test does not know its parameters");
+            operations.push((method, path, name));
         }
     }
     assert!(operations.len() >= 4, "{operations:?}");
@@ -187,23 +193,27 @@ async fn each_scope_opens_only_its_operations_and_each_use_is_recorded_security_
     for scope in Scope::ALL {
         let admin = app.admin(scope).await;
         for (method, path, name) in operations() {
-            let needs = if name == "replayEvent" { Scope::Support } else { Scope::Read };
+            let needs = name.parse::<Operation>().unwrap().needs();
             let answer = admin.send(method, &path, None).await;
             if scope < needs {
                 assert_eq!(answer.problem(), (403, "insufficient_scope"), "{name} with {scope}");
             } else {
-                let known = if path.contains("evt_1") { 404 } else { 200 };
+                let is_about_one = path.contains(EVENT) || path.contains(CUSTOMER);
+                let known = if is_about_one { 404 } else { 200 };
                 assert_eq!(answer.status, known, "{name} with {scope}: {}", answer.text);
             }
             // Allowed or not, the newest audit entry is about this call only.
             let entries =
-                "SELECT actor || ' ' || detail FROM audit_log WHERE action = 'admin_key.used'";
+                "SELECT actor || ' ' || COALESCE(customer_id, '-') || ' ' || detail FROM audit_log
+                 WHERE action = 'admin_key.used'";
             let [entry] = texts(store, entries).await.try_into().unwrap();
-            let (actor, detail) = entry.split_once(' ').unwrap();
+            let [actor, customer, detail] =
+                entry.splitn(3, ' ').collect::<Vec<_>>().try_into().unwrap();
             assert!(actor.starts_with("admin:akey_"), "{actor}");
+            assert_eq!(customer == CUSTOMER, path.contains(CUSTOMER), "{name}");
             let mut told = json!({ "operation": name });
-            if path.contains("evt_1") {
-                told["target"] = "evt_1".into();
+            if path.contains(EVENT) {
+                told["target"] = EVENT.into();
             }
             if scope < needs {
                 told["refused"] = true.into();

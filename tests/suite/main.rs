@@ -56,4 +56,5 @@ mod starting;
 mod stripe_backfill;
 mod stripe_customers;
 mod stripe_setup;
+mod support;
 mod unusable_events;

@@ -80,6 +80,8 @@ text_enum! {
     /// An operation of the admin API, by its name in the API description and in the audit log.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum Operation {
+        /// List the mails to a customer.
+        ListCustomerMails = "listCustomerMails",
         /// Show how many paid customers have no license.
         GetDrift = "getDrift",
         /// List the events that failed.
@@ -96,7 +98,9 @@ impl Operation {
     #[must_use]
     pub fn needs(self) -> Scope {
         match self {
-            Self::GetDrift | Self::ListEvents | Self::GetEvent => Scope::Read,
+            Self::ListCustomerMails | Self::GetDrift | Self::ListEvents | Self::GetEvent => {
+                Scope::Read
+            }
             // A replay is only another sync, which is harmless.
             Self::ReplayEvent => Scope::Support,
         }

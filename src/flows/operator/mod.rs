@@ -1,5 +1,6 @@
-//! For operators: admin keys, events that failed, and drift.
+//! For operators: admin keys, customers, events that failed, and drift.
 
 pub mod admin_key;
+pub mod customers;
 pub mod drift;
 pub mod events;

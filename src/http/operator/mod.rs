@@ -8,5 +8,5 @@ pub(super) mod metrics;
 
 /// Returns the operations of this area.
 pub(super) fn apis() -> impl OpenApi + 'static {
-    (admin::AdminApi, health::HealthApi, metrics::MetricsApi)
+    (admin::apis(), health::HealthApi, metrics::MetricsApi)
 }

@@ -1,0 +1,54 @@
+//! The admin API. Only its responses have Stripe ids. Each operation has a line in
+//! [`Operation`], and begins with [`permit`] or [`permit_for_customer`].
+
+mod customers;
+mod drift;
+mod events;
+
+use poem_openapi::OpenApi;
+
+use crate::app::App;
+use crate::domain::ids::CustomerId;
+use crate::domain::operator::admin_key::{Operation, Target};
+use crate::error::{Error, Result};
+use crate::flows::operator::admin_key;
+use crate::http::caller::AdminCaller;
+use crate::http::problem::documented;
+use crate::http::throttle::Throttle;
+
+documented!(AdminCodes: InsufficientScope, TooManyRequests);
+
+/// Returns the operations of the admin API.
+pub(super) fn apis() -> impl OpenApi + 'static {
+    (customers::AdminCustomersApi, drift::DriftApi, events::EventsApi)
+}
+
+/// Checks the rate limit and the scope of an admin key, and writes the use to the audit log.
+async fn permit(
+    app: &App,
+    throttle: &Throttle,
+    caller: &AdminCaller,
+    operation: Operation,
+    target: Target<'_>,
+) -> Result<()> {
+    throttle.admin(&caller.0.admin_key_id)?;
+    admin_key::authorize(app, &caller.0, operation, target).await
+}
+
+/// Permits an operation about a customer as [`permit`] does. Returns the customer's id, which is
+/// `text`. Whether the customer exists is not checked.
+///
+/// # Errors
+/// As [`permit`], and [`Error::NotFound`] when `text` is not a customer's id.
+async fn permit_for_customer(
+    app: &App,
+    throttle: &Throttle,
+    caller: &AdminCaller,
+    operation: Operation,
+    text: &str,
+) -> Result<CustomerId> {
+    let id = text.parse::<CustomerId>();
+    let target = id.as_ref().map_or(Target::Object(text), Target::Customer);
+    permit(app, throttle, caller, operation, target).await?;
+    id.map_err(|_| Error::NotFound("customer"))
+}
