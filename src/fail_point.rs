@@ -59,6 +59,8 @@ text_enum! {
         SettleCommitted = "settle.committed",
         /// The leases of mails.
         MailTaken = "mail.taken",
+        /// The link of a mail that is being written.
+        MailLinkMade = "mail.link_made",
         /// A mail, at the SMTP server.
         MailAccepted = "mail.accepted",
         /// The result of sending a mail.
@@ -87,10 +89,8 @@ text_enum! {
         /// A batch of imported accounts.
         ImportStored = "import.stored",
 
-        /// A mail that a customer requested.
-        MailRequested = "mail.requested",
-        /// The link of a mail that is being written.
-        MailLinkMade = "mail.link_made",
+        /// A requested mail with the link that verifies an address.
+        VerificationRequested = "verification.requested",
         /// A verified email address.
         AddressVerified = "address.verified",
 

@@ -64,12 +64,13 @@ fn service() -> OpenApiService<impl OpenApi + 'static, ()> {
     OpenApiService::new(api(), "Licentia", env!("CARGO_PKG_VERSION"))
 }
 
-/// Returns all routes: the API, its description, and Swagger UI.
+/// Returns all routes: the API, its description, Swagger UI, and the pages of links in mails.
 fn routes(app: &App, config: &Config) -> Edge {
     let description = openapi::document();
     let paths = openapi::Paths::of(&description);
     let pages = Route::new()
         .nest("/docs", docs::pages())
+        .nest("/account", account::pages::pages())
         .at("/openapi.json", openapi::endpoint(&description))
         .boxed();
     let api = service().into_endpoint();

@@ -95,6 +95,23 @@ async fn deleting_an_account_deletes_its_data_and_no_other_account() {
     app.sign_up("ada@example.com").await;
 }
 
+#[tokio::test]
+async fn the_values_before_and_after_a_change_are_audited_until_the_deletion() {
+    let app = TestApp::start().await;
+    let me = app.signed_in("ada@example.com").await;
+    me.patch("/api/customers/me", &json!({ "name": "Ada King" })).await;
+    let values = "SELECT personal FROM audit_log WHERE personal IS NOT NULL";
+    let [values_kept] = texts(&app.app.store, values).await.try_into().unwrap();
+    let values_kept: serde_json::Value = serde_json::from_str(&values_kept).unwrap();
+    assert_eq!(values_kept["before"]["name"], json!(null));
+    assert_eq!(values_kept["after"]["name"], "Ada King");
+    let rest = "SELECT detail FROM audit_log";
+    assert!(!texts(&app.app.store, rest).await.concat().contains("King"));
+    me.delete("/api/customers/me").await;
+    assert!(texts(&app.app.store, values).await.is_empty());
+    assert_eq!(app.count("audit_log").await, 3);
+}
+
 /// Also where the change runs in its own task, because Stripe is asked first.
 #[tokio::test]
 async fn the_audit_log_names_the_request_of_each_change() {

@@ -27,6 +27,27 @@ async fn the_link_in_the_trial_mail_verifies_the_address() {
     assert_eq!(texts(&app.app.store, audited).await, [verified.header("x-request-id")]);
 }
 
+/// A browser requests the path without the fragment, which has the token.
+#[tokio::test]
+async fn security_20_the_link_opens_a_page_without_inline_scripts() {
+    let app = TestApp::start().await;
+    let signed_up = app.sign_up("ada@example.com").await;
+    let mail = app.take_mail("ada@example.com").await;
+    let path = mail.link("verify").split('#').next().unwrap();
+    let path = &path[path.find("/account/").unwrap()..];
+    let page = app.client.get(path).await;
+    assert_eq!((page.status, page.header("content-type")), (200, "text/html; charset=utf-8"));
+    let policy = page.header("content-security-policy");
+    assert!(policy.contains("script-src 'self'") && !policy.contains("unsafe"), "{policy}");
+    assert!(!page.text.contains("<style") && !page.text.contains(" style="), "{}", page.text);
+    for file in page.text.split('"').filter(|text| text.starts_with("/account/")) {
+        assert_eq!(app.client.get(file).await.status, 200, "{file}");
+    }
+    // Opening the page verifies nothing.
+    let me = app.client.with_token(signed_up.text("/access_token"));
+    assert_eq!(me.get("/api/customers/me").await.body["email_verified"], false);
+}
+
 #[tokio::test]
 async fn security_16_links_are_built_from_the_public_url_and_nothing_stores_their_token() {
     let url = "https://licenses.acme.example";

@@ -66,9 +66,9 @@ const HELD_SECONDS: i64 = 40;
 const ON_THE_WAY: [&str; 6] = ["webhook", "inbox", "lease", "sync", "settle", "mail"];
 
 /// The fail points that it does not pass: those for events about no customer, or about one who is
-/// not linked, and for a sync that takes long.
-const OFF_THE_WAY: [&str; 4] =
-    ["webhook.ignored", "inbox.foreign", "settle.nothing", "lease.renewed"];
+/// not linked, for a sync that takes long, and for a mail with a link.
+const OFF_THE_WAY: [&str; 5] =
+    ["webhook.ignored", "inbox.foreign", "settle.nothing", "lease.renewed", "mail.link_made"];
 
 /// The fail points after which the license is written.
 const EFFECT_WRITTEN: [&str; 5] =

@@ -198,7 +198,7 @@ async fn a_disk_that_stays_full_delays_running_work_and_loses_nothing_stripe_5()
     let ada = shop.buyer("ada@example.com").await;
     let session = shop.checkout(&ada, "professional").await;
     shop.settled().await;
-    let (sale, mail) = (Pause::at("sync.fetched"), Pause::at("mail.taken"));
+    let (sale, mail) = (Pause::at("sync.fetched"), Pause::at("mail.link_made"));
     let _server = shop.only_server_with(&[&sale, &mail]).await;
     // A license is about to be written, and a mail about to be sent and recorded.
     shop.pay_until(&session, &sale).await;

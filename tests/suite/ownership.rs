@@ -1,6 +1,7 @@
 //! No customer reaches another one's data: every operation of the API description, called by one
 //! customer with another customer's ids.
 
+use licentia::domain::operator::admin_key::Scope;
 use licentia::http::openapi;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -71,6 +72,47 @@ async fn no_operation_accepts_the_ids_of_another_customer_security_22() {
     assert!(checked >= 7, "only {checked} operations were checked");
     assert_eq!(ada.get("/api/customers/me").await.body, before);
     assert_eq!(ada.get("/api/licenses/current").await.status, 200);
+}
+
+/// Every operation that needs a credential, called with each credential of another kind.
+#[tokio::test]
+async fn no_operation_accepts_a_credential_of_another_kind_security_22() {
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada@example.com").await;
+    let admin = app.admin(Scope::Admin).await;
+    let link = app.take_mail("ada@example.com").await.token("verify");
+    let credentials = [
+        ("session", ada.text("/access_token")),
+        ("license", ada.text("/license/token")),
+        ("admin_key", admin.token()),
+        ("a link", &link),
+    ];
+    let document = openapi::document();
+    let mut checked = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let schemes = operation["security"].as_array().into_iter().flatten();
+            let accepted: Vec<_> =
+                schemes.flat_map(|any| any.as_object().unwrap().keys()).collect();
+            if accepted.is_empty() {
+                continue;
+            }
+            let name = operation["operationId"].as_str().unwrap();
+            for (kind, token) in &credentials {
+                if accepted.iter().any(|scheme| *scheme == kind) {
+                    continue;
+                }
+                let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+                let body = operation.get("requestBody").map(|_| json!({}));
+                let client = app.client.with_token(token);
+                let answer = client.send(method, path, body.as_ref()).await;
+                assert_eq!(answer.status, 401, "{name} accepts {kind}: {}", answer.text);
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked >= 40, "only {checked} calls were checked");
+    assert_eq!(ada.body["customer"]["email_verified"], false);
 }
 
 #[tokio::test]

@@ -130,3 +130,26 @@ impl<'a> AuditEntry<'a> {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_changed_value_is_in_the_detail_unless_it_names_a_person() {
+        let id = CustomerId::from_random(7);
+        let actor = Actor::Operator;
+        let entry =
+            AuditEntry::new(actor, AuditAction::LicenseGranted, Some(&id), json!({ "n": 1 }))
+                .changed(json!({ "plan": "starter" }), json!({ "plan": "professional" }))
+                .changed_personal(&json!({ "name": "Ada" }), &json!({ "name": "Ada King" }));
+        let detail = json!({
+            "n": 1, "before": { "plan": "starter" }, "after": { "plan": "professional" },
+        });
+        assert_eq!(entry.detail, detail);
+        let personal = entry.personal.as_ref().map(Private::as_str);
+        let values = json!({ "before": { "name": "Ada" }, "after": { "name": "Ada King" } });
+        assert_eq!(personal, Some(values.to_string().as_str()));
+        assert!(!format!("{entry:?}").contains("King"));
+    }
+}

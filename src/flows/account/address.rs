@@ -28,7 +28,7 @@ pub async fn send_verification(app: &App, caller: &SignedIn) -> Result<()> {
     }
     let to = To::Customer(&customer.customer_id);
     mail::enqueue(app, &mut tx, Kind::Verify, to, app.now()).await?;
-    tx.commit(app.fail_points.at(Place::MailRequested)).await?;
+    tx.commit(app.fail_points.at(Place::VerificationRequested)).await?;
     app.mail_due.notify_one();
     Ok(())
 }

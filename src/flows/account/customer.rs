@@ -81,7 +81,8 @@ pub async fn update(app: &App, caller: &SignedIn, change: AccountChange) -> Resu
     let changed: Vec<_> = changed.iter().filter(|(_, yes)| *yes).map(|(name, _)| name).collect();
     let after = tx.update_customer(&after, now).await?;
     let detail = json!({ "changed": changed });
-    let entry = by_customer(&after.customer_id, AuditAction::CustomerChanged, detail);
+    let entry = by_customer(&after.customer_id, AuditAction::CustomerChanged, detail)
+        .changed_personal(&personal(&before), &personal(&after));
     audit(app, &mut tx, entry, now).await?;
     let due = after.due_since(&before);
     if after.stripe_customer_id.is_some() && due != SyncStatus::Synced {
@@ -142,6 +143,16 @@ async fn delete_here(app: &App, mut tx: Tx, customer: &Customer) -> Result<()> {
     tx.commit(app.fail_points.at(Place::AccountDeleted)).await?;
     app.mail_due.notify_one();
     Ok(())
+}
+
+/// Returns the values of a customer that the audit log keeps until the customer is deleted.
+fn personal(customer: &Customer) -> Value {
+    let text = |name: &Option<DisplayName>| name.as_ref().map(|name| name.as_str().to_owned());
+    json!({
+        "email": customer.email.as_str(),
+        "name": text(&customer.name),
+        "company_name": text(&customer.company_name),
+    })
 }
 
 /// Returns the audit entry of an action by a customer.

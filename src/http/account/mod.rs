@@ -4,6 +4,7 @@ use poem_openapi::OpenApi;
 
 mod addresses;
 mod me;
+pub(super) mod pages;
 mod sessions;
 mod signup;
 mod view;
