@@ -4,12 +4,9 @@ ALTER TABLE audit_log ADD COLUMN request_id TEXT;
 -- deleted: the rest of the entry has ids only.
 ALTER TABLE audit_log ADD COLUMN personal TEXT;
 
--- A page of the log ends at a time and an id.
+-- A page of a customer's part of the log ends at a time and an id.
 DROP INDEX audit_log_customer_id_index;
 CREATE INDEX audit_log_customer_id_index ON audit_log (customer_id, at, audit_id);
-CREATE INDEX audit_log_at_index ON audit_log (at, audit_id);
-CREATE INDEX audit_log_action_index ON audit_log (action, at, audit_id);
-CREATE INDEX audit_log_actor_index ON audit_log (actor, at, audit_id);
 
 -- Secrets of this database that all servers share: keys of hashes whose input could be guessed.
 CREATE TABLE server_secrets (
