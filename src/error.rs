@@ -37,7 +37,26 @@ macro_rules! errors {
                     $(Self::$name { .. } => Code::$code,)*
                 }
             }
+
+            /// Returns every error whose message is always the same.
+            #[must_use]
+            pub fn without_content() -> Vec<Self> {
+                let errors = [
+                    $(without_content!($name $(($($tuple)*))? $({$($fields)*})?),)*
+                ];
+                errors.into_iter().flatten().collect()
+            }
         }
+    };
+}
+
+/// Returns the error if it has no content.
+macro_rules! without_content {
+    ($name:ident) => {
+        Some(Error::$name)
+    };
+    ($name:ident $content:tt) => {
+        None
     };
 }
 
@@ -240,6 +259,9 @@ macro_rules! codes {
         }
 
         impl Code {
+            /// All codes.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
             /// Returns the `code` of a problem response.
             #[must_use]
             pub fn as_str(self) -> &'static str {

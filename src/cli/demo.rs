@@ -10,7 +10,6 @@ mod purchase;
 mod stage;
 mod walk;
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -107,13 +106,6 @@ fn guide(stage: &Stage) -> String {
     let (version, url, stripe) = (env!("CARGO_PKG_VERSION"), &stage.url, stage.sandbox.url());
     let product = &stage.app.plans.product;
     let program = std::env::args().next().unwrap_or_else(|| "licentia".to_owned());
-    // The example in Swagger UI returns to the default address.
-    let example = SocketAddr::from((Ipv4Addr::LOCALHOST, 3100));
-    let urls = if *url == format!("http://{example}") {
-        String::new()
-    } else {
-        format!(",\n     with {url}/docs as `success_url` and `cancel_url`")
-    };
     format!(
         "Licentia {version} demo. No card is charged, no mail leaves this machine, and all data is\n\
          removed when it stops (Ctrl-C).\n\
@@ -124,9 +116,9 @@ fn guide(stage: &Stage) -> String {
          \x20 Login       {ADA} / {PASSWORD}\n\
          \n\
          Steps to try, in Swagger UI unless noted otherwise:\n\
-         \x20 1. Log in as Ada (logIn), or sign up as another customer (signUp). Enter the\n\
+         \x20 1. Sign up with the example (signUp), or log in as Ada (logIn). Enter the\n\
          \x20    `access_token` under Authorize.\n\
-         \x20 2. Buy `professional` (openCheckout){urls}.\n\
+         \x20 2. Buy `professional` with the example (openCheckout).\n\
          \x20 3. Open the `checkout_url` and pay with 4242 4242 4242 4242.\n\
          \x20 4. Read the mail: the new license is attached. getCurrentLicense returns the same one.\n\
          \x20 5. Verify it offline: save license.jwt from the mail's page, then run\n\

@@ -36,10 +36,9 @@ const START: &str = r##"SwaggerUIBundle({
 });
 "##;
 
-/// Swagger UI loads icons from data URLs and sets style attributes. Scripts come from this server
-/// only.
+/// Swagger UI loads icons from data URLs. Scripts and styles come from this server only.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; connect-src 'self'; \
-     style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'; \
+     style-src 'self'; img-src 'self' data:; frame-ancestors 'none'; \
      base-uri 'none'; form-action 'none'";
 
 /// An hour. The files change only with the binary.

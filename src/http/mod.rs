@@ -71,7 +71,7 @@ fn routes(app: &App, config: &Config) -> Edge {
     let pages = Route::new()
         .nest("/docs", docs::pages())
         .nest("/account", account::pages::pages())
-        .at("/openapi.json", openapi::endpoint(&description))
+        .at("/openapi.json", openapi::endpoint(&description, &config.public_url))
         .boxed();
     let api = service().into_endpoint();
     Edge::new(api, pages, app.clone(), paths, config.public_url.is_https())

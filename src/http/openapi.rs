@@ -1,5 +1,9 @@
 //! The OpenAPI description. poem-openapi generates it from the handlers; this module adds the
-//! errors that every operation of a kind can return.
+//! errors that every operation of a kind can return, and an example of each error.
+
+mod convert;
+mod examples;
+mod order;
 
 use std::collections::HashMap;
 use std::str::FromStr;
@@ -12,11 +16,13 @@ use poem::{Endpoint, Response, get};
 use poem_openapi::OpenApi;
 use serde_json::{Map, Value, json};
 
-use super::problem::description;
+use super::problem::{self, description};
 use super::sale::webhooks;
 use super::service;
+use crate::config::Origin;
 use crate::error::Code;
 use crate::metrics::ResponseMetrics;
+use order::Ordered;
 
 /// The errors of any request.
 const ALWAYS: [Code; 5] =
@@ -30,6 +36,12 @@ const WITH_SESSION: [Code; 1] = [Code::Unauthenticated];
 
 /// The schema of Stripe's events. It allows unknown fields, because Stripe adds fields.
 const FOREIGN: &str = "StripeEvent";
+
+/// The error body of a response, as a JSON pointer (RFC 6901) to `application/problem+json`.
+const PROBLEM_POINTER: &str = "/content/application~1problem+json";
+
+/// The origin in examples of URLs: that of a server with the default settings.
+pub const EXAMPLE_ORIGIN: &str = "http://127.0.0.1:3100";
 
 const INTRODUCTION: &str = "\
 The licensing service of a software vendor. Customers sign up and get a signed license, which \
@@ -45,12 +57,17 @@ the vendor creates.
 `X-Request-Id`, identifies the request in the server's log. After a 429 or a 503, wait for the \
 seconds in `Retry-After`.";
 
-/// Returns the description, an OpenAPI 3.0 document.
+/// Returns the description, an OpenAPI 3.1 document.
 #[must_use]
 pub fn document() -> Value {
     let service = service().description(INTRODUCTION);
     let mut document: Value = serde_json::from_str(&service.spec()).unwrap_or_default();
     document["servers"] = json!([{ "url": "/", "description": "This server" }]);
+    let license = env!("CARGO_PKG_LICENSE");
+    document["info"]["license"] = json!({ "name": license, "identifier": license });
+    convert::to_3_1(&mut document);
+    order::sort_tags(&mut document);
+    document["components"]["examples"] = examples::all();
     let mut bodies = Vec::new();
     for operation in operations(&mut document) {
         complete(operation);
@@ -69,12 +86,17 @@ pub fn document() -> Value {
 /// Returns the description as text, as it is committed to `openapi/openapi.json`.
 #[must_use]
 pub fn text() -> String {
-    format!("{:#}\n", document())
+    format!("{}\n", serde_json::to_string_pretty(&Ordered(&document())).unwrap_or_default())
 }
 
-/// Returns the endpoint that serves the description.
-pub fn endpoint(document: &Value) -> impl Endpoint<Output = Response> + 'static + use<> {
-    let text = Bytes::from(document.to_string());
+/// Returns the endpoint that serves the description. Its examples return to this server, so they
+/// work on every port.
+pub fn endpoint(
+    document: &Value,
+    public_url: &Origin,
+) -> impl Endpoint<Output = Response> + 'static + use<> {
+    let text = serde_json::to_string(&Ordered(document)).unwrap_or_default();
+    let text = Bytes::from(text.replace(EXAMPLE_ORIGIN, &public_url.to_string()));
     get(make_sync(move |_| {
         Response::builder()
             .content_type("application/json")
@@ -187,7 +209,13 @@ fn operations(document: &mut Value) -> impl Iterator<Item = &mut Value> {
     paths.flat_map(|(_, item)| item.as_object_mut().into_iter().flatten().map(|(_, each)| each))
 }
 
-/// Adds the errors that follow from the input of an operation.
+/// Returns whether an operation needs a session, a license or an admin key.
+fn needs_credential(operation: &Value) -> bool {
+    operation["security"].as_array().is_some_and(|schemes| !schemes.is_empty())
+}
+
+/// Adds the errors that follow from the input of an operation, and the examples of all its errors.
+/// States that an operation without `security` needs no credential.
 fn complete(operation: &mut Value) {
     let mut codes: Vec<Code> = ALWAYS.to_vec();
     if operation.get("requestBody").is_some() {
@@ -196,8 +224,10 @@ fn complete(operation: &mut Value) {
     if operation.get("requestBody").is_some() || operation.get("parameters").is_some() {
         codes.extend(WITH_INPUT);
     }
-    if operation.get("security").is_some() {
+    if needs_credential(operation) {
         codes.extend(WITH_SESSION);
+    } else {
+        operation["security"] = json!([]);
     }
     let Some(responses) = operation["responses"].as_object_mut() else { return };
     for (status, response) in responses.iter_mut() {
@@ -213,6 +243,12 @@ fn complete(operation: &mut Value) {
         let text = entry["description"].as_str().unwrap_or_default();
         if !text.contains(&more) {
             entry["description"] = json!(format!("{text} {more}").trim());
+        }
+    }
+    for response in responses.values_mut() {
+        let examples = examples::of(response["description"].as_str().unwrap_or_default());
+        if let Some(media) = response.pointer_mut(PROBLEM_POINTER) {
+            media["examples"] = examples;
         }
     }
     let mut sorted: Vec<_> = std::mem::take(responses).into_iter().collect();
@@ -233,7 +269,7 @@ fn close(schema: &mut Value) {
 
 fn problem_response() -> Value {
     let schema = json!({ "$ref": "#/components/schemas/Problem" });
-    json!({ "description": "", "content": { "application/problem+json": { "schema": schema } } })
+    json!({ "description": "", "content": { problem::MEDIA_TYPE: { "schema": schema } } })
 }
 
 /// Removes the parameter from `application/json; charset=utf-8`. JSON is always UTF-8 (RFC 8259,

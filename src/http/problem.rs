@@ -7,13 +7,17 @@ use poem::error::ResponseError;
 use poem::http::{HeaderValue, StatusCode, header};
 use poem::{IntoResponse, Response};
 use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, MetaSchemaRef, Registry};
-use poem_openapi::types::{Example, Type};
+use poem_openapi::types::{Example, ToJSON, Type};
 use poem_openapi::{ApiResponse, Object};
+use serde_json::Value;
 
 use crate::error::{Code, Error};
 
 /// The media type of RFC 9457, section 3.
-const MEDIA_TYPE: &str = "application/problem+json";
+pub const MEDIA_TYPE: &str = "application/problem+json";
+
+/// The request id in examples.
+const EXAMPLE_REQUEST_ID: &str = "0123456789abcdef0123456789abcdef";
 
 /// An error (RFC 9457). `code` is stable, so programs can depend on it.
 #[derive(Debug, Object)]
@@ -36,8 +40,13 @@ pub struct ProblemDetails {
 
 impl Example for ProblemDetails {
     fn example() -> Self {
-        Self::new(&Error::EmailTaken, "0123456789abcdef0123456789abcdef")
+        Self::new(&Error::EmailTaken, EXAMPLE_REQUEST_ID)
     }
+}
+
+/// Returns the body of the response to this error, for the API description.
+pub fn example(error: &Error) -> Option<Value> {
+    ProblemDetails::new(error, EXAMPLE_REQUEST_ID).to_json()
 }
 
 impl ProblemDetails {
@@ -179,9 +188,13 @@ fn schema() -> MetaSchemaRef {
 /// Returns the codes of one status as a line of the API description.
 pub fn description(status: u16, codes: &[Code]) -> String {
     let of_status = codes.iter().filter(|code| code.status() == status);
-    let lines: Vec<_> =
-        of_status.map(|code| format!("`{}`: {}.", code.as_str(), code.title())).collect();
+    let lines: Vec<_> = of_status.map(|code| line(*code)).collect();
     lines.join(" ")
+}
+
+/// Returns a code in the description of a response.
+pub fn line(code: Code) -> String {
+    format!("`{}`: {}.", code.as_str(), code.title())
 }
 
 /// Returns the description as the `'static` text that the registry needs. The text is leaked; this

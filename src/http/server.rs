@@ -34,7 +34,7 @@ use crate::http::caller::{Origin, TrustedProxies};
 use crate::http::edge::Edge;
 
 /// The limits of a request head. It has room for two of the largest license tokens.
-const HEAD: HeadLimits = HeadLimits { bytes: 32 * 1024, time: Duration::from_secs(10) };
+pub const HEAD: HeadLimits = HeadLimits { bytes: 32 * 1024, time: Duration::from_secs(10) };
 
 /// The maximum number of unsent bytes of a response in the kernel's buffer. With a larger buffer,
 /// the number of written bytes would not show how much the client has read.

@@ -1,5 +1,7 @@
 // Walks through Swagger UI as a newcomer would: swagger_ui.mjs BASE_URL SCREENSHOT_FOLDER.
 // Sign up with the example as it stands, authorize with the token of the answer, see the license.
+// What a newcomer needs is first, and each error shows its own example. The page complains about
+// nothing, so its Content-Security-Policy forbids nothing that it needs.
 
 import { chromium } from "playwright-core";
 
@@ -36,6 +38,11 @@ try {
   await operation("signUp").waitFor();
   await picture("1-docs");
 
+  const tags = await page.locator(".opblock-tag").evaluateAll((all) => all.map((tag) => tag.dataset.tag));
+  const ids = await page.locator(".opblock").evaluateAll((all) => all.map((block) => block.id.split("-").pop()));
+  if (tags[0] !== "Customers" || tags.at(-1) !== "Administration") throw new Error(`tags: ${tags}`);
+  if (ids[0] !== "signUp" || ids[1] !== "logIn") throw new Error(`operations: ${ids}`);
+
   const before = await execute("getCurrentLicense");
   if (before.status !== "401") throw new Error(`without a token: ${before.status}`);
 
@@ -43,7 +50,21 @@ try {
   console.log("signed up:", made.status);
   await picture("2-signed-up");
 
+  const errors = operation("signUp").locator(".responses-table").last().locator("tr.response");
+  for (const [status, codes] of [["409", ["email_taken"]],
+    ["422", ["invalid_email", "invalid_name", "weak_password"]]]) {
+    const row = errors.and(page.locator(`[data-code="${status}"]`));
+    for (const code of codes) {
+      await row.locator(".examples-select select, .examples-select-element").first().selectOption(code);
+      await row.getByText(`"${code}"`).first().waitFor();
+    }
+    if (status === "422") console.log(`own example of each error: ${codes.length} of ${status}`);
+  }
+  await picture("3-errors");
+
   await page.getByRole("button", { name: "Authorize" }).first().click();
+  const schemes = await page.locator(".modal-ux h4 code").allInnerTexts();
+  if (schemes.join() !== "session,license,admin_key") throw new Error(`schemes: ${schemes}`);
   const session = page.locator(".modal-ux form", { hasText: "session" });
   await session.locator("input").fill(made.body.access_token);
   await session.getByRole("button", { name: "Apply credentials" }).click();
@@ -52,7 +73,7 @@ try {
 
   const license = await execute("getCurrentLicense");
   console.log("current license:", license.status, license.body.plan);
-  await picture("3-license");
+  await picture("4-license");
   if (license.body.token !== made.body.license.token) throw new Error("another license is shown");
 
   // The 401 is the one that was asked for.

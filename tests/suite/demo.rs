@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use crate::harness::process::{licentia, run};
+use crate::openapi::request_example;
 
 /// Returns the demo, with its temporary files where the test sees whether they are removed.
 fn demo(directory: &Path, arguments: &[&str]) -> Command {
@@ -99,6 +100,26 @@ impl Drop for Running {
     }
 }
 
+/// Sends the examples of the API description, as Swagger UI does.
+async fn the_examples_work(http: &reqwest::Client, service: &str) {
+    let document = http.get(format!("{service}/openapi.json")).send().await.unwrap();
+    let document: serde_json::Value = document.json().await.unwrap();
+    let send = async |path: &str, token: &str| {
+        let example = request_example(&document, &document["paths"][path]["post"]);
+        let request = http.post(format!("{service}{path}")).bearer_auth(token).json(&example);
+        let answer = request.send().await.unwrap();
+        let status = answer.status().as_u16();
+        (status, answer.json::<serde_json::Value>().await.unwrap())
+    };
+    let (status, body) = send("/api/customers/signup", "").await;
+    assert_eq!(status, 201, "{body}");
+    let (status, body) = send("/api/customers/login", "").await;
+    assert_eq!(status, 200, "{body}");
+    let session = body["access_token"].as_str().unwrap();
+    let (status, body) = send("/api/subscriptions/checkout", session).await;
+    assert_eq!(status, 200, "{body}");
+}
+
 #[tokio::test]
 async fn the_demo_starts_prints_its_addresses_and_stops_on_sigterm() {
     let directory = tempfile::tempdir().unwrap();
@@ -132,6 +153,7 @@ async fn the_demo_starts_prints_its_addresses_and_stops_on_sigterm() {
     let checkout = http.post(format!("{service}/api/subscriptions/checkout")).json(&wanted);
     let opened = checkout.bearer_auth(session["access_token"].as_str().unwrap());
     assert_eq!(opened.send().await.unwrap().status(), 200);
+    the_examples_work(&http, service).await;
 
     let pid = running.0.id().to_string();
     assert!(Command::new("kill").arg(&pid).status().unwrap().success());

@@ -1,5 +1,7 @@
 //! Third-party tools against a running server: PyJWT and jose verify a license without our code,
-//! aiosmtpd receives the mail, schemathesis tests the whole API, and a browser uses Swagger UI.
+//! aiosmtpd receives the mail, schemathesis tests the whole API, clients generated from the API
+//! description sign up and verify a license, linters check the description, and a browser uses
+//! Swagger UI.
 //!
 //! They need Python, Node and Chromium, which `./scripts/test` installs before it runs these.
 
@@ -11,6 +13,7 @@ use licentia_sandbox::{Options, Sandbox};
 
 use crate::harness::TestDatabase;
 use crate::harness::process::{Server, licentia, run};
+use crate::openapi::COMMITTED as DESCRIPTION;
 
 const WHY: &str = "needs Python, Node and Chromium: run ./scripts/test";
 
@@ -108,6 +111,78 @@ async fn a_browser_signs_up_in_swagger_ui_and_sees_the_license() {
     assert!(said.contains("signed up: 201\n"), "{said}");
     assert!(said.contains("authorized\n"), "{said}");
     assert!(said.contains("current license: 200 trial\n"), "{said}");
+    assert!(said.contains("own example of each error: 3 of 422\n"), "{said}");
+}
+
+/// The output of the programs that use a generated client.
+const CLIENT_OUTPUT: &str = "signed up: Grace Hopper\nrefused: 409 email_taken\n\
+     verified: trial\nrefused: 401 unauthenticated\n";
+
+#[tokio::test]
+#[ignore = "needs Python: run ./scripts/test"]
+async fn the_python_client_that_is_generated_signs_up_and_verifies_the_license() {
+    let place = Place::new().await;
+    let (directory, base) = (place.directory.path(), &place.server.client.base);
+    must_succeed(
+        Command::new(oracles().join(".venv/bin/openapi-python-client"))
+            .args(["generate", "--meta", "none", "--fail-on-warning", "--config"])
+            .arg(oracles().join("openapi_python_client.yaml"))
+            .args(["--url", &format!("{base}/openapi.json"), "--output-path"])
+            .arg(directory.join("licentia_client")),
+    );
+    let said = must_succeed(
+        Command::new(oracles().join(".venv/bin/python"))
+            .arg(oracles().join("generated_client.py"))
+            .arg(base)
+            .env("PYTHONPATH", directory),
+    );
+    assert_eq!(said, CLIENT_OUTPUT);
+}
+
+#[tokio::test]
+#[ignore = "needs Node: run ./scripts/test"]
+async fn the_npm_client_that_is_generated_signs_up_and_verifies_the_license() {
+    let place = Place::new().await;
+    let (base, packages) = (&place.server.client.base, oracles().join("node_modules"));
+    let directory = place.directory.path().join("client");
+    std::fs::create_dir(&directory).unwrap();
+    for file in ["generated_client.ts", "package.json"] {
+        std::fs::copy(oracles().join(file), directory.join(file)).unwrap();
+    }
+    std::os::unix::fs::symlink(&packages, directory.join("node_modules")).unwrap();
+    must_succeed(
+        Command::new(packages.join(".bin/openapi-typescript"))
+            .args([&format!("{base}/openapi.json"), "--output", "api.ts"])
+            .current_dir(&directory),
+    );
+    // The compiler checks the program against the description. No other types are in its way.
+    must_succeed(
+        Command::new(packages.join(".bin/tsc"))
+            .args(["--strict", "--target", "es2022", "--module", "nodenext", "--skipLibCheck"])
+            .args(["--typeRoots", "none", "generated_client.ts"])
+            .current_dir(&directory),
+    );
+    let said =
+        must_succeed(Command::new("node").arg(directory.join("generated_client.js")).arg(base));
+    assert_eq!(said, CLIENT_OUTPUT);
+}
+
+#[test]
+#[ignore = "needs Node: run ./scripts/test"]
+fn the_npm_linters_redocly_and_spectral_find_no_error_in_the_description() {
+    let programs = oracles().join("node_modules/.bin");
+    must_succeed(
+        Command::new(programs.join("redocly"))
+            .args(["lint", DESCRIPTION])
+            .env("REDOCLY_TELEMETRY", "off")
+            .env("REDOCLY_SUPPRESS_UPDATE_NOTICE", "true"),
+    );
+    must_succeed(
+        Command::new(programs.join("spectral"))
+            .args(["lint", "--fail-severity", "warn", "--ruleset"])
+            .arg(oracles().join("spectral.yaml"))
+            .arg(DESCRIPTION),
+    );
 }
 
 /// A real third-party SMTP server that handles mails as it is configured.

@@ -42,7 +42,7 @@ impl Example for ChangeRequest {
     fn example() -> Self {
         Self {
             email: None,
-            name: MaybeUndefined::Value("Ada King".into()),
+            name: MaybeUndefined::Value("Grace Brewster Hopper".into()),
             company_name: MaybeUndefined::Undefined,
         }
     }

@@ -41,7 +41,7 @@ struct LoginRequest {
 
 impl Example for LoginRequest {
     fn example() -> Self {
-        Self { email: "ada@example.com".into(), password: "SecurePass123".into() }
+        Self { email: "grace@example.com".into(), password: "SecurePass123".into() }
     }
 }
 

@@ -43,10 +43,10 @@ struct SignUpRequest {
 impl Example for SignUpRequest {
     fn example() -> Self {
         Self {
-            email: "ada@example.com".into(),
+            email: "grace@example.com".into(),
             password: "SecurePass123".into(),
-            name: Some("Ada Lovelace".into()),
-            company_name: Some("Analytical Engines Ltd".into()),
+            name: Some("Grace Hopper".into()),
+            company_name: Some("Eckert-Mauchly Corporation".into()),
         }
     }
 }

@@ -54,11 +54,11 @@ impl Example for CustomerView {
         let created_at = DateTime::from_timestamp(1_795_186_800, 0).unwrap_or_default();
         Self {
             customer_id: "cust_0123456789abcdef0123456789abcdef".into(),
-            email: "ada@example.com".into(),
+            email: "grace@example.com".into(),
             email_verified: true,
             pending_email: None,
-            name: Some("Ada Lovelace".into()),
-            company_name: Some("Analytical Engines Ltd".into()),
+            name: Some("Grace Hopper".into()),
+            company_name: Some("Eckert-Mauchly Corporation".into()),
             created_at,
             updated_at: created_at,
         }

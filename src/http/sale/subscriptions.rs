@@ -18,6 +18,7 @@ use crate::flows::sale::subscription;
 use crate::http::Tag;
 use crate::http::caller::Caller;
 use crate::http::input::{Input, OptionalInput};
+use crate::http::openapi::EXAMPLE_ORIGIN;
 use crate::http::problem::{Failure, documented};
 use crate::http::throttle::Throttle;
 
@@ -54,8 +55,8 @@ impl Example for CheckoutRequest {
         Self {
             plan: "professional".into(),
             interval: Some("month".into()),
-            success_url: "http://127.0.0.1:3100/docs".into(),
-            cancel_url: "http://127.0.0.1:3100/docs".into(),
+            success_url: format!("{EXAMPLE_ORIGIN}/docs"),
+            cancel_url: format!("{EXAMPLE_ORIGIN}/docs"),
             customer_id: None,
         }
     }
@@ -87,7 +88,7 @@ struct PortalRequest {
 
 impl Example for PortalRequest {
     fn example() -> Self {
-        Self { return_url: Some("http://127.0.0.1:3100/docs".into()) }
+        Self { return_url: Some(format!("{EXAMPLE_ORIGIN}/docs")) }
     }
 }
 

@@ -1,0 +1,62 @@
+//! One example of each documented error code, in `components/examples`. The responses refer to them.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use crate::domain::account::password::UnfitPassword;
+use crate::domain::contact::{InvalidEmail, InvalidName};
+use crate::domain::operator::admin_key::Scope;
+use crate::domain::sale::stripe_failure::StripeFailure;
+use crate::domain::sale::webhook::BadWebhook;
+use crate::error::{Code, Error};
+use crate::http::body::MAX_BODY_BYTES;
+use crate::http::problem;
+use crate::http::server::HEAD;
+
+/// Returns the examples of the error codes that operations document, by code.
+pub fn all() -> Value {
+    let mut errors = Error::without_content();
+    errors.extend(with_content());
+    let examples = Code::ALL.iter().filter_map(|code| {
+        let error = errors.iter().find(|error| error.code() == *code)?;
+        let example = json!({ "summary": code.title(), "value": problem::example(error) });
+        Some((code.as_str().to_owned(), example))
+    });
+    Value::Object(examples.collect())
+}
+
+/// Returns references to the examples of the codes that a response documents.
+pub fn of(description: &str) -> Value {
+    let documented = Code::ALL.iter().filter(|code| description.contains(&problem::line(**code)));
+    let references = documented.map(|code| {
+        let target = format!("#/components/examples/{}", code.as_str());
+        (code.as_str().to_owned(), json!({ "$ref": target }))
+    });
+    Value::Object(references.collect::<Map<_, _>>())
+}
+
+/// Returns an example of each error whose message depends on its content.
+fn with_content() -> Vec<Error> {
+    let refused = StripeFailure::Refused { status: 400, problem: "parameter_invalid".into() };
+    vec![
+        Error::InvalidRequest("`email` is missing".into()),
+        Error::InvalidEmail(InvalidEmail),
+        Error::InvalidName { field: "name", problem: InvalidName::Empty },
+        Error::UnfitPassword(UnfitPassword::TooShort),
+        Error::InsufficientScope { needed: Scope::Support, held: Scope::Read },
+        Error::InvalidLicense("it is not on record".into()),
+        Error::InvalidReturnUrl("success_url"),
+        Error::Stripe(StripeFailure::Unreachable("timeout".into())),
+        Error::Stripe(refused),
+        Error::BadWebhook(BadWebhook::Header),
+        Error::NotFound("resource"),
+        Error::SlowBody,
+        Error::PayloadTooLarge { limit: MAX_BODY_BYTES },
+        Error::HeadTooLarge { limit: HEAD.bytes },
+        Error::TooManyRequests { retry_after: Duration::from_secs(60) },
+        Error::Database(String::new()),
+        Error::BackgroundTaskDown("mails".into()),
+        Error::Internal(String::new()),
+    ]
+}
