@@ -13,6 +13,7 @@ use licentia_sandbox::{Options, Sandbox};
 
 use crate::harness::TestDatabase;
 use crate::harness::process::{Server, licentia, run};
+use crate::harness::shop::add_prices;
 use crate::openapi::COMMITTED as DESCRIPTION;
 
 const WHY: &str = "needs Python, Node and Chromium: run ./scripts/test";
@@ -281,6 +282,7 @@ async fn aiosmtpd_receives_the_mail_after_it_refused_disconnected_and_hung() {
 async fn schemathesis_finds_no_violation() {
     // With an account at Stripe's double, because without one, buying returns 503 by design.
     let sandbox = Sandbox::start(Options::default()).await.unwrap();
+    add_prices(&sandbox);
     let place = Place::with(&[
         ("LICENTIA_STRIPE__SECRET_KEY", sandbox.secret_key()),
         ("LICENTIA_STRIPE__API_URL", sandbox.url()),

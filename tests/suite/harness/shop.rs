@@ -89,6 +89,14 @@ impl Clock for SandboxClock {
     }
 }
 
+/// Adds the prices of the built-in plans.
+pub fn add_prices(sandbox: &Sandbox) {
+    for (id, amount, interval) in PRICES {
+        let product = id.split('_').nth(1).unwrap();
+        sandbox.add_price(&NewPrice { id, product, amount, currency: "usd", interval });
+    }
+}
+
 impl Shop {
     pub async fn open() -> Self {
         Self::open_with(Options::default(), &[]).await
@@ -98,10 +106,7 @@ impl Shop {
     pub async fn open_with(options: Options, settings: &[(&str, &str)]) -> Self {
         let options = Options { start: StartTime::At(START), ..options };
         let sandbox = Sandbox::start(options).await.unwrap();
-        for (id, amount, interval) in PRICES {
-            let product = id.split('_').nth(1).unwrap();
-            sandbox.add_price(&NewPrice { id, product, amount, currency: "usd", interval });
-        }
+        add_prices(&sandbox);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (endpoint, secret) =
