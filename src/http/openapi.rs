@@ -37,9 +37,6 @@ const WITH_SESSION: [Code; 1] = [Code::Unauthenticated];
 /// The schema of Stripe's events. It allows unknown fields, because Stripe adds fields.
 const FOREIGN: &str = "StripeEvent";
 
-/// The error body of a response, as a JSON pointer (RFC 6901) to `application/problem+json`.
-const PROBLEM_POINTER: &str = "/content/application~1problem+json";
-
 /// The origin in examples of URLs: that of a server with the default settings.
 pub const EXAMPLE_ORIGIN: &str = "http://127.0.0.1:3100";
 
@@ -67,7 +64,6 @@ pub fn document() -> Value {
     document["info"]["license"] = json!({ "name": license, "identifier": license });
     convert::to_3_1(&mut document);
     order::sort_tags(&mut document);
-    document["components"]["examples"] = examples::all();
     let mut bodies = Vec::new();
     for operation in operations(&mut document) {
         complete(operation);
@@ -80,6 +76,7 @@ pub fn document() -> Value {
         close(&mut document["components"]["schemas"][name.as_str()]);
     }
     plain_media_types(&mut document);
+    document["components"]["examples"] = examples::used_by(&document["paths"]);
     document
 }
 
@@ -247,7 +244,8 @@ fn complete(operation: &mut Value) {
     }
     for response in responses.values_mut() {
         let examples = examples::of(response["description"].as_str().unwrap_or_default());
-        if let Some(media) = response.pointer_mut(PROBLEM_POINTER) {
+        let content = response.get_mut("content").and_then(Value::as_object_mut);
+        if let Some(media) = content.and_then(|content| content.get_mut(problem::MEDIA_TYPE)) {
             media["examples"] = examples;
         }
     }

@@ -90,6 +90,7 @@ async fn only_cacheable_responses_allow_caching_security_20() {
     let page = app.client.get("/docs").await;
     let policy = page.header("content-security-policy");
     assert!(policy.contains("script-src 'self';"), "{policy}");
+    assert!(!policy.contains("unsafe"), "{policy}");
     assert_eq!(page.header("strict-transport-security"), "");
 
     let tls = [("LICENTIA_PUBLIC_URL", "https://licenses.acme.example")];

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::domain::account::password::UnfitPassword;
 use crate::domain::contact::{InvalidEmail, InvalidName};
@@ -14,11 +14,13 @@ use crate::http::body::MAX_BODY_BYTES;
 use crate::http::problem;
 use crate::http::server::HEAD;
 
-/// Returns the examples of the error codes that operations document, by code.
-pub fn all() -> Value {
+/// Returns the examples that the operations refer to, by code.
+pub fn used_by(paths: &Value) -> Value {
+    let paths = paths.to_string();
     let mut errors = Error::without_content();
     errors.extend(with_content());
-    let examples = Code::ALL.iter().filter_map(|code| {
+    let is_used = |code: &&Code| paths.contains(&format!("\"{}\"", reference(**code)));
+    let examples = Code::ALL.iter().filter(is_used).filter_map(|code| {
         let error = errors.iter().find(|error| error.code() == *code)?;
         let example = json!({ "summary": code.title(), "value": problem::example(error) });
         Some((code.as_str().to_owned(), example))
@@ -29,11 +31,13 @@ pub fn all() -> Value {
 /// Returns references to the examples of the codes that a response documents.
 pub fn of(description: &str) -> Value {
     let documented = Code::ALL.iter().filter(|code| description.contains(&problem::line(**code)));
-    let references = documented.map(|code| {
-        let target = format!("#/components/examples/{}", code.as_str());
-        (code.as_str().to_owned(), json!({ "$ref": target }))
-    });
-    Value::Object(references.collect::<Map<_, _>>())
+    let references =
+        documented.map(|code| (code.as_str().to_owned(), json!({ "$ref": reference(*code) })));
+    Value::Object(references.collect())
+}
+
+fn reference(code: Code) -> String {
+    format!("#/components/examples/{}", code.as_str())
 }
 
 /// Returns an example of each error whose message depends on its content.
