@@ -156,7 +156,7 @@ impl Path {
         let operations = operations.map(|(method, operation)| {
             let method = method.to_uppercase();
             let handler = Method::from_str(&method).ok().and_then(|name| handlers.remove(&name));
-            let needs_bearer = operation["security"].as_array().is_some_and(|any| !any.is_empty());
+            let needs_bearer = needs_credential(operation);
             let mut parameters = operation["parameters"].as_array().into_iter().flatten();
             let is_plain = !needs_bearer && parameters.all(|parameter| parameter["in"] == "header");
             Operation {
