@@ -56,8 +56,8 @@ pub const SEEDS_THAT_FAILED: [u64; 76] = [
     10000034261, 10000051170, 10000055052, 10000505410,
 ];
 
-/// The first seed whose history draws the newer kinds of mishap. Seeds below draw only the older kinds,
-/// because a new kind would change every later draw of the seeds that failed.
+/// The first seed whose history draws the newer kinds of mishap. Seeds below draw only the older
+/// kinds, because a new kind would change every later draw of the seeds that failed.
 pub const ALL_KINDS_FROM: u64 = 10_000_000_000;
 
 /// The first seed whose history also has customers with more invoices than a sync fetches again. If

@@ -1,5 +1,5 @@
-//! The paid periods, read from Stripe's objects in another way than the service does: by the days that
-//! paid lines cover. It decides what must be licensed, and above what nothing may be.
+//! The paid periods, read from Stripe's objects in another way than the service does: by the days
+//! that paid lines cover. It decides what must be licensed, and above what nothing may be.
 
 use std::collections::HashSet;
 
@@ -172,9 +172,9 @@ impl Truth {
         self.subscriptions.iter().filter(counts).count() == 1
     }
 
-    /// The periods that were paid after the subscription had ended: dunning cancels, and the invoice stays
-    /// payable. What the vendor forgives then is no payment. Whether an invoice of the same second
-    /// was there before the end cannot be told: `certainly` leaves it out.
+    /// The periods that were paid after the subscription had ended: dunning cancels, and the
+    /// invoice stays payable. What the vendor forgives then is no payment. Whether an invoice of
+    /// the same second was there before the end cannot be told: `certainly` leaves it out.
     fn late(&self, subscription: &Value, certainly: bool) -> impl Iterator<Item = &Line> {
         let id = id_of(subscription);
         let ended = subscription["ended_at"].as_i64();

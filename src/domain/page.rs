@@ -1,5 +1,5 @@
-//! Pages of a list, newest first. A page ends at a cursor, and the next one begins after it, so that
-//! new entries do not move the others to another page.
+//! Pages of a list, newest first. A page ends at a cursor, and the next one begins after it, so
+//! that new entries do not move the others to another page.
 
 use std::fmt;
 use std::str::FromStr;
@@ -62,8 +62,8 @@ pub struct PageRequest {
 }
 
 impl PageRequest {
-    /// Returns the time and the id before which the page's entries are, for a statement with `(time,
-    /// id) < ($1, $2) ORDER BY time DESC, id DESC`.
+    /// Returns the time and the id before which the page's entries are, for a statement with
+    /// `(time, id) < ($1, $2) ORDER BY time DESC, id DESC`.
     #[must_use]
     pub fn before(&self) -> (Timestamp, &str) {
         self.after.as_ref().map_or((Timestamp::MAX, ""), |cursor| (cursor.at, &cursor.id))

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::column::{Column, ColumnType, Parameter, Value};
 
-/// A text whose `Debug` does not show it, so that a name, an address or a license is never logged by
-/// mistake (security_40).
+/// A text whose `Debug` does not show it, so that a name, an address or a license is never logged
+/// by mistake (security_40).
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Private(String);

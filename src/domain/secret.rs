@@ -86,8 +86,8 @@ secret! {
 }
 
 text_enum! {
-    /// What a [`KeyedHash`] is stored for. The same value has another hash for each purpose, so that
-    /// rows cannot be joined.
+    /// What a [`KeyedHash`] is stored for. The same value has another hash for each purpose, so
+    /// that rows cannot be joined.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum Purpose {
         /// An email address that has had its trial.

@@ -1,12 +1,10 @@
 //! Swagger UI, from the files that poem-openapi contains. The page has no inline scripts, so its
 //! Content-Security-Policy can forbid them.
 
-use bytes::Bytes;
-use poem::endpoint::make_sync;
-use poem::http::header;
-use poem::{Endpoint, IntoEndpoint, Response, Route, get};
+use poem::{IntoEndpoint, Route};
 
 use super::service;
+use super::static_file::file;
 
 const PAGE: &str = r#"<!doctype html>
 <html lang="en">
@@ -41,9 +39,6 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; co
      style-src 'self'; img-src 'self' data:; frame-ancestors 'none'; \
      base-uri 'none'; form-action 'none'";
 
-/// An hour. The files change only with the binary.
-const CACHE_CONTROL: &str = "public, max-age=3600";
-
 /// Returns the page and its files, to be nested under `/docs`.
 pub fn pages() -> impl IntoEndpoint {
     // The library offers its files only inside its own page, so they are extracted from it.
@@ -51,21 +46,13 @@ pub fn pages() -> impl IntoEndpoint {
     let style = between(&page, "<style charset=\"UTF-8\">", "</style>").to_owned();
     let script = between(&page, "<script charset=\"UTF-8\">", "</script>").to_owned();
     Route::new()
-        .at("/", file("text/html; charset=utf-8", PAGE.to_owned()))
-        .at("/start.js", file("text/javascript; charset=utf-8", START.to_owned()))
-        .at("/swagger-ui.css", file("text/css; charset=utf-8", style))
-        .at("/swagger-ui.js", file("text/javascript; charset=utf-8", script))
-}
-
-fn file(content_type: &'static str, content: String) -> impl Endpoint<Output = Response> {
-    let content = Bytes::from(content);
-    get(make_sync(move |_| {
-        Response::builder()
-            .header(header::CONTENT_TYPE, content_type)
-            .header(header::CACHE_CONTROL, CACHE_CONTROL)
-            .header(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY)
-            .body(content.clone())
-    }))
+        .at("/", file("text/html; charset=utf-8", PAGE, CONTENT_SECURITY_POLICY))
+        .at("/start.js", file("text/javascript; charset=utf-8", START, CONTENT_SECURITY_POLICY))
+        .at("/swagger-ui.css", file("text/css; charset=utf-8", style, CONTENT_SECURITY_POLICY))
+        .at(
+            "/swagger-ui.js",
+            file("text/javascript; charset=utf-8", script, CONTENT_SECURITY_POLICY),
+        )
 }
 
 fn between<'a>(text: &'a str, open: &str, close: &str) -> &'a str {

@@ -15,6 +15,7 @@ mod page;
 mod problem;
 mod sale;
 mod server;
+mod static_file;
 mod throttle;
 
 use std::future::Future;

@@ -51,37 +51,37 @@ pub trait Label: Copy + Send + Sync + 'static {
     /// The name of the label.
     const NAME: &'static str;
 
-    /// The texts of all values, in order.
-    const TEXTS: &'static [&'static str];
+    /// All values, in order.
+    const VALUES: &'static [Self];
 
-    /// Returns the index of this value in [`Label::TEXTS`].
+    /// Returns the index of this value in [`Label::VALUES`].
     fn index(self) -> usize;
 
     /// Returns the text of this value.
     #[must_use]
-    fn text(self) -> &'static str {
-        Self::TEXTS[self.index()]
-    }
+    fn text(self) -> &'static str;
 }
 
-/// Declares an enum that is a [`Label`]: its name, its values and their texts.
+/// Declares an enum that is a [`Label`]: a [`text_enum!`](crate::domain::text_enum) with the name of
+/// the label.
 macro_rules! labels {
-    (
-        $(#[$about:meta])*
-        pub enum $name:ident as $label:literal {
-            $($(#[$about_value:meta])* $value:ident = $text:literal,)+
+    ($(#[$about:meta])* pub enum $name:ident as $label:literal { $($values:tt)+ }) => {
+        $crate::domain::text_enum::text_enum! {
+            $(#[$about])*
+            #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+            pub enum $name { $($values)+ }
         }
-    ) => {
-        $(#[$about])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum $name { $($(#[$about_value])* $value,)+ }
 
         impl $crate::metrics::series::Label for $name {
             const NAME: &'static str = $label;
-            const TEXTS: &'static [&'static str] = &[$($text),+];
+            const VALUES: &'static [Self] = &Self::ALL;
 
             fn index(self) -> usize {
                 self as usize
+            }
+
+            fn text(self) -> &'static str {
+                self.as_str()
             }
         }
     };
@@ -98,7 +98,7 @@ pub struct Series<L, M> {
 
 impl<L: Label, M: Default> Default for Series<L, M> {
     fn default() -> Self {
-        let metrics = L::TEXTS.iter().map(|_| M::default()).collect();
+        let metrics = L::VALUES.iter().map(|_| M::default()).collect();
         Self { metrics, label: PhantomData }
     }
 }
@@ -113,9 +113,9 @@ impl<L: Label, M> Series<L, M> {
 
 impl<L: Label + fmt::Debug, M: EncodeMetric + TypedMetric> EncodeMetric for Series<L, M> {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
-        for (text, metric) in L::TEXTS.iter().zip(self.metrics.iter()) {
+        for (value, metric) in L::VALUES.iter().zip(self.metrics.iter()) {
             if !metric.is_empty() {
-                metric.encode(encoder.encode_family(&[(L::NAME, *text)])?)?;
+                metric.encode(encoder.encode_family(&[(L::NAME, value.text())])?)?;
             }
         }
         Ok(())

@@ -30,8 +30,8 @@ row! {
         pub stripe_customer_id: Option<StripeCustomerId>,
         /// The changes that are not sent to Stripe yet. `None` without a Stripe customer.
         pub stripe_sync_status: Option<SyncStatus>,
-        /// The newest invoice that is closed together with every older one: a sync need not fetch them
-        /// again.
+        /// The newest invoice that is closed together with every older one: a sync need not fetch
+        /// them again.
         pub stripe_closed_invoice_id: Option<InvoiceId>,
         /// The time of the sign-up.
         pub created_at: Timestamp,

@@ -18,8 +18,8 @@ pub const RANDOM_BYTES: usize = 32 + 3;
 const VISIBLE_CHARACTERS: usize = 4;
 
 secret! {
-    /// An admin key as its holder has it. Its 256 secret bits cannot be guessed, so attempts need no
-    /// throttle.
+    /// An admin key as its holder has it. Its 256 secret bits cannot be guessed, so attempts need
+    /// no throttle.
     AdminKey, NoAdminKey, PREFIX, RANDOM_BYTES
 }
 

@@ -12,8 +12,8 @@ pub struct StripeState {
     pub is_deleted: bool,
     /// Every subscription, ended ones too.
     pub subscriptions: Vec<Subscription>,
-    /// The invoices that the sync fetched, the oldest first: closed ones may be missing. This order is the only way to tell which of two invoices of
-    /// the same second is older.
+    /// The invoices that the sync fetched, the oldest first: closed ones may be missing. This order
+    /// is the only way to tell which of two invoices of the same second is older.
     pub invoices: Vec<Invoice>,
     /// The Checkout sessions of orders that are still pending here.
     pub checkout_sessions: Vec<CheckoutSession>,

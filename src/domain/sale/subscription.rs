@@ -41,8 +41,8 @@ impl Status {
         !matches!(self, Self::Incomplete | Self::IncompleteExpired | Self::Canceled)
     }
 
-    /// Returns whether the subscription has ended for good. An incomplete one has not, although it is
-    /// not live: its first payment may still arrive.
+    /// Returns whether the subscription has ended for good. An incomplete one has not, although it
+    /// is not live: its first payment may still arrive.
     #[must_use]
     pub fn has_ended(&self) -> bool {
         matches!(self, Self::IncompleteExpired | Self::Canceled)

@@ -28,8 +28,8 @@ const PAYER_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// How long it may take to link an unlinked Stripe customer, perhaps to a new account. The wait for
 /// the customer's lease and the first renewal of the event's lease, by the sync, must come before
-/// the event's lease ends ([`crate::domain::retry`]). What takes longer continues in the background,
-/// and the retry of the event finds its result.
+/// the event's lease ends ([`crate::domain::retry`]). What takes longer continues in the
+/// background, and the retry of the event finds its result.
 const UNLINKED_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Adds a task that sends a changed name or address to Stripe, in the transaction of the change.

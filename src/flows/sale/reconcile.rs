@@ -168,22 +168,10 @@ async fn reconcile_all(
     finds_buyers: bool,
     progress: impl Fn(usize),
 ) -> Result<Report> {
-    let report = compare_all(app, mode, at_once, finds_buyers, progress).await;
-    set_gauges(app, report.as_ref().ok());
-    report
-}
-
-async fn compare_all(
-    app: &App,
-    mode: Mode,
-    at_once: usize,
-    finds_buyers: bool,
-    progress: impl Fn(usize),
-) -> Result<Report> {
     app.stripe()?;
     let mut report = Report::default();
     // Read before anything else is done: if the database fails here, all of it is repeated.
-    let linked = linked(app).await?;
+    let linked = linked(app).await.inspect_err(|_| set_gauges(app, None))?;
     // While no customer is linked, no event can be about a customer here.
     if !linked.is_empty() {
         list_missed(app, mode, &mut report).await;
@@ -195,6 +183,7 @@ async fn compare_all(
     if mode == Mode::Apply {
         record(app, &mut report).await;
     }
+    set_gauges(app, Some(&report));
     Ok(report)
 }
 

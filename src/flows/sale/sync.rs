@@ -1,5 +1,5 @@
-//! Syncs a customer with Stripe: fetches from Stripe everything that may have changed, and settles it. The worker,
-//! the checkout, a license refresh, the reconciliation and the operator all use it.
+//! Syncs a customer with Stripe: fetches from Stripe everything that may have changed, and settles
+//! it. The worker, the checkout, a license refresh, the reconciliation and the operator all use it.
 //! [`crate::domain::sale::settlement`] decides what follows from the state, and
 //! [`crate::flows::sale::settle`] writes it.
 
@@ -39,7 +39,8 @@ const CHECKOUT_LIFETIME: TimeDelta = TimeDelta::days(1);
 enum Extent {
     /// The closed ones too.
     All,
-    /// Those that an earlier sync did not find to be closed, unless an event may concern the others.
+    /// Those that an earlier sync did not find to be closed, unless an event may concern the
+    /// others.
     WithoutClosed,
 }
 

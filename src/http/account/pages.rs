@@ -2,10 +2,9 @@
 //! URL's fragment, which browsers do not send; the page posts it when the reader presses a button,
 //! so a mail scanner that opens the link does not use it.
 
-use bytes::Bytes;
-use poem::endpoint::make_sync;
-use poem::http::header;
-use poem::{Endpoint, IntoEndpoint, Response, Route, get};
+use poem::{IntoEndpoint, Route};
+
+use crate::http::static_file::file;
 
 const VERIFY: &str = include_str!("pages/verify.html");
 const SCRIPT: &str = include_str!("pages/links.js");
@@ -16,24 +15,11 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
      connect-src 'self'; img-src data:; frame-ancestors 'none'; base-uri 'none'; \
      form-action 'none'";
 
-/// An hour. The files change only with the binary.
-const CACHE_CONTROL: &str = "public, max-age=3600";
-
 /// Returns the pages and their files, to be nested under `/account`. A page has the path of its
 /// [`crate::domain::account::mail_link::LinkKind`].
 pub fn pages() -> impl IntoEndpoint {
     Route::new()
-        .at("/verify", file("text/html; charset=utf-8", VERIFY))
-        .at("/links.js", file("text/javascript; charset=utf-8", SCRIPT))
-        .at("/style.css", file("text/css; charset=utf-8", STYLE))
-}
-
-fn file(content_type: &'static str, content: &'static str) -> impl Endpoint<Output = Response> {
-    get(make_sync(move |_| {
-        Response::builder()
-            .header(header::CONTENT_TYPE, content_type)
-            .header(header::CACHE_CONTROL, CACHE_CONTROL)
-            .header(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY)
-            .body(Bytes::from_static(content.as_bytes()))
-    }))
+        .at("/verify", file("text/html; charset=utf-8", VERIFY, CONTENT_SECURITY_POLICY))
+        .at("/links.js", file("text/javascript; charset=utf-8", SCRIPT, CONTENT_SECURITY_POLICY))
+        .at("/style.css", file("text/css; charset=utf-8", STYLE, CONTENT_SECURITY_POLICY))
 }

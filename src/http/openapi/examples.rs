@@ -1,4 +1,5 @@
-//! One example of each documented error code, in `components/examples`. The responses refer to them.
+//! One example of each documented error code, in `components/examples`. The responses refer to
+//! them.
 
 use std::time::Duration;
 

@@ -213,8 +213,8 @@ impl WireInvoice {
 
     /// Returns the payment that paid most of it. While it is unpaid, returns the default payment,
     /// which Stripe collects: no event announces an attempt with another one. A payment outside of
-    /// Stripe has no payment intent and is left out. Stripe lists the payments in no fixed order, so
-    /// the id decides between equals.
+    /// Stripe has no payment intent and is left out. Stripe lists the payments in no fixed order,
+    /// so the id decides between equals.
     fn payment_intent(&self) -> Option<PaymentIntentId> {
         let payments = || {
             let payments = self.payments.iter().flat_map(|payments| &payments.data);
