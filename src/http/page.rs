@@ -14,9 +14,7 @@ const DEFAULT_ENTRIES: u32 = 50;
 /// # Errors
 /// [`Error::InvalidRequest`] when `after` is not a cursor.
 pub fn request(limit: &Query<u32>, after: &Query<Option<String>>) -> Result<PageRequest> {
-    // An empty one is that of the first page.
-    let after = after.as_deref().filter(|after| !after.is_empty());
-    let after = after.map(str::parse::<Cursor>).transpose();
+    let after = after.as_deref().map(str::parse::<Cursor>).transpose();
     let after = after.map_err(|error| Error::InvalidRequest(format!("`after`: {error}")))?;
     let limit = usize::try_from(limit.0).unwrap_or(MAX_ENTRIES).clamp(1, MAX_ENTRIES);
     Ok(PageRequest { after, limit })
