@@ -16,9 +16,11 @@ use tokio::sync::OnceCell;
 
 const TEMPLATE: &str = "template_licentia";
 
-/// Starts the server, waits for the pipe to close, stops the server and removes its files.
+/// Starts the server, waits for the pipe to close, stops the server and removes its files. The
+/// server accepts the connections of all tests that run at once: one of them starts about thirty
+/// servers with up to twenty connections each.
 const KEEPER: &str = r#"
-"$1/postgres" -D "$2/data" -k "$2" -c listen_addresses='' -c max_connections=300 \
+"$1/postgres" -D "$2/data" -k "$2" -c listen_addresses='' -c max_connections=1000 \
     -c fsync=off -c synchronous_commit=off >"$2/log" 2>&1 &
 cat >/dev/null
 "$1/pg_ctl" -D "$2/data" -m fast stop >/dev/null 2>&1
