@@ -6,6 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::domain::account::password::UnfitPassword;
+use crate::domain::account::session;
 use crate::domain::contact::{InvalidEmail, InvalidName};
 use crate::domain::ids::CustomerId;
 use crate::domain::operator::admin_key::Scope;
@@ -84,6 +85,12 @@ errors! {
     /// The email address or the password is wrong. The message does not reveal which one.
     #[error("the email address or the password is wrong")]
     InvalidCredentials => InvalidCredentials,
+    /// The password was entered in this session too long ago.
+    #[error(
+        "this needs a session whose password was entered in the last {} minutes; log in again",
+        session::RECENT.num_minutes()
+    )]
+    LoginRequired => LoginRequired,
     /// The token of a link in a mail is unknown, has another purpose, or is not for the customer's
     /// present address.
     #[error("`token`: this link is not valid; copy it completely from the newest mail")]
@@ -294,6 +301,7 @@ codes! {
     Unauthenticated = "unauthenticated", 401, "Authentication required";
     InsufficientScope = "insufficient_scope", 403, "The admin key's scope is too small";
     InvalidCredentials = "invalid_credentials", 401, "Wrong email address or password";
+    LoginRequired = "login_required", 403, "Enter the password again";
     InvalidLicense = "invalid_license", 401, "The license is not valid";
     LicenseEnded = "license_ended", 403, "The license has ended";
     LicenseRevoked = "license_revoked", 403, "The license was revoked";

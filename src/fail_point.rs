@@ -94,6 +94,13 @@ text_enum! {
         /// A verified email address.
         AddressVerified = "address.verified",
 
+        /// A requested mail with the link that sets a password.
+        ResetRequested = "reset.requested",
+        /// A new password, before its commit.
+        PasswordWritten = "password.written",
+        /// A new password.
+        PasswordChanged = "password.changed",
+
         /// A changed account.
         AccountChanged = "account.changed",
         /// The end of a subscription, at Stripe, before its account is deleted.

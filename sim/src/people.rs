@@ -114,7 +114,10 @@ impl History {
             _ if dice.happens(200) => {
                 self.tell(|| format!("{who} deletes the account"));
                 self.people[who].leaving = true;
+                let mut caller = caller;
                 self.begin(server, async move {
+                    // They have just logged in, whatever that server's clock shows by now.
+                    caller.session.password_at = app.now();
                     Outcome::Deleted(who, customer::delete(&app, &caller).await)
                 });
             }
@@ -172,6 +175,7 @@ impl History {
                 user_id: customer.user_id.clone(),
                 client: None,
                 created_at: now,
+                password_at: now,
                 expires_at: now,
             };
             SignedIn { session, customer }

@@ -35,6 +35,8 @@ text_enum! {
         Verify = "verify",
         /// The link that sets a password.
         Reset = "reset",
+        /// The password was changed.
+        PasswordChanged = "password_changed",
         /// The account was deleted.
         AccountDeleted = "account_deleted",
     }
@@ -50,6 +52,7 @@ impl Kind {
             | Self::Cancellation
             | Self::Verify
             | Self::Reset
+            | Self::PasswordChanged
             | Self::AccountDeleted => false,
             Self::Trial
             | Self::LicenseReady
@@ -63,7 +66,7 @@ impl Kind {
     /// Returns whether the mail is about a license.
     #[must_use]
     pub fn has_license(self) -> bool {
-        !matches!(self, Self::Verify | Self::Reset | Self::AccountDeleted)
+        !matches!(self, Self::Verify | Self::Reset | Self::PasswordChanged | Self::AccountDeleted)
     }
 
     /// Returns the link in the mail. A link that verifies is left out if the address is verified.
@@ -79,6 +82,7 @@ impl Kind {
             | Self::PaymentPending
             | Self::PaymentProblem
             | Self::Cancellation
+            | Self::PasswordChanged
             | Self::AccountDeleted => None,
         }
     }
@@ -278,6 +282,14 @@ fn opening(kind: Kind, product: &str, plan: &str, works: bool) -> (String, Strin
             format!(
                 "Somebody, probably you, asked for a new password for your account with {product}. \
                  If it was not you, please ignore this mail; your password stays as it is."
+            ),
+        ),
+        (Kind::PasswordChanged, _) => (
+            format!("Your password for {product} was changed"),
+            format!(
+                "The password of your account with {product} was changed, and every other login \
+                 session was ended. If it was not you, ask for a new password at once: the link \
+                 for it is sent to this address."
             ),
         ),
         (Kind::AccountDeleted, _) => (

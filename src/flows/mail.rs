@@ -96,7 +96,7 @@ async fn skip(app: &App, mail: &LeasedMail) -> Result<()> {
 }
 
 /// Returns the recipient and the text of a mail. Returns `None` if it needs not be sent any more:
-/// the customer was deleted, or has already verified the address.
+/// the customer was deleted or has already verified the address, or the address has no account.
 ///
 /// The customer's name is used only if the email address is verified. Otherwise anyone could sign
 /// up with another person's address, and put a message to them into the name (security_34).
@@ -136,11 +136,18 @@ struct About {
 }
 
 /// Reads what a mail is about. Returns `None` if the customer was deleted in the meantime, and the
-/// mail with them.
+/// mail with them; also for a link to set a password, if the address has no account.
 async fn about(tx: &mut Tx, kind: Kind, mail: &LeasedMail) -> Result<Option<About>> {
     let Some(id) = &mail.customer_id else {
-        let email = mail.recipient.clone();
-        return Ok(email.map(|email| About { customer: None, license: None, email }));
+        let Some(email) = mail.recipient.clone() else { return Ok(None) };
+        let customer = match kind.link() {
+            Some(_) => match owner(tx, &email).await? {
+                None => return Ok(None),
+                owner => owner,
+            },
+            None => None,
+        };
+        return Ok(Some(About { customer, license: None, email }));
     };
     let customer =
         if kind.link().is_some() { tx.lock_customer(id).await? } else { tx.customer(id).await? };
@@ -155,6 +162,13 @@ async fn about(tx: &mut Tx, kind: Kind, mail: &LeasedMail) -> Result<Option<Abou
     }
     let email = mail.recipient.clone().unwrap_or_else(|| customer.email.clone());
     Ok(Some(About { customer: Some(customer), license, email }))
+}
+
+/// Returns the customer with this address, locked.
+async fn owner(tx: &mut Tx, email: &Email) -> Result<Option<Customer>> {
+    let Some(found) = tx.customer_by_email(email).await? else { return Ok(None) };
+    let customer = tx.lock_customer(&found.customer_id).await?;
+    Ok(customer.filter(|customer| customer.email == *email))
 }
 
 fn write(facts: &Facts<'_>) -> Result<Letter> {

@@ -53,20 +53,26 @@ const MAX_WAIT: Duration = Duration::from_secs(20);
 /// Full buckets are removed when this many were added since the last removal.
 const FORGET_AFTER: usize = 10_000;
 
-/// The maximum number of stored owner addresses. Beyond this, all are deleted.
+/// The maximum number of stored owner addresses and of unlocked accounts. Beyond this, all are
+/// deleted.
 const MAX_OWNERS: usize = 100_000;
+
+/// An account, and how often it was unlocked. An account that is unlocked has new buckets.
+type Account = (String, u32);
 
 /// All rate limits.
 pub struct Throttle {
     /// Mails to new addresses.
     pub mail_budget: MailBudget,
-    account_from_address: Buckets<(String, IpAddr)>,
-    account: Buckets<String>,
+    account_from_address: Buckets<(Account, IpAddr)>,
+    account: Buckets<Account>,
     address: Buckets<IpAddr>,
     mailbox: Buckets<String>,
     billing: Buckets<CustomerId>,
     admin: Buckets<AdminKeyId>,
     owners: Mutex<HashSet<(String, IpAddr)>>,
+    /// How often each account was unlocked.
+    unlocked: Mutex<HashMap<String, u32>>,
     hashing: Mutex<HashMap<IpAddr, Arc<Semaphore>>>,
 }
 
@@ -81,6 +87,7 @@ impl Default for Throttle {
             billing: Buckets::new(BILLING),
             admin: Buckets::new(ADMIN),
             owners: Mutex::default(),
+            unlocked: Mutex::default(),
             hashing: Mutex::default(),
         }
     }
@@ -102,9 +109,23 @@ impl Throttle {
     pub fn log_in(&self, account: &str, address: IpAddr) -> Result<()> {
         let pair = pair(account, address);
         self.address.take(&pair.1)?;
-        self.account_from_address.take(&pair)?;
+        let unlocked = self.unlocked.lock().unwrap_or_else(PoisonError::into_inner);
+        let account = (pair.0.clone(), unlocked.get(&pair.0).copied().unwrap_or_default());
+        drop(unlocked);
+        self.account_from_address.take(&(account.clone(), pair.1))?;
         let is_owner = self.owners.lock().unwrap_or_else(PoisonError::into_inner).contains(&pair);
-        if is_owner { Ok(()) } else { self.account.take(&pair.0) }
+        if is_owner { Ok(()) } else { self.account.take(&account) }
+    }
+
+    /// Forgets the login attempts for an account, from all addresses, after its owner has used a
+    /// link from the mailbox (security_42).
+    pub fn unlock(&self, account: &str, address: IpAddr) {
+        self.remember_owner(account, address);
+        let mut unlocked = self.unlocked.lock().unwrap_or_else(PoisonError::into_inner);
+        if unlocked.len() >= MAX_OWNERS {
+            unlocked.clear();
+        }
+        *unlocked.entry(pair(account, address).0).or_default() += 1;
     }
 
     /// Counts the use of a link from a mail. Its token cannot be guessed; this is against floods.
@@ -243,6 +264,18 @@ mod tests {
         assert!((100..110).contains(&guesses), "{guesses} guesses were allowed");
         assert!(throttle.log_in("ada@example.com", ELSEWHERE).is_err());
         assert!(throttle.log_in("Ada@example.com ", HOME).is_ok(), "the owner is locked out");
+    }
+
+    #[test]
+    fn security_42_a_reset_link_ends_a_lockout_everywhere() {
+        let throttle = Throttle::default();
+        for number in 0..200_u8 {
+            drop(throttle.log_in("ada@example.com", IpAddr::from([203, 0, 113, number])));
+        }
+        while throttle.log_in("ada@example.com", HOME).is_ok() {}
+        throttle.unlock("Ada@example.com", ELSEWHERE);
+        assert!(throttle.log_in("ada@example.com", ELSEWHERE).is_ok());
+        assert!(throttle.log_in("ada@example.com", HOME).is_ok());
     }
 
     #[test]

@@ -36,6 +36,7 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
         12 "0012_customer_addresses",
         13 "0013_account_mails",
         14 "0014_audit_values",
+        15 "0015_password_times",
     }
 });
 

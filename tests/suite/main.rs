@@ -38,6 +38,7 @@ mod once;
 mod openapi;
 mod oracles;
 mod ownership;
+mod passwords;
 mod plan_changes;
 mod plans_file;
 mod races;

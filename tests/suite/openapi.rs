@@ -208,9 +208,10 @@ fn only_responses_for_administrators_have_fields_for_stripe_ids() {
 }
 
 /// The operations whose example cannot work unchanged, each with the reason.
-const NEEDS_MORE: [(&str, &str); 2] = [
+const NEEDS_MORE: [(&str, &str); 3] = [
     ("receiveStripeEvent", "only Stripe can sign an event"),
     ("verifyEmail", "only the mail has the token"),
+    ("resetPassword", "only the mail has the token"),
 ];
 
 /// Returns every operation with its method and path.
@@ -255,7 +256,7 @@ async fn every_example_of_a_request_works_unchanged() {
             }
             let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
             let answer = me.send(method, path, Some(&example(operation))).await;
-            assert_eq!(answer.status, 200, "{path}: {}", answer.text);
+            assert!((200..300).contains(&answer.status), "{path}: {}", answer.text);
             tried += 1;
         }
     }

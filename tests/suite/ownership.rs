@@ -9,10 +9,12 @@ use serde_json::{Value, json};
 use crate::harness::{BEHIND_A_PROXY, TestApp};
 
 /// The operations whose response does not depend on the caller, or that create a customer.
-const PUBLIC: [&str; 12] = [
+const PUBLIC: [&str; 14] = [
     "signUp",
     "logIn",
     "verifyEmail",
+    "forgotPassword",
+    "resetPassword",
     "listPlans",
     "verifyLicense",
     "refreshLicense",

@@ -46,6 +46,8 @@ text_enum! {
         CustomerImported = "customer.imported",
         /// A customer verified their email address.
         CustomerVerified = "customer.verified",
+        /// A customer set a new password.
+        CustomerPasswordChanged = "customer.password_changed",
         /// A customer changed their account.
         CustomerChanged = "customer.changed",
         /// A customer deleted their account.

@@ -9,6 +9,7 @@ use crate::domain::ids::CustomerId;
 use crate::domain::message::Kind;
 use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::outbox::To;
+use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::account::session::SignedIn;
@@ -84,23 +85,40 @@ pub async fn update(app: &App, caller: &SignedIn, change: AccountChange) -> Resu
     let entry = by_customer(&after.customer_id, AuditAction::CustomerChanged, detail)
         .changed_personal(&personal(&before), &personal(&after));
     audit(app, &mut tx, entry, now).await?;
-    let due = after.due_since(&before);
-    if after.stripe_customer_id.is_some() && due != SyncStatus::Synced {
-        let due = before.stripe_sync_status.map_or(due, |earlier| earlier.and(due));
-        inbox::queue_customer_update(app, &mut tx, &after.customer_id, due, now).await?;
-    }
+    send_to_stripe(app, &mut tx, &before, &after, now).await?;
     tx.commit(app.fail_points.at(Place::AccountChanged)).await?;
     app.events_due.notify_one();
     Ok(after)
+}
+
+/// Queues the changed fields for Stripe, if the customer is there. The caller notifies
+/// [`crate::app::Parts::events_due`] after the commit.
+pub(super) async fn send_to_stripe(
+    app: &App,
+    tx: &mut Tx,
+    before: &Customer,
+    after: &Customer,
+    now: Timestamp,
+) -> Result<()> {
+    let due = after.due_since(before);
+    if after.stripe_customer_id.is_none() || due == SyncStatus::Synced {
+        return Ok(());
+    }
+    let due = before.stripe_sync_status.map_or(due, |earlier| earlier.and(due));
+    inbox::queue_customer_update(app, tx, &after.customer_id, due, now).await
 }
 
 /// Deletes the caller's user, customer, login sessions and licenses. Subscriptions are canceled
 /// first, so that a deleted customer is not charged.
 ///
 /// # Errors
+/// [`Error::LoginRequired`] when the password was not entered recently in the caller's session.
 /// [`Error::Stripe`] when a subscription could not be canceled: then nothing is deleted. A failure
 /// of the database.
 pub async fn delete(app: &App, caller: &SignedIn) -> Result<()> {
+    if !caller.session.is_password_recent(app.now()) {
+        return Err(Error::LoginRequired);
+    }
     let customer_id = caller.customer.customer_id.clone();
     if app.stripe.is_none() && caller.customer.stripe_customer_id.is_none() {
         let mut tx = app.store.write().await?;
@@ -146,7 +164,7 @@ async fn delete_here(app: &App, mut tx: Tx, customer: &Customer) -> Result<()> {
 }
 
 /// Returns the values of a customer that the audit log keeps until the customer is deleted.
-fn personal(customer: &Customer) -> Value {
+pub(super) fn personal(customer: &Customer) -> Value {
     let text = |name: &Option<DisplayName>| name.as_ref().map(|name| name.as_str().to_owned());
     json!({
         "email": customer.email.as_str(),

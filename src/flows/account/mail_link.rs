@@ -31,6 +31,26 @@ pub(in crate::flows) async fn make(
     Ok(kind.url(&app.public_url.to_string(), &token))
 }
 
+/// Returns the customer of the link with this token, without using it: so that a long or refused
+/// request does not cost its holder the link.
+///
+/// # Errors
+/// Those of [`take`].
+pub(in crate::flows) async fn holder(app: &App, kind: LinkKind, sent: &str) -> Result<Customer> {
+    let token: LinkToken = sent.parse().map_err(|_| Error::InvalidLink)?;
+    let mut tx = app.store.read().await?;
+    let link = tx.mail_link(&token.hash(), kind).await?.ok_or(Error::InvalidLink)?;
+    if link.used_at.is_some() || link.expires_at <= app.now() {
+        return Err(refused(&link));
+    }
+    tx.customer(&link.customer_id).await?.ok_or(Error::InvalidLink)
+}
+
+/// Returns the error for a link that does not work any more.
+fn refused(link: &MailLink) -> Error {
+    if link.used_at.is_some() { Error::LinkUsed } else { Error::LinkExpired }
+}
+
 /// Uses the link with this token, in the transaction of its effect. Returns the link and its
 /// customer, who is locked until the transaction ends. The caller checks `email`: the customer's
 /// address may have changed since.
@@ -54,5 +74,5 @@ pub(in crate::flows) async fn take(
     }
     // Read again: another request may have used it in the meantime.
     let link = tx.mail_link(&hash, kind).await?.ok_or(Error::InvalidLink)?;
-    Err(if link.used_at.is_some() { Error::LinkUsed } else { Error::LinkExpired })
+    Err(refused(&link))
 }

@@ -1,8 +1,9 @@
-//! Accounts: sign-up, login, changes, verified addresses, and the import of customers.
+//! Accounts: sign-up, login, changes, passwords, verified addresses, and the import of customers.
 
 pub mod address;
 pub mod customer;
 pub mod import;
 pub(in crate::flows) mod mail_link;
+pub mod password;
 pub mod session;
 pub mod signup;

@@ -46,7 +46,7 @@ pub struct SignedIn {
 ///
 /// # Errors
 /// [`Error::InvalidCredentials`]. An unknown address and a wrong password give the same error in
-/// the same time.
+/// the same time. [`Error::Busy`] when the password was changed at the same time.
 pub async fn login(
     app: &App,
     email: Option<Email>,
@@ -58,7 +58,7 @@ pub async fn login(
         login = app.store.read().await?.login_of(email).await?;
     }
     let hash = login.as_ref().map(|(_, hash)| hash.clone());
-    let check = app.passwords.check(password.clone(), hash).await?;
+    let check = app.passwords.check(password.clone(), hash.clone()).await?;
     let (Some((customer, _)), PasswordCheck::Right | PasswordCheck::Outdated) = (login, check)
     else {
         return Err(Error::InvalidCredentials);
@@ -73,6 +73,10 @@ pub async fn login(
     if tx.lock_customer(&customer.customer_id).await?.is_none() {
         // Deleted while the password was checked.
         return Err(Error::InvalidCredentials);
+    }
+    if tx.login_of(&customer.email).await?.map(|(_, hash)| hash) != hash {
+        // Changed while it was checked: a session by the old password must not begin now.
+        return Err(Error::Busy);
     }
     if let Some(hash) = rehashed {
         tx.set_password_hash(&customer.user_id, &hash, now).await?;
@@ -97,6 +101,7 @@ pub(in crate::flows) async fn open(
         user_id: user_id.clone(),
         client: client.map(|name| visible(name).chars().take(MAX_CLIENT_CHARACTERS).collect()),
         created_at: now,
+        password_at: now,
         expires_at: now + SESSION_LIFETIME,
     };
     tx.insert_session(&session, &token.hash()).await?;

@@ -17,6 +17,7 @@ use crate::domain::sale::inbox::TaskKind;
 use crate::error::Result;
 use crate::fail_point::Place;
 use crate::flows::account::customer;
+use crate::flows::account::password;
 use crate::flows::account::session;
 use crate::flows::sale::inbox;
 use crate::flows::{audit, license, mail};
@@ -53,10 +54,7 @@ pub struct SignedUp {
 /// database.
 pub async fn signup(app: &App, request: Signup, client: Option<String>) -> Result<SignedUp> {
     let Signup { email, password, name, company_name } = request;
-    let names = [&name, &company_name].into_iter().flatten().map(DisplayName::as_str);
-    let about = [email.as_str(), app.plans.product.as_str(), "licentia"].into_iter().chain(names);
-    let about = about.map(str::to_owned).collect();
-    let password_hash = app.passwords.choose(password, about, app.random.bytes()).await?;
+    let password_hash = password::choose(app, password, &email, [&name, &company_name]).await?;
     let account = NewAccount {
         user_id: UserId::from_random(app.random.bits()),
         customer_id: CustomerId::from_random(app.random.bits()),

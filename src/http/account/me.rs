@@ -20,7 +20,9 @@ use crate::http::throttle::Throttle;
 
 pub struct MeApi;
 
-documented!(DeleteCodes: BillingNotConfigured, BillingRefused, BillingUnavailable);
+documented!(
+    DeleteCodes: LoginRequired, BillingNotConfigured, BillingRefused, BillingUnavailable
+);
 documented!(UpdateCodes: EmailTaken, InvalidEmail, InvalidName, TooManyRequests);
 
 /// The fields to change. An absent field is kept; `null` clears a name.
@@ -99,9 +101,9 @@ impl MeApi {
 
     /// Delete my account
     ///
-    /// Permanently deletes the customer with all sessions and licenses. A subscription is canceled
-    /// first; if that fails, nothing is deleted. Issued licenses still verify offline until they
-    /// expire.
+    /// Permanently deletes the customer with all sessions and licenses. It needs a session whose
+    /// password was entered in the last 15 minutes. A subscription is canceled first; if that fails,
+    /// nothing is deleted. Issued licenses still verify offline until they expire.
     #[oai(path = "/me", method = "delete", operation_id = "deleteMe")]
     async fn delete(
         &self,

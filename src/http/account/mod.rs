@@ -5,11 +5,18 @@ use poem_openapi::OpenApi;
 mod addresses;
 mod me;
 pub(super) mod pages;
+mod passwords;
 mod sessions;
 mod signup;
 mod view;
 
 /// Returns the operations of this area.
 pub(super) fn apis() -> impl OpenApi + 'static {
-    (signup::SignUpApi, sessions::SessionsApi, me::MeApi, addresses::AddressesApi)
+    (
+        signup::SignUpApi,
+        sessions::SessionsApi,
+        passwords::PasswordsApi,
+        me::MeApi,
+        addresses::AddressesApi,
+    )
 }

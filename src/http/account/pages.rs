@@ -7,6 +7,7 @@ use poem::{IntoEndpoint, Route};
 use crate::http::static_file::file;
 
 const VERIFY: &str = include_str!("pages/verify.html");
+const RESET: &str = include_str!("pages/reset.html");
 const SCRIPT: &str = include_str!("pages/links.js");
 const STYLE: &str = include_str!("pages/style.css");
 
@@ -20,6 +21,7 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
 pub fn pages() -> impl IntoEndpoint {
     Route::new()
         .at("/verify", file("text/html; charset=utf-8", VERIFY, CONTENT_SECURITY_POLICY))
+        .at("/reset", file("text/html; charset=utf-8", RESET, CONTENT_SECURITY_POLICY))
         .at("/links.js", file("text/javascript; charset=utf-8", SCRIPT, CONTENT_SECURITY_POLICY))
         .at("/style.css", file("text/css; charset=utf-8", STYLE, CONTENT_SECURITY_POLICY))
 }

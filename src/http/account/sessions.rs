@@ -10,11 +10,12 @@ use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 
 use crate::app::App;
+use crate::domain::account::customer::Customer;
 use crate::domain::account::password::Password;
 use crate::domain::account::session::Session;
 use crate::domain::ids::SessionId;
 use crate::error::Error;
-use crate::flows::account::session;
+use crate::flows::account::session::{self, NewSession};
 use crate::http::Tag;
 use crate::http::account::view::CustomerView;
 use crate::http::caller::{Caller, Client};
@@ -47,13 +48,23 @@ impl Example for LoginRequest {
 
 /// A new login session.
 #[derive(Object)]
-struct LoggedIn {
+pub(super) struct LoggedIn {
     /// The session token. Send it as `Authorization: Bearer …`.
     access_token: String,
     /// When the session expires.
     expires_at: DateTime<Utc>,
     /// The customer that is logged in.
     customer: CustomerView,
+}
+
+impl From<(NewSession, Customer)> for LoggedIn {
+    fn from((opened, customer): (NewSession, Customer)) -> Self {
+        Self {
+            access_token: opened.token.expose().to_owned(),
+            expires_at: opened.session.expires_at.to_datetime(),
+            customer: customer.into(),
+        }
+    }
 }
 
 /// A login session.
@@ -137,14 +148,10 @@ impl SessionsApi {
         let _permit = throttle.hash_permit(client.address).await?;
         // An invalid address is treated like an unknown one.
         let email = request.email.parse().ok();
-        let (opened, customer) =
+        let logged_in =
             session::login(app, email, Password::new(request.password), client.name).await?;
-        throttle.remember_owner(customer.email.as_str(), client.address);
-        Ok(Json(LoggedIn {
-            access_token: opened.token.expose().to_owned(),
-            expires_at: opened.session.expires_at.to_datetime(),
-            customer: customer.into(),
-        }))
+        throttle.remember_owner(logged_in.1.email.as_str(), client.address);
+        Ok(Json(logged_in.into()))
     }
 
     /// Log out

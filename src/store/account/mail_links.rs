@@ -1,6 +1,7 @@
 //! The table of links in mails. It has the hash of a link's token, never the token.
 
 use crate::domain::account::mail_link::{KEPT_FOR, LinkKind, MailLink};
+use crate::domain::ids::CustomerId;
 use crate::domain::secret::SecretHash;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
@@ -45,6 +46,18 @@ impl Tx {
             token_hash,
             kind,
         )
+    }
+
+    /// Deletes the links of a customer that were not used. The used ones are kept, so that their
+    /// holders are told why they do not work.
+    pub async fn delete_unused_mail_links(&mut self, customer_id: &CustomerId) -> Result<()> {
+        sql!(
+            self,
+            execute,
+            "DELETE FROM mail_links WHERE customer_id = $1 AND used_at IS NULL",
+            customer_id,
+        )?;
+        Ok(())
     }
 
     /// Marks a link as used. Returns false, and writes nothing, if it was used before or has

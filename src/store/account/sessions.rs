@@ -20,6 +20,7 @@ row! {
         session_id: SessionId,
         client: Option<String>,
         opened_at: Timestamp,
+        password_at: Timestamp,
         expires_at: Timestamp,
     }
 }
@@ -36,7 +37,7 @@ impl Store {
             fetch_optional: Both<OpenSession, Customer>,
             "SELECT {columns} FROM (
                  SELECT session_id, user_id AS opened_by, client, created_at AS opened_at,
-                     expires_at
+                     password_at, expires_at
                  FROM sessions WHERE token_hash = $1 AND expires_at > $2
              ) AS open_session
              JOIN customers ON user_id = opened_by",
@@ -44,9 +45,11 @@ impl Store {
             now,
         )?;
         Ok(row.map(|Both(open, customer)| {
-            let OpenSession { session_id, client, opened_at, expires_at } = open;
-            let user_id = customer.user_id.clone();
-            (Session { session_id, user_id, client, created_at: opened_at, expires_at }, customer)
+            let OpenSession { session_id, client, opened_at, password_at, expires_at } = open;
+            let (user_id, created_at) = (customer.user_id.clone(), opened_at);
+            let session =
+                Session { session_id, user_id, client, created_at, password_at, expires_at };
+            (session, customer)
         }))
     }
 }
@@ -85,6 +88,35 @@ impl Tx {
             id,
         )?;
         Ok(deleted > 0)
+    }
+
+    /// Ends all login sessions of a user, except `kept`.
+    pub async fn delete_sessions(
+        &mut self,
+        user_id: &UserId,
+        kept: Option<&SessionId>,
+    ) -> Result<()> {
+        sql!(
+            self,
+            execute,
+            "DELETE FROM sessions WHERE user_id = $1 AND session_id <> $2",
+            user_id,
+            kept.map_or("", SessionId::as_str),
+        )?;
+        Ok(())
+    }
+
+    /// Records that the password was entered in a login session. Returns false if the session has
+    /// ended.
+    pub async fn password_entered(&mut self, id: &SessionId, now: Timestamp) -> Result<bool> {
+        let updated = sql!(
+            self,
+            execute,
+            "UPDATE sessions SET password_at = $2 WHERE session_id = $1",
+            id,
+            now,
+        )?;
+        Ok(updated > 0)
     }
 
     /// Deletes the user's oldest login sessions beyond `most`, except `opened`. Sessions with a

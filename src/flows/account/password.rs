@@ -1,0 +1,165 @@
+//! Passwords: mails the link that sets one, sets it, and changes it.
+
+use serde_json::json;
+
+use crate::app::App;
+use crate::domain::account::customer::Customer;
+use crate::domain::account::mail_link::LinkKind;
+use crate::domain::account::password::Password;
+use crate::domain::contact::{DisplayName, Email};
+use crate::domain::message::Kind;
+use crate::domain::operator::audit::AuditAction;
+use crate::domain::outbox::To;
+use crate::domain::time::Timestamp;
+use crate::error::{Error, Result};
+use crate::fail_point::Place;
+use crate::flows::account::customer::{by_customer, personal, send_to_stripe};
+use crate::flows::account::mail_link;
+use crate::flows::account::session::{self, NewSession, SignedIn};
+use crate::flows::{audit, mail};
+use crate::passwords::PasswordCheck;
+use crate::store::Tx;
+
+/// Mails the link that sets a password, if the address has an account. That is read when the mail is
+/// sent: here, an unknown address causes the same writes as a known one, so that the response and
+/// its time do not reveal which one it is.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn forgot(app: &App, email: &Email) -> Result<()> {
+    let mut tx = app.store.write().await?;
+    mail::enqueue(app, &mut tx, Kind::Reset, To::Address(email), app.now()).await?;
+    tx.commit(app.fail_points.at(Place::ResetRequested)).await?;
+    app.mail_due.notify_one();
+    Ok(())
+}
+
+/// Sets the password of the customer to whom the link with this token was mailed. It ends all login
+/// sessions, and opens one. Returns it and the customer, whose address is then verified. A refused
+/// password does not use the link. `client` is the name of the caller's software.
+///
+/// # Errors
+/// [`Error::InvalidLink`] when there is no such link, or the customer's address has changed since.
+/// [`Error::LinkUsed`], [`Error::LinkExpired`], [`Error::UnfitPassword`], or a failure of the
+/// database.
+pub async fn reset(
+    app: &App,
+    token: &str,
+    password: Password,
+    client: Option<String>,
+) -> Result<(NewSession, Customer)> {
+    let holder = mail_link::holder(app, LinkKind::Reset, token).await?;
+    let names = [&holder.name, &holder.company_name];
+    let hash = choose(app, password, &holder.email, names).await?;
+
+    let now = app.now();
+    let mut tx = app.store.write().await?;
+    let (link, before) = mail_link::take(app, &mut tx, LinkKind::Reset, token).await?;
+    if link.email != before.email {
+        return Err(Error::InvalidLink);
+    }
+    let customer = owned(app, &mut tx, &before, now).await?;
+    tx.delete_sessions(&customer.user_id, None).await?;
+    tx.delete_unused_mail_links(&customer.customer_id).await?;
+    set(app, &mut tx, &customer, &hash, "reset", now).await?;
+    let opened = session::open(app, &mut tx, &customer.user_id, client, now).await?;
+    app.fail_points.reach(Place::PasswordWritten);
+    tx.commit(app.fail_points.at(Place::PasswordChanged)).await?;
+    app.events_due.notify_one();
+    app.mail_due.notify_one();
+    Ok((opened, customer))
+}
+
+/// Changes the caller's password, and ends their other login sessions.
+///
+/// # Errors
+/// [`Error::InvalidCredentials`] when `current` is wrong. [`Error::UnfitPassword`],
+/// [`Error::Unauthenticated`] when the session has ended in the meantime, or a failure of the
+/// database.
+pub async fn change(
+    app: &App,
+    caller: &SignedIn,
+    current: Password,
+    password: Password,
+) -> Result<()> {
+    let customer = &caller.customer;
+    let login = app.store.read().await?.login_of(&customer.email).await?;
+    let own = login.filter(|(found, _)| found.customer_id == customer.customer_id);
+    let check = app.passwords.check(current, own.map(|(_, hash)| hash)).await?;
+    if check == PasswordCheck::Wrong {
+        return Err(Error::InvalidCredentials);
+    }
+    let names = [&customer.name, &customer.company_name];
+    let hash = choose(app, password, &customer.email, names).await?;
+
+    let now = app.now();
+    let mut tx = app.store.write().await?;
+    let customer = tx.lock_customer(&customer.customer_id).await?.ok_or(Error::Unauthenticated)?;
+    let own = &caller.session.session_id;
+    if !tx.password_entered(own, now).await? {
+        // Ended in the meantime, perhaps by a reset: then `current` is no longer the password.
+        return Err(Error::Unauthenticated);
+    }
+    tx.delete_sessions(&customer.user_id, Some(own)).await?;
+    set(app, &mut tx, &customer, &hash, "password", now).await?;
+    app.fail_points.reach(Place::PasswordWritten);
+    tx.commit(app.fail_points.at(Place::PasswordChanged)).await?;
+    app.mail_due.notify_one();
+    Ok(())
+}
+
+/// Returns the hash of a new password if it is acceptable for this account.
+///
+/// # Errors
+/// [`Error::UnfitPassword`], or [`Error::Busy`] when too many are waiting.
+pub(in crate::flows) async fn choose(
+    app: &App,
+    password: Password,
+    email: &Email,
+    names: [&Option<DisplayName>; 2],
+) -> Result<String> {
+    let names = names.into_iter().flatten().map(DisplayName::as_str);
+    let about = [email.as_str(), app.plans.product.as_str(), "licentia"].into_iter().chain(names);
+    let about = about.map(str::to_owned).collect();
+    app.passwords.choose(password, about, app.random.bytes()).await
+}
+
+/// Stores the hash of a new password, and mails the customer that it was changed. `by` is the proof
+/// that the audit log names.
+async fn set(
+    app: &App,
+    tx: &mut Tx,
+    customer: &Customer,
+    hash: &str,
+    by: &str,
+    now: Timestamp,
+) -> Result<()> {
+    tx.set_password_hash(&customer.user_id, hash, now).await?;
+    let id = &customer.customer_id;
+    mail::enqueue(app, tx, Kind::PasswordChanged, To::Customer(id), now).await?;
+    let detail = json!({ "by": by });
+    let entry = by_customer(id, AuditAction::CustomerPasswordChanged, detail);
+    audit(app, tx, entry, now).await
+}
+
+/// Records that the customer reads the mailbox. Returns the customer. If the address was not
+/// verified, a stranger may have typed the names, so they are cleared: later mails would contain
+/// them (security_34).
+async fn owned(app: &App, tx: &mut Tx, before: &Customer, now: Timestamp) -> Result<Customer> {
+    let mut after = Customer { pending_email: None, ..before.clone() };
+    if !before.is_email_verified() {
+        (after.email_verified_at, after.name, after.company_name) = (Some(now), None, None);
+    }
+    if after == *before {
+        return Ok(after);
+    }
+    let after = tx.update_customer(&after, now).await?;
+    if !before.is_email_verified() {
+        let (id, action) = (&after.customer_id, AuditAction::CustomerVerified);
+        let entry = by_customer(id, action, json!({}))
+            .changed_personal(&personal(before), &personal(&after));
+        audit(app, tx, entry, now).await?;
+    }
+    send_to_stripe(app, tx, before, &after, now).await?;
+    Ok(after)
+}
