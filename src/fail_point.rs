@@ -131,6 +131,8 @@ text_enum! {
         AdminKeyRevoked = "admin_key.revoked",
         /// The use of an admin key.
         AdminKeyUsed = "admin_key.used",
+        /// A batch of search terms.
+        SearchFilled = "search.filled",
         /// A replayed event.
         EventReplayed = "event.replayed",
         /// A batch of given-up mails that are due again.

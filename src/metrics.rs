@@ -155,6 +155,8 @@ labels! {
         Counts = "counts",
         /// Writes SQLite's write-ahead log into the database file.
         Checkpoint = "checkpoint",
+        /// Writes the search terms of customers who are older than the search.
+        Search = "search",
     }
 }
 

@@ -13,7 +13,7 @@ use crate::clock::within;
 use crate::error::Result;
 use crate::flows::Mode;
 use crate::flows::mail;
-use crate::flows::operator::drift;
+use crate::flows::operator::{customers, drift};
 use crate::flows::sale::inbox;
 use crate::flows::sale::reconcile;
 use crate::flows::sale::reconcile::Report;
@@ -60,7 +60,8 @@ pub async fn run(app: App, stopped: watch::Receiver<()>) {
             tasks.keep(Background::Checkpoint, stopped(), begin).await;
         }
     };
-    tokio::join!(inbox, outbox, gauges, reconciliation, checkpoints);
+    let search = tasks.keep(Background::Search, stopped(), || fill_search(&app, stopped()));
+    tokio::join!(inbox, outbox, gauges, reconciliation, checkpoints, search);
 }
 
 /// Processes events from Stripe.
@@ -101,6 +102,22 @@ async fn checkpoint_when_idle(app: &App, mut stopped: watch::Receiver<()>) {
         }
         before = log;
     }
+}
+
+/// Writes the search terms of customers who are older than the search, then waits for the stop.
+async fn fill_search(app: &App, mut stopped: watch::Receiver<()>) {
+    let fill = async {
+        while let Err(error) = customers::fill_search(app).await {
+            tracing::warn!(%error, "the search terms could not be written; retrying");
+            app.clock.sleep(RETRY_PAUSE).await;
+        }
+    };
+    tokio::select! {
+        () = fill => {}
+        _ = stopped.changed() => return,
+    }
+    // It fails when the server is gone, which is a stop too.
+    let _ = stopped.changed().await;
 }
 
 /// Sets the gauges for alarms, at the start and regularly.

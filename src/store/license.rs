@@ -6,6 +6,7 @@ use super::{Store, Tx};
 use crate::domain::column::Both;
 use crate::domain::ids::{CustomerId, LicenseId};
 use crate::domain::license::{HeldLicense, IssuedLicense, RevocationReason};
+use crate::domain::page::PageRequest;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 
@@ -102,6 +103,25 @@ impl Tx {
             id,
             before,
             most,
+        )
+    }
+
+    /// Returns a page of the customer's licenses, newest first.
+    pub async fn license_page(
+        &mut self,
+        id: &CustomerId,
+        request: &PageRequest,
+    ) -> Result<Vec<IssuedLicense>> {
+        let after = request.after.as_ref().map(|cursor| cursor.id.as_str());
+        sql!(
+            self,
+            fetch_all: IssuedLicense,
+            "SELECT {columns} FROM licenses WHERE customer_id = $1
+               AND ($2 = '' OR seq < (SELECT seq FROM licenses WHERE license_id = $2))
+             ORDER BY seq DESC LIMIT $3",
+            id,
+            after.unwrap_or_default(),
+            request.rows(),
         )
     }
 

@@ -37,6 +37,7 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
         13 "0013_account_mails",
         14 "0014_audit_values",
         15 "0015_password_times",
+        16 "0016_customer_search",
     }
 });
 

@@ -10,7 +10,7 @@ mod account;
 mod failure;
 mod license;
 pub mod migrate;
-mod operator;
+pub mod operator;
 mod outbox;
 mod presence;
 mod queue;

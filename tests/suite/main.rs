@@ -21,6 +21,7 @@ mod demo;
 mod drift;
 mod edge;
 mod event_order;
+mod find;
 mod forgiven;
 mod import;
 mod keys;

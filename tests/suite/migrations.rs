@@ -1,6 +1,7 @@
 //! Migrations: the schema goes up and down, survives a kill midway, and an unknown one is refused.
 
 use std::process::Stdio;
+use std::sync::LazyLock;
 
 use licentia::domain::license::RevocationReason;
 use licentia::store::Store;
@@ -8,11 +9,8 @@ use licentia::store::Store;
 use crate::harness::database::{Kind, TestDatabase, execute, kind, number};
 use crate::harness::process::{licentia, run};
 
-/// The newest migration of this version.
-const NEWEST: i64 = 15;
-
-#[tokio::test]
-async fn every_migration_in_the_folder_is_built_in() {
+/// Returns the number and the description of each migration in the folder, in order.
+fn in_folder() -> Vec<(i64, String)> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations");
     let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
     let names = files.filter_map(|name| {
@@ -26,11 +24,19 @@ async fn every_migration_in_the_folder_is_built_in() {
     });
     let mut names: Vec<(i64, String)> = names.collect();
     names.sort();
+    names
+}
+
+/// The newest migration.
+static NEWEST: LazyLock<i64> = LazyLock::new(|| in_folder().last().unwrap().0);
+
+#[tokio::test]
+async fn every_migration_in_the_folder_is_built_in() {
     let directory = tempfile::tempdir().unwrap();
     let store = TestDatabase::empty(directory.path()).await.open().await;
     let built_in = store.migration_status().await.unwrap();
     let built_in: Vec<_> = built_in.into_iter().map(|s| (s.version, s.description)).collect();
-    assert_eq!(built_in, names);
+    assert_eq!(built_in, in_folder());
 }
 
 async fn versions(store: &Store) -> Vec<(i64, bool)> {
@@ -40,7 +46,7 @@ async fn versions(store: &Store) -> Vec<(i64, bool)> {
 
 /// Returns every migration, and whether it is applied: those up to this one.
 fn all(applied: i64) -> Vec<(i64, bool)> {
-    (1..=NEWEST).map(|version| (version, version <= applied)).collect()
+    (1..=*NEWEST).map(|version| (version, version <= applied)).collect()
 }
 
 #[tokio::test]
@@ -50,12 +56,12 @@ async fn migrations_go_up_down_and_up_again_step_by_step() {
     assert_eq!(versions(&store).await, all(0));
     store.migrate_up().await.unwrap();
     store.migrate_up().await.unwrap();
-    for version in (0..NEWEST).rev() {
+    for version in (0..*NEWEST).rev() {
         store.migrate_down_to(version).await.unwrap();
         assert_eq!(versions(&store).await, all(version));
     }
     store.migrate_up().await.unwrap();
-    assert_eq!(versions(&store).await, all(NEWEST));
+    assert_eq!(versions(&store).await, all(*NEWEST));
 }
 
 #[tokio::test]
@@ -70,24 +76,25 @@ async fn several_servers_may_migrate_at_once() {
 
 #[tokio::test]
 async fn a_newer_or_changed_schema_is_refused_with_a_solution() {
+    let newest = *NEWEST;
     let directory = tempfile::tempdir().unwrap();
     let store = TestDatabase::new(directory.path()).await.open().await;
     store.migrate_up().await.unwrap();
-    let newer = format!("UPDATE _sqlx_migrations SET version = 9999 WHERE version = {NEWEST}");
+    let newer = format!("UPDATE _sqlx_migrations SET version = 9999 WHERE version = {newest}");
     execute(&store, &newer).await.unwrap();
     let error = store.migrate_up().await.unwrap_err().to_string();
-    let named = format!("schema version 9999, but this binary knows up to {NEWEST}");
+    let named = format!("schema version 9999, but this binary knows up to {newest}");
     assert!(error.contains(&named), "{error}");
     assert!(error.contains("newer version"), "{error}");
     assert!(store.migration_status().await.is_err());
 
     let changed = format!(
-        "UPDATE _sqlx_migrations SET version = {NEWEST}, checksum = (SELECT checksum FROM \
+        "UPDATE _sqlx_migrations SET version = {newest}, checksum = (SELECT checksum FROM \
          _sqlx_migrations WHERE version = 1) WHERE version = 9999"
     );
     execute(&store, &changed).await.unwrap();
     let error = store.migrate_up().await.unwrap_err().to_string();
-    let named = format!("migration {NEWEST} in the database differs");
+    let named = format!("migration {newest} in the database differs");
     assert!(error.contains(&named), "{error}");
 }
 
@@ -113,7 +120,7 @@ async fn the_next_start_repairs_a_kill_at_any_moment() {
             .args(["migrate", "up"])
             .env("LICENTIA_DATABASE_URL", &database.url));
         assert_eq!(again.code, 0, "after {milliseconds} ms: {}", again.err);
-        assert_eq!(versions(&database.open().await).await, all(NEWEST));
+        assert_eq!(versions(&database.open().await).await, all(*NEWEST));
         if finished {
             break;
         }
@@ -153,7 +160,7 @@ async fn a_kill_within_a_migration_leaves_the_previous_schema() {
     blocker.rollback().await.unwrap();
     assert_eq!(versions(&store).await, all(1));
     store.migrate_up().await.unwrap();
-    assert_eq!(versions(&store).await, all(NEWEST));
+    assert_eq!(versions(&store).await, all(*NEWEST));
 }
 
 #[tokio::test]
@@ -175,15 +182,16 @@ async fn an_interrupted_migration_is_rolled_back_completely() {
 async fn the_command_line_migrates_and_protects_data_from_loss() {
     let directory = tempfile::tempdir().unwrap();
     let database = TestDatabase::empty(directory.path()).await;
+    let newest = *NEWEST;
     let migrate = |arguments: &[&str]| {
         run(licentia(directory.path())
             .arg("migrate")
             .args(arguments)
             .env("LICENTIA_DATABASE_URL", &database.url))
     };
-    let went_up = format!("The schema was migrated from version 0 to {NEWEST}.\n");
+    let went_up = format!("The schema was migrated from version 0 to {newest}.\n");
     assert_eq!(migrate(&[]).out, went_up);
-    let current = format!("The schema is up to date at version {NEWEST}.\n");
+    let current = format!("The schema is up to date at version {newest}.\n");
     assert_eq!(migrate(&["up"]).out, current);
     let status = migrate(&["status"]);
     assert!(status.out.contains("1  applied  accounts"), "{}", status.out);
@@ -191,9 +199,9 @@ async fn the_command_line_migrates_and_protects_data_from_loss() {
         serde_json::from_str(&migrate(&["status", "--json"]).out).unwrap();
     assert_eq!(
         (&status["version"], &status["migrations"][2]["applied"]),
-        (&NEWEST.into(), &true.into())
+        (&newest.into(), &true.into())
     );
-    let went_down = format!("The schema was reverted from version {NEWEST} to {}.\n", NEWEST - 1);
+    let went_down = format!("The schema was reverted from version {newest} to {}.\n", newest - 1);
     assert_eq!(migrate(&["down"]).out, went_down);
     assert_eq!(migrate(&["up"]).code, 0);
 

@@ -4,6 +4,7 @@ use licentia::domain::operator::admin_key::Scope;
 use serde_json::{Value, json};
 
 use crate::harness::database::execute;
+use crate::harness::shop::Shop;
 use crate::harness::{BEHIND_A_PROXY, TestApp};
 
 #[tokio::test]
@@ -48,5 +49,83 @@ async fn the_mails_of_a_customer_are_listed_page_by_page() {
     for unknown in ["cust_0123456789abcdef0123456789abcdef", "cust_1", "a%00b"] {
         let answer = admin.get(&format!("/api/admin/customers/{unknown}/mails")).await;
         assert_eq!(answer.problem(), (404, "not_found"), "{unknown}");
+    }
+}
+
+#[tokio::test]
+async fn a_customer_is_shown_with_licenses_orders_events_and_timeline() {
+    let shop = Shop::open().await;
+    let ada = shop.buyer("ada@example.com").await;
+    shop.buy(&ada, "professional").await;
+    shop.must_be_paid(&ada).await;
+    let admin = shop.app.admin(Scope::Read).await;
+    let path = format!("/api/admin/customers/{}", ada.customer_id);
+
+    let record = admin.get(&path).await.body;
+    assert_eq!(record["customer"]["email"], "ada@example.com");
+    assert_eq!(record["customer"]["email_verified"], false);
+    assert!(record["stripe_customer_id"].as_str().unwrap().starts_with("cus_"), "{record}");
+    assert!(record["stripe_synced_at"].is_string(), "{record}");
+    assert_eq!(record["subscription"]["status"], "active");
+    assert_eq!(record["license"]["plan"], "professional");
+    assert_eq!(record["license"]["status"], "active");
+
+    let licenses = admin.get(&format!("{path}/licenses")).await;
+    let sources: Vec<_> = licenses.body["licenses"].as_array().unwrap().clone();
+    let sources: Vec<_> = sources.iter().map(|license| license["source"].clone()).collect();
+    assert_eq!(sources, ["subscription", "trial"]);
+    assert!(!licenses.text.contains(&ada.trial), "the token lets its holder in");
+    let orders = admin.get(&format!("{path}/orders")).await.body;
+    assert!(orders["orders"][0]["stripe_invoice_id"].as_str().unwrap().starts_with("in_"));
+    let events = admin.get(&format!("{path}/events")).await.body;
+    assert!(events["events"].as_array().unwrap().iter().all(|event| event["state"] == "done"));
+
+    let timeline = admin.get(&format!("{path}/timeline?limit=100")).await.body;
+    let entries = timeline["entries"].as_array().unwrap();
+    for (by, begins) in [
+        ("customer", "The customer signed up"),
+        ("system", "The license lic_"),
+        ("system", "The subscription for `professional` is active"),
+        ("system", "The mail `"),
+        ("stripe", "Stripe's event `"),
+    ] {
+        let is_told = |entry: &&Value| {
+            entry["by"] == by && entry["text"].as_str().unwrap().starts_with(begins)
+        };
+        assert!(entries.iter().any(|entry| is_told(&entry)), "{begins}: {timeline}");
+    }
+    // The reads above are told too.
+    assert!(timeline.to_string().contains("An admin key called `getCustomer`."));
+}
+
+#[tokio::test]
+async fn every_list_of_a_customer_is_read_page_by_page() {
+    let shop = Shop::open().await;
+    let ada = shop.buyer("ada@example.com").await;
+    shop.buy(&ada, "professional").await;
+    shop.must_be_paid(&ada).await;
+    let admin = shop.app.admin(Scope::Read).await;
+    for (list, field, id) in [
+        ("licenses", "licenses", "license_id"),
+        ("orders", "orders", "order_id"),
+        ("events", "events", "event_id"),
+        ("mails", "mails", "mail_id"),
+        ("timeline", "entries", "id"),
+    ] {
+        let path = format!("/api/admin/customers/{}/{list}", ada.customer_id);
+        let ids = |page: &Value| -> Vec<String> {
+            let entries = page[field].as_array().unwrap().iter();
+            entries.map(|entry| entry[id].as_str().unwrap().to_owned()).collect()
+        };
+        let all = ids(&admin.get(&format!("{path}?limit=100")).await.body);
+        let mut page = admin.get(&format!("{path}?limit=1")).await.body;
+        let mut pages = ids(&page);
+        while let Some(next) = page["next_after"].as_str() {
+            page = admin.get(&format!("{path}?limit=1&after={next}")).await.body;
+            pages.extend(ids(&page));
+        }
+        // Reading the timeline writes into it.
+        pages.retain(|id| all.contains(id));
+        assert_eq!(pages, all, "{list}");
     }
 }

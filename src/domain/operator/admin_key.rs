@@ -80,6 +80,18 @@ text_enum! {
     /// An operation of the admin API, by its name in the API description and in the audit log.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum Operation {
+        /// Find customers.
+        FindCustomers = "findCustomers",
+        /// Show a customer's record.
+        GetCustomer = "getCustomer",
+        /// List a customer's licenses.
+        ListCustomerLicenses = "listCustomerLicenses",
+        /// List a customer's orders.
+        ListCustomerOrders = "listCustomerOrders",
+        /// List the events about a customer.
+        ListCustomerEvents = "listCustomerEvents",
+        /// Show a customer's timeline.
+        GetTimeline = "getCustomerTimeline",
         /// List the mails to a customer.
         ListCustomerMails = "listCustomerMails",
         /// Show how many paid customers have no license.
@@ -98,9 +110,16 @@ impl Operation {
     #[must_use]
     pub fn needs(self) -> Scope {
         match self {
-            Self::ListCustomerMails | Self::GetDrift | Self::ListEvents | Self::GetEvent => {
-                Scope::Read
-            }
+            Self::FindCustomers
+            | Self::GetCustomer
+            | Self::ListCustomerLicenses
+            | Self::ListCustomerOrders
+            | Self::ListCustomerEvents
+            | Self::GetTimeline
+            | Self::ListCustomerMails
+            | Self::GetDrift
+            | Self::ListEvents
+            | Self::GetEvent => Scope::Read,
             // A replay is only another sync, which is harmless.
             Self::ReplayEvent => Scope::Support,
         }

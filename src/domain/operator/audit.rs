@@ -5,9 +5,11 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use crate::domain::ids::{AdminKeyId, CustomerId};
+use crate::domain::column::row;
+use crate::domain::ids::{AdminKeyId, AuditId, CustomerId};
 use crate::domain::private::Private;
 use crate::domain::text_enum::text_enum;
+use crate::domain::time::Timestamp;
 
 /// The actor of an audited action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,6 +132,25 @@ impl<'a> AuditEntry<'a> {
         let values = json!({ "before": before, "after": after });
         self.personal = Some(values.to_string().into());
         self
+    }
+}
+
+row! {
+    /// An entry of the audit log, as it is stored.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct StoredAuditEntry {
+        /// The id.
+        pub audit_id: AuditId,
+        /// The time.
+        pub at: Timestamp,
+        /// The actor, as [`Actor`] writes it.
+        pub actor: String,
+        /// The action: an [`AuditAction`], perhaps of a newer version.
+        pub action: String,
+        /// Further facts, as a JSON object.
+        pub detail: String,
+        /// The request that made the change; `None` for the command line and background work.
+        pub request_id: Option<String>,
     }
 }
 

@@ -1,4 +1,6 @@
-//! The rules for operators: admin keys and the audit log.
+//! The rules for operators: admin keys, the audit log, and what support sees of a customer.
 
 pub mod admin_key;
 pub mod audit;
+pub mod search;
+pub mod timeline;

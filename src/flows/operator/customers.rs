@@ -1,10 +1,109 @@
-//! A customer, as support sees it.
+//! A customer, as support sees it: found by any key, the record, and its lists.
 
 use crate::app::App;
+use crate::domain::account::customer::Customer;
 use crate::domain::ids::CustomerId;
+use crate::domain::license::IssuedLicense;
+use crate::domain::operator::search::{FoundCustomer, Key, Search};
+use crate::domain::operator::timeline::{self, Entry, Kind};
 use crate::domain::outbox::StoredMail;
-use crate::domain::page::{Cursor, Page, PageRequest};
+use crate::domain::page::{Cursor, InvalidCursor, Page, PageRequest};
+use crate::domain::sale::order::Order;
+use crate::domain::sale::subscription::SubscriptionRow;
+use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
+use crate::fail_point::Place;
+use crate::flows::operator::events::EventDetails;
+use crate::store::Tx;
+
+/// The customers whose search terms one transaction writes: few, so that other writers do not wait.
+const FILLED_AT_ONCE: i64 = 200;
+
+/// Returns a page of the customers that a query finds: the one with an id or a license, or those
+/// whose address and names have words that begin with the query's.
+///
+/// # Errors
+/// [`Error::InvalidRequest`] when the page begins at the place of another list, or a failure of the
+/// database.
+pub async fn find(
+    app: &App,
+    search: &Search,
+    request: &PageRequest,
+) -> Result<Page<FoundCustomer>> {
+    let mut tx = app.store.read().await?;
+    let key = match search {
+        Search::Key(key) => key.clone(),
+        Search::Token(id, token) => {
+            let stored = tx.license(id).await?.filter(|license| license.token == *token);
+            let Some(license) = stored else { return Ok(none()) };
+            Key::Customer(license.customer_id)
+        }
+        Search::Words(words) => {
+            let after = request.after.as_ref().map(|place| {
+                let invalid = || Error::InvalidRequest(format!("`after`: {InvalidCursor}"));
+                FoundCustomer::of_place(place).ok_or_else(invalid)
+            });
+            let after = after.transpose()?;
+            let after = after.as_ref().map(|(term, id)| (*term, id));
+            let found = tx.customers_by_words(words, after, request.rows()).await?;
+            return Ok(request.page(found, FoundCustomer::place));
+        }
+    };
+    let Some(id) = tx.customer_by_key(&key).await? else { return Ok(none()) };
+    let found = tx.customer(&id).await?.map(FoundCustomer::from);
+    Ok(Page { entries: found.into_iter().collect(), next_after: None })
+}
+
+fn none() -> Page<FoundCustomer> {
+    Page { entries: Vec::new(), next_after: None }
+}
+
+/// Writes the search terms of every customer who is older than the search.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn fill_search(app: &App) -> Result<()> {
+    loop {
+        let mut tx = app.store.write().await?;
+        let filled = tx.fill_terms(FILLED_AT_ONCE, app.now()).await?;
+        tx.commit(app.fail_points.at(Place::SearchFilled)).await?;
+        if filled == 0 {
+            return Ok(());
+        }
+    }
+}
+
+/// What is stored about a customer.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// The customer.
+    pub customer: Customer,
+    /// The time of the last sync with Stripe.
+    pub synced_at: Option<Timestamp>,
+    /// Stripe's id of the default payment method.
+    pub default_payment_method: Option<String>,
+    /// The subscription.
+    pub subscription: Option<SubscriptionRow>,
+    /// The current license.
+    pub license: Option<IssuedLicense>,
+}
+
+/// Returns what is stored about a customer.
+///
+/// # Errors
+/// [`Error::NotFound`] when there is no such customer.
+pub async fn record(app: &App, id: &CustomerId) -> Result<Record> {
+    let mut tx = app.store.read().await?;
+    let customer = existing(&mut tx, id).await?;
+    let (synced_at, default_payment_method) = tx.stripe_state(id).await?;
+    let subscription = tx.subscription(id).await?;
+    let license = tx.current_license(id).await?;
+    Ok(Record { customer, synced_at, default_payment_method, subscription, license })
+}
+
+async fn existing(tx: &mut Tx, id: &CustomerId) -> Result<Customer> {
+    tx.customer(id).await?.ok_or(Error::NotFound("customer"))
+}
 
 /// Returns a page of the mails to a customer, newest first.
 ///
@@ -12,10 +111,78 @@ use crate::error::{Error, Result};
 /// [`Error::NotFound`] when there is no such customer.
 pub async fn mails(app: &App, id: &CustomerId, request: &PageRequest) -> Result<Page<StoredMail>> {
     let mut tx = app.store.read().await?;
-    if tx.customer(id).await?.is_none() {
-        return Err(Error::NotFound("customer"));
-    }
+    existing(&mut tx, id).await?;
     let mails = tx.mails_of(id, request).await?;
     let place = |mail: &StoredMail| Cursor { at: mail.created_at, id: mail.mail_id.to_string() };
     Ok(request.page(mails, place))
+}
+
+/// Returns a page of the licenses of a customer, newest first.
+///
+/// # Errors
+/// As [`mails`].
+pub async fn licenses(
+    app: &App,
+    id: &CustomerId,
+    request: &PageRequest,
+) -> Result<Page<IssuedLicense>> {
+    let mut tx = app.store.read().await?;
+    existing(&mut tx, id).await?;
+    let licenses = tx.license_page(id, request).await?;
+    let place = |license: &IssuedLicense| Cursor {
+        at: license.issued_at,
+        id: license.license_id.to_string(),
+    };
+    Ok(request.page(licenses, place))
+}
+
+/// Returns a page of the orders of a customer, newest first.
+///
+/// # Errors
+/// As [`mails`].
+pub async fn orders(app: &App, id: &CustomerId, request: &PageRequest) -> Result<Page<Order>> {
+    let mut tx = app.store.read().await?;
+    existing(&mut tx, id).await?;
+    let orders = tx.order_page(id, request).await?;
+    let place = |order: &Order| Cursor { at: order.created_at, id: order.order_id.to_string() };
+    Ok(request.page(orders, place))
+}
+
+/// Returns a page of the events and tasks about a customer, newest first.
+///
+/// # Errors
+/// As [`mails`].
+pub async fn events(
+    app: &App,
+    id: &CustomerId,
+    request: &PageRequest,
+) -> Result<Page<EventDetails>> {
+    let mut tx = app.store.read().await?;
+    let customer = existing(&mut tx, id).await?;
+    let events = tx.event_page(&customer, request).await?;
+    let events = events.into_iter().map(|event| EventDetails::about(id, event)).collect();
+    let place = |EventDetails { event, .. }: &EventDetails| Cursor {
+        at: event.received_at,
+        id: event.event_id.clone(),
+    };
+    Ok(request.page(events, place))
+}
+
+/// Returns a page of the timeline of a customer, newest first.
+///
+/// # Errors
+/// As [`mails`].
+pub async fn timeline(app: &App, id: &CustomerId, request: &PageRequest) -> Result<Page<Entry>> {
+    let mut tx = app.store.read().await?;
+    let customer = existing(&mut tx, id).await?;
+    let page_of = |kind| timeline::request_for(kind, request);
+    let actions = tx.audit_page(id, &page_of(Kind::Action)).await?;
+    let mails = tx.mails_of(id, &page_of(Kind::Mail)).await?;
+    let events = tx.event_page(&customer, &page_of(Kind::Event)).await?;
+    let entries = timeline::merge([
+        actions.into_iter().map(Entry::of_action).collect(),
+        mails.into_iter().map(Entry::of_mail).collect(),
+        events.into_iter().map(Entry::of_event).collect(),
+    ]);
+    Ok(request.page(entries, Entry::place))
 }

@@ -79,6 +79,12 @@ impl EventDetails {
         Ok(Self { event, customer_id, state })
     }
 
+    /// Returns the details of an event that is known to be about this customer.
+    pub(super) fn about(id: &CustomerId, event: StoredEvent) -> Self {
+        let state = State::of(&event);
+        Self { event, customer_id: Some(id.clone()), state }
+    }
+
     /// Returns a sentence about what happens to the event next.
     #[must_use]
     pub fn next(&self) -> String {

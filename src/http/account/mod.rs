@@ -8,7 +8,7 @@ pub(super) mod pages;
 mod passwords;
 mod sessions;
 mod signup;
-mod view;
+pub(super) mod view;
 
 /// Returns the operations of this area.
 pub(super) fn apis() -> impl OpenApi + 'static {

@@ -34,7 +34,7 @@ const MAX_PAGE: i64 = 100;
 /// The status of a license.
 #[derive(Enum)]
 #[oai(rename = "LicenseStatus", rename_all = "snake_case")]
-enum LicenseStatus {
+pub enum LicenseStatus {
     /// The license works.
     Active,
     /// The paid time is over, and the license still works during the grace period.
@@ -45,6 +45,19 @@ enum LicenseStatus {
     Superseded,
     /// The license was revoked.
     Revoked,
+}
+
+impl LicenseStatus {
+    /// Returns the status of a license at `now`.
+    pub fn of(license: &IssuedLicense, now: Timestamp) -> Self {
+        match license.term().phase(now) {
+            _ if license.revoked_at.is_some() => Self::Revoked,
+            _ if license.superseded_at.is_some() => Self::Superseded,
+            Phase::Active => Self::Active,
+            Phase::Grace => Self::Grace,
+            Phase::Over => Self::Expired,
+        }
+    }
 }
 
 /// A license.
@@ -103,15 +116,8 @@ impl LicenseView {
     /// [`Error::Internal`] if the token in the database is not a license.
     pub fn new(license: IssuedLicense, now: Timestamp) -> crate::error::Result<Self> {
         let claims = claims_of(&license)?;
-        let status = match license.term().phase(now) {
-            _ if license.revoked_at.is_some() => LicenseStatus::Revoked,
-            _ if license.superseded_at.is_some() => LicenseStatus::Superseded,
-            Phase::Active => LicenseStatus::Active,
-            Phase::Grace => LicenseStatus::Grace,
-            Phase::Over => LicenseStatus::Expired,
-        };
         Ok(Self {
-            status,
+            status: LicenseStatus::of(&license, now),
             features: claims.features,
             limits: claims.limits,
             license_id: license.license_id.to_string(),

@@ -2,7 +2,7 @@
 
 use poem_openapi::OpenApi;
 
-mod orders;
+pub(super) mod orders;
 mod plans;
 mod subscriptions;
 pub(super) mod webhooks;

@@ -24,7 +24,7 @@ const MAX_ORDERS: i64 = 300;
 /// The status of an order.
 #[derive(Enum)]
 #[oai(rename = "OrderStatus", rename_all = "snake_case")]
-enum OrderStatusView {
+pub enum OrderStatusView {
     /// Not paid yet.
     Pending,
     /// Paid.

@@ -42,12 +42,12 @@ impl Tx {
             &new.password_hash,
             now,
         )?;
-        sql!(
+        let customer = sql!(
             self,
             fetch_one: Customer,
             "INSERT INTO customers (customer_id, user_id, email, email_verified_at, name,
-                 company_name, created_at, updated_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $7)
+                 company_name, created_at, updated_at, terms_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $7)
              RETURNING {columns}",
             &new.customer_id,
             &new.user_id,
@@ -56,7 +56,9 @@ impl Tx {
             &new.name,
             &new.company_name,
             now,
-        )
+        )?;
+        self.insert_terms(std::slice::from_ref(&customer)).await?;
+        Ok(customer)
     }
 
     /// Returns the customer with this login, and the password hash.
@@ -92,6 +94,20 @@ impl Tx {
         )
     }
 
+    /// Returns the time of the customer's last sync with Stripe, and the default payment method.
+    pub async fn stripe_state(
+        &mut self,
+        id: &CustomerId,
+    ) -> Result<(Option<Timestamp>, Option<String>)> {
+        let state = sql!(
+            self,
+            fetch_optional: (Option<Timestamp>, Option<String>),
+            "SELECT stripe_synced_at, default_payment_method FROM customers WHERE customer_id = $1",
+            id,
+        )?;
+        Ok(state.unwrap_or_default())
+    }
+
     /// Returns the customer with this id and locks it until the transaction ends: other changes to
     /// the customer wait. An update that changes nothing is the row lock that both databases have.
     pub async fn lock_customer(&mut self, id: &CustomerId) -> Result<Option<Customer>> {
@@ -121,11 +137,11 @@ impl Tx {
             &customer.email,
             now,
         )?;
-        sql!(
+        let customer = sql!(
             self,
             fetch_one: Customer,
             "UPDATE customers SET email = $2, email_verified_at = $3, pending_email = $4, name = $5,
-                 company_name = $6, updated_at = $7
+                 company_name = $6, updated_at = $7, terms_at = $7
              WHERE customer_id = $1 RETURNING {columns}",
             &customer.customer_id,
             &customer.email,
@@ -134,7 +150,9 @@ impl Tx {
             &customer.name,
             &customer.company_name,
             now,
-        )
+        )?;
+        self.replace_terms(&customer).await?;
+        Ok(customer)
     }
 
     /// Returns the customer that is linked to this Stripe customer.

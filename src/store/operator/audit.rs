@@ -3,7 +3,8 @@
 //! [`crate::domain::operator::audit`].
 
 use crate::domain::ids::{AuditId, CustomerId};
-use crate::domain::operator::audit::{AuditAction, AuditEntry};
+use crate::domain::operator::audit::{AuditAction, AuditEntry, StoredAuditEntry};
+use crate::domain::page::PageRequest;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::store::Tx;
@@ -47,6 +48,26 @@ impl Tx {
             request_id,
         )?;
         Ok(())
+    }
+
+    /// Returns a page of the entries about a customer, newest first.
+    pub async fn audit_page(
+        &mut self,
+        id: &CustomerId,
+        request: &PageRequest,
+    ) -> Result<Vec<StoredAuditEntry>> {
+        let (at, audit_id) = request.before();
+        sql!(
+            self,
+            fetch_all: StoredAuditEntry,
+            "SELECT {columns} FROM audit_log
+             WHERE customer_id = $1 AND (at, audit_id) < ($2, $3)
+             ORDER BY at DESC, audit_id DESC LIMIT $4",
+            id,
+            at,
+            audit_id,
+            request.rows(),
+        )
     }
 
     /// Removes the addresses and names of a deleted customer from the log.

@@ -1,5 +1,7 @@
-//! The tables of admin keys, of the audit log, and of the secrets of the database.
+//! The tables of admin keys, of the audit log, and of the secrets of the database; and what support
+//! reads of a customer.
 
 pub(super) mod admin_keys;
 pub(super) mod audit;
+pub mod search;
 pub(super) mod secrets;

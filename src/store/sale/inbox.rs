@@ -7,6 +7,7 @@ use chrono::TimeDelta;
 use crate::domain::account::customer::Customer;
 use crate::domain::column::Parameter;
 use crate::domain::ids::{CustomerId, TaskId};
+use crate::domain::page::PageRequest;
 use crate::domain::queue::Leased;
 use crate::domain::sale::inbox::{IgnoredEvent, LeasedEvent, StoredEvent, TaskKind};
 use crate::domain::sale::webhook::Envelope;
@@ -31,6 +32,28 @@ impl Tx {
                  UNION ALL SELECT event_id FROM inbox WHERE given_up_at IS NOT NULL)
              ORDER BY received_at, event_id LIMIT $1",
             most,
+        )
+    }
+
+    /// Returns a page of the events and tasks about a customer, by time of receipt, newest first.
+    /// Events that name only a payment are not included.
+    pub async fn event_page(
+        &mut self,
+        customer: &Customer,
+        request: &PageRequest,
+    ) -> Result<Vec<StoredEvent>> {
+        let (at, event_id) = request.before();
+        sql!(
+            self,
+            fetch_all: StoredEvent,
+            "SELECT {columns} FROM inbox WHERE (customer_id = $1 OR stripe_customer_id = $2)
+               AND (received_at, event_id) < ($3, $4)
+             ORDER BY received_at DESC, event_id DESC LIMIT $5",
+            &customer.customer_id,
+            &customer.stripe_customer_id,
+            at,
+            event_id,
+            request.rows(),
         )
     }
 

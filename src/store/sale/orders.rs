@@ -2,6 +2,7 @@
 //! when their customer is deleted.
 
 use crate::domain::ids::{CustomerId, OrderId};
+use crate::domain::page::PageRequest;
 use crate::domain::sale::order::Order;
 use crate::domain::sale::stripe_ids::{CheckoutSessionId, InvoiceId, PaymentIntentId};
 use crate::domain::time::Timestamp;
@@ -58,6 +59,26 @@ impl Tx {
              ORDER BY created_at DESC, order_id LIMIT $2",
             id,
             most,
+        )
+    }
+
+    /// Returns a page of the customer's orders, newest first.
+    pub async fn order_page(
+        &mut self,
+        id: &CustomerId,
+        request: &PageRequest,
+    ) -> Result<Vec<Order>> {
+        let (at, order_id) = request.before();
+        sql!(
+            self,
+            fetch_all: Order,
+            "SELECT {columns} FROM orders
+             WHERE customer_id = $1 AND (created_at, order_id) < ($2, $3)
+             ORDER BY created_at DESC, order_id DESC LIMIT $4",
+            id,
+            at,
+            order_id,
+            request.rows(),
         )
     }
 

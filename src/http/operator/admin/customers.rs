@@ -1,4 +1,4 @@
-//! A customer, as support sees it. The responses have Stripe ids.
+//! Finds customers, and shows a customer's record. The responses have Stripe ids.
 
 use std::sync::Arc;
 
@@ -9,101 +9,238 @@ use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 
-use super::permit_for_customer;
+use super::customer_lists::{AdminCustomerCodes, LicenseRecord, example_customer};
+use super::{AdminCodes, permit, permit_for_customer};
 use crate::app::App;
-use crate::domain::operator::admin_key::Operation;
-use crate::domain::outbox::StoredMail;
+use crate::domain::contact::DisplayName;
+use crate::domain::operator::admin_key::{Operation, Target};
+use crate::domain::operator::search::{FoundCustomer, Search};
+use crate::domain::sale::subscription::SubscriptionRow;
 use crate::domain::time::Timestamp;
-use crate::flows::operator::customers;
+use crate::flows::operator::customers::{self, Record};
 use crate::http::Tag;
+use crate::http::account::view::CustomerView;
 use crate::http::caller::AdminCaller;
-use crate::http::page::{self, default_limit, example_cursor};
-use crate::http::problem::{Failure, documented};
+use crate::http::page::{self, default_limit};
+use crate::http::problem::Failure;
 use crate::http::throttle::Throttle;
 
 pub struct AdminCustomersApi;
 
-documented!(AdminCustomerCodes: InsufficientScope, NotFound, TooManyRequests);
-
-/// A mail to a customer. It is written when it is sent, so its text is not stored.
+/// A customer that was found.
 #[derive(Object)]
-#[oai(rename = "Mail", example)]
-struct MailView {
-    /// The id of the mail. It is also the Message-ID.
-    mail_id: String,
-    /// The event that the mail reports, as `licentia email --preview` names it.
-    kind: String,
-    /// The license that it is about.
+#[oai(rename = "FoundCustomer", example)]
+struct FoundView {
+    /// The id of the customer.
+    customer_id: String,
+    /// The email address.
+    email: String,
+    /// Whether the address is verified.
+    email_verified: bool,
+    /// The person's name.
     #[oai(nullable)]
-    license_id: Option<String>,
-    /// When it was requested.
+    name: Option<String>,
+    /// The company's name.
+    #[oai(nullable)]
+    company_name: Option<String>,
+    /// The Stripe customer. `null` if there is none.
+    #[oai(nullable)]
+    stripe_customer_id: Option<String>,
+    /// When the customer signed up.
     created_at: DateTime<Utc>,
-    /// When the mail server accepted it.
-    #[oai(nullable)]
-    sent_at: Option<DateTime<Utc>>,
-    /// When it was given up.
-    #[oai(nullable)]
-    given_up_at: Option<DateTime<Utc>>,
-    /// The number of attempts.
-    attempts: i64,
-    /// The code of the last failure.
-    #[oai(nullable)]
-    last_error: Option<String>,
 }
 
-impl Example for MailView {
+impl Example for FoundView {
     fn example() -> Self {
-        let time = |seconds| Timestamp::saturating(seconds).to_datetime();
         Self {
-            mail_id: "mail_0123456789abcdef0123456789abcdef".into(),
-            kind: "trial".into(),
-            license_id: Some("lic_0123456789abcdef0123456789abcdef".into()),
-            created_at: time(1_795_186_800),
-            sent_at: Some(time(1_795_186_801)),
-            given_up_at: None,
-            attempts: 1,
-            last_error: None,
+            customer_id: example_customer(),
+            email: "grace@example.com".into(),
+            email_verified: true,
+            name: Some("Grace Hopper".into()),
+            company_name: Some("Eckert-Mauchly Corporation".into()),
+            stripe_customer_id: Some("cus_Abc123".into()),
+            created_at: Timestamp::saturating(1_795_186_800).to_datetime(),
         }
     }
 }
 
-impl From<StoredMail> for MailView {
-    fn from(mail: StoredMail) -> Self {
+impl From<FoundCustomer> for FoundView {
+    fn from(found: FoundCustomer) -> Self {
+        let text = |name: DisplayName| name.as_str().to_owned();
         Self {
-            mail_id: mail.mail_id.to_string(),
-            kind: mail.kind,
-            license_id: mail.license_id.map(|id| id.to_string()),
-            created_at: mail.created_at.to_datetime(),
-            sent_at: mail.sent_at.map(Timestamp::to_datetime),
-            given_up_at: mail.given_up_at.map(Timestamp::to_datetime),
-            attempts: mail.attempts,
-            last_error: mail.last_error,
+            customer_id: found.customer_id.to_string(),
+            email: found.email.to_string(),
+            email_verified: found.email_verified_at.is_some(),
+            name: found.name.map(text),
+            company_name: found.company_name.map(text),
+            stripe_customer_id: found.stripe_customer_id.map(|id| id.to_string()),
+            created_at: found.created_at.to_datetime(),
         }
     }
 }
 
-/// A page of mails.
+/// A page of customers.
 #[derive(Object)]
-struct Mails {
-    /// The mails, newest first.
-    mails: Vec<MailView>,
+struct FoundCustomers {
+    /// The customers, by the address or the word that matched.
+    customers: Vec<FoundView>,
     /// Send it as `after` to get the next page. `null` on the last page.
     #[oai(nullable)]
     next_after: Option<String>,
 }
 
-fn example_customer() -> String {
-    "cust_0123456789abcdef0123456789abcdef".into()
+/// A customer's subscription, with its Stripe id.
+#[derive(Object)]
+#[oai(rename = "SubscriptionRecord", example)]
+struct SubscriptionRecord {
+    /// The id of the subscription at Stripe.
+    stripe_subscription_id: String,
+    /// The plan's id. `null` if no plan has the price of the subscription.
+    #[oai(nullable)]
+    plan: Option<String>,
+    /// The status at Stripe, for example `active` or `past_due`.
+    status: String,
+    /// The end of the current period.
+    #[oai(nullable)]
+    current_period_end: Option<DateTime<Utc>>,
+    /// When the subscription ends, if it was canceled.
+    #[oai(nullable)]
+    cancel_at: Option<DateTime<Utc>>,
+    /// When the subscription was created.
+    created_at: DateTime<Utc>,
+    /// When it last changed here.
+    updated_at: DateTime<Utc>,
+}
+
+impl Example for SubscriptionRecord {
+    fn example() -> Self {
+        let time = |seconds| Timestamp::saturating(seconds).to_datetime();
+        Self {
+            stripe_subscription_id: "sub_1QabcdEFGH".into(),
+            plan: Some("professional".into()),
+            status: "active".into(),
+            current_period_end: Some(time(1_797_778_800)),
+            cancel_at: None,
+            created_at: time(1_795_186_800),
+            updated_at: time(1_795_186_800),
+        }
+    }
+}
+
+impl From<SubscriptionRow> for SubscriptionRecord {
+    fn from(row: SubscriptionRow) -> Self {
+        Self {
+            stripe_subscription_id: row.stripe_subscription_id.to_string(),
+            plan: row.plan,
+            status: row.status.to_string(),
+            current_period_end: row.current_period_end.map(Timestamp::to_datetime),
+            cancel_at: row.cancel_at.map(Timestamp::to_datetime),
+            created_at: row.created_at.to_datetime(),
+            updated_at: row.updated_at.to_datetime(),
+        }
+    }
+}
+
+/// What is stored about a customer.
+#[derive(Object)]
+#[oai(rename = "CustomerRecord", example)]
+struct RecordView {
+    /// The customer.
+    customer: CustomerView,
+    /// The Stripe customer. `null` if there is none.
+    #[oai(nullable)]
+    stripe_customer_id: Option<String>,
+    /// The changes that are not sent to Stripe yet: `synced`, `name_due`, `email_due` or `due`.
+    /// `null` without a Stripe customer.
+    #[oai(nullable)]
+    stripe_sync_status: Option<String>,
+    /// When the customer was last synced with Stripe.
+    #[oai(nullable)]
+    stripe_synced_at: Option<DateTime<Utc>>,
+    /// The id of the default payment method at Stripe.
+    #[oai(nullable)]
+    default_payment_method: Option<String>,
+    /// The subscription, as of the last sync.
+    #[oai(nullable)]
+    subscription: Option<SubscriptionRecord>,
+    /// The current license.
+    #[oai(nullable)]
+    license: Option<LicenseRecord>,
+}
+
+impl Example for RecordView {
+    fn example() -> Self {
+        Self {
+            customer: CustomerView::example(),
+            stripe_customer_id: Some("cus_Abc123".into()),
+            stripe_sync_status: Some("synced".into()),
+            stripe_synced_at: Some(Timestamp::saturating(1_795_186_800).to_datetime()),
+            default_payment_method: Some("pm_1QabcdEFGH".into()),
+            subscription: Some(SubscriptionRecord::example()),
+            license: Some(LicenseRecord::example()),
+        }
+    }
+}
+
+impl RecordView {
+    fn new(record: Record, now: Timestamp) -> Self {
+        let Record { customer, synced_at, default_payment_method, subscription, license } = record;
+        Self {
+            stripe_customer_id: customer.stripe_customer_id.as_ref().map(ToString::to_string),
+            stripe_sync_status: customer.stripe_sync_status.map(|status| status.to_string()),
+            stripe_synced_at: synced_at.map(Timestamp::to_datetime),
+            default_payment_method,
+            subscription: subscription.map(SubscriptionRecord::from),
+            license: license.map(|license| LicenseRecord::new(license, now)),
+            customer: customer.into(),
+        }
+    }
 }
 
 #[OpenApi(prefix_path = "/api/admin/customers", tag = "Tag::Administration")]
 impl AdminCustomersApi {
-    /// List a customer's mails
+    /// Find customers
     ///
-    /// Returns the mails to a customer, newest first: those that were sent, those that wait, and
-    /// those that were given up. Needs the scope `read`.
-    #[oai(path = "/:customer_id/mails", method = "get", operation_id = "listCustomerMails")]
-    async fn mails(
+    /// Returns the customer with an id (`cust_`, `lic_`, `ord_`, or Stripe's `cus_`, `sub_`, `in_`,
+    /// `pi_`, `cs_`) or with a license token. Any other query finds the customers whose address,
+    /// name or company has words that begin with the words of the query. Without a query, all
+    /// customers are listed. Needs the scope `read`.
+    #[oai(path = "/", method = "get", operation_id = "findCustomers")]
+    async fn find(
+        &self,
+        Data(app): Data<&App>,
+        Data(throttle): Data<&Arc<Throttle>>,
+        caller: AdminCaller,
+        /// An id, a license token, an address or its beginning, or words of a name. Of more than
+        /// three words, the longest three count.
+        #[oai(example = "example_query", validator(max_length = 8192))]
+        query: Query<Option<String>>,
+        /// The maximum number of customers to return.
+        #[oai(
+            default = "default_limit",
+            example = "default_limit",
+            validator(minimum(value = "1"), maximum(value = "100"))
+        )]
+        limit: Query<u32>,
+        /// `next_after` of the previous page of the same query.
+        #[oai(example = "example_after")]
+        after: Query<Option<String>>,
+    ) -> Result<Json<FoundCustomers>, Failure<AdminCodes>> {
+        permit(app, throttle, &caller, Operation::FindCustomers, Target::Service).await?;
+        let search = Search::parse(query.as_deref().unwrap_or_default());
+        let page = customers::find(app, &search, &page::request(&limit, &after)?).await?;
+        Ok(Json(FoundCustomers {
+            customers: page.entries.into_iter().map(FoundView::from).collect(),
+            next_after: page.next_after.map(|cursor| cursor.to_string()),
+        }))
+    }
+
+    /// Get a customer
+    ///
+    /// Returns what is stored about a customer: whether the address is verified, the Stripe ids, the
+    /// last sync, the subscription and the current license. Needs the scope `read`.
+    #[oai(path = "/:customer_id", method = "get", operation_id = "getCustomer")]
+    async fn get(
         &self,
         Data(app): Data<&App>,
         Data(throttle): Data<&Arc<Throttle>>,
@@ -111,23 +248,17 @@ impl AdminCustomersApi {
         /// The customer's id.
         #[oai(example = "example_customer")]
         Path(customer_id): Path<String>,
-        /// The maximum number of mails to return.
-        #[oai(
-            default = "default_limit",
-            example = "default_limit",
-            validator(minimum(value = "1"), maximum(value = "100"))
-        )]
-        limit: Query<u32>,
-        /// `next_after` of the previous page.
-        #[oai(example = "example_cursor")]
-        after: Query<Option<String>>,
-    ) -> Result<Json<Mails>, Failure<AdminCustomerCodes>> {
-        let operation = Operation::ListCustomerMails;
+    ) -> Result<Json<RecordView>, Failure<AdminCustomerCodes>> {
+        let operation = Operation::GetCustomer;
         let id = permit_for_customer(app, throttle, &caller, operation, &customer_id).await?;
-        let page = customers::mails(app, &id, &page::request(&limit, &after)?).await?;
-        Ok(Json(Mails {
-            mails: page.entries.into_iter().map(MailView::from).collect(),
-            next_after: page.next_after.map(|cursor| cursor.to_string()),
-        }))
+        Ok(Json(RecordView::new(customers::record(app, &id).await?, app.now())))
     }
+}
+
+fn example_query() -> Option<String> {
+    Some("grace@exam".into())
+}
+
+fn example_after() -> Option<String> {
+    FoundCustomer::example_place().map(|place| place.to_string())
 }

@@ -56,7 +56,7 @@ impl From<State> for StateView {
 /// because it contains personal data; `licentia events show` and Stripe's dashboard show it.
 #[derive(Object)]
 #[oai(rename = "Event", example)]
-struct EventView {
+pub(super) struct EventView {
     /// Stripe's event id (`evt_…`), or the id of a task of this server.
     event_id: String,
     /// The type of the event.

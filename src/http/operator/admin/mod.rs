@@ -1,6 +1,7 @@
 //! The admin API. Only its responses have Stripe ids. Each operation has a line in
 //! [`Operation`], and begins with [`permit`] or [`permit_for_customer`].
 
+mod customer_lists;
 mod customers;
 mod drift;
 mod events;
@@ -20,7 +21,12 @@ documented!(AdminCodes: InsufficientScope, TooManyRequests);
 
 /// Returns the operations of the admin API.
 pub(super) fn apis() -> impl OpenApi + 'static {
-    (customers::AdminCustomersApi, drift::DriftApi, events::EventsApi)
+    (
+        customers::AdminCustomersApi,
+        customer_lists::CustomerListsApi,
+        drift::DriftApi,
+        events::EventsApi,
+    )
 }
 
 /// Checks the rate limit and the scope of an admin key, and writes the use to the audit log.

@@ -1,0 +1,230 @@
+//! The timeline of a customer: the audit log, the mails and the events from Stripe in one list, as
+//! sentences, newest first.
+
+use std::cmp::Reverse;
+
+use serde_json::Value;
+
+use crate::domain::operator::audit::{AuditAction, StoredAuditEntry};
+use crate::domain::outbox::StoredMail;
+use crate::domain::page::{Cursor, PageRequest};
+use crate::domain::sale::inbox::StoredEvent;
+use crate::domain::text_enum::text_enum;
+use crate::domain::time::Timestamp;
+
+text_enum! {
+    /// The source of an entry. Within one second, the timeline has the entries in this order.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+    pub enum Kind {
+        /// An action, from the audit log.
+        Action = "action",
+        /// A mail to the customer.
+        Mail = "mail",
+        /// An event from Stripe, or a task of this server that needs Stripe.
+        Event = "event",
+    }
+}
+
+/// An entry of the timeline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The time.
+    pub at: Timestamp,
+    /// Who did it: `customer`, `operator`, `system`, `stripe`, or `admin:` and the id of the key.
+    pub by: String,
+    /// What happened, as a sentence.
+    pub text: String,
+    /// The source.
+    pub kind: Kind,
+    /// The id of the audit entry, mail or event.
+    pub id: String,
+    /// The request that caused an action, if one did.
+    pub request_id: Option<String>,
+}
+
+impl Entry {
+    /// Returns the place in the timeline.
+    #[must_use]
+    pub fn place(&self) -> Cursor {
+        Cursor { at: self.at, id: format!("{}:{}", self.kind, self.id) }
+    }
+
+    /// Returns an action.
+    #[must_use]
+    pub fn of_action(entry: StoredAuditEntry) -> Self {
+        let detail = serde_json::from_str(&entry.detail).unwrap_or_default();
+        let text = match entry.action.parse() {
+            Ok(action) => sentence(action, &detail),
+            // Of a newer version.
+            Err(_) => format!("{}.", entry.action),
+        };
+        let (at, by, id) = (entry.at, entry.actor, entry.audit_id.to_string());
+        Self { at, by, text, kind: Kind::Action, id, request_id: entry.request_id }
+    }
+
+    /// Returns a mail, at the time at which it was requested.
+    #[must_use]
+    pub fn of_mail(mail: StoredMail) -> Self {
+        let state = match (mail.sent_at, mail.given_up_at) {
+            (Some(at), _) => format!("was accepted by the mail server at {at}"),
+            (None, Some(at)) => {
+                let error = mail.last_error.as_deref().unwrap_or("unknown");
+                format!("was given up at {at} ({error})")
+            }
+            (None, None) => "waits to be sent".to_owned(),
+        };
+        let text = format!("The mail `{}` {state}.", mail.kind);
+        let (at, id) = (mail.created_at, mail.mail_id.to_string());
+        Self { at, by: "system".to_owned(), text, kind: Kind::Mail, id, request_id: None }
+    }
+
+    /// Returns an event or task, at the time at which it was received.
+    #[must_use]
+    pub fn of_event(event: StoredEvent) -> Self {
+        let is_ours = event.customer_id.is_some();
+        let what = if is_ours { "The task" } else { "Stripe's event" };
+        let state = match (event.done_at, event.given_up_at, &event.last_error) {
+            (Some(at), ..) => format!("was processed at {at}"),
+            (None, Some(at), error) => {
+                format!("was given up at {at}: {}", error.as_deref().unwrap_or("unknown error"))
+            }
+            (None, None, Some(error)) => {
+                format!("failed and is retried at {}: {error}", event.due_at)
+            }
+            (None, None, None) => "waits to be processed".to_owned(),
+        };
+        let text = format!("{what} `{}` {state}.", event.kind);
+        let by = if is_ours { "system" } else { "stripe" }.to_owned();
+        let (at, id) = (event.received_at, event.event_id);
+        Self { at, by, text, kind: Kind::Event, id, request_id: None }
+    }
+}
+
+/// Returns the page of one source that begins where the page of the timeline does: after the cursor
+/// in its own source, and at or before the cursor's second in the others.
+#[must_use]
+pub fn request_for(kind: Kind, request: &PageRequest) -> PageRequest {
+    let after = request.after.as_ref().map(|cursor| {
+        let of = cursor.id.split_once(':');
+        let of = of.and_then(|(kind, id)| Some((kind.parse::<Kind>().ok()?, id)));
+        match of {
+            Some((last, id)) if last == kind => Cursor { at: cursor.at, id: id.to_owned() },
+            // Its entries of this second are still to come.
+            Some((last, _)) if last < kind => Cursor {
+                at: Timestamp::saturating(cursor.at.epoch_seconds().saturating_add(1)),
+                id: String::new(),
+            },
+            _ => Cursor { at: cursor.at, id: String::new() },
+        }
+    });
+    PageRequest { after, limit: request.limit }
+}
+
+/// Returns the entries of all sources in the order of the timeline. Each source is sorted already,
+/// and its own order decides within a second.
+#[must_use]
+pub fn merge(sources: [Vec<Entry>; 3]) -> Vec<Entry> {
+    let mut entries: Vec<_> = sources.into_iter().flatten().collect();
+    entries.sort_by_key(|entry| (Reverse(entry.at), entry.kind));
+    entries
+}
+
+/// Returns an action as a sentence.
+fn sentence(action: AuditAction, detail: &Value) -> String {
+    let fact = |name: &str| match &detail[name] {
+        Value::Null => "none".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    match action {
+        AuditAction::CustomerSignedUp => {
+            format!("The customer signed up and got a license for the plan `{}`.", fact("plan"))
+        }
+        AuditAction::CustomerCreated => {
+            format!("The customer was created for {} at Stripe.", fact("stripe_customer_id"))
+        }
+        AuditAction::CustomerImported => "The customer was imported.".to_owned(),
+        AuditAction::CustomerVerified => "The customer verified the address.".to_owned(),
+        AuditAction::CustomerPasswordChanged => "The customer set a new password.".to_owned(),
+        AuditAction::CustomerChanged => {
+            let names = detail["changed"].as_array().into_iter().flatten();
+            let names: Vec<_> = names.filter_map(Value::as_str).collect();
+            format!("The customer's record changed: {}.", names.join(", "))
+        }
+        AuditAction::CustomerDeleted => "The customer deleted the account.".to_owned(),
+        AuditAction::LicenseIssued => {
+            format!("The license {} was issued for `{}`.", fact("license_id"), fact("plan"))
+        }
+        AuditAction::LicenseGranted => {
+            format!("The license {} was granted for `{}`.", fact("license_id"), fact("plan"))
+        }
+        AuditAction::LicenseReissued => format!(
+            "The license {} replaced one of the revoked key {}.",
+            fact("license_id"),
+            fact("instead_of_key")
+        ),
+        AuditAction::LicenseRevoked => {
+            format!("The license {} was revoked.", fact("license_id"))
+        }
+        AuditAction::OrderChanged => {
+            format!("The order {} is {} (before: {}).", fact("order_id"), fact("to"), fact("from"))
+        }
+        AuditAction::OrderMerged => {
+            format!("The order {} was merged into the order of its checkout.", fact("order_id"))
+        }
+        AuditAction::SubscriptionChanged => format!(
+            "The subscription for `{}` is {} (before: {}).",
+            fact("plan"),
+            fact("to"),
+            fact("from")
+        ),
+        AuditAction::StripeLinked => {
+            format!("The customer was linked to {} at Stripe.", fact("stripe_customer_id"))
+        }
+        AuditAction::StripeUnlinked => format!(
+            "{} was deleted at Stripe, and the link to it was removed.",
+            fact("stripe_customer_id")
+        ),
+        AuditAction::StripeCompared => "All customers were compared with Stripe.".to_owned(),
+        AuditAction::EventReplayed => format!("The event {} was replayed.", fact("event_id")),
+        AuditAction::MailRetried => format!("The mail {} was scheduled again.", fact("mail_id")),
+        AuditAction::AdminKeyCreated => "An admin key was created.".to_owned(),
+        AuditAction::AdminKeyRevoked => "An admin key was revoked.".to_owned(),
+        AuditAction::AdminKeyUsed => {
+            let refused = if detail["refused"] == true { ", and was refused" } else { "" };
+            format!("An admin key called `{}`{refused}.", fact("operation"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_action_is_a_sentence() {
+        for action in AuditAction::ALL {
+            let text = sentence(action, &json!({}));
+            assert!(text.ends_with('.') && !text.contains("null"), "{action}: {text}");
+        }
+        let detail = json!({ "order_id": "ord_1", "from": null, "to": "succeeded" });
+        let text = sentence(AuditAction::OrderChanged, &detail);
+        assert_eq!(text, "The order ord_1 is succeeded (before: none).");
+    }
+
+    #[test]
+    fn each_source_continues_where_the_page_ended() {
+        let at = Timestamp::saturating(100);
+        let after = Some(Cursor { at, id: "mail:mail_7".to_owned() });
+        let request = PageRequest { after, limit: 5 };
+        let before = |kind| request_for(kind, &request).after.unwrap();
+        assert_eq!(before(Kind::Action), Cursor { at, id: String::new() });
+        assert_eq!(before(Kind::Mail), Cursor { at, id: "mail_7".to_owned() });
+        let next = Timestamp::saturating(101);
+        assert_eq!(before(Kind::Event), Cursor { at: next, id: String::new() });
+        let first = PageRequest { after: None, limit: 5 };
+        assert!(request_for(Kind::Event, &first).after.is_none());
+    }
+}
