@@ -7,7 +7,7 @@ use licentia_verify::KeySet;
 use tokio::sync::{Notify, OnceCell};
 
 use crate::clock::Clock;
-use crate::config::{Config, Origin};
+use crate::config::{Config, Origin, ReturnOrigin};
 use crate::domain::sale::plan::Catalog;
 use crate::domain::secret::HashKey;
 use crate::domain::time::Timestamp;
@@ -52,8 +52,9 @@ pub struct Parts {
     pub mail_due: Notify,
     /// The Stripe account. Without one, selling is off.
     pub stripe: Option<Stripe>,
-    /// The origins that checkout and portal may return to; the first is the server's own.
-    pub return_origins: Vec<Origin>,
+    /// The origins that checkout and portal may return to and that may call the API, with the
+    /// server's own.
+    pub return_origins: Vec<ReturnOrigin>,
     /// The webhook deliveries that wait to be stored.
     pub intake: Intake,
     /// Limits the syncs that license requests cause.
@@ -167,7 +168,7 @@ impl App {
         let jwks = serde_json::to_vec(&keys.jwks());
         let jwks = jwks.map_err(|error| Error::Internal(error.to_string()))?;
         let trusted = keys.key_set(plans.product.as_str())?;
-        let own = [config.public_url.clone()];
+        let own = [config.public_url.clone().into()];
         Ok(Self(Arc::new(Parts {
             store: around.store,
             keys,

@@ -22,7 +22,7 @@ use crate::files::read_text;
 use crate::settings::Section;
 
 pub use email::{EmailConfig, Encryption, SmtpServer};
-pub use origin::Origin;
+pub use origin::{Origin, ReturnOrigin};
 pub use stripe::{CreateCustomer, StripeConfig, StripeMode};
 
 /// The configuration file if no other is named. It may be missing.
@@ -82,8 +82,9 @@ pub struct Config {
     pub email: EmailConfig,
     /// The Stripe account. Without one, nothing is sold.
     pub stripe: Option<StripeConfig>,
-    /// The origins that checkout and portal may return to, besides `public_url`. Default none.
-    pub return_origins: Vec<Origin>,
+    /// The origins of web pages and apps that checkout and portal may return to, and that may call
+    /// the API from a browser, besides `public_url`. Default none.
+    pub return_origins: Vec<ReturnOrigin>,
 }
 
 impl Config {

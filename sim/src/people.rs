@@ -107,7 +107,7 @@ impl History {
             18 => {
                 self.tell(|| format!("{who} opens the portal"));
                 self.begin(server, async move {
-                    let opened = subscription::portal(&app, &caller, None).await;
+                    let opened = subscription::portal(&app, &caller.customer, None).await;
                     Outcome::Done("portal", opened.map(drop))
                 });
             }
@@ -196,7 +196,7 @@ impl History {
         self.tell(|| format!("{who} checks out {plan} at {server}"));
         let app = self.servers[server].app.clone();
         self.begin(server, async move {
-            Outcome::Opened(who, checkout::open(&app, &caller, wanted).await)
+            Outcome::Opened(who, checkout::open(&app, &caller.customer.customer_id, wanted).await)
         });
     }
 

@@ -6,10 +6,11 @@ use licentia_verify::{License, Rejection};
 use serde_json::{Value, json};
 
 use crate::app::App;
+use crate::domain::account::customer::Customer;
 use crate::domain::contact::Email;
 use crate::domain::ids::{CustomerId, LicenseId};
 use crate::domain::license::{
-    Entitlement, Holder, IssuedLicense, LicenseToken, Phase, claims, token_expires,
+    Entitlement, HeldLicense, Holder, IssuedLicense, LicenseToken, Phase, claims, token_expires,
 };
 use crate::domain::message::Kind;
 use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
@@ -216,15 +217,8 @@ pub async fn history(
 /// the database.
 pub async fn refresh(app: &App, token: &LicenseToken) -> Result<IssuedLicense> {
     let now = app.now();
-    let license_id = authentic(app, token, now).await?;
-    let unknown = || Error::InvalidLicense("it is not on record".into());
-    let stored = app.store.held_license(&license_id).await?;
+    let (held, mut current) = held(app, token, now).await?;
     let deleted = |error| if matches!(error, Error::NotFound(_)) { unknown() } else { error };
-    let (held, mut current) =
-        stored.filter(|(held, _)| held.held_token == *token).ok_or_else(unknown)?;
-    if !held.is_credential() {
-        return Err(Error::LicenseRevoked);
-    }
     if sync::catch_up(app, held.holder_stripe_id.as_ref(), &current).await? {
         current = newest(app, &current.customer_id).await.map_err(deleted)?;
     }
@@ -236,6 +230,34 @@ pub async fn refresh(app: &App, token: &LicenseToken) -> Result<IssuedLicense> {
         return Err(Error::LicenseEnded);
     }
     Ok(license)
+}
+
+/// Returns the customer who holds this license, so that an app can open the checkout and the portal
+/// without a password. It accepts the license tokens that [`refresh`] accepts.
+///
+/// # Errors
+/// [`Error::InvalidLicense`], [`Error::LicenseRevoked`], or a failure of the database.
+pub async fn holder(app: &App, token: &LicenseToken) -> Result<Customer> {
+    let (_, current) = held(app, token, app.now()).await?;
+    let customer = app.store.read().await?.customer(&current.customer_id).await?;
+    customer.ok_or_else(unknown)
+}
+
+/// Returns the record of a license that is a credential of its holder, and the holder's current
+/// license.
+async fn held(
+    app: &App,
+    token: &LicenseToken,
+    now: Timestamp,
+) -> Result<(HeldLicense, IssuedLicense)> {
+    let license_id = authentic(app, token, now).await?;
+    let stored = app.store.held_license(&license_id).await?;
+    let held = stored.filter(|(held, _)| held.held_token == *token).ok_or_else(unknown)?;
+    if held.0.is_credential() { Ok(held) } else { Err(Error::LicenseRevoked) }
+}
+
+fn unknown() -> Error {
+    Error::InvalidLicense("it is not on record".into())
 }
 
 /// Returns the current license, reissued if that is due. Otherwise nothing is written.

@@ -11,11 +11,17 @@ use poem_openapi::SecurityScheme;
 use poem_openapi::auth::Bearer;
 
 use crate::app::App;
+use crate::domain::account::customer::Customer;
+use crate::domain::license::LicenseToken;
 use crate::domain::operator::admin_key::StoredAdminKey;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::flows::account::session::{self, SignedIn};
+use crate::flows::license;
 use crate::flows::operator::admin_key;
 use crate::http::throttle::network;
+
+/// The parts of a signed JWT (RFC 7515, section 7.1).
+const JWT_PARTS: usize = 3;
 
 /// The session token, which sign-up and login return as `access_token`.
 #[derive(SecurityScheme)]
@@ -27,6 +33,35 @@ pub struct Caller(pub SignedIn);
 #[oai(rename = "license", ty = "bearer", bearer_format = "JWT")]
 pub struct LicenseBearer(pub Bearer);
 
+/// The license token of an app whose customer buys. The checker leaves other credentials to
+/// [`Caller`].
+#[derive(SecurityScheme)]
+#[oai(rename = "license", ty = "bearer", bearer_format = "JWT", checker = "check_form")]
+pub struct BuyerLicense(LicenseToken);
+
+/// A customer who buys: in a login session, or through an app that has only a license.
+#[derive(SecurityScheme)]
+#[allow(clippy::large_enum_variant, reason = "one for each request, and never stored")]
+pub enum Buyer {
+    /// Through an app.
+    License(BuyerLicense),
+    /// In a login session. The last one: its error is the response to a credential that is neither.
+    Session(Caller),
+}
+
+impl Buyer {
+    /// Returns the customer.
+    ///
+    /// # Errors
+    /// As [`license::holder`].
+    pub async fn customer(self, app: &App) -> Result<Customer> {
+        match self {
+            Self::License(BuyerLicense(token)) => license::holder(app, &token).await,
+            Self::Session(Caller(caller)) => Ok(caller.customer),
+        }
+    }
+}
+
 /// An admin key, from `licentia admin-key create`.
 #[derive(SecurityScheme)]
 #[oai(rename = "admin_key", ty = "bearer", checker = "check_admin_key")]
@@ -35,6 +70,12 @@ pub struct AdminCaller(pub StoredAdminKey);
 async fn check_admin_key(request: &Request, bearer: Bearer) -> poem::Result<StoredAdminKey> {
     let app = request.data::<App>().ok_or(Error::Unauthenticated)?;
     Ok(admin_key::authenticate(app, &bearer.token).await?)
+}
+
+/// Returns the token if it has the form of a JWT.
+async fn check_form(_: &Request, bearer: Bearer) -> Option<LicenseToken> {
+    let parts = bearer.token.split('.').count();
+    (parts == JWT_PARTS).then(|| LicenseToken::new(bearer.token))
 }
 
 async fn check_session(request: &Request, bearer: Bearer) -> poem::Result<SignedIn> {

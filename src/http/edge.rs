@@ -20,6 +20,7 @@ use tracing::{Instrument, Span};
 use crate::app::App;
 use crate::error::Error;
 use crate::http::body::{BodySlot, LargeBodies, MAX_BODY_BYTES, MAX_EVENT_BYTES};
+use crate::http::cors::Cors;
 use crate::http::openapi::{self, Operation, Path, Paths};
 use crate::http::problem::{self, Carried};
 use crate::http::sale::webhooks;
@@ -50,6 +51,7 @@ pub struct Edge {
     throttle: Arc<Throttle>,
     paths: Paths,
     over_tls: bool,
+    cors: Cors,
     large_bodies: LargeBodies,
 }
 
@@ -59,6 +61,8 @@ struct Exchange<'a> {
     start: Instant,
     method: &'a str,
     operation: Option<&'a Operation>,
+    /// The origin of the page that makes the request.
+    origin: Option<HeaderValue>,
     request_id: String,
     /// The context of its log lines.
     span: Span,
@@ -75,7 +79,8 @@ impl Edge {
         over_tls: bool,
     ) -> Self {
         let (throttle, large_bodies) = (Arc::default(), LargeBodies::default());
-        Self { api, pages, app, throttle, paths, over_tls, large_bodies }
+        let cors = Cors::of(&app.return_origins);
+        Self { api, pages, app, throttle, paths, over_tls, cors, large_bodies }
     }
 
     /// Returns the response to a request.
@@ -84,7 +89,11 @@ impl Edge {
         let template = path.map_or("(not described)", |path| path.template.as_str());
         let method = request.method().clone();
         let operation = path.and_then(|path| path.operation(method.as_str()));
-        let exchange = self.begin(method.as_str(), template, operation);
+        let mut exchange = self.begin(method.as_str(), template, operation);
+        exchange.origin = request.headers().get(header::ORIGIN).cloned();
+        if let Some(allowed) = self.cors.preflight(&request, path) {
+            return self.finish(&exchange, Ok(allowed));
+        }
         let handled = self.handle(request, connection, path, operation);
         let handled = request_id::scope(Some(exchange.request_id.clone()), handled);
         let handled = handled.instrument(exchange.span.clone()).await;
@@ -113,7 +122,7 @@ impl Edge {
         let request_id = format!("{:032x}", self.app.random.bits());
         // The level is error, so that every log line has the request id with any log filter.
         let span = tracing::error_span!("request", request_id, %method, path);
-        Exchange { start, method, operation, request_id, span }
+        Exchange { start, method, operation, origin: None, request_id, span }
     }
 
     /// Returns the response with its id and security headers, after logging and counting it.
@@ -128,6 +137,9 @@ impl Edge {
             problem::response(&error, &exchange.request_id)
         });
         self.add_headers(&mut response, &exchange.request_id);
+        if let Some(operation) = exchange.operation {
+            self.cors.allow(response.headers_mut(), exchange.origin.as_ref(), operation.access);
+        }
         let status = response.status().as_u16();
         let elapsed = exchange.start.elapsed();
         tracing::info!(status, milliseconds = elapsed.as_secs_f64() * 1e3, "responded");

@@ -4,6 +4,7 @@
 mod account;
 mod body;
 mod caller;
+mod cors;
 mod docs;
 mod edge;
 mod input;
@@ -47,7 +48,8 @@ enum Tag {
     Subscriptions,
     /// Called by the payment provider.
     Webhooks,
-    /// The public keys for verifying licenses.
+    /// What apps need to know about this server: its addresses, and the public keys for verifying
+    /// licenses.
     Keys,
     /// For operators. Needs an admin key (`licentia admin-key create`).
     Administration,

@@ -16,6 +16,7 @@ use poem::{Endpoint, Response, get};
 use poem_openapi::OpenApi;
 use serde_json::{Map, Value, json};
 
+use super::cors::Access;
 use super::problem::{self, description};
 use super::sale::webhooks;
 use super::service;
@@ -121,6 +122,8 @@ pub struct Operation {
     method: String,
     /// Whether it needs `Authorization: Bearer …`. All our credentials are sent this way.
     pub needs_bearer: bool,
+    /// Which pages may call it from a browser.
+    pub access: Access,
     /// Whether it receives events from Stripe.
     pub is_webhook: bool,
     /// The handler of an operation without a credential and without parameters in the path or the
@@ -162,12 +165,18 @@ impl Path {
             Operation {
                 method,
                 needs_bearer,
+                access: Access::to(operation),
                 is_webhook: template == webhooks::PATH,
                 handler: handler.filter(|_| is_plain),
                 metrics: OnceLock::new(),
             }
         });
         Self { template: template.to_owned(), operations: operations.collect() }
+    }
+
+    /// Returns the methods of all operations.
+    pub fn methods(&self) -> Vec<&str> {
+        self.operations.iter().map(|operation| operation.method.as_str()).collect()
     }
 
     /// Returns the operation with this method.
@@ -181,8 +190,7 @@ impl Path {
 /// only GET.
 #[must_use]
 pub fn allowed(path: Option<&Path>) -> Vec<String> {
-    let described = path.into_iter().flat_map(|path| &path.operations);
-    let mut allowed: Vec<_> = described.map(|operation| operation.method.clone()).collect();
+    let mut allowed: Vec<_> = path.into_iter().flat_map(Path::methods).map(str::to_owned).collect();
     if allowed.is_empty() {
         allowed.push("GET".to_owned());
     }

@@ -9,6 +9,7 @@ mod account;
 mod account_links;
 mod admin;
 mod advice;
+mod apps;
 mod backfill;
 mod background;
 mod buyers;

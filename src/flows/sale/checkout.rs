@@ -14,7 +14,6 @@ use crate::domain::sale::stripe_ids::StripeCustomerId;
 use crate::domain::sale::stripe_state::{CheckoutSession, CheckoutStatus};
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
-use crate::flows::account::session::SignedIn;
 use crate::flows::sale::lease::Lease;
 use crate::flows::sale::stripe_customer;
 use crate::flows::sale::sync;
@@ -37,14 +36,14 @@ pub struct Purchase {
     pub cancel_url: String,
 }
 
-/// Opens a checkout for the caller, or reuses an open one with the same parameters. Returns the URL
+/// Opens a checkout for a customer, or reuses an open one with the same parameters. Returns the URL
 /// of Stripe's payment page.
 ///
 /// # Errors
 /// [`Error::UnknownPlan`], [`Error::InvalidReturnUrl`], [`Error::AlreadySubscribed`],
 /// [`Error::PaymentUnderWay`], [`Error::BillingNotConfigured`], [`Error::NamedTooOften`],
 /// [`Error::Busy`], [`Error::Stripe`], or a failure of the database.
-pub async fn open(app: &App, caller: &SignedIn, wanted: Purchase) -> Result<String> {
+pub async fn open(app: &App, customer_id: &CustomerId, wanted: Purchase) -> Result<String> {
     sold(app, &wanted)?;
     for (field, url) in [("success_url", &wanted.success_url), ("cancel_url", &wanted.cancel_url)] {
         may_return_to(app, field, url)?;
@@ -54,7 +53,7 @@ pub async fn open(app: &App, caller: &SignedIn, wanted: Purchase) -> Result<Stri
         return Err(Error::BillingNotConfigured);
     }
     // Runs in its own task: a disconnect must not interrupt it and leave the lease taken.
-    let (own, customer_id) = (app.clone(), caller.customer.customer_id.clone());
+    let (own, customer_id) = (app.clone(), customer_id.clone());
     app.tasks
         .run(async move {
             let lease = Lease::take(&own, &customer_id).await?;

@@ -1,6 +1,7 @@
 //! The caller's subscription, and the URL of Stripe's portal where customers change it.
 
 use crate::app::App;
+use crate::domain::account::customer::Customer;
 use crate::domain::sale::subscription::SubscriptionRow;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
@@ -16,19 +17,18 @@ pub async fn current(app: &App, caller: &SignedIn) -> Result<SubscriptionRow> {
     row.ok_or(Error::NotFound("subscription"))
 }
 
-/// Returns the URL of the portal, where the caller changes or cancels the subscription, or updates
+/// Returns the URL of the portal, where a customer changes or cancels the subscription, or updates
 /// the payment method.
 ///
 /// # Errors
 /// [`Error::NotFound`] before the first checkout, [`Error::InvalidReturnUrl`],
 /// [`Error::BillingNotConfigured`], or [`Error::Stripe`].
-pub async fn portal(app: &App, caller: &SignedIn, return_url: Option<String>) -> Result<String> {
+pub async fn portal(app: &App, customer: &Customer, return_url: Option<String>) -> Result<String> {
     if let Some(url) = &return_url {
         may_return_to(app, "return_url", url)?;
     }
     let stripe = app.stripe()?;
-    let id = caller.customer.stripe_customer_id.as_ref().ok_or(Error::NotFound("subscription"))?;
+    let id = customer.stripe_customer_id.as_ref().ok_or(Error::NotFound("subscription"))?;
     let at = app.fail_points.at(Place::PortalOpened);
-    let own = || app.return_origins.first().map(ToString::to_string).unwrap_or_default();
-    Ok(stripe.portal(id, &return_url.unwrap_or_else(own), at).await?)
+    Ok(stripe.portal(id, &return_url.unwrap_or_else(|| app.public_url.to_string()), at).await?)
 }

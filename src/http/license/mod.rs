@@ -1,11 +1,12 @@
-//! Licenses, and the keys that verify them.
+//! Licenses, the keys that verify them, and the addresses of this server.
 
 use poem_openapi::OpenApi;
 
+mod discovery;
 mod keys;
 pub(super) mod licenses;
 
 /// Returns the operations of this area.
 pub(super) fn apis() -> impl OpenApi + 'static {
-    (licenses::LicensesApi, keys::KeysApi)
+    (licenses::LicensesApi, keys::KeysApi, discovery::DiscoveryApi)
 }

@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::flows::sale::checkout::{self, Purchase};
 use crate::flows::sale::subscription;
 use crate::http::Tag;
-use crate::http::caller::Caller;
+use crate::http::caller::{Buyer, Caller};
 use crate::http::input::{Input, OptionalInput};
 use crate::http::openapi::EXAMPLE_ORIGIN;
 use crate::http::problem::{Failure, documented};
@@ -25,9 +25,9 @@ use crate::http::throttle::Throttle;
 pub struct SubscriptionsApi;
 
 documented!(CheckoutCodes: NotFound, UnknownPlan, InvalidReturnUrl, AlreadySubscribed,
-    PaymentUnderWay, TooManyRequests, BillingNotConfigured, BillingRefused, BillingUnavailable);
+    PaymentUnderWay, InvalidLicense, LicenseRevoked, TooManyRequests, BillingNotConfigured, BillingRefused, BillingUnavailable);
 documented!(CurrentCodes: NotFound);
-documented!(PortalCodes: NotFound, InvalidReturnUrl, TooManyRequests, BillingNotConfigured,
+documented!(PortalCodes: NotFound, InvalidReturnUrl, InvalidLicense, LicenseRevoked, TooManyRequests, BillingNotConfigured,
     BillingRefused, BillingUnavailable);
 
 /// A request for a checkout.
@@ -168,16 +168,20 @@ impl SubscriptionsApi {
     /// Returns the URL of a payment page. After the payment, the customer gets a new license by
     /// mail, and `GET /api/licenses/current` returns it. Repeating the request returns the same
     /// Checkout session; requesting another plan closes the previous one.
+    ///
+    /// An app without a login session sends its license token instead. Like at `POST
+    /// /api/licenses/refresh`, it may have expired.
     #[oai(path = "/checkout", method = "post", operation_id = "openCheckout")]
     async fn checkout(
         &self,
         Data(app): Data<&App>,
         Data(throttle): Data<&Arc<Throttle>>,
-        Caller(caller): Caller,
+        buyer: Buyer,
         Input(request): Input<CheckoutRequest>,
     ) -> Result<Json<CheckoutOpened>, Failure<CheckoutCodes>> {
-        throttle.billing(&caller.customer.customer_id)?;
-        let own = caller.customer.customer_id.as_str();
+        let customer_id = buyer.customer(app).await?.customer_id;
+        throttle.billing(&customer_id)?;
+        let own = customer_id.as_str();
         if request.customer_id.is_some_and(|id| id != own) {
             return Err(Error::NotFound("customer").into());
         }
@@ -188,7 +192,7 @@ impl SubscriptionsApi {
             success_url: request.success_url,
             cancel_url: request.cancel_url,
         };
-        let checkout_url = checkout::open(app, &caller, purchase).await?;
+        let checkout_url = checkout::open(app, &customer_id, purchase).await?;
         Ok(Json(CheckoutOpened { checkout_url }))
     }
 
@@ -208,18 +212,20 @@ impl SubscriptionsApi {
     /// Open the customer portal
     ///
     /// Returns the URL of a page where the customer can change the plan, cancel, see invoices and
-    /// change the payment method. The body is optional.
+    /// change the payment method. The body is optional. An app without a login session sends its
+    /// license token.
     #[oai(path = "/portal", method = "post", operation_id = "openPortal")]
     async fn portal(
         &self,
         Data(app): Data<&App>,
         Data(throttle): Data<&Arc<Throttle>>,
-        Caller(caller): Caller,
+        buyer: Buyer,
         OptionalInput(request): OptionalInput<PortalRequest>,
     ) -> Result<Json<PortalOpened>, Failure<PortalCodes>> {
-        throttle.billing(&caller.customer.customer_id)?;
+        let customer = buyer.customer(app).await?;
+        throttle.billing(&customer.customer_id)?;
         let return_url = request.and_then(|request| request.return_url);
-        let portal_url = subscription::portal(app, &caller, return_url).await?;
+        let portal_url = subscription::portal(app, &customer, return_url).await?;
         Ok(Json(PortalOpened { portal_url }))
     }
 }
