@@ -123,6 +123,10 @@ text_enum! {
         /// A batch of revoked licenses of a key.
         LicenseKeyRevoked = "license.key_revoked",
 
+        /// The counted attempts of a client.
+        ThrottleCounted = "throttle.counted",
+        /// A network that the owner of an account logs in from.
+        NetworkRemembered = "throttle.network_remembered",
         /// The key of keyed hashes.
         HashKeyStored = "hash_key.stored",
         /// A new admin key.

@@ -12,13 +12,13 @@ use poem_openapi::auth::Bearer;
 
 use crate::app::App;
 use crate::domain::account::customer::Customer;
+use crate::domain::account::throttle::client_network;
 use crate::domain::license::LicenseToken;
 use crate::domain::operator::admin_key::StoredAdminKey;
 use crate::error::{Error, Result};
 use crate::flows::account::session::{self, SignedIn};
 use crate::flows::license;
 use crate::flows::operator::admin_key;
-use crate::http::throttle::network;
 
 /// The parts of a signed JWT (RFC 7515, section 7.1).
 const JWT_PARTS: usize = 3;
@@ -127,7 +127,7 @@ impl TrustedProxies {
     /// a trusted proxy and for [`UNKNOWN_CLIENT`], because each stands for many clients.
     pub fn client(&self, address: IpAddr) -> Option<IpAddr> {
         let is_single = !self.is_trusted(address) && address != UNKNOWN_CLIENT;
-        is_single.then(|| network(address))
+        is_single.then(|| client_network(address))
     }
 }
 

@@ -9,7 +9,6 @@ mod docs;
 mod edge;
 mod input;
 mod license;
-mod mail_budget;
 pub mod openapi;
 mod operator;
 mod page;

@@ -60,4 +60,5 @@ mod stripe_backfill;
 mod stripe_customers;
 mod stripe_setup;
 mod support;
+mod throttle;
 mod unusable_events;

@@ -1,6 +1,7 @@
-//! The rules of accounts: customers, passwords, login sessions and links in mails.
+//! The rules of accounts: customers, passwords, sessions, links in mails, and counted attempts.
 
 pub mod customer;
 pub mod mail_link;
 pub mod password;
 pub mod session;
+pub mod throttle;

@@ -1,4 +1,5 @@
-//! Accounts: sign-up, login, changes, passwords, verified addresses, and the import of customers.
+//! Accounts: sign-up, login, changes, passwords, verified addresses, counted attempts,
+//! and the import of customers.
 
 pub mod address;
 pub mod customer;
@@ -7,3 +8,4 @@ pub(in crate::flows) mod mail_link;
 pub mod password;
 pub mod session;
 pub mod signup;
+pub mod throttle;

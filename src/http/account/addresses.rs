@@ -9,6 +9,7 @@ use poem_openapi::{ApiResponse, Object, OpenApi};
 
 use crate::app::App;
 use crate::flows::account::address;
+use crate::flows::account::throttle as account_throttle;
 use crate::http::Tag;
 use crate::http::account::view::CustomerView;
 use crate::http::caller::{Caller, Client};
@@ -65,7 +66,7 @@ impl AddressesApi {
         client: Client,
         Input(request): Input<TokenRequest>,
     ) -> Result<Json<Verified>, Failure<LinkCodes>> {
-        throttle.link(client.address)?;
+        throttle.client(client.address)?;
         let customer = address::verify(app, &request.token).await?;
         Ok(Json(Verified { customer: customer.into() }))
     }
@@ -82,8 +83,10 @@ impl AddressesApi {
         client: Client,
         Caller(caller): Caller,
     ) -> Result<RequestedResponse, Failure<SendCodes>> {
+        throttle.client(client.address)?;
         if !caller.customer.is_email_verified() {
-            throttle.link_mail(&caller.customer.email, client.address, app.now())?;
+            let _ =
+                account_throttle::link_mail(app, &caller.customer.email, client.address).await?;
         }
         address::send_verification(app, &caller).await?;
         Ok(RequestedResponse::Requested)

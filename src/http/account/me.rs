@@ -84,7 +84,7 @@ impl MeApi {
     ) -> std::result::Result<Json<CustomerView>, Failure<UpdateCodes>> {
         if request.email.is_some() {
             // Like a sign-up, this reveals whether an address has an account.
-            throttle.sign_up(client.address)?;
+            throttle.client(client.address)?;
         }
         if caller.customer.stripe_customer_id.is_some() {
             // Each change is sent to Stripe.

@@ -12,6 +12,7 @@ use crate::domain::account::password::Password;
 use crate::domain::contact::Email;
 use crate::error::Error;
 use crate::flows::account::password;
+use crate::flows::account::throttle as account_throttle;
 use crate::http::Tag;
 use crate::http::account::sessions::LoggedIn;
 use crate::http::caller::{Caller, Client};
@@ -111,10 +112,12 @@ impl PasswordsApi {
         client: Client,
         Input(request): Input<ForgotRequest>,
     ) -> Result<ForgotResponse, Failure<ForgotCodes>> {
-        throttle.link(client.address)?;
+        throttle.client(client.address)?;
         let email: Email = request.email.parse().map_err(Error::InvalidEmail)?;
-        if throttle.link_mail(&email, client.address, app.now()).is_ok() {
-            password::forgot(app, &email).await?;
+        match account_throttle::link_mail(app, &email, client.address).await {
+            Ok(_) => password::forgot(app, &email).await?,
+            Err(Error::TooManyRequests { .. }) => {}
+            Err(error) => return Err(error.into()),
         }
         Ok(ForgotResponse::Requested)
     }
@@ -133,11 +136,11 @@ impl PasswordsApi {
         client: Client,
         Input(request): Input<ResetRequest>,
     ) -> Result<Json<LoggedIn>, Failure<ResetCodes>> {
-        throttle.link(client.address)?;
+        throttle.client(client.address)?;
         let _permit = throttle.hash_permit(client.address).await?;
         let password = Password::new(request.password);
         let logged_in = password::reset(app, &request.token, password, client.name).await?;
-        throttle.unlock(logged_in.1.email.as_str(), client.address);
+        account_throttle::unlock(app, &logged_in.1, client.address).await;
         Ok(Json(logged_in.into()))
     }
 
@@ -154,10 +157,13 @@ impl PasswordsApi {
         Input(request): Input<ChangeRequest>,
     ) -> Result<ChangedResponse, Failure<ChangeCodes>> {
         // Whoever has the session can guess the password here, as at the login.
-        throttle.log_in(caller.customer.email.as_str(), client.address)?;
+        throttle.client(client.address)?;
+        let account = caller.customer.email.as_str();
+        let attempt = account_throttle::log_in(app, account, client.address).await?;
         let _permit = throttle.hash_permit(client.address).await?;
         let current = Password::new(request.current_password);
         password::change(app, &caller, current, Password::new(request.password)).await?;
+        attempt.succeeded(app, &caller.customer.user_id).await;
         Ok(ChangedResponse::Changed)
     }
 }

@@ -16,6 +16,7 @@ use crate::domain::account::session::Session;
 use crate::domain::ids::SessionId;
 use crate::error::Error;
 use crate::flows::account::session::{self, NewSession};
+use crate::flows::account::throttle as account_throttle;
 use crate::http::Tag;
 use crate::http::account::view::CustomerView;
 use crate::http::caller::{Caller, Client};
@@ -144,13 +145,14 @@ impl SessionsApi {
         client: Client,
         Input(request): Input<LoginRequest>,
     ) -> Result<Json<LoggedIn>, Failure<LoginCodes>> {
-        throttle.log_in(&request.email, client.address)?;
+        throttle.client(client.address)?;
+        let attempt = account_throttle::log_in(app, &request.email, client.address).await?;
         let _permit = throttle.hash_permit(client.address).await?;
         // An invalid address is treated like an unknown one.
         let email = request.email.parse().ok();
         let logged_in =
             session::login(app, email, Password::new(request.password), client.name).await?;
-        throttle.remember_owner(logged_in.1.email.as_str(), client.address);
+        attempt.succeeded(app, &logged_in.1.user_id).await;
         Ok(Json(logged_in.into()))
     }
 

@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::domain::account::password::Password;
 use crate::error::Error;
 use crate::flows::account::signup::{self, Signup};
+use crate::flows::account::throttle as account_throttle;
 use crate::http::Tag;
 use crate::http::account::view::{CustomerView, optional_name};
 use crate::http::caller::Client;
@@ -83,24 +84,24 @@ impl SignUpApi {
         client: Client,
         Input(request): Input<SignUpRequest>,
     ) -> std::result::Result<SignUpResponse, Failure<SignUpCodes>> {
-        throttle.sign_up(client.address)?;
+        throttle.client(client.address)?;
         let _permit = throttle.hash_permit(client.address).await?;
-        let account = request.email.clone();
         let request = Signup {
             email: request.email.parse().map_err(Error::InvalidEmail)?,
             password: Password::new(request.password),
             name: optional_name("name", request.name)?,
             company_name: optional_name("company_name", request.company_name)?,
         };
-        let mail = throttle.mail_budget.reserve(client.address, app.now())?;
+        let mail = account_throttle::mail(app, client.address).await?;
         let signed_up = signup::signup(app, request, client.name).await;
         if signed_up.is_err() {
             // A failed sign-up sends no mail. If the caller disconnects, the result is unknown and
             // the mail stays counted.
-            throttle.mail_budget.give_back(mail);
+            account_throttle::give_back(app, mail).await;
         }
         let signed_up = signed_up?;
-        throttle.remember_owner(&account, client.address);
+        let user_id = &signed_up.customer.user_id;
+        account_throttle::remember_owner(app, user_id, client.address).await;
         let license = LicenseView::new(signed_up.license, app.now())?;
         Ok(SignUpResponse::Created(Json(SignedUp {
             customer: signed_up.customer.into(),

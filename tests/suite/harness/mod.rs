@@ -116,6 +116,19 @@ impl TestApp {
         Self { client, app, clock, config, directory, _database: database, stop, served }
     }
 
+    /// Starts another server on the same database and returns its client. It runs as long as the
+    /// test.
+    pub async fn second_server(&self) -> Client {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = Client::new(format!("http://{}", listener.local_addr().unwrap()));
+        let (config, random) = (self.config.clone(), Random::from_system().unwrap());
+        let app = App::start(&config, self.clock.clone(), random).await.unwrap();
+        tokio::spawn(
+            async move { http::serve(listener, &app, &config, std::future::pending()).await },
+        );
+        client
+    }
+
     /// Signs a customer up. Returns the whole response, a 201.
     ///
     /// One address may sign up only a few customers. If the service trusts the proxy on 127.0.0.1

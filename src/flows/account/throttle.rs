@@ -1,0 +1,209 @@
+//! Counts the attempts that all servers on one database count together: those that guess a password
+//! or cause a mail. [`crate::domain::account::throttle`] has the limits. Each call is a transaction of its
+//! own, so that an attempt counts also if what follows fails.
+
+use std::net::IpAddr;
+
+use chrono::TimeDelta;
+
+use crate::app::App;
+use crate::domain::account::customer::Customer;
+use crate::domain::account::throttle::{self, Counted};
+use crate::domain::contact::Email;
+use crate::domain::ids::UserId;
+use crate::domain::secret::{KeyedHash, Purpose};
+use crate::domain::time::Timestamp;
+use crate::error::{Error, Result};
+use crate::fail_point::Place;
+use crate::flows::secret::keyed;
+
+/// The networks that are remembered of one owner: home, office, phone, and some on travels.
+const MAX_NETWORKS: i64 = 20;
+
+/// How long an expired state stays. A client that returns within this time finds its row, so two
+/// transactions do not delete and lock the same rows in opposite orders.
+const SWEPT_AFTER: TimeDelta = TimeDelta::hours(1);
+
+/// A limit for one key.
+struct Bucket {
+    counted: Counted,
+    key: KeyedHash,
+}
+
+impl Bucket {
+    async fn new(app: &App, counted: Counted, key: &str) -> Result<Self> {
+        let key = keyed(app, Purpose::Throttle, &format!("{counted} {key}")).await?;
+        Ok(Self { counted, key })
+    }
+}
+
+/// A login attempt that was counted.
+#[must_use]
+pub struct LoginAttempt {
+    network: KeyedHash,
+    is_known: bool,
+}
+
+/// Mails that were counted, until [`give_back`].
+#[must_use]
+pub struct Mails {
+    buckets: Vec<Bucket>,
+    at: Timestamp,
+}
+
+/// Counts an attempt to enter the password of an account (its email address) from a client address.
+/// From a network that the owner has used, only attempts from there count, so nobody else can lock
+/// the owner out (security_42).
+///
+/// # Errors
+/// [`Error::TooManyRequests`] with the time until the next attempt, or a failure of the database.
+pub async fn log_in(app: &App, account: &str, client: IpAddr) -> Result<LoginAttempt> {
+    let (account, network) = (spelled(account), throttle::client_network(client));
+    let known = network_hash(app, client).await?;
+    let from_network = format!("{account} {network}");
+    let mut buckets = vec![Bucket::new(app, Counted::LoginFromNetwork, &from_network).await?];
+    let is_known = match account.parse::<Email>() {
+        Ok(email) => app.store.knows_network(&email, &known).await?,
+        Err(_) => false,
+    };
+    if !is_known {
+        buckets.push(Bucket::new(app, Counted::Login, &account).await?);
+    }
+    let account = account_hash(app, &account).await?;
+    take(app, &mut buckets, Some(&account), app.now()).await?;
+    Ok(LoginAttempt { network: known, is_known })
+}
+
+impl LoginAttempt {
+    /// Remembers the network as one of the owner's, after the password was right.
+    pub async fn succeeded(self, app: &App, user_id: &UserId) {
+        if !self.is_known {
+            log(remember(app, user_id, &self.network).await);
+        }
+    }
+}
+
+/// Remembers the client's network as one of the owner's, after a sign-up.
+pub async fn remember_owner(app: &App, user_id: &UserId, client: IpAddr) {
+    let remembered = async { remember(app, user_id, &network_hash(app, client).await?).await };
+    log(remembered.await);
+}
+
+/// Forgets the attempts to enter the password of a customer, from all networks, and remembers the
+/// client's network, after the customer has used a link from the mailbox (security_42).
+pub async fn unlock(app: &App, customer: &Customer, client: IpAddr) {
+    let forgotten = async {
+        let account = account_hash(app, customer.email.as_str()).await?;
+        let mut tx = app.store.write().await?;
+        tx.delete_buckets(&account).await?;
+        tx.commit(app.fail_points.at(Place::ThrottleCounted)).await
+    };
+    log(forgotten.await);
+    remember_owner(app, &customer.user_id, client).await;
+}
+
+/// Logs a failure to store what follows a success. The success must not become a failure by it.
+fn log(stored: Result<()>) {
+    if let Err(error) = stored {
+        tracing::warn!(%error, "the throttle did not note that the owner of an account was here");
+    }
+}
+
+/// Counts a mail to a new mailbox that a client causes.
+///
+/// # Errors
+/// As [`log_in`].
+pub async fn mail(app: &App, client: IpAddr) -> Result<Mails> {
+    let buckets = mails_of(app, client).await?;
+    count_mails(app, buckets).await
+}
+
+/// Counts a mail with a link that a client requests for this mailbox.
+///
+/// # Errors
+/// As [`log_in`].
+pub async fn link_mail(app: &App, mailbox: &Email, client: IpAddr) -> Result<Mails> {
+    let mut buckets = mails_of(app, client).await?;
+    buckets.push(Bucket::new(app, Counted::Mailbox, mailbox.as_str()).await?);
+    count_mails(app, buckets).await
+}
+
+/// Stops counting mails that were not sent.
+pub async fn give_back(app: &App, mails: Mails) {
+    if let Err(error) = uncount(app, mails).await {
+        tracing::warn!(%error, "mails that were not sent stay counted");
+    }
+}
+
+async fn uncount(app: &App, Mails { buckets, at }: Mails) -> Result<()> {
+    let mut tx = app.store.write().await?;
+    for Bucket { counted, key } in &buckets {
+        let limit = counted.limit();
+        let state = tx.lock_bucket(key, None, at).await?;
+        let state = throttle::give_back(limit, state, at);
+        tx.set_bucket(key, &state, throttle::expires(limit, &state)).await?;
+    }
+    tx.commit(app.fail_points.at(Place::ThrottleCounted)).await
+}
+
+async fn mails_of(app: &App, client: IpAddr) -> Result<Vec<Bucket>> {
+    let address = throttle::client_network(client).to_string();
+    let network = throttle::wide_network(client).to_string();
+    Ok(vec![
+        Bucket::new(app, Counted::Client, &address).await?,
+        Bucket::new(app, Counted::Network, &network).await?,
+    ])
+}
+
+async fn count_mails(app: &App, mut buckets: Vec<Bucket>) -> Result<Mails> {
+    let at = app.now();
+    take(app, &mut buckets, None, at).await?;
+    Ok(Mails { buckets, at })
+}
+
+/// Takes from all buckets, or from none. It sorts them first, because transactions that lock rows
+/// in different orders wait for each other forever.
+async fn take(
+    app: &App,
+    buckets: &mut [Bucket],
+    account: Option<&KeyedHash>,
+    now: Timestamp,
+) -> Result<()> {
+    buckets.sort_by(|a, b| a.key.cmp(&b.key));
+    let mut tx = app.store.write().await?;
+    tx.sweep_buckets(now - SWEPT_AFTER).await?;
+    let mut wait = None;
+    for Bucket { counted, key } in buckets.iter() {
+        let limit = counted.limit();
+        let state = tx.lock_bucket(key, account, now).await?;
+        match throttle::take(limit, &state, now) {
+            Ok(state) => tx.set_bucket(key, &state, throttle::expires(limit, &state)).await?,
+            Err(until) => wait = wait.max(Some(until)),
+        }
+    }
+    if let Some(wait) = wait {
+        // Without a commit, nothing is counted.
+        return Err(Error::TooManyRequests { retry_after: wait.to_std().unwrap_or_default() });
+    }
+    tx.commit(app.fail_points.at(Place::ThrottleCounted)).await
+}
+
+async fn remember(app: &App, user_id: &UserId, network: &KeyedHash) -> Result<()> {
+    let mut tx = app.store.write().await?;
+    tx.remember_network(user_id, network, MAX_NETWORKS, app.now()).await?;
+    tx.commit(app.fail_points.at(Place::NetworkRemembered)).await
+}
+
+async fn network_hash(app: &App, client: IpAddr) -> Result<KeyedHash> {
+    let network = throttle::client_network(client);
+    keyed(app, Purpose::Throttle, &format!("owner {network}")).await
+}
+
+async fn account_hash(app: &App, account: &str) -> Result<KeyedHash> {
+    keyed(app, Purpose::Throttle, &format!("account {}", spelled(account))).await
+}
+
+/// Returns the account that an address names. Spellings of an address are one account.
+fn spelled(account: &str) -> String {
+    account.trim_matches(' ').to_ascii_lowercase()
+}

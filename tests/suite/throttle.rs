@@ -1,0 +1,176 @@
+//! Attempts that guess a password or cause a mail are counted by all servers on one database
+//! together, and survive a restart. An owner is never locked out for good.
+
+use futures_util::future::join_all;
+use serde_json::json;
+
+use crate::harness::database::{number, texts};
+use crate::harness::{Answer, BEHIND_A_PROXY, Client, PASSWORD, TestApp};
+
+const ADA: &str = "ada@example.com";
+
+async fn log_in(client: &Client, email: &str, password: &str) -> Answer {
+    client.post("/api/customers/login", &json!({ "email": email, "password": password })).await
+}
+
+async fn forgot(client: &Client, email: &str) -> Answer {
+    client.post("/api/customers/password/forgot", &json!({ "email": email })).await
+}
+
+/// Guesses until it is refused, at most this often. Returns how many guesses were allowed.
+async fn guess(clients: &[Client], email: &str, at_most: usize) -> usize {
+    let mut allowed = 0;
+    for attempt in 0..at_most {
+        let client = &clients[attempt % clients.len()];
+        match log_in(client, email, "another password").await.status {
+            401 => allowed += 1,
+            429 => break,
+            status => panic!("{status}"),
+        }
+    }
+    allowed
+}
+
+#[tokio::test]
+async fn security_13_two_servers_count_guesses_together() {
+    let app = TestApp::start().await;
+    app.sign_up(ADA).await;
+    let servers = [app.client.clone(), app.second_server().await];
+    assert_eq!(guess(&servers, ADA, 30).await, 10);
+    for server in &servers {
+        let refused = log_in(server, " ADA@example.com", PASSWORD).await;
+        assert_eq!(refused.problem(), (429, "too_many_requests"));
+        assert_eq!(refused.header("retry-after"), "10");
+        assert_eq!(guess(&servers, "bob@example.com", 1).await, 1, "another account");
+    }
+    app.clock.advance_seconds(10);
+    assert_eq!(log_in(&servers[1], ADA, PASSWORD).await.status, 200);
+    assert_eq!(log_in(&servers[0], ADA, PASSWORD).await.status, 429);
+}
+
+#[tokio::test]
+async fn security_13_guesses_at_once_are_all_counted() {
+    let app = TestApp::start().await;
+    let servers = [app.client.clone(), app.second_server().await];
+    let guesses = (0..40).map(|number| log_in(&servers[number % 2], ADA, "another password"));
+    let statuses = join_all(guesses).await;
+    let allowed = statuses.iter().filter(|answer| answer.status == 401).count();
+    assert_eq!(allowed, 10);
+    assert!(statuses.iter().all(|answer| [401, 429].contains(&answer.status)), "{statuses:?}");
+}
+
+/// Guessing from many addresses is stopped at every server. The owner gets in from a network that
+/// was used before, also at a server that has just started.
+#[tokio::test]
+async fn security_42_many_guessers_do_not_lock_the_owner_out() {
+    let app = TestApp::start_with(&[BEHIND_A_PROXY]).await;
+    let home = app.client.at_address("192.0.2.1");
+    let sign_up = json!({ "email": ADA, "password": PASSWORD });
+    assert_eq!(home.post("/api/customers/signup", &sign_up).await.status, 201);
+    let mut allowed = 0;
+    for number in 0..30 {
+        let bot = app.client.at_address(&format!("203.0.113.{number}"));
+        allowed += guess(&[bot], ADA, 5).await;
+    }
+    assert_eq!(allowed, 100);
+    let restarted = app.second_server().await;
+    let elsewhere = restarted.at_address("198.51.100.1");
+    assert_eq!(log_in(&elsewhere, ADA, PASSWORD).await.status, 429);
+    assert_eq!(log_in(&restarted.at_address("192.0.2.1"), ADA, PASSWORD).await.status, 200);
+    // One more attempt a minute is allowed to everyone, and then the owner is known there too.
+    app.clock.advance_seconds(60);
+    assert_eq!(log_in(&elsewhere, ADA, PASSWORD).await.status, 200);
+    assert_eq!(log_in(&elsewhere, ADA, PASSWORD).await.status, 200);
+}
+
+#[tokio::test]
+async fn security_42_a_reset_link_ends_a_lockout_on_every_server() {
+    let app = TestApp::start_with(&[BEHIND_A_PROXY]).await;
+    app.sign_up(ADA).await;
+    app.take_mails(ADA).await;
+    let owner = app.client.at_address("198.51.100.7");
+    for number in 0..25 {
+        let bot = app.client.at_address(&format!("203.0.113.{number}"));
+        guess(&[bot], ADA, 5).await;
+    }
+    assert_eq!(log_in(&owner, ADA, PASSWORD).await.status, 429);
+    assert_eq!(forgot(&owner, ADA).await.status, 202, "the lockout does not concern it");
+    let token = app.take_mail(ADA).await.token("reset");
+    let reset = json!({ "token": token, "password": "four purple trains at noon" });
+    assert_eq!(owner.post("/api/customers/password/reset", &reset).await.status, 200);
+    for server in [app.client.clone(), app.second_server().await] {
+        for address in ["198.51.100.7", "203.0.113.1", "192.0.2.77"] {
+            let client = server.at_address(address);
+            assert_eq!(log_in(&client, ADA, "four purple trains at noon").await.status, 200);
+        }
+    }
+}
+
+#[tokio::test]
+async fn security_34_servers_count_the_mails_to_a_mailbox_together() {
+    let app = TestApp::start_with(&[BEHIND_A_PROXY]).await;
+    app.sign_up(ADA).await;
+    app.take_mails(ADA).await;
+    let servers = [app.client.clone(), app.second_server().await];
+    let ask_all = async || {
+        for number in 0..12 {
+            let client = servers[number % 2].at_address(&format!("203.0.113.{number}"));
+            assert_eq!(forgot(&client, ADA).await.status, 202, "the response reveals nothing");
+        }
+        app.take_mails(ADA).await.len()
+    };
+    let mut within_an_hour = ask_all().await;
+    assert_eq!(within_an_hour, 3);
+    for _ in 0..3 {
+        app.clock.advance_seconds(19 * 60);
+        within_an_hour += ask_all().await;
+    }
+    assert!((3..=5).contains(&within_an_hour), "{within_an_hour}");
+}
+
+#[tokio::test]
+async fn security_34_servers_count_the_mails_that_a_network_causes_together() {
+    let app = TestApp::start_with(&[BEHIND_A_PROXY]).await;
+    let servers = [app.client.clone(), app.second_server().await];
+    let mails = "SELECT COUNT(*) FROM outbox";
+    for number in 0..70 {
+        let client = servers[number % 2].at_address(&format!("203.0.113.{}", number / 8));
+        assert_eq!(forgot(&client, &format!("{number}@example.com")).await.status, 202);
+    }
+    assert_eq!(number(&app.app.store, mails).await, 60);
+    let sign_up = json!({ "email": ADA, "password": PASSWORD });
+    let same = app.client.at_address("203.0.113.200");
+    let refused = same.post("/api/customers/signup", &sign_up).await;
+    assert_eq!(refused.problem(), (429, "too_many_requests"));
+    assert_eq!(refused.header("retry-after"), "3600");
+    let other = app.client.at_address("198.51.100.1");
+    assert_eq!(other.post("/api/customers/signup", &sign_up).await.status, 201);
+}
+
+#[tokio::test]
+async fn the_throttle_stores_no_address_and_forgets() {
+    let app = TestApp::start_with(&[BEHIND_A_PROXY]).await;
+    let home = app.client.at_address("192.0.2.1");
+    let sign_up = json!({ "email": ADA, "password": PASSWORD });
+    home.post("/api/customers/signup", &sign_up).await;
+    guess(&[app.client.at_address("203.0.113.9")], ADA, 5).await;
+    forgot(&home, ADA).await;
+    for table in ["throttle_buckets", "known_networks"] {
+        let column = if table == "known_networks" { "network" } else { "bucket" };
+        let sql = format!("SELECT {column} FROM {table}");
+        let stored = texts(&app.app.store, &sql).await;
+        assert!(!stored.is_empty(), "{table}");
+        for text in stored {
+            assert_eq!(text.len(), 43, "{text} is not a hash");
+        }
+    }
+    app.clock.advance_days(1);
+    for number in 0..3 {
+        guess(&[app.client.at_address("203.0.113.9")], &format!("{number}@example.com"), 1).await;
+    }
+    assert_eq!(app.count("throttle_buckets").await, 6, "only those of the last attempts");
+    let session = log_in(&home, ADA, PASSWORD).await;
+    let me = app.client.with_token(session.text("/access_token"));
+    assert_eq!(me.delete("/api/customers/me").await.status, 204);
+    assert_eq!(app.count("known_networks").await, 0);
+}
