@@ -8,6 +8,7 @@ mod stripe;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -48,6 +49,9 @@ const SECRETS: &[&str] = &[
     "email.smtp_url",
 ];
 
+/// The mode bit that lets everyone read a file.
+const OTHERS_READ: u32 = 0o004;
+
 /// The longest configuration file, in bytes: room for every setting with a page of comments.
 const MAX_FILE_BYTES: u64 = 256 * 1024;
 
@@ -78,6 +82,10 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// The log filter, in the syntax of `RUST_LOG`. Default `info`.
     pub log: String,
+    /// How the server writes its lines: `text` (default) or `json`.
+    pub log_format: LogFormat,
+    /// The address of a listener that serves only the metrics. Default none: `listen` serves them.
+    pub metrics_listen: Option<SocketAddr>,
     /// The mail server and the sender.
     pub email: EmailConfig,
     /// The Stripe account. Without one, nothing is sold.
@@ -106,6 +114,41 @@ impl Config {
         let config = Self::read(&mut root);
         let problems: Vec<_> = unreadable.into_iter().chain(wrong).chain(root.problems()).collect();
         if problems.is_empty() { Ok(config) } else { Err(Error::Setup(problems)) }
+    }
+
+    /// Returns the log format, also if the rest of the configuration has problems: these are
+    /// reported in that format.
+    #[must_use]
+    pub fn log_format(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> LogFormat {
+        let mut table = read_file(file).unwrap_or_default();
+        overlay(&mut table, environment);
+        let format = table.get("log_format").and_then(Value::as_str);
+        format.and_then(|format| format.parse().ok()).unwrap_or_default()
+    }
+
+    /// Returns a warning if the file contains secrets and others than its owner and group can read
+    /// it (security_47).
+    #[must_use]
+    pub fn exposed(file: Option<&Path>) -> Option<String> {
+        let table = read_file(file).ok()?;
+        let has = |name: &&&str| {
+            let mut parts = name.split('.');
+            let first = table.get(parts.next().unwrap_or_default());
+            parts.fold(first, |found, part| found?.get(part)).is_some()
+        };
+        let secrets: Vec<_> = SECRETS.iter().filter(has).copied().collect();
+        let path = file.unwrap_or(Path::new(DEFAULT_FILE));
+        let mode = std::fs::metadata(path).ok()?.permissions().mode();
+        let is_exposed = mode & OTHERS_READ != 0 && !secrets.is_empty();
+        is_exposed.then(|| {
+            let (path, secrets) = (path.display(), secrets.join(", "));
+            format!(
+                "every user of this machine can read {secrets} in {path}; run: chmod 640 {path}"
+            )
+        })
     }
 
     fn read(root: &mut Section) -> Self {
@@ -140,6 +183,8 @@ impl Config {
                 .map(|p| p.0)
                 .collect(),
             log: root.parsed::<LogFilter>("log").map_or_else(|| "info".into(), |log| log.0),
+            log_format: root.parsed("log_format").unwrap_or_default(),
+            metrics_listen: root.parsed::<Listen>("metrics_listen").map(|listen| listen.0),
             stripe: StripeConfig::read(root.section("stripe")),
             return_origins: root.list("return_origins"),
         };
@@ -252,6 +297,28 @@ impl FromStr for AlgorithmName {
 
     fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
         Algorithm::from_name(text).map(Self).ok_or("use \"EdDSA\" or \"Ed25519\"")
+    }
+}
+
+/// How the server writes its lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// Each line is a JSON object.
+    Json,
+}
+
+impl FromStr for LogFormat {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err("use \"text\" or \"json\""),
+        }
     }
 }
 

@@ -209,7 +209,16 @@ errors! {
     /// The server is overloaded or the database is locked: a retry may succeed.
     #[error("the service is busy; try again in a few seconds")]
     Busy => Busy,
-    /// The database cannot be reached or failed.
+    /// The database does not respond, or opens no connection.
+    #[error("the database cannot be reached: {0}")]
+    DatabaseUnreachable(String) => DatabaseUnreachable,
+    /// The database accepts no writes.
+    #[error("the database is read-only, so nothing can be written; the operator must change that")]
+    DatabaseReadOnly => DatabaseReadOnly,
+    /// The database has no space to write.
+    #[error("the disk of the database is full, so nothing can be written; the operator must free space")]
+    DatabaseFull => DatabaseFull,
+    /// The database failed in another way.
     #[error("the database failed: {0}")]
     Database(String) => Unavailable,
     /// A background task ended and will be restarted.
@@ -245,7 +254,12 @@ impl Error {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::TooManyRequests { retry_after } => Some(*retry_after),
-            Self::Busy | Self::Database(_) | Self::BackgroundTaskDown(_) => Some(BUSY_RETRY_AFTER),
+            Self::Busy
+            | Self::DatabaseUnreachable(_)
+            | Self::DatabaseReadOnly
+            | Self::DatabaseFull
+            | Self::Database(_)
+            | Self::BackgroundTaskDown(_) => Some(BUSY_RETRY_AFTER),
             Self::Stripe(_) if self.code() == Code::BillingUnavailable => Some(BUSY_RETRY_AFTER),
             _ => None,
         }
@@ -328,7 +342,10 @@ codes! {
     LinkUsed = "link_used", 410, "The link was already used";
     TooManyRequests = "too_many_requests", 429, "Too many requests";
     Internal = "internal", 500, "Internal error";
-    Unavailable = "unavailable", 503, "The service is unavailable";
+    DatabaseUnreachable = "database_unreachable", 503, "The database cannot be reached";
+    DatabaseReadOnly = "database_read_only", 503, "The database is read-only";
+    DatabaseFull = "database_full", 503, "The disk of the database is full";
+    Unavailable = "unavailable", 503, "The database failed";
     Busy = "busy", 503, "The service is busy";
     BackgroundTaskDown = "background_task_down", 503, "A background task is not running";
 }

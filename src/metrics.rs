@@ -52,6 +52,8 @@ macro_rules! metrics {
 metrics! {
     /// HTTP responses
     http_requests: Family<ResponseLabels, Counter>,
+    /// HTTP responses with an error, such as failed logins
+    http_errors: Family<ErrorLabels, Counter>,
     /// Time from the head of an HTTP request to the start of its response
     http_request_seconds: Family<OperationLabel, Histogram> = Family::new_with_constructor(histogram),
     /// Connections that were closed to limit their number
@@ -133,6 +135,15 @@ pub struct ResponseLabels {
     pub method: &'static str,
     /// The status.
     pub status: u16,
+}
+
+/// The labels of an error. None may be chosen by the client.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ErrorLabels {
+    /// As [`ResponseLabels::operation`], also for requests that did not reach the handler.
+    pub operation: String,
+    /// The code of the problem.
+    pub code: &'static str,
 }
 
 /// The label of a request time.

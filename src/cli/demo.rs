@@ -47,7 +47,10 @@ pub struct Demo {
 impl Demo {
     pub fn run(self, config: &Config) -> Result<ExitCode> {
         check_is_harmless(config)?;
-        let _log = Log::start(if config.log == DEFAULT_LOG { QUIET_LOG } else { &config.log })?;
+        let _log = Log::start(
+            if config.log == DEFAULT_LOG { QUIET_LOG } else { &config.log },
+            config.log_format,
+        )?;
         wait(self.stage(config))
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
+use crate::config::LogFormat;
 use crate::error::{Error, Result};
 use crate::metrics::LOG_LINES_LOST;
 
@@ -32,18 +33,21 @@ impl Log {
     ///
     /// # Errors
     /// [`Error::Internal`] when the thread cannot be started.
-    pub fn start(filter: &str) -> Result<Self> {
+    pub fn start(filter: &str, format: LogFormat) -> Result<Self> {
         let (sender, waiting) = sync_channel(MAX_WAITING);
         let thread = std::thread::Builder::new().name("log".to_owned());
         thread
             .spawn(move || write_all(&waiting))
             .map_err(|error| Error::Internal(format!("no thread for the log: {error}")))?;
         let lines = sender.clone();
-        tracing_subscriber::fmt()
+        let subscriber = tracing_subscriber::fmt()
             .with_env_filter(EnvFilter::new(filter))
             .with_writer(move || Lines(lines.clone()))
-            .with_ansi(io::stderr().is_terminal())
-            .init();
+            .with_ansi(io::stderr().is_terminal());
+        match format {
+            LogFormat::Text => subscriber.init(),
+            LogFormat::Json => subscriber.json().flatten_event(true).with_span_list(false).init(),
+        }
         // The default panic hook writes to standard error and would block on a stuck pipe.
         std::panic::set_hook(Box::new(log_panic));
         Ok(Self(sender))

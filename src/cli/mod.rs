@@ -94,7 +94,7 @@ enum Command {
     /// Verify, inspect or issue licenses
     #[command(after_help = license::licenses::EXAMPLES, subcommand_required = true)]
     License(license::licenses::LicenseCommand),
-    /// Print the API description (OpenAPI 3.0, JSON)
+    /// Print the API description (OpenAPI 3.1, JSON)
     #[command(after_help = "Example:\n  licentia openapi > openapi.json")]
     Openapi,
 }
@@ -105,7 +105,11 @@ impl Cli {
     pub fn run(self) -> ExitCode {
         let config = || Config::load(self.config.as_deref(), environment());
         let done = match self.command {
-            Command::Serve => config().and_then(|config| serve::run(&config)),
+            Command::Serve => {
+                let done = config().and_then(|config| serve::run(&config, self.config.as_deref()));
+                let format = Config::log_format(self.config.as_deref(), environment());
+                return done.unwrap_or_else(|error| serve::fail(&error, format));
+            }
             #[cfg(feature = "demo")]
             Command::Demo(demo) => config().and_then(|config| demo.run(&config)),
             Command::Migrate(migrate) => config().and_then(|config| migrate.run(&config)),
@@ -132,15 +136,17 @@ fn environment() -> impl Iterator<Item = (String, String)> {
 
 /// Prints an error, each problem on its own line.
 fn fail(error: &Error) -> ExitCode {
-    let text = error.to_string();
-    let problems = match error {
-        Error::Setup(problems) => problems.iter().map(String::as_str).collect(),
-        _ => vec![text.as_str()],
-    };
-    for problem in problems {
+    for problem in problems(error) {
         complain(problem);
     }
     ExitCode::from(NO)
+}
+
+fn problems(error: &Error) -> Vec<String> {
+    match error {
+        Error::Setup(problems) => problems.clone(),
+        other => vec![other.to_string()],
+    }
 }
 
 /// Writes an error line to standard error.

@@ -2,10 +2,12 @@
 //! handled in [`crate::http`], background work in [`crate::worker`].
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -13,8 +15,8 @@ use tokio::sync::watch;
 use super::log::Log;
 use super::{wait, write_out};
 use crate::app::{App, Files};
-use crate::clock::SystemClock;
-use crate::config::{Config, StripeMode};
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Config, LogFormat, StripeMode};
 use crate::error::{Error, Result};
 use crate::http;
 use crate::random::Random;
@@ -35,10 +37,33 @@ pub const EXAMPLES: &str = "Examples:
 The server stops on Ctrl-C or SIGTERM, after finishing open requests. A second signal stops it at
 once. SIGHUP is ignored.";
 
-pub fn run(config: &Config) -> Result<ExitCode> {
-    let _log = Log::start(&config.log)?;
+/// Runs the server until a signal. `file` is the configuration file of `--config`.
+pub fn run(config: &Config, file: Option<&Path>) -> Result<ExitCode> {
+    let _log = Log::start(&config.log, config.log_format)?;
+    if let Some(warning) = Config::exposed(file) {
+        tracing::warn!("{warning}");
+    }
     wait(serve(config))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Reports why the server cannot start or stopped, in the format of its log. Returns the exit code.
+pub fn fail(error: &Error, format: LogFormat) -> ExitCode {
+    if format == LogFormat::Text {
+        return super::fail(error);
+    }
+    for problem in super::problems(error) {
+        super::note(format_args!("{}\n", json_line("ERROR", &problem, json!({}))));
+    }
+    ExitCode::from(super::NO)
+}
+
+/// Returns a line that is not from the log, as the log writes lines.
+fn json_line(level: &str, message: &str, mut fields: Value) -> Value {
+    fields["timestamp"] = SystemClock.now().to_string().into();
+    fields["level"] = level.into();
+    fields["message"] = message.into();
+    fields
 }
 
 async fn serve(config: &Config) -> Result<()> {
@@ -46,12 +71,11 @@ async fn serve(config: &Config) -> Result<()> {
     let _ = signal(SignalKind::hangup());
     let files = Files::read(config)?;
     // Bind before anything is written: a server on a busy port may be using the same database.
-    let listener = TcpListener::bind(config.listen).await.map_err(|error| {
-        Error::setup(format!(
-            "cannot listen on {}: {error}; set `listen` (LICENTIA_LISTEN) to a free address",
-            config.listen
-        ))
-    })?;
+    let listener = listen(config.listen, "listen").await?;
+    let metrics = match config.metrics_listen {
+        Some(address) => Some(listen(address, "metrics_listen").await?),
+        None => None,
+    };
     let app = files.start(config, Arc::new(SystemClock), Random::from_system()?).await?;
     let address = listener.local_addr().unwrap_or(config.listen);
     if !address.ip().is_loopback() && !config.public_url.is_https() {
@@ -75,13 +99,25 @@ async fn serve(config: &Config) -> Result<()> {
     }
     // The signal handlers are installed before the address is printed.
     let stop = stop_signal();
-    greet(&app, config, address);
-    operate(listener, &app, config, stop).await
+    let metrics_at = metrics.as_ref().and_then(|metrics| metrics.local_addr().ok());
+    greet(&app, config, address, metrics_at);
+    operate(listener, metrics, &app, config, stop).await
+}
+
+async fn listen(address: SocketAddr, setting: &str) -> Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let variable = format!("LICENTIA_{}", setting.to_uppercase());
+        Error::setup(format!(
+            "cannot listen on {address}: {error}; set `{setting}` ({variable}) to a free address"
+        ))
+    })
 }
 
 /// Runs the server and the worker until `stop`, then finishes open requests and background work.
+/// `metrics` is the listener for the metrics, if they have their own.
 pub(super) async fn operate(
     listener: TcpListener,
+    metrics: Option<TcpListener>,
     app: &App,
     config: &Config,
     stop: impl Future<Output = ()>,
@@ -93,8 +129,18 @@ pub(super) async fn operate(
         stop.await;
         end.send_replace(());
     };
-    let served = http::serve(listener, app, config, stop).await;
-    end.send_replace(());
+    let mut over = end.subscribe();
+    let main = async {
+        let served = http::serve(listener, app, config, stop).await;
+        end.send_replace(());
+        served
+    };
+    let side = async {
+        let Some(metrics) = metrics else { return Ok(()) };
+        http::serve_metrics(metrics, app, config, async { drop(over.changed().await) }).await
+    };
+    let (served, measured) = tokio::join!(main, side);
+    let served = served.and(measured);
     // Work that does not finish in time is repeated after the next start.
     let finished = async {
         let _ = worker.await;
@@ -109,7 +155,7 @@ pub(super) async fn operate(
     served.map_err(|error| Error::Internal(format!("the server stopped: {error}")))
 }
 
-fn greet(app: &App, config: &Config, mut address: SocketAddr) {
+fn greet(app: &App, config: &Config, mut address: SocketAddr, metrics: Option<SocketAddr>) {
     if address.ip().is_unspecified() {
         // 0.0.0.0 is not an address to open: show one that a browser on this machine can use.
         address.set_ip(Ipv4Addr::LOCALHOST.into());
@@ -131,15 +177,31 @@ fn greet(app: &App, config: &Config, mut address: SocketAddr) {
         Some(_) => "no webhook secret: selling is off".to_owned(),
         None => "not connected: selling is off".to_owned(),
     };
-    let written = write_out(format_args!(
-        "Licentia {version} listens on {url}\n\
-         \x20 Swagger UI  {url}/docs\n\
-         \x20 Product     {product} (plans: {plans})\n\
-         \x20 Database    {database}\n\
-         \x20 Stripe      {stripe}\n\
-         \x20 Mail        {mail}\n\
-         \x20 Keys        {keys}\n"
-    ));
+    let metrics = metrics.map(|address| format!("http://{address}/metrics"));
+    let written = match config.log_format {
+        LogFormat::Text => write_out(format_args!(
+            "Licentia {version} listens on {url}\n\
+             \x20 Swagger UI  {url}/docs\n\
+             \x20 Product     {product} (plans: {plans})\n\
+             \x20 Database    {database}\n\
+             \x20 Stripe      {stripe}\n\
+             \x20 Mail        {mail}\n{}\
+             \x20 Keys        {keys}\n",
+            metrics.map(|url| format!("  Metrics     {url}\n")).unwrap_or_default()
+        )),
+        LogFormat::Json => write_out(format_args!(
+            "{}\n",
+            json_line(
+                "INFO",
+                "listening",
+                json!({
+                    "version": version, "url": url, "product": product.as_str(), "plans": plans,
+                    "database": database, "stripe": stripe, "mail": mail,
+                    "keys": keys.to_string(), "metrics": metrics,
+                })
+            )
+        )),
+    };
     if let Err(error) = written {
         tracing::warn!(%error, url, "listening; standard output cannot be written");
     }

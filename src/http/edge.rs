@@ -26,7 +26,7 @@ use crate::http::problem::{self, Carried};
 use crate::http::sale::webhooks;
 use crate::http::server::connection::Connection;
 use crate::http::throttle::Throttle;
-use crate::metrics;
+use crate::metrics::{self, ErrorLabels};
 use crate::request_id;
 
 /// The longest time from the end of a request's headers to the start of its response.
@@ -134,6 +134,7 @@ impl Edge {
         let _entered = exchange.span.enter();
         let mut response = handled.unwrap_or_else(|error| {
             log(&error);
+            self.count_error(exchange, &error);
             problem::response(&error, &exchange.request_id)
         });
         self.add_headers(&mut response, &exchange.request_id);
@@ -258,6 +259,12 @@ impl Edge {
         if let Ok(request_id) = HeaderValue::from_str(request_id) {
             headers.insert(REQUEST_ID, request_id);
         }
+    }
+
+    fn count_error(&self, exchange: &Exchange<'_>, error: &Error) {
+        let operation = exchange.operation.map_or("none", |operation| operation.id.as_str());
+        let labels = ErrorLabels { operation: operation.to_owned(), code: error.code().as_str() };
+        self.app.metrics.http_errors.get_or_create_owned(&labels).inc();
     }
 
     fn measure(&self, exchange: &Exchange<'_>, response: &Response, elapsed: Duration) {

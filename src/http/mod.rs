@@ -68,7 +68,10 @@ fn service() -> OpenApiService<impl OpenApi + 'static, ()> {
 
 /// Returns all routes: the API, its description, Swagger UI, and the pages of links in mails.
 fn routes(app: &App, config: &Config) -> Edge {
-    let description = openapi::document();
+    let mut description = openapi::document();
+    if config.metrics_listen.is_some() {
+        openapi::retain_paths(&mut description, |path| path != METRICS);
+    }
     let paths = openapi::Paths::of(&description);
     let pages = Route::new()
         .nest("/docs", docs::pages())
@@ -77,6 +80,18 @@ fn routes(app: &App, config: &Config) -> Edge {
         .boxed();
     let api = service().into_endpoint();
     Edge::new(api, pages, app.clone(), paths, config.public_url.is_https())
+}
+
+/// The path of the metrics.
+const METRICS: &str = "/metrics";
+
+/// Returns the route of the metrics, for a listener of their own.
+fn metrics_route(app: &App, config: &Config) -> Edge {
+    let mut description = openapi::document();
+    openapi::retain_paths(&mut description, |path| path == METRICS);
+    let paths = openapi::Paths::of(&description);
+    let api = service().into_endpoint();
+    Edge::new(api, Route::new().boxed(), app.clone(), paths, config.public_url.is_https())
 }
 
 /// Serves the API on a listener until `shutdown`.
@@ -92,4 +107,19 @@ pub async fn serve(
     let proxies = TrustedProxies(config.trusted_proxies.clone().into());
     let pool = Pool::new(app.metrics.http_connections_closed.clone());
     server::serve(listener, routes(app, config), proxies, pool, shutdown).await
+}
+
+/// Serves only the metrics on a listener until `shutdown`, with the limits of [`serve`].
+///
+/// # Errors
+/// When the listener fails.
+pub async fn serve_metrics(
+    listener: TcpListener,
+    app: &App,
+    config: &Config,
+    shutdown: impl Future<Output = ()>,
+) -> std::io::Result<()> {
+    let pool = Pool::new(app.metrics.http_connections_closed.clone());
+    let proxies = TrustedProxies::default();
+    server::serve(listener, metrics_route(app, config), proxies, pool, shutdown).await
 }

@@ -26,8 +26,16 @@ use crate::metrics::ResponseMetrics;
 use order::Ordered;
 
 /// The errors of any request.
-const ALWAYS: [Code; 5] =
-    [Code::RequestTimeout, Code::HeadTooLarge, Code::Internal, Code::Unavailable, Code::Busy];
+const ALWAYS: [Code; 8] = [
+    Code::RequestTimeout,
+    Code::HeadTooLarge,
+    Code::Internal,
+    Code::DatabaseUnreachable,
+    Code::DatabaseReadOnly,
+    Code::DatabaseFull,
+    Code::Unavailable,
+    Code::Busy,
+];
 /// The errors of a request with a body or parameters.
 const WITH_INPUT: [Code; 1] = [Code::InvalidRequest];
 /// The errors of a request with a body.
@@ -81,6 +89,13 @@ pub fn document() -> Value {
     document
 }
 
+/// Removes the paths that are served elsewhere.
+pub fn retain_paths(document: &mut Value, keep: impl Fn(&str) -> bool) {
+    if let Some(paths) = document["paths"].as_object_mut() {
+        paths.retain(|path, _| keep(path));
+    }
+}
+
 /// Returns the description as text, as it is committed to `openapi/openapi.json`.
 #[must_use]
 pub fn text() -> String {
@@ -118,6 +133,8 @@ pub struct Path {
 
 /// What the server needs to know about an operation before it calls the handler.
 pub struct Operation {
+    /// The operation's id.
+    pub id: String,
     /// The method, in upper case.
     method: String,
     /// Whether it needs `Authorization: Bearer …`. All our credentials are sent this way.
@@ -163,6 +180,7 @@ impl Path {
             let mut parameters = operation["parameters"].as_array().into_iter().flatten();
             let is_plain = !needs_bearer && parameters.all(|parameter| parameter["in"] == "header");
             Operation {
+                id: operation["operationId"].as_str().unwrap_or_default().to_owned(),
                 method,
                 needs_bearer,
                 access: Access::to(operation),

@@ -91,7 +91,12 @@ fn detail(error: &Error) -> String {
         Code::Internal => {
             "internal server error; the server's log has the details under the request id".into()
         }
-        Code::Unavailable => "the database cannot be reached; try again in a few seconds".into(),
+        Code::DatabaseUnreachable => {
+            "the database cannot be reached; try again in a few seconds".into()
+        }
+        Code::Unavailable => {
+            "the database failed; the server's log has the reason under the request id".into()
+        }
         Code::BillingUnavailable => {
             "the payment provider cannot be reached; try again in a few seconds".into()
         }

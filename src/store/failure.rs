@@ -1,5 +1,6 @@
 //! Maps database errors to ours: a violated constraint, a busy database, or a lost connection.
 
+use sqlx::PgPool;
 use sqlx::error::ErrorKind;
 
 use crate::error::Error;
@@ -8,19 +9,42 @@ use crate::error::Error;
 /// an extended code is the primary code (<https://sqlite.org/rescode.html>).
 const SQLITE_LOCKS: [i64; 2] = [5, 6];
 
-/// PostgreSQL's transient errors: serialization failure, deadlock, lock timeout, statement timeout,
-/// too many connections, server starting up or shutting down
+/// SQLite's primary result codes READONLY and FULL.
+const SQLITE_READ_ONLY: i64 = 8;
+const SQLITE_FULL: i64 = 13;
+
+/// PostgreSQL's transient errors: serialization failure, deadlock, lock timeout, statement timeout
 /// (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
-const POSTGRES_TRANSIENT: [&str; 8] =
-    ["40001", "40P01", "55P03", "57014", "53300", "57P01", "57P02", "57P03"];
+const POSTGRES_TRANSIENT: [&str; 4] = ["40001", "40P01", "55P03", "57014"];
+
+/// PostgreSQL accepts no connection: too many, starting up, shutting down.
+const POSTGRES_UNREACHABLE: [&str; 4] = ["53300", "57P01", "57P02", "57P03"];
+
+/// PostgreSQL accepts no writes: a read-only transaction, as on a standby.
+const POSTGRES_READ_ONLY: &str = "25006";
+
+/// PostgreSQL's disk is full.
+const POSTGRES_FULL: &str = "53100";
+
+/// The state of a database that cannot do what a statement asks, besides a constraint.
+enum State {
+    Busy,
+    Unreachable,
+    ReadOnly,
+    Full,
+}
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
-        if is_transient(&error) {
-            return Self::Busy;
+        match state(&error) {
+            Some(State::Busy) => return Self::Busy,
+            Some(State::Unreachable) => return Self::DatabaseUnreachable(error.to_string()),
+            Some(State::ReadOnly) => return Self::DatabaseReadOnly,
+            Some(State::Full) => return Self::DatabaseFull,
+            None => {}
         }
         let sqlx::Error::Database(failure) = &error else {
-            // A missing row or column is a bug of ours. All other errors are a lost connection.
+            // A missing row or column is a bug of ours.
             return match error {
                 sqlx::Error::RowNotFound
                 | sqlx::Error::ColumnDecode { .. }
@@ -39,18 +63,44 @@ impl From<sqlx::Error> for Error {
     }
 }
 
+/// Returns the error of a statement that waited for a connection of this pool. The pool reports only
+/// that the wait took too long. If it has fewer connections than it may have, then it can open none.
+pub fn of_pool(pool: &PgPool, error: sqlx::Error) -> Error {
+    let may_open_more = pool.size() < pool.options().get_max_connections();
+    if matches!(error, sqlx::Error::PoolTimedOut) && may_open_more {
+        return Error::DatabaseUnreachable("no connection was opened in time".to_owned());
+    }
+    error.into()
+}
+
 /// Returns whether a retry may succeed: another writer has the lock, or the server is restarting.
 pub fn is_transient(error: &sqlx::Error) -> bool {
+    matches!(state(error), Some(State::Busy | State::Unreachable))
+}
+
+fn state(error: &sqlx::Error) -> Option<State> {
     let failure = match error {
-        sqlx::Error::PoolTimedOut => return true,
+        sqlx::Error::PoolTimedOut => return Some(State::Busy),
+        sqlx::Error::Io(_) => return Some(State::Unreachable),
         sqlx::Error::Database(failure) => failure,
-        _ => return false,
+        _ => return None,
     };
     let code = failure.code().unwrap_or_default();
     if failure.try_downcast_ref::<sqlx::postgres::PgDatabaseError>().is_some() {
-        return POSTGRES_TRANSIENT.contains(&code.as_ref());
+        return match code.as_ref() {
+            code if POSTGRES_TRANSIENT.contains(&code) => Some(State::Busy),
+            code if POSTGRES_UNREACHABLE.contains(&code) => Some(State::Unreachable),
+            POSTGRES_READ_ONLY => Some(State::ReadOnly),
+            POSTGRES_FULL => Some(State::Full),
+            _ => None,
+        };
     }
-    code.parse::<i64>().is_ok_and(|code| SQLITE_LOCKS.contains(&(code & 0xff)))
+    match code.parse::<i64>().ok()? & 0xff {
+        code if SQLITE_LOCKS.contains(&code) => Some(State::Busy),
+        SQLITE_READ_ONLY => Some(State::ReadOnly),
+        SQLITE_FULL => Some(State::Full),
+        _ => None,
+    }
 }
 
 /// Returns the constraint's name. SQLite reports the columns instead (`users.email`). They are

@@ -149,7 +149,7 @@ impl Store {
     pub async fn write(&self) -> Result<Tx> {
         Ok(match self {
             Self::Sqlite { writer, .. } => Tx::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
-            Self::Postgres(pool) => Tx::Postgres(pool.begin().await?),
+            Self::Postgres(pool) => Tx::Postgres(begin(pool).await?),
         })
     }
 
@@ -160,7 +160,7 @@ impl Store {
     pub async fn read(&self) -> Result<Tx> {
         Ok(match self {
             Self::Sqlite { readers, .. } => Tx::Sqlite(readers.begin().await?),
-            Self::Postgres(pool) => Tx::Postgres(pool.begin().await?),
+            Self::Postgres(pool) => Tx::Postgres(begin(pool).await?),
         })
     }
 
@@ -240,6 +240,10 @@ impl Tx {
         at.reach();
         Ok(())
     }
+}
+
+async fn begin(pool: &PgPool) -> Result<sqlx::Transaction<'static, Postgres>> {
+    pool.begin().await.map_err(|error| failure::of_pool(pool, error))
 }
 
 async fn open_sqlite(url: &str, if_missing: IfMissing) -> Result<Store> {

@@ -11,6 +11,7 @@ use sqlx::{
     Type,
 };
 
+use super::failure::of_pool;
 use super::{Store, Tx};
 use crate::domain::column::{ColumnType, Expected, InvalidColumn, Parameter, Record, Row, Value};
 use crate::error::{Error, Result};
@@ -214,7 +215,8 @@ impl Store {
                     statement.query::<Sqlite>().execute(writer).await?.rows_affected()
                 }
                 Self::Postgres(pool) => {
-                    statement.query::<Postgres>().execute(pool).await?.rows_affected()
+                    let done = statement.query::<Postgres>().execute(pool).await;
+                    done.map_err(|error| of_pool(pool, error))?.rows_affected()
                 }
             })
         })
@@ -236,7 +238,8 @@ impl Store {
                     sqlite_values(statement.query().fetch_all(readers).await?, &columns)
                 }
                 Self::Postgres(pool) => {
-                    postgres_values(statement.query().fetch_all(pool).await?, &columns)
+                    let rows = statement.query().fetch_all(pool).await;
+                    postgres_values(rows.map_err(|error| of_pool(pool, error))?, &columns)
                 }
             }
         })

@@ -148,7 +148,7 @@ async fn without_the_database_readiness_fails_and_keys_are_served() {
     let app = TestApp::start().await;
     assert_eq!(app.client.get("/health/ready").await.status, 200);
     app.app.store.close().await;
-    assert_eq!(app.client.get("/health/ready").await.status, 503);
+    assert_eq!(app.client.get("/health/ready").await.problem(), (503, "unavailable"));
     assert_eq!(app.client.get("/health/live").await.status, 200);
     assert_eq!(app.client.get("/.well-known/jwks.json").await.status, 200);
     let request = json!({ "email": "ada@example.com", "password": PASSWORD });
@@ -168,8 +168,10 @@ async fn after_a_full_disk_writing_resumes_by_itself() {
     let mut statuses = Vec::new();
     for n in 0..50 {
         let request = json!({ "email": format!("ada{n}@example.com"), "password": PASSWORD });
-        statuses.push(app.client.post("/api/customers/signup", &request).await.status);
-        if statuses.contains(&503) {
+        let answer = app.client.post("/api/customers/signup", &request).await;
+        statuses.push(answer.status);
+        if answer.status == 503 {
+            assert_eq!(answer.problem(), (503, "database_full"));
             break;
         }
         // One address may cause one mail a minute.

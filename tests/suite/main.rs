@@ -36,6 +36,7 @@ mod mail;
 mod migrations;
 mod money_back;
 mod mounted;
+mod observe;
 mod once;
 mod openapi;
 mod oracles;

@@ -16,7 +16,9 @@ use super::client::Client;
 use crate::app::App;
 use crate::cli::serve;
 use crate::clock::Clock;
-use crate::config::{Config, CreateCustomer, EmailConfig, Origin, StripeConfig, StripeMode};
+use crate::config::{
+    Config, CreateCustomer, EmailConfig, LogFormat, Origin, StripeConfig, StripeMode,
+};
 use crate::domain::contact::Sender;
 use crate::domain::sale::plan::{Catalog, Interval};
 use crate::domain::sale::webhook::EVENT_TYPES;
@@ -81,7 +83,7 @@ impl Stage {
             let app = app.clone();
             async move {
                 let stopped = async { drop(stopped.await) };
-                serve::operate(listener, &app, &config, stopped).await
+                serve::operate(listener, None, &app, &config, stopped).await
             }
         });
         Ok(Self { url, app, sandbox, client: Client::default(), stop, served, directory })
@@ -176,6 +178,8 @@ fn config(
         plans_file: None,
         trusted_proxies: Vec::new(),
         log: String::new(),
+        log_format: LogFormat::Text,
+        metrics_listen: None,
         email: EmailConfig {
             smtp_url: Some(smtp_url),
             from: Sender::of(None),

@@ -116,13 +116,23 @@ async fn store(app: &App, event: Envelope, body: String) -> Result<()> {
     result.await.unwrap_or_else(dropped)
 }
 
+/// Returns an error of the database for one more sender whose event was in the same transaction.
+fn same(error: &Error) -> Error {
+    match error {
+        Error::Busy => Error::Busy,
+        Error::DatabaseUnreachable(cause) => Error::DatabaseUnreachable(cause.clone()),
+        Error::DatabaseReadOnly => Error::DatabaseReadOnly,
+        Error::DatabaseFull => Error::DatabaseFull,
+        error => Error::Database(error.to_string()),
+    }
+}
+
 async fn store_all(app: &App, batch: Vec<Arrival>) {
     let written = write(app, &batch).await;
     for arrival in batch {
         let result = match &written {
             Ok(()) => Ok(()),
-            Err(Error::Busy) => Err(Error::Busy),
-            Err(error) => Err(Error::Database(error.to_string())),
+            Err(error) => Err(same(error)),
         };
         // After a disconnect nobody receives this. Stripe sends the event again: a duplicate.
         let _ = arrival.stored.send(result);

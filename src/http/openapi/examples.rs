@@ -60,6 +60,7 @@ fn with_content() -> Vec<Error> {
         Error::PayloadTooLarge { limit: MAX_BODY_BYTES },
         Error::HeadTooLarge { limit: HEAD.bytes },
         Error::TooManyRequests { retry_after: Duration::from_secs(60) },
+        Error::DatabaseUnreachable(String::new()),
         Error::Database(String::new()),
         Error::BackgroundTaskDown("mails".into()),
         Error::Internal(String::new()),
