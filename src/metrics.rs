@@ -62,6 +62,8 @@ metrics! {
     events: Series<EventResult, Counter>,
     /// Attempts to send a mail
     mails: Series<MailResult, Counter>,
+    /// Attempts to deliver an outgoing webhook
+    webhook_deliveries: Series<DeliveryResult, Counter>,
     /// Alerts for an operator; each sync counts an alert again
     sync_alerts: Counter,
     /// Customers who paid and have no working license
@@ -72,6 +74,8 @@ metrics! {
     inbox_events: Series<QueueState, Gauge>,
     /// Mails that are not sent
     outbox_mails: Series<QueueState, Gauge>,
+    /// Deliveries of outgoing webhooks that the receiver has not accepted
+    undelivered_webhooks: Series<QueueState, Gauge>,
     /// Customers for whom the last reconciliation found drift
     drifted_customers: Gauge,
     /// Customers whom the last reconciliation could not compare with Stripe
@@ -149,6 +153,8 @@ labels! {
         Inbox = "inbox",
         /// Sends mails.
         Outbox = "outbox",
+        /// Delivers outgoing webhooks.
+        Webhooks = "webhooks",
         /// Compares all customers with Stripe daily.
         Reconcile = "reconcile",
         /// Sets the gauges for alarms.
@@ -207,6 +213,18 @@ labels! {
         Refused = "refused",
         /// The attempt failed and is repeated later.
         Failed = "failed",
+    }
+}
+
+labels! {
+    /// The result of an attempt to deliver an outgoing webhook.
+    pub enum DeliveryResult as "result" {
+        /// The receiver accepted it.
+        Delivered = "delivered",
+        /// The attempt failed and is repeated later.
+        Failed = "failed",
+        /// It was given up.
+        GivenUp = "given_up",
     }
 }
 
