@@ -17,6 +17,7 @@ use crate::intake::Intake;
 use crate::keys::KeyRing;
 use crate::mailer::Mailer;
 use crate::metrics::Metrics;
+use crate::outgoing::Outgoing;
 use crate::passwords::Passwords;
 use crate::plans;
 use crate::random::Random;
@@ -50,6 +51,10 @@ pub struct Parts {
     pub mailer: Mailer,
     /// Notified when a mail was added to the outbox.
     pub mail_due: Notify,
+    /// Delivers outgoing webhooks.
+    pub outgoing: Outgoing,
+    /// Notified when a delivery was replayed.
+    pub deliveries_due: Notify,
     /// The Stripe account. Without one, selling is off.
     pub stripe: Option<Stripe>,
     /// The origins that checkout and portal may return to and that may call the API, with the
@@ -85,6 +90,8 @@ pub struct Surroundings {
     pub stripe: Option<Stripe>,
     /// The mailer.
     pub mailer: Mailer,
+    /// Delivers outgoing webhooks.
+    pub outgoing: Outgoing,
     /// Password hashing.
     pub passwords: Passwords,
     /// The clock.
@@ -116,6 +123,7 @@ impl Surroundings {
             store,
             stripe: stripe.transpose()?,
             mailer: Mailer::new(config)?,
+            outgoing: Outgoing::new(config),
             passwords: Passwords::default(),
             clock,
             random,
@@ -179,6 +187,8 @@ impl App {
             issuer,
             mailer: around.mailer,
             mail_due: Notify::new(),
+            outgoing: around.outgoing,
+            deliveries_due: Notify::new(),
             stripe: around.stripe,
             return_origins: own.into_iter().chain(config.return_origins.clone()).collect(),
             intake: Intake::default(),

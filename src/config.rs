@@ -18,6 +18,7 @@ use secrecy::{ExposeSecret, SecretString};
 use toml::{Table, Value};
 use tracing_subscriber::EnvFilter;
 
+use crate::domain::operator::webhook_target::Targets;
 use crate::error::{Error, Result};
 use crate::files::read_text;
 use crate::settings::Section;
@@ -36,7 +37,7 @@ const DEFAULT_PLANS_FILE: &str = "plans.toml";
 const PREFIX: &str = "LICENTIA_";
 
 /// The tables of settings within the configuration.
-const LEVELS: &[&str] = &["stripe", "email"];
+const LEVELS: &[&str] = &["stripe", "email", "webhooks"];
 
 /// The secret settings. Each may also be read from a file: the variable is then named like the
 /// setting with `_FILE`, and its value is the path.
@@ -93,6 +94,9 @@ pub struct Config {
     /// The origins of web pages and apps that checkout and portal may return to, and that may call
     /// the API from a browser, besides `public_url`. Default none.
     pub return_origins: Vec<ReturnOrigin>,
+    /// The setting `webhooks.allow_private`: whether outgoing webhooks may go to private addresses,
+    /// and without TLS. Default no.
+    pub webhook_targets: Targets,
 }
 
 impl Config {
@@ -187,10 +191,17 @@ impl Config {
             metrics_listen: root.parsed::<Listen>("metrics_listen").map(|listen| listen.0),
             stripe: StripeConfig::read(root.section("stripe")),
             return_origins: root.list("return_origins"),
+            webhook_targets: webhook_targets(root.section("webhooks")),
         };
         root.finish();
         config
     }
+}
+
+fn webhook_targets(mut section: Section) -> Targets {
+    let is_any = section.flag("allow_private").unwrap_or_default();
+    section.finish();
+    if is_any { Targets::Any } else { Targets::Public }
 }
 
 /// Returns the file's table, or the problem with the file. The problem never quotes a line, which
@@ -452,6 +463,18 @@ mod tests {
         assert!(text.contains("`stripe` (LICENTIA_STRIPE): this is a table of settings"), "{text}");
         assert!(text.contains("LICENTIA_LISTEN__FOO"), "{text}");
         assert!(!text.contains("canary"), "{text}");
+    }
+
+    #[test]
+    fn private_targets_of_webhooks_are_allowed_only_by_the_setting() {
+        let targets = |settings: &[(&str, &str)]| load(settings).map(|set| set.webhook_targets);
+        let name = "LICENTIA_WEBHOOKS__ALLOW_PRIVATE";
+        assert_eq!(targets(&[]).unwrap(), Targets::Public);
+        assert_eq!(targets(&[(name, "false")]).unwrap(), Targets::Public);
+        assert_eq!(targets(&[(name, "true")]).unwrap(), Targets::Any);
+        assert!(problems(&[(name, "yes")])[0].contains("true or false"));
+        let misspelled = problems(&[("LICENTIA_WEBHOOKS_ALLOW_PRIVATE", "true")]);
+        assert!(misspelled[0].contains(name), "{misspelled:?}");
     }
 
     #[test]

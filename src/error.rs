@@ -10,6 +10,8 @@ use crate::domain::account::session;
 use crate::domain::contact::{InvalidEmail, InvalidName};
 use crate::domain::ids::CustomerId;
 use crate::domain::operator::admin_key::Scope;
+use crate::domain::operator::webhook::MAX_WEBHOOKS;
+use crate::domain::operator::webhook_target::RefusedTarget;
 use crate::domain::sale::stripe_failure::StripeFailure;
 use crate::domain::sale::webhook::BadWebhook;
 
@@ -168,6 +170,15 @@ errors! {
     /// A webhook with an invalid signature or body.
     #[error("{0}")]
     BadWebhook(#[from] BadWebhook) => BadWebhook,
+    /// The URL of an outgoing webhook may not be called.
+    #[error("`url`: {0}")]
+    InvalidWebhookTarget(#[from] RefusedTarget) => InvalidWebhookTarget,
+    /// There are too many outgoing webhooks.
+    #[error("there are {MAX_WEBHOOKS} webhooks already; delete one that is not needed")]
+    TooManyWebhooks => TooManyWebhooks,
+    /// A disabled webhook gets no deliveries.
+    #[error("this webhook is disabled; enable it first (PATCH with `enabled`: true)")]
+    WebhookDisabled => WebhookDisabled,
     /// The resource does not exist or belongs to another customer.
     #[error("there is no such {0}")]
     NotFound(&'static str) => NotFound,
@@ -327,6 +338,9 @@ codes! {
     BillingRefused = "billing_refused", 502, "The payment provider refused the request";
     BillingUnavailable = "billing_unavailable", 503, "The payment provider cannot be reached";
     BadWebhook = "bad_webhook", 400, "Invalid webhook";
+    InvalidWebhookTarget = "invalid_webhook_target", 422, "The URL of the webhook is not allowed";
+    TooManyWebhooks = "too_many_webhooks", 409, "Too many webhooks";
+    WebhookDisabled = "webhook_disabled", 409, "The webhook is disabled";
     NotFound = "not_found", 404, "Not found";
     MethodNotAllowed = "method_not_allowed", 405, "Method not allowed";
     RequestTimeout = "request_timeout", 408, "The request took too long";

@@ -139,6 +139,16 @@ text_enum! {
         SearchFilled = "search.filled",
         /// A replayed event.
         EventReplayed = "event.replayed",
+        /// An outgoing webhook that was created, changed or deleted.
+        WebhookEndpointWritten = "webhook_endpoint.written",
+        /// A replayed delivery of an outgoing webhook.
+        OutgoingReplayed = "outgoing.replayed",
+        /// The leases of deliveries of outgoing webhooks.
+        OutgoingTaken = "outgoing.taken",
+        /// A delivery, at its receiver.
+        OutgoingSent = "outgoing.sent",
+        /// The result of a delivery.
+        OutgoingRecorded = "outgoing.recorded",
         /// A batch of given-up mails that are due again.
         MailsRetried = "mails.retried",
         /// The result of a reconciliation.

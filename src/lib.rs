@@ -24,6 +24,7 @@ pub mod intake;
 pub mod keys;
 pub mod mailer;
 pub mod metrics;
+pub mod outgoing;
 pub mod passwords;
 pub mod plans;
 pub mod random;

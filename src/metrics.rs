@@ -64,6 +64,8 @@ metrics! {
     events: Series<EventResult, Counter>,
     /// Attempts to send a mail
     mails: Series<MailResult, Counter>,
+    /// Attempts to deliver an outgoing webhook
+    webhook_deliveries: Series<DeliveryResult, Counter>,
     /// Alerts for an operator; each sync counts an alert again
     sync_alerts: Counter,
     /// Customers who paid and have no working license
@@ -74,6 +76,8 @@ metrics! {
     inbox_events: Series<QueueState, Gauge>,
     /// Mails that are not sent
     outbox_mails: Series<QueueState, Gauge>,
+    /// Deliveries of outgoing webhooks that the receiver has not accepted
+    undelivered_webhooks: Series<QueueState, Gauge>,
     /// Customers for whom the last reconciliation found drift
     drifted_customers: Gauge,
     /// Customers whom the last reconciliation could not compare with Stripe
@@ -160,6 +164,8 @@ labels! {
         Inbox = "inbox",
         /// Sends mails.
         Outbox = "outbox",
+        /// Delivers outgoing webhooks.
+        Webhooks = "webhooks",
         /// Compares all customers with Stripe daily.
         Reconcile = "reconcile",
         /// Sets the gauges for alarms.
@@ -218,6 +224,18 @@ labels! {
         Refused = "refused",
         /// The attempt failed and is repeated later.
         Failed = "failed",
+    }
+}
+
+labels! {
+    /// The result of an attempt to deliver an outgoing webhook.
+    pub enum DeliveryResult as "result" {
+        /// The receiver accepted it.
+        Delivered = "delivered",
+        /// The attempt failed and is repeated later.
+        Failed = "failed",
+        /// It was given up.
+        GivenUp = "given_up",
     }
 }
 

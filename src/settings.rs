@@ -84,10 +84,12 @@ impl Section {
         Some(SecretString::from(text))
     }
 
-    /// Returns the value as true or false.
+    /// Returns the value as true or false. From the environment, it is a text.
     pub fn flag(&mut self, key: &'static str) -> Option<bool> {
         match self.take(key)? {
             Value::Boolean(flag) => Some(flag),
+            Value::String(text) if text == "true" => Some(true),
+            Value::String(text) if text == "false" => Some(false),
             other => self.wrong(key, &other, "true or false"),
         }
     }

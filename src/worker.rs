@@ -1,7 +1,7 @@
-//! The background work of a server. It drains the inbox and the outbox: at once when an entry was
-//! added, and every second for retries. It reconciles all customers with Stripe daily, sets the
-//! gauges for alarms, and checkpoints an idle SQLite file. A slow sync or mail does not delay
-//! others. [`crate::tasks`] restarts work that ends.
+//! The background work of a server. It drains the inbox, the outbox and the deliveries of outgoing
+//! webhooks: at once when an entry was added, and every second for retries. It reconciles all
+//! customers with Stripe daily, sets the gauges for alarms, and checkpoints an idle SQLite file. A
+//! slow sync, mail or receiver does not delay others. [`crate::tasks`] restarts work that ends.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use crate::clock::within;
 use crate::error::Result;
 use crate::flows::Mode;
 use crate::flows::mail;
-use crate::flows::operator::{customers, drift};
+use crate::flows::operator::{customers, drift, outgoing};
 use crate::flows::sale::inbox;
 use crate::flows::sale::reconcile;
 use crate::flows::sale::reconcile::Report;
 use crate::metrics::Background;
 
-/// How often the inbox and the outbox are polled for retries.
+/// How often the queues are polled for retries, and for new deliveries of outgoing webhooks.
 const POLL: Duration = Duration::from_secs(1);
 
 /// The number of events that are processed concurrently, within Stripe's rate limits
@@ -39,6 +39,10 @@ const MEASURE_INTERVAL: Duration = Duration::from_secs(30);
 /// The number of mails that are sent concurrently, each over its own SMTP connection.
 const MAILS_AT_ONCE: usize = 10;
 
+/// The number of outgoing webhooks that are delivered concurrently: seven for each of the most
+/// webhooks, so that receivers that do not answer hold up no other.
+const DELIVERIES_AT_ONCE: usize = 140;
+
 /// The database is idle when nothing was written for this long. A checkpoint costs about a commit.
 const IDLE: Duration = Duration::from_secs(2);
 
@@ -47,6 +51,8 @@ pub async fn run(app: App, stopped: watch::Receiver<()>) {
     let (tasks, stopped) = (&app.tasks, || stopped.clone());
     let inbox = tasks.keep(Background::Inbox, stopped(), || drain_inbox(&app, stopped()));
     let outbox = tasks.keep(Background::Outbox, stopped(), || drain_outbox(&app, stopped()));
+    let deliver = || drain_deliveries(&app, stopped());
+    let deliveries = tasks.keep(Background::Webhooks, stopped(), deliver);
     let gauges = tasks.keep(Background::Counts, stopped(), || measure(&app, stopped()));
     let reconciliation = async {
         if app.stripe.is_some() {
@@ -61,7 +67,7 @@ pub async fn run(app: App, stopped: watch::Receiver<()>) {
         }
     };
     let search = tasks.keep(Background::Search, stopped(), || fill_search(&app, stopped()));
-    tokio::join!(inbox, outbox, gauges, reconciliation, checkpoints, search);
+    tokio::join!(inbox, outbox, deliveries, gauges, reconciliation, checkpoints, search);
 }
 
 /// Processes events from Stripe.
@@ -80,6 +86,16 @@ async fn drain_outbox(app: &App, stopped: watch::Receiver<()>) {
     drain(MAILS_AT_ONCE, &app.mail_due, stopped, take, |mail| {
         let app = app.clone();
         async move { mail::send(&app, &mail).await }
+    })
+    .await;
+}
+
+/// Delivers outgoing webhooks.
+async fn drain_deliveries(app: &App, stopped: watch::Receiver<()>) {
+    let take = |room| outgoing::take_due(app, room);
+    drain(DELIVERIES_AT_ONCE, &app.deliveries_due, stopped, take, |delivery| {
+        let app = app.clone();
+        async move { outgoing::deliver(&app, &delivery).await }
     })
     .await;
 }

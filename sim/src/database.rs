@@ -12,9 +12,10 @@ const IN_MEMORY: &str = "sqlite::memory:";
 
 /// Every table, in the order in which they are emptied. A row that stays would change the next
 /// history.
-const TABLES: [&str; 16] = [
+const TABLES: [&str; 20] = [
     "outbox",
     "mail_links",
+    "customer_terms",
     "licenses",
     "subscriptions",
     "orders",
@@ -29,6 +30,9 @@ const TABLES: [&str; 16] = [
     "inbox",
     "audit_log",
     "server_secrets",
+    "webhook_deliveries",
+    "webhook_messages",
+    "webhooks",
 ];
 
 /// Returns the rows of a query, on either database.

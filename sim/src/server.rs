@@ -16,6 +16,7 @@ use licentia::fail_point::FailPoints;
 use licentia::keys::KeyRing;
 use licentia::mailer::Mailer;
 use licentia::metrics::Metrics;
+use licentia::outgoing::Outgoing;
 use licentia::passwords::Passwords;
 use licentia::random::Random;
 use licentia::store::Store;
@@ -74,6 +75,7 @@ impl Server {
             store: ground.store.clone(),
             stripe: ground.config.stripe.as_ref().map(line),
             mailer: Mailer::double(&ground.config, world.post(number)),
+            outgoing: Outgoing::new(&ground.config),
             passwords: Passwords::without_work(),
             clock,
             random: Random::seeded(world.dice.seed()),

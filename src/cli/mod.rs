@@ -79,6 +79,9 @@ enum Command {
     /// Preview mails, send a test mail, and list or retry failed mails
     #[command(after_help = operator::email::EXAMPLES)]
     Email(operator::email::EmailCommand),
+    /// Add and manage outgoing webhooks, and list or replay their deliveries
+    #[command(after_help = operator::webhook::EXAMPLES, subcommand_required = true)]
+    Webhook(operator::webhook::WebhookCommand),
     /// List, show and replay Stripe events that could not be processed
     #[command(after_help = operator::events::EXAMPLES, subcommand_required = true)]
     Events(operator::events::Events),
@@ -116,6 +119,7 @@ impl Cli {
             Command::Keys(keys) => config().and_then(|config| keys.run(&config)),
             Command::AdminKey(admin_key) => config().and_then(|config| admin_key.run(&config)),
             Command::Email(email) => config().and_then(|config| email.run(&config)),
+            Command::Webhook(webhook) => config().and_then(|config| webhook.run(&config)),
             Command::Events(events) => config().and_then(|config| events.run(&config)),
             Command::Reconcile(reconcile) => config().and_then(|config| reconcile.run(&config)),
             Command::Import(import) => config().and_then(|config| import.run(&config)),

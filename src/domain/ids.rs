@@ -86,6 +86,12 @@ ids! {
     AdminKeyId = "akey_",
     /// An entry of the audit log.
     AuditId = "audit_",
+    /// An outgoing webhook.
+    WebhookId = "whk_",
+    /// A message of outgoing webhooks: the same in every attempt.
+    MessageId = "msg_",
+    /// The delivery of a message to one webhook.
+    DeliveryId = "dlv_",
 }
 
 #[cfg(test)]

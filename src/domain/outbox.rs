@@ -123,6 +123,8 @@ impl Leased for LeasedMail {
         since: "created_at",
         done: "sent_at",
         kept_for: None,
+        waits_for: None,
+        obeys_retry_after: false,
     };
 
     fn id(&self) -> &str {

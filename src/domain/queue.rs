@@ -1,4 +1,4 @@
-//! Queues in the database: the inbox and the outbox. A worker leases an entry, processes it, and
+//! Queues in the database: the inbox, the outbox, and the deliveries of outgoing webhooks. A worker leases an entry, processes it, and
 //! records that it is done or when to retry it ([`crate::domain::retry`]). The SQL is in
 //! `store/queue.rs`.
 
@@ -20,6 +20,11 @@ pub struct Queue {
     pub done: &'static str,
     /// How long a done entry is kept; `None` keeps it forever.
     pub kept_for: Option<TimeDelta>,
+    /// A further condition for an entry to be due, in SQL: other entries come first. `$1` is now,
+    /// and `$5` the latest valid end of a lease.
+    pub waits_for: Option<&'static str>,
+    /// Whether the receiver may ask for a longer wait than that of a fresh entry.
+    pub obeys_retry_after: bool,
 }
 
 /// An entry that a worker has leased.

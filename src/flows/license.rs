@@ -165,7 +165,8 @@ async fn reissue(app: &App, customer_id: &CustomerId, kid: &str) -> Result<bool>
     };
     let entitlement = Entitlement { plan, source: current.source, term: current.term() };
     let license = issue(app, &mut tx, customer_id, &entitlement, now).await?;
-    let detail = json!({ "license_id": license.license_id.as_str(), "instead_of_key": kid });
+    let id = license.license_id.as_str();
+    let detail = json!({ "license_id": id, "plan": license.plan, "instead_of_key": kid });
     audit(app, &mut tx, by_operator(customer_id, AuditAction::LicenseReissued, detail), now)
         .await?;
     let to = To::License(customer_id, &license.license_id);

@@ -14,6 +14,7 @@ use crate::domain::ids::AuditId;
 use crate::domain::operator::audit::AuditEntry;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
+use crate::flows::operator::outgoing;
 use crate::request_id;
 use crate::store::Tx;
 
@@ -27,8 +28,10 @@ pub enum Mode {
     DryRun,
 }
 
-/// Writes an audit entry with the id of the current request, in the transaction of the change.
+/// Writes an audit entry with the id of the current request, in the transaction of the change, and
+/// the deliveries of outgoing webhooks that report it.
 async fn audit(app: &App, tx: &mut Tx, entry: AuditEntry<'_>, now: Timestamp) -> Result<()> {
+    outgoing::report(app, tx, &entry, now).await?;
     let request_id = request_id::current();
     let id = AuditId::from_random(app.random.bits());
     tx.insert_audit_entry(id, entry, request_id.as_deref(), now).await

@@ -1,4 +1,4 @@
-//! Leases entries of a queue: the inbox or the outbox. `sale/inbox.rs` and `mail.rs` process them.
+//! Leases entries of a queue. `sale/inbox.rs`, `mail.rs` and `operator/outgoing.rs` process them.
 
 use crate::app::App;
 use crate::domain::queue::Leased;

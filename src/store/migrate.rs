@@ -39,6 +39,7 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
         15 "0015_password_times",
         16 "0016_customer_search",
         17 "0017_throttle",
+        18 "0018_outgoing_webhooks",
     }
 });
 

@@ -202,6 +202,7 @@ impl Store {
             "UPDATE customer_leases SET leased_until = NULL WHERE leased_until IS NOT NULL",
             "UPDATE inbox SET leased_until = NULL WHERE leased_until IS NOT NULL",
             "UPDATE outbox SET leased_until = NULL WHERE leased_until IS NOT NULL",
+            "UPDATE webhook_deliveries SET leased_until = NULL WHERE leased_until IS NOT NULL",
         ] {
             sql!(tx, execute, end)?;
         }

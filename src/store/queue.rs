@@ -1,4 +1,4 @@
-//! The inbox and the outbox as queues: due entries, leases, outcomes and counts. The columns of
+//! The queues of [`crate::domain::queue`]: due entries, leases, outcomes and counts. The columns of
 //! each queue are in [`crate::domain::queue`], the retry times in [`crate::domain::retry`].
 
 use super::Tx;
@@ -15,16 +15,18 @@ const SWEPT_AT_ONCE: i64 = 20;
 
 /// Returns the SQL condition for an entry that may be leased. `$1` to `$5` are the values of
 /// [`limits`].
-fn is_due(Queue { since, done, .. }: Queue) -> String {
+fn is_due(Queue { since, done, waits_for, .. }: Queue) -> String {
+    let further = waits_for.map(|condition| format!(" AND {condition}")).unwrap_or_default();
     format!(
         "{done} IS NULL AND given_up_at IS NULL
          AND (due_at <= $1 OR due_at > $2 OR (due_at > $3 AND {since} > $4))
-         AND (leased_until IS NULL OR leased_until <= $1 OR leased_until > $5)"
+         AND (leased_until IS NULL OR leased_until <= $1 OR leased_until > $5){further}"
     )
 }
 
-fn limits(due: &Due) -> Vec<Value> {
+fn limits(queue: Queue, due: &Due) -> Vec<Value> {
     let Due { now, latest, latest_fresh, fresh_since, latest_lease, .. } = due;
+    let latest_fresh = if queue.obeys_retry_after { latest } else { latest_fresh };
     [now, latest, latest_fresh, fresh_since, latest_lease].map(Parameter::to_value).to_vec()
 }
 
@@ -33,7 +35,8 @@ impl Tx {
     pub async fn has_due<L: Leased>(&mut self, now: Timestamp) -> Result<bool> {
         let Queue { table, .. } = L::QUEUE;
         let text = format!("SELECT attempts FROM {table} WHERE {} LIMIT 1", is_due(L::QUEUE));
-        let entry = self.fetch_optional::<(i64,)>(Statement::composed(text, limits(&Due::at(now))));
+        let entry = self
+            .fetch_optional::<(i64,)>(Statement::composed(text, limits(L::QUEUE, &Due::at(now))));
         Ok(entry.await?.is_some())
     }
 
@@ -49,7 +52,7 @@ impl Tx {
                  SELECT {id} FROM {table} WHERE {is_due} ORDER BY due_at LIMIT $7)
              RETURNING {{columns}}"
         );
-        let mut values = limits(&due);
+        let mut values = limits(L::QUEUE, &due);
         values.extend([due.until.to_value(), most.to_value()]);
         self.fetch_all(Statement::composed(text, values)).await
     }

@@ -15,6 +15,7 @@ use crate::harness::database::{execute, number, texts};
 use crate::harness::process::{Done, licentia, run};
 use crate::harness::shop::Shop;
 use crate::harness::{Client, TestApp};
+use crate::openapi::request_example;
 
 /// Runs `licentia admin-key`, as an operator does while the server runs.
 fn admin_key(app: &TestApp, arguments: &[&str]) -> Done {
@@ -23,12 +24,23 @@ fn admin_key(app: &TestApp, arguments: &[&str]) -> Done {
     run(command.arg("admin-key").args(arguments).env("LICENTIA_DATABASE_URL", url))
 }
 
-/// The ids of an event and of a customer that do not exist.
+/// The ids of an event, a webhook and a customer that do not exist.
 const EVENT: &str = "evt_1";
+const WEBHOOK: &str = "whk_0123456789abcdef0123456789abcdef";
 const CUSTOMER: &str = "cust_0123456789abcdef0123456789abcdef";
 
-/// Returns the operations of the admin API: method, path with an id, and name.
-fn operations() -> Vec<(Method, String, String)> {
+/// An operation of the admin API.
+struct Call {
+    method: Method,
+    /// With ids that do not exist.
+    path: String,
+    name: String,
+    /// The example of the body.
+    body: Option<Value>,
+}
+
+/// Returns the operations of the admin API.
+fn operations() -> Vec<Call> {
     let document = openapi::document();
     let mut operations = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {
@@ -39,16 +51,20 @@ fn operations() -> Vec<(Method, String, String)> {
             let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
             let name = operation["operationId"].as_str().unwrap().to_owned();
             let path = path.replace("{event_id}", EVENT).replace("{customer_id}", CUSTOMER);
+            let path = path.replace("{webhook_id}", WEBHOOK);
+            let path = path.replace("{delivery_id}", "dlv_0123456789abcdef0123456789abcdef");
             assert!(!path.contains('{'), "{path}: this test does not know its parameters");
-            operations.push((method, path, name));
+            let has_body = operation.get("requestBody").is_some();
+            let body = has_body.then(|| request_example(&document, operation));
+            operations.push(Call { method, path, name, body });
         }
     }
-    assert!(operations.len() >= 4, "{operations:?}");
+    assert!(operations.len() >= 4, "only {} operations", operations.len());
     operations
 }
 
 async fn must_be_refused(client: &Client, why: &str) {
-    for (method, path, _) in operations() {
+    for Call { method, path, .. } in operations() {
         let answer = client.send(method, &path, None).await;
         assert_eq!(answer.problem(), (401, "unauthenticated"), "{path} with {why}");
         assert_eq!(answer.header("www-authenticate"), "Bearer");
@@ -192,14 +208,19 @@ async fn each_scope_opens_only_its_operations_and_each_use_is_recorded_security_
     let store = &app.app.store;
     for scope in Scope::ALL {
         let admin = app.admin(scope).await;
-        for (method, path, name) in operations() {
+        for Call { method, path, name, body } in operations() {
             let needs = name.parse::<Operation>().unwrap().needs();
-            let answer = admin.send(method, &path, None).await;
+            let is_creation = name.starts_with("create");
+            let answer = admin.send(method, &path, body.as_ref()).await;
             if scope < needs {
                 assert_eq!(answer.problem(), (403, "insufficient_scope"), "{name} with {scope}");
             } else {
-                let is_about_one = path.contains(EVENT) || path.contains(CUSTOMER);
-                let known = if is_about_one { 404 } else { 200 };
+                let is_about_one = [EVENT, CUSTOMER, WEBHOOK].iter().any(|id| path.contains(id));
+                let known = match (is_about_one, is_creation) {
+                    (true, _) => 404,
+                    (false, true) => 201,
+                    (false, false) => 200,
+                };
                 assert_eq!(answer.status, known, "{name} with {scope}: {}", answer.text);
             }
             // Allowed or not, the newest audit entry is about this call only.
@@ -212,8 +233,10 @@ async fn each_scope_opens_only_its_operations_and_each_use_is_recorded_security_
             assert!(actor.starts_with("admin:akey_"), "{actor}");
             assert_eq!(customer == CUSTOMER, path.contains(CUSTOMER), "{name}");
             let mut told = json!({ "operation": name });
-            if path.contains(EVENT) {
-                told["target"] = EVENT.into();
+            for id in [EVENT, WEBHOOK] {
+                if path.contains(id) {
+                    told["target"] = id.into();
+                }
             }
             if scope < needs {
                 told["refused"] = true.into();

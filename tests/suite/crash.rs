@@ -345,7 +345,8 @@ impl Patient {
             let told: Value = serde_json::from_str(&told).unwrap();
             assert_eq!(told["drifted"], 0, "{point}: a comparison mended what was lost: {told}");
         }
-        let issued = "SELECT COUNT(*) FROM audit_log WHERE action = 'license.issued'";
+        let issued = "SELECT COUNT(*) FROM audit_log
+             WHERE action = 'license.issued' AND actor = 'system'";
         assert_eq!(number(store, issued).await, 1, "{point}");
     }
 

@@ -1,7 +1,7 @@
 //! Third-party tools against a running server: PyJWT and jose verify a license without our code,
-//! aiosmtpd receives the mail, schemathesis tests the whole API, clients generated from the API
-//! description sign up and verify a license, linters check the description, and a browser uses
-//! Swagger UI.
+//! aiosmtpd receives the mail, the receivers in the documentation verify outgoing webhooks,
+//! schemathesis tests the whole API, clients generated from the API description sign up and verify
+//! a license, linters check the description, and a browser uses Swagger UI.
 //!
 //! They need Python, Node and Chromium, which `./scripts/test` installs before it runs these.
 
@@ -11,9 +11,9 @@ use std::process::Command;
 
 use licentia_sandbox::{Options, Sandbox};
 
-use crate::harness::TestDatabase;
 use crate::harness::process::{Server, licentia, run};
 use crate::harness::shop::add_prices;
+use crate::harness::{TestDatabase, until};
 use crate::openapi::COMMITTED as DESCRIPTION;
 
 const WHY: &str = "needs Python, Node and Chromium: run ./scripts/test";
@@ -273,6 +273,106 @@ async fn aiosmtpd_receives_the_mail_after_it_refused_disconnected_and_hung() {
     );
     // The delay of the mail delays nothing else.
     assert_eq!(server.client.get("/health/ready").await.status, 200);
+}
+
+/// A receiver of outgoing webhooks: a program from the documentation.
+struct DocumentedReceiver {
+    child: std::process::Child,
+    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
+    port: u16,
+}
+
+impl DocumentedReceiver {
+    /// Starts the program in the block of this language, with this secret.
+    fn start(mut command: Command, language: &str, file: &Path, secret: &str) -> Self {
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/outgoing-webhooks.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        let (_, program) = page.split_once(&format!("```{language}\n")).unwrap();
+        std::fs::write(file, program.split_once("\n```\n").unwrap().0).unwrap();
+        let mut child = command
+            .arg(file)
+            .current_dir(file.parent().unwrap())
+            .env("WEBHOOK_SECRET", secret)
+            .env("PORT", "0")
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .expect(WHY);
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let listening = lines.next().expect(WHY).unwrap();
+        let port = listening.strip_prefix("listening on ").unwrap().parse().unwrap();
+        Self { child, lines, port }
+    }
+
+    /// Returns the next line that it printed about an event.
+    fn event(&mut self) -> String {
+        self.lines.next().unwrap().unwrap()
+    }
+}
+
+impl Drop for DocumentedReceiver {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Signs a customer up. Returns the customer's id.
+async fn sign_up(place: &Place, email: &str) -> String {
+    let request = serde_json::json!({ "email": email, "password": "SecurePass123" });
+    let answer = place.server.client.post("/api/customers/signup", &request).await;
+    answer.text("/customer/customer_id").to_owned()
+}
+
+/// Delivers events to a receiver from the documentation.
+async fn deliver_to(command: Command, language: &str, file: &str) {
+    let place = Place::with(&[("LICENTIA_WEBHOOKS__ALLOW_PRIVATE", "true")]).await;
+    let admin = place.server.client.with_token(&place.admin_key());
+    let new = serde_json::json!({ "url": "http://127.0.0.1:1/", "events": ["customer.created"] });
+    let created = admin.post("/api/admin/webhooks", &new).await;
+    let directory = place.directory.path();
+    let packages = directory.join("node_modules");
+    std::os::unix::fs::symlink(oracles().join("node_modules"), packages).unwrap();
+    let file = directory.join(file);
+    let secret = created.text("/secret");
+    let mut receiver = DocumentedReceiver::start(command, language, &file, secret);
+    let url = format!("http://127.0.0.1:{}/", receiver.port);
+    let path = format!("/api/admin/webhooks/{}", created.text("/webhook_id"));
+    admin.patch(&path, &serde_json::json!({ "url": url })).await;
+
+    let ada = sign_up(&place, "ada@example.com").await;
+    assert_eq!(receiver.event(), format!("customer.created {ada}"));
+    // A delivery that arrives again has the same id and no effect. A request without a signature is
+    // refused.
+    let deliveries = format!("{path}/deliveries");
+    let state = async || {
+        let listed = admin.get(&deliveries).await;
+        let last = listed.body["deliveries"].as_array().unwrap().last().unwrap().clone();
+        (last["state"].clone(), last["delivery_id"].as_str().unwrap().to_owned())
+    };
+    until(async || state().await.0 == "delivered").await;
+    let replay = format!("{deliveries}/{}/replay", state().await.1);
+    assert_eq!(admin.send(reqwest::Method::POST, &replay, None).await.status, 200);
+    until(async || state().await.0 == "delivered").await;
+    let forged = reqwest::Client::new().post(&url).body("{}").send().await.unwrap();
+    assert_eq!(forged.status(), 401);
+    // After a rotation, the former secret still verifies.
+    let rotated = admin.patch(&path, &serde_json::json!({ "rotate_secret": true })).await;
+    assert_ne!(rotated.text("/secret"), secret);
+    let bob = sign_up(&place, "bob@example.com").await;
+    assert_eq!(receiver.event(), format!("customer.created {bob}"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Python: run ./scripts/test"]
+async fn the_python_package_standardwebhooks_verifies_deliveries() {
+    deliver_to(Command::new(oracles().join(".venv/bin/python")), "python", "receiver.py").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Node: run ./scripts/test"]
+async fn the_npm_package_standardwebhooks_verifies_deliveries() {
+    deliver_to(Command::new("node"), "js", "receiver.mjs").await;
 }
 
 /// The requests come from a fixed seed, so the test does not fail by chance; `scripts/soak` sets

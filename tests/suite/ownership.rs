@@ -38,6 +38,8 @@ async fn no_operation_accepts_the_ids_of_another_customer_security_22() {
         ("customer_id", victim.text("/customer/customer_id").to_owned()),
         ("license_id", victim.text("/license/license_id").to_owned()),
         ("event_id", "evt_1".to_owned()),
+        ("webhook_id", "whk_0123456789abcdef0123456789abcdef".to_owned()),
+        ("delivery_id", "dlv_0123456789abcdef0123456789abcdef".to_owned()),
     ];
     let before = ada.get("/api/customers/me").await.body;
 

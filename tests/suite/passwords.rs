@@ -66,7 +66,8 @@ async fn security_17_a_reset_ends_every_session_and_sends_a_notice() {
     let audited = "SELECT action FROM audit_log ORDER BY audit_id";
     let mut audited = texts(&app.app.store, audited).await;
     audited.sort();
-    let expected = ["customer.password_changed", "customer.signed_up", "customer.verified"];
+    let expected =
+        ["customer.password_changed", "customer.signed_up", "customer.verified", "license.issued"];
     assert_eq!(audited, expected);
 }
 

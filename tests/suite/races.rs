@@ -16,7 +16,9 @@ use crate::harness::database::{number, texts};
 use crate::harness::pause::Pause;
 use crate::harness::shop::{Buyer, Peer, Shop, session_of};
 
-const ISSUED: &str = "SELECT COUNT(*) FROM audit_log WHERE action = 'license.issued'";
+/// The number of licenses that were issued for a payment.
+const ISSUED: &str = "SELECT COUNT(*) FROM audit_log
+     WHERE action = 'license.issued' AND actor = 'system'";
 
 impl Shop {
     /// Asserts that a sale took effect once: one Stripe customer, license and order, and one mail,

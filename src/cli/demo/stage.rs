@@ -20,6 +20,7 @@ use crate::config::{
     Config, CreateCustomer, EmailConfig, LogFormat, Origin, StripeConfig, StripeMode,
 };
 use crate::domain::contact::Sender;
+use crate::domain::operator::webhook_target::Targets;
 use crate::domain::sale::plan::{Catalog, Interval};
 use crate::domain::sale::webhook::EVENT_TYPES;
 use crate::domain::time::Timestamp;
@@ -197,5 +198,7 @@ fn config(
             origin(sandbox.url())?,
             origin(&format!("http://localhost:{}", address.port()))?,
         ],
+        // All programs of the demo are on this machine, and so is a receiver.
+        webhook_targets: Targets::Any,
     })
 }

@@ -102,6 +102,18 @@ text_enum! {
         GetEvent = "getEvent",
         /// Process an event again.
         ReplayEvent = "replayEvent",
+        /// List the outgoing webhooks.
+        ListWebhooks = "listWebhooks",
+        /// Create an outgoing webhook.
+        CreateWebhook = "createWebhook",
+        /// Change an outgoing webhook.
+        UpdateWebhook = "updateWebhook",
+        /// Delete an outgoing webhook.
+        DeleteWebhook = "deleteWebhook",
+        /// List the deliveries of an outgoing webhook.
+        ListWebhookDeliveries = "listWebhookDeliveries",
+        /// Replay a delivery of an outgoing webhook.
+        ReplayWebhookDelivery = "replayWebhookDelivery",
     }
 }
 
@@ -122,6 +134,13 @@ impl Operation {
             | Self::GetEvent => Scope::Read,
             // A replay is only another sync, which is harmless.
             Self::ReplayEvent => Scope::Support,
+            // A webhook sends data about all customers to a server of the caller's choice.
+            Self::ListWebhooks
+            | Self::CreateWebhook
+            | Self::UpdateWebhook
+            | Self::DeleteWebhook
+            | Self::ListWebhookDeliveries
+            | Self::ReplayWebhookDelivery => Scope::Admin,
         }
     }
 }

@@ -54,7 +54,7 @@ text_enum! {
         CustomerChanged = "customer.changed",
         /// A customer deleted their account.
         CustomerDeleted = "customer.deleted",
-        /// A license was issued for a subscription or a restored grant.
+        /// A license was issued for a trial, a subscription or a restored grant.
         LicenseIssued = "license.issued",
         /// An operator granted a license.
         LicenseGranted = "license.granted",
@@ -84,6 +84,16 @@ text_enum! {
         AdminKeyRevoked = "admin_key.revoked",
         /// An admin key was used.
         AdminKeyUsed = "admin_key.used",
+        /// An outgoing webhook was created.
+        WebhookCreated = "webhook.created",
+        /// An outgoing webhook was changed.
+        WebhookChanged = "webhook.changed",
+        /// An outgoing webhook was deleted.
+        WebhookDeleted = "webhook.deleted",
+        /// An outgoing webhook was disabled, because its receiver returned a 410.
+        WebhookDisabled = "webhook.disabled",
+        /// A delivery of an outgoing webhook was replayed.
+        WebhookReplayed = "webhook.replayed",
     }
 }
 

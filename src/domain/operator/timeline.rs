@@ -138,7 +138,7 @@ fn sentence(action: AuditAction, detail: &Value) -> String {
     };
     match action {
         AuditAction::CustomerSignedUp => {
-            format!("The customer signed up and got a license for the plan `{}`.", fact("plan"))
+            format!("The customer signed up for the plan `{}`.", fact("plan"))
         }
         AuditAction::CustomerCreated => {
             format!("The customer was created for {} at Stripe.", fact("stripe_customer_id"))
@@ -188,6 +188,13 @@ fn sentence(action: AuditAction, detail: &Value) -> String {
         AuditAction::StripeCompared => "All customers were compared with Stripe.".to_owned(),
         AuditAction::EventReplayed => format!("The event {} was replayed.", fact("event_id")),
         AuditAction::MailRetried => format!("The mail {} was scheduled again.", fact("mail_id")),
+        AuditAction::WebhookCreated => "A webhook was created.".to_owned(),
+        AuditAction::WebhookChanged => "A webhook was changed.".to_owned(),
+        AuditAction::WebhookDeleted => "A webhook was deleted.".to_owned(),
+        AuditAction::WebhookDisabled => "A webhook was disabled by its receiver.".to_owned(),
+        AuditAction::WebhookReplayed => {
+            format!("The delivery {} of a webhook was replayed.", fact("delivery_id"))
+        }
         AuditAction::AdminKeyCreated => "An admin key was created.".to_owned(),
         AuditAction::AdminKeyRevoked => "An admin key was revoked.".to_owned(),
         AuditAction::AdminKeyUsed => {

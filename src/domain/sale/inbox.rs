@@ -84,6 +84,8 @@ impl Leased for LeasedEvent {
         since: "tried_since",
         done: "done_at",
         kept_for: Some(KEPT_FOR),
+        waits_for: None,
+        obeys_retry_after: false,
     };
 
     fn id(&self) -> &str {

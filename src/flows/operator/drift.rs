@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::app::App;
 use crate::clock::within;
+use crate::domain::operator::webhook_delivery::LeasedDelivery;
 use crate::domain::outbox::LeasedMail;
 use crate::domain::queue::Backlog;
 use crate::domain::sale::buyer::UnknownBuyer;
@@ -71,6 +72,7 @@ struct Counts {
     unknown_buyers: i64,
     events: Backlog,
     mails: Backlog,
+    deliveries: Backlog,
 }
 
 /// Sets the gauges of the drift report. If the values cannot be counted in time, the gauges are
@@ -86,6 +88,7 @@ pub async fn measure(app: &App) -> Result<()> {
     metrics.unknown_buyers.set(known.map(|known| known.unknown_buyers));
     set_backlog(&metrics.inbox_events, known.map(|known| known.events));
     set_backlog(&metrics.outbox_mails, known.map(|known| known.mails));
+    set_backlog(&metrics.undelivered_webhooks, known.map(|known| known.deliveries));
     counts.map(drop)
 }
 
@@ -98,6 +101,7 @@ async fn count(app: &App) -> Result<Counts> {
         unknown_buyers: tx.count_unknown_buyers().await?,
         events: tx.backlog::<LeasedEvent>().await?,
         mails: tx.backlog::<LeasedMail>().await?,
+        deliveries: tx.backlog::<LeasedDelivery>().await?,
     })
 }
 

@@ -1,6 +1,8 @@
-//! For operators: admin keys, customers, events that failed, and drift.
+//! For operators: admin keys, customers, events that failed, drift, and outgoing webhooks.
 
 pub mod admin_key;
 pub mod customers;
 pub mod drift;
 pub mod events;
+pub mod outgoing;
+pub mod webhooks;

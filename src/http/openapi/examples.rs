@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::domain::account::password::UnfitPassword;
 use crate::domain::contact::{InvalidEmail, InvalidName};
 use crate::domain::operator::admin_key::Scope;
+use crate::domain::operator::webhook_target::RefusedTarget;
 use crate::domain::sale::stripe_failure::StripeFailure;
 use crate::domain::sale::webhook::BadWebhook;
 use crate::error::{Code, Error};
@@ -55,6 +56,7 @@ fn with_content() -> Vec<Error> {
         Error::Stripe(StripeFailure::Unreachable("timeout".into())),
         Error::Stripe(refused),
         Error::BadWebhook(BadWebhook::Header),
+        Error::InvalidWebhookTarget(RefusedTarget::NotPublic),
         Error::NotFound("resource"),
         Error::SlowBody,
         Error::PayloadTooLarge { limit: MAX_BODY_BYTES },

@@ -8,6 +8,7 @@ pub mod pause;
 pub mod postgres;
 pub mod process;
 pub mod raw;
+pub mod receiver;
 pub mod shop;
 pub mod vendor;
 
@@ -22,7 +23,7 @@ use licentia::config::Config;
 use licentia::domain::operator::admin_key::Scope;
 use licentia::domain::time::Timestamp;
 use licentia::flows::mail;
-use licentia::flows::operator::admin_key;
+use licentia::flows::operator::{admin_key, outgoing};
 use licentia::http;
 use licentia::random::Random;
 use licentia::stripe::{Double, Stripe};
@@ -164,6 +165,12 @@ impl TestApp {
         taken.len()
     }
 
+    /// Makes one attempt for each delivery of an outgoing webhook that is due, as the worker does.
+    /// Returns the number of attempts.
+    pub async fn deliver_due(&self) -> usize {
+        deliver_due(&self.app).await
+    }
+
     /// Returns the number of rows of a table.
     pub async fn count(&self, table: &str) -> i64 {
         database::count(&self.app.store, table).await
@@ -180,6 +187,15 @@ impl Drop for TestApp {
     fn drop(&mut self) {
         self.served.abort();
     }
+}
+
+/// Makes one attempt for each delivery of an outgoing webhook that is due. Returns their number.
+pub async fn deliver_due(app: &App) -> usize {
+    let taken = outgoing::take_due(app, 100).await.unwrap();
+    for each in &taken {
+        outgoing::deliver(app, each).await.unwrap();
+    }
+    taken.len()
 }
 
 /// The longest time until a condition holds, with many tests on one machine.

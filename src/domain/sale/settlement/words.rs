@@ -54,6 +54,9 @@ impl Change<'_> {
                 }
                 let detail = json!({
                     "order_id": after.order_id.as_str(),
+                    "plan": after.plan,
+                    "amount": after.amount,
+                    "currency": after.currency,
                     "from": from.map(OrderStatus::as_str),
                     "to": after.status.as_str(),
                 });
@@ -68,7 +71,8 @@ impl Change<'_> {
                 )
             }
             Self::Revoke(license) => {
-                (AuditAction::LicenseRevoked, json!({ "license_id": license.license_id.as_str() }))
+                let (id, plan) = (license.license_id.as_str(), &license.plan);
+                (AuditAction::LicenseRevoked, json!({ "license_id": id, "plan": plan }))
             }
             Self::Unlink(id) => {
                 (AuditAction::StripeUnlinked, json!({ "stripe_customer_id": id.as_str() }))

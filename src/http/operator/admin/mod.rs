@@ -5,6 +5,7 @@ mod customer_lists;
 mod customers;
 mod drift;
 mod events;
+mod webhooks;
 
 use poem_openapi::OpenApi;
 
@@ -26,6 +27,7 @@ pub(super) fn apis() -> impl OpenApi + 'static {
         customer_lists::CustomerListsApi,
         drift::DriftApi,
         events::EventsApi,
+        webhooks::WebhooksApi,
     )
 }
 
