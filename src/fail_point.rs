@@ -135,6 +135,8 @@ text_enum! {
         SearchFilled = "search.filled",
         /// A replayed event.
         EventReplayed = "event.replayed",
+        /// A batch of reminders in the outbox.
+        RemindersQueued = "reminders.queued",
         /// A batch of given-up mails that are due again.
         MailsRetried = "mails.retried",
         /// The result of a reconciliation.

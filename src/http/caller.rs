@@ -11,6 +11,7 @@ use poem_openapi::SecurityScheme;
 use poem_openapi::auth::Bearer;
 
 use crate::app::App;
+use crate::domain::message::Language;
 use crate::domain::operator::admin_key::StoredAdminKey;
 use crate::error::Error;
 use crate::flows::account::session::{self, SignedIn};
@@ -116,6 +117,8 @@ pub struct Client {
     pub address: IpAddr,
     /// Its `User-Agent`.
     pub name: Option<String>,
+    /// The language that it prefers (`Accept-Language`), if it is one of the mails' languages.
+    pub language: Option<Language>,
 }
 
 impl<'a> FromRequest<'a> for Client {
@@ -123,7 +126,8 @@ impl<'a> FromRequest<'a> for Client {
         let origin = request.extensions().get::<Origin>();
         let address = origin.map_or(UNKNOWN_CLIENT, |origin| origin.0);
         let name = request.header("user-agent").map(str::to_owned);
-        Ok(Self { address, name })
+        let language = request.header("accept-language").and_then(Language::preferred);
+        Ok(Self { address, name, language })
     }
 }
 

@@ -18,6 +18,7 @@ use crate::cli::serve;
 use crate::clock::Clock;
 use crate::config::{Config, CreateCustomer, EmailConfig, Origin, StripeConfig, StripeMode};
 use crate::domain::contact::Sender;
+use crate::domain::message::Language;
 use crate::domain::sale::plan::{Catalog, Interval};
 use crate::domain::sale::webhook::EVENT_TYPES;
 use crate::domain::time::Timestamp;
@@ -180,6 +181,8 @@ fn config(
             smtp_url: Some(smtp_url),
             from: Sender::of(None),
             folder: directory.join("mail"),
+            templates: None,
+            language: Language::default(),
         },
         stripe: Some(StripeConfig {
             secret_key: sandbox.secret_key().into(),

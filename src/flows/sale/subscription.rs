@@ -1,9 +1,12 @@
 //! The caller's subscription, and the URL of Stripe's portal where customers change it.
 
 use crate::app::App;
+use crate::domain::account::customer::Customer;
+use crate::domain::account::mail_link::LinkKind;
 use crate::domain::sale::subscription::SubscriptionRow;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
+use crate::flows::account::mail_link;
 use crate::flows::account::session::SignedIn;
 use crate::flows::sale::checkout::may_return_to;
 
@@ -26,8 +29,28 @@ pub async fn portal(app: &App, caller: &SignedIn, return_url: Option<String>) ->
     if let Some(url) = &return_url {
         may_return_to(app, "return_url", url)?;
     }
+    open_portal(app, &caller.customer, return_url).await
+}
+
+/// Returns the customer of a link to the portal, which a mail has.
+///
+/// # Errors
+/// [`Error::InvalidLink`] or [`Error::LinkExpired`].
+pub async fn customer_of_link(app: &App, token: &str) -> Result<Customer> {
+    mail_link::open(app, LinkKind::Portal, token).await
+}
+
+/// Returns the URL of the portal for a customer.
+///
+/// # Errors
+/// As [`portal`].
+pub async fn open_portal(
+    app: &App,
+    customer: &Customer,
+    return_url: Option<String>,
+) -> Result<String> {
     let stripe = app.stripe()?;
-    let id = caller.customer.stripe_customer_id.as_ref().ok_or(Error::NotFound("subscription"))?;
+    let id = customer.stripe_customer_id.as_ref().ok_or(Error::NotFound("subscription"))?;
     let at = app.fail_points.at(Place::PortalOpened);
     let own = || app.return_origins.first().map(ToString::to_string).unwrap_or_default();
     Ok(stripe.portal(id, &return_url.unwrap_or_else(own), at).await?)

@@ -91,6 +91,7 @@ impl SignUpApi {
             password: Password::new(request.password),
             name: optional_name("name", request.name)?,
             company_name: optional_name("company_name", request.company_name)?,
+            language: client.language,
         };
         let mail = throttle.mail_budget.reserve(client.address, app.now())?;
         let signed_up = signup::signup(app, request, client.name).await;

@@ -33,6 +33,7 @@ pub struct WireInvoice {
     pub created: Option<i64>,
     due_date: Option<i64>,
     status_transitions: Option<Transitions>,
+    hosted_invoice_url: Option<String>,
     pub payments: Option<List<WireInvoicePayment>>,
     pub lines: Option<List<WireLine>>,
 }
@@ -157,6 +158,7 @@ impl WireInvoice {
             created: Timestamp::saturating(self.created.unwrap_or(0)),
             due: time(self.due_date),
             paid_at: time(self.status_transitions.and_then(|transitions| transitions.paid_at)),
+            url: self.hosted_invoice_url.and_then(|url| url.parse().ok()),
             payment,
             payment_intent: intent,
             lines: lines.map(WireLine::into_domain).collect(),

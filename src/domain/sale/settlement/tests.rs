@@ -28,6 +28,7 @@ fn record() -> Record {
             email: "ada@example.com".parse().unwrap(),
             name: None,
             company_name: None,
+            language: None,
             stripe_customer_id: Some("cus_1".parse().unwrap()),
             stripe_sync_status: None,
             stripe_closed_invoice_id: None,
