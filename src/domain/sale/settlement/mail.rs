@@ -68,7 +68,7 @@ pub(super) fn with_payment(
         orders.max_by_key(|order| order.created_at)
     };
     let is_recent =
-        |order: &&Order| order.purchased_at.is_none_or(|purchased| now <= purchased + REPORTED_FOR);
+        |order: &&Order| now <= order.purchased_at.unwrap_or(order.created_at) + REPORTED_FOR;
     let paid = newest(|before, after| {
         let was_paid = before.is_some_and(|order| {
             !matches!(order.status, OrderStatus::Pending | OrderStatus::Failed)
