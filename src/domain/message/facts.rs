@@ -94,7 +94,7 @@ impl<'a> Facts<'a> {
         now: Timestamp,
     ) -> Self {
         let facts = Self {
-            kind,
+            kind: kind.after_the_end(),
             language: Language::default(),
             product: &catalog.name,
             name,
@@ -111,13 +111,14 @@ impl<'a> Facts<'a> {
         let is_paid = kind != Kind::PaymentProblem || license.source == Source::Subscription;
         let is_attached = matches!(kind.license(), LicenseUse::Attached | LicenseUse::IfItWorks);
         let works = license.works(now) && is_paid;
+        // After the paid period, the license works until the end of its grace period.
+        let ends = if term.phase(now) == Phase::Active { term.expires } else { term.ends() };
         let offline_until = Some(license.token_expires_at);
         Self {
-            kind: if works || !is_paid { kind } else { kind.after_the_end() },
+            kind: if works { kind } else { facts.kind },
             plan: Some(catalog.plan(&license.plan).map_or(&*license.plan, |plan| &plan.name)),
-            // After the paid period, the license works until the end of its grace period.
-            ends: if term.phase(now) == Phase::Active { term.expires } else { term.ends() },
-            offline_until: offline_until.filter(|time| term.ends().is_none_or(|end| *time < end)),
+            ends,
+            offline_until: offline_until.filter(|time| ends.is_none_or(|end| *time < end)),
             token: Some(license.token.expose()).filter(|_| works && is_attached),
             ..facts
         }

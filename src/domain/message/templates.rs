@@ -4,7 +4,7 @@
 use std::fmt;
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::{Environment, Error, UndefinedBehavior, escape_formatter};
+use minijinja::{AutoEscape, Environment, Error, UndefinedBehavior, escape_formatter};
 
 use super::Letter;
 use super::facts::Facts;
@@ -91,8 +91,12 @@ impl Templates {
         }
         // A misspelled name is an error, not an empty text.
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
-        environment.set_formatter(|out, state, value| {
-            if value.is_none() { Ok(()) } else { escape_formatter(out, state, value) }
+        environment.set_formatter(|out, state, value| match value.as_str() {
+            _ if value.is_none() => Ok(()),
+            Some(text) if matches!(state.auto_escape(), AutoEscape::Html) && !value.is_safe() => {
+                Ok(out.write_str(&escaped(text))?)
+            }
+            _ => escape_formatter(out, state, value),
         });
         let mut invalid = Vec::new();
         for (name, text) in built_in_templates() {
@@ -179,17 +183,33 @@ impl Templates {
     }
 }
 
+/// Returns a text for HTML and its quoted attributes. minijinja would also escape the slashes of
+/// URLs.
+fn escaped(text: &str) -> String {
+    let mut html = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => html.push_str("&amp;"),
+            '<' => html.push_str("&lt;"),
+            '>' => html.push_str("&gt;"),
+            '"' => html.push_str("&quot;"),
+            '\'' => html.push_str("&#x27;"),
+            other => html.push(other),
+        }
+    }
+    html
+}
+
 /// Returns the templates that leave out a link without which the mail is pointless.
 fn missing_links(facts: &Facts<'_>, letter: &Letter) -> Vec<InvalidTemplate> {
     let needed = facts.links.made.iter().filter(|(kind, _)| *kind != LinkKind::Portal);
-    let parts = [("txt", &letter.text, ""), ("html", &letter.html, "&#x2f;")];
+    let parts = [("txt", &letter.text), ("html", &letter.html)];
     needed
         .flat_map(|(kind, url)| {
-            parts.iter().filter_map(move |(ending, text, slash)| {
-                let shown = if slash.is_empty() { url.clone() } else { url.replace('/', slash) };
+            parts.iter().filter_map(move |(ending, text)| {
                 let name = format!("{}/{}.{ending}", facts.language, facts.kind);
                 let problem = format!("the mail needs the link {{{{ links.{kind} }}}}");
-                (!text.contains(&shown)).then(|| InvalidTemplate::new(name, 1, problem))
+                (!text.contains(url)).then(|| InvalidTemplate::new(name, 1, problem))
             })
         })
         .collect()

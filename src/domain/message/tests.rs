@@ -68,7 +68,7 @@ fn the_two_parts_of_a_mail_have_the_same_links_and_facts() {
     for language in Language::ALL {
         for (kind, case) in Kind::all_cases() {
             let letter = templates.preview((kind, case), language, &catalog, now()).unwrap();
-            let html = letter.html.replace("&#x2f;", "/");
+            let html = &letter.html;
             let urls = letter.text.split_whitespace().filter(|word| word.starts_with("https://"));
             for url in urls {
                 assert!(html.contains(&format!("href=\"{url}\"")), "{kind} {case}: {url}\n{html}");
@@ -160,8 +160,8 @@ fn a_receipt_has_the_amount_and_the_invoice_in_the_form_of_the_language() {
         let payment = Some(Payment { amount: 123_450, currency: "eur", invoice_url });
         for kind in [Kind::Receipt, Kind::Renewal, Kind::PlanChanged, Kind::LicenseReady] {
             let letter = templates.write(&Facts { language, payment, ..facts(kind) }).unwrap();
-            let html = letter.html.replace("&#x2f;", "/");
-            for text in [&letter.text, &html] {
+            let html = &letter.html;
+            for text in [&letter.text, html] {
                 assert!(text.contains(amount), "{kind}: {text}");
                 assert!(text.contains("https://invoice.stripe.com/i/1"), "{kind}: {text}");
             }

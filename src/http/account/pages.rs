@@ -41,6 +41,10 @@ pub fn pages() -> impl IntoEndpoint {
             file("text/javascript; charset=utf-8", ACCOUNT_SCRIPT, CONTENT_SECURITY_POLICY),
         )
         .at("/portal", portal())
+        .at(
+            "/portal/closed",
+            file("text/html; charset=utf-8", PORTAL_CLOSED, CONTENT_SECURITY_POLICY),
+        )
         .at("/verify", file("text/html; charset=utf-8", VERIFY, CONTENT_SECURITY_POLICY))
         .at("/reset", file("text/html; charset=utf-8", RESET, CONTENT_SECURITY_POLICY))
         .at("/links.js", file("text/javascript; charset=utf-8", SCRIPT, CONTENT_SECURITY_POLICY))
@@ -48,23 +52,21 @@ pub fn pages() -> impl IntoEndpoint {
 }
 
 /// Returns the endpoint of links to the portal. Each request makes a session at the payment
-/// provider and redirects to it. A link that no longer works shows a page that says so.
+/// provider and redirects to it. A link that no longer works leads to a page that says so.
 fn portal() -> impl Endpoint<Output = Response> {
     get(make(|request: Request| async move {
         match portal_url(&request).await {
-            Ok(url) => {
-                let redirect = Response::builder().status(StatusCode::SEE_OTHER);
-                Ok(redirect.header(header::LOCATION, url).finish())
-            }
-            Err(error @ (Error::InvalidLink | Error::LinkExpired | Error::NotFound(_))) => {
-                let status = StatusCode::from_u16(error.code().status()).unwrap_or_default();
-                let page = Response::builder().status(status);
-                let page = page.header(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY);
-                Ok(page.content_type("text/html; charset=utf-8").body(PORTAL_CLOSED))
+            Ok(url) => Ok(redirect(&url)),
+            Err(Error::InvalidLink | Error::LinkExpired | Error::NotFound(_)) => {
+                Ok(redirect("/account/portal/closed"))
             }
             Err(error) => Err(poem::Error::from(error)),
         }
     }))
+}
+
+fn redirect(to: &str) -> Response {
+    Response::builder().status(StatusCode::SEE_OTHER).header(header::LOCATION, to).finish()
 }
 
 async fn portal_url(request: &Request) -> crate::error::Result<String> {
