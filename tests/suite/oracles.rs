@@ -1,7 +1,7 @@
 //! Third-party tools against a running server: PyJWT and jose verify a license without our code,
 //! aiosmtpd receives the mail, schemathesis tests the whole API, clients generated from the API
-//! description sign up and verify a license, linters check the description, and a browser uses
-//! Swagger UI.
+//! description sign up and verify a license, linters check the description, Python reads every mail,
+//! and a browser shows them and uses Swagger UI.
 //!
 //! They need Python, Node and Chromium, which `./scripts/test` installs before it runs these.
 
@@ -9,11 +9,17 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use licentia::domain::ids::MailId;
+use licentia::domain::message::{Kind, Language};
+use licentia::domain::time::Timestamp;
+use licentia::fail_point::{self, FailPoints};
+use licentia::mailer::{Mailer, Recipient};
+use licentia::{plans, templates};
 use licentia_sandbox::{Options, Sandbox};
 
-use crate::harness::TestDatabase;
 use crate::harness::process::{Server, licentia, run};
 use crate::harness::shop::add_prices;
+use crate::harness::{START, TestDatabase, config};
 use crate::openapi::COMMITTED as DESCRIPTION;
 
 const WHY: &str = "needs Python, Node and Chromium: run ./scripts/test";
@@ -184,6 +190,63 @@ fn the_npm_linters_redocly_and_spectral_find_no_error_in_the_description() {
             .arg(oracles().join("spectral.yaml"))
             .arg(DESCRIPTION),
     );
+}
+
+/// Names that a reader of mail headers can misunderstand: as a host, a list, or an address.
+const DIFFICULT_NAMES: [&str; 4] = [".NET", "Acme, Inc.", "booking.com", "Größe \"A\" <b@c.d>"];
+
+/// Python's `email` with the policy for new programs is stricter than most mail programs.
+#[tokio::test]
+#[ignore = "needs Python: run ./scripts/test"]
+async fn the_python_email_package_reads_every_mail() {
+    for name in DIFFICULT_NAMES {
+        let directory = tempfile::tempdir().unwrap();
+        let database = TestDatabase::empty(directory.path()).await;
+        let sender = format!("{name} <licenses@acme.example>");
+        let settings = [("LICENTIA_EMAIL__FROM", sender.as_str())];
+        let config = config(directory.path(), &database, &settings);
+        let mailer = Mailer::new(&config).unwrap();
+        let templates = templates::load(&config.email).unwrap();
+        let mut catalog = plans::load(None).unwrap();
+        name.clone_into(&mut catalog.name);
+        let to = Recipient {
+            email: "ada@example.com".parse().unwrap(),
+            name: Some(name.parse().unwrap()),
+        };
+        let now = Timestamp::saturating(START);
+        let mut written = 0;
+        for language in Language::ALL {
+            for sample in Kind::all_cases() {
+                let letter = templates.preview(sample, language, &catalog, now).unwrap();
+                written += 1;
+                let (id, points) = (MailId::from_random(written), FailPoints::default());
+                let at = points.at(fail_point::Place::TestMailSent);
+                mailer.send(&id, &to, &letter, now, at).await.unwrap();
+            }
+        }
+        let said = must_succeed(
+            Command::new(oracles().join(".venv/bin/python"))
+                .arg(oracles().join("parse_mail.py"))
+                .arg(directory.path().join("mail"))
+                .args([name, name, name]),
+        );
+        assert!(said.starts_with(&format!("read {written} mails, ")), "{said}");
+    }
+}
+
+#[test]
+#[ignore = "needs Node and Chromium: run ./scripts/test"]
+fn a_browser_shows_every_mail_at_390_pixels() {
+    let directory = tempfile::tempdir().unwrap();
+    let previews = directory.path().join("previews");
+    must_succeed(licentia(directory.path()).args(["email", "preview", "--all"]).arg(&previews));
+    let screenshots = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mail_screenshots");
+    std::fs::create_dir_all(&screenshots).unwrap();
+    let said = must_succeed(
+        Command::new("node").arg(oracles().join("show_mail.mjs")).args([&previews, &screenshots]),
+    );
+    let texts = 2 * Language::ALL.len() * Kind::all_cases().count();
+    assert_eq!(said, format!("showed {texts} texts\n"));
 }
 
 /// A real third-party SMTP server that handles mails as it is configured.

@@ -9,7 +9,8 @@ async function call(method, path, body) {
   const headers = body ? { "Content-Type": "application/json" } : {};
   if (token) headers.Authorization = `Bearer ${token}`;
   const response = await fetch(path, { method, headers, body: body && JSON.stringify(body) });
-  const answer = await response.json();
+  const text = await response.text();
+  const answer = text ? JSON.parse(text) : {};
   if (!response.ok) throw new Error(answer.detail);
   return answer;
 }
@@ -70,6 +71,10 @@ element("login").addEventListener("submit", (event) => {
     await showLicense();
   });
 });
+element("forgot").addEventListener("click", () => run(async () => {
+  await call("POST", "/api/customers/password/forgot", { email: element("email").value });
+  element("result").textContent = "If this address has an account, a mail with a link is on its way.";
+}));
 element("portal").addEventListener("click", () => run(async () => {
   const { portal_url } = await call("POST", "/api/subscriptions/portal", {});
   location.assign(portal_url);
