@@ -249,6 +249,21 @@ fn a_browser_shows_every_mail_at_390_pixels() {
     assert_eq!(said, format!("showed {texts} texts\n"));
 }
 
+#[tokio::test]
+#[ignore = "needs Node and Chromium: run ./scripts/test"]
+async fn a_browser_logs_in_at_the_account_page_that_mails_link_to() {
+    let place = Place::new().await;
+    let screenshots = Path::new(env!("CARGO_TARGET_TMPDIR")).join("screenshots");
+    std::fs::create_dir_all(&screenshots).unwrap();
+    let said = must_succeed(
+        Command::new("node")
+            .arg(oracles().join("account_page.mjs"))
+            .arg(&place.server.client.base)
+            .arg(&screenshots),
+    );
+    assert!(said.ends_with("\nclosed: /account/portal/closed\n"), "{said}");
+}
+
 /// A real third-party SMTP server that handles mails as it is configured.
 struct SmtpServer {
     child: std::process::Child,

@@ -28,7 +28,7 @@ pub(super) async fn compose(app: &App, mail: &LeasedMail) -> Result<Option<(Reci
     let makes_links = !kind.links().is_empty();
     let mut tx = if makes_links { app.store.write().await? } else { app.store.read().await? };
     let Some(about) = about(&mut tx, kind, mail).await? else { return Ok(None) };
-    if !is_true(kind, &about, app.now()) {
+    if !is_still_true(kind, &about, app.now()) {
         return Ok(None);
     }
     let made = make_links(app, &mut tx, kind, &about).await?;
@@ -104,7 +104,7 @@ async fn owner(tx: &mut Tx, email: &Email) -> Result<Option<Customer>> {
 
 /// Returns whether a mail still says the truth: an address that is not verified, a trial that has
 /// not been bought, a license that was not replaced.
-fn is_true(kind: Kind, about: &About, now: Timestamp) -> bool {
+fn is_still_true(kind: Kind, about: &About, now: Timestamp) -> bool {
     let works = about.current.as_ref().filter(|license| license.works(now));
     match kind {
         Kind::Verify => !about.customer.as_ref().is_some_and(Customer::is_email_verified),
