@@ -29,8 +29,8 @@ row! {
         pub stripe_invoice_id: Option<InvoiceId>,
         /// The payment.
         pub stripe_payment_intent_id: Option<PaymentIntentId>,
-        /// Stripe's page of the invoice, as of the last other change of the order: Stripe returns
-        /// another URL at each call.
+        /// Stripe's page of the invoice, as of the last other change of the order. A URL expires
+        /// after 30 days or more (<https://docs.stripe.com/invoicing/hosted-invoice-page>).
         pub invoice_url: Option<InvoiceUrl>,
         /// The time of creation.
         pub created_at: Timestamp,

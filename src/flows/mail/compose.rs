@@ -16,8 +16,8 @@ use crate::mailer::Recipient;
 use crate::store::Tx;
 
 /// Returns the recipient and the text of a mail. Returns `None` if it needs not be sent any more:
-/// the customer was deleted, what it says is no longer true, or it has a link and the address has no
-/// account.
+/// the customer was deleted, what it says is no longer true, or it has a link and its address has
+/// no account.
 ///
 /// The customer's name is used only if the email address is verified. Otherwise anyone could sign
 /// up with another person's address, and put a message to them into the name (security_34).

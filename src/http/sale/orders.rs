@@ -63,7 +63,8 @@ struct OrderView {
     currency: String,
     /// The status.
     status: OrderStatusView,
-    /// The payment provider's page of the invoice, where it can be paid and downloaded.
+    /// The payment provider's page of the invoice, where it can be paid and downloaded. It
+    /// expires after 30 days or more.
     #[oai(nullable)]
     invoice_url: Option<String>,
     /// When the order was created.

@@ -413,3 +413,26 @@ impl WireDispute {
         facts.back.disputed = facts.amount;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_page_of_an_invoice_is_read_if_it_is_https() {
+        let page = "https://invoice.stripe.com/i/acct_1/test_1?s=ap";
+        for (sent, expected) in [
+            (json!(page), Some(page)),
+            (json!("http://127.0.0.1:4242/invoice/in_1"), None),
+            (json!("javascript:alert(1)"), None),
+            (json!(null), None),
+        ] {
+            let sent = json!({ "id": "in_1", "hosted_invoice_url": sent });
+            let wire: WireInvoice = serde_json::from_value(sent.clone()).unwrap();
+            let invoice = wire.into_domain(&BTreeMap::new(), 0, &[]).unwrap();
+            assert_eq!(invoice.url.as_ref().map(|url| url.as_str()), expected, "{sent}");
+        }
+    }
+}

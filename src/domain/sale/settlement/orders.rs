@@ -121,8 +121,8 @@ impl<'r> Drafts<'r> {
 
     /// Returns the changes. Deletions come first: no two orders may have the same invoice.
     ///
-    /// The page of the invoice is taken over only with another change: Stripe returns another URL
-    /// for it at each call.
+    /// The page of the invoice is stored only with another change: its URLs expire, so Stripe
+    /// returns new ones for the same invoice.
     fn into_changes<'a>(self, state: &StripeState, now: Timestamp) -> Vec<Change<'a>> {
         let deleted = self.deleted.into_iter().map(Change::DeleteOrder);
         let changed =

@@ -308,7 +308,7 @@ fn the_page_of_an_invoice_is_stored_with_another_change_only() {
     state.invoices[0].url = url(1);
     let record = subscriber(&state);
     assert_eq!(record.orders[0].invoice_url, url(1));
-    // Stripe returns another URL at each call.
+    // URLs expire, so Stripe returns new ones.
     state.invoices[0].url = url(2);
     assert_eq!(settle_at(&record, &state, NOW).changes, []);
     state.invoices[0].payment = Payment::Refunded;
