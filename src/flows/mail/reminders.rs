@@ -18,8 +18,8 @@ const SOON: TimeDelta = TimeDelta::days(3);
 /// a limit, the first version with reminders would write to every former customer.
 const REPORTED_FOR: TimeDelta = TimeDelta::days(2);
 
-/// How long the mail about the end of a subscription is awaited first: Stripe ends a subscription
-/// within an hour (<https://docs.stripe.com/billing/subscriptions/overview>).
+/// How long the mail about the end of a subscription is awaited first, which says the same: events
+/// from Stripe may be that late without a fault.
 const PAUSE: TimeDelta = TimeDelta::hours(1);
 
 /// The number of reminders that are added in one transaction.
