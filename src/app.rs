@@ -8,6 +8,7 @@ use tokio::sync::{Notify, OnceCell};
 
 use crate::clock::Clock;
 use crate::config::{Config, Origin, ReturnOrigin};
+use crate::domain::message::{Language, Templates};
 use crate::domain::sale::plan::Catalog;
 use crate::domain::secret::HashKey;
 use crate::domain::time::Timestamp;
@@ -25,6 +26,7 @@ use crate::store::{IfMissing, Store};
 use crate::stripe::Stripe;
 use crate::sync_limit::SyncLimit;
 use crate::tasks::Tasks;
+use crate::templates;
 
 /// The running service. Cheap to clone.
 #[derive(Clone)]
@@ -47,6 +49,10 @@ pub struct Parts {
     pub public_url: Origin,
     /// The `iss` of every license.
     pub issuer: String,
+    /// The templates of mails.
+    pub templates: Templates,
+    /// The language of mails to customers whose language is unknown.
+    pub language: Language,
     /// The mailer.
     pub mailer: Mailer,
     /// Notified when a mail was added to the outbox.
@@ -149,7 +155,7 @@ impl App {
     /// # Errors
     /// [`Error::Setup`] when the database, its newest schema, or a key is missing.
     pub async fn open(config: &Config, clock: Arc<dyn Clock>, random: Random) -> Result<Self> {
-        let Files { plans, keys } = Files::read(config)?;
+        let Files { plans, keys, templates } = Files::read(config)?;
         let store = Store::open(&config.database_url, IfMissing::Refuse).await?;
         store.must_be_current().await?;
         let keys = keys.ok_or_else(|| {
@@ -159,7 +165,8 @@ impl App {
                  `licentia serve` creates one"
             ))
         })?;
-        Self::new(config, plans, keys, Surroundings::real(config, store, clock, random)?)
+        let around = Surroundings::real(config, store, clock, random)?;
+        Self::new(config, plans, keys, templates, around)
     }
 
     /// Returns an app of these parts.
@@ -170,6 +177,7 @@ impl App {
         config: &Config,
         plans: Catalog,
         keys: KeyRing,
+        templates: Templates,
         around: Surroundings,
     ) -> Result<Self> {
         let issuer = plans.issuer.clone().unwrap_or_else(|| config.public_url.to_string());
@@ -185,6 +193,8 @@ impl App {
             plans,
             public_url: config.public_url.clone(),
             issuer,
+            templates,
+            language: config.email.language,
             mailer: around.mailer,
             mail_due: Notify::new(),
             outgoing: around.outgoing,
@@ -232,21 +242,26 @@ pub struct Files {
     plans: Catalog,
     /// `None` when there is no key yet.
     keys: Option<KeyRing>,
+    templates: Templates,
 }
 
 impl Files {
-    /// Reads the plans and the keys. Nothing is written.
+    /// Reads the plans, the keys and the templates of mails. Nothing is written.
     ///
     /// # Errors
-    /// [`Error::Setup`] with the problems of both.
+    /// [`Error::Setup`] with the problems of all.
     pub fn read(config: &Config) -> Result<Self> {
-        match (plans::load(config.plans_file.as_deref()), KeyRing::load(config)) {
-            (Ok(plans), Ok(keys)) => Ok(Self { plans, keys }),
-            (Err(Error::Setup(mut problems)), Err(Error::Setup(more))) => {
-                problems.extend(more);
-                Err(Error::Setup(problems))
-            }
-            (Err(error), _) | (_, Err(error)) => Err(error),
+        let plans = plans::load(config.plans_file.as_deref());
+        let (keys, templates) = (KeyRing::load(config), templates::load(&config.email));
+        let mut problems = Vec::new();
+        let (plans, keys, templates) = (
+            collected(plans, &mut problems)?,
+            collected(keys, &mut problems)?,
+            collected(templates, &mut problems)?,
+        );
+        match (plans, keys, templates) {
+            (Some(plans), Some(keys), Some(templates)) => Ok(Self { plans, keys, templates }),
+            _ => Err(Error::Setup(problems)),
         }
     }
 
@@ -265,7 +280,20 @@ impl Files {
         let points = FailPoints::from_environment();
         store.end_leases_of_stopped_servers(points.at(Place::LeasesEnded)).await?;
         let keys = usable_keys(config, self.keys, &store, clock.now(), &random).await?;
-        App::new(config, self.plans, keys, Surroundings::real(config, store, clock, random)?)
+        let around = Surroundings::real(config, store, clock, random)?;
+        App::new(config, self.plans, keys, self.templates, around)
+    }
+}
+
+/// Returns the result. Moves problems of the setup to `problems`, and returns other errors.
+fn collected<T>(result: Result<T>, problems: &mut Vec<String>) -> Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(Error::Setup(more)) => {
+            problems.extend(more);
+            Ok(None)
+        }
+        Err(error) => Err(error),
     }
 }
 

@@ -149,6 +149,8 @@ text_enum! {
         OutgoingSent = "outgoing.sent",
         /// The result of a delivery.
         OutgoingRecorded = "outgoing.recorded",
+        /// A batch of reminders in the outbox.
+        RemindersQueued = "reminders.queued",
         /// A batch of given-up mails that are due again.
         MailsRetried = "mails.retried",
         /// The result of a reconciliation.

@@ -34,6 +34,7 @@ pub mod store;
 pub mod stripe;
 pub mod sync_limit;
 pub mod tasks;
+pub mod templates;
 
 pub mod domain;
 pub mod error;

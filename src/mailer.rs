@@ -215,17 +215,34 @@ impl Mailer {
             let attachment = Attachment::new("license.jwt".to_owned());
             parts = parts.singlepart(attachment.body(license.clone(), kind));
         }
-        Message::builder()
-            .from(Mailbox::new(from_name, from))
-            .to(Mailbox::new(name, address))
+        let (from, to) = (Mailbox::new(from_name, from), Mailbox::new(name, address));
+        let mut message = Message::builder()
+            .from(from.clone())
+            .to(to.clone())
             .subject(&letter.subject)
             .date(now.to_system_time())
             .message_id(Some(format!("<{id}@{domain}>")))
             .header(ListId(format!("<licenses.{domain}>")))
             .header(AutoSubmitted)
             .multipart(parts)
-            .map_err(|_| invalid("headers"))
+            .map_err(|_| invalid("headers"))?;
+        for (field, mailbox) in [("From", from), ("To", to)] {
+            let Some(quoted) = quoted(&mailbox) else { continue };
+            let (field, raw) = (HeaderName::new_from_ascii_str(field), mailbox.to_string());
+            let value = HeaderValue::dangerous_new_pre_encoded(field, raw, quoted);
+            message.headers_mut().insert_raw(value);
+        }
+        Ok(message)
     }
+}
+
+/// Returns a mailbox with its name in quotes, if that contains a dot and lettre would write it
+/// without: `.NET`, `booking.com`. RFC 5322 allows a dot only in quotes (section 3.2.3), and Python
+/// fails to read it elsewhere.
+fn quoted(mailbox: &Mailbox) -> Option<String> {
+    let name = mailbox.name.as_ref().filter(|name| name.contains('.'))?;
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    name.bytes().all(is_plain).then(|| format!("\"{name}\" <{}>", mailbox.email))
 }
 
 /// Lets recipients filter these mails (RFC 2919).
@@ -278,6 +295,24 @@ mod tests {
         let id = MailId::from_random(7);
         let message = mailer.message(&id, &to, letter, Timestamp::saturating(0)).unwrap();
         String::from_utf8(message.formatted()).unwrap()
+    }
+
+    #[test]
+    fn a_name_with_a_dot_is_quoted() {
+        let letter = Letter {
+            subject: "Your license".to_owned(),
+            text: String::new(),
+            html: String::new(),
+            license: None,
+        };
+        for name in [".NET", "booking.com", "a.b-c_1"] {
+            let mail = mail(name.parse().ok(), &letter);
+            let to = format!("To: \"{name}\" <ada@example.com>\r\n");
+            assert_eq!(mail.matches(&to).count(), 1, "{mail}");
+            assert_eq!(mail.matches("\r\nTo: ").count(), 1, "{mail}");
+        }
+        let mail = mail("Acme".parse().ok(), &letter);
+        assert!(mail.contains("To: Acme <ada@example.com>\r\n"), "{mail}");
     }
 
     proptest! {

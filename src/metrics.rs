@@ -170,6 +170,8 @@ labels! {
         Reconcile = "reconcile",
         /// Sets the gauges for alarms.
         Counts = "counts",
+        /// Adds reminders to the outbox.
+        Reminders = "reminders",
         /// Writes SQLite's write-ahead log into the database file.
         Checkpoint = "checkpoint",
         /// Writes the search terms of customers who are older than the search.

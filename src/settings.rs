@@ -23,6 +23,14 @@ pub struct Section {
     shared: Rc<Shared>,
 }
 
+/// Returns the known name that is most similar to an unknown one, if any is similar enough.
+#[must_use]
+pub fn similar<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+    let rated = known.map(|known| (strsim::jaro_winkler(name, known), known));
+    let nearest = rated.max_by(|a, b| a.0.total_cmp(&b.0));
+    nearest.filter(|(similarity, _)| *similarity >= SIMILAR).map(|(_, known)| known)
+}
+
 /// The state that all sections of one file share.
 struct Shared {
     /// The environment variables that overrode the file, by the setting's full name.
@@ -217,10 +225,8 @@ impl Section {
     /// Adds a problem for every unknown name, with the most similar known name.
     pub fn finish(&self) {
         for name in self.table.keys() {
-            let similarity = |known: &&&str| strsim::jaro_winkler(name, known);
-            let nearest = self.known.iter().max_by(|a, b| similarity(a).total_cmp(&similarity(b)));
             let is_top_level = self.shared.top_level.borrow().contains(name.as_str());
-            let advice = match nearest.filter(|known| similarity(known) >= SIMILAR) {
+            let advice = match similar(name, self.known.iter().copied()) {
                 _ if is_top_level => format!(
                     "`{name}` belongs to the top level: put it above all tables, or use [{name}] \
                      if it is a table"

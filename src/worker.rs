@@ -1,7 +1,8 @@
 //! The background work of a server. It drains the inbox, the outbox and the deliveries of outgoing
-//! webhooks: at once when an entry was added, and every second for retries. It reconciles all
-//! customers with Stripe daily, sets the gauges for alarms, and checkpoints an idle SQLite file. A
-//! slow sync, mail or receiver does not delay others. [`crate::tasks`] restarts work that ends.
+//! webhooks: at once when an entry was added, and every second for retries. It adds reminders every
+//! hour, reconciles all customers with Stripe daily, sets the gauges for alarms, and checkpoints an
+//! idle SQLite file. A slow sync, mail or receiver does not delay others. [`crate::tasks`] restarts
+//! work that ends.
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::app::App;
 use crate::clock::within;
 use crate::error::Result;
 use crate::flows::Mode;
-use crate::flows::mail;
+use crate::flows::mail::{self, reminders};
 use crate::flows::operator::{customers, drift, outgoing};
 use crate::flows::sale::inbox;
 use crate::flows::sale::reconcile;
@@ -32,6 +33,9 @@ const RECONCILE_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 /// The pause before a failed reconciliation is repeated, and the first pause before its failed
 /// parts are retried. The latter doubles with each retry.
 const RETRY_PAUSE: Duration = Duration::from_secs(60);
+
+/// How often reminders are added to the outbox. One may be that much late.
+const REMINDERS_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// How often the gauges are set: about as often as metrics are scraped.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(30);
@@ -54,6 +58,7 @@ pub async fn run(app: App, stopped: watch::Receiver<()>) {
     let deliver = || drain_deliveries(&app, stopped());
     let deliveries = tasks.keep(Background::Webhooks, stopped(), deliver);
     let gauges = tasks.keep(Background::Counts, stopped(), || measure(&app, stopped()));
+    let reminders = tasks.keep(Background::Reminders, stopped(), || remind(&app, stopped()));
     let reconciliation = async {
         if app.stripe.is_some() {
             let begin = || reconcile_daily(&app, stopped());
@@ -67,7 +72,7 @@ pub async fn run(app: App, stopped: watch::Receiver<()>) {
         }
     };
     let search = tasks.keep(Background::Search, stopped(), || fill_search(&app, stopped()));
-    tokio::join!(inbox, outbox, deliveries, gauges, reconciliation, checkpoints, search);
+    tokio::join!(inbox, outbox, deliveries, gauges, reminders, reconciliation, checkpoints, search);
 }
 
 /// Processes events from Stripe.
@@ -144,6 +149,21 @@ async fn measure(app: &App, mut stopped: watch::Receiver<()>) {
         }
         tokio::select! {
             () = tokio::time::sleep(MEASURE_INTERVAL) => {}
+            _ = stopped.changed() => return,
+        }
+    }
+}
+
+/// Adds reminders to the outbox, at the start and every hour.
+async fn remind(app: &App, mut stopped: watch::Receiver<()>) {
+    loop {
+        match reminders::queue(app).await {
+            Ok(0) => {}
+            Ok(reminders) => tracing::info!(reminders, "added reminders to the outbox"),
+            Err(error) => tracing::warn!(%error, "reminders could not be added; retrying"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(REMINDERS_INTERVAL) => {}
             _ = stopped.changed() => return,
         }
     }

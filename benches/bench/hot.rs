@@ -105,6 +105,7 @@ async fn customer(app: &App) -> SignedUp {
         password: Password::new("SecurePass123".to_owned()),
         name: None,
         company_name: None,
+        language: None,
     };
     signup(app, request, None).await.unwrap()
 }

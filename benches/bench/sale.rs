@@ -128,6 +128,7 @@ impl Shop {
                 password: Password::new("SecurePass123".to_owned()),
                 name: None,
                 company_name: None,
+                language: None,
             };
             signup(&self.app, request, None).await.unwrap().session_token.expose().to_owned()
         });

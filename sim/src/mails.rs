@@ -15,7 +15,7 @@ use crate::history::History;
 use crate::world::Arrived;
 
 /// The kinds of mail that may be sent several times about a license, and need not attach it.
-const NOTICES: [&str; 2] = ["payment_problem", "cancellation"];
+const NOTICES: [&str; 3] = ["payment_problem", "cancellation", "receipt"];
 
 /// Checks all mails.
 pub async fn all(history: &mut History) -> Result<()> {

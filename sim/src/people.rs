@@ -99,7 +99,12 @@ impl History {
                 let name = format!("Name {}", dice.below(100)).parse::<DisplayName>().ok();
                 self.tell(|| format!("{who} changes the name"));
                 let name = name.map_or(Change::Clear, Change::Set);
-                let change = AccountChange { email: None, name, company_name: Change::Keep };
+                let change = AccountChange {
+                    email: None,
+                    name,
+                    company_name: Change::Keep,
+                    language: Change::Keep,
+                };
                 self.begin(server, async move {
                     Outcome::Done("update", customer::update(&app, &caller, change).await.map(drop))
                 });
@@ -147,7 +152,13 @@ impl History {
         let Ok(email) = self.people[who].email.parse::<Email>() else { return };
         self.tell(|| format!("{who} signs up at {server}"));
         let password = Password::new("SecurePass123".to_owned());
-        let request = Signup { email: email.clone(), password, name: None, company_name: None };
+        let request = Signup {
+            email: email.clone(),
+            password,
+            name: None,
+            company_name: None,
+            language: None,
+        };
         let app = self.servers[server].app.clone();
         self.begin_hashing(server, async move {
             let signed_up = match signup::signup(&app, request, None).await {

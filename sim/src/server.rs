@@ -22,6 +22,7 @@ use licentia::random::Random;
 use licentia::store::Store;
 use licentia::stripe::Stripe;
 use licentia::tasks::Tasks;
+use licentia::templates;
 
 use crate::idle::Idle;
 use crate::timers::Timers;
@@ -83,7 +84,9 @@ impl Server {
             fail_points: mortal(world, &tasks, &dead),
             tasks,
         };
-        let app = App::new(&ground.config, ground.plans.clone(), ground.keys.clone(), around)?;
+        let templates = templates::load(&ground.config.email)?;
+        let (plans, keys) = (ground.plans.clone(), ground.keys.clone());
+        let app = App::new(&ground.config, plans, keys, templates, around)?;
         Ok(Self { app, dead })
     }
 

@@ -10,6 +10,7 @@ use url::{Host, Url};
 
 use super::Origin;
 use crate::domain::contact::Sender;
+use crate::domain::message::Language;
 use crate::settings::Section;
 
 /// Every form of `email.smtp_url`.
@@ -31,6 +32,10 @@ pub struct EmailConfig {
     pub from: Sender,
     /// The folder for mails while there is no SMTP server. Default `mail`.
     pub folder: PathBuf,
+    /// The folder of templates that replace the built-in ones. Default none.
+    pub templates: Option<PathBuf>,
+    /// The language of mails to customers whose language is unknown: `en` (default) or `de`.
+    pub language: Language,
 }
 
 impl EmailConfig {
@@ -42,8 +47,11 @@ impl EmailConfig {
         });
         let from = section.parsed("from");
         let folder = section.text("folder").map_or_else(|| "mail".into(), PathBuf::from);
+        let templates = section.text("templates").map(PathBuf::from);
+        let language = section.parsed("language").unwrap_or_default();
         section.finish();
-        Self { smtp_url, from: from.unwrap_or_else(|| Sender::of(public_url.host())), folder }
+        let from = from.unwrap_or_else(|| Sender::of(public_url.host()));
+        Self { smtp_url, from, folder, templates, language }
     }
 }
 

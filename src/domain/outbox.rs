@@ -1,9 +1,10 @@
 //! The rows of the outbox: mails to send. Their texts are in [`crate::domain::message`].
 
+use crate::domain::account::customer::Customer;
 use crate::domain::column::row;
 use crate::domain::contact::Email;
-use crate::domain::ids::{CustomerId, LicenseId, MailId};
-use crate::domain::message::Kind;
+use crate::domain::ids::{CustomerId, LicenseId, MailId, OrderId};
+use crate::domain::message::{Kind, Language};
 use crate::domain::queue::{Leased, Queue};
 use crate::domain::time::Timestamp;
 
@@ -17,6 +18,8 @@ pub enum To<'a> {
     /// This address, which may belong to no customer. The mail is deleted once it is sent, so that
     /// no address is kept.
     Address(&'a Email),
+    /// The address of a customer that is being deleted.
+    Former(&'a Customer),
 }
 
 impl<'a> To<'a> {
@@ -25,7 +28,7 @@ impl<'a> To<'a> {
     pub fn customer_id(self) -> Option<&'a CustomerId> {
         match self {
             Self::License(id, _) | Self::Customer(id) => Some(id),
-            Self::Address(_) => None,
+            Self::Address(_) | Self::Former(_) => None,
         }
     }
 
@@ -38,7 +41,17 @@ impl<'a> To<'a> {
     /// Returns the address, if it is not the customer's.
     #[must_use]
     pub fn recipient(self) -> Option<&'a Email> {
-        if let Self::Address(email) = self { Some(email) } else { None }
+        match self {
+            Self::License(..) | Self::Customer(_) => None,
+            Self::Address(email) => Some(email),
+            Self::Former(customer) => Some(&customer.email),
+        }
+    }
+
+    /// Returns the language, if it is not the customer's.
+    #[must_use]
+    pub fn language(self) -> Option<Language> {
+        if let Self::Former(customer) = self { customer.language } else { None }
     }
 }
 
@@ -51,6 +64,10 @@ pub struct NewMail<'a> {
     pub kind: Kind,
     /// The recipient.
     pub to: To<'a>,
+    /// The order that the mail reports.
+    pub order_id: Option<&'a OrderId>,
+    /// Names the occasion of a mail that is sent once: the kind, the customer, and a time.
+    pub once_key: Option<String>,
 }
 
 row! {
@@ -63,8 +80,12 @@ row! {
         pub customer_id: Option<CustomerId>,
         /// The license that the mail is about.
         pub license_id: Option<LicenseId>,
+        /// The order that the mail reports.
+        pub order_id: Option<OrderId>,
         /// The address, if it is not the customer's.
         pub recipient: Option<Email>,
+        /// The language, if it is not the customer's.
+        pub language: Option<Language>,
         /// The event that the mail reports: a [`Kind`], perhaps of a newer version.
         pub kind: String,
         /// The time of creation.

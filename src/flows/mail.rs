@@ -2,25 +2,23 @@
 //! is sent from there at least once; a repeat has the same Message-ID. The texts are in
 //! [`crate::domain::message`].
 
+mod compose;
+pub mod reminders;
+
 use secrecy::ExposeSecret;
 use serde_json::json;
 
 use crate::app::App;
-use crate::domain::account::customer::Customer;
-use crate::domain::account::mail_link::LinkKind;
-use crate::domain::contact::{DisplayName, Email};
-use crate::domain::ids::MailId;
-use crate::domain::license::IssuedLicense;
-use crate::domain::message::{Facts, Kind, Letter, Link};
+use crate::domain::contact::Email;
+use crate::domain::ids::{MailId, OrderId};
+use crate::domain::message::Kind;
 use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::outbox::{GivenUpMail, LeasedMail, NewMail, To};
 use crate::domain::queue::Leased;
 use crate::domain::retry;
-use crate::domain::sale::plan::Catalog;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
-use crate::flows::account::mail_link;
 use crate::flows::{audit, brief, queue};
 use crate::mailer::{Cause, NotSent, Recipient};
 use crate::metrics::MailResult;
@@ -35,8 +33,21 @@ pub(super) async fn enqueue(
     to: To<'_>,
     now: Timestamp,
 ) -> Result<()> {
+    enqueue_as(app, tx, kind, to, (None, None), now).await.map(|_| ())
+}
+
+/// Adds a mail like [`enqueue`], about an order, and only if there is no mail with this key. Returns
+/// whether it was added.
+pub(super) async fn enqueue_as(
+    app: &App,
+    tx: &mut Tx,
+    kind: Kind,
+    to: To<'_>,
+    (order_id, once_key): (Option<&OrderId>, Option<String>),
+    now: Timestamp,
+) -> Result<bool> {
     let mail_id = MailId::from_random(app.random.bits());
-    tx.insert_mail(NewMail { mail_id, kind, to }, now).await
+    tx.insert_mail(NewMail { mail_id, kind, to, order_id, once_key }, now).await
 }
 
 /// Leases due mails, at most `most`. Returns them.
@@ -53,7 +64,7 @@ pub async fn take_due(app: &App, most: usize) -> Result<Vec<LeasedMail>> {
 /// # Errors
 /// A failure of the database only.
 pub async fn send(app: &App, mail: &LeasedMail) -> Result<()> {
-    let sent = match compose(app, mail).await {
+    let sent = match compose::compose(app, mail).await {
         Ok(Some((to, letter))) => {
             let at = app.fail_points.at(Place::MailAccepted);
             app.mailer.send(&mail.mail_id, &to, &letter, mail.created_at, at).await
@@ -95,87 +106,6 @@ async fn skip(app: &App, mail: &LeasedMail) -> Result<()> {
     tx.commit(app.fail_points.at(Place::MailRecorded)).await
 }
 
-/// Returns the recipient and the text of a mail. Returns `None` if it needs not be sent any more:
-/// the customer was deleted or has already verified the address, or the address has no account.
-///
-/// The customer's name is used only if the email address is verified. Otherwise anyone could sign
-/// up with another person's address, and put a message to them into the name (security_34).
-async fn compose(app: &App, mail: &LeasedMail) -> Result<Option<(Recipient, Letter)>> {
-    let kind: Kind = mail.kind.parse().map_err(|_| {
-        Error::Internal(format!("this version does not know mails of the kind {:?}", mail.kind))
-    })?;
-    let mut tx =
-        if kind.link().is_some() { app.store.write().await? } else { app.store.read().await? };
-    let Some(About { customer, license, email }) = about(&mut tx, kind, mail).await? else {
-        return Ok(None);
-    };
-    let is_verified = customer.as_ref().is_some_and(Customer::is_email_verified);
-    if is_verified && kind == Kind::Verify {
-        return Ok(None);
-    }
-    let mut link: Option<(LinkKind, String)> = None;
-    if let (Some(kind), Some(customer)) = (kind.link(), &customer)
-        && !(is_verified && kind == LinkKind::Verify)
-    {
-        link = Some((kind, mail_link::make(app, &mut tx, kind, customer, &email).await?));
-        tx.commit(app.fail_points.at(Place::MailLinkMade)).await?;
-    }
-    let name = customer.and_then(|customer| customer.name).filter(|_| is_verified);
-    let greeted = name.as_ref().map(DisplayName::as_str);
-    let facts = Facts::about(kind, license.as_ref(), greeted, &app.plans, app.now());
-    let link = link.as_ref().map(|(kind, url)| Link { kind: *kind, url });
-    let letter = write(&Facts { link, ..facts })?;
-    Ok(Some((Recipient { email, name }, letter)))
-}
-
-/// The customer and the license that a mail is about, and its address.
-struct About {
-    customer: Option<Customer>,
-    license: Option<IssuedLicense>,
-    email: Email,
-}
-
-/// Reads what a mail is about. Returns `None` if the customer was deleted in the meantime, and the
-/// mail with them; also for a link to set a password, if the address has no account.
-async fn about(tx: &mut Tx, kind: Kind, mail: &LeasedMail) -> Result<Option<About>> {
-    let Some(id) = &mail.customer_id else {
-        let Some(email) = mail.recipient.clone() else { return Ok(None) };
-        let customer = match kind.link() {
-            Some(_) => match owner(tx, &email).await? {
-                None => return Ok(None),
-                owner => owner,
-            },
-            None => None,
-        };
-        return Ok(Some(About { customer, license: None, email }));
-    };
-    let customer =
-        if kind.link().is_some() { tx.lock_customer(id).await? } else { tx.customer(id).await? };
-    let Some(customer) = customer else { return Ok(None) };
-    let mut license = match &mail.license_id {
-        Some(license_id) => tx.license(license_id).await?,
-        None => None,
-    };
-    if kind.needs_license() && license.as_ref().is_some_and(|one| one.revoked_at.is_some()) {
-        // The license was revoked in the meantime: the current one is sent instead.
-        license = tx.current_license(id).await?.or(license);
-    }
-    let email = mail.recipient.clone().unwrap_or_else(|| customer.email.clone());
-    Ok(Some(About { customer: Some(customer), license, email }))
-}
-
-/// Returns the customer with this address, locked.
-async fn owner(tx: &mut Tx, email: &Email) -> Result<Option<Customer>> {
-    let Some(found) = tx.customer_by_email(email).await? else { return Ok(None) };
-    let customer = tx.lock_customer(&found.customer_id).await?;
-    Ok(customer.filter(|customer| customer.email == *email))
-}
-
-fn write(facts: &Facts<'_>) -> Result<Letter> {
-    Letter::write(facts)
-        .map_err(|error| Error::Internal(format!("a mail cannot be written: {error}")))
-}
-
 /// The most mails that are listed, or retried in one transaction.
 pub const MAX_LISTED: i64 = 1000;
 
@@ -215,37 +145,14 @@ pub async fn retry_given_up(app: &App) -> Result<usize> {
     }
 }
 
-/// The link in a previewed mail.
-const SAMPLE_LINK: &str = "https://licenses.acme.example/account/sample#token=llnk_sample";
-
-/// Returns a mail of this kind with made-up facts. `ended` selects the text for a license that
-/// has ended.
-///
-/// # Errors
-/// [`Error::Internal`], which must not happen.
-pub fn preview(catalog: &Catalog, kind: Kind, ended: bool, now: Timestamp) -> Result<Letter> {
-    let plan = match kind {
-        Kind::Trial => catalog.trial(),
-        _ => catalog.plans.last().unwrap_or(catalog.trial()),
-    };
-    write(&Facts {
-        kind,
-        product: &catalog.name,
-        name: None,
-        plan: &plan.name,
-        expires: Some(now + catalog.trial_lasts()),
-        token: Some("eyJhbGciOiJFZERTQSJ9.e30.c2lnbmF0dXJl")
-            .filter(|_| !ended && kind.has_license()),
-        link: kind.link().map(|kind| Link { kind, url: SAMPLE_LINK }),
-    })
-}
-
-/// Sends a mail of this kind with a sample license, without the outbox.
+/// Sends a mail of this kind with made-up facts, without the outbox.
 ///
 /// # Errors
 /// [`Error::Setup`] with the SMTP server's response.
 pub async fn send_test(app: &App, kind: Kind, to: Email) -> Result<()> {
-    let letter = preview(&app.plans, kind, false, app.now())?;
+    let sample = (kind, kind.usual_case());
+    let letter = app.templates.preview(sample, app.language, &app.plans, app.now());
+    let letter = letter.map_err(|invalid| Error::setup(invalid.to_string()))?;
     let mail_id = MailId::from_random(app.random.bits());
     let to = Recipient { email: to, name: None };
     let at = app.fail_points.at(Place::TestMailSent);

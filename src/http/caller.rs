@@ -14,6 +14,7 @@ use crate::app::App;
 use crate::domain::account::customer::Customer;
 use crate::domain::account::throttle::client_network;
 use crate::domain::license::LicenseToken;
+use crate::domain::message::Language;
 use crate::domain::operator::admin_key::StoredAdminKey;
 use crate::error::{Error, Result};
 use crate::flows::account::session::{self, SignedIn};
@@ -157,6 +158,8 @@ pub struct Client {
     pub address: IpAddr,
     /// Its `User-Agent`.
     pub name: Option<String>,
+    /// The language that it prefers (`Accept-Language`), if it is one of the mails' languages.
+    pub language: Option<Language>,
 }
 
 impl<'a> FromRequest<'a> for Client {
@@ -164,7 +167,8 @@ impl<'a> FromRequest<'a> for Client {
         let origin = request.extensions().get::<Origin>();
         let address = origin.map_or(UNKNOWN_CLIENT, |origin| origin.0);
         let name = request.header("user-agent").map(str::to_owned);
-        Ok(Self { address, name })
+        let language = request.header("accept-language").and_then(Language::preferred);
+        Ok(Self { address, name, language })
     }
 }
 

@@ -6,6 +6,7 @@ use super::{Store, Tx};
 use crate::domain::column::Both;
 use crate::domain::ids::{CustomerId, LicenseId};
 use crate::domain::license::{HeldLicense, IssuedLicense, RevocationReason};
+use crate::domain::message::Kind;
 use crate::domain::page::PageRequest;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
@@ -85,6 +86,36 @@ impl Tx {
     /// Returns the license with this id, of any customer.
     pub async fn license(&mut self, id: &LicenseId) -> Result<Option<IssuedLicense>> {
         sql!(self, fetch_optional: IssuedLicense, BY_ID, id)
+    }
+
+    /// Returns the current licenses that were not revoked, end after `after` and at `until` or
+    /// before, and have no mail with the key that `reminder`, their customer and their end make.
+    /// Returns those of trials, or all others. Earliest end first, at most `most`.
+    pub async fn licenses_to_remind(
+        &mut self,
+        reminder: Kind,
+        is_trial: bool,
+        (after, until): (Timestamp, Timestamp),
+        most: i64,
+    ) -> Result<Vec<IssuedLicense>> {
+        sql!(
+            self,
+            fetch_all: IssuedLicense,
+            "SELECT {columns} FROM licenses
+             WHERE superseded_at IS NULL AND revoked_at IS NULL
+                 AND COALESCE(grace_until, expires_at) > $1
+                 AND COALESCE(grace_until, expires_at) <= $2
+                 AND (CASE WHEN source = 'trial' THEN 1 ELSE 0 END) = $3
+                 AND NOT EXISTS (
+                     SELECT 1 FROM outbox WHERE once_key = $4 || ':' || licenses.customer_id || ':'
+                         || COALESCE(licenses.grace_until, licenses.expires_at))
+             ORDER BY COALESCE(grace_until, expires_at), license_id LIMIT $5",
+            after,
+            until,
+            i64::from(is_trial),
+            reminder,
+            most,
+        )
     }
 
     /// Returns the customer's licenses with a sequence number below `before`, newest first, at most

@@ -40,6 +40,7 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
         16 "0016_customer_search",
         17 "0017_throttle",
         18 "0018_outgoing_webhooks",
+        19 "0019_mail_texts",
     }
 });
 

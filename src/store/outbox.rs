@@ -12,22 +12,28 @@ use crate::domain::time::Timestamp;
 use crate::error::Result;
 
 impl Tx {
-    /// Inserts a mail that is due now, in the transaction of the change that it reports.
-    pub async fn insert_mail(&mut self, mail: NewMail<'_>, now: Timestamp) -> Result<()> {
-        sql!(
+    /// Inserts a mail that is due now, in the transaction of the change that it reports. Returns
+    /// false, and inserts nothing, if there is a mail with its `once_key`.
+    pub async fn insert_mail(&mut self, mail: NewMail<'_>, now: Timestamp) -> Result<bool> {
+        let inserted = sql!(
             self,
             execute,
             "INSERT INTO outbox
-                 (mail_id, customer_id, license_id, recipient, kind, created_at, due_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $6)",
+                 (mail_id, customer_id, license_id, order_id, recipient, language, kind, once_key,
+                  created_at, due_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)
+             ON CONFLICT (once_key) DO NOTHING",
             mail.mail_id,
             mail.to.customer_id(),
             mail.to.license_id(),
+            mail.order_id,
             mail.to.recipient(),
+            mail.to.language(),
             mail.kind,
+            mail.once_key,
             now,
         )?;
-        Ok(())
+        Ok(inserted > 0)
     }
 
     /// Records that a mail was accepted, or needs not be sent. A mail without a customer is

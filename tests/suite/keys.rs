@@ -89,6 +89,7 @@ async fn issue_a_license(app: &App) {
         password: Password::new("SecurePass123".into()),
         name: None,
         company_name: None,
+        language: None,
     };
     licentia::flows::account::signup::signup(app, signup, None).await.unwrap();
 }

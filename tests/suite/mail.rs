@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use licentia::domain::message::Kind;
+use licentia::domain::message::{Kind, Language};
 use licentia::domain::outbox::LeasedMail;
 use licentia::fail_point::{FailPoints, Place};
 use licentia_sandbox::{MailFault, Options, Sandbox, Times};
@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::harness::database::{execute, number, texts};
 use crate::harness::process::{Server, licentia, run};
-use crate::harness::{BEHIND_A_PROXY, PASSWORD, TestApp, TestDatabase};
+use crate::harness::{BEHIND_A_PROXY, PASSWORD, START, TestApp, TestDatabase};
 
 fn mails(app: &TestApp) -> Vec<PathBuf> {
     let folder = fs::read_dir(app.directory.path().join("mail")).into_iter().flatten();
@@ -76,21 +76,29 @@ async fn security_34_no_user_input_is_mailed_to_an_unverified_address() {
     for (verified, named) in [("NULL", false), ("1", true)] {
         let verify = format!("UPDATE customers SET email_verified_at = {verified}");
         execute(&app.app.store, &verify).await.unwrap();
-        for kind in Kind::ALL {
+        for (language, kind) in Language::ALL.into_iter().flat_map(|l| Kind::ALL.map(|k| (l, k))) {
             if verified != "NULL" && kind == Kind::Verify {
                 continue; // A verified address gets no link.
             }
+            // Only a license that has ended is reported as ended.
+            let is_over = matches!(kind, Kind::TrialEnded | Kind::LicenseEnded);
+            let end = START + if is_over { -1 } else { 1_000_000 };
+            let end = format!("UPDATE licenses SET expires_at = {end}");
+            execute(&app.app.store, &end).await.unwrap();
+            let speak = format!("UPDATE customers SET language = '{language}'");
+            execute(&app.app.store, &speak).await.unwrap();
             let again = format!("UPDATE outbox SET kind = '{kind}', sent_at = NULL");
             execute(&app.app.store, &again).await.unwrap();
             assert_eq!(app.send_due().await, 1);
-            let [path] = mails(&app).try_into().unwrap();
-            let mail = decoded(&fs::read_to_string(path).unwrap());
-            assert!(mail.contains("To: ") && mail.contains("ada@example.com"), "{kind}: {mail}");
-            assert_eq!(mail.contains("Hello Canary-Later,"), named, "{kind}: {mail}");
-            assert_eq!(mail.contains("Canary"), named, "{kind}: {mail}");
-            fs::remove_dir_all(&folder).unwrap();
+            let [mail] = app.take_mails("ada@example.com").await.try_into().unwrap();
+            let what = format!("{language} {kind}: {}", mail.text);
+            let hello = if language == Language::English { "Hello" } else { "Guten Tag" };
+            assert_eq!(mail.text.contains(&format!("{hello} Canary-Later,")), named, "{what}");
+            assert_eq!(mail.text.contains("Canary"), named, "{what}");
         }
     }
+    execute(&app.app.store, "UPDATE outbox SET kind = 'trial'").await.unwrap();
+    fs::remove_dir_all(&folder).unwrap();
     // A new address is not verified, whoever owned the old one.
     me.patch("/api/customers/me", &json!({ "email": "eve@example.com" })).await;
     execute(&app.app.store, "UPDATE outbox SET sent_at = NULL").await.unwrap();

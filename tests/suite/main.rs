@@ -34,6 +34,7 @@ mod logs;
 mod long_sync;
 mod lost_events;
 mod mail;
+mod mail_texts;
 mod migrations;
 mod money_back;
 mod mounted;

@@ -1,7 +1,8 @@
 //! Third-party tools against a running server: PyJWT and jose verify a license without our code,
-//! aiosmtpd receives the mail, the receivers in the documentation verify outgoing webhooks,
-//! schemathesis tests the whole API, clients generated from the API description sign up and verify
-//! a license, linters check the description, and a browser uses Swagger UI.
+//! aiosmtpd receives the mail, Python reads every mail, the receivers in the documentation verify
+//! outgoing webhooks, schemathesis tests the whole API, clients generated from the API description
+//! sign up and verify a license, linters check the description, and a browser shows the mails and
+//! uses Swagger UI.
 //!
 //! They need Python, Node and Chromium, which `./scripts/test` installs before it runs these.
 
@@ -9,11 +10,17 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use licentia::domain::ids::MailId;
+use licentia::domain::message::{Kind, Language};
+use licentia::domain::time::Timestamp;
+use licentia::fail_point::{self, FailPoints};
+use licentia::mailer::{Mailer, Recipient};
+use licentia::{plans, templates};
 use licentia_sandbox::{Options, Sandbox};
 
 use crate::harness::process::{Server, licentia, run};
 use crate::harness::shop::add_prices;
-use crate::harness::{TestDatabase, until};
+use crate::harness::{START, TestDatabase, config, until};
 use crate::openapi::COMMITTED as DESCRIPTION;
 
 const WHY: &str = "needs Python, Node and Chromium: run ./scripts/test";
@@ -184,6 +191,78 @@ fn the_npm_linters_redocly_and_spectral_find_no_error_in_the_description() {
             .arg(oracles().join("spectral.yaml"))
             .arg(DESCRIPTION),
     );
+}
+
+/// Names that a reader of mail headers can misunderstand: as a host, a list, or an address.
+const DIFFICULT_NAMES: [&str; 4] = [".NET", "Acme, Inc.", "booking.com", "Größe \"A\" <b@c.d>"];
+
+/// Python's `email` with the policy for new programs is stricter than most mail programs.
+#[tokio::test]
+#[ignore = "needs Python: run ./scripts/test"]
+async fn the_python_email_package_reads_every_mail() {
+    for name in DIFFICULT_NAMES {
+        let directory = tempfile::tempdir().unwrap();
+        let database = TestDatabase::empty(directory.path()).await;
+        let sender = format!("{name} <licenses@acme.example>");
+        let settings = [("LICENTIA_EMAIL__FROM", sender.as_str())];
+        let config = config(directory.path(), &database, &settings);
+        let mailer = Mailer::new(&config).unwrap();
+        let templates = templates::load(&config.email).unwrap();
+        let mut catalog = plans::load(None).unwrap();
+        name.clone_into(&mut catalog.name);
+        let to = Recipient {
+            email: "ada@example.com".parse().unwrap(),
+            name: Some(name.parse().unwrap()),
+        };
+        let now = Timestamp::saturating(START);
+        let mut written = 0;
+        for language in Language::ALL {
+            for sample in Kind::all_cases() {
+                let letter = templates.preview(sample, language, &catalog, now).unwrap();
+                written += 1;
+                let (id, points) = (MailId::from_random(written), FailPoints::default());
+                let at = points.at(fail_point::Place::TestMailSent);
+                mailer.send(&id, &to, &letter, now, at).await.unwrap();
+            }
+        }
+        let said = must_succeed(
+            Command::new(oracles().join(".venv/bin/python"))
+                .arg(oracles().join("parse_mail.py"))
+                .arg(directory.path().join("mail"))
+                .args([name, name, name]),
+        );
+        assert!(said.starts_with(&format!("read {written} mails, ")), "{said}");
+    }
+}
+
+#[test]
+#[ignore = "needs Node and Chromium: run ./scripts/test"]
+fn a_browser_shows_every_mail_at_390_pixels() {
+    let directory = tempfile::tempdir().unwrap();
+    let previews = directory.path().join("previews");
+    must_succeed(licentia(directory.path()).args(["email", "preview", "--all"]).arg(&previews));
+    let screenshots = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mail_screenshots");
+    std::fs::create_dir_all(&screenshots).unwrap();
+    let said = must_succeed(
+        Command::new("node").arg(oracles().join("show_mail.mjs")).args([&previews, &screenshots]),
+    );
+    let texts = 2 * Language::ALL.len() * Kind::all_cases().count();
+    assert_eq!(said, format!("showed {texts} texts\n"));
+}
+
+#[tokio::test]
+#[ignore = "needs Node and Chromium: run ./scripts/test"]
+async fn a_browser_logs_in_at_the_account_page_that_mails_link_to() {
+    let place = Place::new().await;
+    let screenshots = Path::new(env!("CARGO_TARGET_TMPDIR")).join("screenshots");
+    std::fs::create_dir_all(&screenshots).unwrap();
+    let said = must_succeed(
+        Command::new("node")
+            .arg(oracles().join("account_page.mjs"))
+            .arg(&place.server.client.base)
+            .arg(&screenshots),
+    );
+    assert!(said.ends_with("\nclosed: /account/portal/closed\n"), "{said}");
 }
 
 /// A real third-party SMTP server that handles mails as it is configured.

@@ -10,9 +10,9 @@ use licentia::domain::operator::webhook_event::EventKind;
 use licentia::flows::operator::outgoing;
 use licentia::keys::KeyRing;
 use licentia::outgoing::{Lookup, Outgoing};
-use licentia::plans;
 use licentia::random::Random;
 use licentia::store::{IfMissing, Store};
+use licentia::{plans, templates};
 use reqwest::Method;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
@@ -32,7 +32,8 @@ async fn server_with_names(app: &TestApp, lookup: Lookup) -> App {
     let plans = plans::load(None).unwrap();
     let keys = KeyRing::load(config).unwrap().unwrap();
     let outgoing = Outgoing::with_lookup(config, lookup);
-    App::new(config, plans, keys, Surroundings { outgoing, ..real }).unwrap()
+    let templates = templates::load(&config.email).unwrap();
+    App::new(config, plans, keys, templates, Surroundings { outgoing, ..real }).unwrap()
 }
 
 #[tokio::test]

@@ -20,6 +20,7 @@ use crate::config::{
     Config, CreateCustomer, EmailConfig, LogFormat, Origin, StripeConfig, StripeMode,
 };
 use crate::domain::contact::Sender;
+use crate::domain::message::Language;
 use crate::domain::operator::webhook_target::Targets;
 use crate::domain::sale::plan::{Catalog, Interval};
 use crate::domain::sale::webhook::EVENT_TYPES;
@@ -185,6 +186,8 @@ fn config(
             smtp_url: Some(smtp_url),
             from: Sender::of(None),
             folder: directory.join("mail"),
+            templates: None,
+            language: Language::default(),
         },
         stripe: Some(StripeConfig {
             secret_key: sandbox.secret_key().into(),

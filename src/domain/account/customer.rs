@@ -4,6 +4,7 @@
 use crate::domain::column::row;
 use crate::domain::contact::{DisplayName, Email};
 use crate::domain::ids::{CustomerId, UserId};
+use crate::domain::message::Language;
 use crate::domain::sale::stripe_ids::{InvoiceId, StripeCustomerId};
 use crate::domain::text_enum::text_enum;
 use crate::domain::time::Timestamp;
@@ -26,6 +27,8 @@ row! {
         pub name: Option<DisplayName>,
         /// The company's name.
         pub company_name: Option<DisplayName>,
+        /// The language of mails; `None` is the server's.
+        pub language: Option<Language>,
         /// The Stripe customer; `None` if there is none yet. Customers never see it.
         pub stripe_customer_id: Option<StripeCustomerId>,
         /// The changes that are not sent to Stripe yet. `None` without a Stripe customer.
@@ -140,4 +143,6 @@ pub struct NewAccount {
     pub company_name: Option<DisplayName>,
     /// The time at which the address was verified; `None` if it was not.
     pub email_verified_at: Option<Timestamp>,
+    /// The language of mails; `None` is the server's.
+    pub language: Option<Language>,
 }

@@ -32,6 +32,8 @@ text_enum! {
         Verify = "verify",
         /// Sets a password.
         Reset = "reset",
+        /// Opens the payment provider's portal. It changes nothing here, so it works repeatedly.
+        Portal = "portal",
     }
 }
 
@@ -42,14 +44,17 @@ impl LinkKind {
         match self {
             Self::Verify => TimeDelta::hours(48),
             Self::Reset => TimeDelta::hours(1),
+            Self::Portal => TimeDelta::days(14),
         }
     }
 
     /// Returns the URL of a link. The token is in the fragment, which browsers do not send: neither
-    /// logs nor a `Referer` show it, and a mail scanner that opens the link does not use it.
+    /// logs nor a `Referer` show it, and a mail scanner that opens the link does not use it. Only
+    /// the server can redirect to the portal, so that link has its token in the query.
     #[must_use]
     pub fn url(self, public_url: &str, token: &LinkToken) -> String {
-        format!("{public_url}/account/{self}#token={}", token.expose())
+        let mark = if self == Self::Portal { '?' } else { '#' };
+        format!("{public_url}/account/{self}{mark}token={}", token.expose())
     }
 }
 
@@ -84,8 +89,9 @@ mod tests {
         let url = LinkKind::Reset.url("https://licenses.acme.example", &token);
         let start = "https://licenses.acme.example/account/reset#token=llnk_BwcH";
         assert!(url.starts_with(start), "{url}");
-        for kind in LinkKind::ALL {
+        for kind in [LinkKind::Verify, LinkKind::Reset] {
             assert!(kind.lifetime() <= TimeDelta::hours(48), "{kind}");
         }
+        assert_eq!(LinkKind::Portal.lifetime(), TimeDelta::days(14));
     }
 }

@@ -1,10 +1,19 @@
 //! Invoices as Stripe describes them: whether one counts as paid under the vendor's policy, and the
 //! status of its order.
 
+use std::fmt;
+use std::str::FromStr;
+
+use url::Url;
+
+use crate::domain::column::text_columns;
 use crate::domain::sale::policy::{Bought, Policy};
 use crate::domain::sale::stripe_ids::{InvoiceId, PaymentIntentId, StripeSubscriptionId};
 use crate::domain::text_enum::text_enum;
 use crate::domain::time::Timestamp;
+
+/// The longest URL of an invoice, in bytes: Stripe's limit on URLs.
+const MAX_INVOICE_URL_BYTES: usize = 5000;
 
 /// The status of an invoice (<https://docs.stripe.com/invoicing/overview#invoice-statuses>).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,6 +184,8 @@ pub struct Invoice {
     pub due: Option<Timestamp>,
     /// The time of the payment.
     pub paid_at: Option<Timestamp>,
+    /// Stripe's page of the invoice, where it can be paid and downloaded.
+    pub url: Option<InvoiceUrl>,
     /// The payment that paid it, or else the latest payment.
     pub payment_intent: Option<PaymentIntentId>,
     /// The outcome of its payments.
@@ -182,6 +193,54 @@ pub struct Invoice {
     /// The lines.
     pub lines: Vec<Line>,
 }
+
+/// Stripe's page of an invoice: an `https` URL. Whoever has it sees the invoice, so `Debug` does not
+/// show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct InvoiceUrl(String);
+
+impl InvoiceUrl {
+    /// Returns the URL.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for InvoiceUrl {
+    type Err = NoInvoiceUrl;
+
+    fn from_str(text: &str) -> Result<Self, NoInvoiceUrl> {
+        let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic());
+        let url = Url::parse(text).map_err(|_| NoInvoiceUrl)?;
+        let is_web = url.scheme() == "https" && text.starts_with("https://");
+        let has_user = !url.username().is_empty() || url.password().is_some();
+        if is_plain && is_web && !has_user && text.len() <= MAX_INVOICE_URL_BYTES {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(NoInvoiceUrl)
+        }
+    }
+}
+
+impl fmt::Display for InvoiceUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for InvoiceUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("InvoiceUrl(…)")
+    }
+}
+
+text_columns!(InvoiceUrl);
+
+/// A text that is not the `https` URL of an invoice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this is not an https URL")]
+pub struct NoInvoiceUrl;
 
 impl Invoice {
     /// Returns whether it bills this subscription.
@@ -296,6 +355,25 @@ text_enum! {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_page_of_an_invoice_is_an_https_url() {
+        let url = "https://invoice.stripe.com/i/acct_1/test_YWNjdA,LDEz0200?s=ap";
+        assert_eq!(url.parse::<InvoiceUrl>().unwrap().as_str(), url);
+        let long = format!("https://invoice.stripe.com/{}", "a".repeat(MAX_INVOICE_URL_BYTES));
+        for wrong in [
+            "",
+            "http://invoice.stripe.com/i",
+            "javascript:alert(1)",
+            "https:",
+            "https://a b",
+            "https://user:x@evil.example",
+            "https://a.example/\r\nBcc: x",
+            &long,
+        ] {
+            assert_eq!(wrong.parse::<InvoiceUrl>(), Err(NoInvoiceUrl), "{wrong}");
+        }
+    }
 
     #[test]
     fn what_goes_back_in_part_changes_nothing_and_in_full_counts_whatever_its_parts_stripe_24() {

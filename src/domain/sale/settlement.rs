@@ -73,8 +73,10 @@ pub enum Change<'a> {
     Mail {
         /// The kind of mail.
         kind: Kind,
-        /// The license that the mail carries or is about.
-        license_id: LicenseId,
+        /// The license that the mail carries or is about, if there is one.
+        license_id: Option<LicenseId>,
+        /// The order whose payment the mail reports, or whose invoice is unpaid.
+        order_id: Option<OrderId>,
     },
     /// The Stripe customer was deleted, so the link to it is removed.
     Unlink(StripeCustomerId),
@@ -136,6 +138,8 @@ pub fn settle<'a>(
     let subscription = subscription(record, state, &assessment, catalog, now);
     let licenses = licenses::decide(record, &assessment, catalog, now);
     let kind = mail::decide(record, subscription.as_ref(), &licenses, now);
+    let orders = orders::decide(record, state, catalog, now, &mut random);
+    let (kind, order_id) = mail::with_payment(kind, &orders, now);
     let needs_action = needs_action(record, &assessment, &licenses, now);
     let of_subscription =
         assessment.subscription.and_then(|current| current.default_payment_method.as_ref());
@@ -145,7 +149,7 @@ pub fn settle<'a>(
     if let Some(after) = subscription.filter(|after| stored != Some(after)) {
         changes.push(Change::Subscription { before: stored.cloned(), after });
     }
-    changes.extend(orders::decide(record, state, catalog, now, &mut random));
+    changes.extend(orders);
     let mut mail_license_id =
         record.current_license.as_ref().map(|license| license.license_id.clone());
     if let Some(entitlement) = licenses.issue {
@@ -154,9 +158,9 @@ pub fn settle<'a>(
         changes.push(Change::Issue { license_id, entitlement });
     }
     changes.extend(licenses.revoke.into_iter().map(Change::Revoke));
-    let mail =
-        kind.zip(mail_license_id).map(|(kind, license_id)| Change::Mail { kind, license_id });
-    changes.extend(mail);
+    // A receipt is the only mail that may be about no license.
+    let kind = kind.filter(|kind| mail_license_id.is_some() || *kind == Kind::Receipt);
+    changes.extend(kind.map(|kind| Change::Mail { kind, license_id: mail_license_id, order_id }));
     if state.is_deleted {
         changes.extend(record.customer.stripe_customer_id.clone().map(Change::Unlink));
     }

@@ -6,7 +6,7 @@ use crate::app::App;
 use crate::domain::account::customer::{Customer, SyncStatus};
 use crate::domain::contact::{DisplayName, Email};
 use crate::domain::ids::CustomerId;
-use crate::domain::message::Kind;
+use crate::domain::message::{Kind, Language};
 use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::outbox::To;
 use crate::domain::time::Timestamp;
@@ -49,6 +49,8 @@ pub struct AccountChange {
     pub name: Change<DisplayName>,
     /// The company's name.
     pub company_name: Change<DisplayName>,
+    /// The language of mails.
+    pub language: Change<Language>,
 }
 
 /// Changes the caller's account. Returns the customer.
@@ -71,6 +73,7 @@ pub async fn update(app: &App, caller: &SignedIn, change: AccountChange) -> Resu
     }
     change.name.apply(&mut after.name);
     change.company_name.apply(&mut after.company_name);
+    change.language.apply(&mut after.language);
     if after == before {
         return Ok(before);
     }
@@ -78,6 +81,7 @@ pub async fn update(app: &App, caller: &SignedIn, change: AccountChange) -> Resu
         ("email", after.email != before.email),
         ("name", after.name != before.name),
         ("company_name", after.company_name != before.company_name),
+        ("language", after.language != before.language),
     ];
     let changed: Vec<_> = changed.iter().filter(|(_, yes)| *yes).map(|(name, _)| name).collect();
     let after = tx.update_customer(&after, now).await?;
@@ -157,7 +161,7 @@ async fn delete_here(app: &App, mut tx: Tx, customer: &Customer) -> Result<()> {
     tx.delete_user(&customer.user_id).await?;
     let entry = by_customer(&customer.customer_id, AuditAction::CustomerDeleted, json!({}));
     audit(app, &mut tx, entry, now).await?;
-    mail::enqueue(app, &mut tx, Kind::AccountDeleted, To::Address(&customer.email), now).await?;
+    mail::enqueue(app, &mut tx, Kind::AccountDeleted, To::Former(customer), now).await?;
     tx.commit(app.fail_points.at(Place::AccountDeleted)).await?;
     app.mail_due.notify_one();
     Ok(())

@@ -106,6 +106,7 @@ pub(in crate::flows) async fn add(
         name,
         company_name,
         email_verified_at: email_verified.then_some(now),
+        language: None,
     };
     let customer = tx.insert_account(account, now).await.map_err(|error| match error {
         Error::EmailTaken => {

@@ -51,6 +51,22 @@ fn refused(link: &MailLink) -> Error {
     if link.used_at.is_some() { Error::LinkUsed } else { Error::LinkExpired }
 }
 
+/// Returns the customer of a link that works repeatedly, if the link was mailed to the customer's
+/// present address: a former address gives no access.
+///
+/// # Errors
+/// [`Error::InvalidLink`] or [`Error::LinkExpired`].
+pub(in crate::flows) async fn open(app: &App, kind: LinkKind, sent: &str) -> Result<Customer> {
+    let token: LinkToken = sent.parse().map_err(|_| Error::InvalidLink)?;
+    let mut tx = app.store.read().await?;
+    let link = tx.mail_link(&token.hash(), kind).await?.ok_or(Error::InvalidLink)?;
+    let customer = tx.customer(&link.customer_id).await?.ok_or(Error::InvalidLink)?;
+    if link.email != customer.email {
+        return Err(Error::InvalidLink);
+    }
+    if link.expires_at <= app.now() { Err(Error::LinkExpired) } else { Ok(customer) }
+}
+
 /// Uses the link with this token, in the transaction of its effect. Returns the link and its
 /// customer, who is locked until the transaction ends. The caller checks `email`: the customer's
 /// address may have changed since.

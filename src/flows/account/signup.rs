@@ -10,7 +10,7 @@ use crate::domain::account::session::SessionToken;
 use crate::domain::contact::{DisplayName, Email};
 use crate::domain::ids::{CustomerId, UserId};
 use crate::domain::license::{Entitlement, IssuedLicense};
-use crate::domain::message::Kind;
+use crate::domain::message::{Kind, Language};
 use crate::domain::operator::audit::AuditAction;
 use crate::domain::outbox::To;
 use crate::domain::sale::inbox::TaskKind;
@@ -34,6 +34,8 @@ pub struct Signup {
     pub name: Option<DisplayName>,
     /// The company's name.
     pub company_name: Option<DisplayName>,
+    /// The language that the caller prefers for mails.
+    pub language: Option<Language>,
 }
 
 /// The result of a sign-up.
@@ -53,7 +55,7 @@ pub struct SignedUp {
 /// [`crate::error::Error::UnfitPassword`], [`crate::error::Error::EmailTaken`], or a failure of the
 /// database.
 pub async fn signup(app: &App, request: Signup, client: Option<String>) -> Result<SignedUp> {
-    let Signup { email, password, name, company_name } = request;
+    let Signup { email, password, name, company_name, language } = request;
     let password_hash = password::choose(app, password, &email, [&name, &company_name]).await?;
     let account = NewAccount {
         user_id: UserId::from_random(app.random.bits()),
@@ -63,6 +65,7 @@ pub async fn signup(app: &App, request: Signup, client: Option<String>) -> Resul
         name,
         company_name,
         email_verified_at: None,
+        language,
     };
 
     let now = app.now();

@@ -253,6 +253,7 @@ async fn record(
         stripe_checkout_session_id: Some(session.id.clone()),
         stripe_invoice_id: None,
         stripe_payment_intent_id: None,
+        invoice_url: None,
         created_at: now,
         purchased_at: None,
         updated_at: now,

@@ -9,7 +9,8 @@ use serde_json::Value;
 use crate::app::App;
 use crate::domain::account::customer::Customer;
 use crate::domain::ids::CustomerId;
-use crate::domain::license::RevocationReason;
+use crate::domain::license::{Phase, RevocationReason};
+use crate::domain::message::Kind;
 use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::outbox::To;
 use crate::domain::sale::inbox::LeasedEvent;
@@ -153,8 +154,20 @@ async fn apply(
             Change::Revoke(license) => {
                 tx.revoke_license(&license.license_id, RevocationReason::Payment, now).await?;
             }
-            Change::Mail { kind, license_id } => {
-                mail::enqueue(app, tx, *kind, To::License(id, license_id), now).await?;
+            Change::Mail { kind, license_id, order_id } => {
+                let to = match license_id {
+                    Some(license_id) => To::License(id, license_id),
+                    None => To::Customer(id),
+                };
+                // A reminder may have said that this license has ended.
+                let ended = record.current_license.as_ref().filter(|license| {
+                    let is_over = license.term().phase(now) == Phase::Over;
+                    *kind == Kind::Cancellation
+                        && Some(&license.license_id) == license_id.as_ref()
+                        && is_over
+                });
+                let once_key = ended.and_then(|license| Kind::LicenseEnded.once_key(license));
+                mail::enqueue_as(app, tx, *kind, to, (order_id.as_ref(), once_key), now).await?;
             }
             Change::Unlink(_) => tx.link_stripe_customer(id, None, Some(now)).await?,
         }

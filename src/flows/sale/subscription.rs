@@ -2,9 +2,11 @@
 
 use crate::app::App;
 use crate::domain::account::customer::Customer;
+use crate::domain::account::mail_link::LinkKind;
 use crate::domain::sale::subscription::SubscriptionRow;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
+use crate::flows::account::mail_link;
 use crate::flows::account::session::SignedIn;
 use crate::flows::sale::checkout::may_return_to;
 
@@ -31,4 +33,12 @@ pub async fn portal(app: &App, customer: &Customer, return_url: Option<String>) 
     let id = customer.stripe_customer_id.as_ref().ok_or(Error::NotFound("subscription"))?;
     let at = app.fail_points.at(Place::PortalOpened);
     Ok(stripe.portal(id, &return_url.unwrap_or_else(|| app.public_url.to_string()), at).await?)
+}
+
+/// Returns the customer of a link to the portal, which a mail has.
+///
+/// # Errors
+/// [`Error::InvalidLink`] or [`Error::LinkExpired`].
+pub async fn customer_of_link(app: &App, token: &str) -> Result<Customer> {
+    mail_link::open(app, LinkKind::Portal, token).await
 }

@@ -12,7 +12,7 @@ use crate::domain::contact::{DisplayName, Email};
 use crate::error::{Error, Result};
 use crate::flows::account::customer::{self, AccountChange, Change};
 use crate::http::Tag;
-use crate::http::account::view::{CustomerView, name};
+use crate::http::account::view::{CustomerView, LanguageView, name};
 use crate::http::caller::{Caller, Client};
 use crate::http::input::Input;
 use crate::http::problem::{Failure, NothingMore, documented};
@@ -38,6 +38,9 @@ struct ChangeRequest {
     /// The company's name.
     #[oai(nullable, validator(max_length = 200))]
     company_name: MaybeUndefined<String>,
+    /// The language of mails; null for the server's default.
+    #[oai(nullable)]
+    language: MaybeUndefined<LanguageView>,
 }
 
 impl Example for ChangeRequest {
@@ -46,6 +49,7 @@ impl Example for ChangeRequest {
             email: None,
             name: MaybeUndefined::Value("Grace Brewster Hopper".into()),
             company_name: MaybeUndefined::Undefined,
+            language: MaybeUndefined::Undefined,
         }
     }
 }
@@ -95,6 +99,11 @@ impl MeApi {
             email: email.map_err(Error::InvalidEmail)?,
             name: name_change("name", request.name)?,
             company_name: name_change("company_name", request.company_name)?,
+            language: match request.language {
+                MaybeUndefined::Undefined => Change::Keep,
+                MaybeUndefined::Null => Change::Clear,
+                MaybeUndefined::Value(language) => Change::Set(language.into()),
+            },
         };
         Ok(Json(customer::update(app, &caller, change).await?.into()))
     }

@@ -91,6 +91,7 @@ impl SignUpApi {
             password: Password::new(request.password),
             name: optional_name("name", request.name)?,
             company_name: optional_name("company_name", request.company_name)?,
+            language: client.language,
         };
         let mail = account_throttle::mail(app, client.address).await?;
         let signed_up = signup::signup(app, request, client.name).await;

@@ -1,12 +1,43 @@
 //! The customer in responses, and the names in requests.
 
 use chrono::{DateTime, Utc};
-use poem_openapi::Object;
 use poem_openapi::types::Example;
+use poem_openapi::{Enum, Object};
 
 use crate::domain::account::customer::Customer;
 use crate::domain::contact::DisplayName;
+use crate::domain::message::Language;
 use crate::error::{Error, Result};
+
+/// A language of mails (ISO 639).
+#[derive(Enum)]
+#[oai(rename = "Language")]
+pub enum LanguageView {
+    /// English.
+    #[oai(rename = "en")]
+    English,
+    /// German.
+    #[oai(rename = "de")]
+    German,
+}
+
+impl From<Language> for LanguageView {
+    fn from(language: Language) -> Self {
+        match language {
+            Language::English => Self::English,
+            Language::German => Self::German,
+        }
+    }
+}
+
+impl From<LanguageView> for Language {
+    fn from(language: LanguageView) -> Self {
+        match language {
+            LanguageView::English => Self::English,
+            LanguageView::German => Self::German,
+        }
+    }
+}
 
 /// A customer.
 #[derive(Object)]
@@ -27,6 +58,9 @@ pub struct CustomerView {
     /// The company's name.
     #[oai(nullable)]
     company_name: Option<String>,
+    /// The language of mails. Null is the server's default.
+    #[oai(nullable)]
+    language: Option<LanguageView>,
     /// When the customer signed up.
     created_at: DateTime<Utc>,
     /// When the customer last changed.
@@ -43,6 +77,7 @@ impl From<Customer> for CustomerView {
             pending_email: customer.pending_email.map(|email| email.to_string()),
             name: customer.name.map(text),
             company_name: customer.company_name.map(text),
+            language: customer.language.map(LanguageView::from),
             created_at: customer.created_at.to_datetime(),
             updated_at: customer.updated_at.to_datetime(),
         }
@@ -59,6 +94,7 @@ impl Example for CustomerView {
             pending_email: None,
             name: Some("Grace Hopper".into()),
             company_name: Some("Eckert-Mauchly Corporation".into()),
+            language: Some(LanguageView::English),
             created_at,
             updated_at: created_at,
         }

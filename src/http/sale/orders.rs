@@ -63,6 +63,10 @@ struct OrderView {
     currency: String,
     /// The status.
     status: OrderStatusView,
+    /// The payment provider's page of the invoice, where it can be paid and downloaded. It
+    /// expires after 30 days or more.
+    #[oai(nullable)]
+    invoice_url: Option<String>,
     /// When the order was created.
     created_at: DateTime<Utc>,
     /// When the order was paid.
@@ -79,6 +83,7 @@ impl Example for OrderView {
             amount: 4900,
             currency: "usd".into(),
             status: OrderStatusView::Succeeded,
+            invoice_url: Some("https://invoice.stripe.com/i/acct_1/test_1?s=ap".into()),
             created_at: time,
             purchased_at: Some(time),
         }
@@ -93,6 +98,7 @@ impl From<Order> for OrderView {
             amount: order.amount,
             currency: order.currency,
             status: order.status.into(),
+            invoice_url: order.invoice_url.map(|url| url.to_string()),
             created_at: order.created_at.to_datetime(),
             purchased_at: order.purchased_at.map(Timestamp::to_datetime),
         }

@@ -46,8 +46,8 @@ impl Tx {
             self,
             fetch_one: Customer,
             "INSERT INTO customers (customer_id, user_id, email, email_verified_at, name,
-                 company_name, created_at, updated_at, terms_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $7)
+                 company_name, language, created_at, updated_at, terms_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8, $8)
              RETURNING {columns}",
             &new.customer_id,
             &new.user_id,
@@ -55,6 +55,7 @@ impl Tx {
             new.email_verified_at,
             &new.name,
             &new.company_name,
+            new.language,
             now,
         )?;
         self.insert_terms(std::slice::from_ref(&customer)).await?;
@@ -119,7 +120,7 @@ impl Tx {
         )
     }
 
-    /// Updates the addresses and the names of a customer. The login address changes too. Returns
+    /// Updates the addresses, the names and the language of a customer. The login address changes too. Returns
     /// the customer.
     ///
     /// # Errors
@@ -141,7 +142,7 @@ impl Tx {
             self,
             fetch_one: Customer,
             "UPDATE customers SET email = $2, email_verified_at = $3, pending_email = $4, name = $5,
-                 company_name = $6, updated_at = $7, terms_at = $7
+                 company_name = $6, language = $7, updated_at = $8, terms_at = $8
              WHERE customer_id = $1 RETURNING {columns}",
             &customer.customer_id,
             &customer.email,
@@ -149,6 +150,7 @@ impl Tx {
             &customer.pending_email,
             &customer.name,
             &customer.company_name,
+            customer.language,
             now,
         )?;
         self.replace_terms(&customer).await?;

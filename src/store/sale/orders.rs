@@ -50,6 +50,11 @@ impl Tx {
         Ok(())
     }
 
+    /// Returns the order with this id.
+    pub async fn order(&mut self, id: &OrderId) -> Result<Option<Order>> {
+        sql!(self, fetch_optional: Order, "SELECT {columns} FROM orders WHERE order_id = $1", id)
+    }
+
     /// Returns the customer's orders, newest first, at most `most`.
     pub async fn orders_of(&mut self, id: &CustomerId, most: i64) -> Result<Vec<Order>> {
         sql!(

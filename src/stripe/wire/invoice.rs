@@ -33,6 +33,7 @@ pub struct WireInvoice {
     pub created: Option<i64>,
     due_date: Option<i64>,
     status_transitions: Option<Transitions>,
+    hosted_invoice_url: Option<String>,
     pub payments: Option<List<WireInvoicePayment>>,
     pub lines: Option<List<WireLine>>,
 }
@@ -157,6 +158,7 @@ impl WireInvoice {
             created: Timestamp::saturating(self.created.unwrap_or(0)),
             due: time(self.due_date),
             paid_at: time(self.status_transitions.and_then(|transitions| transitions.paid_at)),
+            url: self.hosted_invoice_url.and_then(|url| url.parse().ok()),
             payment,
             payment_intent: intent,
             lines: lines.map(WireLine::into_domain).collect(),
@@ -409,5 +411,28 @@ impl WireDispute {
     /// Adds a dispute about all of a payment, for one that Stripe reports but does not list.
     pub fn add_unlisted(facts: &mut PaymentFacts) {
         facts.back.disputed = facts.amount;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_page_of_an_invoice_is_read_if_it_is_https() {
+        let page = "https://invoice.stripe.com/i/acct_1/test_1?s=ap";
+        for (sent, expected) in [
+            (json!(page), Some(page)),
+            (json!("http://127.0.0.1:4242/invoice/in_1"), None),
+            (json!("javascript:alert(1)"), None),
+            (json!(null), None),
+        ] {
+            let sent = json!({ "id": "in_1", "hosted_invoice_url": sent });
+            let wire: WireInvoice = serde_json::from_value(sent.clone()).unwrap();
+            let invoice = wire.into_domain(&BTreeMap::new(), 0, &[]).unwrap();
+            assert_eq!(invoice.url.as_ref().map(|url| url.as_str()), expected, "{sent}");
+        }
     }
 }

@@ -15,7 +15,7 @@ use licentia::flows::sale::reconcile::{AT_ONCE, Report, run as reconcile};
 use licentia::keys::KeyRing;
 use licentia::random::Random;
 use licentia::store::{IfMissing, Store};
-use licentia::{http, plans, worker};
+use licentia::{http, plans, templates, worker};
 use licentia_sandbox::{
     ApiFault, Card, Interval, Mail, NewPrice, Options, Paid, Sandbox, StartTime, Times,
 };
@@ -179,7 +179,8 @@ impl Shop {
         let real = Surroundings::real(config, store, clock, random).unwrap();
         let plans = plans::load(config.plans_file.as_deref()).unwrap();
         let keys = KeyRing::load(config).unwrap().unwrap();
-        App::new(config, plans, keys, change(real)).unwrap()
+        let templates = templates::load(&config.email).unwrap();
+        App::new(config, plans, keys, templates, change(real)).unwrap()
     }
 
     /// Ends this server's worker after its current work. The server still handles requests.

@@ -66,6 +66,7 @@ pub(crate) fn invoice(id: &str, of: &Subscription, status: InvoiceStatus, end: i
         created: at(end - MONTH),
         due: None,
         paid_at: None,
+        url: None,
         payment_intent: None,
         payment: Payment::Unremarkable,
         lines: vec![Line { price: None, period_end: Some(at(end)), amount: 4900 }],

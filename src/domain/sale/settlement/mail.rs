@@ -2,10 +2,15 @@
 //! the license that the settlement issues, or else is about the current one. The texts are in
 //! [`crate::domain::message`].
 
-use super::Record;
+use chrono::TimeDelta;
+
 use super::licenses::Decision;
+use super::{Change, Record};
+use crate::domain::ids::OrderId;
 use crate::domain::license::{Entitlement, IssuedLicense, Phase, Source};
 use crate::domain::message::Kind;
+use crate::domain::sale::invoice::OrderStatus;
+use crate::domain::sale::order::Order;
 use crate::domain::sale::subscription::{Status, SubscriptionRow};
 use crate::domain::time::Timestamp;
 
@@ -41,6 +46,45 @@ pub(super) fn decide(
         return Some(Kind::PaymentProblem);
     }
     is_cancelled.then_some(Kind::Cancellation)
+}
+
+/// How long after a payment a mail reports it: longer than Stripe retries a webhook. The first sync
+/// of a customer also finds payments of former years.
+const REPORTED_FOR: TimeDelta = TimeDelta::days(7);
+
+/// Adds the payment that a mail reports: that of the newest order that is now paid, or in a mail
+/// about a missing payment, the newest unpaid order. A payment that no other mail reports gets a
+/// receipt of its own.
+pub(super) fn with_payment(
+    kind: Option<Kind>,
+    changes: &[Change<'_>],
+    now: Timestamp,
+) -> (Option<Kind>, Option<OrderId>) {
+    let newest = |counts: fn(Option<&Order>, &Order) -> bool| {
+        let orders = changes.iter().filter_map(|change| match change {
+            Change::Order { before, after } if counts(before.as_ref(), after) => Some(after),
+            _ => None,
+        });
+        orders.max_by_key(|order| order.created_at)
+    };
+    let is_recent =
+        |order: &&Order| now <= order.purchased_at.unwrap_or(order.created_at) + REPORTED_FOR;
+    let paid = newest(|before, after| {
+        let was_paid = before.is_some_and(|order| {
+            !matches!(order.status, OrderStatus::Pending | OrderStatus::Failed)
+        });
+        after.status == OrderStatus::Succeeded && !was_paid
+    });
+    let paid = paid.filter(is_recent);
+    let order = match kind {
+        Some(Kind::PaymentPending | Kind::PaymentProblem) => newest(|_, after| {
+            let is_unpaid = matches!(after.status, OrderStatus::Pending | OrderStatus::Failed);
+            is_unpaid && after.stripe_invoice_id.is_some()
+        }),
+        _ => paid,
+    };
+    let kind = kind.or_else(|| paid.map(|_| Kind::Receipt));
+    (kind, order.map(|order| order.order_id.clone()))
 }
 
 fn news(before: Option<&SubscriptionRow>, after: Option<&SubscriptionRow>) -> News {

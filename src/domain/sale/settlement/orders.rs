@@ -63,7 +63,7 @@ pub(super) fn decide<'a>(
             order.purchased_at = invoice.paid_at.or(order.purchased_at);
         }
     }
-    drafts.into_changes(now)
+    drafts.into_changes(state, now)
 }
 
 impl<'r> Drafts<'r> {
@@ -120,13 +120,19 @@ impl<'r> Drafts<'r> {
     }
 
     /// Returns the changes. Deletions come first: no two orders may have the same invoice.
-    fn into_changes<'a>(self, now: Timestamp) -> Vec<Change<'a>> {
+    ///
+    /// The page of the invoice is stored only with another change: its URLs expire, so Stripe
+    /// returns new ones for the same invoice.
+    fn into_changes<'a>(self, state: &StripeState, now: Timestamp) -> Vec<Change<'a>> {
         let deleted = self.deleted.into_iter().map(Change::DeleteOrder);
         let changed =
             self.all.into_iter().filter(|draft| draft.before.as_ref() != Some(&draft.order));
-        let changed = changed.map(|Draft { before, order }| Change::Order {
-            before,
-            after: Order { updated_at: now, ..order },
+        let changed = changed.map(|Draft { before, order }| {
+            let id = order.stripe_invoice_id.as_ref();
+            let invoice = state.invoices.iter().find(|invoice| Some(&invoice.id) == id);
+            let url = invoice.and_then(|invoice| invoice.url.clone());
+            let invoice_url = url.or_else(|| order.invoice_url.clone());
+            Change::Order { before, after: Order { invoice_url, updated_at: now, ..order } }
         });
         deleted.chain(changed).collect()
     }
@@ -149,6 +155,7 @@ fn new_order(
         stripe_checkout_session_id: None,
         stripe_invoice_id: Some(invoice.id.clone()),
         stripe_payment_intent_id: invoice.payment_intent.clone(),
+        invoice_url: None,
         created_at: invoice.created,
         purchased_at: None,
         updated_at: now,

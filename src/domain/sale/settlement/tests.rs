@@ -14,7 +14,7 @@ use crate::domain::sale::entitlement::tests::{
     DAY, MONTH, NOW, PERIOD_END, PERIOD_START, at, catalog, invoice, line, paid, subscription,
     unpaid_renewal,
 };
-use crate::domain::sale::invoice::{Invoice, InvoiceStatus, OrderStatus};
+use crate::domain::sale::invoice::{Invoice, InvoiceStatus, OrderStatus, Payment};
 
 /// The next id. Ids are unique within a test run.
 static NEXT_ID: AtomicU64 = AtomicU64::new(1000);
@@ -28,6 +28,7 @@ fn record() -> Record {
             email: "ada@example.com".parse().unwrap(),
             name: None,
             company_name: None,
+            language: None,
             stripe_customer_id: Some("cus_1".parse().unwrap()),
             stripe_sync_status: None,
             stripe_closed_invoice_id: None,
@@ -250,6 +251,69 @@ fn a_trial_stays_while_nothing_is_paid() {
     for status in ["incomplete", "incomplete_expired", "canceled", "paused"] {
         assert_eq!(outcome(&trial, &paid(status)), (None, 0, None), "{status}");
     }
+}
+
+/// Returns the kind of the mail of a settlement, and the amount of the order that it reports.
+fn mail_and_payment(record: &Record, state: &StripeState) -> Option<(Kind, Option<i64>)> {
+    mail_and_payment_at(record, state, NOW)
+}
+
+fn mail_and_payment_at(
+    record: &Record,
+    state: &StripeState,
+    now: i64,
+) -> Option<(Kind, Option<i64>)> {
+    let settlement = settle_at(record, state, now);
+    let after = apply(record.clone(), &settlement, at(now));
+    settlement.changes.iter().find_map(|change| match change {
+        Change::Mail { kind, order_id, .. } => {
+            let own = after.orders.iter().find(|order| Some(&order.order_id) == order_id.as_ref());
+            Some((*kind, own.map(|order| order.amount)))
+        }
+        _ => None,
+    })
+}
+
+#[test]
+fn one_mail_reports_a_license_and_its_payment_stripe_8() {
+    let just_paid = |status: &str| {
+        let mut state = paid(status);
+        state.invoices[0].paid_at = Some(at(NOW - DAY));
+        state
+    };
+    let trial = with_license(record(), Source::Trial, "trial", Some(PERIOD_END));
+    let upgrade = mail_and_payment(&trial, &just_paid("active"));
+    assert_eq!(upgrade, Some((Kind::PlanChanged, Some(4900))));
+    let paid_since = apply(trial.clone(), &settle_at(&trial, &just_paid("active"), NOW), at(NOW));
+    assert_eq!(mail_and_payment(&paid_since, &just_paid("active")), None, "reported again");
+    // No license follows from this payment.
+    let grant = with_license(record(), Source::Operator, "professional", None);
+    let receipt = mail_and_payment(&grant, &just_paid("active"));
+    assert_eq!(receipt, Some((Kind::Receipt, Some(4900))));
+    // A customer who is linked later has payments of former times.
+    let mut long_ago = just_paid("active");
+    long_ago.invoices[0].paid_at = Some(at(NOW - 8 * DAY));
+    assert_eq!(mail_and_payment(&trial, &long_ago), Some((Kind::PlanChanged, None)));
+    assert_eq!(mail_and_payment(&grant, &long_ago), None);
+    // The invoice that is not paid can be paid by a link.
+    let due = with_license(record(), Source::Subscription, "professional", Some(PERIOD_START));
+    let problem = mail_and_payment_at(&due, &unpaid_renewal("past_due"), PERIOD_START + DAY);
+    assert_eq!(problem, Some((Kind::PaymentProblem, Some(4900))));
+}
+
+#[test]
+fn the_page_of_an_invoice_is_stored_with_another_change_only() {
+    let mut state = paid("active");
+    let url = |n: u32| Some(format!("https://invoice.stripe.com/i/{n}").parse().unwrap());
+    state.invoices[0].url = url(1);
+    let record = subscriber(&state);
+    assert_eq!(record.orders[0].invoice_url, url(1));
+    // URLs expire, so Stripe returns new ones.
+    state.invoices[0].url = url(2);
+    assert_eq!(settle_at(&record, &state, NOW).changes, []);
+    state.invoices[0].payment = Payment::Refunded;
+    let after = apply(record.clone(), &settle_at(&record, &state, NOW), at(NOW));
+    assert_eq!(after.orders[0].invoice_url, url(2));
 }
 
 #[test]

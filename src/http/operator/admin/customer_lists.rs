@@ -38,7 +38,7 @@ documented!(AdminCustomerCodes: InsufficientScope, NotFound, TooManyRequests);
 struct MailView {
     /// The id of the mail. It is also the Message-ID.
     mail_id: String,
-    /// The event that the mail reports, as `licentia email --preview` names it.
+    /// The event that the mail reports, as `licentia email preview` names it.
     kind: String,
     /// The license that it is about.
     #[oai(nullable)]

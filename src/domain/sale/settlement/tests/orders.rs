@@ -15,6 +15,7 @@ fn of_checkout(session: &str) -> Order {
         stripe_checkout_session_id: Some(session.parse().unwrap()),
         stripe_invoice_id: None,
         stripe_payment_intent_id: None,
+        invoice_url: None,
         created_at: at(NOW),
         purchased_at: None,
         updated_at: at(NOW),

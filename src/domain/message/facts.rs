@@ -1,0 +1,155 @@
+//! The facts that a mail is rendered from, and their form in templates.
+
+use minijinja::value::Value;
+
+use super::kind::{Kind, LicenseUse};
+use super::language::Language;
+use crate::domain::account::mail_link::LinkKind;
+use crate::domain::license::{IssuedLicense, Phase, Source};
+use crate::domain::sale::order::Order;
+use crate::domain::sale::plan::Catalog;
+use crate::domain::time::Timestamp;
+
+/// The facts of a mail. There is no `Debug`: they contain the license and links.
+#[derive(Clone)]
+pub struct Facts<'a> {
+    /// The event that the mail reports.
+    pub kind: Kind,
+    /// The language.
+    pub language: Language,
+    /// The product's name.
+    pub product: &'a str,
+    /// The customer's name, for the greeting; none unless the address is verified.
+    pub name: Option<&'a str>,
+    /// The plan's display name; none in a mail about no license.
+    pub plan: Option<&'a str>,
+    /// The end of the license; none if it does not expire.
+    pub ends: Option<Timestamp>,
+    /// The time until which the license token works offline, if that is before the license ends.
+    pub offline_until: Option<Timestamp>,
+    /// The license token; none unless the mail attaches it.
+    pub token: Option<&'a str>,
+    /// The payment that the mail reports, or the unpaid invoice.
+    pub payment: Option<Payment<'a>>,
+    /// The links.
+    pub links: Links,
+}
+
+/// A payment, or an unpaid invoice.
+#[derive(Clone, Copy)]
+pub struct Payment<'a> {
+    /// The amount in the currency's smallest unit.
+    pub amount: i64,
+    /// ISO 4217, lower case.
+    pub currency: &'a str,
+    /// Stripe's page of the invoice.
+    pub invoice_url: Option<&'a str>,
+}
+
+impl<'a> Payment<'a> {
+    /// Returns the payment of an order.
+    #[must_use]
+    pub fn of(order: &'a Order) -> Self {
+        let invoice_url = order.invoice_url.as_ref().map(|url| url.as_str());
+        Self { amount: order.amount, currency: &order.currency, invoice_url }
+    }
+}
+
+/// The links in a mail.
+#[derive(Clone, Default)]
+pub struct Links {
+    /// The account page.
+    pub account: String,
+    /// The page with the plans; none if nothing is sold.
+    pub plans: Option<String>,
+    /// The links that were made for this mail. Their URLs contain tokens.
+    pub made: Vec<(LinkKind, String)>,
+}
+
+impl Links {
+    /// Returns the links to a server's pages; that to its plans only if it sells them.
+    #[must_use]
+    pub fn to_pages(public_url: &str, is_selling: bool) -> Self {
+        let account = format!("{public_url}/account");
+        let plans = is_selling.then(|| format!("{account}#plans"));
+        Self { account, plans, made: Vec::new() }
+    }
+
+    /// Returns the URL of a link that was made for this mail.
+    #[must_use]
+    pub fn of(&self, kind: LinkKind) -> Option<&str> {
+        self.made.iter().find(|(made, _)| *made == kind).map(|(_, url)| url.as_str())
+    }
+}
+
+impl<'a> Facts<'a> {
+    /// Returns the facts of a mail that is sent at `now`, about a license or about none. The caller
+    /// adds the payment and the links.
+    #[must_use]
+    pub fn about(
+        kind: Kind,
+        license: Option<&'a IssuedLicense>,
+        name: Option<&'a str>,
+        catalog: &'a Catalog,
+        now: Timestamp,
+    ) -> Self {
+        let facts = Self {
+            kind: kind.after_the_end(),
+            language: Language::default(),
+            product: &catalog.name,
+            name,
+            plan: None,
+            ends: None,
+            offline_until: None,
+            token: None,
+            payment: None,
+            links: Links::default(),
+        };
+        let Some(license) = license else { return facts };
+        let term = license.term();
+        // After a failed first payment there is no license from a subscription.
+        let is_paid = kind != Kind::PaymentProblem || license.source == Source::Subscription;
+        let is_attached = matches!(kind.license(), LicenseUse::Attached | LicenseUse::IfItWorks);
+        let works = license.works(now) && is_paid;
+        // After the paid period, the license works until the end of its grace period.
+        let ends = if term.phase(now) == Phase::Active { term.expires } else { term.ends() };
+        let offline_until = Some(license.token_expires_at);
+        Self {
+            kind: if works { kind } else { facts.kind },
+            plan: Some(catalog.plan(&license.plan).map_or(&*license.plan, |plan| &plan.name)),
+            ends,
+            offline_until: offline_until.filter(|time| ends.is_none_or(|end| *time < end)),
+            token: Some(license.token.expose()).filter(|_| works && is_attached),
+            ..facts
+        }
+    }
+
+    /// Returns the facts as templates name them. Every name is always there; a missing fact is
+    /// none.
+    pub(super) fn context(&self, subject: &str) -> Value {
+        let language = self.language;
+        let made = LinkKind::ALL.map(|kind| (kind.as_str(), Value::from(self.links.of(kind))));
+        let own = [
+            ("account", Value::from(self.links.account.as_str())),
+            ("plans", Value::from(self.links.plans.as_deref())),
+        ];
+        let payment = self.payment.map(|payment| {
+            Value::from_pairs([
+                ("amount", Value::from(language.amount(payment.amount, payment.currency))),
+                ("invoice", Value::from(payment.invoice_url)),
+            ])
+        });
+        Value::from_pairs([
+            ("subject", Value::from(subject)),
+            ("language", Value::from(language.as_str())),
+            ("product", Value::from(self.product)),
+            ("name", Value::from(self.name)),
+            ("plan", Value::from(self.plan)),
+            ("ends", Value::from(self.ends.map(|time| language.time(time)))),
+            ("offline_until", Value::from(self.offline_until.map(|time| language.time(time)))),
+            ("license", Value::from(self.token)),
+            ("payment", Value::from(payment)),
+            ("links", Value::from_pairs(made.into_iter().chain(own))),
+        ])
+    }
+}

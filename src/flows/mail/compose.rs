@@ -1,0 +1,137 @@
+//! Composes a mail when it is sent: reads what it is about, makes its links, and renders it.
+
+use crate::app::App;
+use crate::domain::account::customer::Customer;
+use crate::domain::account::mail_link::LinkKind;
+use crate::domain::contact::{DisplayName, Email};
+use crate::domain::license::{IssuedLicense, Source};
+use crate::domain::message::{Facts, Kind, Letter, LicenseUse, Links, Payment};
+use crate::domain::outbox::LeasedMail;
+use crate::domain::sale::order::Order;
+use crate::domain::time::Timestamp;
+use crate::error::{Error, Result};
+use crate::fail_point::Place;
+use crate::flows::account::mail_link;
+use crate::mailer::Recipient;
+use crate::store::Tx;
+
+/// Returns the recipient and the text of a mail. Returns `None` if it needs not be sent any more:
+/// the customer was deleted, what it says is no longer true, or it has a link and its address has
+/// no account.
+///
+/// The customer's name is used only if the email address is verified. Otherwise anyone could sign
+/// up with another person's address, and put a message to them into the name (security_34).
+pub(super) async fn compose(app: &App, mail: &LeasedMail) -> Result<Option<(Recipient, Letter)>> {
+    let kind: Kind = mail.kind.parse().map_err(|_| {
+        Error::Internal(format!("this version does not know mails of the kind {:?}", mail.kind))
+    })?;
+    let makes_links = !kind.links().is_empty();
+    let mut tx = if makes_links { app.store.write().await? } else { app.store.read().await? };
+    let Some(about) = about(&mut tx, kind, mail).await? else { return Ok(None) };
+    if !is_still_true(kind, &about, app.now()) {
+        return Ok(None);
+    }
+    let made = make_links(app, &mut tx, kind, &about).await?;
+    if !made.is_empty() {
+        tx.commit(app.fail_points.at(Place::MailLinkMade)).await?;
+    }
+    let About { customer, license, order, email, .. } = about;
+    let is_selling = app.stripe.is_some();
+    let links = Links { made, ..Links::to_pages(&app.public_url.to_string(), is_selling) };
+    let language = customer.as_ref().and_then(|customer| customer.language);
+    let language = mail.language.or(language).unwrap_or(app.language);
+    let is_verified = customer.as_ref().is_some_and(Customer::is_email_verified);
+    let name = customer.and_then(|customer| customer.name).filter(|_| is_verified);
+    let greeted = name.as_ref().map(DisplayName::as_str);
+    let facts = Facts::about(kind, license.as_ref(), greeted, &app.plans, app.now());
+    let payment = order.as_ref().map(Payment::of);
+    let letter = app.templates.write(&Facts { language, links, payment, ..facts });
+    let letter = letter
+        .map_err(|invalid| Error::Internal(format!("a mail cannot be written: {invalid}")))?;
+    Ok(Some((Recipient { email, name }, letter)))
+}
+
+/// What a mail is about, and its address.
+struct About {
+    customer: Option<Customer>,
+    license: Option<IssuedLicense>,
+    /// The customer's current license, for a reminder.
+    current: Option<IssuedLicense>,
+    order: Option<Order>,
+    email: Email,
+}
+
+/// Reads what a mail is about. Returns `None` if the customer was deleted in the meantime, and the
+/// mail with them; also for a mail with a link, if the address has no account.
+async fn about(tx: &mut Tx, kind: Kind, mail: &LeasedMail) -> Result<Option<About>> {
+    let Some(id) = &mail.customer_id else {
+        let Some(email) = mail.recipient.clone() else { return Ok(None) };
+        let customer = if kind.links().is_empty() {
+            None
+        } else {
+            let Some(owner) = owner(tx, &email).await? else { return Ok(None) };
+            Some(owner)
+        };
+        return Ok(Some(About { customer, license: None, current: None, order: None, email }));
+    };
+    let customer =
+        if kind.links().is_empty() { tx.customer(id).await? } else { tx.lock_customer(id).await? };
+    let Some(customer) = customer else { return Ok(None) };
+    let mut license = match &mail.license_id {
+        Some(license_id) => tx.license(license_id).await?,
+        None => None,
+    };
+    let current = tx.current_license(id).await?;
+    let is_revoked = license.as_ref().is_some_and(|license| license.revoked_at.is_some());
+    if kind.license() == LicenseUse::Attached && is_revoked {
+        // The license was revoked in the meantime: the current one is sent instead.
+        license = current.clone().or(license);
+    }
+    let order = match &mail.order_id {
+        Some(order_id) => tx.order(order_id).await?,
+        None => None,
+    };
+    let email = mail.recipient.clone().unwrap_or_else(|| customer.email.clone());
+    Ok(Some(About { customer: Some(customer), license, current, order, email }))
+}
+
+/// Returns the customer with this address, locked.
+async fn owner(tx: &mut Tx, email: &Email) -> Result<Option<Customer>> {
+    let Some(found) = tx.customer_by_email(email).await? else { return Ok(None) };
+    let customer = tx.lock_customer(&found.customer_id).await?;
+    Ok(customer.filter(|customer| customer.email == *email))
+}
+
+/// Returns whether a mail still says the truth: an address that is not verified, a trial that has
+/// not been bought, a license that was not replaced.
+fn is_still_true(kind: Kind, about: &About, now: Timestamp) -> bool {
+    let works = about.current.as_ref().filter(|license| license.works(now));
+    match kind {
+        Kind::Verify => !about.customer.as_ref().is_some_and(Customer::is_email_verified),
+        Kind::TrialEnding => works.is_some_and(|license| license.source == Source::Trial),
+        Kind::TrialEnded | Kind::LicenseEnded => works.is_none(),
+        _ => true,
+    }
+}
+
+/// Makes the links of a mail. Returns their URLs.
+async fn make_links(
+    app: &App,
+    tx: &mut Tx,
+    kind: Kind,
+    about: &About,
+) -> Result<Vec<(LinkKind, String)>> {
+    let mut made = Vec::new();
+    let Some(customer) = &about.customer else { return Ok(made) };
+    for link in kind.links() {
+        let is_made = match link {
+            LinkKind::Verify => !customer.is_email_verified(),
+            LinkKind::Portal => app.stripe.is_some() && customer.stripe_customer_id.is_some(),
+            LinkKind::Reset => true,
+        };
+        if is_made {
+            made.push((*link, mail_link::make(app, tx, *link, customer, &about.email).await?));
+        }
+    }
+    Ok(made)
+}
