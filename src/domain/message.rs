@@ -24,6 +24,12 @@ text_enum! {
         Renewal = "renewal",
         /// The key of the previous license was revoked: the license that replaces it.
         Reissue = "reissue",
+        /// Support sent the license again.
+        Resent = "resent",
+        /// Support extended the license.
+        Extended = "extended",
+        /// Support changed the address: a notice to the old and to the new one.
+        AddressSet = "address_set",
         /// A payment is due or being processed; the license works until then.
         PaymentPending = "payment_pending",
         /// A payment failed; the license works until the end of the grace period.
@@ -53,12 +59,15 @@ impl Kind {
             | Self::Verify
             | Self::Reset
             | Self::PasswordChanged
+            | Self::AddressSet
             | Self::AccountDeleted => false,
             Self::Trial
             | Self::LicenseReady
             | Self::PlanChanged
             | Self::Renewal
             | Self::Reissue
+            | Self::Resent
+            | Self::Extended
             | Self::PaymentPending => true,
         }
     }
@@ -66,7 +75,14 @@ impl Kind {
     /// Returns whether the mail is about a license.
     #[must_use]
     pub fn has_license(self) -> bool {
-        !matches!(self, Self::Verify | Self::Reset | Self::PasswordChanged | Self::AccountDeleted)
+        !matches!(
+            self,
+            Self::Verify
+                | Self::Reset
+                | Self::PasswordChanged
+                | Self::AddressSet
+                | Self::AccountDeleted
+        )
     }
 
     /// Returns the link in the mail. A link that verifies is left out if the address is verified.
@@ -79,6 +95,9 @@ impl Kind {
             | Self::PlanChanged
             | Self::Renewal
             | Self::Reissue
+            | Self::Resent
+            | Self::Extended
+            | Self::AddressSet
             | Self::PaymentPending
             | Self::PaymentProblem
             | Self::Cancellation
@@ -245,6 +264,25 @@ fn opening(kind: Kind, product: &str, plan: &str, works: bool) -> (String, Strin
                 "We have replaced your license for {product}, because we no longer use the key \
                  that signed it. Your previous license no longer works. Please enter this one in \
                  {product}."
+            ),
+        ),
+        (Kind::Resent, _) => (
+            format!("Your license for {product}"),
+            format!("Here is your license for {product} again, as you asked."),
+        ),
+        (Kind::Extended, _) => (
+            format!("Your license for {product} has been extended"),
+            format!(
+                "We have extended your license for {product}. Here is the new one. An app that is \
+                 online picks it up automatically."
+            ),
+        ),
+        (Kind::AddressSet, _) => (
+            format!("The email address of your account with {product} was changed"),
+            format!(
+                "Our support changed the email address of your account with {product}. From now \
+                 on, please log in with the new address. If you did not ask for this, please \
+                 contact us."
             ),
         ),
         (Kind::PaymentPending, _) => (

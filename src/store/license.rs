@@ -174,6 +174,17 @@ impl Tx {
         Ok(last.filter(|license| license.revoked_at.is_none()))
     }
 
+    /// Returns whether a license was ever issued to the customer for a payment.
+    pub async fn has_paid_license(&mut self, id: &CustomerId) -> Result<bool> {
+        let first = sql!(
+            self,
+            fetch_optional: (i64,),
+            "SELECT seq FROM licenses WHERE customer_id = $1 AND source = 'subscription' LIMIT 1",
+            id,
+        )?;
+        Ok(first.is_some())
+    }
+
     /// Returns the customer's working licenses from subscriptions, current or superseded.
     pub async fn paid_licenses(
         &mut self,

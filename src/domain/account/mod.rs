@@ -2,5 +2,6 @@
 
 pub mod customer;
 pub mod mail_link;
+pub mod metadata;
 pub mod password;
 pub mod session;

@@ -2,5 +2,8 @@
 
 pub mod admin_key;
 pub mod audit;
+pub mod export;
 pub mod search;
+pub mod stats;
 pub mod timeline;
+pub mod why;

@@ -2,10 +2,12 @@
 
 use crate::app::App;
 use crate::domain::account::customer::Customer;
+use crate::domain::account::metadata::Metadata;
 use crate::domain::ids::CustomerId;
 use crate::domain::license::IssuedLicense;
 use crate::domain::operator::search::{FoundCustomer, Key, Search};
 use crate::domain::operator::timeline::{self, Entry, Kind};
+use crate::domain::operator::why::{self, Facts, Reason};
 use crate::domain::outbox::StoredMail;
 use crate::domain::page::{Cursor, InvalidCursor, Page, PageRequest};
 use crate::domain::sale::order::Order;
@@ -14,6 +16,7 @@ use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::operator::events::EventDetails;
+use crate::flows::sale::settle::MAX_ORDERS;
 use crate::store::Tx;
 
 /// The customers whose search terms one transaction writes: few, so that other writers do not wait.
@@ -78,6 +81,8 @@ pub async fn fill_search(app: &App) -> Result<()> {
 pub struct Record {
     /// The customer.
     pub customer: Customer,
+    /// The texts that support keeps.
+    pub metadata: Metadata,
     /// The time of the last sync with Stripe.
     pub synced_at: Option<Timestamp>,
     /// Stripe's id of the default payment method.
@@ -95,10 +100,11 @@ pub struct Record {
 pub async fn record(app: &App, id: &CustomerId) -> Result<Record> {
     let mut tx = app.store.read().await?;
     let customer = existing(&mut tx, id).await?;
+    let metadata = tx.metadata(id).await?;
     let (synced_at, default_payment_method) = tx.stripe_state(id).await?;
     let subscription = tx.subscription(id).await?;
     let license = tx.current_license(id).await?;
-    Ok(Record { customer, synced_at, default_payment_method, subscription, license })
+    Ok(Record { customer, metadata, synced_at, default_payment_method, subscription, license })
 }
 
 async fn existing(tx: &mut Tx, id: &CustomerId) -> Result<Customer> {
@@ -185,4 +191,31 @@ pub async fn timeline(app: &App, id: &CustomerId, request: &PageRequest) -> Resu
         events.into_iter().map(Entry::of_event).collect(),
     ]);
     Ok(request.page(entries, Entry::place))
+}
+
+/// The events and audit entries that may explain the current license, the newest ones.
+const READ_FOR_REASONS: usize = 100;
+
+/// Returns why a customer has the current license now, each reason with its time.
+///
+/// # Errors
+/// As [`mails`].
+pub async fn why(app: &App, id: &CustomerId) -> Result<(Record, Vec<Reason>)> {
+    let record = record(app, id).await?;
+    let mut tx = app.store.read().await?;
+    let newest = PageRequest { after: None, limit: READ_FOR_REASONS };
+    let actions = tx.audit_page(id, &newest).await?;
+    let events = tx.event_page(&record.customer, &newest).await?;
+    let orders = tx.orders_to_settle(id, MAX_ORDERS).await?;
+    let reasons = why::reasons(&Facts {
+        customer: &record.customer,
+        license: record.license.as_ref(),
+        subscription: record.subscription.as_ref(),
+        orders: &orders,
+        actions: &actions,
+        events: &events,
+        catalog: &app.plans,
+        now: app.now(),
+    });
+    Ok((record, reasons))
 }

@@ -5,3 +5,4 @@ pub(super) mod admin_keys;
 pub(super) mod audit;
 pub mod search;
 pub(super) mod secrets;
+pub(super) mod stats;

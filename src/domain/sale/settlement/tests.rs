@@ -9,7 +9,7 @@ mod properties;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
-use crate::domain::license::{LicenseToken, Term};
+use crate::domain::license::{Extras, LicenseToken, RevocationReason, Term};
 use crate::domain::sale::entitlement::tests::{
     DAY, MONTH, NOW, PERIOD_END, PERIOD_START, at, catalog, invoice, line, paid, subscription,
     unpaid_renewal,
@@ -66,6 +66,7 @@ fn license(id: LicenseId, seq: i64, source: Source, plan: &str, term: Term) -> I
         token_expires_at: at(PERIOD_END),
         expires_at: term.expires,
         grace_until: term.grace_until,
+        extras: Extras::default(),
         superseded_at: None,
         revoked_at: None,
         revocation_reason: None,

@@ -1,6 +1,7 @@
 //! What a customer has, page by page: licenses, orders, mails, events and the timeline. The responses
 //! have Stripe ids.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -22,7 +23,7 @@ use crate::domain::time::Timestamp;
 use crate::flows::operator::customers;
 use crate::http::Tag;
 use crate::http::caller::AdminCaller;
-use crate::http::license::licenses::LicenseStatus;
+use crate::http::license::licenses::{LicenseStatus, claims_of};
 use crate::http::page::{self, default_limit, example_cursor};
 use crate::http::problem::{Failure, documented};
 use crate::http::sale::orders::OrderStatusView;
@@ -113,6 +114,13 @@ pub(super) struct LicenseRecord {
     plan: String,
     /// The status now.
     status: LicenseStatus,
+    /// The features of the license: the plan's, and what a grant added.
+    features: Vec<String>,
+    /// The limits of the license.
+    limits: BTreeMap<String, u64>,
+    /// The note of the grant.
+    #[oai(nullable)]
+    note: Option<String>,
     /// The id of the key that signed it.
     key_id: String,
     /// When it was issued.
@@ -145,6 +153,9 @@ impl Example for LicenseRecord {
             source: "trial".into(),
             plan: "trial".into(),
             status: LicenseStatus::Active,
+            features: vec!["editor".into()],
+            limits: BTreeMap::from([("seats".into(), 1)]),
+            note: None,
             key_id: "2026-11-20-0123456789abcdef".into(),
             issued_at: time(1_795_186_800),
             expires_at: Some(time(1_796_396_400)),
@@ -160,8 +171,14 @@ impl Example for LicenseRecord {
 impl LicenseRecord {
     /// Returns the license as it is at `now`.
     pub(super) fn new(license: IssuedLicense, now: Timestamp) -> Self {
+        let claims = claims_of(&license).ok();
+        let (features, limits) =
+            claims.map(|claims| (claims.features, claims.limits)).unwrap_or_default();
         Self {
             status: LicenseStatus::of(&license, now),
+            features,
+            limits: limits.into_iter().collect(),
+            note: license.extras.note.map(|note| note.as_str().to_owned()),
             license_id: license.license_id.to_string(),
             seq: license.seq,
             source: license.source.to_string(),

@@ -1,5 +1,6 @@
 //! Finds customers, and shows a customer's record. The responses have Stripe ids.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -15,6 +16,7 @@ use crate::app::App;
 use crate::domain::contact::DisplayName;
 use crate::domain::operator::admin_key::{Operation, Target};
 use crate::domain::operator::search::{FoundCustomer, Search};
+use crate::domain::operator::why::{Reason, Subject};
 use crate::domain::sale::subscription::SubscriptionRow;
 use crate::domain::time::Timestamp;
 use crate::flows::operator::customers::{self, Record};
@@ -144,7 +146,9 @@ impl From<SubscriptionRow> for SubscriptionRecord {
 /// What is stored about a customer.
 #[derive(Object)]
 #[oai(rename = "CustomerRecord", example)]
-struct RecordView {
+pub(super) struct RecordView {
+    /// The id of the customer.
+    customer_id: String,
     /// The customer.
     customer: CustomerView,
     /// The Stripe customer. `null` if there is none.
@@ -166,11 +170,14 @@ struct RecordView {
     /// The current license.
     #[oai(nullable)]
     license: Option<LicenseRecord>,
+    /// Free-form texts that support keeps.
+    metadata: BTreeMap<String, String>,
 }
 
 impl Example for RecordView {
     fn example() -> Self {
         Self {
+            customer_id: example_customer(),
             customer: CustomerView::example(),
             stripe_customer_id: Some("cus_Abc123".into()),
             stripe_sync_status: Some("synced".into()),
@@ -178,14 +185,18 @@ impl Example for RecordView {
             default_payment_method: Some("pm_1QabcdEFGH".into()),
             subscription: Some(SubscriptionRecord::example()),
             license: Some(LicenseRecord::example()),
+            metadata: BTreeMap::from([("crm".into(), "4711".into())]),
         }
     }
 }
 
 impl RecordView {
-    fn new(record: Record, now: Timestamp) -> Self {
-        let Record { customer, synced_at, default_payment_method, subscription, license } = record;
+    pub(super) fn new(record: Record, now: Timestamp) -> Self {
+        let Record { customer, metadata, synced_at, default_payment_method, .. } = record;
+        let (subscription, license) = (record.subscription, record.license);
         Self {
+            customer_id: customer.customer_id.to_string(),
+            metadata: metadata.values().clone(),
             stripe_customer_id: customer.stripe_customer_id.as_ref().map(ToString::to_string),
             stripe_sync_status: customer.stripe_sync_status.map(|status| status.to_string()),
             stripe_synced_at: synced_at.map(Timestamp::to_datetime),
@@ -252,6 +263,80 @@ impl AdminCustomersApi {
         let operation = Operation::GetCustomer;
         let id = permit_for_customer(app, throttle, &caller, operation, &customer_id).await?;
         Ok(Json(RecordView::new(customers::record(app, &id).await?, app.now())))
+    }
+
+    /// Explain a license
+    ///
+    /// Returns why a customer has the current license now: the license, the action that issued it,
+    /// the subscription, the payment, the event and the policy, each as a sentence with its time.
+    /// Needs the scope `read`.
+    #[oai(path = "/:customer_id/why", method = "get", operation_id = "explainLicense")]
+    async fn why(
+        &self,
+        Data(app): Data<&App>,
+        Data(throttle): Data<&Arc<Throttle>>,
+        caller: AdminCaller,
+        /// The customer's id.
+        #[oai(example = "example_customer")]
+        Path(customer_id): Path<String>,
+    ) -> Result<Json<Why>, Failure<AdminCustomerCodes>> {
+        let operation = Operation::ExplainLicense;
+        let id = permit_for_customer(app, throttle, &caller, operation, &customer_id).await?;
+        let (record, reasons) = customers::why(app, &id).await?;
+        let license = record.license.map(|license| LicenseRecord::new(license, app.now()));
+        let reasons = reasons.into_iter().map(ReasonView::from).collect();
+        Ok(Json(Why { license, reasons }))
+    }
+}
+
+/// Why a customer has the current license.
+#[derive(Object)]
+struct Why {
+    /// The current license.
+    #[oai(nullable)]
+    license: Option<LicenseRecord>,
+    /// The reasons, the license first.
+    reasons: Vec<ReasonView>,
+}
+
+/// One reason.
+#[derive(Object)]
+#[oai(rename = "Reason", example)]
+struct ReasonView {
+    /// When it happened.
+    at: DateTime<Utc>,
+    /// The reason, as a sentence.
+    text: String,
+    /// What it is about: `license`, `action`, `subscription`, `payment`, `event` or `policy`.
+    about: String,
+    /// The id of the license, audit entry, subscription, order or event.
+    #[oai(nullable)]
+    id: Option<String>,
+}
+
+impl Example for ReasonView {
+    fn example() -> Self {
+        Reason {
+            at: Timestamp::saturating(1_795_186_800),
+            text:
+                "The payment of 4900 usd (smallest unit) for `professional` is `succeeded`: order \
+                   ord_0123456789abcdef0123456789abcdef, invoice in_1QabcdEFGH."
+                    .into(),
+            subject: Subject::Payment,
+            id: Some("ord_0123456789abcdef0123456789abcdef".into()),
+        }
+        .into()
+    }
+}
+
+impl From<Reason> for ReasonView {
+    fn from(reason: Reason) -> Self {
+        Self {
+            at: reason.at.to_datetime(),
+            text: reason.text,
+            about: reason.subject.to_string(),
+            id: reason.id,
+        }
     }
 }
 
