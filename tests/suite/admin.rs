@@ -1,6 +1,7 @@
 //! Admin keys: created, scoped, expired, revoked and recorded; and dead letters: listed, explained
 //! and replayed. The metrics about missing licenses are in `drift`.
 
+use std::collections::BTreeSet;
 use std::process::Stdio;
 
 use chrono::TimeDelta;
@@ -15,6 +16,7 @@ use crate::harness::database::{execute, number, texts};
 use crate::harness::process::{Done, licentia, run};
 use crate::harness::shop::Shop;
 use crate::harness::{Client, TestApp};
+use crate::openapi::request_example;
 
 /// Runs `licentia admin-key`, as an operator does while the server runs.
 fn admin_key(app: &TestApp, arguments: &[&str]) -> Done {
@@ -23,12 +25,14 @@ fn admin_key(app: &TestApp, arguments: &[&str]) -> Done {
     run(command.arg("admin-key").args(arguments).env("LICENTIA_DATABASE_URL", url))
 }
 
-/// The ids of an event and of a customer that do not exist.
+/// The ids of an event, a customer and a license that do not exist.
 const EVENT: &str = "evt_1";
 const CUSTOMER: &str = "cust_0123456789abcdef0123456789abcdef";
+const LICENSE: &str = "lic_0123456789abcdef0123456789abcdef";
 
-/// Returns the operations of the admin API: method, path with an id, and name.
-fn operations() -> Vec<(Method, String, String)> {
+/// Returns the operations of the admin API: method, path with an id, name, and the example of the
+/// body.
+fn operations() -> Vec<(Method, String, String, Option<Value>)> {
     let document = openapi::document();
     let mut operations = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {
@@ -39,8 +43,11 @@ fn operations() -> Vec<(Method, String, String)> {
             let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
             let name = operation["operationId"].as_str().unwrap().to_owned();
             let path = path.replace("{event_id}", EVENT).replace("{customer_id}", CUSTOMER);
+            let path = path.replace("{license_id}", LICENSE);
             assert!(!path.contains('{'), "{path}: this test does not know its parameters");
-            operations.push((method, path, name));
+            let has_body = operation.get("requestBody").is_some();
+            let body = has_body.then(|| request_example(&document, operation));
+            operations.push((method, path, name, body));
         }
     }
     assert!(operations.len() >= 4, "{operations:?}");
@@ -48,8 +55,8 @@ fn operations() -> Vec<(Method, String, String)> {
 }
 
 async fn must_be_refused(client: &Client, why: &str) {
-    for (method, path, _) in operations() {
-        let answer = client.send(method, &path, None).await;
+    for (method, path, _, body) in operations() {
+        let answer = client.send(method, &path, body.as_ref()).await;
         assert_eq!(answer.problem(), (401, "unauthenticated"), "{path} with {why}");
         assert_eq!(answer.header("www-authenticate"), "Bearer");
     }
@@ -192,14 +199,21 @@ async fn each_scope_opens_only_its_operations_and_each_use_is_recorded_security_
     let store = &app.app.store;
     for scope in Scope::ALL {
         let admin = app.admin(scope).await;
-        for (method, path, name) in operations() {
+        for (method, path, name, mut body) in operations() {
             let needs = name.parse::<Operation>().unwrap().needs();
-            let answer = admin.send(method, &path, None).await;
+            if name == "createCustomer" {
+                body.as_mut().unwrap()["email"] = format!("{scope}@example.com").into();
+            }
+            let answer = admin.send(method, &path, body.as_ref()).await;
             if scope < needs {
                 assert_eq!(answer.problem(), (403, "insufficient_scope"), "{name} with {scope}");
             } else {
-                let is_about_one = path.contains(EVENT) || path.contains(CUSTOMER);
-                let known = if is_about_one { 404 } else { 200 };
+                let is_about_one = [EVENT, CUSTOMER, LICENSE].iter().any(|id| path.contains(id));
+                let known = match name.as_str() {
+                    "createCustomer" => 201,
+                    _ if is_about_one => 404,
+                    _ => 200,
+                };
                 assert_eq!(answer.status, known, "{name} with {scope}: {}", answer.text);
             }
             // Allowed or not, the newest audit entry is about this call only.
@@ -212,8 +226,8 @@ async fn each_scope_opens_only_its_operations_and_each_use_is_recorded_security_
             assert!(actor.starts_with("admin:akey_"), "{actor}");
             assert_eq!(customer == CUSTOMER, path.contains(CUSTOMER), "{name}");
             let mut told = json!({ "operation": name });
-            if path.contains(EVENT) {
-                told["target"] = EVENT.into();
+            for id in [EVENT, LICENSE].into_iter().filter(|id| path.contains(id)) {
+                told["target"] = id.into();
             }
             if scope < needs {
                 told["refused"] = true.into();
@@ -223,6 +237,11 @@ async fn each_scope_opens_only_its_operations_and_each_use_is_recorded_security_
             assert_eq!(execute(store, seen).await.unwrap(), 1);
         }
     }
+    let tried: BTreeSet<_> = operations().into_iter().map(|(_, _, name, _)| name).collect();
+    let all: BTreeSet<_> = Operation::ALL.iter().map(ToString::to_string).collect();
+    assert_eq!(tried, all, "every operation of the list is in the API, and the reverse");
+    let only_admin = Operation::ALL.iter().filter(|one| one.needs() == Scope::Admin).count();
+    assert!(only_admin >= 2, "`admin` opens what `support` does not");
     let unused = "SELECT COUNT(*) FROM admin_keys WHERE last_used_at IS NULL";
     assert_eq!(number(store, unused).await, 0);
 }

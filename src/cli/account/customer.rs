@@ -13,11 +13,12 @@ use crate::cli::{NO, note, print, print_json, with_app};
 use crate::config::Config;
 use crate::domain::ids::CustomerId;
 use crate::domain::operator::audit::{Actor, OwnedActor};
-use crate::domain::operator::search::{FoundCustomer, Search};
+use crate::domain::operator::search::Search;
 use crate::domain::page::{Cursor, MAX_ENTRIES, Page, PageRequest};
 use crate::domain::private::Private;
 use crate::error::{Error, Result};
-use crate::flows::operator::{customers, support};
+use crate::flows::operator::customers::{self, Found};
+use crate::flows::operator::support;
 
 pub const EXAMPLES: &str = "Examples:
   licentia customer find ada@exam
@@ -179,10 +180,9 @@ async fn resolve(app: &App, key: &str) -> Result<CustomerId> {
     }
     let most = PageRequest { after: None, limit: 2 };
     let found = customers::find(app, &Search::parse(key), &most).await?.entries;
-    let is_whole = |found: &&FoundCustomer| found.email.as_str() == key.trim().to_lowercase();
+    let is_whole = |found: &&Found| found.customer.email.as_str() == key.trim().to_lowercase();
     match (found.as_slice(), found.iter().find(is_whole)) {
-        (_, Some(found)) => Ok(found.customer_id.clone()),
-        ([found], None) => Ok(found.customer_id.clone()),
+        (_, Some(found)) | ([found], None) => Ok(found.customer.customer_id.clone()),
         ([], None) => Err(Error::NotFound("customer")),
         _ => Err(Error::setup(
             "several customers match; choose one by `licentia customer find`, and give the id",
@@ -229,7 +229,7 @@ fn done(one: &One, as_json: &Value, text: &str) -> Result<ExitCode> {
 
 async fn find(app: &App, query: &Private, pages: &Pages) -> Result<ExitCode> {
     let page = customers::find(app, &Search::parse(query.as_str()), &pages.request()).await?;
-    let as_json = |found: &FoundCustomer| {
+    let as_json = |Found { customer: found, license }: &Found| {
         json!({
             "customer_id": found.customer_id.as_str(),
             "email": found.email.as_str(),
@@ -237,10 +237,12 @@ async fn find(app: &App, query: &Private, pages: &Pages) -> Result<ExitCode> {
             "name": found.name.as_ref().map(ToString::to_string),
             "company_name": found.company_name.as_ref().map(ToString::to_string),
             "stripe_customer_id": found.stripe_customer_id.as_ref().map(ToString::to_string),
+            "license_id": license.as_ref().map(|license| license.license_id.as_str()),
+            "plan": license.as_ref().map(|license| license.plan.as_str()),
             "created_at": found.created_at.to_string(),
         })
     };
-    let line = |found: &FoundCustomer| {
+    let line = |Found { customer: found, .. }: &Found| {
         let names = [&found.name, &found.company_name].into_iter().flatten();
         let names: Vec<_> = names.map(ToString::to_string).collect();
         format!("{}  {}  {}", found.customer_id, found.email, names.join(", "))

@@ -1,5 +1,7 @@
 //! A customer, as support sees it: found by any key, the record, and its lists.
 
+use std::collections::HashMap;
+
 use crate::app::App;
 use crate::domain::account::customer::Customer;
 use crate::domain::account::metadata::Metadata;
@@ -22,18 +24,40 @@ use crate::store::Tx;
 /// The customers whose search terms one transaction writes: few, so that other writers do not wait.
 const FILLED_AT_ONCE: i64 = 200;
 
+/// A customer that was found, with the current license.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The customer.
+    pub customer: FoundCustomer,
+    /// The current license.
+    pub license: Option<IssuedLicense>,
+}
+
 /// Returns a page of the customers that a query finds: the one with an id or a license, or those
 /// whose address and names have words that begin with the query's.
 ///
 /// # Errors
 /// [`Error::InvalidRequest`] when the page begins at the place of another list, or a failure of the
 /// database.
-pub async fn find(
-    app: &App,
+pub async fn find(app: &App, search: &Search, request: &PageRequest) -> Result<Page<Found>> {
+    let mut tx = app.store.read().await?;
+    let Page { entries, next_after } = search_page(&mut tx, search, request).await?;
+    let ids: Vec<_> = entries.iter().map(|found| &found.customer_id).collect();
+    let licenses = tx.current_licenses(&ids).await?.into_iter();
+    let mut licenses: HashMap<_, _> =
+        licenses.map(|license| (license.customer_id.clone(), license)).collect();
+    let found = entries.into_iter().map(|customer| {
+        let license = licenses.remove(&customer.customer_id);
+        Found { customer, license }
+    });
+    Ok(Page { entries: found.collect(), next_after })
+}
+
+async fn search_page(
+    tx: &mut Tx,
     search: &Search,
     request: &PageRequest,
 ) -> Result<Page<FoundCustomer>> {
-    let mut tx = app.store.read().await?;
     let key = match search {
         Search::Key(key) => key.clone(),
         Search::Token(id, token) => {

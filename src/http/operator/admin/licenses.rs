@@ -1,4 +1,4 @@
-//! Grants, extends, revokes and resends licenses. No response has a token: whoever has it can use
+//! Lists, grants, extends, revokes and resends licenses. No response has a token: whoever has it can use
 //! the license.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -6,27 +6,30 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use poem::web::Data;
-use poem_openapi::param::Path;
+use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 
-use super::customer_lists::{LicenseRecord, example_customer};
+use super::customer_lists::{AdminCustomerCodes, example_customer};
 use super::{permit, permit_for_customer};
 use crate::app::App;
 use crate::domain::ids::LicenseId;
-use crate::domain::license::Extras;
 use crate::domain::license::grant::{MAX_EXTRAS, MAX_LIMIT};
+use crate::domain::license::{Extras, IssuedLicense};
 use crate::domain::operator::admin_key::{Operation, Target};
 use crate::domain::operator::audit::{Actor, OwnedActor};
 use crate::domain::private::Private;
 use crate::domain::sale::plan::Slug;
 use crate::domain::time::Timestamp;
 use crate::error::{self, Error};
+use crate::flows::operator::customers;
 use crate::flows::operator::licenses::{self, Grant};
 use crate::http::Tag;
 use crate::http::caller::AdminCaller;
 use crate::http::input::{Input, OptionalInput};
+use crate::http::license::licenses::{LicenseStatus, claims_of};
+use crate::http::page::{self, default_limit, example_cursor};
 use crate::http::problem::{Failure, documented};
 use crate::http::throttle::Throttle;
 
@@ -39,6 +42,111 @@ documented!(
     ResendCodes: InsufficientScope, NotFound, NothingToSend, TooManyRequests, BillingNotConfigured,
     BillingRefused, BillingUnavailable
 );
+
+/// A license, without its token: whoever has the token can use the license.
+#[derive(Object)]
+#[oai(rename = "LicenseRecord", example)]
+pub(super) struct LicenseRecord {
+    /// The id of the license (the claim `jti`).
+    license_id: String,
+    /// The number among the customer's licenses, from 1.
+    seq: i64,
+    /// Why it was issued: `trial`, `subscription` or `operator`.
+    source: String,
+    /// The plan's id.
+    plan: String,
+    /// The status now.
+    status: LicenseStatus,
+    /// The features of the license: the plan's, and what a grant added.
+    features: Vec<String>,
+    /// The limits of the license.
+    limits: BTreeMap<String, u64>,
+    /// The note of the grant.
+    #[oai(nullable)]
+    note: Option<String>,
+    /// The id of the key that signed it.
+    key_id: String,
+    /// When it was issued.
+    issued_at: DateTime<Utc>,
+    /// The end of the paid time or of the trial. `null` if the license does not end.
+    #[oai(nullable)]
+    expires_at: Option<DateTime<Utc>>,
+    /// The end of the grace period, during which the license still works.
+    #[oai(nullable)]
+    grace_until: Option<DateTime<Utc>>,
+    /// When the token expires. An app that is online refreshes it earlier.
+    token_expires_at: DateTime<Utc>,
+    /// When a newer license replaced it.
+    #[oai(nullable)]
+    superseded_at: Option<DateTime<Utc>>,
+    /// When it was revoked.
+    #[oai(nullable)]
+    revoked_at: Option<DateTime<Utc>>,
+    /// Why it was revoked.
+    #[oai(nullable)]
+    revocation_reason: Option<String>,
+}
+
+impl Example for LicenseRecord {
+    fn example() -> Self {
+        let time = |seconds| Timestamp::saturating(seconds).to_datetime();
+        Self {
+            license_id: "lic_0123456789abcdef0123456789abcdef".into(),
+            seq: 1,
+            source: "trial".into(),
+            plan: "trial".into(),
+            status: LicenseStatus::Active,
+            features: vec!["editor".into()],
+            limits: BTreeMap::from([("seats".into(), 1)]),
+            note: None,
+            key_id: "2026-11-20-0123456789abcdef".into(),
+            issued_at: time(1_795_186_800),
+            expires_at: Some(time(1_796_396_400)),
+            grace_until: None,
+            token_expires_at: time(1_796_396_400),
+            superseded_at: None,
+            revoked_at: None,
+            revocation_reason: None,
+        }
+    }
+}
+
+impl LicenseRecord {
+    /// Returns the license as it is at `now`.
+    pub(super) fn new(license: IssuedLicense, now: Timestamp) -> Self {
+        let claims = claims_of(&license).ok();
+        let (features, limits) =
+            claims.map(|claims| (claims.features, claims.limits)).unwrap_or_default();
+        Self {
+            status: LicenseStatus::of(&license, now),
+            features,
+            limits: limits.into_iter().collect(),
+            note: license.extras.note.map(|note| note.as_str().to_owned()),
+            license_id: license.license_id.to_string(),
+            seq: license.seq,
+            source: license.source.to_string(),
+            plan: license.plan,
+            key_id: license.key_id,
+            issued_at: license.issued_at.to_datetime(),
+            expires_at: license.expires_at.map(Timestamp::to_datetime),
+            grace_until: license.grace_until.map(Timestamp::to_datetime),
+            token_expires_at: license.token_expires_at.to_datetime(),
+            superseded_at: license.superseded_at.map(Timestamp::to_datetime),
+            revoked_at: license.revoked_at.map(Timestamp::to_datetime),
+            revocation_reason: license.revocation_reason.map(|reason| reason.to_string()),
+        }
+    }
+}
+
+/// A page of licenses.
+#[derive(Object)]
+struct LicenseRecords {
+    /// The licenses, newest first.
+    licenses: Vec<LicenseRecord>,
+    /// Send it as `after` to get the next page. `null` on the last page.
+    #[oai(nullable)]
+    next_after: Option<String>,
+}
 
 /// A license to grant. Give exactly one of `days`, `until` and `forever`.
 #[derive(Object)]
@@ -132,6 +240,45 @@ enum GrantedResponse {
 
 #[OpenApi(prefix_path = "/api/admin", tag = "Tag::Administration")]
 impl AdminLicensesApi {
+    /// List a customer's licenses
+    ///
+    /// Returns every license ever issued to a customer, newest first, without the tokens. Needs the
+    /// scope `read`.
+    #[oai(
+        path = "/customers/:customer_id/licenses",
+        method = "get",
+        operation_id = "listCustomerLicenses"
+    )]
+    async fn licenses(
+        &self,
+        Data(app): Data<&App>,
+        Data(throttle): Data<&Arc<Throttle>>,
+        caller: AdminCaller,
+        /// The customer's id.
+        #[oai(example = "example_customer")]
+        Path(customer_id): Path<String>,
+        /// The maximum number of licenses to return.
+        #[oai(
+            default = "default_limit",
+            example = "default_limit",
+            validator(minimum(value = "1"), maximum(value = "100"))
+        )]
+        limit: Query<u32>,
+        /// `next_after` of the previous page.
+        #[oai(example = "example_cursor")]
+        after: Query<Option<String>>,
+    ) -> Result<Json<LicenseRecords>, Failure<AdminCustomerCodes>> {
+        let operation = Operation::ListCustomerLicenses;
+        let id = permit_for_customer(app, throttle, &caller, operation, &customer_id).await?;
+        let page = customers::licenses(app, &id, &page::request(&limit, &after)?).await?;
+        let now = app.now();
+        let licenses = page.entries.into_iter().map(|license| LicenseRecord::new(license, now));
+        Ok(Json(LicenseRecords {
+            licenses: licenses.collect(),
+            next_after: page.next_after.map(|cursor| cursor.to_string()),
+        }))
+    }
+
     /// Grant a license
     ///
     /// Grants a customer a license and mails it: for a gift, a partner, or a sale made elsewhere. It

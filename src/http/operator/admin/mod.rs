@@ -3,6 +3,7 @@
 
 mod audit;
 mod customer_lists;
+mod customer_record;
 mod customers;
 mod drift;
 mod events;
