@@ -33,8 +33,12 @@ async fn the_days_show_trials_conversions_revenue_and_churn() {
     assert_eq!(*day(&stats.body, "2026-11-20"), first);
     assert_eq!(day(&stats.body, "2026-11-19")["revenue"], json!([]));
     assert_eq!(stats.body["days"].as_array().unwrap().len(), 43);
-    let active = |plan: &str, amount: i64| json!({ "plan": plan, "customers": 1, "mrr": [{ "currency": "usd", "amount": amount }] });
-    let now = json!({ "customers": 3, "active": [active("professional", 4900), active("starter", 1900)] });
+    let active = |plan: &str, amount: i64| {
+        let mrr = json!([{ "currency": "usd", "amount": amount }]);
+        json!({ "plan": plan, "customers": 1, "mrr": mrr })
+    };
+    let active = [active("professional", 4900), active("starter", 1900)];
+    let now = json!({ "customers": 3, "active": active });
     assert_eq!(stats.body["now"], now);
 
     // A refund is no revenue, and a renewal is no conversion.

@@ -1,5 +1,5 @@
-//! What support sees of a customer, by an admin key, and the nine requests that customers have, each
-//! answered in at most two calls.
+//! What support sees of a customer, by an admin key, and the nine requests that customers have,
+//! each answered in at most two calls.
 
 use licentia::domain::operator::admin_key::Scope;
 use licentia_sandbox::{Card, DeliveryFault, Times};

@@ -1,5 +1,5 @@
-//! Statistics: daily figures from the audit log, which outlives customers, and the customers and the
-//! recurring revenue of now.
+//! Statistics: daily figures from the audit log, which outlives customers, and the customers and
+//! the recurring revenue of now.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -189,9 +189,9 @@ pub struct Subscribers {
     pub customers: i64,
 }
 
-/// Returns the customers and the monthly recurring revenue by plan. A payment counts as the price of
-/// the plan that is nearest to it, because a discount or a plan change makes another amount. A yearly
-/// price counts as a twelfth.
+/// Returns the customers and the monthly recurring revenue by plan. A payment counts as the price
+/// of the plan that is nearest to it, because a discount or a plan change makes another amount. A
+/// yearly price counts as a twelfth.
 #[must_use]
 pub fn active(subscribers: &[Subscribers], catalog: &Catalog) -> BTreeMap<String, Active> {
     let mut plans: BTreeMap<String, Active> = BTreeMap::new();

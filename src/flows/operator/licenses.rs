@@ -1,5 +1,5 @@
-//! What support does with licenses: grants, extends, revokes and sends them again. The decisions are
-//! in [`crate::domain::license::grant`].
+//! What support does with licenses: grants, extends, revokes and sends them again. The decisions
+//! are in [`crate::domain::license::grant`].
 
 use chrono::TimeDelta;
 use licentia_verify::MAX_TOKEN_BYTES;
@@ -130,8 +130,8 @@ pub async fn revoke(app: &App, by: Actor<'_>, license_id: &LicenseId) -> Result<
 }
 
 /// Mails a license again: the current one if a newer one has replaced it, and with a fresh token if
-/// an app would refresh it. With `reissue`, it issues a new license first, also in place of a revoked
-/// one. Returns the license that is mailed.
+/// an app would refresh it. With `reissue`, it issues a new license first, also in place of a
+/// revoked one. Returns the license that is mailed.
 ///
 /// # Errors
 /// [`Error::NotFound`] when there is no such license. [`Error::NothingToSend`]. A failure of the
@@ -184,7 +184,8 @@ async fn refetch(app: &App, customer_id: &CustomerId) -> Result<()> {
     app.tasks.run(async move { sync::compare(&own, &id, Mode::Apply).await.map(drop) }).await
 }
 
-/// Returns whether the customer has a live subscription whose newest invoice with an amount is paid.
+/// Returns whether the customer has a live subscription whose newest invoice with an amount is
+/// paid.
 async fn is_paid(tx: &mut Tx, customer_id: &CustomerId) -> Result<bool> {
     let subscription = tx.subscription(customer_id).await?;
     if !subscription.is_some_and(|row| row.status.is_live()) {
@@ -213,7 +214,10 @@ async fn issue(
         )));
     }
     let detail = json!({ "license_id": license.license_id.as_str(), "plan": license.plan });
-    let note = |extras: Option<&Extras>| json!({ "note": extras.and_then(|extras| extras.note.as_ref()).map(Private::as_str) });
+    let note = |extras: Option<&Extras>| {
+        let note = extras.and_then(|extras| extras.note.as_ref());
+        json!({ "note": note.map(Private::as_str) })
+    };
     let mut entry = AuditEntry::new(by, action, Some(customer_id), detail)
         .changed(described(before), described(Some(&license)));
     if license.extras.note.is_some() {

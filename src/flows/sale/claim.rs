@@ -48,8 +48,8 @@ pub async fn list(app: &App) -> Result<Vec<UnknownBuyer>> {
 /// finishes it. Returns what was done, or the reason why an operator must decide.
 ///
 /// # Errors
-/// [`Error::StripeLinkRefused`] when the request cannot be fulfilled. [`Error::Stripe`] or a failure of the
-/// database.
+/// [`Error::StripeLinkRefused`] when the request cannot be fulfilled. [`Error::Stripe`] or a
+/// failure of the database.
 pub async fn claim(
     app: &App,
     stripe_id: &StripeCustomerId,
@@ -219,8 +219,8 @@ pub(in crate::flows) async fn unlink(app: &App, id: &CustomerId, by: Actor<'_>) 
 }
 
 /// Releases a customer from the Stripe customer `before`: checks that it has no live subscription,
-/// closes its open checkout, which must not be paid any more, and removes the customer's id from its
-/// metadata, so that it is not linked again.
+/// closes its open checkout, which must not be paid any more, and removes the customer's id from
+/// its metadata, so that it is not linked again.
 ///
 /// # Errors
 /// [`Error::StripeLinkRefused`] when it has a live subscription.

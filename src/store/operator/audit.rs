@@ -71,7 +71,8 @@ impl Tx {
         )
     }
 
-    /// Returns a page of the log, newest first. `filters` are the customer, the action and the actor.
+    /// Returns a page of the log, newest first. `filters` are the customer, the action and the
+    /// actor.
     pub async fn audit_entries(
         &mut self,
         (customer_id, action, actor): (Option<&CustomerId>, Option<&str>, Option<&str>),

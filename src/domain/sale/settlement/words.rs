@@ -83,7 +83,8 @@ impl Change<'_> {
 }
 
 impl Change<'_> {
-    /// Returns whether the customer leaves: the subscription ended, and no other one took its place.
+    /// Returns whether the customer leaves: the subscription ended, and no other one took its
+    /// place.
     #[must_use]
     pub fn is_churn(&self) -> bool {
         matches!(self, Self::Subscription { before: Some(before), after }

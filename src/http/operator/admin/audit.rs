@@ -133,9 +133,9 @@ impl AuditApi {
     ///
     /// Returns who did what, newest first, with the values before and after a change and the id of
     /// the request. Addresses and names are removed when their customer is deleted. With `Accept:
-    /// text/csv` or `Accept: application/jsonl`, the page is a file, and the header `X-Next-After` has
-    /// the place of the next one. In CSV, a text that looks like a formula begins with `'`. Needs the
-    /// scope `read`.
+    /// text/csv` or `Accept: application/jsonl`, the page is a file, and the header `X-Next-After`
+    /// has the place of the next one. In CSV, a text that looks like a formula begins with `'`.
+    /// Needs the scope `read`.
     #[oai(path = "/audit", method = "get", operation_id = "listAudit")]
     #[allow(clippy::too_many_arguments)]
     async fn list(

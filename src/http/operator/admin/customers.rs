@@ -239,8 +239,8 @@ impl AdminCustomersApi {
 
     /// Get a customer
     ///
-    /// Returns what is stored about a customer: whether the address is verified, the Stripe ids, the
-    /// last sync, the subscription and the current license. Needs the scope `read`.
+    /// Returns what is stored about a customer: whether the address is verified, the Stripe ids,
+    /// the last sync, the subscription and the current license. Needs the scope `read`.
     #[oai(path = "/:customer_id", method = "get", operation_id = "getCustomer")]
     async fn get(
         &self,
@@ -285,8 +285,8 @@ impl AdminCustomersApi {
     /// Change a customer
     ///
     /// Changes the address, the names and the metadata. A new address takes effect at once: both
-    /// addresses get a notice, links that were mailed before no longer work, and Stripe gets the new
-    /// address. Needs the scope `support`.
+    /// addresses get a notice, links that were mailed before no longer work, and Stripe gets the
+    /// new address. Needs the scope `support`.
     #[oai(path = "/:customer_id", method = "patch", operation_id = "updateCustomer")]
     async fn change(
         &self,

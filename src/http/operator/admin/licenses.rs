@@ -1,5 +1,5 @@
-//! Lists, grants, extends, revokes and resends licenses. No response has a token: whoever has it can use
-//! the license.
+//! Lists, grants, extends, revokes and resends licenses. No response has a token: whoever has it
+//! can use the license.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -36,7 +36,9 @@ use crate::http::throttle::Throttle;
 pub struct AdminLicensesApi;
 
 documented!(GrantCodes: InsufficientScope, NotFound, UnknownPlan, WouldShorten, TooManyRequests);
-documented!(ExtendCodes: InsufficientScope, NotFound, WouldShorten, NothingToExtend, TooManyRequests);
+documented!(
+    ExtendCodes: InsufficientScope, NotFound, WouldShorten, NothingToExtend, TooManyRequests
+);
 documented!(RevokeCodes: InsufficientScope, NotFound, TooManyRequests);
 documented!(
     ResendCodes: InsufficientScope, NotFound, NothingToSend, TooManyRequests, BillingNotConfigured,
@@ -281,8 +283,8 @@ impl AdminLicensesApi {
 
     /// Grant a license
     ///
-    /// Grants a customer a license and mails it: for a gift, a partner, or a sale made elsewhere. It
-    /// replaces the current license, unless that has a higher plan or a later end: then it is
+    /// Grants a customer a license and mails it: for a gift, a partner, or a sale made elsewhere.
+    /// It replaces the current license, unless that has a higher plan or a later end: then it is
     /// refused, unless `replace` is true. Something worth more that is paid for comes back with the
     /// next sync. Needs the scope `support`.
     #[oai(
@@ -316,10 +318,10 @@ impl AdminLicensesApi {
 
     /// Extend a license
     ///
-    /// Adds days to the current license of a customer, who pays, has a trial or has a grant, and mails
-    /// the new license. The days are counted from the end of what the customer has. After a paid
-    /// term, they depend on the payment until the term ends: a refund ends both. Needs the scope
-    /// `support`.
+    /// Adds days to the current license of a customer, who pays, has a trial or has a grant, and
+    /// mails the new license. The days are counted from the end of what the customer has. After a
+    /// paid term, they depend on the payment until the term ends: a refund ends both. Needs the
+    /// scope `support`.
     #[oai(
         path = "/customers/:customer_id/licenses/extend",
         method = "post",
@@ -367,9 +369,10 @@ impl AdminLicensesApi {
 
     /// Resend a license
     ///
-    /// Mails a license to its customer again, and returns the license that is mailed. If a newer one
-    /// has replaced it, the newer one is mailed. A revoked license is mailed only with `reissue`,
-    /// which issues a new one if the customer is still entitled to it. Needs the scope `support`.
+    /// Mails a license to its customer again, and returns the license that is mailed. If a newer
+    /// one has replaced it, the newer one is mailed. A revoked license is mailed only with
+    /// `reissue`, which issues a new one if the customer is still entitled to it. Needs the scope
+    /// `support`.
     #[oai(path = "/licenses/:license_id/resend", method = "post", operation_id = "resendLicense")]
     async fn resend(
         &self,

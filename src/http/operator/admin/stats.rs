@@ -142,9 +142,9 @@ impl From<Stats> for StatsView {
 impl StatsApi {
     /// Get statistics
     ///
-    /// Returns the figures of each UTC day from `from` to `to`, both inclusive, and the customers and
-    /// the recurring revenue of now. Without dates, it returns the last 30 days; at most 366. Needs
-    /// the scope `read`.
+    /// Returns the figures of each UTC day from `from` to `to`, both inclusive, and the customers
+    /// and the recurring revenue of now. Without dates, it returns the last 30 days; at most 366.
+    /// Needs the scope `read`.
     #[oai(path = "/stats", method = "get", operation_id = "getStats")]
     async fn get(
         &self,

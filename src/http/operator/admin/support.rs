@@ -129,9 +129,9 @@ impl SupportApi {
     /// Link a customer to Stripe
     ///
     /// Links a customer to a Stripe customer, replaces the link, or removes it, after checking with
-    /// Stripe, and syncs the customer. It is refused if Stripe has no such customer, if it is linked
-    /// to another customer, or if the present Stripe customer has a live subscription. Needs the
-    /// scope `admin`.
+    /// Stripe, and syncs the customer. It is refused if Stripe has no such customer, if it is
+    /// linked to another customer, or if the present Stripe customer has a live subscription. Needs
+    /// the scope `admin`.
     #[oai(path = "/:customer_id/stripe-link", method = "post", operation_id = "linkStripe")]
     async fn link(
         &self,
