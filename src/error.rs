@@ -82,7 +82,7 @@ errors! {
     #[error("`metadata`: {0}")]
     InvalidMetadata(#[from] InvalidMetadata) => InvalidMetadata,
     /// The plan of a grant is not in the plans file.
-    #[error("`plan`: there is no plan {plan:?}; the plans are {known}")]
+    #[error("`plan`: there is no plan {plan:?}; the plans are: {known}")]
     NoSuchPlan {
         /// The plan of the request.
         plan: String,

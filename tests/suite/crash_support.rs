@@ -3,6 +3,7 @@
 
 use std::os::unix::process::ExitStatusExt;
 
+use licentia_sandbox::{Options, Sandbox};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -129,4 +130,48 @@ async fn a_change_by_support_is_complete_after_a_kill_directly_after_it() {
         assert_eq!(server.stop(), Some(0), "{}", change.place);
         store.close().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removed_link_to_stripe_is_removed_completely_after_a_kill_directly_after_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = TestDatabase::empty(directory.path()).await;
+    let sandbox = Sandbox::start(Options::default()).await.unwrap();
+    let armed = directory.path().join("armed");
+    let point = format!("claim.unlinked@{}", armed.display());
+    let settings = [
+        ("FAIL_POINT", point.as_str()),
+        ("LICENTIA_STRIPE__SECRET_KEY", sandbox.secret_key()),
+        ("LICENTIA_STRIPE__API_URL", sandbox.url()),
+        ("LICENTIA_STRIPE__WEBHOOK_SECRET", "whsec_1"),
+    ];
+    let mut server = Server::start(directory.path(), &database, &settings);
+    let mut create = licentia(directory.path());
+    create.args(["admin-key", "create", "--name", "ops", "--scope", "admin"]);
+    let key = run(create.env("LICENTIA_DATABASE_URL", &database.url));
+    let key = key.out.trim();
+    let admin = server.client.with_token(key);
+    let made = admin.post("/api/admin/customers", &json!({ "email": "ada@example.com" })).await;
+    let url = format!("{}/v1/customers", sandbox.url());
+    let theirs = reqwest::Client::new().post(url).bearer_auth(sandbox.secret_key());
+    let theirs: Value = theirs.send().await.unwrap().json().await.unwrap();
+    let path = format!("/api/admin/customers/{}/stripe-link", made.text("/customer_id"));
+    let linked = admin.post(&path, &json!({ "stripe_customer_id": theirs["id"] })).await;
+    assert_eq!(linked.body["stripe_customer_id"], theirs["id"], "{}", linked.text);
+
+    std::fs::write(&armed, "").unwrap();
+    let call = reqwest::Client::new().post(format!("{}{path}", server.client.base));
+    let call = call.bearer_auth(key).json(&json!({ "stripe_customer_id": null }));
+    assert!(call.send().await.is_err(), "it answered");
+    let died = tokio::task::block_in_place(|| server.child.wait().unwrap());
+    assert_eq!(died.signal(), Some(9));
+    drop(server);
+
+    let server = Server::start(directory.path(), &database, &settings[1..]);
+    let admin = server.client.with_token(key);
+    let record = admin.get(&path.replace("/stripe-link", "")).await;
+    assert_eq!(record.body["stripe_customer_id"], Value::Null, "{}", record.text);
+    let audit = admin.get("/api/admin/audit?action=stripe.unlinked").await;
+    assert_eq!(audit.body["entries"].as_array().unwrap().len(), 1, "{}", audit.text);
+    assert_eq!(server.stop(), Some(0));
 }

@@ -92,7 +92,7 @@ mod tests {
         };
         assert_eq!(extras.to_string().parse(), Ok(extras));
         assert_eq!("{}".parse(), Ok(Extras::default()));
-        for wrong in ["", "[]", "{\"features\":[\"\"]}", "{\"limits\":{\"a b\":1}}"] {
+        for wrong in ["", "7", "{\"features\":[\"\"]}", "{\"limits\":{\"a b\":1}}"] {
             assert_eq!(wrong.parse::<Extras>(), Err(InvalidExtras), "{wrong}");
         }
     }
