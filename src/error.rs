@@ -5,10 +5,12 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::domain::account::metadata::InvalidMetadata;
 use crate::domain::account::password::UnfitPassword;
 use crate::domain::account::session;
 use crate::domain::contact::{InvalidEmail, InvalidName};
 use crate::domain::ids::CustomerId;
+use crate::domain::license::grant::{NothingToSend, WouldShorten};
 use crate::domain::operator::admin_key::Scope;
 use crate::domain::operator::webhook::MAX_WEBHOOKS;
 use crate::domain::operator::webhook_target::RefusedTarget;
@@ -78,6 +80,32 @@ errors! {
         /// What is wrong with it.
         problem: InvalidName,
     } => InvalidName,
+    /// The metadata of a customer is too large.
+    #[error("`metadata`: {0}")]
+    InvalidMetadata(#[from] InvalidMetadata) => InvalidMetadata,
+    /// The plan of a grant is not in the plans file.
+    #[error("`plan`: there is no plan {plan:?}; the plans are: {known}")]
+    NoSuchPlan {
+        /// The plan of the request.
+        plan: String,
+        /// The ids of the plans.
+        known: String,
+    } => UnknownPlan,
+    /// A grant would shorten what the customer has.
+    #[error("{0}")]
+    WouldShorten(#[from] WouldShorten) => WouldShorten,
+    /// There is no license to extend.
+    #[error(
+        "the customer has no license that can be extended: there is none, it was revoked, or its \
+         plan is no longer in the plans file; grant one instead"
+    )]
+    NothingToExtend => NothingToExtend,
+    /// The license cannot be sent again.
+    #[error("{0}")]
+    NothingToSend(#[from] NothingToSend) => NothingToSend,
+    /// A Stripe customer cannot be linked or unlinked.
+    #[error("{0}")]
+    StripeLinkRefused(String) => StripeLinkRefused,
     /// A new password is not acceptable.
     #[error("`password`: {0}")]
     UnfitPassword(#[from] UnfitPassword) => WeakPassword,
@@ -331,6 +359,11 @@ codes! {
     LicenseEnded = "license_ended", 403, "The license has ended";
     LicenseRevoked = "license_revoked", 403, "The license was revoked";
     UnknownPlan = "unknown_plan", 422, "The plan is not for sale";
+    WouldShorten = "would_shorten", 409, "The customer has more than this grants";
+    NothingToExtend = "nothing_to_extend", 409, "There is no license to extend";
+    NothingToSend = "nothing_to_send", 409, "The license cannot be sent";
+    StripeLinkRefused = "stripe_link_refused", 409, "The Stripe customer cannot be linked";
+    InvalidMetadata = "invalid_metadata", 422, "The metadata is too large";
     InvalidReturnUrl = "invalid_return_url", 422, "The return URL is not allowed";
     AlreadySubscribed = "already_subscribed", 409, "A subscription already exists";
     PaymentUnderWay = "payment_under_way", 409, "A payment is pending";

@@ -80,6 +80,8 @@ text_enum! {
         BuyersFound = "buyers.found",
         /// The link that an operator requested.
         ClaimLinked = "claim.linked",
+        /// The removal of a link that an operator requested.
+        ClaimUnlinked = "claim.unlinked",
         /// The metadata of the Stripe customer that a claim replaces, at Stripe.
         ClaimUntagged = "claim.untagged",
         /// The metadata of a claimed Stripe customer, at Stripe.
@@ -101,6 +103,15 @@ text_enum! {
         /// A new password.
         PasswordChanged = "password.changed",
 
+        /// A customer that support created.
+        CustomerCreated = "customer.created",
+        /// A customer that support changed.
+        CustomerChanged = "customer.changed",
+        /// The record that support synced a customer.
+        CustomerSynced = "customer.synced",
+        /// The end of all login sessions of a customer.
+        SessionsEnded = "sessions.ended",
+
         /// A changed account.
         AccountChanged = "account.changed",
         /// The end of a subscription, at Stripe, before its account is deleted.
@@ -116,6 +127,12 @@ text_enum! {
 
         /// A license that an operator granted.
         LicenseGranted = "license.granted",
+        /// A license that support extended.
+        LicenseExtended = "license.extended",
+        /// A license that support revoked.
+        LicenseRevoked = "license.revoked",
+        /// A license that support sent again.
+        LicenseResent = "license.resent",
         /// A fresh token for a license.
         LicenseRefreshed = "license.refreshed",
         /// A license that was reissued because its key was revoked.

@@ -232,7 +232,7 @@ fn check_token_size(root: &Section, catalog: &Catalog) {
     let end = Some(Timestamp::MAX);
     for plan in &catalog.plans {
         let term = Term { expires: end, grace_until: end };
-        let entitlement = Entitlement { plan, source: Source::Operator, term };
+        let entitlement = Entitlement::new(plan, Source::Operator, term);
         let holder =
             Holder { customer_id: &customer_id, license_id: &license_id, seq: *LIMITS.end() };
         let claims = claims(&entitlement, &holder, catalog, &issuer, Timestamp::MAX);

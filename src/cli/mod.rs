@@ -76,6 +76,12 @@ enum Command {
     /// Create, list and revoke admin keys for /api/admin
     #[command(name = "admin-key", after_help = operator::admin_key::EXAMPLES, subcommand_required = true)]
     AdminKey(operator::admin_key::AdminKeyCommand),
+    /// Find, show and change a customer
+    #[command(after_help = account::customer::EXAMPLES, subcommand_required = true)]
+    Customer(account::customer::CustomerCommand),
+    /// Print the audit log
+    #[command(after_help = operator::audit::EXAMPLES)]
+    Audit(operator::audit::Audit),
     /// Preview mails, send a test mail, and list or retry failed mails
     #[command(after_help = operator::email::EXAMPLES)]
     Email(operator::email::EmailCommand),
@@ -94,7 +100,7 @@ enum Command {
     /// Connect your Stripe account and its customers
     #[command(after_help = sale::stripe::EXAMPLES, subcommand_required = true)]
     Stripe(sale::stripe::StripeCommand),
-    /// Verify, inspect or issue licenses
+    /// Verify, inspect, issue, extend, revoke or resend licenses
     #[command(after_help = license::licenses::EXAMPLES, subcommand_required = true)]
     License(license::licenses::LicenseCommand),
     /// Print the API description (OpenAPI 3.1, JSON)
@@ -118,6 +124,8 @@ impl Cli {
             Command::Migrate(migrate) => config().and_then(|config| migrate.run(&config)),
             Command::Keys(keys) => config().and_then(|config| keys.run(&config)),
             Command::AdminKey(admin_key) => config().and_then(|config| admin_key.run(&config)),
+            Command::Customer(customer) => config().and_then(|config| customer.run(&config)),
+            Command::Audit(audit) => config().and_then(|config| audit.run(&config)),
             Command::Email(email) => config().and_then(|config| email.run(&config)),
             Command::Webhook(webhook) => config().and_then(|config| webhook.run(&config)),
             Command::Events(events) => config().and_then(|config| events.run(&config)),

@@ -1,6 +1,9 @@
 //! Licenses: entitlements, terms, and the claims that are signed. Signing is in [`crate::keys`],
 //! and verification in the crate `licentia-verify`.
 
+mod extras;
+pub mod grant;
+
 use std::fmt;
 
 use chrono::TimeDelta;
@@ -12,6 +15,7 @@ use crate::domain::sale::plan::{Catalog, Plan};
 use crate::domain::sale::stripe_ids::StripeCustomerId;
 use crate::domain::text_enum::text_enum;
 use crate::domain::time::{SKEW, Timestamp};
+pub use extras::Extras;
 
 /// How far before the time of signing `iat` and `nbf` lie, for devices whose clocks are behind.
 /// Verifiers allow as much again (`licentia_verify::CLOCK_LEEWAY_SECONDS`).
@@ -91,9 +95,17 @@ pub struct Entitlement<'a> {
     pub source: Source,
     /// The time.
     pub term: Term,
+    /// What an operator added.
+    pub extras: Extras,
 }
 
 impl<'a> Entitlement<'a> {
+    /// Returns an entitlement to a plan to which nothing was added.
+    #[must_use]
+    pub fn new(plan: &'a Plan, source: Source, term: Term) -> Self {
+        Self { plan, source, term, extras: Extras::default() }
+    }
+
     /// Returns the entitlement of a license that was issued by a clock that was ahead, corrected: a
     /// trial ends no later than one that begins at `now`. Other terms come from a payment or an
     /// operator and are unchanged.
@@ -112,7 +124,7 @@ impl<'a> Entitlement<'a> {
     pub fn trial(catalog: &'a Catalog, now: Timestamp) -> Self {
         let expires = Some(now + catalog.trial_lasts());
         let term = Term { expires, grace_until: None };
-        Self { plan: catalog.trial(), source: Source::Trial, term }
+        Self::new(catalog.trial(), Source::Trial, term)
     }
 }
 
@@ -192,6 +204,8 @@ row! {
         pub expires_at: Option<Timestamp>,
         /// The end of the grace period.
         pub grace_until: Option<Timestamp>,
+        /// What an operator added.
+        pub extras: Extras,
         /// The time at which a newer license replaced it.
         pub superseded_at: Option<Timestamp>,
         /// The time of the revocation.
@@ -234,6 +248,27 @@ impl IssuedLicense {
         Term { expires: self.expires_at, grace_until: self.grace_until }
     }
 
+    /// Returns what the license grants; `None` if its plan is no longer in the catalog.
+    #[must_use]
+    pub fn entitlement<'a>(&self, catalog: &'a Catalog) -> Option<Entitlement<'a>> {
+        let plan = catalog.plan(&self.plan)?;
+        let extras = self.extras.clone();
+        Some(Entitlement { plan, source: self.source, term: self.term(), extras })
+    }
+
+    /// Returns whether the license works only while a payment counts: it is for a paid
+    /// subscription, or adds days to one whose paid term has not ended at `now`.
+    #[must_use]
+    pub fn depends_on_payment(&self, now: Timestamp) -> bool {
+        self.source == Source::Subscription || self.extras.paid_until.is_some_and(|end| end > now)
+    }
+
+    /// Returns whether an operator revoked it.
+    #[must_use]
+    pub fn is_revoked_by_operator(&self) -> bool {
+        self.revoked_at.is_some() && self.revocation_reason == Some(RevocationReason::Operator)
+    }
+
     /// Returns whether the license works at `now`: it is not revoked, and its term with the grace
     /// period has not ended.
     #[must_use]
@@ -246,6 +281,13 @@ impl IssuedLicense {
     #[must_use]
     pub fn is_from_the_future(&self, now: Timestamp) -> bool {
         self.issued_at > now + SKEW
+    }
+
+    /// Returns whether a fresh license token is due: half of its lifetime has passed, and a fresh
+    /// one would last longer.
+    #[must_use]
+    pub fn is_refresh_due(&self, catalog: &Catalog, now: Timestamp) -> bool {
+        token_expires(self.term(), catalog, now) > self.token_expires_at && self.is_half_used(now)
     }
 
     /// Returns whether at least half of the license token's lifetime has passed.
@@ -275,8 +317,11 @@ pub fn claims(
     now: Timestamp,
 ) -> Claims {
     let token_expires = token_expires(entitlement.term, catalog, now);
-    let plan = entitlement.plan;
-    let limits = plan.limits.iter();
+    let Entitlement { plan, extras, .. } = entitlement;
+    let added = extras.features.iter().filter(|name| !plan.features.contains(name));
+    let features = plan.features.iter().chain(added);
+    // The last one of a name counts.
+    let limits = plan.limits.iter().chain(&extras.limits);
     let signed_at = (now - BACKDATED).epoch_seconds();
     Claims {
         iss: issuer.to_owned(),
@@ -288,7 +333,7 @@ pub fn claims(
         jti: holder.license_id.to_string(),
         plan: plan.id.to_string(),
         trial: entitlement.source == Source::Trial,
-        features: plan.features.iter().map(ToString::to_string).collect(),
+        features: features.map(ToString::to_string).collect(),
         limits: limits.map(|(name, limit)| (name.to_string(), *limit)).collect(),
         license_expires: entitlement.term.expires.map(Timestamp::epoch_seconds),
         grace_until: entitlement.term.grace_until.map(Timestamp::epoch_seconds),

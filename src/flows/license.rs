@@ -1,4 +1,5 @@
-//! Licenses: issue, grant, show, refresh and verify them, and revoke a signing key.
+//! Licenses: issue, show, refresh and verify them, and revoke a signing key. What support does with
+//! them is in [`crate::flows::operator::licenses`], and
 //! [`crate::domain::sale::settlement`] decides which licenses follow from a sync.
 
 use chrono::TimeDelta;
@@ -10,7 +11,7 @@ use crate::domain::account::customer::Customer;
 use crate::domain::contact::Email;
 use crate::domain::ids::{CustomerId, LicenseId};
 use crate::domain::license::{
-    Entitlement, HeldLicense, Holder, IssuedLicense, LicenseToken, Phase, claims, token_expires,
+    Entitlement, HeldLicense, Holder, IssuedLicense, LicenseToken, Phase, claims,
 };
 use crate::domain::message::Kind;
 use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
@@ -68,36 +69,12 @@ pub(super) async fn issue_as(
         token_expires_at: Timestamp::saturating(claims.exp),
         expires_at: entitlement.term.expires,
         grace_until: entitlement.term.grace_until,
+        extras: entitlement.extras.clone(),
         superseded_at: None,
         revoked_at: None,
         revocation_reason: None,
     };
     tx.insert_license(&license).await?;
-    Ok(license)
-}
-
-/// Grants a customer a license: for a gift, a partner, or a sale made elsewhere. Returns the
-/// license.
-///
-/// # Errors
-/// [`Error::NotFound`] when there is no such customer.
-pub async fn grant(
-    app: &App,
-    customer_id: &CustomerId,
-    entitlement: &Entitlement<'_>,
-) -> Result<IssuedLicense> {
-    let now = app.now();
-    let mut tx = app.store.write().await?;
-    if tx.lock_customer(customer_id).await?.is_none() {
-        return Err(Error::NotFound("customer"));
-    }
-    let license = issue(app, &mut tx, customer_id, entitlement, now).await?;
-    let detail = json!({ "license_id": license.license_id.as_str(), "plan": license.plan });
-    audit(app, &mut tx, by_operator(customer_id, AuditAction::LicenseGranted, detail), now).await?;
-    let to = To::License(customer_id, &license.license_id);
-    mail::enqueue(app, &mut tx, Kind::LicenseReady, to, now).await?;
-    tx.commit(app.fail_points.at(Place::LicenseGranted)).await?;
-    app.mail_due.notify_one();
     Ok(license)
 }
 
@@ -158,12 +135,11 @@ async fn reissue(app: &App, customer_id: &CustomerId, kid: &str) -> Result<bool>
     let current = tx.current_license(customer_id).await?;
     let current = current.filter(|held| held.key_id == kid && held.revoked_at.is_none());
     let Some(current) = current else { return Ok(false) };
-    let Some(plan) = app.plans.plan(&current.plan) else {
+    let Some(entitlement) = current.entitlement(&app.plans) else {
         let plan = current.plan;
         tracing::warn!(%customer_id, plan, "license not reissued: its plan is gone");
         return Ok(false);
     };
-    let entitlement = Entitlement { plan, source: current.source, term: current.term() };
     let license = issue(app, &mut tx, customer_id, &entitlement, now).await?;
     let id = license.license_id.as_str();
     let detail = json!({ "license_id": id, "plan": license.plan, "instead_of_key": kid });
@@ -286,14 +262,11 @@ fn refresh_entitlement<'a>(
     current: &IssuedLicense,
     now: Timestamp,
 ) -> Option<Entitlement<'a>> {
-    let term = current.term();
-    let plan = app.plans.plan(&current.plan).filter(|_| current.works(now))?;
-    let entitlement = Entitlement { plan, source: current.source, term };
+    let entitlement = current.entitlement(&app.plans).filter(|_| current.works(now))?;
     if current.is_from_the_future(now) {
         return Some(entitlement.with_the_right_clock(&app.plans, now));
     }
-    let is_longer = token_expires(term, &app.plans, now) > current.token_expires_at;
-    (is_longer && current.is_half_used(now)).then_some(entitlement)
+    current.is_refresh_due(&app.plans, now).then_some(entitlement)
 }
 
 /// Returns the id of a license that our key signed and that is valid, expired recently, or was

@@ -164,7 +164,26 @@ fn problem(schema: &MetaSchema, value: &Value) -> Option<String> {
         ("boolean", value) if !value.is_boolean() => {
             Some(format!("is {found}; true or false is expected"))
         }
+        ("array", Value::Array(entries)) => {
+            let mut problems = entries.iter().filter_map(|entry| within(&schema.items, entry));
+            problems.next().map(|problem| format!("has an entry that {problem}"))
+        }
+        ("array", _) => Some(format!("is {found}; a list is expected")),
+        ("object", Value::Object(members)) => {
+            let values = &schema.additional_properties;
+            let mut problems = members.values().filter_map(|value| within(values, value));
+            problems.next().map(|problem| format!("has a value that {problem}"))
+        }
+        ("object", _) => Some(format!("is {found}; an object is expected")),
         _ => None,
+    }
+}
+
+/// Returns the problem of an entry of a list, or of a value of an object.
+fn within(schema: &Option<Box<MetaSchemaRef>>, value: &Value) -> Option<String> {
+    match schema.as_deref() {
+        Some(MetaSchemaRef::Inline(schema)) => problem(schema, value),
+        Some(MetaSchemaRef::Reference(_)) | None => None,
     }
 }
 
@@ -193,6 +212,8 @@ mod tests {
         #[oai(nullable)]
         note: Option<String>,
         gift: Option<bool>,
+        tags: Option<Vec<String>>,
+        facts: Option<BTreeMap<String, String>>,
     }
 
     #[test]
@@ -200,6 +221,7 @@ mod tests {
         for good in [
             json!({ "name": "book", "count": 1 }),
             json!({ "name": "äöüß", "count": -1, "note": null, "gift": true }),
+            json!({ "name": "book", "count": 1, "tags": ["a"], "facts": { "a": "b" } }),
         ] {
             assert_eq!(problems::<Order>(&good), Vec::<String>::new(), "{good}");
         }
@@ -216,8 +238,21 @@ mod tests {
                 "`gift` is a text; true or false is expected",
                 "`name` is a number; a text is expected",
                 "`note` is a list; a text is expected",
-                "known fields are name, count, note, gift",
+                "known fields are name, count, note, gift, tags, facts",
             ]
+        );
+        let bad = json!({ "name": "book", "count": 1, "tags": ["a", 1], "facts": { "a": null } });
+        assert_eq!(
+            problems::<Order>(&bad),
+            [
+                "`facts` has a value that is null; a text is expected",
+                "`tags` has an entry that is a number; a text is expected",
+            ]
+        );
+        let bad = json!({ "name": "book", "count": 1, "tags": {}, "facts": [] });
+        assert_eq!(
+            problems::<Order>(&bad),
+            ["`facts` is a list; an object is expected", "`tags` is an object; a list is expected"]
         );
         let bad = json!({ "name": "b", "count": 1.5, "gift": null });
         assert_eq!(

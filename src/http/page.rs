@@ -14,9 +14,21 @@ const DEFAULT_ENTRIES: u32 = 50;
 /// # Errors
 /// [`Error::InvalidRequest`] when `after` is not a cursor.
 pub fn request(limit: &Query<u32>, after: &Query<Option<String>>) -> Result<PageRequest> {
+    request_up_to(MAX_ENTRIES, limit, after)
+}
+
+/// Returns the page that the parameters ask for, of a list whose pages have up to `most` entries.
+///
+/// # Errors
+/// As [`request`].
+pub fn request_up_to(
+    most: usize,
+    limit: &Query<u32>,
+    after: &Query<Option<String>>,
+) -> Result<PageRequest> {
     let after = after.as_deref().map(str::parse::<Cursor>).transpose();
     let after = after.map_err(|error| Error::InvalidRequest(format!("`after`: {error}")))?;
-    let limit = usize::try_from(limit.0).unwrap_or(MAX_ENTRIES).clamp(1, MAX_ENTRIES);
+    let limit = usize::try_from(limit.0).unwrap_or(most).clamp(1, most);
     Ok(PageRequest { after, limit })
 }
 

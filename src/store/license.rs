@@ -1,9 +1,9 @@
 //! The table of licenses: every license ever issued. A customer's current license is the one that
 //! was not superseded.
 
-use super::statement::{Insert, sql};
+use super::statement::{Insert, Statement, sql};
 use super::{Store, Tx};
-use crate::domain::column::Both;
+use crate::domain::column::{Both, Parameter};
 use crate::domain::ids::{CustomerId, LicenseId};
 use crate::domain::license::{HeldLicense, IssuedLicense, RevocationReason};
 use crate::domain::message::Kind;
@@ -81,6 +81,21 @@ impl Tx {
     /// Returns the customer's current license.
     pub async fn current_license(&mut self, id: &CustomerId) -> Result<Option<IssuedLicense>> {
         sql!(self, fetch_optional: IssuedLicense, CURRENT, id)
+    }
+
+    /// Returns the current licenses of these customers, in any order.
+    pub async fn current_licenses(&mut self, ids: &[&CustomerId]) -> Result<Vec<IssuedLicense>> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let places: Vec<_> = (1..=ids.len()).map(|place| format!("${place}")).collect();
+        let text = format!(
+            "SELECT {{columns}} FROM licenses
+             WHERE superseded_at IS NULL AND customer_id IN ({})",
+            places.join(", ")
+        );
+        let values = ids.iter().map(|id| id.to_value()).collect();
+        self.fetch_all(Statement::composed(text, values)).await
     }
 
     /// Returns the license with this id, of any customer.
@@ -203,6 +218,17 @@ impl Tx {
             id,
         )?;
         Ok(last.filter(|license| license.revoked_at.is_none()))
+    }
+
+    /// Returns whether a license was ever issued to the customer for a payment.
+    pub async fn has_paid_license(&mut self, id: &CustomerId) -> Result<bool> {
+        let first = sql!(
+            self,
+            fetch_optional: (i64,),
+            "SELECT seq FROM licenses WHERE customer_id = $1 AND source = 'subscription' LIMIT 1",
+            id,
+        )?;
+        Ok(first.is_some())
     }
 
     /// Returns the customer's working licenses from subscriptions, current or superseded.

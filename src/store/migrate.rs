@@ -41,6 +41,7 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
         17 "0017_throttle",
         18 "0018_outgoing_webhooks",
         19 "0019_mail_texts",
+        20 "0020_grants",
     }
 });
 

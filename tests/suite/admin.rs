@@ -1,6 +1,7 @@
 //! Admin keys: created, scoped, expired, revoked and recorded; and dead letters: listed, explained
 //! and replayed. The metrics about missing licenses are in `drift`.
 
+use std::collections::BTreeSet;
 use std::process::Stdio;
 
 use chrono::TimeDelta;
@@ -24,10 +25,11 @@ fn admin_key(app: &TestApp, arguments: &[&str]) -> Done {
     run(command.arg("admin-key").args(arguments).env("LICENTIA_DATABASE_URL", url))
 }
 
-/// The ids of an event, a webhook and a customer that do not exist.
+/// The ids of an event, a webhook, a customer and a license that do not exist.
 const EVENT: &str = "evt_1";
 const WEBHOOK: &str = "whk_0123456789abcdef0123456789abcdef";
 const CUSTOMER: &str = "cust_0123456789abcdef0123456789abcdef";
+const LICENSE: &str = "lic_0123456789abcdef0123456789abcdef";
 
 /// An operation of the admin API.
 struct Call {
@@ -51,7 +53,7 @@ fn operations() -> Vec<Call> {
             let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
             let name = operation["operationId"].as_str().unwrap().to_owned();
             let path = path.replace("{event_id}", EVENT).replace("{customer_id}", CUSTOMER);
-            let path = path.replace("{webhook_id}", WEBHOOK);
+            let path = path.replace("{webhook_id}", WEBHOOK).replace("{license_id}", LICENSE);
             let path = path.replace("{delivery_id}", "dlv_0123456789abcdef0123456789abcdef");
             assert!(!path.contains('{'), "{path}: this test does not know its parameters");
             let has_body = operation.get("requestBody").is_some();
@@ -64,8 +66,8 @@ fn operations() -> Vec<Call> {
 }
 
 async fn must_be_refused(client: &Client, why: &str) {
-    for Call { method, path, .. } in operations() {
-        let answer = client.send(method, &path, None).await;
+    for Call { method, path, body, .. } in operations() {
+        let answer = client.send(method, &path, body.as_ref()).await;
         assert_eq!(answer.problem(), (401, "unauthenticated"), "{path} with {why}");
         assert_eq!(answer.header("www-authenticate"), "Bearer");
     }
@@ -208,14 +210,18 @@ async fn each_scope_opens_only_its_operations_and_each_use_is_recorded_security_
     let store = &app.app.store;
     for scope in Scope::ALL {
         let admin = app.admin(scope).await;
-        for Call { method, path, name, body } in operations() {
+        for Call { method, path, name, mut body } in operations() {
             let needs = name.parse::<Operation>().unwrap().needs();
             let is_creation = name.starts_with("create");
+            if name == "createCustomer" {
+                body.as_mut().unwrap()["email"] = format!("{scope}@example.com").into();
+            }
             let answer = admin.send(method, &path, body.as_ref()).await;
             if scope < needs {
                 assert_eq!(answer.problem(), (403, "insufficient_scope"), "{name} with {scope}");
             } else {
-                let is_about_one = [EVENT, CUSTOMER, WEBHOOK].iter().any(|id| path.contains(id));
+                let is_about_one =
+                    [EVENT, CUSTOMER, LICENSE, WEBHOOK].iter().any(|id| path.contains(id));
                 let known = match (is_about_one, is_creation) {
                     (true, _) => 404,
                     (false, true) => 201,
@@ -233,10 +239,8 @@ async fn each_scope_opens_only_its_operations_and_each_use_is_recorded_security_
             assert!(actor.starts_with("admin:akey_"), "{actor}");
             assert_eq!(customer == CUSTOMER, path.contains(CUSTOMER), "{name}");
             let mut told = json!({ "operation": name });
-            for id in [EVENT, WEBHOOK] {
-                if path.contains(id) {
-                    told["target"] = id.into();
-                }
+            for id in [EVENT, LICENSE, WEBHOOK].into_iter().filter(|id| path.contains(id)) {
+                told["target"] = id.into();
             }
             if scope < needs {
                 told["refused"] = true.into();
@@ -246,6 +250,11 @@ async fn each_scope_opens_only_its_operations_and_each_use_is_recorded_security_
             assert_eq!(execute(store, seen).await.unwrap(), 1);
         }
     }
+    let tried: BTreeSet<_> = operations().into_iter().map(|call| call.name).collect();
+    let all: BTreeSet<_> = Operation::ALL.iter().map(ToString::to_string).collect();
+    assert_eq!(tried, all, "every operation of the list is in the API, and the reverse");
+    let only_admin = Operation::ALL.iter().filter(|one| one.needs() == Scope::Admin).count();
+    assert!(only_admin >= 2, "`admin` opens what `support` does not");
     let unused = "SELECT COUNT(*) FROM admin_keys WHERE last_used_at IS NULL";
     assert_eq!(number(store, unused).await, 0);
 }

@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use licentia::domain::license::{Entitlement, Source, Term};
 use licentia::domain::outbox::LeasedMail;
 use licentia::domain::time::SKEW;
 use licentia::fail_point::{FailPoints, Place};
 use licentia::flows::Mode;
-use licentia::flows::license::grant;
 use licentia::flows::sale::inbox;
 use licentia::flows::sale::reconcile::{AT_ONCE, run as reconcile};
 use licentia_sandbox::{ApiFault, Card, Times};
@@ -61,14 +59,11 @@ async fn the_current_license_is_reissued_if_a_fast_clock_issued_it() {
     let app = TestApp::start().await;
     for (place, seconds) in AHEAD.into_iter().enumerate() {
         let signed_up = app.sign_up(&format!("ada{place}@example.com")).await;
-        let customer = signed_up.text("/customer/customer_id").parse().unwrap();
-        let plan = app.app.plans.plan("professional").unwrap();
-        let (source, term) = (Source::Operator, Term::default());
-        let entitlement = Entitlement { plan, source, term };
-        let first = grant(&app.app, &customer, &entitlement).await.unwrap();
+        let customer = signed_up.text("/customer/customer_id");
+        let first = app.grant(customer, "professional").await;
         app.clock.advance_seconds(seconds);
         // Each grant is issued at once, at the time of the fast clock.
-        let early = grant(&app.app, &customer, &entitlement).await.unwrap();
+        let early = app.grant(customer, "professional").await;
         app.clock.advance_seconds(-seconds);
         assert_eq!(offline(&app, early.token.expose()), Err("not_yet_valid"));
 

@@ -3,10 +3,8 @@
 
 use std::time::Duration;
 
-use licentia::domain::license::{Entitlement, Source, Term};
 use licentia::domain::operator::admin_key::Scope;
 use licentia::flows::Mode;
-use licentia::flows::license;
 use licentia::flows::operator::drift;
 use licentia::flows::sale::reconcile::{AT_ONCE, run as reconcile};
 use licentia::store::Store;
@@ -206,10 +204,7 @@ async fn a_customer_with_a_grant_lacks_no_license() {
     let shop = Shop::open().await;
     let admin = shop.app.admin(Scope::Read).await;
     let ada = shop.buyer("ada@example.com").await;
-    let plan = shop.app.app.plans.plan("professional").unwrap();
-    let forever = Entitlement { plan, source: Source::Operator, term: Term::default() };
-    let id = ada.customer_id.parse().unwrap();
-    license::grant(&shop.app.app, &id, &forever).await.unwrap();
+    shop.app.grant(&ada.customer_id, "professional").await;
     // Worth less than the grant, which stays.
     shop.buy(&ada, "starter").await;
     assert_eq!(shop.subscription(&ada).await["plan"], "starter");

@@ -1,10 +1,8 @@
 //! Licenses over the API: the current one, the history, and the online verdict.
 
-use licentia::domain::ids::CustomerId;
+use licentia::domain::license::IssuedLicense;
 use licentia::domain::license::RevocationReason::{self, Key, Operator, Payment};
-use licentia::domain::license::{Entitlement, IssuedLicense, Source, Term};
 use licentia::fail_point::{FailPoints, Place};
-use licentia::flows::license::grant;
 use reqwest::Method;
 use serde_json::json;
 
@@ -12,10 +10,7 @@ use crate::harness::shop::Shop;
 use crate::harness::{Answer, TestApp, database};
 
 async fn granted(app: &TestApp, signed_up: &Answer, plan: &str) -> IssuedLicense {
-    let customer: CustomerId = signed_up.text("/customer/customer_id").parse().unwrap();
-    let plan = app.app.plans.plan(plan).unwrap();
-    let entitlement = Entitlement { plan, source: Source::Operator, term: Term::default() };
-    grant(&app.app, &customer, &entitlement).await.unwrap()
+    app.grant(signed_up.text("/customer/customer_id"), plan).await
 }
 
 async fn verdict(app: &TestApp, token: &str) -> Answer {

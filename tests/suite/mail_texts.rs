@@ -4,9 +4,11 @@ use std::fs;
 use std::path::Path;
 
 use licentia::domain::ids::CustomerId;
-use licentia::domain::license::{Entitlement, Source, Term};
+use licentia::domain::license::Extras;
+use licentia::domain::operator::audit::Actor;
 use licentia::flows::license;
 use licentia::flows::mail::reminders;
+use licentia::flows::operator::licenses::{self, Grant};
 use reqwest::redirect::Policy;
 use serde_json::json;
 
@@ -313,9 +315,8 @@ async fn grant(app: &TestApp, email: &str, days: i64) -> CustomerId {
     let customer = license::customer_of(&app.app, &email.parse().unwrap()).await.unwrap();
     let expires = Some(app.app.now() + chrono::TimeDelta::days(days));
     let plan = app.app.plans.plan("professional").unwrap();
-    let term = Term { expires, grace_until: None };
-    let entitlement = Entitlement { plan, source: Source::Operator, term };
-    license::grant(&app.app, &customer, &entitlement).await.unwrap();
+    let granted = Grant { plan, expires, extras: Extras::default(), replace: true };
+    licenses::grant(&app.app, Actor::Operator, &customer, &granted).await.unwrap();
     customer
 }
 

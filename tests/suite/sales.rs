@@ -275,13 +275,7 @@ async fn nothing_is_sold_without_a_webhook_secret() {
 async fn a_grant_applies_again_when_nothing_paid_is_left() {
     let shop = Shop::open().await;
     let ada = shop.buyer("ada@example.com").await;
-    let app = &shop.app.app;
-    let plan = app.plans.plan("starter").unwrap();
-    let term = licentia::domain::license::Term::default();
-    let source = licentia::domain::license::Source::Operator;
-    let grant = licentia::domain::license::Entitlement { plan, source, term };
-    let id = ada.customer_id.parse().unwrap();
-    licentia::flows::license::grant(app, &id, &grant).await.unwrap();
+    shop.app.grant(&ada.customer_id, "starter").await;
     let session = shop.buy(&ada, "professional").await;
     assert_eq!(shop.license(&ada).await["plan"], "professional");
     shop.sandbox.cancel_now(&shop.subscription_of(&session)).unwrap();

@@ -1,11 +1,14 @@
-//! What support sees of a customer, by an admin key.
+//! What support sees of a customer, by an admin key, and the nine requests that customers have,
+//! each answered in at most two calls.
 
 use licentia::domain::operator::admin_key::Scope;
+use licentia_sandbox::{Card, DeliveryFault, Times};
+use reqwest::{Method, Url};
 use serde_json::{Value, json};
 
 use crate::harness::database::execute;
 use crate::harness::shop::Shop;
-use crate::harness::{BEHIND_A_PROXY, TestApp};
+use crate::harness::{Answer, BEHIND_A_PROXY, Client, PASSWORD, TestApp};
 
 #[tokio::test]
 async fn the_mails_of_a_customer_are_listed_page_by_page() {
@@ -128,4 +131,174 @@ async fn every_list_of_a_customer_is_read_page_by_page() {
         pages.retain(|id| all.contains(id));
         assert_eq!(pages, all, "{list}");
     }
+}
+
+/// Finds customers. One call.
+async fn find(admin: &Client, query: &str) -> Vec<Value> {
+    let base = "http://x/api/admin/customers";
+    let url = Url::parse_with_params(base, [("query", query)]).unwrap();
+    let answer = admin.get(&format!("{}?{}", url.path(), url.query().unwrap())).await;
+    answer.body["customers"].as_array().unwrap().clone()
+}
+
+/// Calls an operation about the customer that a query finds. Two calls.
+async fn about(admin: &Client, query: &str, path: &str, body: Option<&Value>) -> Answer {
+    let found = find(admin, query).await;
+    let [found] = found.as_slice() else { panic!("{query} finds {found:?}") };
+    let path = path.replace("CUSTOMER", found["customer_id"].as_str().unwrap());
+    let path = path.replace("LICENSE", found["license_id"].as_str().unwrap_or("none"));
+    admin.send(Method::POST, &path, body).await
+}
+
+const OF: &str = "/api/admin/customers/CUSTOMER";
+
+#[tokio::test]
+async fn request_1_i_paid_and_my_app_says_trial_even_if_every_webhook_was_lost() {
+    let shop = Shop::open().await;
+    shop.sandbox.faults().delivery(DeliveryFault::Drop, Times::Always);
+    let ada = shop.buyer("ada@example.com").await;
+    let session = shop.checkout(&ada, "professional").await;
+    shop.sandbox.pay(&session, Card::Paid).unwrap();
+    shop.sandbox.settled().await;
+    let admin = shop.app.admin(Scope::Support).await;
+    let synced = about(&admin, "ada@example.com", &format!("{OF}/sync"), None).await;
+    assert_eq!(admin.calls(), 2);
+    let changes = synced.body["changes"].to_string();
+    assert!(changes.contains("license: professional until"), "{changes}");
+    shop.must_be_paid(&ada).await;
+    let why = admin.get(&format!("/api/admin/customers/{}/why", ada.customer_id)).await;
+    let reasons = why.body["reasons"].as_array().unwrap();
+    let about: Vec<_> = reasons.iter().map(|reason| reason["about"].as_str().unwrap()).collect();
+    assert_eq!(
+        about,
+        ["license", "action", "subscription", "payment", "event", "policy"],
+        "{}",
+        why.text
+    );
+    assert!(why.text.contains("The payment of 4900 usd"), "{}", why.text);
+    assert!(why.text.contains("a sync found the payment"), "{}", why.text);
+    assert!(reasons.iter().all(|reason| reason["at"].is_string()), "{}", why.text);
+}
+
+#[tokio::test]
+async fn request_2_i_changed_my_address_and_cannot_log_in() {
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada@example.com").await;
+    let admin = app.admin(Scope::Support).await;
+    let found = find(&admin, "ada@example.com").await;
+    let path = format!("/api/admin/customers/{}", found[0]["customer_id"].as_str().unwrap());
+    let change = json!({ "email": "king@example.com", "email_verified": true });
+    assert_eq!(admin.patch(&path, &change).await.status, 200);
+    assert_eq!(admin.calls(), 2);
+    let login = json!({ "email": "king@example.com", "password": PASSWORD });
+    let logged_in = app.client.post("/api/customers/login", &login).await;
+    assert_eq!(logged_in.body["customer"]["customer_id"], ada.body["customer"]["customer_id"]);
+}
+
+#[tokio::test]
+async fn request_3_i_forgot_my_password() {
+    let app = TestApp::start().await;
+    app.sign_up("ada@example.com").await;
+    app.take_mails("ada@example.com").await;
+    let admin = app.admin(Scope::Support).await;
+    let asked = about(&admin, "ada@exam", &format!("{OF}/password-reset"), None).await;
+    assert_eq!((asked.status, admin.calls()), (202, 2), "{}", asked.text);
+    let token = app.take_mail("ada@example.com").await.token("reset");
+    let reset = json!({ "token": token, "password": "another good Password 7" });
+    assert_eq!(app.client.post("/api/customers/password/reset", &reset).await.status, 200);
+}
+
+#[tokio::test]
+async fn request_4_please_give_me_two_more_weeks() {
+    let shop = Shop::open().await;
+    let ada = shop.buyer("ada@example.com").await;
+    shop.buyer("bob@example.com").await;
+    shop.buy(&ada, "professional").await;
+    for (email, until) in [("ada", "2027-01-03"), ("bob", "2026-12-18")] {
+        let admin = shop.app.admin(Scope::Support).await;
+        let body = json!({ "days": 14, "note": "asked for two more weeks" });
+        let path = format!("{OF}/licenses/extend");
+        let answer = about(&admin, &format!("{email}@example.com"), &path, Some(&body)).await;
+        assert_eq!(answer.text("/expires_at"), format!("{until}T15:00:00+00:00"), "{email}");
+        assert_eq!(admin.calls(), 2);
+    }
+}
+
+#[tokio::test]
+async fn request_5_refund_me_and_request_6_i_bought_twice() {
+    let shop = Shop::open().await;
+    let ada = shop.buyer("ada@example.com").await;
+    let session = shop.buy(&ada, "professional").await;
+    let stripe_id = shop.stripe_customer_of(&session);
+    shop.sandbox.replace_card(&stripe_id, Card::Paid).unwrap();
+    let form = [("customer", stripe_id.as_str()), ("items[0][price]", "price_starter_monthly")];
+    shop.at_stripe("subscriptions", &form).await;
+    shop.settled().await;
+    let admin = shop.app.admin(Scope::Read).await;
+    let found = find(&admin, "ada@example.com").await;
+    let id = found[0]["customer_id"].as_str().unwrap();
+    let orders = admin.get(&format!("/api/admin/customers/{id}/orders")).await;
+    assert_eq!(admin.calls(), 2);
+    let orders = orders.body["orders"].as_array().unwrap();
+    let mut amounts: Vec<_> =
+        orders.iter().map(|order| order["amount"].as_i64().unwrap()).collect();
+    amounts.sort_unstable();
+    assert_eq!(amounts, [1900, 4900], "{orders:?}");
+    for order in orders {
+        assert_eq!(order["status"], "succeeded");
+        let payment = order["stripe_payment_intent_id"].as_str().unwrap();
+        let url = format!("https://dashboard.stripe.com/test/payments/{payment}");
+        assert_eq!(order["stripe_url"], url);
+    }
+}
+
+#[tokio::test]
+async fn request_7_which_of_these_licenses_is_right() {
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada@example.com").await;
+    let granted = app.grant(ada.text("/customer/customer_id"), "professional").await;
+    let trial = ada.text("/license/license_id");
+    for query in [ada.text("/license/token"), trial, granted.token.expose()] {
+        let admin = app.admin(Scope::Read).await;
+        let found = find(&admin, query).await;
+        assert_eq!(found[0]["license_id"], granted.license_id.as_str(), "the current one");
+        let id = found[0]["customer_id"].as_str().unwrap();
+        let listed = admin.get(&format!("/api/admin/customers/{id}/licenses")).await;
+        assert_eq!(admin.calls(), 2);
+        let status = |id: &str| {
+            let mut licenses = listed.body["licenses"].as_array().unwrap().iter();
+            licenses.find(|one| one["license_id"] == id).unwrap()["status"].clone()
+        };
+        assert_eq!(status(trial), "superseded");
+        assert_eq!(status(granted.license_id.as_str()), "active");
+    }
+}
+
+#[tokio::test]
+async fn request_8_i_lost_my_license() {
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada@example.com").await;
+    app.take_mails("ada@example.com").await;
+    let admin = app.admin(Scope::Support).await;
+    let path = "/api/admin/licenses/LICENSE/resend";
+    let sent = about(&admin, "ada@example.com", path, None).await;
+    assert_eq!((sent.status, admin.calls()), (200, 2), "{}", sent.text);
+    let mail = app.take_mail("ada@example.com").await;
+    assert!(mail.text.contains(ada.text("/license/token")), "{}", mail.text);
+}
+
+#[tokio::test]
+async fn request_9_is_my_companys_account_this_one() {
+    let app = TestApp::start().await;
+    let ada = app.sign_up("ada@example.com").await;
+    let me = app.client.with_token(ada.text("/access_token"));
+    let names = json!({ "name": "Ada King", "company_name": "Analytical Engines, Inc." });
+    me.patch("/api/customers/me", &names).await;
+    let admin = app.admin(Scope::Read).await;
+    let found = find(&admin, "analytical engines").await;
+    let id = found[0]["customer_id"].as_str().unwrap();
+    let record = admin.get(&format!("/api/admin/customers/{id}")).await;
+    assert_eq!(admin.calls(), 2);
+    assert_eq!(record.text("/customer/company_name"), "Analytical Engines, Inc.");
+    assert_eq!(record.text("/license/plan"), "trial");
 }

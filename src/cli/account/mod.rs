@@ -1,3 +1,6 @@
 //! Commands about accounts.
 
+mod changes;
+pub(super) mod customer;
 pub(super) mod import;
+pub(super) mod json;

@@ -1,5 +1,6 @@
 //! `licentia license`: verifies and inspects licenses offline, and issues grants. The crate
-//! `licentia-verify` verifies, and [`crate::flows::license`] issues.
+//! `licentia-verify` verifies, and [`crate::flows::operator::licenses`] issues. What support does
+//! with a license is in `support.rs`.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -11,26 +12,31 @@ use licentia_verify::{KeySet, MAX_JWKS_BYTES, MAX_TOKEN_BYTES, Status, Unverifie
 use serde_json::{Value, json};
 
 use crate::app::App;
+use crate::cli::license::support::{Extend, Resend, Revoke};
 use crate::cli::{NO, WRONG_CALL, complain, note, print, with_app};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::domain::contact::Email;
 use crate::domain::ids::CustomerId;
-use crate::domain::license::{Entitlement, Source, Term};
+use crate::domain::license::Extras;
+use crate::domain::license::grant::{MAX_DAYS, MAX_LIMIT};
+use crate::domain::operator::audit::Actor;
 use crate::domain::private::Private;
+use crate::domain::sale::plan::{InvalidSlug, Slug};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::files::read_text;
-use crate::flows::license::{customer_of, grant};
+use crate::flows::license::customer_of;
+use crate::flows::operator::licenses::{self, Grant};
 
 pub const EXAMPLES: &str = "Examples:
   curl -s http://127.0.0.1:3100/.well-known/jwks.json > jwks.json
   licentia license verify --jwks jwks.json --audience acme-app eyJhbGciOi…
   licentia license inspect eyJhbGciOi…
-  licentia license issue --email ada@example.com --plan professional --days 365";
-
-/// The longest grant with an end, in days: a hundred years.
-const MAX_DAYS: i64 = 36_525;
+  licentia license issue --email ada@example.com --plan professional --days 365
+  licentia license extend ada@example.com --days 14
+  licentia license revoke lic_0123…
+  licentia license resend lic_0123…";
 
 #[derive(Debug, Args)]
 pub struct LicenseCommand {
@@ -57,11 +63,28 @@ enum Action {
     },
     /// Grant a customer a license and print it
     ///
-    /// For a gift, a partner, or a sale made elsewhere. It replaces the customer's current license.
+    /// For a gift, a partner, or a sale made elsewhere. It replaces the customer's current license,
+    /// unless that would shorten what the customer has: that needs --replace.
     #[command(after_help = "Examples:
   licentia license issue --email ada@example.com --plan professional --days 365
-  licentia license issue --customer cust_… --plan professional --forever --json")]
+  licentia license issue --customer cust_… --plan professional --forever --json
+  licentia license issue --email ada@example.com --plan starter --days 30 --feature beta \\
+    --limit seats=10 --note \"A gift for a talk\" --replace")]
+    #[command(visible_alias = "grant")]
     Issue(Issue),
+    /// Extend the current license of a customer and mail the new one
+    #[command(after_help = "Example:\n  licentia license extend ada@example.com --days 14")]
+    Extend(Extend),
+    /// Revoke one license, current or former
+    ///
+    /// A sync with Stripe does not bring it back. The customer gets another one by `issue`, by
+    /// `resend --reissue`, or by the next payment.
+    #[command(after_help = "Example:\n  licentia license revoke lic_0123…")]
+    Revoke(Revoke),
+    /// Mail a license to its customer again
+    #[command(after_help = "Examples:\n  licentia license resend lic_0123…\n  \
+                            licentia license resend lic_0123… --reissue")]
+    Resend(Resend),
 }
 
 #[derive(Debug, Args)]
@@ -91,6 +114,18 @@ struct Issue {
     plan: String,
     #[command(flatten)]
     validity: Validity,
+    /// A feature in addition to the plan's; can be given several times
+    #[arg(long, value_name = "FEATURE")]
+    feature: Vec<Slug>,
+    /// A limit that replaces the plan's; can be given several times
+    #[arg(long, value_name = "NAME=NUMBER", value_parser = limit)]
+    limit: Vec<(Slug, u64)>,
+    /// A note for support
+    #[arg(long, value_name = "TEXT")]
+    note: Option<Private>,
+    /// Also if it shortens what the customer has
+    #[arg(long)]
+    replace: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -118,12 +153,23 @@ struct Validity {
     forever: bool,
 }
 
+/// Returns the name and the number of a limit.
+fn limit(text: &str) -> std::result::Result<(Slug, u64), String> {
+    let (name, number) = text.split_once('=').ok_or("use NAME=NUMBER")?;
+    let name = name.parse().map_err(|error: InvalidSlug| error.to_string())?;
+    let number = number.parse().ok().filter(|number| *number <= MAX_LIMIT);
+    Ok((name, number.ok_or_else(|| format!("use a number from 0 to {MAX_LIMIT}"))?))
+}
+
 impl LicenseCommand {
     pub fn run(self, config: impl FnOnce() -> Result<Config>) -> Result<ExitCode> {
         match self.action {
             Action::Verify(verify) => verify.run(),
             Action::Inspect { token } => inspect(token.as_str()),
             Action::Issue(issue) => issue.run(&config()?),
+            Action::Extend(extend) => with_app(&config()?, async |app| extend.run(app).await),
+            Action::Revoke(revoke) => with_app(&config()?, async |app| revoke.run(app).await),
+            Action::Resend(resend) => with_app(&config()?, async |app| resend.run(app).await),
         }
     }
 }
@@ -220,24 +266,25 @@ impl Issue {
         with_app(config, async |app| self.issue(app).await)
     }
 
-    async fn issue(&self, app: &App) -> Result<ExitCode> {
+    async fn issue(self, app: &App) -> Result<ExitCode> {
         let customer_id = match (&self.recipient.customer, &self.recipient.email) {
             (Some(id), _) => id.clone(),
             (None, Some(email)) => customer_of(app, email).await?,
             (None, None) => return Err(Error::NotFound("customer")),
         };
-        let plan = app.plans.plan(&self.plan).ok_or_else(|| {
-            let known: Vec<_> = app.plans.plans.iter().map(|plan| plan.id.as_str()).collect();
-            Error::setup(format!(
-                "there is no plan {:?}; the plans are: {}",
-                self.plan,
-                known.join(", ")
-            ))
-        })?;
-        let expires = self.validity.days.map(|days| app.now() + TimeDelta::days(days));
-        let term = Term { expires, grace_until: None };
-        let entitlement = Entitlement { plan, source: Source::Operator, term };
-        let license = grant(app, &customer_id, &entitlement).await?;
+        let extras = Extras {
+            features: self.feature.into_iter().collect(),
+            limits: self.limit.into_iter().collect(),
+            paid_until: None,
+            note: self.note,
+        };
+        let grant = Grant {
+            plan: licenses::plan(app, &self.plan)?,
+            expires: self.validity.days.map(|days| app.now() + TimeDelta::days(days)),
+            extras,
+            replace: self.replace,
+        };
+        let license = licenses::grant(app, Actor::Operator, &customer_id, &grant).await?;
         if !self.json {
             if license.term().ends() != Some(license.token_expires_at) {
                 let until = license.token_expires_at;

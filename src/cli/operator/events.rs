@@ -104,7 +104,7 @@ impl Events {
 }
 
 /// Returns an event as JSON, with the field names of the API.
-fn to_json(explained: &EventDetails) -> Value {
+pub fn to_json(explained: &EventDetails) -> Value {
     let EventDetails { event, customer_id, state } = explained;
     let time = |time: Option<Timestamp>| time.map(|time| time.to_string());
     json!({

@@ -2,6 +2,7 @@
 
 pub mod customer;
 pub mod mail_link;
+pub mod metadata;
 pub mod password;
 pub mod session;
 pub mod throttle;

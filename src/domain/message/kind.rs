@@ -118,6 +118,10 @@ kinds! {
     Renewal = "renewal": Attached, [Portal], [Paid, Usual, Unverified, Offline];
     /// The key of the previous license was revoked: the license that replaces it.
     Reissue = "reissue": Attached, [], [Usual, Unverified, Forever, Offline];
+    /// Support sent the license again.
+    Resent = "resent": Attached, [], [Usual, Unverified, Forever, Offline];
+    /// Support extended the license.
+    Extended = "extended": Attached, [], [Usual, Unverified, Offline];
     /// A payment is due or being processed; the license works until then.
     PaymentPending = "payment_pending": Attached, [Portal], [Unpaid, Usual, Unverified, Offline];
     /// A payment failed; the license works until the end of the grace period.
@@ -139,6 +143,8 @@ kinds! {
     Reset = "reset": NotUsed, [Reset], [Usual, Unverified];
     /// The password was changed.
     PasswordChanged = "password_changed": NotUsed, [], [Usual, Unverified];
+    /// Support changed the address: a notice to the old and to the new one.
+    AddressSet = "address_set": NotUsed, [], [Usual, Unverified];
     /// The account was deleted.
     AccountDeleted = "account_deleted": NotUsed, [], [Unverified];
 }

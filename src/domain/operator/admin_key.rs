@@ -38,7 +38,7 @@ text_enum! {
     pub enum Scope {
         /// Read only.
         Read = "read",
-        /// Also harmless, repeatable operations that help customers.
+        /// Also operations that help one customer and can be undone.
         Support = "support",
         /// All operations.
         Admin = "admin",
@@ -84,6 +84,34 @@ text_enum! {
         FindCustomers = "findCustomers",
         /// Show a customer's record.
         GetCustomer = "getCustomer",
+        /// Create a customer.
+        CreateCustomer = "createCustomer",
+        /// Change a customer.
+        UpdateCustomer = "updateCustomer",
+        /// Delete a customer.
+        DeleteCustomer = "deleteCustomer",
+        /// Explain why a customer has the current license.
+        ExplainLicense = "explainLicense",
+        /// Sync a customer with Stripe.
+        SyncCustomer = "syncCustomer",
+        /// Link a customer to a Stripe customer, or remove the link.
+        LinkStripe = "linkStripe",
+        /// Mail the link that sets a password.
+        SendPasswordReset = "sendPasswordReset",
+        /// End all login sessions of a customer.
+        EndSessions = "endSessions",
+        /// Grant a license.
+        GrantLicense = "grantLicense",
+        /// Extend a license.
+        ExtendLicense = "extendLicense",
+        /// Revoke a license.
+        RevokeLicense = "revokeLicense",
+        /// Send a license again.
+        ResendLicense = "resendLicense",
+        /// List the audit log.
+        ListAudit = "listAudit",
+        /// Show the statistics.
+        GetStats = "getStats",
         /// List a customer's licenses.
         ListCustomerLicenses = "listCustomerLicenses",
         /// List a customer's orders.
@@ -129,11 +157,23 @@ impl Operation {
             | Self::ListCustomerEvents
             | Self::GetTimeline
             | Self::ListCustomerMails
+            | Self::ExplainLicense
+            | Self::ListAudit
+            | Self::GetStats
             | Self::GetDrift
             | Self::ListEvents
             | Self::GetEvent => Scope::Read,
             // A replay is only another sync, which is harmless.
-            Self::ReplayEvent => Scope::Support,
+            Self::ReplayEvent
+            | Self::CreateCustomer
+            | Self::UpdateCustomer
+            | Self::SyncCustomer
+            | Self::SendPasswordReset
+            | Self::EndSessions
+            | Self::GrantLicense
+            | Self::ExtendLicense
+            | Self::RevokeLicense
+            | Self::ResendLicense => Scope::Support,
             // A webhook sends data about all customers to a server of the caller's choice.
             Self::ListWebhooks
             | Self::CreateWebhook
@@ -141,6 +181,8 @@ impl Operation {
             | Self::DeleteWebhook
             | Self::ListWebhookDeliveries
             | Self::ReplayWebhookDelivery => Scope::Admin,
+            // A deletion cannot be undone, and a link gives a customer what another one paid for.
+            Self::DeleteCustomer | Self::LinkStripe => Scope::Admin,
         }
     }
 }

@@ -24,6 +24,29 @@ pub enum Actor<'a> {
     Admin(&'a AdminKeyId),
 }
 
+/// An actor who outlives the request, for work in a task of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OwnedActor {
+    /// The customer, logged in.
+    Customer,
+    /// An operator, on the command line.
+    Operator,
+    /// The holder of this admin key.
+    Admin(AdminKeyId),
+}
+
+impl OwnedActor {
+    /// Returns the actor.
+    #[must_use]
+    pub fn actor(&self) -> Actor<'_> {
+        match self {
+            Self::Customer => Actor::Customer,
+            Self::Operator => Actor::Operator,
+            Self::Admin(id) => Actor::Admin(id),
+        }
+    }
+}
+
 /// Writes the actor as in the log; an admin key by its id: `admin:akey_…`.
 impl fmt::Display for Actor<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -42,7 +65,7 @@ text_enum! {
     pub enum AuditAction {
         /// A customer signed up.
         CustomerSignedUp = "customer.signed_up",
-        /// A customer was created for an existing Stripe customer.
+        /// A customer was created for an existing Stripe customer, or by support.
         CustomerCreated = "customer.created",
         /// A customer was imported from a file.
         CustomerImported = "customer.imported",
@@ -52,12 +75,26 @@ text_enum! {
         CustomerPasswordChanged = "customer.password_changed",
         /// A customer changed their account.
         CustomerChanged = "customer.changed",
-        /// A customer deleted their account.
+        /// Support requested the mail with the link that sets a password.
+        PasswordResetRequested = "password.reset_requested",
+        /// Support ended all login sessions of a customer.
+        SessionsEnded = "session.ended_all",
+        /// Support synced a customer with Stripe.
+        CustomerSynced = "customer.synced",
+        /// A customer got the first license for a payment.
+        CustomerConverted = "customer.converted",
+        /// A customer's subscription ended.
+        CustomerChurned = "customer.churned",
+        /// An account was deleted.
         CustomerDeleted = "customer.deleted",
         /// A license was issued for a trial, a subscription or a restored grant.
         LicenseIssued = "license.issued",
         /// An operator granted a license.
         LicenseGranted = "license.granted",
+        /// Support extended a license.
+        LicenseExtended = "license.extended",
+        /// Support sent a license again, perhaps as a new issue.
+        LicenseResent = "license.resent",
         /// A license was reissued because its key was revoked.
         LicenseReissued = "license.renewed",
         /// A license was revoked.
@@ -70,7 +107,7 @@ text_enum! {
         SubscriptionChanged = "subscription.changed",
         /// A customer was linked to a Stripe customer.
         StripeLinked = "stripe.linked",
-        /// The Stripe customer was deleted and the link removed.
+        /// The link to a Stripe customer was removed: by support, or because it was deleted.
         StripeUnlinked = "stripe.unlinked",
         /// All customers were reconciled with Stripe.
         StripeCompared = "stripe.compared",
@@ -157,8 +194,12 @@ row! {
         pub actor: String,
         /// The action: an [`AuditAction`], perhaps of a newer version.
         pub action: String,
+        /// The customer; `None` when the action is about no customer or several.
+        pub customer_id: Option<CustomerId>,
         /// Further facts, as a JSON object.
         pub detail: String,
+        /// The values before and after that name a person, as a JSON object.
+        pub personal: Option<Private>,
         /// The request that made the change; `None` for the command line and background work.
         pub request_id: Option<String>,
     }

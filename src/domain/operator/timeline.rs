@@ -140,9 +140,10 @@ fn sentence(action: AuditAction, detail: &Value) -> String {
         AuditAction::CustomerSignedUp => {
             format!("The customer signed up for the plan `{}`.", fact("plan"))
         }
-        AuditAction::CustomerCreated => {
-            format!("The customer was created for {} at Stripe.", fact("stripe_customer_id"))
-        }
+        AuditAction::CustomerCreated => match &detail["stripe_customer_id"] {
+            Value::String(id) => format!("The customer was created for {id} at Stripe."),
+            _ => "The customer was created.".to_owned(),
+        },
         AuditAction::CustomerImported => "The customer was imported.".to_owned(),
         AuditAction::CustomerVerified => "The customer verified the address.".to_owned(),
         AuditAction::CustomerPasswordChanged => "The customer set a new password.".to_owned(),
@@ -151,13 +152,31 @@ fn sentence(action: AuditAction, detail: &Value) -> String {
             let names: Vec<_> = names.filter_map(Value::as_str).collect();
             format!("The customer's record changed: {}.", names.join(", "))
         }
-        AuditAction::CustomerDeleted => "The customer deleted the account.".to_owned(),
+        AuditAction::PasswordResetRequested => {
+            "The link that sets a password was requested.".to_owned()
+        }
+        AuditAction::SessionsEnded => "All login sessions were ended.".to_owned(),
+        AuditAction::CustomerSynced => {
+            let changes = detail["changes"].as_array().map_or(0, Vec::len);
+            format!("The customer was synced with Stripe: {changes} changes.")
+        }
+        AuditAction::CustomerConverted => {
+            "The customer paid for a license for the first time.".to_owned()
+        }
+        AuditAction::CustomerChurned => "The customer's subscription ended.".to_owned(),
+        AuditAction::CustomerDeleted => "The account was deleted.".to_owned(),
         AuditAction::LicenseIssued => {
             format!("The license {} was issued for `{}`.", fact("license_id"), fact("plan"))
         }
         AuditAction::LicenseGranted => {
             format!("The license {} was granted for `{}`.", fact("license_id"), fact("plan"))
         }
+        AuditAction::LicenseExtended => format!(
+            "The license {} extends the previous one to {}.",
+            fact("license_id"),
+            detail["after"]["expires_at"].as_str().unwrap_or("none")
+        ),
+        AuditAction::LicenseResent => format!("The license {} was sent again.", fact("license_id")),
         AuditAction::LicenseReissued => format!(
             "The license {} replaced one of the revoked key {}.",
             fact("license_id"),
@@ -181,10 +200,9 @@ fn sentence(action: AuditAction, detail: &Value) -> String {
         AuditAction::StripeLinked => {
             format!("The customer was linked to {} at Stripe.", fact("stripe_customer_id"))
         }
-        AuditAction::StripeUnlinked => format!(
-            "{} was deleted at Stripe, and the link to it was removed.",
-            fact("stripe_customer_id")
-        ),
+        AuditAction::StripeUnlinked => {
+            format!("The link to {} at Stripe was removed.", fact("stripe_customer_id"))
+        }
         AuditAction::StripeCompared => "All customers were compared with Stripe.".to_owned(),
         AuditAction::EventReplayed => format!("The event {} was replayed.", fact("event_id")),
         AuditAction::MailRetried => format!("The mail {} was scheduled again.", fact("mail_id")),

@@ -69,9 +69,12 @@ fn kind(action: AuditAction, detail: &Value) -> Option<EventKind> {
             Some(EventKind::CustomerChanged)
         }
         AuditAction::CustomerDeleted => Some(EventKind::CustomerDeleted),
-        AuditAction::LicenseIssued | AuditAction::LicenseGranted | AuditAction::LicenseReissued => {
-            Some(EventKind::LicenseIssued)
-        }
+        AuditAction::LicenseIssued
+        | AuditAction::LicenseGranted
+        | AuditAction::LicenseExtended
+        | AuditAction::LicenseReissued => Some(EventKind::LicenseIssued),
+        // It was sent as a new issue, or only mailed again.
+        AuditAction::LicenseResent if !detail["after"].is_null() => Some(EventKind::LicenseIssued),
         AuditAction::LicenseRevoked => Some(EventKind::LicenseRevoked),
         AuditAction::SubscriptionChanged => Some(EventKind::SubscriptionChanged),
         AuditAction::OrderChanged => match detail["to"].as_str()?.parse().ok()? {
@@ -80,6 +83,12 @@ fn kind(action: AuditAction, detail: &Value) -> Option<EventKind> {
             OrderStatus::Pending | OrderStatus::Failed | OrderStatus::Disputed => None,
         },
         AuditAction::CustomerPasswordChanged
+        | AuditAction::PasswordResetRequested
+        | AuditAction::SessionsEnded
+        | AuditAction::CustomerSynced
+        | AuditAction::CustomerConverted
+        | AuditAction::CustomerChurned
+        | AuditAction::LicenseResent
         | AuditAction::OrderMerged
         | AuditAction::StripeLinked
         | AuditAction::StripeUnlinked

@@ -151,7 +151,7 @@ pub fn assess<'a>(
         .or(unclear)
         .or_else(|| most_recent(state.subscriptions.iter().filter(concerns_us)));
     let entitlement =
-        best.map(|&(_, plan, term, _)| Entitlement { plan, source: Source::Subscription, term });
+        best.map(|&(_, plan, term, _)| Entitlement::new(plan, Source::Subscription, term));
     Assessment {
         subscription,
         entitlement,

@@ -136,7 +136,7 @@ pub fn settle<'a>(
     let current = stored.map(|row| &row.stripe_subscription_id);
     let assessment = assess(state, current, catalog, now);
     let subscription = subscription(record, state, &assessment, catalog, now);
-    let licenses = licenses::decide(record, &assessment, catalog, now);
+    let licenses = licenses::decide(record, state, &assessment, catalog, now);
     let kind = mail::decide(record, subscription.as_ref(), &licenses, now);
     let orders = orders::decide(record, state, catalog, now, &mut random);
     let (kind, order_id) = mail::with_payment(kind, &orders, now);

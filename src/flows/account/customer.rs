@@ -7,7 +7,7 @@ use crate::domain::account::customer::{Customer, SyncStatus};
 use crate::domain::contact::{DisplayName, Email};
 use crate::domain::ids::CustomerId;
 use crate::domain::message::{Kind, Language};
-use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
+use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry, OwnedActor};
 use crate::domain::outbox::To;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
@@ -31,7 +31,7 @@ pub enum Change<T> {
 }
 
 impl<T> Change<T> {
-    fn apply(self, to: &mut Option<T>) {
+    pub(in crate::flows) fn apply(self, to: &mut Option<T>) {
         match self {
             Self::Keep => {}
             Self::Clear => *to = None,
@@ -97,7 +97,7 @@ pub async fn update(app: &App, caller: &SignedIn, change: AccountChange) -> Resu
 
 /// Queues the changed fields for Stripe, if the customer is there. The caller notifies
 /// [`crate::app::Parts::events_due`] after the commit.
-pub(super) async fn send_to_stripe(
+pub(in crate::flows) async fn send_to_stripe(
     app: &App,
     tx: &mut Tx,
     before: &Customer,
@@ -112,36 +112,50 @@ pub(super) async fn send_to_stripe(
     inbox::queue_customer_update(app, tx, &after.customer_id, due, now).await
 }
 
-/// Deletes the caller's user, customer, login sessions and licenses. Subscriptions are canceled
-/// first, so that a deleted customer is not charged.
+/// Deletes the caller's account, as [`remove`] does.
 ///
 /// # Errors
 /// [`Error::LoginRequired`] when the password was not entered recently in the caller's session.
-/// [`Error::Stripe`] when a subscription could not be canceled: then nothing is deleted. A failure
-/// of the database.
+/// [`Error::Unauthenticated`] when another deletion was faster. Those of [`remove`].
 pub async fn delete(app: &App, caller: &SignedIn) -> Result<()> {
     if !caller.session.is_password_recent(app.now()) {
         return Err(Error::LoginRequired);
     }
-    let customer_id = caller.customer.customer_id.clone();
-    if app.stripe.is_none() && caller.customer.stripe_customer_id.is_none() {
+    let removed = remove(app, &caller.customer.customer_id, OwnedActor::Customer).await;
+    removed.map_err(already_deleted)
+}
+
+/// Deletes a customer with the user, login sessions and licenses. Subscriptions are canceled first,
+/// so that a deleted customer is not charged.
+///
+/// # Errors
+/// [`Error::NotFound`] when there is no such customer. [`Error::Stripe`] when a subscription could
+/// not be canceled: then nothing is deleted. A failure of the database.
+pub(in crate::flows) async fn remove(
+    app: &App,
+    customer_id: &CustomerId,
+    by: OwnedActor,
+) -> Result<()> {
+    let missing = || Error::NotFound("customer");
+    let customer = app.store.read().await?.customer(customer_id).await?.ok_or_else(missing)?;
+    if app.stripe.is_none() && customer.stripe_customer_id.is_none() {
         let mut tx = app.store.write().await?;
         // Locks the customer first, like every flow. Of two deletions, one finds no customer.
-        let customer = tx.lock_customer(&customer_id).await?.ok_or(Error::Unauthenticated)?;
-        return delete_here(app, tx, &customer).await;
+        let customer = tx.lock_customer(customer_id).await?.ok_or_else(missing)?;
+        return delete_here(app, tx, &customer, by.actor()).await;
     }
     // Runs in its own task: a disconnect must not interrupt it and leave the lease taken.
-    let own = app.clone();
+    let (own, customer_id) = (app.clone(), customer_id.clone());
     app.tasks
         .run(async move {
-            let lease = Lease::take(&own, &customer_id).await.map_err(already_deleted)?;
+            let lease = Lease::take(&own, &customer_id).await?;
             let work = async {
-                stripe_customer::close(&own, &lease).await.map_err(already_deleted)?;
+                stripe_customer::close(&own, &lease).await?;
                 let mut tx = own.store.write().await?;
                 // Deletes only while the lease holds. Otherwise a checkout opened in the meantime
                 // could be paid for a deleted account.
-                let customer = lease.lock(&mut tx).await.map_err(already_deleted)?;
-                delete_here(&own, tx, &customer).await
+                let customer = lease.lock(&mut tx).await?;
+                delete_here(&own, tx, &customer, by.actor()).await
             };
             lease.during(&own, work).await
         })
@@ -154,12 +168,19 @@ fn already_deleted(error: Error) -> Error {
 }
 
 /// Deletes a locked customer, and mails the address that it was deleted.
-async fn delete_here(app: &App, mut tx: Tx, customer: &Customer) -> Result<()> {
+async fn delete_here(app: &App, mut tx: Tx, customer: &Customer, by: Actor<'_>) -> Result<()> {
     let now = app.now();
+    let subscription = tx.subscription(&customer.customer_id).await?;
+    if subscription.is_some_and(|row| row.status.is_live()) {
+        let (id, action) = (&customer.customer_id, AuditAction::CustomerChurned);
+        let entry = AuditEntry::new(Actor::System, action, Some(id), json!({}));
+        audit(app, &mut tx, entry, now).await?;
+    }
     tx.forget_events_of(customer).await?;
     tx.forget_personal_values(&customer.customer_id).await?;
     tx.delete_user(&customer.user_id).await?;
-    let entry = by_customer(&customer.customer_id, AuditAction::CustomerDeleted, json!({}));
+    let (id, action) = (&customer.customer_id, AuditAction::CustomerDeleted);
+    let entry = AuditEntry::new(by, action, Some(id), json!({}));
     audit(app, &mut tx, entry, now).await?;
     mail::enqueue(app, &mut tx, Kind::AccountDeleted, To::Former(customer), now).await?;
     tx.commit(app.fail_points.at(Place::AccountDeleted)).await?;
@@ -168,7 +189,7 @@ async fn delete_here(app: &App, mut tx: Tx, customer: &Customer) -> Result<()> {
 }
 
 /// Returns the values of a customer that the audit log keeps until the customer is deleted.
-pub(super) fn personal(customer: &Customer) -> Value {
+pub(in crate::flows) fn personal(customer: &Customer) -> Value {
     let text = |name: &Option<DisplayName>| name.as_ref().map(|name| name.as_str().to_owned());
     json!({
         "email": customer.email.as_str(),

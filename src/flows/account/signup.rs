@@ -79,7 +79,11 @@ pub async fn signup(app: &App, request: Signup, client: Option<String>) -> Resul
     let detail = json!({ "plan": license.plan });
     let entry = customer::by_customer(&customer.customer_id, AuditAction::CustomerSignedUp, detail);
     audit(app, &mut tx, entry, now).await?;
-    let detail = json!({ "license_id": license.license_id.as_str(), "plan": license.plan });
+    let detail = json!({
+        "license_id": license.license_id.as_str(),
+        "plan": license.plan,
+        "source": license.source.as_str(),
+    });
     let entry = customer::by_customer(&customer.customer_id, AuditAction::LicenseIssued, detail);
     audit(app, &mut tx, entry, now).await?;
     if app.stripe.as_ref().is_some_and(Stripe::wants_customers_at_signup) {

@@ -1,11 +1,15 @@
 //! A customer, as support sees it: found by any key, the record, and its lists.
 
+use std::collections::HashMap;
+
 use crate::app::App;
 use crate::domain::account::customer::Customer;
+use crate::domain::account::metadata::Metadata;
 use crate::domain::ids::CustomerId;
 use crate::domain::license::IssuedLicense;
 use crate::domain::operator::search::{FoundCustomer, Key, Search};
 use crate::domain::operator::timeline::{self, Entry, Kind};
+use crate::domain::operator::why::{self, Facts, Reason};
 use crate::domain::outbox::StoredMail;
 use crate::domain::page::{Cursor, InvalidCursor, Page, PageRequest};
 use crate::domain::sale::order::Order;
@@ -14,10 +18,20 @@ use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::operator::events::EventDetails;
+use crate::flows::sale::settle::MAX_ORDERS;
 use crate::store::Tx;
 
 /// The customers whose search terms one transaction writes: few, so that other writers do not wait.
 const FILLED_AT_ONCE: i64 = 200;
+
+/// A customer that was found, with the current license.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The customer.
+    pub customer: FoundCustomer,
+    /// The current license.
+    pub license: Option<IssuedLicense>,
+}
 
 /// Returns a page of the customers that a query finds: the one with an id or a license, or those
 /// whose address and names have words that begin with the query's.
@@ -25,12 +39,25 @@ const FILLED_AT_ONCE: i64 = 200;
 /// # Errors
 /// [`Error::InvalidRequest`] when the page begins at the place of another list, or a failure of the
 /// database.
-pub async fn find(
-    app: &App,
+pub async fn find(app: &App, search: &Search, request: &PageRequest) -> Result<Page<Found>> {
+    let mut tx = app.store.read().await?;
+    let Page { entries, next_after } = search_page(&mut tx, search, request).await?;
+    let ids: Vec<_> = entries.iter().map(|found| &found.customer_id).collect();
+    let licenses = tx.current_licenses(&ids).await?.into_iter();
+    let mut licenses: HashMap<_, _> =
+        licenses.map(|license| (license.customer_id.clone(), license)).collect();
+    let found = entries.into_iter().map(|customer| {
+        let license = licenses.remove(&customer.customer_id);
+        Found { customer, license }
+    });
+    Ok(Page { entries: found.collect(), next_after })
+}
+
+async fn search_page(
+    tx: &mut Tx,
     search: &Search,
     request: &PageRequest,
 ) -> Result<Page<FoundCustomer>> {
-    let mut tx = app.store.read().await?;
     let key = match search {
         Search::Key(key) => key.clone(),
         Search::Token(id, token) => {
@@ -78,6 +105,8 @@ pub async fn fill_search(app: &App) -> Result<()> {
 pub struct Record {
     /// The customer.
     pub customer: Customer,
+    /// The texts that support keeps.
+    pub metadata: Metadata,
     /// The time of the last sync with Stripe.
     pub synced_at: Option<Timestamp>,
     /// Stripe's id of the default payment method.
@@ -95,10 +124,11 @@ pub struct Record {
 pub async fn record(app: &App, id: &CustomerId) -> Result<Record> {
     let mut tx = app.store.read().await?;
     let customer = existing(&mut tx, id).await?;
+    let metadata = tx.metadata(id).await?;
     let (synced_at, default_payment_method) = tx.stripe_state(id).await?;
     let subscription = tx.subscription(id).await?;
     let license = tx.current_license(id).await?;
-    Ok(Record { customer, synced_at, default_payment_method, subscription, license })
+    Ok(Record { customer, metadata, synced_at, default_payment_method, subscription, license })
 }
 
 async fn existing(tx: &mut Tx, id: &CustomerId) -> Result<Customer> {
@@ -185,4 +215,31 @@ pub async fn timeline(app: &App, id: &CustomerId, request: &PageRequest) -> Resu
         events.into_iter().map(Entry::of_event).collect(),
     ]);
     Ok(request.page(entries, Entry::place))
+}
+
+/// The events and audit entries that may explain the current license, the newest ones.
+const READ_FOR_REASONS: usize = 100;
+
+/// Returns why a customer has the current license now, each reason with its time.
+///
+/// # Errors
+/// As [`mails`].
+pub async fn why(app: &App, id: &CustomerId) -> Result<(Record, Vec<Reason>)> {
+    let record = record(app, id).await?;
+    let mut tx = app.store.read().await?;
+    let newest = PageRequest { after: None, limit: READ_FOR_REASONS };
+    let actions = tx.audit_page(id, &newest).await?;
+    let events = tx.event_page(&record.customer, &newest).await?;
+    let orders = tx.orders_to_settle(id, MAX_ORDERS).await?;
+    let reasons = why::reasons(&Facts {
+        customer: &record.customer,
+        license: record.license.as_ref(),
+        subscription: record.subscription.as_ref(),
+        orders: &orders,
+        actions: &actions,
+        events: &events,
+        catalog: &app.plans,
+        now: app.now(),
+    });
+    Ok((record, reasons))
 }

@@ -3,9 +3,11 @@
 //! and returns the reason with the way out. The backfill links all Stripe customers
 //! (`backfill.rs`).
 
+use serde_json::json;
+
 use crate::app::App;
 use crate::domain::ids::CustomerId;
-use crate::domain::operator::audit::Actor;
+use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::sale::attempt::Purpose;
 use crate::domain::sale::buyer::{UnknownBuyer, plan_paid};
 use crate::domain::sale::matching::{Decision, StripeCandidate, Tag, decide};
@@ -13,6 +15,7 @@ use crate::domain::sale::settlement::SyncReport;
 use crate::domain::sale::stripe_ids::StripeCustomerId;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
+use crate::flows::audit;
 use crate::flows::sale::backfill::{self, Done, Newcomers, Step, Undecided};
 use crate::flows::sale::lease::Lease;
 use crate::flows::sale::link::{LinkReason, link};
@@ -45,8 +48,8 @@ pub async fn list(app: &App) -> Result<Vec<UnknownBuyer>> {
 /// finishes it. Returns what was done, or the reason why an operator must decide.
 ///
 /// # Errors
-/// [`Error::Setup`] when the request cannot be fulfilled. [`Error::Stripe`] or a failure of the
-/// database.
+/// [`Error::StripeLinkRefused`] when the request cannot be fulfilled. [`Error::Stripe`] or a
+/// failure of the database.
 pub async fn claim(
     app: &App,
     stripe_id: &StripeCustomerId,
@@ -74,11 +77,28 @@ pub async fn claim(
     Ok(Ok(backfill::done(&theirs, step.action(), Some(id), report)))
 }
 
+/// Links a Stripe customer to the customer that support names, as [`claim`] does, and syncs it.
+///
+/// # Errors
+/// [`Error::StripeLinkRefused`] when Stripe has no such customer, when it is linked to another
+/// customer, or when the present Stripe customer has a live subscription. [`Error::NotFound`] when
+/// there is no such customer. [`Error::Stripe`] or a failure of the database.
+pub(in crate::flows) async fn link_named(
+    app: &App,
+    stripe_id: &StripeCustomerId,
+    id: &CustomerId,
+    by: Actor<'_>,
+) -> Result<Done> {
+    let theirs = fetch(app, stripe_id).await?;
+    link_to(app, &theirs, id, by).await
+}
+
 /// Fetches a Stripe customer, with the plan that it pays for.
 async fn fetch(app: &App, stripe_id: &StripeCustomerId) -> Result<StripeCandidate> {
     let stripe = app.stripe()?;
     let mut theirs = stripe.find_customer(stripe_id).await?.ok_or_else(|| {
-        Error::setup(format!("Stripe has no customer {stripe_id} in this account and mode"))
+        let problem = format!("Stripe has no customer {stripe_id} in this account and mode");
+        Error::StripeLinkRefused(problem)
     })?;
     let subscriptions = stripe.subscriptions(stripe_id).await?;
     theirs.plan = plan_paid(&app.plans, &subscriptions).map(|(_, plan)| plan.id.to_string());
@@ -123,18 +143,20 @@ async fn link_to(
     app: &App,
     theirs: &StripeCandidate,
     id: &CustomerId,
-    by: Actor<'static>,
+    by: Actor<'_>,
 ) -> Result<Done> {
     if let Some(other) = app.store.read().await?.customer_by_stripe_id(&theirs.id).await?
         && other != *id
     {
         let stripe_id = &theirs.id;
-        return Err(Error::setup(format!(
+        return Err(Error::StripeLinkRefused(format!(
             "{stripe_id} is linked to {other}, and is not moved to another customer"
         )));
     }
     let lease = Lease::take(app, id).await.map_err(|error| match error {
-        Error::NotFound(_) => Error::setup(format!("there is no customer {id}")),
+        Error::NotFound(_) if by == Actor::Operator => {
+            Error::setup(format!("there is no customer {id}"))
+        }
         error => error,
     })?;
     let work = link_leased(app, &lease, theirs, by);
@@ -147,19 +169,14 @@ async fn link_leased(
     app: &App,
     lease: &Lease,
     theirs: &StripeCandidate,
-    by: Actor<'static>,
+    by: Actor<'_>,
 ) -> Result<SyncReport> {
     let (stripe, id) = (app.stripe()?, &lease.customer_id);
     let mut tx = app.store.read().await?;
     let customer = tx.customer(id).await?.ok_or(Error::NotFound("customer"))?;
-    let checkout = tx.attempt(id, Purpose::Checkout).await?;
     drop(tx);
     let before = customer.stripe_customer_id.filter(|before| *before != theirs.id);
     if let Some(before) = &before {
-        // An open checkout of the old Stripe customer must not be paid any more.
-        if let Some(session) = checkout.and_then(|attempt| attempt.result?.parse().ok()) {
-            stripe_customer::ended(stripe_customer::expire(app, stripe, &session).await)?;
-        }
         release(app, before, id).await?;
     }
     let why = LinkReason::Claimed { instead_of: before.as_ref() };
@@ -173,17 +190,50 @@ async fn link_leased(
     sync::sync_held(app, lease).await
 }
 
-/// Releases a customer from the Stripe customer `before`: checks that it has no live subscription,
-/// and removes the customer's id from its metadata, so that it is not linked again.
+/// Removes a customer's link to a Stripe customer that no longer has a live subscription.
 ///
 /// # Errors
-/// [`Error::Setup`] when it has a live subscription.
+/// [`Error::StripeLinkRefused`] when it has a live subscription. [`Error::NotFound`] when there is
+/// no such customer. [`Error::Stripe`] or a failure of the database.
+pub(in crate::flows) async fn unlink(app: &App, id: &CustomerId, by: Actor<'_>) -> Result<()> {
+    let lease = Lease::take(app, id).await?;
+    let work = async {
+        let customer = app.store.read().await?.customer(id).await?;
+        let Some(before) = customer.and_then(|customer| customer.stripe_customer_id) else {
+            return Ok(());
+        };
+        release(app, &before, id).await?;
+        let now = app.now();
+        let mut tx = app.store.write().await?;
+        lease.lock(&mut tx).await?;
+        tx.link_stripe_customer(id, None, None).await?;
+        tx.delete_attempt(id, Purpose::Customer).await?;
+        tx.delete_subscription(id).await?;
+        let detail = json!({ "stripe_customer_id": before.as_str() });
+        let entry = AuditEntry::new(by, AuditAction::StripeUnlinked, Some(id), detail)
+            .changed(json!({ "stripe_customer_id": before.as_str() }), json!({}));
+        audit(app, &mut tx, entry, now).await?;
+        tx.commit(app.fail_points.at(Place::ClaimUnlinked)).await
+    };
+    lease.during(app, work).await
+}
+
+/// Releases a customer from the Stripe customer `before`: checks that it has no live subscription,
+/// closes its open checkout, which must not be paid any more, and removes the customer's id from
+/// its metadata, so that it is not linked again.
+///
+/// # Errors
+/// [`Error::StripeLinkRefused`] when it has a live subscription.
 async fn release(app: &App, before: &StripeCustomerId, id: &CustomerId) -> Result<()> {
     let stripe = app.stripe()?;
+    let checkout = app.store.read().await?.attempt(id, Purpose::Checkout).await?;
+    if let Some(session) = checkout.and_then(|attempt| attempt.result?.parse().ok()) {
+        stripe_customer::ended(stripe_customer::expire(app, stripe, &session).await)?;
+    }
     let Some(old) = stripe.find_customer(before).await? else { return Ok(()) };
     let subscriptions = stripe.subscriptions(before).await?;
     if subscriptions.iter().any(|subscription| subscription.status.is_live()) {
-        return Err(Error::setup(format!(
+        return Err(Error::StripeLinkRefused(format!(
             "{id} is linked to {before}, which has a live subscription; end that at Stripe first"
         )));
     }

@@ -62,7 +62,8 @@ impl LinkReason<'_> {
 ///
 /// # Errors
 /// [`Error::Busy`] when the lease was lost, or when the customer or the Stripe customer changed in
-/// the meantime; for an operator, the latter is [`Error::Setup`]. A failure of the database.
+/// the meantime; for an operator, the latter is [`Error::StripeLinkRefused`]. A failure of the
+/// database.
 pub(super) async fn link(
     app: &App,
     lease: &Lease,
@@ -81,7 +82,9 @@ pub(super) async fn link(
     if !may_link(&mut tx, &customer, stripe_id, why).await? {
         return Err(match by {
             Actor::System => Error::Busy,
-            _ => Error::setup("the customer changed in the meantime; run this again"),
+            _ => Error::StripeLinkRefused(
+                "the customer changed in the meantime; run this again".into(),
+            ),
         });
     }
     let needs_sync = needs_sync(&mut tx, stripe_id, why, by).await?;

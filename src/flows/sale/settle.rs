@@ -4,12 +4,12 @@
 
 use std::collections::HashSet;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::domain::account::customer::Customer;
 use crate::domain::ids::CustomerId;
-use crate::domain::license::{Phase, RevocationReason};
+use crate::domain::license::{Phase, RevocationReason, Source};
 use crate::domain::message::Kind;
 use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::outbox::To;
@@ -144,6 +144,9 @@ async fn apply(
 ) -> Result<()> {
     let id = &record.customer.customer_id;
     for change in &settlement.changes {
+        if let Some(action) = milestone(tx, id, change).await? {
+            audit(app, tx, by_stripe(id, action, json!({})), now).await?;
+        }
         match change {
             Change::Subscription { after, .. } => tx.put_subscription(after).await?,
             Change::DeleteOrder(order_id) => tx.delete_order(order_id).await?,
@@ -176,6 +179,22 @@ async fn apply(
         }
     }
     Ok(())
+}
+
+/// Returns the action for the statistics, if the change is the customer's first paid license or the
+/// end of the subscription.
+async fn milestone(
+    tx: &mut Tx,
+    id: &CustomerId,
+    change: &Change<'_>,
+) -> Result<Option<AuditAction>> {
+    Ok(match change {
+        Change::Issue { entitlement, .. } if entitlement.source == Source::Subscription => {
+            let is_first = !tx.has_paid_license(id).await?;
+            is_first.then_some(AuditAction::CustomerConverted)
+        }
+        change => change.is_churn().then_some(AuditAction::CustomerChurned),
+    })
 }
 
 /// Records the time of the sync, and which fields are still to be sent to Stripe.

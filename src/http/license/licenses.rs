@@ -133,7 +133,7 @@ impl LicenseView {
 }
 
 /// Returns the claims of a license that we signed.
-fn claims_of(license: &IssuedLicense) -> crate::error::Result<Claims> {
+pub fn claims_of(license: &IssuedLicense) -> crate::error::Result<Claims> {
     let damaged = || Error::Internal(format!("the token of {} is damaged", license.license_id));
     let inspected = licentia_verify::inspect(license.token.expose()).map_err(|_| damaged())?;
     serde_json::from_value(inspected.claims.into()).map_err(|_| damaged())

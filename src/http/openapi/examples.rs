@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::domain::account::metadata::InvalidMetadata;
 use crate::domain::account::password::UnfitPassword;
 use crate::domain::contact::{InvalidEmail, InvalidName};
+use crate::domain::license::grant::{NothingToSend, WouldShorten};
 use crate::domain::operator::admin_key::Scope;
 use crate::domain::operator::webhook_target::RefusedTarget;
 use crate::domain::sale::stripe_failure::StripeFailure;
@@ -51,6 +53,12 @@ fn with_content() -> Vec<Error> {
         Error::InvalidName { field: "name", problem: InvalidName::Empty },
         Error::UnfitPassword(UnfitPassword::TooShort),
         Error::InsufficientScope { needed: Scope::Support, held: Scope::Read },
+        Error::InvalidMetadata(InvalidMetadata::Key),
+        Error::WouldShorten(WouldShorten { plan: "professional".into(), ends: None }),
+        Error::NothingToSend(NothingToSend::Revoked),
+        Error::StripeLinkRefused(
+            "Stripe has no customer cus_Abc123 in this account and mode".into(),
+        ),
         Error::InvalidLicense("it is not on record".into()),
         Error::InvalidReturnUrl("success_url"),
         Error::Stripe(StripeFailure::Unreachable("timeout".into())),

@@ -2,6 +2,7 @@
 //! user has exactly one customer.
 
 use crate::domain::account::customer::{Customer, NewAccount, SyncStatus};
+use crate::domain::account::metadata::Metadata;
 use crate::domain::contact::Email;
 use crate::domain::ids::{CustomerId, UserId};
 use crate::domain::sale::matching::CustomerCandidate;
@@ -155,6 +156,35 @@ impl Tx {
         )?;
         self.replace_terms(&customer).await?;
         Ok(customer)
+    }
+
+    /// Returns the texts that support keeps about a customer.
+    pub async fn metadata(&mut self, id: &CustomerId) -> Result<Metadata> {
+        let metadata = sql!(
+            self,
+            fetch_optional: (Metadata,),
+            "SELECT metadata FROM customers WHERE customer_id = $1",
+            id,
+        )?;
+        Ok(metadata.map(|(metadata,)| metadata).unwrap_or_default())
+    }
+
+    /// Replaces the texts that support keeps about a customer.
+    pub async fn set_metadata(
+        &mut self,
+        id: &CustomerId,
+        metadata: &Metadata,
+        now: Timestamp,
+    ) -> Result<()> {
+        sql!(
+            self,
+            execute,
+            "UPDATE customers SET metadata = $2, updated_at = $3 WHERE customer_id = $1",
+            id,
+            metadata,
+            now,
+        )?;
+        Ok(())
     }
 
     /// Returns the customer that is linked to this Stripe customer.

@@ -2,13 +2,14 @@
 //! `personal`, which is removed when the customer is deleted. The actions are listed in
 //! [`crate::domain::operator::audit`].
 
+use crate::domain::column::Parameter;
 use crate::domain::ids::{AuditId, CustomerId};
 use crate::domain::operator::audit::{AuditAction, AuditEntry, StoredAuditEntry};
 use crate::domain::page::PageRequest;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::store::Tx;
-use crate::store::statement::sql;
+use crate::store::statement::{Statement, sql};
 
 impl Tx {
     /// Returns whether the customer has an entry with this action.
@@ -68,6 +69,33 @@ impl Tx {
             audit_id,
             request.rows(),
         )
+    }
+
+    /// Returns a page of the log, newest first. `filters` are the customer, the action and the
+    /// actor.
+    pub async fn audit_entries(
+        &mut self,
+        (customer_id, action, actor): (Option<&CustomerId>, Option<&str>, Option<&str>),
+        request: &PageRequest,
+    ) -> Result<Vec<StoredAuditEntry>> {
+        let (at, audit_id) = request.before();
+        let mut text = "SELECT {columns} FROM audit_log WHERE (at, audit_id) < ($1, $2)".to_owned();
+        let mut values = vec![at.to_value(), audit_id.to_value()];
+        let filters = [
+            ("customer_id", customer_id.map(CustomerId::as_str)),
+            ("action", action),
+            ("actor", actor),
+        ];
+        // Each condition is a part of the text, so that its index is used.
+        for (column, value) in filters {
+            if let Some(value) = value {
+                values.push(value.to_value());
+                text.push_str(&format!(" AND {column} = ${}", values.len()));
+            }
+        }
+        values.push(request.rows().to_value());
+        text.push_str(&format!(" ORDER BY at DESC, audit_id DESC LIMIT ${}", values.len()));
+        self.fetch_all(Statement::composed(text, values)).await
     }
 
     /// Removes the addresses and names of a deleted customer from the log.

@@ -5,4 +5,5 @@ pub(super) mod admin_keys;
 pub(super) mod audit;
 pub mod search;
 pub(super) mod secrets;
+pub(super) mod stats;
 pub(super) mod webhooks;

@@ -18,7 +18,8 @@ impl Tx {
     /// was refunded or is disputed. Of two orders in the same second, one that succeeded counts.
     ///
     /// A license works if it is current, not revoked, within its term or grace, and not a trial. A
-    /// grant counts too: it stays current only if it is worth more.
+    /// grant counts too: it stays current only if it is worth more. A customer whose license an
+    /// operator revoked is not listed until the next payment, which brings a new license.
     pub async fn paid_without_license(
         &mut self,
         now: Timestamp,
@@ -36,8 +37,12 @@ impl Tx {
                AND NOT EXISTS (
                    SELECT 1 FROM licenses
                    WHERE licenses.customer_id = paid.customer_id
-                     AND superseded_at IS NULL AND revoked_at IS NULL AND source <> 'trial'
-                     AND (expires_at IS NULL OR expires_at > $1 OR grace_until > $1))
+                     AND superseded_at IS NULL AND (
+                         (revoked_at IS NULL AND source <> 'trial'
+                             AND (expires_at IS NULL OR expires_at > $1 OR grace_until > $1))
+                         OR (revocation_reason = 'operator' AND revoked_at >= COALESCE(
+                             (SELECT MAX(purchased_at) FROM orders
+                              WHERE orders.customer_id = paid.customer_id), 0))))
                AND 'succeeded' = (
                    SELECT orders.status FROM orders
                    WHERE orders.customer_id = paid.customer_id

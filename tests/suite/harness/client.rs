@@ -1,11 +1,12 @@
 //! A client that checks every response against the API description: the status is documented for
 //! the operation, and an error is a problem with a stable code. The service is in `mod.rs`.
 
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use licentia::http::{WEBHOOK_PATH, openapi};
-use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap};
 use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
 
@@ -16,6 +17,7 @@ pub struct Client {
     http: reqwest::Client,
     token: Option<String>,
     forwarded_for: Option<String>,
+    calls: Arc<AtomicUsize>,
 }
 
 /// A response.
@@ -32,16 +34,22 @@ impl Client {
         // Shorter than the ten seconds after which the server closes an idle connection. Otherwise
         // a request could be sent on a connection that is being closed.
         let http = reqwest::Client::builder().pool_idle_timeout(Duration::from_secs(5));
-        Self { base, http: http.build().unwrap(), token: None, forwarded_for: None }
+        let calls = Arc::default();
+        Self { base, http: http.build().unwrap(), token: None, forwarded_for: None, calls }
     }
 
     pub fn with_token(&self, token: &str) -> Self {
-        Self { token: Some(token.to_owned()), ..self.clone() }
+        Self { token: Some(token.to_owned()), calls: Arc::default(), ..self.clone() }
     }
 
     /// Returns a client with this address, for a service that trusts proxies on 127.0.0.1.
     pub fn at_address(&self, address: &str) -> Self {
         Self { forwarded_for: Some(address.to_owned()), ..self.clone() }
+    }
+
+    /// Returns how many requests this client and its clones sent since the token was set.
+    pub fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
     }
 
     pub fn token(&self) -> &str {
@@ -65,6 +73,7 @@ impl Client {
     }
 
     pub async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Answer {
+        self.calls.fetch_add(1, Ordering::SeqCst);
         let mut request = self.http.request(method.clone(), format!("{}{path}", self.base));
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
@@ -76,6 +85,12 @@ impl Client {
             request = request.json(body);
         }
         finish(method, path, request).await.unwrap()
+    }
+
+    /// Gets a response of this media type.
+    pub async fn get_as(&self, accept: &str, path: &str) -> Answer {
+        let request = self.http.get(format!("{}{path}", self.base)).bearer_auth(self.token());
+        finish(Method::GET, path, request.header(ACCEPT, accept)).await.unwrap()
     }
 
     /// Returns the value of a metric with its labels, as in `licentia_mails_total{result="sent"}`,

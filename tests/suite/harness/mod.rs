@@ -20,9 +20,12 @@ use std::time::Duration;
 use licentia::app::App;
 use licentia::clock::{Clock, SystemClock};
 use licentia::config::Config;
+use licentia::domain::license::{Extras, IssuedLicense};
 use licentia::domain::operator::admin_key::Scope;
+use licentia::domain::operator::audit::Actor;
 use licentia::domain::time::Timestamp;
 use licentia::flows::mail;
+use licentia::flows::operator::licenses::{self, Grant};
 use licentia::flows::operator::{admin_key, outgoing};
 use licentia::http;
 use licentia::random::Random;
@@ -154,6 +157,14 @@ impl TestApp {
         let name = format!("a test's, {scope}").parse().unwrap();
         let (_, key) = admin_key::create(&self.app, name, scope, None).await.unwrap();
         self.client.with_token(key.expose())
+    }
+
+    /// Grants a customer a license without an end, whatever the customer has.
+    pub async fn grant(&self, customer_id: &str, plan: &str) -> IssuedLicense {
+        let plan = self.app.plans.plan(plan).unwrap();
+        let grant = Grant { plan, expires: None, extras: Extras::default(), replace: true };
+        let id = customer_id.parse().unwrap();
+        licenses::grant(&self.app, Actor::Operator, &id, &grant).await.unwrap()
     }
 
     /// Sends the due mails, as the worker does. Returns how many were attempted.

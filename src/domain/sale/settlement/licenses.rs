@@ -5,6 +5,7 @@ use super::Record;
 use crate::domain::license::{Entitlement, IssuedLicense, Source};
 use crate::domain::sale::entitlement::Assessment;
 use crate::domain::sale::plan::Catalog;
+use crate::domain::sale::stripe_state::StripeState;
 use crate::domain::time::Timestamp;
 
 /// The changes to a customer's licenses.
@@ -20,20 +21,22 @@ pub(super) struct Decision<'a> {
 /// Returns the changes to a customer's licenses. While the assessment is unclear, none is revoked.
 pub(super) fn decide<'a>(
     record: &Record,
+    state: &StripeState,
     assessment: &Assessment<'a>,
     catalog: &'a Catalog,
     now: Timestamp,
 ) -> Decision<'a> {
     let current = record.current_license.as_ref();
-    let paid = current.filter(|license| license.source == Source::Subscription);
+    let paid = current.filter(|license| license.depends_on_payment(now));
     let entitlement = assessment.entitlement.as_ref();
     let ends_paid_license = entitlement.is_none()
         && !assessment.is_unclear
         && paid.is_some_and(|license| license.works(now));
     let issue = match entitlement {
         Some(entitlement) => {
+            let stays_revoked = current.is_some_and(|held| stays_revoked(held, record, state));
             let replaces = replaces(entitlement, current, assessment.is_unclear, catalog, now);
-            Some(entitlement).filter(|_| replaces).cloned()
+            Some(entitlement).filter(|_| replaces && !stays_revoked).cloned()
         }
         None if paid.is_some_and(|license| ends_paid_license || !license.works(now)) => {
             restore_grant(record, catalog, now)
@@ -43,10 +46,23 @@ pub(super) fn decide<'a>(
     let revoke = if assessment.is_unclear {
         Vec::new()
     } else {
-        let exceeding = record.paid_licenses.iter();
+        // Days after a paid term exceed what is paid for like the term itself.
+        let extension = paid.filter(|held| held.source == Source::Operator && held.works(now));
+        let exceeding = record.paid_licenses.iter().chain(extension);
         exceeding.filter(|license| exceeds(license, entitlement, catalog)).cloned().collect()
     };
     Decision { issue, revoke, ends_paid_license }
+}
+
+/// Returns whether an operator revoked the license, and nothing was paid since: a sync issues no
+/// other license until the next payment.
+fn stays_revoked(current: &IssuedLicense, record: &Record, state: &StripeState) -> bool {
+    let Some(revoked_at) = current.revoked_at.filter(|_| current.is_revoked_by_operator()) else {
+        return false;
+    };
+    let orders = record.orders.iter().filter_map(|order| order.purchased_at);
+    let invoices = state.invoices.iter().filter_map(|invoice| invoice.paid_at);
+    !orders.chain(invoices).any(|paid_at| paid_at > revoked_at)
 }
 
 /// Returns whether a license for the entitlement replaces the current one. It must differ, and it
@@ -72,7 +88,9 @@ fn replaces(
         Source::Operator => {
             let end = |ends: Option<Timestamp>| ends.unwrap_or(Timestamp::MAX);
             let current_worth = (current_rank, end(current.term().ends()));
-            !current.works(now) || current_worth < (rank, end(entitlement.term.ends()))
+            let is_unpaid = current.depends_on_payment(now) && !is_unclear && current_rank > rank;
+            let is_less = current_worth < (rank, end(entitlement.term.ends()));
+            !current.works(now) || is_less || is_unpaid
         }
     }
 }
@@ -97,7 +115,6 @@ fn restore_grant<'a>(
     catalog: &'a Catalog,
     now: Timestamp,
 ) -> Option<Entitlement<'a>> {
-    let grant = record.last_grant.as_ref().filter(|grant| grant.works(now))?;
-    let plan = catalog.plan(&grant.plan)?;
-    Some(Entitlement { plan, source: Source::Operator, term: grant.term() })
+    let is_due = |grant: &&IssuedLicense| grant.works(now) && !grant.depends_on_payment(now);
+    record.last_grant.as_ref().filter(is_due)?.entitlement(catalog)
 }

@@ -9,7 +9,7 @@ mod properties;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
-use crate::domain::license::{LicenseToken, Term};
+use crate::domain::license::{Extras, LicenseToken, RevocationReason, Term};
 use crate::domain::sale::entitlement::tests::{
     DAY, MONTH, NOW, PERIOD_END, PERIOD_START, at, catalog, invoice, line, paid, subscription,
     unpaid_renewal,
@@ -67,6 +67,7 @@ fn license(id: LicenseId, seq: i64, source: Source, plan: &str, term: Term) -> I
         token_expires_at: at(PERIOD_END),
         expires_at: term.expires,
         grace_until: term.grace_until,
+        extras: Extras::default(),
         superseded_at: None,
         revoked_at: None,
         revocation_reason: None,
@@ -341,4 +342,65 @@ fn two_live_subscriptions_need_action_and_an_unknown_price_only_without_a_licens
     let granted = with_license(record(), Source::Operator, "professional", None);
     let settlement = settle_at(&granted, &unknown, NOW);
     assert!(!settlement.needs_action && settlement.alerts.len() == 1);
+}
+
+/// Returns the license that the settlement issues: its source, plan and end.
+fn issued(settlement: &Settlement<'_>) -> Option<(Source, String, Option<i64>)> {
+    settlement.changes.iter().find_map(|change| match change {
+        Change::Issue { entitlement, .. } => Some((
+            entitlement.source,
+            entitlement.plan.id.to_string(),
+            entitlement.term.expires.map(Timestamp::epoch_seconds),
+        )),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_license_that_an_operator_revoked_is_followed_only_by_a_payment() {
+    let revoked_at = |time: i64, reason| {
+        let mut record =
+            with_license(record(), Source::Subscription, "professional", Some(PERIOD_END));
+        let license = record.current_license.as_mut().unwrap();
+        (license.revoked_at, license.revocation_reason) = (Some(at(time)), Some(reason));
+        record.paid_licenses.clear();
+        record
+    };
+    let mut state = paid("active");
+    state.invoices[0].paid_at = Some(at(PERIOD_START));
+    let by_operator = revoked_at(PERIOD_START + DAY, RevocationReason::Operator);
+    assert_eq!(issued(&settle_at(&by_operator, &state, NOW)), None);
+    // One that was revoked because of a refund comes back with the entitlement.
+    let by_refund = revoked_at(PERIOD_START + DAY, RevocationReason::Payment);
+    assert!(issued(&settle_at(&by_refund, &state, NOW)).is_some());
+    // The next payment brings a new one, whatever its period.
+    state.invoices[0].paid_at = Some(at(PERIOD_START + 2 * DAY));
+    let new = issued(&settle_at(&by_operator, &state, NOW));
+    assert_eq!(new, Some((Source::Subscription, "professional".into(), Some(PERIOD_END))));
+}
+
+#[test]
+fn days_after_a_paid_term_end_with_the_payment_until_the_term_has_ended() {
+    let extended = |paid_until: i64| {
+        let end = Some(PERIOD_END + 14 * DAY);
+        let mut record = with_license(record(), Source::Operator, "professional", end);
+        let extras = Extras { paid_until: Some(at(paid_until)), ..Extras::default() };
+        record.current_license.as_mut().unwrap().extras = extras.clone();
+        record.last_grant.as_mut().unwrap().extras = extras;
+        record
+    };
+    let revokes = |record: &Record, state: &StripeState| {
+        let settlement = settle_at(record, state, NOW);
+        assert_eq!(issued(&settlement), None);
+        settlement.changes.iter().any(|change| matches!(change, Change::Revoke(_)))
+    };
+    assert!(!revokes(&extended(PERIOD_END), &paid("active")));
+    assert!(revokes(&extended(PERIOD_END), &paid("canceled")));
+    assert!(!revokes(&extended(NOW), &paid("canceled")), "the paid term has ended");
+    let settlement = settle_at(&extended(PERIOD_END), &paid("canceled"), NOW);
+    let mail = settlement
+        .changes
+        .iter()
+        .any(|change| matches!(change, Change::Mail { kind: Kind::Cancellation, .. }));
+    assert!(mail, "the customer is told");
 }

@@ -67,7 +67,11 @@ impl Change<'_> {
                 let plan = entitlement.plan.id.as_str();
                 (
                     AuditAction::LicenseIssued,
-                    json!({ "license_id": license_id.as_str(), "plan": plan }),
+                    json!({
+                        "license_id": license_id.as_str(),
+                        "plan": plan,
+                        "source": entitlement.source.as_str(),
+                    }),
                 )
             }
             Self::Revoke(license) => {
@@ -79,6 +83,16 @@ impl Change<'_> {
             }
             Self::Mail { .. } => return None,
         })
+    }
+}
+
+impl Change<'_> {
+    /// Returns whether the customer leaves: the subscription ended, and no other one took its
+    /// place.
+    #[must_use]
+    pub fn is_churn(&self) -> bool {
+        matches!(self, Self::Subscription { before: Some(before), after }
+            if before.status.is_live() && !after.status.is_live())
     }
 }
 

@@ -1,5 +1,5 @@
-//! What a customer has, page by page: licenses, orders, mails, events and the timeline. The responses
-//! have Stripe ids.
+//! What a customer has, page by page: orders, mails, events and the timeline. The responses have
+//! Stripe ids. Licenses are in `licenses.rs`.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use poem_openapi::{Object, OpenApi};
 use super::events::EventView;
 use super::permit_for_customer;
 use crate::app::App;
-use crate::domain::license::IssuedLicense;
+use crate::config::StripeMode;
 use crate::domain::operator::admin_key::Operation;
 use crate::domain::operator::timeline::Entry;
 use crate::domain::outbox::StoredMail;
@@ -22,7 +22,6 @@ use crate::domain::time::Timestamp;
 use crate::flows::operator::customers;
 use crate::http::Tag;
 use crate::http::caller::AdminCaller;
-use crate::http::license::licenses::LicenseStatus;
 use crate::http::page::{self, default_limit, example_cursor};
 use crate::http::problem::{Failure, documented};
 use crate::http::sale::orders::OrderStatusView;
@@ -99,85 +98,6 @@ struct Mails {
     next_after: Option<String>,
 }
 
-/// A license, without its token: whoever has the token can use the license.
-#[derive(Object)]
-#[oai(rename = "LicenseRecord", example)]
-pub(super) struct LicenseRecord {
-    /// The id of the license (the claim `jti`).
-    license_id: String,
-    /// The number among the customer's licenses, from 1.
-    seq: i64,
-    /// Why it was issued: `trial`, `subscription` or `operator`.
-    source: String,
-    /// The plan's id.
-    plan: String,
-    /// The status now.
-    status: LicenseStatus,
-    /// The id of the key that signed it.
-    key_id: String,
-    /// When it was issued.
-    issued_at: DateTime<Utc>,
-    /// The end of the paid time or of the trial. `null` if the license does not end.
-    #[oai(nullable)]
-    expires_at: Option<DateTime<Utc>>,
-    /// The end of the grace period, during which the license still works.
-    #[oai(nullable)]
-    grace_until: Option<DateTime<Utc>>,
-    /// When the token expires. An app that is online refreshes it earlier.
-    token_expires_at: DateTime<Utc>,
-    /// When a newer license replaced it.
-    #[oai(nullable)]
-    superseded_at: Option<DateTime<Utc>>,
-    /// When it was revoked.
-    #[oai(nullable)]
-    revoked_at: Option<DateTime<Utc>>,
-    /// Why it was revoked.
-    #[oai(nullable)]
-    revocation_reason: Option<String>,
-}
-
-impl Example for LicenseRecord {
-    fn example() -> Self {
-        let time = |seconds| Timestamp::saturating(seconds).to_datetime();
-        Self {
-            license_id: "lic_0123456789abcdef0123456789abcdef".into(),
-            seq: 1,
-            source: "trial".into(),
-            plan: "trial".into(),
-            status: LicenseStatus::Active,
-            key_id: "2026-11-20-0123456789abcdef".into(),
-            issued_at: time(1_795_186_800),
-            expires_at: Some(time(1_796_396_400)),
-            grace_until: None,
-            token_expires_at: time(1_796_396_400),
-            superseded_at: None,
-            revoked_at: None,
-            revocation_reason: None,
-        }
-    }
-}
-
-impl LicenseRecord {
-    /// Returns the license as it is at `now`.
-    pub(super) fn new(license: IssuedLicense, now: Timestamp) -> Self {
-        Self {
-            status: LicenseStatus::of(&license, now),
-            license_id: license.license_id.to_string(),
-            seq: license.seq,
-            source: license.source.to_string(),
-            plan: license.plan,
-            key_id: license.key_id,
-            issued_at: license.issued_at.to_datetime(),
-            expires_at: license.expires_at.map(Timestamp::to_datetime),
-            grace_until: license.grace_until.map(Timestamp::to_datetime),
-            token_expires_at: license.token_expires_at.to_datetime(),
-            superseded_at: license.superseded_at.map(Timestamp::to_datetime),
-            revoked_at: license.revoked_at.map(Timestamp::to_datetime),
-            revocation_reason: license.revocation_reason.map(|reason| reason.to_string()),
-        }
-    }
-}
-
 /// An order, with its Stripe ids.
 #[derive(Object)]
 #[oai(rename = "OrderRecord", example)]
@@ -201,6 +121,9 @@ struct OrderRecord {
     /// The payment.
     #[oai(nullable)]
     stripe_payment_intent_id: Option<String>,
+    /// The payment or the invoice in Stripe's dashboard, where it can be refunded.
+    #[oai(nullable)]
+    stripe_url: Option<String>,
     /// When the order was created.
     created_at: DateTime<Utc>,
     /// When the order was paid.
@@ -220,15 +143,28 @@ impl Example for OrderRecord {
             stripe_checkout_session_id: Some("cs_test_a1b2c3".into()),
             stripe_invoice_id: Some("in_1QabcdEFGH".into()),
             stripe_payment_intent_id: Some("pi_1QabcdEFGH".into()),
+            stripe_url: Some("https://dashboard.stripe.com/payments/pi_1QabcdEFGH".into()),
             created_at: time,
             purchased_at: Some(time),
         }
     }
 }
 
-impl From<Order> for OrderRecord {
-    fn from(order: Order) -> Self {
+/// Returns the page of an object in Stripe's dashboard.
+pub(super) fn dashboard_url(app: &App, kind: &str, id: &str) -> String {
+    let mode = app.stripe.as_ref().map(|stripe| stripe.config().mode);
+    let is_live = mode == Some(StripeMode::Live);
+    let mode = if is_live { "" } else { "test/" };
+    format!("https://dashboard.stripe.com/{mode}{kind}/{id}")
+}
+
+impl OrderRecord {
+    fn new(order: Order, app: &App) -> Self {
+        let payment = order.stripe_payment_intent_id.as_ref().map(|id| ("payments", id.as_str()));
+        let invoice = order.stripe_invoice_id.as_ref().map(|id| ("invoices", id.as_str()));
+        let stripe_url = payment.or(invoice).map(|(kind, id)| dashboard_url(app, kind, id));
         Self {
+            stripe_url,
             order_id: order.order_id.to_string(),
             plan: order.plan,
             amount: order.amount,
@@ -288,16 +224,6 @@ impl From<Entry> for EntryView {
     }
 }
 
-/// A page of licenses.
-#[derive(Object)]
-struct LicenseRecords {
-    /// The licenses, newest first.
-    licenses: Vec<LicenseRecord>,
-    /// Send it as `after` to get the next page. `null` on the last page.
-    #[oai(nullable)]
-    next_after: Option<String>,
-}
-
 /// A page of orders.
 #[derive(Object)]
 struct OrderRecords {
@@ -335,41 +261,6 @@ pub(super) fn example_customer() -> String {
 
 #[OpenApi(prefix_path = "/api/admin/customers", tag = "Tag::Administration")]
 impl CustomerListsApi {
-    /// List a customer's licenses
-    ///
-    /// Returns every license ever issued to a customer, newest first, without the tokens. Needs the
-    /// scope `read`.
-    #[oai(path = "/:customer_id/licenses", method = "get", operation_id = "listCustomerLicenses")]
-    async fn licenses(
-        &self,
-        Data(app): Data<&App>,
-        Data(throttle): Data<&Arc<Throttle>>,
-        caller: AdminCaller,
-        /// The customer's id.
-        #[oai(example = "example_customer")]
-        Path(customer_id): Path<String>,
-        /// The maximum number of licenses to return.
-        #[oai(
-            default = "default_limit",
-            example = "default_limit",
-            validator(minimum(value = "1"), maximum(value = "100"))
-        )]
-        limit: Query<u32>,
-        /// `next_after` of the previous page.
-        #[oai(example = "example_cursor")]
-        after: Query<Option<String>>,
-    ) -> Result<Json<LicenseRecords>, Failure<AdminCustomerCodes>> {
-        let operation = Operation::ListCustomerLicenses;
-        let id = permit_for_customer(app, throttle, &caller, operation, &customer_id).await?;
-        let page = customers::licenses(app, &id, &page::request(&limit, &after)?).await?;
-        let now = app.now();
-        let licenses = page.entries.into_iter().map(|license| LicenseRecord::new(license, now));
-        Ok(Json(LicenseRecords {
-            licenses: licenses.collect(),
-            next_after: page.next_after.map(|cursor| cursor.to_string()),
-        }))
-    }
-
     /// List a customer's orders
     ///
     /// Returns the orders of a customer with their Stripe ids, newest first. There is one for each
@@ -398,7 +289,7 @@ impl CustomerListsApi {
         let id = permit_for_customer(app, throttle, &caller, operation, &customer_id).await?;
         let page = customers::orders(app, &id, &page::request(&limit, &after)?).await?;
         Ok(Json(OrderRecords {
-            orders: page.entries.into_iter().map(OrderRecord::from).collect(),
+            orders: page.entries.into_iter().map(|order| OrderRecord::new(order, app)).collect(),
             next_after: page.next_after.map(|cursor| cursor.to_string()),
         }))
     }

@@ -1,28 +1,38 @@
-//! Finds customers, and shows a customer's record. The responses have Stripe ids.
+//! Finds, shows, creates, changes and deletes customers. The responses have Stripe ids.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use poem::web::Data;
 use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
-use poem_openapi::types::Example;
-use poem_openapi::{Object, OpenApi};
+use poem_openapi::types::{Example, MaybeUndefined};
+use poem_openapi::{ApiResponse, Object, OpenApi};
 
-use super::customer_lists::{AdminCustomerCodes, LicenseRecord, example_customer};
+use super::customer_lists::{AdminCustomerCodes, example_customer};
+use super::customer_record::RecordView;
+use super::licenses::LicenseRecord;
+use super::support::StripeCodes;
 use super::{AdminCodes, permit, permit_for_customer};
 use crate::app::App;
-use crate::domain::contact::DisplayName;
+use crate::domain::account::metadata::Metadata;
+use crate::domain::contact::{DisplayName, Email};
 use crate::domain::operator::admin_key::{Operation, Target};
+use crate::domain::operator::audit::{Actor, OwnedActor};
 use crate::domain::operator::search::{FoundCustomer, Search};
-use crate::domain::sale::subscription::SubscriptionRow;
+use crate::domain::operator::why::{Reason, Subject};
 use crate::domain::time::Timestamp;
-use crate::flows::operator::customers::{self, Record};
+use crate::error::{self, Error};
+use crate::flows::account::customer::Change;
+use crate::flows::operator::customers::{self, Found};
+use crate::flows::operator::support::{self, NewCustomer, RecordChange};
 use crate::http::Tag;
-use crate::http::account::view::CustomerView;
+use crate::http::account::view::{name, optional_name};
 use crate::http::caller::AdminCaller;
+use crate::http::input::Input;
 use crate::http::page::{self, default_limit};
-use crate::http::problem::Failure;
+use crate::http::problem::{Failure, documented};
 use crate::http::throttle::Throttle;
 
 pub struct AdminCustomersApi;
@@ -46,6 +56,12 @@ struct FoundView {
     /// The Stripe customer. `null` if there is none.
     #[oai(nullable)]
     stripe_customer_id: Option<String>,
+    /// The id of the current license. `null` if there is none.
+    #[oai(nullable)]
+    license_id: Option<String>,
+    /// The plan of the current license.
+    #[oai(nullable)]
+    plan: Option<String>,
     /// When the customer signed up.
     created_at: DateTime<Utc>,
 }
@@ -59,13 +75,15 @@ impl Example for FoundView {
             name: Some("Grace Hopper".into()),
             company_name: Some("Eckert-Mauchly Corporation".into()),
             stripe_customer_id: Some("cus_Abc123".into()),
+            license_id: Some("lic_0123456789abcdef0123456789abcdef".into()),
+            plan: Some("professional".into()),
             created_at: Timestamp::saturating(1_795_186_800).to_datetime(),
         }
     }
 }
 
-impl From<FoundCustomer> for FoundView {
-    fn from(found: FoundCustomer) -> Self {
+impl From<Found> for FoundView {
+    fn from(Found { customer: found, license }: Found) -> Self {
         let text = |name: DisplayName| name.as_str().to_owned();
         Self {
             customer_id: found.customer_id.to_string(),
@@ -74,6 +92,8 @@ impl From<FoundCustomer> for FoundView {
             name: found.name.map(text),
             company_name: found.company_name.map(text),
             stripe_customer_id: found.stripe_customer_id.map(|id| id.to_string()),
+            license_id: license.as_ref().map(|license| license.license_id.to_string()),
+            plan: license.map(|license| license.plan),
             created_at: found.created_at.to_datetime(),
         }
     }
@@ -89,112 +109,94 @@ struct FoundCustomers {
     next_after: Option<String>,
 }
 
-/// A customer's subscription, with its Stripe id.
+documented!(
+    CreateCodes: InsufficientScope, EmailTaken, InvalidEmail, InvalidName, InvalidMetadata,
+    TooManyRequests
+);
+documented!(
+    ChangeCodes: InsufficientScope, NotFound, EmailTaken, InvalidEmail, InvalidName,
+    InvalidMetadata, TooManyRequests
+);
+/// A customer to create.
 #[derive(Object)]
-#[oai(rename = "SubscriptionRecord", example)]
-struct SubscriptionRecord {
-    /// The id of the subscription at Stripe.
-    stripe_subscription_id: String,
-    /// The plan's id. `null` if no plan has the price of the subscription.
-    #[oai(nullable)]
-    plan: Option<String>,
-    /// The status at Stripe, for example `active` or `past_due`.
-    status: String,
-    /// The end of the current period.
-    #[oai(nullable)]
-    current_period_end: Option<DateTime<Utc>>,
-    /// When the subscription ends, if it was canceled.
-    #[oai(nullable)]
-    cancel_at: Option<DateTime<Utc>>,
-    /// When the subscription was created.
-    created_at: DateTime<Utc>,
-    /// When it last changed here.
-    updated_at: DateTime<Utc>,
+#[oai(rename = "NewCustomer", deny_unknown_fields, example)]
+struct CreateRequest {
+    /// The login name.
+    #[oai(validator(max_length = 254))]
+    email: String,
+    /// Whether you vouch for the address.
+    #[oai(nullable, skip_serializing_if_is_none)]
+    email_verified: Option<bool>,
+    /// The person's name, in one line.
+    #[oai(nullable, skip_serializing_if_is_none, validator(max_length = 200))]
+    name: Option<String>,
+    /// The company's name, in one line.
+    #[oai(nullable, skip_serializing_if_is_none, validator(max_length = 200))]
+    company_name: Option<String>,
+    /// Free-form texts that support keeps: at most 50 keys of 40 characters, with values of 500
+    /// characters.
+    #[oai(nullable, skip_serializing_if_is_none)]
+    metadata: Option<BTreeMap<String, String>>,
 }
 
-impl Example for SubscriptionRecord {
-    fn example() -> Self {
-        let time = |seconds| Timestamp::saturating(seconds).to_datetime();
-        Self {
-            stripe_subscription_id: "sub_1QabcdEFGH".into(),
-            plan: Some("professional".into()),
-            status: "active".into(),
-            current_period_end: Some(time(1_797_778_800)),
-            cancel_at: None,
-            created_at: time(1_795_186_800),
-            updated_at: time(1_795_186_800),
-        }
-    }
-}
-
-impl From<SubscriptionRow> for SubscriptionRecord {
-    fn from(row: SubscriptionRow) -> Self {
-        Self {
-            stripe_subscription_id: row.stripe_subscription_id.to_string(),
-            plan: row.plan,
-            status: row.status.to_string(),
-            current_period_end: row.current_period_end.map(Timestamp::to_datetime),
-            cancel_at: row.cancel_at.map(Timestamp::to_datetime),
-            created_at: row.created_at.to_datetime(),
-            updated_at: row.updated_at.to_datetime(),
-        }
-    }
-}
-
-/// What is stored about a customer.
-#[derive(Object)]
-#[oai(rename = "CustomerRecord", example)]
-struct RecordView {
-    /// The customer.
-    customer: CustomerView,
-    /// The Stripe customer. `null` if there is none.
-    #[oai(nullable)]
-    stripe_customer_id: Option<String>,
-    /// The changes that are not sent to Stripe yet: `synced`, `name_due`, `email_due` or `due`.
-    /// `null` without a Stripe customer.
-    #[oai(nullable)]
-    stripe_sync_status: Option<String>,
-    /// When the customer was last synced with Stripe.
-    #[oai(nullable)]
-    stripe_synced_at: Option<DateTime<Utc>>,
-    /// The id of the default payment method at Stripe.
-    #[oai(nullable)]
-    default_payment_method: Option<String>,
-    /// The subscription, as of the last sync.
-    #[oai(nullable)]
-    subscription: Option<SubscriptionRecord>,
-    /// The current license.
-    #[oai(nullable)]
-    license: Option<LicenseRecord>,
-}
-
-impl Example for RecordView {
+impl Example for CreateRequest {
     fn example() -> Self {
         Self {
-            customer: CustomerView::example(),
-            stripe_customer_id: Some("cus_Abc123".into()),
-            stripe_sync_status: Some("synced".into()),
-            stripe_synced_at: Some(Timestamp::saturating(1_795_186_800).to_datetime()),
-            default_payment_method: Some("pm_1QabcdEFGH".into()),
-            subscription: Some(SubscriptionRecord::example()),
-            license: Some(LicenseRecord::example()),
+            email: "katherine@example.com".into(),
+            email_verified: Some(true),
+            name: Some("Katherine Johnson".into()),
+            company_name: None,
+            metadata: Some(BTreeMap::from([("crm".into(), "4711".into())])),
         }
     }
 }
 
-impl RecordView {
-    fn new(record: Record, now: Timestamp) -> Self {
-        let Record { customer, synced_at, default_payment_method, subscription, license } = record;
+/// The fields to change. An absent field is kept; `null` clears a name.
+#[derive(Object)]
+#[oai(rename = "CustomerRecordChange", deny_unknown_fields, example)]
+struct ChangeRequest {
+    /// The new address, which is also the new login name. It takes effect at once.
+    #[oai(skip_serializing_if_is_none, validator(max_length = 254))]
+    email: Option<String>,
+    /// Whether the address is verified. A new address is not verified unless this is true.
+    #[oai(skip_serializing_if_is_none)]
+    email_verified: Option<bool>,
+    /// The person's name.
+    #[oai(nullable, validator(max_length = 200))]
+    name: MaybeUndefined<String>,
+    /// The company's name.
+    #[oai(nullable, validator(max_length = 200))]
+    company_name: MaybeUndefined<String>,
+    /// Free-form texts, which replace the kept ones: at most 50 keys of 40 characters, with values
+    /// of 500 characters.
+    #[oai(skip_serializing_if_is_none)]
+    metadata: Option<BTreeMap<String, String>>,
+}
+
+impl Example for ChangeRequest {
+    fn example() -> Self {
         Self {
-            stripe_customer_id: customer.stripe_customer_id.as_ref().map(ToString::to_string),
-            stripe_sync_status: customer.stripe_sync_status.map(|status| status.to_string()),
-            stripe_synced_at: synced_at.map(Timestamp::to_datetime),
-            default_payment_method,
-            subscription: subscription.map(SubscriptionRecord::from),
-            license: license.map(|license| LicenseRecord::new(license, now)),
-            customer: customer.into(),
+            email: Some("grace.hopper@example.com".into()),
+            email_verified: Some(true),
+            name: MaybeUndefined::Undefined,
+            company_name: MaybeUndefined::Undefined,
+            metadata: None,
         }
     }
+}
+
+#[derive(ApiResponse)]
+enum CreatedResponse {
+    /// The new customer.
+    #[oai(status = 201)]
+    Created(Json<RecordView>),
+}
+
+#[derive(ApiResponse)]
+enum RemovedResponse {
+    /// The customer was deleted, with all sessions and licenses.
+    #[oai(status = 204)]
+    Removed,
 }
 
 #[OpenApi(prefix_path = "/api/admin/customers", tag = "Tag::Administration")]
@@ -237,8 +239,8 @@ impl AdminCustomersApi {
 
     /// Get a customer
     ///
-    /// Returns what is stored about a customer: whether the address is verified, the Stripe ids, the
-    /// last sync, the subscription and the current license. Needs the scope `read`.
+    /// Returns what is stored about a customer: whether the address is verified, the Stripe ids,
+    /// the last sync, the subscription and the current license. Needs the scope `read`.
     #[oai(path = "/:customer_id", method = "get", operation_id = "getCustomer")]
     async fn get(
         &self,
@@ -251,7 +253,159 @@ impl AdminCustomersApi {
     ) -> Result<Json<RecordView>, Failure<AdminCustomerCodes>> {
         let operation = Operation::GetCustomer;
         let id = permit_for_customer(app, throttle, &caller, operation, &customer_id).await?;
-        Ok(Json(RecordView::new(customers::record(app, &id).await?, app.now())))
+        Ok(Json(RecordView::new(customers::record(app, &id).await?, app)))
+    }
+
+    /// Create a customer
+    ///
+    /// Creates a customer without a password and without a license, and sends no mail. A password
+    /// reset lets the customer set the first password. Needs the scope `support`.
+    #[oai(path = "/", method = "post", operation_id = "createCustomer")]
+    async fn create(
+        &self,
+        Data(app): Data<&App>,
+        Data(throttle): Data<&Arc<Throttle>>,
+        caller: AdminCaller,
+        Input(request): Input<CreateRequest>,
+    ) -> Result<CreatedResponse, Failure<CreateCodes>> {
+        permit(app, throttle, &caller, Operation::CreateCustomer, Target::Service).await?;
+        let new = NewCustomer {
+            email: request.email.parse().map_err(Error::InvalidEmail)?,
+            email_verified: request.email_verified.unwrap_or_default(),
+            name: optional_name("name", request.name)?,
+            company_name: optional_name("company_name", request.company_name)?,
+            metadata: Metadata::new(request.metadata.unwrap_or_default())
+                .map_err(Error::InvalidMetadata)?,
+        };
+        let id = support::create(app, Actor::Admin(&caller.0.admin_key_id), new).await?;
+        let record = customers::record(app, &id).await?;
+        Ok(CreatedResponse::Created(Json(RecordView::new(record, app))))
+    }
+
+    /// Change a customer
+    ///
+    /// Changes the address, the names and the metadata. A new address takes effect at once: both
+    /// addresses get a notice, links that were mailed before no longer work, and Stripe gets the
+    /// new address. Needs the scope `support`.
+    #[oai(path = "/:customer_id", method = "patch", operation_id = "updateCustomer")]
+    async fn change(
+        &self,
+        Data(app): Data<&App>,
+        Data(throttle): Data<&Arc<Throttle>>,
+        caller: AdminCaller,
+        /// The customer's id.
+        #[oai(example = "example_customer")]
+        Path(customer_id): Path<String>,
+        Input(request): Input<ChangeRequest>,
+    ) -> Result<Json<RecordView>, Failure<ChangeCodes>> {
+        let operation = Operation::UpdateCustomer;
+        let id = permit_for_customer(app, throttle, &caller, operation, &customer_id).await?;
+        let email = request.email.map(|email| email.parse::<Email>()).transpose();
+        let metadata = request.metadata.map(Metadata::new).transpose();
+        let change = RecordChange {
+            email: email.map_err(Error::InvalidEmail)?,
+            email_verified: request.email_verified,
+            name: name_change("name", request.name)?,
+            company_name: name_change("company_name", request.company_name)?,
+            metadata: metadata.map_err(Error::InvalidMetadata)?,
+        };
+        support::change(app, Actor::Admin(&caller.0.admin_key_id), &id, change).await?;
+        Ok(Json(RecordView::new(customers::record(app, &id).await?, app)))
+    }
+
+    /// Delete a customer
+    ///
+    /// Permanently deletes a customer with all sessions and licenses, as the customer can do. A
+    /// subscription is canceled first; if that fails, nothing is deleted. The customer gets a mail.
+    /// Needs the scope `admin`.
+    #[oai(path = "/:customer_id", method = "delete", operation_id = "deleteCustomer")]
+    async fn delete(
+        &self,
+        Data(app): Data<&App>,
+        Data(throttle): Data<&Arc<Throttle>>,
+        caller: AdminCaller,
+        /// The customer's id.
+        #[oai(example = "example_customer")]
+        Path(customer_id): Path<String>,
+    ) -> Result<RemovedResponse, Failure<StripeCodes>> {
+        let operation = Operation::DeleteCustomer;
+        let id = permit_for_customer(app, throttle, &caller, operation, &customer_id).await?;
+        support::delete(app, OwnedActor::Admin(caller.0.admin_key_id), &id).await?;
+        Ok(RemovedResponse::Removed)
+    }
+
+    /// Explain a license
+    ///
+    /// Returns why a customer has the current license now: the license, the action that issued it,
+    /// the subscription, the payment, the event and the policy, each as a sentence with its time.
+    /// Needs the scope `read`.
+    #[oai(path = "/:customer_id/why", method = "get", operation_id = "explainLicense")]
+    async fn why(
+        &self,
+        Data(app): Data<&App>,
+        Data(throttle): Data<&Arc<Throttle>>,
+        caller: AdminCaller,
+        /// The customer's id.
+        #[oai(example = "example_customer")]
+        Path(customer_id): Path<String>,
+    ) -> Result<Json<Why>, Failure<AdminCustomerCodes>> {
+        let operation = Operation::ExplainLicense;
+        let id = permit_for_customer(app, throttle, &caller, operation, &customer_id).await?;
+        let (record, reasons) = customers::why(app, &id).await?;
+        let license = record.license.map(|license| LicenseRecord::new(license, app.now()));
+        let reasons = reasons.into_iter().map(ReasonView::from).collect();
+        Ok(Json(Why { license, reasons }))
+    }
+}
+
+/// Why a customer has the current license.
+#[derive(Object)]
+struct Why {
+    /// The current license.
+    #[oai(nullable)]
+    license: Option<LicenseRecord>,
+    /// The reasons, the license first.
+    reasons: Vec<ReasonView>,
+}
+
+/// One reason.
+#[derive(Object)]
+#[oai(rename = "Reason", example)]
+struct ReasonView {
+    /// When it happened.
+    at: DateTime<Utc>,
+    /// The reason, as a sentence.
+    text: String,
+    /// What it is about: `license`, `action`, `subscription`, `payment`, `event` or `policy`.
+    about: String,
+    /// The id of the license, audit entry, subscription, order or event.
+    #[oai(nullable)]
+    id: Option<String>,
+}
+
+impl Example for ReasonView {
+    fn example() -> Self {
+        Reason {
+            at: Timestamp::saturating(1_795_186_800),
+            text:
+                "The payment of 4900 usd (smallest unit) for `professional` is `succeeded`: order \
+                   ord_0123456789abcdef0123456789abcdef, invoice in_1QabcdEFGH."
+                    .into(),
+            subject: Subject::Payment,
+            id: Some("ord_0123456789abcdef0123456789abcdef".into()),
+        }
+        .into()
+    }
+}
+
+impl From<Reason> for ReasonView {
+    fn from(reason: Reason) -> Self {
+        Self {
+            at: reason.at.to_datetime(),
+            text: reason.text,
+            about: reason.subject.to_string(),
+            id: reason.id,
+        }
     }
 }
 
@@ -261,4 +415,15 @@ fn example_query() -> Option<String> {
 
 fn example_after() -> Option<String> {
     FoundCustomer::example_place().map(|place| place.to_string())
+}
+
+fn name_change(
+    field: &'static str,
+    to: MaybeUndefined<String>,
+) -> error::Result<Change<DisplayName>> {
+    Ok(match to {
+        MaybeUndefined::Undefined => Change::Keep,
+        MaybeUndefined::Null => Change::Clear,
+        MaybeUndefined::Value(text) => Change::Set(name(field, &text)?),
+    })
 }

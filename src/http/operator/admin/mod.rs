@@ -1,10 +1,15 @@
 //! The admin API. Only its responses have Stripe ids. Each operation has a line in
 //! [`Operation`], and begins with [`permit`] or [`permit_for_customer`].
 
+mod audit;
 mod customer_lists;
+mod customer_record;
 mod customers;
 mod drift;
 mod events;
+mod licenses;
+mod stats;
+mod support;
 mod webhooks;
 
 use poem_openapi::OpenApi;
@@ -25,6 +30,10 @@ pub(super) fn apis() -> impl OpenApi + 'static {
     (
         customers::AdminCustomersApi,
         customer_lists::CustomerListsApi,
+        support::SupportApi,
+        licenses::AdminLicensesApi,
+        audit::AuditApi,
+        stats::StatsApi,
         drift::DriftApi,
         events::EventsApi,
         webhooks::WebhooksApi,

@@ -1,0 +1,118 @@
+//! Customers and what they have as JSON, with the field names of the API.
+
+use serde_json::{Value, json};
+
+use crate::domain::account::customer::Customer;
+use crate::domain::contact::DisplayName;
+use crate::domain::license::IssuedLicense;
+use crate::domain::outbox::StoredMail;
+use crate::domain::private::Private;
+use crate::domain::sale::order::Order;
+use crate::domain::sale::settlement::SyncReport;
+use crate::domain::time::Timestamp;
+use crate::flows::operator::customers::Record;
+
+/// Returns a time as text.
+pub fn time(time: Option<Timestamp>) -> Option<String> {
+    time.map(|time| time.to_string())
+}
+
+/// Returns what is stored about a customer.
+pub fn record(record: &Record) -> Value {
+    let Record { customer, metadata, synced_at, default_payment_method, .. } = record;
+    let subscription = record.subscription.as_ref().map(|row| {
+        json!({
+            "stripe_subscription_id": row.stripe_subscription_id.as_str(),
+            "plan": row.plan,
+            "status": row.status.to_string(),
+            "current_period_end": time(row.current_period_end),
+            "cancel_at": time(row.cancel_at),
+            "created_at": row.created_at.to_string(),
+            "updated_at": row.updated_at.to_string(),
+        })
+    });
+    json!({
+        "customer_id": customer.customer_id.as_str(),
+        "customer": self::customer(customer),
+        "stripe_customer_id": customer.stripe_customer_id.as_ref().map(ToString::to_string),
+        "stripe_sync_status": customer.stripe_sync_status.map(|status| status.to_string()),
+        "stripe_synced_at": time(*synced_at),
+        "default_payment_method": default_payment_method,
+        "subscription": subscription,
+        "license": record.license.as_ref().map(license),
+        "metadata": metadata.values(),
+    })
+}
+
+/// Returns a customer.
+pub fn customer(customer: &Customer) -> Value {
+    let text = |name: &Option<DisplayName>| name.as_ref().map(|name| name.as_str().to_owned());
+    json!({
+        "customer_id": customer.customer_id.as_str(),
+        "email": customer.email.as_str(),
+        "email_verified": customer.is_email_verified(),
+        "pending_email": customer.pending_email.as_ref().map(ToString::to_string),
+        "name": text(&customer.name),
+        "company_name": text(&customer.company_name),
+        "created_at": customer.created_at.to_string(),
+        "updated_at": customer.updated_at.to_string(),
+    })
+}
+
+/// Returns a license, without its token.
+pub fn license(license: &IssuedLicense) -> Value {
+    json!({
+        "license_id": license.license_id.as_str(),
+        "customer_id": license.customer_id.as_str(),
+        "seq": license.seq,
+        "source": license.source.as_str(),
+        "plan": license.plan,
+        "issued_at": license.issued_at.to_string(),
+        "expires_at": time(license.expires_at),
+        "grace_until": time(license.grace_until),
+        "token_expires_at": license.token_expires_at.to_string(),
+        "superseded_at": time(license.superseded_at),
+        "revoked_at": time(license.revoked_at),
+        "revocation_reason": license.revocation_reason.map(|reason| reason.as_str()),
+        "note": license.extras.note.as_ref().map(Private::as_str),
+    })
+}
+
+/// Returns an order.
+pub fn order(order: &Order) -> Value {
+    let id = |id: Option<String>| id;
+    json!({
+        "order_id": order.order_id.as_str(),
+        "plan": order.plan,
+        "amount": order.amount,
+        "currency": order.currency,
+        "status": order.status.as_str(),
+        "stripe_checkout_session_id":
+            id(order.stripe_checkout_session_id.as_ref().map(ToString::to_string)),
+        "stripe_invoice_id": id(order.stripe_invoice_id.as_ref().map(ToString::to_string)),
+        "stripe_payment_intent_id":
+            id(order.stripe_payment_intent_id.as_ref().map(ToString::to_string)),
+        "created_at": order.created_at.to_string(),
+        "purchased_at": time(order.purchased_at),
+    })
+}
+
+/// Returns a mail.
+pub fn mail(mail: &StoredMail) -> Value {
+    json!({
+        "mail_id": mail.mail_id.as_str(),
+        "kind": mail.kind,
+        "license_id": mail.license_id.as_ref().map(ToString::to_string),
+        "created_at": mail.created_at.to_string(),
+        "sent_at": time(mail.sent_at),
+        "given_up_at": time(mail.given_up_at),
+        "attempts": mail.attempts,
+        "last_error": mail.last_error,
+    })
+}
+
+/// Returns the result of a sync.
+pub fn sync(report: &SyncReport) -> Value {
+    let SyncReport { changes, alerts, needs_action } = report;
+    json!({ "changes": changes, "alerts": alerts, "needs_action": needs_action })
+}

@@ -1,0 +1,285 @@
+//! Statistics: daily figures from the audit log, which outlives customers, and the customers and
+//! the recurring revenue of now.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use chrono::{Days, NaiveDate};
+
+use super::audit::AuditAction;
+use crate::domain::sale::plan::{Catalog, Interval, Price};
+use crate::domain::time::Timestamp;
+
+/// The longest period, in days: a year.
+const MAX_DAYS: i64 = 366;
+
+/// The period if the caller names none: the last days.
+const USUAL_DAYS: u64 = 30;
+
+/// The seconds of a day. UTC has no leap seconds here, as in every Unix time.
+pub const DAY_SECONDS: i64 = 86_400;
+
+/// A period of whole UTC days.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Period {
+    /// The first day.
+    pub from: NaiveDate,
+    /// The last day.
+    pub to: NaiveDate,
+}
+
+/// A period that cannot be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidPeriod {
+    /// A date is not one.
+    #[error("`{0}` is not a date; it looks like 2026-11-20")]
+    Date(&'static str),
+    /// The last day is before the first.
+    #[error("`to` is before `from`")]
+    Order,
+    /// It is too long.
+    #[error("at most {MAX_DAYS} days are shown at once")]
+    Length,
+}
+
+impl Period {
+    /// Returns the period from and to these dates. Without `to`, it ends today; without `from`, it
+    /// has thirty days.
+    ///
+    /// # Errors
+    /// [`InvalidPeriod`].
+    pub fn parse(
+        from: Option<&str>,
+        to: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Self, InvalidPeriod> {
+        let date = |name, text: &str| {
+            let is_plain = text.len() == 10 && text.is_ascii();
+            let date = NaiveDate::from_str(text).ok().filter(|_| is_plain);
+            date.ok_or(InvalidPeriod::Date(name))
+        };
+        let to = to.map(|text| date("to", text)).transpose()?;
+        let to = to.unwrap_or_else(|| now.to_datetime().date_naive());
+        let from = from.map(|text| date("from", text)).transpose()?;
+        let usual = to.checked_sub_days(Days::new(USUAL_DAYS - 1)).unwrap_or(to);
+        let from = from.unwrap_or(usual);
+        match (to - from).num_days() {
+            days if days < 0 => Err(InvalidPeriod::Order),
+            days if days >= MAX_DAYS => Err(InvalidPeriod::Length),
+            _ => Ok(Self { from, to }),
+        }
+    }
+
+    /// Returns its beginning, and the time at which it is over.
+    #[must_use]
+    pub fn bounds(self) -> (Timestamp, Timestamp) {
+        let start = |date: NaiveDate| {
+            let days = (date - NaiveDate::default()).num_days();
+            Timestamp::saturating(days.saturating_mul(DAY_SECONDS))
+        };
+        (start(self.from), start(self.to.checked_add_days(Days::new(1)).unwrap_or(self.to)))
+    }
+}
+
+/// An amount in a currency, in its smallest unit.
+pub type Amounts = BTreeMap<String, i64>;
+
+/// The figures of one day.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Day {
+    /// New customers.
+    pub signups: i64,
+    /// Trials that began.
+    pub trials: i64,
+    /// Customers who paid for the first time.
+    pub conversions: i64,
+    /// Customers whose subscription ended.
+    pub churned: i64,
+    /// Licenses that were issued, without the refreshes of apps.
+    pub licenses_issued: i64,
+    /// Payments that were not returned, by currency.
+    pub revenue: Amounts,
+}
+
+/// Audit entries of one day: how many have an action, and how many of them began a trial.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ActionCount {
+    /// The day, in days since 1970.
+    pub day: i64,
+    /// The action, perhaps of a newer version.
+    pub action: String,
+    /// The number of entries.
+    pub entries: i64,
+    /// The number of entries that say that a trial license was issued.
+    pub trials: i64,
+}
+
+/// Returns the figures of each day of the period, in order.
+#[must_use]
+pub fn days(
+    period: Period,
+    actions: &[ActionCount],
+    revenue: &[(i64, String, i64)],
+) -> Vec<(NaiveDate, Day)> {
+    let mut days: BTreeMap<NaiveDate, Day> = BTreeMap::new();
+    let all = period.from.iter_days().take_while(|date| *date <= period.to);
+    days.extend(all.map(|date| (date, Day::default())));
+    let date = |day: i64| {
+        let since = u64::try_from(day).ok().map(Days::new);
+        since.and_then(|since| NaiveDate::default().checked_add_days(since))
+    };
+    for count in actions {
+        let day = date(count.day).and_then(|date| days.get_mut(&date));
+        if let (Some(day), Ok(action)) = (day, count.action.parse()) {
+            day.add(action, count);
+        }
+    }
+    for (day, currency, amount) in revenue {
+        if let Some(day) = date(*day).and_then(|date| days.get_mut(&date)) {
+            *day.revenue.entry(currency.clone()).or_default() += amount;
+        }
+    }
+    days.into_iter().collect()
+}
+
+impl Day {
+    fn add(&mut self, action: AuditAction, count: &ActionCount) {
+        let entries = count.entries;
+        match action {
+            AuditAction::CustomerSignedUp
+            | AuditAction::CustomerCreated
+            | AuditAction::CustomerImported => self.signups += entries,
+            AuditAction::CustomerConverted => self.conversions += entries,
+            AuditAction::CustomerChurned => self.churned += entries,
+            AuditAction::LicenseIssued => {
+                self.trials += count.trials;
+                self.licenses_issued += entries;
+            }
+            AuditAction::LicenseGranted
+            | AuditAction::LicenseExtended
+            | AuditAction::LicenseReissued => self.licenses_issued += entries,
+            _ => {}
+        }
+    }
+}
+
+/// The customers who pay for a plan now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Active {
+    /// Their number.
+    pub customers: i64,
+    /// What they pay in a month, by currency.
+    pub monthly: Amounts,
+}
+
+/// Subscribers of a plan whose last payment was the same amount.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscribers {
+    /// The plan's id.
+    pub plan: String,
+    /// The amount of their last payment; `None` if they have paid nothing yet.
+    pub amount: Option<i64>,
+    /// Its currency.
+    pub currency: Option<String>,
+    /// Their number.
+    pub customers: i64,
+}
+
+/// Returns the customers and the monthly recurring revenue by plan. A payment counts as the price
+/// of the plan that is nearest to it, because a discount or a plan change makes another amount. A
+/// yearly price counts as a twelfth.
+#[must_use]
+pub fn active(subscribers: &[Subscribers], catalog: &Catalog) -> BTreeMap<String, Active> {
+    let mut plans: BTreeMap<String, Active> = BTreeMap::new();
+    for group in subscribers {
+        let active = plans.entry(group.plan.clone()).or_default();
+        active.customers += group.customers;
+        let (Some(amount), Some(currency)) = (group.amount, &group.currency) else { continue };
+        let prices = catalog.plan(&group.plan).map(|plan| plan.prices.as_slice());
+        let distance = |price: &&Price| (i64::from(price.amount) - amount).abs();
+        let in_currency = prices.into_iter().flatten().filter(|one| one.currency == *currency);
+        let monthly = in_currency.min_by_key(distance).map_or(amount, |price| {
+            let amount = i64::from(price.amount);
+            if price.interval == Interval::Year { amount / 12 } else { amount }
+        });
+        *active.monthly.entry(currency.clone()).or_default() += monthly * group.customers;
+    }
+    plans
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::MAX;
+
+    fn period(from: &str, to: &str) -> Result<Period, InvalidPeriod> {
+        Period::parse(Some(from), Some(to), NOW)
+    }
+
+    #[test]
+    fn a_period_has_whole_utc_days_and_both_ends_count() {
+        let (from, to) = period("2026-11-20", "2026-11-20").unwrap().bounds();
+        assert_eq!(from.to_string(), "2026-11-20T00:00:00Z");
+        assert_eq!(to.to_string(), "2026-11-21T00:00:00Z");
+        let usual = Period::parse(None, Some("2026-11-30"), NOW).unwrap();
+        assert_eq!(usual.from.to_string(), "2026-11-01");
+        assert!(period("2025-11-20", "2026-11-20").is_ok(), "366 days");
+        assert_eq!(period("2025-11-19", "2026-11-20"), Err(InvalidPeriod::Length));
+        assert_eq!(period("2026-11-20", "2026-11-19"), Err(InvalidPeriod::Order));
+        for wrong in ["", "2026-02-30", "20.11.2026", "2026-11-20T00:00:00Z", "2026-1-2"] {
+            assert_eq!(period(wrong, "2026-11-20"), Err(InvalidPeriod::Date("from")), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn every_day_of_the_period_is_listed_and_others_are_not() {
+        let count = |day, action: AuditAction, entries, trials| ActionCount {
+            day,
+            action: action.to_string(),
+            entries,
+            trials,
+        };
+        let period = period("1970-01-02", "1970-01-04").unwrap();
+        let actions = [
+            count(1, AuditAction::CustomerSignedUp, 3, 0),
+            count(1, AuditAction::LicenseIssued, 2, 2),
+            count(1, AuditAction::CustomerImported, 1, 0),
+            count(3, AuditAction::LicenseIssued, 4, 1),
+            count(3, AuditAction::CustomerConverted, 1, 0),
+            count(4, AuditAction::CustomerChurned, 1, 0),
+        ];
+        let revenue = [(3, "usd".to_owned(), 4900), (3, "eur".to_owned(), 1)];
+        let days = days(period, &actions, &revenue);
+        let days: Vec<_> = days.into_iter().map(|(_, day)| day).collect();
+        let first = Day { signups: 4, trials: 2, licenses_issued: 2, ..Day::default() };
+        let last = Day {
+            trials: 1,
+            conversions: 1,
+            licenses_issued: 4,
+            revenue: Amounts::from([("usd".to_owned(), 4900), ("eur".to_owned(), 1)]),
+            ..Day::default()
+        };
+        assert_eq!(days, [first, Day::default(), last]);
+    }
+
+    #[test]
+    fn a_year_counts_as_twelve_months_and_a_discount_as_the_nearest_price() {
+        let catalog = crate::domain::sale::entitlement::tests::catalog();
+        let plan = catalog.plans.iter().find(|plan| !plan.prices.is_empty()).unwrap();
+        let price = plan.price(None).unwrap();
+        let group = |amount, customers| Subscribers {
+            plan: plan.id.to_string(),
+            amount,
+            currency: amount.map(|_| price.currency.clone()),
+            customers,
+        };
+        let amount = i64::from(price.amount);
+        let groups = [group(Some(amount), 2), group(Some(amount - 1), 1), group(None, 1)];
+        let active = active(&groups, &catalog);
+        let plan = &active[plan.id.as_str()];
+        let monthly = if price.interval == Interval::Year { amount / 12 } else { amount };
+        assert_eq!(plan.customers, 4);
+        assert_eq!(plan.monthly, Amounts::from([(price.currency.clone(), 3 * monthly)]));
+    }
+}
