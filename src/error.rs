@@ -91,6 +91,9 @@ errors! {
         session::RECENT.num_minutes()
     )]
     LoginRequired => LoginRequired,
+    /// A change needs the current password too.
+    #[error("`current_password`: a new email address needs the current password")]
+    PasswordRequired => PasswordRequired,
     /// The token of a link in a mail is unknown, has another purpose, or is not for the customer's
     /// present address.
     #[error("`token`: this link is not valid; copy it completely from the newest mail")]
@@ -302,6 +305,7 @@ codes! {
     InsufficientScope = "insufficient_scope", 403, "The admin key's scope is too small";
     InvalidCredentials = "invalid_credentials", 401, "Wrong email address or password";
     LoginRequired = "login_required", 403, "Enter the password again";
+    PasswordRequired = "password_required", 403, "The current password is missing";
     InvalidLicense = "invalid_license", 401, "The license is not valid";
     LicenseEnded = "license_ended", 403, "The license has ended";
     LicenseRevoked = "license_revoked", 403, "The license was revoked";

@@ -94,6 +94,13 @@ text_enum! {
         /// A verified email address.
         AddressVerified = "address.verified",
 
+        /// A confirmed new email address, before its commit.
+        AddressWritten = "address.written",
+        /// A confirmed new email address.
+        AddressChanged = "address.changed",
+        /// An undone change of the email address.
+        AddressUndone = "address.undone",
+
         /// A requested mail with the link that sets a password.
         ResetRequested = "reset.requested",
         /// A new password, before its commit.

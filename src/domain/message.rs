@@ -33,6 +33,14 @@ text_enum! {
         Cancellation = "cancellation",
         /// The link that verifies the address.
         Verify = "verify",
+        /// The link that verifies a new address.
+        VerifyAddress = "verify_address",
+        /// A change of the address was requested; to the present address.
+        AddressChangeRequested = "address_change_requested",
+        /// The address was changed; to the former address, with the link that undoes it.
+        AddressChanged = "address_changed",
+        /// A change of the address was undone, with the link that sets a password.
+        AddressUndone = "address_undone",
         /// The link that sets a password.
         Reset = "reset",
         /// The password was changed.
@@ -51,6 +59,10 @@ impl Kind {
             Self::PaymentProblem
             | Self::Cancellation
             | Self::Verify
+            | Self::VerifyAddress
+            | Self::AddressChangeRequested
+            | Self::AddressChanged
+            | Self::AddressUndone
             | Self::Reset
             | Self::PasswordChanged
             | Self::AccountDeleted => false,
@@ -66,15 +78,26 @@ impl Kind {
     /// Returns whether the mail is about a license.
     #[must_use]
     pub fn has_license(self) -> bool {
-        !matches!(self, Self::Verify | Self::Reset | Self::PasswordChanged | Self::AccountDeleted)
+        !matches!(
+            self,
+            Self::Verify
+                | Self::VerifyAddress
+                | Self::AddressChangeRequested
+                | Self::AddressChanged
+                | Self::AddressUndone
+                | Self::Reset
+                | Self::PasswordChanged
+                | Self::AccountDeleted
+        )
     }
 
     /// Returns the link in the mail. A link that verifies is left out if the address is verified.
     #[must_use]
     pub fn link(self) -> Option<LinkKind> {
         match self {
-            Self::Trial | Self::Verify => Some(LinkKind::Verify),
-            Self::Reset => Some(LinkKind::Reset),
+            Self::Trial | Self::Verify | Self::VerifyAddress => Some(LinkKind::Verify),
+            Self::Reset | Self::AddressUndone => Some(LinkKind::Reset),
+            Self::AddressChanged => Some(LinkKind::Undo),
             Self::LicenseReady
             | Self::PlanChanged
             | Self::Renewal
@@ -82,6 +105,7 @@ impl Kind {
             | Self::PaymentPending
             | Self::PaymentProblem
             | Self::Cancellation
+            | Self::AddressChangeRequested
             | Self::PasswordChanged
             | Self::AccountDeleted => None,
         }
@@ -124,6 +148,7 @@ impl Link<'_> {
                 "Please confirm that this is your email address. Open this link within 48 hours:"
             }
             LinkKind::Reset => "Open this link within one hour to choose a new password:",
+            LinkKind::Undo => "If it was not you, open this link within 7 days to undo the change:",
         }
     }
 }
@@ -275,6 +300,36 @@ fn opening(kind: Kind, product: &str, plan: &str, works: bool) -> (String, Strin
             format!(
                 "Somebody, probably you, uses this email address for an account with {product}. If \
                  it was not you, please ignore this mail."
+            ),
+        ),
+        (Kind::VerifyAddress, _) => (
+            format!("Please confirm your new email address for {product}"),
+            format!(
+                "Somebody, probably you, wants to use this email address for an account with \
+                 {product}. The change takes effect when you confirm it. If it was not you, please \
+                 ignore this mail."
+            ),
+        ),
+        (Kind::AddressChangeRequested, _) => (
+            format!("Your email address for {product} will change"),
+            format!(
+                "Somebody, probably you, requested another email address for your account with \
+                 {product}. The change takes effect when the new address is confirmed. If it was \
+                 not you, somebody else knows your password: please change it now."
+            ),
+        ),
+        (Kind::AddressChanged, _) => (
+            format!("Your email address for {product} was changed"),
+            format!(
+                "The email address of your account with {product} was changed. This address no \
+                 longer belongs to it."
+            ),
+        ),
+        (Kind::AddressUndone, _) => (
+            format!("Your email address for {product} is yours again"),
+            format!(
+                "The change of your email address for {product} was undone, and every login session \
+                 was ended. Whoever changed it knows your password. Please choose a new one now."
             ),
         ),
         (Kind::Reset, _) => (

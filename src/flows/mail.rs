@@ -96,7 +96,8 @@ async fn skip(app: &App, mail: &LeasedMail) -> Result<()> {
 }
 
 /// Returns the recipient and the text of a mail. Returns `None` if it needs not be sent any more:
-/// the customer was deleted or has already verified the address, or the address has no account.
+/// the customer was deleted or has already verified the address, the address has no account, or its
+/// link would not work.
 ///
 /// The customer's name is used only if the email address is verified. Otherwise anyone could sign
 /// up with another person's address, and put a message to them into the name (security_34).
@@ -109,15 +110,20 @@ async fn compose(app: &App, mail: &LeasedMail) -> Result<Option<(Recipient, Lett
     let Some(About { customer, license, email }) = about(&mut tx, kind, mail).await? else {
         return Ok(None);
     };
-    let is_verified = customer.as_ref().is_some_and(Customer::is_email_verified);
-    if is_verified && kind == Kind::Verify {
+    // A new or a former address is not known to be theirs.
+    let is_verified =
+        customer.as_ref().is_some_and(|one| one.is_email_verified() && one.email == email);
+    if is_verified && matches!(kind, Kind::Verify | Kind::VerifyAddress) {
         return Ok(None);
     }
     let mut link: Option<(LinkKind, String)> = None;
     if let (Some(kind), Some(customer)) = (kind.link(), &customer)
         && !(is_verified && kind == LinkKind::Verify)
     {
-        link = Some((kind, mail_link::make(app, &mut tx, kind, customer, &email).await?));
+        let Some(url) = mail_link::make(app, &mut tx, kind, customer, &email).await? else {
+            return Ok(None);
+        };
+        link = Some((kind, url));
         tx.commit(app.fail_points.at(Place::MailLinkMade)).await?;
     }
     let name = customer.and_then(|customer| customer.name).filter(|_| is_verified);

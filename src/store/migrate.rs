@@ -38,6 +38,7 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
         14 "0014_audit_values",
         15 "0015_password_times",
         16 "0016_customer_search",
+        17 "0017_account_addresses",
     }
 });
 

@@ -7,6 +7,7 @@ mod harness;
 
 mod account;
 mod account_links;
+mod addresses;
 mod admin;
 mod advice;
 mod backfill;

@@ -208,9 +208,10 @@ fn only_responses_for_administrators_have_fields_for_stripe_ids() {
 }
 
 /// The operations whose example cannot work unchanged, each with the reason.
-const NEEDS_MORE: [(&str, &str); 3] = [
+const NEEDS_MORE: [(&str, &str); 4] = [
     ("receiveStripeEvent", "only Stripe can sign an event"),
     ("verifyEmail", "only the mail has the token"),
+    ("undoEmailChange", "only the mail has the token"),
     ("resetPassword", "only the mail has the token"),
 ];
 

@@ -9,10 +9,11 @@ use serde_json::{Value, json};
 use crate::harness::{BEHIND_A_PROXY, TestApp};
 
 /// The operations whose response does not depend on the caller, or that create a customer.
-const PUBLIC: [&str; 14] = [
+const PUBLIC: [&str; 15] = [
     "signUp",
     "logIn",
     "verifyEmail",
+    "undoEmailChange",
     "forgotPassword",
     "resetPassword",
     "listPlans",

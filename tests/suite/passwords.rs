@@ -163,7 +163,7 @@ async fn security_16_a_wrong_used_expired_or_misused_link_sets_no_password() {
 
     let moved = app.signed_in("moved@example.com").await;
     let token = app.reset_token("moved@example.com").await;
-    moved.patch("/api/customers/me", &json!({ "email": "new@example.com" })).await;
+    app.change_email(&moved, "new@example.com").await;
     assert_eq!(reset(&app.client, &token, NEW).await.problem(), (422, "invalid_link"));
 
     let gone = app.signed_in("gone@example.com").await;

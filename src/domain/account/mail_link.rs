@@ -32,6 +32,8 @@ text_enum! {
         Verify = "verify",
         /// Sets a password.
         Reset = "reset",
+        /// Undoes a change of the address. It is mailed to the former address.
+        Undo = "undo",
     }
 }
 
@@ -42,6 +44,8 @@ impl LinkKind {
         match self {
             Self::Verify => TimeDelta::hours(48),
             Self::Reset => TimeDelta::hours(1),
+            // Long enough for a customer who reads mails once a week.
+            Self::Undo => TimeDelta::days(7),
         }
     }
 
@@ -85,7 +89,8 @@ mod tests {
         let start = "https://licenses.acme.example/account/reset#token=llnk_BwcH";
         assert!(url.starts_with(start), "{url}");
         for kind in LinkKind::ALL {
-            assert!(kind.lifetime() <= TimeDelta::hours(48), "{kind}");
+            let longest = if kind == LinkKind::Undo { 7 * 24 } else { 48 };
+            assert!(kind.lifetime() <= TimeDelta::hours(longest), "{kind}");
         }
     }
 }

@@ -48,6 +48,12 @@ text_enum! {
         CustomerImported = "customer.imported",
         /// A customer verified their email address.
         CustomerVerified = "customer.verified",
+        /// A customer requested another email address.
+        CustomerAddressRequested = "customer.address_requested",
+        /// A customer confirmed a new email address.
+        CustomerAddressChanged = "customer.address_changed",
+        /// The owner of a former email address undid its change.
+        CustomerAddressUndone = "customer.address_undone",
         /// A customer set a new password.
         CustomerPasswordChanged = "customer.password_changed",
         /// A customer changed their account.

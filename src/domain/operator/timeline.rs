@@ -145,6 +145,13 @@ fn sentence(action: AuditAction, detail: &Value) -> String {
         }
         AuditAction::CustomerImported => "The customer was imported.".to_owned(),
         AuditAction::CustomerVerified => "The customer verified the address.".to_owned(),
+        AuditAction::CustomerAddressRequested => {
+            "The customer requested another address.".to_owned()
+        }
+        AuditAction::CustomerAddressChanged => "The customer changed the address.".to_owned(),
+        AuditAction::CustomerAddressUndone => {
+            "The owner of the former address undid the change of the address.".to_owned()
+        }
         AuditAction::CustomerPasswordChanged => "The customer set a new password.".to_owned(),
         AuditAction::CustomerChanged => {
             let names = detail["changed"].as_array().into_iter().flatten();

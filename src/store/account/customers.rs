@@ -30,7 +30,7 @@ impl Tx {
     /// Inserts a new user and its customer. Returns the customer.
     ///
     /// # Errors
-    /// [`crate::error::Error::EmailTaken`].
+    /// [`crate::error::Error::EmailTaken`], also for a reserved address.
     pub async fn insert_account(&mut self, new: NewAccount, now: Timestamp) -> Result<Customer> {
         sql!(
             self,
@@ -42,6 +42,7 @@ impl Tx {
             &new.password_hash,
             now,
         )?;
+        self.must_not_be_reserved(&new.email, &new.customer_id, now).await?;
         let customer = sql!(
             self,
             fetch_one: Customer,
@@ -123,13 +124,13 @@ impl Tx {
     /// the customer.
     ///
     /// # Errors
-    /// [`crate::error::Error::EmailTaken`].
+    /// [`crate::error::Error::EmailTaken`], also for a reserved address.
     pub async fn update_customer(
         &mut self,
         customer: &Customer,
         now: Timestamp,
     ) -> Result<Customer> {
-        sql!(
+        let is_new = sql!(
             self,
             execute,
             "UPDATE users SET email = $2, updated_at = $3 WHERE user_id = $1 AND email <> $2",
@@ -137,6 +138,9 @@ impl Tx {
             &customer.email,
             now,
         )?;
+        if is_new > 0 {
+            self.must_not_be_reserved(&customer.email, &customer.customer_id, now).await?;
+        }
         let customer = sql!(
             self,
             fetch_one: Customer,

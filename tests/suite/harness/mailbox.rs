@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use super::TestApp;
+use serde_json::json;
+
+use super::{Client, PASSWORD, TestApp};
 
 /// A mail, decoded.
 #[derive(Debug)]
@@ -45,6 +47,16 @@ impl TestApp {
             }
         }
         mails
+    }
+
+    /// Requests another address for a customer, and confirms it by the mailed link.
+    pub async fn change_email(&self, me: &Client, email: &str) {
+        let change = json!({ "email": email, "current_password": PASSWORD });
+        let requested = me.patch("/api/customers/me", &change).await;
+        assert_eq!(requested.status, 200, "{}", requested.text);
+        let token = self.take_mail(email).await.token("verify");
+        let verified = self.client.post("/api/customers/verify", &json!({ "token": token })).await;
+        assert_eq!(verified.body["customer"]["email"], email, "{}", verified.text);
     }
 
     /// Sends the due mails, and takes the only mail to this address out of the folder.
