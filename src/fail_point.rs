@@ -89,6 +89,16 @@ text_enum! {
         /// A batch of imported accounts.
         ImportStored = "import.stored",
 
+        /// A sign-up that waits for the confirmation of its address.
+        SignupPending = "signup.pending",
+        /// A confirmed sign-up, before its commit.
+        SignupConfirmWritten = "signup.confirm_written",
+        /// A confirmed sign-up.
+        SignupConfirmed = "signup.confirmed",
+
+        /// A requested mail with the current license.
+        LicenseRequested = "license.requested",
+
         /// A requested mail with the link that verifies an address.
         VerificationRequested = "verification.requested",
         /// A verified email address.
@@ -108,6 +118,8 @@ text_enum! {
         /// A new password.
         PasswordChanged = "password.changed",
 
+        /// The entry about an export of an account.
+        AccountExported = "account.exported",
         /// A changed account.
         AccountChanged = "account.changed",
         /// The end of a subscription, at Stripe, before its account is deleted.

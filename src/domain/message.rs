@@ -31,6 +31,15 @@ text_enum! {
         /// The subscription is canceled or has ended: the license until its last day, if there is
         /// one.
         Cancellation = "cancellation",
+        /// A customer signed up with an address that has had a trial: there is no license.
+        SignedUp = "signed_up",
+        /// The link that confirms a sign-up.
+        ConfirmSignup = "confirm_signup",
+        /// Somebody signed up with an address that has an account, with the link that sets a
+        /// password.
+        AccountExists = "account_exists",
+        /// The current license, which somebody asked for.
+        Recovered = "recovered",
         /// The link that verifies the address.
         Verify = "verify",
         /// The link that verifies a new address.
@@ -58,6 +67,10 @@ impl Kind {
         match self {
             Self::PaymentProblem
             | Self::Cancellation
+            | Self::SignedUp
+            | Self::ConfirmSignup
+            | Self::AccountExists
+            | Self::Recovered
             | Self::Verify
             | Self::VerifyAddress
             | Self::AddressChangeRequested
@@ -80,7 +93,10 @@ impl Kind {
     pub fn has_license(self) -> bool {
         !matches!(
             self,
-            Self::Verify
+            Self::SignedUp
+                | Self::ConfirmSignup
+                | Self::AccountExists
+                | Self::Verify
                 | Self::VerifyAddress
                 | Self::AddressChangeRequested
                 | Self::AddressChanged
@@ -95,8 +111,12 @@ impl Kind {
     #[must_use]
     pub fn link(self) -> Option<LinkKind> {
         match self {
-            Self::Trial | Self::Verify | Self::VerifyAddress => Some(LinkKind::Verify),
-            Self::Reset | Self::AddressUndone => Some(LinkKind::Reset),
+            Self::Trial
+            | Self::SignedUp
+            | Self::ConfirmSignup
+            | Self::Verify
+            | Self::VerifyAddress => Some(LinkKind::Verify),
+            Self::Reset | Self::AccountExists | Self::AddressUndone => Some(LinkKind::Reset),
             Self::AddressChanged => Some(LinkKind::Undo),
             Self::LicenseReady
             | Self::PlanChanged
@@ -105,6 +125,7 @@ impl Kind {
             | Self::PaymentPending
             | Self::PaymentProblem
             | Self::Cancellation
+            | Self::Recovered
             | Self::AddressChangeRequested
             | Self::PasswordChanged
             | Self::AccountDeleted => None,
@@ -300,6 +321,39 @@ fn opening(kind: Kind, product: &str, plan: &str, works: bool) -> (String, Strin
             format!(
                 "Somebody, probably you, uses this email address for an account with {product}. If \
                  it was not you, please ignore this mail."
+            ),
+        ),
+        (Kind::SignedUp, _) => (
+            format!("Your account with {product}"),
+            format!(
+                "Thank you for signing up for {product}. This email address has had a trial before, \
+                 so there is no other one. You can buy a license at any time."
+            ),
+        ),
+        (Kind::ConfirmSignup, _) => (
+            format!("Please confirm your account with {product}"),
+            format!(
+                "Somebody, probably you, signed up for {product} with this email address. The \
+                 account begins when you confirm it. If it was not you, please ignore this mail."
+            ),
+        ),
+        (Kind::AccountExists, _) => (
+            format!("You already have an account with {product}"),
+            format!(
+                "Somebody, probably you, signed up for {product} with this email address, but it \
+                 already has an account. Please log in. If it was not you, please ignore this mail; \
+                 your account stays as it is."
+            ),
+        ),
+        (Kind::Recovered, true) => (
+            format!("Your license for {product}"),
+            format!("Somebody, probably you, asked for your license for {product}. Here it is."),
+        ),
+        (Kind::Recovered, false) => (
+            format!("Your license for {product}"),
+            format!(
+                "Somebody, probably you, asked for your license for {product}. You have an account, \
+                 but no license that works now. You can buy one at any time."
             ),
         ),
         (Kind::VerifyAddress, _) => (

@@ -21,7 +21,8 @@ use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::account::mail_link;
-use crate::flows::{audit, brief, queue};
+use crate::flows::account::pending::{self, Told};
+use crate::flows::{audit, brief, license, queue};
 use crate::mailer::{Cause, NotSent, Recipient};
 use crate::metrics::MailResult;
 use crate::store::Tx;
@@ -102,9 +103,25 @@ async fn skip(app: &App, mail: &LeasedMail) -> Result<()> {
 /// The customer's name is used only if the email address is verified. Otherwise anyone could sign
 /// up with another person's address, and put a message to them into the name (security_34).
 async fn compose(app: &App, mail: &LeasedMail) -> Result<Option<(Recipient, Letter)>> {
-    let kind: Kind = mail.kind.parse().map_err(|_| {
+    let mut kind: Kind = mail.kind.parse().map_err(|_| {
         Error::Internal(format!("this version does not know mails of the kind {:?}", mail.kind))
     })?;
+    match (kind, &mail.recipient) {
+        (Kind::ConfirmSignup, Some(email)) => match pending::link(app, &mail.mail_id, email).await?
+        {
+            Told::Link(url) => {
+                let link = Some(Link { kind: LinkKind::Verify, url: &url });
+                let facts = Facts::about(kind, None, None, &app.plans, app.now());
+                let to = Recipient { email: email.clone(), name: None };
+                return Ok(Some((to, write(&Facts { link, ..facts })?)));
+            }
+            Told::AccountExists => kind = Kind::AccountExists,
+            Told::Nothing => return Ok(None),
+        },
+        (Kind::ConfirmSignup, None) => return Ok(None),
+        (Kind::Recovered, Some(email)) => license::freshen(app, email).await?,
+        _ => {}
+    }
     let mut tx =
         if kind.link().is_some() { app.store.write().await? } else { app.store.read().await? };
     let Some(About { customer, license, email }) = about(&mut tx, kind, mail).await? else {
@@ -142,10 +159,15 @@ struct About {
 }
 
 /// Reads what a mail is about. Returns `None` if the customer was deleted in the meantime, and the
-/// mail with them; also for a link to set a password, if the address has no account.
+/// mail with them; also for a link to set a password and for the license, if the address has no account.
 async fn about(tx: &mut Tx, kind: Kind, mail: &LeasedMail) -> Result<Option<About>> {
     let Some(id) = &mail.customer_id else {
         let Some(email) = mail.recipient.clone() else { return Ok(None) };
+        if kind == Kind::Recovered {
+            let Some(customer) = tx.customer_by_email(&email).await? else { return Ok(None) };
+            let license = tx.current_license(&customer.customer_id).await?;
+            return Ok(Some(About { customer: Some(customer), license, email }));
+        }
         let customer = match kind.link() {
             Some(_) => match owner(tx, &email).await? {
                 None => return Ok(None),

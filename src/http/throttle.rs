@@ -35,6 +35,9 @@ const ADDRESS: (u32, Duration) = (600, Duration::from_millis(500));
 /// in any hour.
 const MAILBOX: (u32, Duration) = (3, Duration::from_secs(1800));
 
+/// Exports from one address, then one every ten seconds: each reads up to a few thousand rows.
+const EXPORT: (u32, Duration) = (20, Duration::from_secs(10));
+
 /// Checkout and portal requests of one customer, then one every two seconds. Each makes several
 /// calls to Stripe, which limits the calls of the whole account.
 const BILLING: (u32, Duration) = (60, Duration::from_secs(2));
@@ -68,6 +71,7 @@ pub struct Throttle {
     account: Buckets<Account>,
     address: Buckets<IpAddr>,
     mailbox: Buckets<String>,
+    export: Buckets<IpAddr>,
     billing: Buckets<CustomerId>,
     admin: Buckets<AdminKeyId>,
     owners: Mutex<HashSet<(String, IpAddr)>>,
@@ -84,6 +88,7 @@ impl Default for Throttle {
             account: Buckets::new(ACCOUNT),
             address: Buckets::new(ADDRESS),
             mailbox: Buckets::new(MAILBOX),
+            export: Buckets::new(EXPORT),
             billing: Buckets::new(BILLING),
             admin: Buckets::new(ADMIN),
             owners: Mutex::default(),
@@ -144,6 +149,14 @@ impl Throttle {
         let reserved = self.mail_budget.reserve(client, now)?;
         let taken = self.mailbox.take(&mailbox.as_str().to_owned());
         taken.inspect_err(|_| self.mail_budget.give_back(reserved))
+    }
+
+    /// Counts an export of a customer's data.
+    ///
+    /// # Errors
+    /// [`Error::TooManyRequests`] with the time until the next attempt.
+    pub fn export(&self, address: IpAddr) -> Result<()> {
+        self.export.take(&network(address))
     }
 
     /// Counts a checkout or portal request of a customer.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::harness::{BEHIND_A_PROXY, TestApp};
 
 /// The operations whose response does not depend on the caller, or that create a customer.
-const PUBLIC: [&str; 15] = [
+const PUBLIC: [&str; 16] = [
     "signUp",
     "logIn",
     "verifyEmail",
@@ -19,6 +19,7 @@ const PUBLIC: [&str; 15] = [
     "listPlans",
     "verifyLicense",
     "refreshLicense",
+    "recoverLicense",
     "getJwks",
     "getLiveness",
     "getReadiness",

@@ -17,6 +17,7 @@ use crate::app::App;
 use crate::cli::serve;
 use crate::clock::Clock;
 use crate::config::{Config, CreateCustomer, EmailConfig, Origin, StripeConfig, StripeMode};
+use crate::domain::account::signup::Verification;
 use crate::domain::contact::Sender;
 use crate::domain::sale::plan::{Catalog, Interval};
 use crate::domain::sale::webhook::EVENT_TYPES;
@@ -174,6 +175,7 @@ fn config(
         keys_passphrase: None,
         license_algorithm: Algorithm::default(),
         plans_file: None,
+        signup_verification: Verification::default(),
         trusted_proxies: Vec::new(),
         log: String::new(),
         email: EmailConfig {

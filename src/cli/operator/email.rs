@@ -40,8 +40,9 @@ pub struct EmailCommand {
 #[group(required = true, multiple = false)]
 struct Action {
     /// Show a mail with made-up facts: trial, granted, upgrade, renewal, reissue, payment_pending,
-    /// payment_problem, cancellation, verify, verify_address, address_change_requested,
-    /// address_changed, address_undone, reset, password_changed or account_deleted
+    /// payment_problem, cancellation, signed_up, confirm_signup, account_exists, recovered, verify,
+    /// verify_address, address_change_requested, address_changed, address_undone, reset,
+    /// password_changed or account_deleted
     #[arg(long, value_name = "KIND")]
     preview: Option<Kind>,
     /// Send a trial mail with a sample license to this address

@@ -4,3 +4,4 @@ pub mod customer;
 pub mod mail_link;
 pub mod password;
 pub mod session;
+pub mod signup;

@@ -58,6 +58,8 @@ text_enum! {
         CustomerPasswordChanged = "customer.password_changed",
         /// A customer changed their account.
         CustomerChanged = "customer.changed",
+        /// A customer exported their data.
+        CustomerExported = "customer.exported",
         /// A customer deleted their account.
         CustomerDeleted = "customer.deleted",
         /// A license was issued for a subscription or a restored grant.
@@ -157,6 +159,22 @@ row! {
         pub detail: String,
         /// The request that made the change; `None` for the command line and background work.
         pub request_id: Option<String>,
+    }
+}
+
+row! {
+    /// An entry of the audit log for the customer whom it is about: with the names and addresses, and
+    /// without Stripe's ids.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct PersonalAuditEntry {
+        /// The time.
+        pub at: Timestamp,
+        /// The actor, as [`Actor`] writes it.
+        pub actor: String,
+        /// The action: an [`AuditAction`], perhaps of a newer version.
+        pub action: String,
+        /// The values before and after a change that name a person, as a JSON object.
+        pub personal: Option<Private>,
     }
 }
 

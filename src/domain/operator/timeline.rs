@@ -137,6 +137,9 @@ fn sentence(action: AuditAction, detail: &Value) -> String {
         other => other.to_string(),
     };
     match action {
+        AuditAction::CustomerSignedUp if detail["trial_refused"].is_string() => {
+            "The customer signed up, with an address that has had a trial before.".to_owned()
+        }
         AuditAction::CustomerSignedUp => {
             format!("The customer signed up and got a license for the plan `{}`.", fact("plan"))
         }
@@ -158,6 +161,7 @@ fn sentence(action: AuditAction, detail: &Value) -> String {
             let names: Vec<_> = names.filter_map(Value::as_str).collect();
             format!("The customer's record changed: {}.", names.join(", "))
         }
+        AuditAction::CustomerExported => "The customer exported their data.".to_owned(),
         AuditAction::CustomerDeleted => "The customer deleted the account.".to_owned(),
         AuditAction::LicenseIssued => {
             format!("The license {} was issued for `{}`.", fact("license_id"), fact("plan"))

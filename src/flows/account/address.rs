@@ -5,7 +5,8 @@ use serde_json::json;
 
 use crate::app::App;
 use crate::domain::account::customer::{Customer, FormerAddress};
-use crate::domain::account::mail_link::LinkKind;
+use crate::domain::account::mail_link::{LinkKind, LinkToken};
+use crate::domain::account::signup::Verification;
 use crate::domain::contact::Email;
 use crate::domain::message::Kind;
 use crate::domain::operator::audit::AuditAction;
@@ -14,9 +15,9 @@ use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::account::customer::{by_customer, personal, send_to_stripe};
-use crate::flows::account::mail_link;
 use crate::flows::account::session::SignedIn;
-use crate::flows::{audit, mail};
+use crate::flows::account::{mail_link, pending, trial_memory};
+use crate::flows::{audit, mail, secret};
 use crate::store::Tx;
 
 /// Mails the link that verifies the caller's new address, or else the present one. There is no mail
@@ -53,7 +54,9 @@ pub(super) async fn request(
     now: Timestamp,
 ) -> Result<()> {
     let id = &customer.customer_id;
-    if tx.is_email_taken(email, Some(id), now).await? {
+    // With required verification, nobody learns which addresses are taken: there is no mail then.
+    let may_tell = app.signup_verification == Verification::Optional;
+    if may_tell && tx.is_email_taken(email, Some(id), now).await? {
         return Err(Error::EmailTaken);
     }
     mail::enqueue(app, tx, Kind::VerifyAddress, To::Other(id, email), now).await?;
@@ -62,13 +65,19 @@ pub(super) async fn request(
 }
 
 /// Verifies the address that the link with this token was mailed to. A new address then replaces the
-/// present one. Returns the customer.
+/// present one, and a sign-up that waits becomes an account. Returns the customer.
 ///
 /// # Errors
 /// [`Error::InvalidLink`] when there is no such link, or the customer's address has changed since.
 /// [`Error::LinkUsed`], [`Error::LinkExpired`], [`Error::EmailTaken`] for a new address that belongs
 /// to another customer by now, or a failure of the database.
 pub async fn verify(app: &App, token: &str) -> Result<Customer> {
+    let parsed: LinkToken = token.parse().map_err(|_| Error::InvalidLink)?;
+    if let Some(customer) = pending::confirm(app, &parsed).await? {
+        return Ok(customer);
+    }
+    secret::prepare(app).await?;
+
     let now = app.now();
     let mut tx = app.store.write().await?;
     let (link, before) = mail_link::take(app, &mut tx, LinkKind::Verify, token).await?;
@@ -124,6 +133,7 @@ async fn change(
         reserved_until: now + LinkKind::Undo.lifetime(),
     };
     tx.insert_former_address(&former, now).await?;
+    trial_memory::remember(app, tx, id, &before.email, now).await?;
     let after = tx.update_customer(&after, now).await?;
     let entry = by_customer(id, AuditAction::CustomerAddressChanged, json!({}))
         .changed_personal(&personal(before), &personal(&after));
@@ -141,12 +151,15 @@ async fn change(
 /// [`Error::InvalidLink`] when there is no such link, or the change was already undone.
 /// [`Error::LinkUsed`], [`Error::LinkExpired`], or a failure of the database.
 pub async fn undo(app: &App, token: &str) -> Result<Customer> {
+    secret::prepare(app).await?;
+
     let now = app.now();
     let mut tx = app.store.write().await?;
     let (link, before) = mail_link::take(app, &mut tx, LinkKind::Undo, token).await?;
     let id = &before.customer_id;
     let former = tx.former_address(id, &link.email).await?.ok_or(Error::InvalidLink)?;
     tx.delete_former_addresses_from(id, former.seq).await?;
+    trial_memory::remember(app, &mut tx, id, &before.email, now).await?;
     tx.delete_unused_mail_links(id).await?;
     tx.delete_sessions(&before.user_id, None).await?;
     let after = Customer {

@@ -14,11 +14,11 @@ use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::account::session::SignedIn;
-use crate::flows::account::{address, password};
+use crate::flows::account::{address, password, trial_memory};
 use crate::flows::sale::inbox;
 use crate::flows::sale::lease::Lease;
 use crate::flows::sale::stripe_customer;
-use crate::flows::{audit, mail};
+use crate::flows::{audit, mail, secret};
 use crate::store::Tx;
 
 /// A change of an optional field.
@@ -153,6 +153,7 @@ pub async fn delete(app: &App, caller: &SignedIn) -> Result<()> {
         return Err(Error::LoginRequired);
     }
     let customer_id = caller.customer.customer_id.clone();
+    secret::prepare(app).await?;
     if app.stripe.is_none() && caller.customer.stripe_customer_id.is_none() {
         let mut tx = app.store.write().await?;
         // Locks the customer first, like every flow. Of two deletions, one finds no customer.
@@ -187,6 +188,7 @@ async fn delete_here(app: &App, mut tx: Tx, customer: &Customer) -> Result<()> {
     let now = app.now();
     tx.forget_events_of(customer).await?;
     tx.forget_personal_values(&customer.customer_id).await?;
+    trial_memory::remember(app, &mut tx, &customer.customer_id, &customer.email, now).await?;
     tx.delete_user(&customer.user_id).await?;
     let entry = by_customer(&customer.customer_id, AuditAction::CustomerDeleted, json!({}));
     audit(app, &mut tx, entry, now).await?;

@@ -20,8 +20,11 @@ pub(in crate::flows) async fn make(
 ) -> Result<Option<String>> {
     let now = app.now();
     let works = match kind {
+        LinkKind::Verify if *email == customer.email => true,
         LinkKind::Verify => {
-            *email == customer.email || customer.pending_email.as_ref() == Some(email)
+            let id = Some(&customer.customer_id);
+            customer.pending_email.as_ref() == Some(email)
+                && !tx.is_email_taken(email, id, now).await?
         }
         LinkKind::Reset => *email == customer.email,
         LinkKind::Undo => {

@@ -9,7 +9,9 @@ use poem_openapi::{ApiResponse, Object, OpenApi};
 
 use crate::app::App;
 use crate::domain::account::password::Password;
+use crate::domain::account::signup::Verification;
 use crate::error::Error;
+use crate::flows::account::pending;
 use crate::flows::account::signup::{self, Signup};
 use crate::http::Tag;
 use crate::http::account::view::{CustomerView, optional_name};
@@ -56,17 +58,42 @@ impl Example for SignUpRequest {
 struct SignedUp {
     /// The new customer.
     customer: CustomerView,
-    /// The trial license. Give its `token` to the app.
-    license: LicenseView,
+    /// The trial license. Give its `token` to the app. `null` for an address that has had a trial
+    /// before.
+    #[oai(nullable)]
+    license: Option<LicenseView>,
+    /// Why there is no trial license: `trial_used`.
+    #[oai(nullable)]
+    trial_refused: Option<String>,
     /// The session token. Send it as `Authorization: Bearer …`.
     access_token: String,
+}
+
+/// A sign-up that waits for the confirmation of its address.
+#[derive(Object)]
+#[oai(rename = "PendingSignUp", example)]
+struct Pending {
+    /// The address that the mail goes to.
+    email: String,
+    /// `sent`: the mail with the link is on its way.
+    verification: String,
+}
+
+impl Example for Pending {
+    fn example() -> Self {
+        Self { email: "grace@example.com".into(), verification: "sent".into() }
+    }
 }
 
 #[derive(ApiResponse)]
 enum SignUpResponse {
     /// The customer, a trial license and a session token.
     #[oai(status = 201)]
-    Created(Json<SignedUp>),
+    Created(Json<Box<SignedUp>>),
+    /// The vendor requires a verified address (`signup.verification`): the account and its trial
+    /// begin when the mailed link is opened. The response is the same for every address.
+    #[oai(status = 202)]
+    Pending(Json<Pending>),
 }
 
 #[OpenApi(prefix_path = "/api/customers", tag = "Tag::Customers")]
@@ -74,7 +101,8 @@ impl SignUpApi {
     /// Sign up
     ///
     /// Creates a customer, a trial license and a login session. `license.token` is a signed JWT
-    /// that an app verifies offline. `access_token` is the session token for this API.
+    /// that an app verifies offline. `access_token` is the session token for this API. An address
+    /// gets one trial: `license` is `null` if it had one before its last account was deleted.
     #[oai(path = "/signup", method = "post", operation_id = "signUp")]
     async fn sign_up(
         &self,
@@ -92,6 +120,13 @@ impl SignUpApi {
             name: optional_name("name", request.name)?,
             company_name: optional_name("company_name", request.company_name)?,
         };
+        if app.signup_verification == Verification::Required {
+            let email = request.email.clone();
+            throttle.link_mail(&email, client.address, app.now())?;
+            pending::sign_up(app, request).await?;
+            let (email, verification) = (email.to_string(), "sent".into());
+            return Ok(SignUpResponse::Pending(Json(Pending { email, verification })));
+        }
         let mail = throttle.mail_budget.reserve(client.address, app.now())?;
         let signed_up = signup::signup(app, request, client.name).await;
         if signed_up.is_err() {
@@ -101,11 +136,15 @@ impl SignUpApi {
         }
         let signed_up = signed_up?;
         throttle.remember_owner(&account, client.address);
-        let license = LicenseView::new(signed_up.license, app.now())?;
-        Ok(SignUpResponse::Created(Json(SignedUp {
+        let (license, trial_refused) = match signed_up.license {
+            Ok(license) => (Some(LicenseView::new(license, app.now())?), None),
+            Err(refused) => (None, Some(refused.to_string())),
+        };
+        Ok(SignUpResponse::Created(Json(Box::new(SignedUp {
             customer: signed_up.customer.into(),
             license,
+            trial_refused,
             access_token: signed_up.session_token.expose().to_owned(),
-        })))
+        }))))
     }
 }

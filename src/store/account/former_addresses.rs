@@ -60,6 +60,16 @@ impl Tx {
         )
     }
 
+    /// Returns the former addresses of a customer, newest first.
+    pub async fn former_addresses_of(&mut self, id: &CustomerId) -> Result<Vec<FormerAddress>> {
+        sql!(
+            self,
+            fetch_all: FormerAddress,
+            "SELECT {columns} FROM former_addresses WHERE customer_id = $1 ORDER BY seq DESC",
+            id,
+        )
+    }
+
     /// Reserves a former address at least until this time. Returns false, and writes nothing, if it
     /// is no longer reserved: another customer may have it.
     pub async fn reserve_former_address(

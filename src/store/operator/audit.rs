@@ -3,7 +3,9 @@
 //! [`crate::domain::operator::audit`].
 
 use crate::domain::ids::{AuditId, CustomerId};
-use crate::domain::operator::audit::{AuditAction, AuditEntry, StoredAuditEntry};
+use crate::domain::operator::audit::{
+    AuditAction, AuditEntry, PersonalAuditEntry, StoredAuditEntry,
+};
 use crate::domain::page::PageRequest;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
@@ -67,6 +69,22 @@ impl Tx {
             at,
             audit_id,
             request.rows(),
+        )
+    }
+
+    /// Returns the newest entries about a customer with the names and addresses, at most `most`.
+    pub async fn personal_audit_entries(
+        &mut self,
+        id: &CustomerId,
+        most: i64,
+    ) -> Result<Vec<PersonalAuditEntry>> {
+        sql!(
+            self,
+            fetch_all: PersonalAuditEntry,
+            "SELECT {columns} FROM audit_log WHERE customer_id = $1
+             ORDER BY at DESC, audit_id DESC LIMIT $2",
+            id,
+            most,
         )
     }
 

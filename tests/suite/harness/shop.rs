@@ -201,7 +201,7 @@ impl Shop {
             email: email.to_owned(),
             client: self.app.client.with_token(answer.text("/access_token")),
             customer_id: answer.text("/customer/customer_id").to_owned(),
-            trial: answer.text("/license/token").to_owned(),
+            trial: answer.body["license"]["token"].as_str().unwrap_or_default().to_owned(),
         }
     }
 
