@@ -300,3 +300,32 @@ async fn a_reset_cancels_a_change_that_waits() {
     assert_eq!(done.body["customer"]["pending_email"], Value::Null, "{}", done.text);
     assert_eq!(verify(&app.client, &token).await.problem(), (422, "invalid_link"));
 }
+
+/// Each call for one's own account, with what belongs to another customer.
+#[tokio::test]
+async fn security_22_another_customer_cannot_change_confirm_or_undo_an_address() {
+    let app = TestApp::start_with(&[BEHIND_A_PROXY]).await;
+    let ada = app.signed_in(ADA).await;
+    change(&ada, "ada.king@example.com").await;
+    let eve = app.sign_up(EVE).await;
+    let eve = app.client.with_token(eve.text("/access_token"));
+    let own = json!({ "current_password": PASSWORD, "password": "eve's own new password" });
+    let own = eve.send(reqwest::Method::PUT, "/api/customers/me/password", Some(&own)).await;
+    assert_eq!(own.status, 204, "{}", own.text);
+    // Ada's password is not Eve's.
+    assert_eq!(change(&eve, "mallory@example.com").await.problem(), (401, "invalid_credentials"));
+    let before = app.take_mails("ada.king@example.com").await.len();
+    assert_eq!(eve.post("/api/customers/me/verification", &json!({})).await.status, 202);
+    assert_eq!(app.take_mails("ada.king@example.com").await.len(), 0, "after {before}");
+    // Eve requests the address that Ada waits for, and Ada's link does not confirm it for her.
+    let change =
+        json!({ "email": "ada.king@example.com", "current_password": "eve's own new password" });
+    assert_eq!(eve.patch("/api/customers/me", &change).await.status, 200);
+    let eves = app.take_mail("ada.king@example.com").await.token("verify");
+    assert_eq!(ada.post("/api/customers/me/verification", &json!({})).await.status, 202);
+    let adas = app.take_mail("ada.king@example.com").await.token("verify");
+    assert_eq!(verify(&eve, &adas).await.status, 200);
+    assert_eq!(ada.get("/api/customers/me").await.body["email"], "ada.king@example.com");
+    assert_eq!(eve.get("/api/customers/me").await.body["email"], EVE);
+    assert_eq!(verify(&eve, &eves).await.problem(), (409, "email_taken"));
+}

@@ -16,6 +16,7 @@ mod buyers;
 mod cli;
 mod clocks;
 mod crash;
+mod crash_accounts;
 mod daily;
 mod database_faults;
 mod demo;

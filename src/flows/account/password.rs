@@ -126,8 +126,10 @@ pub(in crate::flows) async fn choose(
     email: &Email,
     names: [&Option<DisplayName>; 2],
 ) -> Result<String> {
+    let host = app.public_url.host().unwrap_or_default();
     let names = names.into_iter().flatten().map(DisplayName::as_str);
-    let about = [email.as_str(), app.plans.product.as_str(), "licentia"].into_iter().chain(names);
+    let product = [app.plans.product.as_str(), &app.plans.name, &host, "licentia"];
+    let about = [email.as_str()].into_iter().chain(product).chain(names);
     let about = about.map(str::to_owned).collect();
     app.passwords.choose(password, about, app.random.bytes()).await
 }

@@ -18,6 +18,7 @@ use crate::fail_point::Place;
 use crate::flows::account::password;
 use crate::flows::account::signup::{self, Signup};
 use crate::flows::account::trial_memory::TrialAddress;
+use crate::store::Tx;
 
 /// Stores a sign-up, and queues the mail with the link that confirms it.
 ///
@@ -88,10 +89,10 @@ pub(in crate::flows) async fn link(app: &App, mail_id: &MailId, email: &Email) -
 pub(super) async fn confirm(app: &App, token: &LinkToken) -> Result<Option<Customer>> {
     let mut tx = app.store.read().await?;
     let Some((mail_id, expires_at)) = tx.signup_link(&token.hash()).await? else { return Ok(None) };
-    let pending = tx.pending_signup(&mail_id).await?.ok_or(Error::InvalidLink)?;
+    let pending = waiting(&mut tx, &mail_id).await?;
     drop(tx);
     let now = app.now();
-    let Ok(email) = pending.email.parse::<Email>() else { return Err(Error::LinkUsed) };
+    let email: Email = pending.email.parse().map_err(|_| Error::LinkUsed)?;
     if expires_at <= now {
         return Err(Error::LinkExpired);
     }
@@ -109,13 +110,33 @@ pub(super) async fn confirm(app: &App, token: &LinkToken) -> Result<Option<Custo
     };
 
     let mut tx = app.store.write().await?;
+    // The account is first: of several confirmations for one address at once, one inserts it, and
+    // the others wait for that. Each has another sign-up to mark.
+    let customer = match signup::create(app, &mut tx, account, trial.as_ref(), now).await {
+        Ok((customer, _)) => customer,
+        Err(Error::EmailTaken) => {
+            drop(tx);
+            waiting(&mut app.store.read().await?, &mail_id).await?;
+            return Err(Error::EmailTaken);
+        }
+        Err(error) => return Err(error),
+    };
     if !tx.confirm_signup(&mail_id, &email, now).await? {
         return Err(Error::LinkUsed);
     }
-    let (customer, _) = signup::create(app, &mut tx, account, trial.as_ref(), now).await?;
     app.fail_points.reach(Place::SignupConfirmWritten);
     tx.commit(app.fail_points.at(Place::SignupConfirmed)).await?;
     app.events_due.notify_one();
     app.mail_due.notify_one();
     Ok(Some(customer))
+}
+
+/// Returns a sign-up that is not confirmed yet.
+///
+/// # Errors
+/// [`Error::LinkUsed`] for a confirmed one, [`Error::InvalidLink`] when another one for the address
+/// was confirmed.
+async fn waiting(tx: &mut Tx, mail_id: &MailId) -> Result<PendingSignup> {
+    let pending = tx.pending_signup(mail_id).await?.ok_or(Error::InvalidLink)?;
+    if pending.confirmed_at.is_some() { Err(Error::LinkUsed) } else { Ok(pending) }
 }

@@ -163,7 +163,7 @@ impl Example for ActionView {
 impl From<FormerAddress> for FormerAddressView {
     fn from(former: FormerAddress) -> Self {
         let reserved_until = former.reserved_until.to_datetime();
-        Self { email: former.email.to_string(), reserved_until }
+        Self { email: former.email.to_unicode(), reserved_until }
     }
 }
 
@@ -171,7 +171,7 @@ impl From<MailLink> for LinkView {
     fn from(link: MailLink) -> Self {
         Self {
             kind: link.kind.to_string(),
-            email: link.email.to_string(),
+            email: link.email.to_unicode(),
             created_at: link.created_at.to_datetime(),
             expires_at: link.expires_at.to_datetime(),
             used_at: link.used_at.map(Timestamp::to_datetime),

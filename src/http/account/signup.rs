@@ -124,7 +124,7 @@ impl SignUpApi {
             let email = request.email.clone();
             throttle.link_mail(&email, client.address, app.now())?;
             pending::sign_up(app, request).await?;
-            let (email, verification) = (email.to_string(), "sent".into());
+            let (email, verification) = (email.to_unicode(), "sent".into());
             return Ok(SignUpResponse::Pending(Json(Pending { email, verification })));
         }
         let mail = throttle.mail_budget.reserve(client.address, app.now())?;
