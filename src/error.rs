@@ -79,11 +79,17 @@ errors! {
     /// A new password is not acceptable.
     #[error("`password`: {0}")]
     UnfitPassword(#[from] UnfitPassword) => WeakPassword,
-    /// An account with this email address exists.
-    #[error("an account with this email address already exists; log in instead")]
+    /// An account has this email address, or it is reserved for one that had it before.
+    #[error(
+        "this email address is already in use; log in, or get a link to a new password by POST \
+         /api/customers/password/forgot"
+    )]
     EmailTaken => EmailTaken,
     /// The email address or the password is wrong. The message does not reveal which one.
-    #[error("the email address or the password is wrong")]
+    #[error(
+        "the email address or the password is wrong; POST /api/customers/password/forgot mails a \
+         link to a new one"
+    )]
     InvalidCredentials => InvalidCredentials,
     /// The password was entered in this session too long ago.
     #[error(
