@@ -8,6 +8,7 @@ use tokio::sync::{Notify, OnceCell};
 
 use crate::clock::Clock;
 use crate::config::{Config, Origin, ReturnOrigin};
+use crate::domain::account::signup::Verification;
 use crate::domain::message::{Language, Templates};
 use crate::domain::sale::plan::Catalog;
 use crate::domain::secret::HashKey;
@@ -72,6 +73,8 @@ pub struct Parts {
     pub sync_limit: SyncLimit,
     /// Notified when an event was added to the inbox.
     pub events_due: Notify,
+    /// Whether a sign-up waits until its address is verified.
+    pub signup_verification: Verification,
     /// Password hashing.
     pub passwords: Passwords,
     /// The key of keyed hashes, once it was read from the database.
@@ -204,6 +207,7 @@ impl App {
             intake: Intake::default(),
             sync_limit: SyncLimit::default(),
             events_due: Notify::new(),
+            signup_verification: config.signup_verification,
             passwords: around.passwords,
             hash_key: OnceCell::new(),
             clock: around.clock,

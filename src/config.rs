@@ -18,6 +18,7 @@ use secrecy::{ExposeSecret, SecretString};
 use toml::{Table, Value};
 use tracing_subscriber::EnvFilter;
 
+use crate::domain::account::signup::Verification;
 use crate::domain::operator::webhook_target::Targets;
 use crate::error::{Error, Result};
 use crate::files::read_text;
@@ -37,7 +38,7 @@ const DEFAULT_PLANS_FILE: &str = "plans.toml";
 const PREFIX: &str = "LICENTIA_";
 
 /// The tables of settings within the configuration.
-const LEVELS: &[&str] = &["stripe", "email", "webhooks"];
+const LEVELS: &[&str] = &["stripe", "email", "signup", "webhooks"];
 
 /// The secret settings. Each may also be read from a file: the variable is then named like the
 /// setting with `_FILE`, and its value is the path.
@@ -87,6 +88,9 @@ pub struct Config {
     pub log_format: LogFormat,
     /// The address of a listener that serves only the metrics. Default none: `listen` serves them.
     pub metrics_listen: Option<SocketAddr>,
+    /// Whether a sign-up waits until its address is verified: `signup.verification`, `none`
+    /// (default) or `required`.
+    pub signup_verification: Verification,
     /// The mail server and the sender.
     pub email: EmailConfig,
     /// The Stripe account. Without one, nothing is sold.
@@ -169,8 +173,12 @@ impl Config {
         }
         let plans_file = root.text("plans_file").map(PathBuf::from);
         let existing = || Some(PathBuf::from(DEFAULT_PLANS_FILE)).filter(|path| path.exists());
+        let mut signup = root.section("signup");
+        let signup_verification = signup.parsed("verification").unwrap_or_default();
+        signup.finish();
         let config = Self {
             listen,
+            signup_verification,
             email: EmailConfig::read(root.section("email"), &public_url),
             public_url,
             database_url,

@@ -109,11 +109,17 @@ errors! {
     /// A new password is not acceptable.
     #[error("`password`: {0}")]
     UnfitPassword(#[from] UnfitPassword) => WeakPassword,
-    /// An account with this email address exists.
-    #[error("an account with this email address already exists; log in instead")]
+    /// An account has this email address, or it is reserved for one that had it before.
+    #[error(
+        "this email address is already in use; log in, or get a link to a new password by POST \
+         /api/customers/password/forgot"
+    )]
     EmailTaken => EmailTaken,
     /// The email address or the password is wrong. The message does not reveal which one.
-    #[error("the email address or the password is wrong")]
+    #[error(
+        "the email address or the password is wrong; POST /api/customers/password/forgot mails a \
+         link to a new one"
+    )]
     InvalidCredentials => InvalidCredentials,
     /// The password was entered in this session too long ago.
     #[error(
@@ -121,6 +127,9 @@ errors! {
         session::RECENT.num_minutes()
     )]
     LoginRequired => LoginRequired,
+    /// A change needs the current password too.
+    #[error("`current_password`: a new email address needs the current password")]
+    PasswordRequired => PasswordRequired,
     /// The token of a link in a mail is unknown, has another purpose, or is not for the customer's
     /// present address.
     #[error("`token`: this link is not valid; copy it completely from the newest mail")]
@@ -355,6 +364,7 @@ codes! {
     InsufficientScope = "insufficient_scope", 403, "The admin key's scope is too small";
     InvalidCredentials = "invalid_credentials", 401, "Wrong email address or password";
     LoginRequired = "login_required", 403, "Enter the password again";
+    PasswordRequired = "password_required", 403, "The current password is missing";
     InvalidLicense = "invalid_license", 401, "The license is not valid";
     LicenseEnded = "license_ended", 403, "The license has ended";
     LicenseRevoked = "license_revoked", 403, "The license was revoked";

@@ -91,10 +91,27 @@ text_enum! {
         /// A batch of imported accounts.
         ImportStored = "import.stored",
 
+        /// A sign-up that waits for the confirmation of its address.
+        SignupPending = "signup.pending",
+        /// A confirmed sign-up, before its commit.
+        SignupConfirmWritten = "signup.confirm_written",
+        /// A confirmed sign-up.
+        SignupConfirmed = "signup.confirmed",
+
+        /// A requested mail with the current license.
+        LicenseRequested = "license.requested",
+
         /// A requested mail with the link that verifies an address.
         VerificationRequested = "verification.requested",
         /// A verified email address.
         AddressVerified = "address.verified",
+
+        /// A confirmed new email address, before its commit.
+        AddressWritten = "address.written",
+        /// A confirmed new email address.
+        AddressChanged = "address.changed",
+        /// An undone change of the email address.
+        AddressUndone = "address.undone",
 
         /// A requested mail with the link that sets a password.
         ResetRequested = "reset.requested",
@@ -112,6 +129,8 @@ text_enum! {
         /// The end of all login sessions of a customer.
         SessionsEnded = "sessions.ended",
 
+        /// The entry about an export of an account.
+        AccountExported = "account.exported",
         /// A changed account.
         AccountChanged = "account.changed",
         /// The end of a subscription, at Stripe, before its account is deleted.

@@ -42,7 +42,8 @@ pub enum PasswordCheck {
     Wrong,
     /// The password is right.
     Right,
-    /// The password is right, but its hash has old parameters: hash it again.
+    /// The password is right, but its hash has old parameters, or is of the text before its Unicode
+    /// normalization: hash it again.
     Outdated,
 }
 
@@ -99,12 +100,15 @@ impl Passwords {
         let argon2 = self.argon2();
         self.on_free_core(move || {
             let hash = hash.as_deref().unwrap_or(NO_PASSWORD);
-            let has_password = hash != NO_PASSWORD;
-            let is_match = argon2.verify_password(password.as_bytes(), hash).is_ok();
-            Ok(match (has_password && is_match, is_current(hash)) {
-                (false, _) => PasswordCheck::Wrong,
-                (true, true) => PasswordCheck::Right,
-                (true, false) => PasswordCheck::Outdated,
+            let is = |bytes: &[u8]| argon2.verify_password(bytes, hash).is_ok();
+            let is_right = is(password.as_bytes());
+            // Checked for every account, right or not, so that both cases take the same time.
+            let was_right = password.sent_bytes().is_some_and(is);
+            Ok(match (is_right && is_current(hash), is_right || was_right) {
+                _ if hash == NO_PASSWORD => PasswordCheck::Wrong,
+                (true, _) => PasswordCheck::Right,
+                (false, true) => PasswordCheck::Outdated,
+                (false, false) => PasswordCheck::Wrong,
             })
         })
         .await
@@ -171,6 +175,24 @@ mod tests {
             PasswordHash::new(&ours).unwrap().hash.unwrap().len()
         );
         assert_eq!(NO_PASSWORD.len(), ours.len());
+    }
+
+    #[tokio::test]
+    async fn security_44_a_hash_of_an_older_version_is_right_in_the_form_that_was_sent() {
+        let passwords = Passwords::default();
+        let (composed, decomposed) = ("Fahrr\u{e4}der 2 lila", "Fahrra\u{308}der 2 lila");
+        let old: PasswordHash =
+            passwords.argon2().hash_password_with_salt(decomposed.as_bytes(), &[7; 16]).unwrap();
+        let new = passwords.hash(Password::new(decomposed.into()), [7; 16]).await.unwrap();
+        for (typed, hash, expected) in [
+            (decomposed, old.to_string(), PasswordCheck::Outdated),
+            (composed, new.clone(), PasswordCheck::Right),
+            (decomposed, new.clone(), PasswordCheck::Right),
+            ("Fahrrader 2 lila", new, PasswordCheck::Wrong),
+        ] {
+            let check = passwords.check(Password::new(typed.into()), Some(hash)).await.unwrap();
+            assert_eq!(check, expected, "{typed}");
+        }
     }
 
     #[tokio::test]

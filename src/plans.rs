@@ -24,6 +24,9 @@ const BUILT_IN: &str = include_str!("../plans.toml");
 const MAX_FILE_BYTES: u64 = 256 * 1024;
 
 const TRIAL_DAYS: RangeInclusive<u64> = 1..=365;
+/// At most ten years: data about a former customer is not kept forever.
+const REMEMBER_DAYS: RangeInclusive<u64> = 0..=3650;
+const DEFAULT_REMEMBER_DAYS: u64 = 730;
 /// At most a leap year and a day, so that a yearly license can last offline.
 const TOKEN_DAYS: RangeInclusive<u64> = 1..=367;
 const DEFAULT_TOKEN_DAYS: u64 = 30;
@@ -78,6 +81,7 @@ fn catalog(root: &mut Section) -> Option<Catalog> {
     let trial_plan = trial.require("plan", trial_plan, "\"trial\"");
     let trial_days = trial.integer("days", TRIAL_DAYS);
     let trial_days = trial.require("days", trial_days, "14");
+    let remember_days = trial.integer("remember_days", REMEMBER_DAYS);
 
     let policy = policy(root.section("policy"));
     let mut checkout = root.section("checkout");
@@ -105,6 +109,7 @@ fn catalog(root: &mut Section) -> Option<Catalog> {
         issuer,
         token_days: days(token_days),
         trial_days: days(trial_days?),
+        trial_remember_days: days(remember_days.unwrap_or(DEFAULT_REMEMBER_DAYS)),
         trial_plan: trial_index?,
         plans,
         policy,

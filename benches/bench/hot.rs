@@ -37,7 +37,8 @@ const CONNECTIONS: usize = 8;
 /// Returns the rows about requests that change nothing.
 pub fn rows(runtime: &Runtime, app: &App, config: &Config) -> Vec<Row> {
     let customer = runtime.block_on(customer(app));
-    let (license, session) = (customer.license.token.expose(), customer.session_token.expose());
+    let (license, session) =
+        (customer.license.as_ref().unwrap().token.expose(), customer.session_token.expose());
     let ours = serve(runtime, app, config);
     let theirs = serve_bare(runtime, Bare::beside(app, &customer));
     let verdict = json!({ "token": license }).to_string();
@@ -126,10 +127,10 @@ impl Bare {
     fn beside(app: &App, customer: &SignedUp) -> Arc<Self> {
         let Store::Sqlite { readers, .. } = &app.store else { panic!("the bench uses SQLite") };
         let key = SigningKey::from_bytes(&[7; 32]);
-        let license = customer.license.token.expose().to_owned();
+        let license = customer.license.as_ref().unwrap().token.expose().to_owned();
         Arc::new(Self {
             jwks: serde_json::to_vec(&app.keys.jwks()).unwrap().into(),
-            license_id: customer.license.license_id.to_string(),
+            license_id: customer.license.as_ref().unwrap().license_id.to_string(),
             signature: key.sign(license.as_bytes()),
             public: key.verifying_key(),
             key,

@@ -162,7 +162,10 @@ impl History {
         let app = self.servers[server].app.clone();
         self.begin_hashing(server, async move {
             let signed_up = match signup::signup(&app, request, None).await {
-                Ok(made) => Ok((made.customer.customer_id, made.license.token.expose().to_owned())),
+                Ok(made) => {
+                    let token = made.license.map(|license| license.token.expose().to_owned());
+                    Ok((made.customer.customer_id, token.unwrap_or_default()))
+                }
                 // The account was stored before the server died, but the response was lost: the
                 // person logs in.
                 Err(licentia::error::Error::EmailTaken) => log_in(&app, &email).await,

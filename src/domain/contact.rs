@@ -1,6 +1,7 @@
 //! Email addresses, the names of people and companies, and the sender of mails. How mails are sent
 //! is in [`crate::mailer`].
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -19,7 +20,8 @@ pub const MAX_NAME_CHARACTERS: usize = 200;
 /// An email address in lower case, so that one mailbox has one account.
 ///
 /// Plain mailboxes only: no display name, no quoted local part, no address literal, and a domain
-/// of two labels or more.
+/// of two labels or more. An internationalised domain is in its ASCII form (RFC 5890), which every
+/// mail server accepts. The local part is ASCII: SMTPUTF8 (RFC 6531) is not used.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Email(String);
 
@@ -29,21 +31,27 @@ impl Email {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Returns the address with an internationalised domain in Unicode, to be shown to people.
+    #[must_use]
+    pub fn to_unicode(&self) -> String {
+        let Some((local_part, domain)) = self.0.rsplit_once('@') else { return self.0.clone() };
+        match idna::domain_to_unicode(domain) {
+            (domain, Ok(())) => format!("{local_part}@{domain}"),
+            (_, Err(_)) => self.0.clone(),
+        }
+    }
 }
 
 impl FromStr for Email {
     type Err = InvalidEmail;
 
     fn from_str(text: &str) -> Result<Self, InvalidEmail> {
-        if !text.is_ascii() {
-            // Checked before lower-casing, which turns some other letters into ASCII.
-            return Err(InvalidEmail);
-        }
-        let address = text.trim_matches(' ').to_ascii_lowercase();
+        let address = ascii(text.trim_matches(' '))?.to_ascii_lowercase();
         let options =
             Options::default().without_display_text().without_domain_literal().with_required_tld();
         let parsed =
-            EmailAddress::parse_with_options(&address, options).map_err(|_| InvalidEmail)?;
+            EmailAddress::parse_with_options(&address, options).map_err(|_| InvalidEmail::Form)?;
         // A domain whose last label is a number is an IP address.
         let last = address.rsplit('.').next().unwrap_or_default();
         let is_ip = last.bytes().all(|byte| byte.is_ascii_digit());
@@ -51,9 +59,23 @@ impl FromStr for Email {
         if !is_ip && !is_quoted && address.len() <= MAX_EMAIL_BYTES {
             Ok(Self(address))
         } else {
-            Err(InvalidEmail)
+            Err(InvalidEmail::Form)
         }
     }
+}
+
+/// Returns an address with its domain in ASCII. The local part must be ASCII already: it is checked
+/// before lower-casing, which turns some other letters into ASCII.
+fn ascii(address: &str) -> Result<Cow<'_, str>, InvalidEmail> {
+    if address.is_ascii() {
+        return Ok(address.into());
+    }
+    let (local_part, domain) = address.rsplit_once('@').ok_or(InvalidEmail::Form)?;
+    if !local_part.is_ascii() {
+        return Err(InvalidEmail::LocalPart);
+    }
+    let domain = idna::domain_to_ascii_strict(domain).map_err(|_| InvalidEmail::Form)?;
+    Ok(format!("{local_part}@{domain}").into())
 }
 
 impl fmt::Display for Email {
@@ -78,10 +100,16 @@ impl Serialize for Email {
 
 text_columns!(Email);
 
-/// A text that is not a plain email address.
+/// The reason why a text is not a plain email address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("this is not an email address; it looks like \"name@example.com\"")]
-pub struct InvalidEmail;
+pub enum InvalidEmail {
+    /// It does not have the form of an address.
+    #[error("this is not an email address; it looks like \"name@example.com\"")]
+    Form,
+    /// The part before the `@` has a character outside of ASCII.
+    #[error("use only ASCII letters before the `@`; the domain may have others")]
+    LocalPart,
+}
 
 /// The name of a person or a company: one line of visible text, trimmed.
 #[derive(Clone, PartialEq, Eq)]
@@ -298,6 +326,36 @@ mod tests {
             "ada@example..com",
             ".ada@example.com",
             long.as_str(),
+        ] {
+            assert!(wrong.parse::<Email>().is_err(), "{wrong:?} was accepted");
+        }
+    }
+
+    #[test]
+    fn an_internationalised_domain_is_stored_in_ascii_and_shown_in_unicode() {
+        for (typed, stored, shown) in [
+            ("Ada@B\u{fc}cher.example", "ada@xn--bcher-kva.example", "ada@b\u{fc}cher.example"),
+            ("ada@bu\u{308}cher.example", "ada@xn--bcher-kva.example", "ada@b\u{fc}cher.example"),
+            ("ada@XN--BCHER-KVA.example", "ada@xn--bcher-kva.example", "ada@b\u{fc}cher.example"),
+            (
+                "ada@\u{4f8b}\u{3002}\u{516c}\u{53f8}",
+                "ada@xn--fsq.xn--55qx5d",
+                "ada@\u{4f8b}.\u{516c}\u{53f8}",
+            ),
+            ("ada@example.com", "ada@example.com", "ada@example.com"),
+        ] {
+            let email: Email = typed.parse().unwrap();
+            assert_eq!((email.as_str(), email.to_unicode().as_str()), (stored, shown), "{typed}");
+            assert_eq!(email.as_str().parse(), Ok(email.clone()));
+        }
+        assert_eq!("ad\u{e4}@example.com".parse::<Email>(), Err(InvalidEmail::LocalPart));
+        let long = format!("ada@{}.example", "\u{fc}".repeat(64));
+        for wrong in [
+            "ada@\u{fc}",
+            "ada@b\u{fc}.\u{661}",
+            "ada@b\u{fc} c.example",
+            "ada@\u{200b}.example",
+            &long,
         ] {
             assert!(wrong.parse::<Email>().is_err(), "{wrong:?} was accepted");
         }

@@ -15,6 +15,8 @@ pub enum To<'a> {
     License(&'a CustomerId, &'a LicenseId),
     /// The customer, about the account.
     Customer(&'a CustomerId),
+    /// Another address of the customer: a new or a former one. It is removed once the mail is sent.
+    Other(&'a CustomerId, &'a Email),
     /// This address, which may belong to no customer. The mail is deleted once it is sent, so that
     /// no address is kept.
     Address(&'a Email),
@@ -27,7 +29,7 @@ impl<'a> To<'a> {
     #[must_use]
     pub fn customer_id(self) -> Option<&'a CustomerId> {
         match self {
-            Self::License(id, _) | Self::Customer(id) => Some(id),
+            Self::License(id, _) | Self::Customer(id) | Self::Other(id, _) => Some(id),
             Self::Address(_) | Self::Former(_) => None,
         }
     }
@@ -43,7 +45,7 @@ impl<'a> To<'a> {
     pub fn recipient(self) -> Option<&'a Email> {
         match self {
             Self::License(..) | Self::Customer(_) => None,
-            Self::Address(email) => Some(email),
+            Self::Other(_, email) | Self::Address(email) => Some(email),
             Self::Former(customer) => Some(&customer.email),
         }
     }

@@ -165,6 +165,30 @@ pub async fn current(app: &App, caller: &SignedIn) -> Result<IssuedLicense> {
     fresh(app, current).await
 }
 
+/// Reissues the current license of the customer with this address, if that is due: a mail must not
+/// have a token that has expired.
+pub(super) async fn freshen(app: &App, email: &Email) -> Result<()> {
+    let customer = app.store.read().await?.customer_by_email(email).await?;
+    let Some(customer) = customer else { return Ok(()) };
+    match app.store.current_license(&customer.customer_id).await? {
+        Some(current) => fresh(app, current).await.map(drop),
+        None => Ok(()),
+    }
+}
+
+/// Mails the current license to its customer, if the address has an account. That is read when the
+/// mail is sent: here, an unknown address causes the same writes as a known one.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn recover(app: &App, email: &Email) -> Result<()> {
+    let mut tx = app.store.write().await?;
+    mail::enqueue(app, &mut tx, Kind::Recovered, To::Address(email), app.now()).await?;
+    tx.commit(app.fail_points.at(Place::LicenseRequested)).await?;
+    app.mail_due.notify_one();
+    Ok(())
+}
+
 async fn newest(app: &App, customer_id: &CustomerId) -> Result<IssuedLicense> {
     app.store.current_license(customer_id).await?.ok_or(Error::NotFound("license"))
 }

@@ -11,11 +11,24 @@ use crate::fail_point::Place;
 const NAME: &str = "hash_key";
 
 /// Returns the hash of a text. The first call of a process reads the key, or creates it, in a
-/// transaction of its own. So no caller may have a transaction open: SQLite has one writer.
+/// transaction of its own. So no caller may have a transaction open, unless it has called
+/// [`prepare`] before: SQLite has one writer.
 ///
 /// # Errors
 /// A failure of the database.
 pub async fn keyed(app: &App, purpose: Purpose, text: &str) -> Result<KeyedHash> {
+    Ok(key(app).await?.hash_of(purpose, text))
+}
+
+/// Reads the key, so that hashes in a following transaction need no transaction of their own.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn prepare(app: &App) -> Result<()> {
+    key(app).await.map(drop)
+}
+
+async fn key(app: &App) -> Result<&HashKey> {
     let key = app.hash_key.get_or_try_init(|| async {
         let mut tx = app.store.write().await?;
         let new = HashKey::from_random(app.random.bytes());
@@ -23,5 +36,5 @@ pub async fn keyed(app: &App, purpose: Purpose, text: &str) -> Result<KeyedHash>
         tx.commit(app.fail_points.at(Place::HashKeyStored)).await?;
         stored.parse().map_err(|_| Error::Internal(format!("the secret {NAME} was changed")))
     });
-    Ok(key.await?.hash_of(purpose, text))
+    key.await
 }

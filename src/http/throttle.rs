@@ -22,6 +22,9 @@ use crate::error::{Error, Result};
 /// behind one address, or a test suite. The limit on password hashing bounds their cost as well.
 const ADDRESS: (u32, Duration) = (600, Duration::from_millis(500));
 
+/// Exports from one address, then one every ten seconds: each reads up to a few thousand rows.
+const EXPORT: (u32, Duration) = (20, Duration::from_secs(10));
+
 /// Checkout and portal requests of one customer, then one every two seconds. Each makes several
 /// calls to Stripe, which limits the calls of the whole account.
 const BILLING: (u32, Duration) = (60, Duration::from_secs(2));
@@ -43,6 +46,7 @@ const FORGET_AFTER: usize = 10_000;
 /// All rate limits in memory.
 pub struct Throttle {
     address: Buckets<IpAddr>,
+    export: Buckets<IpAddr>,
     billing: Buckets<CustomerId>,
     admin: Buckets<AdminKeyId>,
     hashing: Mutex<HashMap<IpAddr, Arc<Semaphore>>>,
@@ -52,6 +56,7 @@ impl Default for Throttle {
     fn default() -> Self {
         Self {
             address: Buckets::new(ADDRESS),
+            export: Buckets::new(EXPORT),
             billing: Buckets::new(BILLING),
             admin: Buckets::new(ADMIN),
             hashing: Mutex::default(),
@@ -66,6 +71,14 @@ impl Throttle {
     /// [`Error::TooManyRequests`] with the time until the next attempt.
     pub fn client(&self, address: IpAddr) -> Result<()> {
         self.address.take(&client_network(address))
+    }
+
+    /// Counts an export of a customer's data.
+    ///
+    /// # Errors
+    /// [`Error::TooManyRequests`] with the time until the next attempt.
+    pub fn export(&self, address: IpAddr) -> Result<()> {
+        self.export.take(&client_network(address))
     }
 
     /// Counts a checkout or portal request of a customer.

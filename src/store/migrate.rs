@@ -42,6 +42,7 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
         18 "0018_outgoing_webhooks",
         19 "0019_mail_texts",
         20 "0020_grants",
+        21 "0021_account_addresses",
     }
 });
 

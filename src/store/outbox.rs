@@ -5,6 +5,7 @@
 use super::Tx;
 use super::statement::sql;
 use crate::domain::column::Parameter;
+use crate::domain::contact::Email;
 use crate::domain::ids::{CustomerId, MailId};
 use crate::domain::outbox::{GivenUpMail, LeasedMail, NewMail, StoredMail};
 use crate::domain::page::PageRequest;
@@ -36,8 +37,8 @@ impl Tx {
         Ok(inserted > 0)
     }
 
-    /// Records that a mail was accepted, or needs not be sent. A mail without a customer is
-    /// deleted, because it has an address. Returns whether the lease still held.
+    /// Records that a mail was accepted, or needs not be sent. An address of its own is removed,
+    /// and a mail without a customer is deleted. Returns whether the lease still held.
     pub async fn mail_sent(&mut self, mail: &LeasedMail, now: Timestamp) -> Result<bool> {
         if mail.customer_id.is_none() {
             let deleted = sql!(
@@ -49,7 +50,8 @@ impl Tx {
             )?;
             return Ok(deleted > 0);
         }
-        self.done(mail, vec![("attempts", (mail.attempts + 1).to_value())], now).await
+        let attempts = ("attempts", (mail.attempts + 1).to_value());
+        self.done(mail, vec![attempts, ("recipient", None::<Email>.to_value())], now).await
     }
 
     /// Returns the mails to a customer, newest first, for one page.

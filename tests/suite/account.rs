@@ -42,14 +42,16 @@ async fn an_empty_change_writes_nothing() {
 async fn a_new_email_is_the_new_login() {
     let app = TestApp::start().await;
     let me = app.signed_in("ada@example.com").await;
-    let answer = me.patch("/api/customers/me", &json!({ "email": "Ada.King@example.com" })).await;
-    assert_eq!(answer.body["email"], "ada.king@example.com");
+    app.change_email(&me, "ada.king@example.com").await;
     let login = |email: &str| json!({ "email": email, "password": PASSWORD });
     let old = app.client.post("/api/customers/login", &login("ada@example.com")).await;
     assert_eq!(old.problem(), (401, "invalid_credentials"));
     let new = app.client.post("/api/customers/login", &login("ada.king@example.com")).await;
     assert_eq!(new.status, 200);
-    // The old address is free again.
+    // The old address is free once the change can no longer be undone.
+    let again = app.client.post("/api/customers/signup", &login("ada@example.com")).await;
+    assert_eq!(again.problem(), (409, "email_taken"));
+    app.clock.advance_days(7);
     app.sign_up("ada@example.com").await;
 }
 
@@ -60,7 +62,8 @@ async fn invalid_changes_are_reported_and_change_nothing() {
     let me = app.signed_in("ada@example.com").await;
     let before = me.get("/api/customers/me").await.body;
     for (change, status, code) in [
-        (json!({ "email": "bob@example.com" }), 409, "email_taken"),
+        (json!({ "email": "bob@example.com", "current_password": PASSWORD }), 409, "email_taken"),
+        (json!({ "email": "eve@example.com" }), 403, "password_required"),
         (json!({ "email": "bob" }), 422, "invalid_email"),
         (json!({ "name": "Ada\nBcc: x" }), 422, "invalid_name"),
         (json!({ "customer_id": "cust_1" }), 400, "invalid_request"),

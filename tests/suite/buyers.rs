@@ -184,6 +184,18 @@ async fn stripe_28_an_unknown_buyer_gets_an_account_if_the_plans_file_says_so() 
     assert_eq!(shop.app.count("customers").await, 2);
 }
 
+/// The former address of a customer is not given away: otherwise the change could not be undone.
+#[tokio::test]
+async fn stripe_28_a_buyer_with_a_reserved_address_is_listed_and_gets_no_account() {
+    let directory = tempfile::tempdir().unwrap();
+    let shop = open_to_all(&directory).await;
+    let ada = shop.buyer("ada@example.com").await;
+    shop.change_email(&ada, "ada.king@example.com").await;
+    let stripe_id = shop.bought_by_link("ada@example.com").await;
+    assert_eq!(shop.app.count("customers").await, 1);
+    assert_eq!(shop.unknown().await, [stripe_id]);
+}
+
 #[tokio::test]
 async fn stripe_28_a_pending_debit_creates_an_account_without_a_license() {
     let directory = tempfile::tempdir().unwrap();

@@ -77,7 +77,8 @@ impl Logged {
         let license = signed_up.text("/license/token");
         let me = client.with_token(signed_up.text("/access_token"));
         me.get("/api/customers/me").await;
-        me.patch("/api/customers/me", &json!({ "email": "canary.second@example.com" })).await;
+        let change = json!({ "email": "canary.second@example.com", "current_password": PASSWORD });
+        assert_eq!(me.patch("/api/customers/me", &change).await.status, 200);
         me.post("/api/licenses/verify", &json!({ "token": license })).await;
         let app = client.with_token(license);
         assert_eq!(app.post("/api/licenses/refresh", &json!({})).await.status, 200);
@@ -103,15 +104,15 @@ impl Logged {
             let answer = self.server.client.deliver(body, Some(&webhook.signature)).await;
             assert_eq!(answer.status, 200, "{answer:?}");
         }
-        // The mails about the trial and the purchase.
-        self.sandbox.mails_arrived(2).await;
+        // The mails about the trial, the new address (two) and the purchase.
+        self.sandbox.mails_arrived(4).await;
     }
 
     /// Signs up a customer whom the mail server refuses permanently, and waits until the mail is
     /// given up.
     async fn be_refused(&self) {
-        // The mail about the trial, which was refused temporarily.
-        self.sandbox.mails_arrived(1).await;
+        // The mails about the trial and the new address. The first was refused temporarily.
+        self.sandbox.mails_arrived(3).await;
         self.sandbox.faults().mail(MailFault::RefuseForGood, Times::Next(1));
         let signup = json!({ "email": "canary.refused@example.com", "password": PASSWORD });
         let client = &self.server.client;

@@ -209,12 +209,13 @@ fn only_responses_for_administrators_have_fields_for_stripe_ids() {
 }
 
 /// The operations whose example cannot work unchanged, each with the reason.
-const NEEDS_MORE: [(&str, &str); 6] = [
+const NEEDS_MORE: [(&str, &str); 7] = [
     ("createWebhook", "its host is looked up"),
     ("updateWebhook", "there is no webhook"),
     ("linkStripe", "Stripe has no such customer"),
     ("receiveStripeEvent", "only Stripe can sign an event"),
     ("verifyEmail", "only the mail has the token"),
+    ("undoEmailChange", "only the mail has the token"),
     ("resetPassword", "only the mail has the token"),
 ];
 

@@ -9,15 +9,17 @@ use serde_json::{Value, json};
 use crate::harness::{BEHIND_A_PROXY, TestApp};
 
 /// The operations whose response does not depend on the caller, or that create a customer.
-const PUBLIC: [&str; 15] = [
+const PUBLIC: [&str; 17] = [
     "signUp",
     "logIn",
     "verifyEmail",
+    "undoEmailChange",
     "forgotPassword",
     "resetPassword",
     "listPlans",
     "verifyLicense",
     "refreshLicense",
+    "recoverLicense",
     "getJwks",
     "getDiscovery",
     "getLiveness",

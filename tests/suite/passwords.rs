@@ -1,5 +1,7 @@
 //! Forgotten passwords, and changed ones.
 
+use std::time::{Duration, Instant};
+
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -164,7 +166,7 @@ async fn security_16_a_wrong_used_expired_or_misused_link_sets_no_password() {
 
     let moved = app.signed_in("moved@example.com").await;
     let token = app.reset_token("moved@example.com").await;
-    moved.patch("/api/customers/me", &json!({ "email": "new@example.com" })).await;
+    app.change_email(&moved, "new@example.com").await;
     assert_eq!(reset(&app.client, &token, NEW).await.problem(), (422, "invalid_link"));
 
     let gone = app.signed_in("gone@example.com").await;
@@ -295,4 +297,63 @@ async fn a_change_of_the_password_allows_a_deletion_in_the_same_session() {
     app.clock.advance_days(1);
     assert_eq!(change(&me, PASSWORD, NEW).await.status, 204);
     assert_eq!(me.delete("/api/customers/me").await.status, 204);
+}
+
+/// Returns how probable it is that two series have the same distribution, as the number of standard
+/// deviations of the rank sum (Mann and Whitney).
+fn deviations(first: &[Duration], second: &[Duration]) -> f64 {
+    let below =
+        |a: &Duration, b: &Duration| f64::from(u8::from(a < b)) + f64::from(u8::from(a == b)) / 2.0;
+    let sum: f64 = first.iter().flat_map(|a| second.iter().map(move |b| below(a, b))).sum();
+    let (n, m) = (first.len() as f64, second.len() as f64);
+    (sum - n * m / 2.0) / (n * m * (n + m + 1.0) / 12.0).sqrt()
+}
+
+/// Known and unknown addresses in turn, so that the machine's other work meets both alike. It fails
+/// by chance next to other tests, so it measures only if it is asked for:
+/// `MEASURE_TIME=1 cargo test --test suite -- --ignored security_12_forgot_and`.
+#[tokio::test]
+#[ignore = "measures time"]
+async fn security_12_forgot_and_login_take_the_same_time_for_a_known_and_an_unknown_address() {
+    const TIMES: usize = 100;
+    if std::env::var_os("MEASURE_TIME").is_none() {
+        return;
+    }
+    let app = TestApp::start_with(&[BEHIND_A_PROXY]).await;
+    for number in 0..TIMES {
+        app.sign_up(&format!("known{number}@example.com")).await;
+    }
+    for what in ["forgot", "recover", "login"] {
+        let mut times = [Vec::new(), Vec::new()];
+        for number in 0..TIMES {
+            for turn in 0..2 {
+                // Each goes first as often as the other.
+                let which = (number + turn) % 2;
+                let (who, times) = (["known", "strange"][which], &mut times[which]);
+                let client = app.client.at_address(&format!("10.1.{number}.1"));
+                let email = format!("{who}{number}@example.com");
+                let begun = Instant::now();
+                match what {
+                    "forgot" => assert_eq!(forgot(&client, &email).await.status, 202),
+                    "recover" => {
+                        let lost = json!({ "email": email });
+                        let answer = client.post("/api/licenses/recover", &lost).await;
+                        assert_eq!(answer.status, 202);
+                    }
+                    _ => {
+                        let answer = log_in(&client, &email, "another password").await;
+                        assert_eq!(answer.status, 401);
+                    }
+                }
+                times.push(begun.elapsed());
+            }
+        }
+        let [known, strange] = &mut times;
+        let apart = deviations(known, strange);
+        known.sort_unstable();
+        strange.sort_unstable();
+        let (known, strange) = (known[TIMES / 2], strange[TIMES / 2]);
+        eprintln!("{what}: known {known:?}, unknown {strange:?}, {apart:.2} deviations");
+        assert!(apart.abs() < 4.0, "{what}: {apart:.2}");
+    }
 }

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use licentia::domain::operator::admin_key::Scope;
 use licentia_verify::{KeySet, Rejection, verify};
 use serde_json::json;
 
@@ -71,6 +72,32 @@ async fn a_taken_email_is_409_whatever_its_case_security_15() {
     let answer = app.client.post("/api/customers/signup", &again).await;
     assert_eq!(answer.problem(), (409, "email_taken"));
     assert_eq!((app.count("users").await, app.count("licenses").await), (1, 1));
+}
+
+/// One mailbox, however its domain is written, has one account. Mails and support find it.
+#[tokio::test]
+async fn an_internationalised_domain_is_mailed_in_ascii_and_shown_in_unicode() {
+    let app = TestApp::start().await;
+    let signed_up = app.sign_up("Ada@B\u{fc}cher.example").await;
+    assert_eq!(signed_up.text("/customer/email"), "ada@b\u{fc}cher.example");
+    app.take_mail("ada@xn--bcher-kva.example").await;
+    let admin = app.admin(Scope::Read).await;
+    for email in
+        ["ada@xn--bcher-kva.example", "ada@bu\u{308}cher.example", "ADA@B\u{dc}CHER.example"]
+    {
+        let account = json!({ "email": email, "password": PASSWORD });
+        let again = app.client.post("/api/customers/signup", &account).await;
+        assert_eq!(again.problem(), (409, "email_taken"), "{email}");
+        let login = app.client.post("/api/customers/login", &account).await;
+        assert_eq!(login.status, 200, "{email}");
+    }
+    for query in ["ada@xn--bcher", "ada@b%C3%BCch"] {
+        let found = admin.get(&format!("/api/admin/customers?query={query}")).await;
+        assert_eq!(found.body["customers"].as_array().map(Vec::len), Some(1), "{query}");
+    }
+    let local = json!({ "email": "ad\u{e4}@example.com", "password": PASSWORD });
+    let refused = app.client.post("/api/customers/signup", &local).await;
+    assert_eq!(refused.problem(), (422, "invalid_email"));
 }
 
 #[tokio::test]

@@ -225,7 +225,11 @@ async fn stripe_29_only_what_changed_here_is_sent_to_stripe() {
     let session = shop.buy(&ada, "professional").await;
     let stripe_id = shop.stripe_customer_of(&session);
     let change = async |fields: Value| {
-        assert_eq!(ada.client.patch("/api/customers/me", &fields).await.status, 200);
+        if let Some(email) = fields["email"].as_str() {
+            shop.change_email(&ada, email).await;
+        } else {
+            assert_eq!(ada.client.patch("/api/customers/me", &fields).await.status, 200);
+        }
         shop.settled().await;
         let due = "SELECT COUNT(*) FROM customers WHERE stripe_sync_status <> 'synced'";
         assert_eq!(number(&shop.app.app.store, due).await, 0);
@@ -246,10 +250,11 @@ async fn stripe_29_only_what_changed_here_is_sent_to_stripe() {
     let both = change(json!({ "company_name": "Analytical Engines Ltd" })).await;
     assert_eq!(both, (json!("Engines Ltd"), json!("lovelace@example.com")));
     assert_eq!(shop.sandbox.events("customer.updated").len(), updates);
-    let both = change(json!({ "name": "Ada", "email": "ada@example.com" })).await;
-    assert_eq!(both, (json!("Ada"), json!("ada@example.com")));
+    change(json!({ "name": "Ada" })).await;
+    let both = change(json!({ "email": "ada.king@example.com" })).await;
+    assert_eq!(both, (json!("Ada"), json!("ada.king@example.com")));
     let both = change(json!({ "name": null })).await;
-    assert_eq!(both, (json!("Analytical Engines Ltd"), json!("ada@example.com")));
+    assert_eq!(both, (json!("Analytical Engines Ltd"), json!("ada.king@example.com")));
 }
 
 #[tokio::test]
@@ -259,9 +264,9 @@ async fn stripe_29_a_change_that_stripe_has_not_accepted_is_sent_with_the_next_o
     let session = shop.buy(&ada, "professional").await;
     let stripe_id = shop.stripe_customer_of(&session);
     shop.sandbox.faults().api_call(ApiFault::ErrorBefore, "POST /v1/customers/", Times::Always);
-    for change in [json!({ "name": "Ada" }), json!({ "email": "lovelace@example.com" })] {
-        assert_eq!(ada.client.patch("/api/customers/me", &change).await.status, 200);
-    }
+    let change = json!({ "name": "Ada" });
+    assert_eq!(ada.client.patch("/api/customers/me", &change).await.status, 200);
+    shop.change_email(&ada, "lovelace@example.com").await;
     let due = "SELECT stripe_sync_status FROM customers";
     assert_eq!(texts(&shop.app.app.store, due).await, ["due"]);
     shop.sandbox.faults().clear();

@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::config::{
     Config, CreateCustomer, EmailConfig, LogFormat, Origin, StripeConfig, StripeMode,
 };
+use crate::domain::account::signup::Verification;
 use crate::domain::contact::Sender;
 use crate::domain::message::Language;
 use crate::domain::operator::webhook_target::Targets;
@@ -178,6 +179,7 @@ fn config(
         keys_passphrase: None,
         license_algorithm: Algorithm::default(),
         plans_file: None,
+        signup_verification: Verification::default(),
         trusted_proxies: Vec::new(),
         log: String::new(),
         log_format: LogFormat::Text,

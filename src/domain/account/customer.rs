@@ -43,6 +43,23 @@ row! {
     }
 }
 
+row! {
+    /// An address that a customer had before. The link in the mail to it undoes the change.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct FormerAddress {
+        /// The customer.
+        pub customer_id: CustomerId,
+        /// The address.
+        pub email: Email,
+        /// The number of the change, counted for each customer.
+        pub seq: i64,
+        /// The time at which it was verified; `None` if it was not.
+        pub email_verified_at: Option<Timestamp>,
+        /// Until when no other customer can have the address.
+        pub reserved_until: Timestamp,
+    }
+}
+
 text_enum! {
     /// The fields of a customer that changed and must still be sent to Stripe. Only changed fields
     /// are sent. Otherwise a new name would overwrite a newer email address at Stripe.
@@ -99,6 +116,14 @@ impl Customer {
     #[must_use]
     pub fn is_email_verified(&self) -> bool {
         self.email_verified_at.is_some()
+    }
+
+    /// Returns the address that waits for its confirmation: the new one, or else the present one if
+    /// it is not verified.
+    #[must_use]
+    pub fn unverified_email(&self) -> Option<&Email> {
+        let present = (!self.is_email_verified()).then_some(&self.email);
+        self.pending_email.as_ref().or(present)
     }
 
     /// Returns the name that Stripe shows: the person's, or else the company's.

@@ -34,6 +34,8 @@ text_enum! {
         Reset = "reset",
         /// Opens the payment provider's portal. It changes nothing here, so it works repeatedly.
         Portal = "portal",
+        /// Undoes a change of the address. It is mailed to the former address.
+        Undo = "undo",
     }
 }
 
@@ -45,6 +47,8 @@ impl LinkKind {
             Self::Verify => TimeDelta::hours(48),
             Self::Reset => TimeDelta::hours(1),
             Self::Portal => TimeDelta::days(14),
+            // Long enough for a customer who reads mails once a week.
+            Self::Undo => TimeDelta::days(7),
         }
     }
 
@@ -89,9 +93,13 @@ mod tests {
         let url = LinkKind::Reset.url("https://licenses.acme.example", &token);
         let start = "https://licenses.acme.example/account/reset#token=llnk_BwcH";
         assert!(url.starts_with(start), "{url}");
-        for kind in [LinkKind::Verify, LinkKind::Reset] {
-            assert!(kind.lifetime() <= TimeDelta::hours(48), "{kind}");
+        for (kind, hours) in [
+            (LinkKind::Verify, 48),
+            (LinkKind::Reset, 1),
+            (LinkKind::Undo, 7 * 24),
+            (LinkKind::Portal, 14 * 24),
+        ] {
+            assert_eq!(kind.lifetime(), TimeDelta::hours(hours), "{kind}");
         }
-        assert_eq!(LinkKind::Portal.lifetime(), TimeDelta::days(14));
     }
 }

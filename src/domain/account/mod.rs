@@ -5,4 +5,5 @@ pub mod mail_link;
 pub mod metadata;
 pub mod password;
 pub mod session;
+pub mod signup;
 pub mod throttle;

@@ -1,7 +1,7 @@
 //! The kinds of mail, and the built-in templates of each.
 
 use super::language::Language;
-use crate::domain::account::mail_link::LinkKind::{self, Portal, Reset, Verify};
+use crate::domain::account::mail_link::LinkKind::{self, Portal, Reset, Undo, Verify};
 use crate::domain::license::IssuedLicense;
 use crate::domain::text_enum::text_enum;
 use Case::{Forever, NoLicense, Offline, Paid, Unpaid, Unverified, Usual};
@@ -137,6 +137,22 @@ kinds! {
     TrialEnded = "trial_ended": Named, [], [Usual, Unverified];
     /// A license has ended that was not a trial.
     LicenseEnded = "license_ended": Named, [], [Usual, Unverified];
+    /// A customer signed up with an address that has had a trial: there is no license.
+    SignedUp = "signed_up": NotUsed, [Verify], [Unverified, Usual];
+    /// The link that confirms a sign-up.
+    ConfirmSignup = "confirm_signup": NotUsed, [Verify], [Unverified];
+    /// Somebody signed up with an address that has an account, with the link that sets a password.
+    AccountExists = "account_exists": NotUsed, [Reset], [Usual, Unverified];
+    /// The current license, which somebody asked for.
+    Recovered = "recovered": IfItWorks, [], [Usual, Unverified, Forever, Offline, NoLicense];
+    /// The link that verifies a new address.
+    VerifyAddress = "verify_address": NotUsed, [Verify], [Unverified];
+    /// A change of the address was requested; to the present address.
+    AddressChangeRequested = "address_change_requested": NotUsed, [], [Usual, Unverified];
+    /// The address was changed; to the former address, with the link that undoes it.
+    AddressChanged = "address_changed": NotUsed, [Undo], [Unverified];
+    /// A change of the address was undone, with the link that sets a password.
+    AddressUndone = "address_undone": NotUsed, [Reset], [Usual, Unverified];
     /// The link that verifies the address.
     Verify = "verify": NotUsed, [Verify], [Unverified];
     /// The link that sets a password.

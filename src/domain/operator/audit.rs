@@ -71,6 +71,12 @@ text_enum! {
         CustomerImported = "customer.imported",
         /// A customer verified their email address.
         CustomerVerified = "customer.verified",
+        /// A customer requested another email address.
+        CustomerAddressRequested = "customer.address_requested",
+        /// A customer confirmed a new email address.
+        CustomerAddressChanged = "customer.address_changed",
+        /// The owner of a former email address undid its change.
+        CustomerAddressUndone = "customer.address_undone",
         /// A customer set a new password.
         CustomerPasswordChanged = "customer.password_changed",
         /// A customer changed their account.
@@ -85,6 +91,8 @@ text_enum! {
         CustomerConverted = "customer.converted",
         /// A customer's subscription ended.
         CustomerChurned = "customer.churned",
+        /// A customer exported their data.
+        CustomerExported = "customer.exported",
         /// An account was deleted.
         CustomerDeleted = "customer.deleted",
         /// A license was issued for a trial, a subscription or a restored grant.
@@ -202,6 +210,22 @@ row! {
         pub personal: Option<Private>,
         /// The request that made the change; `None` for the command line and background work.
         pub request_id: Option<String>,
+    }
+}
+
+row! {
+    /// An entry of the audit log for the customer whom it is about: with the names and addresses, and
+    /// without Stripe's ids.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct PersonalAuditEntry {
+        /// The time.
+        pub at: Timestamp,
+        /// The actor, as [`Actor`] writes it.
+        pub actor: String,
+        /// The action: an [`AuditAction`], perhaps of a newer version.
+        pub action: String,
+        /// The values before and after a change that name a person, as a JSON object.
+        pub personal: Option<Private>,
     }
 }
 

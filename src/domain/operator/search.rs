@@ -137,14 +137,14 @@ impl Term {
     }
 }
 
-/// Returns the terms of a customer: the address, a new address that waits for its confirmation, and
-/// each word of the names, also without its punctuation.
+/// Returns the terms of a customer: the address, a new address that waits for its confirmation, both
+/// as stored and as shown, and each word of the names, also without its punctuation.
 #[must_use]
 pub fn terms(customer: &Customer) -> BTreeSet<Term> {
     let addresses = [Some(&customer.email), customer.pending_email.as_ref()];
     let names = [customer.name.as_ref(), customer.company_name.as_ref()];
-    let mut terms: BTreeSet<_> =
-        addresses.into_iter().flatten().map(|email| Term::new(email.as_str())).collect();
+    let shown = |email: &Email| [Term::new(email.as_str()), Term::new(&email.to_unicode())];
+    let mut terms: BTreeSet<_> = addresses.into_iter().flatten().flat_map(shown).collect();
     for word in names.into_iter().flatten().flat_map(|name| name.as_str().split_whitespace()) {
         terms.insert(Term::new(word));
         let parts = word.split(|letter: char| !letter.is_alphanumeric());

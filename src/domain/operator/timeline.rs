@@ -137,6 +137,9 @@ fn sentence(action: AuditAction, detail: &Value) -> String {
         other => other.to_string(),
     };
     match action {
+        AuditAction::CustomerSignedUp if detail["trial_refused"].is_string() => {
+            "The customer signed up, with an address that has had a trial before.".to_owned()
+        }
         AuditAction::CustomerSignedUp => {
             format!("The customer signed up for the plan `{}`.", fact("plan"))
         }
@@ -146,6 +149,13 @@ fn sentence(action: AuditAction, detail: &Value) -> String {
         },
         AuditAction::CustomerImported => "The customer was imported.".to_owned(),
         AuditAction::CustomerVerified => "The customer verified the address.".to_owned(),
+        AuditAction::CustomerAddressRequested => {
+            "The customer requested another address.".to_owned()
+        }
+        AuditAction::CustomerAddressChanged => "The customer changed the address.".to_owned(),
+        AuditAction::CustomerAddressUndone => {
+            "The owner of the former address undid the change of the address.".to_owned()
+        }
         AuditAction::CustomerPasswordChanged => "The customer set a new password.".to_owned(),
         AuditAction::CustomerChanged => {
             let names = detail["changed"].as_array().into_iter().flatten();
@@ -164,6 +174,7 @@ fn sentence(action: AuditAction, detail: &Value) -> String {
             "The customer paid for a license for the first time.".to_owned()
         }
         AuditAction::CustomerChurned => "The customer's subscription ended.".to_owned(),
+        AuditAction::CustomerExported => "The customer exported their data.".to_owned(),
         AuditAction::CustomerDeleted => "The account was deleted.".to_owned(),
         AuditAction::LicenseIssued => {
             format!("The license {} was issued for `{}`.", fact("license_id"), fact("plan"))

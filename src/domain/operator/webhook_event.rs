@@ -65,9 +65,10 @@ fn kind(action: AuditAction, detail: &Value) -> Option<EventKind> {
         AuditAction::CustomerSignedUp
         | AuditAction::CustomerCreated
         | AuditAction::CustomerImported => Some(EventKind::CustomerCreated),
-        AuditAction::CustomerChanged | AuditAction::CustomerVerified => {
-            Some(EventKind::CustomerChanged)
-        }
+        AuditAction::CustomerChanged
+        | AuditAction::CustomerVerified
+        | AuditAction::CustomerAddressChanged
+        | AuditAction::CustomerAddressUndone => Some(EventKind::CustomerChanged),
         AuditAction::CustomerDeleted => Some(EventKind::CustomerDeleted),
         AuditAction::LicenseIssued
         | AuditAction::LicenseGranted
@@ -84,6 +85,8 @@ fn kind(action: AuditAction, detail: &Value) -> Option<EventKind> {
         },
         AuditAction::CustomerPasswordChanged
         | AuditAction::PasswordResetRequested
+        | AuditAction::CustomerAddressRequested
+        | AuditAction::CustomerExported
         | AuditAction::SessionsEnded
         | AuditAction::CustomerSynced
         | AuditAction::CustomerConverted

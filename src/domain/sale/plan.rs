@@ -154,6 +154,9 @@ pub struct Catalog {
     pub token_days: u32,
     /// The length of a trial, in days.
     pub trial_days: u32,
+    /// How long an address that has had a trial gets no other one, in days, after its account was
+    /// deleted; 0 if it gets another one at once.
+    pub trial_remember_days: u32,
     /// The index of the trial's plan in `plans`.
     pub(crate) trial_plan: usize,
     /// The plans in the order of the file, from the lowest to the highest.

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::domain::account::customer::{Customer, SyncStatus};
+use crate::domain::account::password::Password;
 use crate::domain::contact::{DisplayName, Email};
 use crate::domain::ids::CustomerId;
 use crate::domain::message::{Kind, Language};
@@ -13,10 +14,11 @@ use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::account::session::SignedIn;
+use crate::flows::account::{address, password, trial_memory};
 use crate::flows::sale::inbox;
 use crate::flows::sale::lease::Lease;
 use crate::flows::sale::stripe_customer;
-use crate::flows::{audit, mail};
+use crate::flows::{audit, mail, secret};
 use crate::store::Tx;
 
 /// A change of an optional field.
@@ -40,11 +42,20 @@ impl<T> Change<T> {
     }
 }
 
+/// A new email address, which is also the new login once it is confirmed.
+#[derive(Debug)]
+pub struct NewEmail {
+    /// The address.
+    pub email: Email,
+    /// The current password, not checked yet.
+    pub current_password: Option<Password>,
+}
+
 /// The fields that customers may change.
 #[derive(Debug)]
 pub struct AccountChange {
-    /// The new email address, which is also the new login.
-    pub email: Option<Email>,
+    /// The new email address. The present one cancels a change that is not confirmed yet.
+    pub email: Option<NewEmail>,
     /// The person's name.
     pub name: Change<DisplayName>,
     /// The company's name.
@@ -53,11 +64,23 @@ pub struct AccountChange {
     pub language: Change<Language>,
 }
 
-/// Changes the caller's account. Returns the customer.
+/// Changes the caller's account. Returns the customer. A new email address waits until the link in
+/// the mail to it is used; a session alone does not request it (security_35).
 ///
 /// # Errors
-/// [`Error::EmailTaken`], or a failure of the database.
+/// [`Error::PasswordRequired`], [`Error::InvalidCredentials`], [`Error::EmailTaken`],
+/// [`Error::Unauthenticated`] when the session has ended in the meantime, or a failure of the
+/// database.
 pub async fn update(app: &App, caller: &SignedIn, change: AccountChange) -> Result<Customer> {
+    let mut pending = None;
+    if let Some(NewEmail { email, current_password }) = change.email
+        && caller.customer.pending_email.as_ref().unwrap_or(&caller.customer.email) != &email
+    {
+        let current = current_password.ok_or(Error::PasswordRequired)?;
+        password::confirm(app, caller, current).await?;
+        pending = Some(email);
+    }
+
     let now = app.now();
     let mut tx = app.store.write().await?;
     // Read again under the lock: another change may have been made in the meantime.
@@ -65,11 +88,11 @@ pub async fn update(app: &App, caller: &SignedIn, change: AccountChange) -> Resu
         return Err(Error::Unauthenticated);
     };
     let mut after = before.clone();
-    if let Some(email) = change.email
-        && email != before.email
-    {
-        after.email = email;
-        after.email_verified_at = None;
+    if let Some(email) = pending {
+        if !tx.password_entered(&caller.session.session_id, now).await? {
+            return Err(Error::Unauthenticated);
+        }
+        after.pending_email = Some(email).filter(|email| *email != before.email);
     }
     change.name.apply(&mut after.name);
     change.company_name.apply(&mut after.company_name);
@@ -78,20 +101,30 @@ pub async fn update(app: &App, caller: &SignedIn, change: AccountChange) -> Resu
         return Ok(before);
     }
     let changed = [
-        ("email", after.email != before.email),
+        ("pending_email", after.pending_email != before.pending_email),
         ("name", after.name != before.name),
         ("company_name", after.company_name != before.company_name),
         ("language", after.language != before.language),
     ];
     let changed: Vec<_> = changed.iter().filter(|(_, yes)| *yes).map(|(name, _)| name).collect();
     let after = tx.update_customer(&after, now).await?;
+    let requested =
+        after.pending_email.as_ref().filter(|_| after.pending_email != before.pending_email);
+    let action = match requested {
+        Some(_) => AuditAction::CustomerAddressRequested,
+        None => AuditAction::CustomerChanged,
+    };
     let detail = json!({ "changed": changed });
-    let entry = by_customer(&after.customer_id, AuditAction::CustomerChanged, detail)
+    let entry = by_customer(&after.customer_id, action, detail)
         .changed_personal(&personal(&before), &personal(&after));
     audit(app, &mut tx, entry, now).await?;
+    if let Some(email) = requested {
+        address::request(app, &mut tx, &after, email, now).await?;
+    }
     send_to_stripe(app, &mut tx, &before, &after, now).await?;
     tx.commit(app.fail_points.at(Place::AccountChanged)).await?;
     app.events_due.notify_one();
+    app.mail_due.notify_one();
     Ok(after)
 }
 
@@ -137,6 +170,7 @@ pub(in crate::flows) async fn remove(
     by: OwnedActor,
 ) -> Result<()> {
     let missing = || Error::NotFound("customer");
+    secret::prepare(app).await?;
     let customer = app.store.read().await?.customer(customer_id).await?.ok_or_else(missing)?;
     if app.stripe.is_none() && customer.stripe_customer_id.is_none() {
         let mut tx = app.store.write().await?;
@@ -178,6 +212,7 @@ async fn delete_here(app: &App, mut tx: Tx, customer: &Customer, by: Actor<'_>) 
     }
     tx.forget_events_of(customer).await?;
     tx.forget_personal_values(&customer.customer_id).await?;
+    trial_memory::remember(app, &mut tx, &customer.customer_id, &customer.email, now).await?;
     tx.delete_user(&customer.user_id).await?;
     let (id, action) = (&customer.customer_id, AuditAction::CustomerDeleted);
     let entry = AuditEntry::new(by, action, Some(id), json!({}));
@@ -193,6 +228,7 @@ pub(in crate::flows) fn personal(customer: &Customer) -> Value {
     let text = |name: &Option<DisplayName>| name.as_ref().map(|name| name.as_str().to_owned());
     json!({
         "email": customer.email.as_str(),
+        "pending_email": customer.pending_email.as_ref().map(Email::as_str),
         "name": text(&customer.name),
         "company_name": text(&customer.company_name),
     })

@@ -69,7 +69,7 @@ pub async fn customers(
         };
         for (line, newcomer) in rows.by_ref().take(BATCH) {
             processed += 1;
-            if tx.customer_by_email(&newcomer.email).await?.is_some() {
+            if tx.is_email_taken(&newcomer.email, None, app.now()).await? {
                 report.skipped.push(Skipped { line, email: newcomer.email });
                 continue;
             }

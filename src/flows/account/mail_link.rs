@@ -8,16 +8,33 @@ use crate::domain::contact::Email;
 use crate::error::{Error, Result};
 use crate::store::Tx;
 
-/// Makes a link for a mail to this address, in the transaction of the caller. Returns its URL. A
-/// mail that is written again gets another link; each works once.
+/// Makes a link for a mail to this address, in the transaction of the caller. Returns its URL, or
+/// `None` for an address that was changed in the meantime: the link would not work. A mail that is
+/// written again gets another link; each works once.
 pub(in crate::flows) async fn make(
     app: &App,
     tx: &mut Tx,
     kind: LinkKind,
     customer: &Customer,
     email: &Email,
-) -> Result<String> {
+) -> Result<Option<String>> {
     let now = app.now();
+    let works = match kind {
+        LinkKind::Verify if *email == customer.email => true,
+        LinkKind::Verify => {
+            let id = Some(&customer.customer_id);
+            customer.pending_email.as_ref() == Some(email)
+                && !tx.is_email_taken(email, id, now).await?
+        }
+        LinkKind::Reset | LinkKind::Portal => *email == customer.email,
+        LinkKind::Undo => {
+            let until = now + kind.lifetime();
+            tx.reserve_former_address(&customer.customer_id, email, until, now).await?
+        }
+    };
+    if !works {
+        return Ok(None);
+    }
     let token = LinkToken::from_random(app.random.bytes());
     let link = MailLink {
         customer_id: customer.customer_id.clone(),
@@ -28,7 +45,7 @@ pub(in crate::flows) async fn make(
         used_at: None,
     };
     tx.insert_mail_link(&link, &token.hash()).await?;
-    Ok(kind.url(&app.public_url.to_string(), &token))
+    Ok(Some(kind.url(&app.public_url.to_string(), &token)))
 }
 
 /// Returns the customer of the link with this token, without using it: so that a long or refused

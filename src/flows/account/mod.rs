@@ -3,9 +3,12 @@
 
 pub mod address;
 pub mod customer;
+pub mod export;
 pub mod import;
 pub(in crate::flows) mod mail_link;
 pub mod password;
+pub mod pending;
 pub mod session;
 pub mod signup;
 pub mod throttle;
+mod trial_memory;

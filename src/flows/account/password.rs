@@ -82,13 +82,8 @@ pub async fn change(
     current: Password,
     password: Password,
 ) -> Result<()> {
+    confirm(app, caller, current).await?;
     let customer = &caller.customer;
-    let login = app.store.read().await?.login_of(&customer.email).await?;
-    let own = login.filter(|(found, _)| found.customer_id == customer.customer_id);
-    let check = app.passwords.check(current, own.map(|(_, hash)| hash)).await?;
-    if check == PasswordCheck::Wrong {
-        return Err(Error::InvalidCredentials);
-    }
     let names = [&customer.name, &customer.company_name];
     let hash = choose(app, password, &customer.email, names).await?;
 
@@ -108,6 +103,19 @@ pub async fn change(
     Ok(())
 }
 
+/// Checks the caller's password. The caller of this function checks under the customer's lock that
+/// the session still exists: a reset ends it.
+///
+/// # Errors
+/// [`Error::InvalidCredentials`], or a failure of the database.
+pub(super) async fn confirm(app: &App, caller: &SignedIn, current: Password) -> Result<()> {
+    let customer = &caller.customer;
+    let login = app.store.read().await?.login_of(&customer.email).await?;
+    let own = login.filter(|(found, _)| found.customer_id == customer.customer_id);
+    let check = app.passwords.check(current, own.map(|(_, hash)| hash)).await?;
+    if check == PasswordCheck::Wrong { Err(Error::InvalidCredentials) } else { Ok(()) }
+}
+
 /// Returns the hash of a new password if it is acceptable for this account.
 ///
 /// # Errors
@@ -118,8 +126,10 @@ pub(in crate::flows) async fn choose(
     email: &Email,
     names: [&Option<DisplayName>; 2],
 ) -> Result<String> {
+    let host = app.public_url.host().unwrap_or_default();
     let names = names.into_iter().flatten().map(DisplayName::as_str);
-    let about = [email.as_str(), app.plans.product.as_str(), "licentia"].into_iter().chain(names);
+    let product = [app.plans.product.as_str(), &app.plans.name, &host, "licentia"];
+    let about = [email.as_str()].into_iter().chain(product).chain(names);
     let about = about.map(str::to_owned).collect();
     app.passwords.choose(password, about, app.random.bytes()).await
 }

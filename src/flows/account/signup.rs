@@ -1,5 +1,6 @@
 //! Sign-up: creates a user, a customer, a trial license and a login session in one transaction.
-//! Stripe is not called here: the Stripe customer is created at the first checkout, or by a task.
+//! Stripe is not called here: the Stripe customer is created at the first checkout, or by a task. A
+//! sign-up that waits for the confirmation of its address is in `pending.rs`.
 
 use serde_json::json;
 
@@ -7,6 +8,7 @@ use crate::app::App;
 use crate::domain::account::customer::{Customer, NewAccount};
 use crate::domain::account::password::Password;
 use crate::domain::account::session::SessionToken;
+use crate::domain::account::signup::TrialRefused;
 use crate::domain::contact::{DisplayName, Email};
 use crate::domain::ids::{CustomerId, UserId};
 use crate::domain::license::{Entitlement, IssuedLicense};
@@ -14,13 +16,16 @@ use crate::domain::message::{Kind, Language};
 use crate::domain::operator::audit::AuditAction;
 use crate::domain::outbox::To;
 use crate::domain::sale::inbox::TaskKind;
+use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::fail_point::Place;
 use crate::flows::account::customer;
 use crate::flows::account::password;
 use crate::flows::account::session;
+use crate::flows::account::trial_memory::TrialAddress;
 use crate::flows::sale::inbox;
 use crate::flows::{audit, license, mail};
+use crate::store::Tx;
 use crate::stripe::Stripe;
 
 /// The request of a sign-up.
@@ -43,8 +48,8 @@ pub struct Signup {
 pub struct SignedUp {
     /// The new customer.
     pub customer: Customer,
-    /// The trial license.
-    pub license: IssuedLicense,
+    /// The trial license, or the reason why there is none.
+    pub license: std::result::Result<IssuedLicense, TrialRefused>,
     /// The token of the new login session.
     pub session_token: SessionToken,
 }
@@ -68,31 +73,64 @@ pub async fn signup(app: &App, request: Signup, client: Option<String>) -> Resul
         language,
     };
 
+    let address = TrialAddress::of(app, &account.email).await?;
     let now = app.now();
     let mut tx = app.store.write().await?;
-    let customer = tx.insert_account(account, now).await?;
-    let trial = Entitlement::trial(&app.plans, now);
-    let license = license::issue(app, &mut tx, &customer.customer_id, &trial, now).await?;
-    let to = To::License(&customer.customer_id, &license.license_id);
-    mail::enqueue(app, &mut tx, Kind::Trial, to, now).await?;
+    let (customer, license) = create(app, &mut tx, account, address.as_ref(), now).await?;
     let opened = session::open(app, &mut tx, &customer.user_id, client, now).await?;
-    let detail = json!({ "plan": license.plan });
-    let entry = customer::by_customer(&customer.customer_id, AuditAction::CustomerSignedUp, detail);
-    audit(app, &mut tx, entry, now).await?;
-    let detail = json!({
-        "license_id": license.license_id.as_str(),
-        "plan": license.plan,
-        "source": license.source.as_str(),
-    });
-    let entry = customer::by_customer(&customer.customer_id, AuditAction::LicenseIssued, detail);
-    audit(app, &mut tx, entry, now).await?;
-    if app.stripe.as_ref().is_some_and(Stripe::wants_customers_at_signup) {
-        inbox::queue_task(app, &mut tx, TaskKind::CustomerSignedUp, &customer.customer_id, now)
-            .await?;
-    }
     app.fail_points.reach(Place::SignupWritten);
     tx.commit(app.fail_points.at(Place::SignupCommitted)).await?;
     app.events_due.notify_one();
     app.mail_due.notify_one();
     Ok(SignedUp { customer, license, session_token: opened.token })
+}
+
+/// Creates an account with its trial license, in the transaction of the caller. An address that has
+/// had a trial gets no other one. Returns the customer, and the license or the reason why there is
+/// none.
+///
+/// # Errors
+/// [`crate::error::Error::EmailTaken`], or a failure of the database.
+pub(super) async fn create(
+    app: &App,
+    tx: &mut Tx,
+    account: NewAccount,
+    address: Option<&TrialAddress>,
+    now: Timestamp,
+) -> Result<(Customer, std::result::Result<IssuedLicense, TrialRefused>)> {
+    let customer = tx.insert_account(account, now).await?;
+    let id = &customer.customer_id;
+    let has_had_trial = match address {
+        Some(address) => address.has_had_trial(tx, now).await?,
+        None => false,
+    };
+    let license = if has_had_trial {
+        mail::enqueue(app, tx, Kind::SignedUp, To::Customer(id), now).await?;
+        Err(TrialRefused::Used)
+    } else {
+        let trial = Entitlement::trial(&app.plans, now);
+        let license = license::issue(app, tx, id, &trial, now).await?;
+        let to = To::License(id, &license.license_id);
+        mail::enqueue(app, tx, Kind::Trial, to, now).await?;
+        Ok(license)
+    };
+    let detail = match &license {
+        Ok(license) => json!({ "plan": license.plan }),
+        Err(refused) => json!({ "trial_refused": refused.as_str() }),
+    };
+    let entry = customer::by_customer(id, AuditAction::CustomerSignedUp, detail);
+    audit(app, tx, entry, now).await?;
+    if let Ok(license) = &license {
+        let detail = json!({
+            "license_id": license.license_id.as_str(),
+            "plan": license.plan,
+            "source": license.source.as_str(),
+        });
+        let entry = customer::by_customer(id, AuditAction::LicenseIssued, detail);
+        audit(app, tx, entry, now).await?;
+    }
+    if app.stripe.as_ref().is_some_and(Stripe::wants_customers_at_signup) {
+        inbox::queue_task(app, tx, TaskKind::CustomerSignedUp, id, now).await?;
+    }
+    Ok((customer, license))
 }

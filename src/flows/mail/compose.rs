@@ -5,13 +5,15 @@ use crate::domain::account::customer::Customer;
 use crate::domain::account::mail_link::LinkKind;
 use crate::domain::contact::{DisplayName, Email};
 use crate::domain::license::{IssuedLicense, Source};
-use crate::domain::message::{Facts, Kind, Letter, LicenseUse, Links, Payment};
+use crate::domain::message::{Facts, Kind, Language, Letter, LicenseUse, Links, Payment};
 use crate::domain::outbox::LeasedMail;
 use crate::domain::sale::order::Order;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::account::mail_link;
+use crate::flows::account::pending::{self, Told};
+use crate::flows::license;
 use crate::mailer::Recipient;
 use crate::store::Tx;
 
@@ -22,33 +24,66 @@ use crate::store::Tx;
 /// The customer's name is used only if the email address is verified. Otherwise anyone could sign
 /// up with another person's address, and put a message to them into the name (security_34).
 pub(super) async fn compose(app: &App, mail: &LeasedMail) -> Result<Option<(Recipient, Letter)>> {
-    let kind: Kind = mail.kind.parse().map_err(|_| {
+    let mut kind: Kind = mail.kind.parse().map_err(|_| {
         Error::Internal(format!("this version does not know mails of the kind {:?}", mail.kind))
     })?;
+    match (kind, &mail.recipient) {
+        (Kind::ConfirmSignup, Some(email)) => match pending::link(app, &mail.mail_id, email).await?
+        {
+            Told::Link(url, language) => {
+                return confirmation(app, email, url, language).map(Some);
+            }
+            Told::AccountExists => kind = Kind::AccountExists,
+            Told::Nothing => return Ok(None),
+        },
+        (Kind::ConfirmSignup, None) => return Ok(None),
+        (Kind::Recovered, Some(email)) => license::freshen(app, email).await?,
+        _ => {}
+    }
     let makes_links = !kind.links().is_empty();
     let mut tx = if makes_links { app.store.write().await? } else { app.store.read().await? };
     let Some(about) = about(&mut tx, kind, mail).await? else { return Ok(None) };
     if !is_still_true(kind, &about, app.now()) {
         return Ok(None);
     }
-    let made = make_links(app, &mut tx, kind, &about).await?;
+    let Some(made) = make_links(app, &mut tx, kind, &about).await? else { return Ok(None) };
     if !made.is_empty() {
         tx.commit(app.fail_points.at(Place::MailLinkMade)).await?;
     }
+    let is_verified = about.is_for_verified_mailbox();
     let About { customer, license, order, email, .. } = about;
-    let is_selling = app.stripe.is_some();
-    let links = Links { made, ..Links::to_pages(&app.public_url.to_string(), is_selling) };
     let language = customer.as_ref().and_then(|customer| customer.language);
     let language = mail.language.or(language).unwrap_or(app.language);
-    let is_verified = customer.as_ref().is_some_and(Customer::is_email_verified);
     let name = customer.and_then(|customer| customer.name).filter(|_| is_verified);
     let greeted = name.as_ref().map(DisplayName::as_str);
     let facts = Facts::about(kind, license.as_ref(), greeted, &app.plans, app.now());
     let payment = order.as_ref().map(Payment::of);
-    let letter = app.templates.write(&Facts { language, links, payment, ..facts });
-    let letter = letter
-        .map_err(|invalid| Error::Internal(format!("a mail cannot be written: {invalid}")))?;
+    let facts = Facts { language, links: links(app, made), payment, ..facts };
+    let letter = write(app, &facts)?;
     Ok(Some((Recipient { email, name }, letter)))
+}
+
+/// Returns the mail that confirms a sign-up, which has no customer yet.
+fn confirmation(
+    app: &App,
+    email: &Email,
+    url: String,
+    language: Option<Language>,
+) -> Result<(Recipient, Letter)> {
+    let facts = Facts::about(Kind::ConfirmSignup, None, None, &app.plans, app.now());
+    let language = language.unwrap_or(app.language);
+    let links = links(app, vec![(LinkKind::Verify, url)]);
+    let letter = write(app, &Facts { language, links, ..facts })?;
+    Ok((Recipient { email: email.clone(), name: None }, letter))
+}
+
+fn links(app: &App, made: Vec<(LinkKind, String)>) -> Links {
+    Links { made, ..Links::to_pages(&app.public_url.to_string(), app.stripe.is_some()) }
+}
+
+fn write(app: &App, facts: &Facts<'_>) -> Result<Letter> {
+    let letter = app.templates.write(facts);
+    letter.map_err(|invalid| Error::Internal(format!("a mail cannot be written: {invalid}")))
 }
 
 /// What a mail is about, and its address.
@@ -61,11 +96,26 @@ struct About {
     email: Email,
 }
 
+impl About {
+    /// Returns whether the mail goes to an address that the customer has verified. A new or a former
+    /// address is not known to be theirs.
+    fn is_for_verified_mailbox(&self) -> bool {
+        let customer = self.customer.as_ref();
+        customer.is_some_and(|one| one.is_email_verified() && one.email == self.email)
+    }
+}
+
 /// Reads what a mail is about. Returns `None` if the customer was deleted in the meantime, and the
 /// mail with them; also for a mail with a link, if the address has no account.
 async fn about(tx: &mut Tx, kind: Kind, mail: &LeasedMail) -> Result<Option<About>> {
     let Some(id) = &mail.customer_id else {
         let Some(email) = mail.recipient.clone() else { return Ok(None) };
+        if kind == Kind::Recovered {
+            let Some(customer) = tx.customer_by_email(&email).await? else { return Ok(None) };
+            let license = tx.current_license(&customer.customer_id).await?;
+            let customer = Some(customer);
+            return Ok(Some(About { customer, license, current: None, order: None, email }));
+        }
         let customer = if kind.links().is_empty() {
             None
         } else {
@@ -107,31 +157,33 @@ async fn owner(tx: &mut Tx, email: &Email) -> Result<Option<Customer>> {
 fn is_still_true(kind: Kind, about: &About, now: Timestamp) -> bool {
     let works = about.current.as_ref().filter(|license| license.works(now));
     match kind {
-        Kind::Verify => !about.customer.as_ref().is_some_and(Customer::is_email_verified),
+        Kind::Verify | Kind::VerifyAddress => !about.is_for_verified_mailbox(),
         Kind::TrialEnding => works.is_some_and(|license| license.source == Source::Trial),
         Kind::TrialEnded | Kind::LicenseEnded => works.is_none(),
         _ => true,
     }
 }
 
-/// Makes the links of a mail. Returns their URLs.
+/// Makes the links of a mail. Returns their URLs, or `None` if one would not work.
 async fn make_links(
     app: &App,
     tx: &mut Tx,
     kind: Kind,
     about: &About,
-) -> Result<Vec<(LinkKind, String)>> {
+) -> Result<Option<Vec<(LinkKind, String)>>> {
     let mut made = Vec::new();
-    let Some(customer) = &about.customer else { return Ok(made) };
+    let Some(customer) = &about.customer else { return Ok(Some(made)) };
     for link in kind.links() {
         let is_made = match link {
-            LinkKind::Verify => !customer.is_email_verified(),
+            LinkKind::Verify => !about.is_for_verified_mailbox(),
             LinkKind::Portal => app.stripe.is_some() && customer.stripe_customer_id.is_some(),
-            LinkKind::Reset => true,
+            LinkKind::Reset | LinkKind::Undo => true,
         };
         if is_made {
-            made.push((*link, mail_link::make(app, tx, *link, customer, &about.email).await?));
+            let url = mail_link::make(app, tx, *link, customer, &about.email).await?;
+            let Some(url) = url else { return Ok(None) };
+            made.push((*link, url));
         }
     }
-    Ok(made)
+    Ok(Some(made))
 }

@@ -262,7 +262,12 @@ pub(in crate::flows) async fn step(
         Decision::Finish(id) => Ok(Step::Finish(id)),
         Decision::Link(id, sign) => Ok(Step::Link(id, sign)),
         Decision::Newcomer => match (&one.email, &one.plan, newcomers) {
-            (Some(email), Some(_), Newcomers::Create) => Ok(Step::Create(email.clone())),
+            (Some(email), Some(_), Newcomers::Create) => {
+                // It may be reserved for a customer who has changed the address.
+                let is_taken =
+                    app.store.read().await?.is_email_taken(email, None, app.now()).await?;
+                if is_taken { Err(Ambiguity::NoAccount) } else { Ok(Step::Create(email.clone())) }
+            }
             _ => Err(Ambiguity::NoAccount),
         },
         Decision::Leave(Ambiguity::NotHere(id)) => {

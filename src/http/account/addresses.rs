@@ -1,4 +1,4 @@
-//! The links that verify an email address.
+//! The links that verify an email address, and that undo its change.
 
 use std::sync::Arc;
 
@@ -19,7 +19,8 @@ use crate::http::throttle::Throttle;
 
 pub struct AddressesApi;
 
-documented!(LinkCodes: InvalidLink, LinkExpired, LinkUsed, TooManyRequests);
+documented!(VerifyCodes: EmailTaken, InvalidLink, LinkExpired, LinkUsed, TooManyRequests);
+documented!(UndoCodes: InvalidLink, LinkExpired, LinkUsed, TooManyRequests);
 documented!(SendCodes: TooManyRequests);
 
 /// The token of a link in a mail.
@@ -37,16 +38,17 @@ impl Example for TokenRequest {
     }
 }
 
-/// A verified address.
+/// The owner of an address.
 #[derive(Object)]
-struct Verified {
+#[oai(rename = "AddressOwner")]
+struct Owner {
     /// The customer with this address.
     customer: CustomerView,
 }
 
 #[derive(ApiResponse)]
 enum RequestedResponse {
-    /// The mail will be sent, unless the address is verified already.
+    /// The mail will be sent, unless no address waits for it.
     #[oai(status = 202)]
     Requested,
 }
@@ -55,9 +57,10 @@ enum RequestedResponse {
 impl AddressesApi {
     /// Verify an email address
     ///
-    /// Takes the token of a link that was mailed after the sign-up or on request, and returns the
-    /// customer. The token works once, for 48 hours, and only while the customer has the address
-    /// that it was mailed to. No session is needed.
+    /// Takes the token of a link that was mailed after the sign-up, on request, or to a new address,
+    /// and returns the customer. A new address then replaces the present one. The token works once,
+    /// for 48 hours, and only while the customer has or wants the address that it was mailed to. No
+    /// session is needed.
     #[oai(path = "/verify", method = "post", operation_id = "verifyEmail")]
     async fn verify(
         &self,
@@ -65,16 +68,34 @@ impl AddressesApi {
         Data(throttle): Data<&Arc<Throttle>>,
         client: Client,
         Input(request): Input<TokenRequest>,
-    ) -> Result<Json<Verified>, Failure<LinkCodes>> {
+    ) -> Result<Json<Owner>, Failure<VerifyCodes>> {
         throttle.client(client.address)?;
         let customer = address::verify(app, &request.token).await?;
-        Ok(Json(Verified { customer: customer.into() }))
+        Ok(Json(Owner { customer: customer.into() }))
+    }
+
+    /// Undo a change of the email address
+    ///
+    /// Takes the token of the link that was mailed to the former address, restores that address, and
+    /// returns the customer. It ends every session and mails the former address a link that sets a
+    /// new password. The token works once, for 7 days. No session is needed.
+    #[oai(path = "/email/undo", method = "post", operation_id = "undoEmailChange")]
+    async fn undo(
+        &self,
+        Data(app): Data<&App>,
+        Data(throttle): Data<&Arc<Throttle>>,
+        client: Client,
+        Input(request): Input<TokenRequest>,
+    ) -> Result<Json<Owner>, Failure<UndoCodes>> {
+        throttle.client(client.address)?;
+        let customer = address::undo(app, &request.token).await?;
+        Ok(Json(Owner { customer: customer.into() }))
     }
 
     /// Mail the verification link again
     ///
-    /// Mails a new link to the caller's address. Earlier links still work. A verified address gets
-    /// no mail.
+    /// Mails a new link to the caller's new address, or else to the present one if it is not verified.
+    /// Earlier links still work. If no address waits, there is no mail.
     #[oai(path = "/me/verification", method = "post", operation_id = "sendVerification")]
     async fn send(
         &self,
@@ -84,9 +105,8 @@ impl AddressesApi {
         Caller(caller): Caller,
     ) -> Result<RequestedResponse, Failure<SendCodes>> {
         throttle.client(client.address)?;
-        if !caller.customer.is_email_verified() {
-            let _ =
-                account_throttle::link_mail(app, &caller.customer.email, client.address).await?;
+        if let Some(email) = caller.customer.unverified_email() {
+            let _ = account_throttle::link_mail(app, email, client.address).await?;
         }
         address::send_verification(app, &caller).await?;
         Ok(RequestedResponse::Requested)

@@ -8,9 +8,11 @@ use poem_openapi::types::{Example, MaybeUndefined};
 use poem_openapi::{ApiResponse, Object, OpenApi};
 
 use crate::app::App;
+use crate::domain::account::password::Password;
 use crate::domain::contact::{DisplayName, Email};
 use crate::error::{Error, Result};
-use crate::flows::account::customer::{self, AccountChange, Change};
+use crate::flows::account::customer::{self, AccountChange, Change, NewEmail};
+use crate::flows::account::throttle as account_throttle;
 use crate::http::Tag;
 use crate::http::account::view::{CustomerView, LanguageView, name};
 use crate::http::caller::{Caller, Client};
@@ -23,15 +25,22 @@ pub struct MeApi;
 documented!(
     DeleteCodes: LoginRequired, BillingNotConfigured, BillingRefused, BillingUnavailable
 );
-documented!(UpdateCodes: EmailTaken, InvalidEmail, InvalidName, TooManyRequests);
+documented!(
+    UpdateCodes: EmailTaken, InvalidEmail, InvalidName, InvalidCredentials, PasswordRequired,
+    TooManyRequests
+);
 
 /// The fields to change. An absent field is kept; `null` clears a name.
 #[derive(Object)]
 #[oai(rename = "CustomerChange", deny_unknown_fields, example)]
 struct ChangeRequest {
-    /// The new email address, which is also the new login name.
+    /// The new email address, which is also the new login name once it is confirmed. The present
+    /// address cancels a change that is not confirmed yet.
     #[oai(validator(max_length = 254), skip_serializing_if_is_none)]
     email: Option<String>,
+    /// The current password. A new `email` needs it.
+    #[oai(validator(max_length = 1024), skip_serializing_if_is_none)]
+    current_password: Option<String>,
     /// The person's name.
     #[oai(nullable, validator(max_length = 200))]
     name: MaybeUndefined<String>,
@@ -47,6 +56,7 @@ impl Example for ChangeRequest {
     fn example() -> Self {
         Self {
             email: None,
+            current_password: None,
             name: MaybeUndefined::Value("Grace Brewster Hopper".into()),
             company_name: MaybeUndefined::Undefined,
             language: MaybeUndefined::Undefined,
@@ -76,7 +86,9 @@ impl MeApi {
 
     /// Update my account
     ///
-    /// Returns the updated customer. A new email address is also the new login name.
+    /// Returns the updated customer. A new `email` needs `current_password`. It is returned as
+    /// `pending_email`, and replaces the address once the link that is mailed to it is opened. The
+    /// old address then gets a mail with a link that undoes the change for 7 days.
     #[oai(path = "/me", method = "patch", operation_id = "updateMe")]
     async fn update(
         &self,
@@ -90,13 +102,23 @@ impl MeApi {
             // Like a sign-up, this reveals whether an address has an account.
             throttle.client(client.address)?;
         }
+        let email = request.email.map(|email| email.parse::<Email>()).transpose();
+        let email = email.map_err(Error::InvalidEmail)?;
+        let mut permit = None;
+        if let (Some(email), Some(_)) = (&email, &request.current_password) {
+            // Whoever has the session can guess the password here, as at the login.
+            let account = caller.customer.email.as_str();
+            let _ = account_throttle::log_in(app, account, client.address).await?;
+            let _ = account_throttle::link_mail(app, email, client.address).await?;
+            permit = Some(throttle.hash_permit(client.address).await?);
+        }
         if caller.customer.stripe_customer_id.is_some() {
             // Each change is sent to Stripe.
             throttle.billing(&caller.customer.customer_id)?;
         }
-        let email = request.email.map(|email| email.parse::<Email>()).transpose();
+        let current_password = request.current_password.map(Password::new);
         let change = AccountChange {
-            email: email.map_err(Error::InvalidEmail)?,
+            email: email.map(|email| NewEmail { email, current_password }),
             name: name_change("name", request.name)?,
             company_name: name_change("company_name", request.company_name)?,
             language: match request.language {
@@ -105,7 +127,9 @@ impl MeApi {
                 MaybeUndefined::Value(language) => Change::Set(language.into()),
             },
         };
-        Ok(Json(customer::update(app, &caller, change).await?.into()))
+        let customer = customer::update(app, &caller, change).await?;
+        drop(permit);
+        Ok(Json(customer.into()))
     }
 
     /// Delete my account

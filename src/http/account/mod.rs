@@ -3,6 +3,7 @@
 use poem_openapi::OpenApi;
 
 mod addresses;
+mod export;
 mod me;
 pub(super) mod pages;
 mod passwords;
@@ -18,5 +19,6 @@ pub(super) fn apis() -> impl OpenApi + 'static {
         passwords::PasswordsApi,
         me::MeApi,
         addresses::AddressesApi,
+        export::ExportApi,
     )
 }

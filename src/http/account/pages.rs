@@ -23,6 +23,7 @@ const PORTAL_CLOSED: &str = include_str!("pages/portal_closed.html");
 
 const VERIFY: &str = include_str!("pages/verify.html");
 const RESET: &str = include_str!("pages/reset.html");
+const UNDO: &str = include_str!("pages/undo.html");
 const SCRIPT: &str = include_str!("pages/links.js");
 const STYLE: &str = include_str!("pages/style.css");
 
@@ -47,6 +48,7 @@ pub fn pages() -> impl IntoEndpoint {
         )
         .at("/verify", file("text/html; charset=utf-8", VERIFY, CONTENT_SECURITY_POLICY))
         .at("/reset", file("text/html; charset=utf-8", RESET, CONTENT_SECURITY_POLICY))
+        .at("/undo", file("text/html; charset=utf-8", UNDO, CONTENT_SECURITY_POLICY))
         .at("/links.js", file("text/javascript; charset=utf-8", SCRIPT, CONTENT_SECURITY_POLICY))
         .at("/style.css", file("text/css; charset=utf-8", STYLE, CONTENT_SECURITY_POLICY))
 }

@@ -71,7 +71,7 @@ impl From<(NewSession, Customer)> for LoggedIn {
 /// A login session.
 #[derive(Object)]
 #[oai(rename = "Session", example)]
-struct SessionView {
+pub(super) struct SessionView {
     /// The id of the session.
     session_id: String,
     /// The `User-Agent` of the client at login.
@@ -106,7 +106,8 @@ fn example_session() -> String {
 }
 
 impl SessionView {
-    fn new(session: Session, current: &SessionId) -> Self {
+    /// Returns the session; `current` is the one of the request.
+    pub(super) fn new(session: Session, current: &SessionId) -> Self {
         Self {
             current: session.session_id == *current,
             session_id: session.session_id.to_string(),

@@ -9,7 +9,9 @@ use poem_openapi::{ApiResponse, Object, OpenApi};
 
 use crate::app::App;
 use crate::domain::account::password::Password;
+use crate::domain::account::signup::Verification;
 use crate::error::Error;
+use crate::flows::account::pending;
 use crate::flows::account::signup::{self, Signup};
 use crate::flows::account::throttle as account_throttle;
 use crate::http::Tag;
@@ -57,17 +59,42 @@ impl Example for SignUpRequest {
 struct SignedUp {
     /// The new customer.
     customer: CustomerView,
-    /// The trial license. Give its `token` to the app.
-    license: LicenseView,
+    /// The trial license. Give its `token` to the app. `null` for an address that has had a trial
+    /// before.
+    #[oai(nullable)]
+    license: Option<LicenseView>,
+    /// Why there is no trial license: `trial_used`.
+    #[oai(nullable)]
+    trial_refused: Option<String>,
     /// The session token. Send it as `Authorization: Bearer …`.
     access_token: String,
+}
+
+/// A sign-up that waits for the confirmation of its address.
+#[derive(Object)]
+#[oai(rename = "PendingSignUp", example)]
+struct Pending {
+    /// The address that the mail goes to.
+    email: String,
+    /// `sent`: the mail with the link is on its way.
+    verification: String,
+}
+
+impl Example for Pending {
+    fn example() -> Self {
+        Self { email: "grace@example.com".into(), verification: "sent".into() }
+    }
 }
 
 #[derive(ApiResponse)]
 enum SignUpResponse {
     /// The customer, a trial license and a session token.
     #[oai(status = 201)]
-    Created(Json<SignedUp>),
+    Created(Json<Box<SignedUp>>),
+    /// The vendor requires a verified address (`signup.verification`): the account and its trial
+    /// begin when the mailed link is opened. The response is the same for every address.
+    #[oai(status = 202)]
+    Pending(Json<Pending>),
 }
 
 #[OpenApi(prefix_path = "/api/customers", tag = "Tag::Customers")]
@@ -75,7 +102,8 @@ impl SignUpApi {
     /// Sign up
     ///
     /// Creates a customer, a trial license and a login session. `license.token` is a signed JWT
-    /// that an app verifies offline. `access_token` is the session token for this API.
+    /// that an app verifies offline. `access_token` is the session token for this API. An address
+    /// gets one trial: `license` is `null` if it had one before its last account was deleted.
     #[oai(path = "/signup", method = "post", operation_id = "signUp")]
     async fn sign_up(
         &self,
@@ -93,6 +121,13 @@ impl SignUpApi {
             company_name: optional_name("company_name", request.company_name)?,
             language: client.language,
         };
+        if app.signup_verification == Verification::Required {
+            let email = request.email.clone();
+            let _ = account_throttle::link_mail(app, &email, client.address).await?;
+            pending::sign_up(app, request).await?;
+            let (email, verification) = (email.to_unicode(), "sent".into());
+            return Ok(SignUpResponse::Pending(Json(Pending { email, verification })));
+        }
         let mail = account_throttle::mail(app, client.address).await?;
         let signed_up = signup::signup(app, request, client.name).await;
         if signed_up.is_err() {
@@ -103,11 +138,15 @@ impl SignUpApi {
         let signed_up = signed_up?;
         let user_id = &signed_up.customer.user_id;
         account_throttle::remember_owner(app, user_id, client.address).await;
-        let license = LicenseView::new(signed_up.license, app.now())?;
-        Ok(SignUpResponse::Created(Json(SignedUp {
+        let (license, trial_refused) = match signed_up.license {
+            Ok(license) => (Some(LicenseView::new(license, app.now())?), None),
+            Err(refused) => (None, Some(refused.to_string())),
+        };
+        Ok(SignUpResponse::Created(Json(Box::new(SignedUp {
             customer: signed_up.customer.into(),
             license,
+            trial_refused,
             access_token: signed_up.session_token.expose().to_owned(),
-        })))
+        }))))
     }
 }

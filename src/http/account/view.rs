@@ -73,8 +73,8 @@ impl From<Customer> for CustomerView {
         Self {
             customer_id: customer.customer_id.to_string(),
             email_verified: customer.is_email_verified(),
-            email: customer.email.to_string(),
-            pending_email: customer.pending_email.map(|email| email.to_string()),
+            email: customer.email.to_unicode(),
+            pending_email: customer.pending_email.map(|email| email.to_unicode()),
             name: customer.name.map(text),
             company_name: customer.company_name.map(text),
             language: customer.language.map(LanguageView::from),

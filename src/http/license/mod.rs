@@ -5,8 +5,9 @@ use poem_openapi::OpenApi;
 mod discovery;
 mod keys;
 pub(super) mod licenses;
+mod recover;
 
 /// Returns the operations of this area.
 pub(super) fn apis() -> impl OpenApi + 'static {
-    (licenses::LicensesApi, keys::KeysApi, discovery::DiscoveryApi)
+    (licenses::LicensesApi, recover::RecoverApi, keys::KeysApi, discovery::DiscoveryApi)
 }

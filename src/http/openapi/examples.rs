@@ -49,7 +49,7 @@ fn with_content() -> Vec<Error> {
     let refused = StripeFailure::Refused { status: 400, problem: "parameter_invalid".into() };
     vec![
         Error::InvalidRequest("`email` is missing".into()),
-        Error::InvalidEmail(InvalidEmail),
+        Error::InvalidEmail(InvalidEmail::Form),
         Error::InvalidName { field: "name", problem: InvalidName::Empty },
         Error::UnfitPassword(UnfitPassword::TooShort),
         Error::InsufficientScope { needed: Scope::Support, held: Scope::Read },

@@ -4,7 +4,7 @@ use poem_openapi::OpenApi;
 
 pub(super) mod orders;
 mod plans;
-mod subscriptions;
+pub(super) mod subscriptions;
 pub(super) mod webhooks;
 
 /// Returns the operations of this area.

@@ -52,7 +52,7 @@ impl From<OrderStatus> for OrderStatusView {
 /// An order. There is one for each payment; a checkout creates it.
 #[derive(Object)]
 #[oai(rename = "Order", example)]
-struct OrderView {
+pub struct OrderView {
     /// The id of the order.
     order_id: String,
     /// The plan's id.

@@ -109,7 +109,7 @@ impl Example for PortalOpened {
 /// A subscription.
 #[derive(Object)]
 #[oai(rename = "Subscription", example)]
-struct SubscriptionView {
+pub struct SubscriptionView {
     /// The plan's id. `null` if no plan has the price of the subscription.
     #[oai(nullable)]
     plan: Option<String>,

@@ -3,6 +3,7 @@
 
 use crate::domain::account::customer::{Customer, NewAccount, SyncStatus};
 use crate::domain::account::metadata::Metadata;
+use crate::domain::column::{Both, row};
 use crate::domain::contact::Email;
 use crate::domain::ids::{CustomerId, UserId};
 use crate::domain::sale::matching::CustomerCandidate;
@@ -27,11 +28,18 @@ fn ours(
     }
 }
 
+row! {
+    /// The password hash of a user, selected together with the user's customer.
+    struct Login {
+        password_hash: String,
+    }
+}
+
 impl Tx {
     /// Inserts a new user and its customer. Returns the customer.
     ///
     /// # Errors
-    /// [`crate::error::Error::EmailTaken`].
+    /// [`crate::error::Error::EmailTaken`], also for a reserved address.
     pub async fn insert_account(&mut self, new: NewAccount, now: Timestamp) -> Result<Customer> {
         sql!(
             self,
@@ -43,6 +51,7 @@ impl Tx {
             &new.password_hash,
             now,
         )?;
+        self.must_not_be_reserved(&new.email, &new.customer_id, now).await?;
         let customer = sql!(
             self,
             fetch_one: Customer,
@@ -63,22 +72,18 @@ impl Tx {
         Ok(customer)
     }
 
-    /// Returns the customer with this login, and the password hash.
+    /// Returns the customer with this login, and the password hash. One statement, whether there is
+    /// one or not: two would take longer for a known address (security_12).
     pub async fn login_of(&mut self, email: &Email) -> Result<Option<(Customer, String)>> {
-        let hash = sql!(
+        let row = sql!(
             self,
-            fetch_optional: (UserId, String),
-            "SELECT user_id, password_hash FROM users WHERE email = $1",
+            fetch_optional: Both<Login, Customer>,
+            "SELECT {columns} FROM (
+                 SELECT user_id AS login_id, password_hash FROM users WHERE email = $1
+             ) AS login JOIN customers ON user_id = login_id",
             email,
         )?;
-        let Some((user_id, hash)) = hash else { return Ok(None) };
-        let customer = sql!(
-            self,
-            fetch_optional: Customer,
-            "SELECT {columns} FROM customers WHERE user_id = $1",
-            &user_id,
-        )?;
-        Ok(customer.map(|customer| (customer, hash)))
+        Ok(row.map(|Both(login, customer)| (customer, login.password_hash)))
     }
 
     /// Returns the customer with this email address.
@@ -125,13 +130,13 @@ impl Tx {
     /// the customer.
     ///
     /// # Errors
-    /// [`crate::error::Error::EmailTaken`].
+    /// [`crate::error::Error::EmailTaken`], also for a reserved address.
     pub async fn update_customer(
         &mut self,
         customer: &Customer,
         now: Timestamp,
     ) -> Result<Customer> {
-        sql!(
+        let is_new = sql!(
             self,
             execute,
             "UPDATE users SET email = $2, updated_at = $3 WHERE user_id = $1 AND email <> $2",
@@ -139,6 +144,9 @@ impl Tx {
             &customer.email,
             now,
         )?;
+        if is_new > 0 {
+            self.must_not_be_reserved(&customer.email, &customer.customer_id, now).await?;
+        }
         let customer = sql!(
             self,
             fetch_one: Customer,

@@ -48,14 +48,30 @@ impl Tx {
         )
     }
 
-    /// Deletes the links of a customer that were not used. The used ones are kept, so that their
-    /// holders are told why they do not work.
+    /// Returns the newest links of a customer, at most `most`.
+    pub async fn mail_links_of(&mut self, id: &CustomerId, most: i64) -> Result<Vec<MailLink>> {
+        sql!(
+            self,
+            fetch_all: MailLink,
+            "SELECT {columns} FROM mail_links WHERE customer_id = $1
+             ORDER BY created_at DESC, token_hash LIMIT $2",
+            id,
+            most,
+        )
+    }
+
+    /// Deletes the links of a customer that were not used, except those that undo a change of the
+    /// address while the former address is reserved: a thief must not end them. The used ones are
+    /// kept, so that their holders are told why they do not work.
     pub async fn delete_unused_mail_links(&mut self, customer_id: &CustomerId) -> Result<()> {
         sql!(
             self,
             execute,
-            "DELETE FROM mail_links WHERE customer_id = $1 AND used_at IS NULL",
+            "DELETE FROM mail_links WHERE customer_id = $1 AND used_at IS NULL
+               AND (kind <> $2 OR email NOT IN (
+                   SELECT email FROM former_addresses WHERE customer_id = $1))",
             customer_id,
+            LinkKind::Undo,
         )?;
         Ok(())
     }

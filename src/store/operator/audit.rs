@@ -4,7 +4,9 @@
 
 use crate::domain::column::Parameter;
 use crate::domain::ids::{AuditId, CustomerId};
-use crate::domain::operator::audit::{AuditAction, AuditEntry, StoredAuditEntry};
+use crate::domain::operator::audit::{
+    AuditAction, AuditEntry, PersonalAuditEntry, StoredAuditEntry,
+};
 use crate::domain::page::PageRequest;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
@@ -96,6 +98,22 @@ impl Tx {
         values.push(request.rows().to_value());
         text.push_str(&format!(" ORDER BY at DESC, audit_id DESC LIMIT ${}", values.len()));
         self.fetch_all(Statement::composed(text, values)).await
+    }
+
+    /// Returns the newest entries about a customer with the names and addresses, at most `most`.
+    pub async fn personal_audit_entries(
+        &mut self,
+        id: &CustomerId,
+        most: i64,
+    ) -> Result<Vec<PersonalAuditEntry>> {
+        sql!(
+            self,
+            fetch_all: PersonalAuditEntry,
+            "SELECT {columns} FROM audit_log WHERE customer_id = $1
+             ORDER BY at DESC, audit_id DESC LIMIT $2",
+            id,
+            most,
+        )
     }
 
     /// Removes the addresses and names of a deleted customer from the log.

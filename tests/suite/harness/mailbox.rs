@@ -1,8 +1,11 @@
 //! The mails of a service that writes them into a folder, as the readers of the mailboxes get them.
 
 use std::fs;
+use std::path::Path;
 
-use super::TestApp;
+use serde_json::json;
+
+use super::{Client, PASSWORD, TestApp};
 
 /// A mail, decoded.
 #[derive(Debug)]
@@ -34,17 +37,17 @@ impl TestApp {
     /// Sends the due mails, and takes all mails to this address out of the folder.
     pub async fn take_mails(&self, email: &str) -> Vec<Mail> {
         while self.send_due().await > 0 {}
-        let folder = fs::read_dir(self.directory.path().join("mail")).into_iter().flatten();
-        let mut mails = Vec::new();
-        for entry in folder {
-            let path = entry.unwrap().path();
-            let mail = read(&fs::read_to_string(&path).unwrap());
-            if mail.to.contains(email) {
-                fs::remove_file(path).unwrap();
-                mails.push(mail);
-            }
-        }
-        mails
+        take_from(&self.directory.path().join("mail"), email)
+    }
+
+    /// Requests another address for a customer, and confirms it by the mailed link.
+    pub async fn change_email(&self, me: &Client, email: &str) {
+        let change = json!({ "email": email, "current_password": PASSWORD });
+        let requested = me.patch("/api/customers/me", &change).await;
+        assert_eq!(requested.status, 200, "{}", requested.text);
+        let token = self.take_mail(email).await.token("verify");
+        let verified = self.client.post("/api/customers/verify", &json!({ "token": token })).await;
+        assert_eq!(verified.body["customer"]["email"], email, "{}", verified.text);
     }
 
     /// Sends the due mails, and takes the only mail to this address out of the folder.
@@ -53,6 +56,22 @@ impl TestApp {
         let [mail] = mails;
         mail
     }
+}
+
+/// Takes all mails to an address out of a folder.
+pub fn take_from(folder: &Path, email: &str) -> Vec<Mail> {
+    let mut mails = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten() {
+        let path = entry.unwrap().path();
+        let source = fs::read_to_string(&path).unwrap();
+        let mail = read(&source);
+        // The last part of a mail that is still being written has no end.
+        if mail.to.contains(email) && source.trim_end().ends_with("--") {
+            fs::remove_file(path).unwrap();
+            mails.push(mail);
+        }
+    }
+    mails
 }
 
 fn read(source: &str) -> Mail {

@@ -202,7 +202,7 @@ impl Shop {
             email: email.to_owned(),
             client: self.app.client.with_token(answer.text("/access_token")),
             customer_id: answer.text("/customer/customer_id").to_owned(),
-            trial: answer.text("/license/token").to_owned(),
+            trial: answer.body["license"]["token"].as_str().unwrap_or_default().to_owned(),
         }
     }
 
@@ -353,6 +353,21 @@ impl Shop {
     /// Returns the number of Stripe customers.
     pub fn counterparts(&self) -> usize {
         self.sandbox.events("customer.created").len()
+    }
+
+    /// Changes the address of a buyer, and confirms it by the mailed link.
+    pub async fn change_email(&self, buyer: &Buyer, email: &str) {
+        let change = json!({ "email": email, "current_password": PASSWORD });
+        let requested = buyer.client.patch("/api/customers/me", &change).await;
+        assert_eq!(requested.status, 200, "{}", requested.text);
+        let mails = || self.sandbox.mails().into_iter().rev();
+        let newest = || mails().find(|mail| mail.to.iter().any(|to| to == email));
+        self.until("the mail to the new address", async || newest().is_some()).await;
+        let text = newest().and_then(|mail| mail.text).unwrap();
+        let token = text.split_once("/account/verify#token=").unwrap().1;
+        let token = json!({ "token": token.split_whitespace().next() });
+        let verified = self.app.client.post("/api/customers/verify", &token).await;
+        assert_eq!(verified.status, 200, "{}", verified.text);
     }
 
     /// Returns the mails to an address, except the one about the trial.
