@@ -110,8 +110,8 @@ impl FromStr for ReturnOrigin {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const ADVICE: &str = "use a URL without a path, like \"https://acme.example\", or the scheme \
-                              and host of an app's links, like \"acme://paid\"";
+        const ADVICE: &str = "use a URL without a path, like \"https://acme.example\", or the \
+                              scheme and host of an app's links, like \"acme://paid\"";
         if let Ok(origin) = text.parse::<Origin>() {
             return Ok(origin.into());
         }

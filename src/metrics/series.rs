@@ -62,8 +62,8 @@ pub trait Label: Copy + Send + Sync + 'static {
     fn text(self) -> &'static str;
 }
 
-/// Declares an enum that is a [`Label`]: a [`text_enum!`](crate::domain::text_enum) with the name of
-/// the label.
+/// Declares an enum that is a [`Label`]: a [`text_enum!`](crate::domain::text_enum) with the name
+/// of the label.
 macro_rules! labels {
     ($(#[$about:meta])* pub enum $name:ident as $label:literal { $($values:tt)+ }) => {
         $crate::domain::text_enum::text_enum! {

@@ -171,6 +171,7 @@ impl Walk {
             "customer.deleted 1",
             "customer.password_changed 1",
             "customer.signed_up 1",
+            "license.issued 1",
         ];
         assert_eq!(texts(&store, once).await, expected, "{}", self.point);
         let left = "SELECT (SELECT COUNT(*) FROM customers) + (SELECT COUNT(*) FROM mail_links)

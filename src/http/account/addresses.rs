@@ -57,10 +57,10 @@ enum RequestedResponse {
 impl AddressesApi {
     /// Verify an email address
     ///
-    /// Takes the token of a link that was mailed after the sign-up, on request, or to a new address,
-    /// and returns the customer. A new address then replaces the present one. The token works once,
-    /// for 48 hours, and only while the customer has or wants the address that it was mailed to. No
-    /// session is needed.
+    /// Takes the token of a link that was mailed after the sign-up, on request, or to a new
+    /// address, and returns the customer. A new address then replaces the present one. The token
+    /// works once, for 48 hours, and only while the customer has or wants the address that it was
+    /// mailed to. No session is needed.
     #[oai(path = "/verify", method = "post", operation_id = "verifyEmail")]
     async fn verify(
         &self,
@@ -76,9 +76,9 @@ impl AddressesApi {
 
     /// Undo a change of the email address
     ///
-    /// Takes the token of the link that was mailed to the former address, restores that address, and
-    /// returns the customer. It ends every session and mails the former address a link that sets a
-    /// new password. The token works once, for 7 days. No session is needed.
+    /// Takes the token of the link that was mailed to the former address, restores that address,
+    /// and returns the customer. It ends every session and mails the former address a link that
+    /// sets a new password. The token works once, for 7 days. No session is needed.
     #[oai(path = "/email/undo", method = "post", operation_id = "undoEmailChange")]
     async fn undo(
         &self,
@@ -94,8 +94,8 @@ impl AddressesApi {
 
     /// Mail the verification link again
     ///
-    /// Mails a new link to the caller's new address, or else to the present one if it is not verified.
-    /// Earlier links still work. If no address waits, there is no mail.
+    /// Mails a new link to the caller's new address, or else to the present one if it is not
+    /// verified. Earlier links still work. If no address waits, there is no mail.
     #[oai(path = "/me/verification", method = "post", operation_id = "sendVerification")]
     async fn send(
         &self,

@@ -135,8 +135,8 @@ impl MeApi {
     /// Delete my account
     ///
     /// Permanently deletes the customer with all sessions and licenses. It needs a session whose
-    /// password was entered in the last 15 minutes. A subscription is canceled first; if that fails,
-    /// nothing is deleted. Issued licenses still verify offline until they expire.
+    /// password was entered in the last 15 minutes. A subscription is canceled first; if that
+    /// fails, nothing is deleted. Issued licenses still verify offline until they expire.
     #[oai(path = "/me", method = "delete", operation_id = "deleteMe")]
     async fn delete(
         &self,

@@ -25,10 +25,11 @@ use crate::http::throttle::Throttle;
 pub struct SubscriptionsApi;
 
 documented!(CheckoutCodes: NotFound, UnknownPlan, InvalidReturnUrl, AlreadySubscribed,
-    PaymentUnderWay, InvalidLicense, LicenseRevoked, TooManyRequests, BillingNotConfigured, BillingRefused, BillingUnavailable);
-documented!(CurrentCodes: NotFound);
-documented!(PortalCodes: NotFound, InvalidReturnUrl, InvalidLicense, LicenseRevoked, TooManyRequests, BillingNotConfigured,
+    PaymentUnderWay, InvalidLicense, LicenseRevoked, TooManyRequests, BillingNotConfigured,
     BillingRefused, BillingUnavailable);
+documented!(CurrentCodes: NotFound);
+documented!(PortalCodes: NotFound, InvalidReturnUrl, InvalidLicense, LicenseRevoked,
+    TooManyRequests, BillingNotConfigured, BillingRefused, BillingUnavailable);
 
 /// A request for a checkout.
 #[derive(Object)]

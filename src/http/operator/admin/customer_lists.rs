@@ -329,8 +329,8 @@ impl CustomerListsApi {
 
     /// Get a customer's timeline
     ///
-    /// Returns what happened to a customer, newest first: the actions in the audit log, the mails, and
-    /// the events from Stripe, each as a sentence with its time and who did it. Needs the scope
+    /// Returns what happened to a customer, newest first: the actions in the audit log, the mails,
+    /// and the events from Stripe, each as a sentence with its time and who did it. Needs the scope
     /// `read`.
     #[oai(path = "/:customer_id/timeline", method = "get", operation_id = "getCustomerTimeline")]
     async fn timeline(
