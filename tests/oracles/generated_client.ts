@@ -18,6 +18,7 @@ function body<T>(response: { data?: T; error?: components["schemas"]["Problem"] 
 const account = { email: "grace@example.com", password: "SecurePass123" };
 const signUp = { ...account, name: "Grace Hopper" };
 const made = body(await visitor.POST("/api/customers/signup", { body: signUp }));
+if (!("customer" in made)) throw new Error("the sign-up waits for a confirmation");
 console.log("signed up:", made.customer.name);
 const taken = (await visitor.POST("/api/customers/signup", { body: signUp })).error;
 console.log("refused:", taken?.status, taken?.code);
