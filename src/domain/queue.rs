@@ -1,6 +1,6 @@
-//! Queues in the database: the inbox, the outbox, and the deliveries of outgoing webhooks. A worker leases an entry, processes it, and
-//! records that it is done or when to retry it ([`crate::domain::retry`]). The SQL is in
-//! `store/queue.rs`.
+//! Queues in the database: the inbox, the outbox, and the deliveries of outgoing webhooks. A worker
+//! leases an entry, processes it, and records that it is done or when to retry it
+//! ([`crate::domain::retry`]). The SQL is in `store/queue.rs`.
 
 use chrono::TimeDelta;
 

@@ -101,12 +101,16 @@ async fn an_export_has_everything_about_the_caller_and_nothing_about_anybody_els
     assert_eq!(named.status, 200);
     shop.change_email(&ada, "ada.king@example.com").await;
     shop.settled().await;
+    let of_ada = format!("WHERE customer_id = '{}'", ada.customer_id);
+    let noted = format!("UPDATE customers SET metadata = '{{\"crm\":\"4711\"}}' {of_ada}");
+    execute(&shop.app.app.store, &noted).await.unwrap();
 
     let export = ada.client.get("/api/customers/me/export").await;
     assert_eq!(export.status, 200, "{}", export.text);
     let body = &export.body;
     assert_eq!(body["customer"], ada.client.get("/api/customers/me").await.body);
     assert_eq!(body["former_addresses"][0]["email"], ADA);
+    assert_eq!(body["metadata"], json!({ "crm": "4711" }));
     assert_eq!(body["sessions"].as_array().unwrap().len(), 1);
     assert_eq!(body["licenses"], ada.client.get("/api/licenses").await.body["licenses"]);
     assert_eq!(body["orders"], ada.client.get("/api/orders").await.body["orders"]);

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use licentia::domain::operator::admin_key::Scope;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -356,4 +357,17 @@ async fn security_12_forgot_and_login_take_the_same_time_for_a_known_and_an_unkn
         eprintln!("{what}: known {known:?}, unknown {strange:?}, {apart:.2} deviations");
         assert!(apart.abs() < 4.0, "{what}: {apart:.2}");
     }
+}
+
+/// A stranger cannot have typed the names of an account that had no password.
+#[tokio::test]
+async fn the_first_password_keeps_the_names_that_the_vendor_entered() {
+    let app = TestApp::start().await;
+    let admin = app.admin(Scope::Support).await;
+    let new = json!({ "email": "ada@example.com", "name": "Ada King" });
+    assert_eq!(admin.post("/api/admin/customers", &new).await.status, 201);
+    let token = app.reset_token("ada@example.com").await;
+    let answer = reset(&app.client, &token, NEW).await;
+    assert_eq!(answer.body["customer"]["name"], "Ada King", "{}", answer.text);
+    assert_eq!(answer.body["customer"]["email_verified"], true);
 }

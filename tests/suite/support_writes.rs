@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::harness::process::{licentia, run};
 use crate::harness::shop::Shop;
-use crate::harness::{PASSWORD, TestApp};
+use crate::harness::{BEHIND_A_PROXY, PASSWORD, TestApp};
 
 fn record(customer_id: &str) -> String {
     format!("/api/admin/customers/{customer_id}")
@@ -45,6 +45,35 @@ async fn a_customer_is_created_and_sets_the_first_password_by_mail() {
     let reset = json!({ "token": mail.token("reset"), "password": PASSWORD });
     assert_eq!(app.client.post("/api/customers/password/reset", &reset).await.status, 200);
     assert_eq!(app.client.post("/api/customers/login", &login).await.status, 200);
+}
+
+/// A thief who moved the account twice cannot move it back after support restored it, and the
+/// address that support replaced gets no second trial.
+#[tokio::test]
+async fn after_support_changed_an_address_no_earlier_link_works_security_46() {
+    let app = TestApp::start_with(&[BEHIND_A_PROXY]).await;
+    let signed_up = app.sign_up("ada@example.com").await;
+    app.take_mails("ada@example.com").await;
+    let me = app.client.with_token(signed_up.text("/access_token"));
+    app.change_email(&me, "thief@example.com").await;
+    app.change_email(&me, "thief2@example.com").await;
+    let mails = app.take_mails("thief@example.com").await;
+    let undo =
+        mails.iter().find(|mail| mail.subject.contains("was changed")).unwrap().token("undo");
+
+    let admin = app.admin(Scope::Support).await;
+    let path = record(signed_up.text("/customer/customer_id"));
+    let restored = json!({ "email": "ada@example.com", "email_verified": true });
+    assert_eq!(admin.patch(&path, &restored).await.text("/customer/email"), "ada@example.com");
+    let undone = app.client.post("/api/customers/email/undo", &json!({ "token": undo })).await;
+    assert_eq!(undone.problem(), (422, "invalid_link"));
+    let again = app.sign_up("thief2@example.com").await;
+    assert_eq!(again.body["license"], Value::Null, "{}", again.text);
+    assert_eq!(again.text("/trial_refused"), "trial_used");
+    // The customer can change the address again, to one that the account had before.
+    app.change_email(&me, "ada.king@example.com").await;
+    app.change_email(&me, "ada@example.com").await;
+    assert_eq!(me.get("/api/customers/me").await.text("/email"), "ada@example.com");
 }
 
 #[tokio::test]

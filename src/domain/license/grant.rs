@@ -143,9 +143,8 @@ pub fn resend<'a>(
         return Err(NothingToSend::Ended);
     }
     if license.revoked_at.is_some() {
-        let depends_on_payment = license.source == Source::Subscription;
         if license.revocation_reason == Some(RevocationReason::Payment)
-            || (depends_on_payment && !is_paid)
+            || (license.depends_on_payment(now) && !is_paid)
         {
             return Err(NothingToSend::Unpaid);
         }

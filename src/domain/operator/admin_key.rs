@@ -163,7 +163,7 @@ impl Operation {
             | Self::GetDrift
             | Self::ListEvents
             | Self::GetEvent => Scope::Read,
-            // A replay is only another sync, which is harmless.
+            // What helps one customer. A replay is only another sync.
             Self::ReplayEvent
             | Self::CreateCustomer
             | Self::UpdateCustomer

@@ -79,7 +79,7 @@ text_enum! {
         CustomerAddressUndone = "customer.address_undone",
         /// A customer set a new password.
         CustomerPasswordChanged = "customer.password_changed",
-        /// A customer changed their account.
+        /// A customer's data changed.
         CustomerChanged = "customer.changed",
         /// Support requested the mail with the link that sets a password.
         PasswordResetRequested = "password.reset_requested",
@@ -214,8 +214,8 @@ row! {
 }
 
 row! {
-    /// An entry of the audit log for the customer whom it is about: with the names and addresses, and
-    /// without Stripe's ids.
+    /// An entry of the audit log for the customer whom it is about: with the names and addresses,
+    /// and without Stripe's ids.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct PersonalAuditEntry {
         /// The time.

@@ -6,6 +6,7 @@ use serde_json::json;
 use crate::app::App;
 use crate::domain::account::customer::{Customer, FormerAddress};
 use crate::domain::account::mail_link::MailLink;
+use crate::domain::account::metadata::Metadata;
 use crate::domain::account::session::Session;
 use crate::domain::license::IssuedLicense;
 use crate::domain::operator::audit::{AuditAction, PersonalAuditEntry};
@@ -27,6 +28,8 @@ const MOST: usize = 1000;
 pub struct Export {
     /// The customer.
     pub customer: Customer,
+    /// The texts that support keeps about the customer.
+    pub metadata: Metadata,
     /// The addresses that the customer had before and that are still reserved.
     pub former_addresses: Vec<FormerAddress>,
     /// The open login sessions.
@@ -62,6 +65,7 @@ pub async fn export(app: &App, caller: &SignedIn) -> Result<Export> {
     let rows = request.rows();
     let mut more = Vec::new();
     let export = Export {
+        metadata: tx.metadata(id).await?,
         former_addresses: tx.former_addresses_of(id).await?,
         sessions: tx.sessions_of(&customer.user_id, now).await?,
         links: cut("links", tx.mail_links_of(id, rows).await?, &mut more),

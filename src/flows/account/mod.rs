@@ -11,4 +11,4 @@ pub mod pending;
 pub mod session;
 pub mod signup;
 pub mod throttle;
-mod trial_memory;
+pub(in crate::flows) mod trial_memory;

@@ -17,7 +17,7 @@ use crate::flows::account::customer::{by_customer, personal, send_to_stripe};
 use crate::flows::account::mail_link;
 use crate::flows::account::session::{self, NewSession, SignedIn};
 use crate::flows::{audit, mail};
-use crate::passwords::PasswordCheck;
+use crate::passwords::{NO_PASSWORD, PasswordCheck};
 use crate::store::Tx;
 
 /// Mails the link that sets a password, if the address has an account. That is read when the mail is
@@ -58,7 +58,9 @@ pub async fn reset(
     if link.email != before.email {
         return Err(Error::InvalidLink);
     }
-    let customer = owned(app, &mut tx, &before, now).await?;
+    let login = tx.login_of(&before.email).await?;
+    let had_password = login.is_some_and(|(_, hash)| hash != NO_PASSWORD);
+    let customer = owned(app, &mut tx, &before, had_password, now).await?;
     tx.delete_sessions(&customer.user_id, None).await?;
     tx.delete_unused_mail_links(&customer.customer_id).await?;
     set(app, &mut tx, &customer, &hash, "reset", now).await?;
@@ -153,12 +155,22 @@ async fn set(
 }
 
 /// Records that the customer reads the mailbox. Returns the customer. If the address was not
-/// verified, a stranger may have typed the names, so they are cleared: later mails would contain
-/// them (security_34).
-async fn owned(app: &App, tx: &mut Tx, before: &Customer, now: Timestamp) -> Result<Customer> {
+/// verified, a stranger who chose the password may have typed the names, so they are cleared: later
+/// mails would contain them (security_34). Names of an account that had no password are the
+/// vendor's.
+async fn owned(
+    app: &App,
+    tx: &mut Tx,
+    before: &Customer,
+    had_password: bool,
+    now: Timestamp,
+) -> Result<Customer> {
     let mut after = Customer { pending_email: None, ..before.clone() };
     if !before.is_email_verified() {
-        (after.email_verified_at, after.name, after.company_name) = (Some(now), None, None);
+        after.email_verified_at = Some(now);
+        if had_password {
+            (after.name, after.company_name) = (None, None);
+        }
     }
     if after == *before {
         return Ok(after);
@@ -166,7 +178,13 @@ async fn owned(app: &App, tx: &mut Tx, before: &Customer, now: Timestamp) -> Res
     let after = tx.update_customer(&after, now).await?;
     if !before.is_email_verified() {
         let (id, action) = (&after.customer_id, AuditAction::CustomerVerified);
-        let entry = by_customer(id, action, json!({}))
+        let names = [
+            ("name", before.name != after.name),
+            ("company_name", before.company_name != after.company_name),
+        ];
+        let cleared = names.into_iter().filter(|(_, is_new)| *is_new).map(|(field, _)| field);
+        let changed: Vec<_> = std::iter::once("email_verified").chain(cleared).collect();
+        let entry = by_customer(id, action, json!({ "changed": changed }))
             .changed_personal(&personal(before), &personal(&after));
         audit(app, tx, entry, now).await?;
     }

@@ -1,6 +1,6 @@
 //! Counts the attempts that all servers on one database count together: those that guess a password
-//! or cause a mail. [`crate::domain::account::throttle`] has the limits. Each call is a transaction of its
-//! own, so that an attempt counts also if what follows fails.
+//! or cause a mail. [`crate::domain::account::throttle`] has the limits. Each call is a transaction
+//! of its own, so that an attempt counts also if what follows fails.
 
 use std::net::IpAddr;
 
@@ -89,13 +89,15 @@ pub async fn remember_owner(app: &App, user_id: &UserId, client: IpAddr) {
     log(remembered.await);
 }
 
-/// Forgets the attempts to enter the password of a customer, from all networks, and remembers the
-/// client's network, after the customer has used a link from the mailbox (security_42).
+/// Forgets the attempts to enter the password of a customer, and the networks that were known, which
+/// may be a thief's. Remembers the client's network, after the customer has used a link from the
+/// mailbox (security_42).
 pub async fn unlock(app: &App, customer: &Customer, client: IpAddr) {
     let forgotten = async {
         let account = account_hash(app, customer.email.as_str()).await?;
         let mut tx = app.store.write().await?;
         tx.delete_buckets(&account).await?;
+        tx.delete_known_networks(&customer.user_id).await?;
         tx.commit(app.fail_points.at(Place::ThrottleCounted)).await
     };
     log(forgotten.await);
@@ -109,15 +111,6 @@ fn log(stored: Result<()>) {
     }
 }
 
-/// Counts a mail to a new mailbox that a client causes.
-///
-/// # Errors
-/// As [`log_in`].
-pub async fn mail(app: &App, client: IpAddr) -> Result<Mails> {
-    let buckets = mails_of(app, client).await?;
-    count_mails(app, buckets).await
-}
-
 /// Counts a mail with a link that a client requests for this mailbox.
 ///
 /// # Errors
@@ -126,6 +119,20 @@ pub async fn link_mail(app: &App, mailbox: &Email, client: IpAddr) -> Result<Mai
     let mut buckets = mails_of(app, client).await?;
     buckets.push(Bucket::new(app, Counted::Mailbox, mailbox.as_str()).await?);
     count_mails(app, buckets).await
+}
+
+/// Counts a mail with the link that sets a password. A mailbox has a budget of its own for these, so
+/// that nobody can keep its owner from getting one by causing other mails (security_42).
+///
+/// # Errors
+/// As [`log_in`].
+pub async fn reset_mail(app: &App, mailbox: &Email, client: IpAddr) -> Result<Mails> {
+    let mut buckets = mails_of(app, client).await?;
+    buckets.push(Bucket::new(app, Counted::ResetMailbox, mailbox.as_str()).await?);
+    match count_mails(app, buckets).await {
+        Err(Error::TooManyRequests { .. }) => link_mail(app, mailbox, client).await,
+        counted => counted,
+    }
 }
 
 /// Stops counting mails that were not sent.
@@ -203,7 +210,12 @@ async fn account_hash(app: &App, account: &str) -> Result<KeyedHash> {
     keyed(app, Purpose::Throttle, &format!("account {}", spelled(account))).await
 }
 
-/// Returns the account that an address names. Spellings of an address are one account.
+/// Returns the account that an address names. All spellings of an address are one account, also
+/// those of its domain: `ａｃｍｅ.example` is `acme.example`.
 fn spelled(account: &str) -> String {
-    account.trim_matches(' ').to_ascii_lowercase()
+    let account = account.trim_matches(' ');
+    match account.parse::<Email>() {
+        Ok(email) => email.as_str().to_owned(),
+        Err(_) => account.to_ascii_lowercase(),
+    }
 }

@@ -56,7 +56,7 @@ impl TrialAddress {
 
 /// Remembers a customer's present address, in the transaction that makes it free. The caller calls
 /// [`secret::prepare`] before the transaction.
-pub(super) async fn remember(
+pub(in crate::flows) async fn remember(
     app: &App,
     tx: &mut Tx,
     id: &CustomerId,

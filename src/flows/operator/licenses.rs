@@ -145,7 +145,7 @@ pub async fn resend(
     reissue: bool,
 ) -> Result<IssuedLicense> {
     let asked = existing(app.store.license(license_id).await?)?;
-    if reissue && asked.source == Source::Subscription {
+    if reissue {
         // Whether it is still paid for must not depend on a lost event.
         refetch(app, &asked.customer_id).await?;
     }

@@ -1,4 +1,5 @@
-//! For operators: admin keys, customers, events that failed, drift, and outgoing webhooks.
+//! For operators: admin keys, support for customers and licenses, the audit log, statistics, events
+//! that failed, drift, and outgoing webhooks.
 
 pub mod admin_key;
 pub mod audit;

@@ -17,8 +17,9 @@ use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::account::customer::{self, Change, personal, send_to_stripe};
+use crate::flows::account::trial_memory;
 use crate::flows::sale::{claim, sync};
-use crate::flows::{Mode, audit, mail};
+use crate::flows::{Mode, audit, mail, secret};
 use crate::passwords::NO_PASSWORD;
 use crate::store::Tx;
 
@@ -86,6 +87,7 @@ pub async fn create(app: &App, by: Actor<'_>, new: NewCustomer) -> Result<Custom
 /// [`Error::NotFound`] when there is no such customer. [`Error::EmailTaken`], or a failure of the
 /// database.
 pub async fn change(app: &App, by: Actor<'_>, id: &CustomerId, change: RecordChange) -> Result<()> {
+    secret::prepare(app).await?;
     let now = app.now();
     let mut tx = app.store.write().await?;
     let before = tx.lock_customer(id).await?.ok_or(Error::NotFound("customer"))?;
@@ -110,6 +112,9 @@ pub async fn change(app: &App, by: Actor<'_>, id: &CustomerId, change: RecordCha
     tx.set_metadata(id, &metadata, now).await?;
     if after.email != before.email {
         tx.delete_unused_mail_links(id).await?;
+        // Nor can anyone who had an address before undo what support decided.
+        tx.delete_former_addresses(id).await?;
+        trial_memory::remember(app, &mut tx, id, &before.email, now).await?;
         for to in [To::Address(&before.email), To::Customer(id)] {
             mail::enqueue(app, &mut tx, Kind::AddressSet, to, now).await?;
         }

@@ -95,6 +95,8 @@ struct ActionView {
 struct ExportView {
     /// The customer.
     customer: CustomerView,
+    /// The texts that support keeps about the customer.
+    metadata: BTreeMap<String, String>,
     /// The addresses that the customer had before, while they are reserved.
     former_addresses: Vec<FormerAddressView>,
     /// The open login sessions, newest first.
@@ -217,6 +219,7 @@ impl ExportView {
         let licenses = export.licenses.into_iter().map(|license| LicenseView::new(license, now));
         Ok(Self {
             customer: export.customer.into(),
+            metadata: export.metadata.values().clone(),
             former_addresses: export.former_addresses.into_iter().map(Into::into).collect(),
             sessions: sessions.map(|session| SessionView::new(session, current)).collect(),
             links: export.links.into_iter().map(Into::into).collect(),

@@ -104,12 +104,12 @@ impl MeApi {
         }
         let email = request.email.map(|email| email.parse::<Email>()).transpose();
         let email = email.map_err(Error::InvalidEmail)?;
-        let mut permit = None;
+        let (mut permit, mut mail) = (None, None);
         if let (Some(email), Some(_)) = (&email, &request.current_password) {
             // Whoever has the session can guess the password here, as at the login.
             let account = caller.customer.email.as_str();
             let _ = account_throttle::log_in(app, account, client.address).await?;
-            let _ = account_throttle::link_mail(app, email, client.address).await?;
+            mail = Some(account_throttle::link_mail(app, email, client.address).await?);
             permit = Some(throttle.hash_permit(client.address).await?);
         }
         if caller.customer.stripe_customer_id.is_some() {
@@ -127,9 +127,13 @@ impl MeApi {
                 MaybeUndefined::Value(language) => Change::Set(language.into()),
             },
         };
-        let customer = customer::update(app, &caller, change).await?;
+        let updated = customer::update(app, &caller, change).await;
         drop(permit);
-        Ok(Json(customer.into()))
+        if let (Err(_), Some(mail)) = (&updated, mail) {
+            // Nothing was mailed: a wrong password must not use up the budget of the mailbox.
+            account_throttle::give_back(app, mail).await;
+        }
+        Ok(Json(updated?.into()))
     }
 
     /// Delete my account

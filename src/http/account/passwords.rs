@@ -114,7 +114,7 @@ impl PasswordsApi {
     ) -> Result<ForgotResponse, Failure<ForgotCodes>> {
         throttle.client(client.address)?;
         let email: Email = request.email.parse().map_err(Error::InvalidEmail)?;
-        match account_throttle::link_mail(app, &email, client.address).await {
+        match account_throttle::reset_mail(app, &email, client.address).await {
             Ok(_) => password::forgot(app, &email).await?,
             Err(Error::TooManyRequests { .. }) => {}
             Err(error) => return Err(error.into()),

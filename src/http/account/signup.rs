@@ -123,12 +123,16 @@ impl SignUpApi {
         };
         if app.signup_verification == Verification::Required {
             let email = request.email.clone();
-            let _ = account_throttle::link_mail(app, &email, client.address).await?;
-            pending::sign_up(app, request).await?;
+            let mail = account_throttle::link_mail(app, &email, client.address).await?;
+            let waiting = pending::sign_up(app, request).await;
+            if waiting.is_err() {
+                account_throttle::give_back(app, mail).await;
+            }
+            waiting?;
             let (email, verification) = (email.to_unicode(), "sent".into());
             return Ok(SignUpResponse::Pending(Json(Pending { email, verification })));
         }
-        let mail = account_throttle::mail(app, client.address).await?;
+        let mail = account_throttle::link_mail(app, &request.email, client.address).await?;
         let signed_up = signup::signup(app, request, client.name).await;
         if signed_up.is_err() {
             // A failed sign-up sends no mail. If the caller disconnects, the result is unknown and

@@ -126,8 +126,8 @@ impl Tx {
         )
     }
 
-    /// Updates the addresses, the names and the language of a customer. The login address changes too. Returns
-    /// the customer.
+    /// Updates the addresses, the names and the language of a customer. The login address changes
+    /// too. Returns the customer.
     ///
     /// # Errors
     /// [`crate::error::Error::EmailTaken`], also for a reserved address.

@@ -105,6 +105,12 @@ impl Tx {
         Ok(())
     }
 
+    /// Deletes all former addresses of a customer: no change can be undone any more.
+    pub async fn delete_former_addresses(&mut self, id: &CustomerId) -> Result<()> {
+        sql!(self, execute, "DELETE FROM former_addresses WHERE customer_id = $1", id)?;
+        Ok(())
+    }
+
     /// Deletes the former addresses of a customer from this change on.
     pub async fn delete_former_addresses_from(&mut self, id: &CustomerId, seq: i64) -> Result<()> {
         sql!(

@@ -90,6 +90,12 @@ impl Tx {
         Ok(())
     }
 
+    /// Deletes all networks of the owner of an account.
+    pub async fn delete_known_networks(&mut self, user_id: &UserId) -> Result<()> {
+        sql!(self, execute, "DELETE FROM known_networks WHERE user_id = $1", user_id)?;
+        Ok(())
+    }
+
     /// Records that the owner of an account logged in from a network, and deletes the least recent
     /// networks beyond `most`.
     pub async fn remember_network(

@@ -1,5 +1,5 @@
-//! The search for customers: by an id, or by the terms in the table `customer_terms`. Every statement
-//! uses an index.
+//! The search for customers: by an id, or by the terms in the table `customer_terms`. Every
+//! statement uses an index.
 
 use crate::domain::account::customer::Customer;
 use crate::domain::column::Parameter;
@@ -119,7 +119,8 @@ impl Tx {
         self.insert_terms(std::slice::from_ref(customer)).await
     }
 
-    /// Writes the terms of customers who are older than the table, at most `most`. Returns how many.
+    /// Writes the terms of customers who are older than the table, at most `most`. Returns how
+    /// many.
     pub async fn fill_terms(&mut self, most: i64, now: Timestamp) -> Result<usize> {
         // The update locks the rows: no other server writes the same terms.
         let customers = sql!(

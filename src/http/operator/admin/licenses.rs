@@ -176,7 +176,7 @@ struct GrantRequest {
     /// Limits that replace the plan's limits of the same names, at most 50.
     #[oai(nullable, skip_serializing_if_is_none)]
     limits: Option<BTreeMap<String, u64>>,
-    /// A note for support. The customer does not see it.
+    /// A note for support. The customer sees it only in an export of the account.
     #[oai(nullable, skip_serializing_if_is_none, validator(max_length = 500))]
     note: Option<String>,
     /// Whether it may shorten what the customer has.
@@ -206,7 +206,7 @@ struct ExtendRequest {
     /// The number of days, counted from the end of what the customer has.
     #[oai(validator(minimum(value = "1"), maximum(value = "36525")))]
     days: i64,
-    /// A note for support. The customer does not see it.
+    /// A note for support. The customer sees it only in an export of the account.
     #[oai(nullable, skip_serializing_if_is_none, validator(max_length = 500))]
     note: Option<String>,
 }
