@@ -128,7 +128,7 @@ async fn security_34_servers_count_the_mails_to_a_mailbox_together() {
     app.clock.advance_seconds(3599);
     assert_eq!(ask_all().await, 0);
     app.clock.advance_seconds(1);
-    assert_eq!(ask_all().await, 5);
+    assert_eq!(ask_all().await, 4);
 }
 
 /// Whatever mails a stranger causes, the owner of the mailbox gets the link that sets a password.
@@ -143,6 +143,9 @@ async fn security_42_other_mails_do_not_use_up_the_budget_of_a_reset() {
         let change = json!({ "email": ADA, "current_password": PASSWORD });
         let taken = client.patch("/api/customers/me", &change).await;
         assert_eq!(taken.problem(), (409, "email_taken"), "a refused change is not counted");
+    }
+    for number in 0..9 {
+        let client = app.client.at_address(&format!("203.0.113.{number}"));
         let lost = json!({ "email": ADA });
         assert_eq!(client.post("/api/licenses/recover", &lost).await.status, 202);
     }

@@ -111,6 +111,15 @@ fn log(stored: Result<()>) {
     }
 }
 
+/// Counts the mail of a sign-up.
+///
+/// # Errors
+/// As [`log_in`].
+pub async fn mail(app: &App, client: IpAddr) -> Result<Mails> {
+    let buckets = mails_of(app, client).await?;
+    count_mails(app, buckets).await
+}
+
 /// Counts a mail with a link that a client requests for this mailbox.
 ///
 /// # Errors

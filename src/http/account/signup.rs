@@ -132,7 +132,7 @@ impl SignUpApi {
             let (email, verification) = (email.to_unicode(), "sent".into());
             return Ok(SignUpResponse::Pending(Json(Pending { email, verification })));
         }
-        let mail = account_throttle::link_mail(app, &request.email, client.address).await?;
+        let mail = account_throttle::mail(app, client.address).await?;
         let signed_up = signup::signup(app, request, client.name).await;
         if signed_up.is_err() {
             // A failed sign-up sends no mail. If the caller disconnects, the result is unknown and
