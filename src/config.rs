@@ -5,18 +5,17 @@ mod email;
 mod orchestrator;
 mod origin;
 mod stripe;
+mod values;
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use ipnet::IpNet;
 use licentia_verify::Algorithm;
 use secrecy::{ExposeSecret, SecretString};
 use toml::{Table, Value};
-use tracing_subscriber::EnvFilter;
 
 use crate::domain::account::signup::Verification;
 use crate::domain::operator::webhook_target::Targets;
@@ -27,6 +26,8 @@ use crate::settings::Section;
 pub use email::{EmailConfig, Encryption, SmtpServer};
 pub use origin::{Origin, ReturnOrigin};
 pub use stripe::{CreateCustomer, StripeConfig, StripeMode};
+pub use values::LogFormat;
+use values::{AlgorithmName, Listen, LogFilter, Proxy};
 
 /// The configuration file if no other is named. It may be missing.
 pub const DEFAULT_FILE: &str = "licentia.toml";
@@ -296,75 +297,6 @@ fn set(table: &mut Table, key: &str, value: String) -> bool {
     };
     let entry = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
     entry.as_table_mut().is_some_and(|inner| set(inner, rest, value))
-}
-
-struct Listen(SocketAddr);
-
-impl FromStr for Listen {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
-        let advice = "use an address and a port, like \"127.0.0.1:3100\" or \"[::]:3100\"";
-        text.parse().map(Self).map_err(|_| advice)
-    }
-}
-
-struct AlgorithmName(Algorithm);
-
-impl FromStr for AlgorithmName {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
-        Algorithm::from_name(text).map(Self).ok_or("use \"EdDSA\" or \"Ed25519\"")
-    }
-}
-
-/// How the server writes its lines.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// Each line is a JSON object.
-    Json,
-}
-
-impl FromStr for LogFormat {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
-        match text {
-            "text" => Ok(Self::Text),
-            "json" => Ok(Self::Json),
-            _ => Err("use \"text\" or \"json\""),
-        }
-    }
-}
-
-struct LogFilter(String);
-
-impl FromStr for LogFilter {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
-        let filter = EnvFilter::try_new(text).map(|_| Self(text.to_owned()));
-        filter.map_err(
-            |_| "use a level like \"info\" or \"debug\", or filters like \"licentia=debug\"",
-        )
-    }
-}
-
-struct Proxy(IpNet);
-
-impl FromStr for Proxy {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
-        let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-        network
-            .map(Self)
-            .map_err(|_| "use an address or a network, like \"10.0.0.7\" or \"10.0.0.0/8\"")
-    }
 }
 
 #[cfg(test)]

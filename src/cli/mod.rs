@@ -116,8 +116,8 @@ impl Cli {
         let done = match self.command {
             Command::Serve => {
                 let done = config().and_then(|config| serve::run(&config, self.config.as_deref()));
-                let format = Config::log_format(self.config.as_deref(), environment());
-                return done.unwrap_or_else(|error| serve::fail(&error, format));
+                let format = || Config::log_format(self.config.as_deref(), environment());
+                return done.unwrap_or_else(|error| serve::fail(&error, format()));
             }
             #[cfg(feature = "demo")]
             Command::Demo(demo) => config().and_then(|config| demo.run(&config)),

@@ -11,8 +11,8 @@ use poem_openapi::SecurityScheme;
 use poem_openapi::auth::Bearer;
 
 use crate::app::App;
+use crate::domain::account::attempts::client_network;
 use crate::domain::account::customer::Customer;
-use crate::domain::account::throttle::client_network;
 use crate::domain::license::LicenseToken;
 use crate::domain::message::Language;
 use crate::domain::operator::admin_key::StoredAdminKey;

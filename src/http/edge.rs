@@ -89,8 +89,8 @@ impl Edge {
         let template = path.map_or("(not described)", |path| path.template.as_str());
         let method = request.method().clone();
         let operation = path.and_then(|path| path.operation(method.as_str()));
-        let mut exchange = self.begin(method.as_str(), template, operation);
-        exchange.origin = request.headers().get(header::ORIGIN).cloned();
+        let origin = request.headers().get(header::ORIGIN).cloned();
+        let exchange = self.begin(method.as_str(), template, operation, origin);
         if let Some(allowed) = self.cors.preflight(&request, path) {
             return self.finish(&exchange, Ok(allowed));
         }
@@ -108,7 +108,7 @@ impl Edge {
 
     /// Returns the response to a request with an unreadable head, after logging and counting it.
     pub fn refuse(&self, error: Error) -> Response {
-        let exchange = self.begin("(unknown)", "(unreadable)", None);
+        let exchange = self.begin("(unknown)", "(unreadable)", None, None);
         self.finish(&exchange, Err(error))
     }
 
@@ -117,12 +117,13 @@ impl Edge {
         method: &'a str,
         path: &str,
         operation: Option<&'a Operation>,
+        origin: Option<HeaderValue>,
     ) -> Exchange<'a> {
         let start = Instant::now();
         let request_id = format!("{:032x}", self.app.random.bits());
         // The level is error, so that every log line has the request id with any log filter.
         let span = tracing::error_span!("request", request_id, %method, path);
-        Exchange { start, method, operation, origin: None, request_id, span }
+        Exchange { start, method, operation, origin, request_id, span }
     }
 
     /// Returns the response with its id and security headers, after logging and counting it.

@@ -1,6 +1,6 @@
 //! Rate limits against floods: per client address, customer and admin key. The buckets refill, so
 //! that no client is locked out permanently. Kept in memory, per server. Attempts that guess a
-//! password or cause a mail are counted by all servers together (`flows/account/throttle.rs`).
+//! password or cause a mail are counted by all servers together (`flows/account/attempts.rs`).
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -14,7 +14,7 @@ use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::domain::account::throttle::client_network;
+use crate::domain::account::attempts::client_network;
 use crate::domain::ids::{AdminKeyId, CustomerId};
 use crate::error::{Error, Result};
 

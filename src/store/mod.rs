@@ -56,6 +56,10 @@ const SQLITE_READERS: u32 = 8;
 /// Connections to PostgreSQL: several servers together stay below its default of 100.
 const POSTGRES_CONNECTIONS: u32 = 20;
 
+/// The number of expired rows that each new row of their table deletes: more than one, so that the
+/// backlog shrinks, and few, so that the new one does not wait.
+const SWEPT_AT_ONCE: i64 = 10;
+
 /// The first version of SQLite without the bug in which a checkpoint during a reset corrupts the
 /// write-ahead log
 /// (<https://sqlite.org/wal.html#the_wal_reset_bug>).

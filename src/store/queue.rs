@@ -11,7 +11,7 @@ use crate::error::Result;
 
 /// The number of old entries that one sweep deletes: more than one, so that the backlog shrinks,
 /// and few, so that other writers do not wait.
-const SWEPT_AT_ONCE: i64 = 20;
+pub(super) const SWEPT_AT_ONCE: i64 = 20;
 
 /// Returns the SQL condition for an entry that may be leased. `$1` to `$5` are the values of
 /// [`limits`].

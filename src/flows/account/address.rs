@@ -1,5 +1,5 @@
-//! The customer's email address: sends the links that verify it, verifies it, changes it, and undoes
-//! a change.
+//! The customer's email address: sends the links that verify it, verifies it, changes it, and
+//! undoes a change.
 
 use serde_json::json;
 
@@ -41,8 +41,8 @@ pub async fn send_verification(app: &App, caller: &SignedIn) -> Result<()> {
     Ok(())
 }
 
-/// Mails the link to a requested address, and a notice to the present one, in the transaction of the
-/// caller.
+/// Mails the link to a requested address, and a notice to the present one, in the transaction of
+/// the caller.
 ///
 /// # Errors
 /// [`Error::EmailTaken`], or a failure of the database.
@@ -64,13 +64,13 @@ pub(super) async fn request(
     mail::enqueue(app, tx, Kind::AddressChangeRequested, to, now).await
 }
 
-/// Verifies the address that the link with this token was mailed to. A new address then replaces the
-/// present one, and a sign-up that waits becomes an account. Returns the customer.
+/// Verifies the address that the link with this token was mailed to. A new address then replaces
+/// the present one, and a sign-up that waits becomes an account. Returns the customer.
 ///
 /// # Errors
 /// [`Error::InvalidLink`] when there is no such link, or the customer's address has changed since.
-/// [`Error::LinkUsed`], [`Error::LinkExpired`], [`Error::EmailTaken`] for a new address that belongs
-/// to another customer by now, or a failure of the database.
+/// [`Error::LinkUsed`], [`Error::LinkExpired`], [`Error::EmailTaken`] for a new address that
+/// belongs to another customer by now, or a failure of the database.
 pub async fn verify(app: &App, token: &str) -> Result<Customer> {
     let parsed: LinkToken = token.parse().map_err(|_| Error::InvalidLink)?;
     if let Some(customer) = pending::confirm(app, &parsed).await? {
@@ -145,8 +145,8 @@ async fn change(
 }
 
 /// Undoes a change of the address, and all later ones, with the token that was mailed to the former
-/// address. It ends every login session and mails the link that sets a password: whoever changed the
-/// address knows the present one. Returns the customer.
+/// address. It ends every login session and mails the link that sets a password: whoever changed
+/// the address knows the present one. Returns the customer.
 ///
 /// # Errors
 /// [`Error::InvalidLink`] when there is no such link, or the change was already undone.

@@ -1,5 +1,5 @@
-//! Everything that is stored about a customer, for the customer (GDPR, article 15). Stripe's ids are
-//! left out, as in every response to customers.
+//! Everything that is stored about a customer, for the customer (GDPR, article 15). Stripe's ids
+//! are left out, as in every response to customers.
 
 use serde_json::json;
 
@@ -24,7 +24,7 @@ use crate::flows::audit;
 /// megabytes.
 const MOST: usize = 1000;
 
-/// What is stored about a customer.
+/// Everything that is stored about a customer.
 pub struct Export {
     /// The customer.
     pub customer: Customer,

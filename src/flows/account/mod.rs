@@ -2,6 +2,7 @@
 //! and the import of customers.
 
 pub mod address;
+pub mod attempts;
 pub mod customer;
 pub mod export;
 pub mod import;
@@ -10,5 +11,4 @@ pub mod password;
 pub mod pending;
 pub mod session;
 pub mod signup;
-pub mod throttle;
 pub(in crate::flows) mod trial_memory;

@@ -20,9 +20,9 @@ use crate::flows::{audit, mail};
 use crate::passwords::{NO_PASSWORD, PasswordCheck};
 use crate::store::Tx;
 
-/// Mails the link that sets a password, if the address has an account. That is read when the mail is
-/// sent: here, an unknown address causes the same writes as a known one, so that the response and
-/// its time do not reveal which one it is.
+/// Mails the link that sets a password, if the address has an account. That is read when the mail
+/// is sent: here, an unknown address causes the same writes as a known one, so that the response
+/// and its time do not reveal which one it is.
 ///
 /// # Errors
 /// A failure of the database.

@@ -1,9 +1,9 @@
 //! A sign-up that waits until its address is confirmed (`signup.verification = "required"`).
 //!
-//! The response, its time and the writes are the same for every address, so that nobody learns which
-//! ones have an account (security_15). Whether there is one is read when the mail is written: its
-//! owner then gets a mail that says so. Each sign-up has a link of its own, so the link of one never
-//! activates the password of another.
+//! The response, its time and the writes are the same for every address, so that nobody learns
+//! which ones have an account (security_15). Whether there is one is read when the mail is written:
+//! its owner then gets a mail that says so. Each sign-up has a link of its own, so the link of one
+//! never activates the password of another.
 
 use crate::app::App;
 use crate::domain::account::customer::{Customer, NewAccount};
@@ -50,7 +50,7 @@ pub async fn sign_up(app: &App, request: Signup) -> Result<()> {
     Ok(())
 }
 
-/// What the owner of a mailbox is told about a sign-up with its address.
+/// The mail to the owner of a mailbox about a sign-up with its address.
 pub(in crate::flows) enum Told {
     /// The link that confirms it, in this language.
     Link(String, Option<Language>),

@@ -1,6 +1,6 @@
 //! Remembers which addresses have had a trial, also after their account was deleted (security_46).
-//! Only a keyed hash is stored. It is written when an address becomes free; while an account has the
-//! address, nobody else can sign up with it.
+//! Only a keyed hash is stored. It is written when an address becomes free; while an account has
+//! the address, nobody else can sign up with it.
 
 use chrono::TimeDelta;
 

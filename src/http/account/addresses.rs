@@ -9,7 +9,7 @@ use poem_openapi::{ApiResponse, Object, OpenApi};
 
 use crate::app::App;
 use crate::flows::account::address;
-use crate::flows::account::throttle as account_throttle;
+use crate::flows::account::attempts;
 use crate::http::Tag;
 use crate::http::account::view::CustomerView;
 use crate::http::caller::{Caller, Client};
@@ -106,7 +106,7 @@ impl AddressesApi {
     ) -> Result<RequestedResponse, Failure<SendCodes>> {
         throttle.client(client.address)?;
         if let Some(email) = caller.customer.unverified_email() {
-            let _ = account_throttle::link_mail(app, email, client.address).await?;
+            let _ = attempts::link_mail(app, email, client.address).await?;
         }
         address::send_verification(app, &caller).await?;
         Ok(RequestedResponse::Requested)

@@ -46,7 +46,7 @@ struct FormerAddressView {
 #[derive(Object)]
 #[oai(rename = "MailedLink", example)]
 struct LinkView {
-    /// What the link does: `verify`, `reset` or `undo`.
+    /// The effect of the link: `verify`, `reset`, `undo` or `portal`.
     kind: String,
     /// The address that it was mailed to.
     email: String,
@@ -78,7 +78,7 @@ struct SentMailView {
 struct ActionView {
     /// The time.
     at: DateTime<Utc>,
-    /// Who did it: `customer`, `operator` or `system`.
+    /// The actor: `customer`, `operator` or `system`.
     by: String,
     /// The action.
     action: String,

@@ -11,8 +11,8 @@ use crate::app::App;
 use crate::domain::account::password::Password;
 use crate::domain::contact::{DisplayName, Email};
 use crate::error::{Error, Result};
+use crate::flows::account::attempts;
 use crate::flows::account::customer::{self, AccountChange, Change, NewEmail};
-use crate::flows::account::throttle as account_throttle;
 use crate::http::Tag;
 use crate::http::account::view::{CustomerView, LanguageView, name};
 use crate::http::caller::{Caller, Client};
@@ -108,8 +108,8 @@ impl MeApi {
         if let (Some(email), Some(_)) = (&email, &request.current_password) {
             // Whoever has the session can guess the password here, as at the login.
             let account = caller.customer.email.as_str();
-            let _ = account_throttle::log_in(app, account, client.address).await?;
-            mail = Some(account_throttle::link_mail(app, email, client.address).await?);
+            let _ = attempts::log_in(app, account, client.address).await?;
+            mail = Some(attempts::link_mail(app, email, client.address).await?);
             permit = Some(throttle.hash_permit(client.address).await?);
         }
         if caller.customer.stripe_customer_id.is_some() {
@@ -131,7 +131,7 @@ impl MeApi {
         drop(permit);
         if let (Err(_), Some(mail)) = (&updated, mail) {
             // Nothing was mailed: a wrong password must not use up the budget of the mailbox.
-            account_throttle::give_back(app, mail).await;
+            attempts::give_back(app, mail).await;
         }
         Ok(Json(updated?.into()))
     }

@@ -11,8 +11,8 @@ use crate::app::App;
 use crate::domain::account::password::Password;
 use crate::domain::contact::Email;
 use crate::error::Error;
+use crate::flows::account::attempts;
 use crate::flows::account::password;
-use crate::flows::account::throttle as account_throttle;
 use crate::http::Tag;
 use crate::http::account::sessions::LoggedIn;
 use crate::http::caller::{Caller, Client};
@@ -114,10 +114,8 @@ impl PasswordsApi {
     ) -> Result<ForgotResponse, Failure<ForgotCodes>> {
         throttle.client(client.address)?;
         let email: Email = request.email.parse().map_err(Error::InvalidEmail)?;
-        match account_throttle::reset_mail(app, &email, client.address).await {
-            Ok(_) => password::forgot(app, &email).await?,
-            Err(Error::TooManyRequests { .. }) => {}
-            Err(error) => return Err(error.into()),
+        if attempts::was_counted(attempts::reset_mail(app, &email, client.address).await)? {
+            password::forgot(app, &email).await?;
         }
         Ok(ForgotResponse::Requested)
     }
@@ -140,7 +138,7 @@ impl PasswordsApi {
         let _permit = throttle.hash_permit(client.address).await?;
         let password = Password::new(request.password);
         let logged_in = password::reset(app, &request.token, password, client.name).await?;
-        account_throttle::unlock(app, &logged_in.1, client.address).await;
+        attempts::unlock(app, &logged_in.1, client.address).await;
         Ok(Json(logged_in.into()))
     }
 
@@ -159,7 +157,7 @@ impl PasswordsApi {
         // Whoever has the session can guess the password here, as at the login.
         throttle.client(client.address)?;
         let account = caller.customer.email.as_str();
-        let attempt = account_throttle::log_in(app, account, client.address).await?;
+        let attempt = attempts::log_in(app, account, client.address).await?;
         let _permit = throttle.hash_permit(client.address).await?;
         let current = Password::new(request.current_password);
         password::change(app, &caller, current, Password::new(request.password)).await?;

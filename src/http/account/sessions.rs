@@ -15,8 +15,8 @@ use crate::domain::account::password::Password;
 use crate::domain::account::session::Session;
 use crate::domain::ids::SessionId;
 use crate::error::Error;
+use crate::flows::account::attempts;
 use crate::flows::account::session::{self, NewSession};
-use crate::flows::account::throttle as account_throttle;
 use crate::http::Tag;
 use crate::http::account::view::CustomerView;
 use crate::http::caller::{Caller, Client};
@@ -147,7 +147,7 @@ impl SessionsApi {
         Input(request): Input<LoginRequest>,
     ) -> Result<Json<LoggedIn>, Failure<LoginCodes>> {
         throttle.client(client.address)?;
-        let attempt = account_throttle::log_in(app, &request.email, client.address).await?;
+        let attempt = attempts::log_in(app, &request.email, client.address).await?;
         let _permit = throttle.hash_permit(client.address).await?;
         // An invalid address is treated like an unknown one.
         let email = request.email.parse().ok();

@@ -11,9 +11,9 @@ use crate::app::App;
 use crate::domain::account::password::Password;
 use crate::domain::account::signup::Verification;
 use crate::error::Error;
+use crate::flows::account::attempts;
 use crate::flows::account::pending;
 use crate::flows::account::signup::{self, Signup};
-use crate::flows::account::throttle as account_throttle;
 use crate::http::Tag;
 use crate::http::account::view::{CustomerView, optional_name};
 use crate::http::caller::Client;
@@ -123,25 +123,25 @@ impl SignUpApi {
         };
         if app.signup_verification == Verification::Required {
             let email = request.email.clone();
-            let mail = account_throttle::link_mail(app, &email, client.address).await?;
+            let mail = attempts::link_mail(app, &email, client.address).await?;
             let waiting = pending::sign_up(app, request).await;
             if waiting.is_err() {
-                account_throttle::give_back(app, mail).await;
+                attempts::give_back(app, mail).await;
             }
             waiting?;
             let (email, verification) = (email.to_unicode(), "sent".into());
             return Ok(SignUpResponse::Pending(Json(Pending { email, verification })));
         }
-        let mail = account_throttle::mail(app, client.address).await?;
+        let mail = attempts::mail(app, client.address).await?;
         let signed_up = signup::signup(app, request, client.name).await;
         if signed_up.is_err() {
             // A failed sign-up sends no mail. If the caller disconnects, the result is unknown and
             // the mail stays counted.
-            account_throttle::give_back(app, mail).await;
+            attempts::give_back(app, mail).await;
         }
         let signed_up = signed_up?;
         let user_id = &signed_up.customer.user_id;
-        account_throttle::remember_owner(app, user_id, client.address).await;
+        attempts::remember_owner(app, user_id, client.address).await;
         let (license, trial_refused) = match signed_up.license {
             Ok(license) => (Some(LicenseView::new(license, app.now())?), None),
             Err(refused) => (None, Some(refused.to_string())),

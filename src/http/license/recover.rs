@@ -9,7 +9,7 @@ use poem_openapi::{ApiResponse, Object, OpenApi};
 use crate::app::App;
 use crate::domain::contact::Email;
 use crate::error::Error;
-use crate::flows::account::throttle as account_throttle;
+use crate::flows::account::attempts;
 use crate::flows::license;
 use crate::http::Tag;
 use crate::http::caller::Client;
@@ -60,10 +60,8 @@ impl RecoverApi {
     ) -> Result<RecoverResponse, Failure<RecoverCodes>> {
         throttle.client(client.address)?;
         let email: Email = request.email.parse().map_err(Error::InvalidEmail)?;
-        match account_throttle::link_mail(app, &email, client.address).await {
-            Ok(_) => license::recover(app, &email).await?,
-            Err(Error::TooManyRequests { .. }) => {}
-            Err(error) => return Err(error.into()),
+        if attempts::was_counted(attempts::link_mail(app, &email, client.address).await)? {
+            license::recover(app, &email).await?;
         }
         Ok(RecoverResponse::Requested)
     }

@@ -6,12 +6,8 @@ use crate::domain::contact::Email;
 use crate::domain::ids::CustomerId;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
-use crate::store::Tx;
 use crate::store::statement::{Insert, sql};
-
-/// The number of expired addresses that each new one deletes: more than one, so that the backlog
-/// shrinks, and few, so that the change does not wait.
-const SWEPT_AT_ONCE: i64 = 10;
+use crate::store::{SWEPT_AT_ONCE, Tx};
 
 impl Tx {
     /// Inserts the address that a customer had until now, and deletes a few that are no longer

@@ -5,12 +5,8 @@ use crate::domain::ids::CustomerId;
 use crate::domain::secret::SecretHash;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
-use crate::store::Tx;
 use crate::store::statement::{Insert, sql};
-
-/// The number of old links that each new one deletes: more than one, so that the backlog shrinks,
-/// and few, so that the mail does not wait.
-const SWEPT_AT_ONCE: i64 = 10;
+use crate::store::{SWEPT_AT_ONCE, Tx};
 
 impl Tx {
     /// Inserts a link, and deletes a few that expired long ago. Only the hash of its token is

@@ -7,12 +7,8 @@ use crate::domain::ids::MailId;
 use crate::domain::secret::SecretHash;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
-use crate::store::Tx;
 use crate::store::statement::{Insert, sql};
-
-/// The number of old sign-ups that each new one deletes: more than one, so that the backlog
-/// shrinks, and few, so that the sign-up does not wait.
-const SWEPT_AT_ONCE: i64 = 10;
+use crate::store::{SWEPT_AT_ONCE, Tx};
 
 impl Tx {
     /// Inserts a sign-up, and deletes a few whose time is over.

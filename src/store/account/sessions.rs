@@ -8,11 +8,7 @@ use crate::domain::secret::SecretHash;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::store::statement::{Insert, sql};
-use crate::store::{Store, Tx};
-
-/// The number of expired sessions that each login deletes: more than one, so that the backlog
-/// shrinks, and few, so that the login does not wait.
-const SWEPT_AT_ONCE: i64 = 10;
+use crate::store::{SWEPT_AT_ONCE, Store, Tx};
 
 row! {
     /// A login session without its user, selected together with the user's customer.

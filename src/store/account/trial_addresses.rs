@@ -6,12 +6,8 @@ use crate::domain::license::Source;
 use crate::domain::secret::KeyedHash;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
-use crate::store::Tx;
 use crate::store::statement::sql;
-
-/// The number of expired rows that each new one deletes: more than one, so that the backlog
-/// shrinks, and few, so that the deletion does not wait.
-const SWEPT_AT_ONCE: i64 = 10;
+use crate::store::{SWEPT_AT_ONCE, Tx};
 
 impl Tx {
     /// Remembers that an address has had a trial, and deletes a few rows whose time is over.

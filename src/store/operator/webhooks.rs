@@ -11,11 +11,8 @@ use crate::domain::page::PageRequest;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::store::Tx;
+use crate::store::queue::SWEPT_AT_ONCE;
 use crate::store::statement::{Insert, sql};
-
-/// The number of old messages that one sweep deletes: more than one, so that they become fewer, and
-/// few, so that other writers do not wait.
-const SWEPT_AT_ONCE: i64 = 20;
 
 /// Webhooks.
 impl Tx {

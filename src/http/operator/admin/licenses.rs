@@ -12,12 +12,12 @@ use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
 
 use super::customer_lists::{AdminCustomerCodes, example_customer};
-use super::{permit, permit_for_customer};
+use super::{permit_for, permit_for_customer};
 use crate::app::App;
 use crate::domain::ids::LicenseId;
 use crate::domain::license::grant::{MAX_EXTRAS, MAX_LIMIT};
 use crate::domain::license::{Extras, IssuedLicense};
-use crate::domain::operator::admin_key::{Operation, Target};
+use crate::domain::operator::admin_key::Operation;
 use crate::domain::operator::audit::{Actor, OwnedActor};
 use crate::domain::private::Private;
 use crate::domain::sale::plan::Slug;
@@ -361,7 +361,8 @@ impl AdminLicensesApi {
         Path(license_id): Path<String>,
     ) -> Result<Json<LicenseRecord>, Failure<RevokeCodes>> {
         let operation = Operation::RevokeLicense;
-        let id = permit_for_license(app, throttle, &caller, operation, &license_id).await?;
+        let id: LicenseId =
+            permit_for(app, throttle, &caller, operation, &license_id, "license").await?;
         let by = Actor::Admin(&caller.0.admin_key_id);
         let license = licenses::revoke(app, by, &id).await?;
         Ok(Json(LicenseRecord::new(license, app.now())))
@@ -385,24 +386,13 @@ impl AdminLicensesApi {
         OptionalInput(request): OptionalInput<ResendRequest>,
     ) -> Result<Json<LicenseRecord>, Failure<ResendCodes>> {
         let operation = Operation::ResendLicense;
-        let id = permit_for_license(app, throttle, &caller, operation, &license_id).await?;
+        let id: LicenseId =
+            permit_for(app, throttle, &caller, operation, &license_id, "license").await?;
         let reissue = request.and_then(|request| request.reissue).unwrap_or_default();
         let by = OwnedActor::Admin(caller.0.admin_key_id);
         let license = licenses::resend(app, &by, &id, reissue).await?;
         Ok(Json(LicenseRecord::new(license, app.now())))
     }
-}
-
-/// Permits an operation about a license as [`permit`] does. Returns the license's id.
-async fn permit_for_license(
-    app: &App,
-    throttle: &Throttle,
-    caller: &AdminCaller,
-    operation: Operation,
-    text: &str,
-) -> error::Result<LicenseId> {
-    permit(app, throttle, caller, operation, Target::Object(text)).await?;
-    text.parse().map_err(|_| Error::NotFound("license"))
 }
 
 /// Returns the end of a grant; `None` is never.

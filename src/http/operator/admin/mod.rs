@@ -1,5 +1,5 @@
 //! The admin API. Only its responses have Stripe ids. Each operation has a line in
-//! [`Operation`], and begins with [`permit`] or [`permit_for_customer`].
+//! [`Operation`], and begins with [`permit`], [`permit_for`] or [`permit_for_customer`].
 
 mod audit;
 mod customer_lists;
@@ -11,6 +11,8 @@ mod licenses;
 mod stats;
 mod support;
 mod webhooks;
+
+use std::str::FromStr;
 
 use poem_openapi::OpenApi;
 
@@ -50,6 +52,23 @@ async fn permit(
 ) -> Result<()> {
     throttle.admin(&caller.0.admin_key_id)?;
     admin_key::authorize(app, &caller.0, operation, target).await
+}
+
+/// Permits an operation about an object as [`permit`] does. Returns the object's id, which is
+/// `text`. Whether the object exists is not checked.
+///
+/// # Errors
+/// As [`permit`], and [`Error::NotFound`] with `kind` when `text` is not an id of this kind.
+async fn permit_for<Id: FromStr>(
+    app: &App,
+    throttle: &Throttle,
+    caller: &AdminCaller,
+    operation: Operation,
+    text: &str,
+    kind: &'static str,
+) -> Result<Id> {
+    permit(app, throttle, caller, operation, Target::Object(text)).await?;
+    text.parse().map_err(|_| Error::NotFound(kind))
 }
 
 /// Permits an operation about a customer as [`permit`] does. Returns the customer's id, which is

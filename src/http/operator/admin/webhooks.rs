@@ -9,7 +9,7 @@ use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, OpenApi};
 
-use super::permit;
+use super::{permit, permit_for};
 use crate::app::App;
 use crate::domain::ids::{DeliveryId, WebhookId};
 use crate::domain::operator::admin_key::{Operation, Target};
@@ -47,18 +47,6 @@ enum DeletedResponse {
     /// The webhook was deleted, with its deliveries.
     #[oai(status = 204)]
     Deleted,
-}
-
-/// Permits an operation about a webhook. Returns the webhook's id, which is `text`.
-async fn permit_for_webhook(
-    app: &App,
-    throttle: &Throttle,
-    caller: &AdminCaller,
-    operation: Operation,
-    text: &str,
-) -> crate::error::Result<WebhookId> {
-    permit(app, throttle, caller, operation, Target::Object(text)).await?;
-    text.parse().map_err(|_| Error::NotFound("webhook"))
 }
 
 #[OpenApi(prefix_path = "/api/admin/webhooks", tag = "Tag::Administration")]
@@ -127,7 +115,8 @@ impl WebhooksApi {
         Input(request): Input<WebhookChangeRequest>,
     ) -> Result<Json<WebhookView>, Failure<UpdateCodes>> {
         let operation = Operation::UpdateWebhook;
-        let id = permit_for_webhook(app, throttle, &caller, operation, &webhook_id).await?;
+        let id: WebhookId =
+            permit_for(app, throttle, &caller, operation, &webhook_id, "webhook").await?;
         let rotates_secret = request.rotate_secret.unwrap_or_default();
         let change = WebhookChange {
             url: request.url,
@@ -154,7 +143,8 @@ impl WebhooksApi {
         Path(webhook_id): Path<String>,
     ) -> Result<DeletedResponse, Failure<OneWebhookCodes>> {
         let operation = Operation::DeleteWebhook;
-        let id = permit_for_webhook(app, throttle, &caller, operation, &webhook_id).await?;
+        let id: WebhookId =
+            permit_for(app, throttle, &caller, operation, &webhook_id, "webhook").await?;
         webhooks::delete(app, &id, Actor::Admin(&caller.0.admin_key_id)).await?;
         Ok(DeletedResponse::Deleted)
     }
@@ -184,7 +174,8 @@ impl WebhooksApi {
         after: Query<Option<String>>,
     ) -> Result<Json<Deliveries>, Failure<OneWebhookCodes>> {
         let operation = Operation::ListWebhookDeliveries;
-        let id = permit_for_webhook(app, throttle, &caller, operation, &webhook_id).await?;
+        let id: WebhookId =
+            permit_for(app, throttle, &caller, operation, &webhook_id, "webhook").await?;
         let page = webhooks::deliveries(app, &id, &page::request(&limit, &after)?).await?;
         Ok(Json(page.into()))
     }
@@ -211,7 +202,8 @@ impl WebhooksApi {
         Path(delivery_id): Path<String>,
     ) -> Result<Json<DeliveryView>, Failure<ReplayCodes>> {
         let operation = Operation::ReplayWebhookDelivery;
-        let id = permit_for_webhook(app, throttle, &caller, operation, &webhook_id).await?;
+        let id: WebhookId =
+            permit_for(app, throttle, &caller, operation, &webhook_id, "webhook").await?;
         let delivery: Result<DeliveryId, _> = delivery_id.parse();
         let delivery = delivery.map_err(|_| Error::NotFound("delivery"))?;
         let by = Actor::Admin(&caller.0.admin_key_id);

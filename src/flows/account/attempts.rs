@@ -1,5 +1,5 @@
 //! Counts the attempts that all servers on one database count together: those that guess a password
-//! or cause a mail. [`crate::domain::account::throttle`] has the limits. Each call is a transaction
+//! or cause a mail. [`crate::domain::account::attempts`] has the limits. Each call is a transaction
 //! of its own, so that an attempt counts also if what follows fails.
 
 use std::net::IpAddr;
@@ -7,8 +7,8 @@ use std::net::IpAddr;
 use chrono::TimeDelta;
 
 use crate::app::App;
+use crate::domain::account::attempts::{self, Counted};
 use crate::domain::account::customer::Customer;
-use crate::domain::account::throttle::{self, Counted};
 use crate::domain::contact::Email;
 use crate::domain::ids::UserId;
 use crate::domain::secret::{KeyedHash, Purpose};
@@ -58,7 +58,7 @@ pub struct Mails {
 /// # Errors
 /// [`Error::TooManyRequests`] with the time until the next attempt, or a failure of the database.
 pub async fn log_in(app: &App, account: &str, client: IpAddr) -> Result<LoginAttempt> {
-    let (account, network) = (spelled(account), throttle::client_network(client));
+    let (account, network) = (spelled(account), attempts::client_network(client));
     let known = network_hash(app, client).await?;
     let from_network = format!("{account} {network}");
     let mut buckets = vec![Bucket::new(app, Counted::LoginFromNetwork, &from_network).await?];
@@ -89,9 +89,9 @@ pub async fn remember_owner(app: &App, user_id: &UserId, client: IpAddr) {
     log(remembered.await);
 }
 
-/// Forgets the attempts to enter the password of a customer, and the networks that were known, which
-/// may be a thief's. Remembers the client's network, after the customer has used a link from the
-/// mailbox (security_42).
+/// Forgets the attempts to enter the password of a customer, and the networks that were known,
+/// which may be a thief's. Remembers the client's network, after the customer has used a link from
+/// the mailbox (security_42).
 pub async fn unlock(app: &App, customer: &Customer, client: IpAddr) {
     let forgotten = async {
         let account = account_hash(app, customer.email.as_str()).await?;
@@ -130,8 +130,8 @@ pub async fn link_mail(app: &App, mailbox: &Email, client: IpAddr) -> Result<Mai
     count_mails(app, buckets).await
 }
 
-/// Counts a mail with the link that sets a password. A mailbox has a budget of its own for these, so
-/// that nobody can keep its owner from getting one by causing other mails (security_42).
+/// Counts a mail with the link that sets a password. A mailbox has a budget of its own for these,
+/// so that nobody can keep its owner from getting one by causing other mails (security_42).
 ///
 /// # Errors
 /// As [`log_in`].
@@ -141,6 +141,19 @@ pub async fn reset_mail(app: &App, mailbox: &Email, client: IpAddr) -> Result<Ma
     match count_mails(app, buckets).await {
         Err(Error::TooManyRequests { .. }) => link_mail(app, mailbox, client).await,
         counted => counted,
+    }
+}
+
+/// Returns whether a mail was counted, so that it may be sent. For a response that must not reveal
+/// that a budget is used up.
+///
+/// # Errors
+/// Any other error.
+pub fn was_counted(counted: Result<Mails>) -> Result<bool> {
+    match counted {
+        Ok(_) => Ok(true),
+        Err(Error::TooManyRequests { .. }) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -156,15 +169,15 @@ async fn uncount(app: &App, Mails { buckets, at }: Mails) -> Result<()> {
     for Bucket { counted, key } in &buckets {
         let limit = counted.limit();
         let state = tx.lock_bucket(key, None, at).await?;
-        let state = throttle::give_back(limit, state, at);
-        tx.set_bucket(key, &state, throttle::expires(limit, &state)).await?;
+        let state = attempts::give_back(limit, state, at);
+        tx.set_bucket(key, &state, attempts::expires(limit, &state)).await?;
     }
     tx.commit(app.fail_points.at(Place::ThrottleCounted)).await
 }
 
 async fn mails_of(app: &App, client: IpAddr) -> Result<Vec<Bucket>> {
-    let address = throttle::client_network(client).to_string();
-    let network = throttle::wide_network(client).to_string();
+    let address = attempts::client_network(client).to_string();
+    let network = attempts::wide_network(client).to_string();
     Ok(vec![
         Bucket::new(app, Counted::Client, &address).await?,
         Bucket::new(app, Counted::Network, &network).await?,
@@ -192,8 +205,8 @@ async fn take(
     for Bucket { counted, key } in buckets.iter() {
         let limit = counted.limit();
         let state = tx.lock_bucket(key, account, now).await?;
-        match throttle::take(limit, &state, now) {
-            Ok(state) => tx.set_bucket(key, &state, throttle::expires(limit, &state)).await?,
+        match attempts::take(limit, &state, now) {
+            Ok(state) => tx.set_bucket(key, &state, attempts::expires(limit, &state)).await?,
             Err(until) => wait = wait.max(Some(until)),
         }
     }
@@ -211,7 +224,7 @@ async fn remember(app: &App, user_id: &UserId, network: &KeyedHash) -> Result<()
 }
 
 async fn network_hash(app: &App, client: IpAddr) -> Result<KeyedHash> {
-    let network = throttle::client_network(client);
+    let network = attempts::client_network(client);
     keyed(app, Purpose::Throttle, &format!("owner {network}")).await
 }
 

@@ -1,5 +1,5 @@
 //! Limits for attempts that all servers on one database count together: those that guess a password
-//! or cause a mail. This decides; `flows/account/throttle.rs` reads and stores the states. Limits
+//! or cause a mail. This decides; `flows/account/attempts.rs` reads and stores the states. Limits
 //! against floods are in memory (`http/throttle.rs`).
 
 use std::fmt;
@@ -14,7 +14,7 @@ use crate::domain::text_enum::text_enum;
 use crate::domain::time::{SKEW, Timestamp};
 
 text_enum! {
-    /// What attempts are counted for. The text is part of the hash under which they are stored.
+    /// The subject of a limit. The text is part of the hash under which they are stored.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
     pub enum Counted {
         /// Login attempts for one account from one network.

@@ -1,17 +1,13 @@
 //! The tables of counted attempts and of the networks that account owners log in from.
 
-use crate::domain::account::throttle::State;
+use crate::domain::account::attempts::State;
 use crate::domain::contact::Email;
 use crate::domain::ids::UserId;
 use crate::domain::secret::KeyedHash;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::store::statement::sql;
-use crate::store::{Store, Tx};
-
-/// The number of expired states that each attempt deletes: more than it adds, so that the backlog
-/// shrinks, and few, so that it does not wait.
-const SWEPT_AT_ONCE: i64 = 10;
+use crate::store::{SWEPT_AT_ONCE, Store, Tx};
 
 impl Store {
     /// Returns whether the owner of the account with this address has logged in from a network.
