@@ -1,6 +1,6 @@
-//! Sends the requests of outgoing webhooks. Only addresses that are allowed are connected to: a name
-//! is resolved here, and each address is checked before the connection, so that a name cannot point
-//! elsewhere later. Redirects and proxies are not followed. The signature is in
+//! Sends the requests of outgoing webhooks. Only addresses that are allowed are connected to: a
+//! name is resolved here, and each address is checked before the connection, so that a name cannot
+//! point elsewhere later. Redirects and proxies are not followed. The signature is in
 //! [`crate::domain::operator::webhook`].
 
 use std::error::Error as _;

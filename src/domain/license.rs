@@ -95,7 +95,7 @@ pub struct Entitlement<'a> {
     pub source: Source,
     /// The time.
     pub term: Term,
-    /// What an operator added.
+    /// The additions of an operator.
     pub extras: Extras,
 }
 
@@ -204,7 +204,7 @@ row! {
         pub expires_at: Option<Timestamp>,
         /// The end of the grace period.
         pub grace_until: Option<Timestamp>,
-        /// What an operator added.
+        /// The additions of an operator.
         pub extras: Extras,
         /// The time at which a newer license replaced it.
         pub superseded_at: Option<Timestamp>,

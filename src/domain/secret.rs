@@ -86,7 +86,7 @@ secret! {
 }
 
 text_enum! {
-    /// What a [`KeyedHash`] is stored for. The same value has another hash for each purpose, so
+    /// The purpose of a [`KeyedHash`]. The same value has another hash for each purpose, so
     /// that rows cannot be joined.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum Purpose {

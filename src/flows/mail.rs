@@ -36,8 +36,8 @@ pub(super) async fn enqueue(
     enqueue_as(app, tx, kind, to, (None, None), now).await.map(|_| ())
 }
 
-/// Adds a mail like [`enqueue`], about an order, and only if there is no mail with this key. Returns
-/// whether it was added.
+/// Adds a mail like [`enqueue`], about an order, and only if there is no mail with this key.
+/// Returns whether it was added.
 pub(super) async fn enqueue_as(
     app: &App,
     tx: &mut Tx,

@@ -47,8 +47,7 @@ enum Tag {
     Subscriptions,
     /// Called by the payment provider.
     Webhooks,
-    /// What apps need to know about this server: its addresses, and the public keys for verifying
-    /// licenses.
+    /// The addresses of this server, and the public keys for verifying licenses. For apps.
     Keys,
     /// For operators. Needs an admin key (`licentia admin-key create`).
     Administration,

@@ -63,8 +63,9 @@ impl From<sqlx::Error> for Error {
     }
 }
 
-/// Returns the error of a statement that waited for a connection of this pool. The pool reports only
-/// that the wait took too long. If it has fewer connections than it may have, then it can open none.
+/// Returns the error of a statement that waited for a connection of this pool. The pool reports
+/// only that the wait took too long. If it has fewer connections than it may have, then it can open
+/// none.
 pub fn of_pool(pool: &PgPool, error: sqlx::Error) -> Error {
     let may_open_more = pool.size() < pool.options().get_max_connections();
     if matches!(error, sqlx::Error::PoolTimedOut) && may_open_more {

@@ -1,4 +1,4 @@
-//! What the vendor's apps do: buy with their license instead of a login, return by a link of their
+//! The vendor's apps: they buy with their license instead of a login, return by a link of their
 //! own, call the API from web views and web pages (CORS), and discover the server's addresses.
 
 use licentia::domain::license::RevocationReason;

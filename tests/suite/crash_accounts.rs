@@ -1,6 +1,6 @@
 //! The process dies by SIGKILL at each fail point of an account's life and restarts: a sign-up that
-//! waits, its confirmation, a change of the address, its undoing, a new password, a lost license, an
-//! export and the deletion. Each effect happens once, and no mail is lost.
+//! waits, its confirmation, a change of the address, its undoing, a new password, a lost license,
+//! an export and the deletion. Each effect happens once, and no mail is lost.
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;

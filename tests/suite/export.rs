@@ -1,4 +1,4 @@
-//! What customers get back: a lost license, and everything that is stored about them.
+//! Customers get back a lost license, and everything that is stored about them.
 
 use licentia_sandbox::Options;
 use serde_json::json;

@@ -60,8 +60,8 @@ async fn nothing_is_mailed_when_the_sign_up_failed() {
     assert_eq!(app.count("outbox").await, 1);
 }
 
-/// Every kind of mail, to every mailbox that a customer has, wants or had. Names that were typed here
-/// reach the present mailbox only, and only once it is verified.
+/// Every kind of mail, to every mailbox that a customer has, wants or had. Names that were typed
+/// here reach the present mailbox only, and only once it is verified.
 #[tokio::test]
 async fn security_34_no_user_input_is_mailed_to_an_unverified_address() {
     let app = TestApp::start().await;

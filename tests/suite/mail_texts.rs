@@ -335,7 +335,7 @@ async fn a_license_that_has_ended_is_announced_once_and_one_that_was_replaced_is
     // The mail about the end of a subscription would come within an hour.
     assert_eq!(remind(&app).await, 0);
     app.clock.advance_seconds(3600);
-    // That of the day before yesterday and earlier ones are not announced any more.
+    // Ends of the day before yesterday and earlier are not announced any more.
     assert_eq!(remind(&app).await, 1);
     let mail = app.take_mail("ada@example.com").await;
     assert_eq!(mail.subject, "Your license for acme-app has ended");

@@ -1,4 +1,4 @@
-//! What an operator sees: a log in JSON from the first line, errors counted by operation and code,
+//! Observability: a log in JSON from the first line, errors counted by operation and code,
 //! metrics on a listener of their own, and the state of the database by its name.
 
 use std::fs::Permissions;

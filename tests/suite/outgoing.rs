@@ -1,6 +1,6 @@
 //! Deliveries of outgoing webhooks: signed, at least once with a stable id, in order for each
-//! customer, retried, logged and replayed. Targets and calls are in `outgoing_admin.rs`. Third-party
-//! packages verify deliveries in `oracles.rs`.
+//! customer, retried, logged and replayed. Targets and calls are in `outgoing_admin.rs`.
+//! Third-party packages verify deliveries in `oracles.rs`.
 
 use std::time::Duration;
 

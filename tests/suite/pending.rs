@@ -136,7 +136,7 @@ async fn of_two_sign_ups_for_one_address_the_confirmed_one_counts() {
     assert_eq!(refused.problem(), (401, "invalid_credentials"));
     assert_eq!(log_in(&app.client, ADA, PASSWORD).await.status, 200);
     assert_eq!((app.count("users").await, app.count("licenses").await), (1, 1));
-    // What was typed is not kept.
+    // The typed texts are not kept.
     let kept = "SELECT email || password_hash || COALESCE(name, '') FROM pending_signups";
     assert_eq!(texts(&app.app.store, kept).await, [""]);
 }

@@ -1,4 +1,4 @@
-//! What support sees of a customer, by an admin key, and the nine requests that customers have,
+//! The view of support on a customer, by an admin key, and the nine requests that customers have,
 //! each answered in at most two calls.
 
 use licentia::domain::operator::admin_key::Scope;

@@ -1,5 +1,5 @@
-//! What an operator added to a license. It is stored with the license, and every license that
-//! continues it (a refresh, a reissue, a restored grant) has it too.
+//! The additions of an operator to a license. They are stored with the license, and every license
+//! that continues it (a refresh, a reissue, a restored grant) has it too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -12,7 +12,7 @@ use crate::domain::private::Private;
 use crate::domain::sale::plan::Slug;
 use crate::domain::time::Timestamp;
 
-/// What an operator added to a license.
+/// The additions of an operator to a license.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Extras {
     /// Features in addition to the plan's.

@@ -57,7 +57,7 @@ pub enum NothingToSend {
     NoPlan,
 }
 
-/// What is sent.
+/// The license to send.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Resend<'a> {
     /// This license, as it is.

@@ -7,7 +7,7 @@ use crate::domain::text_enum::text_enum;
 use Case::{Forever, NoLicense, Offline, Paid, Unpaid, Unverified, Usual};
 use LicenseUse::{Attached, IfItWorks, Named, NotUsed};
 
-/// What a mail does with a license.
+/// The use of a license in a mail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LicenseUse {
     /// Attaches it. The mail is pointless without a license that works; if it ends before a mail

@@ -163,7 +163,7 @@ impl Operation {
             | Self::GetDrift
             | Self::ListEvents
             | Self::GetEvent => Scope::Read,
-            // What helps one customer. A replay is only another sync.
+            // These help one customer. A replay is only another sync.
             Self::ReplayEvent
             | Self::CreateCustomer
             | Self::UpdateCustomer
@@ -187,7 +187,7 @@ impl Operation {
     }
 }
 
-/// What an operation of the admin API reads or changes.
+/// The object of an operation of the admin API.
 #[derive(Clone, Copy, Debug)]
 pub enum Target<'a> {
     /// The whole service.

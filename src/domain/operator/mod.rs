@@ -1,5 +1,5 @@
-//! The rules for operators: admin keys, the audit log, what support sees of a customer, and outgoing
-//! webhooks.
+//! The rules for operators: admin keys, the audit log, what support sees of a customer, and
+//! outgoing webhooks.
 
 pub mod admin_key;
 pub mod audit;

@@ -62,7 +62,7 @@ impl Key {
     }
 }
 
-/// What is searched for.
+/// A search.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Search {
     /// The customer with an id.
@@ -104,8 +104,8 @@ fn bare(word: &str) -> &str {
     if word.contains('@') || inner.is_empty() { word } else { inner }
 }
 
-/// A text by which customers are found, in the form of the table: the hexadecimal UTF-8 of its lower
-/// case. Digits and letters from a to f have the same order in every collation.
+/// A text by which customers are found, in the form of the table: the hexadecimal UTF-8 of its
+/// lower case. Digits and letters from a to f have the same order in every collation.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Term(String);
 
@@ -137,8 +137,8 @@ impl Term {
     }
 }
 
-/// Returns the terms of a customer: the address, a new address that waits for its confirmation, both
-/// as stored and as shown, and each word of the names, also without its punctuation.
+/// Returns the terms of a customer: the address, a new address that waits for its confirmation,
+/// both as stored and as shown, and each word of the names, also without its punctuation.
 #[must_use]
 pub fn terms(customer: &Customer) -> BTreeSet<Term> {
     let addresses = [Some(&customer.email), customer.pending_email.as_ref()];

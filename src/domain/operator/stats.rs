@@ -168,7 +168,7 @@ impl Day {
 pub struct Active {
     /// Their number.
     pub customers: i64,
-    /// What they pay in a month, by currency.
+    /// Their payments in a month, by currency.
     pub monthly: Amounts,
 }
 

@@ -30,9 +30,9 @@ text_enum! {
 pub struct Entry {
     /// The time.
     pub at: Timestamp,
-    /// Who did it: `customer`, `operator`, `system`, `stripe`, or `admin:` and the id of the key.
+    /// The actor: `customer`, `operator`, `system`, `stripe`, or `admin:` and the id of the key.
     pub by: String,
-    /// What happened, as a sentence.
+    /// The entry, as a sentence.
     pub text: String,
     /// The source.
     pub kind: Kind,

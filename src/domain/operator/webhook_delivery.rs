@@ -1,5 +1,5 @@
-//! The deliveries of outgoing webhooks: a queue in the database, and afterwards a log. They are sent
-//! in [`crate::flows::operator::outgoing`].
+//! The deliveries of outgoing webhooks: a queue in the database, and afterwards a log. They are
+//! sent in [`crate::flows::operator::outgoing`].
 
 use chrono::{DateTime, TimeDelta};
 

@@ -15,7 +15,7 @@ use crate::domain::text_enum::text_enum;
 use crate::domain::time::Timestamp;
 
 text_enum! {
-    /// What a reason is about.
+    /// The subject of a reason.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum Subject {
         /// The license.
@@ -40,13 +40,13 @@ pub struct Reason {
     pub at: Timestamp,
     /// The reason, as a sentence.
     pub text: String,
-    /// What it is about.
+    /// The subject.
     pub subject: Subject,
     /// The id of the license, audit entry, subscription, order or event; `None` for the policy.
     pub id: Option<String>,
 }
 
-/// What is stored about a customer, as far as the reasons depend on it. The lists are newest first.
+/// The facts that the reasons depend on. The lists are newest first.
 pub struct Facts<'a> {
     /// The customer.
     pub customer: &'a Customer,

@@ -194,8 +194,8 @@ pub struct Invoice {
     pub lines: Vec<Line>,
 }
 
-/// Stripe's page of an invoice: an `https` URL. Whoever has it sees the invoice, so `Debug` does not
-/// show it.
+/// Stripe's page of an invoice: an `https` URL. Whoever has it sees the invoice, so `Debug` does
+/// not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct InvoiceUrl(String);
 

@@ -86,7 +86,7 @@ fn write(app: &App, facts: &Facts<'_>) -> Result<Letter> {
     letter.map_err(|invalid| Error::Internal(format!("a mail cannot be written: {invalid}")))
 }
 
-/// What a mail is about, and its address.
+/// The facts of a mail, and its address.
 struct About {
     customer: Option<Customer>,
     license: Option<IssuedLicense>,
@@ -97,8 +97,8 @@ struct About {
 }
 
 impl About {
-    /// Returns whether the mail goes to an address that the customer has verified. A new or a former
-    /// address is not known to be theirs.
+    /// Returns whether the mail goes to an address that the customer has verified. A new or a
+    /// former address is not known to be theirs.
     fn is_for_verified_mailbox(&self) -> bool {
         let customer = self.customer.as_ref();
         customer.is_some_and(|one| one.is_email_verified() && one.email == self.email)

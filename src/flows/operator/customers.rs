@@ -100,7 +100,7 @@ pub async fn fill_search(app: &App) -> Result<()> {
     }
 }
 
-/// What is stored about a customer.
+/// Everything that is stored about a customer.
 #[derive(Clone, Debug)]
 pub struct Record {
     /// The customer.

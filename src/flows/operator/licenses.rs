@@ -1,4 +1,4 @@
-//! What support does with licenses: grants, extends, revokes and sends them again. The decisions
+//! Support for licenses: grants, extends, revokes and sends them again. The decisions
 //! are in [`crate::domain::license::grant`].
 
 use chrono::TimeDelta;
@@ -30,7 +30,7 @@ pub struct Grant<'a> {
     pub plan: &'a Plan,
     /// The end; `None` is never.
     pub expires: Option<Timestamp>,
-    /// What is added to the plan.
+    /// The additions to the plan.
     pub extras: Extras,
     /// Whether it may shorten what the customer has.
     pub replace: bool,

@@ -1,6 +1,7 @@
 //! Reports changes by outgoing webhooks. The transaction of a change also writes the deliveries
 //! about it. A worker sends each at least once, with the same id in every attempt, and those about
-//! one customer in their order. The webhooks themselves are in [`crate::flows::operator::webhooks`].
+//! one customer in their order. The webhooks themselves are in
+//! [`crate::flows::operator::webhooks`].
 
 use serde_json::json;
 

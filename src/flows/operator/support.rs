@@ -1,4 +1,4 @@
-//! What support changes: creates, changes and deletes customers, syncs and links them with Stripe,
+//! Support for customers: creates, changes and deletes customers, syncs and links them with Stripe,
 //! mails the link that sets a password, and ends login sessions. Licenses are in `licenses.rs`.
 
 use serde_json::{Value, json};

@@ -22,8 +22,8 @@ pub struct Received {
     pub body: String,
 }
 
-/// The status of the response, and more header lines, each with its line break. A status of 0 closes
-/// the connection without a response.
+/// The status of the response, and more header lines, each with its line break. A status of 0
+/// closes the connection without a response.
 type Answer = (u16, &'static str);
 
 type Decide = Box<dyn Fn(&Received) -> Answer + Send>;
@@ -56,12 +56,12 @@ impl Receiver {
         Self { url: format!("http://{address}/hooks"), address, received, decide, serving }
     }
 
-    /// Answers with this status and these header lines from now on.
+    /// Responds with this status and these header lines from now on.
     pub fn answer(&self, status: u16, headers: &'static str) {
         self.decide(move |_| (status, headers));
     }
 
-    /// Answers as this function says from now on.
+    /// Responds as this function says from now on.
     pub fn decide(&self, decide: impl Fn(&Received) -> Answer + Send + 'static) {
         *self.decide.lock().unwrap() = Box::new(decide);
     }

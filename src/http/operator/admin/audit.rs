@@ -44,7 +44,7 @@ struct AuditView {
     audit_id: String,
     /// When it happened.
     at: DateTime<Utc>,
-    /// Who did it: `customer`, `operator` (the command line), `system` (a sync with Stripe), or
+    /// The actor: `customer`, `operator` (the command line), `system` (a sync with Stripe), or
     /// `admin:` and the id of the admin key.
     actor: String,
     /// The action, for example `license.granted`.

@@ -1,5 +1,5 @@
-//! What a customer has, page by page: orders, mails, events and the timeline. The responses have
-//! Stripe ids. Licenses are in `licenses.rs`.
+//! The lists of a customer, page by page: orders, mails, events and the timeline. The responses
+//! have Stripe ids. Licenses are in `licenses.rs`.
 
 use std::sync::Arc;
 
@@ -185,9 +185,9 @@ impl OrderRecord {
 struct EntryView {
     /// When it happened.
     at: DateTime<Utc>,
-    /// Who did it: `customer`, `operator`, `system`, `stripe`, or `admin:` and the id of the key.
+    /// The actor: `customer`, `operator`, `system`, `stripe`, or `admin:` and the id of the key.
     by: String,
-    /// What happened, as a sentence.
+    /// The entry, as a sentence.
     text: String,
     /// The source: `action`, `mail` or `event`.
     kind: String,

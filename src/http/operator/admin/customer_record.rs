@@ -66,7 +66,7 @@ impl From<SubscriptionRow> for SubscriptionRecord {
     }
 }
 
-/// What is stored about a customer.
+/// Everything that is stored about a customer.
 #[derive(Object)]
 #[oai(rename = "CustomerRecord", example)]
 pub(super) struct RecordView {

@@ -376,7 +376,7 @@ struct ReasonView {
     at: DateTime<Utc>,
     /// The reason, as a sentence.
     text: String,
-    /// What it is about: `license`, `action`, `subscription`, `payment`, `event` or `policy`.
+    /// The subject: `license`, `action`, `subscription`, `payment`, `event` or `policy`.
     about: String,
     /// The id of the license, audit entry, subscription, order or event.
     #[oai(nullable)]

@@ -55,9 +55,9 @@ impl Example for LinkRequest {
 #[derive(Object)]
 #[oai(rename = "SyncReport", example)]
 struct SyncView {
-    /// What changed, as sentences. Empty if nothing differed.
+    /// The changes, as sentences. Empty if nothing differed.
     changes: Vec<String>,
-    /// What an operator should look at.
+    /// The matters that an operator should look at.
     alerts: Vec<String>,
     /// Whether an operator must act on the alerts.
     needs_action: bool,
