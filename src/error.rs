@@ -254,6 +254,15 @@ errors! {
         /// How long to wait before a retry.
         retry_after: Duration,
     } => TooManyRequests,
+    /// The first request with this idempotency key still runs.
+    #[error("the first request with this `Idempotency-Key` is still running; try again in a second")]
+    IdempotencyRunning => IdempotencyRunning,
+    /// The idempotency key was used with another request.
+    #[error(
+        "this `Idempotency-Key` was used with another request; repeat that one exactly, or use a \
+         new key"
+    )]
+    IdempotencyMismatch => IdempotencyMismatch,
     /// The server is overloaded or the database is locked: a retry may succeed.
     #[error("the service is busy; try again in a few seconds")]
     Busy => Busy,
@@ -308,6 +317,7 @@ impl Error {
             | Self::DatabaseFull
             | Self::Database(_)
             | Self::BackgroundTaskDown(_) => Some(BUSY_RETRY_AFTER),
+            Self::IdempotencyRunning => Some(RUNNING_RETRY_AFTER),
             Self::Stripe(_) if self.code() == Code::BillingUnavailable => Some(BUSY_RETRY_AFTER),
             _ => None,
         }
@@ -316,6 +326,9 @@ impl Error {
 
 /// The wait before a retry. Locks and lost connections are usually over by then.
 const BUSY_RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// The wait for a request that is running. Most take less.
+const RUNNING_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Declares the codes: name, text, HTTP status, title. 400 is for a request that does not match the
 /// API description, 422 for one that matches but is refused for its content (RFC 9110).
@@ -398,6 +411,8 @@ codes! {
     LinkExpired = "link_expired", 410, "The link has expired";
     LinkUsed = "link_used", 410, "The link was already used";
     TooManyRequests = "too_many_requests", 429, "Too many requests";
+    IdempotencyRunning = "idempotency_running", 409, "The first request is still running";
+    IdempotencyMismatch = "idempotency_mismatch", 422, "The key belongs to another request";
     Internal = "internal", 500, "Internal error";
     DatabaseUnreachable = "database_unreachable", 503, "The database cannot be reached";
     DatabaseReadOnly = "database_read_only", 503, "The database is read-only";

@@ -163,6 +163,10 @@ text_enum! {
         ThrottleCounted = "throttle.counted",
         /// A network that the owner of an account logs in from.
         NetworkRemembered = "throttle.network_remembered",
+        /// A request with an idempotency key, before it is carried out.
+        IdempotencyBegun = "idempotency.begun",
+        /// The response of a request with an idempotency key.
+        IdempotencyStored = "idempotency.stored",
         /// The key of keyed hashes.
         HashKeyStored = "hash_key.stored",
         /// A new admin key.

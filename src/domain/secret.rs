@@ -8,7 +8,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
-use crate::domain::column::{ColumnType, Parameter, Value};
+use crate::domain::column::{Column, ColumnType, Parameter, Value};
 use crate::domain::text_enum::text_enum;
 
 /// The hash of a session token or an admin key. These have 256 random bits, so a plain SHA-256
@@ -106,13 +106,19 @@ impl HashKey {
     /// Returns the hash of a text.
     #[must_use]
     pub fn hash_of(&self, purpose: Purpose, text: &str) -> KeyedHash {
+        let parts = [purpose.as_str().as_bytes(), text.as_bytes()];
+        KeyedHash::new(self.expose().as_bytes(), &parts)
+    }
+}
+
+impl KeyedHash {
+    /// Returns the hash of texts under a key. No text but the last may have a zero byte.
+    #[must_use]
+    pub fn new(key: &[u8], texts: &[&[u8]]) -> Self {
         // HMAC accepts keys of any length, so the error never occurs.
-        let mac = Hmac::<Sha256>::new_from_slice(self.expose().as_bytes());
-        let digest = mac.map(|mac| {
-            let mac = mac.chain_update(purpose.as_str()).chain_update([0]).chain_update(text);
-            mac.finalize().into_bytes()
-        });
-        KeyedHash(digest.map(|bytes| encode(&bytes)).unwrap_or_default())
+        let mac = Hmac::<Sha256>::new_from_slice(key);
+        let digest = mac.map(|mac| mac.chain_update(texts.join(&0)).finalize().into_bytes());
+        Self(digest.map(|bytes| encode(&bytes)).unwrap_or_default())
     }
 }
 
@@ -121,6 +127,12 @@ impl Parameter for KeyedHash {
 
     fn to_value(&self) -> Value {
         self.0.to_value()
+    }
+}
+
+impl Column for KeyedHash {
+    fn from_value(value: Value) -> Result<Self, String> {
+        String::from_value(value).map(Self)
     }
 }
 

@@ -4,6 +4,7 @@
 pub mod account;
 pub mod license;
 pub mod mail;
+pub mod once;
 pub mod operator;
 mod queue;
 pub mod sale;

@@ -19,7 +19,7 @@ const PREFLIGHT_MAX_AGE: u32 = 600;
 const REQUEST_HEADERS: &str = "authorization, content-type, idempotency-key";
 
 /// The response headers that pages may read, besides those that the standard allows.
-const RESPONSE_HEADERS: &str = "retry-after, x-request-id";
+const RESPONSE_HEADERS: &str = "idempotent-replayed, retry-after, x-request-id";
 
 /// The tags of the operations that are not for pages: only vendor and Stripe call them.
 const NOT_FOR_PAGES: [&str; 3] = ["Administration", "Operations", "Webhooks"];

@@ -6,6 +6,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures_util::{FutureExt, TryFutureExt};
 use poem::endpoint::{BoxEndpoint, DynEndpoint};
 use poem::error::{MethodNotAllowedError, NotFoundError};
@@ -21,6 +22,7 @@ use crate::app::App;
 use crate::error::Error;
 use crate::http::body::{BodySlot, LargeBodies, MAX_BODY_BYTES, MAX_EVENT_BYTES};
 use crate::http::cors::Cors;
+use crate::http::idempotency::{self, Keyed};
 use crate::http::openapi::{self, Operation, Path, Paths};
 use crate::http::problem::{self, Carried};
 use crate::http::sale::webhooks;
@@ -160,6 +162,11 @@ impl Edge {
         let deadline = tokio::time::Instant::now() + REQUEST_TIMEOUT;
         let body = request.take_body();
         let has_body = !body.is_empty();
+        let has_key = request.headers().contains_key(idempotency::KEY);
+        if let (true, Some(operation)) = (has_key, operation) {
+            let (operation, body) = (operation.id.clone(), Bytes::new());
+            request.set_data(Keyed { operation, body });
+        }
         let admitted = match self.admit(&request, operation) {
             Ok(limit) if has_body => {
                 // Boxed: most requests have no body, and a future is copied several times.
@@ -179,14 +186,22 @@ impl Edge {
             (Some(_), _) => &self.api,
             (None, _) => &self.pages,
         };
-        let handled = in_time(deadline, self.call(request, endpoint)).await;
-        handled?.map_err(|error| {
-            if error.is::<MethodNotAllowedError>() {
-                let method = method.to_string();
-                return Error::MethodNotAllowed { method, allowed: openapi::allowed(path) };
-            }
-            from_framework(error)
-        })
+        let answered = async {
+            let handled = in_time(deadline, self.call(request, endpoint)).await;
+            handled?.or_else(|error| {
+                if error.is_from_response() {
+                    return Ok(error.into_response());
+                }
+                if error.is::<MethodNotAllowedError>() {
+                    let method = method.to_string();
+                    let allowed = openapi::allowed(path);
+                    return Err(Error::MethodNotAllowed { method, allowed });
+                }
+                Err(from_framework(error))
+            })
+        };
+        // Boxed: most requests have no key.
+        if has_key { Box::pin(idempotency::answer(answered)).await } else { answered.await }
     }
 
     /// Checks the head of a request, and that the credential is present. Returns the size limit of
@@ -225,6 +240,9 @@ impl Edge {
         limit: usize,
     ) -> std::result::Result<Option<BodySlot>, Error> {
         let body = self.large_bodies.read(body, limit).await?;
+        if let Some(keyed) = request.extensions_mut().get_mut::<Keyed>() {
+            keyed.body = body.bytes.clone();
+        }
         request.set_body(Body::from_bytes(body.bytes));
         Ok(body.slot)
     }

@@ -7,6 +7,7 @@ mod caller;
 mod cors;
 mod docs;
 mod edge;
+mod idempotency;
 mod input;
 mod license;
 pub mod openapi;

@@ -17,6 +17,7 @@ use poem_openapi::OpenApi;
 use serde_json::{Map, Value, json};
 
 use super::cors::Access;
+use super::idempotency;
 use super::problem::{self, description};
 use super::sale::webhooks;
 use super::service;
@@ -43,6 +44,15 @@ const WITH_BODY: [Code; 2] = [Code::PayloadTooLarge, Code::UnsupportedMediaType]
 /// The errors of a request that needs a credential.
 const WITH_SESSION: [Code; 1] = [Code::Unauthenticated];
 
+/// The errors of a request that may have an idempotency key.
+const WITH_KEY: [Code; 2] = [Code::IdempotencyRunning, Code::IdempotencyMismatch];
+
+/// The description of the header with the key.
+const ABOUT_KEY: &str = "\
+Makes the request safe to repeat. The first response is kept for a day, and a repeated request with \
+the same key gets it, with the header `Idempotent-Replayed`. Use a new random value, such as a \
+UUID, for each new request.";
+
 /// The schema of Stripe's events. It allows unknown fields, because Stripe adds fields.
 const FOREIGN: &str = "StripeEvent";
 
@@ -61,7 +71,10 @@ the vendor creates.
 **Errors** are [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problems \
 (`application/problem+json`). Their `code` is stable. `request_id`, also in the header \
 `X-Request-Id`, identifies the request in the server's log. After a 429 or a 503, wait for the \
-seconds in `Retry-After`.";
+seconds in `Retry-After`.
+
+**Repeated requests.** Send `Idempotency-Key` with each request that creates something, and repeat \
+the request with the same key if its response is lost: it takes effect once.";
 
 /// Returns the description, an OpenAPI 3.1 document.
 #[must_use]
@@ -246,6 +259,12 @@ fn complete(operation: &mut Value) {
     }
     if operation.get("requestBody").is_some() || operation.get("parameters").is_some() {
         codes.extend(WITH_INPUT);
+    }
+    let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
+    let key = parameters.into_iter().flatten().find(|each| each["name"] == idempotency::KEY_NAME);
+    if let Some(key) = key {
+        key["description"] = json!(ABOUT_KEY);
+        codes.extend(WITH_KEY);
     }
     if needs_credential(operation) {
         codes.extend(WITH_SESSION);

@@ -49,6 +49,11 @@ pub fn example(error: &Error) -> Option<Value> {
     ProblemDetails::new(error, EXAMPLE_REQUEST_ID).to_json()
 }
 
+/// Returns the body of the response to a failed request, as [`response`] does.
+pub fn body(error: &Error, request_id: &str) -> String {
+    ProblemDetails::new(error, request_id).to_json_string()
+}
+
 impl ProblemDetails {
     fn new(error: &Error, request_id: &str) -> Self {
         let code = error.code();

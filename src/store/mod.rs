@@ -8,6 +8,7 @@
 
 mod account;
 mod failure;
+mod idempotency;
 mod license;
 pub mod migrate;
 pub mod operator;
@@ -204,6 +205,7 @@ impl Store {
         let mut tx = self.write().await?;
         for end in [
             "UPDATE customer_leases SET leased_until = NULL WHERE leased_until IS NOT NULL",
+            "UPDATE idempotency_keys SET leased_until = NULL WHERE leased_until IS NOT NULL",
             "UPDATE inbox SET leased_until = NULL WHERE leased_until IS NOT NULL",
             "UPDATE outbox SET leased_until = NULL WHERE leased_until IS NOT NULL",
             "UPDATE webhook_deliveries SET leased_until = NULL WHERE leased_until IS NOT NULL",

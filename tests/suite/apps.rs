@@ -174,7 +174,7 @@ async fn a_page_reads_errors_too_and_only_if_its_origin_is_listed_exactly() {
     assert_eq!(header(&listed, ALLOWED), Some("https://acme.example"));
     assert_eq!(header(&listed, "vary"), Some("origin"));
     let readable = header(&listed, "access-control-expose-headers");
-    assert_eq!(readable, Some("retry-after, x-request-id"));
+    assert_eq!(readable, Some("idempotent-replayed, retry-after, x-request-id"));
     assert_eq!(header(&listed, "access-control-allow-credentials"), None);
     for origin in [
         "https://acme.example.evil.example",

@@ -22,6 +22,10 @@ struct Change {
     mails: i64,
 }
 
+/// The actions that a repeated request with the same idempotency key does not take again.
+const CREATED_ONCE: [&str; 4] =
+    ["license.granted", "license.extended", "customer.created", "webhook.created"];
+
 fn change(
     (place, method, path): (&'static str, Method, &'static str),
     body: Value,
@@ -83,6 +87,12 @@ fn changes() -> Vec<Change> {
             "session.ended_all",
             0,
         ),
+        change(
+            at("webhook_endpoint.written", &post, "/api/admin/webhooks"),
+            json!({ "url": "https://acme.example/hooks", "events": ["*"] }),
+            "webhook.created",
+            0,
+        ),
         change(at("account.deleted", &delete, customer), Value::Null, "customer.deleted", 1),
     ]
 }
@@ -106,19 +116,28 @@ async fn a_change_by_support_is_complete_after_a_kill_directly_after_it() {
         let path = path.replace("LICENSE", ada.text("/license/license_id"));
 
         std::fs::write(&armed, "").unwrap();
-        let mut call = reqwest::Client::new()
-            .request(change.method.clone(), format!("{}{path}", server.client.base))
-            .bearer_auth(key.out.trim());
-        if !change.body.is_null() {
-            call = call.json(&change.body);
-        }
-        assert!(call.send().await.is_err(), "{}: it answered", change.place);
+        let send = async |base: &str| {
+            let mut call = reqwest::Client::new()
+                .request(change.method.clone(), format!("{base}{path}"))
+                .bearer_auth(key.out.trim())
+                .header("idempotency-key", "one");
+            if !change.body.is_null() {
+                call = call.json(&change.body);
+            }
+            call.send().await
+        };
+        assert!(send(&server.client.base).await.is_err(), "{}: it answered", change.place);
         let died = tokio::task::block_in_place(|| server.child.wait().unwrap());
         assert_eq!(died.signal(), Some(9), "{}", change.place);
         drop(server);
 
+        database.end_requests().await;
         let server = Server::start(directory.path(), &database, &settings[1..]);
         let store = database.open().await;
+        if CREATED_ONCE.contains(&change.action) {
+            let repeated = send(&server.client.base).await.unwrap();
+            assert!(repeated.status().is_success(), "{}: {repeated:?}", change.place);
+        }
         let entries = format!("SELECT COUNT(*) FROM audit_log WHERE action = '{}'", change.action);
         assert_eq!(number(&store, &entries).await, 1, "{}", change.place);
         let waiting = "SELECT COUNT(*) FROM outbox WHERE sent_at IS NULL";

@@ -32,6 +32,7 @@ mod export;
 mod find;
 mod forgiven;
 mod grants;
+mod idempotency;
 mod import;
 mod keys;
 mod left_out;

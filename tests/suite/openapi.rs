@@ -38,7 +38,9 @@ fn every_operation_is_described_completely() {
                 let said = parameter["description"].as_str().unwrap_or_default();
                 assert!(!said.is_empty(), "{shown}: {} says nothing", parameter["name"]);
                 let example = parameter.get("example").or(parameter["schema"].get("example"));
-                assert!(example.is_some(), "{shown}: {} has no example", parameter["name"]);
+                // Swagger UI would send the example of a key, and every request would be the first.
+                let has_example = example.is_some() != (parameter["name"] == "Idempotency-Key");
+                assert!(has_example, "{shown}: {} has no example", parameter["name"]);
             }
             assert_eq!(operation["tags"].as_array().expect(&shown).len(), 1, "{shown}");
             let responses = operation["responses"].as_object().unwrap();

@@ -17,7 +17,7 @@ use crate::fail_point::Place;
 use crate::flows::account::customer::{by_customer, personal, send_to_stripe};
 use crate::flows::account::session::SignedIn;
 use crate::flows::account::{mail_link, pending, trial_memory};
-use crate::flows::{audit, mail, secret};
+use crate::flows::{audit, mail, once, secret};
 use crate::store::Tx;
 
 /// Mails the link that verifies the caller's new address, or else the present one. There is no mail
@@ -96,6 +96,7 @@ pub async fn verify(app: &App, token: &str) -> Result<Customer> {
     } else {
         return Err(Error::InvalidLink);
     };
+    once::made(&mut tx, customer.customer_id.as_str()).await?;
     tx.commit(app.fail_points.at(place)).await?;
     app.events_due.notify_one();
     app.mail_due.notify_one();

@@ -64,6 +64,14 @@ pub struct AccountChange {
     pub language: Change<Language>,
 }
 
+/// Returns the customer with this id.
+///
+/// # Errors
+/// [`Error::NotFound`], or a failure of the database.
+pub async fn get(app: &App, id: &CustomerId) -> Result<Customer> {
+    app.store.read().await?.customer(id).await?.ok_or(Error::NotFound("customer"))
+}
+
 /// Changes the caller's account. Returns the customer. A new email address waits until the link in
 /// the mail to it is used; a session alone does not request it (security_35).
 ///

@@ -18,6 +18,7 @@ use crate::fail_point::Place;
 use crate::flows::account::password;
 use crate::flows::account::signup::{self, Signup};
 use crate::flows::account::trial_memory::TrialAddress;
+use crate::flows::once;
 use crate::store::Tx;
 
 /// Stores a sign-up, and queues the mail with the link that confirms it.
@@ -127,6 +128,7 @@ pub(super) async fn confirm(app: &App, token: &LinkToken) -> Result<Option<Custo
         }
         Err(error) => return Err(error),
     };
+    once::made(&mut tx, customer.customer_id.as_str()).await?;
     if !tx.confirm_signup(&mail_id, &email, now).await? {
         return Err(Error::LinkUsed);
     }

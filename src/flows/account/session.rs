@@ -12,6 +12,7 @@ use crate::domain::ids::{SessionId, UserId};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
+use crate::flows::once;
 use crate::passwords::PasswordCheck;
 use crate::store::Tx;
 
@@ -105,8 +106,26 @@ pub(in crate::flows) async fn open(
         expires_at: now + SESSION_LIFETIME,
     };
     tx.insert_session(&session, &token.hash()).await?;
+    once::made(tx, user_id.as_str()).await?;
     tx.trim_sessions(&session, MAX_SESSIONS, now).await?;
     Ok(NewSession { session, token })
+}
+
+/// Opens another login session for a user, in place of one whose token was lost with the response
+/// to a request. Returns it and the customer.
+///
+/// # Errors
+/// [`Error::InvalidCredentials`] when the user was deleted, or a failure of the database.
+pub async fn reopen(
+    app: &App,
+    user_id: &UserId,
+    client: Option<String>,
+) -> Result<(NewSession, Customer)> {
+    let mut tx = app.store.write().await?;
+    let customer = tx.customer_of(user_id).await?.ok_or(Error::InvalidCredentials)?;
+    let opened = open(app, &mut tx, user_id, client, app.now()).await?;
+    tx.commit(app.fail_points.at(Place::SessionOpened)).await?;
+    Ok((opened, customer))
 }
 
 /// Returns the caller who sent this text as a session token.

@@ -85,6 +85,17 @@ pub async fn signup(app: &App, request: Signup, client: Option<String>) -> Resul
     Ok(SignedUp { customer, license, session_token: opened.token })
 }
 
+/// Returns a sign-up whose response was lost, with a new login session.
+///
+/// # Errors
+/// As [`session::reopen`].
+pub async fn again(app: &App, user_id: &UserId, client: Option<String>) -> Result<SignedUp> {
+    let (opened, customer) = session::reopen(app, user_id, client).await?;
+    let license = app.store.read().await?.current_license(&customer.customer_id).await?;
+    let license = license.ok_or(TrialRefused::Used);
+    Ok(SignedUp { customer, license, session_token: opened.token })
+}
+
 /// Creates an account with its trial license, in the transaction of the caller. An address that has
 /// had a trial gets no other one. Returns the customer, and the license or the reason why there is
 /// none.

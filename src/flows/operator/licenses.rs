@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::sale::settle::MAX_ORDERS;
 use crate::flows::sale::sync;
-use crate::flows::{Mode, audit, license, mail};
+use crate::flows::{Mode, audit, license, mail, once};
 use crate::store::Tx;
 
 /// A license to grant: for a gift, a partner, or a sale made elsewhere.
@@ -45,6 +45,14 @@ pub fn plan<'a>(app: &'a App, id: &str) -> Result<&'a Plan> {
         let known: Vec<_> = app.plans.plans.iter().map(|plan| plan.id.as_str()).collect();
         Error::NoSuchPlan { plan: id.to_owned(), known: known.join(", ") }
     })
+}
+
+/// Returns the license with this id.
+///
+/// # Errors
+/// [`Error::NotFound`], or a failure of the database.
+pub async fn get(app: &App, id: &LicenseId) -> Result<IssuedLicense> {
+    existing(app.store.license(id).await?)
 }
 
 /// Grants a customer a license, and mails it. Returns the license.
@@ -215,6 +223,7 @@ async fn issue(
              characters; use fewer or shorter names"
         )));
     }
+    once::made(tx, license.license_id.as_str()).await?;
     let detail = json!({ "license_id": license.license_id.as_str(), "plan": license.plan });
     let note = |extras: Option<&Extras>| {
         let note = extras.and_then(|extras| extras.note.as_ref());

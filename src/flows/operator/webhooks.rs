@@ -12,8 +12,8 @@ use crate::domain::operator::webhook_target::{Targets, WebhookUrl};
 use crate::domain::page::{Cursor, Page, PageRequest};
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
-use crate::flows::audit;
 use crate::flows::operator::outgoing::DISABLED;
+use crate::flows::{audit, once};
 use crate::store::Tx;
 
 /// A new webhook.
@@ -63,9 +63,18 @@ pub async fn create(app: &App, new: NewWebhook, by: Actor<'_>) -> Result<Webhook
         return Err(Error::TooManyWebhooks);
     }
     tx.insert_webhook(&webhook).await?;
+    once::made(&mut tx, webhook.webhook_id.as_str()).await?;
     let detail = json!({ "webhook_id": webhook.webhook_id.as_str(), "after": shown(&webhook) });
     write(app, tx, AuditEntry::new(by, AuditAction::WebhookCreated, None, detail)).await?;
     Ok(webhook)
+}
+
+/// Returns the webhook with this id, with its secret.
+///
+/// # Errors
+/// [`Error::NotFound`], or a failure of the database.
+pub async fn get(app: &App, id: &WebhookId) -> Result<Webhook> {
+    app.store.read().await?.webhook(id).await?.ok_or(NOT_FOUND)
 }
 
 /// Changes a webhook. Returns it, with its secret.

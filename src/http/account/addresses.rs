@@ -10,9 +10,11 @@ use poem_openapi::{ApiResponse, Object, OpenApi};
 use crate::app::App;
 use crate::flows::account::address;
 use crate::flows::account::attempts;
+use crate::flows::account::customer;
 use crate::http::Tag;
 use crate::http::account::view::CustomerView;
 use crate::http::caller::{Caller, Client};
+use crate::http::idempotency::Once;
 use crate::http::input::Input;
 use crate::http::problem::{Failure, documented};
 use crate::http::throttle::Throttle;
@@ -68,9 +70,13 @@ impl AddressesApi {
         Data(throttle): Data<&Arc<Throttle>>,
         client: Client,
         Input(request): Input<TokenRequest>,
+        #[oai(name = "Idempotency-Key")] once: Once,
     ) -> Result<Json<Owner>, Failure<VerifyCodes>> {
         throttle.client(client.address)?;
-        let customer = address::verify(app, &request.token).await?;
+        let customer = match once.made() {
+            Some(id) => customer::get(app, &id).await?,
+            None => address::verify(app, &request.token).await?,
+        };
         Ok(Json(Owner { customer: customer.into() }))
     }
 
@@ -103,6 +109,7 @@ impl AddressesApi {
         Data(throttle): Data<&Arc<Throttle>>,
         client: Client,
         Caller(caller): Caller,
+        #[oai(name = "Idempotency-Key")] _once: Once,
     ) -> Result<RequestedResponse, Failure<SendCodes>> {
         throttle.client(client.address)?;
         if let Some(email) = caller.customer.unverified_email() {

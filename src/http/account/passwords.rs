@@ -13,9 +13,11 @@ use crate::domain::contact::Email;
 use crate::error::Error;
 use crate::flows::account::attempts;
 use crate::flows::account::password;
+use crate::flows::account::session;
 use crate::http::Tag;
 use crate::http::account::sessions::LoggedIn;
 use crate::http::caller::{Caller, Client};
+use crate::http::idempotency::Once;
 use crate::http::input::Input;
 use crate::http::problem::{Failure, documented};
 use crate::http::throttle::Throttle;
@@ -111,6 +113,7 @@ impl PasswordsApi {
         Data(throttle): Data<&Arc<Throttle>>,
         client: Client,
         Input(request): Input<ForgotRequest>,
+        #[oai(name = "Idempotency-Key")] _once: Once,
     ) -> Result<ForgotResponse, Failure<ForgotCodes>> {
         throttle.client(client.address)?;
         let email: Email = request.email.parse().map_err(Error::InvalidEmail)?;
@@ -133,11 +136,15 @@ impl PasswordsApi {
         Data(throttle): Data<&Arc<Throttle>>,
         client: Client,
         Input(request): Input<ResetRequest>,
+        #[oai(name = "Idempotency-Key")] once: Once,
     ) -> Result<Json<LoggedIn>, Failure<ResetCodes>> {
         throttle.client(client.address)?;
         let _permit = throttle.hash_permit(client.address).await?;
         let password = Password::new(request.password);
-        let logged_in = password::reset(app, &request.token, password, client.name).await?;
+        let logged_in = match once.made() {
+            Some(user_id) => session::reopen(app, &user_id, client.name).await?,
+            None => password::reset(app, &request.token, password, client.name).await?,
+        };
         attempts::unlock(app, &logged_in.1, client.address).await;
         Ok(Json(logged_in.into()))
     }

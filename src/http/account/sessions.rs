@@ -20,6 +20,7 @@ use crate::flows::account::session::{self, NewSession};
 use crate::http::Tag;
 use crate::http::account::view::CustomerView;
 use crate::http::caller::{Caller, Client};
+use crate::http::idempotency::Once;
 use crate::http::input::Input;
 use crate::http::problem::{Failure, NothingMore, documented};
 use crate::http::throttle::Throttle;
@@ -145,6 +146,7 @@ impl SessionsApi {
         Data(throttle): Data<&Arc<Throttle>>,
         client: Client,
         Input(request): Input<LoginRequest>,
+        #[oai(name = "Idempotency-Key")] _once: Once,
     ) -> Result<Json<LoggedIn>, Failure<LoginCodes>> {
         throttle.client(client.address)?;
         let attempt = attempts::log_in(app, &request.email, client.address).await?;

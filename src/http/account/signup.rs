@@ -17,6 +17,7 @@ use crate::flows::account::signup::{self, Signup};
 use crate::http::Tag;
 use crate::http::account::view::{CustomerView, optional_name};
 use crate::http::caller::Client;
+use crate::http::idempotency::Once;
 use crate::http::input::Input;
 use crate::http::license::licenses::LicenseView;
 use crate::http::problem::{Failure, documented};
@@ -111,6 +112,7 @@ impl SignUpApi {
         Data(throttle): Data<&Arc<Throttle>>,
         client: Client,
         Input(request): Input<SignUpRequest>,
+        #[oai(name = "Idempotency-Key")] once: Once,
     ) -> std::result::Result<SignUpResponse, Failure<SignUpCodes>> {
         throttle.client(client.address)?;
         let _permit = throttle.hash_permit(client.address).await?;
@@ -133,7 +135,10 @@ impl SignUpApi {
             return Ok(SignUpResponse::Pending(Json(Pending { email, verification })));
         }
         let mail = attempts::mail(app, client.address).await?;
-        let signed_up = signup::signup(app, request, client.name).await;
+        let signed_up = match once.made() {
+            Some(user_id) => signup::again(app, &user_id, client.name).await,
+            None => signup::signup(app, request, client.name).await,
+        };
         if signed_up.is_err() {
             // A failed sign-up sends no mail. If the caller disconnects, the result is unknown and
             // the mail stays counted.

@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::flows::license::{self, Verdict};
 use crate::http::Tag;
 use crate::http::caller::{Caller, LicenseBearer};
+use crate::http::idempotency::Once;
 use crate::http::input::Input;
 use crate::http::problem::{Failure, NothingMore, documented};
 
@@ -331,6 +332,7 @@ impl LicensesApi {
         &self,
         Data(app): Data<&App>,
         LicenseBearer(bearer): LicenseBearer,
+        #[oai(name = "Idempotency-Key")] _once: Once,
     ) -> Result<Json<LicenseView>, Failure<RefreshCodes>> {
         let license = license::refresh(app, &LicenseToken::new(bearer.token)).await?;
         Ok(Json(LicenseView::new(license, app.now())?))

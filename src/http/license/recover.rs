@@ -13,6 +13,7 @@ use crate::flows::account::attempts;
 use crate::flows::license;
 use crate::http::Tag;
 use crate::http::caller::Client;
+use crate::http::idempotency::Once;
 use crate::http::input::Input;
 use crate::http::problem::{Failure, documented};
 use crate::http::throttle::Throttle;
@@ -57,6 +58,7 @@ impl RecoverApi {
         Data(throttle): Data<&Arc<Throttle>>,
         client: Client,
         Input(request): Input<RecoverRequest>,
+        #[oai(name = "Idempotency-Key")] _once: Once,
     ) -> Result<RecoverResponse, Failure<RecoverCodes>> {
         throttle.client(client.address)?;
         let email: Email = request.email.parse().map_err(Error::InvalidEmail)?;

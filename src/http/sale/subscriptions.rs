@@ -17,6 +17,7 @@ use crate::flows::sale::checkout::{self, Purchase};
 use crate::flows::sale::subscription;
 use crate::http::Tag;
 use crate::http::caller::{Buyer, Caller};
+use crate::http::idempotency::Once;
 use crate::http::input::{Input, OptionalInput};
 use crate::http::openapi::EXAMPLE_ORIGIN;
 use crate::http::problem::{Failure, documented};
@@ -179,6 +180,7 @@ impl SubscriptionsApi {
         Data(throttle): Data<&Arc<Throttle>>,
         buyer: Buyer,
         Input(request): Input<CheckoutRequest>,
+        #[oai(name = "Idempotency-Key")] _once: Once,
     ) -> Result<Json<CheckoutOpened>, Failure<CheckoutCodes>> {
         let customer_id = buyer.customer(app).await?.customer_id;
         throttle.billing(&customer_id)?;
@@ -222,6 +224,7 @@ impl SubscriptionsApi {
         Data(throttle): Data<&Arc<Throttle>>,
         buyer: Buyer,
         OptionalInput(request): OptionalInput<PortalRequest>,
+        #[oai(name = "Idempotency-Key")] _once: Once,
     ) -> Result<Json<PortalOpened>, Failure<PortalCodes>> {
         let customer = buyer.customer(app).await?;
         throttle.billing(&customer.customer_id)?;

@@ -101,6 +101,16 @@ impl Tx {
         )
     }
 
+    /// Returns the customer of a user.
+    pub async fn customer_of(&mut self, user_id: &UserId) -> Result<Option<Customer>> {
+        sql!(
+            self,
+            fetch_optional: Customer,
+            "SELECT {columns} FROM customers WHERE user_id = $1",
+            user_id,
+        )
+    }
+
     /// Returns the time of the customer's last sync with Stripe, and the default payment method.
     pub async fn stripe_state(
         &mut self,

@@ -86,7 +86,8 @@ impl Tx {
         Ok(deleted > 0)
     }
 
-    /// Ends all login sessions of a user, except `kept`.
+    /// Ends all login sessions of a user, except `kept`. A repeated request that opened one does not
+    /// get another one either.
     pub async fn delete_sessions(
         &mut self,
         user_id: &UserId,
@@ -99,7 +100,7 @@ impl Tx {
             user_id,
             kept.map_or("", SessionId::as_str),
         )?;
-        Ok(())
+        self.forget_requests_that_made(user_id.as_str()).await
     }
 
     /// Records that the password was entered in a login session. Returns false if the session has

@@ -57,6 +57,14 @@ impl TestDatabase {
         self.url.clone().into()
     }
 
+    /// Ends the leases of requests with an idempotency key, as the time does. On SQLite, a restart
+    /// does it too.
+    pub async fn end_requests(&self) {
+        let store = self.open().await;
+        execute(&store, "UPDATE idempotency_keys SET leased_until = NULL").await.unwrap();
+        store.close().await;
+    }
+
     pub async fn open(&self) -> Store {
         Store::open(&self.secret(), IfMissing::Create).await.unwrap()
     }

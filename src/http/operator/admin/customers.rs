@@ -30,6 +30,7 @@ use crate::flows::operator::support::{self, NewCustomer, RecordChange};
 use crate::http::Tag;
 use crate::http::account::view::{name, optional_name};
 use crate::http::caller::AdminCaller;
+use crate::http::idempotency::Once;
 use crate::http::input::Input;
 use crate::http::page::{self, default_limit};
 use crate::http::problem::{Failure, documented};
@@ -267,6 +268,7 @@ impl AdminCustomersApi {
         Data(throttle): Data<&Arc<Throttle>>,
         caller: AdminCaller,
         Input(request): Input<CreateRequest>,
+        #[oai(name = "Idempotency-Key")] once: Once,
     ) -> Result<CreatedResponse, Failure<CreateCodes>> {
         permit(app, throttle, &caller, Operation::CreateCustomer, Target::Service).await?;
         let new = NewCustomer {
@@ -277,7 +279,10 @@ impl AdminCustomersApi {
             metadata: Metadata::new(request.metadata.unwrap_or_default())
                 .map_err(Error::InvalidMetadata)?,
         };
-        let id = support::create(app, Actor::Admin(&caller.0.admin_key_id), new).await?;
+        let id = match once.made() {
+            Some(id) => id,
+            None => support::create(app, Actor::Admin(&caller.0.admin_key_id), new).await?,
+        };
         let record = customers::record(app, &id).await?;
         Ok(CreatedResponse::Created(Json(RecordView::new(record, app))))
     }

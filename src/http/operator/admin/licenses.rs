@@ -27,6 +27,7 @@ use crate::flows::operator::customers;
 use crate::flows::operator::licenses::{self, Grant};
 use crate::http::Tag;
 use crate::http::caller::AdminCaller;
+use crate::http::idempotency::Once;
 use crate::http::input::{Input, OptionalInput};
 use crate::http::license::licenses::{LicenseStatus, claims_of};
 use crate::http::page::{self, default_limit, example_cursor};
@@ -301,6 +302,7 @@ impl AdminLicensesApi {
         #[oai(example = "example_customer")]
         Path(customer_id): Path<String>,
         Input(request): Input<GrantRequest>,
+        #[oai(name = "Idempotency-Key")] once: Once,
     ) -> Result<GrantedResponse, Failure<GrantCodes>> {
         let operation = Operation::GrantLicense;
         let id = permit_for_customer(app, throttle, &caller, operation, &customer_id).await?;
@@ -312,7 +314,10 @@ impl AdminLicensesApi {
             extras: extras(request)?,
         };
         let by = Actor::Admin(&caller.0.admin_key_id);
-        let license = licenses::grant(app, by, &id, &grant).await?;
+        let license = match once.made() {
+            Some(made) => licenses::get(app, &made).await?,
+            None => licenses::grant(app, by, &id, &grant).await?,
+        };
         Ok(GrantedResponse::Granted(Json(LicenseRecord::new(license, now))))
     }
 
@@ -336,12 +341,16 @@ impl AdminLicensesApi {
         #[oai(example = "example_customer")]
         Path(customer_id): Path<String>,
         Input(request): Input<ExtendRequest>,
+        #[oai(name = "Idempotency-Key")] once: Once,
     ) -> Result<Json<LicenseRecord>, Failure<ExtendCodes>> {
         let operation = Operation::ExtendLicense;
         let id = permit_for_customer(app, throttle, &caller, operation, &customer_id).await?;
         let (days, note) = (TimeDelta::days(request.days), note(request.note)?);
         let by = Actor::Admin(&caller.0.admin_key_id);
-        let license = licenses::extend(app, by, &id, days, note).await?;
+        let license = match once.made() {
+            Some(made) => licenses::get(app, &made).await?,
+            None => licenses::extend(app, by, &id, days, note).await?,
+        };
         Ok(Json(LicenseRecord::new(license, app.now())))
     }
 
@@ -384,13 +393,17 @@ impl AdminLicensesApi {
         #[oai(example = "example_license")]
         Path(license_id): Path<String>,
         OptionalInput(request): OptionalInput<ResendRequest>,
+        #[oai(name = "Idempotency-Key")] once: Once,
     ) -> Result<Json<LicenseRecord>, Failure<ResendCodes>> {
         let operation = Operation::ResendLicense;
         let id: LicenseId =
             permit_for(app, throttle, &caller, operation, &license_id, "license").await?;
         let reissue = request.and_then(|request| request.reissue).unwrap_or_default();
         let by = OwnedActor::Admin(caller.0.admin_key_id);
-        let license = licenses::resend(app, &by, &id, reissue).await?;
+        let license = match once.made() {
+            Some(made) => licenses::get(app, &made).await?,
+            None => licenses::resend(app, &by, &id, reissue).await?,
+        };
         Ok(Json(LicenseRecord::new(license, app.now())))
     }
 }

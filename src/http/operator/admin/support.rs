@@ -21,6 +21,7 @@ use crate::flows::operator::customers;
 use crate::flows::operator::support;
 use crate::http::Tag;
 use crate::http::caller::AdminCaller;
+use crate::http::idempotency::Once;
 use crate::http::input::Input;
 use crate::http::problem::{Failure, documented};
 use crate::http::throttle::Throttle;
@@ -176,6 +177,7 @@ impl SupportApi {
         /// The customer's id.
         #[oai(example = "example_customer")]
         Path(customer_id): Path<String>,
+        #[oai(name = "Idempotency-Key")] _once: Once,
     ) -> Result<RequestedResponse, Failure<AdminCustomerCodes>> {
         let operation = Operation::SendPasswordReset;
         let id = permit_for_customer(app, throttle, &caller, operation, &customer_id).await?;

@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::flows::operator::webhooks::{self, NewWebhook, WebhookChange};
 use crate::http::Tag;
 use crate::http::caller::AdminCaller;
+use crate::http::idempotency::Once;
 use crate::http::input::Input;
 use crate::http::operator::admin::AdminCodes;
 use crate::http::page::{self, default_limit, example_cursor};
@@ -87,6 +88,7 @@ impl WebhooksApi {
         Data(throttle): Data<&Arc<Throttle>>,
         caller: AdminCaller,
         Input(request): Input<NewWebhookRequest>,
+        #[oai(name = "Idempotency-Key")] once: Once,
     ) -> Result<CreatedResponse, Failure<CreateCodes>> {
         permit(app, throttle, &caller, Operation::CreateWebhook, Target::Service).await?;
         let new = NewWebhook {
@@ -95,7 +97,10 @@ impl WebhooksApi {
             is_enabled: request.enabled.unwrap_or(true),
         };
         let by = Actor::Admin(&caller.0.admin_key_id);
-        let created = webhooks::create(app, new, by).await?;
+        let created = match once.made() {
+            Some(id) => webhooks::get(app, &id).await?,
+            None => webhooks::create(app, new, by).await?,
+        };
         Ok(CreatedResponse::Created(Json(WebhookView::new(&created, true))))
     }
 
@@ -200,6 +205,7 @@ impl WebhooksApi {
         /// The delivery's id.
         #[oai(example = "example_delivery")]
         Path(delivery_id): Path<String>,
+        #[oai(name = "Idempotency-Key")] _once: Once,
     ) -> Result<Json<DeliveryView>, Failure<ReplayCodes>> {
         let operation = Operation::ReplayWebhookDelivery;
         let id: WebhookId =

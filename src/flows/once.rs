@@ -1,0 +1,217 @@
+//! Carries out a request with an idempotency key once: begins it, records what it creates, and keeps
+//! its response. [`crate::domain::idempotency`] decides what a repeated request gets.
+//!
+//! What a request creates is recorded in the transaction that creates it. So a request that is
+//! repeated after a crash never creates it again: it gets the response of what exists. Most
+//! operations create nothing that a repetition would create twice; they are simply carried out
+//! again.
+//!
+//! The running request is task-local, like [`crate::request_id`], so that a flow deep inside can
+//! record what it creates.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chrono::TimeDelta;
+
+use crate::app::App;
+use crate::domain::idempotency::{
+    Body, Decision, IdempotencyKey, KEPT_FOR, LEASE, NewRequest, Scope, StoredResponse, storable,
+};
+use crate::domain::ids::UserId;
+use crate::domain::time::Timestamp;
+use crate::error::{Error, Result};
+use crate::fail_point::Place;
+use crate::flows::account::session::{self, NewSession};
+use crate::store::Tx;
+
+/// How long a forgotten request stays. A client that returns within this time finds its row, so two
+/// transactions do not delete and lock the same rows in opposite orders.
+const SWEPT_AFTER: TimeDelta = TimeDelta::hours(1);
+
+/// The longest kept response, in bytes. The largest of ours has a few thousand.
+const MAX_BODY: usize = 64 * 1024;
+
+/// A request with a key.
+pub struct Request<'a> {
+    /// The key.
+    pub key: IdempotencyKey,
+    /// The operation's id.
+    pub operation: &'a str,
+    /// What the caller authenticates with; empty if nothing is needed.
+    pub credential: &'a [u8],
+    /// The path.
+    pub path: &'a str,
+    /// The body.
+    pub body: &'a [u8],
+    /// The name of the caller's software.
+    pub client: Option<String>,
+}
+
+/// What to do with a request.
+pub enum Begun {
+    /// Carry it out.
+    New,
+    /// Answer with what an earlier attempt created, by its id.
+    Made(String),
+    /// Answer with this response, and a new login session if the first response had one.
+    Answered(StoredResponse, Option<NewSession>),
+}
+
+/// A running request. Dropping it ends the request without a response.
+struct Running {
+    app: App,
+    scope: Scope,
+    holder: String,
+    is_ended: bool,
+}
+
+/// The running request of a task, once it has begun.
+type Slot = Arc<Mutex<Option<Running>>>;
+
+tokio::task_local! {
+    static CURRENT: Slot;
+}
+
+/// Carries out `work`, which may begin a request and then ends it.
+pub fn scope<F: Future>(work: F) -> impl Future<Output = F::Output> {
+    CURRENT.scope(Slot::default(), work)
+}
+
+/// Returns what `read` finds in the running request. Returns `None` if there is none.
+fn current<T>(read: impl FnOnce(&mut Option<Running>) -> Option<T>) -> Option<T> {
+    let found =
+        CURRENT.try_with(|slot| read(&mut slot.lock().unwrap_or_else(PoisonError::into_inner)));
+    found.ok().flatten()
+}
+
+/// Begins a request.
+///
+/// # Errors
+/// [`Error::IdempotencyRunning`] while the first request with the key runs.
+/// [`Error::IdempotencyMismatch`] when the first one was another request. A failure of the database.
+pub async fn begin(app: &App, request: Request<'_>) -> Result<Begun> {
+    let Request { key, operation, credential, path, body, client } = request;
+    let (scope, body) = (Scope::new(operation, credential, &key), Body::parse(body));
+    let password_hash = match body.password.clone() {
+        Some(password) => app.passwords.hash(password, scope.salt()).await?,
+        None => String::new(),
+    };
+    let fingerprint = body.fingerprint(&key, path, &password_hash);
+    let holder = format!("{:032x}", app.random.bits());
+    let now = app.now();
+    let new = NewRequest {
+        scope: &scope,
+        fingerprint: &fingerprint,
+        holder: &holder,
+        leased_until: now + LEASE,
+        kept_until: now + KEPT_FOR,
+    };
+
+    // Read first without a lock: the first request may hold it, and this one should not wait.
+    let stored = app.store.read().await?.request(&scope).await?;
+    match stored.map(|stored| stored.decide(&fingerprint, now)) {
+        Some(Decision::Running) => return Err(Error::IdempotencyRunning),
+        Some(Decision::Mismatch) => return Err(Error::IdempotencyMismatch),
+        _ => {}
+    }
+    let mut tx = app.store.write().await?;
+    tx.sweep_requests(now - SWEPT_AFTER).await?;
+    let stored = tx.insert_or_lock_request(&new).await?;
+    let is_first = stored.holder == holder;
+    let begun = match stored.decide(&fingerprint, now) {
+        _ if is_first => Begun::New,
+        Decision::Begin => {
+            tx.replace_request(&new, None).await?;
+            Begun::New
+        }
+        Decision::Resume { made_id } => {
+            tx.replace_request(&new, made_id.as_deref()).await?;
+            made_id.map_or(Begun::New, Begun::Made)
+        }
+        Decision::Replay { made_id, response } => {
+            let session = reopened(app, &mut tx, made_id.as_deref(), client, now).await?;
+            tx.commit(app.fail_points.at(Place::SessionOpened)).await?;
+            return Ok(Begun::Answered(response, session));
+        }
+        Decision::Running => return Err(Error::IdempotencyRunning),
+        Decision::Mismatch => return Err(Error::IdempotencyMismatch),
+    };
+    tx.commit(app.fail_points.at(Place::IdempotencyBegun)).await?;
+    let running = Running { app: app.clone(), scope, holder, is_ended: false };
+    current(|slot| slot.replace(running));
+    Ok(begun)
+}
+
+/// Opens a login session for the user whose session the first request opened.
+async fn reopened(
+    app: &App,
+    tx: &mut Tx,
+    made_id: Option<&str>,
+    client: Option<String>,
+    now: Timestamp,
+) -> Result<Option<NewSession>> {
+    match made_id.and_then(|id| id.parse::<UserId>().ok()) {
+        Some(user_id) => session::open(app, tx, &user_id, client, now).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Records that the running request creates the object with this id, in the transaction that
+/// creates it. Without a key, it does nothing.
+///
+/// # Errors
+/// [`Error::Busy`] when another request with the key has taken the place of this one. A failure of
+/// the database.
+pub(in crate::flows) async fn made(tx: &mut Tx, id: &str) -> Result<()> {
+    let running = |slot: &mut Option<Running>| {
+        slot.as_ref().map(|running| (running.scope.clone(), running.holder.clone()))
+    };
+    let Some((scope, holder)) = current(running) else { return Ok(()) };
+    if tx.set_request_made(&scope, &holder, id).await? { Ok(()) } else { Err(Error::Busy) }
+}
+
+/// Ends the running request, and keeps its response if there is one to keep. A failure is logged:
+/// the request itself has succeeded.
+pub async fn end(response: Option<(u16, &str)>) {
+    let Some(mut running) = current(Option::take) else { return };
+    let response = response.filter(|(_, body)| body.len() <= MAX_BODY);
+    if let Err(error) = running.end(response).await {
+        tracing::warn!(%error, "the response of a request with an idempotency key was not kept");
+    }
+}
+
+impl Running {
+    async fn end(&mut self, response: Option<(u16, &str)>) -> Result<()> {
+        let mut tx = self.app.store.write().await?;
+        match response {
+            Some((status, body)) => {
+                let (body, customer_id) = storable(body);
+                let response = StoredResponse { status, body };
+                let owner = customer_id.as_deref();
+                tx.set_response(&self.scope, &self.holder, &response, owner).await?;
+            }
+            None => tx.end_request(&self.scope, &self.holder).await?,
+        }
+        tx.commit(self.app.fail_points.at(Place::IdempotencyStored)).await?;
+        self.is_ended = true;
+        Ok(())
+    }
+}
+
+impl Drop for Running {
+    /// The client has disconnected, or the request took too long: it can be repeated at once.
+    fn drop(&mut self) {
+        if self.is_ended {
+            return;
+        }
+        let (app, scope, holder) = (self.app.clone(), self.scope.clone(), self.holder.clone());
+        let tasks = app.tasks.clone();
+        tasks.spawn(async move {
+            // Marked as ended: a failure must not start this again. The lease then ends by itself.
+            let mut running = Self { app, scope, holder, is_ended: true };
+            if let Err(error) = running.end(None).await {
+                tracing::warn!(%error, "a request with an idempotency key stays leased");
+            }
+        });
+    }
+}

@@ -1,0 +1,180 @@
+//! The header `Idempotency-Key`: [`Once`] begins a request with a key, and [`answer`] keeps its
+//! response. An operation supports the header by taking [`Once`] as its last parameter.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use poem::http::{HeaderName, HeaderValue, StatusCode, header};
+use poem::{FromRequest, Request, RequestBody, Response};
+use poem_openapi::registry::{MetaParamIn, MetaSchema, MetaSchemaRef};
+use poem_openapi::types::ToJSON;
+use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
+use serde_json::Value;
+
+use crate::app::App;
+use crate::domain::idempotency::{
+    IdempotencyKey, InvalidKey, MAX_KEY, SESSION_TOKEN, StoredResponse, is_kept,
+};
+use crate::error::{Error, Result};
+use crate::flows::account::session::NewSession;
+use crate::flows::once::{self, Begun};
+use crate::http::caller::Client;
+use crate::http::problem;
+use crate::http::throttle::Throttle;
+use crate::request_id;
+
+/// The header of a request with a key.
+pub const KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// The name of the header in the API description.
+pub const KEY_NAME: &str = "Idempotency-Key";
+
+/// The header of a response that was kept: `true`.
+const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+
+/// The operation and the body of a request with a key. The server adds it to the request.
+#[derive(Clone)]
+pub struct Keyed {
+    /// The operation's id.
+    pub operation: String,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// A request that is carried out once, if it has a key. It is the last parameter of a handler, so
+/// the caller is authenticated and the body is valid when the request begins. A repeated request
+/// gets the kept response, and the handler is not called.
+pub struct Once {
+    /// The id of what an earlier attempt created.
+    made: Option<String>,
+}
+
+impl Once {
+    /// Returns the id of what an earlier attempt of this request created before it ended without a
+    /// response. The handler answers with it instead of creating another one.
+    pub fn made<Id: FromStr>(&self) -> Option<Id> {
+        self.made.as_ref()?.parse().ok()
+    }
+}
+
+impl<'a> ApiExtractor<'a> for Once {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
+
+    type ParamType = String;
+    type ParamRawType = String;
+
+    fn param_in() -> Option<MetaParamIn> {
+        Some(MetaParamIn::Header)
+    }
+
+    fn param_schema_ref() -> Option<MetaSchemaRef> {
+        Some(MetaSchemaRef::Inline(Box::new(MetaSchema {
+            min_length: Some(1),
+            max_length: Some(MAX_KEY),
+            pattern: Some("^[ -~]+$".to_owned()),
+            ..MetaSchema::new("string")
+        })))
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        _: ExtractParamOptions<String>,
+    ) -> poem::Result<Self> {
+        let mut values = request.headers().get_all(KEY).iter();
+        let Some(value) = values.next() else { return Ok(Self { made: None }) };
+        if values.next().is_some() {
+            return Err(Error::InvalidRequest(format!("send `{KEY_NAME}` once")).into());
+        }
+        let key: std::result::Result<IdempotencyKey, _> =
+            value.to_str().map_err(|_| InvalidKey).and_then(str::parse);
+        let key = key.map_err(|error| Error::InvalidRequest(format!("`{KEY_NAME}`: {error}")))?;
+        let client = <Client as FromRequest>::from_request(request, body).await?;
+        match begin(request, key, client).await? {
+            Begun::New => Ok(Self { made: None }),
+            Begun::Made(id) => Ok(Self { made: Some(id) }),
+            Begun::Answered(response, session) => {
+                Err(poem::Error::from_response(replayed(&response, session)))
+            }
+        }
+    }
+}
+
+async fn begin(request: &Request, key: IdempotencyKey, client: Client) -> Result<Begun> {
+    let missing = || Error::Internal("a request with a key lacks its parts".into());
+    let app = request.data::<App>().ok_or_else(missing)?;
+    let keyed = request.data::<Keyed>().ok_or_else(missing)?;
+    let credential = request.headers().get(header::AUTHORIZATION);
+    let mut permit = None;
+    if credential.is_none() {
+        // Anyone may send this, and a password in it is hashed.
+        let throttle = request.data::<Arc<Throttle>>().ok_or_else(missing)?;
+        throttle.client(client.address)?;
+        permit = Some(throttle.hash_permit(client.address).await?);
+    }
+    let request = once::Request {
+        key,
+        operation: &keyed.operation,
+        credential: credential.map_or(&[], HeaderValue::as_bytes),
+        path: request.uri().path(),
+        body: &keyed.body,
+        client: client.name,
+    };
+    let begun = once::begin(app, request).await;
+    drop(permit);
+    begun
+}
+
+/// Returns a kept response, with the token of the new login session if it had one.
+fn replayed(kept: &StoredResponse, session: Option<NewSession>) -> Response {
+    let mut body = kept.body.as_str().to_owned();
+    if let (Some(opened), Ok(mut value)) = (session, serde_json::from_str::<Value>(&body)) {
+        value[SESSION_TOKEN] = opened.token.expose().into();
+        if let Some(expires_at) = value.get_mut("expires_at") {
+            let time = opened.session.expires_at.to_datetime();
+            *expires_at = time.to_json().unwrap_or_default();
+        }
+        body = value.to_string();
+    }
+    let status = StatusCode::from_u16(kept.status).unwrap_or_default();
+    let mut response = Response::builder().status(status).header(REPLAYED, "true");
+    if !body.is_empty() {
+        let is_problem = status.is_client_error();
+        response = response.content_type(if is_problem {
+            problem::MEDIA_TYPE
+        } else {
+            "application/json; charset=utf-8"
+        });
+    }
+    response.body(body)
+}
+
+/// Carries out a request with a key, and keeps its response.
+///
+/// # Errors
+/// Those of the work.
+pub async fn answer(work: impl Future<Output = Result<Response>>) -> Result<Response> {
+    once::scope(async {
+        match work.await {
+            Ok(mut response) => {
+                let bytes = response.take_body().into_bytes().await;
+                let bytes = bytes.map_err(|error| Error::Internal(error.to_string()))?;
+                keep(response.status().as_u16(), || String::from_utf8_lossy(&bytes).into()).await;
+                response.set_body(bytes);
+                Ok(response)
+            }
+            Err(error) => {
+                let request_id = request_id::current().unwrap_or_default();
+                keep(error.code().status(), || problem::body(&error, &request_id)).await;
+                Err(error)
+            }
+        }
+    })
+    .await
+}
+
+async fn keep(status: u16, body: impl FnOnce() -> String) {
+    let body = is_kept(status).then(body);
+    once::end(body.as_deref().map(|body| (status, body))).await;
+}
