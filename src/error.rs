@@ -127,6 +127,13 @@ errors! {
         session::RECENT.num_minutes()
     )]
     LoginRequired => LoginRequired,
+    /// A change of the address was undone, and no mailed link has set a password since.
+    #[error(
+        "a change of this account's email address was undone, so somebody else may know the \
+         password; POST /api/customers/password/forgot mails the link that sets a new one, and \
+         then this works again"
+    )]
+    ResetRequired => ResetRequired,
     /// A change needs the current password too.
     #[error("`current_password`: a new email address needs the current password")]
     PasswordRequired => PasswordRequired,
@@ -365,6 +372,7 @@ codes! {
     InvalidCredentials = "invalid_credentials", 401, "Wrong email address or password";
     LoginRequired = "login_required", 403, "Enter the password again";
     PasswordRequired = "password_required", 403, "The current password is missing";
+    ResetRequired = "reset_required", 403, "Set a new password by a mailed link first";
     InvalidLicense = "invalid_license", 401, "The license is not valid";
     LicenseEnded = "license_ended", 403, "The license has ended";
     LicenseRevoked = "license_revoked", 403, "The license was revoked";

@@ -146,7 +146,9 @@ async fn change(
 
 /// Undoes a change of the address, and all later ones, with the token that was mailed to the former
 /// address. It ends every login session and mails the link that sets a password: whoever changed
-/// the address knows the present one. Returns the customer.
+/// the address knows the present one. Until that link is used, the password logs in, and
+/// [`crate::flows::account::password::check_owner`] refuses what a thief could do for good. Returns
+/// the customer.
 ///
 /// # Errors
 /// [`Error::InvalidLink`] when there is no such link, or the change was already undone.
@@ -167,6 +169,7 @@ pub async fn undo(app: &App, token: &str) -> Result<Customer> {
         email: former.email,
         email_verified_at: former.email_verified_at,
         pending_email: None,
+        reset_required_at: Some(now),
         ..before.clone()
     };
     let after = tx.update_customer(&after, now).await?;

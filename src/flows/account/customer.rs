@@ -68,9 +68,9 @@ pub struct AccountChange {
 /// the mail to it is used; a session alone does not request it (security_35).
 ///
 /// # Errors
-/// [`Error::PasswordRequired`], [`Error::InvalidCredentials`], [`Error::EmailTaken`],
-/// [`Error::Unauthenticated`] when the session has ended in the meantime, or a failure of the
-/// database.
+/// [`Error::PasswordRequired`], [`Error::ResetRequired`], [`Error::InvalidCredentials`],
+/// [`Error::EmailTaken`], [`Error::Unauthenticated`] when the session has ended in the meantime, or
+/// a failure of the database.
 pub async fn update(app: &App, caller: &SignedIn, change: AccountChange) -> Result<Customer> {
     let mut pending = None;
     if let Some(NewEmail { email, current_password }) = change.email
@@ -148,9 +148,11 @@ pub(in crate::flows) async fn send_to_stripe(
 /// Deletes the caller's account, as [`remove`] does.
 ///
 /// # Errors
-/// [`Error::LoginRequired`] when the password was not entered recently in the caller's session.
+/// [`Error::ResetRequired`]. [`Error::LoginRequired`] when the password was not entered recently in
+/// the caller's session.
 /// [`Error::Unauthenticated`] when another deletion was faster. Those of [`remove`].
 pub async fn delete(app: &App, caller: &SignedIn) -> Result<()> {
+    password::check_owner(&caller.customer)?;
     if !caller.session.is_password_recent(app.now()) {
         return Err(Error::LoginRequired);
     }
@@ -204,6 +206,10 @@ fn already_deleted(error: Error) -> Error {
 /// Deletes a locked customer, and mails the address that it was deleted.
 async fn delete_here(app: &App, mut tx: Tx, customer: &Customer, by: Actor<'_>) -> Result<()> {
     let now = app.now();
+    if by == Actor::Customer {
+        // The change of the address may have been undone in the meantime.
+        password::check_owner(customer)?;
+    }
     let subscription = tx.subscription(&customer.customer_id).await?;
     if subscription.is_some_and(|row| row.status.is_live()) {
         let (id, action) = (&customer.customer_id, AuditAction::CustomerChurned);

@@ -75,8 +75,8 @@ pub async fn reset(
 /// Changes the caller's password, and ends their other login sessions.
 ///
 /// # Errors
-/// [`Error::InvalidCredentials`] when `current` is wrong. [`Error::UnfitPassword`],
-/// [`Error::Unauthenticated`] when the session has ended in the meantime, or a failure of the
+/// [`Error::ResetRequired`]. [`Error::InvalidCredentials`] when `current` is wrong.
+/// [`Error::UnfitPassword`], [`Error::Unauthenticated`] when the session has ended in the meantime, or a failure of the
 /// database.
 pub async fn change(
     app: &App,
@@ -106,16 +106,26 @@ pub async fn change(
 }
 
 /// Checks the caller's password. The caller of this function checks under the customer's lock that
-/// the session still exists: a reset ends it.
+/// the session still exists: a reset and an undone change of the address end it.
 ///
 /// # Errors
-/// [`Error::InvalidCredentials`], or a failure of the database.
+/// Those of [`check_owner`], [`Error::InvalidCredentials`], or a failure of the database.
 pub(super) async fn confirm(app: &App, caller: &SignedIn, current: Password) -> Result<()> {
     let customer = &caller.customer;
+    check_owner(customer)?;
     let login = app.store.read().await?.login_of(&customer.email).await?;
     let own = login.filter(|(found, _)| found.customer_id == customer.customer_id);
     let check = app.passwords.check(current, own.map(|(_, hash)| hash)).await?;
     if check == PasswordCheck::Wrong { Err(Error::InvalidCredentials) } else { Ok(()) }
+}
+
+/// Checks that the password is known to the owner only, before what a thief must not do. After a
+/// change of the address was undone, it is not, until a link from the mailbox has set another one.
+///
+/// # Errors
+/// [`Error::ResetRequired`].
+pub(in crate::flows) fn check_owner(customer: &Customer) -> Result<()> {
+    if customer.reset_required_at.is_some() { Err(Error::ResetRequired) } else { Ok(()) }
 }
 
 /// Returns the hash of a new password if it is acceptable for this account.
@@ -165,7 +175,7 @@ async fn owned(
     had_password: bool,
     now: Timestamp,
 ) -> Result<Customer> {
-    let mut after = Customer { pending_email: None, ..before.clone() };
+    let mut after = Customer { pending_email: None, reset_required_at: None, ..before.clone() };
     if !before.is_email_verified() {
         after.email_verified_at = Some(now);
         if had_password {

@@ -23,11 +23,11 @@ use crate::http::throttle::Throttle;
 pub struct MeApi;
 
 documented!(
-    DeleteCodes: LoginRequired, BillingNotConfigured, BillingRefused, BillingUnavailable
+    DeleteCodes: LoginRequired, ResetRequired, BillingNotConfigured, BillingRefused, BillingUnavailable
 );
 documented!(
     UpdateCodes: EmailTaken, InvalidEmail, InvalidName, InvalidCredentials, PasswordRequired,
-    TooManyRequests
+    ResetRequired, TooManyRequests
 );
 
 /// The fields to change. An absent field is kept; `null` clears a name.

@@ -24,7 +24,7 @@ pub struct PasswordsApi;
 
 documented!(ForgotCodes: InvalidEmail, TooManyRequests);
 documented!(ResetCodes: InvalidLink, LinkExpired, LinkUsed, WeakPassword, TooManyRequests);
-documented!(ChangeCodes: InvalidCredentials, WeakPassword, TooManyRequests);
+documented!(ChangeCodes: InvalidCredentials, ResetRequired, WeakPassword, TooManyRequests);
 
 /// The account whose password is forgotten.
 #[derive(Object)]

@@ -34,6 +34,7 @@ fn record() -> Record {
             stripe_closed_invoice_id: None,
             email_verified_at: None,
             pending_email: None,
+            reset_required_at: None,
             created_at: at(0),
             updated_at: at(0),
         },
