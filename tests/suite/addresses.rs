@@ -303,6 +303,36 @@ async fn an_address_that_somebody_else_took_in_the_meantime_is_not_confirmed() {
     assert_eq!(verify(&app.client, &token).await.status, 200);
 }
 
+/// A squatter has signed up with an address and moved on. The mail with the link that undoes it is
+/// lost, so the owner of the mailbox asks for a new password.
+#[tokio::test]
+async fn the_owner_of_a_reserved_address_gets_another_link_that_undoes_the_change() {
+    let app = TestApp::start_with(&[BEHIND_A_PROXY]).await;
+    let (squatter, _lost) = app.moved(ADA, EVE).await;
+    app.clock.advance_days(6);
+    let forgot = json!({ "email": ADA });
+    assert_eq!(app.client.post("/api/customers/password/forgot", &forgot).await.status, 202);
+    let token = app.undo_token(ADA).await;
+    assert_eq!(undo(&app.client, &token).await.body["customer"]["email"], ADA);
+    assert_eq!(squatter.get("/api/customers/me").await.status, 401);
+    let mail = app.take_mail(ADA).await;
+    let reset = json!({ "token": mail.token("reset"), "password": NEW });
+    let owner = app.client.post("/api/customers/password/reset", &reset).await;
+    assert_eq!(owner.status, 200, "{}", owner.text);
+
+    // Nobody prolongs the reservation by requests.
+    app.moved("bob@example.com", "bert@example.com").await;
+    let forgot = json!({ "email": "bob@example.com" });
+    app.clock.advance_days(6);
+    assert_eq!(app.client.post("/api/customers/password/forgot", &forgot).await.status, 202);
+    let token = app.undo_token("bob@example.com").await;
+    app.clock.advance_days(1);
+    assert_eq!(undo(&app.client, &token).await.problem(), (410, "link_expired"));
+    assert_eq!(app.client.post("/api/customers/password/forgot", &forgot).await.status, 202);
+    assert_eq!(app.take_mails("bob@example.com").await.len(), 0);
+    app.sign_up("bob@example.com").await;
+}
+
 /// The old address is reserved from the moment of the change, before its mail is sent.
 #[tokio::test]
 async fn of_a_change_and_sign_ups_for_the_old_address_at_once_no_sign_up_wins() {

@@ -56,7 +56,9 @@ pub(in crate::flows) enum Told {
     Link(String, Option<Language>),
     /// The address has an account.
     AccountExists,
-    /// Nothing: the address is reserved for its former owner, or the sign-up is too old.
+    /// The address is reserved for a customer who had it before.
+    AddressReserved,
+    /// Nothing: the sign-up is too old.
     Nothing,
 }
 
@@ -74,8 +76,8 @@ pub(in crate::flows) async fn link(app: &App, mail_id: &MailId, email: &Email) -
     let Some(pending) = pending.filter(|pending| pending.confirmed_at.is_none()) else {
         return Ok(Told::Nothing);
     };
-    if tx.is_email_taken(email, None, now).await? {
-        return Ok(Told::Nothing);
+    if tx.reserved_for(email, now).await?.is_some() {
+        return Ok(Told::AddressReserved);
     }
     let token = LinkToken::from_random(app.random.bytes());
     let expires_at = now + LinkKind::Verify.lifetime();
