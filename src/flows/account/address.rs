@@ -14,9 +14,9 @@ use crate::domain::outbox::To;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
-use crate::flows::account::customer::{by_customer, personal, send_to_stripe};
+use crate::flows::account::customer::{by_customer, personal, save};
 use crate::flows::account::session::SignedIn;
-use crate::flows::account::{mail_link, pending, trial_memory};
+use crate::flows::account::{mail_link, pending};
 use crate::flows::{audit, mail, secret};
 use crate::store::Tx;
 
@@ -124,6 +124,7 @@ async fn change(
     now: Timestamp,
 ) -> Result<Customer> {
     let id = &before.customer_id;
+    let after = save(app, tx, before, &after, now).await?;
     tx.delete_former_address(id, &after.email).await?;
     let former = FormerAddress {
         customer_id: id.clone(),
@@ -133,14 +134,11 @@ async fn change(
         reserved_until: now + LinkKind::Undo.lifetime(),
     };
     tx.insert_former_address(&former, now).await?;
-    trial_memory::remember(app, tx, id, &before.email, now).await?;
-    let after = tx.update_customer(&after, now).await?;
     let entry =
         by_customer(id, AuditAction::CustomerAddressChanged, json!({ "changed": ["email"] }))
             .changed_personal(&personal(before), &personal(&after));
     audit(app, tx, entry, now).await?;
     mail::enqueue(app, tx, Kind::AddressChanged, To::Other(id, &before.email), now).await?;
-    send_to_stripe(app, tx, before, &after, now).await?;
     Ok(after)
 }
 
@@ -162,7 +160,6 @@ pub async fn undo(app: &App, token: &str) -> Result<Customer> {
     let id = &before.customer_id;
     let former = tx.former_address(id, &link.email).await?.ok_or(Error::InvalidLink)?;
     tx.delete_former_addresses_from(id, former.seq).await?;
-    trial_memory::remember(app, &mut tx, id, &before.email, now).await?;
     tx.delete_unused_mail_links(id).await?;
     tx.delete_sessions(&before.user_id, None).await?;
     let after = Customer {
@@ -172,13 +169,12 @@ pub async fn undo(app: &App, token: &str) -> Result<Customer> {
         reset_required_at: Some(now),
         ..before.clone()
     };
-    let after = tx.update_customer(&after, now).await?;
+    let after = save(app, &mut tx, &before, &after, now).await?;
     let entry =
         by_customer(id, AuditAction::CustomerAddressUndone, json!({ "changed": ["email"] }))
             .changed_personal(&personal(&before), &personal(&after));
     audit(app, &mut tx, entry, now).await?;
     mail::enqueue(app, &mut tx, Kind::AddressUndone, To::Customer(id), now).await?;
-    send_to_stripe(app, &mut tx, &before, &after, now).await?;
     tx.commit(app.fail_points.at(Place::AddressUndone)).await?;
     app.events_due.notify_one();
     app.mail_due.notify_one();

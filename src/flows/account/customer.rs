@@ -107,7 +107,7 @@ pub async fn update(app: &App, caller: &SignedIn, change: AccountChange) -> Resu
         ("language", after.language != before.language),
     ];
     let changed: Vec<_> = changed.iter().filter(|(_, yes)| *yes).map(|(name, _)| name).collect();
-    let after = tx.update_customer(&after, now).await?;
+    let after = save(app, &mut tx, &before, &after, now).await?;
     let requested =
         after.pending_email.as_ref().filter(|_| after.pending_email != before.pending_email);
     let action = match requested {
@@ -121,16 +121,37 @@ pub async fn update(app: &App, caller: &SignedIn, change: AccountChange) -> Resu
     if let Some(email) = requested {
         address::request(app, &mut tx, &after, email, now).await?;
     }
-    send_to_stripe(app, &mut tx, &before, &after, now).await?;
     tx.commit(app.fail_points.at(Place::AccountChanged)).await?;
     app.events_due.notify_one();
     app.mail_due.notify_one();
     Ok(after)
 }
 
+/// Stores a changed customer, and queues for Stripe what changed. If the address changed, the trial
+/// of the one before is remembered: it is free from then on, unless the caller reserves it. Then
+/// the caller calls [`secret::prepare`] before the transaction, and notifies
+/// [`crate::app::Parts::events_due`] after the commit. Returns the customer.
+///
+/// # Errors
+/// [`Error::EmailTaken`], or a failure of the database.
+pub(in crate::flows) async fn save(
+    app: &App,
+    tx: &mut Tx,
+    before: &Customer,
+    after: &Customer,
+    now: Timestamp,
+) -> Result<Customer> {
+    let after = tx.update_customer(after, now).await?;
+    if after.email != before.email {
+        trial_memory::remember(app, tx, &before.customer_id, &before.email, now).await?;
+    }
+    send_to_stripe(app, tx, before, &after, now).await?;
+    Ok(after)
+}
+
 /// Queues the changed fields for Stripe, if the customer is there. The caller notifies
 /// [`crate::app::Parts::events_due`] after the commit.
-pub(in crate::flows) async fn send_to_stripe(
+async fn send_to_stripe(
     app: &App,
     tx: &mut Tx,
     before: &Customer,

@@ -1,5 +1,7 @@
 //! Passwords: mails the link that sets one, sets it, and changes it.
 
+use std::net::IpAddr;
+
 use serde_json::json;
 
 use crate::app::App;
@@ -13,10 +15,10 @@ use crate::domain::outbox::To;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
-use crate::flows::account::customer::{by_customer, personal, send_to_stripe};
-use crate::flows::account::mail_link;
+use crate::flows::account::customer::{by_customer, personal, save};
 use crate::flows::account::session::{self, NewSession, SignedIn};
-use crate::flows::{audit, mail};
+use crate::flows::account::{attempts, mail_link};
+use crate::flows::{audit, mail, secret};
 use crate::passwords::{NO_PASSWORD, PasswordCheck};
 use crate::store::Tx;
 
@@ -35,8 +37,9 @@ pub async fn forgot(app: &App, email: &Email) -> Result<()> {
 }
 
 /// Sets the password of the customer to whom the link with this token was mailed. It ends all login
-/// sessions, and opens one. Returns it and the customer, whose address is then verified. A refused
-/// password does not use the link. `client` is the name of the caller's software.
+/// sessions and every lockout, and opens a session. Returns it and the customer, whose address is
+/// then verified. A refused password does not use the link. `client` is the name of the caller's
+/// software, `address` is the caller's.
 ///
 /// # Errors
 /// [`Error::InvalidLink`] when there is no such link, or the customer's address has changed since.
@@ -47,7 +50,9 @@ pub async fn reset(
     token: &str,
     password: Password,
     client: Option<String>,
+    address: IpAddr,
 ) -> Result<(NewSession, Customer)> {
+    secret::prepare(app).await?;
     let holder = mail_link::holder(app, LinkKind::Reset, token).await?;
     let names = [&holder.name, &holder.company_name];
     let hash = choose(app, password, &holder.email, names).await?;
@@ -65,6 +70,7 @@ pub async fn reset(
     tx.delete_unused_mail_links(&customer.customer_id).await?;
     set(app, &mut tx, &customer, &hash, "reset", now).await?;
     let opened = session::open(app, &mut tx, &customer.user_id, client, now).await?;
+    attempts::unlock(app, &mut tx, &customer, address, now).await?;
     app.fail_points.reach(Place::PasswordWritten);
     tx.commit(app.fail_points.at(Place::PasswordChanged)).await?;
     app.events_due.notify_one();
@@ -185,7 +191,7 @@ async fn owned(
     if after == *before {
         return Ok(after);
     }
-    let after = tx.update_customer(&after, now).await?;
+    let after = save(app, tx, before, &after, now).await?;
     if !before.is_email_verified() {
         let (id, action) = (&after.customer_id, AuditAction::CustomerVerified);
         let names = [
@@ -198,6 +204,5 @@ async fn owned(
             .changed_personal(&personal(before), &personal(&after));
         audit(app, tx, entry, now).await?;
     }
-    send_to_stripe(app, tx, before, &after, now).await?;
     Ok(after)
 }

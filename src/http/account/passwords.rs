@@ -137,8 +137,8 @@ impl PasswordsApi {
         throttle.client(client.address)?;
         let _permit = throttle.hash_permit(client.address).await?;
         let password = Password::new(request.password);
-        let logged_in = password::reset(app, &request.token, password, client.name).await?;
-        attempts::unlock(app, &logged_in.1, client.address).await;
+        let token = &request.token;
+        let logged_in = password::reset(app, token, password, client.name, client.address).await?;
         Ok(Json(logged_in.into()))
     }
 
