@@ -90,7 +90,7 @@ errors! {
         plan: String,
         /// The ids of the plans.
         known: String,
-    } => UnknownPlan,
+    } => NoSuchPlan,
     /// A grant would shorten what the customer has.
     #[error("{0}")]
     WouldShorten(#[from] WouldShorten) => WouldShorten,
@@ -377,6 +377,7 @@ codes! {
     LicenseEnded = "license_ended", 403, "The license has ended";
     LicenseRevoked = "license_revoked", 403, "The license was revoked";
     UnknownPlan = "unknown_plan", 422, "The plan is not for sale";
+    NoSuchPlan = "no_such_plan", 422, "There is no such plan";
     WouldShorten = "would_shorten", 409, "The customer has more than this grants";
     NothingToExtend = "nothing_to_extend", 409, "There is no license to extend";
     NothingToSend = "nothing_to_send", 409, "The license cannot be sent";
