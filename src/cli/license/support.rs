@@ -6,8 +6,8 @@ use chrono::TimeDelta;
 use clap::Args;
 
 use crate::app::App;
-use crate::cli::account::customer::{One, license_line};
-use crate::cli::account::json;
+use crate::cli::operator::customer::{One, license_line};
+use crate::cli::operator::json;
 use crate::cli::{print, print_json};
 use crate::domain::ids::LicenseId;
 use crate::domain::license::IssuedLicense;

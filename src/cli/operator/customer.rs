@@ -6,9 +6,9 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::app::App;
-use crate::cli::account::changes::{Change, Create, Link};
-use crate::cli::account::json;
+use crate::cli::operator::changes::{Change, Create, Link};
 use crate::cli::operator::events;
+use crate::cli::operator::json;
 use crate::cli::{NO, note, print, print_json, with_app};
 use crate::config::Config;
 use crate::domain::ids::CustomerId;
