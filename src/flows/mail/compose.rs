@@ -12,7 +12,7 @@ use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::account::mail_link;
-use crate::flows::account::pending::{self, Told};
+use crate::flows::account::pending::{self, SignupMail};
 use crate::flows::license;
 use crate::mailer::Recipient;
 use crate::store::Tx;
@@ -30,12 +30,12 @@ pub(super) async fn compose(app: &App, mail: &LeasedMail) -> Result<Option<(Reci
     match (kind, &mail.recipient) {
         (Kind::ConfirmSignup, Some(email)) => match pending::link(app, &mail.mail_id, email).await?
         {
-            Told::Link(url, language) => {
+            SignupMail::Link(url, language) => {
                 return confirmation(app, email, url, language).map(Some);
             }
-            Told::AccountExists => kind = Kind::AccountExists,
-            Told::AddressReserved => kind = Kind::AddressChanged,
-            Told::Nothing => return Ok(None),
+            SignupMail::AccountExists => kind = Kind::AccountExists,
+            SignupMail::AddressReserved => kind = Kind::AddressChanged,
+            SignupMail::Nothing => return Ok(None),
         },
         (Kind::ConfirmSignup, None) => return Ok(None),
         (Kind::Recovered, Some(email)) => license::freshen(app, email).await?,
