@@ -90,7 +90,7 @@ errors! {
         plan: String,
         /// The ids of the plans.
         known: String,
-    } => UnknownPlan,
+    } => NoSuchPlan,
     /// A grant would shorten what the customer has.
     #[error("{0}")]
     WouldShorten(#[from] WouldShorten) => WouldShorten,
@@ -127,6 +127,13 @@ errors! {
         session::RECENT.num_minutes()
     )]
     LoginRequired => LoginRequired,
+    /// A change of the address was undone, and no mailed link has set a password since.
+    #[error(
+        "a change of this account's email address was undone, so somebody else may know the \
+         password; POST /api/customers/password/forgot mails the link that sets a new one, and \
+         then this works again"
+    )]
+    ResetRequired => ResetRequired,
     /// A change needs the current password too.
     #[error("`current_password`: a new email address needs the current password")]
     PasswordRequired => PasswordRequired,
@@ -378,10 +385,12 @@ codes! {
     InvalidCredentials = "invalid_credentials", 401, "Wrong email address or password";
     LoginRequired = "login_required", 403, "Enter the password again";
     PasswordRequired = "password_required", 403, "The current password is missing";
+    ResetRequired = "reset_required", 403, "Set a new password by a mailed link first";
     InvalidLicense = "invalid_license", 401, "The license is not valid";
     LicenseEnded = "license_ended", 403, "The license has ended";
     LicenseRevoked = "license_revoked", 403, "The license was revoked";
     UnknownPlan = "unknown_plan", 422, "The plan is not for sale";
+    NoSuchPlan = "no_such_plan", 422, "There is no such plan";
     WouldShorten = "would_shorten", 409, "The customer has more than this grants";
     NothingToExtend = "nothing_to_extend", 409, "There is no license to extend";
     NothingToSend = "nothing_to_send", 409, "The license cannot be sent";

@@ -77,8 +77,8 @@ enum Command {
     #[command(name = "admin-key", after_help = operator::admin_key::EXAMPLES, subcommand_required = true)]
     AdminKey(operator::admin_key::AdminKeyCommand),
     /// Find, show and change a customer
-    #[command(after_help = account::customer::EXAMPLES, subcommand_required = true)]
-    Customer(account::customer::CustomerCommand),
+    #[command(after_help = operator::customer::EXAMPLES, subcommand_required = true)]
+    Customer(operator::customer::CustomerCommand),
     /// Print the audit log
     #[command(after_help = operator::audit::EXAMPLES)]
     Audit(operator::audit::Audit),

@@ -88,15 +88,15 @@ impl ReturnOrigin {
     }
 
     /// Returns whether a URL is within this origin for every parser. It is not if it contains
-    /// backslashes, spaces, or a user name, because browsers rewrite such URLs.
+    /// backslashes, spaces, or a user name, or has no `//` and host directly after the scheme,
+    /// because browsers rewrite such URLs.
     #[must_use]
     pub fn holds(&self, text: &str) -> bool {
         let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
         let Ok(url) = Url::parse(text) else { return false };
-        let authority = text.split("//").nth(1).and_then(|rest| rest.split(['/', '?', '#']).next());
-        let has_at = authority.is_none_or(|authority| authority.contains('@'));
         let is_within = serialize(&url).is_some_and(|origin| origin == self.0);
-        is_plain && !has_user(&url) && !has_at && is_within && text.len() <= MAX_URL_BYTES
+        let has_authority = has_plain_authority(text, &url);
+        is_plain && !has_user(&url) && has_authority && is_within && text.len() <= MAX_URL_BYTES
     }
 }
 
@@ -123,6 +123,14 @@ impl FromStr for ReturnOrigin {
         let origin = serialize(&url).filter(|_| is_app && is_bare && !text.contains('*'));
         origin.map(Self).ok_or(ADVICE)
     }
+}
+
+/// Returns whether a text is written as its scheme, `://`, and a host without a user name. Parsers
+/// of browsers also accept another number of slashes, which other parsers read differently.
+fn has_plain_authority(text: &str, url: &Url) -> bool {
+    let Some((scheme, rest)) = text.split_once("://") else { return false };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    scheme.eq_ignore_ascii_case(url.scheme()) && !authority.is_empty() && !authority.contains('@')
 }
 
 fn has_user(url: &Url) -> bool {
@@ -164,6 +172,12 @@ mod tests {
             "//app.acme.example/",
             "\\\\evil.example",
             "https:\\\\evil.example",
+            "https:app.acme.example/",
+            "https:/app.acme.example/",
+            "https:/app.acme.example//x",
+            "https:/app.acme.example/://x",
+            "https:///app.acme.example/",
+            "https:////app.acme.example//x",
             "http://app.acme.example/",
             "https://app.acme.example:8443/",
             "https://app.acme.example.evil.example/",
@@ -194,6 +208,7 @@ mod tests {
         for bad in [
             "acme:paid",
             "acme:///paid",
+            "acme:/paid//x",
             "acme://",
             "acme://paid.evil.example",
             "acme://evil@paid",

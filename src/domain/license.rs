@@ -86,6 +86,23 @@ impl Term {
     }
 }
 
+text_enum! {
+    /// The status of a license, as responses and commands show it.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum LicenseStatus {
+        /// The license works.
+        Active = "active",
+        /// The paid time is over, and the license still works during the grace period.
+        Grace = "grace",
+        /// The license has expired.
+        Expired = "expired",
+        /// A newer license has replaced it. It still verifies offline until it expires.
+        Superseded = "superseded",
+        /// The license was revoked.
+        Revoked = "revoked",
+    }
+}
+
 /// What a customer may use, and until when.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entitlement<'a> {
@@ -261,6 +278,25 @@ impl IssuedLicense {
     #[must_use]
     pub fn depends_on_payment(&self, now: Timestamp) -> bool {
         self.source == Source::Subscription || self.extras.paid_until.is_some_and(|end| end > now)
+    }
+
+    /// Returns the status at `now`.
+    #[must_use]
+    pub fn status(&self, now: Timestamp) -> LicenseStatus {
+        match self.term().phase(now) {
+            _ if self.revoked_at.is_some() => LicenseStatus::Revoked,
+            _ if self.superseded_at.is_some() => LicenseStatus::Superseded,
+            Phase::Active => LicenseStatus::Active,
+            Phase::Grace => LicenseStatus::Grace,
+            Phase::Over => LicenseStatus::Expired,
+        }
+    }
+
+    /// Returns the claims of the token, which we signed; `None` if the stored token is damaged.
+    #[must_use]
+    pub fn claims(&self) -> Option<Claims> {
+        let inspected = licentia_verify::inspect(self.token.expose()).ok()?;
+        serde_json::from_value(inspected.claims.into()).ok()
     }
 
     /// Returns whether an operator revoked it.

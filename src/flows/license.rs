@@ -11,7 +11,7 @@ use crate::domain::account::customer::Customer;
 use crate::domain::contact::Email;
 use crate::domain::ids::{CustomerId, LicenseId};
 use crate::domain::license::{
-    Entitlement, HeldLicense, Holder, IssuedLicense, LicenseToken, Phase, claims,
+    Entitlement, HeldLicense, Holder, IssuedLicense, LicenseToken, Phase, RevocationReason, claims,
 };
 use crate::domain::message::Kind;
 use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
@@ -28,8 +28,12 @@ use crate::store::Tx;
 /// for a season. Afterwards the customer must log in.
 const REFRESHABLE: TimeDelta = TimeDelta::days(90);
 
-/// The number of licenses of a revoked key that are read or revoked in one transaction.
-const AT_ONCE: i64 = 500;
+/// The number of customers of a revoked key that are read in one transaction.
+const READ_AT_ONCE: i64 = 500;
+
+/// The number of licenses of a revoked key that are revoked in one transaction. Each has an entry
+/// in the audit log and deliveries of outgoing webhooks, and other writers wait meanwhile.
+const REVOKED_AT_ONCE: i64 = 100;
 
 /// Issues a license for an entitlement as the customer's current one, in the transaction of the
 /// caller. Returns the license.
@@ -97,7 +101,7 @@ pub async fn customer_of(app: &App, email: &Email) -> Result<CustomerId> {
 }
 
 /// Revokes every license that a key signed, because the key is lost or was exposed, and reissues
-/// the current ones with the key that signs now. They are mailed, because a license of a revoked
+/// the current ones with the key that signs now. Each is in the audit log. The new ones are mailed, because a license of a revoked
 /// key is no credential: the app cannot fetch the new one with it (security_39). Returns how many
 /// were reissued and how many were revoked. If it is interrupted, another call continues.
 ///
@@ -108,7 +112,7 @@ pub async fn revoke_key(app: &App, kid: &str) -> Result<(u64, u64)> {
     let mut last = None;
     loop {
         let mut tx = app.store.read().await?;
-        let customers = tx.customers_of_key(kid, app.now(), last.as_ref(), AT_ONCE).await?;
+        let customers = tx.customers_of_key(kid, app.now(), last.as_ref(), READ_AT_ONCE).await?;
         drop(tx);
         let Some(newest) = customers.last() else { break };
         last = Some(newest.clone());
@@ -116,15 +120,39 @@ pub async fn revoke_key(app: &App, kid: &str) -> Result<(u64, u64)> {
             reissued += u64::from(reissue(app, customer_id, kid).await?);
         }
     }
+    let mut last = None;
     loop {
-        let mut tx = app.store.write().await?;
-        let batch = tx.revoke_licenses_of_key(kid, app.now(), AT_ONCE).await?;
-        tx.commit(app.fail_points.at(Place::LicenseKeyRevoked)).await?;
-        if batch == 0 {
-            return Ok((reissued, revoked));
-        }
-        revoked += batch;
+        let mut tx = app.store.read().await?;
+        let batch = tx.licenses_of_key(kid, last.as_ref(), REVOKED_AT_ONCE).await?;
+        drop(tx);
+        let Some(newest) = batch.last() else { return Ok((reissued, revoked)) };
+        last = Some((newest.customer_id.clone(), newest.seq));
+        revoked += revoke_batch(app, &batch, kid).await?;
     }
+}
+
+/// Revokes these licenses, whose key was revoked. Returns their number, without those that were
+/// revoked in the meantime. It locks the customers in the order of the licenses: by id.
+async fn revoke_batch(app: &App, licenses: &[IssuedLicense], kid: &str) -> Result<u64> {
+    let now = app.now();
+    let (mut revoked, mut locked) = (0, None);
+    let mut tx = app.store.write().await?;
+    for IssuedLicense { license_id, customer_id, plan, .. } in licenses {
+        if locked != Some(customer_id) {
+            tx.lock_customer(customer_id).await?;
+            locked = Some(customer_id);
+        }
+        if tx.revoke_license(license_id, RevocationReason::Key, now).await? {
+            let detail = json!({
+                "license_id": license_id.as_str(), "plan": plan, "reason": "key", "key_id": kid,
+            });
+            let entry = by_operator(customer_id, AuditAction::LicenseRevoked, detail);
+            audit(app, &mut tx, entry, now).await?;
+            revoked += 1;
+        }
+    }
+    tx.commit(app.fail_points.at(Place::LicenseKeyRevoked)).await?;
+    Ok(revoked)
 }
 
 /// Reissues a customer's current license if this key signed it. Returns whether it did.

@@ -11,8 +11,6 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use chrono::TimeDelta;
-
 use crate::app::App;
 use crate::domain::idempotency::{
     Body, Decision, IdempotencyKey, KEPT_FOR, LEASE, NewRequest, Scope, StoredResponse, storable,
@@ -23,10 +21,6 @@ use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::account::session::{self, NewSession};
 use crate::store::Tx;
-
-/// How long a forgotten request stays. A client that returns within this time finds its row, so two
-/// transactions do not delete and lock the same rows in opposite orders.
-const SWEPT_AFTER: TimeDelta = TimeDelta::hours(1);
 
 /// The longest kept response, in bytes. The largest of ours has a few thousand.
 const MAX_BODY: usize = 64 * 1024;
@@ -115,7 +109,7 @@ pub async fn begin(app: &App, request: Request<'_>) -> Result<Begun> {
         _ => {}
     }
     let mut tx = app.store.write().await?;
-    tx.sweep_requests(now - SWEPT_AFTER).await?;
+    tx.sweep_requests(now).await?;
     let stored = tx.insert_or_lock_request(&new).await?;
     let is_first = stored.holder == holder;
     let begun = match stored.decide(&fingerprint, now) {

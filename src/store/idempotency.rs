@@ -128,15 +128,15 @@ impl Tx {
         Ok(())
     }
 
-    /// Deletes a few requests that were to be forgotten before a time.
-    pub async fn sweep_requests(&mut self, before: Timestamp) -> Result<()> {
+    /// Deletes a few requests that are to be forgotten.
+    pub async fn sweep_requests(&mut self, now: Timestamp) -> Result<()> {
         sql!(
             self,
             execute,
-            "DELETE FROM idempotency_keys WHERE kept_until < $1 AND scope_hash IN (
-                 SELECT scope_hash FROM idempotency_keys WHERE kept_until < $1
-                 ORDER BY kept_until LIMIT $2)",
-            before,
+            "DELETE FROM idempotency_keys WHERE scope_hash IN (
+                 SELECT scope_hash FROM idempotency_keys WHERE kept_until <= $1
+                 ORDER BY kept_until LIMIT $2 {skip_locked})",
+            now,
             SWEPT_AT_ONCE,
         )?;
         Ok(())

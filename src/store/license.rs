@@ -250,14 +250,14 @@ impl Tx {
     }
 
     /// Revokes a license. The reason `payment` may later be replaced by another reason; any other
-    /// reason is final.
+    /// reason is final. Returns whether the license was changed.
     pub async fn revoke_license(
         &mut self,
         id: &LicenseId,
         reason: RevocationReason,
         now: Timestamp,
-    ) -> Result<()> {
-        sql!(
+    ) -> Result<bool> {
+        let updated = sql!(
             self,
             execute,
             "UPDATE licenses SET revoked_at = COALESCE(revoked_at, $2), revocation_reason = $3
@@ -266,28 +266,27 @@ impl Tx {
             now,
             reason,
         )?;
-        Ok(())
+        Ok(updated > 0)
     }
 
-    /// Revokes at most `most` licenses that were signed by this key, including those revoked for
-    /// the reason `payment`. Returns their number.
-    pub async fn revoke_licenses_of_key(
+    /// Returns the licenses that were signed by this key and not revoked, or for the reason
+    /// `payment`, ordered by customer and sequence number, starting after these, at most `most`.
+    pub async fn licenses_of_key(
         &mut self,
         kid: &str,
-        now: Timestamp,
+        after: Option<&(CustomerId, i64)>,
         most: i64,
-    ) -> Result<u64> {
+    ) -> Result<Vec<IssuedLicense>> {
         sql!(
             self,
-            execute,
-            "UPDATE licenses SET revoked_at = COALESCE(revoked_at, $2), revocation_reason = $3
-             WHERE license_id IN (
-                 SELECT license_id FROM licenses
-                 WHERE key_id = $1 AND (revoked_at IS NULL OR revocation_reason = 'payment')
-                 LIMIT $4)",
+            fetch_all: IssuedLicense,
+            "SELECT {columns} FROM licenses
+             WHERE key_id = $1 AND (revoked_at IS NULL OR revocation_reason = 'payment')
+               AND (customer_id, seq) > ($2, $3)
+             ORDER BY customer_id, seq LIMIT $4",
             kid,
-            now,
-            RevocationReason::Key,
+            after.map_or("", |(id, _)| id.as_str()),
+            after.map_or(0, |(_, seq)| *seq),
             most,
         )
     }

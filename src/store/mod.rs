@@ -16,6 +16,7 @@ mod outbox;
 mod presence;
 mod queue;
 mod sale;
+mod secrets;
 mod statement;
 mod wal;
 

@@ -133,7 +133,8 @@ impl Tx {
         let Some(kept) = kept_for else { return Ok(()) };
         let text = format!(
             "DELETE FROM {table} WHERE {id} IN (
-                 SELECT {id} FROM {table} WHERE {done} <= $1 ORDER BY {done} LIMIT $2)"
+                 SELECT {id} FROM {table} WHERE {done} <= $1
+                 ORDER BY {done} LIMIT $2 {{skip_locked}})"
         );
         let values = vec![(now - kept).to_value(), SWEPT_AT_ONCE.to_value()];
         self.execute(Statement::composed(text, values)).await.map(drop)

@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 ///
 /// `sql!(tx, execute, "…", arguments)` returns the number of changed rows. `sql!(tx, fetch_all:
 /// Row, "…", arguments)`, `fetch_optional` and `fetch_one` return rows. `{columns}` in the text
-/// stands for the list of the row's columns.
+/// stands for the list of the row's columns, and [`RowLocks`] has what stands for row locks.
 macro_rules! sql {
     ($on:expr, execute, $text:expr $(, $argument:expr)* $(,)?) => {
         $on.execute($crate::store::statement::Statement::new(
@@ -35,6 +35,26 @@ macro_rules! sql {
     };
 }
 pub(super) use sql;
+
+/// What differs between the databases: how a `SELECT` within a statement locks its rows. SQLite has
+/// one writer at a time and needs no such locks.
+trait RowLocks {
+    /// Stands for `{for_update}`: waits for the locks, in the order of the rows.
+    const FOR_UPDATE: &str;
+    /// Stands for `{skip_locked}`: skips the rows that another transaction has locked. Deletions of
+    /// old rows of any customer use it: two transactions that wait for each other's rows fail.
+    const SKIP_LOCKED: &str;
+}
+
+impl RowLocks for Sqlite {
+    const FOR_UPDATE: &str = "";
+    const SKIP_LOCKED: &str = "";
+}
+
+impl RowLocks for Postgres {
+    const FOR_UPDATE: &str = "FOR UPDATE";
+    const SKIP_LOCKED: &str = "FOR UPDATE SKIP LOCKED";
+}
 
 /// A statement and its parameters.
 pub(super) struct Statement {
@@ -66,11 +86,19 @@ impl Statement {
         self
     }
 
-    fn query<DB: Database + HasStatementCache>(self) -> Query<'static, DB, DB::Arguments>
+    fn query<DB: Database + HasStatementCache + RowLocks>(
+        mut self,
+    ) -> Query<'static, DB, DB::Arguments>
     where
         Option<i64>: Encode<'static, DB> + Type<DB>,
         Option<String>: Encode<'static, DB> + Type<DB>,
     {
+        if self.text.as_str().contains('{') {
+            let text = self.text.as_str().replace("{for_update}", DB::FOR_UPDATE);
+            // Composed of literals only.
+            self.text =
+                AssertSqlSafe(text.replace("{skip_locked}", DB::SKIP_LOCKED)).into_sql_str();
+        }
         let query = sqlx::query(self.text).persistent(self.is_cached);
         self.values.into_iter().fold(query, |query, value| match value {
             Value::Integer(number) => query.bind(number),

@@ -172,6 +172,48 @@ async fn a_thief_who_changed_the_address_loses_the_account_again() {
     assert_eq!(undo(&app.client, &token).await.problem(), (410, "link_used"));
 }
 
+/// Until the owner has used a mailed link, the password that the thief knows only logs in.
+#[tokio::test]
+async fn security_35_after_an_undo_a_thief_who_logs_in_can_do_nothing_for_good() {
+    let app = TestApp::start_with(&[BEHIND_A_PROXY]).await;
+    let (_, token) = app.moved(ADA, EVE).await;
+    assert_eq!(undo(&app.client, &token).await.status, 200);
+    let thief = log_in(&app.client, ADA, PASSWORD).await;
+    assert_eq!(thief.status, 200, "{}", thief.text);
+    let thief = app.client.with_token(thief.text("/access_token"));
+    let refused = (403, "reset_required");
+    assert_eq!(thief.delete("/api/customers/me").await.problem(), refused);
+    assert_eq!(change(&thief, EVE).await.problem(), refused);
+    let password = json!({ "current_password": PASSWORD, "password": NEW });
+    let path = "/api/customers/me/password";
+    let changed = thief.send(reqwest::Method::PUT, path, Some(&password)).await;
+    assert_eq!(changed.problem(), refused);
+    assert!(changed.text.contains("/api/customers/password/forgot"), "{}", changed.text);
+    assert_eq!(thief.get("/api/customers/me/export").await.problem(), refused);
+    let license = thief.get("/api/licenses/current").await;
+    let with_license = app.client.with_token(license.text("/token"));
+    for client in [&thief, &with_license] {
+        let portal = client.post("/api/subscriptions/portal", &json!({})).await;
+        assert_eq!(portal.problem(), refused);
+    }
+    // A change of the name keeps it so.
+    let name = thief.patch("/api/customers/me", &json!({ "name": "Ada King" })).await;
+    assert_eq!(name.status, 200, "{}", name.text);
+    assert_eq!(thief.delete("/api/customers/me").await.problem(), refused);
+
+    app.take_mails(ADA).await;
+    let forgot = json!({ "email": ADA });
+    assert_eq!(app.client.post("/api/customers/password/forgot", &forgot).await.status, 202);
+    let reset = app.take_mail(ADA).await.token("reset");
+    let reset = json!({ "token": reset, "password": NEW });
+    let owner = app.client.post("/api/customers/password/reset", &reset).await;
+    let owner = app.client.with_token(owner.text("/access_token"));
+    assert_eq!(thief.delete("/api/customers/me").await.status, 401);
+    let change = json!({ "email": "ada.king@example.com", "current_password": NEW });
+    assert_eq!(owner.patch("/api/customers/me", &change).await.status, 200);
+    assert_eq!(owner.delete("/api/customers/me").await.status, 204);
+}
+
 /// A second change does not end the link of the first one, and its own link undoes only itself.
 #[tokio::test]
 async fn each_change_has_a_link_of_its_own() {
@@ -259,6 +301,36 @@ async fn an_address_that_somebody_else_took_in_the_meantime_is_not_confirmed() {
     assert_eq!(eve.get("/api/customers/me").await.body["email"], EVE);
     assert_eq!(eve.delete("/api/customers/me").await.status, 204);
     assert_eq!(verify(&app.client, &token).await.status, 200);
+}
+
+/// A squatter has signed up with an address and moved on. The mail with the link that undoes it is
+/// lost, so the owner of the mailbox asks for a new password.
+#[tokio::test]
+async fn the_owner_of_a_reserved_address_gets_another_link_that_undoes_the_change() {
+    let app = TestApp::start_with(&[BEHIND_A_PROXY]).await;
+    let (squatter, _lost) = app.moved(ADA, EVE).await;
+    app.clock.advance_days(6);
+    let forgot = json!({ "email": ADA });
+    assert_eq!(app.client.post("/api/customers/password/forgot", &forgot).await.status, 202);
+    let token = app.undo_token(ADA).await;
+    assert_eq!(undo(&app.client, &token).await.body["customer"]["email"], ADA);
+    assert_eq!(squatter.get("/api/customers/me").await.status, 401);
+    let mail = app.take_mail(ADA).await;
+    let reset = json!({ "token": mail.token("reset"), "password": NEW });
+    let owner = app.client.post("/api/customers/password/reset", &reset).await;
+    assert_eq!(owner.status, 200, "{}", owner.text);
+
+    // Nobody prolongs the reservation by requests.
+    app.moved("bob@example.com", "bert@example.com").await;
+    let forgot = json!({ "email": "bob@example.com" });
+    app.clock.advance_days(6);
+    assert_eq!(app.client.post("/api/customers/password/forgot", &forgot).await.status, 202);
+    let token = app.undo_token("bob@example.com").await;
+    app.clock.advance_days(1);
+    assert_eq!(undo(&app.client, &token).await.problem(), (410, "link_expired"));
+    assert_eq!(app.client.post("/api/customers/password/forgot", &forgot).await.status, 202);
+    assert_eq!(app.take_mails("bob@example.com").await.len(), 0);
+    app.sign_up("bob@example.com").await;
 }
 
 /// The old address is reserved from the moment of the change, before its mail is sent.

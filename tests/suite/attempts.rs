@@ -5,6 +5,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 
 use crate::harness::database::{number, texts};
+use crate::harness::mailbox::Mail;
 use crate::harness::{Answer, BEHIND_A_PROXY, Client, PASSWORD, TestApp};
 
 const ADA: &str = "ada@example.com";
@@ -110,6 +111,29 @@ async fn security_42_a_reset_link_ends_a_lockout_on_every_server() {
     }
 }
 
+/// A network that a thief has logged in from counts no longer as the owner's after a reset, and the
+/// network of the reset does.
+#[tokio::test]
+async fn security_42_a_reset_forgets_the_networks_that_were_known() {
+    let app = TestApp::start_with(&[BEHIND_A_PROXY]).await;
+    app.sign_up(ADA).await;
+    app.take_mails(ADA).await;
+    let thief = app.client.at_address("198.51.100.66");
+    assert_eq!(log_in(&thief, ADA, PASSWORD).await.status, 200);
+    let owner = app.client.at_address("198.51.100.7");
+    assert_eq!(forgot(&owner, ADA).await.status, 202);
+    let token = app.take_mail(ADA).await.token("reset");
+    let new = "four purple trains at noon";
+    let reset = json!({ "token": token, "password": new });
+    assert_eq!(owner.post("/api/customers/password/reset", &reset).await.status, 200);
+    for number in 0..25 {
+        let bot = app.client.at_address(&format!("203.0.113.{number}"));
+        guess(&[bot], ADA, 5).await;
+    }
+    assert_eq!(log_in(&thief, ADA, PASSWORD).await.status, 429);
+    assert_eq!(log_in(&owner, ADA, new).await.status, 200);
+}
+
 #[tokio::test]
 async fn security_34_servers_count_the_mails_to_a_mailbox_together() {
     let app = TestApp::start_with(&[BEHIND_A_PROXY]).await;
@@ -153,6 +177,61 @@ async fn security_42_other_mails_do_not_use_up_the_budget_of_a_reset() {
     let owner = app.client.at_address("192.0.2.1");
     assert_eq!(forgot(&owner, ADA).await.status, 202);
     assert!(app.take_mail(ADA).await.token("reset").starts_with("llnk_"));
+}
+
+/// A stranger who signs up with an address and deletes the account, again and again.
+#[tokio::test]
+async fn security_34_repeated_sign_ups_do_not_flood_a_mailbox() {
+    let app = TestApp::start_with(&[BEHIND_A_PROXY]).await;
+    let sign_up = json!({ "email": ADA, "password": PASSWORD });
+    let has_link = |mail: &&Mail| mail.text.contains("token=");
+    let flood = async || {
+        let (mut statuses, mut links) = (Vec::new(), 0);
+        for number in 0..7 {
+            let client = app.client.at_address(&format!("203.0.{number}.1"));
+            let answer = client.post("/api/customers/signup", &sign_up).await;
+            statuses.push(answer.status);
+            links += app.take_mails(ADA).await.iter().filter(has_link).count();
+            if answer.status == 201 {
+                let me = app.client.with_token(answer.text("/access_token"));
+                assert_eq!(me.delete("/api/customers/me").await.status, 204);
+            }
+        }
+        (statuses, links)
+    };
+    assert_eq!(flood().await, (vec![201, 201, 201, 201, 429, 429, 429], 4));
+    // What was refused wrote nothing, and the address is free.
+    assert_eq!((app.count("users").await, app.count("customers").await), (0, 0));
+    app.clock.advance_seconds(3599);
+    assert_eq!(flood().await, (vec![429; 7], 0));
+    app.clock.advance_seconds(1);
+    app.sign_up(ADA).await;
+    // A taken address is taken, also when the budget is used up.
+    for number in 0..7 {
+        let client = app.client.at_address(&format!("203.1.{number}.1"));
+        let taken = client.post("/api/customers/signup", &sign_up).await;
+        assert_eq!(taken.problem(), (409, "email_taken"));
+        forgot(&client, ADA).await;
+        client.post("/api/licenses/recover", &json!({ "email": ADA })).await;
+    }
+    // A reset has a budget of its own.
+    assert_eq!(app.take_mails(ADA).await.len(), 5);
+}
+
+#[tokio::test]
+async fn a_change_to_the_present_address_counts_no_mail() {
+    let app = TestApp::start_with(&[BEHIND_A_PROXY]).await;
+    let me = app.signed_in(ADA).await;
+    app.take_mails(ADA).await;
+    for _ in 0..5 {
+        let same = json!({ "email": ADA, "current_password": PASSWORD });
+        assert_eq!(me.patch("/api/customers/me", &same).await.status, 200);
+    }
+    for number in 0..5 {
+        let client = app.client.at_address(&format!("203.0.113.{number}"));
+        client.post("/api/licenses/recover", &json!({ "email": ADA })).await;
+    }
+    assert_eq!(app.take_mails(ADA).await.len(), 3);
 }
 
 #[tokio::test]

@@ -195,6 +195,28 @@ impl Walk {
     }
 }
 
+/// The lockout ends with the commit of the new password, not after it.
+#[tokio::test(flavor = "multi_thread")]
+async fn security_42_a_kill_after_a_reset_leaves_nobody_locked_out() {
+    let mut walk = Walk::new("password.changed").await;
+    walk.sign_up().await;
+    let guess = json!({ "email": ADA, "password": "another password" });
+    let login = "/api/customers/login";
+    let mut statuses = Vec::new();
+    for _ in 0..11 {
+        statuses.push(walk.call(Method::POST, login, "", guess.clone()).await.0);
+    }
+    assert_eq!((statuses[9], statuses[10]), (401, 429));
+    let forgot = json!({ "email": ADA });
+    let path = "/api/customers/password/forgot";
+    assert_eq!(walk.call(Method::POST, path, "", forgot).await.0, 202);
+    let mail = walk.mail(ADA, "Your password for acme-app").await;
+    let reset = json!({ "token": mail.token("reset"), "password": NEW });
+    walk.follow("/api/customers/password/reset", reset).await;
+    assert_eq!(walk.deaths, 1);
+    walk.log_in(ADA, NEW).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kill_at_any_point_of_an_accounts_life_loses_and_repeats_nothing() {
     let dies = async |point: &'static str| {

@@ -130,7 +130,7 @@ async fn a_malformed_grant_or_extension_is_refused() {
         assert_eq!(admin.post(&path, &wrong).await.problem(), (400, "invalid_request"), "{wrong}");
     }
     let unknown = admin.post(&path, &json!({ "plan": "gold", "forever": true })).await;
-    assert_eq!(unknown.problem(), (422, "unknown_plan"));
+    assert_eq!(unknown.problem(), (422, "no_such_plan"));
     assert!(unknown.text("/detail").contains("professional"), "{}", unknown.text);
     for wrong in [json!({}), json!({ "days": 0 }), json!({ "days": 36_526 })] {
         let answer = admin.post(&format!("{path}/extend"), &wrong).await;

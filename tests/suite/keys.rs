@@ -10,14 +10,18 @@ use licentia::app::App;
 use licentia::clock::{Clock, SystemClock};
 use licentia::config::Config;
 use licentia::domain::account::password::Password;
+use licentia::domain::license::Extras;
+use licentia::domain::operator::audit::Actor;
 use licentia::domain::time::Timestamp;
 use licentia::error::Code;
 use licentia::flows::license::{Verdict, refresh, verify};
 use licentia::flows::mail;
+use licentia::flows::operator::licenses::{self, Grant};
 use licentia::keys::{KeyRing, KeyState};
 use licentia::random::Random;
 use licentia_verify::Rejection;
 
+use crate::harness::database::number;
 use crate::harness::process::{licentia, run};
 use crate::harness::{TestDatabase, config};
 
@@ -394,6 +398,43 @@ async fn a_lost_or_leaked_key_is_revoked_and_its_licenses_are_reissued_and_maile
         let verdict = verify(&app, &forged).await.unwrap();
         assert!(matches!(verdict, Verdict::Rejected(Rejection::UnknownKey { .. })), "{verdict:?}");
     }
+}
+
+/// More licenses than are revoked in one transaction. The command dies after the first one.
+#[tokio::test]
+async fn each_license_of_a_revoked_key_is_in_the_audit_log_once_also_after_a_kill() {
+    let place = Place::new(&[]).await;
+    let app = place.start().await.unwrap();
+    issue_a_license(&app).await;
+    let email = "ada@example.com".parse().unwrap();
+    let customer = app.store.read().await.unwrap().customer_by_email(&email).await.unwrap();
+    let customer_id = customer.unwrap().customer_id;
+    let plan = app.plans.plan("professional").unwrap();
+    let grant = Grant { plan, expires: None, extras: Extras::default(), replace: true };
+    for _ in 0..120 {
+        licenses::grant(&app, Actor::Operator, &customer_id, &grant).await.unwrap();
+    }
+    let kid = app.keys.jwks().keys[0].kid.clone();
+    let url = secrecy::ExposeSecret::expose_secret(&place.config.database_url).to_owned();
+    let revoke = |fail_point: &str| {
+        run(licentia(place.directory.path())
+            .args(["keys", "revoke", &kid])
+            .env("LICENTIA_DATABASE_URL", &url)
+            .env("FAIL_POINT", fail_point))
+    };
+    let revoked = async || {
+        let revoked = "SELECT COUNT(*) FROM licenses WHERE revocation_reason = 'key'";
+        let told = "SELECT COUNT(*) FROM audit_log WHERE action = 'license.revoked'
+            AND detail LIKE '%\"reason\":\"key\"%'";
+        (number(&app.store, revoked).await, number(&app.store, told).await)
+    };
+    assert_eq!(revoke("license.key_revoked").code, -1, "it did not die");
+    assert_eq!(revoked().await, (100, 100));
+    let rest = revoke("");
+    assert!(rest.out.contains("Revoked 21 licenses"), "{}{}", rest.out, rest.err);
+    assert_eq!(revoked().await, (121, 121));
+    let distinct = "SELECT COUNT(DISTINCT detail) FROM audit_log WHERE action = 'license.revoked'";
+    assert_eq!(number(&app.store, distinct).await, 121);
 }
 
 const DAY: i64 = 86_400;

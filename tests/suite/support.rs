@@ -4,9 +4,11 @@
 use licentia::domain::operator::admin_key::Scope;
 use licentia_sandbox::{Card, DeliveryFault, Times};
 use reqwest::{Method, Url};
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
 use crate::harness::database::execute;
+use crate::harness::process::{licentia, run};
 use crate::harness::shop::Shop;
 use crate::harness::{Answer, BEHIND_A_PROXY, Client, PASSWORD, TestApp};
 
@@ -53,6 +55,62 @@ async fn the_mails_of_a_customer_are_listed_page_by_page() {
         let answer = admin.get(&format!("/api/admin/customers/{unknown}/mails")).await;
         assert_eq!(answer.problem(), (404, "not_found"), "{unknown}");
     }
+}
+
+/// Returns a value with the type of each text, number and truth value in its place.
+fn shape(value: &Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            members.iter().map(|(name, value)| (name.clone(), shape(value))).collect()
+        }
+        Value::Array(entries) => entries.iter().map(shape).collect(),
+        Value::Null => Value::Null,
+        Value::Bool(_) => "truth value".into(),
+        Value::Number(_) => "number".into(),
+        Value::String(_) => "text".into(),
+    }
+}
+
+#[tokio::test]
+async fn the_command_line_prints_the_fields_of_the_api() {
+    let shop = Shop::open().await;
+    let ada = shop.buyer("ada@example.com").await;
+    shop.buy(&ada, "professional").await;
+    shop.must_be_paid(&ada).await;
+    shop.settled().await;
+    let change = json!({ "name": "Ada", "company_name": "Engines", "language": "de" });
+    assert_eq!(ada.client.patch("/api/customers/me", &change).await.status, 200);
+    let admin = shop.app.admin(Scope::Admin).await;
+    let id = ada.customer_id.as_str();
+    let printed = |arguments: &[&str]| {
+        let url = shop.app.config.database_url.expose_secret();
+        let done = run(licentia(shop.app.directory.path())
+            .args(arguments)
+            .arg("--json")
+            .env("LICENTIA_DATABASE_URL", url));
+        serde_json::from_str::<Value>(&done.out).expect(&done.err)
+    };
+    for (command, path) in [
+        ("show", ""),
+        ("why", "/why"),
+        ("licenses", "/licenses?limit=50"),
+        ("orders", "/orders?limit=50"),
+        ("mails", "/mails?limit=50"),
+        ("events", "/events?limit=50"),
+    ] {
+        let mut own = printed(&["customer", command, id]);
+        let theirs = admin.get(&format!("/api/admin/customers/{id}{path}")).await;
+        assert_eq!(theirs.status, 200, "{}", theirs.text);
+        // In the API, the path has the customer of a license.
+        for place in ["/license", "/licenses/0", "/licenses/1"] {
+            if let Some(license) = own.pointer_mut(place) {
+                assert_eq!(license.as_object_mut().unwrap().remove("customer_id").unwrap(), id);
+            }
+        }
+        assert_eq!(shape(&own), shape(&theirs.body), "{command}");
+    }
+    let found = admin.get("/api/admin/customers?query=ada%40exam").await;
+    assert_eq!(shape(&printed(&["customer", "find", "ada@exam"])), shape(&found.body));
 }
 
 #[tokio::test]

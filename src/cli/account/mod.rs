@@ -1,6 +1,3 @@
 //! Commands about accounts.
 
-mod changes;
-pub(super) mod customer;
 pub(super) mod import;
-pub(super) mod json;

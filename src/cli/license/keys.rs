@@ -95,7 +95,9 @@ fn revoke(config: &Config, kid: &str) -> Result<ExitCode> {
     }
     let (renewed, revoked) = with_app(config, async |app| revoke_key(app, kid).await)?;
     if !had_file && revoked == 0 {
-        return Err(Error::setup(format!("there is no key {kid:?}, and it signed no license")));
+        return Err(Error::setup(format!(
+            "there is no key {kid:?}, and no license of it is left to revoke"
+        )));
     }
     print(format_args!(
         "Revoked {revoked} licenses of the key {kid} and reissued {renewed}. Start the servers: \

@@ -6,8 +6,8 @@ use chrono::TimeDelta;
 use clap::Args;
 
 use crate::app::App;
-use crate::cli::account::customer::{One, license_line};
-use crate::cli::account::json;
+use crate::cli::operator::customer::{One, license_line};
+use crate::cli::operator::json;
 use crate::cli::{print, print_json};
 use crate::domain::ids::LicenseId;
 use crate::domain::license::IssuedLicense;
@@ -54,13 +54,13 @@ impl Extend {
     pub async fn run(self, app: &App) -> Result<ExitCode> {
         let (id, days) = (self.one.id(app).await?, TimeDelta::days(self.days));
         let license = licenses::extend(app, Actor::Operator, &id, days, self.note).await?;
-        show(&license, self.one.json)
+        show(app, &license, self.one.json)
     }
 }
 
 impl Revoke {
     pub async fn run(self, app: &App) -> Result<ExitCode> {
-        show(&licenses::revoke(app, Actor::Operator, &self.license).await?, self.json)
+        show(app, &licenses::revoke(app, Actor::Operator, &self.license).await?, self.json)
     }
 }
 
@@ -68,13 +68,13 @@ impl Resend {
     pub async fn run(self, app: &App) -> Result<ExitCode> {
         let by = OwnedActor::Operator;
         let license = licenses::resend(app, &by, &self.license, self.reissue).await?;
-        show(&license, self.json)
+        show(app, &license, self.json)
     }
 }
 
-fn show(license: &IssuedLicense, as_json: bool) -> Result<ExitCode> {
+fn show(app: &App, license: &IssuedLicense, as_json: bool) -> Result<ExitCode> {
     if as_json {
-        return print_json(&json::license(license));
+        return print_json(&json::license(license, app.now()));
     }
     print(format_args!("{}\n", license_line(license)))
 }

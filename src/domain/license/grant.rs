@@ -295,7 +295,16 @@ mod tests {
         let leaked = revoked(RevocationReason::Operator);
         assert_eq!(sent(leaked.clone(), false, true), Err(NothingToSend::Revoked));
         assert_eq!(sent(leaked.clone(), true, true), Ok("new"));
-        assert_eq!(sent(leaked, true, false), Err(NothingToSend::Unpaid));
+        assert_eq!(sent(leaked.clone(), true, false), Err(NothingToSend::Unpaid));
+        // Days that support added to a paid term depend on its payment until that term ends.
+        let extended = |paid_until: i64| IssuedLicense {
+            source: Source::Operator,
+            extras: Extras { paid_until: days(paid_until).map(at), ..Extras::default() },
+            ..leaked.clone()
+        };
+        assert_eq!(sent(extended(5), true, false), Err(NothingToSend::Unpaid));
+        assert_eq!(sent(extended(5), true, true), Ok("new"));
+        assert_eq!(sent(extended(0), true, false), Ok("new"), "the paid term has ended");
         let refunded = revoked(RevocationReason::Payment);
         assert_eq!(sent(refunded, true, true), Err(NothingToSend::Unpaid));
         let ended = license(Source::Trial, STARTER, days(0));

@@ -111,9 +111,9 @@ kinds! {
     Trial = "trial": Attached, [Verify], [Unverified, Usual, Offline];
     /// A grant, or a first license, which replaces none: the customer bought before having an
     /// account here.
-    LicenseReady = "granted": Attached, [Portal], [Usual, Unverified, Forever, Offline, Paid];
+    Granted = "granted": Attached, [Portal], [Usual, Unverified, Forever, Offline, Paid];
     /// A customer bought a plan or changed to another one: the license for it.
-    PlanChanged = "upgrade": Attached, [Portal], [Paid, Usual, Unverified, Offline];
+    Upgrade = "upgrade": Attached, [Portal], [Paid, Usual, Unverified, Offline];
     /// The subscription was renewed: the license for the next period.
     Renewal = "renewal": Attached, [Portal], [Paid, Usual, Unverified, Offline];
     /// The key of the previous license was revoked: the license that replaces it.

@@ -87,8 +87,8 @@ fn the_two_parts_of_a_mail_have_the_same_links_and_facts() {
 fn each_mail_has_the_links_that_it_needs() {
     let (templates, catalog) = (templates(), catalog());
     use Kind::{
-        Cancellation, LicenseEnded, LicenseReady, PasswordChanged, PaymentPending, PaymentProblem,
-        PlanChanged, Receipt, Renewal, Reset, Trial, TrialEnded, TrialEnding, Verify,
+        Cancellation, Granted, LicenseEnded, PasswordChanged, PaymentPending, PaymentProblem,
+        Receipt, Renewal, Reset, Trial, TrialEnded, TrialEnding, Upgrade, Verify,
     };
     for (kind, path) in [
         (Trial, "/account/verify#token=llnk_"),
@@ -96,8 +96,8 @@ fn each_mail_has_the_links_that_it_needs() {
         (Verify, "/account/verify#token=llnk_"),
         (Reset, "/account/reset#token=llnk_"),
         (PasswordChanged, "/account\n"),
-        (LicenseReady, "/account/portal?token=llnk_"),
-        (PlanChanged, "/account/portal?token=llnk_"),
+        (Granted, "/account/portal?token=llnk_"),
+        (Upgrade, "/account/portal?token=llnk_"),
         (Renewal, "/account/portal?token=llnk_"),
         (PaymentPending, "/account/portal?token=llnk_"),
         (PaymentPending, "https://invoice.stripe.com/"),
@@ -128,7 +128,7 @@ fn a_mail_contains_the_license_and_its_end() {
         assert!(text.contains("a.b.c"), "{text}");
     }
     assert_eq!(letter.license.as_deref(), Some(LICENSE));
-    let forever = templates.write(&Facts { ends: None, ..facts(Kind::LicenseReady) }).unwrap();
+    let forever = templates.write(&Facts { ends: None, ..facts(Kind::Granted) }).unwrap();
     assert!(forever.text.contains("Does not expire"), "{}", forever.text);
 }
 
@@ -158,7 +158,7 @@ fn a_receipt_has_the_amount_and_the_invoice_in_the_form_of_the_language() {
     {
         let invoice_url = Some("https://invoice.stripe.com/i/1");
         let payment = Some(Payment { amount: 123_450, currency: "eur", invoice_url });
-        for kind in [Kind::Receipt, Kind::Renewal, Kind::PlanChanged, Kind::LicenseReady] {
+        for kind in [Kind::Receipt, Kind::Renewal, Kind::Upgrade, Kind::Granted] {
             let letter = templates.write(&Facts { language, payment, ..facts(kind) }).unwrap();
             let html = &letter.html;
             for text in [&letter.text, html] {

@@ -10,7 +10,7 @@ const COLUMNS: &str = "audit_id,at,actor,action,customer_id,request_id,before,af
 
 /// An entry with the values before and after in one place each.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
+pub struct AuditFacts {
     /// The values before the change, an object; null if there are none.
     pub before: Value,
     /// The values after the change, an object; null if there are none.
@@ -19,8 +19,8 @@ pub struct Told {
     pub detail: Value,
 }
 
-impl Told {
-    /// Returns what an entry says. The values that name a person are stored apart from the others.
+impl AuditFacts {
+    /// Returns the facts of an entry. The values that name a person are stored apart from the others.
     #[must_use]
     pub fn of(entry: &StoredAuditEntry) -> Self {
         let mut detail: Value = serde_json::from_str(&entry.detail).unwrap_or_default();
@@ -48,7 +48,7 @@ impl Told {
 pub fn csv(entries: &[StoredAuditEntry]) -> String {
     let mut text = COLUMNS.to_owned();
     for entry in entries {
-        let Told { before, after, detail } = Told::of(entry);
+        let AuditFacts { before, after, detail } = AuditFacts::of(entry);
         let object = |value: Value| if value.is_null() { String::new() } else { value.to_string() };
         let id = |id: Option<String>| id.unwrap_or_default();
         let fields = [
@@ -85,7 +85,7 @@ pub fn json_lines(entries: &[StoredAuditEntry]) -> String {
 /// Returns an entry as JSON, with the fields of the API.
 #[must_use]
 pub fn json(entry: &StoredAuditEntry) -> Value {
-    let Told { before, after, detail } = Told::of(entry);
+    let AuditFacts { before, after, detail } = AuditFacts::of(entry);
     json!({
         "audit_id": entry.audit_id.as_str(),
         "at": entry.at.to_string(),
@@ -122,13 +122,13 @@ mod tests {
 
     #[test]
     fn the_values_before_and_after_are_in_one_place() {
-        let told = Told::of(&entry("operator"));
-        assert_eq!(told.before, json!({ "a": 1, "name": "=1" }));
-        assert_eq!(told.after, json!({ "a": 2, "name": null }));
-        assert_eq!(told.detail, json!({ "n": 1 }));
+        let facts = AuditFacts::of(&entry("operator"));
+        assert_eq!(facts.before, json!({ "a": 1, "name": "=1" }));
+        assert_eq!(facts.after, json!({ "a": 2, "name": null }));
+        assert_eq!(facts.detail, json!({ "n": 1 }));
         let none = StoredAuditEntry { personal: None, detail: "{}".into(), ..entry("operator") };
-        let nothing = Told { before: Value::Null, after: Value::Null, detail: json!({}) };
-        assert_eq!(Told::of(&none), nothing);
+        let nothing = AuditFacts { before: Value::Null, after: Value::Null, detail: json!({}) };
+        assert_eq!(AuditFacts::of(&none), nothing);
         let lines = json_lines(&[entry("a\nb"), none]);
         assert_eq!(lines.lines().count(), 2, "{lines}");
         assert!(lines.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()));

@@ -14,9 +14,9 @@ use crate::domain::outbox::To;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
-use crate::flows::account::customer::{by_customer, personal, send_to_stripe};
+use crate::flows::account::customer::{by_customer, personal, save};
 use crate::flows::account::session::SignedIn;
-use crate::flows::account::{mail_link, pending, trial_memory};
+use crate::flows::account::{mail_link, pending};
 use crate::flows::{audit, mail, once, secret};
 use crate::store::Tx;
 
@@ -125,6 +125,7 @@ async fn change(
     now: Timestamp,
 ) -> Result<Customer> {
     let id = &before.customer_id;
+    let after = save(app, tx, before, &after, now).await?;
     tx.delete_former_address(id, &after.email).await?;
     let former = FormerAddress {
         customer_id: id.clone(),
@@ -134,20 +135,19 @@ async fn change(
         reserved_until: now + LinkKind::Undo.lifetime(),
     };
     tx.insert_former_address(&former, now).await?;
-    trial_memory::remember(app, tx, id, &before.email, now).await?;
-    let after = tx.update_customer(&after, now).await?;
     let entry =
         by_customer(id, AuditAction::CustomerAddressChanged, json!({ "changed": ["email"] }))
             .changed_personal(&personal(before), &personal(&after));
     audit(app, tx, entry, now).await?;
     mail::enqueue(app, tx, Kind::AddressChanged, To::Other(id, &before.email), now).await?;
-    send_to_stripe(app, tx, before, &after, now).await?;
     Ok(after)
 }
 
 /// Undoes a change of the address, and all later ones, with the token that was mailed to the former
 /// address. It ends every login session and mails the link that sets a password: whoever changed
-/// the address knows the present one. Returns the customer.
+/// the address knows the present one. Until that link is used, the password logs in, and
+/// [`crate::flows::account::password::check_owner`] refuses what a thief could do for good. Returns
+/// the customer.
 ///
 /// # Errors
 /// [`Error::InvalidLink`] when there is no such link, or the change was already undone.
@@ -161,22 +161,21 @@ pub async fn undo(app: &App, token: &str) -> Result<Customer> {
     let id = &before.customer_id;
     let former = tx.former_address(id, &link.email).await?.ok_or(Error::InvalidLink)?;
     tx.delete_former_addresses_from(id, former.seq).await?;
-    trial_memory::remember(app, &mut tx, id, &before.email, now).await?;
     tx.delete_unused_mail_links(id).await?;
     tx.delete_sessions(&before.user_id, None).await?;
     let after = Customer {
         email: former.email,
         email_verified_at: former.email_verified_at,
         pending_email: None,
+        reset_required_at: Some(now),
         ..before.clone()
     };
-    let after = tx.update_customer(&after, now).await?;
+    let after = save(app, &mut tx, &before, &after, now).await?;
     let entry =
         by_customer(id, AuditAction::CustomerAddressUndone, json!({ "changed": ["email"] }))
             .changed_personal(&personal(&before), &personal(&after));
     audit(app, &mut tx, entry, now).await?;
     mail::enqueue(app, &mut tx, Kind::AddressUndone, To::Customer(id), now).await?;
-    send_to_stripe(app, &mut tx, &before, &after, now).await?;
     tx.commit(app.fail_points.at(Place::AddressUndone)).await?;
     app.events_due.notify_one();
     app.mail_due.notify_one();

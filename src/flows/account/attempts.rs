@@ -1,6 +1,6 @@
 //! Counts the attempts that all servers on one database count together: those that guess a password
-//! or cause a mail. [`crate::domain::account::attempts`] has the limits. Each call is a transaction
-//! of its own, so that an attempt counts also if what follows fails.
+//! or cause a mail. [`crate::domain::account::attempts`] has the limits. A call without a
+//! transaction has one of its own, so that an attempt counts also if what follows fails.
 
 use std::net::IpAddr;
 
@@ -16,6 +16,7 @@ use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::secret::keyed;
+use crate::store::Tx;
 
 /// The networks that are remembered of one owner: home, office, phone, and some on travels.
 const MAX_NETWORKS: i64 = 20;
@@ -90,18 +91,23 @@ pub async fn remember_owner(app: &App, user_id: &UserId, client: IpAddr) {
 }
 
 /// Forgets the attempts to enter the password of a customer, and the networks that were known,
-/// which may be a thief's. Remembers the client's network, after the customer has used a link from
-/// the mailbox (security_42).
-pub async fn unlock(app: &App, customer: &Customer, client: IpAddr) {
-    let forgotten = async {
-        let account = account_hash(app, customer.email.as_str()).await?;
-        let mut tx = app.store.write().await?;
-        tx.delete_buckets(&account).await?;
-        tx.delete_known_networks(&customer.user_id).await?;
-        tx.commit(app.fail_points.at(Place::ThrottleCounted)).await
-    };
-    log(forgotten.await);
-    remember_owner(app, &customer.user_id, client).await;
+/// which may be a thief's. Remembers the client's network (security_42). For the transaction in
+/// which the customer uses a link from the mailbox; its caller calls
+/// [`crate::flows::secret::prepare`] before it.
+///
+/// # Errors
+/// A failure of the database.
+pub(super) async fn unlock(
+    app: &App,
+    tx: &mut Tx,
+    customer: &Customer,
+    client: IpAddr,
+    now: Timestamp,
+) -> Result<()> {
+    tx.delete_buckets(&account_hash(app, customer.email.as_str()).await?).await?;
+    tx.delete_known_networks(&customer.user_id).await?;
+    let network = network_hash(app, client).await?;
+    tx.remember_network(&customer.user_id, &network, MAX_NETWORKS, now).await
 }
 
 /// Logs a failure to store what follows a success. The success must not become a failure by it.
@@ -111,13 +117,41 @@ fn log(stored: Result<()>) {
     }
 }
 
-/// Counts the mail of a sign-up.
+/// Counts the mail of a sign-up for its client. [`SignupMailbox`] counts it for the mailbox.
 ///
 /// # Errors
 /// As [`log_in`].
 pub async fn mail(app: &App, client: IpAddr) -> Result<Mails> {
     let buckets = mails_of(app, client).await?;
     count_mails(app, buckets).await
+}
+
+/// The budget of a mailbox for the mails of sign-ups. Without one of its own, the mails of others
+/// would prevent a sign-up.
+pub(super) struct SignupMailbox {
+    own: Bucket,
+    shared: Bucket,
+}
+
+impl SignupMailbox {
+    /// Returns the budget of a mailbox.
+    pub(super) async fn of(app: &App, mailbox: &Email) -> Result<Self> {
+        let own = Bucket::new(app, Counted::SignupMailbox, mailbox.as_str()).await?;
+        let shared = Bucket::new(app, Counted::Mailbox, mailbox.as_str()).await?;
+        Ok(Self { own, shared })
+    }
+
+    /// Counts the mail of a sign-up, in the transaction that has inserted the account: a sign-up
+    /// with a taken address sends no mail and counts none.
+    ///
+    /// # Errors
+    /// As [`log_in`].
+    pub(super) async fn count(&self, tx: &mut Tx, now: Timestamp) -> Result<()> {
+        match take_in(tx, [&self.own], None, now).await {
+            Err(Error::TooManyRequests { .. }) => take_in(tx, [&self.shared], None, now).await,
+            counted => counted,
+        }
+    }
 }
 
 /// Counts a mail with a link that a client requests for this mailbox.
@@ -200,9 +234,20 @@ async fn take(
 ) -> Result<()> {
     buckets.sort_by(|a, b| a.key.cmp(&b.key));
     let mut tx = app.store.write().await?;
+    take_in(&mut tx, buckets.iter(), account, now).await?;
     tx.sweep_buckets(now - SWEPT_AFTER).await?;
+    tx.commit(app.fail_points.at(Place::ThrottleCounted)).await
+}
+
+/// Takes from all buckets, or fails, in the transaction of the caller.
+async fn take_in(
+    tx: &mut Tx,
+    buckets: impl IntoIterator<Item = &Bucket>,
+    account: Option<&KeyedHash>,
+    now: Timestamp,
+) -> Result<()> {
     let mut wait = None;
-    for Bucket { counted, key } in buckets.iter() {
+    for Bucket { counted, key } in buckets {
         let limit = counted.limit();
         let state = tx.lock_bucket(key, account, now).await?;
         match attempts::take(limit, &state, now) {
@@ -210,11 +255,13 @@ async fn take(
             Err(until) => wait = wait.max(Some(until)),
         }
     }
-    if let Some(wait) = wait {
+    match wait {
         // Without a commit, nothing is counted.
-        return Err(Error::TooManyRequests { retry_after: wait.to_std().unwrap_or_default() });
+        Some(wait) => {
+            Err(Error::TooManyRequests { retry_after: wait.to_std().unwrap_or_default() })
+        }
+        None => Ok(()),
     }
-    tx.commit(app.fail_points.at(Place::ThrottleCounted)).await
 }
 
 async fn remember(app: &App, user_id: &UserId, network: &KeyedHash) -> Result<()> {

@@ -76,9 +76,9 @@ pub async fn get(app: &App, id: &CustomerId) -> Result<Customer> {
 /// the mail to it is used; a session alone does not request it (security_35).
 ///
 /// # Errors
-/// [`Error::PasswordRequired`], [`Error::InvalidCredentials`], [`Error::EmailTaken`],
-/// [`Error::Unauthenticated`] when the session has ended in the meantime, or a failure of the
-/// database.
+/// [`Error::PasswordRequired`], [`Error::ResetRequired`], [`Error::InvalidCredentials`],
+/// [`Error::EmailTaken`], [`Error::Unauthenticated`] when the session has ended in the meantime, or
+/// a failure of the database.
 pub async fn update(app: &App, caller: &SignedIn, change: AccountChange) -> Result<Customer> {
     let mut pending = None;
     if let Some(NewEmail { email, current_password }) = change.email
@@ -115,7 +115,7 @@ pub async fn update(app: &App, caller: &SignedIn, change: AccountChange) -> Resu
         ("language", after.language != before.language),
     ];
     let changed: Vec<_> = changed.iter().filter(|(_, yes)| *yes).map(|(name, _)| name).collect();
-    let after = tx.update_customer(&after, now).await?;
+    let after = save(app, &mut tx, &before, &after, now).await?;
     let requested =
         after.pending_email.as_ref().filter(|_| after.pending_email != before.pending_email);
     let action = match requested {
@@ -129,16 +129,37 @@ pub async fn update(app: &App, caller: &SignedIn, change: AccountChange) -> Resu
     if let Some(email) = requested {
         address::request(app, &mut tx, &after, email, now).await?;
     }
-    send_to_stripe(app, &mut tx, &before, &after, now).await?;
     tx.commit(app.fail_points.at(Place::AccountChanged)).await?;
     app.events_due.notify_one();
     app.mail_due.notify_one();
     Ok(after)
 }
 
+/// Stores a changed customer, and queues for Stripe what changed. If the address changed, the trial
+/// of the one before is remembered: it is free from then on, unless the caller reserves it. Then
+/// the caller calls [`secret::prepare`] before the transaction, and notifies
+/// [`crate::app::Parts::events_due`] after the commit. Returns the customer.
+///
+/// # Errors
+/// [`Error::EmailTaken`], or a failure of the database.
+pub(in crate::flows) async fn save(
+    app: &App,
+    tx: &mut Tx,
+    before: &Customer,
+    after: &Customer,
+    now: Timestamp,
+) -> Result<Customer> {
+    let after = tx.update_customer(after, now).await?;
+    if after.email != before.email {
+        trial_memory::remember(app, tx, &before.customer_id, &before.email, now).await?;
+    }
+    send_to_stripe(app, tx, before, &after, now).await?;
+    Ok(after)
+}
+
 /// Queues the changed fields for Stripe, if the customer is there. The caller notifies
 /// [`crate::app::Parts::events_due`] after the commit.
-pub(in crate::flows) async fn send_to_stripe(
+async fn send_to_stripe(
     app: &App,
     tx: &mut Tx,
     before: &Customer,
@@ -156,9 +177,11 @@ pub(in crate::flows) async fn send_to_stripe(
 /// Deletes the caller's account, as [`remove`] does.
 ///
 /// # Errors
-/// [`Error::LoginRequired`] when the password was not entered recently in the caller's session.
+/// [`Error::ResetRequired`]. [`Error::LoginRequired`] when the password was not entered recently in
+/// the caller's session.
 /// [`Error::Unauthenticated`] when another deletion was faster. Those of [`remove`].
 pub async fn delete(app: &App, caller: &SignedIn) -> Result<()> {
+    password::check_owner(&caller.customer)?;
     if !caller.session.is_password_recent(app.now()) {
         return Err(Error::LoginRequired);
     }
@@ -212,6 +235,10 @@ fn already_deleted(error: Error) -> Error {
 /// Deletes a locked customer, and mails the address that it was deleted.
 async fn delete_here(app: &App, mut tx: Tx, customer: &Customer, by: Actor<'_>) -> Result<()> {
     let now = app.now();
+    if by == Actor::Customer {
+        // The change of the address may have been undone in the meantime.
+        password::check_owner(customer)?;
+    }
     let subscription = tx.subscription(&customer.customer_id).await?;
     if subscription.is_some_and(|row| row.status.is_live()) {
         let (id, action) = (&customer.customer_id, AuditAction::CustomerChurned);

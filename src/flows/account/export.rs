@@ -17,6 +17,7 @@ use crate::domain::sale::subscription::SubscriptionRow;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::account::customer::by_customer;
+use crate::flows::account::password;
 use crate::flows::account::session::SignedIn;
 use crate::flows::audit;
 
@@ -54,12 +55,13 @@ pub struct Export {
 /// was read.
 ///
 /// # Errors
-/// A failure of the database.
+/// [`Error::ResetRequired`], or a failure of the database.
 pub async fn export(app: &App, caller: &SignedIn) -> Result<Export> {
     let now = app.now();
     let id = &caller.customer.customer_id;
     let mut tx = app.store.write().await?;
     let customer = tx.lock_customer(id).await?.ok_or(Error::Unauthenticated)?;
+    password::check_owner(&customer)?;
     audit(app, &mut tx, by_customer(id, AuditAction::CustomerExported, json!({})), now).await?;
     let request = PageRequest { after: None, limit: MOST };
     let rows = request.rows();

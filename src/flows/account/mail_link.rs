@@ -19,6 +19,7 @@ pub(in crate::flows) async fn make(
     email: &Email,
 ) -> Result<Option<String>> {
     let now = app.now();
+    let mut expires_at = now + kind.lifetime();
     let works = match kind {
         LinkKind::Verify if *email == customer.email => true,
         LinkKind::Verify => {
@@ -28,8 +29,10 @@ pub(in crate::flows) async fn make(
         }
         LinkKind::Reset | LinkKind::Portal => *email == customer.email,
         LinkKind::Undo => {
-            let until = now + kind.lifetime();
-            tx.reserve_former_address(&customer.customer_id, email, until, now).await?
+            let former = tx.former_address(&customer.customer_id, email).await?;
+            let until = former.map(|former| former.reserved_until).filter(|until| *until > now);
+            expires_at = until.map_or(expires_at, |until| until.min(expires_at));
+            until.is_some()
         }
     };
     if !works {
@@ -41,7 +44,7 @@ pub(in crate::flows) async fn make(
         kind,
         email: email.clone(),
         created_at: now,
-        expires_at: now + kind.lifetime(),
+        expires_at,
         used_at: None,
     };
     tx.insert_mail_link(&link, &token.hash()).await?;

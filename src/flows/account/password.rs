@@ -1,5 +1,7 @@
 //! Passwords: mails the link that sets one, sets it, and changes it.
 
+use std::net::IpAddr;
+
 use serde_json::json;
 
 use crate::app::App;
@@ -13,10 +15,10 @@ use crate::domain::outbox::To;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
-use crate::flows::account::customer::{by_customer, personal, send_to_stripe};
-use crate::flows::account::mail_link;
+use crate::flows::account::customer::{by_customer, personal, save};
 use crate::flows::account::session::{self, NewSession, SignedIn};
-use crate::flows::{audit, mail};
+use crate::flows::account::{attempts, mail_link};
+use crate::flows::{audit, mail, secret};
 use crate::passwords::{NO_PASSWORD, PasswordCheck};
 use crate::store::Tx;
 
@@ -35,8 +37,9 @@ pub async fn forgot(app: &App, email: &Email) -> Result<()> {
 }
 
 /// Sets the password of the customer to whom the link with this token was mailed. It ends all login
-/// sessions, and opens one. Returns it and the customer, whose address is then verified. A refused
-/// password does not use the link. `client` is the name of the caller's software.
+/// sessions and every lockout, and opens a session. Returns it and the customer, whose address is
+/// then verified. A refused password does not use the link. `client` is the name of the caller's
+/// software, `address` is the caller's.
 ///
 /// # Errors
 /// [`Error::InvalidLink`] when there is no such link, or the customer's address has changed since.
@@ -47,7 +50,9 @@ pub async fn reset(
     token: &str,
     password: Password,
     client: Option<String>,
+    address: IpAddr,
 ) -> Result<(NewSession, Customer)> {
+    secret::prepare(app).await?;
     let holder = mail_link::holder(app, LinkKind::Reset, token).await?;
     let names = [&holder.name, &holder.company_name];
     let hash = choose(app, password, &holder.email, names).await?;
@@ -65,6 +70,7 @@ pub async fn reset(
     tx.delete_unused_mail_links(&customer.customer_id).await?;
     set(app, &mut tx, &customer, &hash, "reset", now).await?;
     let opened = session::open(app, &mut tx, &customer.user_id, client, now).await?;
+    attempts::unlock(app, &mut tx, &customer, address, now).await?;
     app.fail_points.reach(Place::PasswordWritten);
     tx.commit(app.fail_points.at(Place::PasswordChanged)).await?;
     app.events_due.notify_one();
@@ -75,8 +81,8 @@ pub async fn reset(
 /// Changes the caller's password, and ends their other login sessions.
 ///
 /// # Errors
-/// [`Error::InvalidCredentials`] when `current` is wrong. [`Error::UnfitPassword`],
-/// [`Error::Unauthenticated`] when the session has ended in the meantime, or a failure of the
+/// [`Error::ResetRequired`]. [`Error::InvalidCredentials`] when `current` is wrong.
+/// [`Error::UnfitPassword`], [`Error::Unauthenticated`] when the session has ended in the meantime, or a failure of the
 /// database.
 pub async fn change(
     app: &App,
@@ -106,16 +112,26 @@ pub async fn change(
 }
 
 /// Checks the caller's password. The caller of this function checks under the customer's lock that
-/// the session still exists: a reset ends it.
+/// the session still exists: a reset and an undone change of the address end it.
 ///
 /// # Errors
-/// [`Error::InvalidCredentials`], or a failure of the database.
+/// Those of [`check_owner`], [`Error::InvalidCredentials`], or a failure of the database.
 pub(super) async fn confirm(app: &App, caller: &SignedIn, current: Password) -> Result<()> {
     let customer = &caller.customer;
+    check_owner(customer)?;
     let login = app.store.read().await?.login_of(&customer.email).await?;
     let own = login.filter(|(found, _)| found.customer_id == customer.customer_id);
     let check = app.passwords.check(current, own.map(|(_, hash)| hash)).await?;
     if check == PasswordCheck::Wrong { Err(Error::InvalidCredentials) } else { Ok(()) }
+}
+
+/// Checks that the password is known to the owner only, before what a thief must not do. After a
+/// change of the address was undone, it is not, until a link from the mailbox has set another one.
+///
+/// # Errors
+/// [`Error::ResetRequired`].
+pub(in crate::flows) fn check_owner(customer: &Customer) -> Result<()> {
+    if customer.reset_required_at.is_some() { Err(Error::ResetRequired) } else { Ok(()) }
 }
 
 /// Returns the hash of a new password if it is acceptable for this account.
@@ -165,7 +181,7 @@ async fn owned(
     had_password: bool,
     now: Timestamp,
 ) -> Result<Customer> {
-    let mut after = Customer { pending_email: None, ..before.clone() };
+    let mut after = Customer { pending_email: None, reset_required_at: None, ..before.clone() };
     if !before.is_email_verified() {
         after.email_verified_at = Some(now);
         if had_password {
@@ -175,7 +191,7 @@ async fn owned(
     if after == *before {
         return Ok(after);
     }
-    let after = tx.update_customer(&after, now).await?;
+    let after = save(app, tx, before, &after, now).await?;
     if !before.is_email_verified() {
         let (id, action) = (&after.customer_id, AuditAction::CustomerVerified);
         let names = [
@@ -188,6 +204,5 @@ async fn owned(
             .changed_personal(&personal(before), &personal(&after));
         audit(app, tx, entry, now).await?;
     }
-    send_to_stripe(app, tx, before, &after, now).await?;
     Ok(after)
 }

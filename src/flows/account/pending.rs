@@ -52,12 +52,14 @@ pub async fn sign_up(app: &App, request: Signup) -> Result<()> {
 }
 
 /// The mail to the owner of a mailbox about a sign-up with its address.
-pub(in crate::flows) enum Told {
+pub(in crate::flows) enum SignupMail {
     /// The link that confirms it, in this language.
     Link(String, Option<Language>),
     /// The address has an account.
     AccountExists,
-    /// Nothing: the address is reserved for its former owner, or the sign-up is too old.
+    /// The address is reserved for a customer who had it before.
+    AddressReserved,
+    /// Nothing: the sign-up is too old.
     Nothing,
 }
 
@@ -65,25 +67,29 @@ pub(in crate::flows) enum Told {
 ///
 /// # Errors
 /// A failure of the database.
-pub(in crate::flows) async fn link(app: &App, mail_id: &MailId, email: &Email) -> Result<Told> {
+pub(in crate::flows) async fn link(
+    app: &App,
+    mail_id: &MailId,
+    email: &Email,
+) -> Result<SignupMail> {
     let now = app.now();
     let mut tx = app.store.write().await?;
     if tx.customer_by_email(email).await?.is_some() {
-        return Ok(Told::AccountExists);
+        return Ok(SignupMail::AccountExists);
     }
     let pending = tx.pending_signup(mail_id).await?;
     let Some(pending) = pending.filter(|pending| pending.confirmed_at.is_none()) else {
-        return Ok(Told::Nothing);
+        return Ok(SignupMail::Nothing);
     };
-    if tx.is_email_taken(email, None, now).await? {
-        return Ok(Told::Nothing);
+    if tx.reserved_for(email, now).await?.is_some() {
+        return Ok(SignupMail::AddressReserved);
     }
     let token = LinkToken::from_random(app.random.bytes());
     let expires_at = now + LinkKind::Verify.lifetime();
     tx.insert_signup_link(&token.hash(), mail_id, expires_at).await?;
     tx.commit(app.fail_points.at(Place::MailLinkMade)).await?;
     let url = LinkKind::Verify.url(&app.public_url.to_string(), &token);
-    Ok(Told::Link(url, pending.language))
+    Ok(SignupMail::Link(url, pending.language))
 }
 
 /// Creates the account of the sign-up that the link with this token confirms. Returns the customer,

@@ -19,6 +19,7 @@ use crate::domain::sale::inbox::TaskKind;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::fail_point::Place;
+use crate::flows::account::attempts::SignupMailbox;
 use crate::flows::account::customer;
 use crate::flows::account::password;
 use crate::flows::account::session;
@@ -57,8 +58,9 @@ pub struct SignedUp {
 /// Signs up a customer. `client` is the name of the caller's software.
 ///
 /// # Errors
-/// [`crate::error::Error::UnfitPassword`], [`crate::error::Error::EmailTaken`], or a failure of the
-/// database.
+/// [`crate::error::Error::UnfitPassword`], [`crate::error::Error::EmailTaken`],
+/// [`crate::error::Error::TooManyRequests`] when the mailbox has got too many mails, or a failure of
+/// the database.
 pub async fn signup(app: &App, request: Signup, client: Option<String>) -> Result<SignedUp> {
     let Signup { email, password, name, company_name, language } = request;
     let password_hash = password::choose(app, password, &email, [&name, &company_name]).await?;
@@ -74,9 +76,11 @@ pub async fn signup(app: &App, request: Signup, client: Option<String>) -> Resul
     };
 
     let address = TrialAddress::of(app, &account.email).await?;
+    let mailbox = SignupMailbox::of(app, &account.email).await?;
     let now = app.now();
     let mut tx = app.store.write().await?;
     let (customer, license) = create(app, &mut tx, account, address.as_ref(), now).await?;
+    mailbox.count(&mut tx, now).await?;
     let opened = session::open(app, &mut tx, &customer.user_id, client, now).await?;
     app.fail_points.reach(Place::SignupWritten);
     tx.commit(app.fail_points.at(Place::SignupCommitted)).await?;

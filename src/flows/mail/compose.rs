@@ -12,7 +12,7 @@ use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::account::mail_link;
-use crate::flows::account::pending::{self, Told};
+use crate::flows::account::pending::{self, SignupMail};
 use crate::flows::license;
 use crate::mailer::Recipient;
 use crate::store::Tx;
@@ -30,19 +30,24 @@ pub(super) async fn compose(app: &App, mail: &LeasedMail) -> Result<Option<(Reci
     match (kind, &mail.recipient) {
         (Kind::ConfirmSignup, Some(email)) => match pending::link(app, &mail.mail_id, email).await?
         {
-            Told::Link(url, language) => {
+            SignupMail::Link(url, language) => {
                 return confirmation(app, email, url, language).map(Some);
             }
-            Told::AccountExists => kind = Kind::AccountExists,
-            Told::Nothing => return Ok(None),
+            SignupMail::AccountExists => kind = Kind::AccountExists,
+            SignupMail::AddressReserved => kind = Kind::AddressChanged,
+            SignupMail::Nothing => return Ok(None),
         },
         (Kind::ConfirmSignup, None) => return Ok(None),
         (Kind::Recovered, Some(email)) => license::freshen(app, email).await?,
+        // The owner of the mailbox gets the account back by the link that undoes the change.
+        (Kind::Reset, Some(email)) if is_only_reserved(app, email).await? => {
+            kind = Kind::AddressChanged;
+        }
         _ => {}
     }
     let makes_links = !kind.links().is_empty();
     let mut tx = if makes_links { app.store.write().await? } else { app.store.read().await? };
-    let Some(about) = about(&mut tx, kind, mail).await? else { return Ok(None) };
+    let Some(about) = about(&mut tx, kind, mail, app.now()).await? else { return Ok(None) };
     if !is_still_true(kind, &about, app.now()) {
         return Ok(None);
     }
@@ -107,7 +112,12 @@ impl About {
 
 /// Reads what a mail is about. Returns `None` if the customer was deleted in the meantime, and the
 /// mail with them; also for a mail with a link, if the address has no account.
-async fn about(tx: &mut Tx, kind: Kind, mail: &LeasedMail) -> Result<Option<About>> {
+async fn about(
+    tx: &mut Tx,
+    kind: Kind,
+    mail: &LeasedMail,
+    now: Timestamp,
+) -> Result<Option<About>> {
     let Some(id) = &mail.customer_id else {
         let Some(email) = mail.recipient.clone() else { return Ok(None) };
         if kind == Kind::Recovered {
@@ -119,7 +129,11 @@ async fn about(tx: &mut Tx, kind: Kind, mail: &LeasedMail) -> Result<Option<Abou
         let customer = if kind.links().is_empty() {
             None
         } else {
-            let Some(owner) = owner(tx, &email).await? else { return Ok(None) };
+            let owner = match kind {
+                Kind::AddressChanged => former_owner(tx, &email, now).await?,
+                _ => owner(tx, &email).await?,
+            };
+            let Some(owner) = owner else { return Ok(None) };
             Some(owner)
         };
         return Ok(Some(About { customer, license: None, current: None, order: None, email }));
@@ -142,6 +156,10 @@ async fn about(tx: &mut Tx, kind: Kind, mail: &LeasedMail) -> Result<Option<Abou
         None => None,
     };
     let email = mail.recipient.clone().unwrap_or_else(|| customer.email.clone());
+    if kind == Kind::AddressChanged {
+        // The mail of the change itself may be late. Its link works for the full time.
+        tx.reserve_former_address(id, &email, now + LinkKind::Undo.lifetime(), now).await?;
+    }
     Ok(Some(About { customer: Some(customer), license, current, order, email }))
 }
 
@@ -150,6 +168,21 @@ async fn owner(tx: &mut Tx, email: &Email) -> Result<Option<Customer>> {
     let Some(found) = tx.customer_by_email(email).await? else { return Ok(None) };
     let customer = tx.lock_customer(&found.customer_id).await?;
     Ok(customer.filter(|customer| customer.email == *email))
+}
+
+/// Returns whether an address has no account, and is reserved for a customer who had it before.
+async fn is_only_reserved(app: &App, email: &Email) -> Result<bool> {
+    let mut tx = app.store.read().await?;
+    let is_owned = tx.customer_by_email(email).await?.is_some();
+    Ok(!is_owned && tx.reserved_for(email, app.now()).await?.is_some())
+}
+
+/// Returns the customer for whom this address is reserved, locked.
+async fn former_owner(tx: &mut Tx, email: &Email, now: Timestamp) -> Result<Option<Customer>> {
+    match tx.reserved_for(email, now).await? {
+        Some(id) => tx.lock_customer(&id).await,
+        None => Ok(None),
+    }
 }
 
 /// Returns whether a mail still says the truth: an address that is not verified, a trial that has

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::app::App;
+use crate::config::StripeMode;
 use crate::domain::account::customer::Customer;
 use crate::domain::account::metadata::Metadata;
 use crate::domain::ids::CustomerId;
@@ -115,6 +116,29 @@ pub struct Record {
     pub subscription: Option<SubscriptionRow>,
     /// The current license.
     pub license: Option<IssuedLicense>,
+}
+
+/// Returns the page of a customer in Stripe's dashboard.
+#[must_use]
+pub fn customer_url(app: &App, customer: &Customer) -> Option<String> {
+    let id = customer.stripe_customer_id.as_ref();
+    id.map(|id| dashboard_url(app, "customers", id.as_str()))
+}
+
+/// Returns the page of an order's payment, or else of its invoice, in Stripe's dashboard, where it
+/// can be refunded.
+#[must_use]
+pub fn order_url(app: &App, order: &Order) -> Option<String> {
+    let payment = order.stripe_payment_intent_id.as_ref().map(|id| ("payments", id.as_str()));
+    let invoice = order.stripe_invoice_id.as_ref().map(|id| ("invoices", id.as_str()));
+    payment.or(invoice).map(|(kind, id)| dashboard_url(app, kind, id))
+}
+
+fn dashboard_url(app: &App, kind: &str, id: &str) -> String {
+    let mode = app.stripe.as_ref().map(|stripe| stripe.config().mode);
+    let is_live = mode == Some(StripeMode::Live);
+    let mode = if is_live { "" } else { "test/" };
+    format!("https://dashboard.stripe.com/{mode}{kind}/{id}")
 }
 
 /// Returns what is stored about a customer.

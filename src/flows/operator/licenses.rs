@@ -77,7 +77,7 @@ pub async fn grant(
     {
         return Err(shortened.into());
     }
-    let change = (AuditAction::LicenseGranted, Kind::LicenseReady);
+    let change = (AuditAction::LicenseGranted, Kind::Granted);
     let license =
         issue(app, &mut tx, by, before.as_ref(), (customer_id, &entitlement), change).await?;
     tx.commit(app.fail_points.at(Place::LicenseGranted)).await?;

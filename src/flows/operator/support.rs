@@ -16,8 +16,7 @@ use crate::domain::sale::stripe_ids::StripeCustomerId;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
-use crate::flows::account::customer::{self, Change, personal, send_to_stripe};
-use crate::flows::account::trial_memory;
+use crate::flows::account::customer::{self, Change, personal};
 use crate::flows::sale::{claim, sync};
 use crate::flows::{Mode, audit, mail, once, secret};
 use crate::passwords::NO_PASSWORD;
@@ -109,13 +108,12 @@ pub async fn change(app: &App, by: Actor<'_>, id: &CustomerId, change: RecordCha
     if changed.is_empty() {
         return Ok(());
     }
-    let after = tx.update_customer(&after, now).await?;
+    let after = customer::save(app, &mut tx, &before, &after, now).await?;
     tx.set_metadata(id, &metadata, now).await?;
     if after.email != before.email {
         tx.delete_unused_mail_links(id).await?;
         // Nor can anyone who had an address before undo what support decided.
         tx.delete_former_addresses(id).await?;
-        trial_memory::remember(app, &mut tx, id, &before.email, now).await?;
         for to in [To::Address(&before.email), To::Customer(id)] {
             mail::enqueue(app, &mut tx, Kind::AddressSet, to, now).await?;
         }
@@ -126,7 +124,6 @@ pub async fn change(app: &App, by: Actor<'_>, id: &CustomerId, change: RecordCha
         .changed(verified(&before), verified(&after))
         .changed_personal(&record(&before, &kept), &record(&after, &metadata));
     audit(app, &mut tx, entry, now).await?;
-    send_to_stripe(app, &mut tx, &before, &after, now).await?;
     tx.commit(app.fail_points.at(Place::CustomerChanged)).await?;
     app.events_due.notify_one();
     app.mail_due.notify_one();

@@ -7,6 +7,7 @@ use crate::domain::sale::subscription::SubscriptionRow;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::account::mail_link;
+use crate::flows::account::password;
 use crate::flows::account::session::SignedIn;
 use crate::flows::sale::checkout::may_return_to;
 
@@ -19,13 +20,26 @@ pub async fn current(app: &App, caller: &SignedIn) -> Result<SubscriptionRow> {
     row.ok_or(Error::NotFound("subscription"))
 }
 
+/// Returns the URL of the portal for a customer with a session or a license.
+///
+/// # Errors
+/// [`Error::ResetRequired`]. Those of [`portal_by_link`].
+pub async fn portal(app: &App, customer: &Customer, return_url: Option<String>) -> Result<String> {
+    password::check_owner(customer)?;
+    portal_by_link(app, customer, return_url).await
+}
+
 /// Returns the URL of the portal, where a customer changes or cancels the subscription, or updates
-/// the payment method.
+/// the payment method, for the reader of the customer's mailbox.
 ///
 /// # Errors
 /// [`Error::NotFound`] before the first checkout, [`Error::InvalidReturnUrl`],
 /// [`Error::BillingNotConfigured`], or [`Error::Stripe`].
-pub async fn portal(app: &App, customer: &Customer, return_url: Option<String>) -> Result<String> {
+pub async fn portal_by_link(
+    app: &App,
+    customer: &Customer,
+    return_url: Option<String>,
+) -> Result<String> {
     if let Some(url) = &return_url {
         may_return_to(app, "return_url", url)?;
     }

@@ -30,7 +30,7 @@ use crate::http::throttle::Throttle;
 
 pub struct ExportApi;
 
-documented!(ExportCodes: TooManyRequests);
+documented!(ExportCodes: ResetRequired, TooManyRequests);
 
 /// An address that the customer had before.
 #[derive(Object)]

@@ -23,11 +23,11 @@ use crate::http::throttle::Throttle;
 pub struct MeApi;
 
 documented!(
-    DeleteCodes: LoginRequired, BillingNotConfigured, BillingRefused, BillingUnavailable
+    DeleteCodes: LoginRequired, ResetRequired, BillingNotConfigured, BillingRefused, BillingUnavailable
 );
 documented!(
     UpdateCodes: EmailTaken, InvalidEmail, InvalidName, InvalidCredentials, PasswordRequired,
-    TooManyRequests
+    ResetRequired, TooManyRequests
 );
 
 /// The fields to change. An absent field is kept; `null` clears a name.
@@ -107,9 +107,11 @@ impl MeApi {
         let (mut permit, mut mail) = (None, None);
         if let (Some(email), Some(_)) = (&email, &request.current_password) {
             // Whoever has the session can guess the password here, as at the login.
-            let account = caller.customer.email.as_str();
-            let _ = attempts::log_in(app, account, client.address).await?;
-            mail = Some(attempts::link_mail(app, email, client.address).await?);
+            let present = &caller.customer.email;
+            let _ = attempts::log_in(app, present.as_str(), client.address).await?;
+            if email != present {
+                mail = Some(attempts::link_mail(app, email, client.address).await?);
+            }
             permit = Some(throttle.hash_permit(client.address).await?);
         }
         if caller.customer.stripe_customer_id.is_some() {

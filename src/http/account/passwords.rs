@@ -26,7 +26,7 @@ pub struct PasswordsApi;
 
 documented!(ForgotCodes: InvalidEmail, TooManyRequests);
 documented!(ResetCodes: InvalidLink, LinkExpired, LinkUsed, WeakPassword, TooManyRequests);
-documented!(ChangeCodes: InvalidCredentials, WeakPassword, TooManyRequests);
+documented!(ChangeCodes: InvalidCredentials, ResetRequired, WeakPassword, TooManyRequests);
 
 /// The account whose password is forgotten.
 #[derive(Object)]
@@ -141,11 +141,11 @@ impl PasswordsApi {
         throttle.client(client.address)?;
         let _permit = throttle.hash_permit(client.address).await?;
         let password = Password::new(request.password);
+        let token = &request.token;
         let logged_in = match once.made() {
             Some(user_id) => session::reopen(app, &user_id, client.name).await?,
-            None => password::reset(app, &request.token, password, client.name).await?,
+            None => password::reset(app, token, password, client.name, client.address).await?,
         };
-        attempts::unlock(app, &logged_in.1, client.address).await;
         Ok(Json(logged_in.into()))
     }
 

@@ -11,7 +11,7 @@ use poem_openapi::types::Example;
 use poem_openapi::{Enum, Object, OpenApi};
 
 use crate::app::App;
-use crate::domain::license::{IssuedLicense, LicenseToken, Phase};
+use crate::domain::license::{IssuedLicense, LicenseStatus, LicenseToken};
 use crate::domain::time::Timestamp;
 use crate::error::Error;
 use crate::flows::license::{self, Verdict};
@@ -35,7 +35,7 @@ const MAX_PAGE: i64 = 100;
 /// The status of a license.
 #[derive(Enum)]
 #[oai(rename = "LicenseStatus", rename_all = "snake_case")]
-pub enum LicenseStatus {
+pub enum LicenseStatusView {
     /// The license works.
     Active,
     /// The paid time is over, and the license still works during the grace period.
@@ -48,15 +48,14 @@ pub enum LicenseStatus {
     Revoked,
 }
 
-impl LicenseStatus {
-    /// Returns the status of a license at `now`.
-    pub fn of(license: &IssuedLicense, now: Timestamp) -> Self {
-        match license.term().phase(now) {
-            _ if license.revoked_at.is_some() => Self::Revoked,
-            _ if license.superseded_at.is_some() => Self::Superseded,
-            Phase::Active => Self::Active,
-            Phase::Grace => Self::Grace,
-            Phase::Over => Self::Expired,
+impl From<LicenseStatus> for LicenseStatusView {
+    fn from(status: LicenseStatus) -> Self {
+        match status {
+            LicenseStatus::Active => Self::Active,
+            LicenseStatus::Grace => Self::Grace,
+            LicenseStatus::Expired => Self::Expired,
+            LicenseStatus::Superseded => Self::Superseded,
+            LicenseStatus::Revoked => Self::Revoked,
         }
     }
 }
@@ -74,7 +73,7 @@ pub struct LicenseView {
     /// Whether this is a trial.
     trial: bool,
     /// The status now.
-    status: LicenseStatus,
+    status: LicenseStatusView,
     /// The features of the plan.
     features: Vec<String>,
     /// The limits of the plan, for example the number of seats.
@@ -99,7 +98,7 @@ impl Example for LicenseView {
             token: EXAMPLE_TOKEN.into(),
             plan: "trial".into(),
             trial: true,
-            status: LicenseStatus::Active,
+            status: LicenseStatusView::Active,
             features: vec!["editor".into()],
             limits: BTreeMap::from([("seats".into(), 1)]),
             issued_at: time(1_795_186_800),
@@ -116,9 +115,10 @@ impl LicenseView {
     /// # Errors
     /// [`Error::Internal`] if the token in the database is not a license.
     pub fn new(license: IssuedLicense, now: Timestamp) -> crate::error::Result<Self> {
-        let claims = claims_of(&license)?;
+        let damaged = || Error::Internal(format!("the token of {} is damaged", license.license_id));
+        let claims = license.claims().ok_or_else(damaged)?;
         Ok(Self {
-            status: LicenseStatus::of(&license, now),
+            status: license.status(now).into(),
             features: claims.features,
             limits: claims.limits,
             license_id: license.license_id.to_string(),
@@ -131,13 +131,6 @@ impl LicenseView {
             token_expires_at: license.token_expires_at.to_datetime(),
         })
     }
-}
-
-/// Returns the claims of a license that we signed.
-pub fn claims_of(license: &IssuedLicense) -> crate::error::Result<Claims> {
-    let damaged = || Error::Internal(format!("the token of {} is damaged", license.license_id));
-    let inspected = licentia_verify::inspect(license.token.expose()).map_err(|_| damaged())?;
-    serde_json::from_value(inspected.claims.into()).map_err(|_| damaged())
 }
 
 /// A page of licenses.

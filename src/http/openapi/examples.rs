@@ -54,6 +54,7 @@ fn with_content() -> Vec<Error> {
         Error::UnfitPassword(UnfitPassword::TooShort),
         Error::InsufficientScope { needed: Scope::Support, held: Scope::Read },
         Error::InvalidMetadata(InvalidMetadata::Key),
+        Error::NoSuchPlan { plan: "gold".into(), known: "trial, professional".into() },
         Error::WouldShorten(WouldShorten { plan: "professional".into(), ends: None }),
         Error::NothingToSend(NothingToSend::Revoked),
         Error::StripeLinkRefused(

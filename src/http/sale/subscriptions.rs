@@ -29,7 +29,7 @@ documented!(CheckoutCodes: NotFound, UnknownPlan, InvalidReturnUrl, AlreadySubsc
     PaymentUnderWay, InvalidLicense, LicenseRevoked, TooManyRequests, BillingNotConfigured,
     BillingRefused, BillingUnavailable);
 documented!(CurrentCodes: NotFound);
-documented!(PortalCodes: NotFound, InvalidReturnUrl, InvalidLicense, LicenseRevoked,
+documented!(PortalCodes: NotFound, InvalidReturnUrl, InvalidLicense, LicenseRevoked, ResetRequired,
     TooManyRequests, BillingNotConfigured, BillingRefused, BillingUnavailable);
 
 /// A request for a checkout.

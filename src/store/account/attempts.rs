@@ -71,18 +71,25 @@ impl Tx {
         sql!(
             self,
             execute,
-            "DELETE FROM throttle_buckets WHERE expires_at < $1 AND bucket IN (
+            "DELETE FROM throttle_buckets WHERE bucket IN (
                  SELECT bucket FROM throttle_buckets WHERE expires_at < $1
-                 ORDER BY expires_at LIMIT $2)",
+                 ORDER BY expires_at LIMIT $2 {skip_locked})",
             before,
             SWEPT_AT_ONCE,
         )?;
         Ok(())
     }
 
-    /// Deletes all states of an account.
+    /// Deletes all states of an account. It locks them in the order in which attempts lock theirs.
     pub async fn delete_buckets(&mut self, account: &KeyedHash) -> Result<()> {
-        sql!(self, execute, "DELETE FROM throttle_buckets WHERE account = $1", account)?;
+        sql!(
+            self,
+            execute,
+            "DELETE FROM throttle_buckets WHERE bucket IN (
+                 SELECT bucket FROM throttle_buckets WHERE account = $1
+                 ORDER BY bucket {for_update})",
+            account,
+        )?;
         Ok(())
     }
 

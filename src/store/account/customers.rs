@@ -136,8 +136,8 @@ impl Tx {
         )
     }
 
-    /// Updates the addresses, the names and the language of a customer. The login address changes
-    /// too. Returns the customer.
+    /// Updates the addresses, the names, the language and `reset_required_at` of a customer. The
+    /// login address changes too. Returns the customer.
     ///
     /// # Errors
     /// [`crate::error::Error::EmailTaken`], also for a reserved address.
@@ -161,7 +161,8 @@ impl Tx {
             self,
             fetch_one: Customer,
             "UPDATE customers SET email = $2, email_verified_at = $3, pending_email = $4, name = $5,
-                 company_name = $6, language = $7, updated_at = $8, terms_at = $8
+                 company_name = $6, language = $7, reset_required_at = $8, updated_at = $9,
+                 terms_at = $9
              WHERE customer_id = $1 RETURNING {columns}",
             &customer.customer_id,
             &customer.email,
@@ -170,6 +171,7 @@ impl Tx {
             &customer.name,
             &customer.company_name,
             customer.language,
+            customer.reset_required_at,
             now,
         )?;
         self.replace_terms(&customer).await?;

@@ -23,7 +23,7 @@ impl Tx {
             execute,
             "DELETE FROM former_addresses WHERE (customer_id, email) IN (
                  SELECT customer_id, email FROM former_addresses WHERE reserved_until <= $1
-                 ORDER BY reserved_until LIMIT $2)",
+                 ORDER BY reserved_until LIMIT $2 {skip_locked})",
             now,
             SWEPT_AT_ONCE,
         )?;
@@ -151,7 +151,11 @@ impl Tx {
     }
 
     /// Returns the customer for whom an address is reserved.
-    async fn reserved_for(&mut self, email: &Email, now: Timestamp) -> Result<Option<CustomerId>> {
+    pub async fn reserved_for(
+        &mut self,
+        email: &Email,
+        now: Timestamp,
+    ) -> Result<Option<CustomerId>> {
         let owner = sql!(
             self,
             fetch_optional: (CustomerId,),

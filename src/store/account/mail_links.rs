@@ -22,7 +22,7 @@ impl Tx {
             execute,
             "DELETE FROM mail_links WHERE token_hash IN (
                  SELECT token_hash FROM mail_links WHERE expires_at <= $1
-                 ORDER BY expires_at LIMIT $2)",
+                 ORDER BY expires_at LIMIT $2 {skip_locked})",
             link.created_at - KEPT_FOR,
             SWEPT_AT_ONCE,
         )?;

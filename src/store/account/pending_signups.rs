@@ -19,7 +19,7 @@ impl Tx {
             execute,
             "DELETE FROM pending_signups WHERE mail_id IN (
                  SELECT mail_id FROM pending_signups WHERE kept_until <= $1
-                 ORDER BY kept_until LIMIT $2)",
+                 ORDER BY kept_until LIMIT $2 {skip_locked})",
             new.created_at,
             SWEPT_AT_ONCE,
         )?;

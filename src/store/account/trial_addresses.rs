@@ -30,7 +30,7 @@ impl Tx {
             execute,
             "DELETE FROM trial_addresses WHERE address_hash IN (
                  SELECT address_hash FROM trial_addresses WHERE kept_until <= $1
-                 ORDER BY kept_until LIMIT $2)",
+                 ORDER BY kept_until LIMIT $2 {skip_locked})",
             now,
             SWEPT_AT_ONCE,
         )?;

@@ -249,7 +249,7 @@ impl Tx {
                      SELECT 1 FROM webhook_deliveries AS unfinished
                      WHERE unfinished.message_id = old.message_id
                          AND unfinished.delivered_at IS NULL AND unfinished.given_up_at IS NULL)
-                 ORDER BY old.created_at LIMIT $2)",
+                 ORDER BY old.created_at LIMIT $2 {skip_locked})",
             now - KEPT_FOR,
             SWEPT_AT_ONCE,
         )?;

@@ -107,20 +107,31 @@ pub struct HeldLock {
 impl HeldLock {
     /// Takes the lock on a connection of its own.
     pub async fn take(url: &SecretString, tables: &str) -> Self {
-        let (url, tables) = (url.expose_secret().to_owned(), tables.to_owned());
+        // The tables are a literal of a test.
+        let postgres = format!("LOCK TABLE {tables} IN EXCLUSIVE MODE");
+        Self::hold(url, "BEGIN IMMEDIATE", postgres).await
+    }
+
+    /// Locks the rows of these tables, which PostgreSQL can do. SQLite locks nothing.
+    pub async fn take_rows(url: &SecretString, tables: &[&str]) -> Self {
+        let lock = |table: &&str| format!("SELECT 1 FROM {table} FOR UPDATE;");
+        Self::hold(url, "BEGIN", tables.iter().map(lock).collect()).await
+    }
+
+    async fn hold(url: &SecretString, sqlite: &'static str, postgres: String) -> Self {
+        let url = url.expose_secret().to_owned();
         let (held, is_held) = oneshot::channel();
         let (release, released) = oneshot::channel::<()>();
         let holder = tokio::spawn(async move {
             if url.starts_with("sqlite:") {
                 let mut other = SqliteConnection::connect(&url).await.unwrap();
-                other.execute("BEGIN IMMEDIATE").await.unwrap();
+                other.execute(sqlite).await.unwrap();
                 held.send(()).unwrap();
                 let _ = released.await;
                 other.execute("ROLLBACK").await.unwrap();
             } else {
                 let mut other = PgConnection::connect(&url).await.unwrap();
-                // The tables are a literal of a test.
-                let lock = format!("BEGIN; LOCK TABLE {tables} IN EXCLUSIVE MODE");
+                let lock = format!("BEGIN; {postgres}");
                 other.execute(AssertSqlSafe(lock)).await.unwrap();
                 held.send(()).unwrap();
                 let _ = released.await;

@@ -109,17 +109,17 @@ fn kind_of_issued(
 ) -> Kind {
     // A first license replaces none: the customer bought before having an account here.
     let Some(current) = current.filter(|_| issued.source != Source::Operator) else {
-        return Kind::LicenseReady;
+        return Kind::Granted;
     };
     let is_renewal = current.source == Source::Subscription
         && current.revoked_at.is_none()
         && current.plan == issued.plan.id.as_str();
     if !is_renewal {
-        return Kind::PlanChanged;
+        return Kind::Upgrade;
     }
     // A late payment for a subscription that has ended renews nothing.
     if status.is_some_and(|status| !status.is_live()) {
-        return Kind::LicenseReady;
+        return Kind::Granted;
     }
     let in_grace = issued.term.phase(now) == Phase::Grace;
     match news {

@@ -34,6 +34,7 @@ fn record() -> Record {
             stripe_closed_invoice_id: None,
             email_verified_at: None,
             pending_email: None,
+            reset_required_at: None,
             created_at: at(0),
             updated_at: at(0),
         },
@@ -203,7 +204,7 @@ fn a_late_payment_for_an_ended_subscription_is_not_announced_as_a_renewal_stripe
     state.subscriptions[0].ended_at = Some(at(PERIOD_START + 3 * DAY));
     state.invoices[0].status = InvoiceStatus::Paid;
     state.invoices[0].paid_at = Some(at(PERIOD_START + 5 * DAY));
-    let issued = (Some("professional".to_owned()), 0, Some(Kind::LicenseReady));
+    let issued = (Some("professional".to_owned()), 0, Some(Kind::Granted));
     assert_eq!(outcome(&record, &state), issued);
 }
 
@@ -230,7 +231,7 @@ fn a_lower_plan_revokes_the_licenses_of_a_higher_one() {
     let mut lower = paid("active");
     lower.subscriptions[0].items[0].price = "price_starter_monthly".into();
     let issued = Some("starter".to_owned());
-    assert_eq!(outcome(&record, &lower), (issued, 1, Some(Kind::PlanChanged)));
+    assert_eq!(outcome(&record, &lower), (issued, 1, Some(Kind::Upgrade)));
 }
 
 #[test]
@@ -239,11 +240,11 @@ fn a_grant_stays_if_it_is_worth_more_and_is_restored_after_the_last_paid_license
     assert_eq!(outcome(&forever, &paid("active")), (None, 0, None), "worth more");
     let short = with_license(record(), Source::Operator, "professional", Some(NOW + DAY));
     let issued = Some("professional".to_owned());
-    assert_eq!(outcome(&short, &paid("active")), (issued.clone(), 0, Some(Kind::PlanChanged)));
+    assert_eq!(outcome(&short, &paid("active")), (issued.clone(), 0, Some(Kind::Upgrade)));
     let state = paid("active");
     let paid_since = apply(short.clone(), &settle_at(&short, &state, NOW), at(NOW));
     let restored = outcome(&paid_since, &paid("canceled"));
-    assert_eq!(restored, (issued, 1, Some(Kind::LicenseReady)), "it still works for a day");
+    assert_eq!(restored, (issued, 1, Some(Kind::Granted)), "it still works for a day");
 }
 
 #[test]
@@ -284,7 +285,7 @@ fn one_mail_reports_a_license_and_its_payment_stripe_8() {
     };
     let trial = with_license(record(), Source::Trial, "trial", Some(PERIOD_END));
     let upgrade = mail_and_payment(&trial, &just_paid("active"));
-    assert_eq!(upgrade, Some((Kind::PlanChanged, Some(4900))));
+    assert_eq!(upgrade, Some((Kind::Upgrade, Some(4900))));
     let paid_since = apply(trial.clone(), &settle_at(&trial, &just_paid("active"), NOW), at(NOW));
     assert_eq!(mail_and_payment(&paid_since, &just_paid("active")), None, "reported again");
     // No license follows from this payment.
@@ -294,7 +295,7 @@ fn one_mail_reports_a_license_and_its_payment_stripe_8() {
     // A customer who is linked later has payments of former times.
     let mut long_ago = just_paid("active");
     long_ago.invoices[0].paid_at = Some(at(NOW - 8 * DAY));
-    assert_eq!(mail_and_payment(&trial, &long_ago), Some((Kind::PlanChanged, None)));
+    assert_eq!(mail_and_payment(&trial, &long_ago), Some((Kind::Upgrade, None)));
     assert_eq!(mail_and_payment(&grant, &long_ago), None);
     // The invoice that is not paid can be paid by a link.
     let due = with_license(record(), Source::Subscription, "professional", Some(PERIOD_START));

@@ -18,7 +18,7 @@ use crate::app::App;
 use crate::domain::ids::CustomerId;
 use crate::domain::operator::admin_key::{Operation, Target};
 use crate::domain::operator::audit::StoredAuditEntry;
-use crate::domain::operator::export::{self, Told};
+use crate::domain::operator::export::{self, AuditFacts};
 use crate::domain::time::Timestamp;
 use crate::error::{self, Error};
 use crate::flows::operator::audit::{self, Filter};
@@ -81,7 +81,7 @@ impl Example for AuditView {
 
 impl From<StoredAuditEntry> for AuditView {
     fn from(entry: StoredAuditEntry) -> Self {
-        let Told { before, after, detail } = Told::of(&entry);
+        let AuditFacts { before, after, detail } = AuditFacts::of(&entry);
         Self {
             audit_id: entry.audit_id.to_string(),
             at: entry.at.to_datetime(),

@@ -13,7 +13,6 @@ use poem_openapi::{Object, OpenApi};
 use super::events::EventView;
 use super::permit_for_customer;
 use crate::app::App;
-use crate::config::StripeMode;
 use crate::domain::operator::admin_key::Operation;
 use crate::domain::operator::timeline::Entry;
 use crate::domain::outbox::StoredMail;
@@ -150,21 +149,10 @@ impl Example for OrderRecord {
     }
 }
 
-/// Returns the page of an object in Stripe's dashboard.
-pub(super) fn dashboard_url(app: &App, kind: &str, id: &str) -> String {
-    let mode = app.stripe.as_ref().map(|stripe| stripe.config().mode);
-    let is_live = mode == Some(StripeMode::Live);
-    let mode = if is_live { "" } else { "test/" };
-    format!("https://dashboard.stripe.com/{mode}{kind}/{id}")
-}
-
 impl OrderRecord {
     fn new(order: Order, app: &App) -> Self {
-        let payment = order.stripe_payment_intent_id.as_ref().map(|id| ("payments", id.as_str()));
-        let invoice = order.stripe_invoice_id.as_ref().map(|id| ("invoices", id.as_str()));
-        let stripe_url = payment.or(invoice).map(|(kind, id)| dashboard_url(app, kind, id));
         Self {
-            stripe_url,
+            stripe_url: customers::order_url(app, &order),
             order_id: order.order_id.to_string(),
             plan: order.plan,
             amount: order.amount,

@@ -6,12 +6,12 @@ use chrono::{DateTime, Utc};
 use poem_openapi::Object;
 use poem_openapi::types::Example;
 
-use super::customer_lists::{dashboard_url, example_customer};
+use super::customer_lists::example_customer;
 use super::licenses::LicenseRecord;
 use crate::app::App;
 use crate::domain::sale::subscription::SubscriptionRow;
 use crate::domain::time::Timestamp;
-use crate::flows::operator::customers::Record;
+use crate::flows::operator::customers::{self, Record};
 use crate::http::account::view::CustomerView;
 
 /// A customer's subscription, with its Stripe id.
@@ -126,10 +126,7 @@ impl RecordView {
             customer_id: customer.customer_id.to_string(),
             metadata: metadata.values().clone(),
             stripe_customer_id: customer.stripe_customer_id.as_ref().map(ToString::to_string),
-            stripe_url: customer
-                .stripe_customer_id
-                .as_ref()
-                .map(|id| dashboard_url(app, "customers", id.as_str())),
+            stripe_url: customers::customer_url(app, &customer),
             stripe_sync_status: customer.stripe_sync_status.map(|status| status.to_string()),
             stripe_synced_at: synced_at.map(Timestamp::to_datetime),
             default_payment_method,

@@ -29,14 +29,14 @@ use crate::http::Tag;
 use crate::http::caller::AdminCaller;
 use crate::http::idempotency::Once;
 use crate::http::input::{Input, OptionalInput};
-use crate::http::license::licenses::{LicenseStatus, claims_of};
+use crate::http::license::licenses::LicenseStatusView;
 use crate::http::page::{self, default_limit, example_cursor};
 use crate::http::problem::{Failure, documented};
 use crate::http::throttle::Throttle;
 
 pub struct AdminLicensesApi;
 
-documented!(GrantCodes: InsufficientScope, NotFound, UnknownPlan, WouldShorten, TooManyRequests);
+documented!(GrantCodes: InsufficientScope, NotFound, NoSuchPlan, WouldShorten, TooManyRequests);
 documented!(
     ExtendCodes: InsufficientScope, NotFound, WouldShorten, NothingToExtend, TooManyRequests
 );
@@ -59,7 +59,7 @@ pub(super) struct LicenseRecord {
     /// The plan's id.
     plan: String,
     /// The status now.
-    status: LicenseStatus,
+    status: LicenseStatusView,
     /// The features of the license: the plan's, and what a grant added.
     features: Vec<String>,
     /// The limits of the license.
@@ -98,7 +98,7 @@ impl Example for LicenseRecord {
             seq: 1,
             source: "trial".into(),
             plan: "trial".into(),
-            status: LicenseStatus::Active,
+            status: LicenseStatusView::Active,
             features: vec!["editor".into()],
             limits: BTreeMap::from([("seats".into(), 1)]),
             note: None,
@@ -117,11 +117,11 @@ impl Example for LicenseRecord {
 impl LicenseRecord {
     /// Returns the license as it is at `now`.
     pub(super) fn new(license: IssuedLicense, now: Timestamp) -> Self {
-        let claims = claims_of(&license).ok();
+        let claims = license.claims();
         let (features, limits) =
             claims.map(|claims| (claims.features, claims.limits)).unwrap_or_default();
         Self {
-            status: LicenseStatus::of(&license, now),
+            status: license.status(now).into(),
             features,
             limits: limits.into_iter().collect(),
             note: license.extras.note.map(|note| note.as_str().to_owned()),

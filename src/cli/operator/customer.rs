@@ -6,9 +6,9 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::app::App;
-use crate::cli::account::changes::{Change, Create, Link};
-use crate::cli::account::json;
+use crate::cli::operator::changes::{Change, Create, Link};
 use crate::cli::operator::events;
+use crate::cli::operator::json;
 use crate::cli::{NO, note, print, print_json, with_app};
 use crate::config::Config;
 use crate::domain::ids::CustomerId;
@@ -259,7 +259,7 @@ async fn show(app: &App, one: &One) -> Result<ExitCode> {
 pub async fn print_record(app: &App, id: &CustomerId, as_json: bool) -> Result<ExitCode> {
     let record = customers::record(app, id).await?;
     if as_json {
-        return print_json(&json::record(&record));
+        return print_json(&json::record(&record, app));
     }
     let customer = &record.customer;
     let none = || "none".to_owned();
@@ -314,7 +314,7 @@ async fn why(app: &App, one: &One) -> Result<ExitCode> {
                 })
             })
             .collect();
-        let license = record.license.as_ref().map(json::license);
+        let license = record.license.as_ref().map(|held| json::license(held, app.now()));
         return print_json(&json!({ "license": license, "reasons": reasons }));
     }
     for reason in reasons {
@@ -372,19 +372,24 @@ async fn list_of(app: &App, action: Action) -> Result<ExitCode> {
         Action::Orders(List { customer, pages }) => {
             let id = resolve(app, customer.as_str()).await?;
             let page = customers::orders(app, &id, &pages.request()).await?;
-            pages.print("orders", &page, json::order, |order| {
-                let invoice = order.stripe_invoice_id.as_ref().map(ToString::to_string);
-                format!(
-                    "{}  {}  {} {} {}  {}  {}",
-                    order.created_at,
-                    order.order_id,
-                    order.plan,
-                    order.amount,
-                    order.currency,
-                    order.status,
-                    invoice.unwrap_or_default()
-                )
-            })
+            pages.print(
+                "orders",
+                &page,
+                |order| json::order(order, app),
+                |order| {
+                    let invoice = order.stripe_invoice_id.as_ref().map(ToString::to_string);
+                    format!(
+                        "{}  {}  {} {} {}  {}  {}",
+                        order.created_at,
+                        order.order_id,
+                        order.plan,
+                        order.amount,
+                        order.currency,
+                        order.status,
+                        invoice.unwrap_or_default()
+                    )
+                },
+            )
         }
         Action::Mails(List { customer, pages }) => {
             let id = resolve(app, customer.as_str()).await?;
@@ -406,7 +411,8 @@ async fn list_of(app: &App, action: Action) -> Result<ExitCode> {
         Action::Licenses(List { customer, pages }) => {
             let id = resolve(app, customer.as_str()).await?;
             let page = customers::licenses(app, &id, &pages.request()).await?;
-            pages.print("licenses", &page, json::license, license_line)
+            let as_json = |license: &_| json::license(license, app.now());
+            pages.print("licenses", &page, as_json, license_line)
         }
         _ => Ok(ExitCode::SUCCESS),
     }

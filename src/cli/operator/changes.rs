@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::app::App;
-use crate::cli::account::customer::{One, print_record};
+use crate::cli::operator::customer::{One, print_record};
 use crate::domain::account::metadata::Metadata;
 use crate::domain::contact::{DisplayName, Email};
 use crate::domain::operator::audit::{Actor, OwnedActor};

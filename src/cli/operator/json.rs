@@ -2,23 +2,28 @@
 
 use serde_json::{Value, json};
 
+use crate::app::App;
 use crate::domain::account::customer::Customer;
-use crate::domain::contact::DisplayName;
+use crate::domain::contact::Email;
 use crate::domain::license::IssuedLicense;
 use crate::domain::outbox::StoredMail;
 use crate::domain::private::Private;
 use crate::domain::sale::order::Order;
 use crate::domain::sale::settlement::SyncReport;
 use crate::domain::time::Timestamp;
-use crate::flows::operator::customers::Record;
+use crate::flows::operator::customers::{self, Record};
 
 /// Returns a time as text.
 pub fn time(time: Option<Timestamp>) -> Option<String> {
     time.map(|time| time.to_string())
 }
 
+fn text<T: ToString>(value: &Option<T>) -> Option<String> {
+    value.as_ref().map(ToString::to_string)
+}
+
 /// Returns what is stored about a customer.
-pub fn record(record: &Record) -> Value {
+pub fn record(record: &Record, app: &App) -> Value {
     let Record { customer, metadata, synced_at, default_payment_method, .. } = record;
     let subscription = record.subscription.as_ref().map(|row| {
         json!({
@@ -35,38 +40,46 @@ pub fn record(record: &Record) -> Value {
         "customer_id": customer.customer_id.as_str(),
         "customer": self::customer(customer),
         "stripe_customer_id": customer.stripe_customer_id.as_ref().map(ToString::to_string),
+        "stripe_url": customers::customer_url(app, customer),
         "stripe_sync_status": customer.stripe_sync_status.map(|status| status.to_string()),
         "stripe_synced_at": time(*synced_at),
         "default_payment_method": default_payment_method,
         "subscription": subscription,
-        "license": record.license.as_ref().map(license),
+        "license": record.license.as_ref().map(|held| license(held, app.now())),
         "metadata": metadata.values(),
     })
 }
 
 /// Returns a customer.
 pub fn customer(customer: &Customer) -> Value {
-    let text = |name: &Option<DisplayName>| name.as_ref().map(|name| name.as_str().to_owned());
     json!({
         "customer_id": customer.customer_id.as_str(),
-        "email": customer.email.as_str(),
+        "email": customer.email.to_unicode(),
         "email_verified": customer.is_email_verified(),
-        "pending_email": customer.pending_email.as_ref().map(ToString::to_string),
+        "pending_email": customer.pending_email.as_ref().map(Email::to_unicode),
         "name": text(&customer.name),
         "company_name": text(&customer.company_name),
+        "language": customer.language.map(|language| language.to_string()),
         "created_at": customer.created_at.to_string(),
         "updated_at": customer.updated_at.to_string(),
     })
 }
 
-/// Returns a license, without its token.
-pub fn license(license: &IssuedLicense) -> Value {
+/// Returns a license as it is at `now`, without its token.
+pub fn license(license: &IssuedLicense, now: Timestamp) -> Value {
+    let claims = license.claims();
+    let (features, limits) =
+        claims.map(|claims| (claims.features, claims.limits)).unwrap_or_default();
     json!({
         "license_id": license.license_id.as_str(),
         "customer_id": license.customer_id.as_str(),
         "seq": license.seq,
         "source": license.source.as_str(),
         "plan": license.plan,
+        "status": license.status(now).as_str(),
+        "features": features,
+        "limits": limits,
+        "key_id": license.key_id,
         "issued_at": license.issued_at.to_string(),
         "expires_at": time(license.expires_at),
         "grace_until": time(license.grace_until),
@@ -79,19 +92,17 @@ pub fn license(license: &IssuedLicense) -> Value {
 }
 
 /// Returns an order.
-pub fn order(order: &Order) -> Value {
-    let id = |id: Option<String>| id;
+pub fn order(order: &Order, app: &App) -> Value {
     json!({
         "order_id": order.order_id.as_str(),
         "plan": order.plan,
         "amount": order.amount,
         "currency": order.currency,
         "status": order.status.as_str(),
-        "stripe_checkout_session_id":
-            id(order.stripe_checkout_session_id.as_ref().map(ToString::to_string)),
-        "stripe_invoice_id": id(order.stripe_invoice_id.as_ref().map(ToString::to_string)),
-        "stripe_payment_intent_id":
-            id(order.stripe_payment_intent_id.as_ref().map(ToString::to_string)),
+        "stripe_checkout_session_id": text(&order.stripe_checkout_session_id),
+        "stripe_invoice_id": text(&order.stripe_invoice_id),
+        "stripe_payment_intent_id": text(&order.stripe_payment_intent_id),
+        "stripe_url": customers::order_url(app, order),
         "created_at": order.created_at.to_string(),
         "purchased_at": time(order.purchased_at),
     })
