@@ -43,6 +43,7 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
         19 "0019_mail_texts",
         20 "0020_grants",
         21 "0021_account_addresses",
+        23 "0023_support_at_scale",
     }
 });
 

@@ -36,6 +36,9 @@ macro_rules! sql {
 }
 pub(super) use sql;
 
+/// The target of the log lines with the text of each statement, at the level `trace`.
+const STATEMENTS: &str = "licentia::statements";
+
 /// A statement and its parameters.
 pub(super) struct Statement {
     text: SqlStr,
@@ -71,6 +74,8 @@ impl Statement {
         Option<i64>: Encode<'static, DB> + Type<DB>,
         Option<String>: Encode<'static, DB> + Type<DB>,
     {
+        // Texts have no input. A test reads the plan of each.
+        tracing::trace!(target: STATEMENTS, text = self.text.as_str());
         let query = sqlx::query(self.text).persistent(self.is_cached);
         self.values.into_iter().fold(query, |query, value| match value {
             Value::Integer(number) => query.bind(number),
