@@ -25,8 +25,8 @@ use licentia::domain::page::{Cursor, PageRequest};
 use licentia::flows::account::{attempts, session};
 use licentia::flows::operator::audit::{self, Filter};
 use licentia::flows::operator::{customers, stats};
+use licentia::passwords::Passwords;
 use licentia::random::Random;
-use licentia::store::{IfMissing, Store};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -153,20 +153,21 @@ async fn open(database: &str, directory: &TempDir, count: i64) -> Filled {
         "SQLite" => format!("sqlite://{}", within(&format!("{count}.db"))),
         _ => postgres::database(false).await,
     };
-    let store = Store::open(&url.clone().into(), IfMissing::Create).await.unwrap();
-    store.migrate_up().await.unwrap();
-    store.close().await;
     std::fs::write(within("licentia.toml"), "").unwrap();
     let settings = [("LICENTIA_DATABASE_URL", url.clone()), ("LICENTIA_KEYS_DIR", within("keys"))];
     let settings = settings.map(|(name, value)| (name.to_owned(), value));
     let config = Config::load(Some(within("licentia.toml").as_ref()), settings).unwrap();
-    let random = Random::from_system().unwrap();
-    let passwords = licentia::passwords::Passwords::default();
+    let start = async || {
+        let random = Random::from_system().unwrap();
+        App::start(&config, Arc::new(SystemClock), random).await.unwrap()
+    };
+    // The first start migrates the database and creates a signing key.
+    start().await.store.close().await;
+    let passwords = Passwords::default();
     let password = Password::new(PASSWORD.to_owned());
-    let hash = passwords.hash(password, random.bytes()).await.unwrap();
+    let hash = passwords.hash(password, [7; 16]).await.unwrap();
     let (people, timelines) = fill(&url, count, &hash, SEARCHED).await;
-    let app = App::start(&config, Arc::new(SystemClock), random).await.unwrap();
-    Filled { app, people, timelines }
+    Filled { app: start().await, people, timelines }
 }
 
 /// Measures a call on both databases in turns, and prints the figures and their ratios.
