@@ -20,6 +20,9 @@ use crate::harness::shop::{Buyer, Shop};
 /// The figures of now count all customers and all subscriptions. Everything else has an index.
 const COUNTS: [&str; 2] = ["SELECT COUNT(*) FROM customers", "FROM subscriptions LEFT JOIN orders"];
 
+/// The indexes of what waits in a queue or was given up. They do not grow with the customers.
+const QUEUES: [&str; 2] = ["_due_index", "_given_up_index"];
+
 /// The text of each statement that this thread runs.
 #[derive(Clone, Default)]
 struct Statements(Arc<Mutex<BTreeSet<String>>>);
@@ -180,9 +183,13 @@ async fn no_request_of_support_reads_a_whole_table() {
     drop(listening);
     let statements = statements.0.lock().unwrap().clone();
     assert!(statements.len() > 40, "{statements:#?}");
+    let mut found = Vec::new();
     for statement in &statements {
-        let found = scans(&shop.app.app.store, statement).await;
-        let is_count = COUNTS.iter().any(|count| statement.contains(count));
-        assert!(found.is_empty() || is_count, "{found:?}: {statement}");
+        let mut scans = scans(&shop.app.app.store, statement).await;
+        scans.retain(|scan| !QUEUES.iter().any(|queue| scan.contains(queue)));
+        if !scans.is_empty() && !COUNTS.iter().any(|count| statement.contains(count)) {
+            found.push(format!("{scans:?}: {statement}"));
+        }
     }
+    assert!(found.is_empty(), "{}", found.join("\n"));
 }
