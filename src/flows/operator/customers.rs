@@ -92,6 +92,7 @@ async fn page_of_words(
     let invalid = || Error::InvalidRequest(format!("`after`: {InvalidCursor}"));
     let after = request.after.as_ref().map(|cursor| Place::of_cursor(cursor).ok_or_else(invalid));
     let mut after = after.transpose()?;
+    tx.plan_once().await?;
     let examined = match &after {
         // No word begins another, so only the word that the previous page examined begins it.
         Some(place) => {

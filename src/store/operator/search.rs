@@ -79,12 +79,23 @@ impl Tx {
         Ok(found.map(|(id,)| id))
     }
 
+    /// Makes PostgreSQL plan the statements of this transaction once, for any values. Otherwise it
+    /// plans each call of a search, because it overestimates ranges of unknown values, and that
+    /// takes longer than to read them
+    /// (<https://www.postgresql.org/docs/current/sql-prepare.html#SQL-PREPARE-NOTES>).
+    pub async fn plan_once(&mut self) -> Result<()> {
+        if matches!(self, Self::Postgres(_)) {
+            sql!(self, execute, "SET LOCAL plan_cache_mode = force_generic_plan")?;
+        }
+        Ok(())
+    }
+
     /// Returns how many terms begin with each word, counted up to `most`.
     pub async fn count_terms(&mut self, words: &[Term], most: i64) -> Result<Vec<i64>> {
         let count = |place: usize| {
             let (start, end) = (2 + 2 * place, 3 + 2 * place);
             format!(
-                "SELECT {place} AS place, COUNT(*) AS terms FROM (SELECT 1 FROM customer_terms
+                "SELECT CAST({place} AS BIGINT) AS place, COUNT(*) AS terms FROM (SELECT 1 FROM customer_terms
                      WHERE term >= ${start} AND term < ${end} LIMIT $1) AS counted"
             )
         };
