@@ -79,13 +79,20 @@ impl Tx {
         Ok(found.map(|(id,)| id))
     }
 
-    /// Makes PostgreSQL plan the statements of this transaction once, for any values. Otherwise it
-    /// plans each call of a search, because it overestimates ranges of unknown values, and that
-    /// takes longer than to read them
-    /// (<https://www.postgresql.org/docs/current/sql-prepare.html#SQL-PREPARE-NOTES>).
+    /// Makes PostgreSQL plan the statements of this transaction once, for any values. It
+    /// overestimates ranges of unknown values. So it would plan each call of a search again, which
+    /// takes longer than the search
+    /// (<https://www.postgresql.org/docs/current/sql-prepare.html#SQL-PREPARE-NOTES>), or compile
+    /// it or start workers, which takes much longer.
     pub async fn plan_once(&mut self) -> Result<()> {
         if matches!(self, Self::Postgres(_)) {
-            sql!(self, execute, "SET LOCAL plan_cache_mode = force_generic_plan")?;
+            sql!(
+                self,
+                execute,
+                "SELECT set_config('plan_cache_mode', 'force_generic_plan', true),
+                     set_config('jit', 'off', true),
+                     set_config('max_parallel_workers_per_gather', '0', true)",
+            )?;
         }
         Ok(())
     }
