@@ -4,7 +4,7 @@ use licentia::domain::operator::admin_key::Scope;
 use reqwest::Url;
 use serde_json::{Value, json};
 
-use crate::harness::database::{execute, number, texts};
+use crate::harness::database::{CUSTOMERS, execute, insert_customers, number, texts};
 use crate::harness::shop::Shop;
 use crate::harness::{BEHIND_A_PROXY, Client, TestApp};
 
@@ -120,24 +120,10 @@ async fn a_common_word_does_not_hide_a_rare_one() {
         assert_eq!(me.patch("/api/customers/me", &change).await.status, 200);
     }
     // More customers of each common word than one page examines, and none has both.
-    let others = "WITH RECURSIVE numbers(i) AS
-             (SELECT 1000000 UNION ALL SELECT i + 1 FROM numbers WHERE i < 1023999),
-         others AS (SELECT i, 'cust_0000000000000000000000000' || i AS id, 'user_' || i AS login,
-             i || '@x.example' AS email FROM numbers)";
-    for (columns, values) in [
-        ("users (user_id, email, password_hash, created_at, updated_at)", "login, email, '', 0, 0"),
-        (
-            "customers (customer_id, user_id, email, created_at, updated_at, terms_at)",
-            "id, login, email, 0, 0, 0",
-        ),
-        (
-            "customer_terms (term, customer_id)",
-            "CASE WHEN i < 1012000 THEN '656e67696e6573' ELSE '676d6268' END, id",
-        ),
-    ] {
-        let insert = format!("INSERT INTO {columns} {others} SELECT {values} FROM others");
-        execute(&app.app.store, &insert).await.unwrap();
-    }
+    let store = &app.app.store;
+    insert_customers(store, 24_000, &CUSTOMERS).await;
+    let term = "CASE WHEN i < 1012000 THEN '656e67696e6573' ELSE '676d6268' END, id";
+    insert_customers(store, 24_000, &[("customer_terms (term, customer_id)", term)]).await;
     let admin = app.admin(Scope::Read).await;
     assert_eq!(find(&admin, "engines gmbh zuse").await, ["mail2@example.com"]);
     assert_eq!(find(&admin, "gmbh ada abel").await, ["mail0@example.com"]);

@@ -14,14 +14,57 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
 use crate::harness::Client;
-use crate::harness::database::texts;
+use crate::harness::database::{CUSTOMERS, Kind, execute, insert_customers, kind, texts};
 use crate::harness::shop::{Buyer, Shop};
 
-/// The figures of now count all customers and all subscriptions. Everything else has an index.
-const COUNTS: [&str; 2] = ["SELECT COUNT(*) FROM customers", "FROM subscriptions LEFT JOIN orders"];
+/// The figures of now count all customers and all subscriptions, and the drift compares all
+/// subscriptions. Everything else has an index.
+const COUNTS: [&str; 3] = [
+    "SELECT COUNT(*) FROM customers",
+    "FROM subscriptions LEFT JOIN orders",
+    "COUNT(*) OVER () AS total",
+];
 
-/// The indexes of what waits in a queue or was given up. They do not grow with the customers.
-const QUEUES: [&str; 2] = ["_due_index", "_given_up_index"];
+/// The indexes of what waits in a queue, was given up, or belongs to no customer. They do not grow
+/// with the customers.
+const QUEUES: [&str; 4] =
+    ["_due_index", "_given_up_index", "webhook_deliveries_order_index", "unknown_buyers"];
+
+/// The rows of other customers: enough that PostgreSQL does not choose among empty indexes.
+const OTHERS: [(&str, &str); 8] = [
+    (
+        "sessions (session_id, user_id, token_hash, created_at, expires_at)",
+        "'sess_' || i, login, 'hash' || i, 0, i",
+    ),
+    (
+        "licenses (license_id, customer_id, seq, source, plan, key_id, token, issued_at,
+             token_expires_at, expires_at)",
+        "'lic_0000000000000000000000000' || i, id, 1, 'trial', 'trial', 'key', 'token', 0, 0, i",
+    ),
+    (
+        "orders (order_id, customer_id, plan, amount, currency, status, stripe_invoice_id,
+             stripe_payment_intent_id, created_at, purchased_at, updated_at)",
+        "'ord_0000000000000000000000000' || i, id, 'starter', 1, 'usd', 'succeeded', 'in_' || i, 'pi_' || i, 0, i, 0",
+    ),
+    (
+        "subscriptions (customer_id, stripe_subscription_id, plan, status, created_at, updated_at)",
+        "id, 'sub_' || i, 'starter', 'canceled', 0, 0",
+    ),
+    ("customer_terms (term, customer_id)", "'aa' || i, id"),
+    (
+        "audit_log (audit_id, at, actor, action, customer_id)",
+        "'audit_0000000000000000000000000' || i, i, 'system', 'license.issued', id",
+    ),
+    (
+        "outbox (mail_id, customer_id, kind, created_at, due_at, sent_at)",
+        "'mail_0000000000000000000000000' || i, id, 'trial', i, i, i",
+    ),
+    (
+        "inbox (event_id, kind, stripe_customer_id, body, happened_at, received_at, tried_since,
+             due_at, done_at)",
+        "'evt_' || i, 'invoice.paid', 'cus_' || i, '', i, i, i, i, i",
+    ),
+];
 
 /// The text of each statement that this thread runs.
 #[derive(Clone, Default)]
@@ -135,7 +178,7 @@ async fn scans(store: &Store, statement: &str) -> Vec<String> {
         }
         Store::Postgres(pool) => {
             let mut tx = pool.begin().await.unwrap();
-            // The tables are empty: a scan would be chosen because it is cheap, not because an
+            // The tables are small: a scan would be chosen because it is cheap, not because an
             // index is missing. The plan must be right for any values.
             let settings = "SET LOCAL enable_seqscan = off;
                  SET LOCAL plan_cache_mode = force_generic_plan";
@@ -161,7 +204,8 @@ fn postgres_scans(lines: impl Iterator<Item = String>) -> Vec<String> {
         let reads = ["Seq Scan", "Index Scan", "Index Only Scan"];
         if line.contains("(cost=") && reads.iter().any(|kind| line.contains(kind)) {
             scans.push(line);
-        } else if line.contains("Index Cond:") {
+        } else if line.contains("Index Cond:") && line.contains(['=', '<', '>']) {
+            // `IS NOT NULL` alone reads the whole index.
             scans.pop();
         }
     }
@@ -176,8 +220,18 @@ async fn no_request_of_support_reads_a_whole_table() {
     shop.must_be_paid(&ada).await;
     let names = json!({ "name": "Ada King", "company_name": "Analytical Engines" });
     assert_eq!(ada.client.patch("/api/customers/me", &names).await.status, 200);
+    let store = &shop.app.app.store;
+    insert_customers(store, 2000, &CUSTOMERS).await;
+    insert_customers(store, 2000, &OTHERS).await;
+    // PostgreSQL does so by itself; the service does not do so on SQLite.
+    if kind() == Kind::Postgres {
+        execute(store, "ANALYZE").await.unwrap();
+    }
     let admin = shop.app.admin(Scope::Read).await;
     let statements = Statements::default();
+    // With one subscriber in the process, tracing would ask only the thread that is the first to
+    // run a statement, perhaps one of another test. With two, it asks both.
+    let _another = tracing::Dispatch::new(Statements::default());
     let listening = tracing::subscriber::set_default(statements.clone());
     read_everything(&shop, &ada, &admin).await;
     drop(listening);
@@ -185,7 +239,7 @@ async fn no_request_of_support_reads_a_whole_table() {
     assert!(statements.len() > 40, "{statements:#?}");
     let mut found = Vec::new();
     for statement in statements.iter().filter(|text| !text.contains("set_config")) {
-        let mut scans = scans(&shop.app.app.store, statement).await;
+        let mut scans = scans(store, statement).await;
         scans.retain(|scan| !QUEUES.iter().any(|queue| scan.contains(queue)));
         if !scans.is_empty() && !COUNTS.iter().any(|count| statement.contains(count)) {
             found.push(format!("{scans:?}: {statement}"));
