@@ -1,13 +1,15 @@
 //! Benchmarks of speed and size. Each figure has a baseline that is measured in the same run, in
 //! turns. The time of an operation is the CPU time of this process, client and server together,
 //! which other processes hardly change; a rate is that of one core. Run by `./scripts/bench`:
-//! `--json` prints JSON, `--hot` measures only licenses and the requests of apps.
+//! `--json` prints JSON, `--hot` measures only licenses and the requests of apps, `--support` what
+//! support reads at two numbers of customers.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod hot;
 mod load;
 mod sale;
+mod support;
 
 use std::hint::black_box;
 use std::io::{BufRead, BufReader};
@@ -67,6 +69,10 @@ struct Baseline {
 fn main() {
     let as_json = std::env::args().any(|argument| argument == "--json");
     let runtime = Runtime::new().unwrap();
+    if std::env::args().any(|argument| argument.starts_with("--support")) {
+        support::run(&runtime);
+        return;
+    }
     let directory = tempfile::tempdir().unwrap();
     let (app, config) = runtime.block_on(start(directory.path()));
 

@@ -23,6 +23,7 @@ const TABLES: [&str; 27] = [
     "customer_terms",
     "licenses",
     "subscriptions",
+    "order_returns",
     "orders",
     "stripe_attempts",
     "customer_leases",

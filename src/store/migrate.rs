@@ -44,6 +44,7 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
         20 "0020_grants",
         21 "0021_account_addresses",
         22 "0022_idempotency_keys",
+        23 "0023_support_at_scale",
         24 "0024_reset_required",
     }
 });

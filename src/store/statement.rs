@@ -36,6 +36,9 @@ macro_rules! sql {
 }
 pub(super) use sql;
 
+/// The target of the log lines with the text of each statement, at the level `trace`.
+const STATEMENTS: &str = "licentia::statements";
+
 /// What differs between the databases: how a `SELECT` within a statement locks its rows. SQLite has
 /// one writer at a time and needs no such locks.
 trait RowLocks {
@@ -99,6 +102,8 @@ impl Statement {
             self.text =
                 AssertSqlSafe(text.replace("{skip_locked}", DB::SKIP_LOCKED)).into_sql_str();
         }
+        // Texts have no input. A test reads the plan of each.
+        tracing::trace!(target: STATEMENTS, text = self.text.as_str());
         let query = sqlx::query(self.text).persistent(self.is_cached);
         self.values.into_iter().fold(query, |query, value| match value {
             Value::Integer(number) => query.bind(number),

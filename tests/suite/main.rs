@@ -57,6 +57,7 @@ mod passwords;
 mod pending;
 mod plan_changes;
 mod plans_file;
+mod query_plans;
 mod races;
 mod reconcile;
 mod refused;

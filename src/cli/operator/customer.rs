@@ -179,11 +179,13 @@ async fn resolve(app: &App, key: &str) -> Result<CustomerId> {
         return Ok(id);
     }
     let most = PageRequest { after: None, limit: 2 };
-    let found = customers::find(app, &Search::parse(key), &most).await?.entries;
+    let page = customers::find(app, &Search::parse(key), &most).await?;
+    let (found, has_more) = (page.entries, page.next_after.is_some());
     let is_whole = |found: &&Found| found.customer.email.as_str() == key.trim().to_lowercase();
     match (found.as_slice(), found.iter().find(is_whole)) {
-        (_, Some(found)) | ([found], None) => Ok(found.customer.customer_id.clone()),
-        ([], None) => Err(Error::NotFound("customer")),
+        (_, Some(found)) => Ok(found.customer.customer_id.clone()),
+        ([found], None) if !has_more => Ok(found.customer.customer_id.clone()),
+        ([], None) if !has_more => Err(Error::NotFound("customer")),
         _ => Err(Error::setup(
             "several customers match; choose one by `licentia customer find`, and give the id",
         )),

@@ -19,7 +19,7 @@ use crate::domain::time::Timestamp;
 const MAX_TERM_BYTES: usize = 48;
 
 /// The words of a query that count: the longest ones. Each costs an index lookup per candidate.
-pub const WORDS: usize = 3;
+const MAX_WORDS: usize = 3;
 
 /// The longest query, in bytes: a license token.
 pub const MAX_QUERY: usize = licentia_verify::MAX_TOKEN_BYTES;
@@ -69,8 +69,9 @@ pub enum Search {
     Key(Key),
     /// The customer with this license, which must be the stored one.
     Token(LicenseId, LicenseToken),
-    /// The customers who have, for each word, a term that begins with it.
-    Words([Term; WORDS]),
+    /// The customers who have, for each word, a term that begins with it. There is at least one
+    /// word, the longest is first, and none is the beginning of another.
+    Words(Vec<Term>),
 }
 
 impl Search {
@@ -85,10 +86,18 @@ impl Search {
         if let Some(license_id) = license_of(text) {
             return Self::Token(license_id, LicenseToken::new(text.to_owned()));
         }
-        let mut words: Vec<_> = text.split_whitespace().map(bare).collect();
-        words.sort_by_key(|word| std::cmp::Reverse(word.len()));
-        let term = |place: usize| Term::new(words.get(place).or(words.first()).unwrap_or(&""));
-        Self::Words([term(0), term(1), term(2)])
+        let mut all: Vec<_> = text.split_whitespace().map(bare).map(Term::new).collect();
+        all.sort_by_key(|word| std::cmp::Reverse(word.0.len()));
+        let mut words: Vec<Term> = Vec::new();
+        for word in all {
+            if words.len() < MAX_WORDS && !words.iter().any(|longer| word.begins(&longer.0)) {
+                words.push(word);
+            }
+        }
+        if words.is_empty() {
+            words.push(Term::new(""));
+        }
+        Self::Words(words)
     }
 }
 
@@ -127,6 +136,12 @@ impl Term {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Returns whether a stored text begins with this one.
+    #[must_use]
+    pub fn begins(&self, term: &str) -> bool {
+        term.starts_with(&self.0)
     }
 
     /// Returns the text before which all terms are that begin with this one: `g` is greater than
@@ -171,7 +186,7 @@ row! {
         pub stripe_customer_id: Option<StripeCustomerId>,
         /// The time of the sign-up.
         pub created_at: Timestamp,
-        /// The first term that begins with the longest word of the query; empty for an id.
+        /// The first term that begins with the rarest word of the query; empty for an id.
         pub term: Private,
     }
 }
@@ -192,26 +207,46 @@ impl From<Customer> for FoundCustomer {
 }
 
 impl FoundCustomer {
-    /// Returns the place in the list, which is sorted by term and id.
+    /// Returns the place in the list.
     #[must_use]
-    pub fn place(&self) -> Cursor {
+    pub fn place(&self) -> Place {
+        Place { term: self.term.clone(), customer_id: self.customer_id.clone() }
+    }
+}
+
+row! {
+    /// A place in the list of customers, which is sorted by term and id.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Place {
+        /// The term.
+        pub term: Private,
+        /// The id.
+        pub customer_id: CustomerId,
+    }
+}
+
+impl Place {
+    /// Returns a place for the API description.
+    #[must_use]
+    pub fn example() -> Self {
+        let term = Term::new("grace").0.into();
+        Self { term, customer_id: CustomerId::from_random(1) }
+    }
+
+    /// Returns the place as the end of a page.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor {
         let id = format!("{}.{}", self.term.as_str(), self.customer_id);
         Cursor { at: Timestamp::saturating(0), id }
     }
 
-    /// Returns a place for the API description.
+    /// Returns the place of a [`Self::cursor`]; `None` for a place in another list.
     #[must_use]
-    pub fn example_place() -> Option<Cursor> {
-        let id = format!("{}.{}", Term::new("grace").as_str(), CustomerId::from_random(1));
-        Some(Cursor { at: Timestamp::saturating(0), id })
-    }
-
-    /// Returns the term and the id of a [`Self::place`]; `None` for the place in another list.
-    #[must_use]
-    pub fn of_place(place: &Cursor) -> Option<(&str, CustomerId)> {
-        let (term, id) = place.id.split_once('.')?;
+    pub fn of_cursor(cursor: &Cursor) -> Option<Self> {
+        let (term, id) = cursor.id.split_once('.')?;
         let is_hex = term.bytes().all(|byte| byte.is_ascii_hexdigit());
-        id.parse().ok().filter(|_| is_hex).map(|id| (term, id))
+        let customer_id = id.parse().ok().filter(|_| is_hex)?;
+        Some(Self { term: term.to_owned().into(), customer_id })
     }
 }
 
@@ -219,7 +254,7 @@ impl FoundCustomer {
 mod tests {
     use super::*;
 
-    fn words(text: &str) -> [Term; WORDS] {
+    fn words(text: &str) -> Vec<Term> {
         match Search::parse(text) {
             Search::Words(words) => words,
             other => panic!("{text:?} is {other:?}"),
@@ -250,9 +285,10 @@ mod tests {
     }
 
     #[test]
-    fn the_three_longest_words_count_and_stand_for_missing_ones() {
-        assert_eq!(words(""), [Term::new(""), Term::new(""), Term::new("")]);
-        assert_eq!(words("Ada"), [Term::new("ada"), Term::new("ada"), Term::new("ada")]);
+    fn the_three_longest_words_count_and_no_beginning_of_another_word() {
+        assert_eq!(words(""), [Term::new("")]);
+        assert_eq!(words("Ada ad ADA"), [Term::new("ada")]);
+        assert_eq!(words("ada bada"), ["bada", "ada"].map(Term::new));
         let four = words("Eckert of (Mauchly) Corporation,");
         assert_eq!(four, ["corporation", "mauchly", "eckert"].map(Term::new));
         assert_eq!(words("grace@")[0], Term::new("grace@"));

@@ -97,7 +97,7 @@ pub struct Day {
     pub churned: i64,
     /// Licenses that were issued, without the refreshes of apps.
     pub licenses_issued: i64,
-    /// Payments that were not returned, by currency.
+    /// Payments less returns, by currency. Negative if more was returned than paid.
     pub revenue: Amounts,
 }
 
@@ -157,6 +157,7 @@ impl Day {
             }
             AuditAction::LicenseGranted
             | AuditAction::LicenseExtended
+            | AuditAction::LicenseResent
             | AuditAction::LicenseReissued => self.licenses_issued += entries,
             _ => {}
         }

@@ -113,6 +113,22 @@ impl MoneyBack {
     }
 }
 
+impl MoneyBack {
+    /// Returns what was returned, taken or withheld of an amount with this outcome, in the
+    /// currency's smallest unit.
+    #[must_use]
+    pub fn returned(self, amount: i64, outcome: Payment) -> i64 {
+        let Self { refunded, credited, disputed, dispute_lost } = self;
+        match outcome {
+            Payment::Refunded | Payment::Disputed | Payment::DisputeLost => amount,
+            Payment::Unremarkable | Payment::Processing | Payment::Failed => {
+                let parts = [refunded, credited, disputed, dispute_lost];
+                parts.into_iter().fold(0, i64::saturating_add).min(amount)
+            }
+        }
+    }
+}
+
 impl std::ops::AddAssign for MoneyBack {
     fn add_assign(&mut self, other: Self) {
         self.refunded = self.refunded.saturating_add(other.refunded);
@@ -190,6 +206,9 @@ pub struct Invoice {
     pub payment_intent: Option<PaymentIntentId>,
     /// The outcome of its payments.
     pub payment: Payment,
+    /// What was returned of the amount, in the currency's smallest unit: refunds, credits after the
+    /// payment, and what disputes took or withhold. All of it if the outcome says so.
+    pub returned: i64,
     /// The lines.
     pub lines: Vec<Line>,
 }

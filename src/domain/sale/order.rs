@@ -21,6 +21,9 @@ row! {
         pub amount: i64,
         /// ISO 4217, lower case.
         pub currency: String,
+        /// What was returned so far, in the same unit; see
+        /// [`Invoice::returned`](crate::domain::sale::invoice::Invoice::returned).
+        pub returned: i64,
         /// The status.
         pub status: OrderStatus,
         /// The Checkout session; `None` for a renewal.

@@ -8,7 +8,7 @@ use crate::domain::account::customer::Customer;
 use crate::domain::account::metadata::Metadata;
 use crate::domain::ids::CustomerId;
 use crate::domain::license::IssuedLicense;
-use crate::domain::operator::search::{FoundCustomer, Key, Search};
+use crate::domain::operator::search::{FoundCustomer, Key, Place, Search, Term};
 use crate::domain::operator::timeline::{self, Entry, Kind};
 use crate::domain::operator::why::{self, Facts, Reason};
 use crate::domain::outbox::StoredMail;
@@ -17,13 +17,22 @@ use crate::domain::sale::order::Order;
 use crate::domain::sale::subscription::SubscriptionRow;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
-use crate::fail_point::Place;
+use crate::fail_point;
 use crate::flows::operator::events::EventDetails;
 use crate::flows::sale::settle::MAX_ORDERS;
 use crate::store::Tx;
 
 /// The customers whose search terms one transaction writes: few, so that other writers do not wait.
 const FILLED_AT_ONCE: i64 = 200;
+
+/// The terms of a word that one page examines at most: a few dozen milliseconds of index lookups.
+const MAX_EXAMINED: i64 = 10_000;
+
+/// The terms of a word that one statement examines.
+const EXAMINED_AT_ONCE: i64 = 1000;
+
+/// A word with fewer terms than this is rare: no other word needs to be rarer.
+const RARE: i64 = 100;
 
 /// A customer that was found, with the current license.
 #[derive(Clone, Debug)]
@@ -66,20 +75,61 @@ async fn search_page(
             let Some(license) = stored else { return Ok(none()) };
             Key::Customer(license.customer_id)
         }
-        Search::Words(words) => {
-            let after = request.after.as_ref().map(|place| {
-                let invalid = || Error::InvalidRequest(format!("`after`: {InvalidCursor}"));
-                FoundCustomer::of_place(place).ok_or_else(invalid)
-            });
-            let after = after.transpose()?;
-            let after = after.as_ref().map(|(term, id)| (*term, id));
-            let found = tx.customers_by_words(words, after, request.rows()).await?;
-            return Ok(request.page(found, FoundCustomer::place));
-        }
+        Search::Words(words) => return page_of_words(tx, words, request).await,
     };
     let Some(id) = tx.customer_by_key(&key).await? else { return Ok(none()) };
     let found = tx.customer(&id).await?.map(FoundCustomer::from);
     Ok(Page { entries: found.into_iter().collect(), next_after: None })
+}
+
+/// Returns a page of the customers who have each of these words. It examines the terms of the
+/// rarest word, at most [`MAX_EXAMINED`]; only if each word is more common than that, a page may
+/// have fewer customers than the limit and still have a next page.
+async fn page_of_words(
+    tx: &mut Tx,
+    words: &[Term],
+    request: &PageRequest,
+) -> Result<Page<FoundCustomer>> {
+    let invalid = || Error::InvalidRequest(format!("`after`: {InvalidCursor}"));
+    let after = request.after.as_ref().map(|cursor| Place::of_cursor(cursor).ok_or_else(invalid));
+    let mut after = after.transpose()?;
+    tx.plan_once().await?;
+    let examined = match &after {
+        // No word begins another, so only the word that the previous page examined begins it.
+        Some(place) => {
+            let word = words.iter().find(|word| word.begins(place.term.as_str()));
+            Some(word.ok_or_else(invalid)?)
+        }
+        None => rarest(tx, words).await?,
+    };
+    let Some(examined) = examined else { return Ok(none()) };
+    let others: Vec<_> = words.iter().filter(|word| *word != examined).collect();
+    let mut found = Vec::new();
+    for _ in 0..MAX_EXAMINED / EXAMINED_AT_ONCE {
+        let until = tx.place_of_term(examined, after.as_ref(), EXAMINED_AT_ONCE).await?;
+        let missing = request.rows() - i64::try_from(found.len()).unwrap_or(i64::MAX);
+        let range = (after.as_ref(), until.as_ref());
+        found.extend(tx.customers_by_words(examined, &others, range, missing).await?);
+        if until.is_none() || found.len() > request.limit {
+            return Ok(request.page(found, |customer| customer.place().cursor()));
+        }
+        after = until;
+    }
+    Ok(Page { entries: found, next_after: after.as_ref().map(Place::cursor) })
+}
+
+/// Returns the word with the fewest terms that begin with it; of equally common ones, the longest.
+async fn rarest<'w>(tx: &mut Tx, words: &'w [Term]) -> Result<Option<&'w Term>> {
+    if let [only] = words {
+        return Ok(Some(only));
+    }
+    let least = |counts: Vec<i64>| words.iter().zip(counts).min_by_key(|(_, terms)| *terms);
+    // Most queries have a rare word, and a short count finds it.
+    let mut rarest = least(tx.count_terms(words, RARE).await?);
+    if rarest.is_some_and(|(_, terms)| terms == RARE) {
+        rarest = least(tx.count_terms(words, MAX_EXAMINED).await?);
+    }
+    Ok(rarest.map(|(word, _)| word))
 }
 
 fn none() -> Page<FoundCustomer> {
@@ -94,7 +144,7 @@ pub async fn fill_search(app: &App) -> Result<()> {
     loop {
         let mut tx = app.store.write().await?;
         let filled = tx.fill_terms(FILLED_AT_ONCE, app.now()).await?;
-        tx.commit(app.fail_points.at(Place::SearchFilled)).await?;
+        tx.commit(app.fail_points.at(fail_point::Place::SearchFilled)).await?;
         if filled == 0 {
             return Ok(());
         }

@@ -249,6 +249,7 @@ async fn record(
         plan: parameters.plan.clone(),
         amount: price.map_or(0, |price| price.amount.into()),
         currency: price.map(|price| price.currency.clone()).unwrap_or_default(),
+        returned: 0,
         status: OrderStatus::Pending,
         stripe_checkout_session_id: Some(session.id.clone()),
         stripe_invoice_id: None,

@@ -150,7 +150,12 @@ async fn apply(
         match change {
             Change::Subscription { after, .. } => tx.put_subscription(after).await?,
             Change::DeleteOrder(order_id) => tx.delete_order(order_id).await?,
-            Change::Order { after, .. } => tx.put_order(after).await?,
+            Change::Order { before, after } => {
+                tx.put_order(after).await?;
+                // A return that is older than the order's row counts on the day of the payment.
+                let at = after.purchased_at.filter(|_| before.is_none()).unwrap_or(now);
+                tx.record_return(&after.order_id, after.returned, at).await?;
+            }
             Change::Issue { license_id, entitlement } => {
                 license::issue_as(app, tx, license_id.clone(), id, entitlement, now).await?;
             }

@@ -2,34 +2,42 @@
 //! statement uses an index.
 
 use crate::domain::account::customer::Customer;
-use crate::domain::column::Parameter;
+use crate::domain::column::{Parameter, Value};
 use crate::domain::ids::CustomerId;
-use crate::domain::operator::search::{FoundCustomer, Key, Term, WORDS, terms};
+use crate::domain::operator::search::{FoundCustomer, Key, Place, Term, terms};
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::store::Tx;
-use crate::store::statement::{Insert, sql};
+use crate::store::statement::{Insert, Statement, sql};
 
-/// Selects customers by three words, by term and id: `$1` and `$2` are the range of the first word,
-/// `$5` to `$8` those of the others, and the page begins after the term `$3` and the id `$4`. Of
-/// several terms in the range, a customer's first one counts.
-pub const BY_WORDS: &str = "SELECT {columns}
-     FROM customer_terms AS found JOIN customers USING (customer_id)
-     WHERE found.term >= $1 AND found.term < $2 AND (found.term, found.customer_id) > ($3, $4)
-       AND NOT EXISTS (
-           SELECT 1 FROM customer_terms AS earlier WHERE earlier.customer_id = found.customer_id
-             AND earlier.term >= $1 AND earlier.term < found.term)
-       AND EXISTS (
-           SELECT 1 FROM customer_terms AS second WHERE second.customer_id = found.customer_id
-             AND second.term >= $5 AND second.term < $6)
-       AND EXISTS (
-           SELECT 1 FROM customer_terms AS third WHERE third.customer_id = found.customer_id
-             AND third.term >= $7 AND third.term < $8)
-     ORDER BY found.term, found.customer_id LIMIT $9";
+/// Returns the statement that selects customers by a word and this many other words, by term and
+/// id. `$1` and `$2` are the term and the id after which it begins, `$3` and `$4` those until which
+/// it reads, `$5` is the word, and `$6` the most rows. The range of each other word follows. Of
+/// several terms that begin with the word, a customer's first one counts.
+fn by_words(others: usize) -> String {
+    let other = |place: usize| {
+        let (start, end) = (7 + 2 * place, 8 + 2 * place);
+        // Without `OFFSET`, PostgreSQL may read all customers of a common word first, and join.
+        format!(
+            " AND EXISTS (SELECT 1 FROM customer_terms AS other
+                 WHERE other.customer_id = found.customer_id
+                   AND other.term >= ${start} AND other.term < ${end} LIMIT 1 OFFSET 0)"
+        )
+    };
+    let others: String = (0..others).map(other).collect();
+    format!(
+        "SELECT {{columns}} FROM customer_terms AS found JOIN customers USING (customer_id)
+         WHERE (found.term, found.customer_id) > ($1, $2)
+           AND (found.term, found.customer_id) <= ($3, $4)
+           AND NOT EXISTS (SELECT 1 FROM customer_terms AS earlier
+                 WHERE earlier.customer_id = found.customer_id
+                   AND earlier.term >= $5 AND earlier.term < found.term LIMIT 1 OFFSET 0){others}
+         ORDER BY found.term, found.customer_id LIMIT $6"
+    )
+}
 
 /// Returns the statement that selects the customer with an id, `$1`, and the id.
-#[must_use]
-pub fn by_key(key: &Key) -> (&'static str, &str) {
+fn by_key(key: &Key) -> (&'static str, &str) {
     match key {
         Key::Customer(id) => {
             ("SELECT customer_id FROM customers WHERE customer_id = $1", id.as_str())
@@ -71,29 +79,80 @@ impl Tx {
         Ok(found.map(|(id,)| id))
     }
 
-    /// Returns the customers who have a term that begins with each word, sorted by term and id,
-    /// starting after `after`, at most `most`.
-    pub async fn customers_by_words(
+    /// Makes PostgreSQL plan the statements of this transaction once, for any values. It
+    /// overestimates ranges of unknown values. So it would plan each call of a search again, which
+    /// takes longer than the search
+    /// (<https://www.postgresql.org/docs/current/sql-prepare.html#SQL-PREPARE-NOTES>), or compile
+    /// it or start workers, which takes much longer.
+    pub async fn plan_once(&mut self) -> Result<()> {
+        if matches!(self, Self::Postgres(_)) {
+            sql!(
+                self,
+                execute,
+                "SELECT set_config('plan_cache_mode', 'force_generic_plan', true),
+                     set_config('jit', 'off', true),
+                     set_config('max_parallel_workers_per_gather', '0', true)",
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Returns how many terms begin with each word, counted up to `most`.
+    pub async fn count_terms(&mut self, words: &[Term], most: i64) -> Result<Vec<i64>> {
+        let count = |place: usize| {
+            let (start, end) = (2 + 2 * place, 3 + 2 * place);
+            format!(
+                "SELECT CAST({place} AS BIGINT) AS place, COUNT(*) AS terms FROM (SELECT 1 FROM customer_terms
+                     WHERE term >= ${start} AND term < ${end} LIMIT $1) AS counted"
+            )
+        };
+        let counts: Vec<_> = (0..words.len()).map(count).collect();
+        let mut values = vec![most.to_value()];
+        values.extend(words.iter().flat_map(range));
+        let text = format!("{} ORDER BY place", counts.join(" UNION ALL "));
+        let counts: Vec<(i64, i64)> = self.fetch_all(Statement::composed(text, values)).await?;
+        Ok(counts.into_iter().map(|(_, terms)| terms).collect())
+    }
+
+    /// Returns the place of the term that is `distance` terms after a place, among those that begin
+    /// with a word; `None` if there are fewer.
+    pub async fn place_of_term(
         &mut self,
-        [first, second, third]: &[Term; WORDS],
-        after: Option<(&str, &CustomerId)>,
-        most: i64,
-    ) -> Result<Vec<FoundCustomer>> {
-        let (term, id) = after.map_or(("", ""), |(term, id)| (term, id.as_str()));
+        word: &Term,
+        after: Option<&Place>,
+        distance: i64,
+    ) -> Result<Option<Place>> {
+        let (term, id) = start(word, after);
         sql!(
             self,
-            fetch_all: FoundCustomer,
-            BY_WORDS,
-            first.as_str(),
-            first.end(),
+            fetch_optional: Place,
+            "SELECT {columns} FROM customer_terms
+             WHERE (term, customer_id) > ($1, $2) AND term < $3
+             ORDER BY term, customer_id LIMIT 1 OFFSET $4",
             term,
             id,
-            second.as_str(),
-            second.end(),
-            third.as_str(),
-            third.end(),
-            most,
+            word.end(),
+            distance - 1,
         )
+    }
+
+    /// Returns the customers who have a term that begins with each word, sorted by their first term
+    /// that begins with `word` and by id, from after one place until another, at most `most`.
+    pub async fn customers_by_words(
+        &mut self,
+        word: &Term,
+        others: &[&Term],
+        (after, until): (Option<&Place>, Option<&Place>),
+        most: i64,
+    ) -> Result<Vec<FoundCustomer>> {
+        let (term, id) = start(word, after);
+        let end = word.end();
+        let (last, last_id) = until.map_or((end.as_str(), ""), place);
+        let mut values =
+            [term, id, last, last_id, word.as_str()].map(|text| text.to_value()).to_vec();
+        values.push(most.to_value());
+        values.extend(others.iter().copied().flat_map(range));
+        self.fetch_all(Statement::composed(by_words(others.len()), values)).await
     }
 
     /// Inserts the terms of customers who have none.
@@ -136,6 +195,20 @@ impl Tx {
         self.insert_terms(&customers).await?;
         Ok(customers.len())
     }
+}
+
+/// Returns the term and the id after which the list of a word begins, or continues.
+fn start<'a>(word: &'a Term, after: Option<&'a Place>) -> (&'a str, &'a str) {
+    after.map_or((word.as_str(), ""), place)
+}
+
+fn place(place: &Place) -> (&str, &str) {
+    (place.term.as_str(), place.customer_id.as_str())
+}
+
+/// Returns the range of the terms that begin with a word.
+fn range(word: &Term) -> [Value; 2] {
+    [word.as_str().to_value(), word.end().to_value()]
 }
 
 /// The rows of one statement: it has two parameters for each, and SQLite allows 32,766

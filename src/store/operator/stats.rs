@@ -36,7 +36,8 @@ row! {
 
 impl Tx {
     /// Returns how many entries of the audit log each day has of each action that the statistics
-    /// need. An entry says by its source that the license is for a trial.
+    /// need. An entry says by its source that the license is for a trial, and by its values that a
+    /// license was issued before it was sent again.
     pub async fn count_actions(
         &mut self,
         from: Timestamp,
@@ -53,7 +54,9 @@ impl Tx {
                    FROM audit_log
                    WHERE action IN ('customer.signed_up', 'customer.created', 'customer.imported',
                        'customer.converted', 'customer.churned', 'license.issued',
-                       'license.granted', 'license.extended', 'license.renewed')
+                       'license.granted', 'license.extended', 'license.renewed',
+                       'license.resent')
+                     AND (action <> 'license.resent' OR detail LIKE '%\"after\":%')
                      AND at >= $1 AND at < $2) AS counted
              GROUP BY day, action",
             from,
@@ -68,7 +71,7 @@ impl Tx {
         Ok(rows.into_iter().map(count).collect())
     }
 
-    /// Returns the amounts that were paid on each day and not returned: day, currency, amount.
+    /// Returns what was paid less what was returned on each day: day, currency, amount.
     pub async fn revenue(
         &mut self,
         from: Timestamp,
@@ -77,9 +80,14 @@ impl Tx {
         let rows = sql!(
             self,
             fetch_all: RevenueRow,
-            "SELECT purchased_at / 86400 AS day, currency, CAST(SUM(amount) AS BIGINT) AS amount
-             FROM orders WHERE status = 'succeeded' AND purchased_at >= $1 AND purchased_at < $2
-             GROUP BY purchased_at / 86400, currency",
+            "SELECT day, currency, CAST(SUM(paid) AS BIGINT) AS amount
+             FROM (SELECT purchased_at / 86400 AS day, currency, amount AS paid
+                   FROM orders WHERE status IN ('succeeded', 'refunded', 'disputed')
+                     AND purchased_at >= $1 AND purchased_at < $2
+                   UNION ALL SELECT at / 86400, currency, -order_returns.amount
+                   FROM order_returns JOIN orders ON orders.order_id = order_returns.order_id
+                   WHERE at >= $1 AND at < $2) AS payments
+             GROUP BY day, currency",
             from,
             to,
         )?;

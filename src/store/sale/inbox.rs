@@ -46,8 +46,15 @@ impl Tx {
         sql!(
             self,
             fetch_all: StoredEvent,
-            "SELECT {columns} FROM inbox WHERE (customer_id = $1 OR stripe_customer_id = $2)
-               AND (received_at, event_id) < ($3, $4)
+            // Each half reads only its part of the page, from its own index.
+            "SELECT {columns} FROM inbox WHERE event_id IN (
+                 SELECT event_id FROM (SELECT event_id FROM inbox
+                     WHERE customer_id = $1 AND (received_at, event_id) < ($3, $4)
+                     ORDER BY received_at DESC, event_id DESC LIMIT $5) AS tasks
+                 UNION ALL
+                 SELECT event_id FROM (SELECT event_id FROM inbox
+                     WHERE stripe_customer_id = $2 AND (received_at, event_id) < ($3, $4)
+                     ORDER BY received_at DESC, event_id DESC LIMIT $5) AS events)
              ORDER BY received_at DESC, event_id DESC LIMIT $5",
             &customer.customer_id,
             &customer.stripe_customer_id,

@@ -32,6 +32,31 @@ impl Tx {
         Ok(())
     }
 
+    /// Records at `at` what was returned of an order since the last record. `returned` is the
+    /// total.
+    pub async fn record_return(
+        &mut self,
+        id: &OrderId,
+        returned: i64,
+        at: Timestamp,
+    ) -> Result<()> {
+        sql!(
+            self,
+            execute,
+            "INSERT INTO order_returns (order_id, at, amount)
+                 SELECT $1, CAST($2 AS BIGINT),
+                         CAST(CAST($3 AS BIGINT) - COALESCE(SUM(amount), 0) AS BIGINT)
+                     FROM order_returns WHERE order_id = $1
+                     HAVING COALESCE(SUM(amount), 0) <> CAST($3 AS BIGINT)
+                 ON CONFLICT (order_id, at) DO UPDATE
+                     SET amount = order_returns.amount + excluded.amount",
+            id,
+            at,
+            returned,
+        )?;
+        Ok(())
+    }
+
     /// Deletes an order that another one replaces.
     pub async fn delete_order(&mut self, id: &OrderId) -> Result<()> {
         sql!(self, execute, "DELETE FROM orders WHERE order_id = $1", id)?;

@@ -136,7 +136,8 @@ impl WireInvoice {
     ) -> Option<Invoice> {
         let is_written_off_by_hand = self.is_written_off_by_hand(subscriptions);
         let (amount, credited) = (self.amount(), self.credited_before());
-        let (intent, payment) = (self.payment_intent(), self.payment(payments, credited_later));
+        let (intent, (payment, back)) =
+            (self.payment_intent(), self.payment(payments, credited_later));
         let (balance_before, balance_after) = self.balances();
         let subscription = self.subscription().and_then(|id| id.parse().ok());
         let lines = self.lines.into_iter().flat_map(|lines| lines.data);
@@ -160,6 +161,7 @@ impl WireInvoice {
             paid_at: time(self.status_transitions.and_then(|transitions| transitions.paid_at)),
             url: self.hosted_invoice_url.and_then(|url| url.parse().ok()),
             payment,
+            returned: back.returned(amount, payment),
             payment_intent: intent,
             lines: lines.map(WireLine::into_domain).collect(),
         })
@@ -231,15 +233,17 @@ impl WireInvoice {
         first.or_else(newest).map(|(_, id)| id)
     }
 
-    /// Returns the outcome of all its payments together. Their order does not matter.
+    /// Returns the outcome of all its payments together, and the money that was returned. Their
+    /// order does not matter.
     fn payment(
         &self,
         payments: &BTreeMap<PaymentIntentId, PaymentFacts>,
         credited_later: i64,
-    ) -> Payment {
+    ) -> (Payment, MoneyBack) {
         if self.status.as_deref() != Some("paid") {
             let latest = self.payment_intent().and_then(|id| payments.get(&id));
-            return latest.map(|facts| facts.attempt).unwrap_or_default();
+            let attempt = latest.map(|facts| facts.attempt).unwrap_or_default();
+            return (attempt, MoneyBack::default());
         }
         let mut back = MoneyBack { credited: credited_later, ..MoneyBack::default() };
         let mut received: i64 = 0;
@@ -257,7 +261,7 @@ impl WireInvoice {
             amount => amount.saturating_add(self.amount_overpaid.unwrap_or(0)),
         };
         let (before, after) = self.balances();
-        back.outcome(paid, from_balance(before, after))
+        (back.outcome(paid, from_balance(before, after)), back)
     }
 
     /// Returns the customer's balance before and after the invoice was finalized.

@@ -164,6 +164,33 @@ pub async fn read_only_database(url: &SecretString, on: bool) {
     own.execute(end).await.unwrap();
 }
 
+/// Inserts many customers without the service: a row of each for each pair of a table with columns
+/// and their values. These can use the number `i` from 1,000,000 on, the customer's `id`, the
+/// `login` and the `email`.
+pub async fn insert_customers(store: &Store, count: i64, tables: &[(&str, &str)]) {
+    let last = 999_999 + count;
+    for (columns, values) in tables {
+        let insert = format!(
+            "INSERT INTO {columns}
+             WITH RECURSIVE numbers(i) AS
+                 (SELECT 1000000 UNION ALL SELECT i + 1 FROM numbers WHERE i < {last}),
+             others AS (SELECT i, 'cust_0000000000000000000000000' || i AS id, 'user_' || i AS login,
+                 i || '@x.example' AS email FROM numbers)
+             SELECT {values} FROM others"
+        );
+        execute(store, &insert).await.unwrap();
+    }
+}
+
+/// The users and customers for [`insert_customers`].
+pub const CUSTOMERS: [(&str, &str); 2] = [
+    ("users (user_id, email, password_hash, created_at, updated_at)", "login, email, '', 0, 0"),
+    (
+        "customers (customer_id, user_id, email, created_at, updated_at, terms_at)",
+        "id, login, email, 0, 0, 0",
+    ),
+];
+
 /// Runs a statement without the service.
 pub async fn execute(store: &Store, statement: &str) -> Result<u64, sqlx::Error> {
     // The statement is a literal of a test.

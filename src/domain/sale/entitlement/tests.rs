@@ -69,6 +69,7 @@ pub(crate) fn invoice(id: &str, of: &Subscription, status: InvoiceStatus, end: i
         url: None,
         payment_intent: None,
         payment: Payment::Unremarkable,
+        returned: 0,
         lines: vec![Line { price: None, period_end: Some(at(end)), amount: 4900 }],
     }
 }

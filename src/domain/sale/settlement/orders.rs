@@ -56,6 +56,7 @@ pub(super) fn decide<'a>(
         if let Some(order) = drafts.of_invoice(&invoice.id, new) {
             order.amount = invoice.amount_billed();
             order.currency.clone_from(&invoice.currency);
+            order.returned = invoice.returned;
             order.status = failed_if_abandoned(status, invoice, state);
             order.stripe_payment_intent_id.clone_from(&invoice.payment_intent);
             // An order may be recorded after its payment, or by a clock that was ahead.
@@ -151,6 +152,7 @@ fn new_order(
         plan: plan.to_owned(),
         amount: invoice.amount_billed(),
         currency: invoice.currency.clone(),
+        returned: invoice.returned,
         status: OrderStatus::Pending,
         stripe_checkout_session_id: None,
         stripe_invoice_id: Some(invoice.id.clone()),

@@ -20,7 +20,7 @@ use crate::domain::account::metadata::Metadata;
 use crate::domain::contact::{DisplayName, Email};
 use crate::domain::operator::admin_key::{Operation, Target};
 use crate::domain::operator::audit::{Actor, OwnedActor};
-use crate::domain::operator::search::{FoundCustomer, Search};
+use crate::domain::operator::search::{Place, Search};
 use crate::domain::operator::why::{Reason, Subject};
 use crate::domain::time::Timestamp;
 use crate::error::{self, Error};
@@ -103,7 +103,8 @@ impl From<Found> for FoundView {
 /// A page of customers.
 #[derive(Object)]
 struct FoundCustomers {
-    /// The customers, by the address or the word that matched.
+    /// The customers, by the address or the word that matched. If each word of the query matches
+    /// 10,000 customers or more, a page that is not the last one may have fewer than `limit`.
     customers: Vec<FoundView>,
     /// Send it as `after` to get the next page. `null` on the last page.
     #[oai(nullable)]
@@ -419,7 +420,7 @@ fn example_query() -> Option<String> {
 }
 
 fn example_after() -> Option<String> {
-    FoundCustomer::example_place().map(|place| place.to_string())
+    Some(Place::example().cursor().to_string())
 }
 
 fn name_change(

@@ -58,7 +58,8 @@ struct DayView {
     churned: i64,
     /// Licenses that were issued, without the refreshes of apps.
     licenses_issued: i64,
-    /// Payments that were not refunded or disputed, by the day of the payment.
+    /// Payments on that day, less what was refunded, credited or disputed on that day; negative if
+    /// that is more. A dispute that is won counts like a payment.
     revenue: Vec<AmountView>,
 }
 

@@ -11,6 +11,7 @@ fn of_checkout(session: &str) -> Order {
         plan: "professional".into(),
         amount: 4900,
         currency: "usd".into(),
+        returned: 0,
         status: OrderStatus::Pending,
         stripe_checkout_session_id: Some(session.parse().unwrap()),
         stripe_invoice_id: None,

@@ -1,0 +1,249 @@
+//! No request of support reads a whole table that grows with the customers. The test makes the
+//! requests, listens to the statements that they run, and asks the database for the plan of each.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use licentia::domain::operator::admin_key::Scope;
+use licentia::store::Store;
+use serde_json::json;
+use sqlx::AssertSqlSafe;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata, Subscriber};
+
+use crate::harness::Client;
+use crate::harness::database::{CUSTOMERS, Kind, execute, insert_customers, kind, texts};
+use crate::harness::shop::{Buyer, Shop};
+
+/// The figures of now count all customers and all subscriptions, and the drift compares all
+/// subscriptions. Everything else has an index.
+const COUNTS: [&str; 3] = [
+    "SELECT COUNT(*) FROM customers",
+    "FROM subscriptions LEFT JOIN orders",
+    "COUNT(*) OVER () AS total",
+];
+
+/// The indexes of what waits in a queue, was given up, or belongs to no customer. They do not grow
+/// with the customers.
+const QUEUES: [&str; 4] =
+    ["_due_index", "_given_up_index", "webhook_deliveries_order_index", "unknown_buyers"];
+
+/// The rows of other customers: enough that PostgreSQL does not choose among empty indexes.
+const OTHERS: [(&str, &str); 8] = [
+    (
+        "sessions (session_id, user_id, token_hash, created_at, expires_at)",
+        "'sess_' || i, login, 'hash' || i, 0, i",
+    ),
+    (
+        "licenses (license_id, customer_id, seq, source, plan, key_id, token, issued_at,
+             token_expires_at, expires_at)",
+        "'lic_0000000000000000000000000' || i, id, 1, 'trial', 'trial', 'key', 'token', 0, 0, i",
+    ),
+    (
+        "orders (order_id, customer_id, plan, amount, currency, status, stripe_invoice_id,
+             stripe_payment_intent_id, created_at, purchased_at, updated_at)",
+        "'ord_0000000000000000000000000' || i, id, 'starter', 1, 'usd', 'succeeded', 'in_' || i, 'pi_' || i, 0, i, 0",
+    ),
+    (
+        "subscriptions (customer_id, stripe_subscription_id, plan, status, created_at, updated_at)",
+        "id, 'sub_' || i, 'starter', 'canceled', 0, 0",
+    ),
+    ("customer_terms (term, customer_id)", "'aa' || i, id"),
+    (
+        "audit_log (audit_id, at, actor, action, customer_id)",
+        "'audit_0000000000000000000000000' || i, i, 'system', 'license.issued', id",
+    ),
+    (
+        "outbox (mail_id, customer_id, kind, created_at, due_at, sent_at)",
+        "'mail_0000000000000000000000000' || i, id, 'trial', i, i, i",
+    ),
+    (
+        "inbox (event_id, kind, stripe_customer_id, body, happened_at, received_at, tried_since,
+             due_at, done_at)",
+        "'evt_' || i, 'invoice.paid', 'cus_' || i, '', i, i, i, i, i",
+    ),
+];
+
+/// The text of each statement that this thread runs.
+#[derive(Clone, Default)]
+struct Statements(Arc<Mutex<BTreeSet<String>>>);
+
+impl Subscriber for Statements {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target() == "licentia::statements"
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        event.record(&mut self.clone());
+    }
+}
+
+impl Visit for Statements {
+    fn record_str(&mut self, _: &Field, text: &str) {
+        self.0.lock().unwrap().insert(text.to_owned());
+    }
+
+    fn record_debug(&mut self, _: &Field, _: &dyn fmt::Debug) {}
+}
+
+/// Sends every request of support that reads, by every key and filter, each also for a later page.
+async fn read_everything(shop: &Shop, ada: &Buyer, admin: &Client) {
+    let id = &ada.customer_id;
+    let mut paths: Vec<String> =
+        keys_of(shop, id).await.iter().map(|key| format!("customers?query={key}")).collect();
+    for words in ["", "ada%40example.com", "ada", "ada+king", "ada+king+engines"] {
+        paths.push(format!("customers?query={words}"));
+    }
+    for list in ["", "/why", "/timeline", "/mails", "/licenses", "/orders", "/events"] {
+        paths.push(format!("customers/{id}{list}"));
+    }
+    let filters =
+        [format!("customer_id={id}"), "action=license.issued".into(), "actor=system".into()];
+    for chosen in 0..1 << filters.len() {
+        let some = filters.iter().enumerate().filter(|(place, _)| chosen >> place & 1 == 1);
+        let some: Vec<_> = some.map(|(_, filter)| filter.as_str()).collect();
+        paths.push(format!("audit?{}", some.join("&")));
+    }
+    paths.extend(["stats".to_owned(), "drift".to_owned()]);
+    for path in paths {
+        let path = format!("/api/admin/{path}");
+        let answer = admin.get(&path).await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text);
+        let with = if path.contains('?') { "&" } else { "?" };
+        let first = admin.get(&format!("{path}{with}limit=1")).await;
+        if let Some(next) = first.body["next_after"].as_str() {
+            let page = admin.get(&format!("{path}{with}limit=1&after={next}")).await;
+            assert_eq!(page.status, 200, "{path}: {}", page.text);
+        }
+    }
+    for accept in ["text/csv", "application/jsonl"] {
+        assert_eq!(admin.get_as(accept, "/api/admin/audit").await.status, 200);
+    }
+    for own in ["/export", "/orders", "/licenses"].map(|list| format!("/api/customers/me{list}")) {
+        let answer = ada.client.get(&own).await;
+        assert!(answer.status == 200 || own.ends_with("s"), "{own}: {}", answer.text);
+    }
+}
+
+/// Returns every id of a customer.
+async fn keys_of(shop: &Shop, id: &str) -> Vec<String> {
+    let columns = [
+        ("orders", "order_id"),
+        ("orders", "stripe_invoice_id"),
+        ("orders", "stripe_payment_intent_id"),
+        ("orders", "stripe_checkout_session_id"),
+        ("subscriptions", "stripe_subscription_id"),
+        ("customers", "stripe_customer_id"),
+        ("customers", "customer_id"),
+        ("licenses", "license_id"),
+        ("licenses", "token"),
+    ];
+    let mut keys = Vec::new();
+    for (table, column) in columns {
+        let query = format!("SELECT {column} FROM {table} WHERE customer_id = '{id}' LIMIT 1");
+        keys.extend(texts(&shop.app.app.store, &query).await);
+    }
+    assert_eq!(keys.len(), columns.len(), "{keys:?}");
+    keys
+}
+
+/// Returns the parts of a statement's plan that read a whole table or index.
+async fn scans(store: &Store, statement: &str) -> Vec<String> {
+    match store {
+        Store::Sqlite { readers, .. } => {
+            let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
+            let rows: Vec<(i64, i64, i64, String)> =
+                sqlx::query_as(explain).fetch_all(readers).await.unwrap();
+            let parts = rows.into_iter().map(|(.., part)| part);
+            // Not those of a part's result, which is in parentheses or has a name of its own.
+            let is_table = |part: &String| {
+                let name = part.strip_prefix("SCAN ").and_then(|rest| rest.split(' ').next());
+                name.is_some_and(|name| {
+                    let own = ["CONSTANT", "tasks", "events", "counted", "live", "payments"];
+                    !name.starts_with('(') && !own.contains(&name)
+                })
+            };
+            parts.filter(is_table).collect()
+        }
+        Store::Postgres(pool) => {
+            let mut tx = pool.begin().await.unwrap();
+            // The tables are small: a scan would be chosen because it is cheap, not because an
+            // index is missing. The plan must be right for any values.
+            let settings = "SET LOCAL enable_seqscan = off;
+                 SET LOCAL plan_cache_mode = force_generic_plan";
+            sqlx::raw_sql(settings).execute(&mut *tx).await.unwrap();
+            let prepare = AssertSqlSafe(format!("PREPARE explained AS {statement}"));
+            sqlx::raw_sql(prepare).execute(&mut *tx).await.unwrap();
+            let count = (1..).take_while(|n| statement.contains(&format!("${n}"))).count();
+            let nulls = vec!["NULL"; count].join(", ");
+            let values = if count == 0 { String::new() } else { format!("({nulls})") };
+            let explain = AssertSqlSafe(format!("EXPLAIN EXECUTE explained{values}"));
+            let lines: Vec<(String,)> = sqlx::query_as(explain).fetch_all(&mut *tx).await.unwrap();
+            sqlx::raw_sql("DEALLOCATE explained").execute(&mut *tx).await.unwrap();
+            postgres_scans(lines.into_iter().map(|(line,)| line))
+        }
+    }
+}
+
+/// Returns the parts of PostgreSQL's plan that read a table, or an index without a condition. A
+/// line with the cost begins a part.
+fn postgres_scans(lines: impl Iterator<Item = String>) -> Vec<String> {
+    let mut scans: Vec<String> = Vec::new();
+    for line in lines {
+        let reads = ["Seq Scan", "Index Scan", "Index Only Scan"];
+        if line.contains("(cost=") && reads.iter().any(|kind| line.contains(kind)) {
+            scans.push(line);
+        } else if line.contains("Index Cond:") && line.contains(['=', '<', '>']) {
+            // `IS NOT NULL` alone reads the whole index.
+            scans.pop();
+        }
+    }
+    scans
+}
+
+#[tokio::test]
+async fn no_request_of_support_reads_a_whole_table() {
+    let shop = Shop::open().await;
+    let ada = shop.buyer("ada@example.com").await;
+    shop.buy(&ada, "professional").await;
+    shop.must_be_paid(&ada).await;
+    let names = json!({ "name": "Ada King", "company_name": "Analytical Engines" });
+    assert_eq!(ada.client.patch("/api/customers/me", &names).await.status, 200);
+    let store = &shop.app.app.store;
+    insert_customers(store, 2000, &CUSTOMERS).await;
+    insert_customers(store, 2000, &OTHERS).await;
+    // PostgreSQL does so by itself; the service does not do so on SQLite.
+    if kind() == Kind::Postgres {
+        execute(store, "ANALYZE").await.unwrap();
+    }
+    let admin = shop.app.admin(Scope::Read).await;
+    let statements = Statements::default();
+    // With one subscriber in the process, tracing would ask only the thread that is the first to
+    // run a statement, perhaps one of another test. With two, it asks both.
+    let _another = tracing::Dispatch::new(Statements::default());
+    let listening = tracing::subscriber::set_default(statements.clone());
+    read_everything(&shop, &ada, &admin).await;
+    drop(listening);
+    let statements = statements.0.lock().unwrap().clone();
+    assert!(statements.len() > 40, "{statements:#?}");
+    let mut found = Vec::new();
+    for statement in statements.iter().filter(|text| !text.contains("set_config")) {
+        let mut scans = scans(store, statement).await;
+        scans.retain(|scan| !QUEUES.iter().any(|queue| scan.contains(queue)));
+        if !scans.is_empty() && !COUNTS.iter().any(|count| statement.contains(count)) {
+            found.push(format!("{scans:?}: {statement}"));
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
