@@ -1,6 +1,8 @@
 //! The database of a history: emptied at its start, and read from outside of the service. The only
 //! file here that names sqlx.
 
+use std::collections::BTreeMap;
+
 use licentia::error::Result;
 use licentia::fail_point::{FailPoints, Place};
 use licentia::store::{IfMissing, Store, Tx};
@@ -151,6 +153,98 @@ pub async fn orders(store: &Store) -> Result<Vec<(Option<String>, Option<String>
         (Option<String>, Option<String>, String),
         "SELECT customer_id, stripe_invoice_id, status FROM orders ORDER BY order_id"
     ))
+}
+
+/// An entry of the audit log.
+pub struct Action {
+    pub actor: String,
+    pub action: String,
+    pub customer_id: Option<String>,
+    pub detail: String,
+}
+
+/// Returns the audit log, the oldest entries first.
+pub async fn audit(store: &Store) -> Result<Vec<Action>> {
+    let rows = rows!(
+        store,
+        (String, String, Option<String>, String),
+        "SELECT actor, action, customer_id, detail FROM audit_log ORDER BY at, audit_id"
+    );
+    let action =
+        |(actor, action, customer_id, detail)| Action { actor, action, customer_id, detail };
+    Ok(rows.into_iter().map(action).collect())
+}
+
+/// Returns how many mails of each kind there are for a customer.
+pub async fn kinds_of_mails(store: &Store, id: &str) -> Result<BTreeMap<String, usize>> {
+    let rows = rows!(store, (Option<String>, String), "SELECT customer_id, kind FROM outbox");
+    let mut kinds = BTreeMap::new();
+    for (_, kind) in rows.into_iter().filter(|(owner, _)| owner.as_deref() == Some(id)) {
+        *kinds.entry(kind).or_default() += 1;
+    }
+    Ok(kinds)
+}
+
+/// Returns the addresses that two customers have or hold, each with the problem.
+pub async fn contested(store: &Store, now: i64) -> Result<Vec<(String, String)>> {
+    let customers = rows!(
+        store,
+        (String, String, String),
+        "SELECT customers.email, users.email, customer_id FROM customers
+         JOIN users ON users.user_id = customers.user_id ORDER BY customer_id"
+    );
+    let held = rows!(
+        store,
+        (String, String, i64),
+        "SELECT email, customer_id, reserved_until FROM former_addresses ORDER BY customer_id"
+    );
+    let mut problems = Vec::new();
+    for (place, (address, login, id)) in customers.iter().enumerate() {
+        let mut before = customers.iter().take(place);
+        if address != login {
+            problems.push((address.clone(), format!("has the login {login}")));
+        }
+        if before.any(|(other, ..)| other == address) {
+            problems.push((address.clone(), "has two customers".to_owned()));
+        }
+        let mut former = held.iter().filter(|(_, other, until)| other != id && *until > now);
+        if former.any(|(other, ..)| other == address) {
+            problems.push((address.clone(), format!("of {id} is held for another one")));
+        }
+    }
+    Ok(problems)
+}
+
+/// The tables that keep addresses of people without an account: sign-ups that nobody confirmed, and
+/// buyers who have none.
+const OF_OTHERS: [&str; 2] = ["pending_signups", "unknown_buyers"];
+
+/// Returns the rows that have one of these texts, each with its table. A mail that was given up
+/// keeps its address for the operator.
+pub async fn rows_with(store: &Store, texts: &[String]) -> Result<Vec<(String, String)>> {
+    let mut found = Vec::new();
+    for table in TABLES.into_iter().filter(|table| !OF_OTHERS.contains(table)) {
+        let of = if table == "outbox" { "outbox WHERE given_up_at IS NULL" } else { table };
+        let rows: Vec<(String,)> = match store {
+            Store::Sqlite { readers, .. } => {
+                let columns = AssertSqlSafe(format!(
+                    "SELECT group_concat('quote(' || name || ')', ' || '','' || ')
+                     FROM pragma_table_info('{table}')"
+                ));
+                let (columns,): (String,) = sqlx::query_as(columns).fetch_one(readers).await?;
+                let rows = AssertSqlSafe(format!("SELECT {columns} FROM {of}"));
+                sqlx::query_as(rows).fetch_all(readers).await?
+            }
+            Store::Postgres(pool) => {
+                let rows = AssertSqlSafe(format!("SELECT CAST({table} AS TEXT) FROM {of}"));
+                sqlx::query_as(rows).fetch_all(pool).await?
+            }
+        };
+        let has = |row: &String| texts.iter().any(|text| row.contains(text.as_str()));
+        let rows = rows.into_iter().map(|(row,)| row).filter(has);
+        found.extend(rows.map(|row| (table.to_owned(), row)));
+    }
+    Ok(found)
 }
 
 #[cfg(test)]

@@ -7,12 +7,14 @@ use std::hash::{Hash, Hasher};
 use std::sync::PoisonError;
 
 use licentia::config::CreateCustomer;
+use licentia::domain::account::signup::Verification;
 use licentia::domain::sale::policy::{Bought, Policy};
 use licentia::error::Result;
 use licentia::flows::sale::reconcile;
 use licentia_sandbox::{AfterRetries, Behavior, CancelField, Delivery};
 
 use crate::dice::Dice;
+use crate::ledger::Ledger;
 use crate::people::Person;
 use crate::server::{Ground, Server};
 use crate::work::Begun;
@@ -44,6 +46,10 @@ pub struct History {
     /// Whether customers get more invoices than a sync fetches again
     /// ([`crate::MANY_INVOICES_FROM`]).
     pub many_invoices: bool,
+    /// Whether there are steps with accounts ([`crate::ACCOUNTS_FROM`]).
+    pub has_accounts: bool,
+    /// What was tried with accounts.
+    pub ledger: Ledger,
     /// The server that is paused, if any.
     pub frozen: Option<usize>,
     /// The tasks that were started.
@@ -79,6 +85,7 @@ enum Step {
     Freeze,
     Weather,
     Compare,
+    Account,
 }
 
 /// Runs the history of a seed. An error that stops it counts as a violation.
@@ -114,6 +121,7 @@ impl History {
     fn new(ground: &Ground, seed: u64, told: bool) -> Result<Self> {
         let dice = Dice::seeded(seed);
         let all_kinds = seed >= crate::ALL_KINDS_FROM;
+        let has_accounts = seed >= crate::ACCOUNTS_FROM;
         let after_retries = [AfterRetries::Cancel, AfterRetries::Unpaid, AfterRetries::PastDue];
         let fields = [CancelField::CancelAt, CancelField::PeriodEnd];
         let behavior = Behavior {
@@ -121,13 +129,16 @@ impl History {
             portal_cancels_by: *dice.pick(&fields).unwrap_or(&CancelField::CancelAt),
             drafts_renewals: dice.happens(700),
         };
-        let (world, secret) = World::new(dice.clone(), behavior, all_kinds);
+        let (world, secret) = World::new(dice.clone(), behavior, all_kinds, has_accounts);
         let mut ground = ground.clone();
         if let Some(stripe) = &mut ground.config.stripe {
             stripe.webhook_secrets = vec![secret.into()];
             if dice.happens(300) {
                 stripe.create_customer = CreateCustomer::Signup;
             }
+        }
+        if has_accounts && dice.happens(300) {
+            ground.config.signup_verification = Verification::Required;
         }
         let ahead: Vec<i64> = match dice.below(3) {
             0 => vec![0],
@@ -148,6 +159,8 @@ impl History {
             lossy,
             all_kinds,
             many_invoices: seed >= crate::MANY_INVOICES_FROM,
+            has_accounts,
+            ledger: Ledger::default(),
             frozen: None,
             begun: Vec::new(),
             air: Vec::new(),
@@ -187,7 +200,9 @@ impl History {
     }
 
     async fn live(&mut self) -> Result<()> {
-        let steps = 150 + self.world.dice.below(200);
+        // An address is changed and the change undone only after many steps.
+        let least = if self.has_accounts { 300 } else { 150 };
+        let steps = least + self.world.dice.below(200);
         for _ in 0..steps {
             self.step().await?;
         }
@@ -207,7 +222,7 @@ impl History {
             (if waiting > 0 { 30 + 10 * waiting } else { 0 }, Step::GoOn),
             (if self.air.is_empty() { 0 } else { 20 + 2 * self.air.len() }, Step::Deliver),
             (14, Step::WorkOnEvents),
-            (7, Step::SendMails),
+            (if self.has_accounts { 20 } else { 7 }, Step::SendMails),
             (12, Step::Act),
             (14, Step::Buy),
             (8, Step::Time),
@@ -216,6 +231,7 @@ impl History {
             (1, Step::Freeze),
             (2, Step::Weather),
             (usize::from(self.lossy), Step::Compare),
+            (if self.has_accounts { 45 } else { 0 }, Step::Account),
         ];
         match self.world.dice.weighted(&steps).unwrap_or(Step::Time) {
             Step::GoOn => self.go_on(),
@@ -230,6 +246,7 @@ impl History {
             Step::Freeze => self.freeze(),
             Step::Weather => self.change_weather(),
             Step::Compare => self.compare(),
+            Step::Account => self.account().await?,
         }
         self.quiet().await;
         Ok(())

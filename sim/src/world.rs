@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use licentia_sandbox::{
 
 use crate::dice::Dice;
 use crate::gate::Gate;
+use crate::ledger::Letter;
 use crate::timers::Timers;
 
 /// The start of every history: 2026-11-20T15:00:00Z.
@@ -77,6 +78,14 @@ pub struct Arrived {
     pub license: Option<String>,
 }
 
+impl Arrived {
+    /// Returns the address of the recipient, without the name.
+    pub fn address(&self) -> &str {
+        let (_, address) = self.to.rsplit_once('<').unwrap_or(("", &self.to));
+        address.trim_end_matches('>')
+    }
+}
+
 /// All surroundings. Clones share them.
 #[derive(Clone)]
 pub struct World {
@@ -87,6 +96,10 @@ pub struct World {
     pub weather: Arc<Weather>,
     /// The mails that the mail server accepted, by Message-ID.
     pub mails: Arc<Mutex<BTreeMap<String, Arrived>>>,
+    /// The mails with everything that their readers see; kept only with steps with accounts.
+    letters: Option<Arc<Mutex<Vec<Letter>>>>,
+    /// The number of beginnings and ends so far.
+    ticks: Arc<AtomicU64>,
     /// The ids of mails that the mail server refused permanently.
     pub refused_mails: Arc<Mutex<BTreeSet<String>>>,
     /// The fail points where servers died, and how often.
@@ -99,7 +112,12 @@ pub struct World {
 
 impl World {
     /// Returns new surroundings, and the secret of their webhook endpoint.
-    pub fn new(dice: Dice, behavior: Behavior, all_kinds: bool) -> (Self, String) {
+    pub fn new(
+        dice: Dice,
+        behavior: Behavior,
+        all_kinds: bool,
+        has_accounts: bool,
+    ) -> (Self, String) {
         let options = Options {
             seed: dice.seed(),
             start: StartTime::At(START),
@@ -125,6 +143,8 @@ impl World {
             stripe: Arc::new(stripe),
             weather: Arc::default(),
             mails: Arc::default(),
+            letters: has_accounts.then(Arc::default),
+            ticks: Arc::default(),
             refused_mails: Arc::default(),
             deaths: Arc::default(),
             refused: Arc::default(),
@@ -148,7 +168,24 @@ impl World {
         std::mem::take(&mut *self.diary.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    async fn may_wait(&self, server: usize) {
+    /// Returns the next number of the sequence of beginnings and ends.
+    pub fn tick(&self) -> u64 {
+        self.ticks.fetch_add(1, Ordering::SeqCst)
+    }
+
+    /// Whether there are steps with accounts.
+    pub fn has_accounts(&self) -> bool {
+        self.letters.is_some()
+    }
+
+    /// Returns the mails that arrived, in order.
+    pub fn letters(&self) -> Vec<Letter> {
+        let letters = self.letters.as_ref();
+        let letters = letters.map(|all| all.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        letters.unwrap_or_default()
+    }
+
+    pub async fn may_wait(&self, server: usize) {
         if self.dice.happens(self.weather.waits.load(Ordering::SeqCst)) {
             self.gate.pass(server).await;
         }
@@ -253,6 +290,10 @@ impl World {
         let license = mail.attachments.first();
         let license = license.map(|file| String::from_utf8_lossy(&file.bytes).trim().to_owned());
         let arrived = Arrived { at: self.now(), to: mail.header("To").to_owned(), license };
+        if let Some(letters) = &self.letters {
+            let letter = Letter::new(id.clone(), arrived.address().to_owned(), &mail, self.tick());
+            letters.lock().unwrap_or_else(PoisonError::into_inner).push(letter);
+        }
         self.mails.lock().unwrap_or_else(PoisonError::into_inner).insert(id, arrived);
     }
 }
