@@ -2,6 +2,7 @@
 //! deletions. They are listed in README.md.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::PoisonError;
 
 use licentia::domain::account::customer::Customer;
 use licentia::domain::account::password::Password;
@@ -17,6 +18,9 @@ use crate::ledger::{Deed, Ledger, Letter, Opened, Try, reader};
 
 /// Login sessions last for 30 days. Those of the last 29 must work.
 const LASTS: i64 = 29 * 86_400;
+
+/// A change can be undone for seven days. Mails of the first days must have the link.
+const UNDONE_FOR: i64 = 5 * 86_400;
 
 /// Each action that has notices: its text in the audit log, its notice, the try that is one.
 const NOTICES: [(&str, Kind, Deed); 4] = [
@@ -46,6 +50,8 @@ pub async fn all(history: &mut History) -> Result<()> {
         let mails = database::kinds_of_mails(&history.ground.store, id.as_str()).await?;
         notices(history, (who, &id), &audit, &mails);
         address(history, who, &customer);
+        links_of_former_addresses(history, who);
+        undo_arrives(history, who, &id);
         sessions(history, who).await?;
         passwords(history, who, &customer).await?;
     }
@@ -114,7 +120,7 @@ fn farewells(history: &mut History, audit: &[database::Action]) {
     let set = audit.iter().filter(changes).count();
     let deleted = audit.iter().filter(|one| one.action == "customer.deleted").count();
     for (kind, times) in [(Kind::AddressSet, set), (Kind::AccountDeleted, deleted)] {
-        let mails = history.ledger.leased.values();
+        let mails = history.ledger.leased.values().map(|(mail, _)| mail);
         let told = mails.filter(|mail| mail.kind == kind.as_str() && mail.customer_id.is_none());
         let told = told.count();
         if told != times {
@@ -163,6 +169,74 @@ fn address(history: &mut History, who: usize, customer: &Customer) {
             format!("H: {who} has the address {}, and set {last:?}", customer.email.as_str());
         history.violation(what);
     }
+}
+
+/// Checks that no link worked after its address was replaced: the present one, or one that was
+/// requested.
+fn links_of_former_addresses(history: &mut History, who: usize) {
+    let ledger = &history.ledger;
+    let present = ledger.of(who, Deed::sets_address);
+    let requested = ledger.of(who, Deed::ends_request);
+    let by_link = ledger.of(who, |deed| deed == Deed::Verify || deed == Deed::Reset);
+    let worked = |one: &&Try| {
+        let others: Vec<&Try> = present.iter().copied().filter(|t| t.begun != one.begun).collect();
+        let is_explained = Ledger::may_be(&others, &one.address, one.begun)
+            || (one.deed == Deed::Verify && Ledger::may_be(&requested, &one.address, one.begun));
+        one.done == Some(true) && !is_explained
+    };
+    let worked: Vec<Try> = by_link.iter().copied().filter(worked).cloned().collect();
+    let late = resets_after_others(history, who);
+    for Try { deed, address, .. } in worked {
+        history.violation(format!("I: {who}: {deed:?} from {address} worked, which was replaced"));
+    }
+    for key in late {
+        history.violation(format!("I: {who}: {key} set a password after another reset or undo"));
+    }
+}
+
+/// Returns the links that set a password although they were mailed before another one did, or
+/// before a change of the address was undone.
+fn resets_after_others(history: &History, who: usize) -> Vec<String> {
+    let letters = history.world.letters();
+    let mailed = |key: &str| {
+        let has = |letter: &&Letter| letter.links.iter().any(|(_, token)| token == key);
+        letters.iter().find(has).map_or(u64::MAX, |letter| letter.arrived)
+    };
+    let ends = history.ledger.of(who, |deed| deed == Deed::Reset || deed == Deed::Undo);
+    let ends: Vec<&Try> = ends.into_iter().filter(|one| one.done == Some(true)).collect();
+    let is_late = |one: &&&Try| {
+        let since = mailed(&one.key);
+        let between = |other: &&Try| since < other.begun && other.end() < one.begun;
+        one.deed == Deed::Reset && ends.iter().any(between)
+    };
+    ends.iter().filter(is_late).map(|one| one.key.clone()).collect()
+}
+
+/// Checks that the link that undoes a change reached the former address, unless the mail was late,
+/// or the change was over.
+fn undo_arrives(history: &mut History, who: usize, id: &CustomerId) {
+    let refused =
+        history.world.refused_mails.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let arrived: BTreeSet<String> =
+        history.world.letters().into_iter().map(|l| l.mail_id).collect();
+    let is_over = |one: Deed| one == Deed::Undo || one == Deed::SetAddress;
+    if !history.ledger.of(who, is_over).is_empty() {
+        return;
+    }
+    let mut lost = Vec::new();
+    for (mail, last) in history.ledger.leased.values() {
+        let of = mail.customer_id.as_ref() == Some(id);
+        let (mail_id, kind) = (mail.mail_id.to_string(), Kind::AddressChanged.as_str());
+        let (Some(former), true) = (&mail.recipient, of && mail.kind == kind) else { continue };
+        let returned = |deed: Deed| deed == Deed::Verify;
+        let mut returns = history.ledger.of(who, returned).into_iter();
+        let is_present = returns.any(|one| one.address == former.as_str());
+        let is_late = last - mail.created_at.epoch_seconds() > UNDONE_FOR;
+        if !is_late && !is_present && !refused.contains(&mail_id) && !arrived.contains(&mail_id) {
+            lost.push(format!("J: {who}: {} was not told how to undo", former.as_str()));
+        }
+    }
+    lost.into_iter().for_each(|what| history.violation(what));
 }
 
 /// Checks that no session works that was ended, and that every other one does.

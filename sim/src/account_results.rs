@@ -105,13 +105,15 @@ impl History {
             return;
         }
         self.tell(|| format!("  {owner} is {id}, with a trial: {}", trial.is_some()));
-        self.people[owner].signed_up(id.clone(), trial.clone().unwrap_or_default());
-        for waiting in self.ledger.tries.iter_mut().filter(|one| one.done.is_none()) {
+        let (people, tries) = (&self.people, &mut self.ledger.tries);
+        let waits = |who: usize| people[who].customer_id.is_none();
+        for one in tries.iter_mut().filter(|one| one.done.is_none() && one.who.is_some_and(waits)) {
             // One of these sign-ups was confirmed.
-            if waiting.deed == Deed::SignUp && waiting.address == address {
-                waiting.who = Some(owner);
+            if one.deed == Deed::SignUp && one.address == address {
+                one.who = Some(owner);
             }
         }
+        self.people[owner].signed_up(id.clone(), trial.clone().unwrap_or_default());
         if trial.is_some() {
             self.only_trial(&id, address);
         }

@@ -7,6 +7,7 @@ use std::sync::PoisonError;
 use chrono::TimeDelta;
 use licentia::domain::ids::CustomerId;
 use licentia::domain::license::{IssuedLicense, Phase, Source};
+use licentia::domain::operator::webhook_delivery::LeasedDelivery;
 use licentia::domain::outbox::LeasedMail;
 use licentia::domain::retry;
 use licentia::domain::sale::inbox::LeasedEvent;
@@ -24,6 +25,7 @@ use crate::invoices::Invoice;
 use crate::mails;
 use crate::people::Person;
 use crate::truth::{Due, Truth};
+use crate::webhooks;
 
 /// Events are kept for 35 days, so those of the last 30 must be stored.
 const KEPT: i64 = 30 * 86_400;
@@ -45,7 +47,9 @@ const FRESH: i64 = 3000;
 pub async fn work_is_due(history: &History) -> Result<bool> {
     let now = Timestamp::saturating(history.latest_clock());
     let mut tx = history.ground.store.read().await?;
-    Ok(tx.has_due::<LeasedEvent>(now).await? || tx.has_due::<LeasedMail>(now).await?)
+    Ok(tx.has_due::<LeasedEvent>(now).await?
+        || tx.has_due::<LeasedMail>(now).await?
+        || tx.has_due::<LeasedDelivery>(now).await?)
 }
 
 /// Whether any work is left, due now or later.
@@ -111,6 +115,7 @@ pub async fn everything(history: &mut History) -> Result<()> {
     }
     given_up_late(history).await?;
     account_checks::all(history).await?;
+    webhooks::all(history).await?;
     mails::all(history).await?;
     acknowledged(history).await?;
     silence(history).await?;

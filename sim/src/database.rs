@@ -108,13 +108,15 @@ pub fn is_busy(store: &Store) -> bool {
     }
 }
 
-/// Returns how many events and mails are neither done nor given up.
+/// Returns how many events, mails and deliveries are neither done nor given up.
 pub async fn undone(store: &Store) -> Result<i64> {
     let counts = rows!(
         store,
         (i64,),
         "SELECT (SELECT COUNT(*) FROM inbox WHERE done_at IS NULL AND given_up_at IS NULL)
-              + (SELECT COUNT(*) FROM outbox WHERE sent_at IS NULL AND given_up_at IS NULL)"
+              + (SELECT COUNT(*) FROM outbox WHERE sent_at IS NULL AND given_up_at IS NULL)
+              + (SELECT COUNT(*) FROM webhook_deliveries
+                 WHERE delivered_at IS NULL AND given_up_at IS NULL)"
     );
     Ok(counts.into_iter().map(|(count,)| count).sum())
 }
@@ -157,21 +159,35 @@ pub async fn orders(store: &Store) -> Result<Vec<(Option<String>, Option<String>
 
 /// An entry of the audit log.
 pub struct Action {
+    pub at: i64,
     pub actor: String,
     pub action: String,
     pub customer_id: Option<String>,
     pub detail: String,
 }
 
-/// Returns the audit log, the oldest entries first.
+/// Returns the audit log: on SQLite in the order of the commits, on PostgreSQL by time.
 pub async fn audit(store: &Store) -> Result<Vec<Action>> {
-    let rows = rows!(
-        store,
-        (String, String, Option<String>, String),
-        "SELECT actor, action, customer_id, detail FROM audit_log ORDER BY at, audit_id"
-    );
-    let action =
-        |(actor, action, customer_id, detail)| Action { actor, action, customer_id, detail };
+    type Row = (i64, String, String, Option<String>, String);
+    let rows: Vec<Row> = match store {
+        Store::Sqlite { readers, .. } => {
+            let rows =
+                "SELECT at, actor, action, customer_id, detail FROM audit_log ORDER BY rowid";
+            sqlx::query_as(rows).fetch_all(readers).await?
+        }
+        Store::Postgres(pool) => {
+            let rows = "SELECT at, actor, action, customer_id, detail FROM audit_log
+                        ORDER BY at, audit_id";
+            sqlx::query_as(rows).fetch_all(pool).await?
+        }
+    };
+    let action = |(at, actor, action, customer_id, detail)| Action {
+        at,
+        actor,
+        action,
+        customer_id,
+        detail,
+    };
     Ok(rows.into_iter().map(action).collect())
 }
 
@@ -213,6 +229,29 @@ pub async fn contested(store: &Store, now: i64) -> Result<Vec<(String, String)>>
         }
     }
     Ok(problems)
+}
+
+/// Returns the payloads of the deliveries that were given up.
+pub async fn given_up_payloads(store: &Store) -> Result<Vec<String>> {
+    let rows = rows!(
+        store,
+        (String,),
+        "SELECT payload FROM webhook_messages WHERE message_id IN (
+             SELECT message_id FROM webhook_deliveries WHERE given_up_at IS NOT NULL)"
+    );
+    Ok(rows.into_iter().map(|(payload,)| payload).collect())
+}
+
+/// Returns the reminders: each kind, its customer, and the end of the license that it is about.
+pub async fn reminders(store: &Store) -> Result<Vec<(String, String, i64)>> {
+    Ok(rows!(
+        store,
+        (String, String, i64),
+        "SELECT outbox.kind, outbox.customer_id, COALESCE(grace_until, expires_at) FROM outbox
+         JOIN licenses ON licenses.license_id = outbox.license_id
+         WHERE outbox.kind IN ('trial_ending', 'trial_ended', 'license_ended')
+         ORDER BY outbox.kind, outbox.customer_id, mail_id"
+    ))
 }
 
 /// The tables that keep addresses of people without an account: sign-ups that nobody confirmed, and

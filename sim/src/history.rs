@@ -86,6 +86,8 @@ enum Step {
     Weather,
     Compare,
     Account,
+    Webhooks,
+    Remind,
 }
 
 /// Runs the history of a seed. An error that stops it counts as a violation.
@@ -200,6 +202,9 @@ impl History {
     }
 
     async fn live(&mut self) -> Result<()> {
+        if self.has_accounts {
+            self.add_webhook().await?;
+        }
         // An address is changed and the change undone only after many steps.
         let least = if self.has_accounts { 300 } else { 150 };
         let steps = least + self.world.dice.below(200);
@@ -218,11 +223,12 @@ impl History {
         self.take_from_stripe();
         let waiting = self.world.gate.waiting(self.frozen).len();
         let dead = self.servers.iter().filter(|server| server.is_dead()).count();
+        let with_accounts = |weight| if self.has_accounts { weight } else { 0 };
         let steps = [
             (if waiting > 0 { 30 + 10 * waiting } else { 0 }, Step::GoOn),
             (if self.air.is_empty() { 0 } else { 20 + 2 * self.air.len() }, Step::Deliver),
             (14, Step::WorkOnEvents),
-            (if self.has_accounts { 20 } else { 7 }, Step::SendMails),
+            (7 + with_accounts(13), Step::SendMails),
             (12, Step::Act),
             (14, Step::Buy),
             (8, Step::Time),
@@ -231,7 +237,9 @@ impl History {
             (1, Step::Freeze),
             (2, Step::Weather),
             (usize::from(self.lossy), Step::Compare),
-            (if self.has_accounts { 45 } else { 0 }, Step::Account),
+            (with_accounts(45), Step::Account),
+            (with_accounts(14), Step::Webhooks),
+            (with_accounts(2), Step::Remind),
         ];
         match self.world.dice.weighted(&steps).unwrap_or(Step::Time) {
             Step::GoOn => self.go_on(),
@@ -247,6 +255,11 @@ impl History {
             Step::Weather => self.change_weather(),
             Step::Compare => self.compare(),
             Step::Account => self.account().await?,
+            Step::Webhooks => {
+                self.note_given_up().await?;
+                self.deliver_webhooks();
+            }
+            Step::Remind => self.remind(),
         }
         self.quiet().await;
         Ok(())

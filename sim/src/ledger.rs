@@ -45,6 +45,12 @@ impl Deed {
         matches!(self, Self::SignUp | Self::Verify | Self::Undo | Self::SetAddress)
     }
 
+    /// Whether an address that was requested before is not waited for any more. Support may have
+    /// set the present one, which changes nothing.
+    pub fn ends_request(self) -> bool {
+        matches!(self, Self::RequestAddress | Self::Reset | Self::Undo)
+    }
+
     /// Whether it ends login sessions.
     pub fn ends_sessions(self) -> bool {
         matches!(self, Self::Reset | Self::ChangePassword | Self::Undo | Self::EndSessions)
@@ -137,12 +143,14 @@ impl Letter {
 pub struct Ledger {
     pub tries: Vec<Try>,
     pub opened: Vec<Opened>,
-    /// Each mail that was sent or skipped.
-    pub leased: BTreeMap<String, LeasedMail>,
+    /// Each mail that was sent or skipped, with the time of the last attempt in epoch seconds.
+    pub leased: BTreeMap<String, (LeasedMail, i64)>,
     /// The customers with a trial that had an address, and the time since when they are known to.
     pub trials: BTreeMap<String, Vec<(CustomerId, i64)>>,
     /// The customers that got a trial.
     pub tried: BTreeSet<String>,
+    /// The payloads of webhooks that were given up.
+    pub given_up: BTreeSet<String>,
 }
 
 impl Ledger {
@@ -156,6 +164,13 @@ impl Ledger {
     pub fn may_be_last<'a>(tries: &[&'a Try]) -> Vec<&'a Try> {
         let replaced = |t: &Try| tries.iter().any(|other| other.replaces(t));
         tries.iter().copied().filter(|t| !replaced(t)).collect()
+    }
+
+    /// Returns whether the address of one of these tries may have counted at `time`, unless another
+    /// of them had certainly replaced it.
+    pub fn may_be(tries: &[&Try], address: &str, time: u64) -> bool {
+        let replaced = |t: &Try| tries.iter().any(|o| o.end() < time && o.replaces(t));
+        tries.iter().any(|t| t.address == address && t.begun < time && !replaced(t))
     }
 
     /// Returns the password that a person believes to be the present one.

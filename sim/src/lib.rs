@@ -23,6 +23,7 @@ mod server;
 mod support;
 mod timers;
 mod truth;
+mod webhooks;
 mod work;
 mod world;
 

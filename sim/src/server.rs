@@ -76,7 +76,7 @@ impl Server {
             store: ground.store.clone(),
             stripe: ground.config.stripe.as_ref().map(line),
             mailer: Mailer::double(&ground.config, world.post(number)),
-            outgoing: Outgoing::new(&ground.config),
+            outgoing: Outgoing::double(&ground.config, world.receiver(number)),
             passwords: Passwords::without_work(),
             clock,
             random: Random::seeded(world.dice.seed()),

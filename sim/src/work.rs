@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::FutureExt;
 
 use licentia::domain::ids::CustomerId;
+use licentia::domain::operator::webhook_delivery::LeasedDelivery;
 use licentia::domain::outbox::LeasedMail;
 use licentia::domain::sale::inbox::LeasedEvent;
 use licentia::error::{Error, Result};
@@ -27,6 +28,7 @@ pub enum Outcome {
     Received(usize, Delivery, bool, Result<()>),
     Events(Result<Vec<(Subject, Vec<LeasedEvent>)>>),
     Mails(Result<Vec<LeasedMail>>),
+    Deliveries(Result<Vec<LeasedDelivery>>),
     Compared(Result<reconcile::Report>),
     Deleted(usize, Result<()>),
     Done(&'static str, Result<()>),
@@ -196,6 +198,7 @@ impl History {
             }
             Outcome::Events(Ok(taken)) => return self.work_on(server, taken),
             Outcome::Mails(Ok(taken)) => return self.send(server, taken),
+            Outcome::Deliveries(Ok(taken)) => return self.deliver_taken(server, taken),
             Outcome::Compared(Ok(report)) => {
                 self.tell(|| format!("  compared: {report:?}"));
                 self.report = Some(report);
@@ -208,6 +211,7 @@ impl History {
             Outcome::Deleted(_, Err(error)) => self.must_be_usual("delete", Err(error)),
             Outcome::Events(Err(error)) => self.must_be_usual("take events", Err(error)),
             Outcome::Mails(Err(error)) => self.must_be_usual("take mails", Err(error)),
+            Outcome::Deliveries(Err(error)) => self.must_be_usual("take webhooks", Err(error)),
             Outcome::Compared(Err(error)) => self.must_be_usual("compare", Err(error)),
         }
         false
@@ -253,7 +257,8 @@ impl History {
         for due in taken {
             let (app, gate) = (self.servers[server].app.clone(), self.world.gate.clone());
             self.tell(|| format!("  send {} ({})", due.mail_id, due.kind));
-            self.ledger.leased.insert(due.mail_id.to_string(), due.clone());
+            let now = self.world.now();
+            self.ledger.leased.insert(due.mail_id.to_string(), (due.clone(), now));
             self.begin(server, async move {
                 gate.pass(server).await;
                 Outcome::Done("mail", mail::send(&app, &due).await)

@@ -11,6 +11,7 @@ use futures_util::FutureExt;
 use futures_util::future::{Either, select};
 use licentia::domain::sale::webhook::EVENT_TYPES;
 use licentia::mailer::{self, NotSent};
+use licentia::outgoing::{self, NoReply, Reply};
 use licentia::stripe;
 use licentia_sandbox::{
     ApiFault, Behavior, Call, Double, Interval, Mail, NewPrice, Options, SECRET_KEY, StartTime,
@@ -58,12 +59,14 @@ pub struct Weather {
     pub death: AtomicUsize,
     /// Of calls that wait on their way.
     pub waits: AtomicUsize,
+    /// Of deliveries to the vendor's receiver of webhooks.
+    pub receiver: AtomicUsize,
 }
 
 impl Weather {
     /// Switches all faults off.
     pub fn calm(&self) {
-        for each in [&self.stripe, &self.mail, &self.death, &self.waits] {
+        for each in [&self.stripe, &self.mail, &self.death, &self.waits, &self.receiver] {
             each.store(0, Ordering::SeqCst);
         }
     }
@@ -98,6 +101,8 @@ pub struct World {
     pub mails: Arc<Mutex<BTreeMap<String, Arrived>>>,
     /// The mails with everything that their readers see; kept only with steps with accounts.
     letters: Option<Arc<Mutex<Vec<Letter>>>>,
+    /// The ids and payloads that the receiver of webhooks processed, in order, with repeats.
+    pub received: Arc<Mutex<Vec<(String, String)>>>,
     /// The number of beginnings and ends so far.
     ticks: Arc<AtomicU64>,
     /// The ids of mails that the mail server refused permanently.
@@ -144,6 +149,7 @@ impl World {
             weather: Arc::default(),
             mails: Arc::default(),
             letters: has_accounts.then(Arc::default),
+            received: Arc::default(),
             ticks: Arc::default(),
             refused_mails: Arc::default(),
             deaths: Arc::default(),
@@ -282,6 +288,43 @@ impl World {
             }
             .boxed()
         })
+    }
+
+    /// Returns a server's connection to the receiver of webhooks.
+    pub fn receiver(&self, server: usize) -> outgoing::Double {
+        let world = self.clone();
+        Box::new(move |id, payload| {
+            let world = world.clone();
+            async move {
+                world.may_wait(server).await;
+                let fails = world.dice.happens(world.weather.receiver.load(Ordering::SeqCst));
+                let fault = if fails { world.dice.below(5) } else { usize::MAX };
+                let reply = |status, wait: Option<&str>| {
+                    Ok(Reply { status, retry_after: wait.map(str::to_owned) })
+                };
+                match fault {
+                    0 => return Err(NoReply::NoConnection),
+                    1 => return reply(503, None),
+                    2 => return reply(429, Some("120")),
+                    _ => world.process(id.to_string(), payload),
+                }
+                match fault {
+                    3 => return Err(NoReply::Closed),
+                    4 => {
+                        world.timers.sleep(server, SEND_TIMEOUT).await;
+                        return Err(NoReply::Timeout);
+                    }
+                    _ => world.may_wait(server).await,
+                }
+                reply(204, None)
+            }
+            .boxed()
+        })
+    }
+
+    fn process(&self, id: String, payload: String) {
+        self.note(format!("    the receiver gets {payload}"));
+        self.received.lock().unwrap_or_else(PoisonError::into_inner).push((id, payload));
     }
 
     fn take(&self, mail: &[u8]) {
