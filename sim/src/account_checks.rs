@@ -120,7 +120,7 @@ fn farewells(history: &mut History, audit: &[database::Action]) {
     let set = audit.iter().filter(changes).count();
     let deleted = audit.iter().filter(|one| one.action == "customer.deleted").count();
     for (kind, times) in [(Kind::AddressSet, set), (Kind::AccountDeleted, deleted)] {
-        let mails = history.ledger.leased.values().map(|(mail, _)| mail);
+        let mails = history.ledger.leased.values();
         let told = mails.filter(|mail| mail.kind == kind.as_str() && mail.customer_id.is_none());
         let told = told.count();
         if told != times {
@@ -223,15 +223,17 @@ fn undo_arrives(history: &mut History, who: usize, id: &CustomerId) {
     if !history.ledger.of(who, is_over).is_empty() {
         return;
     }
+    let written = history.world.written.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let mut lost = Vec::new();
-    for (mail, last) in history.ledger.leased.values() {
+    for mail in history.ledger.leased.values() {
         let of = mail.customer_id.as_ref() == Some(id);
         let (mail_id, kind) = (mail.mail_id.to_string(), Kind::AddressChanged.as_str());
         let (Some(former), true) = (&mail.recipient, of && mail.kind == kind) else { continue };
         let returned = |deed: Deed| deed == Deed::Verify;
         let mut returns = history.ledger.of(who, returned).into_iter();
         let is_present = returns.any(|one| one.address == former.as_str());
-        let is_late = last - mail.created_at.epoch_seconds() > UNDONE_FOR;
+        let last = written.get(&mail_id).copied().unwrap_or(i64::MAX);
+        let is_late = last.saturating_sub(mail.created_at.epoch_seconds()) > UNDONE_FOR;
         if !is_late && !is_present && !refused.contains(&mail_id) && !arrived.contains(&mail_id) {
             lost.push(format!("J: {who}: {} was not told how to undo", former.as_str()));
         }

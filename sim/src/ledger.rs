@@ -143,8 +143,8 @@ impl Letter {
 pub struct Ledger {
     pub tries: Vec<Try>,
     pub opened: Vec<Opened>,
-    /// Each mail that was sent or skipped, with the time of the last attempt in epoch seconds.
-    pub leased: BTreeMap<String, (LeasedMail, i64)>,
+    /// Each mail that was sent or skipped.
+    pub leased: BTreeMap<String, LeasedMail>,
     /// The customers with a trial that had an address, and the time since when they are known to.
     pub trials: BTreeMap<String, Vec<(CustomerId, i64)>>,
     /// The customers that got a trial.

@@ -257,10 +257,11 @@ impl History {
         for due in taken {
             let (app, gate) = (self.servers[server].app.clone(), self.world.gate.clone());
             self.tell(|| format!("  send {} ({})", due.mail_id, due.kind));
-            let now = self.world.now();
-            self.ledger.leased.insert(due.mail_id.to_string(), (due.clone(), now));
+            self.ledger.leased.insert(due.mail_id.to_string(), due.clone());
+            let world = self.world.clone();
             self.begin(server, async move {
                 gate.pass(server).await;
+                world.writes(&due.mail_id);
                 Outcome::Done("mail", mail::send(&app, &due).await)
             });
         }

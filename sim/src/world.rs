@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{Either, select};
+use licentia::domain::ids::MailId;
 use licentia::domain::sale::webhook::EVENT_TYPES;
 use licentia::mailer::{self, NotSent};
 use licentia::outgoing::{self, NoReply, Reply};
@@ -103,6 +104,8 @@ pub struct World {
     letters: Option<Arc<Mutex<Vec<Letter>>>>,
     /// The ids and payloads that the receiver of webhooks processed, in order, with repeats.
     pub received: Arc<Mutex<Vec<(String, String)>>>,
+    /// When each mail was written last, in epoch seconds.
+    pub written: Arc<Mutex<BTreeMap<String, i64>>>,
     /// The number of beginnings and ends so far.
     ticks: Arc<AtomicU64>,
     /// The ids of mails that the mail server refused permanently.
@@ -150,6 +153,7 @@ impl World {
             mails: Arc::default(),
             letters: has_accounts.then(Arc::default),
             received: Arc::default(),
+            written: Arc::default(),
             ticks: Arc::default(),
             refused_mails: Arc::default(),
             deaths: Arc::default(),
@@ -182,6 +186,12 @@ impl World {
     /// Whether there are steps with accounts.
     pub fn has_accounts(&self) -> bool {
         self.letters.is_some()
+    }
+
+    /// Records that a mail is written now.
+    pub fn writes(&self, id: &MailId) {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        written.insert(id.to_string(), self.now());
     }
 
     /// Returns the mails that arrived, in order.
