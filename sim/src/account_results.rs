@@ -105,14 +105,14 @@ impl History {
             return;
         }
         self.tell(|| format!("  {owner} is {id}, with a trial: {}", trial.is_some()));
-        let (people, tries) = (&self.people, &mut self.ledger.tries);
-        let waits = |who: usize| people[who].customer_id.is_none();
-        for one in tries.iter_mut().filter(|one| one.done.is_none() && one.who.is_some_and(waits)) {
-            // One of these sign-ups was confirmed.
-            if one.deed == Deed::SignUp && one.address == address {
-                one.who = Some(owner);
-            }
-        }
+        // One of the sign-ups that waited with this address was confirmed, whoever sent it.
+        let waits = |one: &&Try| {
+            let is_of = one.deed == Deed::SignUp && one.address == address;
+            is_of && one.done.is_none() && one.who != Some(owner)
+        };
+        let waiting: Vec<Try> = self.ledger.tries.iter().filter(waits).cloned().collect();
+        let own = waiting.into_iter().map(|one| Try { who: Some(owner), ..one });
+        self.ledger.tries.extend(own);
         self.people[owner].signed_up(id.clone(), trial.clone().unwrap_or_default());
         if trial.is_some() {
             self.only_trial(&id, address);

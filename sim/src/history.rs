@@ -211,7 +211,9 @@ impl History {
         for _ in 0..steps {
             self.step().await?;
         }
-        if self.world.dice.happens(500) {
+        if self.has_accounts && self.world.dice.happens(200) {
+            self.pass_a_trial().await?;
+        } else if self.world.dice.happens(500) {
             self.pass_a_renewal().await;
             self.quiet().await;
         }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use licentia::domain::ids::CustomerId;
 use licentia::domain::license::Source;
@@ -76,6 +77,24 @@ impl History {
     pub async fn note_given_up(&mut self) -> Result<()> {
         let payloads = database::given_up_payloads(&self.ground.store).await?;
         self.ledger.given_up.extend(payloads);
+        Ok(())
+    }
+
+    /// Lets time pass until soon before or soon after the end of a trial.
+    pub async fn pass_a_trial(&mut self) -> Result<()> {
+        let who = self.world.dice.below(self.people.len().max(1));
+        let person = self.people.get(who);
+        let Some(id) = person.and_then(|one| one.customer_id.clone()) else { return Ok(()) };
+        let license = self.ground.store.read().await?.current_license(&id).await?;
+        let license = license.filter(|one| one.source == Source::Trial);
+        let Some(end) = license.and_then(|one| one.term().ends()) else { return Ok(()) };
+        let later = self.world.dice.below(4 * 86_400) as i64 - 2 * DAY;
+        let wait = (end.epoch_seconds() + later - self.world.now()).max(0);
+        // No server pauses for that long in the middle of a call.
+        self.frozen = None;
+        self.tell(|| format!("{wait} seconds pass, to the end of a trial"));
+        self.pass(Duration::from_secs(wait.unsigned_abs())).await;
+        self.quiet().await;
         Ok(())
     }
 
