@@ -25,6 +25,7 @@ impl History {
         self.world.weather.calm();
         self.frozen = None;
         self.tell(|| "calm".to_owned());
+        self.note_given_up().await?;
         let since = self.world.now();
         self.restart().await?;
         self.rest(2).await?;
@@ -35,6 +36,10 @@ impl History {
         if lost + dead > 0 {
             self.tell(|| format!("{lost} lost, {dead} given up"));
             self.compare_now().await?;
+            self.rest(ROUNDS).await?;
+        }
+        if self.has_accounts {
+            self.remind();
             self.rest(ROUNDS).await?;
         }
         checks::everything(self).await
@@ -92,6 +97,9 @@ impl History {
             } else if checks::work_is_due(self).await? {
                 self.work_on_events();
                 self.send_mails();
+                if self.has_accounts {
+                    self.deliver_webhooks();
+                }
             } else {
                 return Ok(());
             }

@@ -1,6 +1,8 @@
 //! The database of a history: emptied at its start, and read from outside of the service. The only
 //! file here that names sqlx.
 
+use std::collections::BTreeMap;
+
 use licentia::error::Result;
 use licentia::fail_point::{FailPoints, Place};
 use licentia::store::{IfMissing, Store, Tx};
@@ -12,7 +14,7 @@ const IN_MEMORY: &str = "sqlite::memory:";
 
 /// Every table, in the order in which they are emptied. A row that stays would change the next
 /// history.
-const TABLES: [&str; 27] = [
+const TABLES: [&str; 28] = [
     "idempotency_keys",
     "outbox",
     "mail_links",
@@ -108,13 +110,15 @@ pub fn is_busy(store: &Store) -> bool {
     }
 }
 
-/// Returns how many events and mails are neither done nor given up.
+/// Returns how many events, mails and deliveries are neither done nor given up.
 pub async fn undone(store: &Store) -> Result<i64> {
     let counts = rows!(
         store,
         (i64,),
         "SELECT (SELECT COUNT(*) FROM inbox WHERE done_at IS NULL AND given_up_at IS NULL)
-              + (SELECT COUNT(*) FROM outbox WHERE sent_at IS NULL AND given_up_at IS NULL)"
+              + (SELECT COUNT(*) FROM outbox WHERE sent_at IS NULL AND given_up_at IS NULL)
+              + (SELECT COUNT(*) FROM webhook_deliveries
+                 WHERE delivered_at IS NULL AND given_up_at IS NULL)"
     );
     Ok(counts.into_iter().map(|(count,)| count).sum())
 }
@@ -153,6 +157,135 @@ pub async fn orders(store: &Store) -> Result<Vec<(Option<String>, Option<String>
         (Option<String>, Option<String>, String),
         "SELECT customer_id, stripe_invoice_id, status FROM orders ORDER BY order_id"
     ))
+}
+
+/// An entry of the audit log.
+pub struct Action {
+    pub at: i64,
+    pub actor: String,
+    pub action: String,
+    pub customer_id: Option<String>,
+    pub detail: String,
+}
+
+/// Returns the audit log: on SQLite in the order of the commits, on PostgreSQL by time.
+pub async fn audit(store: &Store) -> Result<Vec<Action>> {
+    type Row = (i64, String, String, Option<String>, String);
+    let rows: Vec<Row> = match store {
+        Store::Sqlite { readers, .. } => {
+            let rows =
+                "SELECT at, actor, action, customer_id, detail FROM audit_log ORDER BY rowid";
+            sqlx::query_as(rows).fetch_all(readers).await?
+        }
+        Store::Postgres(pool) => {
+            let rows = "SELECT at, actor, action, customer_id, detail FROM audit_log
+                        ORDER BY at, audit_id";
+            sqlx::query_as(rows).fetch_all(pool).await?
+        }
+    };
+    let action = |(at, actor, action, customer_id, detail)| Action {
+        at,
+        actor,
+        action,
+        customer_id,
+        detail,
+    };
+    Ok(rows.into_iter().map(action).collect())
+}
+
+/// Returns how many mails of each kind there are for a customer.
+pub async fn kinds_of_mails(store: &Store, id: &str) -> Result<BTreeMap<String, usize>> {
+    let rows = rows!(store, (Option<String>, String), "SELECT customer_id, kind FROM outbox");
+    let mut kinds = BTreeMap::new();
+    for (_, kind) in rows.into_iter().filter(|(owner, _)| owner.as_deref() == Some(id)) {
+        *kinds.entry(kind).or_default() += 1;
+    }
+    Ok(kinds)
+}
+
+/// Returns the addresses that two customers have or hold, each with the problem.
+pub async fn contested(store: &Store, now: i64) -> Result<Vec<(String, String)>> {
+    let customers = rows!(
+        store,
+        (String, String, String),
+        "SELECT customers.email, users.email, customer_id FROM customers
+         JOIN users ON users.user_id = customers.user_id ORDER BY customer_id"
+    );
+    let held = rows!(
+        store,
+        (String, String, i64),
+        "SELECT email, customer_id, reserved_until FROM former_addresses ORDER BY customer_id"
+    );
+    let mut problems = Vec::new();
+    for (place, (address, login, id)) in customers.iter().enumerate() {
+        let mut before = customers.iter().take(place);
+        if address != login {
+            problems.push((address.clone(), format!("has the login {login}")));
+        }
+        if before.any(|(other, ..)| other == address) {
+            problems.push((address.clone(), "has two customers".to_owned()));
+        }
+        let mut former = held.iter().filter(|(_, other, until)| other != id && *until > now);
+        if former.any(|(other, ..)| other == address) {
+            problems.push((address.clone(), format!("of {id} is held for another one")));
+        }
+    }
+    Ok(problems)
+}
+
+/// Returns the payloads of the deliveries that were given up.
+pub async fn given_up_payloads(store: &Store) -> Result<Vec<String>> {
+    let rows = rows!(
+        store,
+        (String,),
+        "SELECT payload FROM webhook_messages WHERE message_id IN (
+             SELECT message_id FROM webhook_deliveries WHERE given_up_at IS NOT NULL)"
+    );
+    Ok(rows.into_iter().map(|(payload,)| payload).collect())
+}
+
+/// Returns the reminders: each kind, its customer, and the end of the license that it is about.
+pub async fn reminders(store: &Store) -> Result<Vec<(String, String, i64)>> {
+    Ok(rows!(
+        store,
+        (String, String, i64),
+        "SELECT outbox.kind, outbox.customer_id, COALESCE(grace_until, expires_at) FROM outbox
+         JOIN licenses ON licenses.license_id = outbox.license_id
+         WHERE outbox.kind IN ('trial_ending', 'trial_ended', 'license_ended')
+         ORDER BY outbox.kind, outbox.customer_id, mail_id"
+    ))
+}
+
+/// The tables that keep addresses of people without an account: sign-ups that nobody confirmed, and
+/// buyers who have none.
+const OF_OTHERS: [&str; 2] = ["pending_signups", "unknown_buyers"];
+
+/// Returns the rows that have one of these texts, each with its table. A mail that was given up
+/// keeps its address for the operator.
+pub async fn rows_with(store: &Store, texts: &[String]) -> Result<Vec<(String, String)>> {
+    let mut found = Vec::new();
+    for table in TABLES.into_iter().filter(|table| !OF_OTHERS.contains(table)) {
+        let of = if table == "outbox" { "outbox WHERE given_up_at IS NULL" } else { table };
+        let rows: Vec<(String,)> = match store {
+            Store::Sqlite { readers, .. } => {
+                let columns = AssertSqlSafe(format!(
+                    "SELECT group_concat('quote(' || name || ')', ' || '','' || ')
+                     FROM pragma_table_info('{table}')"
+                ));
+                let (columns,): (String,) = sqlx::query_as(columns).fetch_one(readers).await?;
+                let rows = AssertSqlSafe(format!("SELECT {columns} FROM {of}"));
+                sqlx::query_as(rows).fetch_all(readers).await?
+            }
+            Store::Postgres(pool) => {
+                let rows = AssertSqlSafe(format!("SELECT CAST({table} AS TEXT) FROM {of}"));
+                sqlx::query_as(rows).fetch_all(pool).await?
+            }
+        };
+        let has = |row: &String| texts.iter().any(|text| row.contains(text.as_str()));
+        let rows = rows.into_iter().map(|(row,)| row).filter(has);
+        found.extend(rows.map(|row| (table.to_owned(), row)));
+    }
+    Ok(found)
 }
 
 #[cfg(test)]

@@ -7,12 +7,14 @@ use std::hash::{Hash, Hasher};
 use std::sync::PoisonError;
 
 use licentia::config::CreateCustomer;
+use licentia::domain::account::signup::Verification;
 use licentia::domain::sale::policy::{Bought, Policy};
 use licentia::error::Result;
 use licentia::flows::sale::reconcile;
 use licentia_sandbox::{AfterRetries, Behavior, CancelField, Delivery};
 
 use crate::dice::Dice;
+use crate::ledger::Ledger;
 use crate::people::Person;
 use crate::server::{Ground, Server};
 use crate::work::Begun;
@@ -44,6 +46,10 @@ pub struct History {
     /// Whether customers get more invoices than a sync fetches again
     /// ([`crate::MANY_INVOICES_FROM`]).
     pub many_invoices: bool,
+    /// Whether there are steps with accounts ([`crate::ACCOUNTS_FROM`]).
+    pub has_accounts: bool,
+    /// What was tried with accounts.
+    pub ledger: Ledger,
     /// The server that is paused, if any.
     pub frozen: Option<usize>,
     /// The tasks that were started.
@@ -79,6 +85,9 @@ enum Step {
     Freeze,
     Weather,
     Compare,
+    Account,
+    Webhooks,
+    Remind,
 }
 
 /// Runs the history of a seed. An error that stops it counts as a violation.
@@ -114,6 +123,7 @@ impl History {
     fn new(ground: &Ground, seed: u64, told: bool) -> Result<Self> {
         let dice = Dice::seeded(seed);
         let all_kinds = seed >= crate::ALL_KINDS_FROM;
+        let has_accounts = seed >= crate::ACCOUNTS_FROM;
         let after_retries = [AfterRetries::Cancel, AfterRetries::Unpaid, AfterRetries::PastDue];
         let fields = [CancelField::CancelAt, CancelField::PeriodEnd];
         let behavior = Behavior {
@@ -121,13 +131,16 @@ impl History {
             portal_cancels_by: *dice.pick(&fields).unwrap_or(&CancelField::CancelAt),
             drafts_renewals: dice.happens(700),
         };
-        let (world, secret) = World::new(dice.clone(), behavior, all_kinds);
+        let (world, secret) = World::new(dice.clone(), behavior, all_kinds, has_accounts);
         let mut ground = ground.clone();
         if let Some(stripe) = &mut ground.config.stripe {
             stripe.webhook_secrets = vec![secret.into()];
             if dice.happens(300) {
                 stripe.create_customer = CreateCustomer::Signup;
             }
+        }
+        if has_accounts && dice.happens(300) {
+            ground.config.signup_verification = Verification::Required;
         }
         let ahead: Vec<i64> = match dice.below(3) {
             0 => vec![0],
@@ -148,6 +161,8 @@ impl History {
             lossy,
             all_kinds,
             many_invoices: seed >= crate::MANY_INVOICES_FROM,
+            has_accounts,
+            ledger: Ledger::default(),
             frozen: None,
             begun: Vec::new(),
             air: Vec::new(),
@@ -187,11 +202,18 @@ impl History {
     }
 
     async fn live(&mut self) -> Result<()> {
-        let steps = 150 + self.world.dice.below(200);
+        if self.has_accounts {
+            self.add_webhook().await?;
+        }
+        // An address is changed and the change undone only after many steps.
+        let least = if self.has_accounts { 300 } else { 150 };
+        let steps = least + self.world.dice.below(200);
         for _ in 0..steps {
             self.step().await?;
         }
-        if self.world.dice.happens(500) {
+        if self.has_accounts && self.world.dice.happens(200) {
+            self.pass_a_trial().await?;
+        } else if self.world.dice.happens(500) {
             self.pass_a_renewal().await;
             self.quiet().await;
         }
@@ -203,11 +225,12 @@ impl History {
         self.take_from_stripe();
         let waiting = self.world.gate.waiting(self.frozen).len();
         let dead = self.servers.iter().filter(|server| server.is_dead()).count();
+        let with_accounts = |weight| if self.has_accounts { weight } else { 0 };
         let steps = [
             (if waiting > 0 { 30 + 10 * waiting } else { 0 }, Step::GoOn),
             (if self.air.is_empty() { 0 } else { 20 + 2 * self.air.len() }, Step::Deliver),
             (14, Step::WorkOnEvents),
-            (7, Step::SendMails),
+            (7 + with_accounts(13), Step::SendMails),
             (12, Step::Act),
             (14, Step::Buy),
             (8, Step::Time),
@@ -216,6 +239,9 @@ impl History {
             (1, Step::Freeze),
             (2, Step::Weather),
             (usize::from(self.lossy), Step::Compare),
+            (with_accounts(45), Step::Account),
+            (with_accounts(14), Step::Webhooks),
+            (with_accounts(2), Step::Remind),
         ];
         match self.world.dice.weighted(&steps).unwrap_or(Step::Time) {
             Step::GoOn => self.go_on(),
@@ -230,6 +256,12 @@ impl History {
             Step::Freeze => self.freeze(),
             Step::Weather => self.change_weather(),
             Step::Compare => self.compare(),
+            Step::Account => self.account().await?,
+            Step::Webhooks => {
+                self.note_given_up().await?;
+                self.deliver_webhooks();
+            }
+            Step::Remind => self.remind(),
         }
         self.quiet().await;
         Ok(())

@@ -3,6 +3,9 @@
 //! server fail, servers die at any fail point, and two servers work at once. Then the faults stop,
 //! and the invariants are checked. README.md describes what is simulated and what is not.
 
+mod account_checks;
+mod account_results;
+mod accounts;
 mod calm;
 mod checks;
 mod database;
@@ -11,13 +14,16 @@ mod gate;
 mod history;
 mod idle;
 mod invoices;
+mod ledger;
 mod mails;
 mod mishaps;
 mod money;
 mod people;
 mod server;
+mod support;
 mod timers;
 mod truth;
+mod webhooks;
 mod work;
 mod world;
 
@@ -60,9 +66,12 @@ pub const SEEDS_THAT_FAILED: [u64; 76] = [
 /// kinds, because a new kind would change every later draw of the seeds that failed.
 pub const ALL_KINDS_FROM: u64 = 10_000_000_000;
 
-/// The first seed whose history also has customers with more invoices than a sync fetches again. If
-/// more kinds come, they need a limit of their own.
+/// The first seed whose history also has customers with more invoices than a sync fetches again.
 pub const MANY_INVOICES_FROM: u64 = 20_000_000_000;
+
+/// The first seed whose history also has steps with accounts: changes of addresses and passwords,
+/// deletions and returns. If more kinds come, they need a limit of their own.
+pub const ACCOUNTS_FROM: u64 = 30_000_000_000;
 
 /// When the keys of every history begin to sign, in days from its start. Each history has two
 /// rotations.
@@ -105,7 +114,7 @@ pub struct Total {
 /// When the system provides no randomness.
 pub fn fresh_seed() -> Result<u64> {
     let drawn = u64::try_from(Random::from_system()?.bits() % 100_000_000).unwrap_or(0);
-    Ok(MANY_INVOICES_FROM + drawn)
+    Ok(ACCOUNTS_FROM + drawn)
 }
 
 /// Runs histories, as many at once as there are cores.

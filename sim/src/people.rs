@@ -1,6 +1,8 @@
 //! The actions of people: customers, on the service's API and on Stripe's pages; banks; and the
 //! vendor, in Stripe's dashboard. The unusual actions with money are in `money`.
 
+use std::collections::BTreeSet;
+
 use licentia::domain::account::password::Password;
 use licentia::domain::account::session::Session;
 use licentia::domain::contact::{DisplayName, Email};
@@ -19,6 +21,7 @@ use licentia_sandbox::{Call, Card, SECRET_KEY};
 use serde_json::Value;
 
 use crate::history::History;
+use crate::ledger::mailboxes;
 use crate::work::Outcome;
 use crate::world::PRICES;
 
@@ -34,7 +37,12 @@ const COSTS_NOTHING: i64 = 3600;
 
 /// A person, possibly with an account.
 pub struct Person {
+    /// The human being, who may have several accounts, one after the other.
+    pub human: usize,
+    /// The address of the sign-up.
     pub email: String,
+    /// Every address that the account may have had.
+    pub mailboxes: BTreeSet<String>,
     pub customer_id: Option<CustomerId>,
     /// The first license.
     token: Option<String>,
@@ -49,9 +57,28 @@ pub struct Person {
     /// Whether they asked to delete the account, and whether that got a response.
     pub leaving: bool,
     pub deleted: bool,
+    /// Whether support changed a license, so that payments alone do not decide.
+    pub helped: bool,
 }
 
 impl Person {
+    pub fn new(human: usize, email: String) -> Self {
+        Self {
+            human,
+            mailboxes: BTreeSet::from([email.clone()]),
+            email,
+            customer_id: None,
+            token: None,
+            sessions: Vec::new(),
+            former: Vec::new(),
+            by_hand: false,
+            sold_by_hand: false,
+            leaving: false,
+            deleted: false,
+            helped: false,
+        }
+    }
+
     pub fn signed_up(&mut self, id: CustomerId, token: String) {
         (self.customer_id, self.token) = (Some(id), Some(token));
     }
@@ -117,6 +144,10 @@ impl History {
                 });
             }
             _ if dice.happens(200) => {
+                if self.has_accounts {
+                    self.delete_account(server, who);
+                    return Ok(());
+                }
                 self.tell(|| format!("{who} deletes the account"));
                 self.people[who].leaving = true;
                 let mut caller = caller;
@@ -132,23 +163,16 @@ impl History {
     }
 
     fn sign_up(&mut self, server: usize) {
-        let email = format!("person{}@example.com", self.people.len());
-        let new = Person {
-            email,
-            customer_id: None,
-            token: None,
-            sessions: Vec::new(),
-            former: Vec::new(),
-            by_hand: false,
-            sold_by_hand: false,
-            leaving: false,
-            deleted: false,
-        };
-        self.people.push(new);
+        let human = self.people.len();
+        let [email, _] = mailboxes(human);
+        self.people.push(Person::new(human, email));
         self.sign_up_again(server, self.people.len() - 1);
     }
 
     fn sign_up_again(&mut self, server: usize, who: usize) {
+        if self.has_accounts {
+            return self.sign_up_account(server, who);
+        }
         let Ok(email) = self.people[who].email.parse::<Email>() else { return };
         self.tell(|| format!("{who} signs up at {server}"));
         let password = Password::new("SecurePass123".to_owned());

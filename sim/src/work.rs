@@ -2,11 +2,13 @@
 //! results. Which tasks start is decided in `history` and `mishaps`.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::FutureExt;
 
 use licentia::domain::ids::CustomerId;
+use licentia::domain::operator::webhook_delivery::LeasedDelivery;
 use licentia::domain::outbox::LeasedMail;
 use licentia::domain::sale::inbox::LeasedEvent;
 use licentia::error::{Error, Result};
@@ -15,6 +17,7 @@ use licentia::flows::sale::inbox::{self, Subject};
 use licentia::flows::sale::reconcile;
 use licentia_sandbox::Delivery;
 
+use crate::accounts::Done;
 use crate::history::History;
 use crate::server::Death;
 
@@ -25,9 +28,12 @@ pub enum Outcome {
     Received(usize, Delivery, bool, Result<()>),
     Events(Result<Vec<(Subject, Vec<LeasedEvent>)>>),
     Mails(Result<Vec<LeasedMail>>),
+    Deliveries(Result<Vec<LeasedDelivery>>),
     Compared(Result<reconcile::Report>),
     Deleted(usize, Result<()>),
     Done(&'static str, Result<()>),
+    /// The result of a try, by its number.
+    Tried(usize, Result<Done>),
     Panicked,
 }
 
@@ -36,8 +42,10 @@ pub struct Begun {
     server: usize,
     /// The delivery that it receives. It is recorded as failed if the server dies.
     delivery: Option<usize>,
-    /// Whether it hashes a password, in a thread of its own.
-    hashes: bool,
+    /// The try that it is.
+    attempt: Option<usize>,
+    /// Whether it hashes a password now, in a thread of its own.
+    hashes: Arc<AtomicBool>,
     outcome: Arc<Mutex<Option<Outcome>>>,
 }
 
@@ -63,11 +71,30 @@ impl History {
         hashes: bool,
         work: impl Future<Output = Outcome> + Send + 'static,
     ) {
-        let outcome = Arc::default();
-        let slot: Arc<Mutex<Option<Outcome>>> = Arc::clone(&outcome);
+        let hashes = Arc::new(AtomicBool::new(hashes));
+        self.begin_any(
+            Begun { server, delivery, attempt: None, hashes, outcome: Arc::default() },
+            work,
+        );
+    }
+
+    /// Starts a try with an account. It says itself when it hashes a password.
+    pub fn begin_tried(
+        &mut self,
+        server: usize,
+        attempt: usize,
+        hashes: Arc<AtomicBool>,
+        work: impl Future<Output = Outcome> + Send + 'static,
+    ) {
+        let (attempt, outcome) = (Some(attempt), Arc::default());
+        self.begin_any(Begun { server, delivery: None, attempt, hashes, outcome }, work);
+    }
+
+    fn begin_any(&mut self, begun: Begun, work: impl Future<Output = Outcome> + Send + 'static) {
+        let slot = Arc::clone(&begun.outcome);
         // Flows are large and moved several times before they run, so they are boxed here.
         let work = Box::pin(work);
-        self.servers[server].app.tasks.spawn(async move {
+        self.servers[begun.server].app.tasks.spawn(async move {
             let came = match AssertUnwindSafe(work).catch_unwind().await {
                 Ok(came) => came,
                 Err(death) if death.is::<Death>() => return,
@@ -75,7 +102,7 @@ impl History {
             };
             *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(came);
         });
-        self.begun.push(Begun { server, delivery, hashes, outcome });
+        self.begun.push(begun);
     }
 
     /// Returns a server that could work now.
@@ -113,18 +140,22 @@ impl History {
     pub fn hashes(&self) -> bool {
         self.begun.iter().any(|begun| {
             let ended = || begun.outcome.lock().unwrap_or_else(PoisonError::into_inner).is_some();
-            begun.hashes && !self.servers[begun.server].is_dead() && !ended()
+            begun.hashes.load(Ordering::SeqCst) && !self.servers[begun.server].is_dead() && !ended()
         })
     }
 
     /// Handles results. Returns whether that started new tasks.
     pub fn hear(&mut self) -> bool {
         let (mut came, mut lost, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
+        let mut dead = Vec::new();
         for begun in std::mem::take(&mut self.begun) {
             let outcome = begun.outcome.lock().unwrap_or_else(PoisonError::into_inner).take();
             match outcome {
                 Some(outcome) => came.push((begun.server, outcome)),
-                None if self.servers[begun.server].is_dead() => lost.extend(begun.delivery),
+                None if self.servers[begun.server].is_dead() => {
+                    lost.extend(begun.delivery);
+                    dead.extend(begun.attempt);
+                }
                 None => waiting.push(begun),
             }
         }
@@ -132,6 +163,7 @@ impl History {
         for delivery in lost {
             self.world.stripe.note_delivery(delivery, Err("the connection was closed".into()));
         }
+        dead.into_iter().for_each(|attempt| self.lost_try(attempt));
         let mut more = false;
         for (server, outcome) in came {
             more |= self.hear_one(server, outcome);
@@ -166,17 +198,20 @@ impl History {
             }
             Outcome::Events(Ok(taken)) => return self.work_on(server, taken),
             Outcome::Mails(Ok(taken)) => return self.send(server, taken),
+            Outcome::Deliveries(Ok(taken)) => return self.deliver_taken(server, taken),
             Outcome::Compared(Ok(report)) => {
                 self.tell(|| format!("  compared: {report:?}"));
                 self.report = Some(report);
             }
             Outcome::Panicked => self.violation("G: a panic, told on standard error".to_owned()),
+            Outcome::Tried(number, result) => self.tried(number, result),
             Outcome::Done(what, done) => self.must_be_usual(what, done),
             Outcome::SignedUp(_, Err(error)) => self.must_be_usual("signup", Err(error)),
             Outcome::Opened(_, Err(error)) => self.must_be_usual("checkout", Err(error)),
             Outcome::Deleted(_, Err(error)) => self.must_be_usual("delete", Err(error)),
             Outcome::Events(Err(error)) => self.must_be_usual("take events", Err(error)),
             Outcome::Mails(Err(error)) => self.must_be_usual("take mails", Err(error)),
+            Outcome::Deliveries(Err(error)) => self.must_be_usual("take webhooks", Err(error)),
             Outcome::Compared(Err(error)) => self.must_be_usual("compare", Err(error)),
         }
         false
@@ -222,8 +257,11 @@ impl History {
         for due in taken {
             let (app, gate) = (self.servers[server].app.clone(), self.world.gate.clone());
             self.tell(|| format!("  send {} ({})", due.mail_id, due.kind));
+            self.ledger.leased.insert(due.mail_id.to_string(), due.clone());
+            let world = self.world.clone();
             self.begin(server, async move {
                 gate.pass(server).await;
+                world.writes(&due.mail_id);
                 Outcome::Done("mail", mail::send(&app, &due).await)
             });
         }

@@ -3,14 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{Either, select};
+use licentia::domain::ids::MailId;
 use licentia::domain::sale::webhook::EVENT_TYPES;
 use licentia::mailer::{self, NotSent};
+use licentia::outgoing::{self, NoReply, Reply};
 use licentia::stripe;
 use licentia_sandbox::{
     ApiFault, Behavior, Call, Double, Interval, Mail, NewPrice, Options, SECRET_KEY, StartTime,
@@ -19,6 +21,7 @@ use licentia_sandbox::{
 
 use crate::dice::Dice;
 use crate::gate::Gate;
+use crate::ledger::Letter;
 use crate::timers::Timers;
 
 /// The start of every history: 2026-11-20T15:00:00Z.
@@ -57,12 +60,14 @@ pub struct Weather {
     pub death: AtomicUsize,
     /// Of calls that wait on their way.
     pub waits: AtomicUsize,
+    /// Of deliveries to the vendor's receiver of webhooks.
+    pub receiver: AtomicUsize,
 }
 
 impl Weather {
     /// Switches all faults off.
     pub fn calm(&self) {
-        for each in [&self.stripe, &self.mail, &self.death, &self.waits] {
+        for each in [&self.stripe, &self.mail, &self.death, &self.waits, &self.receiver] {
             each.store(0, Ordering::SeqCst);
         }
     }
@@ -77,6 +82,14 @@ pub struct Arrived {
     pub license: Option<String>,
 }
 
+impl Arrived {
+    /// Returns the address of the recipient, without the name.
+    pub fn address(&self) -> &str {
+        let (_, address) = self.to.rsplit_once('<').unwrap_or(("", &self.to));
+        address.trim_end_matches('>')
+    }
+}
+
 /// All surroundings. Clones share them.
 #[derive(Clone)]
 pub struct World {
@@ -87,6 +100,14 @@ pub struct World {
     pub weather: Arc<Weather>,
     /// The mails that the mail server accepted, by Message-ID.
     pub mails: Arc<Mutex<BTreeMap<String, Arrived>>>,
+    /// The mails with everything that their readers see; kept only with steps with accounts.
+    letters: Option<Arc<Mutex<Vec<Letter>>>>,
+    /// The ids and payloads that the receiver of webhooks processed, in order, with repeats.
+    pub received: Arc<Mutex<Vec<(String, String)>>>,
+    /// When each mail was written last, in epoch seconds.
+    pub written: Arc<Mutex<BTreeMap<String, i64>>>,
+    /// The number of beginnings and ends so far.
+    ticks: Arc<AtomicU64>,
     /// The ids of mails that the mail server refused permanently.
     pub refused_mails: Arc<Mutex<BTreeSet<String>>>,
     /// The fail points where servers died, and how often.
@@ -99,7 +120,12 @@ pub struct World {
 
 impl World {
     /// Returns new surroundings, and the secret of their webhook endpoint.
-    pub fn new(dice: Dice, behavior: Behavior, all_kinds: bool) -> (Self, String) {
+    pub fn new(
+        dice: Dice,
+        behavior: Behavior,
+        all_kinds: bool,
+        has_accounts: bool,
+    ) -> (Self, String) {
         let options = Options {
             seed: dice.seed(),
             start: StartTime::At(START),
@@ -125,6 +151,10 @@ impl World {
             stripe: Arc::new(stripe),
             weather: Arc::default(),
             mails: Arc::default(),
+            letters: has_accounts.then(Arc::default),
+            received: Arc::default(),
+            written: Arc::default(),
+            ticks: Arc::default(),
             refused_mails: Arc::default(),
             deaths: Arc::default(),
             refused: Arc::default(),
@@ -148,7 +178,30 @@ impl World {
         std::mem::take(&mut *self.diary.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    async fn may_wait(&self, server: usize) {
+    /// Returns the next number of the sequence of beginnings and ends.
+    pub fn tick(&self) -> u64 {
+        self.ticks.fetch_add(1, Ordering::SeqCst)
+    }
+
+    /// Whether there are steps with accounts.
+    pub fn has_accounts(&self) -> bool {
+        self.letters.is_some()
+    }
+
+    /// Records that a mail is written now.
+    pub fn writes(&self, id: &MailId) {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        written.insert(id.to_string(), self.now());
+    }
+
+    /// Returns the mails that arrived, in order.
+    pub fn letters(&self) -> Vec<Letter> {
+        let letters = self.letters.as_ref();
+        let letters = letters.map(|all| all.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        letters.unwrap_or_default()
+    }
+
+    pub async fn may_wait(&self, server: usize) {
         if self.dice.happens(self.weather.waits.load(Ordering::SeqCst)) {
             self.gate.pass(server).await;
         }
@@ -247,12 +300,53 @@ impl World {
         })
     }
 
+    /// Returns a server's connection to the receiver of webhooks.
+    pub fn receiver(&self, server: usize) -> outgoing::Double {
+        let world = self.clone();
+        Box::new(move |id, payload| {
+            let world = world.clone();
+            async move {
+                world.may_wait(server).await;
+                let fails = world.dice.happens(world.weather.receiver.load(Ordering::SeqCst));
+                let fault = if fails { world.dice.below(5) } else { usize::MAX };
+                let reply = |status, wait: Option<&str>| {
+                    Ok(Reply { status, retry_after: wait.map(str::to_owned) })
+                };
+                match fault {
+                    0 => return Err(NoReply::NoConnection),
+                    1 => return reply(503, None),
+                    2 => return reply(429, Some("120")),
+                    _ => world.process(id.to_string(), payload),
+                }
+                match fault {
+                    3 => return Err(NoReply::Closed),
+                    4 => {
+                        world.timers.sleep(server, SEND_TIMEOUT).await;
+                        return Err(NoReply::Timeout);
+                    }
+                    _ => world.may_wait(server).await,
+                }
+                reply(204, None)
+            }
+            .boxed()
+        })
+    }
+
+    fn process(&self, id: String, payload: String) {
+        self.note(format!("    the receiver gets {payload}"));
+        self.received.lock().unwrap_or_else(PoisonError::into_inner).push((id, payload));
+    }
+
     fn take(&self, mail: &[u8]) {
         let id = message_id(mail);
         let mail = Mail::received(0, self.now(), String::new(), Vec::new(), mail.to_vec());
         let license = mail.attachments.first();
         let license = license.map(|file| String::from_utf8_lossy(&file.bytes).trim().to_owned());
         let arrived = Arrived { at: self.now(), to: mail.header("To").to_owned(), license };
+        if let Some(letters) = &self.letters {
+            let letter = Letter::new(id.clone(), arrived.address().to_owned(), &mail, self.tick());
+            letters.lock().unwrap_or_else(PoisonError::into_inner).push(letter);
+        }
         self.mails.lock().unwrap_or_else(PoisonError::into_inner).insert(id, arrived);
     }
 }

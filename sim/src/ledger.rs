@@ -1,0 +1,244 @@
+//! What people tried to do with accounts, and the results. The checks of `account_checks` derive
+//! from it what may be true, independently of the database.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use licentia::domain::account::mail_link::LinkKind;
+use licentia::domain::ids::CustomerId;
+use licentia::domain::outbox::LeasedMail;
+use licentia_sandbox::Mail;
+
+/// The number of the stranger who steals login sessions, has a mailbox, and signs up with the
+/// addresses of others. Real people have smaller numbers.
+pub const STRANGER: usize = 99;
+
+/// The number of support.
+pub const SUPPORT: usize = 98;
+
+/// What was tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Deed {
+    SignUp,
+    LogIn,
+    Forgot,
+    Reset,
+    ChangePassword,
+    RequestAddress,
+    Verify,
+    Undo,
+    Rename,
+    Delete,
+    EndSessions,
+    SetAddress,
+    /// Support changed a license.
+    Help,
+}
+
+impl Deed {
+    /// Whether it sets a password.
+    pub fn sets_password(self) -> bool {
+        matches!(self, Self::SignUp | Self::Reset | Self::ChangePassword)
+    }
+
+    /// Whether the customer has the address of the try afterwards.
+    pub fn sets_address(self) -> bool {
+        matches!(self, Self::SignUp | Self::Verify | Self::Undo | Self::SetAddress)
+    }
+
+    /// Whether an address that was requested before is not waited for any more. Support may have
+    /// set the present one, which changes nothing.
+    pub fn ends_request(self) -> bool {
+        matches!(self, Self::RequestAddress | Self::Reset | Self::Undo)
+    }
+
+    /// Whether it ends login sessions.
+    pub fn ends_sessions(self) -> bool {
+        matches!(self, Self::Reset | Self::ChangePassword | Self::Undo | Self::EndSessions)
+    }
+}
+
+/// One try. Its times are numbers of the history's sequence of beginnings and ends.
+#[derive(Clone, Debug)]
+pub struct Try {
+    pub deed: Deed,
+    /// The person whose account it is about; unknown for the link of a sign-up.
+    pub who: Option<usize>,
+    /// The person who acted.
+    pub by: usize,
+    /// The new password; `verified` if support vouches for an address.
+    pub text: String,
+    /// The address that it is about.
+    pub address: String,
+    /// The login session or the link that was used.
+    pub key: String,
+    /// The name that was typed.
+    pub name: String,
+    pub begun: u64,
+    /// Its end; for a server that died, the death.
+    pub ended: Option<u64>,
+    /// Whether it was done. Unknown if the server died, or for a sign-up that must be confirmed.
+    pub done: Option<bool>,
+}
+
+impl Try {
+    /// Returns its end, or the end of time.
+    pub fn end(&self) -> u64 {
+        self.ended.unwrap_or(u64::MAX)
+    }
+
+    /// Whether it was certainly done, and began after the other one had ended.
+    pub fn replaces(&self, other: &Self) -> bool {
+        self.done == Some(true) && self.begun > other.end()
+    }
+
+    /// Whether it may have been done after `time`.
+    pub fn may_follow(&self, time: u64) -> bool {
+        self.done != Some(false) && self.end() > time
+    }
+}
+
+/// A login session that somebody got.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    pub who: usize,
+    pub token: String,
+    /// The try that opened it.
+    pub by: usize,
+    /// In epoch seconds.
+    pub at: i64,
+}
+
+/// A mail in a mailbox.
+#[derive(Clone, Debug)]
+pub struct Letter {
+    pub mail_id: String,
+    pub to: String,
+    /// Everything that its reader sees.
+    pub text: String,
+    pub links: Vec<(LinkKind, String)>,
+    /// When it arrived, in the history's sequence.
+    pub arrived: u64,
+}
+
+impl Letter {
+    pub fn new(mail_id: String, to: String, mail: &Mail, arrived: u64) -> Self {
+        let plain = mail.text.clone().unwrap_or_default();
+        let links = LinkKind::ALL.into_iter().flat_map(|kind| {
+            let start = format!("/account/{kind}#token=");
+            let found = plain.split(&start).skip(1).filter_map(|rest| {
+                let token = rest.split_whitespace().next()?;
+                Some((kind, token.to_owned()))
+            });
+            found.collect::<Vec<_>>()
+        });
+        let links = links.collect();
+        let html = mail.html.as_deref().unwrap_or_default();
+        let text = format!("{} {}\n{plain}\n{html}", mail.header("To"), mail.subject());
+        Self { mail_id, to, text, links, arrived }
+    }
+}
+
+/// What a history remembers about accounts.
+#[derive(Default)]
+pub struct Ledger {
+    pub tries: Vec<Try>,
+    pub opened: Vec<Opened>,
+    /// Each mail that was sent or skipped.
+    pub leased: BTreeMap<String, LeasedMail>,
+    /// The customers with a trial that had an address, and the time since when they are known to.
+    pub trials: BTreeMap<String, Vec<(CustomerId, i64)>>,
+    /// The customers that got a trial.
+    pub tried: BTreeSet<String>,
+    /// The payloads of webhooks that were given up.
+    pub given_up: BTreeSet<String>,
+}
+
+impl Ledger {
+    /// Returns the tries of these kinds for a person's account that may have been done.
+    pub fn of(&self, who: usize, is: impl Fn(Deed) -> bool) -> Vec<&Try> {
+        let of = |t: &&Try| t.who == Some(who) && is(t.deed) && t.done != Some(false);
+        self.tries.iter().filter(of).collect()
+    }
+
+    /// Returns those of the tries that may have been the last one.
+    pub fn may_be_last<'a>(tries: &[&'a Try]) -> Vec<&'a Try> {
+        let replaced = |t: &Try| tries.iter().any(|other| other.replaces(t));
+        tries.iter().copied().filter(|t| !replaced(t)).collect()
+    }
+
+    /// Returns whether the address of one of these tries may have counted at `time`, unless another
+    /// of them had certainly replaced it.
+    pub fn may_be(tries: &[&Try], address: &str, time: u64) -> bool {
+        let replaced = |t: &Try| tries.iter().any(|o| o.end() < time && o.replaces(t));
+        tries.iter().any(|t| t.address == address && t.begun < time && !replaced(t))
+    }
+
+    /// Returns the password that a person believes to be the present one.
+    pub fn password(&self, who: usize) -> Option<String> {
+        let tries = self.of(who, Deed::sets_password);
+        tries.into_iter().max_by_key(|t| t.begun).map(|t| t.text.clone())
+    }
+
+    /// Returns the number of tries of this kind that were certainly done, and that may have been.
+    pub fn counts(&self, who: usize, deed: Deed) -> (usize, usize) {
+        let tries = self.of(who, |one| one == deed);
+        (tries.iter().filter(|t| t.done == Some(true)).count(), tries.len())
+    }
+}
+
+/// Returns the first address of a person, and the second one.
+pub fn mailboxes(human: usize) -> [String; 2] {
+    if human == STRANGER {
+        return ["stranger@example.net".to_owned(), "stranger@example.net".to_owned()];
+    }
+    [format!("person{human}@example.com"), format!("person{human}@example.org")]
+}
+
+/// Returns the person who reads a mailbox.
+pub fn reader(address: &str) -> Option<usize> {
+    if address == mailboxes(STRANGER)[0] {
+        return Some(STRANGER);
+    }
+    address.strip_prefix("person")?.split('@').next()?.parse().ok()
+}
+
+/// Returns a name, which says who typed it.
+pub fn typed(by: usize, number: u64) -> String {
+    format!("Typed {by}x{number}x")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tried(begun: u64, ended: Option<u64>, done: Option<bool>) -> Try {
+        let (deed, text) = (Deed::Reset, begun.to_string());
+        let (address, key, name) = (String::new(), String::new(), String::new());
+        Try { deed, who: Some(0), by: 0, text, address, key, name, begun, ended, done }
+    }
+
+    fn last(tries: Vec<Try>) -> Vec<u64> {
+        let ledger = Ledger { tries, ..Ledger::default() };
+        let tries = ledger.of(0, Deed::sets_password);
+        Ledger::may_be_last(&tries).iter().map(|t| t.begun).collect()
+    }
+
+    #[test]
+    fn the_last_one_that_was_done_replaces_those_that_ended_before() {
+        let done = Some(true);
+        assert_eq!(last(vec![tried(1, Some(2), done), tried(3, Some(4), done)]), [3]);
+        assert_eq!(last(vec![tried(1, Some(4), done), tried(3, Some(5), done)]), [1, 3]);
+        assert_eq!(last(vec![tried(1, Some(2), done), tried(3, Some(4), None)]), [1, 3]);
+        assert_eq!(last(vec![tried(1, Some(2), None), tried(3, Some(4), done)]), [3]);
+        assert_eq!(last(vec![tried(1, Some(2), done), tried(3, Some(4), Some(false))]), [1]);
+        assert_eq!(last(vec![tried(1, None, None), tried(3, Some(4), done)]), [1, 3]);
+    }
+
+    #[test]
+    fn a_mailbox_names_its_reader() {
+        for human in [0, 3, STRANGER] {
+            assert!(mailboxes(human).iter().all(|address| reader(address) == Some(human)));
+        }
+        assert_eq!(reader("else@example.com"), None);
+    }
+}
