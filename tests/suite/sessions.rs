@@ -1,5 +1,11 @@
 //! Logging in and out, and the access by a session token. Admin keys are in `admin`.
 
+use licentia::domain::account::password::Password;
+use licentia::domain::operator::audit::Actor;
+use licentia::error::Error;
+use licentia::flows::account::customer::{self, AccountChange, Change};
+use licentia::flows::account::{password, session};
+use licentia::flows::operator::support;
 use serde_json::json;
 
 use crate::harness::{PASSWORD, TestApp, database};
@@ -190,4 +196,31 @@ async fn sessions_from_a_wrong_clock_do_not_end_the_new_one() {
     let answer = app.client.post("/api/customers/login", &login).await;
     let me = app.client.with_token(answer.text("/access_token"));
     assert_eq!(me.get("/api/customers/me").await.status, 200);
+}
+
+/// A thief's request may be authenticated just before the owner's reset ends the session.
+#[tokio::test]
+async fn a_session_that_ends_during_a_request_changes_and_deletes_nothing() {
+    let app = TestApp::start().await;
+    let signed_up = app.sign_up("ada@example.com").await;
+    let thief = session::authenticate(&app.app, signed_up.text("/access_token")).await.unwrap();
+    let id = signed_up.text("/customer/customer_id").parse().unwrap();
+    support::end_sessions(&app.app, Actor::Operator, &id).await.unwrap();
+
+    let rename = AccountChange {
+        email: None,
+        name: Change::Set("Eve".parse().unwrap()),
+        company_name: Change::Keep,
+        language: Change::Keep,
+    };
+    let renamed = customer::update(&app.app, &thief, rename).await;
+    assert!(matches!(renamed, Err(Error::Unauthenticated)), "{renamed:?}");
+    let deleted = customer::delete(&app.app, &thief).await;
+    assert!(matches!(deleted, Err(Error::Unauthenticated)), "{deleted:?}");
+    let (current, new) =
+        (Password::new(PASSWORD.into()), Password::new("four purple trains".into()));
+    let changed = password::change(&app.app, &thief, current, new).await;
+    assert!(matches!(changed, Err(Error::Unauthenticated)), "{changed:?}");
+    let kept = customer::get(&app.app, &id).await.unwrap();
+    assert_eq!((kept.email.as_str(), kept.name), ("ada@example.com", None));
 }

@@ -6,7 +6,7 @@ use crate::app::App;
 use crate::domain::account::customer::{Customer, SyncStatus};
 use crate::domain::account::password::Password;
 use crate::domain::contact::{DisplayName, Email};
-use crate::domain::ids::CustomerId;
+use crate::domain::ids::{CustomerId, SessionId};
 use crate::domain::message::{Kind, Language};
 use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry, OwnedActor};
 use crate::domain::outbox::To;
@@ -96,11 +96,17 @@ pub async fn update(app: &App, caller: &SignedIn, change: AccountChange) -> Resu
         return Err(Error::Unauthenticated);
     };
     let mut after = before.clone();
-    if let Some(email) = pending {
-        if !tx.password_entered(&caller.session.session_id, now).await? {
-            return Err(Error::Unauthenticated);
+    let session_id = &caller.session.session_id;
+    let is_open = match pending {
+        Some(email) => {
+            after.pending_email = Some(email).filter(|email| *email != before.email);
+            tx.password_entered(session_id, now).await?
         }
-        after.pending_email = Some(email).filter(|email| *email != before.email);
+        None => tx.has_session(session_id).await?,
+    };
+    if !is_open {
+        // Ended in the meantime, perhaps by a reset, which clears what a stranger had typed.
+        return Err(Error::Unauthenticated);
     }
     change.name.apply(&mut after.name);
     change.company_name.apply(&mut after.company_name);
@@ -178,19 +184,20 @@ async fn send_to_stripe(
 ///
 /// # Errors
 /// [`Error::ResetRequired`]. [`Error::LoginRequired`] when the password was not entered recently in
-/// the caller's session.
-/// [`Error::Unauthenticated`] when another deletion was faster. Those of [`remove`].
+/// the caller's session. [`Error::Unauthenticated`] when the session has ended in the meantime, or
+/// another deletion was faster. Those of [`remove`].
 pub async fn delete(app: &App, caller: &SignedIn) -> Result<()> {
     password::check_owner(&caller.customer)?;
     if !caller.session.is_password_recent(app.now()) {
         return Err(Error::LoginRequired);
     }
-    let removed = remove(app, &caller.customer.customer_id, OwnedActor::Customer).await;
+    let session = Some(caller.session.session_id.clone());
+    let removed = remove(app, &caller.customer.customer_id, OwnedActor::Customer, session).await;
     removed.map_err(already_deleted)
 }
 
 /// Deletes a customer with the user, login sessions and licenses. Subscriptions are canceled first,
-/// so that a deleted customer is not charged.
+/// so that a deleted customer is not charged. `session` is that of a customer who asks for it.
 ///
 /// # Errors
 /// [`Error::NotFound`] when there is no such customer. [`Error::Stripe`] when a subscription could
@@ -199,6 +206,7 @@ pub(in crate::flows) async fn remove(
     app: &App,
     customer_id: &CustomerId,
     by: OwnedActor,
+    session: Option<SessionId>,
 ) -> Result<()> {
     let missing = || Error::NotFound("customer");
     secret::prepare(app).await?;
@@ -207,7 +215,7 @@ pub(in crate::flows) async fn remove(
         let mut tx = app.store.write().await?;
         // Locks the customer first, like every flow. Of two deletions, one finds no customer.
         let customer = tx.lock_customer(customer_id).await?.ok_or_else(missing)?;
-        return delete_here(app, tx, &customer, by.actor()).await;
+        return delete_here(app, tx, &customer, by.actor(), session.as_ref()).await;
     }
     // Runs in its own task: a disconnect must not interrupt it and leave the lease taken.
     let (own, customer_id) = (app.clone(), customer_id.clone());
@@ -220,7 +228,7 @@ pub(in crate::flows) async fn remove(
                 // Deletes only while the lease holds. Otherwise a checkout opened in the meantime
                 // could be paid for a deleted account.
                 let customer = lease.lock(&mut tx).await?;
-                delete_here(&own, tx, &customer, by.actor()).await
+                delete_here(&own, tx, &customer, by.actor(), session.as_ref()).await
             };
             lease.during(&own, work).await
         })
@@ -233,11 +241,20 @@ fn already_deleted(error: Error) -> Error {
 }
 
 /// Deletes a locked customer, and mails the address that it was deleted.
-async fn delete_here(app: &App, mut tx: Tx, customer: &Customer, by: Actor<'_>) -> Result<()> {
+async fn delete_here(
+    app: &App,
+    mut tx: Tx,
+    customer: &Customer,
+    by: Actor<'_>,
+    session: Option<&SessionId>,
+) -> Result<()> {
     let now = app.now();
-    if by == Actor::Customer {
-        // The change of the address may have been undone in the meantime.
+    if let Some(session) = session {
+        // Both may have changed in the meantime: by an undone change of the address, by a reset.
         password::check_owner(customer)?;
+        if !tx.has_session(session).await? {
+            return Err(Error::Unauthenticated);
+        }
     }
     let subscription = tx.subscription(&customer.customer_id).await?;
     if subscription.is_some_and(|row| row.status.is_live()) {

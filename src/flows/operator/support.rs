@@ -155,7 +155,7 @@ fn record(customer: &Customer, metadata: &Metadata) -> Value {
 /// [`Error::NotFound`] when there is no such customer. [`Error::Stripe`] when a subscription could
 /// not be canceled: then nothing is deleted. A failure of the database.
 pub async fn delete(app: &App, by: OwnedActor, id: &CustomerId) -> Result<()> {
-    customer::remove(app, id, by).await
+    customer::remove(app, id, by, None).await
 }
 
 /// Syncs a customer with Stripe, also with invoices whose events were lost. Returns what changed.

@@ -103,6 +103,17 @@ impl Tx {
         self.forget_requests_that_made(user_id.as_str()).await
     }
 
+    /// Returns whether a login session was not ended.
+    pub async fn has_session(&mut self, id: &SessionId) -> Result<bool> {
+        let found = sql!(
+            self,
+            fetch_optional: (SessionId,),
+            "SELECT session_id FROM sessions WHERE session_id = $1",
+            id,
+        )?;
+        Ok(found.is_some())
+    }
+
     /// Records that the password was entered in a login session. Returns false if the session has
     /// ended.
     pub async fn password_entered(&mut self, id: &SessionId, now: Timestamp) -> Result<bool> {
