@@ -262,7 +262,9 @@ errors! {
         retry_after: Duration,
     } => TooManyRequests,
     /// The first request with this idempotency key still runs.
-    #[error("the first request with this `Idempotency-Key` is still running; try again in a second")]
+    #[error(
+        "the first request with this `Idempotency-Key` is still running; try again in a second"
+    )]
     IdempotencyRunning => IdempotencyRunning,
     /// The idempotency key was used with another request.
     #[error(
@@ -421,7 +423,7 @@ codes! {
     LinkUsed = "link_used", 410, "The link was already used";
     TooManyRequests = "too_many_requests", 429, "Too many requests";
     IdempotencyRunning = "idempotency_running", 409, "The first request is still running";
-    IdempotencyMismatch = "idempotency_mismatch", 422, "The key belongs to another request";
+    IdempotencyMismatch = "idempotency_mismatch", 422, "The idempotency key is another request's";
     Internal = "internal", 500, "Internal error";
     DatabaseUnreachable = "database_unreachable", 503, "The database cannot be reached";
     DatabaseReadOnly = "database_read_only", 503, "The database is read-only";

@@ -139,7 +139,7 @@ impl History {
             18 => {
                 self.tell(|| format!("{who} opens the portal"));
                 self.begin(server, async move {
-                    let opened = subscription::portal(&app, &caller.customer, None).await;
+                    let opened = subscription::portal_for_owner(&app, &caller.customer, None).await;
                     Outcome::Done("portal", opened.map(drop))
                 });
             }

@@ -1,6 +1,6 @@
 //! Repeated requests. A client sends an `Idempotency-Key` with a request, and the same key when it
 //! repeats the request because the response was lost. This file decides what a request with a key
-//! gets (draft-ietf-httpapi-idempotency-key-header-07). [`crate::flows::once`] applies it.
+//! gets (draft-ietf-httpapi-idempotency-key-header-07). [`crate::flows::idempotency`] applies it.
 
 use std::str::FromStr;
 
@@ -18,7 +18,8 @@ use crate::domain::time::Timestamp;
 /// How long a response is kept. Clients repeat a request within minutes.
 pub const KEPT_FOR: TimeDelta = TimeDelta::days(1);
 
-/// The lease of a running request: longer than any request may take, so that two never run at once.
+/// How long a request may run: ten seconds longer than the server allows (`REQUEST_TIMEOUT` in
+/// `http/edge.rs`), so that two with the same key never run at once.
 pub const LEASE: TimeDelta = TimeDelta::seconds(40);
 
 /// The longest key, in characters. A UUID has 36.
@@ -27,12 +28,12 @@ pub const MAX_KEY: usize = 255;
 /// The salt of a password in a fingerprint, in bytes.
 const SALT: usize = 16;
 
-/// The value of the header `Idempotency-Key`. It is a secret: who has it and the request gets the
-/// response.
+/// The value of the header `Idempotency-Key`. It is a secret: together with the request it gives
+/// access to the response.
 #[derive(Clone, Debug)]
 pub struct IdempotencyKey(SecretString);
 
-/// A value that is not a key.
+/// The value of the header is not a valid idempotency key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("use 1 to {MAX_KEY} printable ASCII characters, for example a random UUID")]
 pub struct InvalidKey;
@@ -47,12 +48,12 @@ impl FromStr for IdempotencyKey {
     }
 }
 
-/// The hash of operation, caller and key: what a repeated request has in common with the first.
+/// The hash of operation, credential and key: what a repeated request has in common with the first.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Scope(String);
+pub struct RequestHash(String);
 
-impl Scope {
-    /// Returns the scope of a request. `credential` is what the caller authenticates with; it is
+impl RequestHash {
+    /// Returns the hash of a request. `credential` is what the caller authenticates with; it is
     /// empty for a public operation.
     #[must_use]
     pub fn new(operation: &str, credential: &[u8], key: &IdempotencyKey) -> Self {
@@ -72,7 +73,7 @@ impl Scope {
     }
 }
 
-impl Parameter for Scope {
+impl Parameter for RequestHash {
     const TYPE: ColumnType = String::TYPE;
 
     fn to_value(&self) -> ColumnValue {
@@ -102,8 +103,8 @@ impl Body {
         Self { rest: value.to_string().into_bytes(), password }
     }
 
-    /// Returns the fingerprint of a request with this body, which no other request has: a hash under
-    /// its key. `password_hash` is the slow hash of the password.
+    /// Returns the HMAC of path, password hash and body under the idempotency key. Equal
+    /// fingerprints mean the same request. `password_hash` is the slow hash of the password.
     #[must_use]
     pub fn fingerprint(&self, key: &IdempotencyKey, path: &str, password_hash: &str) -> KeyedHash {
         let parts = [path.as_bytes(), password_hash.as_bytes(), self.rest.as_slice()];
@@ -122,12 +123,12 @@ pub struct StoredResponse {
 
 /// A request that begins.
 pub struct NewRequest<'a> {
-    /// The hash of operation, caller and key.
-    pub scope: &'a Scope,
+    /// The hash of operation, credential and key.
+    pub request_hash: &'a RequestHash,
     /// The fingerprint.
     pub fingerprint: &'a KeyedHash,
-    /// The id of this request.
-    pub holder: &'a str,
+    /// Identifies this attempt.
+    pub lease_token: &'a str,
     /// Until when it may run.
     pub leased_until: Timestamp,
     /// When it is forgotten.
@@ -140,12 +141,12 @@ row! {
     pub struct KeyedRequest {
         /// The fingerprint.
         pub fingerprint: KeyedHash,
-        /// The id of the request that runs or ran last.
-        pub holder: String,
+        /// Identifies the attempt that runs or ran last.
+        pub lease_token: String,
         /// Until when it may run; `None` when it has ended.
         pub leased_until: Option<Timestamp>,
         /// The id of what it created.
-        pub made_id: Option<String>,
+        pub created_id: Option<String>,
         /// The status of its response.
         pub status: Option<i64>,
         /// The body of its response.
@@ -164,12 +165,12 @@ pub enum Decision {
     /// created is not created again.
     Resume {
         /// The id of what was created, if anything was.
-        made_id: Option<String>,
+        created_id: Option<String>,
     },
     /// It gets the response of the first.
     Replay {
         /// The id of what the first created.
-        made_id: Option<String>,
+        created_id: Option<String>,
         /// The response.
         response: StoredResponse,
     },
@@ -180,7 +181,7 @@ pub enum Decision {
 }
 
 impl KeyedRequest {
-    /// Decides about a further request with the same scope.
+    /// Decides about a further request with the same hash.
     #[must_use]
     pub fn decide(self, fingerprint: &KeyedHash, now: Timestamp) -> Decision {
         let status = self.status.and_then(|status| u16::try_from(status).ok());
@@ -190,11 +191,14 @@ impl KeyedRequest {
             Decision::Mismatch
         } else if let Some(status) = status {
             let body = self.body.unwrap_or_else(|| String::new().into());
-            Decision::Replay { made_id: self.made_id, response: StoredResponse { status, body } }
+            Decision::Replay {
+                created_id: self.created_id,
+                response: StoredResponse { status, body },
+            }
         } else if self.leased_until.is_some_and(|until| until > now) {
             Decision::Running
         } else {
-            Decision::Resume { made_id: self.made_id }
+            Decision::Resume { created_id: self.created_id }
         }
     }
 }
@@ -245,9 +249,9 @@ mod tests {
     fn stored() -> KeyedRequest {
         KeyedRequest {
             fingerprint: fingerprint("{}"),
-            holder: "1".into(),
+            lease_token: "1".into(),
             leased_until: Some(Timestamp::saturating(NOW + 1)),
-            made_id: None,
+            created_id: None,
             status: None,
             body: None,
             kept_until: Timestamp::saturating(NOW + 1),
@@ -261,13 +265,16 @@ mod tests {
     #[test]
     fn a_request_runs_once_and_then_gets_the_first_response() {
         assert_eq!(decide(stored(), "{}"), Decision::Running);
-        let made_id = Some("lic_1".to_owned());
-        let ended = KeyedRequest { leased_until: None, made_id: made_id.clone(), ..stored() };
-        assert_eq!(decide(ended.clone(), "{}"), Decision::Resume { made_id: made_id.clone() });
+        let created_id = Some("lic_1".to_owned());
+        let ended = KeyedRequest { leased_until: None, created_id: created_id.clone(), ..stored() };
+        assert_eq!(
+            decide(ended.clone(), "{}"),
+            Decision::Resume { created_id: created_id.clone() }
+        );
         let body: Private = "{}".to_owned().into();
         let answered = KeyedRequest { status: Some(201), body: Some(body.clone()), ..ended };
         let response = StoredResponse { status: 201, body };
-        assert_eq!(decide(answered, "{}"), Decision::Replay { made_id, response });
+        assert_eq!(decide(answered, "{}"), Decision::Replay { created_id, response });
     }
 
     #[test]
@@ -298,7 +305,7 @@ mod tests {
         ] {
             assert_ne!(first, other);
         }
-        assert_ne!(Scope::new("a", b"b", &key("k")), Scope::new("ab", b"", &key("k")));
+        assert_ne!(RequestHash::new("a", b"b", &key("k")), RequestHash::new("ab", b"", &key("k")));
     }
 
     #[test]

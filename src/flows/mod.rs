@@ -2,9 +2,9 @@
 //! [`crate::domain`] decide, and writes the result in one transaction.
 
 pub mod account;
+pub mod idempotency;
 pub mod license;
 pub mod mail;
-pub mod once;
 pub mod operator;
 mod queue;
 pub mod sale;

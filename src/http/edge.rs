@@ -190,6 +190,7 @@ impl Edge {
             let handled = in_time(deadline, self.call(request, endpoint)).await;
             handled?.or_else(|error| {
                 if error.is_from_response() {
+                    // `Once` ends a repeated request with its kept response.
                     return Ok(error.into_response());
                 }
                 if error.is::<MethodNotAllowedError>() {

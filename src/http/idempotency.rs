@@ -18,7 +18,7 @@ use crate::domain::idempotency::{
 };
 use crate::error::{Error, Result};
 use crate::flows::account::session::NewSession;
-use crate::flows::once::{self, Begun};
+use crate::flows::idempotency::{self, Begun, KeyedCall};
 use crate::http::caller::Client;
 use crate::http::problem;
 use crate::http::throttle::Throttle;
@@ -47,14 +47,14 @@ pub struct Keyed {
 /// gets the kept response, and the handler is not called.
 pub struct Once {
     /// The id of what an earlier attempt created.
-    made: Option<String>,
+    created: Option<String>,
 }
 
 impl Once {
     /// Returns the id of what an earlier attempt of this request created before it ended without a
     /// response. The handler answers with it instead of creating another one.
-    pub fn made<Id: FromStr>(&self) -> Option<Id> {
-        self.made.as_ref()?.parse().ok()
+    pub fn created<Id: FromStr>(&self) -> Option<Id> {
+        self.created.as_ref()?.parse().ok()
     }
 }
 
@@ -83,7 +83,7 @@ impl<'a> ApiExtractor<'a> for Once {
         _: ExtractParamOptions<String>,
     ) -> poem::Result<Self> {
         let mut values = request.headers().get_all(KEY).iter();
-        let Some(value) = values.next() else { return Ok(Self { made: None }) };
+        let Some(value) = values.next() else { return Ok(Self { created: None }) };
         if values.next().is_some() {
             return Err(Error::InvalidRequest(format!("send `{KEY_NAME}` once")).into());
         }
@@ -92,9 +92,9 @@ impl<'a> ApiExtractor<'a> for Once {
         let key = key.map_err(|error| Error::InvalidRequest(format!("`{KEY_NAME}`: {error}")))?;
         let client = <Client as FromRequest>::from_request(request, body).await?;
         match begin(request, key, client).await? {
-            Begun::New => Ok(Self { made: None }),
-            Begun::Made(id) => Ok(Self { made: Some(id) }),
-            Begun::Answered(response, session) => {
+            Begun::New => Ok(Self { created: None }),
+            Begun::Resume(id) => Ok(Self { created: Some(id) }),
+            Begun::Replay(response, session) => {
                 Err(poem::Error::from_response(replayed(&response, session)))
             }
         }
@@ -113,7 +113,7 @@ async fn begin(request: &Request, key: IdempotencyKey, client: Client) -> Result
         throttle.client(client.address)?;
         permit = Some(throttle.hash_permit(client.address).await?);
     }
-    let request = once::Request {
+    let call = KeyedCall {
         key,
         operation: &keyed.operation,
         credential: credential.map_or(&[], HeaderValue::as_bytes),
@@ -121,7 +121,7 @@ async fn begin(request: &Request, key: IdempotencyKey, client: Client) -> Result
         body: &keyed.body,
         client: client.name,
     };
-    let begun = once::begin(app, request).await;
+    let begun = idempotency::begin(app, call).await;
     drop(permit);
     begun
 }
@@ -155,7 +155,7 @@ fn replayed(kept: &StoredResponse, session: Option<NewSession>) -> Response {
 /// # Errors
 /// Those of the work.
 pub async fn answer(work: impl Future<Output = Result<Response>>) -> Result<Response> {
-    once::scope(async {
+    idempotency::with_slot(async {
         match work.await {
             Ok(mut response) => {
                 let bytes = response.take_body().into_bytes().await;
@@ -176,5 +176,5 @@ pub async fn answer(work: impl Future<Output = Result<Response>>) -> Result<Resp
 
 async fn keep(status: u16, body: impl FnOnce() -> String) {
     let body = is_kept(status).then(body);
-    once::end(body.as_deref().map(|body| (status, body))).await;
+    idempotency::end(body.as_deref().map(|body| (status, body))).await;
 }

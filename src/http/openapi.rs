@@ -49,9 +49,9 @@ const WITH_KEY: [Code; 2] = [Code::IdempotencyRunning, Code::IdempotencyMismatch
 
 /// The description of the header with the key.
 const ABOUT_KEY: &str = "\
-Makes the request safe to repeat. The first response is kept for a day, and a repeated request with \
-the same key gets it, with the header `Idempotent-Replayed`. Use a new random value, such as a \
-UUID, for each new request.";
+Makes the request safe to repeat. The first response is kept for a day, and a repeated request \
+with the same key gets it, with the header `Idempotent-Replayed`. Use a new random value, such as \
+a UUID, for each new request.";
 
 /// The schema of Stripe's events. It allows unknown fields, because Stripe adds fields.
 const FOREIGN: &str = "StripeEvent";

@@ -1,80 +1,87 @@
 //! The table of requests with an idempotency key.
 
-use crate::domain::idempotency::{KeyedRequest, NewRequest, Scope, StoredResponse};
+use crate::domain::idempotency::{KeyedRequest, NewRequest, RequestHash, StoredResponse};
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::store::statement::sql;
 use crate::store::{SWEPT_AT_ONCE, Tx};
 
 impl Tx {
-    /// Returns the request with this scope.
-    pub async fn request(&mut self, scope: &Scope) -> Result<Option<KeyedRequest>> {
+    /// Returns the request with this request_hash.
+    pub async fn keyed_request(
+        &mut self,
+        request_hash: &RequestHash,
+    ) -> Result<Option<KeyedRequest>> {
         sql!(
             self,
             fetch_optional: KeyedRequest,
-            "SELECT {columns} FROM idempotency_keys WHERE scope_hash = $1",
-            scope,
+            "SELECT {columns} FROM idempotency_keys WHERE request_hash = $1",
+            request_hash,
         )
     }
 
-    /// Inserts a request, unless there is one with the same scope. Returns the stored one, and locks
-    /// it until the end of the transaction.
-    pub async fn insert_or_lock_request(&mut self, new: &NewRequest<'_>) -> Result<KeyedRequest> {
+    /// Inserts a request, unless there is one with the same hash. Returns the stored one,
+    /// and locks it until the end of the transaction.
+    pub async fn insert_or_lock_keyed_request(
+        &mut self,
+        new: &NewRequest<'_>,
+    ) -> Result<KeyedRequest> {
         sql!(
             self,
             fetch_one: KeyedRequest,
             "INSERT INTO idempotency_keys
-                 (scope_hash, fingerprint, holder, leased_until, kept_until)
+                 (request_hash, fingerprint, lease_token, leased_until, kept_until)
                  VALUES ($1, $2, $3, $4, $5)
-                 ON CONFLICT (scope_hash) DO UPDATE SET scope_hash = excluded.scope_hash
+                 ON CONFLICT (request_hash) DO UPDATE SET request_hash = excluded.request_hash
                  RETURNING {columns}",
-            new.scope,
+            new.request_hash,
             new.fingerprint,
-            new.holder,
+            new.lease_token,
             new.leased_until,
             new.kept_until,
         )
     }
 
-    /// Puts a request in the place of a locked one. What that one created stays known if `made_id`
-    /// is given.
-    pub async fn replace_request(
+    /// Puts a request in the place of a locked one. What that one created stays known if
+    /// `created_id` is given.
+    pub async fn replace_keyed_request(
         &mut self,
         new: &NewRequest<'_>,
-        made_id: Option<&str>,
+        created_id: Option<&str>,
     ) -> Result<()> {
         sql!(
             self,
             execute,
-            "UPDATE idempotency_keys SET fingerprint = $2, holder = $3, leased_until = $4,
-                 kept_until = $5, made_id = $6, status = NULL, body = NULL, customer_id = NULL
-                 WHERE scope_hash = $1",
-            new.scope,
+            "UPDATE idempotency_keys SET fingerprint = $2, lease_token = $3, leased_until = $4,
+                 kept_until = $5, created_id = $6, status = NULL, body = NULL, customer_id = NULL
+                 WHERE request_hash = $1",
+            new.request_hash,
             new.fingerprint,
-            new.holder,
+            new.lease_token,
             new.leased_until,
             new.kept_until,
-            made_id,
+            created_id,
         )?;
         Ok(())
     }
 
     /// Records what a running request creates. Returns false if another one runs in its place, or
     /// it has created something else.
-    pub async fn set_request_made(
+    pub async fn set_created(
         &mut self,
-        scope: &Scope,
-        holder: &str,
-        made_id: &str,
+        request_hash: &RequestHash,
+        lease_token: &str,
+        created_id: &str,
     ) -> Result<bool> {
         let updated = sql!(
             self,
             execute,
-            "UPDATE idempotency_keys SET made_id = $3
-                 WHERE scope_hash = $1 AND holder = $2 AND (made_id IS NULL OR made_id = $3)",
-            scope,
-            holder,
-            made_id,
+            "UPDATE idempotency_keys SET created_id = $3
+                 WHERE request_hash = $1 AND lease_token = $2
+                   AND (created_id IS NULL OR created_id = $3)",
+            request_hash,
+            lease_token,
+            created_id,
         )?;
         Ok(updated > 0)
     }
@@ -82,8 +89,8 @@ impl Tx {
     /// Stores the response of a running request, with the customer whose data it has.
     pub async fn set_response(
         &mut self,
-        scope: &Scope,
-        holder: &str,
+        request_hash: &RequestHash,
+        lease_token: &str,
         response: &StoredResponse,
         customer_id: Option<&str>,
     ) -> Result<()> {
@@ -92,9 +99,9 @@ impl Tx {
             execute,
             "UPDATE idempotency_keys
                  SET status = $3, body = $4, customer_id = $5, leased_until = NULL
-                 WHERE scope_hash = $1 AND holder = $2",
-            scope,
-            holder,
+                 WHERE request_hash = $1 AND lease_token = $2",
+            request_hash,
+            lease_token,
             i64::from(response.status),
             &response.body,
             customer_id,
@@ -103,38 +110,43 @@ impl Tx {
     }
 
     /// Ends a running request without a response. It is forgotten unless it created something.
-    pub async fn end_request(&mut self, scope: &Scope, holder: &str) -> Result<()> {
+    pub async fn end_keyed_request(
+        &mut self,
+        request_hash: &RequestHash,
+        lease_token: &str,
+    ) -> Result<()> {
         sql!(
             self,
             execute,
             "DELETE FROM idempotency_keys
-                 WHERE scope_hash = $1 AND holder = $2 AND made_id IS NULL",
-            scope,
-            holder,
+                 WHERE request_hash = $1 AND lease_token = $2 AND created_id IS NULL",
+            request_hash,
+            lease_token,
         )?;
         sql!(
             self,
             execute,
-            "UPDATE idempotency_keys SET leased_until = NULL WHERE scope_hash = $1 AND holder = $2",
-            scope,
-            holder,
+            "UPDATE idempotency_keys SET leased_until = NULL
+                 WHERE request_hash = $1 AND lease_token = $2",
+            request_hash,
+            lease_token,
         )?;
         Ok(())
     }
 
     /// Deletes the requests that created this.
-    pub async fn forget_requests_that_made(&mut self, made_id: &str) -> Result<()> {
-        sql!(self, execute, "DELETE FROM idempotency_keys WHERE made_id = $1", made_id)?;
+    pub async fn forget_requests_that_created(&mut self, created_id: &str) -> Result<()> {
+        sql!(self, execute, "DELETE FROM idempotency_keys WHERE created_id = $1", created_id)?;
         Ok(())
     }
 
     /// Deletes a few requests that are to be forgotten.
-    pub async fn sweep_requests(&mut self, now: Timestamp) -> Result<()> {
+    pub async fn sweep_keyed_requests(&mut self, now: Timestamp) -> Result<()> {
         sql!(
             self,
             execute,
-            "DELETE FROM idempotency_keys WHERE scope_hash IN (
-                 SELECT scope_hash FROM idempotency_keys WHERE kept_until <= $1
+            "DELETE FROM idempotency_keys WHERE request_hash IN (
+                 SELECT request_hash FROM idempotency_keys WHERE kept_until <= $1
                  ORDER BY kept_until LIMIT $2 {skip_locked})",
             now,
             SWEPT_AT_ONCE,

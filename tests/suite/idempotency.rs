@@ -171,7 +171,7 @@ async fn a_request_whose_response_was_lost_is_answered_with_what_it_created() {
         let first = call.send().await;
         let created = number(
             &app.app.store,
-            "SELECT COUNT(*) FROM idempotency_keys WHERE made_id IS NOT NULL AND status IS NOT NULL",
+            "SELECT COUNT(*) FROM idempotency_keys WHERE created_id IS NOT NULL AND status IS NOT NULL",
         );
         let has_created = created.await == 1;
         let before = rows(&app).await;
@@ -369,7 +369,7 @@ async fn after_a_day_the_key_is_new_and_a_deleted_customer_leaves_no_response_be
     let bob = sign_up.send().await;
     let stored = texts(
         &app.app.store,
-        "SELECT CAST(scope_hash || fingerprint || COALESCE(body, '') AS TEXT) FROM idempotency_keys",
+        "SELECT CAST(request_hash || fingerprint || COALESCE(body, '') AS TEXT) FROM idempotency_keys",
     );
     let stored = stored.await.join("\n");
     assert!(stored.contains("bob@example.com"));

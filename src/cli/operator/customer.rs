@@ -186,6 +186,10 @@ async fn resolve(app: &App, key: &str) -> Result<CustomerId> {
         (_, Some(found)) => Ok(found.customer.customer_id.clone()),
         ([found], None) if !has_more => Ok(found.customer.customer_id.clone()),
         ([], None) if !has_more => Err(Error::NotFound("customer")),
+        ([], None) => Err(Error::setup(
+            "these words are too common to search all customers; add a word, or give an id or a \
+             whole address",
+        )),
         _ => Err(Error::setup(
             "several customers match; choose one by `licentia customer find`, and give the id",
         )),

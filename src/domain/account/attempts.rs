@@ -63,7 +63,8 @@ impl Counted {
             // Against guessing from many addresses at once. At 1,500 a day, a million guesses take
             // almost two years.
             Self::Login => Limit::Bucket { burst: 100, refill: TimeDelta::seconds(60) },
-            // These three: at most five in any hour (security_34).
+            // `Mailbox`, `ResetMailbox` and `SignupMailbox` together: at most five mails in any
+            // hour (security_34).
             Self::Mailbox => Limit::Window { most: 3, period: TimeDelta::hours(1) },
             Self::ResetMailbox | Self::SignupMailbox => {
                 Limit::Window { most: 1, period: TimeDelta::hours(1) }

@@ -209,15 +209,15 @@ impl From<Customer> for FoundCustomer {
 impl FoundCustomer {
     /// Returns the place in the list.
     #[must_use]
-    pub fn place(&self) -> Place {
-        Place { term: self.term.clone(), customer_id: self.customer_id.clone() }
+    pub fn position(&self) -> SearchPosition {
+        SearchPosition { term: self.term.clone(), customer_id: self.customer_id.clone() }
     }
 }
 
 row! {
-    /// A place in the list of customers, which is sorted by term and id.
+    /// A position in the list of customers, which is sorted by term and id.
     #[derive(Clone, Debug, PartialEq, Eq)]
-    pub struct Place {
+    pub struct SearchPosition {
         /// The term.
         pub term: Private,
         /// The id.
@@ -225,22 +225,22 @@ row! {
     }
 }
 
-impl Place {
-    /// Returns a place for the API description.
+impl SearchPosition {
+    /// Returns a position for the API description.
     #[must_use]
     pub fn example() -> Self {
         let term = Term::new("grace").0.into();
         Self { term, customer_id: CustomerId::from_random(1) }
     }
 
-    /// Returns the place as the end of a page.
+    /// Returns the position as the end of a page.
     #[must_use]
     pub fn cursor(&self) -> Cursor {
         let id = format!("{}.{}", self.term.as_str(), self.customer_id);
         Cursor { at: Timestamp::saturating(0), id }
     }
 
-    /// Returns the place of a [`Self::cursor`]; `None` for a place in another list.
+    /// Returns the position of a [`Self::cursor`]; `None` for a position in another list.
     #[must_use]
     pub fn of_cursor(cursor: &Cursor) -> Option<Self> {
         let (term, id) = cursor.id.split_once('.')?;

@@ -111,9 +111,7 @@ impl MoneyBack {
             Payment::Unremarkable
         }
     }
-}
 
-impl MoneyBack {
     /// Returns what was returned, taken or withheld of an amount with this outcome, in the
     /// currency's smallest unit.
     #[must_use]

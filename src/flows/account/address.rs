@@ -17,7 +17,7 @@ use crate::fail_point::Place;
 use crate::flows::account::customer::{by_customer, personal, save};
 use crate::flows::account::session::SignedIn;
 use crate::flows::account::{mail_link, pending};
-use crate::flows::{audit, mail, once, secret};
+use crate::flows::{audit, idempotency, mail, secret};
 use crate::store::Tx;
 
 /// Mails the link that verifies the caller's new address, or else the present one. There is no mail
@@ -96,7 +96,7 @@ pub async fn verify(app: &App, token: &str) -> Result<Customer> {
     } else {
         return Err(Error::InvalidLink);
     };
-    once::made(&mut tx, customer.customer_id.as_str()).await?;
+    idempotency::record_created(&mut tx, customer.customer_id.as_str()).await?;
     tx.commit(app.fail_points.at(place)).await?;
     app.events_due.notify_one();
     app.mail_due.notify_one();
@@ -146,8 +146,8 @@ async fn change(
 /// Undoes a change of the address, and all later ones, with the token that was mailed to the former
 /// address. It ends every login session and mails the link that sets a password: whoever changed
 /// the address knows the present one. Until that link is used, the password logs in, and
-/// [`crate::flows::account::password::check_owner`] refuses what a thief could do for good. Returns
-/// the customer.
+/// [`crate::flows::account::password::refuse_if_reset_required`] refuses what a thief could do for
+/// good. Returns the customer.
 ///
 /// # Errors
 /// [`Error::InvalidLink`] when there is no such link, or the change was already undone.

@@ -1,6 +1,6 @@
 //! Counts the attempts that all servers on one database count together: those that guess a password
-//! or cause a mail. [`crate::domain::account::attempts`] has the limits. A call without a
-//! transaction has one of its own, so that an attempt counts also if what follows fails.
+//! or cause a mail. [`crate::domain::account::attempts`] has the limits. A function without a
+//! [`Tx`] parameter commits its own transaction, so the attempt counts even if the request fails.
 
 use std::net::IpAddr;
 
@@ -117,7 +117,7 @@ fn log(stored: Result<()>) {
     }
 }
 
-/// Counts the mail of a sign-up for its client. [`SignupMailbox`] counts it for the mailbox.
+/// Counts the mail of a sign-up for its client. [`SignupMailBudget`] counts it for the mailbox.
 ///
 /// # Errors
 /// As [`log_in`].
@@ -128,12 +128,12 @@ pub async fn mail(app: &App, client: IpAddr) -> Result<Mails> {
 
 /// The budget of a mailbox for the mails of sign-ups. Without one of its own, the mails of others
 /// would prevent a sign-up.
-pub(super) struct SignupMailbox {
+pub(super) struct SignupMailBudget {
     own: Bucket,
     shared: Bucket,
 }
 
-impl SignupMailbox {
+impl SignupMailBudget {
     /// Returns the budget of a mailbox.
     pub(super) async fn of(app: &App, mailbox: &Email) -> Result<Self> {
         let own = Bucket::new(app, Counted::SignupMailbox, mailbox.as_str()).await?;
@@ -142,7 +142,8 @@ impl SignupMailbox {
     }
 
     /// Counts the mail of a sign-up, in the transaction that has inserted the account: a sign-up
-    /// with a taken address sends no mail and counts none.
+    /// with a taken address sends no mail and counts none. Nobody else locks the own bucket, so its
+    /// place in the order does not matter.
     ///
     /// # Errors
     /// As [`log_in`].
@@ -239,7 +240,8 @@ async fn take(
     tx.commit(app.fail_points.at(Place::ThrottleCounted)).await
 }
 
-/// Takes from all buckets, or fails, in the transaction of the caller.
+/// Takes from all buckets in this order, or fails. The caller sorts them, so that two transactions
+/// do not wait for each other.
 async fn take_in(
     tx: &mut Tx,
     buckets: impl IntoIterator<Item = &Bucket>,

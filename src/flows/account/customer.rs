@@ -141,10 +141,10 @@ pub async fn update(app: &App, caller: &SignedIn, change: AccountChange) -> Resu
     Ok(after)
 }
 
-/// Stores a changed customer, and queues for Stripe what changed. If the address changed, the trial
-/// of the one before is remembered: it is free from then on, unless the caller reserves it. Then
-/// the caller calls [`secret::prepare`] before the transaction, and notifies
-/// [`crate::app::Parts::events_due`] after the commit. Returns the customer.
+/// Stores a changed customer and queues the changed fields for Stripe. After an address change it
+/// also remembers the trial of the former address, because another customer may take that address.
+/// Before the transaction, a caller that changes the address calls [`secret::prepare`]; after the
+/// commit, each caller notifies [`crate::app::Parts::events_due`]. Returns the customer.
 ///
 /// # Errors
 /// [`Error::EmailTaken`], or a failure of the database.
@@ -187,7 +187,7 @@ async fn send_to_stripe(
 /// the caller's session. [`Error::Unauthenticated`] when the session has ended in the meantime, or
 /// another deletion was faster. Those of [`remove`].
 pub async fn delete(app: &App, caller: &SignedIn) -> Result<()> {
-    password::check_owner(&caller.customer)?;
+    password::refuse_if_reset_required(&caller.customer)?;
     if !caller.session.is_password_recent(app.now()) {
         return Err(Error::LoginRequired);
     }
@@ -251,7 +251,7 @@ async fn delete_here(
     let now = app.now();
     if let Some(session) = session {
         // Both may have changed in the meantime: by an undone change of the address, by a reset.
-        password::check_owner(customer)?;
+        password::refuse_if_reset_required(customer)?;
         if !tx.has_session(session).await? {
             return Err(Error::Unauthenticated);
         }

@@ -61,7 +61,7 @@ pub async fn export(app: &App, caller: &SignedIn) -> Result<Export> {
     let id = &caller.customer.customer_id;
     let mut tx = app.store.write().await?;
     let customer = tx.lock_customer(id).await?.ok_or(Error::Unauthenticated)?;
-    password::check_owner(&customer)?;
+    password::refuse_if_reset_required(&customer)?;
     audit(app, &mut tx, by_customer(id, AuditAction::CustomerExported, json!({})), now).await?;
     let request = PageRequest { after: None, limit: MOST };
     let rows = request.rows();

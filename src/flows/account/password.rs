@@ -82,8 +82,8 @@ pub async fn reset(
 ///
 /// # Errors
 /// [`Error::ResetRequired`]. [`Error::InvalidCredentials`] when `current` is wrong.
-/// [`Error::UnfitPassword`], [`Error::Unauthenticated`] when the session has ended in the meantime, or a failure of the
-/// database.
+/// [`Error::UnfitPassword`], [`Error::Unauthenticated`] when the session has ended in the meantime,
+/// or a failure of the database.
 pub async fn change(
     app: &App,
     caller: &SignedIn,
@@ -115,22 +115,23 @@ pub async fn change(
 /// the session still exists: a reset and an undone change of the address end it.
 ///
 /// # Errors
-/// Those of [`check_owner`], [`Error::InvalidCredentials`], or a failure of the database.
+/// Those of [`refuse_if_reset_required`], [`Error::InvalidCredentials`], or a failure of the
+/// database.
 pub(super) async fn confirm(app: &App, caller: &SignedIn, current: Password) -> Result<()> {
     let customer = &caller.customer;
-    check_owner(customer)?;
+    refuse_if_reset_required(customer)?;
     let login = app.store.read().await?.login_of(&customer.email).await?;
     let own = login.filter(|(found, _)| found.customer_id == customer.customer_id);
     let check = app.passwords.check(current, own.map(|(_, hash)| hash)).await?;
     if check == PasswordCheck::Wrong { Err(Error::InvalidCredentials) } else { Ok(()) }
 }
 
-/// Checks that the password is known to the owner only, before what a thief must not do. After a
-/// change of the address was undone, it is not, until a link from the mailbox has set another one.
+/// Refuses what cannot be undone while a reset is required: after an undone address change, a thief
+/// may know the password until a mailed link has set another one.
 ///
 /// # Errors
 /// [`Error::ResetRequired`].
-pub(in crate::flows) fn check_owner(customer: &Customer) -> Result<()> {
+pub(in crate::flows) fn refuse_if_reset_required(customer: &Customer) -> Result<()> {
     if customer.reset_required_at.is_some() { Err(Error::ResetRequired) } else { Ok(()) }
 }
 

@@ -18,7 +18,7 @@ use crate::fail_point::Place;
 use crate::flows::account::password;
 use crate::flows::account::signup::{self, Signup};
 use crate::flows::account::trial_memory::TrialAddress;
-use crate::flows::once;
+use crate::flows::idempotency;
 use crate::store::Tx;
 
 /// Stores a sign-up, and queues the mail with the link that confirms it.
@@ -59,7 +59,7 @@ pub(in crate::flows) enum SignupMail {
     AccountExists,
     /// The address is reserved for a customer who had it before.
     AddressReserved,
-    /// Nothing: the sign-up is too old.
+    /// No mail: the sign-up was confirmed or has expired.
     Nothing,
 }
 
@@ -134,7 +134,7 @@ pub(super) async fn confirm(app: &App, token: &LinkToken) -> Result<Option<Custo
         }
         Err(error) => return Err(error),
     };
-    once::made(&mut tx, customer.customer_id.as_str()).await?;
+    idempotency::record_created(&mut tx, customer.customer_id.as_str()).await?;
     if !tx.confirm_signup(&mail_id, &email, now).await? {
         return Err(Error::LinkUsed);
     }

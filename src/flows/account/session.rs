@@ -12,7 +12,7 @@ use crate::domain::ids::{SessionId, UserId};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
-use crate::flows::once;
+use crate::flows::idempotency;
 use crate::passwords::PasswordCheck;
 use crate::store::Tx;
 
@@ -106,7 +106,7 @@ pub(in crate::flows) async fn open(
         expires_at: now + SESSION_LIFETIME,
     };
     tx.insert_session(&session, &token.hash()).await?;
-    once::made(tx, user_id.as_str()).await?;
+    idempotency::record_created(tx, user_id.as_str()).await?;
     tx.trim_sessions(&session, MAX_SESSIONS, now).await?;
     Ok(NewSession { session, token })
 }
@@ -116,7 +116,7 @@ pub(in crate::flows) async fn open(
 ///
 /// # Errors
 /// [`Error::InvalidCredentials`] when the user was deleted, or a failure of the database.
-pub async fn reopen(
+pub async fn open_again(
     app: &App,
     user_id: &UserId,
     client: Option<String>,

@@ -19,7 +19,7 @@ use crate::domain::sale::inbox::TaskKind;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::fail_point::Place;
-use crate::flows::account::attempts::SignupMailbox;
+use crate::flows::account::attempts::SignupMailBudget;
 use crate::flows::account::customer;
 use crate::flows::account::password;
 use crate::flows::account::session;
@@ -59,8 +59,8 @@ pub struct SignedUp {
 ///
 /// # Errors
 /// [`crate::error::Error::UnfitPassword`], [`crate::error::Error::EmailTaken`],
-/// [`crate::error::Error::TooManyRequests`] when the mailbox has got too many mails, or a failure of
-/// the database.
+/// [`crate::error::Error::TooManyRequests`] when the mailbox has got too many mails, or a failure
+/// of the database.
 pub async fn signup(app: &App, request: Signup, client: Option<String>) -> Result<SignedUp> {
     let Signup { email, password, name, company_name, language } = request;
     let password_hash = password::choose(app, password, &email, [&name, &company_name]).await?;
@@ -76,7 +76,7 @@ pub async fn signup(app: &App, request: Signup, client: Option<String>) -> Resul
     };
 
     let address = TrialAddress::of(app, &account.email).await?;
-    let mailbox = SignupMailbox::of(app, &account.email).await?;
+    let mailbox = SignupMailBudget::of(app, &account.email).await?;
     let now = app.now();
     let mut tx = app.store.write().await?;
     let (customer, license) = create(app, &mut tx, account, address.as_ref(), now).await?;
@@ -92,9 +92,9 @@ pub async fn signup(app: &App, request: Signup, client: Option<String>) -> Resul
 /// Returns a sign-up whose response was lost, with a new login session.
 ///
 /// # Errors
-/// As [`session::reopen`].
-pub async fn again(app: &App, user_id: &UserId, client: Option<String>) -> Result<SignedUp> {
-    let (opened, customer) = session::reopen(app, user_id, client).await?;
+/// As [`session::open_again`].
+pub async fn resume(app: &App, user_id: &UserId, client: Option<String>) -> Result<SignedUp> {
+    let (opened, customer) = session::open_again(app, user_id, client).await?;
     let license = app.store.read().await?.current_license(&customer.customer_id).await?;
     let license = license.ok_or(TrialRefused::Used);
     Ok(SignedUp { customer, license, session_token: opened.token })

@@ -110,8 +110,9 @@ impl About {
     }
 }
 
-/// Reads what a mail is about. Returns `None` if the customer was deleted in the meantime, and the
-/// mail with them; also for a mail with a link, if the address has no account.
+/// Reads what a mail is about. For a mail to a former address, it also reserves the address for the
+/// lifetime of the link in the mail. Returns `None` if the customer was deleted in the meantime,
+/// and the mail with them; also for a mail with a link, if the address has no account.
 async fn about(
     tx: &mut Tx,
     kind: Kind,

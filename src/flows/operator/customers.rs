@@ -8,7 +8,7 @@ use crate::domain::account::customer::Customer;
 use crate::domain::account::metadata::Metadata;
 use crate::domain::ids::CustomerId;
 use crate::domain::license::IssuedLicense;
-use crate::domain::operator::search::{FoundCustomer, Key, Place, Search, Term};
+use crate::domain::operator::search::{FoundCustomer, Key, Search, SearchPosition, Term};
 use crate::domain::operator::timeline::{self, Entry, Kind};
 use crate::domain::operator::why::{self, Facts, Reason};
 use crate::domain::outbox::StoredMail;
@@ -17,7 +17,7 @@ use crate::domain::sale::order::Order;
 use crate::domain::sale::subscription::SubscriptionRow;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
-use crate::fail_point;
+use crate::fail_point::Place;
 use crate::flows::operator::events::EventDetails;
 use crate::flows::sale::settle::MAX_ORDERS;
 use crate::store::Tx;
@@ -91,13 +91,15 @@ async fn page_of_words(
     request: &PageRequest,
 ) -> Result<Page<FoundCustomer>> {
     let invalid = || Error::InvalidRequest(format!("`after`: {InvalidCursor}"));
-    let after = request.after.as_ref().map(|cursor| Place::of_cursor(cursor).ok_or_else(invalid));
+    let after =
+        request.after.as_ref().map(|cursor| SearchPosition::of_cursor(cursor).ok_or_else(invalid));
     let mut after = after.transpose()?;
     tx.plan_once().await?;
     let examined = match &after {
-        // No word begins another, so only the word that the previous page examined begins it.
-        Some(place) => {
-            let word = words.iter().find(|word| word.begins(place.term.as_str()));
+        // The cursor's term begins with exactly one of the words: the one that the previous page
+        // examined.
+        Some(position) => {
+            let word = words.iter().find(|word| word.begins(position.term.as_str()));
             Some(word.ok_or_else(invalid)?)
         }
         None => rarest(tx, words).await?,
@@ -106,16 +108,16 @@ async fn page_of_words(
     let others: Vec<_> = words.iter().filter(|word| *word != examined).collect();
     let mut found = Vec::new();
     for _ in 0..MAX_EXAMINED / EXAMINED_AT_ONCE {
-        let until = tx.place_of_term(examined, after.as_ref(), EXAMINED_AT_ONCE).await?;
+        let until = tx.position_of_term(examined, after.as_ref(), EXAMINED_AT_ONCE).await?;
         let missing = request.rows() - i64::try_from(found.len()).unwrap_or(i64::MAX);
         let range = (after.as_ref(), until.as_ref());
         found.extend(tx.customers_by_words(examined, &others, range, missing).await?);
         if until.is_none() || found.len() > request.limit {
-            return Ok(request.page(found, |customer| customer.place().cursor()));
+            return Ok(request.page(found, |customer| customer.position().cursor()));
         }
         after = until;
     }
-    Ok(Page { entries: found, next_after: after.as_ref().map(Place::cursor) })
+    Ok(Page { entries: found, next_after: after.as_ref().map(SearchPosition::cursor) })
 }
 
 /// Returns the word with the fewest terms that begin with it; of equally common ones, the longest.
@@ -144,7 +146,7 @@ pub async fn fill_search(app: &App) -> Result<()> {
     loop {
         let mut tx = app.store.write().await?;
         let filled = tx.fill_terms(FILLED_AT_ONCE, app.now()).await?;
-        tx.commit(app.fail_points.at(fail_point::Place::SearchFilled)).await?;
+        tx.commit(app.fail_points.at(Place::SearchFilled)).await?;
         if filled == 0 {
             return Ok(());
         }

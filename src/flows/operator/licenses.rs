@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::sale::settle::MAX_ORDERS;
 use crate::flows::sale::sync;
-use crate::flows::{Mode, audit, license, mail, once};
+use crate::flows::{Mode, audit, idempotency, license, mail};
 use crate::store::Tx;
 
 /// A license to grant: for a gift, a partner, or a sale made elsewhere.
@@ -223,7 +223,7 @@ async fn issue(
              characters; use fewer or shorter names"
         )));
     }
-    once::made(tx, license.license_id.as_str()).await?;
+    idempotency::record_created(tx, license.license_id.as_str()).await?;
     let detail = json!({ "license_id": license.license_id.as_str(), "plan": license.plan });
     let note = |extras: Option<&Extras>| {
         let note = extras.and_then(|extras| extras.note.as_ref());

@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::account::customer::{self, Change, personal};
 use crate::flows::sale::{claim, sync};
-use crate::flows::{Mode, audit, mail, once, secret};
+use crate::flows::{Mode, audit, idempotency, mail, secret};
 use crate::passwords::NO_PASSWORD;
 use crate::store::Tx;
 
@@ -71,7 +71,7 @@ pub async fn create(app: &App, by: Actor<'_>, new: NewCustomer) -> Result<Custom
     let mut tx = app.store.write().await?;
     let customer = tx.insert_account(account, now).await?;
     let id = &customer.customer_id;
-    once::made(&mut tx, id.as_str()).await?;
+    idempotency::record_created(&mut tx, id.as_str()).await?;
     tx.set_metadata(id, &new.metadata, now).await?;
     let entry = AuditEntry::new(by, AuditAction::CustomerCreated, Some(id), json!({}))
         .changed_personal(&Value::Null, &record(&customer, &new.metadata));

@@ -13,7 +13,7 @@ use crate::domain::page::{Cursor, Page, PageRequest};
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::operator::outgoing::DISABLED;
-use crate::flows::{audit, once};
+use crate::flows::{audit, idempotency};
 use crate::store::Tx;
 
 /// A new webhook.
@@ -63,7 +63,7 @@ pub async fn create(app: &App, new: NewWebhook, by: Actor<'_>) -> Result<Webhook
         return Err(Error::TooManyWebhooks);
     }
     tx.insert_webhook(&webhook).await?;
-    once::made(&mut tx, webhook.webhook_id.as_str()).await?;
+    idempotency::record_created(&mut tx, webhook.webhook_id.as_str()).await?;
     let detail = json!({ "webhook_id": webhook.webhook_id.as_str(), "after": shown(&webhook) });
     write(app, tx, AuditEntry::new(by, AuditAction::WebhookCreated, None, detail)).await?;
     Ok(webhook)

@@ -23,19 +23,24 @@ pub async fn current(app: &App, caller: &SignedIn) -> Result<SubscriptionRow> {
 /// Returns the URL of the portal for a customer with a session or a license.
 ///
 /// # Errors
-/// [`Error::ResetRequired`]. Those of [`portal_by_link`].
-pub async fn portal(app: &App, customer: &Customer, return_url: Option<String>) -> Result<String> {
-    password::check_owner(customer)?;
-    portal_by_link(app, customer, return_url).await
+/// [`Error::ResetRequired`]. Those of [`portal_for_link`].
+pub async fn portal_for_owner(
+    app: &App,
+    customer: &Customer,
+    return_url: Option<String>,
+) -> Result<String> {
+    password::refuse_if_reset_required(customer)?;
+    portal_for_link(app, customer, return_url).await
 }
 
 /// Returns the URL of the portal, where a customer changes or cancels the subscription, or updates
-/// the payment method, for the reader of the customer's mailbox.
+/// the payment method, for the reader of the customer's mailbox. Others call
+/// [`portal_for_owner`].
 ///
 /// # Errors
 /// [`Error::NotFound`] before the first checkout, [`Error::InvalidReturnUrl`],
 /// [`Error::BillingNotConfigured`], or [`Error::Stripe`].
-pub async fn portal_by_link(
+pub async fn portal_for_link(
     app: &App,
     customer: &Customer,
     return_url: Option<String>,

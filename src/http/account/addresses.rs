@@ -73,7 +73,7 @@ impl AddressesApi {
         #[oai(name = "Idempotency-Key")] once: Once,
     ) -> Result<Json<Owner>, Failure<VerifyCodes>> {
         throttle.client(client.address)?;
-        let customer = match once.made() {
+        let customer = match once.created() {
             Some(id) => customer::get(app, &id).await?,
             None => address::verify(app, &request.token).await?,
         };

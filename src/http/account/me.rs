@@ -23,7 +23,8 @@ use crate::http::throttle::Throttle;
 pub struct MeApi;
 
 documented!(
-    DeleteCodes: LoginRequired, ResetRequired, BillingNotConfigured, BillingRefused, BillingUnavailable
+    DeleteCodes: LoginRequired, ResetRequired, BillingNotConfigured, BillingRefused,
+    BillingUnavailable
 );
 documented!(
     UpdateCodes: EmailTaken, InvalidEmail, InvalidName, InvalidCredentials, PasswordRequired,

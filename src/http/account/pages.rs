@@ -83,5 +83,5 @@ async fn portal_url(request: &Request) -> crate::error::Result<String> {
     let customer = subscription::customer_of_link(app, &token).await?;
     throttle.billing(&customer.customer_id)?;
     let own = format!("{}/account", app.public_url);
-    subscription::portal_by_link(app, &customer, Some(own)).await
+    subscription::portal_for_link(app, &customer, Some(own)).await
 }

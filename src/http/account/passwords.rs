@@ -142,8 +142,8 @@ impl PasswordsApi {
         let _permit = throttle.hash_permit(client.address).await?;
         let password = Password::new(request.password);
         let token = &request.token;
-        let logged_in = match once.made() {
-            Some(user_id) => session::reopen(app, &user_id, client.name).await?,
+        let logged_in = match once.created() {
+            Some(user_id) => session::open_again(app, &user_id, client.name).await?,
             None => password::reset(app, token, password, client.name, client.address).await?,
         };
         Ok(Json(logged_in.into()))

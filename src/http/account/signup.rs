@@ -10,7 +10,7 @@ use poem_openapi::{ApiResponse, Object, OpenApi};
 use crate::app::App;
 use crate::domain::account::password::Password;
 use crate::domain::account::signup::Verification;
-use crate::error::Error;
+use crate::error::{self, Error};
 use crate::flows::account::attempts;
 use crate::flows::account::pending;
 use crate::flows::account::signup::{self, Signup};
@@ -113,7 +113,7 @@ impl SignUpApi {
         client: Client,
         Input(request): Input<SignUpRequest>,
         #[oai(name = "Idempotency-Key")] once: Once,
-    ) -> std::result::Result<SignUpResponse, Failure<SignUpCodes>> {
+    ) -> Result<SignUpResponse, Failure<SignUpCodes>> {
         throttle.client(client.address)?;
         let _permit = throttle.hash_permit(client.address).await?;
         let request = Signup {
@@ -134,17 +134,10 @@ impl SignUpApi {
             let (email, verification) = (email.to_unicode(), "sent".into());
             return Ok(SignUpResponse::Pending(Json(Pending { email, verification })));
         }
-        let mail = attempts::mail(app, client.address).await?;
-        let signed_up = match once.made() {
-            Some(user_id) => signup::again(app, &user_id, client.name).await,
-            None => signup::signup(app, request, client.name).await,
+        let signed_up = match once.created() {
+            Some(user_id) => signup::resume(app, &user_id, client.name).await?,
+            None => signed_up(app, request, &client).await?,
         };
-        if signed_up.is_err() {
-            // A failed sign-up sends no mail. If the caller disconnects, the result is unknown and
-            // the mail stays counted.
-            attempts::give_back(app, mail).await;
-        }
-        let signed_up = signed_up?;
         let user_id = &signed_up.customer.user_id;
         attempts::remember_owner(app, user_id, client.address).await;
         let (license, trial_refused) = match signed_up.license {
@@ -158,4 +151,16 @@ impl SignUpApi {
             access_token: signed_up.session_token.expose().to_owned(),
         }))))
     }
+}
+
+/// Signs a customer up. Counts the mail.
+async fn signed_up(app: &App, request: Signup, client: &Client) -> error::Result<signup::SignedUp> {
+    let mail = attempts::mail(app, client.address).await?;
+    let signed_up = signup::signup(app, request, client.name.clone()).await;
+    if signed_up.is_err() {
+        // A failed sign-up sends no mail. If the caller disconnects, the result is unknown and the
+        // mail stays counted.
+        attempts::give_back(app, mail).await;
+    }
+    signed_up
 }

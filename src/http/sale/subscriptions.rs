@@ -229,7 +229,7 @@ impl SubscriptionsApi {
         let customer = buyer.customer(app).await?;
         throttle.billing(&customer.customer_id)?;
         let return_url = request.and_then(|request| request.return_url);
-        let portal_url = subscription::portal(app, &customer, return_url).await?;
+        let portal_url = subscription::portal_for_owner(app, &customer, return_url).await?;
         Ok(Json(PortalOpened { portal_url }))
     }
 }

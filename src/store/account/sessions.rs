@@ -86,8 +86,8 @@ impl Tx {
         Ok(deleted > 0)
     }
 
-    /// Ends all login sessions of a user, except `kept`. A repeated request that opened one does not
-    /// get another one either.
+    /// Ends all login sessions of a user, except `kept`. A repeated request that opened one does
+    /// not get another one either.
     pub async fn delete_sessions(
         &mut self,
         user_id: &UserId,
@@ -100,7 +100,7 @@ impl Tx {
             user_id,
             kept.map_or("", SessionId::as_str),
         )?;
-        self.forget_requests_that_made(user_id.as_str()).await
+        self.forget_requests_that_created(user_id.as_str()).await
     }
 
     /// Returns whether a login session was not ended.

@@ -4,7 +4,7 @@
 use crate::domain::account::customer::Customer;
 use crate::domain::column::{Parameter, Value};
 use crate::domain::ids::CustomerId;
-use crate::domain::operator::search::{FoundCustomer, Key, Place, Term, terms};
+use crate::domain::operator::search::{FoundCustomer, Key, SearchPosition, Term, terms};
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::store::Tx;
@@ -15,8 +15,8 @@ use crate::store::statement::{Insert, Statement, sql};
 /// it reads, `$5` is the word, and `$6` the most rows. The range of each other word follows. Of
 /// several terms that begin with the word, a customer's first one counts.
 fn by_words(others: usize) -> String {
-    let other = |place: usize| {
-        let (start, end) = (7 + 2 * place, 8 + 2 * place);
+    let other = |index: usize| {
+        let (start, end) = (7 + 2 * index, 8 + 2 * index);
         // Without `OFFSET`, PostgreSQL may read all customers of a common word first, and join.
         format!(
             " AND EXISTS (SELECT 1 FROM customer_terms AS other
@@ -83,7 +83,8 @@ impl Tx {
     /// overestimates ranges of unknown values. So it would plan each call of a search again, which
     /// takes longer than the search
     /// (<https://www.postgresql.org/docs/current/sql-prepare.html#SQL-PREPARE-NOTES>), or compile
-    /// it or start workers, which takes much longer.
+    /// it or start workers, which takes much longer. The settings end with the transaction. An
+    /// engine with PostgreSQL's protocol that does not know them refuses the search.
     pub async fn plan_once(&mut self) -> Result<()> {
         if matches!(self, Self::Postgres(_)) {
             sql!(
@@ -99,33 +100,34 @@ impl Tx {
 
     /// Returns how many terms begin with each word, counted up to `most`.
     pub async fn count_terms(&mut self, words: &[Term], most: i64) -> Result<Vec<i64>> {
-        let count = |place: usize| {
-            let (start, end) = (2 + 2 * place, 3 + 2 * place);
+        let count = |index: usize| {
+            let (start, end) = (2 + 2 * index, 3 + 2 * index);
             format!(
-                "SELECT CAST({place} AS BIGINT) AS place, COUNT(*) AS terms FROM (SELECT 1 FROM customer_terms
+                "SELECT CAST({index} AS BIGINT) AS word, COUNT(*) AS terms
+                 FROM (SELECT 1 FROM customer_terms
                      WHERE term >= ${start} AND term < ${end} LIMIT $1) AS counted"
             )
         };
         let counts: Vec<_> = (0..words.len()).map(count).collect();
         let mut values = vec![most.to_value()];
         values.extend(words.iter().flat_map(range));
-        let text = format!("{} ORDER BY place", counts.join(" UNION ALL "));
+        let text = format!("{} ORDER BY word", counts.join(" UNION ALL "));
         let counts: Vec<(i64, i64)> = self.fetch_all(Statement::composed(text, values)).await?;
         Ok(counts.into_iter().map(|(_, terms)| terms).collect())
     }
 
-    /// Returns the place of the term that is `distance` terms after a place, among those that begin
-    /// with a word; `None` if there are fewer.
-    pub async fn place_of_term(
+    /// Returns the position of the term that is `distance` terms after another, among those that
+    /// begin with a word; `None` if there are fewer.
+    pub async fn position_of_term(
         &mut self,
         word: &Term,
-        after: Option<&Place>,
+        after: Option<&SearchPosition>,
         distance: i64,
-    ) -> Result<Option<Place>> {
+    ) -> Result<Option<SearchPosition>> {
         let (term, id) = start(word, after);
         sql!(
             self,
-            fetch_optional: Place,
+            fetch_optional: SearchPosition,
             "SELECT {columns} FROM customer_terms
              WHERE (term, customer_id) > ($1, $2) AND term < $3
              ORDER BY term, customer_id LIMIT 1 OFFSET $4",
@@ -137,17 +139,17 @@ impl Tx {
     }
 
     /// Returns the customers who have a term that begins with each word, sorted by their first term
-    /// that begins with `word` and by id, from after one place until another, at most `most`.
+    /// that begins with `word` and by id, from after one position until another, at most `most`.
     pub async fn customers_by_words(
         &mut self,
         word: &Term,
         others: &[&Term],
-        (after, until): (Option<&Place>, Option<&Place>),
+        (after, until): (Option<&SearchPosition>, Option<&SearchPosition>),
         most: i64,
     ) -> Result<Vec<FoundCustomer>> {
         let (term, id) = start(word, after);
         let end = word.end();
-        let (last, last_id) = until.map_or((end.as_str(), ""), place);
+        let (last, last_id) = until.map_or((end.as_str(), ""), values);
         let mut values =
             [term, id, last, last_id, word.as_str()].map(|text| text.to_value()).to_vec();
         values.push(most.to_value());
@@ -198,12 +200,12 @@ impl Tx {
 }
 
 /// Returns the term and the id after which the list of a word begins, or continues.
-fn start<'a>(word: &'a Term, after: Option<&'a Place>) -> (&'a str, &'a str) {
-    after.map_or((word.as_str(), ""), place)
+fn start<'a>(word: &'a Term, after: Option<&'a SearchPosition>) -> (&'a str, &'a str) {
+    after.map_or((word.as_str(), ""), values)
 }
 
-fn place(place: &Place) -> (&str, &str) {
-    (place.term.as_str(), place.customer_id.as_str())
+fn values(position: &SearchPosition) -> (&str, &str) {
+    (position.term.as_str(), position.customer_id.as_str())
 }
 
 /// Returns the range of the terms that begin with a word.

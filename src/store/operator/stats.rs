@@ -36,8 +36,10 @@ row! {
 
 impl Tx {
     /// Returns how many entries of the audit log each day has of each action that the statistics
-    /// need. An entry says by its source that the license is for a trial, and by its values that a
-    /// license was issued before it was sent again.
+    /// need. `license.issued` counts as a trial by its `source`. `license.resent` counts only with
+    /// an
+    /// `after` value, which a resend with `reissue` writes. Both are found in the text of the JSON,
+    /// which [`AuditEntry`](crate::domain::operator::audit::AuditEntry) writes without spaces.
     pub async fn count_actions(
         &mut self,
         from: Timestamp,

@@ -20,7 +20,7 @@ use crate::domain::account::metadata::Metadata;
 use crate::domain::contact::{DisplayName, Email};
 use crate::domain::operator::admin_key::{Operation, Target};
 use crate::domain::operator::audit::{Actor, OwnedActor};
-use crate::domain::operator::search::{Place, Search};
+use crate::domain::operator::search::{Search, SearchPosition};
 use crate::domain::operator::why::{Reason, Subject};
 use crate::domain::time::Timestamp;
 use crate::error::{self, Error};
@@ -280,7 +280,7 @@ impl AdminCustomersApi {
             metadata: Metadata::new(request.metadata.unwrap_or_default())
                 .map_err(Error::InvalidMetadata)?,
         };
-        let id = match once.made() {
+        let id = match once.created() {
             Some(id) => id,
             None => support::create(app, Actor::Admin(&caller.0.admin_key_id), new).await?,
         };
@@ -420,7 +420,7 @@ fn example_query() -> Option<String> {
 }
 
 fn example_after() -> Option<String> {
-    Some(Place::example().cursor().to_string())
+    Some(SearchPosition::example().cursor().to_string())
 }
 
 fn name_change(

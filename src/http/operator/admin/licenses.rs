@@ -314,7 +314,7 @@ impl AdminLicensesApi {
             extras: extras(request)?,
         };
         let by = Actor::Admin(&caller.0.admin_key_id);
-        let license = match once.made() {
+        let license = match once.created() {
             Some(made) => licenses::get(app, &made).await?,
             None => licenses::grant(app, by, &id, &grant).await?,
         };
@@ -347,7 +347,7 @@ impl AdminLicensesApi {
         let id = permit_for_customer(app, throttle, &caller, operation, &customer_id).await?;
         let (days, note) = (TimeDelta::days(request.days), note(request.note)?);
         let by = Actor::Admin(&caller.0.admin_key_id);
-        let license = match once.made() {
+        let license = match once.created() {
             Some(made) => licenses::get(app, &made).await?,
             None => licenses::extend(app, by, &id, days, note).await?,
         };
@@ -400,7 +400,7 @@ impl AdminLicensesApi {
             permit_for(app, throttle, &caller, operation, &license_id, "license").await?;
         let reissue = request.and_then(|request| request.reissue).unwrap_or_default();
         let by = OwnedActor::Admin(caller.0.admin_key_id);
-        let license = match once.made() {
+        let license = match once.created() {
             Some(made) => licenses::get(app, &made).await?,
             None => licenses::resend(app, &by, &id, reissue).await?,
         };

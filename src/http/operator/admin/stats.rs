@@ -58,8 +58,8 @@ struct DayView {
     churned: i64,
     /// Licenses that were issued, without the refreshes of apps.
     licenses_issued: i64,
-    /// Payments on that day, less what was refunded, credited or disputed on that day; negative if
-    /// that is more. A dispute that is won counts like a payment.
+    /// Payments of that day, less the refunds, credits and disputes that the server recorded on
+    /// that day. Negative if these are more. A dispute that is won adds its amount again.
     revenue: Vec<AmountView>,
 }
 

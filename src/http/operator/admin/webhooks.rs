@@ -97,7 +97,7 @@ impl WebhooksApi {
             is_enabled: request.enabled.unwrap_or(true),
         };
         let by = Actor::Admin(&caller.0.admin_key_id);
-        let created = match once.made() {
+        let created = match once.created() {
             Some(id) => webhooks::get(app, &id).await?,
             None => webhooks::create(app, new, by).await?,
         };

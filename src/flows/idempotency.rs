@@ -1,10 +1,9 @@
-//! Carries out a request with an idempotency key once: begins it, records what it creates, and keeps
-//! its response. [`crate::domain::idempotency`] decides what a repeated request gets.
+//! Carries out a request with an idempotency key once: begins it, records what it creates, and
+//! keeps its response. [`crate::domain::idempotency`] decides what a repeated request gets.
 //!
 //! What a request creates is recorded in the transaction that creates it. So a request that is
-//! repeated after a crash never creates it again: it gets the response of what exists. Most
-//! operations create nothing that a repetition would create twice; they are simply carried out
-//! again.
+//! repeated after a crash does not create it again: its response shows what exists. Operations that
+//! record nothing can be carried out again without harm.
 //!
 //! The running request is task-local, like [`crate::request_id`], so that a flow deep inside can
 //! record what it creates.
@@ -13,7 +12,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::app::App;
 use crate::domain::idempotency::{
-    Body, Decision, IdempotencyKey, KEPT_FOR, LEASE, NewRequest, Scope, StoredResponse, storable,
+    Body, Decision, IdempotencyKey, KEPT_FOR, LEASE, NewRequest, RequestHash, StoredResponse,
+    storable,
 };
 use crate::domain::ids::UserId;
 use crate::domain::time::Timestamp;
@@ -26,12 +26,12 @@ use crate::store::Tx;
 const MAX_BODY: usize = 64 * 1024;
 
 /// A request with a key.
-pub struct Request<'a> {
+pub struct KeyedCall<'a> {
     /// The key.
     pub key: IdempotencyKey,
     /// The operation's id.
     pub operation: &'a str,
-    /// What the caller authenticates with; empty if nothing is needed.
+    /// What the caller authenticates with; empty for a public operation.
     pub credential: &'a [u8],
     /// The path.
     pub path: &'a str,
@@ -46,35 +46,35 @@ pub enum Begun {
     /// Carry it out.
     New,
     /// Answer with what an earlier attempt created, by its id.
-    Made(String),
+    Resume(String),
     /// Answer with this response, and a new login session if the first response had one.
-    Answered(StoredResponse, Option<NewSession>),
+    Replay(StoredResponse, Option<NewSession>),
 }
 
 /// A running request. Dropping it ends the request without a response.
-struct Running {
+struct RunningRequest {
     app: App,
-    scope: Scope,
-    holder: String,
+    request_hash: RequestHash,
+    lease_token: String,
     is_ended: bool,
 }
 
 /// The running request of a task, once it has begun.
-type Slot = Arc<Mutex<Option<Running>>>;
+type Slot = Arc<Mutex<Option<RunningRequest>>>;
 
 tokio::task_local! {
     static CURRENT: Slot;
 }
 
-/// Carries out `work`, which may begin a request and then ends it.
-pub fn scope<F: Future>(work: F) -> impl Future<Output = F::Output> {
+/// Carries out `work`, which may [`begin`] a request, and then [`end`]s it.
+pub fn with_slot<F: Future>(work: F) -> impl Future<Output = F::Output> {
     CURRENT.scope(Slot::default(), work)
 }
 
-/// Returns what `read` finds in the running request. Returns `None` if there is none.
-fn current<T>(read: impl FnOnce(&mut Option<Running>) -> Option<T>) -> Option<T> {
+/// Returns what `access` takes from the slot of the current task; `None` outside of [`with_slot`].
+fn current<T>(access: impl FnOnce(&mut Option<RunningRequest>) -> Option<T>) -> Option<T> {
     let found =
-        CURRENT.try_with(|slot| read(&mut slot.lock().unwrap_or_else(PoisonError::into_inner)));
+        CURRENT.try_with(|slot| access(&mut slot.lock().unwrap_or_else(PoisonError::into_inner)));
     found.ok().flatten()
 }
 
@@ -82,69 +82,70 @@ fn current<T>(read: impl FnOnce(&mut Option<Running>) -> Option<T>) -> Option<T>
 ///
 /// # Errors
 /// [`Error::IdempotencyRunning`] while the first request with the key runs.
-/// [`Error::IdempotencyMismatch`] when the first one was another request. A failure of the database.
-pub async fn begin(app: &App, request: Request<'_>) -> Result<Begun> {
-    let Request { key, operation, credential, path, body, client } = request;
-    let (scope, body) = (Scope::new(operation, credential, &key), Body::parse(body));
+/// [`Error::IdempotencyMismatch`] when the first one was another request. A failure of the
+/// database.
+pub async fn begin(app: &App, call: KeyedCall<'_>) -> Result<Begun> {
+    let KeyedCall { key, operation, credential, path, body, client } = call;
+    let (request_hash, body) = (RequestHash::new(operation, credential, &key), Body::parse(body));
     let password_hash = match body.password.clone() {
-        Some(password) => app.passwords.hash(password, scope.salt()).await?,
+        Some(password) => app.passwords.hash(password, request_hash.salt()).await?,
         None => String::new(),
     };
     let fingerprint = body.fingerprint(&key, path, &password_hash);
-    let holder = format!("{:032x}", app.random.bits());
+    let lease_token = format!("{:032x}", app.random.bits());
     let now = app.now();
     let new = NewRequest {
-        scope: &scope,
+        request_hash: &request_hash,
         fingerprint: &fingerprint,
-        holder: &holder,
+        lease_token: &lease_token,
         leased_until: now + LEASE,
         kept_until: now + KEPT_FOR,
     };
 
     // Read first without a lock: the first request may hold it, and this one should not wait.
-    let stored = app.store.read().await?.request(&scope).await?;
+    let stored = app.store.read().await?.keyed_request(&request_hash).await?;
     match stored.map(|stored| stored.decide(&fingerprint, now)) {
         Some(Decision::Running) => return Err(Error::IdempotencyRunning),
         Some(Decision::Mismatch) => return Err(Error::IdempotencyMismatch),
         _ => {}
     }
     let mut tx = app.store.write().await?;
-    tx.sweep_requests(now).await?;
-    let stored = tx.insert_or_lock_request(&new).await?;
-    let is_first = stored.holder == holder;
+    tx.sweep_keyed_requests(now).await?;
+    let stored = tx.insert_or_lock_keyed_request(&new).await?;
+    let is_first = stored.lease_token == lease_token;
     let begun = match stored.decide(&fingerprint, now) {
         _ if is_first => Begun::New,
         Decision::Begin => {
-            tx.replace_request(&new, None).await?;
+            tx.replace_keyed_request(&new, None).await?;
             Begun::New
         }
-        Decision::Resume { made_id } => {
-            tx.replace_request(&new, made_id.as_deref()).await?;
-            made_id.map_or(Begun::New, Begun::Made)
+        Decision::Resume { created_id } => {
+            tx.replace_keyed_request(&new, created_id.as_deref()).await?;
+            created_id.map_or(Begun::New, Begun::Resume)
         }
-        Decision::Replay { made_id, response } => {
-            let session = reopened(app, &mut tx, made_id.as_deref(), client, now).await?;
+        Decision::Replay { created_id, response } => {
+            let session = open_again(app, &mut tx, created_id.as_deref(), client, now).await?;
             tx.commit(app.fail_points.at(Place::SessionOpened)).await?;
-            return Ok(Begun::Answered(response, session));
+            return Ok(Begun::Replay(response, session));
         }
         Decision::Running => return Err(Error::IdempotencyRunning),
         Decision::Mismatch => return Err(Error::IdempotencyMismatch),
     };
     tx.commit(app.fail_points.at(Place::IdempotencyBegun)).await?;
-    let running = Running { app: app.clone(), scope, holder, is_ended: false };
+    let running = RunningRequest { app: app.clone(), request_hash, lease_token, is_ended: false };
     current(|slot| slot.replace(running));
     Ok(begun)
 }
 
 /// Opens a login session for the user whose session the first request opened.
-async fn reopened(
+async fn open_again(
     app: &App,
     tx: &mut Tx,
-    made_id: Option<&str>,
+    created_id: Option<&str>,
     client: Option<String>,
     now: Timestamp,
 ) -> Result<Option<NewSession>> {
-    match made_id.and_then(|id| id.parse::<UserId>().ok()) {
+    match created_id.and_then(|id| id.parse::<UserId>().ok()) {
         Some(user_id) => session::open(app, tx, &user_id, client, now).await.map(Some),
         None => Ok(None),
     }
@@ -156,12 +157,12 @@ async fn reopened(
 /// # Errors
 /// [`Error::Busy`] when another request with the key has taken the place of this one. A failure of
 /// the database.
-pub(in crate::flows) async fn made(tx: &mut Tx, id: &str) -> Result<()> {
-    let running = |slot: &mut Option<Running>| {
-        slot.as_ref().map(|running| (running.scope.clone(), running.holder.clone()))
+pub(in crate::flows) async fn record_created(tx: &mut Tx, id: &str) -> Result<()> {
+    let running = |slot: &mut Option<RunningRequest>| {
+        slot.as_ref().map(|running| (running.request_hash.clone(), running.lease_token.clone()))
     };
-    let Some((scope, holder)) = current(running) else { return Ok(()) };
-    if tx.set_request_made(&scope, &holder, id).await? { Ok(()) } else { Err(Error::Busy) }
+    let Some((request_hash, lease_token)) = current(running) else { return Ok(()) };
+    if tx.set_created(&request_hash, &lease_token, id).await? { Ok(()) } else { Err(Error::Busy) }
 }
 
 /// Ends the running request, and keeps its response if there is one to keep. A failure is logged:
@@ -174,7 +175,7 @@ pub async fn end(response: Option<(u16, &str)>) {
     }
 }
 
-impl Running {
+impl RunningRequest {
     async fn end(&mut self, response: Option<(u16, &str)>) -> Result<()> {
         let mut tx = self.app.store.write().await?;
         match response {
@@ -182,9 +183,9 @@ impl Running {
                 let (body, customer_id) = storable(body);
                 let response = StoredResponse { status, body };
                 let owner = customer_id.as_deref();
-                tx.set_response(&self.scope, &self.holder, &response, owner).await?;
+                tx.set_response(&self.request_hash, &self.lease_token, &response, owner).await?;
             }
-            None => tx.end_request(&self.scope, &self.holder).await?,
+            None => tx.end_keyed_request(&self.request_hash, &self.lease_token).await?,
         }
         tx.commit(self.app.fail_points.at(Place::IdempotencyStored)).await?;
         self.is_ended = true;
@@ -192,17 +193,18 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningRequest {
     /// The client has disconnected, or the request took too long: it can be repeated at once.
     fn drop(&mut self) {
         if self.is_ended {
             return;
         }
-        let (app, scope, holder) = (self.app.clone(), self.scope.clone(), self.holder.clone());
+        let (app, request_hash, lease_token) =
+            (self.app.clone(), self.request_hash.clone(), self.lease_token.clone());
         let tasks = app.tasks.clone();
         tasks.spawn(async move {
             // Marked as ended: a failure must not start this again. The lease then ends by itself.
-            let mut running = Self { app, scope, holder, is_ended: true };
+            let mut running = Self { app, request_hash, lease_token, is_ended: true };
             if let Err(error) = running.end(None).await {
                 tracing::warn!(%error, "a request with an idempotency key stays leased");
             }
