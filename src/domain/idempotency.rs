@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::domain::account::password::Password;
 use crate::domain::column::{ColumnType, Parameter, Value as ColumnValue, row};
+use crate::domain::ids::CustomerId;
 use crate::domain::private::Private;
 use crate::domain::secret::{KeyedHash, encode};
 use crate::domain::time::Timestamp;
@@ -133,6 +134,8 @@ pub struct NewRequest<'a> {
     pub leased_until: Timestamp,
     /// When it is forgotten.
     pub kept_until: Timestamp,
+    /// The customer whose data the response has, if that is known.
+    pub customer_id: Option<&'a CustomerId>,
 }
 
 row! {

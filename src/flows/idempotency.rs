@@ -10,13 +10,15 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
+
 use crate::app::App;
 use crate::domain::idempotency::{
     Body, Decision, IdempotencyKey, KEPT_FOR, LEASE, NewRequest, RequestHash, StoredResponse,
     storable,
 };
-use crate::domain::ids::UserId;
-use crate::domain::time::Timestamp;
+use crate::domain::ids::{CustomerId, UserId};
+use crate::domain::secret::KeyedHash;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::account::session::{self, NewSession};
@@ -26,17 +28,17 @@ use crate::store::Tx;
 const MAX_BODY: usize = 64 * 1024;
 
 /// A request with a key.
-pub struct KeyedCall<'a> {
+pub struct KeyedCall {
     /// The key.
     pub key: IdempotencyKey,
     /// The operation's id.
-    pub operation: &'a str,
-    /// What the caller authenticates with; empty for a public operation.
-    pub credential: &'a [u8],
+    pub operation: String,
+    /// What the caller authenticates with; empty if the request has no credential.
+    pub credential: Vec<u8>,
     /// The path.
-    pub path: &'a str,
+    pub path: String,
     /// The body.
-    pub body: &'a [u8],
+    pub body: Bytes,
     /// The name of the caller's software.
     pub client: Option<String>,
 }
@@ -78,20 +80,70 @@ fn current<T>(access: impl FnOnce(&mut Option<RunningRequest>) -> Option<T>) -> 
     found.ok().flatten()
 }
 
-/// Begins a request.
+/// Begins a request. The caller has checked limits, credential and permission. `owner` is the
+/// customer whose data the response has, if that is known.
 ///
 /// # Errors
 /// [`Error::IdempotencyRunning`] while the first request with the key runs.
 /// [`Error::IdempotencyMismatch`] when the first one was another request. A failure of the
 /// database.
-pub async fn begin(app: &App, call: KeyedCall<'_>) -> Result<Begun> {
+pub async fn begin(app: &App, call: KeyedCall, owner: Option<CustomerId>) -> Result<Begun> {
     let KeyedCall { key, operation, credential, path, body, client } = call;
-    let (request_hash, body) = (RequestHash::new(operation, credential, &key), Body::parse(body));
+    let (hash, body) = (RequestHash::new(&operation, &credential, &key), Body::parse(&body));
     let password_hash = match body.password.clone() {
-        Some(password) => app.passwords.hash(password, request_hash.salt()).await?,
+        Some(password) => app.passwords.hash(password, hash.salt()).await?,
         None => String::new(),
     };
-    let fingerprint = body.fingerprint(&key, path, &password_hash);
+    let fingerprint = body.fingerprint(&key, &path, &password_hash);
+    // Read first without a lock: the first request may hold it, and this one should not wait.
+    let stored = app.store.read().await?.keyed_request(&hash).await?;
+    match stored.map(|stored| stored.decide(&fingerprint, app.now())) {
+        Some(Decision::Running) => return Err(Error::IdempotencyRunning),
+        Some(Decision::Mismatch) => return Err(Error::IdempotencyMismatch),
+        Some(Decision::Replay { created_id, response }) => {
+            let Some(user_id) = created_id.and_then(|id| id.parse().ok()) else {
+                return Ok(Begun::Replay(response, None));
+            };
+            if let Some(session) = open_again(app, &hash, &user_id, client).await? {
+                return Ok(Begun::Replay(response, Some(session)));
+            }
+        }
+        Some(Decision::Begin | Decision::Resume { .. }) | None => {}
+    }
+    // In a task: if the client disconnects during the commit, the request is ended at once.
+    let own = app.clone();
+    let (begun, running) = app.tasks.run(take(own, hash, fingerprint, owner)).await?;
+    current(|slot| slot.replace(running));
+    Ok(begun)
+}
+
+/// Opens a login session for the user whose session the first request opened. Returns `None` if the
+/// request was forgotten in the meantime, because all sessions of the user were ended.
+async fn open_again(
+    app: &App,
+    hash: &RequestHash,
+    user_id: &UserId,
+    client: Option<String>,
+) -> Result<Option<NewSession>> {
+    let mut tx = app.store.write().await?;
+    let customer = tx.customer_of(user_id).await?;
+    let Some(customer) = customer else { return Ok(None) };
+    tx.lock_customer(&customer.customer_id).await?;
+    if tx.keyed_request(hash).await?.is_none() {
+        return Ok(None);
+    }
+    let opened = session::open(app, &mut tx, user_id, client, app.now()).await?;
+    tx.commit(app.fail_points.at(Place::SessionOpened)).await?;
+    Ok(Some(opened))
+}
+
+/// Takes the lease of a request that is to be carried out.
+async fn take(
+    app: App,
+    request_hash: RequestHash,
+    fingerprint: KeyedHash,
+    owner: Option<CustomerId>,
+) -> Result<(Begun, RunningRequest)> {
     let lease_token = format!("{:032x}", app.random.bits());
     let now = app.now();
     let new = NewRequest {
@@ -100,15 +152,8 @@ pub async fn begin(app: &App, call: KeyedCall<'_>) -> Result<Begun> {
         lease_token: &lease_token,
         leased_until: now + LEASE,
         kept_until: now + KEPT_FOR,
+        customer_id: owner.as_ref(),
     };
-
-    // Read first without a lock: the first request may hold it, and this one should not wait.
-    let stored = app.store.read().await?.keyed_request(&request_hash).await?;
-    match stored.map(|stored| stored.decide(&fingerprint, now)) {
-        Some(Decision::Running) => return Err(Error::IdempotencyRunning),
-        Some(Decision::Mismatch) => return Err(Error::IdempotencyMismatch),
-        _ => {}
-    }
     let mut tx = app.store.write().await?;
     tx.sweep_keyed_requests(now).await?;
     let stored = tx.insert_or_lock_keyed_request(&new).await?;
@@ -123,32 +168,12 @@ pub async fn begin(app: &App, call: KeyedCall<'_>) -> Result<Begun> {
             tx.replace_keyed_request(&new, created_id.as_deref()).await?;
             created_id.map_or(Begun::New, Begun::Resume)
         }
-        Decision::Replay { created_id, response } => {
-            let session = open_again(app, &mut tx, created_id.as_deref(), client, now).await?;
-            tx.commit(app.fail_points.at(Place::SessionOpened)).await?;
-            return Ok(Begun::Replay(response, session));
-        }
-        Decision::Running => return Err(Error::IdempotencyRunning),
+        // The first request has just ended: the next repetition gets its response.
+        Decision::Running | Decision::Replay { .. } => return Err(Error::IdempotencyRunning),
         Decision::Mismatch => return Err(Error::IdempotencyMismatch),
     };
     tx.commit(app.fail_points.at(Place::IdempotencyBegun)).await?;
-    let running = RunningRequest { app: app.clone(), request_hash, lease_token, is_ended: false };
-    current(|slot| slot.replace(running));
-    Ok(begun)
-}
-
-/// Opens a login session for the user whose session the first request opened.
-async fn open_again(
-    app: &App,
-    tx: &mut Tx,
-    created_id: Option<&str>,
-    client: Option<String>,
-    now: Timestamp,
-) -> Result<Option<NewSession>> {
-    match created_id.and_then(|id| id.parse::<UserId>().ok()) {
-        Some(user_id) => session::open(app, tx, &user_id, client, now).await.map(Some),
-        None => Ok(None),
-    }
+    Ok((begun, RunningRequest { app, request_hash, lease_token, is_ended: false }))
 }
 
 /// Records that the running request creates the object with this id, in the transaction that

@@ -1,11 +1,10 @@
-//! The header `Idempotency-Key`: [`Once`] begins a request with a key, and [`answer`] keeps its
-//! response. An operation supports the header by taking [`Once`] as its last parameter.
+//! The header `Idempotency-Key`: a handler that takes [`Once`] begins a request with a key, and
+//! [`answer`] keeps its response.
 
 use std::str::FromStr;
-use std::sync::Arc;
 
 use bytes::Bytes;
-use poem::http::{HeaderName, HeaderValue, StatusCode, header};
+use poem::http::{HeaderName, StatusCode, header};
 use poem::{FromRequest, Request, RequestBody, Response};
 use poem_openapi::registry::{MetaParamIn, MetaSchema, MetaSchemaRef};
 use poem_openapi::types::ToJSON;
@@ -16,12 +15,12 @@ use crate::app::App;
 use crate::domain::idempotency::{
     IdempotencyKey, InvalidKey, MAX_KEY, SESSION_TOKEN, StoredResponse, is_kept,
 };
+use crate::domain::ids::CustomerId;
 use crate::error::{Error, Result};
 use crate::flows::account::session::NewSession;
 use crate::flows::idempotency::{self, Begun, KeyedCall};
 use crate::http::caller::Client;
 use crate::http::problem;
-use crate::http::throttle::Throttle;
 use crate::request_id;
 
 /// The header of a request with a key.
@@ -42,19 +41,42 @@ pub struct Keyed {
     pub body: Bytes,
 }
 
-/// A request that is carried out once, if it has a key. It is the last parameter of a handler, so
-/// the caller is authenticated and the body is valid when the request begins. A repeated request
-/// gets the kept response, and the handler is not called.
-pub struct Once {
-    /// The id of what an earlier attempt created.
-    created: Option<String>,
-}
+/// The key of a request, if it has one. The handler calls [`Once::begin`].
+pub struct Once(Option<KeyedCall>);
 
 impl Once {
-    /// Returns the id of what an earlier attempt of this request created before it ended without a
-    /// response. The handler answers with it instead of creating another one.
-    pub fn created<Id: FromStr>(&self) -> Option<Id> {
-        self.created.as_ref()?.parse().ok()
+    /// Returns whether the request has a key.
+    pub fn is_keyed(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Begins a request with a key. The handler calls this after it has checked limits, credential
+    /// and permission, so that they count for repeated requests too, and before it changes
+    /// anything. `owner` is the customer whose data the response has, if that is known.
+    ///
+    /// # Errors
+    /// Those of [`idempotency::begin`], and the kept response to a repeated request, which ends the
+    /// handler.
+    pub async fn begin(self, app: &App, owner: Option<&CustomerId>) -> poem::Result<Created> {
+        let Some(call) = self.0 else { return Ok(Created(None)) };
+        match idempotency::begin(app, call, owner.cloned()).await? {
+            Begun::New => Ok(Created(None)),
+            Begun::Resume(id) => Ok(Created(Some(id))),
+            Begun::Replay(response, session) => {
+                Err(poem::Error::from_response(replayed(&response, session)))
+            }
+        }
+    }
+}
+
+/// What an earlier attempt of a request created before it ended without a response.
+pub struct Created(Option<String>);
+
+impl Created {
+    /// Returns the id of what was created. The handler answers with it instead of creating another
+    /// one.
+    pub fn id<Id: FromStr>(&self) -> Option<Id> {
+        self.0.as_ref()?.parse().ok()
     }
 }
 
@@ -83,7 +105,7 @@ impl<'a> ApiExtractor<'a> for Once {
         _: ExtractParamOptions<String>,
     ) -> poem::Result<Self> {
         let mut values = request.headers().get_all(KEY).iter();
-        let Some(value) = values.next() else { return Ok(Self { created: None }) };
+        let Some(value) = values.next() else { return Ok(Self(None)) };
         if values.next().is_some() {
             return Err(Error::InvalidRequest(format!("send `{KEY_NAME}` once")).into());
         }
@@ -91,39 +113,18 @@ impl<'a> ApiExtractor<'a> for Once {
             value.to_str().map_err(|_| InvalidKey).and_then(str::parse);
         let key = key.map_err(|error| Error::InvalidRequest(format!("`{KEY_NAME}`: {error}")))?;
         let client = <Client as FromRequest>::from_request(request, body).await?;
-        match begin(request, key, client).await? {
-            Begun::New => Ok(Self { created: None }),
-            Begun::Resume(id) => Ok(Self { created: Some(id) }),
-            Begun::Replay(response, session) => {
-                Err(poem::Error::from_response(replayed(&response, session)))
-            }
-        }
+        let missing = || Error::Internal("a request with a key lacks its parts".into());
+        let keyed = request.data::<Keyed>().ok_or_else(missing)?;
+        let credential = request.headers().get(header::AUTHORIZATION);
+        Ok(Self(Some(KeyedCall {
+            key,
+            operation: keyed.operation.clone(),
+            credential: credential.map_or(Vec::new(), |value| value.as_bytes().to_vec()),
+            path: request.uri().path().to_owned(),
+            body: keyed.body.clone(),
+            client: client.name,
+        })))
     }
-}
-
-async fn begin(request: &Request, key: IdempotencyKey, client: Client) -> Result<Begun> {
-    let missing = || Error::Internal("a request with a key lacks its parts".into());
-    let app = request.data::<App>().ok_or_else(missing)?;
-    let keyed = request.data::<Keyed>().ok_or_else(missing)?;
-    let credential = request.headers().get(header::AUTHORIZATION);
-    let mut permit = None;
-    if credential.is_none() {
-        // Anyone may send this, and a password in it is hashed.
-        let throttle = request.data::<Arc<Throttle>>().ok_or_else(missing)?;
-        throttle.client(client.address)?;
-        permit = Some(throttle.hash_permit(client.address).await?);
-    }
-    let call = KeyedCall {
-        key,
-        operation: &keyed.operation,
-        credential: credential.map_or(&[], HeaderValue::as_bytes),
-        path: request.uri().path(),
-        body: &keyed.body,
-        client: client.name,
-    };
-    let begun = idempotency::begin(app, call).await;
-    drop(permit);
-    begun
 }
 
 /// Returns a kept response, with the token of the new login session if it had one.

@@ -135,7 +135,7 @@ impl From<Error> for poem::Error {
 /// Codes that every operation of a kind can return, such as a malformed body, are added in
 /// [`crate::http::openapi`].
 pub struct Failure<D> {
-    error: Error,
+    error: poem::Error,
     documented: PhantomData<fn() -> D>,
 }
 
@@ -161,13 +161,20 @@ documented!(NothingMore:);
 
 impl<D> From<Error> for Failure<D> {
     fn from(error: Error) -> Self {
+        Self { error: error.into(), documented: PhantomData }
+    }
+}
+
+/// An error of [`Once::begin`](crate::http::idempotency::Once::begin).
+impl<D> From<poem::Error> for Failure<D> {
+    fn from(error: poem::Error) -> Self {
         Self { error, documented: PhantomData }
     }
 }
 
 impl<D> From<Failure<D>> for poem::Error {
     fn from(failure: Failure<D>) -> Self {
-        failure.error.into()
+        failure.error
     }
 }
 

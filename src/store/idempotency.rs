@@ -1,5 +1,6 @@
 //! The table of requests with an idempotency key.
 
+use crate::domain::account::customer::Customer;
 use crate::domain::idempotency::{KeyedRequest, NewRequest, RequestHash, StoredResponse};
 use crate::domain::time::Timestamp;
 use crate::error::Result;
@@ -30,8 +31,8 @@ impl Tx {
             self,
             fetch_one: KeyedRequest,
             "INSERT INTO idempotency_keys
-                 (request_hash, fingerprint, lease_token, leased_until, kept_until)
-                 VALUES ($1, $2, $3, $4, $5)
+                 (request_hash, fingerprint, lease_token, leased_until, kept_until, customer_id)
+                 VALUES ($1, $2, $3, $4, $5, $6)
                  ON CONFLICT (request_hash) DO UPDATE SET request_hash = excluded.request_hash
                  RETURNING {columns}",
             new.request_hash,
@@ -39,6 +40,7 @@ impl Tx {
             new.lease_token,
             new.leased_until,
             new.kept_until,
+            new.customer_id,
         )
     }
 
@@ -53,7 +55,7 @@ impl Tx {
             self,
             execute,
             "UPDATE idempotency_keys SET fingerprint = $2, lease_token = $3, leased_until = $4,
-                 kept_until = $5, created_id = $6, status = NULL, body = NULL, customer_id = NULL
+                 kept_until = $5, created_id = $6, customer_id = $7, status = NULL, body = NULL
                  WHERE request_hash = $1",
             new.request_hash,
             new.fingerprint,
@@ -61,6 +63,7 @@ impl Tx {
             new.leased_until,
             new.kept_until,
             created_id,
+            new.customer_id,
         )?;
         Ok(())
     }
@@ -86,7 +89,9 @@ impl Tx {
         Ok(updated > 0)
     }
 
-    /// Stores the response of a running request, with the customer whose data it has.
+    /// Stores the response of a running request. `customer_id` is the customer whose data it has, if
+    /// that was not known before. The data of a customer who was deleted in the meantime is not
+    /// stored.
     pub async fn set_response(
         &mut self,
         request_hash: &RequestHash,
@@ -98,8 +103,12 @@ impl Tx {
             self,
             execute,
             "UPDATE idempotency_keys
-                 SET status = $3, body = $4, customer_id = $5, leased_until = NULL
-                 WHERE request_hash = $1 AND lease_token = $2",
+                 SET status = $3, body = $4, customer_id = COALESCE(customer_id, $5),
+                     leased_until = NULL
+                 WHERE request_hash = $1 AND lease_token = $2
+                   AND (COALESCE(customer_id, $5) IS NULL OR EXISTS (
+                       SELECT 1 FROM customers
+                       WHERE customers.customer_id = COALESCE(idempotency_keys.customer_id, $5)))",
             request_hash,
             lease_token,
             i64::from(response.status),
@@ -138,6 +147,14 @@ impl Tx {
     pub async fn forget_requests_that_created(&mut self, created_id: &str) -> Result<()> {
         sql!(self, execute, "DELETE FROM idempotency_keys WHERE created_id = $1", created_id)?;
         Ok(())
+    }
+
+    /// Deletes the requests whose responses have data of a customer, or that created the customer.
+    pub async fn forget_requests_of(&mut self, customer: &Customer) -> Result<()> {
+        let id = &customer.customer_id;
+        sql!(self, execute, "DELETE FROM idempotency_keys WHERE customer_id = $1", id)?;
+        self.forget_requests_that_created(id.as_str()).await?;
+        self.forget_requests_that_created(customer.user_id.as_str()).await
     }
 
     /// Deletes a few requests that are to be forgotten.

@@ -2,6 +2,8 @@
 //! several servers, and after a crash between the effect and the response. The kills themselves are
 //! in `crash_support.rs` and `crash_accounts.rs`.
 
+use std::sync::Arc;
+
 use futures_util::future::join_all;
 use licentia::domain::operator::admin_key::Scope;
 use licentia::http::openapi;
@@ -263,37 +265,140 @@ async fn of_many_requests_at_once_one_takes_effect() {
     assert_eq!(calls[0].send().await.body, done[0].body);
 }
 
+/// Neither a client that leaves while its request begins nor one that leaves later keeps the others
+/// out. The clock is stopped, so no lease ends by itself.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn while_the_first_request_runs_another_is_refused_and_a_lost_client_can_repeat_it() {
     let shop = Shop::open().await;
-    let pause = Pause::at("signup.written");
-    pause.arm();
-    let server = shop.server_with(Pause::any_of(&[&pause])).await;
-    let account = json!({ "email": "bob@example.com", "password": PASSWORD });
-    let call = Call::new(&server.client, "/api/customers/signup", account);
-    let first = tokio::spawn({
-        let call =
-            Call { client: call.client.clone(), path: call.path.clone(), body: call.body.clone() };
-        async move { call.send().await }
-    });
-    until(async || pause.has_begun()).await;
-    assert_eq!(call.send().await.problem(), (409, "idempotency_running"));
-    first.abort();
-    let _ = first.await;
-    pause.end();
-    let answer = loop {
-        let answer = call.send().await;
-        // The server may still be noticing that the client has gone.
-        if answer.status != 409 {
-            break answer;
+    for place in ["idempotency.begun", "signup.written"] {
+        let pause = Pause::at(place);
+        pause.arm();
+        let server = shop.server_with(Pause::any_of(&[&pause])).await;
+        let email = format!("{place}@example.com");
+        let account = json!({ "email": email, "password": PASSWORD });
+        let call = Arc::new(Call::new(&server.client, "/api/customers/signup", account));
+        let first = tokio::spawn({
+            let call = Arc::clone(&call);
+            async move { call.send().await }
+        });
+        until(async || pause.has_begun()).await;
+        if place == "signup.written" {
+            assert_eq!(call.send().await.problem(), (409, "idempotency_running"));
         }
-    };
-    assert_eq!(answer.status, 201, "{}", answer.text);
-    let customers = number(
-        &shop.app.app.store,
-        "SELECT COUNT(*) FROM customers WHERE email = 'bob@example.com'",
-    );
-    assert_eq!(customers.await, 1);
+        first.abort();
+        let _ = first.await;
+        pause.end();
+        // The server may still be noticing that the client has gone.
+        until(async || call.send().await.body["code"] != "idempotency_running").await;
+        let answer = call.send().await;
+        assert_eq!(answer.status, 201, "{place}: {}", answer.text);
+        let customers = format!("SELECT COUNT(*) FROM customers WHERE email = '{email}'");
+        assert_eq!(number(&shop.app.app.store, &customers).await, 1, "{place}");
+    }
+}
+
+#[tokio::test]
+async fn a_repeated_admin_call_is_audited_like_the_first_security_26() {
+    let app = TestApp::start_with(&[BEHIND_A_PROXY]).await;
+    let ada = app.sign_up("ada@example.com").await;
+    let used = "SELECT COUNT(*) FROM audit_log WHERE action = 'admin_key.used'";
+    let path =
+        format!("/api/admin/customers/{}/licenses/extend", ada.text("/customer/customer_id"));
+    let mut expected = 0;
+    for (scope, status) in [(Scope::Read, 403), (Scope::Support, 200)] {
+        let admin = app.admin(scope).await;
+        let call = Call::new(&admin, path.as_str(), json!({ "days": 14 }));
+        for _ in 0..3 {
+            expected += 1;
+            assert_eq!(call.send().await.status, status);
+            assert_eq!(number(&app.app.store, used).await, expected);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_key_does_not_replace_a_license_that_is_revoked_or_whose_owner_is_gone_security_39() {
+    let shop = Shop::open().await;
+    let ada = shop.buyer("ada@example.com").await;
+    shop.buy(&ada, "professional").await;
+    let license = shop.license(&ada).await;
+    let app = shop.app.client.with_token(license["token"].as_str().unwrap());
+    let home = shop.app.client.base.clone();
+    let purchase = json!({ "plan": "professional", "success_url": home, "cancel_url": home });
+    let calls = [
+        Call::new(&app, "/api/licenses/refresh", Value::Null),
+        Call::new(&app, "/api/subscriptions/portal", Value::Null),
+        Call::new(&app, "/api/subscriptions/checkout", purchase),
+    ];
+    for (call, status) in calls.iter().zip([200, 200, 409]) {
+        assert_eq!(call.send().await.status, status, "{}", call.path);
+    }
+    let admin = shop.app.admin(Scope::Admin).await;
+    let id = license["license_id"].as_str().unwrap();
+    admin.send(Method::POST, &format!("/api/admin/licenses/{id}/revoke"), None).await;
+    for call in &calls {
+        assert_eq!(call.send().await.problem(), (403, "license_revoked"), "{}", call.path);
+    }
+    let customer = format!("/api/admin/customers/{}", ada.customer_id);
+    assert_eq!(admin.delete(&customer).await.status, 204);
+    for call in &calls {
+        assert_eq!(call.send().await.problem(), (401, "invalid_license"), "{}", call.path);
+    }
+}
+
+/// A weak key is no way around the limit on guesses.
+#[tokio::test]
+async fn guesses_with_a_key_are_limited_like_others_security_13() {
+    let app = TestApp::start_with(&[BEHIND_A_PROXY]).await;
+    let account = |password: &str| json!({ "email": "ada@example.com", "password": password });
+    for path in ["/api/customers/signup", "/api/customers/login"] {
+        let owner = app.client.at_address("192.0.2.1");
+        let first = Call::new(&owner, path, account(PASSWORD)).send().await;
+        assert!(first.status < 300, "{path}: {}", first.text);
+        // A made-up credential is none.
+        let eve = app.client.at_address("198.51.100.1").with_token("x");
+        let mut statuses = Vec::new();
+        for guess in 0..30 {
+            let password = format!("four purple trains {guess}");
+            let client = if guess % 2 == 0 { &eve } else { &app.client.at_address("198.51.100.1") };
+            statuses.push(Call::new(client, path, account(&password)).send().await.status);
+        }
+        assert!(statuses.ends_with(&[429, 429]), "{path}: {statuses:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_sign_up_whose_response_was_lost_needs_no_further_mail() {
+    let app = TestApp::start().await;
+    let account = |email: &str| json!({ "email": email, "password": PASSWORD });
+    let call = Call::new(&app.client, "/api/customers/signup", account("ada@example.com"));
+    assert_eq!(call.send().await.status, 201);
+    execute(&app.app.store, "UPDATE idempotency_keys SET status = NULL, body = NULL")
+        .await
+        .unwrap();
+    let mut others = Vec::new();
+    for n in 0..12 {
+        let account = account(&format!("bob{n}@example.com"));
+        others.push(app.client.post("/api/customers/signup", &account).await.status);
+    }
+    assert_eq!(others.last(), Some(&429), "the address has used its mails: {others:?}");
+    assert_eq!(call.send().await.status, 201);
+}
+
+#[tokio::test]
+async fn the_secret_of_a_webhook_is_forgotten_with_it() {
+    let app = TestApp::start().await;
+    let admin = app.admin(Scope::Admin).await;
+    let new = json!({ "url": "https://example.com/hook", "events": ["*"], "enabled": false });
+    let call = Call::new(&admin, "/api/admin/webhooks", new);
+    let first = call.send().await;
+    let path = format!("/api/admin/webhooks/{}", first.text("/webhook_id"));
+    assert_eq!(admin.patch(&path, &json!({ "rotate_secret": true })).await.status, 200);
+    let second = call.send().await;
+    assert_ne!(second.text("/webhook_id"), first.text("/webhook_id"), "the key is new");
+    let path = format!("/api/admin/webhooks/{}", second.text("/webhook_id"));
+    assert_eq!(admin.delete(&path).await.status, 204);
+    assert_ne!(call.send().await.text("/secret"), second.text("/secret"));
 }
 
 #[tokio::test]
@@ -379,6 +484,9 @@ async fn after_a_day_the_key_is_new_and_a_deleted_customer_leaves_no_response_be
     admin.delete(&format!("/api/admin/customers/{}", bob.text("/customer/customer_id"))).await;
     let left = "SELECT COUNT(*) FROM idempotency_keys WHERE body LIKE '%bob@example.com%'";
     assert_eq!(number(&app.app.store, left).await, 0);
+    let customer = format!("/api/admin/customers/{}", ada.text("/customer/customer_id"));
+    assert_eq!(admin.delete(&customer).await.status, 204);
+    assert_eq!(app.count("idempotency_keys").await, 0, "what was about the customers");
     // The address can sign up again, with the same key.
     let again = sign_up.send().await;
     assert_eq!((again.status, again.text("/trial_refused")), (201, "trial_used"));

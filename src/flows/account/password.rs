@@ -131,7 +131,7 @@ pub(super) async fn confirm(app: &App, caller: &SignedIn, current: Password) -> 
 ///
 /// # Errors
 /// [`Error::ResetRequired`].
-pub(in crate::flows) fn refuse_if_reset_required(customer: &Customer) -> Result<()> {
+pub fn refuse_if_reset_required(customer: &Customer) -> Result<()> {
     if customer.reset_required_at.is_some() { Err(Error::ResetRequired) } else { Ok(()) }
 }
 

@@ -108,6 +108,7 @@ pub async fn update(
         None => {}
     }
     if change.rotates_secret {
+        tx.forget_requests_that_created(id.as_str()).await?;
         webhook.rotate(WebhookSecret::from_random(app.random.bytes()), now);
     }
     webhook.updated_at = now;
@@ -127,6 +128,7 @@ pub async fn delete(app: &App, id: &WebhookId, by: Actor<'_>) -> Result<()> {
     if !tx.delete_webhook(id).await? {
         return Err(NOT_FOUND);
     }
+    tx.forget_requests_that_created(id.as_str()).await?;
     let detail = json!({ "webhook_id": id.as_str() });
     write(app, tx, AuditEntry::new(by, AuditAction::WebhookDeleted, None, detail)).await
 }

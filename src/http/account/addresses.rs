@@ -73,7 +73,7 @@ impl AddressesApi {
         #[oai(name = "Idempotency-Key")] once: Once,
     ) -> Result<Json<Owner>, Failure<VerifyCodes>> {
         throttle.client(client.address)?;
-        let customer = match once.created() {
+        let customer = match once.begin(app, None).await?.id() {
             Some(id) => customer::get(app, &id).await?,
             None => address::verify(app, &request.token).await?,
         };
@@ -111,9 +111,10 @@ impl AddressesApi {
         Data(throttle): Data<&Arc<Throttle>>,
         client: Client,
         Caller(caller): Caller,
-        #[oai(name = "Idempotency-Key")] _once: Once,
+        #[oai(name = "Idempotency-Key")] once: Once,
     ) -> Result<RequestedResponse, Failure<SendCodes>> {
         throttle.client(client.address)?;
+        once.begin(app, Some(&caller.customer.customer_id)).await?;
         if let Some(email) = caller.customer.unverified_email() {
             let _ = attempts::link_mail(app, email, client.address).await?;
         }

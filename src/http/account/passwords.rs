@@ -113,10 +113,11 @@ impl PasswordsApi {
         Data(throttle): Data<&Arc<Throttle>>,
         client: Client,
         Input(request): Input<ForgotRequest>,
-        #[oai(name = "Idempotency-Key")] _once: Once,
+        #[oai(name = "Idempotency-Key")] once: Once,
     ) -> Result<ForgotResponse, Failure<ForgotCodes>> {
         throttle.client(client.address)?;
         let email: Email = request.email.parse().map_err(Error::InvalidEmail)?;
+        once.begin(app, None).await?;
         if attempts::was_counted(attempts::reset_mail(app, &email, client.address).await)? {
             password::forgot(app, &email).await?;
         }
@@ -142,7 +143,7 @@ impl PasswordsApi {
         let _permit = throttle.hash_permit(client.address).await?;
         let password = Password::new(request.password);
         let token = &request.token;
-        let logged_in = match once.created() {
+        let logged_in = match once.begin(app, None).await?.id() {
             Some(user_id) => session::open_again(app, &user_id, client.name).await?,
             None => password::reset(app, token, password, client.name, client.address).await?,
         };

@@ -146,11 +146,12 @@ impl SessionsApi {
         Data(throttle): Data<&Arc<Throttle>>,
         client: Client,
         Input(request): Input<LoginRequest>,
-        #[oai(name = "Idempotency-Key")] _once: Once,
+        #[oai(name = "Idempotency-Key")] once: Once,
     ) -> Result<Json<LoggedIn>, Failure<LoginCodes>> {
         throttle.client(client.address)?;
         let attempt = attempts::log_in(app, &request.email, client.address).await?;
         let _permit = throttle.hash_permit(client.address).await?;
+        once.begin(app, None).await?;
         // An invalid address is treated like an unknown one.
         let email = request.email.parse().ok();
         let logged_in =

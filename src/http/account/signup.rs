@@ -123,6 +123,11 @@ impl SignUpApi {
             company_name: optional_name("company_name", request.company_name)?,
             language: client.language,
         };
+        if once.is_keyed() {
+            // The key compares the password with that of the first request.
+            let _ = attempts::log_in(app, request.email.as_str(), client.address).await?;
+        }
+        let created = once.begin(app, None).await?;
         if app.signup_verification == Verification::Required {
             let email = request.email.clone();
             let mail = attempts::link_mail(app, &email, client.address).await?;
@@ -134,7 +139,7 @@ impl SignUpApi {
             let (email, verification) = (email.to_unicode(), "sent".into());
             return Ok(SignUpResponse::Pending(Json(Pending { email, verification })));
         }
-        let signed_up = match once.created() {
+        let signed_up = match created.id() {
             Some(user_id) => signup::resume(app, &user_id, client.name).await?,
             None => signed_up(app, request, &client).await?,
         };

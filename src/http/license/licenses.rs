@@ -325,9 +325,14 @@ impl LicensesApi {
         &self,
         Data(app): Data<&App>,
         LicenseBearer(bearer): LicenseBearer,
-        #[oai(name = "Idempotency-Key")] _once: Once,
+        #[oai(name = "Idempotency-Key")] once: Once,
     ) -> Result<Json<LicenseView>, Failure<RefreshCodes>> {
-        let license = license::refresh(app, &LicenseToken::new(bearer.token)).await?;
+        let token = LicenseToken::new(bearer.token);
+        if once.is_keyed() {
+            let holder = license::holder(app, &token).await?;
+            once.begin(app, Some(&holder.customer_id)).await?;
+        }
+        let license = license::refresh(app, &token).await?;
         Ok(Json(LicenseView::new(license, app.now())?))
     }
 

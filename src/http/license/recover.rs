@@ -58,10 +58,11 @@ impl RecoverApi {
         Data(throttle): Data<&Arc<Throttle>>,
         client: Client,
         Input(request): Input<RecoverRequest>,
-        #[oai(name = "Idempotency-Key")] _once: Once,
+        #[oai(name = "Idempotency-Key")] once: Once,
     ) -> Result<RecoverResponse, Failure<RecoverCodes>> {
         throttle.client(client.address)?;
         let email: Email = request.email.parse().map_err(Error::InvalidEmail)?;
+        once.begin(app, None).await?;
         if attempts::was_counted(attempts::link_mail(app, &email, client.address).await)? {
             license::recover(app, &email).await?;
         }

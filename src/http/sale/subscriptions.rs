@@ -13,6 +13,7 @@ use crate::domain::sale::plan::Interval;
 use crate::domain::sale::subscription::SubscriptionRow;
 use crate::domain::time::Timestamp;
 use crate::error::Error;
+use crate::flows::account::password;
 use crate::flows::sale::checkout::{self, Purchase};
 use crate::flows::sale::subscription;
 use crate::http::Tag;
@@ -180,7 +181,7 @@ impl SubscriptionsApi {
         Data(throttle): Data<&Arc<Throttle>>,
         buyer: Buyer,
         Input(request): Input<CheckoutRequest>,
-        #[oai(name = "Idempotency-Key")] _once: Once,
+        #[oai(name = "Idempotency-Key")] once: Once,
     ) -> Result<Json<CheckoutOpened>, Failure<CheckoutCodes>> {
         let customer_id = buyer.customer(app).await?.customer_id;
         throttle.billing(&customer_id)?;
@@ -195,6 +196,7 @@ impl SubscriptionsApi {
             success_url: request.success_url,
             cancel_url: request.cancel_url,
         };
+        once.begin(app, Some(&customer_id)).await?;
         let checkout_url = checkout::open(app, &customer_id, purchase).await?;
         Ok(Json(CheckoutOpened { checkout_url }))
     }
@@ -224,10 +226,13 @@ impl SubscriptionsApi {
         Data(throttle): Data<&Arc<Throttle>>,
         buyer: Buyer,
         OptionalInput(request): OptionalInput<PortalRequest>,
-        #[oai(name = "Idempotency-Key")] _once: Once,
+        #[oai(name = "Idempotency-Key")] once: Once,
     ) -> Result<Json<PortalOpened>, Failure<PortalCodes>> {
         let customer = buyer.customer(app).await?;
         throttle.billing(&customer.customer_id)?;
+        // The flow checks it too; here it is for a kept response.
+        password::refuse_if_reset_required(&customer)?;
+        once.begin(app, Some(&customer.customer_id)).await?;
         let return_url = request.and_then(|request| request.return_url);
         let portal_url = subscription::portal_for_owner(app, &customer, return_url).await?;
         Ok(Json(PortalOpened { portal_url }))

@@ -280,7 +280,7 @@ impl AdminCustomersApi {
             metadata: Metadata::new(request.metadata.unwrap_or_default())
                 .map_err(Error::InvalidMetadata)?,
         };
-        let id = match once.created() {
+        let id = match once.begin(app, None).await?.id() {
             Some(id) => id,
             None => support::create(app, Actor::Admin(&caller.0.admin_key_id), new).await?,
         };

@@ -314,8 +314,8 @@ impl AdminLicensesApi {
             extras: extras(request)?,
         };
         let by = Actor::Admin(&caller.0.admin_key_id);
-        let license = match once.created() {
-            Some(made) => licenses::get(app, &made).await?,
+        let license = match once.begin(app, Some(&id)).await?.id() {
+            Some(created) => licenses::get(app, &created).await?,
             None => licenses::grant(app, by, &id, &grant).await?,
         };
         Ok(GrantedResponse::Granted(Json(LicenseRecord::new(license, now))))
@@ -347,8 +347,8 @@ impl AdminLicensesApi {
         let id = permit_for_customer(app, throttle, &caller, operation, &customer_id).await?;
         let (days, note) = (TimeDelta::days(request.days), note(request.note)?);
         let by = Actor::Admin(&caller.0.admin_key_id);
-        let license = match once.created() {
-            Some(made) => licenses::get(app, &made).await?,
+        let license = match once.begin(app, Some(&id)).await?.id() {
+            Some(created) => licenses::get(app, &created).await?,
             None => licenses::extend(app, by, &id, days, note).await?,
         };
         Ok(Json(LicenseRecord::new(license, app.now())))
@@ -400,8 +400,9 @@ impl AdminLicensesApi {
             permit_for(app, throttle, &caller, operation, &license_id, "license").await?;
         let reissue = request.and_then(|request| request.reissue).unwrap_or_default();
         let by = OwnedActor::Admin(caller.0.admin_key_id);
-        let license = match once.created() {
-            Some(made) => licenses::get(app, &made).await?,
+        let owner = licenses::get(app, &id).await?.customer_id;
+        let license = match once.begin(app, Some(&owner)).await?.id() {
+            Some(created) => licenses::get(app, &created).await?,
             None => licenses::resend(app, &by, &id, reissue).await?,
         };
         Ok(Json(LicenseRecord::new(license, app.now())))

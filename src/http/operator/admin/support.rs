@@ -177,10 +177,11 @@ impl SupportApi {
         /// The customer's id.
         #[oai(example = "example_customer")]
         Path(customer_id): Path<String>,
-        #[oai(name = "Idempotency-Key")] _once: Once,
+        #[oai(name = "Idempotency-Key")] once: Once,
     ) -> Result<RequestedResponse, Failure<AdminCustomerCodes>> {
         let operation = Operation::SendPasswordReset;
         let id = permit_for_customer(app, throttle, &caller, operation, &customer_id).await?;
+        once.begin(app, Some(&id)).await?;
         support::send_password_reset(app, Actor::Admin(&caller.0.admin_key_id), &id).await?;
         Ok(RequestedResponse::Requested)
     }

@@ -97,7 +97,7 @@ impl WebhooksApi {
             is_enabled: request.enabled.unwrap_or(true),
         };
         let by = Actor::Admin(&caller.0.admin_key_id);
-        let created = match once.created() {
+        let created = match once.begin(app, None).await?.id() {
             Some(id) => webhooks::get(app, &id).await?,
             None => webhooks::create(app, new, by).await?,
         };
@@ -205,13 +205,14 @@ impl WebhooksApi {
         /// The delivery's id.
         #[oai(example = "example_delivery")]
         Path(delivery_id): Path<String>,
-        #[oai(name = "Idempotency-Key")] _once: Once,
+        #[oai(name = "Idempotency-Key")] once: Once,
     ) -> Result<Json<DeliveryView>, Failure<ReplayCodes>> {
         let operation = Operation::ReplayWebhookDelivery;
         let id: WebhookId =
             permit_for(app, throttle, &caller, operation, &webhook_id, "webhook").await?;
         let delivery: Result<DeliveryId, _> = delivery_id.parse();
         let delivery = delivery.map_err(|_| Error::NotFound("delivery"))?;
+        once.begin(app, None).await?;
         let by = Actor::Admin(&caller.0.admin_key_id);
         Ok(Json(webhooks::replay(app, &id, &delivery, by).await?.into()))
     }
