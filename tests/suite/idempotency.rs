@@ -270,19 +270,21 @@ async fn of_many_requests_at_once_one_takes_effect() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn while_the_first_request_runs_another_is_refused_and_a_lost_client_can_repeat_it() {
     let shop = Shop::open().await;
-    for place in ["idempotency.begun", "signup.written"] {
+    for place in ["idempotency.begun", "signup.committed"] {
         let pause = Pause::at(place);
         pause.arm();
         let server = shop.server_with(Pause::any_of(&[&pause])).await;
         let email = format!("{place}@example.com");
         let account = json!({ "email": email, "password": PASSWORD });
-        let call = Arc::new(Call::new(&server.client, "/api/customers/signup", account));
+        let mut call = Call::new(&server.client, "/api/customers/signup", account);
+        call.client = call.client.with_key(place);
+        let call = Arc::new(call);
         let first = tokio::spawn({
             let call = Arc::clone(&call);
             async move { call.send().await }
         });
         until(async || pause.has_begun()).await;
-        if place == "signup.written" {
+        if place == "signup.committed" {
             assert_eq!(call.send().await.problem(), (409, "idempotency_running"));
         }
         first.abort();

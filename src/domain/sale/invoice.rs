@@ -112,18 +112,21 @@ impl MoneyBack {
         }
     }
 
-    /// Returns what was returned, taken or withheld of an amount with this outcome, in the
-    /// currency's smallest unit.
+    /// Returns what was returned, taken or withheld of an amount with this outcome, of which the
+    /// customer's balance paid `from_balance`. All are in the currency's smallest unit.
+    ///
+    /// A dispute about everything counts as all of the money, because the bank may state it in
+    /// another currency.
     #[must_use]
-    pub fn returned(self, amount: i64, outcome: Payment) -> i64 {
+    pub fn returned(self, amount: i64, from_balance: i64, outcome: Payment) -> i64 {
         let Self { refunded, credited, disputed, dispute_lost } = self;
-        match outcome {
-            Payment::Refunded | Payment::Disputed | Payment::DisputeLost => amount,
-            Payment::Unremarkable | Payment::Processing | Payment::Failed => {
-                let parts = [refunded, credited, disputed, dispute_lost];
-                parts.into_iter().fold(0, i64::saturating_add).min(amount)
+        let parts: &[i64] = match outcome {
+            Payment::Disputed | Payment::DisputeLost => {
+                &[amount.saturating_sub(from_balance), credited]
             }
-        }
+            _ => &[refunded, credited, disputed, dispute_lost],
+        };
+        parts.iter().copied().fold(0, i64::saturating_add).min(amount)
     }
 }
 
@@ -372,6 +375,29 @@ text_enum! {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_returned_is_money_and_credit_but_not_the_part_that_a_balance_paid() {
+        let none = MoneyBack::default();
+        let returned =
+            |back: MoneyBack, from_balance, outcome| back.returned(49, from_balance, outcome);
+        for (refunded, credited, from_balance, expected) in [
+            (0, 0, 0, 0),
+            (20, 0, 0, 20),
+            (0, 20, 0, 20),
+            (49, 0, 0, 49),
+            (29, 0, 20, 29),
+            (29, 40, 0, 49),
+        ] {
+            let back = MoneyBack { refunded, credited, ..none };
+            let outcome = back.outcome(49, from_balance);
+            assert_eq!(returned(back, from_balance, outcome), expected, "{back:?}");
+        }
+        let taken = MoneyBack { disputed: 29, ..none };
+        assert_eq!(returned(taken, 20, Payment::Disputed), 29);
+        let lost = MoneyBack { dispute_lost: 48, ..none };
+        assert_eq!(returned(lost, 0, Payment::DisputeLost), 49, "the whole payment is gone");
+    }
 
     #[test]
     fn the_page_of_an_invoice_is_an_https_url() {

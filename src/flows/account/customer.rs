@@ -223,6 +223,12 @@ pub(in crate::flows) async fn remove(
         .run(async move {
             let lease = Lease::take(&own, &customer_id).await?;
             let work = async {
+                // Checked before something is canceled at Stripe, and again before the deletion.
+                let mut tx = own.store.read().await?;
+                if let Some(customer) = tx.customer(&customer_id).await? {
+                    check_asker(&mut tx, &customer, session.as_ref()).await?;
+                }
+                drop(tx);
                 stripe_customer::close(&own, &lease).await?;
                 let mut tx = own.store.write().await?;
                 // Deletes only while the lease holds. Otherwise a checkout opened in the meantime
@@ -240,6 +246,17 @@ fn already_deleted(error: Error) -> Error {
     if matches!(error, Error::NotFound(_)) { Error::Unauthenticated } else { error }
 }
 
+/// Checks that a customer who asks for the deletion in a session may still do so: the change of the
+/// address may have been undone in the meantime, and a reset may have ended the session.
+///
+/// # Errors
+/// [`Error::ResetRequired`], [`Error::Unauthenticated`], or a failure of the database.
+async fn check_asker(tx: &mut Tx, customer: &Customer, session: Option<&SessionId>) -> Result<()> {
+    let Some(session) = session else { return Ok(()) };
+    password::refuse_if_reset_required(customer)?;
+    if tx.has_session(session).await? { Ok(()) } else { Err(Error::Unauthenticated) }
+}
+
 /// Deletes a locked customer, and mails the address that it was deleted.
 async fn delete_here(
     app: &App,
@@ -249,13 +266,7 @@ async fn delete_here(
     session: Option<&SessionId>,
 ) -> Result<()> {
     let now = app.now();
-    if let Some(session) = session {
-        // Both may have changed in the meantime: by an undone change of the address, by a reset.
-        password::refuse_if_reset_required(customer)?;
-        if !tx.has_session(session).await? {
-            return Err(Error::Unauthenticated);
-        }
-    }
+    check_asker(&mut tx, customer, session).await?;
     let subscription = tx.subscription(&customer.customer_id).await?;
     if subscription.is_some_and(|row| row.status.is_live()) {
         let (id, action) = (&customer.customer_id, AuditAction::CustomerChurned);

@@ -161,7 +161,7 @@ impl WireInvoice {
             paid_at: time(self.status_transitions.and_then(|transitions| transitions.paid_at)),
             url: self.hosted_invoice_url.and_then(|url| url.parse().ok()),
             payment,
-            returned: back.returned(amount, payment),
+            returned: back.returned(amount, from_balance(balance_before, balance_after), payment),
             payment_intent: intent,
             lines: lines.map(WireLine::into_domain).collect(),
         })
