@@ -14,7 +14,7 @@ use licentia::passwords::PasswordCheck;
 
 use crate::database;
 use crate::history::History;
-use crate::ledger::{Deed, Ledger, Letter, Opened, Try, reader};
+use crate::ledger::{Deed, Ledger, Letter, Opened, SUPPORT, Try, reader};
 
 /// Login sessions last for 30 days. Those of the last 29 must work.
 const LASTS: i64 = 29 * 86_400;
@@ -41,6 +41,7 @@ pub async fn all(history: &mut History) -> Result<()> {
     addresses(history).await?;
     farewells(history, &audit);
     for who in 0..history.people.len() {
+        undone_changes_need_a_reset(history, who);
         let Some(id) = history.people[who].customer_id.clone() else { continue };
         let customer = history.ground.store.read().await?.customer(&id).await?;
         let Some(customer) = customer else {
@@ -210,6 +211,34 @@ fn resets_after_others(history: &History, who: usize) -> Vec<String> {
         one.deed == Deed::Reset && ends.iter().any(between)
     };
     ends.iter().filter(is_late).map(|one| one.key.clone()).collect()
+}
+
+/// Checks that after an undone change of the address, whoever knows the password could not delete
+/// the account, request another address or change the password until a link had set another one.
+fn undone_changes_need_a_reset(history: &mut History, who: usize) {
+    let ledger = &history.ledger;
+    let undone = ledger.of(who, |deed| deed == Deed::Undo);
+    let resets = ledger.of(who, |deed| deed == Deed::Reset);
+    let present = ledger.of(who, Deed::sets_address);
+    let is_early = |one: &&Try| {
+        // A request of the present address changes nothing.
+        let changes =
+            one.deed != Deed::RequestAddress || !Ledger::may_be(&present, &one.address, one.end());
+        let had_reset = |undo: &&Try| {
+            resets.iter().any(|reset| reset.may_follow(undo.begun) && reset.begun < one.end())
+        };
+        let mut before = undone.iter().filter(|undo| one.replaces(undo) && undo.done == Some(true));
+        changes && one.by != SUPPORT && before.any(|undo| !had_reset(undo))
+    };
+    let early: Vec<Deed> = ledger
+        .of(who, Deed::needs_owner)
+        .into_iter()
+        .filter(is_early)
+        .map(|one| one.deed)
+        .collect();
+    for deed in early {
+        history.violation(format!("I: {who}: {deed:?} after an undone change, without a reset"));
+    }
 }
 
 /// Checks that the link that undoes a change reached the former address, unless the mail was late,

@@ -36,24 +36,32 @@ impl History {
                 if let Some(who) = who.filter(|_| deed == Deed::Delete) {
                     self.people[who].leaving = !self.ledger.of(who, |one| one == deed).is_empty();
                 }
-                self.refused(deed, error);
+                self.refused(deed, who, error);
             }
         }
     }
 
     /// Checks that a refusal is an expected one.
-    fn refused(&mut self, deed: Deed, error: Error) {
-        let is_usual = matches!(
-            error,
-            Error::InvalidCredentials
-                | Error::InvalidLink
-                | Error::LinkUsed
-                | Error::LinkExpired
-                | Error::LoginRequired
-                | Error::WouldShorten(_)
-                | Error::NothingToExtend
-                | Error::NothingToSend(_)
-        );
+    fn refused(&mut self, deed: Deed, who: Option<usize>, error: Error) {
+        let may_be_undone =
+            who.is_some_and(|who| !self.ledger.of(who, |one| one == Deed::Undo).is_empty());
+        let is_of_kind = match error {
+            Error::TooManyRequests { .. } => deed == Deed::SignUp,
+            Error::ResetRequired => deed.needs_owner() && may_be_undone,
+            _ => false,
+        };
+        let is_usual = is_of_kind
+            || matches!(
+                error,
+                Error::InvalidCredentials
+                    | Error::InvalidLink
+                    | Error::LinkUsed
+                    | Error::LinkExpired
+                    | Error::LoginRequired
+                    | Error::WouldShorten(_)
+                    | Error::NothingToExtend
+                    | Error::NothingToSend(_)
+            );
         if is_usual {
             self.tell(|| format!("  {deed:?}: {error}"));
         } else {

@@ -26,7 +26,8 @@ use crate::people::Person;
 use crate::work::Outcome;
 use crate::world::World;
 
-/// The address of every client. Attempts are counted by the HTTP layer, which has no part here.
+/// The address of every client. The HTTP layer counts attempts by client; only the mailbox budget of
+/// sign-ups is counted here.
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// The most accounts that one history has, those of returning people included.

@@ -51,6 +51,11 @@ impl Deed {
         matches!(self, Self::RequestAddress | Self::Reset | Self::Undo)
     }
 
+    /// Whether the customer is refused it after an undone change of the address, until a reset.
+    pub fn needs_owner(self) -> bool {
+        matches!(self, Self::Delete | Self::RequestAddress | Self::ChangePassword)
+    }
+
     /// Whether it ends login sessions.
     pub fn ends_sessions(self) -> bool {
         matches!(self, Self::Reset | Self::ChangePassword | Self::Undo | Self::EndSessions)
