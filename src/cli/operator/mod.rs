@@ -1,5 +1,5 @@
-//! Commands for operators: customers, admin keys, the audit log, mails, events, outgoing webhooks and
-//! the schema.
+//! Commands for operators: customers, admin keys, the audit log, mails, events, outgoing webhooks
+//! and the schema.
 
 pub(super) mod admin_key;
 pub(super) mod audit;
