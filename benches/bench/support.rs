@@ -139,8 +139,8 @@ async fn on_both(customers: i64) {
         }
         let [few, many] = services.as_slice() else { unreachable!() };
         println!(
-            "\n{database}: milliseconds at {FEW} and at {customers} customers\n{:<34} {:>8} {:>8} {:>8} \
-             {:>8} {:>7} {:>7}",
+            "\n{database}: milliseconds at {FEW} and at {customers} customers\n\
+             {:<34} {:>8} {:>8} {:>8} {:>8} {:>7} {:>7}",
             "", "p50", "p99", "p50", "p99", "p50", "p99"
         );
         for (name, query) in KEYS.into_iter().chain(WORDS) {

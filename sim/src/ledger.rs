@@ -173,8 +173,8 @@ impl Ledger {
         attempts.iter().copied().filter(|t| !replaced(t)).collect()
     }
 
-    /// Returns whether the address of one of these attempts may have counted at `time`, unless another
-    /// of them had certainly replaced it.
+    /// Returns whether the address of one of these attempts may have counted at `time`, unless
+    /// another of them had certainly replaced it.
     pub fn may_be(attempts: &[&Attempt], address: &str, time: u64) -> bool {
         let replaced = |t: &Attempt| attempts.iter().any(|o| o.end() < time && o.replaces(t));
         attempts.iter().any(|t| t.address == address && t.begun < time && !replaced(t))
@@ -186,7 +186,8 @@ impl Ledger {
         attempts.into_iter().max_by_key(|t| t.begun).map(|t| t.text.clone())
     }
 
-    /// Returns the number of attempts of this kind that were certainly done, and that may have been.
+    /// Returns the number of attempts of this kind that were certainly done, and the number that
+    /// may have been.
     pub fn counts(&self, who: usize, action: Action) -> (usize, usize) {
         let attempts = self.of(who, |one| one == action);
         (attempts.iter().filter(|t| t.done == Some(true)).count(), attempts.len())

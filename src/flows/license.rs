@@ -101,9 +101,10 @@ pub async fn customer_of(app: &App, email: &Email) -> Result<CustomerId> {
 }
 
 /// Revokes every license that a key signed, because the key is lost or was exposed, and reissues
-/// the current ones with the key that signs now. Each is in the audit log. The new ones are mailed, because a license of a revoked
-/// key is no credential: the app cannot fetch the new one with it (security_39). Returns how many
-/// were reissued and how many were revoked. If it is interrupted, another call continues.
+/// the current ones with the key that signs now. Each is in the audit log. The new ones are mailed,
+/// because a license of a revoked key is no credential: the app cannot fetch the new one with it
+/// (security_39). Returns how many were reissued and how many were revoked. If it is interrupted,
+/// another call continues.
 ///
 /// # Errors
 /// A failure of the database.

@@ -17,8 +17,8 @@ impl Tx {
         )
     }
 
-    /// Inserts a request, unless there is one with the same scope. Returns the stored one, and locks
-    /// it until the end of the transaction.
+    /// Inserts a request, unless there is one with the same scope. Returns the stored one, and
+    /// locks it until the end of the transaction.
     pub async fn insert_or_lock_request(&mut self, new: &NewRequest<'_>) -> Result<KeyedRequest> {
         sql!(
             self,

@@ -31,7 +31,8 @@ const SYLLABLES: [&str; 20] = [
     "ny", "fi", "jo", "mar", "chi",
 ];
 
-/// The rows that each customer has: table, number, share of customers in tenths, actor, kind, detail.
+/// The rows that each customer has: table, number, share of customers in tenths, actor, kind,
+/// detail.
 const COPIES: &str = r#"
     ('license', 0, 10, '', 'trial', ''), ('license', 1, 3, '', 'subscription', ''),
     ('license', 2, 3, '', 'subscription', ''),
@@ -55,7 +56,8 @@ const COPIES: &str = r#"
 const TABLES: [&str; 10] = [
     "INSERT INTO bench_people (number, key, first, last, company, email, at)
      SELECT i, key, first, last, company,
-         first || '.' || last || '.' || substr(key, 1, 4) || '@mail' || (hash % 1000) || '.example', {start} + i * {period} / {count}
+         first || '.' || last || '.' || substr(key, 1, 4) || '@mail' || (hash % 1000) || '.example',
+         {start} + i * {period} / {count}
      FROM (SELECT i, hash, {digits} AS key, f.word AS first,
                CASE WHEN i % 2 = 0 THEN l.word || {digits} ELSE l.word END AS last,
                CASE WHEN i % 10 < 6

@@ -27,7 +27,8 @@ row! {
         pub name: Option<DisplayName>,
         /// The company's name.
         pub company_name: Option<DisplayName>,
-        /// The time at which a change of the address was undone, until a mailed link sets a password.
+        /// The time at which a change of the address was undone, until a mailed link sets a
+        /// password.
         pub reset_required_at: Option<Timestamp>,
         /// The language of mails; `None` is the server's.
         pub language: Option<Language>,

@@ -20,7 +20,8 @@ pub struct AuditFacts {
 }
 
 impl AuditFacts {
-    /// Returns the facts of an entry. The values that name a person are stored apart from the others.
+    /// Returns the facts of an entry. The values that name a person are stored apart from the
+    /// others.
     #[must_use]
     pub fn of(entry: &StoredAuditEntry) -> Self {
         let mut detail: Value = serde_json::from_str(&entry.detail).unwrap_or_default();

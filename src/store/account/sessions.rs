@@ -86,8 +86,8 @@ impl Tx {
         Ok(deleted > 0)
     }
 
-    /// Ends all login sessions of a user, except `kept`. A repeated request that opened one does not
-    /// get another one either.
+    /// Ends all login sessions of a user, except `kept`. A repeated request that opened one does
+    /// not get another one either.
     pub async fn delete_sessions(
         &mut self,
         user_id: &UserId,

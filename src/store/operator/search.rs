@@ -102,7 +102,8 @@ impl Tx {
         let count = |place: usize| {
             let (start, end) = (2 + 2 * place, 3 + 2 * place);
             format!(
-                "SELECT CAST({place} AS BIGINT) AS place, COUNT(*) AS terms FROM (SELECT 1 FROM customer_terms
+                "SELECT CAST({place} AS BIGINT) AS place, COUNT(*) AS terms
+                 FROM (SELECT 1 FROM customer_terms
                      WHERE term >= ${start} AND term < ${end} LIMIT $1) AS counted"
             )
         };

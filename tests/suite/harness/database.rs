@@ -177,8 +177,8 @@ pub async fn insert_customers(store: &Store, count: i64, tables: &[(&str, &str)]
             "INSERT INTO {columns}
              WITH RECURSIVE numbers(i) AS
                  (SELECT {FIRST_INSERTED} UNION ALL SELECT i + 1 FROM numbers WHERE i < {last}),
-             others AS (SELECT i, 'cust_0000000000000000000000000' || i AS id, 'user_' || i AS login,
-                 i || '@x.example' AS email FROM numbers)
+             others AS (SELECT i, 'cust_0000000000000000000000000' || i AS id,
+                 'user_' || i AS login, i || '@x.example' AS email FROM numbers)
              SELECT {values} FROM others"
         );
         execute(store, &insert).await.unwrap();
