@@ -55,7 +55,8 @@ metrics! {
     /// HTTP responses with an error, such as failed logins
     http_errors: Family<ErrorLabels, Counter>,
     /// Time from the head of an HTTP request to the start of its response
-    http_request_seconds: Family<OperationLabel, Histogram> = Family::new_with_constructor(histogram),
+    http_request_seconds: Family<OperationLabel, Histogram> =
+        Family::new_with_constructor(histogram),
     /// Connections that were closed to limit their number
     http_connections_closed: Series<ClosedFor, Counter>,
     /// Webhook deliveries with a valid signature

@@ -67,11 +67,16 @@ struct Baseline {
 }
 
 fn main() {
-    let as_json = std::env::args().any(|argument| argument == "--json");
+    let arguments: Vec<String> = std::env::args().collect();
+    let as_json = arguments.iter().any(|argument| argument == "--json");
     let runtime = Runtime::new().unwrap();
-    if std::env::args().any(|argument| argument.starts_with("--support")) {
-        support::run(&runtime);
-        return;
+    match support::customers(&arguments) {
+        Ok(None) => (),
+        Ok(Some(customers)) => return support::run(&runtime, customers),
+        Err(usage) => {
+            eprintln!("{usage}");
+            std::process::exit(2);
+        }
     }
     let directory = tempfile::tempdir().unwrap();
     let (app, config) = runtime.block_on(start(directory.path()));

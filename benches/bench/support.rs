@@ -1,7 +1,8 @@
 //! What support reads, at 1,000 customers and at 1,000,000, on SQLite and on PostgreSQL, and what
 //! counting the attempts adds to a login. Both sizes are measured in turns, so that other work on
-//! the machine slows both down. Run by `./scripts/bench --support`, which needs PostgreSQL and 20 GB
-//! of disk; `--support=20000` fills fewer customers, and `--sqlite` or `--postgres` one database.
+//! the machine slows both down. Run by `./scripts/bench --support`, which needs PostgreSQL and
+//! 20 GB of disk; `--support=20000` fills fewer customers, and `--sqlite` or `--postgres` one
+//! database.
 
 mod fill;
 // The throwaway cluster of the suite.
@@ -95,46 +96,60 @@ struct Filled {
     timelines: Vec<Person>,
 }
 
+/// Returns the number of customers of the large database, if this run measures support.
+///
+/// # Errors
+/// How to use the argument.
+pub fn customers(arguments: &[String]) -> Result<Option<i64>, &'static str> {
+    let usage = "--support=N needs a number of customers; --json is not available with it";
+    let Some(argument) = arguments.iter().find(|one| one.starts_with("--support")) else {
+        return Ok(None);
+    };
+    let customers = match argument.strip_prefix("--support=") {
+        Some(number) => number.parse().ok().filter(|number| *number > 0).ok_or(usage)?,
+        None if argument == "--support" => MANY,
+        None => return Err(usage),
+    };
+    if arguments.iter().any(|one| one == "--json") { Err(usage) } else { Ok(Some(customers)) }
+}
+
 /// Prints the figures of both databases.
-pub fn run(runtime: &Runtime) {
-    let prefix = "--support=";
-    let named = std::env::args().find_map(|argument| argument.strip_prefix(prefix)?.parse().ok());
-    let many = named.unwrap_or(MANY);
+pub fn run(runtime: &Runtime, customers: i64) {
     // An interrupted run removes its files, too.
     runtime.block_on(async {
         tokio::select! {
-            () = on_both(many) => (),
+            () = on_both(customers) => (),
             _ = tokio::signal::ctrl_c() => eprintln!("interrupted"),
         }
     });
 }
 
-async fn on_both(many: i64) {
+async fn on_both(customers: i64) {
     let named = |name: &str| std::env::args().any(|argument| argument == name);
     for (database, other) in [("SQLite", "--postgres"), ("PostgreSQL", "--sqlite")] {
         if named(other) {
             continue;
         }
         let directory = tempfile::tempdir().unwrap();
-        check_disk(directory.path(), many);
+        check_disk(directory.path(), customers);
         let mut services = Vec::new();
-        for count in [FEW, many] {
+        for count in [FEW, customers] {
             eprintln!("{database}: {count} customers");
             services.push(open(database, &directory, count).await);
         }
-        let [few, many_of] = services.as_slice() else { unreachable!() };
+        let [few, many] = services.as_slice() else { unreachable!() };
         println!(
-            "\n{database}: milliseconds at {FEW} and at {many} customers\n{:<34} {:>8} {:>8} {:>8} \
-             {:>8} {:>7} {:>7}",
+            "\n{database}: milliseconds at {FEW} and at {customers} customers\n\
+             {:<34} {:>8} {:>8} {:>8} {:>8} {:>7} {:>7}",
             "", "p50", "p99", "p50", "p99", "p50", "p99"
         );
         for (name, query) in KEYS.into_iter().chain(WORDS) {
-            compare(name, few, many_of, async |on, n| find(on, query, n).await).await;
+            compare(name, few, many, async |on, n| find(on, query, n).await).await;
         }
-        timelines(few, many_of).await;
-        audit_pages(few, many_of).await;
-        statistics(few, many_of).await;
-        logins(many_of).await;
+        timelines(few, many).await;
+        audit_pages(few, many).await;
+        statistics(few, many).await;
+        logins(many).await;
         for filled in services {
             filled.app.store.close().await;
         }

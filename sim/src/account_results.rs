@@ -1,4 +1,4 @@
-//! The results of tries with accounts: what the ledger and the people learn from them.
+//! The results of attempts with accounts: what the ledger and the people learn from them.
 
 use licentia::domain::account::signup::Verification;
 use licentia::domain::ids::CustomerId;
@@ -6,58 +6,66 @@ use licentia::error::{Error, Result};
 
 use crate::accounts::{Account, Done};
 use crate::history::History;
-use crate::ledger::{Deed, Opened, STRANGER, Try, reader};
+use crate::ledger::{Action, Actor, Attempt, Opened, reader};
 use crate::people::Person;
 
 /// A day, in seconds.
 const DAY: i64 = 86_400;
 
 impl History {
-    /// Records the death of a server during a try.
-    pub fn lost_try(&mut self, number: usize) {
-        self.ledger.tries[number].ended = Some(self.world.tick());
+    /// Records the death of a server during an attempt.
+    pub fn lost_attempt(&mut self, number: usize) {
+        self.ledger.attempts[number].ended = Some(self.world.tick());
     }
 
-    /// Records the result of a try.
-    pub fn tried(&mut self, number: usize, result: Result<Done>) {
+    /// Records the result of an attempt.
+    pub fn record_result(&mut self, number: usize, result: Result<Done>) {
         let tick = self.world.tick();
         let waits = self.ground.config.signup_verification == Verification::Required;
-        let one = &mut self.ledger.tries[number];
+        let one = &mut self.ledger.attempts[number];
         one.ended = Some(tick);
-        let Try { deed, who, .. } = *one;
+        let Attempt { action, who, .. } = *one;
         match result {
             Ok(done) => {
-                one.done = if deed == Deed::SignUp && waits { None } else { Some(true) };
-                self.tell(|| format!("  {deed:?} of {who:?} is done"));
+                one.done = if action == Action::SignUp && waits { None } else { Some(true) };
+                self.tell(|| format!("  {action:?} of {who:?} is done"));
                 self.done(number, done);
             }
             Err(error) => {
                 one.done = Some(false);
-                if let Some(who) = who.filter(|_| deed == Deed::Delete) {
-                    self.people[who].leaving = !self.ledger.of(who, |one| one == deed).is_empty();
+                if let Some(who) = who.filter(|_| action == Action::Delete) {
+                    self.people[who].leaving = !self.ledger.of(who, |one| one == action).is_empty();
                 }
-                self.refused(deed, error);
+                self.refused(action, who, error);
             }
         }
     }
 
     /// Checks that a refusal is an expected one.
-    fn refused(&mut self, deed: Deed, error: Error) {
-        let is_usual = matches!(
-            error,
-            Error::InvalidCredentials
-                | Error::InvalidLink
-                | Error::LinkUsed
-                | Error::LinkExpired
-                | Error::LoginRequired
-                | Error::WouldShorten(_)
-                | Error::NothingToExtend
-                | Error::NothingToSend(_)
-        );
+    fn refused(&mut self, action: Action, who: Option<usize>, error: Error) {
+        let may_be_undone =
+            who.is_some_and(|who| !self.ledger.of(who, |one| one == Action::Undo).is_empty());
+        let is_of_kind = match error {
+            Error::TooManyRequests { .. } => action == Action::SignUp,
+            Error::ResetRequired => action.needs_owner() && may_be_undone,
+            _ => false,
+        };
+        let is_usual = is_of_kind
+            || matches!(
+                error,
+                Error::InvalidCredentials
+                    | Error::InvalidLink
+                    | Error::LinkUsed
+                    | Error::LinkExpired
+                    | Error::LoginRequired
+                    | Error::WouldShorten(_)
+                    | Error::NothingToExtend
+                    | Error::NothingToSend(_)
+            );
         if is_usual {
-            self.tell(|| format!("  {deed:?}: {error}"));
+            self.tell(|| format!("  {action:?}: {error}"));
         } else {
-            self.must_be_usual(&format!("{deed:?}"), Err(error));
+            self.must_be_usual(&format!("{action:?}"), Err(error));
         }
     }
 
@@ -65,28 +73,29 @@ impl History {
         if let Some(account) = done.account {
             self.found(number, account);
         }
-        let Try { deed, who, address, done: is_done, .. } = self.ledger.tries[number].clone();
+        let Attempt { action, who, address, done: is_done, .. } =
+            self.ledger.attempts[number].clone();
         let Some(who) = who.filter(|_| is_done == Some(true)) else { return };
         if let Some(token) = done.session {
             let at = self.world.now();
             self.ledger.opened.push(Opened { who, token, by: number, at });
         }
-        if deed.sets_address() {
+        if action.sets_address() {
             self.people[who].mailboxes.insert(address.clone());
             self.held(who, address);
         }
-        if deed == Deed::Delete {
+        if action == Action::Delete {
             self.people[who].deleted = true;
         }
     }
 
-    /// Records whose account a try acted on.
+    /// Records whose account an attempt acted on.
     fn found(&mut self, number: usize, Account { id, trial, was_there }: Account) {
-        let Try { deed, who, address, .. } = self.ledger.tries[number].clone();
+        let Attempt { action, who, address, .. } = self.ledger.attempts[number].clone();
         let known = self.person_with(&id);
-        if deed == Deed::SignUp && was_there {
+        if action == Action::SignUp && was_there {
             // Their own account, whose response was lost, or another person's.
-            self.ledger.tries[number].done = Some(false);
+            self.ledger.attempts[number].done = Some(false);
             if let Some(who) = who.filter(|who| self.people[*who].customer_id.is_none())
                 && known.is_none()
             {
@@ -96,23 +105,23 @@ impl History {
             return;
         }
         if known.is_some() && who.is_some() && who != known {
-            self.violation(format!("{deed:?} for {who:?} acted on the account of {known:?}"));
+            self.violation(format!("{action:?} for {who:?} acted on the account of {known:?}"));
             return;
         }
         let owner = known.unwrap_or_else(|| self.new_owner(who, &address));
-        self.ledger.tries[number].who = Some(owner);
+        self.ledger.attempts[number].who = Some(owner);
         if known.is_some() {
             return;
         }
         self.tell(|| format!("  {owner} is {id}, with a trial: {}", trial.is_some()));
         // One of the sign-ups that waited with this address was confirmed, whoever sent it.
-        let waits = |one: &&Try| {
-            let is_of = one.deed == Deed::SignUp && one.address == address;
+        let waits = |one: &&Attempt| {
+            let is_of = one.action == Action::SignUp && one.address == address;
             is_of && one.done.is_none() && one.who != Some(owner)
         };
-        let waiting: Vec<Try> = self.ledger.tries.iter().filter(waits).cloned().collect();
-        let own = waiting.into_iter().map(|one| Try { who: Some(owner), ..one });
-        self.ledger.tries.extend(own);
+        let waiting: Vec<Attempt> = self.ledger.attempts.iter().filter(waits).cloned().collect();
+        let own = waiting.into_iter().map(|one| Attempt { who: Some(owner), ..one });
+        self.ledger.attempts.extend(own);
         self.people[owner].signed_up(id.clone(), trial.clone().unwrap_or_default());
         if trial.is_some() {
             self.only_trial(&id, address);
@@ -125,7 +134,7 @@ impl History {
         let waits = |person: &Person| person.customer_id.is_none() && person.email == address;
         let own = who.filter(|who| self.people[*who].customer_id.is_none());
         own.or_else(|| self.people.iter().position(waits)).unwrap_or_else(|| {
-            let human = reader(address).unwrap_or(STRANGER);
+            let human = reader(address).unwrap_or(Actor::Stranger);
             self.people.push(Person::new(human, address.to_owned()));
             self.people.len() - 1
         })
@@ -138,7 +147,7 @@ impl History {
         let had = self.ledger.trials.entry(address.clone()).or_default();
         let before = had.iter().find(|(other, at)| other != id && now < at + remembered).cloned();
         had.push((id.clone(), now));
-        self.ledger.tried.insert(id.to_string());
+        self.ledger.customers_with_trial.insert(id.to_string());
         if let Some((before, at)) = before {
             let what = format!("{address} got a trial as {id}, and as {before} at {at}");
             self.violation(format!("H: {what}"));
@@ -148,7 +157,7 @@ impl History {
     /// Records that a customer has an address.
     fn held(&mut self, who: usize, address: String) {
         let Some(id) = self.people[who].customer_id.clone() else { return };
-        if self.ledger.tried.contains(id.as_str()) {
+        if self.ledger.customers_with_trial.contains(id.as_str()) {
             let now = self.world.now();
             self.ledger.trials.entry(address).or_default().push((id, now));
         }

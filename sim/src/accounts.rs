@@ -1,6 +1,6 @@
 //! What people do with their accounts: they sign up, log in, change the address and the password by
 //! the links in mails, rename and delete the account, and come back. A stranger does some of it
-//! with stolen sessions, and with the addresses of others. Each try is kept in the `ledger`.
+//! with stolen sessions, and with the addresses of others. Each attempt is kept in the `ledger`.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -21,12 +21,13 @@ use licentia::flows::account::signup::{self, Signup};
 use licentia::flows::account::{address, password, pending};
 
 use crate::history::History;
-use crate::ledger::{Deed, Letter, Opened, STRANGER, Try, mailboxes, reader, typed};
+use crate::ledger::{Action, Actor, Attempt, Letter, Opened, mailboxes, reader, typed};
 use crate::people::Person;
 use crate::work::Outcome;
 use crate::world::World;
 
-/// The address of every client. Attempts are counted by the HTTP layer, which has no part here.
+/// The address of every client. The HTTP layer counts attempts by client; only the mailbox budget
+/// of sign-ups is counted here.
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// The most accounts that one history has, those of returning people included.
@@ -38,7 +39,7 @@ const RECENT: usize = 4;
 /// The most licenses that are read to find a trial.
 const FEW: i64 = 100;
 
-/// The result of a try.
+/// The result of an attempt.
 #[derive(Default)]
 pub struct Done {
     /// The token of a new login session.
@@ -47,7 +48,7 @@ pub struct Done {
     pub account: Option<Account>,
 }
 
-/// An account on which a try acted.
+/// An account on which an attempt acted.
 pub struct Account {
     pub id: CustomerId,
     /// The license token of its trial.
@@ -64,13 +65,13 @@ impl Done {
 }
 
 /// The way of a request through a server.
-pub struct Pace {
+pub struct RequestSteps {
     world: World,
     server: usize,
     hashes: Arc<AtomicBool>,
 }
 
-impl Pace {
+impl RequestSteps {
     /// Waits at this place, if the network does.
     pub async fn wait(&self) {
         self.hashes.store(false, Ordering::SeqCst);
@@ -139,10 +140,10 @@ impl History {
         Ok(())
     }
 
-    /// Returns a new try.
-    pub fn new_try(&self, deed: Deed, who: Option<usize>, by: usize) -> Try {
-        Try {
-            deed,
+    /// Returns a new attempt.
+    pub fn new_attempt(&self, action: Action, who: Option<usize>, by: Actor) -> Attempt {
+        Attempt {
+            action,
             who,
             by,
             text: String::new(),
@@ -155,20 +156,26 @@ impl History {
         }
     }
 
-    /// Starts a try on a server.
-    pub fn begin_try<F>(&mut self, server: usize, new: Try, work: impl FnOnce(App, Pace) -> F)
-    where
+    /// Starts an attempt on a server.
+    pub fn begin_attempt<F>(
+        &mut self,
+        server: usize,
+        new: Attempt,
+        work: impl FnOnce(App, RequestSteps) -> F,
+    ) where
         F: Future<Output = Result<Done>> + Send + 'static,
     {
-        let Try { deed, who, by, text, address, .. } = &new;
-        let about = format!("{by} tries {deed:?} of {who:?} at {server}: {address} {text}");
+        let Attempt { action, who, by, text, address, .. } = &new;
+        let about = format!("{by:?} attempts {action:?} of {who:?} at {server}: {address} {text}");
         self.tell(|| about);
-        let number = self.ledger.tries.len();
-        self.ledger.tries.push(new);
+        let number = self.ledger.attempts.len();
+        self.ledger.attempts.push(new);
         let hashes = Arc::new(AtomicBool::new(false));
-        let pace = Pace { world: self.world.clone(), server, hashes: Arc::clone(&hashes) };
-        let work = work(self.servers[server].app.clone(), pace);
-        self.begin_tried(server, number, hashes, async move { Outcome::Tried(number, work.await) });
+        let steps = RequestSteps { world: self.world.clone(), server, hashes: Arc::clone(&hashes) };
+        let work = work(self.servers[server].app.clone(), steps);
+        self.spawn_attempt(server, number, hashes, async move {
+            Outcome::Attempted(number, work.await)
+        });
     }
 
     fn new_password(&self) -> String {
@@ -176,8 +183,8 @@ impl History {
     }
 
     /// Returns the person, or the stranger.
-    fn somebody(&self, who: usize) -> usize {
-        if self.world.dice.happens(150) { STRANGER } else { self.people[who].human }
+    fn somebody(&self, who: usize) -> Actor {
+        if self.world.dice.happens(150) { Actor::Stranger } else { self.people[who].human }
     }
 
     /// Returns one of a person's sessions, often the newest one.
@@ -195,7 +202,8 @@ impl History {
         let by = self.somebody(who);
         let (password, typed) = (self.new_password(), typed(by, self.world.tick()));
         let (text, name) = (password.clone(), typed.clone());
-        let new = Try { text, address, name, ..self.new_try(Deed::SignUp, Some(who), by) };
+        let new =
+            Attempt { text, address, name, ..self.new_attempt(Action::SignUp, Some(who), by) };
         let waits = self.ground.config.signup_verification == Verification::Required;
         let request = Signup {
             email: email.clone(),
@@ -204,9 +212,9 @@ impl History {
             company_name: None,
             language: None,
         };
-        self.begin_try(server, new, async move |app, pace| {
-            pace.wait().await;
-            pace.hashes();
+        self.begin_attempt(server, new, async move |app, steps| {
+            steps.wait().await;
+            steps.hashes();
             if waits {
                 return pending::sign_up(&app, request).await.map(|()| Done::default());
             }
@@ -232,18 +240,18 @@ impl History {
 
     fn log_in(&mut self, server: usize, who: usize) {
         let dice = self.world.dice.clone();
-        let tries = self.ledger.of(who, Deed::sets_password);
-        let any = dice.pick(&tries).map(|t| t.text.clone());
+        let attempts = self.ledger.of(who, Action::sets_password);
+        let any = dice.pick(&attempts).map(|t| t.text.clone());
         let text = if dice.happens(700) { self.ledger.password(who) } else { any };
         let Some(text) = text else { return };
         let addresses: Vec<String> = self.people[who].mailboxes.iter().cloned().collect();
         let Some(address) = dice.pick(&addresses).cloned() else { return };
         let (by, email) = (self.somebody(who), address.parse::<Email>().ok());
         let password = Password::new(text.clone());
-        let new = Try { text, address, ..self.new_try(Deed::LogIn, Some(who), by) };
-        self.begin_try(server, new, async move |app, pace| {
-            pace.wait().await;
-            pace.hashes();
+        let new = Attempt { text, address, ..self.new_attempt(Action::LogIn, Some(who), by) };
+        self.begin_attempt(server, new, async move |app, steps| {
+            steps.wait().await;
+            steps.hashes();
             let (opened, customer) = session::login(&app, email, password, None).await?;
             Ok(Done::by(&opened.token, customer.customer_id))
         });
@@ -253,9 +261,10 @@ impl History {
     fn forget(&mut self, server: usize, who: usize) {
         let address = self.any_address(who);
         let Ok(email) = address.parse::<Email>() else { return };
-        let new = Try { address, ..self.new_try(Deed::Forgot, None, self.people[who].human) };
-        self.begin_try(server, new, async move |app, pace| {
-            pace.wait().await;
+        let new =
+            Attempt { address, ..self.new_attempt(Action::Forgot, None, self.people[who].human) };
+        self.begin_attempt(server, new, async move |app, steps| {
+            steps.wait().await;
             password::forgot(&app, &email).await.map(|()| Done::default())
         });
     }
@@ -264,7 +273,7 @@ impl History {
     pub fn any_address(&self, who: usize) -> String {
         let dice = &self.world.dice;
         let human = match dice.below(10) {
-            0 => STRANGER,
+            0 => Actor::Stranger,
             1 | 2 => self.people[dice.below(self.people.len())].human,
             _ => self.people[who].human,
         };
@@ -279,10 +288,11 @@ impl History {
         self.people[who].mailboxes.insert(address.clone());
         let by = self.somebody(who);
         let (token, password) = (key.clone(), Password::new(text));
-        let new = Try { key, address, ..self.new_try(Deed::RequestAddress, Some(who), by) };
-        self.begin_try(server, new, async move |app, pace| {
-            let caller = pace.caller(&app, &token).await?;
-            pace.hashes();
+        let new =
+            Attempt { key, address, ..self.new_attempt(Action::RequestAddress, Some(who), by) };
+        self.begin_attempt(server, new, async move |app, steps| {
+            let caller = steps.caller(&app, &token).await?;
+            steps.hashes();
             let email = Some(NewEmail { email, current_password: Some(password) });
             let change = AccountChange { email, ..no_change() };
             customer::update(&app, &caller, change).await.map(|_| Done::default())
@@ -294,10 +304,10 @@ impl History {
         let (Some(key), Some(current)) = (key, current) else { return };
         let (by, text, token) = (self.somebody(who), self.new_password(), key.clone());
         let (current, password) = (Password::new(current), Password::new(text.clone()));
-        let new = Try { key, text, ..self.new_try(Deed::ChangePassword, Some(who), by) };
-        self.begin_try(server, new, async move |app, pace| {
-            let caller = pace.caller(&app, &token).await?;
-            pace.hashes();
+        let new = Attempt { key, text, ..self.new_attempt(Action::ChangePassword, Some(who), by) };
+        self.begin_attempt(server, new, async move |app, steps| {
+            let caller = steps.caller(&app, &token).await?;
+            steps.hashes();
             password::change(&app, &caller, current, password).await.map(|()| Done::default())
         });
     }
@@ -307,9 +317,9 @@ impl History {
         let by = self.somebody(who);
         let (text, token) = (typed(by, self.world.tick()), key.clone());
         let change = text.parse::<DisplayName>().map_or(Change::Clear, Change::Set);
-        let new = Try { key, name: text, ..self.new_try(Deed::Rename, Some(who), by) };
-        self.begin_try(server, new, async move |app, pace| {
-            let caller = pace.caller(&app, &token).await?;
+        let new = Attempt { key, name: text, ..self.new_attempt(Action::Rename, Some(who), by) };
+        self.begin_attempt(server, new, async move |app, steps| {
+            let caller = steps.caller(&app, &token).await?;
             let change = AccountChange { name: change, ..no_change() };
             customer::update(&app, &caller, change).await.map(|_| Done::default())
         });
@@ -321,14 +331,14 @@ impl History {
         let Some(text) = self.ledger.password(who) else { return };
         self.people[who].leaving = true;
         let password = Password::new(text);
-        let new = self.new_try(Deed::Delete, Some(who), self.people[who].human);
-        self.begin_try(server, new, async move |app, pace| {
-            pace.wait().await;
+        let new = self.new_attempt(Action::Delete, Some(who), self.people[who].human);
+        self.begin_attempt(server, new, async move |app, steps| {
+            steps.wait().await;
             let customer = app.store.read().await?.customer(&id).await?;
             let email = customer.ok_or(Error::Unauthenticated)?.email;
-            pace.hashes();
+            steps.hashes();
             let (opened, _) = session::login(&app, Some(email), password, None).await?;
-            let caller = pace.caller(&app, opened.token.expose()).await?;
+            let caller = steps.caller(&app, opened.token.expose()).await?;
             customer::delete(&app, &caller).await.map(|()| Done::default())
         });
     }
@@ -357,7 +367,7 @@ impl History {
         let kind = dice.weighted(&kind).unwrap_or(LinkKind::Verify);
         let letters = self.world.letters();
         let again = dice.happens(250);
-        let is_used = |token: &str| self.ledger.tries.iter().any(|one| one.key == token);
+        let is_used = |token: &str| self.ledger.attempts.iter().any(|one| one.key == token);
         let link = |letter: &Letter| {
             let own = |(other, token): &&(LinkKind, String)| {
                 *other == kind && (again || !is_used(token)) && reader(&letter.to).is_some()
@@ -368,15 +378,16 @@ impl History {
         let recent = &links[links.len().saturating_sub(RECENT)..];
         let link = if dice.happens(850) { dice.pick(recent) } else { dice.pick(&links) };
         let Some((letter, token)) = link.cloned() else { return Ok(()) };
-        let by = reader(&letter.to).unwrap_or(STRANGER);
+        let by = reader(&letter.to).unwrap_or(Actor::Stranger);
         let who = self.holder(kind, &token).await?;
         let (address, key) = (letter.to.clone(), token.clone());
-        let new = |deed, text| Try { text, address, key, ..self.new_try(deed, who, by) };
+        let new =
+            |action, text| Attempt { text, address, key, ..self.new_attempt(action, who, by) };
         match kind {
             LinkKind::Verify => {
-                let new = new(Deed::Verify, String::new());
-                self.begin_try(server, new, async move |app, pace| {
-                    pace.wait().await;
+                let new = new(Action::Verify, String::new());
+                self.begin_attempt(server, new, async move |app, steps| {
+                    steps.wait().await;
                     let customer = address::verify(&app, &token).await?;
                     let mut tx = app.store.read().await?;
                     let id = customer.customer_id;
@@ -390,18 +401,18 @@ impl History {
             LinkKind::Reset => {
                 let text = self.new_password();
                 let password = Password::new(text.clone());
-                self.begin_try(server, new(Deed::Reset, text), async move |app, pace| {
-                    pace.wait().await;
-                    pace.hashes();
+                self.begin_attempt(server, new(Action::Reset, text), async move |app, steps| {
+                    steps.wait().await;
+                    steps.hashes();
                     let reset = password::reset(&app, &token, password, None, CLIENT).await?;
                     let (opened, customer) = reset;
                     Ok(Done::by(&opened.token, customer.customer_id))
                 });
             }
             LinkKind::Undo => {
-                let new = new(Deed::Undo, String::new());
-                self.begin_try(server, new, async move |app, pace| {
-                    pace.wait().await;
+                let new = new(Action::Undo, String::new());
+                self.begin_attempt(server, new, async move |app, steps| {
+                    steps.wait().await;
                     address::undo(&app, &token).await.map(|_| Done::default())
                 });
             }

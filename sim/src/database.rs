@@ -160,7 +160,7 @@ pub async fn orders(store: &Store) -> Result<Vec<(Option<String>, Option<String>
 }
 
 /// An entry of the audit log.
-pub struct Action {
+pub struct AuditRow {
     pub at: i64,
     pub actor: String,
     pub action: String,
@@ -169,7 +169,7 @@ pub struct Action {
 }
 
 /// Returns the audit log: on SQLite in the order of the commits, on PostgreSQL by time.
-pub async fn audit(store: &Store) -> Result<Vec<Action>> {
+pub async fn audit(store: &Store) -> Result<Vec<AuditRow>> {
     type Row = (i64, String, String, Option<String>, String);
     let rows: Vec<Row> = match store {
         Store::Sqlite { readers, .. } => {
@@ -183,14 +183,14 @@ pub async fn audit(store: &Store) -> Result<Vec<Action>> {
             sqlx::query_as(rows).fetch_all(pool).await?
         }
     };
-    let action = |(at, actor, action, customer_id, detail)| Action {
+    let row = |(at, actor, action, customer_id, detail)| AuditRow {
         at,
         actor,
         action,
         customer_id,
         detail,
     };
-    Ok(rows.into_iter().map(action).collect())
+    Ok(rows.into_iter().map(row).collect())
 }
 
 /// Returns how many mails of each kind there are for a customer.

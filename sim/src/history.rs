@@ -48,7 +48,7 @@ pub struct History {
     pub many_invoices: bool,
     /// Whether there are steps with accounts ([`crate::ACCOUNTS_FROM`]).
     pub has_accounts: bool,
-    /// What was tried with accounts.
+    /// The attempts with accounts.
     pub ledger: Ledger,
     /// The server that is paused, if any.
     pub frozen: Option<usize>,
@@ -67,7 +67,7 @@ pub struct History {
     pub ahead: Vec<i64>,
     pub ending: Ending,
     digest: DefaultHasher,
-    told: bool,
+    is_traced: bool,
 }
 
 /// The kinds of step.
@@ -91,8 +91,8 @@ enum Step {
 }
 
 /// Runs the history of a seed. An error that stops it counts as a violation.
-pub async fn run(ground: &Ground, seed: u64, told: bool) -> Result<Ending> {
-    let mut history = History::new(ground, seed, told)?;
+pub async fn run(ground: &Ground, seed: u64, is_traced: bool) -> Result<Ending> {
+    let mut history = History::new(ground, seed, is_traced)?;
     if let Err(error) = history.live().await {
         history.violation(format!("it stopped: {error}"));
     }
@@ -120,7 +120,7 @@ fn policy(dice: &Dice, all_kinds: bool) -> Policy {
 }
 
 impl History {
-    fn new(ground: &Ground, seed: u64, told: bool) -> Result<Self> {
+    fn new(ground: &Ground, seed: u64, is_traced: bool) -> Result<Self> {
         let dice = Dice::seeded(seed);
         let all_kinds = seed >= crate::ALL_KINDS_FROM;
         let has_accounts = seed >= crate::ACCOUNTS_FROM;
@@ -173,7 +173,7 @@ impl History {
             ahead,
             ending: Ending::default(),
             digest: DefaultHasher::new(),
-            told,
+            is_traced,
         };
         history.change_weather();
         if all_kinds {
@@ -186,7 +186,7 @@ impl History {
     pub fn tell(&mut self, what: impl FnOnce() -> String) {
         let what = what();
         what.hash(&mut self.digest);
-        if self.told {
+        if self.is_traced {
             let time = self.world.now() - START;
             let (days, time) = (time / 86_400, time % 86_400);
             let (hours, minutes, seconds) = (time / 3600, time / 60 % 60, time % 60);

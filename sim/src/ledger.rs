@@ -1,4 +1,4 @@
-//! What people tried to do with accounts, and the results. The checks of `account_checks` derive
+//! What people attempted with accounts, and the results. The checks of `account_checks` derive
 //! from it what may be true, independently of the database.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,16 +8,19 @@ use licentia::domain::ids::CustomerId;
 use licentia::domain::outbox::LeasedMail;
 use licentia_sandbox::Mail;
 
-/// The number of the stranger who steals login sessions, has a mailbox, and signs up with the
-/// addresses of others. Real people have smaller numbers.
-pub const STRANGER: usize = 99;
+/// Somebody who acts on accounts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Actor {
+    /// A person with accounts, by number.
+    Human(usize),
+    /// Steals login sessions, has a mailbox, and signs up with the addresses of others.
+    Stranger,
+    Support,
+}
 
-/// The number of support.
-pub const SUPPORT: usize = 98;
-
-/// What was tried.
+/// What an attempt does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Deed {
+pub enum Action {
     SignUp,
     LogIn,
     Forgot,
@@ -34,13 +37,13 @@ pub enum Deed {
     Help,
 }
 
-impl Deed {
+impl Action {
     /// Whether it sets a password.
     pub fn sets_password(self) -> bool {
         matches!(self, Self::SignUp | Self::Reset | Self::ChangePassword)
     }
 
-    /// Whether the customer has the address of the try afterwards.
+    /// Whether the customer has the address of the attempt afterwards.
     pub fn sets_address(self) -> bool {
         matches!(self, Self::SignUp | Self::Verify | Self::Undo | Self::SetAddress)
     }
@@ -51,20 +54,24 @@ impl Deed {
         matches!(self, Self::RequestAddress | Self::Reset | Self::Undo)
     }
 
+    /// Whether the customer is refused it after an undone change of the address, until a reset.
+    pub fn needs_owner(self) -> bool {
+        matches!(self, Self::Delete | Self::RequestAddress | Self::ChangePassword)
+    }
+
     /// Whether it ends login sessions.
     pub fn ends_sessions(self) -> bool {
         matches!(self, Self::Reset | Self::ChangePassword | Self::Undo | Self::EndSessions)
     }
 }
 
-/// One try. Its times are numbers of the history's sequence of beginnings and ends.
+/// One attempt. Its times are numbers of the history's sequence of beginnings and ends.
 #[derive(Clone, Debug)]
-pub struct Try {
-    pub deed: Deed,
+pub struct Attempt {
+    pub action: Action,
     /// The person whose account it is about; unknown for the link of a sign-up.
     pub who: Option<usize>,
-    /// The person who acted.
-    pub by: usize,
+    pub by: Actor,
     /// The new password; `verified` if support vouches for an address.
     pub text: String,
     /// The address that it is about.
@@ -80,7 +87,7 @@ pub struct Try {
     pub done: Option<bool>,
 }
 
-impl Try {
+impl Attempt {
     /// Returns its end, or the end of time.
     pub fn end(&self) -> u64 {
         self.ended.unwrap_or(u64::MAX)
@@ -102,7 +109,7 @@ impl Try {
 pub struct Opened {
     pub who: usize,
     pub token: String,
-    /// The try that opened it.
+    /// The attempt that opened it.
     pub by: usize,
     /// In epoch seconds.
     pub at: i64,
@@ -141,69 +148,78 @@ impl Letter {
 /// What a history remembers about accounts.
 #[derive(Default)]
 pub struct Ledger {
-    pub tries: Vec<Try>,
+    pub attempts: Vec<Attempt>,
     pub opened: Vec<Opened>,
     /// Each mail that was sent or skipped.
     pub leased: BTreeMap<String, LeasedMail>,
     /// The customers with a trial that had an address, and the time since when they are known to.
     pub trials: BTreeMap<String, Vec<(CustomerId, i64)>>,
     /// The customers that got a trial.
-    pub tried: BTreeSet<String>,
+    pub customers_with_trial: BTreeSet<String>,
     /// The payloads of webhooks that were given up.
     pub given_up: BTreeSet<String>,
 }
 
 impl Ledger {
-    /// Returns the tries of these kinds for a person's account that may have been done.
-    pub fn of(&self, who: usize, is: impl Fn(Deed) -> bool) -> Vec<&Try> {
-        let of = |t: &&Try| t.who == Some(who) && is(t.deed) && t.done != Some(false);
-        self.tries.iter().filter(of).collect()
+    /// Returns the attempts of these kinds for a person's account that may have been done.
+    pub fn of(&self, who: usize, is: impl Fn(Action) -> bool) -> Vec<&Attempt> {
+        let of = |t: &&Attempt| t.who == Some(who) && is(t.action) && t.done != Some(false);
+        self.attempts.iter().filter(of).collect()
     }
 
-    /// Returns those of the tries that may have been the last one.
-    pub fn may_be_last<'a>(tries: &[&'a Try]) -> Vec<&'a Try> {
-        let replaced = |t: &Try| tries.iter().any(|other| other.replaces(t));
-        tries.iter().copied().filter(|t| !replaced(t)).collect()
+    /// Returns those of the attempts that may have been the last one.
+    pub fn may_be_last<'a>(attempts: &[&'a Attempt]) -> Vec<&'a Attempt> {
+        let replaced = |t: &Attempt| attempts.iter().any(|other| other.replaces(t));
+        attempts.iter().copied().filter(|t| !replaced(t)).collect()
     }
 
-    /// Returns whether the address of one of these tries may have counted at `time`, unless another
-    /// of them had certainly replaced it.
-    pub fn may_be(tries: &[&Try], address: &str, time: u64) -> bool {
-        let replaced = |t: &Try| tries.iter().any(|o| o.end() < time && o.replaces(t));
-        tries.iter().any(|t| t.address == address && t.begun < time && !replaced(t))
+    /// Returns whether the address of one of these attempts may have counted at `time`, unless
+    /// another of them had certainly replaced it.
+    pub fn may_be(attempts: &[&Attempt], address: &str, time: u64) -> bool {
+        let replaced = |t: &Attempt| attempts.iter().any(|o| o.end() < time && o.replaces(t));
+        attempts.iter().any(|t| t.address == address && t.begun < time && !replaced(t))
     }
 
     /// Returns the password that a person believes to be the present one.
     pub fn password(&self, who: usize) -> Option<String> {
-        let tries = self.of(who, Deed::sets_password);
-        tries.into_iter().max_by_key(|t| t.begun).map(|t| t.text.clone())
+        let attempts = self.of(who, Action::sets_password);
+        attempts.into_iter().max_by_key(|t| t.begun).map(|t| t.text.clone())
     }
 
-    /// Returns the number of tries of this kind that were certainly done, and that may have been.
-    pub fn counts(&self, who: usize, deed: Deed) -> (usize, usize) {
-        let tries = self.of(who, |one| one == deed);
-        (tries.iter().filter(|t| t.done == Some(true)).count(), tries.len())
+    /// Returns the number of attempts of this kind that were certainly done, and the number that
+    /// may have been.
+    pub fn counts(&self, who: usize, action: Action) -> (usize, usize) {
+        let attempts = self.of(who, |one| one == action);
+        (attempts.iter().filter(|t| t.done == Some(true)).count(), attempts.len())
     }
 }
 
-/// Returns the first address of a person, and the second one.
-pub fn mailboxes(human: usize) -> [String; 2] {
-    if human == STRANGER {
-        return ["stranger@example.net".to_owned(), "stranger@example.net".to_owned()];
+/// The only mailbox of the stranger.
+const STRANGERS: &str = "stranger@example.net";
+
+/// Returns the first address of a person, and the second one. Support has none of its own.
+pub fn mailboxes(actor: Actor) -> [String; 2] {
+    match actor {
+        Actor::Human(number) => ["com", "org"].map(|end| format!("person{number}@example.{end}")),
+        Actor::Stranger | Actor::Support => [STRANGERS, STRANGERS].map(str::to_owned),
     }
-    [format!("person{human}@example.com"), format!("person{human}@example.org")]
 }
 
 /// Returns the person who reads a mailbox.
-pub fn reader(address: &str) -> Option<usize> {
-    if address == mailboxes(STRANGER)[0] {
-        return Some(STRANGER);
+pub fn reader(address: &str) -> Option<Actor> {
+    if address == STRANGERS {
+        return Some(Actor::Stranger);
     }
-    address.strip_prefix("person")?.split('@').next()?.parse().ok()
+    address.strip_prefix("person")?.split('@').next()?.parse().ok().map(Actor::Human)
 }
 
 /// Returns a name, which says who typed it.
-pub fn typed(by: usize, number: u64) -> String {
+pub fn typed(by: Actor, number: u64) -> String {
+    let by = match by {
+        Actor::Human(person) => person.to_string(),
+        Actor::Stranger => "stranger".to_owned(),
+        Actor::Support => "support".to_owned(),
+    };
     format!("Typed {by}x{number}x")
 }
 
@@ -211,33 +227,44 @@ pub fn typed(by: usize, number: u64) -> String {
 mod tests {
     use super::*;
 
-    fn tried(begun: u64, ended: Option<u64>, done: Option<bool>) -> Try {
-        let (deed, text) = (Deed::Reset, begun.to_string());
+    fn attempt(begun: u64, ended: Option<u64>, done: Option<bool>) -> Attempt {
+        let (action, text) = (Action::Reset, begun.to_string());
         let (address, key, name) = (String::new(), String::new(), String::new());
-        Try { deed, who: Some(0), by: 0, text, address, key, name, begun, ended, done }
+        Attempt {
+            action,
+            who: Some(0),
+            by: Actor::Human(0),
+            text,
+            address,
+            key,
+            name,
+            begun,
+            ended,
+            done,
+        }
     }
 
-    fn last(tries: Vec<Try>) -> Vec<u64> {
-        let ledger = Ledger { tries, ..Ledger::default() };
-        let tries = ledger.of(0, Deed::sets_password);
-        Ledger::may_be_last(&tries).iter().map(|t| t.begun).collect()
+    fn last(attempts: Vec<Attempt>) -> Vec<u64> {
+        let ledger = Ledger { attempts, ..Ledger::default() };
+        let attempts = ledger.of(0, Action::sets_password);
+        Ledger::may_be_last(&attempts).iter().map(|t| t.begun).collect()
     }
 
     #[test]
     fn the_last_one_that_was_done_replaces_those_that_ended_before() {
         let done = Some(true);
-        assert_eq!(last(vec![tried(1, Some(2), done), tried(3, Some(4), done)]), [3]);
-        assert_eq!(last(vec![tried(1, Some(4), done), tried(3, Some(5), done)]), [1, 3]);
-        assert_eq!(last(vec![tried(1, Some(2), done), tried(3, Some(4), None)]), [1, 3]);
-        assert_eq!(last(vec![tried(1, Some(2), None), tried(3, Some(4), done)]), [3]);
-        assert_eq!(last(vec![tried(1, Some(2), done), tried(3, Some(4), Some(false))]), [1]);
-        assert_eq!(last(vec![tried(1, None, None), tried(3, Some(4), done)]), [1, 3]);
+        assert_eq!(last(vec![attempt(1, Some(2), done), attempt(3, Some(4), done)]), [3]);
+        assert_eq!(last(vec![attempt(1, Some(4), done), attempt(3, Some(5), done)]), [1, 3]);
+        assert_eq!(last(vec![attempt(1, Some(2), done), attempt(3, Some(4), None)]), [1, 3]);
+        assert_eq!(last(vec![attempt(1, Some(2), None), attempt(3, Some(4), done)]), [3]);
+        assert_eq!(last(vec![attempt(1, Some(2), done), attempt(3, Some(4), Some(false))]), [1]);
+        assert_eq!(last(vec![attempt(1, None, None), attempt(3, Some(4), done)]), [1, 3]);
     }
 
     #[test]
     fn a_mailbox_names_its_reader() {
-        for human in [0, 3, STRANGER] {
-            assert!(mailboxes(human).iter().all(|address| reader(address) == Some(human)));
+        for actor in [Actor::Human(0), Actor::Human(3), Actor::Stranger] {
+            assert!(mailboxes(actor).iter().all(|address| reader(address) == Some(actor)));
         }
         assert_eq!(reader("else@example.com"), None);
     }

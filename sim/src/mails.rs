@@ -42,7 +42,7 @@ pub async fn all(history: &mut History) -> Result<()> {
             owners.insert(license.license_id.to_string(), (who, license));
         }
     }
-    let mut told = BTreeSet::new();
+    let mut mailed = BTreeSet::new();
     for (mail, license_id) in mails {
         match arrived.get(&mail.id) {
             Some(arrived) => reads(history, &mail, &license_id, arrived, &owners),
@@ -52,8 +52,8 @@ pub async fn all(history: &mut History) -> Result<()> {
             None => {}
         }
         let once = !NOTICES.contains(&&*mail.kind);
-        if once && !told.insert((license_id.clone(), mail.kind.clone())) {
-            history.violation(format!("E: {license_id} is told twice by {}", mail.kind));
+        if once && !mailed.insert((license_id.clone(), mail.kind.clone())) {
+            history.violation(format!("E: {license_id} is mailed twice by {}", mail.kind));
         }
     }
     Ok(())

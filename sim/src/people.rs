@@ -21,7 +21,7 @@ use licentia_sandbox::{Call, Card, SECRET_KEY};
 use serde_json::Value;
 
 use crate::history::History;
-use crate::ledger::mailboxes;
+use crate::ledger::{Actor, mailboxes};
 use crate::work::Outcome;
 use crate::world::PRICES;
 
@@ -38,7 +38,7 @@ const COSTS_NOTHING: i64 = 3600;
 /// A person, possibly with an account.
 pub struct Person {
     /// The human being, who may have several accounts, one after the other.
-    pub human: usize,
+    pub human: Actor,
     /// The address of the sign-up.
     pub email: String,
     /// Every address that the account may have had.
@@ -62,7 +62,7 @@ pub struct Person {
 }
 
 impl Person {
-    pub fn new(human: usize, email: String) -> Self {
+    pub fn new(human: Actor, email: String) -> Self {
         Self {
             human,
             mailboxes: BTreeSet::from([email.clone()]),
@@ -163,7 +163,7 @@ impl History {
     }
 
     fn sign_up(&mut self, server: usize) {
-        let human = self.people.len();
+        let human = Actor::Human(self.people.len());
         let [email, _] = mailboxes(human);
         self.people.push(Person::new(human, email));
         self.sign_up_again(server, self.people.len() - 1);

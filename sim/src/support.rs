@@ -12,7 +12,7 @@ use licentia::flows::operator::support::{self, RecordChange};
 
 use crate::accounts::Done;
 use crate::history::History;
-use crate::ledger::{Deed, SUPPORT, Try};
+use crate::ledger::{self, Action, Attempt};
 
 /// What support may do.
 #[derive(Clone, Copy)]
@@ -46,26 +46,26 @@ impl History {
         match help {
             Help::SetAddress => self.set_address(server, who, id),
             Help::EndSessions => {
-                let new = self.new_try(Deed::EndSessions, Some(who), SUPPORT);
-                self.begin_try(server, new, async move |app, pace| {
-                    pace.wait().await;
+                let new = self.new_attempt(Action::EndSessions, Some(who), ledger::Actor::Support);
+                self.begin_attempt(server, new, async move |app, steps| {
+                    steps.wait().await;
                     let ended = support::end_sessions(&app, Actor::Operator, &id).await;
                     ended.map(|_| Done::default())
                 });
             }
             Help::MailReset => {
-                let new = self.new_try(Deed::Forgot, Some(who), SUPPORT);
-                self.begin_try(server, new, async move |app, pace| {
-                    pace.wait().await;
+                let new = self.new_attempt(Action::Forgot, Some(who), ledger::Actor::Support);
+                self.begin_attempt(server, new, async move |app, steps| {
+                    steps.wait().await;
                     let mailed = support::send_password_reset(&app, Actor::Operator, &id).await;
                     mailed.map(|()| Done::default())
                 });
             }
             Help::Delete => {
                 self.people[who].leaving = true;
-                let new = self.new_try(Deed::Delete, Some(who), SUPPORT);
-                self.begin_try(server, new, async move |app, pace| {
-                    pace.wait().await;
+                let new = self.new_attempt(Action::Delete, Some(who), ledger::Actor::Support);
+                self.begin_attempt(server, new, async move |app, steps| {
+                    steps.wait().await;
                     let deleted = support::delete(&app, OwnedActor::Operator, &id).await;
                     deleted.map(|()| Done::default())
                 });
@@ -89,9 +89,13 @@ impl History {
             metadata: None,
         };
         let text = if vouches { "verified" } else { "" }.to_owned();
-        let new = Try { address, text, ..self.new_try(Deed::SetAddress, Some(who), SUPPORT) };
-        self.begin_try(server, new, async move |app, pace| {
-            pace.wait().await;
+        let new = Attempt {
+            address,
+            text,
+            ..self.new_attempt(Action::SetAddress, Some(who), ledger::Actor::Support)
+        };
+        self.begin_attempt(server, new, async move |app, steps| {
+            steps.wait().await;
             let changed = support::change(&app, Actor::Operator, &id, change).await;
             changed.map(|()| Done::default())
         });
@@ -104,9 +108,9 @@ impl History {
         let days = i64::try_from(1 + dice.below(60)).unwrap_or(1);
         let (is_flag, plan) = (dice.happens(500), dice.below(self.ground.plans.plans.len()));
         self.people[who].helped = true;
-        let new = self.new_try(Deed::Help, Some(who), SUPPORT);
-        self.begin_try(server, new, async move |app, pace| {
-            pace.wait().await;
+        let new = self.new_attempt(Action::Help, Some(who), ledger::Actor::Support);
+        self.begin_attempt(server, new, async move |app, steps| {
+            steps.wait().await;
             let current = app.store.read().await?.current_license(&id).await?;
             let current = current.map(|license| license.license_id);
             let current = current.ok_or(Error::NotFound("license"));

@@ -183,10 +183,10 @@ fn received(history: &mut History) -> Payloads {
 
 /// Checks that each reminder is sent once, and none is missing.
 async fn reminded(history: &mut History) -> Result<()> {
-    let mut told = BTreeSet::new();
+    let mut mailed = BTreeSet::new();
     for reminder in database::reminders(&history.ground.store).await? {
-        if !told.insert(reminder.clone()) {
-            history.violation(format!("L: told twice: {reminder:?}"));
+        if !mailed.insert(reminder.clone()) {
+            history.violation(format!("L: mailed twice: {reminder:?}"));
         }
     }
     let now = history.world.now();
@@ -201,7 +201,7 @@ async fn reminded(history: &mut History) -> Result<()> {
             since if (WRONG_CLOCK..REPORTED_FOR).contains(&since) => "trial_ended",
             _ => continue,
         };
-        if !told.contains(&(kind.to_owned(), id.to_string(), end)) {
+        if !mailed.contains(&(kind.to_owned(), id.to_string(), end)) {
             history.violation(format!("L: {who}'s trial until {end} has no {kind} at {now}"));
         }
     }

@@ -32,8 +32,8 @@ pub enum Outcome {
     Compared(Result<reconcile::Report>),
     Deleted(usize, Result<()>),
     Done(&'static str, Result<()>),
-    /// The result of a try, by its number.
-    Tried(usize, Result<Done>),
+    /// The result of an attempt, by its number.
+    Attempted(usize, Result<Done>),
     Panicked,
 }
 
@@ -42,7 +42,7 @@ pub struct Begun {
     server: usize,
     /// The delivery that it receives. It is recorded as failed if the server dies.
     delivery: Option<usize>,
-    /// The try that it is.
+    /// The attempt that it is.
     attempt: Option<usize>,
     /// Whether it hashes a password now, in a thread of its own.
     hashes: Arc<AtomicBool>,
@@ -78,8 +78,8 @@ impl History {
         );
     }
 
-    /// Starts a try with an account. It says itself when it hashes a password.
-    pub fn begin_tried(
+    /// Starts an attempt with an account. It says itself when it hashes a password.
+    pub fn spawn_attempt(
         &mut self,
         server: usize,
         attempt: usize,
@@ -163,7 +163,7 @@ impl History {
         for delivery in lost {
             self.world.stripe.note_delivery(delivery, Err("the connection was closed".into()));
         }
-        dead.into_iter().for_each(|attempt| self.lost_try(attempt));
+        dead.into_iter().for_each(|attempt| self.lost_attempt(attempt));
         let mut more = false;
         for (server, outcome) in came {
             more |= self.hear_one(server, outcome);
@@ -204,7 +204,7 @@ impl History {
                 self.report = Some(report);
             }
             Outcome::Panicked => self.violation("G: a panic, told on standard error".to_owned()),
-            Outcome::Tried(number, result) => self.tried(number, result),
+            Outcome::Attempted(number, result) => self.record_result(number, result),
             Outcome::Done(what, done) => self.must_be_usual(what, done),
             Outcome::SignedUp(_, Err(error)) => self.must_be_usual("signup", Err(error)),
             Outcome::Opened(_, Err(error)) => self.must_be_usual("checkout", Err(error)),

@@ -110,8 +110,8 @@ fn guide(stage: &Stage) -> String {
     let product = &stage.app.plans.product;
     let program = std::env::args().next().unwrap_or_else(|| "licentia".to_owned());
     format!(
-        "Licentia {version} demo. No card is charged, no mail leaves this machine, and all data is\n\
-         removed when it stops (Ctrl-C).\n\
+        "Licentia {version} demo. No card is charged, no mail leaves this machine, and all data\n\
+         is removed when it stops (Ctrl-C).\n\
          \n\
          \x20 Swagger UI  {url}/docs\n\
          \x20 Stripe      {stripe}/ (a double: customers, webhooks, clock, faults)\n\
@@ -123,16 +123,17 @@ fn guide(stage: &Stage) -> String {
          \x20    `access_token` under Authorize.\n\
          \x20 2. Buy `professional` with the example (openCheckout).\n\
          \x20 3. Open the `checkout_url` and pay with 4242 4242 4242 4242.\n\
-         \x20 4. Read the mail: the new license is attached. getCurrentLicense returns the same one.\n\
+         \x20 4. Read the mail: the new license is attached. getCurrentLicense returns the same\n\
+         \x20    one.\n\
          \x20 5. Verify it offline: save license.jwt from the mail's page, then run\n\
          \x20      curl -s {url}/.well-known/jwks.json > jwks.json\n\
          \x20      {program} license verify --jwks jwks.json --audience {product} - < license.jwt\n\
-         \x20 6. Move the clock a month ahead on Stripe's page: the subscription renews, and a mail\n\
-         \x20    arrives. Login sessions end after a month, so log in again. The renewed license needs\n\
-         \x20    --now EPOCH to verify, because this machine's clock has not moved.\n\
+         \x20 6. Move the clock a month ahead on Stripe's page: the subscription renews, and a\n\
+         \x20    mail arrives. Login sessions end after a month, so log in again. The renewed\n\
+         \x20    license needs --now EPOCH to verify, because this machine's clock has not moved.\n\
          \x20 7. Refund the newest payment: Stripe's page, the customer, Refund. The license is\n\
          \x20    revoked; verifyLicense shows it.\n\
-         \x20 8. Sign up as another customer, buy, and cancel in the portal (openPortal): the license\n\
-         \x20    works until the end of the period.\n"
+         \x20 8. Sign up as another customer, buy, and cancel in the portal (openPortal): the\n\
+         \x20    license works until the end of the period.\n"
     )
 }

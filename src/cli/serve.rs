@@ -93,8 +93,8 @@ async fn serve(config: &Config) -> Result<()> {
     let live = config.stripe.as_ref().filter(|stripe| stripe.mode == StripeMode::Live);
     if let Some(url) = live.and_then(|stripe| stripe.api_url.as_ref()) {
         tracing::warn!(
-            "live calls to Stripe go to {url} (`stripe.api_url`): that host gets the secret key and \
-             decides which payments count"
+            "live calls to Stripe go to {url} (`stripe.api_url`): that host gets the secret key \
+             and decides which payments count"
         );
     }
     // The signal handlers are installed before the address is printed.

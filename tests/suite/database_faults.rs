@@ -118,9 +118,9 @@ async fn a_write_lock_held_for_30_seconds_delays_a_sale_and_nothing_else_stripe_
     loop {
         tokio::select! {
             () = &mut released => break,
-            _ = async { tokio::join!(shop.must_refuse_writers(), shop.must_serve_readers(&ada)) } => {
-                refused += 1;
-            }
+            _ = async {
+                tokio::join!(shop.must_refuse_writers(), shop.must_serve_readers(&ada))
+            } => refused += 1,
         }
     }
     assert!(refused > 1, "{refused}");

@@ -25,8 +25,8 @@ async fn state(shop: &Shop, buyer: &Buyer) -> Vec<String> {
         end("cancel_at")
     );
     let license = format!(
-        "SELECT source || ' ' || plan || ' ' || {} || ' ' || {} || ' ' || CASE WHEN revoked_at IS NULL
-         THEN '' ELSE 'revoked' END FROM licenses
+        "SELECT source || ' ' || plan || ' ' || {} || ' ' || {} || ' '
+             || CASE WHEN revoked_at IS NULL THEN '' ELSE 'revoked' END FROM licenses
          WHERE customer_id = '{id}' AND superseded_at IS NULL",
         end("expires_at"),
         end("grace_until")
@@ -204,7 +204,8 @@ async fn late_events_undo_nothing_stripe_9() {
 /// Returns the stored parts of an event: its Stripe customer, and whether it has a body.
 async fn kept(shop: &Shop, event: &str) -> String {
     let kept = format!(
-        "SELECT COALESCE(stripe_customer_id, 'nobody') || CASE WHEN body = '' THEN '' ELSE ' kept' END
+        "SELECT COALESCE(stripe_customer_id, 'nobody')
+             || CASE WHEN body = '' THEN '' ELSE ' kept' END
          FROM inbox WHERE event_id = '{event}'"
     );
     texts(&shop.app.app.store, &kept).await.remove(0)

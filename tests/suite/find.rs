@@ -4,9 +4,18 @@ use licentia::domain::operator::admin_key::Scope;
 use reqwest::Url;
 use serde_json::{Value, json};
 
-use crate::harness::database::{CUSTOMERS, execute, insert_customers, number, texts};
+use crate::harness::database::{
+    CUSTOMERS, FIRST_INSERTED, execute, insert_customers, number, texts,
+};
 use crate::harness::shop::Shop;
 use crate::harness::{BEHIND_A_PROXY, Client, TestApp};
+
+/// The terms of the words `engines` and `gmbh`: their text in hexadecimal.
+const ENGINES: &str = "656e67696e6573";
+const GMBH: &str = "676d6268";
+
+/// The number of customers of each common word: more than one page examines.
+const OF_EACH_WORD: i64 = 12_000;
 
 async fn find(admin: &Client, query: &str) -> Vec<String> {
     let base = "http://x/api/admin/customers";
@@ -119,11 +128,13 @@ async fn a_common_word_does_not_hide_a_rare_one() {
         let change = json!({ "name": name, "company_name": "Engines GmbH" });
         assert_eq!(me.patch("/api/customers/me", &change).await.status, 200);
     }
-    // More customers of each common word than one page examines, and none has both.
+    // No inserted customer has both words.
     let store = &app.app.store;
-    insert_customers(store, 24_000, &CUSTOMERS).await;
-    let term = "CASE WHEN i < 1012000 THEN '656e67696e6573' ELSE '676d6268' END, id";
-    insert_customers(store, 24_000, &[("customer_terms (term, customer_id)", term)]).await;
+    insert_customers(store, 2 * OF_EACH_WORD, &CUSTOMERS).await;
+    let second_half = FIRST_INSERTED + OF_EACH_WORD;
+    let term = format!("CASE WHEN i < {second_half} THEN '{ENGINES}' ELSE '{GMBH}' END, id");
+    let terms = [("customer_terms (term, customer_id)", term.as_str())];
+    insert_customers(store, 2 * OF_EACH_WORD, &terms).await;
     let admin = app.admin(Scope::Read).await;
     assert_eq!(find(&admin, "engines gmbh zuse").await, ["mail2@example.com"]);
     assert_eq!(find(&admin, "gmbh ada abel").await, ["mail0@example.com"]);

@@ -1,4 +1,5 @@
 //! Signing keys on disk: created once, private, never replaced silently, rotated by adding one.
+//! Revocation is in `key_revocation.rs`.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -10,35 +11,27 @@ use licentia::app::App;
 use licentia::clock::{Clock, SystemClock};
 use licentia::config::Config;
 use licentia::domain::account::password::Password;
-use licentia::domain::license::Extras;
-use licentia::domain::operator::audit::Actor;
 use licentia::domain::time::Timestamp;
-use licentia::error::Code;
-use licentia::flows::license::{Verdict, refresh, verify};
-use licentia::flows::mail;
-use licentia::flows::operator::licenses::{self, Grant};
 use licentia::keys::{KeyRing, KeyState};
 use licentia::random::Random;
-use licentia_verify::Rejection;
 
-use crate::harness::database::number;
 use crate::harness::process::{licentia, run};
 use crate::harness::{TestDatabase, config};
 
-struct Place {
-    directory: tempfile::TempDir,
-    config: Config,
+pub struct Place {
+    pub directory: tempfile::TempDir,
+    pub config: Config,
 }
 
 impl Place {
-    async fn new(settings: &[(&str, &str)]) -> Self {
+    pub async fn new(settings: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let database = TestDatabase::new(directory.path()).await;
         let config = config(directory.path(), &database, settings);
         Self { directory, config }
     }
 
-    async fn start(&self) -> licentia::error::Result<App> {
+    pub async fn start(&self) -> licentia::error::Result<App> {
         self.start_at(SystemClock).await
     }
 
@@ -68,7 +61,7 @@ impl Place {
         self.directory.path().join("keys")
     }
 
-    fn key_file(&self) -> PathBuf {
+    pub fn key_file(&self) -> PathBuf {
         let files = fs::read_dir(self.keys()).unwrap().map(|entry| entry.unwrap().path());
         files.max().unwrap()
     }
@@ -87,7 +80,7 @@ fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
 
-async fn issue_a_license(app: &App) {
+pub async fn issue_a_license(app: &App) {
     let signup = licentia::flows::account::signup::Signup {
         email: "ada@example.com".parse().unwrap(),
         password: Password::new("SecurePass123".into()),
@@ -331,110 +324,6 @@ async fn openssl_reads_our_keys_and_we_read_those_of_openssl() {
     assert_eq!(made.code, 0, "{}", made.err);
     fs::set_permissions(&theirs, Permissions::from_mode(0o600)).unwrap();
     assert_eq!(place.start().await.unwrap().keys.jwks().keys.len(), 2);
-}
-
-#[tokio::test]
-async fn a_lost_or_leaked_key_is_revoked_and_its_licenses_are_reissued_and_mailed() {
-    for lost in [true, false] {
-        let place = Place::new(&[]).await;
-        let app = place.start().await.unwrap();
-        issue_a_license(&app).await;
-        let kid = app.keys.jwks().keys[0].kid.clone();
-        app.store.close().await;
-        if lost {
-            fs::remove_file(place.key_file()).unwrap();
-        }
-        let url = secrecy::ExposeSecret::expose_secret(&place.config.database_url).to_owned();
-        let revoke = || {
-            run(licentia(place.directory.path())
-                .args(["keys", "revoke", &kid])
-                .env("LICENTIA_DATABASE_URL", &url))
-        };
-        let done = revoke();
-        assert_eq!(done.code, 0, "{}", done.err);
-        assert!(
-            done.out.contains("Revoked 1 licenses") && done.out.contains("reissued 1"),
-            "{}",
-            done.out
-        );
-        assert_eq!(revoke().code, 1, "a second time there is nothing to revoke");
-
-        let known = app;
-        let app = place.start().await.unwrap();
-        assert!(!app.keys.jwks().keys.iter().any(|key| key.kid == kid), "it is still published");
-        let email = "ada@example.com".parse().unwrap();
-        let mut tx = app.store.read().await.unwrap();
-        let customer = tx.customer_by_email(&email).await.unwrap().unwrap();
-        let license = tx.current_license(&customer.customer_id).await.unwrap().unwrap();
-        assert_ne!(license.key_id, kid);
-        assert_eq!((license.seq, license.revoked_at), (2, None));
-        let now = app.now().to_system_time();
-        licentia_verify::verify(license.token.expose(), &app.trusted, now).unwrap();
-
-        // The app cannot fetch the new license with the old one, so the customer gets a mail.
-        for mail in mail::take_due(&app, 10).await.unwrap() {
-            mail::send(&app, &mail).await.unwrap();
-        }
-        let mails = fs::read_dir(place.directory.path().join("mail")).unwrap();
-        let mails = mails.map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap());
-        let of_reissue = "Subject: A replacement for your license for acme-app";
-        let mails: Vec<_> = mails.filter(|mail| mail.contains(of_reissue)).collect();
-        assert_eq!(mails.len(), 1);
-        let text = mails[0].replace("=\r\n", "").replace("\r\n", "").replace("=3D", "=");
-        assert!(text.contains(license.token.expose()), "{text}");
-
-        // A license signed by the key is no credential, and neither is one forged with the key.
-        let first = tx.licenses_of(&customer.customer_id, 2, 1).await.unwrap().remove(0);
-        drop(tx);
-        let refused = refresh(&app, &first.token).await.unwrap_err();
-        assert_eq!(refused.code(), Code::LicenseRevoked);
-        assert!(matches!(verify(&app, &first.token).await.unwrap(), Verdict::Revoked));
-        let claims = licentia_verify::inspect(first.token.expose()).unwrap().claims;
-        let mut claims: licentia_verify::Claims = serde_json::from_value(claims.into()).unwrap();
-        claims.plan = "professional".into();
-        let forged = known.keys.sign(&claims, known.keys.signing(known.now())).unwrap();
-        let refused = refresh(&app, &forged).await.unwrap_err();
-        assert_eq!(refused.code(), Code::InvalidLicense);
-        let verdict = verify(&app, &forged).await.unwrap();
-        assert!(matches!(verdict, Verdict::Rejected(Rejection::UnknownKey { .. })), "{verdict:?}");
-    }
-}
-
-/// More licenses than are revoked in one transaction. The command dies after the first one.
-#[tokio::test]
-async fn each_license_of_a_revoked_key_is_in_the_audit_log_once_also_after_a_kill() {
-    let place = Place::new(&[]).await;
-    let app = place.start().await.unwrap();
-    issue_a_license(&app).await;
-    let email = "ada@example.com".parse().unwrap();
-    let customer = app.store.read().await.unwrap().customer_by_email(&email).await.unwrap();
-    let customer_id = customer.unwrap().customer_id;
-    let plan = app.plans.plan("professional").unwrap();
-    let grant = Grant { plan, expires: None, extras: Extras::default(), replace: true };
-    for _ in 0..120 {
-        licenses::grant(&app, Actor::Operator, &customer_id, &grant).await.unwrap();
-    }
-    let kid = app.keys.jwks().keys[0].kid.clone();
-    let url = secrecy::ExposeSecret::expose_secret(&place.config.database_url).to_owned();
-    let revoke = |fail_point: &str| {
-        run(licentia(place.directory.path())
-            .args(["keys", "revoke", &kid])
-            .env("LICENTIA_DATABASE_URL", &url)
-            .env("FAIL_POINT", fail_point))
-    };
-    let revoked = async || {
-        let revoked = "SELECT COUNT(*) FROM licenses WHERE revocation_reason = 'key'";
-        let told = "SELECT COUNT(*) FROM audit_log WHERE action = 'license.revoked'
-            AND detail LIKE '%\"reason\":\"key\"%'";
-        (number(&app.store, revoked).await, number(&app.store, told).await)
-    };
-    assert_eq!(revoke("license.key_revoked").code, -1, "it did not die");
-    assert_eq!(revoked().await, (100, 100));
-    let rest = revoke("");
-    assert!(rest.out.contains("Revoked 21 licenses"), "{}{}", rest.out, rest.err);
-    assert_eq!(revoked().await, (121, 121));
-    let distinct = "SELECT COUNT(DISTINCT detail) FROM audit_log WHERE action = 'license.revoked'";
-    assert_eq!(number(&app.store, distinct).await, 121);
 }
 
 const DAY: i64 = 86_400;

@@ -34,6 +34,7 @@ mod forgiven;
 mod grants;
 mod idempotency;
 mod import;
+mod key_revocation;
 mod keys;
 mod left_out;
 mod licenses;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::database::{HeldLock, number, texts};
+use crate::harness::database::{number, texts};
 use crate::harness::{Answer, BEHIND_A_PROXY, Client, PASSWORD, TestApp};
 
 const REQUIRED: (&str, &str) = ("LICENTIA_SIGNUP__VERIFICATION", "required");
@@ -108,53 +108,6 @@ async fn security_15_required_sign_up_says_the_same_for_a_new_a_taken_and_a_squa
     let token = json!({ "token": mail.token("undo") });
     let undone = app.client.post("/api/customers/email/undo", &token).await;
     assert_eq!(undone.body["customer"]["email"], "former@example.com", "{}", undone.text);
-}
-
-/// Rows of other customers, whose time is over, are locked by another transaction. PostgreSQL locks
-/// rows; SQLite has one writer at a time.
-#[tokio::test]
-async fn old_rows_that_are_locked_delay_no_customer() {
-    let app = TestApp::start_with(&[REQUIRED, BEHIND_A_PROXY]).await;
-    sign_up(&app.client, "never@example.com", PASSWORD).await;
-    let whole_life = async |email: &str, network: &str| {
-        let client = app.client.at_address(&format!("{network}.1"));
-        assert_eq!(sign_up(&client, email, PASSWORD).await.status, 202);
-        let token = app.take_mail(email).await.token("verify");
-        assert_eq!(verify(&client, &token).await.status, 200);
-        let login = log_in(&client, email, PASSWORD).await;
-        let me = client.with_token(login.text("/access_token"));
-        let other = format!("other.{email}");
-        app.change_email(&me, &other).await;
-        let forgot = json!({ "email": other });
-        assert_eq!(client.post("/api/customers/password/forgot", &forgot).await.status, 202);
-        let token = app.take_mail(&other).await.token("reset");
-        let reset = json!({ "token": token, "password": "four purple trains at noon" });
-        let reset = client.post("/api/customers/password/reset", &reset).await;
-        assert_eq!(reset.status, 200, "{}", reset.text);
-        client.with_token(reset.text("/access_token"))
-    };
-    whole_life(ADA, "192.0.2").await;
-    let gone = whole_life("gone@example.com", "198.51.100").await;
-    assert_eq!(gone.delete("/api/customers/me").await.status, 204);
-    app.take_mails(ADA).await;
-    app.clock.advance_days(1000);
-
-    let tables = [
-        "sessions",
-        "mail_links",
-        "former_addresses",
-        "trial_addresses",
-        "pending_signups",
-        "throttle_buckets",
-        "outbox",
-    ];
-    for table in tables {
-        assert!(app.count(table).await > 0, "{table} has no old rows");
-    }
-    let lock = HeldLock::take_rows(&app.config.database_url, &tables).await;
-    let carol = whole_life("carol@example.com", "203.0.113").await;
-    assert_eq!(carol.delete("/api/customers/me").await.status, 204);
-    lock.release().await;
 }
 
 #[tokio::test]

@@ -1,12 +1,15 @@
-//! No request of support reads a whole table that grows with the customers. The test makes the
-//! requests, listens to the statements that they run, and asks the database for the plan of each.
+//! No request of support or of a customer reads a whole table that grows with the customers. The
+//! test sends every request of the OpenAPI document that reads, listens to the statements that they
+//! run, and asks the database for the plan of each.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use licentia::domain::operator::admin_key::Scope;
+use licentia::http::openapi;
 use licentia::store::Store;
+use licentia_sandbox::Options;
 use serde_json::json;
 use sqlx::AssertSqlSafe;
 use tracing::field::{Field, Visit};
@@ -15,9 +18,11 @@ use tracing::{Event, Metadata, Subscriber};
 
 use crate::harness::Client;
 use crate::harness::database::{CUSTOMERS, Kind, execute, insert_customers, kind, texts};
+use crate::harness::receiver::Receiver;
 use crate::harness::shop::{Buyer, Shop};
+use crate::outgoing::{SETTINGS, add};
 
-/// The figures of now count all customers and all subscriptions, and the drift compares all
+/// The `now` figures count all customers and all subscriptions, and the drift compares all
 /// subscriptions. Everything else has an index.
 const COUNTS: [&str; 3] = [
     "SELECT COUNT(*) FROM customers",
@@ -25,10 +30,15 @@ const COUNTS: [&str; 3] = [
     "COUNT(*) OVER () AS total",
 ];
 
-/// The indexes of what waits in a queue, was given up, or belongs to no customer. They do not grow
-/// with the customers.
-const QUEUES: [&str; 4] =
-    ["_due_index", "_given_up_index", "webhook_deliveries_order_index", "unknown_buyers"];
+/// The indexes of what waits in a queue, was given up, or belongs to no customer, and a table with
+/// one row for each kind of event. They do not grow with the customers.
+const QUEUES: [&str; 5] = [
+    "_due_index",
+    "_given_up_index",
+    "webhook_deliveries_order_index",
+    "unknown_buyers",
+    "ignored_events",
+];
 
 /// The rows of other customers: enough that PostgreSQL does not choose among empty indexes.
 const OTHERS: [(&str, &str); 8] = [
@@ -44,7 +54,8 @@ const OTHERS: [(&str, &str); 8] = [
     (
         "orders (order_id, customer_id, plan, amount, currency, status, stripe_invoice_id,
              stripe_payment_intent_id, created_at, purchased_at, updated_at)",
-        "'ord_0000000000000000000000000' || i, id, 'starter', 1, 'usd', 'succeeded', 'in_' || i, 'pi_' || i, 0, i, 0",
+        "'ord_0000000000000000000000000' || i, id, 'starter', 1, 'usd', 'succeeded', 'in_' || i,
+             'pi_' || i, 0, i, 0",
     ),
     (
         "subscriptions (customer_id, stripe_subscription_id, plan, status, created_at, updated_at)",
@@ -97,47 +108,94 @@ impl Visit for Statements {
     fn record_debug(&mut self, _: &Field, _: &dyn fmt::Debug) {}
 }
 
-/// Sends every request of support that reads, by every key and filter, each also for a later page.
-async fn read_everything(shop: &Shop, ada: &Buyer, admin: &Client) {
+/// Who may send a request, as `security` of the OpenAPI document names it.
+const ADMIN_KEY: &str = "admin_key";
+const SESSION: &str = "session";
+
+/// Every request that reads for this caller, with every combination of its filters. `values` has
+/// the values of each parameter.
+fn requests(caller: &str, values: &BTreeMap<&str, Vec<String>>) -> Vec<String> {
+    let document = openapi::document();
+    let mut requests = Vec::new();
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        let operation = &operations["get"];
+        let callers = operation["security"].as_array();
+        if !callers.is_some_and(|all| all.iter().any(|one| one.get(caller).is_some())) {
+            continue;
+        }
+        let mut filled = vec![path.clone()];
+        for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            let (name, place) = (&parameter["name"], parameter["in"].as_str().unwrap());
+            let name = name.as_str().unwrap();
+            let known = values.get(name);
+            let values = known.unwrap_or_else(|| panic!("{path}: no value for {name}"));
+            let with = |request: &String, value: &String| match place {
+                "path" => request.replace(&format!("{{{name}}}"), value),
+                "query" => format!("{request}{}{name}={value}", separator(request)),
+                _ => panic!("{path}: {name} is in {place}"),
+            };
+            let more: Vec<_> = filled
+                .iter()
+                .flat_map(|request| values.iter().map(move |value| with(request, value)))
+                .collect();
+            if place == "path" {
+                filled = more;
+            } else {
+                filled.extend(more);
+            }
+        }
+        requests.extend(filled);
+    }
+    requests
+}
+
+/// Returns the character before the next parameter of a query.
+fn separator(request: &str) -> char {
+    if request.contains('?') { '&' } else { '?' }
+}
+
+/// Sends every request that reads, each also for a later page.
+async fn read_everything(shop: &Shop, ada: &Buyer, admin: &Client, webhook_id: &str) {
     let id = &ada.customer_id;
-    let mut paths: Vec<String> =
-        keys_of(shop, id).await.iter().map(|key| format!("customers?query={key}")).collect();
-    for words in ["", "ada%40example.com", "ada", "ada+king", "ada+king+engines"] {
-        paths.push(format!("customers?query={words}"));
-    }
-    for list in ["", "/why", "/timeline", "/mails", "/licenses", "/orders", "/events"] {
-        paths.push(format!("customers/{id}{list}"));
-    }
-    let filters =
-        [format!("customer_id={id}"), "action=license.issued".into(), "actor=system".into()];
-    for chosen in 0..1 << filters.len() {
-        let some = filters.iter().enumerate().filter(|(place, _)| chosen >> place & 1 == 1);
-        let some: Vec<_> = some.map(|(_, filter)| filter.as_str()).collect();
-        paths.push(format!("audit?{}", some.join("&")));
-    }
-    paths.extend(["stats".to_owned(), "drift".to_owned()]);
-    for path in paths {
-        let path = format!("/api/admin/{path}");
-        let answer = admin.get(&path).await;
-        assert_eq!(answer.status, 200, "{path}: {}", answer.text);
-        let with = if path.contains('?') { "&" } else { "?" };
-        let first = admin.get(&format!("{path}{with}limit=1")).await;
-        if let Some(next) = first.body["next_after"].as_str() {
-            let page = admin.get(&format!("{path}{with}limit=1&after={next}")).await;
-            assert_eq!(page.status, 200, "{path}: {}", page.text);
+    let mut keys = ids_of(shop, id).await;
+    keys.extend(["ada%40example.com", "ada", "ada+king", "ada+king+engines"].map(String::from));
+    let event = "SELECT MAX(event_id) FROM inbox";
+    let one = |text: &str| vec![text.to_owned()];
+    let values = BTreeMap::from([
+        ("customer_id", one(id)),
+        ("event_id", texts(&shop.app.app.store, event).await),
+        ("webhook_id", one(webhook_id)),
+        ("query", keys),
+        ("action", one("license.issued")),
+        ("actor", one("system")),
+        ("from", one("2026-11-20")),
+        ("to", one("2026-11-21")),
+        ("before", one("2")),
+        // These two choose a page.
+        ("limit", Vec::new()),
+        ("after", Vec::new()),
+    ]);
+    for (caller, client) in [(ADMIN_KEY, admin), (SESSION, &ada.client)] {
+        let requests = requests(caller, &values);
+        assert!(requests.len() > 6, "{requests:?}");
+        for request in requests {
+            let answer = client.get(&request).await;
+            assert_eq!(answer.status, 200, "{request}: {}", answer.text);
+            let page = format!("{request}{}limit=1", separator(&request));
+            let first = client.get(&page).await;
+            if let Some(next) = first.body["next_after"].as_str() {
+                let second = client.get(&format!("{page}&after={next}")).await;
+                assert_eq!(second.status, 200, "{request}: {}", second.text);
+            }
         }
     }
     for accept in ["text/csv", "application/jsonl"] {
         assert_eq!(admin.get_as(accept, "/api/admin/audit").await.status, 200);
     }
-    for own in ["/export", "/orders", "/licenses"].map(|list| format!("/api/customers/me{list}")) {
-        let answer = ada.client.get(&own).await;
-        assert!(answer.status == 200 || own.ends_with("s"), "{own}: {}", answer.text);
-    }
 }
 
 /// Returns every id of a customer.
-async fn keys_of(shop: &Shop, id: &str) -> Vec<String> {
+async fn ids_of(shop: &Shop, id: &str) -> Vec<String> {
     let columns = [
         ("orders", "order_id"),
         ("orders", "stripe_invoice_id"),
@@ -213,8 +271,11 @@ fn postgres_scans(lines: impl Iterator<Item = String>) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn no_request_of_support_reads_a_whole_table() {
-    let shop = Shop::open().await;
+async fn no_request_of_support_or_a_customer_reads_a_whole_table() {
+    let shop = Shop::open_with(Options::default(), &SETTINGS).await;
+    let receiver = Receiver::start().await;
+    let admin = shop.app.admin(Scope::Admin).await;
+    let (webhook_id, _) = add(&admin, &receiver.url, &["*"]).await;
     let ada = shop.buyer("ada@example.com").await;
     shop.buy(&ada, "professional").await;
     shop.must_be_paid(&ada).await;
@@ -227,13 +288,12 @@ async fn no_request_of_support_reads_a_whole_table() {
     if kind() == Kind::Postgres {
         execute(store, "ANALYZE").await.unwrap();
     }
-    let admin = shop.app.admin(Scope::Read).await;
     let statements = Statements::default();
     // With one subscriber in the process, tracing would ask only the thread that is the first to
     // run a statement, perhaps one of another test. With two, it asks both.
     let _another = tracing::Dispatch::new(Statements::default());
     let listening = tracing::subscriber::set_default(statements.clone());
-    read_everything(&shop, &ada, &admin).await;
+    read_everything(&shop, &ada, &admin, &webhook_id).await;
     drop(listening);
     let statements = statements.0.lock().unwrap().clone();
     assert!(statements.len() > 40, "{statements:#?}");

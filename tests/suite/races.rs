@@ -6,15 +6,19 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream;
+use licentia::domain::operator::admin_key::Scope;
 use licentia::flows::Mode;
-use licentia::flows::sale::reconcile;
+use licentia::flows::sale::{inbox, reconcile};
 use licentia_sandbox::{Card, DeliveryFault, Times};
+use serde_json::json;
 use tokio::task::JoinHandle;
 
-use crate::harness::Answer;
-use crate::harness::database::{number, texts};
+use crate::harness::database::{HeldLock, execute, number, texts};
 use crate::harness::pause::Pause;
+use crate::harness::receiver::Receiver;
 use crate::harness::shop::{Buyer, Peer, Shop, session_of};
+use crate::harness::{Answer, BEHIND_A_PROXY, Client, PASSWORD, TestApp};
+use crate::outgoing::{self, ALLOW_PRIVATE};
 
 /// The number of licenses that were issued for a payment.
 const ISSUED: &str = "SELECT COUNT(*) FROM audit_log
@@ -268,3 +272,68 @@ const WRITTEN: &str = "SELECT 'license ' || license_id FROM licenses
      UNION ALL SELECT 'attempt ' || attempt_id || COALESCE(result, '') FROM stripe_attempts
      UNION ALL SELECT 'linked ' || stripe_customer_id FROM customers
      ORDER BY 1";
+
+/// Lives through a sign-up, a change of the address and a reset, which delete expired rows of each
+/// table but the inbox. Returns the signed-in client.
+async fn sign_up_move_and_reset(app: &TestApp, email: &str, network: &str) -> Client {
+    let client = app.client.at_address(&format!("{network}.1"));
+    let request = json!({ "email": email, "password": PASSWORD });
+    let signed_up = client.with_key(email).post("/api/customers/signup", &request).await;
+    assert_eq!(signed_up.status, 202, "{}", signed_up.text);
+    let token = json!({ "token": app.take_mail(email).await.token("verify") });
+    assert_eq!(client.post("/api/customers/verify", &token).await.status, 200);
+    let login = client.post("/api/customers/login", &request).await;
+    let me = client.with_token(login.text("/access_token"));
+    let other = format!("other.{email}");
+    app.change_email(&me, &other).await;
+    let forgot = json!({ "email": other });
+    assert_eq!(client.post("/api/customers/password/forgot", &forgot).await.status, 202);
+    let token = app.take_mail(&other).await.token("reset");
+    let reset = json!({ "token": token, "password": "four purple trains at noon" });
+    let reset = client.post("/api/customers/password/reset", &reset).await;
+    assert_eq!(reset.status, 200, "{}", reset.text);
+    app.deliver_due().await;
+    client.with_token(reset.text("/access_token"))
+}
+
+/// PostgreSQL locks rows; SQLite has one writer at a time.
+#[tokio::test]
+async fn locked_expired_rows_do_not_delay_other_customers() {
+    let required = ("LICENTIA_SIGNUP__VERIFICATION", "required");
+    let app = TestApp::start_with(&[required, ALLOW_PRIVATE, BEHIND_A_PROXY]).await;
+    let receiver = Receiver::start().await;
+    outgoing::add(&app.admin(Scope::Admin).await, &receiver.url, &["*"]).await;
+    let never = json!({ "email": "never@example.com", "password": PASSWORD });
+    assert_eq!(app.client.post("/api/customers/signup", &never).await.status, 202);
+    sign_up_move_and_reset(&app, "ada@example.com", "192.0.2").await;
+    let gone = sign_up_move_and_reset(&app, "gone@example.com", "198.51.100").await;
+    assert_eq!(gone.delete("/api/customers/me").await.status, 204);
+    app.take_mails("ada@example.com").await;
+    app.deliver_due().await;
+    let event = "INSERT INTO inbox (event_id, kind, body, happened_at, received_at, tried_since,
+             due_at, done_at)
+         VALUES ('evt_1', 'invoice.paid', '', 0, 0, 0, 0, 0)";
+    execute(&app.app.store, event).await.unwrap();
+    app.clock.advance_days(1000);
+
+    let tables = [
+        "sessions",
+        "mail_links",
+        "former_addresses",
+        "trial_addresses",
+        "pending_signups",
+        "throttle_buckets",
+        "idempotency_keys",
+        "webhook_messages",
+        "outbox",
+        "inbox",
+    ];
+    for table in tables {
+        assert!(app.count(table).await > 0, "{table} has no expired rows");
+    }
+    let lock = HeldLock::take_rows(&app.config.database_url, &tables).await;
+    let carol = sign_up_move_and_reset(&app, "carol@example.com", "203.0.113").await;
+    assert_eq!(carol.delete("/api/customers/me").await.status, 204);
+    assert!(inbox::take_due(&app.app, 10).await.unwrap().is_empty());
+    lock.release().await;
+}

@@ -19,7 +19,7 @@ const FAILED_ON_POSTGRES: usize = 2;
 /// The number of histories that run twice and must be equal.
 const TWICE: u64 = 12;
 
-/// Returns fixed seeds: as many of each range, which differ in the kinds of mishap.
+/// Returns fixed seeds: the same number from each range. The ranges differ in the kinds of step.
 fn fixed(count: u64) -> impl Iterator<Item = u64> {
     let ranges = [1, ALL_KINDS_FROM, MANY_INVOICES_FROM, ACCOUNTS_FROM];
     let each = count / ranges.len() as u64;

@@ -57,7 +57,7 @@ async fn the_mails_of_a_customer_are_listed_page_by_page() {
     }
 }
 
-/// Returns a value with the type of each text, number and truth value in its place.
+/// Returns a value with the type of each text, number and boolean in its place.
 fn shape(value: &Value) -> Value {
     match value {
         Value::Object(members) => {
@@ -65,7 +65,7 @@ fn shape(value: &Value) -> Value {
         }
         Value::Array(entries) => entries.iter().map(shape).collect(),
         Value::Null => Value::Null,
-        Value::Bool(_) => "truth value".into(),
+        Value::Bool(_) => "boolean".into(),
         Value::Number(_) => "number".into(),
         Value::String(_) => "text".into(),
     }
@@ -77,9 +77,9 @@ async fn the_command_line_prints_the_fields_of_the_api() {
     let ada = shop.buyer("ada@example.com").await;
     shop.buy(&ada, "professional").await;
     shop.must_be_paid(&ada).await;
-    shop.settled().await;
     let change = json!({ "name": "Ada", "company_name": "Engines", "language": "de" });
     assert_eq!(ada.client.patch("/api/customers/me", &change).await.status, 200);
+    shop.settled().await;
     let admin = shop.app.admin(Scope::Admin).await;
     let id = ada.customer_id.as_str();
     let printed = |arguments: &[&str]| {

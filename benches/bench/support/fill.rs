@@ -24,15 +24,15 @@ pub const ENTRIES: [i64; 2] = [20, 5000];
 /// The entries that each of them has in any case.
 const USUAL_ENTRIES: i64 = 16;
 
-/// A word of three of these is a name: the first 500 of persons, 2,000 of families, 5,000 of
-/// companies.
+/// Names have three syllables: the first 500 are first names, the next 2,000 family names, the next
+/// 5,000 companies.
 const SYLLABLES: [&str; 20] = [
     "ka", "lo", "mi", "ber", "tan", "el", "su", "ri", "von", "dra", "pe", "ho", "gu", "sten", "wa",
     "ny", "fi", "jo", "mar", "chi",
 ];
 
-/// What each customer has several of: the kind, a number, how many of ten customers have it, the
-/// actor, the name, and the details.
+/// The rows that each customer has: table, number, share of customers in tenths, actor, kind,
+/// detail.
 const COPIES: &str = r#"
     ('license', 0, 10, '', 'trial', ''), ('license', 1, 3, '', 'subscription', ''),
     ('license', 2, 3, '', 'subscription', ''),
@@ -55,8 +55,9 @@ const COPIES: &str = r#"
 /// The statements that fill the tables. `{…}` are expressions of [`Filler::expressions`].
 const TABLES: [&str; 10] = [
     "INSERT INTO bench_people (number, key, first, last, company, email, at)
-     SELECT i, key, first, last, company, first || '.' || last || '.' || substr(key, 1, 4) || '@mail'
-         || (hash % 1000) || '.example', {start} + i * {period} / {count}
+     SELECT i, key, first, last, company,
+         first || '.' || last || '.' || substr(key, 1, 4) || '@mail' || (hash % 1000) || '.example',
+         {start} + i * {period} / {count}
      FROM (SELECT i, hash, {digits} AS key, f.word AS first,
                CASE WHEN i % 2 = 0 THEN l.word || {digits} ELSE l.word END AS last,
                CASE WHEN i % 10 < 6
@@ -333,8 +334,7 @@ impl Filler {
         indexes.into_iter().map(|(_, create)| create).collect()
     }
 
-    /// Removes the auxiliary tables and counts the rows, as PostgreSQL does by itself after a
-    /// while.
+    /// Drops the auxiliary tables and updates the planner's statistics.
     async fn finish(mut self) {
         for table in ["bench_people", "bench_copies", "bench_words"] {
             self.run(&format!("DROP TABLE {table}")).await;

@@ -164,18 +164,21 @@ pub async fn read_only_database(url: &SecretString, on: bool) {
     own.execute(end).await.unwrap();
 }
 
+/// The number of the first customer that [`insert_customers`] inserts.
+pub const FIRST_INSERTED: i64 = 1_000_000;
+
 /// Inserts many customers without the service: a row of each for each pair of a table with columns
-/// and their values. These can use the number `i` from 1,000,000 on, the customer's `id`, the
-/// `login` and the `email`.
+/// and their values. These can use the number `i` from [`FIRST_INSERTED`] on, the customer's `id`,
+/// the `login` and the `email`.
 pub async fn insert_customers(store: &Store, count: i64, tables: &[(&str, &str)]) {
-    let last = 999_999 + count;
+    let last = FIRST_INSERTED + count - 1;
     for (columns, values) in tables {
         let insert = format!(
             "INSERT INTO {columns}
              WITH RECURSIVE numbers(i) AS
-                 (SELECT 1000000 UNION ALL SELECT i + 1 FROM numbers WHERE i < {last}),
-             others AS (SELECT i, 'cust_0000000000000000000000000' || i AS id, 'user_' || i AS login,
-                 i || '@x.example' AS email FROM numbers)
+                 (SELECT {FIRST_INSERTED} UNION ALL SELECT i + 1 FROM numbers WHERE i < {last}),
+             others AS (SELECT i, 'cust_0000000000000000000000000' || i AS id,
+                 'user_' || i AS login, i || '@x.example' AS email FROM numbers)
              SELECT {values} FROM others"
         );
         execute(store, &insert).await.unwrap();
