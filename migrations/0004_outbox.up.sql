@@ -1,6 +1,5 @@
--- Mail that is due, written in the transaction of what it tells. It is rendered when it is sent,
--- from the license, which never changes; its id is also its Message-ID, so a repeat can be
--- recognised.
+-- Mail that is due, written in the transaction of what it tells. It is rendered when it is sent, from
+-- the license, which never changes; its id is also its Message-ID, so a repeat can be recognised.
 CREATE TABLE outbox (
     mail_id      TEXT   NOT NULL PRIMARY KEY,
     customer_id  TEXT   NOT NULL REFERENCES customers (customer_id) ON DELETE CASCADE,

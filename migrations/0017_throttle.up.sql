@@ -1,6 +1,6 @@
 -- What all servers count together: attempts to guess a password, and mails that a client causes. A
--- bucket's key is a keyed hash, so the table names no address. `account` is the hash of the
--- account, whose buckets are deleted when its owner sets a new password.
+-- bucket's key is a keyed hash, so the table names no address. `account` is the hash of the account,
+-- whose buckets are deleted when its owner sets a new password.
 CREATE TABLE throttle_buckets (
     bucket     TEXT   NOT NULL PRIMARY KEY,
     account    TEXT,

@@ -20,8 +20,8 @@ CREATE TABLE trial_addresses (
 );
 CREATE INDEX trial_addresses_kept_until_index ON trial_addresses (kept_until);
 
--- Sign-ups that wait until their address is confirmed, each with the id of its mail. A confirmed
--- one keeps only the time, so that its link says that it was used.
+-- Sign-ups that wait until their address is confirmed, each with the id of its mail. A confirmed one
+-- keeps only the time, so that its link says that it was used.
 CREATE TABLE pending_signups (
     mail_id       TEXT   NOT NULL PRIMARY KEY,
     email         TEXT   NOT NULL,
