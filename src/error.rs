@@ -202,8 +202,8 @@ errors! {
     /// So many Stripe customers name a customer that none of them is linked without an operator.
     #[error(
         "more than {most} Stripe customers name {customer_id} in `metadata.customer_id`. Run \
-         `licentia stripe claim cus_… --to {customer_id}` with the right one, or remove it from the \
-         wrong ones at Stripe"
+         `licentia stripe claim cus_… --to {customer_id}` with the right one, or remove it from \
+         the wrong ones at Stripe"
     )]
     NamedTooOften {
         /// The customer.

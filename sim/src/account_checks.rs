@@ -95,6 +95,7 @@ fn only_own_texts(history: &mut History) {
 fn confirmed(ledger: &Ledger, letter: &Letter, typed: &Attempt) -> bool {
     ledger.attempts.iter().any(|one| match one.action {
         _ if one.address != letter.to || one.begun > letter.arrived => false,
+        _ if one.done == Some(false) => false,
         Action::Verify => true,
         Action::SetAddress => one.text == "verified",
         Action::Reset => one.begun < typed.end(),

@@ -89,8 +89,8 @@ impl Tx {
         Ok(updated > 0)
     }
 
-    /// Stores the response of a running request. `customer_id` is the customer whose data it has, if
-    /// that was not known before. The data of a customer who was deleted in the meantime is not
+    /// Stores the response of a running request. `customer_id` is the customer whose data it has,
+    /// if that was not known before. The data of a customer who was deleted in the meantime is not
     /// stored.
     pub async fn set_response(
         &mut self,
