@@ -373,6 +373,7 @@ pub fn claims(
         limits: limits.map(|(name, limit)| (name.to_string(), *limit)).collect(),
         license_expires: entitlement.term.expires.map(Timestamp::epoch_seconds),
         grace_until: entitlement.term.grace_until.map(Timestamp::epoch_seconds),
+        updates_until: None,
         seq: holder.seq,
         ver: CLAIMS_VERSION,
     }

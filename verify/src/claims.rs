@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// The `typ` of every license (RFC 8725, section 3.11: explicit typing). It prevents that another
 /// signed document is used as a license.
@@ -84,8 +84,17 @@ pub struct Claims {
     /// there is none.
     #[serde(deserialize_with = "Option::deserialize")]
     pub grace_until: Option<i64>,
+    /// The time until which builds of the app are covered. A build made later is not. Absent if all
+    /// builds are covered.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub updates_until: Option<i64>,
     /// The sequence number among the customer's licenses. A newer license has a higher one.
     pub seq: u64,
     /// The version of this set of claims: [`CLAIMS_VERSION`].
     pub ver: u32,
+}
+
+/// Reads a member that may be absent, but not `null`.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    i64::deserialize(deserializer).map(Some)
 }

@@ -68,7 +68,38 @@ const MAX_TIME: i64 = 253_402_300_799;
 /// A [`Rejection`] with the first rule that is violated.
 pub fn verify(token: &str, keys: &KeySet, now: SystemTime) -> Result<License, Rejection> {
     let claims = authenticate(token, keys)?;
-    License::judge(claims, keys, epoch_seconds(now))
+    License::judge(claims, keys, epoch_seconds(now), None)
+}
+
+/// Returns the license of a license token, if it is valid at `now` and covers the build of the app
+/// that was made at `build`. An app that is sold once, with a year of updates, calls this with a
+/// time that its build script wrote.
+///
+/// ```no_run
+/// # use licentia_verify::{KeySet, Rejection, verify_build};
+/// # use std::time::{Duration, SystemTime};
+/// # let (token, keys) = ("", KeySet::from_jwks("", "")?);
+/// // In build.rs: println!("cargo:rustc-env=BUILT_AT={}", seconds_since_1970);
+/// const BUILT_AT: u64 = 1_795_186_800;
+/// let build = SystemTime::UNIX_EPOCH + Duration::from_secs(BUILT_AT);
+/// if let Err(Rejection::UpdateNotCovered { .. }) =
+///     verify_build(token, &keys, SystemTime::now(), build)
+/// {
+///     println!("Your license covers older versions. Buy the updates to use this one.");
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// As [`verify`], and [`Rejection::UpdateNotCovered`].
+pub fn verify_build(
+    token: &str,
+    keys: &KeySet,
+    now: SystemTime,
+    build: SystemTime,
+) -> Result<License, Rejection> {
+    let claims = authenticate(token, keys)?;
+    License::judge(claims, keys, epoch_seconds(now), Some(epoch_seconds(build)))
 }
 
 /// The contents of a license, **unverified**. They may be shown, but must not be trusted.

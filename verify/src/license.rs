@@ -22,8 +22,14 @@ pub enum Status {
 }
 
 impl License {
-    /// Returns the license with these claims, if they are valid at `now`.
-    pub(crate) fn judge(claims: Claims, keys: &KeySet, now: i64) -> Result<Self, Rejection> {
+    /// Returns the license with these claims, if they are valid at `now` and cover the build that was
+    /// made at `build`.
+    pub(crate) fn judge(
+        claims: Claims,
+        keys: &KeySet,
+        now: i64,
+        build: Option<i64>,
+    ) -> Result<Self, Rejection> {
         well_formed(&claims)?;
         if claims.aud != keys.audience() {
             return Err(Rejection::WrongAudience { found: claims.aud });
@@ -34,6 +40,11 @@ impl License {
         let valid_from = claims.nbf.max(claims.iat).saturating_sub(CLOCK_LEEWAY_SECONDS);
         if now < valid_from {
             return Err(Rejection::NotYetValid { valid_from: time(valid_from) });
+        }
+        if let (Some(until), Some(build)) = (claims.updates_until, build)
+            && build > until
+        {
+            return Err(Rejection::UpdateNotCovered { until: time(until) });
         }
         let paid_until = claims.license_expires.unwrap_or(i64::MAX);
         let works_until = claims.grace_until.unwrap_or(paid_until).max(paid_until);
@@ -71,6 +82,12 @@ impl License {
         self.claims.trial
     }
 
+    /// Returns the time until which builds of the app are covered; `None` if all are.
+    #[must_use]
+    pub fn updates_until(&self) -> Option<SystemTime> {
+        self.claims.updates_until.map(time)
+    }
+
     /// Returns whether the license is active or in its grace period.
     #[must_use]
     pub fn status(&self) -> Status {
@@ -104,7 +121,8 @@ fn well_formed(claims: &Claims) -> Result<(), Rejection> {
         return Err(Rejection::InvalidClaims(format!("the claim {name:?} is empty")));
     }
     let times = [Some(claims.iat), Some(claims.nbf), Some(claims.exp)];
-    let times = times.into_iter().chain([claims.license_expires, claims.grace_until]);
+    let times =
+        times.into_iter().chain([claims.license_expires, claims.grace_until, claims.updates_until]);
     if times.flatten().any(|time| !(0..=MAX_TIME).contains(&time)) {
         return Err(Rejection::InvalidClaims("a time is before 1970 or after 9999".into()));
     }

@@ -46,6 +46,11 @@ pub enum Rejection {
         /// The time from which it is accepted.
         valid_from: SystemTime,
     },
+    /// The license does not cover this build of the app: it was made too late. An older build works.
+    UpdateNotCovered {
+        /// The time until which builds are covered.
+        until: SystemTime,
+    },
     /// The license is still paid for, but the token has expired. Refresh it.
     TokenExpired {
         /// The time at which the token expired.
@@ -75,6 +80,7 @@ impl Rejection {
             Self::WrongIssuer { .. } => "wrong_issuer",
             Self::WrongAudience { .. } => "wrong_audience",
             Self::NotYetValid { .. } => "not_yet_valid",
+            Self::UpdateNotCovered { .. } => "update_not_covered",
             Self::TokenExpired { .. } => "token_expired",
             Self::LicenseExpired { .. } => "license_expired",
         }
@@ -131,6 +137,10 @@ impl fmt::Display for Rejection {
             Self::NotYetValid { .. } => {
                 formatter.write_str("the license is not valid yet; check the clock of this device")
             }
+            Self::UpdateNotCovered { .. } => formatter.write_str(
+                "the license does not cover this version of the app; use an older one, or buy the \
+                 updates",
+            ),
             Self::TokenExpired { .. } => formatter.write_str(
                 "the license token has expired, but the license has not; go online to refresh it",
             ),

@@ -91,6 +91,11 @@ fn every_claim_is_required_and_of_its_kind_security_4() {
         json!({ "trial": 0 }),
         json!({ "license_expires": -1 }),
         json!({ "grace_until": "soon" }),
+        json!({ "updates_until": null }),
+        json!({ "updates_until": "soon" }),
+        json!({ "updates_until": 1.0 }),
+        json!({ "updates_until": -1 }),
+        json!({ "updates_until": 253402300800_i64 }),
     ] {
         assert_eq!(refusal(&with_claims(&wrong)), "invalid_claims", "{wrong}");
     }

@@ -5,7 +5,7 @@
 mod common;
 
 use common::{DAY, NOW, at, claims, header, keys, sign, with};
-use licentia_verify::{Rejection, Status, verify};
+use licentia_verify::{Rejection, Status, verify, verify_build};
 use serde_json::json;
 
 #[test]
@@ -52,6 +52,27 @@ fn a_license_without_an_end_works_until_its_token_expires() {
     let license = verify(&token, &keys(), at(NOW + 29 * DAY)).unwrap();
     assert_eq!((license.status(), license.changes_at()), (Status::Active, at(NOW + 30 * DAY)));
     assert_eq!(verify(&token, &keys(), at(NOW + 30 * DAY)).unwrap_err().code(), "token_expired");
+}
+
+#[test]
+fn a_license_covers_the_builds_until_a_time_to_the_second() {
+    let until = NOW + 5 * DAY;
+    let token = sign(&header(), &with(claims(), &json!({ "updates_until": until })));
+    let of_build = |build| verify_build(&token, &keys(), at(NOW), at(build));
+    assert_eq!(of_build(until).unwrap().updates_until(), Some(at(until)));
+    assert!(of_build(0).is_ok());
+    let refused = of_build(until + 1).unwrap_err();
+    assert_eq!(refused, Rejection::UpdateNotCovered { until: at(until) });
+    assert_eq!(refused.changes_at(), None);
+    // The time now does not matter, only that of the build, if it is known.
+    let later = at(NOW + 25 * DAY);
+    assert!(verify_build(&token, &keys(), later, at(until)).is_ok());
+    assert!(verify(&token, &keys(), later).is_ok());
+    // A build that is not covered is told so even if the license has ended.
+    let over = verify_build(&token, &keys(), at(NOW + 90 * DAY), at(until + 1)).unwrap_err();
+    assert_eq!(over.code(), "update_not_covered");
+    let all = sign(&header(), &claims());
+    assert!(verify_build(&all, &keys(), at(NOW), at(NOW + 9000 * DAY)).is_ok());
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta};
 use clap::{Args, Subcommand};
 use licentia_verify::{KeySet, MAX_JWKS_BYTES, MAX_TOKEN_BYTES, Status, Unverified};
 use serde_json::{Value, json};
@@ -53,7 +53,9 @@ enum Action {
     #[command(after_help = "Examples:
   licentia license verify --jwks jwks.json --audience acme-app eyJhbGciOi…
   licentia license verify --jwks jwks.json --audience acme-app - < license.jwt
-  licentia license verify --jwks jwks.json --audience acme-app --now 1798761600 eyJhbGciOi…")]
+  licentia license verify --jwks jwks.json --audience acme-app --now 1798761600 eyJhbGciOi…
+  licentia license verify --jwks jwks.json --audience acme-app \\
+    --build 2026-11-20T15:00:00Z eyJhbGciOi…")]
     Verify(Verify),
     /// Show the claims of a license without verifying it
     #[command(after_help = "Example:\n  licentia license inspect eyJhbGciOi…")]
@@ -101,6 +103,10 @@ struct Verify {
     /// The time of the verification, in seconds since 1970 [default: now]
     #[arg(long, value_name = "EPOCH")]
     now: Option<u64>,
+    /// The time at which the app's build was made, as seconds since 1970 or like
+    /// 2026-11-20T15:00:00Z [default: unknown, so every build counts as covered]
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    build: Option<Timestamp>,
     /// The license, or `-` to read it from standard input
     token: Private,
 }
@@ -190,16 +196,26 @@ impl Verify {
         }
         let now = self.now.map(|now| Timestamp::saturating(i64::try_from(now).unwrap_or(i64::MAX)));
         let now = now.unwrap_or_else(|| SystemClock.now());
-        let (result, code) = verify(&token, &keys, now);
+        let (result, code) = verify(&token, &keys, now, self.build);
         print(format_args!("{result:#}\n"))?;
         Ok(code)
     }
 }
 
 /// Returns the result as JSON, and the exit code.
-fn verify(token: &str, keys: &KeySet, now: Timestamp) -> (Value, ExitCode) {
+fn verify(
+    token: &str,
+    keys: &KeySet,
+    now: Timestamp,
+    build: Option<Timestamp>,
+) -> (Value, ExitCode) {
     let changes = |time| Timestamp::from(time).to_string();
-    match licentia_verify::verify(token, keys, now.to_system_time()) {
+    let now = now.to_system_time();
+    let verified = match build {
+        None => licentia_verify::verify(token, keys, now),
+        Some(build) => licentia_verify::verify_build(token, keys, now, build.to_system_time()),
+    };
+    match verified {
         Ok(license) => {
             let status = match license.status() {
                 Status::Active => "active",
@@ -223,6 +239,15 @@ fn verify(token: &str, keys: &KeySet, now: Timestamp) -> (Value, ExitCode) {
             (result, ExitCode::from(NO))
         }
     }
+}
+
+/// Parses seconds since 1970, or a time of RFC 3339.
+fn time(text: &str) -> std::result::Result<Timestamp, String> {
+    let seconds = text.parse::<u32>().map(i64::from).ok();
+    let seconds = seconds.or_else(|| Some(DateTime::parse_from_rfc3339(text).ok()?.timestamp()));
+    seconds
+        .map(Timestamp::saturating)
+        .ok_or_else(|| "use seconds since 1970, or a time such as 2026-11-20T15:00:00Z".to_owned())
 }
 
 fn read_keys(path: &Path, audience: &str) -> std::result::Result<KeySet, String> {
