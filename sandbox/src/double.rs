@@ -38,6 +38,19 @@ pub enum Interval {
     Month,
     /// Every year.
     Year,
+    /// Once.
+    Once,
+}
+
+impl Interval {
+    /// Stripe's name of it; none if it does not recur.
+    const fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Month => Some("month"),
+            Self::Year => Some("year"),
+            Self::Once => None,
+        }
+    }
 }
 
 /// A price with an id that the test chooses.
@@ -137,19 +150,19 @@ impl Double {
 
     /// Creates a product with a price. The caller chooses the price's id, because plans name it.
     pub fn add_price(&self, new: &NewPrice<'_>) {
-        let interval = match new.interval {
-            Interval::Month => "month",
-            Interval::Year => "year",
-        };
         self.shared.write(|world| {
             let product = json!({ "name": new.product, "updated": world.now });
             let product = world.create(Kind::Product, product, "product.created");
-            let mut recurring = Kind::Price.blank()["recurring"].take();
-            recurring["interval"] = interval.into();
+            let recurring = new.interval.name().map(|interval| {
+                let mut recurring = Kind::Price.blank()["recurring"].take();
+                recurring["interval"] = interval.into();
+                recurring
+            });
             let fields = json!({
                 "currency": new.currency,
                 "product": product,
                 "recurring": recurring,
+                "type": if recurring.is_some() { "recurring" } else { "one_time" },
                 "unit_amount": new.amount,
                 "unit_amount_decimal": new.amount.to_string(),
             });
@@ -281,6 +294,9 @@ impl Double {
     pub fn payment_intent(&self, id: &str) -> Option<String> {
         self.shared.read(|world| {
             let object = world.find(id)?;
+            if let Some(intent) = object["payment_intent"].as_str() {
+                return Some(intent.to_owned());
+            }
             let offered = world.offers.get(id).and_then(|offer| offer.subscription.as_deref());
             let subscription = offered.map_or(object, |sub| world.get(Kind::Subscription, sub));
             let invoice = subscription["latest_invoice"].as_str().unwrap_or(id);

@@ -76,9 +76,9 @@ fn create_price(world: &mut World, params: &mut Params) -> ApiResult {
     let mut product_data = params.group("product_data");
     let product_name = product_data.text("name")?;
     let mut fields = Map::new();
-    take_fields(params, Kind::Price, &["lookup_key", "nickname"], &mut fields)?;
+    take_fields(params, Kind::Price, &["lookup_key", "nickname", "tax_behavior"], &mut fields)?;
     take_metadata(params, &Value::Null, &mut fields)?;
-    params.ignore(&["active", "billing_scheme", "tax_behavior", "transfer_lookup_key"]);
+    params.ignore(&["active", "billing_scheme", "transfer_lookup_key"]);
     product_data.finish()?;
     params.finish()?;
     let product = match (product, product_name) {

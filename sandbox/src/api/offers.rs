@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::checkout::line_items_of;
 use super::params::Params;
 use super::resource::{Route, require_param, require_status, take_fields, take_metadata, update};
-use super::terms::terms;
+use super::terms::{Mode, terms};
 use crate::api_error::{ApiError, ApiResult};
 use crate::billing::offer;
 use crate::objects::Kind;
@@ -38,7 +38,7 @@ pub fn quotes(world: &mut World, route: Route<'_>, params: &mut Params) -> Optio
 }
 
 fn create_link(world: &mut World, params: &mut Params) -> ApiResult {
-    let terms = terms(world, params)?;
+    let terms = terms(world, Mode::Subscription, params)?;
     let mut fields = Map::new();
     take_fields(params, Kind::PaymentLink, &["allow_promotion_codes"], &mut fields)?;
     take_metadata(params, &Value::Null, &mut fields)?;
@@ -50,7 +50,7 @@ fn create_link(world: &mut World, params: &mut Params) -> ApiResult {
 
 fn create_quote(world: &mut World, params: &mut Params) -> ApiResult {
     let customer = params.required("customer")?;
-    let terms = terms(world, params)?;
+    let terms = terms(world, Mode::Subscription, params)?;
     let sent = params.text("collection_method")?.as_deref() == Some("send_invoice");
     let mut settings = params.group("invoice_settings");
     let days = settings.integer("days_until_due")?.filter(|_| sent);

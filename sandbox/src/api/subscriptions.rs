@@ -3,10 +3,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::list::{list, single_page};
+use super::list::{list, page_of};
 use super::params::Params;
 use super::resource::{Route, require, require_param, take_fields, take_metadata};
-use super::terms::discounts;
+use super::terms::{discounts, require_recurring};
 use crate::api_error::{ApiError, ApiResult};
 use crate::billing::collection::{self, Attempt};
 use crate::billing::payment::Presence;
@@ -15,7 +15,7 @@ use crate::billing::subscription::{self, NewSubscription};
 use crate::billing::{discount, ending, renewal, schedule};
 use crate::objects::{Kind, integer, text};
 use crate::options::CancelField;
-use crate::world::World;
+use crate::world::{OfferLine, World};
 
 /// Handles the calls that only this resource has.
 pub fn route(world: &mut World, route: Route<'_>, params: &mut Params) -> Option<ApiResult> {
@@ -43,8 +43,9 @@ fn create(world: &mut World, params: &mut Params) -> ApiResult {
     let mut lines = Vec::new();
     for mut item in params.groups("items") {
         let price = item.required("price")?;
-        require_param(world, Kind::Price, &price, &item.full_name("price"))?;
-        lines.push((price, item.integer("quantity")?.unwrap_or(1)));
+        require_recurring(world, &price, &item.full_name("price"))?;
+        let quantity = item.integer("quantity")?.unwrap_or(1);
+        lines.push(OfferLine { price, quantity });
         item.finish()?;
     }
     if lines.is_empty() {
@@ -222,7 +223,7 @@ fn item_changes(
             return Err(ApiError::no_such("subscription_item", &id, &at));
         };
         let price = price.unwrap_or_else(|| text(&item["price"], "id").to_owned());
-        require_param(world, Kind::Price, &price, "items[0][price]")?;
+        require_recurring(world, &price, "items[0][price]")?;
         let quantity = quantity.unwrap_or_else(|| integer(item, "quantity"));
         changes.push(ItemChange { item: id, price, quantity });
     }
@@ -264,7 +265,7 @@ fn list_items(world: &World, params: &mut Params) -> ApiResult {
     let sub = params.required("subscription")?;
     require_param(world, Kind::Subscription, &sub, "subscription")?;
     let items = subscription::items(world, &sub).to_vec();
-    single_page(items, &format!("/v1/subscription_items?subscription={sub}"), params)
+    page_of(items, &format!("/v1/subscription_items?subscription={sub}"), params)
 }
 
 fn retrieve_item(world: &World, id: &str, params: &Params) -> ApiResult {

@@ -1,14 +1,67 @@
 //! The parameters of a sale that checkout sessions, payment links, quotes and subscriptions share:
-//! line items, trial and discounts.
+//! line items, trial, payment and discounts.
 
 use super::params::Params;
 use super::resource::require_param;
 use crate::api_error::ApiError;
 use crate::objects::{Kind, text};
-use crate::world::{Offer, Redeemed, World};
+use crate::world::{InvoiceTerms, Offer, OfferLine, PaymentTerms, Redeemed, World};
 
-/// Takes the line items, trial and discounts of a checkout session, payment link or quote.
-pub fn terms(world: &World, params: &mut Params) -> Result<Offer, ApiError> {
+/// What a sale begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// A subscription.
+    Subscription,
+    /// A one-time payment.
+    Payment,
+}
+
+impl Mode {
+    /// The parameters that only the other mode has.
+    const fn foreign(self) -> &'static [&'static str] {
+        match self {
+            Self::Subscription => &["payment_intent_data", "customer_creation"],
+            Self::Payment => &["subscription_data"],
+        }
+    }
+
+    /// Stripe's name of it.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Subscription => "subscription",
+            Self::Payment => "payment",
+        }
+    }
+}
+
+/// Takes the line items, discounts, and either the trial or the terms of the payment, of a checkout
+/// session, payment link or quote.
+pub fn terms(world: &World, mode: Mode, params: &mut Params) -> Result<Offer, ApiError> {
+    if let Some(name) = mode.foreign().iter().find(|name| params.has(name)) {
+        let message = format!("You can not pass `{name}` in `{}` mode.", mode.name());
+        return Err(ApiError::invalid(message, name));
+    }
+    let lines = lines(world, mode, params)?;
+    let discounts = discounts(world, params)?;
+    let mut offer = Offer { lines, discounts, ..Offer::default() };
+    if mode == Mode::Payment {
+        offer.payment = Some(payment(params)?);
+        return Ok(offer);
+    }
+    if invoice(params)?.is_some() {
+        let message = "You can only enable invoice creation when `mode` is set to `payment`. \
+                       Invoices are created automatically when `mode` is set to `subscription`.";
+        return Err(ApiError::invalid(message, "invoice_creation"));
+    }
+    let mut data = params.group("subscription_data");
+    offer.metadata = data.metadata("metadata")?.unwrap_or_default();
+    offer.trial_days = data.integer("trial_period_days")?.unwrap_or(0);
+    data.ignore(&["description", "proration_behavior", "billing_mode", "trial_settings"]);
+    data.finish()?;
+    Ok(offer)
+}
+
+fn lines(world: &World, mode: Mode, params: &mut Params) -> Result<Vec<OfferLine>, ApiError> {
     let mut lines = Vec::new();
     for mut line in params.groups("line_items") {
         let price = line.required("price")?;
@@ -17,22 +70,62 @@ pub fn terms(world: &World, params: &mut Params) -> Result<Offer, ApiError> {
         line.ignore(&["adjustable_quantity"]);
         line.finish()?;
         require_param(world, Kind::Price, &price, &at)?;
-        if world.get(Kind::Price, &price)["recurring"].is_null() {
-            let message = "You must provide at least one recurring price in `subscription` mode.";
-            return Err(ApiError::invalid(message, &at));
-        }
-        lines.push((price, quantity));
+        let is_once = world.get(Kind::Price, &price)["recurring"].is_null();
+        let problem = match mode {
+            Mode::Subscription if is_once => {
+                "You must provide at least one recurring price in `subscription` mode."
+            }
+            Mode::Payment if !is_once => {
+                "You specified `payment` mode but passed a recurring price. Either switch to \
+                 `subscription` mode or use only one-time prices."
+            }
+            _ => {
+                lines.push(OfferLine { price, quantity });
+                continue;
+            }
+        };
+        return Err(ApiError::invalid(problem, &at));
     }
     if lines.is_empty() {
         return Err(ApiError::missing("line_items"));
     }
-    let discounts = discounts(world, params)?;
-    let mut data = params.group("subscription_data");
+    Ok(lines)
+}
+
+/// Checks that a price can be billed by a subscription.
+pub fn require_recurring(world: &World, price: &str, param: &str) -> Result<(), ApiError> {
+    require_param(world, Kind::Price, price, param)?;
+    if world.get(Kind::Price, price)["recurring"].is_object() {
+        return Ok(());
+    }
+    let message = "The price specified is set to `type=one_time` but this field only accepts \
+                   prices with `type=recurring`.";
+    Err(ApiError::invalid(message, param))
+}
+
+/// Takes the terms of a one-time payment.
+fn payment(params: &mut Params) -> Result<PaymentTerms, ApiError> {
+    let mut data = params.group("payment_intent_data");
+    let description = data.text("description")?;
     let metadata = data.metadata("metadata")?.unwrap_or_default();
-    let trial_days = data.integer("trial_period_days")?.unwrap_or(0);
-    data.ignore(&["description", "proration_behavior", "billing_mode", "trial_settings"]);
+    data.ignore(&["receipt_email", "setup_future_usage", "statement_descriptor"]);
     data.finish()?;
-    Ok(Offer { lines, metadata, trial_days, discounts, subscription: None })
+    Ok(PaymentTerms { description, metadata, invoice: invoice(params)? })
+}
+
+/// Takes the invoice to create after a one-time payment; none unless it is enabled
+/// (<https://docs.stripe.com/payments/checkout/receipts#paid-invoices>).
+fn invoice(params: &mut Params) -> Result<Option<InvoiceTerms>, ApiError> {
+    let mut creation = params.group("invoice_creation");
+    let enabled = creation.boolean("enabled")?.unwrap_or(false);
+    let mut data = creation.group("invoice_data");
+    let description = data.text("description")?;
+    let footer = data.text("footer")?;
+    let metadata = data.metadata("metadata")?.unwrap_or_default();
+    data.ignore(&["account_tax_ids", "custom_fields", "issuer", "rendering_options"]);
+    data.finish()?;
+    creation.finish()?;
+    Ok(enabled.then_some(InvoiceTerms { description, footer, metadata }))
 }
 
 /// Takes `discounts`: coupons and promotion codes.

@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 
 use super::period;
-use crate::objects::{Kind, integer, text};
+use crate::objects::{Kind, integer, text, with};
 use crate::world::{Redeemed, World};
 
 /// Redeems a coupon for a subscription. Returns the discount's id.
@@ -17,25 +17,53 @@ pub fn redeem(world: &mut World, sub: &str, redeemed: &Redeemed) -> String {
     let fields = json!({
         "customer": world.get(Kind::Subscription, sub)["customer"],
         "end": end,
-        "promotion_code": redeemed.promotion_code,
-        "source": { "coupon": redeemed.coupon, "type": "coupon" },
-        "start": world.now,
         "subscription": sub,
     });
-    let id = world.insert(Kind::Discount, fields);
-    world.update(Kind::Discount, &id, |discount| {
-        // Discounts have a start, but no `created`.
-        discount.as_object_mut().and_then(|fields| fields.remove("created"));
-    });
-    count_redemption(world, Kind::Coupon, &redeemed.coupon);
-    if let Some(code) = &redeemed.promotion_code {
-        count_redemption(world, Kind::PromotionCode, code);
-    }
+    let id = create(world, redeemed, fields);
+    count(world, redeemed);
     let mut discounts = discount_ids(world, sub);
     discounts.push(id.clone());
     world.set(Kind::Subscription, sub, json!({ "discounts": discounts }));
     world.announce(Kind::Discount, &id, "customer.discount.created");
     id
+}
+
+/// Applies a coupon to the invoice of a one-time payment. Returns the discount's id. The redemption
+/// was counted when the session completed.
+pub fn apply_once(
+    world: &mut World,
+    session: &Value,
+    invoice: &str,
+    redeemed: &Redeemed,
+) -> String {
+    let fields = json!({
+        "checkout_session": session["id"],
+        "customer": session["customer"],
+        "invoice": invoice,
+    });
+    create(world, redeemed, fields)
+}
+
+fn create(world: &mut World, redeemed: &Redeemed, more: Value) -> String {
+    let fields = json!({
+        "promotion_code": redeemed.promotion_code,
+        "source": { "coupon": redeemed.coupon, "type": "coupon" },
+        "start": world.now,
+    });
+    let id = world.insert(Kind::Discount, with(fields, more));
+    world.update(Kind::Discount, &id, |discount| {
+        // Discounts have a start, but no `created`.
+        discount.as_object_mut().and_then(|fields| fields.remove("created"));
+    });
+    id
+}
+
+/// Counts a redemption of a coupon, and of its promotion code.
+pub fn count(world: &mut World, redeemed: &Redeemed) {
+    count_redemption(world, Kind::Coupon, &redeemed.coupon);
+    if let Some(code) = &redeemed.promotion_code {
+        count_redemption(world, Kind::PromotionCode, code);
+    }
 }
 
 fn count_redemption(world: &mut World, kind: Kind, id: &str) {
@@ -65,6 +93,29 @@ pub fn amounts(world: &World, sub: &str, amount: i64) -> Vec<(String, i64)> {
         amounts.push((id, off));
     }
     amounts
+}
+
+/// Returns the amount that each coupon takes off `amount`.
+pub fn amounts_of(world: &World, discounts: &[Redeemed], amount: i64) -> Vec<i64> {
+    let mut remaining = amount;
+    let off = |redeemed: &Redeemed| {
+        let off = amount_off(world.get(Kind::Coupon, &redeemed.coupon), remaining);
+        remaining -= off;
+        off
+    };
+    discounts.iter().map(off).collect()
+}
+
+/// Splits a discount among lines with these amounts, in proportion. The shares add up to `off`.
+pub fn shares(off: i64, lines: &[i64]) -> Vec<i64> {
+    let (mut off, mut whole) = (off, lines.iter().sum::<i64>());
+    let share = |line: &i64| {
+        let share = if whole > 0 { off * line / whole } else { 0 };
+        off -= share;
+        whole -= line;
+        share
+    };
+    lines.iter().map(share).collect()
 }
 
 /// Returns the amount that a coupon takes off `amount`, at most all of it.

@@ -170,7 +170,7 @@ fn apply_balance(world: &mut World, id: &str) -> i64 {
 /// Returns the due date of a sent invoice, from the subscription's `days_until_due`, and sets a
 /// timer for it. Returns none for other invoices.
 fn due_date(world: &mut World, id: &str) -> Option<i64> {
-    let subscription = world.get(Kind::Subscription, &subscription_of(world, id));
+    let subscription = world.get(Kind::Subscription, &subscription_of(world, id)?);
     let sent = world.get(Kind::Invoice, id)["collection_method"] == "send_invoice";
     let due = sent.then(|| world.now + integer(subscription, "days_until_due") * DAY_SECONDS)?;
     world.schedule(due, Timer::InvoiceOverdue(id.to_owned()));
@@ -181,6 +181,32 @@ fn due_date(world: &mut World, id: &str) -> Option<i64> {
 pub fn finalize(world: &mut World, id: &str) {
     let due = apply_balance(world, id);
     let due_date = due_date(world, id);
+    issue(world, id, due_date);
+    if due > 0 {
+        open_payment(world, id);
+    }
+    world.announce(Kind::Invoice, id, "invoice.finalized");
+    if due == 0 {
+        mark_paid(world, id, true);
+    } else if due_date.is_some() {
+        world.announce(Kind::Invoice, id, "invoice.sent");
+    }
+}
+
+/// Finalizes a draft about a payment that has succeeded already, which pays it. The customer's
+/// balance is left alone.
+pub fn finalize_paid(world: &mut World, id: &str, intent: &str) {
+    issue(world, id, None);
+    world.set(Kind::Invoice, id, json!({ "ending_balance": 0 }));
+    let total = integer(world.get(Kind::Invoice, id), "total");
+    let named = json!({ "type": "payment_intent", "payment_intent": intent });
+    invoice_payment::attach(world, id, (named, intent), total, true);
+    world.announce(Kind::Invoice, id, "invoice.finalized");
+    record_payment(world, id, intent);
+}
+
+/// Opens a draft: it gets a number and a page.
+fn issue(world: &mut World, id: &str, due_date: Option<i64>) {
     let customer = text(world.get(Kind::Invoice, id), "customer").to_owned();
     let number = next_number(world, &customer);
     let page = format!("{}/invoice/{id}", world.url);
@@ -198,15 +224,6 @@ pub fn finalize(world: &mut World, id: &str) {
         });
         put(invoice, fields);
     });
-    if due > 0 {
-        open_payment(world, id);
-    }
-    world.announce(Kind::Invoice, id, "invoice.finalized");
-    if due == 0 {
-        mark_paid(world, id, true);
-    } else if due_date.is_some() {
-        world.announce(Kind::Invoice, id, "invoice.sent");
-    }
 }
 
 fn next_number(world: &mut World, customer: &str) -> String {
@@ -220,9 +237,9 @@ fn next_number(world: &mut World, customer: &str) -> String {
 fn open_payment(world: &mut World, id: &str) {
     let invoice = world.get(Kind::Invoice, id).clone();
     let due = integer(&invoice, "amount_due");
-    let customer = text(&invoice, "customer");
-    let intent =
-        payment::create(world, customer, (due, text(&invoice, "currency")), "Subscription");
+    let (customer, currency) = (text(&invoice, "customer"), text(&invoice, "currency"));
+    let more = json!({ "description": "Subscription" });
+    let intent = payment::create(world, Some(customer), (due, currency), more);
     let named = json!({ "type": "payment_intent", "payment_intent": intent });
     invoice_payment::attach(world, id, (named, &intent), due, true);
 }
@@ -232,10 +249,10 @@ pub fn payment_intent(world: &World, invoice: &str) -> Option<String> {
     world.payment_of(invoice).map(|payment| payment.intent.clone())
 }
 
-/// Returns the subscription that an invoice bills; empty if it bills none.
-pub fn subscription_of(world: &World, invoice: &str) -> String {
+/// Returns the subscription that an invoice bills; none if it bills a one-time payment.
+pub fn subscription_of(world: &World, invoice: &str) -> Option<String> {
     let parent = &world.get(Kind::Invoice, invoice)["parent"];
-    text(&parent["subscription_details"], "subscription").to_owned()
+    parent["subscription_details"]["subscription"].as_str().map(str::to_owned)
 }
 
 /// Applies a successful payment to an invoice. An excess is credited to the customer's balance.

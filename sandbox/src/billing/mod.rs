@@ -18,6 +18,7 @@ pub mod invoice_actions;
 mod invoice_payment;
 pub mod money_actions;
 pub mod offer;
+pub mod one_time;
 pub mod payment;
 mod period;
 pub mod plan_change;

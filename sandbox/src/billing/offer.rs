@@ -68,8 +68,8 @@ pub fn add_quote(
     });
     let id = world.insert(Kind::Quote, with(own, fields));
     let metadata = Value::from(terms.metadata.clone());
-    let recurring = terms.lines.first().map_or(Value::Null, |(price, _)| {
-        let recurring = &world.get(Kind::Price, price)["recurring"];
+    let recurring = terms.lines.first().map_or(Value::Null, |line| {
+        let recurring = &world.get(Kind::Price, &line.price)["recurring"];
         json!({
             "amount_subtotal": totals.subtotal,
             "amount_total": totals.total,

@@ -11,7 +11,7 @@ use super::{collection, discount, offer, session};
 use crate::card::Card;
 use crate::objects::{Kind, text};
 use crate::options::CouponDuration;
-use crate::world::{Offer, Redeemed, World};
+use crate::world::{Offer, OfferLine, Redeemed, World};
 
 /// The collection method of a subscription that the vendor creates.
 pub enum CollectionMethod {
@@ -36,7 +36,7 @@ pub fn subscribe(
     };
     let new = NewSubscription {
         customer: customer.to_owned(),
-        lines: vec![(price.to_owned(), 1)],
+        lines: vec![OfferLine::of(price)],
         metadata: Map::new(),
         trial_end: None,
         method,
@@ -64,8 +64,7 @@ pub fn sell_by_quote(
 ) -> Result<String, ActionError> {
     require_exists(world, Kind::Customer, "customer", customer)?;
     require_exists(world, Kind::Price, "price", price)?;
-    let terms = Offer { lines: vec![(price.to_owned(), 1)], ..Offer::default() };
-    let quote = offer::add_quote(world, customer, terms, days_until_due, json!({}));
+    let quote = offer::add_quote(world, customer, Offer::of(price), days_until_due, json!({}));
     offer::finalize_quote(world, &quote);
     Ok(offer::accept_quote(world, &quote))
 }
@@ -73,8 +72,7 @@ pub fn sell_by_quote(
 /// Creates a payment link for a price. Returns its id.
 pub fn add_payment_link(world: &mut World, price: &str) -> Result<String, ActionError> {
     require_exists(world, Kind::Price, "price", price)?;
-    let terms = Offer { lines: vec![(price.to_owned(), 1)], ..Offer::default() };
-    Ok(offer::add_link(world, terms, json!({})))
+    Ok(offer::add_link(world, Offer::of(price), json!({})))
 }
 
 /// Opens a payment link. Returns the checkout session, which has no customer yet.

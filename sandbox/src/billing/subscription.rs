@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::invoice::{self, InitialState, Line};
 use super::{discount, period};
 use crate::objects::{Kind, integer, list, plan, subscription_item, text, with};
-use crate::world::{Redeemed, Timer, World};
+use crate::world::{OfferLine, Redeemed, Timer, World};
 
 /// Stripe gives up an incomplete first payment after this time, in seconds.
 pub const INCOMPLETE_EXPIRES_AFTER_SECONDS: i64 = 23 * 3_600;
@@ -14,8 +14,8 @@ pub const INCOMPLETE_EXPIRES_AFTER_SECONDS: i64 = 23 * 3_600;
 pub struct NewSubscription {
     /// The paying customer.
     pub customer: String,
-    /// Price ids and quantities.
-    pub lines: Vec<(String, i64)>,
+    /// What it bills.
+    pub lines: Vec<OfferLine>,
     /// The subscription's metadata.
     pub metadata: Map<String, Value>,
     /// The end of the trial, if it has one.
@@ -33,10 +33,8 @@ pub struct NewSubscription {
 pub fn create(world: &mut World, new: NewSubscription) -> String {
     let now = world.now;
     let id = world.id(Kind::Subscription.prefix());
-    let prices =
-        new.lines.iter().map(|(price, quantity)| (world.get(Kind::Price, price), quantity));
-    let prices: Vec<(Value, i64)> =
-        prices.map(|(price, quantity)| (price.clone(), *quantity)).collect();
+    let price = |line: &OfferLine| (world.get(Kind::Price, &line.price).clone(), line.quantity);
+    let prices: Vec<(Value, i64)> = new.lines.iter().map(price).collect();
     let anchor = new.trial_end.unwrap_or(now);
     let items: Vec<Value> = prices
         .iter()

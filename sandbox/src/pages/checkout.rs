@@ -17,8 +17,11 @@ const DECLINED: &str = "The payment was declined. Try another card.";
 #[template(path = "checkout.html")]
 struct CheckoutPage<'a> {
     id: &'a str,
-    lines: Vec<LineRow>,
+    lines: Vec<LineRow<'a>>,
     trial_days: i64,
+    /// "Subscribe" or "Pay".
+    verb: &'static str,
+    needs_card: bool,
     due: String,
     known_email: Option<&'a str>,
     problem: Option<&'a str>,
@@ -27,11 +30,11 @@ struct CheckoutPage<'a> {
     cancel_url: Option<&'a str>,
 }
 
-struct LineRow {
+struct LineRow<'a> {
     name: String,
     quantity: i64,
     amount: String,
-    interval: String,
+    interval: Option<&'a str>,
 }
 
 /// Returns the page of a session.
@@ -46,13 +49,13 @@ pub fn show(world: &World, id: &str, problem: Option<&str>) -> Page {
         _ => return Page::NotFound,
     }
     let offer = world.offers.get(id).cloned().unwrap_or_default();
-    let lines = offer.lines.iter().map(|(price, quantity)| {
-        let price = world.get(Kind::Price, price);
+    let lines = offer.lines.iter().map(|line| {
+        let price = world.get(Kind::Price, &line.price);
         LineRow {
             name: product_name(world, price),
-            quantity: *quantity,
+            quantity: line.quantity,
             amount: amount(integer(price, "unit_amount"), price),
-            interval: text(&price["recurring"], "interval").to_owned(),
+            interval: price["recurring"]["interval"].as_str(),
         }
     });
     let customer = world.get(Kind::Customer, text(session, "customer"));
@@ -60,6 +63,8 @@ pub fn show(world: &World, id: &str, problem: Option<&str>) -> Page {
         id,
         lines: lines.collect(),
         trial_days: offer.trial_days,
+        verb: if offer.payment.is_some() { "Pay" } else { "Subscribe" },
+        needs_card: offer.payment.is_none() || integer(session, "amount_total") > 0,
         due: amount(integer(session, "amount_total"), session),
         known_email: customer["email"].as_str().or(session["customer_email"].as_str()),
         problem,
@@ -141,6 +146,9 @@ pub fn authenticate(world: &mut World, intent: &str, form: &Form) -> Page {
 
 /// Returns the session that a payment completes.
 fn session_of(world: &World, intent: &str) -> Option<String> {
+    if let Some(session) = world.session_by_payment.get(intent) {
+        return Some(session.clone());
+    }
     let invoice: &Value = world.get(Kind::Invoice, &world.invoice_of(intent)?);
     let sub = text(&invoice["parent"]["subscription_details"], "subscription");
     world.session_by_subscription.get(sub).cloned()

@@ -11,6 +11,7 @@ mod harness;
 mod life;
 mod mail;
 mod money_back;
+mod one_time;
 mod oracles;
 mod other_sales;
 mod pages;

@@ -69,6 +69,29 @@ async fn a_new_buyer_enters_an_email_and_becomes_a_customer() {
 }
 
 #[tokio::test]
+async fn a_one_time_payment_has_a_page_without_an_interval() {
+    // https://docs.stripe.com/payments/checkout/no-cost-orders: no card for an order without cost.
+    let stripe = Stripe::with_perpetual_plans().await;
+    stripe.sandbox.add_coupon("FREE", 100, CouponDuration::Once);
+    stripe.sandbox.add_promotion_code("FREE", "GIFT").unwrap();
+    let customer = stripe.customer().await;
+    let session = stripe.payment_session(&customer, "&allow_promotion_codes=true").await;
+    let path = format!("/checkout/{session}");
+    let page = stripe.page(&path).await.text;
+    assert!(page.contains("<h1>Pay</h1>") && page.contains("199.00 USD"), "{page}");
+    assert!(!page.contains(" per ") && page.contains("Card number"), "{page}");
+    let asked = stripe.submit(&format!("{path}/4000002500003155"), "").await;
+    let failed = stripe.submit(&asked.location, "answer=fail").await;
+    assert!(failed.text.contains("declined"));
+    stripe.submit(&format!("{path}/code"), "code=GIFT").await;
+    let page = stripe.page(&path).await.text;
+    assert!(page.contains("Complete order") && !page.contains("Card number"), "{page}");
+    let done = stripe.submit(&path, "card=4242424242424242").await;
+    assert_eq!((done.status, done.location.as_str()), (303, "http://localhost/ok"));
+    assert_eq!(stripe.sandbox.object(&session)["payment_status"], "no_payment_required");
+}
+
+#[tokio::test]
 async fn the_3d_secure_page_continues_after_either_decision() {
     let stripe = Stripe::start().await;
     let customer = stripe.customer().await;
