@@ -6,11 +6,11 @@ use serde_json::{Map, Value, json};
 use super::list::{list, page_of};
 use super::params::Params;
 use super::resource::{Route, matches, require, require_param, take_fields, take_metadata};
-use super::terms::{Mode, terms};
+use super::terms::{Mode, currency, terms};
 use crate::api_error::{ApiError, ApiResult};
 use crate::billing::session::{self, expire};
 use crate::objects::{self, Kind, text};
-use crate::world::{OfferLine, World};
+use crate::world::{Adjustable, OfferLine, World};
 
 /// A session is open for a day, unless its creator chooses a shorter time.
 const EXPIRES_AFTER_SECONDS: i64 = 86_400;
@@ -74,7 +74,7 @@ fn create(world: &mut World, params: &mut Params) -> ApiResult {
             return Err(ApiError::invalid(message, "mode"));
         }
     };
-    let offer = terms(world, mode, params)?;
+    let mut offer = terms(world, mode, params)?;
     let expires_at = params.integer("expires_at")?.unwrap_or(world.now + EXPIRES_AFTER_SECONDS);
     if !(EXPIRES_AT_LEAST_AFTER_SECONDS..=EXPIRES_AFTER_SECONDS).contains(&(expires_at - world.now))
     {
@@ -94,6 +94,8 @@ fn create(world: &mut World, params: &mut Params) -> ApiResult {
         fields.insert("allow_promotion_codes".to_owned(), allow.into());
     }
     params.ignore(&IGNORED);
+    let customer = fields.get("customer").and_then(Value::as_str);
+    let currency = currency(world, mode, customer, &offer.lines, params)?;
     params.finish()?;
     if let Some(customer) = fields.get("customer").and_then(Value::as_str) {
         require_param(world, Kind::Customer, customer, "customer")?;
@@ -107,6 +109,7 @@ fn create(world: &mut World, params: &mut Params) -> ApiResult {
             return Err(ApiError::invalid(message, "customer_creation"));
         }
     }
+    offer.currency = currency;
     let id = session::open(world, fields, offer, expires_at);
     Ok(world.get(Kind::CheckoutSession, &id).clone())
 }
@@ -159,6 +162,10 @@ pub fn line_items_of(world: &World, session: &str) -> Value {
     objects::list(items, has_more, &format!("/v1/checkout/sessions/{session}/line_items"))
 }
 
+fn limits(limits: Adjustable) -> Value {
+    json!({ "enabled": true, "maximum": limits.maximum, "minimum": limits.minimum })
+}
+
 fn items(world: &World, session: &str) -> Vec<Value> {
     let offer = world.offers.get(session).cloned().unwrap_or_default();
     let totals = session::totals(world, &offer);
@@ -166,7 +173,7 @@ fn items(world: &World, session: &str) -> Vec<Value> {
         let price = world.get(Kind::Price, &line.price);
         let (amount, off) = (totals.lines[place], totals.off_lines[place]);
         json!({
-            "adjustable_quantity": null,
+            "adjustable_quantity": line.adjustable.map(limits),
             "amount_discount": off,
             "amount_subtotal": amount,
             "amount_tax": 0,

@@ -6,13 +6,13 @@ use serde_json::{Map, Value, json};
 use super::list::{list, page_of};
 use super::params::Params;
 use super::resource::{Route, require, require_param, take_fields, take_metadata};
-use super::terms::{discounts, require_recurring};
+use super::terms::{Mode, currency, discounts, require_recurring};
 use crate::api_error::{ApiError, ApiResult};
 use crate::billing::collection::{self, Attempt};
 use crate::billing::payment::Presence;
 use crate::billing::plan_change::change_price;
 use crate::billing::subscription::{self, NewSubscription};
-use crate::billing::{discount, ending, renewal, schedule};
+use crate::billing::{discount, ending, price, renewal, schedule};
 use crate::objects::{Kind, integer, text};
 use crate::options::CancelField;
 use crate::world::{OfferLine, World};
@@ -45,7 +45,7 @@ fn create(world: &mut World, params: &mut Params) -> ApiResult {
         let price = item.required("price")?;
         require_recurring(world, &price, &item.full_name("price"))?;
         let quantity = item.integer("quantity")?.unwrap_or(1);
-        lines.push(OfferLine { price, quantity });
+        lines.push(OfferLine { quantity, ..OfferLine::of(&price) });
         item.finish()?;
     }
     if lines.is_empty() {
@@ -62,11 +62,13 @@ fn create(world: &mut World, params: &mut Params) -> ApiResult {
         return Err(ApiError::missing("days_until_due"));
     }
     let discounts = discounts(world, params)?;
+    let currency = currency(world, Mode::Subscription, Some(&customer), &lines, params)?;
     params.ignore(&["payment_behavior", "payment_settings", "billing_mode", "off_session"]);
     params.finish()?;
     let new = NewSubscription {
         customer,
         lines,
+        currency,
         metadata,
         trial_end,
         method,
@@ -224,6 +226,11 @@ fn item_changes(
         };
         let price = price.unwrap_or_else(|| text(&item["price"], "id").to_owned());
         require_recurring(world, &price, "items[0][price]")?;
+        let currency = text(world.get(Kind::Subscription, sub), "currency");
+        if !price::is_sold_in(world, &price, currency) {
+            let message = format!("The price specified is not sold in `{currency}`.");
+            return Err(ApiError::invalid(message, "items[0][price]"));
+        }
         let quantity = quantity.unwrap_or_else(|| integer(item, "quantity"));
         changes.push(ItemChange { item: id, price, quantity });
     }

@@ -4,8 +4,15 @@
 use super::params::Params;
 use super::resource::require_param;
 use crate::api_error::ApiError;
+use crate::billing::price;
 use crate::objects::{Kind, text};
-use crate::world::{InvoiceTerms, Offer, OfferLine, PaymentTerms, Redeemed, World};
+use crate::world::{Adjustable, InvoiceTerms, Offer, OfferLine, PaymentTerms, Redeemed, World};
+
+/// The greatest quantity that a buyer may choose, unless the vendor sets another.
+const DEFAULT_MAXIMUM: i64 = 99;
+
+/// The greatest quantity that a vendor may let a buyer choose.
+const MAX_QUANTITY: i64 = 999_999;
 
 /// What a sale begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +74,7 @@ fn lines(world: &World, mode: Mode, params: &mut Params) -> Result<Vec<OfferLine
         let price = line.required("price")?;
         let quantity = line.integer("quantity")?.unwrap_or(1);
         let at = line.full_name("price");
-        line.ignore(&["adjustable_quantity"]);
+        let adjustable = adjustable(&mut line, quantity)?;
         line.finish()?;
         require_param(world, Kind::Price, &price, &at)?;
         let is_once = world.get(Kind::Price, &price)["recurring"].is_null();
@@ -80,7 +87,7 @@ fn lines(world: &World, mode: Mode, params: &mut Params) -> Result<Vec<OfferLine
                  `subscription` mode or use only one-time prices."
             }
             _ => {
-                lines.push(OfferLine { price, quantity });
+                lines.push(OfferLine { price, quantity, adjustable });
                 continue;
             }
         };
@@ -90,6 +97,69 @@ fn lines(world: &World, mode: Mode, params: &mut Params) -> Result<Vec<OfferLine
         return Err(ApiError::missing("line_items"));
     }
     Ok(lines)
+}
+
+/// Takes the quantities that the buyer may choose on the page
+/// (<https://docs.stripe.com/payments/checkout/adjustable-quantity>).
+fn adjustable(line: &mut Params, quantity: i64) -> Result<Option<Adjustable>, ApiError> {
+    let mut group = line.group("adjustable_quantity");
+    let enabled = group.boolean("enabled")?.unwrap_or(false);
+    let minimum = group.integer("minimum")?.unwrap_or(0);
+    let maximum = group.integer("maximum")?.unwrap_or(DEFAULT_MAXIMUM);
+    let at = group.full_name("maximum");
+    group.finish()?;
+    let fits = maximum <= MAX_QUANTITY && (minimum..=maximum).contains(&quantity);
+    if enabled && !fits {
+        let message = format!(
+            "The quantity ({quantity}) must be from {minimum} to {maximum}, and the maximum at \
+             most {MAX_QUANTITY}."
+        );
+        return Err(ApiError::invalid(message, &at));
+    }
+    Ok(enabled.then_some(Adjustable { minimum, maximum }))
+}
+
+/// Checks that a sale's prices are sold in its currency.
+fn require_currency(world: &World, lines: &[OfferLine], currency: &str) -> Result<(), ApiError> {
+    let other = lines.iter().position(|line| !price::is_sold_in(world, &line.price, currency));
+    let Some(place) = other else { return Ok(()) };
+    let own = text(world.get(Kind::Price, &lines[place].price), "currency");
+    let message = format!(
+        "The price specified only supports `{own}`. This doesn't match the expected currency: \
+         `{currency}`."
+    );
+    Err(ApiError::invalid(message, &format!("line_items[{place}][price]")))
+}
+
+/// Takes the currency of a sale. Subscriptions of one customer must have the same one.
+pub fn currency(
+    world: &World,
+    mode: Mode,
+    customer: Option<&str>,
+    lines: &[OfferLine],
+    params: &mut Params,
+) -> Result<Option<String>, ApiError> {
+    let customer = customer.filter(|_| mode == Mode::Subscription);
+    let chosen = params.text("currency")?.filter(|currency| !currency.is_empty());
+    let currency = match (chosen, customer) {
+        (Some(chosen), _) => Some(chosen),
+        (None, Some(customer)) => price::customers_currency(world, customer, lines),
+        (None, None) => None,
+    };
+    let own = lines.first().map(|line| text(world.get(Kind::Price, &line.price), "currency"));
+    let wanted = currency.as_deref().or(own).unwrap_or_default();
+    require_currency(world, lines, wanted)?;
+    match customer.and_then(|customer| price::pinned_currency(world, customer)) {
+        Some(pinned) if pinned != wanted => Err(ApiError::invalid(
+            format!(
+                "You cannot combine currencies on a single customer. This customer has an active \
+                 subscription, subscription schedule, discount, quote, invoice item or active \
+                 subscription mode checkout session with currency {pinned}."
+            ),
+            "",
+        )),
+        _ => Ok(currency),
+    }
 }
 
 /// Checks that a price can be billed by a subscription.

@@ -49,6 +49,7 @@ pub fn submit(world: &mut World, session: &str, card: Card, email: &str) -> Paid
             let new = NewSubscription {
                 customer,
                 lines: offer.lines,
+                currency: offer.currency,
                 metadata: offer.metadata,
                 trial_end: (offer.trial_days > 0).then(|| world.now + offer.trial_days * 86_400),
                 method: Some(method),

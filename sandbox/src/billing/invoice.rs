@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{balance, discount, invoice_payment, payment};
+use super::{balance, discount, invoice_payment, payment, price};
 use crate::objects::{Kind, integer, line_item, list, put, text, with};
 use crate::world::{Timer, World};
 
@@ -110,6 +110,7 @@ fn draft_fields(world: &mut World, id: &str, sub: &str, reason: &str, lines: &[L
 
 fn line_of(world: &mut World, invoice: &str, sub: &str, line: &Line) -> Value {
     let price = &line.item["price"];
+    let currency = text(world.get(Kind::Subscription, sub), "currency").to_owned();
     let quantity = integer(&line.item, "quantity");
     let noun = if line.proration { "Change of" } else { "Subscription to" };
     let product = world.get(Kind::Product, text(price, "product"));
@@ -128,12 +129,12 @@ fn line_of(world: &mut World, invoice: &str, sub: &str, line: &Line) -> Value {
     let pricing = json!({
         "type": "price_details",
         "price_details": { "price": price["id"], "product": price["product"] },
-        "unit_amount_decimal": price["unit_amount_decimal"],
+        "unit_amount_decimal": price::unit_amount(world, price, &currency).to_string(),
     });
     let fields = json!({
         "id": world.id("il_"),
         "amount": line.amount,
-        "currency": price["currency"],
+        "currency": currency,
         "description": description,
         "invoice": invoice,
         "parent": parent,

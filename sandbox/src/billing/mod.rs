@@ -22,6 +22,7 @@ pub mod one_time;
 pub mod payment;
 mod period;
 pub mod plan_change;
+pub mod price;
 pub mod renewal;
 pub mod reversal;
 pub mod sales_actions;

@@ -102,6 +102,7 @@ pub fn accept_quote(world: &mut World, id: &str) -> String {
     let new = NewSubscription {
         customer: text(&quote, "customer").to_owned(),
         lines: terms.lines,
+        currency: terms.currency,
         metadata: terms.metadata,
         trial_end: (terms.trial_days > 0).then(|| world.now + terms.trial_days * 86_400),
         method: None,

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::checkout::{Paid, ensure_customer};
 use super::payment::{self, PaymentOutcome, Presence};
-use super::{customer, discount, invoice, session};
+use super::{customer, discount, invoice, price, session};
 use crate::card::Card;
 use crate::objects::{Kind, line_item, list, text, with};
 use crate::world::{InvoiceTerms, Offer, PaymentTerms, Timer, World};
@@ -190,6 +190,8 @@ fn lines(
     for (place, line) in offer.lines.iter().enumerate() {
         let price = world.get(Kind::Price, &line.price);
         let product = world.get(Kind::Product, text(price, "product"));
+        let currency = totals.currency.as_str().unwrap_or_default();
+        let unit = price::unit_amount(world, price, currency);
         let share = |(discount, off): &(String, i64)| json!({ "amount": discount::shares(*off, &totals.lines)[place], "discount": discount });
         let fields = json!({
             "amount": totals.lines[place],
@@ -201,7 +203,7 @@ fn lines(
             "pricing": {
                 "type": "price_details",
                 "price_details": { "price": price["id"], "product": price["product"] },
-                "unit_amount_decimal": price["unit_amount_decimal"],
+                "unit_amount_decimal": unit.to_string(),
             },
             "quantity": line.quantity,
             "subtotal": totals.lines[place],

@@ -37,6 +37,7 @@ pub fn subscribe(
     let new = NewSubscription {
         customer: customer.to_owned(),
         lines: vec![OfferLine::of(price)],
+        currency: None,
         metadata: Map::new(),
         trial_end: None,
         method,
@@ -133,6 +134,31 @@ pub fn enter_promotion_code(
     };
     drop(codes);
     session::redeem(world, session, redeemed);
+    Ok(())
+}
+
+/// Chooses the quantity of a line on the page of an open checkout session.
+pub fn choose_quantity(
+    world: &mut World,
+    session: &str,
+    price: &str,
+    quantity: i64,
+) -> Result<(), ActionError> {
+    require_status(world, Kind::CheckoutSession, "checkout session", session, "open")?;
+    let lines = world.offers.get(session).map(|offer| offer.lines.as_slice()).unwrap_or_default();
+    let Some(line) = lines.iter().find(|line| line.price == price) else {
+        return Err(ActionError::NoSuch { what: "line", id: price.to_owned() });
+    };
+    let Some(limits) = line.adjustable else {
+        return Err(ActionError::not_possible(session, "its quantity is fixed"));
+    };
+    // The only line cannot be removed.
+    let minimum = if lines.len() == 1 { limits.minimum.max(1) } else { limits.minimum };
+    if !(minimum..=limits.maximum).contains(&quantity) {
+        let problem = format!("the quantity must be from {minimum} to {}", limits.maximum);
+        return Err(ActionError::not_possible(session, problem));
+    }
+    session::set_quantity(world, session, price, quantity);
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{discount, invoice, payment};
+use super::{discount, invoice, payment, price};
 use crate::objects::{Kind, integer, text};
 use crate::world::{Offer, OfferLine, PaymentTerms, Redeemed, Timer, World};
 
@@ -23,18 +23,18 @@ pub struct Totals {
 
 /// Returns the totals of an offer today.
 pub fn totals(world: &World, offer: &Offer) -> Totals {
-    let price = |line: &OfferLine| world.get(Kind::Price, &line.price);
-    let lines: Vec<i64> = offer.lines.iter().map(|line| line_amount(world, line)).collect();
+    let own = |line: &OfferLine| world.get(Kind::Price, &line.price)["currency"].clone();
+    let chosen = offer.currency.clone().map(Value::from);
+    let currency = chosen.or(offer.lines.first().map(own)).unwrap_or_default();
+    let amount = |line: &OfferLine| {
+        let price = world.get(Kind::Price, &line.price);
+        price::unit_amount(world, price, currency.as_str().unwrap_or_default()) * line.quantity
+    };
+    let lines: Vec<i64> = offer.lines.iter().map(amount).collect();
     let subtotal = if offer.trial_days > 0 { 0 } else { lines.iter().sum() };
     let off: i64 = discount::amounts_of(world, &offer.discounts, subtotal).iter().sum();
-    let currency = offer.lines.first().map_or(Value::Null, |line| price(line)["currency"].clone());
     let off_lines = discount::shares(off, &lines);
     Totals { currency, subtotal, total: subtotal - off, off_lines, lines }
-}
-
-/// Returns the amount of a line before discounts.
-fn line_amount(world: &World, line: &OfferLine) -> i64 {
-    integer(world.get(Kind::Price, &line.price), "unit_amount") * line.quantity
 }
 
 /// Opens a session for an offer. Returns its id.
@@ -99,6 +99,20 @@ fn payment_fields(terms: &PaymentTerms, fields: &Map<String, Value>) -> Value {
 pub fn redeem(world: &mut World, session: &str, redeemed: Redeemed) {
     if let Some(offer) = world.offers.get_mut(session) {
         offer.discounts = vec![redeemed];
+    }
+    update_totals(world, session);
+}
+
+/// Sets the quantity of a line of a session; zero removes the line. A subscription that waits for
+/// its first payment is left, because the next attempt begins another one.
+pub fn set_quantity(world: &mut World, session: &str, price: &str, quantity: i64) {
+    let Some(offer) = world.offers.get_mut(session) else { return };
+    for line in offer.lines.iter_mut().filter(|line| line.price == price) {
+        line.quantity = quantity;
+    }
+    offer.lines.retain(|line| line.quantity > 0);
+    if let Some(sub) = offer.subscription.take() {
+        world.session_by_subscription.remove(&sub);
     }
     update_totals(world, session);
 }

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::invoice::{self, InitialState, Line};
-use super::{discount, period};
+use super::{discount, period, price};
 use crate::objects::{Kind, integer, list, plan, subscription_item, text, with};
 use crate::world::{OfferLine, Redeemed, Timer, World};
 
@@ -16,6 +16,8 @@ pub struct NewSubscription {
     pub customer: String,
     /// What it bills.
     pub lines: Vec<OfferLine>,
+    /// Its currency; none for that of the first price.
+    pub currency: Option<String>,
     /// The subscription's metadata.
     pub metadata: Map<String, Value>,
     /// The end of the trial, if it has one.
@@ -44,7 +46,8 @@ pub fn create(world: &mut World, new: NewSubscription) -> String {
         })
         .collect();
     let url = format!("/v1/subscription_items?subscription={id}");
-    let currency = prices.first().map_or(Value::Null, |(price, _)| price["currency"].clone());
+    let own = prices.first().map_or(Value::Null, |(price, _)| price["currency"].clone());
+    let currency = new.currency.map_or(own, Value::from);
     world.set(Kind::Customer, &new.customer, json!({ "currency": currency }));
     let status = match (new.trial_end, new.days_until_due) {
         (Some(_), _) => "trialing",
@@ -124,8 +127,10 @@ pub fn bill(
 /// Returns the lines of an invoice for the current period. `free` sets the amounts to zero, for a
 /// trial.
 pub fn lines(world: &World, sub: &str, free: bool) -> Vec<Line> {
+    let currency = text(world.get(Kind::Subscription, sub), "currency");
     let bill = |item: &Value| {
-        let amount = integer(&item["price"], "unit_amount") * integer(item, "quantity");
+        let unit = price::unit_amount(world, &item["price"], currency);
+        let amount = unit * integer(item, "quantity");
         let period = (integer(item, "current_period_start"), integer(item, "current_period_end"));
         Line { item: item.clone(), amount: if free { 0 } else { amount }, proration: false, period }
     };

@@ -115,6 +115,20 @@ impl Double {
         self.shared.write(|world| sales_actions::enter_promotion_code(world, session, code))
     }
 
+    /// Chooses the number of units of a price on the page of a checkout session.
+    ///
+    /// # Errors
+    /// When the session is not open or does not sell the price, or the quantity is fixed or outside
+    /// of its limits.
+    pub fn choose_quantity(
+        &self,
+        session: &str,
+        price: &str,
+        quantity: i64,
+    ) -> Result<(), ActionError> {
+        self.shared.write(|world| sales_actions::choose_quantity(world, session, price, quantity))
+    }
+
     /// Gives a subscription a discount from its next invoice on. Returns the discount's id.
     ///
     /// # Errors

@@ -6,10 +6,10 @@ use serde_json::Value;
 use super::page::{Form, Page, field, html, message};
 use super::rows::{amount, product_name};
 use crate::billing::checkout::Paid;
-use crate::billing::{actions, sales_actions};
+use crate::billing::{actions, price, sales_actions};
 use crate::card::Card;
 use crate::objects::{Kind, integer, text};
-use crate::world::World;
+use crate::world::{Adjustable, World};
 
 const DECLINED: &str = "The payment was declined. Try another card.";
 
@@ -32,7 +32,9 @@ struct CheckoutPage<'a> {
 
 struct LineRow<'a> {
     name: String,
+    price: &'a str,
     quantity: i64,
+    adjustable: Option<Adjustable>,
     amount: String,
     interval: Option<&'a str>,
 }
@@ -53,8 +55,10 @@ pub fn show(world: &World, id: &str, problem: Option<&str>) -> Page {
         let price = world.get(Kind::Price, &line.price);
         LineRow {
             name: product_name(world, price),
+            price: &line.price,
             quantity: line.quantity,
-            amount: amount(integer(price, "unit_amount"), price),
+            adjustable: line.adjustable,
+            amount: amount(price::unit_amount(world, price, text(session, "currency")), session),
             interval: price["recurring"]["interval"].as_str(),
         }
     });
@@ -103,6 +107,15 @@ pub fn open_link(world: &mut World, link: &str) -> Page {
 /// Applies the promotion code of the form.
 pub fn enter_code(world: &mut World, id: &str, form: &Form) -> Page {
     match sales_actions::enter_promotion_code(world, id, field(form, "code")) {
+        Ok(()) => Page::Redirect(format!("/checkout/{id}")),
+        Err(problem) => show(world, id, Some(&problem.to_string())),
+    }
+}
+
+/// Sets the quantity of the form's line.
+pub fn choose_quantity(world: &mut World, id: &str, form: &Form) -> Page {
+    let quantity = field(form, "quantity").parse().unwrap_or(0);
+    match sales_actions::choose_quantity(world, id, field(form, "price"), quantity) {
         Ok(()) => Page::Redirect(format!("/checkout/{id}")),
         Err(problem) => show(world, id, Some(&problem.to_string())),
     }

@@ -19,7 +19,7 @@ use crate::objects::{Kind, put, with};
 use crate::options::Behavior;
 
 use ids::Ids;
-pub use offer::{InvoiceTerms, Offer, OfferLine, PaymentTerms, Redeemed};
+pub use offer::{Adjustable, InvoiceTerms, Offer, OfferLine, PaymentTerms, Redeemed};
 use table::Table;
 
 /// A check that is due at a certain time. The object may have changed since, so the check reads it.
@@ -71,6 +71,8 @@ pub struct World {
     pub url: String,
     /// The cause of the current changes.
     pub cause: Cause,
+    /// The amounts of each price in other currencies than its own.
+    pub currency_options: HashMap<String, BTreeMap<String, i64>>,
     /// The contents of each checkout session, payment link and quote.
     pub offers: HashMap<String, Offer>,
     /// The behavior of each payment method.
@@ -115,6 +117,7 @@ impl World {
             behavior,
             url,
             cause: Cause::default(),
+            currency_options: HashMap::new(),
             offers: HashMap::new(),
             cards: HashMap::new(),
             webhook_secrets: HashMap::new(),

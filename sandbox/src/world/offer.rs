@@ -8,6 +8,8 @@ use serde_json::{Map, Value};
 pub struct Offer {
     /// What it sells.
     pub lines: Vec<OfferLine>,
+    /// The currency that was chosen; none for that of the first price.
+    pub currency: Option<String>,
     /// The metadata of the subscription that it creates.
     pub metadata: Map<String, Value>,
     /// The days of the trial.
@@ -34,12 +36,23 @@ pub struct OfferLine {
     pub price: String,
     /// The number of units.
     pub quantity: i64,
+    /// The numbers that the buyer may choose on the page; none if it is fixed.
+    pub adjustable: Option<Adjustable>,
+}
+
+/// The limits of a quantity that the buyer chooses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Adjustable {
+    /// The least number of units. Zero removes the line.
+    pub minimum: i64,
+    /// The greatest number of units.
+    pub maximum: i64,
 }
 
 impl OfferLine {
     /// Returns a line for one unit of a price.
     pub fn of(price: &str) -> Self {
-        Self { price: price.to_owned(), quantity: 1 }
+        Self { price: price.to_owned(), quantity: 1, adjustable: None }
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod api;
 mod credit_notes;
+mod currencies;
 mod discounts;
 mod faults;
 mod forgiven;
@@ -16,6 +17,7 @@ mod oracles;
 mod other_sales;
 mod pages;
 mod part_payments;
+mod quantities;
 mod schedules;
 mod sent_invoices;
 mod shapes;

@@ -69,6 +69,24 @@ async fn a_new_buyer_enters_an_email_and_becomes_a_customer() {
 }
 
 #[tokio::test]
+async fn stripe_34_the_quantity_is_a_field_of_the_page() {
+    // https://docs.stripe.com/payments/checkout/adjustable-quantity
+    let stripe = Stripe::start().await;
+    let customer = stripe.customer().await;
+    let more = "&line_items[0][adjustable_quantity][enabled]=true\
+                &line_items[0][adjustable_quantity][maximum]=5";
+    let session = stripe.session(&customer, more).await;
+    let path = format!("/checkout/{session}");
+    assert!(stripe.page(&path).await.text.contains("max=\"5\""));
+    let form = "price=price_pro_monthly&quantity=4";
+    assert_eq!(stripe.submit(&format!("{path}/quantity"), form).await.status, 303);
+    assert!(stripe.page(&path).await.text.contains("196.00 USD"));
+    let form = "price=price_pro_monthly&quantity=6";
+    let refused = stripe.submit(&format!("{path}/quantity"), form).await;
+    assert!(refused.text.contains("from 1 to 5"));
+}
+
+#[tokio::test]
 async fn a_one_time_payment_has_a_page_without_an_interval() {
     // https://docs.stripe.com/payments/checkout/no-cost-orders: no card for an order without cost.
     let stripe = Stripe::with_perpetual_plans().await;
