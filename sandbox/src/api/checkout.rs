@@ -6,8 +6,9 @@ use serde_json::{Map, Value, json};
 use super::list::{list, page_of};
 use super::params::Params;
 use super::resource::{Route, matches, require, require_param, take_fields, take_metadata};
-use super::terms::{Mode, currency, terms};
+use super::terms::{Mode, currency, require_redeemable, terms};
 use crate::api_error::{ApiError, ApiResult};
+use crate::billing::promotion::Sale;
 use crate::billing::session::{self, expire};
 use crate::objects::{self, Kind, text};
 use crate::world::{Adjustable, OfferLine, World};
@@ -97,21 +98,26 @@ fn create(world: &mut World, params: &mut Params) -> ApiResult {
     let customer = fields.get("customer").and_then(Value::as_str);
     let currency = currency(world, mode, customer, &offer.lines, params)?;
     params.finish()?;
-    if let Some(customer) = fields.get("customer").and_then(Value::as_str) {
-        require_param(world, Kind::Customer, customer, "customer")?;
-        if fields.contains_key("customer_email") {
-            let message = "You may only specify one of these parameters: customer, customer_email.";
-            return Err(ApiError::invalid(message, "customer_email"));
-        }
-        if fields.contains_key("customer_creation") {
-            let message =
-                "You may only specify one of these parameters: customer, customer_creation.";
-            return Err(ApiError::invalid(message, "customer_creation"));
-        }
-    }
     offer.currency = currency;
+    check_buyer(world, &fields)?;
+    let creation = fields.get("customer_creation").unwrap_or(&Value::Null);
+    require_redeemable(world, &offer.discounts, &Sale::of(world, &offer, customer, creation))?;
     let id = session::open(world, fields, offer, expires_at);
     Ok(world.get(Kind::CheckoutSession, &id).clone())
+}
+
+/// Checks that a named customer exists and that nothing contradicts it.
+fn check_buyer(world: &World, fields: &Map<String, Value>) -> Result<(), ApiError> {
+    let Some(customer) = fields.get("customer").and_then(Value::as_str) else { return Ok(()) };
+    require_param(world, Kind::Customer, customer, "customer")?;
+    for name in ["customer_email", "customer_creation"] {
+        if fields.contains_key(name) {
+            let message =
+                format!("You may only specify one of these parameters: customer, {name}.");
+            return Err(ApiError::invalid(message, name));
+        }
+    }
+    Ok(())
 }
 
 fn update(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
@@ -171,7 +177,8 @@ fn items(world: &World, session: &str) -> Vec<Value> {
     let totals = session::totals(world, &offer);
     let item = |(place, line): (usize, &OfferLine)| {
         let price = world.get(Kind::Price, &line.price);
-        let (amount, off) = (totals.lines[place], totals.off_lines[place]);
+        let amount = totals.lines[place];
+        let off: i64 = totals.off.iter().map(|off| off[place]).sum();
         json!({
             "adjustable_quantity": line.adjustable.map(limits),
             "amount_discount": off,

@@ -65,6 +65,9 @@ fn on_request(world: &World, object: &Value, name: &str) -> Option<Value> {
     let id = text(object, "id");
     match (text(object, "object"), name) {
         ("invoice", "payments") => Some(invoices::payments_of(world, id)),
+        ("coupon", "applies_to") => {
+            Some(json!({ "products": world.coupon_products.get(id).cloned().unwrap_or_default() }))
+        }
         ("price", "currency_options") => Some(price::options(world, object)),
         ("checkout.session", "line_items") => Some(checkout::line_items_of(world, id)),
         ("customer", "subscriptions") => {

@@ -6,16 +6,17 @@ use serde_json::{Map, Value, json};
 use super::list::{list, page_of};
 use super::params::Params;
 use super::resource::{Route, require, require_param, take_fields, take_metadata};
-use super::terms::{Mode, currency, discounts, require_recurring};
+use super::terms::{Mode, currency, discounts, require_recurring, require_redeemable};
 use crate::api_error::{ApiError, ApiResult};
 use crate::billing::collection::{self, Attempt};
 use crate::billing::payment::Presence;
 use crate::billing::plan_change::change_price;
+use crate::billing::promotion::Sale;
 use crate::billing::subscription::{self, NewSubscription};
 use crate::billing::{discount, ending, price, renewal, schedule};
 use crate::objects::{Kind, integer, text};
 use crate::options::CancelField;
-use crate::world::{OfferLine, World};
+use crate::world::{Offer, OfferLine, World};
 
 /// Handles the calls that only this resource has.
 pub fn route(world: &mut World, route: Route<'_>, params: &mut Params) -> Option<ApiResult> {
@@ -65,6 +66,10 @@ fn create(world: &mut World, params: &mut Params) -> ApiResult {
     let currency = currency(world, Mode::Subscription, Some(&customer), &lines, params)?;
     params.ignore(&["payment_behavior", "payment_settings", "billing_mode", "off_session"]);
     params.finish()?;
+    let offer = Offer { lines, currency, ..Offer::default() };
+    let sale = Sale::of(world, &offer, Some(&customer), &Value::Null);
+    require_redeemable(world, &discounts, &sale)?;
+    let Offer { lines, currency, .. } = offer;
     let new = NewSubscription {
         customer,
         lines,

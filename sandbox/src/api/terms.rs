@@ -5,6 +5,7 @@ use super::params::Params;
 use super::resource::require_param;
 use crate::api_error::ApiError;
 use crate::billing::price;
+use crate::billing::promotion::{self, Sale};
 use crate::objects::{Kind, text};
 use crate::world::{Adjustable, InvoiceTerms, Offer, OfferLine, PaymentTerms, Redeemed, World};
 
@@ -160,6 +161,28 @@ pub fn currency(
         )),
         _ => Ok(currency),
     }
+}
+
+/// Checks that the discounts of a sale can be redeemed.
+pub fn require_redeemable(
+    world: &World,
+    discounts: &[Redeemed],
+    sale: &Sale<'_>,
+) -> Result<(), ApiError> {
+    if discounts.len() > 1 {
+        let message = "Only one discount can be passed.";
+        return Err(ApiError::invalid(message, "discounts"));
+    }
+    let Some(redeemed) = discounts.first() else { return Ok(()) };
+    let Some(problem) = promotion::problem(world, redeemed, sale) else { return Ok(()) };
+    let param = match redeemed.promotion_code {
+        Some(_) => "discounts[0][promotion_code]",
+        None => "discounts[0][coupon]",
+    };
+    if problem.starts_with("Coupon expired") {
+        return Err(ApiError::coded("coupon_expired", problem, param));
+    }
+    Err(ApiError::invalid(problem, param))
 }
 
 /// Checks that a price can be billed by a subscription.

@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use super::period;
+use super::{period, promotion};
 use crate::objects::{Kind, integer, text, with};
 use crate::world::{Redeemed, World};
 
@@ -20,7 +20,7 @@ pub fn redeem(world: &mut World, sub: &str, redeemed: &Redeemed) -> String {
         "subscription": sub,
     });
     let id = create(world, redeemed, fields);
-    count(world, redeemed);
+    promotion::count(world, redeemed);
     let mut discounts = discount_ids(world, sub);
     discounts.push(id.clone());
     world.set(Kind::Subscription, sub, json!({ "discounts": discounts }));
@@ -58,19 +58,6 @@ fn create(world: &mut World, redeemed: &Redeemed, more: Value) -> String {
     id
 }
 
-/// Counts a redemption of a coupon, and of its promotion code.
-pub fn count(world: &mut World, redeemed: &Redeemed) {
-    count_redemption(world, Kind::Coupon, &redeemed.coupon);
-    if let Some(code) = &redeemed.promotion_code {
-        count_redemption(world, Kind::PromotionCode, code);
-    }
-}
-
-fn count_redemption(world: &mut World, kind: Kind, id: &str) {
-    let times = integer(world.get(kind, id), "times_redeemed") + 1;
-    world.set(kind, id, json!({ "times_redeemed": times }));
-}
-
 /// Returns the ids of a subscription's discounts.
 fn discount_ids(world: &World, sub: &str) -> Vec<String> {
     let discounts = world.get(Kind::Subscription, sub)["discounts"].as_array();
@@ -78,8 +65,9 @@ fn discount_ids(world: &World, sub: &str) -> Vec<String> {
     ids.map(str::to_owned).collect()
 }
 
-/// Returns the amount that each discount of a subscription takes off `amount`.
-pub fn amounts(world: &World, sub: &str, amount: i64) -> Vec<(String, i64)> {
+/// Returns the amount that each discount of a subscription takes off `amount`, the sum of `lines`:
+/// their products and amounts.
+pub fn amounts(world: &World, sub: &str, amount: i64, lines: &[(&str, i64)]) -> Vec<(String, i64)> {
     let mut remaining = amount;
     let mut amounts = Vec::new();
     for id in discount_ids(world, sub) {
@@ -87,27 +75,41 @@ pub fn amounts(world: &World, sub: &str, amount: i64) -> Vec<(String, i64)> {
         if discount["end"].as_i64().is_some_and(|end| end <= world.now) {
             continue;
         }
-        let off =
-            amount_off(world.get(Kind::Coupon, text(&discount["source"], "coupon")), remaining);
+        let coupon = text(&discount["source"], "coupon");
+        let applies = |line: &&(&str, i64)| promotion::applies_to(world, coupon, line.0);
+        let discounted = if lines.iter().all(|line| applies(&line)) {
+            remaining
+        } else {
+            lines.iter().filter(applies).map(|line| line.1).sum::<i64>().clamp(0, remaining)
+        };
+        let off = amount_off(world.get(Kind::Coupon, coupon), discounted);
         remaining -= off;
         amounts.push((id, off));
     }
     amounts
 }
 
-/// Returns the amount that each coupon takes off `amount`.
-pub fn amounts_of(world: &World, discounts: &[Redeemed], amount: i64) -> Vec<i64> {
-    let mut remaining = amount;
+/// Returns the amount that each coupon takes off each line. The lines are given by their products
+/// and amounts.
+pub fn off_lines(world: &World, discounts: &[Redeemed], lines: &[(&str, i64)]) -> Vec<Vec<i64>> {
+    let mut remaining: Vec<i64> = lines.iter().map(|line| line.1).collect();
     let off = |redeemed: &Redeemed| {
-        let off = amount_off(world.get(Kind::Coupon, &redeemed.coupon), remaining);
-        remaining -= off;
-        off
+        let applies = |(line, amount): (&(&str, i64), &i64)| {
+            if promotion::applies_to(world, &redeemed.coupon, line.0) { *amount } else { 0 }
+        };
+        let discounted: Vec<i64> = lines.iter().zip(&remaining).map(applies).collect();
+        let coupon = world.get(Kind::Coupon, &redeemed.coupon);
+        let shares = shares(amount_off(coupon, discounted.iter().sum()), &discounted);
+        for (remaining, share) in remaining.iter_mut().zip(&shares) {
+            *remaining -= share;
+        }
+        shares
     };
     discounts.iter().map(off).collect()
 }
 
 /// Splits a discount among lines with these amounts, in proportion. The shares add up to `off`.
-pub fn shares(off: i64, lines: &[i64]) -> Vec<i64> {
+fn shares(off: i64, lines: &[i64]) -> Vec<i64> {
     let (mut off, mut whole) = (off, lines.iter().sum::<i64>());
     let share = |line: &i64| {
         let share = if whole > 0 { off * line / whole } else { 0 };

@@ -63,7 +63,9 @@ pub fn open(
 
 fn draft_fields(world: &mut World, id: &str, sub: &str, reason: &str, lines: &[Line]) -> Value {
     let subtotal: i64 = lines.iter().map(|line| line.amount).sum::<i64>().max(0);
-    let discounts = discount::amounts(world, sub, subtotal);
+    let products = lines.iter().map(|line| text(&line.item["price"], "product"));
+    let amounts: Vec<(&str, i64)> = products.zip(lines.iter().map(|line| line.amount)).collect();
+    let discounts = discount::amounts(world, sub, subtotal, &amounts);
     let total = subtotal - discounts.iter().map(|(_, amount)| amount).sum::<i64>();
     if subtotal > 0 {
         // An invoice that is free anyway does not use up a coupon.

@@ -23,6 +23,7 @@ pub mod payment;
 mod period;
 pub mod plan_change;
 pub mod price;
+pub mod promotion;
 pub mod renewal;
 pub mod reversal;
 pub mod sales_actions;

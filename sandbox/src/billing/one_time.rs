@@ -43,10 +43,8 @@ pub fn submit(
     }
 }
 
-/// Sets the buyer's details in a session. Returns the customer; none for a guest. An invoice
-/// (<https://docs.stripe.com/api/checkout/sessions/create#create_checkout_session-customer_creation>)
-/// and an order without cost (<https://docs.stripe.com/payments/checkout/no-cost-orders>) require a
-/// customer.
+/// Sets the buyer's details in a session. Returns the customer; none for a guest. An order without
+/// cost requires a customer (<https://docs.stripe.com/payments/checkout/no-cost-orders>).
 fn buyer(
     world: &mut World,
     session: &str,
@@ -55,10 +53,10 @@ fn buyer(
     email: &str,
 ) -> Option<String> {
     let object = world.get(Kind::CheckoutSession, session);
-    let has_customer = object["customer"].is_string() || object["customer_creation"] == "always";
-    let is_required = has_customer || is_free || terms.invoice.is_some();
+    let has_customer = object["customer"].is_string();
+    let is_required = is_free || terms.requires_customer(&object["customer_creation"]);
     let email = object["customer_email"].as_str().unwrap_or(email).to_owned();
-    let customer = is_required.then(|| ensure_customer(world, session, &email));
+    let customer = (has_customer || is_required).then(|| ensure_customer(world, session, &email));
     let guest = json!({ "email": email });
     let details = customer.as_ref().map_or(&guest, |id| world.get(Kind::Customer, id));
     let fields = json!({ "customer_details": session::customer_details(details) });
@@ -143,15 +141,14 @@ fn invoice_fields(
 ) -> Value {
     let totals = session::totals(world, offer);
     let mut discounts = Vec::new();
-    let off = discount::amounts_of(world, &offer.discounts, totals.subtotal);
-    for (redeemed, off) in offer.discounts.iter().zip(off) {
-        discounts.push((discount::apply_once(world, session, id, redeemed), off));
+    for (redeemed, off) in offer.discounts.iter().zip(&totals.off) {
+        discounts.push((discount::apply_once(world, session, id, redeemed), off.clone()));
     }
     let lines = lines(world, id, offer, &totals, &discounts);
     let count = lines.len();
     let url = format!("{}/{id}/lines", Kind::Invoice.path());
     let customer = world.get(Kind::Customer, text(session, "customer"));
-    let each = |(discount, off): &(String, i64)| json!({ "amount": off, "discount": discount });
+    let each = |(discount, off): &(String, Vec<i64>)| json!({ "amount": off.iter().sum::<i64>(), "discount": discount });
     json!({
         "amount_due": totals.total,
         "amount_remaining": totals.total,
@@ -184,7 +181,7 @@ fn lines(
     invoice: &str,
     offer: &Offer,
     totals: &session::Totals,
-    discounts: &[(String, i64)],
+    discounts: &[(String, Vec<i64>)],
 ) -> Vec<Value> {
     let mut lines = Vec::new();
     for (place, line) in offer.lines.iter().enumerate() {
@@ -192,7 +189,7 @@ fn lines(
         let product = world.get(Kind::Product, text(price, "product"));
         let currency = totals.currency.as_str().unwrap_or_default();
         let unit = price::unit_amount(world, price, currency);
-        let share = |(discount, off): &(String, i64)| json!({ "amount": discount::shares(*off, &totals.lines)[place], "discount": discount });
+        let share = |(discount, off): &(String, Vec<i64>)| json!({ "amount": off[place], "discount": discount });
         let fields = json!({
             "amount": totals.lines[place],
             "currency": totals.currency,

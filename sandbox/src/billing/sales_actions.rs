@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::checks::{ActionError, require_changeable, require_exists, require_status};
 use super::customer::attach_card;
+use super::promotion::{self, Sale};
 use super::subscription::{self, NewSubscription};
 use super::{collection, discount, offer, session};
 use crate::card::Card;
@@ -124,8 +125,10 @@ pub fn enter_promotion_code(
         return Err(ActionError::not_possible(session, "it takes no promotion codes"));
     }
     let mut codes = world.newest_first(Kind::PromotionCode, None);
-    let is_valid = |entered: &&Value| entered["code"] == code && entered["active"] == true;
-    let Some(promotion_code) = codes.find(is_valid) else {
+    let is_meant = |entered: &&Value| {
+        text(entered, "code").eq_ignore_ascii_case(code) && entered["active"] == true
+    };
+    let Some(promotion_code) = codes.find(is_meant) else {
         return Err(ActionError::NoSuch { what: "promotion code", id: code.to_owned() });
     };
     let redeemed = Redeemed {
@@ -133,6 +136,13 @@ pub fn enter_promotion_code(
         promotion_code: Some(text(promotion_code, "id").to_owned()),
     };
     drop(codes);
+    let object = world.get(Kind::CheckoutSession, session);
+    let offer = world.offers.get(session).cloned().unwrap_or_default();
+    let customer = object["customer"].as_str();
+    let sale = Sale::of(world, &offer, customer, &object["customer_creation"]);
+    if let Some(problem) = promotion::problem(world, &redeemed, &sale) {
+        return Err(ActionError::not_possible(session, problem));
+    }
     session::redeem(world, session, redeemed);
     Ok(())
 }

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{discount, invoice, payment, price};
+use super::{discount, invoice, payment, price, promotion};
 use crate::objects::{Kind, integer, text};
 use crate::world::{Offer, OfferLine, PaymentTerms, Redeemed, Timer, World};
 
@@ -17,8 +17,8 @@ pub struct Totals {
     pub total: i64,
     /// Of each line, before discounts.
     pub lines: Vec<i64>,
-    /// The discount of each line.
-    pub off_lines: Vec<i64>,
+    /// The amount that each discount takes off each line.
+    pub off: Vec<Vec<i64>>,
 }
 
 /// Returns the totals of an offer today.
@@ -31,10 +31,15 @@ pub fn totals(world: &World, offer: &Offer) -> Totals {
         price::unit_amount(world, price, currency.as_str().unwrap_or_default()) * line.quantity
     };
     let lines: Vec<i64> = offer.lines.iter().map(amount).collect();
-    let subtotal = if offer.trial_days > 0 { 0 } else { lines.iter().sum() };
-    let off: i64 = discount::amounts_of(world, &offer.discounts, subtotal).iter().sum();
-    let off_lines = discount::shares(off, &lines);
-    Totals { currency, subtotal, total: subtotal - off, off_lines, lines }
+    // A trial has nothing to discount.
+    let due = |line: &i64| if offer.trial_days > 0 { 0 } else { *line };
+    let product = |line: &OfferLine| text(world.get(Kind::Price, &line.price), "product");
+    let today: Vec<(&str, i64)> =
+        offer.lines.iter().map(product).zip(lines.iter().map(due)).collect();
+    let subtotal = today.iter().map(|line| line.1).sum();
+    let off = discount::off_lines(world, &offer.discounts, &today);
+    let total = off.iter().flatten().fold(subtotal, |total, off| total - off);
+    Totals { currency, subtotal, total, off, lines }
 }
 
 /// Opens a session for an offer. Returns its id.
@@ -203,7 +208,7 @@ pub fn complete_payment(world: &mut World, session: &str, payment_status: &str) 
     let fields = json!({ "payment_status": payment_status, "status": "complete", "url": null });
     world.set(Kind::CheckoutSession, session, fields);
     let offer = world.offers.get(session).cloned().unwrap_or_default();
-    offer.discounts.iter().for_each(|redeemed| discount::count(world, redeemed));
+    offer.discounts.iter().for_each(|redeemed| promotion::count(world, redeemed));
     world.announce(Kind::CheckoutSession, session, "checkout.session.completed");
 }
 

@@ -41,6 +41,10 @@ pub enum Timer {
     PaymentSettles(String),
     /// The invoice of a checkout session's one-time payment is created.
     InvoiceAfterPayment(String),
+    /// A coupon can be redeemed no longer.
+    CouponEnds(String),
+    /// A promotion code can be redeemed no longer.
+    PromotionCodeEnds(String),
 }
 
 /// A payment of an invoice.
@@ -71,6 +75,8 @@ pub struct World {
     pub url: String,
     /// The cause of the current changes.
     pub cause: Cause,
+    /// The products to which each coupon is limited.
+    pub coupon_products: HashMap<String, Vec<String>>,
     /// The amounts of each price in other currencies than its own.
     pub currency_options: HashMap<String, BTreeMap<String, i64>>,
     /// The contents of each checkout session, payment link and quote.
@@ -117,6 +123,7 @@ impl World {
             behavior,
             url,
             cause: Cause::default(),
+            coupon_products: HashMap::new(),
             currency_options: HashMap::new(),
             offers: HashMap::new(),
             cards: HashMap::new(),

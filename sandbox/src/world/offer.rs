@@ -67,6 +67,14 @@ pub struct PaymentTerms {
     pub invoice: Option<InvoiceTerms>,
 }
 
+impl PaymentTerms {
+    /// Whether a customer is created unless there is one. An invoice requires one
+    /// (<https://docs.stripe.com/api/checkout/sessions/create#create_checkout_session-customer_creation>).
+    pub fn requires_customer(&self, customer_creation: &Value) -> bool {
+        customer_creation == "always" || self.invoice.is_some()
+    }
+}
+
 /// The vendor's data on an invoice that is created after a payment.
 #[derive(Clone, Debug, Default)]
 pub struct InvoiceTerms {

@@ -30,7 +30,7 @@ impl Stripe {
 }
 
 #[tokio::test]
-async fn stripe_35_the_other_currencies_of_a_price_are_shown_on_request() {
+async fn the_other_currencies_of_a_price_are_shown_on_request() {
     // https://docs.stripe.com/api/prices/object#price_object-currency_options
     let stripe = Stripe::with_currencies().await;
     let path = format!("/v1/prices/{BOTH}");
@@ -53,7 +53,7 @@ async fn stripe_35_the_other_currencies_of_a_price_are_shown_on_request() {
 }
 
 #[tokio::test]
-async fn stripe_35_a_session_and_its_subscription_have_the_chosen_currency() {
+async fn a_session_and_its_subscription_have_the_chosen_currency() {
     // https://docs.stripe.com/payments/checkout/localize-prices/manual-currency-prices
     let stripe = Stripe::with_currencies().await;
     let customer = stripe.customer().await;
@@ -80,7 +80,7 @@ async fn stripe_35_a_session_and_its_subscription_have_the_chosen_currency() {
 }
 
 #[tokio::test]
-async fn stripe_35_without_a_choice_the_customers_currency_applies_then_the_prices_own() {
+async fn without_a_choice_the_customers_currency_applies_then_the_prices_own() {
     // https://docs.stripe.com/api/customers/object#customer_object-currency
     let stripe = Stripe::with_currencies().await;
     let customer = stripe.customer().await;
@@ -94,7 +94,7 @@ async fn stripe_35_without_a_choice_the_customers_currency_applies_then_the_pric
 }
 
 #[tokio::test]
-async fn stripe_35_a_currency_that_a_price_does_not_have_is_refused() {
+async fn a_currency_that_a_price_does_not_have_is_refused() {
     let stripe = Stripe::with_currencies().await;
     for (price, currency) in [(BOTH, "gbp"), ("price_pro_monthly", "eur")] {
         let refused = stripe.sell("subscription", price, &format!("&currency={currency}")).await;
@@ -103,7 +103,7 @@ async fn stripe_35_a_currency_that_a_price_does_not_have_is_refused() {
 }
 
 #[tokio::test]
-async fn stripe_35_running_subscriptions_and_open_sessions_pin_the_currency_of_new_ones() {
+async fn running_subscriptions_and_open_sessions_pin_the_currency_of_new_ones() {
     // https://support.stripe.com/questions/set-or-change-currency-for-an-invoice-or-customer-in-stripe-billing:
     // the currency changes with the first subscription after the last one in the old currency.
     // The refusal has no code, and says "active subscription mode checkout session" too.
@@ -127,7 +127,7 @@ async fn stripe_35_running_subscriptions_and_open_sessions_pin_the_currency_of_n
 }
 
 #[tokio::test]
-async fn stripe_35_a_one_time_payment_may_have_any_currency() {
+async fn a_one_time_payment_may_have_any_currency() {
     // https://docs.stripe.com/invoicing/multi-currency-customers: one customer can be billed in
     // another currency than its subscriptions'.
     let stripe = Stripe::with_currencies().await;

@@ -17,6 +17,7 @@ mod oracles;
 mod other_sales;
 mod pages;
 mod part_payments;
+mod promotion_codes;
 mod quantities;
 mod schedules;
 mod sent_invoices;

@@ -69,7 +69,7 @@ async fn a_new_buyer_enters_an_email_and_becomes_a_customer() {
 }
 
 #[tokio::test]
-async fn stripe_34_the_quantity_is_a_field_of_the_page() {
+async fn the_quantity_is_a_field_of_the_page() {
     // https://docs.stripe.com/payments/checkout/adjustable-quantity
     let stripe = Stripe::start().await;
     let customer = stripe.customer().await;

@@ -13,7 +13,7 @@ const ADJUSTABLE: &str = "&line_items[0][adjustable_quantity][enabled]=true\
 const PRICE: &str = "price_pro_monthly";
 
 #[tokio::test]
-async fn stripe_34_a_buyer_chooses_the_quantity_within_its_limits() {
+async fn a_buyer_chooses_the_quantity_within_its_limits() {
     let stripe = Stripe::start().await;
     let customer = stripe.customer().await;
     let session = stripe.session(&customer, ADJUSTABLE).await;
@@ -40,7 +40,7 @@ async fn stripe_34_a_buyer_chooses_the_quantity_within_its_limits() {
 }
 
 #[tokio::test]
-async fn stripe_34_a_quantity_that_changes_after_a_declined_card_is_the_one_paid() {
+async fn a_quantity_that_changes_after_a_declined_card_is_the_one_paid() {
     let stripe = Stripe::start().await;
     let customer = stripe.customer().await;
     let session = stripe.session(&customer, ADJUSTABLE).await;
@@ -56,7 +56,7 @@ async fn stripe_34_a_quantity_that_changes_after_a_declined_card_is_the_one_paid
 }
 
 #[tokio::test]
-async fn stripe_34_a_line_is_removed_by_zero_unless_it_is_the_only_one() {
+async fn a_line_is_removed_by_zero_unless_it_is_the_only_one() {
     let stripe = Stripe::with_perpetual_plans().await;
     let more = "&line_items[0][adjustable_quantity][enabled]=true&line_items[1][price]=price_pdf\
                 &line_items[1][adjustable_quantity][enabled]=true";
@@ -72,7 +72,7 @@ async fn stripe_34_a_line_is_removed_by_zero_unless_it_is_the_only_one() {
 }
 
 #[tokio::test]
-async fn stripe_34_a_fixed_quantity_and_impossible_limits_are_refused() {
+async fn a_fixed_quantity_and_impossible_limits_are_refused() {
     let stripe = Stripe::start().await;
     let customer = stripe.customer().await;
     let fixed = stripe.session(&customer, "").await;
