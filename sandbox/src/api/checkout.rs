@@ -75,7 +75,7 @@ fn create(world: &mut World, params: &mut Params) -> ApiResult {
             return Err(ApiError::invalid(message, "mode"));
         }
     };
-    let mut offer = terms(world, mode, params)?;
+    let mut offer = terms(world, Some(mode), params)?;
     let expires_at = params.integer("expires_at")?.unwrap_or(world.now + EXPIRES_AFTER_SECONDS);
     if !(EXPIRES_AT_LEAST_AFTER_SECONDS..=EXPIRES_AFTER_SECONDS).contains(&(expires_at - world.now))
     {

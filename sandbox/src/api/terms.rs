@@ -43,13 +43,15 @@ impl Mode {
 }
 
 /// Takes the line items, discounts, and either the trial or the terms of the payment, of a checkout
-/// session, payment link or quote.
-pub fn terms(world: &World, mode: Mode, params: &mut Params) -> Result<Offer, ApiError> {
+/// session, payment link or quote. Without a mode, the prices decide.
+pub fn terms(world: &World, mode: Option<Mode>, params: &mut Params) -> Result<Offer, ApiError> {
+    let lines = lines(world, params)?;
+    let mode = mode.unwrap_or_else(|| mode_of(world, &lines));
+    check_mode(world, mode, &lines)?;
     if let Some(name) = mode.foreign().iter().find(|name| params.has(name)) {
         let message = format!("You can not pass `{name}` in `{}` mode.", mode.name());
         return Err(ApiError::invalid(message, name));
     }
-    let lines = lines(world, mode, params)?;
     let discounts = discounts(world, params)?;
     let mut offer = Offer { lines, discounts, ..Offer::default() };
     if mode == Mode::Payment {
@@ -69,7 +71,7 @@ pub fn terms(world: &World, mode: Mode, params: &mut Params) -> Result<Offer, Ap
     Ok(offer)
 }
 
-fn lines(world: &World, mode: Mode, params: &mut Params) -> Result<Vec<OfferLine>, ApiError> {
+fn lines(world: &World, params: &mut Params) -> Result<Vec<OfferLine>, ApiError> {
     let mut lines = Vec::new();
     for mut line in params.groups("line_items") {
         let price = line.required("price")?;
@@ -78,26 +80,38 @@ fn lines(world: &World, mode: Mode, params: &mut Params) -> Result<Vec<OfferLine
         let adjustable = adjustable(&mut line, quantity)?;
         line.finish()?;
         require_param(world, Kind::Price, &price, &at)?;
-        let is_once = world.get(Kind::Price, &price)["recurring"].is_null();
-        let problem = match mode {
-            Mode::Subscription if is_once => {
-                "You must provide at least one recurring price in `subscription` mode."
-            }
-            Mode::Payment if !is_once => {
-                "You specified `payment` mode but passed a recurring price. Either switch to \
-                 `subscription` mode or use only one-time prices."
-            }
-            _ => {
-                lines.push(OfferLine { price, quantity, adjustable });
-                continue;
-            }
-        };
-        return Err(ApiError::invalid(problem, &at));
+        lines.push(OfferLine { price, quantity, adjustable });
     }
     if lines.is_empty() {
         return Err(ApiError::missing("line_items"));
     }
     Ok(lines)
+}
+
+/// Returns the mode of a sale by its prices: a payment if none of them recurs.
+fn mode_of(world: &World, lines: &[OfferLine]) -> Mode {
+    let is_once = lines.iter().all(|line| is_once(world, line));
+    if is_once { Mode::Payment } else { Mode::Subscription }
+}
+
+fn is_once(world: &World, line: &OfferLine) -> bool {
+    world.get(Kind::Price, &line.price)["recurring"].is_null()
+}
+
+/// Checks that all prices fit the mode of the sale.
+fn check_mode(world: &World, mode: Mode, lines: &[OfferLine]) -> Result<(), ApiError> {
+    let wrong = lines.iter().position(|line| is_once(world, line) != (mode == Mode::Payment));
+    let Some(place) = wrong else { return Ok(()) };
+    let message = match mode {
+        Mode::Subscription => {
+            "You must provide at least one recurring price in `subscription` mode."
+        }
+        Mode::Payment => {
+            "You specified `payment` mode but passed a recurring price. Either switch to \
+             `subscription` mode or use only one-time prices."
+        }
+    };
+    Err(ApiError::invalid(message, &format!("line_items[{place}][price]")))
 }
 
 /// Takes the quantities that the buyer may choose on the page

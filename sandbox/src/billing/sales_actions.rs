@@ -12,7 +12,7 @@ use super::{collection, discount, offer, session};
 use crate::card::Card;
 use crate::objects::{Kind, text};
 use crate::options::CouponDuration;
-use crate::world::{Offer, OfferLine, Redeemed, World};
+use crate::world::{Offer, OfferLine, PaymentTerms, Redeemed, World};
 
 /// The collection method of a subscription that the vendor creates.
 pub enum CollectionMethod {
@@ -71,10 +71,14 @@ pub fn sell_by_quote(
     Ok(offer::accept_quote(world, &quote))
 }
 
-/// Creates a payment link for a price. Returns its id.
+/// Creates a payment link for a price. One that does not recur is paid once, without an invoice.
+/// Returns the link's id.
 pub fn add_payment_link(world: &mut World, price: &str) -> Result<String, ActionError> {
     require_exists(world, Kind::Price, "price", price)?;
-    Ok(offer::add_link(world, Offer::of(price), json!({})))
+    let is_once = world.get(Kind::Price, price)["recurring"].is_null();
+    let payment = is_once.then(PaymentTerms::default);
+    let terms = Offer { payment, ..Offer::of(price) };
+    Ok(offer::add_link(world, terms, json!({})))
 }
 
 /// Opens a payment link. Returns the checkout session, which has no customer yet.

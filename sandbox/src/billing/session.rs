@@ -75,7 +75,6 @@ pub fn open(
 /// customer only if that is required, and does not collect a card for an order without cost
 /// (<https://docs.stripe.com/changelog/2023-08-16/no-cost-orders-checkout-session>).
 fn payment_fields(terms: &PaymentTerms, fields: &Map<String, Value>) -> Value {
-    let invoice = terms.invoice.clone().unwrap_or_default();
     let creation = match (fields.get("customer"), fields.get("customer_creation")) {
         (Some(_), _) => Value::Null,
         (None, Some(creation)) => creation.clone(),
@@ -83,20 +82,26 @@ fn payment_fields(terms: &PaymentTerms, fields: &Map<String, Value>) -> Value {
     };
     json!({
         "customer_creation": creation,
-        "invoice_creation": {
-            "enabled": terms.invoice.is_some(),
-            "invoice_data": {
-                "account_tax_ids": null,
-                "custom_fields": null,
-                "description": invoice.description,
-                "footer": invoice.footer,
-                "issuer": null,
-                "metadata": invoice.metadata,
-                "rendering_options": null,
-            },
-        },
+        "invoice_creation": invoice_creation(terms),
         "mode": "payment",
         "payment_method_collection": "if_required",
+    })
+}
+
+/// Returns the `invoice_creation` of a session or a payment link.
+pub fn invoice_creation(terms: &PaymentTerms) -> Value {
+    let invoice = terms.invoice.clone().unwrap_or_default();
+    json!({
+        "enabled": terms.invoice.is_some(),
+        "invoice_data": {
+            "account_tax_ids": null,
+            "custom_fields": null,
+            "description": invoice.description,
+            "footer": invoice.footer,
+            "issuer": null,
+            "metadata": invoice.metadata,
+            "rendering_options": null,
+        },
     })
 }
 

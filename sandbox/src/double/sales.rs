@@ -65,7 +65,8 @@ impl Double {
             .write(|world| sales_actions::sell_by_quote(world, customer, price, days_until_due))
     }
 
-    /// Creates a payment link for a price. Returns its id.
+    /// Creates a payment link for a price. One that does not recur is paid once, without an
+    /// invoice: the buyer is a guest. Returns the link's id.
     ///
     /// # Errors
     /// When there is no such price.

@@ -74,7 +74,7 @@ pub fn show(world: &World, id: &str, problem: Option<&str>) -> Page {
         problem,
         takes_codes: session["allow_promotion_codes"] == true,
         cards: &Card::ALL,
-        cancel_url: session["cancel_url"].as_str(),
+        cancel_url: session["cancel_url"].as_str().filter(|url| !url.is_empty()),
     })
 }
 

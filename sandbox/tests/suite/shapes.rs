@@ -47,6 +47,7 @@ const MAY_BE_NULL: &[&str] = &[
     "checkout.session/custom_text/shipping_address",
     "checkout.session/custom_text/submit",
     "checkout.session/custom_text/terms_of_service_acceptance",
+    "checkout.session/customer_details",
     "checkout.session/customer_details/address",
     "checkout.session/invoice_creation",
     "checkout.session/invoice_creation/invoice_data/issuer",
@@ -104,6 +105,8 @@ const MAY_BE_NULL: &[&str] = &[
     "payment_link/custom_text/submit",
     "payment_link/custom_text/terms_of_service_acceptance",
     "payment_link/invoice_creation",
+    "payment_link/invoice_creation/invoice_data/issuer",
+    "payment_link/invoice_creation/invoice_data/rendering_options",
     "payment_link/payment_intent_data",
     "payment_link/payment_method_options",
     "payment_link/restrictions",
@@ -281,6 +284,13 @@ async fn sold_once(stripe: &Stripe) {
     stripe.sandbox.pay(&session, Card::Paid).unwrap();
     let session = stripe.create_payment("").await.id();
     stripe.sandbox.pay_as(&session, Card::Paid, "guest@example.com").unwrap();
+    let form = "line_items[0][price]=price_studio&payment_intent_data[metadata][a]=b\
+                &line_items[0][adjustable_quantity][enabled]=true";
+    let link = stripe.post("/v1/payment_links", form).await.id();
+    stripe.sandbox.open_payment_link(&link, None).unwrap();
+    let form =
+        "product_data[name]=X&currency=usd&unit_amount=5&currency_options[eur][unit_amount]=4";
+    stripe.post("/v1/prices", form).await.id();
 }
 
 /// Returns the payments outside of Stripe.
@@ -324,6 +334,8 @@ async fn every_object_has_the_shape_of_stripes_example() {
     }
     let sessions = stripe.get("/v1/checkout/sessions?expand[]=data.line_items").await;
     report.check(&examples, &sessions.body);
+    let prices = stripe.get("/v1/prices?expand[]=data.currency_options").await;
+    report.check(&examples, &prices.body);
     let subscriptions = stripe.get("/v1/subscriptions?expand[]=data.discounts").await;
     report.check(&examples, &subscriptions.body);
     for record in invoice_payments(&stripe).await {
