@@ -100,6 +100,9 @@ fn create(world: &mut World, params: &mut Params) -> ApiResult {
     params.finish()?;
     offer.currency = currency;
     check_buyer(world, &fields)?;
+    if offer.discounts.len() > 1 {
+        return Err(ApiError::invalid("Only one discount can be passed.", "discounts"));
+    }
     let creation = fields.get("customer_creation").unwrap_or(&Value::Null);
     require_redeemable(world, &offer.discounts, &Sale::of(world, &offer, customer, creation))?;
     let id = session::open(world, fields, offer, expires_at);

@@ -1,4 +1,5 @@
-//! `expand[]`: replaces ids by their objects, and adds the fields that are only included on request.
+//! `expand[]`: replaces ids by their objects, and adds the fields that are only included on
+//! request.
 
 use serde_json::{Value, json};
 

@@ -183,20 +183,18 @@ pub fn require_redeemable(
     discounts: &[Redeemed],
     sale: &Sale<'_>,
 ) -> Result<(), ApiError> {
-    if discounts.len() > 1 {
-        let message = "Only one discount can be passed.";
-        return Err(ApiError::invalid(message, "discounts"));
+    for (place, redeemed) in discounts.iter().enumerate() {
+        let Some(problem) = promotion::problem(world, redeemed, sale) else { continue };
+        let by = if redeemed.promotion_code.is_some() { "promotion_code" } else { "coupon" };
+        let param = format!("discounts[{place}][{by}]");
+        let is_valid = world.get(Kind::Coupon, &redeemed.coupon)["valid"] == true;
+        return Err(if is_valid {
+            ApiError::invalid(problem, &param)
+        } else {
+            ApiError::coded("coupon_expired", problem, &param)
+        });
     }
-    let Some(redeemed) = discounts.first() else { return Ok(()) };
-    let Some(problem) = promotion::problem(world, redeemed, sale) else { return Ok(()) };
-    let param = match redeemed.promotion_code {
-        Some(_) => "discounts[0][promotion_code]",
-        None => "discounts[0][coupon]",
-    };
-    if problem.starts_with("Coupon expired") {
-        return Err(ApiError::coded("coupon_expired", problem, param));
-    }
-    Err(ApiError::invalid(problem, param))
+    Ok(())
 }
 
 /// Checks that a price can be billed by a subscription.

@@ -148,7 +148,10 @@ fn invoice_fields(
     let count = lines.len();
     let url = format!("{}/{id}/lines", Kind::Invoice.path());
     let customer = world.get(Kind::Customer, text(session, "customer"));
-    let each = |(discount, off): &(String, Vec<i64>)| json!({ "amount": off.iter().sum::<i64>(), "discount": discount });
+    let each = |(discount, off): &(String, Vec<i64>)| {
+        let off: i64 = off.iter().sum();
+        json!({ "amount": off, "discount": discount })
+    };
     json!({
         "amount_due": totals.total,
         "amount_remaining": totals.total,
@@ -189,7 +192,10 @@ fn lines(
         let product = world.get(Kind::Product, text(price, "product"));
         let currency = totals.currency.as_str().unwrap_or_default();
         let unit = price::unit_amount(world, price, currency);
-        let share = |(discount, off): &(String, Vec<i64>)| json!({ "amount": off[place], "discount": discount });
+        let share = |(discount, off): &(String, Vec<i64>)| {
+            let off = off[place];
+            json!({ "amount": off, "discount": discount })
+        };
         let fields = json!({
             "amount": totals.lines[place],
             "currency": totals.currency,

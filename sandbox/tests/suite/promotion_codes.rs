@@ -140,7 +140,8 @@ async fn stripe_36_a_code_may_need_a_minimum_amount() {
     let customer = stripe.customer().await;
     let needs = |amount: i64, currency: &str| {
         format!(
-            "&restrictions[minimum_amount]={amount}&restrictions[minimum_amount_currency]={currency}"
+            "&restrictions[minimum_amount]={amount}\
+             &restrictions[minimum_amount_currency]={currency}"
         )
     };
     let fits = stripe.code("A", &needs(19_900, "usd")).await;
@@ -187,4 +188,8 @@ async fn stripe_36_a_session_takes_one_discount() {
     let stripe = Stripe::with_half_off().await;
     let more = "&discounts[0][coupon]=HALF&discounts[1][coupon]=HALF";
     assert_eq!(stripe.create_payment(more).await.error("param"), "discounts");
+    // A subscription takes several: https://docs.stripe.com/billing/subscriptions/coupons.
+    let customer = stripe.customer().await;
+    let form = format!("customer={customer}&items[0][price]=price_pro_monthly{more}");
+    stripe.post("/v1/subscriptions", &form).await.id();
 }

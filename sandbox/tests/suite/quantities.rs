@@ -1,4 +1,5 @@
-//! Quantities that the buyer chooses (<https://docs.stripe.com/payments/checkout/adjustable-quantity>).
+//! Quantities that the buyer chooses
+//! (<https://docs.stripe.com/payments/checkout/adjustable-quantity>).
 
 use licentia_sandbox::Card;
 use serde_json::json;
