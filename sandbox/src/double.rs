@@ -7,6 +7,7 @@ mod invoices;
 mod money;
 mod sales;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +39,19 @@ pub enum Interval {
     Month,
     /// Every year.
     Year,
+    /// Once.
+    Once,
+}
+
+impl Interval {
+    /// Stripe's name of it; none if it does not recur.
+    const fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Month => Some("month"),
+            Self::Year => Some("year"),
+            Self::Once => None,
+        }
+    }
 }
 
 /// A price with an id that the test chooses.
@@ -53,6 +67,38 @@ pub struct NewPrice<'a> {
     pub currency: &'a str,
     /// How often it is billed.
     pub interval: Interval,
+}
+
+/// What most prices do not have.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PriceOptions<'a> {
+    /// The amounts in other currencies than the price's own.
+    pub currencies: &'a [(&'a str, i64)],
+    /// Whether the amounts contain taxes.
+    pub tax: TaxBehavior,
+}
+
+/// Whether a price contains taxes (<https://docs.stripe.com/tax/products-prices-tax-codes-tax-behavior>).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TaxBehavior {
+    /// It is not decided. Stripe Tax refuses the price.
+    #[default]
+    Unspecified,
+    /// Taxes are added to it.
+    Exclusive,
+    /// It contains them.
+    Inclusive,
+}
+
+impl TaxBehavior {
+    /// Stripe's name of it.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Unspecified => "unspecified",
+            Self::Exclusive => "exclusive",
+            Self::Inclusive => "inclusive",
+        }
+    }
 }
 
 /// Stripe's double. It sends nothing by itself: the caller takes deliveries and records the
@@ -137,23 +183,35 @@ impl Double {
 
     /// Creates a product with a price. The caller chooses the price's id, because plans name it.
     pub fn add_price(&self, new: &NewPrice<'_>) {
-        let interval = match new.interval {
-            Interval::Month => "month",
-            Interval::Year => "year",
-        };
+        self.add_price_with(new, &PriceOptions::default());
+    }
+
+    /// Creates a product with a price that is sold in several currencies, or with a tax behavior.
+    pub fn add_price_with(&self, new: &NewPrice<'_>, options: &PriceOptions<'_>) {
+        let others = options.currencies.iter();
+        let others: BTreeMap<String, i64> =
+            others.map(|(currency, amount)| ((*currency).to_owned(), *amount)).collect();
         self.shared.write(|world| {
             let product = json!({ "name": new.product, "updated": world.now });
             let product = world.create(Kind::Product, product, "product.created");
-            let mut recurring = Kind::Price.blank()["recurring"].take();
-            recurring["interval"] = interval.into();
+            let recurring = new.interval.name().map(|interval| {
+                let mut recurring = Kind::Price.blank()["recurring"].take();
+                recurring["interval"] = interval.into();
+                recurring
+            });
             let fields = json!({
                 "currency": new.currency,
                 "product": product,
                 "recurring": recurring,
+                "tax_behavior": options.tax.name(),
+                "type": if recurring.is_some() { "recurring" } else { "one_time" },
                 "unit_amount": new.amount,
                 "unit_amount_decimal": new.amount.to_string(),
             });
             world.insert_as(Kind::Price, new.id, fields);
+            if !others.is_empty() {
+                world.currency_options.insert(new.id.to_owned(), others);
+            }
             world.announce(Kind::Price, new.id, "price.created");
         });
     }
@@ -281,6 +339,9 @@ impl Double {
     pub fn payment_intent(&self, id: &str) -> Option<String> {
         self.shared.read(|world| {
             let object = world.find(id)?;
+            if let Some(intent) = object["payment_intent"].as_str() {
+                return Some(intent.to_owned());
+            }
             let offered = world.offers.get(id).and_then(|offer| offer.subscription.as_deref());
             let subscription = offered.map_or(object, |sub| world.get(Kind::Subscription, sub));
             let invoice = subscription["latest_invoice"].as_str().unwrap_or(id);

@@ -51,7 +51,7 @@ pub use billing::credit::CreditNote;
 pub use card::Card;
 pub use clock::Clock;
 pub use deliveries::{Delivery, DeliveryState, Order};
-pub use double::{Double, Interval, NewPrice};
+pub use double::{Double, Interval, NewPrice, PriceOptions, TaxBehavior};
 pub use faults::{ApiFault, DeliveryFault, MailFault, Times};
 pub use mail::{Attachment, Mail};
 pub use options::{

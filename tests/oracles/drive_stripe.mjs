@@ -95,6 +95,63 @@ assert.equal(refund.status, "succeeded");
 assert.equal((await stripe.subscriptions.cancel(subscription.id)).status, "canceled");
 console.log("invoice: paid, refunded in part; subscription: canceled");
 
+const made = await stripe.prices.create({
+  product: product.id,
+  currency: "usd",
+  unit_amount: 19900,
+  currency_options: { eur: { unit_amount: 17900 } },
+});
+const bought = await stripe.prices.retrieve(made.id, { expand: ["currency_options"] });
+assert.deepEqual([bought.type, bought.recurring], ["one_time", null]);
+assert.equal(bought.currency_options.eur.unit_amount, 17900);
+const coupon = await stripe.coupons.create({ percent_off: 10, duration: "once" });
+const code = await stripe.promotionCodes.create({
+  promotion: { type: "coupon", coupon: coupon.id },
+  code: "FALL",
+  max_redemptions: 1,
+});
+const codes = await stripe.promotionCodes.list({ code: "fall", limit: 1 });
+assert.equal(codes.data[0].id, code.id);
+const sale = await stripe.checkout.sessions.create({
+  mode: "payment",
+  customer: customer.id,
+  currency: "eur",
+  line_items: [{
+    price: made.id,
+    quantity: 2,
+    adjustable_quantity: { enabled: true, minimum: 1, maximum: 5 },
+  }],
+  discounts: [{ promotion_code: code.id }],
+  invoice_creation: { enabled: true, invoice_data: { metadata: { order: "ord_1" } } },
+  success_url: "http://localhost/ok",
+});
+const quantity = { price: made.id, quantity: "3" };
+assert.equal(await submit(`/checkout/${sale.id}/quantity`, quantity), 303);
+assert.equal(await submit(`/checkout/${sale.id}`, { card: "4242424242424242" }), 303);
+const sales = await stripe.checkout.sessions.list({
+  customer: customer.id,
+  status: "complete",
+  expand: ["data.line_items"],
+});
+const paid = sales.data[0];
+assert.deepEqual([paid.id, paid.payment_status, paid.mode], [sale.id, "paid", "payment"]);
+assert.deepEqual([paid.line_items.data[0].quantity, paid.amount_total], [3, 48330]);
+const ofIntent = await stripe.checkout.sessions.list({ payment_intent: paid.payment_intent });
+assert.equal(ofIntent.data[0].id, sale.id);
+let later = null;
+while (later === null) {
+  await new Promise((done) => setTimeout(done, 100));
+  later = (await stripe.checkout.sessions.retrieve(sale.id)).invoice;
+}
+const invoice = await stripe.invoices.retrieve(later, { expand: ["payments"] });
+const { status, billing_reason, parent } = invoice;
+assert.deepEqual([status, billing_reason, parent], ["paid", "manual", null]);
+assert.deepEqual([invoice.amount_paid, invoice.currency], [48330, "eur"]);
+assert.equal(invoice.payments.data[0].payment.payment_intent, paid.payment_intent);
+assert.deepEqual([invoice.metadata.order, invoice.lines.data[0].quantity], ["ord_1", 3]);
+assert.equal((await stripe.promotionCodes.retrieve(code.id)).active, false);
+console.log("one-time payment: discounted, in euros, then its invoice");
+
 if (arrived.length === 0) await once(server, "arrived");
 const [body, signature] = arrived[0];
 const event = stripe.webhooks.constructEvent(body, signature, endpoint.secret);

@@ -3,6 +3,7 @@
 import queue
 import sys
 import threading
+import time
 import urllib.parse
 import urllib.request
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -108,6 +109,53 @@ assert refund.status == "succeeded"
 assert stripe.Charge.list(payment_intent=intent).data[0].amount_refunded == 900
 assert stripe.Subscription.cancel(subscription.id).status == "canceled"
 print("invoice: paid, refunded in part; subscription: canceled")
+
+once = stripe.Price.create(
+    product=product.id,
+    currency="usd",
+    unit_amount=19900,
+    currency_options={"eur": {"unit_amount": 17900}},
+)
+once = stripe.Price.retrieve(once.id, expand=["currency_options"])
+assert once.type == "one_time" and once.recurring is None
+assert once.currency_options["eur"].unit_amount == 17900
+coupon = stripe.Coupon.create(percent_off=10, duration="once")
+code = stripe.PromotionCode.create(
+    promotion={"type": "coupon", "coupon": coupon.id}, code="FALL", max_redemptions=1
+)
+assert stripe.PromotionCode.list(code="fall", limit=1).data[0].id == code.id
+sale = stripe.checkout.Session.create(
+    mode="payment",
+    customer=customer.id,
+    currency="eur",
+    line_items=[
+        {
+            "price": once.id,
+            "quantity": 2,
+            "adjustable_quantity": {"enabled": True, "minimum": 1, "maximum": 5},
+        }
+    ],
+    discounts=[{"promotion_code": code.id}],
+    invoice_creation={"enabled": True, "invoice_data": {"metadata": {"order": "ord_1"}}},
+    success_url="http://localhost/ok",
+)
+assert submit(f"/checkout/{sale.id}/quantity", price=once.id, quantity="3") == 303
+assert submit(f"/checkout/{sale.id}", card="4242424242424242") == 303
+paid = stripe.checkout.Session.list(
+    customer=customer.id, status="complete", expand=["data.line_items"]
+).data[0]
+assert (paid.id, paid.payment_status, paid.mode) == (sale.id, "paid", "payment")
+assert paid.line_items.data[0].quantity == 3 and paid.amount_total == 48330
+assert stripe.checkout.Session.list(payment_intent=paid.payment_intent).data[0].id == sale.id
+while (invoice := stripe.checkout.Session.retrieve(sale.id).invoice) is None:
+    time.sleep(0.1)
+invoice = stripe.Invoice.retrieve(invoice, expand=["payments"])
+assert (invoice.status, invoice.billing_reason, invoice.parent) == ("paid", "manual", None)
+assert (invoice.amount_paid, invoice.currency) == (48330, "eur")
+assert invoice.payments.data[0].payment.payment_intent == paid.payment_intent
+assert invoice.metadata["order"] == "ord_1" and invoice.lines.data[0].quantity == 3
+assert not stripe.PromotionCode.retrieve(code.id).active
+print("one-time payment: discounted, in euros, then its invoice")
 
 body, signature = arrived.get(timeout=30)
 event = stripe.Webhook.construct_event(body, signature, endpoint.secret)

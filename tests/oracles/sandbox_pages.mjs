@@ -69,6 +69,26 @@ try {
   await page.getByRole("link", { name: "Back without subscribing" }).click();
   must(page.url().endsWith("/mail?cancelled"), "cancelled: back at the vendor's page");
 
+  const product = await stripe.products.create({ name: "Studio" });
+  const price = await stripe.prices.create({
+    product: product.id, currency: "usd", unit_amount: 19900,
+  });
+  const sale = await stripe.checkout.sessions.create({
+    mode: "payment",
+    line_items: [{ price: price.id, quantity: 1, adjustable_quantity: { enabled: true } }],
+    invoice_creation: { enabled: true },
+    success_url: `${base}/mail?paid={CHECKOUT_SESSION_ID}`,
+  });
+  await page.goto(sale.url);
+  await page.getByLabel("Quantity").fill("3");
+  await page.getByRole("button", { name: "Update" }).click();
+  must(await page.getByText("597.00 USD").isVisible(), "one-time payment: three units");
+  await picture("sandbox-7-pay-once");
+  await page.getByLabel("Email").fill("grace@example.com");
+  await page.getByRole("button", { name: "Pay", exact: true }).click();
+  await page.waitForURL(`**/mail?paid=${sale.id}`);
+  must(await status(sale.id) === "paid", "one-time payment: paid");
+
   await page.setViewportSize({ width: 390, height: 844 });
   const portal = await stripe.billingPortal.sessions.create({ customer: customer.id });
   await page.goto(portal.url);

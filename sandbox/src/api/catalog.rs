@@ -1,6 +1,8 @@
 //! `/v1/products` and `/v1/prices`: creates, updates and lists them. Only prices per unit exist
 //! here.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
 use super::list::list;
@@ -72,13 +74,14 @@ fn create_price(world: &mut World, params: &mut Params) -> ApiResult {
     let currency = params.required("currency")?;
     let amount = params.integer("unit_amount")?.ok_or_else(|| ApiError::missing("unit_amount"))?;
     let recurring = recurring(params)?;
+    let others = currency_options(params)?;
     let product = params.text("product")?;
     let mut product_data = params.group("product_data");
     let product_name = product_data.text("name")?;
     let mut fields = Map::new();
-    take_fields(params, Kind::Price, &["lookup_key", "nickname"], &mut fields)?;
+    take_fields(params, Kind::Price, &["lookup_key", "nickname", "tax_behavior"], &mut fields)?;
     take_metadata(params, &Value::Null, &mut fields)?;
-    params.ignore(&["active", "billing_scheme", "tax_behavior", "transfer_lookup_key"]);
+    params.ignore(&["active", "billing_scheme", "transfer_lookup_key"]);
     product_data.finish()?;
     params.finish()?;
     let product = match (product, product_name) {
@@ -100,7 +103,26 @@ fn create_price(world: &mut World, params: &mut Params) -> ApiResult {
         "unit_amount_decimal": amount.to_string(),
     });
     let id = world.create(Kind::Price, with(own, fields.into()), "price.created");
+    if !others.is_empty() {
+        world.currency_options.insert(id.clone(), others);
+    }
     Ok(world.get(Kind::Price, &id).clone())
+}
+
+/// Takes the amounts in other currencies.
+fn currency_options(params: &mut Params) -> Result<BTreeMap<String, i64>, ApiError> {
+    let mut group = params.group("currency_options");
+    let mut others = BTreeMap::new();
+    for currency in group.names() {
+        let mut option = group.group(&currency);
+        let at = option.full_name("unit_amount");
+        let amount = option.integer("unit_amount")?.ok_or_else(|| ApiError::missing(&at))?;
+        option.ignore(&["tax_behavior"]);
+        option.finish()?;
+        others.insert(currency, amount);
+    }
+    group.finish()?;
+    Ok(others)
 }
 
 fn recurring(params: &mut Params) -> Result<Value, ApiError> {

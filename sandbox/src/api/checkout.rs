@@ -1,16 +1,17 @@
-//! `/v1/checkout/sessions`, in subscription mode only. The payment itself is in
-//! `billing::checkout`.
+//! `/v1/checkout/sessions`, in subscription and payment mode. The payment itself is in
+//! `billing::checkout` and `billing::one_time`.
 
 use serde_json::{Map, Value, json};
 
-use super::list::{list, single_page};
+use super::list::{list, page_of};
 use super::params::Params;
 use super::resource::{Route, matches, require, require_param, take_fields, take_metadata};
-use super::terms::terms;
+use super::terms::{Mode, currency, require_redeemable, terms};
 use crate::api_error::{ApiError, ApiResult};
+use crate::billing::promotion::Sale;
 use crate::billing::session::{self, expire};
-use crate::objects::{self, Kind, integer, text};
-use crate::world::World;
+use crate::objects::{self, Kind, text};
+use crate::world::{Adjustable, OfferLine, World};
 
 /// A session is open for a day, unless its creator chooses a shorter time.
 const EXPIRES_AFTER_SECONDS: i64 = 86_400;
@@ -18,8 +19,21 @@ const EXPIRES_AFTER_SECONDS: i64 = 86_400;
 /// The shortest time that a session may be open.
 const EXPIRES_AT_LEAST_AFTER_SECONDS: i64 = 30 * 60;
 
+/// A session includes so many of its line items. Its list `line_items` has the rest.
+const ITEMS_SHOWN: usize = 10;
+
+/// Parameters that become fields of the session.
+const TEXTS: [&str; 6] = [
+    "cancel_url",
+    "client_reference_id",
+    "customer",
+    "customer_creation",
+    "customer_email",
+    "locale",
+];
+
 /// Parameters of Stripe's that the sandbox ignores.
-const IGNORED: [&str; 17] = [
+const IGNORED: [&str; 18] = [
     "adaptive_pricing",
     "automatic_tax",
     "billing_address_collection",
@@ -29,6 +43,7 @@ const IGNORED: [&str; 17] = [
     "custom_text",
     "customer_update",
     "managed_payments",
+    "name_collection",
     "origin_context",
     "payment_method_collection",
     "payment_method_options",
@@ -52,12 +67,15 @@ pub fn route(world: &mut World, route: Route<'_>, params: &mut Params) -> Option
 }
 
 fn create(world: &mut World, params: &mut Params) -> ApiResult {
-    let mode = params.required("mode")?;
-    if mode != "subscription" {
-        let message = "The sandbox supports only the mode `subscription`.";
-        return Err(ApiError::invalid(message, "mode"));
-    }
-    let offer = terms(world, params)?;
+    let mode = match params.required("mode")?.as_str() {
+        "subscription" => Mode::Subscription,
+        "payment" => Mode::Payment,
+        _ => {
+            let message = "The sandbox supports only the modes `subscription` and `payment`.";
+            return Err(ApiError::invalid(message, "mode"));
+        }
+    };
+    let mut offer = terms(world, Some(mode), params)?;
     let expires_at = params.integer("expires_at")?.unwrap_or(world.now + EXPIRES_AFTER_SECONDS);
     if !(EXPIRES_AT_LEAST_AFTER_SECONDS..=EXPIRES_AFTER_SECONDS).contains(&(expires_at - world.now))
     {
@@ -66,8 +84,7 @@ fn create(world: &mut World, params: &mut Params) -> ApiResult {
     }
     let mut fields = Map::new();
     fields.insert("success_url".to_owned(), params.required("success_url")?.into());
-    let texts = ["cancel_url", "client_reference_id", "customer", "customer_email", "locale"];
-    take_fields(params, Kind::CheckoutSession, &texts, &mut fields)?;
+    take_fields(params, Kind::CheckoutSession, &TEXTS, &mut fields)?;
     take_metadata(params, &Value::Null, &mut fields)?;
     if let Some(allow) = params.boolean("allow_promotion_codes")? {
         if allow && !offer.discounts.is_empty() {
@@ -78,16 +95,32 @@ fn create(world: &mut World, params: &mut Params) -> ApiResult {
         fields.insert("allow_promotion_codes".to_owned(), allow.into());
     }
     params.ignore(&IGNORED);
+    let customer = fields.get("customer").and_then(Value::as_str);
+    let currency = currency(world, mode, customer, &offer.lines, params)?;
     params.finish()?;
-    if let Some(customer) = fields.get("customer").and_then(Value::as_str) {
-        require_param(world, Kind::Customer, customer, "customer")?;
-        if fields.contains_key("customer_email") {
-            let message = "You may only specify one of these parameters: customer, customer_email.";
-            return Err(ApiError::invalid(message, "customer_email"));
-        }
+    offer.currency = currency;
+    check_buyer(world, &fields)?;
+    if offer.discounts.len() > 1 {
+        return Err(ApiError::invalid("Only one discount can be passed.", "discounts"));
     }
+    let creation = fields.get("customer_creation").unwrap_or(&Value::Null);
+    require_redeemable(world, &offer.discounts, &Sale::of(world, &offer, customer, creation))?;
     let id = session::open(world, fields, offer, expires_at);
     Ok(world.get(Kind::CheckoutSession, &id).clone())
+}
+
+/// Checks that a named customer exists and that nothing contradicts it.
+fn check_buyer(world: &World, fields: &Map<String, Value>) -> Result<(), ApiError> {
+    let Some(customer) = fields.get("customer").and_then(Value::as_str) else { return Ok(()) };
+    require_param(world, Kind::Customer, customer, "customer")?;
+    for name in ["customer_email", "customer_creation"] {
+        if fields.contains_key(name) {
+            let message =
+                format!("You may only specify one of these parameters: customer, {name}.");
+            return Err(ApiError::invalid(message, name));
+        }
+    }
+    Ok(())
 }
 
 fn update(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
@@ -101,7 +134,7 @@ fn update(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
 
 fn list_all(world: &World, params: &mut Params) -> ApiResult {
     let email = params.group("customer_details").text("email")?;
-    let names = ["payment_link", "status", "subscription"];
+    let names = ["payment_intent", "payment_link", "status", "subscription"];
     let matching = matches(params, Kind::CheckoutSession, &names)?;
     list(world, Kind::CheckoutSession, params, |session| {
         let own = &session["customer_details"]["email"];
@@ -126,32 +159,43 @@ fn expire_now(world: &mut World, id: &str, params: &Params) -> ApiResult {
 
 fn line_items(world: &World, id: &str, params: &mut Params) -> ApiResult {
     require(world, Kind::CheckoutSession, id)?;
-    let items = line_items_of(world, id)["data"].take();
-    let items = if let Value::Array(items) = items { items } else { Vec::new() };
-    single_page(items, &format!("/v1/checkout/sessions/{id}/line_items"), params)
+    page_of(items(world, id), &format!("/v1/checkout/sessions/{id}/line_items"), params)
 }
 
-/// Returns the line items of a session or a payment link, as a list object.
+/// Returns the first line items of a session or a payment link, as the list object that it includes
+/// on request.
 pub fn line_items_of(world: &World, session: &str) -> Value {
-    let lines = world.offers.get(session).map(|offer| offer.lines.as_slice()).unwrap_or_default();
-    let item = |(price, quantity): &(String, i64)| {
-        let price = world.get(Kind::Price, price);
-        let amount = integer(price, "unit_amount") * quantity;
+    let mut items = items(world, session);
+    let has_more = items.len() > ITEMS_SHOWN;
+    items.truncate(ITEMS_SHOWN);
+    objects::list(items, has_more, &format!("/v1/checkout/sessions/{session}/line_items"))
+}
+
+fn limits(limits: Adjustable) -> Value {
+    json!({ "enabled": true, "maximum": limits.maximum, "minimum": limits.minimum })
+}
+
+fn items(world: &World, session: &str) -> Vec<Value> {
+    let offer = world.offers.get(session).cloned().unwrap_or_default();
+    let totals = session::totals(world, &offer);
+    let item = |(place, line): (usize, &OfferLine)| {
+        let price = world.get(Kind::Price, &line.price);
+        let amount = totals.lines[place];
+        let off: i64 = totals.off.iter().map(|off| off[place]).sum();
         json!({
-            "adjustable_quantity": null,
-            "amount_discount": 0,
+            "adjustable_quantity": line.adjustable.map(limits),
+            "amount_discount": off,
             "amount_subtotal": amount,
             "amount_tax": 0,
-            "amount_total": amount,
-            "currency": price["currency"],
+            "amount_total": amount - off,
+            "currency": totals.currency,
             "description": world.get(Kind::Product, text(price, "product"))["name"],
             "id": format!("li_{}", text(price, "id").trim_start_matches("price_")),
             "metadata": {},
             "object": "item",
             "price": price,
-            "quantity": quantity,
+            "quantity": line.quantity,
         })
     };
-    let url = format!("/v1/checkout/sessions/{session}/line_items");
-    objects::list(lines.iter().map(item).collect(), false, &url)
+    offer.lines.iter().enumerate().map(item).collect()
 }

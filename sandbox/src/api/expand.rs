@@ -1,9 +1,11 @@
-//! `expand[]`: replaces ids by their objects, and adds the lists that are only included on request.
+//! `expand[]`: replaces ids by their objects, and adds the fields that are only included on
+//! request.
 
 use serde_json::{Value, json};
 
 use super::{checkout, invoices};
 use crate::api_error::ApiError;
+use crate::billing::price;
 use crate::objects::{Kind, list, text};
 use crate::world::World;
 
@@ -35,8 +37,8 @@ fn expand_levels(
             elements.iter_mut().try_for_each(|element| expand_levels(world, element, levels, path))
         }
         Value::Object(_) => {
-            if let Some(list) = list_on_request(world, value, level) {
-                value[*level] = list;
+            if let Some(field) = on_request(world, value, level) {
+                value[*level] = field;
             }
             let Some(child) = value.get_mut(*level) else {
                 let message = format!("This property cannot be expanded ({path}).");
@@ -60,10 +62,14 @@ fn replace_ids(world: &World, value: &mut Value) {
     }
 }
 
-fn list_on_request(world: &World, object: &Value, name: &str) -> Option<Value> {
+fn on_request(world: &World, object: &Value, name: &str) -> Option<Value> {
     let id = text(object, "id");
     match (text(object, "object"), name) {
         ("invoice", "payments") => Some(invoices::payments_of(world, id)),
+        ("coupon", "applies_to") => {
+            Some(json!({ "products": world.coupon_products.get(id).cloned().unwrap_or_default() }))
+        }
+        ("price", "currency_options") => Some(price::options(world, object)),
         ("checkout.session", "line_items") => Some(checkout::line_items_of(world, id)),
         ("customer", "subscriptions") => {
             let subscriptions = world.newest_first(Kind::Subscription, Some(id)).cloned().collect();

@@ -28,12 +28,7 @@ pub fn list(
     {
         return Err(ApiError::no_such(&noun(Kind::Customer), customer, "customer"));
     }
-    let limit = params.integer("limit")?.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=MAX_LIMIT).contains(&limit) {
-        let message = format!("Invalid integer: limit must be from 1 to {MAX_LIMIT}");
-        return Err(ApiError::coded("parameter_invalid_integer", message, "limit"));
-    }
-    let limit = usize::try_from(limit).unwrap_or_default();
+    let limit = take_limit(params)?;
     let created = Created::take(params)?;
     let after = cursor(world, kind, params, "starting_after")?;
     let before = cursor(world, kind, params, "ending_before")?;
@@ -55,18 +50,36 @@ pub fn list(
     Ok(objects::list(page.into_iter().cloned().collect(), has_more, kind.path()))
 }
 
-/// Returns a list that is known to be small, such as the lines of one invoice, as one page.
-pub fn single_page(data: Vec<Value>, url: &str, params: &mut Params) -> ApiResult {
-    params.ignore(&["limit"]);
+/// Returns one page of a list within an object, such as the lines of an invoice.
+pub fn page_of(mut data: Vec<Value>, url: &str, params: &mut Params) -> ApiResult {
+    let limit = take_limit(params)?;
+    let after = params.text("starting_after")?.filter(|id| !id.is_empty());
     params.finish()?;
-    Ok(objects::list(data, false, url))
+    if let Some(after) = after {
+        let place = data.iter().position(|object| object["id"] == after.as_str());
+        let place = place.ok_or_else(|| ApiError::no_such("object", &after, "starting_after"))?;
+        data.drain(..=place);
+    }
+    let has_more = data.len() > limit;
+    data.truncate(limit);
+    Ok(objects::list(data, has_more, url))
+}
+
+/// Takes the size of a page.
+fn take_limit(params: &mut Params) -> Result<usize, ApiError> {
+    let limit = params.integer("limit")?.unwrap_or(DEFAULT_LIMIT);
+    if !(1..=MAX_LIMIT).contains(&limit) {
+        let message = format!("Invalid integer: limit must be from 1 to {MAX_LIMIT}");
+        return Err(ApiError::coded("parameter_invalid_integer", message, "limit"));
+    }
+    Ok(usize::try_from(limit).unwrap_or_default())
 }
 
 /// Lists the lines of the object that the path names.
 pub fn lines(world: &World, kind: Kind, id: &str, params: &mut Params) -> ApiResult {
     require(world, kind, id)?;
     let lines = world.get(kind, id)["lines"]["data"].as_array().cloned();
-    single_page(lines.unwrap_or_default(), &format!("{}/{id}/lines", kind.path()), params)
+    page_of(lines.unwrap_or_default(), &format!("{}/{id}/lines", kind.path()), params)
 }
 
 fn cursor(

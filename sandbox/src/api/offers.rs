@@ -1,4 +1,4 @@
-//! `/v1/payment_links` and `/v1/quotes`, for subscriptions only. The rules of a sale by them are in
+//! `/v1/payment_links`, and `/v1/quotes` for subscriptions only. The rules of a sale by them are in
 //! `billing::offer`.
 
 use serde_json::{Map, Value};
@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::checkout::line_items_of;
 use super::params::Params;
 use super::resource::{Route, require_param, require_status, take_fields, take_metadata, update};
-use super::terms::terms;
+use super::terms::{Mode, currency, terms};
 use crate::api_error::{ApiError, ApiResult};
 use crate::billing::offer;
 use crate::objects::Kind;
@@ -38,9 +38,12 @@ pub fn quotes(world: &mut World, route: Route<'_>, params: &mut Params) -> Optio
 }
 
 fn create_link(world: &mut World, params: &mut Params) -> ApiResult {
-    let terms = terms(world, params)?;
+    let mut terms = terms(world, None, params)?;
+    let mode = if terms.payment.is_some() { Mode::Payment } else { Mode::Subscription };
+    terms.currency = currency(world, mode, None, &terms.lines, params)?;
     let mut fields = Map::new();
-    take_fields(params, Kind::PaymentLink, &["allow_promotion_codes"], &mut fields)?;
+    let names = ["allow_promotion_codes", "customer_creation"];
+    take_fields(params, Kind::PaymentLink, &names, &mut fields)?;
     take_metadata(params, &Value::Null, &mut fields)?;
     params.ignore(&["after_completion", "billing_address_collection", "automatic_tax"]);
     params.finish()?;
@@ -50,7 +53,7 @@ fn create_link(world: &mut World, params: &mut Params) -> ApiResult {
 
 fn create_quote(world: &mut World, params: &mut Params) -> ApiResult {
     let customer = params.required("customer")?;
-    let terms = terms(world, params)?;
+    let terms = terms(world, Some(Mode::Subscription), params)?;
     let sent = params.text("collection_method")?.as_deref() == Some("send_invoice");
     let mut settings = params.group("invoice_settings");
     let days = settings.integer("days_until_due")?.filter(|_| sent);

@@ -113,14 +113,18 @@ impl Params {
             return Ok(None);
         }
         let mut group = self.group(name);
-        let names: Vec<String> = group.tree.keys().cloned().collect();
         let mut metadata = Map::new();
-        for name in names {
+        for name in group.names() {
             if let Some(text) = group.text(&name)? {
                 metadata.insert(name, text.into());
             }
         }
         Ok(Some(metadata))
+    }
+
+    /// Returns the names of the parameters that are left.
+    pub fn names(&self) -> Vec<String> {
+        self.tree.keys().cloned().collect()
     }
 
     /// Whether the parameter is present and not taken yet.

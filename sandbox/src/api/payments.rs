@@ -48,7 +48,8 @@ fn create_intent(world: &mut World, params: &mut Params) -> ApiResult {
     params.ignore(&["automatic_payment_methods", "payment_method_types", "setup_future_usage"]);
     params.finish()?;
     require_param(world, Kind::Customer, &customer, "customer")?;
-    let intent = payment::create(world, &customer, (amount, &currency), &description);
+    let more = json!({ "description": description });
+    let intent = payment::create(world, Some(&customer), (amount, &currency), more);
     if let Some(method) = method.filter(|_| confirm) {
         require_param(world, Kind::PaymentMethod, &method, "payment_method")?;
         let presence = if off_session { Presence::OffSession } else { Presence::OnSession };

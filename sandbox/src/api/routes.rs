@@ -48,7 +48,7 @@ const RESOURCES: [(Kind, Read, Option<Calls>); 24] = [
     (Kind::PortalConfiguration, ById, Some(portal::configurations)),
     (Kind::CreditNote, ByIdOrFields(&["invoice"]), Some(credit_notes::route)),
     (Kind::Coupon, ByIdOrFields(&[]), Some(discounts::coupons)),
-    (Kind::PromotionCode, ByIdOrFields(&["code", "active"]), Some(discounts::codes)),
+    (Kind::PromotionCode, ById, Some(discounts::codes)),
     (Kind::PaymentLink, ByIdOrFields(&["active"]), Some(offers::links)),
     (Kind::Quote, ByIdOrFields(&[]), Some(offers::quotes)),
     (Kind::Event, ById, Some(events::route)),

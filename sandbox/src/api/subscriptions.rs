@@ -3,19 +3,20 @@
 
 use serde_json::{Map, Value, json};
 
-use super::list::{list, single_page};
+use super::list::{list, page_of};
 use super::params::Params;
 use super::resource::{Route, require, require_param, take_fields, take_metadata};
-use super::terms::discounts;
+use super::terms::{Mode, currency, discounts, require_recurring, require_redeemable};
 use crate::api_error::{ApiError, ApiResult};
 use crate::billing::collection::{self, Attempt};
 use crate::billing::payment::Presence;
 use crate::billing::plan_change::change_price;
+use crate::billing::promotion::Sale;
 use crate::billing::subscription::{self, NewSubscription};
-use crate::billing::{discount, ending, renewal, schedule};
+use crate::billing::{discount, ending, price, renewal, schedule};
 use crate::objects::{Kind, integer, text};
 use crate::options::CancelField;
-use crate::world::World;
+use crate::world::{Offer, OfferLine, World};
 
 /// Handles the calls that only this resource has.
 pub fn route(world: &mut World, route: Route<'_>, params: &mut Params) -> Option<ApiResult> {
@@ -43,8 +44,9 @@ fn create(world: &mut World, params: &mut Params) -> ApiResult {
     let mut lines = Vec::new();
     for mut item in params.groups("items") {
         let price = item.required("price")?;
-        require_param(world, Kind::Price, &price, &item.full_name("price"))?;
-        lines.push((price, item.integer("quantity")?.unwrap_or(1)));
+        require_recurring(world, &price, &item.full_name("price"))?;
+        let quantity = item.integer("quantity")?.unwrap_or(1);
+        lines.push(OfferLine { quantity, ..OfferLine::of(&price) });
         item.finish()?;
     }
     if lines.is_empty() {
@@ -61,11 +63,17 @@ fn create(world: &mut World, params: &mut Params) -> ApiResult {
         return Err(ApiError::missing("days_until_due"));
     }
     let discounts = discounts(world, params)?;
+    let currency = currency(world, Mode::Subscription, Some(&customer), &lines, params)?;
     params.ignore(&["payment_behavior", "payment_settings", "billing_mode", "off_session"]);
     params.finish()?;
+    let offer = Offer { lines, currency, ..Offer::default() };
+    let sale = Sale::of(world, &offer, Some(&customer), &Value::Null);
+    require_redeemable(world, &discounts, &sale)?;
+    let Offer { lines, currency, .. } = offer;
     let new = NewSubscription {
         customer,
         lines,
+        currency,
         metadata,
         trial_end,
         method,
@@ -222,7 +230,12 @@ fn item_changes(
             return Err(ApiError::no_such("subscription_item", &id, &at));
         };
         let price = price.unwrap_or_else(|| text(&item["price"], "id").to_owned());
-        require_param(world, Kind::Price, &price, "items[0][price]")?;
+        require_recurring(world, &price, "items[0][price]")?;
+        let currency = text(world.get(Kind::Subscription, sub), "currency");
+        if !price::is_sold_in(world, &price, currency) {
+            let message = format!("The price specified is not sold in `{currency}`.");
+            return Err(ApiError::invalid(message, "items[0][price]"));
+        }
         let quantity = quantity.unwrap_or_else(|| integer(item, "quantity"));
         changes.push(ItemChange { item: id, price, quantity });
     }
@@ -264,7 +277,7 @@ fn list_items(world: &World, params: &mut Params) -> ApiResult {
     let sub = params.required("subscription")?;
     require_param(world, Kind::Subscription, &sub, "subscription")?;
     let items = subscription::items(world, &sub).to_vec();
-    single_page(items, &format!("/v1/subscription_items?subscription={sub}"), params)
+    page_of(items, &format!("/v1/subscription_items?subscription={sub}"), params)
 }
 
 fn retrieve_item(world: &World, id: &str, params: &Params) -> ApiResult {

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::checkout::{self, Paid};
 use super::checks::{
-    ActionError, require_changeable, require_exists, require_live, require_status,
+    ActionError, require_changeable, require_currency, require_exists, require_live, require_status,
 };
 use super::collection::{self, Attempt};
 use super::customer::{self, attach_card};
@@ -82,6 +82,7 @@ pub fn cancel_now(world: &mut World, sub: &str) -> Result<(), ActionError> {
 pub fn change_plan(world: &mut World, sub: &str, price: &str) -> Result<(), ActionError> {
     require_changeable(world, sub)?;
     require_exists(world, Kind::Price, "price", price)?;
+    require_currency(world, sub, price)?;
     schedule::release(world, sub);
     if let Some(item) = subscription::items(world, sub).first().cloned() {
         let quantity = integer(&item, "quantity");
@@ -94,6 +95,7 @@ pub fn change_plan(world: &mut World, sub: &str, price: &str) -> Result<(), Acti
 pub fn schedule_change(world: &mut World, sub: &str, price: &str) -> Result<(), ActionError> {
     require_changeable(world, sub)?;
     require_exists(world, Kind::Price, "price", price)?;
+    require_currency(world, sub, price)?;
     if world.get(Kind::Subscription, sub)["cancel_at"].is_i64() {
         return Err(ActionError::state(sub, "canceled for a later time", "not canceled"));
     }

@@ -6,7 +6,7 @@ use super::collection::{self, Attempt};
 use super::customer::{self, attach_card};
 use super::payment::Presence;
 use super::subscription::{self, NewSubscription};
-use super::{invoice, session};
+use super::{invoice, one_time, session};
 use crate::card::Card;
 use crate::objects::{Kind, text};
 use crate::world::World;
@@ -29,6 +29,9 @@ pub enum Paid {
 /// Tries to pay an open session. `email` is used for the customer if the session has none.
 pub fn submit(world: &mut World, session: &str, card: Card, email: &str) -> Paid {
     let offer = world.offers.get(session).cloned().unwrap_or_default();
+    if let Some(terms) = &offer.payment {
+        return one_time::submit(world, session, terms, card, email);
+    }
     if card == Card::Declined && world.get(Kind::CheckoutSession, session)["amount_total"] == 0 {
         return Paid::Declined; // Nothing is due, but a declined card cannot be stored.
     }
@@ -46,6 +49,7 @@ pub fn submit(world: &mut World, session: &str, card: Card, email: &str) -> Paid
             let new = NewSubscription {
                 customer,
                 lines: offer.lines,
+                currency: offer.currency,
                 metadata: offer.metadata,
                 trial_end: (offer.trial_days > 0).then(|| world.now + offer.trial_days * 86_400),
                 method: Some(method),
@@ -89,7 +93,8 @@ fn pay_first_invoice(world: &mut World, session: &str, sub: &str) -> Paid {
     }
 }
 
-fn ensure_customer(world: &mut World, session: &str, email: &str) -> String {
+/// Returns the customer of a session, which is created unless there is one.
+pub fn ensure_customer(world: &mut World, session: &str, email: &str) -> String {
     let object = world.get(Kind::CheckoutSession, session);
     if let Some(customer) = object["customer"].as_str() {
         return customer.to_owned();

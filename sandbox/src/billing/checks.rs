@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::subscription;
+use super::{price, subscription};
 use crate::objects::{Kind, text};
 use crate::world::World;
 
@@ -72,6 +72,15 @@ pub fn require_live(world: &World, sub: &str) -> Result<(), ActionError> {
 pub fn require_changeable(world: &World, sub: &str) -> Result<(), ActionError> {
     require_live(world, sub)?;
     require_subscription(world, sub, subscription::can_change, "not incomplete")
+}
+
+/// Checks that a price is sold in the currency of a subscription.
+pub fn require_currency(world: &World, sub: &str, price: &str) -> Result<(), ActionError> {
+    let currency = text(world.get(Kind::Subscription, sub), "currency");
+    if price::is_sold_in(world, price, currency) {
+        return Ok(());
+    }
+    Err(ActionError::not_possible(price, format!("it is not sold in {currency}")))
 }
 
 /// Checks that a subscription exists and satisfies `is`.

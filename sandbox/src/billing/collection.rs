@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use super::payment::{self, PaymentOutcome, Presence};
-use super::{customer, ending, invoice, invoice_payment, session, subscription};
+use super::{customer, ending, invoice, invoice_payment, one_time, session, subscription};
 use crate::objects::{Kind, integer, text};
 use crate::options::AfterRetries;
 use crate::world::{Timer, World};
@@ -81,7 +81,8 @@ pub fn pay_by(
 pub fn pay_part(world: &mut World, id: &str, amount: i64, method: &str) -> String {
     let object = world.get(Kind::Invoice, id).clone();
     let (customer, currency) = (text(&object, "customer"), text(&object, "currency"));
-    let intent = payment::create(world, customer, (amount, currency), "Part of an invoice");
+    let more = json!({ "description": "Part of an invoice" });
+    let intent = payment::create(world, Some(customer), (amount, currency), more);
     attach(world, id, &intent);
     let outcome = payment::attempt(world, &intent, method, Presence::OnSession);
     apply_outcome(world, &intent, outcome);
@@ -123,8 +124,7 @@ pub fn pay_out_of_band(world: &mut World, id: &str, amount: i64) {
 /// Voids an invoice. The first invoice of an incomplete subscription ends it.
 pub fn void(world: &mut World, id: &str) {
     invoice::void(world, id);
-    let sub = invoice::subscription_of(world, id);
-    if world.get(Kind::Subscription, &sub)["status"] == "incomplete" {
+    if let Some(sub) = invoice::subscription_of(world, id) {
         ending::expire_incomplete(world, &sub);
     }
     update_subscription(world, id);
@@ -162,10 +162,12 @@ pub fn settle(world: &mut World, intent: &str, succeeds: bool) {
     }
 }
 
-/// Applies the result of a payment to the invoice that it pays.
+/// Applies the result of a payment to the invoice that it pays, or to its checkout session.
 fn apply_outcome(world: &mut World, intent: &str, outcome: PaymentOutcome) {
-    let Some(id) = world.invoice_of(intent) else { return };
-    let sub = invoice::subscription_of(world, &id);
+    let Some(id) = world.invoice_of(intent) else {
+        one_time::apply_outcome(world, intent, outcome);
+        return;
+    };
     // A payment that the vendor added is not retried.
     let is_default = invoice_payment::is_default(world, &id, intent);
     match outcome {
@@ -174,9 +176,11 @@ fn apply_outcome(world: &mut World, intent: &str, outcome: PaymentOutcome) {
             world.announce(Kind::Invoice, &id, "invoice.payment_action_required");
         }
         PaymentOutcome::Processing if is_default => {
-            subscription::activate_while_processing(world, &sub)
+            if let Some(sub) = invoice::subscription_of(world, &id) {
+                subscription::activate_while_processing(world, &sub);
+            }
         }
-        PaymentOutcome::Failed if is_default => payment_failed(world, &sub, &id),
+        PaymentOutcome::Failed if is_default => payment_failed(world, &id),
         PaymentOutcome::ActionRequired | PaymentOutcome::Processing | PaymentOutcome::Failed => {}
     }
 }
@@ -190,15 +194,16 @@ fn record_payment(world: &mut World, id: &str, intent: &str) {
 }
 
 fn update_subscription(world: &mut World, id: &str) {
-    let sub = invoice::subscription_of(world, id);
-    subscription::update_from_invoices(world, &sub);
+    if let Some(sub) = invoice::subscription_of(world, id) {
+        subscription::update_from_invoices(world, &sub);
+    }
 }
 
 /// Marks the subscription of a sent invoice as past due, when its due date has passed
 /// (<https://docs.stripe.com/api/subscriptions/object#subscription_object-status>).
 pub fn mark_overdue(world: &mut World, id: &str) {
     let invoice = world.get(Kind::Invoice, id);
-    let sub = invoice::subscription_of(world, id);
+    let Some(sub) = invoice::subscription_of(world, id) else { return };
     let subscription = world.get(Kind::Subscription, &sub);
     let is_latest = subscription["latest_invoice"] == id;
     if invoice["status"] == "open" && is_latest && subscription["status"] == "active" {
@@ -208,7 +213,10 @@ pub fn mark_overdue(world: &mut World, id: &str) {
 
 /// Handles a failed payment of an invoice. The first payment of a subscription is not retried.
 /// Other payments are retried, and after the last retry the account's setting applies.
-fn payment_failed(world: &mut World, sub: &str, invoice: &str) {
+fn payment_failed(world: &mut World, invoice: &str) {
+    // Without a subscription nothing is retried.
+    let sub = invoice::subscription_of(world, invoice).unwrap_or_default();
+    let sub = sub.as_str();
     let status = text(world.get(Kind::Subscription, sub), "status").to_owned();
     let object = world.get(Kind::Invoice, invoice);
     let attempts = integer(object, "attempt_count");

@@ -8,17 +8,23 @@ use crate::world::World;
 
 /// Stores a payment method of a customer. Returns its id.
 pub fn attach_card(world: &mut World, customer: &str, card: Card) -> String {
-    let method = world.insert(Kind::PaymentMethod, card.payment_method());
     let email = world.get(Kind::Customer, customer)["email"].clone();
+    let method = use_card(world, card, &email);
+    world.set(Kind::PaymentMethod, &method, json!({ "customer": customer }));
+    world.announce(Kind::PaymentMethod, &method, "payment_method.attached");
+    method
+}
+
+/// Creates a payment method for a single payment, without a customer. Returns its id.
+pub fn use_card(world: &mut World, card: Card, email: &Value) -> String {
+    let method = world.insert(Kind::PaymentMethod, card.payment_method());
     world.update(Kind::PaymentMethod, &method, |method| {
-        put(method, json!({ "customer": customer }));
         put(&mut method["billing_details"], json!({ "email": email }));
         if method["card"].is_object() {
             put(&mut method["card"], json!({ "last4": card.last4() }));
         }
     });
     world.cards.insert(method.clone(), card);
-    world.announce(Kind::PaymentMethod, &method, "payment_method.attached");
     method
 }
 

@@ -4,8 +4,8 @@
 
 use serde_json::{Value, json};
 
-use super::period;
-use crate::objects::{Kind, integer, text};
+use super::{period, promotion};
+use crate::objects::{Kind, integer, text, with};
 use crate::world::{Redeemed, World};
 
 /// Redeems a coupon for a subscription. Returns the discount's id.
@@ -17,20 +17,10 @@ pub fn redeem(world: &mut World, sub: &str, redeemed: &Redeemed) -> String {
     let fields = json!({
         "customer": world.get(Kind::Subscription, sub)["customer"],
         "end": end,
-        "promotion_code": redeemed.promotion_code,
-        "source": { "coupon": redeemed.coupon, "type": "coupon" },
-        "start": world.now,
         "subscription": sub,
     });
-    let id = world.insert(Kind::Discount, fields);
-    world.update(Kind::Discount, &id, |discount| {
-        // Discounts have a start, but no `created`.
-        discount.as_object_mut().and_then(|fields| fields.remove("created"));
-    });
-    count_redemption(world, Kind::Coupon, &redeemed.coupon);
-    if let Some(code) = &redeemed.promotion_code {
-        count_redemption(world, Kind::PromotionCode, code);
-    }
+    let id = create(world, redeemed, fields);
+    promotion::count(world, redeemed);
     let mut discounts = discount_ids(world, sub);
     discounts.push(id.clone());
     world.set(Kind::Subscription, sub, json!({ "discounts": discounts }));
@@ -38,9 +28,34 @@ pub fn redeem(world: &mut World, sub: &str, redeemed: &Redeemed) -> String {
     id
 }
 
-fn count_redemption(world: &mut World, kind: Kind, id: &str) {
-    let times = integer(world.get(kind, id), "times_redeemed") + 1;
-    world.set(kind, id, json!({ "times_redeemed": times }));
+/// Applies a coupon to the invoice of a one-time payment. Returns the discount's id. The redemption
+/// was counted when the session completed.
+pub fn apply_once(
+    world: &mut World,
+    session: &Value,
+    invoice: &str,
+    redeemed: &Redeemed,
+) -> String {
+    let fields = json!({
+        "checkout_session": session["id"],
+        "customer": session["customer"],
+        "invoice": invoice,
+    });
+    create(world, redeemed, fields)
+}
+
+fn create(world: &mut World, redeemed: &Redeemed, more: Value) -> String {
+    let fields = json!({
+        "promotion_code": redeemed.promotion_code,
+        "source": { "coupon": redeemed.coupon, "type": "coupon" },
+        "start": world.now,
+    });
+    let id = world.insert(Kind::Discount, with(fields, more));
+    world.update(Kind::Discount, &id, |discount| {
+        // Discounts have a start, but no `created`.
+        discount.as_object_mut().and_then(|fields| fields.remove("created"));
+    });
+    id
 }
 
 /// Returns the ids of a subscription's discounts.
@@ -50,8 +65,9 @@ fn discount_ids(world: &World, sub: &str) -> Vec<String> {
     ids.map(str::to_owned).collect()
 }
 
-/// Returns the amount that each discount of a subscription takes off `amount`.
-pub fn amounts(world: &World, sub: &str, amount: i64) -> Vec<(String, i64)> {
+/// Returns the amount that each discount of a subscription takes off `amount`, the sum of `lines`:
+/// their products and amounts.
+pub fn amounts(world: &World, sub: &str, amount: i64, lines: &[(&str, i64)]) -> Vec<(String, i64)> {
     let mut remaining = amount;
     let mut amounts = Vec::new();
     for id in discount_ids(world, sub) {
@@ -59,12 +75,49 @@ pub fn amounts(world: &World, sub: &str, amount: i64) -> Vec<(String, i64)> {
         if discount["end"].as_i64().is_some_and(|end| end <= world.now) {
             continue;
         }
-        let off =
-            amount_off(world.get(Kind::Coupon, text(&discount["source"], "coupon")), remaining);
+        let coupon = text(&discount["source"], "coupon");
+        let applies = |line: &&(&str, i64)| promotion::applies_to(world, coupon, line.0);
+        let discounted = if lines.iter().all(|line| applies(&line)) {
+            remaining
+        } else {
+            lines.iter().filter(applies).map(|line| line.1).sum::<i64>().clamp(0, remaining)
+        };
+        let off = amount_off(world.get(Kind::Coupon, coupon), discounted);
         remaining -= off;
         amounts.push((id, off));
     }
     amounts
+}
+
+/// Returns the amount that each coupon takes off each line. The lines are given by their products
+/// and amounts.
+pub fn off_lines(world: &World, discounts: &[Redeemed], lines: &[(&str, i64)]) -> Vec<Vec<i64>> {
+    let mut remaining: Vec<i64> = lines.iter().map(|line| line.1).collect();
+    let off = |redeemed: &Redeemed| {
+        let applies = |(line, amount): (&(&str, i64), &i64)| {
+            if promotion::applies_to(world, &redeemed.coupon, line.0) { *amount } else { 0 }
+        };
+        let discounted: Vec<i64> = lines.iter().zip(&remaining).map(applies).collect();
+        let coupon = world.get(Kind::Coupon, &redeemed.coupon);
+        let shares = shares(amount_off(coupon, discounted.iter().sum()), &discounted);
+        for (remaining, share) in remaining.iter_mut().zip(&shares) {
+            *remaining -= share;
+        }
+        shares
+    };
+    discounts.iter().map(off).collect()
+}
+
+/// Splits a discount among lines with these amounts, in proportion. The shares add up to `off`.
+fn shares(off: i64, lines: &[i64]) -> Vec<i64> {
+    let (mut off, mut whole) = (off, lines.iter().sum::<i64>());
+    let share = |line: &i64| {
+        let share = if whole > 0 { off * line / whole } else { 0 };
+        off -= share;
+        whole -= line;
+        share
+    };
+    lines.iter().map(share).collect()
 }
 
 /// Returns the amount that a coupon takes off `amount`, at most all of it.

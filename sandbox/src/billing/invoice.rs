@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{balance, discount, invoice_payment, payment};
+use super::{balance, discount, invoice_payment, payment, price};
 use crate::objects::{Kind, integer, line_item, list, put, text, with};
 use crate::world::{Timer, World};
 
@@ -63,7 +63,9 @@ pub fn open(
 
 fn draft_fields(world: &mut World, id: &str, sub: &str, reason: &str, lines: &[Line]) -> Value {
     let subtotal: i64 = lines.iter().map(|line| line.amount).sum::<i64>().max(0);
-    let discounts = discount::amounts(world, sub, subtotal);
+    let products = lines.iter().map(|line| text(&line.item["price"], "product"));
+    let amounts: Vec<(&str, i64)> = products.zip(lines.iter().map(|line| line.amount)).collect();
+    let discounts = discount::amounts(world, sub, subtotal, &amounts);
     let total = subtotal - discounts.iter().map(|(_, amount)| amount).sum::<i64>();
     if subtotal > 0 {
         // An invoice that is free anyway does not use up a coupon.
@@ -110,6 +112,7 @@ fn draft_fields(world: &mut World, id: &str, sub: &str, reason: &str, lines: &[L
 
 fn line_of(world: &mut World, invoice: &str, sub: &str, line: &Line) -> Value {
     let price = &line.item["price"];
+    let currency = text(world.get(Kind::Subscription, sub), "currency").to_owned();
     let quantity = integer(&line.item, "quantity");
     let noun = if line.proration { "Change of" } else { "Subscription to" };
     let product = world.get(Kind::Product, text(price, "product"));
@@ -128,12 +131,12 @@ fn line_of(world: &mut World, invoice: &str, sub: &str, line: &Line) -> Value {
     let pricing = json!({
         "type": "price_details",
         "price_details": { "price": price["id"], "product": price["product"] },
-        "unit_amount_decimal": price["unit_amount_decimal"],
+        "unit_amount_decimal": price::unit_amount(world, price, &currency).to_string(),
     });
     let fields = json!({
         "id": world.id("il_"),
         "amount": line.amount,
-        "currency": price["currency"],
+        "currency": currency,
         "description": description,
         "invoice": invoice,
         "parent": parent,
@@ -170,7 +173,7 @@ fn apply_balance(world: &mut World, id: &str) -> i64 {
 /// Returns the due date of a sent invoice, from the subscription's `days_until_due`, and sets a
 /// timer for it. Returns none for other invoices.
 fn due_date(world: &mut World, id: &str) -> Option<i64> {
-    let subscription = world.get(Kind::Subscription, &subscription_of(world, id));
+    let subscription = world.get(Kind::Subscription, &subscription_of(world, id)?);
     let sent = world.get(Kind::Invoice, id)["collection_method"] == "send_invoice";
     let due = sent.then(|| world.now + integer(subscription, "days_until_due") * DAY_SECONDS)?;
     world.schedule(due, Timer::InvoiceOverdue(id.to_owned()));
@@ -181,6 +184,32 @@ fn due_date(world: &mut World, id: &str) -> Option<i64> {
 pub fn finalize(world: &mut World, id: &str) {
     let due = apply_balance(world, id);
     let due_date = due_date(world, id);
+    issue(world, id, due_date);
+    if due > 0 {
+        open_payment(world, id);
+    }
+    world.announce(Kind::Invoice, id, "invoice.finalized");
+    if due == 0 {
+        mark_paid(world, id, true);
+    } else if due_date.is_some() {
+        world.announce(Kind::Invoice, id, "invoice.sent");
+    }
+}
+
+/// Finalizes a draft about a payment that has succeeded already, which pays it. The customer's
+/// balance is left alone.
+pub fn finalize_paid(world: &mut World, id: &str, intent: &str) {
+    issue(world, id, None);
+    world.set(Kind::Invoice, id, json!({ "ending_balance": 0 }));
+    let total = integer(world.get(Kind::Invoice, id), "total");
+    let named = json!({ "type": "payment_intent", "payment_intent": intent });
+    invoice_payment::attach(world, id, (named, intent), total, true);
+    world.announce(Kind::Invoice, id, "invoice.finalized");
+    record_payment(world, id, intent);
+}
+
+/// Opens a draft: it gets a number and a page.
+fn issue(world: &mut World, id: &str, due_date: Option<i64>) {
     let customer = text(world.get(Kind::Invoice, id), "customer").to_owned();
     let number = next_number(world, &customer);
     let page = format!("{}/invoice/{id}", world.url);
@@ -198,15 +227,6 @@ pub fn finalize(world: &mut World, id: &str) {
         });
         put(invoice, fields);
     });
-    if due > 0 {
-        open_payment(world, id);
-    }
-    world.announce(Kind::Invoice, id, "invoice.finalized");
-    if due == 0 {
-        mark_paid(world, id, true);
-    } else if due_date.is_some() {
-        world.announce(Kind::Invoice, id, "invoice.sent");
-    }
 }
 
 fn next_number(world: &mut World, customer: &str) -> String {
@@ -220,9 +240,9 @@ fn next_number(world: &mut World, customer: &str) -> String {
 fn open_payment(world: &mut World, id: &str) {
     let invoice = world.get(Kind::Invoice, id).clone();
     let due = integer(&invoice, "amount_due");
-    let customer = text(&invoice, "customer");
-    let intent =
-        payment::create(world, customer, (due, text(&invoice, "currency")), "Subscription");
+    let (customer, currency) = (text(&invoice, "customer"), text(&invoice, "currency"));
+    let more = json!({ "description": "Subscription" });
+    let intent = payment::create(world, Some(customer), (due, currency), more);
     let named = json!({ "type": "payment_intent", "payment_intent": intent });
     invoice_payment::attach(world, id, (named, &intent), due, true);
 }
@@ -232,10 +252,10 @@ pub fn payment_intent(world: &World, invoice: &str) -> Option<String> {
     world.payment_of(invoice).map(|payment| payment.intent.clone())
 }
 
-/// Returns the subscription that an invoice bills; empty if it bills none.
-pub fn subscription_of(world: &World, invoice: &str) -> String {
+/// Returns the subscription that an invoice bills; none if it bills a one-time payment.
+pub fn subscription_of(world: &World, invoice: &str) -> Option<String> {
     let parent = &world.get(Kind::Invoice, invoice)["parent"];
-    text(&parent["subscription_details"], "subscription").to_owned()
+    parent["subscription_details"]["subscription"].as_str().map(str::to_owned)
 }
 
 /// Applies a successful payment to an invoice. An excess is credited to the customer's balance.

@@ -56,7 +56,8 @@ pub fn charge(
     let method = attach_card(world, customer, card);
     let currency = world.get(Kind::Customer, customer)["currency"].as_str().unwrap_or("usd");
     let currency = currency.to_owned();
-    let intent = payment::create(world, customer, (amount, &currency), "Payment");
+    let more = json!({ "description": "Payment" });
+    let intent = payment::create(world, Some(customer), (amount, &currency), more);
     payment::attempt(world, &intent, &method, Presence::OnSession);
     Ok(intent)
 }

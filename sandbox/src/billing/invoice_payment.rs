@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use super::payment;
 use crate::objects::{Kind, integer, put, text};
 use crate::world::{Payment, World};
 
@@ -78,23 +79,17 @@ pub fn resize(world: &mut World, invoice: &str, remaining: i64) {
 /// the invoice is voided.
 pub fn cancel(world: &mut World, invoice: &str, reason: &str) {
     let now = world.now;
-    for (payment, status) in waiting(world, invoice) {
+    for (waiting, status) in waiting(world, invoice) {
         let voided = reason == "void_invoice";
         if status == "succeeded" || (status == "processing" && !voided) {
             continue;
         }
-        world.update(Kind::InvoicePayment, &payment.invoice_payment, |payment| {
+        world.update(Kind::InvoicePayment, &waiting.invoice_payment, |payment| {
             put(&mut payment["status_transitions"], json!({ "canceled_at": now }));
             put(payment, json!({ "status": "canceled" }));
         });
         if status != "canceled" {
-            let fields = json!({
-                "canceled_at": now,
-                "cancellation_reason": reason,
-                "next_action": null,
-                "status": "canceled",
-            });
-            world.change(Kind::PaymentIntent, &payment.intent, fields, "payment_intent.canceled");
+            payment::cancel(world, &waiting.intent, reason);
         }
     }
 }

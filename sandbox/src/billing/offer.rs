@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::subscription::{self, NewSubscription};
 use super::{collection, session};
 use crate::objects::{Kind, put, text, with};
-use crate::world::{Offer, World};
+use crate::world::{Offer, PaymentTerms, World};
 
 /// The lifetime of a payment link's session, in seconds.
 const SESSION_EXPIRES_AFTER_SECONDS: i64 = 86_400;
@@ -23,27 +23,51 @@ pub fn add_link(world: &mut World, terms: Offer, fields: Value) -> String {
         "url": format!("{}/buy/{id}", world.url),
     });
     world.insert_as(Kind::PaymentLink, &id, with(own, fields));
+    let payment = terms.payment.as_ref().map(payment_fields).unwrap_or_default();
     let metadata = Value::from(terms.metadata.clone());
-    world.update(Kind::PaymentLink, &id, |link| link["subscription_data"]["metadata"] = metadata);
+    world.update(Kind::PaymentLink, &id, |link| {
+        link["subscription_data"]["metadata"] = metadata;
+        put(link, payment);
+    });
     world.offers.insert(id.clone(), terms);
     world.announce(Kind::PaymentLink, &id, "payment_link.created");
     id
 }
 
+/// Returns the fields that only links for a one-time payment have.
+fn payment_fields(terms: &PaymentTerms) -> Value {
+    let data = json!({
+        "capture_method": null,
+        "description": terms.description,
+        "metadata": terms.metadata,
+        "setup_future_usage": null,
+        "statement_descriptor": null,
+        "statement_descriptor_suffix": null,
+        "transfer_group": null,
+    });
+    let is_given = terms.description.is_some() || !terms.metadata.is_empty();
+    json!({
+        "invoice_creation": session::invoice_creation(terms),
+        "payment_intent_data": is_given.then_some(data),
+    })
+}
+
 /// Opens a payment link. Returns the checkout session, which has the link's metadata.
 pub fn open_link(world: &mut World, link: &str, client_reference_id: Option<&str>) -> String {
     let object = world.get(Kind::PaymentLink, link);
+    let terms = world.offers.get(link).cloned().unwrap_or_default();
+    let creation = terms.payment.as_ref().map(|_| object["customer_creation"].clone());
     let fields = json!({
         "allow_promotion_codes": object["allow_promotion_codes"],
         "cancel_url": object["url"],
         "client_reference_id": client_reference_id,
+        "customer_creation": creation,
         "metadata": object["metadata"],
         "payment_link": link,
         // The page of a complete session says so.
         "success_url": format!("{}/checkout/{{CHECKOUT_SESSION_ID}}", world.url),
     });
     let fields = fields.as_object().cloned().unwrap_or_default();
-    let terms = world.offers.get(link).cloned().unwrap_or_default();
     let expires_at = world.now + SESSION_EXPIRES_AFTER_SECONDS;
     session::open(world, fields, terms, expires_at)
 }
@@ -68,8 +92,8 @@ pub fn add_quote(
     });
     let id = world.insert(Kind::Quote, with(own, fields));
     let metadata = Value::from(terms.metadata.clone());
-    let recurring = terms.lines.first().map_or(Value::Null, |(price, _)| {
-        let recurring = &world.get(Kind::Price, price)["recurring"];
+    let recurring = terms.lines.first().map_or(Value::Null, |line| {
+        let recurring = &world.get(Kind::Price, &line.price)["recurring"];
         json!({
             "amount_subtotal": totals.subtotal,
             "amount_total": totals.total,
@@ -102,6 +126,7 @@ pub fn accept_quote(world: &mut World, id: &str) -> String {
     let new = NewSubscription {
         customer: text(&quote, "customer").to_owned(),
         lines: terms.lines,
+        currency: terms.currency,
         metadata: terms.metadata,
         trial_end: (terms.trial_days > 0).then(|| world.now + terms.trial_days * 86_400),
         method: None,

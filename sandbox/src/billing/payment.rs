@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::card::Card;
-use crate::objects::{Kind, integer, list, text};
+use crate::objects::{Kind, integer, list, text, with};
 use crate::world::{Timer, World};
 
 /// The time that a bank debit takes, in seconds.
@@ -19,12 +19,12 @@ pub enum Presence {
     OffSession,
 }
 
-/// Creates a payment intent. Returns its id.
+/// Creates a payment intent. A guest's has no customer. `more` are further fields. Returns its id.
 pub fn create(
     world: &mut World,
-    customer: &str,
+    customer: Option<&str>,
     (amount, currency): (i64, &str),
-    description: &str,
+    more: Value,
 ) -> String {
     let intent = world.id(Kind::PaymentIntent.prefix());
     let secret = world.id(&format!("{intent}_secret_"));
@@ -33,11 +33,22 @@ pub fn create(
         "client_secret": secret,
         "currency": currency,
         "customer": customer,
-        "description": description,
     });
-    world.insert_as(Kind::PaymentIntent, &intent, fields);
+    world.insert_as(Kind::PaymentIntent, &intent, with(fields, more));
     world.announce(Kind::PaymentIntent, &intent, "payment_intent.created");
     intent
+}
+
+/// Cancels a payment that has not succeeded, for one of Stripe's reasons
+/// (<https://docs.stripe.com/api/payment_intents/object#payment_intent_object-cancellation_reason>).
+pub fn cancel(world: &mut World, intent: &str, reason: &str) {
+    let fields = json!({
+        "canceled_at": world.now,
+        "cancellation_reason": reason,
+        "next_action": null,
+        "status": "canceled",
+    });
+    world.change(Kind::PaymentIntent, intent, fields, "payment_intent.canceled");
 }
 
 /// The result of an attempt to pay.

@@ -4,8 +4,8 @@
 use serde_json::{Value, json};
 
 use super::invoice::{InitialState, Line};
-use super::{collection, period, subscription};
-use crate::objects::{Kind, integer, put};
+use super::{collection, period, price, subscription};
+use crate::objects::{Kind, integer, put, text};
 use crate::world::{Timer, World};
 
 /// Changes the price of a subscription item, and bills the difference if `prorate`. A different
@@ -64,8 +64,8 @@ fn replace_item(world: &mut World, sub: &str, after: &Value, anchor: Option<i64>
 
 /// Bills the difference. A period that starts now gets an invoice even if nothing is due.
 fn bill_difference(world: &mut World, sub: &str, before: &Value, after: Value, begins: bool) {
-    let given_back = -remaining_value(before, world.now);
-    let billed = remaining_value(&after, world.now);
+    let given_back = -remaining_value(world, before);
+    let billed = remaining_value(world, &after);
     if billed + given_back <= 0 && !begins {
         return;
     }
@@ -80,8 +80,10 @@ fn bill_difference(world: &mut World, sub: &str, before: &Value, after: Value, b
 }
 
 /// Returns the value of the rest of an item's period.
-fn remaining_value(item: &Value, now: i64) -> i64 {
+fn remaining_value(world: &World, item: &Value) -> i64 {
     let (start, end) = (integer(item, "current_period_start"), integer(item, "current_period_end"));
-    let whole = integer(&item["price"], "unit_amount") * integer(item, "quantity");
-    whole * (end - now).max(0) / (end - start).max(1)
+    let subscription = world.get(Kind::Subscription, text(item, "subscription"));
+    let unit = price::unit_amount(world, &item["price"], text(subscription, "currency"));
+    let whole = unit * integer(item, "quantity");
+    whole * (end - world.now).max(0) / (end - start).max(1)
 }

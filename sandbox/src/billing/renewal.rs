@@ -97,7 +97,8 @@ fn leave_uncollected(world: &mut World, invoice: &str, pause: &str) {
 
 /// Finalizes and charges the draft invoice of a renewal.
 pub fn collect_draft(world: &mut World, invoice: &str) {
-    let subscription = world.get(Kind::Subscription, &invoice::subscription_of(world, invoice));
+    let Some(sub) = invoice::subscription_of(world, invoice) else { return };
+    let subscription = world.get(Kind::Subscription, &sub);
     let pause = subscription["pause_collection"]["behavior"].as_str().map(str::to_owned);
     let ended = subscription::has_ended(subscription);
     if world.get(Kind::Invoice, invoice)["status"] != "draft" || ended {

@@ -6,12 +6,13 @@ use serde_json::{Map, Value, json};
 
 use super::checks::{ActionError, require_changeable, require_exists, require_status};
 use super::customer::attach_card;
+use super::promotion::{self, Sale};
 use super::subscription::{self, NewSubscription};
 use super::{collection, discount, offer, session};
 use crate::card::Card;
 use crate::objects::{Kind, text};
 use crate::options::CouponDuration;
-use crate::world::{Offer, Redeemed, World};
+use crate::world::{Offer, OfferLine, PaymentTerms, Redeemed, World};
 
 /// The collection method of a subscription that the vendor creates.
 pub enum CollectionMethod {
@@ -36,7 +37,8 @@ pub fn subscribe(
     };
     let new = NewSubscription {
         customer: customer.to_owned(),
-        lines: vec![(price.to_owned(), 1)],
+        lines: vec![OfferLine::of(price)],
+        currency: None,
         metadata: Map::new(),
         trial_end: None,
         method,
@@ -64,16 +66,18 @@ pub fn sell_by_quote(
 ) -> Result<String, ActionError> {
     require_exists(world, Kind::Customer, "customer", customer)?;
     require_exists(world, Kind::Price, "price", price)?;
-    let terms = Offer { lines: vec![(price.to_owned(), 1)], ..Offer::default() };
-    let quote = offer::add_quote(world, customer, terms, days_until_due, json!({}));
+    let quote = offer::add_quote(world, customer, Offer::of(price), days_until_due, json!({}));
     offer::finalize_quote(world, &quote);
     Ok(offer::accept_quote(world, &quote))
 }
 
-/// Creates a payment link for a price. Returns its id.
+/// Creates a payment link for a price. One that does not recur is paid once, without an invoice.
+/// Returns the link's id.
 pub fn add_payment_link(world: &mut World, price: &str) -> Result<String, ActionError> {
     require_exists(world, Kind::Price, "price", price)?;
-    let terms = Offer { lines: vec![(price.to_owned(), 1)], ..Offer::default() };
+    let is_once = world.get(Kind::Price, price)["recurring"].is_null();
+    let payment = is_once.then(PaymentTerms::default);
+    let terms = Offer { payment, ..Offer::of(price) };
     Ok(offer::add_link(world, terms, json!({})))
 }
 
@@ -125,8 +129,10 @@ pub fn enter_promotion_code(
         return Err(ActionError::not_possible(session, "it takes no promotion codes"));
     }
     let mut codes = world.newest_first(Kind::PromotionCode, None);
-    let is_valid = |entered: &&Value| entered["code"] == code && entered["active"] == true;
-    let Some(promotion_code) = codes.find(is_valid) else {
+    let is_meant = |entered: &&Value| {
+        text(entered, "code").eq_ignore_ascii_case(code) && entered["active"] == true
+    };
+    let Some(promotion_code) = codes.find(is_meant) else {
         return Err(ActionError::NoSuch { what: "promotion code", id: code.to_owned() });
     };
     let redeemed = Redeemed {
@@ -134,7 +140,39 @@ pub fn enter_promotion_code(
         promotion_code: Some(text(promotion_code, "id").to_owned()),
     };
     drop(codes);
+    let object = world.get(Kind::CheckoutSession, session);
+    let offer = world.offers.get(session).cloned().unwrap_or_default();
+    let customer = object["customer"].as_str();
+    let sale = Sale::of(world, &offer, customer, &object["customer_creation"]);
+    if let Some(problem) = promotion::problem(world, &redeemed, &sale) {
+        return Err(ActionError::not_possible(session, problem));
+    }
     session::redeem(world, session, redeemed);
+    Ok(())
+}
+
+/// Chooses the quantity of a line on the page of an open checkout session.
+pub fn choose_quantity(
+    world: &mut World,
+    session: &str,
+    price: &str,
+    quantity: i64,
+) -> Result<(), ActionError> {
+    require_status(world, Kind::CheckoutSession, "checkout session", session, "open")?;
+    let lines = world.offers.get(session).map(|offer| offer.lines.as_slice()).unwrap_or_default();
+    let Some(line) = lines.iter().find(|line| line.price == price) else {
+        return Err(ActionError::NoSuch { what: "line", id: price.to_owned() });
+    };
+    let Some(limits) = line.adjustable else {
+        return Err(ActionError::not_possible(session, "its quantity is fixed"));
+    };
+    // The only line cannot be removed.
+    let minimum = if lines.len() == 1 { limits.minimum.max(1) } else { limits.minimum };
+    if !(minimum..=limits.maximum).contains(&quantity) {
+        let problem = format!("the quantity must be from {minimum} to {}", limits.maximum);
+        return Err(ActionError::not_possible(session, problem));
+    }
+    session::set_quantity(world, session, price, quantity);
     Ok(())
 }
 

@@ -3,9 +3,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{discount, invoice};
+use super::{discount, invoice, payment, price, promotion};
 use crate::objects::{Kind, integer, text};
-use crate::world::{Offer, Redeemed, Timer, World};
+use crate::world::{Offer, OfferLine, PaymentTerms, Redeemed, Timer, World};
 
 /// The totals of an offer.
 pub struct Totals {
@@ -15,19 +15,31 @@ pub struct Totals {
     pub subtotal: i64,
     /// After discounts.
     pub total: i64,
+    /// Of each line, before discounts.
+    pub lines: Vec<i64>,
+    /// The amount that each discount takes off each line.
+    pub off: Vec<Vec<i64>>,
 }
 
 /// Returns the totals of an offer today.
 pub fn totals(world: &World, offer: &Offer) -> Totals {
-    let price = |line: &(String, i64)| world.get(Kind::Price, &line.0);
-    let full: i64 =
-        offer.lines.iter().map(|line| integer(price(line), "unit_amount") * line.1).sum();
-    let subtotal = if offer.trial_days > 0 { 0 } else { full };
-    let total = offer.discounts.iter().fold(subtotal, |remaining, redeemed| {
-        remaining - discount::amount_off(world.get(Kind::Coupon, &redeemed.coupon), remaining)
-    });
-    let currency = offer.lines.first().map_or(Value::Null, |line| price(line)["currency"].clone());
-    Totals { currency, subtotal, total }
+    let own = |line: &OfferLine| world.get(Kind::Price, &line.price)["currency"].clone();
+    let chosen = offer.currency.clone().map(Value::from);
+    let currency = chosen.or(offer.lines.first().map(own)).unwrap_or_default();
+    let amount = |line: &OfferLine| {
+        let price = world.get(Kind::Price, &line.price);
+        price::unit_amount(world, price, currency.as_str().unwrap_or_default()) * line.quantity
+    };
+    let lines: Vec<i64> = offer.lines.iter().map(amount).collect();
+    // A trial has nothing to discount.
+    let due = |line: &i64| if offer.trial_days > 0 { 0 } else { *line };
+    let product = |line: &OfferLine| text(world.get(Kind::Price, &line.price), "product");
+    let today: Vec<(&str, i64)> =
+        offer.lines.iter().map(product).zip(lines.iter().map(due)).collect();
+    let subtotal = today.iter().map(|line| line.1).sum();
+    let off = discount::off_lines(world, &offer.discounts, &today);
+    let total = off.iter().flatten().fold(subtotal, |total, off| total - off);
+    Totals { currency, subtotal, total, off, lines }
 }
 
 /// Opens a session for an offer. Returns its id.
@@ -48,6 +60,10 @@ pub fn open(
         "url": format!("{}/checkout/{id}", world.url),
     });
     fields.extend(own.as_object().cloned().unwrap_or_default());
+    if let Some(terms) = &offer.payment {
+        let own = payment_fields(terms, &fields);
+        fields.extend(own.as_object().cloned().unwrap_or_default());
+    }
     world.insert_as(Kind::CheckoutSession, &id, fields.into());
     world.offers.insert(id.clone(), offer);
     update_totals(world, &id);
@@ -55,10 +71,58 @@ pub fn open(
     id
 }
 
+/// Returns the fields that only sessions with a one-time payment have. Such a session creates a
+/// customer only if that is required, and does not collect a card for an order without cost
+/// (<https://docs.stripe.com/changelog/2023-08-16/no-cost-orders-checkout-session>).
+fn payment_fields(terms: &PaymentTerms, fields: &Map<String, Value>) -> Value {
+    let creation = match (fields.get("customer"), fields.get("customer_creation")) {
+        (Some(_), _) => Value::Null,
+        (None, Some(creation)) => creation.clone(),
+        (None, None) => "if_required".into(),
+    };
+    json!({
+        "customer_creation": creation,
+        "invoice_creation": invoice_creation(terms),
+        "mode": "payment",
+        "payment_method_collection": "if_required",
+    })
+}
+
+/// Returns the `invoice_creation` of a session or a payment link.
+pub fn invoice_creation(terms: &PaymentTerms) -> Value {
+    let invoice = terms.invoice.clone().unwrap_or_default();
+    json!({
+        "enabled": terms.invoice.is_some(),
+        "invoice_data": {
+            "account_tax_ids": null,
+            "custom_fields": null,
+            "description": invoice.description,
+            "footer": invoice.footer,
+            "issuer": null,
+            "metadata": invoice.metadata,
+            "rendering_options": null,
+        },
+    })
+}
+
 /// Redeems a coupon for a session. It replaces any other discount.
 pub fn redeem(world: &mut World, session: &str, redeemed: Redeemed) {
     if let Some(offer) = world.offers.get_mut(session) {
         offer.discounts = vec![redeemed];
+    }
+    update_totals(world, session);
+}
+
+/// Sets the quantity of a line of a session; zero removes the line. A subscription that waits for
+/// its first payment is left, because the next attempt begins another one.
+pub fn set_quantity(world: &mut World, session: &str, price: &str, quantity: i64) {
+    let Some(offer) = world.offers.get_mut(session) else { return };
+    for line in offer.lines.iter_mut().filter(|line| line.price == price) {
+        line.quantity = quantity;
+    }
+    offer.lines.retain(|line| line.quantity > 0);
+    if let Some(sub) = offer.subscription.take() {
+        world.session_by_subscription.remove(&sub);
     }
     update_totals(world, session);
 }
@@ -88,24 +152,29 @@ fn update_totals(world: &mut World, session: &str) {
 /// Applies the payment of a subscription's first invoice to its session. `paid` is false when a
 /// bank debit failed.
 pub fn settle_payment(world: &mut World, invoice: &str, paid: bool) {
-    let sub = invoice::subscription_of(world, invoice);
+    let Some(sub) = invoice::subscription_of(world, invoice) else { return };
     let Some(session) = world.session_by_subscription.get(&sub).cloned() else { return };
     let object = world.get(Kind::CheckoutSession, &session);
     match (text(object, "status"), text(object, "payment_status")) {
         ("open", _) if paid => complete(world, &session, &sub, "paid"),
         ("complete", "unpaid") if object["invoice"] == invoice => {
-            let (status, event) = if paid {
-                ("paid", "checkout.session.async_payment_succeeded")
-            } else {
-                ("unpaid", "checkout.session.async_payment_failed")
-            };
             // The session is settled. Later attempts concern only the invoice.
             world.session_by_subscription.remove(&sub);
-            world.set(Kind::CheckoutSession, &session, json!({ "payment_status": status }));
-            world.announce(Kind::CheckoutSession, &session, event);
+            settle(world, &session, paid);
         }
         _ => {}
     }
+}
+
+/// Applies the bank's decision about a debit to the complete session that it pays.
+pub fn settle(world: &mut World, session: &str, paid: bool) {
+    let (status, event) = if paid {
+        ("paid", "checkout.session.async_payment_succeeded")
+    } else {
+        ("unpaid", "checkout.session.async_payment_failed")
+    };
+    world.set(Kind::CheckoutSession, session, json!({ "payment_status": status }));
+    world.announce(Kind::CheckoutSession, session, event);
 }
 
 /// Completes a session whose subscription has begun.
@@ -139,8 +208,22 @@ pub fn customer_details(customer: &Value) -> Value {
     })
 }
 
-/// Expires an open session.
+/// Completes a session with a one-time payment. A guest's has no customer.
+pub fn complete_payment(world: &mut World, session: &str, payment_status: &str) {
+    let fields = json!({ "payment_status": payment_status, "status": "complete", "url": null });
+    world.set(Kind::CheckoutSession, session, fields);
+    let offer = world.offers.get(session).cloned().unwrap_or_default();
+    offer.discounts.iter().for_each(|redeemed| promotion::count(world, redeemed));
+    world.announce(Kind::CheckoutSession, session, "checkout.session.completed");
+}
+
+/// Expires an open session, and cancels its one-time payment
+/// (<https://docs.stripe.com/api/checkout/sessions/object#checkout_session_object-payment_intent>).
 pub fn expire(world: &mut World, session: &str) {
+    let intent = world.get(Kind::CheckoutSession, session)["payment_intent"].clone();
+    if let Some(intent) = intent.as_str() {
+        payment::cancel(world, intent, "expired");
+    }
     let fields = json!({ "expires_at": world.now, "status": "expired", "url": null });
     world.set(Kind::CheckoutSession, session, fields);
     world.announce(Kind::CheckoutSession, session, "checkout.session.expired");

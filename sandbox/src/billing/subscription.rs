@@ -3,9 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use super::invoice::{self, InitialState, Line};
-use super::{discount, period};
+use super::{discount, period, price};
 use crate::objects::{Kind, integer, list, plan, subscription_item, text, with};
-use crate::world::{Redeemed, Timer, World};
+use crate::world::{OfferLine, Redeemed, Timer, World};
 
 /// Stripe gives up an incomplete first payment after this time, in seconds.
 pub const INCOMPLETE_EXPIRES_AFTER_SECONDS: i64 = 23 * 3_600;
@@ -14,8 +14,10 @@ pub const INCOMPLETE_EXPIRES_AFTER_SECONDS: i64 = 23 * 3_600;
 pub struct NewSubscription {
     /// The paying customer.
     pub customer: String,
-    /// Price ids and quantities.
-    pub lines: Vec<(String, i64)>,
+    /// What it bills.
+    pub lines: Vec<OfferLine>,
+    /// Its currency; none for that of the first price.
+    pub currency: Option<String>,
     /// The subscription's metadata.
     pub metadata: Map<String, Value>,
     /// The end of the trial, if it has one.
@@ -33,10 +35,8 @@ pub struct NewSubscription {
 pub fn create(world: &mut World, new: NewSubscription) -> String {
     let now = world.now;
     let id = world.id(Kind::Subscription.prefix());
-    let prices =
-        new.lines.iter().map(|(price, quantity)| (world.get(Kind::Price, price), quantity));
-    let prices: Vec<(Value, i64)> =
-        prices.map(|(price, quantity)| (price.clone(), *quantity)).collect();
+    let price = |line: &OfferLine| (world.get(Kind::Price, &line.price).clone(), line.quantity);
+    let prices: Vec<(Value, i64)> = new.lines.iter().map(price).collect();
     let anchor = new.trial_end.unwrap_or(now);
     let items: Vec<Value> = prices
         .iter()
@@ -46,7 +46,8 @@ pub fn create(world: &mut World, new: NewSubscription) -> String {
         })
         .collect();
     let url = format!("/v1/subscription_items?subscription={id}");
-    let currency = prices.first().map_or(Value::Null, |(price, _)| price["currency"].clone());
+    let own = prices.first().map_or(Value::Null, |(price, _)| price["currency"].clone());
+    let currency = new.currency.map_or(own, Value::from);
     world.set(Kind::Customer, &new.customer, json!({ "currency": currency }));
     let status = match (new.trial_end, new.days_until_due) {
         (Some(_), _) => "trialing",
@@ -126,8 +127,10 @@ pub fn bill(
 /// Returns the lines of an invoice for the current period. `free` sets the amounts to zero, for a
 /// trial.
 pub fn lines(world: &World, sub: &str, free: bool) -> Vec<Line> {
+    let currency = text(world.get(Kind::Subscription, sub), "currency");
     let bill = |item: &Value| {
-        let amount = integer(&item["price"], "unit_amount") * integer(item, "quantity");
+        let unit = price::unit_amount(world, &item["price"], currency);
+        let amount = unit * integer(item, "quantity");
         let period = (integer(item, "current_period_start"), integer(item, "current_period_end"));
         Line { item: item.clone(), amount: if free { 0 } else { amount }, proration: false, period }
     };

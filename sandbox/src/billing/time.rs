@@ -1,7 +1,7 @@
 //! The passing of time: runs due timers, each at its own time, in order. The actions are in the
 //! other files.
 
-use super::{collection, ending, renewal, session};
+use super::{collection, ending, one_time, promotion, renewal, session};
 use crate::card::Card;
 use crate::objects::{Kind, text};
 use crate::world::{Timer, World};
@@ -26,6 +26,9 @@ fn fire(world: &mut World, timer: &Timer) {
         Timer::InvoiceOverdue(invoice) => collection::mark_overdue(world, invoice),
         Timer::RetryPayment(invoice) => collection::retry(world, invoice),
         Timer::PaymentSettles(intent) => settle(world, intent),
+        Timer::CouponEnds(id) => promotion::end(world, Kind::Coupon, id),
+        Timer::PromotionCodeEnds(id) => promotion::end(world, Kind::PromotionCode, id),
+        Timer::InvoiceAfterPayment(session) => one_time::create_invoice(world, session),
     }
 }
 

@@ -65,7 +65,8 @@ impl Double {
             .write(|world| sales_actions::sell_by_quote(world, customer, price, days_until_due))
     }
 
-    /// Creates a payment link for a price. Returns its id.
+    /// Creates a payment link for a price. One that does not recur is paid once, without an
+    /// invoice: the buyer is a guest. Returns the link's id.
     ///
     /// # Errors
     /// When there is no such price.
@@ -113,6 +114,20 @@ impl Double {
     /// When the session is not open or takes no codes, or there is no such code.
     pub fn enter_promotion_code(&self, session: &str, code: &str) -> Result<(), ActionError> {
         self.shared.write(|world| sales_actions::enter_promotion_code(world, session, code))
+    }
+
+    /// Chooses the number of units of a price on the page of a checkout session.
+    ///
+    /// # Errors
+    /// When the session is not open or does not sell the price, or the quantity is fixed or outside
+    /// of its limits.
+    pub fn choose_quantity(
+        &self,
+        session: &str,
+        price: &str,
+        quantity: i64,
+    ) -> Result<(), ActionError> {
+        self.shared.write(|world| sales_actions::choose_quantity(world, session, price, quantity))
     }
 
     /// Gives a subscription a discount from its next invoice on. Returns the discount's id.

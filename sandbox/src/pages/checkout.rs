@@ -6,10 +6,10 @@ use serde_json::Value;
 use super::page::{Form, Page, field, html, message};
 use super::rows::{amount, product_name};
 use crate::billing::checkout::Paid;
-use crate::billing::{actions, sales_actions};
+use crate::billing::{actions, price, sales_actions};
 use crate::card::Card;
 use crate::objects::{Kind, integer, text};
-use crate::world::World;
+use crate::world::{Adjustable, World};
 
 const DECLINED: &str = "The payment was declined. Try another card.";
 
@@ -17,8 +17,11 @@ const DECLINED: &str = "The payment was declined. Try another card.";
 #[template(path = "checkout.html")]
 struct CheckoutPage<'a> {
     id: &'a str,
-    lines: Vec<LineRow>,
+    lines: Vec<LineRow<'a>>,
     trial_days: i64,
+    /// "Subscribe" or "Pay".
+    verb: &'static str,
+    needs_card: bool,
     due: String,
     known_email: Option<&'a str>,
     problem: Option<&'a str>,
@@ -27,11 +30,13 @@ struct CheckoutPage<'a> {
     cancel_url: Option<&'a str>,
 }
 
-struct LineRow {
+struct LineRow<'a> {
     name: String,
+    price: &'a str,
     quantity: i64,
+    adjustable: Option<Adjustable>,
     amount: String,
-    interval: String,
+    interval: Option<&'a str>,
 }
 
 /// Returns the page of a session.
@@ -46,13 +51,15 @@ pub fn show(world: &World, id: &str, problem: Option<&str>) -> Page {
         _ => return Page::NotFound,
     }
     let offer = world.offers.get(id).cloned().unwrap_or_default();
-    let lines = offer.lines.iter().map(|(price, quantity)| {
-        let price = world.get(Kind::Price, price);
+    let lines = offer.lines.iter().map(|line| {
+        let price = world.get(Kind::Price, &line.price);
         LineRow {
             name: product_name(world, price),
-            quantity: *quantity,
-            amount: amount(integer(price, "unit_amount"), price),
-            interval: text(&price["recurring"], "interval").to_owned(),
+            price: &line.price,
+            quantity: line.quantity,
+            adjustable: line.adjustable,
+            amount: amount(price::unit_amount(world, price, text(session, "currency")), session),
+            interval: price["recurring"]["interval"].as_str(),
         }
     });
     let customer = world.get(Kind::Customer, text(session, "customer"));
@@ -60,12 +67,14 @@ pub fn show(world: &World, id: &str, problem: Option<&str>) -> Page {
         id,
         lines: lines.collect(),
         trial_days: offer.trial_days,
+        verb: if offer.payment.is_some() { "Pay" } else { "Subscribe" },
+        needs_card: offer.payment.is_none() || integer(session, "amount_total") > 0,
         due: amount(integer(session, "amount_total"), session),
         known_email: customer["email"].as_str().or(session["customer_email"].as_str()),
         problem,
         takes_codes: session["allow_promotion_codes"] == true,
         cards: &Card::ALL,
-        cancel_url: session["cancel_url"].as_str(),
+        cancel_url: session["cancel_url"].as_str().filter(|url| !url.is_empty()),
     })
 }
 
@@ -98,6 +107,15 @@ pub fn open_link(world: &mut World, link: &str) -> Page {
 /// Applies the promotion code of the form.
 pub fn enter_code(world: &mut World, id: &str, form: &Form) -> Page {
     match sales_actions::enter_promotion_code(world, id, field(form, "code")) {
+        Ok(()) => Page::Redirect(format!("/checkout/{id}")),
+        Err(problem) => show(world, id, Some(&problem.to_string())),
+    }
+}
+
+/// Sets the quantity of the form's line.
+pub fn choose_quantity(world: &mut World, id: &str, form: &Form) -> Page {
+    let quantity = field(form, "quantity").parse().unwrap_or(0);
+    match sales_actions::choose_quantity(world, id, field(form, "price"), quantity) {
         Ok(()) => Page::Redirect(format!("/checkout/{id}")),
         Err(problem) => show(world, id, Some(&problem.to_string())),
     }
@@ -141,6 +159,9 @@ pub fn authenticate(world: &mut World, intent: &str, form: &Form) -> Page {
 
 /// Returns the session that a payment completes.
 fn session_of(world: &World, intent: &str) -> Option<String> {
+    if let Some(session) = world.session_by_payment.get(intent) {
+        return Some(session.clone());
+    }
     let invoice: &Value = world.get(Kind::Invoice, &world.invoice_of(intent)?);
     let sub = text(&invoice["parent"]["subscription_details"], "subscription");
     world.session_by_subscription.get(sub).cloned()

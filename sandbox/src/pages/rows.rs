@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::billing::{schedule, subscription};
+use crate::billing::{price, schedule, subscription};
 use crate::clock::readable;
 use crate::objects::{Kind, integer, text};
 use crate::world::World;
@@ -39,7 +39,10 @@ pub fn subscriptions(world: &World, customer: &str) -> Vec<SubscriptionRow> {
         SubscriptionRow {
             id: id.to_owned(),
             plan: product_name(world, &item["price"]),
-            amount: amount(integer(&item["price"], "unit_amount"), &item["price"]),
+            amount: amount(
+                price::unit_amount(world, &item["price"], text(object, "currency")),
+                object,
+            ),
             status: text(object, "status").to_owned(),
             period_end: readable(subscription::period_end(world, id)),
             cancel_at: object["cancel_at"].as_i64().map(readable),

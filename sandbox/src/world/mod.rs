@@ -3,11 +3,12 @@
 
 mod events;
 mod ids;
+mod offer;
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::card::Card;
 use crate::deliveries::{Deliveries, Order};
@@ -18,6 +19,7 @@ use crate::objects::{Kind, put, with};
 use crate::options::Behavior;
 
 use ids::Ids;
+pub use offer::{Adjustable, InvoiceTerms, Offer, OfferLine, PaymentTerms, Redeemed};
 use table::Table;
 
 /// A check that is due at a certain time. The object may have changed since, so the check reads it.
@@ -37,31 +39,12 @@ pub enum Timer {
     RetryPayment(String),
     /// A payment by a slow method, such as a bank debit, is decided.
     PaymentSettles(String),
-}
-
-/// The contents of a checkout session, a payment link or a quote. Stripe does not show them in the
-/// object.
-#[derive(Clone, Debug, Default)]
-pub struct Offer {
-    /// Price ids and quantities.
-    pub lines: Vec<(String, i64)>,
-    /// The metadata of the subscription that it creates.
-    pub metadata: Map<String, Value>,
-    /// The days of the trial.
-    pub trial_days: i64,
-    /// The coupons and promotion codes to redeem.
-    pub discounts: Vec<Redeemed>,
-    /// The subscription that the last payment attempt created.
-    pub subscription: Option<String>,
-}
-
-/// A coupon that is redeemed, possibly by a promotion code.
-#[derive(Clone, Debug)]
-pub struct Redeemed {
-    /// The coupon.
-    pub coupon: String,
-    /// The promotion code, if the customer entered one.
-    pub promotion_code: Option<String>,
+    /// The invoice of a checkout session's one-time payment is created.
+    InvoiceAfterPayment(String),
+    /// A coupon can be redeemed no longer.
+    CouponEnds(String),
+    /// A promotion code can be redeemed no longer.
+    PromotionCodeEnds(String),
 }
 
 /// A payment of an invoice.
@@ -92,6 +75,10 @@ pub struct World {
     pub url: String,
     /// The cause of the current changes.
     pub cause: Cause,
+    /// The products to which each coupon is limited.
+    pub coupon_products: HashMap<String, Vec<String>>,
+    /// The amounts of each price in other currencies than its own.
+    pub currency_options: HashMap<String, BTreeMap<String, i64>>,
     /// The contents of each checkout session, payment link and quote.
     pub offers: HashMap<String, Offer>,
     /// The behavior of each payment method.
@@ -118,6 +105,8 @@ pub struct World {
     pub search_lag_seconds: i64,
     /// The checkout session of each subscription that began with one.
     pub session_by_subscription: HashMap<String, String>,
+    /// The checkout session of each one-time payment that began with one.
+    pub session_by_payment: HashMap<String, String>,
     payments: HashMap<String, Vec<Payment>>,
     invoice_by_payment: HashMap<String, String>,
     tables: BTreeMap<Kind, Table>,
@@ -134,6 +123,8 @@ impl World {
             behavior,
             url,
             cause: Cause::default(),
+            coupon_products: HashMap::new(),
+            currency_options: HashMap::new(),
             offers: HashMap::new(),
             cards: HashMap::new(),
             webhook_secrets: HashMap::new(),
@@ -147,6 +138,7 @@ impl World {
             voids_failed_first_debits: false,
             search_lag_seconds: 0,
             session_by_subscription: HashMap::new(),
+            session_by_payment: HashMap::new(),
             payments: HashMap::new(),
             invoice_by_payment: HashMap::new(),
             tables: Kind::ALL.into_iter().map(|kind| (kind, Table::default())).collect(),

@@ -4,6 +4,7 @@
 
 mod api;
 mod credit_notes;
+mod currencies;
 mod discounts;
 mod faults;
 mod forgiven;
@@ -11,10 +12,13 @@ mod harness;
 mod life;
 mod mail;
 mod money_back;
+mod one_time;
 mod oracles;
 mod other_sales;
 mod pages;
 mod part_payments;
+mod promotion_codes;
+mod quantities;
 mod schedules;
 mod sent_invoices;
 mod shapes;

@@ -14,6 +14,7 @@ const SAID: &str = "customers: created, changed, found, listed
 checkout: declined, then paid, under one idempotency key
 subscription: active, ending, going on, in the portal
 invoice: paid, refunded in part; subscription: canceled
+one-time payment: discounted, in euros, then its invoice
 webhook: accepted; altered: refused; events: listed
 errors: as Stripe's
 ";

@@ -46,6 +46,66 @@ async fn stripe_28_a_payment_link_sells_to_an_unknown_customer() {
 }
 
 #[tokio::test]
+async fn stripe_28_a_payment_link_sells_once_to_a_guest() {
+    // https://docs.stripe.com/api/payment-link/create#create_payment_link-customer_creation: only
+    // if required, by default.
+    let stripe = Stripe::with_perpetual_plans().await;
+    let link = stripe.sandbox.add_payment_link("price_studio").unwrap();
+    let session = stripe.sandbox.open_payment_link(&link, None).unwrap();
+    stripe.sandbox.pay_as(&session, Card::Paid, "grace@example.com").unwrap();
+    stripe.sandbox.advance_days(1);
+    let body = stripe.sandbox.object(&session);
+    assert_eq!((&body["mode"], &body["payment_link"]), (&"payment".into(), &link.into()));
+    assert!(body["customer"].is_null() && body["invoice"].is_null());
+    assert_eq!(body["payment_status"], "paid");
+    assert_eq!(body["customer_details"]["email"], "grace@example.com");
+    let intent = body["payment_intent"].as_str().unwrap();
+    let path = format!("/v1/checkout/sessions?payment_intent={intent}&expand[]=data.line_items");
+    let found = stripe.get(&path).await.body;
+    assert_eq!(found["data"][0]["line_items"]["data"][0]["price"]["id"], "price_studio");
+    stripe.sandbox.refund(intent, None).unwrap();
+    assert!(stripe.get("/v1/customers").await.ids().is_empty());
+}
+
+#[tokio::test]
+async fn stripe_28_a_payment_link_may_create_a_customer_and_an_invoice() {
+    // https://docs.stripe.com/payment-links/post-payment#invoices
+    let stripe = Stripe::with_perpetual_plans().await;
+    let form = "line_items[0][price]=price_studio&line_items[0][quantity]=2\
+                &line_items[0][adjustable_quantity][enabled]=true&metadata[from]=page\
+                &payment_intent_data[metadata][a]=b&invoice_creation[enabled]=true";
+    let made = stripe.post("/v1/payment_links", form).await;
+    assert_eq!(made.body["invoice_creation"]["enabled"], true);
+    assert_eq!(made.body["customer_creation"], "if_required");
+    let session = stripe.sandbox.open_payment_link(&made.id(), Some("ref-1")).unwrap();
+    stripe.sandbox.choose_quantity(&session, "price_studio", 3).unwrap();
+    stripe.sandbox.pay_as(&session, Card::Paid, "grace@example.com").unwrap();
+    stripe.sandbox.advance_days(1);
+    let body = stripe.sandbox.object(&session);
+    assert_eq!(
+        (&body["metadata"]["from"], &body["client_reference_id"]),
+        (&"page".into(), &"ref-1".into())
+    );
+    let intent = stripe.sandbox.object(body["payment_intent"].as_str().unwrap());
+    assert_eq!(intent["metadata"]["a"], "b");
+    let invoice = stripe.sandbox.object(body["invoice"].as_str().unwrap());
+    assert_eq!(
+        (&invoice["customer"], &invoice["amount_paid"]),
+        (&body["customer"], &(3 * 19_900).into())
+    );
+    // Without an invoice, `customer_creation` decides.
+    let form = "line_items[0][price]=price_studio&customer_creation=always";
+    let link = stripe.post("/v1/payment_links", form).await.id();
+    let session = stripe.sandbox.open_payment_link(&link, None).unwrap();
+    stripe.sandbox.pay_as(&session, Card::Paid, "grace@example.com").unwrap();
+    assert!(stripe.sandbox.object(&session)["customer"].is_string());
+    // A link for a subscription creates a customer in any case.
+    let form = "line_items[0][price]=price_pro_monthly&customer_creation=always";
+    let refused = stripe.post("/v1/payment_links", form).await;
+    assert_eq!(refused.error("param"), "customer_creation");
+}
+
+#[tokio::test]
 async fn stripe_28_a_quote_becomes_a_subscription() {
     // https://docs.stripe.com/quotes/create
     let stripe = Stripe::start().await;

@@ -69,6 +69,47 @@ async fn a_new_buyer_enters_an_email_and_becomes_a_customer() {
 }
 
 #[tokio::test]
+async fn the_quantity_is_a_field_of_the_page() {
+    // https://docs.stripe.com/payments/checkout/adjustable-quantity
+    let stripe = Stripe::start().await;
+    let customer = stripe.customer().await;
+    let more = "&line_items[0][adjustable_quantity][enabled]=true\
+                &line_items[0][adjustable_quantity][maximum]=5";
+    let session = stripe.session(&customer, more).await;
+    let path = format!("/checkout/{session}");
+    assert!(stripe.page(&path).await.text.contains("max=\"5\""));
+    let form = "price=price_pro_monthly&quantity=4";
+    assert_eq!(stripe.submit(&format!("{path}/quantity"), form).await.status, 303);
+    assert!(stripe.page(&path).await.text.contains("196.00 USD"));
+    let form = "price=price_pro_monthly&quantity=6";
+    let refused = stripe.submit(&format!("{path}/quantity"), form).await;
+    assert!(refused.text.contains("from 1 to 5"));
+}
+
+#[tokio::test]
+async fn a_one_time_payment_has_a_page_without_an_interval() {
+    // https://docs.stripe.com/payments/checkout/no-cost-orders: no card for an order without cost.
+    let stripe = Stripe::with_perpetual_plans().await;
+    stripe.sandbox.add_coupon("FREE", 100, CouponDuration::Once);
+    stripe.sandbox.add_promotion_code("FREE", "GIFT").unwrap();
+    let customer = stripe.customer().await;
+    let session = stripe.payment_session(&customer, "&allow_promotion_codes=true").await;
+    let path = format!("/checkout/{session}");
+    let page = stripe.page(&path).await.text;
+    assert!(page.contains("<h1>Pay</h1>") && page.contains("199.00 USD"), "{page}");
+    assert!(!page.contains(" per ") && page.contains("Card number"), "{page}");
+    let asked = stripe.submit(&format!("{path}/4000002500003155"), "").await;
+    let failed = stripe.submit(&asked.location, "answer=fail").await;
+    assert!(failed.text.contains("declined"));
+    stripe.submit(&format!("{path}/code"), "code=GIFT").await;
+    let page = stripe.page(&path).await.text;
+    assert!(page.contains("Complete order") && !page.contains("Card number"), "{page}");
+    let done = stripe.submit(&path, "card=4242424242424242").await;
+    assert_eq!((done.status, done.location.as_str()), (303, "http://localhost/ok"));
+    assert_eq!(stripe.sandbox.object(&session)["payment_status"], "no_payment_required");
+}
+
+#[tokio::test]
 async fn the_3d_secure_page_continues_after_either_decision() {
     let stripe = Stripe::start().await;
     let customer = stripe.customer().await;

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use licentia_sandbox::{Card, CouponDuration, CreditNote};
+use licentia_sandbox::{Card, CouponDuration, CreditNote, Interval, NewPrice};
 use serde_json::Value;
 
 use crate::harness::{Receiver, Stripe};
@@ -29,6 +29,7 @@ const MAY_BE_NULL: &[&str] = &[
     "billing_portal.session/flow",
     "charge/balance_transaction",
     "charge/billing_details/name",
+    "charge/description",
     "charge/payment_method_details/card",
     "charge/payment_method_details/card/installments",
     "charge/payment_method_details/card/three_d_secure",
@@ -46,8 +47,11 @@ const MAY_BE_NULL: &[&str] = &[
     "checkout.session/custom_text/shipping_address",
     "checkout.session/custom_text/submit",
     "checkout.session/custom_text/terms_of_service_acceptance",
+    "checkout.session/customer_details",
     "checkout.session/customer_details/address",
     "checkout.session/invoice_creation",
+    "checkout.session/invoice_creation/invoice_data/issuer",
+    "checkout.session/invoice_creation/invoice_data/rendering_options",
     "checkout.session/payment_intent",
     "checkout.session/payment_method_configuration_details",
     "checkout.session/permissions",
@@ -75,6 +79,7 @@ const MAY_BE_NULL: &[&str] = &[
     "invoice/from_invoice",
     "invoice/last_finalization_error",
     "invoice/next_payment_attempt",
+    "invoice/parent",
     "invoice/parent/quote_details",
     "invoice/payment_settings/payment_method_options",
     "invoice/rendering",
@@ -82,6 +87,8 @@ const MAY_BE_NULL: &[&str] = &[
     "invoice/shipping_details",
     "item/adjustable_quantity",
     "line_item/parent/invoice_item_details",
+    "line_item/parent/invoice_item_details/proration_details/credited_items",
+    "line_item/parent/subscription_item_details",
     "line_item/parent/subscription_item_details/proration_details/credited_items",
     "payment_intent/automatic_payment_methods",
     "payment_intent/canceled_at",
@@ -98,6 +105,8 @@ const MAY_BE_NULL: &[&str] = &[
     "payment_link/custom_text/submit",
     "payment_link/custom_text/terms_of_service_acceptance",
     "payment_link/invoice_creation",
+    "payment_link/invoice_creation/invoice_data/issuer",
+    "payment_link/invoice_creation/invoice_data/rendering_options",
     "payment_link/payment_intent_data",
     "payment_link/payment_method_options",
     "payment_link/restrictions",
@@ -116,6 +125,7 @@ const MAY_BE_NULL: &[&str] = &[
     "payment_record/shipping_details",
     "plan/transform_usage",
     "price/custom_unit_amount",
+    "price/recurring",
     "price/transform_quantity",
     "product/default_price",
     "product/description",
@@ -238,6 +248,7 @@ async fn eventful_life(stripe: &Stripe) {
     let trial = stripe.session(&customer, "&subscription_data[trial_period_days]=7").await;
     stripe.sandbox.pay(&trial, Card::DeclinedLater).unwrap();
     sold_otherwise(stripe).await;
+    sold_once(stripe).await;
     stripe.sandbox.advance_days(40);
     stripe.sandbox.settled().await;
 }
@@ -262,6 +273,24 @@ async fn sold_otherwise(stripe: &Stripe) {
     sandbox.pay_out_of_band(&invoice, None).unwrap();
     let note = CreditNote { amount: 1000, refund: 500, balance: 500, out_of_band: 0 };
     sandbox.credit(&invoice, note).unwrap();
+}
+
+/// Sells for one-time payments, to a customer and to a guest.
+async fn sold_once(stripe: &Stripe) {
+    let (id, currency, interval) = ("price_studio", "usd", Interval::Once);
+    stripe.sandbox.add_price(&NewPrice { id, product: id, amount: 19_900, currency, interval });
+    let customer = stripe.customer().await;
+    let session = stripe.payment_session(&customer, "&discounts[0][coupon]=HALF").await;
+    stripe.sandbox.pay(&session, Card::Paid).unwrap();
+    let session = stripe.create_payment("").await.id();
+    stripe.sandbox.pay_as(&session, Card::Paid, "guest@example.com").unwrap();
+    let form = "line_items[0][price]=price_studio&payment_intent_data[metadata][a]=b\
+                &line_items[0][adjustable_quantity][enabled]=true";
+    let link = stripe.post("/v1/payment_links", form).await.id();
+    stripe.sandbox.open_payment_link(&link, None).unwrap();
+    let form =
+        "product_data[name]=X&currency=usd&unit_amount=5&currency_options[eur][unit_amount]=4";
+    stripe.post("/v1/prices", form).await.id();
 }
 
 /// Returns the payments outside of Stripe.
@@ -305,6 +334,8 @@ async fn every_object_has_the_shape_of_stripes_example() {
     }
     let sessions = stripe.get("/v1/checkout/sessions?expand[]=data.line_items").await;
     report.check(&examples, &sessions.body);
+    let prices = stripe.get("/v1/prices?expand[]=data.currency_options").await;
+    report.check(&examples, &prices.body);
     let subscriptions = stripe.get("/v1/subscriptions?expand[]=data.discounts").await;
     report.check(&examples, &subscriptions.body);
     for record in invoice_payments(&stripe).await {
