@@ -46,6 +46,29 @@ impl Licensed {
 }
 
 #[tokio::test]
+async fn verify_says_whether_a_license_covers_a_build() {
+    let licensed = Licensed::new().await;
+    let app = &licensed.app.app;
+    let claims = licentia_verify::inspect(&licensed.token).unwrap().claims;
+    let mut claims: licentia_verify::Claims = serde_json::from_value(claims.into()).unwrap();
+    claims.updates_until = Some(crate::harness::START);
+    let limited = app.keys.sign(&claims, app.keys.signing(app.now())).unwrap();
+    let verify = |build: &str, token: &str| {
+        let (code, verdict) = licensed.verify(&["--build", build], token);
+        (code, verdict["reason"].as_str().unwrap_or_default().to_owned())
+    };
+    for covered in ["1795186800", "2026-11-20T15:00:00Z", "2026-11-20T16:00:00+01:00"] {
+        assert_eq!(verify(covered, limited.expose()), (0, String::new()), "{covered}");
+    }
+    for later in ["1795186801", "2026-11-20T15:00:01Z"] {
+        assert_eq!(verify(later, limited.expose()), (1, "update_not_covered".into()), "{later}");
+        assert_eq!(verify(later, &licensed.token), (0, String::new()), "it covers every build");
+    }
+    assert_eq!(licensed.verify(&[], limited.expose()).0, 0, "the build is unknown");
+    assert_eq!(verify("soon", limited.expose()).0, 2);
+}
+
+#[tokio::test]
 async fn verify_exits_0_for_valid_1_for_invalid_2_for_a_wrong_call() {
     let licensed = Licensed::new().await;
     let token = &licensed.token;
