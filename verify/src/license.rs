@@ -22,8 +22,8 @@ pub enum Status {
 }
 
 impl License {
-    /// Returns the license with these claims, if they are valid at `now` and cover the build that was
-    /// made at `build`.
+    /// Returns the license with these claims, if they are valid at `now` and cover the build that
+    /// was made at `build`.
     pub(crate) fn judge(
         claims: Claims,
         keys: &KeySet,

@@ -46,7 +46,8 @@ pub enum Rejection {
         /// The time from which it is accepted.
         valid_from: SystemTime,
     },
-    /// The license does not cover this build of the app: it was made too late. An older build works.
+    /// The license does not cover this build of the app: it was made too late. An older build
+    /// works.
     UpdateNotCovered {
         /// The time until which builds are covered.
         until: SystemTime,
