@@ -33,7 +33,7 @@ pub struct KeyedCall {
     pub key: IdempotencyKey,
     /// The operation's id.
     pub operation: String,
-    /// What the caller authenticates with; empty if the request has no credential.
+    /// The credential of the caller; empty if the request has none.
     pub credential: Vec<u8>,
     /// The path.
     pub path: String,
@@ -43,7 +43,7 @@ pub struct KeyedCall {
     pub client: Option<String>,
 }
 
-/// What to do with a request.
+/// How a request goes on.
 pub enum Begun {
     /// Carry it out.
     New,
@@ -126,10 +126,8 @@ async fn open_again(
     client: Option<String>,
 ) -> Result<Option<NewSession>> {
     let mut tx = app.store.write().await?;
-    let customer = tx.customer_of(user_id).await?;
-    let Some(customer) = customer else { return Ok(None) };
-    tx.lock_customer(&customer.customer_id).await?;
-    if tx.keyed_request(hash).await?.is_none() {
+    let is_there = tx.lock_customer_of(user_id).await?.is_some();
+    if !is_there || tx.keyed_request(hash).await?.is_none() {
         return Ok(None);
     }
     let opened = session::open(app, &mut tx, user_id, client, app.now()).await?;

@@ -112,7 +112,8 @@ pub(in crate::flows) async fn open(
 }
 
 /// Opens another login session for a user, in place of one whose token was lost with the response
-/// to a request. Returns it and the customer.
+/// to a request. Returns it and the customer, who is locked first: a change of the password at the
+/// same time ends the session, or the request is forgotten before it opens one.
 ///
 /// # Errors
 /// [`Error::InvalidCredentials`] when the user was deleted, or a failure of the database.
@@ -122,7 +123,7 @@ pub async fn open_again(
     client: Option<String>,
 ) -> Result<(NewSession, Customer)> {
     let mut tx = app.store.write().await?;
-    let customer = tx.customer_of(user_id).await?.ok_or(Error::InvalidCredentials)?;
+    let customer = tx.lock_customer_of(user_id).await?.ok_or(Error::InvalidCredentials)?;
     let opened = open(app, &mut tx, user_id, client, app.now()).await?;
     tx.commit(app.fail_points.at(Place::SessionOpened)).await?;
     Ok((opened, customer))

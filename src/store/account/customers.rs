@@ -101,16 +101,6 @@ impl Tx {
         )
     }
 
-    /// Returns the customer of a user.
-    pub async fn customer_of(&mut self, user_id: &UserId) -> Result<Option<Customer>> {
-        sql!(
-            self,
-            fetch_optional: Customer,
-            "SELECT {columns} FROM customers WHERE user_id = $1",
-            user_id,
-        )
-    }
-
     /// Returns the time of the customer's last sync with Stripe, and the default payment method.
     pub async fn stripe_state(
         &mut self,
@@ -133,6 +123,16 @@ impl Tx {
             fetch_optional: Customer,
             "UPDATE customers SET customer_id = customer_id WHERE customer_id = $1 RETURNING {columns}",
             id,
+        )
+    }
+
+    /// Returns the customer of a user, and locks it like [`Self::lock_customer`].
+    pub async fn lock_customer_of(&mut self, user_id: &UserId) -> Result<Option<Customer>> {
+        sql!(
+            self,
+            fetch_optional: Customer,
+            "UPDATE customers SET customer_id = customer_id WHERE user_id = $1 RETURNING {columns}",
+            user_id,
         )
     }
 
