@@ -159,15 +159,7 @@ impl Tx {
 
     /// Deletes a few requests that are to be forgotten.
     pub async fn sweep_keyed_requests(&mut self, now: Timestamp) -> Result<()> {
-        sql!(
-            self,
-            execute,
-            "DELETE FROM idempotency_keys WHERE request_hash IN (
-                 SELECT request_hash FROM idempotency_keys WHERE kept_until <= $1
-                 ORDER BY kept_until LIMIT $2 {skip_locked})",
-            now,
-            SWEPT_AT_ONCE,
-        )?;
-        Ok(())
+        let table = ("idempotency_keys", "request_hash", "kept_until");
+        self.sweep_table(table, now, SWEPT_AT_ONCE).await
     }
 }

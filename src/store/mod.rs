@@ -33,12 +33,14 @@ use sqlx::sqlite::{
 };
 use sqlx::{ConnectOptions, Connection, Executor, PgConnection, Postgres, Sqlite};
 
+use crate::domain::column::Parameter;
+use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::FailPoint;
 
 use presence::Presence;
 
-use statement::sql;
+use statement::{Statement, sql};
 
 /// How long a request waits for a connection or a lock before it fails with [`Error::Busy`].
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
@@ -236,6 +238,25 @@ impl Store {
 }
 
 impl Tx {
+    /// Deletes the oldest rows of a table, at most `most`: those whose column `time` is not after
+    /// `until`. `key` is the list of the columns that identify a row. It skips the rows that
+    /// another transaction has locked.
+    async fn sweep_table(
+        &mut self,
+        (table, key, time): (&'static str, &'static str, &'static str),
+        until: Timestamp,
+        most: i64,
+    ) -> Result<()> {
+        // Composed of literals only.
+        let text = format!(
+            "DELETE FROM {table} WHERE ({key}) IN (
+                 SELECT {key} FROM {table} WHERE {time} <= $1
+                 ORDER BY {time} LIMIT $2 {{skip_locked}})"
+        );
+        let values = vec![until.to_value(), most.to_value()];
+        self.execute(Statement::composed(text, values)).await.map(drop)
+    }
+
     /// Commits, then reaches the fail point `at`.
     ///
     /// # Errors

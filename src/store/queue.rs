@@ -131,12 +131,6 @@ impl Tx {
     pub async fn sweep<L: Leased>(&mut self, now: Timestamp) -> Result<()> {
         let Queue { table, id, done, kept_for, .. } = L::QUEUE;
         let Some(kept) = kept_for else { return Ok(()) };
-        let text = format!(
-            "DELETE FROM {table} WHERE {id} IN (
-                 SELECT {id} FROM {table} WHERE {done} <= $1
-                 ORDER BY {done} LIMIT $2 {{skip_locked}})"
-        );
-        let values = vec![(now - kept).to_value(), SWEPT_AT_ONCE.to_value()];
-        self.execute(Statement::composed(text, values)).await.map(drop)
+        self.sweep_table((table, id, done), now - kept, SWEPT_AT_ONCE).await
     }
 }

@@ -66,18 +66,10 @@ impl Tx {
         Ok(())
     }
 
-    /// Deletes a few states that expired before a time.
-    pub async fn sweep_buckets(&mut self, before: Timestamp) -> Result<()> {
-        sql!(
-            self,
-            execute,
-            "DELETE FROM throttle_buckets WHERE bucket IN (
-                 SELECT bucket FROM throttle_buckets WHERE expires_at < $1
-                 ORDER BY expires_at LIMIT $2 {skip_locked})",
-            before,
-            SWEPT_AT_ONCE,
-        )?;
-        Ok(())
+    /// Deletes a few states that had expired by a time.
+    pub async fn sweep_buckets(&mut self, until: Timestamp) -> Result<()> {
+        let table = ("throttle_buckets", "bucket", "expires_at");
+        self.sweep_table(table, until, SWEPT_AT_ONCE).await
     }
 
     /// Deletes all states of an account. It locks them in the order in which attempts lock theirs.

@@ -18,16 +18,8 @@ impl Tx {
         now: Timestamp,
     ) -> Result<()> {
         self.insert(Insert::new("former_addresses", former)).await?;
-        sql!(
-            self,
-            execute,
-            "DELETE FROM former_addresses WHERE (customer_id, email) IN (
-                 SELECT customer_id, email FROM former_addresses WHERE reserved_until <= $1
-                 ORDER BY reserved_until LIMIT $2 {skip_locked})",
-            now,
-            SWEPT_AT_ONCE,
-        )?;
-        Ok(())
+        let table = ("former_addresses", "customer_id, email", "reserved_until");
+        self.sweep_table(table, now, SWEPT_AT_ONCE).await
     }
 
     /// Returns the number of the customer's next change of the address.

@@ -17,16 +17,8 @@ impl Tx {
         token_hash: &SecretHash,
     ) -> Result<()> {
         self.insert(Insert::new("mail_links", link).with("token_hash", token_hash)).await?;
-        sql!(
-            self,
-            execute,
-            "DELETE FROM mail_links WHERE token_hash IN (
-                 SELECT token_hash FROM mail_links WHERE expires_at <= $1
-                 ORDER BY expires_at LIMIT $2 {skip_locked})",
-            link.created_at - KEPT_FOR,
-            SWEPT_AT_ONCE,
-        )?;
-        Ok(())
+        let table = ("mail_links", "token_hash", "expires_at");
+        self.sweep_table(table, link.created_at - KEPT_FOR, SWEPT_AT_ONCE).await
     }
 
     /// Returns the link of this kind with this token hash, used and expired ones too.

@@ -14,16 +14,8 @@ impl Tx {
     /// Inserts a sign-up, and deletes a few whose time is over.
     pub async fn insert_pending_signup(&mut self, new: &PendingSignup) -> Result<()> {
         self.insert(Insert::new("pending_signups", new)).await?;
-        sql!(
-            self,
-            execute,
-            "DELETE FROM pending_signups WHERE mail_id IN (
-                 SELECT mail_id FROM pending_signups WHERE kept_until <= $1
-                 ORDER BY kept_until LIMIT $2 {skip_locked})",
-            new.created_at,
-            SWEPT_AT_ONCE,
-        )?;
-        Ok(())
+        let table = ("pending_signups", "mail_id", "kept_until");
+        self.sweep_table(table, new.created_at, SWEPT_AT_ONCE).await
     }
 
     /// Returns the sign-up whose link is in this mail.

@@ -148,15 +148,7 @@ impl Tx {
             now,
             most - 1,
         )?;
-        sql!(
-            self,
-            execute,
-            "DELETE FROM sessions WHERE session_id IN (
-                 SELECT session_id FROM sessions WHERE expires_at <= $1
-                 ORDER BY expires_at LIMIT $2 {skip_locked})",
-            now,
-            SWEPT_AT_ONCE,
-        )?;
-        Ok(())
+        let table = ("sessions", "session_id", "expires_at");
+        self.sweep_table(table, now, SWEPT_AT_ONCE).await
     }
 }

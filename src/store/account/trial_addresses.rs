@@ -25,16 +25,8 @@ impl Tx {
             address,
             kept_until,
         )?;
-        sql!(
-            self,
-            execute,
-            "DELETE FROM trial_addresses WHERE address_hash IN (
-                 SELECT address_hash FROM trial_addresses WHERE kept_until <= $1
-                 ORDER BY kept_until LIMIT $2 {skip_locked})",
-            now,
-            SWEPT_AT_ONCE,
-        )?;
-        Ok(())
+        let table = ("trial_addresses", "address_hash", "kept_until");
+        self.sweep_table(table, now, SWEPT_AT_ONCE).await
     }
 
     /// Returns until when an address is remembered, if it has had a trial.
