@@ -33,6 +33,7 @@ mod find;
 mod forgiven;
 mod grants;
 mod idempotency;
+mod idempotency_attacks;
 mod import;
 mod key_revocation;
 mod keys;
