@@ -9,7 +9,7 @@ use tokio::io::AsyncWriteExt;
 
 use crate::harness::process::Server;
 use crate::harness::raw::{connect, connect_from, exchange, problem};
-use crate::harness::{START, TestApp, TestDatabase};
+use crate::harness::{START, TestApp, TestDatabase, until};
 
 const MIB: usize = 1024 * 1024;
 
@@ -106,7 +106,10 @@ async fn unsigned_events_cost_kilobytes_and_are_logged_security_37() {
     assert!(more < 60 * MIB, "600 bodies of 1 MiB cost {more} bytes");
     let malformed = exchange(connect(&server.client).await, "nonsense\r\n\r\n").await;
     assert_eq!(problem(&malformed), (400, "invalid_request".to_owned()));
-    let log = std::fs::read_to_string(directory.path().join("server.log")).unwrap();
+    // A thread of its own writes the log, perhaps after the response.
+    let log = || std::fs::read_to_string(directory.path().join("server.log")).unwrap();
+    until(async || log().contains("(unreadable)")).await;
+    let log = log();
     let line = log.lines().find(|line| line.contains("(unreadable)"));
     assert!(line.is_some_and(|line| line.contains("400")), "{log}");
 }
