@@ -9,8 +9,8 @@ CREATE INDEX inbox_stripe_customer_id_index ON inbox (stripe_customer_id, receiv
 DROP INDEX audit_log_action_at_index;
 CREATE INDEX audit_log_action_at_index ON audit_log (action, at, audit_id);
 
--- What was returned of an order so far, in the currency's smallest unit: refunds, credits, and what
--- disputes took or withhold.
+-- The part of an order that was returned so far, in the currency's smallest unit: refunds, credits,
+-- and money that disputes took or withhold.
 ALTER TABLE orders ADD COLUMN returned BIGINT NOT NULL DEFAULT 0;
 UPDATE orders SET returned = amount WHERE status IN ('refunded', 'disputed');
 

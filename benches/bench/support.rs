@@ -1,6 +1,6 @@
-//! What support reads, at 1,000 customers and at 1,000,000, on SQLite and on PostgreSQL, and what
-//! counting the attempts adds to a login. Both sizes are measured in turns, so that other work on
-//! the machine slows both down. Run by `./scripts/bench --support`, which needs PostgreSQL and
+//! The requests of support, at 1,000 customers and at 1,000,000, on SQLite and on PostgreSQL, and
+//! what counting the attempts adds to a login. Both sizes are measured in turns, so that other work
+//! on the machine slows both down. Run by `./scripts/bench --support`, which needs PostgreSQL and
 //! 20 GB of disk; `--support=20000` fills fewer customers, and `--sqlite` or `--postgres` one
 //! database.
 

@@ -69,7 +69,7 @@ pub struct NewPrice<'a> {
     pub interval: Interval,
 }
 
-/// What most prices do not have.
+/// The parts of a price that most prices do not have.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PriceOptions<'a> {
     /// The amounts in other currencies than the price's own.

@@ -1,6 +1,7 @@
-//! What people do with their accounts: they sign up, log in, change the address and the password by
-//! the links in mails, rename and delete the account, and come back. A stranger does some of it
-//! with stolen sessions, and with the addresses of others. Each attempt is kept in the `ledger`.
+//! The steps of people with their accounts: they sign up, log in, change the address and the
+//! password by the links in mails, rename and delete the account, and come back. A stranger does
+//! some of it with stolen sessions, and with the addresses of others. Each attempt is kept in the
+//! `ledger`.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What people attempted with accounts, and the results. The checks of `account_checks` derive
+//! The attempts of people with accounts, and the results. The checks of `account_checks` derive
 //! from it what may be true, independently of the database.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +18,7 @@ pub enum Actor {
     Support,
 }
 
-/// What an attempt does.
+/// The action of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Action {
     SignUp,
@@ -145,7 +145,7 @@ impl Letter {
     }
 }
 
-/// What a history remembers about accounts.
+/// The record that a history keeps about accounts.
 #[derive(Default)]
 pub struct Ledger {
     pub attempts: Vec<Attempt>,

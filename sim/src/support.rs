@@ -1,5 +1,5 @@
-//! What the vendor's support does for customers: it changes addresses, ends login sessions, mails
-//! links, deletes accounts, and grants, extends, revokes and resends licenses.
+//! The steps of the vendor's support for customers: it changes addresses, ends login sessions,
+//! mails links, deletes accounts, and grants, extends, revokes and resends licenses.
 
 use chrono::TimeDelta;
 use licentia::domain::ids::CustomerId;
@@ -14,7 +14,7 @@ use crate::accounts::Done;
 use crate::history::History;
 use crate::ledger::{self, Action, Attempt};
 
-/// What support may do.
+/// A step of support.
 #[derive(Clone, Copy)]
 enum Help {
     SetAddress,

@@ -159,7 +159,7 @@ row! {
     }
 }
 
-/// What a request with a key gets.
+/// The decision about a request with a key.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Decision {
     /// It is carried out: it is the first, or the first is forgotten.

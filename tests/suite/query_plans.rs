@@ -108,7 +108,7 @@ impl Visit for Statements {
     fn record_debug(&mut self, _: &Field, _: &dyn fmt::Debug) {}
 }
 
-/// Who may send a request, as `security` of the OpenAPI document names it.
+/// The callers of requests, as `security` of the OpenAPI document names them.
 const ADMIN_KEY: &str = "admin_key";
 const SESSION: &str = "session";
 

@@ -15,7 +15,7 @@ const DEFAULT_MAXIMUM: i64 = 99;
 /// The greatest quantity that a vendor may let a buyer choose.
 const MAX_QUANTITY: i64 = 999_999;
 
-/// What a sale begins.
+/// The kind of payment that a sale begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// A subscription.

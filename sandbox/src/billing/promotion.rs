@@ -8,7 +8,7 @@ use super::price;
 use crate::objects::{Kind, integer, text};
 use crate::world::{Offer, OfferLine, Redeemed, World};
 
-/// What is sold, and to whom.
+/// A sale that a code may make cheaper.
 pub struct Sale<'a> {
     /// The customer, if there is one yet.
     pub customer: Option<&'a str>,
@@ -16,7 +16,7 @@ pub struct Sale<'a> {
     pub is_guest: bool,
     /// The currency.
     pub currency: &'a str,
-    /// What it sells.
+    /// The lines.
     pub lines: &'a [OfferLine],
 }
 

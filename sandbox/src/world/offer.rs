@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 /// The contents of a checkout session, a payment link or a quote.
 #[derive(Clone, Debug, Default)]
 pub struct Offer {
-    /// What it sells.
+    /// The lines.
     pub lines: Vec<OfferLine>,
     /// The currency that was chosen; none for that of the first price.
     pub currency: Option<String>,

@@ -112,8 +112,9 @@ impl MoneyBack {
         }
     }
 
-    /// Returns what was returned, taken or withheld of an amount with this outcome, of which the
-    /// customer's balance paid `from_balance`. All are in the currency's smallest unit.
+    /// Returns the part of an amount that was refunded, credited after the payment, or taken or
+    /// withheld by disputes. `from_balance` is the part that the customer's balance paid. All are
+    /// in the currency's smallest unit.
     ///
     /// A dispute about everything counts as all of the money, because the bank may state it in
     /// another currency.
@@ -207,8 +208,8 @@ pub struct Invoice {
     pub payment_intent: Option<PaymentIntentId>,
     /// The outcome of its payments.
     pub payment: Payment,
-    /// What was returned of the amount, in the currency's smallest unit: refunds, credits after the
-    /// payment, and what disputes took or withhold. All of it if the outcome says so.
+    /// The part of the amount that was returned, in the currency's smallest unit; see
+    /// [`MoneyBack::returned`].
     pub returned: i64,
     /// The lines.
     pub lines: Vec<Line>,

@@ -21,7 +21,7 @@ row! {
         pub amount: i64,
         /// ISO 4217, lower case.
         pub currency: String,
-        /// What was returned so far, in the same unit; see
+        /// The part that was returned so far, in the same unit; see
         /// [`Invoice::returned`](crate::domain::sale::invoice::Invoice::returned).
         pub returned: i64,
         /// The status.
