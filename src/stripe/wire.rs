@@ -107,6 +107,7 @@ pub struct WireSubscription {
     pause_collection: Option<IgnoredAny>,
     latest_invoice: Option<Link>,
     default_payment_method: Option<Link>,
+    currency: Option<String>,
     metadata: Option<HashMap<String, String>>,
     created: Option<i64>,
 }
@@ -115,8 +116,14 @@ pub struct WireSubscription {
 pub struct WireItem {
     pub id: String,
     price: Option<Link>,
+    quantity: Option<i64>,
     current_period_start: Option<i64>,
     current_period_end: Option<i64>,
+}
+
+/// Returns a quantity. More units than a plan can have stay more.
+fn units(quantity: Option<i64>) -> Option<u32> {
+    quantity.map(|quantity| u32::try_from(quantity.max(0)).unwrap_or(u32::MAX))
 }
 
 fn time(seconds: Option<i64>) -> Option<Timestamp> {
@@ -131,6 +138,7 @@ impl WireSubscription {
             id: self.id.parse().ok()?,
             status: Status::from_name(self.status.as_deref().unwrap_or_default()),
             items: items.filter_map(WireItem::into_domain).collect(),
+            currency: self.currency,
             cancel_at: time(self.cancel_at),
             cancel_at_period_end: self.cancel_at_period_end.unwrap_or(false),
             ended_at: time(self.ended_at),
@@ -148,7 +156,9 @@ impl WireSubscription {
 impl WireItem {
     fn into_domain(self) -> Option<Item> {
         Some(Item {
+            id: self.id,
             price: self.price?.id().to_owned(),
+            quantity: units(self.quantity),
             period_start: time(self.current_period_start),
             period_end: time(self.current_period_end),
         })

@@ -12,8 +12,8 @@ use crate::domain::sale::stripe_ids::{InvoiceId, PaymentIntentId, StripeSubscrip
 use crate::domain::text_enum::text_enum;
 use crate::domain::time::Timestamp;
 
-/// The longest URL of an invoice, in bytes: Stripe's limit on URLs.
-const MAX_INVOICE_URL_BYTES: usize = 5000;
+/// The longest URL of a page at Stripe, in bytes: Stripe's limit on URLs.
+const MAX_PAGE_BYTES: usize = 5000;
 
 /// The status of an invoice (<https://docs.stripe.com/invoicing/overview#invoice-statuses>).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,14 +148,23 @@ pub fn from_balance(before: i64, after: i64) -> i64 {
 }
 
 /// One line of an invoice.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Line {
+    /// Stripe's id of the line.
+    pub id: String,
     /// The price that it bills.
     pub price: Option<String>,
-    /// The end of the period that it covers.
+    /// The start of the period that it covers.
+    pub period_start: Option<Timestamp>,
+    /// The end of the period that it covers; `None` for a one-time purchase.
     pub period_end: Option<Timestamp>,
-    /// In the currency's smallest unit; negative for a credit.
+    /// In the currency's smallest unit, without exclusive tax; negative for a credit.
     pub amount: i64,
+    /// The number of units. `None` if Stripe states none.
+    pub quantity: Option<u32>,
+    /// The ids of the lines that it credits, if Stripe names them: under flexible billing
+    /// (<https://docs.stripe.com/billing/subscriptions/billing-mode>).
+    pub credits: Vec<String>,
 }
 
 /// The reason why Stripe created an invoice
@@ -194,6 +203,12 @@ pub struct Invoice {
     pub balance_before: i64,
     /// The customer's balance after that.
     pub balance_after: i64,
+    /// The part of the amount that is tax, in the same unit.
+    pub tax: i64,
+    /// The part of the tax that was added to the amounts of the lines.
+    pub added_tax: i64,
+    /// What discounts took off, in the same unit.
+    pub discount: i64,
     /// ISO 4217, lower case.
     pub currency: String,
     /// The time of creation.
@@ -202,8 +217,13 @@ pub struct Invoice {
     pub due: Option<Timestamp>,
     /// The time of the payment.
     pub paid_at: Option<Timestamp>,
+    /// The time of the charge: for a bank debit the day on which it was started. `None` if no
+    /// charge paid it.
+    pub charged_at: Option<Timestamp>,
     /// Stripe's page of the invoice, where it can be paid and downloaded.
-    pub url: Option<InvoiceUrl>,
+    pub url: Option<StripePage>,
+    /// Stripe's page of the receipt.
+    pub receipt_url: Option<StripePage>,
     /// The payment that paid it, or else the latest payment.
     pub payment_intent: Option<PaymentIntentId>,
     /// The outcome of its payments.
@@ -215,12 +235,12 @@ pub struct Invoice {
     pub lines: Vec<Line>,
 }
 
-/// Stripe's page of an invoice: an `https` URL. Whoever has it sees the invoice, so `Debug` does
-/// not show it.
+/// Stripe's page of an invoice or a receipt: an `https` URL. Whoever has it sees the document, so
+/// `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct InvoiceUrl(String);
+pub struct StripePage(String);
 
-impl InvoiceUrl {
+impl StripePage {
     /// Returns the URL.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -228,40 +248,40 @@ impl InvoiceUrl {
     }
 }
 
-impl FromStr for InvoiceUrl {
-    type Err = NoInvoiceUrl;
+impl FromStr for StripePage {
+    type Err = NoStripePage;
 
-    fn from_str(text: &str) -> Result<Self, NoInvoiceUrl> {
+    fn from_str(text: &str) -> Result<Self, NoStripePage> {
         let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic());
-        let url = Url::parse(text).map_err(|_| NoInvoiceUrl)?;
+        let url = Url::parse(text).map_err(|_| NoStripePage)?;
         let is_web = url.scheme() == "https" && text.starts_with("https://");
         let has_user = !url.username().is_empty() || url.password().is_some();
-        if is_plain && is_web && !has_user && text.len() <= MAX_INVOICE_URL_BYTES {
+        if is_plain && is_web && !has_user && text.len() <= MAX_PAGE_BYTES {
             Ok(Self(text.to_owned()))
         } else {
-            Err(NoInvoiceUrl)
+            Err(NoStripePage)
         }
     }
 }
 
-impl fmt::Display for InvoiceUrl {
+impl fmt::Display for StripePage {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.0)
     }
 }
 
-impl fmt::Debug for InvoiceUrl {
+impl fmt::Debug for StripePage {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("InvoiceUrl(…)")
+        formatter.write_str("StripePage(…)")
     }
 }
 
-text_columns!(InvoiceUrl);
+text_columns!(StripePage);
 
-/// A text that is not the `https` URL of an invoice.
+/// A text that is not the `https` URL of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this is not an https URL")]
-pub struct NoInvoiceUrl;
+pub struct NoStripePage;
 
 impl Invoice {
     /// Returns whether it bills this subscription.
@@ -289,6 +309,13 @@ impl Invoice {
     pub fn amount_billed(&self) -> i64 {
         let forgiven = if self.is_forgiven() { self.credited } else { 0 };
         self.amount.saturating_add(forgiven)
+    }
+
+    /// Returns the amount without the tax that was added to the lines, so that it can be compared
+    /// with them.
+    #[must_use]
+    pub fn amount_of_lines(&self) -> i64 {
+        self.amount.saturating_sub(self.added_tax)
     }
 
     /// Returns the part that the customer's credit balance paid, in the currency's smallest unit.
@@ -403,8 +430,8 @@ mod tests {
     #[test]
     fn the_page_of_an_invoice_is_an_https_url() {
         let url = "https://invoice.stripe.com/i/acct_1/test_YWNjdA,LDEz0200?s=ap";
-        assert_eq!(url.parse::<InvoiceUrl>().unwrap().as_str(), url);
-        let long = format!("https://invoice.stripe.com/{}", "a".repeat(MAX_INVOICE_URL_BYTES));
+        assert_eq!(url.parse::<StripePage>().unwrap().as_str(), url);
+        let long = format!("https://invoice.stripe.com/{}", "a".repeat(MAX_PAGE_BYTES));
         for wrong in [
             "",
             "http://invoice.stripe.com/i",
@@ -415,7 +442,7 @@ mod tests {
             "https://a.example/\r\nBcc: x",
             &long,
         ] {
-            assert_eq!(wrong.parse::<InvoiceUrl>(), Err(NoInvoiceUrl), "{wrong}");
+            assert_eq!(wrong.parse::<StripePage>(), Err(NoStripePage), "{wrong}");
         }
     }
 

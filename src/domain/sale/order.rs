@@ -3,7 +3,7 @@
 
 use crate::domain::column::row;
 use crate::domain::ids::{CustomerId, OrderId};
-use crate::domain::sale::invoice::{InvoiceUrl, OrderStatus};
+use crate::domain::sale::invoice::{StripePage, OrderStatus};
 use crate::domain::sale::stripe_ids::{CheckoutSessionId, InvoiceId, PaymentIntentId};
 use crate::domain::time::Timestamp;
 
@@ -34,7 +34,7 @@ row! {
         pub stripe_payment_intent_id: Option<PaymentIntentId>,
         /// Stripe's page of the invoice, as of the last other change of the order. A URL expires
         /// after 30 days or more (<https://docs.stripe.com/invoicing/hosted-invoice-page>).
-        pub invoice_url: Option<InvoiceUrl>,
+        pub invoice_url: Option<StripePage>,
         /// The time of creation.
         pub created_at: Timestamp,
         /// The time of the payment.

@@ -61,7 +61,7 @@ pub(super) fn counting<'i>(own: &[&'i Invoice], catalog: &Catalog) -> Counted<'i
         unpaid_balance = unpaid_balance.saturating_add(invoice.to_balance().min(credited));
         let unpaid = credited.saturating_add(from_unpaid);
         // Counts if at least half was paid.
-        let counts = unpaid <= invoice.amount - from_unpaid;
+        let counts = unpaid <= invoice.amount_of_lines() - from_unpaid;
         if counts {
             add_purchases(&mut bought, invoice);
         } else {
