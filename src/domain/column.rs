@@ -67,6 +67,20 @@ impl Column for i64 {
     }
 }
 
+impl Parameter for u32 {
+    const TYPE: ColumnType = ColumnType::Integer;
+
+    fn to_value(&self) -> Value {
+        i64::from(*self).to_value()
+    }
+}
+
+impl Column for u32 {
+    fn from_value(value: Value) -> Result<Self, String> {
+        Self::try_from(i64::from_value(value)?).map_err(|_| "it is out of range".to_owned())
+    }
+}
+
 impl Parameter for str {
     const TYPE: ColumnType = ColumnType::Text;
 

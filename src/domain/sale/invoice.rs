@@ -60,6 +60,23 @@ pub enum Payment {
     Disputed,
     /// The dispute was lost: the bank took all of it.
     DisputeLost,
+    /// A part of it was refunded, credited, or lost in a dispute.
+    PartlyReturned,
+}
+
+impl Payment {
+    /// Returns whether a policy revokes what this payment bought.
+    #[must_use]
+    pub fn is_revoked(self, policy: &Policy) -> bool {
+        let bought = match self {
+            Self::Refunded => policy.refund,
+            Self::Disputed => policy.dispute,
+            Self::DisputeLost => policy.dispute_lost,
+            Self::PartlyReturned => policy.partial_refund,
+            Self::Unremarkable | Self::Processing | Self::Failed => Bought::Keep,
+        };
+        bought == Bought::Revoke
+    }
 }
 
 /// The largest difference between a payment and a dispute about all of it, in percent. Exchange
@@ -84,9 +101,9 @@ impl MoneyBack {
     /// Returns the outcome for an invoice of which `paid` was paid: `from_balance` by the
     /// customer's balance, and the rest in money. Both are in the currency's smallest unit.
     ///
-    /// It is `Unremarkable` unless everything was returned or is disputed: all of the money, since
-    /// a payment cannot return what the balance paid, or the whole amount together with credits. A
-    /// lost dispute about a part counts like a refund of that part.
+    /// Everything was returned or is disputed if all of the money is, since a payment cannot return
+    /// what the balance paid, or the whole amount together with credits. A lost dispute about a
+    /// part counts like a refund of that part.
     #[must_use]
     pub fn outcome(self, paid: i64, from_balance: i64) -> Payment {
         let Self { refunded, credited, disputed, dispute_lost } = self;
@@ -107,6 +124,8 @@ impl MoneyBack {
             Payment::DisputeLost
         } else if disputed > 0 && is_all(dispute_lost.saturating_add(disputed)) {
             Payment::Disputed
+        } else if with_credits.saturating_add(dispute_lost) > 0 {
+            Payment::PartlyReturned
         } else {
             Payment::Unremarkable
         }
@@ -349,13 +368,7 @@ impl Invoice {
     /// Returns whether the policy revokes what it bought because the money was returned.
     #[must_use]
     pub fn is_returned(&self, policy: &Policy) -> bool {
-        let bought = match self.payment {
-            Payment::Refunded => policy.refund,
-            Payment::Disputed => policy.dispute,
-            Payment::DisputeLost => policy.dispute_lost,
-            Payment::Unremarkable | Payment::Processing | Payment::Failed => Bought::Keep,
-        };
-        self.status == InvoiceStatus::Paid && bought == Bought::Revoke
+        self.status == InvoiceStatus::Paid && self.payment.is_revoked(policy)
     }
 
     /// Returns whether the customer can still pay it, or Stripe still collects it.

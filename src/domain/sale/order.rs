@@ -3,7 +3,9 @@
 
 use crate::domain::column::row;
 use crate::domain::ids::{CustomerId, OrderId};
-use crate::domain::sale::invoice::{StripePage, OrderStatus};
+use crate::domain::sale::addon_ids::AddonIds;
+use crate::domain::sale::invoice::{OrderStatus, StripePage};
+use crate::domain::sale::plan::Interval;
 use crate::domain::sale::stripe_ids::{CheckoutSessionId, InvoiceId, PaymentIntentId};
 use crate::domain::time::Timestamp;
 
@@ -21,6 +23,16 @@ row! {
         pub amount: i64,
         /// ISO 4217, lower case.
         pub currency: String,
+        /// How often the price is charged. `None` if it is unknown.
+        pub billing_interval: Option<Interval>,
+        /// The number of units of the plan. `None` in an order from before they were recorded.
+        pub quantity: Option<u32>,
+        /// The add-ons. `None` in an order from before they were recorded.
+        pub addons: Option<AddonIds>,
+        /// The part of the amount that is tax. `None` in an order from before it was recorded.
+        pub tax: Option<i64>,
+        /// What discounts took off. `None` in an order from before it was recorded.
+        pub discount: Option<i64>,
         /// The part that was returned so far, in the same unit; see
         /// [`Invoice::returned`](crate::domain::sale::invoice::Invoice::returned).
         pub returned: i64,
@@ -35,6 +47,8 @@ row! {
         /// Stripe's page of the invoice, as of the last other change of the order. A URL expires
         /// after 30 days or more (<https://docs.stripe.com/invoicing/hosted-invoice-page>).
         pub invoice_url: Option<StripePage>,
+        /// Stripe's page of the receipt, as of the last other change of the order.
+        pub receipt_url: Option<StripePage>,
         /// The time of creation.
         pub created_at: Timestamp,
         /// The time of the payment.

@@ -19,7 +19,7 @@ use crate::domain::sale::order::Order;
 use crate::domain::sale::plan::Catalog;
 use crate::domain::sale::stripe_ids::{InvoiceId, StripeCustomerId};
 use crate::domain::sale::stripe_state::StripeState;
-use crate::domain::sale::subscription::{Status, SubscriptionRow};
+use crate::domain::sale::subscription::{BilledItems, Status, SubscriptionRow};
 use crate::domain::time::Timestamp;
 
 /// Our stored data about a customer, as far as a settlement depends on it. It is read once, while
@@ -187,6 +187,8 @@ fn subscription(
             stripe_subscription_id: current.id.clone(),
             plan: current.plan(catalog).map(|(plan, _)| plan.id.to_string()),
             status: current.status.clone(),
+            items: Some(BilledItems::of(&current.items)),
+            currency: current.currency.clone(),
             current_period_end: current.period_end(catalog),
             cancel_at: current.ends_at(catalog),
             trial_end: current.trial_end,

@@ -1,9 +1,13 @@
 //! What Stripe says about one customer, read at one time. [`crate::flows::sale::sync`]
 //! fetches it; [`crate::domain::sale::settlement`] decides what changes because of it.
 
-use crate::domain::sale::invoice::Invoice;
-use crate::domain::sale::stripe_ids::{CheckoutSessionId, InvoiceId, StripeSubscriptionId};
+use crate::domain::sale::invoice::{Invoice, Line, OrderStatus, Payment, StripePage};
+use crate::domain::sale::policy::Policy;
+use crate::domain::sale::stripe_ids::{
+    CheckoutSessionId, InvoiceId, PaymentIntentId, StripeSubscriptionId,
+};
 use crate::domain::sale::subscription::Subscription;
+use crate::domain::time::Timestamp;
 
 /// What Stripe says about one customer: everything that may have changed since the last sync.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,8 +19,10 @@ pub struct StripeState {
     /// The invoices that the sync fetched, the oldest first: closed ones may be missing. This order
     /// is the only way to tell which of two invoices of the same second is older.
     pub invoices: Vec<Invoice>,
-    /// The Checkout sessions of orders that are still pending here.
+    /// The Checkout sessions of orders that are still pending here, and those of single payments.
     pub checkout_sessions: Vec<CheckoutSession>,
+    /// The single payments by Checkout that have no invoice, or not yet.
+    pub paid_sessions: Vec<PaidSession>,
     /// The payment method that pays invoices.
     pub default_payment_method: Option<String>,
 }
@@ -59,6 +65,54 @@ pub struct CheckoutSession {
     pub invoice: Option<InvoiceId>,
     /// The attempt that opened it, from its metadata.
     pub attempt_id: Option<String>,
+}
+
+/// A single payment by a Checkout session without an invoice: of an older integration, of a payment
+/// link, without cost, or in the seconds before Stripe creates the invoice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PaidSession {
+    /// The id.
+    pub id: CheckoutSessionId,
+    /// The time of creation.
+    pub created: Timestamp,
+    /// The amount, in the currency's smallest unit.
+    pub amount: i64,
+    /// The part of the amount that is tax.
+    pub tax: i64,
+    /// What discounts took off.
+    pub discount: i64,
+    /// ISO 4217, lower case.
+    pub currency: String,
+    /// The lines.
+    pub lines: Vec<Line>,
+    /// The payment; `None` if nothing was due.
+    pub payment_intent: Option<PaymentIntentId>,
+    /// The outcome of the payment.
+    pub payment: Payment,
+    /// The part of the amount that was returned.
+    pub returned: i64,
+    /// The time of the charge.
+    pub charged_at: Option<Timestamp>,
+    /// Stripe's page of the receipt.
+    pub receipt_url: Option<StripePage>,
+}
+
+impl PaidSession {
+    /// Returns whether it counts as paid under a policy.
+    #[must_use]
+    pub fn is_paid(&self, policy: &Policy) -> bool {
+        !self.payment.is_revoked(policy)
+    }
+
+    /// Returns the status of its order.
+    #[must_use]
+    pub fn order_status(&self) -> OrderStatus {
+        match self.payment {
+            Payment::Refunded => OrderStatus::Refunded,
+            Payment::Disputed | Payment::DisputeLost => OrderStatus::Disputed,
+            _ => OrderStatus::Succeeded,
+        }
+    }
 }
 
 impl CheckoutSession {

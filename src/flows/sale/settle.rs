@@ -194,7 +194,7 @@ async fn milestone(
     change: &Change<'_>,
 ) -> Result<Option<AuditAction>> {
     Ok(match change {
-        Change::Issue { entitlement, .. } if entitlement.source == Source::Subscription => {
+        Change::Issue { entitlement, .. } if entitlement.source == Source::Paid => {
             let is_first = !tx.has_paid_license(id).await?;
             is_first.then_some(AuditAction::CustomerConverted)
         }

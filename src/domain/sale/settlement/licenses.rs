@@ -79,7 +79,7 @@ fn replaces(
     let (current_rank, rank) = (catalog.rank(&current.plan), catalog.rank(plan));
     match current.source {
         Source::Trial => true,
-        Source::Subscription => {
+        Source::Paid => {
             let is_same = current.plan == plan && current.term() == entitlement.term;
             // While something is unclear, the customer keeps a higher plan.
             let keeps_higher = is_unclear && current.works(now) && current_rank > rank;
