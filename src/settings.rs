@@ -213,6 +213,12 @@ impl Section {
         numbered.map(|(n, table)| self.child(format!("{}[{n}]", self.name(key)), table)).collect()
     }
 
+    /// Returns whether a value is set, and not read yet.
+    #[must_use]
+    pub fn is_set(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
     /// Adds a problem if a required value is missing. Returns the value.
     pub fn require<T>(&self, key: &str, value: Option<T>, example: &str) -> Option<T> {
         let is_invalid = self.shared.wrong.borrow().contains(&self.name(key));

@@ -116,7 +116,7 @@ fn policy(dice: &Dice, all_kinds: bool) -> Policy {
     // The plans file requires that a policy that revokes at a dispute also revokes at a lost one.
     let dispute_lost = dispute_lost.max(dispute);
     let forgiven = if all_kinds { either() } else { Policy::default().forgiven };
-    Policy { refund, dispute, dispute_lost, forgiven }
+    Policy { refund, dispute, dispute_lost, forgiven, ..Policy::default() }
 }
 
 impl History {

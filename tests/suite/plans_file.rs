@@ -1,5 +1,8 @@
 //! The plans file: its meaning, and all of its mistakes reported at once.
 
+use licentia::domain::sale::plan::{
+    BillingAddress, CheckoutOptions, Currency, Interval, Quantity, Slug, Sold,
+};
 use licentia::domain::sale::policy::Bought::{Keep, Revoke};
 use licentia::domain::sale::policy::Policy;
 use licentia::error::Error;
@@ -25,6 +28,64 @@ grace_days = 7
 prices = [{ id = "price_pro_monthly", interval = "month", amount = 4900, currency = "usd" }]
 "#;
 
+/// Plans with everything that can be sold.
+const SELLING: &str = r#"
+product = "acme-app"
+[trial]
+plan = "trial"
+days = 14
+[policy]
+partial_refund = "revoke"
+[checkout]
+promotion_codes = true
+automatic_tax = true
+tax_ids = true
+terms_of_service = true
+billing_address = "required"
+allow_unknown_buyers = true
+[[plan]]
+id = "trial"
+name = "Trial"
+[[plan]]
+id = "team"
+former_ids = ["crew", "squad"]
+name = "Team"
+limits = { seats = 1, devices = 3 }
+per_unit = ["seats"]
+quantity = { min = 2, max = 500 }
+trial_days = 30
+fallback_months = 12
+prices = [
+    { id = "price_team_month", interval = "month", amount = 900, currency = "usd", currencies = { eur = 800 } },
+    { id = "price_team_year", interval = "year", amount = 9000, currency = "usd" },
+    { id = "price_team_year_eur", interval = "year", amount = 8000, currency = "eur" },
+    { id = "price_team_2025", interval = "month", amount = 700, currency = "usd", sold = false },
+]
+[[plan]]
+id = "studio"
+name = "Studio"
+token_days = 3650
+limits = { seats = 1 }
+per_unit = ["seats"]
+prices = [
+    { id = "price_studio", interval = "once", amount = 19900, currency = "usd", updates_months = 12 },
+    { id = "price_studio_updates", interval = "updates", amount = 9900, currency = "usd", updates_months = 6 },
+]
+former_prices = ["price_studio_2025"]
+[[addon]]
+id = "pdf"
+name = "PDF export"
+features = ["pdf"]
+limits = { pages = 100 }
+plans = ["team"]
+prices = [{ id = "price_pdf", interval = "month", amount = 500, currency = "usd" }]
+former_prices = ["price_pdf_2025"]
+[[addon]]
+id = "support"
+name = "Support"
+prices = [{ id = "price_support", interval = "once", amount = 5000, currency = "usd" }]
+"#;
+
 fn problems(text: &str) -> Vec<String> {
     match plans::parse("plans.toml", text) {
         Err(Error::Setup(problems)) => problems,
@@ -44,6 +105,91 @@ fn the_example_of_the_design_is_read() {
 }
 
 #[test]
+fn everything_that_can_be_sold_is_read() {
+    let catalog = plans::parse("plans.toml", SELLING).unwrap();
+    let options = CheckoutOptions {
+        promotion_codes: true,
+        automatic_tax: true,
+        tax_ids: true,
+        terms_of_service: true,
+        billing_address: Some(BillingAddress::Required),
+        allow_unknown_buyers: true,
+    };
+    assert_eq!(catalog.checkout, options);
+    assert_eq!(catalog.policy, Policy { partial_refund: Revoke, ..Policy::default() });
+    assert!(catalog.sells_once());
+
+    let team = catalog.plan("team").unwrap();
+    assert_eq!(team.quantity, Quantity { min: 2, max: 500 });
+    assert!(team.per_unit.iter().map(Slug::as_str).eq(["seats"]));
+    assert_eq!(
+        (team.trial_days, team.fallback_months, team.token_days),
+        (Some(30), Some(12), None)
+    );
+    let amounts: Vec<_> = team.prices[0].amounts().map(|(one, n)| (one.as_str(), n)).collect();
+    assert_eq!(amounts, [("usd", 900), ("eur", 800)]);
+    let eur: Currency = "eur".parse().unwrap();
+    assert_eq!(team.price(None).unwrap().amount_in(&eur), Some(800));
+    let yearly: Vec<_> = team.sold_prices(Interval::Year).map(|price| price.id.as_str()).collect();
+    assert_eq!(yearly, ["price_team_year", "price_team_year_eur"]);
+    assert_eq!(team.sold_prices(Interval::Month).count(), 1, "one is not sold any more");
+
+    let studio = catalog.plan("studio").unwrap();
+    assert_eq!((studio.quantity, studio.token_days), (Quantity::PER_UNIT, Some(3650)));
+    let months: Vec<_> = studio.prices.iter().map(|price| price.updates_months).collect();
+    assert_eq!(months, [Some(12), Some(6)]);
+    assert_eq!(studio.price(None).unwrap().interval, Interval::Once);
+
+    let pdf = catalog.addon("pdf").unwrap();
+    assert!(pdf.is_for(team) && !pdf.is_for(studio));
+    assert!(catalog.addon("support").unwrap().is_for(studio));
+    let trial = catalog.trial();
+    assert_eq!((trial.quantity, trial.trial_days), (Quantity::ONE, None));
+}
+
+#[test]
+fn a_price_says_what_it_pays_for() {
+    let catalog = plans::parse("plans.toml", SELLING).unwrap();
+    let sold = |id: &str| match catalog.sold(id)? {
+        Sold::Plan { rank, plan, price } => {
+            assert_eq!(catalog.by_price(id), Some((rank, plan)));
+            Some((plan.id.to_string(), price.map(|price| price.interval)))
+        }
+        Sold::Addon { addon, price } => {
+            assert_eq!(catalog.by_price(id), None, "{id}");
+            Some((addon.id.to_string(), price.map(|price| price.interval)))
+        }
+    };
+    for (id, name, interval) in [
+        ("price_team_month", "team", Some(Interval::Month)),
+        ("price_team_2025", "team", Some(Interval::Month)),
+        ("price_studio_updates", "studio", Some(Interval::Updates)),
+        ("price_studio_2025", "studio", None),
+        ("price_pdf", "pdf", Some(Interval::Month)),
+        ("price_pdf_2025", "pdf", None),
+        ("price_support", "support", Some(Interval::Once)),
+    ] {
+        assert_eq!(sold(id), Some((name.to_owned(), interval)), "{id}");
+    }
+    assert_eq!(sold("price_of_nobody"), None);
+    assert!(!plans::load(None).unwrap().sells_once());
+}
+
+#[test]
+fn a_renamed_plan_is_found_by_its_former_ids() {
+    let catalog = plans::parse("plans.toml", SELLING).unwrap();
+    for former in ["crew", "squad"] {
+        assert_eq!(catalog.plan(former), catalog.plan("team"));
+        assert_eq!(catalog.rank(former), 1);
+        assert!(catalog.is_same_plan(former, "team") && catalog.is_same_plan("team", former));
+        assert!(!catalog.is_same_plan(former, "studio"));
+    }
+    assert!(catalog.is_same_plan("crew", "squad"));
+    assert!(catalog.is_same_plan("removed", "removed"), "a plan that is not in the file");
+    assert!(!catalog.is_same_plan("removed", "team"));
+}
+
+#[test]
 fn the_built_in_plans_are_valid() {
     assert!(plans::load(None).unwrap().plans.len() >= 2);
 }
@@ -52,10 +198,18 @@ fn the_built_in_plans_are_valid() {
 fn the_vendor_sets_the_policy_for_refunds_and_disputes() {
     let policy =
         |text: &str| plans::parse("plans.toml", &format!("{GOOD}\n{text}")).unwrap().policy;
-    let usual = Policy { refund: Revoke, dispute: Keep, dispute_lost: Revoke, forgiven: Keep };
+    let usual = Policy {
+        refund: Revoke,
+        partial_refund: Keep,
+        dispute: Keep,
+        dispute_lost: Revoke,
+        forgiven: Keep,
+    };
     assert_eq!(policy(""), usual);
     assert_eq!(policy("[policy]\nrefund = \"keep\""), Policy { refund: Keep, ..usual });
     assert_eq!(policy("[policy]\nforgiven = \"revoke\""), Policy { forgiven: Revoke, ..usual });
+    let partial = policy("[policy]\npartial_refund = \"revoke\"");
+    assert_eq!(partial, Policy { partial_refund: Revoke, ..usual });
     let strict = policy("[policy]\ndispute = \"revoke\"\ndispute_lost = \"revoke\"");
     assert_eq!(strict, Policy { dispute: Revoke, ..usual });
     for (text, expected) in [
@@ -75,7 +229,7 @@ fn the_vendor_sets_the_policy_for_refunds_and_disputes() {
     }
     // The example shows the defaults, and its commented settings are valid.
     let example = include_str!("../../plans.toml").replace("# [policy]", "[policy]");
-    let example = ["refund", "dispute", "dispute_lost"]
+    let example = ["refund", "partial_refund", "dispute", "dispute_lost", "forgiven"]
         .iter()
         .fold(example, |text, name| text.replace(&format!("# {name} ="), &format!("{name} =")));
     assert!(example.contains("\n[policy]\nrefund = "), "{example}");
@@ -96,8 +250,8 @@ fn every_mistake_in_the_plans_file_is_reported_at_once() {
         "plans.toml: `trial.days`: 0 is not valid; use a whole number from 1 to 365",
         "`plan[1].grace_dais`: there is no such setting; did you mean `grace_days`?",
         "`plan[1].limits`: `seats` is -5; use a whole number from 0 to",
-        "`plan[1].prices[0].interval`: \"week\": use \"month\" or \"year\"",
-        "`plan[1].prices[0].currency`: use the three letters of ISO 4217",
+        "`plan[1].prices[0].interval`: \"week\": use month, year, once or updates",
+        "`plan[1].prices[0].currency`: \"US$\": use the three letters of ISO 4217",
         "`plan[0].features`: \"edit or\": use 1 to 64 letters",
     ] {
         assert!(found.contains(expected), "{expected}\nis not in\n{found}");
@@ -131,7 +285,7 @@ fn missing_duplicate_and_invalid_settings_are_named() {
         ),
         (
             GOOD.replace("id = \"professional\"", "id = \"trial\""),
-            "two plans have the id \"trial\"",
+            "two plans or add-ons have the id \"trial\"",
         ),
         (GOOD.replace("\"sso\"", "\"editor\""), "`plan[1].features`: a feature is listed twice"),
         (GOOD.replace("days = 14", ""), "`trial.days`: it is missing"),
@@ -161,7 +315,7 @@ fn prices_are_unique_by_id_and_by_interval() {
     let twice = GOOD.replace(price, &format!("{price}, {price}"));
     let found = problems(&twice).join("\n");
     assert!(found.contains("two prices have the id \"price_pro_monthly\""), "{found}");
-    assert!(found.contains("the plan \"professional\" has two prices per month in usd"), "{found}");
+    assert!(found.contains("the plan \"professional\" has two prices of month in usd"), "{found}");
 }
 
 #[test]

@@ -143,12 +143,13 @@ fn stock(sandbox: &Sandbox, catalog: &Catalog) {
             let interval = match price.interval {
                 Interval::Month => licentia_sandbox::Interval::Month,
                 Interval::Year => licentia_sandbox::Interval::Year,
+                Interval::Once | Interval::Updates => licentia_sandbox::Interval::Once,
             };
             sandbox.add_price(&NewPrice {
                 id: &price.id,
                 product: &plan.name,
                 amount: price.amount.into(),
-                currency: &price.currency,
+                currency: price.currency.as_str(),
                 interval,
             });
         }

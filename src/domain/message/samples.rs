@@ -72,7 +72,7 @@ pub(super) fn facts(
         token: has_license.then_some(LICENSE),
         payment: is_payment.then(|| Payment {
             amount: price.map_or(4900, |price| price.amount.into()),
-            currency: price.map_or("usd", |price| &price.currency),
+            currency: price.map_or("usd", |price| price.currency.as_str()),
             invoice_url: Some(INVOICE),
         }),
         links: Links { made, ..Links::to_pages(SERVER, true) },

@@ -198,7 +198,10 @@ pub fn active(subscribers: &[Subscribers], catalog: &Catalog) -> BTreeMap<String
         let (Some(amount), Some(currency)) = (group.amount, &group.currency) else { continue };
         let prices = catalog.plan(&group.plan).map(|plan| plan.prices.as_slice());
         let distance = |price: &&Price| (i64::from(price.amount) - amount).abs();
-        let in_currency = prices.into_iter().flatten().filter(|one| one.currency == *currency);
+        let in_currency = prices
+            .into_iter()
+            .flatten()
+            .filter(|one| one.interval.is_recurring() && one.currency.as_str() == currency);
         let monthly = in_currency.min_by_key(distance).map_or(amount, |price| {
             let amount = i64::from(price.amount);
             if price.interval == Interval::Year { amount / 12 } else { amount }
@@ -272,7 +275,7 @@ mod tests {
         let group = |amount, customers| Subscribers {
             plan: plan.id.to_string(),
             amount,
-            currency: amount.map(|_| price.currency.clone()),
+            currency: amount.map(|_| price.currency.to_string()),
             customers,
         };
         let amount = i64::from(price.amount);
@@ -281,6 +284,6 @@ mod tests {
         let plan = &active[plan.id.as_str()];
         let monthly = if price.interval == Interval::Year { amount / 12 } else { amount };
         assert_eq!(plan.customers, 4);
-        assert_eq!(plan.monthly, Amounts::from([(price.currency.clone(), 3 * monthly)]));
+        assert_eq!(plan.monthly, Amounts::from([(price.currency.to_string(), 3 * monthly)]));
     }
 }

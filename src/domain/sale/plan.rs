@@ -1,13 +1,23 @@
 //! The plans that a vendor sells: what each grants and costs. [`crate::plans`] reads them from the
 //! plans file.
 
-use std::collections::BTreeMap;
+mod addon;
+mod catalog;
+mod checkout;
+mod price;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
-use chrono::TimeDelta;
+pub use addon::Addon;
+pub use catalog::{Catalog, Sold};
+pub use checkout::{BillingAddress, CheckoutOptions};
+pub use price::{Currency, Interval, InvalidCurrency, Price};
 
-use crate::domain::sale::policy::Policy;
+/// The most units of a plan that a customer can buy: Stripe's largest adjustable quantity (API
+/// reference: `line_items.adjustable_quantity.maximum`).
+pub const MAX_QUANTITY: u32 = 999_999;
 
 /// The longest id of a product, plan, feature or limit, in characters.
 pub const MAX_SLUG_CHARACTERS: usize = 64;
@@ -53,54 +63,26 @@ impl fmt::Display for Slug {
 )]
 pub struct InvalidSlug;
 
-/// How often a price is charged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Interval {
-    /// Each month.
-    Month,
-    /// Each year.
-    Year,
+/// How many units of a plan a customer can buy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quantity {
+    /// The fewest, at least 1.
+    pub min: u32,
+    /// The most, at most [`MAX_QUANTITY`].
+    pub max: u32,
 }
 
-impl Interval {
-    /// Returns the name in the plans file, in the API and at Stripe.
+impl Quantity {
+    /// The quantity of a plan without `per_unit`.
+    pub const ONE: Self = Self { min: 1, max: 1 };
+    /// The quantity of a plan with `per_unit` that does not set it.
+    pub const PER_UNIT: Self = Self { min: 1, max: 100_000 };
+
+    /// Returns whether a customer can buy this many units.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Month => "month",
-            Self::Year => "year",
-        }
+    pub fn allows(self, units: u32) -> bool {
+        (self.min..=self.max).contains(&units)
     }
-}
-
-impl FromStr for Interval {
-    type Err = InvalidInterval;
-
-    fn from_str(text: &str) -> Result<Self, InvalidInterval> {
-        match text {
-            "month" => Ok(Self::Month),
-            "year" => Ok(Self::Year),
-            _ => Err(InvalidInterval),
-        }
-    }
-}
-
-/// A text that is not an [`Interval`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("use \"month\" or \"year\"")]
-pub struct InvalidInterval;
-
-/// A price of a plan.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Price {
-    /// Stripe's id of the price. Customers never see it.
-    pub id: String,
-    /// How often it is charged.
-    pub interval: Interval,
-    /// The amount in the currency's smallest unit, for example cents.
-    pub amount: u32,
-    /// ISO 4217, lower case, for example `usd`.
-    pub currency: String,
 }
 
 /// A plan: features, limits, and prices if it is for sale.
@@ -108,12 +90,24 @@ pub struct Price {
 pub struct Plan {
     /// The id, which licenses contain.
     pub id: Slug,
+    /// The ids that it had before. Licenses and rows with one of them belong to this plan.
+    pub former_ids: Vec<Slug>,
     /// The display name.
     pub name: String,
     /// The features that it grants.
     pub features: Vec<Slug>,
-    /// The limits that it grants.
+    /// The limits that it grants, for one unit.
     pub limits: BTreeMap<Slug, u64>,
+    /// The limits that are multiplied by the quantity that a customer has paid.
+    pub per_unit: BTreeSet<Slug>,
+    /// How many units a customer can buy; exactly 1 without `per_unit`.
+    pub quantity: Quantity,
+    /// The length of a trial at Stripe, with a card, in days.
+    pub trial_days: Option<u32>,
+    /// After how many months that were paid without a gap a customer keeps a perpetual license.
+    pub fallback_months: Option<u32>,
+    /// The longest lifetime of its license tokens, in days. `None` is [`Catalog::token_days`].
+    pub token_days: Option<u32>,
     /// The grace period after a failed payment, in days.
     pub grace_days: u32,
     /// The prices. A plan that is not for sale, such as the trial, has none.
@@ -129,88 +123,24 @@ impl Plan {
         sold.chain(self.former_prices.iter().map(String::as_str))
     }
 
-    /// Returns the price for this interval. For `None`, returns the monthly price, or else the
-    /// first.
+    /// Returns the prices that are sold for this interval, in the order of the file: one for each
+    /// currency, unless a price has several currencies.
+    pub fn sold_prices(&self, interval: Interval) -> impl Iterator<Item = &Price> {
+        self.prices.iter().filter(move |price| price.is_sold && price.interval == interval)
+    }
+
+    /// Returns the first price that is sold for this interval. For `None`, returns the monthly
+    /// price, or else the yearly one, or else the one that is paid once.
     #[must_use]
     pub fn price(&self, interval: Option<Interval>) -> Option<&Price> {
-        let per = |interval| self.prices.iter().find(|price| price.interval == interval);
-        match interval {
-            Some(interval) => per(interval),
-            None => per(Interval::Month).or(self.prices.first()),
-        }
+        let defaults = [Interval::Month, Interval::Year, Interval::Once];
+        let intervals = interval.as_ref().map_or(defaults.as_slice(), std::slice::from_ref);
+        intervals.iter().find_map(|interval| self.sold_prices(*interval).next())
     }
-}
 
-/// The checked content of the plans file: ids are unique, and the trial's plan exists.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Catalog {
-    /// The product: the `aud` of licenses.
-    pub product: Slug,
-    /// The product's name in mails.
-    pub name: String,
-    /// The issuer: the `iss` of licenses. `None` is the server's public URL.
-    pub issuer: Option<String>,
-    /// The longest lifetime of a license token, in days. Apps that are online refresh it earlier.
-    pub token_days: u32,
-    /// The length of a trial, in days.
-    pub trial_days: u32,
-    /// How long an address that has had a trial gets no other one, in days, after its account was
-    /// deleted; 0 if it gets another one at once.
-    pub trial_remember_days: u32,
-    /// The index of the trial's plan in `plans`.
-    pub(crate) trial_plan: usize,
-    /// The plans in the order of the file, from the lowest to the highest.
-    pub plans: Vec<Plan>,
-    /// The vendor's choices about refunds, disputes and forgiven payments.
-    pub policy: Policy,
-    /// The ids of prices that the vendor sells besides the plans.
-    pub other_prices: Vec<String>,
-    /// Whether an unknown buyer gets an account: a Stripe customer that pays for a plan and is not
-    /// linked to a customer.
-    pub allow_unknown_buyers: bool,
-}
-
-impl Catalog {
-    /// Returns the plan of a trial.
+    /// Returns whether this is the plan's id or one of its former ids.
     #[must_use]
-    pub fn trial(&self) -> &Plan {
-        &self.plans[self.trial_plan]
-    }
-
-    /// Returns whether a price is one that the vendor sells besides the plans.
-    #[must_use]
-    pub fn is_other_price(&self, price: &str) -> bool {
-        self.other_prices.iter().any(|other| other == price)
-    }
-
-    /// Returns the ids of all Stripe prices of the plans.
-    pub fn price_ids(&self) -> impl Iterator<Item = &str> {
-        self.plans.iter().flat_map(Plan::price_ids)
-    }
-
-    /// Returns how long a trial lasts.
-    #[must_use]
-    pub fn trial_lasts(&self) -> TimeDelta {
-        TimeDelta::days(self.trial_days.into())
-    }
-
-    /// Returns the plan with this id.
-    #[must_use]
-    pub fn plan(&self, id: &str) -> Option<&Plan> {
-        self.plans.iter().find(|plan| plan.id.as_str() == id)
-    }
-
-    /// Returns the plan with this present or former price at Stripe, and its rank.
-    #[must_use]
-    pub fn by_price(&self, price: &str) -> Option<(usize, &Plan)> {
-        let has = |plan: &Plan| plan.price_ids().any(|id| id == price);
-        self.plans.iter().enumerate().find(|(_, plan)| has(plan))
-    }
-
-    /// Returns the rank of a plan: its index in the file. A plan that is not in the file has the
-    /// lowest.
-    #[must_use]
-    pub fn rank(&self, id: &str) -> usize {
-        self.plans.iter().position(|plan| plan.id.as_str() == id).unwrap_or(0)
+    pub fn has_id(&self, id: &str) -> bool {
+        self.id.as_str() == id || self.former_ids.iter().any(|former| former.as_str() == id)
     }
 }

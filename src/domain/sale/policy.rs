@@ -29,12 +29,14 @@ impl FromStr for Bought {
 #[error("use \"keep\" or \"revoke\"")]
 pub struct InvalidBought;
 
-/// What happens to what a payment bought when all of its money is returned, and to a renewal that
-/// the vendor forgives. A partial refund changes nothing.
+/// What happens to what a payment bought when its money is returned, and to a renewal that the
+/// vendor forgives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// After a full refund.
     pub refund: Bought,
+    /// After a partial refund.
+    pub partial_refund: Bought,
     /// While a dispute about it is open. If the vendor wins the dispute, it is restored.
     pub dispute: Bought,
     /// After a lost dispute.
@@ -48,6 +50,7 @@ impl Policy {
     /// Revokes nothing. It is used to determine what was ever paid.
     pub const KEEP_ALL: Self = Self {
         refund: Bought::Keep,
+        partial_refund: Bought::Keep,
         dispute: Bought::Keep,
         dispute_lost: Bought::Keep,
         forgiven: Bought::Keep,
@@ -55,11 +58,12 @@ impl Policy {
 }
 
 impl Default for Policy {
-    /// Revokes after a refund or a lost dispute. Keeps during a dispute, and after the vendor has
-    /// forgiven a renewal.
+    /// Revokes after a full refund or a lost dispute. Keeps after a partial refund, during a
+    /// dispute, and after the vendor has forgiven a renewal.
     fn default() -> Self {
         Self {
             refund: Bought::Revoke,
+            partial_refund: Bought::Keep,
             dispute: Bought::Keep,
             dispute_lost: Bought::Revoke,
             forgiven: Bought::Keep,

@@ -63,7 +63,7 @@ pub(in crate::flows) async fn meet(app: &App, stripe_id: &StripeCustomerId) -> R
         None => tx.forget_unknown_buyer(stripe_id).await?,
     }
     tx.commit(app.fail_points.at(Place::BuyerRecorded)).await?;
-    if plan.is_some() && app.plans.allow_unknown_buyers {
+    if plan.is_some() && app.plans.checkout.allow_unknown_buyers {
         return admit(app, stripe_id).await;
     }
     Ok(Met::Nobody)
@@ -97,7 +97,7 @@ pub(in crate::flows) async fn find(app: &App, mode: Mode) -> Result<Vec<UnknownB
         unknown.remove(&id);
     }
     if mode == Mode::Apply {
-        if app.plans.allow_unknown_buyers {
+        if app.plans.checkout.allow_unknown_buyers {
             // One after the other, so that the calls to Stripe leave room for sales.
             for id in unknown.keys().cloned().collect::<Vec<_>>() {
                 if admitted(app, &id).await {

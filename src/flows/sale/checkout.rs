@@ -70,8 +70,8 @@ pub(in crate::flows) fn may_return_to(app: &App, field: &'static str, url: &str)
 
 fn sold<'a>(app: &'a App, wanted: &Purchase) -> Result<(&'a Plan, &'a Price)> {
     let plan = app.plans.plan(&wanted.plan).ok_or(Error::UnknownPlan)?;
-    let price = plan.price(wanted.interval).ok_or(Error::UnknownPlan)?;
-    Ok((plan, price))
+    let price = plan.price(wanted.interval).filter(|price| price.interval.is_recurring());
+    Ok((plan, price.ok_or(Error::UnknownPlan)?))
 }
 
 async fn open_held(app: &App, lease: &Lease, wanted: &Purchase) -> Result<String> {
@@ -248,7 +248,7 @@ async fn record(
         customer_id: Some(lease.customer_id.clone()),
         plan: parameters.plan.clone(),
         amount: price.map_or(0, |price| price.amount.into()),
-        currency: price.map(|price| price.currency.clone()).unwrap_or_default(),
+        currency: price.map(|price| price.currency.to_string()).unwrap_or_default(),
         returned: 0,
         status: OrderStatus::Pending,
         stripe_checkout_session_id: Some(session.id.clone()),

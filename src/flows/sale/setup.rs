@@ -54,7 +54,8 @@ pub async fn missing_rights(stripe: &Stripe) -> Result<Vec<String>> {
 /// [`crate::error::Error::Stripe`].
 pub async fn wrong_prices(stripe: &Stripe, catalog: &Catalog) -> Result<Vec<String>> {
     let prices = catalog.plans.iter().flat_map(|plan| plan.prices.iter().map(move |p| (plan, p)));
-    let differences = prices.map(async |(plan, price)| {
+    let sold = prices.filter(|(_, price)| price.is_sold);
+    let differences = sold.map(async |(plan, price)| {
         let at_stripe = stripe.price(&price.id).await?;
         Ok::<_, crate::error::Error>(difference(plan, price, at_stripe))
     });
@@ -65,8 +66,8 @@ fn difference(plan: &Plan, price: &Price, at_stripe: Option<StripePrice>) -> Opt
     let expected = StripePrice {
         active: true,
         amount: Some(price.amount.into()),
-        currency: price.currency.clone(),
-        interval: Some(price.interval.as_str().to_owned()),
+        currency: price.currency.to_string(),
+        interval: price.interval.is_recurring().then(|| price.interval.to_string()),
     };
     let problem = match at_stripe {
         None => "Stripe has no such price in this account and mode".to_owned(),

@@ -67,7 +67,7 @@ impl From<&Price> for PriceView {
         Self {
             interval: price.interval.as_str().into(),
             amount: price.amount,
-            currency: price.currency.clone(),
+            currency: price.currency.to_string(),
         }
     }
 }
@@ -80,7 +80,7 @@ impl From<&Plan> for PlanView {
             name: plan.name.clone(),
             features: plan.features.iter().map(ToString::to_string).collect(),
             limits: limits.map(|(name, limit)| (name.to_string(), *limit)).collect(),
-            prices: plan.prices.iter().map(PriceView::from).collect(),
+            prices: plan.prices.iter().filter(|price| price.is_sold).map(PriceView::from).collect(),
         }
     }
 }

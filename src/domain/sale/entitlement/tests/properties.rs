@@ -69,6 +69,7 @@ pub(crate) fn any_policy() -> impl Strategy<Value = Policy> {
         dispute,
         dispute_lost,
         forgiven,
+        ..Policy::default()
     })
 }
 
@@ -85,6 +86,7 @@ fn stricter(one: Policy, other: Policy) -> Policy {
         dispute: one.dispute.max(other.dispute),
         dispute_lost: one.dispute_lost.max(other.dispute_lost),
         forgiven: one.forgiven.max(other.forgiven),
+        ..one
     }
 }
 
