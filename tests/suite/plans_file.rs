@@ -227,13 +227,49 @@ fn the_vendor_sets_the_policy_for_refunds_and_disputes() {
         let found = problems(&format!("{GOOD}\n[policy]\n{text}")).join("\n");
         assert!(found.contains(expected), "{expected}\nis not in\n{found}");
     }
-    // The example shows the defaults, and its commented settings are valid.
-    let example = include_str!("../../plans.toml").replace("# [policy]", "[policy]");
-    let example = ["refund", "partial_refund", "dispute", "dispute_lost", "forgiven"]
-        .iter()
-        .fold(example, |text, name| text.replace(&format!("# {name} ="), &format!("{name} =")));
-    assert!(example.contains("\n[policy]\nrefund = "), "{example}");
-    assert_eq!(plans::parse("plans.toml", &example).unwrap().policy, usual);
+}
+
+/// Returns the example with its commented settings. A comment is one if it begins like TOML.
+fn example_with_all_settings() -> String {
+    let uncommented = |line: &'static str| {
+        let setting = line.strip_prefix("# ").unwrap_or(line);
+        let is_name = |c: char| c.is_ascii_lowercase() || c == '_';
+        let is_toml = setting.trim_start().starts_with(['[', ']', '{'])
+            || setting.trim_start_matches(is_name).starts_with(" = ");
+        if is_toml { setting } else { line }
+    };
+    include_str!("../../plans.toml").lines().map(uncommented).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_commented_settings_of_the_example_are_valid_and_complete() {
+    let example = example_with_all_settings();
+    let catalog = plans::parse("plans.toml", &example).unwrap();
+    assert_eq!(catalog.policy, Policy::default(), "the example shows the defaults");
+    let options = CheckoutOptions {
+        promotion_codes: true,
+        automatic_tax: true,
+        tax_ids: true,
+        terms_of_service: true,
+        billing_address: Some(BillingAddress::Required),
+        allow_unknown_buyers: true,
+    };
+    assert_eq!(catalog.checkout, options);
+    let ids: Vec<_> = catalog.plans.iter().map(|plan| plan.id.as_str()).collect();
+    assert_eq!(ids, ["trial", "starter", "professional", "team", "studio"]);
+    let team = &catalog.plans[3];
+    assert!(catalog.addon("pdf").unwrap().is_for(team) && catalog.sells_once());
+    assert!(team.trial_days.is_some() && team.fallback_months.is_some());
+    assert!(!team.former_ids.is_empty() && !team.prices[2].others.is_empty());
+    // Each setting of a table is in the message about an unknown one.
+    for header in ["[trial]", "[policy]", "[checkout]", "id = \"studio\"", "id = \"pdf\""] {
+        let found = problems(&example.replace(header, &format!("{header}\nzzz = 1"))).join("\n");
+        let (_, known) = found.split_once("the settings here are: ").unwrap();
+        for name in known.split(", ") {
+            let is_set = |name: &str| example.contains(&format!("{name} = "));
+            assert!(is_set(name) || name == "former_prices", "{name} is not in the example");
+        }
+    }
 }
 
 #[test]
