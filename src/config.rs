@@ -121,7 +121,8 @@ impl Config {
         let (origins, wrong) = overlay(&mut table, environment);
         let mut root = Section::root(table, origins);
         let config = Self::read(&mut root);
-        let problems: Vec<_> = unreadable.into_iter().chain(wrong).chain(root.problems()).collect();
+        let of_settings = root.problems().into_iter().map(|problem| problem.to_string());
+        let problems: Vec<_> = unreadable.into_iter().chain(wrong).chain(of_settings).collect();
         if problems.is_empty() { Ok(config) } else { Err(Error::Setup(problems)) }
     }
 

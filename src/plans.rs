@@ -2,10 +2,10 @@
 //! defined in [`crate::domain::sale::plan`].
 
 mod check;
+mod former_ids;
 mod plan;
 mod price;
 
-use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use crate::domain::sale::plan::{Catalog, CheckoutOptions, Plan, Slug};
 use crate::domain::sale::policy::{Bought, Policy};
 use crate::error::{Error, Result};
 use crate::files::read_text;
-use crate::settings::Section;
+use crate::settings::{Lines, Section};
 
 /// The plans when there is no file: the example from the documentation.
 const BUILT_IN: &str = include_str!("../plans.toml");
@@ -51,12 +51,13 @@ pub fn load(path: Option<&Path>) -> Result<Catalog> {
 /// # Errors
 /// [`Error::Setup`] with every problem of the text.
 pub fn parse(file: &str, text: &str) -> Result<Catalog> {
-    let table = text.parse().map_err(|error| Error::setup(format!("{file}: {error}")))?;
-    let mut root = Section::root(table, HashMap::new());
+    let unreadable = |error| Error::setup(format!("{file}: {error}"));
+    let lines = Lines::of(text).map_err(unreadable)?;
+    let mut root = Section::file(text.parse().map_err(unreadable)?, lines);
     let catalog = catalog(&mut root);
     root.finish();
-    let problems = root.problems().into_iter();
-    let problems: Vec<_> = problems.map(|problem| format!("{file}: {problem}")).collect();
+    let problems = root.problems();
+    let problems: Vec<_> = problems.iter().map(|problem| problem.in_file(file)).collect();
     match catalog {
         Some(catalog) if problems.is_empty() => Ok(catalog),
         _ => Err(Error::Setup(problems)),
@@ -83,37 +84,41 @@ fn catalog(root: &mut Section) -> Option<Catalog> {
     let other_prices: Vec<_> = other_prices.iter().map(ToString::to_string).collect();
     let plans: Vec<_> = root.sections("plan").into_iter().map(plan::plan).collect();
     let addons: Vec<_> = root.sections("addon").into_iter().map(plan::addon).collect();
-    let all_are_readable = plans.iter().all(Option::is_some);
+    // A plan without a valid id is reported already. It may be the one that another setting names.
+    let all_have_ids = plans.iter().all(Option::is_some);
     let plans: Vec<_> = plans.into_iter().flatten().collect();
     let addons: Vec<_> = addons.into_iter().flatten().collect();
     check::ids_and_prices(root, &plans, &addons, &other_prices);
+    former_ids::check(&plans);
 
-    let plans: Vec<Plan> = plans.into_iter().map(|read| read.value).collect();
+    let (sections, plans): (Vec<_>, Vec<Plan>) =
+        plans.into_iter().map(|read| (read.section, read.value)).unzip();
+    if all_have_ids {
+        check::plans_of_addons(&addons, &plans);
+    }
     let trial_index = plans.iter().position(|plan| Some(&plan.id) == trial_plan.as_ref());
-    // An invalid plan, which is reported already, may be the one for the trial.
-    if let (Some(id), None, true) = (&trial_plan, trial_index, all_are_readable) {
-        trial.problem(
-            "plan",
-            format_args!("there is no [[plan]] with the id {id:?}", id = id.as_str()),
-        );
+    if let (Some(id), None, true) = (&trial_plan, trial_index, all_have_ids) {
+        let id = id.as_str();
+        trial.problem("plan", format_args!("there is no [[plan]] with the id {id:?}"));
     }
     trial.finish();
-    let product: Slug = product?;
+    // If something is missing, which is reported already, the catalog serves for the last check.
+    let product: Slug = product.or_else(|| Some(plans.first()?.id.clone()))?;
     let catalog = Catalog {
         name: name.map_or_else(|| product.to_string(), |name| name.as_str().to_owned()),
         product,
         issuer,
         token_days: small(token_days),
-        trial_days: small(trial_days?),
+        trial_days: small(trial_days.unwrap_or_default()),
         trial_remember_days: small(remember_days.unwrap_or(DEFAULT_REMEMBER_DAYS)),
-        trial_plan: trial_index?,
+        trial_plan: trial_index.unwrap_or_default(),
         plans,
         addons: addons.into_iter().map(|read| read.value).collect(),
         policy,
         checkout,
         other_prices,
     };
-    check::token_size(root, &catalog);
+    check::token_size(&sections, &catalog);
     Some(catalog)
 }
 

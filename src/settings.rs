@@ -1,15 +1,19 @@
 //! Reads settings from a TOML table and collects all problems, so that an operator sees every
 //! mistake at once. What the settings mean is defined in [`crate::config`] and [`crate::plans`].
 
+mod lines;
+
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::str::FromStr;
 
 use secrecy::SecretString;
 use toml::{Table, Value};
+
+pub use lines::Lines;
 
 /// The smallest similarity of two names (0 to 1, Jaro-Winkler) for a "did you mean".
 const SIMILAR: f64 = 0.8;
@@ -31,11 +35,34 @@ pub fn similar<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> Option<&
     nearest.filter(|(similarity, _)| *similarity >= SIMILAR).map(|(_, known)| known)
 }
 
+/// A mistake in a setting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    line: Option<usize>,
+    text: String,
+}
+
+impl Problem {
+    /// Returns the problem with the name of its file, and its line if that is known.
+    #[must_use]
+    pub fn in_file(&self, file: &str) -> String {
+        let line = self.line.map(|line| format!(":{line}")).unwrap_or_default();
+        format!("{file}{line}: {self}")
+    }
+}
+
+impl Display for Problem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.text)
+    }
+}
+
 /// The state that all sections of one file share.
 struct Shared {
     /// The environment variables that overrode the file, by the setting's full name.
     origins: HashMap<String, String>,
-    problems: RefCell<Vec<String>>,
+    lines: Lines,
+    problems: RefCell<Vec<Problem>>,
     /// The full names of the settings that have problems.
     wrong: RefCell<HashSet<String>>,
     /// The known names of the top level.
@@ -47,8 +74,19 @@ impl Section {
     /// the file, by the setting's full name.
     #[must_use]
     pub fn root(table: Table, origins: HashMap<String, String>) -> Self {
+        Self::new(table, origins, Lines::default())
+    }
+
+    /// Returns the section of a whole file that nothing overrides.
+    #[must_use]
+    pub fn file(table: Table, lines: Lines) -> Self {
+        Self::new(table, HashMap::new(), lines)
+    }
+
+    fn new(table: Table, origins: HashMap<String, String>, lines: Lines) -> Self {
         let shared = Shared {
             origins,
+            lines,
             problems: RefCell::default(),
             wrong: RefCell::default(),
             top_level: RefCell::default(),
@@ -58,10 +96,22 @@ impl Section {
 
     /// Adds a problem with one value. The text names the fix.
     pub fn problem(&self, key: &str, problem: impl Display) {
+        self.problem_within(key, "", problem);
+    }
+
+    /// Adds a problem with one item of a list. The text names the item and the fix.
+    pub fn item_problem(&self, key: &str, index: usize, problem: impl Display) {
+        self.problem_within(key, &format!("[{index}]"), problem);
+    }
+
+    /// Adds a problem with a part of a value, for example `[2]` or `.seats`.
+    fn problem_within(&self, key: &str, part: &str, problem: impl Display) {
         let name = self.name(key);
+        let line = self.shared.lines.line(&format!("{name}{part}"));
         let origin = self.shared.origins.get(&name);
         let origin = origin.map(|origin| format!(" ({origin})")).unwrap_or_default();
-        self.shared.problems.borrow_mut().push(format!("`{name}`{origin}: {problem}"));
+        let text = format!("`{name}`{origin}: {problem}");
+        self.shared.problems.borrow_mut().push(Problem { line, text });
         self.shared.wrong.borrow_mut().insert(name);
     }
 
@@ -138,11 +188,11 @@ impl Section {
                 return Vec::new();
             }
         };
-        let parse = |text: &String| {
-            let parsed = text.parse();
-            parsed.map_err(|error| self.problem(key, format_args!("{text:?}: {error}"))).ok()
+        let parse = |(index, text): (usize, &String)| {
+            let problem = |error| self.item_problem(key, index, format_args!("{text:?}: {error}"));
+            text.parse().map_err(problem).ok()
         };
-        texts.iter().filter_map(parse).collect()
+        texts.iter().enumerate().filter_map(parse).collect()
     }
 
     /// Returns a table of numbers by name, as in `limits = { seats = 5 }`.
@@ -167,11 +217,15 @@ impl Section {
             let number = value.as_integer().and_then(|number| u64::try_from(number).ok());
             match (name.parse(), number.filter(|number| range.contains(number))) {
                 (Ok(name), Some(number)) => numbers.push((name, number)),
-                (Err(error), _) => self.problem(key, format_args!("{name:?}: {error}")),
+                (Err(error), _) => {
+                    let problem = format_args!("{name:?}: {error}");
+                    self.problem_within(key, &format!(".{name}"), problem);
+                }
                 (_, None) => {
                     let expected =
                         format!("a whole number from {} to {}", range.start(), range.end());
-                    self.problem(key, format_args!("`{name}` is {value}; use {expected}"));
+                    let problem = format_args!("`{name}` is {value}; use {expected}");
+                    self.problem_within(key, &format!(".{name}"), problem);
                 }
             }
         }
@@ -219,10 +273,15 @@ impl Section {
         self.table.contains_key(key)
     }
 
+    /// Returns whether a value has a problem.
+    #[must_use]
+    pub fn is_wrong(&self, key: &str) -> bool {
+        self.shared.wrong.borrow().contains(&self.name(key))
+    }
+
     /// Adds a problem if a required value is missing. Returns the value.
     pub fn require<T>(&self, key: &str, value: Option<T>, example: &str) -> Option<T> {
-        let is_invalid = self.shared.wrong.borrow().contains(&self.name(key));
-        if value.is_none() && !is_invalid {
+        if value.is_none() && !self.is_wrong(key) {
             self.problem(key, format_args!("it is missing; for example {key} = {example}"));
         }
         value
@@ -244,10 +303,12 @@ impl Section {
         }
     }
 
-    /// Returns the problems found so far, in all sections.
+    /// Returns the problems found so far, in all sections, in the order of their lines.
     #[must_use]
-    pub fn problems(&self) -> Vec<String> {
-        self.shared.problems.borrow().clone()
+    pub fn problems(&self) -> Vec<Problem> {
+        let mut problems = self.shared.problems.borrow().clone();
+        problems.sort_by_key(|problem| problem.line);
+        problems
     }
 
     fn take(&mut self, key: &'static str) -> Option<Value> {

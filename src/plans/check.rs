@@ -1,84 +1,154 @@
 //! Checks that need the whole plans file. Each problem is reported at the place of its cause.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use licentia_verify::MAX_TOKEN_BYTES;
 
 use super::plan::Read;
 use super::{LIMITS, MAX_ISSUER_BYTES};
 use crate::domain::ids::{CustomerId, LicenseId};
-use crate::domain::license::{Entitlement, Holder, Source, Term, claims};
-use crate::domain::sale::plan::{Addon, Catalog, Plan};
+use crate::domain::license::{Entitlement, Extras, Holder, Source, Term, claims};
+use crate::domain::sale::plan::{Addon, Catalog, Plan, Price, Slug};
 use crate::domain::time::Timestamp;
-use crate::settings::Section;
+use crate::settings::{Section, similar};
 
 /// The size of a license token without its claims, in bytes: header, signature, two dots.
 const TOKEN_FRAME_BYTES: usize = 256;
 
+/// What plans and add-ons have in common.
+struct Goods<'r> {
+    section: &'r Section,
+    id: &'r Slug,
+    prices: Vec<(&'r Price, &'r Section)>,
+    former_prices: &'r [String],
+}
+
 /// Adds a problem for each id of a plan, an add-on or a price that is used twice, and for each plan
-/// with two prices for the same interval and currency.
+/// or add-on that sells two prices of the same interval and currency.
 pub(super) fn ids_and_prices(
     root: &Section,
     plans: &[Read<Plan>],
     addons: &[Read<Addon>],
     other_prices: &[String],
 ) {
-    let mut seen = BTreeSet::new();
-    let ids = plans.iter().map(|read| (&read.section, &read.value.id));
-    for (section, id) in ids.chain(addons.iter().map(|read| (&read.section, &read.value.id))) {
-        if !seen.insert(id.as_str()) {
-            let id = id.as_str();
-            section.problem("id", format_args!("two plans or add-ons have the id {id:?}"));
+    let plans = plans.iter().map(|read| {
+        let Plan { id, prices, former_prices, .. } = &read.value;
+        Goods { section: &read.section, id, prices: read.zip(prices), former_prices }
+    });
+    let addons = addons.iter().map(|read| {
+        let Addon { id, prices, former_prices, .. } = &read.value;
+        Goods { section: &read.section, id, prices: read.zip(prices), former_prices }
+    });
+    let (mut ids, mut prices) = (BTreeSet::new(), BTreeSet::new());
+    for goods in plans.chain(addons) {
+        if !ids.insert(goods.id) {
+            let id = goods.id.as_str();
+            goods.section.problem("id", format_args!("two plans or add-ons have the id {id:?}"));
         }
-    }
-    let mut seen = BTreeSet::new();
-    let ids = plans.iter().flat_map(|read| read.value.price_ids());
-    for id in ids.chain(addons.iter().flat_map(|read| read.value.price_ids())) {
-        if !seen.insert(id) {
-            root.problem("plan", format_args!("two prices have the id {id:?}"));
-        }
-    }
-    for read in plans {
-        let mut seen = BTreeSet::new();
-        let prices = read.value.prices.iter().zip(&read.prices);
-        for (price, section) in prices.filter(|(price, _)| price.is_sold) {
-            for (currency, _) in price.amounts() {
-                if !seen.insert((price.interval, currency)) {
-                    let (plan, interval) = (read.value.id.as_str(), price.interval);
-                    let two = format_args!("the plan {plan:?} has two prices of");
-                    section.problem("interval", format_args!("{two} {interval} in {currency}"));
-                }
+        for (price, section) in &goods.prices {
+            if !prices.insert(&price.id) {
+                let problem = format_args!("the price {:?} is listed twice", price.id);
+                section.problem("id", problem);
             }
         }
+        for (item, id) in goods.former_prices.iter().enumerate() {
+            if !prices.insert(id) {
+                let problem = format_args!("the price {id:?} is listed twice");
+                goods.section.item_problem("former_prices", item, problem);
+            }
+        }
+        one_price_per_currency(&goods);
     }
-    for price in other_prices.iter().filter(|price| seen.contains(price.as_str())) {
-        let problem = format_args!("{price} is the price of a plan; remove it from one of them");
-        root.problem("other_prices", problem);
+    for (item, id) in other_prices.iter().enumerate() {
+        if !prices.insert(id) {
+            let problem = format_args!(
+                "the price {id:?} is listed twice; it cannot be of a plan or add-on and of \
+                 something else"
+            );
+            root.item_problem("other_prices", item, problem);
+        }
     }
 }
 
-/// Adds a problem for each plan whose license would be too large for verifiers.
-pub(super) fn token_size(root: &Section, catalog: &Catalog) {
+fn one_price_per_currency(goods: &Goods<'_>) {
+    let mut seen = BTreeSet::new();
+    for (price, section) in goods.prices.iter().filter(|(price, _)| price.is_sold) {
+        for (currency, _) in price.amounts() {
+            if !seen.insert((price.interval, currency)) {
+                let key = if *currency == price.currency { "currency" } else { "currencies" };
+                let (id, interval) = (goods.id.as_str(), price.interval);
+                let problem = format_args!(
+                    "{id:?} has two prices for the interval {interval} in {currency}; a price that \
+                     is not sold any more has `sold = false`"
+                );
+                section.problem(key, problem);
+            }
+        }
+    }
+}
+
+/// Adds a problem for each plan that an add-on names and that is not in the file.
+pub(super) fn plans_of_addons(addons: &[Read<Addon>], plans: &[Plan]) {
+    for Read { section, value: addon, .. } in addons {
+        for (item, id) in addon.plans.iter().flatten().enumerate() {
+            if plans.iter().all(|plan| plan.id != *id) {
+                let known = plans.iter().map(|plan| plan.id.as_str());
+                let advice = similar(id.as_str(), known.clone()).map_or_else(
+                    || format!("the plans are: {}", known.collect::<Vec<_>>().join(", ")),
+                    |known| format!("did you mean {known:?}?"),
+                );
+                let problem = format_args!("there is no plan {:?}; {advice}", id.as_str());
+                section.item_problem("plans", item, problem);
+            }
+        }
+    }
+}
+
+/// Adds a problem for each plan whose license could be too large for verifiers: with the largest
+/// quantity and every add-on. `sections` are those of the plans.
+pub(super) fn token_size(sections: &[Section], catalog: &Catalog) {
+    for (plan, section) in catalog.plans.iter().zip(sections) {
+        let bytes = largest_token(plan, catalog);
+        if bytes > MAX_TOKEN_BYTES {
+            let id = plan.id.as_str();
+            let problem = format_args!(
+                "a license of the plan {id:?} with all of its add-ons has {bytes} bytes, but \
+                 verifiers read at most {MAX_TOKEN_BYTES}: use fewer or shorter names of features \
+                 and limits"
+            );
+            section.problem("features", problem);
+        }
+    }
+}
+
+/// Returns the size of the largest license token of a plan, in bytes.
+fn largest_token(plan: &Plan, catalog: &Catalog) -> usize {
     let (customer_id, license_id) = (CustomerId::from_random(0), LicenseId::from_random(0));
     let issuer = "x".repeat(MAX_ISSUER_BYTES);
     let end = Some(Timestamp::MAX);
-    for plan in &catalog.plans {
-        let term = Term { expires: end, grace_until: end };
-        let entitlement = Entitlement::new(plan, Source::Operator, term);
-        let holder =
-            Holder { customer_id: &customer_id, license_id: &license_id, seq: *LIMITS.end() };
-        let claims = claims(&entitlement, &holder, catalog, &issuer, Timestamp::MAX);
-        let json = serde_json::to_string(&claims).unwrap_or_default();
-        let bytes = json.len().div_ceil(3) * 4 + TOKEN_FRAME_BYTES;
-        if bytes > MAX_TOKEN_BYTES {
-            let plan = plan.id.as_str();
-            root.problem(
-                "plan",
-                format_args!(
-                    "a license of the plan {plan:?} has {bytes} bytes, but verifiers read at most \
-                     {MAX_TOKEN_BYTES}: use fewer or shorter names of features and limits"
-                ),
-            );
-        }
+    let term = Term { expires: end, grace_until: end };
+    let extras = largest_additions(plan, catalog);
+    let entitlement = Entitlement { extras, ..Entitlement::new(plan, Source::Operator, term) };
+    let holder = Holder { customer_id: &customer_id, license_id: &license_id, seq: *LIMITS.end() };
+    let mut claims = claims(&entitlement, &holder, catalog, &issuer, Timestamp::MAX);
+    claims.updates_until = claims.license_expires;
+    let json = serde_json::to_string(&claims).unwrap_or_default();
+    json.len().div_ceil(3) * 4 + TOKEN_FRAME_BYTES
+}
+
+/// Returns what the largest quantity and every add-on make of a plan.
+fn largest_additions(plan: &Plan, catalog: &Catalog) -> Extras {
+    let mut limits = BTreeMap::new();
+    for (name, limit) in &plan.limits {
+        let units = if plan.per_unit.contains(name) { plan.quantity.max } else { 1 };
+        limits.insert(name.clone(), limit.saturating_mul(units.into()));
     }
+    let addons = catalog.addons.iter().filter(|addon| addon.is_for(plan));
+    for (name, limit) in addons.clone().flat_map(|addon| &addon.limits) {
+        let total = limits.entry(name.clone()).or_default();
+        *total = total.saturating_add(*limit);
+    }
+    limits.values_mut().for_each(|limit| *limit = (*limit).min(*LIMITS.end()));
+    let features = addons.flat_map(|addon| &addon.features).cloned().collect();
+    Extras { features, limits, ..Extras::default() }
 }

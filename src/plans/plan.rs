@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
 use super::price::{MONTHS, price};
-use super::{LIMITS, small};
+use super::{LIMITS, TOKEN_DAYS, small};
 use crate::domain::contact::DisplayName;
-use crate::domain::sale::plan::{Addon, MAX_QUANTITY, Plan, Price, Quantity, Slug};
+use crate::domain::sale::plan::{Addon, Interval, MAX_QUANTITY, Plan, Price, Quantity, Slug};
 use crate::settings::Section;
 
 const GRACE_DAYS: RangeInclusive<u64> = 0..=90;
@@ -14,7 +14,7 @@ const GRACE_DAYS: RangeInclusive<u64> = 0..=90;
 const TRIAL_DAYS: RangeInclusive<u64> = 1..=730;
 const QUANTITIES: RangeInclusive<u64> = 1..=MAX_QUANTITY as u64;
 /// At most a hundred years: a perpetual license may be for a machine that is never online.
-const TOKEN_DAYS: RangeInclusive<u64> = 1..=36_525;
+const PERPETUAL_TOKEN_DAYS: RangeInclusive<u64> = 1..=36_525;
 
 /// A plan or an add-on, with the sections of the file that it was read from, for the problems of
 /// [`super::check`]. After an invalid setting, which is reported already, it has a default.
@@ -25,6 +25,13 @@ pub(super) struct Read<T> {
     pub(super) prices: Vec<Section>,
 }
 
+impl<T> Read<T> {
+    /// Returns each of its prices with its section.
+    pub(super) fn zip<'r>(&'r self, prices: &'r [Price]) -> Vec<(&'r Price, &'r Section)> {
+        prices.iter().zip(&self.prices).collect()
+    }
+}
+
 /// Reads a plan. Returns `None` if its id is invalid.
 pub(super) fn plan(mut section: Section) -> Option<Read<Plan>> {
     let (id, name) = id_and_name(&mut section, "\"professional\"", "\"Professional\"");
@@ -32,15 +39,15 @@ pub(super) fn plan(mut section: Section) -> Option<Read<Plan>> {
     let features = features(&mut section);
     let limits: BTreeMap<_, _> = section.numbers("limits", LIMITS).into_iter().collect();
     let per_unit: BTreeSet<_> = section.list("per_unit").into_iter().collect();
-    let quantity = quantity(&mut section, !per_unit.is_empty());
+    let quantity = quantity(&mut section, &limits, &per_unit);
     let trial_days = section.integer("trial_days", TRIAL_DAYS).map(small);
     let fallback_months = section.integer("fallback_months", MONTHS).map(small);
-    let token_days = section.integer("token_days", TOKEN_DAYS).map(small);
+    let token_days = section.integer("token_days", PERPETUAL_TOKEN_DAYS).map(small);
     let grace_days = section.integer("grace_days", GRACE_DAYS).map_or(0, small);
     let (prices, sections) = prices(&mut section);
     let former_prices = former_prices(&mut section);
     section.finish();
-    let value = Plan {
+    let plan = Plan {
         id: id?,
         former_ids,
         name,
@@ -55,7 +62,9 @@ pub(super) fn plan(mut section: Section) -> Option<Read<Plan>> {
         prices,
         former_prices,
     };
-    Some(Read { section, value, prices: sections })
+    sold_once_or_repeatedly(&section, &plan);
+    updates_need_a_license(&plan, &sections);
+    Some(Read { section, value: plan, prices: sections })
 }
 
 /// Reads an add-on. Returns `None` if its id is invalid.
@@ -67,6 +76,15 @@ pub(super) fn addon(mut section: Section) -> Option<Read<Addon>> {
     let (prices, sections) = prices(&mut section);
     let former_prices = former_prices(&mut section);
     section.finish();
+    for (price, section) in prices.iter().zip(&sections) {
+        match (price.interval, price.updates_months) {
+            (Interval::Updates, _) => {
+                section.problem("interval", "an add-on has no updates; use month, year or once");
+            }
+            (_, Some(_)) => section.problem("updates_months", "only plans have updates; remove it"),
+            (_, None) => {}
+        }
+    }
     let value = Addon { id: id?, name, features, limits, plans, prices, former_prices };
     Some(Read { section, value, prices: sections })
 }
@@ -87,13 +105,89 @@ fn features(section: &mut Section) -> Vec<Slug> {
     features
 }
 
-fn quantity(section: &mut Section, is_per_unit: bool) -> Quantity {
+/// Reads the quantity, and checks it and `per_unit`.
+fn quantity(
+    section: &mut Section,
+    limits: &BTreeMap<Slug, u64>,
+    per_unit: &BTreeSet<Slug>,
+) -> Quantity {
+    for name in per_unit.iter().filter(|name| !limits.contains_key(name)) {
+        if !section.is_wrong("limits") {
+            let name = name.as_str();
+            section.problem("per_unit", format_args!("there is no limit {name:?} in `limits`"));
+        }
+    }
+    let is_per_unit = !per_unit.is_empty();
+    if section.is_set("quantity") && !is_per_unit && !section.is_wrong("per_unit") {
+        section.problem(
+            "quantity",
+            "every quantity of this plan grants the same; list the limits to multiply in \
+             `per_unit`, or remove it",
+        );
+    }
     let usual = if is_per_unit { Quantity::PER_UNIT } else { Quantity::ONE };
     let mut quantity = section.section("quantity");
     let min = quantity.integer("min", QUANTITIES).map_or(usual.min, small);
     let max = quantity.integer("max", QUANTITIES).map_or(usual.max, small);
+    if min > max && is_per_unit {
+        quantity.problem("min", format_args!("{min} is more than the most, {max}"));
+    }
     quantity.finish();
     Quantity { min, max }
+}
+
+/// Checks the settings that suit only a plan that is sold by subscription, or only one that is sold
+/// once.
+fn sold_once_or_repeatedly(section: &Section, plan: &Plan) {
+    let is_once = |price: &Price| !price.interval.is_recurring();
+    if plan.trial_days.is_some() && plan.prices.iter().any(|price| price.is_sold && is_once(price))
+    {
+        section.problem(
+            "trial_days",
+            "a trial at Stripe begins a subscription, but this plan is sold once; remove it, or \
+             sell the subscription as a plan of its own",
+        );
+    }
+    // The interval of a former price is unknown.
+    let is_subscribed = !plan.former_prices.is_empty() || !plan.prices.iter().all(is_once);
+    if plan.fallback_months.is_some() && !is_subscribed {
+        section.problem(
+            "fallback_months",
+            "it is for a subscription, but this plan has no price with the interval month or year",
+        );
+    }
+    let is_perpetual = plan.fallback_months.is_some() || plan.prices.iter().any(is_once);
+    let longest = *TOKEN_DAYS.end();
+    if !is_perpetual && plan.token_days.is_some_and(|days| u64::from(days) > longest) {
+        section.problem(
+            "token_days",
+            format_args!("use at most {longest}; more is for plans that are sold once"),
+        );
+    }
+}
+
+/// Checks the months of updates, and that updates are sold only beside the license that they are
+/// for.
+fn updates_need_a_license(plan: &Plan, sections: &[Section]) {
+    let is_sold_once = plan.prices.iter().any(|price| price.interval == Interval::Once);
+    for (price, section) in plan.prices.iter().zip(sections) {
+        if price.interval == Interval::Updates {
+            section.require("updates_months", price.updates_months, "12");
+            if !is_sold_once {
+                section.problem(
+                    "interval",
+                    "updates are for a perpetual license, but this plan has no price with the \
+                     interval once",
+                );
+            }
+        }
+        if price.interval.is_recurring() && price.updates_months.is_some() {
+            section.problem(
+                "updates_months",
+                "a subscription has all updates while it is paid; remove it",
+            );
+        }
+    }
 }
 
 /// Reads the valid prices, each with its section.

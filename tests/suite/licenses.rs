@@ -152,6 +152,75 @@ async fn the_plans_are_listed_without_stripe_ids() {
     assert_eq!(plans[0]["prices"], json!([]));
     let price = json!({ "interval": "month", "amount": 4900, "currency": "usd" });
     assert_eq!(plans[2]["prices"][0], price);
+    assert_eq!((&plans[2]["addons"], &answer.body["addons"]), (&json!([]), &json!([])));
+    assert!(plans[2].get("quantity").is_none() && plans[2].get("trial_days").is_none());
+    assert!(!answer.text.contains("price_"), "{}", answer.text);
+}
+
+#[tokio::test]
+async fn prices_in_each_currency_quantities_and_add_ons_are_listed() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("plans.toml");
+    let more = r#"
+        [[plan]]
+        id = "team"
+        name = "Team"
+        limits = { seats = 1 }
+        per_unit = ["seats"]
+        quantity = { min = 2, max = 500 }
+        trial_days = 30
+        prices = [
+            { id = "price_year", interval = "year", amount = 9000, currency = "usd" },
+            { id = "price_eur", interval = "month", amount = 800, currency = "eur" },
+            { id = "price_usd", interval = "month", amount = 900, currency = "usd",
+              currencies = { gbp = 700 } },
+            { id = "price_old", interval = "month", amount = 1, currency = "usd", sold = false },
+        ]
+        [[plan]]
+        id = "studio"
+        name = "Studio"
+        prices = [{ id = "price_once", interval = "once", amount = 29900, currency = "usd",
+                    updates_months = 12 }]
+        [[addon]]
+        id = "pdf"
+        name = "PDF export"
+        features = ["pdf"]
+        limits = { pages = 100 }
+        plans = ["team", "trial"]
+        prices = [{ id = "price_pdf", interval = "month", amount = 500, currency = "usd" }]
+    "#;
+    std::fs::write(&file, format!("{}{more}", include_str!("../../plans.toml"))).unwrap();
+    let app = TestApp::start_with(&[("LICENTIA_PLANS_FILE", file.to_str().unwrap())]).await;
+    let answer = app.client.get("/api/plans").await;
+    let team = json!({
+        "id": "team",
+        "name": "Team",
+        "features": [],
+        "limits": { "seats": 1 },
+        "per_unit": ["seats"],
+        "quantity": { "min": 2, "max": 500 },
+        "trial_days": 30,
+        "prices": [
+            { "interval": "month", "amount": 800, "currency": "eur" },
+            { "interval": "month", "amount": 900, "currency": "usd" },
+            { "interval": "month", "amount": 700, "currency": "gbp" },
+            { "interval": "year", "amount": 9000, "currency": "usd" },
+        ],
+        "addons": ["pdf"],
+    });
+    assert_eq!(answer.body["plans"][3], team);
+    let once =
+        json!({ "interval": "once", "amount": 29900, "currency": "usd", "updates_months": 12 });
+    assert_eq!(answer.body["plans"][4]["prices"], json!([once]));
+    assert_eq!(answer.body["plans"][0]["addons"], json!([]), "nothing is sold with the trial");
+    let addon = json!({
+        "id": "pdf",
+        "name": "PDF export",
+        "features": ["pdf"],
+        "limits": { "pages": 100 },
+        "prices": [{ "interval": "month", "amount": 500, "currency": "usd" }],
+    });
+    assert_eq!(answer.body["addons"], json!([addon]));
     assert!(!answer.text.contains("price_"), "{}", answer.text);
 }
 

@@ -227,13 +227,49 @@ fn the_vendor_sets_the_policy_for_refunds_and_disputes() {
         let found = problems(&format!("{GOOD}\n[policy]\n{text}")).join("\n");
         assert!(found.contains(expected), "{expected}\nis not in\n{found}");
     }
-    // The example shows the defaults, and its commented settings are valid.
-    let example = include_str!("../../plans.toml").replace("# [policy]", "[policy]");
-    let example = ["refund", "partial_refund", "dispute", "dispute_lost", "forgiven"]
-        .iter()
-        .fold(example, |text, name| text.replace(&format!("# {name} ="), &format!("{name} =")));
-    assert!(example.contains("\n[policy]\nrefund = "), "{example}");
-    assert_eq!(plans::parse("plans.toml", &example).unwrap().policy, usual);
+}
+
+/// Returns the example with its commented settings. A comment is one if it begins like TOML.
+fn example_with_all_settings() -> String {
+    let uncommented = |line: &'static str| {
+        let setting = line.strip_prefix("# ").unwrap_or(line);
+        let is_name = |c: char| c.is_ascii_lowercase() || c == '_';
+        let is_toml = setting.trim_start().starts_with(['[', ']', '{'])
+            || setting.trim_start_matches(is_name).starts_with(" = ");
+        if is_toml { setting } else { line }
+    };
+    include_str!("../../plans.toml").lines().map(uncommented).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_commented_settings_of_the_example_are_valid_and_complete() {
+    let example = example_with_all_settings();
+    let catalog = plans::parse("plans.toml", &example).unwrap();
+    assert_eq!(catalog.policy, Policy::default(), "the example shows the defaults");
+    let options = CheckoutOptions {
+        promotion_codes: true,
+        automatic_tax: true,
+        tax_ids: true,
+        terms_of_service: true,
+        billing_address: Some(BillingAddress::Required),
+        allow_unknown_buyers: true,
+    };
+    assert_eq!(catalog.checkout, options);
+    let ids: Vec<_> = catalog.plans.iter().map(|plan| plan.id.as_str()).collect();
+    assert_eq!(ids, ["trial", "starter", "professional", "team", "studio"]);
+    let team = &catalog.plans[3];
+    assert!(catalog.addon("pdf").unwrap().is_for(team) && catalog.sells_once());
+    assert!(team.trial_days.is_some() && team.fallback_months.is_some());
+    assert!(!team.former_ids.is_empty() && !team.prices[2].others.is_empty());
+    // Each setting of a table is in the message about an unknown one.
+    for header in ["[trial]", "[policy]", "[checkout]", "id = \"studio\"", "id = \"pdf\""] {
+        let found = problems(&example.replace(header, &format!("{header}\nzzz = 1"))).join("\n");
+        let (_, known) = found.split_once("the settings here are: ").unwrap();
+        for name in known.split(", ") {
+            let is_set = |name: &str| example.contains(&format!("{name} = "));
+            assert!(is_set(name) || name == "former_prices", "{name} is not in the example");
+        }
+    }
 }
 
 #[test]
@@ -247,8 +283,8 @@ fn every_mistake_in_the_plans_file_is_reported_at_once() {
         .replace("features = [\"editor\"]", "features = [\"edit or\"]");
     let found = problems(&broken).join("\n");
     for expected in [
-        "plans.toml: `trial.days`: 0 is not valid; use a whole number from 1 to 365",
-        "`plan[1].grace_dais`: there is no such setting; did you mean `grace_days`?",
+        "plans.toml:6: `trial.days`: 0 is not valid; use a whole number from 1 to 365",
+        "plans.toml:17: `plan[1].grace_dais`: there is no such setting; did you mean `grace_days`?",
         "`plan[1].limits`: `seats` is -5; use a whole number from 0 to",
         "`plan[1].prices[0].interval`: \"week\": use month, year, once or updates",
         "`plan[1].prices[0].currency`: \"US$\": use the three letters of ISO 4217",
@@ -265,7 +301,7 @@ fn a_setting_in_the_wrong_table_is_reported_with_the_right_one() {
         let name = misplaced.split(' ').next().unwrap();
         let found = problems(&GOOD.replace("days = 14", &format!("days = 14\n{misplaced}")));
         let expected = format!(
-            "plans.toml: `trial.{name}`: there is no such setting; `{name}` belongs to the top \
+            "plans.toml:7: `trial.{name}`: there is no such setting; `{name}` belongs to the top \
              level: put it above all tables, or use [{name}] if it is a table"
         );
         assert_eq!(found, [expected]);
@@ -305,7 +341,7 @@ fn a_plan_whose_license_would_be_unreadable_is_refused() {
     let many: Vec<_> = (0..150).map(|n| format!("\"{n:0>60}\"")).collect();
     let text = GOOD.replace("[\"editor\"]", &format!("[{}]", many.join(", ")));
     let found = problems(&text).join("\n");
-    assert!(found.contains("a license of the plan \"trial\" has"), "{found}");
+    assert!(found.contains("plans.toml:10: `plan[0].features`: a license of the plan \"trial\" with all of its add-ons has"), "{found}");
 }
 
 #[test]
@@ -314,8 +350,11 @@ fn prices_are_unique_by_id_and_by_interval() {
         "{ id = \"price_pro_monthly\", interval = \"month\", amount = 4900, currency = \"usd\" }";
     let twice = GOOD.replace(price, &format!("{price}, {price}"));
     let found = problems(&twice).join("\n");
-    assert!(found.contains("two prices have the id \"price_pro_monthly\""), "{found}");
-    assert!(found.contains("the plan \"professional\" has two prices of month in usd"), "{found}");
+    assert!(found.contains("the price \"price_pro_monthly\" is listed twice"), "{found}");
+    assert!(
+        found.contains("\"professional\" has two prices for the interval month in usd"),
+        "{found}"
+    );
 }
 
 #[test]
@@ -335,7 +374,121 @@ fn other_prices_are_listed_above_the_plans_and_belong_to_no_plan() {
     assert_eq!(
         problems,
         [
-            "plans.toml: `other_prices`: price_pro_monthly is the price of a plan; remove it from one of them"
+            "plans.toml:1: `other_prices`: the price \"price_pro_monthly\" is listed twice; it cannot be \
+             of a plan or add-on and of something else"
         ]
     );
+}
+
+/// A plans file with every mistake that needs more than one setting to be seen. The comment at the
+/// end of a line is the beginning of the problem that is reported there.
+const MISTAKEN: &str = r#"
+product = "acme-app"
+other_prices = [
+    "price_support",
+    "price_team_month", #> `other_prices`: the price "price_team_month" is listed twice
+]
+[trial]
+plan = "trial"
+days = 14
+[policy]
+partial_refund = "sometimes" #> `policy.partial_refund`: "sometimes": use "keep" or "revoke"
+[checkout]
+billing_address = "never" #> `checkout.billing_address`: "never": use auto or required
+promotion_code = true #> `checkout.promotion_code`: there is no such setting; did you mean `promotion_codes`?
+[[plan]]
+id = "trial"
+name = "Trial"
+quantity = { max = 5 } #> `plan[0].quantity`: every quantity of this plan grants the same
+fallback_months = 12 #> `plan[0].fallback_months`: it is for a subscription
+former_ids = ["team"] #> `plan[0].former_ids`: "team" is the id of a plan; list ids
+[[plan]]
+id = "team"
+former_ids = [
+    "crew",
+    "club", #> `plan[1].former_ids`: these plans are former ids of each other: team → club → guild → team
+]
+name = "Team"
+limits = { seats = 1 }
+per_unit = ["seats", "seets"] #> `plan[1].per_unit`: there is no limit "seets" in `limits`
+quantity = { min = 20, max = 10 } #> `plan[1].quantity.min`: 20 is more than the most, 10
+prices = [
+    { id = "price_team_month", interval = "month", amount = 900, currency = "usd" },
+    { id = "price_team_2", interval = "month", amount = 9, currency = "usd" }, #> `plan[1].prices[1].currency`: "team" has two prices for the interval month in usd
+    { id = "price_team_3", interval = "year", amount = 9, currency = "eur", updates_months = 3 }, #> `plan[1].prices[2].updates_months`: a subscription has all updates
+    { id = "price_team_4", interval = "year", amount = 9, currency = "usd", currencies = { eur = 1 } }, #> `plan[1].prices[3].currencies`: "team" has two prices for the interval year in eur
+    { id = "price_team_5", interval = "year", amount = 9, currency = "usd", sold = false },
+    { id = "price_team_6", interval = "updates", amount = 9, currency = "usd", updates_months = 1 }, #> `plan[1].prices[5].interval`: updates are for a perpetual license
+    { id = "price_team_7", interval = "year", amount = 9, currency = "gbp", currencies = { EUR = 1 } }, #> `plan[1].prices[6].currencies`: "EUR": use the three letters
+]
+former_prices = ["price_team_2024", "price_team_month"] #> `plan[1].former_prices`: the price "price_team_month" is listed twice
+[[plan]]
+id = "club"
+former_ids = ["guild", "crew"] #> `plan[2].former_ids`: "crew" is a former id of "team" already
+name = "Club"
+trial_days = 14 #> `plan[2].trial_days`: a trial at Stripe begins a subscription
+limits = { seats = 1 }
+per_unit = ["seats"]
+quantity = { min = 0 } #> `plan[2].quantity.min`: 0 is not valid; use a whole number from 1 to 999999
+prices = [
+    { id = "price_club", interval = "once", amount = 9, currency = "usd", updates_months = -1 }, #> `plan[2].prices[0].updates_months`: -1 is not valid; use a whole number from 1 to 600
+    { id = "price_club_updates", interval = "updates", amount = 9, currency = "usd" }, #> `plan[2].prices[1].updates_months`: it is missing
+]
+[[plan]]
+id = "guild"
+former_ids = ["team"] #> `plan[3].former_ids`: "team" is a former id of "trial" already
+name = "Guild"
+fallback_months = 0 #> `plan[3].fallback_months`: 0 is not valid; use a whole number from 1 to 600
+[[plan]]
+id = "guild" #> `plan[4].id`: two plans or add-ons have the id "guild"
+name = "Guild"
+[[plan]]
+id = "solo"
+former_ids = ["solo"] #> `plan[5].former_ids`: these plans are former ids of each other: solo → solo
+name = "Solo"
+token_days = 3650 #> `plan[5].token_days`: use at most 367
+[[addon]]
+id = "team" #> `addon[0].id`: two plans or add-ons have the id "team"
+name = "Team"
+plans = [
+    "team",
+    "clubs", #> `addon[0].plans`: there is no plan "clubs"; did you mean "club"?
+]
+prices = [
+    { id = "price_club", interval = "month", amount = 9, currency = "usd", updates_months = 12 }, #> `addon[0].prices[0].id`: the price "price_club" is listed twice
+    #^ `addon[0].prices[0].updates_months`: only plans have updates; remove it
+    { id = "price_addon", interval = "updates", amount = 9, currency = "usd" }, #> `addon[0].prices[1].interval`: an add-on has no updates
+]
+"#;
+
+#[test]
+fn each_mistake_has_its_line() {
+    let mut expected = Vec::new();
+    for (n, line) in MISTAKEN.lines().enumerate() {
+        // The mark `#^` stands below the line of the problem.
+        let marks = [("#> ", n + 1), ("#^ ", n)];
+        let marked = marks.iter().filter_map(|(mark, n)| Some((n, line.split_once(mark)?.1)));
+        expected.extend(marked.map(|(n, text)| format!("plans.toml:{n}: {text}")));
+    }
+    let found = problems(MISTAKEN);
+    for expected in &expected {
+        let is_it = |problem: &String| problem.starts_with(expected.as_str());
+        assert!(found.iter().any(is_it), "{expected}\nis not in\n{}", found.join("\n"));
+    }
+    assert_eq!(found.len(), expected.len(), "{}", found.join("\n"));
+}
+
+#[test]
+fn the_size_of_a_license_counts_add_ons_and_the_largest_quantity() {
+    let wide = (0..60).map(|n| format!("\"{n:0>60}\"")).collect::<Vec<_>>().join(", ");
+    let addon = format!("[[addon]]\nid = \"wide\"\nname = \"Wide\"\nfeatures = [{wide}]\n");
+    let one = format!("{GOOD}{addon}");
+    assert!(plans::parse("plans.toml", &one).is_ok());
+    let wider = wide.replace("\"0", "\"1");
+    let two = format!("{one}{}", addon.replace("wide", "wider").replace(&wide, &wider));
+    let found = problems(&two);
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].contains("a license of the plan \"trial\" with all of its add-ons has"));
+    let not_for_all = format!("{two}plans = [\"professional\"]\n");
+    assert_eq!(problems(&not_for_all).len(), 1);
 }

@@ -116,7 +116,7 @@ fn mistakes_in_plans_and_keys_are_reported_together() {
     let refused = run(licentia(directory.path()).arg("serve"));
     assert_eq!(refused.code, 1);
     for expected in [
-        "plans.toml: `product`: 7 is not valid",
+        "plans.toml:1: `product`: 7 is not valid",
         "plans.toml: `trial.plan`: it is missing",
         "keys/mine.pem is not named after the time",
     ] {

@@ -188,24 +188,29 @@ pub struct Subscribers {
 
 /// Returns the customers and the monthly recurring revenue by plan. A payment counts as the price
 /// of the plan that is nearest to it, because a discount or a plan change makes another amount. A
-/// yearly price counts as a twelfth.
+/// yearly price counts as a twelfth. Customers of a renamed plan count for its present id.
 #[must_use]
 pub fn active(subscribers: &[Subscribers], catalog: &Catalog) -> BTreeMap<String, Active> {
     let mut plans: BTreeMap<String, Active> = BTreeMap::new();
     for group in subscribers {
-        let active = plans.entry(group.plan.clone()).or_default();
+        let plan = catalog.plan(&group.plan);
+        let id = plan.map_or(&*group.plan, |plan| plan.id.as_str());
+        let active = plans.entry(id.to_owned()).or_default();
         active.customers += group.customers;
         let (Some(amount), Some(currency)) = (group.amount, &group.currency) else { continue };
-        let prices = catalog.plan(&group.plan).map(|plan| plan.prices.as_slice());
-        let distance = |price: &&Price| (i64::from(price.amount) - amount).abs();
-        let in_currency = prices
-            .into_iter()
-            .flatten()
-            .filter(|one| one.interval.is_recurring() && one.currency.as_str() == currency);
-        let monthly = in_currency.min_by_key(distance).map_or(amount, |price| {
-            let amount = i64::from(price.amount);
-            if price.interval == Interval::Year { amount / 12 } else { amount }
-        });
+        let prices = plan.into_iter().flat_map(|plan| &plan.prices);
+        let in_currency = |price: &Price| {
+            let mut amounts = price.amounts();
+            let amount = amounts.find(|(one, _)| one.as_str() == currency)?.1;
+            Some((price.interval, i64::from(amount)))
+        };
+        let recurring = prices.filter(|price| price.interval.is_recurring());
+        let distance = |(_, price): &(Interval, i64)| (price - amount).abs();
+        let monthly = match recurring.filter_map(in_currency).min_by_key(distance) {
+            Some((Interval::Year, price)) => price / 12,
+            Some((_, price)) => price,
+            None => amount,
+        };
         *active.monthly.entry(currency.clone()).or_default() += monthly * group.customers;
     }
     plans
@@ -281,9 +286,29 @@ mod tests {
         let amount = i64::from(price.amount);
         let groups = [group(Some(amount), 2), group(Some(amount - 1), 1), group(None, 1)];
         let active = active(&groups, &catalog);
-        let plan = &active[plan.id.as_str()];
+        let total = &active[plan.id.as_str()];
         let monthly = if price.interval == Interval::Year { amount / 12 } else { amount };
-        assert_eq!(plan.customers, 4);
-        assert_eq!(plan.monthly, Amounts::from([(price.currency.to_string(), 3 * monthly)]));
+        assert_eq!(total.customers, 4);
+        assert_eq!(total.monthly, Amounts::from([(price.currency.to_string(), 3 * monthly)]));
+    }
+    #[test]
+    fn a_renamed_plan_and_a_second_currency_of_a_price_count() {
+        let mut catalog = crate::domain::sale::entitlement::tests::catalog();
+        catalog.plans[1].former_ids.push("beginner".parse().unwrap());
+        let price = &mut catalog.plans[1].prices[1];
+        price.others.insert("eur".parse().unwrap(), 18000);
+        assert_eq!(price.interval, Interval::Year);
+        let group = |plan: &str, currency: &str, amount| Subscribers {
+            plan: plan.to_owned(),
+            amount: Some(amount),
+            currency: Some(currency.to_owned()),
+            customers: 1,
+        };
+        let groups = [group("beginner", "eur", 17000), group("starter", "usd", 1900)];
+        let active = active(&groups, &catalog);
+        let plans: Vec<_> = active.keys().collect();
+        assert_eq!(plans, ["starter"]);
+        let monthly = Amounts::from([("eur".to_owned(), 1500), ("usd".to_owned(), 1900)]);
+        assert_eq!((active["starter"].customers, &active["starter"].monthly), (2, &monthly));
     }
 }

@@ -28,7 +28,9 @@ async function run(action) {
 function priceText({ amount, currency, interval }) {
   const format = new Intl.NumberFormat(undefined, { style: "currency", currency });
   const units = 10 ** format.resolvedOptions().maximumFractionDigits;
-  return `${format.format(amount / units)} per ${interval}`;
+  const text = format.format(amount / units);
+  if (interval === "once") return text;
+  return interval === "updates" ? `${text} for updates` : `${text} per ${interval}`;
 }
 
 async function showPlans() {
