@@ -1,5 +1,4 @@
 DROP TABLE kept_purchases;
-ALTER TABLE customers DROP COLUMN stripe_currency;
 ALTER TABLE orders DROP COLUMN receipt_url;
 ALTER TABLE orders DROP COLUMN discount;
 ALTER TABLE orders DROP COLUMN tax;

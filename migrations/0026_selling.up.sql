@@ -18,9 +18,6 @@ ALTER TABLE orders ADD COLUMN discount BIGINT;
 ALTER TABLE orders ADD COLUMN receipt_url TEXT
     CONSTRAINT orders_receipt_url_check CHECK (substr(receipt_url, 1, 8) = 'https://');
 
--- The currency that Stripe has pinned the customer to.
-ALTER TABLE customers ADD COLUMN stripe_currency TEXT;
-
 -- Purchases that a license may still depend on, whatever their age: invoices, Checkout sessions,
 -- and ended subscriptions. Each sync fetches them, also when newer objects fill its pages.
 CREATE TABLE kept_purchases (

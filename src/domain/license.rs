@@ -248,7 +248,11 @@ impl IssuedLicense {
             basis: self.basis,
             term: self.term(),
             quantity: self.quantity,
-            addons: catalog.addons.iter().filter(|addon| self.addons.0.contains(&addon.id)).collect(),
+            addons: catalog
+                .addons
+                .iter()
+                .filter(|addon| self.addons.0.contains(&addon.id))
+                .collect(),
             updates_until: self.updates_until,
             extras: self.extras.clone(),
         })

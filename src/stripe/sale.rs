@@ -2,19 +2,20 @@
 //! is fetched in `purchases.rs`. The calls for the whole account are in `account.rs` and
 //! `listing.rs`.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::wire::{Identified, Link, WireCustomer, WirePaymentIntent, WirePortal, WireSession};
+use super::wire::{Identified, WireCustomer, WirePaymentIntent, WirePortal, WireSession};
 use super::{Answer, MAX_PAGES, Stripe, StripeFailure, field, read_id};
 use crate::domain::ids::AttemptId;
 use crate::domain::private::Private;
 use crate::domain::sale::stripe_ids::{
     CheckoutSessionId, PaymentIntentId, StripeCustomerId, StripeSubscriptionId,
 };
-use crate::domain::sale::stripe_state::{CheckoutSession, CheckoutStatus};
+use crate::domain::sale::stripe_state::CheckoutSession;
 use crate::fail_point::FailPoint;
 
 /// The parameters of the call that creates a Stripe customer. They are stored unchanged until there
@@ -219,20 +220,6 @@ impl Stripe {
 }
 
 fn read_session(session: WireSession) -> Answer<CheckoutSession> {
-    let attempt_id = session.metadata("attempt_id").map(str::to_owned);
-    let status = match session.status.as_deref() {
-        Some("complete") => CheckoutStatus::Complete,
-        Some("expired") => CheckoutStatus::Expired,
-        _ => CheckoutStatus::Open,
-    };
-    Ok(CheckoutSession {
-        id: read_id(&session.id)?,
-        url: session.url,
-        is_unpaid: status == CheckoutStatus::Complete
-            && session.payment_status.as_deref() == Some("unpaid"),
-        status,
-        subscription: session.subscription.as_ref().map(Link::id).map(read_id).transpose()?,
-        invoice: session.invoice.as_ref().map(Link::id).map(read_id).transpose()?,
-        attempt_id,
-    })
+    let read = session.to_domain(&BTreeMap::new());
+    read.ok_or_else(|| StripeFailure::Unreadable(format!("the Checkout session {}", session.id)))
 }

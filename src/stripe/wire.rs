@@ -3,6 +3,7 @@
 //! are in [`super`].
 
 mod invoice;
+mod session;
 
 use std::collections::HashMap;
 
@@ -17,6 +18,8 @@ pub use invoice::{
     PaymentFacts, WireCharge, WireCreditNote, WireDispute, WireInvoice, WireInvoicePayment,
     WireLine, WirePaymentIntent,
 };
+
+pub use session::{WireLineItem, WireSession};
 
 /// A page of a list.
 #[derive(Debug, Deserialize)]
@@ -162,23 +165,6 @@ impl WireItem {
             period_start: time(self.current_period_start),
             period_end: time(self.current_period_end),
         })
-    }
-}
-
-#[derive(Debug, Deserialize)]
-pub struct WireSession {
-    pub id: String,
-    pub url: Option<String>,
-    pub status: Option<String>,
-    pub payment_status: Option<String>,
-    pub invoice: Option<Link>,
-    pub subscription: Option<Link>,
-    metadata: Option<HashMap<String, String>>,
-}
-
-impl WireSession {
-    pub fn metadata(&self, key: &str) -> Option<&str> {
-        named(&self.metadata, key)
     }
 }
 

@@ -27,7 +27,8 @@ use subscription::{Standing, standing};
 
 pub use alert::Alert;
 pub use choice::Grant;
-pub use once::{Purchase, PurchaseId, purchases};
+pub use fallback::subscriptions as fallback_subscriptions;
+pub use once::{PurchaseId, is_bought_once, purchases};
 
 /// What Stripe's state means for a customer.
 #[derive(Clone, Debug)]

@@ -460,15 +460,15 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_back_in_part_changes_nothing_and_in_full_counts_whatever_its_parts_stripe_24() {
+    fn what_goes_back_in_part_is_only_a_part_and_in_full_counts_whatever_its_parts_stripe_24() {
         for ((refunded, disputed, dispute_lost), expected) in [
             ((0, 0, 0), Payment::Unremarkable),
-            ((4899, 0, 0), Payment::Unremarkable),
+            ((4899, 0, 0), Payment::PartlyReturned),
             ((4900, 0, 0), Payment::Refunded),
             ((0, 2000, 0), Payment::Unremarkable),
             ((0, 4802, 0), Payment::Disputed),
             ((0, 4801, 0), Payment::Unremarkable),
-            ((0, 0, 2000), Payment::Unremarkable),
+            ((0, 0, 2000), Payment::PartlyReturned),
             ((0, 0, 4998), Payment::DisputeLost),
             ((2900, 0, 2000), Payment::DisputeLost),
             ((2900, 2000, 0), Payment::Disputed),
@@ -491,19 +491,19 @@ mod tests {
             (none, 0, Payment::Unremarkable),
             (none, 4900, Payment::Unremarkable),
             (refunded(4900), 0, Payment::Refunded),
-            (refunded(3000), 0, Payment::Unremarkable),
+            (refunded(3000), 0, Payment::PartlyReturned),
             (refunded(3000), 1900, Payment::Refunded),
-            (refunded(2999), 1900, Payment::Unremarkable),
+            (refunded(2999), 1900, Payment::PartlyReturned),
             // A credit returns what the balance paid first.
-            (credited(0, 3000), 1900, Payment::Unremarkable),
+            (credited(0, 3000), 1900, Payment::PartlyReturned),
             (credited(0, 4900), 1900, Payment::Refunded),
             (credited(0, 4900), 4900, Payment::Refunded),
-            (credited(0, 100), 4900, Payment::Unremarkable),
+            (credited(0, 100), 4900, Payment::PartlyReturned),
             (credited(2000, 2900), 1900, Payment::Refunded),
-            (credited(2000, 2000), 1900, Payment::Unremarkable),
+            (credited(2000, 2000), 1900, Payment::PartlyReturned),
             (lost(0, 3000), 1900, Payment::DisputeLost),
             (lost(1000, 1940), 1900, Payment::DisputeLost),
-            (lost(0, 2000), 1900, Payment::Unremarkable),
+            (lost(0, 2000), 1900, Payment::PartlyReturned),
             (disputed(2940), 1900, Payment::Disputed),
             (disputed(3000), 0, Payment::Unremarkable),
         ] {

@@ -10,6 +10,7 @@ pub mod matching;
 pub mod order;
 pub mod plan;
 pub mod policy;
+pub mod selection;
 pub mod settlement;
 pub mod stripe_failure;
 pub mod stripe_ids;

@@ -9,6 +9,25 @@ use crate::domain::sale::plan::Interval;
 use crate::domain::sale::stripe_ids::{CheckoutSessionId, InvoiceId, PaymentIntentId};
 use crate::domain::time::Timestamp;
 
+impl Order {
+    /// Returns whether `self` only adds what `before` did not have recorded yet.
+    #[must_use]
+    pub fn only_fills_in(&self, before: &Self) -> bool {
+        let filled = Self {
+            billing_interval: before.billing_interval.or(self.billing_interval),
+            quantity: before.quantity.or(self.quantity),
+            addons: before.addons.clone().or_else(|| self.addons.clone()),
+            tax: before.tax.or(self.tax),
+            discount: before.discount.or(self.discount),
+            invoice_url: self.invoice_url.clone(),
+            receipt_url: self.receipt_url.clone(),
+            updated_at: self.updated_at,
+            ..before.clone()
+        };
+        filled == *self
+    }
+}
+
 row! {
     /// An order.
     #[derive(Clone, Debug, PartialEq, Eq)]

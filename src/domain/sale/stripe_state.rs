@@ -59,6 +59,8 @@ pub struct CheckoutSession {
     /// Whether it is complete and its `payment_status` is `unpaid`
     /// (<https://docs.stripe.com/api/checkout/sessions/object#checkout_session_object-payment_status>).
     pub is_unpaid: bool,
+    /// The outcome of its payment, of a single payment.
+    pub payment: Payment,
     /// The subscription that it created.
     pub subscription: Option<StripeSubscriptionId>,
     /// The first invoice of that subscription.
@@ -124,6 +126,7 @@ impl CheckoutSession {
             url: None,
             status: CheckoutStatus::Expired,
             is_unpaid: false,
+            payment: Payment::Unremarkable,
             subscription: None,
             invoice: None,
             attempt_id: None,

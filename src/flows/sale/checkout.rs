@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 use crate::app::App;
 use crate::domain::account::customer::Customer;
 use crate::domain::ids::{CustomerId, OrderId};
+use crate::domain::sale::addon_ids::AddonIds;
 use crate::domain::sale::attempt::{Attempt, Purpose};
 use crate::domain::sale::invoice::OrderStatus;
 use crate::domain::sale::order::Order;
@@ -249,12 +250,18 @@ async fn record(
         plan: parameters.plan.clone(),
         amount: price.map_or(0, |price| price.amount.into()),
         currency: price.map(|price| price.currency.to_string()).unwrap_or_default(),
+        billing_interval: price.map(|price| price.interval),
+        quantity: Some(1),
+        addons: Some(AddonIds::default()),
+        tax: None,
+        discount: None,
         returned: 0,
         status: OrderStatus::Pending,
         stripe_checkout_session_id: Some(session.id.clone()),
         stripe_invoice_id: None,
         stripe_payment_intent_id: None,
         invoice_url: None,
+        receipt_url: None,
         created_at: now,
         purchased_at: None,
         updated_at: now,

@@ -218,6 +218,7 @@ async fn note_synced(
     };
     let method = settlement.default_payment_method.as_deref();
     let closed_invoice = settlement.closed_invoice.as_ref();
+    tx.keep_purchases(&customer.customer_id, &settlement.kept).await?;
     tx.stripe_synced(&customer.customer_id, method, closed_invoice, status, now).await
 }
 

@@ -338,15 +338,15 @@ impl WireInvoice {
 #[derive(Clone, Debug, Default)]
 pub struct PaymentFacts {
     /// The time of the charge.
-    charged_at: Option<Timestamp>,
+    pub charged_at: Option<Timestamp>,
     /// Stripe's page of the receipt.
-    receipt_url: Option<StripePage>,
+    pub receipt_url: Option<StripePage>,
     /// The paid amount, in the currency's smallest unit.
     amount: i64,
     /// The returned and disputed amounts.
     pub back: MoneyBack,
     /// The status of the payment itself, without refunds and disputes.
-    attempt: Payment,
+    pub attempt: Payment,
     /// Whether there are disputes about it. They must be fetched separately.
     pub is_disputed: bool,
 }

@@ -1,7 +1,7 @@
 //! What one payment grants, and which of several grants becomes the license.
 
 use crate::domain::license::{Basis, Entitlement, IssuedLicense, Source, Term};
-use crate::domain::sale::plan::{Addon, Catalog, Plan};
+use crate::domain::sale::plan::{Addon, Catalog, Plan, Slug};
 use crate::domain::sale::subscription::Subscription;
 use crate::domain::time::Timestamp;
 
@@ -55,7 +55,7 @@ impl<'a> Grant<'a> {
     /// is revoked when nothing grants it any more.
     #[must_use]
     pub fn holds(&self, license: &IssuedLicense, catalog: &Catalog) -> bool {
-        let has = |addon| self.addons.iter().any(|held| held.id == *addon);
+        let has = |addon: &Slug| self.addons.iter().any(|held| held.id == *addon);
         let has_units = self.plan.per_unit.is_empty() || self.quantity >= license.quantity;
         self.rank >= catalog.rank(&license.plan)
             && has_units

@@ -1,10 +1,14 @@
 //! What remains of subscriptions that were paid without a gap for long enough: a perpetual license
 //! for the builds up to the beginning of the last paid year (`fallback_months` of a plan).
 
+use std::collections::BTreeSet;
+
 use super::Grant;
 use super::paid::{Span, counting, plan_invoices};
 use crate::domain::license::{Basis, Term};
 use crate::domain::sale::plan::{Addon, Catalog, Plan, Sold};
+use crate::domain::sale::policy::Policy;
+use crate::domain::sale::stripe_ids::StripeSubscriptionId;
 use crate::domain::sale::stripe_state::StripeState;
 use crate::domain::sale::subscription::Subscription;
 use crate::domain::time::Timestamp;
@@ -12,6 +16,7 @@ use crate::domain::time::Timestamp;
 /// A time that was paid for, of a plan or an add-on of the catalog.
 #[derive(Clone, Copy)]
 struct Paid<'a> {
+    subscription: &'a Subscription,
     start: Timestamp,
     end: Timestamp,
     of: Of<'a>,
@@ -27,22 +32,45 @@ enum Of<'a> {
 /// Returns what the customer keeps of each series of paid periods without a gap. While a
 /// subscription runs, its own grant is worth more, because it covers new builds.
 pub(super) fn grants<'a>(state: &'a StripeState, catalog: &'a Catalog) -> Vec<Grant<'a>> {
-    if catalog.plans.iter().all(|plan| plan.fallback_months.is_none()) {
-        return Vec::new();
+    let all = series(paid_times(state, catalog));
+    all.iter().filter_map(|series| kept(series, catalog)).collect()
+}
+
+/// Returns the ended subscriptions that left something, whatever the policy says about refunds.
+#[must_use]
+pub fn subscriptions(state: &StripeState, catalog: &Catalog) -> BTreeSet<StripeSubscriptionId> {
+    if !leaves_anything(catalog) {
+        return BTreeSet::new();
     }
-    let mut paid: Vec<Paid<'a>> = Vec::new();
+    let catalog = Catalog { policy: Policy::KEEP_ALL, ..catalog.clone() };
+    let all = series(paid_times(state, &catalog));
+    let leaving = all.iter().filter(|series| kept(series, &catalog).is_some());
+    let of = leaving.flatten().map(|time| time.subscription);
+    of.filter(|one| one.status.has_ended()).map(|one| one.id.clone()).collect()
+}
+
+fn leaves_anything(catalog: &Catalog) -> bool {
+    catalog.plans.iter().any(|plan| plan.fallback_months.is_some())
+}
+
+/// Returns every time that was paid for; none if no plan leaves anything.
+fn paid_times<'a>(state: &'a StripeState, catalog: &'a Catalog) -> Vec<Paid<'a>> {
+    let mut paid = Vec::new();
+    if !leaves_anything(catalog) {
+        return paid;
+    }
     for subscription in &state.subscriptions {
         let own = plan_invoices(subscription, &state.invoices, catalog);
         let own = counting(&own, catalog);
         paid.extend(own.spans().filter_map(|span| paid_time(span, subscription, catalog)));
     }
-    series(paid).iter().filter_map(|series| kept(series, catalog)).collect()
+    paid
 }
 
 /// Returns what a span was paid for. Times of a trial were not paid.
 fn paid_time<'a>(
     span: Span<'_>,
-    subscription: &Subscription,
+    subscription: &'a Subscription,
     catalog: &'a Catalog,
 ) -> Option<Paid<'a>> {
     let is_trial =
@@ -53,7 +81,8 @@ fn paid_time<'a>(
         }
         Sold::Addon { addon, .. } => Of::Addon(addon),
     };
-    (!is_trial && span.start < span.end).then_some(Paid { start: span.start, end: span.end, of })
+    let Span { start, end, .. } = span;
+    (!is_trial && start < end).then_some(Paid { subscription, start, end, of })
 }
 
 /// Returns the paid times in series without a gap. A payment that came late leaves none; a month
@@ -110,7 +139,8 @@ fn least_units(
     (rank, plan): (usize, &Plan),
     (since, end): (Timestamp, Timestamp),
 ) -> Option<u32> {
-    let mut moments: Vec<Timestamp> = series.iter().flat_map(|time| [time.start, time.end]).collect();
+    let mut moments: Vec<Timestamp> =
+        series.iter().flat_map(|time| [time.start, time.end]).collect();
     moments.push(since);
     let within = moments.into_iter().filter(|moment| since <= *moment && *moment < end);
     let units = within.map(|moment| {
@@ -132,8 +162,12 @@ fn covers<'p>(
 ) -> bool {
     let mut times: Vec<_> = times.map(|time| (time.start, time.end)).collect();
     times.sort_unstable();
-    let reached = times.into_iter().fold(since, |reached, (start, end)| {
-        if start <= reached { reached.max(end) } else { reached }
-    });
+    let reached =
+        times.into_iter().fold(
+            since,
+            |reached, (start, end)| {
+                if start <= reached { reached.max(end) } else { reached }
+            },
+        );
     reached >= end
 }

@@ -40,7 +40,7 @@ pub fn purchases<'a>(
     catalog: &Catalog,
     policy: &Policy,
 ) -> Vec<Purchase<'a>> {
-    let sells = |lines: &[Line]| lines.iter().any(|line| bought_once(line, catalog).is_some());
+    let sells = |lines: &[Line]| lines.iter().any(|line| is_bought_once(line, catalog));
     let invoices = state.invoices.iter().filter(|invoice| sells(&invoice.lines));
     let invoices = invoices.filter(|invoice| invoice.is_paid(policy)).map(|invoice| Purchase {
         at: charged_at(invoice),
@@ -98,6 +98,12 @@ fn bought_once<'c>(line: &Line, catalog: &'c Catalog) -> Option<BoughtOnce<'c>> 
     }
 }
 
+/// Returns whether a line is a single payment for something of the catalog.
+#[must_use]
+pub fn is_bought_once(line: &Line, catalog: &Catalog) -> bool {
+    bought_once(line, catalog).is_some()
+}
+
 /// What was paid for one plan.
 struct Holding<'a> {
     plan: &'a Plan,
@@ -139,7 +145,8 @@ pub(super) fn add<'a>(
                     buy(&mut holdings, (rank, plan), units, (purchase.at, months));
                 }
                 Some(BoughtOnce::Updates { rank, plan, months }) => {
-                    let held = holdings.get_mut(&rank).filter(|held| counted(plan, units) >= held.units);
+                    let held =
+                        holdings.get_mut(&rank).filter(|held| counted(plan, units) >= held.units);
                     match held {
                         Some(held) => held.extend(purchase.at, Some(months)),
                         None => alerts.push(Alert::UpdatesNotApplied(plan.id.clone())),
@@ -166,7 +173,9 @@ pub(super) fn add<'a>(
             is_held = true;
             if !grant.addons.iter().any(|held| held.id == addon.id) {
                 grant.addons.push(addon);
-                grant.addons.sort_by_key(|held| catalog.addons.iter().position(|a| a.id == held.id));
+                grant
+                    .addons
+                    .sort_by_key(|held| catalog.addons.iter().position(|a| a.id == held.id));
             }
         }
         if !is_held {

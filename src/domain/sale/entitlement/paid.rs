@@ -191,7 +191,12 @@ fn add_purchases<'i>(
             (of.units, units) = (of.units - removed, units - removed);
             let until = credit.period_start.zip(of.line.period_start);
             let until = until.filter(|(end, start)| removed > 0 && start < end);
-            former.extend(until.map(|(end, start)| Span { line: of.line, start, end, units: removed }));
+            former.extend(until.map(|(end, start)| Span {
+                line: of.line,
+                start,
+                end,
+                units: removed,
+            }));
         }
     }
     bought.retain(|of| of.units > 0);
@@ -242,7 +247,8 @@ pub(super) fn paid_units(
         return sum(&running);
     }
     let at_stripe = at_stripe.unwrap_or(1);
-    if let Some(first) = lines.iter().filter(|(_, end, _)| *end > now).map(|(start, ..)| *start).min()
+    if let Some(first) =
+        lines.iter().filter(|(_, end, _)| *end > now).map(|(start, ..)| *start).min()
     {
         return sum(&|start, end| start == first && end > now);
     }

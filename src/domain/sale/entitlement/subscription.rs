@@ -83,8 +83,11 @@ pub(super) fn standing<'a>(
     match granted(subscription, (plan, item), &own, catalog, now) {
         Some((plan, term)) if term.phase(now) != Phase::Over => {
             let rank = catalog.rank(plan.id.as_str());
-            let units =
-                if bills_nothing_yet(subscription, &own) { Units::AtStripe } else { Units::Paid(&own) };
+            let units = if bills_nothing_yet(subscription, &own) {
+                Units::AtStripe
+            } else {
+                Units::Paid(&own)
+            };
             grant(subscription, (rank, plan, term), units, catalog, now)
         }
         _ => Standing::Nothing,
@@ -121,9 +124,8 @@ fn grant<'a>(
     let of_plan = |price: &str| catalog.by_price(price).is_some_and(|(of, _)| of == rank);
     let at_stripe = || {
         let own = items().filter(|item| of_plan(&item.price));
-        own.map(|item| item.quantity.unwrap_or(1)).fold(None, |sum: Option<u32>, units| {
-            Some(sum.unwrap_or(0).saturating_add(units))
-        })
+        own.map(|item| item.quantity.unwrap_or(1))
+            .fold(None, |sum: Option<u32>, units| Some(sum.unwrap_or(0).saturating_add(units)))
     };
     let quantity = match &units {
         Units::AtStripe => at_stripe().unwrap_or(1),
@@ -148,11 +150,7 @@ fn grant<'a>(
 
 /// Returns what an operator should check about the quantities at Stripe, which anyone can set
 /// there: those that the plans file does not sell, and add-ons that belong to no plan.
-fn unsold_quantities(
-    subscription: &Subscription,
-    plan: &Plan,
-    catalog: &Catalog,
-) -> Vec<Alert> {
+fn unsold_quantities(subscription: &Subscription, plan: &Plan, catalog: &Catalog) -> Vec<Alert> {
     let check = |item: &Item| {
         let found = item.quantity?;
         match catalog.sold(&item.price)? {

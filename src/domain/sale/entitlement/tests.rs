@@ -10,8 +10,9 @@ mod policy;
 pub(crate) mod properties;
 
 use super::*;
-use crate::domain::sale::invoice::{BillingReason, InvoiceStatus, Line, Payment};
+use crate::domain::sale::invoice::{BillingReason, Invoice, InvoiceStatus, Line, Payment};
 use crate::domain::sale::policy::Policy;
+use crate::domain::sale::subscription::{Item, Status};
 
 pub(crate) const NOW: i64 = 1_795_186_800;
 pub(crate) const DAY: i64 = 86_400;
@@ -25,6 +26,13 @@ pub(crate) fn at(seconds: i64) -> Timestamp {
 
 pub(crate) fn catalog() -> Catalog {
     crate::plans::load(None).unwrap()
+}
+
+/// Returns the catalog of a plans file.
+pub(crate) fn catalog_of(plans: &str) -> Catalog {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&file, plans).unwrap();
+    crate::plans::load(Some(file.path())).unwrap()
 }
 
 pub(crate) fn subscription(id: &str, status: &str, prices: &[&str]) -> Subscription {

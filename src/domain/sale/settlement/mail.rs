@@ -62,7 +62,7 @@ pub(super) fn with_payment(
 ) -> (Option<Kind>, Option<OrderId>) {
     let newest = |counts: fn(Option<&Order>, &Order) -> bool| {
         let orders = changes.iter().filter_map(|change| match change {
-            Change::Order { before, after } if counts(before.as_ref(), after) => Some(after),
+            Change::Order { before, after } if counts(before.as_ref(), after) => Some(&**after),
             _ => None,
         });
         orders.max_by_key(|order| order.created_at)

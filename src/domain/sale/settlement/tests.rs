@@ -101,7 +101,7 @@ fn apply(mut record: Record, settlement: &Settlement<'_>, now: Timestamp) -> Rec
             Change::DeleteOrder(id) => record.orders.retain(|order| order.order_id != *id),
             Change::Order { after, .. } => {
                 record.orders.retain(|order| order.order_id != after.order_id);
-                record.orders.push(after.clone());
+                record.orders.push((**after).clone());
             }
             Change::Issue { license_id, entitlement } => {
                 let seq = record.current_license.as_ref().map_or(1, |license| license.seq + 1);
@@ -365,8 +365,7 @@ fn issued(settlement: &Settlement<'_>) -> Option<(Source, String, Option<i64>)> 
 #[test]
 fn a_license_that_an_operator_revoked_is_followed_only_by_a_payment() {
     let revoked_at = |time: i64, reason| {
-        let mut record =
-            with_license(record(), Source::Paid, "professional", Some(PERIOD_END));
+        let mut record = with_license(record(), Source::Paid, "professional", Some(PERIOD_END));
         let license = record.current_license.as_mut().unwrap();
         (license.revoked_at, license.revocation_reason) = (Some(at(time)), Some(reason));
         record.paid_licenses.clear();
