@@ -55,8 +55,8 @@ pub use double::{Double, Interval, NewPrice, PriceOptions, TaxBehavior};
 pub use faults::{ApiFault, DeliveryFault, MailFault, Times};
 pub use mail::{Attachment, Mail};
 pub use options::{
-    API_VERSION, AfterRetries, Behavior, CancelField, CouponDuration, Options, Pause, SECRET_KEY,
-    Sending, SignatureTime, StartTime,
+    API_VERSION, AfterRetries, Behavior, CancelField, CouponDuration, Options, Pause, Proration,
+    SECRET_KEY, Sending, SignatureTime, StartTime,
 };
 pub use sandbox::{Sandbox, StartError};
 pub use sender::Webhook;

@@ -82,6 +82,11 @@ pub struct Behavior {
     /// Whether a renewal's invoice stays a draft for an hour, as at Stripe. Otherwise it is charged
     /// at once.
     pub drafts_renewals: bool,
+    /// Whether changes are billed as at Stripe: each earlier bill is credited, a negative total is
+    /// put on the customer's balance, and discounts are inside of prorations. Otherwise the first
+    /// item's difference is billed, and dropped if it is negative: histories that are saved by the
+    /// seed of a simulation need that.
+    pub carries_credits: bool,
 }
 
 impl Default for Behavior {
@@ -90,6 +95,7 @@ impl Default for Behavior {
             after_retries: AfterRetries::Cancel,
             portal_cancels_by: CancelField::CancelAt,
             drafts_renewals: false,
+            carries_credits: true,
         }
     }
 }
@@ -112,6 +118,18 @@ pub enum CancelField {
     CancelAt,
     /// `cancel_at_period_end`, together with `cancel_at`.
     PeriodEnd,
+}
+
+/// How a change within a period is billed
+/// (<https://docs.stripe.com/billing/subscriptions/prorations>).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proration {
+    /// Not at all.
+    None,
+    /// By items of the next invoice.
+    NextInvoice,
+    /// By an invoice at once.
+    Now,
 }
 
 /// The state of new invoices while the collection of payments is paused.

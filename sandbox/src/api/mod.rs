@@ -10,6 +10,7 @@ mod discounts;
 mod events;
 mod expand;
 mod invoices;
+mod item_edits;
 mod list;
 mod offers;
 mod params;

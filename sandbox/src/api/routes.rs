@@ -29,7 +29,7 @@ enum Read {
 use Read::{ById, ByIdOrFields, Never};
 
 /// Every resource with objects of its own. `Calls` come first: they may replace the list.
-const RESOURCES: [(Kind, Read, Option<Calls>); 24] = [
+const RESOURCES: [(Kind, Read, Option<Calls>); 25] = [
     (Kind::Customer, ByIdOrFields(&["email"]), Some(customers::route)),
     (Kind::PaymentMethod, ByIdOrFields(&["type"]), None),
     (Kind::Product, ByIdOrFields(&["active"]), Some(catalog::products)),
@@ -38,6 +38,7 @@ const RESOURCES: [(Kind, Read, Option<Calls>); 24] = [
     (Kind::Subscription, ById, Some(subscriptions::route)),
     (Kind::SubscriptionSchedule, ByIdOrFields(&[]), Some(schedules::route)),
     (Kind::Invoice, ById, Some(invoices::route)),
+    (Kind::InvoiceItem, ByIdOrFields(&["invoice"]), None),
     (Kind::InvoicePayment, ById, Some(invoices::payments)),
     (Kind::PaymentIntent, ByIdOrFields(&[]), Some(payments::intents)),
     (Kind::Charge, ByIdOrFields(&["payment_intent"]), None),

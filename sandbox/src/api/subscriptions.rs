@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::item_edits::{self, item_change};
 use super::list::{list, page_of};
 use super::params::Params;
 use super::resource::{Route, require, require_param, take_fields, take_metadata};
@@ -10,11 +11,10 @@ use super::terms::{Mode, currency, discounts, require_recurring, require_redeema
 use crate::api_error::{ApiError, ApiResult};
 use crate::billing::collection::{self, Attempt};
 use crate::billing::payment::Presence;
-use crate::billing::plan_change::change_price;
 use crate::billing::promotion::Sale;
 use crate::billing::subscription::{self, NewSubscription};
-use crate::billing::{discount, ending, price, renewal, schedule};
-use crate::objects::{Kind, integer, text};
+use crate::billing::{ending, item_change, pending_update, renewal, schedule};
+use crate::objects::{Kind, text};
 use crate::options::CancelField;
 use crate::world::{Offer, OfferLine, World};
 
@@ -64,7 +64,8 @@ fn create(world: &mut World, params: &mut Params) -> ApiResult {
     }
     let discounts = discounts(world, params)?;
     let currency = currency(world, Mode::Subscription, Some(&customer), &lines, params)?;
-    params.ignore(&["payment_behavior", "payment_settings", "billing_mode", "off_session"]);
+    let billing_mode = billing_mode(params)?;
+    params.ignore(&["payment_behavior", "payment_settings", "off_session"]);
     params.finish()?;
     let offer = Offer { lines, currency, ..Offer::default() };
     let sale = Sale::of(world, &offer, Some(&customer), &Value::Null);
@@ -81,11 +82,29 @@ fn create(world: &mut World, params: &mut Params) -> ApiResult {
         days_until_due: days_until_due.filter(|_| sent),
     };
     let id = subscription::create(world, new);
+    if let Some(mode) = billing_mode {
+        world.set(Kind::Subscription, &id, json!({ "billing_mode": mode }));
+    }
     let invoice = text(world.get(Kind::Subscription, &id), "latest_invoice").to_owned();
     if world.get(Kind::Invoice, &invoice)["status"] == "open" && !sent {
         collection::pay(world, &invoice, Presence::OnSession, Attempt::Scheduled);
     }
     Ok(world.get(Kind::Subscription, &id).clone())
+}
+
+/// Takes the billing mode. Flexible is the default
+/// (<https://docs.stripe.com/billing/subscriptions/billing-mode>).
+fn billing_mode(params: &mut Params) -> Result<Option<Value>, ApiError> {
+    let mut mode = params.group("billing_mode");
+    let at = mode.full_name("type");
+    let name = mode.text("type")?;
+    mode.ignore(&["flexible"]);
+    mode.finish()?;
+    match name.as_deref() {
+        None | Some("flexible") => Ok(None),
+        Some("classic") => Ok(Some(json!({ "type": "classic", "flexible": null }))),
+        Some(_) => Err(ApiError::invalid("Invalid billing mode", &at)),
+    }
 }
 
 /// A requested change of a subscription's cancellation.
@@ -94,15 +113,9 @@ enum Cancellation {
     At(Option<i64>),
 }
 
-/// A requested change of a subscription item.
-struct ItemChange {
-    item: String,
-    price: String,
-    quantity: i64,
-}
-
 fn update(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
     require(world, Kind::Subscription, id)?;
+    let waits = item_edits::waits(world, id, params)?;
     let mut fields = Map::new();
     take_fields(
         params,
@@ -113,13 +126,14 @@ fn update(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
     take_metadata(params, world.get(Kind::Subscription, id), &mut fields)?;
     take_pause(params, &mut fields)?;
     take_collection(world, id, params, &mut fields)?;
-    let discounts = discounts(world, params)?;
-    let changes = item_changes(world, id, params)?;
+    let discounts = item_edits::discounts(world, id, params)?;
+    let mut change = item_change(world, id, params)?;
+    change.waits = waits;
     let cancellation = cancellation(params)?;
     let always = |field: &String| ["metadata", "default_payment_method"].contains(&field.as_str());
-    let alters_it = !changes.is_empty() || cancellation.is_some() || !fields.keys().all(always);
-    let prorate = params.text("proration_behavior")?.as_deref() != Some("none");
-    params.ignore(&["payment_behavior", "cancellation_details", "trial_from_plan"]);
+    let alters_it =
+        !change.edits.is_empty() || cancellation.is_some() || !fields.keys().all(always);
+    params.ignore(&["cancellation_details", "trial_from_plan"]);
     params.finish()?;
     if subscription::has_ended(world.get(Kind::Subscription, id)) {
         let message =
@@ -142,12 +156,12 @@ fn update(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
         world.change(Kind::Subscription, id, fields.into(), "customer.subscription.updated");
         renewal::resume_later(world, id);
     }
-    for redeemed in discounts {
-        discount::redeem(world, id, &redeemed);
+    let before = world.get(Kind::Subscription, id)["discounts"].clone();
+    if let Some(discounts) = discounts {
+        item_edits::set_discounts(world, id, &discounts);
     }
-    for ItemChange { item, price, quantity } in changes {
-        change_price(world, id, &item, &price, quantity, prorate);
-    }
+    item_change::change(world, id, &change);
+    pending_update::hold_discounts(world, id, &before);
     match cancellation {
         Some(Cancellation::WithPeriod(cancel)) => {
             ending::cancel_with_period(world, id, cancel, CancelField::PeriodEnd);
@@ -211,35 +225,6 @@ fn cancellation(params: &mut Params) -> Result<Option<Cancellation>, ApiError> {
     }
     let with_period = with_period.map(Cancellation::WithPeriod);
     Ok(with_period.or(unset.then_some(Cancellation::At(at))))
-}
-
-fn item_changes(
-    world: &World,
-    sub: &str,
-    params: &mut Params,
-) -> Result<Vec<ItemChange>, ApiError> {
-    let mut changes = Vec::new();
-    for mut change in params.groups("items") {
-        let at = change.full_name("id");
-        let id = change.required("id")?;
-        let price = change.text("price")?;
-        let quantity = change.integer("quantity")?;
-        change.finish()?;
-        let items = subscription::items(world, sub);
-        let Some(item) = items.iter().find(|item| item["id"] == id.as_str()) else {
-            return Err(ApiError::no_such("subscription_item", &id, &at));
-        };
-        let price = price.unwrap_or_else(|| text(&item["price"], "id").to_owned());
-        require_recurring(world, &price, "items[0][price]")?;
-        let currency = text(world.get(Kind::Subscription, sub), "currency");
-        if !price::is_sold_in(world, &price, currency) {
-            let message = format!("The price specified is not sold in `{currency}`.");
-            return Err(ApiError::invalid(message, "items[0][price]"));
-        }
-        let quantity = quantity.unwrap_or_else(|| integer(item, "quantity"));
-        changes.push(ItemChange { item: id, price, quantity });
-    }
-    Ok(changes)
 }
 
 fn cancel(world: &mut World, id: &str, params: &mut Params) -> ApiResult {

@@ -237,20 +237,25 @@ fn invoice(params: &mut Params) -> Result<Option<InvoiceTerms>, ApiError> {
 pub fn discounts(world: &World, params: &mut Params) -> Result<Vec<Redeemed>, ApiError> {
     let mut discounts = Vec::new();
     for mut discount in params.groups("discounts") {
-        let (coupon, code) = (discount.text("coupon")?, discount.text("promotion_code")?);
-        let at = discount.full_name("coupon");
+        discounts.push(discount_of(world, &mut discount)?);
         discount.finish()?;
-        let coupon = match (coupon, &code) {
-            (Some(coupon), _) => coupon,
-            (None, Some(code)) => {
-                require_param(world, Kind::PromotionCode, code, "promotion_code")?;
-                let code = world.get(Kind::PromotionCode, code);
-                text(&code["promotion"], "coupon").to_owned()
-            }
-            (None, None) => return Err(ApiError::missing(&at)),
-        };
-        require_param(world, Kind::Coupon, &coupon, &at)?;
-        discounts.push(Redeemed { coupon, promotion_code: code });
     }
     Ok(discounts)
+}
+
+/// Takes a coupon or a promotion code.
+pub fn discount_of(world: &World, discount: &mut Params) -> Result<Redeemed, ApiError> {
+    let (coupon, code) = (discount.text("coupon")?, discount.text("promotion_code")?);
+    let at = discount.full_name("coupon");
+    let coupon = match (coupon, &code) {
+        (Some(coupon), _) => coupon,
+        (None, Some(code)) => {
+            require_param(world, Kind::PromotionCode, code, "promotion_code")?;
+            let code = world.get(Kind::PromotionCode, code);
+            text(&code["promotion"], "coupon").to_owned()
+        }
+        (None, None) => return Err(ApiError::missing(&at)),
+    };
+    require_param(world, Kind::Coupon, &coupon, &at)?;
+    Ok(Redeemed { coupon, promotion_code: code })
 }

@@ -3,6 +3,8 @@
 use serde_json::{Value, json};
 
 use super::invoice::{DRAFT_SECONDS, InitialState};
+use super::invoice_item;
+use super::pending_update;
 use super::{collection, ending, invoice, period, schedule, subscription};
 use crate::objects::{Kind, integer, put, text};
 use crate::world::{Timer, World};
@@ -10,16 +12,29 @@ use crate::world::{Timer, World};
 /// Handles the timer of a subscription: resumes, cancels or renews it if that is due.
 pub fn handle_timer(world: &mut World, sub: &str) {
     resume_if_due(world, sub);
+    pending_update::expire_if_due(world, sub);
     let subscription = world.get(Kind::Subscription, sub);
     let waits = matches!(text(subscription, "status"), "incomplete" | "paused");
     if subscription::has_ended(subscription) || waits {
         return;
     }
     if subscription["cancel_at"].as_i64().is_some_and(|at| at <= world.now) {
+        bill_pending(world, sub);
         ending::end(world, sub, "cancellation_requested");
     } else if subscription::period_end(world, sub) <= world.now {
         renew(world, sub);
     }
+}
+
+/// Bills the pending items of a subscription that ends with its period
+/// (<https://docs.stripe.com/api/subscriptions/cancel>).
+fn bill_pending(world: &mut World, sub: &str) {
+    if invoice_item::pending(world, sub).is_empty() {
+        return;
+    }
+    let state = InitialState::Finalized;
+    let invoice = subscription::bill(world, sub, "subscription_cycle", &[], state);
+    collection::advance(world, &invoice);
 }
 
 /// Sets a timer for the end of a pause, if it has one.

@@ -82,7 +82,14 @@ pub fn create(world: &mut World, new: NewSubscription) -> String {
     id
 }
 
-fn item(world: &mut World, sub: &str, price: &Value, quantity: i64, period: (i64, i64)) -> Value {
+/// Returns a new item.
+pub fn item(
+    world: &mut World,
+    sub: &str,
+    price: &Value,
+    quantity: i64,
+    period: (i64, i64),
+) -> Value {
     let fields = json!({
         "id": world.id("si_"),
         "created": world.now,

@@ -1,7 +1,7 @@
 //! The passing of time: runs due timers, each at its own time, in order. The actions are in the
 //! other files.
 
-use super::{collection, ending, one_time, promotion, renewal, session};
+use super::{collection, ending, one_time, pending_update, promotion, renewal, session};
 use crate::card::Card;
 use crate::objects::{Kind, text};
 use crate::world::{Timer, World};
@@ -28,6 +28,7 @@ fn fire(world: &mut World, timer: &Timer) {
         Timer::PaymentSettles(intent) => settle(world, intent),
         Timer::CouponEnds(id) => promotion::end(world, Kind::Coupon, id),
         Timer::PromotionCodeEnds(id) => promotion::end(world, Kind::PromotionCode, id),
+        Timer::PendingUpdateExpires(sub) => pending_update::expire_if_due(world, sub),
         Timer::InvoiceAfterPayment(session) => one_time::create_invoice(world, session),
     }
 }

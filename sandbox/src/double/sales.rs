@@ -9,7 +9,7 @@ use crate::billing::checks::ActionError;
 use crate::billing::sales_actions::CollectionMethod;
 use crate::billing::{actions, customer, sales_actions};
 use crate::card::Card;
-use crate::options::CouponDuration;
+use crate::options::{CouponDuration, Proration};
 
 impl Double {
     /// Creates a customer. Returns its id.
@@ -128,6 +128,52 @@ impl Double {
         quantity: i64,
     ) -> Result<(), ActionError> {
         self.shared.write(|world| sales_actions::choose_quantity(world, session, price, quantity))
+    }
+
+    /// Changes the quantity of a subscription's item, as the portal and the dashboard do. The
+    /// dashboard can leave the billing to the next invoice, or not bill the change at all.
+    ///
+    /// # Errors
+    /// When the subscription cannot be changed or has no such item, or the quantity is negative or
+    /// above 999,999.
+    pub fn set_quantity(
+        &self,
+        subscription: &str,
+        item: &str,
+        quantity: i64,
+        proration: Proration,
+    ) -> Result<(), ActionError> {
+        self.shared
+            .write(|world| actions::set_quantity(world, subscription, item, quantity, proration))
+    }
+
+    /// Adds an item to a subscription, as the dashboard does. Returns the item's id.
+    ///
+    /// # Errors
+    /// When the subscription cannot be changed or has an item with this price, or the price does
+    /// not recur or is not sold in its currency.
+    pub fn add_item(
+        &self,
+        subscription: &str,
+        price: &str,
+        quantity: i64,
+        proration: Proration,
+    ) -> Result<String, ActionError> {
+        self.shared
+            .write(|world| actions::add_item(world, subscription, price, quantity, proration))
+    }
+
+    /// Removes an item from a subscription, as the dashboard does.
+    ///
+    /// # Errors
+    /// When the subscription cannot be changed, has no such item, or has no other.
+    pub fn remove_item(
+        &self,
+        subscription: &str,
+        item: &str,
+        proration: Proration,
+    ) -> Result<(), ActionError> {
+        self.shared.write(|world| actions::remove_item(world, subscription, item, proration))
     }
 
     /// Gives a subscription a discount from its next invoice on. Returns the discount's id.

@@ -4,6 +4,7 @@
 mod events;
 mod ids;
 mod offer;
+mod pending;
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -20,6 +21,7 @@ use crate::options::Behavior;
 
 use ids::Ids;
 pub use offer::{Adjustable, InvoiceTerms, Offer, OfferLine, PaymentTerms, Redeemed};
+pub use pending::PendingUpdate;
 use table::Table;
 
 /// A check that is due at a certain time. The object may have changed since, so the check reads it.
@@ -45,6 +47,8 @@ pub enum Timer {
     CouponEnds(String),
     /// A promotion code can be redeemed no longer.
     PromotionCodeEnds(String),
+    /// A subscription's pending update expires.
+    PendingUpdateExpires(String),
 }
 
 /// A payment of an invoice.
@@ -107,6 +111,10 @@ pub struct World {
     pub session_by_subscription: HashMap<String, String>,
     /// The checkout session of each one-time payment that began with one.
     pub session_by_payment: HashMap<String, String>,
+    /// The update of each subscription that waits for the payment of its invoice.
+    pub pending_updates: HashMap<String, PendingUpdate>,
+    /// Whether this is the copy of a preview: its invoices stay drafts.
+    pub is_preview: bool,
     payments: HashMap<String, Vec<Payment>>,
     invoice_by_payment: HashMap<String, String>,
     tables: BTreeMap<Kind, Table>,
@@ -139,6 +147,8 @@ impl World {
             search_lag_seconds: 0,
             session_by_subscription: HashMap::new(),
             session_by_payment: HashMap::new(),
+            pending_updates: HashMap::new(),
+            is_preview: false,
             payments: HashMap::new(),
             invoice_by_payment: HashMap::new(),
             tables: Kind::ALL.into_iter().map(|kind| (kind, Table::default())).collect(),

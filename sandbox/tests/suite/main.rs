@@ -9,6 +9,7 @@ mod discounts;
 mod faults;
 mod forgiven;
 mod harness;
+mod item_changes;
 mod life;
 mod mail;
 mod money_back;

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use licentia_sandbox::{Card, CouponDuration, CreditNote, Interval, NewPrice};
+use licentia_sandbox::{Card, CouponDuration, CreditNote, Interval, NewPrice, Proration};
 use serde_json::Value;
 
 use crate::harness::{Receiver, Stripe};
@@ -236,6 +236,8 @@ async fn eventful_life(stripe: &Stripe) {
     stripe.sandbox.close_dispute(&dispute, false).unwrap();
     stripe.sandbox.refund(&intent, Some(100)).unwrap();
     stripe.sandbox.change_plan(&subscription, "price_team_monthly").unwrap();
+    let item = stripe.item(&subscription, 0);
+    stripe.sandbox.set_quantity(&subscription, &item, 3, Proration::NextInvoice).unwrap();
     stripe.sandbox.schedule_change(&subscription, "price_pro_monthly").unwrap();
     stripe.sandbox.cancel(&subscription, true).unwrap();
     let portal = stripe.post("/v1/billing_portal/sessions", &format!("customer={customer}")).await;
@@ -315,6 +317,7 @@ async fn every_object_has_the_shape_of_stripes_example() {
         "subscription_schedules",
         "invoices",
         "invoice_payments",
+        "invoiceitems",
         "payment_intents",
         "payment_methods",
         "charges",
@@ -366,6 +369,7 @@ async fn every_object_has_the_shape_of_stripes_example() {
             "event",
             "invoice",
             "invoice_payment",
+            "invoiceitem",
             "item",
             "line_item",
             "payment_intent",
