@@ -79,6 +79,9 @@ pub struct Behavior {
     pub after_retries: AfterRetries,
     /// The field by which the portal cancels a subscription at the end of its period.
     pub portal_cancels_by: CancelField,
+    /// Whether `customer.subscription.trial_will_end` is sent, as at Stripe. Histories that were
+    /// drawn without it need it off.
+    pub announces_trial_ends: bool,
     /// Whether a renewal's invoice stays a draft for an hour, as at Stripe. Otherwise it is charged
     /// at once.
     pub drafts_renewals: bool,
@@ -89,6 +92,7 @@ impl Default for Behavior {
         Self {
             after_retries: AfterRetries::Cancel,
             portal_cancels_by: CancelField::CancelAt,
+            announces_trial_ends: true,
             drafts_renewals: false,
         }
     }

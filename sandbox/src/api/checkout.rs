@@ -33,7 +33,7 @@ const TEXTS: [&str; 6] = [
 ];
 
 /// Parameters of Stripe's that the sandbox ignores.
-const IGNORED: [&str; 18] = [
+const IGNORED: [&str; 17] = [
     "adaptive_pricing",
     "automatic_tax",
     "billing_address_collection",
@@ -45,7 +45,6 @@ const IGNORED: [&str; 18] = [
     "managed_payments",
     "name_collection",
     "origin_context",
-    "payment_method_collection",
     "payment_method_options",
     "payment_method_types",
     "phone_number_collection",
@@ -94,6 +93,7 @@ fn create(world: &mut World, params: &mut Params) -> ApiResult {
         }
         fields.insert("allow_promotion_codes".to_owned(), allow.into());
     }
+    take_collection(mode, params, &mut fields)?;
     params.ignore(&IGNORED);
     let customer = fields.get("customer").and_then(Value::as_str);
     let currency = currency(world, mode, customer, &offer.lines, params)?;
@@ -107,6 +107,28 @@ fn create(world: &mut World, params: &mut Params) -> ApiResult {
     require_redeemable(world, &offer.discounts, &Sale::of(world, &offer, customer, creation))?;
     let id = session::open(world, fields, offer, expires_at);
     Ok(world.get(Kind::CheckoutSession, &id).clone())
+}
+
+/// Takes whether the page collects a card for a sale that costs nothing today. Sessions with a
+/// one-time payment decide that by themselves
+/// (<https://docs.stripe.com/api/checkout/sessions/create#create_checkout_session-payment_method_collection>).
+fn take_collection(
+    mode: Mode,
+    params: &mut Params,
+    fields: &mut Map<String, Value>,
+) -> Result<(), ApiError> {
+    let name = "payment_method_collection";
+    let Some(collection) = params.text(name)? else { return Ok(()) };
+    if mode == Mode::Payment {
+        let message = "`payment_method_collection` can only be set in `subscription` mode.";
+        return Err(ApiError::invalid(message, name));
+    }
+    if !["always", "if_required"].contains(&collection.as_str()) {
+        let message = format!("Invalid {name}: must be one of always or if_required");
+        return Err(ApiError::invalid(message, name));
+    }
+    fields.insert(name.to_owned(), collection.into());
+    Ok(())
 }
 
 /// Checks that a named customer exists and that nothing contradicts it.

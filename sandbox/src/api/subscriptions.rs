@@ -6,17 +6,19 @@ use serde_json::{Map, Value, json};
 use super::list::{list, page_of};
 use super::params::Params;
 use super::resource::{Route, require, require_param, take_fields, take_metadata};
-use super::terms::{Mode, currency, discounts, require_recurring, require_redeemable};
+use super::terms::{
+    Mode, currency, discounts, missing_method, require_recurring, require_redeemable, trial_days,
+};
 use crate::api_error::{ApiError, ApiResult};
 use crate::billing::collection::{self, Attempt};
 use crate::billing::payment::Presence;
 use crate::billing::plan_change::change_price;
 use crate::billing::promotion::Sale;
 use crate::billing::subscription::{self, NewSubscription};
-use crate::billing::{discount, ending, price, renewal, schedule};
+use crate::billing::{discount, ending, price, renewal, resumption, schedule, trial};
 use crate::objects::{Kind, integer, text};
 use crate::options::CancelField;
-use crate::world::{Offer, OfferLine, World};
+use crate::world::{Offer, OfferLine, SaleSettings, World};
 
 /// Handles the calls that only this resource has.
 pub fn route(world: &mut World, route: Route<'_>, params: &mut Params) -> Option<ApiResult> {
@@ -24,6 +26,7 @@ pub fn route(world: &mut World, route: Route<'_>, params: &mut Params) -> Option
         ("POST", []) => create(world, params),
         ("GET", []) => list_all(world, params),
         ("POST", [id]) => update(world, id, params),
+        ("POST", [id, "resume"]) => resume(world, id, params),
         ("DELETE", [id]) => cancel(world, id, params),
         _ => return None,
     })
@@ -53,9 +56,13 @@ fn create(world: &mut World, params: &mut Params) -> ApiResult {
         return Err(ApiError::missing("items"));
     }
     let metadata = params.metadata("metadata")?.unwrap_or_default();
-    let trial_days = params.integer("trial_period_days")?;
-    let trial_end =
-        params.integer("trial_end")?.or(trial_days.map(|days| world.now + days * 86_400));
+    let trial_days = trial_days(params)?;
+    let trial_end = match trial_end(world, params)? {
+        Some(TrialEnd::At(at)) => Some(at),
+        Some(TrialEnd::Now) => None,
+        None => trial_days.map(|days| world.now + days * 86_400),
+    };
+    let missing_method = missing_method(params)?.unwrap_or_default();
     let method = params.text("default_payment_method")?;
     let sent = params.text("collection_method")?.as_deref() == Some("send_invoice");
     let days_until_due = params.integer("days_until_due")?;
@@ -79,6 +86,7 @@ fn create(world: &mut World, params: &mut Params) -> ApiResult {
         method,
         discounts,
         days_until_due: days_until_due.filter(|_| sent),
+        settings: SaleSettings { missing_method },
     };
     let id = subscription::create(world, new);
     let invoice = text(world.get(Kind::Subscription, &id), "latest_invoice").to_owned();
@@ -113,11 +121,18 @@ fn update(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
     take_metadata(params, world.get(Kind::Subscription, id), &mut fields)?;
     take_pause(params, &mut fields)?;
     take_collection(world, id, params, &mut fields)?;
+    if let Some(behavior) = missing_method(params)? {
+        fields.insert("trial_settings".to_owned(), trial::settings(behavior));
+    }
+    let trial_end = trial_end(world, params)?;
     let discounts = discounts(world, params)?;
     let changes = item_changes(world, id, params)?;
     let cancellation = cancellation(params)?;
     let always = |field: &String| ["metadata", "default_payment_method"].contains(&field.as_str());
-    let alters_it = !changes.is_empty() || cancellation.is_some() || !fields.keys().all(always);
+    let alters_it = !changes.is_empty()
+        || cancellation.is_some()
+        || trial_end.is_some()
+        || !fields.keys().all(always);
     let prorate = params.text("proration_behavior")?.as_deref() != Some("none");
     params.ignore(&["payment_behavior", "cancellation_details", "trial_from_plan"]);
     params.finish()?;
@@ -148,6 +163,7 @@ fn update(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
     for ItemChange { item, price, quantity } in changes {
         change_price(world, id, &item, &price, quantity, prorate);
     }
+    change_trial(world, id, trial_end)?;
     match cancellation {
         Some(Cancellation::WithPeriod(cancel)) => {
             ending::cancel_with_period(world, id, cancel, CancelField::PeriodEnd);
@@ -155,6 +171,78 @@ fn update(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
         Some(Cancellation::At(at)) => ending::cancel_at(world, id, at, false),
         None => {}
     }
+    Ok(world.get(Kind::Subscription, id).clone())
+}
+
+/// A requested end of a trial.
+enum TrialEnd {
+    Now,
+    At(i64),
+}
+
+/// Takes the end of the trial: a time or `now`.
+fn trial_end(world: &World, params: &mut Params) -> Result<Option<TrialEnd>, ApiError> {
+    let Some(value) = params.text("trial_end")? else { return Ok(None) };
+    if value == "now" {
+        return Ok(Some(TrialEnd::Now));
+    }
+    match value.parse() {
+        Ok(at) if at > world.now => Ok(Some(TrialEnd::At(at))),
+        Ok(_) => {
+            let message = "Invalid timestamp: must be an integer Unix timestamp in the future.";
+            Err(ApiError::invalid(message, "trial_end"))
+        }
+        Err(_) => Err(ApiError::invalid("Invalid timestamp", "trial_end")),
+    }
+}
+
+/// Ends a trial, or moves its end. Without a trial there is nothing to end.
+fn change_trial(world: &mut World, id: &str, end: Option<TrialEnd>) -> Result<(), ApiError> {
+    let is_trialing = world.get(Kind::Subscription, id)["status"] == "trialing";
+    match end {
+        Some(TrialEnd::Now) if is_trialing => trial::end_now(world, id),
+        Some(TrialEnd::At(at)) if is_trialing => trial::extend(world, id, at),
+        Some(TrialEnd::At(_)) => {
+            let message = "The sandbox starts no trial on a subscription that has none.";
+            return Err(ApiError::invalid(message, "trial_end"));
+        }
+        Some(TrialEnd::Now) | None => {}
+    }
+    Ok(())
+}
+
+/// Resumes a paused subscription (<https://docs.stripe.com/api/subscriptions/resume>).
+fn resume(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
+    let anchor = params.text("billing_cycle_anchor")?.unwrap_or_else(|| "now".to_owned());
+    let behavior = params.text("payment_behavior")?;
+    let proration = params.text("proration_behavior")?;
+    params.ignore(&["proration_date"]);
+    params.finish()?;
+    require(world, Kind::Subscription, id)?;
+    let status = text(world.get(Kind::Subscription, id), "status");
+    if status != "paused" {
+        let message = format!("Only a paused subscription can be resumed. This one is {status}.");
+        return Err(ApiError::invalid(message, ""));
+    }
+    let pays_now = match behavior.as_deref() {
+        Some("resume_on_payment_success") => true,
+        None | Some("resume_on_payment_attempt") => false,
+        Some(_) => return Err(ApiError::invalid("Invalid payment_behavior", "payment_behavior")),
+    };
+    let period = match (anchor.as_str(), proration.as_deref()) {
+        ("now", _) => resumption::NextPeriod::StartsNow,
+        ("unchanged", Some("none")) => resumption::NextPeriod::Continues { is_billed: false },
+        ("unchanged", Some("always_invoice")) => {
+            resumption::NextPeriod::Continues { is_billed: true }
+        }
+        ("unchanged", _) => {
+            let message = "The sandbox supports `unchanged` only with the proration behaviors \
+                           `none` and `always_invoice`.";
+            return Err(ApiError::invalid(message, "proration_behavior"));
+        }
+        _ => return Err(ApiError::invalid("Invalid anchor", "billing_cycle_anchor")),
+    };
+    resumption::begin(world, id, &period, pays_now);
     Ok(world.get(Kind::Subscription, id).clone())
 }
 

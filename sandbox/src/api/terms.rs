@@ -7,13 +7,19 @@ use crate::api_error::ApiError;
 use crate::billing::price;
 use crate::billing::promotion::{self, Sale};
 use crate::objects::{Kind, text};
-use crate::world::{Adjustable, InvoiceTerms, Offer, OfferLine, PaymentTerms, Redeemed, World};
+use crate::world::{
+    Adjustable, InvoiceTerms, MissingMethod, Offer, OfferLine, PaymentTerms, Redeemed, World,
+};
 
 /// The greatest quantity that a buyer may choose, unless the vendor sets another.
 const DEFAULT_MAXIMUM: i64 = 99;
 
 /// The greatest quantity that a vendor may let a buyer choose.
 const MAX_QUANTITY: i64 = 999_999;
+
+/// The longest trial, in days
+/// (<https://docs.stripe.com/api/subscriptions/create#create_subscription-trial_period_days>).
+const MAX_TRIAL_DAYS: i64 = 730;
 
 /// The kind of payment that a sale begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,10 +71,37 @@ pub fn terms(world: &World, mode: Option<Mode>, params: &mut Params) -> Result<O
     }
     let mut data = params.group("subscription_data");
     offer.metadata = data.metadata("metadata")?.unwrap_or_default();
-    offer.trial_days = data.integer("trial_period_days")?.unwrap_or(0);
-    data.ignore(&["description", "proration_behavior", "billing_mode", "trial_settings"]);
+    offer.trial_days = trial_days(&mut data)?.unwrap_or(0);
+    offer.settings.missing_method = missing_method(&mut data)?.unwrap_or_default();
+    data.ignore(&["description", "proration_behavior", "billing_mode"]);
     data.finish()?;
     Ok(offer)
+}
+
+/// Takes the days of a trial.
+pub fn trial_days(params: &mut Params) -> Result<Option<i64>, ApiError> {
+    let days = params.integer("trial_period_days")?;
+    if days.is_none_or(|days| (1..=MAX_TRIAL_DAYS).contains(&days)) {
+        return Ok(days);
+    }
+    let message = format!("Invalid integer: a trial has from 1 to {MAX_TRIAL_DAYS} days.");
+    Err(ApiError::invalid(message, &params.full_name("trial_period_days")))
+}
+
+/// Takes what happens when a trial ends without a payment method.
+pub fn missing_method(params: &mut Params) -> Result<Option<MissingMethod>, ApiError> {
+    let mut settings = params.group("trial_settings");
+    let mut behavior = settings.group("end_behavior");
+    let name = behavior.text("missing_payment_method")?;
+    let at = behavior.full_name("missing_payment_method");
+    behavior.finish()?;
+    settings.finish()?;
+    let Some(name) = name else { return Ok(None) };
+    let Some(named) = MissingMethod::named(&name) else {
+        let message = format!("Invalid {at}: must be one of cancel, create_invoice, or pause");
+        return Err(ApiError::invalid(message, &at));
+    };
+    Ok(Some(named))
 }
 
 fn lines(world: &World, params: &mut Params) -> Result<Vec<OfferLine>, ApiError> {

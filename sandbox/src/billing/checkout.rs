@@ -32,11 +32,13 @@ pub fn submit(world: &mut World, session: &str, card: Card, email: &str) -> Paid
     if let Some(terms) = &offer.payment {
         return one_time::submit(world, session, terms, card, email);
     }
-    if card == Card::Declined && world.get(Kind::CheckoutSession, session)["amount_total"] == 0 {
+    let needs_card = session::needs_card(world.get(Kind::CheckoutSession, session));
+    let is_free = world.get(Kind::CheckoutSession, session)["amount_total"] == 0;
+    if needs_card && is_free && card == Card::Declined {
         return Paid::Declined; // Nothing is due, but a declined card cannot be stored.
     }
     let customer = ensure_customer(world, session, email);
-    let method = attach_card(world, &customer, card);
+    let method = needs_card.then(|| attach_card(world, &customer, card));
     let waiting = offer
         .subscription
         .filter(|sub| world.get(Kind::Subscription, sub)["status"] == "incomplete");
@@ -52,9 +54,10 @@ pub fn submit(world: &mut World, session: &str, card: Card, email: &str) -> Paid
                 currency: offer.currency,
                 metadata: offer.metadata,
                 trial_end: (offer.trial_days > 0).then(|| world.now + offer.trial_days * 86_400),
-                method: Some(method),
+                method,
                 discounts: offer.discounts,
                 days_until_due: None,
+                settings: offer.settings,
             };
             begin(world, session, new)
         }

@@ -20,9 +20,6 @@ pub fn use_card(world: &mut World, card: Card, email: &Value) -> String {
     let method = world.insert(Kind::PaymentMethod, card.payment_method());
     world.update(Kind::PaymentMethod, &method, |method| {
         put(&mut method["billing_details"], json!({ "email": email }));
-        if method["card"].is_object() {
-            put(&mut method["card"], json!({ "last4": card.last4() }));
-        }
     });
     world.cards.insert(method.clone(), card);
     method
@@ -41,7 +38,12 @@ pub fn paying_method(world: &World, invoice: &str) -> Option<String> {
     let invoice = world.get(Kind::Invoice, invoice);
     let subscription = text(&invoice["parent"]["subscription_details"], "subscription");
     let subscription = world.get(Kind::Subscription, subscription);
-    let customer = world.get(Kind::Customer, text(invoice, "customer"));
+    method_of(world, subscription, text(invoice, "customer"))
+}
+
+/// Returns the payment method of a subscription, otherwise that of its customer.
+pub fn method_of(world: &World, subscription: &Value, customer: &str) -> Option<String> {
+    let customer = world.get(Kind::Customer, customer);
     let own = subscription["default_payment_method"].as_str();
     own.or(customer["invoice_settings"]["default_payment_method"].as_str()).map(str::to_owned)
 }

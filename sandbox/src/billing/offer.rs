@@ -132,6 +132,7 @@ pub fn accept_quote(world: &mut World, id: &str) -> String {
         method: None,
         discounts: terms.discounts,
         days_until_due: quote["invoice_settings"]["days_until_due"].as_i64(),
+        settings: terms.settings,
     };
     let sub = subscription::create(world, new);
     let invoice = world.get(Kind::Subscription, &sub)["latest_invoice"].clone();

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::invoice::{DRAFT_SECONDS, InitialState};
-use super::{collection, ending, invoice, period, schedule, subscription};
+use super::{collection, ending, invoice, period, schedule, subscription, trial};
 use crate::objects::{Kind, integer, put, text};
 use crate::world::{Timer, World};
 
@@ -17,8 +17,8 @@ pub fn handle_timer(world: &mut World, sub: &str) {
     }
     if subscription["cancel_at"].as_i64().is_some_and(|at| at <= world.now) {
         ending::end(world, sub, "cancellation_requested");
-    } else if subscription::period_end(world, sub) <= world.now {
-        renew(world, sub);
+    } else if subscription::period_end(world, sub) <= world.now && !trial::stop(world, sub) {
+        renew(world, sub, "subscription_cycle");
     }
 }
 
@@ -39,7 +39,8 @@ fn resume_if_due(world: &mut World, sub: &str) {
     }
 }
 
-fn renew(world: &mut World, sub: &str) {
+/// Starts the next period of a subscription and bills it, for one of Stripe's reasons.
+pub fn renew(world: &mut World, sub: &str, reason: &str) {
     let subscription = world.get(Kind::Subscription, sub).clone();
     let status = text(&subscription, "status");
     let status = if status == "trialing" { "active" } else { status };
@@ -64,10 +65,12 @@ fn renew(world: &mut World, sub: &str) {
     let initial = match pause {
         Some("keep_as_draft") => InitialState::KeptAsDraft,
         _ if status == "unpaid" => InitialState::KeptAsDraft,
-        None if world.behavior.drafts_renewals => InitialState::Draft,
+        None if world.behavior.drafts_renewals && reason == "subscription_cycle" => {
+            InitialState::Draft
+        }
         _ => InitialState::Finalized,
     };
-    let invoice = subscription::bill(world, sub, "subscription_cycle", &lines, initial);
+    let invoice = subscription::bill(world, sub, reason, &lines, initial);
     match (pause, initial) {
         (Some(pause), _) => leave_uncollected(world, &invoice, pause),
         (None, InitialState::Finalized) => collection::advance(world, &invoice),

@@ -12,7 +12,7 @@ use super::{collection, discount, offer, session};
 use crate::card::Card;
 use crate::objects::{Kind, text};
 use crate::options::CouponDuration;
-use crate::world::{Offer, OfferLine, PaymentTerms, Redeemed, World};
+use crate::world::{Offer, OfferLine, PaymentTerms, Redeemed, SaleSettings, World};
 
 /// The collection method of a subscription that the vendor creates.
 pub enum CollectionMethod {
@@ -44,6 +44,7 @@ pub fn subscribe(
         method,
         discounts: Vec::new(),
         days_until_due,
+        settings: SaleSettings::default(),
     };
     Ok(begin(world, new))
 }

@@ -105,6 +105,13 @@ pub fn invoice_creation(terms: &PaymentTerms) -> Value {
     })
 }
 
+/// Whether the page of a session collects a card. It does not for a sale that costs nothing today,
+/// if the session says so
+/// (<https://docs.stripe.com/payments/checkout/free-trials#collect-payment>).
+pub fn needs_card(session: &Value) -> bool {
+    session["payment_method_collection"] != "if_required" || session["amount_total"] != 0
+}
+
 /// Redeems a coupon for a session. It replaces any other discount.
 pub fn redeem(world: &mut World, session: &str, redeemed: Redeemed) {
     if let Some(offer) = world.offers.get_mut(session) {

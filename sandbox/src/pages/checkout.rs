@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::page::{Form, Page, field, html, message};
 use super::rows::{amount, product_name};
 use crate::billing::checkout::Paid;
-use crate::billing::{actions, price, sales_actions};
+use crate::billing::{actions, price, sales_actions, session as sessions};
 use crate::card::Card;
 use crate::objects::{Kind, integer, text};
 use crate::world::{Adjustable, World};
@@ -68,7 +68,7 @@ pub fn show(world: &World, id: &str, problem: Option<&str>) -> Page {
         lines: lines.collect(),
         trial_days: offer.trial_days,
         verb: if offer.payment.is_some() { "Pay" } else { "Subscribe" },
-        needs_card: offer.payment.is_none() || integer(session, "amount_total") > 0,
+        needs_card: sessions::needs_card(session),
         due: amount(integer(session, "amount_total"), session),
         known_email: customer["email"].as_str().or(session["customer_email"].as_str()),
         problem,

@@ -19,7 +19,9 @@ use crate::objects::{Kind, put, with};
 use crate::options::Behavior;
 
 use ids::Ids;
-pub use offer::{Adjustable, InvoiceTerms, Offer, OfferLine, PaymentTerms, Redeemed};
+pub use offer::{
+    Adjustable, InvoiceTerms, MissingMethod, Offer, OfferLine, PaymentTerms, Redeemed, SaleSettings,
+};
 use table::Table;
 
 /// A check that is due at a certain time. The object may have changed since, so the check reads it.
@@ -29,6 +31,10 @@ pub enum Timer {
     SessionExpires(String),
     /// A subscription's period or trial ends, or its cancellation takes effect.
     SubscriptionDue(String),
+    /// A trial ends within three days.
+    TrialEndsSoon(String),
+    /// The invoice that resumes a paused subscription is given up.
+    ResumptionExpires(String),
     /// An incomplete first payment expires.
     IncompleteExpires(String),
     /// The draft invoice of a renewal is finalized.
@@ -45,6 +51,15 @@ pub enum Timer {
     CouponEnds(String),
     /// A promotion code can be redeemed no longer.
     PromotionCodeEnds(String),
+}
+
+/// A call that resumes a paused subscription, once its invoice is paid.
+#[derive(Clone, Debug)]
+pub struct Resumption {
+    /// The invoice.
+    pub invoice: String,
+    /// Whether a failed payment resumes it too. It is past due then.
+    pub by_any_attempt: bool,
 }
 
 /// A payment of an invoice.
@@ -105,6 +120,10 @@ pub struct World {
     pub search_lag_seconds: i64,
     /// The checkout session of each subscription that began with one.
     pub session_by_subscription: HashMap<String, String>,
+    /// The end of each subscription's trial that was announced last.
+    pub announced_trials: HashMap<String, i64>,
+    /// The resumption of each paused subscription whose invoice is not paid yet.
+    pub resumptions: HashMap<String, Resumption>,
     /// The checkout session of each one-time payment that began with one.
     pub session_by_payment: HashMap<String, String>,
     payments: HashMap<String, Vec<Payment>>,
@@ -138,6 +157,8 @@ impl World {
             voids_failed_first_debits: false,
             search_lag_seconds: 0,
             session_by_subscription: HashMap::new(),
+            announced_trials: HashMap::new(),
+            resumptions: HashMap::new(),
             session_by_payment: HashMap::new(),
             payments: HashMap::new(),
             invoice_by_payment: HashMap::new(),

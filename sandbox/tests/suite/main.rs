@@ -22,4 +22,5 @@ mod quantities;
 mod schedules;
 mod sent_invoices;
 mod shapes;
+mod trials;
 mod webhooks;
