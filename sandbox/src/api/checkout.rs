@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::collected::{collected, customer_update, require_updates};
 use super::list::{list, page_of};
 use super::params::Params;
 use super::resource::{Route, matches, require, require_param, take_fields, take_metadata};
@@ -33,23 +34,16 @@ const TEXTS: [&str; 6] = [
 ];
 
 /// Parameters of Stripe's that the sandbox ignores.
-const IGNORED: [&str; 17] = [
-    "adaptive_pricing",
-    "automatic_tax",
-    "billing_address_collection",
+const IGNORED: [&str; 10] = [
     "branding_settings",
-    "consent_collection",
     "custom_fields",
     "custom_text",
-    "customer_update",
     "managed_payments",
-    "name_collection",
     "origin_context",
     "payment_method_options",
     "payment_method_types",
     "phone_number_collection",
     "saved_payment_method_options",
-    "tax_id_collection",
     "ui_mode",
 ];
 
@@ -94,12 +88,15 @@ fn create(world: &mut World, params: &mut Params) -> ApiResult {
         fields.insert("allow_promotion_codes".to_owned(), allow.into());
     }
     take_collection(mode, params, &mut fields)?;
+    collected(world, params, &mut fields)?;
     params.ignore(&IGNORED);
     let customer = fields.get("customer").and_then(Value::as_str);
+    offer.updates = customer_update(params, customer)?;
     let currency = currency(world, mode, customer, &offer.lines, params)?;
     params.finish()?;
     offer.currency = currency;
     check_buyer(world, &fields)?;
+    require_updates(world, customer, offer.updates, &fields, offer.settings.automatic_tax)?;
     if offer.discounts.len() > 1 {
         return Err(ApiError::invalid("Only one discount can be passed.", "discounts"));
     }
@@ -204,12 +201,13 @@ fn items(world: &World, session: &str) -> Vec<Value> {
         let price = world.get(Kind::Price, &line.price);
         let amount = totals.lines[place];
         let off: i64 = totals.off.iter().map(|off| off[place]).sum();
+        let tax = totals.taxes[place];
         json!({
             "adjustable_quantity": line.adjustable.map(limits),
             "amount_discount": off,
             "amount_subtotal": amount,
-            "amount_tax": 0,
-            "amount_total": amount - off,
+            "amount_tax": tax.amount,
+            "amount_total": amount - off + tax.added(),
             "currency": totals.currency,
             "description": world.get(Kind::Product, text(price, "product"))["name"],
             "id": format!("li_{}", text(price, "id").trim_start_matches("price_")),

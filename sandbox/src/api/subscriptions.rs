@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::collected::{automatic_tax, require_location};
 use super::list::{list, page_of};
 use super::params::Params;
 use super::resource::{Route, require, require_param, take_fields, take_metadata};
@@ -15,7 +16,7 @@ use crate::billing::payment::Presence;
 use crate::billing::plan_change::change_price;
 use crate::billing::promotion::Sale;
 use crate::billing::subscription::{self, NewSubscription};
-use crate::billing::{discount, ending, price, renewal, resumption, schedule, trial};
+use crate::billing::{discount, ending, price, renewal, resumption, schedule, tax, trial};
 use crate::objects::{Kind, integer, text};
 use crate::options::CancelField;
 use crate::world::{Offer, OfferLine, SaleSettings, World};
@@ -69,6 +70,10 @@ fn create(world: &mut World, params: &mut Params) -> ApiResult {
     if sent && days_until_due.is_none() {
         return Err(ApiError::missing("days_until_due"));
     }
+    let automatic_tax = automatic_tax(world, &lines, params)?;
+    if automatic_tax {
+        require_location(world, &customer)?;
+    }
     let discounts = discounts(world, params)?;
     let currency = currency(world, Mode::Subscription, Some(&customer), &lines, params)?;
     params.ignore(&["payment_behavior", "payment_settings", "billing_mode", "off_session"]);
@@ -86,7 +91,7 @@ fn create(world: &mut World, params: &mut Params) -> ApiResult {
         method,
         discounts,
         days_until_due: days_until_due.filter(|_| sent),
-        settings: SaleSettings { missing_method },
+        settings: SaleSettings { missing_method, automatic_tax },
     };
     let id = subscription::create(world, new);
     let invoice = text(world.get(Kind::Subscription, &id), "latest_invoice").to_owned();
@@ -125,6 +130,7 @@ fn update(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
         fields.insert("trial_settings".to_owned(), trial::settings(behavior));
     }
     let trial_end = trial_end(world, params)?;
+    take_tax(world, id, params, &mut fields)?;
     let discounts = discounts(world, params)?;
     let changes = item_changes(world, id, params)?;
     let cancellation = cancellation(params)?;
@@ -172,6 +178,27 @@ fn update(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
         None => {}
     }
     Ok(world.get(Kind::Subscription, id).clone())
+}
+
+/// Takes `automatic_tax`, if it is there.
+fn take_tax(
+    world: &World,
+    id: &str,
+    params: &mut Params,
+    fields: &mut Map<String, Value>,
+) -> Result<(), ApiError> {
+    if !params.has("automatic_tax") {
+        return Ok(());
+    }
+    let items = subscription::items(world, id).iter();
+    let lines: Vec<OfferLine> =
+        items.map(|item| OfferLine::of(text(&item["price"], "id"))).collect();
+    let is_enabled = automatic_tax(world, &lines, params)?;
+    if is_enabled {
+        require_location(world, text(world.get(Kind::Subscription, id), "customer"))?;
+    }
+    fields.insert("automatic_tax".to_owned(), tax::subscription_state(is_enabled));
+    Ok(())
 }
 
 /// A requested end of a trial.

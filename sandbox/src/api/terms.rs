@@ -1,6 +1,7 @@
 //! The parameters of a sale that checkout sessions, payment links, quotes and subscriptions share:
 //! line items, trial, payment and discounts.
 
+use super::collected::automatic_tax;
 use super::params::Params;
 use super::resource::require_param;
 use crate::api_error::ApiError;
@@ -60,6 +61,7 @@ pub fn terms(world: &World, mode: Option<Mode>, params: &mut Params) -> Result<O
     }
     let discounts = discounts(world, params)?;
     let mut offer = Offer { lines, discounts, ..Offer::default() };
+    offer.settings.automatic_tax = automatic_tax(world, &offer.lines, params)?;
     if mode == Mode::Payment {
         offer.payment = Some(payment(params)?);
         return Ok(offer);

@@ -5,6 +5,7 @@
 
 pub mod actions;
 pub mod balance;
+pub mod buyer;
 pub mod checkout;
 pub mod checks;
 pub mod collection;
@@ -31,5 +32,6 @@ pub mod sales_actions;
 pub mod schedule;
 pub mod session;
 pub mod subscription;
+pub mod tax;
 pub mod time;
 pub mod trial;

@@ -8,11 +8,11 @@ use super::checks::{ActionError, require_changeable, require_exists, require_sta
 use super::customer::attach_card;
 use super::promotion::{self, Sale};
 use super::subscription::{self, NewSubscription};
-use super::{collection, discount, offer, session};
+use super::{buyer, collection, discount, offer, session};
 use crate::card::Card;
 use crate::objects::{Kind, text};
 use crate::options::CouponDuration;
-use crate::world::{Offer, OfferLine, PaymentTerms, Redeemed, SaleSettings, World};
+use crate::world::{BuyerDetails, Offer, OfferLine, PaymentTerms, Redeemed, SaleSettings, World};
 
 /// The collection method of a subscription that the vendor creates.
 pub enum CollectionMethod {
@@ -149,6 +149,37 @@ pub fn enter_promotion_code(
         return Err(ActionError::not_possible(session, problem));
     }
     session::redeem(world, session, redeemed);
+    Ok(())
+}
+
+/// Enters the buyer's details on the page of an open checkout session.
+pub fn enter_details(
+    world: &mut World,
+    session: &str,
+    details: BuyerDetails,
+) -> Result<(), ActionError> {
+    require_status(world, Kind::CheckoutSession, "checkout session", session, "open")?;
+    let object = world.get(Kind::CheckoutSession, session);
+    let takes_tax_ids = object["tax_id_collection"]["enabled"] == true;
+    let names = &object["name_collection"];
+    let problem = if let Some(problem) = details.problem() {
+        Some(problem)
+    } else if details.tax_id.is_some() && !takes_tax_ids {
+        Some("it takes no tax ids".to_owned())
+    } else if details.business_name.is_some()
+        && !takes_tax_ids
+        && names["business"]["enabled"] != true
+    {
+        Some("it takes no company".to_owned())
+    } else if details.individual_name.is_some() && names["individual"]["enabled"] != true {
+        Some("it takes no name".to_owned())
+    } else {
+        None
+    };
+    if let Some(problem) = problem {
+        return Err(ActionError::not_possible(session, problem));
+    }
+    buyer::enter(world, session, details);
     Ok(())
 }
 

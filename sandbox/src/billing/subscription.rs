@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::invoice::{self, InitialState, Line};
-use super::{discount, period, price, resumption, trial};
+use super::{discount, period, price, resumption, tax, trial};
 use crate::objects::{Kind, integer, list, plan, subscription_item, text, with};
 use crate::world::{OfferLine, Redeemed, SaleSettings, Timer, World};
 
@@ -59,6 +59,7 @@ pub fn create(world: &mut World, new: NewSubscription) -> String {
     };
     let sent = new.days_until_due.is_some();
     let fields = json!({
+        "automatic_tax": tax::subscription_state(new.settings.automatic_tax),
         "billing_cycle_anchor": anchor,
         "collection_method": if sent { "send_invoice" } else { "charge_automatically" },
         "days_until_due": new.days_until_due,

@@ -9,7 +9,8 @@ use crate::billing::checks::ActionError;
 use crate::billing::sales_actions::CollectionMethod;
 use crate::billing::{actions, customer, sales_actions};
 use crate::card::Card;
-use crate::options::CouponDuration;
+use crate::options::{AccountSettings, CouponDuration};
+use crate::world::BuyerDetails;
 
 impl Double {
     /// Creates a customer. Returns its id.
@@ -114,6 +115,20 @@ impl Double {
     /// When the session is not open or takes no codes, or there is no such code.
     pub fn enter_promotion_code(&self, session: &str, code: &str) -> Result<(), ActionError> {
         self.shared.write(|world| sales_actions::enter_promotion_code(world, session, code))
+    }
+
+    /// Enters the buyer's details on the page of a checkout session. Without a country, taxes are
+    /// computed for the card's when the session is paid.
+    ///
+    /// # Errors
+    /// When the session is not open or does not collect a detail, or a detail has no valid form.
+    pub fn enter_details(&self, session: &str, details: BuyerDetails) -> Result<(), ActionError> {
+        self.shared.write(|world| sales_actions::enter_details(world, session, details))
+    }
+
+    /// Sets what the account is set up for, as in the dashboard.
+    pub fn set_account(&self, account: AccountSettings) {
+        self.shared.write(|world| world.account = account);
     }
 
     /// Chooses the number of units of a price on the page of a checkout session.

@@ -1,6 +1,7 @@
 //! The state of the sandbox, in memory: the objects, what Stripe keeps without showing it, the
 //! events, and the timers. The rules of billing are in `billing`.
 
+mod buyer;
 mod events;
 mod ids;
 mod offer;
@@ -16,8 +17,9 @@ use crate::faults::FaultRules;
 use crate::idempotency::IdempotencyKeys;
 use crate::mail::Mail;
 use crate::objects::{Kind, put, with};
-use crate::options::Behavior;
+use crate::options::{AccountSettings, Behavior};
 
+pub use buyer::{BuyerDetails, CustomerUpdate};
 use ids::Ids;
 pub use offer::{
     Adjustable, InvoiceTerms, MissingMethod, Offer, OfferLine, PaymentTerms, Redeemed, SaleSettings,
@@ -84,8 +86,10 @@ pub struct Cause {
 pub struct World {
     /// The time, in epoch seconds.
     pub now: i64,
-    /// The account's settings.
+    /// The account's rules of billing.
     pub behavior: Behavior,
+    /// What the account is set up for.
+    pub account: AccountSettings,
     /// The URL of the sandbox's pages.
     pub url: String,
     /// The cause of the current changes.
@@ -94,6 +98,8 @@ pub struct World {
     pub coupon_products: HashMap<String, Vec<String>>,
     /// The amounts of each price in other currencies than its own.
     pub currency_options: HashMap<String, BTreeMap<String, i64>>,
+    /// The details that the buyer of each checkout session entered.
+    pub buyers: HashMap<String, BuyerDetails>,
     /// The contents of each checkout session, payment link and quote.
     pub offers: HashMap<String, Offer>,
     /// The behavior of each payment method.
@@ -140,10 +146,12 @@ impl World {
         Self {
             now,
             behavior,
+            account: AccountSettings::default(),
             url,
             cause: Cause::default(),
             coupon_products: HashMap::new(),
             currency_options: HashMap::new(),
+            buyers: HashMap::new(),
             offers: HashMap::new(),
             cards: HashMap::new(),
             webhook_secrets: HashMap::new(),

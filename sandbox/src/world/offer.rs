@@ -3,6 +3,8 @@
 
 use serde_json::{Map, Value};
 
+use super::buyer::CustomerUpdate;
+
 /// The contents of a checkout session, a payment link or a quote.
 #[derive(Clone, Debug, Default)]
 pub struct Offer {
@@ -14,8 +16,12 @@ pub struct Offer {
     pub metadata: Map<String, Value>,
     /// The days of the trial.
     pub trial_days: i64,
-    /// The settings of the subscription that it creates.
+    /// The settings that its subscription takes over.
     pub settings: SaleSettings,
+    /// The buyer's country, once it is known.
+    pub country: Option<String>,
+    /// The fields of an existing customer that the page may change.
+    pub updates: CustomerUpdate,
     /// The coupons and promotion codes to redeem.
     pub discounts: Vec<Redeemed>,
     /// The subscription that the last payment attempt created.
@@ -31,11 +37,13 @@ impl Offer {
     }
 }
 
-/// The settings that a subscription takes over from its sale.
+/// The settings of a sale that its subscription takes over.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SaleSettings {
     /// The end of a trial without a payment method.
     pub missing_method: MissingMethod,
+    /// Whether Stripe Tax computes taxes.
+    pub automatic_tax: bool,
 }
 
 /// What happens when a trial ends and there is no payment method

@@ -22,5 +22,6 @@ mod quantities;
 mod schedules;
 mod sent_invoices;
 mod shapes;
+mod taxes;
 mod trials;
 mod webhooks;
