@@ -214,7 +214,7 @@ fn items(world: &World, session: &str) -> Vec<Value> {
             "metadata": {},
             "object": "item",
             "price": price,
-            "quantity": line.quantity,
+            "quantity": (line.quantity > 0).then_some(line.quantity),
         })
     };
     offer.lines.iter().enumerate().map(item).collect()

@@ -8,7 +8,8 @@ use super::list::{list, page_of};
 use super::params::Params;
 use super::resource::{Route, require, require_param, take_fields, take_metadata};
 use super::terms::{
-    Mode, currency, discounts, missing_method, require_recurring, require_redeemable, trial_days,
+    Mode, currency, discounts, missing_method, quantity, require_recurring, require_redeemable,
+    trial_days,
 };
 use crate::api_error::{ApiError, ApiResult};
 use crate::billing::collection::{self, Attempt};
@@ -49,7 +50,7 @@ fn create(world: &mut World, params: &mut Params) -> ApiResult {
     for mut item in params.groups("items") {
         let price = item.required("price")?;
         require_recurring(world, &price, &item.full_name("price"))?;
-        let quantity = item.integer("quantity")?.unwrap_or(1);
+        let quantity = quantity(world, &price, &mut item)?;
         lines.push(OfferLine { quantity, ..OfferLine::of(&price) });
         item.finish()?;
     }
@@ -64,6 +65,7 @@ fn create(world: &mut World, params: &mut Params) -> ApiResult {
         None => trial_days.map(|days| world.now + days * 86_400),
     };
     let missing_method = missing_method(params)?.unwrap_or_default();
+    let thresholds = thresholds(params)?;
     let method = params.text("default_payment_method")?;
     let sent = params.text("collection_method")?.as_deref() == Some("send_invoice");
     let days_until_due = params.integer("days_until_due")?;
@@ -94,6 +96,9 @@ fn create(world: &mut World, params: &mut Params) -> ApiResult {
         settings: SaleSettings { missing_method, automatic_tax },
     };
     let id = subscription::create(world, new);
+    if let Some(thresholds) = thresholds {
+        world.set(Kind::Subscription, &id, json!({ "billing_thresholds": thresholds }));
+    }
     let invoice = text(world.get(Kind::Subscription, &id), "latest_invoice").to_owned();
     if world.get(Kind::Invoice, &invoice)["status"] == "open" && !sent {
         collection::pay(world, &invoice, Presence::OnSession, Attempt::Scheduled);
@@ -131,6 +136,9 @@ fn update(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
     }
     let trial_end = trial_end(world, params)?;
     take_tax(world, id, params, &mut fields)?;
+    if let Some(thresholds) = thresholds(params)? {
+        fields.insert("billing_thresholds".to_owned(), thresholds);
+    }
     let discounts = discounts(world, params)?;
     let changes = item_changes(world, id, params)?;
     let cancellation = cancellation(params)?;
@@ -199,6 +207,23 @@ fn take_tax(
     }
     fields.insert("automatic_tax".to_owned(), tax::subscription_state(is_enabled));
     Ok(())
+}
+
+/// Takes `billing_thresholds`. An empty value unsets them, which is null.
+fn thresholds(params: &mut Params) -> Result<Option<Value>, ApiError> {
+    if !params.has("billing_thresholds") {
+        return Ok(None);
+    }
+    let mut group = params.group("billing_thresholds");
+    if group.text("")?.is_some() {
+        return Ok(Some(Value::Null));
+    }
+    let amount = group.integer("amount_gte")?;
+    let at = group.full_name("amount_gte");
+    group.ignore(&["reset_billing_cycle_anchor"]);
+    group.finish()?;
+    let amount = amount.ok_or_else(|| ApiError::missing(&at))?;
+    Ok(Some(json!({ "amount_gte": amount, "reset_billing_cycle_anchor": false })))
 }
 
 /// A requested end of a trial.

@@ -5,8 +5,8 @@ use super::collected::automatic_tax;
 use super::params::Params;
 use super::resource::require_param;
 use crate::api_error::ApiError;
-use crate::billing::price;
 use crate::billing::promotion::{self, Sale};
+use crate::billing::{metered, price};
 use crate::objects::{Kind, text};
 use crate::world::{
     Adjustable, InvoiceTerms, MissingMethod, Offer, OfferLine, PaymentTerms, Redeemed, World,
@@ -110,17 +110,31 @@ fn lines(world: &World, params: &mut Params) -> Result<Vec<OfferLine>, ApiError>
     let mut lines = Vec::new();
     for mut line in params.groups("line_items") {
         let price = line.required("price")?;
-        let quantity = line.integer("quantity")?.unwrap_or(1);
         let at = line.full_name("price");
+        require_param(world, Kind::Price, &price, &at)?;
+        let quantity = quantity(world, &price, &mut line)?;
         let adjustable = adjustable(&mut line, quantity)?;
         line.finish()?;
-        require_param(world, Kind::Price, &price, &at)?;
         lines.push(OfferLine { price, quantity, adjustable });
     }
     if lines.is_empty() {
         return Err(ApiError::missing("line_items"));
     }
     Ok(lines)
+}
+
+/// Takes the quantity of a line. A metered price has none; here it is zero
+/// (<https://docs.stripe.com/api/checkout/sessions/create#create_checkout_session-line_items-quantity>).
+pub fn quantity(world: &World, price: &str, line: &mut Params) -> Result<i64, ApiError> {
+    let quantity = line.integer("quantity")?;
+    if !metered::is_metered(world.get(Kind::Price, price)) {
+        return Ok(quantity.unwrap_or(1));
+    }
+    if quantity.is_none() {
+        return Ok(0);
+    }
+    let message = "You cannot specify a quantity for a metered price.";
+    Err(ApiError::invalid(message, &line.full_name("quantity")))
 }
 
 /// Returns the mode of a sale by its prices: a payment if none of them recurs.

@@ -17,6 +17,7 @@ pub mod ending;
 pub mod invoice;
 pub mod invoice_actions;
 mod invoice_payment;
+pub mod metered;
 pub mod money_actions;
 pub mod offer;
 pub mod one_time;

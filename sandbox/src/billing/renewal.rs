@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::invoice::{DRAFT_SECONDS, InitialState};
-use super::{collection, ending, invoice, period, schedule, subscription, trial};
+use super::{collection, ending, invoice, metered, period, schedule, subscription, trial};
 use crate::objects::{Kind, integer, put, text};
 use crate::world::{Timer, World};
 
@@ -16,6 +16,7 @@ pub fn handle_timer(world: &mut World, sub: &str) {
         return;
     }
     if subscription["cancel_at"].as_i64().is_some_and(|at| at <= world.now) {
+        metered::bill_last(world, sub);
         ending::end(world, sub, "cancellation_requested");
     } else if subscription::period_end(world, sub) <= world.now && !trial::stop(world, sub) {
         renew(world, sub, "subscription_cycle");
@@ -61,6 +62,7 @@ pub fn renew(world: &mut World, sub: &str, reason: &str) {
     }
     let mut lines = subscription::lines(world, sub, false);
     lines.retain(|line| renewed.contains(&line.item["id"]));
+    metered::fill(world, sub, &subscription, &mut lines);
     let pause = subscription["pause_collection"]["behavior"].as_str();
     let initial = match pause {
         Some("keep_as_draft") => InitialState::KeptAsDraft,

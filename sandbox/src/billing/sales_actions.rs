@@ -8,7 +8,7 @@ use super::checks::{ActionError, require_changeable, require_exists, require_sta
 use super::customer::attach_card;
 use super::promotion::{self, Sale};
 use super::subscription::{self, NewSubscription};
-use super::{buyer, collection, discount, offer, session};
+use super::{buyer, collection, discount, metered, offer, session};
 use crate::card::Card;
 use crate::objects::{Kind, text};
 use crate::options::CouponDuration;
@@ -205,6 +205,18 @@ pub fn choose_quantity(
         return Err(ActionError::not_possible(session, problem));
     }
     session::set_quantity(world, session, price, quantity);
+    Ok(())
+}
+
+/// Adds usage of a metered price to the current period of a subscription.
+pub fn add_usage(world: &mut World, sub: &str, price: &str, units: i64) -> Result<(), ActionError> {
+    require_changeable(world, sub)?;
+    let fits = |item: &&Value| item["price"]["id"] == price && metered::is_metered(&item["price"]);
+    let Some(item) = subscription::items(world, sub).iter().find(fits) else {
+        return Err(ActionError::NoSuch { what: "metered item", id: price.to_owned() });
+    };
+    let item = text(item, "id").to_owned();
+    metered::add_usage(world, sub, &item, units);
     Ok(())
 }
 

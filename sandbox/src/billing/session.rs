@@ -145,7 +145,7 @@ pub fn set_quantity(world: &mut World, session: &str, price: &str, quantity: i64
     for line in offer.lines.iter_mut().filter(|line| line.price == price) {
         line.quantity = quantity;
     }
-    offer.lines.retain(|line| line.quantity > 0);
+    offer.lines.retain(|line| line.price != price || line.quantity > 0);
     restart(world, session);
 }
 

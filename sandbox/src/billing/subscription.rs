@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::invoice::{self, InitialState, Line};
-use super::{discount, period, price, resumption, tax, trial};
+use super::{discount, metered, period, price, resumption, tax, trial};
 use crate::objects::{Kind, integer, list, plan, subscription_item, text, with};
 use crate::world::{OfferLine, Redeemed, SaleSettings, Timer, World};
 
@@ -98,7 +98,11 @@ fn item(world: &mut World, sub: &str, price: &Value, quantity: i64, period: (i64
         "quantity": quantity,
         "subscription": sub,
     });
-    with(subscription_item(), fields)
+    let mut item = with(subscription_item(), fields);
+    if metered::is_metered(price) {
+        item.as_object_mut().and_then(|item| item.remove("quantity"));
+    }
+    item
 }
 
 /// Returns the deprecated `plan` that Stripe still includes next to each price.
@@ -111,7 +115,9 @@ pub fn plan_of(price: &Value) -> Value {
         "id": price["id"],
         "interval": price["recurring"]["interval"],
         "interval_count": price["recurring"]["interval_count"],
+        "meter": price["recurring"]["meter"],
         "product": price["product"],
+        "usage_type": price["recurring"]["usage_type"],
     });
     with(plan(), fields)
 }

@@ -145,6 +145,20 @@ impl Double {
         self.shared.write(|world| sales_actions::choose_quantity(world, session, price, quantity))
     }
 
+    /// Adds usage of a metered price to the current period of a subscription. It is billed at the
+    /// period's end, or when its amount reaches the subscription's `billing_thresholds`.
+    ///
+    /// # Errors
+    /// When the subscription cannot be changed, or does not have the price.
+    pub fn add_usage(
+        &self,
+        subscription: &str,
+        price: &str,
+        units: i64,
+    ) -> Result<(), ActionError> {
+        self.shared.write(|world| sales_actions::add_usage(world, subscription, price, units))
+    }
+
     /// Gives a subscription a discount from its next invoice on. Returns the discount's id.
     ///
     /// # Errors

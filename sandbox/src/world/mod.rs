@@ -124,6 +124,8 @@ pub struct World {
     pub voids_failed_first_debits: bool,
     /// Searches do not find objects that are younger than this, in seconds.
     pub search_lag_seconds: i64,
+    /// The usage of each metered subscription item that is not billed yet.
+    pub usage: HashMap<String, i64>,
     /// The checkout session of each subscription that began with one.
     pub session_by_subscription: HashMap<String, String>,
     /// The end of each subscription's trial that was announced last.
@@ -164,6 +166,7 @@ impl World {
             writes_off_after_retries: false,
             voids_failed_first_debits: false,
             search_lag_seconds: 0,
+            usage: HashMap::new(),
             session_by_subscription: HashMap::new(),
             announced_trials: HashMap::new(),
             resumptions: HashMap::new(),

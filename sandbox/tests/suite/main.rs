@@ -11,6 +11,7 @@ mod forgiven;
 mod harness;
 mod life;
 mod mail;
+mod metered;
 mod money_back;
 mod one_time;
 mod oracles;
