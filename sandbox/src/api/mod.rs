@@ -4,6 +4,7 @@
 
 mod catalog;
 mod checkout;
+mod collected;
 mod credit_notes;
 mod customers;
 mod discounts;
@@ -20,6 +21,7 @@ mod resource;
 mod routes;
 mod schedules;
 mod subscriptions;
+pub mod tax;
 mod terms;
 mod webhooks;
 

@@ -6,7 +6,7 @@ use super::params::Params;
 use super::resource::{Route, matches, retrieve};
 use super::{
     catalog, checkout, credit_notes, customers, discounts, events, invoices, offers, payments,
-    portal, schedules, subscriptions, webhooks,
+    portal, schedules, subscriptions, tax, webhooks,
 };
 use crate::api_error::ApiResult;
 use crate::objects::Kind;
@@ -67,6 +67,9 @@ pub fn handle(
     // Items are parts of subscriptions, without objects of their own.
     if let Some(rest) = below(path, "/v1/subscription_items") {
         return subscriptions::items(world, (method, &rest), params);
+    }
+    if let Some(rest) = below(path, "/v1/tax/settings") {
+        return tax::settings(world, (method, &rest), params);
     }
     let resource = |(kind, read, calls): &(Kind, Read, Option<Calls>)| {
         below(path, kind.path()).map(|rest| (*kind, *read, *calls, rest))

@@ -4,8 +4,10 @@
 use serde_json::json;
 
 use super::payment::{self, PaymentOutcome, Presence};
-use super::pending_update;
-use super::{customer, ending, invoice, invoice_payment, one_time, session, subscription};
+use super::{
+    customer, ending, invoice, invoice_payment, one_time, pending_update, resumption, session,
+    subscription,
+};
 use crate::objects::{Kind, integer, text};
 use crate::options::AfterRetries;
 use crate::world::{Timer, World};
@@ -235,7 +237,7 @@ fn payment_failed(world: &mut World, invoice: &str) {
     let next = retry.filter(|_| retries).map(|days| world.now + days * DAY_SECONDS);
     world.set(Kind::Invoice, invoice, json!({ "next_payment_attempt": next }));
     world.announce(Kind::Invoice, invoice, "invoice.payment_failed");
-    if !retries {
+    if resumption::fail(world, sub, invoice) || !retries {
         return;
     }
     if let Some(at) = next {

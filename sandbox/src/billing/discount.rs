@@ -150,7 +150,7 @@ fn off_coupons<'a>(
 }
 
 /// Splits a discount among lines with these amounts, in proportion. The shares add up to `off`.
-fn shares(off: i64, lines: &[i64]) -> Vec<i64> {
+pub fn shares(off: i64, lines: &[i64]) -> Vec<i64> {
     let (mut off, mut whole) = (off, lines.iter().sum::<i64>());
     let share = |line: &i64| {
         let share = if whole > 0 { off * line / whole } else { 0 };

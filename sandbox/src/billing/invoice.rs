@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{balance, discount, invoice_item, invoice_payment, payment, price};
+use super::{balance, customer, discount, invoice_item, invoice_payment, payment, price, tax};
 use crate::objects::{Kind, integer, line_item, list, put, text, with};
 use crate::world::{Timer, World};
 
@@ -85,15 +85,15 @@ fn draft_fields(world: &mut World, id: &str, sub: &str, reason: &str, lines: &[L
     let due = (total + balance).max(0);
     let each =
         |(discount, amount): &(String, i64)| json!({ "amount": amount, "discount": discount });
-    json!({
+    let about_customer = customer::invoice_fields(world, customer);
+    let is_taxed = subscription["automatic_tax"]["enabled"] == true;
+    let fields = json!({
         "amount_due": due,
         "amount_remaining": due,
         "billing_reason": reason,
         "collection_method": subscription["collection_method"],
         "currency": subscription["currency"],
         "customer": subscription["customer"],
-        "customer_email": customer["email"],
-        "customer_name": customer["name"],
         "lines": with(list(lines, false, &url), json!({ "total_count": count })),
         "parent": parent,
         "period_end": period.1,
@@ -106,7 +106,12 @@ fn draft_fields(world: &mut World, id: &str, sub: &str, reason: &str, lines: &[L
         "total_discount_amounts": discounts.iter().map(each).collect::<Vec<_>>(),
         "total_excluding_tax": total,
         "webhooks_delivered_at": world.now,
-    })
+    });
+    let mut fields = with(fields, about_customer);
+    if is_taxed {
+        tax::apply(world, &mut fields);
+    }
+    fields
 }
 
 /// The amounts of an invoice.

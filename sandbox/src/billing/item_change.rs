@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 use super::collection::{self, Attempt};
 use super::invoice::{InitialState, Line};
 use super::payment::Presence;
-use super::{invoice, invoice_item, pending_update, period, price, proration, subscription};
+use super::{
+    invoice, invoice_item, metered, pending_update, period, price, proration, subscription,
+};
 use crate::objects::{Kind, integer, put, text};
 use crate::options::Proration;
 use crate::world::{Timer, World};
@@ -226,6 +228,7 @@ fn bill(
         }
     }
     let begun = changed.iter().filter(|one| one.begins).filter_map(|one| one.after.as_ref());
+    let begun = begun.filter(|item| !metered::is_metered(&item["price"]));
     let lines: Vec<Line> = begun.map(|item| whole_period(world, sub, item)).collect();
     let is_billed_now =
         change.proration == Proration::Now && !invoice_item::pending(world, sub).is_empty();

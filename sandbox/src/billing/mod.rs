@@ -5,6 +5,7 @@
 
 pub mod actions;
 pub mod balance;
+pub mod buyer;
 pub mod checkout;
 pub mod checks;
 pub mod collection;
@@ -18,6 +19,7 @@ pub mod invoice_actions;
 pub mod invoice_item;
 mod invoice_payment;
 pub mod item_change;
+pub mod metered;
 pub mod money_actions;
 pub mod offer;
 pub mod one_time;
@@ -29,9 +31,12 @@ pub mod price;
 pub mod promotion;
 mod proration;
 pub mod renewal;
+pub mod resumption;
 pub mod reversal;
 pub mod sales_actions;
 pub mod schedule;
 pub mod session;
 pub mod subscription;
+pub mod tax;
 pub mod time;
+pub mod trial;

@@ -7,6 +7,7 @@ use chrono::DateTime;
 use serde_json::{Value, json};
 
 use super::invoice_item::{self, NewItem};
+use super::metered::is_metered;
 use super::{discount, price};
 use crate::objects::{Kind, integer, text};
 use crate::world::World;
@@ -24,10 +25,11 @@ struct Debit {
     period: (i64, i64),
 }
 
-/// Credits the rest of a subscription item's period from `at` on. `items` are all items that the
+/// Credits the rest of a subscription item's period from `at` on. Metered items are billed by their
+/// usage, after their period. `items` are all items that the
 /// subscription had then.
 pub fn credit(world: &mut World, item: &Value, items: &[Value], at: i64) {
-    if is_metered(item) {
+    if is_metered(&item["price"]) {
         return;
     }
     let sub = text(item, "subscription").to_owned();
@@ -50,18 +52,13 @@ pub fn credit(world: &mut World, item: &Value, items: &[Value], at: i64) {
 /// Bills the rest of a subscription item's period from `at` on. `items` are all items that the
 /// subscription has then.
 pub fn debit(world: &mut World, item: &Value, items: &[Value], at: i64) {
-    if is_metered(item) {
+    if is_metered(&item["price"]) {
         return;
     }
     let period = period_of(item);
     let amount = rest_of(whole(world, item, items), period, at);
     let billed = (&item["price"], integer(item, "quantity"));
     add(world, item, billed, amount, period, at, Value::Null);
-}
-
-/// Metered items are billed by their usage, after their period.
-fn is_metered(item: &Value) -> bool {
-    item["price"]["recurring"]["usage_type"] == "metered"
 }
 
 fn named(debit: &Debit) -> Value {

@@ -9,7 +9,8 @@ use crate::billing::checks::ActionError;
 use crate::billing::sales_actions::CollectionMethod;
 use crate::billing::{actions, customer, sales_actions};
 use crate::card::Card;
-use crate::options::{CouponDuration, Proration};
+use crate::options::{AccountSettings, CouponDuration, Proration};
+use crate::world::BuyerDetails;
 
 impl Double {
     /// Creates a customer. Returns its id.
@@ -116,6 +117,20 @@ impl Double {
         self.shared.write(|world| sales_actions::enter_promotion_code(world, session, code))
     }
 
+    /// Enters the buyer's details on the page of a checkout session. Without a country, taxes are
+    /// computed for the card's when the session is paid.
+    ///
+    /// # Errors
+    /// When the session is not open or does not collect a detail, or a detail has no valid form.
+    pub fn enter_details(&self, session: &str, details: BuyerDetails) -> Result<(), ActionError> {
+        self.shared.write(|world| sales_actions::enter_details(world, session, details))
+    }
+
+    /// Sets what the account is set up for, as in the dashboard.
+    pub fn set_account(&self, account: AccountSettings) {
+        self.shared.write(|world| world.account = account);
+    }
+
     /// Chooses the number of units of a price on the page of a checkout session.
     ///
     /// # Errors
@@ -174,6 +189,20 @@ impl Double {
         proration: Proration,
     ) -> Result<(), ActionError> {
         self.shared.write(|world| actions::remove_item(world, subscription, item, proration))
+    }
+
+    /// Adds usage of a metered price to the current period of a subscription. It is billed at the
+    /// period's end, or when its amount reaches the subscription's `billing_thresholds`.
+    ///
+    /// # Errors
+    /// When the subscription cannot be changed, or does not have the price.
+    pub fn add_usage(
+        &self,
+        subscription: &str,
+        price: &str,
+        units: i64,
+    ) -> Result<(), ActionError> {
+        self.shared.write(|world| sales_actions::add_usage(world, subscription, price, units))
     }
 
     /// Gives a subscription a discount from its next invoice on. Returns the discount's id.

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     catalog, checkout, credit, customer, discount, invoice, offer, payment, payment_record, portal,
-    schedule, subscription, webhook,
+    schedule, subscription, tax, webhook,
 };
 
 /// A kind of object.
@@ -39,11 +39,12 @@ pub enum Kind {
     PaymentRecord,
     ThinEvent,
     InvoiceItem,
+    TaxId,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::Customer,
         Self::PaymentMethod,
         Self::Product,
@@ -71,6 +72,7 @@ impl Kind {
         Self::PaymentRecord,
         Self::ThinEvent,
         Self::InvoiceItem,
+        Self::TaxId,
     ];
 
     /// The prefix of its ids.
@@ -102,6 +104,7 @@ impl Kind {
             Self::CreditNote => "cn_",
             Self::PaymentRecord => "pr_",
             Self::InvoiceItem => "ii_",
+            Self::TaxId => "txi_",
         }
     }
 
@@ -135,6 +138,7 @@ impl Kind {
             Self::PaymentRecord => "/v1/payment_records",
             Self::ThinEvent => "/v2/core/events",
             Self::InvoiceItem => "/v1/invoiceitems",
+            Self::TaxId => "/v1/tax_ids",
         }
     }
 
@@ -177,6 +181,7 @@ impl Kind {
             Self::PaymentRecord => payment_record::payment_record(),
             Self::ThinEvent => webhook::thin_event(),
             Self::InvoiceItem => invoice::invoice_item(),
+            Self::TaxId => tax::tax_id(),
         }
     }
 }
