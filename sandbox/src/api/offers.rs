@@ -45,7 +45,7 @@ fn create_link(world: &mut World, params: &mut Params) -> ApiResult {
     let names = ["allow_promotion_codes", "customer_creation"];
     take_fields(params, Kind::PaymentLink, &names, &mut fields)?;
     take_metadata(params, &Value::Null, &mut fields)?;
-    params.ignore(&["after_completion", "billing_address_collection", "automatic_tax"]);
+    params.ignore(&["after_completion", "billing_address_collection"]);
     params.finish()?;
     let id = offer::add_link(world, terms, fields.into());
     Ok(world.get(Kind::PaymentLink, &id).clone())
