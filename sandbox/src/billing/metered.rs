@@ -15,6 +15,13 @@ pub fn is_metered(price: &Value) -> bool {
     price["recurring"]["usage_type"] == "metered"
 }
 
+/// Removes the quantity of an item if its price is metered.
+pub fn drop_quantity(item: &mut Value) {
+    if is_metered(&item["price"]) {
+        item.as_object_mut().and_then(|item| item.remove("quantity"));
+    }
+}
+
 /// Adds usage to an item, and bills it if that reaches the subscription's threshold.
 pub fn add_usage(world: &mut World, sub: &str, item: &str, units: i64) {
     *world.usage.entry(item.to_owned()).or_default() += units;
