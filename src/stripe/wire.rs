@@ -59,6 +59,7 @@ pub struct WireCustomer {
     pub deleted: bool,
     email: Option<String>,
     name: Option<String>,
+    pub currency: Option<String>,
     metadata: Option<HashMap<String, String>>,
     pub invoice_settings: Option<InvoiceSettings>,
 }

@@ -2,7 +2,9 @@
 //! fetches it; [`crate::domain::sale::settlement`] decides what changes because of it.
 
 use crate::domain::sale::invoice::{Invoice, Line, OrderStatus, Payment, StripePage};
+use crate::domain::sale::plan::Currency;
 use crate::domain::sale::policy::Policy;
+use crate::domain::sale::selection::CustomerCurrency;
 use crate::domain::sale::stripe_ids::{
     CheckoutSessionId, InvoiceId, PaymentIntentId, StripeSubscriptionId,
 };
@@ -25,9 +27,19 @@ pub struct StripeState {
     pub paid_sessions: Vec<PaidSession>,
     /// The payment method that pays invoices.
     pub default_payment_method: Option<String>,
+    /// The currency of earlier purchases.
+    pub usual_currency: Option<Currency>,
 }
 
 impl StripeState {
+    /// Returns the customer's currency. A subscription that has not ended pins it.
+    #[must_use]
+    pub fn currency(&self) -> CustomerCurrency {
+        let running = self.subscriptions.iter().filter(|one| !one.status.has_ended());
+        let mut pins = running.filter_map(|one| one.currency.as_deref()?.parse().ok());
+        CustomerCurrency { usual: self.usual_currency.clone(), pinned: pins.next() }
+    }
+
     /// Returns the running subscriptions: those that have not ended, and may still be paid for.
     pub fn running_subscriptions(&self) -> impl Iterator<Item = &StripeSubscriptionId> {
         let running = self.subscriptions.iter().filter(|one| !one.status.has_ended());

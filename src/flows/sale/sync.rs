@@ -74,7 +74,7 @@ async fn lease_and_sync(
     let lease = Lease::take(app, customer_id).await?;
     let work = Box::pin(sync_under_lease(app, &lease, events, how));
     // Boxed, like the work: its callers' futures stay small enough for a thread's stack.
-    Box::pin(lease.during_sync(app, events, work)).await
+    Ok(Box::pin(lease.during_sync(app, events, work)).await?.report)
 }
 
 /// Syncs a customer who fetches a license if an event may be missing: a checkout is open, or a
@@ -112,8 +112,17 @@ pub(in crate::flows) async fn catch_up(
     Ok(true)
 }
 
+/// What a sync found.
+#[derive(Debug, Default)]
+pub(in crate::flows) struct Synced {
+    /// What changed here.
+    pub report: SyncReport,
+    /// What Stripe says.
+    pub state: StripeState,
+}
+
 /// Syncs a customer for a flow that already holds the lease.
-pub(in crate::flows) async fn sync_held(app: &App, lease: &Lease) -> Result<SyncReport> {
+pub(in crate::flows) async fn sync_held(app: &App, lease: &Lease) -> Result<Synced> {
     // Boxed, as above.
     Box::pin(sync_under_lease(app, lease, &[], (Mode::Apply, Extent::WithoutClosed))).await
 }
@@ -123,7 +132,7 @@ async fn sync_under_lease(
     lease: &Lease,
     events: &[LeasedEvent],
     (mode, extent): (Mode, Extent),
-) -> Result<SyncReport> {
+) -> Result<Synced> {
     let mut tx = app.store.read().await?;
     let customer = tx.customer(&lease.customer_id).await?.ok_or(Error::NotFound("customer"))?;
     let orders = tx.orders_to_settle(&lease.customer_id, MAX_ORDERS).await?;
@@ -136,13 +145,14 @@ async fn sync_under_lease(
         }
         None => {
             settle::finish_events(app, lease, events).await?;
-            return Ok(SyncReport::default());
+            return Ok(Synced::default());
         }
     };
     let ours = Ours { customer, orders, kept };
     let fetched = fetch(app, ours, stripe_id, events, (mode, extent)).await?;
     app.fail_points.reach(Place::SyncFetched);
-    Box::pin(settle::settle(app, lease, &fetched, events, mode)).await
+    let report = Box::pin(settle::settle(app, lease, &fetched, events, mode)).await?;
+    Ok(Synced { report, state: fetched.state })
 }
 
 /// Our stored data that decides what a sync fetches.
@@ -204,6 +214,7 @@ async fn fetch(
         subscription.awaits_payment = created_it.is_some_and(|session| session.is_unpaid);
     }
     state.default_payment_method = stripe_customer.default_payment_method;
+    state.usual_currency = stripe_customer.currency;
     Ok(Fetched { customer, is_pushed, stripe_id, state })
 }
 
