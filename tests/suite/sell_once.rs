@@ -36,7 +36,10 @@ async fn a_perpetual_license_is_sold_by_one_payment() {
     let bought_at = now(&shop);
     shop.purchase(&ada, studio()).await;
     let claims = shop.claims(&ada).await;
-    assert_eq!((claims.plan.as_str(), claims.license_expires, claims.grace_until), ("studio", None, None));
+    assert_eq!(
+        (claims.plan.as_str(), claims.license_expires, claims.grace_until),
+        ("studio", None, None)
+    );
     assert_eq!(claims.updates_until, Some(months_after(bought_at, 12)));
     let orders = shop.orders(&ada).await;
     let [order] = orders.as_slice() else { panic!("{orders:?}") };
