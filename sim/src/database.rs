@@ -14,7 +14,7 @@ const IN_MEMORY: &str = "sqlite::memory:";
 
 /// Every table, in the order in which they are emptied. A row that stays would change the next
 /// history.
-const TABLES: [&str; 28] = [
+const TABLES: [&str; 29] = [
     "idempotency_keys",
     "outbox",
     "mail_links",
@@ -39,6 +39,7 @@ const TABLES: [&str; 28] = [
     "ignored_events",
     "inbox",
     "audit_log",
+    "seen_plans",
     "server_secrets",
     "webhook_deliveries",
     "webhook_messages",

@@ -1,6 +1,7 @@
 //! Licenses: entitlements, terms, and the claims that are signed. Signing is in [`crate::keys`],
 //! and verification in the crate `licentia-verify`.
 
+mod content;
 mod extras;
 pub mod grant;
 
@@ -15,6 +16,7 @@ use crate::domain::sale::plan::{Catalog, Plan};
 use crate::domain::sale::stripe_ids::StripeCustomerId;
 use crate::domain::text_enum::text_enum;
 use crate::domain::time::{SKEW, Timestamp};
+pub use content::Content;
 pub use extras::Extras;
 
 /// How far before the time of signing `iat` and `nbf` lie, for devices whose clocks are behind.

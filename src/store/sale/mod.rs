@@ -5,4 +5,5 @@ pub(super) mod buyers;
 pub(super) mod inbox;
 pub(super) mod leases;
 pub(super) mod orders;
+pub(super) mod seen_plans;
 pub(super) mod subscriptions;
