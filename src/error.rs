@@ -14,6 +14,8 @@ use crate::domain::license::grant::{NothingToSend, WouldShorten};
 use crate::domain::operator::admin_key::Scope;
 use crate::domain::operator::webhook::MAX_WEBHOOKS;
 use crate::domain::operator::webhook_target::RefusedTarget;
+use crate::domain::sale::plan::{Currency, Quantity};
+use crate::domain::sale::selection::NotSold;
 use crate::domain::sale::stripe_failure::StripeFailure;
 use crate::domain::sale::webhook::BadWebhook;
 
@@ -175,6 +177,55 @@ errors! {
         "`plan`: this plan is not for sale, or not at this `interval`; GET /api/plans lists both"
     )]
     UnknownPlan => UnknownPlan,
+    /// The plan is not sold in this quantity.
+    #[error("`quantity`: this plan is sold in {min} to {max} units")]
+    InvalidQuantity {
+        /// The fewest units.
+        min: u32,
+        /// The most units.
+        max: u32,
+    } => InvalidQuantity,
+    /// An add-on is not sold.
+    #[error("`addons`: {0}")]
+    UnknownAddon(String) => UnknownAddon,
+    /// The plan is not sold in this currency.
+    #[error("`currency`: this plan is sold in {sold}")]
+    CurrencyNotSold {
+        /// The currencies of the plan.
+        sold: String,
+    } => CurrencyNotSold,
+    /// The customer's subscriptions are in another currency.
+    #[error(
+        "the customer's subscriptions are in {pinned}, and the payment provider allows one \
+         currency at a time; this plan is sold in {sold}. It works once the other subscriptions \
+         have ended"
+    )]
+    CurrencyPinned {
+        /// The customer's currency.
+        pinned: String,
+        /// The currencies of the plan.
+        sold: String,
+    } => CurrencyPinned,
+    /// The customer owns a higher plan.
+    #[error(
+        "the customer owns the plan `{owned}` with updates until {until}, which has more than \
+         this one; choose a higher plan"
+    )]
+    LowerThanOwned {
+        /// The plan that the customer owns.
+        owned: String,
+        /// The end of its updates.
+        until: String,
+    } => LowerThanOwned,
+    /// Updates are sold to holders of a perpetual license.
+    #[error(
+        "the customer has no perpetual license for `{plan}` that these updates could extend; buy \
+         it with `interval` `once`"
+    )]
+    NoPerpetualLicense {
+        /// The plan.
+        plan: String,
+    } => NoPerpetualLicense,
     /// This return URL of a checkout or the portal is not allowed.
     #[error(
         "`{0}`: use a URL within an allowed origin (the vendor sets `return_origins`), and \
@@ -309,6 +360,24 @@ fn lines(problems: &[String], formatter: &mut fmt::Formatter<'_>) -> fmt::Result
     formatter.write_str(&problems.join("\n"))
 }
 
+impl From<NotSold> for Error {
+    fn from(reason: NotSold) -> Self {
+        let list = |currencies: Vec<Currency>| {
+            let texts: Vec<_> = currencies.iter().map(Currency::as_str).collect();
+            texts.join(", ")
+        };
+        match reason {
+            NotSold::Plan => Self::UnknownPlan,
+            NotSold::Quantity(Quantity { min, max }) => Self::InvalidQuantity { min, max },
+            NotSold::Addon(problem) => Self::UnknownAddon(problem),
+            NotSold::Currency(sold) => Self::CurrencyNotSold { sold: list(sold) },
+            NotSold::Pinned { pinned, sold } => {
+                Self::CurrencyPinned { pinned: pinned.to_string(), sold: list(sold) }
+            }
+        }
+    }
+}
+
 impl Error {
     /// Returns a [`Error::Setup`] with one problem.
     pub fn setup(problem: impl Into<String>) -> Self {
@@ -399,6 +468,12 @@ codes! {
     StripeLinkRefused = "stripe_link_refused", 409, "The Stripe customer cannot be linked";
     InvalidMetadata = "invalid_metadata", 422, "The metadata is too large";
     InvalidReturnUrl = "invalid_return_url", 422, "The return URL is not allowed";
+    InvalidQuantity = "invalid_quantity", 422, "The quantity is not sold";
+    UnknownAddon = "unknown_addon", 422, "The add-on is not sold";
+    CurrencyNotSold = "currency_not_sold", 422, "The currency is not sold";
+    CurrencyPinned = "currency_pinned", 409, "The customer's currency is another one";
+    LowerThanOwned = "lower_than_owned", 409, "The customer owns a higher plan";
+    NoPerpetualLicense = "no_perpetual_license", 409, "There is no perpetual license to extend";
     AlreadySubscribed = "already_subscribed", 409, "A subscription already exists";
     PaymentUnderWay = "payment_under_way", 409, "A payment is pending";
     BillingNotConfigured = "billing_not_configured", 503, "Selling is off";

@@ -35,7 +35,8 @@ use wire::List;
 pub use crate::domain::sale::stripe_failure::StripeFailure;
 pub use account::{Endpoint, StripePrice};
 pub use double::{Call, Double};
-pub use sale::{CustomerParameters, SessionParameters, StripeCustomer, Undelivered};
+pub use purchases::Needs;
+pub use sale::{CustomerParameters, SessionMode, SessionParameters, StripeCustomer, Undelivered};
 
 /// A call that took longer is not retried immediately, so that the caller need not wait longer.
 const LONG_CALL: TimeDelta = TimeDelta::seconds(5);

@@ -76,6 +76,8 @@ pub struct PriceOptions<'a> {
     pub currencies: &'a [(&'a str, i64)],
     /// Whether the amounts contain taxes.
     pub tax: TaxBehavior,
+    /// Whether the usage is metered and billed in arrears.
+    pub is_metered: bool,
 }
 
 /// Whether a price contains taxes (<https://docs.stripe.com/tax/products-prices-tax-codes-tax-behavior>).
@@ -197,6 +199,10 @@ impl Double {
             let recurring = new.interval.name().map(|interval| {
                 let mut recurring = Kind::Price.blank()["recurring"].take();
                 recurring["interval"] = interval.into();
+                if options.is_metered {
+                    recurring["meter"] = format!("mtr_{}", new.id).into();
+                    recurring["usage_type"] = "metered".into();
+                }
                 recurring
             });
             let fields = json!({

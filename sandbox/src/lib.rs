@@ -55,11 +55,12 @@ pub use double::{Double, Interval, NewPrice, PriceOptions, TaxBehavior};
 pub use faults::{ApiFault, DeliveryFault, MailFault, Times};
 pub use mail::{Attachment, Mail};
 pub use options::{
-    API_VERSION, AfterRetries, Behavior, CancelField, CouponDuration, Options, Pause, SECRET_KEY,
-    Sending, SignatureTime, StartTime,
+    API_VERSION, AccountSettings, AfterRetries, Behavior, CancelField, CouponDuration, Options,
+    Pause, Proration, SECRET_KEY, Sending, SignatureTime, StartTime, TaxStatus,
 };
 pub use sandbox::{Sandbox, StartError};
 pub use sender::Webhook;
 pub use signature::sign;
 pub use smtp::MAX_MAIL_BYTES;
 pub use switches::Faults;
+pub use world::BuyerDetails;

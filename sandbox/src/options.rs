@@ -25,8 +25,10 @@ pub struct Options {
     pub sending: Sending,
     /// The time in signatures.
     pub signature_time: SignatureTime,
-    /// The account's settings.
+    /// The account's rules of billing.
     pub behavior: Behavior,
+    /// What the account is set up for.
+    pub account: AccountSettings,
 }
 
 impl Default for Options {
@@ -41,6 +43,7 @@ impl Default for Options {
             sending: Sending::Automatic,
             signature_time: SignatureTime::Sandbox,
             behavior: Behavior::default(),
+            account: AccountSettings::default(),
         }
     }
 }
@@ -72,16 +75,48 @@ pub enum SignatureTime {
     Machine,
 }
 
-/// The account's settings at Stripe.
+/// What the account is set up for in the dashboard. By default, everything is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountSettings {
+    /// Whether Stripe Tax is ready.
+    pub tax: TaxStatus,
+    /// The URL of the terms of service. The API does not return it.
+    pub terms_url: Option<String>,
+}
+
+impl Default for AccountSettings {
+    fn default() -> Self {
+        Self { tax: TaxStatus::Active, terms_url: Some("https://vendor.example/terms".to_owned()) }
+    }
+}
+
+/// Whether Stripe Tax is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TaxStatus {
+    /// It is.
+    Active,
+    /// The address of the head office is missing.
+    Pending,
+}
+
+/// The account's rules of billing.
 #[derive(Clone, Copy, Debug)]
 pub struct Behavior {
     /// The end of dunning: the subscription's state when the last retry of a payment failed.
     pub after_retries: AfterRetries,
     /// The field by which the portal cancels a subscription at the end of its period.
     pub portal_cancels_by: CancelField,
+    /// Whether `customer.subscription.trial_will_end` is sent, as at Stripe. Histories that were
+    /// drawn without it need it off.
+    pub announces_trial_ends: bool,
     /// Whether a renewal's invoice stays a draft for an hour, as at Stripe. Otherwise it is charged
     /// at once.
     pub drafts_renewals: bool,
+    /// Whether changes are billed as at Stripe: each earlier bill is credited, a negative total is
+    /// put on the customer's balance, and discounts are inside of prorations. Otherwise the first
+    /// item's difference is billed, and dropped if it is negative: histories that are saved by the
+    /// seed of a simulation need that.
+    pub carries_credits: bool,
 }
 
 impl Default for Behavior {
@@ -89,7 +124,9 @@ impl Default for Behavior {
         Self {
             after_retries: AfterRetries::Cancel,
             portal_cancels_by: CancelField::CancelAt,
+            announces_trial_ends: true,
             drafts_renewals: false,
+            carries_credits: true,
         }
     }
 }
@@ -112,6 +149,18 @@ pub enum CancelField {
     CancelAt,
     /// `cancel_at_period_end`, together with `cancel_at`.
     PeriodEnd,
+}
+
+/// How a change within a period is billed
+/// (<https://docs.stripe.com/billing/subscriptions/prorations>).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proration {
+    /// Not at all.
+    None,
+    /// By items of the next invoice.
+    NextInvoice,
+    /// By an invoice at once.
+    Now,
 }
 
 /// The state of new invoices while the collection of payments is paused.

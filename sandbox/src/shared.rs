@@ -26,7 +26,8 @@ impl Shared {
     /// Returns a new state. `url` is the URL of its pages.
     pub fn new(options: Options, url: String) -> Self {
         let clock = Clock::new(options.start);
-        let world = World::new(clock.now(), options.seed, options.behavior, url);
+        let mut world = World::new(clock.now(), options.seed, options.behavior, url);
+        world.account = options.account.clone();
         Self { options, clock, world: Mutex::new(world), changes: watch::Sender::new(0) }
     }
 

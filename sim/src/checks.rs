@@ -296,7 +296,7 @@ fn entitlement(
             history.violation(format!("A: {who} paid for {due:?} and has {shown:?} at {now}"));
         }
     }
-    let Some(license) = held.filter(|license| license.source == Source::Subscription) else {
+    let Some(license) = held.filter(|license| license.source == Source::Paid) else {
         return;
     };
     let rank = catalog.rank(&license.plan);
@@ -319,7 +319,7 @@ fn entitlement(
 /// Checks that every license was paid for when it was issued, even if the money was returned later
 /// (B).
 fn was_paid(history: &mut History, who: usize, license: &IssuedLicense, truths: &[Truth]) {
-    if license.source != Source::Subscription {
+    if license.source != Source::Paid {
         return;
     }
     let rank = history.ground.plans.rank(&license.plan);

@@ -130,6 +130,10 @@ impl History {
             after_retries: *dice.pick(&after_retries).unwrap_or(&AfterRetries::Cancel),
             portal_cancels_by: *dice.pick(&fields).unwrap_or(&CancelField::CancelAt),
             drafts_renewals: dice.happens(700),
+            // Credits that are carried over would change the events of saved seeds.
+            carries_credits: false,
+            // No step begins a trial at Stripe, and another event would change the later draws.
+            announces_trial_ends: false,
         };
         let (world, secret) = World::new(dice.clone(), behavior, all_kinds, has_accounts);
         let mut ground = ground.clone();

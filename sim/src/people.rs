@@ -9,6 +9,7 @@ use licentia::domain::contact::{DisplayName, Email};
 use licentia::domain::ids::{CustomerId, SessionId};
 use licentia::domain::license::LicenseToken;
 use licentia::domain::sale::plan::Interval;
+use licentia::domain::sale::selection::Wanted;
 use licentia::domain::time::Timestamp;
 use licentia::error::Result;
 use licentia::flows::account::customer::{self, AccountChange, Change};
@@ -225,12 +226,14 @@ impl History {
         let plan = if dice.happens(600) { "professional" } else { "starter" };
         let interval = if dice.happens(800) { Interval::Month } else { Interval::Year };
         let back = format!("{}/docs", self.ground.config.public_url);
-        let wanted = Purchase {
+        let wanted = Wanted {
             plan: plan.to_owned(),
             interval: Some(interval),
-            success_url: back.clone(),
-            cancel_url: back,
+            currency: None,
+            quantity: None,
+            addons: Vec::new(),
         };
+        let wanted = Purchase { wanted, success_url: back.clone(), cancel_url: back };
         self.tell(|| format!("{who} checks out {plan} at {server}"));
         let app = self.servers[server].app.clone();
         self.begin(server, async move {

@@ -67,6 +67,20 @@ impl Column for i64 {
     }
 }
 
+impl Parameter for u32 {
+    const TYPE: ColumnType = ColumnType::Integer;
+
+    fn to_value(&self) -> Value {
+        i64::from(*self).to_value()
+    }
+}
+
+impl Column for u32 {
+    fn from_value(value: Value) -> Result<Self, String> {
+        Self::try_from(i64::from_value(value)?).map_err(|_| "it is out of range".to_owned())
+    }
+}
+
 impl Parameter for str {
     const TYPE: ColumnType = ColumnType::Text;
 
@@ -297,7 +311,7 @@ mod tests {
     fn an_error_names_the_column_and_does_not_show_the_value() {
         let id = || CustomerId::from_random(1).to_value();
         let error = |values| Visit::from_values(values).unwrap_err().to_string();
-        let wrong = error(vec![text("secret"), 7.to_value(), text("")]);
+        let wrong = error(vec![text("secret"), 7_i64.to_value(), text("")]);
         assert!(
             wrong.starts_with("the column \"customer_id\" cannot be read: an id of"),
             "{wrong}"
@@ -308,7 +322,7 @@ mod tests {
         assert_eq!(wrong, format!("the column \"at\" {read} it is null"));
         let wrong = error(vec![id(), text("7"), text("")]);
         assert_eq!(wrong, format!("the column \"at\" {read} it is text, not a number"));
-        let wrong = error(vec![id(), (-1).to_value(), text("")]);
+        let wrong = error(vec![id(), (-1_i64).to_value(), text("")]);
         assert_eq!(
             wrong,
             format!("the column \"at\" {read} this time is before 1970 or after 9999")

@@ -1,22 +1,26 @@
-//! Licenses: entitlements, terms, and the claims that are signed. Signing is in [`crate::keys`],
-//! and verification in the crate `licentia-verify`.
+//! Licenses: terms and issued licenses; entitlements and the claims that are signed are in
+//! `entitlement.rs`. Signing is in [`crate::keys`], and verification in the crate
+//! `licentia-verify`.
 
 mod content;
+mod entitlement;
 mod extras;
 pub mod grant;
 
 use std::fmt;
 
 use chrono::TimeDelta;
-use licentia_verify::{CLAIMS_VERSION, Claims};
+use licentia_verify::Claims;
 
 use crate::domain::column::{Column, ColumnType, Parameter, Value, row};
 use crate::domain::ids::{CustomerId, LicenseId};
-use crate::domain::sale::plan::{Catalog, Plan};
+use crate::domain::sale::addon_ids::AddonIds;
+use crate::domain::sale::plan::Catalog;
 use crate::domain::sale::stripe_ids::StripeCustomerId;
 use crate::domain::text_enum::text_enum;
 use crate::domain::time::{SKEW, Timestamp};
 pub use content::Content;
+pub use entitlement::{Entitlement, Holder, claims, token_expires};
 pub use extras::Extras;
 
 /// How far before the time of signing `iat` and `nbf` lie, for devices whose clocks are behind.
@@ -31,8 +35,22 @@ text_enum! {
         Trial = "trial",
         /// A grant by an operator.
         Operator = "operator",
-        /// A paid subscription.
+        /// A payment, for a subscription or once ([`Basis`]).
+        Paid = "subscription",
+    }
+}
+
+text_enum! {
+    /// What a paid license was bought by. It has no meaning for a trial or a grant.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub enum Basis {
+        /// A subscription.
+        #[default]
         Subscription = "subscription",
+        /// A single payment: the license is perpetual.
+        Once = "once",
+        /// A subscription that ended after it was paid long enough: the license is perpetual.
+        Fallback = "fallback",
     }
 }
 
@@ -105,59 +123,6 @@ text_enum! {
     }
 }
 
-/// What a customer may use, and until when.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Entitlement<'a> {
-    /// The plan.
-    pub plan: &'a Plan,
-    /// The reason.
-    pub source: Source,
-    /// The time.
-    pub term: Term,
-    /// The additions of an operator.
-    pub extras: Extras,
-}
-
-impl<'a> Entitlement<'a> {
-    /// Returns an entitlement to a plan to which nothing was added.
-    #[must_use]
-    pub fn new(plan: &'a Plan, source: Source, term: Term) -> Self {
-        Self { plan, source, term, extras: Extras::default() }
-    }
-
-    /// Returns the entitlement of a license that was issued by a clock that was ahead, corrected: a
-    /// trial ends no later than one that begins at `now`. Other terms come from a payment or an
-    /// operator and are unchanged.
-    #[must_use]
-    pub fn with_the_right_clock(self, catalog: &'a Catalog, now: Timestamp) -> Self {
-        if self.source != Source::Trial {
-            return self;
-        }
-        let full = Self::trial(catalog, now).term.expires;
-        let expires = [self.term.expires, full].into_iter().flatten().min();
-        Self { term: Term { expires, ..self.term }, ..self }
-    }
-
-    /// Returns the trial of a customer who signs up at `now`.
-    #[must_use]
-    pub fn trial(catalog: &'a Catalog, now: Timestamp) -> Self {
-        let expires = Some(now + catalog.trial_lasts());
-        let term = Term { expires, grace_until: None };
-        Self::new(catalog.trial(), Source::Trial, term)
-    }
-}
-
-/// The customer of a license, and the license's id and sequence number.
-#[derive(Clone, Debug)]
-pub struct Holder<'a> {
-    /// The customer.
-    pub customer_id: &'a CustomerId,
-    /// The id of the new license.
-    pub license_id: &'a LicenseId,
-    /// The sequence number: one more than that of the customer's last license.
-    pub seq: u64,
-}
-
 /// The text of a license token, which may be anything until it is verified. Its holder can refresh
 /// the license with it, so `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
@@ -223,6 +188,14 @@ row! {
         pub expires_at: Option<Timestamp>,
         /// The end of the grace period.
         pub grace_until: Option<Timestamp>,
+        /// What it was bought by, if it was bought.
+        pub basis: Basis,
+        /// The units that it was issued for: 1 unless the plan is sold by the unit.
+        pub quantity: u32,
+        /// The add-ons.
+        pub addons: AddonIds,
+        /// The time after which builds are not covered; `None` covers all builds.
+        pub updates_until: Option<Timestamp>,
         /// The additions of an operator.
         pub extras: Extras,
         /// The time at which a newer license replaced it.
@@ -271,15 +244,27 @@ impl IssuedLicense {
     #[must_use]
     pub fn entitlement<'a>(&self, catalog: &'a Catalog) -> Option<Entitlement<'a>> {
         let plan = catalog.plan(&self.plan)?;
-        let extras = self.extras.clone();
-        Some(Entitlement { plan, source: self.source, term: self.term(), extras })
+        Some(Entitlement {
+            plan,
+            source: self.source,
+            basis: self.basis,
+            term: self.term(),
+            quantity: self.quantity,
+            addons: catalog
+                .addons
+                .iter()
+                .filter(|addon| self.addons.0.contains(&addon.id))
+                .collect(),
+            updates_until: self.updates_until,
+            extras: self.extras.clone(),
+        })
     }
 
     /// Returns whether the license works only while a payment counts: it is for a paid
     /// subscription, or adds days to one whose paid term has not ended at `now`.
     #[must_use]
     pub fn depends_on_payment(&self, now: Timestamp) -> bool {
-        self.source == Source::Subscription || self.extras.paid_until.is_some_and(|end| end > now)
+        self.source == Source::Paid || self.extras.paid_until.is_some_and(|end| end > now)
     }
 
     /// Returns the status at `now`.
@@ -325,7 +310,9 @@ impl IssuedLicense {
     /// one would last longer.
     #[must_use]
     pub fn is_refresh_due(&self, catalog: &Catalog, now: Timestamp) -> bool {
-        token_expires(self.term(), catalog, now) > self.token_expires_at && self.is_half_used(now)
+        let plan = catalog.plan(&self.plan);
+        token_expires(self.term(), plan, catalog, now) > self.token_expires_at
+            && self.is_half_used(now)
     }
 
     /// Returns whether at least half of the license token's lifetime has passed.
@@ -333,51 +320,6 @@ impl IssuedLicense {
     pub fn is_half_used(&self, now: Timestamp) -> bool {
         let lifetime = self.token_expires_at - self.issued_at;
         now >= self.issued_at + lifetime / 2
-    }
-}
-
-/// Returns when a license token that is issued at `now` expires: at the end of the term, or after
-/// the catalog's longest lifetime of a token.
-#[must_use]
-pub fn token_expires(term: Term, catalog: &Catalog, now: Timestamp) -> Timestamp {
-    let longest = now + TimeDelta::days(catalog.token_days.into());
-    term.ends().map_or(longest, |ends| ends.min(longest))
-}
-
-/// Returns the claims of a license that is issued at `now`. `iat` and `nbf` are
-/// [`BACKDATED`].
-#[must_use]
-pub fn claims(
-    entitlement: &Entitlement<'_>,
-    holder: &Holder<'_>,
-    catalog: &Catalog,
-    issuer: &str,
-    now: Timestamp,
-) -> Claims {
-    let token_expires = token_expires(entitlement.term, catalog, now);
-    let Entitlement { plan, extras, .. } = entitlement;
-    let added = extras.features.iter().filter(|name| !plan.features.contains(name));
-    let features = plan.features.iter().chain(added);
-    // The last one of a name counts.
-    let limits = plan.limits.iter().chain(&extras.limits);
-    let signed_at = (now - BACKDATED).epoch_seconds();
-    Claims {
-        iss: issuer.to_owned(),
-        sub: holder.customer_id.to_string(),
-        aud: catalog.product.to_string(),
-        iat: signed_at,
-        nbf: signed_at,
-        exp: token_expires.epoch_seconds(),
-        jti: holder.license_id.to_string(),
-        plan: plan.id.to_string(),
-        trial: entitlement.source == Source::Trial,
-        features: features.map(ToString::to_string).collect(),
-        limits: limits.map(|(name, limit)| (name.to_string(), *limit)).collect(),
-        license_expires: entitlement.term.expires.map(Timestamp::epoch_seconds),
-        grace_until: entitlement.term.grace_until.map(Timestamp::epoch_seconds),
-        updates_until: None,
-        seq: holder.seq,
-        ver: CLAIMS_VERSION,
     }
 }
 

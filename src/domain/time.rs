@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::{Add, Sub};
 use std::time::{Duration, SystemTime};
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, Months, SecondsFormat, TimeDelta, Utc};
 
 use crate::domain::column::{Column, ColumnType, Parameter, Value};
 
@@ -37,6 +37,20 @@ impl Timestamp {
     #[must_use]
     pub fn to_system_time(self) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(self.0.unsigned_abs())
+    }
+
+    /// Returns the time this many calendar months later, in UTC: on the same day of the month, or on
+    /// its last day if the month is shorter. Clamped to the range.
+    #[must_use]
+    pub fn plus_months(self, months: u32) -> Self {
+        self.to_datetime().checked_add_months(Months::new(months)).map_or(Self::MAX, Self::from)
+    }
+
+    /// Returns the time this many calendar months earlier, like [`Self::plus_months`].
+    #[must_use]
+    pub fn minus_months(self, months: u32) -> Self {
+        let earlier = self.to_datetime().checked_sub_months(Months::new(months));
+        earlier.map_or(Self::saturating(0), Self::from)
     }
 
     /// Returns the time for formatting.

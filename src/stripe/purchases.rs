@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::wire::{
     List, PaymentFacts, WireCharge, WireCreditNote, WireDispute, WireInvoice, WireInvoicePayment,
-    WireItem, WireLine, WirePaymentIntent, WireSubscription,
+    WireItem, WireLine, WireLineItem, WirePaymentIntent, WireSession, WireSubscription,
 };
 use super::{Answer, Stripe, StripeFailure, field};
+use crate::domain::sale::settlement::KeptId;
 use crate::domain::sale::stripe_ids::{InvoiceId, PaymentIntentId, StripeCustomerId};
 use crate::domain::sale::stripe_state::StripeState;
 use crate::domain::sale::subscription::Subscription;
@@ -21,31 +22,90 @@ const MAX_SINGLE_PAYMENTS: usize = 10;
 /// each. A customer with more of them has the newest invoices listed instead.
 const MAX_SEPARATE_LISTS: usize = 20;
 
+/// The maximum number of kept purchases that are fetched one by one. A customer with more of them
+/// has the newest invoices listed instead.
+const MAX_KEPT: usize = 50;
+
+/// What a sync needs besides the newest objects.
+#[derive(Clone, Debug, Default)]
+pub struct Needs<'a> {
+    /// The newest invoice that an earlier sync found to be closed together with every older one.
+    /// `None` fetches all.
+    pub closed: Option<&'a InvoiceId>,
+    /// The purchases that are fetched whatever their age.
+    pub kept: &'a [KeptId],
+    /// Whether anything is sold by single payments, which may have no invoice.
+    pub sells_once: bool,
+}
+
 impl Stripe {
     /// Returns what Stripe says about a customer's purchases: the newest 2,000 subscriptions, all
-    /// invoices of those that are running, and the newest 2,000 of the others. With `closed`, the
-    /// others end with that invoice and the rest of its page. The subscriptions are fetched first,
-    /// then the invoices, then the payments, so that the invoices are at least as new as the
-    /// subscriptions.
-    pub async fn purchases(
-        &self,
-        id: &StripeCustomerId,
-        closed: Option<&InvoiceId>,
-    ) -> Answer<StripeState> {
+    /// invoices of those that are running, the newest 2,000 of the others, and the Checkout
+    /// sessions of single payments. With [`Needs::closed`], the others end with that invoice and
+    /// the rest of its page. The subscriptions are fetched first, then the invoices, then the
+    /// payments, so that the invoices are at least as new as the subscriptions.
+    pub async fn purchases(&self, id: &StripeCustomerId, needs: &Needs<'_>) -> Answer<StripeState> {
         let mut state =
             StripeState { subscriptions: self.subscriptions(id).await?, ..StripeState::default() };
-        let mut invoices = self.invoices(id, &state, closed).await?;
+        let mut invoices = self.invoices(id, &state, needs).await?;
         for invoice in &mut invoices {
             self.complete(invoice).await?;
         }
+        let sessions = self.completed_sessions(id, needs).await?;
         let credited = self.credited_later(id, &invoices).await?;
-        let payments = self.payments(id, &invoices).await?;
+        let payments = self.payments(id, &invoices, &sessions).await?;
         let invoices = invoices.into_iter().filter_map(|invoice| {
             let credited_later = credited.get(&invoice.id).copied().unwrap_or(0);
             invoice.into_domain(&payments, credited_later, &state.subscriptions)
         });
         state.invoices = invoices.collect();
+        state.checkout_sessions =
+            sessions.iter().filter_map(|session| session.to_domain(&payments)).collect();
+        let paid = sessions.into_iter().filter_map(|session| session.into_paid(&payments));
+        state.paid_sessions = paid.collect();
         Ok(state)
+    }
+
+    /// Returns the completed Checkout sessions of single payments: the newest, or with
+    /// [`Needs::closed`] one page of them, and the kept ones. None if nothing is sold so.
+    async fn completed_sessions(
+        &self,
+        id: &StripeCustomerId,
+        needs: &Needs<'_>,
+    ) -> Answer<Vec<WireSession>> {
+        if !needs.sells_once {
+            return Ok(Vec::new());
+        }
+        let query = vec![
+            field("customer", id.as_str()),
+            field("status", "complete"),
+            field("expand[]", "data.line_items"),
+        ];
+        let is_enough = |_: &[WireSession]| needs.closed.is_some();
+        let listed = self.newest(
+            "/checkout/sessions",
+            query,
+            |one: &WireSession| one.id.as_str(),
+            is_enough,
+        );
+        let (mut sessions, _) = listed.await?;
+        for kept in needs.kept {
+            let KeptId::Session(id) = kept else { continue };
+            if !sessions.iter().any(|session| session.id == id.as_str()) {
+                let query = vec![field("expand[]", "line_items")];
+                sessions.extend(self.known(&format!("/checkout/sessions/{id}"), query).await?);
+            }
+        }
+        sessions.retain(|session| session.is_single_payment());
+        for session in &mut sessions {
+            if session.line_items.as_ref().is_some_and(|items| items.has_more) {
+                let path = format!("/checkout/sessions/{}/line_items", session.id);
+                let data =
+                    self.all(&path, Vec::new(), |one: &WireLineItem| one.id.as_str()).await?;
+                session.line_items = Some(List { data, has_more: false });
+            }
+        }
+        Ok(sessions)
     }
 
     /// Returns the invoices of [`Self::purchases`], the oldest first.
@@ -53,26 +113,51 @@ impl Stripe {
         &self,
         id: &StripeCustomerId,
         state: &StripeState,
-        closed: Option<&InvoiceId>,
+        needs: &Needs<'_>,
     ) -> Answer<Vec<WireInvoice>> {
-        let running: BTreeSet<&str> = state.running_subscriptions().map(|id| id.as_str()).collect();
-        let is_listed_separately = running.len() <= MAX_SEPARATE_LISTS;
-        let closed = closed.filter(|_| is_listed_separately);
+        let mut separate: BTreeSet<&str> =
+            state.running_subscriptions().map(|id| id.as_str()).collect();
+        separate.extend(needs.kept.iter().filter_map(|kept| match kept {
+            KeptId::Subscription(id) => Some(id.as_str()),
+            _ => None,
+        }));
+        let is_listed_separately =
+            separate.len() <= MAX_SEPARATE_LISTS && needs.kept.len() <= MAX_KEPT;
+        let closed = needs.closed.filter(|_| is_listed_separately);
         let of_customer = field("customer", id.as_str());
         let (mut invoices, is_complete) = self.list_invoices(of_customer, closed).await?;
         if !is_complete && is_listed_separately {
-            let is_of_running =
-                |one: &WireInvoice| one.subscription().is_some_and(|id| running.contains(id));
-            invoices.retain(|invoice| !is_of_running(invoice));
-            for subscription in &running {
+            let is_of_separate =
+                |one: &WireInvoice| one.subscription().is_some_and(|id| separate.contains(id));
+            invoices.retain(|invoice| !is_of_separate(invoice));
+            for subscription in &separate {
                 let of_subscription = field("subscription", *subscription);
                 invoices.extend(self.list_invoices(of_subscription, None).await?.0);
             }
+        }
+        if !is_complete {
+            self.add_kept_invoices(&mut invoices, needs.kept).await?;
         }
         // Stripe lists the newest first. Sorting keeps the order of those of the same second.
         invoices.reverse();
         invoices.sort_by_key(|invoice| invoice.created);
         Ok(invoices)
+    }
+
+    /// Fetches the kept invoices that are not on the pages of the list, at most [`MAX_KEPT`].
+    async fn add_kept_invoices(
+        &self,
+        invoices: &mut Vec<WireInvoice>,
+        kept: &[KeptId],
+    ) -> Answer<()> {
+        for kept in kept.iter().take(MAX_KEPT) {
+            let KeptId::Invoice(id) = kept else { continue };
+            if !invoices.iter().any(|invoice| invoice.id == id.as_str()) {
+                let query = vec![field("expand[]", "payments")];
+                invoices.extend(self.known(&format!("/invoices/{id}"), query).await?);
+            }
+        }
+        Ok(())
     }
 
     /// Lists invoices, the newest first, up to the page that has `closed`. Returns them, and
@@ -149,15 +234,18 @@ impl Stripe {
         Ok(subscriptions.into_iter().filter_map(WireSubscription::into_domain).collect())
     }
 
-    /// Returns the outcomes of the payments of these invoices. The newest are listed; the few that
+    /// Returns the outcomes of the payments of these invoices and sessions. The newest are listed; the few that
     /// are older are fetched by their ids.
     async fn payments(
         &self,
         id: &StripeCustomerId,
         invoices: &[WireInvoice],
+        sessions: &[WireSession],
     ) -> Answer<BTreeMap<PaymentIntentId, PaymentFacts>> {
         let mut missing: BTreeSet<PaymentIntentId> =
             invoices.iter().flat_map(WireInvoice::payment_intents).collect();
+        let without_invoice = sessions.iter().filter(|one| one.is_payment_without_invoice());
+        missing.extend(without_invoice.filter_map(WireSession::payment_intent));
         if missing.is_empty() {
             return Ok(BTreeMap::new());
         }

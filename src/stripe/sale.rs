@@ -2,19 +2,21 @@
 //! is fetched in `purchases.rs`. The calls for the whole account are in `account.rs` and
 //! `listing.rs`.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::wire::{Identified, Link, WireCustomer, WirePaymentIntent, WirePortal, WireSession};
-use super::{Answer, MAX_PAGES, Stripe, StripeFailure, field, read_id};
+use super::wire::{Identified, WireCustomer, WirePaymentIntent, WirePortal, WireSession};
+use super::{Answer, Form, MAX_PAGES, Stripe, StripeFailure, field, read_id};
 use crate::domain::ids::AttemptId;
 use crate::domain::private::Private;
+use crate::domain::sale::plan::Currency;
 use crate::domain::sale::stripe_ids::{
     CheckoutSessionId, PaymentIntentId, StripeCustomerId, StripeSubscriptionId,
 };
-use crate::domain::sale::stripe_state::{CheckoutSession, CheckoutStatus};
+use crate::domain::sale::stripe_state::CheckoutSession;
 use crate::fail_point::FailPoint;
 
 /// The parameters of the call that creates a Stripe customer. They are stored unchanged until there
@@ -39,12 +41,91 @@ pub struct SessionParameters {
     pub stripe_customer_id: String,
     /// The plan's id, for the metadata.
     pub plan: String,
-    /// The price.
+    /// The price of the plan.
     pub price: String,
+    /// The units of the plan.
+    #[serde(default = "one")]
+    pub quantity: u32,
+    /// The prices of the add-ons.
+    #[serde(default)]
+    pub addons: Vec<String>,
+    /// Whether it sells a subscription or a single payment.
+    #[serde(default)]
+    pub mode: SessionMode,
+    /// The currency, if the price has several.
+    #[serde(default)]
+    pub currency: Option<String>,
+    /// The fewest and the most units that the buyer can choose on the page.
+    #[serde(default)]
+    pub adjustable: Option<(u32, u32)>,
     /// The page after the payment.
     pub success_url: String,
     /// The page after a canceled checkout.
     pub cancel_url: String,
+}
+
+/// The quantity of attempts that were stored before it could be chosen.
+fn one() -> u32 {
+    1
+}
+
+/// What a Checkout session sells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SessionMode {
+    /// A subscription.
+    #[default]
+    Subscription,
+    /// A single payment.
+    Payment,
+}
+
+/// The most units that a buyer can choose on Stripe's page
+/// (<https://docs.stripe.com/payments/checkout/adjustable-quantity>).
+const MAX_ADJUSTABLE: u32 = 999_999;
+
+impl SessionParameters {
+    /// Returns the form of the call.
+    fn form(&self, attempt: &AttemptId) -> Form {
+        let is_once = self.mode == SessionMode::Payment;
+        let mut form = vec![
+            field("mode", if is_once { "payment" } else { "subscription" }),
+            field("customer", &self.stripe_customer_id),
+            field("client_reference_id", &self.customer_id),
+            field("line_items[0][price]", &self.price),
+            field("line_items[0][quantity]", self.quantity.to_string()),
+        ];
+        if let Some((least, most)) = self.adjustable {
+            let place = "line_items[0][adjustable_quantity]";
+            form.push(field(format!("{place}[enabled]"), "true"));
+            form.push(field(format!("{place}[minimum]"), least.to_string()));
+            let most = most.min(MAX_ADJUSTABLE);
+            form.push(field(format!("{place}[maximum]"), most.to_string()));
+        }
+        for (place, price) in self.addons.iter().enumerate() {
+            form.push(field(format!("line_items[{}][price]", place + 1), price));
+            form.push(field(format!("line_items[{}][quantity]", place + 1), "1"));
+        }
+        form.extend(self.currency.as_ref().map(|currency| field("currency", currency)));
+        form.push(field("success_url", &self.success_url));
+        form.push(field("cancel_url", &self.cancel_url));
+        let metadata: &[&str] = if is_once {
+            form.push(field("invoice_creation[enabled]", "true"));
+            &[
+                "metadata",
+                "payment_intent_data[metadata]",
+                "invoice_creation[invoice_data][metadata]",
+            ]
+        } else {
+            &["metadata", "subscription_data[metadata]"]
+        };
+        for place in metadata {
+            form.push(field(format!("{place}[customer_id]"), &self.customer_id));
+            form.push(field(format!("{place}[plan]"), &self.plan));
+            form.push(field(format!("{place}[attempt_id]"), attempt.as_str()));
+        }
+        form
+    }
 }
 
 /// Events that Stripe could not deliver. There is no `Debug`: the events name people.
@@ -62,12 +143,14 @@ pub struct StripeCustomer {
     pub deleted: bool,
     /// The payment method that pays invoices.
     pub default_payment_method: Option<String>,
+    /// The currency of earlier purchases.
+    pub currency: Option<Currency>,
 }
 
 impl StripeCustomer {
     /// Returns the record of a deleted Stripe customer.
     pub(crate) fn deleted() -> Self {
-        Self { deleted: true, default_payment_method: None }
+        Self { deleted: true, ..Self::default() }
     }
 }
 
@@ -108,7 +191,8 @@ impl Stripe {
         let settings = customer.invoice_settings;
         let method = settings.and_then(|settings| settings.default_payment_method);
         let default_payment_method = method.map(|method| method.id().to_owned());
-        Ok(StripeCustomer { deleted: customer.deleted, default_payment_method })
+        let currency = customer.currency.and_then(|currency| currency.parse().ok());
+        Ok(StripeCustomer { deleted: customer.deleted, default_payment_method, currency })
     }
 
     /// Returns the events of the last thirty days that Stripe could not deliver. If there are too
@@ -141,27 +225,14 @@ impl Stripe {
         Ok(intent.and_then(|intent| intent.customer()))
     }
 
-    /// Opens a Checkout session for a subscription. The same attempt always returns the same one.
+    /// Opens a Checkout session. The same attempt always returns the same one.
     pub async fn create_session(
         &self,
         attempt: &AttemptId,
         parameters: &SessionParameters,
         at: FailPoint<'_>,
     ) -> Answer<CheckoutSession> {
-        let mut form = vec![
-            field("mode", "subscription"),
-            field("customer", &parameters.stripe_customer_id),
-            field("client_reference_id", &parameters.customer_id),
-            field("line_items[0][price]", &parameters.price),
-            field("line_items[0][quantity]", "1"),
-            field("success_url", &parameters.success_url),
-            field("cancel_url", &parameters.cancel_url),
-        ];
-        for place in ["metadata", "subscription_data[metadata]"] {
-            form.push(field(format!("{place}[customer_id]"), &parameters.customer_id));
-            form.push(field(format!("{place}[plan]"), &parameters.plan));
-            form.push(field(format!("{place}[attempt_id]"), attempt.as_str()));
-        }
+        let form = parameters.form(attempt);
         read_session(self.post("/checkout/sessions", form, Some(attempt), at).await?)
     }
 
@@ -219,20 +290,6 @@ impl Stripe {
 }
 
 fn read_session(session: WireSession) -> Answer<CheckoutSession> {
-    let attempt_id = session.metadata("attempt_id").map(str::to_owned);
-    let status = match session.status.as_deref() {
-        Some("complete") => CheckoutStatus::Complete,
-        Some("expired") => CheckoutStatus::Expired,
-        _ => CheckoutStatus::Open,
-    };
-    Ok(CheckoutSession {
-        id: read_id(&session.id)?,
-        url: session.url,
-        is_unpaid: status == CheckoutStatus::Complete
-            && session.payment_status.as_deref() == Some("unpaid"),
-        status,
-        subscription: session.subscription.as_ref().map(Link::id).map(read_id).transpose()?,
-        invoice: session.invoice.as_ref().map(Link::id).map(read_id).transpose()?,
-        attempt_id,
-    })
+    let read = session.to_domain(&BTreeMap::new());
+    read.ok_or_else(|| StripeFailure::Unreadable(format!("the Checkout session {}", session.id)))
 }

@@ -3,6 +3,7 @@
 //! are in [`super`].
 
 mod invoice;
+mod session;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -18,6 +19,8 @@ pub use invoice::{
     PaymentFacts, WireCharge, WireCreditNote, WireDispute, WireInvoice, WireInvoicePayment,
     WireLine, WirePaymentIntent,
 };
+
+pub use session::{WireLineItem, WireSession};
 
 /// A page of a list.
 #[derive(Debug, Deserialize)]
@@ -57,6 +60,7 @@ pub struct WireCustomer {
     pub deleted: bool,
     email: Option<String>,
     name: Option<String>,
+    pub currency: Option<String>,
     metadata: Option<HashMap<String, String>>,
     pub invoice_settings: Option<InvoiceSettings>,
 }
@@ -108,6 +112,7 @@ pub struct WireSubscription {
     pause_collection: Option<IgnoredAny>,
     latest_invoice: Option<Link>,
     default_payment_method: Option<Link>,
+    currency: Option<String>,
     metadata: Option<HashMap<String, String>>,
     created: Option<i64>,
 }
@@ -116,8 +121,14 @@ pub struct WireSubscription {
 pub struct WireItem {
     pub id: String,
     price: Option<Link>,
+    quantity: Option<i64>,
     current_period_start: Option<i64>,
     current_period_end: Option<i64>,
+}
+
+/// Returns a quantity. More units than a plan can have stay more.
+fn units(quantity: Option<i64>) -> Option<u32> {
+    quantity.map(|quantity| u32::try_from(quantity.max(0)).unwrap_or(u32::MAX))
 }
 
 fn time(seconds: Option<i64>) -> Option<Timestamp> {
@@ -132,6 +143,7 @@ impl WireSubscription {
             id: self.id.parse().ok()?,
             status: Status::from_name(self.status.as_deref().unwrap_or_default()),
             items: items.filter_map(WireItem::into_domain).collect(),
+            currency: self.currency,
             cancel_at: time(self.cancel_at),
             cancel_at_period_end: self.cancel_at_period_end.unwrap_or(false),
             ended_at: time(self.ended_at),
@@ -149,27 +161,12 @@ impl WireSubscription {
 impl WireItem {
     fn into_domain(self) -> Option<Item> {
         Some(Item {
+            id: self.id,
             price: self.price?.id().to_owned(),
+            quantity: units(self.quantity),
             period_start: time(self.current_period_start),
             period_end: time(self.current_period_end),
         })
-    }
-}
-
-#[derive(Debug, Deserialize)]
-pub struct WireSession {
-    pub id: String,
-    pub url: Option<String>,
-    pub status: Option<String>,
-    pub payment_status: Option<String>,
-    pub invoice: Option<Link>,
-    pub subscription: Option<Link>,
-    metadata: Option<HashMap<String, String>>,
-}
-
-impl WireSession {
-    pub fn metadata(&self, key: &str) -> Option<&str> {
-        named(&self.metadata, key)
     }
 }
 

@@ -152,6 +152,37 @@ assert.deepEqual([invoice.metadata.order, invoice.lines.data[0].quantity], ["ord
 assert.equal((await stripe.promotionCodes.retrieve(code.id)).active, false);
 console.log("one-time payment: discounted, in euros, then its invoice");
 
+assert.equal((await stripe.tax.settings.retrieve()).status, "active");
+const company = await stripe.customers.create({
+  business_name: "Engines",
+  address: { country: "DE" },
+  tax_id_data: [{ type: "eu_vat", value: "DE123456789" }],
+});
+assert.equal(company.name, "Engines");
+assert.equal((await stripe.customers.listTaxIds(company.id)).data[0].country, "DE");
+const net = await stripe.prices.create({
+  product: product.id,
+  currency: "usd",
+  unit_amount: 1000,
+  tax_behavior: "exclusive",
+  recurring: { interval: "month" },
+});
+const trial = await stripe.subscriptions.create({
+  customer: company.id,
+  items: [{ price: net.id }],
+  automatic_tax: { enabled: true },
+  trial_period_days: 14,
+  trial_settings: { end_behavior: { missing_payment_method: "pause" } },
+});
+assert.equal(trial.status, "trialing");
+const paused = await stripe.subscriptions.update(trial.id, { trial_end: "now" });
+assert.equal(paused.status, "paused");
+const resumed = await stripe.subscriptions.resume(trial.id, { expand: ["latest_invoice"] });
+const { total, total_excluding_tax, customer_tax_ids } = resumed.latest_invoice;
+assert.deepEqual([total, total_excluding_tax], [1200, 1000]);
+assert.equal(customer_tax_ids[0].value, "DE123456789");
+console.log("trial: paused without a card; its invoice: taxed, with the tax id");
+
 if (arrived.length === 0) await once(server, "arrived");
 const [body, signature] = arrived[0];
 const event = stripe.webhooks.constructEvent(body, signature, endpoint.secret);

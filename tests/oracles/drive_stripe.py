@@ -157,6 +157,36 @@ assert invoice.metadata["order"] == "ord_1" and invoice.lines.data[0].quantity =
 assert not stripe.PromotionCode.retrieve(code.id).active
 print("one-time payment: discounted, in euros, then its invoice")
 
+assert stripe.tax.Settings.retrieve().status == "active"
+company = stripe.Customer.create(
+    business_name="Engines",
+    address={"country": "DE"},
+    tax_id_data=[{"type": "eu_vat", "value": "DE123456789"}],
+)
+assert company.name == "Engines"
+assert stripe.Customer.list_tax_ids(company.id).data[0].country == "DE"
+net = stripe.Price.create(
+    product=product.id,
+    currency="usd",
+    unit_amount=1000,
+    tax_behavior="exclusive",
+    recurring={"interval": "month"},
+)
+trial = stripe.Subscription.create(
+    customer=company.id,
+    items=[{"price": net.id}],
+    automatic_tax={"enabled": True},
+    trial_period_days=14,
+    trial_settings={"end_behavior": {"missing_payment_method": "pause"}},
+)
+assert trial.status == "trialing"
+assert stripe.Subscription.modify(trial.id, trial_end="now").status == "paused"
+resumed = stripe.Subscription.resume(trial.id, expand=["latest_invoice"])
+invoice = resumed.latest_invoice
+assert (invoice.total, invoice.total_excluding_tax) == (1200, 1000)
+assert invoice.customer_tax_ids[0].value == "DE123456789"
+print("trial: paused without a card; its invoice: taxed, with the tax id")
+
 body, signature = arrived.get(timeout=30)
 event = stripe.Webhook.construct_event(body, signature, endpoint.secret)
 assert event.type == "checkout.session.completed" and event.data.object.id == session.id

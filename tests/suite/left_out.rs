@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use licentia::domain::sale::invoice::Payment;
 use licentia::flows::Mode;
 use licentia::flows::sale::reconcile::{AT_ONCE, run as reconcile};
-use licentia::stripe::Double;
+use licentia::stripe::{Double, Needs};
 use licentia_sandbox::{Card, Order, sign};
 use serde_json::{Value, json};
 
@@ -72,8 +72,11 @@ async fn a_refund_of_an_unlisted_payment_or_of_a_charge_id_is_applied_stripe_15(
             };
             ready(Some((200, answer))).boxed()
         });
-        let seen =
-            stripe_of(double).await.purchases(&"cus_1".parse().unwrap(), None).await.unwrap();
+        let seen = stripe_of(double)
+            .await
+            .purchases(&"cus_1".parse().unwrap(), &Needs::default())
+            .await
+            .unwrap();
         let refunded = if known { Payment::Refunded } else { Payment::Unremarkable };
         assert_eq!(seen.invoices[0].payment, refunded);
     }

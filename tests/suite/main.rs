@@ -69,6 +69,7 @@ mod reversals;
 mod sales;
 mod scenarios;
 mod secrets;
+mod sell_once;
 mod sessions;
 mod signup;
 mod simulation;

@@ -138,9 +138,22 @@ fn recurring(params: &mut Params) -> Result<Value, ApiError> {
         return Err(ApiError::invalid(message, "recurring[interval]"));
     }
     let count = group.integer("interval_count")?.unwrap_or(1);
-    group.ignore(&["usage_type", "trial_period_days"]);
+    let usage_type = group.text("usage_type")?.unwrap_or_else(|| "licensed".to_owned());
+    let meter = group.text("meter")?;
+    group.ignore(&["trial_period_days"]);
     group.finish()?;
+    // https://docs.stripe.com/changelog/basil/2025-03-31/deprecate-legacy-usage-based-billing
+    if (usage_type == "metered") != meter.is_some() {
+        let message = "A price has a `meter` if and only if its `usage_type` is `metered`.";
+        return Err(ApiError::invalid(message, "recurring[meter]"));
+    }
     let mut recurring = Kind::Price.blank()["recurring"].take();
-    put(&mut recurring, json!({ "interval": interval, "interval_count": count }));
+    let fields = json!({
+        "interval": interval,
+        "interval_count": count,
+        "meter": meter,
+        "usage_type": usage_type,
+    });
+    put(&mut recurring, fields);
     Ok(recurring)
 }

@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::collected::{collected, customer_update, require_updates};
 use super::list::{list, page_of};
 use super::params::Params;
 use super::resource::{Route, matches, require, require_param, take_fields, take_metadata};
@@ -33,24 +34,16 @@ const TEXTS: [&str; 6] = [
 ];
 
 /// Parameters of Stripe's that the sandbox ignores.
-const IGNORED: [&str; 18] = [
-    "adaptive_pricing",
-    "automatic_tax",
-    "billing_address_collection",
+const IGNORED: [&str; 10] = [
     "branding_settings",
-    "consent_collection",
     "custom_fields",
     "custom_text",
-    "customer_update",
     "managed_payments",
-    "name_collection",
     "origin_context",
-    "payment_method_collection",
     "payment_method_options",
     "payment_method_types",
     "phone_number_collection",
     "saved_payment_method_options",
-    "tax_id_collection",
     "ui_mode",
 ];
 
@@ -94,12 +87,16 @@ fn create(world: &mut World, params: &mut Params) -> ApiResult {
         }
         fields.insert("allow_promotion_codes".to_owned(), allow.into());
     }
+    take_collection(mode, params, &mut fields)?;
+    collected(world, params, &mut fields)?;
     params.ignore(&IGNORED);
     let customer = fields.get("customer").and_then(Value::as_str);
+    offer.updates = customer_update(params, customer)?;
     let currency = currency(world, mode, customer, &offer.lines, params)?;
     params.finish()?;
     offer.currency = currency;
     check_buyer(world, &fields)?;
+    require_updates(world, customer, offer.updates, &fields, offer.settings.automatic_tax)?;
     if offer.discounts.len() > 1 {
         return Err(ApiError::invalid("Only one discount can be passed.", "discounts"));
     }
@@ -107,6 +104,28 @@ fn create(world: &mut World, params: &mut Params) -> ApiResult {
     require_redeemable(world, &offer.discounts, &Sale::of(world, &offer, customer, creation))?;
     let id = session::open(world, fields, offer, expires_at);
     Ok(world.get(Kind::CheckoutSession, &id).clone())
+}
+
+/// Takes whether the page collects a card for a sale that costs nothing today. Sessions with a
+/// one-time payment decide that by themselves
+/// (<https://docs.stripe.com/api/checkout/sessions/create#create_checkout_session-payment_method_collection>).
+pub fn take_collection(
+    mode: Mode,
+    params: &mut Params,
+    fields: &mut Map<String, Value>,
+) -> Result<(), ApiError> {
+    let name = "payment_method_collection";
+    let Some(collection) = params.text(name)? else { return Ok(()) };
+    if mode == Mode::Payment {
+        let message = "`payment_method_collection` can only be set in `subscription` mode.";
+        return Err(ApiError::invalid(message, name));
+    }
+    if !["always", "if_required"].contains(&collection.as_str()) {
+        let message = format!("Invalid {name}: must be one of always or if_required");
+        return Err(ApiError::invalid(message, name));
+    }
+    fields.insert(name.to_owned(), collection.into());
+    Ok(())
 }
 
 /// Checks that a named customer exists and that nothing contradicts it.
@@ -182,19 +201,20 @@ fn items(world: &World, session: &str) -> Vec<Value> {
         let price = world.get(Kind::Price, &line.price);
         let amount = totals.lines[place];
         let off: i64 = totals.off.iter().map(|off| off[place]).sum();
+        let tax = totals.taxes[place];
         json!({
             "adjustable_quantity": line.adjustable.map(limits),
             "amount_discount": off,
             "amount_subtotal": amount,
-            "amount_tax": 0,
-            "amount_total": amount - off,
+            "amount_tax": tax.amount,
+            "amount_total": amount - off + tax.added(),
             "currency": totals.currency,
             "description": world.get(Kind::Product, text(price, "product"))["name"],
             "id": format!("li_{}", text(price, "id").trim_start_matches("price_")),
             "metadata": {},
             "object": "item",
             "price": price,
-            "quantity": line.quantity,
+            "quantity": (line.quantity > 0).then_some(line.quantity),
         })
     };
     offer.lines.iter().enumerate().map(item).collect()

@@ -5,14 +5,17 @@ use serde_json::{Map, Value, json};
 use super::list::list;
 use super::params::Params;
 use super::resource::{Route, require, take_fields, take_metadata};
+use super::tax;
 use crate::api_error::{ApiError, ApiResult};
 use crate::billing::{balance, customer, ending};
 use crate::objects::{Kind, integer, put};
 use crate::world::World;
 
 /// Parameters of Stripe's that the sandbox ignores.
-const IGNORED: [&str; 6] =
-    ["address", "phone", "preferred_locales", "shipping", "tax", "tax_exempt"];
+const IGNORED: [&str; 5] = ["phone", "preferred_locales", "shipping", "tax", "tax_exempt"];
+
+/// The parts of an address.
+const ADDRESS: [&str; 6] = ["city", "country", "line1", "line2", "postal_code", "state"];
 
 /// Handles the calls that only this resource has.
 pub fn route(world: &mut World, route: Route<'_>, params: &mut Params) -> Option<ApiResult> {
@@ -23,14 +26,23 @@ pub fn route(world: &mut World, route: Route<'_>, params: &mut Params) -> Option
         ("GET", [id, "balance_transactions"]) => list_transactions(world, id, params),
         ("POST", [id, "balance_transactions"]) => adjust_balance(world, id, params),
         ("DELETE", [id]) => delete(world, id, params),
+        (method, [id, "tax_ids", rest @ ..]) => return tax::ids(world, id, (method, rest), params),
         _ => return None,
     })
 }
 
 fn create(world: &mut World, params: &mut Params) -> ApiResult {
     let balance = params.integer("balance")?;
+    let mut tax_ids = Vec::new();
+    for mut one in params.groups("tax_id_data") {
+        tax_ids.push(tax::take(&mut one)?);
+        one.finish()?;
+    }
     let fields = fields(params, &Value::Null)?;
     let id = customer::create(world, fields.into());
+    for (kind, value) in tax_ids {
+        customer::add_tax_id(world, &id, &kind, &value);
+    }
     if let Some(balance) = balance {
         balance::change(world, &id, balance, "initial", json!({}));
     }
@@ -48,6 +60,10 @@ fn fields(params: &mut Params, before: &Value) -> Result<Map<String, Value>, Api
     let mut fields = Map::new();
     take_fields(params, Kind::Customer, &["description", "email", "name"], &mut fields)?;
     take_metadata(params, before, &mut fields)?;
+    names(params, &mut fields)?;
+    if let Some(address) = address(params)? {
+        fields.insert("address".to_owned(), address);
+    }
     let mut settings = params.group("invoice_settings");
     if let Some(method) = settings.text("default_payment_method")? {
         let mut settings = Kind::Customer.blank()["invoice_settings"].take();
@@ -58,6 +74,36 @@ fn fields(params: &mut Params, before: &Value) -> Result<Map<String, Value>, Api
     params.ignore(&IGNORED);
     params.finish()?;
     Ok(fields)
+}
+
+/// Takes the names of a company and of a person. Unless the call has a name, it is the company's,
+/// otherwise the person's
+/// (<https://docs.stripe.com/changelog/clover/2025-09-30/customer-business-and-individual-name>).
+fn names(params: &mut Params, fields: &mut Map<String, Value>) -> Result<(), ApiError> {
+    let names = ["business_name", "individual_name"];
+    take_fields(params, Kind::Customer, &names, fields)?;
+    let first = names.iter().find_map(|name| fields.get(*name)).filter(|name| name.is_string());
+    if let Some(name) = first.filter(|_| !fields.contains_key("name")).cloned() {
+        fields.insert("name".to_owned(), name);
+    }
+    Ok(())
+}
+
+/// Takes the address, if there is one. Its parts replace the former address as a whole.
+fn address(params: &mut Params) -> Result<Option<Value>, ApiError> {
+    if !params.has("address") {
+        return Ok(None);
+    }
+    let mut group = params.group("address");
+    let mut address = Kind::Customer.blank()["address"].take();
+    group.text("")?; // An empty value unsets it.
+    for name in ADDRESS {
+        if let Some(part) = group.text(name)?.filter(|part| !part.is_empty()) {
+            address[name] = part.into();
+        }
+    }
+    group.finish()?;
+    Ok(Some(address))
 }
 
 fn delete(world: &mut World, id: &str, params: &Params) -> ApiResult {

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{checkout, invoices};
+use super::{checkout, invoices, tax};
 use crate::api_error::ApiError;
 use crate::billing::price;
 use crate::objects::{Kind, list, text};
@@ -71,6 +71,7 @@ fn on_request(world: &World, object: &Value, name: &str) -> Option<Value> {
         }
         ("price", "currency_options") => Some(price::options(world, object)),
         ("checkout.session", "line_items") => Some(checkout::line_items_of(world, id)),
+        ("customer", "tax_ids") => Some(tax::ids_of(world, object)),
         ("customer", "subscriptions") => {
             let subscriptions = world.newest_first(Kind::Subscription, Some(id)).cloned().collect();
             Some(list(subscriptions, false, &format!("/v1/customers/{id}/subscriptions")))

@@ -4,12 +4,14 @@
 
 mod catalog;
 mod checkout;
+mod collected;
 mod credit_notes;
 mod customers;
 mod discounts;
 mod events;
 mod expand;
 mod invoices;
+mod item_edits;
 mod list;
 mod offers;
 mod params;
@@ -19,6 +21,7 @@ mod resource;
 mod routes;
 mod schedules;
 mod subscriptions;
+pub mod tax;
 mod terms;
 mod webhooks;
 

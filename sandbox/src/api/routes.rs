@@ -6,7 +6,7 @@ use super::params::Params;
 use super::resource::{Route, matches, retrieve};
 use super::{
     catalog, checkout, credit_notes, customers, discounts, events, invoices, offers, payments,
-    portal, schedules, subscriptions, webhooks,
+    portal, schedules, subscriptions, tax, webhooks,
 };
 use crate::api_error::ApiResult;
 use crate::objects::Kind;
@@ -29,7 +29,7 @@ enum Read {
 use Read::{ById, ByIdOrFields, Never};
 
 /// Every resource with objects of its own. `Calls` come first: they may replace the list.
-const RESOURCES: [(Kind, Read, Option<Calls>); 24] = [
+const RESOURCES: [(Kind, Read, Option<Calls>); 25] = [
     (Kind::Customer, ByIdOrFields(&["email"]), Some(customers::route)),
     (Kind::PaymentMethod, ByIdOrFields(&["type"]), None),
     (Kind::Product, ByIdOrFields(&["active"]), Some(catalog::products)),
@@ -38,6 +38,7 @@ const RESOURCES: [(Kind, Read, Option<Calls>); 24] = [
     (Kind::Subscription, ById, Some(subscriptions::route)),
     (Kind::SubscriptionSchedule, ByIdOrFields(&[]), Some(schedules::route)),
     (Kind::Invoice, ById, Some(invoices::route)),
+    (Kind::InvoiceItem, ByIdOrFields(&["invoice"]), None),
     (Kind::InvoicePayment, ById, Some(invoices::payments)),
     (Kind::PaymentIntent, ByIdOrFields(&[]), Some(payments::intents)),
     (Kind::Charge, ByIdOrFields(&["payment_intent"]), None),
@@ -66,6 +67,9 @@ pub fn handle(
     // Items are parts of subscriptions, without objects of their own.
     if let Some(rest) = below(path, "/v1/subscription_items") {
         return subscriptions::items(world, (method, &rest), params);
+    }
+    if let Some(rest) = below(path, "/v1/tax/settings") {
+        return tax::settings(world, (method, &rest), params);
     }
     let resource = |(kind, read, calls): &(Kind, Read, Option<Calls>)| {
         below(path, kind.path()).map(|rest| (*kind, *read, *calls, rest))

@@ -3,20 +3,27 @@
 
 use serde_json::{Map, Value, json};
 
+use super::collected::{automatic_tax, require_location};
+use super::item_edits::{self, item_change};
 use super::list::{list, page_of};
 use super::params::Params;
 use super::resource::{Route, require, require_param, take_fields, take_metadata};
-use super::terms::{Mode, currency, discounts, require_recurring, require_redeemable};
+use super::terms::{
+    Mode, currency, discounts, missing_method, quantity, require_recurring, require_redeemable,
+    trial_days,
+};
 use crate::api_error::{ApiError, ApiResult};
 use crate::billing::collection::{self, Attempt};
 use crate::billing::payment::Presence;
-use crate::billing::plan_change::change_price;
 use crate::billing::promotion::Sale;
+use crate::billing::resumption::NextPeriod;
 use crate::billing::subscription::{self, NewSubscription};
-use crate::billing::{discount, ending, price, renewal, schedule};
-use crate::objects::{Kind, integer, text};
+use crate::billing::{
+    ending, item_change, pending_update, renewal, resumption, schedule, tax, trial,
+};
+use crate::objects::{Kind, text};
 use crate::options::CancelField;
-use crate::world::{Offer, OfferLine, World};
+use crate::world::{Offer, OfferLine, SaleSettings, World};
 
 /// Handles the calls that only this resource has.
 pub fn route(world: &mut World, route: Route<'_>, params: &mut Params) -> Option<ApiResult> {
@@ -24,6 +31,7 @@ pub fn route(world: &mut World, route: Route<'_>, params: &mut Params) -> Option
         ("POST", []) => create(world, params),
         ("GET", []) => list_all(world, params),
         ("POST", [id]) => update(world, id, params),
+        ("POST", [id, "resume"]) => resume(world, id, params),
         ("DELETE", [id]) => cancel(world, id, params),
         _ => return None,
     })
@@ -45,7 +53,7 @@ fn create(world: &mut World, params: &mut Params) -> ApiResult {
     for mut item in params.groups("items") {
         let price = item.required("price")?;
         require_recurring(world, &price, &item.full_name("price"))?;
-        let quantity = item.integer("quantity")?.unwrap_or(1);
+        let quantity = quantity(world, &price, &mut item)?;
         lines.push(OfferLine { quantity, ..OfferLine::of(&price) });
         item.finish()?;
     }
@@ -53,18 +61,28 @@ fn create(world: &mut World, params: &mut Params) -> ApiResult {
         return Err(ApiError::missing("items"));
     }
     let metadata = params.metadata("metadata")?.unwrap_or_default();
-    let trial_days = params.integer("trial_period_days")?;
-    let trial_end =
-        params.integer("trial_end")?.or(trial_days.map(|days| world.now + days * 86_400));
+    let trial_days = trial_days(params)?;
+    let trial_end = match trial_end(world, params)? {
+        Some(TrialEnd::At(at)) => Some(at),
+        Some(TrialEnd::Now) => None,
+        None => trial_days.map(|days| world.now + days * 86_400),
+    };
+    let missing_method = missing_method(params)?.unwrap_or_default();
+    let thresholds = thresholds(params)?;
     let method = params.text("default_payment_method")?;
     let sent = params.text("collection_method")?.as_deref() == Some("send_invoice");
     let days_until_due = params.integer("days_until_due")?;
     if sent && days_until_due.is_none() {
         return Err(ApiError::missing("days_until_due"));
     }
+    let automatic_tax = automatic_tax(world, &lines, params)?;
+    if automatic_tax {
+        require_location(world, &customer)?;
+    }
     let discounts = discounts(world, params)?;
     let currency = currency(world, Mode::Subscription, Some(&customer), &lines, params)?;
-    params.ignore(&["payment_behavior", "payment_settings", "billing_mode", "off_session"]);
+    let billing_mode = billing_mode(params)?;
+    params.ignore(&["payment_behavior", "payment_settings", "off_session"]);
     params.finish()?;
     let offer = Offer { lines, currency, ..Offer::default() };
     let sale = Sale::of(world, &offer, Some(&customer), &Value::Null);
@@ -79,13 +97,35 @@ fn create(world: &mut World, params: &mut Params) -> ApiResult {
         method,
         discounts,
         days_until_due: days_until_due.filter(|_| sent),
+        settings: SaleSettings { missing_method, automatic_tax },
     };
     let id = subscription::create(world, new);
+    if let Some(mode) = billing_mode {
+        world.set(Kind::Subscription, &id, json!({ "billing_mode": mode }));
+    }
+    if let Some(thresholds) = thresholds {
+        world.set(Kind::Subscription, &id, json!({ "billing_thresholds": thresholds }));
+    }
     let invoice = text(world.get(Kind::Subscription, &id), "latest_invoice").to_owned();
     if world.get(Kind::Invoice, &invoice)["status"] == "open" && !sent {
         collection::pay(world, &invoice, Presence::OnSession, Attempt::Scheduled);
     }
     Ok(world.get(Kind::Subscription, &id).clone())
+}
+
+/// Takes the billing mode. Flexible is the default
+/// (<https://docs.stripe.com/billing/subscriptions/billing-mode>).
+fn billing_mode(params: &mut Params) -> Result<Option<Value>, ApiError> {
+    let mut mode = params.group("billing_mode");
+    let at = mode.full_name("type");
+    let name = mode.text("type")?;
+    mode.ignore(&["flexible"]);
+    mode.finish()?;
+    match name.as_deref() {
+        None | Some("flexible") => Ok(None),
+        Some("classic") => Ok(Some(json!({ "type": "classic", "flexible": null }))),
+        Some(_) => Err(ApiError::invalid("Invalid billing mode", &at)),
+    }
 }
 
 /// A requested change of a subscription's cancellation.
@@ -94,15 +134,9 @@ enum Cancellation {
     At(Option<i64>),
 }
 
-/// A requested change of a subscription item.
-struct ItemChange {
-    item: String,
-    price: String,
-    quantity: i64,
-}
-
 fn update(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
     require(world, Kind::Subscription, id)?;
+    let waits = item_edits::waits(world, id, params)?;
     let mut fields = Map::new();
     take_fields(
         params,
@@ -113,13 +147,24 @@ fn update(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
     take_metadata(params, world.get(Kind::Subscription, id), &mut fields)?;
     take_pause(params, &mut fields)?;
     take_collection(world, id, params, &mut fields)?;
-    let discounts = discounts(world, params)?;
-    let changes = item_changes(world, id, params)?;
+    if let Some(behavior) = missing_method(params)? {
+        fields.insert("trial_settings".to_owned(), trial::settings(behavior));
+    }
+    let trial_end = trial_end(world, params)?;
+    take_tax(world, id, params, &mut fields)?;
+    if let Some(thresholds) = thresholds(params)? {
+        fields.insert("billing_thresholds".to_owned(), thresholds);
+    }
+    let discounts = item_edits::discounts(world, id, params)?;
+    let mut change = item_change(world, id, params)?;
+    change.waits = waits;
     let cancellation = cancellation(params)?;
     let always = |field: &String| ["metadata", "default_payment_method"].contains(&field.as_str());
-    let alters_it = !changes.is_empty() || cancellation.is_some() || !fields.keys().all(always);
-    let prorate = params.text("proration_behavior")?.as_deref() != Some("none");
-    params.ignore(&["payment_behavior", "cancellation_details", "trial_from_plan"]);
+    let alters_it = !change.edits.is_empty()
+        || cancellation.is_some()
+        || trial_end.is_some()
+        || !fields.keys().all(always);
+    params.ignore(&["cancellation_details", "trial_from_plan"]);
     params.finish()?;
     if subscription::has_ended(world.get(Kind::Subscription, id)) {
         let message =
@@ -142,12 +187,13 @@ fn update(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
         world.change(Kind::Subscription, id, fields.into(), "customer.subscription.updated");
         renewal::resume_later(world, id);
     }
-    for redeemed in discounts {
-        discount::redeem(world, id, &redeemed);
+    let before = world.get(Kind::Subscription, id)["discounts"].clone();
+    if let Some(discounts) = discounts {
+        item_edits::set_discounts(world, id, &discounts);
     }
-    for ItemChange { item, price, quantity } in changes {
-        change_price(world, id, &item, &price, quantity, prorate);
-    }
+    item_change::change(world, id, &change);
+    pending_update::hold_discounts(world, id, &before);
+    change_trial(world, id, trial_end)?;
     match cancellation {
         Some(Cancellation::WithPeriod(cancel)) => {
             ending::cancel_with_period(world, id, cancel, CancelField::PeriodEnd);
@@ -155,6 +201,108 @@ fn update(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
         Some(Cancellation::At(at)) => ending::cancel_at(world, id, at, false),
         None => {}
     }
+    Ok(world.get(Kind::Subscription, id).clone())
+}
+
+/// Takes `automatic_tax`, if it is there.
+fn take_tax(
+    world: &World,
+    id: &str,
+    params: &mut Params,
+    fields: &mut Map<String, Value>,
+) -> Result<(), ApiError> {
+    if !params.has("automatic_tax") {
+        return Ok(());
+    }
+    let items = subscription::items(world, id).iter();
+    let lines: Vec<OfferLine> =
+        items.map(|item| OfferLine::of(text(&item["price"], "id"))).collect();
+    let is_enabled = automatic_tax(world, &lines, params)?;
+    if is_enabled {
+        require_location(world, text(world.get(Kind::Subscription, id), "customer"))?;
+    }
+    fields.insert("automatic_tax".to_owned(), tax::subscription_state(is_enabled));
+    Ok(())
+}
+
+/// Takes `billing_thresholds`. An empty value unsets them, which is null.
+fn thresholds(params: &mut Params) -> Result<Option<Value>, ApiError> {
+    if !params.has("billing_thresholds") {
+        return Ok(None);
+    }
+    let mut group = params.group("billing_thresholds");
+    if group.text("")?.is_some() {
+        return Ok(Some(Value::Null));
+    }
+    let amount = group.integer("amount_gte")?;
+    let at = group.full_name("amount_gte");
+    group.ignore(&["reset_billing_cycle_anchor"]);
+    group.finish()?;
+    let amount = amount.ok_or_else(|| ApiError::missing(&at))?;
+    Ok(Some(json!({ "amount_gte": amount, "reset_billing_cycle_anchor": false })))
+}
+
+/// A requested end of a trial.
+enum TrialEnd {
+    Now,
+    At(i64),
+}
+
+/// Takes the end of the trial: a time or `now`.
+fn trial_end(world: &World, params: &mut Params) -> Result<Option<TrialEnd>, ApiError> {
+    let Some(value) = params.text("trial_end")? else { return Ok(None) };
+    if value == "now" {
+        return Ok(Some(TrialEnd::Now));
+    }
+    match value.parse() {
+        Ok(at) if at > world.now => Ok(Some(TrialEnd::At(at))),
+        Ok(_) => {
+            let message = "Invalid timestamp: must be an integer Unix timestamp in the future.";
+            Err(ApiError::invalid(message, "trial_end"))
+        }
+        Err(_) => Err(ApiError::invalid("Invalid timestamp", "trial_end")),
+    }
+}
+
+/// Ends a trial, or moves its end. Without a trial there is nothing to end.
+fn change_trial(world: &mut World, id: &str, end: Option<TrialEnd>) -> Result<(), ApiError> {
+    let is_trialing = world.get(Kind::Subscription, id)["status"] == "trialing";
+    match end {
+        Some(TrialEnd::Now) if is_trialing => trial::end_now(world, id),
+        Some(TrialEnd::At(at)) if is_trialing => trial::extend(world, id, at),
+        Some(TrialEnd::At(_)) => {
+            let message = "The sandbox starts no trial on a subscription that has none.";
+            return Err(ApiError::invalid(message, "trial_end"));
+        }
+        Some(TrialEnd::Now) | None => {}
+    }
+    Ok(())
+}
+
+/// Resumes a paused subscription (<https://docs.stripe.com/api/subscriptions/resume>).
+fn resume(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
+    let anchor = params.text("billing_cycle_anchor")?.unwrap_or_else(|| "now".to_owned());
+    let behavior = params.text("payment_behavior")?;
+    let proration = item_edits::proration(params)?;
+    params.ignore(&["proration_date"]);
+    params.finish()?;
+    require(world, Kind::Subscription, id)?;
+    let status = text(world.get(Kind::Subscription, id), "status");
+    if status != "paused" {
+        let message = format!("Only a paused subscription can be resumed. This one is {status}.");
+        return Err(ApiError::invalid(message, ""));
+    }
+    let pays_now = match behavior.as_deref() {
+        Some("resume_on_payment_success") => true,
+        None | Some("resume_on_payment_attempt") => false,
+        Some(_) => return Err(ApiError::invalid("Invalid payment_behavior", "payment_behavior")),
+    };
+    let period = match anchor.as_str() {
+        "now" => NextPeriod::StartsNow,
+        "unchanged" => NextPeriod::Continues(proration),
+        _ => return Err(ApiError::invalid("Invalid anchor", "billing_cycle_anchor")),
+    };
+    resumption::begin(world, id, &period, pays_now);
     Ok(world.get(Kind::Subscription, id).clone())
 }
 
@@ -211,35 +359,6 @@ fn cancellation(params: &mut Params) -> Result<Option<Cancellation>, ApiError> {
     }
     let with_period = with_period.map(Cancellation::WithPeriod);
     Ok(with_period.or(unset.then_some(Cancellation::At(at))))
-}
-
-fn item_changes(
-    world: &World,
-    sub: &str,
-    params: &mut Params,
-) -> Result<Vec<ItemChange>, ApiError> {
-    let mut changes = Vec::new();
-    for mut change in params.groups("items") {
-        let at = change.full_name("id");
-        let id = change.required("id")?;
-        let price = change.text("price")?;
-        let quantity = change.integer("quantity")?;
-        change.finish()?;
-        let items = subscription::items(world, sub);
-        let Some(item) = items.iter().find(|item| item["id"] == id.as_str()) else {
-            return Err(ApiError::no_such("subscription_item", &id, &at));
-        };
-        let price = price.unwrap_or_else(|| text(&item["price"], "id").to_owned());
-        require_recurring(world, &price, "items[0][price]")?;
-        let currency = text(world.get(Kind::Subscription, sub), "currency");
-        if !price::is_sold_in(world, &price, currency) {
-            let message = format!("The price specified is not sold in `{currency}`.");
-            return Err(ApiError::invalid(message, "items[0][price]"));
-        }
-        let quantity = quantity.unwrap_or_else(|| integer(item, "quantity"));
-        changes.push(ItemChange { item: id, price, quantity });
-    }
-    Ok(changes)
 }
 
 fn cancel(world: &mut World, id: &str, params: &mut Params) -> ApiResult {

@@ -1,19 +1,26 @@
 //! The parameters of a sale that checkout sessions, payment links, quotes and subscriptions share:
 //! line items, trial, payment and discounts.
 
+use super::collected::automatic_tax;
 use super::params::Params;
 use super::resource::require_param;
 use crate::api_error::ApiError;
-use crate::billing::price;
 use crate::billing::promotion::{self, Sale};
+use crate::billing::{metered, price};
 use crate::objects::{Kind, text};
-use crate::world::{Adjustable, InvoiceTerms, Offer, OfferLine, PaymentTerms, Redeemed, World};
+use crate::world::{
+    Adjustable, InvoiceTerms, MissingMethod, Offer, OfferLine, PaymentTerms, Redeemed, World,
+};
 
 /// The greatest quantity that a buyer may choose, unless the vendor sets another.
 const DEFAULT_MAXIMUM: i64 = 99;
 
 /// The greatest quantity that a vendor may let a buyer choose.
 const MAX_QUANTITY: i64 = 999_999;
+
+/// The longest trial, in days
+/// (<https://docs.stripe.com/api/subscriptions/create#create_subscription-trial_period_days>).
+const MAX_TRIAL_DAYS: i64 = 730;
 
 /// The kind of payment that a sale begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +61,7 @@ pub fn terms(world: &World, mode: Option<Mode>, params: &mut Params) -> Result<O
     }
     let discounts = discounts(world, params)?;
     let mut offer = Offer { lines, discounts, ..Offer::default() };
+    offer.settings.automatic_tax = automatic_tax(world, &offer.lines, params)?;
     if mode == Mode::Payment {
         offer.payment = Some(payment(params)?);
         return Ok(offer);
@@ -65,27 +73,78 @@ pub fn terms(world: &World, mode: Option<Mode>, params: &mut Params) -> Result<O
     }
     let mut data = params.group("subscription_data");
     offer.metadata = data.metadata("metadata")?.unwrap_or_default();
-    offer.trial_days = data.integer("trial_period_days")?.unwrap_or(0);
-    data.ignore(&["description", "proration_behavior", "billing_mode", "trial_settings"]);
+    offer.trial_days = trial_days(&mut data)?.unwrap_or(0);
+    offer.settings.missing_method = missing_method(&mut data)?.unwrap_or_default();
+    data.ignore(&["description", "proration_behavior", "billing_mode"]);
     data.finish()?;
     Ok(offer)
+}
+
+/// Takes the days of a trial.
+pub fn trial_days(params: &mut Params) -> Result<Option<i64>, ApiError> {
+    let days = params.integer("trial_period_days")?;
+    if days.is_none_or(|days| (1..=MAX_TRIAL_DAYS).contains(&days)) {
+        return Ok(days);
+    }
+    let message = format!("Invalid integer: a trial has from 1 to {MAX_TRIAL_DAYS} days.");
+    Err(ApiError::invalid(message, &params.full_name("trial_period_days")))
+}
+
+/// Takes what happens when a trial ends without a payment method.
+pub fn missing_method(params: &mut Params) -> Result<Option<MissingMethod>, ApiError> {
+    let mut settings = params.group("trial_settings");
+    let mut behavior = settings.group("end_behavior");
+    let name = behavior.text("missing_payment_method")?;
+    let at = behavior.full_name("missing_payment_method");
+    behavior.finish()?;
+    settings.finish()?;
+    let Some(name) = name else { return Ok(None) };
+    let Some(named) = MissingMethod::named(&name) else {
+        let message = format!("Invalid {at}: must be one of cancel, create_invoice, or pause");
+        return Err(ApiError::invalid(message, &at));
+    };
+    Ok(Some(named))
 }
 
 fn lines(world: &World, params: &mut Params) -> Result<Vec<OfferLine>, ApiError> {
     let mut lines = Vec::new();
     for mut line in params.groups("line_items") {
         let price = line.required("price")?;
-        let quantity = line.integer("quantity")?.unwrap_or(1);
         let at = line.full_name("price");
+        require_param(world, Kind::Price, &price, &at)?;
+        let quantity = quantity(world, &price, &mut line)?;
         let adjustable = adjustable(&mut line, quantity)?;
         line.finish()?;
-        require_param(world, Kind::Price, &price, &at)?;
         lines.push(OfferLine { price, quantity, adjustable });
     }
     if lines.is_empty() {
         return Err(ApiError::missing("line_items"));
     }
     Ok(lines)
+}
+
+/// Takes the quantity of a line. A metered price has none; here it is zero
+/// (<https://docs.stripe.com/api/checkout/sessions/create#create_checkout_session-line_items-quantity>).
+pub fn quantity(world: &World, price: &str, line: &mut Params) -> Result<i64, ApiError> {
+    let given = line.integer("quantity")?;
+    quantity_of(world, price, given, &line.full_name("quantity"))
+}
+
+/// Returns the quantity of a line for which `given` was given, as the parameter `at`.
+pub fn quantity_of(
+    world: &World,
+    price: &str,
+    given: Option<i64>,
+    at: &str,
+) -> Result<i64, ApiError> {
+    let is_metered = metered::is_metered(world.get(Kind::Price, price));
+    match given {
+        Some(_) if is_metered => {
+            Err(ApiError::invalid("You cannot specify a quantity for a metered price.", at))
+        }
+        Some(given) => Ok(given),
+        None => Ok(i64::from(!is_metered)),
+    }
 }
 
 /// Returns the mode of a sale by its prices: a payment if none of them recurs.
@@ -237,20 +296,25 @@ fn invoice(params: &mut Params) -> Result<Option<InvoiceTerms>, ApiError> {
 pub fn discounts(world: &World, params: &mut Params) -> Result<Vec<Redeemed>, ApiError> {
     let mut discounts = Vec::new();
     for mut discount in params.groups("discounts") {
-        let (coupon, code) = (discount.text("coupon")?, discount.text("promotion_code")?);
-        let at = discount.full_name("coupon");
+        discounts.push(discount_of(world, &mut discount)?);
         discount.finish()?;
-        let coupon = match (coupon, &code) {
-            (Some(coupon), _) => coupon,
-            (None, Some(code)) => {
-                require_param(world, Kind::PromotionCode, code, "promotion_code")?;
-                let code = world.get(Kind::PromotionCode, code);
-                text(&code["promotion"], "coupon").to_owned()
-            }
-            (None, None) => return Err(ApiError::missing(&at)),
-        };
-        require_param(world, Kind::Coupon, &coupon, &at)?;
-        discounts.push(Redeemed { coupon, promotion_code: code });
     }
     Ok(discounts)
+}
+
+/// Takes a coupon or a promotion code.
+pub fn discount_of(world: &World, discount: &mut Params) -> Result<Redeemed, ApiError> {
+    let (coupon, code) = (discount.text("coupon")?, discount.text("promotion_code")?);
+    let at = discount.full_name("coupon");
+    let coupon = match (coupon, &code) {
+        (Some(coupon), _) => coupon,
+        (None, Some(code)) => {
+            require_param(world, Kind::PromotionCode, code, "promotion_code")?;
+            let code = world.get(Kind::PromotionCode, code);
+            text(&code["promotion"], "coupon").to_owned()
+        }
+        (None, None) => return Err(ApiError::missing(&at)),
+    };
+    require_param(world, Kind::Coupon, &coupon, &at)?;
+    Ok(Redeemed { coupon, promotion_code: code })
 }

@@ -2,7 +2,7 @@
 //! The pages and the tests call these. The actions of vendors are in `invoice_actions`,
 //! `money_actions` and `sales_actions`.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::checkout::{self, Paid};
 use super::checks::{
@@ -10,12 +10,17 @@ use super::checks::{
 };
 use super::collection::{self, Attempt};
 use super::customer::{self, attach_card};
+use super::item_change::{self, ItemChange, ItemEdit};
 use super::payment::Presence;
 use super::plan_change::change_price;
 use super::{ending, schedule, subscription};
 use crate::card::Card;
 use crate::objects::{Kind, integer, text};
+use crate::options::Proration;
 use crate::world::World;
+
+/// The greatest quantity of an item that the double accepts.
+pub const MAX_QUANTITY: i64 = 999_999;
 
 /// Tries to pay an open checkout session.
 pub fn pay(world: &mut World, session: &str, card: Card, email: &str) -> Result<Paid, ActionError> {
@@ -85,9 +90,83 @@ pub fn change_plan(world: &mut World, sub: &str, price: &str) -> Result<(), Acti
     require_currency(world, sub, price)?;
     schedule::release(world, sub);
     if let Some(item) = subscription::items(world, sub).first().cloned() {
-        let quantity = integer(&item, "quantity");
-        change_price(world, sub, text(&item, "id"), price, quantity, true);
+        let (id, quantity) = (text(&item, "id"), integer(&item, "quantity"));
+        if !world.behavior.carries_credits {
+            change_price(world, sub, id, price, quantity);
+            return Ok(());
+        }
+        let edit = ItemEdit::Set { item: id.to_owned(), price: price.to_owned(), quantity };
+        change_item(world, sub, edit, Proration::Now)?;
     }
+    Ok(())
+}
+
+/// Changes the quantity of a subscription's item.
+pub fn set_quantity(
+    world: &mut World,
+    sub: &str,
+    item: &str,
+    quantity: i64,
+    proration: Proration,
+) -> Result<(), ActionError> {
+    require_changeable(world, sub)?;
+    let price = text(&require_item(world, sub, item)?["price"], "id").to_owned();
+    if !(0..=MAX_QUANTITY).contains(&quantity) {
+        let problem = format!("the quantity must be from 0 to {MAX_QUANTITY}");
+        return Err(ActionError::not_possible(item, problem));
+    }
+    change_item(world, sub, ItemEdit::Set { item: item.to_owned(), price, quantity }, proration)
+}
+
+/// Adds an item to a subscription. Returns its id.
+pub fn add_item(
+    world: &mut World,
+    sub: &str,
+    price: &str,
+    quantity: i64,
+    proration: Proration,
+) -> Result<String, ActionError> {
+    require_changeable(world, sub)?;
+    require_exists(world, Kind::Price, "price", price)?;
+    require_currency(world, sub, price)?;
+    if world.get(Kind::Price, price)["recurring"].is_null() {
+        return Err(ActionError::not_possible(price, "it does not recur"));
+    }
+    change_item(world, sub, ItemEdit::Add { price: price.to_owned(), quantity }, proration)?;
+    let added = subscription::items(world, sub).last();
+    Ok(added.map_or_else(String::new, |item| text(item, "id").to_owned()))
+}
+
+/// Removes an item from a subscription.
+pub fn remove_item(
+    world: &mut World,
+    sub: &str,
+    item: &str,
+    proration: Proration,
+) -> Result<(), ActionError> {
+    require_changeable(world, sub)?;
+    require_item(world, sub, item)?;
+    change_item(world, sub, ItemEdit::Remove { item: item.to_owned() }, proration)
+}
+
+fn require_item<'a>(world: &'a World, sub: &str, item: &str) -> Result<&'a Value, ActionError> {
+    let mut items = subscription::items(world, sub).iter();
+    let found = items.find(|candidate| candidate["id"] == item);
+    found.ok_or_else(|| ActionError::NoSuch { what: "subscription item", id: item.to_owned() })
+}
+
+fn change_item(
+    world: &mut World,
+    sub: &str,
+    edit: ItemEdit,
+    proration: Proration,
+) -> Result<(), ActionError> {
+    let edits = vec![edit];
+    if let Some(problem) = item_change::problem(world, sub, &edits) {
+        return Err(ActionError::not_possible(sub, problem));
+    }
+    let change = ItemChange { edits, proration, at: None, waits: None };
+    item_change::change(world, sub, &change);
     Ok(())
 }
 

@@ -6,10 +6,10 @@ use super::collection::{self, Attempt};
 use super::customer::{self, attach_card};
 use super::payment::Presence;
 use super::subscription::{self, NewSubscription};
-use super::{invoice, one_time, session};
+use super::{buyer, invoice, one_time, session};
 use crate::card::Card;
-use crate::objects::{Kind, text};
-use crate::world::World;
+use crate::objects::{Kind, text, with};
+use crate::world::{CustomerUpdate, World};
 
 /// The result of an attempt to pay.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,15 +28,19 @@ pub enum Paid {
 
 /// Tries to pay an open session. `email` is used for the customer if the session has none.
 pub fn submit(world: &mut World, session: &str, card: Card, email: &str) -> Paid {
-    let offer = world.offers.get(session).cloned().unwrap_or_default();
-    if let Some(terms) = &offer.payment {
+    let payment = world.offers.get(session).and_then(|offer| offer.payment.clone());
+    if let Some(terms) = &payment {
         return one_time::submit(world, session, terms, card, email);
     }
-    if card == Card::Declined && world.get(Kind::CheckoutSession, session)["amount_total"] == 0 {
+    buyer::complete(world, session);
+    let offer = world.offers.get(session).cloned().unwrap_or_default();
+    let needs_card = session::needs_card(world.get(Kind::CheckoutSession, session));
+    let is_free = world.get(Kind::CheckoutSession, session)["amount_total"] == 0;
+    if needs_card && is_free && card == Card::Declined {
         return Paid::Declined; // Nothing is due, but a declined card cannot be stored.
     }
     let customer = ensure_customer(world, session, email);
-    let method = attach_card(world, &customer, card);
+    let method = needs_card.then(|| attach_card(world, &customer, card));
     let waiting = offer
         .subscription
         .filter(|sub| world.get(Kind::Subscription, sub)["status"] == "incomplete");
@@ -52,9 +56,10 @@ pub fn submit(world: &mut World, session: &str, card: Card, email: &str) -> Paid
                 currency: offer.currency,
                 metadata: offer.metadata,
                 trial_end: (offer.trial_days > 0).then(|| world.now + offer.trial_days * 86_400),
-                method: Some(method),
+                method,
                 discounts: offer.discounts,
                 days_until_due: None,
+                settings: offer.settings,
             };
             begin(world, session, new)
         }
@@ -96,11 +101,17 @@ fn pay_first_invoice(world: &mut World, session: &str, sub: &str) -> Paid {
 /// Returns the customer of a session, which is created unless there is one.
 pub fn ensure_customer(world: &mut World, session: &str, email: &str) -> String {
     let object = world.get(Kind::CheckoutSession, session);
-    if let Some(customer) = object["customer"].as_str() {
-        return customer.to_owned();
+    if let Some(customer) = object["customer"].as_str().map(str::to_owned) {
+        buyer::save(world, session, &customer);
+        return customer;
     }
     let email = object["customer_email"].as_str().unwrap_or(email).to_owned();
-    let id = customer::create(world, json!({ "email": email }));
+    let entered = buyer::customer_fields(world, session);
+    let id = customer::create(world, with(json!({ "email": email }), entered.into()));
+    buyer::save(world, session, &id);
     world.set(Kind::CheckoutSession, session, json!({ "customer": id }));
+    if let Some(offer) = world.offers.get_mut(session) {
+        offer.updates = CustomerUpdate::ALL; // The customer is the session's own.
+    }
     id
 }

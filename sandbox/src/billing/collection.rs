@@ -4,7 +4,10 @@
 use serde_json::json;
 
 use super::payment::{self, PaymentOutcome, Presence};
-use super::{customer, ending, invoice, invoice_payment, one_time, session, subscription};
+use super::{
+    customer, ending, invoice, invoice_payment, one_time, pending_update, resumption, session,
+    subscription,
+};
 use crate::objects::{Kind, integer, text};
 use crate::options::AfterRetries;
 use crate::world::{Timer, World};
@@ -27,7 +30,7 @@ pub enum Attempt {
 
 /// Finalizes a draft without charging it.
 pub fn finalize(world: &mut World, id: &str) {
-    if text(world.get(Kind::Invoice, id), "status") == "draft" {
+    if text(world.get(Kind::Invoice, id), "status") == "draft" && !world.is_preview {
         invoice::finalize(world, id);
         update_subscription(world, id);
     }
@@ -196,6 +199,7 @@ fn record_payment(world: &mut World, id: &str, intent: &str) {
 fn update_subscription(world: &mut World, id: &str) {
     if let Some(sub) = invoice::subscription_of(world, id) {
         subscription::update_from_invoices(world, &sub);
+        pending_update::settle(world, &sub, id);
     }
 }
 
@@ -217,6 +221,10 @@ fn payment_failed(world: &mut World, invoice: &str) {
     // Without a subscription nothing is retried.
     let sub = invoice::subscription_of(world, invoice).unwrap_or_default();
     let sub = sub.as_str();
+    if pending_update::is_billed_by(world, sub, invoice) {
+        world.announce(Kind::Invoice, invoice, "invoice.payment_failed");
+        return;
+    }
     let status = text(world.get(Kind::Subscription, sub), "status").to_owned();
     let object = world.get(Kind::Invoice, invoice);
     let attempts = integer(object, "attempt_count");
@@ -229,7 +237,7 @@ fn payment_failed(world: &mut World, invoice: &str) {
     let next = retry.filter(|_| retries).map(|days| world.now + days * DAY_SECONDS);
     world.set(Kind::Invoice, invoice, json!({ "next_payment_attempt": next }));
     world.announce(Kind::Invoice, invoice, "invoice.payment_failed");
-    if !retries {
+    if resumption::fail(world, sub, invoice) || !retries {
         return;
     }
     if let Some(at) = next {

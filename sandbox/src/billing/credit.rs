@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 
 use super::reversal::{self, NewRefund};
-use super::{balance, collection, invoice};
+use super::{balance, collection, invoice, tax};
 use crate::objects::{Kind, credit_note_line_item, integer, list, text, with};
 use crate::world::World;
 
@@ -98,6 +98,7 @@ pub fn issue(world: &mut World, id: &str, note: &CreditNote, more: NoteDetails) 
     let line = json!({ "id": world.id("cnli_"), "amount": note.amount, "unit_amount": note.amount,
         "description": "Credit", "unit_amount_decimal": note.amount.to_string() });
     let url = format!("{}/{credit_note}/lines", Kind::CreditNote.path());
+    let excluding_tax = note.amount - tax::share(&invoice, note.amount);
     let fields = json!({
         "amount": note.amount,
         "currency": invoice["currency"],
@@ -113,9 +114,9 @@ pub fn issue(world: &mut World, id: &str, note: &CreditNote, more: NoteDetails) 
         "pre_payment_amount": before,
         "refunds": refunds.iter().map(each).collect::<Vec<_>>(),
         "subtotal": note.amount,
-        "subtotal_excluding_tax": note.amount,
+        "subtotal_excluding_tax": excluding_tax,
         "total": note.amount,
-        "total_excluding_tax": note.amount,
+        "total_excluding_tax": excluding_tax,
         "type": kind,
     });
     world.insert_as(Kind::CreditNote, &credit_note, with(fields, more.fields));

@@ -65,6 +65,34 @@ fn discount_ids(world: &World, sub: &str) -> Vec<String> {
     ids.map(str::to_owned).collect()
 }
 
+/// Returns the coupon of a discount; none if the discount has ended.
+fn coupon_of<'a>(world: &'a World, discount: &str) -> Option<&'a str> {
+    let discount = world.get(Kind::Discount, discount);
+    let ended = discount["end"].as_i64().is_some_and(|end| end <= world.now);
+    (!ended).then(|| text(&discount["source"], "coupon"))
+}
+
+/// Returns the amount that each discount of a subscription takes off each line of an invoice. The
+/// lines are given by their products and amounts.
+pub fn of_lines(world: &World, sub: &str, lines: &[(&str, i64)]) -> Vec<(String, Vec<i64>)> {
+    let ids = discount_ids(world, sub);
+    let valid: Vec<(&String, &str)> =
+        ids.iter().filter_map(|id| Some((id, coupon_of(world, id)?))).collect();
+    let off = off_coupons(world, valid.iter().map(|(_, coupon)| *coupon), lines);
+    valid.iter().map(|(id, _)| (*id).clone()).zip(off).collect()
+}
+
+/// Returns the amount that a subscription's discounts take off each line of a whole period. It is
+/// inside of prorations. Discounts on a single invoice do not lower prorations
+/// (<https://docs.stripe.com/api/subscriptions/create#create_subscription-billing_mode-flexible-proration_discounts>).
+pub fn in_prorations(world: &World, sub: &str, lines: &[(&str, i64)]) -> Vec<i64> {
+    let ids = discount_ids(world, sub);
+    let lasts = |coupon: &&str| world.get(Kind::Coupon, coupon)["duration"] != "once";
+    let coupons = ids.iter().filter_map(|id| coupon_of(world, id)).filter(lasts);
+    let off = off_coupons(world, coupons, lines);
+    (0..lines.len()).map(|place| off.iter().map(|off| off[place]).sum()).collect()
+}
+
 /// Returns the amount that each discount of a subscription takes off `amount`, the sum of `lines`:
 /// their products and amounts.
 pub fn amounts(world: &World, sub: &str, amount: i64, lines: &[(&str, i64)]) -> Vec<(String, i64)> {
@@ -92,24 +120,37 @@ pub fn amounts(world: &World, sub: &str, amount: i64, lines: &[(&str, i64)]) -> 
 /// Returns the amount that each coupon takes off each line. The lines are given by their products
 /// and amounts.
 pub fn off_lines(world: &World, discounts: &[Redeemed], lines: &[(&str, i64)]) -> Vec<Vec<i64>> {
+    off_coupons(world, discounts.iter().map(|redeemed| redeemed.coupon.as_str()), lines)
+}
+
+/// A percentage is taken off each line and rounded there, an amount is shared by the lines.
+fn off_coupons<'a>(
+    world: &World,
+    coupons: impl Iterator<Item = &'a str>,
+    lines: &[(&str, i64)],
+) -> Vec<Vec<i64>> {
     let mut remaining: Vec<i64> = lines.iter().map(|line| line.1).collect();
-    let off = |redeemed: &Redeemed| {
+    let off = |id: &str| {
         let applies = |(line, amount): (&(&str, i64), &i64)| {
-            if promotion::applies_to(world, &redeemed.coupon, line.0) { *amount } else { 0 }
+            if promotion::applies_to(world, id, line.0) { *amount } else { 0 }
         };
         let discounted: Vec<i64> = lines.iter().zip(&remaining).map(applies).collect();
-        let coupon = world.get(Kind::Coupon, &redeemed.coupon);
-        let shares = shares(amount_off(coupon, discounted.iter().sum()), &discounted);
+        let coupon = world.get(Kind::Coupon, id);
+        let shares = if coupon["amount_off"].is_i64() {
+            shares(amount_off(coupon, discounted.iter().sum()), &discounted)
+        } else {
+            discounted.iter().map(|amount| amount_off(coupon, *amount)).collect()
+        };
         for (remaining, share) in remaining.iter_mut().zip(&shares) {
             *remaining -= share;
         }
         shares
     };
-    discounts.iter().map(off).collect()
+    coupons.map(off).collect()
 }
 
 /// Splits a discount among lines with these amounts, in proportion. The shares add up to `off`.
-fn shares(off: i64, lines: &[i64]) -> Vec<i64> {
+pub fn shares(off: i64, lines: &[i64]) -> Vec<i64> {
     let (mut off, mut whole) = (off, lines.iter().sum::<i64>());
     let share = |line: &i64| {
         let share = if whole > 0 { off * line / whole } else { 0 };
@@ -130,14 +171,26 @@ pub fn amount_off(coupon: &Value, amount: i64) -> i64 {
     (by_percent + integer(coupon, "amount_off")).clamp(0, amount.max(0))
 }
 
-/// Removes the discounts that no later invoice gets: those for one invoice, and those that ended.
-pub fn remove_used(world: &mut World, sub: &str) {
+/// Removes the discounts of a subscription that are not among the `kept`.
+pub fn keep(world: &mut World, sub: &str, kept: &[String]) {
+    let ids = discount_ids(world, sub);
+    let (kept, over): (Vec<String>, Vec<String>) =
+        ids.into_iter().partition(|id| kept.contains(id));
+    world.set(Kind::Subscription, sub, json!({ "discounts": kept }));
+    for id in over {
+        world.announce(Kind::Discount, &id, "customer.discount.deleted");
+    }
+}
+
+/// Removes the discounts that no later invoice gets: of those `used`, the ones for one invoice, and
+/// those that ended.
+pub fn remove_used(world: &mut World, sub: &str, used: &[String]) {
     let (over, kept): (Vec<String>, Vec<String>) =
         discount_ids(world, sub).into_iter().partition(|id| {
             let discount = world.get(Kind::Discount, id);
             let coupon = world.get(Kind::Coupon, text(&discount["source"], "coupon"));
             let ended = discount["end"].as_i64().is_some_and(|end| end <= world.now);
-            coupon["duration"] == "once" || ended
+            (coupon["duration"] == "once" && used.contains(id)) || ended
         });
     if over.is_empty() {
         return;

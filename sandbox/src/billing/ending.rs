@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{invoice, schedule, subscription};
+use super::{invoice, invoice_item, pending_update, schedule, subscription};
 use crate::objects::{Kind, put, text};
 use crate::options::CancelField;
 use crate::world::{Timer, World};
@@ -40,8 +40,11 @@ pub fn cancel_at(world: &mut World, sub: &str, at: Option<i64>, with_period: boo
     }
 }
 
-/// Ends a subscription now.
+/// Ends a subscription now. Its pending items are dropped
+/// (<https://docs.stripe.com/api/subscriptions/cancel>).
 pub fn end(world: &mut World, sub: &str, reason: &str) {
+    pending_update::forget(world, sub, "customer.subscription.updated");
+    invoice_item::remove_pending(world, sub);
     let subscription = world.get(Kind::Subscription, sub).clone();
     let now = world.now;
     let mut details = subscription["cancellation_details"].clone();

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{balance, discount, invoice_payment, payment, price};
+use super::{balance, customer, discount, invoice_item, invoice_payment, payment, price, tax};
 use crate::objects::{Kind, integer, line_item, list, put, text, with};
 use crate::world::{Timer, World};
 
@@ -35,8 +35,9 @@ pub struct Line {
     pub period: (i64, i64),
 }
 
-/// Creates an invoice for a subscription. Unless it stays a draft, it is finalized: paid if nothing
-/// is due, otherwise with a payment intent. Returns its id.
+/// Creates an invoice for a subscription, with its pending items before the `lines`. Unless it
+/// stays a draft, it is finalized: paid if nothing is due, otherwise with a payment intent. Returns
+/// its id.
 pub fn open(
     world: &mut World,
     sub: &str,
@@ -55,24 +56,22 @@ pub fn open(
     world.set(Kind::Invoice, &id, fields);
     world.set(Kind::Subscription, sub, json!({ "latest_invoice": id }));
     world.announce(Kind::Invoice, &id, "invoice.created");
-    if initial == InitialState::Finalized {
+    if initial == InitialState::Finalized && !world.is_preview {
         finalize(world, &id);
     }
     id
 }
 
 fn draft_fields(world: &mut World, id: &str, sub: &str, reason: &str, lines: &[Line]) -> Value {
-    let subtotal: i64 = lines.iter().map(|line| line.amount).sum::<i64>().max(0);
-    let products = lines.iter().map(|line| text(&line.item["price"], "product"));
-    let amounts: Vec<(&str, i64)> = products.zip(lines.iter().map(|line| line.amount)).collect();
-    let discounts = discount::amounts(world, sub, subtotal, &amounts);
-    let total = subtotal - discounts.iter().map(|(_, amount)| amount).sum::<i64>();
-    if subtotal > 0 {
-        // An invoice that is free anyway does not use up a coupon.
-        discount::remove_used(world, sub);
-    }
     let period = lines.first().map_or((world.now, world.now), |line| line.period);
-    let lines: Vec<Value> = lines.iter().map(|line| line_of(world, id, sub, line)).collect();
+    let items = invoice_item::take_pending(world, id, sub);
+    let Discounted { subtotal, discounts, shares } = discounted(world, sub, &items, lines);
+    let total = subtotal - discounts.iter().map(|(_, amount)| amount).sum::<i64>();
+    let own: Vec<Value> = lines.iter().map(|line| line_of(world, id, sub, line)).collect();
+    let mut lines: Vec<Value> = items.into_iter().chain(own).collect();
+    for (line, shares) in lines.iter_mut().zip(shares) {
+        line["discount_amounts"] = shares.into();
+    }
     let count = lines.len();
     let url = format!("{}/{id}/lines", Kind::Invoice.path());
     let subscription = world.get(Kind::Subscription, sub);
@@ -86,15 +85,15 @@ fn draft_fields(world: &mut World, id: &str, sub: &str, reason: &str, lines: &[L
     let due = (total + balance).max(0);
     let each =
         |(discount, amount): &(String, i64)| json!({ "amount": amount, "discount": discount });
-    json!({
+    let about_customer = customer::invoice_fields(world, customer);
+    let is_taxed = subscription["automatic_tax"]["enabled"] == true;
+    let fields = json!({
         "amount_due": due,
         "amount_remaining": due,
         "billing_reason": reason,
         "collection_method": subscription["collection_method"],
         "currency": subscription["currency"],
         "customer": subscription["customer"],
-        "customer_email": customer["email"],
-        "customer_name": customer["name"],
         "lines": with(list(lines, false, &url), json!({ "total_count": count })),
         "parent": parent,
         "period_end": period.1,
@@ -107,7 +106,65 @@ fn draft_fields(world: &mut World, id: &str, sub: &str, reason: &str, lines: &[L
         "total_discount_amounts": discounts.iter().map(each).collect::<Vec<_>>(),
         "total_excluding_tax": total,
         "webhooks_delivered_at": world.now,
-    })
+    });
+    let mut fields = with(fields, about_customer);
+    if is_taxed {
+        tax::apply(world, &mut fields);
+    }
+    fields
+}
+
+/// The amounts of an invoice.
+struct Discounted {
+    /// Before discounts.
+    subtotal: i64,
+    /// The amount of each discount.
+    discounts: Vec<(String, i64)>,
+    /// The `discount_amounts` of each line.
+    shares: Vec<Vec<Value>>,
+}
+
+/// Returns the amounts of an invoice with these items and lines, and removes the discounts that it
+/// uses up. An invoice that is free anyway does not use up a coupon.
+fn discounted(world: &mut World, sub: &str, items: &[Value], lines: &[Line]) -> Discounted {
+    let of_item = |item: &Value| {
+        let product = text(&item["pricing"]["price_details"], "product").to_owned();
+        (product, integer(item, "amount"), item["discountable"] == true)
+    };
+    let of_line =
+        |line: &Line| (text(&line.item["price"], "product").to_owned(), line.amount, true);
+    let all: Vec<(String, i64, bool)> =
+        items.iter().map(of_item).chain(lines.iter().map(of_line)).collect();
+    let subtotal = all.iter().map(|(_, amount, _)| amount).sum::<i64>();
+    if !world.behavior.carries_credits {
+        let subtotal = subtotal.max(0);
+        let amounts: Vec<(&str, i64)> =
+            all.iter().map(|(product, amount, _)| (product.as_str(), *amount)).collect();
+        let discounts = discount::amounts(world, sub, subtotal, &amounts);
+        if subtotal > 0 {
+            let all: Vec<String> = discounts.iter().map(|(id, _)| id.clone()).collect();
+            discount::remove_used(world, sub, &all);
+        }
+        return Discounted { subtotal, discounts, shares: Vec::new() };
+    }
+    let discountable: Vec<(&str, i64)> = all
+        .iter()
+        .map(|(product, amount, is)| (product.as_str(), if *is { *amount } else { 0 }))
+        .collect();
+    let off = discount::of_lines(world, sub, &discountable);
+    let share = |place: usize| {
+        let off = off.iter().filter(|(_, shares)| shares[place] > 0);
+        off.map(|(id, shares)| json!({ "amount": shares[place], "discount": id })).collect()
+    };
+    let shares = (0..all.len()).map(share).collect();
+    let discounts: Vec<(String, i64)> =
+        off.into_iter().map(|(id, shares)| (id, shares.iter().sum())).collect();
+    let used = discounts.iter().filter(|(_, amount)| *amount > 0);
+    let used: Vec<String> = used.map(|(id, _)| id.clone()).collect();
+    if discountable.iter().any(|(_, amount)| *amount > 0) {
+        discount::remove_used(world, sub, &used);
+    }
+    Discounted { subtotal, discounts, shares }
 }
 
 fn line_of(world: &mut World, invoice: &str, sub: &str, line: &Line) -> Value {

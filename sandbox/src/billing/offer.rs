@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 
 use super::subscription::{self, NewSubscription};
-use super::{collection, session};
+use super::{collection, session, tax};
 use crate::objects::{Kind, put, text, with};
 use crate::world::{Offer, PaymentTerms, World};
 
@@ -14,6 +14,15 @@ const SESSION_EXPIRES_AFTER_SECONDS: i64 = 86_400;
 
 /// The lifetime of a quote, in seconds.
 const QUOTE_EXPIRES_AFTER_SECONDS: i64 = 30 * 86_400;
+
+/// The fields about what the page collects, which a payment link and its sessions share.
+const COLLECTED: [&str; 5] = [
+    "billing_address_collection",
+    "consent_collection",
+    "name_collection",
+    "payment_method_collection",
+    "tax_id_collection",
+];
 
 /// Creates a payment link. Returns its id.
 pub fn add_link(world: &mut World, terms: Offer, fields: Value) -> String {
@@ -25,7 +34,9 @@ pub fn add_link(world: &mut World, terms: Offer, fields: Value) -> String {
     world.insert_as(Kind::PaymentLink, &id, with(own, fields));
     let payment = terms.payment.as_ref().map(payment_fields).unwrap_or_default();
     let metadata = Value::from(terms.metadata.clone());
+    let is_taxed = terms.settings.automatic_tax;
     world.update(Kind::PaymentLink, &id, |link| {
+        link["automatic_tax"]["enabled"] = is_taxed.into();
         link["subscription_data"]["metadata"] = metadata;
         put(link, payment);
     });
@@ -67,7 +78,10 @@ pub fn open_link(world: &mut World, link: &str, client_reference_id: Option<&str
         // The page of a complete session says so.
         "success_url": format!("{}/checkout/{{CHECKOUT_SESSION_ID}}", world.url),
     });
-    let fields = fields.as_object().cloned().unwrap_or_default();
+    let mut fields = fields.as_object().cloned().unwrap_or_default();
+    for name in COLLECTED {
+        fields.insert(name.to_owned(), object[name].clone());
+    }
     let expires_at = world.now + SESSION_EXPIRES_AFTER_SECONDS;
     session::open(world, fields, terms, expires_at)
 }
@@ -76,10 +90,11 @@ pub fn open_link(world: &mut World, link: &str, client_reference_id: Option<&str
 pub fn add_quote(
     world: &mut World,
     customer: &str,
-    terms: Offer,
+    mut terms: Offer,
     days_until_due: Option<i64>,
     fields: Value,
 ) -> String {
+    terms.country = tax::country_of(world.get(Kind::Customer, customer)).map(str::to_owned);
     let totals = session::totals(world, &terms);
     let sent = days_until_due.is_some();
     let own = json!({
@@ -102,7 +117,9 @@ pub fn add_quote(
             "total_details": world.get(Kind::Quote, &id)["total_details"],
         })
     });
+    let is_taxed = terms.settings.automatic_tax;
     world.update(Kind::Quote, &id, |quote| {
+        quote["automatic_tax"]["enabled"] = is_taxed.into();
         quote["computed"]["recurring"] = recurring;
         quote["invoice_settings"]["days_until_due"] = days_until_due.into();
         quote["subscription_data"]["metadata"] = metadata;
@@ -132,6 +149,7 @@ pub fn accept_quote(world: &mut World, id: &str) -> String {
         method: None,
         discounts: terms.discounts,
         days_until_due: quote["invoice_settings"]["days_until_due"].as_i64(),
+        settings: terms.settings,
     };
     let sub = subscription::create(world, new);
     let invoice = world.get(Kind::Subscription, &sub)["latest_invoice"].clone();

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::checkout::{Paid, ensure_customer};
 use super::payment::{self, PaymentOutcome, Presence};
-use super::{customer, discount, invoice, price, session};
+use super::{buyer, customer, discount, invoice, price, session, tax};
 use crate::card::Card;
 use crate::objects::{Kind, line_item, list, text, with};
 use crate::world::{InvoiceTerms, Offer, PaymentTerms, Timer, World};
@@ -24,6 +24,7 @@ pub fn submit(
     card: Card,
     email: &str,
 ) -> Paid {
+    buyer::complete(world, session);
     let object = world.get(Kind::CheckoutSession, session).clone();
     let is_free = object["amount_total"] == 0;
     let customer = buyer(world, session, terms, is_free, email);
@@ -59,7 +60,7 @@ fn buyer(
     let customer = (has_customer || is_required).then(|| ensure_customer(world, session, &email));
     let guest = json!({ "email": email });
     let details = customer.as_ref().map_or(&guest, |id| world.get(Kind::Customer, id));
-    let fields = json!({ "customer_details": session::customer_details(details) });
+    let fields = json!({ "customer_details": buyer::details(world, session, details) });
     world.set(Kind::CheckoutSession, session, fields);
     customer
 }
@@ -152,15 +153,15 @@ fn invoice_fields(
         let off: i64 = off.iter().sum();
         json!({ "amount": off, "discount": discount })
     };
-    json!({
-        "amount_due": totals.total,
-        "amount_remaining": totals.total,
+    let total = totals.total - totals.added_tax();
+    let about_customer = customer::invoice_fields(world, customer);
+    let fields = json!({
+        "amount_due": total,
+        "amount_remaining": total,
         "auto_advance": false,
         "billing_reason": "manual",
         "currency": totals.currency,
         "customer": session["customer"],
-        "customer_email": customer["email"],
-        "customer_name": customer["name"],
         "description": terms.description,
         "discounts": discounts.iter().map(|(discount, _)| discount).collect::<Vec<_>>(),
         "footer": terms.footer,
@@ -170,11 +171,16 @@ fn invoice_fields(
         "period_start": world.now,
         "subtotal": totals.subtotal,
         "subtotal_excluding_tax": totals.subtotal,
-        "total": totals.total,
+        "total": total,
         "total_discount_amounts": discounts.iter().map(each).collect::<Vec<_>>(),
-        "total_excluding_tax": totals.total,
+        "total_excluding_tax": total,
         "webhooks_delivered_at": world.now,
-    })
+    });
+    let mut fields = with(fields, about_customer);
+    if offer.settings.automatic_tax {
+        tax::apply(world, &mut fields);
+    }
+    fields
 }
 
 /// Returns the lines of the invoice. Each bills an invoice item, for a period without length

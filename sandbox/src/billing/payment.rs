@@ -79,7 +79,9 @@ pub fn attempt(
             ask_for_authentication(world, intent);
             PaymentOutcome::ActionRequired
         }
-        Card::Paid | Card::Authenticate => succeed(world, intent),
+        Card::Paid | Card::PaidMastercard | Card::PaidAmex | Card::Authenticate => {
+            succeed(world, intent)
+        }
         Card::Declined | Card::DeclinedLater => fail(world, intent),
         Card::DelayedPaid | Card::DelayedFailed => {
             start_processing(world, intent);

@@ -21,6 +21,19 @@ pub fn end_after(anchor: i64, recurring: &Value, after: i64) -> i64 {
     i64::MAX
 }
 
+/// Returns the start and the end of the period around `now`, counted from `anchor`.
+pub fn around(anchor: i64, recurring: &Value, now: i64) -> (i64, i64) {
+    let mut start = anchor;
+    loop {
+        // Counted from the anchor each time: months differ in length.
+        let end = end_after(anchor, recurring, start);
+        if end > now || end == i64::MAX {
+            return (start, end);
+        }
+        start = end;
+    }
+}
+
 /// Whether two prices have the same billing interval.
 pub fn same_interval(one: &Value, other: &Value) -> bool {
     let keys = ["interval", "interval_count"];

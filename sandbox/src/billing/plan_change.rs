@@ -1,5 +1,6 @@
-//! Changes of an item's price. The rest of the old price is credited and the difference is billed
-//! at once. A negative difference is not carried over. Scheduled changes are in `schedule`.
+//! Changes of an item's price as the double made them before `item_change`, for histories that are
+//! saved by the seed of a simulation. The rest of the old price is credited and the difference is
+//! billed at once. A negative difference is not carried over.
 
 use serde_json::{Value, json};
 
@@ -8,16 +9,9 @@ use super::{collection, period, price, subscription};
 use crate::objects::{Kind, integer, put, text};
 use crate::world::{Timer, World};
 
-/// Changes the price of a subscription item, and bills the difference if `prorate`. A different
-/// interval starts a new period now.
-pub fn change_price(
-    world: &mut World,
-    sub: &str,
-    item: &str,
-    price: &str,
-    quantity: i64,
-    prorate: bool,
-) {
+/// Changes the price of a subscription item, and bills the difference. A different interval starts
+/// a new period now.
+pub fn change_price(world: &mut World, sub: &str, item: &str, price: &str, quantity: i64) {
     let subscription = world.get(Kind::Subscription, sub).clone();
     let price = world.get(Kind::Price, price).clone();
     let Some(before) =
@@ -44,7 +38,7 @@ pub fn change_price(
     put(&mut after, fields);
     replace_item(world, sub, &after, (!keeps_period).then_some(now));
     world.schedule(period.1, Timer::SubscriptionDue(sub.to_owned()));
-    if prorate && !trialing {
+    if !trialing {
         bill_difference(world, sub, &before, after, !keeps_period);
     }
 }

@@ -3,23 +3,40 @@
 use serde_json::{Value, json};
 
 use super::invoice::{DRAFT_SECONDS, InitialState};
-use super::{collection, ending, invoice, period, schedule, subscription};
+use super::{
+    collection, ending, invoice, invoice_item, metered, pending_update, period, schedule,
+    subscription, trial,
+};
 use crate::objects::{Kind, integer, put, text};
 use crate::world::{Timer, World};
 
 /// Handles the timer of a subscription: resumes, cancels or renews it if that is due.
 pub fn handle_timer(world: &mut World, sub: &str) {
     resume_if_due(world, sub);
+    pending_update::expire_if_due(world, sub);
     let subscription = world.get(Kind::Subscription, sub);
     let waits = matches!(text(subscription, "status"), "incomplete" | "paused");
     if subscription::has_ended(subscription) || waits {
         return;
     }
     if subscription["cancel_at"].as_i64().is_some_and(|at| at <= world.now) {
+        metered::bill_last(world, sub);
+        bill_pending(world, sub);
         ending::end(world, sub, "cancellation_requested");
-    } else if subscription::period_end(world, sub) <= world.now {
-        renew(world, sub);
+    } else if subscription::period_end(world, sub) <= world.now && !trial::stop(world, sub) {
+        renew(world, sub, "subscription_cycle");
     }
+}
+
+/// Bills the pending items of a subscription that ends with its period
+/// (<https://docs.stripe.com/api/subscriptions/cancel>).
+fn bill_pending(world: &mut World, sub: &str) {
+    if invoice_item::pending(world, sub).is_empty() {
+        return;
+    }
+    let state = InitialState::Finalized;
+    let invoice = subscription::bill(world, sub, "subscription_cycle", &[], state);
+    collection::advance(world, &invoice);
 }
 
 /// Sets a timer for the end of a pause, if it has one.
@@ -39,7 +56,8 @@ fn resume_if_due(world: &mut World, sub: &str) {
     }
 }
 
-fn renew(world: &mut World, sub: &str) {
+/// Starts the next period of a subscription and bills it, for one of Stripe's reasons.
+pub fn renew(world: &mut World, sub: &str, reason: &str) {
     let subscription = world.get(Kind::Subscription, sub).clone();
     let status = text(&subscription, "status");
     let status = if status == "trialing" { "active" } else { status };
@@ -60,14 +78,17 @@ fn renew(world: &mut World, sub: &str) {
     }
     let mut lines = subscription::lines(world, sub, false);
     lines.retain(|line| renewed.contains(&line.item["id"]));
+    metered::fill(world, sub, &subscription, &mut lines);
     let pause = subscription["pause_collection"]["behavior"].as_str();
     let initial = match pause {
         Some("keep_as_draft") => InitialState::KeptAsDraft,
         _ if status == "unpaid" => InitialState::KeptAsDraft,
-        None if world.behavior.drafts_renewals => InitialState::Draft,
+        None if world.behavior.drafts_renewals && reason == "subscription_cycle" => {
+            InitialState::Draft
+        }
         _ => InitialState::Finalized,
     };
-    let invoice = subscription::bill(world, sub, "subscription_cycle", &lines, initial);
+    let invoice = subscription::bill(world, sub, reason, &lines, initial);
     match (pause, initial) {
         (Some(pause), _) => leave_uncollected(world, &invoice, pause),
         (None, InitialState::Finalized) => collection::advance(world, &invoice),

@@ -8,11 +8,11 @@ use super::checks::{ActionError, require_changeable, require_exists, require_sta
 use super::customer::attach_card;
 use super::promotion::{self, Sale};
 use super::subscription::{self, NewSubscription};
-use super::{collection, discount, offer, session};
+use super::{buyer, collection, discount, metered, offer, session};
 use crate::card::Card;
 use crate::objects::{Kind, text};
 use crate::options::CouponDuration;
-use crate::world::{Offer, OfferLine, PaymentTerms, Redeemed, World};
+use crate::world::{BuyerDetails, Offer, OfferLine, PaymentTerms, Redeemed, SaleSettings, World};
 
 /// The collection method of a subscription that the vendor creates.
 pub enum CollectionMethod {
@@ -44,6 +44,7 @@ pub fn subscribe(
         method,
         discounts: Vec::new(),
         days_until_due,
+        settings: SaleSettings::default(),
     };
     Ok(begin(world, new))
 }
@@ -151,6 +152,37 @@ pub fn enter_promotion_code(
     Ok(())
 }
 
+/// Enters the buyer's details on the page of an open checkout session.
+pub fn enter_details(
+    world: &mut World,
+    session: &str,
+    details: BuyerDetails,
+) -> Result<(), ActionError> {
+    require_status(world, Kind::CheckoutSession, "checkout session", session, "open")?;
+    let object = world.get(Kind::CheckoutSession, session);
+    let takes_tax_ids = object["tax_id_collection"]["enabled"] == true;
+    let names = &object["name_collection"];
+    let problem = if let Some(problem) = details.problem() {
+        Some(problem)
+    } else if details.tax_id.is_some() && !takes_tax_ids {
+        Some("it takes no tax ids".to_owned())
+    } else if details.business_name.is_some()
+        && !takes_tax_ids
+        && names["business"]["enabled"] != true
+    {
+        Some("it takes no company".to_owned())
+    } else if details.individual_name.is_some() && names["individual"]["enabled"] != true {
+        Some("it takes no name".to_owned())
+    } else {
+        None
+    };
+    if let Some(problem) = problem {
+        return Err(ActionError::not_possible(session, problem));
+    }
+    buyer::enter(world, session, details);
+    Ok(())
+}
+
 /// Chooses the quantity of a line on the page of an open checkout session.
 pub fn choose_quantity(
     world: &mut World,
@@ -173,6 +205,18 @@ pub fn choose_quantity(
         return Err(ActionError::not_possible(session, problem));
     }
     session::set_quantity(world, session, price, quantity);
+    Ok(())
+}
+
+/// Adds usage of a metered price to the current period of a subscription.
+pub fn add_usage(world: &mut World, sub: &str, price: &str, units: i64) -> Result<(), ActionError> {
+    require_changeable(world, sub)?;
+    let fits = |item: &&Value| item["price"]["id"] == price && metered::is_metered(&item["price"]);
+    let Some(item) = subscription::items(world, sub).iter().find(fits) else {
+        return Err(ActionError::NoSuch { what: "metered item", id: price.to_owned() });
+    };
+    let item = text(item, "id").to_owned();
+    metered::add_usage(world, sub, &item, units);
     Ok(())
 }
 

@@ -3,7 +3,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{discount, invoice, payment, price, promotion};
+use super::tax::{self, Tax};
+use super::{buyer, discount, invoice, payment, price, promotion};
 use crate::objects::{Kind, integer, text};
 use crate::world::{Offer, OfferLine, PaymentTerms, Redeemed, Timer, World};
 
@@ -13,12 +14,21 @@ pub struct Totals {
     pub currency: Value,
     /// Before discounts. Zero for an offer with a trial.
     pub subtotal: i64,
-    /// After discounts.
+    /// After discounts, with taxes.
     pub total: i64,
     /// Of each line, before discounts.
     pub lines: Vec<i64>,
     /// The amount that each discount takes off each line.
     pub off: Vec<Vec<i64>>,
+    /// The tax of each line, zero until the country is known.
+    pub taxes: Vec<Tax>,
+}
+
+impl Totals {
+    /// The taxes that are added to the lines.
+    pub fn added_tax(&self) -> i64 {
+        self.taxes.iter().map(|tax| tax.added()).sum()
+    }
 }
 
 /// Returns the totals of an offer today.
@@ -39,21 +49,30 @@ pub fn totals(world: &World, offer: &Offer) -> Totals {
     let subtotal = today.iter().map(|line| line.1).sum();
     let off = discount::off_lines(world, &offer.discounts, &today);
     let total = off.iter().flatten().fold(subtotal, |total, off| total - off);
-    Totals { currency, subtotal, total, off, lines }
+    let is_taxed = offer.settings.automatic_tax && offer.country.is_some();
+    let tax = |(place, line): (usize, &OfferLine)| {
+        let discounted = today[place].1 - off.iter().map(|off| off[place]).sum::<i64>();
+        let taxed = if is_taxed { discounted } else { 0 };
+        Tax::of(world.get(Kind::Price, &line.price), taxed)
+    };
+    let taxes: Vec<Tax> = offer.lines.iter().enumerate().map(tax).collect();
+    let total = total + taxes.iter().map(|tax| tax.added()).sum::<i64>();
+    Totals { currency, subtotal, total, lines, off, taxes }
 }
 
 /// Opens a session for an offer. Returns its id.
 pub fn open(
     world: &mut World,
     mut fields: Map<String, Value>,
-    offer: Offer,
+    mut offer: Offer,
     expires_at: i64,
 ) -> String {
     let id = world.id(Kind::CheckoutSession.prefix());
     let own_email = json!({ "email": fields.get("customer_email") });
     let customer = fields.get("customer").and_then(Value::as_str);
     let customer = customer.map_or(&own_email, |id| world.get(Kind::Customer, id));
-    let details = customer["email"].is_string().then(|| customer_details(customer));
+    offer.country = tax::country_of(customer).map(str::to_owned);
+    let details = customer["email"].is_string().then(|| buyer::details(world, &id, customer));
     let own = json!({
         "customer_details": details,
         "expires_at": expires_at,
@@ -105,6 +124,13 @@ pub fn invoice_creation(terms: &PaymentTerms) -> Value {
     })
 }
 
+/// Whether the page of a session collects a card. It does not for a sale that costs nothing today,
+/// if the session says so
+/// (<https://docs.stripe.com/payments/checkout/free-trials#collect-payment>).
+pub fn needs_card(session: &Value) -> bool {
+    session["payment_method_collection"] != "if_required" || session["amount_total"] != 0
+}
+
 /// Redeems a coupon for a session. It replaces any other discount.
 pub fn redeem(world: &mut World, session: &str, redeemed: Redeemed) {
     if let Some(offer) = world.offers.get_mut(session) {
@@ -113,15 +139,21 @@ pub fn redeem(world: &mut World, session: &str, redeemed: Redeemed) {
     update_totals(world, session);
 }
 
-/// Sets the quantity of a line of a session; zero removes the line. A subscription that waits for
-/// its first payment is left, because the next attempt begins another one.
+/// Sets the quantity of a line of a session; zero removes the line.
 pub fn set_quantity(world: &mut World, session: &str, price: &str, quantity: i64) {
     let Some(offer) = world.offers.get_mut(session) else { return };
     for line in offer.lines.iter_mut().filter(|line| line.price == price) {
         line.quantity = quantity;
     }
-    offer.lines.retain(|line| line.quantity > 0);
-    if let Some(sub) = offer.subscription.take() {
+    offer.lines.retain(|line| line.price != price || line.quantity > 0);
+    restart(world, session);
+}
+
+/// Updates the totals of a session whose contents changed. A subscription that waits for its first
+/// payment is left, because the next attempt begins another one.
+pub fn restart(world: &mut World, session: &str) {
+    let waiting = world.offers.get_mut(session).and_then(|offer| offer.subscription.take());
+    if let Some(sub) = waiting {
         world.session_by_subscription.remove(&sub);
     }
     update_totals(world, session);
@@ -138,14 +170,18 @@ fn update_totals(world: &mut World, session: &str) {
         json!({ "coupon": coupon, "promotion_code": code })
     };
     let discounts: Vec<Value> = offer.discounts.iter().map(each).collect();
-    let off = totals.subtotal - totals.total;
-    let fields = json!({
+    let off: i64 = totals.off.iter().flatten().sum();
+    let tax: i64 = totals.taxes.iter().map(|tax| tax.amount).sum();
+    let mut fields = json!({
         "amount_subtotal": totals.subtotal,
         "amount_total": totals.total,
         "currency": totals.currency,
         "discounts": if discounts.is_empty() { Value::Null } else { discounts.into() },
-        "total_details": { "amount_discount": off, "amount_shipping": 0, "amount_tax": 0 },
+        "total_details": { "amount_discount": off, "amount_shipping": 0, "amount_tax": tax },
     });
+    if offer.settings.automatic_tax {
+        fields["automatic_tax"] = tax::session_state(offer.country.is_some());
+    }
     world.set(Kind::CheckoutSession, session, fields);
 }
 
@@ -183,7 +219,8 @@ pub fn complete(world: &mut World, session: &str, sub: &str, payment_status: &st
     let customer = world.get(Kind::Customer, text(subscription, "customer"));
     let fields = json!({
         "customer": subscription["customer"],
-        "customer_details": customer_details(customer),
+        "consent": consent(world.get(Kind::CheckoutSession, session)),
+        "customer_details": buyer::details(world, session, customer),
         "invoice": subscription["latest_invoice"],
         "payment_status": payment_status,
         "status": "complete",
@@ -194,23 +231,23 @@ pub fn complete(world: &mut World, session: &str, sub: &str, payment_status: &st
     world.announce(Kind::CheckoutSession, session, "checkout.session.completed");
 }
 
-/// Returns the `customer_details` of a session.
-pub fn customer_details(customer: &Value) -> Value {
-    json!({
-        "address": null,
-        "business_name": null,
-        "email": customer["email"],
-        "individual_name": null,
-        "name": customer["name"],
-        "phone": null,
-        "tax_exempt": "none",
-        "tax_ids": [],
-    })
+/// Returns the `consent` of a complete session. The page requires it.
+fn consent(session: &Value) -> Value {
+    let is_required = session["consent_collection"]["terms_of_service"] == "required";
+    match is_required {
+        true => json!({ "promotions": null, "terms_of_service": "accepted" }),
+        false => Value::Null,
+    }
 }
 
 /// Completes a session with a one-time payment. A guest's has no customer.
 pub fn complete_payment(world: &mut World, session: &str, payment_status: &str) {
-    let fields = json!({ "payment_status": payment_status, "status": "complete", "url": null });
+    let fields = json!({
+        "consent": consent(world.get(Kind::CheckoutSession, session)),
+        "payment_status": payment_status,
+        "status": "complete",
+        "url": null,
+    });
     world.set(Kind::CheckoutSession, session, fields);
     let offer = world.offers.get(session).cloned().unwrap_or_default();
     offer.discounts.iter().for_each(|redeemed| promotion::count(world, redeemed));

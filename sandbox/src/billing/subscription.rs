@@ -3,9 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use super::invoice::{self, InitialState, Line};
-use super::{discount, period, price};
+use super::{discount, metered, period, price, resumption, tax, trial};
 use crate::objects::{Kind, integer, list, plan, subscription_item, text, with};
-use crate::world::{OfferLine, Redeemed, Timer, World};
+use crate::world::{OfferLine, Redeemed, SaleSettings, Timer, World};
 
 /// Stripe gives up an incomplete first payment after this time, in seconds.
 pub const INCOMPLETE_EXPIRES_AFTER_SECONDS: i64 = 23 * 3_600;
@@ -28,6 +28,8 @@ pub struct NewSubscription {
     pub discounts: Vec<Redeemed>,
     /// The days that a customer has to pay a sent invoice; none if invoices are charged.
     pub days_until_due: Option<i64>,
+    /// The settings that it takes over from its sale.
+    pub settings: SaleSettings,
 }
 
 /// Creates a subscription and its first invoice, which is unpaid unless nothing is due. Returns the
@@ -57,6 +59,7 @@ pub fn create(world: &mut World, new: NewSubscription) -> String {
     };
     let sent = new.days_until_due.is_some();
     let fields = json!({
+        "automatic_tax": tax::subscription_state(new.settings.automatic_tax),
         "billing_cycle_anchor": anchor,
         "collection_method": if sent { "send_invoice" } else { "charge_automatically" },
         "days_until_due": new.days_until_due,
@@ -69,6 +72,7 @@ pub fn create(world: &mut World, new: NewSubscription) -> String {
         "status": status,
         "trial_start": new.trial_end.map(|_| now),
         "trial_end": new.trial_end,
+        "trial_settings": trial::settings(new.settings.missing_method),
     });
     world.insert_as(Kind::Subscription, &id, fields);
     for redeemed in &new.discounts {
@@ -79,10 +83,18 @@ pub fn create(world: &mut World, new: NewSubscription) -> String {
     let lines = lines(world, &id, new.trial_end.is_some());
     bill(world, &id, "subscription_create", &lines, InitialState::Finalized);
     world.announce(Kind::Subscription, &id, "customer.subscription.created");
+    trial::watch(world, &id);
     id
 }
 
-fn item(world: &mut World, sub: &str, price: &Value, quantity: i64, period: (i64, i64)) -> Value {
+/// Returns a new item.
+pub fn item(
+    world: &mut World,
+    sub: &str,
+    price: &Value,
+    quantity: i64,
+    period: (i64, i64),
+) -> Value {
     let fields = json!({
         "id": world.id("si_"),
         "created": world.now,
@@ -93,7 +105,9 @@ fn item(world: &mut World, sub: &str, price: &Value, quantity: i64, period: (i64
         "quantity": quantity,
         "subscription": sub,
     });
-    with(subscription_item(), fields)
+    let mut item = with(subscription_item(), fields);
+    metered::drop_quantity(&mut item);
+    item
 }
 
 /// Returns the deprecated `plan` that Stripe still includes next to each price.
@@ -106,7 +120,9 @@ pub fn plan_of(price: &Value) -> Value {
         "id": price["id"],
         "interval": price["recurring"]["interval"],
         "interval_count": price["recurring"]["interval_count"],
+        "meter": price["recurring"]["meter"],
         "product": price["product"],
+        "usage_type": price["recurring"]["usage_type"],
     });
     with(plan(), fields)
 }
@@ -194,11 +210,15 @@ pub fn update_from_invoices(world: &mut World, sub: &str) {
         ("incomplete", "paid") => Some("active"),
         ("past_due" | "unpaid", "paid" | "uncollectible" | "void") => Some("active"),
         ("active", _) if is_overdue => Some("past_due"),
+        ("paused", "paid" | "uncollectible") if resumption::is_settled(world, sub, newest) => {
+            Some("active")
+        }
         _ => None,
     };
     drop(invoices);
     if let Some(next) = next {
         set_status(world, sub, next);
+        resumption::finish(world, sub);
     }
 }
 

@@ -1,7 +1,9 @@
 //! The passing of time: runs due timers, each at its own time, in order. The actions are in the
 //! other files.
 
-use super::{collection, ending, one_time, promotion, renewal, session};
+use super::{
+    collection, ending, one_time, pending_update, promotion, renewal, resumption, session, trial,
+};
 use crate::card::Card;
 use crate::objects::{Kind, text};
 use crate::world::{Timer, World};
@@ -21,6 +23,8 @@ fn fire(world: &mut World, timer: &Timer) {
     match timer {
         Timer::SessionExpires(session) => session::expire_if_due(world, session),
         Timer::SubscriptionDue(sub) => renewal::handle_timer(world, sub),
+        Timer::TrialEndsSoon(sub) => trial::announce_end(world, sub),
+        Timer::ResumptionExpires(sub) => resumption::expire(world, sub),
         Timer::IncompleteExpires(sub) => ending::expire_incomplete(world, sub),
         Timer::InvoiceDue(invoice) => renewal::collect_draft(world, invoice),
         Timer::InvoiceOverdue(invoice) => collection::mark_overdue(world, invoice),
@@ -28,6 +32,7 @@ fn fire(world: &mut World, timer: &Timer) {
         Timer::PaymentSettles(intent) => settle(world, intent),
         Timer::CouponEnds(id) => promotion::end(world, Kind::Coupon, id),
         Timer::PromotionCodeEnds(id) => promotion::end(world, Kind::PromotionCode, id),
+        Timer::PendingUpdateExpires(sub) => pending_update::expire_if_due(world, sub),
         Timer::InvoiceAfterPayment(session) => one_time::create_invoice(world, session),
     }
 }

@@ -9,7 +9,8 @@ use crate::billing::checks::ActionError;
 use crate::billing::sales_actions::CollectionMethod;
 use crate::billing::{actions, customer, sales_actions};
 use crate::card::Card;
-use crate::options::CouponDuration;
+use crate::options::{AccountSettings, CouponDuration, Proration};
+use crate::world::BuyerDetails;
 
 impl Double {
     /// Creates a customer. Returns its id.
@@ -116,6 +117,20 @@ impl Double {
         self.shared.write(|world| sales_actions::enter_promotion_code(world, session, code))
     }
 
+    /// Enters the buyer's details on the page of a checkout session. Without a country, taxes are
+    /// computed for the card's when the session is paid.
+    ///
+    /// # Errors
+    /// When the session is not open or does not collect a detail, or a detail has no valid form.
+    pub fn enter_details(&self, session: &str, details: BuyerDetails) -> Result<(), ActionError> {
+        self.shared.write(|world| sales_actions::enter_details(world, session, details))
+    }
+
+    /// Sets what the account is set up for, as in the dashboard.
+    pub fn set_account(&self, account: AccountSettings) {
+        self.shared.write(|world| world.account = account);
+    }
+
     /// Chooses the number of units of a price on the page of a checkout session.
     ///
     /// # Errors
@@ -128,6 +143,66 @@ impl Double {
         quantity: i64,
     ) -> Result<(), ActionError> {
         self.shared.write(|world| sales_actions::choose_quantity(world, session, price, quantity))
+    }
+
+    /// Changes the quantity of a subscription's item, as the portal and the dashboard do. The
+    /// dashboard can leave the billing to the next invoice, or not bill the change at all.
+    ///
+    /// # Errors
+    /// When the subscription cannot be changed or has no such item, or the quantity is negative or
+    /// above 999,999.
+    pub fn set_quantity(
+        &self,
+        subscription: &str,
+        item: &str,
+        quantity: i64,
+        proration: Proration,
+    ) -> Result<(), ActionError> {
+        self.shared
+            .write(|world| actions::set_quantity(world, subscription, item, quantity, proration))
+    }
+
+    /// Adds an item to a subscription, as the dashboard does. Returns the item's id.
+    ///
+    /// # Errors
+    /// When the subscription cannot be changed or has an item with this price, or the price does
+    /// not recur or is not sold in its currency.
+    pub fn add_item(
+        &self,
+        subscription: &str,
+        price: &str,
+        quantity: i64,
+        proration: Proration,
+    ) -> Result<String, ActionError> {
+        self.shared
+            .write(|world| actions::add_item(world, subscription, price, quantity, proration))
+    }
+
+    /// Removes an item from a subscription, as the dashboard does.
+    ///
+    /// # Errors
+    /// When the subscription cannot be changed, has no such item, or has no other.
+    pub fn remove_item(
+        &self,
+        subscription: &str,
+        item: &str,
+        proration: Proration,
+    ) -> Result<(), ActionError> {
+        self.shared.write(|world| actions::remove_item(world, subscription, item, proration))
+    }
+
+    /// Adds usage of a metered price to the current period of a subscription. It is billed at the
+    /// period's end, or when its amount reaches the subscription's `billing_thresholds`.
+    ///
+    /// # Errors
+    /// When the subscription cannot be changed, or does not have the price.
+    pub fn add_usage(
+        &self,
+        subscription: &str,
+        price: &str,
+        units: i64,
+    ) -> Result<(), ActionError> {
+        self.shared.write(|world| sales_actions::add_usage(world, subscription, price, units))
     }
 
     /// Gives a subscription a discount from its next invoice on. Returns the discount's id.

@@ -51,6 +51,7 @@ pub fn checkout_session() -> Value {
         },
         "metadata": {},
         "mode": "subscription",
+        "name_collection": null,
         "object": "checkout.session",
         "origin_context": null,
         "payment_intent": null,
@@ -82,6 +83,7 @@ pub fn checkout_session() -> Value {
         "submit_type": null,
         "subscription": null,
         "success_url": "",
+        "tax_id_collection": null,
         "total_details": {
             "amount_discount": 0,
             "amount_shipping": 0,

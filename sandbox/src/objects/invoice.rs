@@ -1,4 +1,4 @@
-//! A blank invoice, its lines and its payments. Only the shape: every key that Stripe returns, with
+//! A blank invoice, its items, lines and payments. Only the shape: every key that Stripe returns, with
 //! its value when there is none.
 
 use serde_json::{Value, json};
@@ -124,6 +124,35 @@ pub fn line_item() -> Value {
         "subscription": null,
         "subtotal": 0,
         "taxes": null,
+    })
+}
+
+/// A blank invoice item.
+pub fn invoice_item() -> Value {
+    json!({
+        "amount": 0,
+        "currency": "",
+        "customer": "",
+        "customer_account": null,
+        "date": 0,
+        "description": null,
+        "discountable": true,
+        "discounts": [],
+        "id": "",
+        "invoice": null,
+        "livemode": false,
+        "metadata": {},
+        "net_amount": 0,
+        "object": "invoiceitem",
+        "parent": null,
+        "period": null,
+        "pricing": null,
+        "proration": false,
+        "proration_details": null,
+        "quantity": 1,
+        "quantity_decimal": "1",
+        "tax_rates": [],
+        "test_clock": null,
     })
 }
 

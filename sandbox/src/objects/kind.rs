@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     catalog, checkout, credit, customer, discount, invoice, offer, payment, payment_record, portal,
-    schedule, subscription, webhook,
+    schedule, subscription, tax, webhook,
 };
 
 /// A kind of object.
@@ -38,11 +38,13 @@ pub enum Kind {
     CreditNote,
     PaymentRecord,
     ThinEvent,
+    InvoiceItem,
+    TaxId,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 28] = [
         Self::Customer,
         Self::PaymentMethod,
         Self::Product,
@@ -69,6 +71,8 @@ impl Kind {
         Self::CreditNote,
         Self::PaymentRecord,
         Self::ThinEvent,
+        Self::InvoiceItem,
+        Self::TaxId,
     ];
 
     /// The prefix of its ids.
@@ -99,6 +103,8 @@ impl Kind {
             Self::Quote => "qt_",
             Self::CreditNote => "cn_",
             Self::PaymentRecord => "pr_",
+            Self::InvoiceItem => "ii_",
+            Self::TaxId => "txi_",
         }
     }
 
@@ -131,6 +137,8 @@ impl Kind {
             Self::CreditNote => "/v1/credit_notes",
             Self::PaymentRecord => "/v1/payment_records",
             Self::ThinEvent => "/v2/core/events",
+            Self::InvoiceItem => "/v1/invoiceitems",
+            Self::TaxId => "/v1/tax_ids",
         }
     }
 
@@ -172,6 +180,8 @@ impl Kind {
             Self::CreditNote => credit::credit_note(),
             Self::PaymentRecord => payment_record::payment_record(),
             Self::ThinEvent => webhook::thin_event(),
+            Self::InvoiceItem => invoice::invoice_item(),
+            Self::TaxId => tax::tax_id(),
         }
     }
 }

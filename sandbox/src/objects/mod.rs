@@ -14,14 +14,17 @@ mod payment_record;
 mod portal;
 mod schedule;
 mod subscription;
+mod tax;
 mod webhook;
 
 pub use catalog::plan;
 pub use credit::{balance_transaction, credit_note_line_item};
 pub use invoice::line_item;
 pub use kind::Kind;
+pub use parts::address;
 pub use schedule::{schedule_item, schedule_phase};
 pub use subscription::subscription_item;
+pub use tax::tax_settings;
 
 use serde_json::{Value, json};
 

@@ -6,10 +6,10 @@ use serde_json::Value;
 use super::page::{Form, Page, field, html, message};
 use super::rows::{amount, product_name};
 use crate::billing::checkout::Paid;
-use crate::billing::{actions, price, sales_actions};
+use crate::billing::{actions, price, sales_actions, session as sessions};
 use crate::card::Card;
 use crate::objects::{Kind, integer, text};
-use crate::world::{Adjustable, World};
+use crate::world::{Adjustable, BuyerDetails, World};
 
 const DECLINED: &str = "The payment was declined. Try another card.";
 
@@ -26,8 +26,47 @@ struct CheckoutPage<'a> {
     known_email: Option<&'a str>,
     problem: Option<&'a str>,
     takes_codes: bool,
+    asks: Asks<'a>,
     cards: &'static [Card],
     cancel_url: Option<&'a str>,
+}
+
+/// What the page asks the buyer, apart from the payment.
+struct Asks<'a> {
+    country: bool,
+    known_country: &'a str,
+    tax: Option<String>,
+    individual: Option<&'static str>,
+    business: Option<&'static str>,
+    tax_id: bool,
+    terms: Option<&'a str>,
+}
+
+impl<'a> Asks<'a> {
+    fn of(world: &'a World, session: &'a Value, country: Option<&'a str>) -> Self {
+        let tax = session["automatic_tax"]["enabled"] == true;
+        let names = &session["name_collection"];
+        // The attribute of the field.
+        let name = |kind: &str| {
+            let is_optional = names[kind]["optional"] == true;
+            let attribute = if is_optional { "" } else { "required" };
+            (names[kind]["enabled"] == true).then_some(attribute)
+        };
+        let tax_id = session["tax_id_collection"]["enabled"] == true;
+        let is_asked = session["consent_collection"]["terms_of_service"] == "required";
+        Self {
+            country: tax || session["billing_address_collection"] == "required",
+            known_country: country.unwrap_or_default(),
+            tax: tax.then(|| match country {
+                Some(_) => amount(integer(&session["total_details"], "amount_tax"), session),
+                None => "enter the country".to_owned(),
+            }),
+            individual: name("individual"),
+            business: name("business").or(tax_id.then_some("")),
+            tax_id,
+            terms: world.account.terms_url.as_deref().filter(|_| is_asked),
+        }
+    }
 }
 
 struct LineRow<'a> {
@@ -68,11 +107,12 @@ pub fn show(world: &World, id: &str, problem: Option<&str>) -> Page {
         lines: lines.collect(),
         trial_days: offer.trial_days,
         verb: if offer.payment.is_some() { "Pay" } else { "Subscribe" },
-        needs_card: offer.payment.is_none() || integer(session, "amount_total") > 0,
+        needs_card: sessions::needs_card(session),
         due: amount(integer(session, "amount_total"), session),
         known_email: customer["email"].as_str().or(session["customer_email"].as_str()),
         problem,
         takes_codes: session["allow_promotion_codes"] == true,
+        asks: Asks::of(world, session, offer.country.as_deref()),
         cards: &Card::ALL,
         cancel_url: session["cancel_url"].as_str().filter(|url| !url.is_empty()),
     })
@@ -86,6 +126,13 @@ pub fn submit(world: &mut World, id: &str, card: &str, form: &Form) -> Page {
     let Some(card) = Card::from_number(card) else {
         return show(world, id, Some("This is no test card. Use one of the cards below."));
     };
+    if let Err(problem) = sales_actions::enter_details(world, id, details(form)) {
+        return show(world, id, Some(&problem.to_string()));
+    }
+    let consent = &world.get(Kind::CheckoutSession, id)["consent_collection"];
+    if consent["terms_of_service"] == "required" && field(form, "terms") != "on" {
+        return show(world, id, Some("Accept the terms of service."));
+    }
     match actions::pay(world, id, card, field(form, "email")) {
         Ok(Paid::Completed) => Page::Redirect(success_url(world, id)),
         Ok(Paid::Declined) => show(world, id, Some(DECLINED)),
@@ -93,6 +140,27 @@ pub fn submit(world: &mut World, id: &str, card: &str, form: &Form) -> Page {
             Page::Redirect(format!("/authenticate/{payment_intent}"))
         }
         Err(_) => show(world, id, None), // The session is not open; the page says why.
+    }
+}
+
+/// Enters the buyer's details, which may change the taxes.
+pub fn enter_details(world: &mut World, id: &str, form: &Form) -> Page {
+    match sales_actions::enter_details(world, id, details(form)) {
+        Ok(()) => Page::Redirect(format!("/checkout/{id}")),
+        Err(problem) => show(world, id, Some(&problem.to_string())),
+    }
+}
+
+fn details(form: &Form) -> BuyerDetails {
+    let entered = |name: &str| {
+        let text = field(form, name).trim();
+        (!text.is_empty()).then(|| text.to_owned())
+    };
+    BuyerDetails {
+        country: entered("country").map(|country| country.to_uppercase()),
+        individual_name: entered("individual_name"),
+        business_name: entered("business_name"),
+        tax_id: entered("tax_id").map(|id| id.replace(' ', "").to_uppercase()),
     }
 }
 

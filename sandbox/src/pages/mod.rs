@@ -74,6 +74,9 @@ fn post(shared: &Shared, path: &[&str], form: &Form) -> Page {
             shared.write(|world| checkout::submit(world, id, field(form, "card"), form))
         }
         ["checkout", id, "code"] => shared.write(|world| checkout::enter_code(world, id, form)),
+        ["checkout", id, "details"] => {
+            shared.write(|world| checkout::enter_details(world, id, form))
+        }
         ["checkout", id, "quantity"] => {
             shared.write(|world| checkout::choose_quantity(world, id, form))
         }

@@ -10,6 +10,7 @@ use crate::billing::checks::ActionError;
 use crate::card::Card;
 use crate::clock::readable;
 use crate::objects::{Kind, integer, text};
+use crate::options::Proration;
 use crate::world::World;
 
 #[derive(Template)]
@@ -84,6 +85,7 @@ pub fn act(world: &mut World, id: &str, action: &str, form: &Form) -> Page {
     let own_invoice = owner(Kind::Invoice, invoice);
     let done = match action {
         "plan" if own_sub => actions::change_plan(world, sub, field(form, "price")),
+        "quantity" if own_sub => set_quantity(world, sub, form),
         "schedule" if own_sub => actions::schedule_change(world, sub, field(form, "price")),
         "unschedule" if own_sub => actions::unschedule(world, sub),
         "cancel" if own_sub => actions::cancel(world, sub, true),
@@ -96,6 +98,12 @@ pub fn act(world: &mut World, id: &str, action: &str, form: &Form) -> Page {
         Ok(()) => Page::Redirect(format!("/portal/{id}")),
         Err(problem) => show(world, id, Some(&problem.to_string())),
     }
+}
+
+/// Changes the quantity of an item of the customer's subscription, and bills it at once.
+fn set_quantity(world: &mut World, sub: &str, form: &Form) -> Result<(), ActionError> {
+    let quantity = field(form, "quantity").parse().unwrap_or(-1);
+    actions::set_quantity(world, sub, field(form, "item"), quantity, Proration::Now)
 }
 
 fn replace_card(world: &mut World, customer: &str, number: &str) -> Result<(), ActionError> {

@@ -17,8 +17,16 @@ pub struct SubscriptionRow {
     pub cancel_at: Option<String>,
     /// The scheduled change of plan, if there is one.
     pub scheduled: Option<Scheduled>,
+    pub items: Vec<ItemRow>,
     pub ended: bool,
     pub can_change: bool,
+}
+
+/// An item of a subscription.
+pub struct ItemRow {
+    pub id: String,
+    pub name: String,
+    pub quantity: i64,
 }
 
 /// A scheduled change of plan.
@@ -32,6 +40,11 @@ pub fn subscriptions(world: &World, customer: &str) -> Vec<SubscriptionRow> {
     let scheduled = |phase: Value| {
         let price = world.get(Kind::Price, text(&phase["items"][0], "price"));
         Scheduled { plan: product_name(world, price), at: readable(integer(&phase, "start_date")) }
+    };
+    let item_row = |item: &Value| ItemRow {
+        id: text(item, "id").to_owned(),
+        name: product_name(world, &item["price"]),
+        quantity: integer(item, "quantity"),
     };
     let row = |object: &Value| {
         let id = text(object, "id");
@@ -47,6 +60,7 @@ pub fn subscriptions(world: &World, customer: &str) -> Vec<SubscriptionRow> {
             period_end: readable(subscription::period_end(world, id)),
             cancel_at: object["cancel_at"].as_i64().map(readable),
             scheduled: schedule::next_phase(world, id).map(scheduled),
+            items: subscription::items(world, id).iter().map(item_row).collect(),
             ended: subscription::has_ended(object),
             can_change: subscription::can_change(object),
         }
@@ -62,5 +76,7 @@ pub fn product_name(world: &World, price: &Value) -> String {
 /// Returns an amount with the currency of an object. All currencies of the sandbox have cents.
 pub fn amount(amount: i64, object: &Value) -> String {
     let currency = text(object, "currency").to_uppercase();
-    format!("{}.{:02} {currency}", amount / 100, amount % 100)
+    let sign = if amount < 0 { "-" } else { "" };
+    let cents = amount.unsigned_abs();
+    format!("{sign}{}.{:02} {currency}", cents / 100, cents % 100)
 }

@@ -1,9 +1,11 @@
 //! The state of the sandbox, in memory: the objects, what Stripe keeps without showing it, the
 //! events, and the timers. The rules of billing are in `billing`.
 
+mod buyer;
 mod events;
 mod ids;
 mod offer;
+mod pending;
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -16,10 +18,14 @@ use crate::faults::FaultRules;
 use crate::idempotency::IdempotencyKeys;
 use crate::mail::Mail;
 use crate::objects::{Kind, put, with};
-use crate::options::Behavior;
+use crate::options::{AccountSettings, Behavior};
 
+pub use buyer::{BuyerDetails, CustomerUpdate};
 use ids::Ids;
-pub use offer::{Adjustable, InvoiceTerms, Offer, OfferLine, PaymentTerms, Redeemed};
+pub use offer::{
+    Adjustable, InvoiceTerms, MissingMethod, Offer, OfferLine, PaymentTerms, Redeemed, SaleSettings,
+};
+pub use pending::PendingUpdate;
 use table::Table;
 
 /// A check that is due at a certain time. The object may have changed since, so the check reads it.
@@ -29,6 +35,10 @@ pub enum Timer {
     SessionExpires(String),
     /// A subscription's period or trial ends, or its cancellation takes effect.
     SubscriptionDue(String),
+    /// A trial ends within three days.
+    TrialEndsSoon(String),
+    /// The invoice that resumes a paused subscription is given up.
+    ResumptionExpires(String),
     /// An incomplete first payment expires.
     IncompleteExpires(String),
     /// The draft invoice of a renewal is finalized.
@@ -45,6 +55,17 @@ pub enum Timer {
     CouponEnds(String),
     /// A promotion code can be redeemed no longer.
     PromotionCodeEnds(String),
+    /// A subscription's pending update expires.
+    PendingUpdateExpires(String),
+}
+
+/// A call that resumes a paused subscription, once its invoice is paid.
+#[derive(Clone, Debug)]
+pub struct Resumption {
+    /// The invoice.
+    pub invoice: String,
+    /// Whether a failed payment resumes it too. It is past due then.
+    pub by_any_attempt: bool,
 }
 
 /// A payment of an invoice.
@@ -69,8 +90,10 @@ pub struct Cause {
 pub struct World {
     /// The time, in epoch seconds.
     pub now: i64,
-    /// The account's settings.
+    /// The account's rules of billing.
     pub behavior: Behavior,
+    /// What the account is set up for.
+    pub account: AccountSettings,
     /// The URL of the sandbox's pages.
     pub url: String,
     /// The cause of the current changes.
@@ -79,6 +102,8 @@ pub struct World {
     pub coupon_products: HashMap<String, Vec<String>>,
     /// The amounts of each price in other currencies than its own.
     pub currency_options: HashMap<String, BTreeMap<String, i64>>,
+    /// The details that the buyer of each checkout session entered.
+    pub buyers: HashMap<String, BuyerDetails>,
     /// The contents of each checkout session, payment link and quote.
     pub offers: HashMap<String, Offer>,
     /// The behavior of each payment method.
@@ -103,10 +128,20 @@ pub struct World {
     pub voids_failed_first_debits: bool,
     /// Searches do not find objects that are younger than this, in seconds.
     pub search_lag_seconds: i64,
+    /// The usage of each metered subscription item that is not billed yet.
+    pub usage: HashMap<String, i64>,
     /// The checkout session of each subscription that began with one.
     pub session_by_subscription: HashMap<String, String>,
+    /// The end of each subscription's trial that was announced last.
+    pub announced_trials: HashMap<String, i64>,
+    /// The resumption of each paused subscription whose invoice is not paid yet.
+    pub resumptions: HashMap<String, Resumption>,
     /// The checkout session of each one-time payment that began with one.
     pub session_by_payment: HashMap<String, String>,
+    /// The update of each subscription that waits for the payment of its invoice.
+    pub pending_updates: HashMap<String, PendingUpdate>,
+    /// Whether this is the copy of a preview: its invoices stay drafts.
+    pub is_preview: bool,
     payments: HashMap<String, Vec<Payment>>,
     invoice_by_payment: HashMap<String, String>,
     tables: BTreeMap<Kind, Table>,
@@ -121,10 +156,12 @@ impl World {
         Self {
             now,
             behavior,
+            account: AccountSettings::default(),
             url,
             cause: Cause::default(),
             coupon_products: HashMap::new(),
             currency_options: HashMap::new(),
+            buyers: HashMap::new(),
             offers: HashMap::new(),
             cards: HashMap::new(),
             webhook_secrets: HashMap::new(),
@@ -137,8 +174,13 @@ impl World {
             writes_off_after_retries: false,
             voids_failed_first_debits: false,
             search_lag_seconds: 0,
+            usage: HashMap::new(),
             session_by_subscription: HashMap::new(),
+            announced_trials: HashMap::new(),
+            resumptions: HashMap::new(),
             session_by_payment: HashMap::new(),
+            pending_updates: HashMap::new(),
+            is_preview: false,
             payments: HashMap::new(),
             invoice_by_payment: HashMap::new(),
             tables: Kind::ALL.into_iter().map(|kind| (kind, Table::default())).collect(),

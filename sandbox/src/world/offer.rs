@@ -3,6 +3,8 @@
 
 use serde_json::{Map, Value};
 
+use super::buyer::CustomerUpdate;
+
 /// The contents of a checkout session, a payment link or a quote.
 #[derive(Clone, Debug, Default)]
 pub struct Offer {
@@ -14,6 +16,12 @@ pub struct Offer {
     pub metadata: Map<String, Value>,
     /// The days of the trial.
     pub trial_days: i64,
+    /// The settings that its subscription takes over.
+    pub settings: SaleSettings,
+    /// The buyer's country, once it is known.
+    pub country: Option<String>,
+    /// The fields of an existing customer that the page may change.
+    pub updates: CustomerUpdate,
     /// The coupons and promotion codes to redeem.
     pub discounts: Vec<Redeemed>,
     /// The subscription that the last payment attempt created.
@@ -26,6 +34,44 @@ impl Offer {
     /// Returns an offer of one unit of a price.
     pub fn of(price: &str) -> Self {
         Self { lines: vec![OfferLine::of(price)], ..Self::default() }
+    }
+}
+
+/// The settings of a sale that its subscription takes over.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SaleSettings {
+    /// The end of a trial without a payment method.
+    pub missing_method: MissingMethod,
+    /// Whether Stripe Tax computes taxes.
+    pub automatic_tax: bool,
+}
+
+/// What happens when a trial ends and there is no payment method
+/// (<https://docs.stripe.com/api/subscriptions/object#subscription_object-trial_settings-end_behavior-missing_payment_method>).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MissingMethod {
+    /// The first period is billed anyway.
+    #[default]
+    CreateInvoice,
+    /// The subscription is canceled.
+    Cancel,
+    /// The subscription is paused.
+    Pause,
+}
+
+impl MissingMethod {
+    /// Stripe's name of it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::CreateInvoice => "create_invoice",
+            Self::Cancel => "cancel",
+            Self::Pause => "pause",
+        }
+    }
+
+    /// Returns the behavior with this name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::CreateInvoice, Self::Cancel, Self::Pause].into_iter().find(|one| one.name() == name)
     }
 }
 

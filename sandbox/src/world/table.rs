@@ -11,7 +11,7 @@ use crate::objects::text;
 static NOTHING: Value = Value::Null;
 
 /// The objects of one kind.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Table {
     rows: Vec<Value>,
     by_id: HashMap<String, usize>,

@@ -15,7 +15,8 @@ impl Stripe {
         let tax = TaxBehavior::Exclusive;
         for (id, interval) in [(BOTH, Interval::Month), ("price_once_both", Interval::Once)] {
             let new = NewPrice { id, product: id, amount: 1_000, currency: "usd", interval };
-            let options = PriceOptions { currencies: &[("eur", 900)], tax };
+            let options =
+                PriceOptions { currencies: &[("eur", 900)], tax, ..PriceOptions::default() };
             stripe.sandbox.add_price_with(&new, &options);
         }
         stripe

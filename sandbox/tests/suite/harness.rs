@@ -114,6 +114,12 @@ impl Stripe {
         (customer, subscription)
     }
 
+    /// Returns the id of a subscription's item.
+    pub fn item(&self, subscription: &str, place: usize) -> String {
+        let items = self.sandbox.object(subscription)["items"]["data"].take();
+        items[place]["id"].as_str().unwrap_or_default().to_owned()
+    }
+
     pub fn status(&self, id: &str) -> String {
         self.sandbox.object(id)["status"].as_str().unwrap_or_default().to_owned()
     }

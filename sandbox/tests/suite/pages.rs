@@ -1,8 +1,9 @@
 //! The hosted pages, as a browser without scripts sees them.
 
-use licentia_sandbox::CouponDuration;
+use licentia_sandbox::{CouponDuration, Interval, TaxBehavior};
 
 use crate::harness::{START, Stripe};
+use crate::taxes::COLLECTS;
 
 struct Page {
     status: u16,
@@ -240,4 +241,33 @@ async fn a_form_from_another_site_is_refused_and_user_input_is_escaped() {
     assert_eq!(stripe.sandbox.clock().now(), START);
     stripe.post("/v1/customers", "email=%3Cscript%3Ealert(1)%3C/script%3E").await;
     assert!(!stripe.page("/").await.text.contains("<script>"));
+}
+
+#[tokio::test]
+async fn a_company_enters_its_country_and_tax_id_and_accepts_the_terms() {
+    let stripe = Stripe::start().await;
+    stripe.taxed_price("price_net", TaxBehavior::Exclusive, Interval::Month);
+    let more = format!("&line_items[0][price]=price_net{COLLECTS}");
+    let session = stripe.taxed_session(&more).await.id();
+    let path = format!("/checkout/{session}");
+    let page = stripe.page(&path).await;
+    for part in ["Business name", "Tax ID", "Country", "https://vendor.example/terms"] {
+        assert!(page.text.contains(part), "{part}: {}", page.text);
+    }
+    assert!(page.text.contains("Due today: 10.00 USD"));
+    let entered = stripe.submit(&format!("{path}/details"), "country=de").await;
+    assert_eq!((entered.status, entered.location), (303, path.clone()));
+    let page = stripe.page(&path).await;
+    assert!(page.text.contains("Tax: 2.00 USD") && page.text.contains("Due today: 12.00 USD"));
+    let form = "email=ada@example.com&country=DE&individual_name=Ada&business_name=Engines\
+                &tax_id=DE+123456789&card=4242424242424242";
+    let refused = stripe.submit(&path, form).await;
+    assert!(refused.text.contains("Accept the terms of service."), "{}", refused.text);
+    let wrong = stripe.submit(&path, &form.replace("=DE+1", "=DE-%2F1")).await;
+    assert!(wrong.text.contains("is no tax id"), "{}", wrong.text);
+    let paid = stripe.submit(&path, &format!("{form}&terms=on")).await;
+    assert_eq!((paid.status, paid.location.as_str()), (303, "http://localhost/ok"));
+    let details = stripe.sandbox.object(&session)["customer_details"].take();
+    assert_eq!((&details["name"], &details["individual_name"]), (&"Engines".into(), &"Ada".into()));
+    assert_eq!(details["tax_ids"][0]["value"], "DE123456789");
 }

@@ -7,10 +7,13 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use licentia_sandbox::{Card, CouponDuration, CreditNote, Interval, NewPrice};
+use licentia_sandbox::{
+    Card, CouponDuration, CreditNote, Interval, NewPrice, Proration, TaxBehavior,
+};
 use serde_json::Value;
 
 use crate::harness::{Receiver, Stripe};
+use crate::taxes::{COLLECTS, german_company};
 
 fn examples() -> Option<Value> {
     let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/stripe/fixtures3.json");
@@ -42,6 +45,7 @@ const MAY_BE_NULL: &[&str] = &[
     "checkout.session/collected_information",
     "checkout.session/consent",
     "checkout.session/consent_collection",
+    "checkout.session/consent_collection/payment_method_reuse_agreement",
     "checkout.session/currency_conversion",
     "checkout.session/custom_text/after_submit",
     "checkout.session/custom_text/shipping_address",
@@ -236,6 +240,8 @@ async fn eventful_life(stripe: &Stripe) {
     stripe.sandbox.close_dispute(&dispute, false).unwrap();
     stripe.sandbox.refund(&intent, Some(100)).unwrap();
     stripe.sandbox.change_plan(&subscription, "price_team_monthly").unwrap();
+    let item = stripe.item(&subscription, 0);
+    stripe.sandbox.set_quantity(&subscription, &item, 3, Proration::NextInvoice).unwrap();
     stripe.sandbox.schedule_change(&subscription, "price_pro_monthly").unwrap();
     stripe.sandbox.cancel(&subscription, true).unwrap();
     let portal = stripe.post("/v1/billing_portal/sessions", &format!("customer={customer}")).await;
@@ -249,6 +255,7 @@ async fn eventful_life(stripe: &Stripe) {
     stripe.sandbox.pay(&trial, Card::DeclinedLater).unwrap();
     sold_otherwise(stripe).await;
     sold_once(stripe).await;
+    taxed(stripe).await;
     stripe.sandbox.advance_days(40);
     stripe.sandbox.settled().await;
 }
@@ -293,6 +300,15 @@ async fn sold_once(stripe: &Stripe) {
     stripe.post("/v1/prices", form).await.id();
 }
 
+/// Sells with taxes, a tax id and names.
+async fn taxed(stripe: &Stripe) {
+    let id = stripe.taxed_price("price_taxed", TaxBehavior::Exclusive, Interval::Month);
+    let more = format!("&line_items[0][price]={id}{COLLECTS}");
+    let session = stripe.taxed_session(&more).await.id();
+    stripe.sandbox.enter_details(&session, german_company()).unwrap();
+    stripe.sandbox.pay(&session, Card::Paid).unwrap();
+}
+
 /// Returns the payments outside of Stripe.
 async fn invoice_payments(stripe: &Stripe) -> Vec<String> {
     let list = stripe.get("/v1/invoice_payments?limit=100").await.body;
@@ -315,6 +331,7 @@ async fn every_object_has_the_shape_of_stripes_example() {
         "subscription_schedules",
         "invoices",
         "invoice_payments",
+        "invoiceitems",
         "payment_intents",
         "payment_methods",
         "charges",
@@ -338,6 +355,7 @@ async fn every_object_has_the_shape_of_stripes_example() {
     report.check(&examples, &prices.body);
     let subscriptions = stripe.get("/v1/subscriptions?expand[]=data.discounts").await;
     report.check(&examples, &subscriptions.body);
+    report.check(&examples, &stripe.get("/v1/tax/settings").await.body);
     for record in invoice_payments(&stripe).await {
         report.check(&examples, &stripe.sandbox.object(&record));
     }
@@ -366,6 +384,7 @@ async fn every_object_has_the_shape_of_stripes_example() {
             "event",
             "invoice",
             "invoice_payment",
+            "invoiceitem",
             "item",
             "line_item",
             "payment_intent",
@@ -381,6 +400,8 @@ async fn every_object_has_the_shape_of_stripes_example() {
             "subscription",
             "subscription_item",
             "subscription_schedule",
+            "tax.settings",
+            "tax_id",
             "webhook_endpoint",
         ]
     );

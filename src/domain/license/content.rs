@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use licentia_verify::Claims;
 
-use super::{Holder, IssuedLicense, claims};
+use super::IssuedLicense;
 use crate::domain::sale::plan::Catalog;
 
 /// The plan, features and limits of a license.
@@ -31,12 +31,11 @@ impl IssuedLicense {
     #[must_use]
     pub fn content(&self, catalog: &Catalog) -> Option<Content> {
         let entitlement = self.entitlement(catalog)?;
-        let holder = Holder {
-            customer_id: &self.customer_id,
-            license_id: &self.license_id,
-            seq: self.seq.unsigned_abs(),
-        };
-        Some(claims(&entitlement, &holder, catalog, "", self.issued_at).into())
+        Some(Content {
+            plan: entitlement.plan.id.to_string(),
+            features: entitlement.features().into_iter().collect(),
+            limits: entitlement.limits(),
+        })
     }
 
     /// Returns whether these plans grant something else than the license token says. `false` if

@@ -70,8 +70,8 @@ fn end(time: Option<Timestamp>) -> Timestamp {
     time.unwrap_or(Timestamp::MAX)
 }
 
-/// Returns what the customer has, if a license for `wanted` would grant less: a lower plan, or an
-/// earlier end.
+/// Returns what the customer has, if a license for `wanted` would grant less: a lower plan, an
+/// earlier end, fewer units, fewer add-ons, or fewer builds.
 #[must_use]
 pub fn shortened(
     current: Option<&IssuedLicense>,
@@ -82,7 +82,10 @@ pub fn shortened(
     let current = current.filter(|license| license.works(now))?;
     let is_lower = catalog.rank(wanted.plan.id.as_str()) < catalog.rank(&current.plan);
     let is_earlier = end(wanted.term.ends()) < end(current.term().ends());
-    (is_lower || is_earlier).then(|| has(current))
+    let is_smaller = wanted.quantity < current.quantity
+        || !current.addons.0.is_subset(&wanted.addon_ids().0)
+        || end(wanted.updates_until) < end(current.updates_until);
+    (is_lower || is_earlier || is_smaller).then(|| has(current))
 }
 
 fn has(current: &IssuedLicense) -> WouldShorten {
@@ -110,17 +113,17 @@ pub fn extended<'a>(
     let expires = before.max(now) + days;
     let grace_until = entitlement.term.grace_until.filter(|until| *until > expires);
     let paid_until = match entitlement.source {
-        Source::Subscription => Some(before),
+        Source::Paid => Some(before),
         Source::Operator => entitlement.extras.paid_until,
         Source::Trial => None,
     };
     let source = match entitlement.source {
         Source::Trial => Source::Trial,
-        Source::Subscription | Source::Operator => Source::Operator,
+        Source::Paid | Source::Operator => Source::Operator,
     };
-    let extras = Extras { paid_until, ..entitlement.extras };
+    let extras = Extras { paid_until, ..entitlement.extras.clone() };
     let term = Term { expires: Some(expires), grace_until };
-    Ok(Entitlement { plan: entitlement.plan, source, term, extras })
+    Ok(Entitlement { source, term, extras, ..entitlement })
 }
 
 /// Returns what is sent when support sends `asked` again: the customer's current license if a newer
@@ -167,7 +170,8 @@ pub fn resend<'a>(
 mod tests {
     use super::*;
     use crate::domain::ids::{CustomerId, LicenseId};
-    use crate::domain::license::LicenseToken;
+    use crate::domain::license::{Basis, LicenseToken};
+    use crate::domain::sale::addon_ids::AddonIds;
     use std::sync::LazyLock;
 
     use crate::domain::sale::entitlement::tests::{self, DAY, NOW, at};
@@ -193,6 +197,10 @@ mod tests {
             token_expires_at: at(NOW + 30 * DAY),
             expires_at: expires.map(at),
             grace_until: None,
+            basis: Basis::default(),
+            quantity: 1,
+            addons: AddonIds::default(),
+            updates_until: None,
             extras: Extras::default(),
             superseded_at: None,
             revoked_at: None,
@@ -212,7 +220,7 @@ mod tests {
             let wanted = wanted.entitlement(catalog()).unwrap();
             shortened(Some(has), &wanted, catalog(), now).is_some()
         };
-        let paid = license(Source::Subscription, PROFESSIONAL, days(10));
+        let paid = license(Source::Paid, PROFESSIONAL, days(10));
         assert!(!shortens(&paid, PROFESSIONAL, days(10)));
         assert!(!shortens(&paid, PROFESSIONAL, None));
         assert!(shortens(&paid, PROFESSIONAL, days(9)));
@@ -220,7 +228,7 @@ mod tests {
         let endless = license(Source::Operator, STARTER, None);
         assert!(shortens(&endless, PROFESSIONAL, days(10)));
         for ended in [
-            license(Source::Subscription, PROFESSIONAL, days(0)),
+            license(Source::Paid, PROFESSIONAL, days(0)),
             IssuedLicense { revoked_at: Some(now), ..paid.clone() },
         ] {
             assert!(!shortens(&ended, STARTER, days(1)));
@@ -235,7 +243,7 @@ mod tests {
         let more = |license: &IssuedLicense, days| {
             extended(Some(license), TimeDelta::days(days), catalog(), now)
         };
-        let paid = license(Source::Subscription, PROFESSIONAL, days(10));
+        let paid = license(Source::Paid, PROFESSIONAL, days(10));
         let longer = more(&paid, 14).unwrap();
         assert_eq!((longer.source, longer.plan.id.as_str()), (Source::Operator, PROFESSIONAL));
         assert_eq!(longer.term, Term { expires: days(24).map(at), grace_until: None });
@@ -284,7 +292,7 @@ mod tests {
             Ok(Resend::Issue(..)) => Ok("new"),
             Err(error) => Err(error),
         };
-        let paid = license(Source::Subscription, PROFESSIONAL, days(10));
+        let paid = license(Source::Paid, PROFESSIONAL, days(10));
         assert_eq!(sent(paid.clone(), false, true), Ok("same"));
         assert_eq!(sent(paid.clone(), true, true), Ok("new"));
         let revoked = |reason| IssuedLicense {

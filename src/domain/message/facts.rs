@@ -108,7 +108,7 @@ impl<'a> Facts<'a> {
         let Some(license) = license else { return facts };
         let term = license.term();
         // After a failed first payment there is no license from a subscription.
-        let is_paid = kind != Kind::PaymentProblem || license.source == Source::Subscription;
+        let is_paid = kind != Kind::PaymentProblem || license.source == Source::Paid;
         let is_attached = matches!(kind.license(), LicenseUse::Attached | LicenseUse::IfItWorks);
         let works = license.works(now) && is_paid;
         // After the paid period, the license works until the end of its grace period.

@@ -202,7 +202,7 @@ fn effect(bought: Bought) -> &'static str {
 
 /// Returns the last event that was processed before the license was issued.
 fn of_event(facts: &Facts<'_>) -> Option<Reason> {
-    let issued_at = facts.license.filter(|one| one.source == Source::Subscription)?.issued_at;
+    let issued_at = facts.license.filter(|one| one.source == Source::Paid)?.issued_at;
     let is_cause = |event: &&StoredEvent| {
         event.customer_id.is_none() && event.received_at <= issued_at && event.done_at.is_some()
     };

@@ -12,8 +12,8 @@ use crate::domain::sale::stripe_ids::{InvoiceId, PaymentIntentId, StripeSubscrip
 use crate::domain::text_enum::text_enum;
 use crate::domain::time::Timestamp;
 
-/// The longest URL of an invoice, in bytes: Stripe's limit on URLs.
-const MAX_INVOICE_URL_BYTES: usize = 5000;
+/// The longest URL of a page at Stripe, in bytes: Stripe's limit on URLs.
+const MAX_PAGE_BYTES: usize = 5000;
 
 /// The status of an invoice (<https://docs.stripe.com/invoicing/overview#invoice-statuses>).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +60,23 @@ pub enum Payment {
     Disputed,
     /// The dispute was lost: the bank took all of it.
     DisputeLost,
+    /// A part of it was refunded, credited, or lost in a dispute.
+    PartlyReturned,
+}
+
+impl Payment {
+    /// Returns whether a policy revokes what this payment bought.
+    #[must_use]
+    pub fn is_revoked(self, policy: &Policy) -> bool {
+        let bought = match self {
+            Self::Refunded => policy.refund,
+            Self::Disputed => policy.dispute,
+            Self::DisputeLost => policy.dispute_lost,
+            Self::PartlyReturned => policy.partial_refund,
+            Self::Unremarkable | Self::Processing | Self::Failed => Bought::Keep,
+        };
+        bought == Bought::Revoke
+    }
 }
 
 /// The largest difference between a payment and a dispute about all of it, in percent. Exchange
@@ -84,9 +101,9 @@ impl MoneyBack {
     /// Returns the outcome for an invoice of which `paid` was paid: `from_balance` by the
     /// customer's balance, and the rest in money. Both are in the currency's smallest unit.
     ///
-    /// It is `Unremarkable` unless everything was returned or is disputed: all of the money, since
-    /// a payment cannot return what the balance paid, or the whole amount together with credits. A
-    /// lost dispute about a part counts like a refund of that part.
+    /// Everything was returned or is disputed if all of the money is, since a payment cannot return
+    /// what the balance paid, or the whole amount together with credits. A lost dispute about a
+    /// part counts like a refund of that part.
     #[must_use]
     pub fn outcome(self, paid: i64, from_balance: i64) -> Payment {
         let Self { refunded, credited, disputed, dispute_lost } = self;
@@ -107,6 +124,8 @@ impl MoneyBack {
             Payment::DisputeLost
         } else if disputed > 0 && is_all(dispute_lost.saturating_add(disputed)) {
             Payment::Disputed
+        } else if with_credits.saturating_add(dispute_lost) > 0 {
+            Payment::PartlyReturned
         } else {
             Payment::Unremarkable
         }
@@ -148,14 +167,23 @@ pub fn from_balance(before: i64, after: i64) -> i64 {
 }
 
 /// One line of an invoice.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Line {
+    /// Stripe's id of the line.
+    pub id: String,
     /// The price that it bills.
     pub price: Option<String>,
-    /// The end of the period that it covers.
+    /// The start of the period that it covers.
+    pub period_start: Option<Timestamp>,
+    /// The end of the period that it covers; `None` for a one-time purchase.
     pub period_end: Option<Timestamp>,
-    /// In the currency's smallest unit; negative for a credit.
+    /// In the currency's smallest unit, without exclusive tax; negative for a credit.
     pub amount: i64,
+    /// The number of units. `None` if Stripe states none.
+    pub quantity: Option<u32>,
+    /// The ids of the lines that it credits, if Stripe names them: under flexible billing
+    /// (<https://docs.stripe.com/billing/subscriptions/billing-mode>).
+    pub credits: Vec<String>,
 }
 
 /// The reason why Stripe created an invoice
@@ -194,6 +222,12 @@ pub struct Invoice {
     pub balance_before: i64,
     /// The customer's balance after that.
     pub balance_after: i64,
+    /// The part of the amount that is tax, in the same unit.
+    pub tax: i64,
+    /// The part of the tax that was added to the amounts of the lines.
+    pub added_tax: i64,
+    /// What discounts took off, in the same unit.
+    pub discount: i64,
     /// ISO 4217, lower case.
     pub currency: String,
     /// The time of creation.
@@ -202,8 +236,13 @@ pub struct Invoice {
     pub due: Option<Timestamp>,
     /// The time of the payment.
     pub paid_at: Option<Timestamp>,
+    /// The time of the charge: for a bank debit the day on which it was started. `None` if no
+    /// charge paid it.
+    pub charged_at: Option<Timestamp>,
     /// Stripe's page of the invoice, where it can be paid and downloaded.
-    pub url: Option<InvoiceUrl>,
+    pub url: Option<StripePage>,
+    /// Stripe's page of the receipt.
+    pub receipt_url: Option<StripePage>,
     /// The payment that paid it, or else the latest payment.
     pub payment_intent: Option<PaymentIntentId>,
     /// The outcome of its payments.
@@ -215,12 +254,12 @@ pub struct Invoice {
     pub lines: Vec<Line>,
 }
 
-/// Stripe's page of an invoice: an `https` URL. Whoever has it sees the invoice, so `Debug` does
-/// not show it.
+/// Stripe's page of an invoice or a receipt: an `https` URL. Whoever has it sees the document, so
+/// `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct InvoiceUrl(String);
+pub struct StripePage(String);
 
-impl InvoiceUrl {
+impl StripePage {
     /// Returns the URL.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -228,40 +267,40 @@ impl InvoiceUrl {
     }
 }
 
-impl FromStr for InvoiceUrl {
-    type Err = NoInvoiceUrl;
+impl FromStr for StripePage {
+    type Err = NoStripePage;
 
-    fn from_str(text: &str) -> Result<Self, NoInvoiceUrl> {
+    fn from_str(text: &str) -> Result<Self, NoStripePage> {
         let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic());
-        let url = Url::parse(text).map_err(|_| NoInvoiceUrl)?;
+        let url = Url::parse(text).map_err(|_| NoStripePage)?;
         let is_web = url.scheme() == "https" && text.starts_with("https://");
         let has_user = !url.username().is_empty() || url.password().is_some();
-        if is_plain && is_web && !has_user && text.len() <= MAX_INVOICE_URL_BYTES {
+        if is_plain && is_web && !has_user && text.len() <= MAX_PAGE_BYTES {
             Ok(Self(text.to_owned()))
         } else {
-            Err(NoInvoiceUrl)
+            Err(NoStripePage)
         }
     }
 }
 
-impl fmt::Display for InvoiceUrl {
+impl fmt::Display for StripePage {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.0)
     }
 }
 
-impl fmt::Debug for InvoiceUrl {
+impl fmt::Debug for StripePage {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("InvoiceUrl(…)")
+        formatter.write_str("StripePage(…)")
     }
 }
 
-text_columns!(InvoiceUrl);
+text_columns!(StripePage);
 
-/// A text that is not the `https` URL of an invoice.
+/// A text that is not the `https` URL of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this is not an https URL")]
-pub struct NoInvoiceUrl;
+pub struct NoStripePage;
 
 impl Invoice {
     /// Returns whether it bills this subscription.
@@ -289,6 +328,13 @@ impl Invoice {
     pub fn amount_billed(&self) -> i64 {
         let forgiven = if self.is_forgiven() { self.credited } else { 0 };
         self.amount.saturating_add(forgiven)
+    }
+
+    /// Returns the amount without the tax that was added to the lines, so that it can be compared
+    /// with them.
+    #[must_use]
+    pub fn amount_of_lines(&self) -> i64 {
+        self.amount.saturating_sub(self.added_tax)
     }
 
     /// Returns the part that the customer's credit balance paid, in the currency's smallest unit.
@@ -322,13 +368,7 @@ impl Invoice {
     /// Returns whether the policy revokes what it bought because the money was returned.
     #[must_use]
     pub fn is_returned(&self, policy: &Policy) -> bool {
-        let bought = match self.payment {
-            Payment::Refunded => policy.refund,
-            Payment::Disputed => policy.dispute,
-            Payment::DisputeLost => policy.dispute_lost,
-            Payment::Unremarkable | Payment::Processing | Payment::Failed => Bought::Keep,
-        };
-        self.status == InvoiceStatus::Paid && bought == Bought::Revoke
+        self.status == InvoiceStatus::Paid && self.payment.is_revoked(policy)
     }
 
     /// Returns whether the customer can still pay it, or Stripe still collects it.
@@ -403,8 +443,8 @@ mod tests {
     #[test]
     fn the_page_of_an_invoice_is_an_https_url() {
         let url = "https://invoice.stripe.com/i/acct_1/test_YWNjdA,LDEz0200?s=ap";
-        assert_eq!(url.parse::<InvoiceUrl>().unwrap().as_str(), url);
-        let long = format!("https://invoice.stripe.com/{}", "a".repeat(MAX_INVOICE_URL_BYTES));
+        assert_eq!(url.parse::<StripePage>().unwrap().as_str(), url);
+        let long = format!("https://invoice.stripe.com/{}", "a".repeat(MAX_PAGE_BYTES));
         for wrong in [
             "",
             "http://invoice.stripe.com/i",
@@ -415,20 +455,20 @@ mod tests {
             "https://a.example/\r\nBcc: x",
             &long,
         ] {
-            assert_eq!(wrong.parse::<InvoiceUrl>(), Err(NoInvoiceUrl), "{wrong}");
+            assert_eq!(wrong.parse::<StripePage>(), Err(NoStripePage), "{wrong}");
         }
     }
 
     #[test]
-    fn what_goes_back_in_part_changes_nothing_and_in_full_counts_whatever_its_parts_stripe_24() {
+    fn what_goes_back_in_part_is_only_a_part_and_in_full_counts_whatever_its_parts_stripe_24() {
         for ((refunded, disputed, dispute_lost), expected) in [
             ((0, 0, 0), Payment::Unremarkable),
-            ((4899, 0, 0), Payment::Unremarkable),
+            ((4899, 0, 0), Payment::PartlyReturned),
             ((4900, 0, 0), Payment::Refunded),
             ((0, 2000, 0), Payment::Unremarkable),
             ((0, 4802, 0), Payment::Disputed),
             ((0, 4801, 0), Payment::Unremarkable),
-            ((0, 0, 2000), Payment::Unremarkable),
+            ((0, 0, 2000), Payment::PartlyReturned),
             ((0, 0, 4998), Payment::DisputeLost),
             ((2900, 0, 2000), Payment::DisputeLost),
             ((2900, 2000, 0), Payment::Disputed),
@@ -451,19 +491,19 @@ mod tests {
             (none, 0, Payment::Unremarkable),
             (none, 4900, Payment::Unremarkable),
             (refunded(4900), 0, Payment::Refunded),
-            (refunded(3000), 0, Payment::Unremarkable),
+            (refunded(3000), 0, Payment::PartlyReturned),
             (refunded(3000), 1900, Payment::Refunded),
-            (refunded(2999), 1900, Payment::Unremarkable),
+            (refunded(2999), 1900, Payment::PartlyReturned),
             // A credit returns what the balance paid first.
-            (credited(0, 3000), 1900, Payment::Unremarkable),
+            (credited(0, 3000), 1900, Payment::PartlyReturned),
             (credited(0, 4900), 1900, Payment::Refunded),
             (credited(0, 4900), 4900, Payment::Refunded),
-            (credited(0, 100), 4900, Payment::Unremarkable),
+            (credited(0, 100), 4900, Payment::PartlyReturned),
             (credited(2000, 2900), 1900, Payment::Refunded),
-            (credited(2000, 2000), 1900, Payment::Unremarkable),
+            (credited(2000, 2000), 1900, Payment::PartlyReturned),
             (lost(0, 3000), 1900, Payment::DisputeLost),
             (lost(1000, 1940), 1900, Payment::DisputeLost),
-            (lost(0, 2000), 1900, Payment::Unremarkable),
+            (lost(0, 2000), 1900, Payment::PartlyReturned),
             (disputed(2940), 1900, Payment::Disputed),
             (disputed(3000), 0, Payment::Unremarkable),
         ] {

@@ -1,5 +1,6 @@
 //! The rules of sales: plans, what Stripe's state means for a customer, and orders.
 
+pub mod addon_ids;
 pub mod attempt;
 pub mod buyer;
 pub mod entitlement;
@@ -10,6 +11,7 @@ pub mod order;
 pub mod plan;
 pub mod plan_diff;
 pub mod policy;
+pub mod selection;
 pub mod settlement;
 pub mod stripe_failure;
 pub mod stripe_ids;

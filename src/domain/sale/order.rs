@@ -3,9 +3,30 @@
 
 use crate::domain::column::row;
 use crate::domain::ids::{CustomerId, OrderId};
-use crate::domain::sale::invoice::{InvoiceUrl, OrderStatus};
+use crate::domain::sale::addon_ids::AddonIds;
+use crate::domain::sale::invoice::{OrderStatus, StripePage};
+use crate::domain::sale::plan::Interval;
 use crate::domain::sale::stripe_ids::{CheckoutSessionId, InvoiceId, PaymentIntentId};
 use crate::domain::time::Timestamp;
+
+impl Order {
+    /// Returns whether `self` only adds what `before` did not have recorded yet.
+    #[must_use]
+    pub fn only_fills_in(&self, before: &Self) -> bool {
+        let filled = Self {
+            billing_interval: before.billing_interval.or(self.billing_interval),
+            quantity: before.quantity.or(self.quantity),
+            addons: before.addons.clone().or_else(|| self.addons.clone()),
+            tax: before.tax.or(self.tax),
+            discount: before.discount.or(self.discount),
+            invoice_url: self.invoice_url.clone(),
+            receipt_url: self.receipt_url.clone(),
+            updated_at: self.updated_at,
+            ..before.clone()
+        };
+        filled == *self
+    }
+}
 
 row! {
     /// An order.
@@ -21,6 +42,16 @@ row! {
         pub amount: i64,
         /// ISO 4217, lower case.
         pub currency: String,
+        /// How often the price is charged. `None` if it is unknown.
+        pub billing_interval: Option<Interval>,
+        /// The number of units of the plan. `None` in an order from before they were recorded.
+        pub quantity: Option<u32>,
+        /// The add-ons. `None` in an order from before they were recorded.
+        pub addons: Option<AddonIds>,
+        /// The part of the amount that is tax. `None` in an order from before it was recorded.
+        pub tax: Option<i64>,
+        /// What discounts took off. `None` in an order from before it was recorded.
+        pub discount: Option<i64>,
         /// The part that was returned so far, in the same unit; see
         /// [`Invoice::returned`](crate::domain::sale::invoice::Invoice::returned).
         pub returned: i64,
@@ -34,7 +65,9 @@ row! {
         pub stripe_payment_intent_id: Option<PaymentIntentId>,
         /// Stripe's page of the invoice, as of the last other change of the order. A URL expires
         /// after 30 days or more (<https://docs.stripe.com/invoicing/hosted-invoice-page>).
-        pub invoice_url: Option<InvoiceUrl>,
+        pub invoice_url: Option<StripePage>,
+        /// Stripe's page of the receipt, as of the last other change of the order.
+        pub receipt_url: Option<StripePage>,
         /// The time of creation.
         pub created_at: Timestamp,
         /// The time of the payment.

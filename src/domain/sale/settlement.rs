@@ -4,11 +4,15 @@
 //!
 //! Settling again after a settlement was applied changes nothing.
 
+mod billed;
 mod closed_invoices;
+mod kept;
 mod licenses;
 mod mail;
 mod orders;
 mod words;
+
+use std::collections::BTreeSet;
 
 use crate::domain::account::customer::Customer;
 use crate::domain::ids::{LicenseId, OrderId};
@@ -19,8 +23,10 @@ use crate::domain::sale::order::Order;
 use crate::domain::sale::plan::Catalog;
 use crate::domain::sale::stripe_ids::{InvoiceId, StripeCustomerId};
 use crate::domain::sale::stripe_state::StripeState;
-use crate::domain::sale::subscription::{Status, SubscriptionRow};
+use crate::domain::sale::subscription::{BilledItems, Status, SubscriptionRow};
 use crate::domain::time::Timestamp;
+
+pub use kept::KeptId;
 
 /// Our stored data about a customer, as far as a settlement depends on it. It is read once, while
 /// the customer is locked.
@@ -58,7 +64,7 @@ pub enum Change<'a> {
         /// `None` for a new order, and for an order of a deleted account.
         before: Option<Order>,
         /// The order to store.
-        after: Order,
+        after: Box<Order>,
     },
     /// A license is issued and becomes the current one.
     Issue {
@@ -97,6 +103,8 @@ pub struct Settlement<'a> {
     /// The newest invoice that is closed together with every older one: the next sync need not
     /// fetch them.
     pub closed_invoice: Option<InvoiceId>,
+    /// What a license may depend on whatever its age: the next sync fetches it in any case.
+    pub kept: BTreeSet<KeptId>,
 }
 
 /// A settlement as text, for reports.
@@ -114,8 +122,9 @@ impl Settlement<'_> {
     /// Returns the settlement as text.
     #[must_use]
     pub fn report(&self) -> SyncReport {
+        let reported = self.changes.iter().filter(|change| !change.only_fills_in());
         SyncReport {
-            changes: self.changes.iter().map(Change::describe).collect(),
+            changes: reported.map(Change::describe).collect(),
             alerts: self.alerts.iter().map(Alert::to_string).collect(),
             needs_action: self.needs_action,
         }
@@ -134,11 +143,13 @@ pub fn settle<'a>(
 ) -> Settlement<'a> {
     let stored = record.subscription.as_ref();
     let current = stored.map(|row| &row.stripe_subscription_id);
-    let assessment = assess(state, current, catalog, now);
+    let mut assessment = assess(state, current, catalog, now);
+    assessment.alerts.extend(purchases_gone(record, state, now));
     let subscription = subscription(record, state, &assessment, catalog, now);
     let licenses = licenses::decide(record, state, &assessment, catalog, now);
     let kind = mail::decide(record, subscription.as_ref(), &licenses, now);
-    let orders = orders::decide(record, state, catalog, now, &mut random);
+    let plan = assessment.entitlement.as_ref().map(|entitlement| entitlement.plan);
+    let orders = orders::decide(record, state, (catalog, plan), now, &mut random);
     let (kind, order_id) = mail::with_payment(kind, &orders, now);
     let needs_action = needs_action(record, &assessment, &licenses, now);
     let of_subscription =
@@ -166,8 +177,21 @@ pub fn settle<'a>(
     }
     let closed_invoice =
         closed_invoices::closed_through(state, closed_invoices::ALWAYS_FETCHED, now).cloned();
-    let alerts = assessment.alerts;
-    Settlement { changes, alerts, needs_action, default_payment_method, closed_invoice }
+    Settlement {
+        changes,
+        alerts: assessment.alerts,
+        needs_action,
+        default_payment_method,
+        closed_invoice,
+        kept: kept::kept(state, catalog),
+    }
+}
+
+/// Returns the alert about the deletion of a Stripe customer with a perpetual license.
+fn purchases_gone(record: &Record, state: &StripeState, now: Timestamp) -> Option<Alert> {
+    let license = record.current_license.as_ref().filter(|_| state.is_deleted)?;
+    let is_perpetual = license.source == Source::Paid && license.expires_at.is_none();
+    (is_perpetual && license.works(now)).then_some(Alert::PurchasesGone)
 }
 
 /// Returns the current subscription to store. If nothing differs from the stored one, it is
@@ -187,6 +211,8 @@ fn subscription(
             stripe_subscription_id: current.id.clone(),
             plan: current.plan(catalog).map(|(plan, _)| plan.id.to_string()),
             status: current.status.clone(),
+            items: Some(BilledItems::of(&current.items)),
+            currency: current.currency.clone(),
             current_period_end: current.period_end(catalog),
             cancel_at: current.ends_at(catalog),
             trial_end: current.trial_end,
@@ -220,7 +246,12 @@ fn needs_action(
             .is_some_and(|held| held.source == Source::Operator && held.works(now)),
     };
     assessment.alerts.iter().any(|alert| match alert {
-        Alert::SeveralLive => true,
+        Alert::SeveralLive
+        | Alert::Quantity { .. }
+        | Alert::AddonWithoutPlan(_)
+        | Alert::UpdatesNotApplied(_)
+        | Alert::LowerThanOwned { .. }
+        | Alert::PurchasesGone => true,
         Alert::PaidAfterEnd(_) => false,
         Alert::UnknownPrice(_) | Alert::NoItems(_) | Alert::UnknownStatus(_) => {
             assessment.entitlement.is_none() && !has_grant

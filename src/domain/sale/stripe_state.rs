@@ -1,9 +1,15 @@
 //! What Stripe says about one customer, read at one time. [`crate::flows::sale::sync`]
 //! fetches it; [`crate::domain::sale::settlement`] decides what changes because of it.
 
-use crate::domain::sale::invoice::Invoice;
-use crate::domain::sale::stripe_ids::{CheckoutSessionId, InvoiceId, StripeSubscriptionId};
+use crate::domain::sale::invoice::{Invoice, Line, OrderStatus, Payment, StripePage};
+use crate::domain::sale::plan::Currency;
+use crate::domain::sale::policy::Policy;
+use crate::domain::sale::selection::CustomerCurrency;
+use crate::domain::sale::stripe_ids::{
+    CheckoutSessionId, InvoiceId, PaymentIntentId, StripeSubscriptionId,
+};
 use crate::domain::sale::subscription::Subscription;
+use crate::domain::time::Timestamp;
 
 /// What Stripe says about one customer: everything that may have changed since the last sync.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,13 +21,25 @@ pub struct StripeState {
     /// The invoices that the sync fetched, the oldest first: closed ones may be missing. This order
     /// is the only way to tell which of two invoices of the same second is older.
     pub invoices: Vec<Invoice>,
-    /// The Checkout sessions of orders that are still pending here.
+    /// The Checkout sessions of orders that are still pending here, and those of single payments.
     pub checkout_sessions: Vec<CheckoutSession>,
+    /// The single payments by Checkout that have no invoice, or not yet.
+    pub paid_sessions: Vec<PaidSession>,
     /// The payment method that pays invoices.
     pub default_payment_method: Option<String>,
+    /// The currency of earlier purchases.
+    pub usual_currency: Option<Currency>,
 }
 
 impl StripeState {
+    /// Returns the customer's currency. A subscription that has not ended pins it.
+    #[must_use]
+    pub fn currency(&self) -> CustomerCurrency {
+        let running = self.subscriptions.iter().filter(|one| !one.status.has_ended());
+        let mut pins = running.filter_map(|one| one.currency.as_deref()?.parse().ok());
+        CustomerCurrency { usual: self.usual_currency.clone(), pinned: pins.next() }
+    }
+
     /// Returns the running subscriptions: those that have not ended, and may still be paid for.
     pub fn running_subscriptions(&self) -> impl Iterator<Item = &StripeSubscriptionId> {
         let running = self.subscriptions.iter().filter(|one| !one.status.has_ended());
@@ -53,12 +71,62 @@ pub struct CheckoutSession {
     /// Whether it is complete and its `payment_status` is `unpaid`
     /// (<https://docs.stripe.com/api/checkout/sessions/object#checkout_session_object-payment_status>).
     pub is_unpaid: bool,
+    /// The outcome of its payment, of a single payment.
+    pub payment: Payment,
     /// The subscription that it created.
     pub subscription: Option<StripeSubscriptionId>,
     /// The first invoice of that subscription.
     pub invoice: Option<InvoiceId>,
     /// The attempt that opened it, from its metadata.
     pub attempt_id: Option<String>,
+}
+
+/// A single payment by a Checkout session without an invoice: of an older integration, of a payment
+/// link, without cost, or in the seconds before Stripe creates the invoice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PaidSession {
+    /// The id.
+    pub id: CheckoutSessionId,
+    /// The time of creation.
+    pub created: Timestamp,
+    /// The amount, in the currency's smallest unit.
+    pub amount: i64,
+    /// The part of the amount that is tax.
+    pub tax: i64,
+    /// What discounts took off.
+    pub discount: i64,
+    /// ISO 4217, lower case.
+    pub currency: String,
+    /// The lines.
+    pub lines: Vec<Line>,
+    /// The payment; `None` if nothing was due.
+    pub payment_intent: Option<PaymentIntentId>,
+    /// The outcome of the payment.
+    pub payment: Payment,
+    /// The part of the amount that was returned.
+    pub returned: i64,
+    /// The time of the charge.
+    pub charged_at: Option<Timestamp>,
+    /// Stripe's page of the receipt.
+    pub receipt_url: Option<StripePage>,
+}
+
+impl PaidSession {
+    /// Returns whether it counts as paid under a policy.
+    #[must_use]
+    pub fn is_paid(&self, policy: &Policy) -> bool {
+        !self.payment.is_revoked(policy)
+    }
+
+    /// Returns the status of its order.
+    #[must_use]
+    pub fn order_status(&self) -> OrderStatus {
+        match self.payment {
+            Payment::Refunded => OrderStatus::Refunded,
+            Payment::Disputed | Payment::DisputeLost => OrderStatus::Disputed,
+            _ => OrderStatus::Succeeded,
+        }
+    }
 }
 
 impl CheckoutSession {
@@ -70,6 +138,7 @@ impl CheckoutSession {
             url: None,
             status: CheckoutStatus::Expired,
             is_unpaid: false,
+            payment: Payment::Unremarkable,
             subscription: None,
             invoice: None,
             attempt_id: None,

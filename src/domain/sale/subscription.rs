@@ -8,7 +8,7 @@ use crate::domain::sale::stripe_ids::{InvoiceId, StripeSubscriptionId};
 use crate::domain::text_enum::text_enum;
 use crate::domain::time::Timestamp;
 
-pub use row::{PaidWithoutLicense, SubscriptionRow};
+pub use row::{BilledItem, BilledItems, PaidWithoutLicense, SubscriptionRow};
 
 text_enum! {
     /// The status of a subscription (<https://docs.stripe.com/api/subscriptions/object>).
@@ -52,8 +52,12 @@ impl Status {
 /// One item of a subscription.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
+    /// Stripe's id of the item.
+    pub id: String,
     /// The price's id, which identifies the plan.
     pub price: String,
+    /// The number of units; `None` for a metered price.
+    pub quantity: Option<u32>,
     /// The start of the current period.
     pub period_start: Option<Timestamp>,
     /// The end of the current period (on the item since API version 2025-03-31).
@@ -69,6 +73,8 @@ pub struct Subscription {
     pub status: Status,
     /// The items that it bills.
     pub items: Vec<Item>,
+    /// ISO 4217, lower case. `None` if Stripe states none.
+    pub currency: Option<String>,
     /// The time at which it is scheduled to end.
     pub cancel_at: Option<Timestamp>,
     /// Whether it is scheduled to end with its period.

@@ -71,7 +71,8 @@ pub async fn grant(
     let before = locked(&mut tx, customer_id).await?;
     let term = Term { expires: grant.expires, grace_until: None };
     let extras = grant.extras.clone();
-    let entitlement = Entitlement { plan: grant.plan, source: Source::Operator, term, extras };
+    let entitlement =
+        Entitlement { extras, ..Entitlement::new(grant.plan, Source::Operator, term) };
     if let Some(shortened) = grant::shortened(before.as_ref(), &entitlement, &app.plans, now)
         && !grant.replace
     {

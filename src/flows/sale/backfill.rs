@@ -302,7 +302,7 @@ pub(in crate::flows) async fn take(
             let at = app.fail_points.at(Place::BackfillTagged);
             app.stripe()?.tag_customer(&theirs.id, Some(&customer_id), at).await?;
         }
-        sync::sync_held(app, &lease).await
+        Ok(sync::sync_held(app, &lease).await?.report)
     };
     let report = Box::pin(lease.during_sync(app, &[], work)).await?;
     Ok((customer_id, report))

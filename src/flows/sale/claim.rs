@@ -187,7 +187,7 @@ async fn link_leased(
         let at = app.fail_points.at(Place::ClaimTagged);
         stripe.tag_customer(&theirs.id, Some(id), at).await?;
     }
-    sync::sync_held(app, lease).await
+    Ok(sync::sync_held(app, lease).await?.report)
 }
 
 /// Removes a customer's link to a Stripe customer that no longer has a live subscription.

@@ -194,7 +194,7 @@ async fn milestone(
     change: &Change<'_>,
 ) -> Result<Option<AuditAction>> {
     Ok(match change {
-        Change::Issue { entitlement, .. } if entitlement.source == Source::Subscription => {
+        Change::Issue { entitlement, .. } if entitlement.source == Source::Paid => {
             let is_first = !tx.has_paid_license(id).await?;
             is_first.then_some(AuditAction::CustomerConverted)
         }
@@ -218,6 +218,7 @@ async fn note_synced(
     };
     let method = settlement.default_payment_method.as_deref();
     let closed_invoice = settlement.closed_invoice.as_ref();
+    tx.keep_purchases(&customer.customer_id, &settlement.kept).await?;
     tx.stripe_synced(&customer.customer_id, method, closed_invoice, status, now).await
 }
 

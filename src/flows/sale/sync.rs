@@ -16,7 +16,7 @@ use crate::domain::license::{IssuedLicense, Phase, Source};
 use crate::domain::sale::inbox::LeasedEvent;
 use crate::domain::sale::invoice::OrderStatus;
 use crate::domain::sale::order::Order;
-use crate::domain::sale::settlement::SyncReport;
+use crate::domain::sale::settlement::{KeptId, SyncReport};
 use crate::domain::sale::stripe_ids::{CheckoutSessionId, StripeCustomerId};
 use crate::domain::sale::stripe_state::{CheckoutSession, StripeState};
 use crate::error::{Error, Result};
@@ -26,7 +26,7 @@ use crate::flows::sale::lease::Lease;
 use crate::flows::sale::settle;
 use crate::flows::sale::settle::{Fetched, MAX_ORDERS};
 use crate::flows::sale::stripe_customer;
-use crate::stripe::{Stripe, StripeCustomer, StripeFailure};
+use crate::stripe::{Needs, Stripe, StripeCustomer, StripeFailure};
 
 /// How long a license request waits for a sync.
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(3);
@@ -74,7 +74,7 @@ async fn lease_and_sync(
     let lease = Lease::take(app, customer_id).await?;
     let work = Box::pin(sync_under_lease(app, &lease, events, how));
     // Boxed, like the work: its callers' futures stay small enough for a thread's stack.
-    Box::pin(lease.during_sync(app, events, work)).await
+    Ok(Box::pin(lease.during_sync(app, events, work)).await?.report)
 }
 
 /// Syncs a customer who fetches a license if an event may be missing: a checkout is open, or a
@@ -112,8 +112,17 @@ pub(in crate::flows) async fn catch_up(
     Ok(true)
 }
 
+/// What a sync found.
+#[derive(Debug, Default)]
+pub(in crate::flows) struct Synced {
+    /// What changed here.
+    pub report: SyncReport,
+    /// What Stripe says.
+    pub state: StripeState,
+}
+
 /// Syncs a customer for a flow that already holds the lease.
-pub(in crate::flows) async fn sync_held(app: &App, lease: &Lease) -> Result<SyncReport> {
+pub(in crate::flows) async fn sync_held(app: &App, lease: &Lease) -> Result<Synced> {
     // Boxed, as above.
     Box::pin(sync_under_lease(app, lease, &[], (Mode::Apply, Extent::WithoutClosed))).await
 }
@@ -123,10 +132,11 @@ async fn sync_under_lease(
     lease: &Lease,
     events: &[LeasedEvent],
     (mode, extent): (Mode, Extent),
-) -> Result<SyncReport> {
+) -> Result<Synced> {
     let mut tx = app.store.read().await?;
     let customer = tx.customer(&lease.customer_id).await?.ok_or(Error::NotFound("customer"))?;
     let orders = tx.orders_to_settle(&lease.customer_id, MAX_ORDERS).await?;
+    let kept = tx.kept_purchases(&lease.customer_id).await?;
     drop(tx);
     let stripe_id = match &customer.stripe_customer_id {
         Some(id) => id.clone(),
@@ -135,21 +145,29 @@ async fn sync_under_lease(
         }
         None => {
             settle::finish_events(app, lease, events).await?;
-            return Ok(SyncReport::default());
+            return Ok(Synced::default());
         }
     };
-    let fetched = fetch(app, customer, stripe_id, &orders, events, (mode, extent)).await?;
+    let ours = Ours { customer, orders, kept };
+    let fetched = fetch(app, ours, stripe_id, events, (mode, extent)).await?;
     app.fail_points.reach(Place::SyncFetched);
-    Box::pin(settle::settle(app, lease, &fetched, events, mode)).await
+    let report = Box::pin(settle::settle(app, lease, &fetched, events, mode)).await?;
+    Ok(Synced { report, state: fetched.state })
+}
+
+/// Our stored data that decides what a sync fetches.
+struct Ours {
+    customer: Customer,
+    orders: Vec<Order>,
+    kept: Vec<KeptId>,
 }
 
 /// Sends a changed name or address to Stripe, then fetches everything that Stripe says about a
 /// customer.
 async fn fetch(
     app: &App,
-    customer: Customer,
+    Ours { customer, orders, kept }: Ours,
     stripe_id: StripeCustomerId,
-    orders: &[Order],
     events: &[LeasedEvent],
     (mode, extent): (Mode, Extent),
 ) -> Result<Fetched> {
@@ -174,14 +192,21 @@ async fn fetch(
     }
     let is_pushed =
         mode == Mode::Apply && stripe_customer::push(app, &customer, &stripe_id).await?;
-    let closed = customer.stripe_closed_invoice_id.as_ref().filter(|_| !needs_closed);
-    let mut state = stripe.purchases(&stripe_id, closed).await?;
+    let needs = Needs {
+        closed: customer.stripe_closed_invoice_id.as_ref().filter(|_| !needs_closed),
+        kept: &kept,
+        sells_once: app.plans.sells_once(),
+    };
+    let mut state = stripe.purchases(&stripe_id, &needs).await?;
     // Fetched after the invoices: a session that is complete now may have an invoice that was not
     // listed yet. The reverse order would show a paid invoice of an open session.
+    let is_listed =
+        |id: &&CheckoutSessionId| !state.checkout_sessions.iter().any(|session| session.id == **id);
     let open = pending.filter(|order| order.stripe_invoice_id.is_none());
     let open = open.filter_map(|order| order.stripe_checkout_session_id.as_ref());
-    let sessions = open.take(MAX_SESSIONS).map(|id| checkout_session(stripe, id));
-    state.checkout_sessions = try_join_all(sessions).await?;
+    let open = open.filter(is_listed).take(MAX_SESSIONS);
+    let sessions = open.map(|id| checkout_session(stripe, id)).collect::<Vec<_>>();
+    state.checkout_sessions.extend(try_join_all(sessions).await?);
     for subscription in &mut state.subscriptions {
         let mut sessions = state.checkout_sessions.iter();
         let created_it =
@@ -189,6 +214,7 @@ async fn fetch(
         subscription.awaits_payment = created_it.is_some_and(|session| session.is_unpaid);
     }
     state.default_payment_method = stripe_customer.default_payment_method;
+    state.usual_currency = stripe_customer.currency;
     Ok(Fetched { customer, is_pushed, stripe_id, state })
 }
 

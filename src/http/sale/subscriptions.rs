@@ -9,7 +9,8 @@ use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 
 use crate::app::App;
-use crate::domain::sale::plan::Interval;
+use crate::domain::sale::plan::{Currency, Interval};
+use crate::domain::sale::selection::Wanted;
 use crate::domain::sale::subscription::SubscriptionRow;
 use crate::domain::time::Timestamp;
 use crate::error::Error;
@@ -26,7 +27,8 @@ use crate::http::throttle::Throttle;
 
 pub struct SubscriptionsApi;
 
-documented!(CheckoutCodes: NotFound, UnknownPlan, InvalidReturnUrl, AlreadySubscribed,
+documented!(CheckoutCodes: NotFound, UnknownPlan, InvalidQuantity, UnknownAddon, CurrencyNotSold,
+    CurrencyPinned, LowerThanOwned, NoPerpetualLicense, InvalidReturnUrl, AlreadySubscribed,
     PaymentUnderWay, InvalidLicense, LicenseRevoked, TooManyRequests, BillingNotConfigured,
     BillingRefused, BillingUnavailable);
 documented!(CurrentCodes: NotFound);
@@ -39,9 +41,25 @@ documented!(PortalCodes: NotFound, InvalidReturnUrl, InvalidLicense, LicenseRevo
 struct CheckoutRequest {
     /// The plan's id, from `GET /api/plans`.
     plan: String,
-    /// The billing interval: `month` or `year`. The default is `month` if the plan has that price.
+    /// How often the price is charged: `month`, `year`, `once` for a perpetual license, or
+    /// `updates` for newer builds of one. The default is the first of `month`, `year` and `once`
+    /// that the plan has.
     #[oai(skip_serializing_if_is_none)]
     interval: Option<String>,
+    /// The currency (ISO 4217), in lower case. The default is that of earlier purchases, or else
+    /// the plan's first.
+    #[oai(validator(max_length = 3), skip_serializing_if_is_none)]
+    currency: Option<String>,
+    /// The number of units, for a plan that is sold by the unit. The default is the fewest. The
+    /// default for `updates` is all units of the license.
+    #[oai(
+        validator(minimum(value = "1"), maximum(value = "1000000000")),
+        skip_serializing_if_is_none
+    )]
+    quantity: Option<u32>,
+    /// The ids of add-ons. Each can be listed once.
+    #[oai(validator(max_items = 100), default, skip_serializing_if_is_empty)]
+    addons: Vec<String>,
     /// The page to return to after the payment. Its origin must be allowed.
     #[oai(validator(max_length = 2000))]
     success_url: String,
@@ -58,6 +76,9 @@ impl Example for CheckoutRequest {
         Self {
             plan: "professional".into(),
             interval: Some("month".into()),
+            currency: None,
+            quantity: None,
+            addons: Vec::new(),
             success_url: format!("{EXAMPLE_ORIGIN}/docs"),
             cancel_url: format!("{EXAMPLE_ORIGIN}/docs"),
             customer_id: None,
@@ -164,6 +185,17 @@ impl From<SubscriptionRow> for SubscriptionView {
     }
 }
 
+/// Returns the interval of a request.
+fn interval(text: Option<String>) -> Result<Option<Interval>, Error> {
+    text.map(|text| text.parse()).transpose().map_err(|_| Error::UnknownPlan)
+}
+
+/// Returns the currency of a request.
+fn currency(text: Option<String>) -> Result<Option<Currency>, Error> {
+    let currency = text.map(|text| text.parse::<Currency>()).transpose();
+    currency.map_err(|problem| Error::InvalidRequest(format!("`currency`: {problem}")))
+}
+
 #[OpenApi(prefix_path = "/api/subscriptions", tag = "Tag::Subscriptions")]
 impl SubscriptionsApi {
     /// Buy a plan
@@ -189,10 +221,14 @@ impl SubscriptionsApi {
         if request.customer_id.is_some_and(|id| id != own) {
             return Err(Error::NotFound("customer").into());
         }
-        let interval = request.interval.map(|interval| interval.parse::<Interval>());
         let purchase = Purchase {
-            plan: request.plan,
-            interval: interval.transpose().map_err(|_| Error::UnknownPlan)?,
+            wanted: Wanted {
+                plan: request.plan,
+                interval: interval(request.interval)?,
+                currency: currency(request.currency)?,
+                quantity: request.quantity,
+                addons: request.addons,
+            },
             success_url: request.success_url,
             cancel_url: request.cancel_url,
         };

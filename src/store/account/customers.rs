@@ -279,7 +279,8 @@ impl Tx {
         Ok(rows.into_iter().map(ours).collect())
     }
 
-    /// Sets or removes the link to a Stripe customer, and deletes it from the unknown buyers.
+    /// Sets or removes the link to a Stripe customer, forgets what was kept of the former one, and
+    /// deletes the new one from the unknown buyers.
     /// `synced_at` is `None` until the first sync.
     pub async fn link_stripe_customer(
         &mut self,
@@ -299,6 +300,7 @@ impl Tx {
             status,
             synced_at,
         )?;
+        sql!(self, execute, "DELETE FROM kept_purchases WHERE customer_id = $1", id)?;
         if let Some(stripe_id) = stripe_id {
             self.forget_unknown_buyer(stripe_id).await?;
         }

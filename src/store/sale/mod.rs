@@ -3,6 +3,7 @@
 pub(super) mod attempts;
 pub(super) mod buyers;
 pub(super) mod inbox;
+pub(super) mod kept;
 pub(super) mod leases;
 pub(super) mod orders;
 pub(super) mod seen_plans;

@@ -136,20 +136,24 @@ impl Tx {
         )
     }
 
-    /// Returns whether the payment of a Checkout session is pending at the bank: the session was
-    /// completed, and its order was created after `since`.
+    /// Returns whether the payment of a completed Checkout session is pending at the bank: its order
+    /// is pending, was created after `since`, and has an invoice. A single payment (`is_once`) has
+    /// an invoice only after it was paid.
     pub async fn is_being_paid(
         &mut self,
         session: &CheckoutSessionId,
+        is_once: bool,
         since: Timestamp,
     ) -> Result<bool> {
         let pending = sql!(
             self,
             fetch_optional: (i64,),
             "SELECT amount FROM orders WHERE stripe_checkout_session_id = $1
-                 AND status = 'pending' AND stripe_invoice_id IS NOT NULL AND created_at > $2",
+                 AND status = 'pending' AND created_at > $2
+                 AND (stripe_invoice_id IS NOT NULL OR $3 = 1)",
             session,
             since,
+            i64::from(is_once),
         )?;
         Ok(pending.is_some())
     }

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Link, List, time};
+use super::{Link, List, time, units};
 use crate::domain::sale::invoice::{
-    BillingReason, Invoice, InvoiceStatus, Line, MoneyBack, Payment, from_balance,
+    BillingReason, Invoice, InvoiceStatus, Line, MoneyBack, Payment, StripePage, from_balance,
 };
 use crate::domain::sale::stripe_ids::{PaymentIntentId, StripeCustomerId};
 use crate::domain::sale::subscription::{Status, Subscription};
@@ -27,6 +27,8 @@ pub struct WireInvoice {
     amount_overpaid: Option<i64>,
     starting_balance: Option<i64>,
     ending_balance: Option<i64>,
+    total_taxes: Option<Vec<WireTax>>,
+    total_discount_amounts: Option<Vec<WireDiscountAmount>>,
     pre_payment_credit_notes_amount: Option<i64>,
     post_payment_credit_notes_amount: Option<i64>,
     currency: Option<String>,
@@ -65,6 +67,18 @@ struct Transitions {
     paid_at: Option<i64>,
 }
 
+/// A part of the tax (<https://docs.stripe.com/api/invoices/object#invoice_object-total_taxes>).
+#[derive(Debug, Deserialize)]
+struct WireTax {
+    amount: Option<i64>,
+    tax_behavior: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct WireDiscountAmount {
+    amount: Option<i64>,
+}
+
 /// One of the payments of an invoice (<https://docs.stripe.com/api/invoice-payment/object>).
 #[derive(Debug, Deserialize)]
 pub struct WireInvoicePayment {
@@ -96,8 +110,31 @@ struct PaymentLink {
 pub struct WireLine {
     pub id: String,
     amount: Option<i64>,
+    quantity: Option<i64>,
     period: Option<Period>,
     pricing: Option<Pricing>,
+    parent: Option<LineParent>,
+}
+
+#[derive(Debug, Deserialize)]
+struct LineParent {
+    subscription_item_details: Option<ItemDetails>,
+    invoice_item_details: Option<ItemDetails>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ItemDetails {
+    proration_details: Option<ProrationDetails>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ProrationDetails {
+    credited_items: Option<CreditedItems>,
+}
+
+#[derive(Debug, Deserialize)]
+struct CreditedItems {
+    invoice_line_items: Option<Vec<String>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -107,10 +144,14 @@ struct Period {
 }
 
 impl Period {
-    /// Returns the end of the period that a line covers; `None` for a one-off line, whose period
-    /// has no length.
-    fn end(&self) -> Option<Timestamp> {
-        time(self.end).filter(|end| time(self.start).is_none_or(|start| start < *end))
+    /// Returns the start and the end of the period that a line covers. A one-off line has none: its
+    /// period has no length.
+    fn bounds(&self) -> (Option<Timestamp>, Option<Timestamp>) {
+        let (start, end) = (time(self.start), time(self.end));
+        match (start, end) {
+            (Some(from), Some(to)) if from >= to => (None, None),
+            bounds => bounds,
+        }
     }
 }
 
@@ -138,6 +179,8 @@ impl WireInvoice {
         let (amount, credited) = (self.amount(), self.credited_before());
         let (intent, (payment, back)) =
             (self.payment_intent(), self.payment(payments, credited_later));
+        let charge = intent.as_ref().and_then(|id| payments.get(id));
+        let (tax, added_tax, discount) = self.taxes_and_discount();
         let (balance_before, balance_after) = self.balances();
         let subscription = self.subscription().and_then(|id| id.parse().ok());
         let lines = self.lines.into_iter().flat_map(|lines| lines.data);
@@ -155,16 +198,36 @@ impl WireInvoice {
             credited,
             balance_before,
             balance_after,
+            tax,
+            added_tax,
+            discount,
             currency: self.currency.unwrap_or_default(),
             created: Timestamp::saturating(self.created.unwrap_or(0)),
             due: time(self.due_date),
             paid_at: time(self.status_transitions.and_then(|transitions| transitions.paid_at)),
+            charged_at: charge.and_then(|charge| charge.charged_at),
             url: self.hosted_invoice_url.and_then(|url| url.parse().ok()),
+            receipt_url: charge.and_then(|charge| charge.receipt_url.clone()),
             payment,
             returned: back.returned(amount, from_balance(balance_before, balance_after), payment),
             payment_intent: intent,
             lines: lines.map(WireLine::into_domain).collect(),
         })
+    }
+
+    /// Returns the tax, the part of it that was added to the lines, and the discount.
+    fn taxes_and_discount(&self) -> (i64, i64, i64) {
+        let taxes = || self.total_taxes.iter().flatten();
+        let is_added = |tax: &&WireTax| tax.tax_behavior.as_deref() == Some("exclusive");
+        let discounts = self.total_discount_amounts.iter().flatten();
+        let sum = |amounts: &mut dyn Iterator<Item = Option<i64>>| {
+            amounts.flatten().fold(0, i64::saturating_add)
+        };
+        (
+            sum(&mut taxes().map(|tax| tax.amount)),
+            sum(&mut taxes().filter(is_added).map(|tax| tax.amount)),
+            sum(&mut discounts.map(|discount| discount.amount)),
+        )
     }
 
     /// Returns the id of the subscription that it bills.
@@ -272,14 +335,18 @@ impl WireInvoice {
 }
 
 /// The outcome of one payment.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct PaymentFacts {
+    /// The time of the charge.
+    pub charged_at: Option<Timestamp>,
+    /// Stripe's page of the receipt.
+    pub receipt_url: Option<StripePage>,
     /// The paid amount, in the currency's smallest unit.
     amount: i64,
     /// The returned and disputed amounts.
     pub back: MoneyBack,
     /// The status of the payment itself, without refunds and disputes.
-    attempt: Payment,
+    pub attempt: Payment,
     /// Whether there are disputes about it. They must be fetched separately.
     pub is_disputed: bool,
 }
@@ -327,10 +394,19 @@ impl WireLine {
     fn into_domain(self) -> Line {
         let details = self.pricing.and_then(|pricing| pricing.price_details);
         let price = details.and_then(|details| details.price);
+        let (period_start, period_end) = self.period.map_or((None, None), |period| period.bounds());
+        let of_item = |parent: LineParent| {
+            parent.subscription_item_details.or(parent.invoice_item_details)?.proration_details
+        };
+        let credited = self.parent.and_then(of_item).and_then(|details| details.credited_items);
         Line {
+            id: self.id,
             price: price.map(|price| price.id().to_owned()),
-            period_end: self.period.and_then(|period| period.end()),
+            period_start,
+            period_end,
             amount: self.amount.unwrap_or(0),
+            quantity: units(self.quantity),
+            credits: credited.and_then(|items| items.invoice_line_items).unwrap_or_default(),
         }
     }
 }
@@ -351,6 +427,8 @@ pub struct WirePaymentIntent {
 pub enum WireCharge {
     Id(String),
     Object {
+        created: Option<i64>,
+        receipt_url: Option<String>,
         amount: Option<i64>,
         amount_refunded: Option<i64>,
         paid: Option<bool>,
@@ -375,10 +453,19 @@ impl WirePaymentIntent {
             _ => Payment::Unremarkable,
         };
         let mut facts = PaymentFacts { attempt, ..PaymentFacts::default() };
-        if let Some(WireCharge::Object { amount, amount_refunded, paid, refunded, disputed }) =
-            self.latest_charge
+        if let Some(WireCharge::Object {
+            created,
+            receipt_url,
+            amount,
+            amount_refunded,
+            paid,
+            refunded,
+            disputed,
+        }) = self.latest_charge
             && paid != Some(false)
         {
+            facts.charged_at = time(created);
+            facts.receipt_url = receipt_url.and_then(|url| url.parse().ok());
             // Without an amount, 1 stands for the whole, so that a full refund is still recognized.
             facts.amount = amount.or(self.amount).unwrap_or(1);
             facts.back.refunded = match (refunded, amount_refunded) {

@@ -2,10 +2,10 @@
 //! invoices, the oldest first. [`super`] decides what the customer may use because of it.
 
 use crate::domain::sale::invoice::{BillingReason, Invoice, InvoiceStatus, Line};
-use crate::domain::sale::plan::{Catalog, Plan};
+use crate::domain::sale::plan::{Addon, Catalog, Plan, Sold};
 use crate::domain::sale::policy::Policy;
 use crate::domain::sale::subscription::Subscription;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{SKEW, Timestamp};
 
 /// Returns the invoices that decide what a subscription grants: all of its own, except those that
 /// the vendor created by hand for something else.
@@ -26,12 +26,55 @@ pub(super) fn plan_invoices<'i>(
     own
 }
 
+/// Returns whether an invoice is only for something beside the plan: for add-ons that were added
+/// later, or for metered usage. Whether it is paid does not decide about the plan.
+pub(super) fn is_beside_the_plan(invoice: &Invoice, catalog: &Catalog) -> bool {
+    let is_beside = |line: &Line| {
+        let price = line.price.as_deref();
+        price.is_some_and(|price| matches!(catalog.sold(price), Some(Sold::Addon { .. })))
+    };
+    !invoice.lines.is_empty() && invoice.lines.iter().all(is_beside)
+}
+
 /// The invoices of a subscription, without those that [`counting`] drops.
 pub(super) struct Counted<'i> {
     /// The invoices, the oldest first.
     pub invoices: Vec<&'i Invoice>,
-    /// The lines of the paid ones, without those that later ones credit.
-    bought: Vec<&'i Line>,
+    /// What the paid ones bought, without what later ones credit.
+    bought: Vec<Bought<'i>>,
+    /// What later ones credited, for the time until the credit.
+    former: Vec<Span<'i>>,
+}
+
+/// A line that was paid.
+#[derive(Clone, Copy, Debug)]
+struct Bought<'i> {
+    line: &'i Line,
+    /// The units that no later line credits.
+    units: u32,
+}
+
+/// A time that was paid for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span<'i> {
+    /// The line that was paid.
+    pub line: &'i Line,
+    /// The beginning.
+    pub start: Timestamp,
+    /// The end.
+    pub end: Timestamp,
+    /// The units.
+    pub units: u32,
+}
+
+impl<'i> Counted<'i> {
+    /// Returns every time that was paid for. What a later invoice credits counts until the credit.
+    pub fn spans(&self) -> impl Iterator<Item = Span<'i>> {
+        let whole = self.bought.iter().filter_map(|Bought { line, units }| {
+            Some(Span { line, start: line.period_start?, end: line.period_end?, units: *units })
+        });
+        whole.chain(self.former.iter().copied())
+    }
 }
 
 /// Returns the invoices, without the paid ones that were paid mostly by a credit for something
@@ -46,7 +89,7 @@ pub(super) fn counting<'i>(own: &[&'i Invoice], catalog: &Catalog) -> Counted<'i
     invoices.sort_by_key(|invoice| invoice.created);
     let owed = invoices.iter().filter(|invoice| is_owed(invoice, policy));
     let mut owed: Vec<Owed<'_>> = owed.map(|invoice| (*invoice, invoice.amount_billed())).collect();
-    let mut bought = Vec::new();
+    let (mut bought, mut former) = (Vec::new(), Vec::new());
     let mut unpaid_balance: i64 = 0;
     invoices.retain(|invoice| {
         if !invoice.is_paid(policy) {
@@ -61,15 +104,15 @@ pub(super) fn counting<'i>(own: &[&'i Invoice], catalog: &Catalog) -> Counted<'i
         unpaid_balance = unpaid_balance.saturating_add(invoice.to_balance().min(credited));
         let unpaid = credited.saturating_add(from_unpaid);
         // Counts if at least half was paid.
-        let counts = unpaid <= invoice.amount - from_unpaid;
+        let counts = unpaid <= invoice.amount_of_lines() - from_unpaid;
         if counts {
-            add_purchases(&mut bought, invoice);
+            former.extend(add_purchases(&mut bought, invoice, catalog));
         } else {
             owed.push((invoice, unpaid));
         }
         counts
     });
-    Counted { invoices, bought }
+    Counted { invoices, bought, former }
 }
 
 /// An invoice, and the part of it that is unpaid or was refunded.
@@ -78,14 +121,19 @@ type Owed<'i> = (&'i Invoice, i64);
 /// Returns how much of an invoice was paid by credits for something unpaid, in the currency's
 /// smallest unit. A credit counts as far as no paid line covers it, up to the unpaid amount of the
 /// invoices that it credits.
-fn unpaid_credit(invoice: &Invoice, owed: &[Owed<'_>], bought: &[&Line], catalog: &Catalog) -> i64 {
+fn unpaid_credit(
+    invoice: &Invoice,
+    owed: &[Owed<'_>],
+    bought: &[Bought<'_>],
+    catalog: &Catalog,
+) -> i64 {
     let mut owed = owed.to_vec();
     let mut unpaid = 0;
     for credit in credits(invoice).filter(|line| covers(line, catalog).is_some()) {
         let paid = bought
             .iter()
-            .filter(|line| has_same_period_and_price(line, credit))
-            .map(|line| line.amount);
+            .filter(|bought| has_same_period_and_price(bought.line, credit))
+            .map(|bought| bought.line.amount);
         let paid = paid.fold(0, i64::saturating_add);
         let mut rest = credit.amount.saturating_neg().saturating_sub(paid).max(0);
         for (owed_invoice, remaining) in &mut owed {
@@ -120,10 +168,109 @@ fn has_same_period_and_price(line: &Line, other: &Line) -> bool {
     line.price == other.price && line.period_end == other.period_end
 }
 
-/// Adds the lines that a paid invoice bought, and removes those that it credits.
-fn add_purchases<'i>(bought: &mut Vec<&'i Line>, invoice: &'i Invoice) {
-    bought.retain(|line| !credits(invoice).any(|credit| has_same_period_and_price(credit, line)));
-    bought.extend(purchases(invoice));
+/// Adds the lines that a paid invoice bought, and removes what it credits. Returns the time until
+/// the credit of each removed unit.
+fn add_purchases<'i>(
+    bought: &mut Vec<Bought<'i>>,
+    invoice: &'i Invoice,
+    catalog: &Catalog,
+) -> Vec<Span<'i>> {
+    let mut former = Vec::new();
+    for credit in credits(invoice) {
+        let mut units = credited_units(credit, catalog);
+        // The newest first: an earlier line of the same price may be one that was paid twice.
+        for of in bought.iter_mut().rev() {
+            let is_credited = match credit.credits.as_slice() {
+                [] => has_same_period_and_price(of.line, credit),
+                named => named.contains(&of.line.id),
+            };
+            if !is_credited {
+                continue;
+            }
+            let removed = of.units.min(units);
+            (of.units, units) = (of.units - removed, units - removed);
+            let until = credit.period_start.zip(of.line.period_start);
+            let until = until.filter(|(end, start)| removed > 0 && start < end);
+            former.extend(until.map(|(end, start)| Span {
+                line: of.line,
+                start,
+                end,
+                units: removed,
+            }));
+        }
+    }
+    bought.retain(|of| of.units > 0);
+    let lines = purchases(invoice).map(|line| Bought { line, units: units(line) });
+    bought.extend(lines.filter(|bought| bought.units > 0));
+    former
+}
+
+/// Returns the units that a line bills. Stripe states none for a line by hand.
+fn units(line: &Line) -> u32 {
+    line.quantity.unwrap_or(1)
+}
+
+/// Returns how many units a credit removes: all of the line that it credits, unless its plan is
+/// sold by the unit.
+fn credited_units(credit: &Line, catalog: &Catalog) -> u32 {
+    let plan = credit.price.as_deref().and_then(|price| catalog.by_price(price));
+    let is_per_unit = plan.is_some_and(|(_, plan)| !plan.per_unit.is_empty());
+    credit.quantity.filter(|_| is_per_unit).unwrap_or(u32::MAX)
+}
+
+/// Returns the units of a plan that are paid for at `now`. If none of its periods has begun, those
+/// of the earliest; if all have ended, those of the last one, but no more than the `at_stripe`
+/// units that are billed next. Without a paid line of the plan, those at Stripe count, or else 1.
+pub(super) fn paid_units(
+    own: &Counted<'_>,
+    (rank, at_stripe): (usize, Option<u32>),
+    catalog: &Catalog,
+    now: Timestamp,
+) -> u32 {
+    let of_plan = |line: &Line| match covers(line, catalog)? {
+        (end, Some((of, _))) if of == rank => Some((line.period_start, end)),
+        (end, None) => Some((line.period_start, end)),
+        _ => None,
+    };
+    let lines: Vec<_> = own
+        .bought
+        .iter()
+        .filter_map(|bought| of_plan(bought.line).map(|(start, end)| (start, end, bought.units)))
+        .collect();
+    let sum = |is_counted: &dyn Fn(Option<Timestamp>, Timestamp) -> bool| {
+        let counted = lines.iter().filter(|(start, end, _)| is_counted(*start, *end));
+        counted.map(|(_, _, units)| *units).fold(0, u32::saturating_add)
+    };
+    let has_begun = |start: Option<Timestamp>| start.is_none_or(|start| start <= now + SKEW);
+    let running = |start, end| has_begun(start) && end > now;
+    if lines.iter().any(|(start, end, _)| running(*start, *end)) {
+        return sum(&running);
+    }
+    let at_stripe = at_stripe.unwrap_or(1);
+    if let Some(first) =
+        lines.iter().filter(|(_, end, _)| *end > now).map(|(start, ..)| *start).min()
+    {
+        return sum(&|start, end| start == first && end > now);
+    }
+    match lines.iter().map(|(_, end, _)| *end).max() {
+        Some(last) => sum(&|_, end| end == last).min(at_stripe),
+        None => at_stripe,
+    }
+}
+
+/// Returns whether an add-on is paid for at `now`: by a line that has begun and not ended, or by
+/// the last one while a renewal is not paid yet.
+pub(super) fn is_addon_paid(own: &Counted<'_>, addon: &Addon, now: Timestamp) -> bool {
+    let is_of_addon = |line: &Line| {
+        let price = line.price.as_deref();
+        price.is_some_and(|price| addon.price_ids().any(|id| id == price))
+    };
+    let last = own.bought.iter().filter_map(|bought| bought.line.period_end).max();
+    own.bought.iter().filter(|bought| is_of_addon(bought.line)).any(|bought| {
+        let has_begun = bought.line.period_start.is_none_or(|start| start <= now + SKEW);
+        let end = bought.line.period_end;
+        has_begun && (end > Some(now) || end == last)
+    })
 }
 
 /// Returns the highest plan that was paid for, and the end of its period. Plans above the rank
@@ -139,7 +286,7 @@ pub(super) fn paid_through<'c>(
     if !own.invoices.iter().any(|invoice| invoice.is_paid(policy)) {
         return None;
     }
-    let of_plans = own.bought.iter().filter_map(|line| covers(line, catalog));
+    let of_plans = own.bought.iter().filter_map(|bought| covers(bought.line, catalog));
     // The highest plan whose period has not ended. If all have ended, the latest end counts.
     let best = of_plans.max_by_key(|(end, plan)| {
         let rank = plan.map(|(rank, _)| rank);

@@ -10,8 +10,9 @@ mod policy;
 pub(crate) mod properties;
 
 use super::*;
-use crate::domain::sale::invoice::{BillingReason, InvoiceStatus, Line, Payment};
+use crate::domain::sale::invoice::{BillingReason, Invoice, InvoiceStatus, Line, Payment};
 use crate::domain::sale::policy::Policy;
+use crate::domain::sale::subscription::{Item, Status};
 
 pub(crate) const NOW: i64 = 1_795_186_800;
 pub(crate) const DAY: i64 = 86_400;
@@ -27,8 +28,17 @@ pub(crate) fn catalog() -> Catalog {
     crate::plans::load(None).unwrap()
 }
 
+/// Returns the catalog of a plans file.
+pub(crate) fn catalog_of(plans: &str) -> Catalog {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&file, plans).unwrap();
+    crate::plans::load(Some(file.path())).unwrap()
+}
+
 pub(crate) fn subscription(id: &str, status: &str, prices: &[&str]) -> Subscription {
     let item = |price: &&str| Item {
+        id: format!("si_{price}"),
+        quantity: Some(1),
         price: (*price).to_owned(),
         period_start: Some(at(PERIOD_START)),
         period_end: Some(at(PERIOD_END)),
@@ -37,6 +47,7 @@ pub(crate) fn subscription(id: &str, status: &str, prices: &[&str]) -> Subscript
         id: id.parse().unwrap(),
         status: Status::from_name(status),
         items: prices.iter().map(item).collect(),
+        currency: Some("usd".into()),
         cancel_at: None,
         cancel_at_period_end: false,
         ended_at: None,
@@ -62,15 +73,20 @@ pub(crate) fn invoice(id: &str, of: &Subscription, status: InvoiceStatus, end: i
         balance_after: 0,
         status,
         amount: 4900,
+        tax: 0,
+        added_tax: 0,
+        discount: 0,
         currency: "usd".into(),
         created: at(end - MONTH),
         due: None,
         paid_at: None,
+        charged_at: None,
         url: None,
+        receipt_url: None,
         payment_intent: None,
         payment: Payment::Unremarkable,
         returned: 0,
-        lines: vec![Line { price: None, period_end: Some(at(end)), amount: 4900 }],
+        lines: vec![Line { price: None, ..line("", end, 4900) }],
     }
 }
 
@@ -137,7 +153,14 @@ fn each_status_of_a_paid_subscription() {
 
 /// Returns a line for a price, for the period until `end`.
 pub(crate) fn line(price: &str, end: i64, amount: i64) -> Line {
-    Line { price: Some(price.to_owned()), period_end: Some(at(end)), amount }
+    Line {
+        price: Some(price.to_owned()),
+        period_start: Some(at(end - MONTH)),
+        period_end: Some(at(end)),
+        amount,
+        quantity: Some(1),
+        ..Line::default()
+    }
 }
 
 /// Returns the invoice of a plan change: it credits the rest of one plan and bills the other.

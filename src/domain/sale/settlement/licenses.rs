@@ -4,7 +4,7 @@
 use super::Record;
 use crate::domain::license::{Entitlement, IssuedLicense, Source};
 use crate::domain::sale::entitlement::Assessment;
-use crate::domain::sale::plan::Catalog;
+use crate::domain::sale::plan::{Catalog, Slug};
 use crate::domain::sale::stripe_state::StripeState;
 use crate::domain::time::Timestamp;
 
@@ -13,6 +13,7 @@ pub(super) struct Decision<'a> {
     /// The entitlement of a new license, which becomes the current one.
     pub issue: Option<Entitlement<'a>>,
     /// The licenses to revoke, including former ones: the online verification accepts any of them.
+    /// A license is revoked when no payment grants all of it any more; its end does not matter.
     pub revoke: Vec<IssuedLicense>,
     /// Whether the current license is revoked because there is no entitlement any more.
     pub ends_paid_license: bool,
@@ -49,7 +50,10 @@ pub(super) fn decide<'a>(
         // Days after a paid term exceed what is paid for like the term itself.
         let extension = paid.filter(|held| held.source == Source::Operator && held.works(now));
         let exceeding = record.paid_licenses.iter().chain(extension);
-        exceeding.filter(|license| exceeds(license, entitlement, catalog)).cloned().collect()
+        let is_held = |license: &IssuedLicense| {
+            assessment.grants.iter().any(|one| one.holds(license, catalog))
+        };
+        exceeding.filter(|license| !is_held(license)).cloned().collect()
     };
     Decision { issue, revoke, ends_paid_license }
 }
@@ -79,8 +83,12 @@ fn replaces(
     let (current_rank, rank) = (catalog.rank(&current.plan), catalog.rank(plan));
     match current.source {
         Source::Trial => true,
-        Source::Subscription => {
-            let is_same = current.plan == plan && current.term() == entitlement.term;
+        Source::Paid => {
+            let is_same = catalog.is_same_plan(&current.plan, plan)
+                && current.term() == entitlement.term
+                && current.quantity == entitlement.quantity
+                && current.addons == entitlement.addon_ids()
+                && current.updates_until == entitlement.updates_until;
             // While something is unclear, the customer keeps a higher plan.
             let keeps_higher = is_unclear && current.works(now) && current_rank > rank;
             !is_same && !keeps_higher
@@ -89,23 +97,22 @@ fn replaces(
             let end = |ends: Option<Timestamp>| ends.unwrap_or(Timestamp::MAX);
             let current_worth = (current_rank, end(current.term().ends()));
             let is_unpaid = current.depends_on_payment(now) && !is_unclear && current_rank > rank;
-            let is_less = current_worth < (rank, end(entitlement.term.ends()));
+            let is_less = current_worth < (rank, end(entitlement.term.ends()))
+                || (current_rank <= rank && lacks_units_or_addons(current, entitlement, catalog));
             !current.works(now) || is_less || is_unpaid
         }
     }
 }
 
-/// Returns whether a license grants more than the entitlement: a higher plan, or any plan if there
-/// is no entitlement. A later end of the same plan does not count: the license is revoked when the
-/// entitlement ends.
-fn exceeds(
-    license: &IssuedLicense,
-    entitlement: Option<&Entitlement<'_>>,
-    catalog: &Catalog,
-) -> bool {
-    entitlement.is_none_or(|entitlement| {
-        catalog.rank(&license.plan) > catalog.rank(entitlement.plan.id.as_str())
-    })
+/// Returns whether a grant has fewer units or add-ons than what is paid for. A limit that the
+/// operator set counts instead of the units.
+fn lacks_units_or_addons(grant: &IssuedLicense, paid: &Entitlement<'_>, catalog: &Catalog) -> bool {
+    let Some(granted) = grant.entitlement(catalog).map(|granted| granted.limits()) else {
+        return false;
+    };
+    let wanted = paid.limits();
+    let lacks = |name: &Slug| granted.get(name.as_str()) < wanted.get(name.as_str());
+    paid.plan.per_unit.iter().any(lacks) || !paid.addon_ids().0.is_subset(&grant.addons.0)
 }
 
 /// Returns the entitlement of the last grant, if it still works. It becomes current again after the

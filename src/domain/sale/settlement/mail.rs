@@ -38,7 +38,7 @@ pub(super) fn decide(
         return Some(kind_of_issued(issued, current, news, after.map(|row| &row.status), now));
     }
     let current = current?;
-    let is_paid = current.source == Source::Subscription;
+    let is_paid = current.source == Source::Paid;
     let is_cancelled = licenses.ends_paid_license
         || (news.is_ending && is_paid && current.works(now))
         || (news.has_ended && is_paid);
@@ -62,7 +62,7 @@ pub(super) fn with_payment(
 ) -> (Option<Kind>, Option<OrderId>) {
     let newest = |counts: fn(Option<&Order>, &Order) -> bool| {
         let orders = changes.iter().filter_map(|change| match change {
-            Change::Order { before, after } if counts(before.as_ref(), after) => Some(after),
+            Change::Order { before, after } if counts(before.as_ref(), after) => Some(&**after),
             _ => None,
         });
         orders.max_by_key(|order| order.created_at)
@@ -111,7 +111,7 @@ fn kind_of_issued(
     let Some(current) = current.filter(|_| issued.source != Source::Operator) else {
         return Kind::Granted;
     };
-    let is_renewal = current.source == Source::Subscription
+    let is_renewal = current.source == Source::Paid
         && current.revoked_at.is_none()
         && current.plan == issued.plan.id.as_str();
     if !is_renewal {

@@ -1,13 +1,15 @@
 //! Decides how a customer's orders change. There is one order for each payment. A checkout creates
-//! an order, which then follows its first invoice. Each renewal's invoice creates another one.
+//! an order, which then follows its first invoice, or its session while there is no invoice. Each
+//! renewal's invoice creates another one. What an order was for is in `billed.rs`.
 
+use super::billed::Bill;
 use super::{Change, Record};
 use crate::domain::ids::{CustomerId, OrderId};
-use crate::domain::sale::invoice::{Invoice, InvoiceStatus, OrderStatus};
+use crate::domain::sale::invoice::{Invoice, OrderStatus, Payment};
 use crate::domain::sale::order::Order;
-use crate::domain::sale::plan::Catalog;
+use crate::domain::sale::plan::{Catalog, Plan};
 use crate::domain::sale::stripe_ids::InvoiceId;
-use crate::domain::sale::stripe_state::{CheckoutStatus, StripeState};
+use crate::domain::sale::stripe_state::{CheckoutStatus, PaidSession, StripeState};
 use crate::domain::sale::subscription::Status;
 use crate::domain::time::Timestamp;
 
@@ -26,42 +28,45 @@ struct Drafts<'r> {
     deleted: Vec<OrderId>,
 }
 
-/// Returns the changes to the orders.
+/// Returns the changes to the orders. `plan` is the plan that the customer may use.
 pub(super) fn decide<'a>(
     record: &Record,
     state: &StripeState,
-    catalog: &Catalog,
+    (catalog, plan): (&Catalog, Option<&Plan>),
     now: Timestamp,
     mut random: impl FnMut() -> u128,
 ) -> Vec<Change<'a>> {
+    let owner = &record.customer.customer_id;
     let mut drafts = Drafts::new(record);
     for session in &state.checkout_sessions {
         let of_session =
             |draft: &Draft| draft.order.stripe_checkout_session_id.as_ref() == Some(&session.id);
         let Some(place) = drafts.all.iter().position(of_session) else { continue };
-        if session.status == CheckoutStatus::Expired {
+        let has_failed = session.payment == Payment::Failed && session.is_unpaid;
+        if session.status == CheckoutStatus::Expired || has_failed {
             drafts.all[place].order.status = OrderStatus::Failed;
         }
         if let Some(invoice) = session.first_invoice(state) {
             drafts.assign_invoice(place, invoice);
         }
     }
+    for session in &state.paid_sessions {
+        let bill = Bill::of_session(session, catalog, plan);
+        let new = || Some(new_order(OrderId::from_random(random()), owner, bill.as_ref()?, now));
+        if let Some(order) = drafts.of_session(session, new) {
+            order.follow_session(session, bill.as_ref());
+        }
+    }
     for invoice in &state.invoices {
         let Some(status) = invoice.order_status() else { continue };
+        let bill = Bill::of_invoice(invoice, state, catalog, plan);
         let new = || {
-            let plan = plan_of(invoice, state, catalog)?;
-            let id = OrderId::from_random(random());
-            Some(new_order(id, &record.customer.customer_id, invoice, plan, now))
+            let bill = bill.as_ref().filter(|bill| bill.needs_order)?;
+            Some(new_order(OrderId::from_random(random()), owner, bill, now))
         };
-        if let Some(order) = drafts.of_invoice(&invoice.id, new) {
-            order.amount = invoice.amount_billed();
-            order.currency.clone_from(&invoice.currency);
-            order.returned = invoice.returned;
-            order.status = failed_if_abandoned(status, invoice, state);
-            order.stripe_payment_intent_id.clone_from(&invoice.payment_intent);
-            // An order may be recorded after its payment, or by a clock that was ahead.
-            order.created_at = order.created_at.min(invoice.created);
-            order.purchased_at = invoice.paid_at.or(order.purchased_at);
+        if let Some(order) = drafts.of_invoice(invoice, new) {
+            let status = failed_if_abandoned(status, invoice, state);
+            order.follow_invoice(invoice, status, bill.as_ref());
         }
     }
     drafts.into_changes(state, now)
@@ -91,14 +96,38 @@ impl<'r> Drafts<'r> {
         });
     }
 
-    /// Returns the order of an invoice: the customer's own, that of a deleted account, or a new
-    /// one. `None` if the invoice has no order of this customer.
-    fn of_invoice(
+    /// Returns the order of a paid session: the customer's own, or a new one. `None` if it has none.
+    fn of_session(
         &mut self,
-        invoice: &InvoiceId,
+        session: &PaidSession,
         new: impl FnOnce() -> Option<Order>,
     ) -> Option<&mut Order> {
-        let is_of = |order: &Order| order.stripe_invoice_id.as_ref() == Some(invoice);
+        self.find_or_add(|order| is_of_session(order, session), new)
+    }
+
+    /// Returns the order of an invoice: the customer's own, that of a deleted account, or a new
+    /// one. An order that followed a session without an invoice has the same payment. `None` if the
+    /// invoice has no order of this customer.
+    fn of_invoice(
+        &mut self,
+        invoice: &Invoice,
+        new: impl FnOnce() -> Option<Order>,
+    ) -> Option<&mut Order> {
+        let payment = invoice.payment_intent.as_ref();
+        let is_of = |order: &Order| {
+            let has_same_payment = payment.is_some()
+                && order.stripe_payment_intent_id.as_ref() == payment
+                && order.stripe_invoice_id.is_none();
+            order.stripe_invoice_id.as_ref() == Some(&invoice.id) || has_same_payment
+        };
+        self.find_or_add(is_of, new)
+    }
+
+    fn find_or_add(
+        &mut self,
+        is_of: impl Fn(&Order) -> bool,
+        new: impl FnOnce() -> Option<Order>,
+    ) -> Option<&mut Order> {
         let place = match self.all.iter().position(|draft| is_of(&draft.order)) {
             Some(place) => place,
             None => {
@@ -122,8 +151,8 @@ impl<'r> Drafts<'r> {
 
     /// Returns the changes. Deletions come first: no two orders may have the same invoice.
     ///
-    /// The page of the invoice is stored only with another change: its URLs expire, so Stripe
-    /// returns new ones for the same invoice.
+    /// The pages of the invoice and the receipt are stored only with another change: their URLs
+    /// expire, so Stripe returns new ones for the same objects.
     fn into_changes<'a>(self, state: &StripeState, now: Timestamp) -> Vec<Change<'a>> {
         let deleted = self.deleted.into_iter().map(Change::DeleteOrder);
         let changed =
@@ -133,58 +162,94 @@ impl<'r> Drafts<'r> {
             let invoice = state.invoices.iter().find(|invoice| Some(&invoice.id) == id);
             let url = invoice.and_then(|invoice| invoice.url.clone());
             let invoice_url = url.or_else(|| order.invoice_url.clone());
-            Change::Order { before, after: Order { invoice_url, updated_at: now, ..order } }
+            let session = state.paid_sessions.iter().find(|one| is_of_session(&order, one));
+            let receipt = invoice.and_then(|invoice| invoice.receipt_url.clone());
+            let receipt = receipt.or_else(|| session?.receipt_url.clone());
+            let receipt_url = receipt.or_else(|| order.receipt_url.clone());
+            let after = Order { invoice_url, receipt_url, updated_at: now, ..order };
+            Change::Order { before, after: Box::new(after) }
         });
         deleted.chain(changed).collect()
+    }
+}
+
+fn is_of_session(order: &Order, session: &PaidSession) -> bool {
+    let payment = session.payment_intent.as_ref();
+    let has_same_payment = payment.is_some() && order.stripe_payment_intent_id.as_ref() == payment;
+    order.stripe_checkout_session_id.as_ref() == Some(&session.id) || has_same_payment
+}
+
+impl Order {
+    /// Changes what an order says to what its invoice says. `bill` is what the invoice was for.
+    fn follow_invoice(&mut self, invoice: &Invoice, status: OrderStatus, bill: Option<&Bill<'_>>) {
+        self.stripe_invoice_id = Some(invoice.id.clone());
+        self.amount = invoice.amount_billed();
+        self.tax = Some(invoice.tax);
+        self.discount = Some(invoice.discount);
+        self.currency.clone_from(&invoice.currency);
+        self.returned = invoice.returned;
+        self.status = status;
+        self.stripe_payment_intent_id.clone_from(&invoice.payment_intent);
+        // An order may be recorded after its payment, or by a clock that was ahead.
+        self.created_at = self.created_at.min(invoice.created);
+        // A single payment is dated by its charge, like the license.
+        let charged = bill.filter(|bill| bill.is_once).and(invoice.charged_at);
+        self.purchased_at =
+            invoice.paid_at.map(|paid| charged.unwrap_or(paid)).or(self.purchased_at);
+        self.follow(bill);
+    }
+
+    /// Changes what an order says to what its session says.
+    fn follow_session(&mut self, session: &PaidSession, bill: Option<&Bill<'_>>) {
+        self.amount = session.amount;
+        self.tax = Some(session.tax);
+        self.discount = Some(session.discount);
+        self.currency.clone_from(&session.currency);
+        self.returned = session.returned;
+        self.status = session.order_status();
+        self.stripe_checkout_session_id.get_or_insert_with(|| session.id.clone());
+        self.stripe_payment_intent_id.clone_from(&session.payment_intent);
+        self.created_at = self.created_at.min(session.created);
+        self.purchased_at = Some(session.charged_at.unwrap_or(session.created));
+        self.follow(bill);
+    }
+
+    fn follow(&mut self, bill: Option<&Bill<'_>>) {
+        let Some(bill) = bill else { return };
+        self.billing_interval = bill.interval.or(self.billing_interval);
+        self.quantity = bill.quantity.or(self.quantity);
+        self.addons = Some(bill.addons.clone());
     }
 }
 
 fn new_order(
     order_id: OrderId,
     customer_id: &CustomerId,
-    invoice: &Invoice,
-    plan: &str,
+    bill: &Bill<'_>,
     now: Timestamp,
 ) -> Order {
     Order {
         order_id,
         customer_id: Some(customer_id.clone()),
-        plan: plan.to_owned(),
-        amount: invoice.amount_billed(),
-        currency: invoice.currency.clone(),
-        returned: invoice.returned,
+        plan: bill.plan.to_owned(),
+        amount: 0,
+        currency: String::new(),
+        billing_interval: None,
+        quantity: None,
+        addons: None,
+        tax: None,
+        discount: None,
+        returned: 0,
         status: OrderStatus::Pending,
         stripe_checkout_session_id: None,
-        stripe_invoice_id: Some(invoice.id.clone()),
-        stripe_payment_intent_id: invoice.payment_intent.clone(),
+        stripe_invoice_id: None,
+        stripe_payment_intent_id: None,
         invoice_url: None,
-        created_at: invoice.created,
+        receipt_url: None,
+        created_at: now,
         purchased_at: None,
         updated_at: now,
     }
-}
-
-/// Returns the plan that an invoice is for: that of its most expensive line, or else of its
-/// subscription. `None` if it needs no order: no amount is due, it is for no plan, or its
-/// subscription has not begun.
-fn plan_of<'c>(invoice: &Invoice, state: &StripeState, catalog: &'c Catalog) -> Option<&'c str> {
-    if invoice.amount_billed() == 0 {
-        return None;
-    }
-    let subscription = state.subscriptions.iter().find(|s| invoice.is_of(&s.id));
-    let has_begun = subscription.is_none_or(|subscription| {
-        !matches!(subscription.status, Status::Incomplete | Status::IncompleteExpired)
-    });
-    if !has_begun && invoice.status != InvoiceStatus::Paid {
-        return None;
-    }
-    let priced = invoice.lines.iter().filter_map(|line| {
-        let (_, plan) = catalog.by_price(line.price.as_deref()?)?;
-        Some((line.amount, plan))
-    });
-    let most_expensive = priced.max_by_key(|(amount, _)| *amount).map(|(_, plan)| plan);
-    let of_subscription = || subscription.and_then(|s| s.plan(catalog)).map(|(plan, _)| plan);
-    most_expensive.or_else(of_subscription).map(|plan| plan.id.as_str())
 }
 
 /// Returns `status`, but `Failed` instead of `Pending` if the subscription no longer waits for the

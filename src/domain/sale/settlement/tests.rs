@@ -9,7 +9,8 @@ mod properties;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
-use crate::domain::license::{Extras, LicenseToken, RevocationReason, Term};
+use crate::domain::license::{Basis, Extras, LicenseToken, RevocationReason, Term};
+use crate::domain::sale::addon_ids::AddonIds;
 use crate::domain::sale::entitlement::tests::{
     DAY, MONTH, NOW, PERIOD_END, PERIOD_START, at, catalog, invoice, line, paid, subscription,
     unpaid_renewal,
@@ -68,6 +69,10 @@ fn license(id: LicenseId, seq: i64, source: Source, plan: &str, term: Term) -> I
         token_expires_at: at(PERIOD_END),
         expires_at: term.expires,
         grace_until: term.grace_until,
+        basis: Basis::default(),
+        quantity: 1,
+        addons: AddonIds::default(),
+        updates_until: None,
         extras: Extras::default(),
         superseded_at: None,
         revoked_at: None,
@@ -81,7 +86,7 @@ fn hold(record: &mut Record, license: IssuedLicense, now: Timestamp) {
         former.superseded_at.get_or_insert(now);
     }
     match license.source {
-        Source::Subscription => record.paid_licenses.push(license.clone()),
+        Source::Paid => record.paid_licenses.push(license.clone()),
         Source::Operator => record.last_grant = Some(license.clone()),
         Source::Trial => {}
     }
@@ -96,7 +101,7 @@ fn apply(mut record: Record, settlement: &Settlement<'_>, now: Timestamp) -> Rec
             Change::DeleteOrder(id) => record.orders.retain(|order| order.order_id != *id),
             Change::Order { after, .. } => {
                 record.orders.retain(|order| order.order_id != after.order_id);
-                record.orders.push(after.clone());
+                record.orders.push((**after).clone());
             }
             Change::Issue { license_id, entitlement } => {
                 let seq = record.current_license.as_ref().map_or(1, |license| license.seq + 1);
@@ -155,7 +160,7 @@ fn outcome_at(
 fn subscriber(state: &StripeState) -> Record {
     let trial = with_license(record(), Source::Trial, "trial", Some(PERIOD_END));
     let record = apply(trial.clone(), &settle_at(&trial, state, NOW), at(NOW));
-    assert_eq!(record.current_license.as_ref().unwrap().source, Source::Subscription);
+    assert_eq!(record.current_license.as_ref().unwrap().source, Source::Paid);
     record
 }
 
@@ -199,7 +204,7 @@ fn each_state_at_stripe_decides_about_a_paid_license() {
 
 #[test]
 fn a_late_payment_for_an_ended_subscription_is_not_announced_as_a_renewal_stripe_22() {
-    let record = with_license(record(), Source::Subscription, "professional", Some(PERIOD_START));
+    let record = with_license(record(), Source::Paid, "professional", Some(PERIOD_START));
     let mut state = unpaid_renewal("canceled");
     state.subscriptions[0].ended_at = Some(at(PERIOD_START + 3 * DAY));
     state.invoices[0].status = InvoiceStatus::Paid;
@@ -211,7 +216,7 @@ fn a_late_payment_for_an_ended_subscription_is_not_announced_as_a_renewal_stripe
 #[test]
 fn a_renewal_issues_a_license_and_a_failed_payment_sends_a_mail() {
     let now = PERIOD_START + DAY;
-    let record = with_license(record(), Source::Subscription, "professional", Some(PERIOD_START));
+    let record = with_license(record(), Source::Paid, "professional", Some(PERIOD_START));
     let due = unpaid_renewal("active");
     let professional = Some("professional".to_owned());
     let pending = (professional.clone(), 0, Some(Kind::PaymentPending));
@@ -298,7 +303,7 @@ fn one_mail_reports_a_license_and_its_payment_stripe_8() {
     assert_eq!(mail_and_payment(&trial, &long_ago), Some((Kind::Upgrade, None)));
     assert_eq!(mail_and_payment(&grant, &long_ago), None);
     // The invoice that is not paid can be paid by a link.
-    let due = with_license(record(), Source::Subscription, "professional", Some(PERIOD_START));
+    let due = with_license(record(), Source::Paid, "professional", Some(PERIOD_START));
     let problem = mail_and_payment_at(&due, &unpaid_renewal("past_due"), PERIOD_START + DAY);
     assert_eq!(problem, Some((Kind::PaymentProblem, Some(4900))));
 }
@@ -360,8 +365,7 @@ fn issued(settlement: &Settlement<'_>) -> Option<(Source, String, Option<i64>)> 
 #[test]
 fn a_license_that_an_operator_revoked_is_followed_only_by_a_payment() {
     let revoked_at = |time: i64, reason| {
-        let mut record =
-            with_license(record(), Source::Subscription, "professional", Some(PERIOD_END));
+        let mut record = with_license(record(), Source::Paid, "professional", Some(PERIOD_END));
         let license = record.current_license.as_mut().unwrap();
         (license.revoked_at, license.revocation_reason) = (Some(at(time)), Some(reason));
         record.paid_licenses.clear();
@@ -377,7 +381,7 @@ fn a_license_that_an_operator_revoked_is_followed_only_by_a_payment() {
     // The next payment brings a new one, whatever its period.
     state.invoices[0].paid_at = Some(at(PERIOD_START + 2 * DAY));
     let new = issued(&settle_at(&by_operator, &state, NOW));
-    assert_eq!(new, Some((Source::Subscription, "professional".into(), Some(PERIOD_END))));
+    assert_eq!(new, Some((Source::Paid, "professional".into(), Some(PERIOD_END))));
 }
 
 #[test]

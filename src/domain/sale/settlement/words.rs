@@ -33,10 +33,24 @@ impl Change<'_> {
         }
     }
 
+    /// Returns whether the change only adds what was not recorded yet: an earlier version did not
+    /// store it. It is applied without being reported.
+    #[must_use]
+    pub fn only_fills_in(&self) -> bool {
+        match self {
+            Self::Subscription { before: Some(before), after } => after.only_fills_in(before),
+            Self::Order { before: Some(before), after } => after.only_fills_in(before),
+            _ => false,
+        }
+    }
+
     /// Returns the action and the details for the audit log; `None` for a mail, which the outbox
-    /// records, and for an order whose status stays the same.
+    /// records, for an order whose status stays the same, and for what was not recorded yet.
     #[must_use]
     pub fn audit(&self) -> Option<(AuditAction, Value)> {
+        if self.only_fills_in() {
+            return None;
+        }
         Some(match self {
             Self::Subscription { before, after } => {
                 let detail = json!({

@@ -1,10 +1,63 @@
 //! Subscriptions as they are stored: the current one of each customer, as of the last sync.
 
-use super::Status;
-use crate::domain::column::row;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Item, Status};
+use crate::domain::column::{row, text_columns};
 use crate::domain::ids::CustomerId;
 use crate::domain::sale::stripe_ids::StripeSubscriptionId;
 use crate::domain::time::Timestamp;
+
+/// A price that a subscription bills.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct BilledItem {
+    /// The price's id.
+    pub price: String,
+    /// The number of units; `None` if it is metered.
+    pub quantity: Option<u32>,
+}
+
+/// The prices that a subscription bills, sorted: a column that holds a JSON list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BilledItems(pub Vec<BilledItem>);
+
+impl BilledItems {
+    /// Returns those of these items, sorted: Stripe lists them in no fixed order.
+    #[must_use]
+    pub fn of(items: &[Item]) -> Self {
+        let billed =
+            |item: &Item| BilledItem { price: item.price.clone(), quantity: item.quantity };
+        let mut items: Vec<_> = items.iter().map(billed).collect();
+        items.sort();
+        Self(items)
+    }
+}
+
+/// Writes the stored form.
+impl fmt::Display for BilledItems {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = serde_json::to_string(&self.0).map_err(|_| fmt::Error)?;
+        formatter.write_str(&text)
+    }
+}
+
+/// A text that is not the stored form of [`BilledItems`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it is not a list of prices")]
+pub struct InvalidBilledItems;
+
+impl FromStr for BilledItems {
+    type Err = InvalidBilledItems;
+
+    fn from_str(text: &str) -> Result<Self, InvalidBilledItems> {
+        serde_json::from_str(text).map(Self).map_err(|_| InvalidBilledItems)
+    }
+}
+
+text_columns!(BilledItems);
 
 row! {
     /// A customer's subscription.
@@ -18,6 +71,10 @@ row! {
         pub plan: Option<String>,
         /// The status.
         pub status: Status,
+        /// What it bills; `None` until a sync has read it.
+        pub items: Option<BilledItems>,
+        /// ISO 4217, lower case; `None` until a sync has read it.
+        pub currency: Option<String>,
         /// The end of the current period.
         pub current_period_end: Option<Timestamp>,
         /// The time at which it is scheduled to end.
@@ -28,6 +85,20 @@ row! {
         pub created_at: Timestamp,
         /// The time of the last change of this row.
         pub updated_at: Timestamp,
+    }
+}
+
+impl SubscriptionRow {
+    /// Returns whether `self` only adds what `before` did not have recorded yet.
+    #[must_use]
+    pub fn only_fills_in(&self, before: &Self) -> bool {
+        let filled = Self {
+            items: before.items.clone().or_else(|| self.items.clone()),
+            currency: before.currency.clone().or_else(|| self.currency.clone()),
+            updated_at: self.updated_at,
+            ..before.clone()
+        };
+        filled == *self
     }
 }
 

@@ -1,5 +1,6 @@
 //! Properties of every state that Stripe can be in, and of every policy.
 
+use chrono::TimeDelta;
 use proptest::prelude::*;
 
 use super::*;
@@ -7,13 +8,14 @@ use crate::domain::sale::policy::Bought::{Keep, Revoke};
 
 const PRICES: [&str; 3] = ["price_starter_monthly", "price_pro_monthly", "price_x"];
 
-const PAYMENTS: [Payment; 6] = [
+const PAYMENTS: [Payment; 7] = [
     Payment::Unremarkable,
     Payment::Processing,
     Payment::Failed,
     Payment::Refunded,
     Payment::Disputed,
     Payment::DisputeLost,
+    Payment::PartlyReturned,
 ];
 
 pub(crate) fn any_state() -> impl Strategy<Value = StripeState> {
@@ -30,7 +32,7 @@ pub(crate) fn any_state() -> impl Strategy<Value = StripeState> {
     let price = prop::sample::select(&PRICES);
     let bills = prop::option::of(prop::sample::select(&PRICES));
     let invoices =
-        prop::collection::vec((0..5_u8, 0..4_i64, 0..6_usize, bills, any::<bool>()), 0..4);
+        prop::collection::vec((0..5_u8, 0..4_i64, 0..7_usize, bills, any::<bool>()), 0..4);
     let cancel = (prop::option::of(-2..3_i64), any::<bool>());
     let one = (status, price, invoices, cancel, any::<bool>());
     prop::collection::vec(one, 0..3).prop_map(|subscriptions| {

@@ -1,0 +1,13 @@
+DROP TABLE kept_purchases;
+ALTER TABLE orders DROP COLUMN receipt_url;
+ALTER TABLE orders DROP COLUMN discount;
+ALTER TABLE orders DROP COLUMN tax;
+ALTER TABLE orders DROP COLUMN addons;
+ALTER TABLE orders DROP COLUMN quantity;
+ALTER TABLE orders DROP COLUMN billing_interval;
+ALTER TABLE subscriptions DROP COLUMN currency;
+ALTER TABLE subscriptions DROP COLUMN items;
+ALTER TABLE licenses DROP COLUMN updates_until;
+ALTER TABLE licenses DROP COLUMN addons;
+ALTER TABLE licenses DROP COLUMN quantity;
+ALTER TABLE licenses DROP COLUMN basis;

@@ -1,0 +1,103 @@
+//! What an operator should check at Stripe.
+
+use std::fmt;
+
+use crate::domain::sale::plan::{Quantity, Slug};
+use crate::domain::sale::stripe_ids::StripeSubscriptionId;
+
+/// Something at Stripe that an operator should check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Alert {
+    /// More than one subscription grants something: the customer pays twice.
+    SeveralLive,
+    /// No plan has any of these prices.
+    UnknownPrice(String),
+    /// A live subscription without items.
+    NoItems(StripeSubscriptionId),
+    /// A subscription status that this version does not know.
+    UnknownStatus(String),
+    /// The customer paid a renewal after this subscription had ended.
+    PaidAfterEnd(StripeSubscriptionId),
+    /// The customer has a number of units that the plan or the add-on does not sell.
+    Quantity {
+        /// The plan or the add-on.
+        of: Slug,
+        /// The number at Stripe.
+        found: u32,
+        /// The numbers that are sold.
+        sold: Quantity,
+    },
+    /// An add-on is paid for without a plan that it belongs to.
+    AddonWithoutPlan(Slug),
+    /// Updates of this plan were paid for, and the customer has no perpetual license for as many
+    /// units.
+    UpdatesNotApplied(Slug),
+    /// A live subscription is for a lower plan than the perpetual license that the customer has.
+    LowerThanOwned {
+        /// The plan of the subscription.
+        subscribed: Slug,
+        /// The plan of the perpetual license.
+        owned: Slug,
+    },
+    /// The Stripe customer of a perpetual license was deleted, and the license with it.
+    PurchasesGone,
+}
+
+impl fmt::Display for Alert {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SeveralLive => formatter.write_str(
+                "the customer has several live subscriptions and pays for each; cancel all but one \
+                 at Stripe",
+            ),
+            Self::UnknownPrice(price) => write!(
+                formatter,
+                "the customer has a live subscription to {price}, which no plan has; add it to the \
+                 plan's `prices` or `former_prices`, or to `other_prices` if it is for no plan"
+            ),
+            Self::NoItems(id) => write!(
+                formatter,
+                "the subscription {id} has no items; give it a plan's price at Stripe, or cancel \
+                 it; the license stays as it is"
+            ),
+            Self::UnknownStatus(status) => write!(
+                formatter,
+                "a subscription has the status {status:?}, which this version does not know; the \
+                 license stays as it is"
+            ),
+            Self::PaidAfterEnd(id) => write!(
+                formatter,
+                "the customer paid a renewal after the subscription {id} had ended; the period is \
+                 licensed, and no renewal follows; ask whether they want a new subscription"
+            ),
+            Self::Quantity { of, found, sold } => write!(
+                formatter,
+                "the customer has {found} units of `{of}` at Stripe, which sells {} to {}; the \
+                 license has what is paid for; correct the quantity at Stripe, or `quantity` in \
+                 the plans file",
+                sold.min, sold.max
+            ),
+            Self::AddonWithoutPlan(addon) => write!(
+                formatter,
+                "the customer pays for the add-on `{addon}` and has no plan that it belongs to, so \
+                 it has no effect; add the plan at Stripe, or refund the add-on"
+            ),
+            Self::UpdatesNotApplied(plan) => write!(
+                formatter,
+                "the customer paid for updates of `{plan}` and has no perpetual license of it for \
+                 as many units, so they have no effect; refund the payment, or grant a license"
+            ),
+            Self::LowerThanOwned { subscribed, owned } => write!(
+                formatter,
+                "the customer pays a subscription to `{subscribed}` and owns the higher plan \
+                 `{owned}`, so the subscription has no effect; ask whether they want it, and \
+                 cancel it at Stripe if not"
+            ),
+            Self::PurchasesGone => formatter.write_str(
+                "the customer had a perpetual license, and its Stripe customer was deleted with \
+                 every purchase, so the license is revoked; grant it again if it was deleted by \
+                 mistake",
+            ),
+        }
+    }
+}

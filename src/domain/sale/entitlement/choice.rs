@@ -1,0 +1,89 @@
+//! What one payment grants, and which of several grants becomes the license.
+
+use crate::domain::license::{Basis, Entitlement, IssuedLicense, Source, Term};
+use crate::domain::sale::plan::{Addon, Catalog, Plan, Slug};
+use crate::domain::sale::subscription::Subscription;
+use crate::domain::time::Timestamp;
+
+/// What one subscription grants, or everything that was paid once for one plan.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Grant<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// Its rank.
+    pub rank: usize,
+    /// How long it works.
+    pub term: Term,
+    /// The paid units: 1 unless the plan is sold by the unit.
+    pub quantity: u32,
+    /// The paid add-ons, in the order of the catalog.
+    pub addons: Vec<&'a Addon>,
+    /// The time after which builds are not covered; `None` covers all builds.
+    pub updates_until: Option<Timestamp>,
+    /// What it was bought by.
+    pub basis: Basis,
+    /// The subscription; `None` unless it comes from one that has not ended.
+    pub of: Option<&'a Subscription>,
+}
+
+impl<'a> Grant<'a> {
+    /// Returns whether it covers a build that is made at `now`.
+    #[must_use]
+    pub fn covers_new_builds(&self, now: Timestamp) -> bool {
+        self.updates_until.is_none_or(|until| until > now)
+    }
+
+    /// Returns whether its subscription may still charge the customer.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.of.is_some_and(|subscription| subscription.status.is_live())
+    }
+
+    /// Returns what a license for it grants.
+    #[must_use]
+    pub fn entitlement(&self) -> Entitlement<'a> {
+        Entitlement {
+            basis: self.basis,
+            quantity: self.quantity,
+            addons: self.addons.clone(),
+            updates_until: self.updates_until,
+            ..Entitlement::new(self.plan, Source::Paid, self.term)
+        }
+    }
+
+    /// Returns whether it grants everything that a license does. Its end does not matter: a license
+    /// is revoked when nothing grants it any more.
+    #[must_use]
+    pub fn holds(&self, license: &IssuedLicense, catalog: &Catalog) -> bool {
+        let has = |addon: &Slug| self.addons.iter().any(|held| held.id == *addon);
+        let has_units = self.plan.per_unit.is_empty() || self.quantity >= license.quantity;
+        self.rank >= catalog.rank(&license.plan)
+            && has_units
+            && license.addons.0.iter().all(has)
+            && end(self.updates_until) >= end(license.updates_until)
+    }
+}
+
+fn end(time: Option<Timestamp>) -> Timestamp {
+    time.unwrap_or(Timestamp::MAX)
+}
+
+/// Returns the grant that becomes the license. One that covers new builds comes first: a perpetual
+/// license whose updates have ended must not hide a plan that is paid now. Of those, the highest
+/// plan, then the most units, and then one without a limit of builds. `None` if there is none.
+pub(super) fn best<'g, 'a: 'g>(
+    grants: impl Iterator<Item = &'g Grant<'a>>,
+    now: Timestamp,
+) -> Option<&'g Grant<'a>> {
+    grants.max_by_key(|grant| {
+        (
+            grant.covers_new_builds(now),
+            grant.rank,
+            grant.quantity,
+            grant.updates_until.is_none(),
+            end(grant.term.ends()),
+            grant.of.map(|subscription| (subscription.created, &subscription.id)),
+            grant.updates_until,
+        )
+    })
+}

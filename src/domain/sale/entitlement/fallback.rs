@@ -1,0 +1,173 @@
+//! What remains of subscriptions that were paid without a gap for long enough: a perpetual license
+//! for the builds up to the beginning of the last paid year (`fallback_months` of a plan).
+
+use std::collections::BTreeSet;
+
+use super::Grant;
+use super::paid::{Span, counting, plan_invoices};
+use crate::domain::license::{Basis, Term};
+use crate::domain::sale::plan::{Addon, Catalog, Plan, Sold};
+use crate::domain::sale::policy::Policy;
+use crate::domain::sale::stripe_ids::StripeSubscriptionId;
+use crate::domain::sale::stripe_state::StripeState;
+use crate::domain::sale::subscription::Subscription;
+use crate::domain::time::Timestamp;
+
+/// A time that was paid for, of a plan or an add-on of the catalog.
+#[derive(Clone, Copy)]
+struct Paid<'a> {
+    subscription: &'a Subscription,
+    start: Timestamp,
+    end: Timestamp,
+    of: Of<'a>,
+}
+
+#[derive(Clone, Copy)]
+enum Of<'a> {
+    /// A plan by its rank, and the units.
+    Plan(usize, u32),
+    Addon(&'a Addon),
+}
+
+/// Returns what the customer keeps of each series of paid periods without a gap. While a
+/// subscription runs, its own grant is worth more, because it covers new builds.
+pub(super) fn grants<'a>(state: &'a StripeState, catalog: &'a Catalog) -> Vec<Grant<'a>> {
+    let all = series(paid_times(state, catalog));
+    all.iter().filter_map(|series| kept(series, catalog)).collect()
+}
+
+/// Returns the ended subscriptions that left something, whatever the policy says about refunds.
+#[must_use]
+pub fn subscriptions(state: &StripeState, catalog: &Catalog) -> BTreeSet<StripeSubscriptionId> {
+    if !leaves_anything(catalog) {
+        return BTreeSet::new();
+    }
+    let catalog = Catalog { policy: Policy::KEEP_ALL, ..catalog.clone() };
+    let all = series(paid_times(state, &catalog));
+    let leaving = all.iter().filter(|series| kept(series, &catalog).is_some());
+    let of = leaving.flatten().map(|time| time.subscription);
+    of.filter(|one| one.status.has_ended()).map(|one| one.id.clone()).collect()
+}
+
+fn leaves_anything(catalog: &Catalog) -> bool {
+    catalog.plans.iter().any(|plan| plan.fallback_months.is_some())
+}
+
+/// Returns every time that was paid for; none if no plan leaves anything.
+fn paid_times<'a>(state: &'a StripeState, catalog: &'a Catalog) -> Vec<Paid<'a>> {
+    let mut paid = Vec::new();
+    if !leaves_anything(catalog) {
+        return paid;
+    }
+    for subscription in &state.subscriptions {
+        let own = plan_invoices(subscription, &state.invoices, catalog);
+        let own = counting(&own, catalog);
+        paid.extend(own.spans().filter_map(|span| paid_time(span, subscription, catalog)));
+    }
+    paid
+}
+
+/// Returns what a span was paid for. Times of a trial were not paid.
+fn paid_time<'a>(
+    span: Span<'_>,
+    subscription: &'a Subscription,
+    catalog: &'a Catalog,
+) -> Option<Paid<'a>> {
+    let is_trial =
+        span.line.amount == 0 && subscription.trial_end.is_some_and(|end| span.end <= end);
+    let of = match catalog.sold(span.line.price.as_deref()?)? {
+        Sold::Plan { rank, plan, .. } => {
+            Of::Plan(rank, if plan.per_unit.is_empty() { 1 } else { span.units })
+        }
+        Sold::Addon { addon, .. } => Of::Addon(addon),
+    };
+    let Span { start, end, .. } = span;
+    (!is_trial && start < end).then_some(Paid { subscription, start, end, of })
+}
+
+/// Returns the paid times in series without a gap. A payment that came late leaves none; a month
+/// that was not paid, or was refunded, does.
+fn series(mut paid: Vec<Paid<'_>>) -> Vec<Vec<Paid<'_>>> {
+    paid.sort_by_key(|time| (time.start, time.end));
+    let mut all: Vec<(Timestamp, Vec<Paid<'_>>)> = Vec::new();
+    for time in paid {
+        match all.last_mut().filter(|(end, _)| time.start <= *end) {
+            Some((end, series)) => {
+                *end = time.end.max(*end);
+                series.push(time);
+            }
+            None => all.push((time.end, vec![time])),
+        }
+    }
+    all.into_iter().map(|(_, series)| series).collect()
+}
+
+/// Returns the highest plan that a series leaves.
+fn kept<'a>(series: &[Paid<'a>], catalog: &'a Catalog) -> Option<Grant<'a>> {
+    let of_plans = || series.iter().filter(|time| matches!(time.of, Of::Plan(..)));
+    let start = of_plans().map(|time| time.start).min()?;
+    let end = of_plans().map(|time| time.end).max()?;
+    let plans = catalog.plans.iter().enumerate().rev();
+    plans.into_iter().find_map(|(rank, plan)| {
+        let months = plan.fallback_months?;
+        // A month is a calendar month, so both directions count: from 31 August to 28 February.
+        let is_long_enough = start.plus_months(months) <= end;
+        let since = end.minus_months(months).max(start);
+        let units = least_units(series, (rank, plan), (since, end)).filter(|_| is_long_enough)?;
+        let has_all_the_time = |addon: &&Addon| {
+            let of_addon = |time: &&Paid<'_>| matches!(time.of, Of::Addon(of) if of.id == addon.id);
+            covers(series.iter().filter(of_addon), (since, end))
+        };
+        let of_plan = catalog.addons.iter().filter(|addon| addon.is_for(plan));
+        Some(Grant {
+            plan,
+            rank,
+            term: Term::default(),
+            quantity: units,
+            addons: of_plan.filter(has_all_the_time).collect(),
+            updates_until: Some(since),
+            basis: Basis::Fallback,
+            of: None,
+        })
+    })
+}
+
+/// Returns the fewest units that were paid at any moment, of this plan or a higher one; `None` if
+/// at some moment only a lower plan was paid, or nothing.
+fn least_units(
+    series: &[Paid<'_>],
+    (rank, plan): (usize, &Plan),
+    (since, end): (Timestamp, Timestamp),
+) -> Option<u32> {
+    let mut moments: Vec<Timestamp> =
+        series.iter().flat_map(|time| [time.start, time.end]).collect();
+    moments.push(since);
+    let within = moments.into_iter().filter(|moment| since <= *moment && *moment < end);
+    let units = within.map(|moment| {
+        let paid = series.iter().filter(|time| time.start <= moment && moment < time.end);
+        let of_plan = paid.filter_map(|time| match time.of {
+            Of::Plan(of, units) if of >= rank => Some(units),
+            _ => None,
+        });
+        of_plan.fold(0, u32::saturating_add)
+    });
+    let least = units.min().filter(|units| *units > 0)?;
+    Some(if plan.per_unit.is_empty() { 1 } else { least })
+}
+
+/// Returns whether these times cover the whole time, without a gap.
+fn covers<'p>(
+    times: impl Iterator<Item = &'p Paid<'p>>,
+    (since, end): (Timestamp, Timestamp),
+) -> bool {
+    let mut times: Vec<_> = times.map(|time| (time.start, time.end)).collect();
+    times.sort_unstable();
+    let reached =
+        times.into_iter().fold(
+            since,
+            |reached, (start, end)| {
+                if start <= reached { reached.max(end) } else { reached }
+            },
+        );
+    reached >= end
+}

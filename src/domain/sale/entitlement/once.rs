@@ -1,0 +1,215 @@
+//! What single payments grant: perpetual licenses, their updates, and add-ons. Subscriptions are in
+//! `subscription.rs`.
+
+use std::collections::BTreeMap;
+
+use super::{Alert, Grant};
+use crate::domain::license::{Basis, Term};
+use crate::domain::sale::invoice::{Invoice, Line};
+use crate::domain::sale::plan::{Addon, Catalog, Interval, Plan, Quantity, Sold};
+use crate::domain::sale::policy::Policy;
+use crate::domain::sale::stripe_ids::{CheckoutSessionId, InvoiceId};
+use crate::domain::sale::stripe_state::{PaidSession, StripeState};
+use crate::domain::time::Timestamp;
+
+/// The object at Stripe that shows a single payment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PurchaseId<'a> {
+    /// An invoice.
+    Invoice(&'a InvoiceId),
+    /// A Checkout session that has no invoice, or not yet.
+    Session(&'a CheckoutSessionId),
+}
+
+/// A single payment that counts under the vendor's policy.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Purchase<'a> {
+    /// The time of the charge, which the session and the invoice of one payment share.
+    pub at: Timestamp,
+    /// What shows it.
+    pub id: PurchaseId<'a>,
+    /// What it paid for.
+    pub lines: &'a [Line],
+}
+
+/// Returns the single payments for something of the catalog that count under a policy, the earliest
+/// first.
+#[must_use]
+pub fn purchases<'a>(
+    state: &'a StripeState,
+    catalog: &Catalog,
+    policy: &Policy,
+) -> Vec<Purchase<'a>> {
+    let sells = |lines: &[Line]| lines.iter().any(|line| is_bought_once(line, catalog));
+    let invoices = state.invoices.iter().filter(|invoice| sells(&invoice.lines));
+    let invoices = invoices.filter(|invoice| invoice.is_paid(policy)).map(|invoice| Purchase {
+        at: charged_at(invoice),
+        id: PurchaseId::Invoice(&invoice.id),
+        lines: &invoice.lines,
+    });
+    let has_invoice = |session: &PaidSession| {
+        let payment = session.payment_intent.as_ref();
+        payment.is_some() && state.invoices.iter().any(|one| one.payment_intent.as_ref() == payment)
+    };
+    let sessions = state.paid_sessions.iter().filter(|one| sells(&one.lines) && !has_invoice(one));
+    let sessions = sessions.filter(|session| session.is_paid(policy)).map(|session| Purchase {
+        at: session.charged_at.unwrap_or(session.created),
+        id: PurchaseId::Session(&session.id),
+        lines: &session.lines,
+    });
+    let mut purchases: Vec<_> = invoices.chain(sessions).collect();
+    purchases.sort_by_key(|purchase| (purchase.at, purchase.id));
+    purchases
+}
+
+fn charged_at(invoice: &Invoice) -> Timestamp {
+    invoice.charged_at.or(invoice.paid_at).unwrap_or(invoice.created)
+}
+
+/// What a line bought once.
+enum BoughtOnce<'c> {
+    /// A perpetual license, with updates for so many months; `None` is for ever.
+    Plan { rank: usize, plan: &'c Plan, months: Option<u32> },
+    /// More updates for a perpetual license.
+    Updates { rank: usize, plan: &'c Plan, months: u32 },
+    /// An add-on.
+    Addon(&'c Addon),
+}
+
+/// Returns what a line bought once; `None` if it bills a period, or something besides the catalog.
+fn bought_once<'c>(line: &Line, catalog: &'c Catalog) -> Option<BoughtOnce<'c>> {
+    match catalog.sold(line.price.as_deref()?)? {
+        Sold::Plan { rank, plan, price: Some(price) } => match price.interval {
+            Interval::Once => Some(BoughtOnce::Plan { rank, plan, months: price.updates_months }),
+            Interval::Updates => {
+                Some(BoughtOnce::Updates { rank, plan, months: price.updates_months? })
+            }
+            Interval::Month | Interval::Year => None,
+        },
+        // A former price without a period was a single payment, if the plan is sold so.
+        Sold::Plan { rank, plan, price: None } if line.period_end.is_none() => {
+            let once = plan.prices.iter().find(|price| price.interval == Interval::Once)?;
+            Some(BoughtOnce::Plan { rank, plan, months: once.updates_months })
+        }
+        Sold::Addon { addon, price: Some(price) } if price.interval == Interval::Once => {
+            Some(BoughtOnce::Addon(addon))
+        }
+        _ => None,
+    }
+}
+
+/// Returns whether a line is a single payment for something of the catalog.
+#[must_use]
+pub fn is_bought_once(line: &Line, catalog: &Catalog) -> bool {
+    bought_once(line, catalog).is_some()
+}
+
+/// What was paid for one plan.
+struct Holding<'a> {
+    plan: &'a Plan,
+    /// The units.
+    units: u32,
+    /// The time after which builds are not covered; `None` covers all builds.
+    updates_until: Option<Timestamp>,
+}
+
+impl Holding<'_> {
+    /// Extends the updates, from the later of the payment and their present end.
+    fn extend(&mut self, at: Timestamp, months: Option<u32>) {
+        self.updates_until = self
+            .updates_until
+            .and_then(|until| months.map(|months| until.max(at).plus_months(months)));
+    }
+}
+
+/// Adds what single payments grant to what subscriptions grant. An add-on that was paid once
+/// belongs to every plan that it is sold with.
+///
+/// Buying a plan again extends the updates of all its units, if it is bought for as many units as
+/// the customer has. Otherwise it adds units and leaves the updates as they are: one seat must not
+/// renew a hundred.
+pub(super) fn add<'a>(
+    grants: &mut Vec<Grant<'a>>,
+    purchases: &[Purchase<'_>],
+    catalog: &'a Catalog,
+    alerts: &mut Vec<Alert>,
+) {
+    let mut holdings: BTreeMap<usize, Holding<'a>> = BTreeMap::new();
+    let mut addons: Vec<&Addon> = Vec::new();
+    for purchase in purchases {
+        for line in purchase.lines {
+            let units = line.quantity.unwrap_or(1);
+            match bought_once(line, catalog).filter(|_| units > 0) {
+                Some(BoughtOnce::Plan { rank, plan, months }) => {
+                    alerts.extend(unsold(plan, units));
+                    buy(&mut holdings, (rank, plan), units, (purchase.at, months));
+                }
+                Some(BoughtOnce::Updates { rank, plan, months }) => {
+                    let held =
+                        holdings.get_mut(&rank).filter(|held| counted(plan, units) >= held.units);
+                    match held {
+                        Some(held) => held.extend(purchase.at, Some(months)),
+                        None => alerts.push(Alert::UpdatesNotApplied(plan.id.clone())),
+                    }
+                }
+                Some(BoughtOnce::Addon(addon)) => addons.push(addon),
+                None => {}
+            }
+        }
+    }
+    grants.extend(holdings.into_iter().map(|(rank, held)| Grant {
+        plan: held.plan,
+        rank,
+        term: Term::default(),
+        quantity: held.units,
+        addons: Vec::new(),
+        updates_until: held.updates_until,
+        basis: Basis::Once,
+        of: None,
+    }));
+    for addon in catalog.addons.iter().filter(|addon| addons.iter().any(|one| one.id == addon.id)) {
+        let mut is_held = false;
+        for grant in grants.iter_mut().filter(|grant| addon.is_for(grant.plan)) {
+            is_held = true;
+            if !grant.addons.iter().any(|held| held.id == addon.id) {
+                grant.addons.push(addon);
+                grant
+                    .addons
+                    .sort_by_key(|held| catalog.addons.iter().position(|a| a.id == held.id));
+            }
+        }
+        if !is_held {
+            alerts.push(Alert::AddonWithoutPlan(addon.id.clone()));
+        }
+    }
+}
+
+fn buy<'a>(
+    holdings: &mut BTreeMap<usize, Holding<'a>>,
+    (rank, plan): (usize, &'a Plan),
+    units: u32,
+    (at, months): (Timestamp, Option<u32>),
+) {
+    let units = counted(plan, units);
+    let Some(held) = holdings.get_mut(&rank) else {
+        let updates_until = months.map(|months| at.plus_months(months));
+        holdings.insert(rank, Holding { plan, units, updates_until });
+        return;
+    };
+    if units >= held.units {
+        held.extend(at, months);
+    }
+    if !plan.per_unit.is_empty() {
+        held.units = held.units.saturating_add(units);
+    }
+}
+
+/// Returns the units that count: 1 unless the plan is sold by the unit.
+fn counted(plan: &Plan, units: u32) -> u32 {
+    if plan.per_unit.is_empty() { 1 } else { units }
+}
+
+fn unsold(plan: &Plan, found: u32) -> Option<Alert> {
+    let sold = if plan.per_unit.is_empty() { Quantity::ONE } else { plan.quantity };
+    (!sold.allows(found)).then(|| Alert::Quantity { of: plan.id.clone(), found, sold })
+}

@@ -1,0 +1,304 @@
+//! Decides what one subscription grants: which plan, until when, with which grace.
+
+use chrono::TimeDelta;
+
+use super::paid::{
+    Counted, counting, covers, is_addon_paid, is_beside_the_plan, is_later_period_revoked,
+    paid_after_end, paid_through, paid_units, plan_invoices,
+};
+use super::{Alert, Grant};
+use crate::domain::license::{Basis, Phase, Term};
+use crate::domain::sale::invoice::{BillingReason, Invoice, InvoiceStatus, Line, Payment};
+use crate::domain::sale::plan::{Addon, Catalog, Plan, Quantity, Sold};
+use crate::domain::sale::subscription::{Item, Status, Subscription};
+use crate::domain::time::Timestamp;
+
+/// The least grace while a bank debit for a renewal is processing and Stripe reports the
+/// subscription as active (<https://docs.stripe.com/payments/sepa-debit>).
+const PROCESSING: TimeDelta = TimeDelta::days(14);
+
+/// The least grace while a renewal is not collected yet: its invoice is a draft for an hour, or
+/// longer when Stripe has problems
+/// (<https://docs.stripe.com/billing/invoices/subscription>).
+const DRAFT: TimeDelta = TimeDelta::days(3);
+
+/// The longest grace during a trial at Stripe, or after one if nothing was paid since.
+const AFTER_TRIAL: TimeDelta = TimeDelta::days(1);
+
+/// What one subscription grants.
+pub(super) enum Standing<'a> {
+    /// This.
+    Grants(Grant<'a>),
+    /// Nothing.
+    Nothing,
+    /// Something about it is unknown to this version or to the plans file.
+    Unclear,
+}
+
+/// Returns what a subscription grants at `now`, and adds what an operator should check about it.
+pub(super) fn standing<'a>(
+    subscription: &'a Subscription,
+    invoices: &[Invoice],
+    catalog: &'a Catalog,
+    now: Timestamp,
+    alerts: &mut Vec<Alert>,
+) -> Standing<'a> {
+    match &subscription.status {
+        Status::Trialing | Status::Active | Status::PastDue => {}
+        Status::Unknown(status) => {
+            alerts.push(Alert::UnknownStatus(status.clone()));
+            return Standing::Unclear;
+        }
+        Status::Canceled => {
+            let Some((rank, plan, until)) = paid_after_end(subscription, invoices, catalog, now)
+            else {
+                return Standing::Nothing;
+            };
+            alerts.push(Alert::PaidAfterEnd(subscription.id.clone()));
+            let term = Term { expires: Some(until), grace_until: None };
+            let own = plan_invoices(subscription, invoices, catalog);
+            let units = Units::Paid(&counting(&own, catalog));
+            return grant(subscription, (rank, plan, term), units, catalog, now);
+        }
+        _ => return Standing::Nothing,
+    }
+    let Some((plan, item)) = subscription.plan(catalog) else {
+        let items = &subscription.items;
+        if !items.is_empty() && items.iter().all(|item| catalog.is_other_price(&item.price)) {
+            return Standing::Nothing;
+        }
+        let prices = items.iter().map(|item| item.price.as_str()).collect::<Vec<_>>();
+        alerts.push(match prices.is_empty() {
+            true => Alert::NoItems(subscription.id.clone()),
+            false => Alert::UnknownPrice(prices.join(", ")),
+        });
+        return Standing::Unclear;
+    };
+    if is_inconsistent(subscription, invoices) {
+        return Standing::Unclear;
+    }
+    let own = plan_invoices(subscription, invoices, catalog);
+    let own = counting(&own, catalog);
+    alerts.extend(unsold_quantities(subscription, plan, catalog));
+    match granted(subscription, (plan, item), &own, catalog, now) {
+        Some((plan, term)) if term.phase(now) != Phase::Over => {
+            let rank = catalog.rank(plan.id.as_str());
+            let units = if bills_nothing_yet(subscription, &own) {
+                Units::AtStripe
+            } else {
+                Units::Paid(&own)
+            };
+            grant(subscription, (rank, plan, term), units, catalog, now)
+        }
+        _ => Standing::Nothing,
+    }
+}
+
+/// Returns whether a subscription grants its plan without a payment: in a trial, or because it has
+/// no invoice.
+fn bills_nothing_yet(subscription: &Subscription, own: &Counted<'_>) -> bool {
+    match subscription.status {
+        Status::Trialing => true,
+        Status::Active => own.invoices.is_empty() && !subscription.awaits_payment,
+        _ => false,
+    }
+}
+
+/// What decides about the number of units, and about the add-ons.
+enum Units<'o> {
+    /// The quantities of the items: nothing is billed yet.
+    AtStripe,
+    /// The lines that were paid for.
+    Paid(&'o Counted<'o>),
+}
+
+/// Returns the grant of a plan with the units and the add-ons that count; nothing for no units.
+fn grant<'a>(
+    subscription: &'a Subscription,
+    (rank, plan, term): (usize, &'a Plan, Term),
+    units: Units<'_>,
+    catalog: &'a Catalog,
+    now: Timestamp,
+) -> Standing<'a> {
+    let items = || subscription.items.iter();
+    let of_plan = |price: &str| catalog.by_price(price).is_some_and(|(of, _)| of == rank);
+    let at_stripe = || {
+        let own = items().filter(|item| of_plan(&item.price));
+        own.map(|item| item.quantity.unwrap_or(1))
+            .fold(None, |sum: Option<u32>, units| Some(sum.unwrap_or(0).saturating_add(units)))
+    };
+    let quantity = match &units {
+        Units::AtStripe => at_stripe().unwrap_or(1),
+        Units::Paid(own) => paid_units(own, (rank, at_stripe()), catalog, now),
+    };
+    let is_bought = |addon: &&Addon| match &units {
+        Units::AtStripe => items().any(|item| {
+            item.quantity != Some(0) && addon.price_ids().any(|price| price == item.price)
+        }),
+        Units::Paid(own) => is_addon_paid(own, addon, now),
+    };
+    let of_plan = catalog.addons.iter().filter(|addon| addon.is_for(plan));
+    let addons = of_plan.filter(is_bought).collect();
+    if quantity == 0 {
+        return Standing::Nothing;
+    }
+    let quantity = if plan.per_unit.is_empty() { 1 } else { quantity };
+    let basis = Basis::Subscription;
+    let of = Some(subscription);
+    Standing::Grants(Grant { plan, rank, term, quantity, addons, updates_until: None, basis, of })
+}
+
+/// Returns what an operator should check about the quantities at Stripe, which anyone can set
+/// there: those that the plans file does not sell, and add-ons that belong to no plan.
+fn unsold_quantities(subscription: &Subscription, plan: &Plan, catalog: &Catalog) -> Vec<Alert> {
+    let check = |item: &Item| {
+        let found = item.quantity?;
+        match catalog.sold(&item.price)? {
+            Sold::Plan { plan: of, .. } if of.id == plan.id && !plan.quantity.allows(found) => {
+                Some(Alert::Quantity { of: plan.id.clone(), found, sold: plan.quantity })
+            }
+            Sold::Addon { addon, .. } if !addon.is_for(plan) => {
+                Some(Alert::AddonWithoutPlan(addon.id.clone()))
+            }
+            Sold::Addon { addon, .. } if found != 1 => {
+                Some(Alert::Quantity { of: addon.id.clone(), found, sold: Quantity::ONE })
+            }
+            _ => None,
+        }
+    };
+    subscription.items.iter().filter_map(check).collect()
+}
+
+/// Returns whether the subscription changed between the calls that listed it and its invoices: none
+/// of its invoices is listed, or one that is newer than its latest. After a plan change between the
+/// two calls, the old plan would be granted for a payment for the new one.
+fn is_inconsistent(subscription: &Subscription, invoices: &[Invoice]) -> bool {
+    let Some(latest) = &subscription.latest_invoice else { return false };
+    let mut own = invoices.iter().filter(|invoice| invoice.is_of(&subscription.id)).peekable();
+    if own.peek().is_none() {
+        return true;
+    }
+    // The oldest comes first. `latest_invoice` is never one that the vendor created by hand.
+    let automatic: Vec<_> = own.filter(|invoice| invoice.reason != BillingReason::Manual).collect();
+    automatic
+        .iter()
+        .position(|invoice| invoice.id == *latest)
+        .is_some_and(|place| place + 1 < automatic.len())
+}
+
+/// Returns the plan that a trialing, active or past-due subscription grants, and its term. `None`
+/// if its item has no period, or if it had to be paid and was not, or the money was returned.
+fn granted<'c>(
+    subscription: &Subscription,
+    (plan, item): (&'c Plan, &Item),
+    own: &Counted<'_>,
+    catalog: &'c Catalog,
+    now: Timestamp,
+) -> Option<(&'c Plan, Term)> {
+    let invoices = &own.invoices;
+    let period_end = item.period_end?;
+    let policy = &catalog.policy;
+    // A free invoice may still wait for the payment of an earlier debt. What it bills takes effect
+    // when it is paid, like anything else.
+    let is_due = |invoice: &&&Invoice| {
+        let is_unpaid =
+            matches!(invoice.status, InvoiceStatus::Open | InvoiceStatus::Uncollectible);
+        invoice.amount_billed() > 0 || (is_unpaid && !invoice.is_forgiven())
+    };
+    let decides = |invoice: &&&Invoice| !is_beside_the_plan(invoice, catalog);
+    let newest = invoices.iter().filter(decides).filter(is_due).max_by_key(|i| i.created);
+    let unsettled = newest.filter(|invoice| !invoice.is_paid(policy)).copied();
+    let is_newest_revoked = unsettled.is_some_and(|invoice| invoice.is_revoked(policy));
+    let is_newest_returned = unsettled.is_some_and(|invoice| invoice.is_returned(policy));
+    let rank = |plan: &Plan| catalog.rank(plan.id.as_str());
+    let at_most =
+        |limit: Option<&'c Plan>| limit.filter(|limit| rank(limit) < rank(plan)).unwrap_or(plan);
+    let (plan, paid) = match subscription.status {
+        Status::Trialing => (plan, subscription.trial_end.unwrap_or(period_end)),
+        Status::Active if bills_nothing_yet(subscription, own) => (plan, period_end),
+        // The vendor paused collection: the license continues, but a higher plan must be paid for.
+        Status::Active if subscription.collection_paused && !is_newest_returned => {
+            let (paid_plan, _) = paid_through(own, catalog, (rank(plan), now))?;
+            (at_most(paid_plan), period_end)
+        }
+        _ => {
+            let (paid_plan, until) = paid_through(own, catalog, (rank(plan), now))?;
+            let of_period = if unsettled.is_some() { item.period_start } else { Some(period_end) };
+            // A plan change takes effect when it is paid, except while it is billed together with
+            // an unsettled renewal.
+            let is_earlier_change = |line: &Line| {
+                let of = covers(line, catalog).and_then(|(_, of)| of);
+                line.period_end <= item.period_start && of.is_some_and(|(of, _)| of >= rank(plan))
+            };
+            let is_unpaid = unsettled
+                .is_some_and(|invoice| !invoice.lines.iter().any(is_earlier_change))
+                || subscription.status == Status::PastDue;
+            let plan = at_most(paid_plan.filter(|_| is_unpaid));
+            (plan, until.or(of_period)?.min(period_end))
+        }
+    };
+    // A renewal that was free because of a discount is not part of a trial.
+    let has_paid = invoices.iter().any(|invoice| {
+        let is_after_trial = invoice.amount > 0 || invoice.reason == BillingReason::Renewal;
+        is_after_trial && invoice.is_paid(policy)
+    });
+    let is_trialing = subscription.status == Status::Trialing;
+    let has_trial_grace = is_trialing || (subscription.trial_end.is_some() && !has_paid);
+    let is_revoked = is_newest_revoked || is_later_period_revoked(invoices, catalog, paid);
+    let grace = if is_revoked {
+        TimeDelta::zero()
+    } else {
+        grace(subscription, plan, own, unsettled, catalog, (paid, period_end))
+    };
+    let grace = if has_trial_grace { grace.min(AFTER_TRIAL) } else { grace };
+    let scheduled = subscription.ends_at(catalog);
+    let expires = scheduled.map_or(paid, |end| end.min(paid));
+    // Grace waits for a payment. After a scheduled end, no payment follows.
+    let latest = scheduled.unwrap_or(Timestamp::MAX);
+    let grace_until = Some((paid + grace).min(latest)).filter(|until| *until > expires);
+    Some((plan, Term { expires: Some(expires), grace_until }))
+}
+
+/// Returns how long the plan works after the end of the paid time. `unsettled` is the newest due
+/// invoice, if it does not count as paid.
+fn grace(
+    subscription: &Subscription,
+    plan: &Plan,
+    own: &Counted<'_>,
+    unsettled: Option<&Invoice>,
+    catalog: &Catalog,
+    (paid, period_end): (Timestamp, Timestamp),
+) -> TimeDelta {
+    let usual = TimeDelta::days(plan.grace_days.into());
+    let is_processing = unsettled.is_some_and(|invoice| invoice.payment == Payment::Processing);
+    let bills_more = |invoice: &Invoice| {
+        let mut ends = invoice.lines.iter().filter_map(|line| covers(line, catalog));
+        ends.any(|(end, _)| end > paid)
+    };
+    // A sent invoice is paid by hand: the grace begins at the due date of the oldest unpaid one.
+    // Stripe may report `active` meanwhile, and newer invoices are due later. An older invoice for
+    // a period before the paid one does not shorten what was paid for.
+    let sent = own.invoices.iter().filter(|invoice| {
+        let is_unpaid =
+            matches!(invoice.status, InvoiceStatus::Open | InvoiceStatus::Uncollectible);
+        is_unpaid && !invoice.is_paid(&catalog.policy) && bills_more(invoice)
+    });
+    if let Some(oldest) = sent.filter_map(|invoice| invoice.due).min() {
+        let least = if is_processing { PROCESSING } else { TimeDelta::zero() };
+        return (oldest - paid + usual).max(least);
+    }
+    if subscription.status != Status::Active {
+        return usual;
+    }
+    // A voided renewal is no longer collected, so no payment is due.
+    let is_given_up = |invoice: &Invoice| !invoice.is_collectible() && bills_more(invoice);
+    if unsettled.is_some_and(is_given_up) && !subscription.collection_paused {
+        return TimeDelta::zero();
+    }
+    let needed = match (is_processing, paid < period_end) {
+        (true, _) => PROCESSING,
+        (false, true) => DRAFT,
+        (false, false) => TimeDelta::zero(),
+    };
+    usual.max(needed)
+}

@@ -1,0 +1,275 @@
+//! Decides what a customer buys: checks a request against the plans file, and fills in what it
+//! leaves out. Stripe's page does the rest ([`crate::flows::sale::checkout`]).
+
+use crate::domain::sale::plan::{Addon, Catalog, Currency, Interval, Plan, Price, Quantity};
+
+/// What a customer asks for.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The plan's id.
+    pub plan: String,
+    /// The interval. The default is monthly, or else yearly, or else once, if the plan is sold so.
+    pub interval: Option<Interval>,
+    /// The currency. The default is the customer's.
+    pub currency: Option<Currency>,
+    /// The number of units. The default is the fewest that are sold.
+    pub quantity: Option<u32>,
+    /// The ids of add-ons.
+    pub addons: Vec<String>,
+}
+
+/// The currencies that Stripe has recorded for a customer.
+#[derive(Clone, Debug, Default)]
+pub struct CustomerCurrency {
+    /// The currency of earlier purchases.
+    pub usual: Option<Currency>,
+    /// The currency of the running subscriptions: Stripe sells no other subscription in another
+    /// one (<https://docs.stripe.com/billing/customer#currency>).
+    pub pinned: Option<Currency>,
+}
+
+/// What is sold.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Selection<'c> {
+    /// The plan.
+    pub plan: &'c Plan,
+    /// Its price.
+    pub price: &'c Price,
+    /// The units.
+    pub quantity: u32,
+    /// The add-ons with their prices.
+    pub addons: Vec<(&'c Addon, &'c Price)>,
+    /// The currency.
+    pub currency: Currency,
+}
+
+/// The reason why something is not sold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotSold {
+    /// There is no such plan, or it is not sold at this interval.
+    Plan,
+    /// The plan is not sold in this quantity.
+    Quantity(Quantity),
+    /// An add-on is not sold: which, and why.
+    Addon(String),
+    /// The plan is not sold in this currency; these are the ones.
+    Currency(Vec<Currency>),
+    /// The customer is pinned to another currency.
+    Pinned {
+        /// The customer's currency.
+        pinned: Currency,
+        /// The currencies of the plan.
+        sold: Vec<Currency>,
+    },
+}
+
+impl Selection<'_> {
+    /// Returns the amount without discounts and exclusive tax, in the currency's smallest unit.
+    #[must_use]
+    pub fn amount(&self) -> i64 {
+        let of = |price: &Price| i64::from(price.amount_in(&self.currency).unwrap_or(0));
+        let addons = self.addons.iter().map(|(_, price)| of(price));
+        addons.fold(of(self.price).saturating_mul(self.quantity.into()), i64::saturating_add)
+    }
+}
+
+/// Returns what a customer buys.
+///
+/// # Errors
+/// The first reason why it is not sold.
+pub fn select<'c>(
+    catalog: &'c Catalog,
+    wanted: &Wanted,
+    customer: &CustomerCurrency,
+) -> Result<Selection<'c>, NotSold> {
+    let plan = catalog.plan(&wanted.plan).ok_or(NotSold::Plan)?;
+    let interval = plan.price(wanted.interval).ok_or(NotSold::Plan)?.interval;
+    let quantity = wanted.quantity.unwrap_or(plan.quantity.min);
+    if !plan.quantity.allows(quantity) {
+        return Err(NotSold::Quantity(plan.quantity));
+    }
+    let (price, currency) = price(plan, interval, wanted.currency.as_ref(), customer)?;
+    let mut addons: Vec<(&Addon, &Price)> = Vec::new();
+    for id in &wanted.addons {
+        let addon = catalog.addon(id).ok_or_else(|| {
+            NotSold::Addon(format!("there is no add-on {id:?}; GET /api/plans lists them"))
+        })?;
+        if addons.iter().any(|(chosen, _)| chosen.id == addon.id) {
+            return Err(NotSold::Addon(format!("`{id}` is listed twice")));
+        }
+        if !addon.is_for(plan) {
+            let problem = format!("`{id}` is not sold with the plan `{}`", plan.id);
+            return Err(NotSold::Addon(problem));
+        }
+        let price = addon_price(addon, interval, &currency).ok_or_else(|| {
+            let how = interval.as_str();
+            NotSold::Addon(format!("`{id}` has no price for `{how}` in {currency}"))
+        })?;
+        addons.push((addon, price));
+    }
+    Ok(Selection { plan, price, quantity, addons, currency })
+}
+
+/// Returns the price of a plan for this interval, and the currency: the one that the caller wants,
+/// or else the customer's if the plan is sold in it, or else the first.
+///
+/// # Errors
+/// [`NotSold::Currency`] and [`NotSold::Pinned`].
+pub fn price<'c>(
+    plan: &'c Plan,
+    interval: Interval,
+    wanted: Option<&Currency>,
+    customer: &CustomerCurrency,
+) -> Result<(&'c Price, Currency), NotSold> {
+    let in_currency = |currency: &Currency| {
+        plan.sold_prices(interval).find(|price| price.amount_in(currency).is_some())
+    };
+    let sold = || {
+        let all = plan.sold_prices(interval).flat_map(Price::amounts);
+        all.map(|(currency, _)| currency.clone()).collect::<Vec<_>>()
+    };
+    // A single payment can be in any currency.
+    let pinned = customer.pinned.as_ref().filter(|_| interval.is_recurring());
+    let usual = || customer.usual.as_ref().filter(|currency| in_currency(currency).is_some());
+    let first = || plan.sold_prices(interval).next().map(|price| &price.currency);
+    let currency = wanted.or(pinned).or_else(usual).or_else(first).ok_or(NotSold::Plan)?;
+    match (in_currency(currency), pinned) {
+        (_, Some(pinned)) if pinned != currency => {
+            Err(NotSold::Pinned { pinned: pinned.clone(), sold: sold() })
+        }
+        (Some(price), _) => Ok((price, currency.clone())),
+        (None, Some(pinned)) => Err(NotSold::Pinned { pinned: pinned.clone(), sold: sold() }),
+        (None, None) => Err(NotSold::Currency(sold())),
+    }
+}
+
+/// Returns the price of an add-on beside a plan at this interval.
+#[must_use]
+pub fn addon_price<'c>(
+    addon: &'c Addon,
+    interval: Interval,
+    currency: &Currency,
+) -> Option<&'c Price> {
+    let interval = if interval.is_recurring() { interval } else { Interval::Once };
+    let sold = addon.prices.iter().filter(|price| price.is_sold && price.interval == interval);
+    sold.into_iter().find(|price| price.amount_in(currency).is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::sale::entitlement::tests::catalog_of;
+
+    const PLANS: &str = r#"
+        product = "app"
+        [trial]
+        days = 14
+        plan = "free"
+        [[plan]]
+        id = "free"
+        name = "Free"
+        [[plan]]
+        id = "team"
+        name = "Team"
+        limits = { seats = 1 }
+        per_unit = ["seats"]
+        quantity = { min = 2, max = 20 }
+        prices = [
+            { id = "price_m", interval = "month", amount = 1000, currency = "usd", currencies = { eur = 900 } },
+            { id = "price_m_gbp", interval = "month", amount = 800, currency = "gbp" },
+            { id = "price_o", interval = "once", amount = 20000, currency = "usd", updates_months = 12 },
+        ]
+        [[addon]]
+        id = "pdf"
+        name = "PDF"
+        features = ["pdf"]
+        prices = [
+            { id = "price_pdf", interval = "month", amount = 300, currency = "usd" },
+            { id = "price_pdf_o", interval = "once", amount = 4000, currency = "usd" },
+        ]
+        [[addon]]
+        id = "cad"
+        name = "CAD"
+        features = ["cad"]
+        plans = ["free"]
+        prices = [{ id = "price_cad", interval = "month", amount = 300, currency = "usd" }]
+    "#;
+
+    fn currency(text: &str) -> Currency {
+        text.parse().unwrap()
+    }
+
+    fn wanted() -> Wanted {
+        let (interval, currency, quantity, addons) = (None, None, None, Vec::new());
+        Wanted { plan: "team".into(), interval, currency, quantity, addons }
+    }
+
+    fn chosen(wanted: &Wanted, customer: &CustomerCurrency) -> Result<(String, u32, i64), NotSold> {
+        let catalog = catalog_of(PLANS);
+        let selection = select(&catalog, wanted, customer)?;
+        Ok((selection.price.id.clone(), selection.quantity, selection.amount()))
+    }
+
+    #[test]
+    fn what_is_left_out_has_a_default() {
+        let none = CustomerCurrency::default();
+        let pdf = Wanted { addons: vec!["pdf".into()], ..wanted() };
+        for (wanted, expected) in [
+            (wanted(), ("price_m", 2, 2000)),
+            (Wanted { quantity: Some(20), ..wanted() }, ("price_m", 20, 20_000)),
+            (Wanted { interval: Some(Interval::Once), ..wanted() }, ("price_o", 2, 40_000)),
+            (Wanted { currency: Some(currency("eur")), ..wanted() }, ("price_m", 2, 1800)),
+            (Wanted { currency: Some(currency("gbp")), ..wanted() }, ("price_m_gbp", 2, 1600)),
+            (pdf.clone(), ("price_m", 2, 2300)),
+            (Wanted { interval: Some(Interval::Once), ..pdf }, ("price_o", 2, 44_000)),
+        ] {
+            let (id, quantity, amount) = expected;
+            assert_eq!(chosen(&wanted, &none), Ok((id.to_owned(), quantity, amount)), "{wanted:?}");
+        }
+    }
+
+    #[test]
+    fn an_impossible_purchase_is_refused_with_the_reason() {
+        let none = CustomerCurrency::default();
+        let sold = Quantity { min: 2, max: 20 };
+        let all = ["usd", "eur", "gbp"].map(currency).to_vec();
+        let addons = |ids: &[&str]| Wanted {
+            addons: ids.iter().map(|id| (*id).to_owned()).collect(),
+            ..wanted()
+        };
+        let problem = |text: &str| NotSold::Addon(text.to_owned());
+        let eur_pdf = Wanted { currency: Some(currency("eur")), ..addons(&["pdf"]) };
+        for (wanted, expected) in [
+            (Wanted { plan: "gold".into(), ..wanted() }, NotSold::Plan),
+            (Wanted { plan: "free".into(), ..wanted() }, NotSold::Plan),
+            (Wanted { interval: Some(Interval::Year), ..wanted() }, NotSold::Plan),
+            (Wanted { interval: Some(Interval::Updates), ..wanted() }, NotSold::Plan),
+            (Wanted { quantity: Some(0), ..wanted() }, NotSold::Quantity(sold)),
+            (Wanted { quantity: Some(1_000_000_000), ..wanted() }, NotSold::Quantity(sold)),
+            (Wanted { currency: Some(currency("chf")), ..wanted() }, NotSold::Currency(all)),
+            (addons(&["pdf", "pdf"]), problem("`pdf` is listed twice")),
+            (addons(&["cad"]), problem("`cad` is not sold with the plan `team`")),
+            (addons(&["gold"]), problem("there is no add-on \"gold\"; GET /api/plans lists them")),
+            (eur_pdf, problem("`pdf` has no price for `month` in eur")),
+        ] {
+            assert_eq!(chosen(&wanted, &none), Err(expected), "{wanted:?}");
+        }
+    }
+
+    #[test]
+    fn the_customers_currency_is_the_default_and_a_running_subscription_fixes_it_stripe_35() {
+        let eur = CustomerCurrency { usual: Some(currency("eur")), pinned: None };
+        assert_eq!(chosen(&wanted(), &eur), Ok(("price_m".into(), 2, 1800)));
+        let once = Wanted { interval: Some(Interval::Once), ..wanted() };
+        assert_eq!(chosen(&once, &eur), Ok(("price_o".into(), 2, 40_000)), "not sold in eur");
+        let usd = Wanted { currency: Some(currency("usd")), ..wanted() };
+        assert_eq!(chosen(&usd, &eur), Ok(("price_m".into(), 2, 2000)), "the caller chooses");
+        let pinned = |text| CustomerCurrency { usual: None, pinned: Some(currency(text)) };
+        assert_eq!(chosen(&wanted(), &pinned("gbp")), Ok(("price_m_gbp".into(), 2, 1600)));
+        let sold = || ["usd", "eur", "gbp"].map(currency).to_vec();
+        let refused = |text| Err(NotSold::Pinned { pinned: currency(text), sold: sold() });
+        assert_eq!(chosen(&usd, &pinned("eur")), refused("eur"));
+        assert_eq!(chosen(&wanted(), &pinned("chf")), refused("chf"));
+        assert_eq!(chosen(&once, &pinned("chf")), Ok(("price_o".into(), 2, 40_000)));
+    }
+}

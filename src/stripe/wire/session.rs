@@ -1,0 +1,146 @@
+//! Checkout sessions as Stripe sends them
+//! (<https://docs.stripe.com/api/checkout/sessions/object>).
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::Deserialize;
+
+use super::{Identified, Link, List, PaymentFacts, named, units};
+use crate::domain::sale::invoice::{Line, Payment};
+use crate::domain::sale::stripe_ids::PaymentIntentId;
+use crate::domain::sale::stripe_state::{CheckoutSession, CheckoutStatus, PaidSession};
+use crate::domain::time::Timestamp;
+
+/// There is no `Debug`: whoever has the URL can pay, and sees the buyer.
+#[derive(Deserialize)]
+pub struct WireSession {
+    pub id: String,
+    mode: Option<String>,
+    url: Option<String>,
+    status: Option<String>,
+    payment_status: Option<String>,
+    payment_intent: Option<Link>,
+    invoice: Option<Link>,
+    subscription: Option<Link>,
+    amount_total: Option<i64>,
+    total_details: Option<TotalDetails>,
+    currency: Option<String>,
+    created: Option<i64>,
+    pub line_items: Option<List<WireLineItem>>,
+    metadata: Option<HashMap<String, String>>,
+}
+
+#[derive(Deserialize)]
+struct TotalDetails {
+    amount_tax: Option<i64>,
+    amount_discount: Option<i64>,
+}
+
+#[derive(Deserialize)]
+pub struct WireLineItem {
+    pub id: String,
+    price: Option<Identified>,
+    quantity: Option<i64>,
+    amount_total: Option<i64>,
+}
+
+impl WireSession {
+    fn status(&self) -> CheckoutStatus {
+        match self.status.as_deref() {
+            Some("complete") => CheckoutStatus::Complete,
+            Some("expired") => CheckoutStatus::Expired,
+            _ => CheckoutStatus::Open,
+        }
+    }
+
+    fn is_unpaid(&self) -> bool {
+        self.status() == CheckoutStatus::Complete
+            && self.payment_status.as_deref() == Some("unpaid")
+    }
+
+    /// Returns whether it is for a single payment.
+    pub fn is_single_payment(&self) -> bool {
+        self.mode.as_deref() == Some("payment")
+    }
+
+    /// Returns whether it is a single payment, complete, and has no invoice.
+    pub fn is_payment_without_invoice(&self) -> bool {
+        self.is_single_payment()
+            && self.status() == CheckoutStatus::Complete
+            && self.invoice.is_none()
+    }
+
+    /// Returns its payment, if it is a single payment.
+    pub fn payment_intent(&self) -> Option<PaymentIntentId> {
+        self.payment_intent.as_ref()?.id().parse().ok()
+    }
+
+    /// Returns the session; `None` if one of its ids is invalid. `payments` has the outcomes of the
+    /// customer's payments.
+    pub fn to_domain(
+        &self,
+        payments: &BTreeMap<PaymentIntentId, PaymentFacts>,
+    ) -> Option<CheckoutSession> {
+        let facts = self.payment_intent().and_then(|id| payments.get(&id).cloned());
+        Some(CheckoutSession {
+            id: self.id.parse().ok()?,
+            url: self.url.clone(),
+            status: self.status(),
+            is_unpaid: self.is_unpaid(),
+            payment: facts.map_or(Payment::Unremarkable, |facts| facts.attempt),
+            subscription: self
+                .subscription
+                .as_ref()
+                .map(|link| link.id().parse())
+                .transpose()
+                .ok()?,
+            invoice: self.invoice.as_ref().map(|link| link.id().parse()).transpose().ok()?,
+            attempt_id: named(&self.metadata, "attempt_id").map(str::to_owned),
+        })
+    }
+
+    /// Returns the paid single payment; `None` if it is something else, or is not paid.
+    pub fn into_paid(
+        self,
+        payments: &BTreeMap<PaymentIntentId, PaymentFacts>,
+    ) -> Option<PaidSession> {
+        if !self.is_payment_without_invoice() || self.is_unpaid() {
+            return None;
+        }
+        let payment_intent = self.payment_intent();
+        let amount = self.amount_total.unwrap_or(0);
+        let facts = payment_intent.as_ref().and_then(|id| payments.get(id)).cloned();
+        let facts = facts.unwrap_or_default();
+        let payment = facts.back.outcome(amount, 0);
+        let total = |part: fn(&TotalDetails) -> Option<i64>| {
+            self.total_details.as_ref().and_then(part).unwrap_or(0)
+        };
+        let lines = self.line_items.iter().flat_map(|items| &items.data);
+        Some(PaidSession {
+            id: self.id.parse().ok()?,
+            created: Timestamp::saturating(self.created.unwrap_or(0)),
+            amount,
+            tax: total(|details| details.amount_tax),
+            discount: total(|details| details.amount_discount),
+            lines: lines.map(WireLineItem::to_domain).collect(),
+            payment_intent,
+            payment,
+            returned: facts.back.returned(amount, 0, payment),
+            charged_at: facts.charged_at,
+            receipt_url: facts.receipt_url,
+            currency: self.currency.unwrap_or_default(),
+        })
+    }
+}
+
+impl WireLineItem {
+    fn to_domain(&self) -> Line {
+        Line {
+            id: self.id.clone(),
+            price: self.price.as_ref().map(|price| price.id.clone()),
+            amount: self.amount_total.unwrap_or(0),
+            quantity: units(self.quantity),
+            ..Line::default()
+        }
+    }
+}
