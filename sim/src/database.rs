@@ -14,7 +14,7 @@ const IN_MEMORY: &str = "sqlite::memory:";
 
 /// Every table, in the order in which they are emptied. A row that stays would change the next
 /// history.
-const TABLES: [&str; 29] = [
+const TABLES: [&str; 30] = [
     "idempotency_keys",
     "kept_purchases",
     "outbox",
@@ -40,6 +40,7 @@ const TABLES: [&str; 29] = [
     "ignored_events",
     "inbox",
     "audit_log",
+    "seen_plans",
     "server_secrets",
     "webhook_deliveries",
     "webhook_messages",

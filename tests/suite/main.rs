@@ -58,6 +58,7 @@ mod ownership;
 mod passwords;
 mod pending;
 mod plan_changes;
+mod plans_change;
 mod plans_file;
 mod query_plans;
 mod races;
