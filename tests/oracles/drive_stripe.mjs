@@ -152,6 +152,68 @@ assert.deepEqual([invoice.metadata.order, invoice.lines.data[0].quantity], ["ord
 assert.equal((await stripe.promotionCodes.retrieve(code.id)).active, false);
 console.log("one-time payment: discounted, in euros, then its invoice");
 
+const opened = await stripe.checkout.sessions.create({
+  mode: "subscription",
+  line_items: [{ price: price.id, quantity: 2 }],
+  success_url: "http://localhost/ok",
+});
+assert.equal(await submit(`/checkout/${opened.id}`, { card: "4242424242424242" }), 303);
+const { subscription: team } = await stripe.checkout.sessions.retrieve(opened.id, {
+  expand: ["subscription"],
+});
+const seats = {
+  items: [{ id: team.items.data[0].id, quantity: 5 }],
+  proration_behavior: "always_invoice",
+  proration_date: Math.floor(Date.now() / 1000),
+};
+const preview = await stripe.invoices.createPreview({
+  subscription: team.id,
+  subscription_details: seats,
+});
+assert.deepEqual(preview.lines.data.map((line) => line.quantity), [2, 5]);
+assert(preview.lines.data.every((line) => line.parent.subscription_item_details.proration));
+const grown = await stripe.subscriptions.update(team.id, {
+  ...seats,
+  payment_behavior: "pending_if_incomplete",
+  expand: ["latest_invoice.payments.data.payment.payment_intent"],
+});
+assert.deepEqual([grown.pending_update, grown.items.data[0].quantity], [null, 5]);
+assert.equal(grown.latest_invoice.amount_paid, preview.amount_due);
+const [attempt] = grown.latest_invoice.payments.data;
+assert.equal(attempt.payment.payment_intent.status, "succeeded");
+console.log("seats: previewed, then changed and paid");
+
+assert.equal((await stripe.tax.settings.retrieve()).status, "active");
+const company = await stripe.customers.create({
+  business_name: "Engines",
+  address: { country: "DE" },
+  tax_id_data: [{ type: "eu_vat", value: "DE123456789" }],
+});
+assert.equal(company.name, "Engines");
+assert.equal((await stripe.customers.listTaxIds(company.id)).data[0].country, "DE");
+const net = await stripe.prices.create({
+  product: product.id,
+  currency: "usd",
+  unit_amount: 1000,
+  tax_behavior: "exclusive",
+  recurring: { interval: "month" },
+});
+const trial = await stripe.subscriptions.create({
+  customer: company.id,
+  items: [{ price: net.id }],
+  automatic_tax: { enabled: true },
+  trial_period_days: 14,
+  trial_settings: { end_behavior: { missing_payment_method: "pause" } },
+});
+assert.equal(trial.status, "trialing");
+const paused = await stripe.subscriptions.update(trial.id, { trial_end: "now" });
+assert.equal(paused.status, "paused");
+const resumed = await stripe.subscriptions.resume(trial.id, { expand: ["latest_invoice"] });
+const { total, total_excluding_tax, customer_tax_ids } = resumed.latest_invoice;
+assert.deepEqual([total, total_excluding_tax], [1200, 1000]);
+assert.equal(customer_tax_ids[0].value, "DE123456789");
+console.log("trial: paused without a card; its invoice: taxed, with the tax id");
+
 if (arrived.length === 0) await once(server, "arrived");
 const [body, signature] = arrived[0];
 const event = stripe.webhooks.constructEvent(body, signature, endpoint.secret);

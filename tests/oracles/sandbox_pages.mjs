@@ -89,10 +89,41 @@ try {
   await page.waitForURL(`**/mail?paid=${sale.id}`);
   must(await status(sale.id) === "paid", "one-time payment: paid");
 
+  const net = await stripe.prices.create({
+    product: product.id, currency: "usd", unit_amount: 1000, tax_behavior: "exclusive",
+    recurring: { interval: "month" },
+  });
+  const taxed = await stripe.checkout.sessions.create({
+    mode: "subscription",
+    line_items: [{ price: net.id, quantity: 1 }],
+    automatic_tax: { enabled: true },
+    tax_id_collection: { enabled: true },
+    consent_collection: { terms_of_service: "required" },
+    success_url: `${base}/mail?paid={CHECKOUT_SESSION_ID}`,
+  });
+  await page.goto(taxed.url);
+  await page.getByLabel("Country").fill("de");
+  await page.getByRole("button", { name: "Update tax" }).click();
+  must(await page.getByText("Due today: 12.00 USD").isVisible(), "taxes: added for the country");
+  await page.getByLabel("Email").fill("charles@example.com");
+  await page.getByLabel("Business name").fill("Analytical Engines");
+  await page.getByLabel("Tax ID").fill("DE 123456789");
+  await picture("sandbox-8-taxes");
+  await page.getByRole("button", { name: "Subscribe" }).click();
+  must(await status(taxed.id) === "unpaid", "terms: not paid without them");
+  await page.getByLabel("I accept the terms of service").check();
+  await page.getByRole("button", { name: "Subscribe" }).click();
+  await page.waitForURL(`**/mail?paid=${taxed.id}`);
+  const { customer_details: buyer } = await stripe.checkout.sessions.retrieve(taxed.id);
+  must(buyer.tax_ids[0].value === "DE123456789", "taxes: the customer has the tax id");
+
   await page.setViewportSize({ width: 390, height: 844 });
   const portal = await stripe.billingPortal.sessions.create({ customer: customer.id });
   await page.goto(portal.url);
   const section = page.getByRole("region", { name: "Subscription" }).first();
+  await section.getByLabel("Quantity").fill("3");
+  await section.getByRole("button", { name: "Change quantity" }).click();
+  must(await section.getByLabel("Quantity").inputValue() === "3", "portal: three units");
   await section.getByRole("button", { name: "Cancel at the end of the period" }).click();
   must(await section.getByText("Ends on").isVisible(), "portal: cancelled");
   await picture("sandbox-4-portal-on-a-phone");

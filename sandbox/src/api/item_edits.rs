@@ -1,17 +1,17 @@
 //! The parameters of a change of a subscription's items, which updates and previews share. How they
 //! are applied is in `billing::item_change`.
 
-use super::params::Params;
-use super::resource::require_param;
-use super::terms::{discount_of, require_recurring, require_redeemable};
 use serde_json::Value;
 
+use super::params::Params;
+use super::resource::require_param;
+use super::terms::{discount_of, quantity_of, require_recurring, require_redeemable};
 use crate::api_error::ApiError;
 use crate::billing::actions::MAX_QUANTITY;
 use crate::billing::item_change::{self, ItemChange, ItemEdit};
 use crate::billing::payment::Presence;
 use crate::billing::promotion::Sale;
-use crate::billing::{discount, price, subscription};
+use crate::billing::{discount, metered, price, subscription};
 use crate::objects::{Kind, integer, text};
 use crate::options::Proration;
 use crate::world::{OfferLine, Redeemed, World};
@@ -64,9 +64,11 @@ fn item_edit(world: &World, sub: &str, edit: &mut Params) -> Result<ItemEdit, Ap
             return Err(ApiError::invalid(message, &price_at));
         }
     }
+    let quantity_at = edit.full_name("quantity");
     let Some(id) = id else {
         let price = price.ok_or_else(|| ApiError::missing(&price_at))?;
-        return Ok(ItemEdit::Add { price, quantity: quantity.unwrap_or(1) });
+        let quantity = quantity_of(world, &price, quantity, &quantity_at)?;
+        return Ok(ItemEdit::Add { price, quantity });
     };
     let items = subscription::items(world, sub);
     let Some(item) = items.iter().find(|item| item["id"] == id.as_str()) else {
@@ -76,7 +78,9 @@ fn item_edit(world: &World, sub: &str, edit: &mut Params) -> Result<ItemEdit, Ap
         return Ok(ItemEdit::Remove { item: id });
     }
     let price = price.unwrap_or_else(|| text(&item["price"], "id").to_owned());
-    let quantity = quantity.unwrap_or_else(|| integer(item, "quantity"));
+    let is_metered = metered::is_metered(world.get(Kind::Price, &price));
+    let kept = item["quantity"].as_i64().filter(|_| !is_metered);
+    let quantity = quantity_of(world, &price, quantity.or(kept), &quantity_at)?;
     Ok(ItemEdit::Set { item: id, price, quantity })
 }
 
@@ -90,7 +94,8 @@ pub fn quantity(params: &mut Params) -> Result<Option<i64>, ApiError> {
     Ok(quantity)
 }
 
-fn proration(params: &mut Params) -> Result<Proration, ApiError> {
+/// Takes how a change within a period is billed.
+pub fn proration(params: &mut Params) -> Result<Proration, ApiError> {
     match params.text("proration_behavior")?.as_deref() {
         None | Some("create_prorations") => Ok(Proration::NextInvoice),
         Some("none") => Ok(Proration::None),

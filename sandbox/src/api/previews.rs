@@ -9,7 +9,7 @@ use super::item_edits::{self, item_change, quantity};
 use super::params::Params;
 use super::resource::require_param;
 use super::subscriptions::{Cancellation, apply_cancellation, cancellation};
-use super::terms::{Mode, currency, discounts, require_recurring, require_redeemable};
+use super::terms::{Mode, currency, discounts, quantity_of, require_recurring, require_redeemable};
 use crate::api_error::{ApiError, ApiResult};
 use crate::billing::invoice_item::{self, NewItem};
 use crate::billing::promotion::Sale;
@@ -203,7 +203,8 @@ fn lines(world: &World, name: &str, params: &mut Params) -> Result<Vec<OfferLine
     for mut line in params.groups(name) {
         let price = line.required("price")?;
         require_param(world, Kind::Price, &price, &line.full_name("price"))?;
-        let quantity = quantity(&mut line)?.unwrap_or(1);
+        let at = line.full_name("quantity");
+        let quantity = quantity_of(world, &price, quantity(&mut line)?, &at)?;
         line.ignore(&["description", "metadata"]);
         line.finish()?;
         lines.push(OfferLine { quantity, ..OfferLine::of(&price) });

@@ -126,15 +126,25 @@ fn lines(world: &World, params: &mut Params) -> Result<Vec<OfferLine>, ApiError>
 /// Takes the quantity of a line. A metered price has none; here it is zero
 /// (<https://docs.stripe.com/api/checkout/sessions/create#create_checkout_session-line_items-quantity>).
 pub fn quantity(world: &World, price: &str, line: &mut Params) -> Result<i64, ApiError> {
-    let quantity = line.integer("quantity")?;
-    if !metered::is_metered(world.get(Kind::Price, price)) {
-        return Ok(quantity.unwrap_or(1));
+    let given = line.integer("quantity")?;
+    quantity_of(world, price, given, &line.full_name("quantity"))
+}
+
+/// Returns the quantity of a line for which `given` was given, as the parameter `at`.
+pub fn quantity_of(
+    world: &World,
+    price: &str,
+    given: Option<i64>,
+    at: &str,
+) -> Result<i64, ApiError> {
+    let is_metered = metered::is_metered(world.get(Kind::Price, price));
+    match given {
+        Some(_) if is_metered => {
+            Err(ApiError::invalid("You cannot specify a quantity for a metered price.", at))
+        }
+        Some(given) => Ok(given),
+        None => Ok(i64::from(!is_metered)),
     }
-    if quantity.is_none() {
-        return Ok(0);
-    }
-    let message = "You cannot specify a quantity for a metered price.";
-    Err(ApiError::invalid(message, &line.full_name("quantity")))
 }
 
 /// Returns the mode of a sale by its prices: a payment if none of them recurs.

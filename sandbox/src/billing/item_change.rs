@@ -130,7 +130,7 @@ fn changed_items(world: &mut World, sub: &str, edits: &[ItemEdit]) -> Vec<Change
         match edit {
             ItemEdit::Set { item, price, quantity } => {
                 let Some(before) = find(item) else { continue };
-                if before["price"]["id"] == *price && before["quantity"] == *quantity {
+                if before["price"]["id"] == *price && integer(&before, "quantity") == *quantity {
                     continue;
                 }
                 let price = world.get(Kind::Price, price).clone();
@@ -139,6 +139,7 @@ fn changed_items(world: &mut World, sub: &str, edits: &[ItemEdit]) -> Vec<Change
                 let mut after = before.clone();
                 put(&mut after, json!({ "quantity": quantity }));
                 put(&mut after, item_fields(&price, period));
+                metered::drop_quantity(&mut after);
                 changed.push(Changed { before: Some(before), after: Some(after), begins });
             }
             ItemEdit::Add { price, quantity } => {

@@ -26,8 +26,7 @@ struct Debit {
 }
 
 /// Credits the rest of a subscription item's period from `at` on. Metered items are billed by their
-/// usage, after their period. `items` are all items that the
-/// subscription had then.
+/// usage, after their period. `items` are all items that the subscription had then.
 pub fn credit(world: &mut World, item: &Value, items: &[Value], at: i64) {
     if is_metered(&item["price"]) {
         return;

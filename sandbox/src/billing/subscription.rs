@@ -106,9 +106,7 @@ pub fn item(
         "subscription": sub,
     });
     let mut item = with(subscription_item(), fields);
-    if metered::is_metered(price) {
-        item.as_object_mut().and_then(|item| item.remove("quantity"));
-    }
+    metered::drop_quantity(&mut item);
     item
 }
 

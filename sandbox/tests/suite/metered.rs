@@ -89,6 +89,8 @@ async fn the_usage_of_a_trial_is_free_and_the_last_usage_is_billed() {
     // https://docs.stripe.com/billing/subscriptions/trials, https://docs.stripe.com/billing/subscriptions/cancel
     let stripe = Stripe::start().await;
     let subscription = stripe.metered("&subscription_data[trial_period_days]=7").await;
+    let form = "billing_thresholds[amount_gte]=1000";
+    stripe.post(&format!("/v1/subscriptions/{subscription}"), form).await.id();
     stripe.sandbox.add_usage(&subscription, METERED, 500).unwrap();
     stripe.sandbox.advance_days(7);
     let (after_trial, _) = stripe.invoice_lines(&subscription).await;
@@ -116,4 +118,37 @@ async fn a_metered_price_has_a_meter_and_takes_no_quantity() {
     assert!(stripe.sandbox.add_usage("sub_none", &price, 1).is_err());
     let (_, subscription) = stripe.subscriber().await;
     assert!(stripe.sandbox.add_usage(&subscription, "price_pro_monthly", 1).is_err());
+}
+
+#[tokio::test]
+async fn a_metered_item_is_added_and_left_alone_by_changes() {
+    // https://docs.stripe.com/billing/subscriptions/prorations: usage is not prorated.
+    let stripe = Stripe::start().await;
+    let subscription = stripe.metered("").await;
+    stripe.sandbox.advance_days(10);
+    stripe.sandbox.add_usage(&subscription, METERED, 30).unwrap();
+    let items = stripe.sandbox.object(&subscription)["items"]["data"].clone();
+    let (plan, metered) = (&items[0]["id"], &items[1]["id"]);
+    let path = format!("/v1/subscriptions/{subscription}");
+    let form = format!("items[0][id]={}&items[0][quantity]=2", metered.as_str().unwrap());
+    assert_eq!(stripe.post(&path, &form).await.error("param"), "items[0][quantity]");
+    let form = format!("items[0][id]={}&items[0][quantity]=2", plan.as_str().unwrap());
+    let changed = stripe.post(&path, &format!("{form}&proration_behavior=none")).await;
+    assert_eq!(changed.body["items"]["data"][1], items[1]);
+    stripe.sandbox.add_price_with(
+        &NewPrice {
+            id: "price_bytes",
+            product: "Bytes",
+            amount: 1,
+            currency: "usd",
+            interval: Interval::Month,
+        },
+        &PriceOptions { is_metered: true, ..PriceOptions::default() },
+    );
+    let added = stripe.post(&path, "items[0][price]=price_bytes").await;
+    assert!(added.body["items"]["data"][2].get("quantity").is_none(), "{:#}", added.body);
+    stripe.sandbox.add_usage(&subscription, "price_bytes", 7).unwrap();
+    stripe.sandbox.advance_days(21);
+    let (renewal, _) = stripe.invoice_lines(&subscription).await;
+    assert_eq!(renewal["total"], 2 * 4900 + 300 + 7);
 }
