@@ -68,6 +68,7 @@ mod requirements;
 mod reversals;
 mod sales;
 mod scenarios;
+mod seats;
 mod secrets;
 mod sell_once;
 mod sessions;
