@@ -165,6 +165,17 @@ async fn voiding_the_invoice_or_another_change_discards_an_update() {
 }
 
 #[tokio::test]
+async fn a_pending_update_does_not_hide_that_a_renewal_was_paid() {
+    let seats = Seats::paid_later_by(Card::DeclinedLater).await;
+    seats.stripe.sandbox.advance_days(15);
+    let renewal = seats.latest();
+    assert_eq!(seats.object()["status"], "past_due");
+    assert!(seats.set(3, "").await.body["pending_update"].is_object());
+    seats.stripe.sandbox.pay_invoice_with(&renewal, Card::Paid).unwrap();
+    assert_eq!((seats.quantity(), &seats.object()["status"]), (1, &json!("active")));
+}
+
+#[tokio::test]
 async fn a_cancellation_forgets_an_update() {
     let seats = Seats::paid_later_by(Card::DeclinedLater).await;
     seats.set(3, "").await.id();

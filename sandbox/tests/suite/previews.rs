@@ -163,7 +163,7 @@ fn nested(parameters: &[String]) -> String {
 async fn a_previewed_invoice_is_the_invoice_of_the_change() {
     let mut draw = Draw::new().await;
     let mut compared = (0, 0);
-    for _ in 0..120 {
+    for _ in 0..80 {
         let subscription = draw.subscription().await;
         for _ in 0..3 {
             let wait = draw.dice.random_range(0..12 * DAY);
@@ -205,7 +205,7 @@ async fn a_previewed_invoice_is_the_invoice_of_the_change() {
         }
         draw.stripe.sandbox.cancel_now(&subscription).unwrap();
     }
-    assert!(compared.0 > 100 && compared.1 > 50, "{compared:?}");
+    assert!(compared.0 > 80 && compared.1 > 40, "{compared:?}");
 }
 
 /// Seconds left × unit price, rounded to a cent for each line.
