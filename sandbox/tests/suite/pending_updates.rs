@@ -224,3 +224,22 @@ async fn only_some_parameters_can_wait() {
     assert_eq!((refused.status, refused.error("param")), (400, "payment_behavior"));
     assert_eq!(seats.quantity(), 1);
 }
+
+/// <https://docs.stripe.com/api/subscriptions/update#update_subscription-cancel_at>
+#[tokio::test]
+async fn a_cancellation_is_set_and_undone_by_each_field() {
+    let seats = Seats::paid_later_by(Card::Paid).await;
+    let path = format!("/v1/subscriptions/{}", seats.subscription);
+    let end = START + 30 * DAY;
+    for (field, at) in [
+        ("cancel_at_period_end=true", json!(end)),
+        ("cancel_at=", Value::Null),
+        ("cancel_at_period_end=true", json!(end)),
+        ("cancel_at_period_end=false", Value::Null),
+    ] {
+        let changed = seats.stripe.post(&path, field).await.body;
+        assert_eq!((&changed["cancel_at"], &changed["status"]), (&at, &json!("active")), "{field}");
+        assert_eq!(changed["cancel_at_period_end"], at != Value::Null);
+    }
+    assert_eq!(seats.stripe.delete(&path).await.body["status"], "canceled");
+}
