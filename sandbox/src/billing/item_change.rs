@@ -12,7 +12,7 @@ use super::{
 };
 use crate::objects::{Kind, integer, put, text};
 use crate::options::Proration;
-use crate::world::{Timer, World};
+use crate::world::World;
 
 /// A change of one item.
 #[derive(Clone, Debug)]
@@ -98,7 +98,7 @@ pub fn change(world: &mut World, sub: &str, change: &ItemChange) {
     let after = items_after(&before, &changed);
     let fields = fields_after(world, sub, &changed, &after);
     let Some(presence) = change.waits else {
-        apply(world, sub, fields);
+        subscription::change_items(world, sub, fields);
         if let Some(invoice) = bill(world, sub, (&before, &after), &changed, change) {
             collection::advance(world, &invoice);
         }
@@ -106,19 +106,13 @@ pub fn change(world: &mut World, sub: &str, change: &ItemChange) {
     };
     let invoice = bill(world, sub, (&before, &after), &changed, change);
     match invoice.filter(|id| invoice::is_unpaid(world.get(Kind::Invoice, id))) {
-        None => apply(world, sub, fields),
+        None => subscription::change_items(world, sub, fields),
         Some(invoice) => {
             pending_update::begin(world, sub, &invoice, fields);
             collection::pay(world, &invoice, presence, Attempt::Manual);
             pending_update::show(world, sub);
         }
     }
-}
-
-/// Replaces the fields of a subscription whose items change.
-pub fn apply(world: &mut World, sub: &str, fields: Value) {
-    world.change(Kind::Subscription, sub, fields, "customer.subscription.updated");
-    world.schedule(subscription::period_end(world, sub), Timer::SubscriptionDue(sub.to_owned()));
 }
 
 /// Returns the items that a change touches. An edit without an effect is left out.

@@ -159,6 +159,12 @@ pub fn items<'a>(world: &'a World, sub: &str) -> &'a [Value] {
     items.map_or(&[], Vec::as_slice)
 }
 
+/// Changes the items of a subscription, among other `fields`.
+pub fn change_items(world: &mut World, sub: &str, fields: Value) {
+    world.change(Kind::Subscription, sub, fields, "customer.subscription.updated");
+    world.schedule(period_end(world, sub), Timer::SubscriptionDue(sub.to_owned()));
+}
+
 /// Returns the earliest end of the items' periods.
 pub fn period_end(world: &World, sub: &str) -> i64 {
     let ends = items(world, sub).iter().map(|item| integer(item, "current_period_end"));

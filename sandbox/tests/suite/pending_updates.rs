@@ -208,8 +208,13 @@ async fn discounts_wait_with_the_update() {
     assert_eq!(changed.body["pending_update"]["discounts"].as_array().unwrap().len(), 1);
     // The credit is what was paid; the debit has the discount.
     assert_eq!(changed.body["latest_invoice"]["total"], 3 * 1225 - 2450);
+    // A discount that is given meanwhile does not wait.
+    seats.stripe.sandbox.add_coupon("TENTH", 10, CouponDuration::Once);
+    let path = format!("/v1/subscriptions/{}", seats.subscription);
+    let given = seats.stripe.post(&path, "discounts[0][coupon]=TENTH").await.body;
+    assert_eq!(given["discounts"].as_array().unwrap().len(), 1);
     seats.stripe.sandbox.pay_invoice_with(&seats.latest(), Card::Paid).unwrap();
-    assert_eq!(seats.object()["discounts"].as_array().unwrap().len(), 1);
+    assert_eq!(seats.object()["discounts"], changed.body["pending_update"]["discounts"]);
 }
 
 #[tokio::test]
