@@ -1,5 +1,5 @@
-//! A shop with plans of every kind: by subscription, by the unit, once, with add-ons, and in several
-//! currencies (`selling.toml`).
+//! A shop with plans of every kind: by subscription, by the unit, once, with add-ons, and in
+//! several currencies (`selling.toml`).
 
 use licentia::domain::sale::plan::{Catalog, Currency, Price};
 use licentia_sandbox::{
