@@ -32,6 +32,7 @@ mod export;
 mod find;
 mod forgiven;
 mod grants;
+mod guides;
 mod idempotency;
 mod idempotency_attacks;
 mod import;
