@@ -47,6 +47,7 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
         23 "0023_support_at_scale",
         24 "0024_reset_required",
         26 "0026_selling",
+        29 "0029_subscription_changes",
     }
 });
 

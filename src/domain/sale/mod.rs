@@ -3,6 +3,7 @@
 pub mod addon_ids;
 pub mod attempt;
 pub mod buyer;
+pub mod change;
 pub mod entitlement;
 pub mod inbox;
 pub mod invoice;
@@ -10,6 +11,7 @@ pub mod matching;
 pub mod order;
 pub mod plan;
 pub mod policy;
+pub mod preview;
 pub mod selection;
 pub mod settlement;
 pub mod stripe_failure;

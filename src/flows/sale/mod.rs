@@ -2,12 +2,14 @@
 
 pub mod backfill;
 pub(super) mod buyers;
+pub mod change;
 pub mod checkout;
 pub mod claim;
 pub mod inbox;
 pub(super) mod lease;
 mod link;
 pub mod order;
+pub mod preview;
 pub mod reconcile;
 pub mod settle;
 pub mod setup;
