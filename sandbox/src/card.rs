@@ -83,8 +83,7 @@ impl Card {
     /// Returns the fields that differ from a blank payment method.
     pub fn payment_method(self) -> Value {
         if self.is_delayed() {
-            let bank = json!({ "bank_name": "SANDBOX BANK", "last4": "6789" });
-            return json!({ "type": self.method_type(), "card": null, "us_bank_account": bank });
+            return self.bank_account();
         }
         let mut card = Kind::PaymentMethod.blank()["card"].take();
         let own = json!({
@@ -101,8 +100,7 @@ impl Card {
     /// Returns the `payment_method_details` of a charge.
     pub fn charge_details(self) -> Value {
         if self.is_delayed() {
-            let bank = json!({ "bank_name": "SANDBOX BANK", "last4": "6789" });
-            return json!({ "type": self.method_type(), "card": null, "us_bank_account": bank });
+            return self.bank_account();
         }
         let unavailable = json!({ "status": "unavailable" });
         json!({
@@ -139,6 +137,16 @@ impl Card {
         })
     }
 
+    /// Returns the fields of a payment by bank debit.
+    fn bank_account(self) -> Value {
+        let bank = json!({
+            "bank_name": "SANDBOX BANK",
+            "fingerprint": self.fingerprint(),
+            "last4": self.last4(),
+        });
+        json!({ "type": self.method_type(), "card": null, "us_bank_account": bank })
+    }
+
     /// The last four digits of its number.
     pub fn last4(self) -> &'static str {
         if self.is_delayed() { "6789" } else { &self.number()[self.number().len() - 4..] }
@@ -153,7 +161,7 @@ impl Card {
         }
     }
 
-    /// Identifies the card's number: equal for every payment method with this number
+    /// Identifies the number: equal for every payment method with it
     /// (<https://docs.stripe.com/api/payment_methods/object#payment_method_object-card-fingerprint>).
     fn fingerprint(self) -> String {
         // Stripe's is 16 characters long and does not show the number.

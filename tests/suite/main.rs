@@ -68,6 +68,7 @@ mod reversals;
 mod sales;
 mod scenarios;
 mod secrets;
+mod sell_once;
 mod sessions;
 mod signup;
 mod simulation;

@@ -109,7 +109,7 @@ fn create(world: &mut World, params: &mut Params) -> ApiResult {
 /// Takes whether the page collects a card for a sale that costs nothing today. Sessions with a
 /// one-time payment decide that by themselves
 /// (<https://docs.stripe.com/api/checkout/sessions/create#create_checkout_session-payment_method_collection>).
-fn take_collection(
+pub fn take_collection(
     mode: Mode,
     params: &mut Params,
     fields: &mut Map<String, Value>,

@@ -91,7 +91,8 @@ pub fn quantity(params: &mut Params) -> Result<Option<i64>, ApiError> {
     Ok(quantity)
 }
 
-fn proration(params: &mut Params) -> Result<Proration, ApiError> {
+/// Takes how a change within a period is billed.
+pub fn proration(params: &mut Params) -> Result<Proration, ApiError> {
     match params.text("proration_behavior")?.as_deref() {
         None | Some("create_prorations") => Ok(Proration::NextInvoice),
         Some("none") => Ok(Proration::None),

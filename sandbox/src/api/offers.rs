@@ -3,7 +3,8 @@
 
 use serde_json::{Map, Value};
 
-use super::checkout::line_items_of;
+use super::checkout::{line_items_of, take_collection};
+use super::collected::collected;
 use super::params::Params;
 use super::resource::{Route, require_param, require_status, take_fields, take_metadata, update};
 use super::terms::{Mode, currency, terms};
@@ -45,7 +46,9 @@ fn create_link(world: &mut World, params: &mut Params) -> ApiResult {
     let names = ["allow_promotion_codes", "customer_creation"];
     take_fields(params, Kind::PaymentLink, &names, &mut fields)?;
     take_metadata(params, &Value::Null, &mut fields)?;
-    params.ignore(&["after_completion", "billing_address_collection"]);
+    take_collection(mode, params, &mut fields)?;
+    collected(world, params, &mut fields)?;
+    params.ignore(&["after_completion"]);
     params.finish()?;
     let id = offer::add_link(world, terms, fields.into());
     Ok(world.get(Kind::PaymentLink, &id).clone())

@@ -16,6 +16,7 @@ use crate::api_error::{ApiError, ApiResult};
 use crate::billing::collection::{self, Attempt};
 use crate::billing::payment::Presence;
 use crate::billing::promotion::Sale;
+use crate::billing::resumption::NextPeriod;
 use crate::billing::subscription::{self, NewSubscription};
 use crate::billing::{
     ending, item_change, pending_update, renewal, resumption, schedule, tax, trial,
@@ -282,7 +283,7 @@ fn change_trial(world: &mut World, id: &str, end: Option<TrialEnd>) -> Result<()
 fn resume(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
     let anchor = params.text("billing_cycle_anchor")?.unwrap_or_else(|| "now".to_owned());
     let behavior = params.text("payment_behavior")?;
-    let proration = params.text("proration_behavior")?;
+    let proration = item_edits::proration(params)?;
     params.ignore(&["proration_date"]);
     params.finish()?;
     require(world, Kind::Subscription, id)?;
@@ -296,17 +297,9 @@ fn resume(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
         None | Some("resume_on_payment_attempt") => false,
         Some(_) => return Err(ApiError::invalid("Invalid payment_behavior", "payment_behavior")),
     };
-    let period = match (anchor.as_str(), proration.as_deref()) {
-        ("now", _) => resumption::NextPeriod::StartsNow,
-        ("unchanged", Some("none")) => resumption::NextPeriod::Continues { is_billed: false },
-        ("unchanged", Some("always_invoice")) => {
-            resumption::NextPeriod::Continues { is_billed: true }
-        }
-        ("unchanged", _) => {
-            let message = "The sandbox supports `unchanged` only with the proration behaviors \
-                           `none` and `always_invoice`.";
-            return Err(ApiError::invalid(message, "proration_behavior"));
-        }
+    let period = match anchor.as_str() {
+        "now" => NextPeriod::StartsNow,
+        "unchanged" => NextPeriod::Continues(proration),
         _ => return Err(ApiError::invalid("Invalid anchor", "billing_cycle_anchor")),
     };
     resumption::begin(world, id, &period, pays_now);

@@ -25,14 +25,16 @@ pub fn drop_quantity(item: &mut Value) {
 /// Adds usage to an item, and bills it if that reaches the subscription's threshold.
 pub fn add_usage(world: &mut World, sub: &str, item: &str, units: i64) {
     *world.usage.entry(item.to_owned()).or_default() += units;
-    let threshold = world.get(Kind::Subscription, sub)["billing_thresholds"]["amount_gte"].as_i64();
+    let subscription = world.get(Kind::Subscription, sub);
+    let threshold = subscription["billing_thresholds"]["amount_gte"].as_i64();
+    let is_free = subscription["status"] == "trialing";
     let until = world.now;
     let lines: Vec<Line> = metered_items(world, sub)
         .into_iter()
         .map(|item| usage_line(world, sub, &item, until))
         .collect();
     let amount: i64 = lines.iter().map(|line| line.amount).sum();
-    if threshold.is_some_and(|threshold| amount >= threshold) {
+    if !is_free && threshold.is_some_and(|threshold| amount >= threshold) {
         bill(world, sub, "subscription_threshold", lines);
     }
 }

@@ -15,6 +15,15 @@ const SESSION_EXPIRES_AFTER_SECONDS: i64 = 86_400;
 /// The lifetime of a quote, in seconds.
 const QUOTE_EXPIRES_AFTER_SECONDS: i64 = 30 * 86_400;
 
+/// The fields about what the page collects, which a payment link and its sessions share.
+const COLLECTED: [&str; 5] = [
+    "billing_address_collection",
+    "consent_collection",
+    "name_collection",
+    "payment_method_collection",
+    "tax_id_collection",
+];
+
 /// Creates a payment link. Returns its id.
 pub fn add_link(world: &mut World, terms: Offer, fields: Value) -> String {
     let id = world.id(Kind::PaymentLink.prefix());
@@ -69,7 +78,10 @@ pub fn open_link(world: &mut World, link: &str, client_reference_id: Option<&str
         // The page of a complete session says so.
         "success_url": format!("{}/checkout/{{CHECKOUT_SESSION_ID}}", world.url),
     });
-    let fields = fields.as_object().cloned().unwrap_or_default();
+    let mut fields = fields.as_object().cloned().unwrap_or_default();
+    for name in COLLECTED {
+        fields.insert(name.to_owned(), object[name].clone());
+    }
     let expires_at = world.now + SESSION_EXPIRES_AFTER_SECONDS;
     session::open(world, fields, terms, expires_at)
 }

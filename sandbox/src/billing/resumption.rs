@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 use super::collection::{self, Attempt};
 use super::invoice::{self, InitialState};
 use super::payment::Presence;
-use super::{period, subscription};
+use super::{period, proration, subscription};
 use crate::objects::{Kind, integer, put};
+use crate::options::Proration;
 use crate::world::{Resumption, Timer, World};
 
 /// The time until an unpaid invoice of a resumption is voided, in seconds. Stripe names no number;
@@ -18,11 +19,9 @@ const EXPIRES_AFTER_SECONDS: i64 = subscription::INCOMPLETE_EXPIRES_AFTER_SECOND
 pub enum NextPeriod {
     /// A new one starts now, and is billed.
     StartsNow,
-    /// The one around the present time, counted as if there had been no pause.
-    Continues {
-        /// Whether the rest of it is billed.
-        is_billed: bool,
-    },
+    /// The one around the present time, counted as if there had been no pause. The rest of it is
+    /// billed so.
+    Continues(Proration),
 }
 
 /// Resumes a paused subscription. If that is billed, it stays paused until the invoice is paid.
@@ -33,12 +32,18 @@ pub fn begin(world: &mut World, sub: &str, next: &NextPeriod, pays_now: bool) {
     let fields = periods(world, sub, next);
     world.change(Kind::Subscription, sub, fields, "customer.subscription.updated");
     world.schedule(subscription::period_end(world, sub), Timer::SubscriptionDue(sub.to_owned()));
-    if matches!(next, NextPeriod::Continues { is_billed: false }) {
+    let lines = match next {
+        NextPeriod::StartsNow => subscription::lines(world, sub, false),
+        NextPeriod::Continues(proration) => {
+            bill_rest(world, sub, *proration);
+            Vec::new()
+        }
+    };
+    if matches!(next, NextPeriod::Continues(Proration::None | Proration::NextInvoice)) {
         subscription::set_status(world, sub, "active");
         announce(world, sub);
         return;
     }
-    let lines = lines(world, sub);
     discard(world, sub);
     let id = invoice::open(world, sub, "subscription_update", &lines, InitialState::Finalized);
     let resumption = Resumption { invoice: id.clone(), by_any_attempt: !pays_now };
@@ -63,16 +68,12 @@ fn periods(world: &World, sub: &str, next: &NextPeriod) -> Value {
     json!({ "billing_cycle_anchor": anchor, "items": items })
 }
 
-/// Returns the lines that bill the time from now to the end of each item's period.
-fn lines(world: &World, sub: &str) -> Vec<invoice::Line> {
-    let mut lines = subscription::lines(world, sub, false);
-    for line in lines.iter_mut().filter(|line| line.period.0 != world.now) {
-        let (start, end) = line.period;
-        line.amount = line.amount * (end - world.now) / (end - start).max(1);
-        line.period = (world.now, end);
-        line.proration = true;
+/// Creates the pending items that bill the rest of each item's period.
+fn bill_rest(world: &mut World, sub: &str, proration: Proration) {
+    let items = subscription::items(world, sub).to_vec();
+    for item in items.iter().filter(|_| proration != Proration::None) {
+        proration::debit(world, item, &items, world.now);
     }
-    lines
 }
 
 /// Whether `newest`, the newest invoice of a subscription, is the one that resumes it.

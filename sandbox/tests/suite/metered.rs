@@ -89,6 +89,8 @@ async fn the_usage_of_a_trial_is_free_and_the_last_usage_is_billed() {
     // https://docs.stripe.com/billing/subscriptions/trials, https://docs.stripe.com/billing/subscriptions/cancel
     let stripe = Stripe::start().await;
     let subscription = stripe.metered("&subscription_data[trial_period_days]=7").await;
+    let form = "billing_thresholds[amount_gte]=1000";
+    stripe.post(&format!("/v1/subscriptions/{subscription}"), form).await.id();
     stripe.sandbox.add_usage(&subscription, METERED, 500).unwrap();
     stripe.sandbox.advance_days(7);
     let (after_trial, _) = stripe.invoice_lines(&subscription).await;

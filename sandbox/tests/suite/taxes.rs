@@ -339,3 +339,23 @@ async fn a_change_within_a_period_is_taxed_and_so_is_its_credit() {
     let customer = stripe.sandbox.object(&session)["customer"].as_str().unwrap().to_owned();
     assert_eq!(stripe.sandbox.object(&customer)["balance"], -1200);
 }
+
+#[tokio::test]
+async fn a_payment_link_collects_as_a_session_does() {
+    // https://docs.stripe.com/api/payment-link/create
+    let stripe = Stripe::with_taxed_prices().await;
+    let form = format!(
+        "line_items[0][price]=price_net&line_items[0][quantity]=1{COLLECTS}\
+         &payment_method_collection=if_required&subscription_data[trial_period_days]=7"
+    );
+    let link = stripe.post("/v1/payment_links", &form).await;
+    assert_eq!(link.body["automatic_tax"]["enabled"], true, "{:#}", link.body);
+    let session = stripe.sandbox.open_payment_link(&link.id(), None).unwrap();
+    stripe.sandbox.enter_details(&session, german_company()).unwrap();
+    stripe.sandbox.pay_as(&session, Card::Paid, "charles@example.com").unwrap();
+    let body = stripe.sandbox.object(&session);
+    let subscription = stripe.sandbox.object(body["subscription"].as_str().unwrap());
+    assert_eq!(subscription["automatic_tax"]["enabled"], true);
+    assert!(subscription["default_payment_method"].is_null(), "no card was collected");
+    assert_eq!(body["customer_details"]["tax_ids"][0]["value"], "DE123456789");
+}

@@ -168,8 +168,18 @@ async fn a_subscription_resumes_in_the_period_that_it_would_have_had() {
     let item = &resumed["items"]["data"][0];
     assert_eq!(item["current_period_start"], START + 14 * DAY);
     let (invoice, _) = stripe.payment(&subscription).await;
-    // December has 31 days; ten of the period have passed.
-    assert_eq!(stripe.sandbox.object(&invoice)["total"], 4900 * 21 / 31);
+    // The period has 31 days, of which ten have passed.
+    assert_eq!(stripe.sandbox.object(&invoice)["total"], (4900 * 21 + 15) / 31);
+
+    // Without an invoice for it, it resumes at once, and the next invoice bills the rest.
+    let (_, subscription) = stripe.trial_without_card(PAUSES).await;
+    stripe.sandbox.advance_days(24);
+    let resumed = stripe.resume(&subscription, "billing_cycle_anchor=unchanged").await;
+    assert_eq!(resumed["status"], "active");
+    stripe.sandbox.advance_days(21);
+    let (invoice, _) = stripe.payment(&subscription).await;
+    let invoice = stripe.sandbox.object(&invoice);
+    assert_eq!(invoice["lines"]["data"].as_array().unwrap().len(), 2, "{invoice:#}");
 }
 
 #[tokio::test]

@@ -124,6 +124,14 @@ async fn read_record(
         // listed.
         orders.extend(tx.order_of_invoice(&invoice.id).await?);
     }
+    for session in &state.paid_sessions {
+        let is_listed = orders
+            .iter()
+            .any(|order| order.stripe_checkout_session_id.as_ref() == Some(&session.id));
+        if !is_listed {
+            orders.extend(tx.order_of_session(&session.id).await?);
+        }
+    }
     Ok(Record {
         subscription: tx.subscription(id).await?,
         orders,

@@ -76,8 +76,13 @@ pub struct LicenseView {
     status: LicenseStatusView,
     /// The features of the plan.
     features: Vec<String>,
-    /// The limits of the plan, for example the number of seats.
+    /// The limits, for example the number of seats: those of the plan for the units that were paid
+    /// for, and those of the add-ons.
     limits: BTreeMap<String, u64>,
+    /// The number of units of the plan that were paid for.
+    quantity: u32,
+    /// The ids of the add-ons.
+    addons: Vec<String>,
     /// When the license was issued.
     issued_at: DateTime<Utc>,
     /// The end of the paid time or of the trial. `null` if the license does not end.
@@ -86,6 +91,9 @@ pub struct LicenseView {
     /// The end of the grace period, during which the license still works.
     #[oai(nullable)]
     grace_until: Option<DateTime<Utc>>,
+    /// The time after which builds of the app are not covered. `null` if all builds are.
+    #[oai(nullable)]
+    updates_until: Option<DateTime<Utc>>,
     /// When the token expires. An app that is online refreshes it earlier.
     token_expires_at: DateTime<Utc>,
 }
@@ -101,9 +109,12 @@ impl Example for LicenseView {
             status: LicenseStatusView::Active,
             features: vec!["editor".into()],
             limits: BTreeMap::from([("seats".into(), 1)]),
+            quantity: 1,
+            addons: Vec::new(),
             issued_at: time(1_795_186_800),
             expires_at: Some(time(1_796_396_400)),
             grace_until: None,
+            updates_until: None,
             token_expires_at: time(1_796_396_400),
         }
     }
@@ -125,9 +136,12 @@ impl LicenseView {
             token: license.token.expose().to_owned(),
             plan: license.plan,
             trial: claims.trial,
+            quantity: license.quantity,
+            addons: license.addons.texts(),
             issued_at: license.issued_at.to_datetime(),
             expires_at: license.expires_at.map(Timestamp::to_datetime),
             grace_until: license.grace_until.map(Timestamp::to_datetime),
+            updates_until: license.updates_until.map(Timestamp::to_datetime),
             token_expires_at: license.token_expires_at.to_datetime(),
         })
     }
@@ -190,9 +204,16 @@ impl Example for VerdictView {
     fn example() -> Self {
         let LicenseView { license_id, plan, trial, features, limits, expires_at, .. } =
             LicenseView::example();
-        let customer_id = "cust_0123456789abcdef0123456789abcdef".into();
-        let license =
-            VerifiedLicense { license_id, customer_id, plan, trial, features, limits, expires_at };
+        let license = VerifiedLicense {
+            license_id,
+            customer_id: "cust_0123456789abcdef0123456789abcdef".into(),
+            plan,
+            trial,
+            features,
+            limits,
+            expires_at,
+            updates_until: None,
+        };
         Self {
             valid: true,
             superseded: Some(false),
@@ -222,6 +243,9 @@ struct VerifiedLicense {
     /// The end of the paid time or of the trial. `null` if the license does not end.
     #[oai(nullable)]
     expires_at: Option<DateTime<Utc>>,
+    /// The time after which builds of the app are not covered. `null` if all builds are.
+    #[oai(nullable)]
+    updates_until: Option<DateTime<Utc>>,
 }
 
 impl From<&Claims> for VerifiedLicense {
@@ -235,6 +259,7 @@ impl From<&Claims> for VerifiedLicense {
             features: claims.features.clone(),
             limits: claims.limits.clone(),
             expires_at: claims.license_expires.map(time),
+            updates_until: claims.updates_until.map(time),
         }
     }
 }

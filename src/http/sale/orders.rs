@@ -57,8 +57,26 @@ pub struct OrderView {
     order_id: String,
     /// The plan's id.
     plan: String,
-    /// The amount in the smallest unit of the currency, for example cents.
+    /// How often the price is charged: `month`, `year`, `once` or `updates`. `null` if it is not
+    /// known.
+    #[oai(nullable)]
+    interval: Option<String>,
+    /// The number of units of the plan. `null` if it is not known, or if the order is only for
+    /// add-ons.
+    #[oai(nullable)]
+    quantity: Option<u32>,
+    /// The ids of the add-ons.
+    addons: Vec<String>,
+    /// The amount with taxes, in the smallest unit of the currency, for example cents.
     amount: i64,
+    /// The part of the amount that is tax. `null` if it is not known.
+    #[oai(nullable)]
+    tax: Option<i64>,
+    /// What discounts took off. `null` if it is not known.
+    #[oai(nullable)]
+    discount: Option<i64>,
+    /// The part of the amount that was returned: refunded, credited, or taken by a dispute.
+    refunded_amount: i64,
     /// The currency (ISO 4217), in lower case.
     currency: String,
     /// The status.
@@ -67,6 +85,9 @@ pub struct OrderView {
     /// expires after 30 days or more.
     #[oai(nullable)]
     invoice_url: Option<String>,
+    /// The payment provider's page of the receipt. It expires after 30 days.
+    #[oai(nullable)]
+    receipt_url: Option<String>,
     /// When the order was created.
     created_at: DateTime<Utc>,
     /// When the order was paid.
@@ -80,10 +101,17 @@ impl Example for OrderView {
         Self {
             order_id: "ord_0123456789abcdef0123456789abcdef".into(),
             plan: "professional".into(),
+            interval: Some("month".into()),
+            quantity: Some(1),
+            addons: Vec::new(),
             amount: 4900,
+            tax: Some(0),
+            discount: Some(0),
+            refunded_amount: 0,
             currency: "usd".into(),
             status: OrderStatusView::Succeeded,
             invoice_url: Some("https://invoice.stripe.com/i/acct_1/test_1?s=ap".into()),
+            receipt_url: Some("https://pay.stripe.com/receipts/payment/test_1".into()),
             created_at: time,
             purchased_at: Some(time),
         }
@@ -95,10 +123,17 @@ impl From<Order> for OrderView {
         Self {
             order_id: order.order_id.to_string(),
             plan: order.plan,
+            interval: order.billing_interval.map(|interval| interval.to_string()),
+            quantity: order.quantity,
+            addons: order.addons.map(|addons| addons.texts()).unwrap_or_default(),
             amount: order.amount,
+            tax: order.tax,
+            discount: order.discount,
+            refunded_amount: order.returned,
             currency: order.currency,
             status: order.status.into(),
             invoice_url: order.invoice_url.map(|url| url.to_string()),
+            receipt_url: order.receipt_url.map(|url| url.to_string()),
             created_at: order.created_at.to_datetime(),
             purchased_at: order.purchased_at.map(Timestamp::to_datetime),
         }

@@ -9,6 +9,7 @@ pub mod postgres;
 pub mod process;
 pub mod raw;
 pub mod receiver;
+pub mod selling;
 pub mod shop;
 pub mod vendor;
 

@@ -104,9 +104,18 @@ impl Shop {
 
     /// Opens a shop with more options for the double, and more settings for the service.
     pub async fn open_with(options: Options, settings: &[(&str, &str)]) -> Self {
+        Self::open_selling(options, add_prices, settings).await
+    }
+
+    /// Opens a shop with the prices that `add` adds to the double.
+    pub async fn open_selling(
+        options: Options,
+        add: impl FnOnce(&Sandbox),
+        settings: &[(&str, &str)],
+    ) -> Self {
         let options = Options { start: StartTime::At(START), ..options };
         let sandbox = Sandbox::start(options).await.unwrap();
-        add_prices(&sandbox);
+        add(&sandbox);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (endpoint, secret) =
