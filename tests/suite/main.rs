@@ -16,6 +16,7 @@ mod audit_log;
 mod backfill;
 mod background;
 mod buyers;
+mod changes;
 mod cli;
 mod clocks;
 mod crash;
