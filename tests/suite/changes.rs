@@ -466,3 +466,79 @@ async fn a_change_beside_the_portals_schedule() {
     assert_eq!(canceled.status, 200, "{canceled:?}");
     assert_eq!(own.shop.sandbox.object(&own.subscription)["schedule"], Value::Null);
 }
+
+/// Returns a customer who is known at Stripe, with a card there, and the customer's id at Stripe.
+async fn customer_with_card(shop: &Shop, card: Card) -> (Buyer, String) {
+    let ada = shop.buyer("ada@example.com").await;
+    let session = shop.open_checkout(&ada, json!({ "plan": "team" })).await;
+    let customer = shop.stripe_customer_of(&session);
+    shop.sandbox.replace_card(&customer, card).unwrap();
+    (ada, customer)
+}
+
+#[tokio::test]
+async fn a_sent_invoice_is_paid_before_more_is_granted() {
+    let shop = Shop::selling().await;
+    let (ada, customer) = customer_with_card(&shop, Card::Paid).await;
+    let subscription =
+        shop.sandbox.subscribe_by_invoice(&customer, "price_team_month", 14).unwrap();
+    let newest = |shop: &Shop| {
+        shop.sandbox.object(&subscription)["latest_invoice"].as_str().unwrap().to_owned()
+    };
+    shop.sandbox.pay_invoice(&newest(&shop)).unwrap();
+    shop.settled().await;
+    let own = Subscriber { shop, ada, subscription: subscription.clone(), customer };
+    let wanted = json!({ "quantity": 4 });
+    let preview = own.preview(&wanted).await;
+    let answer = own.change_by(&wanted, &preview).await;
+    assert_eq!((answer.status, answer.text("/code")), (402, "payment_action_required"));
+    let invoice = own.newest_invoice();
+    assert_eq!(answer.body["payment_url"], invoice["hosted_invoice_url"]);
+    assert_eq!(invoice["amount_due"], preview["due_now"]);
+    assert_eq!(own.seats().await, 1);
+    own.shop.sandbox.pay_invoice(invoice["id"].as_str().unwrap()).unwrap();
+    assert_eq!(own.seats().await, 4);
+}
+
+#[tokio::test]
+async fn a_trial_is_changed_without_a_payment_and_a_paused_one_is_resumed() {
+    let shop = Shop::selling().await;
+    let ada = shop.buyer("ada@example.com").await;
+    let session = shop.open_checkout(&ada, json!({ "plan": "team" })).await;
+    let customer = shop.stripe_customer_of(&session);
+    let pause = "trial_settings[end_behavior][missing_payment_method]";
+    let form = [
+        ("customer", customer.as_str()),
+        ("items[0][price]", "price_team_month"),
+        ("trial_period_days", "7"),
+        (pause, "pause"),
+    ];
+    let made = shop.at_stripe("subscriptions", &form).await;
+    let subscription = made["id"].as_str().unwrap().to_owned();
+    shop.settled().await;
+    let mut own = Subscriber { shop, ada, subscription, customer };
+    let wanted = json!({ "quantity": 3 });
+    let preview = own.preview(&wanted).await;
+    assert_eq!((&preview["due_now"], &preview["next_amount"]), (&json!(0), &json!(3000)));
+    assert_eq!(preview["next_date"], own.shop.subscription(&own.ada).await["trial_end"]);
+    assert_eq!(own.change_by(&wanted, &preview).await.status, 200);
+    assert_eq!(own.seats().await, 3);
+
+    let mut ada = own.ada.clone();
+    own.shop.pass_days(&mut ada, 8).await;
+    own.ada = ada;
+    assert_eq!(own.shop.subscription(&own.ada).await["status"], "paused");
+    let refused = own.ada.client.post(PREVIEW, &wanted).await;
+    assert_eq!((refused.status, refused.text("/code")), (409, "change_not_possible"));
+    let refused = own.ada.client.post(RESUME, &Value::Null).await;
+    assert_eq!((refused.status, refused.text("/code")), (402, "payment_action_required"));
+    assert!(refused.text("/payment_url").contains("portal"), "{refused:?}");
+    own.shop.sandbox.replace_card(&own.customer, Card::DeclinedLater).unwrap();
+    let refused = own.ada.client.post(RESUME, &Value::Null).await;
+    assert_eq!((refused.status, refused.text("/code")), (402, "payment_failed"), "{refused:?}");
+    assert_eq!(refused.body["payment_url"], own.newest_invoice()["hosted_invoice_url"]);
+    own.shop.sandbox.replace_card(&own.customer, Card::Paid).unwrap();
+    let resumed = own.ada.client.post(RESUME, &Value::Null).await;
+    assert_eq!((resumed.status, resumed.text("/status")), (200, "active"), "{resumed:?}");
+    assert_eq!(own.seats().await, 3);
+}

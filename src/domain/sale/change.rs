@@ -293,6 +293,7 @@ impl<'a> Target<'a> {
             let default = || plan.price(None).map(|price| price.interval);
             let interval = wanted.interval.or(before.interval).or_else(default);
             let interval = interval.filter(|interval| interval.is_recurring());
+            let interval = interval.filter(|one| plan.price(Some(*one)).is_some());
             let interval = interval.ok_or(NotSold::Plan)?;
             let none = CustomerCurrency::default();
             let (price, _) = selection::price(plan, interval, Some(&currency), &none)?;
@@ -396,3 +397,6 @@ fn is_paid(before: &Held<'_>, after: &Target<'_>, paid: &Grant<'_>) -> bool {
         && before.addons.iter().all(|(addon, _)| has(addon))
         && after.addons.iter().all(|(addon, _)| has(addon))
 }
+
+#[cfg(test)]
+mod tests;
