@@ -210,6 +210,8 @@ text_enum! {
         LeaseRenewed = "lease.renewed",
         /// The end of leases that a dead process held.
         LeasesEnded = "leases.ended",
+        /// What the plans file grants, at the start.
+        PlansSeen = "plans.seen",
         /// The webhook endpoint, at Stripe.
         EndpointWritten = "endpoint.written",
         /// A test mail, at the SMTP server.

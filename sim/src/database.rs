@@ -41,6 +41,7 @@ const TABLES: [&str; 30] = [
     "ignored_events",
     "inbox",
     "audit_log",
+    "seen_plans",
     "server_secrets",
     "webhook_deliveries",
     "webhook_messages",

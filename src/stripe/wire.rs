@@ -6,7 +6,8 @@ mod invoice;
 mod preview;
 mod session;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -194,12 +195,45 @@ pub struct WirePrice {
     pub unit_amount: Option<i64>,
     pub currency: Option<String>,
     pub recurring: Option<Recurring>,
+    pub tax_behavior: Option<String>,
+    /// Only if it is expanded.
+    pub currency_options: Option<BTreeMap<String, CurrencyOption>>,
 }
 
 #[derive(Debug, Deserialize)]
 pub struct Recurring {
     pub interval: Option<String>,
     pub interval_count: Option<i64>,
+    pub usage_type: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct CurrencyOption {
+    pub unit_amount: Option<i64>,
+}
+
+/// Writes the interval as the plans file does: `month`, `3 months`, `metered, month`.
+impl fmt::Display for Recurring {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let interval = self.interval.as_deref().unwrap_or("unknown");
+        if self.usage_type.as_deref() == Some("metered") {
+            formatter.write_str("metered, ")?;
+        }
+        match self.interval_count.unwrap_or(1) {
+            1 => formatter.write_str(interval),
+            count => write!(formatter, "{count} {interval}s"),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub struct WireTaxSettings {
+    pub defaults: Option<TaxDefaults>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct TaxDefaults {
+    pub tax_behavior: Option<String>,
 }
 
 /// There is no `Debug`: it may contain the endpoint's secret.

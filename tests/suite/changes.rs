@@ -360,7 +360,7 @@ async fn a_change_back_within_the_period_costs_nothing() {
 
 #[tokio::test]
 async fn an_impossible_change_is_refused_with_the_reason() {
-    let own = Subscriber::with_five_seats().await;
+    let mut own = Subscriber::with_five_seats().await;
     for (wanted, status, code) in [
         (json!({ "plan": "gold" }), 422, "unknown_plan"),
         (json!({ "plan": "trial" }), 422, "unknown_plan"),
@@ -389,8 +389,9 @@ async fn an_impossible_change_is_refused_with_the_reason() {
         assert_eq!((answer.status, answer.text("/code")), (409, "no_subscription"), "{path}");
     }
     own.shop.sandbox.replace_card(&own.customer, Card::DeclinedLater).unwrap();
-    own.shop.sandbox.advance_days(25);
-    own.shop.settled().await;
+    let mut ada = own.ada.clone();
+    own.shop.pass_days(&mut ada, 25).await;
+    own.ada = ada;
     let answer = own.ada.client.post(PREVIEW, &json!({ "quantity": 8 })).await;
     assert_eq!((answer.status, answer.text("/code")), (409, "change_not_possible"));
     assert!(answer.text("/detail").contains("unpaid"), "{answer:?}");

@@ -98,6 +98,7 @@ fn kind(action: AuditAction, detail: &Value) -> Option<EventKind> {
         | AuditAction::SubscriptionResumeRequested
         | AuditAction::StripeLinked
         | AuditAction::StripeUnlinked
+        | AuditAction::PlansReduced
         | AuditAction::StripeCompared
         | AuditAction::EventReplayed
         | AuditAction::MailRetried

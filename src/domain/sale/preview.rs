@@ -110,7 +110,8 @@ pub struct Preview {
 
 impl Preview {
     /// Returns the preview of a change. `now` is the invoice that it creates at once, if it is
-    /// billed now. `next` is then an invoice for a whole period, or else the next one.
+    /// billed now. `next` is then an invoice for a whole period, or else the next one; `None` if
+    /// the subscription ends before.
     #[must_use]
     pub fn new(
         change: &Change<'_>,
@@ -128,11 +129,10 @@ impl Preview {
         });
         let end = of_plan.filter_map(|line| line.period_end).max();
         let end = end.or_else(|| change.subscription.period_end(catalog));
-        let is_last = change.subscription.ends_at(catalog).is_some_and(|last| Some(last) <= end);
         Self {
             due_now: now.map_or(0, |invoice| invoice.due),
             lines: now.map(UpcomingInvoice::breakdown).unwrap_or_default(),
-            next: amount.zip(end).filter(|_| !is_last),
+            next: amount.zip(end),
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod inbox;
 pub(super) mod lease;
 mod link;
 pub mod order;
+pub mod plans;
 pub mod preview;
 pub mod reconcile;
 pub mod settle;

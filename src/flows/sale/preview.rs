@@ -11,7 +11,7 @@ use crate::domain::secret::Purpose;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::flows::secret;
-use crate::stripe::{Needs, PreviewOf};
+use crate::stripe::{Needs, PreviewOf, StripeFailure};
 
 /// What a customer gets to see.
 pub struct Previewed {
@@ -41,14 +41,7 @@ pub async fn preview(app: &App, customer: &Customer, wanted: &Wanted) -> Result<
     refuse_vendors_schedule(app, &change).await?;
     let at = billed_from(&change, now, app);
     let due_now = invoice_of_change(app, &change, at).await?;
-    let of = if due_now.is_some() { PreviewOf::WholePeriod } else { PreviewOf::Next };
-    let is_ending = subscription.ends_at(&app.plans).is_some();
-    let next = if is_ending && due_now.is_none() {
-        // Stripe has no next invoice.
-        None
-    } else {
-        Some(stripe.preview_change(&subscription.id, &change.edits, of).await?)
-    };
+    let next = next_invoice(app, &change, due_now.is_some()).await?;
     let preview = Preview::new(&change, due_now.as_ref(), next.as_ref(), &app.plans);
     let terms = Terms {
         request: request_hash(&customer.customer_id, wanted),
@@ -97,6 +90,28 @@ pub(super) async fn invoice_of_change(
     let id = &change.subscription.id;
     let of = PreviewOf::Change(at);
     Ok(Some(app.stripe()?.preview_change(id, &change.edits, of).await?))
+}
+
+/// Returns the next invoice after a change; `None` if the subscription ends before. After one that
+/// is billed now, the next one is for a whole period: everything else is billed with it.
+async fn next_invoice(
+    app: &App,
+    change: &Change<'_>,
+    is_billed_now: bool,
+) -> Result<Option<UpcomingInvoice>> {
+    let (stripe, subscription) = (app.stripe()?, change.subscription);
+    if subscription.ends_at(&app.plans).is_some() {
+        return Ok(None);
+    }
+    let preview = async |of| stripe.preview_change(&subscription.id, &change.edits, of).await;
+    if !is_billed_now {
+        match preview(PreviewOf::Next).await {
+            // A trial without a payment method is followed by a pause.
+            Err(StripeFailure::Refused { status: 404, .. }) => {}
+            next => return Ok(Some(next?)),
+        }
+    }
+    Ok(Some(preview(PreviewOf::WholePeriod).await?))
 }
 
 /// Refuses a change of a subscription that the vendor manages by a schedule. One of the portal

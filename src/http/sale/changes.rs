@@ -106,12 +106,18 @@ const EXAMPLE_PREVIEW: &str = "prev_eyJyZXF1ZXN0Ijoi.b3JpZ2luYWw";
 
 /// One line of a preview.
 #[derive(Object)]
-#[oai(rename = "PreviewLine")]
+#[oai(rename = "PreviewLine", example)]
 struct LineView {
     /// What it is for.
     text: String,
     /// The amount in the smallest unit of the currency, for example cents. Negative for a credit.
     amount: i64,
+}
+
+impl Example for LineView {
+    fn example() -> Self {
+        Self { text: "Remaining time on 8 × Team after 29 Nov 2026".into(), amount: 4000 }
+    }
 }
 
 /// What a change of the subscription costs.
@@ -136,14 +142,11 @@ struct PreviewView {
 
 impl Example for PreviewView {
     fn example() -> Self {
-        let line = |text: &str, amount| LineView { text: text.into(), amount };
+        let unused = "Unused time on 5 × Team after 29 Nov 2026";
         Self {
             currency: "usd".into(),
             due_now: 1500,
-            lines: vec![
-                line("Unused time on 5 × Team after 29 Nov 2026", -2500),
-                line("Remaining time on 8 × Team after 29 Nov 2026", 4000),
-            ],
+            lines: vec![LineView { text: unused.into(), amount: -2500 }, LineView::example()],
             next_amount: Some(8000),
             next_date: Some(Timestamp::saturating(1_797_778_800).to_datetime()),
             preview_id: EXAMPLE_PREVIEW.into(),

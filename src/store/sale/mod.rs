@@ -7,4 +7,5 @@ pub(super) mod inbox;
 pub(super) mod kept;
 pub(super) mod leases;
 pub(super) mod orders;
+pub(super) mod seen_plans;
 pub(super) mod subscriptions;
