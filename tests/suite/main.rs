@@ -21,6 +21,7 @@ mod cli;
 mod clocks;
 mod crash;
 mod crash_accounts;
+mod crash_changes;
 mod crash_outgoing;
 mod crash_support;
 mod daily;
