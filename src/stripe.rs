@@ -5,6 +5,7 @@
 //! when to call and what to do after a failure.
 
 mod account;
+mod change;
 mod client;
 mod double;
 mod listing;
@@ -34,6 +35,7 @@ use wire::List;
 
 pub use crate::domain::sale::stripe_failure::StripeFailure;
 pub use account::{Endpoint, StripePrice};
+pub use change::{ChangeParameters, PreviewOf};
 pub use double::{Call, Double};
 pub use purchases::Needs;
 pub use sale::{CustomerParameters, SessionMode, SessionParameters, StripeCustomer, Undelivered};

@@ -220,6 +220,7 @@ fn subscription(
             current_period_end: current.period_end(catalog),
             cancel_at: current.ends_at(catalog),
             trial_end: current.trial_end,
+            pending_until: current.pending_until,
             created_at: current.created,
             updated_at,
         },

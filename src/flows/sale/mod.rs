@@ -2,6 +2,7 @@
 
 pub mod backfill;
 pub(super) mod buyers;
+pub mod change;
 pub mod checkout;
 pub mod claim;
 pub mod inbox;
@@ -9,6 +10,7 @@ pub(super) mod lease;
 mod link;
 pub mod order;
 pub mod plans;
+pub mod preview;
 pub mod reconcile;
 pub mod settle;
 pub mod setup;

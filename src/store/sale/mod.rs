@@ -2,6 +2,7 @@
 
 pub(super) mod attempts;
 pub(super) mod buyers;
+mod changes;
 pub(super) mod inbox;
 pub(super) mod kept;
 pub(super) mod leases;
