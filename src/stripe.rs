@@ -8,6 +8,7 @@ mod account;
 mod client;
 mod double;
 mod listing;
+mod promotion;
 mod purchases;
 mod sale;
 mod wire;
@@ -36,7 +37,8 @@ pub use crate::domain::sale::stripe_failure::StripeFailure;
 pub use account::{Endpoint, StripePrice};
 pub use double::{Call, Double};
 pub use purchases::Needs;
-pub use sale::{CustomerParameters, SessionMode, SessionParameters, StripeCustomer, Undelivered};
+pub use sale::{
+    CustomerChanges, CustomerParameters, SessionMode, SessionParameters, StripeCustomer, Undelivered};
 
 /// A call that took longer is not retried immediately, so that the caller need not wait longer.
 const LONG_CALL: TimeDelta = TimeDelta::seconds(5);

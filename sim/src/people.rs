@@ -235,6 +235,7 @@ impl History {
         };
         let wanted = Purchase {
             wanted,
+            promotion_code: None,
             success_url: back.clone(),
             cancel_url: back,
         };

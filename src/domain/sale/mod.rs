@@ -3,6 +3,7 @@
 pub mod addon_ids;
 pub mod attempt;
 pub mod buyer;
+pub mod code;
 pub mod entitlement;
 pub mod inbox;
 pub mod invoice;

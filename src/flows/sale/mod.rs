@@ -8,6 +8,7 @@ pub mod inbox;
 pub(super) mod lease;
 mod link;
 pub mod order;
+mod promotion;
 pub mod reconcile;
 pub mod settle;
 pub mod setup;
