@@ -203,6 +203,10 @@ text_enum! {
         LeasesEnded = "leases.ended",
         /// The webhook endpoint, at Stripe.
         EndpointWritten = "endpoint.written",
+        /// The Checkout session that checks an account, at Stripe.
+        AccountProbed = "account.probed",
+        /// The result of the check of an account.
+        AccountChecked = "account.checked",
         /// A test mail, at the SMTP server.
         TestMailSent = "test_mail.sent",
     }

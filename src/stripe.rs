@@ -34,7 +34,7 @@ use client::{Client, Response};
 use wire::List;
 
 pub use crate::domain::sale::stripe_failure::StripeFailure;
-pub use account::{Endpoint, StripePrice};
+pub use account::{Endpoint, Probe, StripePrice, TaxSettings};
 pub use double::{Call, Double};
 pub use purchases::Needs;
 pub use sale::{

@@ -47,6 +47,8 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
         23 "0023_support_at_scale",
         24 "0024_reset_required",
         26 "0026_selling",
+        27 "0027_trial_cards",
+        28 "0028_account_checks",
     }
 });
 

@@ -197,3 +197,19 @@ pub struct WireEndpoint {
     pub url: String,
     pub secret: Option<String>,
 }
+
+#[derive(Debug, Deserialize)]
+pub struct WireTaxSettings {
+    pub status: Option<String>,
+    pub status_details: Option<WireTaxStatus>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct WireTaxStatus {
+    pub pending: Option<WireTaxPending>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct WireTaxPending {
+    pub missing_fields: Option<Vec<String>>,
+}

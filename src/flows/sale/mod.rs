@@ -1,5 +1,6 @@
 //! Sales: checkout, the sync with Stripe, and orders.
 
+pub mod account_check;
 pub mod backfill;
 pub(super) mod buyers;
 pub mod checkout;

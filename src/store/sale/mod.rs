@@ -1,6 +1,7 @@
 //! The tables of the sync with Stripe: subscriptions, orders, events, attempts and leases.
 
-pub(super) mod attempts;
+pub(super) mod account_checks;
+mod attempts;
 pub(super) mod buyers;
 pub(super) mod inbox;
 pub(super) mod kept;
