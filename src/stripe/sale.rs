@@ -277,6 +277,19 @@ impl Stripe {
         Ok(StripeCustomer { deleted: customer.deleted, default_payment_method, currency })
     }
 
+    /// Returns the currency that may pin a Stripe customer: that of earlier purchases, and of open
+    /// Checkout sessions for a subscription
+    /// (<https://support.stripe.com/questions/set-or-change-currency-for-an-invoice-or-customer-in-stripe-billing>).
+    pub async fn pinning_currencies(&self, id: &StripeCustomerId) -> Answer<Vec<Currency>> {
+        let usual = self.customer(id).await?.currency;
+        let query = vec![field("customer", id.as_str()), field("status", "open")];
+        let open =
+            self.all("/checkout/sessions", query, |one: &WireSession| one.id.as_str()).await?;
+        let of_open = open.iter().filter(|session| !session.is_single_payment());
+        let of_open = of_open.filter_map(|session| session.currency()?.parse().ok());
+        Ok(usual.into_iter().chain(of_open).collect())
+    }
+
     /// Returns the events of the last thirty days that Stripe could not deliver. If there are too
     /// many for one list, it returns only the newest; a reconciliation does not need the others.
     pub async fn undelivered_events(&self) -> Answer<Undelivered> {

@@ -203,8 +203,8 @@ async fn promotion_code(
 }
 
 /// Returns the error for a session that Stripe refused. Stripe has no code for a customer who is
-/// pinned to another currency, for example by a quote or by a checkout of another program. So the
-/// customer is asked for its currency.
+/// pinned to another currency, for example by a quote or by a checkout of another program. So it
+/// is asked for the customer's currencies.
 async fn refused(
     app: &App,
     stripe_id: &StripeCustomerId,
@@ -217,16 +217,14 @@ async fn refused(
     if !is_pinnable || error.code() != Code::BillingRefused {
         return error;
     }
-    let customer = match app.stripe() {
-        Ok(stripe) => stripe.customer(stripe_id).await.ok(),
-        Err(_) => None,
-    };
-    match customer.and_then(|customer| customer.currency) {
-        Some(pinned) if pinned != selection.currency => {
+    let Ok(stripe) = app.stripe() else { return error };
+    let pins = stripe.pinning_currencies(stripe_id).await.unwrap_or_default();
+    match pins.into_iter().find(|currency| *currency != selection.currency) {
+        Some(pinned) => {
             let sold = selection.plan.currencies(selection.price.interval);
             NotSold::Pinned { pinned, sold }.into()
         }
-        _ => error,
+        None => error,
     }
 }
 
