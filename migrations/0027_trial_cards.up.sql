@@ -9,6 +9,3 @@ CREATE INDEX trial_cards_kept_until_index ON trial_cards (kept_until);
 
 -- When the customer had a trial at Stripe: there is one for each customer.
 ALTER TABLE customers ADD COLUMN stripe_trial_at BIGINT;
-
--- The end of the trial that a mail has announced. Another end is announced again.
-ALTER TABLE subscriptions ADD COLUMN trial_end_announced BIGINT;

@@ -201,8 +201,12 @@ text_enum! {
         LeaseRenewed = "lease.renewed",
         /// The end of leases that a dead process held.
         LeasesEnded = "leases.ended",
+        /// What the plans file grants, at the start.
+        PlansSeen = "plans.seen",
         /// The webhook endpoint, at Stripe.
         EndpointWritten = "endpoint.written",
+        /// The end of a refused trial, at Stripe.
+        TrialEnded = "trial.ended",
         /// The Checkout session that checks an account, at Stripe.
         AccountProbed = "account.probed",
         /// The result of the check of an account.

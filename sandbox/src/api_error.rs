@@ -56,6 +56,12 @@ impl ApiError {
         Self { status: 404, ..Self::invalid(message, "") }
     }
 
+    /// A preview finds no invoice that would be made.
+    pub fn nothing_upcoming(of: &str) -> Self {
+        let message = format!("No upcoming invoices for customer: {of}");
+        Self { status: 404, ..Self::coded("invoice_upcoming_none", message, "") }
+    }
+
     /// The API key is missing or wrong.
     pub fn unauthorized() -> Self {
         let message = "Invalid API Key provided: the sandbox accepts only the secret key that it \

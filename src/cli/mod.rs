@@ -100,6 +100,9 @@ enum Command {
     /// Connect your Stripe account and its customers
     #[command(after_help = sale::stripe::EXAMPLES, subcommand_required = true)]
     Stripe(sale::stripe::StripeCommand),
+    /// Compare the plans file with Stripe, or with another plans file
+    #[command(after_help = sale::plans::EXAMPLES, subcommand_required = true)]
+    Plans(sale::plans::PlansCommand),
     /// Verify, inspect, issue, extend, revoke or resend licenses
     #[command(after_help = license::licenses::EXAMPLES, subcommand_required = true)]
     License(license::licenses::LicenseCommand),
@@ -132,6 +135,7 @@ impl Cli {
             Command::Reconcile(reconcile) => config().and_then(|config| reconcile.run(&config)),
             Command::Import(import) => config().and_then(|config| import.run(&config)),
             Command::Stripe(stripe) => config().and_then(|config| stripe.run(&config)),
+            Command::Plans(plans) => config().and_then(|config| plans.run(&config)),
             Command::License(license) => license.run(config),
             Command::Openapi => print(crate::http::openapi::text()),
         };

@@ -99,6 +99,7 @@ async fn serve(config: &Config) -> Result<()> {
              and decides which payments count"
         );
     }
+    crate::flows::sale::plans::report_removals(&app).await?;
     // The signal handlers are installed before the address is printed.
     let stop = stop_signal();
     let metrics_at = metrics.as_ref().and_then(|metrics| metrics.local_addr().ok());

@@ -2,6 +2,7 @@
 //! `entitlement.rs`. Signing is in [`crate::keys`], and verification in the crate
 //! `licentia-verify`.
 
+mod content;
 mod entitlement;
 mod extras;
 pub mod grant;
@@ -18,6 +19,7 @@ use crate::domain::sale::plan::Catalog;
 use crate::domain::sale::stripe_ids::StripeCustomerId;
 use crate::domain::text_enum::text_enum;
 use crate::domain::time::{SKEW, Timestamp};
+pub use content::Content;
 pub use entitlement::{Entitlement, Holder, claims, token_expires};
 pub use extras::Extras;
 

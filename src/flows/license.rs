@@ -312,8 +312,9 @@ async fn fresh(app: &App, current: IssuedLicense) -> Result<IssuedLicense> {
 }
 
 /// Returns the entitlement of a fresh license, if one is due: half of the license token's lifetime
-/// has passed and a fresh token would last longer, or a clock that was ahead issued the license. A
-/// license whose plan was removed from the plans file keeps its last token.
+/// has passed and a fresh token would last longer, the plans file has changed what the plan grants,
+/// or a clock that was ahead issued the license. A license whose plan was removed from the plans
+/// file keeps its last token.
 fn refresh_entitlement<'a>(
     app: &'a App,
     current: &IssuedLicense,
@@ -323,7 +324,8 @@ fn refresh_entitlement<'a>(
     if current.is_from_the_future(now) {
         return Some(entitlement.with_the_right_clock(&app.plans, now));
     }
-    current.is_refresh_due(&app.plans, now).then_some(entitlement)
+    let is_due = current.is_refresh_due(&app.plans, now) || current.is_outdated(&app.plans);
+    is_due.then_some(entitlement)
 }
 
 /// Returns the id of a license that our key signed and that is valid, expired recently, or was

@@ -1,13 +1,13 @@
 //! Checks that need the whole plans file. Each problem is reported at the place of its cause.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use licentia_verify::MAX_TOKEN_BYTES;
 
 use super::plan::Read;
 use super::{LIMITS, MAX_ISSUER_BYTES};
 use crate::domain::ids::{CustomerId, LicenseId};
-use crate::domain::license::{Entitlement, Extras, Holder, Source, Term, claims};
+use crate::domain::license::{Entitlement, Holder, Source, Term, claims};
 use crate::domain::sale::plan::{Addon, Catalog, Plan, Price, Slug};
 use crate::domain::time::Timestamp;
 use crate::settings::{Section, similar};
@@ -127,28 +127,14 @@ fn largest_token(plan: &Plan, catalog: &Catalog) -> usize {
     let issuer = "x".repeat(MAX_ISSUER_BYTES);
     let end = Some(Timestamp::MAX);
     let term = Term { expires: end, grace_until: end };
-    let extras = largest_additions(plan, catalog);
-    let entitlement = Entitlement { extras, ..Entitlement::new(plan, Source::Operator, term) };
+    let entitlement = Entitlement {
+        quantity: plan.quantity.max,
+        addons: catalog.addons.iter().filter(|addon| addon.is_for(plan)).collect(),
+        updates_until: end,
+        ..Entitlement::new(plan, Source::Operator, term)
+    };
     let holder = Holder { customer_id: &customer_id, license_id: &license_id, seq: *LIMITS.end() };
-    let mut claims = claims(&entitlement, &holder, catalog, &issuer, Timestamp::MAX);
-    claims.updates_until = claims.license_expires;
+    let claims = claims(&entitlement, &holder, catalog, &issuer, Timestamp::MAX);
     let json = serde_json::to_string(&claims).unwrap_or_default();
     json.len().div_ceil(3) * 4 + TOKEN_FRAME_BYTES
-}
-
-/// Returns what the largest quantity and every add-on make of a plan.
-fn largest_additions(plan: &Plan, catalog: &Catalog) -> Extras {
-    let mut limits = BTreeMap::new();
-    for (name, limit) in &plan.limits {
-        let units = if plan.per_unit.contains(name) { plan.quantity.max } else { 1 };
-        limits.insert(name.clone(), limit.saturating_mul(units.into()));
-    }
-    let addons = catalog.addons.iter().filter(|addon| addon.is_for(plan));
-    for (name, limit) in addons.clone().flat_map(|addon| &addon.limits) {
-        let total = limits.entry(name.clone()).or_default();
-        *total = total.saturating_add(*limit);
-    }
-    limits.values_mut().for_each(|limit| *limit = (*limit).min(*LIMITS.end()));
-    let features = addons.flat_map(|addon| &addon.features).cloned().collect();
-    Extras { features, limits, ..Extras::default() }
 }

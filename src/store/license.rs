@@ -291,6 +291,28 @@ impl Tx {
         )
     }
 
+    /// Returns the current licenses that work at `now`, ordered by customer, starting after
+    /// `after`, at most `most`.
+    pub async fn working_licenses(
+        &mut self,
+        now: Timestamp,
+        after: Option<&CustomerId>,
+        most: i64,
+    ) -> Result<Vec<IssuedLicense>> {
+        sql!(
+            self,
+            fetch_all: IssuedLicense,
+            "SELECT {columns} FROM licenses
+             WHERE superseded_at IS NULL AND revoked_at IS NULL
+               AND (expires_at IS NULL OR expires_at > $1 OR grace_until > $1)
+               AND customer_id > $2
+             ORDER BY customer_id LIMIT $3",
+            now,
+            after.map_or("", CustomerId::as_str),
+            most,
+        )
+    }
+
     /// Returns whether any license was ever issued.
     pub async fn has_licenses(&mut self) -> Result<bool> {
         let first = sql!(self, fetch_optional: (i64,), "SELECT seq FROM licenses LIMIT 1")?;

@@ -46,6 +46,7 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
         22 "0022_idempotency_keys",
         23 "0023_support_at_scale",
         24 "0024_reset_required",
+        25 "0025_seen_plans",
         26 "0026_selling",
         27 "0027_trial_cards",
         28 "0028_account_checks",

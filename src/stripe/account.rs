@@ -1,6 +1,8 @@
 //! The calls that set up an account: prices, the webhook endpoint, and the permissions of the key.
 //! [`crate::flows::sale::setup`] decides what to change.
 
+use std::collections::BTreeMap;
+
 use secrecy::SecretString;
 
 use super::sale::of_page;
@@ -38,8 +40,12 @@ pub struct StripePrice {
     pub amount: Option<i64>,
     /// ISO 4217, lower case.
     pub currency: String,
-    /// `month`, `year`…; `None` if it is charged once or every few months or years.
-    pub interval: Option<String>,
+    /// How often it is charged: `once`, `month`, `3 months`, `metered, month`….
+    pub interval: String,
+    /// The amounts in all currencies, including its own.
+    pub amounts: BTreeMap<String, Option<i64>>,
+    /// Whether it says if its amounts contain taxes.
+    pub has_tax_behavior: bool,
 }
 
 /// Whether Stripe Tax is set up.
@@ -78,14 +84,21 @@ pub struct Endpoint {
 impl Stripe {
     /// Returns the price with this id, or `None` if the account has none.
     pub async fn price(&self, id: &str) -> Answer<Option<StripePrice>> {
-        let price: Option<WirePrice> = self.known(&format!("/prices/{id}"), Vec::new()).await?;
+        let expand = vec![field("expand[]", "currency_options")];
+        let price: Option<WirePrice> = self.known(&format!("/prices/{id}"), expand).await?;
         let Some(price) = price else { return Ok(None) };
-        let recurring = price.recurring.filter(|each| each.interval_count.unwrap_or(1) == 1);
+        let currency = price.currency.unwrap_or_default();
+        let options = price.currency_options.unwrap_or_default().into_iter();
+        let mut amounts: BTreeMap<_, _> =
+            options.map(|(currency, option)| (currency, option.unit_amount)).collect();
+        amounts.insert(currency.clone(), price.unit_amount);
         Ok(Some(StripePrice {
             active: price.active.unwrap_or(true),
             amount: price.unit_amount,
-            currency: price.currency.unwrap_or_default(),
-            interval: recurring.and_then(|recurring| recurring.interval),
+            currency,
+            interval: price.recurring.map_or("once".to_owned(), |each| each.to_string()),
+            amounts,
+            has_tax_behavior: price.tax_behavior.is_some_and(|tax| tax != "unspecified"),
         }))
     }
 
@@ -119,6 +132,13 @@ impl Stripe {
         form.extend(of_page(&probe.options, false));
         let made: Identified = self.post("/checkout/sessions", form, None, at).await?;
         self.expire_session(&read_id(&made.id)?, at).await.map(drop)
+    }
+
+    /// Returns whether the account has a default for prices that do not say whether their amounts
+    /// contain taxes (<https://docs.stripe.com/api/tax/settings/object>, `defaults.tax_behavior`).
+    pub async fn has_default_tax_behavior(&self) -> Answer<bool> {
+        let settings: WireTaxSettings = self.get("/tax/settings", Vec::new()).await?;
+        Ok(settings.defaults.and_then(|defaults| defaults.tax_behavior).is_some())
     }
 
     /// Returns the webhook endpoint with this URL, if there is one.

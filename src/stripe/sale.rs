@@ -221,6 +221,8 @@ pub struct Undelivered {
 pub struct StripeCustomer {
     /// Whether it was deleted.
     pub deleted: bool,
+    /// The name.
+    pub name: Option<Private>,
     /// The payment method that pays invoices.
     pub default_payment_method: Option<String>,
     /// The currency of earlier purchases.
@@ -274,7 +276,12 @@ impl Stripe {
         let method = settings.and_then(|settings| settings.default_payment_method);
         let default_payment_method = method.map(|method| method.id().to_owned());
         let currency = customer.currency.and_then(|currency| currency.parse().ok());
-        Ok(StripeCustomer { deleted: customer.deleted, default_payment_method, currency })
+        Ok(StripeCustomer {
+            deleted: customer.deleted,
+            name: customer.name.map(Private::from),
+            default_payment_method,
+            currency,
+        })
     }
 
     /// Returns the currency that may pin a Stripe customer: that of earlier purchases, and of open
@@ -371,6 +378,13 @@ impl Stripe {
         let form = vec![field("customer", id.as_str()), field("return_url", return_url)];
         let created: WirePortal = self.post("/billing_portal/sessions", form, None, at).await?;
         Ok(created.url)
+    }
+
+    /// Ends the trial of a subscription, so that its first period is charged. Repeating it changes
+    /// nothing.
+    pub async fn end_trial(&self, id: &StripeSubscriptionId, at: FailPoint<'_>) -> Answer<()> {
+        let form = vec![field("trial_end", "now"), field("proration_behavior", "none")];
+        self.post::<Identified>(&format!("/subscriptions/{id}"), form, None, at).await.map(drop)
     }
 
     /// Cancels a subscription immediately.

@@ -5,7 +5,8 @@
 mod invoice;
 mod session;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -58,7 +59,7 @@ pub struct WireCustomer {
     #[serde(default)]
     pub deleted: bool,
     email: Option<String>,
-    name: Option<String>,
+    pub name: Option<String>,
     pub currency: Option<String>,
     metadata: Option<HashMap<String, String>>,
     pub invoice_settings: Option<InvoiceSettings>,
@@ -95,7 +96,37 @@ fn named<'a>(metadata: &'a Option<HashMap<String, String>>, key: &str) -> Option
 
 #[derive(Debug, Deserialize)]
 pub struct InvoiceSettings {
-    pub default_payment_method: Option<Link>,
+    pub default_payment_method: Option<WireMethod>,
+}
+
+/// A payment method: its id, or the object itself.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub enum WireMethod {
+    Id(String),
+    Object { id: String, card: Option<WireCard> },
+}
+
+#[derive(Debug, Deserialize)]
+pub struct WireCard {
+    fingerprint: Option<String>,
+}
+
+impl WireMethod {
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Id(id) | Self::Object { id, .. } => id,
+        }
+    }
+
+    /// Returns the card's fingerprint, which is the same for all uses of a card number in an
+    /// account; `None` if the method is not included or no card.
+    pub fn fingerprint(&self) -> Option<&str> {
+        match self {
+            Self::Object { card: Some(card), .. } => card.fingerprint.as_deref(),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -110,7 +141,7 @@ pub struct WireSubscription {
     trial_end: Option<i64>,
     pause_collection: Option<IgnoredAny>,
     latest_invoice: Option<Link>,
-    default_payment_method: Option<Link>,
+    default_payment_method: Option<WireMethod>,
     currency: Option<String>,
     metadata: Option<HashMap<String, String>>,
     created: Option<i64>,
@@ -150,8 +181,13 @@ impl WireSubscription {
             collection_paused: self.pause_collection.is_some(),
             latest_invoice: self.latest_invoice.and_then(|link| link.id().parse().ok()),
             awaits_payment: false,
+            card: self
+                .default_payment_method
+                .as_ref()
+                .and_then(|method| method.fingerprint().map(str::to_owned)),
+            is_trial_refused: false,
             is_ours: named(&self.metadata, "customer_id").is_some(),
-            default_payment_method: self.default_payment_method.map(|link| link.id().to_owned()),
+            default_payment_method: self.default_payment_method.map(|method| method.id().to_owned()),
             created: Timestamp::saturating(self.created.unwrap_or(0)),
         })
     }
@@ -181,12 +217,47 @@ pub struct WirePrice {
     pub unit_amount: Option<i64>,
     pub currency: Option<String>,
     pub recurring: Option<Recurring>,
+    pub tax_behavior: Option<String>,
+    /// Only if it is expanded.
+    pub currency_options: Option<BTreeMap<String, CurrencyOption>>,
 }
 
 #[derive(Debug, Deserialize)]
 pub struct Recurring {
     pub interval: Option<String>,
     pub interval_count: Option<i64>,
+    pub usage_type: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct CurrencyOption {
+    pub unit_amount: Option<i64>,
+}
+
+/// Writes the interval as the plans file does: `month`, `3 months`, `metered, month`.
+impl fmt::Display for Recurring {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let interval = self.interval.as_deref().unwrap_or("unknown");
+        if self.usage_type.as_deref() == Some("metered") {
+            formatter.write_str("metered, ")?;
+        }
+        match self.interval_count.unwrap_or(1) {
+            1 => formatter.write_str(interval),
+            count => write!(formatter, "{count} {interval}s"),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+pub struct WireTaxSettings {
+    pub status: Option<String>,
+    pub status_details: Option<WireTaxStatus>,
+    pub defaults: Option<TaxDefaults>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct TaxDefaults {
+    pub tax_behavior: Option<String>,
 }
 
 /// There is no `Debug`: it may contain the endpoint's secret.
@@ -196,12 +267,6 @@ pub struct WireEndpoint {
     #[serde(default)]
     pub url: String,
     pub secret: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-pub struct WireTaxSettings {
-    pub status: Option<String>,
-    pub status_details: Option<WireTaxStatus>,
 }
 
 #[derive(Debug, Deserialize)]

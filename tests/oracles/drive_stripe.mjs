@@ -152,6 +152,37 @@ assert.deepEqual([invoice.metadata.order, invoice.lines.data[0].quantity], ["ord
 assert.equal((await stripe.promotionCodes.retrieve(code.id)).active, false);
 console.log("one-time payment: discounted, in euros, then its invoice");
 
+const opened = await stripe.checkout.sessions.create({
+  mode: "subscription",
+  line_items: [{ price: price.id, quantity: 2 }],
+  success_url: "http://localhost/ok",
+});
+assert.equal(await submit(`/checkout/${opened.id}`, { card: "4242424242424242" }), 303);
+const { subscription: team } = await stripe.checkout.sessions.retrieve(opened.id, {
+  expand: ["subscription"],
+});
+const seats = {
+  items: [{ id: team.items.data[0].id, quantity: 5 }],
+  proration_behavior: "always_invoice",
+  proration_date: Math.floor(Date.now() / 1000),
+};
+const preview = await stripe.invoices.createPreview({
+  subscription: team.id,
+  subscription_details: seats,
+});
+assert.deepEqual(preview.lines.data.map((line) => line.quantity), [2, 5]);
+assert(preview.lines.data.every((line) => line.parent.subscription_item_details.proration));
+const grown = await stripe.subscriptions.update(team.id, {
+  ...seats,
+  payment_behavior: "pending_if_incomplete",
+  expand: ["latest_invoice.payments.data.payment.payment_intent"],
+});
+assert.deepEqual([grown.pending_update, grown.items.data[0].quantity], [null, 5]);
+assert.equal(grown.latest_invoice.amount_paid, preview.amount_due);
+const [attempt] = grown.latest_invoice.payments.data;
+assert.equal(attempt.payment.payment_intent.status, "succeeded");
+console.log("seats: previewed, then changed and paid");
+
 assert.equal((await stripe.tax.settings.retrieve()).status, "active");
 const company = await stripe.customers.create({
   business_name: "Engines",

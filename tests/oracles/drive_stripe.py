@@ -157,6 +157,34 @@ assert invoice.metadata["order"] == "ord_1" and invoice.lines.data[0].quantity =
 assert not stripe.PromotionCode.retrieve(code.id).active
 print("one-time payment: discounted, in euros, then its invoice")
 
+team = stripe.checkout.Session.create(
+    mode="subscription",
+    line_items=[{"price": price.id, "quantity": 2}],
+    success_url="http://localhost/ok",
+)
+assert submit(f"/checkout/{team.id}", card="4242424242424242") == 303
+team = stripe.checkout.Session.retrieve(team.id, expand=["subscription"]).subscription
+seats = {
+    "items": [{"id": team["items"].data[0].id, "quantity": 5}],
+    "proration_behavior": "always_invoice",
+    "proration_date": int(time.time()),
+}
+preview = stripe.Invoice.create_preview(subscription=team.id, subscription_details=seats)
+lines = preview.lines.data
+assert [line.quantity for line in lines] == [2, 5] and lines[0].amount < 0
+assert all(line.parent.subscription_item_details.proration for line in lines)
+changed = stripe.Subscription.modify(
+    team.id,
+    **seats,
+    payment_behavior="pending_if_incomplete",
+    expand=["latest_invoice.payments.data.payment.payment_intent"],
+)
+assert changed.pending_update is None and changed["items"].data[0].quantity == 5
+invoice = changed.latest_invoice
+assert invoice.amount_paid == preview.amount_due == sum(line.amount for line in lines)
+assert invoice.payments.data[0].payment.payment_intent.status == "succeeded"
+print("seats: previewed, then changed and paid")
+
 assert stripe.tax.Settings.retrieve().status == "active"
 company = stripe.Customer.create(
     business_name="Engines",

@@ -121,6 +121,9 @@ try {
   const portal = await stripe.billingPortal.sessions.create({ customer: customer.id });
   await page.goto(portal.url);
   const section = page.getByRole("region", { name: "Subscription" }).first();
+  await section.getByLabel("Quantity").fill("3");
+  await section.getByRole("button", { name: "Change quantity" }).click();
+  must(await section.getByLabel("Quantity").inputValue() === "3", "portal: three units");
   await section.getByRole("button", { name: "Cancel at the end of the period" }).click();
   must(await section.getByText("Ends on").isVisible(), "portal: cancelled");
   await picture("sandbox-4-portal-on-a-phone");

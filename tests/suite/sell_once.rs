@@ -36,7 +36,10 @@ async fn a_perpetual_license_is_sold_by_one_payment() {
     let bought_at = now(&shop);
     shop.purchase(&ada, studio()).await;
     let claims = shop.claims(&ada).await;
-    assert_eq!((claims.plan.as_str(), claims.license_expires, claims.grace_until), ("studio", None, None));
+    assert_eq!(
+        (claims.plan.as_str(), claims.license_expires, claims.grace_until),
+        ("studio", None, None)
+    );
     assert_eq!(claims.updates_until, Some(months_after(bought_at, 12)));
     let orders = shop.orders(&ada).await;
     let [order] = orders.as_slice() else { panic!("{orders:?}") };
@@ -58,4 +61,199 @@ async fn a_perpetual_license_is_sold_by_one_payment() {
     assert!(verify(end).is_ok(), "a build of exactly that time is covered");
     assert_eq!(verify(end + 1).unwrap_err().code(), "update_not_covered");
     assert_eq!(shop.sync_all().await.drifted.len(), 0, "a repeated sync is silent");
+}
+
+#[tokio::test]
+async fn payment_intent_succeeded_alone_suffices_stripe_17() {
+    let shop = Shop::selling().await;
+    let ada = shop.buyer("ada@example.com").await;
+    let session = shop.open_checkout(&ada, studio()).await;
+    shop.sandbox.faults().hold_deliveries();
+    shop.sandbox.pay(&session, Card::Paid).unwrap();
+    let events = shop.sandbox.events("payment_intent.succeeded");
+    shop.redeliver(&events[0]).await;
+    let has_license = async || shop.license(&ada).await["plan"] == "studio";
+    shop.until("the license", has_license).await;
+    let orders = shop.orders(&ada).await;
+    assert_eq!((orders.len(), &orders[0]["status"]), (1, &json!("succeeded")), "{orders:?}");
+}
+
+#[tokio::test]
+async fn the_events_of_a_purchase_in_any_order_have_one_effect_stripe_9() {
+    for order in [Order::Reversed, Order::Shuffled] {
+        let shop = Shop::selling().await;
+        let ada = shop.buyer("ada@example.com").await;
+        shop.sandbox.faults().hold_deliveries();
+        shop.sandbox.faults().delivery(DeliveryFault::Repeat(3), Times::Always);
+        let session = shop.open_checkout(&ada, studio()).await;
+        shop.sandbox.pay(&session, Card::Paid).unwrap();
+        shop.sandbox.advance(Duration::from_secs(1));
+        shop.sandbox.faults().release_deliveries(order);
+        shop.settled().await;
+        let licenses = shop.licenses(&ada).await;
+        assert_eq!(licenses.len(), 2, "the trial and one license: {licenses:?}");
+        assert_eq!(shop.orders(&ada).await.len(), 1);
+        assert_eq!(shop.mails_about_sales("ada@example.com").len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn an_old_session_without_an_invoice_is_read_by_its_lines() {
+    let shop = Shop::selling().await;
+    let ada = shop.buyer("ada@example.com").await;
+    shop.purchase(&ada, json!({ "plan": "starter" })).await;
+    let session = shop.orders(&ada).await;
+    assert_eq!(session.len(), 1);
+    let customer = customer_of(&shop, &ada).await;
+    let form = [
+        ("mode", "payment"),
+        ("customer", customer.as_str()),
+        ("line_items[0][price]", "price_studio_once"),
+        ("line_items[0][quantity]", "1"),
+        ("success_url", "https://vendor.example/"),
+    ];
+    let made = shop.at_stripe("checkout/sessions", &form).await;
+    let id = made["id"].as_str().unwrap();
+    shop.sandbox.pay(id, Card::Paid).unwrap();
+    shop.settled_with_invoice().await;
+    assert_eq!(shop.sandbox.object(id)["invoice"], Value::Null);
+    assert_eq!(shop.claims(&ada).await.plan, "studio");
+    let orders = shop.orders(&ada).await;
+    let once: Vec<_> = orders.iter().filter(|order| order["interval"] == "once").collect();
+    assert_eq!((once.len(), &once[0]["amount"]), (1, &json!(30_000)), "{orders:?}");
+    // A refund of it revokes the license; the subscription holds again.
+    let payment = payment_of(&shop, id).await;
+    shop.sandbox.refund(&payment, None).unwrap();
+    shop.settled().await;
+    assert_eq!(shop.claims(&ada).await.plan, "starter");
+    assert_eq!(shop.sync_all().await.drifted.len(), 0);
+}
+
+#[tokio::test]
+async fn a_refund_revokes_a_perpetual_license_stripe_15() {
+    let shop = Shop::selling().await;
+    let ada = shop.buyer("ada@example.com").await;
+    let session = shop.purchase(&ada, studio()).await;
+    let token = shop.license(&ada).await["token"].as_str().unwrap().to_owned();
+    shop.sandbox.refund(&payment_of(&shop, &session).await, Some(1000)).unwrap();
+    shop.settled().await;
+    assert_eq!(shop.claims(&ada).await.plan, "studio", "a partial refund keeps it");
+    let order = shop.orders(&ada).await.remove(0);
+    assert_eq!((&order["status"], &order["refunded_amount"]), (&json!("succeeded"), &json!(1000)));
+    shop.sandbox.refund(&payment_of(&shop, &session).await, None).unwrap();
+    shop.settled().await;
+    let verdict = ada.client.post("/api/licenses/verify", &json!({ "token": token })).await;
+    assert_eq!(
+        (&verdict.body["valid"], &verdict.body["reason"]),
+        (&json!(false), &json!("revoked"))
+    );
+    let order = shop.orders(&ada).await.remove(0);
+    assert_eq!((&order["status"], &order["refunded_amount"]), (&json!("refunded"), &json!(30_000)));
+}
+
+#[tokio::test]
+async fn a_bank_debit_counts_when_it_arrives_and_blocks_meanwhile_stripe_3() {
+    let shop = Shop::selling().await;
+    let ada = shop.buyer("ada@example.com").await;
+    let session = shop.open_checkout(&ada, studio()).await;
+    assert_eq!(shop.sandbox.pay(&session, Card::DelayedPaid).unwrap(), Paid::Completed);
+    shop.settled().await;
+    assert_eq!(shop.claims(&ada).await.plan, "trial");
+    let again = shop.order(&ada, studio()).await;
+    assert_eq!(again.problem(), (409, "payment_under_way"));
+    shop.sandbox.settle(&payment_of(&shop, &session).await, true).unwrap();
+    shop.settled_with_invoice().await;
+    assert_eq!(shop.claims(&ada).await.plan, "studio");
+    // One that fails later leaves a failed order, and another purchase is possible.
+    let bob = shop.buyer("bob@example.com").await;
+    let session = shop.open_checkout(&bob, studio()).await;
+    shop.sandbox.pay(&session, Card::DelayedPaid).unwrap();
+    shop.settled().await;
+    shop.sandbox.settle(&payment_of(&shop, &session).await, false).unwrap();
+    shop.settled().await;
+    let orders = shop.orders(&bob).await;
+    assert_eq!(orders[0]["status"], "failed", "{orders:?}");
+    shop.purchase(&bob, studio()).await;
+    assert_eq!(shop.claims(&bob).await.plan, "studio");
+}
+
+#[tokio::test]
+async fn from_perpetual_to_a_subscription_and_back_nothing_is_lost() {
+    let shop = Shop::selling().await;
+    let mut ada = shop.buyer("ada@example.com").await;
+    shop.purchase(&ada, studio()).await;
+    let bought = shop.claims(&ada).await;
+    let lower = shop.order(&ada, json!({ "plan": "team" })).await;
+    assert_eq!(lower.problem(), (409, "lower_than_owned"));
+    // The same plan by subscription covers all builds while it runs.
+    let session = shop.purchase(&ada, json!({ "plan": "studio", "interval": "month" })).await;
+    assert_eq!((shop.claims(&ada).await.updates_until, shop.licenses(&ada).await.len()), (None, 3));
+    shop.sandbox.cancel(&shop.subscription_of(&session), true).unwrap();
+    shop.pass_days(&mut ada, 32).await;
+    let back = shop.claims(&ada).await;
+    assert_eq!((&back.plan, back.updates_until), (&bought.plan, bought.updates_until));
+    assert_eq!(back.license_expires, None);
+    assert_eq!(shop.sync_all().await.drifted.len(), 0);
+}
+
+#[tokio::test]
+async fn updates_are_sold_only_to_holders_and_extend_the_window() {
+    let shop = Shop::selling().await;
+    let mut ada = shop.buyer("ada@example.com").await;
+    let updates = json!({ "plan": "studio", "interval": "updates" });
+    let refused = shop.order(&ada, updates.clone()).await;
+    assert_eq!(refused.problem(), (409, "no_perpetual_license"));
+    shop.purchase(&ada, studio()).await;
+    let first = shop.claims(&ada).await.updates_until.unwrap();
+    shop.pass_days(&mut ada, 400).await;
+    assert_eq!(shop.claims(&ada).await.updates_until, Some(first), "refreshed, with the same end");
+    let bought_at = now(&shop);
+    shop.purchase(&ada, updates).await;
+    assert_eq!(shop.claims(&ada).await.updates_until, Some(months_after(bought_at, 12)));
+    let newest = shop.orders(&ada).await.remove(0);
+    assert_eq!((&newest["interval"], &newest["amount"]), (&json!("updates"), &json!(9000)));
+}
+
+#[tokio::test]
+async fn a_perpetual_license_outlives_many_newer_invoices_stripe_33() {
+    let shop = Shop::selling().await;
+    let ada = shop.buyer("ada@example.com").await;
+    shop.purchase(&ada, studio()).await;
+    let before = shop.license(&ada).await["license_id"].clone();
+    let customer = customer_of(&shop, &ada).await;
+    shop.sandbox.add_invoices(&customer, 2500).unwrap();
+    for _ in 0..2 {
+        assert_eq!(shop.sync_all().await.drifted.len(), 0);
+        let announced = shop.sandbox.announce(&customer, "customer.updated");
+        announced.unwrap();
+        shop.settled().await;
+    }
+    assert_eq!(shop.license(&ada).await["license_id"], before);
+}
+
+#[tokio::test]
+async fn a_lost_response_sells_once_stripe_7() {
+    for fault in [ApiFault::AnswerLost, ApiFault::ErrorAfter] {
+        let shop = Shop::selling().await;
+        let ada = shop.buyer("ada@example.com").await;
+        shop.sandbox.faults().api_call(fault, "POST /v1/checkout/sessions", Times::Next(2));
+        let mut answer = shop.order(&ada, studio()).await;
+        for _ in 0..3 {
+            if answer.status == 200 {
+                break;
+            }
+            answer = shop.order(&ada, studio()).await;
+        }
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert_eq!(shop.counterparts(), 1);
+        let again = shop.order(&ada, studio()).await;
+        assert_eq!(again.text("/checkout_url"), answer.text("/checkout_url"));
+    }
+}
+
+/// Returns the Stripe customer of a buyer.
+async fn customer_of(shop: &Shop, buyer: &Buyer) -> String {
+    let id = buyer.customer_id.parse().unwrap();
+    let customer = shop.app.app.store.read().await.unwrap().customer(&id).await.unwrap();
+    customer.unwrap().stripe_customer_id.unwrap().to_string()
 }

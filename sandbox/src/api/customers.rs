@@ -90,7 +90,7 @@ fn names(params: &mut Params, fields: &mut Map<String, Value>) -> Result<(), Api
 }
 
 /// Takes the address, if there is one. Its parts replace the former address as a whole.
-fn address(params: &mut Params) -> Result<Option<Value>, ApiError> {
+pub fn address(params: &mut Params) -> Result<Option<Value>, ApiError> {
     if !params.has("address") {
         return Ok(None);
     }

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::list::{lines, list};
 use super::params::Params;
+use super::previews;
 use super::resource::{Route, matches, require, require_param, require_status, update};
 use crate::api_error::{ApiError, ApiResult};
 use crate::billing::collection::{self, Attempt};
@@ -22,6 +23,7 @@ pub fn route(world: &mut World, route: Route<'_>, params: &mut Params) -> Option
     Some(match route {
         ("GET", []) => list_all(world, params),
         ("GET", [id, "lines"]) => lines(world, Kind::Invoice, id, params),
+        ("POST", ["create_preview"]) => previews::create(world, params),
         ("POST", [id, "pay"]) => pay(world, id, params),
         ("POST", [id, "void"]) => void(world, id, params),
         ("POST", [id, "mark_uncollectible"]) => mark_uncollectible(world, id, params),

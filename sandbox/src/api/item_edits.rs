@@ -1,17 +1,20 @@
 //! The parameters of a change of a subscription's items, which updates and previews share. How they
 //! are applied is in `billing::item_change`.
 
+use serde_json::Value;
+
 use super::params::Params;
 use super::resource::require_param;
-use super::terms::{discount_of, quantity_of, require_recurring};
+use super::terms::{discount_of, quantity_of, require_recurring, require_redeemable};
 use crate::api_error::ApiError;
 use crate::billing::actions::MAX_QUANTITY;
 use crate::billing::item_change::{self, ItemChange, ItemEdit};
 use crate::billing::payment::Presence;
+use crate::billing::promotion::Sale;
 use crate::billing::{discount, metered, price, subscription};
 use crate::objects::{Kind, integer, text};
 use crate::options::Proration;
-use crate::world::{Redeemed, World};
+use crate::world::{OfferLine, Redeemed, World};
 
 /// The parameters that an update may have if it waits for its payment
 /// (<https://docs.stripe.com/billing/subscriptions/pending-updates-reference>).
@@ -148,11 +151,12 @@ pub struct Discounts {
     new: Vec<Redeemed>,
 }
 
-/// Takes `discounts`. It replaces all discounts of a subscription, so a discount that stays is
-/// named (<https://docs.stripe.com/billing/subscriptions/coupons>).
+/// Takes `discounts` of a subscription that changes by `edits`. It replaces all discounts, so a
+/// discount that stays is named (<https://docs.stripe.com/billing/subscriptions/coupons>).
 pub fn discounts(
     world: &World,
     sub: &str,
+    edits: &[ItemEdit],
     params: &mut Params,
 ) -> Result<Option<Discounts>, ApiError> {
     if !params.has("discounts") {
@@ -177,6 +181,26 @@ pub fn discounts(
         }
         one.finish()?;
     }
+    let subscription = world.get(Kind::Subscription, sub);
+    let edited = edits.iter().filter_map(|edit| match edit {
+        ItemEdit::Set { price, quantity, .. } | ItemEdit::Add { price, quantity } => {
+            Some(OfferLine { quantity: *quantity, ..OfferLine::of(price) })
+        }
+        ItemEdit::Remove { .. } => None,
+    });
+    let line = |item: &Value| OfferLine {
+        quantity: integer(item, "quantity"),
+        ..OfferLine::of(text(&item["price"], "id"))
+    };
+    let lines: Vec<OfferLine> =
+        subscription::items(world, sub).iter().map(line).chain(edited).collect();
+    let sale = Sale {
+        customer: subscription["customer"].as_str(),
+        is_guest: false,
+        currency: text(subscription, "currency"),
+        lines: &lines,
+    };
+    require_redeemable(world, &new, &sale)?;
     Ok(Some(Discounts { kept, new }))
 }
 

@@ -17,6 +17,7 @@ mod offers;
 mod params;
 mod payments;
 mod portal;
+mod previews;
 mod resource;
 mod routes;
 mod schedules;

@@ -14,6 +14,7 @@ use super::terms::{
 };
 use crate::api_error::{ApiError, ApiResult};
 use crate::billing::collection::{self, Attempt};
+use crate::billing::item_change::ItemChange;
 use crate::billing::payment::Presence;
 use crate::billing::promotion::Sale;
 use crate::billing::resumption::NextPeriod;
@@ -129,8 +130,10 @@ fn billing_mode(params: &mut Params) -> Result<Option<Value>, ApiError> {
 }
 
 /// A requested change of a subscription's cancellation.
-enum Cancellation {
+pub enum Cancellation {
+    /// At the end of the period, or no longer.
     WithPeriod(bool),
+    /// At a time; none undoes it.
     At(Option<i64>),
 }
 
@@ -155,9 +158,8 @@ fn update(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
     if let Some(thresholds) = thresholds(params)? {
         fields.insert("billing_thresholds".to_owned(), thresholds);
     }
-    let discounts = item_edits::discounts(world, id, params)?;
-    let mut change = item_change(world, id, params)?;
-    change.waits = waits;
+    let change = ItemChange { waits, ..item_change(world, id, params)? };
+    let discounts = item_edits::discounts(world, id, &change.edits, params)?;
     let cancellation = cancellation(params)?;
     let always = |field: &String| ["metadata", "default_payment_method"].contains(&field.as_str());
     let alters_it = !change.edits.is_empty()
@@ -194,6 +196,12 @@ fn update(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
     item_change::change(world, id, &change);
     pending_update::hold_discounts(world, id, &before);
     change_trial(world, id, trial_end)?;
+    apply_cancellation(world, id, cancellation);
+    Ok(world.get(Kind::Subscription, id).clone())
+}
+
+/// Applies a change of a subscription's cancellation.
+pub fn apply_cancellation(world: &mut World, id: &str, cancellation: Option<Cancellation>) {
     match cancellation {
         Some(Cancellation::WithPeriod(cancel)) => {
             ending::cancel_with_period(world, id, cancel, CancelField::PeriodEnd);
@@ -201,7 +209,6 @@ fn update(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
         Some(Cancellation::At(at)) => ending::cancel_at(world, id, at, false),
         None => {}
     }
-    Ok(world.get(Kind::Subscription, id).clone())
 }
 
 /// Takes `automatic_tax`, if it is there.
@@ -348,7 +355,8 @@ fn take_pause(params: &mut Params, fields: &mut Map<String, Value>) -> Result<()
     Ok(())
 }
 
-fn cancellation(params: &mut Params) -> Result<Option<Cancellation>, ApiError> {
+/// Takes `cancel_at_period_end` or `cancel_at`. An empty `cancel_at` undoes a cancellation.
+pub fn cancellation(params: &mut Params) -> Result<Option<Cancellation>, ApiError> {
     let with_period = params.boolean("cancel_at_period_end")?;
     let unset = params.has("cancel_at");
     let at = params.integer("cancel_at")?;

@@ -27,6 +27,7 @@ pub mod payment;
 pub mod pending_update;
 mod period;
 pub mod plan_change;
+pub mod preview;
 pub mod price;
 pub mod promotion;
 mod proration;

@@ -8,7 +8,7 @@ use super::{invoice, item_change, subscription};
 use crate::objects::{Kind, with};
 use crate::world::{PendingUpdate, Timer, World};
 
-/// A pending update expires after this time, in seconds, unless the period or the trial ends before.
+/// A pending update expires after this time, in seconds, unless the period or the trial ends first.
 const EXPIRES_AFTER_SECONDS: i64 = 23 * 3_600;
 
 /// Lets an update wait for the payment of its invoice. `fields` are those of the subscription after
@@ -21,7 +21,7 @@ pub fn begin(world: &mut World, sub: &str, invoice: &str, fields: Value) {
     world.schedule(expires_at, Timer::PendingUpdateExpires(sub.to_owned()));
 }
 
-/// Shows the update of a subscription in its `pending_update`, if the first attempt to pay left one.
+/// Shows the update of a subscription in its `pending_update`, if it is still waiting.
 pub fn show(world: &mut World, sub: &str) {
     let Some(update) = world.pending_updates.get(sub) else { return };
     let fields = json!({

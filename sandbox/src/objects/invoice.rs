@@ -1,5 +1,5 @@
-//! A blank invoice, its items, lines and payments. Only the shape: every key that Stripe returns, with
-//! its value when there is none.
+//! A blank invoice, its items, lines and payments. Only the shape: every key that Stripe returns,
+//! with its value when there is none.
 
 use serde_json::{Value, json};
 

@@ -68,6 +68,19 @@ pub struct Resumption {
     pub by_any_attempt: bool,
 }
 
+/// The kinds of object that previews do not depend on.
+const WITHOUT_PREVIEWS: [Kind; 9] = [
+    Kind::Charge,
+    Kind::Dispute,
+    Kind::Event,
+    Kind::InvoicePayment,
+    Kind::PaymentIntent,
+    Kind::PortalSession,
+    Kind::Refund,
+    Kind::ThinEvent,
+    Kind::WebhookEndpoint,
+];
+
 /// A payment of an invoice.
 #[derive(Clone, Debug)]
 pub struct Payment {
@@ -187,6 +200,30 @@ impl World {
             timers: BTreeSet::new(),
             scheduled: 0,
             ids: Ids::seeded(seed),
+        }
+    }
+
+    /// Returns a copy for a preview about a customer, or about nobody. It has what the customer's
+    /// invoices depend on: no events, payments and timers, and nothing of other customers. Its ids
+    /// are others than the next ones here.
+    pub fn copy_for_preview(&self, customer: Option<&str>) -> Self {
+        let needed = |(kind, _): &(&Kind, _)| !WITHOUT_PREVIEWS.contains(kind);
+        let copy = |(kind, table): (&Kind, &Table)| {
+            let owner = if *kind == Kind::Customer { "id" } else { "customer" };
+            (*kind, table.part(|row| row[owner].is_null() || row[owner].as_str() == customer))
+        };
+        Self {
+            account: self.account.clone(),
+            coupon_products: self.coupon_products.clone(),
+            usage: self.usage.clone(),
+            announced_trials: self.announced_trials.clone(),
+            resumptions: self.resumptions.clone(),
+            currency_options: self.currency_options.clone(),
+            cards: self.cards.clone(),
+            pending_updates: self.pending_updates.clone(),
+            is_preview: true,
+            tables: self.tables.iter().filter(needed).map(copy).collect(),
+            ..Self::new(self.now, u64::MAX, self.behavior, self.url.clone())
         }
     }
 

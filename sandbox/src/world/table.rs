@@ -11,7 +11,7 @@ use crate::objects::text;
 static NOTHING: Value = Value::Null;
 
 /// The objects of one kind.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct Table {
     rows: Vec<Value>,
     by_id: HashMap<String, usize>,
@@ -27,6 +27,13 @@ impl Table {
             self.by_customer.entry(customer.to_owned()).or_default().push(place);
         }
         self.rows.push(object);
+    }
+
+    /// Returns a table with the objects that `keep` accepts.
+    pub fn part(&self, keep: impl Fn(&Value) -> bool) -> Self {
+        let mut part = Self::default();
+        self.rows.iter().filter(|row| keep(row)).for_each(|row| part.insert(row.clone()));
+        part
     }
 
     /// Returns the object, or null.

@@ -19,6 +19,8 @@ mod oracles;
 mod other_sales;
 mod pages;
 mod part_payments;
+mod pending_updates;
+mod previews;
 mod promotion_codes;
 mod quantities;
 mod schedules;

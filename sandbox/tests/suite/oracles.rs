@@ -15,6 +15,7 @@ checkout: declined, then paid, under one idempotency key
 subscription: active, ending, going on, in the portal
 invoice: paid, refunded in part; subscription: canceled
 one-time payment: discounted, in euros, then its invoice
+seats: previewed, then changed and paid
 trial: paused without a card; its invoice: taxed, with the tax id
 webhook: accepted; altered: refused; events: listed
 errors: as Stripe's

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use licentia_sandbox::{NewPrice, Options, Sandbox, StartError};
+use licentia_sandbox::{NewPrice, Options, PriceOptions, Sandbox, StartError};
 use licentia_verify::Algorithm;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -136,22 +136,29 @@ async fn start_sandbox(listen: SocketAddr) -> Result<Sandbox> {
     })
 }
 
-/// Creates the prices of the plans in the Stripe double.
+/// Creates the prices of the plans and add-ons in the Stripe double.
 fn stock(sandbox: &Sandbox, catalog: &Catalog) {
-    for plan in &catalog.plans {
-        for price in &plan.prices {
+    let plans = catalog.plans.iter().map(|plan| (&plan.name, &plan.prices));
+    let addons = catalog.addons.iter().map(|addon| (&addon.name, &addon.prices));
+    for (product, prices) in plans.chain(addons) {
+        for price in prices {
             let interval = match price.interval {
                 Interval::Month => licentia_sandbox::Interval::Month,
                 Interval::Year => licentia_sandbox::Interval::Year,
                 Interval::Once | Interval::Updates => licentia_sandbox::Interval::Once,
             };
-            sandbox.add_price(&NewPrice {
+            let new = NewPrice {
                 id: &price.id,
-                product: &plan.name,
+                product,
                 amount: price.amount.into(),
                 currency: price.currency.as_str(),
                 interval,
-            });
+            };
+            let others = price.others.iter();
+            let others: Vec<_> =
+                others.map(|(currency, amount)| (currency.as_str(), (*amount).into())).collect();
+            let options = PriceOptions { currencies: &others, ..PriceOptions::default() };
+            sandbox.add_price_with(&new, &options);
         }
     }
 }

@@ -45,7 +45,7 @@ pub(super) fn facts(
     let ends = match kind {
         _ if case == Case::Forever || use_of_license == LicenseUse::NotUsed => None,
         _ if is_over => Some(now - TimeDelta::hours(1)),
-        Kind::TrialEnding => Some(now + TimeDelta::days(3)),
+        Kind::TrialEnding | Kind::PaymentBegins => Some(now + TimeDelta::days(3)),
         _ if is_trial => Some(now + catalog.trial_lasts()),
         _ => Some(now + TimeDelta::days(365)),
     };

@@ -117,6 +117,8 @@ text_enum! {
         StripeLinked = "stripe.linked",
         /// The link to a Stripe customer was removed: by support, or because it was deleted.
         StripeUnlinked = "stripe.unlinked",
+        /// A changed plans file no longer grants everything that it granted.
+        PlansReduced = "plans.reduced",
         /// All customers were reconciled with Stripe.
         StripeCompared = "stripe.compared",
         /// An event was replayed.

@@ -214,6 +214,7 @@ fn sentence(action: AuditAction, detail: &Value) -> String {
         AuditAction::StripeUnlinked => {
             format!("The link to {} at Stripe was removed.", fact("stripe_customer_id"))
         }
+        AuditAction::PlansReduced => "The plans file grants less than before.".to_owned(),
         AuditAction::StripeCompared => "All customers were compared with Stripe.".to_owned(),
         AuditAction::EventReplayed => format!("The event {} was replayed.", fact("event_id")),
         AuditAction::MailRetried => format!("The mail {} was scheduled again.", fact("mail_id")),

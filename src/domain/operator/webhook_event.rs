@@ -95,6 +95,7 @@ fn kind(action: AuditAction, detail: &Value) -> Option<EventKind> {
         | AuditAction::OrderMerged
         | AuditAction::StripeLinked
         | AuditAction::StripeUnlinked
+        | AuditAction::PlansReduced
         | AuditAction::StripeCompared
         | AuditAction::EventReplayed
         | AuditAction::MailRetried

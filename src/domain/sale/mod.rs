@@ -10,6 +10,7 @@ pub mod invoice;
 pub mod matching;
 pub mod order;
 pub mod plan;
+pub mod plan_diff;
 pub mod policy;
 pub mod selection;
 pub mod settlement;

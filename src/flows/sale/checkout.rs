@@ -103,6 +103,7 @@ async fn open_held(app: &App, lease: &Lease, purchase: &Purchase) -> Result<Stri
     let stripe_id = ensured.id;
     let parameters = SessionParameters {
         promotion_code: promotion_code(app, &stripe_id, &selection, &state, purchase).await?,
+        trial_days: trial_days(app, lease, &selection, &state).await?,
         ..session::parameters(lease, &stripe_id, &selection, purchase, app.plans.checkout)
     };
     if let Some((session, before)) = session::last_session(app, lease, &stripe_id).await? {
@@ -180,6 +181,22 @@ async fn select<'a>(
         return Err(Error::LowerThanOwned { owned: higher.plan.id.to_string(), until });
     }
     Ok(selection)
+}
+
+/// Returns the length of the trial at Stripe: each customer has one.
+async fn trial_days(
+    app: &App,
+    lease: &Lease,
+    selection: &Selection<'_>,
+    state: &StripeState,
+) -> Result<Option<u32>> {
+    let days = selection.plan.trial_days.filter(|_| selection.price.interval.is_recurring());
+    let is_second = state.subscriptions.iter().any(|one| one.trial_end.is_some());
+    if days.is_none() || is_second {
+        return Ok(None);
+    }
+    let is_second = app.store.read().await?.has_had_stripe_trial(&lease.customer_id).await?;
+    Ok(days.filter(|_| !is_second))
 }
 
 /// Returns Stripe's id of the promotion code that a purchase names.

@@ -4,7 +4,7 @@
 use futures_util::future::try_join_all;
 
 use crate::domain::ids::AttemptId;
-use crate::domain::sale::plan::{Catalog, Plan, Price};
+use crate::domain::sale::plan::{Catalog, Price};
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::fail_point::{FailPoints, Place};
@@ -70,40 +70,74 @@ pub async fn unsupported_options(
     }
 }
 
-/// Returns a problem for each price of a plan that differs from Stripe.
+/// Returns a problem for each difference between Stripe and a price of a plan or an add-on.
 ///
 /// # Errors
 /// [`crate::error::Error::Stripe`].
 pub async fn wrong_prices(stripe: &Stripe, catalog: &Catalog) -> Result<Vec<String>> {
-    let prices = catalog.plans.iter().flat_map(|plan| plan.prices.iter().map(move |p| (plan, p)));
-    let sold = prices.filter(|(_, price)| price.is_sold);
-    let differences = sold.map(async |(plan, price)| {
-        let at_stripe = stripe.price(&price.id).await?;
-        Ok::<_, crate::error::Error>(difference(plan, price, at_stripe))
+    let plans = catalog.plans.iter().map(|plan| ("plan", &plan.id, &plan.prices));
+    let addons = catalog.addons.iter().map(|addon| ("add-on", &addon.id, &addon.prices));
+    let prices = plans.chain(addons).flat_map(|(kind, id, prices)| {
+        prices.iter().map(move |price| (format!("{kind} {:?}", id.as_str()), price))
     });
-    Ok(try_join_all(differences).await?.into_iter().flatten().collect())
+    let fetched = prices.map(async |(of, price)| {
+        Ok::<_, crate::error::Error>((of, price, stripe.price(&price.id).await?))
+    });
+    let fetched = try_join_all(fetched).await?;
+    let lacks_tax = |price: &Price, found: &Option<StripePrice>| {
+        price.is_sold && found.as_ref().is_some_and(|found| !found.has_tax_behavior)
+    };
+    // Stripe Tax refuses a price without a tax behavior, unless the account has a default.
+    let is_refused = catalog.checkout.automatic_tax
+        && fetched.iter().any(|(_, price, found)| lacks_tax(price, found))
+        && !stripe.has_default_tax_behavior().await?;
+    let problems = fetched.iter().flat_map(|(of, price, found)| {
+        let tax = (is_refused && lacks_tax(price, found)).then(|| {
+            "at Stripe it does not say whether it contains taxes; choose a default in Stripe's tax \
+             settings"
+                .to_owned()
+        });
+        let problems = differences(price, found.as_ref()).into_iter().chain(tax);
+        problems.map(move |problem| format!("{of}, price {}: {problem}", price.id))
+    });
+    Ok(problems.collect())
 }
 
-fn difference(plan: &Plan, price: &Price, at_stripe: Option<StripePrice>) -> Option<String> {
-    let expected = StripePrice {
-        active: true,
-        amount: Some(price.amount.into()),
-        currency: price.currency.to_string(),
-        interval: price.interval.is_recurring().then(|| price.interval.to_string()),
+/// Returns how Stripe's price differs. Of one that is not sold any more, only what still matters
+/// for those who pay it.
+fn differences(price: &Price, at_stripe: Option<&StripePrice>) -> Vec<String> {
+    let Some(found) = at_stripe else {
+        return vec!["Stripe has no such price in this account and mode".to_owned()];
     };
-    let problem = match at_stripe {
-        None => "Stripe has no such price in this account and mode".to_owned(),
-        Some(found) if found == expected => return None,
-        Some(found) if !found.active => "it is archived at Stripe".to_owned(),
-        Some(found) => {
-            format!("at Stripe it is {}, here {}", description(&found), description(&expected))
+    let recurring = price.interval.is_recurring().then_some(price.interval.as_str());
+    let interval = recurring.unwrap_or("once");
+    if !price.is_sold {
+        let is_same = found.interval == interval;
+        let problem = || format!("at Stripe it is charged {}, here {interval}", found.interval);
+        return if is_same { Vec::new() } else { vec![problem()] };
+    }
+    if !found.active {
+        return vec!["it is archived at Stripe".to_owned()];
+    }
+    let (amount, currency) = (i64::from(price.amount), price.currency.as_str());
+    if (found.amount, &*found.currency, &*found.interval) != (Some(amount), currency, interval) {
+        let here = description(Some(amount), currency, interval);
+        let there = description(found.amount, &found.currency, &found.interval);
+        return vec![format!("at Stripe it is {there}, here {here}")];
+    }
+    let others = price.others.iter().filter_map(|(currency, amount)| {
+        match found.amounts.get(currency.as_str()) {
+            Some(Some(there)) if *there == i64::from(*amount) => None,
+            Some(Some(there)) => {
+                Some(format!("at Stripe it is {there} {currency}, here {amount} {currency}"))
+            }
+            Some(None) | None => Some(format!("at Stripe it has no fixed amount in {currency}")),
         }
-    };
-    Some(format!("plan {:?}, price {}: {problem}", plan.id.as_str(), price.id))
+    });
+    others.collect()
 }
 
-fn description(price: &StripePrice) -> String {
-    let amount = price.amount.map_or("no fixed amount in".to_owned(), |amount| amount.to_string());
-    let interval = price.interval.as_deref().unwrap_or("not charged once a month or year");
-    format!("{amount} {} ({interval})", price.currency)
+fn description(amount: Option<i64>, currency: &str, interval: &str) -> String {
+    let amount = amount.map_or("no fixed amount in".to_owned(), |amount| amount.to_string());
+    format!("{amount} {currency} ({interval})")
 }

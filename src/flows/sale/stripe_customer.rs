@@ -311,6 +311,7 @@ pub(in crate::flows) async fn push(
     app: &App,
     customer: &Customer,
     id: &StripeCustomerId,
+    name_at_stripe: Option<&str>,
 ) -> Result<bool> {
     let due = customer.stripe_sync_status.unwrap_or(SyncStatus::Synced);
     if due == SyncStatus::Synced {
@@ -321,7 +322,12 @@ pub(in crate::flows) async fn push(
     let company = customer.company_name.as_ref().map(DisplayName::as_str);
     let changes = CustomerChanges {
         email: due.email.then_some(customer.email.as_str()),
-        name: due.name.then(|| customer.stripe_name().unwrap_or_default()),
+        // Stripe would show a new company's name instead of the name, unless that is sent too.
+        name: if due.name {
+            Some(customer.stripe_name().unwrap_or_default())
+        } else {
+            name_at_stripe.filter(|_| due.company)
+        },
         business_name: due.company.then(|| company.unwrap_or_default()),
     };
     let at = app.fail_points.at(Place::StripeCustomerUpdated);

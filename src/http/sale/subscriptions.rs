@@ -52,7 +52,10 @@ struct CheckoutRequest {
     currency: Option<String>,
     /// The number of units, for a plan that is sold by the unit. The default is the fewest. The
     /// default for `updates` is all units of the license.
-    #[oai(validator(minimum(value = "1"), maximum(value = "1000000000")), skip_serializing_if_is_none)]
+    #[oai(
+        validator(minimum(value = "1"), maximum(value = "1000000000")),
+        skip_serializing_if_is_none
+    )]
     quantity: Option<u32>,
     /// The ids of add-ons. Each can be listed once.
     #[oai(validator(max_items = 100), default, skip_serializing_if_is_empty)]

@@ -7,4 +7,6 @@ pub(super) mod inbox;
 pub(super) mod kept;
 pub(super) mod leases;
 pub(super) mod orders;
+pub(super) mod seen_plans;
 pub(super) mod subscriptions;
+mod trial_cards;

@@ -112,14 +112,14 @@ impl Tx {
         )
     }
 
-    /// Returns the customer's orders that a sync may change: those with an invoice and pending
-    /// ones. Newest first, at most `most`.
+    /// Returns the customer's orders that a sync may change: all except those of checkouts that
+    /// failed. Newest first, at most `most`.
     pub async fn orders_to_settle(&mut self, id: &CustomerId, most: i64) -> Result<Vec<Order>> {
         sql!(
             self,
             fetch_all: Order,
             "SELECT {columns} FROM orders WHERE customer_id = $1
-                     AND (stripe_invoice_id IS NOT NULL OR status = 'pending')
+                     AND (stripe_invoice_id IS NOT NULL OR status <> 'failed')
                  ORDER BY created_at DESC, order_id LIMIT $2",
             id,
             most,
@@ -132,6 +132,16 @@ impl Tx {
             self,
             fetch_optional: Order,
             "SELECT {columns} FROM orders WHERE stripe_invoice_id = $1",
+            id,
+        )
+    }
+
+    /// Returns the order of a Checkout session, of any customer.
+    pub async fn order_of_session(&mut self, id: &CheckoutSessionId) -> Result<Option<Order>> {
+        sql!(
+            self,
+            fetch_optional: Order,
+            "SELECT {columns} FROM orders WHERE stripe_checkout_session_id = $1",
             id,
         )
     }

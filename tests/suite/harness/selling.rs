@@ -2,7 +2,9 @@
 //! currencies (`selling.toml`).
 
 use licentia::domain::sale::plan::{Catalog, Currency, Price};
-use licentia_sandbox::{Card, Interval, NewPrice, Options, Paid, PriceOptions, Sandbox, TaxBehavior};
+use licentia_sandbox::{
+    Card, Interval, NewPrice, Options, Paid, PriceOptions, Sandbox, TaxBehavior,
+};
 use serde_json::{Value, json};
 
 use super::Answer;

@@ -1,16 +1,25 @@
 //! Tests of the assessment: tables of states here; property tests in `properties`, the vendor's
 //! policy in `policy`, grace periods in `grace`, plan changes in `changes`, credits for unpaid
-//! invoices in `credits`, and renewals that were forgiven or paid late in `forgiven`.
+//! invoices in `credits`, renewals that were forgiven or paid late in `forgiven`, units in
+//! `quantity`, add-ons in `addons`, single payments in `once`, and what remains of subscriptions in
+//! `fallback`.
 
+mod addons;
 mod changes;
 mod credits;
+mod fallback;
 mod forgiven;
 mod grace;
+mod once;
 mod policy;
 pub(crate) mod properties;
+mod quantity;
+
+use chrono::TimeDelta;
 
 use super::*;
 use crate::domain::sale::invoice::{BillingReason, Invoice, InvoiceStatus, Line, Payment};
+use crate::domain::sale::plan::Slug;
 use crate::domain::sale::policy::Policy;
 use crate::domain::sale::subscription::{Item, Status};
 
@@ -26,6 +35,14 @@ pub(crate) fn at(seconds: i64) -> Timestamp {
 
 pub(crate) fn catalog() -> Catalog {
     crate::plans::load(None).unwrap()
+}
+
+/// Returns a catalog with plans of every kind: those of the suite's shops.
+pub(crate) fn selling() -> Catalog {
+    catalog_of(include_str!(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/suite/harness/selling.toml"
+    )))
 }
 
 /// Returns the catalog of a plans file.
@@ -54,6 +71,8 @@ pub(crate) fn subscription(id: &str, status: &str, prices: &[&str]) -> Subscript
         trial_end: None,
         latest_invoice: None,
         awaits_payment: false,
+        card: None,
+        is_trial_refused: false,
         collection_paused: false,
         is_ours: true,
         default_payment_method: None,

@@ -1,6 +1,5 @@
 //! Properties of every state that Stripe can be in, and of every policy.
 
-use chrono::TimeDelta;
 use proptest::prelude::*;
 
 use super::*;

@@ -1,0 +1,118 @@
+//! Add-ons beside a plan: they count when they are paid, and decide nothing about the plan.
+
+use super::*;
+
+/// Returns a subscription to these prices whose invoices have these lines.
+fn with_addon(prices: &[&str], invoices: &[(&str, InvoiceStatus, Vec<Line>)]) -> StripeState {
+    let sub = subscription("sub_1", "active", prices);
+    let made = invoices.iter().enumerate().map(|(n, (id, status, lines))| Invoice {
+        created: at(PERIOD_START + i64::try_from(n).unwrap()),
+        reason: BillingReason::Other,
+        lines: lines.clone(),
+        ..invoice(id, &sub, *status, PERIOD_END)
+    });
+    let invoices = made.collect();
+    state(sub, invoices)
+}
+
+/// Returns the plan, the ids of the add-ons, and the alerts.
+fn has(state: &StripeState) -> (Option<String>, Vec<String>, Vec<Alert>) {
+    let catalog = selling();
+    let assessment = assess(state, None, &catalog, at(NOW));
+    let entitlement = assessment.entitlement;
+    let addons = entitlement.as_ref().map(|has| has.addon_ids().texts()).unwrap_or_default();
+    (entitlement.map(|has| has.plan.id.to_string()), addons, assessment.alerts)
+}
+
+fn team(addons: &[&str]) -> (Option<String>, Vec<String>, Vec<Alert>) {
+    let addons = addons.iter().map(|id| (*id).to_owned()).collect();
+    (Some("team".into()), addons, Vec::new())
+}
+
+fn plan() -> Line {
+    line("price_team_month", PERIOD_END, 1000)
+}
+
+fn pdf() -> Line {
+    line("price_pdf_month", PERIOD_END, 300)
+}
+
+const BOTH: [&str; 2] = ["price_team_month", "price_pdf_month"];
+
+use InvoiceStatus::{Open, Paid};
+
+#[test]
+fn an_add_on_counts_when_it_is_paid() {
+    let alone = ("in_1", Paid, vec![plan()]);
+    assert_eq!(has(&with_addon(&BOTH, &[("in_1", Paid, vec![plan(), pdf()])])), team(&["pdf"]));
+    assert_eq!(has(&with_addon(&BOTH, &[alone.clone()])), team(&[]), "not billed yet");
+    let added = |status| ("in_2", status, vec![pdf()]);
+    assert_eq!(has(&with_addon(&BOTH, &[alone.clone(), added(Open)])), team(&[]));
+    assert_eq!(has(&with_addon(&BOTH, &[alone, added(Paid)])), team(&["pdf"]));
+}
+
+#[test]
+fn an_add_on_works_to_the_end_of_its_period_unless_stripe_credits_it() {
+    let bought = ("in_1", Paid, vec![plan(), pdf()]);
+    let removed = ["price_team_month"];
+    assert_eq!(has(&with_addon(&removed, &[bought.clone()])), team(&["pdf"]));
+    let credit = Line { amount: -200, ..pdf() };
+    let credited = ("in_2", Paid, vec![credit]);
+    assert_eq!(has(&with_addon(&removed, &[bought, credited])), team(&[]));
+}
+
+#[test]
+fn an_unpaid_add_on_does_not_disturb_the_plan() {
+    let bought = ("in_1", Paid, vec![plan()]);
+    let mut state = with_addon(&BOTH, &[bought, ("in_2", Open, vec![pdf()])]);
+    let term = |state: &StripeState| {
+        assess(state, None, &selling(), at(NOW)).entitlement.map(|has| has.term)
+    };
+    let with_unpaid = term(&state);
+    state.invoices.pop();
+    assert_eq!(with_unpaid, term(&state));
+    assert!(with_unpaid.is_some());
+}
+
+#[test]
+fn an_add_on_of_another_plan_has_no_effect_and_is_reported() {
+    let lines = vec![line("price_starter_month", PERIOD_END, 1900), pdf()];
+    let prices = ["price_starter_month", "price_pdf_month"];
+    let pdf_id: Slug = "pdf".parse().unwrap();
+    let (plan, addons, alerts) = has(&with_addon(&prices, &[("in_1", Paid, lines)]));
+    assert_eq!((plan.as_deref(), addons.len()), (Some("starter"), 0));
+    assert_eq!(alerts, [Alert::AddonWithoutPlan(pdf_id)]);
+}
+
+#[test]
+fn a_metered_item_beside_the_plan_disturbs_nothing_stripe_19() {
+    let mut state =
+        with_addon(&["price_team_month", "price_usage"], &[("in_1", Paid, vec![plan()])]);
+    state.subscriptions[0].items[1].quantity = None;
+    assert_eq!(has(&state), team(&[]));
+    let usage = Line { quantity: Some(7_000), ..line("price_usage", PERIOD_END, 70) };
+    let beside = state.invoices[0].clone();
+    state.invoices.push(Invoice {
+        id: "in_2".parse().unwrap(),
+        status: Open,
+        lines: vec![usage],
+        created: at(PERIOD_START + DAY),
+        ..beside
+    });
+    let (plan, addons, alerts) = has(&state);
+    assert_eq!((plan.as_deref(), addons.len(), alerts.len()), (Some("team"), 0, 0));
+}
+
+#[test]
+fn an_add_on_that_was_paid_once_belongs_to_every_plan_that_it_is_sold_with() {
+    let mut state = with_addon(&["price_team_month"], &[("in_1", Paid, vec![plan()])]);
+    let once = Line { period_start: None, period_end: None, ..line("price_pdf_once", 0, 5000) };
+    let mut payment = state.invoices[0].clone();
+    payment.id = "in_2".parse().unwrap();
+    (payment.subscription, payment.lines) = (None, vec![once]);
+    state.invoices.push(payment);
+    assert_eq!(has(&state), team(&["pdf"]));
+    state.subscriptions[0].status = Status::Canceled;
+    let pdf: Slug = "pdf".parse().unwrap();
+    assert_eq!(has(&state), (None, Vec::new(), vec![Alert::AddonWithoutPlan(pdf)]));
+}

@@ -1,0 +1,240 @@
+//! Single payments: perpetual licenses, their updates, and what a refund does.
+
+use super::*;
+use crate::domain::license::Basis;
+use crate::domain::sale::policy::Bought;
+use crate::domain::sale::stripe_state::PaidSession;
+
+/// The time of the first payment: the last day of a long month.
+const BOUGHT: i64 = 1_769_860_800; // 2026-01-31T12:00:00Z
+
+const YEAR: i64 = 365 * DAY;
+
+/// Returns a line that bills a price once.
+fn bills(price: &str, units: u32) -> Line {
+    Line { period_start: None, period_end: None, quantity: Some(units), ..line(price, 0, 1000) }
+}
+
+/// Returns the paid invoice of a single payment.
+fn payment(id: &str, time: i64, lines: &[Line]) -> Invoice {
+    let of = subscription("sub_x", "active", &[]);
+    Invoice {
+        subscription: None,
+        reason: BillingReason::Manual,
+        created: at(time),
+        paid_at: Some(at(time)),
+        payment_intent: Some(format!("pi_{id}").parse().unwrap()),
+        lines: lines.to_vec(),
+        ..invoice(id, &of, InvoiceStatus::Paid, time)
+    }
+}
+
+fn paid_once(invoices: Vec<Invoice>) -> StripeState {
+    StripeState { invoices, ..StripeState::default() }
+}
+
+/// Returns the plan, the units and the end of the updates at `now`.
+fn owns(state: &StripeState, now: i64) -> Option<(String, u32, Option<i64>)> {
+    owns_by(Policy::default(), state, now)
+}
+
+fn owns_by(policy: Policy, state: &StripeState, now: i64) -> Option<(String, u32, Option<i64>)> {
+    let catalog = Catalog { policy, ..selling() };
+    let entitlement = assess(state, None, &catalog, at(now)).entitlement?;
+    let updates_until = entitlement.updates_until.map(Timestamp::epoch_seconds);
+    Some((entitlement.plan.id.to_string(), entitlement.quantity, updates_until))
+}
+
+fn studio(updates_until: i64) -> Option<(String, u32, Option<i64>)> {
+    Some(("studio".into(), 1, Some(updates_until)))
+}
+
+fn time(text: &str) -> i64 {
+    chrono::DateTime::parse_from_rfc3339(text).unwrap().timestamp()
+}
+
+#[test]
+fn a_purchase_has_no_end_and_updates_for_its_months() {
+    let state = paid_once(vec![payment("in_1", BOUGHT, &[bills("price_studio_once", 1)])]);
+    let catalog = selling();
+    let assessment = assess(&state, None, &catalog, at(BOUGHT));
+    let entitlement = assessment.entitlement.unwrap();
+    assert_eq!((entitlement.term.expires, entitlement.term.grace_until), (None, None));
+    assert_eq!((entitlement.basis, assessment.alerts), (Basis::Once, Vec::new()));
+    let until = time("2027-01-31T12:00:00Z");
+    assert_eq!(owns(&state, BOUGHT), studio(until));
+    assert_eq!(owns(&state, BOUGHT + 9 * YEAR), studio(until), "it works for ever");
+    let site = paid_once(vec![payment("in_1", BOUGHT, &[bills("price_site_once", 3)])]);
+    assert_eq!(owns(&site, BOUGHT), Some(("site".into(), 3, None)), "without a limit of builds");
+}
+
+#[test]
+fn a_month_is_a_calendar_month() {
+    let mut catalog = selling();
+    let studio = catalog.plans.iter_mut().find(|plan| plan.id.as_str() == "studio").unwrap();
+    studio.prices[0].updates_months = Some(1);
+    let state = paid_once(vec![payment("in_1", BOUGHT, &[bills("price_studio_once", 1)])]);
+    let until = assess(&state, None, &catalog, at(BOUGHT)).entitlement.unwrap().updates_until;
+    assert_eq!(until, Some(at(time("2026-02-28T12:00:00Z"))));
+}
+
+#[test]
+fn buying_again_extends_from_the_later_of_now_and_the_end() {
+    let first = payment("in_1", BOUGHT, &[bills("price_studio_once", 1)]);
+    for price in ["price_studio_once", "price_studio_updates"] {
+        let again = |when: &str| {
+            let second = payment("in_2", time(when), &[bills(price, 1)]);
+            owns(&paid_once(vec![first.clone(), second]), BOUGHT + 3 * YEAR)
+        };
+        assert_eq!(again("2026-06-01T00:00:00Z"), studio(time("2028-01-31T12:00:00Z")), "{price}");
+        assert_eq!(again("2027-06-01T00:00:00Z"), studio(time("2028-06-01T00:00:00Z")), "{price}");
+    }
+}
+
+#[test]
+fn updates_extend_only_what_is_held() {
+    let alone = paid_once(vec![payment("in_1", BOUGHT, &[bills("price_studio_updates", 1)])]);
+    let catalog = selling();
+    let assessment = assess(&alone, None, &catalog, at(BOUGHT));
+    assert!(assessment.entitlement.is_none());
+    let studio: Slug = "studio".parse().unwrap();
+    assert_eq!(assessment.alerts, [Alert::UpdatesNotApplied(studio)]);
+    // Updates that were paid before the license count for nothing either.
+    let late = payment("in_2", BOUGHT + DAY, &[bills("price_studio_once", 1)]);
+    let state = StripeState { invoices: [alone.invoices, vec![late]].concat(), ..alone };
+    let first_of_february = time("2027-02-01T12:00:00Z");
+    assert_eq!(owns(&state, BOUGHT + DAY), super::once::studio(first_of_february));
+}
+
+#[test]
+fn more_units_share_the_window_and_all_units_extend_it() {
+    let mut catalog = selling();
+    let site = catalog.plans.iter_mut().find(|plan| plan.id.as_str() == "site").unwrap();
+    site.prices[0].updates_months = Some(12);
+    let owns = |units: &[u32]| {
+        let payments = units.iter().enumerate().map(|(n, units)| {
+            let time = BOUGHT + i64::try_from(n).unwrap() * DAY;
+            payment(&format!("in_{n}"), time, &[bills("price_site_once", *units)])
+        });
+        let state = paid_once(payments.collect());
+        let entitlement = assess(&state, None, &catalog, at(BOUGHT)).entitlement.unwrap();
+        (entitlement.quantity, entitlement.updates_until.unwrap().epoch_seconds())
+    };
+    let (one_year, two_years) = (time("2027-01-31T12:00:00Z"), time("2028-01-31T12:00:00Z"));
+    assert_eq!(owns(&[5]), (5, one_year));
+    assert_eq!(owns(&[5, 1]), (6, one_year), "one seat must not renew a hundred");
+    assert_eq!(owns(&[5, 5]), (10, two_years));
+    assert_eq!(owns(&[5, 1, 6]), (12, two_years));
+}
+
+#[test]
+fn a_refunded_purchase_is_as_if_never_bought_stripe_15() {
+    let first = payment("in_1", BOUGHT, &[bills("price_studio_once", 1)]);
+    let updates = payment("in_2", BOUGHT + DAY, &[bills("price_studio_updates", 1)]);
+    let refund = |mut invoice: Invoice, payment| {
+        invoice.payment = payment;
+        invoice
+    };
+    use Payment::{DisputeLost, Disputed, Refunded};
+    let one_year = studio(time("2027-01-31T12:00:00Z"));
+    for returned in [Refunded, DisputeLost] {
+        let both = paid_once(vec![refund(first.clone(), returned), updates.clone()]);
+        assert_eq!(owns(&both, BOUGHT + DAY), None, "{returned:?}");
+        let of_updates = paid_once(vec![first.clone(), refund(updates.clone(), returned)]);
+        assert_eq!(owns(&of_updates, BOUGHT + DAY), one_year, "{returned:?}");
+    }
+    let disputed = paid_once(vec![refund(first.clone(), Disputed)]);
+    assert_eq!(owns(&disputed, BOUGHT), one_year);
+    let revokes = Policy { dispute: Bought::Revoke, ..Policy::default() };
+    assert_eq!(owns_by(revokes, &disputed, BOUGHT), None);
+    // A dispute that is won is unremarkable again.
+    assert_eq!(owns_by(revokes, &paid_once(vec![first]), BOUGHT), one_year);
+}
+
+#[test]
+fn a_partial_refund_follows_the_policy_stripe_15_24_26() {
+    let mut invoice = payment("in_1", BOUGHT, &[bills("price_studio_once", 1)]);
+    invoice.payment = Payment::PartlyReturned;
+    let state = paid_once(vec![invoice]);
+    assert!(owns(&state, BOUGHT).is_some(), "kept by default");
+    let revokes = Policy { partial_refund: Bought::Revoke, ..Policy::default() };
+    assert_eq!(owns_by(revokes, &state, BOUGHT), None);
+}
+
+#[test]
+fn the_higher_plan_holds_and_the_lower_one_returns() {
+    let once = payment("in_1", NOW - YEAR / 2, &[bills("price_studio_once", 1)]);
+    let window = owns(&paid_once(vec![once.clone()]), NOW).unwrap().2;
+    let team = subscription("sub_1", "active", &["price_team_month"]);
+    let of_team = Invoice {
+        lines: vec![line("price_team_month", PERIOD_END, 1000)],
+        ..invoice("in_2", &team, InvoiceStatus::Paid, PERIOD_END)
+    };
+    let mut state = StripeState { invoices: vec![once, of_team], ..state(team, Vec::new()) };
+    // The subscription ranks lower than the perpetual plan: it has no effect, which is reported.
+    assert_eq!(owns(&state, NOW), Some(("studio".into(), 1, window)));
+    let alerts = |state: &StripeState| assess(state, None, &selling(), at(NOW)).alerts;
+    let (subscribed, owned) = ("team".parse().unwrap(), "studio".parse().unwrap());
+    assert_eq!(alerts(&state), [Alert::LowerThanOwned { subscribed, owned }]);
+    // The same plan by subscription has no limit of builds.
+    state.subscriptions[0].items[0].price = "price_studio_month".into();
+    state.invoices[1].lines[0].price = Some("price_studio_month".into());
+    assert_eq!(owns(&state, NOW), Some(("studio".into(), 1, None)));
+    assert_eq!(alerts(&state), []);
+    state.subscriptions[0].status = Status::Canceled;
+    assert_eq!(owns(&state, NOW), Some(("studio".into(), 1, window)), "nothing paid is lost");
+}
+
+#[test]
+fn an_ended_window_hides_no_plan_that_is_paid_now() {
+    let once = payment("in_1", NOW - 2 * YEAR, &[bills("price_studio_once", 1)]);
+    let team = subscription("sub_1", "active", &["price_team_month"]);
+    let of_team = Invoice {
+        lines: vec![line("price_team_month", PERIOD_END, 1000)],
+        ..invoice("in_2", &team, InvoiceStatus::Paid, PERIOD_END)
+    };
+    let mut state = StripeState { invoices: vec![once, of_team], ..state(team, Vec::new()) };
+    assert_eq!(owns(&state, NOW).unwrap().0, "team", "it covers the builds of today");
+    assert_eq!(assess(&state, None, &selling(), at(NOW)).grants.len(), 2, "the old one stays");
+    state.subscriptions[0].status = Status::Canceled;
+    assert_eq!(owns(&state, NOW).unwrap().0, "studio");
+}
+
+#[test]
+fn session_and_invoice_of_one_payment_are_one_purchase_stripe_8() {
+    let invoice = payment("in_1", BOUGHT, &[bills("price_studio_once", 1)]);
+    let session = PaidSession {
+        id: "cs_1".parse().unwrap(),
+        created: at(BOUGHT - 60),
+        amount: 30_000,
+        tax: 0,
+        discount: 0,
+        currency: "usd".into(),
+        lines: invoice.lines.clone(),
+        payment_intent: invoice.payment_intent.clone(),
+        payment: Payment::Unremarkable,
+        returned: 0,
+        charged_at: Some(at(BOUGHT)),
+        receipt_url: None,
+    };
+    let until = studio(time("2027-01-31T12:00:00Z"));
+    let alone = StripeState { paid_sessions: vec![session.clone()], ..StripeState::default() };
+    assert_eq!(owns(&alone, BOUGHT), until, "the invoice may never come");
+    let both = StripeState { invoices: vec![invoice], ..alone };
+    assert_eq!(owns(&both, BOUGHT), until);
+    let mut refunded = StripeState { invoices: Vec::new(), ..both };
+    refunded.paid_sessions[0].payment = Payment::Refunded;
+    assert_eq!(owns(&refunded, BOUGHT), None);
+}
+
+#[test]
+fn what_is_not_paid_grants_nothing_stripe_3() {
+    use InvoiceStatus::{Draft, Open, Uncollectible, Void};
+    for status in [Draft, Open, Void, Uncollectible] {
+        let mut invoice = payment("in_1", BOUGHT, &[bills("price_studio_once", 1)]);
+        (invoice.status, invoice.paid_at) = (status, None);
+        assert_eq!(owns(&paid_once(vec![invoice]), BOUGHT), None, "{status:?}");
+    }
+    let nothing = payment("in_1", BOUGHT, &[bills("price_site_once", 0)]);
+    assert_eq!(owns(&paid_once(vec![nothing]), BOUGHT), None, "no units");
+}

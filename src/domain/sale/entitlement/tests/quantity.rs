@@ -1,0 +1,134 @@
+//! Units: they count when they are paid, until the period that was paid ends.
+
+use super::*;
+use crate::domain::sale::plan::Quantity;
+
+/// Returns a subscription to this many units at Stripe, whose invoices have these lines: id, status
+/// and lines of each, the oldest first.
+fn team(at_stripe: u32, invoices: &[(&str, InvoiceStatus, Vec<Line>)]) -> StripeState {
+    let mut sub = subscription("sub_1", "active", &["price_team_month"]);
+    sub.items[0].quantity = Some(at_stripe);
+    let made = invoices.iter().enumerate().map(|(n, (id, status, lines))| {
+        let second = i64::try_from(n).unwrap();
+        let amount = lines.iter().map(|line| line.amount).sum::<i64>().max(0);
+        Invoice {
+            created: at(PERIOD_START + second),
+            reason: BillingReason::Other,
+            amount,
+            lines: lines.clone(),
+            ..invoice(id, &sub, *status, PERIOD_END)
+        }
+    });
+    let invoices = made.collect();
+    state(sub, invoices)
+}
+
+/// Returns a line for these units, from the beginning of the period.
+fn units(id: &str, units: u32) -> Line {
+    Line {
+        id: id.to_owned(),
+        quantity: Some(units),
+        ..line("price_team_month", PERIOD_END, i64::from(units) * 1000)
+    }
+}
+
+/// Returns a line that credits these units of a line.
+fn credit(of: &str, units: u32) -> Line {
+    Line {
+        id: format!("credit_{of}"),
+        quantity: Some(units),
+        credits: if of.is_empty() { Vec::new() } else { vec![of.to_owned()] },
+        ..line("price_team_month", PERIOD_END, -i64::from(units) * 1000)
+    }
+}
+
+/// Returns the units and the number of alerts.
+fn counted(state: &StripeState) -> (Option<u32>, usize) {
+    let catalog = selling();
+    let assessment = assess(state, None, &catalog, at(NOW));
+    (assessment.entitlement.map(|entitlement| entitlement.quantity), assessment.alerts.len())
+}
+
+use InvoiceStatus::{Open, Paid};
+
+#[test]
+fn a_raise_counts_when_it_is_paid_stripe_34() {
+    let bought = ("in_1", Paid, vec![units("il_1", 5)]);
+    let raise = |status| ("in_2", status, vec![credit("il_1", 5), units("il_2", 8)]);
+    assert_eq!(counted(&team(5, &[bought.clone()])), (Some(5), 0));
+    assert_eq!(counted(&team(8, &[bought.clone()])), (Some(5), 0), "nothing is billed yet");
+    assert_eq!(counted(&team(8, &[bought.clone(), raise(Open)])), (Some(5), 0));
+    assert_eq!(counted(&team(8, &[bought.clone(), raise(Paid)])), (Some(8), 0));
+    let mut refunded = team(8, &[bought, raise(Paid)]);
+    refunded.invoices[1].payment = Payment::Refunded;
+    assert_eq!(counted(&refunded).0, Some(5));
+}
+
+#[test]
+fn a_decrease_waits_for_the_end_of_the_period_unless_stripe_credits_it_stripe_34() {
+    let bought = ("in_1", Paid, vec![units("il_1", 8)]);
+    assert_eq!(counted(&team(5, &[bought.clone()])), (Some(8), 0));
+    let credited = ("in_2", Paid, vec![credit("il_1", 8), units("il_2", 5)]);
+    assert_eq!(counted(&team(5, &[bought, credited])), (Some(5), 0));
+}
+
+#[test]
+fn a_credit_removes_the_lines_that_it_names_or_the_newest_units_stripe_34() {
+    let bought = ("in_1", Paid, vec![units("il_1", 5)]);
+    // Units that were added without a credit of the others: each line counts.
+    let added = ("in_2", Paid, vec![units("il_2", 3)]);
+    assert_eq!(counted(&team(8, &[bought.clone(), added.clone()])), (Some(8), 0));
+    let flexible = ("in_3", Paid, vec![credit("il_1", 5)]);
+    assert_eq!(counted(&team(3, &[bought.clone(), added.clone(), flexible])), (Some(3), 0));
+    let classic = ("in_3", Paid, vec![credit("", 4)]);
+    assert_eq!(counted(&team(4, &[bought, added, classic])), (Some(4), 0));
+}
+
+#[test]
+fn an_unpaid_renewal_keeps_the_units_of_the_paid_period_in_grace() {
+    let mut state = team(3, &[("in_1", Paid, vec![units("il_1", 5)])]);
+    let renewal = units("il_2", 3);
+    let end = PERIOD_END + MONTH;
+    let renewal = Line { period_start: Some(at(PERIOD_END)), period_end: Some(at(end)), ..renewal };
+    let sub = &mut state.subscriptions[0];
+    sub.status = Status::PastDue;
+    (sub.items[0].period_start, sub.items[0].period_end) = (Some(at(PERIOD_END)), Some(at(end)));
+    let open = Invoice { lines: vec![renewal], ..invoice("in_2", sub, Open, end) };
+    state.invoices.push(open);
+    let catalog = selling();
+    let in_grace = assess(&state, None, &catalog, at(PERIOD_END + DAY)).entitlement.unwrap();
+    assert_eq!(in_grace.quantity, 3, "no more than what is billed next");
+    state.subscriptions[0].items[0].quantity = Some(9);
+    let in_grace = assess(&state, None, &catalog, at(PERIOD_END + DAY)).entitlement.unwrap();
+    assert_eq!(in_grace.quantity, 5, "no more than what was paid");
+}
+
+#[test]
+fn a_quantity_outside_the_plan_is_reported_and_followed_as_paid_stripe_34() {
+    let state = team(50, &[("in_1", Paid, vec![units("il_1", 50)])]);
+    let catalog = selling();
+    let assessment = assess(&state, None, &catalog, at(NOW));
+    let sold = Quantity { min: 1, max: 20 };
+    let of = "team".parse().unwrap();
+    assert_eq!(assessment.alerts, [Alert::Quantity { of, found: 50, sold }]);
+    assert_eq!(assessment.entitlement.unwrap().quantity, 50, "neither guessed nor clamped");
+    assert_eq!(counted(&team(0, &[("in_1", Paid, vec![units("il_1", 0)])])), (None, 1));
+}
+
+#[test]
+fn a_plan_that_is_not_sold_by_the_unit_has_one() {
+    let mut sub = subscription("sub_1", "active", &["price_starter_month"]);
+    sub.items[0].quantity = Some(3);
+    let bought = Line { quantity: Some(3), ..line("price_starter_month", PERIOD_END, 5700) };
+    let paid = Invoice { lines: vec![bought], ..invoice("in_1", &sub, Paid, PERIOD_END) };
+    assert_eq!(counted(&state(sub, vec![paid])), (Some(1), 1));
+}
+
+#[test]
+fn before_anything_is_billed_the_units_at_stripe_count() {
+    assert_eq!(counted(&team(4, &[])), (Some(4), 0));
+    let mut trial = team(4, &[("in_1", Paid, vec![Line { amount: 0, ..units("il_1", 2) }])]);
+    trial.subscriptions[0].status = Status::Trialing;
+    trial.subscriptions[0].trial_end = Some(at(PERIOD_END));
+    assert_eq!(counted(&trial), (Some(4), 0));
+}

@@ -1,0 +1,281 @@
+//! What another plans file changes: what it takes away, and whose license it changes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::ids::{CustomerId, LicenseId};
+use crate::domain::license::{Content, IssuedLicense};
+use crate::domain::sale::plan::{Addon, Catalog, Plan, Slug, Sold};
+
+/// What a plans file grants, as it is stored to compare it with the next one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Granted {
+    plans: Vec<Goods>,
+    addons: Vec<Goods>,
+}
+
+/// What a plan or an add-on grants, and the ids of its prices.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Goods {
+    id: String,
+    features: BTreeSet<String>,
+    limits: BTreeMap<String, u64>,
+    per_unit: BTreeSet<String>,
+    prices: BTreeSet<String>,
+}
+
+impl Granted {
+    /// Returns what these plans grant.
+    #[must_use]
+    pub fn of(catalog: &Catalog) -> Self {
+        Self {
+            plans: catalog.plans.iter().map(Goods::from).collect(),
+            addons: catalog.addons.iter().map(Goods::from).collect(),
+        }
+    }
+
+    /// Returns everything that these plans granted and the new ones do not.
+    #[must_use]
+    pub fn removals(&self, new: &Catalog) -> Vec<Removal> {
+        let plans = self.plans.iter().map(|old| (old, new.plan(&old.id).map(Goods::from)));
+        let addons = self.addons.iter().map(|old| (old, new.addon(&old.id).map(Goods::from)));
+        let mut removals = Vec::new();
+        for (old, goods) in plans.chain(addons) {
+            match goods {
+                Some(goods) => old.compare(&goods, &mut removals),
+                None => removals.push(Removal::Gone { id: old.id.clone() }),
+            }
+            for price in &old.prices {
+                let of = match new.sold(price) {
+                    Some(Sold::Plan { plan, .. }) if plan.has_id(&old.id) => continue,
+                    Some(Sold::Addon { addon, .. }) if addon.id.as_str() == old.id => continue,
+                    Some(Sold::Plan { plan, .. }) => Some(plan.id.to_string()),
+                    Some(Sold::Addon { addon, .. }) => Some(addon.id.to_string()),
+                    None => None,
+                };
+                removals.push(Removal::Price { id: old.id.clone(), price: price.clone(), of });
+            }
+        }
+        removals
+    }
+}
+
+fn names<'s>(slugs: impl IntoIterator<Item = &'s Slug>) -> BTreeSet<String> {
+    slugs.into_iter().map(ToString::to_string).collect()
+}
+
+fn limits(limits: &BTreeMap<Slug, u64>) -> BTreeMap<String, u64> {
+    limits.iter().map(|(name, limit)| (name.to_string(), *limit)).collect()
+}
+
+impl From<&Plan> for Goods {
+    fn from(plan: &Plan) -> Self {
+        Self {
+            id: plan.id.to_string(),
+            features: names(&plan.features),
+            limits: limits(&plan.limits),
+            per_unit: names(&plan.per_unit),
+            prices: plan.price_ids().map(str::to_owned).collect(),
+        }
+    }
+}
+
+impl From<&Addon> for Goods {
+    fn from(addon: &Addon) -> Self {
+        Self {
+            id: addon.id.to_string(),
+            features: names(&addon.features),
+            limits: limits(&addon.limits),
+            per_unit: BTreeSet::new(),
+            prices: addon.price_ids().map(str::to_owned).collect(),
+        }
+    }
+}
+
+impl Goods {
+    fn compare(&self, new: &Self, removals: &mut Vec<Removal>) {
+        let id = || new.id.clone();
+        for feature in self.features.difference(&new.features) {
+            removals.push(Removal::Feature { id: id(), feature: feature.clone() });
+        }
+        for (limit, before) in &self.limits {
+            let after = new.limits.get(limit).copied();
+            if after.is_none_or(|after| after < *before) {
+                let (limit, before) = (limit.clone(), *before);
+                removals.push(Removal::Limit { id: id(), limit, before, after });
+            } else if self.per_unit.contains(limit) && !new.per_unit.contains(limit) {
+                removals.push(Removal::PerUnit { id: id(), limit: limit.clone() });
+            }
+        }
+    }
+}
+
+/// Something that a plan or add-on granted and no longer grants. `id` is that of the plan or
+/// add-on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// The plan or add-on itself.
+    Gone {
+        /// Its former id.
+        id: String,
+    },
+    /// A feature.
+    Feature {
+        /// The plan or add-on.
+        id: String,
+        /// The feature.
+        feature: String,
+    },
+    /// A limit that is lower or missing.
+    Limit {
+        /// The plan or add-on.
+        id: String,
+        /// The limit's name.
+        limit: String,
+        /// Its former value.
+        before: u64,
+        /// Its present value.
+        after: Option<u64>,
+    },
+    /// A limit that is no longer multiplied by the quantity.
+    PerUnit {
+        /// The plan.
+        id: String,
+        /// The limit's name.
+        limit: String,
+    },
+    /// A price at Stripe that no longer pays for it.
+    Price {
+        /// The plan or add-on.
+        id: String,
+        /// The price.
+        price: String,
+        /// The plan or add-on that it pays for now, if any.
+        of: Option<String>,
+    },
+}
+
+impl fmt::Display for Removal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gone { id } => write!(
+                formatter,
+                "`{id}` is no longer in the plans file: its licenses stay as they are and are not \
+                 refreshed; if it was renamed, list `{id}` in `former_ids`"
+            ),
+            Self::Feature { id, feature } => {
+                write!(formatter, "`{id}` no longer grants `{feature}`")
+            }
+            Self::Limit { id, limit, before, after: Some(after) } => {
+                write!(formatter, "`{id}` grants {after} `{limit}` instead of {before}")
+            }
+            Self::Limit { id, limit, before, after: None } => {
+                write!(formatter, "`{id}` no longer has the limit `{limit}` ({before})")
+            }
+            Self::PerUnit { id, limit } => {
+                write!(formatter, "`{id}` no longer multiplies `{limit}` by the quantity")
+            }
+            Self::Price { id, price, of: Some(of) } => {
+                write!(formatter, "{price} pays for `{of}` instead of `{id}`")
+            }
+            Self::Price { id, price, of: None } => write!(
+                formatter,
+                "{price} no longer pays for `{id}`; if anybody still pays it, add it to \
+                 `former_prices`"
+            ),
+        }
+    }
+}
+
+/// A license that another plans file changes, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LicenseChange {
+    /// The customer.
+    pub customer_id: CustomerId,
+    /// The license.
+    pub license_id: LicenseId,
+    /// Its plan by the old file.
+    pub plan: String,
+    /// The differences, at least one.
+    pub differences: Vec<Difference>,
+}
+
+/// One difference between what a license grants by two plans files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Difference {
+    /// The new file does not have its plan.
+    PlanGone,
+    /// The plan has this id now.
+    Renamed(String),
+    /// A feature is granted in addition.
+    Gains(String),
+    /// A feature is no longer granted.
+    Loses(String),
+    /// A limit has another value; `None` if there is none.
+    Limit {
+        /// Its name.
+        name: String,
+        /// The value by the old file.
+        before: Option<u64>,
+        /// The value by the new file.
+        after: Option<u64>,
+    },
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value =
+            |limit: &Option<u64>| limit.map_or("none".to_owned(), |limit| limit.to_string());
+        match self {
+            Self::PlanGone => formatter.write_str("its plan is gone; it is not refreshed"),
+            Self::Renamed(id) => write!(formatter, "its plan is now {id}"),
+            Self::Gains(feature) => write!(formatter, "gains {feature}"),
+            Self::Loses(feature) => write!(formatter, "loses {feature}"),
+            Self::Limit { name, before, after } => {
+                write!(formatter, "{name}: {} → {}", value(before), value(after))
+            }
+        }
+    }
+}
+
+/// Returns how a license changes at its next refresh when the old plans are replaced by the new
+/// ones; `None` if it does not.
+#[must_use]
+pub fn license_change(
+    license: &IssuedLicense,
+    old: &Catalog,
+    new: &Catalog,
+) -> Option<LicenseChange> {
+    // A license whose plan the old file lacks still grants what its token says.
+    let signed = || license.claims().map(Content::from);
+    let before = license.content(old).or_else(signed)?;
+    let differences = match license.content(new) {
+        Some(after) => differences(&before, &after),
+        None if license.entitlement(old).is_none() => Vec::new(),
+        None => vec![Difference::PlanGone],
+    };
+    (!differences.is_empty()).then(|| LicenseChange {
+        customer_id: license.customer_id.clone(),
+        license_id: license.license_id.clone(),
+        plan: before.plan,
+        differences,
+    })
+}
+
+fn differences(before: &Content, after: &Content) -> Vec<Difference> {
+    let renamed = (before.plan != after.plan).then(|| Difference::Renamed(after.plan.clone()));
+    let loses = before.features.difference(&after.features).cloned().map(Difference::Loses);
+    let gains = after.features.difference(&before.features).cloned().map(Difference::Gains);
+    let names: BTreeSet<_> = before.limits.keys().chain(after.limits.keys()).collect();
+    let limits = names.into_iter().filter_map(|name| {
+        let (before, after) = (before.limits.get(name), after.limits.get(name));
+        (before != after).then(|| Difference::Limit {
+            name: name.clone(),
+            before: before.copied(),
+            after: after.copied(),
+        })
+    });
+    renamed.into_iter().chain(loses).chain(gains).chain(limits).collect()
+}

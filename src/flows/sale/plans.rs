@@ -1,0 +1,73 @@
+//! A changed plans file: reports what it takes away from customers, before they notice.
+
+use serde_json::json;
+
+use crate::app::App;
+use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
+use crate::domain::sale::plan::Catalog;
+use crate::domain::sale::plan_diff::{Granted, LicenseChange, Removal, license_change};
+use crate::domain::time::Timestamp;
+use crate::error::{Error, Result};
+use crate::fail_point::Place;
+use crate::flows::audit;
+use crate::store::Store;
+
+/// How many licenses are read at once.
+const READ_AT_ONCE: i64 = 500;
+
+/// Compares the plans with those of the last start on this database, and logs everything that they
+/// no longer grant. Each start compares with the last one: while servers with different files run,
+/// each of them reports its differences.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn report_removals(app: &App) -> Result<Vec<Removal>> {
+    let granted = serde_json::to_string(&Granted::of(&app.plans))
+        .map_err(|error| Error::Internal(format!("no JSON: {error}")))?;
+    let mut tx = app.store.write().await?;
+    let before = tx.seen_plans().await?;
+    if before.as_ref() == Some(&granted) {
+        return Ok(Vec::new());
+    }
+    // What another version has stored in another form is not compared.
+    let before: Option<Granted> = before.and_then(|text| serde_json::from_str(&text).ok());
+    let removals = before.map(|before| before.removals(&app.plans)).unwrap_or_default();
+    let now = app.now();
+    tx.put_seen_plans(&granted, now).await?;
+    if !removals.is_empty() {
+        let texts: Vec<_> = removals.iter().map(ToString::to_string).collect();
+        let detail = json!({ "removals": texts });
+        let entry = AuditEntry::new(Actor::System, AuditAction::PlansReduced, None, detail);
+        audit(app, &mut tx, entry, now).await?;
+    }
+    tx.commit(app.fail_points.at(Place::PlansSeen)).await?;
+    for removal in &removals {
+        tracing::warn!("the plans file has changed: {removal}");
+    }
+    Ok(removals)
+}
+
+/// Calls `report` with each working license that the new plans would change. Returns the number of
+/// working licenses.
+///
+/// # Errors
+/// An error of `report`, or a failure of the database.
+pub async fn changed_licenses(
+    store: &Store,
+    (old, new): (&Catalog, &Catalog),
+    now: Timestamp,
+    mut report: impl FnMut(LicenseChange) -> Result<()>,
+) -> Result<usize> {
+    let (mut count, mut last) = (0, None);
+    loop {
+        let mut tx = store.read().await?;
+        let licenses = tx.working_licenses(now, last.as_ref(), READ_AT_ONCE).await?;
+        drop(tx);
+        let Some(newest) = licenses.last() else { return Ok(count) };
+        last = Some(newest.customer_id.clone());
+        count += licenses.len();
+        for license in &licenses {
+            license_change(license, old, new).map_or(Ok(()), &mut report)?;
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! A changed plans file: what reaches the licenses, and what is reported before customers notice.
+
+use std::path::Path;
+
+use licentia::app::App;
+use licentia::config::Config;
+use licentia::domain::license::{IssuedLicense, LicenseToken};
+use licentia::flows::license::refresh;
+use licentia::flows::sale::plans::report_removals;
+use licentia::random::Random;
+use licentia_sandbox::{Interval, NewPrice, Options, PriceOptions, Sandbox};
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+
+use crate::harness::TestApp;
+use crate::harness::database::{TestDatabase, texts};
+use crate::harness::process::{Done, Server, licentia, run};
+use crate::harness::shop::{Buyer, Shop};
+
+const PLANS: &str = include_str!("../../plans.toml");
+
+/// Writes a plans file with these changes of the built-in plans, and returns its path.
+fn changed(directory: &Path, changes: &[(&str, &str)]) -> String {
+    let change = |text: String, (from, to): &(&str, &str)| {
+        assert!(text.contains(from), "{from}");
+        text.replace(from, to)
+    };
+    let file = directory.join("changed.toml");
+    std::fs::write(&file, changes.iter().fold(PLANS.to_owned(), change)).unwrap();
+    file.to_str().unwrap().to_owned()
+}
+
+async fn token(shop: &Shop, buyer: &Buyer) -> LicenseToken {
+    LicenseToken::new(shop.license(buyer).await["token"].as_str().unwrap().to_owned())
+}
+
+/// Returns the claims of a license.
+fn claims(license: &IssuedLicense) -> Value {
+    licentia_verify::inspect(license.token.expose()).unwrap().claims.into()
+}
+
+#[tokio::test]
+async fn a_new_feature_reaches_every_license_at_the_next_refresh() {
+    let shop = Shop::open().await;
+    let trial = shop.buyer("ada@example.com").await;
+    let paid = shop.buyer("bob@example.com").await;
+    shop.buy(&paid, "professional").await;
+    let granted = shop.buyer("eve@example.com").await;
+    shop.app.grant(&granted.customer_id, "professional").await;
+    shop.settled().await;
+    let mails = shop.app.count("outbox").await;
+
+    let directory = tempfile::tempdir().unwrap();
+    let changes = [
+        ("features = [\"editor\"]", "features = [\"editor\", \"pdf\"]"),
+        ("\"sso\"]", "\"sso\", \"pdf\"]"),
+        ("seats = 5", "seats = 6"),
+    ];
+    let app = shop.another_app(changed(directory.path(), &changes)).await;
+    for (buyer, seats) in [(&trial, 1), (&paid, 6), (&granted, 6)] {
+        let token = token(&shop, buyer).await;
+        let license = refresh(&app, &token).await.unwrap();
+        let claims = claims(&license);
+        assert!(claims["features"].as_array().unwrap().contains(&json!("pdf")), "{claims}");
+        assert_eq!(claims["limits"]["seats"], seats);
+        let again = refresh(&app, &license.token).await.unwrap();
+        assert_eq!(again.license_id, license.license_id, "it is issued once");
+        assert_eq!(refresh(&app, &token).await.unwrap(), license, "the former token works too");
+    }
+    assert_eq!(shop.app.count("outbox").await, mails, "no customer gets a mail");
+}
+
+#[tokio::test]
+async fn a_renamed_plan_follows_at_the_next_refresh() {
+    let shop = Shop::open().await;
+    let ada = shop.buyer("ada@example.com").await;
+    shop.buy(&ada, "professional").await;
+    let token = token(&shop, &ada).await;
+    let directory = tempfile::tempdir().unwrap();
+    let rename = ("id = \"professional\"", "id = \"pro\"\nformer_ids = [\"professional\"]");
+    let app = shop.another_app(changed(directory.path(), &[rename])).await;
+    let license = refresh(&app, &token).await.unwrap();
+    assert_eq!(claims(&license)["plan"], "pro");
+    assert_eq!(refresh(&app, &token).await.unwrap(), license);
+    // Without `former_ids`, the plan is gone: the license keeps its last token.
+    let app = shop.another_app(changed(directory.path(), &[("professional", "expert")])).await;
+    assert_eq!(refresh(&app, &license.token).await.unwrap(), license);
+}
+
+#[tokio::test]
+async fn a_removed_feature_is_reported_at_the_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = TestDatabase::empty(directory.path()).await;
+    let start = async |changes: &[(&str, &str)]| {
+        let file = changed(directory.path(), changes);
+        let server = Server::start(directory.path(), &database, &[("LICENTIA_PLANS_FILE", &file)]);
+        assert_eq!(server.client.get("/health/live").await.status, 200);
+        server.stop();
+        std::fs::read_to_string(directory.path().join("server.log")).unwrap()
+    };
+    let what = "the plans file has changed";
+    let less = [(", \"sso\"]", "]"), ("seats = 5", "seats = 4")];
+    assert!(!start(&[]).await.contains(what), "the first start has nothing to compare");
+    let log = start(&less).await;
+    assert!(log.contains("the plans file has changed: `professional` no longer grants `sso`"));
+    assert!(log.contains("`professional` grants 4 `seats` instead of 5"), "{log}");
+    assert!(!start(&less).await.contains(what), "it is reported once");
+    assert!(!start(&[]).await.contains(what), "a feature that comes back is no removal");
+    let store = database.open().await;
+    let details = "SELECT detail FROM audit_log WHERE action = 'plans.reduced'";
+    let details = texts(&store, details).await;
+    assert_eq!(details.len(), 1);
+    assert!(details[0].contains("no longer grants `sso`"), "{details:?}");
+}
+
+#[tokio::test]
+async fn everything_that_a_plans_file_takes_away_is_reported() {
+    let app = TestApp::start().await;
+    assert_eq!(report_removals(&app.app).await.unwrap(), []);
+    let directory = tempfile::tempdir().unwrap();
+    let changes = [
+        ("id = \"starter\"", "id = \"basic\""),
+        ("limits = { seats = 5, devices = 3 }", "limits = { devices = 3 }"),
+        ("price_starter_yearly", "price_basic_yearly"),
+        ("price_pro_yearly", "price_professional_yearly"),
+    ];
+    let file = changed(directory.path(), &changes);
+    let removals = report_removals(&another(&app, file).await).await.unwrap();
+    let texts: Vec<_> = removals.iter().map(ToString::to_string).collect();
+    let expected = [
+        "`starter` is no longer in the plans file: its licenses stay as they are and are not \
+         refreshed; if it was renamed, list `starter` in `former_ids`",
+        "price_starter_monthly pays for `basic` instead of `starter`",
+        "price_starter_yearly no longer pays for `starter`; if anybody still pays it, add it to \
+         `former_prices`",
+        "`professional` no longer has the limit `seats` (5)",
+        "price_pro_yearly no longer pays for `professional`; if anybody still pays it, add it to \
+         `former_prices`",
+    ];
+    assert_eq!(texts, expected);
+    // A renamed plan loses nothing.
+    let file = changed(directory.path(), &[]);
+    report_removals(&another(&app, file).await).await.unwrap();
+    let rename = ("id = \"starter\"", "id = \"basic\"\nformer_ids = [\"starter\"]");
+    let renamed = changed(directory.path(), &[rename]);
+    assert_eq!(report_removals(&another(&app, renamed).await).await.unwrap(), []);
+}
+
+/// Returns another server on the same database, with another plans file.
+async fn another(app: &TestApp, file: String) -> App {
+    let config = Config { plans_file: Some(file.into()), ..app.config.clone() };
+    App::start(&config, app.clock.clone(), Random::from_system().unwrap()).await.unwrap()
+}
+
+/// Runs `licentia plans` on the database of an app.
+fn plans(app: &TestApp, arguments: &[&str]) -> Done {
+    let mut command = licentia(app.directory.path());
+    let url = app.config.database_url.expose_secret();
+    run(command.arg("plans").args(arguments).env("LICENTIA_DATABASE_URL", url))
+}
+
+#[tokio::test]
+async fn diff_names_whose_license_changes_and_how() {
+    let app = TestApp::start().await;
+    let mut ids = Vec::new();
+    for (email, plan) in [("ada@example.com", "professional"), ("bob@example.com", "starter")] {
+        let id = app.sign_up(email).await.text("/customer/customer_id").to_owned();
+        ids.push((app.grant(&id, plan).await.license_id, id));
+    }
+    let (ada, bob) = (&ids[0], &ids[1]);
+    let directory = tempfile::tempdir().unwrap();
+    let old = directory.path().join("old.toml");
+    std::fs::write(&old, PLANS).unwrap();
+    let old = old.to_str().unwrap();
+    let same = changed(directory.path(), &[("grace_days = 7", "grace_days = 8")]);
+    let done = plans(&app, &["diff", old, &same]);
+    assert_eq!((done.code, &*done.out), (0, "0 of 2 licenses would change.\n"), "{done:?}");
+
+    let changes = [("\"sso\"]", "\"saml\"]"), ("seats = 5", "seats = 3")];
+    let less = changed(directory.path(), &changes);
+    let done = plans(&app, &["diff", old, &less]);
+    let line = format!("{} {} professional: loses sso; gains saml; seats: 5 → 3\n", ada.1, ada.0);
+    let notes = "note: `professional` no longer grants `sso`\n\
+                 note: `professional` grants 3 `seats` instead of 5\n";
+    assert_eq!(done.out, format!("{line}{notes}1 of 2 licenses would change.\n"));
+    assert_eq!(done.code, 1);
+
+    let gone = changed(directory.path(), &[("id = \"starter\"", "id = \"basic\"")]);
+    let done = plans(&app, &["diff", old, &gone, "--json"]);
+    assert_eq!(done.code, 1, "{done:?}");
+    let told: Value = serde_json::from_str(&done.out).unwrap();
+    let change = json!({
+        "customer_id": bob.1,
+        "license_id": bob.0.as_str(),
+        "plan": "starter",
+        "changes": ["its plan is gone; it is not refreshed"],
+    });
+    assert_eq!((&told["licenses"], &told["changes"]), (&json!(2), &json!([change])));
+    assert!(told["removals"][0].as_str().unwrap().starts_with("`starter` is no longer"), "{told}");
+    let rename = ("id = \"starter\"", "id = \"basic\"\nformer_ids = [\"starter\"]");
+    let renamed = changed(directory.path(), &[rename]);
+    let done = plans(&app, &["diff", old, &renamed]);
+    assert!(done.out.contains(" starter: its plan is now basic\n"), "{done:?}");
+    assert!(!done.out.contains("note:"), "{done:?}");
+
+    let wrong = changed(directory.path(), &[("seats = 5", "seats = -5")]);
+    let done = plans(&app, &["diff", "missing.toml", &wrong]);
+    assert_eq!(done.code, 2);
+    assert!(done.err.contains("missing.toml cannot be read"), "{done:?}");
+    let found = "changed.toml:61: `plan[2].limits`: `seats` is -5";
+    assert!(done.err.contains(found), "{done:?}");
+}
+
+/// A plan in two currencies, one that is sold once, and an add-on.
+const SOLD: &str = r#"
+    [[plan]]
+    id = "team"
+    name = "Team"
+    prices = [
+        { id = "price_team", interval = "month", amount = 900, currency = "usd",
+          currencies = { eur = 800, gbp = 700 } },
+        { id = "price_team_old", interval = "month", amount = 1, currency = "usd", sold = false },
+    ]
+    [[plan]]
+    id = "studio"
+    name = "Studio"
+    prices = [
+        { id = "price_studio", interval = "once", amount = 9900, currency = "usd",
+          updates_months = 12 },
+        { id = "price_updates", interval = "updates", amount = 4900, currency = "usd",
+          updates_months = 12 },
+    ]
+    [[addon]]
+    id = "pdf"
+    name = "PDF export"
+    prices = [{ id = "price_pdf", interval = "month", amount = 500, currency = "usd" }]
+"#;
+
+#[tokio::test]
+async fn check_finds_every_difference_at_stripe() {
+    let sandbox = Sandbox::start(Options::default()).await.unwrap();
+    let (month, once) = (Interval::Month, Interval::Once);
+    let add = |id, amount, interval, currencies| {
+        let new = NewPrice { id, product: "Acme", amount, currency: "usd", interval };
+        let options = PriceOptions { currencies, ..PriceOptions::default() };
+        sandbox.add_price_with(&new, &options);
+    };
+    add("price_team", 900, month, &[("eur", 800), ("gbp", 700)]);
+    add("price_team_old", 100, month, &[]);
+    sandbox.edit("price_team_old", json!({ "active": false }), "price.updated").unwrap();
+    add("price_studio", 9900, once, &[]);
+    add("price_updates", 4900, once, &[]);
+    add("price_pdf", 500, month, &[]);
+
+    let directory = tempfile::tempdir().unwrap();
+    let trial = "product = \"acme\"\n[trial]\nplan = \"trial\"\ndays = 14\n[[plan]]\n\
+                 id = \"trial\"\nname = \"Trial\"\n";
+    let check = async |plans: &str, more: &[&str]| {
+        std::fs::write(directory.path().join("plans.toml"), format!("{trial}{plans}")).unwrap();
+        let mut command = licentia(directory.path());
+        command
+            .args(["plans", "check"])
+            .args(more)
+            .env("LICENTIA_STRIPE__SECRET_KEY", sandbox.secret_key())
+            .env("LICENTIA_STRIPE__API_URL", sandbox.url());
+        tokio::task::spawn_blocking(move || run(&mut command)).await.unwrap()
+    };
+    let done = check(SOLD, &[]).await;
+    assert_eq!((done.code, &*done.out), (0, "The prices match those at Stripe.\n"), "{done:?}");
+
+    let wrong = SOLD
+        .replace("eur = 800", "eur = 850")
+        .replace("gbp = 700", "chf = 700")
+        .replace("interval = \"month\", amount = 1,", "interval = \"year\", amount = 1,")
+        .replace("interval = \"month\", amount = 500", "interval = \"once\", amount = 600")
+        .replace("price_updates", "price_of_nobody");
+    sandbox.edit("price_studio", json!({ "active": false }), "price.updated").unwrap();
+    let done = check(&wrong, &["--json"]).await;
+    assert_eq!(done.code, 1, "{done:?}");
+    let told: Value = serde_json::from_str(&done.out).unwrap();
+    let expected = json!([
+        "plan \"team\", price price_team: at Stripe it has no fixed amount in chf",
+        "plan \"team\", price price_team: at Stripe it is 800 eur, here 850 eur",
+        "plan \"team\", price price_team_old: at Stripe it is charged month, here year",
+        "plan \"studio\", price price_studio: it is archived at Stripe",
+        "plan \"studio\", price price_of_nobody: Stripe has no such price in this account and mode",
+        "add-on \"pdf\", price price_pdf: at Stripe it is 500 usd (month), here 600 usd (once)",
+    ]);
+    assert_eq!(told["differences"], expected);
+    let metered = json!({ "recurring": { "interval": "month", "interval_count": 3,
+        "usage_type": "metered" } });
+    sandbox.edit("price_team", metered, "price.updated").unwrap();
+    let done = check(SOLD, &[]).await;
+    assert!(done.err.contains("at Stripe it is 900 usd (metered, 3 months), here 900 usd (month)"));
+
+    let done = check("[[plan]]\nid = 5\n", &[]).await;
+    assert_eq!(done.code, 2);
+    assert!(done.err.contains("plans.toml:9: `plan[1].id`: 5 is not valid"), "{done:?}");
+}
