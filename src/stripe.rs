@@ -38,7 +38,9 @@ pub use account::{Endpoint, Probe, StripePrice, TaxSettings};
 pub use double::{Call, Double};
 pub use purchases::Needs;
 pub use sale::{
-    CustomerChanges, CustomerParameters, SessionMode, SessionParameters, StripeCustomer, Undelivered};
+    CustomerChanges, CustomerParameters, SessionMode, SessionParameters, StripeCustomer,
+    Undelivered,
+};
 
 /// A call that took longer is not retried immediately, so that the caller need not wait longer.
 const LONG_CALL: TimeDelta = TimeDelta::seconds(5);

@@ -220,11 +220,7 @@ impl Stripe {
 
     /// Returns the subscriptions of a customer with their cards, if there are trials. A restricted
     /// key may not read payment methods; then trials are not compared.
-    async fn paid_by(
-        &self,
-        id: &StripeCustomerId,
-        needs: &Needs<'_>,
-    ) -> Answer<Vec<Subscription>> {
+    async fn paid_by(&self, id: &StripeCustomerId, needs: &Needs<'_>) -> Answer<Vec<Subscription>> {
         if !needs.has_trials {
             return self.subscriptions(id).await;
         }

@@ -187,7 +187,9 @@ impl WireSubscription {
                 .and_then(|method| method.fingerprint().map(str::to_owned)),
             is_trial_refused: false,
             is_ours: named(&self.metadata, "customer_id").is_some(),
-            default_payment_method: self.default_payment_method.map(|method| method.id().to_owned()),
+            default_payment_method: self
+                .default_payment_method
+                .map(|method| method.id().to_owned()),
             created: Timestamp::saturating(self.created.unwrap_or(0)),
         })
     }

@@ -185,7 +185,10 @@ async fn a_code_on_the_page_and_one_in_the_call_stripe_36() {
     for buyer in [&ada, &bob] {
         assert_eq!(shop.license(buyer).await["plan"], "team");
         let orders = shop.orders(buyer).await;
-        assert_eq!((&orders[0]["amount"], &orders[0]["status"]), (&json!(500), &json!("succeeded")));
+        assert_eq!(
+            (&orders[0]["amount"], &orders[0]["status"]),
+            (&json!(500), &json!("succeeded"))
+        );
     }
 
     // Nothing is due, and the plan is paid.
@@ -270,16 +273,20 @@ async fn a_changed_name_writes_no_company_back_stripe_29() {
     assert_eq!(ada.client.patch("/api/customers/me", &change).await.status, 200);
     shop.settled().await;
     let at_stripe = shop.sandbox.object(&customer);
-    assert_eq!((&at_stripe["name"], &at_stripe["business_name"]),
-        (&json!("Ada King"), &json!("New at Stripe Ltd")));
+    assert_eq!(
+        (&at_stripe["name"], &at_stripe["business_name"]),
+        (&json!("Ada King"), &json!("New at Stripe Ltd"))
+    );
     // A changed company is sent, and the name that Stripe has stays.
     shop.at_stripe(&path, &[("name", "Countess")]).await;
     let change = json!({ "company_name": "Newer Ltd" });
     assert_eq!(ada.client.patch("/api/customers/me", &change).await.status, 200);
     shop.settled().await;
     let at_stripe = shop.sandbox.object(&customer);
-    assert_eq!((&at_stripe["name"], &at_stripe["business_name"]),
-        (&json!("Countess"), &json!("Newer Ltd")));
+    assert_eq!(
+        (&at_stripe["name"], &at_stripe["business_name"]),
+        (&json!("Countess"), &json!("Newer Ltd"))
+    );
     let status = texts(&shop.app.app.store, "SELECT stripe_sync_status FROM customers").await;
     assert_eq!(status, ["synced"]);
 }

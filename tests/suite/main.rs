@@ -82,6 +82,7 @@ mod stats;
 mod stripe_backfill;
 mod stripe_customers;
 mod stripe_setup;
+mod stripe_trials;
 mod support;
 mod support_writes;
 mod trials;

@@ -107,7 +107,8 @@ async fn pinned_by_something_that_is_not_listed_stripe_35() {
 
     // Another refusal is not taken for it.
     shop.sandbox.faults().api_call(ApiFault::Refused, "POST /v1/checkout/sessions", Times::Next(9));
-    let answer = shop.order(&ada, json!({ "plan": "team", "quantity": 2, "currency": "usd" })).await;
+    let bob = shop.buyer("bob@example.com").await;
+    let answer = shop.order(&bob, team(Some("usd"))).await;
     assert_eq!(answer.problem(), (502, "billing_refused"), "{answer:?}");
 }
 

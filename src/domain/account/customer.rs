@@ -123,10 +123,7 @@ impl SyncStatus {
         DueFields {
             name: matches!(self, NameDue | Due | NameAndCompanyDue | AllDue),
             email: matches!(self, EmailDue | Due | EmailAndCompanyDue | AllDue),
-            company: matches!(
-                self,
-                CompanyDue | NameAndCompanyDue | EmailAndCompanyDue | AllDue
-            ),
+            company: matches!(self, CompanyDue | NameAndCompanyDue | EmailAndCompanyDue | AllDue),
         }
     }
 

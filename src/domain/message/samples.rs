@@ -50,7 +50,8 @@ pub(super) fn facts(
         _ => Some(now + TimeDelta::days(365)),
     };
     let is_offline_shorter = matches!(case, Case::Forever | Case::Offline) && has_license;
-    let is_payment = matches!(case, Case::Paid | Case::Unpaid) || kind == Kind::Receipt;
+    let is_payment = matches!(case, Case::Paid | Case::Unpaid)
+        || matches!(kind, Kind::Receipt | Kind::PaymentBegins);
     let price = plan.prices.first();
     let token = LinkToken::from_random([0; RANDOM_BYTES]);
     let is_made = |link: &LinkKind| match link {

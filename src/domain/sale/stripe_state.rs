@@ -1,7 +1,9 @@
 //! What Stripe says about one customer, read at one time. [`crate::flows::sale::sync`]
 //! fetches it; [`crate::domain::sale::settlement`] decides what changes because of it.
 
-use crate::domain::sale::invoice::{Invoice, InvoiceStatus, Line, OrderStatus, Payment, StripePage};
+use crate::domain::sale::invoice::{
+    Invoice, InvoiceStatus, Line, OrderStatus, Payment, StripePage,
+};
 use crate::domain::sale::plan::Currency;
 use crate::domain::sale::policy::Policy;
 use crate::domain::sale::selection::CustomerCurrency;
@@ -45,9 +47,8 @@ impl StripeState {
     /// (<https://github.com/stripe/stripe-node/issues/2349>).
     #[must_use]
     pub fn has_bought(&self) -> bool {
-        let is_none = |status: InvoiceStatus| {
-            matches!(status, InvoiceStatus::Draft | InvoiceStatus::Void)
-        };
+        let is_none =
+            |status: InvoiceStatus| matches!(status, InvoiceStatus::Draft | InvoiceStatus::Void);
         !self.paid_sessions.is_empty()
             || self.invoices.iter().any(|invoice| !is_none(invoice.status))
     }

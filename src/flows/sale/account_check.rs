@@ -9,8 +9,8 @@ use secrecy::ExposeSecret;
 
 use crate::app::App;
 use crate::clock::within;
-use crate::domain::secret::Purpose;
 use crate::domain::sale::plan::{Catalog, CheckoutOptions, Plan, Price};
+use crate::domain::secret::Purpose;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::{FailPoints, Place};
@@ -28,11 +28,7 @@ const PROBE_LIFETIME: TimeDelta = TimeDelta::hours(1);
 ///
 /// # Errors
 /// When Stripe cannot be asked, or the key lacks a permission for it.
-pub async fn problems(
-    stripe: &Stripe,
-    catalog: &Catalog,
-    now: Timestamp,
-) -> Answer<Vec<String>> {
+pub async fn problems(stripe: &Stripe, catalog: &Catalog, now: Timestamp) -> Answer<Vec<String>> {
     let mut options = catalog.checkout.of_page();
     let mut problems = Vec::new();
     if options.automatic_tax {

@@ -8,8 +8,8 @@ use crate::domain::sale::plan::{Catalog, Price};
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::fail_point::{FailPoints, Place};
-use crate::random::Random;
 use crate::flows::sale::account_check;
+use crate::random::Random;
 use crate::stripe::{Endpoint, Stripe, StripeFailure, StripePrice};
 
 /// The webhook endpoint after the setup.

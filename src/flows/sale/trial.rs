@@ -125,13 +125,17 @@ pub(super) async fn settle(
     if state.subscriptions.iter().any(|one| one.trial_end.is_some()) {
         tx.had_stripe_trial(id, now).await?;
     }
-    let begins: BTreeSet<_> = state.subscriptions.iter().filter_map(|one| {
-        let end = one.trial_end.filter(|end| *end > now && *end <= now + ANNOUNCED_BEFORE)?;
-        let is_charged = one.status == Status::Trialing
-            && one.plan(&app.plans).is_some()
-            && one.ends_at(&app.plans).is_none();
-        is_charged.then_some((&one.id, end))
-    }).collect();
+    let begins: BTreeSet<_> = state
+        .subscriptions
+        .iter()
+        .filter_map(|one| {
+            let end = one.trial_end.filter(|end| *end > now && *end <= now + ANNOUNCED_BEFORE)?;
+            let is_charged = one.status == Status::Trialing
+                && one.plan(&app.plans).is_some()
+                && one.ends_at(&app.plans).is_none();
+            is_charged.then_some((&one.id, end))
+        })
+        .collect();
     for (subscription, end) in begins {
         let Some(license) = tx.current_license(id).await? else { continue };
         // Another end, after an extension, is announced again.
