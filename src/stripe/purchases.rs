@@ -227,7 +227,10 @@ impl Stripe {
         let expanded = vec![field("expand[]", "data.default_payment_method")];
         match self.list_subscriptions(id, expanded).await {
             Err(error @ StripeFailure::Refused { status: 403, .. }) => {
-                tracing::warn!(%error, "the key cannot read payment methods: a card can have several trials");
+                tracing::warn!(
+                    %error,
+                    "the key cannot read payment methods, so a card can have several trials"
+                );
                 self.subscriptions(id).await
             }
             listed => listed,

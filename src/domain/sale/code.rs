@@ -197,7 +197,8 @@ mod tests {
         let none = BTreeSet::new();
         let all = [expired.clone(), of_another.clone(), own];
         assert_eq!(choose(&all, &sale, &none, now).map(|code| &*code.id), Ok("promo_1"));
-        let codes = [of_another, expired];
-        assert_eq!(choose(&codes, &sale, &none, now), Err(CodeRefused::Expired));
+        let others = [of_another, expired];
+        let refused = choose(&others, &sale, &none, now);
+        assert_eq!(refused, Err(CodeRefused::Expired));
     }
 }
