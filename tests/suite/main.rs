@@ -34,6 +34,7 @@ mod export;
 mod find;
 mod forgiven;
 mod grants;
+mod guides;
 mod idempotency;
 mod idempotency_attacks;
 mod import;

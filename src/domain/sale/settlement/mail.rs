@@ -114,7 +114,7 @@ fn kind_of_issued(
         return Kind::Granted;
     };
     let is_paid = current.source == Source::Paid && current.revoked_at.is_none();
-    let is_same_plan = is_paid && current.plan == issued.plan.id.as_str();
+    let is_same_plan = is_paid && issued.plan.has_id(&current.plan);
     match issued.basis {
         Basis::Fallback => return Kind::Fallback,
         Basis::Once if current.basis == Basis::Subscription && was_bought_before(record) => {

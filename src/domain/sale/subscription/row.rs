@@ -139,6 +139,15 @@ impl SubscriptionRow {
 }
 
 row! {
+    /// What a customer's subscription bills, next to the customer's license.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct BilledBeside {
+        /// The items; `None` without a subscription, or if no sync has read it.
+        pub billed_items: Option<BilledItems>,
+    }
+}
+
+row! {
     /// A customer that paid and has no license.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct PaidWithoutLicense {
