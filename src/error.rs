@@ -238,7 +238,10 @@ errors! {
     )]
     InvalidReturnUrl(&'static str) => InvalidReturnUrl,
     /// The customer already has a subscription.
-    #[error("the customer already has a subscription; change it by POST /api/subscriptions/portal")]
+    #[error(
+        "the customer already has a subscription; change it by POST /api/subscriptions/change, or \
+         by POST /api/subscriptions/portal"
+    )]
     AlreadySubscribed => AlreadySubscribed,
     /// The customer has no subscription that can be changed.
     #[error(

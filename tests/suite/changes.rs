@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use licentia_sandbox::{ApiFault, Card, Proration, Times};
+use licentia_sandbox::{ApiFault, Card, CouponDuration, Proration, Times};
 use serde_json::{Value, json};
 
 use crate::harness::Answer;
@@ -159,16 +159,32 @@ async fn lines_add_up_and_a_credit_goes_to_the_balance() {
 }
 
 #[tokio::test]
-async fn a_tax_and_the_balance_have_their_own_lines() {
+async fn discount_tax_and_balance_have_their_own_lines() {
     let own = Subscriber::with_five_seats().await;
-    own.shop.sandbox.adjust_balance(&own.customer, -700).unwrap();
-    let wanted = json!({ "quantity": 8 });
-    let preview = own.preview(&wanted).await;
-    let last = preview["lines"].as_array().unwrap().last().unwrap().clone();
-    assert_eq!(last, json!({ "text": "Your balance", "amount": -700 }));
-    assert_eq!(sum(&preview), preview["due_now"].as_i64().unwrap());
-    assert_eq!(own.change_by(&wanted, &preview).await.status, 200);
-    assert_eq!(own.newest_invoice()["amount_due"], preview["due_now"]);
+    let (shop, path) = (&own.shop, format!("subscriptions/{}", own.subscription));
+    shop.at_stripe(&format!("customers/{}", own.customer), &[("address[country]", "DE")]).await;
+    shop.at_stripe(&path, &[("automatic_tax[enabled]", "true")]).await;
+    shop.sandbox.add_coupon("half", 50, CouponDuration::Forever);
+    shop.sandbox.discount(&own.subscription, "half").unwrap();
+    shop.sandbox.adjust_balance(&own.customer, -700).unwrap();
+    for (wanted, expected) in [
+        // What is left of a period has its discount in its amount.
+        (json!({ "quantity": 20 }), vec!["Tax", "Your balance"]),
+        (json!({ "interval": "year" }), vec!["Discount", "Tax"]),
+    ] {
+        let preview = own.preview(&wanted).await;
+        let lines = preview["lines"].as_array().unwrap();
+        let texts = lines.iter().map(|line| line["text"].as_str().unwrap());
+        let added: Vec<_> = texts
+            .filter(|text| ["Discount", "Tax", "Other items", "Your balance"].contains(text))
+            .collect();
+        assert_eq!(added, expected, "{wanted}: {preview}");
+        assert_eq!(sum(&preview), preview["due_now"].as_i64().unwrap(), "{wanted}");
+        assert_eq!(own.change_by(&wanted, &preview).await.status, 200, "{wanted}");
+        assert_eq!(own.newest_invoice()["amount_due"], preview["due_now"], "{wanted}");
+    }
+    let order = &shop.orders(&own.ada).await[0];
+    assert!(order["tax"].as_i64() > Some(0), "{order}");
 }
 
 /// Asserts that a change is refused because its preview is outdated.

@@ -7,7 +7,7 @@ use crate::app::App;
 use crate::domain::ids::{AttemptId, CustomerId};
 use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::sale::attempt::StoredChange;
-use crate::domain::sale::change::{self, Billing, Change, Wanted, is_applied};
+use crate::domain::sale::change::{self, Billing, Change, ChangeRefused, Wanted, is_applied};
 use crate::domain::sale::entitlement::Grant;
 use crate::domain::sale::invoice::{InvoiceStatus, Payment};
 use crate::domain::sale::preview::{Terms, fingerprint, hash};
@@ -305,6 +305,10 @@ async fn refuse_unpaid(app: &App, state: &StripeState, id: &InvoiceId) -> Result
 async fn cancel_held(app: &App, lease: &Lease, at: CancelAt) -> Result<()> {
     let state = sync::sync_held(app, lease).await?.state;
     let (subscription, _) = current(app, lease, &state).await?;
+    if subscription.status == Status::Incomplete {
+        // Stripe ends it if the first payment is not made within a day.
+        return Err(ChangeRefused::Incomplete.into());
+    }
     let ends_at = subscription.ends_at(&app.plans);
     let is_scheduled = ends_at.is_some_and(|end| Some(end) <= subscription.period_end(&app.plans));
     if at == CancelAt::PeriodEnd && is_scheduled {

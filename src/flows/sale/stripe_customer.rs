@@ -28,8 +28,8 @@ const KEY_LIFETIME: TimeDelta = TimeDelta::hours(23);
 /// and a checkout waits for all of them. More than that are a mistake of a program.
 const MAX_CANDIDATES: usize = 10;
 
-/// Returns whether Stripe certainly still knows an idempotency key that was stored at this time. One
-/// of the future was written by a clock that was ahead: its age is unknown, so it is not fresh.
+/// Returns whether Stripe certainly still knows an idempotency key that was stored at this time.
+/// One of the future was written by a clock that was ahead: its age is unknown, so it is not fresh.
 pub(in crate::flows) fn is_fresh(stored_at: Timestamp, now: Timestamp) -> bool {
     stored_at <= now + SKEW && now < stored_at + KEY_LIFETIME
 }

@@ -33,8 +33,8 @@ documented!(PreviewCodes: UnknownPlan, InvalidQuantity, UnknownAddon, CurrencyNo
 documented!(ChangeCodes: UnknownPlan, InvalidQuantity, UnknownAddon, CurrencyNotSold,
     NoSubscription, ChangeNotPossible, PreviewOutdated, PaymentFailed, PaymentActionRequired,
     ResetRequired, TooManyRequests, BillingNotConfigured, BillingRefused, BillingUnavailable);
-documented!(CancelCodes: NoSubscription, ResetRequired, TooManyRequests, BillingNotConfigured,
-    BillingRefused, BillingUnavailable);
+documented!(CancelCodes: NoSubscription, ChangeNotPossible, ResetRequired, TooManyRequests,
+    BillingNotConfigured, BillingRefused, BillingUnavailable);
 documented!(ResumeCodes: NoSubscription, PaymentFailed, PaymentActionRequired, ResetRequired,
     TooManyRequests, BillingNotConfigured, BillingRefused, BillingUnavailable);
 
