@@ -9,7 +9,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use licentia_sandbox::{Card, Options, Paid};
+use licentia_sandbox::{Card, CouponDuration, Options, Paid};
 use serde_json::Value;
 
 use crate::harness::shop::{Buyer, Shop, session_of};
@@ -90,16 +90,24 @@ impl Reader {
         }
     }
 
-    /// Does what a person does on Stripe's page.
+    /// Does what a person does at Stripe: pays the open checkout, or creates a promotion code for
+    /// so many percent.
     async fn act(&mut self, what: &str) {
-        let session = self.checkout.take().expect("an open checkout");
-        match what {
-            "pay" => {}
+        let words: Vec<_> = what.split(' ').collect();
+        match words.as_slice() {
+            ["pay"] => {
+                let session = self.checkout.take().expect("an open checkout");
+                let paid = self.shop.sandbox.pay(&session, Card::Paid).unwrap();
+                assert_eq!(paid, Paid::Completed);
+                self.shop.settled_with_invoice().await;
+            }
+            ["code", code, percent] => {
+                let percent = percent.parse().unwrap();
+                self.shop.sandbox.add_coupon("coupon", percent, CouponDuration::Once);
+                self.shop.sandbox.add_promotion_code("coupon", code).unwrap();
+            }
             other => panic!("there is no action {other:?}"),
         }
-        let paid = self.shop.sandbox.pay(&session, Card::Paid).unwrap();
-        assert_eq!(paid, Paid::Completed);
-        self.shop.settled_with_invoice().await;
     }
 }
 
@@ -155,4 +163,9 @@ async fn sell_once() {
 #[tokio::test]
 async fn sell_by_the_seat() {
     follow("sell-by-the-seat.md").await;
+}
+
+#[tokio::test]
+async fn codes_tax_and_invoices() {
+    follow("codes-tax-and-invoices.md").await;
 }
