@@ -8,9 +8,7 @@ use crate::domain::sale::stripe_ids::{InvoiceId, StripeSubscriptionId};
 use crate::domain::text_enum::text_enum;
 use crate::domain::time::Timestamp;
 
-pub use row::{
-    Billed, BilledBeside, BilledItem, BilledItems, PaidWithoutLicense, SubscriptionRow,
-};
+pub use row::{Billed, BilledBeside, BilledItem, BilledItems, PaidWithoutLicense, SubscriptionRow};
 
 text_enum! {
     /// The status of a subscription (<https://docs.stripe.com/api/subscriptions/object>).
