@@ -15,6 +15,7 @@ use crate::domain::operator::admin_key::Scope;
 use crate::domain::operator::webhook::MAX_WEBHOOKS;
 use crate::domain::operator::webhook_target::RefusedTarget;
 use crate::domain::sale::change::ChangeRefused;
+use crate::domain::sale::code::CodeRefused;
 use crate::domain::sale::plan::{Currency, Quantity};
 use crate::domain::sale::selection::NotSold;
 use crate::domain::sale::stripe_failure::StripeFailure;
@@ -207,6 +208,9 @@ errors! {
         /// The currencies of the plan.
         sold: String,
     } => CurrencyPinned,
+    /// A promotion code cannot be used.
+    #[error("`promotion_code`: {0}")]
+    InvalidPromotionCode(#[from] CodeRefused) => InvalidPromotionCode,
     /// The customer owns a higher plan.
     #[error(
         "the customer owns the plan `{owned}` with updates until {until}, which has more than \
@@ -523,6 +527,7 @@ codes! {
     InvalidQuantity = "invalid_quantity", 422, "The quantity is not sold";
     UnknownAddon = "unknown_addon", 422, "The add-on is not sold";
     CurrencyNotSold = "currency_not_sold", 422, "The currency is not sold";
+    InvalidPromotionCode = "invalid_promotion_code", 422, "The promotion code cannot be used";
     CurrencyPinned = "currency_pinned", 409, "The customer's currency is another one";
     LowerThanOwned = "lower_than_owned", 409, "The customer owns a higher plan";
     NoPerpetualLicense = "no_perpetual_license", 409, "There is no perpetual license to extend";

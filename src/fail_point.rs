@@ -214,6 +214,12 @@ text_enum! {
         PlansSeen = "plans.seen",
         /// The webhook endpoint, at Stripe.
         EndpointWritten = "endpoint.written",
+        /// The end of a refused trial, at Stripe.
+        TrialEnded = "trial.ended",
+        /// The Checkout session that checks an account, at Stripe.
+        AccountProbed = "account.probed",
+        /// The result of the check of an account.
+        AccountChecked = "account.checked",
         /// A test mail, at the SMTP server.
         TestMailSent = "test_mail.sent",
     }

@@ -9,6 +9,7 @@ mod change;
 mod client;
 mod double;
 mod listing;
+mod promotion;
 mod purchases;
 mod sale;
 mod wire;
@@ -34,11 +35,14 @@ use client::{Client, Response};
 use wire::List;
 
 pub use crate::domain::sale::stripe_failure::StripeFailure;
-pub use account::{Endpoint, StripePrice};
+pub use account::{Endpoint, Probe, StripePrice, TaxSettings};
 pub use change::{ChangeParameters, PreviewOf};
 pub use double::{Call, Double};
 pub use purchases::Needs;
-pub use sale::{CustomerParameters, SessionMode, SessionParameters, StripeCustomer, Undelivered};
+pub use sale::{
+    CustomerChanges, CustomerParameters, SessionMode, SessionParameters, StripeCustomer,
+    Undelivered,
+};
 
 /// A call that took longer is not retried immediately, so that the caller need not wait longer.
 const LONG_CALL: TimeDelta = TimeDelta::seconds(5);

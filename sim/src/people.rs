@@ -233,7 +233,8 @@ impl History {
             quantity: None,
             addons: Vec::new(),
         };
-        let wanted = Purchase { wanted, success_url: back.clone(), cancel_url: back };
+        let wanted =
+            Purchase { wanted, promotion_code: None, success_url: back.clone(), cancel_url: back };
         self.tell(|| format!("{who} checks out {plan} at {server}"));
         let app = self.servers[server].app.clone();
         self.begin(server, async move {

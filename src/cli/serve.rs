@@ -18,6 +18,7 @@ use crate::app::{App, Files};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, LogFormat, StripeMode};
 use crate::error::{Error, Result};
+use crate::flows::sale::account_check;
 use crate::http;
 use crate::random::Random;
 use crate::store::Store;
@@ -77,6 +78,7 @@ async fn serve(config: &Config) -> Result<()> {
         None => None,
     };
     let app = files.start(config, Arc::new(SystemClock), Random::from_system()?).await?;
+    account_check::at_start(&app).await?;
     let address = listener.local_addr().unwrap_or(config.listen);
     if !address.ip().is_loopback() && !config.public_url.is_https() {
         tracing::warn!(

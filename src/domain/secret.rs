@@ -94,6 +94,10 @@ text_enum! {
     pub enum Purpose {
         /// An email address that has had its trial.
         TrialAddress = "trial_address",
+        /// The fingerprint of a card that has had a trial.
+        TrialCard = "trial_card",
+        /// A Stripe account with the checkout options that it was checked for.
+        AccountCheck = "account_check",
         /// An account, a mailbox, a client address or a network whose attempts are counted.
         Throttle = "throttle",
         /// The terms of a preview, which a change repeats.

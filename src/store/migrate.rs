@@ -48,6 +48,8 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
         24 "0024_reset_required",
         25 "0025_seen_plans",
         26 "0026_selling",
+        27 "0027_trial_cards",
+        28 "0028_account_checks",
         29 "0029_subscription_changes",
     }
 });

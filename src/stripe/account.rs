@@ -5,23 +5,31 @@ use std::collections::BTreeMap;
 
 use secrecy::SecretString;
 
+use super::sale::of_page;
 use super::wire::{Identified, List, WireEndpoint, WirePrice, WireTaxSettings};
-use super::{API_VERSION, Answer, Form, Stripe, StripeFailure, field};
+use super::{API_VERSION, Answer, Form, Stripe, StripeFailure, field, read_id};
 use crate::domain::ids::AttemptId;
+use crate::domain::sale::plan::CheckoutOptions;
 use crate::domain::sale::webhook::EVENT_TYPES;
+use crate::domain::time::Timestamp;
 use crate::fail_point::FailPoint;
 
 /// The resources that the key must be able to read.
-const RESOURCES: [&str; 8] = [
+const RESOURCES: [&str; 10] = [
     "customers",
     "subscriptions",
     "invoices",
+    "credit_notes",
+    "prices",
     "payment_intents",
     "charges",
     "disputes",
     "checkout/sessions",
     "events",
 ];
+
+/// The page after the payment of a session that nobody can pay. It is not opened.
+const PROBE_URL: &str = "https://example.com/";
 
 /// A price at Stripe.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +46,30 @@ pub struct StripePrice {
     pub amounts: BTreeMap<String, Option<i64>>,
     /// Whether it says if its amounts contain taxes.
     pub has_tax_behavior: bool,
+}
+
+/// Whether Stripe Tax is set up.
+#[derive(Clone, Debug)]
+pub struct TaxSettings {
+    /// Whether it is.
+    pub is_active: bool,
+    /// The names of the missing fields, like `head_office`.
+    pub missing: Vec<String>,
+}
+
+/// A Checkout session that only finds out what the account supports.
+#[derive(Clone, Debug)]
+pub struct Probe {
+    /// The price that it sells.
+    pub price: String,
+    /// The units.
+    pub quantity: u32,
+    /// Whether the price is paid once.
+    pub is_once: bool,
+    /// What the page asks for.
+    pub options: CheckoutOptions,
+    /// When it expires, unless it is expired before.
+    pub expires_at: Timestamp,
 }
 
 /// A webhook endpoint.
@@ -68,6 +100,38 @@ impl Stripe {
             amounts,
             has_tax_behavior: price.tax_behavior.is_some_and(|tax| tax != "unspecified"),
         }))
+    }
+
+    /// Returns whether Stripe Tax is set up
+    /// (<https://docs.stripe.com/api/tax/settings/object>).
+    pub async fn tax_settings(&self) -> Answer<TaxSettings> {
+        let settings: WireTaxSettings = self.get("/tax/settings", Vec::new()).await?;
+        let pending = settings.status_details.and_then(|details| details.pending);
+        Ok(TaxSettings {
+            is_active: settings.status.as_deref() == Some("active"),
+            missing: pending.and_then(|pending| pending.missing_fields).unwrap_or_default(),
+        })
+    }
+
+    /// Opens a Checkout session without a customer, and closes it at once.
+    pub async fn probe(&self, probe: &Probe, at: FailPoint<'_>) -> Answer<()> {
+        let mut form = vec![
+            field("mode", if probe.is_once { "payment" } else { "subscription" }),
+            field("line_items[0][price]", &probe.price),
+            field("line_items[0][quantity]", probe.quantity.to_string()),
+            field("success_url", PROBE_URL),
+            field("cancel_url", PROBE_URL),
+            field("expires_at", probe.expires_at.epoch_seconds().to_string()),
+        ];
+        if probe.is_once {
+            form.push(field("customer_creation", "always"));
+        }
+        if probe.options.promotion_codes {
+            form.push(field("allow_promotion_codes", "true"));
+        }
+        form.extend(of_page(&probe.options, false));
+        let made: Identified = self.post("/checkout/sessions", form, None, at).await?;
+        self.expire_session(&read_id(&made.id)?, at).await.map(drop)
     }
 
     /// Returns whether the account has a default for prices that do not say whether their amounts
@@ -111,9 +175,10 @@ impl Stripe {
 
     /// Returns the needed resources that the key cannot read. A restricted key may lack
     /// permissions.
-    pub async fn unreadable(&self) -> Answer<Vec<&'static str>> {
+    /// `more` are the resources that only some plans files need.
+    pub async fn unreadable(&self, more: &[&'static str]) -> Answer<Vec<&'static str>> {
         let mut unreadable = Vec::new();
-        for resource in RESOURCES {
+        for resource in RESOURCES.iter().chain(more).copied() {
             let one = vec![field("limit", "1")];
             match self.get::<List<Identified>>(&format!("/{resource}"), one).await {
                 Err(StripeFailure::Refused { status: 401 | 403, .. }) => unreadable.push(resource),

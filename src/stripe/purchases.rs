@@ -8,7 +8,7 @@ use super::wire::{
     List, PaymentFacts, WireCharge, WireCreditNote, WireDispute, WireInvoice, WireInvoicePayment,
     WireItem, WireLine, WireLineItem, WirePaymentIntent, WireSession, WireSubscription,
 };
-use super::{Answer, Stripe, StripeFailure, field};
+use super::{Answer, Form, Stripe, StripeFailure, field};
 use crate::domain::sale::settlement::KeptId;
 use crate::domain::sale::stripe_ids::{InvoiceId, PaymentIntentId, StripeCustomerId};
 use crate::domain::sale::stripe_state::StripeState;
@@ -36,6 +36,8 @@ pub struct Needs<'a> {
     pub kept: &'a [KeptId],
     /// Whether anything is sold by single payments, which may have no invoice.
     pub sells_once: bool,
+    /// Whether there are trials at Stripe, for which the cards matter.
+    pub has_trials: bool,
 }
 
 impl Stripe {
@@ -46,7 +48,7 @@ impl Stripe {
     /// payments, so that the invoices are at least as new as the subscriptions.
     pub async fn purchases(&self, id: &StripeCustomerId, needs: &Needs<'_>) -> Answer<StripeState> {
         let mut state =
-            StripeState { subscriptions: self.subscriptions(id).await?, ..StripeState::default() };
+            StripeState { subscriptions: self.paid_by(id, needs).await?, ..StripeState::default() };
         let mut invoices = self.invoices(id, &state, needs).await?;
         for invoice in &mut invoices {
             self.complete(invoice).await?;
@@ -216,9 +218,37 @@ impl Stripe {
         Ok(credited)
     }
 
+    /// Returns the subscriptions of a customer with their cards, if there are trials. A restricted
+    /// key may not read payment methods; then trials are not compared.
+    async fn paid_by(&self, id: &StripeCustomerId, needs: &Needs<'_>) -> Answer<Vec<Subscription>> {
+        if !needs.has_trials {
+            return self.subscriptions(id).await;
+        }
+        let expanded = vec![field("expand[]", "data.default_payment_method")];
+        match self.list_subscriptions(id, expanded).await {
+            Err(error @ StripeFailure::Refused { status: 403, .. }) => {
+                tracing::warn!(
+                    %error,
+                    "the key cannot read payment methods, so a card can have several trials"
+                );
+                self.subscriptions(id).await
+            }
+            listed => listed,
+        }
+    }
+
     /// Returns the newest 2,000 subscriptions of a customer, including ended ones.
     pub async fn subscriptions(&self, id: &StripeCustomerId) -> Answer<Vec<Subscription>> {
-        let query = vec![field("customer", id.as_str()), field("status", "all")];
+        self.list_subscriptions(id, Vec::new()).await
+    }
+
+    async fn list_subscriptions(
+        &self,
+        id: &StripeCustomerId,
+        expanded: Form,
+    ) -> Answer<Vec<Subscription>> {
+        let mut query = vec![field("customer", id.as_str()), field("status", "all")];
+        query.extend(expanded);
         let (mut subscriptions, _) = self
             .newest("/subscriptions", query, |one: &WireSubscription| one.id.as_str(), |_| false)
             .await?;

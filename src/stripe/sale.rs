@@ -12,7 +12,7 @@ use super::wire::{Identified, WireCustomer, WirePaymentIntent, WirePortal, WireS
 use super::{Answer, Form, MAX_PAGES, Stripe, StripeFailure, field, read_id};
 use crate::domain::ids::AttemptId;
 use crate::domain::private::Private;
-use crate::domain::sale::plan::Currency;
+use crate::domain::sale::plan::{CheckoutOptions, Currency};
 use crate::domain::sale::stripe_ids::{
     CheckoutSessionId, PaymentIntentId, StripeCustomerId, StripeSubscriptionId,
 };
@@ -29,6 +29,20 @@ pub struct CustomerParameters {
     pub email: Private,
     /// The person's name, or the company's.
     pub name: Option<Private>,
+    /// The company's name, which invoices show.
+    #[serde(default)]
+    pub business_name: Option<Private>,
+}
+
+/// The fields of a Stripe customer to change. `None` keeps the value; an empty name removes it.
+#[derive(Clone, Copy)]
+pub struct CustomerChanges<'a> {
+    /// The email address.
+    pub email: Option<&'a str>,
+    /// The person's name, or the company's.
+    pub name: Option<&'a str>,
+    /// The company's name.
+    pub business_name: Option<&'a str>,
 }
 
 /// The parameters of the call that opens a Checkout session. They are stored unchanged until there
@@ -58,6 +72,18 @@ pub struct SessionParameters {
     /// The fewest and the most units that the buyer can choose on the page.
     #[serde(default)]
     pub adjustable: Option<(u32, u32)>,
+    /// Whether the currency is ours to choose. Otherwise Stripe may offer the buyer's own.
+    #[serde(default)]
+    pub is_currency_fixed: bool,
+    /// What the page asks for.
+    #[serde(default)]
+    pub options: CheckoutOptions,
+    /// Stripe's id of the promotion code that was given in the request.
+    #[serde(default)]
+    pub promotion_code: Option<String>,
+    /// The length of a trial at Stripe, in days.
+    #[serde(default)]
+    pub trial_days: Option<u32>,
     /// The page after the payment.
     pub success_url: String,
     /// The page after a canceled checkout.
@@ -85,6 +111,18 @@ pub enum SessionMode {
 const MAX_ADJUSTABLE: u32 = 999_999;
 
 impl SessionParameters {
+    /// Returns the fields of a trial at Stripe. If the card is missing when it ends, the
+    /// subscription is paused.
+    fn trial(&self) -> Form {
+        let Some(days) = self.trial_days else { return Vec::new() };
+        let missing = "subscription_data[trial_settings][end_behavior][missing_payment_method]";
+        vec![
+            field("subscription_data[trial_period_days]", days.to_string()),
+            field(missing, "pause"),
+            field("payment_method_collection", "always"),
+        ]
+    }
+
     /// Returns the form of the call.
     fn form(&self, attempt: &AttemptId) -> Form {
         let is_once = self.mode == SessionMode::Payment;
@@ -107,6 +145,19 @@ impl SessionParameters {
             form.push(field(format!("line_items[{}][quantity]", place + 1), "1"));
         }
         form.extend(self.currency.as_ref().map(|currency| field("currency", currency)));
+        if self.is_currency_fixed {
+            form.push(field("adaptive_pricing[enabled]", "false"));
+        }
+        match &self.promotion_code {
+            Some(code) => form.push(field("discounts[0][promotion_code]", code)),
+            // Stripe refuses both together.
+            None if self.options.promotion_codes => {
+                form.push(field("allow_promotion_codes", "true"));
+            }
+            None => {}
+        }
+        form.extend(of_page(&self.options, true));
+        form.extend(self.trial());
         form.push(field("success_url", &self.success_url));
         form.push(field("cancel_url", &self.cancel_url));
         let metadata: &[&str] = if is_once {
@@ -128,6 +179,35 @@ impl SessionParameters {
     }
 }
 
+/// Returns the fields for what the page asks for, except promotion codes. With a customer, Stripe
+/// saves what the buyer enters to the customer, and so prints it on the invoice
+/// (<https://docs.stripe.com/tax/checkout/tax-ids>).
+pub(super) fn of_page(options: &CheckoutOptions, has_customer: bool) -> Form {
+    let mut form = Vec::new();
+    let mut add = |name: &str, value: &str| form.push(field(name, value));
+    if options.automatic_tax {
+        add("automatic_tax[enabled]", "true");
+    }
+    if let Some(address) = options.billing_address {
+        add("billing_address_collection", address.as_str());
+    }
+    if options.tax_ids {
+        add("tax_id_collection[enabled]", "true");
+        add("name_collection[business][enabled]", "true");
+        add("name_collection[business][optional]", "true");
+    }
+    if options.terms_of_service {
+        add("consent_collection[terms_of_service]", "required");
+    }
+    if has_customer && (options.automatic_tax || options.billing_address.is_some()) {
+        add("customer_update[address]", "auto");
+    }
+    if has_customer && options.tax_ids {
+        add("customer_update[name]", "auto");
+    }
+    form
+}
+
 /// Events that Stripe could not deliver. There is no `Debug`: the events name people.
 pub struct Undelivered {
     /// The events in the delivered form, newest first.
@@ -141,6 +221,8 @@ pub struct Undelivered {
 pub struct StripeCustomer {
     /// Whether it was deleted.
     pub deleted: bool,
+    /// The name.
+    pub name: Option<Private>,
     /// The payment method that pays invoices.
     pub default_payment_method: Option<String>,
     /// The currency of earlier purchases.
@@ -166,21 +248,23 @@ impl Stripe {
             field("email", parameters.email.as_str()),
             field("metadata[customer_id]", &parameters.customer_id),
         ];
-        form.extend(parameters.name.as_ref().map(|name| field("name", name.as_str())));
+        let names = [("name", &parameters.name), ("business_name", &parameters.business_name)];
+        for (key, name) in names {
+            form.extend(name.as_ref().map(|name| field(key, name.as_str())));
+        }
         let created: Identified = self.post("/customers", form, Some(attempt), at).await?;
         read_id(&created.id)
     }
 
-    /// Updates a customer's email address and name. `None` keeps the value; an empty name removes
-    /// the name.
+    /// Updates a customer's email address and names.
     pub async fn update_customer(
         &self,
         id: &StripeCustomerId,
-        email: Option<&str>,
-        name: Option<&str>,
+        changes: CustomerChanges<'_>,
         at: FailPoint<'_>,
     ) -> Answer<()> {
-        let fields = [("email", email), ("name", name)];
+        let CustomerChanges { email, name, business_name } = changes;
+        let fields = [("email", email), ("name", name), ("business_name", business_name)];
         let form = fields.into_iter().filter_map(|(key, value)| Some(field(key, value?))).collect();
         self.post::<Identified>(&format!("/customers/{id}"), form, None, at).await.map(drop)
     }
@@ -192,7 +276,25 @@ impl Stripe {
         let method = settings.and_then(|settings| settings.default_payment_method);
         let default_payment_method = method.map(|method| method.id().to_owned());
         let currency = customer.currency.and_then(|currency| currency.parse().ok());
-        Ok(StripeCustomer { deleted: customer.deleted, default_payment_method, currency })
+        Ok(StripeCustomer {
+            deleted: customer.deleted,
+            name: customer.name.map(Private::from),
+            default_payment_method,
+            currency,
+        })
+    }
+
+    /// Returns the currency that may pin a Stripe customer: that of earlier purchases, and of open
+    /// Checkout sessions for a subscription
+    /// (<https://support.stripe.com/questions/set-or-change-currency-for-an-invoice-or-customer-in-stripe-billing>).
+    pub async fn pinning_currencies(&self, id: &StripeCustomerId) -> Answer<Vec<Currency>> {
+        let usual = self.customer(id).await?.currency;
+        let query = vec![field("customer", id.as_str()), field("status", "open")];
+        let open =
+            self.all("/checkout/sessions", query, |one: &WireSession| one.id.as_str()).await?;
+        let of_open = open.iter().filter(|session| !session.is_single_payment());
+        let of_open = of_open.filter_map(|session| session.currency()?.parse().ok());
+        Ok(usual.into_iter().chain(of_open).collect())
     }
 
     /// Returns the events of the last thirty days that Stripe could not deliver. If there are too
@@ -276,6 +378,13 @@ impl Stripe {
         let form = vec![field("customer", id.as_str()), field("return_url", return_url)];
         let created: WirePortal = self.post("/billing_portal/sessions", form, None, at).await?;
         Ok(created.url)
+    }
+
+    /// Ends the trial of a subscription, so that its first period is charged. Repeating it changes
+    /// nothing.
+    pub async fn end_trial(&self, id: &StripeSubscriptionId, at: FailPoint<'_>) -> Answer<()> {
+        let form = vec![field("trial_end", "now"), field("proration_behavior", "none")];
+        self.post::<Identified>(&format!("/subscriptions/{id}"), form, None, at).await.map(drop)
     }
 
     /// Cancels a subscription immediately.

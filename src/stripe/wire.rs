@@ -61,7 +61,7 @@ pub struct WireCustomer {
     #[serde(default)]
     pub deleted: bool,
     email: Option<String>,
-    name: Option<String>,
+    pub name: Option<String>,
     pub currency: Option<String>,
     metadata: Option<HashMap<String, String>>,
     pub invoice_settings: Option<InvoiceSettings>,
@@ -98,7 +98,37 @@ fn named<'a>(metadata: &'a Option<HashMap<String, String>>, key: &str) -> Option
 
 #[derive(Debug, Deserialize)]
 pub struct InvoiceSettings {
-    pub default_payment_method: Option<Link>,
+    pub default_payment_method: Option<WireMethod>,
+}
+
+/// A payment method: its id, or the object itself.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub enum WireMethod {
+    Id(String),
+    Object { id: String, card: Option<WireCard> },
+}
+
+#[derive(Debug, Deserialize)]
+pub struct WireCard {
+    fingerprint: Option<String>,
+}
+
+impl WireMethod {
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Id(id) | Self::Object { id, .. } => id,
+        }
+    }
+
+    /// Returns the card's fingerprint, which is the same for all uses of a card number in an
+    /// account; `None` if the method is not included or no card.
+    pub fn fingerprint(&self) -> Option<&str> {
+        match self {
+            Self::Object { card: Some(card), .. } => card.fingerprint.as_deref(),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -113,7 +143,7 @@ pub struct WireSubscription {
     trial_end: Option<i64>,
     pause_collection: Option<IgnoredAny>,
     latest_invoice: Option<Link>,
-    default_payment_method: Option<Link>,
+    default_payment_method: Option<WireMethod>,
     pending_update: Option<PendingUpdate>,
     schedule: Option<Link>,
     collection_method: Option<String>,
@@ -161,11 +191,18 @@ impl WireSubscription {
             collection_paused: self.pause_collection.is_some(),
             latest_invoice: self.latest_invoice.and_then(|link| link.id().parse().ok()),
             awaits_payment: false,
+            card: self
+                .default_payment_method
+                .as_ref()
+                .and_then(|method| method.fingerprint().map(str::to_owned)),
+            is_trial_refused: false,
             is_ours: named(&self.metadata, "customer_id").is_some(),
             pending_until: self.pending_update.and_then(|update| time(update.expires_at)),
             schedule: self.schedule.map(|link| link.id().to_owned()),
             is_sent: self.collection_method.as_deref() == Some("send_invoice"),
-            default_payment_method: self.default_payment_method.map(|link| link.id().to_owned()),
+            default_payment_method: self
+                .default_payment_method
+                .map(|method| method.id().to_owned()),
             created: Timestamp::saturating(self.created.unwrap_or(0)),
         })
     }
@@ -228,6 +265,8 @@ impl fmt::Display for Recurring {
 
 #[derive(Debug, Deserialize)]
 pub struct WireTaxSettings {
+    pub status: Option<String>,
+    pub status_details: Option<WireTaxStatus>,
     pub defaults: Option<TaxDefaults>,
 }
 
@@ -243,4 +282,14 @@ pub struct WireEndpoint {
     #[serde(default)]
     pub url: String,
     pub secret: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct WireTaxStatus {
+    pub pending: Option<WireTaxPending>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct WireTaxPending {
+    pub missing_fields: Option<Vec<String>>,
 }

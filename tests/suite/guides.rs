@@ -151,3 +151,8 @@ async fn follow(name: &str) {
 async fn sell_once() {
     follow("sell-once.md").await;
 }
+
+#[tokio::test]
+async fn sell_by_the_seat() {
+    follow("sell-by-the-seat.md").await;
+}

@@ -190,6 +190,7 @@ async fn security_31_40_no_secret_is_logged_at_the_finest_level() {
 fn security_40_what_calls_and_reports_hold_about_a_person_is_not_shown_by_debug() {
     let (email, name) = ("ada@example.com", "Ada Lovelace");
     let parameters = CustomerParameters {
+        business_name: None,
         customer_id: "cust_1".into(),
         email: email.to_owned().into(),
         name: Some(name.to_owned().into()),

@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::cli::sale::backfill::{self, Backfill};
 use crate::cli::sale::claim::{self, Claim};
 use crate::cli::{NO, complain, print, stripe_of, wait};
-use crate::clock::SystemClock;
+use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, Origin, StripeConfig};
 use crate::domain::sale::webhook::EVENT_TYPES;
 use crate::error::{Error, Result};
@@ -44,7 +44,8 @@ enum Action {
     /// The endpoint gets exactly the events that Licentia needs, in its API version. The endpoint's
     /// secret is shown only once: set it as LICENTIA_STRIPE__WEBHOOK_SECRET. Run the command again
     /// after an update of Licentia or a change of plans: it updates an existing endpoint. Exits
-    /// with 1 when a price differs, or the secret key lacks a permission.
+    /// with 1 when a price differs, the account cannot do what `[checkout]` asks for, or the
+    /// secret key lacks a permission.
     #[command(after_help = SETUP_EXAMPLES)]
     Setup {
         /// The URL at which Stripe reaches the server [default: `public_url`]
@@ -89,8 +90,10 @@ impl StripeCommand {
         let catalog = plans::load(config.plans_file.as_deref())?;
         let stripe = Stripe::new(stripe_config, Arc::new(SystemClock))?;
         let (made, problems) = wait(async {
-            let mut problems = setup::missing_rights(&stripe).await?;
+            let mut problems = setup::missing_rights(&stripe, &catalog).await?;
             problems.extend(setup::wrong_prices(&stripe, &catalog).await?);
+            let now = SystemClock.now();
+            problems.extend(setup::unsupported_options(&stripe, &catalog, now).await?);
             Ok((setup::endpoint(&stripe, &Random::from_system()?, &url).await?, problems))
         })?;
         if json {

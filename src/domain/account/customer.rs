@@ -76,40 +76,66 @@ text_enum! {
         EmailDue = "email_due",
         /// The name and the email address.
         Due = "due",
+        /// The company's name.
+        CompanyDue = "company_due",
+        /// The name and the company's.
+        NameAndCompanyDue = "name_and_company_due",
+        /// The email address and the company's name.
+        EmailAndCompanyDue = "email_and_company_due",
+        /// Every field.
+        AllDue = "all_due",
     }
+}
+
+/// The fields that must still be sent to Stripe.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DueFields {
+    /// The name that Stripe shows.
+    pub name: bool,
+    /// The email address.
+    pub email: bool,
+    /// The company's name, which invoices show.
+    pub company: bool,
 }
 
 impl SyncStatus {
     /// Returns the status in which these fields are due.
     #[must_use]
-    pub fn due(name: bool, email: bool) -> Self {
-        match (name, email) {
-            (false, false) => Self::Synced,
-            (true, false) => Self::NameDue,
-            (false, true) => Self::EmailDue,
-            (true, true) => Self::Due,
+    pub fn of(DueFields { name, email, company }: DueFields) -> Self {
+        match (name, email, company) {
+            (false, false, false) => Self::Synced,
+            (true, false, false) => Self::NameDue,
+            (false, true, false) => Self::EmailDue,
+            (true, true, false) => Self::Due,
+            (false, false, true) => Self::CompanyDue,
+            (true, false, true) => Self::NameAndCompanyDue,
+            (false, true, true) => Self::EmailAndCompanyDue,
+            (true, true, true) => Self::AllDue,
         }
     }
 
-    /// Returns whether the name is due.
+    /// Returns the fields that are due.
     #[must_use]
-    pub fn is_name_due(self) -> bool {
-        matches!(self, Self::NameDue | Self::Due)
-    }
-
-    /// Returns whether the email address is due.
-    #[must_use]
-    pub fn is_email_due(self) -> bool {
-        matches!(self, Self::EmailDue | Self::Due)
+    pub fn fields(self) -> DueFields {
+        use SyncStatus::{
+            AllDue, CompanyDue, Due, EmailAndCompanyDue, EmailDue, NameAndCompanyDue, NameDue,
+        };
+        DueFields {
+            name: matches!(self, NameDue | Due | NameAndCompanyDue | AllDue),
+            email: matches!(self, EmailDue | Due | EmailAndCompanyDue | AllDue),
+            company: matches!(self, CompanyDue | NameAndCompanyDue | EmailAndCompanyDue | AllDue),
+        }
     }
 
     /// Returns the status in which each field is due that is due in either of the two.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
-        Self::due(
-            self.is_name_due() || other.is_name_due(),
-            self.is_email_due() || other.is_email_due(),
-        )
+        let (one, other) = (self.fields(), other.fields());
+        Self::of(DueFields {
+            name: one.name || other.name,
+            email: one.email || other.email,
+            company: one.company || other.company,
+        })
     }
 }
 
@@ -138,20 +164,25 @@ impl Customer {
     /// Returns the fields that must be sent to Stripe, if Stripe has the record `before`.
     #[must_use]
     pub fn due_since(&self, before: &Self) -> SyncStatus {
-        let is_name_new = self.stripe_name() != before.stripe_name();
-        SyncStatus::due(is_name_new, self.email != before.email)
+        SyncStatus::of(DueFields {
+            name: self.stripe_name() != before.stripe_name(),
+            email: self.email != before.email,
+            company: self.company_name != before.company_name,
+        })
     }
 
     /// Returns the fields that are still due after the due fields of `sent` were sent to Stripe.
     /// `None` without a Stripe customer.
     #[must_use]
     pub fn due_after(&self, sent: &Self) -> Option<SyncStatus> {
-        let (due, was_due) = (self.stripe_sync_status?, sent.stripe_sync_status?);
-        let changed = self.due_since(sent);
-        Some(SyncStatus::due(
-            due.is_name_due() && (changed.is_name_due() || !was_due.is_name_due()),
-            due.is_email_due() && (changed.is_email_due() || !was_due.is_email_due()),
-        ))
+        let due = self.stripe_sync_status?.fields();
+        let was_due = sent.stripe_sync_status?.fields();
+        let changed = self.due_since(sent).fields();
+        Some(SyncStatus::of(DueFields {
+            name: due.name && (changed.name || !was_due.name),
+            email: due.email && (changed.email || !was_due.email),
+            company: due.company && (changed.company || !was_due.company),
+        }))
     }
 }
 

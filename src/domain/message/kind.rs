@@ -141,6 +141,8 @@ kinds! {
     Cancellation = "cancellation": IfItWorks, [Portal], [Usual, Unverified, Offline, Paid];
     /// An order was paid, and no other mail reports it.
     Receipt = "receipt": Named, [Portal], [Paid, Unverified];
+    /// The trial at Stripe ends soon, and the first payment begins.
+    PaymentBegins = "payment_begins": Named, [Portal], [Usual, Unverified];
     /// The trial ends soon.
     TrialEnding = "trial_ending": Named, [], [Usual, Unverified];
     /// The trial has ended.

@@ -47,7 +47,7 @@ pub(super) fn facts(
         Kind::UpdatesExtended | Kind::Fallback | Kind::PerpetualAgain => None,
         _ if case == Case::Once => None,
         _ if is_over => Some(now - TimeDelta::hours(1)),
-        Kind::TrialEnding => Some(now + TimeDelta::days(3)),
+        Kind::TrialEnding | Kind::PaymentBegins => Some(now + TimeDelta::days(3)),
         _ if is_trial => Some(now + catalog.trial_lasts()),
         _ => Some(now + TimeDelta::days(365)),
     };
@@ -55,8 +55,8 @@ pub(super) fn facts(
         || case == Case::Once;
     let is_about_units = kind == Kind::QuantityChanged;
     let is_offline_shorter = matches!(case, Case::Forever | Case::Offline) && has_license;
-    let is_payment =
-        matches!(case, Case::Paid | Case::Unpaid | Case::Once) || kind == Kind::Receipt;
+    let is_payment = matches!(case, Case::Paid | Case::Unpaid | Case::Once)
+        || matches!(kind, Kind::Receipt | Kind::PaymentBegins);
     let price = plan.prices.first();
     let token = LinkToken::from_random([0; RANDOM_BYTES]);
     let is_made = |link: &LinkKind| match link {

@@ -129,6 +129,13 @@ impl Plan {
         self.prices.iter().filter(move |price| price.is_sold && price.interval == interval)
     }
 
+    /// Returns the currencies that it is sold in at this interval.
+    #[must_use]
+    pub fn currencies(&self, interval: Interval) -> Vec<Currency> {
+        let all = self.sold_prices(interval).flat_map(Price::amounts);
+        all.map(|(currency, _)| currency.clone()).collect()
+    }
+
     /// Returns the first price that is sold for this interval. For `None`, returns the monthly
     /// price, or else the yearly one, or else the one that is paid once.
     #[must_use]

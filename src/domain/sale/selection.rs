@@ -139,10 +139,7 @@ pub fn price<'c>(
     let in_currency = |currency: &Currency| {
         plan.sold_prices(interval).find(|price| price.amount_in(currency).is_some())
     };
-    let sold = || {
-        let all = plan.sold_prices(interval).flat_map(Price::amounts);
-        all.map(|(currency, _)| currency.clone()).collect::<Vec<_>>()
-    };
+    let sold = || plan.currencies(interval);
     // A single payment can be in any currency.
     let pinned = customer.pinned.as_ref().filter(|_| interval.is_recurring());
     let usual = || customer.usual.as_ref().filter(|currency| in_currency(currency).is_some());

@@ -1,7 +1,9 @@
 //! What Stripe says about one customer, read at one time. [`crate::flows::sale::sync`]
 //! fetches it; [`crate::domain::sale::settlement`] decides what changes because of it.
 
-use crate::domain::sale::invoice::{Invoice, Line, OrderStatus, Payment, StripePage};
+use crate::domain::sale::invoice::{
+    Invoice, InvoiceStatus, Line, OrderStatus, Payment, StripePage,
+};
 use crate::domain::sale::plan::Currency;
 use crate::domain::sale::policy::Policy;
 use crate::domain::sale::selection::CustomerCurrency;
@@ -38,6 +40,17 @@ impl StripeState {
         let running = self.subscriptions.iter().filter(|one| !one.status.has_ended());
         let mut pins = running.filter_map(|one| one.currency.as_deref()?.parse().ok());
         CustomerCurrency { usual: self.usual_currency.clone(), pinned: pins.next() }
+    }
+
+    /// Returns whether the customer has bought anything, or owes for it: an unpaid invoice counts
+    /// too for Stripe's codes for a first purchase
+    /// (<https://github.com/stripe/stripe-node/issues/2349>).
+    #[must_use]
+    pub fn has_bought(&self) -> bool {
+        let is_none =
+            |status: InvoiceStatus| matches!(status, InvoiceStatus::Draft | InvoiceStatus::Void);
+        !self.paid_sessions.is_empty()
+            || self.invoices.iter().any(|invoice| !is_none(invoice.status))
     }
 
     /// Returns the running subscriptions: those that have not ended, and may still be paid for.

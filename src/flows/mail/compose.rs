@@ -4,10 +4,12 @@ use crate::app::App;
 use crate::domain::account::customer::Customer;
 use crate::domain::account::mail_link::LinkKind;
 use crate::domain::contact::{DisplayName, Email};
+use crate::domain::ids::CustomerId;
 use crate::domain::license::{IssuedLicense, Source};
 use crate::domain::message::{Facts, Kind, Language, Letter, LicenseUse, Links, Payment};
 use crate::domain::outbox::LeasedMail;
 use crate::domain::sale::order::Order;
+use crate::domain::sale::plan::{Currency, Sold};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
@@ -51,6 +53,10 @@ pub(super) async fn compose(app: &App, mail: &LeasedMail) -> Result<Option<(Reci
     if !is_still_true(kind, &about, app.now()) {
         return Ok(None);
     }
+    let charge = match (kind, &mail.customer_id) {
+        (Kind::PaymentBegins, Some(id)) => first_charge(app, &mut tx, id).await?,
+        _ => None,
+    };
     let Some(made) = make_links(app, &mut tx, kind, &about).await? else { return Ok(None) };
     if !made.is_empty() {
         tx.commit(app.fail_points.at(Place::MailLinkMade)).await?;
@@ -62,7 +68,12 @@ pub(super) async fn compose(app: &App, mail: &LeasedMail) -> Result<Option<(Reci
     let name = customer.and_then(|customer| customer.name).filter(|_| is_verified);
     let greeted = name.as_ref().map(DisplayName::as_str);
     let facts = Facts::about(kind, license.as_ref(), greeted, &app.plans, app.now());
-    let payment = order.as_ref().map(Payment::of);
+    let charge = charge.as_ref().map(|(amount, currency)| Payment {
+        amount: *amount,
+        currency,
+        invoice_url: None,
+    });
+    let payment = order.as_ref().map(Payment::of).or(charge);
     let facts = Facts { language, links: links(app, made), payment, ..facts };
     let letter = write(app, &facts)?;
     Ok(Some((Recipient { email, name }, letter)))
@@ -186,6 +197,22 @@ async fn former_owner(tx: &mut Tx, email: &Email, now: Timestamp) -> Result<Opti
     }
 }
 
+/// Returns the list price of the first period of a customer's subscription, and its currency;
+/// `None` if the plans file does not have each of its prices.
+async fn first_charge(app: &App, tx: &mut Tx, id: &CustomerId) -> Result<Option<(i64, String)>> {
+    let Some(row) = tx.subscription(id).await? else { return Ok(None) };
+    let (Some(items), Some(currency)) = (row.items, row.currency) else { return Ok(None) };
+    let Ok(parsed) = currency.parse::<Currency>() else { return Ok(None) };
+    let amounts = items.0.iter().map(|item| {
+        let price = match app.plans.sold(&item.price)? {
+            Sold::Plan { price, .. } | Sold::Addon { price, .. } => price?,
+        };
+        Some(i64::from(price.amount_in(&parsed)?).saturating_mul(item.quantity?.into()))
+    });
+    let amount = amounts.sum::<Option<i64>>();
+    Ok(amount.map(|amount| (amount, currency)))
+}
+
 /// Returns whether a mail still says the truth: an address that is not verified, a trial that has
 /// not been bought, a license that was not replaced.
 fn is_still_true(kind: Kind, about: &About, now: Timestamp) -> bool {
@@ -193,6 +220,7 @@ fn is_still_true(kind: Kind, about: &About, now: Timestamp) -> bool {
     match kind {
         Kind::Verify | Kind::VerifyAddress => !about.is_for_verified_mailbox(),
         Kind::TrialEnding => works.is_some_and(|license| license.source == Source::Trial),
+        Kind::PaymentBegins => works.is_some_and(|license| license.source == Source::Paid),
         Kind::TrialEnded | Kind::LicenseEnded => works.is_none(),
         _ => true,
     }

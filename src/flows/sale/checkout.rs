@@ -10,16 +10,19 @@ use crate::domain::account::customer::Customer;
 use crate::domain::ids::CustomerId;
 use crate::domain::license::Basis;
 use crate::domain::sale::attempt::Purpose;
+use crate::domain::sale::code::Sale;
 use crate::domain::sale::entitlement::{Grant, assess};
 use crate::domain::sale::plan::Interval;
 use crate::domain::sale::selection::{self, CustomerCurrency, NotSold, Selection, Wanted};
+use crate::domain::sale::stripe_ids::StripeCustomerId;
 use crate::domain::sale::stripe_state::{CheckoutSession, CheckoutStatus, StripeState};
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::fail_point::Place;
 use crate::flows::sale::lease::Lease;
+use crate::flows::sale::promotion;
 use crate::flows::sale::stripe_customer;
 use crate::flows::sale::sync;
-use crate::stripe::{SessionMode, StripeFailure};
+use crate::stripe::{SessionMode, SessionParameters, StripeFailure};
 
 /// How long a pending payment blocks another checkout: longer than any bank debit takes
 /// (<https://docs.stripe.com/payments/bank-debits>).
@@ -30,6 +33,8 @@ const LONGEST_PAYMENT: TimeDelta = TimeDelta::days(30);
 pub struct Purchase {
     /// What the customer asks for.
     pub wanted: Wanted,
+    /// The text of a promotion code.
+    pub promotion_code: Option<String>,
     /// The URL that the browser returns to after the payment.
     pub success_url: String,
     /// The URL that the browser returns to when the customer cancels.
@@ -41,8 +46,8 @@ pub struct Purchase {
 ///
 /// # Errors
 /// [`Error::UnknownPlan`], [`Error::InvalidQuantity`], [`Error::UnknownAddon`],
-/// [`Error::CurrencyNotSold`], [`Error::CurrencyPinned`], [`Error::LowerThanOwned`],
-/// [`Error::NoPerpetualLicense`], [`Error::InvalidReturnUrl`], [`Error::AlreadySubscribed`],
+/// [`Error::CurrencyNotSold`], [`Error::CurrencyPinned`], [`Error::InvalidPromotionCode`],
+/// [`Error::LowerThanOwned`], [`Error::NoPerpetualLicense`], [`Error::InvalidReturnUrl`], [`Error::AlreadySubscribed`],
 /// [`Error::PaymentUnderWay`], [`Error::BillingNotConfigured`], [`Error::NamedTooOften`],
 /// [`Error::Busy`], [`Error::Stripe`], or a failure of the database.
 pub async fn open(app: &App, customer_id: &CustomerId, wanted: Purchase) -> Result<String> {
@@ -96,7 +101,11 @@ async fn open_held(app: &App, lease: &Lease, purchase: &Purchase) -> Result<Stri
         selection = select(app, lease, &purchase.wanted, &state).await?;
     }
     let stripe_id = ensured.id;
-    let parameters = session::parameters(lease, &stripe_id, &selection, purchase);
+    let parameters = SessionParameters {
+        promotion_code: promotion_code(app, &stripe_id, &selection, &state, purchase).await?,
+        trial_days: trial_days(app, lease, &selection, &state).await?,
+        ..session::parameters(lease, &stripe_id, &selection, purchase, app.plans.checkout)
+    };
     if let Some((session, before)) = session::last_session(app, lease, &stripe_id).await? {
         match (session.status, session.url.clone()) {
             (CheckoutStatus::Open, Some(url)) if before == parameters => return Ok(url),
@@ -128,7 +137,10 @@ async fn open_held(app: &App, lease: &Lease, purchase: &Purchase) -> Result<Stri
     }
     let attempt =
         stripe_customer::store_attempt(app, lease, Purpose::Checkout, &parameters).await?;
-    let session = session::create(app, &attempt, &parameters).await??;
+    let session = match session::create(app, &attempt, &parameters).await? {
+        Ok(session) => session,
+        Err(failure) => return Err(refused(app, &stripe_id, &selection, failure).await),
+    };
     session::record(app, lease, attempt, &session, &parameters).await?;
     session.url.ok_or_else(|| StripeFailure::Unreadable("a session without a URL".into()).into())
 }
@@ -169,6 +181,68 @@ async fn select<'a>(
         return Err(Error::LowerThanOwned { owned: higher.plan.id.to_string(), until });
     }
     Ok(selection)
+}
+
+/// Returns the length of the trial at Stripe: each customer has one.
+async fn trial_days(
+    app: &App,
+    lease: &Lease,
+    selection: &Selection<'_>,
+    state: &StripeState,
+) -> Result<Option<u32>> {
+    let days = selection.plan.trial_days.filter(|_| selection.price.interval.is_recurring());
+    let is_second = state.subscriptions.iter().any(|one| one.trial_end.is_some());
+    if days.is_none() || is_second {
+        return Ok(None);
+    }
+    let is_second = app.store.read().await?.has_had_stripe_trial(&lease.customer_id).await?;
+    Ok(days.filter(|_| !is_second))
+}
+
+/// Returns Stripe's id of the promotion code that a purchase names.
+async fn promotion_code(
+    app: &App,
+    stripe_id: &StripeCustomerId,
+    selection: &Selection<'_>,
+    state: &StripeState,
+    purchase: &Purchase,
+) -> Result<Option<String>> {
+    let Some(text) = &purchase.promotion_code else { return Ok(None) };
+    let addons = selection.addons.iter().map(|(_, price)| price.id.as_str());
+    let sale = Sale {
+        customer: stripe_id.as_str(),
+        has_bought: state.has_bought(),
+        amount: selection.amount(),
+        currency: &selection.currency,
+        prices: addons.chain([selection.price.id.as_str()]).collect(),
+    };
+    promotion::usable(app, text, &sale).await.map(Some)
+}
+
+/// Returns the error for a session that Stripe refused. Stripe has no code for a customer who is
+/// pinned to another currency, for example by a quote or by a checkout of another program. So it
+/// is asked for the customer's currencies.
+async fn refused(
+    app: &App,
+    stripe_id: &StripeCustomerId,
+    selection: &Selection<'_>,
+    failure: StripeFailure,
+) -> Error {
+    let is_pinnable = matches!(failure, StripeFailure::Refused { status: 400, .. })
+        && selection.price.interval.is_recurring();
+    let error = promotion::refused(failure);
+    if !is_pinnable || error.code() != Code::BillingRefused {
+        return error;
+    }
+    let Ok(stripe) = app.stripe() else { return error };
+    let pins = stripe.pinning_currencies(stripe_id).await.unwrap_or_default();
+    match pins.into_iter().find(|currency| *currency != selection.currency) {
+        Some(pinned) => {
+            let sold = selection.plan.currencies(selection.price.interval);
+            NotSold::Pinned { pinned, sold }.into()
+        }
+        None => error,
+    }
 }
 
 /// Deletes the pending order of a closed checkout.

@@ -5,7 +5,8 @@
 use serde_json::json;
 
 use crate::app::App;
-use crate::domain::account::customer::{Customer, SyncStatus};
+use crate::domain::account::customer::{Customer, DueFields, SyncStatus};
+use crate::domain::contact::DisplayName;
 use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::private::Private;
 use crate::domain::sale::attempt::Purpose;
@@ -95,10 +96,12 @@ pub(super) async fn link(
     match why {
         LinkReason::Created { parameters, .. } => {
             // The data may have changed since the attempt was stored.
-            let due = SyncStatus::due(
-                parameters.name.as_ref().map(Private::as_str) != customer.stripe_name(),
-                parameters.email.as_str() != customer.email.as_str(),
-            );
+            let company = customer.company_name.as_ref().map(DisplayName::as_str);
+            let due = SyncStatus::of(DueFields {
+                name: parameters.name.as_ref().map(Private::as_str) != customer.stripe_name(),
+                email: parameters.email.as_str() != customer.email.as_str(),
+                company: parameters.business_name.as_ref().map(Private::as_str) != company,
+            });
             if due != SyncStatus::Synced {
                 tx.stripe_sync_due(id, due).await?;
             }

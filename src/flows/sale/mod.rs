@@ -1,5 +1,6 @@
 //! Sales: checkout, the sync with Stripe, and orders.
 
+pub mod account_check;
 pub mod backfill;
 pub(super) mod buyers;
 pub mod change;
@@ -11,10 +12,12 @@ mod link;
 pub mod order;
 pub mod plans;
 pub mod preview;
+mod promotion;
 pub mod reconcile;
 pub mod settle;
 pub mod setup;
 pub(super) mod stripe_customer;
 pub mod subscription;
 pub mod sync;
+mod trial;
 pub mod webhook;

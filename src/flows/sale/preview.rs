@@ -32,8 +32,7 @@ pub async fn preview(app: &App, customer: &Customer, wanted: &Wanted) -> Result<
     let (stripe, now) = (app.stripe()?, app.now());
     let stripe_id = customer.stripe_customer_id.as_ref().ok_or(Error::NoSubscription)?;
     let row = app.store.read().await?.subscription(&customer.customer_id).await?;
-    let needs =
-        Needs { closed: customer.stripe_closed_invoice_id.as_ref(), kept: &[], sells_once: false };
+    let needs = Needs { closed: customer.stripe_closed_invoice_id.as_ref(), ..Needs::default() };
     let state = stripe.purchases(stripe_id, &needs).await?;
     let current = row.as_ref().map(|row| &row.stripe_subscription_id);
     let (subscription, paid) = change::current(&state, current, &app.plans, now)?;

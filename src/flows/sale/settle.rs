@@ -21,6 +21,7 @@ use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::sale::lease::Lease;
+use crate::flows::sale::trial::{self, NewTrialCard};
 use crate::flows::{Mode, audit, license, mail};
 use crate::store::Tx;
 
@@ -38,6 +39,8 @@ pub(in crate::flows) struct Fetched {
     pub stripe_id: StripeCustomerId,
     /// Everything that Stripe says about the customer.
     pub state: StripeState,
+    /// The cards that are used for a trial for the first time.
+    pub trial_cards: Vec<NewTrialCard>,
 }
 
 /// Marks events as done that change nothing.
@@ -97,6 +100,8 @@ pub(in crate::flows) async fn settle(
         return Ok(settlement.report());
     }
     apply(app, &mut tx, &record, &settlement, now).await?;
+    let trials = (&fetched.state, fetched.trial_cards.as_slice());
+    trial::settle(app, &mut tx, &lease.customer_id, trials, now).await?;
     if !fetched.state.is_deleted {
         note_synced(&mut tx, fetched, &record, &settlement, now).await?;
     }

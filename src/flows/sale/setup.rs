@@ -5,10 +5,12 @@ use futures_util::future::try_join_all;
 
 use crate::domain::ids::AttemptId;
 use crate::domain::sale::plan::{Catalog, Price};
+use crate::domain::time::Timestamp;
 use crate::error::Result;
 use crate::fail_point::{FailPoints, Place};
+use crate::flows::sale::account_check;
 use crate::random::Random;
-use crate::stripe::{Endpoint, Stripe, StripePrice};
+use crate::stripe::{Endpoint, Stripe, StripeFailure, StripePrice};
 
 /// The webhook endpoint after the setup.
 #[derive(Debug)]
@@ -42,10 +44,30 @@ pub async fn endpoint(stripe: &Stripe, random: &Random, url: &str) -> Result<End
 ///
 /// # Errors
 /// [`crate::error::Error::Stripe`].
-pub async fn missing_rights(stripe: &Stripe) -> Result<Vec<String>> {
-    let unreadable = stripe.unreadable().await?.into_iter();
+pub async fn missing_rights(stripe: &Stripe, catalog: &Catalog) -> Result<Vec<String>> {
+    let codes = catalog.checkout.promotion_codes.then_some("promotion_codes");
+    let trials = catalog.plans.iter().any(|plan| plan.trial_days.is_some());
+    let more: Vec<_> = codes.into_iter().chain(trials.then_some("payment_methods")).collect();
+    let unreadable = stripe.unreadable(&more).await?.into_iter();
     let problem = |resource| format!("the key cannot read {resource}; add this permission");
     Ok(unreadable.map(problem).collect())
+}
+
+/// Returns a problem for each option of `[checkout]` that the account cannot do.
+///
+/// # Errors
+/// [`crate::error::Error::Stripe`].
+pub async fn unsupported_options(
+    stripe: &Stripe,
+    catalog: &Catalog,
+    now: Timestamp,
+) -> Result<Vec<String>> {
+    match account_check::problems(stripe, catalog, now).await {
+        Err(error @ StripeFailure::Refused { .. }) => {
+            Ok(vec![format!("the options of `[checkout]` cannot be checked: {error}")])
+        }
+        checked => Ok(checked?),
+    }
 }
 
 /// Returns a problem for each difference between Stripe and a price of a plan or an add-on.

@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 
 use crate::app::App;
 use crate::domain::account::customer::{Customer, SyncStatus};
+use crate::domain::contact::DisplayName;
 use crate::domain::ids::{AttemptId, CustomerId};
 use crate::domain::operator::audit::Actor;
 use crate::domain::sale::attempt::{Attempt, Purpose};
@@ -17,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::sale::lease::Lease;
 use crate::flows::sale::link::{LinkReason, link};
-use crate::stripe::{Answer, CustomerParameters, Stripe, StripeFailure};
+use crate::stripe::{Answer, CustomerChanges, CustomerParameters, Stripe, StripeFailure};
 
 /// How long an idempotency key is used: Stripe deletes keys after a day
 /// (<https://docs.stripe.com/api/idempotent_requests>).
@@ -247,6 +248,7 @@ async fn begin(
         customer_id: customer.customer_id.to_string(),
         email: customer.email.to_string().into(),
         name: customer.stripe_name().map(|name| name.to_owned().into()),
+        business_name: customer.company_name.as_ref().map(|name| name.to_string().into()),
     };
     let attempt = store_attempt(app, lease, Purpose::Customer, &parameters).await?;
     Ok((attempt, parameters))
@@ -304,27 +306,38 @@ async fn find(
     Ok(Some(found.id))
 }
 
-/// Sends the name and the email address to Stripe, as far as they changed and were not sent yet.
+/// Sends the names and the email address to Stripe, as far as they changed and were not sent yet.
 /// Returns whether Stripe accepted them. A refusal is not an error: Stripe may be stricter about
 /// addresses, and the sync must continue.
 pub(in crate::flows) async fn push(
     app: &App,
     customer: &Customer,
     id: &StripeCustomerId,
+    name_at_stripe: Option<&str>,
 ) -> Result<bool> {
     let due = customer.stripe_sync_status.unwrap_or(SyncStatus::Synced);
     if due == SyncStatus::Synced {
         return Ok(true);
     }
     let stripe = app.stripe()?;
-    let email = due.is_email_due().then_some(customer.email.as_str());
-    let name = due.is_name_due().then(|| customer.stripe_name().unwrap_or_default());
+    let due = due.fields();
+    let company = customer.company_name.as_ref().map(DisplayName::as_str);
+    let changes = CustomerChanges {
+        email: due.email.then_some(customer.email.as_str()),
+        // Stripe would show a new company's name instead of the name, unless that is sent too.
+        name: if due.name {
+            Some(customer.stripe_name().unwrap_or_default())
+        } else {
+            name_at_stripe.filter(|_| due.company)
+        },
+        business_name: due.company.then(|| company.unwrap_or_default()),
+    };
     let at = app.fail_points.at(Place::StripeCustomerUpdated);
-    match stripe.update_customer(id, email, name, at).await {
+    match stripe.update_customer(id, changes, at).await {
         Ok(()) => Ok(true),
         Err(error @ StripeFailure::Refused { .. }) => {
             let customer_id = &customer.customer_id;
-            tracing::warn!(%customer_id, %error, "Stripe refused the name or the email address");
+            tracing::warn!(%customer_id, %error, "Stripe refused a name or the email address");
             Ok(false)
         }
         Err(error) => Err(error.into()),

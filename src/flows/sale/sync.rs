@@ -13,6 +13,7 @@ use crate::clock::within;
 use crate::domain::account::customer::Customer;
 use crate::domain::ids::CustomerId;
 use crate::domain::license::{IssuedLicense, Phase, Source};
+use crate::domain::private::Private;
 use crate::domain::sale::inbox::LeasedEvent;
 use crate::domain::sale::invoice::OrderStatus;
 use crate::domain::sale::order::Order;
@@ -26,6 +27,7 @@ use crate::flows::sale::lease::Lease;
 use crate::flows::sale::settle;
 use crate::flows::sale::settle::{Fetched, MAX_ORDERS};
 use crate::flows::sale::stripe_customer;
+use crate::flows::sale::trial;
 use crate::stripe::{Needs, Stripe, StripeCustomer, StripeFailure};
 
 /// How long a license request waits for a sync.
@@ -188,16 +190,19 @@ async fn fetch(
         let sessions = pending.filter_map(|order| order.stripe_checkout_session_id.as_ref());
         let checkout_sessions = sessions.map(CheckoutSession::unknown_to_stripe).collect();
         let state = StripeState { is_deleted: true, checkout_sessions, ..StripeState::default() };
-        return Ok(Fetched { customer, is_pushed: false, stripe_id, state });
+        let trial_cards = Vec::new();
+        return Ok(Fetched { customer, is_pushed: false, stripe_id, state, trial_cards });
     }
+    let name = stripe_customer.name.as_ref().map(Private::as_str);
     let is_pushed =
-        mode == Mode::Apply && stripe_customer::push(app, &customer, &stripe_id).await?;
+        mode == Mode::Apply && stripe_customer::push(app, &customer, &stripe_id, name).await?;
     let needs = Needs {
         closed: customer.stripe_closed_invoice_id.as_ref().filter(|_| !needs_closed),
         kept: &kept,
         sells_once: app.plans.sells_once(),
+        has_trials: app.plans.has_stripe_trials(),
     };
-    let mut state = stripe.purchases(&stripe_id, &needs).await?;
+    let (mut state, trial_cards) = trial::purchases(app, &stripe_id, &needs, mode).await?;
     // Fetched after the invoices: a session that is complete now may have an invoice that was not
     // listed yet. The reverse order would show a paid invoice of an open session.
     let is_listed =
@@ -215,7 +220,7 @@ async fn fetch(
     }
     state.default_payment_method = stripe_customer.default_payment_method;
     state.usual_currency = stripe_customer.currency;
-    Ok(Fetched { customer, is_pushed, stripe_id, state })
+    Ok(Fetched { customer, is_pushed, stripe_id, state, trial_cards })
 }
 
 /// Returns the present state of a Checkout session. One that Stripe no longer knows has ended.

@@ -28,7 +28,7 @@ use crate::http::throttle::Throttle;
 pub struct SubscriptionsApi;
 
 documented!(CheckoutCodes: NotFound, UnknownPlan, InvalidQuantity, UnknownAddon, CurrencyNotSold,
-    CurrencyPinned, LowerThanOwned, NoPerpetualLicense, InvalidReturnUrl, AlreadySubscribed,
+    CurrencyPinned, InvalidPromotionCode, LowerThanOwned, NoPerpetualLicense, InvalidReturnUrl, AlreadySubscribed,
     PaymentUnderWay, InvalidLicense, LicenseRevoked, TooManyRequests, BillingNotConfigured,
     BillingRefused, BillingUnavailable);
 documented!(CurrentCodes: NotFound);
@@ -60,6 +60,9 @@ struct CheckoutRequest {
     /// The ids of add-ons. Each can be listed once.
     #[oai(validator(max_items = 100), default, skip_serializing_if_is_empty)]
     addons: Vec<String>,
+    /// A promotion code. Without one, buyers can enter one on the page if the vendor allows it.
+    #[oai(validator(min_length = 1, max_length = 500), skip_serializing_if_is_none)]
+    promotion_code: Option<String>,
     /// The page to return to after the payment. Its origin must be allowed.
     #[oai(validator(max_length = 2000))]
     success_url: String,
@@ -79,6 +82,7 @@ impl Example for CheckoutRequest {
             currency: None,
             quantity: None,
             addons: Vec::new(),
+            promotion_code: None,
             success_url: format!("{EXAMPLE_ORIGIN}/docs"),
             cancel_url: format!("{EXAMPLE_ORIGIN}/docs"),
             customer_id: None,
@@ -255,6 +259,7 @@ impl SubscriptionsApi {
                 quantity: request.quantity,
                 addons: request.addons,
             },
+            promotion_code: request.promotion_code,
             success_url: request.success_url,
             cancel_url: request.cancel_url,
         };

@@ -1,6 +1,7 @@
 //! The tables of the sync with Stripe: subscriptions, orders, events, attempts and leases.
 
-pub(super) mod attempts;
+pub(super) mod account_checks;
+mod attempts;
 pub(super) mod buyers;
 mod changes;
 pub(super) mod inbox;
@@ -9,3 +10,4 @@ pub(super) mod leases;
 pub(super) mod orders;
 pub(super) mod seen_plans;
 pub(super) mod subscriptions;
+mod trial_cards;

@@ -58,6 +58,11 @@ impl WireSession {
             && self.payment_status.as_deref() == Some("unpaid")
     }
 
+    /// Returns its currency.
+    pub fn currency(&self) -> Option<&str> {
+        self.currency.as_deref()
+    }
+
     /// Returns whether it is for a single payment.
     pub fn is_single_payment(&self) -> bool {
         self.mode.as_deref() == Some("payment")

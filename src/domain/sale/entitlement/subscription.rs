@@ -79,6 +79,12 @@ pub(super) fn standing<'a>(
     }
     let own = plan_invoices(subscription, invoices, catalog);
     let own = counting(&own, catalog);
+    let is_after_trial =
+        |invoice: &&Invoice| invoice.amount > 0 || invoice.reason == BillingReason::Renewal;
+    let mut after_trial = own.invoices.iter().copied().filter(is_after_trial);
+    if subscription.is_trial_refused && !after_trial.any(|one| one.is_paid(&catalog.policy)) {
+        return Standing::Nothing;
+    }
     alerts.extend(unsold_quantities(subscription, plan, catalog));
     match granted(subscription, (plan, item), &own, catalog, now) {
         Some((plan, term)) if term.phase(now) != Phase::Over => {

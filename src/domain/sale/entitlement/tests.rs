@@ -71,6 +71,8 @@ pub(crate) fn subscription(id: &str, status: &str, prices: &[&str]) -> Subscript
         trial_end: None,
         latest_invoice: None,
         awaits_payment: false,
+        card: None,
+        is_trial_refused: false,
         collection_paused: false,
         is_ours: true,
         pending_until: None,

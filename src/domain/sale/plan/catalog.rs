@@ -130,6 +130,12 @@ impl Catalog {
         }
     }
 
+    /// Returns whether a plan begins with a trial at Stripe.
+    #[must_use]
+    pub fn has_stripe_trials(&self) -> bool {
+        self.plans.iter().any(|plan| plan.trial_days.is_some())
+    }
+
     /// Returns whether anything is or was sold by a single payment: any price of
     /// [`Interval::Once`](super::Interval::Once) or
     /// [`Interval::Updates`](super::Interval::Updates).

@@ -1,10 +1,13 @@
 //! What the vendor asks of Stripe's Checkout page.
 
+use serde::{Deserialize, Serialize};
+
 use crate::domain::text_enum::text_enum;
 
 text_enum! {
     /// When the Checkout page asks for a billing address.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
     pub enum BillingAddress {
         /// When the payment or its tax needs one.
         Auto = "auto",
@@ -14,7 +17,8 @@ text_enum! {
 }
 
 /// The `[checkout]` of the plans file. Everything is off by default.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct CheckoutOptions {
     /// Whether buyers can enter a promotion code.
     pub promotion_codes: bool,
@@ -27,6 +31,15 @@ pub struct CheckoutOptions {
     /// When the page asks for a billing address; `None` leaves it to Stripe.
     pub billing_address: Option<BillingAddress>,
     /// Whether an unknown buyer gets an account: a Stripe customer that pays for a plan and is not
-    /// linked to a customer.
+    /// linked to a customer. It does not concern the page, so it is not stored with a session.
+    #[serde(skip)]
     pub allow_unknown_buyers: bool,
+}
+
+impl CheckoutOptions {
+    /// Returns the options that concern Stripe's page.
+    #[must_use]
+    pub fn of_page(self) -> Self {
+        Self { allow_unknown_buyers: false, ..self }
+    }
 }

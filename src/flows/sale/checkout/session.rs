@@ -6,7 +6,7 @@ use crate::domain::sale::addon_ids::AddonIds;
 use crate::domain::sale::attempt::{Attempt, Purpose};
 use crate::domain::sale::invoice::OrderStatus;
 use crate::domain::sale::order::Order;
-use crate::domain::sale::plan::{Catalog, Currency, Interval, Price, Sold};
+use crate::domain::sale::plan::{Catalog, CheckoutOptions, Currency, Interval, Price, Sold};
 use crate::domain::sale::selection::Selection;
 use crate::domain::sale::stripe_ids::StripeCustomerId;
 use crate::domain::sale::stripe_state::CheckoutSession;
@@ -17,12 +17,13 @@ use crate::flows::sale::lease::Lease;
 use crate::flows::sale::stripe_customer;
 use crate::stripe::{Answer, SessionMode, SessionParameters, StripeFailure};
 
-/// Returns the parameters of the session that sells a selection.
+/// Returns the parameters of the session that sells a selection, without a code or a trial.
 pub(super) fn parameters(
     lease: &Lease,
     stripe_id: &StripeCustomerId,
     selection: &Selection<'_>,
     wanted: &Purchase,
+    options: CheckoutOptions,
 ) -> SessionParameters {
     let Selection { plan, price, quantity, addons, currency } = selection;
     let is_once = !price.interval.is_recurring();
@@ -39,6 +40,10 @@ pub(super) fn parameters(
         mode: if is_once { SessionMode::Payment } else { SessionMode::Subscription },
         currency: (!price.others.is_empty()).then(|| currency.to_string()),
         adjustable: is_chosen_on_page.then_some((plan.quantity.min, plan.quantity.max)),
+        is_currency_fixed: true,
+        options: options.of_page(),
+        promotion_code: None,
+        trial_days: None,
         success_url: wanted.success_url.clone(),
         cancel_url: wanted.cancel_url.clone(),
     }
