@@ -14,6 +14,7 @@ use crate::domain::license::grant::{NothingToSend, WouldShorten};
 use crate::domain::operator::admin_key::Scope;
 use crate::domain::operator::webhook::MAX_WEBHOOKS;
 use crate::domain::operator::webhook_target::RefusedTarget;
+use crate::domain::sale::change::ChangeRefused;
 use crate::domain::sale::code::CodeRefused;
 use crate::domain::sale::plan::{Currency, Quantity};
 use crate::domain::sale::selection::NotSold;
@@ -239,6 +240,35 @@ errors! {
     /// The customer already has a subscription.
     #[error("the customer already has a subscription; change it by POST /api/subscriptions/portal")]
     AlreadySubscribed => AlreadySubscribed,
+    /// The customer has no subscription that can be changed.
+    #[error(
+        "the customer has no subscription; buy a plan by POST /api/subscriptions/checkout"
+    )]
+    NoSubscription => NoSubscription,
+    /// The subscription cannot be changed as requested.
+    #[error("{0}")]
+    ChangeNotPossible(ChangeRefused) => ChangeNotPossible,
+    /// The preview of a change is not true any more.
+    #[error(
+        "this `preview_id` is older than 30 minutes, belongs to another request, or the          subscription has changed since; request a new preview, and show it to the customer"
+    )]
+    PreviewOutdated => PreviewOutdated,
+    /// The payment for a change failed.
+    #[error(
+        "the payment failed, so nothing has changed yet; the customer can pay with another card          at `payment_url` within 23 hours, and the change takes effect then"
+    )]
+    PaymentFailed {
+        /// Stripe's page where it can be paid.
+        url: Option<String>,
+    } => PaymentFailed,
+    /// The customer must do something for the payment of a change.
+    #[error(
+        "the payment needs an action of the customer, such as 3-D Secure; send them to          `payment_url`. The change takes effect when it is paid"
+    )]
+    PaymentActionRequired {
+        /// Stripe's page where it can be paid.
+        url: Option<String>,
+    } => PaymentActionRequired,
     /// A checkout was completed, and its payment is still pending at the bank.
     #[error(
         "the payment of the last checkout is pending; a bank debit takes days. The license is \
@@ -382,7 +412,26 @@ impl From<NotSold> for Error {
     }
 }
 
+impl From<ChangeRefused> for Error {
+    fn from(reason: ChangeRefused) -> Self {
+        match reason {
+            ChangeRefused::NotSold(reason) => reason.into(),
+            ChangeRefused::NoSubscription => Self::NoSubscription,
+            reason => Self::ChangeNotPossible(reason),
+        }
+    }
+}
+
 impl Error {
+    /// Returns the page where the customer can pay, if the error is about a payment.
+    #[must_use]
+    pub fn payment_url(&self) -> Option<&str> {
+        match self {
+            Self::PaymentFailed { url } | Self::PaymentActionRequired { url } => url.as_deref(),
+            _ => None,
+        }
+    }
+
     /// Returns a [`Error::Setup`] with one problem.
     pub fn setup(problem: impl Into<String>) -> Self {
         Self::Setup(vec![problem.into()])
@@ -480,6 +529,11 @@ codes! {
     LowerThanOwned = "lower_than_owned", 409, "The customer owns a higher plan";
     NoPerpetualLicense = "no_perpetual_license", 409, "There is no perpetual license to extend";
     AlreadySubscribed = "already_subscribed", 409, "A subscription already exists";
+    NoSubscription = "no_subscription", 409, "There is no subscription";
+    ChangeNotPossible = "change_not_possible", 409, "The subscription cannot be changed so";
+    PreviewOutdated = "preview_outdated", 409, "The preview is outdated";
+    PaymentFailed = "payment_failed", 402, "The payment failed";
+    PaymentActionRequired = "payment_action_required", 402, "The payment needs the customer";
     PaymentUnderWay = "payment_under_way", 409, "A payment is pending";
     BillingNotConfigured = "billing_not_configured", 503, "Selling is off";
     BillingRefused = "billing_refused", 502, "The payment provider refused the request";

@@ -144,6 +144,15 @@ text_enum! {
         /// A portal session, at Stripe.
         PortalOpened = "portal.opened",
 
+        /// The attempt to change a subscription, or the request to cancel or resume it.
+        ChangeStored = "change.stored",
+        /// A schedule or a waiting change that a change replaces, at Stripe.
+        ChangeCleared = "change.cleared",
+        /// A change, a cancellation or a resumption of a subscription, at Stripe.
+        ChangeMade = "change.made",
+        /// The outcome of a change of a subscription.
+        ChangeSettled = "change.settled",
+
         /// A license that an operator granted.
         LicenseGranted = "license.granted",
         /// A license that support extended.

@@ -5,6 +5,7 @@
 //! when to call and what to do after a failure.
 
 mod account;
+mod change;
 mod client;
 mod double;
 mod listing;
@@ -35,6 +36,7 @@ use wire::List;
 
 pub use crate::domain::sale::stripe_failure::StripeFailure;
 pub use account::{Endpoint, Probe, StripePrice, TaxSettings};
+pub use change::{ChangeParameters, PreviewOf};
 pub use double::{Call, Double};
 pub use purchases::Needs;
 pub use sale::{

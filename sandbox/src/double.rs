@@ -80,7 +80,8 @@ pub struct PriceOptions<'a> {
     pub is_metered: bool,
 }
 
-/// Whether a price contains taxes (<https://docs.stripe.com/tax/products-prices-tax-codes-tax-behavior>).
+/// Whether a price contains taxes
+/// (<https://docs.stripe.com/tax/products-prices-tax-codes-tax-behavior>).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TaxBehavior {
     /// It is not decided. Stripe Tax refuses the price.

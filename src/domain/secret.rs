@@ -2,6 +2,8 @@
 //! stored of them. [`KeyedHash`] is stored of values that can be guessed. Passwords are hashed in
 //! [`crate::passwords`].
 
+use std::fmt;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
@@ -98,6 +100,8 @@ text_enum! {
         AccountCheck = "account_check",
         /// An account, a mailbox, a client address or a network whose attempts are counted.
         Throttle = "throttle",
+        /// The terms of a preview, which a change repeats.
+        Preview = "preview",
     }
 }
 
@@ -113,6 +117,16 @@ impl HashKey {
         let parts = [purpose.as_str().as_bytes(), text.as_bytes()];
         KeyedHash::new(self.expose().as_bytes(), &parts)
     }
+
+    /// Returns whether this is the hash of a text. It compares in constant time.
+    #[must_use]
+    pub fn is_hash_of(&self, purpose: Purpose, text: &str, hash: &str) -> bool {
+        let parts = [purpose.as_str().as_bytes(), text.as_bytes()];
+        let mac = Hmac::<Sha256>::new_from_slice(self.expose().as_bytes());
+        let mac = mac.map(|mac| mac.chain_update(parts.join(&0)));
+        let hash = URL_SAFE_NO_PAD.decode(hash).unwrap_or_default();
+        mac.is_ok_and(|mac| mac.verify_slice(&hash).is_ok())
+    }
 }
 
 impl KeyedHash {
@@ -123,6 +137,13 @@ impl KeyedHash {
         let mac = Hmac::<Sha256>::new_from_slice(key);
         let digest = mac.map(|mac| mac.chain_update(texts.join(&0)).finalize().into_bytes());
         Self(digest.map(|bytes| encode(&bytes)).unwrap_or_default())
+    }
+}
+
+/// Writes the hash in base64url.
+impl fmt::Display for KeyedHash {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
     }
 }
 

@@ -39,8 +39,8 @@ impl Timestamp {
         SystemTime::UNIX_EPOCH + Duration::from_secs(self.0.unsigned_abs())
     }
 
-    /// Returns the time this many calendar months later, in UTC: on the same day of the month, or on
-    /// its last day if the month is shorter. Clamped to the range.
+    /// Returns the time this many calendar months later, in UTC: on the same day of the month, or
+    /// on its last day if the month is shorter. Clamped to the range.
     #[must_use]
     pub fn plus_months(self, months: u32) -> Self {
         self.to_datetime().checked_add_months(Months::new(months)).map_or(Self::MAX, Self::from)

@@ -20,6 +20,14 @@ pub async fn keyed(app: &App, purpose: Purpose, text: &str) -> Result<KeyedHash>
     Ok(key(app).await?.hash_of(purpose, text))
 }
 
+/// Returns whether this is the hash of a text, as [`keyed`] returns it.
+///
+/// # Errors
+/// A failure of the database.
+pub async fn is_keyed(app: &App, purpose: Purpose, text: &str, hash: &str) -> Result<bool> {
+    Ok(key(app).await?.is_hash_of(purpose, text, hash))
+}
+
 /// Reads the key, so that hashes in a following transaction need no transaction of their own.
 ///
 /// # Errors

@@ -36,6 +36,9 @@ pub struct ProblemDetails {
     pub detail: String,
     /// The id of this request in the server's log.
     pub request_id: String,
+    /// The page where the customer can pay: of `payment_failed` and `payment_action_required`.
+    #[oai(skip_serializing_if_is_none)]
+    pub payment_url: Option<String>,
 }
 
 impl Example for ProblemDetails {
@@ -64,6 +67,7 @@ impl ProblemDetails {
             code: code.as_str().into(),
             detail: detail(error),
             request_id: request_id.into(),
+            payment_url: error.payment_url().map(Into::into),
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::domain::ids::{CustomerId, LicenseId};
 use crate::domain::license::{HeldLicense, IssuedLicense, RevocationReason};
 use crate::domain::message::Kind;
 use crate::domain::page::PageRequest;
+use crate::domain::sale::subscription::BilledBeside;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
 
@@ -291,18 +292,20 @@ impl Tx {
         )
     }
 
-    /// Returns the current licenses that work at `now`, ordered by customer, starting after
-    /// `after`, at most `most`.
+    /// Returns the current licenses that work at `now`, each with what its customer's subscription
+    /// bills, ordered by customer, starting after `after`, at most `most`.
     pub async fn working_licenses(
         &mut self,
         now: Timestamp,
         after: Option<&CustomerId>,
         most: i64,
-    ) -> Result<Vec<IssuedLicense>> {
-        sql!(
+    ) -> Result<Vec<(IssuedLicense, BilledBeside)>> {
+        let rows = sql!(
             self,
-            fetch_all: IssuedLicense,
+            fetch_all: Both<BilledBeside, IssuedLicense>,
             "SELECT {columns} FROM licenses
+             LEFT JOIN (SELECT customer_id AS payer, items AS billed_items FROM subscriptions)
+                 AS billed ON payer = customer_id
              WHERE superseded_at IS NULL AND revoked_at IS NULL
                AND (expires_at IS NULL OR expires_at > $1 OR grace_until > $1)
                AND customer_id > $2
@@ -310,7 +313,8 @@ impl Tx {
             now,
             after.map_or("", CustomerId::as_str),
             most,
-        )
+        )?;
+        Ok(rows.into_iter().map(|Both(billed, license)| (license, billed)).collect())
     }
 
     /// Returns whether any license was ever issued.

@@ -50,6 +50,7 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
         26 "0026_selling",
         27 "0027_trial_cards",
         28 "0028_account_checks",
+        29 "0029_subscription_changes",
     }
 });
 

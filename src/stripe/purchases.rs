@@ -264,8 +264,8 @@ impl Stripe {
         Ok(subscriptions.into_iter().filter_map(WireSubscription::into_domain).collect())
     }
 
-    /// Returns the outcomes of the payments of these invoices and sessions. The newest are listed; the few that
-    /// are older are fetched by their ids.
+    /// Returns the outcomes of the payments of these invoices and sessions. The newest are listed;
+    /// the few that are older are fetched by their ids.
     async fn payments(
         &self,
         id: &StripeCustomerId,

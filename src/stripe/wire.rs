@@ -3,6 +3,7 @@
 //! are in [`super`].
 
 mod invoice;
+mod preview;
 mod session;
 
 use std::collections::{BTreeMap, HashMap};
@@ -20,6 +21,7 @@ pub use invoice::{
     WireLine, WirePaymentIntent,
 };
 
+pub use preview::{WireInvoicePage, WirePreview, WireSchedule};
 pub use session::{WireLineItem, WireSession};
 
 /// A page of a list.
@@ -142,9 +144,17 @@ pub struct WireSubscription {
     pause_collection: Option<IgnoredAny>,
     latest_invoice: Option<Link>,
     default_payment_method: Option<WireMethod>,
+    pending_update: Option<PendingUpdate>,
+    schedule: Option<Link>,
+    collection_method: Option<String>,
     currency: Option<String>,
     metadata: Option<HashMap<String, String>>,
     created: Option<i64>,
+}
+
+#[derive(Debug, Deserialize)]
+struct PendingUpdate {
+    expires_at: Option<i64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -187,6 +197,9 @@ impl WireSubscription {
                 .and_then(|method| method.fingerprint().map(str::to_owned)),
             is_trial_refused: false,
             is_ours: named(&self.metadata, "customer_id").is_some(),
+            pending_until: self.pending_update.and_then(|update| time(update.expires_at)),
+            schedule: self.schedule.map(|link| link.id().to_owned()),
+            is_sent: self.collection_method.as_deref() == Some("send_invoice"),
             default_payment_method: self
                 .default_payment_method
                 .map(|method| method.id().to_owned()),

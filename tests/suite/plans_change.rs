@@ -5,8 +5,9 @@ use std::path::Path;
 use licentia::app::App;
 use licentia::config::Config;
 use licentia::domain::license::{IssuedLicense, LicenseToken};
+use licentia::domain::sale::plan_diff::LicenseChange;
 use licentia::flows::license::refresh;
-use licentia::flows::sale::plans::report_removals;
+use licentia::flows::sale::plans::{changed_licenses, report_removals};
 use licentia::random::Random;
 use licentia_sandbox::{Interval, NewPrice, Options, PriceOptions, Sandbox};
 use secrecy::ExposeSecret;
@@ -211,6 +212,35 @@ async fn diff_names_whose_license_changes_and_how() {
     assert!(done.err.contains(found), "{done:?}");
 }
 
+/// Returns what the plans file changes for each license of a shop.
+async fn differences(shop: &Shop, changes: &[(&str, &str)]) -> Vec<(String, Vec<String>)> {
+    let directory = tempfile::tempdir().unwrap();
+    let new = licentia::plans::load(Some(changed(directory.path(), changes).as_ref())).unwrap();
+    let (app, mut found) = (&shop.app.app, Vec::new());
+    let report = |change: LicenseChange| {
+        found.push((change.plan, change.differences.iter().map(ToString::to_string).collect()));
+        Ok(())
+    };
+    changed_licenses(&app.store, (&app.plans, &new), app.now(), report).await.unwrap();
+    found
+}
+
+#[tokio::test]
+async fn diff_follows_the_price_that_a_customer_pays() {
+    let shop = Shop::open().await;
+    let ada = shop.buyer("ada@example.com").await;
+    shop.buy(&ada, "starter").await;
+    let moved =
+        [("price_starter_monthly", "price_x"), ("price_pro_monthly", "price_starter_monthly")];
+    let found = differences(&shop, &moved).await;
+    let all = ["its plan is now professional", "gains sso", "devices: 2 → 3", "seats: 1 → 5"];
+    assert_eq!(found, [("starter".to_owned(), all.map(str::to_owned).to_vec())]);
+    let gone = [("price_starter_monthly", "price_x")];
+    let texts = vec!["its price pays for no plan".to_owned()];
+    assert_eq!(differences(&shop, &gone).await, [("starter".to_owned(), texts)]);
+    assert_eq!(differences(&shop, &[("price_pro_monthly", "price_x")]).await, []);
+}
+
 /// A plan in two currencies, one that is sold once, and an add-on.
 const SOLD: &str = r#"
     [[plan]]
@@ -292,6 +322,11 @@ async fn check_finds_every_difference_at_stripe() {
     sandbox.edit("price_team", metered, "price.updated").unwrap();
     let done = check(SOLD, &[]).await;
     assert!(done.err.contains("at Stripe it is 900 usd (metered, 3 months), here 900 usd (month)"));
+
+    let taxed = format!("[checkout]\nautomatic_tax = true\n{SOLD}");
+    let done = check(&taxed, &["--json"]).await;
+    let advice = "price price_pdf: at Stripe it does not say whether it contains taxes; choose";
+    assert!(done.out.contains(advice), "{done:?}");
 
     let done = check("[[plan]]\nid = 5\n", &[]).await;
     assert_eq!(done.code, 2);

@@ -395,7 +395,7 @@ days = 14
 partial_refund = "sometimes" #> `policy.partial_refund`: "sometimes": use "keep" or "revoke"
 [checkout]
 billing_address = "never" #> `checkout.billing_address`: "never": use auto or required
-promotion_code = true #> `checkout.promotion_code`: there is no such setting; did you mean `promotion_codes`?
+promotion_code = true #> `checkout.promotion_code`: there is no such setting
 [[plan]]
 id = "trial"
 name = "Trial"
@@ -429,7 +429,7 @@ name = "Club"
 trial_days = 14 #> `plan[2].trial_days`: a trial at Stripe begins a subscription
 limits = { seats = 1 }
 per_unit = ["seats"]
-quantity = { min = 0 } #> `plan[2].quantity.min`: 0 is not valid; use a whole number from 1 to 999999
+quantity = { min = 0 } #> `plan[2].quantity.min`: 0 is not valid; use a whole number
 prices = [
     { id = "price_club", interval = "once", amount = 9, currency = "usd", updates_months = -1 }, #> `plan[2].prices[0].updates_months`: -1 is not valid; use a whole number from 1 to 600
     { id = "price_club_updates", interval = "updates", amount = 9, currency = "usd" }, #> `plan[2].prices[1].updates_months`: it is missing

@@ -193,6 +193,9 @@ async fn from_perpetual_to_a_subscription_and_back_nothing_is_lost() {
     let back = shop.claims(&ada).await;
     assert_eq!((&back.plan, back.updates_until), (&bought.plan, bought.updates_until));
     assert_eq!(back.license_expires, None);
+    let mails = shop.mails_about_sales("ada@example.com");
+    let last = mails.last().unwrap().text.clone().unwrap();
+    assert!(last.contains("The perpetual license that you bought before is valid again"), "{last}");
     assert_eq!(shop.sync_all().await.drifted.len(), 0);
 }
 
@@ -210,6 +213,8 @@ async fn updates_are_sold_only_to_holders_and_extend_the_window() {
     let bought_at = now(&shop);
     shop.purchase(&ada, updates).await;
     assert_eq!(shop.claims(&ada).await.updates_until, Some(months_after(bought_at, 12)));
+    let mails = shop.mails_about_sales("ada@example.com");
+    assert_eq!(mails.last().unwrap().subject(), "Your updates of acme-app are extended");
     let newest = shop.orders(&ada).await.remove(0);
     assert_eq!((&newest["interval"], &newest["amount"]), (&json!("updates"), &json!(9000)));
 }

@@ -1,5 +1,5 @@
-//! The parameters of a checkout session about what its page collects from the buyer: address, names,
-//! tax id, consent. Entering them is in `billing::buyer`.
+//! The parameters of a checkout session about what its page collects from the buyer: address,
+//! names, tax id, consent. Entering them is in `billing::buyer`.
 
 use serde_json::{Map, Value, json};
 

@@ -124,8 +124,13 @@ fn at(world: &World, sub: &str, params: &mut Params) -> Result<Option<i64>, ApiE
 /// its invoice must be charged.
 pub fn waits(world: &World, sub: &str, params: &mut Params) -> Result<Option<Presence>, ApiError> {
     let off_session = params.boolean("off_session")?.unwrap_or(false);
-    if params.text("payment_behavior")?.as_deref() != Some("pending_if_incomplete") {
-        return Ok(None);
+    match params.text("payment_behavior")?.as_deref() {
+        Some("pending_if_incomplete") => {}
+        None | Some("allow_incomplete" | "default_incomplete") => return Ok(None),
+        Some(other) => {
+            let message = format!("The sandbox does not support `{other}` here.");
+            return Err(ApiError::invalid(message, "payment_behavior"));
+        }
     }
     let wrong = params.names().into_iter().find(|name| !MAY_WAIT.contains(&name.as_str()));
     if let Some(name) = wrong {

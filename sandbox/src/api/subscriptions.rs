@@ -194,7 +194,9 @@ fn update(world: &mut World, id: &str, params: &mut Params) -> ApiResult {
         item_edits::set_discounts(world, id, &discounts);
     }
     item_change::change(world, id, &change);
-    pending_update::hold_discounts(world, id, &before);
+    if change.waits.is_some() && !change.edits.is_empty() {
+        pending_update::hold_discounts(world, id, &before);
+    }
     change_trial(world, id, trial_end)?;
     apply_cancellation(world, id, cancellation);
     Ok(world.get(Kind::Subscription, id).clone())

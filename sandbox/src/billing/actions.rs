@@ -88,16 +88,16 @@ pub fn change_plan(world: &mut World, sub: &str, price: &str) -> Result<(), Acti
     require_changeable(world, sub)?;
     require_exists(world, Kind::Price, "price", price)?;
     require_currency(world, sub, price)?;
-    schedule::release(world, sub);
-    if let Some(item) = subscription::items(world, sub).first().cloned() {
-        let (id, quantity) = (text(&item, "id"), integer(&item, "quantity"));
-        if !world.behavior.carries_credits {
-            change_price(world, sub, id, price, quantity);
-            return Ok(());
-        }
-        let edit = ItemEdit::Set { item: id.to_owned(), price: price.to_owned(), quantity };
-        change_item(world, sub, edit, Proration::Now)?;
+    let Some(item) = subscription::items(world, sub).first().cloned() else { return Ok(()) };
+    let (item, quantity) = (text(&item, "id").to_owned(), integer(&item, "quantity"));
+    if world.behavior.carries_credits {
+        let edit = ItemEdit::Set { item, price: price.to_owned(), quantity };
+        require_possible(world, sub, std::slice::from_ref(&edit))?;
+        schedule::release(world, sub);
+        return change_item(world, sub, edit, Proration::Now);
     }
+    schedule::release(world, sub);
+    change_price(world, sub, &item, price, quantity);
     Ok(())
 }
 
@@ -155,6 +155,13 @@ fn require_item<'a>(world: &'a World, sub: &str, item: &str) -> Result<&'a Value
     found.ok_or_else(|| ActionError::NoSuch { what: "subscription item", id: item.to_owned() })
 }
 
+fn require_possible(world: &World, sub: &str, edits: &[ItemEdit]) -> Result<(), ActionError> {
+    match item_change::problem(world, sub, edits) {
+        Some(problem) => Err(ActionError::not_possible(sub, problem)),
+        None => Ok(()),
+    }
+}
+
 fn change_item(
     world: &mut World,
     sub: &str,
@@ -162,9 +169,7 @@ fn change_item(
     proration: Proration,
 ) -> Result<(), ActionError> {
     let edits = vec![edit];
-    if let Some(problem) = item_change::problem(world, sub, &edits) {
-        return Err(ActionError::not_possible(sub, problem));
-    }
+    require_possible(world, sub, &edits)?;
     let change = ItemChange { edits, proration, at: None, waits: None };
     item_change::change(world, sub, &change);
     Ok(())

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::objects::{Kind, integer, put, text};
 use crate::options::Proration;
-use crate::world::{Timer, World};
+use crate::world::World;
 
 /// A change of one item.
 #[derive(Clone, Debug)]
@@ -86,7 +86,7 @@ pub fn problem(world: &World, sub: &str, edits: &[ItemEdit]) -> Option<String> {
     })
 }
 
-/// Changes the items of a subscription and bills that. A different interval starts a new period
+/// Changes the items of a subscription and bills that. If no interval stays, a new period starts
 /// now, which is billed at once. During a trial nothing is billed.
 pub fn change(world: &mut World, sub: &str, change: &ItemChange) {
     let before = subscription::items(world, sub).to_vec();
@@ -98,7 +98,7 @@ pub fn change(world: &mut World, sub: &str, change: &ItemChange) {
     let after = items_after(&before, &changed);
     let fields = fields_after(world, sub, &changed, &after);
     let Some(presence) = change.waits else {
-        apply(world, sub, fields);
+        subscription::change_items(world, sub, fields);
         if let Some(invoice) = bill(world, sub, (&before, &after), &changed, change) {
             collection::advance(world, &invoice);
         }
@@ -106,7 +106,7 @@ pub fn change(world: &mut World, sub: &str, change: &ItemChange) {
     };
     let invoice = bill(world, sub, (&before, &after), &changed, change);
     match invoice.filter(|id| invoice::is_unpaid(world.get(Kind::Invoice, id))) {
-        None => apply(world, sub, fields),
+        None => subscription::change_items(world, sub, fields),
         Some(invoice) => {
             pending_update::begin(world, sub, &invoice, fields);
             collection::pay(world, &invoice, presence, Attempt::Manual);
@@ -115,16 +115,11 @@ pub fn change(world: &mut World, sub: &str, change: &ItemChange) {
     }
 }
 
-/// Replaces the fields of a subscription whose items change.
-pub fn apply(world: &mut World, sub: &str, fields: Value) {
-    world.change(Kind::Subscription, sub, fields, "customer.subscription.updated");
-    world.schedule(subscription::period_end(world, sub), Timer::SubscriptionDue(sub.to_owned()));
-}
-
 /// Returns the items that a change touches. An edit without an effect is left out.
 fn changed_items(world: &mut World, sub: &str, edits: &[ItemEdit]) -> Vec<Changed> {
     let items = subscription::items(world, sub).to_vec();
     let find = |id: &str| items.iter().find(|item| item["id"] == id).cloned();
+    let resets = resets(world, &items, edits);
     let mut changed = Vec::new();
     for edit in edits {
         match edit {
@@ -134,8 +129,7 @@ fn changed_items(world: &mut World, sub: &str, edits: &[ItemEdit]) -> Vec<Change
                     continue;
                 }
                 let price = world.get(Kind::Price, price).clone();
-                let own = std::slice::from_ref(&before);
-                let (period, begins) = period_of(world, sub, own, &price);
+                let (period, begins) = period_of(world, sub, &price, resets);
                 let mut after = before.clone();
                 put(&mut after, json!({ "quantity": quantity }));
                 put(&mut after, item_fields(&price, period));
@@ -144,7 +138,7 @@ fn changed_items(world: &mut World, sub: &str, edits: &[ItemEdit]) -> Vec<Change
             }
             ItemEdit::Add { price, quantity } => {
                 let price = world.get(Kind::Price, price).clone();
-                let (period, begins) = period_of(world, sub, &items, &price);
+                let (period, begins) = period_of(world, sub, &price, resets);
                 let item = subscription::item(world, sub, &price, *quantity, period);
                 changed.push(Changed { before: None, after: Some(item), begins });
             }
@@ -166,21 +160,42 @@ fn item_fields(price: &Value, (start, end): (i64, i64)) -> Value {
     })
 }
 
-/// Returns the period of an item with this price, and whether it begins now. An item shares the
-/// period of one of `others` with the same interval.
-fn period_of(world: &World, sub: &str, others: &[Value], price: &Value) -> ((i64, i64), bool) {
-    let is_trial = world.get(Kind::Subscription, sub)["status"] == "trialing";
-    let shares = |other: &&Value| is_trial || period::same_interval(&other["price"], price);
-    match others.iter().find(shares) {
-        Some(other) => {
-            let start = integer(other, "current_period_start");
-            ((start, integer(other, "current_period_end")), false)
+/// Whether no item keeps an interval of `items`, so that the billing cycle begins anew
+/// (<https://docs.stripe.com/billing/subscriptions/billing-cycle>).
+fn resets(world: &World, items: &[Value], edits: &[ItemEdit]) -> bool {
+    let known =
+        |price: &Value| items.iter().any(|item| period::same_interval(&item["price"], price));
+    let is_edited = |item: &&Value| {
+        edits.iter().any(|edit| match edit {
+            ItemEdit::Set { item: id, .. } | ItemEdit::Remove { item: id } => item["id"] == *id,
+            ItemEdit::Add { .. } => false,
+        })
+    };
+    let keeps = |edit: &ItemEdit| match edit {
+        ItemEdit::Set { price, .. } | ItemEdit::Add { price, .. } => {
+            known(world.get(Kind::Price, price))
         }
-        None => {
-            let now = world.now;
-            ((now, period::end_after(now, &price["recurring"], now)), true)
-        }
+        ItemEdit::Remove { .. } => false,
+    };
+    items.iter().all(|item| is_edited(&item)) && !edits.iter().any(keeps)
+}
+
+/// Returns the period of an item with this price, and whether it begins now. Items of one interval
+/// have the same period, and those of another one are counted from the same time
+/// (<https://docs.stripe.com/billing/subscriptions/mixed-interval>).
+fn period_of(world: &World, sub: &str, price: &Value, resets: bool) -> ((i64, i64), bool) {
+    let subscription = world.get(Kind::Subscription, sub);
+    let is_trial = subscription["status"] == "trialing";
+    let (now, recurring) = (world.now, &price["recurring"]);
+    if resets && !is_trial {
+        return ((now, period::end_after(now, recurring, now)), true);
     }
+    let shares = |item: &&Value| is_trial || period::same_interval(&item["price"], price);
+    let period = match subscription::items(world, sub).iter().find(shares) {
+        Some(item) => (integer(item, "current_period_start"), integer(item, "current_period_end")),
+        None => period::around(integer(subscription, "billing_cycle_anchor"), recurring, now),
+    };
+    (period, false)
 }
 
 fn items_after(before: &[Value], changed: &[Changed]) -> Vec<Value> {
@@ -195,11 +210,10 @@ fn items_after(before: &[Value], changed: &[Changed]) -> Vec<Value> {
     before.iter().filter_map(after).chain(added).collect()
 }
 
-/// Returns the fields of a subscription after a change. A changed interval of an item counts from
-/// now.
+/// Returns the fields of a subscription after a change. A new billing cycle counts from now.
 fn fields_after(world: &World, sub: &str, changed: &[Changed], after: &[Value]) -> Value {
     let subscription = world.get(Kind::Subscription, sub);
-    let resets = changed.iter().any(|one| one.begins && one.before.is_some());
+    let resets = changed.iter().any(|one| one.begins);
     let anchor = if resets { world.now } else { integer(subscription, "billing_cycle_anchor") };
     let mut items = subscription["items"].clone();
     put(&mut items, json!({ "data": after }));

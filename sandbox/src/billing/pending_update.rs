@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use super::{invoice, item_change, subscription};
+use super::{invoice, subscription};
 use crate::objects::{Kind, with};
 use crate::world::{PendingUpdate, Timer, World};
 
@@ -67,7 +67,7 @@ pub fn settle(world: &mut World, sub: &str, invoice: &str) {
             let Some(update) = world.pending_updates.remove(sub) else { return };
             let was_shown = world.get(Kind::Subscription, sub)["pending_update"].is_object();
             let fields = with(update.fields, json!({ "pending_update": null }));
-            item_change::apply(world, sub, fields);
+            subscription::change_items(world, sub, fields);
             if was_shown {
                 let event = "customer.subscription.pending_update_applied";
                 world.announce(Kind::Subscription, sub, event);

@@ -46,7 +46,8 @@ pub fn latest(world: &World, sub: &str) -> Option<String> {
     world.get(Kind::Subscription, sub)["latest_invoice"].as_str().map(str::to_owned)
 }
 
-/// Returns an invoice of the copy as a preview. What exists only in the copy is not named.
+/// Returns an invoice of the copy as a preview. Its customer and its parent are named only if they
+/// exist outside of the copy.
 pub fn show(world: &World, id: &str, (has_customer, has_subscription): (bool, bool)) -> Value {
     let mut invoice = world.get(Kind::Invoice, id).clone();
     let balance = integer(&invoice, "starting_balance") + integer(&invoice, "total");
@@ -73,8 +74,9 @@ pub fn show(world: &World, id: &str, (has_customer, has_subscription): (bool, bo
     if !has_customer {
         invoice["customer"] = Value::Null;
     }
-    if !has_subscription && invoice["parent"]["subscription_details"].is_object() {
-        invoice["parent"]["subscription_details"]["subscription"] = Value::Null;
+    if !has_subscription {
+        // An invoice's parent names its subscription, and there is none yet.
+        invoice["parent"] = Value::Null;
     }
     invoice
 }

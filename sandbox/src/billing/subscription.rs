@@ -159,6 +159,12 @@ pub fn items<'a>(world: &'a World, sub: &str) -> &'a [Value] {
     items.map_or(&[], Vec::as_slice)
 }
 
+/// Changes the items of a subscription, among other `fields`.
+pub fn change_items(world: &mut World, sub: &str, fields: Value) {
+    world.change(Kind::Subscription, sub, fields, "customer.subscription.updated");
+    world.schedule(period_end(world, sub), Timer::SubscriptionDue(sub.to_owned()));
+}
+
 /// Returns the earliest end of the items' periods.
 pub fn period_end(world: &World, sub: &str) -> i64 {
     let ends = items(world, sub).iter().map(|item| integer(item, "current_period_end"));
@@ -197,9 +203,12 @@ pub fn set_status(world: &mut World, sub: &str, status: &str) {
 pub fn update_from_invoices(world: &mut World, sub: &str) {
     let subscription = world.get(Kind::Subscription, sub);
     let mut invoices = world.newest_first(Kind::Invoice, subscription["customer"].as_str());
+    // An update that waits for its payment changes nothing yet.
+    let waiting = world.pending_updates.get(sub).map(|update| update.invoice.as_str());
     let newest = invoices.find(|invoice| {
         invoice["parent"]["subscription_details"]["subscription"] == sub
             && invoice["status"] != "void"
+            && waiting.is_none_or(|waiting| invoice["id"] != waiting)
     });
     let state = newest.map_or("void", |invoice| text(invoice, "status"));
     let is_overdue = newest.is_some_and(|invoice| {

@@ -106,8 +106,8 @@ async fn a_currency_that_a_price_does_not_have_is_refused() {
 #[tokio::test]
 async fn running_subscriptions_and_open_sessions_pin_the_currency_of_new_ones() {
     // https://support.stripe.com/questions/set-or-change-currency-for-an-invoice-or-customer-in-stripe-billing:
-    // the currency changes with the first subscription after the last one in the old currency.
-    // The refusal has no code, and says "active subscription mode checkout session" too.
+    // the currency changes with the first subscription after the last one in the old currency. The
+    // refusal has no code, and says "active subscription mode checkout session" too.
     let stripe = Stripe::with_currencies().await;
     let customer = stripe.customer().await;
     let euros = format!("&customer={customer}&currency=eur");

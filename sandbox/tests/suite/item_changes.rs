@@ -212,12 +212,36 @@ async fn several_items_change_in_one_call() {
     );
     stripe.change(&subscription, &form).await.id();
     let invoice = stripe.latest(&subscription);
-    // The new interval begins now and is billed for its whole period.
-    assert_eq!(lines(&invoice), [(-2 * 4950, 2), (3 * 4950, 3), (-2450, 1), (49_000, 1)]);
-    assert_eq!(details(&invoice, 3)["proration"], false);
+    // The new interval is counted from the same time, and the rest of its period is billed.
+    let yearly = 49_000 * 350 / 365;
+    assert_eq!(lines(&invoice), [(-2 * 4950, 2), (3 * 4950, 3), (-2450, 1), (yearly, 1)]);
+    assert_eq!(details(&invoice, 3)["proration"], true);
     let object = stripe.sandbox.object(&subscription);
-    assert_eq!(object["items"]["data"][1]["current_period_start"], START + 15 * DAY);
+    assert_eq!(object["items"]["data"][1]["current_period_end"], START + 365 * DAY);
     assert_eq!(object["billing_cycle_anchor"], START);
+    stripe.sandbox.advance_days(15);
+    assert_eq!(lines(&stripe.latest(&subscription)), [(3 * 9900, 3)]);
+    stripe.sandbox.advance_days(335);
+    let year = stripe.sandbox.object(&subscription)["items"]["data"][1].take();
+    assert_eq!(year["current_period_start"], START + 365 * DAY);
+}
+
+#[tokio::test]
+async fn a_change_of_every_interval_begins_a_period_that_is_billed_at_once() {
+    let stripe = Stripe::start().await;
+    let subscription = stripe.team_of(2, "&items[1][price]=price_pro_monthly").await;
+    let second = stripe.item(&subscription, 1);
+    let form = format!(
+        "items[0][id]=ITEM&items[0][price]=price_pro_yearly&items[0][quantity]=3\
+         &items[1][id]={second}&items[1][deleted]=true"
+    );
+    stripe.change(&subscription, &form).await.id();
+    let invoice = stripe.latest(&subscription);
+    assert_eq!(lines(&invoice), [(-2 * 4950, 2), (-2450, 1), (3 * 49_000, 3)]);
+    assert_eq!(details(&invoice, 2)["proration"], false);
+    let object = stripe.sandbox.object(&subscription);
+    assert_eq!(object["items"]["data"][0]["current_period_start"], START + 15 * DAY);
+    assert_eq!(object["billing_cycle_anchor"], START + 15 * DAY);
 }
 
 #[tokio::test]

@@ -86,7 +86,8 @@ async fn usage_that_reaches_the_threshold_is_billed_at_once() {
 
 #[tokio::test]
 async fn the_usage_of_a_trial_is_free_and_the_last_usage_is_billed() {
-    // https://docs.stripe.com/billing/subscriptions/trials, https://docs.stripe.com/billing/subscriptions/cancel
+    // https://docs.stripe.com/billing/subscriptions/trials,
+    // https://docs.stripe.com/billing/subscriptions/cancel
     let stripe = Stripe::start().await;
     let subscription = stripe.metered("&subscription_data[trial_period_days]=7").await;
     let form = "billing_thresholds[amount_gte]=1000";

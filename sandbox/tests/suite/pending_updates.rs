@@ -165,6 +165,17 @@ async fn voiding_the_invoice_or_another_change_discards_an_update() {
 }
 
 #[tokio::test]
+async fn a_pending_update_does_not_hide_that_a_renewal_was_paid() {
+    let seats = Seats::paid_later_by(Card::DeclinedLater).await;
+    seats.stripe.sandbox.advance_days(15);
+    let renewal = seats.latest();
+    assert_eq!(seats.object()["status"], "past_due");
+    assert!(seats.set(3, "").await.body["pending_update"].is_object());
+    seats.stripe.sandbox.pay_invoice_with(&renewal, Card::Paid).unwrap();
+    assert_eq!((seats.quantity(), &seats.object()["status"]), (1, &json!("active")));
+}
+
+#[tokio::test]
 async fn a_cancellation_forgets_an_update() {
     let seats = Seats::paid_later_by(Card::DeclinedLater).await;
     seats.set(3, "").await.id();
@@ -197,8 +208,13 @@ async fn discounts_wait_with_the_update() {
     assert_eq!(changed.body["pending_update"]["discounts"].as_array().unwrap().len(), 1);
     // The credit is what was paid; the debit has the discount.
     assert_eq!(changed.body["latest_invoice"]["total"], 3 * 1225 - 2450);
+    // A discount that is given meanwhile does not wait.
+    seats.stripe.sandbox.add_coupon("TENTH", 10, CouponDuration::Once);
+    let path = format!("/v1/subscriptions/{}", seats.subscription);
+    let given = seats.stripe.post(&path, "discounts[0][coupon]=TENTH").await.body;
+    assert_eq!(given["discounts"].as_array().unwrap().len(), 1);
     seats.stripe.sandbox.pay_invoice_with(&seats.latest(), Card::Paid).unwrap();
-    assert_eq!(seats.object()["discounts"].as_array().unwrap().len(), 1);
+    assert_eq!(seats.object()["discounts"], changed.body["pending_update"]["discounts"]);
 }
 
 #[tokio::test]
@@ -212,4 +228,23 @@ async fn only_some_parameters_can_wait() {
     let refused = seats.set(3, "").await;
     assert_eq!((refused.status, refused.error("param")), (400, "payment_behavior"));
     assert_eq!(seats.quantity(), 1);
+}
+
+/// <https://docs.stripe.com/api/subscriptions/update#update_subscription-cancel_at>
+#[tokio::test]
+async fn a_cancellation_is_set_and_undone_by_each_field() {
+    let seats = Seats::paid_later_by(Card::Paid).await;
+    let path = format!("/v1/subscriptions/{}", seats.subscription);
+    let end = START + 30 * DAY;
+    for (field, at) in [
+        ("cancel_at_period_end=true", json!(end)),
+        ("cancel_at=", Value::Null),
+        ("cancel_at_period_end=true", json!(end)),
+        ("cancel_at_period_end=false", Value::Null),
+    ] {
+        let changed = seats.stripe.post(&path, field).await.body;
+        assert_eq!((&changed["cancel_at"], &changed["status"]), (&at, &json!("active")), "{field}");
+        assert_eq!(changed["cancel_at_period_end"], at != Value::Null);
+    }
+    assert_eq!(seats.stripe.delete(&path).await.body["status"], "canceled");
 }

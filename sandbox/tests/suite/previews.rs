@@ -163,7 +163,7 @@ fn nested(parameters: &[String]) -> String {
 async fn a_previewed_invoice_is_the_invoice_of_the_change() {
     let mut draw = Draw::new().await;
     let mut compared = (0, 0);
-    for _ in 0..120 {
+    for _ in 0..80 {
         let subscription = draw.subscription().await;
         for _ in 0..3 {
             let wait = draw.dice.random_range(0..12 * DAY);
@@ -205,7 +205,7 @@ async fn a_previewed_invoice_is_the_invoice_of_the_change() {
         }
         draw.stripe.sandbox.cancel_now(&subscription).unwrap();
     }
-    assert!(compared.0 > 100 && compared.1 > 50, "{compared:?}");
+    assert!(compared.0 > 80 && compared.1 > 40, "{compared:?}");
 }
 
 /// Seconds left × unit price, rounded to a cent for each line.
@@ -275,7 +275,7 @@ async fn a_preview_without_a_subscription_shows_what_a_new_one_costs() {
         (&json!(3 * 9900), &json!(3 * 8910))
     );
     assert_eq!(preview["customer"], Value::Null);
-    assert_eq!(preview["parent"]["subscription_details"]["subscription"], Value::Null);
+    assert_eq!(preview["parent"], Value::Null);
     assert!(stripe.get("/v1/customers").await.ids().is_empty());
     let customer = stripe.customer().await;
     stripe.sandbox.adjust_balance(&customer, -1000).unwrap();

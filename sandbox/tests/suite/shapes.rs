@@ -89,6 +89,7 @@ const MAY_BE_NULL: &[&str] = &[
     "invoice/rendering",
     "invoice/shipping_cost",
     "invoice/shipping_details",
+    "invoice/webhooks_delivered_at",
     "item/adjustable_quantity",
     "line_item/parent/invoice_item_details",
     "line_item/parent/invoice_item_details/proration_details/credited_items",
@@ -316,6 +317,24 @@ async fn invoice_payments(stripe: &Stripe) -> Vec<String> {
     records.filter_map(|of| of["payment"]["payment_record"].as_str().map(str::to_owned)).collect()
 }
 
+/// Returns previews of a renewal, of a new subscription and of a purchase.
+async fn previews_of(stripe: &Stripe) -> Vec<Value> {
+    let customer = stripe.customer().await;
+    let subscription = stripe.sandbox.subscribe(&customer, "price_pro_monthly", Card::Paid);
+    let item = "[0][price]=price_pro_monthly";
+    let mut previews = Vec::new();
+    for form in [
+        format!("subscription={}", subscription.unwrap()),
+        format!("customer={customer}&subscription_details[items]{item}"),
+        format!("customer={customer}&invoice_items[0][price]=price_studio"),
+    ] {
+        let preview = stripe.post("/v1/invoices/create_preview", &form).await;
+        assert_eq!(preview.status, 200, "{:#}", preview.body);
+        previews.push(preview.body);
+    }
+    previews
+}
+
 #[tokio::test]
 async fn every_object_has_the_shape_of_stripes_example() {
     let Some(examples) = examples() else { return };
@@ -361,6 +380,9 @@ async fn every_object_has_the_shape_of_stripes_example() {
     }
     for event in stripe.sandbox.events("") {
         report.check(&examples, &stripe.sandbox.object(&event));
+    }
+    for preview in previews_of(&stripe).await {
+        report.check(&examples, &preview);
     }
     assert_eq!(report.problems, BTreeSet::new());
     let expected: BTreeSet<String> = MAY_BE_NULL.iter().map(|path| (*path).to_owned()).collect();

@@ -317,7 +317,8 @@ async fn a_subscription_without_checkout_is_taxed_by_the_customers_address() {
 
 #[tokio::test]
 async fn a_change_within_a_period_is_taxed_and_so_is_its_credit() {
-    // https://docs.stripe.com/tax/subscriptions, https://docs.stripe.com/billing/subscriptions/prorations
+    // https://docs.stripe.com/tax/subscriptions,
+    // https://docs.stripe.com/billing/subscriptions/prorations
     let stripe = Stripe::with_taxed_prices().await;
     let more = "&automatic_tax[enabled]=true&line_items[0][price]=price_net";
     let session = stripe.taxed_session(more).await.id();

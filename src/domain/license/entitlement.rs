@@ -1,5 +1,5 @@
-//! What a customer may use, and the claims of a license for it. [`super`] has the licenses that were
-//! issued.
+//! What a customer may use, and the claims of a license for it. [`super`] has the licenses that
+//! were issued.
 
 use std::collections::BTreeMap;
 

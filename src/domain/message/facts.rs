@@ -5,7 +5,7 @@ use minijinja::value::Value;
 use super::kind::{Kind, LicenseUse};
 use super::language::Language;
 use crate::domain::account::mail_link::LinkKind;
-use crate::domain::license::{IssuedLicense, Phase, Source};
+use crate::domain::license::{Basis, IssuedLicense, Phase, Source};
 use crate::domain::sale::order::Order;
 use crate::domain::sale::plan::Catalog;
 use crate::domain::time::Timestamp;
@@ -23,8 +23,17 @@ pub struct Facts<'a> {
     pub name: Option<&'a str>,
     /// The plan's display name; none in a mail about no license.
     pub plan: Option<&'a str>,
+    /// The paid units; none unless the plan is sold by the unit.
+    pub quantity: Option<u32>,
+    /// The display names of the add-ons.
+    pub addons: Vec<&'a str>,
     /// The end of the license; none if it does not expire.
     pub ends: Option<Timestamp>,
+    /// The time after which builds are not covered; none if all builds are.
+    pub updates_until: Option<Timestamp>,
+    /// The number of months that were paid without a gap, for a license that remains of a
+    /// subscription.
+    pub paid_months: Option<u32>,
     /// The time until which the license token works offline, if that is before the license ends.
     pub offline_until: Option<Timestamp>,
     /// The license token; none unless the mail attaches it.
@@ -99,7 +108,11 @@ impl<'a> Facts<'a> {
             product: &catalog.name,
             name,
             plan: None,
+            quantity: None,
+            addons: Vec::new(),
             ends: None,
+            updates_until: None,
+            paid_months: None,
             offline_until: None,
             token: None,
             payment: None,
@@ -114,10 +127,18 @@ impl<'a> Facts<'a> {
         // After the paid period, the license works until the end of its grace period.
         let ends = if term.phase(now) == Phase::Active { term.expires } else { term.ends() };
         let offline_until = Some(license.token_expires_at);
+        let plan = catalog.plan(&license.plan);
+        let is_per_unit = plan.is_some_and(|plan| !plan.per_unit.is_empty());
+        let held = catalog.addons.iter().filter(|addon| license.addons.0.contains(&addon.id));
+        let is_kept = license.basis == Basis::Fallback;
         Self {
             kind: if works { kind } else { facts.kind },
-            plan: Some(catalog.plan(&license.plan).map_or(&*license.plan, |plan| &plan.name)),
+            plan: Some(plan.map_or(&*license.plan, |plan| &plan.name)),
+            quantity: is_per_unit.then_some(license.quantity),
+            addons: held.map(|addon| addon.name.as_str()).collect(),
             ends,
+            updates_until: license.updates_until,
+            paid_months: plan.and_then(|plan| plan.fallback_months).filter(|_| is_kept),
             offline_until: offline_until.filter(|time| ends.is_none_or(|end| *time < end)),
             token: Some(license.token.expose()).filter(|_| works && is_attached),
             ..facts
@@ -145,7 +166,11 @@ impl<'a> Facts<'a> {
             ("product", Value::from(self.product)),
             ("name", Value::from(self.name)),
             ("plan", Value::from(self.plan)),
+            ("quantity", Value::from(self.quantity)),
+            ("addons", Value::from(self.addons.join(", "))),
             ("ends", Value::from(self.ends.map(|time| language.time(time)))),
+            ("updates_until", Value::from(self.updates_until.map(|time| language.time(time)))),
+            ("paid_months", Value::from(self.paid_months)),
             ("offline_until", Value::from(self.offline_until.map(|time| language.time(time)))),
             ("license", Value::from(self.token)),
             ("payment", Value::from(payment)),

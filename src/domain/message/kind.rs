@@ -4,7 +4,7 @@ use super::language::Language;
 use crate::domain::account::mail_link::LinkKind::{self, Portal, Reset, Undo, Verify};
 use crate::domain::license::IssuedLicense;
 use crate::domain::text_enum::text_enum;
-use Case::{Forever, NoLicense, Offline, Paid, Unpaid, Unverified, Usual};
+use Case::{Forever, NoLicense, Offline, Once, Paid, Unpaid, Unverified, Usual};
 use LicenseUse::{Attached, IfItWorks, Named, NotUsed};
 
 /// The use of a license in a mail.
@@ -35,6 +35,8 @@ text_enum! {
         Offline = "offline",
         /// It reports a payment.
         Paid = "paid",
+        /// It reports a single payment for a perpetual license.
+        Once = "once",
         /// It has an unpaid invoice.
         Unpaid = "unpaid",
         /// There is no license that works.
@@ -113,7 +115,15 @@ kinds! {
     /// account here.
     Granted = "granted": Attached, [Portal], [Usual, Unverified, Forever, Offline, Paid];
     /// A customer bought a plan or changed to another one: the license for it.
-    Upgrade = "upgrade": Attached, [Portal], [Paid, Usual, Unverified, Offline];
+    Upgrade = "upgrade": Attached, [Portal], [Paid, Once, Usual, Unverified, Offline];
+    /// The number of units or the add-ons changed: the license for them.
+    QuantityChanged = "quantity_changed": Attached, [Portal], [Paid, Usual, Unverified, Offline];
+    /// Updates of a perpetual license were paid for: the license for them.
+    UpdatesExtended = "updates_extended": Attached, [], [Paid, Unverified];
+    /// A subscription ended that was paid long enough: the perpetual license that remains.
+    Fallback = "fallback": Attached, [Portal], [Usual, Unverified];
+    /// A subscription ended, and the customer has a perpetual license of before.
+    PerpetualAgain = "perpetual_again": Attached, [Portal], [Usual, Unverified];
     /// The subscription was renewed: the license for the next period.
     Renewal = "renewal": Attached, [Portal], [Paid, Usual, Unverified, Offline];
     /// The key of the previous license was revoked: the license that replaces it.

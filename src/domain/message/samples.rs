@@ -44,13 +44,18 @@ pub(super) fn facts(
     let is_over = matches!(kind, Kind::TrialEnded | Kind::LicenseEnded);
     let ends = match kind {
         _ if case == Case::Forever || use_of_license == LicenseUse::NotUsed => None,
+        Kind::UpdatesExtended | Kind::Fallback | Kind::PerpetualAgain => None,
+        _ if case == Case::Once => None,
         _ if is_over => Some(now - TimeDelta::hours(1)),
         Kind::TrialEnding | Kind::PaymentBegins => Some(now + TimeDelta::days(3)),
         _ if is_trial => Some(now + catalog.trial_lasts()),
         _ => Some(now + TimeDelta::days(365)),
     };
+    let has_window = matches!(kind, Kind::UpdatesExtended | Kind::Fallback | Kind::PerpetualAgain)
+        || case == Case::Once;
+    let is_about_units = kind == Kind::QuantityChanged;
     let is_offline_shorter = matches!(case, Case::Forever | Case::Offline) && has_license;
-    let is_payment = matches!(case, Case::Paid | Case::Unpaid)
+    let is_payment = matches!(case, Case::Paid | Case::Unpaid | Case::Once)
         || matches!(kind, Kind::Receipt | Kind::PaymentBegins);
     let price = plan.prices.first();
     let token = LinkToken::from_random([0; RANDOM_BYTES]);
@@ -68,7 +73,11 @@ pub(super) fn facts(
         product: &catalog.name,
         name: is_verified.then_some("Ada Lovelace"),
         plan: (use_of_license != LicenseUse::NotUsed).then_some(plan.name.as_str()),
+        quantity: is_about_units.then_some(5),
+        addons: if is_about_units { vec!["PDF export"] } else { Vec::new() },
         ends,
+        updates_until: has_window.then(|| now + TimeDelta::days(365)),
+        paid_months: (kind == Kind::Fallback).then_some(12),
         offline_until: is_offline_shorter.then(|| now + TimeDelta::days(catalog.token_days.into())),
         token: has_license.then_some(LICENSE),
         payment: is_payment.then(|| Payment {

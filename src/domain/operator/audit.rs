@@ -113,6 +113,12 @@ text_enum! {
         OrderMerged = "order.merged",
         /// The current subscription changed.
         SubscriptionChanged = "subscription.changed",
+        /// A customer requested a change of the subscription.
+        SubscriptionChangeRequested = "subscription.change_requested",
+        /// A customer requested the end of the subscription.
+        SubscriptionCancelRequested = "subscription.cancel_requested",
+        /// A customer requested to resume the subscription.
+        SubscriptionResumeRequested = "subscription.resume_requested",
         /// A customer was linked to a Stripe customer.
         StripeLinked = "stripe.linked",
         /// The link to a Stripe customer was removed: by support, or because it was deleted.

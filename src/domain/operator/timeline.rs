@@ -208,6 +208,15 @@ fn sentence(action: AuditAction, detail: &Value) -> String {
             fact("to"),
             fact("from")
         ),
+        AuditAction::SubscriptionChangeRequested => {
+            "A change of the subscription was requested.".to_owned()
+        }
+        AuditAction::SubscriptionCancelRequested => {
+            format!("The end of the subscription was requested ({}).", fact("at"))
+        }
+        AuditAction::SubscriptionResumeRequested => {
+            "The resumption of the subscription was requested.".to_owned()
+        }
         AuditAction::StripeLinked => {
             format!("The customer was linked to {} at Stripe.", fact("stripe_customer_id"))
         }

@@ -93,6 +93,9 @@ fn kind(action: AuditAction, detail: &Value) -> Option<EventKind> {
         | AuditAction::CustomerChurned
         | AuditAction::LicenseResent
         | AuditAction::OrderMerged
+        | AuditAction::SubscriptionChangeRequested
+        | AuditAction::SubscriptionCancelRequested
+        | AuditAction::SubscriptionResumeRequested
         | AuditAction::StripeLinked
         | AuditAction::StripeUnlinked
         | AuditAction::PlansReduced

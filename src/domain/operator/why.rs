@@ -4,7 +4,7 @@
 use super::audit::StoredAuditEntry;
 use super::timeline::Entry;
 use crate::domain::account::customer::Customer;
-use crate::domain::license::{IssuedLicense, Phase, Source};
+use crate::domain::license::{Basis, IssuedLicense, Phase, Source};
 use crate::domain::sale::inbox::StoredEvent;
 use crate::domain::sale::invoice::OrderStatus;
 use crate::domain::sale::order::Order;
@@ -117,12 +117,36 @@ fn of_license(license: &IssuedLicense, now: Timestamp) -> Reason {
     Reason {
         at: license.issued_at,
         text: format!(
-            "The current license {} is for the plan `{}` (source `{}`). {state}.",
-            license.license_id, license.plan, license.source
+            "The current license {} is for the plan `{}` (source `{}`). {state}.{}",
+            license.license_id,
+            license.plan,
+            license.source,
+            of_purchase(license)
         ),
         subject: Subject::License,
         id: Some(license.license_id.to_string()),
     }
+}
+
+/// Returns what a license was bought by, as sentences; nothing for a plain subscription.
+fn of_purchase(license: &IssuedLicense) -> String {
+    let mut text = match license.basis {
+        Basis::Subscription => String::new(),
+        Basis::Once => " It is perpetual: bought by a single payment.".to_owned(),
+        Basis::Fallback => " It is perpetual: it remains of a subscription that was paid long \
+                            enough without a gap."
+            .to_owned(),
+    };
+    if license.quantity > 1 {
+        text.push_str(&format!(" It is for {} units.", license.quantity));
+    }
+    if !license.addons.0.is_empty() {
+        text.push_str(&format!(" Add-ons: {}.", license.addons.texts().join(", ")));
+    }
+    if let Some(until) = license.updates_until {
+        text.push_str(&format!(" It covers builds up to {until}."));
+    }
+    text
 }
 
 /// Returns the newest actions that issued or revoked the license.
@@ -238,8 +262,10 @@ fn of_policy(facts: &Facts<'_>, at: Timestamp) -> Reason {
     Reason {
         at,
         text: format!(
-            "By the plans file: {grace}; a refund {}; an open dispute {}; a lost dispute {}.",
+            "By the plans file: {grace}; a refund {}; a partial refund {}; an open dispute {}; a \
+             lost dispute {}.",
             effect(policy.refund),
+            effect(policy.partial_refund),
             effect(policy.dispute),
             effect(policy.dispute_lost)
         ),

@@ -3,6 +3,7 @@
 pub mod addon_ids;
 pub mod attempt;
 pub mod buyer;
+pub mod change;
 pub mod code;
 pub mod entitlement;
 pub mod inbox;
@@ -12,6 +13,7 @@ pub mod order;
 pub mod plan;
 pub mod plan_diff;
 pub mod policy;
+pub mod preview;
 pub mod selection;
 pub mod settlement;
 pub mod stripe_failure;

@@ -6,8 +6,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::{CustomerId, LicenseId};
-use crate::domain::license::{Content, IssuedLicense};
+use crate::domain::license::{Basis, Content, IssuedLicense, Source};
 use crate::domain::sale::plan::{Addon, Catalog, Plan, Slug, Sold};
+use crate::domain::sale::subscription::BilledItems;
 
 /// What a plans file grants, as it is stored to compare it with the next one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -207,8 +208,10 @@ pub struct LicenseChange {
 pub enum Difference {
     /// The new file does not have its plan.
     PlanGone,
-    /// The plan has this id now.
-    Renamed(String),
+    /// The price that its customer pays is of no plan in the new file.
+    PriceGone,
+    /// Its plan is another one now, or has another id.
+    NewPlan(String),
     /// A feature is granted in addition.
     Gains(String),
     /// A feature is no longer granted.
@@ -230,7 +233,8 @@ impl fmt::Display for Difference {
             |limit: &Option<u64>| limit.map_or("none".to_owned(), |limit| limit.to_string());
         match self {
             Self::PlanGone => formatter.write_str("its plan is gone; it is not refreshed"),
-            Self::Renamed(id) => write!(formatter, "its plan is now {id}"),
+            Self::PriceGone => formatter.write_str("its price pays for no plan"),
+            Self::NewPlan(id) => write!(formatter, "its plan is now {id}"),
             Self::Gains(feature) => write!(formatter, "gains {feature}"),
             Self::Loses(feature) => write!(formatter, "loses {feature}"),
             Self::Limit { name, before, after } => {
@@ -240,21 +244,31 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Returns how a license changes at its next refresh when the old plans are replaced by the new
-/// ones; `None` if it does not.
+/// Returns how a license changes at its next refresh or sync when the old plans are replaced by the
+/// new ones; `None` if it does not. `billed` is what the customer's subscription bills.
 #[must_use]
 pub fn license_change(
     license: &IssuedLicense,
+    billed: Option<&BilledItems>,
     old: &Catalog,
     new: &Catalog,
 ) -> Option<LicenseChange> {
     // A license whose plan the old file lacks still grants what its token says.
     let signed = || license.claims().map(Content::from);
     let before = license.content(old).or_else(signed)?;
-    let differences = match license.content(new) {
-        Some(after) => differences(&before, &after),
-        None if license.entitlement(old).is_none() => Vec::new(),
-        None => vec![Difference::PlanGone],
+    let is_subscribed = license.source == Source::Paid && license.basis == Basis::Subscription;
+    let billed = billed.filter(|_| is_subscribed);
+    let differences = match billed.and_then(|billed| moved(billed, old, new)) {
+        Some(Some(plan)) => {
+            let moved = IssuedLicense { plan: plan.id.to_string(), ..license.clone() };
+            moved.content(new).map(|after| differences(&before, &after)).unwrap_or_default()
+        }
+        Some(None) => vec![Difference::PriceGone],
+        None => match license.content(new) {
+            Some(after) => differences(&before, &after),
+            None if license.entitlement(old).is_none() => Vec::new(),
+            None => vec![Difference::PlanGone],
+        },
     };
     (!differences.is_empty()).then(|| LicenseChange {
         customer_id: license.customer_id.clone(),
@@ -264,8 +278,22 @@ pub fn license_change(
     })
 }
 
+/// Returns the plan that a subscription pays for by the new plans, if it is another one than by the
+/// old plans; `Some(None)` if it pays for no plan any more.
+fn moved<'c>(billed: &BilledItems, old: &'c Catalog, new: &'c Catalog) -> Option<Option<&'c Plan>> {
+    let paid = |catalog: &'c Catalog| {
+        let plans = billed.0.iter().filter_map(|item| catalog.by_price(&item.price));
+        plans.max_by_key(|(rank, _)| *rank).map(|(_, plan)| plan)
+    };
+    let before = paid(old)?;
+    match paid(new) {
+        Some(after) if new.is_same_plan(before.id.as_str(), after.id.as_str()) => None,
+        after => Some(after),
+    }
+}
+
 fn differences(before: &Content, after: &Content) -> Vec<Difference> {
-    let renamed = (before.plan != after.plan).then(|| Difference::Renamed(after.plan.clone()));
+    let new_plan = (before.plan != after.plan).then(|| Difference::NewPlan(after.plan.clone()));
     let loses = before.features.difference(&after.features).cloned().map(Difference::Loses);
     let gains = after.features.difference(&before.features).cloned().map(Difference::Gains);
     let names: BTreeSet<_> = before.limits.keys().chain(after.limits.keys()).collect();
@@ -277,5 +305,5 @@ fn differences(before: &Content, after: &Content) -> Vec<Difference> {
             after: after.copied(),
         })
     });
-    renamed.into_iter().chain(loses).chain(gains).chain(limits).collect()
+    new_plan.into_iter().chain(loses).chain(gains).chain(limits).collect()
 }

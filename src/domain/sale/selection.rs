@@ -89,8 +89,23 @@ pub fn select<'c>(
         return Err(NotSold::Quantity(plan.quantity));
     }
     let (price, currency) = price(plan, interval, wanted.currency.as_ref(), customer)?;
+    let addons = addons(catalog, plan, interval, &currency, &wanted.addons)?;
+    Ok(Selection { plan, price, quantity, addons, currency })
+}
+
+/// Returns the add-ons with these ids, and their prices beside a plan.
+///
+/// # Errors
+/// [`NotSold::Addon`].
+pub fn addons<'c>(
+    catalog: &'c Catalog,
+    plan: &Plan,
+    interval: Interval,
+    currency: &Currency,
+    ids: &[String],
+) -> Result<Vec<(&'c Addon, &'c Price)>, NotSold> {
     let mut addons: Vec<(&Addon, &Price)> = Vec::new();
-    for id in &wanted.addons {
+    for id in ids {
         let addon = catalog.addon(id).ok_or_else(|| {
             NotSold::Addon(format!("there is no add-on {id:?}; GET /api/plans lists them"))
         })?;
@@ -101,13 +116,13 @@ pub fn select<'c>(
             let problem = format!("`{id}` is not sold with the plan `{}`", plan.id);
             return Err(NotSold::Addon(problem));
         }
-        let price = addon_price(addon, interval, &currency).ok_or_else(|| {
+        let price = addon_price(addon, interval, currency).ok_or_else(|| {
             let how = interval.as_str();
             NotSold::Addon(format!("`{id}` has no price for `{how}` in {currency}"))
         })?;
         addons.push((addon, price));
     }
-    Ok(Selection { plan, price, quantity, addons, currency })
+    Ok(addons)
 }
 
 /// Returns the price of a plan for this interval, and the currency: the one that the caller wants,

@@ -209,13 +209,18 @@ fn subscription(
         Some(current) => SubscriptionRow {
             customer_id: record.customer.customer_id.clone(),
             stripe_subscription_id: current.id.clone(),
-            plan: current.plan(catalog).map(|(plan, _)| plan.id.to_string()),
+            plan: current.plan(catalog).map(|(plan, _)| {
+                // A new name of a plan is no change of the subscription.
+                let former = stored.and_then(|row| row.plan.clone());
+                former.filter(|id| plan.has_id(id)).unwrap_or_else(|| plan.id.to_string())
+            }),
             status: current.status.clone(),
             items: Some(BilledItems::of(&current.items)),
             currency: current.currency.clone(),
             current_period_end: current.period_end(catalog),
             cancel_at: current.ends_at(catalog),
             trial_end: current.trial_end,
+            pending_until: current.pending_until,
             created_at: current.created,
             updated_at,
         },

@@ -8,7 +8,7 @@ use crate::domain::sale::stripe_ids::{InvoiceId, StripeSubscriptionId};
 use crate::domain::text_enum::text_enum;
 use crate::domain::time::Timestamp;
 
-pub use row::{BilledItem, BilledItems, PaidWithoutLicense, SubscriptionRow};
+pub use row::{Billed, BilledBeside, BilledItem, BilledItems, PaidWithoutLicense, SubscriptionRow};
 
 text_enum! {
     /// The status of a subscription (<https://docs.stripe.com/api/subscriptions/object>).
@@ -98,6 +98,13 @@ pub struct Subscription {
     /// Whether our checkout created it, according to its metadata. It is used only if no plan has
     /// its prices.
     pub is_ours: bool,
+    /// The time until which a change of its items waits for its payment
+    /// (<https://docs.stripe.com/billing/subscriptions/pending-updates>).
+    pub pending_until: Option<Timestamp>,
+    /// Stripe's id of the schedule that manages it.
+    pub schedule: Option<String>,
+    /// Whether its invoices are sent to the customer instead of charged.
+    pub is_sent: bool,
     /// The payment method.
     pub default_payment_method: Option<String>,
     /// The time of creation.

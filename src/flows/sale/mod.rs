@@ -3,6 +3,7 @@
 pub mod account_check;
 pub mod backfill;
 pub(super) mod buyers;
+pub mod change;
 pub mod checkout;
 pub mod claim;
 pub mod inbox;
@@ -10,6 +11,7 @@ pub(super) mod lease;
 mod link;
 pub mod order;
 pub mod plans;
+pub mod preview;
 mod promotion;
 pub mod reconcile;
 pub mod settle;

@@ -63,11 +63,12 @@ pub async fn changed_licenses(
         let mut tx = store.read().await?;
         let licenses = tx.working_licenses(now, last.as_ref(), READ_AT_ONCE).await?;
         drop(tx);
-        let Some(newest) = licenses.last() else { return Ok(count) };
+        let Some((newest, _)) = licenses.last() else { return Ok(count) };
         last = Some(newest.customer_id.clone());
         count += licenses.len();
-        for license in &licenses {
-            license_change(license, old, new).map_or(Ok(()), &mut report)?;
+        for (license, billed) in &licenses {
+            let items = billed.billed_items.as_ref();
+            license_change(license, items, old, new).map_or(Ok(()), &mut report)?;
         }
     }
 }

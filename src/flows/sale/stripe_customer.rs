@@ -28,10 +28,10 @@ const KEY_LIFETIME: TimeDelta = TimeDelta::hours(23);
 /// and a checkout waits for all of them. More than that are a mistake of a program.
 const MAX_CANDIDATES: usize = 10;
 
-/// Returns whether Stripe certainly still knows the idempotency key of an attempt. An attempt in
-/// the future was written by a clock that was ahead: its age is unknown, so it is not fresh.
-pub(in crate::flows) fn is_fresh(attempt: &Attempt, now: Timestamp) -> bool {
-    attempt.created_at <= now + SKEW && now < attempt.created_at + KEY_LIFETIME
+/// Returns whether Stripe certainly still knows an idempotency key that was stored at this time. One
+/// of the future was written by a clock that was ahead: its age is unknown, so it is not fresh.
+pub(in crate::flows) fn is_fresh(stored_at: Timestamp, now: Timestamp) -> bool {
+    stored_at <= now + SKEW && now < stored_at + KEY_LIFETIME
 }
 
 /// A customer's Stripe customer, and whether it may have existed before, perhaps with a
@@ -161,7 +161,9 @@ async fn resume(
     });
     let may_be_older = stored.is_some();
     let (attempt, parameters) = match stored {
-        Some((attempt, parameters)) if is_fresh(&attempt, app.now()) => (attempt, parameters),
+        Some((attempt, parameters)) if is_fresh(attempt.created_at, app.now()) => {
+            (attempt, parameters)
+        }
         Some((_, parameters)) => {
             // Stripe no longer knows the key, but the Stripe customer may exist.
             if let Some(found) = find(app, lease, &parameters).await? {

@@ -213,7 +213,8 @@ fn values(personal: Option<&Private>) -> (Values, Values) {
 }
 
 impl ExportView {
-    fn new(export: Export, caller: &Caller, now: Timestamp) -> Result<Self> {
+    fn new(app: &App, export: Export, caller: &Caller) -> Result<Self> {
+        let now = app.now();
         let current = &caller.0.session.session_id;
         let sessions = export.sessions.into_iter();
         let licenses = export.licenses.into_iter().map(|license| LicenseView::new(license, now));
@@ -224,7 +225,7 @@ impl ExportView {
             sessions: sessions.map(|session| SessionView::new(session, current)).collect(),
             links: export.links.into_iter().map(Into::into).collect(),
             licenses: licenses.collect::<Result<_>>()?,
-            subscription: export.subscription.map(Into::into),
+            subscription: export.subscription.map(|row| SubscriptionView::new(row, &app.plans)),
             orders: export.orders.into_iter().map(Into::into).collect(),
             mails: export.mails.into_iter().map(Into::into).collect(),
             actions: export.actions.into_iter().map(Into::into).collect(),
@@ -250,6 +251,6 @@ impl ExportApi {
     ) -> std::result::Result<Json<ExportView>, Failure<ExportCodes>> {
         throttle.export(client.address)?;
         let export = export::export(app, &caller.0).await?;
-        Ok(Json(ExportView::new(export, &caller, app.now())?))
+        Ok(Json(ExportView::new(app, export, &caller)?))
     }
 }

@@ -11,12 +11,16 @@ use crate::domain::contact::{InvalidEmail, InvalidName};
 use crate::domain::license::grant::{NothingToSend, WouldShorten};
 use crate::domain::operator::admin_key::Scope;
 use crate::domain::operator::webhook_target::RefusedTarget;
+use crate::domain::sale::change::ChangeRefused;
 use crate::domain::sale::stripe_failure::StripeFailure;
 use crate::domain::sale::webhook::BadWebhook;
 use crate::error::{Code, Error};
 use crate::http::body::MAX_BODY_BYTES;
 use crate::http::problem;
 use crate::http::server::HEAD;
+
+/// The page of an invoice in examples.
+const PAYMENT_PAGE: &str = "https://invoice.stripe.com/i/acct_1/test_1?s=ap";
 
 /// Returns the examples that the operations refer to, by code.
 pub fn used_by(paths: &Value) -> Value {
@@ -57,11 +61,26 @@ fn with_content() -> Vec<Error> {
         Error::NoSuchPlan { plan: "gold".into(), known: "trial, professional".into() },
         Error::WouldShorten(WouldShorten { plan: "professional".into(), ends: None }),
         Error::NothingToSend(NothingToSend::Revoked),
+        Error::InvalidQuantity { min: 1, max: 20 },
+        Error::UnknownAddon("`pdf` is listed twice".into()),
+        Error::CurrencyNotSold { sold: "usd, eur".into() },
+        Error::CurrencyPinned { pinned: "gbp".into(), sold: "usd, eur".into() },
+        Error::LowerThanOwned { owned: "studio".into(), until: "2027-11-20T15:00:00Z".into() },
+        Error::NoPerpetualLicense { plan: "studio".into() },
         Error::StripeLinkRefused(
             "Stripe has no customer cus_Abc123 in this account and mode".into(),
         ),
         Error::InvalidLicense("it is not on record".into()),
         Error::InvalidReturnUrl("success_url"),
+        Error::InvalidQuantity { min: 1, max: 20 },
+        Error::UnknownAddon("`pdf` is listed twice".into()),
+        Error::CurrencyNotSold { sold: "usd, eur".into() },
+        Error::CurrencyPinned { pinned: "gbp".into(), sold: "usd, eur".into() },
+        Error::LowerThanOwned { owned: "studio".into(), until: "ever".into() },
+        Error::NoPerpetualLicense { plan: "studio".into() },
+        Error::ChangeNotPossible(ChangeRefused::Unpaid),
+        Error::PaymentFailed { url: Some(PAYMENT_PAGE.into()) },
+        Error::PaymentActionRequired { url: Some(PAYMENT_PAGE.into()) },
         Error::Stripe(StripeFailure::Unreachable("timeout".into())),
         Error::Stripe(refused),
         Error::BadWebhook(BadWebhook::Header),

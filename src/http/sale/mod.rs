@@ -2,6 +2,7 @@
 
 use poem_openapi::OpenApi;
 
+mod changes;
 pub(super) mod orders;
 mod plans;
 pub(super) mod subscriptions;
@@ -9,5 +10,11 @@ pub(super) mod webhooks;
 
 /// Returns the operations of this area.
 pub(super) fn apis() -> impl OpenApi + 'static {
-    (plans::PlansApi, subscriptions::SubscriptionsApi, orders::OrdersApi, webhooks::WebhooksApi)
+    (
+        plans::PlansApi,
+        subscriptions::SubscriptionsApi,
+        changes::ChangesApi,
+        orders::OrdersApi,
+        webhooks::WebhooksApi,
+    )
 }

@@ -9,7 +9,7 @@ use poem_openapi::types::Example;
 use poem_openapi::{Object, OpenApi};
 
 use crate::app::App;
-use crate::domain::sale::plan::{Currency, Interval};
+use crate::domain::sale::plan::{Catalog, Currency, Interval};
 use crate::domain::sale::selection::Wanted;
 use crate::domain::sale::subscription::SubscriptionRow;
 use crate::domain::time::Timestamp;
@@ -141,6 +141,20 @@ pub struct SubscriptionView {
     /// The plan's id. `null` if no plan has the price of the subscription.
     #[oai(nullable)]
     plan: Option<String>,
+    /// The number of units. `null` until the next sync with the payment provider.
+    #[oai(nullable)]
+    quantity: Option<u32>,
+    /// How often the price is charged: `month` or `year`. `null` for a former price.
+    #[oai(nullable)]
+    interval: Option<String>,
+    /// The ids of the add-ons.
+    addons: Vec<String>,
+    /// The currency (ISO 4217), in lower case. `null` until the next sync with the payment
+    /// provider.
+    #[oai(nullable)]
+    currency: Option<String>,
+    /// Whether a change waits for its payment. Until then, the subscription is as before.
+    payment_pending: bool,
     /// The status: `trialing`, `active`, `past_due`, `incomplete`, `incomplete_expired`, `unpaid`,
     /// `canceled` or `paused`.
     status: String,
@@ -164,6 +178,11 @@ impl Example for SubscriptionView {
         let time = |seconds| Timestamp::saturating(seconds).to_datetime();
         Self {
             plan: Some("professional".into()),
+            quantity: Some(1),
+            interval: Some("month".into()),
+            addons: Vec::new(),
+            currency: Some("usd".into()),
+            payment_pending: false,
             status: "active".into(),
             current_period_end: Some(time(1_797_778_800)),
             cancel_at: None,
@@ -174,11 +193,18 @@ impl Example for SubscriptionView {
     }
 }
 
-impl From<SubscriptionRow> for SubscriptionView {
-    fn from(row: SubscriptionRow) -> Self {
+impl SubscriptionView {
+    /// Returns the subscription of a row.
+    pub fn new(row: SubscriptionRow, catalog: &Catalog) -> Self {
         let time = |time: Option<Timestamp>| time.map(Timestamp::to_datetime);
+        let billed = row.billed(catalog);
         Self {
             plan: row.plan,
+            quantity: billed.quantity,
+            interval: billed.interval.map(|interval| interval.to_string()),
+            addons: billed.addons.texts(),
+            currency: row.currency,
+            payment_pending: row.pending_until.is_some(),
             status: row.status.to_string(),
             current_period_end: time(row.current_period_end),
             cancel_at: time(row.cancel_at),
@@ -190,7 +216,7 @@ impl From<SubscriptionRow> for SubscriptionView {
 }
 
 /// Returns the interval of a request.
-fn interval(text: Option<String>) -> Result<Option<Interval>, Error> {
+pub(super) fn interval(text: Option<String>) -> Result<Option<Interval>, Error> {
     text.map(|text| text.parse()).transpose().map_err(|_| Error::UnknownPlan)
 }
 
@@ -252,7 +278,8 @@ impl SubscriptionsApi {
         Data(app): Data<&App>,
         Caller(caller): Caller,
     ) -> Result<Json<SubscriptionView>, Failure<CurrentCodes>> {
-        Ok(Json(subscription::current(app, &caller).await?.into()))
+        let row = subscription::current(app, &caller).await?;
+        Ok(Json(SubscriptionView::new(row, &app.plans)))
     }
 
     /// Open the customer portal

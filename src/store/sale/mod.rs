@@ -3,6 +3,7 @@
 pub(super) mod account_checks;
 mod attempts;
 pub(super) mod buyers;
+mod changes;
 pub(super) mod inbox;
 pub(super) mod kept;
 pub(super) mod leases;

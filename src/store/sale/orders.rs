@@ -146,9 +146,9 @@ impl Tx {
         )
     }
 
-    /// Returns whether the payment of a completed Checkout session is pending at the bank: its order
-    /// is pending, was created after `since`, and has an invoice. A single payment (`is_once`) has
-    /// an invoice only after it was paid.
+    /// Returns whether the payment of a completed Checkout session is pending at the bank: its
+    /// order is pending, was created after `since`, and has an invoice. A single payment
+    /// (`is_once`) has an invoice only after it was paid.
     pub async fn is_being_paid(
         &mut self,
         session: &CheckoutSessionId,

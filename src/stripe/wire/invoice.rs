@@ -69,14 +69,21 @@ struct Transitions {
 
 /// A part of the tax (<https://docs.stripe.com/api/invoices/object#invoice_object-total_taxes>).
 #[derive(Debug, Deserialize)]
-struct WireTax {
+pub(super) struct WireTax {
     amount: Option<i64>,
     tax_behavior: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
-struct WireDiscountAmount {
-    amount: Option<i64>,
+pub(super) struct WireDiscountAmount {
+    pub amount: Option<i64>,
+}
+
+impl WireTax {
+    /// Returns the amount if it is added to the amounts of the lines.
+    pub fn added(&self) -> Option<i64> {
+        self.amount.filter(|_| self.tax_behavior.as_deref() == Some("exclusive"))
+    }
 }
 
 /// One of the payments of an invoice (<https://docs.stripe.com/api/invoice-payment/object>).
@@ -138,7 +145,7 @@ struct CreditedItems {
 }
 
 #[derive(Debug, Deserialize)]
-struct Period {
+pub(super) struct Period {
     start: Option<i64>,
     end: Option<i64>,
 }
@@ -146,7 +153,7 @@ struct Period {
 impl Period {
     /// Returns the start and the end of the period that a line covers. A one-off line has none: its
     /// period has no length.
-    fn bounds(&self) -> (Option<Timestamp>, Option<Timestamp>) {
+    pub fn bounds(&self) -> (Option<Timestamp>, Option<Timestamp>) {
         let (start, end) = (time(self.start), time(self.end));
         match (start, end) {
             (Some(from), Some(to)) if from >= to => (None, None),
@@ -156,8 +163,15 @@ impl Period {
 }
 
 #[derive(Debug, Deserialize)]
-struct Pricing {
+pub(super) struct Pricing {
     price_details: Option<PriceDetails>,
+}
+
+impl Pricing {
+    /// Returns the id of the price.
+    pub fn price(self) -> Option<String> {
+        Some(self.price_details?.price?.id().to_owned())
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -218,14 +232,13 @@ impl WireInvoice {
     /// Returns the tax, the part of it that was added to the lines, and the discount.
     fn taxes_and_discount(&self) -> (i64, i64, i64) {
         let taxes = || self.total_taxes.iter().flatten();
-        let is_added = |tax: &&WireTax| tax.tax_behavior.as_deref() == Some("exclusive");
         let discounts = self.total_discount_amounts.iter().flatten();
         let sum = |amounts: &mut dyn Iterator<Item = Option<i64>>| {
             amounts.flatten().fold(0, i64::saturating_add)
         };
         (
             sum(&mut taxes().map(|tax| tax.amount)),
-            sum(&mut taxes().filter(is_added).map(|tax| tax.amount)),
+            sum(&mut taxes().map(WireTax::added)),
             sum(&mut discounts.map(|discount| discount.amount)),
         )
     }
@@ -392,8 +405,6 @@ impl WireCreditNote {
 
 impl WireLine {
     fn into_domain(self) -> Line {
-        let details = self.pricing.and_then(|pricing| pricing.price_details);
-        let price = details.and_then(|details| details.price);
         let (period_start, period_end) = self.period.map_or((None, None), |period| period.bounds());
         let of_item = |parent: LineParent| {
             parent.subscription_item_details.or(parent.invoice_item_details)?.proration_details
@@ -401,7 +412,7 @@ impl WireLine {
         let credited = self.parent.and_then(of_item).and_then(|details| details.credited_items);
         Line {
             id: self.id,
-            price: price.map(|price| price.id().to_owned()),
+            price: self.pricing.and_then(Pricing::price),
             period_start,
             period_end,
             amount: self.amount.unwrap_or(0),

@@ -1,5 +1,5 @@
-//! A shop with plans of every kind: by subscription, by the unit, once, with add-ons, and in several
-//! currencies (`selling.toml`).
+//! A shop with plans of every kind: by subscription, by the unit, once, with add-ons, and in
+//! several currencies (`selling.toml`).
 
 use licentia::domain::sale::plan::{Catalog, Currency, Price};
 use licentia_sandbox::{
@@ -26,9 +26,14 @@ impl Shop {
 
     /// Opens a shop with these plans and more sections, with options for the double.
     pub async fn selling_in(options: Options, more: &str) -> Self {
+        Self::selling_plans(options, &format!("{PLANS}\n{more}")).await
+    }
+
+    /// Opens a shop with this plans file, whose prices are at Stripe.
+    pub async fn selling_plans(options: Options, plans: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("plans.toml");
-        std::fs::write(&file, format!("{PLANS}\n{more}")).unwrap();
+        std::fs::write(&file, plans).unwrap();
         let path = file.display().to_string();
         let catalog = licentia::plans::load(Some(&file)).unwrap();
         let add = |sandbox: &Sandbox| add_prices(sandbox, &catalog);

@@ -75,6 +75,9 @@ pub(crate) fn subscription(id: &str, status: &str, prices: &[&str]) -> Subscript
         is_trial_refused: false,
         collection_paused: false,
         is_ours: true,
+        pending_until: None,
+        schedule: None,
+        is_sent: false,
         default_payment_method: None,
         created: at(PERIOD_START),
     }

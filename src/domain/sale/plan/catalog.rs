@@ -137,7 +137,8 @@ impl Catalog {
     }
 
     /// Returns whether anything is or was sold by a single payment: any price of
-    /// [`Interval::Once`](super::Interval::Once) or [`Interval::Updates`](super::Interval::Updates).
+    /// [`Interval::Once`](super::Interval::Once) or
+    /// [`Interval::Updates`](super::Interval::Updates).
     #[must_use]
     pub fn sells_once(&self) -> bool {
         let plans = self.plans.iter().flat_map(|plan| &plan.prices);

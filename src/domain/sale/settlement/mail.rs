@@ -7,10 +7,11 @@ use chrono::TimeDelta;
 use super::licenses::Decision;
 use super::{Change, Record};
 use crate::domain::ids::OrderId;
-use crate::domain::license::{Entitlement, IssuedLicense, Phase, Source};
+use crate::domain::license::{Basis, Entitlement, IssuedLicense, Phase, Source};
 use crate::domain::message::Kind;
 use crate::domain::sale::invoice::OrderStatus;
 use crate::domain::sale::order::Order;
+use crate::domain::sale::plan::Interval;
 use crate::domain::sale::subscription::{Status, SubscriptionRow};
 use crate::domain::time::Timestamp;
 
@@ -35,7 +36,7 @@ pub(super) fn decide(
     let news = news(record.subscription.as_ref(), after);
     let current = record.current_license.as_ref();
     if let Some(issued) = &licenses.issue {
-        return Some(kind_of_issued(issued, current, news, after.map(|row| &row.status), now));
+        return Some(kind_of_issued(issued, record, news, after.map(|row| &row.status), now));
     }
     let current = current?;
     let is_paid = current.source == Source::Paid;
@@ -102,19 +103,29 @@ fn news(before: Option<&SubscriptionRow>, after: Option<&SubscriptionRow>) -> Ne
 
 fn kind_of_issued(
     issued: &Entitlement<'_>,
-    current: Option<&IssuedLicense>,
+    record: &Record,
     news: News,
     status: Option<&Status>,
     now: Timestamp,
 ) -> Kind {
     // A first license replaces none: the customer bought before having an account here.
+    let current = record.current_license.as_ref();
     let Some(current) = current.filter(|_| issued.source != Source::Operator) else {
         return Kind::Granted;
     };
-    let is_renewal = current.source == Source::Paid
-        && current.revoked_at.is_none()
-        && current.plan == issued.plan.id.as_str();
-    if !is_renewal {
+    let is_paid = current.source == Source::Paid && current.revoked_at.is_none();
+    let is_same_plan = is_paid && issued.plan.has_id(&current.plan);
+    match issued.basis {
+        Basis::Fallback => return Kind::Fallback,
+        Basis::Once if current.basis == Basis::Subscription && was_bought_before(record) => {
+            return Kind::PerpetualAgain;
+        }
+        Basis::Once if is_same_plan && extends_updates(current, issued) => {
+            return Kind::UpdatesExtended;
+        }
+        _ => {}
+    }
+    if !is_same_plan || current.basis != issued.basis {
         return Kind::Upgrade;
     }
     // A late payment for a subscription that has ended renews nothing.
@@ -127,6 +138,20 @@ fn kind_of_issued(
         News { became_past_due: true, .. } => Kind::PaymentProblem,
         _ if in_grace && status == Some(&Status::PastDue) => Kind::PaymentProblem,
         _ if in_grace => Kind::PaymentPending,
+        _ if current.expires_at == issued.term.expires => Kind::QuantityChanged,
         _ => Kind::Renewal,
     }
+}
+
+/// Returns whether the customer had a perpetual license before.
+fn was_bought_before(record: &Record) -> bool {
+    record.orders.iter().any(|order| {
+        order.status == OrderStatus::Succeeded && order.billing_interval == Some(Interval::Once)
+    })
+}
+
+/// Returns whether the updates of a perpetual license last longer.
+fn extends_updates(current: &IssuedLicense, issued: &Entitlement<'_>) -> bool {
+    let end = |until: Option<Timestamp>| until.unwrap_or(Timestamp::MAX);
+    current.basis == Basis::Once && end(current.updates_until) < end(issued.updates_until)
 }

@@ -96,7 +96,8 @@ impl<'r> Drafts<'r> {
         });
     }
 
-    /// Returns the order of a paid session: the customer's own, or a new one. `None` if it has none.
+    /// Returns the order of a paid session: the customer's own, or a new one. `None` if it has
+    /// none.
     fn of_session(
         &mut self,
         session: &PaidSession,

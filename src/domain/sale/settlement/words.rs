@@ -133,6 +133,7 @@ fn subscription_change(before: Option<&SubscriptionRow>, after: &SubscriptionRow
         ("end of the period", time(before.current_period_end), time(after.current_period_end)),
         ("scheduled end", time(before.cancel_at), time(after.cancel_at)),
         ("end of the trial", time(before.trial_end), time(after.trial_end)),
+        ("waits for a payment until", time(before.pending_until), time(after.pending_until)),
     ] {
         if before != after {
             change.push_str(&format!(", {name} {}", arrow(before, after)));

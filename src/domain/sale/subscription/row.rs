@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::{Item, Status};
 use crate::domain::column::{row, text_columns};
 use crate::domain::ids::CustomerId;
+use crate::domain::sale::addon_ids::AddonIds;
+use crate::domain::sale::plan::{Catalog, Interval, Sold};
 use crate::domain::sale::stripe_ids::StripeSubscriptionId;
 use crate::domain::time::Timestamp;
 
@@ -81,6 +83,8 @@ row! {
         pub cancel_at: Option<Timestamp>,
         /// The end of Stripe's trial.
         pub trial_end: Option<Timestamp>,
+        /// The time until which a change waits for its payment.
+        pub pending_until: Option<Timestamp>,
         /// The time of creation.
         pub created_at: Timestamp,
         /// The time of the last change of this row.
@@ -88,7 +92,39 @@ row! {
     }
 }
 
+/// What a subscription bills, in the words of the catalog.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Billed {
+    /// The units of the plan; `None` until a sync has read them, or if they are metered.
+    pub quantity: Option<u32>,
+    /// How often the plan is charged; `None` for a former price.
+    pub interval: Option<Interval>,
+    /// The add-ons.
+    pub addons: AddonIds,
+}
+
 impl SubscriptionRow {
+    /// Returns what it bills.
+    #[must_use]
+    pub fn billed(&self, catalog: &Catalog) -> Billed {
+        let mut billed = Billed::default();
+        for item in self.items.iter().flat_map(|items| &items.0) {
+            match catalog.sold(&item.price) {
+                Some(Sold::Plan { plan, price, .. })
+                    if self.plan.as_deref().is_some_and(|id| plan.has_id(id)) =>
+                {
+                    billed.quantity = item.quantity;
+                    billed.interval = price.map(|price| price.interval);
+                }
+                Some(Sold::Addon { addon, .. }) => {
+                    billed.addons.0.insert(addon.id.clone());
+                }
+                _ => {}
+            }
+        }
+        billed
+    }
+
     /// Returns whether `self` only adds what `before` did not have recorded yet.
     #[must_use]
     pub fn only_fills_in(&self, before: &Self) -> bool {
@@ -99,6 +135,15 @@ impl SubscriptionRow {
             ..before.clone()
         };
         filled == *self
+    }
+}
+
+row! {
+    /// What a customer's subscription bills, next to the customer's license.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct BilledBeside {
+        /// The items; `None` without a subscription, or if no sync has read it.
+        pub billed_items: Option<BilledItems>,
     }
 }
 

@@ -76,7 +76,7 @@ pub(super) async fn last_session(
     let id = match known {
         Some(id) => id,
         // The response was lost, so nobody has the URL of a session that may exist.
-        None if !stripe_customer::is_fresh(&attempt, app.now()) => return Ok(None),
+        None if !stripe_customer::is_fresh(attempt.created_at, app.now()) => return Ok(None),
         None => match create(app, &attempt, &parameters).await? {
             Ok(session) => {
                 record(app, lease, attempt, &session, &parameters).await?;

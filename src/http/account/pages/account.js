@@ -41,7 +41,7 @@ async function showPlans() {
       const button = document.createElement("button");
       button.type = "button";
       button.textContent = `${plan.name}: ${priceText(price)}`;
-      button.addEventListener("click", () => run(() => buy(plan.id, price.interval)));
+      button.addEventListener("click", () => run(() => buy(plan.id, price)));
       item.append(button);
       element("prices").append(item);
     }
@@ -49,11 +49,11 @@ async function showPlans() {
   element("plans").hidden = element("prices").children.length === 0;
 }
 
-async function buy(plan, interval) {
+async function buy(plan, { interval, currency }) {
   if (!token) throw new Error("Please log in first.");
   const url = `${location.origin}/account`;
   const { checkout_url } = await call("POST", "/api/subscriptions/checkout",
-    { plan, interval, success_url: url, cancel_url: url });
+    { plan, interval, currency, success_url: url, cancel_url: url });
   location.assign(checkout_url);
 }
 

@@ -1,0 +1,402 @@
+//! Decides how a subscription changes: which of its items at Stripe are edited, and whether that is
+//! billed now. [`crate::flows::sale::change`] makes the change.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::domain::sale::entitlement::{Grant, assess};
+use crate::domain::sale::plan::{Addon, Catalog, Currency, Interval, Plan, Price, Sold};
+use crate::domain::sale::selection::{self, CustomerCurrency, NotSold};
+use crate::domain::sale::stripe_ids::StripeSubscriptionId;
+use crate::domain::sale::stripe_state::StripeState;
+use crate::domain::sale::subscription::{Item, Status, Subscription};
+use crate::domain::time::Timestamp;
+
+/// What a customer wants instead. `None` keeps what there is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// The plan's id.
+    pub plan: Option<String>,
+    /// How often the price is charged.
+    pub interval: Option<Interval>,
+    /// The number of units.
+    pub quantity: Option<u32>,
+    /// The ids of all add-ons.
+    pub addons: Option<Vec<String>>,
+}
+
+impl Wanted {
+    /// Returns it as JSON: the same for the same wish.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let mut addons = self.addons.clone();
+        addons.iter_mut().for_each(|ids| ids.sort());
+        json!({
+            "plan": self.plan,
+            "interval": self.interval.map(Interval::as_str),
+            "quantity": self.quantity,
+            "addons": addons,
+        })
+    }
+}
+
+/// An edit of one item of a subscription.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ItemEdit {
+    /// Gives an item another price or quantity.
+    Set {
+        /// The item.
+        item: String,
+        /// Its price.
+        price: String,
+        /// Its quantity.
+        quantity: u32,
+    },
+    /// Adds an item.
+    Add {
+        /// Its price.
+        price: String,
+        /// Its quantity.
+        quantity: u32,
+    },
+    /// Removes an item.
+    Remove {
+        /// The item.
+        item: String,
+    },
+}
+
+/// When a change is billed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Billing {
+    /// At once, for the rest of the period.
+    Now,
+    /// With the next period: nothing more than what is paid for is needed until then. Also in a
+    /// trial.
+    Later,
+}
+
+/// The change of a subscription.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change<'a> {
+    /// The subscription.
+    pub subscription: &'a Subscription,
+    /// The edits of its items: none if it already is as wanted.
+    pub edits: Vec<ItemEdit>,
+    /// When they are billed.
+    pub billing: Billing,
+    /// The price of the plan after the change.
+    pub price: String,
+}
+
+/// The reason why a subscription cannot be changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChangeRefused {
+    /// There is no subscription.
+    NoSubscription,
+    /// What is wanted is not sold.
+    NotSold(NotSold),
+    /// The first payment is missing.
+    Incomplete,
+    /// An invoice is unpaid.
+    Unpaid,
+    /// The subscription is paused.
+    Paused,
+    /// No plan has the price of the subscription.
+    UnknownPrice,
+    /// What is wanted is not sold by subscription.
+    NotRecurring,
+    /// A schedule of the vendor manages the subscription.
+    Scheduled,
+}
+
+impl fmt::Display for ChangeRefused {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::NoSubscription => "there is no subscription",
+            Self::NotSold(_) => "it is not sold",
+            Self::Incomplete => {
+                "the first payment of the subscription is missing; complete the checkout first"
+            }
+            Self::Unpaid => {
+                "the last invoice of the subscription is unpaid; update the payment method by POST \
+                 /api/subscriptions/portal, and try again once it is paid"
+            }
+            Self::Paused => {
+                "the subscription is paused; resume it first, by POST /api/subscriptions/resume"
+            }
+            Self::UnknownPrice => {
+                "the plan of the subscription is no longer sold; ask the vendor to change it"
+            }
+            Self::NotRecurring => {
+                "a subscription has the interval `month` or `year`; buy the others by POST \
+                 /api/subscriptions/checkout"
+            }
+            Self::Scheduled => {
+                "the vendor has scheduled changes of the subscription; ask them to change it"
+            }
+        })
+    }
+}
+
+impl From<NotSold> for ChangeRefused {
+    fn from(reason: NotSold) -> Self {
+        Self::NotSold(reason)
+    }
+}
+
+/// Returns the customer's current subscription. `current` is the one that was current at the last
+/// sync.
+///
+/// # Errors
+/// [`ChangeRefused::NoSubscription`] when there is none, or it has ended.
+pub fn current<'a>(
+    state: &'a StripeState,
+    current: Option<&StripeSubscriptionId>,
+    catalog: &'a Catalog,
+    now: Timestamp,
+) -> Result<(&'a Subscription, Option<Grant<'a>>), ChangeRefused> {
+    let assessment = assess(state, current, catalog, now);
+    let subscription = assessment.subscription.filter(|one| !one.status.has_ended());
+    let subscription = subscription.ok_or(ChangeRefused::NoSubscription)?;
+    let is_its = |grant: &Grant<'_>| grant.of.is_some_and(|of| of.id == subscription.id);
+    Ok((subscription, assessment.grants.into_iter().find(is_its)))
+}
+
+/// Returns how a subscription becomes what is wanted. `paid` is what it grants now.
+///
+/// # Errors
+/// The reason why it cannot.
+pub fn decide<'a>(
+    subscription: &'a Subscription,
+    paid: Option<&Grant<'_>>,
+    wanted: &Wanted,
+    catalog: &Catalog,
+) -> Result<Change<'a>, ChangeRefused> {
+    match subscription.status {
+        Status::Active | Status::Trialing => {}
+        Status::PastDue | Status::Unpaid => return Err(ChangeRefused::Unpaid),
+        Status::Paused => return Err(ChangeRefused::Paused),
+        Status::Incomplete => return Err(ChangeRefused::Incomplete),
+        _ => return Err(ChangeRefused::NoSubscription),
+    }
+    let before = Held::of(subscription, catalog)?;
+    let after = Target::of(&before, subscription, wanted, catalog)?;
+    let edits = edits(&before, &after);
+    let is_trialing = subscription.status == Status::Trialing;
+    let is_paid = !is_trialing && paid.is_some_and(|paid| is_paid(&before, &after, paid));
+    let billing = if is_trialing || is_paid { Billing::Later } else { Billing::Now };
+    Ok(Change { subscription, edits, billing, price: after.price })
+}
+
+/// Returns whether a subscription is as these edits make it.
+#[must_use]
+pub fn is_applied(edits: &[ItemEdit], subscription: &Subscription) -> bool {
+    let items = || subscription.items.iter();
+    edits.iter().all(|edit| match edit {
+        ItemEdit::Set { item, price, quantity } => items()
+            .any(|one| one.id == *item && one.price == *price && one.quantity == Some(*quantity)),
+        ItemEdit::Add { price, .. } => items().any(|one| one.price == *price),
+        ItemEdit::Remove { item } => !items().any(|one| one.id == *item),
+    })
+}
+
+/// Returns the fields of a call that makes these edits, of a preview or of an update. `place` is
+/// where they are: `items` or `subscription_details[items]`.
+#[must_use]
+pub fn fields(edits: &[ItemEdit], place: &str) -> Vec<(String, String)> {
+    let mut fields = Vec::new();
+    for (number, edit) in edits.iter().enumerate() {
+        let mut add = |name: &str, value: String| {
+            fields.push((format!("{place}[{number}][{name}]"), value));
+        };
+        match edit {
+            ItemEdit::Set { item, price, quantity } => {
+                add("id", item.clone());
+                add("price", price.clone());
+                add("quantity", quantity.to_string());
+            }
+            ItemEdit::Add { price, quantity } => {
+                add("price", price.clone());
+                add("quantity", quantity.to_string());
+            }
+            ItemEdit::Remove { item } => {
+                add("id", item.clone());
+                add("deleted", "true".to_owned());
+            }
+        }
+    }
+    fields
+}
+
+/// What a subscription bills.
+struct Held<'a> {
+    plan: &'a Plan,
+    /// The plan's item. Items of other plans and prices are left alone.
+    item: &'a Item,
+    /// `None` for a former price.
+    interval: Option<Interval>,
+    addons: Vec<(&'a Addon, &'a Item)>,
+}
+
+impl<'a> Held<'a> {
+    fn of(subscription: &'a Subscription, catalog: &'a Catalog) -> Result<Self, ChangeRefused> {
+        let (plan, item) = subscription.plan(catalog).ok_or(ChangeRefused::UnknownPrice)?;
+        let interval = match catalog.sold(&item.price) {
+            Some(Sold::Plan { price, .. }) => price.map(|price| price.interval),
+            _ => None,
+        };
+        let addons = subscription.items.iter().filter_map(|item| {
+            let Some(Sold::Addon { addon, .. }) = catalog.sold(&item.price) else { return None };
+            Some((addon, item))
+        });
+        Ok(Self { plan, item, interval, addons: addons.collect() })
+    }
+
+    fn quantity(&self) -> u32 {
+        self.item.quantity.unwrap_or(1)
+    }
+}
+
+/// What a subscription is to bill.
+struct Target<'a> {
+    price: String,
+    quantity: u32,
+    addons: Vec<(&'a Addon, String)>,
+    /// Whether the plan and the interval stay.
+    is_same_price: bool,
+}
+
+impl<'a> Target<'a> {
+    fn of(
+        before: &Held<'a>,
+        subscription: &Subscription,
+        wanted: &Wanted,
+        catalog: &'a Catalog,
+    ) -> Result<Self, ChangeRefused> {
+        let plan = match &wanted.plan {
+            Some(id) => catalog.plan(id).ok_or(NotSold::Plan)?,
+            None => before.plan,
+        };
+        if wanted.interval.is_some_and(|interval| !interval.is_recurring()) {
+            return Err(ChangeRefused::NotRecurring);
+        }
+        let is_same_price = plan.id == before.plan.id
+            && wanted.interval.is_none_or(|interval| before.interval == Some(interval));
+        let currency = currency(subscription, before, catalog)?;
+        let (price, interval) = if is_same_price {
+            (before.item.price.clone(), before.interval)
+        } else {
+            let default = || plan.price(None).map(|price| price.interval);
+            let interval = wanted.interval.or(before.interval).or_else(default);
+            let interval = interval.filter(|interval| interval.is_recurring());
+            let interval = interval.filter(|one| plan.price(Some(*one)).is_some());
+            let interval = interval.ok_or(NotSold::Plan)?;
+            let none = CustomerCurrency::default();
+            let (price, _) = selection::price(plan, interval, Some(&currency), &none)?;
+            (price.id.clone(), Some(interval))
+        };
+        let quantity = quantity(before, plan, wanted)?;
+        let kept = || before.addons.iter().map(|(addon, _)| addon.id.to_string()).collect();
+        let ids: Vec<String> = wanted.addons.clone().unwrap_or_else(kept);
+        // What is kept is not checked: it may be of a former price.
+        let keeps = |addon: &Addon| {
+            let held = before.addons.iter().find(|(held, _)| held.id == addon.id);
+            held.filter(|_| is_same_price).map(|(_, item)| item.price.clone())
+        };
+        let mut addons: Vec<(&Addon, String)> = Vec::new();
+        for (place, id) in ids.iter().enumerate() {
+            let known = catalog.addon(id).filter(|_| !ids[..place].contains(id));
+            let price = match known.and_then(keeps) {
+                Some(price) => price,
+                None => {
+                    let interval = interval.ok_or(NotSold::Plan)?;
+                    let sold =
+                        selection::addons(catalog, plan, interval, &currency, &ids[..=place])?;
+                    sold.last()
+                        .map(|(_, price): &(_, &Price)| price.id.clone())
+                        .ok_or(NotSold::Plan)?
+                }
+            };
+            addons.extend(known.map(|addon| (addon, price)));
+        }
+        Ok(Self { price, quantity, addons, is_same_price })
+    }
+}
+
+/// Returns the currency of a subscription, which cannot be changed.
+fn currency(
+    subscription: &Subscription,
+    before: &Held<'_>,
+    catalog: &Catalog,
+) -> Result<Currency, ChangeRefused> {
+    let stated = subscription.currency.as_deref().and_then(|text| text.parse().ok());
+    let of_price = || match catalog.sold(&before.item.price)? {
+        Sold::Plan { price, .. } | Sold::Addon { price, .. } => {
+            price.map(|one| one.currency.clone())
+        }
+    };
+    stated.or_else(of_price).ok_or(ChangeRefused::UnknownPrice)
+}
+
+/// Returns the wanted number of units. Without a wish it stays, unless another plan is sold in one
+/// unit only.
+fn quantity(before: &Held<'_>, plan: &Plan, wanted: &Wanted) -> Result<u32, NotSold> {
+    let is_same_plan = plan.id == before.plan.id;
+    let quantity = match wanted.quantity {
+        Some(quantity) => quantity,
+        None if is_same_plan => return Ok(before.quantity()),
+        None if plan.per_unit.is_empty() => 1,
+        None => before.quantity(),
+    };
+    let is_kept = is_same_plan && quantity == before.quantity();
+    if is_kept || plan.quantity.allows(quantity) {
+        Ok(quantity)
+    } else {
+        Err(NotSold::Quantity(plan.quantity))
+    }
+}
+
+/// Returns the edits that turn what is billed into what is to be billed.
+fn edits(before: &Held<'_>, after: &Target<'_>) -> Vec<ItemEdit> {
+    let mut edits = Vec::new();
+    let item = before.item.id.clone();
+    if before.item.price != after.price || before.quantity() != after.quantity {
+        edits.push(ItemEdit::Set { item, price: after.price.clone(), quantity: after.quantity });
+    }
+    for (addon, item) in &before.addons {
+        match after.addons.iter().find(|(kept, _)| kept.id == addon.id) {
+            Some((_, price)) if *price == item.price => {}
+            Some((_, price)) => edits.push(ItemEdit::Set {
+                item: item.id.clone(),
+                price: price.clone(),
+                quantity: 1,
+            }),
+            None => edits.push(ItemEdit::Remove { item: item.id.clone() }),
+        }
+    }
+    for (addon, price) in &after.addons {
+        if !before.addons.iter().any(|(held, _)| held.id == addon.id) {
+            edits.push(ItemEdit::Add { price: price.clone(), quantity: 1 });
+        }
+    }
+    edits
+}
+
+/// Returns whether everything that is to be billed, and everything that is billed, is paid for
+/// until the end of the period. What is billed and unpaid must be credited now.
+fn is_paid(before: &Held<'_>, after: &Target<'_>, paid: &Grant<'_>) -> bool {
+    let units = before.quantity().max(after.quantity);
+    let has = |addon: &Addon| paid.addons.iter().any(|one| one.id == addon.id);
+    after.is_same_price
+        && paid.plan.id == before.plan.id
+        && (before.plan.per_unit.is_empty() || units <= paid.quantity)
+        && before.addons.iter().all(|(addon, _)| has(addon))
+        && after.addons.iter().all(|(addon, _)| has(addon))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,241 @@
+use super::*;
+use crate::domain::license::{Basis, Term};
+use crate::domain::sale::entitlement::tests::{catalog_of, subscription};
+
+const PLANS: &str = r#"
+    product = "app"
+    [trial]
+    days = 14
+    plan = "free"
+    [[plan]]
+    id = "free"
+    name = "Free"
+    [[plan]]
+    id = "starter"
+    name = "Starter"
+    prices = [{ id = "starter_m", interval = "month", amount = 500, currency = "usd" }]
+    [[plan]]
+    id = "team"
+    name = "Team"
+    limits = { seats = 1 }
+    per_unit = ["seats"]
+    quantity = { min = 2, max = 20 }
+    former_prices = ["team_2020"]
+    prices = [
+        { id = "team_m", interval = "month", amount = 1000, currency = "usd" },
+        { id = "team_y", interval = "year", amount = 9000, currency = "usd" },
+        { id = "team_eur", interval = "month", amount = 900, currency = "eur" },
+        { id = "team_o", interval = "once", amount = 90000, currency = "usd" },
+        { id = "team_old", interval = "month", amount = 800, currency = "usd", sold = false },
+    ]
+    [[addon]]
+    id = "pdf"
+    name = "PDF"
+    features = ["pdf"]
+    plans = ["team"]
+    prices = [
+        { id = "pdf_m", interval = "month", amount = 300, currency = "usd" },
+        { id = "pdf_y", interval = "year", amount = 3000, currency = "usd" },
+    ]
+    [[addon]]
+    id = "cad"
+    name = "CAD"
+    features = ["cad"]
+    former_prices = ["cad_2020"]
+    prices = [{ id = "cad_m", interval = "month", amount = 700, currency = "usd" }]
+"#;
+
+/// Returns an active subscription to these prices, with this number of units of the first.
+fn held(prices: &[&str], units: u32) -> Subscription {
+    let mut subscription = subscription("sub_1", "active", prices);
+    subscription.items[0].quantity = Some(units);
+    subscription
+}
+
+/// What is decided: the edits, and when they are billed.
+type Decided = Result<(Vec<ItemEdit>, Billing), ChangeRefused>;
+
+/// Returns what is decided if these units and add-ons are paid for.
+fn decided(
+    subscription: &Subscription,
+    paid: (u32, &[&str]),
+    wanted: &Wanted,
+    catalog: &Catalog,
+) -> Decided {
+    let plan = subscription.plan(catalog).map(|(plan, _)| plan);
+    let grant = plan.map(|plan| Grant {
+        plan,
+        rank: catalog.rank(plan.id.as_str()),
+        term: Term::default(),
+        quantity: paid.0,
+        addons: paid.1.iter().filter_map(|id| catalog.addon(id)).collect(),
+        updates_until: None,
+        basis: Basis::Subscription,
+        of: Some(subscription),
+    });
+    let change = decide(subscription, grant.as_ref(), wanted, catalog)?;
+    Ok((change.edits, change.billing))
+}
+
+fn units(quantity: u32) -> Wanted {
+    Wanted { quantity: Some(quantity), ..Wanted::default() }
+}
+
+fn with_addons(ids: &[&str]) -> Wanted {
+    let ids = ids.iter().map(|id| (*id).to_owned()).collect();
+    Wanted { addons: Some(ids), ..Wanted::default() }
+}
+
+fn plan(id: &str) -> Wanted {
+    Wanted { plan: Some(id.into()), ..Wanted::default() }
+}
+
+fn every(interval: Interval) -> Wanted {
+    Wanted { interval: Some(interval), ..Wanted::default() }
+}
+
+fn set(item: &str, price: &str, quantity: u32) -> ItemEdit {
+    ItemEdit::Set { item: format!("si_{item}"), price: price.into(), quantity }
+}
+
+fn add(price: &str) -> ItemEdit {
+    ItemEdit::Add { price: price.into(), quantity: 1 }
+}
+
+fn remove(item: &str) -> ItemEdit {
+    ItemEdit::Remove { item: format!("si_{item}") }
+}
+
+#[test]
+fn more_is_billed_now_and_what_is_paid_is_not_billed_again() {
+    use Billing::{Later, Now};
+    let catalog = catalog_of(PLANS);
+    let both: &[&str] = &["team_m", "pdf_m"];
+    let year = vec![set("team_m", "team_y", 5), set("pdf_m", "pdf_y", 1)];
+    for (prices, held_units, paid, wanted, edits, billing) in [
+        // Nothing changes.
+        (both, 5, (5, vec!["pdf"]), Wanted::default(), vec![], Later),
+        (both, 5, (5, vec!["pdf"]), with_addons(&["pdf"]), vec![], Later),
+        // More units, fewer, and back within what is paid.
+        (both, 5, (5, vec!["pdf"]), units(8), vec![set("team_m", "team_m", 8)], Now),
+        (both, 5, (5, vec!["pdf"]), units(3), vec![set("team_m", "team_m", 3)], Later),
+        (both, 3, (5, vec!["pdf"]), units(5), vec![set("team_m", "team_m", 5)], Later),
+        (both, 3, (5, vec!["pdf"]), units(6), vec![set("team_m", "team_m", 6)], Now),
+        // An unpaid raise is credited.
+        (both, 8, (5, vec!["pdf"]), units(5), vec![set("team_m", "team_m", 5)], Now),
+        // Add-ons.
+        (both, 5, (5, vec!["pdf"]), with_addons(&[]), vec![remove("pdf_m")], Later),
+        (&["team_m"], 5, (5, vec!["pdf"]), with_addons(&["pdf"]), vec![add("pdf_m")], Later),
+        (&["team_m"], 5, (5, vec![]), with_addons(&["pdf"]), vec![add("pdf_m")], Now),
+        // Another interval or plan.
+        (both, 5, (5, vec!["pdf"]), every(Interval::Year), year, Now),
+        (&["team_m"], 5, (5, vec![]), plan("starter"), vec![set("team_m", "starter_m", 1)], Now),
+        // The plan's other item and the metered one are left alone.
+        (&["team_m", "usage"], 5, (5, vec![]), units(8), vec![set("team_m", "team_m", 8)], Now),
+        // A former price stays until the plan or the interval changes.
+        (&["team_old"], 5, (5, vec![]), units(8), vec![set("team_old", "team_old", 8)], Now),
+        (&["team_2020"], 5, (5, vec![]), units(8), vec![set("team_2020", "team_2020", 8)], Now),
+        (
+            &["team_2020"],
+            5,
+            (5, vec![]),
+            every(Interval::Month),
+            vec![set("team_2020", "team_m", 5)],
+            Now,
+        ),
+        (
+            &["team_m", "cad_2020"],
+            5,
+            (5, vec!["cad"]),
+            units(6),
+            vec![set("team_m", "team_m", 6)],
+            Now,
+        ),
+        (&["team_eur"], 5, (5, vec![]), units(6), vec![set("team_eur", "team_eur", 6)], Now),
+    ] {
+        let subscription = held(prices, held_units);
+        let decided = decided(&subscription, (paid.0, &paid.1), &wanted, &catalog);
+        assert_eq!(decided, Ok((edits, billing)), "{prices:?} {held_units} {wanted:?}");
+    }
+}
+
+#[test]
+fn a_trial_bills_nothing_now() {
+    let catalog = catalog_of(PLANS);
+    let mut subscription = held(&["team_m"], 5);
+    subscription.status = Status::Trialing;
+    let (_, billing) = decided(&subscription, (5, &[]), &units(8), &catalog).unwrap();
+    assert_eq!(billing, Billing::Later);
+}
+
+#[test]
+fn an_impossible_change_is_refused_with_the_reason() {
+    let catalog = catalog_of(PLANS);
+    let not_sold = |reason| ChangeRefused::NotSold(reason);
+    let quantity = catalog.plan("team").unwrap().quantity;
+    let one = catalog.plan("starter").unwrap().quantity;
+    let addon = |text: &str| not_sold(NotSold::Addon(text.to_owned()));
+    let usd = not_sold(NotSold::Currency(vec!["usd".parse().unwrap()]));
+    for (prices, wanted, expected) in [
+        (&["team_m"][..], plan("gold"), not_sold(NotSold::Plan)),
+        (&["team_m"], plan("free"), not_sold(NotSold::Plan)),
+        (&["team_y"], plan("starter"), not_sold(NotSold::Plan)),
+        (&["team_m"], every(Interval::Once), ChangeRefused::NotRecurring),
+        (&["team_m"], units(0), not_sold(NotSold::Quantity(quantity))),
+        (&["team_m"], units(1_000_000_000), not_sold(NotSold::Quantity(quantity))),
+        (&["starter_m"], units(2), not_sold(NotSold::Quantity(one))),
+        (&["team_m"], with_addons(&["pdf", "pdf"]), addon("`pdf` is listed twice")),
+        (
+            &["team_m"],
+            with_addons(&["gold"]),
+            addon("there is no add-on \"gold\"; GET /api/plans lists them"),
+        ),
+        (&["team_m", "pdf_m"], plan("starter"), addon("`pdf` is not sold with the plan `starter`")),
+        (&["other"], units(3), ChangeRefused::UnknownPrice),
+    ] {
+        let subscription = held(prices, 5);
+        let decided = decided(&subscription, (5, &[]), &wanted, &catalog);
+        assert_eq!(decided, Err(expected), "{prices:?} {wanted:?}");
+    }
+    let mut eur = held(&["team_eur"], 5);
+    eur.currency = Some("eur".into());
+    assert_eq!(decided(&eur, (5, &[]), &plan("starter"), &catalog), Err(usd));
+    for (status, expected) in [
+        ("past_due", ChangeRefused::Unpaid),
+        ("unpaid", ChangeRefused::Unpaid),
+        ("paused", ChangeRefused::Paused),
+        ("incomplete", ChangeRefused::Incomplete),
+        ("canceled", ChangeRefused::NoSubscription),
+    ] {
+        let subscription = subscription("sub_1", status, &["team_m"]);
+        assert_eq!(
+            decided(&subscription, (1, &[]), &units(3), &catalog),
+            Err(expected),
+            "{status}"
+        );
+    }
+}
+
+#[test]
+fn edits_are_written_as_stripe_reads_them_and_recognized_when_they_took_effect() {
+    let edits = [set("team_m", "team_y", 8), add("pdf_y"), remove("cad_m")];
+    let pairs = fields(&edits, "items");
+    let written: Vec<_> = pairs.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    assert_eq!(
+        written,
+        [
+            "items[0][id]=si_team_m",
+            "items[0][price]=team_y",
+            "items[0][quantity]=8",
+            "items[1][price]=pdf_y",
+            "items[1][quantity]=1",
+            "items[2][id]=si_cad_m",
+            "items[2][deleted]=true",
+        ]
+    );
+    let before = held(&["team_m", "cad_m"], 5);
+    assert!(!is_applied(&edits, &before));
+    let mut after = held(&["team_y", "pdf_y"], 8);
+    after.items[0].id = "si_team_m".into();
+    assert!(is_applied(&edits, &after));
+}

@@ -1,0 +1,278 @@
+//! What a change of a subscription costs, before it is made: the lines that add up to the amount
+//! due, and the id by which the change repeats it. [`crate::flows::sale::preview`] asks Stripe.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::TimeDelta;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::domain::ids::CustomerId;
+use crate::domain::sale::change::{Change, Wanted};
+use crate::domain::sale::plan::Catalog;
+use crate::domain::sale::subscription::Subscription;
+use crate::domain::time::Timestamp;
+
+/// How long a preview can be followed by its change.
+pub const LIFETIME: TimeDelta = TimeDelta::minutes(30);
+
+/// The beginning of the id of a preview.
+const PREFIX: &str = "prev_";
+
+/// The longest id of a preview, in bytes. Ours have about 400.
+pub const MAX_ID_BYTES: usize = 1000;
+
+/// One line of a preview.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PreviewLine {
+    /// What it is for, in the words of Stripe.
+    pub text: String,
+    /// In the currency's smallest unit; negative for a credit.
+    pub amount: i64,
+}
+
+/// An invoice that Stripe would create.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UpcomingInvoice {
+    /// The lines: those that Stripe shows.
+    pub lines: Vec<UpcomingLine>,
+    /// What discounts take off.
+    pub discount: i64,
+    /// The tax that is added to the amounts of the lines.
+    pub added_tax: i64,
+    /// The total: the lines without the discount, with the tax. Negative for a credit.
+    pub total: i64,
+    /// The customer's balance before. Negative is a credit.
+    pub balance: i64,
+    /// The amount due.
+    pub due: i64,
+}
+
+/// One line of such an invoice.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UpcomingLine {
+    /// Stripe's description.
+    pub text: String,
+    /// In the currency's smallest unit, without exclusive tax.
+    pub amount: i64,
+    /// The price that it bills.
+    pub price: Option<String>,
+    /// The end of the period that it covers.
+    pub period_end: Option<Timestamp>,
+}
+
+impl UpcomingInvoice {
+    /// Returns the customer's balance after it.
+    #[must_use]
+    pub fn balance_after(&self) -> i64 {
+        self.balance.saturating_add(self.total).saturating_sub(self.due)
+    }
+
+    /// Returns the lines for the customer. They add up to the amount due.
+    #[must_use]
+    pub fn breakdown(&self) -> Vec<PreviewLine> {
+        let line = |text: &str, amount: i64| PreviewLine { text: text.to_owned(), amount };
+        let mut lines: Vec<_> = self.lines.iter().map(|one| line(&one.text, one.amount)).collect();
+        let sum = |lines: &[PreviewLine]| {
+            lines.iter().map(|line| line.amount).fold(0, i64::saturating_add)
+        };
+        lines.push(line("Discount", self.discount.saturating_neg()));
+        lines.push(line("Tax", self.added_tax));
+        // Stripe lists at most ten lines in an invoice.
+        let others = self.total.saturating_sub(sum(&lines));
+        lines.push(line("Other items", others));
+        let from_balance = self.due.saturating_sub(self.total);
+        let is_credit = self.total < 0;
+        lines.push(line(
+            if is_credit { "Credited to your balance" } else { "Your balance" },
+            from_balance,
+        ));
+        let of_invoice = self.lines.len();
+        let mut place = 0;
+        lines.retain(|line| {
+            place += 1;
+            place <= of_invoice || line.amount != 0
+        });
+        lines
+    }
+}
+
+/// What a change costs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Preview {
+    /// The amount due at once, in the currency's smallest unit.
+    pub due_now: i64,
+    /// The lines, which add up to it.
+    pub lines: Vec<PreviewLine>,
+    /// The amount of the next invoice, and its time; `None` if none follows.
+    pub next: Option<(i64, Timestamp)>,
+}
+
+impl Preview {
+    /// Returns the preview of a change. `now` is the invoice that it creates at once, if it is
+    /// billed now. `next` is then an invoice for a whole period, or else the next one; `None` if
+    /// the subscription ends before.
+    #[must_use]
+    pub fn new(
+        change: &Change<'_>,
+        now: Option<&UpcomingInvoice>,
+        next: Option<&UpcomingInvoice>,
+        catalog: &Catalog,
+    ) -> Self {
+        let amount = next.map(|next| match now {
+            Some(now) => next.total.saturating_add(now.balance_after()).max(0),
+            None => next.due,
+        });
+        let billed = now.into_iter().flat_map(|invoice| &invoice.lines);
+        let of_plan = billed.filter(|line| {
+            line.amount >= 0 && line.price.as_deref() == Some(change.price.as_str())
+        });
+        let end = of_plan.filter_map(|line| line.period_end).max();
+        let end = end.or_else(|| change.subscription.period_end(catalog));
+        Self {
+            due_now: now.map_or(0, |invoice| invoice.due),
+            lines: now.map(UpcomingInvoice::breakdown).unwrap_or_default(),
+            next: amount.zip(end),
+        }
+    }
+}
+
+/// What a preview said, for the change that follows it. It names nobody and has no id of Stripe:
+/// the customer can read it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terms {
+    /// The customer and the request, hashed.
+    pub request: String,
+    /// The subscription, hashed.
+    pub state: String,
+    /// The time from which the rest of the period is billed, in epoch seconds.
+    pub at: i64,
+    /// The amount due at once, in the currency's smallest unit.
+    pub due_now: i64,
+    /// The end of the preview, in epoch seconds.
+    pub expires: i64,
+}
+
+impl Terms {
+    /// Returns the text that is signed.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        URL_SAFE_NO_PAD.encode(serde_json::to_vec(self).unwrap_or_default())
+    }
+
+    /// Returns the id of a preview: the signed text and the signature.
+    #[must_use]
+    pub fn id(text: &str, signature: &str) -> String {
+        format!("{PREFIX}{text}.{signature}")
+    }
+
+    /// Returns the signed text and the signature of an id; `None` if it has another form.
+    #[must_use]
+    pub fn split(id: &str) -> Option<(&str, &str)> {
+        id.strip_prefix(PREFIX).filter(|_| id.len() <= MAX_ID_BYTES)?.split_once('.')
+    }
+
+    /// Returns the terms of a signed text; `None` if another version wrote it.
+    #[must_use]
+    pub fn read(text: &str) -> Option<Self> {
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()
+    }
+}
+
+/// Returns the hash of a text.
+#[must_use]
+pub fn hash(text: &str) -> String {
+    URL_SAFE_NO_PAD.encode(Sha256::digest(text))
+}
+
+/// Returns the hash of a request of a customer.
+#[must_use]
+pub fn request_hash(customer_id: &CustomerId, wanted: &Wanted) -> String {
+    hash(&format!("{customer_id} {}", wanted.to_json()))
+}
+
+/// Returns the hash of everything about a subscription that decides what a change costs.
+#[must_use]
+pub fn fingerprint(subscription: &Subscription) -> String {
+    let Subscription {
+        id,
+        status,
+        items,
+        currency,
+        cancel_at,
+        cancel_at_period_end,
+        trial_end,
+        latest_invoice,
+        pending_until,
+        schedule,
+        is_sent,
+        ..
+    } = subscription;
+    let mut items: Vec<_> = items.iter().map(|item| format!("{item:?}")).collect();
+    items.sort();
+    hash(&format!(
+        "{id} {status} {items:?} {currency:?} {cancel_at:?} {cancel_at_period_end} {trial_end:?} \
+         {latest_invoice:?} {pending_until:?} {schedule:?} {is_sent}"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn invoice(lines: &[i64], discount: i64, added_tax: i64, balance: i64) -> UpcomingInvoice {
+        let line = |amount: &i64| UpcomingLine { amount: *amount, ..UpcomingLine::default() };
+        let total = lines.iter().sum::<i64>() - discount + added_tax;
+        let due = if total < 0 { 0 } else { (total + balance).max(0) };
+        let lines = lines.iter().map(line).collect();
+        UpcomingInvoice { lines, discount, added_tax, total, balance, due }
+    }
+
+    proptest! {
+        #[test]
+        fn the_lines_add_up_to_the_amount_due(
+            lines in prop::collection::vec(-100_000i64..100_000, 0..12),
+            (discount, tax) in (0i64..1000, -1000i64..1000),
+            balance in -100_000i64..100_000,
+            shown in 0usize..12,
+        ) {
+            let mut invoice = invoice(&lines, discount, tax, balance);
+            invoice.lines.truncate(shown);
+            let sum: i64 = invoice.breakdown().iter().map(|line| line.amount).sum();
+            prop_assert_eq!(sum, invoice.due);
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_line_of_the_invoice_is_named() {
+        let texts = |invoice: &UpcomingInvoice| {
+            let lines = invoice.breakdown().into_iter().map(|line| (line.text, line.amount));
+            lines.filter(|(text, _)| !text.is_empty()).collect::<Vec<_>>()
+        };
+        let charge = invoice(&[1000], 100, 180, -80);
+        let named = |pairs: &[(&str, i64)]| {
+            pairs.iter().map(|(text, amount)| ((*text).to_owned(), *amount)).collect::<Vec<_>>()
+        };
+        let expected = named(&[("Discount", -100), ("Tax", 180), ("Your balance", -80)]);
+        assert_eq!(texts(&charge), expected);
+        assert_eq!((charge.due, charge.balance_after()), (1000, 0));
+        let credit = invoice(&[-500, 300], 0, 0, -50);
+        assert_eq!(texts(&credit), named(&[("Credited to your balance", 200)]));
+        assert_eq!((credit.due, credit.balance_after()), (0, -250));
+    }
+
+    #[test]
+    fn an_id_is_read_as_it_was_written() {
+        let terms =
+            Terms { request: hash("a"), state: hash("b"), at: 7, due_now: 1500, expires: 1807 };
+        let id = Terms::id(&terms.to_text(), "signature");
+        let (text, signature) = Terms::split(&id).unwrap();
+        assert_eq!((Terms::read(text), signature), (Some(terms), "signature"));
+        for wrong in ["", "prev_", "prev_a", "a.b", &format!("prev_{}.b", "a".repeat(1000))] {
+            assert_eq!(Terms::split(wrong), None, "{wrong}");
+        }
+        assert_eq!(Terms::read("e30"), None);
+    }
+}

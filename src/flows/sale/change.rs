@@ -1,0 +1,403 @@
+//! Changes a customer's subscription as a preview showed it, and cancels and resumes it. Whether a
+//! license follows is decided by the sync alone, from what is paid.
+
+use serde_json::json;
+
+use crate::app::App;
+use crate::domain::ids::{AttemptId, CustomerId};
+use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
+use crate::domain::sale::attempt::StoredChange;
+use crate::domain::sale::change::{self, Billing, Change, Wanted, is_applied};
+use crate::domain::sale::entitlement::Grant;
+use crate::domain::sale::invoice::{InvoiceStatus, Payment};
+use crate::domain::sale::preview::{Terms, fingerprint, hash};
+use crate::domain::sale::stripe_ids::{InvoiceId, StripeSubscriptionId};
+use crate::domain::sale::stripe_state::StripeState;
+use crate::domain::sale::subscription::{Status, Subscription, SubscriptionRow};
+use crate::domain::time::Timestamp;
+use crate::error::{Error, Result};
+use crate::fail_point::Place;
+use crate::flows::audit;
+use crate::flows::sale::lease::Lease;
+use crate::flows::sale::preview::{self, invoice_of_change, refuse_vendors_schedule};
+use crate::flows::sale::stripe_customer::is_fresh;
+use crate::flows::sale::subscription::portal_for_owner;
+use crate::flows::sale::sync;
+use crate::stripe::{Answer, ChangeParameters, StripeFailure};
+
+/// When a subscription is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CancelAt {
+    /// At the end of what is paid for.
+    PeriodEnd,
+    /// At once, without a refund.
+    Now,
+}
+
+/// What a customer requests.
+enum Request {
+    /// A change as a preview showed it, with the hash of the preview.
+    Change { wanted: Wanted, terms: Terms, preview_hash: String },
+    /// The end.
+    Cancel(CancelAt),
+    /// No end, or the end of a pause.
+    Resume,
+}
+
+/// Changes the customer's subscription as a preview showed it. If the response was lost, the same
+/// request returns the same result. Returns the subscription.
+///
+/// # Errors
+/// [`Error::PreviewOutdated`]. [`Error::PaymentFailed`] and [`Error::PaymentActionRequired`]: then
+/// the change waits for its payment. Those of [`preview::preview`], and [`Error::Busy`].
+pub async fn change(
+    app: &App,
+    customer_id: &CustomerId,
+    wanted: Wanted,
+    preview_id: &str,
+) -> Result<SubscriptionRow> {
+    let terms = preview::open(app, customer_id, &wanted, preview_id).await?;
+    let preview_hash = hash(preview_id);
+    run(app, customer_id, Request::Change { wanted, terms, preview_hash }).await
+}
+
+/// Lets the customer's subscription end. Returns the subscription.
+///
+/// # Errors
+/// [`Error::NoSubscription`], [`Error::ChangeNotPossible`], [`Error::Busy`], [`Error::Stripe`], or
+/// a failure of the database.
+pub async fn cancel(app: &App, customer_id: &CustomerId, at: CancelAt) -> Result<SubscriptionRow> {
+    run(app, customer_id, Request::Cancel(at)).await
+}
+
+/// Undoes a scheduled end of the customer's subscription, or resumes a paused one. Returns the
+/// subscription.
+///
+/// # Errors
+/// Those of [`cancel`], [`Error::PaymentFailed`] and [`Error::PaymentActionRequired`].
+pub async fn resume(app: &App, customer_id: &CustomerId) -> Result<SubscriptionRow> {
+    run(app, customer_id, Request::Resume).await
+}
+
+/// Carries out a request under the lease, in its own task: a disconnect must not interrupt it.
+async fn run(app: &App, customer_id: &CustomerId, request: Request) -> Result<SubscriptionRow> {
+    app.stripe()?;
+    let (own, customer_id) = (app.clone(), customer_id.clone());
+    app.tasks
+        .run(async move {
+            let lease = Lease::take(&own, &customer_id).await?;
+            let work = async {
+                match &request {
+                    Request::Change { wanted, terms, preview_hash } => {
+                        change_held(&own, &lease, wanted, terms, preview_hash).await?;
+                    }
+                    Request::Cancel(at) => cancel_held(&own, &lease, *at).await?,
+                    Request::Resume => resume_held(&own, &lease).await?,
+                }
+                let row = own.store.read().await?.subscription(&lease.customer_id).await?;
+                row.ok_or(Error::NoSubscription)
+            };
+            lease.during(&own, Box::pin(work)).await
+        })
+        .await
+}
+
+async fn change_held(
+    app: &App,
+    lease: &Lease,
+    wanted: &Wanted,
+    terms: &Terms,
+    preview_hash: &str,
+) -> Result<()> {
+    let stored = app.store.read().await?.subscription_change(&lease.customer_id).await?;
+    let repeated = stored
+        .filter(|one| one.preview_hash == preview_hash && is_fresh(one.created_at, app.now()));
+    let parameters = repeated
+        .as_ref()
+        .and_then(|one| serde_json::from_str::<ChangeParameters>(one.parameters.as_str()).ok());
+    let state = sync::sync_held(app, lease).await?.state;
+    if let (Some(stored), Some(parameters)) = (repeated, parameters) {
+        let is_known = stored.done_at.is_some() || is_made(&parameters, &state);
+        return if is_known {
+            finish(app, lease, &stored.attempt_id, &parameters, &state).await
+        } else {
+            make(app, lease, &stored.attempt_id, &parameters).await
+        };
+    }
+    if Timestamp::saturating(terms.expires) <= app.now() {
+        return Err(Error::PreviewOutdated);
+    }
+    let (subscription, paid) = current(app, lease, &state).await?;
+    if fingerprint(subscription) != terms.state {
+        return Err(Error::PreviewOutdated);
+    }
+    let change = change::decide(subscription, paid.as_ref(), wanted, &app.plans)?;
+    if change.edits.is_empty() {
+        return Ok(());
+    }
+    refuse_vendors_schedule(app, &change).await?;
+    let billed_from = Timestamp::saturating(terms.at);
+    let invoice = invoice_of_change(app, &change, billed_from).await?;
+    if invoice.map_or(0, |invoice| invoice.due) != terms.due_now {
+        return Err(Error::PreviewOutdated);
+    }
+    let parameters = parameters_of(&change, terms);
+    let attempt_id = store(app, lease, wanted, terms, (&parameters, preview_hash)).await?;
+    make(app, lease, &attempt_id, &parameters).await
+}
+
+/// Returns the customer's current subscription, and what it grants.
+async fn current<'a>(
+    app: &'a App,
+    lease: &Lease,
+    state: &'a StripeState,
+) -> Result<(&'a Subscription, Option<Grant<'a>>)> {
+    let row = app.store.read().await?.subscription(&lease.customer_id).await?;
+    let id = row.map(|row| row.stripe_subscription_id);
+    Ok(change::current(state, id.as_ref(), &app.plans, app.now())?)
+}
+
+fn parameters_of(change: &Change<'_>, terms: &Terms) -> ChangeParameters {
+    let subscription = change.subscription;
+    ChangeParameters {
+        subscription: subscription.id.to_string(),
+        edits: change.edits.clone(),
+        billed_from: (change.billing == Billing::Now).then_some(terms.at),
+        is_sent: subscription.is_sent,
+        latest_invoice: subscription.latest_invoice.as_ref().map(ToString::to_string),
+        is_waiting: subscription.pending_until.is_some(),
+        schedule: subscription.schedule.clone(),
+    }
+}
+
+/// Stores a change before it is made.
+async fn store(
+    app: &App,
+    lease: &Lease,
+    wanted: &Wanted,
+    terms: &Terms,
+    (parameters, preview_hash): (&ChangeParameters, &str),
+) -> Result<AttemptId> {
+    let text = serde_json::to_string(parameters)
+        .map_err(|error| Error::Internal(format!("a change cannot be written: {error}")))?;
+    let stored = StoredChange {
+        attempt_id: AttemptId::from_random(app.random.bits()),
+        preview_hash: preview_hash.to_owned(),
+        parameters: text.into(),
+        created_at: app.now(),
+        done_at: None,
+    };
+    let mut detail = wanted.to_json();
+    detail["due_now"] = terms.due_now.into();
+    let mut tx = app.store.write().await?;
+    lease.lock(&mut tx).await?;
+    tx.put_subscription_change(&lease.customer_id, &stored).await?;
+    let action = AuditAction::SubscriptionChangeRequested;
+    let entry = AuditEntry::new(Actor::Customer, action, Some(&lease.customer_id), detail);
+    audit(app, &mut tx, entry, app.now()).await?;
+    tx.commit(app.fail_points.at(Place::ChangeStored)).await?;
+    Ok(stored.attempt_id)
+}
+
+/// Makes a change at Stripe, or repeats the call of one whose response was lost.
+async fn make(
+    app: &App,
+    lease: &Lease,
+    attempt_id: &AttemptId,
+    parameters: &ChangeParameters,
+) -> Result<()> {
+    let stripe = app.stripe()?;
+    if let Some(schedule) = &parameters.schedule {
+        let at = app.fail_points.at(Place::ChangeCleared);
+        unless_refused(stripe.release_schedule(schedule, at).await)?;
+    }
+    if let (true, Some(invoice)) = (parameters.is_waiting, &parameters.latest_invoice) {
+        let at = app.fail_points.at(Place::ChangeCleared);
+        unless_refused(stripe.void_invoice(invoice, at).await)?;
+    }
+    let at = app.fail_points.at(Place::ChangeMade);
+    let made = stripe.change_subscription(attempt_id, parameters, at).await;
+    if let Err(failure @ StripeFailure::Unreachable(_)) = made {
+        return Err(failure.into());
+    }
+    let state = sync::sync_held(app, lease).await?.state;
+    match made {
+        // Whether a call that failed took effect is seen at Stripe.
+        Err(failure) if !is_made(parameters, &state) => {
+            let mut tx = app.store.write().await?;
+            lease.lock(&mut tx).await?;
+            tx.delete_subscription_change(&lease.customer_id).await?;
+            tx.commit(app.fail_points.at(Place::ChangeSettled)).await?;
+            Err(match failure {
+                StripeFailure::Refused { status: 402, .. } => Error::PaymentFailed { url: None },
+                failure => failure.into(),
+            })
+        }
+        _ => finish(app, lease, attempt_id, parameters, &state).await,
+    }
+}
+
+/// Ignores that Stripe refuses what is done already.
+fn unless_refused(answer: Answer<()>) -> Answer<()> {
+    match answer {
+        Err(StripeFailure::Refused { .. }) => Ok(()),
+        answer => answer,
+    }
+}
+
+/// Returns whether a change was made: it took effect, or waits for its payment.
+fn is_made(parameters: &ChangeParameters, state: &StripeState) -> bool {
+    let found = find(parameters, state);
+    found.is_some_and(|found| {
+        let waits = found.pending_until.is_some() && new_invoice(parameters, found).is_some();
+        waits || is_applied(&parameters.edits, found)
+    })
+}
+
+fn find<'a>(parameters: &ChangeParameters, state: &'a StripeState) -> Option<&'a Subscription> {
+    state.subscriptions.iter().find(|one| one.id.as_str() == parameters.subscription)
+}
+
+/// Returns the newest invoice of a subscription, unless there was no other since the change.
+fn new_invoice<'a>(parameters: &ChangeParameters, of: &'a Subscription) -> Option<&'a InvoiceId> {
+    let newest = of.latest_invoice.as_ref();
+    newest.filter(|id| Some(id.as_str()) != parameters.latest_invoice.as_deref())
+}
+
+/// Records that the outcome of a change is known.
+///
+/// # Errors
+/// [`Error::PaymentFailed`] or [`Error::PaymentActionRequired`] while it waits for its payment.
+/// [`Error::PreviewOutdated`] when it was given up since.
+async fn finish(
+    app: &App,
+    lease: &Lease,
+    attempt_id: &AttemptId,
+    parameters: &ChangeParameters,
+    state: &StripeState,
+) -> Result<()> {
+    let mut tx = app.store.write().await?;
+    lease.lock(&mut tx).await?;
+    tx.end_subscription_change(attempt_id, &lease.customer_id, app.now()).await?;
+    tx.commit(app.fail_points.at(Place::ChangeSettled)).await?;
+    let found = find(parameters, state).ok_or(Error::PreviewOutdated)?;
+    if let Some(invoice) = new_invoice(parameters, found) {
+        refuse_unpaid(app, state, invoice).await?;
+    }
+    let waits = found.pending_until.is_some();
+    if waits || is_applied(&parameters.edits, found) { Ok(()) } else { Err(Error::PreviewOutdated) }
+}
+
+/// Returns an error if the customer must pay an invoice, with the page where they can.
+async fn refuse_unpaid(app: &App, state: &StripeState, id: &InvoiceId) -> Result<()> {
+    let open = state.invoices.iter().find(|invoice| invoice.id == *id);
+    let open = open.filter(|one| one.status == InvoiceStatus::Open && one.amount > 0);
+    match open.map(|invoice| invoice.payment) {
+        // A bank debit takes days.
+        None | Some(Payment::Processing) => Ok(()),
+        Some(Payment::Failed) => {
+            Err(Error::PaymentFailed { url: app.stripe()?.invoice_page(id).await? })
+        }
+        Some(_) => Err(Error::PaymentActionRequired { url: app.stripe()?.invoice_page(id).await? }),
+    }
+}
+
+async fn cancel_held(app: &App, lease: &Lease, at: CancelAt) -> Result<()> {
+    let state = sync::sync_held(app, lease).await?.state;
+    let (subscription, _) = current(app, lease, &state).await?;
+    let ends_at = subscription.ends_at(&app.plans);
+    let is_scheduled = ends_at.is_some_and(|end| Some(end) <= subscription.period_end(&app.plans));
+    if at == CancelAt::PeriodEnd && is_scheduled {
+        return Ok(());
+    }
+    let name = if at == CancelAt::Now { "now" } else { "period_end" };
+    let action = AuditAction::SubscriptionCancelRequested;
+    record(app, lease, action, json!({ "at": name })).await?;
+    let (stripe, id) = (app.stripe()?, &subscription.id);
+    let place = app.fail_points.at(Place::ChangeMade);
+    let ended = match at {
+        CancelAt::PeriodEnd => {
+            release_schedule(app, subscription).await?;
+            stripe.set_end(id, true, true, place).await
+        }
+        CancelAt::Now => stripe.cancel_subscription(id, place).await,
+    };
+    settle_end(app, lease, id, ended).await
+}
+
+async fn resume_held(app: &App, lease: &Lease) -> Result<()> {
+    let state = sync::sync_held(app, lease).await?.state;
+    let (subscription, _) = current(app, lease, &state).await?;
+    let id = &subscription.id;
+    let is_paused = subscription.status == Status::Paused;
+    if !is_paused && subscription.ends_at(&app.plans).is_none() {
+        return Ok(());
+    }
+    record(app, lease, AuditAction::SubscriptionResumeRequested, json!({})).await?;
+    let (stripe, place) = (app.stripe()?, app.fail_points.at(Place::ChangeMade));
+    if !is_paused {
+        release_schedule(app, subscription).await?;
+        let by_period = subscription.cancel_at_period_end;
+        let resumed = stripe.set_end(id, false, by_period, place).await;
+        return settle_end(app, lease, id, resumed).await;
+    }
+    let method = &subscription.default_payment_method;
+    if method.is_none() && state.default_payment_method.is_none() {
+        // The customer adds one in the portal.
+        let customer = app.store.read().await?.customer(&lease.customer_id).await?;
+        let customer = customer.ok_or(Error::NotFound("customer"))?;
+        let url = portal_for_owner(app, &customer, None).await?;
+        return Err(Error::PaymentActionRequired { url: Some(url) });
+    }
+    let resumed = stripe.resume_subscription(id, place).await;
+    let state = sync::sync_held(app, lease).await?.state;
+    let found = state.subscriptions.iter().find(|one| one.id == *id);
+    let found = found.ok_or(Error::NoSubscription)?;
+    if found.status != Status::Paused {
+        return Ok(());
+    }
+    if let Some(invoice) = &found.latest_invoice {
+        refuse_unpaid(app, &state, invoice).await?;
+    }
+    Ok(resumed?)
+}
+
+/// Ends the schedule of a subscription: Stripe refuses to end it otherwise.
+async fn release_schedule(app: &App, subscription: &Subscription) -> Result<()> {
+    if let Some(schedule) = &subscription.schedule {
+        let at = app.fail_points.at(Place::ChangeCleared);
+        unless_refused(app.stripe()?.release_schedule(schedule, at).await)?;
+    }
+    Ok(())
+}
+
+/// Records a request before it is carried out.
+async fn record(
+    app: &App,
+    lease: &Lease,
+    action: AuditAction,
+    detail: serde_json::Value,
+) -> Result<()> {
+    let mut tx = app.store.write().await?;
+    lease.lock(&mut tx).await?;
+    let entry = AuditEntry::new(Actor::Customer, action, Some(&lease.customer_id), detail);
+    audit(app, &mut tx, entry, app.now()).await?;
+    tx.commit(app.fail_points.at(Place::ChangeStored)).await?;
+    Ok(())
+}
+
+/// Syncs after a call about the end of a subscription. If Stripe refused it because the
+/// subscription has ended meanwhile, there is nothing more to do.
+async fn settle_end(
+    app: &App,
+    lease: &Lease,
+    id: &StripeSubscriptionId,
+    answer: Answer<()>,
+) -> Result<()> {
+    let state = sync::sync_held(app, lease).await?.state;
+    let has_ended = state.subscriptions.iter().any(|one| one.id == *id && one.status.has_ended());
+    match answer {
+        Err(StripeFailure::Refused { .. }) if has_ended => Ok(()),
+        answer => Ok(answer?),
+    }
+}

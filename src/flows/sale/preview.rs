@@ -1,0 +1,139 @@
+//! Previews of what a change of a subscription costs. Nothing is written, here or at Stripe.
+
+use crate::app::App;
+use crate::domain::account::customer::Customer;
+use crate::domain::ids::CustomerId;
+use crate::domain::sale::change::{self, Billing, Change, ChangeRefused, Wanted};
+use crate::domain::sale::preview::{
+    LIFETIME, Preview, Terms, UpcomingInvoice, fingerprint, request_hash,
+};
+use crate::domain::secret::Purpose;
+use crate::domain::time::Timestamp;
+use crate::error::{Error, Result};
+use crate::flows::secret;
+use crate::stripe::{Needs, PreviewOf, StripeFailure};
+
+/// What a customer gets to see.
+pub struct Previewed {
+    /// The preview.
+    pub preview: Preview,
+    /// ISO 4217, lower case.
+    pub currency: String,
+    /// The id by which the change repeats it.
+    pub preview_id: String,
+}
+
+/// Returns what a change of the customer's subscription costs.
+///
+/// # Errors
+/// [`Error::NoSubscription`], [`Error::ChangeNotPossible`], or the reason why what is wanted is not
+/// sold. [`Error::BillingNotConfigured`], [`Error::Stripe`], or a failure of the database.
+pub async fn preview(app: &App, customer: &Customer, wanted: &Wanted) -> Result<Previewed> {
+    let (stripe, now) = (app.stripe()?, app.now());
+    let stripe_id = customer.stripe_customer_id.as_ref().ok_or(Error::NoSubscription)?;
+    let row = app.store.read().await?.subscription(&customer.customer_id).await?;
+    let needs = Needs {
+        closed: customer.stripe_closed_invoice_id.as_ref(),
+        kept: &[],
+        sells_once: false,
+        has_trials: false,
+    };
+    let state = stripe.purchases(stripe_id, &needs).await?;
+    let current = row.as_ref().map(|row| &row.stripe_subscription_id);
+    let (subscription, paid) = change::current(&state, current, &app.plans, now)?;
+    let change = change::decide(subscription, paid.as_ref(), wanted, &app.plans)?;
+    refuse_vendors_schedule(app, &change).await?;
+    let at = billed_from(&change, now, app);
+    let due_now = invoice_of_change(app, &change, at).await?;
+    let next = next_invoice(app, &change, due_now.is_some()).await?;
+    let preview = Preview::new(&change, due_now.as_ref(), next.as_ref(), &app.plans);
+    let terms = Terms {
+        request: request_hash(&customer.customer_id, wanted),
+        state: fingerprint(subscription),
+        at: at.epoch_seconds(),
+        due_now: preview.due_now,
+        expires: (now + LIFETIME).epoch_seconds(),
+    };
+    let text = terms.to_text();
+    let signature = secret::keyed(app, Purpose::Preview, &text).await?;
+    let preview_id = Terms::id(&text, &signature.to_string());
+    let currency = subscription.currency.clone().unwrap_or_default();
+    Ok(Previewed { preview, currency, preview_id })
+}
+
+/// Returns the terms of a preview, if this server or another one on the database made it for this
+/// customer and request.
+///
+/// # Errors
+/// [`Error::PreviewOutdated`], or a failure of the database.
+pub(super) async fn open(
+    app: &App,
+    customer_id: &CustomerId,
+    wanted: &Wanted,
+    preview_id: &str,
+) -> Result<Terms> {
+    let (text, signature) = Terms::split(preview_id).ok_or(Error::PreviewOutdated)?;
+    if !secret::is_keyed(app, Purpose::Preview, text, signature).await? {
+        return Err(Error::PreviewOutdated);
+    }
+    let terms = Terms::read(text).ok_or(Error::PreviewOutdated)?;
+    let is_its = terms.request == request_hash(customer_id, wanted);
+    if is_its { Ok(terms) } else { Err(Error::PreviewOutdated) }
+}
+
+/// Returns the invoice that a change creates at once, if it is billed from this time; `None` if it
+/// creates none.
+pub(super) async fn invoice_of_change(
+    app: &App,
+    change: &Change<'_>,
+    at: Timestamp,
+) -> Result<Option<UpcomingInvoice>> {
+    if change.billing == Billing::Later || change.edits.is_empty() {
+        return Ok(None);
+    }
+    let id = &change.subscription.id;
+    let of = PreviewOf::Change(at);
+    Ok(Some(app.stripe()?.preview_change(id, &change.edits, of).await?))
+}
+
+/// Returns the next invoice after a change; `None` if the subscription ends before. After one that
+/// is billed now, the next one is for a whole period: everything else is billed with it.
+async fn next_invoice(
+    app: &App,
+    change: &Change<'_>,
+    is_billed_now: bool,
+) -> Result<Option<UpcomingInvoice>> {
+    let (stripe, subscription) = (app.stripe()?, change.subscription);
+    if subscription.ends_at(&app.plans).is_some() {
+        return Ok(None);
+    }
+    let preview = async |of| stripe.preview_change(&subscription.id, &change.edits, of).await;
+    if !is_billed_now {
+        match preview(PreviewOf::Next).await {
+            // A trial without a payment method is followed by a pause.
+            Err(StripeFailure::Refused { status: 404, .. }) => {}
+            next => return Ok(Some(next?)),
+        }
+    }
+    Ok(Some(preview(PreviewOf::WholePeriod).await?))
+}
+
+/// Refuses a change of a subscription that the vendor manages by a schedule. One of the portal
+/// gives way to the change.
+pub(super) async fn refuse_vendors_schedule(app: &App, change: &Change<'_>) -> Result<()> {
+    let Some(schedule) = &change.subscription.schedule else { return Ok(()) };
+    if app.stripe()?.is_portal_schedule(schedule).await? {
+        Ok(())
+    } else {
+        Err(ChangeRefused::Scheduled.into())
+    }
+}
+
+/// Returns the time from which the rest of the period is billed: now, as far as it lies in the
+/// period by Stripe's clock.
+fn billed_from(change: &Change<'_>, now: Timestamp, app: &App) -> Timestamp {
+    let item = change.subscription.plan(&app.plans).map(|(_, item)| item);
+    let start = item.and_then(|item| item.period_start);
+    let end = item.and_then(|item| item.period_end);
+    now.max(start.unwrap_or(now)).min(end.unwrap_or(now))
+}

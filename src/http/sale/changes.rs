@@ -1,0 +1,299 @@
+//! Previews and changes of the subscription, its cancellation and resumption. Responses have no
+//! Stripe ids.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use poem::web::Data;
+use poem_openapi::payload::Json;
+use poem_openapi::types::Example;
+use poem_openapi::{Enum, Object, OpenApi};
+
+use super::subscriptions::{SubscriptionView, interval};
+use crate::app::App;
+use crate::domain::sale::change::Wanted;
+use crate::domain::time::Timestamp;
+use crate::error::Error;
+use crate::flows::account::password;
+use crate::flows::account::session::SignedIn;
+use crate::flows::sale::change::{self, CancelAt};
+use crate::flows::sale::preview::{self, Previewed};
+use crate::http::Tag;
+use crate::http::caller::{Buyer, Caller};
+use crate::http::idempotency::Once;
+use crate::http::input::Input;
+use crate::http::problem::{Failure, documented};
+use crate::http::throttle::Throttle;
+
+pub struct ChangesApi;
+
+documented!(PreviewCodes: UnknownPlan, InvalidQuantity, UnknownAddon, CurrencyNotSold,
+    NoSubscription, ChangeNotPossible, InvalidLicense, LicenseRevoked, TooManyRequests,
+    BillingNotConfigured, BillingRefused, BillingUnavailable);
+documented!(ChangeCodes: UnknownPlan, InvalidQuantity, UnknownAddon, CurrencyNotSold,
+    NoSubscription, ChangeNotPossible, PreviewOutdated, PaymentFailed, PaymentActionRequired,
+    ResetRequired, TooManyRequests, BillingNotConfigured, BillingRefused, BillingUnavailable);
+documented!(CancelCodes: NoSubscription, ResetRequired, TooManyRequests, BillingNotConfigured,
+    BillingRefused, BillingUnavailable);
+documented!(ResumeCodes: NoSubscription, PaymentFailed, PaymentActionRequired, ResetRequired,
+    TooManyRequests, BillingNotConfigured, BillingRefused, BillingUnavailable);
+
+/// A wanted change of the subscription. What is left out stays as it is.
+#[derive(Object)]
+#[oai(rename = "SubscriptionWish", deny_unknown_fields, example)]
+struct PreviewRequest {
+    /// The plan's id, from `GET /api/plans`.
+    #[oai(skip_serializing_if_is_none)]
+    plan: Option<String>,
+    /// How often the price is charged: `month` or `year`.
+    #[oai(skip_serializing_if_is_none)]
+    interval: Option<String>,
+    /// The number of units, for a plan that is sold by the unit.
+    #[oai(
+        validator(minimum(value = "1"), maximum(value = "1000000000")),
+        skip_serializing_if_is_none
+    )]
+    quantity: Option<u32>,
+    /// The ids of all add-ons. Those that are missing are removed. Each can be listed once.
+    #[oai(validator(max_items = 100), skip_serializing_if_is_none)]
+    addons: Option<Vec<String>>,
+}
+
+impl Example for PreviewRequest {
+    fn example() -> Self {
+        Self { plan: None, interval: None, quantity: Some(8), addons: None }
+    }
+}
+
+/// A change of the subscription, as a preview showed it.
+#[derive(Object)]
+#[oai(rename = "SubscriptionChange", deny_unknown_fields, example)]
+struct ChangeRequest {
+    /// As in the preview.
+    #[oai(skip_serializing_if_is_none)]
+    plan: Option<String>,
+    /// As in the preview.
+    #[oai(skip_serializing_if_is_none)]
+    interval: Option<String>,
+    /// As in the preview.
+    #[oai(
+        validator(minimum(value = "1"), maximum(value = "1000000000")),
+        skip_serializing_if_is_none
+    )]
+    quantity: Option<u32>,
+    /// As in the preview.
+    #[oai(validator(max_items = 100), skip_serializing_if_is_none)]
+    addons: Option<Vec<String>>,
+    /// The id of the preview. It is valid for half an hour.
+    #[oai(validator(max_length = 1000))]
+    preview_id: String,
+}
+
+impl Example for ChangeRequest {
+    fn example() -> Self {
+        Self {
+            plan: None,
+            interval: None,
+            quantity: Some(8),
+            addons: None,
+            preview_id: EXAMPLE_PREVIEW.into(),
+        }
+    }
+}
+
+/// The id of a preview in examples.
+const EXAMPLE_PREVIEW: &str = "prev_eyJyZXF1ZXN0Ijoi.b3JpZ2luYWw";
+
+/// One line of a preview.
+#[derive(Object)]
+#[oai(rename = "PreviewLine", example)]
+struct LineView {
+    /// What it is for.
+    text: String,
+    /// The amount in the smallest unit of the currency, for example cents. Negative for a credit.
+    amount: i64,
+}
+
+impl Example for LineView {
+    fn example() -> Self {
+        Self { text: "Remaining time on 8 × Team after 29 Nov 2026".into(), amount: 4000 }
+    }
+}
+
+/// What a change of the subscription costs.
+#[derive(Object)]
+#[oai(rename = "Preview", example)]
+struct PreviewView {
+    /// The currency (ISO 4217), in lower case.
+    currency: String,
+    /// The amount due at once, with tax, in the smallest unit of the currency.
+    due_now: i64,
+    /// The lines, which add up to `due_now`.
+    lines: Vec<LineView>,
+    /// The amount of the next invoice, with tax. `null` if none follows.
+    #[oai(nullable)]
+    next_amount: Option<i64>,
+    /// The time of the next invoice. `null` if none follows.
+    #[oai(nullable)]
+    next_date: Option<DateTime<Utc>>,
+    /// The id that `POST /api/subscriptions/change` takes. It is valid for half an hour.
+    preview_id: String,
+}
+
+impl Example for PreviewView {
+    fn example() -> Self {
+        let unused = "Unused time on 5 × Team after 29 Nov 2026";
+        Self {
+            currency: "usd".into(),
+            due_now: 1500,
+            lines: vec![LineView { text: unused.into(), amount: -2500 }, LineView::example()],
+            next_amount: Some(8000),
+            next_date: Some(Timestamp::saturating(1_797_778_800).to_datetime()),
+            preview_id: EXAMPLE_PREVIEW.into(),
+        }
+    }
+}
+
+impl From<Previewed> for PreviewView {
+    fn from(Previewed { preview, currency, preview_id }: Previewed) -> Self {
+        let lines = preview.lines.into_iter();
+        Self {
+            currency,
+            due_now: preview.due_now,
+            lines: lines.map(|line| LineView { text: line.text, amount: line.amount }).collect(),
+            next_amount: preview.next.map(|(amount, _)| amount),
+            next_date: preview.next.map(|(_, at)| at.to_datetime()),
+            preview_id,
+        }
+    }
+}
+
+/// The time at which a subscription is to end.
+#[derive(Enum)]
+#[oai(rename = "CancelAt", rename_all = "snake_case")]
+enum CancelAtView {
+    /// At the end of the paid period.
+    PeriodEnd,
+    /// At once, without a refund.
+    Now,
+}
+
+/// A cancellation.
+#[derive(Object)]
+#[oai(rename = "Cancellation", deny_unknown_fields, example)]
+struct CancelRequest {
+    /// When the subscription ends: `period_end`, or `now` without a refund.
+    at: CancelAtView,
+}
+
+impl Example for CancelRequest {
+    fn example() -> Self {
+        Self { at: CancelAtView::PeriodEnd }
+    }
+}
+
+fn wanted(
+    plan: Option<String>,
+    text: Option<String>,
+    quantity: Option<u32>,
+    addons: Option<Vec<String>>,
+) -> Result<Wanted, Error> {
+    Ok(Wanted { plan, interval: interval(text)?, quantity, addons })
+}
+
+/// Limits and refuses a caller who may not change the subscription.
+fn check(throttle: &Throttle, caller: &SignedIn) -> Result<(), Error> {
+    throttle.billing(&caller.customer.customer_id)?;
+    password::refuse_if_reset_required(&caller.customer)
+}
+
+#[OpenApi(prefix_path = "/api/subscriptions", tag = "Tag::Subscriptions")]
+impl ChangesApi {
+    /// Preview a change
+    ///
+    /// Returns what another plan, interval, number of units or set of add-ons costs, to the cent.
+    /// Nothing is changed. An app without a login session sends its license token.
+    #[oai(path = "/preview", method = "post", operation_id = "previewChange")]
+    async fn preview(
+        &self,
+        Data(app): Data<&App>,
+        Data(throttle): Data<&Arc<Throttle>>,
+        buyer: Buyer,
+        Input(request): Input<PreviewRequest>,
+    ) -> Result<Json<PreviewView>, Failure<PreviewCodes>> {
+        let customer = buyer.customer(app).await?;
+        throttle.billing(&customer.customer_id)?;
+        let PreviewRequest { plan, interval, quantity, addons } = request;
+        let wanted = wanted(plan, interval, quantity, addons)?;
+        Ok(Json(preview::preview(app, &customer, &wanted).await?.into()))
+    }
+
+    /// Change my subscription
+    ///
+    /// Makes the change of a preview, and charges the previewed amount. Send the same request with
+    /// the `preview_id`. More is licensed only once it is paid: if the payment fails, or the
+    /// customer must confirm it, the response is a 402 with `payment_url`, and the change takes
+    /// effect when the customer has paid there. If the response was lost, send the same request
+    /// again.
+    #[oai(path = "/change", method = "post", operation_id = "changeSubscription")]
+    async fn change(
+        &self,
+        Data(app): Data<&App>,
+        Data(throttle): Data<&Arc<Throttle>>,
+        Caller(caller): Caller,
+        Input(request): Input<ChangeRequest>,
+        #[oai(name = "Idempotency-Key")] once: Once,
+    ) -> Result<Json<SubscriptionView>, Failure<ChangeCodes>> {
+        check(throttle, &caller)?;
+        let customer_id = &caller.customer.customer_id;
+        let ChangeRequest { plan, interval, quantity, addons, preview_id } = request;
+        let wanted = wanted(plan, interval, quantity, addons)?;
+        once.begin(app, Some(customer_id)).await?;
+        let row = change::change(app, customer_id, wanted, &preview_id).await?;
+        Ok(Json(SubscriptionView::new(row, &app.plans)))
+    }
+
+    /// Cancel my subscription
+    ///
+    /// Lets the subscription end with the paid period, or at once and without a refund. `POST
+    /// /api/subscriptions/resume` undoes a scheduled end.
+    #[oai(path = "/cancel", method = "post", operation_id = "cancelSubscription")]
+    async fn cancel(
+        &self,
+        Data(app): Data<&App>,
+        Data(throttle): Data<&Arc<Throttle>>,
+        Caller(caller): Caller,
+        Input(request): Input<CancelRequest>,
+        #[oai(name = "Idempotency-Key")] once: Once,
+    ) -> Result<Json<SubscriptionView>, Failure<CancelCodes>> {
+        check(throttle, &caller)?;
+        let customer_id = &caller.customer.customer_id;
+        once.begin(app, Some(customer_id)).await?;
+        let at = match request.at {
+            CancelAtView::PeriodEnd => CancelAt::PeriodEnd,
+            CancelAtView::Now => CancelAt::Now,
+        };
+        let row = change::cancel(app, customer_id, at).await?;
+        Ok(Json(SubscriptionView::new(row, &app.plans)))
+    }
+
+    /// Resume my subscription
+    ///
+    /// Undoes a scheduled end, or resumes a subscription that was paused when its trial ended
+    /// without a payment method. That is charged: if the payment fails, or there is no payment
+    /// method, the response is a 402 with `payment_url`.
+    #[oai(path = "/resume", method = "post", operation_id = "resumeSubscription")]
+    async fn resume(
+        &self,
+        Data(app): Data<&App>,
+        Data(throttle): Data<&Arc<Throttle>>,
+        Caller(caller): Caller,
+        #[oai(name = "Idempotency-Key")] once: Once,
+    ) -> Result<Json<SubscriptionView>, Failure<ResumeCodes>> {
+        check(throttle, &caller)?;
+        let customer_id = &caller.customer.customer_id;
+        once.begin(app, Some(customer_id)).await?;
+        let row = change::resume(app, customer_id).await?;
+        Ok(Json(SubscriptionView::new(row, &app.plans)))
+    }
+}

@@ -1,0 +1,159 @@
+//! The calls that preview and change a subscription.
+
+use serde::{Deserialize, Serialize};
+use stripe_client_core::StripeMethod;
+
+use super::wire::{Identified, WireInvoicePage, WirePreview, WireSchedule};
+use super::{Answer, Form, Stripe, field, read};
+use crate::domain::ids::AttemptId;
+use crate::domain::sale::change::{ItemEdit, fields};
+use crate::domain::sale::preview::UpcomingInvoice;
+use crate::domain::sale::stripe_ids::{InvoiceId, StripeSubscriptionId};
+use crate::domain::time::Timestamp;
+use crate::fail_point::FailPoint;
+
+/// The invoice that is previewed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PreviewOf {
+    /// The one that the change creates, if the rest of the period is billed from this time.
+    Change(Timestamp),
+    /// The next one, if the change itself is not billed.
+    Next,
+    /// One for a whole period after the change, without anything else.
+    WholePeriod,
+}
+
+/// The parameters of the call that changes a subscription. They are stored unchanged until its
+/// outcome is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeParameters {
+    /// The subscription.
+    pub subscription: String,
+    /// The edits of its items.
+    pub edits: Vec<ItemEdit>,
+    /// The time from which the rest of the period is billed, in epoch seconds; `None` if it is
+    /// not.
+    pub billed_from: Option<i64>,
+    /// Whether its invoices are sent to the customer instead of charged.
+    pub is_sent: bool,
+    /// The newest invoice before the change.
+    pub latest_invoice: Option<String>,
+    /// Whether that invoice is of a former change that waits for its payment.
+    pub is_waiting: bool,
+    /// The schedule that the change replaces.
+    pub schedule: Option<String>,
+}
+
+impl ChangeParameters {
+    fn form(&self) -> Form {
+        let mut form = fields(&self.edits, "items");
+        match self.billed_from {
+            None => form.push(field("proration_behavior", "none")),
+            Some(at) => {
+                form.push(field("proration_behavior", "always_invoice"));
+                form.push(field("proration_date", at.to_string()));
+                // The change waits for its payment. That is not possible for invoices that are
+                // sent (<https://docs.stripe.com/billing/subscriptions/pending-updates>).
+                let behavior =
+                    if self.is_sent { "allow_incomplete" } else { "pending_if_incomplete" };
+                form.push(field("payment_behavior", behavior));
+            }
+        }
+        form
+    }
+}
+
+impl Stripe {
+    /// Returns an invoice of a subscription whose items are edited. Nothing is written.
+    pub async fn preview_change(
+        &self,
+        id: &StripeSubscriptionId,
+        edits: &[ItemEdit],
+        of: PreviewOf,
+    ) -> Answer<UpcomingInvoice> {
+        let mut form = vec![field("subscription", id.as_str())];
+        form.extend(fields(edits, "subscription_details[items]"));
+        let behavior = "subscription_details[proration_behavior]";
+        match of {
+            PreviewOf::Change(at) => {
+                form.push(field(behavior, "always_invoice"));
+                let at = at.epoch_seconds().to_string();
+                form.push(field("subscription_details[proration_date]", at));
+            }
+            PreviewOf::Next => form.push(field(behavior, "none")),
+            PreviewOf::WholePeriod => {
+                form.push(field(behavior, "none"));
+                form.push(field("preview_mode", "recurring"));
+            }
+        }
+        let path = "/invoices/create_preview";
+        let found: WirePreview =
+            read(path, self.call(StripeMethod::Post, path, &form, None).await?)?;
+        Ok(found.into_domain())
+    }
+
+    /// Changes the items of a subscription. The same attempt changes it once.
+    pub async fn change_subscription(
+        &self,
+        attempt: &AttemptId,
+        parameters: &ChangeParameters,
+        at: FailPoint<'_>,
+    ) -> Answer<()> {
+        let path = format!("/subscriptions/{}", parameters.subscription);
+        self.post::<Identified>(&path, parameters.form(), Some(attempt), at).await.map(drop)
+    }
+
+    /// Lets a subscription end with its period, or no longer: `by_period` says which of Stripe's
+    /// two fields holds the scheduled end.
+    pub async fn set_end(
+        &self,
+        id: &StripeSubscriptionId,
+        ends: bool,
+        by_period: bool,
+        at: FailPoint<'_>,
+    ) -> Answer<()> {
+        let form = match (ends, by_period) {
+            (true, _) => vec![field("cancel_at_period_end", "true")],
+            (false, true) => vec![field("cancel_at_period_end", "false")],
+            (false, false) => vec![field("cancel_at", "")],
+        };
+        let path = format!("/subscriptions/{id}");
+        self.post::<Identified>(&path, form, None, at).await.map(drop)
+    }
+
+    /// Resumes a paused subscription as soon as its invoice is paid.
+    pub async fn resume_subscription(
+        &self,
+        id: &StripeSubscriptionId,
+        at: FailPoint<'_>,
+    ) -> Answer<()> {
+        let form = vec![field("payment_behavior", "resume_on_payment_success")];
+        let path = format!("/subscriptions/{id}/resume");
+        self.post::<Identified>(&path, form, None, at).await.map(drop)
+    }
+
+    /// Voids an invoice. Thereby a change that waits for its payment is discarded.
+    pub async fn void_invoice(&self, id: &str, at: FailPoint<'_>) -> Answer<()> {
+        let path = format!("/invoices/{id}/void");
+        self.post::<Identified>(&path, Vec::new(), None, at).await.map(drop)
+    }
+
+    /// Returns whether a schedule looks like one of the portal, for one later change.
+    pub async fn is_portal_schedule(&self, id: &str) -> Answer<bool> {
+        let path = format!("/subscription_schedules/{id}");
+        let schedule: Option<WireSchedule> = self.known(&path, Vec::new()).await?;
+        Ok(schedule.is_none_or(|schedule| schedule.is_of_portal()))
+    }
+
+    /// Ends a schedule. Its subscription stays as it is.
+    pub async fn release_schedule(&self, id: &str, at: FailPoint<'_>) -> Answer<()> {
+        let path = format!("/subscription_schedules/{id}/release");
+        self.post::<Identified>(&path, Vec::new(), None, at).await.map(drop)
+    }
+
+    /// Returns the page where an invoice can be paid.
+    pub async fn invoice_page(&self, id: &InvoiceId) -> Answer<Option<String>> {
+        let invoice: WireInvoicePage = self.get(&format!("/invoices/{id}"), Vec::new()).await?;
+        Ok(invoice.hosted_invoice_url)
+    }
+}
