@@ -12,6 +12,7 @@ use crate::domain::license::grant::{NothingToSend, WouldShorten};
 use crate::domain::operator::admin_key::Scope;
 use crate::domain::operator::webhook_target::RefusedTarget;
 use crate::domain::sale::change::ChangeRefused;
+use crate::domain::sale::code::CodeRefused;
 use crate::domain::sale::stripe_failure::StripeFailure;
 use crate::domain::sale::webhook::BadWebhook;
 use crate::error::{Code, Error};
@@ -65,6 +66,7 @@ fn with_content() -> Vec<Error> {
         Error::UnknownAddon("`pdf` is listed twice".into()),
         Error::CurrencyNotSold { sold: "usd, eur".into() },
         Error::CurrencyPinned { pinned: "gbp".into(), sold: "usd, eur".into() },
+        Error::InvalidPromotionCode(CodeRefused::Expired),
         Error::LowerThanOwned { owned: "studio".into(), until: "2027-11-20T15:00:00Z".into() },
         Error::NoPerpetualLicense { plan: "studio".into() },
         Error::StripeLinkRefused(
@@ -72,12 +74,6 @@ fn with_content() -> Vec<Error> {
         ),
         Error::InvalidLicense("it is not on record".into()),
         Error::InvalidReturnUrl("success_url"),
-        Error::InvalidQuantity { min: 1, max: 20 },
-        Error::UnknownAddon("`pdf` is listed twice".into()),
-        Error::CurrencyNotSold { sold: "usd, eur".into() },
-        Error::CurrencyPinned { pinned: "gbp".into(), sold: "usd, eur".into() },
-        Error::LowerThanOwned { owned: "studio".into(), until: "ever".into() },
-        Error::NoPerpetualLicense { plan: "studio".into() },
         Error::ChangeNotPossible(ChangeRefused::Unpaid),
         Error::PaymentFailed { url: Some(PAYMENT_PAGE.into()) },
         Error::PaymentActionRequired { url: Some(PAYMENT_PAGE.into()) },

@@ -45,7 +45,7 @@ use InvoiceStatus::{Open, Paid};
 fn an_add_on_counts_when_it_is_paid() {
     let alone = ("in_1", Paid, vec![plan()]);
     assert_eq!(has(&with_addon(&BOTH, &[("in_1", Paid, vec![plan(), pdf()])])), team(&["pdf"]));
-    assert_eq!(has(&with_addon(&BOTH, &[alone.clone()])), team(&[]), "not billed yet");
+    assert_eq!(has(&with_addon(&BOTH, std::slice::from_ref(&alone))), team(&[]), "not billed yet");
     let added = |status| ("in_2", status, vec![pdf()]);
     assert_eq!(has(&with_addon(&BOTH, &[alone.clone(), added(Open)])), team(&[]));
     assert_eq!(has(&with_addon(&BOTH, &[alone, added(Paid)])), team(&["pdf"]));
@@ -55,7 +55,7 @@ fn an_add_on_counts_when_it_is_paid() {
 fn an_add_on_works_to_the_end_of_its_period_unless_stripe_credits_it() {
     let bought = ("in_1", Paid, vec![plan(), pdf()]);
     let removed = ["price_team_month"];
-    assert_eq!(has(&with_addon(&removed, &[bought.clone()])), team(&["pdf"]));
+    assert_eq!(has(&with_addon(&removed, std::slice::from_ref(&bought))), team(&["pdf"]));
     let credit = Line { amount: -200, ..pdf() };
     let credited = ("in_2", Paid, vec![credit]);
     assert_eq!(has(&with_addon(&removed, &[bought, credited])), team(&[]));

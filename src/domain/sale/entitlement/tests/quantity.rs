@@ -55,8 +55,12 @@ use InvoiceStatus::{Open, Paid};
 fn a_raise_counts_when_it_is_paid_stripe_34() {
     let bought = ("in_1", Paid, vec![units("il_1", 5)]);
     let raise = |status| ("in_2", status, vec![credit("il_1", 5), units("il_2", 8)]);
-    assert_eq!(counted(&team(5, &[bought.clone()])), (Some(5), 0));
-    assert_eq!(counted(&team(8, &[bought.clone()])), (Some(5), 0), "nothing is billed yet");
+    assert_eq!(counted(&team(5, std::slice::from_ref(&bought))), (Some(5), 0));
+    assert_eq!(
+        counted(&team(8, std::slice::from_ref(&bought))),
+        (Some(5), 0),
+        "nothing is billed yet"
+    );
     assert_eq!(counted(&team(8, &[bought.clone(), raise(Open)])), (Some(5), 0));
     assert_eq!(counted(&team(8, &[bought.clone(), raise(Paid)])), (Some(8), 0));
     let mut refunded = team(8, &[bought, raise(Paid)]);
@@ -67,7 +71,7 @@ fn a_raise_counts_when_it_is_paid_stripe_34() {
 #[test]
 fn a_decrease_waits_for_the_end_of_the_period_unless_stripe_credits_it_stripe_34() {
     let bought = ("in_1", Paid, vec![units("il_1", 8)]);
-    assert_eq!(counted(&team(5, &[bought.clone()])), (Some(8), 0));
+    assert_eq!(counted(&team(5, std::slice::from_ref(&bought))), (Some(8), 0));
     let credited = ("in_2", Paid, vec![credit("il_1", 8), units("il_2", 5)]);
     assert_eq!(counted(&team(5, &[bought, credited])), (Some(5), 0));
 }
