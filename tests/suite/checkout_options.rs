@@ -1,5 +1,5 @@
-//! The `[checkout]` section of the plans file: codes, tax, tax ids, addresses and terms, and whether
-//! the Stripe account can do them. The numbers are those of docs/requirements.md.
+//! The `[checkout]` section of the plans file: codes, tax, tax ids, addresses and terms, and
+//! whether the Stripe account can do them. The numbers are those of docs/requirements.md.
 
 use licentia::error::Error;
 use licentia::flows::sale::account_check;

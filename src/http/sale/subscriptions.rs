@@ -28,7 +28,8 @@ use crate::http::throttle::Throttle;
 pub struct SubscriptionsApi;
 
 documented!(CheckoutCodes: NotFound, UnknownPlan, InvalidQuantity, UnknownAddon, CurrencyNotSold,
-    CurrencyPinned, InvalidPromotionCode, LowerThanOwned, NoPerpetualLicense, InvalidReturnUrl, AlreadySubscribed,
+    CurrencyPinned, InvalidPromotionCode, LowerThanOwned, NoPerpetualLicense, InvalidReturnUrl,
+    AlreadySubscribed,
     PaymentUnderWay, InvalidLicense, LicenseRevoked, TooManyRequests, BillingNotConfigured,
     BillingRefused, BillingUnavailable);
 documented!(CurrentCodes: NotFound);
