@@ -189,14 +189,14 @@ async fn person(history: &mut History, who: usize, orders: &Orders) -> Result<()
     let violations = history.ending.violations.len();
     sessions(history, who, own);
     series(history, who, &id, &licenses);
+    if history.sells {
+        units(history, who, &licenses, truth.as_ref().zip(own));
+    }
     if !helped {
         entitlement(history, who, licenses.first(), truth.as_ref());
     }
     for invoice in truth.iter().flat_map(|truth| &truth.invoices) {
         ordered(history, who, invoice, orders);
-    }
-    if history.sells {
-        units(history, who, &licenses, truth.as_ref().zip(own));
     }
     let former = history.people[who].former.clone();
     let former = former.iter().map(|stripe_id| Truth::of(history, stripe_id));
@@ -311,8 +311,11 @@ fn entitlement(
     };
     let held = held.filter(works);
     let shown = held.map(|l| (l.seq, l.plan.clone(), l.source, l.expires_at, l.grace_until));
-    let due = truth.and_then(|truth| truth.due(&catalog, now));
-    let bridged = truth.and_then(|truth| truth.bridged(&catalog, now));
+    // Credits that are carried over may pay for what nobody paid: then the least is uncertain.
+    let owes = |truth: &&Truth| truth.invoices.iter().any(|i| i.is_owed() || i.is_forgiven);
+    let certain = truth.filter(|truth| !history.sells || !owes(truth));
+    let due = certain.and_then(|truth| truth.due(&catalog, now));
+    let bridged = certain.and_then(|truth| truth.bridged(&catalog, now));
     let ends = |time: Option<Timestamp>| time.map_or(i64::MAX, Timestamp::epoch_seconds);
     // With two subscriptions, the higher plan applies while it works, including its grace period.
     let reaches = |license: &IssuedLicense, due: &Due, until: i64| {
@@ -467,6 +470,7 @@ async fn nothing_drifts(history: &mut History) -> Result<()> {
         let has_former = who.is_some_and(|who| !history.people[who].former.is_empty());
         if let [one] = &truth.subscriptions[..]
             && !truth.owes(one)
+            && !(history.sells && Paid::of(history, &truth, &stripe_id).owes)
             && !has_former
             && !who.is_some_and(|who| history.people[who].helped)
         {

@@ -9,6 +9,10 @@ use crate::history::History;
 use crate::truth::Truth;
 use crate::units::{PDF, Paid, Share, TEAM};
 
+/// The largest age of what Stripe said when a license is issued because of it, in seconds. A server
+/// may pause in between.
+const OLDEST_STATE: i64 = 3600;
+
 /// What the plans file says of the add-on.
 const PAGES: u64 = 500;
 
@@ -21,12 +25,19 @@ pub fn current(
     (truth, paid): (&Truth, &Paid),
 ) {
     let now = history.world.now();
-    let Some(shares) = paid.certain(truth, now) else { return };
     let works = |license: &&IssuedLicense| {
         let phase = license.term().phase(Timestamp::saturating(now));
         license.revoked_at.is_none() && phase != Phase::Over && license.source == Source::Paid
     };
     let held = held.filter(works).map(|license| share(history, license, now));
+    let most = paid.most_units_now(TEAM, now);
+    if let Some(held) = held.as_ref().filter(|held| held.basis == "subscription")
+        && held.rank == 2
+        && held.units > most
+    {
+        history.violation(format!("H: {who} paid for {most} units and has {held:?} at {now}"));
+    }
+    let Some(shares) = paid.certain(truth, now) else { return };
     let due = shares.last().cloned();
     if held != due {
         let what = format!("H: {who} paid for {due:?} and has {held:?} at {now}; of {shares:?}");
@@ -53,12 +64,12 @@ pub fn ever(history: &mut History, who: usize, license: &IssuedLicense, all: &[P
         return;
     }
     let issued = license.issued_at.epoch_seconds();
-    let latest = issued + WRONG_CLOCK;
+    let (earliest, latest) = (issued - WRONG_CLOCK - OLDEST_STATE, issued + WRONG_CLOCK);
     let said = share(history, license, issued);
     let exceeds = |paid: &Paid| {
         let most = match license.basis {
-            Basis::Subscription => paid.most_units(TEAM, issued, WRONG_CLOCK),
-            Basis::Fallback => paid.most_units_ever(TEAM, issued, WRONG_CLOCK),
+            Basis::Subscription => paid.most_units(TEAM, (earliest, latest)),
+            Basis::Fallback => paid.most_units_ever(TEAM, latest),
             Basis::Once => 1,
         };
         let latest_updates = match license.basis {
@@ -67,8 +78,8 @@ pub fn ever(history: &mut History, who: usize, license: &IssuedLicense, all: &[P
             Basis::Once => paid.latest_updates(latest),
         };
         let pdf = match license.basis {
-            Basis::Fallback => paid.most_units_ever(PDF, issued, WRONG_CLOCK),
-            _ => paid.most_units(PDF, issued, WRONG_CLOCK),
+            Basis::Fallback => paid.most_units_ever(PDF, latest),
+            _ => paid.most_units(PDF, (earliest, latest)),
         };
         let lacks_units = license.plan == "team" && said.units > most;
         let lacks_pdf = said.has_pdf && pdf <= 0 && !paid.had_pdf_once(latest);

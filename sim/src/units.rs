@@ -64,16 +64,22 @@ pub struct Paid {
 
 impl Paid {
     pub fn of(history: &History, truth: &Truth, stripe_id: &str) -> Self {
-        let mut bills: Vec<Bill> = truth.invoices.iter().map(bill).collect();
+        // In the order of their creation.
+        let mut bills: Vec<Bill> = truth.invoices.iter().rev().map(bill).collect();
+        let mut owes =
+            truth.invoices.iter().any(|invoice| invoice.is_owed() || invoice.is_forgiven);
         let of = format!("customer={stripe_id}&status=complete");
         for session in history.list("/v1/checkout/sessions", &of) {
-            let is_free = session["payment_status"] == "no_payment_required";
-            if session["mode"] == "payment" && is_free && session["invoice"].is_null() {
-                bills.push(free_session(history, &session));
+            // An order without cost has no invoice. Another one has it after a second: until then
+            // it is not certain.
+            let is_paid =
+                matches!(session["payment_status"].as_str(), Some("no_payment_required" | "paid"));
+            if session["mode"] == "payment" && session["invoice"].is_null() && is_paid {
+                owes |= session["payment_status"] == "paid";
+                bills.push(session_alone(history, &session));
             }
         }
         bills.sort_by_key(|bill| bill.at);
-        let owes = truth.invoices.iter().any(|invoice| invoice.is_owed() || invoice.is_forgiven);
         Self { bills, owes }
     }
 
@@ -185,38 +191,26 @@ impl Paid {
         kept.collect()
     }
 
-    /// The most units that could be licensed at `issued`, whichever payments had been given back by
-    /// then. After the end of all paid periods, those of the last one.
-    pub fn most_units(&self, name: &str, issued: i64, error: i64) -> i64 {
-        let counted = || self.counted(issued + error);
-        let most_at = |time: i64| -> i64 {
-            let of = counted().map(|bill| {
-                let units = bill.units(name, time);
-                if bill.is_good { units } else { units.max(0) }
-            });
-            of.sum()
-        };
-        let around = [issued - error, issued, issued + error].map(most_at).into_iter().max();
-        let named = counted().flat_map(|bill| &bill.lines).filter(|line| line.is_of(name));
-        let ends = named.map(|line| line.end).filter(|end| *end <= issued + error);
-        match around.filter(|units| *units > 0) {
-            Some(units) => units,
-            None => ends.max().map_or(0, |end| most_at(end - 1)),
-        }
+    /// The most units that could be licensed by what Stripe said between two times, whichever
+    /// payments had been given back by then. After the end of all paid periods, those of the last
+    /// one.
+    pub fn most_units(&self, name: &str, (from, to): (i64, i64)) -> i64 {
+        let mut bills: Vec<&Bill> = self.counted(to).collect();
+        bills.sort_by_key(|bill| bill.counts_since);
+        let before = bills.partition_point(|bill| bill.counts_since < Some(from));
+        let most = (before..=bills.len()).map(|count| most_of(&bills[..count], name, (from, to)));
+        most.max().unwrap_or(0)
+    }
+
+    /// The most units that the license may state now, by what was not given back.
+    pub fn most_units_now(&self, name: &str, now: i64) -> i64 {
+        let bills: Vec<&Bill> = self.good().collect();
+        most_of(&bills, name, (now, now))
     }
 
     /// The most units that were paid for at any time before `issued`.
-    pub fn most_units_ever(&self, name: &str, issued: i64, error: i64) -> i64 {
-        let lines = || self.counted(issued + error).flat_map(|bill| &bill.lines);
-        let starts = lines().filter(|line| line.is_of(name)).map(|line| line.start);
-        let most = starts.map(|start| {
-            let of = self.counted(issued + error).map(|bill| {
-                let units = bill.units(name, start);
-                if bill.is_good { units } else { units.max(0) }
-            });
-            of.sum()
-        });
-        most.max().unwrap_or(0)
+    pub fn most_units_ever(&self, name: &str, issued: i64) -> i64 {
+        self.most_units(name, (i64::MIN, issued))
     }
 
     /// The latest end of updates that single payments before `issued` could give.
@@ -241,6 +235,29 @@ impl Paid {
     fn counted(&self, before: i64) -> impl Iterator<Item = &Bill> {
         let is_counted = move |bill: &&Bill| bill.counts_since.is_some_and(|since| since <= before);
         self.bills.iter().filter(is_counted)
+    }
+}
+
+/// The most units of these bills at any moment between two times. If none is paid for then, those
+/// of the last period that ended before.
+fn most_of(bills: &[&Bill], name: &str, (from, to): (i64, i64)) -> i64 {
+    let most_at = |time: i64| -> i64 {
+        let of = bills.iter().map(|bill| {
+            let units = bill.units(name, time);
+            if bill.is_good { units } else { units.max(0) }
+        });
+        of.sum()
+    };
+    let lines = || bills.iter().flat_map(|bill| &bill.lines).filter(|line| line.is_of(name));
+    let moments = lines().flat_map(|line| [line.start, line.end]).chain([from, to]);
+    let within = moments.filter(|time| from <= *time && *time <= to);
+    match within.map(most_at).max().filter(|units| *units > 0) {
+        Some(units) => units,
+        None => lines()
+            .map(|line| line.end)
+            .filter(|end| *end <= to)
+            .max()
+            .map_or(0, |end| most_at(end - 1)),
     }
 }
 
@@ -273,10 +290,14 @@ fn bill(invoice: &Invoice) -> Bill {
     }
 }
 
-/// An order without cost has no payment and no invoice.
-fn free_session(history: &History, session: &Value) -> Bill {
+/// A session that has no invoice.
+fn session_alone(history: &History, session: &Value) -> Bill {
     let id = id_of(session);
-    let at = session["created"].as_i64().unwrap_or_default();
+    let stripe = &history.world.stripe;
+    let intent = session["payment_intent"].as_str().unwrap_or_default();
+    let charge = stripe.look(intent, |intent| intent["latest_charge"].clone());
+    let charged = stripe.look(charge.as_str().unwrap_or_default(), |one| one["created"].as_i64());
+    let at = charged.or(session["created"].as_i64()).unwrap_or_default();
     let lines = history.list(&format!("/v1/checkout/sessions/{id}/line_items"), "");
     let lines = lines.iter().map(|line| Sold {
         price: line["price"]["id"].as_str().unwrap_or_default().to_owned(),
@@ -292,6 +313,9 @@ fn free_session(history: &History, session: &Value) -> Bill {
 /// a purchase.
 fn replay<'b>(bills: impl Iterator<Item = &'b Bill>) -> Option<i64> {
     let mut until = None;
+    let mut bills: Vec<&Bill> = bills.collect();
+    // Updates are sold after what they extend, perhaps in the same second.
+    bills.sort_by_key(|bill| (bill.at, bill.lines.iter().all(|line| line.price != STUDIO)));
     for bill in bills {
         for line in bill.lines.iter().filter(|line| line.units > 0) {
             until = match (line.price.as_str(), until) {
