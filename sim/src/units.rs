@@ -2,6 +2,8 @@
 //! by running sums over the lines of invoices, by replaying single payments with a calendar of its
 //! own, and by the stretches of time that are paid.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use crate::history::History;
@@ -85,7 +87,7 @@ impl Paid {
 
     /// The units of the prices with this name that are paid for at a time.
     pub fn units(&self, name: &str, time: i64) -> i64 {
-        self.good().map(|bill| bill.units(name, time)).sum()
+        units_of(self.good(), name, time)
     }
 
     fn good(&self) -> impl Iterator<Item = &Bill> {
@@ -118,8 +120,7 @@ impl Paid {
     fn of_subscription(&self, found: &Value, now: i64) -> Option<Share> {
         let id = id_of(found);
         let own = |name: &str| -> i64 {
-            let own = self.good().filter(|bill| bill.subscription == id);
-            own.map(|bill| bill.units(name, now)).sum()
+            units_of(self.good().filter(|bill| bill.subscription == id), name, now)
         };
         let (starter, team) = (own(STARTER), own(TEAM));
         let wants_team = truth::items(found).any(|price| price.contains(TEAM));
@@ -241,13 +242,7 @@ impl Paid {
 /// The most units of these bills at any moment between two times. If none is paid for then, those
 /// of the last period that ended before.
 fn most_of(bills: &[&Bill], name: &str, (from, to): (i64, i64)) -> i64 {
-    let most_at = |time: i64| -> i64 {
-        let of = bills.iter().map(|bill| {
-            let units = bill.units(name, time);
-            if bill.is_good { units } else { units.max(0) }
-        });
-        of.sum()
-    };
+    let most_at = |time: i64| units_of(bills.iter().copied(), name, time);
     let lines = || bills.iter().flat_map(|bill| &bill.lines).filter(|line| line.is_of(name));
     let moments = lines().flat_map(|line| [line.start, line.end]).chain([from, to]);
     let within = moments.filter(|time| from <= *time && *time <= to);
@@ -261,11 +256,23 @@ fn most_of(bills: &[&Bill], name: &str, (from, to): (i64, i64)) -> i64 {
     }
 }
 
-impl Bill {
-    fn units(&self, name: &str, time: i64) -> i64 {
-        let lines = self.lines.iter().filter(|line| line.is_of(name));
-        lines.filter(|line| line.start <= time && time < line.end).map(|line| line.units).sum()
+/// Returns the units that these bills sold for a time, less those that they took back. What was
+/// given back counts as far as it sold anything. Within a period of a subscription, no more is taken
+/// back than was sold.
+fn units_of<'b>(bills: impl Iterator<Item = &'b Bill>, name: &str, time: i64) -> i64 {
+    let mut sums: BTreeMap<(&str, &str, i64), i64> = BTreeMap::new();
+    for bill in bills {
+        let mut own: BTreeMap<(&str, i64), i64> = BTreeMap::new();
+        let lines = bill.lines.iter().filter(|line| line.is_of(name));
+        for line in lines.filter(|line| line.start <= time && time < line.end) {
+            *own.entry((&line.price, line.end)).or_default() += line.units;
+        }
+        for ((price, end), units) in own {
+            let units = if bill.is_good { units } else { units.max(0) };
+            *sums.entry((&bill.subscription, price, end)).or_default() += units;
+        }
     }
+    sums.into_values().map(|units| units.max(0)).sum()
 }
 
 impl Sold {

@@ -179,7 +179,8 @@ fn has_same_period_and_price(line: &Line, other: &Line) -> bool {
 ///
 /// An invoice may also credit its own lines: several changes within a period, billed together. A
 /// credit that names nothing is for earlier lines. Units that are credited and were not paid, or no
-/// longer, are taken from what the invoice bills instead: only the difference was paid.
+/// longer, are taken from the other lines of their price and period instead: from the earlier ones,
+/// which the credited line replaced, and then from what the invoice bills.
 fn add_purchases<'i>(
     bought: &mut Vec<Bought<'i>>,
     invoice: &'i Invoice,
@@ -213,7 +214,8 @@ fn add_purchases<'i>(
             }));
         }
         let unpaid = credited.map_or(0, |_| units);
-        take_units(&mut bought[earlier..], credit, unpaid);
+        let (before, own) = bought.split_at_mut(earlier);
+        take_units(before.iter_mut().rev().chain(own), credit, unpaid);
     }
     bought.retain(|of| of.units > 0);
     former
@@ -225,8 +227,12 @@ fn units(line: &Line) -> u32 {
 }
 
 /// Takes units from lines of the price and the period that a credit is for.
-fn take_units(lines: &mut [Bought<'_>], credit: &Line, mut units: u32) {
-    for of in lines.iter_mut().filter(|of| has_same_period_and_price(of.line, credit)) {
+fn take_units<'l, 'i: 'l>(
+    lines: impl Iterator<Item = &'l mut Bought<'i>>,
+    credit: &Line,
+    mut units: u32,
+) {
+    for of in lines.filter(|of| has_same_period_and_price(of.line, credit)) {
         let taken = of.units.min(units);
         (of.units, units) = (of.units - taken, units - taken);
     }

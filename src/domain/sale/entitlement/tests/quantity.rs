@@ -108,6 +108,12 @@ fn units_that_were_refunded_do_not_pay_for_others_stripe_34() {
     let mut state = team(15, &[bought, raised]);
     state.invoices[0].payment = Payment::Refunded;
     assert_eq!(counted(&state).0, Some(10), "the refunded five did not pay for five of fifteen");
+    let bought = ("in_1", Paid, vec![units("il_1", 8)]);
+    let raised = ("in_2", Paid, vec![credit("il_1", 8), units("il_2", 14)]);
+    let again = ("in_3", Paid, vec![credit("il_2", 14), units("il_3", 20)]);
+    let mut state = team(20, &[bought, raised, again]);
+    state.invoices[1].payment = Payment::Refunded;
+    assert_eq!(counted(&state).0, Some(14), "the eight were credited with the refunded fourteen");
 }
 
 #[test]
