@@ -1,4 +1,4 @@
-//! The invariant H of histories that sell units: nobody's limits exceed what was paid, and
+//! The invariant M of histories that sell units: nobody's limits exceed what was paid, and
 //! everybody's reach it once nothing is owed.
 
 use licentia::domain::license::{Basis, IssuedLicense, Phase, Source};
@@ -35,12 +35,12 @@ pub fn current(
         && held.rank == 2
         && held.units > most
     {
-        history.violation(format!("H: {who} paid for {most} units and has {held:?} at {now}"));
+        history.violation(format!("M: {who} paid for {most} units and has {held:?} at {now}"));
     }
     let Some(shares) = paid.certain(truth, now) else { return };
     let due = shares.last().cloned();
     if held != due {
-        let what = format!("H: {who} paid for {due:?} and has {held:?} at {now}; of {shares:?}");
+        let what = format!("M: {who} paid for {due:?} and has {held:?} at {now}; of {shares:?}");
         history.violation(what);
     }
 }
@@ -89,7 +89,7 @@ pub fn ever(history: &mut History, who: usize, license: &IssuedLicense, all: &[P
     let reasons: Vec<String> = all.iter().map_while(exceeds).collect();
     if reasons.len() == all.len() {
         let seq = license.seq;
-        let what = format!("H: {who}: license {seq} at {issued} said {said:?}, paid: {reasons:?}");
+        let what = format!("M: {who}: license {seq} at {issued} said {said:?}, paid: {reasons:?}");
         history.violation(what);
     }
     let limits = limits(license);
@@ -99,7 +99,7 @@ pub fn ever(history: &mut History, who: usize, license: &IssuedLicense, all: &[P
     );
     if limits != wanted {
         let seq = license.seq;
-        let what = format!("H: {who}: license {seq} ({said:?}) has the limits {limits:?}");
+        let what = format!("M: {who}: license {seq} ({said:?}) has the limits {limits:?}");
         history.violation(what);
     }
 }

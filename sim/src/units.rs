@@ -30,6 +30,9 @@ pub struct Bill {
     pub counts_since: Option<i64>,
     /// Whether it counts now.
     pub is_good: bool,
+    /// Whether it takes back something that was not paid for before it, or no longer is. Then it is
+    /// not certain whether it counts.
+    is_unbacked: bool,
     pub lines: Vec<Sold>,
     subscription: String,
 }
@@ -81,13 +84,17 @@ impl Paid {
                 bills.push(session_alone(history, &session));
             }
         }
+        let unbacked: Vec<bool> = bills.iter().map(|bill| is_unbacked(bill, &bills)).collect();
+        for (bill, is_unbacked) in bills.iter_mut().zip(unbacked) {
+            bill.is_unbacked = is_unbacked;
+        }
         bills.sort_by_key(|bill| bill.at);
         Self { bills, owes }
     }
 
     /// The units of the prices with this name that are paid for at a time.
     pub fn units(&self, name: &str, time: i64) -> i64 {
-        units_of(self.good(), name, time)
+        units_of(self.good(), name, time, false)
     }
 
     fn good(&self) -> impl Iterator<Item = &Bill> {
@@ -120,7 +127,7 @@ impl Paid {
     fn of_subscription(&self, found: &Value, now: i64) -> Option<Share> {
         let id = id_of(found);
         let own = |name: &str| -> i64 {
-            units_of(self.good().filter(|bill| bill.subscription == id), name, now)
+            units_of(self.good().filter(|bill| bill.subscription == id), name, now, false)
         };
         let (starter, team) = (own(STARTER), own(TEAM));
         let wants_team = truth::items(found).any(|price| price.contains(TEAM));
@@ -242,7 +249,7 @@ impl Paid {
 /// The most units of these bills at any moment between two times. If none is paid for then, those
 /// of the last period that ended before.
 fn most_of(bills: &[&Bill], name: &str, (from, to): (i64, i64)) -> i64 {
-    let most_at = |time: i64| units_of(bills.iter().copied(), name, time);
+    let most_at = |time: i64| units_of(bills.iter().copied(), name, time, true);
     let lines = || bills.iter().flat_map(|bill| &bill.lines).filter(|line| line.is_of(name));
     let moments = lines().flat_map(|line| [line.start, line.end]).chain([from, to]);
     let within = moments.filter(|time| from <= *time && *time <= to);
@@ -256,10 +263,29 @@ fn most_of(bills: &[&Bill], name: &str, (from, to): (i64, i64)) -> i64 {
     }
 }
 
-/// Returns the units that these bills sold for a time, less those that they took back. What was
-/// given back counts as far as it sold anything. Within a period of a subscription, no more is taken
+/// Whether a bill takes back what was not paid before it, or was given back.
+fn is_unbacked(bill: &Bill, all: &[Bill]) -> bool {
+    let credits = bill.lines.iter().filter(|line| line.units < 0);
+    let mut unpaid = all.iter().filter(|other| {
+        other.subscription == bill.subscription
+            && (!other.is_good || other.counts_since > bill.counts_since)
+    });
+    let credits: Vec<(&str, i64)> = credits.map(|line| (line.price.as_str(), line.end)).collect();
+    unpaid.any(|other| {
+        let mut sold = other.lines.iter().filter(|line| line.units > 0);
+        sold.any(|line| credits.contains(&(line.price.as_str(), line.end)))
+    })
+}
+
+/// Returns the units that these bills sold for a time, less those that they took back. For a bound, what
+/// is not certain counts as far as it sold anything. Within a period of a subscription, no more is taken
 /// back than was sold.
-fn units_of<'b>(bills: impl Iterator<Item = &'b Bill>, name: &str, time: i64) -> i64 {
+fn units_of<'b>(
+    bills: impl Iterator<Item = &'b Bill>,
+    name: &str,
+    time: i64,
+    is_bound: bool,
+) -> i64 {
     let mut sums: BTreeMap<(&str, &str, i64), i64> = BTreeMap::new();
     for bill in bills {
         let mut own: BTreeMap<(&str, i64), i64> = BTreeMap::new();
@@ -268,7 +294,8 @@ fn units_of<'b>(bills: impl Iterator<Item = &'b Bill>, name: &str, time: i64) ->
             *own.entry((&line.price, line.end)).or_default() += line.units;
         }
         for ((price, end), units) in own {
-            let units = if bill.is_good { units } else { units.max(0) };
+            let is_certain = bill.is_good && !(is_bound && bill.is_unbacked);
+            let units = if is_certain { units } else { units.max(0) };
             *sums.entry((&bill.subscription, price, end)).or_default() += units;
         }
     }
@@ -292,6 +319,7 @@ fn bill(invoice: &Invoice) -> Bill {
         at: invoice.charged_at.unwrap_or(invoice.created),
         counts_since: invoice.counts_since,
         is_good: invoice.is_good(),
+        is_unbacked: false,
         subscription: invoice.subscription.clone(),
         lines: lines.collect(),
     }
@@ -313,7 +341,14 @@ fn session_alone(history: &History, session: &Value) -> Bill {
         end: at,
     });
     let (counts_since, subscription) = (Some(at), String::new());
-    Bill { at, counts_since, is_good: true, subscription, lines: lines.collect() }
+    Bill {
+        at,
+        counts_since,
+        is_good: true,
+        is_unbacked: false,
+        subscription,
+        lines: lines.collect(),
+    }
 }
 
 /// Returns the end of the updates after these payments, in the order of their charges; none without
