@@ -42,6 +42,11 @@ impl History {
             self.remind();
             self.rest(ROUNDS).await?;
         }
+        if checks::updates_have_ended(self).await? {
+            // No event announces that. The daily reconciliation finds it.
+            self.compare_now().await?;
+            self.rest(ROUNDS).await?;
+        }
         checks::everything(self).await
     }
 

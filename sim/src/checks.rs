@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 
 use chrono::TimeDelta;
 use licentia::domain::ids::CustomerId;
-use licentia::domain::license::{IssuedLicense, Phase, Source};
+use licentia::domain::license::{Basis, IssuedLicense, Phase, Source};
 use licentia::domain::operator::webhook_delivery::LeasedDelivery;
 use licentia::domain::outbox::LeasedMail;
 use licentia::domain::retry;
@@ -25,6 +25,8 @@ use crate::invoices::Invoice;
 use crate::mails;
 use crate::people::Person;
 use crate::truth::{Due, Truth};
+use crate::unit_checks;
+use crate::units::Paid;
 use crate::webhooks;
 
 /// Events are kept for 35 days, so those of the last 30 must be stored.
@@ -69,6 +71,20 @@ async fn items(history: &History) -> Result<Vec<Item>> {
     let mails = database::mails(&history.ground.store).await?;
     items.extend(mails.into_iter().map(|(mail, _)| mail));
     Ok(items)
+}
+
+/// Whether the updates of somebody's license have ended: what else they paid may count from now on.
+pub async fn updates_have_ended(history: &History) -> Result<bool> {
+    let now = Timestamp::saturating(history.latest_clock());
+    let mut tx = history.ground.store.read().await?;
+    for id in history.people.iter().filter_map(|person| person.customer_id.as_ref()) {
+        let license = tx.current_license(id).await?;
+        let until = license.and_then(|license| license.updates_until);
+        if history.sells && until.is_some_and(|until| until <= now) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Checks that recent work is done within a minute or two after the faults stop.
@@ -173,6 +189,9 @@ async fn person(history: &mut History, who: usize, orders: &Orders) -> Result<()
     let violations = history.ending.violations.len();
     sessions(history, who, own);
     series(history, who, &id, &licenses);
+    if history.sells {
+        units(history, who, &licenses, truth.as_ref().zip(own));
+    }
     if !helped {
         entitlement(history, who, licenses.first(), truth.as_ref());
     }
@@ -192,6 +211,23 @@ async fn person(history: &mut History, who: usize, orders: &Orders) -> Result<()
         show(history, &truths);
     }
     Ok(())
+}
+
+/// Checks what all licenses say beside the plan and the time.
+fn units(
+    history: &mut History,
+    who: usize,
+    licenses: &[IssuedLicense],
+    stripe: Option<(&Truth, &String)>,
+) {
+    let paid = stripe.map(|(truth, stripe_id)| (truth, Paid::of(history, truth, stripe_id)));
+    if let Some((truth, paid)) = &paid {
+        unit_checks::current(history, who, licenses.first(), (truth, paid));
+    }
+    let paid: Vec<Paid> = paid.into_iter().map(|(_, paid)| paid).collect();
+    for license in licenses {
+        unit_checks::ever(history, who, license, &paid);
+    }
 }
 
 /// Writes what Stripe has into the trace.
@@ -243,7 +279,10 @@ fn series(history: &mut History, who: usize, id: &CustomerId, licenses: &[Issued
     }
     for pair in licenses.windows(2) {
         let [newer, older] = pair else { continue };
-        let says = |license: &IssuedLicense| (license.source, license.plan.clone(), license.term());
+        let says = |license: &IssuedLicense| {
+            let bought = (license.quantity, license.addons.clone(), license.updates_until);
+            (license.source, license.plan.clone(), license.term(), bought)
+        };
         let refreshed = older.is_half_used(newer.issued_at);
         // The two times may be from different servers' clocks.
         let taken_back = older
@@ -272,8 +311,11 @@ fn entitlement(
     };
     let held = held.filter(works);
     let shown = held.map(|l| (l.seq, l.plan.clone(), l.source, l.expires_at, l.grace_until));
-    let due = truth.and_then(|truth| truth.due(&catalog, now));
-    let bridged = truth.and_then(|truth| truth.bridged(&catalog, now));
+    // Credits that are carried over may pay for what nobody paid: then the least is uncertain.
+    let owes = |truth: &&Truth| truth.invoices.iter().any(|i| i.is_owed() || i.is_forgiven);
+    let certain = truth.filter(|truth| !history.sells || !owes(truth));
+    let due = certain.and_then(|truth| truth.due(&catalog, now));
+    let bridged = certain.and_then(|truth| truth.bridged(&catalog, now));
     let ends = |time: Option<Timestamp>| time.map_or(i64::MAX, Timestamp::epoch_seconds);
     // With two subscriptions, the higher plan applies while it works, including its grace period.
     let reaches = |license: &IssuedLicense, due: &Due, until: i64| {
@@ -296,7 +338,11 @@ fn entitlement(
             history.violation(format!("A: {who} paid for {due:?} and has {shown:?} at {now}"));
         }
     }
-    let Some(license) = held.filter(|license| license.source == Source::Paid) else {
+    // What is perpetual is checked by its updates (`unit_checks`).
+    let is_for_a_time = |license: &&IssuedLicense| {
+        license.source == Source::Paid && license.basis == Basis::Subscription
+    };
+    let Some(license) = held.filter(is_for_a_time) else {
         return;
     };
     let rank = catalog.rank(&license.plan);
@@ -319,7 +365,7 @@ fn entitlement(
 /// Checks that every license was paid for when it was issued, even if the money was returned later
 /// (B).
 fn was_paid(history: &mut History, who: usize, license: &IssuedLicense, truths: &[Truth]) {
-    if license.source != Source::Paid {
+    if license.source != Source::Paid || license.basis != Basis::Subscription {
         return;
     }
     let rank = history.ground.plans.rank(&license.plan);
@@ -424,6 +470,7 @@ async fn nothing_drifts(history: &mut History) -> Result<()> {
         let has_former = who.is_some_and(|who| !history.people[who].former.is_empty());
         if let [one] = &truth.subscriptions[..]
             && !truth.owes(one)
+            && !(history.sells && Paid::of(history, &truth, &stripe_id).owes)
             && !has_former
             && !who.is_some_and(|who| history.people[who].helped)
         {

@@ -16,6 +16,7 @@ use licentia_sandbox::{AfterRetries, Behavior, CancelField, Delivery};
 use crate::dice::Dice;
 use crate::ledger::Ledger;
 use crate::people::Person;
+use crate::selling;
 use crate::server::{Ground, Server};
 use crate::work::Begun;
 use crate::world::{START, World};
@@ -48,6 +49,10 @@ pub struct History {
     pub many_invoices: bool,
     /// Whether there are steps with accounts ([`crate::ACCOUNTS_FROM`]).
     pub has_accounts: bool,
+    /// Whether there is more to sell than subscriptions of one unit ([`crate::SELLING_FROM`]).
+    pub sells: bool,
+    /// Whether more than a year may pass at once.
+    pub is_long: bool,
     /// The attempts with accounts.
     pub ledger: Ledger,
     /// The server that is paused, if any.
@@ -107,23 +112,27 @@ pub async fn run(ground: &Ground, seed: u64, is_traced: bool) -> Result<Ending> 
 }
 
 /// Returns the default policy, or a random one.
-fn policy(dice: &Dice, all_kinds: bool) -> Policy {
+fn policy(dice: &Dice, all_kinds: bool, sells: bool) -> Policy {
+    // Histories without other ways to sell draw no more than they did.
+    let in_part = sells && dice.happens(500);
+    let partial_refund = if in_part { Bought::Revoke } else { Bought::Keep };
     if dice.happens(600) {
-        return Policy::default();
+        return Policy { partial_refund, ..Policy::default() };
     }
     let either = || if dice.happens(500) { Bought::Keep } else { Bought::Revoke };
     let (refund, dispute, dispute_lost) = (either(), either(), either());
     // The plans file requires that a policy that revokes at a dispute also revokes at a lost one.
     let dispute_lost = dispute_lost.max(dispute);
     let forgiven = if all_kinds { either() } else { Policy::default().forgiven };
-    Policy { refund, dispute, dispute_lost, forgiven, ..Policy::default() }
+    Policy { refund, partial_refund, dispute, dispute_lost, forgiven }
 }
 
 impl History {
     fn new(ground: &Ground, seed: u64, is_traced: bool) -> Result<Self> {
         let dice = Dice::seeded(seed);
         let all_kinds = seed >= crate::ALL_KINDS_FROM;
-        let has_accounts = seed >= crate::ACCOUNTS_FROM;
+        let sells = seed >= crate::SELLING_FROM;
+        let has_accounts = seed >= crate::ACCOUNTS_FROM && !sells;
         let after_retries = [AfterRetries::Cancel, AfterRetries::Unpaid, AfterRetries::PastDue];
         let fields = [CancelField::CancelAt, CancelField::PeriodEnd];
         let behavior = Behavior {
@@ -131,12 +140,15 @@ impl History {
             portal_cancels_by: *dice.pick(&fields).unwrap_or(&CancelField::CancelAt),
             drafts_renewals: dice.happens(700),
             // Credits that are carried over would change the events of saved seeds.
-            carries_credits: false,
-            // No step begins a trial at Stripe, and another event would change the later draws.
-            announces_trial_ends: false,
+            carries_credits: sells,
+            // Another event would change the later draws.
+            announces_trial_ends: sells,
         };
-        let (world, secret) = World::new(dice.clone(), behavior, all_kinds, has_accounts);
+        let (world, secret) = World::new(dice.clone(), behavior, all_kinds, has_accounts, sells);
         let mut ground = ground.clone();
+        if sells {
+            ground.plans = ground.selling_plans.clone();
+        }
         if let Some(stripe) = &mut ground.config.stripe {
             stripe.webhook_secrets = vec![secret.into()];
             if dice.happens(300) {
@@ -152,11 +164,12 @@ impl History {
             _ => vec![0, i64::try_from(dice.below(120)).unwrap_or(0) - 60],
         };
         let lossy = dice.happens(400);
-        ground.plans.policy = policy(&dice, all_kinds);
+        ground.plans.policy = policy(&dice, all_kinds, sells);
         let mut servers = Vec::new();
         for (number, ahead) in ahead.iter().enumerate() {
             servers.push(Server::start(&ground, &world, number, *ahead)?);
         }
+        let is_long = sells && dice.happens(100);
         let mut history = Self {
             world,
             ground,
@@ -164,8 +177,10 @@ impl History {
             people: Vec::new(),
             lossy,
             all_kinds,
-            many_invoices: seed >= crate::MANY_INVOICES_FROM,
+            many_invoices: seed >= crate::MANY_INVOICES_FROM && !sells,
             has_accounts,
+            sells,
+            is_long,
             ledger: Ledger::default(),
             frozen: None,
             begun: Vec::new(),
@@ -182,6 +197,9 @@ impl History {
         history.change_weather();
         if all_kinds {
             history.draw_account();
+        }
+        if sells {
+            selling::add_codes(&history.world);
         }
         Ok(history)
     }

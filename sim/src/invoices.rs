@@ -22,6 +22,8 @@ pub struct Invoice {
     /// The same, but all of it if the vendor forgave it: so much was never paid.
     pub asked: i64,
     pub created: i64,
+    /// When the money was charged that paid it.
+    pub charged_at: Option<i64>,
     /// When it was paid by anything but the vendor's grace.
     pub paid_at: Option<i64>,
     /// When it was paid or forgiven, whichever came first.
@@ -45,6 +47,8 @@ pub struct Invoice {
 pub struct Line {
     pub price: String,
     pub amount: i64,
+    /// The units; below zero if they are credited.
+    pub units: i64,
     pub start: i64,
     pub end: i64,
 }
@@ -71,6 +75,12 @@ impl Invoice {
     }
 }
 
+impl Line {
+    pub fn is_credit(&self) -> bool {
+        self.units < 0
+    }
+}
+
 /// How much went back.
 #[derive(Default)]
 struct Back {
@@ -81,6 +91,7 @@ struct Back {
     held: i64,
     /// What all its payments by Stripe took.
     received: i64,
+    charged_at: Option<i64>,
     is_processing: bool,
 }
 
@@ -116,9 +127,12 @@ pub fn read(history: &History, found: &Value, disputes: &[Value]) -> Invoice {
         && back.held > 0
         && is_all(back.returned + back.lost + back.held, ALL_BUT_EXCHANGE);
     let is_forgiven = is_forgiven(found, amount, credited);
+    let in_part = is_paid && !refunded && !lost && !held;
+    let in_part = in_part && back.returned + back.credited + back.lost > 0;
     let policy = history.ground.plans.policy;
     let takes_back = [
         (refunded, policy.refund),
+        (in_part, policy.partial_refund),
         (lost, policy.dispute_lost),
         (held, policy.dispute),
         (is_forgiven, policy.forgiven),
@@ -144,6 +158,7 @@ pub fn read(history: &History, found: &Value, disputes: &[Value]) -> Invoice {
         amount,
         asked: if is_forgiven { number(&found["total"]).max(0) } else { amount },
         created: number(&found["created"]),
+        charged_at: back.charged_at,
         lines: lines(found),
         is_processing: back.is_processing,
         given_back,
@@ -157,10 +172,19 @@ fn lines(invoice: &Value) -> Vec<Line> {
     let lines = invoice["lines"]["data"].as_array().into_iter().flatten().map(|line| Line {
         price: line["pricing"]["price_details"]["price"].as_str().unwrap_or_default().to_owned(),
         amount: number(&line["amount"]),
+        units: units(line),
         start: number(&line["period"]["start"]),
         end: number(&line["period"]["end"]),
     });
     lines.collect()
+}
+
+/// A credit may be for nothing: after a discount of all, it only names what it credits.
+fn units(line: &Value) -> i64 {
+    let part = &line["parent"]["subscription_item_details"]["proration_details"];
+    let is_credit = number(&line["amount"]) < 0 || !part["credited_items"].is_null();
+    let units = line["quantity"].as_i64().unwrap_or(1);
+    if is_credit { -units } else { units }
 }
 
 /// A renewal that the vendor voided or wrote off, by hand or by a pause, and anything of which all
@@ -197,6 +221,9 @@ fn back(history: &History, invoice: &str, disputes: &[Value]) -> Back {
             continue;
         }
         back.received += amount;
+        let charge = stripe.look(intent, |intent| intent["latest_charge"].clone());
+        let charge = charge.as_str().unwrap_or_default();
+        back.charged_at = stripe.look(charge, |charge| charge["created"].as_i64());
         for refund in history.list("/v1/refunds", &format!("payment_intent={intent}")) {
             let failed = refund["status"] == "failed" || refund["status"] == "canceled";
             back.returned += if failed { 0 } else { number(&refund["amount"]) };

@@ -19,10 +19,13 @@ mod mails;
 mod mishaps;
 mod money;
 mod people;
+mod selling;
 mod server;
 mod support;
 mod timers;
 mod truth;
+mod unit_checks;
+mod units;
 mod webhooks;
 mod work;
 mod world;
@@ -70,8 +73,13 @@ pub const ALL_KINDS_FROM: u64 = 10_000_000_000;
 pub const MANY_INVOICES_FROM: u64 = 20_000_000_000;
 
 /// The first seed whose history also has steps with accounts: changes of addresses and passwords,
-/// deletions and returns. If more kinds come, they need a limit of their own.
+/// deletions and returns.
 pub const ACCOUNTS_FROM: u64 = 30_000_000_000;
+
+/// The first seed whose history sells once, by the unit, with an add-on and in two currencies, by
+/// plans of its own, and without the steps of the ranges between. If more kinds come, they need a
+/// limit of their own.
+pub const SELLING_FROM: u64 = 40_000_000_000;
 
 /// When the keys of every history begin to sign, in days from its start. Each history has two
 /// rotations.
@@ -108,13 +116,14 @@ pub struct Total {
     pub seconds: u64,
 }
 
-/// Returns a random seed of the newest range.
+/// Returns a random seed of one of the newest ranges: with accounts, or with more ways to sell.
 ///
 /// # Errors
 /// When the system provides no randomness.
 pub fn fresh_seed() -> Result<u64> {
-    let drawn = u64::try_from(Random::from_system()?.bits() % 100_000_000).unwrap_or(0);
-    Ok(ACCOUNTS_FROM + drawn)
+    let drawn = u64::try_from(Random::from_system()?.bits() % 200_000_000).unwrap_or(0);
+    let first = if drawn % 2 == 0 { ACCOUNTS_FROM } else { SELLING_FROM };
+    Ok(first + drawn / 2)
 }
 
 /// Runs histories, as many at once as there are cores.
@@ -182,10 +191,11 @@ fn one_after_the_other(
     runtime.block_on(async {
         let store = database::open(plan.database.as_deref()).await?;
         let plans = plans::load(None)?;
+        let selling_plans = plans::parse("selling.toml", selling::PLANS)?;
         let missing = || Error::Internal("the keys just made are not there".into());
         let keys = KeyRing::load(config)?.ok_or_else(missing)?;
         idle.watch(&store);
-        let ground = Ground { config: config.clone(), plans, keys, store, idle };
+        let ground = Ground { config: config.clone(), plans, selling_plans, keys, store, idle };
         let mut told = Instant::now();
         while let Some(seed) = plan.seeds.get(next.fetch_add(1, Ordering::SeqCst)) {
             one(plan, *seed, &ground, total).await?;

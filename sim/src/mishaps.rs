@@ -15,6 +15,7 @@ use licentia::flows::sale::webhook;
 use licentia_sandbox::{Card, Delivery};
 
 use crate::history::History;
+use crate::selling::LONG_DAYS;
 use crate::server::Server;
 use crate::timers::millis;
 use crate::work::Outcome;
@@ -132,6 +133,11 @@ impl History {
         if dice.happens(300) {
             self.tell(|| "a moment passes".to_owned());
             self.pass(Duration::from_millis(50)).await;
+            return;
+        }
+        if self.is_long && self.frozen.is_none() && self.begun.is_empty() && dice.happens(100) {
+            self.tell(|| format!("{LONG_DAYS} days pass"));
+            self.pass(Duration::from_secs(86_400 * LONG_DAYS as u64)).await;
             return;
         }
         let seconds = match dice.below(10) {

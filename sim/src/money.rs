@@ -9,8 +9,8 @@ use crate::people::id_of;
 use crate::world::PRICES;
 
 /// The coupons that vendors give.
-const FREE_ONCE: &str = "free_once";
-const HALF: &str = "half";
+pub const FREE_ONCE: &str = "free_once";
+pub const HALF: &str = "half";
 
 /// The most that banks claim back of a payment, in percent, by all of their disputes together: a
 /// little more than all of it, after an exchange.

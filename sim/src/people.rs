@@ -222,6 +222,9 @@ impl History {
     }
 
     fn check_out(&mut self, server: usize, who: usize, caller: SignedIn) {
+        if self.sells {
+            return self.check_out_selling(server, who, caller);
+        }
         let dice = &self.world.dice;
         let plan = if dice.happens(600) { "professional" } else { "starter" };
         let interval = if dice.happens(800) { Interval::Month } else { Interval::Year };
@@ -248,6 +251,9 @@ impl History {
             return;
         }
         let who = self.world.dice.below(self.people.len());
+        if self.sells {
+            return self.buy_selling(who);
+        }
         if self.all_kinds && self.world.dice.happens(UNUSUAL) && self.unusual(who) {
             return;
         }
@@ -264,17 +270,27 @@ impl History {
 
     /// Pays an open Checkout session, if there is one.
     fn pay(&mut self, who: usize) -> bool {
+        let Some(session) = self.open_session(who) else { return false };
+        self.pay_session(who, &session);
+        true
+    }
+
+    /// Returns one of a person's open Checkout sessions.
+    pub fn open_session(&self, who: usize) -> Option<String> {
         let stripe = &self.world.stripe;
         let open = |id: &&String| stripe.look(id, |found| found["status"] == "open");
         let open: Vec<String> = self.people[who].sessions.iter().filter(open).cloned().collect();
-        let Some(session) = self.world.dice.pick(&open).cloned() else { return false };
+        self.world.dice.pick(&open).cloned()
+    }
+
+    /// Pays a Checkout session by some card.
+    pub fn pay_session(&mut self, who: usize, session: &str) {
         let cards = [(8, Card::Paid), (1, Card::Declined), (2, Card::Authenticate)];
         let late = [(1, Card::DeclinedLater), (2, Card::DelayedPaid), (1, Card::DelayedFailed)];
         let cards: Vec<_> = cards.into_iter().chain(late).collect();
         let card = self.world.dice.weighted(&cards).unwrap_or(Card::Paid);
-        let paid = self.world.stripe.pay(&session, card);
+        let paid = self.world.stripe.pay(session, card);
         self.tell(|| format!("{who} pays {session}: {card:?}, {paid:?}"));
-        true
     }
 
     fn change(&mut self, who: usize, stripe_id: &str, subscription: &str) {
@@ -327,14 +343,14 @@ impl History {
 
     /// Whether enough of the period is left for a plan change to cost a cent. Stripe charges
     /// nothing for less.
-    fn has_time_left(&self, subscription: &str) -> bool {
+    pub fn has_time_left(&self, subscription: &str) -> bool {
         let item = |found: &Value| found["items"]["data"][0]["current_period_end"].as_i64();
         let end = self.world.stripe.look(subscription, item);
         end.is_some_and(|end| end - self.world.now() > COSTS_NOTHING)
     }
 
     /// Completes, retries, refunds or disputes a payment.
-    fn reverse(&mut self, who: usize, stripe_id: &str) {
+    pub fn reverse(&mut self, who: usize, stripe_id: &str) {
         let (stripe, dice) = (self.world.stripe.clone(), self.world.dice.clone());
         let of = format!("customer={stripe_id}");
         let disputes = self.list("/v1/disputes", "");

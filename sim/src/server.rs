@@ -33,6 +33,8 @@ use crate::world::World;
 pub struct Ground {
     pub config: Config,
     pub plans: Catalog,
+    /// The plans of the histories that sell more than subscriptions of one unit.
+    pub selling_plans: Catalog,
     pub keys: KeyRing,
     pub store: Store,
     pub idle: Idle,

@@ -87,7 +87,7 @@ impl Truth {
         for invoice in own().filter(|invoice| invoice.is_good()) {
             let mut missing = 0;
             let mut left: Vec<i64> = owed.iter().map(|(_, amount)| *amount).collect();
-            for credit in invoice.lines.iter().filter(|line| line.amount < 0) {
+            for credit in invoice.lines.iter().filter(|line| line.is_credit()) {
                 let same = lines.iter().filter(|line| about(line) == about(credit));
                 let paid: i64 = same.map(|line| line.amount).sum();
                 let mut credit_left = (-credit.amount - paid).max(0);
@@ -104,10 +104,10 @@ impl Truth {
                 owes = true;
             } else {
                 let credited = |line: &Line| {
-                    invoice.lines.iter().any(|by| by.amount < 0 && about(by) == about(line))
+                    invoice.lines.iter().any(|by| by.is_credit() && about(by) == about(line))
                 };
                 lines.retain(|line| !credited(line));
-                lines.extend(invoice.lines.iter().filter(|line| line.amount >= 0));
+                lines.extend(invoice.lines.iter().filter(|line| !line.is_credit()));
             }
         }
         (lines, owes)
@@ -175,7 +175,7 @@ impl Truth {
     /// The periods that were paid after the subscription had ended: dunning cancels, and the
     /// invoice stays payable. What the vendor forgives then is no payment. Whether an invoice of
     /// the same second was there before the end cannot be told: `certainly` leaves it out.
-    fn late(&self, subscription: &Value, certainly: bool) -> impl Iterator<Item = &Line> {
+    pub fn late(&self, subscription: &Value, certainly: bool) -> impl Iterator<Item = &Line> {
         let id = id_of(subscription);
         let ended = subscription["ended_at"].as_i64();
         let ended = ended.filter(|_| subscription["status"] == "canceled").unwrap_or(i64::MAX);
@@ -271,11 +271,11 @@ impl Truth {
     }
 }
 
-fn is_live(subscription: &Value) -> bool {
+pub fn is_live(subscription: &Value) -> bool {
     matches!(subscription["status"].as_str(), Some("active" | "past_due" | "trialing"))
 }
 
-fn items(subscription: &Value) -> impl Iterator<Item = &str> {
+pub fn items(subscription: &Value) -> impl Iterator<Item = &str> {
     let items = subscription["items"]["data"].as_array().into_iter().flatten();
     items.filter_map(|item| item["price"]["id"].as_str())
 }

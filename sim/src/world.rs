@@ -22,6 +22,7 @@ use licentia_sandbox::{
 use crate::dice::Dice;
 use crate::gate::Gate;
 use crate::ledger::Letter;
+use crate::selling;
 use crate::timers::Timers;
 
 /// The start of every history: 2026-11-20T15:00:00Z.
@@ -125,6 +126,7 @@ impl World {
         behavior: Behavior,
         all_kinds: bool,
         has_accounts: bool,
+        sells: bool,
     ) -> (Self, String) {
         let options = Options {
             seed: dice.seed(),
@@ -133,7 +135,10 @@ impl World {
             ..Options::default()
         };
         let stripe = Double::new(options, "https://stripe.example".to_owned());
-        for (id, amount, interval) in PRICES {
+        if sells {
+            selling::add_prices(&stripe);
+        }
+        for (id, amount, interval) in PRICES.into_iter().filter(|_| !sells) {
             let product = id.split('_').nth(1).unwrap_or_default();
             stripe.add_price(&NewPrice { id, product, amount, currency: "usd", interval });
         }

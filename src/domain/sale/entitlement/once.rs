@@ -58,12 +58,23 @@ pub fn purchases<'a>(
         lines: &session.lines,
     });
     let mut purchases: Vec<_> = invoices.chain(sessions).collect();
-    purchases.sort_by_key(|purchase| (purchase.at, purchase.id));
+    // Updates are sold after what they extend, perhaps in the same second.
+    purchases.sort_by_key(|purchase| (purchase.at, is_of_updates(purchase, catalog), purchase.id));
     purchases
 }
 
 fn charged_at(invoice: &Invoice) -> Timestamp {
     invoice.charged_at.or(invoice.paid_at).unwrap_or(invoice.created)
+}
+
+/// Returns whether a purchase extends the updates of an earlier one, and is no plan itself.
+fn is_of_updates(purchase: &Purchase<'_>, catalog: &Catalog) -> bool {
+    let has = |is: fn(&BoughtOnce<'_>) -> bool| {
+        let mut lines = purchase.lines.iter().filter_map(|line| bought_once(line, catalog));
+        lines.any(|bought| is(&bought))
+    };
+    has(|bought| matches!(bought, BoughtOnce::Updates { .. }))
+        && !has(|bought| matches!(bought, BoughtOnce::Plan { .. }))
 }
 
 /// What a line bought once.

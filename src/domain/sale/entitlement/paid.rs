@@ -155,12 +155,18 @@ fn is_owed(invoice: &Invoice, policy: &Policy) -> bool {
 
 /// Returns the lines that charge an amount, which may be zero.
 fn purchases(invoice: &Invoice) -> impl Iterator<Item = &Line> {
-    invoice.lines.iter().filter(|line| line.amount >= 0)
+    invoice.lines.iter().filter(|line| !is_credit(line))
 }
 
-/// Returns the lines that credit an amount.
+/// Returns the lines that credit something.
 fn credits(invoice: &Invoice) -> impl Iterator<Item = &Line> {
-    invoice.lines.iter().filter(|line| line.amount < 0)
+    invoice.lines.iter().filter(|line| is_credit(line))
+}
+
+/// Returns whether a line credits something. The credit of a line that a discount made free has no
+/// amount: it only names the line.
+fn is_credit(line: &Line) -> bool {
+    line.amount < 0 || !line.credits.is_empty()
 }
 
 /// Returns whether one line may credit the other.
@@ -170,18 +176,27 @@ fn has_same_period_and_price(line: &Line, other: &Line) -> bool {
 
 /// Adds the lines that a paid invoice bought, and removes what it credits. Returns the time until
 /// the credit of each removed unit.
+///
+/// An invoice may also credit its own lines: several changes within a period, billed together. A
+/// credit that names nothing is for earlier lines. Units that are credited and were not paid, or no
+/// longer, are taken from the other lines of their price and period instead: from the earlier ones,
+/// which the credited line replaced, and then from what the invoice bills.
 fn add_purchases<'i>(
     bought: &mut Vec<Bought<'i>>,
     invoice: &'i Invoice,
     catalog: &Catalog,
 ) -> Vec<Span<'i>> {
     let mut former = Vec::new();
+    let earlier = bought.len();
+    let lines = purchases(invoice).map(|line| Bought { line, units: units(line) });
+    bought.extend(lines.filter(|bought| bought.units > 0));
     for credit in credits(invoice) {
-        let mut units = credited_units(credit, catalog);
+        let credited = credited_units(credit, catalog);
+        let mut units = credited.unwrap_or(u32::MAX);
         // The newest first: an earlier line of the same price may be one that was paid twice.
-        for of in bought.iter_mut().rev() {
+        for (place, of) in bought.iter_mut().enumerate().rev() {
             let is_credited = match credit.credits.as_slice() {
-                [] => has_same_period_and_price(of.line, credit),
+                [] => place < earlier && has_same_period_and_price(of.line, credit),
                 named => named.contains(&of.line.id),
             };
             if !is_credited {
@@ -198,10 +213,11 @@ fn add_purchases<'i>(
                 units: removed,
             }));
         }
+        let unpaid = credited.map_or(0, |_| units);
+        let (before, own) = bought.split_at_mut(earlier);
+        take_units(before.iter_mut().rev().chain(own), credit, unpaid);
     }
     bought.retain(|of| of.units > 0);
-    let lines = purchases(invoice).map(|line| Bought { line, units: units(line) });
-    bought.extend(lines.filter(|bought| bought.units > 0));
     former
 }
 
@@ -210,12 +226,24 @@ fn units(line: &Line) -> u32 {
     line.quantity.unwrap_or(1)
 }
 
-/// Returns how many units a credit removes: all of the line that it credits, unless its plan is
-/// sold by the unit.
-fn credited_units(credit: &Line, catalog: &Catalog) -> u32 {
+/// Takes units from lines of the price and the period that a credit is for.
+fn take_units<'l, 'i: 'l>(
+    lines: impl Iterator<Item = &'l mut Bought<'i>>,
+    credit: &Line,
+    mut units: u32,
+) {
+    for of in lines.filter(|of| has_same_period_and_price(of.line, credit)) {
+        let taken = of.units.min(units);
+        (of.units, units) = (of.units - taken, units - taken);
+    }
+}
+
+/// Returns how many units a credit removes; `None` for all of the line that it credits, unless its
+/// plan is sold by the unit.
+fn credited_units(credit: &Line, catalog: &Catalog) -> Option<u32> {
     let plan = credit.price.as_deref().and_then(|price| catalog.by_price(price));
     let is_per_unit = plan.is_some_and(|(_, plan)| !plan.per_unit.is_empty());
-    credit.quantity.filter(|_| is_per_unit).unwrap_or(u32::MAX)
+    credit.quantity.filter(|_| is_per_unit)
 }
 
 /// Returns the units of a plan that are paid for at `now`. If none of its periods has begun, those
@@ -283,7 +311,8 @@ pub(super) fn paid_through<'c>(
     (wanted, now): (usize, Timestamp),
 ) -> Option<(Option<&'c Plan>, Option<Timestamp>)> {
     let policy = &catalog.policy;
-    if !own.invoices.iter().any(|invoice| invoice.is_paid(policy)) {
+    let is_for_plan = |invoice: &&&Invoice| !is_beside_the_plan(invoice, catalog);
+    if !own.invoices.iter().filter(is_for_plan).any(|invoice| invoice.is_paid(policy)) {
         return None;
     }
     let of_plans = own.bought.iter().filter_map(|bought| covers(bought.line, catalog));

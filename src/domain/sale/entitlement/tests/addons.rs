@@ -75,6 +75,15 @@ fn an_unpaid_add_on_does_not_disturb_the_plan() {
 }
 
 #[test]
+fn a_paid_add_on_does_not_pay_for_the_plan() {
+    // The vendor removes an add-on whose first payment is still on its way.
+    let first = ("in_1", Open, vec![plan(), pdf()]);
+    let removed = Line { id: "il_3".into(), credits: vec!["il_2".into()], amount: -300, ..pdf() };
+    let state = with_addon(&BOTH[..1], &[first, ("in_2", Paid, vec![removed])]);
+    assert_eq!(has(&state).0, None);
+}
+
+#[test]
 fn an_add_on_of_another_plan_has_no_effect_and_is_reported() {
     let lines = vec![line("price_starter_month", PERIOD_END, 1900), pdf()];
     let prices = ["price_starter_month", "price_pdf_month"];

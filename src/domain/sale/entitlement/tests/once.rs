@@ -107,6 +107,14 @@ fn updates_extend_only_what_is_held() {
 }
 
 #[test]
+fn updates_of_the_same_second_extend_the_purchase_whatever_their_ids() {
+    let bought = payment("in_2", BOUGHT, &[bills("price_studio_once", 1)]);
+    let updates = payment("in_1", BOUGHT, &[bills("price_studio_updates", 1)]);
+    let both = paid_once(vec![bought, updates]);
+    assert_eq!(owns(&both, BOUGHT), studio(BOUGHT + 2 * YEAR));
+}
+
+#[test]
 fn more_units_share_the_window_and_all_units_extend_it() {
     let mut catalog = selling();
     let site = catalog.plans.iter_mut().find(|plan| plan.id.as_str() == "site").unwrap();

@@ -89,6 +89,38 @@ fn a_credit_removes_the_lines_that_it_names_or_the_newest_units_stripe_34() {
 }
 
 #[test]
+fn a_credit_for_nothing_after_a_discount_of_all_removes_what_it_names_stripe_34() {
+    let free = |line: Line| Line { amount: 0, ..line };
+    let bought = ("in_1", Paid, vec![free(units("il_1", 5))]);
+    let lowered = ("in_2", Paid, vec![free(credit("il_1", 5)), free(units("il_2", 3))]);
+    assert_eq!(counted(&team(3, &[bought, lowered])), (Some(3), 0));
+}
+
+#[test]
+fn changes_that_are_billed_together_credit_each_other_stripe_34() {
+    let bought = ("in_1", Paid, vec![units("il_1", 5)]);
+    let first = [credit("il_1", 5), units("il_2", 8)];
+    let second = [credit("il_2", 8), units("il_3", 10)];
+    let changed = ("in_2", Paid, [first, second].concat());
+    assert_eq!(counted(&team(10, &[bought, changed])), (Some(10), 0));
+}
+
+#[test]
+fn units_that_were_refunded_do_not_pay_for_others_stripe_34() {
+    let bought = ("in_1", Paid, vec![units("il_1", 5)]);
+    let raised = ("in_2", Paid, vec![credit("il_1", 5), units("il_2", 15)]);
+    let mut state = team(15, &[bought, raised]);
+    state.invoices[0].payment = Payment::Refunded;
+    assert_eq!(counted(&state).0, Some(10), "the refunded five did not pay for five of fifteen");
+    let bought = ("in_1", Paid, vec![units("il_1", 8)]);
+    let raised = ("in_2", Paid, vec![credit("il_1", 8), units("il_2", 14)]);
+    let again = ("in_3", Paid, vec![credit("il_2", 14), units("il_3", 20)]);
+    let mut state = team(20, &[bought, raised, again]);
+    state.invoices[1].payment = Payment::Refunded;
+    assert_eq!(counted(&state).0, Some(14), "the eight were credited with the refunded fourteen");
+}
+
+#[test]
 fn an_unpaid_renewal_keeps_the_units_of_the_paid_period_in_grace() {
     let mut state = team(3, &[("in_1", Paid, vec![units("il_1", 5)])]);
     let renewal = units("il_2", 3);

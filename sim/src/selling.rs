@@ -1,0 +1,209 @@
+//! The steps of histories that sell once, by the unit, with an add-on and in several currencies:
+//! what customers buy, how they and the vendor change subscriptions, and what goes back.
+
+use licentia::domain::sale::plan::{Currency, Interval};
+use licentia::domain::sale::selection::Wanted;
+use licentia::flows::account::session::SignedIn;
+use licentia::flows::sale::checkout::{self, Purchase};
+use licentia_sandbox::{Card, NewPrice, PriceOptions, Proration};
+use serde_json::Value;
+
+use crate::history::History;
+use crate::money::{FREE_ONCE, HALF};
+use crate::people::id_of;
+use crate::world::World;
+
+/// The plans of these histories.
+pub const PLANS: &str = include_str!("selling.toml");
+
+/// Their prices: the id, the amounts in usd and eur, and the interval. An amount of 0 is none.
+const SOLD: [(&str, i64, i64, licentia_sandbox::Interval); 9] = {
+    use licentia_sandbox::Interval::{Month, Once, Year};
+    [
+        ("price_starter_month", 1900, 0, Month),
+        ("price_starter_year", 19000, 0, Year),
+        ("price_team_month", 1000, 900, Month),
+        ("price_team_year", 10000, 9000, Year),
+        ("price_studio_once", 30000, 28000, Once),
+        ("price_studio_updates", 9000, 8500, Once),
+        ("price_pdf_month", 300, 280, Month),
+        ("price_pdf_year", 3000, 2800, Year),
+        ("price_pdf_once", 5000, 4700, Once),
+    ]
+};
+
+/// The prices that a subscription can change to.
+const RECURRING: [&str; 4] =
+    ["price_team_month", "price_team_year", "price_starter_month", "price_starter_year"];
+
+/// The promotion codes, each with its coupon.
+const CODES: [(&str, &str); 2] = [("FREE", FREE_ONCE), ("HALF", HALF)];
+
+/// The most units that customers ask for: one more than are sold.
+const MOST_UNITS: usize = 21;
+
+/// A time after which a subscription has been paid for more than a year, in days.
+pub const LONG_DAYS: usize = 400;
+
+/// Makes the prices at Stripe.
+pub fn add_prices(stripe: &licentia_sandbox::Double) {
+    for (id, amount, eur, interval) in SOLD {
+        let product = id.split('_').nth(1).unwrap_or_default();
+        let new = NewPrice { id, product, amount, currency: "usd", interval };
+        let currencies = [("eur", eur)];
+        let currencies = if eur > 0 { &currencies[..] } else { &[] };
+        stripe.add_price_with(&new, &PriceOptions { currencies, ..PriceOptions::default() });
+    }
+}
+
+/// Makes the promotion codes. Their coupons are there already.
+pub fn add_codes(world: &World) {
+    for (code, coupon) in CODES {
+        // The coupon exists.
+        let _ = world.stripe.add_promotion_code(coupon, code);
+    }
+}
+
+impl History {
+    /// Opens a checkout for something, in some quantity, with or without the add-on.
+    pub fn check_out_selling(&mut self, server: usize, who: usize, caller: SignedIn) {
+        let dice = &self.world.dice;
+        let offers = [
+            (2, ("starter", Interval::Month)),
+            (1, ("starter", Interval::Year)),
+            (5, ("team", Interval::Month)),
+            (3, ("team", Interval::Year)),
+            (5, ("studio", Interval::Once)),
+            (3, ("studio", Interval::Updates)),
+        ];
+        let (plan, interval) = dice.weighted(&offers).unwrap_or(("team", Interval::Month));
+        let has_units = plan == "team" && dice.happens(800);
+        let quantity = has_units.then(|| u32::try_from(1 + dice.below(MOST_UNITS)).unwrap_or(1));
+        let has_addon = dice.happens(if plan == "starter" { 50 } else { 400 });
+        let currency = dice.pick(&["", "", "usd", "eur"]).and_then(|text| text.parse().ok());
+        let addons = if has_addon { vec!["pdf".to_owned()] } else { Vec::new() };
+        let shown = currency.as_ref().map_or("", Currency::as_str);
+        let asked = format!("{plan} by {interval:?}, {quantity:?}, {addons:?} {shown}");
+        self.tell(|| format!("{who} checks out {asked} at {server}"));
+        let back = format!("{}/docs", self.ground.config.public_url);
+        let interval = Some(interval);
+        let wanted = Wanted { plan: plan.to_owned(), interval, currency, quantity, addons };
+        let wanted = Purchase { wanted, success_url: back.clone(), cancel_url: back };
+        let app = self.servers[server].app.clone();
+        self.begin(server, async move {
+            let opened = checkout::open(&app, &caller.customer.customer_id, wanted).await;
+            crate::work::Outcome::Opened(who, opened)
+        });
+    }
+
+    /// Lets a person, a bank or the vendor act on Stripe's pages.
+    pub fn buy_selling(&mut self, who: usize) {
+        if self.world.dice.happens(500)
+            && let Some(session) = self.open_session(who)
+        {
+            self.fill_in(who, &session);
+            self.pay_session(who, &session);
+            return;
+        }
+        let Some(stripe_id) = self.stripe_customer(who) else { return };
+        let live = self.list("/v1/subscriptions", &format!("customer={stripe_id}"));
+        match self.world.dice.pick(&live).filter(|_| self.world.dice.happens(700)) {
+            Some(found) => self.change_selling(who, &stripe_id, found),
+            None if self.world.dice.happens(200) => self.dispute_a_part(who, &stripe_id),
+            None => self.reverse(who, &stripe_id),
+        }
+    }
+
+    /// The buyer chooses the units and enters a code on the page, or not.
+    fn fill_in(&mut self, who: usize, session: &str) {
+        let (stripe, dice) = (self.world.stripe.clone(), self.world.dice.clone());
+        if dice.happens(250) {
+            let units = 1 + dice.below(MOST_UNITS) as i64;
+            let chosen = ["price_team_month", "price_team_year"]
+                .map(|price| stripe.choose_quantity(session, price, units).is_ok());
+            self.tell(|| format!("{who} chooses {units} units: {chosen:?}"));
+        }
+        if dice.happens(250) {
+            let (code, _) = *dice.pick(&CODES).unwrap_or(&CODES[0]);
+            let entered = stripe.enter_promotion_code(session, code);
+            self.tell(|| format!("{who} enters {code}: {entered:?}"));
+        }
+    }
+
+    /// A subscription is changed in the portal or in the dashboard.
+    fn change_selling(&mut self, who: usize, stripe_id: &str, found: &Value) {
+        let (stripe, dice) = (self.world.stripe.clone(), self.world.dice.clone());
+        let id = id_of(found);
+        let item_of = |name: &str| {
+            let items = found["items"]["data"].as_array().into_iter().flatten();
+            let mut of = items.filter(|item| {
+                item["price"]["id"].as_str().is_some_and(|price| price.contains(name))
+            });
+            of.next().map(id_of)
+        };
+        let prorations = [Proration::Now, Proration::Now, Proration::NextInvoice, Proration::None];
+        let proration = *dice.pick(&prorations).unwrap_or(&Proration::Now);
+        let done = match dice.below(18) {
+            0..=5 if self.has_time_left(&id) => {
+                let Some(item) = item_of("_team_") else { return };
+                let units = 1 + dice.below(MOST_UNITS - 1) as i64;
+                let set = stripe.set_quantity(&id, &item, units, proration);
+                format!("has {units} units, billed {proration:?}: {set:?}")
+            }
+            6..=8 if self.has_time_left(&id) => match item_of("_pdf_") {
+                Some(item) => {
+                    let removed = stripe.remove_item(&id, &item, proration);
+                    format!("is without the add-on, billed {proration:?}: {removed:?}")
+                }
+                None => {
+                    let is_yearly = item_of("_year").is_some();
+                    let price = if is_yearly { "price_pdf_year" } else { "price_pdf_month" };
+                    let added = stripe.add_item(&id, price, 1, proration);
+                    format!("has {price}, billed {proration:?}: {added:?}")
+                }
+            },
+            9 | 10 if self.has_time_left(&id) => {
+                let price = *dice.pick(&RECURRING).unwrap_or(&RECURRING[0]);
+                format!("changes to {price}: {:?}", stripe.change_plan(&id, price))
+            }
+            11 | 12 => {
+                let cancel = dice.happens(700);
+                format!("cancels {cancel}: {:?}", stripe.cancel(&id, cancel))
+            }
+            13 => format!("cancels now: {:?}", stripe.cancel_now(&id)),
+            14 => {
+                let cards = [
+                    Card::Paid,
+                    Card::Paid,
+                    Card::DeclinedLater,
+                    Card::DelayedPaid,
+                    Card::DelayedFailed,
+                ];
+                let card = *dice.pick(&cards).unwrap_or(&Card::Paid);
+                format!("pays by {card:?} from now on: {:?}", stripe.replace_card(stripe_id, card))
+            }
+            15 => {
+                let (_, coupon) = *dice.pick(&CODES).unwrap_or(&CODES[0]);
+                format!("gets {coupon}: {:?}", stripe.discount(&id, coupon))
+            }
+            _ => return self.reverse(who, stripe_id),
+        };
+        self.tell(|| format!("{who} {id} {done}"));
+    }
+
+    /// A bank disputes a part of a payment.
+    fn dispute_a_part(&mut self, who: usize, stripe_id: &str) {
+        let (stripe, dice) = (self.world.stripe.clone(), self.world.dice.clone());
+        let disputes = self.list("/v1/disputes", "");
+        let mut intents = self.list("/v1/payment_intents", &format!("customer={stripe_id}"));
+        intents.retain(|intent| {
+            let id = &intent["id"];
+            intent["status"] == "succeeded" && !disputes.iter().any(|d| d["payment_intent"] == *id)
+        });
+        let Some(intent) = dice.pick(&intents) else { return };
+        let percent = *dice.pick(&[30, 60, 97]).unwrap_or(&60);
+        let part = (intent["amount"].as_i64().unwrap_or(0) * percent / 100).max(1);
+        let opened = stripe.open_dispute_about(&id_of(intent), part);
+        self.tell(|| format!("{who} disputes {percent} % of {}: {opened:?}", intent["id"]));
+    }
+}

@@ -1,0 +1,405 @@
+//! What was paid for, in units, read from Stripe's objects in another way than the service does:
+//! by running sums over the lines of invoices, by replaying single payments with a calendar of its
+//! own, and by the stretches of time that are paid.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::history::History;
+use crate::invoices::Invoice;
+use crate::people::id_of;
+use crate::truth::{self, Truth};
+
+/// The months of updates that a purchase, or its updates, includes; and the months that leave a
+/// perpetual license. As in `selling.toml`.
+const MONTHS: i64 = 12;
+
+const STARTER: &str = "_starter_";
+pub const TEAM: &str = "_team_";
+const STUDIO: &str = "price_studio_once";
+const UPDATES: &str = "price_studio_updates";
+pub const PDF: &str = "_pdf_";
+const PDF_ONCE: &str = "price_pdf_once";
+
+/// What was paid at once: an invoice, or a session that has none.
+pub struct Bill {
+    /// When the money was charged.
+    pub at: i64,
+    /// When it counts from, if it ever did.
+    pub counts_since: Option<i64>,
+    /// Whether it counts now.
+    pub is_good: bool,
+    /// Whether it takes back something that was not paid for before it, or no longer is. Then it is
+    /// not certain whether it counts.
+    is_unbacked: bool,
+    pub lines: Vec<Sold>,
+    subscription: String,
+}
+
+/// A line: units that were sold, or taken back (below zero), for a time.
+pub struct Sold {
+    price: String,
+    units: i64,
+    start: i64,
+    end: i64,
+}
+
+/// What a customer should be licensed for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Share {
+    /// Whether it covers a build that is made now.
+    pub covers_now: bool,
+    /// 1 for Starter, 2 for Team, 3 for Studio: as in the plans file.
+    pub rank: usize,
+    pub units: i64,
+    /// The end of the updates; `i64::MAX` without one.
+    pub updates_until: i64,
+    pub has_pdf: bool,
+    pub basis: &'static str,
+}
+
+/// Everything that somebody paid.
+pub struct Paid {
+    pub bills: Vec<Bill>,
+    /// Whether something was asked for and not paid, or given back: then what is licensed is less
+    /// certain.
+    pub owes: bool,
+}
+
+impl Paid {
+    pub fn of(history: &History, truth: &Truth, stripe_id: &str) -> Self {
+        // In the order of their creation.
+        let mut bills: Vec<Bill> = truth.invoices.iter().rev().map(bill).collect();
+        let mut owes =
+            truth.invoices.iter().any(|invoice| invoice.is_owed() || invoice.is_forgiven);
+        let of = format!("customer={stripe_id}&status=complete");
+        for session in history.list("/v1/checkout/sessions", &of) {
+            // An order without cost has no invoice. Another one has it after a second: until then
+            // it is not certain.
+            let is_paid =
+                matches!(session["payment_status"].as_str(), Some("no_payment_required" | "paid"));
+            if session["mode"] == "payment" && session["invoice"].is_null() && is_paid {
+                owes |= session["payment_status"] == "paid";
+                bills.push(session_alone(history, &session));
+            }
+        }
+        let unbacked: Vec<bool> = bills.iter().map(|bill| is_unbacked(bill, &bills)).collect();
+        for (bill, is_unbacked) in bills.iter_mut().zip(unbacked) {
+            bill.is_unbacked = is_unbacked;
+        }
+        bills.sort_by_key(|bill| bill.at);
+        Self { bills, owes }
+    }
+
+    /// The units of the prices with this name that are paid for at a time.
+    pub fn units(&self, name: &str, time: i64) -> i64 {
+        units_of(self.good(), name, time, false)
+    }
+
+    fn good(&self) -> impl Iterator<Item = &Bill> {
+        self.bills.iter().filter(|bill| bill.is_good)
+    }
+
+    /// Everything that is certainly paid now; none if that is not certain, because something is
+    /// owed, or is being paid.
+    pub fn certain(&self, truth: &Truth, now: i64) -> Option<Vec<Share>> {
+        let live: Vec<&Value> =
+            truth.subscriptions.iter().filter(|found| truth::is_live(found)).collect();
+        let is_late = |found: &Value| {
+            truth.late(found, false).any(|line| now < line.end)
+                || found["status"] == "incomplete"
+                || found["status"] == "unpaid"
+        };
+        if self.owes || live.len() > 1 || truth.subscriptions.iter().any(is_late) {
+            return None;
+        }
+        let mut shares = self.perpetual(now).into_iter().collect::<Vec<_>>();
+        shares.extend(self.fallbacks(now));
+        for found in live {
+            shares.push(self.of_subscription(found, now)?);
+        }
+        shares.sort();
+        Some(shares)
+    }
+
+    /// What a subscription's paid lines give; none if its present period is not paid yet.
+    fn of_subscription(&self, found: &Value, now: i64) -> Option<Share> {
+        let id = id_of(found);
+        let own = |name: &str| -> i64 {
+            units_of(self.good().filter(|bill| bill.subscription == id), name, now, false)
+        };
+        let (starter, team) = (own(STARTER), own(TEAM));
+        let wants_team = truth::items(found).any(|price| price.contains(TEAM));
+        let rank = match (team > 0, starter > 0) {
+            (true, _) if wants_team => 2,
+            (false, false) => return None,
+            _ => 1,
+        };
+        if found["status"] != "active" {
+            return None;
+        }
+        Some(Share {
+            covers_now: true,
+            rank,
+            units: if rank == 2 { team } else { 1 },
+            updates_until: i64::MAX,
+            has_pdf: rank == 2 && (own(PDF) > 0 || self.has_pdf_once()),
+            basis: "subscription",
+        })
+    }
+
+    fn has_pdf_once(&self) -> bool {
+        self.good().flat_map(|bill| &bill.lines).any(|line| line.price == PDF_ONCE)
+    }
+
+    /// What single payments give, replayed in the order of the charges.
+    fn perpetual(&self, now: i64) -> Option<Share> {
+        let updates_until = replay(self.good())?;
+        let has_pdf = self.has_pdf_once();
+        let covers_now = updates_until > now;
+        Some(Share { covers_now, rank: 3, units: 1, updates_until, has_pdf, basis: "once" })
+    }
+
+    /// What stays of each stretch of time that was paid without a gap.
+    fn fallbacks(&self, now: i64) -> Vec<Share> {
+        let lines = || self.good().flat_map(|bill| &bill.lines);
+        let mut times: Vec<i64> = lines().flat_map(|line| [line.start, line.end]).collect();
+        times.sort_unstable();
+        times.dedup();
+        let mut runs: Vec<(i64, i64)> = Vec::new();
+        for pair in times.windows(2) {
+            let (start, end) = (pair[0], pair[1]);
+            if self.units(STARTER, start) + self.units(TEAM, start) <= 0 {
+                continue;
+            }
+            match runs.last_mut().filter(|run| run.1 == start) {
+                Some(run) => run.1 = end,
+                None => runs.push((start, end)),
+            }
+        }
+        let kept = runs.into_iter().filter_map(|(start, end)| {
+            let is_long = months_later(start, MONTHS) <= end;
+            let since = months_later(end, -MONTHS).max(start);
+            let within = times.iter().copied().filter(|time| since < *time && *time < end);
+            let moments: Vec<i64> = std::iter::once(since).chain(within).collect();
+            let least = |name: &str| moments.iter().map(|time| self.units(name, *time)).min();
+            let units = least(TEAM).filter(|units| *units > 0 && is_long)?;
+            let has_pdf = least(PDF) > Some(0) || self.has_pdf_once();
+            let covers_now = since > now;
+            Some(Share {
+                covers_now,
+                rank: 2,
+                units,
+                updates_until: since,
+                has_pdf,
+                basis: "fallback",
+            })
+        });
+        kept.collect()
+    }
+
+    /// The most units that could be licensed by what Stripe said between two times, whichever
+    /// payments had been given back by then. After the end of all paid periods, those of the last
+    /// one.
+    pub fn most_units(&self, name: &str, (from, to): (i64, i64)) -> i64 {
+        let mut bills: Vec<&Bill> = self.counted(to).collect();
+        bills.sort_by_key(|bill| bill.counts_since);
+        let before = bills.partition_point(|bill| bill.counts_since < Some(from));
+        let most = (before..=bills.len()).map(|count| most_of(&bills[..count], name, (from, to)));
+        most.max().unwrap_or(0)
+    }
+
+    /// The most units that the license may state now, by what was not given back.
+    pub fn most_units_now(&self, name: &str, now: i64) -> i64 {
+        let bills: Vec<&Bill> = self.good().collect();
+        most_of(&bills, name, (now, now))
+    }
+
+    /// The most units that were paid for at any time before `issued`.
+    pub fn most_units_ever(&self, name: &str, issued: i64) -> i64 {
+        self.most_units(name, (i64::MIN, issued))
+    }
+
+    /// The latest end of updates that single payments before `issued` could give.
+    pub fn latest_updates(&self, issued: i64) -> Option<i64> {
+        replay(self.counted(issued))
+    }
+
+    /// The latest end of updates that paid subscriptions before `issued` could leave.
+    pub fn latest_fallback(&self, issued: i64) -> Option<i64> {
+        let lines = self.counted(issued).flat_map(|bill| &bill.lines);
+        let ends = lines.filter(|line| line.is_of(TEAM) && line.units > 0).map(|line| line.end);
+        ends.max().map(|end| months_later(end, -MONTHS))
+    }
+
+    /// Whether the add-on was ever paid once before `issued`.
+    pub fn had_pdf_once(&self, issued: i64) -> bool {
+        let mut lines = self.counted(issued).flat_map(|bill| &bill.lines);
+        lines.any(|line| line.price == PDF_ONCE)
+    }
+
+    /// The bills that counted before a time.
+    fn counted(&self, before: i64) -> impl Iterator<Item = &Bill> {
+        let is_counted = move |bill: &&Bill| bill.counts_since.is_some_and(|since| since <= before);
+        self.bills.iter().filter(is_counted)
+    }
+}
+
+/// The most units of these bills at any moment between two times. If none is paid for then, those
+/// of the last period that ended before.
+fn most_of(bills: &[&Bill], name: &str, (from, to): (i64, i64)) -> i64 {
+    let most_at = |time: i64| units_of(bills.iter().copied(), name, time, true);
+    let lines = || bills.iter().flat_map(|bill| &bill.lines).filter(|line| line.is_of(name));
+    let moments = lines().flat_map(|line| [line.start, line.end]).chain([from, to]);
+    let within = moments.filter(|time| from <= *time && *time <= to);
+    match within.map(most_at).max().filter(|units| *units > 0) {
+        Some(units) => units,
+        None => lines()
+            .map(|line| line.end)
+            .filter(|end| *end <= to)
+            .max()
+            .map_or(0, |end| most_at(end - 1)),
+    }
+}
+
+/// Whether a bill takes back what was not paid before it, or was given back.
+fn is_unbacked(bill: &Bill, all: &[Bill]) -> bool {
+    let credits = bill.lines.iter().filter(|line| line.units < 0);
+    let mut unpaid = all.iter().filter(|other| {
+        other.subscription == bill.subscription
+            && (!other.is_good || other.counts_since > bill.counts_since)
+    });
+    let credits: Vec<(&str, i64)> = credits.map(|line| (line.price.as_str(), line.end)).collect();
+    unpaid.any(|other| {
+        let mut sold = other.lines.iter().filter(|line| line.units > 0);
+        sold.any(|line| credits.contains(&(line.price.as_str(), line.end)))
+    })
+}
+
+/// Returns the units that these bills sold for a time, less those that they took back. For a bound, what
+/// is not certain counts as far as it sold anything. Within a period of a subscription, no more is taken
+/// back than was sold.
+fn units_of<'b>(
+    bills: impl Iterator<Item = &'b Bill>,
+    name: &str,
+    time: i64,
+    is_bound: bool,
+) -> i64 {
+    let mut sums: BTreeMap<(&str, &str, i64), i64> = BTreeMap::new();
+    for bill in bills {
+        let mut own: BTreeMap<(&str, i64), i64> = BTreeMap::new();
+        let lines = bill.lines.iter().filter(|line| line.is_of(name));
+        for line in lines.filter(|line| line.start <= time && time < line.end) {
+            *own.entry((&line.price, line.end)).or_default() += line.units;
+        }
+        for ((price, end), units) in own {
+            let is_certain = bill.is_good && !(is_bound && bill.is_unbacked);
+            let units = if is_certain { units } else { units.max(0) };
+            *sums.entry((&bill.subscription, price, end)).or_default() += units;
+        }
+    }
+    sums.into_values().map(|units| units.max(0)).sum()
+}
+
+impl Sold {
+    fn is_of(&self, name: &str) -> bool {
+        self.price.contains(name)
+    }
+}
+
+fn bill(invoice: &Invoice) -> Bill {
+    let lines = invoice.lines.iter().map(|line| Sold {
+        price: line.price.clone(),
+        units: line.units,
+        start: line.start,
+        end: line.end,
+    });
+    Bill {
+        at: invoice.charged_at.unwrap_or(invoice.created),
+        counts_since: invoice.counts_since,
+        is_good: invoice.is_good(),
+        is_unbacked: false,
+        subscription: invoice.subscription.clone(),
+        lines: lines.collect(),
+    }
+}
+
+/// A session that has no invoice.
+fn session_alone(history: &History, session: &Value) -> Bill {
+    let id = id_of(session);
+    let stripe = &history.world.stripe;
+    let intent = session["payment_intent"].as_str().unwrap_or_default();
+    let charge = stripe.look(intent, |intent| intent["latest_charge"].clone());
+    let charged = stripe.look(charge.as_str().unwrap_or_default(), |one| one["created"].as_i64());
+    let at = charged.or(session["created"].as_i64()).unwrap_or_default();
+    let lines = history.list(&format!("/v1/checkout/sessions/{id}/line_items"), "");
+    let lines = lines.iter().map(|line| Sold {
+        price: line["price"]["id"].as_str().unwrap_or_default().to_owned(),
+        units: line["quantity"].as_i64().unwrap_or(1),
+        start: at,
+        end: at,
+    });
+    let (counts_since, subscription) = (Some(at), String::new());
+    Bill {
+        at,
+        counts_since,
+        is_good: true,
+        is_unbacked: false,
+        subscription,
+        lines: lines.collect(),
+    }
+}
+
+/// Returns the end of the updates after these payments, in the order of their charges; none without
+/// a purchase.
+fn replay<'b>(bills: impl Iterator<Item = &'b Bill>) -> Option<i64> {
+    let mut until = None;
+    let mut bills: Vec<&Bill> = bills.collect();
+    // Updates are sold after what they extend, perhaps in the same second.
+    bills.sort_by_key(|bill| (bill.at, bill.lines.iter().all(|line| line.price != STUDIO)));
+    for bill in bills {
+        for line in bill.lines.iter().filter(|line| line.units > 0) {
+            until = match (line.price.as_str(), until) {
+                (STUDIO, None) => Some(months_later(bill.at, MONTHS)),
+                (STUDIO | UPDATES, Some(until)) => Some(months_later(bill.at.max(until), MONTHS)),
+                (_, until) => until,
+            };
+        }
+    }
+    until
+}
+
+/// Returns the same time of the day some months later, or earlier, on the last day of the month if
+/// it is shorter.
+fn months_later(at: i64, months: i64) -> i64 {
+    let (day, time) = (at.div_euclid(86_400), at.rem_euclid(86_400));
+    let (year, month, of_month) = date(day);
+    let month = year * 12 + month - 1 + months;
+    let (year, month) = (month.div_euclid(12), month.rem_euclid(12) + 1);
+    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let last = match month {
+        2 => 28 + i64::from(leap),
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    };
+    days(year, month, of_month.min(last)) * 86_400 + time
+}
+
+/// Returns the days from 1970-01-01 to a date.
+fn days(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let leaps = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
+    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    year * 365 + leaps + of_year - 719_468
+}
+
+/// Returns the year, the month and the day of a day from 1970-01-01 on.
+fn date(day: i64) -> (i64, i64, i64) {
+    let mut year = 1970 + day.div_euclid(366);
+    while days(year + 1, 1, 1) <= day {
+        year += 1;
+    }
+    let month = (1..=12).rev().find(|month| days(year, *month, 1) <= day).unwrap_or(1);
+    (year, month, day - days(year, month, 1) + 1)
+}
