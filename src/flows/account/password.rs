@@ -63,8 +63,7 @@ pub async fn reset(
     if link.email != before.email {
         return Err(Error::InvalidLink);
     }
-    let login = tx.login_of(&before.email).await?;
-    let had_password = login.is_some_and(|(_, hash)| hash != NO_PASSWORD);
+    let had_password = has_password(&mut tx, &before.email).await?;
     let customer = owned(app, &mut tx, &before, had_password, now).await?;
     tx.delete_sessions(&customer.user_id, None).await?;
     tx.delete_unused_mail_links(&customer.customer_id).await?;
@@ -76,6 +75,16 @@ pub async fn reset(
     app.events_due.notify_one();
     app.mail_due.notify_one();
     Ok((opened, customer))
+}
+
+/// Returns whether the account with this address has a password. Imported accounts and those of
+/// unknown buyers have none.
+///
+/// # Errors
+/// A failure of the database.
+pub(in crate::flows) async fn has_password(tx: &mut Tx, email: &Email) -> Result<bool> {
+    let login = tx.login_of(email).await?;
+    Ok(login.is_some_and(|(_, hash)| hash != NO_PASSWORD))
 }
 
 /// Changes the caller's password, and ends their other login sessions.

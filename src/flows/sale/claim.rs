@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::audit;
 use crate::flows::sale::backfill::{self, Done, Newcomers, Step, Undecided};
+use crate::flows::sale::buyers;
 use crate::flows::sale::lease::Lease;
 use crate::flows::sale::link::{LinkReason, link};
 use crate::flows::sale::stripe_customer;
@@ -100,8 +101,8 @@ async fn fetch(app: &App, stripe_id: &StripeCustomerId) -> Result<StripeCandidat
         let problem = format!("Stripe has no customer {stripe_id} in this account and mode");
         Error::StripeLinkRefused(problem)
     })?;
-    let subscriptions = stripe.subscriptions(stripe_id).await?;
-    theirs.plan = plan_paid(&app.plans, &subscriptions).map(|(_, plan)| plan.id.to_string());
+    let bought = buyers::bought(app, stripe_id).await?;
+    theirs.plan = plan_paid(&app.plans, &bought).map(|(_, plan)| plan.id.to_string());
     Ok(theirs)
 }
 
@@ -231,10 +232,16 @@ async fn release(app: &App, before: &StripeCustomerId, id: &CustomerId) -> Resul
         stripe_customer::ended(stripe_customer::expire(app, stripe, &session).await)?;
     }
     let Some(old) = stripe.find_customer(before).await? else { return Ok(()) };
-    let subscriptions = stripe.subscriptions(before).await?;
-    if subscriptions.iter().any(|subscription| subscription.status.is_live()) {
+    let bought = buyers::bought(app, before).await?;
+    if bought.subscriptions.iter().any(|subscription| subscription.status.is_live()) {
         return Err(Error::StripeLinkRefused(format!(
             "{id} is linked to {before}, which has a live subscription; end that at Stripe first"
+        )));
+    }
+    if plan_paid(&app.plans, &bought).is_some() {
+        return Err(Error::StripeLinkRefused(format!(
+            "{id} is linked to {before}, which paid for a perpetual license; without the link, it \
+             would be revoked. To keep both, refund one purchase and grant its license instead"
         )));
     }
     if old.tag == Tag::Ours(id.clone()) {

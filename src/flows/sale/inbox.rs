@@ -114,7 +114,7 @@ async fn subject(app: &App, tx: &mut Tx, event: &LeasedEvent) -> Result<Option<S
         (None, Some(stripe_id), _) if app.stripe.is_some() => {
             let may_concern_us = tx.is_unknown_buyer(stripe_id).await? || {
                 let body = tx.event_body(&event.event_id).await?;
-                body.is_some_and(|body| buyers::may_be_a_purchase(app, &body))
+                body.is_some_and(|body| buyers::may_be_a_purchase(app, &event.kind, &body))
             };
             Ok(may_concern_us.then(|| Subject::Unlinked(stripe_id.clone())))
         }

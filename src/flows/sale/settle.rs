@@ -20,6 +20,7 @@ use crate::domain::sale::stripe_state::StripeState;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
+use crate::flows::account::password;
 use crate::flows::sale::lease::Lease;
 use crate::flows::{Mode, audit, license, mail};
 use crate::store::Tx;
@@ -132,10 +133,14 @@ async fn read_record(
             orders.extend(tx.order_of_session(&session.id).await?);
         }
     }
+    let current_license = tx.current_license(id).await?;
+    let has_password =
+        current_license.is_some() || password::has_password(tx, &customer.email).await?;
     Ok(Record {
         subscription: tx.subscription(id).await?,
         orders,
-        current_license: tx.current_license(id).await?,
+        current_license,
+        has_password,
         paid_licenses: tx.paid_licenses(id, now).await?,
         last_grant: tx.last_grant(id).await?,
         customer,
