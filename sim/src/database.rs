@@ -14,7 +14,7 @@ const IN_MEMORY: &str = "sqlite::memory:";
 
 /// Every table, in the order in which they are emptied. A row that stays would change the next
 /// history.
-const TABLES: [&str; 30] = [
+const TABLES: [&str; 31] = [
     "idempotency_keys",
     "kept_purchases",
     "outbox",
@@ -36,6 +36,7 @@ const TABLES: [&str; 30] = [
     "customers",
     "users",
     "admin_keys",
+    "waiting_purchases",
     "unknown_buyers",
     "ignored_events",
     "inbox",

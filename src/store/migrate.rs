@@ -48,6 +48,7 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
         24 "0024_reset_required",
         25 "0025_seen_plans",
         26 "0026_selling",
+        27 "0027_waiting_purchases",
     }
 });
 

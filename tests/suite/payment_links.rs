@@ -10,7 +10,7 @@ use licentia_sandbox::{Card, DeliveryFault, Times};
 use serde_json::{Value, json};
 
 use crate::harness::database::texts;
-use crate::harness::shop::Shop;
+use crate::harness::shop::{Buyer, Shop};
 
 /// What makes Stripe create a customer for the buyer.
 const WITH_CUSTOMER: [(&str, &str); 2] =
@@ -77,7 +77,7 @@ async fn stripe_28_a_perpetual_link_creates_an_account_and_mails_license_and_lin
         assert_eq!(set.status, 200, "{set:?}");
         let again = shop.choose_password(&text).await;
         assert_eq!(again.problem().1, "link_used");
-        // Another purchase of it is an order of the same customer.
+        // The password opens the account.
         let login = json!({ "email": "ada@example.com", "password": "OwnedByTheBuyer" });
         assert_eq!(shop.app.client.post("/api/customers/login", &login).await.status, 200);
         assert_eq!(shop.sync_all().await.drifted.len(), 0);
@@ -134,6 +134,85 @@ async fn stripe_28_a_link_purchase_whose_events_were_lost_is_found_by_reconcilin
     shop.sandbox.faults().delivery(DeliveryFault::Drop, Times::Always);
     shop.bought_by(&WITH_CUSTOMER, "ada@example.com").await;
     assert_eq!(shop.app.count("customers").await, 0);
+    reconcile(&shop.app.app, Mode::Apply, AT_ONCE, |_| {}).await.unwrap();
+    shop.settled().await;
+    assert_eq!(shop.plans_held("ada@example.com").await, ["studio"]);
+}
+
+/// Somebody signs up with the address of a buyer and does not verify it.
+async fn waiting(shop: &Shop) -> (Buyer, String) {
+    let thief = shop.buyer("ada@example.com").await;
+    let token = shop.license(&thief).await["token"].as_str().unwrap().to_owned();
+    let named = json!({ "name": "Locked, see evil.example" });
+    assert_eq!(thief.client.patch("/api/customers/me", &named).await.status, 200);
+    shop.bought_by(&WITH_CUSTOMER, "ada@example.com").await;
+    for event in shop.sandbox.events("") {
+        shop.redeliver(&event).await;
+    }
+    reconcile(&shop.app.app, Mode::Apply, AT_ONCE, |_| {}).await.unwrap();
+    shop.settled().await;
+    assert_eq!(shop.plans_held("ada@example.com").await, ["trial"]);
+    assert_eq!(shop.listed().await.as_array().unwrap().len(), 1, "never silent");
+    (thief, token)
+}
+
+/// Returns the text of the only mail about the purchase.
+fn waiting_mail(shop: &Shop) -> String {
+    let mails = shop.mails_about_sales("ada@example.com");
+    let [mail] = &mails[..] else { panic!("{} mails", mails.len()) };
+    assert_eq!(mail.subject(), "Your purchase of acme-app");
+    mail.text.clone().unwrap()
+}
+
+#[tokio::test]
+async fn stripe_28_an_unverified_account_must_prove_the_mailbox_first_security_34() {
+    let shop = open_to_all().await;
+    let (thief, token) = waiting(&shop).await;
+    let mail = waiting_mail(&shop);
+    assert!(!mail.contains("evil"), "{mail}");
+    let set = shop.choose_password(&mail).await;
+    assert_eq!(set.status, 200, "{set:?}");
+    assert_eq!(shop.plans_held("ada@example.com").await, ["studio"]);
+    assert_eq!((shop.listed().await, shop.app.count("customers").await), (json!([]), 1));
+    let mails = shop.mails_about_sales("ada@example.com");
+    assert_eq!(mails.last().unwrap().subject(), "Your new license for acme-app");
+    assert!(mails.iter().all(|mail| !mail.text.as_ref().unwrap().contains("evil")));
+    // Whoever signed up has neither a session, nor a password, nor a license that fetches the next.
+    assert_eq!(thief.client.get("/api/customers/me").await.status, 401);
+    let holder = shop.app.client.with_token(&token);
+    let refreshed = holder.post("/api/licenses/refresh", &json!({})).await;
+    assert_eq!(refreshed.problem().1, "license_revoked");
+    assert_eq!(shop.sync_all().await.drifted.len(), 0);
+}
+
+#[tokio::test]
+async fn stripe_28_a_verify_link_joins_nothing() {
+    let shop = open_to_all().await;
+    let (thief, _) = waiting(&shop).await;
+    let mail = waiting_mail(&shop);
+    let mails = shop.sandbox.mails();
+    let trial = mails.iter().find(|mail| mail.subject().starts_with("Your trial")).unwrap();
+    let text = trial.text.clone().unwrap();
+    let (_, rest) = text.split_once("/account/verify#token=").unwrap();
+    let verify = json!({ "token": rest.split_whitespace().next().unwrap() });
+    assert_eq!(shop.app.client.post("/api/customers/verify", &verify).await.status, 200);
+    for event in shop.sandbox.events("") {
+        shop.redeliver(&event).await;
+    }
+    reconcile(&shop.app.app, Mode::Apply, AT_ONCE, |_| {}).await.unwrap();
+    shop.settled().await;
+    assert_eq!(shop.license(&thief).await["plan"], "trial");
+    assert_eq!(shop.listed().await.as_array().unwrap().len(), 1);
+    assert_eq!(shop.choose_password(&mail).await.status, 200);
+    assert_eq!(shop.plans_held("ada@example.com").await, ["studio"]);
+}
+
+#[tokio::test]
+async fn stripe_28_an_account_that_was_deleted_leaves_the_purchase_to_the_buyer() {
+    let shop = open_to_all().await;
+    let (thief, _) = waiting(&shop).await;
+    assert_eq!(thief.client.delete("/api/customers/me").await.status, 204);
+    shop.settled().await;
     reconcile(&shop.app.app, Mode::Apply, AT_ONCE, |_| {}).await.unwrap();
     shop.settled().await;
     assert_eq!(shop.plans_held("ada@example.com").await, ["studio"]);

@@ -92,7 +92,8 @@ fn each_mail_has_the_links_that_it_needs() {
     let (templates, catalog) = (templates(), catalog());
     use Kind::{
         Bought, Cancellation, Granted, LicenseEnded, PasswordChanged, PaymentPending,
-        PaymentProblem, Receipt, Renewal, Reset, Trial, TrialEnded, TrialEnding, Upgrade, Verify,
+        PaymentProblem, PurchaseWaiting, Receipt, Renewal, Reset, Trial, TrialEnded, TrialEnding,
+        Upgrade, Verify,
     };
     for (kind, path) in [
         (Trial, "/account/verify#token=llnk_"),
@@ -103,6 +104,7 @@ fn each_mail_has_the_links_that_it_needs() {
         (Granted, "/account/portal?token=llnk_"),
         (Bought, "/account/portal?token=llnk_"),
         (Bought, "/account/reset#token=llnk_"),
+        (PurchaseWaiting, "/account/reset#token=llnk_"),
         (Upgrade, "/account/portal?token=llnk_"),
         (Renewal, "/account/portal?token=llnk_"),
         (PaymentPending, "/account/portal?token=llnk_"),

@@ -6,6 +6,7 @@ use std::fmt::Display;
 use serde::{Serialize, Serializer};
 
 use crate::domain::column::row;
+use crate::domain::ids::CustomerId;
 use crate::domain::sale::entitlement::plans_bought_once;
 use crate::domain::sale::plan::{Catalog, Plan};
 use crate::domain::sale::stripe_ids::StripeCustomerId;
@@ -25,6 +26,20 @@ row! {
         /// The time at which the purchase was first detected.
         #[serde(serialize_with = "as_text")]
         pub first_seen_at: Timestamp,
+    }
+}
+
+row! {
+    /// A purchase of an unknown buyer that waits for a customer: the account has the buyer's
+    /// address, and nobody has proven whose it is.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct WaitingPurchase {
+        /// The Stripe customer.
+        pub stripe_customer_id: StripeCustomerId,
+        /// The customer here.
+        pub customer_id: CustomerId,
+        /// The time from which it waits.
+        pub created_at: Timestamp,
     }
 }
 

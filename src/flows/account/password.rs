@@ -12,12 +12,14 @@ use crate::domain::contact::{DisplayName, Email};
 use crate::domain::message::Kind;
 use crate::domain::operator::audit::AuditAction;
 use crate::domain::outbox::To;
+use crate::domain::sale::inbox::TaskKind;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::account::customer::{by_customer, personal, save};
 use crate::flows::account::session::{self, NewSession, SignedIn};
 use crate::flows::account::{attempts, mail_link};
+use crate::flows::sale::inbox;
 use crate::flows::{audit, mail, secret};
 use crate::passwords::{NO_PASSWORD, PasswordCheck};
 use crate::store::Tx;
@@ -70,6 +72,10 @@ pub async fn reset(
     set(app, &mut tx, &customer, &hash, "reset", now).await?;
     let opened = session::open(app, &mut tx, &customer.user_id, client, now).await?;
     attempts::unlock(app, &mut tx, &customer, address, now).await?;
+    if !tx.waiting_purchases(&customer.customer_id).await?.is_empty() {
+        let (kind, id) = (TaskKind::AddressProven, &customer.customer_id);
+        inbox::queue_task(app, &mut tx, kind, id, now).await?;
+    }
     app.fail_points.reach(Place::PasswordWritten);
     tx.commit(app.fail_points.at(Place::PasswordChanged)).await?;
     app.events_due.notify_one();

@@ -9,16 +9,19 @@ use chrono::TimeDelta;
 
 use crate::app::App;
 use crate::domain::ids::CustomerId;
+use crate::domain::message::Kind;
 use crate::domain::operator::audit::Actor;
-use crate::domain::sale::buyer::{UnknownBuyer, plan_paid, plan_subscribed};
+use crate::domain::outbox::To;
+use crate::domain::sale::buyer::{UnknownBuyer, WaitingPurchase, plan_paid, plan_subscribed};
+use crate::domain::sale::matching::{Ambiguity, StripeCandidate};
 use crate::domain::sale::stripe_ids::StripeCustomerId;
 use crate::domain::sale::stripe_state::StripeState;
 use crate::domain::sale::subscription::Subscription;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fail_point::Place;
-use crate::flows::Mode;
 use crate::flows::sale::backfill;
 use crate::flows::sale::claim::{self, ClaimTarget};
+use crate::flows::{Mode, mail};
 use crate::stripe::Needs;
 
 /// The customer of a Stripe customer that was not linked when an event named it.
@@ -101,17 +104,65 @@ pub(in crate::flows) async fn meet(app: &App, stripe_id: &StripeCustomerId) -> R
     Ok(Met::Nobody)
 }
 
-/// Links an unknown buyer to an existing or a new account, unless an operator must decide.
+/// Links an unknown buyer to an existing or a new account, unless an operator must decide. If the
+/// account with the buyer's address has not verified it, the purchase waits for the link that is
+/// mailed to the address. From then on nothing else joins them: a link that only verifies the
+/// address leaves the password to whoever signed up.
 async fn admit(app: &App, stripe_id: &StripeCustomerId) -> Result<Met> {
-    let claimed = claim::claim(app, stripe_id, &ClaimTarget::NewAccount, Actor::System).await;
+    if app.store.read().await?.purchase_waits_for(stripe_id).await?.is_some() {
+        return Ok(Met::Nobody);
+    }
+    let theirs = claim::fetch(app, stripe_id).await?;
+    let claimed = claim::claim_fetched(app, &theirs, &ClaimTarget::NewAccount, Actor::System).await;
     // Another worker may have linked it, for another event about the same purchase.
     if let Some(id) = app.store.read().await?.customer_by_stripe_id(stripe_id).await? {
         return Ok(Met::Customer(id));
     }
-    if let Err(undecided) = claimed? {
-        tracing::warn!(%stripe_id, reason = undecided.reason, "an unknown buyer got no account");
+    if let Err(doubt) = claimed? {
+        tracing::warn!(%stripe_id, reason = doubt.as_str(), "an unknown buyer got no account");
+        if let Ambiguity::Unverified(id) = doubt {
+            let_wait(app, &theirs, id).await?;
+        }
     }
     Ok(Met::Nobody)
+}
+
+/// Lets a purchase wait until the customer sets a password by a mailed link, and mails that link.
+///
+/// # Errors
+/// [`Error::Busy`] when the account changed in the meantime, or a failure of the database.
+async fn let_wait(app: &App, theirs: &StripeCandidate, id: CustomerId) -> Result<()> {
+    let now = app.now();
+    let mut tx = app.store.write().await?;
+    let customer = tx.lock_customer(&id).await?.ok_or(Error::Busy)?;
+    if customer.is_email_verified() || theirs.email.as_ref() != Some(&customer.email) {
+        return Err(Error::Busy);
+    }
+    let stripe_customer_id = theirs.id.clone();
+    let waiting = WaitingPurchase { stripe_customer_id, customer_id: id.clone(), created_at: now };
+    if tx.insert_waiting_purchase(&waiting).await? {
+        mail::enqueue(app, &mut tx, Kind::PurchaseWaiting, To::Customer(&id), now).await?;
+    }
+    tx.commit(app.fail_points.at(Place::PurchaseWaits)).await?;
+    app.mail_due.notify_one();
+    Ok(())
+}
+
+/// Claims the purchases that wait for a customer, who has proven to own the address. One that is
+/// uncertain for another reason stays listed.
+///
+/// # Errors
+/// [`Error::Stripe`] or a failure of the database.
+pub(in crate::flows) async fn claim_waiting(app: &App, id: &CustomerId) -> Result<()> {
+    let waiting = app.store.read().await?.waiting_purchases(id).await?;
+    for WaitingPurchase { stripe_customer_id, .. } in waiting {
+        let to = ClaimTarget::Recognised;
+        if let Err(doubt) = claim::claim(app, &stripe_customer_id, &to, Actor::System).await? {
+            let reason = doubt.reason;
+            tracing::warn!(%stripe_customer_id, reason, "a waiting purchase was not claimed");
+        }
+    }
+    Ok(())
 }
 
 /// Lists every live subscription of the Stripe account, and if plans are sold by single payments,

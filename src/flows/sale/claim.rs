@@ -10,7 +10,7 @@ use crate::domain::ids::CustomerId;
 use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::sale::attempt::Purpose;
 use crate::domain::sale::buyer::{UnknownBuyer, plan_paid};
-use crate::domain::sale::matching::{Decision, StripeCandidate, Tag, decide};
+use crate::domain::sale::matching::{Ambiguity, Decision, StripeCandidate, Tag, decide};
 use crate::domain::sale::settlement::SyncReport;
 use crate::domain::sale::stripe_ids::StripeCustomerId;
 use crate::error::{Error, Result};
@@ -58,24 +58,35 @@ pub async fn claim(
     by: Actor<'static>,
 ) -> Result<std::result::Result<Done, Undecided>> {
     let theirs = fetch(app, stripe_id).await?;
+    let claimed = claim_fetched(app, &theirs, to, by).await?;
+    Ok(claimed.map_err(|doubt| backfill::undecided(&theirs, &doubt)))
+}
+
+/// Claims a Stripe customer that was fetched, as [`claim`] does.
+pub(super) async fn claim_fetched(
+    app: &App,
+    theirs: &StripeCandidate,
+    to: &ClaimTarget,
+    by: Actor<'static>,
+) -> Result<std::result::Result<Done, Ambiguity>> {
     let step = match to {
         ClaimTarget::Customer(id) => {
-            return link_to(app, &theirs, id, by).await.map(Ok);
+            return link_to(app, theirs, id, by).await.map(Ok);
         }
         ClaimTarget::Recognised => {
-            backfill::step(app, &theirs, decision(app, &theirs).await?, Newcomers::ReportOnly)
+            backfill::step(app, theirs, decision(app, theirs).await?, Newcomers::ReportOnly)
         }
         ClaimTarget::NewAccount => {
-            backfill::step(app, &theirs, decision(app, &theirs).await?, Newcomers::Create)
+            backfill::step(app, theirs, decision(app, theirs).await?, Newcomers::Create)
         }
     };
     let step = match step.await? {
-        None => Step::Finish(linked(app, stripe_id).await?),
+        None => Step::Finish(linked(app, &theirs.id).await?),
         Some(Ok(step)) => step,
-        Some(Err(doubt)) => return Ok(Err(backfill::undecided(&theirs, &doubt))),
+        Some(Err(doubt)) => return Ok(Err(doubt)),
     };
-    let (id, report) = backfill::take(app, &theirs, &step, by).await?;
-    Ok(Ok(backfill::done(&theirs, step.action(), Some(id), report)))
+    let (id, report) = backfill::take(app, theirs, &step, by).await?;
+    Ok(Ok(backfill::done(theirs, step.action(), Some(id), report)))
 }
 
 /// Links a Stripe customer to the customer that support names, as [`claim`] does, and syncs it.
@@ -95,7 +106,7 @@ pub(in crate::flows) async fn link_named(
 }
 
 /// Fetches a Stripe customer, with the plan that it pays for.
-async fn fetch(app: &App, stripe_id: &StripeCustomerId) -> Result<StripeCandidate> {
+pub(super) async fn fetch(app: &App, stripe_id: &StripeCustomerId) -> Result<StripeCandidate> {
     let stripe = app.stripe()?;
     let mut theirs = stripe.find_customer(stripe_id).await?.ok_or_else(|| {
         let problem = format!("Stripe has no customer {stripe_id} in this account and mode");

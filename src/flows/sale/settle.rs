@@ -173,7 +173,8 @@ async fn apply(
                 license::issue_as(app, tx, license_id.clone(), id, entitlement, now).await?;
             }
             Change::Revoke(license) => {
-                tx.revoke_license(&license.license_id, RevocationReason::Payment, now).await?;
+                tx.revoke_license(&license.license_id, Some(RevocationReason::Payment), now)
+                    .await?;
             }
             Change::Mail { kind, license_id, order_id } => {
                 let to = match license_id {
