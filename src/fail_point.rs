@@ -78,6 +78,8 @@ text_enum! {
         BuyerRecorded = "buyer.noted",
         /// The unknown buyers that a reconciliation found.
         BuyersFound = "buyers.found",
+        /// A purchase that waits for a customer.
+        PurchaseWaits = "purchase.waits",
         /// The link that an operator requested.
         ClaimLinked = "claim.linked",
         /// The removal of a link that an operator requested.

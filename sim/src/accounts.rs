@@ -399,7 +399,7 @@ impl History {
                     Ok(Done { session: None, account })
                 });
             }
-            LinkKind::Reset => {
+            LinkKind::Reset | LinkKind::FirstPassword => {
                 let text = self.new_password();
                 let password = Password::new(text.clone());
                 self.begin_attempt(server, new(Action::Reset, text), async move |app, steps| {

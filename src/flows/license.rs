@@ -147,7 +147,7 @@ async fn revoke_batch(app: &App, licenses: &[IssuedLicense], kid: &str) -> Resul
             tx.lock_customer(customer_id).await?;
             locked = Some(customer_id);
         }
-        if tx.revoke_license(license_id, RevocationReason::Key, now).await? {
+        if tx.revoke_license(license_id, Some(RevocationReason::Key), now).await? {
             let detail = json!({
                 "license_id": license_id.as_str(), "plan": plan, "reason": "key", "key_id": kid,
             });

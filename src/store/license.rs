@@ -255,7 +255,7 @@ impl Tx {
     pub async fn revoke_license(
         &mut self,
         id: &LicenseId,
-        reason: RevocationReason,
+        reason: Option<RevocationReason>,
         now: Timestamp,
     ) -> Result<bool> {
         let updated = sql!(

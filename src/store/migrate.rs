@@ -51,6 +51,7 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
         27 "0027_trial_cards",
         28 "0028_account_checks",
         29 "0029_subscription_changes",
+        30 "0030_waiting_purchases",
     }
 });
 

@@ -1,14 +1,16 @@
 //! The calls that list the whole account (all Stripe customers, all subscriptions), and those that
 //! search it for one customer. The calls for a linked customer are in `sale.rs` and `purchases.rs`.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-use super::wire::{Identified, Link, List, WireCustomer, WireSubscription};
+use super::wire::{Identified, Link, List, WireCustomer, WireSession, WireSubscription};
 use super::{Answer, PAGE, Stripe, field};
 use crate::domain::ids::CustomerId;
 use crate::domain::sale::matching::{StripeCandidate, Tag};
 use crate::domain::sale::stripe_ids::StripeCustomerId;
 use crate::domain::sale::subscription::Subscription;
+use crate::domain::time::Timestamp;
 use crate::fail_point::FailPoint;
 
 /// The maximum number of pages of such a list: half a million customers, in half an hour.
@@ -44,6 +46,23 @@ impl Stripe {
             ControlFlow::Continue(())
         };
         self.each("/subscriptions", Vec::new(), MAX_PAGES, |listed| &listed.id, each).await
+    }
+
+    /// Returns the customers of the completed Checkout sessions of single payments that were created
+    /// since then.
+    pub async fn session_customers(&self, since: Timestamp) -> Answer<BTreeSet<StripeCustomerId>> {
+        let mut customers = BTreeSet::new();
+        let query = vec![
+            field("status", "complete"),
+            field("created[gte]", since.epoch_seconds().to_string()),
+        ];
+        let take = |page: Vec<WireSession>| {
+            let single = page.iter().filter(|session| session.is_single_payment());
+            customers.extend(single.filter_map(WireSession::customer));
+            ControlFlow::Continue(())
+        };
+        self.each("/checkout/sessions", query, MAX_PAGES, |listed| &listed.id, take).await?;
+        Ok(customers)
     }
 
     /// Returns a customer; `None` if it was deleted or is not in this account.

@@ -142,7 +142,8 @@ async fn stripe_28_signing_up_with_a_strangers_address_claims_nothing() {
     assert_eq!(shop.license(&thief).await["plan"], "trial");
     assert_eq!(
         (shop.app.count("customers").await, shop.mails_about_sales("ada@example.com").len()),
-        (1, 0)
+        (1, 1),
+        "one mail with the link that proves the mailbox"
     );
     assert!(shop.sandbox.object(&stripe_id)["metadata"]["customer_id"].is_null());
     // The operator has asked: it is the same person.

@@ -321,7 +321,7 @@ async fn concurrent_refreshes_issue_one_license() {
 
 async fn revoke(app: &TestApp, license: &IssuedLicense, reason: RevocationReason) {
     let mut tx = app.app.store.write().await.unwrap();
-    tx.revoke_license(&license.license_id, reason, app.app.now()).await.unwrap();
+    tx.revoke_license(&license.license_id, Some(reason), app.app.now()).await.unwrap();
     tx.commit(FailPoints::default().at(Place::LicenseRefreshed)).await.unwrap();
 }
 

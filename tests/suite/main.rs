@@ -60,6 +60,7 @@ mod outgoing;
 mod outgoing_admin;
 mod ownership;
 mod passwords;
+mod payment_links;
 mod pending;
 mod plan_changes;
 mod plans_change;

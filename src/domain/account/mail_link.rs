@@ -25,13 +25,15 @@ secret! {
 }
 
 text_enum! {
-    /// The effect of a link. Its text is stored and is part of the link's path.
+    /// The effect of a link. Its text is stored, and that of its page is part of the link's path.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum LinkKind {
         /// Verifies the address.
         Verify = "verify",
         /// Sets a password.
         Reset = "reset",
+        /// Sets the first password of an account that a purchase created.
+        FirstPassword = "first_password",
         /// Opens the payment provider's portal. It changes nothing here, so it works repeatedly.
         Portal = "portal",
         /// Undoes a change of the address. It is mailed to the former address.
@@ -47,9 +49,18 @@ impl LinkKind {
             Self::Verify => TimeDelta::hours(48),
             Self::Reset => TimeDelta::hours(1),
             Self::Portal => TimeDelta::days(14),
+            // The buyer may read the mail after a vacation. The mail also has the license.
+            Self::FirstPassword => TimeDelta::days(14),
             // Long enough for a customer who reads mails once a week.
             Self::Undo => TimeDelta::days(7),
         }
+    }
+
+    /// Returns the kind whose page and operation the link uses: the first password is set like any
+    /// other.
+    #[must_use]
+    pub fn page(self) -> Self {
+        if self == Self::FirstPassword { Self::Reset } else { self }
     }
 
     /// Returns the URL of a link. The token is in the fragment, which browsers do not send: neither
@@ -58,7 +69,7 @@ impl LinkKind {
     #[must_use]
     pub fn url(self, public_url: &str, token: &LinkToken) -> String {
         let mark = if self == Self::Portal { '?' } else { '#' };
-        format!("{public_url}/account/{self}{mark}token={}", token.expose())
+        format!("{public_url}/account/{}{mark}token={}", self.page(), token.expose())
     }
 }
 
@@ -98,6 +109,7 @@ mod tests {
             (LinkKind::Reset, 1),
             (LinkKind::Undo, 7 * 24),
             (LinkKind::Portal, 14 * 24),
+            (LinkKind::FirstPassword, 14 * 24),
         ] {
             assert_eq!(kind.lifetime(), TimeDelta::hours(hours), "{kind}");
         }

@@ -1,7 +1,9 @@
 //! The kinds of mail, and the built-in templates of each.
 
 use super::language::Language;
-use crate::domain::account::mail_link::LinkKind::{self, Portal, Reset, Undo, Verify};
+use crate::domain::account::mail_link::LinkKind::{
+    self, FirstPassword, Portal, Reset, Undo, Verify,
+};
 use crate::domain::license::IssuedLicense;
 use crate::domain::text_enum::text_enum;
 use Case::{Forever, NoLicense, Offline, Once, Paid, Unpaid, Unverified, Usual};
@@ -114,6 +116,9 @@ kinds! {
     /// A grant, or a first license, which replaces none: the customer bought before having an
     /// account here.
     Granted = "granted": Attached, [Portal], [Usual, Unverified, Forever, Offline, Paid];
+    /// The first purchase of an account without a password, which a payment link created: the
+    /// license, and the link that sets a password.
+    Bought = "bought": Attached, [Portal, FirstPassword], [Paid, Once, Usual, Unverified, Offline];
     /// A customer bought a plan or changed to another one: the license for it.
     Upgrade = "upgrade": Attached, [Portal], [Paid, Once, Usual, Unverified, Offline];
     /// The number of units or the add-ons changed: the license for them.
@@ -167,6 +172,9 @@ kinds! {
     AddressUndone = "address_undone": NotUsed, [Reset], [Usual, Unverified];
     /// The link that verifies the address.
     Verify = "verify": NotUsed, [Verify], [Unverified];
+    /// Somebody bought with the address of an account that has not verified it, with the link that
+    /// proves whose it is and sets the password.
+    PurchaseWaiting = "purchase_waiting": NotUsed, [FirstPassword], [Unverified];
     /// The link that sets a password.
     Reset = "reset": NotUsed, [Reset], [Usual, Unverified];
     /// The password was changed.

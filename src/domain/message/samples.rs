@@ -63,7 +63,7 @@ pub(super) fn facts(
         LinkKind::Verify => !is_verified,
         // Nothing at Stripe belongs to a license that does not expire.
         LinkKind::Portal => case != Case::Forever,
-        LinkKind::Reset | LinkKind::Undo => true,
+        LinkKind::Reset | LinkKind::FirstPassword | LinkKind::Undo => true,
     };
     let made = kind.links().iter().copied().filter(is_made);
     let made = made.map(|link| (link, link.url(SERVER, &token))).collect();

@@ -91,8 +91,9 @@ fn the_two_parts_of_a_mail_have_the_same_links_and_facts() {
 fn each_mail_has_the_links_that_it_needs() {
     let (templates, catalog) = (templates(), catalog());
     use Kind::{
-        Cancellation, Granted, LicenseEnded, PasswordChanged, PaymentPending, PaymentProblem,
-        Receipt, Renewal, Reset, Trial, TrialEnded, TrialEnding, Upgrade, Verify,
+        Bought, Cancellation, Granted, LicenseEnded, PasswordChanged, PaymentPending,
+        PaymentProblem, PurchaseWaiting, Receipt, Renewal, Reset, Trial, TrialEnded, TrialEnding,
+        Upgrade, Verify,
     };
     for (kind, path) in [
         (Trial, "/account/verify#token=llnk_"),
@@ -101,6 +102,9 @@ fn each_mail_has_the_links_that_it_needs() {
         (Reset, "/account/reset#token=llnk_"),
         (PasswordChanged, "/account\n"),
         (Granted, "/account/portal?token=llnk_"),
+        (Bought, "/account/portal?token=llnk_"),
+        (Bought, "/account/reset#token=llnk_"),
+        (PurchaseWaiting, "/account/reset#token=llnk_"),
         (Upgrade, "/account/portal?token=llnk_"),
         (Renewal, "/account/portal?token=llnk_"),
         (PaymentPending, "/account/portal?token=llnk_"),

@@ -6,8 +6,11 @@ use std::fmt::Display;
 use serde::{Serialize, Serializer};
 
 use crate::domain::column::row;
+use crate::domain::ids::CustomerId;
+use crate::domain::sale::entitlement::plans_bought_once;
 use crate::domain::sale::plan::{Catalog, Plan};
 use crate::domain::sale::stripe_ids::StripeCustomerId;
+use crate::domain::sale::stripe_state::StripeState;
 use crate::domain::sale::subscription::{Status, Subscription};
 use crate::domain::time::Timestamp;
 
@@ -26,13 +29,38 @@ row! {
     }
 }
 
+row! {
+    /// A purchase of an unknown buyer that waits for a customer: the account has the buyer's
+    /// address, and nobody has proven whose it is.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct WaitingPurchase {
+        /// The Stripe customer.
+        pub stripe_customer_id: StripeCustomerId,
+        /// The customer here.
+        pub customer_id: CustomerId,
+        /// The time from which it waits.
+        pub created_at: Timestamp,
+    }
+}
+
 fn as_text<S: Serializer>(value: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
 }
 
-/// Returns the highest plan that these subscriptions pay for, and its rank. `None` if none pays for
-/// a plan: a subscription that has ended, or whose first payment was never made, does not count.
-pub fn plan_paid<'c>(
+/// Returns the highest plan that subscriptions or single payments pay for, and its rank. `None` if
+/// nothing pays for a plan: a subscription that has ended, or whose first payment was never made,
+/// does not count, and neither does a refunded payment.
+#[must_use]
+pub fn plan_paid<'c>(catalog: &'c Catalog, state: &StripeState) -> Option<(usize, &'c Plan)> {
+    let once = plans_bought_once(state, catalog);
+    plan_subscribed(catalog, &state.subscriptions)
+        .into_iter()
+        .chain(once)
+        .max_by_key(|(rank, _)| *rank)
+}
+
+/// Returns the highest plan that these subscriptions pay for, and its rank.
+pub fn plan_subscribed<'c>(
     catalog: &'c Catalog,
     subscriptions: &[Subscription],
 ) -> Option<(usize, &'c Plan)> {

@@ -28,7 +28,7 @@ use subscription::{Standing, standing};
 pub use alert::Alert;
 pub use choice::Grant;
 pub use fallback::subscriptions as fallback_subscriptions;
-pub use once::{PurchaseId, is_bought_once, purchases};
+pub use once::{PurchaseId, is_bought_once, plans_bought_once, purchases};
 
 /// What Stripe's state means for a customer.
 #[derive(Clone, Debug)]

@@ -24,6 +24,8 @@ text_enum! {
         CustomerSignedUp = "licentia.customer_signed_up",
         /// Sync a customer who was linked to an existing Stripe customer.
         CustomerLinked = "licentia.customer_linked",
+        /// Claim the purchases that wait for a customer, who has proven to own the address.
+        AddressProven = "licentia.address_proven",
     }
 }
 

@@ -45,6 +45,8 @@ pub struct Record {
     pub paid_licenses: Vec<IssuedLicense>,
     /// The license that an operator granted last, unless it was revoked.
     pub last_grant: Option<IssuedLicense>,
+    /// Whether the account has a password. It is read only while there is no license.
+    pub has_password: bool,
 }
 
 /// One change to our records.

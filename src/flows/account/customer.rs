@@ -158,6 +158,7 @@ pub(in crate::flows) async fn save(
     let after = tx.update_customer(after, now).await?;
     if after.email != before.email {
         trial_memory::remember(app, tx, &before.customer_id, &before.email, now).await?;
+        tx.delete_waiting_purchases(&before.customer_id).await?;
     }
     send_to_stripe(app, tx, before, &after, now).await?;
     Ok(after)

@@ -27,7 +27,7 @@ pub(in crate::flows) async fn make(
             customer.pending_email.as_ref() == Some(email)
                 && !tx.is_email_taken(email, id, now).await?
         }
-        LinkKind::Reset | LinkKind::Portal => *email == customer.email,
+        LinkKind::Reset | LinkKind::FirstPassword | LinkKind::Portal => *email == customer.email,
         LinkKind::Undo => {
             let former = tx.former_address(&customer.customer_id, email).await?;
             let until = former.map(|former| former.reserved_until).filter(|until| *until > now);

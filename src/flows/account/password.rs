@@ -12,12 +12,14 @@ use crate::domain::contact::{DisplayName, Email};
 use crate::domain::message::Kind;
 use crate::domain::operator::audit::AuditAction;
 use crate::domain::outbox::To;
+use crate::domain::sale::inbox::TaskKind;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::account::customer::{by_customer, personal, save};
 use crate::flows::account::session::{self, NewSession, SignedIn};
 use crate::flows::account::{attempts, mail_link};
+use crate::flows::sale::inbox;
 use crate::flows::{audit, mail, secret};
 use crate::passwords::{NO_PASSWORD, PasswordCheck};
 use crate::store::Tx;
@@ -63,19 +65,32 @@ pub async fn reset(
     if link.email != before.email {
         return Err(Error::InvalidLink);
     }
-    let login = tx.login_of(&before.email).await?;
-    let had_password = login.is_some_and(|(_, hash)| hash != NO_PASSWORD);
+    let had_password = has_password(&mut tx, &before.email).await?;
     let customer = owned(app, &mut tx, &before, had_password, now).await?;
     tx.delete_sessions(&customer.user_id, None).await?;
     tx.delete_unused_mail_links(&customer.customer_id).await?;
     set(app, &mut tx, &customer, &hash, "reset", now).await?;
     let opened = session::open(app, &mut tx, &customer.user_id, client, now).await?;
     attempts::unlock(app, &mut tx, &customer, address, now).await?;
+    if !tx.waiting_purchases(&customer.customer_id).await?.is_empty() {
+        let (kind, id) = (TaskKind::AddressProven, &customer.customer_id);
+        inbox::queue_task(app, &mut tx, kind, id, now).await?;
+    }
     app.fail_points.reach(Place::PasswordWritten);
     tx.commit(app.fail_points.at(Place::PasswordChanged)).await?;
     app.events_due.notify_one();
     app.mail_due.notify_one();
     Ok((opened, customer))
+}
+
+/// Returns whether the account with this address has a password. Imported accounts and those of
+/// unknown buyers have none.
+///
+/// # Errors
+/// A failure of the database.
+pub(in crate::flows) async fn has_password(tx: &mut Tx, email: &Email) -> Result<bool> {
+    let login = tx.login_of(email).await?;
+    Ok(login.is_some_and(|(_, hash)| hash != NO_PASSWORD))
 }
 
 /// Changes the caller's password, and ends their other login sessions.

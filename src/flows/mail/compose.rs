@@ -13,8 +13,8 @@ use crate::domain::sale::plan::{Currency, Sold};
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
-use crate::flows::account::mail_link;
 use crate::flows::account::pending::{self, SignupMail};
+use crate::flows::account::{mail_link, password};
 use crate::flows::license;
 use crate::mailer::Recipient;
 use crate::store::Tx;
@@ -239,6 +239,11 @@ async fn make_links(
         let is_made = match link {
             LinkKind::Verify => !about.is_for_verified_mailbox(),
             LinkKind::Portal => app.stripe.is_some() && customer.stripe_customer_id.is_some(),
+            LinkKind::FirstPassword => {
+                // A stranger may have chosen the password of the account.
+                let is_strangers = kind == Kind::PurchaseWaiting;
+                is_strangers || !password::has_password(tx, &customer.email).await?
+            }
             LinkKind::Reset | LinkKind::Undo => true,
         };
         if is_made {

@@ -127,7 +127,7 @@ pub async fn revoke(app: &App, by: Actor<'_>, license_id: &LicenseId) -> Result<
     if before.revoked_at.is_some() && before.revocation_reason != Some(RevocationReason::Payment) {
         return Ok(before);
     }
-    tx.revoke_license(license_id, RevocationReason::Operator, now).await?;
+    tx.revoke_license(license_id, Some(RevocationReason::Operator), now).await?;
     let after = existing(tx.license(license_id).await?)?;
     let detail = json!({
         "license_id": license_id.as_str(), "plan": after.plan, "reason": "operator",

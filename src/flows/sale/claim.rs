@@ -10,13 +10,14 @@ use crate::domain::ids::CustomerId;
 use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::sale::attempt::Purpose;
 use crate::domain::sale::buyer::{UnknownBuyer, plan_paid};
-use crate::domain::sale::matching::{Decision, StripeCandidate, Tag, decide};
+use crate::domain::sale::matching::{Ambiguity, Decision, StripeCandidate, Tag, decide};
 use crate::domain::sale::settlement::SyncReport;
 use crate::domain::sale::stripe_ids::StripeCustomerId;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::audit;
 use crate::flows::sale::backfill::{self, Done, Newcomers, Step, Undecided};
+use crate::flows::sale::buyers;
 use crate::flows::sale::lease::Lease;
 use crate::flows::sale::link::{LinkReason, link};
 use crate::flows::sale::stripe_customer;
@@ -57,24 +58,35 @@ pub async fn claim(
     by: Actor<'static>,
 ) -> Result<std::result::Result<Done, Undecided>> {
     let theirs = fetch(app, stripe_id).await?;
+    let claimed = claim_fetched(app, &theirs, to, by).await?;
+    Ok(claimed.map_err(|doubt| backfill::undecided(&theirs, &doubt)))
+}
+
+/// Claims a Stripe customer that was fetched, as [`claim`] does.
+pub(super) async fn claim_fetched(
+    app: &App,
+    theirs: &StripeCandidate,
+    to: &ClaimTarget,
+    by: Actor<'static>,
+) -> Result<std::result::Result<Done, Ambiguity>> {
     let step = match to {
         ClaimTarget::Customer(id) => {
-            return link_to(app, &theirs, id, by).await.map(Ok);
+            return link_to(app, theirs, id, by).await.map(Ok);
         }
         ClaimTarget::Recognised => {
-            backfill::step(app, &theirs, decision(app, &theirs).await?, Newcomers::ReportOnly)
+            backfill::step(app, theirs, decision(app, theirs).await?, Newcomers::ReportOnly)
         }
         ClaimTarget::NewAccount => {
-            backfill::step(app, &theirs, decision(app, &theirs).await?, Newcomers::Create)
+            backfill::step(app, theirs, decision(app, theirs).await?, Newcomers::Create)
         }
     };
     let step = match step.await? {
-        None => Step::Finish(linked(app, stripe_id).await?),
+        None => Step::Finish(linked(app, &theirs.id).await?),
         Some(Ok(step)) => step,
-        Some(Err(doubt)) => return Ok(Err(backfill::undecided(&theirs, &doubt))),
+        Some(Err(doubt)) => return Ok(Err(doubt)),
     };
-    let (id, report) = backfill::take(app, &theirs, &step, by).await?;
-    Ok(Ok(backfill::done(&theirs, step.action(), Some(id), report)))
+    let (id, report) = backfill::take(app, theirs, &step, by).await?;
+    Ok(Ok(backfill::done(theirs, step.action(), Some(id), report)))
 }
 
 /// Links a Stripe customer to the customer that support names, as [`claim`] does, and syncs it.
@@ -94,14 +106,14 @@ pub(in crate::flows) async fn link_named(
 }
 
 /// Fetches a Stripe customer, with the plan that it pays for.
-async fn fetch(app: &App, stripe_id: &StripeCustomerId) -> Result<StripeCandidate> {
+pub(super) async fn fetch(app: &App, stripe_id: &StripeCustomerId) -> Result<StripeCandidate> {
     let stripe = app.stripe()?;
     let mut theirs = stripe.find_customer(stripe_id).await?.ok_or_else(|| {
         let problem = format!("Stripe has no customer {stripe_id} in this account and mode");
         Error::StripeLinkRefused(problem)
     })?;
-    let subscriptions = stripe.subscriptions(stripe_id).await?;
-    theirs.plan = plan_paid(&app.plans, &subscriptions).map(|(_, plan)| plan.id.to_string());
+    let bought = buyers::bought(app, stripe_id).await?;
+    theirs.plan = plan_paid(&app.plans, &bought).map(|(_, plan)| plan.id.to_string());
     Ok(theirs)
 }
 
@@ -231,10 +243,16 @@ async fn release(app: &App, before: &StripeCustomerId, id: &CustomerId) -> Resul
         stripe_customer::ended(stripe_customer::expire(app, stripe, &session).await)?;
     }
     let Some(old) = stripe.find_customer(before).await? else { return Ok(()) };
-    let subscriptions = stripe.subscriptions(before).await?;
-    if subscriptions.iter().any(|subscription| subscription.status.is_live()) {
+    let bought = buyers::bought(app, before).await?;
+    if bought.subscriptions.iter().any(|subscription| subscription.status.is_live()) {
         return Err(Error::StripeLinkRefused(format!(
             "{id} is linked to {before}, which has a live subscription; end that at Stripe first"
+        )));
+    }
+    if plan_paid(&app.plans, &bought).is_some() {
+        return Err(Error::StripeLinkRefused(format!(
+            "{id} is linked to {before}, which paid for a perpetual license; without the link, it \
+             would be revoked. To keep both, refund one purchase and grant its license instead"
         )));
     }
     if old.tag == Tag::Ours(id.clone()) {

@@ -114,7 +114,7 @@ async fn subject(app: &App, tx: &mut Tx, event: &LeasedEvent) -> Result<Option<S
         (None, Some(stripe_id), _) if app.stripe.is_some() => {
             let may_concern_us = tx.is_unknown_buyer(stripe_id).await? || {
                 let body = tx.event_body(&event.event_id).await?;
-                body.is_some_and(|body| buyers::may_be_a_purchase(app, &body))
+                body.is_some_and(|body| buyers::may_be_a_purchase(app, &event.kind, &body))
             };
             Ok(may_concern_us.then(|| Subject::Unlinked(stripe_id.clone())))
         }
@@ -147,7 +147,19 @@ pub(in crate::flows) async fn customer_of(
 /// A failure of the database.
 pub async fn work(app: &App, whose: &Subject, events: &[LeasedEvent]) -> Result<()> {
     let payment = match whose {
-        Subject::Customer(id) => return Box::pin(sync_customer(app, id, events)).await,
+        Subject::Customer(id) => {
+            if events.iter().any(|event| event.is_task(TaskKind::AddressProven)) {
+                // In its own task, as below.
+                let (own, proven) = (app.clone(), id.clone());
+                let claimed =
+                    app.tasks.run(async move { buyers::claim_waiting(&own, &proven).await });
+                let claimed = within(&*app.clock, UNLINKED_TIMEOUT, claimed).await;
+                if let Err(error) = claimed.unwrap_or(Err(Error::Busy)) {
+                    return retry_later(app, whose, events, &error).await;
+                }
+            }
+            return Box::pin(sync_customer(app, id, events)).await;
+        }
         Subject::Payer(payment) => payment,
         Subject::Unlinked(stripe_id) => {
             // Runs in its own task: if it takes too long, the customer's lease is still released.

@@ -20,6 +20,7 @@ use crate::domain::sale::stripe_state::StripeState;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
+use crate::flows::account::password;
 use crate::flows::sale::lease::Lease;
 use crate::flows::sale::trial::{self, NewTrialCard};
 use crate::flows::{Mode, audit, license, mail};
@@ -137,10 +138,14 @@ async fn read_record(
             orders.extend(tx.order_of_session(&session.id).await?);
         }
     }
+    let current_license = tx.current_license(id).await?;
+    let has_password =
+        current_license.is_some() || password::has_password(tx, &customer.email).await?;
     Ok(Record {
         subscription: tx.subscription(id).await?,
         orders,
-        current_license: tx.current_license(id).await?,
+        current_license,
+        has_password,
         paid_licenses: tx.paid_licenses(id, now).await?,
         last_grant: tx.last_grant(id).await?,
         customer,
@@ -173,7 +178,8 @@ async fn apply(
                 license::issue_as(app, tx, license_id.clone(), id, entitlement, now).await?;
             }
             Change::Revoke(license) => {
-                tx.revoke_license(&license.license_id, RevocationReason::Payment, now).await?;
+                tx.revoke_license(&license.license_id, Some(RevocationReason::Payment), now)
+                    .await?;
             }
             Change::Mail { kind, license_id, order_id } => {
                 let to = match license_id {

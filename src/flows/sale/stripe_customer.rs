@@ -16,6 +16,7 @@ use crate::domain::sale::stripe_ids::{CheckoutSessionId, StripeCustomerId};
 use crate::domain::time::{SKEW, Timestamp};
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
+use crate::flows::sale::buyers;
 use crate::flows::sale::lease::Lease;
 use crate::flows::sale::link::{LinkReason, link};
 use crate::stripe::{Answer, CustomerChanges, CustomerParameters, Stripe, StripeFailure};
@@ -79,7 +80,7 @@ async fn link_named(
     found.sort_by(|a, b| a.id.as_str().cmp(b.id.as_str()));
     found.dedup_by(|a, b| a.id == b.id);
     let found = keep_unlinked(app, found).await?;
-    let Some(best) = choose(app, stripe, found, id).await? else { return Ok(None) };
+    let Some(best) = choose(app, found, id).await? else { return Ok(None) };
     let why = LinkReason::Matched { theirs: &best, reason: MatchReason::Metadata };
     link(app, lease, &best.id, why, Actor::System).await?;
     Ok(Some(best.id))
@@ -118,7 +119,6 @@ pub(in crate::flows) async fn named(
 /// [`Error::NamedTooOften`] when there are more than [`MAX_CANDIDATES`]: an operator must decide.
 async fn choose(
     app: &App,
-    stripe: &Stripe,
     mut found: Vec<StripeCandidate>,
     id: &CustomerId,
 ) -> Result<Option<StripeCandidate>> {
@@ -138,9 +138,9 @@ async fn choose(
     }
     let mut best = None;
     for one in found {
-        let subscriptions = stripe.subscriptions(&one.id).await?;
-        let live = subscriptions.iter().any(|subscription| subscription.status.is_live());
-        let worth = (plan_paid(&app.plans, &subscriptions).map(|(rank, _)| rank), live);
+        let bought = buyers::bought(app, &one.id).await?;
+        let live = bought.subscriptions.iter().any(|subscription| subscription.status.is_live());
+        let worth = (plan_paid(&app.plans, &bought).map(|(rank, _)| rank), live);
         if best.as_ref().is_none_or(|(before, _)| worth > *before) {
             best = Some((worth, one));
         }

@@ -21,19 +21,19 @@ impl Tx {
         self.sweep_table(table, link.created_at - KEPT_FOR, SWEPT_AT_ONCE).await
     }
 
-    /// Returns the link of this kind with this token hash, used and expired ones too.
+    /// Returns the link with this token hash that has this page, used and expired ones too.
     pub async fn mail_link(
         &mut self,
         token_hash: &SecretHash,
-        kind: LinkKind,
+        page: LinkKind,
     ) -> Result<Option<MailLink>> {
-        sql!(
+        let link = sql!(
             self,
             fetch_optional: MailLink,
-            "SELECT {columns} FROM mail_links WHERE token_hash = $1 AND kind = $2",
+            "SELECT {columns} FROM mail_links WHERE token_hash = $1",
             token_hash,
-            kind,
-        )
+        )?;
+        Ok(link.filter(|link: &MailLink| link.kind.page() == page))
     }
 
     /// Returns the newest links of a customer, at most `most`.

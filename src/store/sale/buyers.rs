@@ -1,7 +1,8 @@
 //! The table of unknown buyers: Stripe customers that pay for a plan and are not linked to a
 //! customer. `flows/sale/buyers.rs` decides which ones are recorded.
 
-use crate::domain::sale::buyer::UnknownBuyer;
+use crate::domain::ids::CustomerId;
+use crate::domain::sale::buyer::{UnknownBuyer, WaitingPurchase};
 use crate::domain::sale::stripe_ids::StripeCustomerId;
 use crate::domain::time::Timestamp;
 use crate::error::Result;
@@ -46,6 +47,54 @@ impl Tx {
             MAX_UNKNOWN_BUYERS,
         )?;
         Ok(inserted > 0)
+    }
+
+    /// Lets the purchase of an unknown buyer wait for a customer. Returns whether it did not wait
+    /// before; also false if the buyer is not recorded.
+    pub async fn insert_waiting_purchase(&mut self, waiting: &WaitingPurchase) -> Result<bool> {
+        let inserted = sql!(
+            self,
+            execute,
+            "INSERT INTO waiting_purchases (stripe_customer_id, customer_id, created_at)
+             SELECT stripe_customer_id, CAST($2 AS TEXT), CAST($3 AS BIGINT)
+             FROM unknown_buyers WHERE stripe_customer_id = $1
+             ON CONFLICT (stripe_customer_id) DO NOTHING",
+            waiting.stripe_customer_id,
+            waiting.customer_id,
+            waiting.created_at,
+        )?;
+        Ok(inserted > 0)
+    }
+
+    /// Returns the customer whom the purchase of an unknown buyer waits for.
+    pub async fn purchase_waits_for(
+        &mut self,
+        id: &StripeCustomerId,
+    ) -> Result<Option<CustomerId>> {
+        let waiting = sql!(
+            self,
+            fetch_optional: WaitingPurchase,
+            "SELECT {columns} FROM waiting_purchases WHERE stripe_customer_id = $1",
+            id,
+        )?;
+        Ok(waiting.map(|waiting: WaitingPurchase| waiting.customer_id))
+    }
+
+    /// Returns the purchases that wait for a customer, oldest first.
+    pub async fn waiting_purchases(&mut self, id: &CustomerId) -> Result<Vec<WaitingPurchase>> {
+        sql!(
+            self,
+            fetch_all: WaitingPurchase,
+            "SELECT {columns} FROM waiting_purchases WHERE customer_id = $1
+             ORDER BY created_at, stripe_customer_id",
+            id,
+        )
+    }
+
+    /// Ends the waiting of the purchases for a customer: the account got another address.
+    pub async fn delete_waiting_purchases(&mut self, id: &CustomerId) -> Result<()> {
+        sql!(self, execute, "DELETE FROM waiting_purchases WHERE customer_id = $1", id)?;
+        Ok(())
     }
 
     /// Deletes an unknown buyer that was linked or no longer pays.

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{Identified, Link, List, PaymentFacts, named, units};
 use crate::domain::sale::invoice::{Line, Payment};
-use crate::domain::sale::stripe_ids::PaymentIntentId;
+use crate::domain::sale::stripe_ids::{PaymentIntentId, StripeCustomerId};
 use crate::domain::sale::stripe_state::{CheckoutSession, CheckoutStatus, PaidSession};
 use crate::domain::time::Timestamp;
 
@@ -15,6 +15,7 @@ use crate::domain::time::Timestamp;
 #[derive(Deserialize)]
 pub struct WireSession {
     pub id: String,
+    customer: Option<Link>,
     mode: Option<String>,
     url: Option<String>,
     status: Option<String>,
@@ -73,6 +74,11 @@ impl WireSession {
         self.is_single_payment()
             && self.status() == CheckoutStatus::Complete
             && self.invoice.is_none()
+    }
+
+    /// Returns its customer; `None` for a guest.
+    pub fn customer(&self) -> Option<StripeCustomerId> {
+        self.customer.as_ref()?.id().parse().ok()
     }
 
     /// Returns its payment, if it is a single payment.

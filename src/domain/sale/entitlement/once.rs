@@ -115,6 +115,22 @@ pub fn is_bought_once(line: &Line, catalog: &Catalog) -> bool {
     bought_once(line, catalog).is_some()
 }
 
+/// Returns the plans that single payments paid for under the policy of the catalog, with their
+/// ranks. Updates of a plan count too, because somebody paid for them.
+pub fn plans_bought_once<'c>(
+    state: &StripeState,
+    catalog: &'c Catalog,
+) -> impl Iterator<Item = (usize, &'c Plan)> {
+    let paid = purchases(state, catalog, &catalog.policy).into_iter();
+    let lines = paid.flat_map(|purchase| purchase.lines);
+    lines.filter_map(|line| match bought_once(line, catalog)? {
+        BoughtOnce::Plan { rank, plan, .. } | BoughtOnce::Updates { rank, plan, .. } => {
+            Some((rank, plan))
+        }
+        BoughtOnce::Addon(_) => None,
+    })
+}
+
 /// What was paid for one plan.
 struct Holding<'a> {
     plan: &'a Plan,

@@ -111,7 +111,8 @@ fn kind_of_issued(
     // A first license replaces none: the customer bought before having an account here.
     let current = record.current_license.as_ref();
     let Some(current) = current.filter(|_| issued.source != Source::Operator) else {
-        return Kind::Granted;
+        let is_bought = issued.source == Source::Paid && !record.has_password;
+        return if is_bought { Kind::Bought } else { Kind::Granted };
     };
     let is_paid = current.source == Source::Paid && current.revoked_at.is_none();
     let is_same_plan = is_paid && issued.plan.has_id(&current.plan);

@@ -44,6 +44,7 @@ fn record() -> Record {
         current_license: None,
         paid_licenses: Vec::new(),
         last_grant: None,
+        has_password: true,
     }
 }
 

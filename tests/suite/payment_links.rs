@@ -1,0 +1,219 @@
+//! Sales without a line of code: payment links and Buy Buttons, whose buyers may have no account.
+//! The numbers are those of docs/requirements.md.
+
+use licentia::domain::operator::admin_key::Scope;
+use licentia::domain::operator::audit::Actor;
+use licentia::flows::Mode;
+use licentia::flows::sale::claim::{self, ClaimTarget};
+use licentia::flows::sale::reconcile::{AT_ONCE, run as reconcile};
+use licentia_sandbox::{Card, DeliveryFault, Times};
+use serde_json::{Value, json};
+
+use crate::harness::database::texts;
+use crate::harness::shop::{Buyer, Shop};
+
+/// What makes Stripe create a customer for the buyer.
+const WITH_CUSTOMER: [(&str, &str); 2] =
+    [("customer_creation", "always"), ("invoice_creation[enabled]", "true")];
+
+async fn open_to_all() -> Shop {
+    Shop::selling_with("[checkout]\nallow_unknown_buyers = true\n").await
+}
+
+impl Shop {
+    /// Buys a perpetual license by a payment link with these settings, and waits until all work is
+    /// done. Returns the Checkout session.
+    async fn bought_by(&self, settings: &[(&str, &str)], email: &str) -> String {
+        let price =
+            [("line_items[0][price]", "price_studio_once"), ("line_items[0][quantity]", "1")];
+        let link = self.at_stripe("payment_links", &[&price, settings].concat()).await;
+        let id = link["id"].as_str().unwrap_or_else(|| panic!("{link}"));
+        let session = self.sandbox.open_payment_link(id, None).unwrap();
+        self.sandbox.pay_as(&session, Card::Paid, email).unwrap();
+        self.settled_with_invoice().await;
+        session
+    }
+
+    async fn listed(&self) -> Value {
+        let admin = self.app.admin(Scope::Read).await;
+        admin.get("/api/admin/drift").await.body["buyers"].clone()
+    }
+
+    /// Returns the plans of the current licenses of an account.
+    async fn plans_held(&self, email: &str) -> Vec<String> {
+        let current = format!(
+            "SELECT l.plan FROM licenses l JOIN customers c ON c.customer_id = l.customer_id
+             WHERE c.email = '{email}' AND l.superseded_at IS NULL AND l.revoked_at IS NULL"
+        );
+        texts(&self.app.app.store, &current).await
+    }
+
+    /// Sets the password by the link in a mail. Returns the response.
+    async fn choose_password(&self, mail: &str) -> crate::harness::Answer {
+        let (_, rest) = mail.split_once("/account/reset#token=").expect("a link in the mail");
+        let token = rest.split_whitespace().next().unwrap();
+        let chosen = json!({ "token": token, "password": "OwnedByTheBuyer" });
+        let answer = self.app.client.post("/api/customers/password/reset", &chosen).await;
+        self.settled().await;
+        answer
+    }
+}
+
+#[tokio::test]
+async fn stripe_28_a_perpetual_link_creates_an_account_and_mails_license_and_link() {
+    for settings in [&WITH_CUSTOMER[..1], &WITH_CUSTOMER[1..]] {
+        let shop = open_to_all().await;
+        let session = shop.bought_by(settings, "ada@example.com").await;
+        assert_eq!(shop.plans_held("ada@example.com").await, ["studio"], "{settings:?}");
+        assert_eq!(shop.listed().await, json!([]));
+        let mails = shop.mails_about_sales("ada@example.com");
+        let [mail] = &mails[..] else { panic!("{settings:?}: {}", mails.len()) };
+        assert_eq!(mail.subject(), "Your license for acme-app");
+        let text = mail.text.clone().unwrap();
+        assert!(text.contains("Choose a password") && text.contains("300.00"), "{text}");
+        // The link works for longer than one that was asked for, and once.
+        shop.sandbox.advance_days(13);
+        let set = shop.choose_password(&text).await;
+        assert_eq!(set.status, 200, "{set:?}");
+        let again = shop.choose_password(&text).await;
+        assert_eq!(again.problem().1, "link_used");
+        // The password opens the account.
+        let login = json!({ "email": "ada@example.com", "password": "OwnedByTheBuyer" });
+        assert_eq!(shop.app.client.post("/api/customers/login", &login).await.status, 200);
+        assert_eq!(shop.sync_all().await.drifted.len(), 0);
+        // A refund revokes the license.
+        let payment = shop.sandbox.payment_intent(&session).unwrap();
+        shop.sandbox.refund(&payment, None).unwrap();
+        shop.settled().await;
+        assert!(shop.plans_held("ada@example.com").await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn stripe_28_off_it_is_reported_and_claimable() {
+    let shop = Shop::selling().await;
+    let session = shop.bought_by(&WITH_CUSTOMER, "ada@example.com").await;
+    let stripe_id = shop.stripe_customer_of(&session);
+    assert_eq!(shop.app.count("customers").await, 0);
+    let listed = shop.listed().await;
+    assert_eq!(listed[0]["stripe_customer_id"], stripe_id.as_str(), "{listed}");
+    assert_eq!(listed[0]["plan"], "studio");
+    for mode in [Mode::DryRun, Mode::Apply, Mode::Apply] {
+        let report = reconcile(&shop.app.app, mode, AT_ONCE, |_| {}).await.unwrap();
+        let listed = report.unknown_buyers.iter().map(|buyer| buyer.stripe_customer_id.to_string());
+        assert_eq!(listed.collect::<Vec<_>>(), [stripe_id.as_str()], "{mode:?}");
+    }
+    // It stays listed after Stripe no longer lists its events.
+    shop.sandbox.advance_days(40);
+    reconcile(&shop.app.app, Mode::Apply, AT_ONCE, |_| {}).await.unwrap();
+    assert_eq!(shop.listed().await.as_array().unwrap().len(), 1);
+    let id = stripe_id.parse().unwrap();
+    let claimed = claim::claim(&shop.app.app, &id, &ClaimTarget::NewAccount, Actor::Operator).await;
+    assert_eq!(claimed.unwrap().map_err(|left| left.reason).unwrap().action, "created");
+    shop.settled().await;
+    assert_eq!(shop.plans_held("ada@example.com").await, ["studio"]);
+    let mails = shop.mails_about_sales("ada@example.com");
+    assert!(mails[0].text.as_ref().unwrap().contains("Choose a password"));
+    assert_eq!(shop.listed().await, json!([]));
+}
+
+#[tokio::test]
+async fn stripe_28_a_refunded_link_purchase_is_removed_from_the_list() {
+    let shop = Shop::selling().await;
+    let session = shop.bought_by(&WITH_CUSTOMER, "ada@example.com").await;
+    assert_eq!(shop.listed().await.as_array().unwrap().len(), 1);
+    let payment = shop.sandbox.payment_intent(&session).unwrap();
+    shop.sandbox.refund(&payment, None).unwrap();
+    shop.settled().await;
+    assert_eq!(shop.listed().await, json!([]));
+}
+
+#[tokio::test]
+async fn stripe_28_a_link_purchase_whose_events_were_lost_is_found_by_reconciling() {
+    let shop = open_to_all().await;
+    shop.sandbox.faults().delivery(DeliveryFault::Drop, Times::Always);
+    shop.bought_by(&WITH_CUSTOMER, "ada@example.com").await;
+    assert_eq!(shop.app.count("customers").await, 0);
+    reconcile(&shop.app.app, Mode::Apply, AT_ONCE, |_| {}).await.unwrap();
+    shop.settled().await;
+    assert_eq!(shop.plans_held("ada@example.com").await, ["studio"]);
+}
+
+/// Somebody signs up with the address of a buyer and does not verify it.
+async fn waiting(shop: &Shop) -> (Buyer, String) {
+    let thief = shop.buyer("ada@example.com").await;
+    let token = shop.license(&thief).await["token"].as_str().unwrap().to_owned();
+    let named = json!({ "name": "Locked, see evil.example" });
+    assert_eq!(thief.client.patch("/api/customers/me", &named).await.status, 200);
+    shop.bought_by(&WITH_CUSTOMER, "ada@example.com").await;
+    for event in shop.sandbox.events("") {
+        shop.redeliver(&event).await;
+    }
+    reconcile(&shop.app.app, Mode::Apply, AT_ONCE, |_| {}).await.unwrap();
+    shop.settled().await;
+    assert_eq!(shop.plans_held("ada@example.com").await, ["trial"]);
+    assert_eq!(shop.listed().await.as_array().unwrap().len(), 1, "never silent");
+    (thief, token)
+}
+
+/// Returns the text of the only mail about the purchase.
+fn waiting_mail(shop: &Shop) -> String {
+    let mails = shop.mails_about_sales("ada@example.com");
+    let [mail] = &mails[..] else { panic!("{} mails", mails.len()) };
+    assert_eq!(mail.subject(), "Your purchase of acme-app");
+    mail.text.clone().unwrap()
+}
+
+#[tokio::test]
+async fn stripe_28_an_unverified_account_must_prove_the_mailbox_first_security_34() {
+    let shop = open_to_all().await;
+    let (thief, token) = waiting(&shop).await;
+    let mail = waiting_mail(&shop);
+    assert!(!mail.contains("evil"), "{mail}");
+    let set = shop.choose_password(&mail).await;
+    assert_eq!(set.status, 200, "{set:?}");
+    assert_eq!(shop.plans_held("ada@example.com").await, ["studio"]);
+    assert_eq!((shop.listed().await, shop.app.count("customers").await), (json!([]), 1));
+    let mails = shop.mails_about_sales("ada@example.com");
+    assert_eq!(mails.last().unwrap().subject(), "Your new license for acme-app");
+    assert!(mails.iter().all(|mail| !mail.text.as_ref().unwrap().contains("evil")));
+    // Whoever signed up has neither a session, nor a password, nor a license that fetches the next.
+    assert_eq!(thief.client.get("/api/customers/me").await.status, 401);
+    let holder = shop.app.client.with_token(&token);
+    let refreshed = holder.post("/api/licenses/refresh", &json!({})).await;
+    assert_eq!(refreshed.problem().1, "license_revoked");
+    assert_eq!(shop.sync_all().await.drifted.len(), 0);
+}
+
+#[tokio::test]
+async fn stripe_28_a_verify_link_joins_nothing() {
+    let shop = open_to_all().await;
+    let (thief, _) = waiting(&shop).await;
+    let mail = waiting_mail(&shop);
+    let mails = shop.sandbox.mails();
+    let trial = mails.iter().find(|mail| mail.subject().starts_with("Your trial")).unwrap();
+    let text = trial.text.clone().unwrap();
+    let (_, rest) = text.split_once("/account/verify#token=").unwrap();
+    let verify = json!({ "token": rest.split_whitespace().next().unwrap() });
+    assert_eq!(shop.app.client.post("/api/customers/verify", &verify).await.status, 200);
+    for event in shop.sandbox.events("") {
+        shop.redeliver(&event).await;
+    }
+    reconcile(&shop.app.app, Mode::Apply, AT_ONCE, |_| {}).await.unwrap();
+    shop.settled().await;
+    assert_eq!(shop.license(&thief).await["plan"], "trial");
+    assert_eq!(shop.listed().await.as_array().unwrap().len(), 1);
+    assert_eq!(shop.choose_password(&mail).await.status, 200);
+    assert_eq!(shop.plans_held("ada@example.com").await, ["studio"]);
+}
+
+#[tokio::test]
+async fn stripe_28_an_account_that_was_deleted_leaves_the_purchase_to_the_buyer() {
+    let shop = open_to_all().await;
+    let (thief, _) = waiting(&shop).await;
+    assert_eq!(thief.client.delete("/api/customers/me").await.status, 204);
+    shop.settled().await;
+    reconcile(&shop.app.app, Mode::Apply, AT_ONCE, |_| {}).await.unwrap();
+    shop.settled().await;
+    assert_eq!(shop.plans_held("ada@example.com").await, ["studio"]);
+}
