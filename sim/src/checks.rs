@@ -225,8 +225,15 @@ fn units(
         unit_checks::current(history, who, licenses.first(), (truth, paid));
     }
     let paid: Vec<Paid> = paid.into_iter().map(|(_, paid)| paid).collect();
-    for license in licenses {
-        unit_checks::ever(history, who, license, &paid);
+    let says = |license: &IssuedLicense| {
+        (license.plan.clone(), license.quantity, license.addons.clone(), license.updates_until)
+    };
+    for (place, license) in licenses.iter().enumerate() {
+        // A refresh says the same again, perhaps before the service hears of a change.
+        let is_refresh = licenses.get(place + 1).is_some_and(|older| says(older) == says(license));
+        if !is_refresh {
+            unit_checks::ever(history, who, license, &paid);
+        }
     }
 }
 
