@@ -88,7 +88,8 @@ impl History {
         let back = format!("{}/docs", self.ground.config.public_url);
         let interval = Some(interval);
         let wanted = Wanted { plan: plan.to_owned(), interval, currency, quantity, addons };
-        let wanted = Purchase { wanted, success_url: back.clone(), cancel_url: back };
+        let wanted =
+            Purchase { wanted, promotion_code: None, success_url: back.clone(), cancel_url: back };
         let app = self.servers[server].app.clone();
         self.begin(server, async move {
             let opened = checkout::open(&app, &caller.customer.customer_id, wanted).await;

@@ -277,9 +277,9 @@ fn is_unbacked(bill: &Bill, all: &[Bill]) -> bool {
     })
 }
 
-/// Returns the units that these bills sold for a time, less those that they took back. For a bound, what
-/// is not certain counts as far as it sold anything. Within a period of a subscription, no more is taken
-/// back than was sold.
+/// Returns the units that these bills sold for a time, less those that they took back. For a bound,
+/// what is not certain counts as far as it sold anything. Within a period of a subscription, no
+/// more is taken back than was sold.
 fn units_of<'b>(
     bills: impl Iterator<Item = &'b Bill>,
     name: &str,

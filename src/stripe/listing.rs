@@ -48,8 +48,8 @@ impl Stripe {
         self.each("/subscriptions", Vec::new(), MAX_PAGES, |listed| &listed.id, each).await
     }
 
-    /// Returns the customers of the completed Checkout sessions of single payments that were created
-    /// since then.
+    /// Returns the customers of the completed Checkout sessions of single payments that were
+    /// created since then.
     pub async fn session_customers(&self, since: Timestamp) -> Answer<BTreeSet<StripeCustomerId>> {
         let mut customers = BTreeSet::new();
         let query = vec![

@@ -166,8 +166,8 @@ pub(in crate::flows) async fn claim_waiting(app: &App, id: &CustomerId) -> Resul
 }
 
 /// Lists every live subscription of the Stripe account, and if plans are sold by single payments,
-/// the recent Checkout sessions. Returns the Stripe customers who pay for a plan and are not linked. Unless this is a dry run, replaces the recorded unknown buyers with
-/// them.
+/// the recent Checkout sessions. Returns the Stripe customers who pay for a plan and are not
+/// linked. Unless this is a dry run, replaces the recorded unknown buyers with them.
 ///
 /// # Errors
 /// [`crate::error::Error::Stripe`] or a failure of the database.
