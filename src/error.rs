@@ -253,12 +253,14 @@ errors! {
     ChangeNotPossible(ChangeRefused) => ChangeNotPossible,
     /// The preview of a change is not true any more.
     #[error(
-        "this `preview_id` is older than 30 minutes, belongs to another request, or the          subscription has changed since; request a new preview, and show it to the customer"
+        "this `preview_id` is older than 30 minutes, belongs to another request, or the \
+         subscription has changed since; request a new preview, and show it to the customer"
     )]
     PreviewOutdated => PreviewOutdated,
     /// The payment for a change failed.
     #[error(
-        "the payment failed, so nothing has changed yet; the customer can pay with another card          at `payment_url` within 23 hours, and the change takes effect then"
+        "the payment failed, so nothing has changed yet; the customer can pay with another card \
+         at `payment_url` within 23 hours, and the change takes effect then"
     )]
     PaymentFailed {
         /// Stripe's page where it can be paid.
@@ -266,7 +268,8 @@ errors! {
     } => PaymentFailed,
     /// The customer must do something for the payment of a change.
     #[error(
-        "the payment needs an action of the customer, such as 3-D Secure; send them to          `payment_url`. The change takes effect when it is paid"
+        "the payment needs an action of the customer, such as 3-D Secure; send them to \
+         `payment_url`. The change takes effect when it is paid"
     )]
     PaymentActionRequired {
         /// Stripe's page where it can be paid.

@@ -88,7 +88,10 @@ async fn security_34_no_user_input_is_mailed_to_an_unverified_address() {
         // Only a license that has ended is reported as ended.
         let is_over = matches!(kind, Kind::TrialEnded | Kind::LicenseEnded);
         let end = START + if is_over { -1 } else { 1_000_000 };
-        execute(store, &format!("UPDATE licenses SET expires_at = {end}")).await.unwrap();
+        // The first payment is announced to those who have a license of a subscription.
+        let source = if kind == Kind::PaymentBegins { "subscription" } else { "trial" };
+        let license = format!("UPDATE licenses SET expires_at = {end}, source = '{source}'");
+        execute(store, &license).await.unwrap();
         let hello = if language == Language::English { "Hello" } else { "Guten Tag" };
         for (verified, recipient, is_theirs) in [
             ("NULL", "NULL", false),
