@@ -2,7 +2,7 @@
 //! fetches all of it, except the invoices that an earlier sync found to be closed. The calls of a
 //! sale are in `sale.rs`.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::wire::{
     List, PaymentFacts, WireCharge, WireCreditNote, WireDispute, WireInvoice, WireInvoicePayment,
@@ -54,16 +54,27 @@ impl Stripe {
             self.complete(invoice).await?;
         }
         let sessions = self.completed_sessions(id, needs).await?;
+        // The sessions are listed after the invoices, so one may name an invoice that was not
+        // listed yet, or is not paid yet. Until then, the session shows the payment.
+        let settled: HashSet<String> = invoices
+            .iter()
+            .filter(|invoice| invoice.is_settled())
+            .map(|invoice| invoice.id.clone())
+            .collect();
+        let (by_session, by_invoice): (Vec<_>, Vec<_>) =
+            sessions.into_iter().partition(|session| {
+                session.invoice().is_none_or(|invoice| !settled.contains(invoice))
+            });
         let credited = self.credited_later(id, &invoices).await?;
-        let payments = self.payments(id, &invoices, &sessions).await?;
+        let payments = self.payments(id, &invoices, &by_session).await?;
         let invoices = invoices.into_iter().filter_map(|invoice| {
             let credited_later = credited.get(&invoice.id).copied().unwrap_or(0);
             invoice.into_domain(&payments, credited_later, &state.subscriptions)
         });
         state.invoices = invoices.collect();
-        state.checkout_sessions =
-            sessions.iter().filter_map(|session| session.to_domain(&payments)).collect();
-        let paid = sessions.into_iter().filter_map(|session| session.into_paid(&payments));
+        let listed = by_session.iter().chain(&by_invoice);
+        state.checkout_sessions = listed.filter_map(|one| one.to_domain(&payments)).collect();
+        let paid = by_session.into_iter().filter_map(|session| session.into_paid(&payments));
         state.paid_sessions = paid.collect();
         Ok(state)
     }
@@ -274,8 +285,7 @@ impl Stripe {
     ) -> Answer<BTreeMap<PaymentIntentId, PaymentFacts>> {
         let mut missing: BTreeSet<PaymentIntentId> =
             invoices.iter().flat_map(WireInvoice::payment_intents).collect();
-        let without_invoice = sessions.iter().filter(|one| one.is_payment_without_invoice());
-        missing.extend(without_invoice.filter_map(WireSession::payment_intent));
+        missing.extend(sessions.iter().filter_map(WireSession::payment_intent));
         if missing.is_empty() {
             return Ok(BTreeMap::new());
         }

@@ -25,7 +25,7 @@ pub struct StripeState {
     pub invoices: Vec<Invoice>,
     /// The Checkout sessions of orders that are still pending here, and those of single payments.
     pub checkout_sessions: Vec<CheckoutSession>,
-    /// The single payments by Checkout that have no invoice, or not yet.
+    /// The single payments by Checkout that have no invoice, or none yet that is settled.
     pub paid_sessions: Vec<PaidSession>,
     /// The payment method that pays invoices.
     pub default_payment_method: Option<String>,
@@ -95,7 +95,7 @@ pub struct CheckoutSession {
 }
 
 /// A single payment by a Checkout session without an invoice: of an older integration, of a payment
-/// link, without cost, or in the seconds before Stripe creates the invoice.
+/// link, without cost, or in the seconds before Stripe creates and settles the invoice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PaidSession {
     /// The id.

@@ -285,6 +285,11 @@ impl WireInvoice {
         }
     }
 
+    /// Returns whether it is decided if it is paid: it is neither a draft nor open.
+    pub fn is_settled(&self) -> bool {
+        !matches!(self.status.as_deref(), None | Some("draft" | "open"))
+    }
+
     /// Returns the payments for the invoice.
     pub fn payment_intents(&self) -> impl Iterator<Item = PaymentIntentId> {
         let payments = self.payments.iter().flat_map(|payments| &payments.data);

@@ -69,11 +69,9 @@ impl WireSession {
         self.mode.as_deref() == Some("payment")
     }
 
-    /// Returns whether it is a single payment, complete, and has no invoice.
-    pub fn is_payment_without_invoice(&self) -> bool {
-        self.is_single_payment()
-            && self.status() == CheckoutStatus::Complete
-            && self.invoice.is_none()
+    /// Returns the id of its invoice, if Stripe has created one.
+    pub fn invoice(&self) -> Option<&str> {
+        self.invoice.as_ref().map(Link::id)
     }
 
     /// Returns its customer; `None` for a guest.
@@ -115,7 +113,8 @@ impl WireSession {
         self,
         payments: &BTreeMap<PaymentIntentId, PaymentFacts>,
     ) -> Option<PaidSession> {
-        if !self.is_payment_without_invoice() || self.is_unpaid() {
+        let is_complete = self.status() == CheckoutStatus::Complete;
+        if !self.is_single_payment() || !is_complete || self.is_unpaid() {
             return None;
         }
         let payment_intent = self.payment_intent();

@@ -42,14 +42,17 @@ pub fn purchases<'a>(
 ) -> Vec<Purchase<'a>> {
     let sells = |lines: &[Line]| lines.iter().any(|line| is_bought_once(line, catalog));
     let invoices = state.invoices.iter().filter(|invoice| sells(&invoice.lines));
-    let invoices = invoices.filter(|invoice| invoice.is_paid(policy)).map(|invoice| Purchase {
+    // Stripe reports an invoice that was credited in full before it was paid as paid.
+    let is_paid = |invoice: &&Invoice| invoice.is_paid(policy) && !invoice.is_forgiven();
+    let invoices = invoices.filter(is_paid).map(|invoice| Purchase {
         at: charged_at(invoice),
         id: PurchaseId::Invoice(&invoice.id),
         lines: &invoice.lines,
     });
     let has_invoice = |session: &PaidSession| {
         let payment = session.payment_intent.as_ref();
-        payment.is_some() && state.invoices.iter().any(|one| one.payment_intent.as_ref() == payment)
+        let mut settled = state.invoices.iter().filter(|invoice| !invoice.is_collectible());
+        payment.is_some() && settled.any(|invoice| invoice.payment_intent.as_ref() == payment)
     };
     let sessions = state.paid_sessions.iter().filter(|one| sells(&one.lines) && !has_invoice(one));
     let sessions = sessions.filter(|session| session.is_paid(policy)).map(|session| Purchase {
@@ -97,15 +100,18 @@ fn bought_once<'c>(line: &Line, catalog: &'c Catalog) -> Option<BoughtOnce<'c>> 
             }
             Interval::Month | Interval::Year => None,
         },
-        // A former price without a period was a single payment, if the plan is sold so.
-        Sold::Plan { rank, plan, price: None } if line.period_end.is_none() => {
-            let once = plan.prices.iter().find(|price| price.interval == Interval::Once)?;
-            Some(BoughtOnce::Plan { rank, plan, months: once.updates_months })
+        // A former price without a period was a single payment. If the plan is no longer sold once,
+        // nobody knows for how many builds, so it covers all of them.
+        Sold::Plan { rank, plan, price: None } => {
+            let once = plan.prices.iter().find(|price| price.interval == Interval::Once);
+            let months = once.and_then(|once| once.updates_months);
+            line.period_end.is_none().then_some(BoughtOnce::Plan { rank, plan, months })
         }
-        Sold::Addon { addon, price: Some(price) } if price.interval == Interval::Once => {
-            Some(BoughtOnce::Addon(addon))
+        Sold::Addon { addon, price } => {
+            let is_once =
+                price.map_or(line.period_end.is_none(), |price| price.interval == Interval::Once);
+            is_once.then_some(BoughtOnce::Addon(addon))
         }
-        _ => None,
     }
 }
 

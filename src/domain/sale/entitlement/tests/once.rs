@@ -69,6 +69,21 @@ fn a_purchase_has_no_end_and_updates_for_its_months() {
 }
 
 #[test]
+fn a_former_price_of_a_single_payment_keeps_the_license() {
+    let state = paid_once(vec![payment("in_1", BOUGHT, &[bills("price_studio_once", 1)])]);
+    let mut catalog = selling();
+    let studio = catalog.plans.iter_mut().find(|plan| plan.id.as_str() == "studio").unwrap();
+    studio.former_prices.push("price_studio_once".into());
+    studio.prices.retain(|price| price.interval.is_recurring());
+    let kept = assess(&state, None, &catalog, at(BOUGHT)).entitlement.unwrap();
+    assert_eq!((kept.plan.id.as_str(), kept.updates_until), ("studio", None));
+    // A renewal of a former price is no single payment.
+    let mut renewal = state;
+    renewal.invoices[0].lines = vec![line("price_studio_once", BOUGHT + MONTH, 4900)];
+    assert!(assess(&renewal, None, &catalog, at(BOUGHT)).entitlement.is_none());
+}
+
+#[test]
 fn a_month_is_a_calendar_month() {
     let mut catalog = selling();
     let studio = catalog.plans.iter_mut().find(|plan| plan.id.as_str() == "studio").unwrap();
@@ -228,8 +243,10 @@ fn session_and_invoice_of_one_payment_are_one_purchase_stripe_8() {
     let until = studio(time("2027-01-31T12:00:00Z"));
     let alone = StripeState { paid_sessions: vec![session.clone()], ..StripeState::default() };
     assert_eq!(owns(&alone, BOUGHT), until, "the invoice may never come");
-    let both = StripeState { invoices: vec![invoice], ..alone };
+    let mut both = StripeState { invoices: vec![invoice], ..alone };
     assert_eq!(owns(&both, BOUGHT), until);
+    both.invoices[0].status = InvoiceStatus::Open;
+    assert_eq!(owns(&both, BOUGHT), until, "the invoice is not paid yet");
     let mut refunded = StripeState { invoices: Vec::new(), ..both };
     refunded.paid_sessions[0].payment = Payment::Refunded;
     assert_eq!(owns(&refunded, BOUGHT), None);
@@ -243,6 +260,9 @@ fn what_is_not_paid_grants_nothing_stripe_3() {
         (invoice.status, invoice.paid_at) = (status, None);
         assert_eq!(owns(&paid_once(vec![invoice]), BOUGHT), None, "{status:?}");
     }
+    let mut credited = payment("in_1", BOUGHT, &[bills("price_studio_once", 1)]);
+    (credited.credited, credited.amount) = (30_000, 0);
+    assert_eq!(owns(&paid_once(vec![credited]), BOUGHT), None, "credited before it was paid");
     let nothing = payment("in_1", BOUGHT, &[bills("price_site_once", 0)]);
     assert_eq!(owns(&paid_once(vec![nothing]), BOUGHT), None, "no units");
 }
