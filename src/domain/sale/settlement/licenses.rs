@@ -81,6 +81,7 @@ fn replaces(
     let Some(current) = current.filter(|license| license.revoked_at.is_none()) else { return true };
     let plan = entitlement.plan.id.as_str();
     let (current_rank, rank) = (catalog.rank(&current.plan), catalog.rank(plan));
+    let end = |time: Option<Timestamp>| time.unwrap_or(Timestamp::MAX);
     match current.source {
         Source::Trial => true,
         Source::Paid => {
@@ -89,16 +90,23 @@ fn replaces(
                 && current.quantity == entitlement.quantity
                 && current.addons == entitlement.addon_ids()
                 && current.updates_until == entitlement.updates_until;
-            // While something is unclear, the customer keeps a higher plan.
-            let keeps_higher = is_unclear && current.works(now) && current_rank > rank;
-            !is_same && !keeps_higher
+            // While something is unclear, the customer keeps what grants more.
+            let is_less = current_rank > rank
+                || entitlement.quantity < current.quantity
+                || !current.addons.0.is_subset(&entitlement.addon_ids().0)
+                || end(entitlement.updates_until) < end(current.updates_until);
+            !is_same && !(is_unclear && current.works(now) && is_less)
         }
         Source::Operator => {
-            let end = |ends: Option<Timestamp>| ends.unwrap_or(Timestamp::MAX);
-            let current_worth = (current_rank, end(current.term().ends()));
+            // A license for old builds only never takes the place of one for new builds.
+            let covers = |updates_until: Option<Timestamp>| end(updates_until) > now;
+            let current_worth =
+                (covers(current.updates_until), current_rank, end(current.term().ends()));
+            let paid_covers = covers(entitlement.updates_until);
             let is_unpaid = current.depends_on_payment(now) && !is_unclear && current_rank > rank;
-            let is_less = current_worth < (rank, end(entitlement.term.ends()))
-                || (current_rank <= rank && lacks_units_or_addons(current, entitlement, catalog));
+            let lacks = || lacks_units_or_addons(current, entitlement, catalog);
+            let is_less = current_worth < (paid_covers, rank, end(entitlement.term.ends()))
+                || (paid_covers && current_rank <= rank && lacks());
             !current.works(now) || is_less || is_unpaid
         }
     }

@@ -12,10 +12,10 @@ use super::*;
 use crate::domain::license::{Basis, Extras, LicenseToken, RevocationReason, Term};
 use crate::domain::sale::addon_ids::AddonIds;
 use crate::domain::sale::entitlement::tests::{
-    DAY, MONTH, NOW, PERIOD_END, PERIOD_START, at, catalog, invoice, line, paid, subscription,
-    unpaid_renewal,
+    DAY, MONTH, NOW, PERIOD_END, PERIOD_START, at, catalog, invoice, line, paid, selling,
+    subscription, unpaid_renewal,
 };
-use crate::domain::sale::invoice::{Invoice, InvoiceStatus, OrderStatus, Payment};
+use crate::domain::sale::invoice::{Invoice, InvoiceStatus, Line, OrderStatus, Payment};
 
 /// The next id. Ids are unique within a test run.
 static NEXT_ID: AtomicU64 = AtomicU64::new(1000);
@@ -127,8 +127,18 @@ fn apply(mut record: Record, settlement: &Settlement<'_>, now: Timestamp) -> Rec
 }
 
 fn settle_at(record: &Record, state: &StripeState, now: i64) -> Settlement<'static> {
+    settle_by(catalog(), record, state, now)
+}
+
+/// Returns the settlement by this catalog.
+fn settle_by(
+    catalog: Catalog,
+    record: &Record,
+    state: &StripeState,
+    now: i64,
+) -> Settlement<'static> {
     // The catalog and the state outlive the test.
-    let catalog: &'static Catalog = Box::leak(Box::new(catalog()));
+    let catalog: &'static Catalog = Box::leak(Box::new(catalog));
     let state: &'static StripeState = Box::leak(Box::new(state.clone()));
     settle(record, state, catalog, at(now), || NEXT_ID.fetch_add(1, Ordering::Relaxed).into())
 }
@@ -409,4 +419,42 @@ fn days_after_a_paid_term_end_with_the_payment_until_the_term_has_ended() {
         .iter()
         .any(|change| matches!(change, Change::Mail { kind: Kind::Cancellation, .. }));
     assert!(mail, "the customer is told");
+}
+
+/// Returns what Stripe says about a customer who bought a perpetual license at this time.
+fn bought_once(time: i64) -> StripeState {
+    let mut state = paid("active");
+    state.subscriptions.clear();
+    let purchase = &mut state.invoices[0];
+    (purchase.subscription, purchase.created, purchase.paid_at) = (None, at(time), Some(at(time)));
+    purchase.lines = vec![Line {
+        price: Some("price_studio_once".into()),
+        amount: 30_000,
+        quantity: Some(1),
+        ..Line::default()
+    }];
+    state
+}
+
+#[test]
+fn a_perpetual_license_for_old_builds_takes_the_place_of_no_grant() {
+    let year = 365 * DAY;
+    let granted = with_license(record(), Source::Operator, "studio", Some(NOW + 60 * DAY));
+    let outcome = |bought: i64| issued(&settle_by(selling(), &granted, &bought_once(bought), NOW));
+    assert_eq!(outcome(NOW - 2 * year), None);
+    assert!(outcome(NOW - year / 2).is_some(), "it covers new builds and has no end");
+    let ended = with_license(record(), Source::Operator, "studio", Some(NOW - DAY));
+    let settlement = settle_by(selling(), &ended, &bought_once(NOW - 2 * year), NOW);
+    assert!(issued(&settlement).is_some(), "the grant has ended");
+}
+
+#[test]
+fn while_something_is_unclear_a_license_for_all_builds_stays() {
+    let held = with_license(record(), Source::Paid, "studio", Some(PERIOD_END));
+    let mut state = bought_once(NOW - 400 * DAY);
+    state.subscriptions.push(subscription("sub_1", "frozen", &["price_studio_month"]));
+    let settlement = settle_by(selling(), &held, &state, NOW);
+    assert_eq!(issued(&settlement), None, "{settlement:?}");
+    state.subscriptions[0].status = Status::Canceled;
+    assert!(issued(&settle_by(selling(), &held, &state, NOW)).is_some());
 }
