@@ -95,7 +95,8 @@ fn replaces(
                 || entitlement.quantity < current.quantity
                 || !current.addons.0.is_subset(&entitlement.addon_ids().0)
                 || end(entitlement.updates_until) < end(current.updates_until);
-            !is_same && !(is_unclear && current.works(now) && is_less)
+            let stays = is_unclear && is_less && current.works(now);
+            !is_same && !stays
         }
         Source::Operator => {
             // A license for old builds only never takes the place of one for new builds.
