@@ -79,6 +79,16 @@ impl Stripe {
         Ok(state)
     }
 
+    /// Returns what a Stripe customer bought who may not be linked: all subscriptions, and if
+    /// anything is sold by single payments, those too, with the invoices that show them.
+    pub async fn bought(&self, id: &StripeCustomerId, sells_once: bool) -> Answer<StripeState> {
+        if sells_once {
+            return self.purchases(id, &Needs { sells_once, ..Needs::default() }).await;
+        }
+        let subscriptions = self.subscriptions(id).await?;
+        Ok(StripeState { subscriptions, ..StripeState::default() })
+    }
+
     /// Returns the completed Checkout sessions of single payments: the newest, or with
     /// [`Needs::closed`] one page of them, and the kept ones. None if nothing is sold so.
     async fn completed_sessions(

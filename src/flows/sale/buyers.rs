@@ -15,14 +15,12 @@ use crate::domain::outbox::To;
 use crate::domain::sale::buyer::{UnknownBuyer, WaitingPurchase, plan_paid, plan_subscribed};
 use crate::domain::sale::matching::{Ambiguity, StripeCandidate};
 use crate::domain::sale::stripe_ids::StripeCustomerId;
-use crate::domain::sale::stripe_state::StripeState;
 use crate::domain::sale::subscription::Subscription;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::sale::backfill;
 use crate::flows::sale::claim::{self, ClaimTarget};
 use crate::flows::{Mode, mail};
-use crate::stripe::Needs;
 
 /// The customer of a Stripe customer that was not linked when an event named it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,21 +51,6 @@ pub(in crate::flows) fn may_be_a_purchase(app: &App, kind: &str, body: &str) -> 
         || app.plans.price_ids().any(|price| body.contains(price))
 }
 
-/// Returns what a Stripe customer bought. Single payments, and the invoices that show them, are
-/// fetched only if plans are sold so.
-///
-/// # Errors
-/// [`crate::error::Error::Stripe`].
-pub(super) async fn bought(app: &App, stripe_id: &StripeCustomerId) -> Result<StripeState> {
-    let stripe = app.stripe()?;
-    if app.plans.sells_once() {
-        let needs = Needs { sells_once: true, ..Needs::default() };
-        return Ok(stripe.purchases(stripe_id, &needs).await?);
-    }
-    let subscriptions = stripe.subscriptions(stripe_id).await?;
-    Ok(StripeState { subscriptions, ..StripeState::default() })
-}
-
 /// Fetches the purchases of an unlinked Stripe customer, and records it as an unknown buyer if it
 /// pays for a plan. With `allow_unknown_buyers`, also links it, to an existing or a new account.
 ///
@@ -77,7 +60,7 @@ pub(in crate::flows) async fn meet(app: &App, stripe_id: &StripeCustomerId) -> R
     if let Some(id) = app.store.read().await?.customer_by_stripe_id(stripe_id).await? {
         return Ok(Met::Customer(id));
     }
-    let bought = bought(app, stripe_id).await?;
+    let bought = app.stripe()?.bought(stripe_id, app.plans.sells_once()).await?;
     let plan = plan_paid(&app.plans, &bought).map(|(_, plan)| plan.id.as_str());
     let mut tx = app.store.write().await?;
     if let Some(id) = tx.customer_by_stripe_id(stripe_id).await? {
@@ -179,7 +162,8 @@ pub(in crate::flows) async fn find(app: &App, mode: Mode) -> Result<Vec<UnknownB
     let mut unknown: BTreeMap<StripeCustomerId, String> = paying.into_iter().collect();
     for id in single_buyers(app).await? {
         if !linked.contains(&id) && !unknown.contains_key(&id) {
-            let plan = plan_paid(&app.plans, &bought(app, &id).await?);
+            let bought = app.stripe()?.bought(&id, app.plans.sells_once()).await?;
+            let plan = plan_paid(&app.plans, &bought);
             unknown.extend(plan.map(|(_, plan)| (id, plan.id.to_string())));
         }
     }

@@ -17,7 +17,6 @@ use crate::error::{Error, Result};
 use crate::fail_point::Place;
 use crate::flows::audit;
 use crate::flows::sale::backfill::{self, Done, Newcomers, Step, Undecided};
-use crate::flows::sale::buyers;
 use crate::flows::sale::lease::Lease;
 use crate::flows::sale::link::{LinkReason, link};
 use crate::flows::sale::stripe_customer;
@@ -112,7 +111,7 @@ pub(super) async fn fetch(app: &App, stripe_id: &StripeCustomerId) -> Result<Str
         let problem = format!("Stripe has no customer {stripe_id} in this account and mode");
         Error::StripeLinkRefused(problem)
     })?;
-    let bought = buyers::bought(app, stripe_id).await?;
+    let bought = app.stripe()?.bought(stripe_id, app.plans.sells_once()).await?;
     theirs.plan = plan_paid(&app.plans, &bought).map(|(_, plan)| plan.id.to_string());
     Ok(theirs)
 }
@@ -243,7 +242,7 @@ async fn release(app: &App, before: &StripeCustomerId, id: &CustomerId) -> Resul
         stripe_customer::ended(stripe_customer::expire(app, stripe, &session).await)?;
     }
     let Some(old) = stripe.find_customer(before).await? else { return Ok(()) };
-    let bought = buyers::bought(app, before).await?;
+    let bought = app.stripe()?.bought(before, app.plans.sells_once()).await?;
     if bought.subscriptions.iter().any(|subscription| subscription.status.is_live()) {
         return Err(Error::StripeLinkRefused(format!(
             "{id} is linked to {before}, which has a live subscription; end that at Stripe first"

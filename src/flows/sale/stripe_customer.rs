@@ -16,7 +16,6 @@ use crate::domain::sale::stripe_ids::{CheckoutSessionId, StripeCustomerId};
 use crate::domain::time::{SKEW, Timestamp};
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
-use crate::flows::sale::buyers;
 use crate::flows::sale::lease::Lease;
 use crate::flows::sale::link::{LinkReason, link};
 use crate::stripe::{Answer, CustomerChanges, CustomerParameters, Stripe, StripeFailure};
@@ -138,7 +137,7 @@ async fn choose(
     }
     let mut best = None;
     for one in found {
-        let bought = buyers::bought(app, &one.id).await?;
+        let bought = app.stripe()?.bought(&one.id, app.plans.sells_once()).await?;
         let live = bought.subscriptions.iter().any(|subscription| subscription.status.is_live());
         let worth = (plan_paid(&app.plans, &bought).map(|(rank, _)| rank), live);
         if best.as_ref().is_none_or(|(before, _)| worth > *before) {
