@@ -14,7 +14,7 @@ use crate::domain::message::Kind;
 use crate::domain::operator::audit::{Actor, AuditAction, AuditEntry};
 use crate::domain::outbox::To;
 use crate::domain::sale::inbox::LeasedEvent;
-use crate::domain::sale::settlement::{self, Change, Record, Settlement, SyncReport};
+use crate::domain::sale::settlement::{self, Change, KeptId, Record, Settlement, SyncReport};
 use crate::domain::sale::stripe_ids::{InvoiceId, StripeCustomerId};
 use crate::domain::sale::stripe_state::StripeState;
 use crate::domain::time::Timestamp;
@@ -38,6 +38,8 @@ pub(in crate::flows) struct Fetched {
     pub is_pushed: bool,
     /// The Stripe customer.
     pub stripe_id: StripeCustomerId,
+    /// The purchases that were kept before the fetch. The lease keeps them as they are.
+    pub kept: Vec<KeptId>,
     /// Everything that Stripe says about the customer.
     pub state: StripeState,
     /// The cards that are used for a trial for the first time.
@@ -237,7 +239,7 @@ async fn note_synced(
     };
     let method = settlement.default_payment_method.as_deref();
     let closed_invoice = settlement.closed_invoice.as_ref();
-    tx.keep_purchases(&customer.customer_id, &settlement.kept).await?;
+    tx.keep_purchases(&customer.customer_id, &fetched.kept, &settlement.kept).await?;
     tx.stripe_synced(&customer.customer_id, method, closed_invoice, status, now).await
 }
 

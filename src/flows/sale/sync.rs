@@ -191,7 +191,7 @@ async fn fetch(
         let checkout_sessions = sessions.map(CheckoutSession::unknown_to_stripe).collect();
         let state = StripeState { is_deleted: true, checkout_sessions, ..StripeState::default() };
         let trial_cards = Vec::new();
-        return Ok(Fetched { customer, is_pushed: false, stripe_id, state, trial_cards });
+        return Ok(Fetched { customer, is_pushed: false, stripe_id, kept, state, trial_cards });
     }
     let name = stripe_customer.name.as_ref().map(Private::as_str);
     let is_pushed =
@@ -220,7 +220,7 @@ async fn fetch(
     }
     state.default_payment_method = stripe_customer.default_payment_method;
     state.usual_currency = stripe_customer.currency;
-    Ok(Fetched { customer, is_pushed, stripe_id, state, trial_cards })
+    Ok(Fetched { customer, is_pushed, stripe_id, kept, state, trial_cards })
 }
 
 /// Returns the present state of a Checkout session. One that Stripe no longer knows has ended.

@@ -20,9 +20,13 @@ impl Tx {
         Ok(rows.into_iter().map(|(kept,)| kept).collect())
     }
 
-    /// Replaces the customer's kept purchases.
-    pub async fn keep_purchases(&mut self, id: &CustomerId, kept: &BTreeSet<KeptId>) -> Result<()> {
-        let before = self.kept_purchases(id).await?;
+    /// Replaces the customer's kept purchases, which were `before`.
+    pub async fn keep_purchases(
+        &mut self,
+        id: &CustomerId,
+        before: &[KeptId],
+        kept: &BTreeSet<KeptId>,
+    ) -> Result<()> {
         for gone in before.iter().filter(|id| !kept.contains(id)) {
             sql!(
                 self,
