@@ -10,6 +10,38 @@ use crate::domain::sale::stripe_ids::{CheckoutSessionId, InvoiceId, PaymentInten
 use crate::domain::time::Timestamp;
 
 impl Order {
+    /// Returns an order that is not paid yet, for a plan. Its amount is not known yet.
+    #[must_use]
+    pub fn pending(
+        order_id: OrderId,
+        customer_id: &CustomerId,
+        plan: &str,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            order_id,
+            customer_id: Some(customer_id.clone()),
+            plan: plan.to_owned(),
+            amount: 0,
+            currency: String::new(),
+            billing_interval: None,
+            quantity: None,
+            addons: None,
+            tax: None,
+            discount: None,
+            returned: 0,
+            status: OrderStatus::Pending,
+            stripe_checkout_session_id: None,
+            stripe_invoice_id: None,
+            stripe_payment_intent_id: None,
+            invoice_url: None,
+            receipt_url: None,
+            created_at: now,
+            purchased_at: None,
+            updated_at: now,
+        }
+    }
+
     /// Returns whether `self` only adds what `before` did not have recorded yet.
     #[must_use]
     pub fn only_fills_in(&self, before: &Self) -> bool {

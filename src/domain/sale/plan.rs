@@ -117,6 +117,18 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Returns whether it is sold by the unit: a limit is multiplied by the paid quantity.
+    #[must_use]
+    pub fn is_per_unit(&self) -> bool {
+        !self.per_unit.is_empty()
+    }
+
+    /// Returns the units that count of so many paid ones: 1 unless it is sold by the unit.
+    #[must_use]
+    pub fn counted(&self, units: u32) -> u32 {
+        if self.is_per_unit() { units } else { 1 }
+    }
+
     /// Returns the ids of all its prices at Stripe, including former ones.
     pub fn price_ids(&self) -> impl Iterator<Item = &str> {
         let sold = self.prices.iter().map(|price| price.id.as_str());

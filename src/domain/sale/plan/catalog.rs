@@ -56,6 +56,16 @@ pub enum Sold<'c> {
     },
 }
 
+impl<'c> Sold<'c> {
+    /// Returns the price; `None` for an id in `former_prices`.
+    #[must_use]
+    pub fn price(self) -> Option<&'c Price> {
+        match self {
+            Self::Plan { price, .. } | Self::Addon { price, .. } => price,
+        }
+    }
+}
+
 impl Catalog {
     /// Returns the plan of a trial.
     #[must_use]

@@ -4,7 +4,7 @@
 
 use super::billed::Bill;
 use super::{Change, Record};
-use crate::domain::ids::{CustomerId, OrderId};
+use crate::domain::ids::OrderId;
 use crate::domain::sale::invoice::{Invoice, OrderStatus, Payment};
 use crate::domain::sale::order::Order;
 use crate::domain::sale::plan::{Catalog, Plan};
@@ -52,7 +52,9 @@ pub(super) fn decide<'a>(
     }
     for session in &state.paid_sessions {
         let bill = Bill::of_session(session, catalog, plan);
-        let new = || Some(new_order(OrderId::from_random(random()), owner, bill.as_ref()?, now));
+        let new = || {
+            Some(Order::pending(OrderId::from_random(random()), owner, bill.as_ref()?.plan, now))
+        };
         if let Some(order) = drafts.of_session(session, new) {
             order.follow_session(session, bill.as_ref());
         }
@@ -62,7 +64,7 @@ pub(super) fn decide<'a>(
         let bill = Bill::of_invoice(invoice, state, catalog, plan);
         let new = || {
             let bill = bill.as_ref().filter(|bill| bill.needs_order)?;
-            Some(new_order(OrderId::from_random(random()), owner, bill, now))
+            Some(Order::pending(OrderId::from_random(random()), owner, bill.plan, now))
         };
         if let Some(order) = drafts.of_invoice(invoice, new) {
             let status = failed_if_abandoned(status, invoice, state);
@@ -220,36 +222,6 @@ impl Order {
         self.billing_interval = bill.interval.or(self.billing_interval);
         self.quantity = bill.quantity.or(self.quantity);
         self.addons = Some(bill.addons.clone());
-    }
-}
-
-fn new_order(
-    order_id: OrderId,
-    customer_id: &CustomerId,
-    bill: &Bill<'_>,
-    now: Timestamp,
-) -> Order {
-    Order {
-        order_id,
-        customer_id: Some(customer_id.clone()),
-        plan: bill.plan.to_owned(),
-        amount: 0,
-        currency: String::new(),
-        billing_interval: None,
-        quantity: None,
-        addons: None,
-        tax: None,
-        discount: None,
-        returned: 0,
-        status: OrderStatus::Pending,
-        stripe_checkout_session_id: None,
-        stripe_invoice_id: None,
-        stripe_payment_intent_id: None,
-        invoice_url: None,
-        receipt_url: None,
-        created_at: now,
-        purchased_at: None,
-        updated_at: now,
     }
 }
 

@@ -4,9 +4,8 @@ use crate::app::App;
 use crate::domain::ids::OrderId;
 use crate::domain::sale::addon_ids::AddonIds;
 use crate::domain::sale::attempt::{Attempt, Purpose};
-use crate::domain::sale::invoice::OrderStatus;
 use crate::domain::sale::order::Order;
-use crate::domain::sale::plan::{Catalog, CheckoutOptions, Currency, Interval, Price, Sold};
+use crate::domain::sale::plan::{CheckoutOptions, Currency, Interval, Price, Sold};
 use crate::domain::sale::selection::Selection;
 use crate::domain::sale::stripe_ids::StripeCustomerId;
 use crate::domain::sale::stripe_state::CheckoutSession;
@@ -27,7 +26,7 @@ pub(super) fn parameters(
 ) -> SessionParameters {
     let Selection { plan, price, quantity, addons, currency } = selection;
     let is_once = !price.interval.is_recurring();
-    let is_chosen_on_page = !plan.per_unit.is_empty()
+    let is_chosen_on_page = plan.is_per_unit()
         && plan.quantity.min < plan.quantity.max
         && price.interval != Interval::Updates;
     SessionParameters {
@@ -147,33 +146,19 @@ fn pending_order(
     session: &CheckoutSession,
     parameters: &SessionParameters,
 ) -> Order {
-    let now = app.now();
-    let price = price(&app.plans, &parameters.price);
+    let price = app.plans.sold(&parameters.price).and_then(Sold::price);
     let chosen = parameters.currency.as_deref().and_then(|text| text.parse::<Currency>().ok());
     let currency = chosen.as_ref().or(price.map(|price| &price.currency));
     let amount = |price: &Price| currency.and_then(|currency| price.amount_in(currency));
     let of_plan = price.and_then(amount).map_or(0, i64::from);
+    let id = OrderId::from_random(app.random.bits());
     let mut order = Order {
-        order_id: OrderId::from_random(app.random.bits()),
-        customer_id: Some(lease.customer_id.clone()),
-        plan: parameters.plan.clone(),
         amount: of_plan.saturating_mul(parameters.quantity.into()),
         currency: currency.map(ToString::to_string).unwrap_or_default(),
         billing_interval: price.map(|price| price.interval),
         quantity: Some(parameters.quantity),
-        addons: None,
-        tax: None,
-        discount: None,
-        returned: 0,
-        status: OrderStatus::Pending,
         stripe_checkout_session_id: Some(session.id.clone()),
-        stripe_invoice_id: None,
-        stripe_payment_intent_id: None,
-        invoice_url: None,
-        receipt_url: None,
-        created_at: now,
-        purchased_at: None,
-        updated_at: now,
+        ..Order::pending(id, &lease.customer_id, &parameters.plan, app.now())
     };
     let addons = parameters.addons.iter().filter_map(|id| match app.plans.sold(id)? {
         Sold::Addon { addon, price } => Some((addon, price)),
@@ -186,10 +171,4 @@ fn pending_order(
         order.amount = order.amount.saturating_add(amount);
     }
     Order { addons: Some(ids), ..order }
-}
-
-fn price<'c>(catalog: &'c Catalog, id: &str) -> Option<&'c Price> {
-    match catalog.sold(id)? {
-        Sold::Plan { price, .. } | Sold::Addon { price, .. } => price,
-    }
 }
