@@ -6,7 +6,7 @@ use stripe_client_core::StripeMethod;
 use super::wire::{Identified, WireInvoicePage, WirePreview, WireSchedule};
 use super::{Answer, Form, Stripe, field, read};
 use crate::domain::ids::AttemptId;
-use crate::domain::sale::change::{ItemEdit, fields};
+use crate::domain::sale::change::ItemEdit;
 use crate::domain::sale::preview::UpcomingInvoice;
 use crate::domain::sale::stripe_ids::{InvoiceId, StripeSubscriptionId};
 use crate::domain::time::Timestamp;
@@ -42,6 +42,33 @@ pub struct ChangeParameters {
     pub is_waiting: bool,
     /// The schedule that the change replaces.
     pub schedule: Option<String>,
+}
+
+/// Returns the fields of a call that makes these edits, of a preview or of an update. `place` is
+/// where they are: `items` or `subscription_details[items]`.
+fn fields(edits: &[ItemEdit], place: &str) -> Form {
+    let mut form = Form::new();
+    for (number, edit) in edits.iter().enumerate() {
+        let mut add = |name: &str, value: String| {
+            form.push(field(format!("{place}[{number}][{name}]"), value));
+        };
+        match edit {
+            ItemEdit::Set { item, price, quantity } => {
+                add("id", item.clone());
+                add("price", price.clone());
+                add("quantity", quantity.to_string());
+            }
+            ItemEdit::Add { price, quantity } => {
+                add("price", price.clone());
+                add("quantity", quantity.to_string());
+            }
+            ItemEdit::Remove { item } => {
+                add("id", item.clone());
+                add("deleted", "true".to_owned());
+            }
+        }
+    }
+    form
 }
 
 impl ChangeParameters {
@@ -155,5 +182,34 @@ impl Stripe {
     pub async fn invoice_page(&self, id: &InvoiceId) -> Answer<Option<String>> {
         let invoice: WireInvoicePage = self.get(&format!("/invoices/{id}"), Vec::new()).await?;
         Ok(invoice.hosted_invoice_url)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn edits_are_written_as_stripe_reads_them() {
+        let (item, price) = ("si_team_m".to_owned(), "team_y".to_owned());
+        let edits = [
+            ItemEdit::Set { item, price, quantity: 8 },
+            ItemEdit::Add { price: "pdf_y".into(), quantity: 1 },
+            ItemEdit::Remove { item: "si_cad_m".into() },
+        ];
+        let pairs = fields(&edits, "items");
+        let written: Vec<_> = pairs.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        assert_eq!(
+            written,
+            [
+                "items[0][id]=si_team_m",
+                "items[0][price]=team_y",
+                "items[0][quantity]=8",
+                "items[1][price]=pdf_y",
+                "items[1][quantity]=1",
+                "items[2][id]=si_cad_m",
+                "items[2][deleted]=true",
+            ]
+        );
     }
 }

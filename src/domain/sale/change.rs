@@ -204,34 +204,6 @@ pub fn is_applied(edits: &[ItemEdit], subscription: &Subscription) -> bool {
     })
 }
 
-/// Returns the fields of a call that makes these edits, of a preview or of an update. `place` is
-/// where they are: `items` or `subscription_details[items]`.
-#[must_use]
-pub fn fields(edits: &[ItemEdit], place: &str) -> Vec<(String, String)> {
-    let mut fields = Vec::new();
-    for (number, edit) in edits.iter().enumerate() {
-        let mut add = |name: &str, value: String| {
-            fields.push((format!("{place}[{number}][{name}]"), value));
-        };
-        match edit {
-            ItemEdit::Set { item, price, quantity } => {
-                add("id", item.clone());
-                add("price", price.clone());
-                add("quantity", quantity.to_string());
-            }
-            ItemEdit::Add { price, quantity } => {
-                add("price", price.clone());
-                add("quantity", quantity.to_string());
-            }
-            ItemEdit::Remove { item } => {
-                add("id", item.clone());
-                add("deleted", "true".to_owned());
-            }
-        }
-    }
-    fields
-}
-
 /// What a subscription bills.
 struct Held<'a> {
     plan: &'a Plan,
@@ -334,11 +306,7 @@ fn currency(
     catalog: &Catalog,
 ) -> Result<Currency, ChangeRefused> {
     let stated = subscription.currency.as_deref().and_then(|text| text.parse().ok());
-    let of_price = || match catalog.sold(&before.item.price)? {
-        Sold::Plan { price, .. } | Sold::Addon { price, .. } => {
-            price.map(|one| one.currency.clone())
-        }
-    };
+    let of_price = || Some(catalog.sold(&before.item.price)?.price()?.currency.clone());
     stated.or_else(of_price).ok_or(ChangeRefused::UnknownPrice)
 }
 
@@ -349,7 +317,7 @@ fn quantity(before: &Held<'_>, plan: &Plan, wanted: &Wanted) -> Result<u32, NotS
     let quantity = match wanted.quantity {
         Some(quantity) => quantity,
         None if is_same_plan => return Ok(before.quantity()),
-        None if plan.per_unit.is_empty() => 1,
+        None if !plan.is_per_unit() => 1,
         None => before.quantity(),
     };
     let is_kept = is_same_plan && quantity == before.quantity();
@@ -393,7 +361,7 @@ fn is_paid(before: &Held<'_>, after: &Target<'_>, paid: &Grant<'_>) -> bool {
     let has = |addon: &Addon| paid.addons.iter().any(|one| one.id == addon.id);
     after.is_same_price
         && paid.plan.id == before.plan.id
-        && (before.plan.per_unit.is_empty() || units <= paid.quantity)
+        && (!before.plan.is_per_unit() || units <= paid.quantity)
         && before.addons.iter().all(|(addon, _)| has(addon))
         && after.addons.iter().all(|(addon, _)| has(addon))
 }

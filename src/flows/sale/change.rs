@@ -207,10 +207,7 @@ async fn make(
     parameters: &ChangeParameters,
 ) -> Result<()> {
     let stripe = app.stripe()?;
-    if let Some(schedule) = &parameters.schedule {
-        let at = app.fail_points.at(Place::ChangeCleared);
-        unless_refused(stripe.release_schedule(schedule, at).await)?;
-    }
+    release_schedule(app, parameters.schedule.as_deref()).await?;
     if let (true, Some(invoice)) = (parameters.is_waiting, &parameters.latest_invoice) {
         let at = app.fail_points.at(Place::ChangeCleared);
         unless_refused(stripe.void_invoice(invoice, at).await)?;
@@ -321,7 +318,7 @@ async fn cancel_held(app: &App, lease: &Lease, at: CancelAt) -> Result<()> {
     let place = app.fail_points.at(Place::ChangeMade);
     let ended = match at {
         CancelAt::PeriodEnd => {
-            release_schedule(app, subscription).await?;
+            release_schedule(app, subscription.schedule.as_deref()).await?;
             stripe.set_end(id, true, true, place).await
         }
         CancelAt::Now => stripe.cancel_subscription(id, place).await,
@@ -340,7 +337,7 @@ async fn resume_held(app: &App, lease: &Lease) -> Result<()> {
     record(app, lease, AuditAction::SubscriptionResumeRequested, json!({})).await?;
     let (stripe, place) = (app.stripe()?, app.fail_points.at(Place::ChangeMade));
     if !is_paused {
-        release_schedule(app, subscription).await?;
+        release_schedule(app, subscription.schedule.as_deref()).await?;
         let by_period = subscription.cancel_at_period_end;
         let resumed = stripe.set_end(id, false, by_period, place).await;
         return settle_end(app, lease, id, resumed).await;
@@ -366,9 +363,9 @@ async fn resume_held(app: &App, lease: &Lease) -> Result<()> {
     Ok(resumed?)
 }
 
-/// Ends the schedule of a subscription: Stripe refuses to end it otherwise.
-async fn release_schedule(app: &App, subscription: &Subscription) -> Result<()> {
-    if let Some(schedule) = &subscription.schedule {
+/// Ends the schedule of a subscription, if it has one: Stripe refuses to change or end it otherwise.
+async fn release_schedule(app: &App, schedule: Option<&str>) -> Result<()> {
+    if let Some(schedule) = schedule {
         let at = app.fail_points.at(Place::ChangeCleared);
         unless_refused(app.stripe()?.release_schedule(schedule, at).await)?;
     }

@@ -217,22 +217,8 @@ fn an_impossible_change_is_refused_with_the_reason() {
 }
 
 #[test]
-fn edits_are_written_as_stripe_reads_them_and_recognized_when_they_took_effect() {
+fn edits_are_recognized_when_they_took_effect() {
     let edits = [set("team_m", "team_y", 8), add("pdf_y"), remove("cad_m")];
-    let pairs = fields(&edits, "items");
-    let written: Vec<_> = pairs.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    assert_eq!(
-        written,
-        [
-            "items[0][id]=si_team_m",
-            "items[0][price]=team_y",
-            "items[0][quantity]=8",
-            "items[1][price]=pdf_y",
-            "items[1][quantity]=1",
-            "items[2][id]=si_cad_m",
-            "items[2][deleted]=true",
-        ]
-    );
     let before = held(&["team_m", "cad_m"], 5);
     assert!(!is_applied(&edits, &before));
     let mut after = held(&["team_y", "pdf_y"], 8);
