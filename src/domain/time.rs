@@ -27,6 +27,12 @@ impl Timestamp {
         Self(epoch_seconds.clamp(0, Self::MAX.0))
     }
 
+    /// Returns the time; for `None`, which stands for never, the latest possible one.
+    #[must_use]
+    pub fn or_never(time: Option<Self>) -> Self {
+        time.unwrap_or(Self::MAX)
+    }
+
     /// Returns the seconds since 1970.
     #[must_use]
     pub fn epoch_seconds(self) -> i64 {

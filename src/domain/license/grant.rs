@@ -66,10 +66,6 @@ pub enum Resend<'a> {
     Issue(IssuedLicense, Entitlement<'a>),
 }
 
-fn end(time: Option<Timestamp>) -> Timestamp {
-    time.unwrap_or(Timestamp::MAX)
-}
-
 /// Returns what the customer has, if a license for `wanted` would grant less: a lower plan, an
 /// earlier end, fewer units, fewer add-ons, or fewer builds.
 #[must_use]
@@ -81,6 +77,7 @@ pub fn shortened(
 ) -> Option<WouldShorten> {
     let current = current.filter(|license| license.works(now))?;
     let is_lower = catalog.rank(wanted.plan.id.as_str()) < catalog.rank(&current.plan);
+    let end = Timestamp::or_never;
     let is_earlier = end(wanted.term.ends()) < end(current.term().ends());
     let is_smaller = wanted.quantity < current.quantity
         || !current.addons.0.is_subset(&wanted.addon_ids().0)

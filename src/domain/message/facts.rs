@@ -128,7 +128,7 @@ impl<'a> Facts<'a> {
         let ends = if term.phase(now) == Phase::Active { term.expires } else { term.ends() };
         let offline_until = Some(license.token_expires_at);
         let plan = catalog.plan(&license.plan);
-        let is_per_unit = plan.is_some_and(|plan| !plan.per_unit.is_empty());
+        let is_per_unit = plan.is_some_and(|plan| plan.is_per_unit());
         let held = catalog.addons.iter().filter(|addon| license.addons.0.contains(&addon.id));
         let is_kept = license.basis == Basis::Fallback;
         Self {

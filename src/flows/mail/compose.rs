@@ -9,7 +9,7 @@ use crate::domain::license::{IssuedLicense, Source};
 use crate::domain::message::{Facts, Kind, Language, Letter, LicenseUse, Links, Payment};
 use crate::domain::outbox::LeasedMail;
 use crate::domain::sale::order::Order;
-use crate::domain::sale::plan::{Currency, Sold};
+use crate::domain::sale::plan::Currency;
 use crate::domain::time::Timestamp;
 use crate::error::{Error, Result};
 use crate::fail_point::Place;
@@ -204,9 +204,7 @@ async fn first_charge(app: &App, tx: &mut Tx, id: &CustomerId) -> Result<Option<
     let (Some(items), Some(currency)) = (row.items, row.currency) else { return Ok(None) };
     let Ok(parsed) = currency.parse::<Currency>() else { return Ok(None) };
     let amounts = items.0.iter().map(|item| {
-        let price = match app.plans.sold(&item.price)? {
-            Sold::Plan { price, .. } | Sold::Addon { price, .. } => price?,
-        };
+        let price = app.plans.sold(&item.price)?.price()?;
         Some(i64::from(price.amount_in(&parsed)?).saturating_mul(item.quantity?.into()))
     });
     let amount = amounts.sum::<Option<i64>>();

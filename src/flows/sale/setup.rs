@@ -46,8 +46,8 @@ pub async fn endpoint(stripe: &Stripe, random: &Random, url: &str) -> Result<End
 /// [`crate::error::Error::Stripe`].
 pub async fn missing_rights(stripe: &Stripe, catalog: &Catalog) -> Result<Vec<String>> {
     let codes = catalog.checkout.promotion_codes.then_some("promotion_codes");
-    let trials = catalog.plans.iter().any(|plan| plan.trial_days.is_some());
-    let more: Vec<_> = codes.into_iter().chain(trials.then_some("payment_methods")).collect();
+    let methods = catalog.has_stripe_trials().then_some("payment_methods");
+    let more: Vec<_> = codes.into_iter().chain(methods).collect();
     let unreadable = stripe.unreadable(&more).await?.into_iter();
     let problem = |resource| format!("the key cannot read {resource}; add this permission");
     Ok(unreadable.map(problem).collect())

@@ -146,7 +146,6 @@ fn limits(limits: &BTreeMap<Slug, u64>) -> BTreeMap<String, u64> {
 }
 
 fn plan_view(plan: &Plan, catalog: &Catalog) -> PlanView {
-    let is_per_unit = !plan.per_unit.is_empty();
     let addons = catalog.addons.iter().filter(|addon| addon.is_for(plan));
     let prices = prices(&plan.prices);
     PlanView {
@@ -155,7 +154,8 @@ fn plan_view(plan: &Plan, catalog: &Catalog) -> PlanView {
         features: names(&plan.features),
         limits: limits(&plan.limits),
         per_unit: names(&plan.per_unit),
-        quantity: is_per_unit
+        quantity: plan
+            .is_per_unit()
             .then_some(QuantityView { min: plan.quantity.min, max: plan.quantity.max }),
         trial_days: plan.trial_days,
         // Nothing can be bought with a plan that is not for sale.

@@ -43,6 +43,13 @@ pub enum Alert {
     PurchasesGone,
 }
 
+impl Alert {
+    /// Returns the alert about a number of units at Stripe, if that number is not sold.
+    pub(super) fn unsold(of: &Slug, found: u32, sold: Quantity) -> Option<Self> {
+        (!sold.allows(found)).then(|| Self::Quantity { of: of.clone(), found, sold })
+    }
+}
+
 impl fmt::Display for Alert {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -56,16 +56,12 @@ impl<'a> Grant<'a> {
     #[must_use]
     pub fn holds(&self, license: &IssuedLicense, catalog: &Catalog) -> bool {
         let has = |addon: &Slug| self.addons.iter().any(|held| held.id == *addon);
-        let has_units = self.plan.per_unit.is_empty() || self.quantity >= license.quantity;
+        let has_units = !self.plan.is_per_unit() || self.quantity >= license.quantity;
         self.rank >= catalog.rank(&license.plan)
             && has_units
             && license.addons.0.iter().all(has)
-            && end(self.updates_until) >= end(license.updates_until)
+            && Timestamp::or_never(self.updates_until) >= Timestamp::or_never(license.updates_until)
     }
-}
-
-fn end(time: Option<Timestamp>) -> Timestamp {
-    time.unwrap_or(Timestamp::MAX)
 }
 
 /// Returns the grant that becomes the license. One that covers new builds comes first: a perpetual
@@ -81,7 +77,7 @@ pub(super) fn best<'g, 'a: 'g>(
             grant.rank,
             grant.quantity,
             grant.updates_until.is_none(),
-            end(grant.term.ends()),
+            Timestamp::or_never(grant.term.ends()),
             grant.of.map(|subscription| (subscription.created, &subscription.id)),
             grant.updates_until,
         )

@@ -76,9 +76,7 @@ fn paid_time<'a>(
     let is_trial =
         span.line.amount == 0 && subscription.trial_end.is_some_and(|end| span.end <= end);
     let of = match catalog.sold(span.line.price.as_deref()?)? {
-        Sold::Plan { rank, plan, .. } => {
-            Of::Plan(rank, if plan.per_unit.is_empty() { 1 } else { span.units })
-        }
+        Sold::Plan { rank, plan, .. } => Of::Plan(rank, plan.counted(span.units)),
         Sold::Addon { addon, .. } => Of::Addon(addon),
     };
     let Span { start, end, .. } = span;
@@ -152,7 +150,7 @@ fn least_units(
         of_plan.fold(0, u32::saturating_add)
     });
     let least = units.min().filter(|units| *units > 0)?;
-    Some(if plan.per_unit.is_empty() { 1 } else { least })
+    Some(plan.counted(least))
 }
 
 /// Returns whether these times cover the whole time, without a gap.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::{Alert, Grant};
 use crate::domain::license::{Basis, Term};
 use crate::domain::sale::invoice::{Invoice, Line};
-use crate::domain::sale::plan::{Addon, Catalog, Interval, Plan, Quantity, Sold};
+use crate::domain::sale::plan::{Addon, Catalog, Interval, Plan, Sold};
 use crate::domain::sale::policy::Policy;
 use crate::domain::sale::stripe_ids::{CheckoutSessionId, InvoiceId};
 use crate::domain::sale::stripe_state::{PaidSession, StripeState};
@@ -174,12 +174,12 @@ pub(super) fn add<'a>(
             let units = line.quantity.unwrap_or(1);
             match bought_once(line, catalog).filter(|_| units > 0) {
                 Some(BoughtOnce::Plan { rank, plan, months }) => {
-                    alerts.extend(unsold(plan, units));
+                    alerts.extend(Alert::unsold(&plan.id, units, plan.quantity));
                     buy(&mut holdings, (rank, plan), units, (purchase.at, months));
                 }
                 Some(BoughtOnce::Updates { rank, plan, months }) => {
                     let held =
-                        holdings.get_mut(&rank).filter(|held| counted(plan, units) >= held.units);
+                        holdings.get_mut(&rank).filter(|held| plan.counted(units) >= held.units);
                     match held {
                         Some(held) => held.extend(purchase.at, Some(months)),
                         None => alerts.push(Alert::UpdatesNotApplied(plan.id.clone())),
@@ -223,7 +223,7 @@ fn buy<'a>(
     units: u32,
     (at, months): (Timestamp, Option<u32>),
 ) {
-    let units = counted(plan, units);
+    let units = plan.counted(units);
     let Some(held) = holdings.get_mut(&rank) else {
         let updates_until = months.map(|months| at.plus_months(months));
         holdings.insert(rank, Holding { plan, units, updates_until });
@@ -232,17 +232,7 @@ fn buy<'a>(
     if units >= held.units {
         held.extend(at, months);
     }
-    if !plan.per_unit.is_empty() {
+    if plan.is_per_unit() {
         held.units = held.units.saturating_add(units);
     }
-}
-
-/// Returns the units that count: 1 unless the plan is sold by the unit.
-fn counted(plan: &Plan, units: u32) -> u32 {
-    if plan.per_unit.is_empty() { 1 } else { units }
-}
-
-fn unsold(plan: &Plan, found: u32) -> Option<Alert> {
-    let sold = if plan.per_unit.is_empty() { Quantity::ONE } else { plan.quantity };
-    (!sold.allows(found)).then(|| Alert::Quantity { of: plan.id.clone(), found, sold })
 }

@@ -242,7 +242,7 @@ fn take_units<'l, 'i: 'l>(
 /// plan is sold by the unit.
 fn credited_units(credit: &Line, catalog: &Catalog) -> Option<u32> {
     let plan = credit.price.as_deref().and_then(|price| catalog.by_price(price));
-    let is_per_unit = plan.is_some_and(|(_, plan)| !plan.per_unit.is_empty());
+    let is_per_unit = plan.is_some_and(|(_, plan)| plan.is_per_unit());
     credit.quantity.filter(|_| is_per_unit)
 }
 

@@ -148,7 +148,7 @@ fn grant<'a>(
     if quantity == 0 {
         return Standing::Nothing;
     }
-    let quantity = if plan.per_unit.is_empty() { 1 } else { quantity };
+    let quantity = plan.counted(quantity);
     let basis = Basis::Subscription;
     let of = Some(subscription);
     Standing::Grants(Grant { plan, rank, term, quantity, addons, updates_until: None, basis, of })
@@ -160,16 +160,14 @@ fn unsold_quantities(subscription: &Subscription, plan: &Plan, catalog: &Catalog
     let check = |item: &Item| {
         let found = item.quantity?;
         match catalog.sold(&item.price)? {
-            Sold::Plan { plan: of, .. } if of.id == plan.id && !plan.quantity.allows(found) => {
-                Some(Alert::Quantity { of: plan.id.clone(), found, sold: plan.quantity })
+            Sold::Plan { plan: of, .. } if of.id == plan.id => {
+                Alert::unsold(&plan.id, found, plan.quantity)
             }
             Sold::Addon { addon, .. } if !addon.is_for(plan) => {
                 Some(Alert::AddonWithoutPlan(addon.id.clone()))
             }
-            Sold::Addon { addon, .. } if found != 1 => {
-                Some(Alert::Quantity { of: addon.id.clone(), found, sold: Quantity::ONE })
-            }
-            _ => None,
+            Sold::Addon { addon, .. } => Alert::unsold(&addon.id, found, Quantity::ONE),
+            Sold::Plan { .. } => None,
         }
     };
     subscription.items.iter().filter_map(check).collect()
@@ -260,7 +258,7 @@ fn granted<'c>(
     let scheduled = subscription.ends_at(catalog);
     let expires = scheduled.map_or(paid, |end| end.min(paid));
     // Grace waits for a payment. After a scheduled end, no payment follows.
-    let latest = scheduled.unwrap_or(Timestamp::MAX);
+    let latest = Timestamp::or_never(scheduled);
     let grace_until = Some((paid + grace).min(latest)).filter(|until| *until > expires);
     Some((plan, Term { expires: Some(expires), grace_until }))
 }

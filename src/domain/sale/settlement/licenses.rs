@@ -81,7 +81,7 @@ fn replaces(
     let Some(current) = current.filter(|license| license.revoked_at.is_none()) else { return true };
     let plan = entitlement.plan.id.as_str();
     let (current_rank, rank) = (catalog.rank(&current.plan), catalog.rank(plan));
-    let end = |time: Option<Timestamp>| time.unwrap_or(Timestamp::MAX);
+    let end = Timestamp::or_never;
     match current.source {
         Source::Trial => true,
         Source::Paid => {

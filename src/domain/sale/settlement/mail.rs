@@ -153,6 +153,6 @@ fn was_bought_before(record: &Record) -> bool {
 
 /// Returns whether the updates of a perpetual license last longer.
 fn extends_updates(current: &IssuedLicense, issued: &Entitlement<'_>) -> bool {
-    let end = |until: Option<Timestamp>| until.unwrap_or(Timestamp::MAX);
+    let end = Timestamp::or_never;
     current.basis == Basis::Once && end(current.updates_until) < end(issued.updates_until)
 }
